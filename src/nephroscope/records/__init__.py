@@ -1,0 +1,78 @@
+"""The records that pass between rooms: frozen, keyword-only, checked when made.
+
+Volumes are (slice, row, column) = (S, R, C) with an affine from index to LPS millimetres; intensities are HU.
+"""
+
+from nephroscope.records.cases import (
+    DEVELOPMENT,
+    EXTERNAL_TEST,
+    INTERNAL_TEST,
+    Case,
+    Cohort,
+    Exclusion,
+    Finding,
+    Fold,
+    ImageFormat,
+    Severity,
+    Sex,
+    Split,
+)
+from nephroscope.records.digest import (
+    digest_of,
+)
+from nephroscope.records.results import (
+    CasePrediction,
+    Estimate,
+    EvaluationGroup,
+    EvaluationReport,
+    OperatingPoint,
+    SlicePrediction,
+)
+from nephroscope.records.settings import (
+    EvaluationConfig,
+    Protocol,
+    RoiMode,
+    SliceSpec,
+    SplitConfig,
+    TrainConfig,
+    from_mapping,
+)
+from nephroscope.records.volumes import (
+    CTVolume,
+    RoiMask,
+    TumorSlice,
+    VolumeGeometry,
+)
+
+__all__ = [
+    "DEVELOPMENT",
+    "EXTERNAL_TEST",
+    "INTERNAL_TEST",
+    "CTVolume",
+    "Case",
+    "CasePrediction",
+    "Cohort",
+    "Estimate",
+    "EvaluationConfig",
+    "EvaluationGroup",
+    "EvaluationReport",
+    "Exclusion",
+    "Finding",
+    "Fold",
+    "ImageFormat",
+    "OperatingPoint",
+    "Protocol",
+    "RoiMask",
+    "RoiMode",
+    "Severity",
+    "Sex",
+    "SlicePrediction",
+    "SliceSpec",
+    "Split",
+    "SplitConfig",
+    "TrainConfig",
+    "TumorSlice",
+    "VolumeGeometry",
+    "digest_of",
+    "from_mapping",
+]

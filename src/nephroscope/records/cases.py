@@ -1,0 +1,222 @@
+"""Who: cases, exclusions, the cohort, and how it is divided."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from nephroscope.errors import CohortError
+from nephroscope.records.digest import digest_of
+from nephroscope.records.settings import Protocol, SplitConfig
+
+Sex = Literal["M", "F", "O"]
+Severity = Literal["note", "warning", "refusal"]
+ImageFormat = Literal["dicom", "nifti", "images"]
+DEVELOPMENT, INTERNAL_TEST, EXTERNAL_TEST = "development", "internal-test", "external-test:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something a reader must know about a case; it travels to the report and the screen.
+
+    Attributes:
+        code: Stable name, such as ``spacing-unknown``.
+        severity: ``note`` (worth knowing), ``warning`` (doubt), ``refusal`` (the case was left out).
+        where: Series UID, slice or file the finding is about; empty when it is the whole case.
+    """
+
+    code: str
+    severity: Severity
+    message: str
+    case_id: str
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One tumor. A patient may have two: ``patient_id`` groups them.
+
+    Attributes:
+        case_id: Pseudonym of the tumor, unique in the cohort.
+        patient_id: Pseudonym of the patient; splits, metrics and intervals go by it.
+        subtype: Pathology label, one of the study's subtypes; None when not known (prediction only).
+        sex: DICOM Patient's Sex (0010,0040): M, F, O; None when not known.
+        age_years: Age at imaging.
+        size_cm: Largest diameter in the clinical table.
+        cohort: ``development``, ``internal-test`` or ``external-test:NAME``.
+        image: Folder of a DICOM series, a NIfTI file, or the ``images.csv`` that lists slice images.
+        roi: DICOM SEG, label map, or None when every image is itself the region (``images`` only).
+        roi_reader2: The second reader's ROI, where there is one.
+        tumor_label: Value of the tumor in a label map.
+        source: Where HU come from: ``HU``, or ``8-bit L40 W400`` for gray images behind a window.
+        synthetic: True for phantoms; then the word stands in every table and page.
+    """
+
+    case_id: str
+    patient_id: str
+    image: Path
+    format: ImageFormat
+    roi: Path | None = None
+    roi_reader2: Path | None = None
+    tumor_label: int = 1
+    subtype: str | None = None
+    sex: Sex | None = None
+    age_years: float | None = None
+    size_cm: float | None = None
+    phase: str = "unknown"
+    site_id: str = "site-1"
+    cohort: str = DEVELOPMENT
+    source: str = "HU"
+    synthetic: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exclusion:
+    """A case that was seen and left out, and why; counted in the flow diagram."""
+
+    case_id: str
+    reason: str
+    subtype: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cohort:
+    """Who is in the study: subtypes in output order, the positive one, cases and exclusions.
+
+    Raises:
+        CohortError: A case_id appears twice, a subtype is not the study's, or a patient has two sexes.
+    """
+
+    subtypes: tuple[str, ...]
+    positive: str
+    cases: tuple[Case, ...]
+    exclusions: tuple[Exclusion, ...] = ()
+
+    def __post_init__(self) -> None:
+        twice = [name for name, n in Counter(c.case_id for c in self.cases).items() if n > 1]
+        if twice:
+            raise CohortError(
+                where=f"cohort, case {twice[0]}",
+                expected="every case_id once",
+                found=f"{twice[0]!r} {sum(c.case_id == twice[0] for c in self.cases)} times",
+                remedy="give each tumor its own case_id (patient_id groups the tumors of a patient)",
+            )
+        sexes: dict[str, str] = {}
+        for case in self.cases:
+            if case.subtype is not None and case.subtype not in self.subtypes:
+                raise CohortError(
+                    where=f"case {case.case_id}",
+                    expected=f"a subtype of the study ({', '.join(self.subtypes)})",
+                    found=repr(case.subtype),
+                    remedy="correct the label, or add the subtype to study.toml",
+                )
+            if case.sex and sexes.setdefault(case.patient_id, case.sex) != case.sex:
+                raise CohortError(
+                    where=f"patient {case.patient_id}",
+                    expected="one sex for all tumors of a patient",
+                    found=f"{sexes[case.patient_id]} and {case.sex}",
+                    remedy="correct the sex, or the patient_id if these are two patients",
+                )
+
+    @cached_property
+    def by_id(self) -> dict[str, Case]:
+        """Cases by case_id."""
+        return {case.case_id: case for case in self.cases}
+
+    @property
+    def synthetic(self) -> bool:
+        """True when any case is a phantom."""
+        return any(case.synthetic for case in self.cases)
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of everything that can move a result: cases and subtypes; not of exclusions."""
+        rows = [{k: str(v) for k, v in asdict(case).items()} for case in self.cases]
+        return digest_of([self.subtypes, self.positive, rows])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fold:
+    """One division of names into training, validation and test.
+
+    Names are case_ids; under the image protocol ``case_id#slice_index``.
+
+    Raises:
+        CohortError: A name stands in two parts.
+    """
+
+    index: int
+    train: frozenset[str]
+    validation: frozenset[str]
+    test: frozenset[str]
+
+    def __post_init__(self) -> None:
+        for one, two in (("train", "validation"), ("train", "test"), ("validation", "test")):
+            both = getattr(self, one) & getattr(self, two)
+            if both:
+                raise CohortError(
+                    where=f"fold {self.index}",
+                    expected=f"no name in both {one} and {two}",
+                    found=f"{min(both)!r} in both",
+                    remedy="run `nephroscope split` again instead of editing splits.json",
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """All folds of a study, proven free of patient overlap unless the protocol is ``image``.
+
+    Attributes:
+        patient_of: patient_id of every case_id named; the proof needs it.
+        holdout: case_ids of the internal test set drawn for this split.
+
+    Raises:
+        CohortError: A patient stands on two sides of a fold, or a name is not in the cohort.
+    """
+
+    protocol: Protocol
+    folds: tuple[Fold, ...]
+    patient_of: Mapping[str, str]
+    holdout: frozenset[str] = frozenset()
+    config: SplitConfig = field(default_factory=SplitConfig)
+
+    def __post_init__(self) -> None:
+        if self.protocol == "image":
+            return
+        for fold in self.folds:
+            parts = {
+                "train": self._patients(fold.train),
+                "validation": self._patients(fold.validation),
+                "test": self._patients(fold.test),
+            }
+            if len(self.folds) > 1:
+                parts["hold-out"] = self._patients(self.holdout)
+            for one, two in [("train", p) for p in parts if p != "train"] + [
+                ("validation", p) for p in parts if p not in ("train", "validation")
+            ]:
+                both = parts[one] & parts[two]
+                if both:
+                    raise CohortError(
+                        where=f"splits, fold {fold.index}",
+                        expected=f"no patient in both {one} and {two}",
+                        found=f"patient {min(both)} in both",
+                        remedy="run `nephroscope split` again",
+                    )
+
+    def _patients(self, names: frozenset[str]) -> set[str]:
+        unknown = names - self.patient_of.keys()
+        if unknown:
+            raise CohortError(
+                where="splits",
+                expected="only cases of cohort.csv",
+                found=f"{min(unknown)!r}",
+                remedy="run `nephroscope split` again",
+            )
+        return {self.patient_of[name] for name in names}
+
+    @property
+    def leaky(self) -> bool:
+        """True when slices of one patient stand on both sides; everything it touches says LEAKY."""
+        return self.protocol == "image"

@@ -1,0 +1,188 @@
+"""How: the settings of study.toml. Each is at once default, TOML table and command option."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from nephroscope.errors import ConfigError
+from nephroscope.records.digest import digest_of
+
+Protocol = Literal["patient", "image"]
+RoiMode = Literal["full", "crop", "mask"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceSpec:
+    """What a network sees of a tumor. It travels in the bundle and is compared before each prediction.
+
+    Attributes:
+        roi_mode: ``crop`` (square box around the tumor), ``mask`` (the same, air outside the ROI), ``full``.
+        margin_mm: Added on each side of the box.
+        min_area_mm2: Cross-sections smaller than this are not cut.
+        size_px: Rows and columns of a slice.
+        window_level_hu, window_width_hu: Applied to HU just before the network; slices are stored in HU.
+    """
+
+    roi_mode: RoiMode = "crop"
+    margin_mm: float = 10.0
+    min_area_mm2: float = 20.0
+    size_px: int = 256
+    window_level_hu: float = 40.0
+    window_width_hu: float = 400.0
+
+    def __post_init__(self) -> None:
+        _one_of("slices.roi_mode", self.roi_mode, ("full", "crop", "mask"))
+        _within("slices.margin_mm", self.margin_mm, 0, 200)
+        _within("slices.min_area_mm2", self.min_area_mm2, 0, 10_000)
+        _within("slices.size_px", self.size_px, 32, 1024)
+        _within("slices.window_width_hu", self.window_width_hu, 1, 5000)
+        _within("slices.window_level_hu", self.window_level_hu, -1000, 3000)
+        if self.window_level_hu > self.window_width_hu:
+            raise ConfigError(
+                where="slices.window_level_hu",
+                expected="a level not above the width (abdomen: level 40, width 400)",
+                found=f"level {self.window_level_hu:g}, width {self.window_width_hu:g}",
+                remedy="swap the two numbers",
+            )
+
+    @property
+    def digest(self) -> str:
+        """Digest of the specification; slices and bundles carry it."""
+        return digest_of(asdict(self))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitConfig:
+    """How patients are divided.
+
+    Attributes:
+        protocol: ``patient``, or ``image``: the paper's split by image, LEAKY.
+        folds: Number of cross-validation folds; 1 means a single training with the hold-out as test.
+        holdout: Share of the development patients set aside as internal test before folding.
+        validation: Share of each fold's remaining patients used to stop training.
+    """
+
+    protocol: Protocol = "patient"
+    folds: int = 5
+    holdout: float = 0.0
+    validation: float = 0.2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _one_of("split.protocol", self.protocol, ("patient", "image"))
+        _within("split.folds", self.folds, 1, 100)
+        _within("split.holdout", self.holdout, 0, 0.9)
+        _within("split.validation", self.validation, 0.01, 0.9)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """How weights are learnt.
+
+    Attributes:
+        recipe: ``default`` (plain head, warm-up and cosine) or ``zuo2021`` (the paper's heads, Adam 0.005).
+        slices_per_case: At most so many slices of a case in one epoch, drawn afresh; 0 takes all.
+        patience: Epochs without a better validation loss (mean over cases) before stopping; 0 never stops.
+        precision: ``auto`` takes bf16 where the device computes in it, else fp32.
+    """
+
+    model: str = "mobilenet_v2"
+    recipe: Literal["default", "zuo2021"] = "default"
+    pretrained: bool = False
+    epochs: int = 30
+    batch_size: int = 24
+    learning_rate: float = 1e-3
+    warmup: float = 0.1
+    weight_decay: float = 1e-4
+    slices_per_case: int = 0
+    patience: int = 10
+    augmentation: bool = True
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _one_of("training.recipe", self.recipe, ("default", "zuo2021"))
+        _one_of("training.precision", self.precision, ("auto", "bf16", "fp32"))
+        _within("training.epochs", self.epochs, 1, 10_000)
+        _within("training.batch_size", self.batch_size, 2, 4096)
+        _within("training.learning_rate", self.learning_rate, 1e-8, 1)
+        _within("training.warmup", self.warmup, 0, 0.9)
+        _within("training.weight_decay", self.weight_decay, 0, 1)
+        _within("training.slices_per_case", self.slices_per_case, 0, 100_000)
+        _within("training.patience", self.patience, 0, 10_000)
+
+    @property
+    def digest(self) -> str:
+        """Digest of the configuration; a run is resumed only under the same one."""
+        return digest_of(asdict(self))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationConfig:
+    """How predictions become calls and figures.
+
+    Attributes:
+        criterion: ``fixed`` (threshold 0.5, chosen before any data) or ``youden`` (on validation cases).
+        not_sure_margin: No call when the probability is nearer than this to the threshold.
+        resamples: Patient-bootstrap resamples.
+        confidence: Of every interval.
+    """
+
+    criterion: Literal["fixed", "youden"] = "fixed"
+    not_sure_margin: float = 0.1
+    resamples: int = 2000
+    confidence: float = 0.95
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _one_of("evaluation.criterion", self.criterion, ("fixed", "youden"))
+        _within("evaluation.not_sure_margin", self.not_sure_margin, 0, 0.5)
+        _within("evaluation.resamples", self.resamples, 100, 1_000_000)
+        _within("evaluation.confidence", self.confidence, 0.5, 0.999)
+
+
+def from_mapping(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
+    """A configuration record from a TOML table or JSON object, refusing names and types it does not have.
+
+    Raises:
+        ConfigError: A key is unknown, or a value has another type than the default.
+    """
+    known = {f.name: f for f in fields(kind)}
+    for name, value in values.items():
+        if name not in known:
+            raise ConfigError(
+                where=f"{where}.{name}",
+                expected=f"one of {', '.join(known)}",
+                found=repr(name),
+                remedy="correct the name, or remove the line",
+            )
+        default = known[name].default
+        wanted = (int, float) if isinstance(default, float) else (type(default),)
+        if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+            raise ConfigError(
+                where=f"{where}.{name}",
+                expected=f"a {type(default).__name__} such as {default!r}",
+                found=repr(value),
+                remedy="correct the value",
+            )
+    return kind(**values)
+
+
+def _one_of(where: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ConfigError(
+            where=where,
+            expected=f"one of {', '.join(allowed)}",
+            found=repr(value),
+            remedy="correct it",
+        )
+
+
+def _within(where: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ConfigError(
+            where=where,
+            expected=f"a number from {low:g} to {high:g}",
+            found=f"{value!r}",
+            remedy="correct it",
+        )

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -85,6 +85,8 @@ class Exclusion:
 class Cohort:
     """Who is in the study: subtypes in output order, the positive one, cases and exclusions.
 
+    ``folder`` is the study's; digests see paths relative to it, so that a moved study is the same study.
+
     Raises:
         CohortError: A case_id appears twice, a subtype is not the study's, or a patient has two sexes.
     """
@@ -93,6 +95,7 @@ class Cohort:
     positive: str
     cases: tuple[Case, ...]
     exclusions: tuple[Exclusion, ...] = ()
+    folder: Path = Path()
 
     def __post_init__(self) -> None:
         twice = [name for name, n in Counter(c.case_id for c in self.cases).items() if n > 1]
@@ -130,11 +133,21 @@ class Cohort:
         """True when any case is a phantom."""
         return any(case.synthetic for case in self.cases)
 
-    @cached_property
+    @property
     def digest(self) -> str:
-        """Digest of everything that can move a result: cases and subtypes; not of exclusions."""
-        rows = [{k: str(v) for k, v in asdict(case).items()} for case in self.cases]
-        return digest_of([self.subtypes, self.positive, rows])
+        """Digest of everything in the manifest but exclusions."""
+        return self.digest_of(*(f.name for f in fields(Case)))
+
+    def digest_of(self, *names: str) -> str:
+        """Digest of the subtypes and of these fields of all cases; paths relative to the study folder."""
+
+        def plain(value: object) -> str:
+            if isinstance(value, Path) and value.is_relative_to(self.folder):
+                return value.relative_to(self.folder).as_posix()
+            return str(value)
+
+        rows = [[plain(getattr(case, name)) for name in names] for case in self.cases]
+        return digest_of([self.subtypes, self.positive, names, rows])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +183,7 @@ class Split:
 
     Attributes:
         patient_of: patient_id of every case_id named; the proof needs it.
-        holdout: case_ids of the internal test set drawn for this split.
+        holdout: case_ids that no fold trains on: internal and external test. With one fold, its test.
 
     Raises:
         CohortError: A patient stands on two sides of a fold, or a name is not in the cohort.

@@ -1,7 +1,7 @@
 """How: the settings of study.toml. Each is at once default, TOML table and command option."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from nephroscope.errors import ConfigError
@@ -56,10 +56,11 @@ class SplitConfig:
     """How patients are divided.
 
     Attributes:
-        protocol: ``patient``, or ``image``: the paper's split by image, LEAKY.
+        protocol: patient, or image: the paper's split by image, LEAKY.
         folds: Number of cross-validation folds; 1 means a single training with the hold-out as test.
         holdout: Share of the development patients set aside as internal test before folding.
         validation: Share of each fold's remaining patients used to stop training.
+        seed: Of the division.
     """
 
     protocol: Protocol = "patient"
@@ -80,10 +81,21 @@ class TrainConfig:
     """How weights are learnt.
 
     Attributes:
-        recipe: ``default`` (plain head, warm-up and cosine) or ``zuo2021`` (the paper's heads, Adam 0.005).
+        model: Network; `nephroscope models` lists them.
+        recipe: default (plain head, warm-up and cosine) or zuo2021 (the paper's heads, Adam 0.005).
+        pretrained: Start from ImageNet weights, fetched once by torchvision.
+        epochs: At most so many.
+        batch_size: Slices per step.
+        learning_rate: Of Adam, at its highest.
+        schedule: Cosine to zero, or constant.
+        warmup: Share of all steps over which the rate rises from 0, before the schedule.
+        weight_decay: Decoupled from the gradient.
+        class_weights: Weigh the loss so that every subtype counts the same.
         slices_per_case: At most so many slices of a case in one epoch, drawn afresh; 0 takes all.
         patience: Epochs without a better validation loss (mean over cases) before stopping; 0 never stops.
-        precision: ``auto`` takes bf16 where the device computes in it, else fp32.
+        augmentation: Rotate, flip, blur, brighten and darken each batch.
+        precision: auto takes bf16 where the device computes in it, else fp32.
+        seed: Of initial weights, batches and augmentation.
     """
 
     model: str = "mobilenet_v2"
@@ -92,8 +104,10 @@ class TrainConfig:
     epochs: int = 30
     batch_size: int = 24
     learning_rate: float = 1e-3
+    schedule: Literal["cosine", "constant"] = "cosine"
     warmup: float = 0.1
     weight_decay: float = 1e-4
+    class_weights: bool = True
     slices_per_case: int = 0
     patience: int = 10
     augmentation: bool = True
@@ -102,6 +116,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _one_of("training.recipe", self.recipe, ("default", "zuo2021"))
+        _one_of("training.schedule", self.schedule, ("cosine", "constant"))
         _one_of("training.precision", self.precision, ("auto", "bf16", "fp32"))
         _within("training.epochs", self.epochs, 1, 10_000)
         _within("training.batch_size", self.batch_size, 2, 4096)
@@ -115,6 +130,29 @@ class TrainConfig:
     def digest(self) -> str:
         """Digest of the configuration; a run is resumed only under the same one."""
         return digest_of(asdict(self))
+
+
+def with_recipe(config: TrainConfig, recipe: str) -> TrainConfig:
+    """The configuration with what a recipe decides; network, epochs, device and seed stay.
+
+    Source: Zuo et al. 2021, Model Training and Validation: Adam, 0.005, batch 24.
+    """
+    if recipe == "zuo2021":
+        return replace(
+            config,
+            recipe="zuo2021",
+            pretrained=False,
+            batch_size=24,
+            learning_rate=0.005,
+            schedule="constant",
+            warmup=0.0,
+            weight_decay=0.0,
+            class_weights=False,
+            patience=0,
+        )
+    fresh = TrainConfig()
+    names = ("batch_size", "learning_rate", "schedule", "warmup", "weight_decay", "class_weights", "patience")
+    return replace(config, recipe="default", **{name: getattr(fresh, name) for name in names})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

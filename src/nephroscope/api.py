@@ -1,0 +1,373 @@
+"""`Study` with verbs: a thin facade over the rooms, for notebooks and for the commands."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nephroscope.cohort.manifest import load_cohort, save_cohort
+from nephroscope.cohort.split import load_split, make_split, save_split
+from nephroscope.errors import CohortError, NephroscopeError, StudyError
+from nephroscope.files import load_json, save_json
+from nephroscope.progress import track
+from nephroscope.records import (
+    Case,
+    Cohort,
+    EvaluationReport,
+    Exclusion,
+    Finding,
+    Split,
+    SplitConfig,
+    TrainConfig,
+)
+from nephroscope.records.digest import digest_of
+from nephroscope.roi.read import read_case
+from nephroscope.slices.store import SliceStore, cut_cohort, open_store
+from nephroscope.study import Settings, StudyFolder, change_settings, create_study, open_study, stale
+
+if TYPE_CHECKING:
+    from nephroscope.cohort.images import ImagesOptions
+    from nephroscope.evaluation.score_run import RunToScore
+
+FORMAT = 1
+IMAGE_FIELDS = ("case_id", "format", "image", "roi", "tumor_label", "source")
+SPLIT_FIELDS = ("case_id", "patient_id", "subtype", "cohort")
+logger = logging.getLogger(__name__)
+
+
+class Study:
+    """A study folder and what can be done with it, in the order in which it is done.
+
+    Args:
+        root: Folder with study.toml.
+
+    Raises:
+        StudyError: There is no study, or it is of a newer format.
+        ConfigError: A setting in study.toml is not allowed.
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        self.folder: StudyFolder
+        self.settings: Settings
+        self.folder, self.settings = open_study(Path(root))
+
+    @classmethod
+    def create(cls, root: Path | str, subtypes: Sequence[str], positive: str | None = None) -> "Study":
+        """Make a new study; ``positive`` is the first subtype where it is not said."""
+        names = tuple(subtypes)
+        create_study(Path(root), Settings(subtypes=names, positive=positive or (names[0] if names else "")))
+        return cls(root)
+
+    def change(self, table: str, **values: Any) -> None:
+        """Write settings of one table of study.toml, such as ``study.change("slices", roi_mode="full")``."""
+        self.settings = change_settings(self.folder, table, values)
+
+    # 1 WHO is in the study
+
+    @property
+    def cohort(self) -> Cohort:
+        """The manifest as it is on disk now."""
+        if not self.folder.cohort_csv.exists():
+            raise StudyError(
+                where="study",
+                expected="a cohort",
+                found="no cohort.csv",
+                remedy="run `nephroscope import` first",
+            )
+        return load_cohort(self.folder.root, self.settings.subtypes, self.settings.positive)
+
+    def import_images(self, source: Path | str, options: "ImagesOptions") -> Cohort:
+        """Add the cases of a folder of slice images; without masks, the study's slices are cut whole."""
+        from nephroscope.cohort.images import import_images, save_image_rows
+
+        found = import_images(Path(source), options, self.settings.subtypes, self.settings.positive)
+        if (self.folder.root / "images.csv").exists():
+            raise StudyError(
+                where="import images",
+                expected="a study without slice images yet",
+                found="images.csv of an earlier import",
+                remedy="put all images below one folder and import that into a new study",
+            )
+        cases = tuple(replace(case, image=self.folder.root / "images.csv") for case in found.cases)
+        self._check_new(cases)
+        save_image_rows(found.rows, self.folder.root)
+        if options.masks is None and self.settings.slices.roi_mode != "full":
+            self.change("slices", roi_mode="full")
+            logger.info('no masks: set slices.roi_mode = "full" in study.toml')
+        return self._add(cases, found.exclusions, found.findings)
+
+    def import_dicom(self, source: Path | str, labels: Path | str | None = None) -> Cohort:
+        """Add the patients of a DICOM export: CT series with a SEG, labelled by a table."""
+        from nephroscope.cohort.dicom import import_dicom
+        from nephroscope.cohort.labels import read_labels
+
+        rows = read_labels(Path(labels)) if labels else None
+        found = import_dicom(Path(source), rows, self.settings.subtypes, self.settings.positive)
+        return self._add(found.cases, found.exclusions, found.findings)
+
+    def import_nifti(self, source: Path | str, labels: Path | str, tumor_label: int = 1) -> Cohort:
+        """Add the cases of a folder of NIfTI volumes with label maps, labelled by a table."""
+        from nephroscope.cohort.labels import read_labels
+        from nephroscope.cohort.nifti import import_nifti
+
+        rows = read_labels(Path(labels))
+        found = import_nifti(Path(source), rows, self.settings.subtypes, self.settings.positive, tumor_label)
+        return self._add(found.cases, found.exclusions, found.findings)
+
+    def import_phantom(self, n_cases: int, seed: int = 0) -> Cohort:
+        """Write a synthetic DICOM export into the study's folder ``phantom`` and import it."""
+        from nephroscope.cohort.phantom import write_phantoms
+
+        export = self.folder.root / "phantom"
+        labels = write_phantoms(export, n_cases, seed)
+        return self.import_dicom(export, labels)
+
+    def _check_new(self, cases: Sequence[Case]) -> None:
+        if self.folder.cohort_csv.exists():
+            known = self.cohort.by_id.keys() & {case.case_id for case in cases}
+            if known:
+                raise CohortError(
+                    where=f"case {min(known)}",
+                    expected="new cases",
+                    found=f"{len(known)} of {len(cases)} that are already in cohort.csv",
+                    remedy="import into a new study, or remove their rows from cohort.csv first",
+                )
+
+    def _add(
+        self, cases: Sequence[Case], exclusions: Sequence[Exclusion], findings: Sequence[Finding]
+    ) -> Cohort:
+        self._check_new(cases)
+        before = self.cohort if self.folder.cohort_csv.exists() else None
+        cohort = Cohort(
+            subtypes=self.settings.subtypes,
+            positive=self.settings.positive,
+            cases=(*(before.cases if before else ()), *cases),
+            exclusions=(*(before.exclusions if before else ()), *exclusions),
+            folder=self.folder.root,
+        )
+        save_cohort(cohort, self.folder.root)
+        told = [*self.import_findings, *findings]
+        save_json(
+            self.folder.root / "findings.json",
+            {"format": FORMAT, "findings": [asdict(finding) for finding in told]},
+        )
+        return self.cohort
+
+    @property
+    def import_findings(self) -> tuple[Finding, ...]:
+        """What the imports found worth knowing."""
+        path = self.folder.root / "findings.json"
+        if not path.exists():
+            return ()
+        return tuple(Finding(**finding) for finding in load_json(path, FORMAT)["findings"])
+
+    # 2 WHERE the tumor is
+
+    def check(self) -> dict[str, tuple[Finding, ...]]:
+        """Read every case and its ROI; findings by case_id, a refusal among them where it cannot be used."""
+        found: dict[str, tuple[Finding, ...]] = {}
+        cohort = self.cohort
+        for case in track(cohort.cases, "checking", "case", len(cohort.cases)):
+            told = tuple(f for f in self.import_findings if f.case_id == case.case_id)
+            try:
+                volume, roi = read_case(case)
+                found[case.case_id] = (*told, *volume.findings, *roi.findings)
+            except NephroscopeError as error:
+                refusal = Finding(
+                    code=error.code, severity="refusal", message=str(error), case_id=case.case_id
+                )
+                found[case.case_id] = (*told, refusal)
+        return found
+
+    # 3 WHAT a network sees
+
+    def cut_slices(self) -> SliceStore:
+        """Cut all cases, refusing bad ones by name; goes on where an interrupted cut stopped."""
+        cohort = self.cohort
+        return cut_cohort(
+            cohort.cases, read_case, self.settings.slices, self.folder.slices, self._slices_digest(cohort)
+        )
+
+    def _slices_digest(self, cohort: Cohort) -> str:
+        return digest_of([cohort.digest_of(*IMAGE_FIELDS), self.settings.slices.digest])
+
+    def slices(self) -> SliceStore:
+        """The slices on disk, when they are those of the present cohort and settings."""
+        store = open_store(self.folder.slices)
+        if store.digest != self._slices_digest(self.cohort):
+            raise stale(
+                "slices",
+                "cohort.csv or [slices] in study.toml",
+                f"nephroscope slices {self.folder.root.name}",
+            )
+        return store
+
+    def make_split(self, config: SplitConfig | None = None) -> Split:
+        """Divide patients anew and write splits.json."""
+        cohort, store = self.cohort, self.slices()
+        if config is not None and config != self.settings.split:
+            self.change("split", **asdict(config))
+        slices_of = {name: store.slice_index[rows].tolist() for name, rows in store.rows_by_case.items()}
+        split = make_split(cohort, slices_of, self.settings.split)
+        save_split(split, self.folder.splits, self._split_digest(cohort, store))
+        return split
+
+    def _split_digest(self, cohort: Cohort, store: SliceStore) -> str:
+        return digest_of([cohort.digest_of(*SPLIT_FIELDS), store.digest])
+
+    def split(self) -> Split:
+        """The folds on disk; made when there are none yet, refused when the cohort changed since."""
+        if not self.folder.splits.exists():
+            return self.make_split()
+        cohort = self.cohort
+        split, digest = load_split(self.folder.splits, cohort)
+        if digest != self._split_digest(cohort, self.slices()):
+            raise stale(
+                "splits.json", "the cohort or its slices", f"nephroscope split {self.folder.root.name}"
+            )
+        return split
+
+    # 5 how weights are learnt
+
+    def train(
+        self, config: TrainConfig | None = None, name: str | None = None, resume: bool = False
+    ) -> dict[str, Any]:
+        """Train all folds; gives the content of run.json.
+
+        Args:
+            config: By default the study's.
+            name: Of the run; by default the network's name, numbered when it is taken.
+            resume: Go on with the named run, or with the last one that was interrupted.
+        """
+        from nephroscope.training.run import RunInputs, train_run
+
+        if resume:
+            path = self._interrupted(name)
+            held = load_json(path / "config.json", FORMAT)
+            config = TrainConfig(**held["training"])
+            split, _ = load_split(path / "split.json", self.cohort)
+        else:
+            config = config or self.settings.training
+            path = self._new_run(name or config.model, numbered=name is None)
+            split = self.split()
+        inputs = RunInputs(cohort=self.cohort, store=self.slices(), split=split, config=config)
+        return train_run(path, inputs)
+
+    def _new_run(self, name: str, numbered: bool) -> Path:
+        path = self.folder.run(name)
+        number = 2
+        while numbered and path.exists():
+            path = self.folder.run(f"{name}-{number}")
+            number += 1
+        if path.exists():
+            raise StudyError(
+                where=f"run {name}",
+                expected="a new run",
+                found="a complete one" if (path / "run.json").exists() else "an interrupted one",
+                remedy="choose another --name, or go on with --resume",
+            )
+        return path
+
+    def _interrupted(self, name: str | None) -> Path:
+        runs = [path for path in self.folder.runs() if name is None or path.name == name]
+        left = [path for path in runs if not (path / "run.json").exists()]
+        if name is not None and runs and not left:
+            return runs[-1]
+        if not left:
+            raise StudyError(
+                where="train --resume",
+                expected=f"an interrupted run{f' named {name}' if name else ''}",
+                found=f"{len(runs)} complete",
+                remedy="train without --resume",
+            )
+        return left[-1]
+
+    def run_path(self, name: str | None = None) -> Path:
+        """Folder of a complete run; the last one where none is named."""
+        complete = [path for path in self.folder.runs() if (path / "run.json").exists()]
+        chosen = [path for path in complete if name is None or path.name == name]
+        if not chosen:
+            known = ", ".join(path.name for path in complete) or "none"
+            raise StudyError(
+                where=f"run {name or ''}".strip(),
+                expected="a complete run",
+                found=f"complete runs: {known}",
+                remedy="run `nephroscope train`, or go on with `nephroscope train --resume`",
+            )
+        return chosen[-1]
+
+    # 6 how good, by patient
+
+    def _to_score(self, name: str | None) -> "RunToScore":
+        from nephroscope.evaluation.score_run import RunToScore
+
+        path, cohort, store = self.run_path(name), self.cohort, self.slices()
+        digests = load_json(path / "run.json", FORMAT)["digests"]
+        if digests["slices"] != store.digest or digests["cohort"] != cohort.digest_of(*SPLIT_FIELDS):
+            raise stale(f"run {path.name}", "the cohort or its slices", "nephroscope train")
+        split, _ = load_split(path / "split.json", cohort)
+        return RunToScore(
+            folder=path, cohort=cohort, store=store, split=split, config=self.settings.evaluation
+        )
+
+    def evaluate(self, run: str | None = None) -> EvaluationReport:
+        """Score the test cases of a run and write predictions.csv, slices.csv and evaluation.json into it."""
+        from nephroscope.evaluation.evaluate import (
+            RunFacts,
+            build_report,
+            predictions_to_csv,
+            report_as_dict,
+            slices_to_csv,
+        )
+        from nephroscope.evaluation.score_run import score_run
+
+        scored = self._to_score(run)
+        content = load_json(scored.folder / "run.json", FORMAT)
+        predictions, points = score_run(scored)
+        facts = RunFacts(
+            run=scored.folder.name,
+            model=content["model"],
+            subtypes=scored.cohort.subtypes,
+            positive=scored.cohort.positive,
+            protocol=scored.split.protocol,
+            operating_points=tuple(points),
+            cohort_digest=scored.cohort.digest,
+            run_digest=digest_of(content),
+            synthetic=scored.cohort.synthetic,
+            converged=content["converged"],
+        )
+        report = build_report(facts, predictions, scored.config)
+        for save, name in ((predictions_to_csv, "predictions.csv"), (slices_to_csv, "slices.csv")):
+            save(predictions, scored.folder / name, report.subtypes, report.protocol)
+        save_json(scored.folder / "evaluation.json", {"format": FORMAT, **report_as_dict(report)})
+        return report
+
+    # 7 tables, figures, one page
+
+    def report(self, run: str | None = None) -> Path:
+        """Write the report of a run; gives the path of its page."""
+        from nephroscope import __version__
+        from nephroscope.report.page import ReportContent, write_report
+
+        evaluation = self.evaluate(run)
+        scored = self._to_score(run)
+        folds = scored.split.folds
+        history = {
+            fold.index: [
+                json.loads(line)
+                for line in (scored.folder / f"fold-{fold.index}" / "metrics.jsonl").read_text().splitlines()
+            ]
+            for fold in folds
+        }
+        _ = (evaluation, history, ReportContent, write_report, __version__)
+        raise NotImplementedError
+
+    # 8 what leaves the laboratory
+
+    def export(self, out: Path | str, run: str | None = None) -> Path:
+        """Write the model of a run as a bundle; gives its folder."""
+        from nephroscope.deploy.export import export_bundle
+
+        return export_bundle(self._to_score(run), self.evaluate(run), Path(out))

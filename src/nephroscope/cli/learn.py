@@ -1,0 +1,167 @@
+"""Commands of the middle rooms: models, train, evaluate, report."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import tyro
+
+from nephroscope.api import Study
+from nephroscope.cli.outcome import Command, Outcome, RunName, StudyPath, estimates_text, table
+from nephroscope.errors import ConfigError
+from nephroscope.records import EvaluationReport, Protocol, TrainConfig
+from nephroscope.study import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Models(Command):
+    """The six networks: trainable weights, total with batch-norm statistics, head.
+
+    Example: nephroscope models --recipe zuo2021
+    """
+
+    recipe: Literal["default", "zuo2021"] = "default"
+    """zuo2021 builds the heads of the paper and sets its Table 1 beside them."""
+    subtypes: int = 2
+    """Number of subtypes."""
+
+    def run(self) -> Outcome:
+        """List them."""
+        from nephroscope.models.networks import describe_networks
+
+        if self.subtypes < 2:
+            raise ConfigError(
+                where="--subtypes", expected="two or more", found=str(self.subtypes), remedy="correct it"
+            )
+        entries = describe_networks(self.subtypes, self.recipe)
+        rows = [[e["name"], f"{e['trainable']:,}", f"{e['total']:,}", e["head"]] for e in entries]
+        header = ["network", "trainable", "total", "head"]
+        text = table(rows, header)
+        if self.recipe == "zuo2021" and self.subtypes == 2:
+            text += "\n\n" + _beside_paper(entries)
+        note = "Input: HU; window, gray repeated to three channels, ImageNet mean and SD, then torchvision's stem."
+        return Outcome(data=entries, text=f"{text}\n\n{note}")
+
+
+def _beside_paper(entries: list[dict[str, Any]]) -> str:
+    equal = sum(e[kind] == e[f"paper_{kind}"] for e in entries for kind in ("trainable", "total"))
+    lines = [f"Table 1 of Zuo et al. 2021: {equal} of {2 * len(entries)} numbers are these exactly."]
+    for e in entries:
+        for kind in ("trainable", "total"):
+            if e[kind] != e[f"paper_{kind}"]:
+                apart = e[f"paper_{kind}"] - e[kind]
+                lines.append(
+                    f"  {e['name']}, {kind}: printed {e[f'paper_{kind}']:,}, {apart:+,}: {e['note']}"
+                )
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Command):
+    """Train a network on every fold; settings not given here are those of study.toml.
+
+    Example: nephroscope train my-study --model mobilenet_v2 --folds 3 --epochs 20
+    """
+
+    study: StudyPath
+    """Study folder."""
+    training: TrainConfig = field(default_factory=TrainConfig)
+    folds: int | None = None
+    """Divide patients into so many folds first; by default splits.json as it is."""
+    protocol: Protocol | None = None
+    """image: the paper's split, LEAKY; by default splits.json as it is."""
+    name: str | None = None
+    """Name of the run; by default the network's."""
+    resume: bool = False
+    """Go on with an interrupted run, under the settings it was started with."""
+
+    @classmethod
+    def with_settings(cls, settings: Settings | None) -> "Train":
+        """The study's settings as defaults."""
+        return cls(study=tyro.MISSING, training=settings.training if settings else TrainConfig())
+
+    def run(self) -> Outcome:
+        """Train it."""
+        study = Study(self.study)
+        if not self.resume:
+            self._divide(study)
+        content = study.train(self.training, self.name, self.resume)
+        lines = [_fold_line(fold) for fold in content["folds"]]
+        if not content["converged"]:
+            lines.append("did not converge: a fold never beat chance on its own training slices")
+        if content["leaky"]:
+            lines.append("LEAKY: split by image")
+        lines.append(f"run {content['name']} complete; next: nephroscope report {self.study}")
+        return Outcome(data=content, text="\n".join(lines))
+
+    def _divide(self, study: Study) -> None:
+        wanted = study.settings.split
+        if self.folds is not None:
+            wanted = replace(wanted, folds=self.folds)
+        if self.protocol is not None:
+            wanted = replace(wanted, protocol=self.protocol)
+        if wanted != study.settings.split:
+            study.make_split(wanted)
+
+
+def _fold_line(fold: dict[str, Any]) -> str:
+    best = fold["best"]
+    if best is None:
+        return f"fold {fold['index']}: no finite validation loss"
+    return (
+        f"fold {fold['index']}: best epoch {best['epoch']}, validation loss {best['validation_loss']:.3f} "
+        f"(mean over cases), {fold['seconds']:.0f} s"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Command):
+    """Figures of a run on its test cases: by image and by case, each with its interval over patients.
+
+    Example: nephroscope evaluate my-study --run mobilenet_v2
+    """
+
+    study: StudyPath
+    """Study folder."""
+    run_name: RunName = None
+    """Run; by default the last complete one."""
+
+    def run(self) -> Outcome:
+        """Evaluate it."""
+        from nephroscope.evaluation.evaluate import report_as_dict
+
+        report = Study(self.study).evaluate(self.run_name)
+        return Outcome(data=report_as_dict(report), text=evaluation_text(report))
+
+
+def evaluation_text(report: EvaluationReport) -> str:
+    """The figures as lines, marked SYNTHETIC and LEAKY where they are."""
+    marks = [
+        mark for mark, on in (("SYNTHETIC", report.synthetic), ("LEAKY split by image", report.leaky)) if on
+    ]
+    head = f"run {report.run}: {', '.join(report.subtypes)}; positive {report.positive}"
+    lines = [" | ".join([head, *marks])]
+    if not report.converged:
+        lines.append("did not converge")
+    for group in report.groups:
+        lines += [f"{group.name}, by case:", estimates_text(group.case)]
+        lines += [f"{group.name}, by image:", estimates_text(group.image)]
+        lines += [f"{group.name}, majority of three random slices:", estimates_text(group.majority)]
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report(Command):
+    """Write one self-contained HTML page about a run.
+
+    Example: nephroscope report my-study
+    """
+
+    study: StudyPath
+    """Study folder."""
+    run_name: RunName = None
+    """Run; by default the last complete one."""
+
+    def run(self) -> Outcome:
+        """Write it."""
+        page = Study(self.study).report(self.run_name)
+        return Outcome(data={"report": str(page)}, text=f"wrote {page}; open it in a browser")

@@ -1,0 +1,86 @@
+"""One grid for every door: an array with any axes in, the same in canonical (S, R, C) order out."""
+
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nephroscope.errors import SeriesError
+from nephroscope.records import CTVolume, Finding, VolumeGeometry
+
+AIR_HU = -1024
+RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def canonical(
+    voxels: npt.NDArray[Any], affine: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[Any], VolumeGeometry]:
+    """The array and its grid with slices towards the head, rows to the back, columns to the left of the patient.
+
+    Axes are permuted and flipped, never resampled. The affine is rounded (directions to a nanometre, origin to a
+    micrometre), because NIfTI keeps it in single precision and both doors must give the same box to the last bit.
+
+    Args:
+        voxels: Any three axes.
+        affine: 4x4 from the index of ``voxels`` to LPS mm.
+
+    Returns:
+        The array (S, R, C), contiguous, and its geometry.
+
+    Raises:
+        SeriesError: The affine has no three directions.
+    """
+    geometry = VolumeGeometry(shape=_three(voxels.shape), affine=affine)
+    cosines = affine[:3, :3] / np.array(geometry.spacing_mm)
+    # World axes are (x, y, z) = (columns, rows, slices): output axis i runs along world axis 2 - i.
+    order = max(permutations(range(3)), key=lambda p: sum(abs(cosines[2 - i, p[i]]) for i in range(3)))
+    to_old = np.zeros((4, 4))
+    to_old[3, 3] = 1
+    flipped = []
+    for new, old in enumerate(order):
+        backwards = cosines[2 - new, old] < 0
+        to_old[old, new] = -1 if backwards else 1
+        to_old[old, 3] = voxels.shape[old] - 1 if backwards else 0
+        flipped += [new] if backwards else []
+    array = np.ascontiguousarray(np.flip(voxels.transpose(order), tuple(flipped)))
+    turned = affine @ to_old
+    turned[:3, :3] = np.round(turned[:3, :3], 6) + 0.0
+    turned[:3, 3] = np.round(turned[:3, 3], 3) + 0.0
+    return array, VolumeGeometry(shape=_three(array.shape), affine=turned)
+
+
+def hu_volume(
+    hu: npt.NDArray[np.int16],
+    affine: npt.NDArray[np.float64],
+    series_uid: str,
+    findings: tuple[Finding, ...] = (),
+) -> CTVolume:
+    """A canonical CT volume; what lies below air (padding outside the scan circle) becomes air.
+
+    Raises:
+        SeriesError: All voxels have one value.
+    """
+    if hu.min() == hu.max():
+        raise SeriesError(
+            where=f"series {series_uid}",
+            expected="a CT with more than one value",
+            found=f"a constant volume, all {int(hu.flat[0])} HU",
+            remedy="export the series again",
+        )
+    array, geometry = canonical(hu, affine)
+    np.maximum(array, AIR_HU, out=array)
+    return CTVolume(hu=array, geometry=geometry, series_uid=series_uid, findings=findings)
+
+
+def describe(geometry: VolumeGeometry) -> str:
+    """Size, spacing and place of a grid in words, for refusals."""
+    size = " x ".join(str(n) for n in geometry.shape)
+    spacing = " x ".join(f"{mm:.4g}" for mm in geometry.spacing_mm)
+    origin = ", ".join(f"{mm:.1f}" for mm in geometry.affine[:3, 3])
+    return f"{size} voxels of {spacing} mm from ({origin})"
+
+
+def _three(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    s, r, c = shape
+    return s, r, c

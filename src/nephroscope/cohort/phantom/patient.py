@@ -1,0 +1,130 @@
+"""Who is drawn, and on which scanner: seed and index in, clinical values and acquisition out."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+SUBTYPES = ("PRCC", "ChRCC")
+N_SLICES, N_PIXELS = 24, 256
+ATYPICAL = 0.06  # share of each subtype whose tumor looks like the other
+
+# KiTS23 (Heller et al.): cases, share of men, age mean and SD, median size and SD of its logarithm.
+_CASES = {"PRCC": 45, "ChRCC": 38}
+_MEN = {"PRCC": 34 / 44, "ChRCC": 15 / 38}
+_AGE_YEARS = {"PRCC": (60.0, 14.0), "ChRCC": (53.0, 14.5)}
+_SIZE_CM = {"PRCC": (3.3, 0.55), "ChRCC": (4.3, 0.60)}
+
+_PHASES = {"corticomedullary": 0.5, "nephrographic": 0.35, "excretory": 0.15}
+_SERIES_WORDS = {
+    "corticomedullary": ("ARTERIAL", "CORTICOMEDULLARY", "Art. phase", "LATE ARTERIAL 35s"),
+    "nephrographic": ("NEPHROGRAPHIC", "Nephro phase", "VENOUS", "PORTAL VENOUS 75s"),
+    "excretory": ("EXCRETORY", "DELAYED 5min", "Excretory phase", "DELAY"),
+}
+# Manufacturer, model, and its kernels from soft to sharp with the frequency (cycles/mm) where each fades.
+_SCANNERS = (
+    ("SIEMENS", "SOMATOM Definition AS+", (("B30f", 0.22), ("B40f", 0.30))),
+    ("SIEMENS", "SOMATOM Definition Flash", (("I30f", 0.20), ("I40f", 0.28))),
+    ("GE MEDICAL SYSTEMS", "LightSpeed VCT", (("SOFT", 0.20), ("STANDARD", 0.27))),
+    ("Philips", "Brilliance 64", (("B", 0.24), ("C", 0.32))),
+    ("TOSHIBA", "Aquilion ONE", (("FC08", 0.23), ("FC18", 0.29))),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clinical:
+    """One row of the clinical table; ``look`` is the subtype the tumor looks like."""
+
+    case_id: str
+    subtype: str
+    look: str
+    sex: Literal["M", "F"]
+    age_years: int
+    size_cm: float
+    phase: str
+    site_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acquisition:
+    """How the scan was made: none of it depends on the subtype.
+
+    Attributes:
+        cutoff_per_mm: Spatial frequency at which the kernel's transfer has fallen to 1/e.
+        noise_hu: Standard deviation of the noise.
+        spacing_mm: Slice spacing, which is also the thickness, and pixel spacing.
+        half_width_mm: Of the body, which the field of view was fitted to.
+    """
+
+    manufacturer: str
+    model: str
+    kernel: str
+    cutoff_per_mm: float
+    kvp: int
+    noise_hu: float
+    spacing_mm: tuple[float, float]
+    half_width_mm: float
+    origin_mm: tuple[float, float, float]
+    series_words: str
+
+
+def draw_roster(seed: int, n_cases: int) -> list[tuple[str, str]]:
+    """Subtype and look of every case, in the proportion of KiTS23, mixed.
+
+    Both subtypes are there from two cases on; ``ATYPICAL`` of each look like the other.
+    """
+    first = round(n_cases * _CASES["PRCC"] / sum(_CASES.values()))
+    n_first = min(max(first, 1), max(n_cases - 1, 1))
+    roster = []
+    for subtype, other, n in (("PRCC", "ChRCC", n_first), ("ChRCC", "PRCC", n_cases - n_first)):
+        n_atypical = round(ATYPICAL * n)
+        roster += [(subtype, other)] * n_atypical + [(subtype, subtype)] * (n - n_atypical)
+    order = np.random.default_rng([seed]).permutation(n_cases)
+    return [roster[i] for i in order]
+
+
+def draw_patient(
+    rng: np.random.Generator, index: int, subtype: str, look: str
+) -> tuple[Clinical, Acquisition]:
+    """One patient and one scan; the scan is drawn without a look at the subtype."""
+    phase = str(rng.choice(list(_PHASES), p=list(_PHASES.values())))
+    acquisition = _draw_acquisition(rng, phase)
+    age_mean, age_sd = _AGE_YEARS[subtype]
+    size_median, size_sd = _SIZE_CM[subtype]
+    size_cm = np.clip(size_median * np.exp(rng.normal(0, size_sd)), 1.2, 10)
+    clinical = Clinical(
+        case_id=f"SYNTHETIC-{index + 1:04d}",
+        subtype=subtype,
+        look=look,
+        sex="M" if rng.random() < _MEN[subtype] else "F",
+        age_years=round(float(np.clip(rng.normal(age_mean, age_sd), 18, 90))),
+        size_cm=round(float(size_cm), 1),
+        phase=phase,
+        site_id=f"site-{rng.integers(1, 4)}",
+    )
+    return clinical, acquisition
+
+
+def _draw_acquisition(rng: np.random.Generator, phase: str) -> Acquisition:
+    manufacturer, model, kernels = _SCANNERS[rng.integers(len(_SCANNERS))]
+    kernel, cutoff_per_mm = kernels[rng.integers(len(kernels))]
+    half_width_mm = rng.uniform(146, 184)
+    pixel_mm = round(2 * half_width_mm * rng.uniform(1.04, 1.10) / N_PIXELS, 3)
+    slice_mm = float(rng.choice([2.5, 3.0, 3.75, 4.0, 5.0], p=[0.1, 0.2, 0.2, 0.2, 0.3]))
+    half_mm = pixel_mm * (N_PIXELS - 1) / 2
+    return Acquisition(
+        manufacturer=manufacturer,
+        model=model,
+        kernel=kernel,
+        cutoff_per_mm=cutoff_per_mm,
+        kvp=int(rng.choice([100, 120, 130])),
+        noise_hu=float(rng.uniform(8, 18)),
+        spacing_mm=(slice_mm, pixel_mm),
+        half_width_mm=half_width_mm,
+        origin_mm=(
+            round(-half_mm + rng.normal(0, 6), 1),
+            round(-half_mm + rng.normal(0, 10), 1),
+            round(rng.uniform(-900, 200), 1),
+        ),
+        series_words=str(rng.choice(_SERIES_WORDS[phase])),
+    )

@@ -1,0 +1,155 @@
+"""CSV as people and spreadsheets write it: file in, rows with their numbers out; and our own, written at once."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nephroscope.errors import CohortError
+from nephroscope.files import replacing
+from nephroscope.records import Sex
+
+LISTED = 20
+SEXES: dict[Sex, str] = {
+    "M": "m male man",
+    "F": "f female woman",
+    "O": "o other diverse transgender_male_to_female transgender_female_to_male",
+}
+UNKNOWN = {"", "na", "n/a", "nan", "none", "null", "unknown", "?", "-"}
+
+
+@dataclass
+class Mistakes:
+    """Collects what is wrong with a table, cell by cell, so that all of it is said at once."""
+
+    file: str
+    found: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def add(self, row: int, column: str, expected: str, found: str) -> None:
+        """Note one cell: ``row`` as a spreadsheet counts, the header being row 1."""
+        self.found.append((f"row {row}, column {column}", expected, found))
+
+    def refuse(self) -> None:
+        """Say all mistakes, or nothing when there are none.
+
+        Raises:
+            CohortError: There is at least one mistake.
+        """
+        if not self.found:
+            return
+        if len(self.found) == 1:
+            ((where, expected, found),) = self.found
+            raise CohortError(
+                where=f"{self.file}, {where}", expected=expected, found=found, remedy="correct this cell"
+            )
+        listed = "; ".join(f"{w}: expected {e}, found {f}" for w, e, f in self.found[:LISTED])
+        more = len(self.found) - LISTED
+        raise CohortError(
+            where=self.file,
+            expected="a table without mistakes",
+            found=f"{len(self.found)}: {listed}" + (f"; and {more} more" if more > 0 else ""),
+            remedy="correct these cells",
+        )
+
+
+def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Header and numbered rows of a CSV with ``,``, ``;`` or tab, any byte order mark, and stray spaces.
+
+    Rows are as wide as the header; empty ones are dropped, but counted in the numbers, as a spreadsheet does.
+
+    Raises:
+        CohortError: The file is missing, a workbook instead of text, or has no header.
+    """
+    lines = list(io.StringIO(_decode(path), newline=""))  # csv itself sees to line ends inside quotes
+    header_line = next((line for line in lines if line.strip()), "")
+    separator = max(",;\t", key=header_line.count)
+    try:
+        table = [[c.strip() for c in row] for row in csv.reader(lines, delimiter=separator)]
+    except csv.Error as error:
+        raise _not_a_table(path, str(error)) from error
+    numbered = [(n, row) for n, row in enumerate(table, start=1) if any(row)]
+    if not numbered:
+        raise _not_a_table(path, "an empty file")
+    (_, header), *rows = numbered
+    return header, [(n, (row + [""] * len(header))[: len(header)]) for n, row in rows]
+
+
+def save_table(path: Path, header: Sequence[str], rows: Iterable[Iterable[str]]) -> None:
+    """Write a CSV under a temporary name and rename it, so that it is there whole or not at all."""
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def relative_to(folder: Path, path: Path | None) -> str:
+    """How a path is written in a study: relative (posix) below the study, else absolute; empty for None."""
+    if path is None:
+        return ""
+    if path.is_absolute() and path.is_relative_to(folder.absolute()):
+        path = path.relative_to(folder.absolute())
+    return path.as_posix()
+
+
+def parse_number(text: str, low: float, high: float) -> float | None:
+    """A number above ``low`` and up to ``high``, with a point or a comma; None when it is not known.
+
+    Raises:
+        ValueError: It is not a number, or outside.
+    """
+    if text.lower() in UNKNOWN:
+        return None
+    number = float(text.replace(",", "."))
+    if not low < number <= high:
+        raise ValueError(text)
+    return number
+
+
+def parse_sex(text: str) -> Sex | None:
+    """M, F or O (DICOM Patient's Sex) from the usual spellings; None when it is not known.
+
+    Raises:
+        ValueError: The spelling is not a usual one.
+    """
+    word = text.lower().replace("-", "_").replace(" ", "_")
+    if word in UNKNOWN or word == "u":
+        return None
+    for sex, spellings in SEXES.items():
+        if word in spellings.split():
+            return sex
+    raise ValueError(text)
+
+
+def names(items: Iterable[str], most: int = 5) -> str:
+    """The first few names, and how many more: "a, b, c and 4 more"."""
+    everything: Iterator[str] = iter(sorted(items))
+    first = [name for name, _ in zip(everything, range(most), strict=False)]
+    more = sum(1 for _ in everything)
+    return ", ".join(first) + (f" and {more} more" if more else "")
+
+
+def _decode(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _not_a_table(path, f"no readable file ({error.strerror})") from error
+    if content.startswith((b"PK", b"\xd0\xcf")):
+        raise _not_a_table(path, "a spreadsheet workbook")
+    utf16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    encodings = ["utf-16"] if utf16 else ["utf-8-sig", "cp1252"]
+    for encoding in encodings:
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise _not_a_table(path, "bytes that are no text")
+
+
+def _not_a_table(path: Path, found: str) -> CohortError:
+    return CohortError(
+        where=path.name,
+        expected="a CSV table in text form with a header",
+        found=found,
+        remedy="check the path, or save the sheet as CSV (UTF-8)",
+    )

@@ -1,0 +1,218 @@
+"""Intervals over patients: formulas where each row is a patient, a patient bootstrap where it is not."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import brentq
+from scipy.stats import beta, rankdata
+
+from nephroscope.evaluation.metrics import Bools, Floats, Ints, auc
+
+Statistic = Callable[[Floats], Floats]  # patient weights (b, P) -> values (b,), NaN where undefined
+CHUNK = 256  # resamples at a time: memory stays flat
+
+
+def wilson(k: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson score interval of the proportion k / n, n > 0.
+
+    Source:
+        Wilson 1927; Newcombe 1998, Stat Med 17:857, method 3.
+    """
+    z2, p = _z(confidence) ** 2, k / n
+    middle = p + z2 / (2 * n)
+    half = (z2 * (p * (1 - p) / n + z2 / (4 * n * n))) ** 0.5
+    return max(0.0, (middle - half) / (1 + z2 / n)), min(1.0, (middle + half) / (1 + z2 / n))
+
+
+def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Exact interval of the proportion k / n, n > 0.
+
+    Source:
+        Clopper and Pearson 1934, Biometrika 26:404.
+    """
+    tail = (1 - confidence) / 2
+    low = 0.0 if k == 0 else float(beta.ppf(tail, k, n - k + 1))
+    high = 1.0 if k == n else float(beta.ppf(1 - tail, k + 1, n - k))
+    return low, high
+
+
+def delong(scores: Floats, is_positive: Bools) -> tuple[float, float]:
+    """AUC and its DeLong variance, from midranks; at least two rows of each class.
+
+    Source:
+        DeLong 1988, Biometrics 44:837; Sun and Xu 2014, IEEE Signal Process Lett 21:1389.
+    """
+    x, y = scores[is_positive], scores[~is_positive]
+    m, n = x.size, y.size
+    ranks = rankdata(np.concatenate([x, y]))
+    above_y = (ranks[:m] - rankdata(x)) / n  # for each positive, the share of negatives below it
+    below_x = 1 - (ranks[m:] - rankdata(y)) / m
+    variance = above_y.var(ddof=1) / m + below_x.var(ddof=1) / n
+    return float(above_y.mean()), float(variance)
+
+
+def delong_auc(scores: Floats, is_positive: Bools, confidence: float = 0.95) -> tuple[float, float, str]:
+    """Low, high and method of the interval of an AUC whose rows are independent; both classes needed.
+
+    DeLong's variance on the logit scale keeps the interval inside 0 to 1. It vanishes when the classes do
+    not overlap, so there, and with a single row of a class, Newcombe's interval stands in.
+    """
+    m = int(np.count_nonzero(is_positive))
+    n = is_positive.size - m
+    value, variance = delong(scores, is_positive) if min(m, n) > 1 else (auc(scores, is_positive) or 0.0, 0.0)
+    if not 0 < value < 1 or variance < 1e-12:
+        low, high = newcombe_auc(value, m, n, confidence)
+        return low, high, "Newcombe 2006 method 5, as the DeLong variance is zero"
+    logit, half = np.log(value / (1 - value)), _z(confidence) * variance**0.5 / (value * (1 - value))
+    low, high = 1 / (1 + np.exp(-(logit + np.array([-half, half]))))
+    return float(low), float(high), "DeLong on the logit scale"
+
+
+def newcombe_auc(value: float, m: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of an AUC from its value and the two class sizes; not degenerate at 0 and 1.
+
+    The limits are the areas t that lie z standard errors (Hanley and McNeil, at t) from ``value``.
+
+    Source:
+        Newcombe 2006, Stat Med 25:559, method 5; Hanley and McNeil 1982, Radiology 143:29.
+    """
+    z2, halfway = _z(confidence) ** 2, (m + n) / 2 - 1
+
+    def excess(t: float) -> float:
+        variance = t * (1 - t) / (m * n) * (1 + halfway * ((1 - t) / (2 - t) + t / (1 + t)))
+        return float((t - value) ** 2 - z2 * variance)
+
+    inside = min(max(value, 1e-9), 1 - 1e-9)
+    low = 0.0 if value < 1e-9 else brentq(excess, 0.0, inside)
+    high = 1.0 if value > 1 - 1e-9 else brentq(excess, inside, 1.0)
+    return float(low), float(high)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Patients:
+    """Who owns each row: ``row`` (n,) holds patient numbers 0 .. P-1; ``stratum`` (P,) their classes."""
+
+    row: Ints
+    stratum: Ints
+
+    @classmethod
+    def of(cls, patient_ids: Sequence[str], truth: Ints) -> "Patients":
+        """Number the patients; a patient's stratum is the set of subtypes among the rows."""
+        names, row = np.unique(np.asarray(patient_ids, dtype=str), return_inverse=True)
+        has = np.zeros((names.size, int(truth.max(initial=0)) + 1), dtype=bool)
+        has[row, truth] = True
+        _, stratum = np.unique(has, axis=0, return_inverse=True)
+        return cls(row=row.reshape(-1), stratum=stratum.reshape(-1))
+
+    @property
+    def n(self) -> int:
+        """Number of patients."""
+        return self.stratum.size
+
+    def per_patient(self, rows: npt.NDArray[np.generic]) -> Floats:
+        """Sum of a value (n,) over the rows of each patient, (P,)."""
+        sums: Floats = np.bincount(self.row, weights=rows.astype(np.float64), minlength=self.n).astype(
+            np.float64
+        )
+        return sums
+
+    def count(self, rows: Bools) -> int:
+        """Number of patients with a True row."""
+        return int(np.unique(self.row[rows]).size)
+
+
+def resampled_weights(patients: Patients, resamples: int, seed: int) -> Iterator[Floats]:
+    """How often each patient is drawn, (b, P) at a time: with replacement, within the patient's class."""
+    rng = np.random.default_rng(seed)
+    members = [np.flatnonzero(patients.stratum == s) for s in np.unique(patients.stratum)]
+    for start in range(0, resamples, CHUNK):
+        weights = np.empty((min(CHUNK, resamples - start), patients.n))
+        for who in members:
+            weights[:, who] = rng.multinomial(who.size, np.full(who.size, 1 / who.size), size=len(weights))
+        yield weights
+
+
+def clustered_bootstrap(
+    statistics: Mapping[str, Statistic], patients: Patients, resamples: int, seed: int
+) -> dict[str, Floats]:
+    """Values of each statistic, (resamples,), over the same redrawn patients with all their rows."""
+    chunks = [
+        {name: statistic(weights) for name, statistic in statistics.items()}
+        for weights in resampled_weights(patients, resamples, seed)
+    ]
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in statistics}
+
+
+def ratio_statistic(hits: Bools, counted: Bools, patients: Patients) -> Statistic:
+    """Share of hits among the counted rows, as a function of patient weights."""
+    k, n = patients.per_patient(hits & counted), patients.per_patient(counted)
+    return lambda weights: _divide(weights @ k, weights @ n)
+
+
+def auc_statistic(scores: Floats, is_positive: Bools, patients: Patients) -> Statistic:
+    """AUC over rows as a function of patient weights: w A w' / (w m)(w n).
+
+    A (P, P) holds how many comparisons the positive rows of one patient win against the negative of another,
+    so a resample costs one row of a matrix product and no sorting.
+    """
+    wins, m, n = _wins(scores, is_positive, patients), *map(patients.per_patient, (is_positive, ~is_positive))
+    winners, losers = np.flatnonzero(m), np.flatnonzero(n)
+
+    def statistic(weights: Floats) -> Floats:
+        won = np.einsum("bp,bp->b", weights[:, winners] @ wins, weights[:, losers])
+        return _divide(won, (weights @ m) * (weights @ n))
+
+    return statistic
+
+
+def mean_statistic(parts: Sequence[Statistic]) -> Statistic:
+    """Mean of several statistics of the same patients, such as the macro AUC."""
+    return lambda weights: np.mean([part(weights) for part in parts], axis=0)
+
+
+def roc_band(
+    scores: Floats, is_positive: Bools, patients: Patients, grid: Floats, settings: tuple[int, int, float]
+) -> tuple[Floats, Floats]:
+    """Pointwise band of the true positive rate at the false positive rates of ``grid`` (g,).
+
+    By patient bootstrap; ``settings`` are resamples, seed and confidence.
+    """
+    resamples, seed, confidence = settings
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.diff(scores[order]) != 0, True)
+    owner, positive = patients.row[order], is_positive[order]
+    curves = []
+    for weights in resampled_weights(patients, resamples, seed):
+        w = weights[:, owner]
+        tp, fp = np.cumsum(w * positive, axis=1)[:, last], np.cumsum(w * ~positive, axis=1)[:, last]
+        for t, f in zip(tp, fp, strict=True):
+            if t[-1] > 0 and f[-1] > 0:
+                curves.append(np.interp(grid, np.append(0, f / f[-1]), np.append(0, t / t[-1])))
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(curves, [tail, 1 - tail], axis=0)
+    return low, high
+
+
+def _wins(scores: Floats, is_positive: Bools, patients: Patients) -> Floats:
+    """Comparisons won by each positive patient (rows) against each negative patient (columns); ties half."""
+    own, other = patients.row[is_positive], patients.row[~is_positive]
+    order = np.argsort(own, kind="stable")
+    x, first = scores[is_positive][order], np.unique(own[order], return_index=True)[1]
+    columns = []
+    for patient in np.unique(other):
+        y = np.sort(scores[~is_positive][other == patient])
+        below = (np.searchsorted(y, x, "left") + np.searchsorted(y, x, "right")) / 2
+        columns.append(np.add.reduceat(below, first))
+    return np.stack(columns, axis=1)
+
+
+def _divide(k: Floats, n: Floats) -> Floats:
+    shares: Floats = np.divide(k, n, out=np.full(k.shape, np.nan), where=n > 0)
+    return shares
+
+
+def _z(confidence: float) -> float:
+    return NormalDist().inv_cdf((1 + confidence) / 2)

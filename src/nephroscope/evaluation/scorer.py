@@ -1,0 +1,68 @@
+"""Slices of a case in, the answer out: one `Scorer` for evaluation and clinic, so both say the same. No torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nephroscope.evaluation.aggregate import mean_over_slices
+from nephroscope.evaluation.applicability import ApplicabilityDomain, case_features
+from nephroscope.evaluation.calls import decide, forced_call
+from nephroscope.models.session import NetworkSession
+from nephroscope.records import CasePrediction, Finding, OperatingPoint, SlicePrediction, SliceSpec
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CutCase:
+    """The slices of one case as cut: ``hu`` int16 (N, size, size), one number per slice in the others."""
+
+    case_id: str
+    patient_id: str
+    hu: npt.NDArray[np.int16]
+    slice_index: Sequence[int]
+    area_mm2: Sequence[float]
+    mm_per_px: float
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scorer:
+    """A network with the rules that turn its probabilities into a call."""
+
+    session: NetworkSession
+    subtypes: tuple[str, ...]
+    positive: str
+    point: OperatingPoint
+    not_sure_margin: float
+    domain: ApplicabilityDomain
+    spec: SliceSpec
+    model_digest: str
+
+    def answer(self, case: CutCase) -> CasePrediction:
+        """Probabilities by slice and case, the call or "not sure", and why."""
+        p = self.session.probabilities(case.hu)  # (N, K)
+        slices = tuple(
+            SlicePrediction(slice_index=int(s), probabilities=tuple(row.tolist()), area_mm2=float(area))
+            for s, row, area in zip(case.slice_index, p, case.area_mm2, strict=True)
+        )
+        doubts = self.domain.doubts(case.case_id, case_features(case.hu, case.mm_per_px, self.spec))
+        return self.conclude(case, slices, (*case.findings, *doubts))
+
+    def conclude(
+        self, case: CutCase, slices: tuple[SlicePrediction, ...], findings: tuple[Finding, ...]
+    ) -> CasePrediction:
+        """The call that these slices and findings support."""
+        mean = mean_over_slices(slices)
+        call, reason = decide(mean, self.subtypes, self.positive, self.point, self.not_sure_margin, findings)
+        return CasePrediction(
+            case_id=case.case_id,
+            patient_id=case.patient_id,
+            probabilities=dict(zip(self.subtypes, mean, strict=True)),
+            slices=slices,
+            forced_call=forced_call(mean, self.subtypes, self.positive, self.point),
+            call=call,
+            reason=reason,
+            findings=findings,
+            model_digest=self.model_digest,
+        )

@@ -1,0 +1,209 @@
+"""The run folder: every fold trained, saved as weights and ONNX. run.json is written last and means complete.
+
+runs/NAME/  config.json split.json environment.json fold-K/{checkpoint,weights}.safetensors metrics.jsonl model.onnx
+fold.json, then run.json.
+"""
+
+import json
+import logging
+import platform
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nephroscope import __version__
+from nephroscope.cohort.split import save_split
+from nephroscope.errors import ConfigError, StudyError
+from nephroscope.files import load_json, replacing, save_json
+from nephroscope.models.networks import build_network
+from nephroscope.models.onnx_file import REFERENCE_SLICES, export_onnx
+from nephroscope.progress import track
+from nephroscope.records import Cohort, Fold, Split, TrainConfig
+from nephroscope.slices.store import SliceStore
+from nephroscope.training.batches import fold_slices
+from nephroscope.training.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights
+from nephroscope.training.loop import FitState, FoldTask, converged, fit, new_state
+
+FORMAT = 1
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunInputs:
+    """What a run is made from; its digests are kept with it."""
+
+    cohort: Cohort
+    store: SliceStore
+    split: Split
+    config: TrainConfig
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Of cohort, slices and configuration."""
+        return {
+            "cohort": self.cohort.digest_of("case_id", "patient_id", "subtype", "cohort"),
+            "slices": self.store.digest,
+            "config": self.config.digest,
+        }
+
+
+def train_run(folder: Path, inputs: RunInputs) -> dict[str, Any]:
+    """Train all folds of a run, going on where an interrupted one stopped; gives the content of run.json.
+
+    Raises:
+        StudyError: The folder holds a run of other inputs.
+        ConfigError: The network or the precision is not to be had here.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = compute_dtype(inputs.config.precision, device)
+    _open_run(folder, inputs, device, dtype)
+    folds = []
+    for fold in inputs.split.folds:
+        path = folder / f"fold-{fold.index}"
+        if not (path / "fold.json").exists():
+            _train_fold(path, inputs, fold, device, dtype)
+        folds.append(load_json(path / "fold.json", FORMAT))
+    content = {
+        "format": FORMAT,
+        "name": folder.name,
+        "model": inputs.config.model,
+        "subtypes": list(inputs.cohort.subtypes),
+        "positive": inputs.cohort.positive,
+        "protocol": inputs.split.protocol,
+        "leaky": inputs.split.leaky,
+        "digests": inputs.digests,
+        "converged": all(fold["converged"] for fold in folds),
+        "folds": [{key: fold[key] for key in ("index", "converged", "best", "seconds")} for fold in folds],
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    save_json(folder / "run.json", content)
+    for fold in inputs.split.folds:
+        (folder / f"fold-{fold.index}" / "checkpoint.safetensors").unlink(missing_ok=True)
+    return content
+
+
+def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """bf16 where the device computes in it, else fp32.
+
+    Raises:
+        ConfigError: bf16 is asked for and the device has none.
+    """
+    if device.type == "cuda":
+        capable = torch.cuda.is_bf16_supported()
+    else:
+        has = torch.cpu.get_capabilities()
+        capable = bool(has.get("avx512_bf16") or has.get("amx_bf16") or has.get("arm_bf16"))
+    if precision == "bf16" and not capable:
+        raise ConfigError(
+            where="training.precision",
+            expected="a device that computes in bf16",
+            found=f"a {device.type} that does not",
+            remedy='use precision = "auto"',
+        )
+    return torch.bfloat16 if capable and precision != "fp32" else torch.float32
+
+
+def _open_run(folder: Path, inputs: RunInputs, device: torch.device, dtype: torch.dtype) -> None:
+    if (folder / "config.json").exists():
+        held = load_json(folder / "config.json", FORMAT)
+        for what, digest in inputs.digests.items():
+            if held["digests"].get(what) != digest:
+                raise StudyError(
+                    where=f"run {folder.name}",
+                    expected=f"the same {what} as when it was started",
+                    found=f"another ({held['digests'].get(what)} then, {digest} now)",
+                    remedy="start a new run instead of resuming this one",
+                )
+        return
+    environment = {
+        "format": FORMAT,
+        "nephroscope": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "torch": torch.__version__,
+        "torchvision": version("torchvision"),
+        "numpy": np.__version__,
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "precision": str(dtype).removeprefix("torch."),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    save_json(folder / "environment.json", environment)
+    save_split(inputs.split, folder / "split.json", inputs.digests["cohort"])
+    config = {"format": FORMAT, "training": asdict(inputs.config), "digests": inputs.digests}
+    save_json(folder / "config.json", config)
+
+
+def _train_fold(path: Path, inputs: RunInputs, fold: Fold, device: torch.device, dtype: torch.dtype) -> None:
+    config, n_subtypes = inputs.config, len(inputs.cohort.subtypes)
+    train, validation = fold_slices(inputs.store, inputs.cohort, fold)
+    if len(train) < 2:
+        raise StudyError(
+            where=f"fold {fold.index}",
+            expected="at least two training slices",
+            found=str(len(train)),
+            remedy="import more cases or use fewer folds",
+        )
+    task = FoldTask(
+        fold=fold.index,
+        train=train,
+        validation=validation,
+        n_subtypes=n_subtypes,
+        config=config,
+        device=device,
+        dtype=dtype,
+    )
+    torch.manual_seed(config.seed * 1000 + fold.index)  # initial weights
+    network = build_network(config.model, n_subtypes, inputs.store.spec, config.recipe, config.pretrained)
+    state = new_state(network, task)
+    if (path / "checkpoint.safetensors").exists():
+        load_checkpoint(state, path / "checkpoint.safetensors")
+        logger.info("fold %d: resumed after epoch %d", fold.index, len(state.history))
+    n_left = config.epochs - len(state.history)
+    for epoch in track(fit(task, state), f"fold {fold.index}, {config.model}", "epoch", n_left):
+        _save_epoch(path, state)
+        logger.info(
+            "fold %d, epoch %d: loss %.3f, validation %.3f, %.0f s",
+            fold.index,
+            epoch.epoch,
+            epoch.train_loss,
+            epoch.validation_loss,
+            epoch.seconds,
+        )
+    if (path / "weights.safetensors").exists():
+        load_weights(network, path / "weights.safetensors")
+    step = max(len(train) // REFERENCE_SLICES, 1)
+    export_onnx(
+        network,
+        n_subtypes,
+        np.asarray(inputs.store.hu[train.rows[::step][:REFERENCE_SLICES]]),
+        path / "model.onnx",
+    )
+    best = state.best
+    save_json(
+        path / "fold.json",
+        {
+            "format": FORMAT,
+            "index": fold.index,
+            "converged": converged(state.history, len(train), n_subtypes),
+            "best": asdict(best) if best else None,
+            "n_train_slices": len(train),
+            "n_validation_slices": len(validation),
+            "seconds": round(sum(epoch.seconds for epoch in state.history), 1),
+        },
+    )
+
+
+def _save_epoch(path: Path, state: FitState) -> None:
+    """Weights if they are the best, metrics, and last the checkpoint: it alone decides what a resumed run redoes."""
+    if state.best is state.history[-1] or not (path / "weights.safetensors").exists():
+        save_weights(state.network, path / "weights.safetensors")
+    with replacing(path / "metrics.jsonl") as temporary:
+        lines = [json.dumps(line) + "\n" for line in map(asdict, state.history)]
+        temporary.write_text("".join(lines), encoding="utf-8")
+    save_checkpoint(state, path / "checkpoint.safetensors")

@@ -1,0 +1,293 @@
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nephroscope.errors import CohortError
+from nephroscope.evaluation import metrics
+from nephroscope.evaluation.aggregate import mean_over_slices
+from nephroscope.evaluation.calls import decide, forced_call
+from nephroscope.evaluation.evaluate import (
+    RunFacts,
+    build_report,
+    evaluate_predictions,
+    predictions_to_csv,
+    report_as_dict,
+    slices_to_csv,
+)
+from nephroscope.records import CasePrediction, EvaluationConfig, OperatingPoint, SlicePrediction
+
+TWO = ("PRCC", "ChRCC")
+THREE = ("PRCC", "ChRCC", "ccRCC")
+HALF = OperatingPoint(threshold=0.5, criterion="fixed", chosen_on="before any data")
+CONFIG = EvaluationConfig(resamples=200)
+
+
+def predict(case_id, truth, rows, subtypes=TWO, **more):
+    """A case from the probabilities of its slices; a single number is that of the first of two subtypes."""
+    rows = [row if isinstance(row, tuple) else (row, 1 - row) for row in rows]
+    slices = tuple(SlicePrediction(slice_index=i, probabilities=row) for i, row in enumerate(rows))
+    mean = mean_over_slices(slices)
+    call, reason = decide(mean, subtypes, subtypes[0], HALF, CONFIG.not_sure_margin)
+    return CasePrediction(
+        **{"patient_id": f"patient-{case_id}", "group": "out-of-fold"} | more,
+        case_id=case_id,
+        probabilities=dict(zip(subtypes, mean, strict=True)),
+        slices=slices,
+        forced_call=forced_call(mean, subtypes, subtypes[0], HALF),
+        call=call,
+        reason=reason,
+        truth=truth,
+    )
+
+
+def cohort(n=12, seed=0, subtypes=TWO):
+    rng = np.random.default_rng(seed)
+    cases = []
+    for i in range(n):
+        at = i % len(subtypes)
+        logits = rng.normal(size=(4, len(subtypes))) * 0.3 + rng.normal(size=len(subtypes))
+        logits[:, at] += 1.2
+        p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        cases.append(predict(f"case-{i:02d}", subtypes[at], [tuple(map(float, row)) for row in p], subtypes))
+    return cases
+
+
+def evaluate(cases, subtypes=TWO, points=(HALF,)):
+    return evaluate_predictions(cases, "out-of-fold", subtypes, subtypes[0], points, CONFIG)
+
+
+def facts(**more):
+    given = {
+        "run": "run-1",
+        "model": "mobilenet_v2",
+        "subtypes": TWO,
+        "positive": "PRCC",
+        "protocol": "patient",
+        "operating_points": (HALF,),
+        "cohort_digest": "c0",
+        "run_digest": "r0",
+        "synthetic": False,
+        "converged": True,
+    }
+    return RunFacts(**given | more)
+
+
+def all_estimates(group):
+    return [(n, e) for part in (group.image, group.case, group.majority) for n, e in part.items()]
+
+
+def test_figures_of_four_cases_by_hand():
+    cases = [
+        predict("a", "PRCC", [0.9, 0.8]),
+        predict("b", "PRCC", [0.3, 0.4, 0.2]),  # missed
+        predict("c", "ChRCC", [0.1, 0.2]),
+        predict("d", "ChRCC", [0.45]),  # right, but not sure
+    ]
+    group = evaluate(cases)
+    values = {name: e.value for name, e in group.case.items()}
+    assert values == {
+        "accuracy": 0.75,
+        "sensitivity": 0.5,
+        "specificity": 1.0,
+        "precision": 1.0,
+        "coverage": 0.75,
+        "accuracy_when_sure": pytest.approx(2 / 3),
+        "auc": 0.75,
+    }
+    assert group.image["accuracy"].value == 5 / 8
+    assert group.image["sensitivity"].n == 5
+    assert group.majority["accuracy"].value == 0.75
+    assert group.confusion_case == ((1, 1), (0, 2))
+    assert group.confusion_image == ((2, 3), (0, 3))
+    assert group.n_patients == 4
+
+
+def test_every_figure_has_interval_unit_n_and_method():
+    group = evaluate(cohort())
+    for name, e in all_estimates(group):
+        assert e.low <= e.value <= e.high, name
+        assert e.n > 0
+        assert e.method
+    assert {e.unit for e in group.image.values()} == {"image"}
+    assert {e.unit for e in (group.case | group.majority).values()} == {"case"}
+    assert group.image["accuracy"].method == "patient bootstrap, 200 resamples of 12 patients, 95 %"
+    assert group.image["auc"].n == 48
+    assert group.case["accuracy"].method == "Wilson, 95 %"
+    assert group.case["auc"].method.startswith("DeLong on the logit scale")
+    assert group.case["auc"].n == group.case["coverage"].n == 12
+    assert group.case["sensitivity"].n == 6
+
+
+def test_two_tumors_of_a_patient_are_not_two_patients():
+    cases = cohort()
+    cases[2] = replace(cases[2], patient_id=cases[0].patient_id)
+    group = evaluate(cases)
+    assert group.n_patients == 11
+    assert group.case["accuracy"].method == "patient bootstrap, 200 resamples of 11 patients, 95 %"
+    assert "bootstrap" in group.case["auc"].method
+
+
+def test_all_right_is_not_certain():
+    cases = [predict(f"{i}", TWO[i % 2], [0.9 if i % 2 == 0 else 0.1] * 20) for i in range(10)]
+    group = evaluate(cases)
+    image = group.image["accuracy"]
+    assert (image.value, image.high, image.n) == (1, 1, 200)
+    assert image.low == pytest.approx(0.722, abs=1e-3)  # ten patients, not 200 images
+    assert image.method == "Wilson on 10 patients, as every resample agrees, 95 %"
+    assert group.image["auc"].low == pytest.approx(group.case["auc"].low)
+    assert "Newcombe" in group.image["auc"].method
+
+
+def test_one_class_only_is_undefined_and_says_why():
+    group = evaluate([predict("a", "PRCC", [0.9]), predict("b", "PRCC", [0.8])])
+    assert str(group.case["auc"]) == "not available (undefined: a class has no case)"
+    assert str(group.image["specificity"]) == "not available (undefined: all are PRCC)"
+    assert group.case["specificity"].value is None
+    assert group.case["sensitivity"].value == 1
+    unsure = evaluate([predict("a", "PRCC", [0.5]), predict("b", "ChRCC", [0.5])])
+    assert unsure.case["accuracy_when_sure"].method == "undefined: no case has a call"
+    assert unsure.case["coverage"].value == 0
+
+
+def test_images_are_called_by_the_threshold_of_their_fold():
+    low = replace(HALF, threshold=0.2)
+    cases = [predict("a", "PRCC", [0.3], fold=0), predict("b", "PRCC", [0.3], fold=1)]
+    assert evaluate(cases, points=(HALF, low)).image["sensitivity"].value == 0.5
+    assert evaluate(cases, points=(low, low)).majority["sensitivity"].value == 1
+
+
+def test_three_subtypes():
+    cases = cohort(18, subtypes=THREE)
+    group = evaluate(cases, THREE)
+    names = {"accuracy", "sensitivity", "specificity", "precision", "auc", "auc_macro"}
+    for kind in ("auc", "sensitivity", "specificity", "precision"):
+        names |= {f"{kind}_{s}" for s in THREE}
+    assert set(group.image) == names
+    assert set(group.case) == names | {"coverage", "accuracy_when_sure"}
+    each = [group.case[f"auc_{s}"].value for s in THREE]
+    assert group.case["auc"] == group.case["auc_macro"]
+    assert group.case["auc"].value == pytest.approx(np.mean(each))
+    assert "bootstrap" in group.case["auc"].method
+    assert "DeLong" in group.case["auc_ccRCC"].method
+    p, truth = [c.probabilities["ccRCC"] for c in cases], [c.truth == "ccRCC" for c in cases]
+    assert each[2] == metrics.auc(np.array(p), np.array(truth))
+    assert np.sum(group.confusion_case) == 18
+
+
+def test_a_missing_third_subtype_makes_the_macro_undefined():
+    group = evaluate([c for c in cohort(12, subtypes=THREE) if c.truth != "ccRCC"], THREE)
+    assert group.image["auc"].value is None
+    assert group.image["auc_ccRCC"].value is None
+    assert group.image["auc_PRCC"].value is not None
+
+
+def test_figures_do_not_depend_on_the_order_of_cases():
+    cases = cohort()
+    assert evaluate(cases).majority == evaluate(cases[::-1]).majority
+    forward, backward = evaluate(cases).image["auc"], evaluate(cases[::-1]).image["auc"]
+    assert forward.value == pytest.approx(backward.value)
+    assert forward.low == pytest.approx(backward.low)
+
+
+def test_a_case_twice_in_a_test_set_is_refused():
+    cases = cohort()
+    with pytest.raises(CohortError, match="case case-00: expected one prediction of every case, found 2"):
+        evaluate([*cases, cases[0]])
+
+
+def test_no_truth_at_all_is_refused():
+    cases = [replace(c, truth=None) for c in cohort(2)]
+    with pytest.raises(
+        CohortError, match="expected test cases with a known subtype, found 2 predictions, none"
+    ):
+        build_report(facts(), cases, CONFIG)
+
+
+def test_test_sets_are_kept_apart_and_unlabelled_cases_only_listed():
+    cases = cohort()
+    external = [replace(c, group="external-test:B") for c in cohort(6, seed=1)]
+    unknown = replace(cohort(1, seed=2)[0], truth=None, case_id="unknown")
+    report = build_report(facts(), [*cases, *external, unknown], CONFIG)
+    assert [g.name for g in report.groups] == ["out-of-fold", "external-test:B"]
+    assert [g.case["auc"].n for g in report.groups] == [12, 6]
+    assert len(report.predictions) == 19
+
+
+def test_json_has_the_primary_group_on_top():
+    found = json.loads(json.dumps(report_as_dict(build_report(facts(), cohort(), CONFIG)), allow_nan=False))
+    wanted = {
+        "subtypes",
+        "positive",
+        "protocol",
+        "leaky",
+        "synthetic",
+        "run",
+        "model",
+        "converged",
+        "image",
+        "case",
+    }
+    assert wanted <= found.keys()
+    assert set(found["case"]["auc"]) == {"value", "low", "high", "n", "unit", "method"}
+    assert found["case"] == found["groups"]["out-of-fold"]["case"]
+    assert found["confusion"]["case"] == found["groups"]["out-of-fold"]["confusion"]["case"]
+    assert found["leaky"] is False
+    assert "LEAKY" not in json.dumps(found)
+
+
+def test_leaky_stands_in_every_figure():
+    found = report_as_dict(build_report(facts(protocol="image"), cohort(), CONFIG))
+    assert found["leaky"] is True
+    assert found["warning"].startswith("LEAKY")
+    for part in ("image", "case", "majority"):
+        assert all(e["method"].startswith("LEAKY split by image; ") for e in found[part].values())
+
+
+def test_slices_of_a_case_in_several_folds_are_put_together_under_the_image_protocol():
+    part = predict("a", "PRCC", [0.9], fold=0)
+    other = replace(part, fold=1, slices=(SlicePrediction(slice_index=7, probabilities=(0.2, 0.8)),))
+    points = (replace(HALF, threshold=0.4), replace(HALF, threshold=0.6))
+    cases = [other, part, predict("b", "ChRCC", [0.1])]
+    report = build_report(facts(protocol="image", operating_points=points), cases, CONFIG)
+    assert report.groups[0].case["accuracy"].n == 2
+    assert report.groups[0].image["accuracy"].n == 3
+    assert [s.slice_index for s in report.predictions[0].slices] == [0, 7]
+    assert report.predictions[0].probabilities["PRCC"] == pytest.approx(0.55)
+    assert report.predictions[0].call is None  # within 0.10 of the mean threshold, 0.50
+
+
+def test_a_run_that_did_not_converge_gets_no_numbers():
+    group = build_report(facts(converged=False), cohort(), CONFIG).groups[0]
+    assert {str(e) for _, e in all_estimates(group)} == {"not available (did not converge)"}
+    assert group.confusion_case == group.confusion_image == ()
+
+
+def test_csv_of_cases_and_slices(tmp_path):
+    cases = [predict("a", "PRCC", [0.9, 0.8]), predict("b", None, [0.52])]
+    predictions_to_csv(cases, tmp_path / "predictions.csv", TWO)
+    with (tmp_path / "predictions.csv").open(newline="") as file:
+        first, second = csv.DictReader(file)
+    assert first == {
+        "case_id": "a",
+        "patient_id": "patient-a",
+        "group": "out-of-fold",
+        "fold": "0",
+        "truth": "PRCC",
+        "call": "PRCC",
+        "forced_call": "PRCC",
+        "reason": "probability of PRCC 0.85 is 0.35 from the threshold 0.50",
+        "p_PRCC": "0.850000",
+        "p_ChRCC": "0.150000",
+        "n_slices": "2",
+        "protocol": "patient",
+    }
+    assert (second["truth"], second["call"], second["forced_call"]) == ("", "", "PRCC")
+    slices_to_csv(cases, tmp_path / "slices.csv", TWO, "image")
+    lines = (tmp_path / "slices.csv").read_text().splitlines()
+    assert lines[0] == "case_id,slice_index,area_mm2,p_PRCC,p_ChRCC,protocol"
+    assert lines[1] == "a,0,0.0,0.900000,0.100000,LEAKY split by image"
+    assert len(lines) == 4
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["predictions.csv", "slices.csv"]

@@ -246,19 +246,6 @@ def test_leaky_stands_in_every_figure():
         assert all(e["method"].startswith("LEAKY split by image; ") for e in found[part].values())
 
 
-def test_slices_of_a_case_in_several_folds_are_put_together_under_the_image_protocol():
-    part = predict("a", "PRCC", [0.9], fold=0)
-    other = replace(part, fold=1, slices=(SlicePrediction(slice_index=7, probabilities=(0.2, 0.8)),))
-    points = (replace(HALF, threshold=0.4), replace(HALF, threshold=0.6))
-    cases = [other, part, predict("b", "ChRCC", [0.1])]
-    report = build_report(facts(protocol="image", operating_points=points), cases, CONFIG)
-    assert report.groups[0].case["accuracy"].n == 2
-    assert report.groups[0].image["accuracy"].n == 3
-    assert [s.slice_index for s in report.predictions[0].slices] == [0, 7]
-    assert report.predictions[0].probabilities["PRCC"] == pytest.approx(0.55)
-    assert report.predictions[0].call is None  # within 0.10 of the mean threshold, 0.50
-
-
 def test_a_run_that_did_not_converge_gets_no_numbers():
     group = build_report(facts(converged=False), cohort(), CONFIG).groups[0]
     assert {str(e) for _, e in all_estimates(group)} == {"not available (did not converge)"}

@@ -1,6 +1,5 @@
 """`Study` with verbs: a thin facade over the rooms, for notebooks and for the commands."""
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -148,12 +147,13 @@ class Study:
             folder=self.folder.root,
         )
         save_cohort(cohort, self.folder.root)
-        told = [*self.import_findings, *findings]
-        save_json(
-            self.folder.root / "findings.json",
-            {"format": FORMAT, "findings": [asdict(finding) for finding in told]},
-        )
+        self.note(*findings)
         return self.cohort
+
+    def note(self, *findings: Finding) -> None:
+        """Keep findings with the study; they go into its report."""
+        told = [asdict(finding) for finding in (*self.import_findings, *findings)]
+        save_json(self.folder.root / "findings.json", {"format": FORMAT, "findings": told})
 
     @property
     def import_findings(self) -> tuple[Finding, ...]:
@@ -244,66 +244,23 @@ class Study:
         from nephroscope.training.run import RunInputs, train_run
 
         if resume:
-            path = self._interrupted(name)
+            path = self.folder.interrupted_run(name)
             held = load_json(path / "config.json", FORMAT)
             config = TrainConfig(**held["training"])
             split, _ = load_split(path / "split.json", self.cohort)
         else:
             config = config or self.settings.training
-            path = self._new_run(name or config.model, numbered=name is None)
+            path = self.folder.new_run(name or config.model, numbered=name is None)
             split = self.split()
         inputs = RunInputs(cohort=self.cohort, store=self.slices(), split=split, config=config)
         return train_run(path, inputs)
-
-    def _new_run(self, name: str, numbered: bool) -> Path:
-        path = self.folder.run(name)
-        number = 2
-        while numbered and path.exists():
-            path = self.folder.run(f"{name}-{number}")
-            number += 1
-        if path.exists():
-            raise StudyError(
-                where=f"run {name}",
-                expected="a new run",
-                found="a complete one" if (path / "run.json").exists() else "an interrupted one",
-                remedy="choose another --name, or go on with --resume",
-            )
-        return path
-
-    def _interrupted(self, name: str | None) -> Path:
-        runs = [path for path in self.folder.runs() if name is None or path.name == name]
-        left = [path for path in runs if not (path / "run.json").exists()]
-        if name is not None and runs and not left:
-            return runs[-1]
-        if not left:
-            raise StudyError(
-                where="train --resume",
-                expected=f"an interrupted run{f' named {name}' if name else ''}",
-                found=f"{len(runs)} complete",
-                remedy="train without --resume",
-            )
-        return left[-1]
-
-    def run_path(self, name: str | None = None) -> Path:
-        """Folder of a complete run; the last one where none is named."""
-        complete = [path for path in self.folder.runs() if (path / "run.json").exists()]
-        chosen = [path for path in complete if name is None or path.name == name]
-        if not chosen:
-            known = ", ".join(path.name for path in complete) or "none"
-            raise StudyError(
-                where=f"run {name or ''}".strip(),
-                expected="a complete run",
-                found=f"complete runs: {known}",
-                remedy="run `nephroscope train`, or go on with `nephroscope train --resume`",
-            )
-        return chosen[-1]
 
     # 6 how good, by patient
 
     def _to_score(self, name: str | None) -> "RunToScore":
         from nephroscope.evaluation.score_run import RunToScore
 
-        path, cohort, store = self.run_path(name), self.cohort, self.slices()
+        path, cohort, store = self.folder.complete_run(name), self.cohort, self.slices()
         digests = load_json(path / "run.json", FORMAT)["digests"]
         if digests["slices"] != store.digest or digests["cohort"] != cohort.digest_of(*SPLIT_FIELDS):
             raise stale(f"run {path.name}", "the cohort or its slices", "nephroscope train")
@@ -348,21 +305,14 @@ class Study:
 
     def report(self, run: str | None = None) -> Path:
         """Write the report of a run; gives the path of its page."""
-        from nephroscope import __version__
-        from nephroscope.report.page import ReportContent, write_report
+        from nephroscope.report.gather import gather
+        from nephroscope.report.page import write_report
 
         evaluation = self.evaluate(run)
-        scored = self._to_score(run)
-        folds = scored.split.folds
-        history = {
-            fold.index: [
-                json.loads(line)
-                for line in (scored.folder / f"fold-{fold.index}" / "metrics.jsonl").read_text().splitlines()
-            ]
-            for fold in folds
-        }
-        _ = (evaluation, history, ReportContent, write_report, __version__)
-        raise NotImplementedError
+        content = gather(
+            self.folder.root.resolve().name, self._to_score(run), evaluation, self.import_findings
+        )
+        return write_report(self.folder.report, content)
 
     # 8 what leaves the laboratory
 

@@ -104,6 +104,51 @@ class StudyFolder:
         made = (path for path in (self.root / "runs").glob("*/config.json"))
         return [path.parent for path in sorted(made, key=lambda path: path.stat().st_mtime_ns)]
 
+    def new_run(self, name: str, numbered: bool) -> Path:
+        """Folder for a new run; ``numbered`` gives it the next free number when the name is taken."""
+        path = self.run(name)
+        number = 2
+        while numbered and path.exists():
+            path = self.run(f"{name}-{number}")
+            number += 1
+        if path.exists():
+            raise StudyError(
+                where=f"run {name}",
+                expected="a new run",
+                found="a complete one" if (path / "run.json").exists() else "an interrupted one",
+                remedy="choose another --name, or go on with --resume",
+            )
+        return path
+
+    def interrupted_run(self, name: str | None) -> Path:
+        """Folder of the named run, or of the last one that was interrupted."""
+        runs = [path for path in self.runs() if name is None or path.name == name]
+        left = [path for path in runs if not (path / "run.json").exists()]
+        if name is not None and runs and not left:
+            return runs[-1]
+        if not left:
+            raise StudyError(
+                where="train --resume",
+                expected=f"an interrupted run{f' named {name}' if name else ''}",
+                found=f"{len(runs)} complete",
+                remedy="train without --resume",
+            )
+        return left[-1]
+
+    def complete_run(self, name: str | None = None) -> Path:
+        """Folder of a complete run; the last one where none is named."""
+        complete = [path for path in self.runs() if (path / "run.json").exists()]
+        chosen = [path for path in complete if name is None or path.name == name]
+        if not chosen:
+            known = ", ".join(path.name for path in complete) or "none"
+            raise StudyError(
+                where=f"run {name or ''}".strip(),
+                expected="a complete run",
+                found=f"complete runs: {known}",
+                remedy="run `nephroscope train`, or go on with `nephroscope train --resume`",
+            )
+        return chosen[-1]
+
 
 def create_study(root: Path, settings: Settings) -> StudyFolder:
     """Make a new study folder with its study.toml.

@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 our own bug; 2 input refused; 3 done for some cases and re
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -83,6 +84,9 @@ def _guarded(name: str, args: Sequence[str]) -> int:
             ),
             as_json,
         )
+    except BrokenPipeError:  # the reader of our output has left, as `| head` does
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+        return 141
     except OSError as error:
         where = str(error.filename).rpartition("/")[2] if error.filename else "file system"
         what = error.strerror or type(error).__name__

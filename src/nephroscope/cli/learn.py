@@ -86,8 +86,10 @@ class Train(Command):
             self._divide(study)
         content = study.train(self.training, self.name, self.resume)
         lines = [_fold_line(fold) for fold in content["folds"]]
-        if not content["converged"]:
-            lines.append("did not converge: a fold never beat chance on its own training slices")
+        lost = [str(fold["index"]) for fold in content["folds"] if not fold["converged"]]
+        if lost:
+            what = f"fold {', '.join(lost)}" if content["converged"] else "the run"
+            lines.append(f"did not converge: {what} never beat chance on its own training slices")
         if content["leaky"]:
             lines.append("LEAKY: split by image")
         lines.append(f"run {content['name']} complete; next: nephroscope report {self.study}")

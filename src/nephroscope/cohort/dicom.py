@@ -7,7 +7,7 @@ from typing import Any
 
 from nephroscope.cohort.join import Found, join_found
 from nephroscope.cohort.labels import LabelRow, parse_age
-from nephroscope.cohort.series import read_dicom_series, read_header
+from nephroscope.cohort.series import is_ct_image, read_dicom_series, read_header
 from nephroscope.cohort.tables import names, parse_sex
 from nephroscope.errors import CohortError
 from nephroscope.records import Case, Cohort, Exclusion, Finding
@@ -81,7 +81,7 @@ def scan_export(folder: Path) -> ExportScan:
         modality = header.get("Modality") if header is not None else None
         if header is None:
             n_not_dicom += 1
-        elif modality == "CT":
+        elif is_ct_image(header):
             _add_ct(series, header, path)
         elif modality == "SEG":
             segs.append(_seg(header, path))

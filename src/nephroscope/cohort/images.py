@@ -116,9 +116,7 @@ def import_images(
         replace(left_out, reason=f"{left_out.reason} ({n_images[name]} images)")
         for name, left_out in excluded.items()
     ]
-    cohort = Cohort(
-        subtypes=subtypes, positive=positive, cases=tuple(cases), exclusions=tuple(exclusions)
-    )
+    cohort = Cohort(subtypes=subtypes, positive=positive, cases=tuple(cases), exclusions=tuple(exclusions))
     return ImageImport(
         cases=cohort.cases, exclusions=cohort.exclusions, findings=tuple(findings), rows=tuple(images)
     )

@@ -1,6 +1,8 @@
 """NIfTI volumes and label maps in; the same CTVolume that DICOM gives out. nibabel is loaded when first needed."""
 
+import gzip
 import hashlib
+import math
 import re
 import zlib
 from collections import defaultdict
@@ -18,6 +20,9 @@ from nephroscope.errors import CohortError, SeriesError
 from nephroscope.records import Case, Cohort, CTVolume, Exclusion, Finding, VolumeGeometry
 
 MOST_VOXELS = 2**30
+GZIP = b"\x1f\x8b"
+NIFTI1_SIZES = (b"\x5c\x01\x00\x00", b"\x00\x00\x01\x5c")  # the header begins with its own size, 348
+NIFTI2_SIZES = (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")  # 540
 MASK_NAME = re.compile(r"[_-](seg|segmentation|mask|label)$", re.IGNORECASE)
 
 
@@ -36,9 +41,10 @@ def read_nifti(path: Path) -> CTVolume:
     Raises:
         SeriesError: The file is no NIfTI or breaks off, has not three axes, or holds values that are no HU.
     """
-    values, affine, findings = _read(path)
+    stored = _read(path)
+    values = stored.values
     where = f"file {path.name}"
-    low, high = (float(values.min()), float(values.max())) if values.size else (np.nan, np.nan)
+    low, high = float(values.min()), float(values.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         raise SeriesError(
             where=where,
@@ -55,9 +61,8 @@ def read_nifti(path: Path) -> CTVolume:
         )
     if not np.issubdtype(values.dtype, np.integer):
         values = np.round(values)
-    with path.open("rb") as file:
-        uid = f"nifti-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
-    return hu_volume(values.astype(np.int16), affine, uid, findings)
+    uid = f"nifti-{stored.digest}"
+    return hu_volume(values.astype(np.int16), stored.affine, uid, stored.findings)
 
 
 def read_label_map(path: Path) -> tuple[npt.NDArray[np.int32], VolumeGeometry]:
@@ -66,15 +71,16 @@ def read_label_map(path: Path) -> tuple[npt.NDArray[np.int32], VolumeGeometry]:
     Raises:
         SeriesError: The file is no NIfTI or breaks off, has not three axes, or holds values that are no labels.
     """
-    values, affine, _ = _read(path)
-    if not np.issubdtype(values.dtype, np.integer) and not np.array_equal(values, np.round(values)):
+    stored = _read(path)
+    values = stored.values
+    if not np.isfinite(values).all() or not np.array_equal(values, np.round(values)):
         raise SeriesError(
             where=f"file {path.name}",
             expected="a label map of whole numbers",
             found="fractions or values that are not a number",
             remedy="export labels, not probabilities or a CT, and resample them with nearest neighbour",
         )
-    return canonical(values.astype(np.int32), affine)
+    return canonical(values.astype(np.int32), stored.affine)
 
 
 def import_nifti(
@@ -98,49 +104,72 @@ def import_nifti(
     return NiftiImport(cases=cohort.cases, exclusions=cohort.exclusions)
 
 
-def _read(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64], tuple[Finding, ...]]:
-    """Values with three axes as stored, the affine to LPS mm, and doubts about it."""
-    import nibabel
-    from nibabel.filebasedimages import ImageFileError
-    from nibabel.spatialimages import HeaderDataError
+@dataclass(frozen=True, eq=False)
+class _Stored:
+    """Values with three axes as stored, the affine to LPS mm, a digest of the file, and doubts."""
 
-    where = f"file {path.name}"
+    values: npt.NDArray[Any]
+    affine: npt.NDArray[np.float64]
+    digest: str
+    findings: tuple[Finding, ...]
+
+
+def _read(path: Path) -> _Stored:
+    """What a NIfTI file holds; the name, suffix included, does not matter."""
     try:
-        image = nibabel.load(path)
+        content = path.read_bytes()
+        digest = hashlib.sha256(content).hexdigest()[:16]
+        image = _parse(gzip.decompress(content) if content.startswith(GZIP) else content)
         shape = image.shape
         while len(shape) > 3 and shape[-1] == 1:
             shape = shape[:-1]
-        if len(shape) != 3 or not 0 < np.prod(shape, dtype=float) <= MOST_VOXELS:
+        if len(shape) != 3 or not 0 < math.prod(shape) <= MOST_VOXELS:
             raise SeriesError(
-                where=where,
+                where=f"file {path.name}",
                 expected="a volume with three axes",
                 found=f"{' x '.join(map(str, image.shape))} voxels",
                 remedy="export one phase as one volume",
             )
         values = np.asanyarray(image.dataobj).reshape(shape)
-        codes = int(image.header["sform_code"]), int(image.header["qform_code"])
-    except (
-        *(ImageFileError, HeaderDataError, OSError, EOFError, ValueError, KeyError, zlib.error),
-    ) as error:
-        raise SeriesError(
-            where=where,
-            expected="a whole NIfTI file (.nii or .nii.gz)",
-            found="no file"
+        if values.dtype.kind not in "iuf":
+            raise ValueError(f"voxels of type {values.dtype}")
+        unsaid = not image.header["sform_code"] and not image.header["qform_code"]
+    except (OSError, EOFError, ValueError, KeyError, zlib.error) as error:
+        why = (
+            "no file"
             if isinstance(error, FileNotFoundError)
-            else f"one that cannot be read ({type(error).__name__})",
+            else f"one that breaks off or is another kind ({error})"
+        )
+        raise SeriesError(
+            where=f"file {path.name}",
+            expected="a whole NIfTI file (.nii or .nii.gz)",
+            found=why.replace(str(path), path.name),
             remedy="copy or export it again",
         ) from error
-    findings: tuple[Finding, ...] = ()
-    if codes == (0, 0):
-        text = (
-            "the file does not say how the patient lies; the order of its axes is taken as right, front, head"
-        )
-        findings = (
-            Finding(
-                code="orientation-unknown", severity="warning", message=text, case_id="", where=path.name
-            ),
-        )
-    return values, RAS_TO_LPS @ image.affine, findings
+    text = "the file does not say how the patient lies; its axes are taken as right, front and head"
+    doubt = Finding(code="orientation-unknown", severity="warning", message=text, case_id="", where=path.name)
+    return _Stored(values, RAS_TO_LPS @ image.affine, digest, (doubt,) if unsaid else ())
+
+
+def _parse(content: bytes) -> Any:
+    """The NIfTI-1 or NIfTI-2 image in these bytes.
+
+    Raises:
+        ValueError: They are neither.
+    """
+    import nibabel
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
+
+    size = content[:4]
+    try:
+        if size in NIFTI1_SIZES:
+            return nibabel.Nifti1Image.from_bytes(content)
+        if size in NIFTI2_SIZES:
+            return nibabel.Nifti2Image.from_bytes(content)
+    except (ImageFileError, HeaderDataError) as error:
+        raise ValueError(str(error)) from error
+    raise ValueError("no NIfTI header")
 
 
 def _pairs(folder: Path) -> list[Found]:

@@ -30,6 +30,8 @@ DICOM_DAMAGE = (
     ValueError,
     struct.error,
 )
+# CT Image, Enhanced CT Image, Legacy Converted Enhanced CT Image Storage.
+CT_IMAGE_CLASSES = {f"1.2.840.10008.5.1.4.1.1.{tail}" for tail in ("2", "2.1", "2.2")}
 NEEDED = (
     "ImagePositionPatient",
     "ImageOrientationPatient",
@@ -70,6 +72,11 @@ def read_dicom_series(folder: Path) -> CTVolume:
     return hu_volume(hu, _affine(slices, positions_mm), uid, findings)
 
 
+def is_ct_image(header: Any) -> bool:
+    """True for CT images, not for what else a scanner stores under modality CT (dose reports, captures)."""
+    return str(header.file_meta.get("MediaStorageSOPClassUID", "")) in CT_IMAGE_CLASSES
+
+
 def read_header(path: Path, tags: Sequence[str]) -> Any | None:
     """The named attributes of a DICOM file, or None when it is not DICOM."""
     try:
@@ -108,7 +115,9 @@ def _read_ct(path: Path) -> Any | None:
     """
     try:
         file = pydicom.dcmread(path)
-        is_ct = file.get("Modality") == "CT" and "Rows" in file
+        is_ct = is_ct_image(file)
+        if is_ct and "Rows" not in file:
+            raise EOFError("no Rows")
     except InvalidDicomError:
         return None
     except DICOM_DAMAGE as error:
@@ -220,8 +229,8 @@ def _hu(image: Any, where: str) -> npt.NDArray[np.int16]:
         raise SeriesError(
             where=where,
             expected=f"decodable pixel data in {_image(image)}",
-            found=f"{image.file_meta.TransferSyntaxUID.name}, which breaks off or is damaged",
-            remedy="send the series again, if possible uncompressed",
+            found=f"{image.file_meta.TransferSyntaxUID.name} that {_damage(error)}",
+            remedy="send the series again, uncompressed if it was complete",
         ) from error
     if stored.shape != (image.Rows, image.Columns):
         raise SeriesError(
@@ -240,6 +249,10 @@ def _hu(image: Any, where: str) -> npt.NDArray[np.int16]:
         hu[padded] = AIR_HU
     clipped: npt.NDArray[np.int16] = np.clip(hu, AIR_HU, 32767).astype(np.int16)
     return clipped
+
+
+def _damage(error: Exception) -> str:
+    return "has no decoder here" if isinstance(error, NotImplementedError) else "breaks off or is damaged"
 
 
 def _padding(image: Any, stored: npt.NDArray[Any]) -> npt.NDArray[np.bool_] | None:

@@ -186,6 +186,9 @@ def _patient_folds(
     for index, test in enumerate(tests):
         rest = [case for case in cases if case.patient_id not in test]
         validation = _share(_strata(rest), config.validation, rng)
+        trained = {case.subtype for case in rest if case.patient_id not in validation}
+        if not validation or len(trained) < len({case.subtype for case in cases}):
+            raise _too_few(config.folds, f"fold {index} without {'training' if validation else 'validation'}")
         folds.append(
             Fold(
                 index=index,
@@ -204,14 +207,16 @@ def _check_enough(cases: list[Case], n_folds: int) -> None:
     wanted = max(n_folds, 2)
     for subtype, names in patients.items():
         if len(names) < wanted:
-            raise CohortError(
-                where=f"split into {n_folds} folds",
-                expected=f"at least {wanted} development patients of each subtype",
-                found=f"{len(names)} of {subtype}",
-                remedy=f"use at most {len(names)} folds, or import more patients"
-                if len(names) > 1
-                else "import more patients, or hold out fewer",
-            )
+            raise _too_few(n_folds, f"{len(names)} of {subtype}")
+
+
+def _too_few(n_folds: int, found: str) -> CohortError:
+    return CohortError(
+        where=f"split into {n_folds} folds",
+        expected=f"at least {max(n_folds, 2)} development patients of each subtype, some left to validate on",
+        found=found,
+        remedy="use fewer folds, import more patients, or hold out fewer",
+    )
 
 
 def _image_folds(

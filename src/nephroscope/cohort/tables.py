@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -123,10 +123,9 @@ def parse_sex(text: str) -> Sex | None:
 
 def names(items: Iterable[str], most: int = 5) -> str:
     """The first few names, and how many more: "a, b, c and 4 more"."""
-    everything: Iterator[str] = iter(sorted(items))
-    first = [name for name, _ in zip(everything, range(most), strict=False)]
-    more = sum(1 for _ in everything)
-    return ", ".join(first) + (f" and {more} more" if more else "")
+    everything = sorted(items)
+    more = len(everything) - most
+    return ", ".join(everything[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _decode(path: Path) -> str:

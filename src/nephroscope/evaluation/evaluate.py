@@ -15,8 +15,7 @@ import numpy as np
 
 from nephroscope.errors import CohortError
 from nephroscope.evaluation import intervals, metrics
-from nephroscope.evaluation.aggregate import label_of, majority_of_three, mean_over_slices
-from nephroscope.evaluation.calls import decide, forced_call
+from nephroscope.evaluation.aggregate import label_of, majority_of_three
 from nephroscope.evaluation.estimates import Rows, areas_of, estimate_all, shares_of
 from nephroscope.evaluation.metrics import Ints, Proportion
 from nephroscope.files import replacing
@@ -54,16 +53,11 @@ def build_report(
 ) -> EvaluationReport:
     """The evaluation of a run, one group of figures per test set, in the order in which the sets first occur.
 
-    A run that did not converge gets no numbers. Under the image protocol every method says LEAKY, and the slices of a
-    case, spread over folds, are put together (`merge_folds`).
+    A run that did not converge gets no numbers; under the image protocol every method says LEAKY.
 
     Raises:
         CohortError: No prediction has a known subtype, or a case stands twice in a test set.
     """
-    points = facts.operating_points
-    if facts.protocol == "image":
-        points = (_mean_point(points),)
-        predictions = merge_folds(predictions, facts.subtypes, facts.positive, points[0], config)
     known = [p for p in predictions if p.truth is not None]
     if not known:
         raise CohortError(
@@ -75,7 +69,9 @@ def build_report(
     groups = []
     for name in dict.fromkeys(p.group for p in known):
         members = [p for p in known if p.group == name]
-        group = evaluate_predictions(members, name, facts.subtypes, facts.positive, points, config)
+        group = evaluate_predictions(
+            members, name, facts.subtypes, facts.positive, facts.operating_points, config
+        )
         groups.append(_marked(group, facts))
     return EvaluationReport(
         **{name: getattr(facts, name) for name in RunFacts.__dataclass_fields__},
@@ -148,36 +144,6 @@ def evaluate_predictions(
     )
 
 
-def merge_folds(
-    predictions: Sequence[CasePrediction],
-    subtypes: Sequence[str],
-    positive: str,
-    point: OperatingPoint,
-    config: EvaluationConfig,
-) -> list[CasePrediction]:
-    """One prediction of every case and test set from its slices in all folds; only the image protocol needs it."""
-    together: dict[tuple[str, str], list[CasePrediction]] = {}
-    for prediction in predictions:
-        together.setdefault((prediction.group, prediction.case_id), []).append(prediction)
-    merged = []
-    for parts in together.values():
-        slices = tuple(sorted((s for p in parts for s in p.slices), key=lambda s: s.slice_index))
-        mean = mean_over_slices(slices)
-        findings = tuple(dict.fromkeys(f for p in parts for f in p.findings))
-        call, reason = decide(mean, subtypes, positive, point, config.not_sure_margin, findings)
-        changed = replace(
-            parts[0],
-            probabilities=dict(zip(subtypes, mean, strict=True)),
-            slices=slices,
-            forced_call=forced_call(mean, subtypes, positive, point),
-            call=call,
-            reason=reason,
-            findings=findings,
-        )
-        merged.append(changed)
-    return merged
-
-
 def report_as_dict(report: EvaluationReport) -> dict[str, Any]:
     """The report for ``--json`` and report.json; the first group is also at the top, as ``image``, ``case`` ..."""
     groups = {group.name: _group_as_dict(group) for group in report.groups}
@@ -224,10 +190,6 @@ def slices_to_csv(
         for s in p.slices
     ]
     _save_csv(path, ["case_id", "slice_index", "area_mm2", *(f"p_{s}" for s in subtypes), "protocol"], rows)
-
-
-def _mean_point(points: Sequence[OperatingPoint]) -> OperatingPoint:
-    return replace(points[0], threshold=float(np.mean([point.threshold for point in points])))
 
 
 def _image_rows(

@@ -48,12 +48,13 @@ def score_run(run: RunToScore) -> tuple[list[CasePrediction], list[OperatingPoin
     """
     points: list[OperatingPoint] = []
     answers: dict[str, CasePrediction] = {}
-    chosen = exported_fold(run.folder)
+    several = len(run.split.folds) > 1
+    chosen = exported_fold(run.folder) if several and run.split.holdout else None
     for fold in track(run.split.folds, "scoring", "fold", len(run.split.folds)):
         scorer = fold_scorer(run, fold)
         points.append(scorer.point)
         names = fold.test
-        if len(run.split.folds) > 1 and fold.index == chosen:
+        if fold.index == chosen:
             names = names | run.split.holdout
         for case in _cut_cases(run, names):
             answer = scorer.answer(case)

@@ -36,6 +36,7 @@ from nephroscope.records.settings import (
     SplitConfig,
     TrainConfig,
     from_mapping,
+    with_recipe,
 )
 from nephroscope.records.volumes import (
     CTVolume,
@@ -75,4 +76,5 @@ __all__ = [
     "VolumeGeometry",
     "digest_of",
     "from_mapping",
+    "with_recipe",
 ]

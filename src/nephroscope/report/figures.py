@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -10,14 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nephroscope.evaluation.intervals import Patients, roc_band
-from nephroscope.evaluation.metrics import Bools, Floats, roc_points
+from nephroscope.evaluation.metrics import Floats, roc_points
 from nephroscope.records import CasePrediction, EvaluationConfig, EvaluationGroup, EvaluationReport
 from nephroscope.report.content import ReportContent, RunContent
 
 # Okabe and Ito's colours: told apart with every kind of colour blindness
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 INK, QUIET, GRID = "#1d2733", "#6b7785", "#dfe4e9"
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 9,
@@ -50,12 +51,17 @@ def all_figures(content: ReportContent) -> dict[str, str]:
         drawn["learning"] = learning_curves(content.main, content.marks)
     for group in report.groups:
         members = [p for p in report.predictions if p.group == group.name and p.truth is not None]
-        suffix = re.sub(r"[^A-Za-z0-9-]+", "-", group.name).strip("-")
+        suffix = slug(group.name)
         if report.converged and group.case["auc"].value is not None:
             drawn[f"roc-{suffix}"] = roc(report, group, members, content.evaluation, content.marks)
         if report.converged:
             drawn[f"cases-{suffix}"] = case_probabilities(report, members, content.evaluation, content.marks)
     return drawn
+
+
+def slug(group: str) -> str:
+    """A test set's name as part of a file name."""
+    return re.sub(r"[^A-Za-z0-9-]+", "-", group).strip("-")
 
 
 def learning_curves(run: RunContent, marks: Sequence[str]) -> str:
@@ -68,6 +74,7 @@ def learning_curves(run: RunContent, marks: Sequence[str]) -> str:
                 continue
             x = [e["epoch"] for e in epochs]
             style = "-" if run.converged.get(fold, True) else ":"
+            style += "." if len(x) == 1 else ""  # a line of one point cannot be seen
             for axes, what in ((left, "loss"), (right, "accuracy")):
                 for part, color in (("train", COLORS[0]), ("validation", COLORS[1])):
                     axes.plot(
@@ -222,7 +229,8 @@ def _svg(figure: Figure, salt: str) -> str:
     """SVG without prolog, metadata or date; ``salt`` keeps the ids of figures on one page apart."""
     file = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with mpl.rc_context({"svg.hashsalt": salt}):
+    salted: dict[Any, Any] = {"svg.hashsalt": salt}
+    with mpl.rc_context(salted):
         figure.savefig(file, format="svg", metadata=nothing)
     text = file.getvalue()
     return text[text.index("<svg") :]

@@ -7,12 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.cohort.grid import describe
-from nephroscope.cohort.nifti import read_label_map, read_nifti
-from nephroscope.cohort.series import read_dicom_series
+from nephroscope.cohort.nifti import GZIP, NIFTI1_SIZES, NIFTI2_SIZES, read_label_map, read_nifti
 from nephroscope.cohort.slice_images import no_label, read_image_case, read_label_image, read_slice_image
 from nephroscope.errors import RoiError, SeriesError, StudyError
 from nephroscope.records import Case, CTVolume, RoiMask
-from nephroscope.roi.seg import read_seg
 
 
 def read_roi(path: Path, volume: CTVolume, case_id: str, tumor_label: int = 1) -> RoiMask:
@@ -29,6 +27,8 @@ def read_roi(path: Path, volume: CTVolume, case_id: str, tumor_label: int = 1) -
     """
     kind = _kind(path)
     if kind == "dicom":
+        from nephroscope.roi.seg import read_seg
+
         voxels = read_seg(path, volume, case_id, tumor_label)
     elif kind == "png":
         voxels = _label_image(path, volume, case_id, tumor_label)
@@ -59,7 +59,7 @@ def read_image(
         SeriesError: There is no such path, or it cannot be read as a CT.
     """
     if path.is_dir():
-        return read_dicom_series(path)
+        return _series(path)
     kind = _kind(path)
     if kind in ("png", "jpeg"):
         return read_slice_image(path, window_level_hu, window_width_hu, spacing_mm)
@@ -93,7 +93,7 @@ def read_case(case: Case) -> tuple[CTVolume, RoiMask]:
     if case.format == "images":
         volume, roi = read_image_case(case)
     else:
-        volume = read_dicom_series(case.image) if case.format == "dicom" else read_nifti(case.image)
+        volume = _series(case.image) if case.format == "dicom" else read_nifti(case.image)
         if case.roi is None:
             raise RoiError(
                 where=f"case {case.case_id}",
@@ -106,6 +106,12 @@ def read_case(case: Case) -> tuple[CTVolume, RoiMask]:
     return replace(volume, findings=findings), roi
 
 
+def _series(folder: Path) -> CTVolume:
+    from nephroscope.cohort.series import read_dicom_series  # pydicom: half a second that NIfTI need not wait
+
+    return read_dicom_series(folder)
+
+
 def _kind(path: Path) -> str:
     """What a file is by its first bytes: dicom, png, jpeg, nifti, or in words what else."""
     try:
@@ -115,7 +121,7 @@ def _kind(path: Path) -> str:
         return "no file" if isinstance(error, FileNotFoundError) else "no readable file"
     if start[128:132] == b"DICM":
         return "dicom"
-    if start.startswith((b"\x1f\x8b", b"\x5c\x01\x00\x00", b"\x00\x00\x01\x5c")):
+    if start.startswith(GZIP) or start[:4] in (*NIFTI1_SIZES, *NIFTI2_SIZES):
         return "nifti"
     magic = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg"}
     return next((kind for begin, kind in magic.items() if start.startswith(begin)), "a file of another kind")

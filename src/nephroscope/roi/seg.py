@@ -20,6 +20,7 @@ from nephroscope.records import CTVolume, VolumeGeometry
 from nephroscope.records.volumes import GRID_TOLERANCE_MM
 
 TUMOR_WORDS = re.compile(r"tumou?r|neoplasm|\bmass\b|carcinoma|\brcc\b", re.IGNORECASE)
+OTHER_WORDS = re.compile(r"((left|right|both) )?(kidney|renal cyst|cyst)s?", re.IGNORECASE)
 # SNOMED CT: neoplasm, primary neoplasm, mass; and their SNOMED RT twins.
 TUMOR_CODES = {"108369006", "86049000", "4147007", "M-8FFFF", "M-80003", "M-03000"}
 
@@ -69,10 +70,17 @@ def _check_series(seg: Any, volume: CTVolume, where: str) -> None:
 
 
 def _tumor_segment(seg: Any, tumor_label: int, where: str) -> int:
-    """Number of the tumor's segment: the only one, the one that says tumor, or the one of that label."""
+    """Number of the tumor's segment: the only one, the one that says so, or ``tumor_label``."""
     segments: dict[int, Any] = {int(item.SegmentNumber): item for item in seg.SegmentSequence}
     if len(segments) == 1:
-        (number,) = segments
+        ((number, item),) = segments.items()
+        if any(OTHER_WORDS.fullmatch(word) for word in _words(item)) and not _is_tumor(item):
+            raise RoiError(
+                where=where,
+                expected="a segment that is the tumor",
+                found=f"only {item.get('SegmentLabel', '')!r}",
+                remedy="give the segmentation that holds the tumor, or correct its label",
+            )
         return number
     tumors = [number for number, item in segments.items() if _is_tumor(item)]
     if len(tumors) == 1:
@@ -91,8 +99,13 @@ def _tumor_segment(seg: Any, tumor_label: int, where: str) -> int:
 def _is_tumor(segment: Any) -> bool:
     kinds = segment.get("SegmentedPropertyTypeCodeSequence") or []
     codes = {str(kind.get("CodeValue", "")) for kind in kinds}
-    words = [str(segment.get("SegmentLabel", "")), *(str(kind.get("CodeMeaning", "")) for kind in kinds)]
-    return bool(codes & TUMOR_CODES) or any(TUMOR_WORDS.search(word) for word in words)
+    return bool(codes & TUMOR_CODES) or any(TUMOR_WORDS.search(word) for word in _words(segment))
+
+
+def _words(segment: Any) -> list[str]:
+    """What a segment says of itself: its label, and the meaning of its type code."""
+    kinds = segment.get("SegmentedPropertyTypeCodeSequence") or []
+    return [str(segment.get("SegmentLabel", "")), *(str(kind.get("CodeMeaning", "")) for kind in kinds)]
 
 
 def _frames(seg: Any, number: int) -> Iterator[tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]]:
@@ -107,7 +120,7 @@ def _frames(seg: Any, number: int) -> Iterator[tuple[npt.NDArray[np.bool_], npt.
         elif int(_macro(group, shared, "SegmentIdentificationSequence").ReferencedSegmentNumber) != number:
             continue
         elif seg.SegmentationType == "FRACTIONAL":
-            frame = pixels * 2 > int(seg.MaximumFractionalValue)
+            frame = pixels > int(seg.MaximumFractionalValue) / 2
         else:
             frame = pixels != 0
         if not frame.any():

@@ -93,9 +93,9 @@ def _resample(hu: npt.NDArray[np.int16], box: Box, size_px: int) -> npt.NDArray[
     """Crop (R, C) to the box and resize bilinearly, antialiased when shrinking; beyond the image lies air."""
     left, top, right, bottom = box
     reach = math.ceil(max(right - left, bottom - top) / size_px) + 1  # pixels the filter sees past the box
-    r0, r1 = math.floor(top) - reach, math.ceil(bottom) + reach
-    c0, c1 = math.floor(left) - reach, math.ceil(right) + reach
     n_rows, n_cols = hu.shape
+    r0, r1 = _span(top, bottom, reach, n_rows)
+    c0, c1 = _span(left, right, reach, n_cols)
     inside = hu[max(r0, 0) : min(r1, n_rows), max(c0, 0) : min(c1, n_cols)].astype(np.float32)
     around = ((max(-r0, 0), max(r1 - n_rows, 0)), (max(-c0, 0), max(c1 - n_cols, 0)))
     if any(map(any, around)):
@@ -105,3 +105,9 @@ def _resample(hu: npt.NDArray[np.int16], box: Box, size_px: int) -> npt.NDArray[
     )
     rounded: npt.NDArray[np.int16] = np.rint(np.asarray(resized)).astype(np.int16)
     return rounded
+
+
+def _span(low: float, high: float, reach: int, n_pixels: int) -> tuple[int, int]:
+    """Pixels that the filter needs for [low, high); past the image only where the box itself goes past it."""
+    start, stop = math.floor(low) - reach, math.ceil(high) + reach
+    return (start if low < 0 else max(start, 0)), (stop if high > n_pixels else min(stop, n_pixels))

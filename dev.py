@@ -1,0 +1,136 @@
+"""Set up nephroscope and run it, with nothing but Python 3.11 and pip.
+
+python dev.py demo [DIR] [options]   install everything, then `nephroscope demo`
+python dev.py test [options]         install everything, then the tests
+python dev.py lint | types | clinic  ruff, mypy, and an install without extras that predicts without torch
+python dev.py lock                   write requirements/*.txt anew from pyproject.toml
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+BIN = VENV / ("Scripts" if sys.platform == "win32" else "bin")
+DEFAULT_DEMO = "nephroscope-demo"
+CLINIC_LIMIT_MB = 320
+
+
+def call(*command: object) -> None:
+    """Run a command and stop with its exit code when it fails."""
+    done = subprocess.run([str(part) for part in command], cwd=ROOT, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def uv(*args: object) -> None:
+    """Run uv, which is installed into a small environment of its own when it is not there."""
+    found = shutil.which("uv")
+    if found is None:
+        tools = ROOT / ".venv-uv"
+        binary = tools / BIN.name / "uv"
+        if not binary.exists() and not binary.with_suffix(".exe").exists():
+            call(sys.executable, "-m", "venv", tools)
+            call(tools / BIN.name / "python", "-m", "pip", "install", "--quiet", "uv")
+        found = str(binary)
+    call(found, *args)
+
+
+def set_up() -> None:
+    """Make .venv with the pinned versions and this checkout; quick when nothing changed."""
+    if not (BIN / "python").exists() and not (BIN / "python.exe").exists():
+        uv("venv", "--quiet", "--python", sys.executable, VENV)
+    pinned = ROOT / "requirements" / "dev.txt"
+    uv("pip", "install", "--quiet", "--python", VENV, "--require-hashes", "-r", pinned)
+    uv("pip", "install", "--quiet", "--python", VENV, "--no-deps", "--editable", ROOT)
+
+
+def demo(args: list[str]) -> None:
+    """Set up, then the whole way on phantoms."""
+    set_up()
+    folder = [] if args and not args[0].startswith("-") else [DEFAULT_DEMO]
+    call(BIN / "nephroscope", "demo", *folder, *args)
+
+
+def test(args: list[str]) -> None:
+    """Set up, then the tests."""
+    set_up()
+    call(BIN / "python", "-m", "pytest", *args)
+
+
+def lint(args: list[str]) -> None:
+    """Set up, then ruff."""
+    set_up()
+    call(BIN / "ruff", "check", *args)
+    call(BIN / "ruff", "format", "--check", *args)
+
+
+def types(args: list[str]) -> None:
+    """Set up, then mypy on src."""
+    set_up()
+    call(BIN / "mypy", *args)
+
+
+def clinic(args: list[str]) -> None:
+    """Install the wheel without extras elsewhere: no torch, small, and `predict` works on a stored bundle."""
+    set_up()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        uv("build", "--quiet", "--wheel", "--out-dir", folder, ROOT)
+        wheel = next(folder.glob("*.whl"))
+        uv("venv", "--quiet", "--python", sys.executable, folder / "venv")
+        pinned = ROOT / "requirements" / "clinic.txt"
+        target = ("--quiet", "--python", folder / "venv")
+        uv("pip", "install", *target, "--require-hashes", "-r", pinned)
+        uv("pip", "install", *target, "--no-deps", wheel)
+        bundle, image, roi = folder / "bundle", folder / "ct.nii.gz", folder / "roi.nii.gz"
+        call(BIN / "python", ROOT / "tests" / "make_clinic_case.py", bundle, image, roi)
+        python = folder / "venv" / BIN.name / "python"
+        call(python, ROOT / "tests" / "clinic_check.py", bundle, image, roi, CLINIC_LIMIT_MB, *args)
+
+
+def lock(args: list[str]) -> None:
+    """Write the pinned versions: names, versions and hashes, no address."""
+    options = (
+        "--universal",
+        "--python-version",
+        "3.11",
+        "--generate-hashes",
+        "--no-annotate",
+        "--no-header",
+        "--quiet",
+    )
+    out = ROOT / "requirements"
+    out.mkdir(exist_ok=True)
+    project = ROOT / "pyproject.toml"
+    uv("pip", "compile", *options, *args, "-o", out / "clinic.txt", project)
+    uv("pip", "compile", *options, *args, "-o", out / "train.txt", "--extra", "train", project)
+    uv(
+        "pip",
+        "compile",
+        *options,
+        *args,
+        "-o",
+        out / "dev.txt",
+        "--extra",
+        "train",
+        "--group",
+        "dev",
+        project,
+    )
+
+
+def main() -> None:
+    """Run the verb that was asked for."""
+    verbs = {"demo": demo, "test": test, "lint": lint, "types": types, "clinic": clinic, "lock": lock}
+    if len(sys.argv) < 2 or sys.argv[1] not in verbs:
+        print(__doc__)
+        sys.exit(0 if sys.argv[1:] in ([], ["-h"], ["--help"]) else 2)
+    verbs[sys.argv[1]](sys.argv[2:])
+
+
+if __name__ == "__main__":
+    main()

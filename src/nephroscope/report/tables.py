@@ -1,0 +1,217 @@
+"""The tables of the page as plain rows: cohort, split, figures, confusion."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from statistics import median, quantiles
+
+from nephroscope.records import Case, Cohort, Estimate, EvaluationGroup, Finding
+from nephroscope.report.content import ReportContent
+
+NAMES = {
+    "accuracy": "Accuracy",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "precision": "Precision",
+    "auc": "AUC",
+    "coverage": "Coverage (share with a call)",
+    "accuracy_when_sure": "Accuracy when sure",
+}
+SEXES = {"M": "men", "F": "women", "O": "other"}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A figure, and in small print what it counts."""
+
+    text: str
+    small: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A caption, a header and rows; the first cell of a row names it. ``notes`` stand below."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str | Cell, ...], ...]
+    notes: tuple[str, ...] = field(default=())
+
+
+def cohort_table(cohort: Cohort) -> Table:
+    """What the cases are, by subtype and together."""
+    columns = [[c for c in cohort.cases if c.subtype == s] for s in cohort.subtypes]
+    unknown = [c for c in cohort.cases if c.subtype is None]
+    header = ["", *cohort.subtypes]
+    if unknown:
+        columns, header = [*columns, unknown], [*header, "no label"]
+    columns, header = [*columns, list(cohort.cases)], [*header, "all"]
+    shown: list[tuple[str, Callable[[Sequence[Case]], str]]] = [
+        ("Patients", lambda cases: str(len({c.patient_id for c in cases}))),
+        ("Cases (tumors)", lambda cases: str(len(cases))),
+        ("Sex, patients", _sexes),
+        ("Age, years", lambda cases: _spread([c.age_years for c in cases])),
+        ("Largest diameter, cm", lambda cases: _spread([c.size_cm for c in cases], ".1f")),
+        ("Contrast phase", lambda cases: _tally(c.phase for c in cases)),
+        ("Site", lambda cases: _tally(c.site_id for c in cases)),
+        ("Part of the study", lambda cases: _tally(c.cohort for c in cases)),
+        ("Image format", lambda cases: _tally(c.format for c in cases)),
+        ("Source of intensities", lambda cases: _tally(c.source for c in cases)),
+    ]
+    rows = tuple((name, *(describe(cases) for cases in columns)) for name, describe in shown)
+    notes = ("Age and diameter: median (quartiles). A case is a tumor; a patient may have two.",)
+    return Table(caption="Who is in the study", header=tuple(header), rows=rows, notes=notes)
+
+
+def exclusion_table(content: ReportContent) -> Table:
+    """Who was left out and why, on import and at later steps."""
+    counts = Counter((e.reason, e.subtype or "not stated") for e in content.cohort.exclusions)
+    counts += Counter((f"{f.code}: {f.message}", "") for f in content.findings if f.severity == "refusal")
+    rows = tuple((reason, subtype, str(n)) for (reason, subtype), n in counts.most_common())
+    return Table(caption="Who was left out", header=("Reason", "Subtype", "Cases"), rows=rows)
+
+
+def finding_table(content: ReportContent) -> Table:
+    """Notes and warnings about the data, gathered by kind, the most serious first; the first message stands for all."""
+    kinds: dict[tuple[str, str], list[Finding]] = {}
+    for finding in content.findings:
+        if finding.severity != "refusal":
+            kinds.setdefault((finding.severity, finding.code), []).append(finding)
+    rows = []
+    for (severity, code), found in sorted(
+        kinds.items(), key=lambda kind: (kind[0][0] != "warning", kind[0][1])
+    ):
+        cases = list(dict.fromkeys(f.case_id for f in found if f.case_id))
+        named = ", ".join(cases[:8]) + (f" and {len(cases) - 8} more" if len(cases) > 8 else "")
+        others = len({f.message for f in found}) - 1
+        message = found[0].message + (f" (and {others} of the same kind)" if others else "")
+        rows.append((severity, code, message, named or "all"))
+    header = ("Severity", "Finding", "What was found", "Cases")
+    return Table(caption="Findings in the data", header=header, rows=tuple(rows))
+
+
+def split_table(content: ReportContent) -> Table:
+    """Patients / cases / slices in each part of each fold, by subtype."""
+    rows = []
+    for fold in content.split.folds:
+        parts = [("train", fold.train), ("validation", fold.validation), ("test", fold.test)]
+        for part, names in parts:
+            cells = [_part(content, names, subtype) for subtype in content.cohort.subtypes]
+            rows.append(
+                (f"{fold.index}" if part == "train" else "", part, *cells, _part(content, names, None))
+            )
+    if content.split.holdout and len(content.split.folds) > 1:
+        names = content.split.holdout
+        cells = [_part(content, names, subtype) for subtype in content.cohort.subtypes]
+        rows.append(("all", "hold-out", *cells, _part(content, names, None)))
+    note = "Patients / cases / slices."
+    if content.split.leaky:
+        note += " Slices of one patient stand in several parts of a fold, so the same patients are counted in each."
+    header = ("Fold", "Part", *content.cohort.subtypes, "all")
+    return Table(caption="Split", header=header, rows=tuple(rows), notes=(note,))
+
+
+def figure_table(content: ReportContent, group: EvaluationGroup) -> Table:
+    """Every estimate: by case, by majority of three, by image; the methods are lettered below."""
+    letters = _Letters()
+    last = ("coverage", "accuracy_when_sure")
+    names = [n for n in group.case if n.startswith("auc") and n != "auc_macro"]
+    doubled = ("sensitivity", "specificity", "precision") if len(content.main.report.subtypes) > 2 else ()
+    names += [n for n in group.case if not n.startswith("auc") and n not in last + doubled] + list(last)
+    rows = tuple(
+        (
+            figure_name(n, content),
+            *(letters.cell(part.get(n)) for part in (group.case, group.majority, group.image)),
+        )
+        for n in names
+    )
+    header = ("", "By case", "By case, majority of 3 slices", "By image")
+    caption = f"Figures, {group_name(group.name)}"
+    return Table(caption=caption, header=header, rows=rows, notes=letters.notes)
+
+
+def run_table(content: ReportContent) -> Table:
+    """All runs side by side, by case, first test set."""
+    letters = _Letters()
+    names = ("auc", "accuracy", "sensitivity", "specificity")
+    rows = tuple(
+        (run.report.run, run.report.model, *(letters.cell(run.report.groups[0].case[n]) for n in names))
+        for run in content.runs
+    )
+    header = ("Run", "Model", *(figure_name(name, content) for name in names))
+    return Table(caption="All runs, by case", header=header, rows=rows, notes=letters.notes)
+
+
+class _Letters:
+    """Gives every method a letter, so that a table names each once below."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, str] = {}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return tuple(f"{letter}: {method}" for method, letter in self.of.items())
+
+    def cell(self, estimate: Estimate | None) -> str | Cell:
+        if estimate is None:
+            return ""
+        letter = self.of.setdefault(estimate.method, "abcdefghijklmnopqrstuvwxyz"[len(self.of) % 26])
+        n = f"n = {estimate.n} {estimate.unit}{'' if estimate.n == 1 else 's'} · {letter}"
+        if estimate.value is None or estimate.low is None or estimate.high is None:
+            return Cell("not available", n)
+        return Cell(f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})", n)
+
+
+def figure_name(name: str, content: ReportContent) -> str:
+    """Name of a figure in words: ``sensitivity_PRCC`` -> ``Sensitivity (PRCC)``."""
+    subtypes = content.main.report.subtypes
+    if name == "auc" and len(subtypes) > 2:
+        return "AUC, mean over subtypes"
+    if name in ("sensitivity", "specificity", "precision"):
+        return f"{NAMES[name]} ({content.main.report.positive})"
+    kind, _, subtype = name.partition("_")
+    return NAMES[name] if name in NAMES else f"{NAMES[kind]} ({subtype} against the rest)"
+
+
+def group_name(name: str) -> str:
+    """Name of a test set in words."""
+    words = {"out-of-fold": "cross-validation", "internal-test": "internal test set", "": "test cases"}
+    if name.startswith("external-test:"):
+        return f"external test set {name.partition(':')[2]}"
+    return words.get(name, name)
+
+
+def percent(value: float) -> str:
+    """A share as a percentage with one decimal."""
+    return f"{100 * value:.1f} %"
+
+
+def _part(content: ReportContent, names: Iterable[str], subtype: str | None) -> str:
+    """Patients / cases / slices of a part; under the image protocol its names are slices."""
+    by_id, leaky = content.cohort.by_id, content.split.leaky
+    owners = Counter(name.rpartition("#")[0] if leaky else name for name in names)
+    cases = [by_id[i] for i in owners if i in by_id and subtype in (None, by_id[i].subtype)]
+    n_slices = sum(owners[c.case_id] if leaky else content.slice_counts.get(c.case_id, 0) for c in cases)
+    return f"{len({c.patient_id for c in cases})} / {len(cases)} / {n_slices}"
+
+
+def _sexes(cases: Sequence[Case]) -> str:
+    patients = {c.patient_id: c.sex for c in cases}
+    return _tally(SEXES.get(sex or "", "unknown") for sex in patients.values())
+
+
+def _tally(values: Iterable[str]) -> str:
+    counts = Counter(values)
+    if len(counts) == 1:
+        return next(iter(counts))
+    return ", ".join(f"{n} {value}" for value, n in counts.most_common()) or "none"
+
+
+def _spread(values: Sequence[float | None], form: str = ".0f") -> str:
+    known = [v for v in values if v is not None]
+    if not known:
+        return "not known"
+    low, _, high = quantiles(known, n=4, method="inclusive") if len(known) > 1 else (known[0],) * 3
+    text = f"{median(known):{form}} ({low:{form}} to {high:{form}})"
+    missing = len(values) - len(known)
+    return f"{text}, {missing} unknown" if missing else text

@@ -1,0 +1,58 @@
+"""A tiny study in memory or on disk for tests of the middle rooms: bright discs against dark ones."""
+
+from pathlib import Path
+
+import numpy as np
+
+from nephroscope.cohort.split import make_split
+from nephroscope.records import Case, Cohort, CTVolume, RoiMask, SliceSpec, SplitConfig, VolumeGeometry
+from nephroscope.slices.store import SliceStore, cut_cohort
+
+SPEC = SliceSpec(size_px=32, margin_mm=4.0, min_area_mm2=1.0)
+SUBTYPES = ("PRCC", "ChRCC")
+
+
+def geometry(shape=(6, 24, 24), spacing_mm=(3.0, 1.0, 1.0)):
+    affine = np.zeros((4, 4))
+    affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = *spacing_mm, 1.0
+    return VolumeGeometry(shape=shape, affine=affine)
+
+
+def make_cohort(n_cases=12, subtypes=SUBTYPES, **fields):
+    cases = tuple(
+        Case(
+            case_id=f"c{number:02}",
+            patient_id=f"p{number:02}",
+            image=Path("ct"),
+            roi=Path("roi"),
+            format="nifti",
+            subtype=subtypes[number % len(subtypes)],
+            **fields,
+        )
+        for number in range(n_cases)
+    )
+    return Cohort(subtypes=subtypes, positive=subtypes[0], cases=cases)
+
+
+def read_disc(case):
+    """A disc of 10 mm on 4 of 6 slices: papillary dark with a bright spot, the others bright."""
+    number = int(case.case_id[1:])
+    rng = np.random.default_rng(number)
+    grid = geometry()
+    hu = rng.normal(-60, 10, grid.shape)
+    rows, cols = np.ogrid[:24, :24]
+    disc = (rows - 12) ** 2 + (cols - 12) ** 2 <= 25
+    voxels = np.zeros(grid.shape, bool)
+    voxels[1:5] = disc
+    hu[voxels] += 100 if case.subtype == "PRCC" else 200
+    volume = CTVolume(hu=hu.astype(np.int16), geometry=grid, series_uid=f"1.2.{number}")
+    return volume, RoiMask(voxels=voxels, geometry=grid, case_id=case.case_id)
+
+
+def make_store(folder: Path, cohort: Cohort, spec: SliceSpec = SPEC) -> SliceStore:
+    return cut_cohort(cohort.cases, read_disc, spec, folder, "digest")
+
+
+def split_of(cohort, store, **config):
+    slices_of = {name: store.slice_index[rows].tolist() for name, rows in store.rows_by_case.items()}
+    return make_split(cohort, slices_of, SplitConfig(**config))

@@ -1,0 +1,341 @@
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nephroscope.evaluation.aggregate import mean_over_slices
+from nephroscope.evaluation.calls import decide, forced_call
+from nephroscope.evaluation.evaluate import RunFacts, build_report
+from nephroscope.records import (
+    Case,
+    CasePrediction,
+    Cohort,
+    EvaluationConfig,
+    Exclusion,
+    Finding,
+    Fold,
+    OperatingPoint,
+    SlicePrediction,
+    SliceSpec,
+    Split,
+    SplitConfig,
+    TrainConfig,
+)
+from nephroscope.report import tables, words
+from nephroscope.report.content import ReportContent, RunContent
+from nephroscope.report.page import case_sections, write_report
+from nephroscope.report.thumbnails import thumbnails
+
+CONFIG = EvaluationConfig(resamples=100)
+POINT = OperatingPoint(threshold=0.5, criterion="fixed", chosen_on="before any data")
+DOUBT = Finding(code="native-phase", severity="warning", message="no contrast seen", case_id="case-2")
+
+
+def hu_of(case_id):
+    return [(10 + i, np.full((32, 32), 40 * i, dtype=np.int16)) for i in range(5)]
+
+
+def make_cohort(subtypes, n, synthetic):
+    cases = tuple(
+        Case(
+            case_id=f"case-{i}",
+            patient_id=f"patient-{i}",
+            image=Path("images"),
+            format="dicom",
+            subtype=subtypes[i % len(subtypes)],
+            sex="M" if i % 3 else "F",
+            age_years=50.0 + i,
+            size_cm=3.0,
+            synthetic=synthetic,
+        )
+        for i in range(n)
+    )
+    exclusions = (Exclusion(case_id="x", reason="subtype outside the study", subtype="oncocytoma"),)
+    return Cohort(subtypes=subtypes, positive=subtypes[0], cases=cases, exclusions=exclusions)
+
+
+def make_predictions(cohort):
+    """Case 0 is badly wrong, case 1 a little, case 2 doubted, the rest right."""
+    predictions = []
+    for i, case in enumerate(cohort.cases):
+        at = cohort.subtypes.index(case.subtype)
+        p = np.full(len(cohort.subtypes), 0.1 / (len(cohort.subtypes) - 1))
+        p[at] = 0.9
+        if i < 2:
+            p = (
+                np.roll(p, 1)
+                if i == 0
+                else np.full(len(p), 0.3 / (len(p) - 1)) + np.roll(np.eye(len(p))[at], 1) * 0.4
+            )
+        rows = [tuple(map(float, p / p.sum()))] * 5
+        slices = tuple(SlicePrediction(slice_index=10 + k, probabilities=row) for k, row in enumerate(rows))
+        mean, doubts = mean_over_slices(slices), (DOUBT,) if i == 2 else ()
+        call, reason = decide(mean, cohort.subtypes, cohort.positive, POINT, 0.1, doubts)
+        predictions.append(
+            CasePrediction(
+                case_id=case.case_id,
+                patient_id=case.patient_id,
+                probabilities=dict(zip(cohort.subtypes, mean, strict=True)),
+                slices=slices,
+                forced_call=forced_call(mean, cohort.subtypes, cohort.positive, POINT),
+                call=call,
+                reason=reason,
+                truth=case.subtype,
+                group="out-of-fold",
+                findings=doubts,
+            )
+        )
+    return predictions
+
+
+def make_content(subtypes=("PRCC", "ChRCC"), protocol="patient", synthetic=False, converged=True, **more):
+    cohort = make_cohort(subtypes, 12, synthetic)
+    facts = RunFacts(
+        run="run-1",
+        model="mobilenet_v2",
+        subtypes=subtypes,
+        positive=subtypes[0],
+        protocol=protocol,
+        operating_points=(POINT,),
+        cohort_digest="c0",
+        run_digest="r0",
+        synthetic=synthetic,
+        converged=converged,
+    )
+    names = [c.case_id for c in cohort.cases]
+    if protocol == "image":
+        names = [f"{name}#{i}" for i in range(10, 15) for name in names]
+    fold = Fold(
+        index=0,
+        train=frozenset(names[:-6]),
+        validation=frozenset(names[-6:-3]),
+        test=frozenset(names[-3:]),
+    )
+    epochs = [
+        {
+            "epoch": e,
+            "train_loss": 0.7 / e,
+            "validation_loss": 0.6,
+            "train_accuracy": 0.5,
+            "validation_accuracy": 0.6,
+        }
+        for e in (1, 2, 3)
+    ]
+    run = RunContent(
+        report=build_report(facts, make_predictions(cohort), CONFIG),
+        train=TrainConfig(),
+        curves={0: epochs},
+        converged={0: converged},
+    )
+    given = {
+        "title": "Study of <tumors>",
+        "runs": (run,),
+        "cohort": cohort,
+        "split": Split(
+            protocol=protocol,
+            folds=(fold,),
+            patient_of={c.case_id: c.patient_id for c in cohort.cases},
+            config=SplitConfig(protocol=protocol, folds=1),
+        ),
+        "slice_counts": {c.case_id: 5 for c in cohort.cases},
+        "slices_of": hu_of,
+        "spec": SliceSpec(),
+        "evaluation": CONFIG,
+        "findings": (DOUBT, replace(DOUBT, code="roi-small", severity="refusal", message="ROI too small")),
+        "version": "0.1.0",
+        "date": "2026-01-01",
+    }
+    return ReportContent(**given | more)
+
+
+def written(tmp_path, content):
+    page = write_report(tmp_path / "report", content)
+    return page.read_text(encoding="utf-8")
+
+
+def test_the_page_needs_no_network(tmp_path):
+    html = written(tmp_path, make_content())
+    addresses = re.findall(r"""(?:src|href|action|data)\s*=\s*["']?([^"'\s>]+)""", html)
+    assert addresses
+    assert all(a.startswith(("#", "data:image/")) for a in addresses)
+    assert re.findall(r"url\((?!#)|@import|<script|<link|<iframe", html) == []
+
+
+def test_what_is_written(tmp_path):
+    html = written(tmp_path, make_content())
+    files = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file())
+    assert files == [
+        "report/figures/cases-out-of-fold.svg",
+        "report/figures/learning.svg",
+        "report/figures/roc-out-of-fold.svg",
+        "report/index.html",
+        "report/report.json",
+    ]
+    found = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert set(found["case"]["auc"]) == {"value", "low", "high", "n", "unit", "method"}
+    assert "Study of &lt;tumors&gt;" in html
+    assert "Research use only. Not a medical device" in html
+    assert html.count("<article") == 12
+    assert html.count("data:image/jpeg;base64,") == 36
+    assert "LEAKY" not in html
+    assert "SYNTHETIC" not in html
+
+
+def test_same_content_same_bytes(tmp_path):
+    assert written(tmp_path / "a", make_content()) == written(tmp_path / "b", make_content())
+
+
+@pytest.mark.parametrize(
+    ("more", "mark"), [({"protocol": "image"}, "LEAKY"), ({"synthetic": True}, "SYNTHETIC")]
+)
+def test_marks_stand_in_header_captions_and_figures(tmp_path, more, mark):
+    html = written(tmp_path, make_content(**more))
+    head = html[: html.index("</header>")]
+    assert f"[{mark}]" in head
+    assert f'<span class="ribbon">{mark}</span>' in head
+    blocks = re.findall(r"<(?:caption|figcaption)>(.*?)</(?:caption|figcaption)>", html, re.DOTALL)
+    assert len(blocks) >= 8
+    assert all(mark in block for block in blocks)
+    for svg in (tmp_path / "report" / "figures").iterdir():
+        assert mark in svg.read_text()
+    found = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert found[mark.lower()] is True
+
+
+def test_leaky_is_explained(tmp_path):
+    content = make_content(protocol="image")
+    html = written(tmp_path, content)
+    assert "slices of one patient both train and test" in html
+    assert words.limitations(content)[0].startswith("The split is LEAKY")
+    assert dict(words.methods(content))["Split"].startswith("LEAKY: ")
+    assert tables.split_table(content).rows[0][1:] == ("train", "6 / 6 / 27", "6 / 6 / 27", "12 / 12 / 54")
+
+
+def test_three_subtypes(tmp_path):
+    html = written(tmp_path, make_content(("PRCC", "ChRCC", "ccRCC")))
+    svg = (tmp_path / "report" / "figures" / "roc-out-of-fold.svg").read_text()
+    for subtype in ("PRCC", "ChRCC", "ccRCC"):
+        assert f"{subtype} against rest" in svg
+        assert f"AUC ({subtype} against the rest)" in html
+    assert "AUC, mean over subtypes" in html
+
+
+def test_worst_mistake_comes_first():
+    sections = case_sections(make_content())
+    assert [(name, len(cards)) for name, cards in sections] == [
+        ("Mistakes, worst first", 2),
+        ("Not sure", 1),
+        ("Called right", 9),
+    ]
+    assert [c.prediction.case_id for c in sections[0][1]] == ["case-0", "case-1"]
+    assert sections[1][1][0].prediction.reason == "native-phase: no contrast seen"
+    assert sections[0][1][0].facts == "5 slices · woman · 50 y · 3.0 cm"
+
+
+def test_a_run_that_did_not_converge_shows_no_numbers(tmp_path):
+    content = make_content(converged=False)
+    html = written(tmp_path, content)
+    assert "mobilenet_v2 did not converge: it never beat chance on its own training set" in html
+    assert "DID NOT CONVERGE" in html
+    assert "not available" in html
+    assert [p.name for p in (tmp_path / "report" / "figures").iterdir()] == ["learning.svg"]
+
+
+def test_key_result_is_a_sentence_with_interval_n_unit_and_method():
+    text = words.key_result(make_content())
+    assert text.startswith(
+        "In the cross-validation of 12 patients, PRCC and ChRCC were told apart with an AUC of 0."
+    )
+    assert (
+        "10 of 12 cases were called right: 83.3 % (95 % interval 55.2 % to 95.3 %, 12 cases; Wilson)." in text
+    )
+    assert text.endswith("it gave a call for 11 of 12.")
+
+
+def test_undefined_auc_is_said(tmp_path):
+    content = make_content()
+    run = content.main
+    group = run.report.groups[0]
+    case = dict(group.case) | {
+        "auc": replace(group.case["auc"], value=None, low=None, high=None, method="undefined: x")
+    }
+    report = replace(run.report, groups=(replace(group, case=case),))
+    html = written(tmp_path, replace(content, runs=(replace(run, report=report),)))
+    assert "could not be told apart, as x" in html
+
+
+def test_every_figure_of_the_table_carries_n_unit_and_method():
+    content = make_content()
+    table = tables.figure_table(content, content.main.report.groups[0])
+    assert [row[0] for row in table.rows][:3] == ["AUC", "Accuracy", "Sensitivity (PRCC)"]
+    cells = [cell for row in table.rows for cell in row[1:] if cell != ""]
+    assert all(re.fullmatch(r"n = \d+ (image|case)s? · [a-z]", cell.small) for cell in cells)
+    assert all(re.fullmatch(r"\d\.\d{3} \(\d\.\d{3} to \d\.\d{3}\)", cell.text) for cell in cells)
+    assert "Wilson, 95 %" in " ".join(table.notes)
+
+
+def test_tables_of_cohort_exclusions_and_split():
+    content = make_content()
+    rows = {row[0]: row[1:] for row in tables.cohort_table(content.cohort).rows}
+    assert rows["Patients"] == ("6", "6", "12")
+    assert rows["Age, years"][2] == "56 (53 to 58)"
+    assert rows["Sex, patients"][2] == "8 men, 4 women"
+    assert tables.exclusion_table(content).rows == (
+        ("subtype outside the study", "oncocytoma", "1"),
+        ("roi-small: ROI too small", "", "1"),
+    )
+    assert tables.split_table(content).rows[2] == ("", "test", "1 / 1 / 5", "2 / 2 / 10", "3 / 3 / 15")
+
+
+def test_findings_are_gathered_by_kind():
+    notes = [Finding(code="one-reader", severity="note", message=f"m{i}", case_id=f"c{i}") for i in range(10)]
+    content = make_content(findings=(*notes, DOUBT))
+    assert tables.finding_table(content).rows == (
+        ("warning", "native-phase", "no contrast seen", "case-2"),
+        ("note", "one-reader", "m0 (and 9 of the same kind)", "c0, c1, c2, c3, c4, c5, c6, c7 and 2 more"),
+    )
+
+
+def test_methods_say_where_the_threshold_comes_from():
+    content = make_content()
+    assert "threshold 0.50 (chosen before any data)" in dict(words.methods(content))["From slices to a case"]
+    point = OperatingPoint(threshold=0.4, criterion="youden", chosen_on="8 validation cases of fold 0")
+    run = replace(content.main, report=replace(content.main.report, operating_points=(point,)))
+    text = dict(words.methods(replace(content, runs=(run,))))["From slices to a case"]
+    assert "threshold 0.40 (chosen by youden on 8 validation cases of fold 0)" in text
+
+
+def test_limitations_come_from_the_data():
+    content = make_content()
+    text = " ".join(words.limitations(content))
+    assert "Few patients (6 of PRCC, 6 of ChRCC)" in text
+    assert "fewer than ten patients" in text
+    assert "All cases come from one site." in text
+    assert "Subtypes differ" not in text
+    cases = tuple(
+        replace(c, source="8-bit L40 W400", sex="M" if c.subtype == "PRCC" else "F")
+        for c in content.cohort.cases
+    )
+    other = replace(content, cohort=replace(content.cohort, cases=cases))
+    text = " ".join(words.limitations(other))
+    assert "12 of 12 cases come from 8-bit images" in text
+    assert "Subtypes differ in sex (men: 100 % of PRCC, 0 % of ChRCC)" in text
+
+
+def test_several_runs_are_compared(tmp_path):
+    content = make_content()
+    other = replace(content.main, report=replace(content.main.report, run="run-2", model="resnet34"))
+    html = written(tmp_path, replace(content, runs=(content.main, other)))
+    assert "All runs, by case" in html
+    assert "resnet34" in html
+    assert len(json.loads((tmp_path / "report" / "report.json").read_text())["runs"]) == 2
+
+
+def test_thumbnails_are_evenly_spaced():
+    rows = [(i, np.zeros((64, 64), dtype=np.int16)) for i in range(9)]
+    assert [index for index, _ in thumbnails(rows, SliceSpec())] == [1, 4, 7]
+    assert [index for index, _ in thumbnails(rows[:2], SliceSpec())] == [0, 1]
+    assert thumbnails([], SliceSpec()) == []

@@ -1,0 +1,297 @@
+"""ROI in: SEG, label map and PNG give the same mask on the CT's grid, or the reason why not."""
+
+from dataclasses import replace
+
+import numpy as np
+import pydicom
+import pytest
+
+from nephroscope.cohort.dicom import read_dicom_series
+from nephroscope.cohort.nifti import read_nifti
+from nephroscope.errors import RoiError, SeriesError, StudyError
+from nephroscope.records import Case, CTVolume, VolumeGeometry
+from nephroscope.roi.read import read_case, read_image, read_roi
+from phantoms import (
+    box_affine,
+    box_hu,
+    box_tumor,
+    box_volume,
+    dicom_slices,
+    window_gray,
+    write_nifti,
+    write_png,
+    write_seg,
+    write_slices,
+)
+
+
+@pytest.fixture
+def images():
+    return dicom_slices()
+
+
+@pytest.fixture
+def volume(images, tmp_path):
+    return read_dicom_series(write_slices(images, tmp_path / "ct"))
+
+
+@pytest.mark.parametrize("kind", ["BINARY", "FRACTIONAL", "LABELMAP"])
+def test_seg_of_any_kind_lies_on_the_ct(images, volume, tmp_path, kind):
+    path = write_seg(images, {"Tumor": box_tumor()}, tmp_path / "seg", kind=kind)
+    roi = read_roi(path, volume, "P1")
+    assert np.array_equal(roi.voxels, box_tumor())
+    assert roi.geometry is volume.geometry
+
+
+def test_seg_follows_images_stored_upside_down_and_in_any_order(tmp_path):
+    """The SEG was made on the flipped images: its frames are flipped, the tumor is not."""
+    images = dicom_slices()
+    for image in images:
+        image.ImageOrientationPatient = [1, 0, 0, 0, -1, 0]
+        x, y, z = image.ImagePositionPatient
+        image.ImagePositionPatient = [x, y + 39 * 0.9, z]
+        image.PixelData = image.pixel_array[::-1].tobytes()
+    order = [4, 2, 0, 1, 5, 3]
+    shuffled = [images[i] for i in order]
+    volume = read_dicom_series(write_slices(shuffled, tmp_path / "ct"))
+    path = write_seg(shuffled, {"Tumor": box_tumor()[order, ::-1]}, tmp_path / "seg")
+    assert np.array_equal(read_roi(path, volume, "P1").voxels, box_tumor())
+
+
+def test_the_segment_that_says_tumor_is_taken(images, volume, tmp_path):
+    kidney = np.roll(box_tumor(), 20, axis=2)
+    path = write_seg(images, {"Kidney": kidney, "Renal mass": box_tumor(), "Cyst": kidney}, tmp_path / "seg")
+    assert np.array_equal(read_roi(path, volume, "P1").voxels, box_tumor())
+
+
+def test_a_number_chooses_where_no_name_does(images, volume, tmp_path):
+    kidney = np.roll(box_tumor(), 20, axis=2)
+    path = write_seg(images, {"A": kidney, "B": box_tumor()}, tmp_path / "seg")
+    assert np.array_equal(read_roi(path, volume, "P1", 2).voxels, box_tumor())
+    with pytest.raises(RoiError, match=r"one segment that is the tumor, found 0 that say so among 1 A, 2 B"):
+        read_roi(path, volume, "P1", 3)
+    path = write_seg(images, {"A": kidney, "Tumor 1": kidney, "Tumor 2": box_tumor()}, tmp_path / "seg2")
+    with pytest.raises(RoiError, match=r"found 2 that say so"):
+        read_roi(path, volume, "P1", 1)
+
+
+def test_label_map_and_seg_agree_across_doors(images, tmp_path):
+    volume = read_nifti(write_nifti(box_hu(), tmp_path / "ct.nii.gz"))
+    seg = write_seg(images, {"Tumor": box_tumor()}, tmp_path / "no-suffix")
+    labels = write_nifti((box_tumor() * 2).astype(np.uint8), tmp_path / "labels.nii")
+    assert np.array_equal(read_roi(seg, volume, "P1").voxels, box_tumor())
+    assert np.array_equal(read_roi(labels, volume, "P1", 2).voxels, box_tumor())
+
+
+def test_a_seg_of_another_series_is_refused(volume, tmp_path):
+    path = write_seg(dicom_slices(), {"Tumor": box_tumor()}, tmp_path / "seg")
+    with pytest.raises(RoiError, match=r"case P1, ROI seg: expected a ROI of series .*found one of series"):
+        read_roi(path, volume, "P1")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda affine: affine[:3, 3].__iadd__([0.2, 0, 0]),
+        lambda affine: affine[:3, 3].__iadd__([0, 0, 100]),
+        lambda affine: affine[:3, 2].__imul__(0.5),
+        lambda affine: affine[:3, 2].__imul__(1.01),
+    ],
+)
+def test_frames_off_the_grid_are_refused(images, volume, tmp_path, spoil):
+    path = write_seg(images, {"Tumor": box_tumor()}, tmp_path / "seg")
+    affine = volume.geometry.affine.copy()
+    spoil(affine)
+    other = CTVolume(
+        hu=volume.hu,
+        geometry=VolumeGeometry(shape=volume.geometry.shape, affine=affine),
+        series_uid=volume.series_uid,
+    )
+    with pytest.raises(
+        RoiError, match=r"frames on the grid of the CT, 6 x 40 x 48 voxels .*found one of 40 x 48"
+    ):
+        read_roi(path, other, "P1")
+
+
+def test_an_empty_seg_is_refused(images, volume, tmp_path):
+    path = write_seg(images, {"Tumor": box_tumor()}, tmp_path / "seg")
+    seg = pydicom.dcmread(path)
+    seg.PixelData = bytes(len(seg.PixelData))
+    seg.save_as(path)
+    with pytest.raises(RoiError, match=r"case P1: expected a ROI with at least one tumor voxel, found none"):
+        read_roi(path, volume, "P1")
+
+
+def test_other_dicom_and_damaged_segs_are_refused(images, volume, tmp_path):
+    with pytest.raises(RoiError, match=r"expected a DICOM SEG, found DICOM of modality CT"):
+        read_roi(tmp_path / "ct" / "IM000", volume, "P1")
+    path = write_seg(images, {"Tumor": box_tumor()}, tmp_path / "seg")
+    content = path.read_bytes()
+    for keep in (len(content) - 500, len(content) // 2, 400):
+        path.write_bytes(content[:keep])
+        with pytest.raises(RoiError, match=r"a whole DICOM SEG, found one that cannot|a DICOM SEG, found"):
+            read_roi(path, volume, "P1")
+
+
+def test_label_maps_on_another_grid_or_without_tumor_are_refused(volume, tmp_path):
+    small = write_nifti(box_tumor()[:, :30].astype(np.uint8), tmp_path / "small.nii.gz")
+    with pytest.raises(RoiError, match=r"the grid of the CT, 6 x 40 x 48 .*found 6 x 30 x 48 voxels"):
+        read_roi(small, volume, "P1")
+    moved = box_affine()
+    moved[0, 3] += 1
+    with pytest.raises(RoiError, match=r"expected the grid of the CT"):
+        read_roi(write_nifti(box_tumor().astype(np.uint8), tmp_path / "m.nii.gz", moved), volume, "P1")
+    good = write_nifti(box_tumor().astype(np.uint8), tmp_path / "g.nii.gz")
+    with pytest.raises(
+        RoiError, match=r"ROI g.nii.gz: expected the tumor label 2, found only the values 0, 1"
+    ):
+        read_roi(good, volume, "P1", 2)
+    good.write_bytes(good.read_bytes()[:50])
+    with pytest.raises(RoiError, match=r"case P1, ROI g.nii.gz: expected a whole NIfTI file"):
+        read_roi(good, volume, "P1")
+
+
+def test_other_files_are_refused(volume, tmp_path):
+    (tmp_path / "a.txt").write_text("text")
+    with pytest.raises(RoiError, match=r"or a PNG mask, found a file of another kind"):
+        read_roi(tmp_path / "a.txt", volume, "P1")
+    with pytest.raises(RoiError, match=r"ROI gone: .*found no file"):
+        read_roi(tmp_path / "gone", volume, "P1")
+    with pytest.raises(RoiError, match=r"found no readable file"):
+        read_roi(tmp_path, volume, "P1")
+
+
+def test_a_png_slice_and_its_png_mask(tmp_path):
+    image = write_png(window_gray(box_hu()[2]), tmp_path / "a.png")
+    mask = write_png((box_tumor()[2] * 2).astype(np.uint8), tmp_path / "m.png")
+    volume = read_image(image, 40, 400, 0.7)
+    assert volume.geometry.spacing_mm == (1.0, 0.7, 0.7)
+    assert np.array_equal(read_roi(mask, volume, "P1", 2).voxels[0], box_tumor()[2])
+    with pytest.raises(RoiError, match=r"the tumor label 1, found only the values 0, 2"):
+        read_roi(mask, volume, "P1")
+    other = write_png(np.zeros((5, 6), np.uint8), tmp_path / "o.png")
+    with pytest.raises(RoiError, match=r"a mask of the image's size, 1 x 40 x 48 .*found 5 x 6 pixels"):
+        read_roi(other, volume, "P1")
+
+
+def test_an_image_is_told_by_its_content(images, volume, tmp_path):
+    write_nifti(box_hu(), tmp_path / "ct.nii.gz").rename(tmp_path / "x")
+    assert np.array_equal(read_image(tmp_path / "x", 40, 400, None).hu, volume.hu)
+    assert np.array_equal(read_image(tmp_path / "ct", 40, 400, None).hu, volume.hu)
+    with pytest.raises(SeriesError, match=r"found dicom; .*give the folder, not one file"):
+        read_image(tmp_path / "ct" / "IM000", 40, 400, None)
+
+
+# ---- cases
+
+
+@pytest.fixture
+def case(images, volume, tmp_path):
+    roi = write_seg(images, {"Tumor": box_tumor()}, tmp_path / "seg")
+    return Case(case_id="P1", patient_id="P1", image=tmp_path / "ct", roi=roi, format="dicom")
+
+
+def test_a_case_gives_volume_and_roi(case, tmp_path):
+    volume, roi = read_case(case)
+    assert np.array_equal(volume.hu, box_hu())
+    assert np.array_equal(roi.voxels, box_tumor())
+    image = write_nifti(box_hu(), tmp_path / "ct.nii.gz")
+    mask = write_nifti(box_tumor().astype(np.uint8), tmp_path / "m.nii.gz")
+    volume, roi = read_case(replace(case, image=image, roi=mask, format="nifti"))
+    assert np.array_equal(volume.hu, box_hu())
+    assert np.array_equal(roi.voxels, box_tumor())
+
+
+def test_findings_of_a_volume_get_its_case(tmp_path):
+    images = dicom_slices()[1:2]
+    write_slices(images, tmp_path / "ct")
+    roi = write_seg(images, {"Tumor": box_tumor()[1:2]}, tmp_path / "seg")
+    volume, _ = read_case(Case(case_id="P7", patient_id="P7", image=tmp_path / "ct", roi=roi, format="dicom"))
+    assert [(f.code, f.case_id) for f in volume.findings] == [("single-slice", "P7")]
+
+
+def test_missing_files_of_a_case_are_named(case):
+    with pytest.raises(StudyError, match=r"the image that its row in cohort.csv points to, found no .*/gone"):
+        read_case(replace(case, image=case.image / "gone"))
+    with pytest.raises(StudyError, match=r"case P1: expected the roi that"):
+        read_case(replace(case, roi=case.image / "gone"))
+    with pytest.raises(RoiError, match=r"found an empty column roi"):
+        read_case(replace(case, roi=None))
+
+
+# ---- real files, compared with highdicom
+
+REAL = [
+    ("ct-3slice", "liver.dcm", 1),
+    ("ct-3slice", "partial_overlaps.dcm", 1),
+    ("ct-3slice", "partial_overlaps.dcm", 2),
+    ("23x38x3/image", "23x38x3/seg/label.seg", 1),
+    ("highdicom", "highdicom/seg_image_ct_binary_single_frame.dcm", 1),
+]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(("series", "name", "number"), REAL)
+def test_real_segs_are_read_as_highdicom_reads_them(test_data, series, name, number):
+    import highdicom as hd
+
+    folder = test_data / "dicom_seg"
+    volume = read_dicom_series(folder / series)
+    path = folder / name
+    seg = hd.seg.segread(path)
+    uids = {}
+    for file in (folder / series).iterdir():
+        image = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+        if image.get("Modality") == "CT":
+            uids[float(image.ImagePositionPatient[2])] = image.SOPInstanceUID
+    expected = seg.get_pixels_by_source_instance(
+        [uids[z] for z in sorted(uids)],
+        segment_numbers=[number],
+        ignore_spatial_locations=True,
+        assert_missing_frames_are_empty=True,
+    )[..., 0]
+    assert np.array_equal(read_roi(path, volume, "real", number).voxels, expected.astype(bool))
+
+
+def test_a_real_seg_of_another_patient_is_refused(test_data):
+    (path,) = (test_data / "kidney_seg").glob("ne1*.dcm")
+    with pytest.raises(RoiError, match=r"expected a ROI of series 1.2.3, found one of series"):
+        read_roi(path, box_volume(), "P1")
+
+
+def volume_under(seg):
+    """An empty CT on the planes of a SEG, whose rows run to the front: the real CT is not here."""
+    heights = [
+        float(group.PlanePositionSequence[0].ImagePositionPatient[2])
+        for group in seg.PerFrameFunctionalGroupsSequence
+    ]
+    measures = seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    step, (row_mm, col_mm) = float(measures.SpacingBetweenSlices), measures.PixelSpacing
+    first = seg.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence[0].ImagePositionPatient
+    affine = np.zeros((4, 4))
+    affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = step, row_mm, col_mm, 1
+    affine[:3, 3] = first[0], first[1] - (seg.Rows - 1) * row_mm, min(heights)
+    shape = (round((max(heights) - min(heights)) / step) + 1, seg.Rows, seg.Columns)
+    return CTVolume(
+        hu=np.zeros(shape, np.int16),
+        geometry=VolumeGeometry(shape=shape, affine=affine),
+        series_uid=str(seg.ReferencedSeriesSequence[0].SeriesInstanceUID),
+    )
+
+
+@pytest.mark.parametrize("name", ["rad1_TCGA-BP-4964", "rad1_TCGA-CJ-4872"])
+def test_the_mass_in_real_kidney_segs_is_found(test_data, name):
+    (path,) = (test_data / "kidney_seg").glob(f"{name}*.dcm")
+    seg = pydicom.dcmread(path)
+    groups = seg.PerFrameFunctionalGroupsSequence
+    numbers = [g.SegmentIdentificationSequence[0].ReferencedSegmentNumber for g in groups]
+    mass = seg.pixel_array[[i for i, number in enumerate(numbers) if number == 2]]
+    voxels = read_roi(path, volume_under(seg), "TCGA").voxels
+    assert voxels.sum() == mass.sum() > 0
+    assert np.array_equal(voxels.sum(axis=(0, 2)), mass.sum(axis=(0, 2))[::-1])
+
+
+def test_a_seg_of_the_kidney_alone_is_no_tumor(test_data):
+    (path,) = (test_data / "kidney_seg").glob("ne1*.dcm")
+    with pytest.raises(RoiError, match=r"a segment that is the tumor, found only 'Kidney'"):
+        read_roi(path, volume_under(pydicom.dcmread(path)), "TCGA")

@@ -1,0 +1,296 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nephroscope.errors import ConfigError, StudyError
+from nephroscope.models.networks import build_network
+from nephroscope.records import TrainConfig, with_recipe
+from nephroscope.training.batches import draw_epoch, labelled_slices
+from nephroscope.training.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights
+from nephroscope.training.loop import (
+    Epoch,
+    FoldTask,
+    balanced,
+    class_weights,
+    converged,
+    count_hits,
+    fit,
+    is_finished,
+    new_state,
+    set_learning_rate,
+    settle_batch_norm,
+    validate,
+)
+from nephroscope.training.run import RunInputs, compute_dtype, train_run
+from small_study import SPEC, make_cohort, make_store, split_of
+
+CONFIG = TrainConfig(model="shufflenet_v2_x1_0", epochs=2, batch_size=8, learning_rate=1e-3, precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    cohort = make_cohort(12)
+    store = make_store(tmp_path_factory.mktemp("slices"), cohort)
+    return RunInputs(cohort=cohort, store=store, split=split_of(cohort, store, folds=2), config=CONFIG)
+
+
+def task_of(inputs, **changed):
+    fold = inputs.split.folds[0]
+    config = replace(inputs.config, **changed)
+    return FoldTask(
+        fold=0,
+        train=labelled_slices(inputs.store, inputs.cohort, fold.train),
+        validation=labelled_slices(inputs.store, inputs.cohort, fold.validation),
+        n_subtypes=2,
+        config=config,
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+    )
+
+
+def weights_of(folder, fold=0):
+    return (folder / f"fold-{fold}" / "weights.safetensors").read_bytes()
+
+
+def test_run_is_complete_and_learns(tmp_path, inputs):
+    run = train_run(tmp_path / "run", replace(inputs, config=replace(CONFIG, epochs=6)))
+    assert run["converged"]
+    lines = (tmp_path / "run" / "fold-0" / "metrics.jsonl").read_text().splitlines()
+    losses = [json.loads(line)["train_loss"] for line in lines]
+    assert losses[-1] < losses[0]
+    for name in ("config.json", "split.json", "environment.json", "run.json", "fold-1/model.onnx"):
+        assert (tmp_path / "run" / name).is_file()
+    assert not list((tmp_path / "run").rglob("checkpoint*"))
+
+
+def test_same_seed_same_weights_and_other_seed_others(tmp_path, inputs):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        train_run(tmp_path / name, replace(inputs, config=replace(CONFIG, epochs=1, seed=seed)))
+    assert weights_of(tmp_path / "a") == weights_of(tmp_path / "b")
+    assert weights_of(tmp_path / "a") != weights_of(tmp_path / "c")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "auto"])
+def test_stopped_after_an_epoch_and_resumed_ends_with_the_same_weights(
+    tmp_path, inputs, precision, monkeypatch
+):
+    inputs = replace(inputs, config=replace(CONFIG, epochs=3, precision=precision))
+    train_run(tmp_path / "whole", inputs)
+
+    def stop(path, state, save=save_checkpoint):
+        save(state, path) if isinstance(path, Path) else save(path, state)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nephroscope.training.run.save_checkpoint", stop)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                train_run(tmp_path / "part", inputs)
+    assert not (tmp_path / "part" / "run.json").exists()
+    train_run(tmp_path / "part", inputs)
+    for fold in (0, 1):
+        assert weights_of(tmp_path / "part", fold) == weights_of(tmp_path / "whole", fold)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from dataclasses import replace
+from small_study import make_cohort, split_of
+from nephroscope.slices.store import open_store
+from test_training import CONFIG
+from nephroscope.training.run import RunInputs, train_run
+cohort, store = make_cohort(12), open_store(Path({store!r}))
+split = split_of(cohort, store, folds=2)
+train_run(Path({run!r}), RunInputs(cohort=cohort, store=store, split=split, config=replace(CONFIG, epochs=3)))
+"""
+
+
+def test_killed_and_resumed_ends_with_the_same_weights(tmp_path):
+    """SIGKILL as soon as the first checkpoint is there, wherever that hits; then resume in a new process."""
+    make_store(tmp_path / "slices", make_cohort(12))
+
+    def start(run):
+        tests = str(Path(__file__).parent)
+        code = KILLED.format(tests=tests, store=str(tmp_path / "slices"), run=str(tmp_path / run))
+        return subprocess.Popen([sys.executable, "-c", code])
+
+    whole = start("whole")
+    assert whole.wait(120) == 0
+    victim = start("part")
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "part" / "fold-0" / "checkpoint.safetensors").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(0.1)
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.wait(30)
+    assert not (tmp_path / "part" / "run.json").exists()
+    assert start("part").wait(120) == 0
+    for fold in (0, 1):
+        assert weights_of(tmp_path / "part", fold) == weights_of(tmp_path / "whole", fold)
+
+
+def test_run_of_other_inputs_is_not_resumed(tmp_path, inputs):
+    train_run(tmp_path / "run", replace(inputs, config=replace(CONFIG, epochs=1)))
+    with pytest.raises(StudyError, match="expected the same config as when it was started"):
+        train_run(tmp_path / "run", replace(inputs, config=replace(CONFIG, epochs=2)))
+
+
+def test_damaged_weights_are_refused(tmp_path, inputs):
+    network = build_network("shufflenet_v2_x1_0", 2, SPEC)
+    path = tmp_path / "run" / "fold-0" / "weights.safetensors"
+    save_weights(network, path)
+    with pytest.raises(StudyError, match="expected the weights of this run's network"):
+        load_weights(build_network("mobilenet_v2", 2, SPEC), path)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(StudyError, match=r"run/fold-0/weights.safetensors"):
+        load_weights(network, path)
+    with pytest.raises(StudyError, match="expected the weights of this run's network"):
+        load_checkpoint(new_state(network, task_of(inputs)), path)
+
+
+def test_epoch_is_every_slice_once_or_so_many_of_a_case(inputs):
+    slices = task_of(inputs).train
+    all_of_them = np.concatenate(draw_epoch(slices, 0, 8, np.random.default_rng(0)))
+    assert sorted(all_of_them) == list(range(len(slices)))
+    two = np.concatenate(draw_epoch(slices, 2, 8, np.random.default_rng(0)))
+    assert (np.bincount(slices.cases[two]) == 2).all()
+    assert [len(batch) for batch in draw_epoch(slices, 0, len(slices) - 1, np.random.default_rng(0))] == [
+        len(slices) - 1
+    ]
+
+
+def test_image_names_choose_slices(inputs):
+    chosen = labelled_slices(inputs.store, inputs.cohort, frozenset({"c01#2", "c00#4"}))
+    assert inputs.store.case_ids[chosen.rows].tolist() == ["c00", "c01"]
+    assert inputs.store.slice_index[chosen.rows].tolist() == [4, 2]
+    assert chosen.labels.tolist() == [0, 1]
+
+
+def test_validation_loss_is_the_mean_over_cases(inputs):
+    """One case with 4 slices and one with 1: both count the same."""
+    names = frozenset({"c00#1", "c00#2", "c00#3", "c00#4", "c01#1"})
+    task = replace(task_of(inputs), validation=labelled_slices(inputs.store, inputs.cohort, names))
+    network = build_network("shufflenet_v2_x1_0", 2, SPEC)
+    loss, hits = validate(task, network)
+    network.eval()
+    hu, labels = task.validation.load(np.arange(5), task.device)
+    with torch.inference_mode():
+        single = torch.nn.functional.cross_entropy(network(hu), labels, reduction="none")
+    assert loss == pytest.approx(float((single[:4].mean() + single[4]) / 2), abs=1e-5)
+    assert hits[1].tolist() == [4, 1]
+
+
+def test_class_weights_make_subtypes_equal(inputs):
+    task = task_of(inputs)
+    labels = np.array([0, 0, 0, 1])
+    task = replace(task, train=replace(task.train, labels=labels, rows=task.train.rows[:4]))
+    weights = class_weights(task)
+    assert weights.tolist() == pytest.approx([4 / 6, 2.0])
+    paper = replace(task, config=replace(task.config, recipe="zuo2021", class_weights=True))
+    assert class_weights(paper).tolist() == pytest.approx([4 / 6, 2.0, 1.0])
+    assert class_weights(replace(task, config=with_recipe(task.config, "zuo2021"))) is None
+
+
+def test_learning_rate_warms_up_and_falls_to_zero(inputs):
+    task = task_of(inputs, epochs=10, learning_rate=0.1, warmup=0.2)
+    state = new_state(build_network("shufflenet_v2_x1_0", 2, SPEC), task)
+    rates = []
+    for step in range(100):
+        state.step = step
+        rates.append(set_learning_rate(task, state, 10))
+    assert rates[0] < 0.01
+    assert max(rates) == rates[20] == pytest.approx(0.1)
+    assert rates[-1] < 0.001
+    assert state.optimizer.param_groups[0]["lr"] == rates[-1]
+    paper = task_of(inputs, **{"epochs": 10, "schedule": "constant", "warmup": 0.0, "learning_rate": 0.005})
+    assert set_learning_rate(paper, state, 10) == 0.005
+
+
+def test_recipe_of_the_paper():
+    config = with_recipe(TrainConfig(model="resnet34", epochs=7, seed=3), "zuo2021")
+    assert (config.learning_rate, config.batch_size, config.schedule) == (0.005, 24, "constant")
+    assert (config.model, config.epochs, config.seed, config.pretrained) == ("resnet34", 7, 3, False)
+    assert with_recipe(config, "default") == TrainConfig(model="resnet34", epochs=7, seed=3)
+
+
+def test_batch_norm_forgets_its_start():
+    """After k steps the running mean is the plain mean of what was seen, not a mix with zero."""
+    layer = torch.nn.BatchNorm2d(1).train()
+    for step, value in enumerate([1.0, 2.0, 6.0]):
+        settle_batch_norm(layer, step)
+        layer(torch.full((2, 1, 4, 4), value))
+    assert layer.running_mean.item() == pytest.approx(3.0)
+    settle_batch_norm(layer, 10)
+    assert layer.momentum == pytest.approx(0.1)
+
+
+def epoch(number, validation_loss=1.0, train_accuracy=0.9, train_loss=1.0):
+    return Epoch(
+        epoch=number,
+        train_loss=train_loss,
+        train_accuracy=train_accuracy,
+        validation_loss=validation_loss,
+        validation_accuracy=0.5,
+        learning_rate=0.1,
+        seconds=1.0,
+    )
+
+
+def test_stops_when_patience_ends_or_the_loss_is_no_number(inputs):
+    task = task_of(inputs, epochs=10, patience=2)
+    state = new_state(build_network("shufflenet_v2_x1_0", 2, SPEC), task)
+    state.history = [epoch(1, 0.5), epoch(2, 0.7)]
+    assert not is_finished(task, state)
+    state.history.append(epoch(3, 0.6))
+    assert is_finished(task, state)
+    assert state.best.epoch == 1
+    state.history = [epoch(1, train_loss=float("nan"), validation_loss=float("nan"))]
+    assert is_finished(task, state)
+    assert state.best is None
+
+
+def test_a_run_that_never_beats_chance_did_not_converge():
+    assert not converged([epoch(1, train_accuracy=0.5), epoch(2, train_accuracy=0.54)], 2)
+    assert converged([epoch(1, train_accuracy=0.5), epoch(2, train_accuracy=0.6)], 2)
+    assert not converged([epoch(1, train_accuracy=0.9, train_loss=float("inf"))], 2)
+    assert not converged([], 2)
+
+
+def test_balanced_accuracy_of_hits():
+    hits = count_hits(torch.tensor([[2.0, 1, 9], [0, 1, 9], [1, 0, 9]]), torch.tensor([0, 1, 1]), 2)
+    assert hits.tolist() == [[1, 1], [1, 2]]
+    assert balanced(hits) == pytest.approx(0.75)
+    assert balanced(torch.tensor([[3.0, 0], [4, 0]])) == pytest.approx(0.75)
+
+
+def test_exploding_run_ends_and_says_so(tmp_path, inputs):
+    run = train_run(
+        tmp_path / "run", replace(inputs, config=replace(CONFIG, learning_rate=1.0, warmup=0.0, seed=5))
+    )
+    assert {fold["converged"] for fold in run["folds"]} <= {True, False}
+    assert (tmp_path / "run" / "run.json").exists()
+
+
+def test_bf16_where_there_is_none_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    with pytest.raises(ConfigError, match="expected a device that computes in bf16"):
+        compute_dtype("bf16", torch.device("cpu"))
+    assert compute_dtype("auto", torch.device("cpu")) == torch.float32
+
+
+def test_fit_gives_each_epoch(inputs):
+    task = task_of(inputs)
+    state = new_state(build_network("shufflenet_v2_x1_0", 2, SPEC), task)
+    assert [done.epoch for done in fit(task, state)] == [1, 2]

@@ -6,11 +6,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nephroscope.cohort.findings import load_findings, save_findings
 from nephroscope.cohort.manifest import load_cohort, save_cohort
 from nephroscope.cohort.split import load_split, make_split, save_split
-from nephroscope.errors import CohortError, NephroscopeError, StudyError
+from nephroscope.errors import CohortError, StudyError
 from nephroscope.files import load_json, save_json
-from nephroscope.progress import track
 from nephroscope.records import (
     Case,
     Cohort,
@@ -22,6 +22,7 @@ from nephroscope.records import (
     TrainConfig,
 )
 from nephroscope.records.digest import digest_of
+from nephroscope.roi.check import check_cases
 from nephroscope.roi.read import read_case
 from nephroscope.slices.store import SliceStore, cut_cohort, open_store
 from nephroscope.study import Settings, StudyFolder, change_settings, create_study, open_study, stale
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from nephroscope.evaluation.score_run import RunToScore
 
 FORMAT = 1
-IMAGE_FIELDS = ("case_id", "format", "image", "roi", "tumor_label", "source")
-SPLIT_FIELDS = ("case_id", "patient_id", "subtype", "cohort")
 logger = logging.getLogger(__name__)
 
 
@@ -82,13 +81,6 @@ class Study:
         from nephroscope.cohort.images import import_images, save_image_rows
 
         found = import_images(Path(source), options, self.settings.subtypes, self.settings.positive)
-        if (self.folder.root / "images.csv").exists():
-            raise StudyError(
-                where="import images",
-                expected="a study without slice images yet",
-                found="images.csv of an earlier import",
-                remedy="put all images below one folder and import that into a new study",
-            )
         cases = tuple(replace(case, image=self.folder.root / "images.csv") for case in found.cases)
         self._check_new(cases)
         save_image_rows(found.rows, self.folder.root)
@@ -152,34 +144,18 @@ class Study:
 
     def note(self, *findings: Finding) -> None:
         """Keep findings with the study; they go into its report."""
-        told = [asdict(finding) for finding in (*self.import_findings, *findings)]
-        save_json(self.folder.root / "findings.json", {"format": FORMAT, "findings": told})
+        save_findings(self.folder.root, (*self.import_findings, *findings))
 
     @property
     def import_findings(self) -> tuple[Finding, ...]:
         """What the imports found worth knowing."""
-        path = self.folder.root / "findings.json"
-        if not path.exists():
-            return ()
-        return tuple(Finding(**finding) for finding in load_json(path, FORMAT)["findings"])
+        return load_findings(self.folder.root)
 
     # 2 WHERE the tumor is
 
     def check(self) -> dict[str, tuple[Finding, ...]]:
         """Read every case and its ROI; findings by case_id, a refusal among them where it cannot be used."""
-        found: dict[str, tuple[Finding, ...]] = {}
-        cohort = self.cohort
-        for case in track(cohort.cases, "checking", "case", len(cohort.cases)):
-            told = tuple(f for f in self.import_findings if f.case_id == case.case_id)
-            try:
-                volume, roi = read_case(case)
-                found[case.case_id] = (*told, *volume.findings, *roi.findings)
-            except NephroscopeError as error:
-                refusal = Finding(
-                    code=error.code, severity="refusal", message=str(error), case_id=case.case_id
-                )
-                found[case.case_id] = (*told, refusal)
-        return found
+        return check_cases(self.cohort.cases, self.import_findings)
 
     # 3 WHAT a network sees
 
@@ -191,7 +167,7 @@ class Study:
         )
 
     def _slices_digest(self, cohort: Cohort) -> str:
-        return digest_of([cohort.digest_of(*IMAGE_FIELDS), self.settings.slices.digest])
+        return digest_of([cohort.image_digest, self.settings.slices.digest])
 
     def slices(self) -> SliceStore:
         """The slices on disk, when they are those of the present cohort and settings."""
@@ -215,7 +191,7 @@ class Study:
         return split
 
     def _split_digest(self, cohort: Cohort, store: SliceStore) -> str:
-        return digest_of([cohort.digest_of(*SPLIT_FIELDS), store.digest])
+        return digest_of([cohort.label_digest, store.digest])
 
     def split(self) -> Split:
         """The folds on disk; made when there are none yet, refused when the cohort changed since."""
@@ -262,7 +238,7 @@ class Study:
 
         path, cohort, store = self.folder.complete_run(name), self.cohort, self.slices()
         digests = load_json(path / "run.json", FORMAT)["digests"]
-        if digests["slices"] != store.digest or digests["cohort"] != cohort.digest_of(*SPLIT_FIELDS):
+        if digests["slices"] != store.digest or digests["cohort"] != cohort.label_digest:
             raise stale(f"run {path.name}", "the cohort or its slices", "nephroscope train")
         split, _ = load_split(path / "split.json", cohort)
         return RunToScore(

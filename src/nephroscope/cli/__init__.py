@@ -9,11 +9,13 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nephroscope import __version__
-from nephroscope.cli.outcome import Outcome
 from nephroscope.errors import NephroscopeError
+
+if TYPE_CHECKING:
+    from nephroscope.cli.outcome import Outcome
 
 COMMANDS = {
     "demo": ("whole", "Demo", "the whole way on a synthetic cohort, from images to a bundle"),
@@ -96,7 +98,7 @@ def _guarded(name: str, args: Sequence[str]) -> int:
         return int(error.code or 0)
 
 
-def _command(name: str, args: Sequence[str]) -> Outcome:
+def _command(name: str, args: Sequence[str]) -> "Outcome":
     from nephroscope.cli.parse import parse
 
     module, kind, _ = COMMANDS[name]
@@ -115,7 +117,7 @@ def _command(name: str, args: Sequence[str]) -> Outcome:
     return outcome
 
 
-def _show(outcome: Outcome, as_json: bool) -> int:
+def _show(outcome: "Outcome", as_json: bool) -> int:
     if as_json:
         print(json.dumps(outcome.data, ensure_ascii=False, allow_nan=False))
         if outcome.warning:

@@ -76,7 +76,7 @@ def scan_export(folder: Path) -> ExportScan:
     series: dict[str, FoundSeries] = {}
     segs: list[FoundSeg] = []
     n_other_dicom = n_not_dicom = 0
-    for path in sorted(p for p in folder.absolute().rglob("*") if p.is_file()):
+    for path in sorted(p for p in folder.resolve().rglob("*") if p.is_file()):
         header = read_header(path, TAGS)
         modality = header.get("Modality") if header is not None else None
         if header is None:

@@ -28,7 +28,7 @@ def find_image_files(source: Path, masks: Path | None) -> dict[str, Path]:
         raise CohortError(
             where=source.name, expected="a folder of images", found="no folder", remedy="check the path"
         )
-    other = masks.absolute() if masks else None
+    other = masks.resolve() if masks else None
     everything = [p for p in sorted(source.rglob("*")) if p.is_file() and not p.name.startswith(".")]
     files = {
         path.relative_to(source).as_posix(): path
@@ -161,8 +161,8 @@ def _find_file(name: str, files: dict[str, Path], by_name: dict[str, list[str]])
 def find_mask_files(folder: Path) -> dict[str, list[Path]]:
     """Masks by their path below the folder and by their name, both without suffix. PNG only: JPEG blurs labels."""
     found: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted(folder.absolute().rglob("*.png")):
-        key = path.relative_to(folder.absolute()).with_suffix("").as_posix()
+    for path in sorted(folder.resolve().rglob("*.png")):
+        key = path.relative_to(folder.resolve()).with_suffix("").as_posix()
         for name in {key, path.stem}:
             found[name].append(path)
     if not found:

@@ -27,8 +27,19 @@ class ImageRow:
 
 
 def save_image_rows(rows: Iterable[ImageRow], folder: Path) -> Path:
-    """Write images.csv into the study ``folder``, the rows of a case together, and return its path."""
+    """Write images.csv into the study ``folder``, the rows of a case together, and return its path.
+
+    Raises:
+        CohortError: The study has slice images already.
+    """
     path = folder / IMAGES_FILE
+    if path.exists():
+        raise CohortError(
+            where=IMAGES_FILE,
+            expected="a study without slice images yet",
+            found="those of an earlier import",
+            remedy="put all images below one folder and import that into a new study",
+        )
     ordered = sorted(rows, key=lambda row: (row.case_id, row.slice_index))
     save_table(path, HEADER.split(","), (_cells(row, folder) for row in ordered))
     return path

@@ -79,7 +79,7 @@ def import_images(
         CohortError: There are no images, none has a label, or the label table has mistakes.
         ConfigError: The pattern is no regular expression, or does not name case and subtype.
     """
-    source = source.absolute()
+    source = source.resolve()
     files = find_image_files(source, options.masks)
     if options.labels:
         rows, findings = rows_of_labels(read_labels(options.labels), files, source)
@@ -160,7 +160,7 @@ def _image_case(label: LabelRow, options: ImagesOptions) -> Case:
         **case_fields(label),
         image=Path(IMAGES_FILE),
         format="images",
-        roi=options.masks.absolute() if options.masks else None,
+        roi=options.masks.resolve() if options.masks else None,
         tumor_label=options.tumor_label,
         source=source_words(options.window_level_hu, options.window_width_hu),
     )

@@ -71,7 +71,7 @@ def load_cohort(folder: Path, subtypes: tuple[str, ...], positive: str) -> Cohor
             found=f"no {', '.join(missing)} among {', '.join(header)}",
             remedy="restore the header line",
         )
-    reader = _Reader(folder.absolute(), subtypes, Mistakes(COHORT_FILE))
+    reader = _Reader(folder.resolve(), subtypes, Mistakes(COHORT_FILE))
     cases = [reader.case(n, dict(zip(header, row, strict=True))) for n, row in rows]
     reader.mistakes.refuse()
     return Cohort(

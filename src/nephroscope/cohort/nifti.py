@@ -91,7 +91,7 @@ def import_nifti(
     Raises:
         CohortError: The folder holds no NIfTI file.
     """
-    found = _pairs(folder.absolute())
+    found = _pairs(folder.resolve())
     if not found:
         raise CohortError(
             where=f"folder {folder.name}",

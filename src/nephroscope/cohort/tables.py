@@ -87,8 +87,8 @@ def relative_to(folder: Path, path: Path | None) -> str:
     """How a path is written in a study: relative (posix) below the study, else absolute; empty for None."""
     if path is None:
         return ""
-    if path.is_absolute() and path.is_relative_to(folder.absolute()):
-        path = path.relative_to(folder.absolute())
+    if path.is_absolute() and path.is_relative_to(folder.resolve()):
+        path = path.relative_to(folder.resolve())
     return path.as_posix()
 
 

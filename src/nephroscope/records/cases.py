@@ -138,6 +138,16 @@ class Cohort:
         """Digest of everything in the manifest but exclusions."""
         return self.digest_of(*(f.name for f in fields(Case)))
 
+    @property
+    def image_digest(self) -> str:
+        """Digest of what slices are cut from."""
+        return self.digest_of("case_id", "format", "image", "roi", "tumor_label", "source")
+
+    @property
+    def label_digest(self) -> str:
+        """Digest of what patients are divided by and networks learn."""
+        return self.digest_of("case_id", "patient_id", "subtype", "cohort")
+
     def digest_of(self, *names: str) -> str:
         """Digest of the subtypes and of these fields of all cases; paths relative to the study folder."""
 

@@ -72,7 +72,7 @@ def exclusion_table(content: ReportContent) -> Table:
 
 
 def finding_table(content: ReportContent) -> Table:
-    """Notes and warnings about the data, gathered by kind, the most serious first; the first message stands for all."""
+    """Notes and warnings about the data, gathered by kind, warnings first; the first message stands for all."""
     kinds: dict[tuple[str, str], list[Finding]] = {}
     for finding in content.findings:
         if finding.severity != "refusal":
@@ -104,11 +104,15 @@ def split_table(content: ReportContent) -> Table:
         names = content.split.holdout
         cells = [_part(content, names, subtype) for subtype in content.cohort.subtypes]
         rows.append(("all", "hold-out", *cells, _part(content, names, None)))
-    note = "Patients / cases / slices."
+    note = "No patient stands in two parts of a fold." if not content.split.leaky else "LEAKY:"
     if content.split.leaky:
-        note += " Slices of one patient stand in several parts of a fold, so the same patients are counted in each."
+        note += (
+            " slices of one patient stand in several parts of a fold; the same patients are counted in each."
+        )
     header = ("Fold", "Part", *content.cohort.subtypes, "all")
-    return Table(caption="Split", header=header, rows=tuple(rows), notes=(note,))
+    return Table(
+        caption="Patients / cases / slices in each part", header=header, rows=tuple(rows), notes=(note,)
+    )
 
 
 def figure_table(content: ReportContent, group: EvaluationGroup) -> Table:

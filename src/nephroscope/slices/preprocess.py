@@ -47,7 +47,7 @@ def cut_slices(volume: CTVolume, roi: RoiMask, spec: SliceSpec) -> list[TumorSli
             found=f"{areas_mm2.max():.1f} mm2 at most, on slice {areas_mm2.argmax()}",
             remedy="check the ROI and the pixel spacing, or lower slices.min_area_mm2",
         )
-    extent = np.ones(roi.voxels.shape[1:], bool) if spec.roi_mode == "full" else roi.voxels.any(axis=0)
+    extent = np.ones(roi.voxels.shape[1:], bool) if spec.roi_mode == "full" else np.any(roi.voxels, axis=0)
     margin_mm = 0.0 if spec.roi_mode == "full" else spec.margin_mm
     box = _square_box(extent, row_mm, col_mm, margin_mm)
     mm_per_px = (box[2] - box[0]) * col_mm / spec.size_px

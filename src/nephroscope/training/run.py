@@ -46,7 +46,7 @@ class RunInputs:
     def digests(self) -> dict[str, str]:
         """Of cohort, slices and configuration."""
         return {
-            "cohort": self.cohort.digest_of("case_id", "patient_id", "subtype", "cohort"),
+            "cohort": self.cohort.label_digest,
             "slices": self.store.digest,
             "config": self.config.digest,
         }
@@ -162,7 +162,9 @@ def _train_fold(path: Path, inputs: RunInputs, fold: Fold, device: torch.device,
     network = build_network(config.model, n_subtypes, inputs.store.spec, config.recipe, config.pretrained)
     state = new_state(network, task)
     if not (path / "weights.safetensors").exists():
-        save_weights(network, path / "weights.safetensors")  # stands in for a fit that never gets a finite loss
+        save_weights(
+            network, path / "weights.safetensors"
+        )  # stands in for a fit that never gets a finite loss
     if (path / "checkpoint.safetensors").exists():
         load_checkpoint(state, path / "checkpoint.safetensors")
         logger.info("fold %d: resumed after epoch %d", fold.index, len(state.history))

@@ -72,13 +72,10 @@ def plan_anatomy(rng: np.random.Generator, half_width_mm: float) -> Plan:
     return Plan(body=body, cavity=cavity, spine=spine, kidneys=(kidneys[0], kidneys[1]))
 
 
-def paint_abdomen(canvas: Canvas, plan: Plan, phase: str, rng: np.random.Generator) -> Enhancement:
-    """Paint everything but the tumor; what comes later lies in front of what came before.
-
-    Returns:
-        This patient's enhancement: the phase's, with contrast timing and dose of its own.
-    """
+def paint_abdomen(canvas: Canvas, plan: Plan, tumor: Solid, phase: str, rng: np.random.Generator) -> None:
+    """Paint everything but the tumor, for which the organs make room; each organ lies over those before."""
     typical = ENHANCEMENT[phase]
+    # Contrast dose and timing differ from patient to patient.
     strength = rng.normal(1, 0.08)
     own = {name: 40 + (getattr(typical, name) - 40) * strength for name in typical.__slots__}
     level = Enhancement(**{name: hu + rng.normal(0, 5) for name, hu in own.items()})
@@ -94,12 +91,12 @@ def paint_abdomen(canvas: Canvas, plan: Plan, phase: str, rng: np.random.Generat
     _paint_ribs(canvas, cavity, rng)
     _paint_bowel(canvas, cavity, inside, rng)
     _paint_liver_and_spleen(canvas, cavity, inside, level, rng)
+    canvas.paint(tumor.grown(rng.uniform(3, 6)), FAT)
     for kidney in plan.kidneys:
         canvas.paint(kidney.grown(rng.uniform(7, 11)), FAT)
     _paint_spine(canvas, plan.spine, level, rng)
     for kidney in plan.kidneys:
         _paint_kidney(canvas, kidney, level, rng)
-    return level
 
 
 def _paint_ribs(canvas: Canvas, cavity: Solid, rng: np.random.Generator) -> None:
@@ -122,15 +119,16 @@ def _paint_ribs(canvas: Canvas, cavity: Solid, rng: np.random.Generator) -> None
 
 def _paint_bowel(canvas: Canvas, cavity: Solid, inside: Floats, rng: np.random.Generator) -> None:
     """Loops in the front half with wall, contents, and gas that rises to the front."""
-    for _ in range(26):
+    for _ in range(44):
         x = cavity.center[0] + cavity.axes[0] * rng.uniform(-0.8, 0.8)
-        y = cavity.center[1] + cavity.axes[1] * rng.uniform(-0.85, -0.1)
-        size = rng.uniform(10, 19)
+        y = cavity.center[1] + cavity.axes[1] * rng.uniform(-0.9, 0.0)
+        size = rng.uniform(11, 22)
         loop = Solid(
             center=(x, y, rng.uniform(-65, 65)),
             axes=(size, size * rng.uniform(0.6, 1), rng.uniform(12, 35)),
             rotation=turned(rng.uniform(0, 180), rng.uniform(-30, 30)),
         )
+        canvas.paint(loop.grown(1.5), FAT, inside)
         canvas.paint(loop, 70, inside)
         canvas.paint(loop.grown(-2.5), rng.uniform(5, 45), inside)
         if rng.random() < 0.35:

@@ -54,7 +54,7 @@ def make_phantom(seed: int, index: int, n_cases: int = 83) -> Phantom:
     plan = plan_anatomy(rng, acquisition.half_width_mm)
     lobes = 0.06 if look == "ChRCC" else 0.03
     tumor = place_tumor(canvas, plan, clinical.size_cm, lobes, rng)
-    paint_abdomen(canvas, plan, clinical.phase, rng)
+    paint_abdomen(canvas, plan, tumor.solid, clinical.phase, rng)
     paint_tumor(canvas, tumor, look, subtype, clinical.phase, rng)
     affine = np.zeros((4, 4))
     affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = slice_mm, pixel_mm, pixel_mm, 1

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nephroscope.cohort.phantom.anatomy import FAT, Plan
+from nephroscope.cohort.phantom.anatomy import Plan
 from nephroscope.cohort.phantom.canvas import Box, Canvas, Floats, Solid, blend, edge, turned
 
 # HU of enhancing tumor by phase, mean over patients, and SD between patients. The order of subtypes and phases is
@@ -93,15 +93,11 @@ def _clash(plan: Plan, center: npt.NDArray[np.float64], radius: float) -> float:
 def paint_tumor(
     canvas: Canvas, tumor: Tumor, look: str, subtype: str, phase: str, rng: np.random.Generator
 ) -> None:
-    """Paint the tumor in a rim of fat, with the texture of ``look`` and the enhancement of ``subtype``."""
-    place = canvas.hu[tumor.box]
-    size_mm = 2 * tumor.solid.axes[0]
-    around = edge(tumor.level - 8 / size_mm, tumor.width)
-    # Kidney stays kidney where the tumor grows out of it; elsewhere fat parts it from its neighbours.
-    blend(place, around * (place < 60), FAT)
+    """Paint the tumor with the texture of ``look`` and the enhancement of ``subtype``."""
     solid_hu = max(rng.normal(_SOLID_HU[subtype][phase], _SOLID_SD_HU), 42.0)
     texture = _papillary if look == "PRCC" else _chromophobe
-    blend(place, edge(tumor.level, tumor.width), texture(canvas, tumor, solid_hu, rng))
+    hu = texture(canvas, tumor, solid_hu, rng)
+    blend(canvas.hu[tumor.box], edge(tumor.level, tumor.width), hu)
 
 
 def _papillary(canvas: Canvas, tumor: Tumor, solid_hu: float, rng: np.random.Generator) -> Floats:
@@ -117,7 +113,7 @@ def _papillary(canvas: Canvas, tumor: Tumor, solid_hu: float, rng: np.random.Gen
         hu_there, covered = _common(hu, tumor.box, box), canvas.coverage(blob, box)
         blend(hu_there, _common(covered, box, tumor.box), rng.uniform(2, 26))
     for _ in range(int(rng.integers(2, 7))):
-        fleck = _ball_inside(canvas, tumor, rng.uniform(0.9, 1.8), rng)
+        fleck = _ball_inside(canvas, tumor, rng.uniform(0.7, 1.4), rng)
         box = canvas.box(fleck)
         hu_there, covered = _common(hu, tumor.box, box), canvas.coverage(fleck, box)
         blend(hu_there, _common(covered, box, tumor.box), rng.uniform(250, 600))
@@ -152,9 +148,9 @@ def _chromophobe(canvas: Canvas, tumor: Tumor, solid_hu: float, rng: np.random.G
     n_spokes = int(rng.integers(5, 9))
     wheel = np.cos(n_spokes * np.arctan2(v, u) + np.float32(rng.uniform(0, 6.28)))
     hu = solid_hu + 3 * canvas.waves(tumor.box, max(0.8 * a, 8), rng)
-    hu = hu + np.float32(rng.uniform(9, 14)) * wheel * np.clip(3 * radius, 0, 1)
+    hu = hu + np.float32(rng.uniform(10, 16)) * wheel * np.clip(3 * radius, 0, 1)
     # The scar is a hub of about a fifth of the radius with arms in the dark spokes, thinning to the poles.
-    arms = np.float32(0.16) + np.float32(0.24) * np.clip(-wheel, 0, 1) ** 2
+    arms = np.float32(0.19) + np.float32(0.26) * np.clip(-wheel, 0, 1) ** 2
     reach = arms * np.sqrt(np.clip(1 - np.square(w / np.float32(0.85 * c)), 0, 1))
     voxel = np.float32(canvas.spacing_mm[1] / a)
     scar = np.clip(0.5 + (reach - radius) / voxel, 0, 1)

@@ -1,0 +1,221 @@
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nephroscope.deploy.bundle import FILES, file_digest, open_bundle
+from nephroscope.deploy.export import export_bundle
+from nephroscope.deploy.predict import ImageToPredict, predict, predict_files
+from nephroscope.errors import BundleError, RoiError, StudyError
+from nephroscope.evaluation.evaluate import RunFacts, build_report
+from nephroscope.evaluation.score_run import RunToScore, exported_fold, score_run
+from nephroscope.records import CTVolume, EvaluationConfig, RoiMask, TrainConfig
+from nephroscope.training.run import RunInputs, train_run
+from phantoms import write_nifti
+from small_study import geometry, make_cohort, make_store, read_disc, split_of
+
+CONFIG = TrainConfig(model="shufflenet_v2_x1_0", epochs=4, batch_size=8, precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory):
+    """A run of two folds, ready to be scored."""
+    folder = tmp_path_factory.mktemp("study")
+    cohort = make_cohort(16)
+    store = make_store(folder / "slices", cohort)
+    split = split_of(cohort, store, folds=2, holdout=0.25)
+    train_run(folder / "run", RunInputs(cohort=cohort, store=store, split=split, config=CONFIG))
+    return RunToScore(
+        folder=folder / "run", cohort=cohort, store=store, split=split, config=EvaluationConfig(resamples=200)
+    )
+
+
+def report_of(run):
+    predictions, points = score_run(run)
+    facts = RunFacts(
+        run="run",
+        model=CONFIG.model,
+        subtypes=run.cohort.subtypes,
+        positive=run.cohort.positive,
+        protocol=run.split.protocol,
+        operating_points=tuple(points),
+        cohort_digest=run.cohort.digest,
+        run_digest="r",
+        synthetic=False,
+        converged=True,
+    )
+    return build_report(facts, predictions, run.config)
+
+
+@pytest.fixture(scope="module")
+def made(scored, tmp_path_factory):
+    return export_bundle(scored, report_of(scored), tmp_path_factory.mktemp("out") / "bundle")
+
+
+@pytest.fixture
+def bundle(made, tmp_path):
+    return shutil.copytree(made, tmp_path / "bundle")
+
+
+def test_every_case_is_scored_once_by_a_fold_that_never_saw_it(scored):
+    predictions, _ = score_run(scored)
+    assert sorted(p.case_id for p in predictions) == sorted(case.case_id for case in scored.cohort.cases)
+    for p in predictions:
+        fold = scored.split.folds[p.fold]
+        assert p.case_id not in fold.train | fold.validation
+        assert p.group == ("internal-test" if p.case_id in scored.split.holdout else "out-of-fold")
+
+
+def test_threshold_is_chosen_on_validation_cases(scored):
+    run = replace(scored, config=EvaluationConfig(criterion="youden", resamples=200))
+    _, points = score_run(run)
+    for fold, point in zip(run.split.folds, points, strict=True):
+        assert point.chosen_on == f"{len(fold.validation)} validation cases of fold {fold.index}"
+
+
+def test_image_protocol_scores_each_slice_once(scored, tmp_path):
+    split = split_of(scored.cohort, scored.store, folds=2, protocol="image")
+    inputs = RunInputs(
+        cohort=scored.cohort, store=scored.store, split=split, config=replace(CONFIG, epochs=1)
+    )
+    train_run(tmp_path / "leaky", inputs)
+    predictions, _ = score_run(replace(scored, folder=tmp_path / "leaky", split=split))
+    assert {p.case_id for p in predictions} == set(scored.store.rows_by_case)
+    assert sum(len(p.slices) for p in predictions) == len(scored.store.hu)
+
+
+def test_prediction_equals_evaluation(scored, made):
+    """Same volume, two doors: the clinic's probability is evaluation's within 1e-3."""
+    index = exported_fold(scored.folder)
+    predictions, _ = score_run(scored)
+    opened = open_bundle(made)
+    compared = 0
+    for known in predictions:
+        if known.fold != index:
+            continue
+        answer, seconds = predict(opened, *read_disc(scored.cohort.by_id[known.case_id]))
+        assert answer.probabilities == pytest.approx(known.probabilities, abs=1e-3)
+        assert (answer.call, answer.forced_call) == (known.call, known.forced_call)
+        assert [part.slice_index for part in answer.slices] == [part.slice_index for part in known.slices]
+        assert set(seconds) == {"cut", "network"}
+        compared += 1
+    assert compared > 0
+
+
+def test_prediction_on_a_training_case_says_so(scored, made):
+    fold = scored.split.folds[exported_fold(scored.folder)]
+    opened = open_bundle(made)
+    codes = {}
+    for name in (min(fold.train), min(fold.validation), min(fold.test)):
+        answer, _ = predict(opened, *read_disc(scored.cohort.by_id[name]))
+        codes[name] = {finding.code for finding in answer.findings}
+    assert [("seen-in-training" in found) for found in codes.values()] == [True, True, False]
+
+
+def test_case_outside_the_training_range_gets_no_call(scored, made):
+    volume, roi = read_disc(scored.cohort.cases[0])
+    bright = CTVolume(hu=np.full_like(volume.hu, 1000), geometry=volume.geometry, series_uid="1")
+    answer, _ = predict(open_bundle(made), bright, roi)
+    assert answer.call is None
+    assert answer.forced_call in scored.cohort.subtypes
+    assert "outside-training-range" in answer.reason
+
+
+def test_predict_from_files_without_a_study(made, tmp_path, scored):
+    volume, roi = read_disc(scored.cohort.cases[0])
+    image = write_nifti(volume.hu, tmp_path / "ct.nii.gz", volume.geometry.affine)
+    mask = write_nifti(roi.voxels.astype(np.uint8) * 2, tmp_path / "roi.nii.gz", volume.geometry.affine)
+    what = ImageToPredict(image=image, roi=mask, case_id="x", tumor_label=2)
+    answer, seconds = predict_files(made, what)
+    memory, _ = predict(open_bundle(made), volume, roi)
+    assert answer.probabilities == pytest.approx(memory.probabilities, abs=1e-6)
+    assert set(seconds) == {"open_bundle", "read", "cut", "network", "total"}
+    with pytest.raises(RoiError, match="case x"):
+        predict_files(made, replace(what, tumor_label=7))
+
+
+def test_bundle_holds_no_identifier_of_a_patient(made, scored):
+    text = (made / "bundle.json").read_text() + (made / "README.md").read_text()
+    for case in scored.cohort.cases:
+        assert case.case_id not in text.split('"')
+        assert case.patient_id not in text.split('"')
+    about = json.loads((made / "bundle.json").read_text())
+    assert about["sha256"] == {name: file_digest(made / name) for name in FILES}
+    assert about["operating_point"]["chosen_on"] == "nothing: fixed before any data"
+    assert about["training"]["cohort_digest"] == scored.cohort.digest
+
+
+def edit(bundle, **changes):
+    path = bundle / "bundle.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_onnx_changed_by_one_byte_is_refused(bundle):
+    path = bundle / "model.onnx"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(
+        BundleError, match=r"expected model.onnx with digest .* the file was changed or damaged"
+    ):
+        open_bundle(bundle)
+
+
+def test_damaged_bundles_are_refused(bundle, tmp_path):
+    with pytest.raises(BundleError, match=r"a folder with bundle.json, found none"):
+        open_bundle(tmp_path)
+    original = (bundle / "bundle.json").read_text()
+    about = json.loads(original)
+    for changes, message in (
+        ({"format": 99}, "format 1 or older, found format 99"),
+        ({"sha256": {}}, "digests of model.onnx"),
+        ({"slices": about["slices"] | {"margin_mm": 11.0}}, "the slice specification"),
+        ({"slices": about["slices"] | {"zoom": 2}}, "a complete bundle.json"),
+        ({"training": {}}, "a complete bundle.json"),
+        ({"operating_point": {"threshold": 0.5}}, "a complete bundle.json"),
+    ):
+        edit(bundle, **changes)
+        with pytest.raises(BundleError, match=message):
+            open_bundle(bundle)
+        (bundle / "bundle.json").write_text(original)
+    (bundle / "bundle.json").write_text("{")
+    with pytest.raises(BundleError, match="a JSON object with a format number"):
+        open_bundle(bundle)
+    (bundle / "bundle.json").write_text(original)
+    (bundle / "reference.npz").unlink()
+    with pytest.raises(BundleError, match=r"the file reference.npz, found none"):
+        open_bundle(bundle)
+
+
+def test_machine_that_computes_something_else_is_refused(bundle):
+    with np.load(bundle / "reference.npz") as reference:
+        hu, logits = reference["hu"], reference["logits"]
+    np.savez_compressed(bundle / "reference.npz", hu=hu, logits=logits + 1)
+    about = json.loads((bundle / "bundle.json").read_text())
+    edit(bundle, sha256=about["sha256"] | {"reference.npz": file_digest(bundle / "reference.npz")})
+    with pytest.raises(BundleError, match="the reference slice to give its stored logits"):
+        open_bundle(bundle)
+
+
+def test_existing_folder_is_not_overwritten(scored, bundle):
+    with pytest.raises(BundleError, match="a folder that does not exist yet"):
+        export_bundle(scored, report_of(scored), bundle)
+
+
+def test_run_without_a_finite_loss_is_not_exported(scored, tmp_path):
+    folder = shutil.copytree(scored.folder, tmp_path / "run")
+    run = json.loads((folder / "run.json").read_text())
+    run["folds"] = [fold | {"best": None} for fold in run["folds"]]
+    (folder / "run.json").write_text(json.dumps(run))
+    with pytest.raises(StudyError, match="a fold with a finite validation loss, found none"):
+        exported_fold(folder)
+
+
+def test_roi_of_another_grid_is_refused(made):
+    volume, _ = read_disc(make_cohort(1).cases[0])
+    other = geometry(spacing_mm=(3.0, 1.0, 1.2))
+    roi = RoiMask(voxels=np.ones(other.shape, bool), geometry=other, case_id="c")
+    with pytest.raises(RoiError, match="expected the ROI on the grid of its CT"):
+        predict(open_bundle(made), volume, roi)

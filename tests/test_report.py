@@ -312,7 +312,7 @@ def test_limitations_come_from_the_data():
     content = make_content()
     text = " ".join(words.limitations(content))
     assert "Few patients (6 of PRCC, 6 of ChRCC)" in text
-    assert "fewer than ten patients" in text
+    assert "fewer than 20 patients" in text
     assert "All cases come from one site." in text
     assert "Subtypes differ" not in text
     cases = tuple(

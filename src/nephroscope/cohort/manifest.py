@@ -79,6 +79,7 @@ def load_cohort(folder: Path, subtypes: tuple[str, ...], positive: str) -> Cohor
         positive=positive,
         cases=tuple(case for case in cases if case),
         exclusions=_load_exclusions(folder),
+        folder=folder.resolve(),
     )
 
 

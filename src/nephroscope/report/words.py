@@ -167,8 +167,11 @@ def _of_size(content: ReportContent) -> Iterator[str]:
     said = ", ".join(f"{n} of {s}" for s, n in patients.items())
     if min(patients.values()) < 50:
         yield f"Few patients ({said}): the intervals are wide, and differences inside them mean nothing."
-    if min(patients.values()) < 10:
-        yield "With fewer than ten patients of a subtype, a patient bootstrap is itself too narrow."
+    if min(patients.values()) < 20:
+        yield (
+            "With fewer than 20 patients of a subtype, a patient bootstrap is itself too narrow: in simulation, a 95 "
+            "% interval of an AUC by image held the truth in 75 % of cohorts of 3 + 3 patients and 90 % of 10 + 10."
+        )
     if len(content.split.folds) > 1:
         yield (
             f"Probabilities of {len(content.split.folds)} networks are pooled; each was tested on its own fold, and "

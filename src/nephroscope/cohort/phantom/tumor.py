@@ -15,8 +15,8 @@ from nephroscope.cohort.phantom.canvas import Box, Canvas, Floats, Solid, blend,
 # HU of enhancing tumor by phase, mean over patients, and SD between patients. The order of subtypes and phases is
 # that of the literature; the distance is less and the spread wider, so that attenuation alone does not decide.
 _SOLID_HU = {
-    "PRCC": {"corticomedullary": 82.0, "nephrographic": 92.0, "excretory": 86.0},
-    "ChRCC": {"corticomedullary": 100.0, "nephrographic": 108.0, "excretory": 98.0},
+    "PRCC": {"corticomedullary": 76.0, "nephrographic": 86.0, "excretory": 82.0},
+    "ChRCC": {"corticomedullary": 110.0, "nephrographic": 119.0, "excretory": 112.0},
 }
 _SOLID_SD_HU = 24.0
 

@@ -1,0 +1,220 @@
+import errno
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nephroscope import cli
+from nephroscope.cli import COMMANDS, run
+from nephroscope.slices.store import _Journal
+from test_study import make_study
+
+
+@pytest.fixture(autouse=True)
+def _quiet(monkeypatch):
+    """Commands set up logging once per process; tests must not."""
+    monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
+
+
+@pytest.fixture
+def study(tmp_path):
+    make_study(tmp_path / "study")
+    return str(tmp_path / "study")
+
+
+def told(capsys):
+    """stdout as JSON, and stderr."""
+    out, err = capsys.readouterr()
+    return (json.loads(out) if out.strip() else None), err
+
+
+def test_whole_way_by_commands(study, capsys, tmp_path):
+    """Each command's JSON as promised, from slices to a prediction."""
+    assert run(["check", study, "--json"]) == 0
+    assert {case["case_id"] for case in told(capsys)[0]["cases"]} == {f"c{n:02}" for n in range(10)}
+    assert run(["slices", study, "--json"]) == 0
+    assert told(capsys)[0]["slices"] == 40
+    assert run(["split", study, "--folds", "3", "--json"]) == 0
+    assert [fold["test"] for fold in told(capsys)[0]["folds"]] == [4, 3, 3]
+    options = ["--model", "shufflenet_v2_x1_0", "--folds", "2", "--epochs", "3", "--batch-size", "8"]
+    assert run(["train", study, *options, "--json"]) == 0
+    content, _ = told(capsys)
+    assert len(content["folds"]) == 2
+    assert run(["evaluate", study, "--json"]) == 0
+    evaluation, _ = told(capsys)
+    assert {"subtypes", "positive", "protocol", "image", "case"} <= evaluation.keys()
+    for figures in (evaluation["image"], evaluation["case"]):
+        for estimate in figures.values():
+            assert estimate.keys() == {"value", "low", "high", "n", "unit", "method"}
+    assert evaluation["case"]["accuracy"]["n"] == 10
+    assert evaluation["image"]["accuracy"]["n"] == 40
+    assert run(["report", study, "--json"]) == 0
+    assert Path(told(capsys)[0]["report"]).is_file()
+    bundle = str(tmp_path / "bundle")
+    assert run(["export", study, "--out", bundle, "--json"]) == 0
+    capsys.readouterr()
+    volumes = Path(study) / "volumes"
+    ct, roi = str(volumes / "c00.nii.gz"), str(volumes / "c00_seg.nii.gz")
+    assert run(["predict", bundle, ct, "--roi", roi, "--json"]) == 0
+    answer, _ = told(capsys)
+    assert {"case_id", "probabilities", "call", "reason", "slices", "findings", "seconds"} <= answer.keys()
+    assert answer["case_id"] == "c00"
+    assert sum(answer["probabilities"].values()) == pytest.approx(1)
+    assert run(["predict", bundle, ct, "--roi", roi]) == 0
+    assert "Research use only" in capsys.readouterr().out
+
+
+def test_image_protocol_says_leaky_everywhere(study, capsys):
+    run(["slices", study])
+    options = ["--model", "shufflenet_v2_x1_0", "--folds", "2", "--epochs", "1", "--protocol", "image"]
+    assert run(["train", study, *options]) == 0
+    assert "LEAKY" in capsys.readouterr().out
+    assert run(["evaluate", study]) == 0
+    assert "LEAKY" in capsys.readouterr().out
+    assert run(["evaluate", study, "--json"]) == 0
+    evaluation, _ = told(capsys)
+    assert evaluation["leaky"]
+    assert all("LEAKY" in estimate["method"] for estimate in evaluation["case"].values())
+    assert run(["report", study]) == 0
+    assert "LEAKY" in (Path(study) / "report" / "index.html").read_text()
+    assert "LEAKY" in (Path(study) / "runs" / "shufflenet_v2_x1_0" / "predictions.csv").read_text()
+
+
+def test_recipe_of_the_paper_sets_what_is_not_given(study, capsys):
+    run(["slices", study])
+    capsys.readouterr()
+    options = [
+        "--recipe",
+        "zuo2021",
+        "--model",
+        "shufflenet_v2_x1_0",
+        "--folds",
+        "2",
+        "--epochs",
+        "1",
+        "--seed",
+        "4",
+    ]
+    assert run(["train", study, *options, "--batch-size", "8"]) == 0
+    held = json.loads((Path(study) / "runs" / "shufflenet_v2_x1_0" / "config.json").read_text())["training"]
+    assert (held["learning_rate"], held["schedule"], held["batch_size"], held["seed"]) == (
+        0.005,
+        "constant",
+        8,
+        4,
+    )
+
+
+def test_models_json(capsys):
+    assert run(["models", "--recipe", "zuo2021", "--json"]) == 0
+    entries, _ = told(capsys)
+    assert [entry["trainable"] for entry in entries][:2] == [2_226_434, 1_256_679]
+    assert {"name", "trainable", "total", "head"} <= entries[0].keys()
+    assert run(["models", "--recipe", "zuo2021"]) == 0
+    out = capsys.readouterr().out
+    assert "10 of 12 numbers are these exactly" in out
+    assert "+1,281" in out
+    assert "+7" in out
+    assert run(["models", "--subtypes", "1"]) == 2
+
+
+def test_every_command_has_an_example(capsys):
+    for name in COMMANDS:
+        kinds = ["images", "dicom", "nifti", "phantom"] if name == "import" else [None]
+        for kind in kinds:
+            words = [name, kind] if kind else [name]
+            assert run([*words, "--help"]) == 0
+            out = capsys.readouterr().out
+            assert f"Example: nephroscope {' '.join(words)}" in out
+    assert run(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in COMMANDS)
+
+
+def test_refusal_is_exit_code_2_with_its_four_parts(capsys, tmp_path):
+    assert run(["slices", str(tmp_path), "--json"]) == 2
+    content, err = told(capsys)
+    assert content["error"].keys() == {"code", "where", "expected", "found", "remedy", "message"}
+    assert "refused" in err
+    assert "Traceback" not in err
+
+
+def test_wrong_words_are_exit_code_2(capsys, tmp_path):
+    for words in (
+        ["fly"],
+        ["import"],
+        ["import", "pdf"],
+        ["train"],
+        ["new", str(tmp_path / "s"), "--subtypes"],
+    ):
+        assert run(words) == 2
+        assert "Traceback" not in capsys.readouterr().err
+
+
+def test_some_cases_refused_is_exit_code_3(study, capsys):
+    (Path(study) / "volumes" / "c03.nii.gz").write_bytes(b"nothing")
+    assert run(["slices", study]) == 3
+    assert "refused: " in capsys.readouterr().out
+    assert run(["check", study]) == 3
+
+
+def test_full_disk_is_told_and_the_study_goes_on(study, capsys, monkeypatch):
+    def full(*_args):
+        raise OSError(errno.ENOSPC, "No space left on device", f"{study}/slices/slices.npy")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Journal, "add", full)
+        assert run(["slices", study, "--json"]) == 2
+    content, err = told(capsys)
+    assert content["error"]["found"] == "No space left on device"
+    assert content["error"]["where"] == "slices.npy"
+    assert "Traceback" not in err
+    assert run(["slices", study]) == 0
+
+
+def test_missing_extra_names_what_to_install(capsys, monkeypatch, study):
+    def no_torch(*_args):
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr(cli, "_command", no_torch)
+    assert run(["train", study, "--json"]) == 2
+    assert told(capsys)[0]["error"]["remedy"] == "pip install 'nephroscope[train]'"
+    monkeypatch.setattr(cli, "_command", lambda *_: (_ for _ in ()).throw(ModuleNotFoundError(name="typo")))
+    with pytest.raises(ModuleNotFoundError):
+        run(["train", study])
+
+
+def test_interrupt_is_exit_code_130(capsys, monkeypatch, study):
+    monkeypatch.setattr(cli, "_command", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert run(["slices", study]) == 130
+    assert "nothing is half-written" in capsys.readouterr().err
+
+
+def test_our_own_bug_keeps_its_traceback(monkeypatch, study):
+    monkeypatch.setattr(cli, "_command", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(["slices", study])
+
+
+def test_info_without_heavy_imports():
+    code = (
+        "import sys; from nephroscope.cli import run; run(['info', '--json']); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    content, torch_loaded = done.stdout.splitlines()
+    assert json.loads(content)["models"][0] == "mobilenet_v2"
+    assert torch_loaded == "False"
+
+
+def test_output_into_a_pipe_that_closes():
+    done = subprocess.run(
+        f"{sys.executable} -m nephroscope models --recipe zuo2021 | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,198 @@
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nephroscope import Study
+from nephroscope.cohort.manifest import save_cohort
+from nephroscope.errors import CohortError, ConfigError, StudyError
+from nephroscope.records import Finding, SliceSpec, SplitConfig, TrainConfig
+from nephroscope.study import Settings, settings_as_toml
+from phantoms import write_nifti
+from small_study import make_cohort, read_disc
+
+CONFIG = TrainConfig(model="shufflenet_v2_x1_0", epochs=1, batch_size=8, precision="fp32")
+
+
+def make_study(root, n_cases=10):
+    """A study of NIfTI files that lie in its own folder, cut to 32 x 32."""
+    study = Study.create(root, ["PRCC", "ChRCC"])
+    study.change("slices", size_px=32, margin_mm=4.0)
+    study.change("evaluation", resamples=200)
+    (root / "volumes").mkdir()
+    lines = ["case_id,subtype,sex,age"]
+    for case in make_cohort(n_cases).cases:
+        volume, roi = read_disc(case)
+        write_nifti(volume.hu, root / "volumes" / f"{case.case_id}.nii.gz", volume.geometry.affine)
+        mask = roi.voxels.astype(np.uint8)
+        write_nifti(mask, root / "volumes" / f"{case.case_id}_seg.nii.gz", volume.geometry.affine)
+        lines.append(f"{case.case_id},{case.subtype},F,50")
+    (root / "labels.csv").write_text("\n".join(lines) + "\n")
+    study.import_nifti(root / "volumes", root / "labels.csv")
+    return study
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    study = make_study(tmp_path_factory.mktemp("made") / "study")
+    study.cut_slices()
+    study.make_split(SplitConfig(folds=2))
+    study.train(CONFIG)
+    return study
+
+
+@pytest.fixture
+def study(trained, tmp_path):
+    """A copy elsewhere: whatever passes here passes for a study that was moved."""
+    shutil.copytree(trained.folder.root, tmp_path / "moved")
+    return Study(tmp_path / "moved")
+
+
+def test_study_toml_spells_out_every_default():
+    settings = Settings(subtypes=("a", "b"), positive="a")
+    text = settings_as_toml(settings)
+    for line in ('roi_mode = "crop"', "folds = 5", 'model = "mobilenet_v2"', "not_sure_margin = 0.1"):
+        assert line in text
+
+
+def test_moved_study_is_the_same_study(study):
+    report = study.evaluate()
+    assert report.groups[0].case["accuracy"].n == 10
+    assert study.cut_slices().digest == study.slices().digest
+
+
+def test_settings_are_refused_by_name(tmp_path):
+    root = tmp_path / "s"
+    Study.create(root, ["A", "B"])
+    original = (root / "study.toml").read_text()
+    for old, new, message in (
+        ("format = 1", "format = 2", "expected format = 1, found format = 2"),
+        ("folds = 5", "folds = 0", "split.folds: expected a number from 1 to 100, found 0"),
+        ("folds = 5", 'folds = "five"', "split.folds: expected a int such as 5, found 'five'"),
+        ("folds = 5", "fold = 5", "split.fold: expected one of protocol, folds"),
+        ('positive = "A"', 'positive = "C"', "positive: expected one of A, B, found 'C'"),
+        ('["A", "B"]', '["A"]', "at least two different subtypes, found 'A'"),
+        ('["A", "B"]', '"A"', "expected a list such as"),
+        ("[split]", "[splits]", "study.toml, splits: expected one of format"),
+        ("format = 1", "format =", "expected valid TOML"),
+        ("window_width_hu = 400.0", "window_width_hu = 30.0", "a level not above the width"),
+        ('roi_mode = "crop"', 'roi_mode = "box"', "expected one of full, crop, mask, found 'box'"),
+        ("augmentation = true", "augmentation = 1", "expected a bool such as True"),
+    ):
+        (root / "study.toml").write_text(original.replace(old, new, 1))
+        with pytest.raises((ConfigError, StudyError), match=message):
+            Study(root)
+
+
+def test_change_keeps_comments_and_refuses_before_writing(tmp_path):
+    root = tmp_path / "s"
+    study = Study.create(root, ["A", "B"])
+    text = (root / "study.toml").read_text()
+    (root / "study.toml").write_text(text + "# mine\n")
+    study.change("slices", margin_mm=15.0)
+    assert Study(root).settings.slices == SliceSpec(margin_mm=15.0)
+    assert (root / "study.toml").read_text().endswith("# mine\n")
+    before = (root / "study.toml").read_text()
+    with pytest.raises(ConfigError, match=r"slices.margin_mm"):
+        study.change("slices", margin_mm=-1.0)
+    assert (root / "study.toml").read_text() == before
+
+
+def test_folder_is_not_overwritten(tmp_path):
+    Study.create(tmp_path / "s", ["A", "B"])
+    with pytest.raises(StudyError, match="expected a new or empty folder, found a study"):
+        Study.create(tmp_path / "s", ["A", "B"])
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o" / "thesis.doc").touch()
+    with pytest.raises(StudyError, match="found other files"):
+        Study.create(tmp_path / "o", ["A", "B"])
+    with pytest.raises(StudyError, match=r"expected a study \(a folder with study.toml\)"):
+        Study(tmp_path / "o")
+
+
+def test_steps_out_of_order_say_what_to_run(tmp_path):
+    study = Study.create(tmp_path / "s", ["A", "B"])
+    with pytest.raises(StudyError, match="run `nephroscope import` first"):
+        study.cut_slices()
+    study = make_study(tmp_path / "t")
+    with pytest.raises(StudyError, match="run `nephroscope slices`"):
+        study.train()
+    with pytest.raises(StudyError, match="complete runs: none"):
+        study.evaluate()
+    with pytest.raises(StudyError, match="expected an interrupted run, found 0 complete"):
+        study.train(resume=True)
+
+
+def test_changed_cohort_makes_later_steps_stale(study):
+    cohort = study.cohort
+    cases = (replace(cohort.cases[0], tumor_label=2), *cohort.cases[1:])
+    save_cohort(replace(cohort, cases=cases), study.folder.root)
+    with pytest.raises(
+        StudyError, match=r"cohort.csv or \[slices\] in study.toml changed since; run `nephro"
+    ):
+        study.train()
+
+
+def test_changed_settings_make_slices_stale(study):
+    study.change("slices", margin_mm=5.0)
+    with pytest.raises(StudyError, match="changed since"):
+        study.evaluate()
+
+
+def test_changed_labels_make_split_and_run_stale_but_not_slices(study):
+    cohort = study.cohort
+    cases = (replace(cohort.cases[0], subtype="ChRCC"), *cohort.cases[1:])
+    save_cohort(replace(cohort, cases=cases), study.folder.root)
+    study.slices()
+    with pytest.raises(StudyError, match=r"splits.json: .* the cohort or its slices changed since"):
+        study.split()
+    with pytest.raises(StudyError, match=r"run shufflenet_v2_x1_0: .* changed since"):
+        study.evaluate()
+
+
+def test_changed_age_makes_nothing_stale(study):
+    cohort = study.cohort
+    cases = (replace(cohort.cases[0], age_years=51.0), *cohort.cases[1:])
+    save_cohort(replace(cohort, cases=cases), study.folder.root)
+    study.evaluate()
+
+
+def test_same_case_twice_is_refused_and_nothing_changes(study):
+    before = (study.folder.root / "cohort.csv").read_bytes()
+    with pytest.raises(
+        CohortError, match=r"expected new cases, found 10 of 10 that are already in cohort.csv"
+    ):
+        study.import_nifti(study.folder.root / "volumes", study.folder.root / "labels.csv")
+    assert (study.folder.root / "cohort.csv").read_bytes() == before
+
+
+def test_runs_are_numbered_and_never_overwritten(study):
+    assert study.train(CONFIG)["name"] == "shufflenet_v2_x1_0-2"
+    with pytest.raises(StudyError, match="expected a new run, found a complete one"):
+        study.train(CONFIG, name="shufflenet_v2_x1_0")
+    with pytest.raises(ConfigError, match="expected a plain name without folders"):
+        study.train(CONFIG, name="../out")
+    assert study.train(CONFIG, name="shufflenet_v2_x1_0", resume=True)["name"] == "shufflenet_v2_x1_0"
+
+
+def test_findings_stay_with_the_study(study):
+    study.note(Finding(code="x", severity="note", message="m", case_id="c01"))
+    assert Study(study.folder.root).import_findings[-1].message == "m"
+    assert [finding.code for finding in study.check()["c01"]] == ["x"]
+
+
+def test_check_names_what_is_missing(study):
+    (study.folder.root / "volumes" / "c03.nii.gz").unlink()
+    (study.folder.root / "volumes" / "c04_seg.nii.gz").write_bytes(b"nothing")
+    found = study.check()
+    refused = [name for name, findings in found.items() if any(f.severity == "refusal" for f in findings)]
+    assert refused == ["c03", "c04"]
+    store = study.cut_slices()
+    assert len(store.rows_by_case) == 8
+
+
+def test_damaged_json_is_refused(study):
+    (study.folder.root / "splits.json").write_text("[]")
+    with pytest.raises(StudyError, match=r"splits.json: expected a JSON object with a format number"):
+        study.split()

@@ -86,10 +86,9 @@ def clinic(args: list[str]) -> None:
         target = ("--quiet", "--python", folder / "venv")
         uv("pip", "install", *target, "--require-hashes", "-r", pinned)
         uv("pip", "install", *target, "--no-deps", wheel)
-        bundle, image, roi = folder / "bundle", folder / "ct.nii.gz", folder / "roi.nii.gz"
-        call(BIN / "python", ROOT / "tests" / "make_clinic_case.py", bundle, image, roi)
+        call(BIN / "python", ROOT / "tests" / "make_clinic_case.py", folder)
         python = folder / "venv" / BIN.name / "python"
-        call(python, ROOT / "tests" / "clinic_check.py", bundle, image, roi, CLINIC_LIMIT_MB, *args)
+        call(python, ROOT / "tests" / "clinic_check.py", folder, CLINIC_LIMIT_MB, *args)
 
 
 def lock(args: list[str]) -> None:

@@ -173,11 +173,8 @@ class Study:
         """The slices on disk, when they are those of the present cohort and settings."""
         store = open_store(self.folder.slices)
         if store.digest != self._slices_digest(self.cohort):
-            raise stale(
-                "slices",
-                "cohort.csv or [slices] in study.toml",
-                f"nephroscope slices {self.folder.root.name}",
-            )
+            remedy = f"nephroscope slices {self.folder.root}"
+            raise stale("slices", "cohort.csv or [slices] in study.toml", remedy)
         return store
 
     def make_split(self, config: SplitConfig | None = None) -> Split:
@@ -193,16 +190,21 @@ class Study:
     def _split_digest(self, cohort: Cohort, store: SliceStore) -> str:
         return digest_of([cohort.label_digest, store.digest])
 
+    def has_split(self, config: SplitConfig) -> bool:
+        """True when splits.json is what ``config`` asks for and the cohort has not changed since."""
+        if not self.folder.splits.exists():
+            return False
+        split, digest = load_split(self.folder.splits, self.cohort)
+        return split.config == config and digest == self._split_digest(self.cohort, self.slices())
+
     def split(self) -> Split:
         """The folds on disk; made when there are none yet, refused when the cohort changed since."""
         if not self.folder.splits.exists():
             return self.make_split()
-        cohort = self.cohort
-        split, digest = load_split(self.folder.splits, cohort)
-        if digest != self._split_digest(cohort, self.slices()):
-            raise stale(
-                "splits.json", "the cohort or its slices", f"nephroscope split {self.folder.root.name}"
-            )
+        split, digest = load_split(self.folder.splits, self.cohort)
+        if digest != self._split_digest(self.cohort, self.slices()):
+            remedy = f"nephroscope split {self.folder.root}"
+            raise stale("splits.json", "the cohort or its slices", remedy)
         return split
 
     # 5 how weights are learnt

@@ -96,13 +96,10 @@ class Train(Command):
         return Outcome(data=content, text="\n".join(lines))
 
     def _divide(self, study: Study) -> None:
-        wanted = study.settings.split
-        if self.folds is not None:
-            wanted = replace(wanted, folds=self.folds)
-        if self.protocol is not None:
-            wanted = replace(wanted, protocol=self.protocol)
-        if wanted != study.settings.split:
-            study.make_split(wanted)
+        asked = {"folds": self.folds, "protocol": self.protocol}
+        changes = {name: value for name, value in asked.items() if value is not None}
+        if changes and not study.has_split(replace(study.settings.split, **changes)):
+            study.make_split(replace(study.settings.split, **changes))
 
 
 def _fold_line(fold: dict[str, Any]) -> str:

@@ -150,7 +150,8 @@ def _paint_liver_and_spleen(
     vessels = np.maximum(canvas.waves(box, 26, rng) - 1.5, 0) * (0.22 * (level.cava - 50))
     canvas.paint(liver, level.liver + vessels, inside)
     spleen = Solid(
-        center=(x + 0.84 * a, y + 0.30 * b, rng.uniform(55, 80)), axes=(0.20 * a, 0.42 * b, rng.uniform(55, 70))
+        center=(x + 0.84 * a, y + 0.30 * b, rng.uniform(55, 80)),
+        axes=(0.20 * a, 0.42 * b, rng.uniform(55, 70)),
     )
     canvas.paint(spleen, level.spleen, inside)
 

@@ -50,12 +50,12 @@ def write_segmentation(path: Path, images: list[Dataset], phantom: Phantom, read
         software_versions="1",
         device_serial_number=WORD,
         content_description=f"{WORD} tumor, reader {reader}",
-        content_creator_name=f"READER{reader}",
         content_label="TUMOR",
         series_description=f"{WORD} ROI reader {reader}",
         omit_empty_frames=True,
     )
     segmentation.SyntheticData = "YES"
+    segmentation.ContentCreatorName = f"READER{reader}"
     _fix(segmentation, _uid(seed, case_id, "roi dimensions", reader))
     segmentation.save_as(path, enforce_file_format=True)
 

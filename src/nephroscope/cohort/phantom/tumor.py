@@ -15,10 +15,10 @@ from nephroscope.cohort.phantom.canvas import Box, Canvas, Floats, Solid, blend,
 # HU of enhancing tumor by phase, mean over patients, and SD between patients. The order of subtypes and phases is
 # that of the literature; the distance is less and the spread wider, so that attenuation alone does not decide.
 _SOLID_HU = {
-    "PRCC": {"corticomedullary": 76.0, "nephrographic": 86.0, "excretory": 82.0},
+    "PRCC": {"corticomedullary": 78.0, "nephrographic": 88.0, "excretory": 84.0},
     "ChRCC": {"corticomedullary": 110.0, "nephrographic": 119.0, "excretory": 112.0},
 }
-_SOLID_SD_HU = 24.0
+_SOLID_SD_HU = 27.0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

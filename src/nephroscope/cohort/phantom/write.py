@@ -26,7 +26,7 @@ def write_phantoms(
     """Write a synthetic cohort and return its ``clinical.csv``; the folder appears when all of it is written.
 
     Below ``folder``: ``clinical.csv``, and per case ``SYNTHETIC-0001/ct/*.dcm``, ``roi_reader1.dcm`` and
-    ``roi_reader2.dcm``. The same seed and number of cases give the same bytes. From ``24`` cases on two processes
+    ``roi_reader2.dcm``. The same seed and number of cases give the same bytes. From 24 cases on two processes
     share the work, so a script must call this below ``if __name__ == "__main__":``.
 
     Args:

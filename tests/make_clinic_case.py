@@ -1,0 +1,49 @@
+"""Make what the clinic check predicts: python make_clinic_case.py FOLDER gives a bundle, a NIfTI pair and a DICOM case."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from nephroscope.cohort.phantom import write_phantoms
+from nephroscope.deploy.export import export_bundle
+from nephroscope.evaluation.evaluate import RunFacts, build_report
+from nephroscope.evaluation.score_run import RunToScore, score_run
+from nephroscope.records import EvaluationConfig, TrainConfig
+from nephroscope.training.run import RunInputs, train_run
+from phantoms import write_nifti
+from small_study import make_cohort, make_store, read_disc, split_of
+
+
+def main(folder: Path) -> None:
+    """Train a tiny network on discs and export it; write a case of each kind."""
+    cohort = make_cohort(8)
+    store = make_store(folder / "slices", cohort)
+    split = split_of(cohort, store, folds=2)
+    config = TrainConfig(model="mobilenet_v2", epochs=1, batch_size=8)
+    train_run(folder / "run", RunInputs(cohort=cohort, store=store, split=split, config=config))
+    run = RunToScore(
+        folder=folder / "run", cohort=cohort, store=store, split=split, config=EvaluationConfig(resamples=200)
+    )
+    predictions, points = score_run(run)
+    facts = RunFacts(
+        run="run",
+        model=config.model,
+        subtypes=cohort.subtypes,
+        positive=cohort.positive,
+        protocol=split.protocol,
+        operating_points=tuple(points),
+        cohort_digest=cohort.digest,
+        run_digest="run",
+        synthetic=True,
+        converged=True,
+    )
+    export_bundle(run, build_report(facts, predictions, run.config), folder / "bundle")
+    volume, roi = read_disc(cohort.cases[0])
+    write_nifti(volume.hu, folder / "ct.nii.gz", volume.geometry.affine)
+    write_nifti(roi.voxels.astype(np.uint8), folder / "roi.nii.gz", volume.geometry.affine)
+    write_phantoms(folder / "export", 2, 0)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

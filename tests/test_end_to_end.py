@@ -1,0 +1,76 @@
+"""The whole way on a few phantoms: DICOM export to report, bundle and prediction, in about half a minute."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nephroscope import Study
+from nephroscope.demo import DEMO_TRAINING, DemoPlan, run_demo, shuffle_labels
+from nephroscope.roi.read import read_case
+
+PLAN = DemoPlan(
+    n_cases=12,
+    seed=3,
+    holdout=0.4,
+    validation=0.25,
+    training=replace(DEMO_TRAINING, epochs=1, slices_per_case=2),
+)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    return run_demo(tmp_path_factory.mktemp("demo") / "study", PLAN)
+
+
+def test_demo_gives_everything(demo):
+    assert json.loads(json.dumps(demo)) == demo
+    for name in ("study", "report", "bundle"):
+        assert Path(demo[name]).exists()
+    assert demo["case"]["auc"].keys() == {"value", "low", "high", "n", "unit", "method"}
+    assert demo["case"]["auc"]["unit"] == "case"
+
+
+def test_clinic_says_what_evaluation_said(demo):
+    """The DICOM files through the bundle, the slices through the run: the same probability."""
+    one = demo["prediction"]
+    assert one["probabilities"] == pytest.approx(one["evaluated"], abs=1e-3)
+
+
+def test_synthetic_stands_everywhere(demo):
+    root = Path(demo["study"])
+    assert "SYNTHETIC" in Path(demo["report"]).read_text(encoding="utf-8")
+    assert "SYNTHETIC" in (Path(demo["bundle"]) / "README.md").read_text(encoding="utf-8")
+    assert all(case.synthetic for case in Study(root).cohort.cases)
+    assert json.loads((root / "runs" / demo["run"] / "evaluation.json").read_text())["synthetic"]
+
+
+def test_phantoms_come_in_with_two_readers_and_a_phase(demo):
+    cohort = Study(demo["study"]).cohort
+    assert len(cohort.cases) == 12
+    assert all(case.roi and case.roi_reader2 and case.sex and case.age_years for case in cohort.cases)
+    volume, roi = read_case(cohort.cases[0])
+    _, other = read_case(replace(cohort.cases[0], roi=cohort.cases[0].roi_reader2))
+    overlap = 2 * (roi.voxels & other.voxels).sum() / (roi.voxels.sum() + other.voxels.sum())
+    assert 0.7 < overlap < 1
+    assert volume.hu[roi.voxels].mean() > -50
+
+
+def test_shuffled_labels_keep_the_counts_and_say_so(demo, tmp_path):
+    study = Study(demo["study"])
+    before = [case.subtype for case in study.cohort.cases]
+    shuffle_labels(study, 1)
+    after = [case.subtype for case in study.cohort.cases]
+    assert before != after
+    assert Counter(before) == Counter(after)
+    assert study.import_findings[-1].code == "labels-shuffled"
+
+
+def test_same_seed_same_slices(demo, tmp_path):
+    study = Study.create(tmp_path / "again", ["PRCC", "ChRCC"])
+    study.import_phantom(PLAN.n_cases, PLAN.seed)
+    again, first = study.cut_slices(), Study(demo["study"]).folder.slices
+    assert np.array_equal(again.hu, np.load(first / "slices.npy"))

@@ -91,6 +91,11 @@ def clinic(args: list[str]) -> None:
         call(python, ROOT / "tests" / "clinic_check.py", folder, CLINIC_LIMIT_MB, *args)
 
 
+def wheel(args: list[str]) -> None:
+    """Build the wheel into dist/."""
+    uv("build", "--quiet", "--wheel", "--out-dir", ROOT / "dist", *args, ROOT)
+
+
 def lock(args: list[str]) -> None:
     """Write the pinned versions: names, versions and hashes, no address."""
     options = (
@@ -124,7 +129,15 @@ def lock(args: list[str]) -> None:
 
 def main() -> None:
     """Run the verb that was asked for."""
-    verbs = {"demo": demo, "test": test, "lint": lint, "types": types, "clinic": clinic, "lock": lock}
+    verbs = {
+        "demo": demo,
+        "test": test,
+        "lint": lint,
+        "types": types,
+        "clinic": clinic,
+        "wheel": wheel,
+        "lock": lock,
+    }
     if len(sys.argv) < 2 or sys.argv[1] not in verbs:
         print(__doc__)
         sys.exit(0 if sys.argv[1:] in ([], ["-h"], ["--help"]) else 2)

@@ -102,7 +102,9 @@ def main() -> None:
         network = build_network(args.model, 2, SliceSpec()).to(task.device).train()
         optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
         state.network.train()
-        warm = replace(task, train=replace(task.train, rows=task.train.rows[:48], labels=task.train.labels[:48]))
+        warm = replace(
+            task, train=replace(task.train, rows=task.train.rows[:48], labels=task.train.labels[:48])
+        )
         for part in (epoch, bare):
             part(warm, state)
         measured = {"epoch": [], "bare": [], "fp32": []}

@@ -1,6 +1,6 @@
 """Run in an environment without extras: no torch, small enough, and `predict` answers for NIfTI and for DICOM.
 
-    python clinic_check.py FOLDER LIMIT_MB      FOLDER as make_clinic_case.py leaves it
+python clinic_check.py FOLDER LIMIT_MB      FOLDER as make_clinic_case.py leaves it
 """
 
 import importlib.util
@@ -36,7 +36,17 @@ def main(folder: Path, limit_mb: float) -> None:
 
 def predict(folder: Path, image: Path, roi: Path) -> dict:
     """One prediction through the command line."""
-    command = [sys.executable, "-m", "nephroscope", "predict", folder / "bundle", image, "--roi", roi, "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "nephroscope",
+        "predict",
+        folder / "bundle",
+        image,
+        "--roi",
+        roi,
+        "--json",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)

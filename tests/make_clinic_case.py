@@ -1,4 +1,4 @@
-"""Make what the clinic check predicts: python make_clinic_case.py FOLDER gives a bundle, a NIfTI pair and a DICOM case."""
+"""Make what the clinic check predicts: `python make_clinic_case.py FOLDER` gives a bundle and a case of each kind."""
 
 import sys
 from pathlib import Path

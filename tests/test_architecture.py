@@ -78,7 +78,9 @@ def test_help_imports_neither_numpy_nor_option_parser():
 def test_every_refusal_says_four_things():
     """Each raise of a refusal names where, expected, found and remedy (the class insists; so does this)."""
     kinds = {
-        node.name for node in ast.parse((SRC / "errors.py").read_text()).body if isinstance(node, ast.ClassDef)
+        node.name
+        for node in ast.parse((SRC / "errors.py").read_text()).body
+        if isinstance(node, ast.ClassDef)
     }
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

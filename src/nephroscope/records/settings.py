@@ -16,7 +16,7 @@ class SliceSpec:
     """What a network sees of a tumor. It travels in the bundle and is compared before each prediction.
 
     Attributes:
-        roi_mode: ``crop`` (square box around the tumor), ``mask`` (the same, air outside the ROI), ``full``.
+        roi_mode: crop (square box around the tumor), mask (the same, air outside the ROI) or full.
         margin_mm: Added on each side of the box.
         min_area_mm2: Cross-sections smaller than this are not cut.
         size_px: Rows and columns of a slice.
@@ -160,10 +160,11 @@ class EvaluationConfig:
     """How predictions become calls and figures.
 
     Attributes:
-        criterion: ``fixed`` (threshold 0.5, chosen before any data) or ``youden`` (on validation cases).
+        criterion: fixed (threshold 0.5, chosen before any data) or youden (on validation cases).
         not_sure_margin: No call when the probability is nearer than this to the threshold.
         resamples: Patient-bootstrap resamples.
         confidence: Of every interval.
+        seed: Of the bootstrap and of the three random slices.
     """
 
     criterion: Literal["fixed", "youden"] = "fixed"

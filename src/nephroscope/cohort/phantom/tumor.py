@@ -15,8 +15,8 @@ from nephroscope.cohort.phantom.canvas import Box, Canvas, Floats, Solid, blend,
 # HU of enhancing tumor by phase, mean over patients, and SD between patients. The order of subtypes and phases is
 # that of the literature; the distance is less and the spread wider, so that attenuation alone does not decide.
 _SOLID_HU = {
-    "PRCC": {"corticomedullary": 78.0, "nephrographic": 88.0, "excretory": 84.0},
-    "ChRCC": {"corticomedullary": 110.0, "nephrographic": 119.0, "excretory": 112.0},
+    "PRCC": {"corticomedullary": 84.0, "nephrographic": 93.0, "excretory": 88.0},
+    "ChRCC": {"corticomedullary": 114.0, "nephrographic": 122.0, "excretory": 115.0},
 }
 _SOLID_SD_HU = 27.0
 
@@ -106,13 +106,13 @@ def _papillary(canvas: Canvas, tumor: Tumor, solid_hu: float, rng: np.random.Gen
     patches = canvas.waves(tumor.box, float(np.clip(0.9 * radius, 6, 16)), rng)
     fronds = canvas.waves(tumor.box, 5, rng)
     uneven = rng.uniform(0.8, 1.2)
-    hu = solid_hu + uneven * (0.24 * solid_hu * patches + 8 * fronds)
-    for _ in range(int(rng.integers(4, 8))):
-        blob = _ball_inside(canvas, tumor, max(radius * rng.uniform(0.16, 0.34), 2.2), rng)
+    hu = solid_hu + uneven * (0.27 * solid_hu * patches + 8 * fronds)
+    for _ in range(int(rng.integers(7, 13))):
+        blob = _ball_inside(canvas, tumor, max(radius * rng.uniform(0.18, 0.34), 2.4), rng)
         box = canvas.box(blob)
         hu_there, covered = _common(hu, tumor.box, box), canvas.coverage(blob, box)
         blend(hu_there, _common(covered, box, tumor.box), rng.uniform(2, 26))
-    for _ in range(int(rng.integers(2, 7))):
+    for _ in range(int(rng.integers(4, 11))):
         fleck = _ball_inside(canvas, tumor, rng.uniform(0.7, 1.4), rng)
         box = canvas.box(fleck)
         hu_there, covered = _common(hu, tumor.box, box), canvas.coverage(fleck, box)

@@ -1,0 +1,83 @@
+"""What the documentation says runs: its commands parse, its Python runs, every command and setting is told."""
+
+import re
+import shlex
+from dataclasses import asdict, fields, replace
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from nephroscope.cli import COMMANDS
+from nephroscope.cli.parse import parse
+from nephroscope.study import Settings, settings_as_toml
+from test_study import CONFIG, make_study
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
+
+
+def blocks(language):
+    for page in PAGES:
+        for found, text in BLOCK.findall(page.read_text(encoding="utf-8")):
+            if found == language:
+                yield page.relative_to(ROOT).as_posix(), text
+
+
+def commands():
+    for page, text in blocks("sh"):
+        for line in text.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["nephroscope"]:
+                yield pytest.param(words[1:], id=f"{page}: {' '.join(words[1:4])}")
+
+
+@pytest.mark.parametrize("words", list(commands()))
+def test_command_parses(words):
+    module, kind, _ = COMMANDS[words[0]]
+    command, rest = getattr(import_module(f"nephroscope.cli.{module}"), kind), words[1:]
+    if isinstance(command, dict):
+        command, rest = command[rest[0]], rest[1:]
+    parse(command, words[0], rest)
+
+
+def test_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
+    study = make_study(tmp_path / "my-study")
+    study.change("training", **asdict(replace(CONFIG, epochs=4)))
+    study.change("split", folds=2)
+    monkeypatch.chdir(tmp_path)
+    (snippet,) = [text for page, text in blocks("python") if page == "README.md"]
+    exec(compile(snippet, "README.md", "exec"), {})  # noqa: S102
+    assert "10 cases" in capsys.readouterr().out
+
+
+def test_every_command_is_told():
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    for name in COMMANDS:
+        assert f"nephroscope {name}" in text, name
+
+
+def test_every_setting_has_a_help_text():
+    """The docstring of a settings record is the help of its option."""
+    settings = Settings(subtypes=("a", "b"), positive="a")
+    toml = settings_as_toml(settings)
+    for name in ("slices", "split", "training", "evaluation"):
+        record = getattr(settings, name)
+        for field in fields(record):
+            assert re.search(rf"\b{field.name}\b.*: ", record.__doc__), f"{name}.{field.name}"
+            assert f"\n{field.name} = " in toml
+
+
+def test_links_and_pictures_exist():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_nothing_committed_names_a_registry():
+    for path in [*PAGES, *sorted((ROOT / "requirements").glob("*.txt")), ROOT / "pyproject.toml"]:
+        text = path.read_text(encoding="utf-8")
+        for host in ("files.pythonhosted", "pypi.org", "--index-url", "download.pytorch"):
+            assert host not in text, f"{path.name}: {host}"

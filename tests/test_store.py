@@ -97,5 +97,8 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path):
     make_store(tmp_path, make_cohort(3))
     rows = (tmp_path / "slices.csv").read_text().splitlines()
     (tmp_path / "slices.csv").write_text("\n".join(rows[:-1]) + "\n")
-    with pytest.raises(StudyError, match=r"12 slices of 32 x 32 .* found .* 11 rows"):
+    with pytest.raises(StudyError, match=r"expected 12 rows in slices.csv, one per slice, found 11"):
+        _ = open_store(tmp_path).case_ids
+    np.save(tmp_path / "slices.npy", np.zeros((3, 32, 32), np.int16))
+    with pytest.raises(StudyError, match=r"12 slices of 32 x 32 in slices.npy"):
         open_store(tmp_path)

@@ -97,7 +97,7 @@ class Train(Command):
 
     def _divide(self, study: Study) -> None:
         asked = {"folds": self.folds, "protocol": self.protocol}
-        changes = {name: value for name, value in asked.items() if value is not None}
+        changes: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
         if changes and not study.has_split(replace(study.settings.split, **changes)):
             study.make_split(replace(study.settings.split, **changes))
 

@@ -219,15 +219,14 @@ class Slices(Command):
     def run(self) -> Outcome:
         """Cut them."""
         store = Study(self.study).cut_slices()
-        n_cases = len(store.rows_by_case)
         data = {
             "slices": len(store.hu),
-            "cases": n_cases,
+            "cases": store.n_cases,
             "size_px": store.spec.size_px,
             "refused": findings_as_json(store.refused),
         }
         text = (
-            f"{len(store.hu)} slices of {n_cases} cases, {store.spec.size_px} x {store.spec.size_px}, "
+            f"{len(store.hu)} slices of {store.n_cases} cases, {store.spec.size_px} x {store.spec.size_px}, "
             f"ROI mode {store.spec.roi_mode}"
         )
         warning = "\n".join(f"refused: {finding.message}" for finding in store.refused)

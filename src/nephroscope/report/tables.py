@@ -207,7 +207,8 @@ def _sexes(cases: Sequence[Case]) -> str:
 def _tally(values: Iterable[str]) -> str:
     counts = Counter(values)
     if len(counts) == 1:
-        return next(iter(counts))
+        value, n = counts.most_common(1)[0]
+        return f"{n} {value}"
     return ", ".join(f"{n} {value}" for value, n in counts.most_common()) or "none"
 
 

@@ -8,6 +8,8 @@ import csv
 import json
 import logging
 import os
+import sys
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -32,16 +34,51 @@ Reader = Callable[[Case], tuple[CTVolume, RoiMask]]
 
 @dataclass(frozen=True, kw_only=True)
 class SliceStore:
-    """An open store: ``hu`` is a read-only memory map (N, size_px, size_px); row i is slice i everywhere."""
+    """An open store: ``hu`` is a read-only memory map (N, size_px, size_px); row i is slice i everywhere.
 
+    The index, slices.csv, is read when it is first asked for.
+    """
+
+    folder: Path
     hu: npt.NDArray[np.int16]
-    case_ids: npt.NDArray[np.str_]
-    slice_index: npt.NDArray[np.int64]
-    area_mm2: npt.NDArray[np.float64]
-    mm_per_px: npt.NDArray[np.float64]
+    n_cases: int
     spec: SliceSpec
     digest: str
     findings: tuple[Finding, ...]
+
+    @cached_property
+    def _index(self) -> "tuple[list[str], array[int], array[float], array[float]]":
+        case_ids: list[str] = []
+        slice_index, area_mm2, mm_per_px = array("q"), array("d"), array("d")
+        with (self.folder / "slices.csv").open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                case_ids.append(sys.intern(row["case_id"]))
+                slice_index.append(int(row["slice_index"]))
+                area_mm2.append(float(row["area_mm2"]))
+                mm_per_px.append(float(row["mm_per_px"]))
+        if len(case_ids) != len(self.hu):
+            raise _do_not_belong(f"{len(self.hu)} rows in slices.csv, one per slice", str(len(case_ids)))
+        return case_ids, slice_index, area_mm2, mm_per_px
+
+    @cached_property
+    def case_ids(self) -> npt.NDArray[np.str_]:
+        """Case of each slice."""
+        return np.array(self._index[0])
+
+    @cached_property
+    def slice_index(self) -> npt.NDArray[np.int64]:
+        """Position of each slice in its volume."""
+        return np.array(self._index[1])
+
+    @cached_property
+    def area_mm2(self) -> npt.NDArray[np.float64]:
+        """Tumor cross-section of each slice."""
+        return np.array(self._index[2])
+
+    @cached_property
+    def mm_per_px(self) -> npt.NDArray[np.float64]:
+        """Physical scale of each slice."""
+        return np.array(self._index[3])
 
     @cached_property
     def rows_by_case(self) -> dict[str, npt.NDArray[np.int64]]:
@@ -78,25 +115,20 @@ def open_store(folder: Path) -> SliceStore:
     about = load_json(folder / "spec.json", FORMAT)
     n_slices, size_px = about["n_slices"], about["spec"]["size_px"]
     hu = np.load(folder / "slices.npy", mmap_mode="r", allow_pickle=False)
-    with (folder / "slices.csv").open(newline="", encoding="utf-8") as file:
-        columns = list(zip(*csv.reader(file), strict=True))
-    if hu.shape != (n_slices, size_px, size_px) or len(columns[0]) != n_slices + 1:
-        raise StudyError(
-            where="slices",
-            expected=f"{n_slices} slices of {size_px} x {size_px} in slices.npy and slices.csv",
-            found=f"{hu.shape} and {len(columns[0]) - 1} rows",
-            remedy="run `nephroscope slices` again",
-        )
+    if hu.shape != (n_slices, size_px, size_px):
+        raise _do_not_belong(f"{n_slices} slices of {size_px} x {size_px} in slices.npy", str(hu.shape))
     return SliceStore(
+        folder=folder,
         hu=hu,
-        case_ids=np.array(columns[0][1:]),
-        slice_index=np.array(columns[1][1:], dtype=np.int64),
-        area_mm2=np.array(columns[2][1:], dtype=np.float64),
-        mm_per_px=np.array(columns[3][1:], dtype=np.float64),
+        n_cases=about["n_cases"],
         spec=SliceSpec(**about["spec"]),
         digest=about["digest"],
         findings=tuple(Finding(**finding) for finding in about["findings"]),
     )
+
+
+def _do_not_belong(expected: str, found: str) -> StudyError:
+    return StudyError(where="slices", expected=expected, found=found, remedy="run `nephroscope slices` again")
 
 
 def cut_cohort(cases: Iterable[Case], read: Reader, spec: SliceSpec, folder: Path, digest: str) -> SliceStore:
@@ -130,6 +162,7 @@ def cut_cohort(cases: Iterable[Case], read: Reader, spec: SliceSpec, folder: Pat
         "digest": digest,
         "spec": asdict(spec),
         "n_slices": journal.n_slices,
+        "n_cases": journal.n_cases,
         "findings": [asdict(finding) for finding in journal.findings],
     }
     save_json(folder / "spec.json", about)
@@ -169,11 +202,12 @@ class _Journal:
         folder.mkdir(parents=True, exist_ok=True)
         self.done: set[str] = set()
         self.findings: list[Finding] = []
-        self.n_slices = csv_bytes = 0
+        self.n_slices = self.n_cases = csv_bytes = 0
         entries = self._entries(digest)
         for entry in entries:
             self.done.add(entry["case_id"])
             self.findings += [Finding(**finding) for finding in entry["findings"]]
+            self.n_cases += entry["n_slices"] > self.n_slices
             self.n_slices, csv_bytes = entry["n_slices"], entry["csv_bytes"]
         self._data = self._open("slices.npy", HEADER_BYTES + self.n_slices * size_px * size_px * 2)
         self._csv = self._open("slices.csv", csv_bytes)
@@ -224,6 +258,7 @@ class _Journal:
         self._data.flush()
         self._csv.flush()
         self.n_slices += len(rows)
+        self.n_cases += len(rows) > 0
         self.findings += findings
         entry = {
             "case_id": case_id,

@@ -24,7 +24,7 @@ class Enhancement:
 
 ENHANCEMENT = {
     "corticomedullary": Enhancement(
-        cortex=185, medulla=85, pelvis=URINE, aorta=290, cava=115, liver=78, spleen=125
+        cortex=185, medulla=105, pelvis=URINE, aorta=290, cava=115, liver=78, spleen=125
     ),
     "nephrographic": Enhancement(
         cortex=170, medulla=158, pelvis=URINE, aorta=160, cava=155, liver=112, spleen=122

@@ -7,7 +7,7 @@ import numpy as np
 
 SUBTYPES = ("PRCC", "ChRCC")
 N_SLICES, N_PIXELS = 24, 256
-ATYPICAL = 0.06  # share of each subtype whose tumor looks like the other
+ATYPICAL = 0.03  # share of each subtype whose tumor looks like the other
 
 # KiTS23 (Heller et al.): cases, share of men, age mean and SD, median size and SD of its logarithm.
 _CASES = {"PRCC": 45, "ChRCC": 38}
@@ -118,7 +118,7 @@ def _draw_acquisition(rng: np.random.Generator, phase: str) -> Acquisition:
         kernel=kernel,
         cutoff_per_mm=cutoff_per_mm,
         kvp=int(rng.choice([100, 120, 130])),
-        noise_hu=float(rng.uniform(8, 18)),
+        noise_hu=float(rng.uniform(8, 15)),
         spacing_mm=(slice_mm, pixel_mm),
         half_width_mm=half_width_mm,
         origin_mm=(

@@ -15,8 +15,8 @@ from nephroscope.cohort.phantom.canvas import Box, Canvas, Floats, Solid, blend,
 # HU of enhancing tumor by phase, mean over patients, and SD between patients. The order of subtypes and phases is
 # that of the literature; the distance is less and the spread wider, so that attenuation alone does not decide.
 _SOLID_HU = {
-    "PRCC": {"corticomedullary": 84.0, "nephrographic": 93.0, "excretory": 88.0},
-    "ChRCC": {"corticomedullary": 114.0, "nephrographic": 122.0, "excretory": 115.0},
+    "PRCC": {"corticomedullary": 92.0, "nephrographic": 100.0, "excretory": 95.0},
+    "ChRCC": {"corticomedullary": 109.0, "nephrographic": 117.0, "excretory": 110.0},
 }
 _SOLID_SD_HU = 27.0
 
@@ -106,13 +106,13 @@ def _papillary(canvas: Canvas, tumor: Tumor, solid_hu: float, rng: np.random.Gen
     patches = canvas.waves(tumor.box, float(np.clip(0.9 * radius, 6, 16)), rng)
     fronds = canvas.waves(tumor.box, 5, rng)
     uneven = rng.uniform(0.8, 1.2)
-    hu = solid_hu + uneven * (0.27 * solid_hu * patches + 8 * fronds)
+    hu = solid_hu + uneven * (0.30 * solid_hu * patches + 8 * fronds)
     for _ in range(int(rng.integers(7, 13))):
-        blob = _ball_inside(canvas, tumor, max(radius * rng.uniform(0.18, 0.34), 2.4), rng)
+        blob = _ball_inside(canvas, tumor, max(radius * rng.uniform(0.18, 0.34), 2.9), rng)
         box = canvas.box(blob)
         hu_there, covered = _common(hu, tumor.box, box), canvas.coverage(blob, box)
         blend(hu_there, _common(covered, box, tumor.box), rng.uniform(2, 26))
-    for _ in range(int(rng.integers(4, 11))):
+    for _ in range(2 + int(rng.poisson(0.2 * radius))):
         fleck = _ball_inside(canvas, tumor, rng.uniform(0.7, 1.4), rng)
         box = canvas.box(fleck)
         hu_there, covered = _common(hu, tumor.box, box), canvas.coverage(fleck, box)
@@ -154,6 +154,6 @@ def _chromophobe(canvas: Canvas, tumor: Tumor, solid_hu: float, rng: np.random.G
     reach = arms * np.sqrt(np.clip(1 - np.square(w / np.float32(0.85 * c)), 0, 1))
     voxel = np.float32(canvas.spacing_mm[1] / a)
     scar = np.clip(0.5 + (reach - radius) / voxel, 0, 1)
-    depth = rng.uniform(0.35, 0.55) * (solid_hu - 5) * np.clip(a / 15, 0.4, 1)
+    depth = rng.uniform(0.35, 0.55) * (solid_hu - 5) * np.clip(a / 15, 0.6, 1)
     even: Floats = hu - np.float32(depth) * scar
     return even

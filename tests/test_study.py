@@ -1,3 +1,4 @@
+import json
 import shutil
 from dataclasses import replace
 
@@ -196,3 +197,22 @@ def test_damaged_json_is_refused(study):
     (study.folder.root / "splits.json").write_text("[]")
     with pytest.raises(StudyError, match=r"splits.json: expected a JSON object with a format number"):
         study.split()
+
+
+def test_run_that_diverged_is_reported_in_words_not_numbers(study):
+    """Its losses are null in metrics.jsonl, it has no best epoch, and no figure is a number."""
+    (run,) = study.folder.runs()
+    for path in [run / "run.json", *run.glob("fold-*/fold.json")]:
+        content = json.loads(path.read_text())
+        content |= {"converged": False, "best": None}
+        content["folds"] = [fold | {"best": None, "converged": False} for fold in content.get("folds", [])]
+        path.write_text(json.dumps(content))
+    for path in run.glob("fold-*/metrics.jsonl"):
+        line = json.loads(path.read_text())
+        path.write_text(json.dumps(line | {"train_loss": None, "validation_loss": None}) + "\n")
+    page = study.report()
+    assert "did not converge" in page.read_text(encoding="utf-8")
+    report = study.evaluate()
+    assert all(estimate.value is None for estimate in report.groups[0].case.values())
+    with pytest.raises(StudyError, match="a fold with a finite validation loss"):
+        study.export(study.folder.root / "bundle")

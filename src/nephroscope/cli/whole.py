@@ -16,7 +16,7 @@ class Demo(Command):
     """New folder."""
     seed: int = 0
     """Of phantoms, split and training."""
-    cases: int = 260
+    cases: int = 240
     """Phantoms to make; three in ten are the test."""
     shuffle_labels: bool = False
     """Deal subtypes out at random: the figures must then stay at chance."""

@@ -1,6 +1,7 @@
 """From a scored run to the content of its page."""
 
 import json
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -20,7 +21,7 @@ def gather(
     for fold in scored.split.folds:
         path = scored.folder / f"fold-{fold.index}"
         lines = (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        curves[fold.index] = [json.loads(line) for line in lines]
+        curves[fold.index] = [_epoch(line) for line in lines]
         converged[fold.index] = bool(load_json(path / "fold.json", 1)["converged"])
     training = TrainConfig(**load_json(scored.folder / "config.json", 1)["training"])
     return ReportContent(
@@ -36,3 +37,8 @@ def gather(
         version=__version__,
         date=datetime.now(UTC).date().isoformat(),
     )
+
+
+def _epoch(line: str) -> dict[str, float]:
+    """One line of metrics.jsonl; null is a loss that was no number."""
+    return {name: math.nan if value is None else value for name, value in json.loads(line).items()}

@@ -6,6 +6,7 @@ fold.json, then run.json.
 
 import json
 import logging
+import math
 import platform
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -27,7 +28,7 @@ from nephroscope.records import Cohort, Fold, Split, TrainConfig
 from nephroscope.slices.store import SliceStore
 from nephroscope.training.batches import fold_slices
 from nephroscope.training.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights
-from nephroscope.training.loop import FitState, FoldTask, converged, fit, new_state
+from nephroscope.training.loop import Epoch, FitState, FoldTask, converged, fit, new_state
 
 FORMAT = 1
 logger = logging.getLogger(__name__)
@@ -207,6 +208,11 @@ def _save_epoch(path: Path, state: FitState) -> None:
     if state.best is state.history[-1]:
         save_weights(state.network, path / "weights.safetensors")
     with replacing(path / "metrics.jsonl") as temporary:
-        lines = [json.dumps(line) + "\n" for line in map(asdict, state.history)]
+        lines = [json.dumps(_finite(epoch), allow_nan=False) + "\n" for epoch in state.history]
         temporary.write_text("".join(lines), encoding="utf-8")
     save_checkpoint(state, path / "checkpoint.safetensors")
+
+
+def _finite(epoch: Epoch) -> dict[str, float | None]:
+    """An epoch as JSON has it: a loss that is no number becomes null."""
+    return {name: value if math.isfinite(value) else None for name, value in asdict(epoch).items()}

@@ -1,17 +1,15 @@
 """Training speed: an epoch with augmentation, the bare step on resident tensors, and eager fp32, side by side.
 
-    python benchmarks/train.py [--model mobilenet_v2] [--slices 240] [--repeats 3]
+    python benchmarks/train.py [--model mobilenet_v2] [--slices 720]
 
-Prints JSON. The parts take turns within one run and the median of the repeats is taken, so that a ratio compares
-what ran under the same load. Slices are random HU of 256 x 256 in a memory-mapped store.
+Prints JSON. The parts take turns batch by batch, so that a ratio compares what ran under the same load. Slices are
+random HU of 256 x 256 in a memory-mapped store.
 """
 
 import argparse
 import json
-import statistics
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,44 +41,28 @@ def make_task(folder: Path, model: str, n_slices: int) -> FoldTask:
     )
 
 
-def epoch(task, state) -> float:
-    """Slices per second of an epoch's training part as `run_epoch` does it: load, augment, step."""
-    rng = task.rng(1)
-    batches = draw_epoch(task.train, 0, task.config.batch_size, rng)
-    weights = class_weights(task)
-    started = time.perf_counter()
-    for chosen in batches:
-        hu, labels = task.train.load(chosen, task.device)
-        hu = augment(hu, draw_augmentation(len(hu), rng))
-        set_learning_rate(task, state, len(batches))
-        train_step(task, state, hu, labels, weights)
-    settle(task)
-    return sum(map(len, batches)) / (time.perf_counter() - started)
+def epoch_step(task, state, chosen, rng, weights) -> None:
+    """What `run_epoch` does with one batch: load, augment, step."""
+    hu, labels = task.train.load(chosen, task.device)
+    hu = augment(hu, draw_augmentation(len(hu), rng))
+    set_learning_rate(task, state, 100)
+    train_step(task, state, hu, labels, weights)
 
 
-def bare(task, state) -> float:
-    """Slices per second of forward, backward and step alone, on one batch that lies on the device."""
-    hu, labels = task.train.load(np.arange(task.config.batch_size), task.device)
-    weights, n_steps = class_weights(task), len(task.train) // task.config.batch_size
-    started = time.perf_counter()
-    for _ in range(n_steps):
-        train_step(task, state, hu, labels, weights)
-    settle(task)
-    return n_steps * task.config.batch_size / (time.perf_counter() - started)
-
-
-def eager_fp32(task, network, optimizer) -> float:
+def eager_step(network, optimizer, hu, labels) -> None:
     """The same step as PyTorch does it when told nothing: fp32, channels first."""
-    n_steps = max(len(task.train) // task.config.batch_size // 3, 1)
-    hu, labels = task.train.load(np.arange(task.config.batch_size), task.device)
+    loss = torch.nn.functional.cross_entropy(network(hu), labels)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+def timed(task, step, *args) -> float:
+    """Seconds of one step."""
     started = time.perf_counter()
-    for _ in range(n_steps):
-        loss = torch.nn.functional.cross_entropy(network(hu), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    step(*args)
     settle(task)
-    return n_steps * task.config.batch_size / (time.perf_counter() - started)
+    return time.perf_counter() - started
 
 
 def settle(task) -> None:
@@ -93,8 +75,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="mobilenet_v2")
-    parser.add_argument("--slices", type=int, default=240)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--slices", type=int, default=720)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         task = make_task(Path(name), args.model, args.slices)
@@ -102,29 +83,31 @@ def main() -> None:
         network = build_network(args.model, 2, SliceSpec()).to(task.device).train()
         optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
         state.network.train()
-        warm = replace(
-            task, train=replace(task.train, rows=task.train.rows[:48], labels=task.train.labels[:48])
-        )
-        for part in (epoch, bare):
-            part(warm, state)
-        measured = {"epoch": [], "bare": [], "fp32": []}
-        for _ in range(args.repeats):
-            measured["epoch"].append(epoch(task, state))
-            measured["bare"].append(bare(task, state))
-            measured["fp32"].append(eager_fp32(task, network, optimizer))
-    speed = {name: round(statistics.median(values), 2) for name, values in measured.items()}
+        rng, weights = task.rng(1), class_weights(task)
+        hu, labels = task.train.load(np.arange(task.config.batch_size), task.device)
+        seconds = {"epoch": [], "bare": [], "fp32": []}
+        for number, chosen in enumerate(draw_epoch(task.train, 0, task.config.batch_size, rng)):
+            turn = {
+                "epoch": timed(task, epoch_step, task, state, chosen, rng, weights),
+                "bare": timed(task, train_step, task, state, hu, labels, weights),
+            }
+            if number % 5 == 0:
+                turn["fp32"] = timed(task, eager_step, network, optimizer, hu, labels)
+            if number > 0:  # the first turn warms up
+                for part, value in turn.items():
+                    seconds[part].append(value)
+    speed = {part: task.config.batch_size * len(each) / sum(each) for part, each in seconds.items()}
     result = {
         "model": args.model,
         "device": str(task.device),
         "threads": torch.get_num_threads(),
         "precision": str(task.dtype).removeprefix("torch."),
-        "epoch_slices_per_s": speed["epoch"],
-        "bare_step_slices_per_s": speed["bare"],
-        "eager_fp32_slices_per_s": speed["fp32"],
+        "epoch_slices_per_s": round(speed["epoch"], 2),
+        "bare_step_slices_per_s": round(speed["bare"], 2),
+        "eager_fp32_slices_per_s": round(speed["fp32"], 2),
         "epoch_to_bare": round(speed["epoch"] / speed["bare"], 3),
-        "step_to_eager_fp32": round(speed["bare"] / speed["fp32"], 2),
-        "repeats": args.repeats,
-        "all": {name: [round(v, 2) for v in values] for name, values in measured.items()},
+        "bare_to_eager_fp32": round(speed["bare"] / speed["fp32"], 2),
+        "batches": len(seconds["epoch"]),
     }
     print(json.dumps(result))
 

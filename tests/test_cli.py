@@ -5,11 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nephroscope import cli
 from nephroscope.cli import COMMANDS, run
 from nephroscope.slices.store import _Journal
+from phantoms import write_png
 from test_study import make_study
 
 
@@ -218,3 +220,23 @@ def test_output_into_a_pipe_that_closes():
         check=True,
     )
     assert "Traceback" not in done.stderr
+
+
+def test_study_named_by_a_relative_path(tmp_path, capsys, monkeypatch):
+    """As people type it: the study and its images are named from where they stand."""
+    monkeypatch.chdir(tmp_path)
+    gray = np.full((40, 40), 120, np.uint8)
+    gray[10:30, 10:30] = 200
+    for case, subtype in (("a1", "PRCC"), ("a2", "ChRCC")):
+        for number in range(2):
+            write_png(gray, tmp_path / "slices" / f"{case}_F_50_{subtype}_slice{number}.png")
+            write_png(
+                (gray > 150).astype(np.uint8), tmp_path / "masks" / f"{case}_F_50_{subtype}_slice{number}.png"
+            )
+    assert run(["new", "study"]) == 0
+    assert run(["import", "images", "study", "slices", "--masks", "masks", "--spacing-mm", "0.8"]) == 0
+    capsys.readouterr()
+    assert run(["slices", "study", "--json"]) == 0
+    assert told(capsys)[0]["slices"] == 4
+    rows = (tmp_path / "study" / "cohort.csv").read_text().splitlines()
+    assert ",images.csv," in rows[1]  # relative to the study, so that it can be moved

@@ -49,7 +49,7 @@ class Study:
     def __init__(self, root: Path | str) -> None:
         self.folder: StudyFolder
         self.settings: Settings
-        self.folder, self.settings = open_study(Path(root))
+        self.folder, self.settings = open_study(Path(root).resolve())
 
     @classmethod
     def create(cls, root: Path | str, subtypes: Sequence[str], positive: str | None = None) -> "Study":

@@ -54,8 +54,8 @@ class Study:
     @classmethod
     def create(cls, root: Path | str, subtypes: Sequence[str], positive: str | None = None) -> "Study":
         """Make a new study; ``positive`` is the first subtype where it is not said."""
-        names = tuple(subtypes)
-        create_study(Path(root), Settings(subtypes=names, positive=positive or (names[0] if names else "")))
+        settings = Settings(subtypes=tuple(subtypes), positive=positive or next(iter(subtypes), ""))
+        create_study(Path(root), settings)
         return cls(root)
 
     def change(self, table: str, **values: Any) -> None:
@@ -81,9 +81,9 @@ class Study:
         from nephroscope.cohort.images import import_images, save_image_rows
 
         found = import_images(Path(source), options, self.settings.subtypes, self.settings.positive)
-        cases = tuple(replace(case, image=self.folder.root / "images.csv") for case in found.cases)
-        self._check_new(cases)
-        save_image_rows(found.rows, self.folder.root)
+        self._check_new(found.cases)
+        images = save_image_rows(found.rows, self.folder.root)
+        cases = [replace(case, image=images) for case in found.cases]
         if options.masks is None and self.settings.slices.roi_mode != "full":
             self.change("slices", roi_mode="full")
             logger.info('no masks: set slices.roi_mode = "full" in study.toml')
@@ -171,9 +171,8 @@ class Study:
 
     def slices(self) -> SliceStore:
         """The slices on disk, when they are those of the present cohort and settings."""
-        store = open_store(self.folder.slices)
+        store, remedy = open_store(self.folder.slices), f"nephroscope slices {self.folder.root}"
         if store.digest != self._slices_digest(self.cohort):
-            remedy = f"nephroscope slices {self.folder.root}"
             raise stale("slices", "cohort.csv or [slices] in study.toml", remedy)
         return store
 

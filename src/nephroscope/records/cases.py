@@ -95,7 +95,7 @@ class Cohort:
     positive: str
     cases: tuple[Case, ...]
     exclusions: tuple[Exclusion, ...] = ()
-    folder: Path = Path()
+    folder: Path = field(default=Path(), compare=False)
 
     def __post_init__(self) -> None:
         twice = [name for name, n in Counter(c.case_id for c in self.cases).items() if n > 1]

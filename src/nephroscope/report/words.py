@@ -169,8 +169,8 @@ def _of_size(content: ReportContent) -> Iterator[str]:
         yield f"Few patients ({said}): the intervals are wide, and differences inside them mean nothing."
     if min(patients.values()) < 20:
         yield (
-            "With fewer than 20 patients of a subtype, a patient bootstrap is itself too narrow: in simulation, a 95 "
-            "% interval of an AUC by image held the truth in 75 % of cohorts of 3 + 3 patients and 90 % of 10 + 10."
+            "With fewer than 20 patients of a subtype, a patient bootstrap is itself too narrow: a 95 % "
+            "interval of a figure by image holds the truth less often than that."
         )
     if len(content.split.folds) > 1:
         yield (

@@ -62,7 +62,7 @@ def test_every_setting_has_a_help_text():
     """The docstring of a settings record is the help of its option."""
     settings = Settings(subtypes=("a", "b"), positive="a")
     toml = settings_as_toml(settings)
-    for name in ("slices", "split", "training", "evaluation"):
+    for name in ("cohort", "roi", "slices", "split", "training", "evaluation"):
         record = getattr(settings, name)
         for field in fields(record):
             assert re.search(rf"\b{field.name}\b.*: ", record.__doc__), f"{name}.{field.name}"

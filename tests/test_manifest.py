@@ -76,7 +76,8 @@ def test_the_table_is_plain(tmp_path):
     )
     assert (tmp_path / "cohort.csv").read_text() == (
         "case_id,patient_id,site_id,subtype,sex,age_years,size_cm,phase,cohort,format,image,roi,roi_reader2,"
-        "tumor_label,source,synthetic\na,p,site-1,,,63,,unknown,development,dicom,/x,,,1,HU,no\n"
+        "tumor_label,tumor_name,organs,subtype_reader2,source,synthetic\n"
+        "a,p,site-1,,,63,,unknown,development,dicom,/x,,,1,,,,HU,no\n"
     )
     assert (tmp_path / "exclusions.csv").read_text() == "case_id,reason,subtype\n"
 

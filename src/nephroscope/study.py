@@ -11,7 +11,15 @@ from typing import Any
 
 from nephroscope.errors import ConfigError, StudyError
 from nephroscope.files import save_text
-from nephroscope.records.settings import EvaluationConfig, SliceSpec, SplitConfig, TrainConfig, from_mapping
+from nephroscope.records.settings import (
+    CohortConfig,
+    EvaluationConfig,
+    RoiConfig,
+    SliceSpec,
+    SplitConfig,
+    TrainConfig,
+    from_mapping,
+)
 
 FORMAT = 1
 _HEADER = """\
@@ -30,6 +38,8 @@ class Settings:
 
     subtypes: tuple[str, ...]
     positive: str
+    cohort: CohortConfig = field(default_factory=CohortConfig)
+    roi: RoiConfig = field(default_factory=RoiConfig)
     slices: SliceSpec = field(default_factory=SliceSpec)
     split: SplitConfig = field(default_factory=SplitConfig)
     training: TrainConfig = field(default_factory=TrainConfig)
@@ -220,6 +230,8 @@ def _settings(content: Mapping[str, Any]) -> Settings:
             remedy="correct it",
         )
     kinds = {
+        "cohort": CohortConfig,
+        "roi": RoiConfig,
         "slices": SliceSpec,
         "split": SplitConfig,
         "training": TrainConfig,
@@ -238,6 +250,8 @@ def settings_as_toml(settings: Settings) -> str:
     document["subtypes"] = list(settings.subtypes)
     document["positive"] = settings.positive
     told = {
+        "cohort": "which series of a patient is taken",
+        "roi": "how the ROIs of two readers become one",
         "slices": "what a network sees of a tumor",
         "split": "how patients are divided",
         "training": "how weights are learnt",
@@ -247,7 +261,7 @@ def settings_as_toml(settings: Settings) -> str:
         table = tomlkit.table()
         table.comment(comment)
         for key, value in asdict(getattr(settings, name)).items():
-            table[key] = value
+            table[key] = list(value) if isinstance(value, tuple) else value
         document[name] = table
     return _HEADER + tomlkit.dumps(document)
 

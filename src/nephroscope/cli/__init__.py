@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "demo": ("whole", "Demo", "the whole way on a synthetic cohort, from images to a bundle"),
     "new": ("study", "New", "make a study folder"),
-    "import": ("study", "IMPORTS", "bring cases in: images, dicom, nifti or phantom"),
+    "import": ("imports", "IMPORTS", "bring cases in: images, dicom, nifti or phantom"),
     "check": ("study", "Check", "read every case and say what is doubtful or wrong with it"),
     "slices": ("study", "Slices", "cut every slice that a tumor crosses"),
     "split": ("study", "SplitPatients", "divide patients into folds and a hold-out"),

@@ -1,15 +1,13 @@
-"""Commands of the first rooms: new, import, check, slices, split."""
+"""Commands of the first rooms: new, check, slices, split."""
 
-from collections import Counter
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import tyro
 
 from nephroscope.api import Study
-from nephroscope.cli.outcome import Command, Outcome, SourcePath, StudyPath, findings_as_json, table
-from nephroscope.records import Cohort, Finding, SplitConfig
+from nephroscope.cli.outcome import Command, Outcome, StudyPath, findings_as_json, table
+from nephroscope.records import Finding, SplitConfig
 from nephroscope.study import Settings
 
 
@@ -37,140 +35,6 @@ class New(Command):
         }
         text = f"made {self.study}; next: nephroscope import images|dicom|nifti|phantom {self.study} ..."
         return Outcome(data=data, text=text)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImportImages(Command):
-    """Import slice images (JPEG or PNG) whose labels stand in a table or in their file names.
-
-    Example: nephroscope import images my-study slices/ --labels labels.csv --masks masks/ --tumor-label 2
-    """
-
-    study: StudyPath
-    """Study folder."""
-    source: SourcePath
-    """Folder of images."""
-    labels: Path | None = None
-    """CSV with a row per image: file, case_id, subtype, sex, age ..."""
-    masks: Path | None = None
-    """Folder of label images with the same names."""
-    tumor_label: int = 1
-    """Gray value of the tumor in the masks."""
-    pattern: str | None = None
-    """Regular expression for file names, with the groups case, subtype and, if there, sex, age, slice."""
-    window_level: float = 40.0
-    """Level, in HU, of the window through which the images were exported."""
-    window_width: float = 400.0
-    """Width, in HU, of that window."""
-    spacing_mm: float | None = None
-    """Pixel spacing in mm, where the table does not know it."""
-
-    def run(self) -> Outcome:
-        """Import them."""
-        from nephroscope.cohort.images import DEFAULT_PATTERN, ImagesOptions
-
-        options = ImagesOptions(
-            labels=self.labels,
-            masks=self.masks,
-            pattern=self.pattern or DEFAULT_PATTERN,
-            tumor_label=self.tumor_label,
-            window_level_hu=self.window_level,
-            window_width_hu=self.window_width,
-            row_mm=self.spacing_mm,
-            col_mm=self.spacing_mm,
-        )
-        study = Study(self.study)
-        return _imported(study, study.import_images(self.source, options))
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImportDicom(Command):
-    """Import a DICOM export: CT series with DICOM SEG, and a table of labels.
-
-    Example: nephroscope import dicom my-study export/ --labels pathology.csv
-    """
-
-    study: StudyPath
-    """Study folder."""
-    source: SourcePath
-    """Export folder, any tree."""
-    labels: Path | None = None
-    """CSV with a row per case: case_id or patient_id, subtype, sex, age ..."""
-
-    def run(self) -> Outcome:
-        """Import it."""
-        study = Study(self.study)
-        return _imported(study, study.import_dicom(self.source, self.labels))
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImportNifti(Command):
-    """Import NIfTI volumes with label maps, and a table of labels.
-
-    Example: nephroscope import nifti my-study volumes/ --labels labels.csv --tumor-label 2
-    """
-
-    study: StudyPath
-    """Study folder."""
-    source: SourcePath
-    """Folder with CASE.nii.gz and CASE_seg.nii.gz, or CASE/imaging.nii.gz and CASE/segmentation.nii.gz."""
-    labels: Path
-    """CSV with a row per case: case_id, subtype, sex, age ..."""
-    tumor_label: int = 1
-    """Value of the tumor in the label maps."""
-
-    def run(self) -> Outcome:
-        """Import them."""
-        study = Study(self.study)
-        return _imported(study, study.import_nifti(self.source, self.labels, self.tumor_label))
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImportPhantom(Command):
-    """Write and import a SYNTHETIC cohort: DICOM CT, the SEG of two readers, a clinical table.
-
-    Example: nephroscope import phantom my-study --cases 83 --seed 1
-    """
-
-    study: StudyPath
-    """Study folder."""
-    cases: int = 83
-    """How many patients."""
-    seed: int = 0
-    """Same seed, same bytes."""
-
-    def run(self) -> Outcome:
-        """Write and import them."""
-        study = Study(self.study)
-        return _imported(study, study.import_phantom(self.cases, self.seed))
-
-
-IMPORTS = {"images": ImportImages, "dicom": ImportDicom, "nifti": ImportNifti, "phantom": ImportPhantom}
-
-
-def _imported(study: Study, cohort: Cohort) -> Outcome:
-    subtypes = Counter(case.subtype for case in cohort.cases)
-    reasons = Counter(exclusion.reason for exclusion in cohort.exclusions)
-    findings = study.import_findings
-    data = {
-        "study": str(study.folder.root),
-        "cases": len(cohort.cases),
-        "patients": len({case.patient_id for case in cohort.cases}),
-        "by_subtype": {str(name): n for name, n in subtypes.items()},
-        "synthetic": cohort.synthetic,
-        "excluded": len(cohort.exclusions),
-        "exclusions": [
-            {"case_id": e.case_id, "subtype": e.subtype, "reason": e.reason} for e in cohort.exclusions
-        ],
-        "findings": findings_as_json(findings),
-    }
-    synthetic = "SYNTHETIC " if cohort.synthetic else ""
-    counts = ", ".join(f"{n} {name}" for name, n in subtypes.items())
-    lines = [f"{synthetic}cohort: {data['cases']} cases of {data['patients']} patients ({counts})"]
-    lines += [f"excluded {n}: {reason}" for reason, n in reasons.most_common()]
-    lines += [f"{f.severity}: {f.message}" for f in findings]
-    lines.append(f"next: nephroscope slices {study.folder.root}")
-    return Outcome(data=data, text="\n".join(lines))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,10 +19,10 @@ from nephroscope.records import DEVELOPMENT, EXTERNAL_TEST, INTERNAL_TEST, Case,
 COHORT_FILE, EXCLUSIONS_FILE = "cohort.csv", "exclusions.csv"
 COLUMNS = [
     *("case_id", "patient_id", "site_id", "subtype", "sex", "age_years", "size_cm", "phase", "cohort"),
-    *("format", "image", "roi", "roi_reader2", "tumor_label", "source", "synthetic"),
+    *("format", "image", "roi", "roi_reader2", "tumor_label", "tumor_name", "organs", "subtype_reader2"),
+    *("source", "synthetic"),
 ]
 REQUIRED = ("case_id", "subtype", "format", "image")
-PATHS = ("image", "roi", "roi_reader2")
 OLDEST_YEARS, LARGEST_CM = 120, 50
 
 
@@ -149,6 +149,9 @@ def _cells(folder: Path, subtypes: tuple[str, ...]) -> dict[str, _Cell]:
         "roi": path,
         "roi_reader2": path,
         "tumor_label": _Cell(_label, "a whole number from 1 to 65535"),
+        "tumor_name": _Cell(str, "a segment's label or code, or nothing"),
+        "organs": path,
+        "subtype_reader2": _Cell(lambda text: text or None, "a subtype or nothing"),
         "source": _Cell(lambda text: text or "HU", "HU, or 8-bit L40 W400"),
         "synthetic": _Cell(lambda text: _one_of("yes", "no", "")(text.lower()) == "yes", "yes or no"),
     }

@@ -49,7 +49,10 @@ class Case:
         image: Folder of a DICOM series, a NIfTI file, or the ``images.csv`` that lists slice images.
         roi: DICOM SEG, label map, or None when every image is itself the region (``images`` only).
         roi_reader2: The second reader's ROI, where there is one.
-        tumor_label: Value of the tumor in a label map.
+        tumor_label: Value of the tumor in a label map, or number of its segment.
+        tumor_name: Label or code of the tumor's segment or contour; empty where the file says it itself.
+        organs: Label map, SEG or folder of masks with kidneys and vessels, where there is one.
+        subtype_reader2: The second pathology reading, where there is one; never used as a label.
         source: Where HU come from: ``HU``, or ``8-bit L40 W400`` for gray images behind a window.
         synthetic: True for phantoms; then the word stands in every table and page.
     """
@@ -61,7 +64,10 @@ class Case:
     roi: Path | None = None
     roi_reader2: Path | None = None
     tumor_label: int = 1
+    tumor_name: str = ""
+    organs: Path | None = None
     subtype: str | None = None
+    subtype_reader2: str | None = None
     sex: Sex | None = None
     age_years: float | None = None
     size_cm: float | None = None
@@ -141,7 +147,7 @@ class Cohort:
     @property
     def image_digest(self) -> str:
         """Digest of what slices are cut from."""
-        return self.digest_of("case_id", "format", "image", "roi", "tumor_label", "source")
+        return self.digest_of("case_id", "format", "image", "roi", "tumor_label", "tumor_name", "source")
 
     @property
     def label_digest(self) -> str:

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from nephroscope.errors import ConfigError
 from nephroscope.records.digest import digest_of
 
 Protocol = Literal["patient", "image"]
 RoiMode = Literal["full", "crop", "mask"]
+Consensus = Literal["reader-1", "reader-2", "union", "intersection", "staple"]
+# As the paper prefers them. Corticomedullary is also called arterial, nephrographic venous, excretory delayed.
+PHASES = ("corticomedullary", "nephrographic", "excretory", "unenhanced", "unknown")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,45 @@ class SliceSpec:
     def digest(self) -> str:
         """Digest of the specification; slices and bundles carry it."""
         return digest_of(asdict(self))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CohortConfig:
+    """Which series of a patient is taken.
+
+    Attributes:
+        phase_preference: Contrast phases, the preferred first; the first that a patient has is taken.
+    """
+
+    phase_preference: tuple[str, ...] = PHASES
+
+    def __post_init__(self) -> None:
+        for phase in self.phase_preference:
+            _one_of("cohort.phase_preference", phase, PHASES)
+        if len(set(self.phase_preference)) < len(self.phase_preference) or not self.phase_preference:
+            raise ConfigError(
+                where="cohort.phase_preference",
+                expected="every phase once, the preferred first",
+                found=", ".join(self.phase_preference) or "none",
+                remedy="correct the list",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoiConfig:
+    """How the ROIs of two readers become one.
+
+    Attributes:
+        consensus: reader-1, reader-2, union, intersection or staple; cases with one reader keep that reader's.
+        adjudicate_below: Cases whose Dice is lower are listed for adjudication.
+    """
+
+    consensus: Consensus = "reader-1"
+    adjudicate_below: float = 0.8
+
+    def __post_init__(self) -> None:
+        _one_of("roi.consensus", self.consensus, get_args(Consensus))
+        _within("roi.adjudicate_below", self.adjudicate_below, 0, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +229,7 @@ def from_mapping(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
         ConfigError: A key is unknown, or a value has another type than the default.
     """
     known = {f.name: f for f in fields(kind)}
+    lists: dict[str, tuple[str, ...]] = {}
     for name, value in values.items():
         if name not in known:
             raise ConfigError(
@@ -196,6 +239,9 @@ def from_mapping(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
                 remedy="correct the name, or remove the line",
             )
         default = known[name].default
+        if isinstance(default, tuple) and isinstance(value, list) and all(isinstance(v, str) for v in value):
+            lists[name] = tuple(value)
+            continue
         wanted = (int, float) if isinstance(default, float) else (type(default),)
         if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
             raise ConfigError(
@@ -204,7 +250,7 @@ def from_mapping(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
                 found=repr(value),
                 remedy="correct the value",
             )
-    return kind(**values)
+    return kind(**{**values, **lists})
 
 
 def _one_of(where: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -1,0 +1,140 @@
+"""The first verbs of a study: open or make it, and bring cases in."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from nephroscope.cohort.findings import load_findings, save_findings
+from nephroscope.cohort.manifest import load_cohort, save_cohort
+from nephroscope.errors import CohortError, StudyError
+from nephroscope.records import Case, Cohort, Exclusion, Finding
+from nephroscope.study import Settings, StudyFolder, change_settings, create_study, open_study
+
+if TYPE_CHECKING:
+    from nephroscope.cohort.images import ImagesOptions
+
+logger = logging.getLogger(__name__)
+
+
+class CohortVerbs:
+    """A study folder, its settings, and who is in it.
+
+    Args:
+        root: Folder with study.toml.
+
+    Raises:
+        StudyError: There is no study, or it is of a newer format.
+        ConfigError: A setting in study.toml is not allowed.
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        self.folder: StudyFolder
+        self.settings: Settings
+        self.folder, self.settings = open_study(Path(root).resolve())
+
+    @classmethod
+    def create(cls, root: Path | str, subtypes: Sequence[str], positive: str | None = None) -> Self:
+        """Make a new study; ``positive`` is the first subtype where it is not said."""
+        settings = Settings(subtypes=tuple(subtypes), positive=positive or next(iter(subtypes), ""))
+        create_study(Path(root), settings)
+        return cls(root)
+
+    def change(self, table: str, **values: Any) -> None:
+        """Write settings of one table of study.toml, such as ``study.change("slices", roi_mode="full")``."""
+        self.settings = change_settings(self.folder, table, values)
+
+    # 1 WHO is in the study
+
+    @property
+    def cohort(self) -> Cohort:
+        """The manifest as it is on disk now."""
+        if not self.folder.cohort_csv.exists():
+            raise StudyError(
+                where="study",
+                expected="a cohort",
+                found="no cohort.csv",
+                remedy="run `nephroscope import` first",
+            )
+        return load_cohort(self.folder.root, self.settings.subtypes, self.settings.positive)
+
+    def import_images(self, source: Path | str, options: "ImagesOptions") -> Cohort:
+        """Add the cases of a folder of slice images; without masks, the study's slices are cut whole."""
+        from nephroscope.cohort.images import import_images, save_image_rows
+
+        found = import_images(Path(source), options, self.settings.subtypes, self.settings.positive)
+        self._check_new(found.cases)
+        images = save_image_rows(found.rows, self.folder.root)
+        cases = [replace(case, image=images) for case in found.cases]
+        if options.masks is None and self.settings.slices.roi_mode != "full":
+            self.change("slices", roi_mode="full")
+            logger.info('no masks: set slices.roi_mode = "full" in study.toml')
+        return self.add(cases, found.exclusions, found.findings)
+
+    def import_dicom(self, source: Path | str, labels: Path | str | None = None) -> Cohort:
+        """Add the patients of a DICOM export: CT series with a SEG, labelled by a table."""
+        from nephroscope.cohort.dicom import import_dicom
+        from nephroscope.cohort.labels import read_labels
+
+        rows = read_labels(Path(labels)) if labels else None
+        found = import_dicom(Path(source), rows, self.settings.subtypes, self.settings.positive)
+        return self.add(found.cases, found.exclusions, found.findings)
+
+    def import_nifti(self, source: Path | str, labels: Path | str, tumor_label: int = 1) -> Cohort:
+        """Add the cases of a folder of NIfTI volumes with label maps, labelled by a table."""
+        from nephroscope.cohort.labels import read_labels
+        from nephroscope.cohort.nifti import import_nifti
+
+        rows = read_labels(Path(labels))
+        found = import_nifti(Path(source), rows, self.settings.subtypes, self.settings.positive, tumor_label)
+        return self.add(found.cases, found.exclusions, found.findings)
+
+    def import_phantom(self, n_cases: int, seed: int = 0) -> Cohort:
+        """Write a synthetic DICOM export into the study's folder ``phantom`` and import it."""
+        from nephroscope.cohort.phantom import write_phantoms
+
+        export = self.folder.root / "phantom"
+        labels = write_phantoms(export, n_cases, seed)
+        return self.import_dicom(export, labels)
+
+    def _check_new(self, cases: Sequence[Case]) -> None:
+        if self.folder.cohort_csv.exists():
+            known = self.cohort.by_id.keys() & {case.case_id for case in cases}
+            if known:
+                raise CohortError(
+                    where=f"case {min(known)}",
+                    expected="new cases",
+                    found=f"{len(known)} of {len(cases)} that are already in cohort.csv",
+                    remedy="import into a new study, or remove their rows from cohort.csv first",
+                )
+
+    def add(
+        self, cases: Sequence[Case], exclusions: Sequence[Exclusion], findings: Sequence[Finding]
+    ) -> Cohort:
+        """Write cases, exclusions and findings of an import beside those that are there; gives the new cohort.
+
+        Raises:
+            CohortError: A case is in the study already; nothing is changed.
+        """
+        self._check_new(cases)
+        before = self.cohort if self.folder.cohort_csv.exists() else None
+        cohort = Cohort(
+            subtypes=self.settings.subtypes,
+            positive=self.settings.positive,
+            cases=(*(before.cases if before else ()), *cases),
+            exclusions=(*(before.exclusions if before else ()), *exclusions),
+            folder=self.folder.root,
+        )
+        save_cohort(cohort, self.folder.root)
+        self.note(*findings)
+        return self.cohort
+
+    def note(self, *findings: Finding) -> None:
+        """Keep findings with the study; they go into its report."""
+        save_findings(self.folder.root, (*self.import_findings, *findings))
+
+    @property
+    def import_findings(self) -> tuple[Finding, ...]:
+        """What the imports found worth knowing."""
+        return load_findings(self.folder.root)

@@ -60,7 +60,13 @@ def test_file_keeps_the_house_rules(path):
 
 @pytest.mark.parametrize(
     "module",
-    ["nephroscope", "nephroscope.deploy.predict", "nephroscope.cli.clinic", "nephroscope.cli.study", "nephroscope.cli.imports"],
+    [
+        "nephroscope",
+        "nephroscope.deploy.predict",
+        "nephroscope.cli.clinic",
+        "nephroscope.cli.study",
+        "nephroscope.cli.imports",
+    ],
 )
 def test_clinic_imports_nothing_heavy(module):
     """A new process, because this one has torch already."""

@@ -21,7 +21,13 @@ COMMANDS = {
     "demo": ("whole", "Demo", "the whole way on a synthetic cohort, from images to a bundle"),
     "new": ("study", "New", "make a study folder"),
     "import": ("imports", "IMPORTS", "bring cases in: images, dicom, nifti or phantom"),
+    "deidentify": (
+        "deidentify",
+        "Deidentify",
+        "copy a DICOM export without names, dates shifted, UIDs and pseudonyms by a keyed hash",
+    ),
     "check": ("study", "Check", "read every case and say what is doubtful or wrong with it"),
+    "agreement": ("agreement", "Agreement", "compare two readers' ROIs, case by case"),
     "slices": ("study", "Slices", "cut every slice that a tumor crosses"),
     "split": ("study", "SplitPatients", "divide patients into folds and a hold-out"),
     "models": ("learn", "Models", "the six networks and their numbers of weights"),
@@ -30,6 +36,7 @@ COMMANDS = {
     "report": ("learn", "Report", "one self-contained HTML page"),
     "export": ("clinic", "Export", "a run as a bundle that predicts without torch"),
     "predict": ("clinic", "Predict", "one tumor: probabilities, a call or 'not sure'"),
+    "phase": ("phase", "Phase", "name the contrast phase of each series in a table, and say why"),
     "info": ("clinic", "Info", "versions and what is installed"),
 }
 HELP = f"""\

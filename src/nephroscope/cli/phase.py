@@ -1,0 +1,59 @@
+"""The command that names contrast phases: a table of series in, phases with their evidence out."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nephroscope.cli.outcome import Command, Outcome, table
+from nephroscope.cohort.phase import PHASES
+from nephroscope.cohort.phase_table import (
+    PhaseTable,
+    agreements,
+    disagreements,
+    read_phase_table,
+)
+from nephroscope.errors import CohortError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase(Command):
+    """Name the contrast phase of each series in a table whose columns are DICOM keywords, and say why.
+
+    Example: nephroscope phase --table series.csv --json
+    """
+
+    table: Path
+    """CSV with a row per series: SeriesInstanceUID, SeriesDescription, StudyInstanceUID, AcquisitionTime ..."""
+    compare: bool = False
+    """Compare with the experts' labels in the column `phase`, by the column `source`."""
+
+    def run(self) -> Outcome:
+        """Name them."""
+        found = read_phase_table(self.table)
+        if self.compare and not found.labels:
+            raise CohortError(
+                where=self.table.name,
+                expected="a column phase with the experts' labels",
+                found="none",
+                remedy="leave out --compare, or name the column so",
+            )
+        data = [
+            {"SeriesInstanceUID": text.series_uid, "phase": call.phase, "evidence": call.evidence}
+            for text, call in zip(found.texts, found.calls, strict=True)
+        ]
+        text = table((row.values() for row in data), ("SeriesInstanceUID", "phase", "evidence"))
+        return Outcome(data=data, text=text, warning=_comparison(found) if self.compare else "")
+
+
+def _comparison(found: PhaseTable) -> str:
+    parts = []
+    for agreement in agreements(found):
+        labels = [phase for phase in PHASES if any(label == phase for label, _ in agreement.counts)]
+        rows = [[label, *(agreement.counts.get((label, called), 0) for called in PHASES)] for label in labels]
+        name = f"source {agreement.source}" if agreement.source else "all"
+        right = f"{agreement.right} of {agreement.named} named are as labelled"
+        parts.append(f"{name}: {agreement.n} series; {right}, {agreement.n - agreement.named} unknown")
+        parts.append(table(rows, ("label \\ called", *PHASES)))
+    for i in disagreements(found):
+        call = found.calls[i]
+        parts.append(f"labelled {found.labels[i]!r}, called {call.phase}: {call.evidence}")
+    return "\n".join(parts)

@@ -12,6 +12,7 @@ ROOMS = [
     "errors",
     "files",
     "progress",
+    "workers",
     "records",
     "study",
     "cohort",

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from nephroscope.cohort.findings import load_findings, save_findings
 from nephroscope.cohort.manifest import load_cohort, save_cohort
+from nephroscope.cohort.pathology import load_pathology, write_pathology
 from nephroscope.errors import CohortError, StudyError
 from nephroscope.records import Case, Cohort, Exclusion, Finding
 from nephroscope.study import Settings, StudyFolder, change_settings, create_study, open_study
 
 if TYPE_CHECKING:
     from nephroscope.cohort.images import ImagesOptions
+    from nephroscope.cohort.labels import LabelTable
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ class CohortVerbs:
     def create(cls, root: Path | str, subtypes: Sequence[str], positive: str | None = None) -> Self:
         """Make a new study; ``positive`` is the first subtype where it is not said."""
         settings = Settings(subtypes=tuple(subtypes), positive=positive or next(iter(subtypes), ""))
-        create_study(Path(root), settings)
+        write_pathology(create_study(Path(root), settings).root)
         return cls(root)
 
     def change(self, table: str, **values: Any) -> None:
@@ -63,6 +65,7 @@ class CohortVerbs:
         """Add the cases of a folder of slice images; without masks, the study's slices are cut whole."""
         from nephroscope.cohort.images import import_images, save_image_rows
 
+        options = replace(options, columns=self.settings.columns, pathology=load_pathology(self.folder.root))
         found = import_images(Path(source), options, self.settings.subtypes, self.settings.positive)
         self._check_new(found.cases)
         images = save_image_rows(found.rows, self.folder.root)
@@ -72,23 +75,52 @@ class CohortVerbs:
             logger.info('no masks: set slices.roi_mode = "full" in study.toml')
         return self.add(cases, found.exclusions, found.findings)
 
-    def import_dicom(self, source: Path | str, labels: Path | str | None = None) -> Cohort:
-        """Add the patients of a DICOM export: CT series with a SEG, labelled by a table."""
-        from nephroscope.cohort.dicom import import_dicom
-        from nephroscope.cohort.labels import read_labels
+    def import_dicom(
+        self, source: Path | str, labels: Path | str | None = None, rois: Path | str | None = None
+    ) -> Cohort:
+        """Add the patients of a DICOM export: of each the drawn CT of the preferred phase, labelled by a table.
 
-        rows = read_labels(Path(labels)) if labels else None
-        found = import_dicom(Path(source), rows, self.settings.subtypes, self.settings.positive)
-        return self.add(found.cases, found.exclusions, found.findings)
+        Args:
+            source: Any tree of files.
+            labels: Table with a row per tumor.
+            rois: Folder of ROI files named after patient or case, where they are not DICOM in the export.
+        """
+        from nephroscope.cohort.dicom import DicomOptions, import_dicom
+        from nephroscope.cohort.roi_files import find_roi_files
+        from nephroscope.cohort.series_files import save_series_files
+        from nephroscope.cohort.series_table import add_to_series_table
+
+        table = self._read_labels(labels) if labels else None
+        options = DicomOptions(
+            subtypes=self.settings.subtypes,
+            positive=self.settings.positive,
+            labels=table.rows if table else None,
+            preference=self.settings.cohort.phase_preference,
+            rois=find_roi_files(Path(rois) if rois else None),
+            study=self.folder.root,
+        )
+        found = import_dicom(Path(source), options)
+        self._check_new(found.cases)
+        for path, files in found.lists.items():
+            save_series_files(path, files, self.folder.root)
+        add_to_series_table(self.folder.root, found.series, found.cases)
+        of_table = table.findings if table else ()
+        return self.add(found.cases, found.exclusions, (*of_table, *found.findings))
 
     def import_nifti(self, source: Path | str, labels: Path | str, tumor_label: int = 1) -> Cohort:
         """Add the cases of a folder of NIfTI volumes with label maps, labelled by a table."""
-        from nephroscope.cohort.labels import read_labels
         from nephroscope.cohort.nifti import import_nifti
 
-        rows = read_labels(Path(labels))
-        found = import_nifti(Path(source), rows, self.settings.subtypes, self.settings.positive, tumor_label)
-        return self.add(found.cases, found.exclusions, found.findings)
+        table, settings = self._read_labels(labels), self.settings
+        found = import_nifti(Path(source), table.rows, settings.subtypes, settings.positive, tumor_label)
+        return self.add(found.cases, found.exclusions, (*table.findings, *found.findings))
+
+    def _read_labels(self, path: Path | str) -> "LabelTable":
+        """A label table by the study's [columns] and pathology.csv."""
+        from nephroscope.cohort.labels import read_label_table
+
+        pathology = load_pathology(self.folder.root)
+        return read_label_table(Path(path), self.settings.columns, pathology, self.settings.subtypes)
 
     def import_phantom(self, n_cases: int, seed: int = 0) -> Cohort:
         """Write a synthetic DICOM export into the study's folder ``phantom`` and import it."""
@@ -114,16 +146,20 @@ class CohortVerbs:
     ) -> Cohort:
         """Write cases, exclusions and findings of an import beside those that are there; gives the new cohort.
 
+        An earlier exclusion goes when the same case comes in now, or is left out for a new reason.
+
         Raises:
             CohortError: A case is in the study already; nothing is changed.
         """
         self._check_new(cases)
         before = self.cohort if self.folder.cohort_csv.exists() else None
+        earlier = before.exclusions if before else ()
+        told_anew = {case.case_id for case in cases} | {one.case_id for one in exclusions}
         cohort = Cohort(
             subtypes=self.settings.subtypes,
             positive=self.settings.positive,
             cases=(*(before.cases if before else ()), *cases),
-            exclusions=(*(before.exclusions if before else ()), *exclusions),
+            exclusions=(*(one for one in earlier if one.case_id not in told_anew), *exclusions),
             folder=self.folder.root,
         )
         save_cohort(cohort, self.folder.root)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nephroscope.api import Study
+from nephroscope.cli.look import look
 from nephroscope.cli.outcome import Command, Outcome, SourcePath, StudyPath, findings_as_json
 from nephroscope.records import Cohort
 
@@ -55,9 +56,10 @@ class ImportImages(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class ImportDicom(Command):
-    """Import a DICOM export: CT series with DICOM SEG, and a table of labels.
+    """Import a DICOM export of any tree: CT series with DICOM SEG or RTSTRUCT, and a table of labels.
 
-    Example: nephroscope import dicom my-study export/ --labels pathology.csv
+    Example: nephroscope import dicom my-study export/ --labels pathology.xlsx
+    Example: nephroscope import dicom my-study export/ --dry-run
     """
 
     study: StudyPath
@@ -65,12 +67,18 @@ class ImportDicom(Command):
     source: SourcePath
     """Export folder, any tree."""
     labels: Path | None = None
-    """CSV with a row per case: case_id or patient_id, subtype, sex, age ..."""
+    """CSV or XLSX with a row per tumor: case_id or patient_id, subtype, sex, age ..."""
+    rois: Path | None = None
+    """Folder of ROI files (NIfTI, NRRD, DICOM) named after patient or case; a second reader's end in _reader2."""
+    dry_run: bool = False
+    """Only print what the export holds and what would be taken."""
 
     def run(self) -> Outcome:
-        """Import it."""
+        """Import it, or only look."""
+        if self.dry_run:
+            return look(self.study, self.source, self.rois)
         study = Study(self.study)
-        return imported(study, study.import_dicom(self.source, self.labels))
+        return imported(study, study.import_dicom(self.source, self.labels, self.rois))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,54 @@
+"""Which files make up the CT of a case, where they are not simply a folder's: written and read back as JSON."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nephroscope.cohort.tables import relative_to
+from nephroscope.errors import SeriesError
+from nephroscope.files import load_json, save_json
+
+FORMAT = 1
+SUFFIX = ".series.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesFiles:
+    """The files of one series, or of one acquisition of it."""
+
+    series_uid: str
+    files: tuple[Path, ...]
+
+
+def save_series_files(path: Path, content: SeriesFiles, study: Path) -> None:
+    """Write the list; files below the ``study`` folder are written relative to it."""
+    files = [relative_to(study, file) for file in content.files]
+    save_json(path, {"format": FORMAT, "series_uid": content.series_uid, "files": files})
+
+
+def load_series_files(path: Path, study: Path | None = None) -> SeriesFiles:
+    """Read the list back.
+
+    Args:
+        path: As `save_series_files` wrote it.
+        study: Where relative paths start; by default two folders up, as in ``STUDY/series/CASE.series.json``.
+
+    Raises:
+        StudyError: The file is damaged or of a newer format.
+        SeriesError: It names no files.
+    """
+    content = load_json(path, FORMAT)
+    files, uid = content.get("files"), content.get("series_uid")
+    if not isinstance(files, list) or not files or not isinstance(uid, str):
+        raise SeriesError(
+            where=path.name,
+            expected="a series_uid and a list of files",
+            found="something else",
+            remedy="import the case again",
+        )
+    root = study or path.resolve().parent.parent
+    return SeriesFiles(series_uid=uid, files=tuple(root / str(file) for file in files))
+
+
+def is_series_list(path: Path) -> bool:
+    """True for the path of such a list."""
+    return path.name.endswith(SUFFIX)

@@ -180,14 +180,14 @@ def test_runs_are_numbered_and_never_overwritten(study):
 def test_findings_stay_with_the_study(study):
     study.note(Finding(code="x", severity="note", message="m", case_id="c01"))
     assert Study(study.folder.root).import_findings[-1].message == "m"
-    assert [finding.code for finding in study.check()["c01"]] == ["x"]
+    assert [finding.code for finding in study.check()["c01"].findings] == ["x", "roi-measures"]
 
 
 def test_check_names_what_is_missing(study):
     (study.folder.root / "volumes" / "c03.nii.gz").unlink()
     (study.folder.root / "volumes" / "c04_seg.nii.gz").write_bytes(b"nothing")
     found = study.check()
-    refused = [name for name, findings in found.items() if any(f.severity == "refusal" for f in findings)]
+    refused = [n for n, case in found.items() if any(f.severity == "refusal" for f in case.findings)]
     assert refused == ["c03", "c04"]
     store = study.cut_slices()
     assert len(store.rows_by_case) == 8

@@ -4,13 +4,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nephroscope.api.who import CohortVerbs
+from nephroscope.api.readers import ReaderVerbs
 from nephroscope.cohort.split import load_split, make_split, save_split
 from nephroscope.files import load_json, save_json
-from nephroscope.records import Cohort, EvaluationReport, Finding, Split, SplitConfig, TrainConfig
+from nephroscope.records import Cohort, EvaluationReport, Split, SplitConfig, TrainConfig
 from nephroscope.records.digest import digest_of
-from nephroscope.roi.check import check_cases
-from nephroscope.roi.read import read_case
+from nephroscope.roi.check import CheckedCase, check_cases
 from nephroscope.slices.store import SliceStore, cut_cohort, open_store
 from nephroscope.study import stale
 
@@ -20,13 +19,13 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 
-class Study(CohortVerbs):
+class Study(ReaderVerbs):
     """A study folder and its verbs: a thin facade over the rooms, for notebooks and for the commands."""
 
     # 2 WHERE the tumor is
 
-    def check(self) -> dict[str, tuple[Finding, ...]]:
-        """Read every case and its ROI; findings by case_id, a refusal among them where it cannot be used."""
+    def check(self) -> dict[str, CheckedCase]:
+        """Read every case and its ROI; findings and measures by case_id, a refusal where it cannot be used."""
         return check_cases(self.cohort.cases, self.import_findings)
 
     # 3 WHAT a network sees
@@ -34,22 +33,21 @@ class Study(CohortVerbs):
     def cut_slices(self) -> SliceStore:
         """Cut all cases, refusing bad ones by name; goes on where an interrupted cut stopped."""
         cohort = self.cohort
-        return cut_cohort(
-            cohort.cases, read_case, self.settings.slices, self.folder.slices, self._slices_digest(cohort)
-        )
+        read, digest = self.case_reader(), self._slices_digest(cohort)
+        return cut_cohort(cohort.cases, read, self.settings.slices, self.folder.slices, digest)
 
     def _slices_digest(self, cohort: Cohort) -> str:
         parts = [cohort.image_digest, self.settings.slices.digest]
-        rule = self.settings.roi.consensus
-        if rule != "reader-1":
-            parts += [rule, cohort.digest_of("roi_reader2")]
+        rule, decisions = self.settings.roi.consensus, self.decisions()
+        if rule != "reader-1" or decisions:
+            parts += [rule, cohort.digest_of("roi_reader2"), digest_of(decisions)]
         return digest_of(parts)
 
     def slices(self) -> SliceStore:
         """The slices on disk, when they are those of the present cohort and settings."""
         store, remedy = open_store(self.folder.slices), f"nephroscope slices {self.folder.root}"
         if store.digest != self._slices_digest(self.cohort):
-            raise stale("slices", "cohort.csv or [slices] in study.toml", remedy)
+            raise stale("slices", "cohort.csv, adjudication.csv, or [slices] or [roi] in study.toml", remedy)
         return store
 
     def make_split(self, config: SplitConfig | None = None) -> Split:

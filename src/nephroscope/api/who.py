@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from nephroscope.cohort.findings import load_findings, save_findings
 from nephroscope.cohort.manifest import load_cohort, save_cohort
 from nephroscope.cohort.pathology import load_pathology, write_pathology
+from nephroscope.cohort.same_patients import drop_known_patients
 from nephroscope.errors import CohortError, StudyError
 from nephroscope.records import Case, Cohort, Exclusion, Finding
 from nephroscope.study import Settings, StudyFolder, change_settings, create_study, open_study
@@ -146,13 +147,16 @@ class CohortVerbs:
     ) -> Cohort:
         """Write cases, exclusions and findings of an import beside those that are there; gives the new cohort.
 
+        Of a patient whom an earlier import of a public collection brought in, the first case stays.
         An earlier exclusion goes when the same case comes in now, or is left out for a new reason.
 
         Raises:
             CohortError: A case is in the study already; nothing is changed.
         """
-        self._check_new(cases)
         before = self.cohort if self.folder.cohort_csv.exists() else None
+        cases, dropped, shared = drop_known_patients(cases, before)
+        exclusions, findings = (*exclusions, *dropped), (*findings, *shared)
+        self._check_new(cases)
         earlier = before.exclusions if before else ()
         told_anew = {case.case_id for case in cases} | {one.case_id for one in exclusions}
         cohort = Cohort(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "demo": ("whole", "Demo", "the whole way on a synthetic cohort, from images to a bundle"),
     "new": ("study", "New", "make a study folder"),
-    "import": ("imports", "IMPORTS", "bring cases in: images, dicom, nifti or phantom"),
+    "import": ("imports", "IMPORTS", "bring cases in: images, dicom, nifti, kits, idc or phantom"),
     "deidentify": (
         "deidentify",
         "Deidentify",

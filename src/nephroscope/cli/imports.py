@@ -7,6 +7,7 @@ from pathlib import Path
 from nephroscope.api import Study
 from nephroscope.cli.look import look
 from nephroscope.cli.outcome import Command, Outcome, SourcePath, StudyPath, findings_as_json
+from nephroscope.cli.public import ImportIdc, ImportKits
 from nephroscope.records import Cohort
 
 
@@ -123,7 +124,14 @@ class ImportPhantom(Command):
         return imported(study, study.import_phantom(self.cases, self.seed))
 
 
-IMPORTS = {"images": ImportImages, "dicom": ImportDicom, "nifti": ImportNifti, "phantom": ImportPhantom}
+IMPORTS = {
+    "images": ImportImages,
+    "dicom": ImportDicom,
+    "nifti": ImportNifti,
+    "kits": ImportKits,
+    "idc": ImportIdc,
+    "phantom": ImportPhantom,
+}
 
 
 def imported(study: Study, cohort: Cohort) -> Outcome:

@@ -1,6 +1,6 @@
 """Commands of the first rooms: new, check, slices, split."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import tyro
@@ -51,18 +51,27 @@ class Check(Command):
         """Check it."""
         study = Study(self.study)
         found = study.check()
-        refused = [name for name, findings in found.items() if _has_refusal(findings)]
+        refused = [name for name, case in found.items() if _has_refusal(case.findings)]
+        doubtful = [
+            name for name, case in found.items() if any(f.severity == "warning" for f in case.findings)
+        ]
         data = {
             "cases": [
-                {"case_id": name, "findings": findings_as_json(findings)} for name, findings in found.items()
-            ]
+                {
+                    "case_id": name,
+                    "findings": findings_as_json(case.findings),
+                    "measures": asdict(case.measures) if case.measures else None,
+                }
+                for name, case in found.items()
+            ],
+            "of_the_import": findings_as_json(f for f in study.import_findings if not f.case_id),
         }
         lines = [
             f"{name}: {finding.severity}: {finding.message}"
-            for name, findings in found.items()
-            for finding in findings
+            for name, case in found.items()
+            for finding in case.findings
         ]
-        lines.append(f"{len(found)} cases read, {len(refused)} refused")
+        lines.append(f"{len(found)} cases read, {len(doubtful)} with warnings, {len(refused)} refused")
         return Outcome(data=data, text="\n".join(lines), exit_code=3 if refused else 0)
 
 

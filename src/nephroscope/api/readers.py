@@ -1,0 +1,121 @@
+"""The verbs of two readers: compare their ROIs, choose how one is made of two, hear what was decided."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from nephroscope.api.who import CohortVerbs
+from nephroscope.errors import NephroscopeError, StudyError
+from nephroscope.progress import track
+from nephroscope.records import Case, CTVolume, Finding, RoiMask
+from nephroscope.roi.adjudication import FILE, load_decisions, save_adjudication
+from nephroscope.roi.agreement import RoiAgreement, compare
+from nephroscope.roi.consensus import EXCLUDE, check_rule, combine, read_consensus_case, read_readers
+from nephroscope.roi.surfaces import TOLERANCE_MM
+
+if TYPE_CHECKING:
+    from nephroscope.evaluation.reader_agreement import ReaderReport
+    from nephroscope.report.agreement_figures import Worst
+
+logger = logging.getLogger(__name__)
+
+
+class ReaderVerbs(CohortVerbs):
+    """What can be done with the ROIs of two readers."""
+
+    def decisions(self) -> dict[str, str]:
+        """What adjudication.csv decides, case_id to decision; empty where nothing is filled in.
+
+        Raises:
+            CohortError: A decision is none of the five, or a case is unknown.
+        """
+        path = self.folder.root / FILE
+        return load_decisions(path, self.cohort.by_id) if path.exists() else {}
+
+    def set_consensus(self, rule: str) -> None:
+        """Write the rule by which one ROI is made of two; slices cut by another rule are then stale.
+
+        Raises:
+            ConfigError: There is no such rule, or STAPLE is asked for and SimpleITK is not installed.
+        """
+        check_rule(rule)
+        self.change("roi", consensus=rule)
+
+    def case_reader(self) -> Callable[[Case], tuple[CTVolume, RoiMask]]:
+        """Reads the CT of a case and the one ROI that the rule, or a decision about it, makes of its readers'."""
+        decisions, rule = self.decisions(), self.settings.roi.consensus
+        return lambda case: read_consensus_case(case, decisions.get(case.case_id, rule))
+
+    def agreement(self, tolerance_mm: float = TOLERANCE_MM) -> "ReaderReport":
+        """Compare two readers case by case; writes agreement/ and the cases to adjudicate.
+
+        One bad case is refused by name and the others go on.
+
+        Raises:
+            StudyError: No case has the ROIs of two readers, nor two pathology readings.
+        """
+        from nephroscope.evaluation.reader_agreement import ReaderReport, compare_readings, pool
+        from nephroscope.report.agreement_page import write_agreement
+
+        cohort, config, decisions = self.cohort, self.settings.evaluation, self.decisions()
+        double = [case for case in cohort.cases if case.roi_reader2 is not None]
+        labels, disagreements = compare_readings(cohort, config)
+        if not double and labels is None:
+            raise StudyError(
+                where="cohort.csv",
+                expected="cases with two readers' ROIs (roi_reader2) or two readings (subtype_reader2)",
+                found=f"{len(cohort.cases)} cases with one",
+                remedy="fill these columns; ROI paths may be relative to the study",
+            )
+        found, findings, worst = self._compare_all(double, decisions, tolerance_mm)
+        patient_of = {case.case_id: case.patient_id for case in cohort.cases}
+        report = ReaderReport(
+            rule=self.settings.roi.consensus,
+            adjudicate_below=self.settings.roi.adjudicate_below,
+            tolerance_mm=tolerance_mm,
+            cases=tuple(found),
+            patient_of=patient_of,
+            pooled=pool(found, [patient_of[row.case_id] for row in found], config) if found else {},
+            labels=labels,
+            disagreements=disagreements,
+            one_reader=tuple(c.case_id for c in cohort.cases if c.roi_reader2 is None),
+            findings=tuple(findings),
+            decisions=decisions,
+            synthetic=cohort.synthetic,
+        )
+        dices = [(row.case_id, row.dice) for row in found]
+        save_adjudication(self.folder.root / FILE, dices, report.adjudicate_below, decisions)
+        write_agreement(self.folder.root / "agreement", self.folder.root.resolve().name, report, worst.kept)
+        return report
+
+    def _compare_all(
+        self, cases: Sequence[Case], decisions: Mapping[str, str], tolerance_mm: float
+    ) -> "tuple[list[RoiAgreement], list[Finding], Worst]":
+        """Comparisons, the worst first; findings; and pieces of the worst cases."""
+        from nephroscope.report.agreement_figures import Worst
+
+        found: list[RoiAgreement] = []
+        findings: list[Finding] = []
+        worst = Worst()
+        for case in track(cases, "comparing", "case", len(cases)):
+            try:
+                volume, one, two = read_readers(case)
+                compared = compare(one, two, tolerance_mm)
+                found.append(compared)
+                worst.offer(compared, volume, one, two)
+                findings += dict.fromkeys((*one.findings, *two.findings))
+                rule = decisions.get(case.case_id, self.settings.roi.consensus)
+                if compared.dice == 0 and rule != EXCLUDE:
+                    combine(one, two, rule)  # refuses when nothing is left
+            except NephroscopeError as error:
+                findings.append(_refusal(case, error.code, str(error)))
+            except OSError as error:
+                why = f"case {case.case_id}: cannot be read: {error.strerror or error}"
+                findings.append(_refusal(case, "unreadable", why))
+        found.sort(key=lambda row: (row.dice, row.case_id))
+        return found, findings, worst
+
+
+def _refusal(case: Case, code: str, message: str) -> Finding:
+    logger.warning("refused: %s", message)
+    return Finding(code=code, severity="refusal", message=message, case_id=case.case_id)

@@ -1,0 +1,148 @@
+"""The command agreement: two readers of a study, or of two files."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from nephroscope.api import Study
+from nephroscope.cli.outcome import Command, Outcome, estimates_text, table
+from nephroscope.errors import ConfigError
+from nephroscope.records import Consensus
+from nephroscope.roi.agreement import RoiAgreement
+from nephroscope.roi.surfaces import TOLERANCE_MM
+
+if TYPE_CHECKING:
+    from nephroscope.evaluation.reader_agreement import ReaderReport
+
+HEADER = (
+    "case",
+    "Dice",
+    "surface Dice",
+    "HD95 mm",
+    "ml, reader 1",
+    "ml, reader 2",
+    "only reader 1",
+    "only reader 2",
+)
+SHOWN = ("dice", "dice_median", "surface_dice", "hd95_mm", "mean_surface_mm", "volume_difference_percent")
+SHOWN_LIMITS = ("volume_ratio_bias", "volume_ratio_limit_low", "volume_ratio_limit_high")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement(Command):
+    """Compare two readers' ROIs case by case, and their pathology readings; or two segmentation files without a CT.
+
+    Writes agreement/ (page, JSON, CSV) and adjudication.csv into the study: fill its column ``decision`` with
+    reader-1, reader-2, union, intersection or exclude.
+
+    Example: nephroscope agreement my-study --consensus union
+    """
+
+    study: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="STUDY")] = None
+    """Study folder."""
+    files: Annotated[tuple[Path, Path] | None, tyro.conf.arg(metavar="FILE FILE")] = None
+    """Instead of a study: two DICOM SEG, NIfTI or NRRD files of one series."""
+    tumor_name: str = ""
+    """Of two files, compare only the segment of this label."""
+    consensus: Consensus | None = None
+    """Write this rule into the study: how one ROI is made of two when slices are cut."""
+    tolerance_mm: float = TOLERANCE_MM
+    """Of the surface Dice."""
+
+    def run(self) -> Outcome:
+        """Compare."""
+        if not 0 <= self.tolerance_mm <= 100:
+            raise ConfigError(
+                where="--tolerance-mm",
+                expected="a number from 0 to 100",
+                found=f"{self.tolerance_mm:g}",
+                remedy="correct it",
+            )
+        if self.files is not None and self.study is None and self.consensus is None:
+            return self._files(*self.files)
+        if self.study is not None and self.files is None and not self.tumor_name:
+            return self._study(self.study)
+        raise ConfigError(
+            where="nephroscope agreement",
+            expected="a study folder (with or without --consensus), or --files with two paths (--tumor-name)",
+            found="both or neither",
+            remedy="see nephroscope agreement --help",
+        )
+
+    def _study(self, path: Path) -> Outcome:
+        from nephroscope.evaluation.reader_agreement import report_as_dict
+
+        study = Study(path)
+        if self.consensus is not None:
+            study.set_consensus(self.consensus)
+        report = study.agreement(self.tolerance_mm)
+        data = report_as_dict(report) | {"page": str(path / "agreement" / "index.html")}
+        lines = [_text(report)]
+        if self.consensus is not None:
+            lines.append(
+                f'wrote roi.consensus = "{self.consensus}"; cut the slices again: nephroscope slices {path}'
+            )
+        low = [case for case in report.cases if report.to_adjudicate(case)]
+        if low:
+            below = f"Dice below {report.adjudicate_below:g}"
+            lines.append(f"{len(low)} cases with {below}: decide about them in {path / 'adjudication.csv'}")
+        lines.append(f"wrote {path / 'agreement' / 'index.html'}; open it in a browser")
+        warning = "\n".join(f"{finding.severity}: {finding.message}" for finding in report.findings)
+        return Outcome(
+            data=data, text="\n".join(lines), warning=warning, exit_code=3 if report.refused else 0
+        )
+
+    def _files(self, one: Path, two: Path) -> Outcome:
+        from nephroscope.roi.agreement_files import compare_files
+
+        found = compare_files(one, two, self.tumor_name, self.tolerance_mm)
+        data = {
+            "segments": [{"label": part.case_id, **_without_id(part)} for part in found.segments],
+            "only_1": list(found.only_1),
+            "only_2": list(found.only_2),
+        }
+        lines = [_table(found.segments, "segment")]
+        for number, labels in ((1, found.only_1), (2, found.only_2)):
+            if labels:
+                lines.append(f"only in file {number}: {', '.join(labels)}")
+        return Outcome(data=data, text="\n".join(lines))
+
+
+def _without_id(part: RoiAgreement) -> dict[str, object]:
+    return {name: value for name, value in asdict(part).items() if name != "case_id"}
+
+
+def _text(report: "ReaderReport") -> str:
+    lines = []
+    if report.cases:
+        lines = [_table(report.cases, "case"), ""]
+        head = f"{len(report.cases)} cases of {report.n_patients} patients, rule {report.rule}"
+        lines.append(f"{head} | SYNTHETIC" if report.synthetic else head)
+        lines.append(estimates_text({name: report.pooled[name] for name in (*SHOWN, *SHOWN_LIMITS)}))
+    if report.one_reader:
+        lines.append(f"one reader only: {len(report.one_reader)} cases")
+    if report.labels is not None:
+        lines.append("two pathology readings:")
+        lines.append(estimates_text({"agreement": report.labels.agreement, "kappa": report.labels.kappa}))
+        lines += [f"  {name}: {first}, {second}" for name, first, second in report.disagreements]
+    return "\n".join(lines)
+
+
+def _table(cases: Iterable[RoiAgreement], what: str) -> str:
+    rows = [
+        (
+            case.case_id,
+            f"{case.dice:.3f}",
+            f"{case.surface_dice:.3f}",
+            f"{case.hd95_mm:.2f}",
+            f"{case.volume_ml_1:.2f}",
+            f"{case.volume_ml_2:.2f}",
+            " ".join(map(str, case.slices_only_1)),
+            " ".join(map(str, case.slices_only_2)),
+        )
+        for case in cases
+    ]
+    return table(rows, (what, *HEADER[1:]))

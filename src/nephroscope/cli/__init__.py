@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,9 @@ def run(args: Sequence[str]) -> int:
         print(f"nephroscope: expected a command, found {args[0]!r}; see nephroscope --help", file=sys.stderr)
         return 2
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for library in ("pydicom", "highdicom"):  # they quote values of a patient's file
+        logging.getLogger(library).setLevel(logging.CRITICAL)
+        warnings.filterwarnings("ignore", module=library)
     return _guarded(args[0], args[1:])
 
 

@@ -7,12 +7,13 @@ import pydicom
 import pytest
 
 from nephroscope.cohort.dicom import read_dicom_series
+from nephroscope.cohort.grid import canonical
 from nephroscope.cohort.nifti import read_nifti
 from nephroscope.errors import RoiError, SeriesError, StudyError
 from nephroscope.records import Case, CTVolume, VolumeGeometry
-from nephroscope.roi.read import read_case, read_image, read_roi
+from nephroscope.roi.read import read_case, read_image, read_roi, roi_names
+from nephroscope.roi.segments import Segment, Wanted, choose_segment
 from phantoms import (
-    box_affine,
     box_hu,
     box_tumor,
     box_volume,
@@ -68,7 +69,9 @@ def test_a_number_chooses_where_no_name_does(images, volume, tmp_path):
     kidney = np.roll(box_tumor(), 20, axis=2)
     path = write_seg(images, {"A": kidney, "B": box_tumor()}, tmp_path / "seg")
     assert np.array_equal(read_roi(path, volume, "P1", 2).voxels, box_tumor())
-    with pytest.raises(RoiError, match=r"one segment that is the tumor, found 0 that say so among 1 A, 2 B"):
+    with pytest.raises(
+        RoiError, match=r"one segment that is the tumor, found 0 that say so among 1 A, 2 B; give"
+    ):
         read_roi(path, volume, "P1", 3)
     path = write_seg(images, {"A": kidney, "Tumor 1": kidney, "Tumor 2": box_tumor()}, tmp_path / "seg2")
     with pytest.raises(RoiError, match=r"found 2 that say so"):
@@ -89,28 +92,167 @@ def test_a_seg_of_another_series_is_refused(volume, tmp_path):
         read_roi(path, volume, "P1")
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda affine: affine[:3, 3].__iadd__([0.2, 0, 0]),
-        lambda affine: affine[:3, 3].__iadd__([0, 0, 100]),
-        lambda affine: affine[:3, 2].__imul__(0.5),
-        lambda affine: affine[:3, 2].__imul__(1.01),
-    ],
-)
-def test_frames_off_the_grid_are_refused(images, volume, tmp_path, spoil):
-    path = write_seg(images, {"Tumor": box_tumor()}, tmp_path / "seg")
+def other_ct(volume, spoil):
+    """The same CT on a grid that ``spoil`` has changed in place."""
     affine = volume.geometry.affine.copy()
     spoil(affine)
-    other = CTVolume(
-        hu=volume.hu,
-        geometry=VolumeGeometry(shape=volume.geometry.shape, affine=affine),
-        series_uid=volume.series_uid,
+    geometry = VolumeGeometry(shape=volume.geometry.shape, affine=affine)
+    return CTVolume(hu=volume.hu, geometry=geometry, series_uid=volume.series_uid)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "n_voxels"),
+    [
+        (lambda affine: affine[:3, 3].__iadd__([0.2, 0, 0]), 480),
+        (lambda affine: affine[:3, 2].__imul__(0.5), 4 * 12 * 20),
+        (lambda affine: affine[:3, 2].__imul__(1.01), 480),
+    ],
+)
+def test_frames_off_the_grid_are_resampled_and_told(images, volume, tmp_path, spoil, n_voxels):
+    path = write_seg(images, {"Tumor": box_tumor()}, tmp_path / "seg")
+    roi = read_roi(path, other_ct(volume, spoil), "P1")
+    assert roi.voxels.sum() == n_voxels
+    (finding,) = roi.findings
+    assert (finding.code, finding.severity, finding.case_id) == ("roi-resampled", "warning", "P1")
+    assert finding.message.startswith(
+        "drawn on another grid than the CT's, 4 x 40 x 48 voxels of 2.5 x 0.9 x 0.7 mm"
     )
+
+
+def test_a_seg_of_a_slightly_uneven_ct_is_read(images, tmp_path):
+    """The CT is kept on an even grid; frames stand where its slices truly stood."""
+    for image, mm in zip(images, (0, 0.08, -0.02, 0.07, 0, 0), strict=True):
+        x, y, z = image.ImagePositionPatient
+        image.ImagePositionPatient = [x, y, z + mm]
+    volume = read_dicom_series(write_slices(images, tmp_path / "uneven"))
+    roi = read_roi(write_seg(images, {"Tumor": box_tumor()}, tmp_path / "seg"), volume, "P1")
+    assert np.array_equal(roi.voxels, box_tumor())
+    assert [finding.code for finding in roi.findings] == ["roi-resampled"]
+
+
+def test_sparse_frames_off_the_grid_stay_as_thin_as_they_were(images, volume, tmp_path):
+    tumor = box_tumor()
+    tumor[2:4] = False
+    path = write_seg(images, {"Tumor": tumor}, tmp_path / "seg")
+    roi = read_roi(path, other_ct(volume, lambda affine: affine[:3, 3].__iadd__([0.2, 0, 0])), "P1")
+    assert np.array_equal(roi.voxels, tumor)
+
+
+def test_frames_beside_the_ct_are_refused(images, volume, tmp_path):
+    path = write_seg(images, {"Tumor": box_tumor()}, tmp_path / "seg")
+    away = other_ct(volume, lambda affine: affine[:3, 3].__iadd__([0, 0, 100]))
     with pytest.raises(
         RoiError, match=r"frames on the grid of the CT, 6 x 40 x 48 voxels .*found one of 40 x 48"
     ):
-        read_roi(path, other, "P1")
+        read_roi(path, away, "P1")
+    away = other_ct(volume, lambda affine: affine[:3, 3].__iadd__([0, 0, 101]))
+    with pytest.raises(RoiError, match=r"does not touch the CT: it seems to belong to another series"):
+        read_roi(path, away, "P1")
+
+
+def test_frames_beyond_a_ct_cut_short_are_left_out_and_told(images, tmp_path):
+    path = write_seg(images, {"Tumor": box_tumor()}, tmp_path / "seg")
+    roi = read_roi(path, read_dicom_series(write_slices(images[:4], tmp_path / "short")), "P1")
+    assert np.array_equal(roi.voxels, box_tumor()[:4])
+    (finding,) = roi.findings
+    assert finding.code == "roi-outside"
+    assert finding.message == "120 voxels of 480 lie outside the CT and were left out"
+
+
+def test_frames_that_are_no_even_stack_are_refused(images, volume, tmp_path):
+    path = write_seg(images, {"Tumor": box_tumor()}, tmp_path / "seg")
+    seg = pydicom.dcmread(path)
+    place = seg.PerFrameFunctionalGroupsSequence[1].PlanePositionSequence[0]
+    place.ImagePositionPatient = [-20, -30.5, 105.7]
+    seg.save_as(path)
+    with pytest.raises(
+        RoiError, match=r"or on an even grid of their own that meets it, found one of 40 x 48 pixels"
+    ):
+        read_roi(path, volume, "P1")
+
+
+def test_frames_may_be_sparse_unordered_and_overlap(images, volume, tmp_path):
+    """Slices 1 and 4 only, segments that share voxels, frames in reverse."""
+    tumor, kidney = box_tumor(), np.zeros(box_tumor().shape, bool)
+    tumor[2:4], kidney[1:5, 12:30, 10:30] = False, True
+    path = write_seg(images, {"Kidney": kidney, "Tumor": tumor}, tmp_path / "seg")
+    seg = pydicom.dcmread(path)
+    pixels, groups = seg.pixel_array[::-1], list(seg.PerFrameFunctionalGroupsSequence)[::-1]
+    assert len(groups) == 6
+    seg.PerFrameFunctionalGroupsSequence = groups
+    seg.PixelData = np.packbits(pixels.ravel(), bitorder="little").tobytes()
+    seg.save_as(path)
+    assert np.array_equal(read_roi(path, volume, "P1").voxels, tumor)
+    assert np.array_equal(read_roi(path, volume, "P1", tumor_name="kidney").voxels, kidney)
+    assert roi_names(path) == ["1 Kidney", "2 Tumor"]
+
+
+def test_a_code_chooses_a_segment(images, volume, tmp_path):
+    path = write_seg(images, {"A": np.roll(box_tumor(), 9, axis=2), "B": box_tumor()}, tmp_path / "seg")
+    seg = pydicom.dcmread(path)
+    code = seg.SegmentSequence[1].SegmentedPropertyTypeCodeSequence[0]
+    code.CodeValue, code.CodeMeaning = "41607009", "Swelling"
+    seg.save_as(path)
+    for name in ("41607009", "swelling", "B"):
+        assert np.array_equal(read_roi(path, volume, "P1", 1, name).voxels, box_tumor())
+    with pytest.raises(
+        RoiError, match=r"expected one segment called 'C', found 1 A, 2 B; give the name or the code"
+    ):
+        read_roi(path, volume, "P1", 1, "C")
+    seg.SegmentSequence[0].SegmentedPropertyTypeCodeSequence = [code]
+    seg.save_as(path)
+    assert np.array_equal(read_roi(path, volume, "P1", 2, "41607009").voxels, box_tumor())
+    with pytest.raises(RoiError, match=r"one segment called '41607009'"):
+        read_roi(path, volume, "P1", 3, "41607009")
+
+
+def test_a_kidney_is_not_taken_for_the_tumor_by_its_number(images, volume, tmp_path):
+    path = write_seg(images, {"Kidney": box_tumor(), "Lesion": box_tumor()}, tmp_path / "seg")
+    with pytest.raises(RoiError, match=r"expected a segment that is the tumor, found 1 Kidney, 2 Lesion"):
+        read_roi(path, volume, "P1")
+    assert np.array_equal(read_roi(path, volume, "P1", 2).voxels, box_tumor())
+
+
+def test_a_code_that_says_tumor_counts_more_than_a_name_that_says_kidney():
+    one = Segment(number=1, name="Kidney", codes=frozenset({"108369006"}))
+    two = Segment(number=2, name="Tumor")
+    assert choose_segment([one, two], Wanted(case_id="P1", where="", label=1)) is one
+
+
+def test_two_segments_of_one_number_are_refused(images, volume, tmp_path):
+    path = write_seg(images, {"Kidney": box_tumor(), "Tumor": box_tumor()}, tmp_path / "seg")
+    seg = pydicom.dcmread(path)
+    seg.SegmentSequence[1].SegmentNumber = 1
+    seg.save_as(path)
+    with pytest.raises(RoiError, match=r"a number of its own for every segment, found 1 Kidney, 1 Tumor"):
+        read_roi(path, volume, "P1")
+
+
+def test_a_seg_that_names_no_series_is_told(images, volume, tmp_path):
+    path = write_seg(images, {"Tumor": box_tumor()}, tmp_path / "seg")
+    seg = pydicom.dcmread(path)
+    del seg.ReferencedSeriesSequence
+    seg.save_as(path)
+    assert [f.code for f in read_roi(path, volume, "P1").findings] == ["roi-reference"]
+
+
+def test_fractions_count_from_one_half(images, volume, tmp_path):
+    path = write_seg(images, {"Tumor": box_tumor()}, tmp_path / "seg", kind="FRACTIONAL")
+    seg = pydicom.dcmread(path)
+    pixels = seg.pixel_array.copy()
+    pixels[pixels > 0] = 128
+    pixels[:, 10] = 127 * (pixels[:, 10] > 0)
+    seg.PixelData, seg.MaximumFractionalValue = pixels.tobytes(), 255
+    seg.save_as(path)
+    expected = box_tumor()
+    expected[:, 10] = False
+    assert np.array_equal(read_roi(path, volume, "P1").voxels, expected)
+    del seg.MaximumFractionalValue
+    seg.save_as(path)
+    with pytest.raises(
+        RoiError, match=r"a whole DICOM SEG or RTSTRUCT, found one that cannot be read \(Attr"
+    ):
+        read_roi(path, volume, "P1")
 
 
 def test_an_empty_seg_is_refused(images, volume, tmp_path):
@@ -123,24 +265,21 @@ def test_an_empty_seg_is_refused(images, volume, tmp_path):
 
 
 def test_other_dicom_and_damaged_segs_are_refused(images, volume, tmp_path):
-    with pytest.raises(RoiError, match=r"expected a DICOM SEG, found DICOM of modality CT"):
+    with pytest.raises(
+        RoiError, match=r"expected a DICOM SEG or RTSTRUCT, found DICOM of modality CT; give the seg"
+    ):
         read_roi(tmp_path / "ct" / "IM000", volume, "P1")
     path = write_seg(images, {"Tumor": box_tumor()}, tmp_path / "seg")
     content = path.read_bytes()
     for keep in (len(content) - 500, len(content) // 2, 400):
         path.write_bytes(content[:keep])
-        with pytest.raises(RoiError, match=r"a whole DICOM SEG, found one that cannot|a DICOM SEG, found"):
+        with pytest.raises(
+            RoiError, match=r"a whole DICOM SEG or RTSTRUCT, found one|a DICOM SEG or RTSTRUCT, found"
+        ):
             read_roi(path, volume, "P1")
 
 
-def test_label_maps_on_another_grid_or_without_tumor_are_refused(volume, tmp_path):
-    small = write_nifti(box_tumor()[:, :30].astype(np.uint8), tmp_path / "small.nii.gz")
-    with pytest.raises(RoiError, match=r"the grid of the CT, 6 x 40 x 48 .*found 6 x 30 x 48 voxels"):
-        read_roi(small, volume, "P1")
-    moved = box_affine()
-    moved[0, 3] += 1
-    with pytest.raises(RoiError, match=r"expected the grid of the CT"):
-        read_roi(write_nifti(box_tumor().astype(np.uint8), tmp_path / "m.nii.gz", moved), volume, "P1")
+def test_label_maps_without_the_tumor_or_damaged_are_refused(volume, tmp_path):
     good = write_nifti(box_tumor().astype(np.uint8), tmp_path / "g.nii.gz")
     with pytest.raises(
         RoiError, match=r"ROI g.nii.gz: expected the tumor label 2, found only the values 0, 1"
@@ -157,6 +296,12 @@ def test_other_files_are_refused(volume, tmp_path):
         read_roi(tmp_path / "a.txt", volume, "P1")
     with pytest.raises(RoiError, match=r"ROI gone: .*found no file"):
         read_roi(tmp_path / "gone", volume, "P1")
+    for path, words in (
+        (tmp_path / "a.txt", "found a file of another kind"),
+        (tmp_path / "gone", "found no file"),
+    ):
+        with pytest.raises(RoiError, match=words):
+            roi_names(path)
     with pytest.raises(RoiError, match=r"found no readable file"):
         read_roi(tmp_path, volume, "P1")
 
@@ -169,6 +314,9 @@ def test_a_png_slice_and_its_png_mask(tmp_path):
     assert np.array_equal(read_roi(mask, volume, "P1", 2).voxels[0], box_tumor()[2])
     with pytest.raises(RoiError, match=r"the tumor label 1, found only the values 0, 2"):
         read_roi(mask, volume, "P1")
+    assert roi_names(mask) == ["2"]
+    with pytest.raises(RoiError, match=r"a label called 'Tumor', found an image, which has no names"):
+        read_roi(mask, volume, "P1", 2, "Tumor")
     other = write_png(np.zeros((5, 6), np.uint8), tmp_path / "o.png")
     with pytest.raises(RoiError, match=r"a mask of the image's size, 1 x 40 x 48 .*found 5 x 6 pixels"):
         read_roi(other, volume, "P1")
@@ -199,6 +347,13 @@ def test_a_case_gives_volume_and_roi(case, tmp_path):
     mask = write_nifti(box_tumor().astype(np.uint8), tmp_path / "m.nii.gz")
     volume, roi = read_case(replace(case, image=image, roi=mask, format="nifti"))
     assert np.array_equal(volume.hu, box_hu())
+    assert np.array_equal(roi.voxels, box_tumor())
+
+
+def test_a_case_may_name_its_tumor(images, case, tmp_path):
+    masks = {"A": np.roll(box_tumor(), 9, axis=2), "B": box_tumor()}
+    roi = write_seg(images, masks, tmp_path / "named")
+    _, roi = read_case(replace(case, roi=roi, tumor_name="b"))
     assert np.array_equal(roi.voxels, box_tumor())
 
 
@@ -295,3 +450,41 @@ def test_a_seg_of_the_kidney_alone_is_no_tumor(test_data):
     (path,) = (test_data / "kidney_seg").glob("ne1*.dcm")
     with pytest.raises(RoiError, match=r"a segment that is the tumor, found only 'Kidney'"):
         read_roi(path, volume_under(pydicom.dcmread(path)), "TCGA")
+
+
+SEGS = [
+    *[
+        f"dicom_seg/highdicom/seg_image_ct_{kind}.dcm"
+        for kind in ("binary", "binary_fractional", "binary_overlap")
+    ],
+    *[f"dicom_seg/highdicom/seg_image_ct_{kind}.dcm" for kind in ("binary_single_frame", "true_fractional")],
+    *("dicom_seg/liver.dcm", "dicom_seg/partial_overlaps.dcm", "dicom_seg/sparse-labelmap-ppv5.dcm"),
+    *("dicom_seg/23x38x3/seg/label.seg", "kidney_seg/ai_TCGA-BP-4803_19910603_0.seg.dcm"),
+    *(f"kidney_seg/{reader}_TCGA-BP-4964_19890320_0.seg.dcm" for reader in ("ne1", "rad1")),
+    *("kidney_seg/ai_TCGA-BP-4964_19890320_1.seg.dcm", "kidney_seg/rad1_TCGA-CJ-4872_19931126_0.seg.dcm"),
+]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("name", SEGS)
+def test_every_segment_of_every_real_seg_is_highdicoms_volume(test_data, name):
+    """On an empty CT of the size of highdicom's volume: most of the real CT are not here."""
+    import highdicom as hd
+
+    seg = hd.seg.segread(test_data / name)
+    for named in roi_names(test_data / name):
+        number, label = named.split(" ", 1)
+        theirs = seg.get_volume(
+            segment_numbers=[int(number)], combine_segments=False, allow_missing_positions=True
+        )
+        expected, geometry = canonical(np.squeeze(theirs.array, -1) > 0.5, np.asarray(theirs.affine))
+        uid = str(seg.ReferencedSeriesSequence[0].SeriesInstanceUID)
+        volume = CTVolume(hu=np.zeros(geometry.shape, np.int16), geometry=geometry, series_uid=uid)
+        roi = read_roi(test_data / name, volume, "real", 1, label)
+        assert roi.voxels.any()
+        assert np.array_equal(roi.voxels, expected)
+        assert roi.findings == ()
+
+
+def test_the_background_of_a_label_map_is_no_segment(test_data):
+    assert roi_names(test_data / "dicom_seg" / "sparse-labelmap-ppv5.dcm") == ["1 Liver"]

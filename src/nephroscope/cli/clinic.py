@@ -51,9 +51,11 @@ class Predict(Command):
     image: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE")]
     """Folder of a DICOM series, a NIfTI volume, or a PNG or JPEG slice."""
     roi: Path
-    """DICOM SEG, NIfTI label map, or PNG mask."""
+    """DICOM SEG or RTSTRUCT, NIfTI or NRRD label map, or PNG mask."""
     tumor_label: int = 1
-    """Value of the tumor in a label map."""
+    """Value of the tumor in a label map, or number of its segment."""
+    tumor_name: str = ""
+    """Name or code of the tumor's segment or contour, where several are in the file."""
     case_id: str | None = None
     """Pseudonym to print; by default the image's name."""
     window_level: float = 40.0
@@ -72,6 +74,7 @@ class Predict(Command):
             roi=self.roi,
             case_id=self.case_id or self.image.name.partition(".")[0] or "case",
             tumor_label=self.tumor_label,
+            tumor_name=self.tumor_name,
             window_level_hu=self.window_level,
             window_width_hu=self.window_width,
             spacing_mm=self.spacing_mm,

@@ -21,7 +21,8 @@ class ImageToPredict:
     Attributes:
         image: Folder of a DICOM series, a NIfTI file, or a PNG or JPEG slice.
         roi: DICOM SEG, NIfTI label map, or a PNG mask.
-        tumor_label: Value of the tumor in a label map.
+        tumor_label: Value of the tumor in a label map, or number of its segment.
+        tumor_name: Label or code of its segment, or name of its contour; empty where the file says it itself.
         window_level_hu, window_width_hu: Through which an 8-bit slice was exported; not used for CT.
         spacing_mm: Pixel spacing of an 8-bit slice.
     """
@@ -30,6 +31,7 @@ class ImageToPredict:
     roi: Path
     case_id: str
     tumor_label: int = 1
+    tumor_name: str = ""
     window_level_hu: float = 40.0
     window_width_hu: float = 400.0
     spacing_mm: float | None = None
@@ -47,7 +49,7 @@ def predict_files(bundle: Path, what: ImageToPredict) -> tuple[CasePrediction, d
     with ThreadPoolExecutor(1) as pool:
         opening = pool.submit(_timed_open, bundle)  # ONNX Runtime loads while the CT is read
         volume = read_image(what.image, what.window_level_hu, what.window_width_hu, what.spacing_mm)
-        roi = read_roi(what.roi, volume, what.case_id, what.tumor_label)
+        roi = read_roi(what.roi, volume, what.case_id, what.tumor_label, what.tumor_name)
         read = time.perf_counter()
         opened, open_s = opening.result()
     seconds = {"open_bundle": open_s, "read": read - started}

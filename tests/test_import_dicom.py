@@ -333,3 +333,16 @@ def test_real_import_without_labels(test_data):
     options = DicomOptions(subtypes=("PRCC", "ChRCC"), positive="PRCC")
     result = import_dicom(test_data / "dicom_seg", options)
     assert {"99000", "1CT1"} <= {case.case_id for case in result.cases}
+
+
+def test_a_case_of_a_list_is_read_and_checked(export, tmp_path, capsys):
+    for number, image in enumerate(dicom_slices("P2")):
+        image.save_as(export / "a" / "ct" / f"X{number}")
+    study = tmp_path / "s"
+    run(["new", str(study)])
+    assert run(["import", "dicom", str(study), str(export)]) == 0
+    assert (study / "series").is_dir()
+    capsys.readouterr()
+    assert run(["check", str(study), "--json"]) == 0
+    (case,) = json.loads(capsys.readouterr().out)["cases"]
+    assert case["measures"]["n_slices"] == 4

@@ -47,7 +47,7 @@ class Study(ReaderVerbs):
         """The slices on disk, when they are those of the present cohort and settings."""
         store, remedy = open_store(self.folder.slices), f"nephroscope slices {self.folder.root}"
         if store.digest != self._slices_digest(self.cohort):
-            raise stale("slices", "cohort.csv, adjudication.csv, or [slices] or [roi] in study.toml", remedy)
+            raise stale("slices", "adjudication.csv, [roi], cohort.csv or [slices] in study.toml", remedy)
         return store
 
     def make_split(self, config: SplitConfig | None = None) -> Split:

@@ -1,0 +1,139 @@
+"""DICOM files of any origin in, headers out; what is damaged or a trap raises one of `DICOM_DAMAGE`, nothing else."""
+
+import io
+import logging
+import re
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pydicom
+from pydicom.dataset import FileMetaDataset
+from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+# What pydicom and its decoders raise for damaged files, by experience: it has no one base class. RecursionError
+# (sequences a thousand deep) is a RuntimeError, UnicodeError a ValueError, IndexError and KeyError are LookupErrors.
+DICOM_DAMAGE = (
+    InvalidDicomError,
+    BytesLengthException,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+LOGGER = logging.getLogger("pydicom")
+DEFLATED = b"1.2.840.10008.1.2.1.99"
+INFLATED_BYTES = 64 * 2**20
+INFLATED_RATIO = 100
+# What file names say beside numbers and UIDs when they name no one.
+PLAIN_NAME = re.compile(
+    r"(ct|mr|pt|sc|im|img|image|i|s|se|ser|series|slice|dicom|dcm|ima|file|frame|scan|export|instance|copy|x|of"
+    r"|[\W\d_])*",
+    re.IGNORECASE,
+)
+
+
+def file_name(path: Path) -> str:
+    """A file as messages may name it: its own name where that is made of numbers and the usual words.
+
+    Others may be a patient's name: then only the suffix and the size are told.
+    """
+    if PLAIN_NAME.fullmatch(path.name):
+        return f"file {path.name}"
+    size = path.stat().st_size if path.is_file() else 0
+    return f"a file of {size} bytes{f' ({path.suffix})' if PLAIN_NAME.fullmatch(path.suffix) else ''}"
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings and no log: pydicom's quote values of the file, and what matters is checked here."""
+    level = LOGGER.level
+    LOGGER.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        LOGGER.setLevel(level)
+
+
+def read_header(path: Path, tags: Sequence[str | int]) -> Any | None:
+    """The named attributes of a DICOM file, or None when it is not DICOM or damaged."""
+    try:
+        with quiet(), opened(path) as file:
+            return parse_header(file, tags)[0]
+    except DICOM_DAMAGE:
+        return None
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """A file, already inflated where it is deflated, within bounds.
+
+    Raises:
+        ValueError: It inflates to more than an image of its size can.
+    """
+    with path.open("rb") as file:
+        head = file.read(1024)
+        if DEFLATED not in head:
+            file.seek(0)
+            yield file
+            return
+        (length,) = struct.unpack_from("<L", head, 140)
+        end = 144 + length
+        file.seek(end)
+        packed = file.read()
+    limit = max(INFLATED_BYTES, INFLATED_RATIO * len(packed))
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    data = inflater.decompress(packed, limit)
+    if inflater.unconsumed_tail:
+        raise ValueError("inflates without bounds")
+    plain = head[:end].replace(DEFLATED, b"1.2.840.10008.1.2.1\0\0\0")
+    yield io.BytesIO(plain + data)
+
+
+def parse_header(file: BinaryIO, tags: Sequence[str | int]) -> tuple[Any, int]:
+    """The named attributes up to the pixel data, and where in the file that begins.
+
+    Old exports lack the preamble of 128 bytes and its ``DICM``: they are read when they begin as DICOM does.
+
+    Raises:
+        InvalidDicomError: The file is not DICOM.
+    """
+    head = file.read(132)
+    file.seek(0)
+    bare = head[128:] != b"DICM"
+    if bare and not _begins_as_dicom(head):
+        raise InvalidDicomError("neither preamble nor a first attribute")
+    header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(tags), force=bare)
+    if "TransferSyntaxUID" not in header.file_meta:
+        implicit, little = header.original_encoding
+        plain = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+        header.file_meta = FileMetaDataset(header.file_meta)
+        header.file_meta.TransferSyntaxUID = plain if little else ExplicitVRBigEndian
+    return header, file.tell()
+
+
+def _begins_as_dicom(head: bytes) -> bool:
+    """True when the first attribute is of group 2 or 8, low in it, and as long as these are."""
+    if len(head) < 132:
+        return False
+    group, element, vr, short, long = struct.unpack_from("<HH2sHxx", head)[:4] + struct.unpack_from(
+        "<4xL", head
+    )
+    explicit = vr in (b"UL", b"OB", b"CS", b"UI", b"DA", b"TM", b"SH") and short <= 256
+    return group in (2, 8) and element <= 0x18 and (explicit or long <= 256)

@@ -1,0 +1,188 @@
+"""A DICOM header in, what it says of each slice out: place, size, rescale, and which acquisition it is of.
+
+Values are taken as the file has them and never guessed: what is absent or unreadable is None or empty. Nothing that
+names a patient is kept.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from pydicom.datadict import tag_for_keyword
+
+# Attributes to read of a CT header (``specific_tags``), so that `facts_of` finds all that it looks for.
+FACT_TAGS = (
+    "ImageType",
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "AcquisitionDate",
+    "AcquisitionDateTime",
+    "AcquisitionTime",
+    "ContentTime",
+    "SliceThickness",
+    "TriggerTime",
+    "SeriesInstanceUID",
+    "AcquisitionNumber",
+    "InstanceNumber",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "TemporalPositionIdentifier",
+    "ImagesInAcquisition",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "PixelSpacing",
+    "BitsAllocated",
+    "RescaleIntercept",
+    "RescaleSlope",
+    "RescaleType",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceFacts:
+    """What the header says of one slice: a single-frame file, or one frame of a multi-frame file.
+
+    Attributes:
+        frame: Number of the frame in its file from 0; None in a single-frame file.
+        position_mm: Centre of the first pixel, LPS.
+        orientation: Direction cosines along a row, then along a column.
+        pixel_spacing_mm: Between rows, between columns.
+        stack_id: Stack of the frame in a multi-frame file.
+        acquisition_time: Date and time, or the time alone, as written; times compare as text.
+        transfer_syntax: UID; empty where the file does not say.
+    """
+
+    sop_uid: str = ""
+    frame: int | None = None
+    instance_number: int | None = None
+    position_mm: tuple[float, ...] | None = None
+    orientation: tuple[float, ...] | None = None
+    pixel_spacing_mm: tuple[float, ...] | None = None
+    thickness_mm: float | None = None
+    rows: int | None = None
+    columns: int | None = None
+    slope: float | None = None
+    intercept: float | None = None
+    rescale_type: str = ""
+    photometric: str = ""
+    samples: int = 1
+    image_type: tuple[str, ...] = ()
+    acquisition_number: str = ""
+    temporal_position: str = ""
+    stack_id: str = ""
+    acquisition_time: str = ""
+    content_time: str = ""
+    trigger_time: str = ""
+    images_in_acquisition: int | None = None
+    transfer_syntax: str = ""
+
+    @property
+    def name(self) -> str:
+        """The slice by its Instance Number, as workstations show it; by the end of its UID where it has none."""
+        number = f"SOP ..{self.tail}" if self.instance_number is None else f"{self.instance_number}"
+        file = number if self.instance_number is None else f"IM {number}"
+        return file if self.frame is None else f"{file} frame {self.frame + 1}"
+
+    @property
+    def tail(self) -> str:
+        """The last digits of the SOP Instance UID."""
+        return self.sop_uid.rsplit(".", 1)[-1][-6:] or "?"
+
+    @property
+    def is_localizer(self) -> bool:
+        """True for a scout, which has the modality of a CT but is a projection."""
+        return any(word.upper() in ("LOCALIZER", "SCOUT", "TOPOGRAM") for word in self.image_type)
+
+
+def text_of(item: Any, keyword: str) -> str:
+    """A value as it is written, several joined by a backslash; empty when absent or unreadable.
+
+    Values are taken raw where the file has not been converted yet, which is several times as fast.
+    """
+    element = item.get_item(tag_for_keyword(keyword))
+    value = None if element is None else element.value
+    if isinstance(value, bytes):
+        return value.decode("latin-1").strip("\0 ")
+    if value is None:
+        return ""
+    if isinstance(value, str) or not hasattr(value, "__iter__"):
+        return str(value).strip()
+    return "\\".join(str(part) for part in value)
+
+
+def numbers_of(item: Any, keyword: str, count: int) -> tuple[float, ...] | None:
+    """So many finite numbers of a decimal string, or None."""
+    try:
+        numbers = tuple(float(part) for part in text_of(item, keyword).split("\\"))
+    except ValueError:
+        return None
+    return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else None
+
+
+def number_of(item: Any, keyword: str) -> float | None:
+    """One finite number of a decimal string, or None."""
+    numbers = numbers_of(item, keyword, 1)
+    return numbers[0] if numbers else None
+
+
+def integer_of(item: Any, keyword: str) -> int | None:
+    """A whole number of an integer string, or None."""
+    number = number_of(item, keyword)
+    return int(number) if number is not None and number.is_integer() else None
+
+
+def short_of(item: Any, keyword: str) -> int | None:
+    """A binary unsigned short, or None."""
+    element = item.get_item(tag_for_keyword(keyword))
+    value = None if element is None else element.value
+    if isinstance(value, bytes):
+        return (
+            int.from_bytes(value, "little" if element.is_little_endian else "big")
+            if len(value) == 2
+            else None
+        )
+    return value if isinstance(value, int) else None
+
+
+def words_of(item: Any, keyword: str) -> tuple[str, ...]:
+    """The values of a code string."""
+    text = text_of(item, keyword)
+    return tuple(part.strip() for part in text.split("\\")) if text else ()
+
+
+def syntax_of(header: Any) -> str:
+    """Transfer Syntax UID of a file; empty where it does not say."""
+    return str(header.file_meta.get("TransferSyntaxUID", "")) if hasattr(header, "file_meta") else ""
+
+
+def file_facts(header: Any) -> SliceFacts:
+    """The facts of a single-frame file."""
+    moment = text_of(header, "AcquisitionDateTime")
+    return SliceFacts(
+        sop_uid=text_of(header, "SOPInstanceUID"),
+        instance_number=integer_of(header, "InstanceNumber"),
+        position_mm=numbers_of(header, "ImagePositionPatient", 3),
+        orientation=numbers_of(header, "ImageOrientationPatient", 6),
+        pixel_spacing_mm=numbers_of(header, "PixelSpacing", 2),
+        thickness_mm=number_of(header, "SliceThickness"),
+        rows=short_of(header, "Rows"),
+        columns=short_of(header, "Columns"),
+        slope=number_of(header, "RescaleSlope"),
+        intercept=number_of(header, "RescaleIntercept"),
+        rescale_type=text_of(header, "RescaleType"),
+        photometric=text_of(header, "PhotometricInterpretation"),
+        samples=short_of(header, "SamplesPerPixel") or 1,
+        image_type=words_of(header, "ImageType"),
+        acquisition_number=text_of(header, "AcquisitionNumber"),
+        temporal_position=text_of(header, "TemporalPositionIdentifier"),
+        acquisition_time=moment or text_of(header, "AcquisitionDate") + text_of(header, "AcquisitionTime"),
+        content_time=text_of(header, "ContentTime"),
+        trigger_time=text_of(header, "TriggerTime"),
+        images_in_acquisition=integer_of(header, "ImagesInAcquisition"),
+        transfer_syntax=syntax_of(header),
+    )

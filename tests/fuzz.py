@@ -33,6 +33,7 @@ from nephroscope.roi.read import read_image, read_roi
 from phantoms import box_tumor, box_volume, dicom_slices, write_nifti, write_png, write_seg, write_slices
 
 HANG_S = 10
+CHECKSUMMED = {"nifti-gz", "nifti-roi", "png", "xlsx"}  # the format has one over everything that counts
 MEMORY_BYTES = 6 * 2**30
 
 
@@ -43,6 +44,7 @@ class Target:
     content: bytes
     read: Callable[[Path], np.ndarray]
     place: Path
+    checksummed: bool = False
 
 
 class Hang(BaseException):
@@ -57,7 +59,7 @@ def targets(folder: Path) -> dict[str, Target]:
     made: dict[str, Target] = {}
 
     def add(kind: str, path: Path, read: Callable[[Path], np.ndarray]) -> None:
-        made[kind] = Target(path.read_bytes(), read, path)
+        made[kind] = Target(path.read_bytes(), read, path, kind in CHECKSUMMED)
 
     def image(path: Path) -> np.ndarray:
         got = read_image(path, 40, 400, 0.8)
@@ -233,6 +235,8 @@ def attempt(target: Target, content: bytes, clean: np.ndarray) -> tuple[str, str
     finally:
         signal.alarm(0)
     same = got.shape == clean.shape and np.array_equal(got, clean)
+    if not same and target.checksummed:
+        return "silent", "other values in spite of a checksum"
     return ("same" if same else "other values"), ""
 
 

@@ -7,14 +7,17 @@ import pydicom
 import pytest
 from pydicom.uid import generate_uid
 
+from ct_files import enhanced_ct
 from nephroscope.cli import run
 from nephroscope.cohort import scan as scan_module
 from nephroscope.cohort.dicom import DicomOptions, import_dicom, look_into
 from nephroscope.cohort.labels import LabelRow
 from nephroscope.cohort.roi_files import find_roi_files
 from nephroscope.cohort.scan import scan_export
+from nephroscope.cohort.series import read_dicom_series
 from nephroscope.cohort.series_files import SeriesFiles, load_series_files, save_series_files
 from nephroscope.errors import CohortError, SeriesError
+from nephroscope.roi.read import read_image
 from phantoms import box_tumor, dicom_slices, write_nifti, write_seg, write_slices
 
 
@@ -346,3 +349,18 @@ def test_a_case_of_a_list_is_read_and_checked(export, tmp_path, capsys):
     assert run(["check", str(study), "--json"]) == 0
     (case,) = json.loads(capsys.readouterr().out)["cases"]
     assert case["measures"]["n_slices"] == 4
+
+
+def test_two_acquisitions_in_one_multi_frame_file_are_taken_apart(tmp_path):
+    enhanced_ct(times=(1, 2), shift_hu=50).save_as(tmp_path / "one.dcm", enforce_file_format=True)
+    rows = look_into(tmp_path)[1]
+    assert [(row.acquisition, row.n_slices, row.accepted, row.in_one_file) for row in rows] == [
+        (1, 6, True, True),
+        (2, 6, True, True),
+    ]
+    path = tmp_path / "study" / "series" / "x.series.json"
+    found = SeriesFiles(series_uid=rows[1].series_uid, files=(tmp_path / "one.dcm",), acquisition=2)
+    save_series_files(path, found, tmp_path / "study")
+    assert load_series_files(path) == found
+    first = read_dicom_series([tmp_path / "one.dcm"], acquisition=1)
+    assert np.array_equal(read_image(path, 40, 400, None).hu, np.maximum(first.hu + 50, -1024))

@@ -67,7 +67,7 @@ def run(args: Sequence[str]) -> int:
         print(f"nephroscope: expected a command, found {args[0]!r}; see nephroscope --help", file=sys.stderr)
         return 2
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for library in ("pydicom", "highdicom"):  # they quote values of a patient's file
+    for library in ("pydicom", "highdicom", "nibabel.global"):  # they quote values of a patient's file
         logging.getLogger(library).setLevel(logging.CRITICAL)
         warnings.filterwarnings("ignore", module=library)
     return _guarded(args[0], args[1:])

@@ -148,11 +148,14 @@ class _Taker:
         """The folder of a series; where it shares that or lies in several, the path of a list to be written."""
         files = tuple(Path(file) for file in row.files)
         folder = files[0].parent
-        if {file.parent for file in files} == {folder} and self.ct_files_in[str(folder)] == len(files):
+        alone = {file.parent for file in files} == {folder} and not row.in_one_file
+        if alone and self.ct_files_in[str(folder)] == len(files):
             return folder
         name = digest_of([row.series_uid, row.acquisition])[:12]
         path = self.options.study.resolve() / LISTS_FOLDER / f"{name}{SUFFIX}"
-        self.lists[path] = SeriesFiles(series_uid=row.series_uid, files=files)
+        self.lists[path] = SeriesFiles(
+            series_uid=row.series_uid, files=files, acquisition=row.acquisition if row.in_one_file else None
+        )
         return path
 
 

@@ -17,7 +17,6 @@ from nephroscope.cohort.scan import ExportScan, FoundRoi, FoundSeries
 from nephroscope.cohort.slice_facts import SliceFacts
 
 AXIAL_COSINE = 0.7  # of the angle between the slices' normal and the patient's long axis
-IN_ONE_FILE = "several acquisitions in one multi-frame file: export each as a series of its own"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +32,7 @@ class ExportSeries:
         reason: Why it is not accepted, or why it is chosen or not.
         rois: ROI files drawn on it, readers in order.
         files: Its files, duplicates included.
+        in_one_file: True when a multi-frame file holds several acquisitions, so that files do not tell them apart.
     """
 
     series_uid: str
@@ -52,6 +52,7 @@ class ExportSeries:
     reason: str = ""
     rois: tuple[FoundRoi, ...] = ()
     files: tuple[str, ...] = field(default=(), repr=False)
+    in_one_file: bool = False
 
 
 def describe_export(
@@ -109,19 +110,17 @@ def _rows(found: FoundSeries) -> Iterable[tuple[ExportSeries, SeriesText]]:
     groups = split_acquisitions(facts)
     for number, group in enumerate(groups, start=1):
         members = [facts[i] for i in group]
-        files = tuple(found.paths[i] for i in sorted({of_file[i] for i in group}))
+        torn = len(groups) > 1 and len({of_file[i] for i in group}) < len(group)
+        files = tuple(found.paths[i] for i in sorted({of_file[i] for i in group})) if not torn else row.files
         part = replace(
             row,
             acquisition=number if len(groups) > 1 else 0,
             n_files=len(files),
             n_slices=len(without_copies(members)[0]),
             files=files,
+            in_one_file=torn,
         )
-        torn = len(groups) > 1 and len(files) < len(group)
-        yield (
-            (replace(part, reason=IN_ONE_FILE) if torn else _judged(part, members)),
-            _own_time(found.text, members),
-        )
+        yield _judged(part, members), _own_time(found.text, members)
 
 
 def _not_ct(found: FoundSeries) -> str:

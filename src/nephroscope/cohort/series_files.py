@@ -13,16 +13,21 @@ SUFFIX = ".series.json"
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesFiles:
-    """The files of one series, or of one acquisition of it."""
+    """The files of one series, or of one acquisition of it.
+
+    ``acquisition`` counts from 1 where one file holds several and only one of them is meant; else None.
+    """
 
     series_uid: str
     files: tuple[Path, ...]
+    acquisition: int | None = None
 
 
 def save_series_files(path: Path, content: SeriesFiles, study: Path) -> None:
     """Write the list; files below the ``study`` folder are written relative to it."""
     files = [relative_to(study, file) for file in content.files]
-    save_json(path, {"format": FORMAT, "series_uid": content.series_uid, "files": files})
+    listed = {"series_uid": content.series_uid, "acquisition": content.acquisition, "files": files}
+    save_json(path, {"format": FORMAT, **listed})
 
 
 def load_series_files(path: Path, study: Path | None = None) -> SeriesFiles:
@@ -37,8 +42,9 @@ def load_series_files(path: Path, study: Path | None = None) -> SeriesFiles:
         SeriesError: It names no files.
     """
     content = load_json(path, FORMAT)
-    files, uid = content.get("files"), content.get("series_uid")
-    if not isinstance(files, list) or not files or not isinstance(uid, str):
+    files, uid, acquisition = content.get("files"), content.get("series_uid"), content.get("acquisition")
+    named = isinstance(files, list) and bool(files) and isinstance(uid, str)
+    if not named or not isinstance(acquisition, int | None):
         raise SeriesError(
             where=path.name,
             expected="a series_uid and a list of files",
@@ -46,7 +52,8 @@ def load_series_files(path: Path, study: Path | None = None) -> SeriesFiles:
             remedy="import the case again",
         )
     root = study or path.resolve().parent.parent
-    return SeriesFiles(series_uid=uid, files=tuple(root / str(file) for file in files))
+    paths = tuple(root / str(file) for file in files)
+    return SeriesFiles(series_uid=uid, files=paths, acquisition=acquisition)
 
 
 def is_series_list(path: Path) -> bool:

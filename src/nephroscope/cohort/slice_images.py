@@ -189,6 +189,7 @@ _UNREADABLE = (
     SyntaxError,
     ValueError,
     EOFError,
+    IndexError,
     Image.DecompressionBombWarning,
     Image.DecompressionBombError,
 )
@@ -198,6 +199,8 @@ def _open(path: Path) -> Image.Image:
     """The image, fully decoded, or one of `_UNREADABLE`."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(path, formats=("PNG", "JPEG")) as image:
+            image.verify()  # the checksums of a PNG, which load() passes over
         with Image.open(path, formats=("PNG", "JPEG")) as image:
             image.load()
             return image

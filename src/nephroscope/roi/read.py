@@ -156,7 +156,10 @@ def _series(path: Path) -> CTVolume:
     from nephroscope.cohort.series import read_dicom_series  # pydicom: half a second that NIfTI need not wait
     from nephroscope.cohort.series_files import is_series_list, load_series_files
 
-    return read_dicom_series(load_series_files(path).files if is_series_list(path) else path)
+    if not is_series_list(path):
+        return read_dicom_series(path)
+    listed = load_series_files(path)
+    return read_dicom_series(listed.files, acquisition=listed.acquisition)
 
 
 def _kind(path: Path) -> str:

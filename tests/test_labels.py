@@ -1,12 +1,32 @@
 """Label tables: columns by their usual names, subtypes by their synonyms, never by half a word."""
 
 import re
+from contextlib import suppress
+from datetime import date
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nephroscope.cohort.join import settle_labels
-from nephroscope.cohort.labels import LabelRow, match_subtype, parse_age, read_labels
-from nephroscope.errors import CohortError
+from nephroscope.cohort.label_columns import COLUMN_NAMES, fits
+from nephroscope.cohort.label_values import (
+    date_order,
+    parse_date,
+    parse_exclude,
+    parse_side,
+    parse_size_cm,
+    parse_size_mm,
+    parse_spacing,
+    parse_tumor_label,
+    parse_whole,
+    parse_yes,
+    years_between,
+)
+from nephroscope.cohort.labels import LabelRow, match_subtype, parse_age, read_label_table, read_labels
+from nephroscope.errors import CohortError, ConfigError
+from nephroscope.records.columns import LABEL_COLUMNS, check_columns
+from nephroscope.study import Settings, create_study, open_study
 
 SUBTYPES = ("papillary", "chromophobe", "clear_cell")
 
@@ -68,13 +88,27 @@ def test_row_and_column_spacing_stand_before_one_for_both(tmp_path):
         ("90+", 90),
         ("063Y", 63),
         ("006M", 0.5),
+        ("63,5", 63.5),
+        ("63 y", 63),
+        ("63 years", 63),
+        ("63 y/o", 63),
+        ("63J", 63),
+        ("63 Jahre", 63),
+        ("63 ans", 63),
+        ("63 años", 63),
+        ("63 anni", 63),
+        ("63岁", 63),
+        ("18 months", 1.5),
+        ("≥90", 90),
+        ("> 89 years", 90),
+        ("unknown", None),
     ],
 )
 def test_ages(text, age):
     assert parse_age(text) == age
 
 
-@pytest.mark.parametrize("text", ["sixty", "-3", "130", ">50"])
+@pytest.mark.parametrize("text", ["sixty", "-3", "130", ">50", "63 cm", "60-70", "y", "inf"])
 def test_no_ages(text):
     with pytest.raises(ValueError, match=re.escape(text)):
         parse_age(text)
@@ -169,3 +203,256 @@ def test_the_real_table(test_data):
     assert (rows[0].slice_index, rows[0].row_mm, rows[0].sex, rows[0].size_cm) == (60, 0.7363, "F", 10.4)
     settled, excluded = settle_labels(rows, SUBTYPES)
     assert (len(settled), len(excluded)) == (19, 4)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1958-03-12",
+        "1958-03-12 00:00:00",
+        "1958-03-12T09:30",
+        "19580312",
+        "1958/3/12",
+        "12.03.1958",
+        "12. 3. 1958",
+        "12/03/1958",
+        "12-03-1958",
+        "12 Mar 1958",
+        "12-MAR-1958",
+        "March 12, 1958",
+        "12th March 1958",
+        "12. März 1958",
+        "12 mars 1958",
+        "12 de marzo de 1958",
+        "1958年3月12日",
+        "21256",
+        "21256.4",
+    ],
+)
+def test_dates_as_people_type_them(text):
+    assert parse_date(text, "day-first") == date(1958, 3, 12)
+
+
+@pytest.mark.parametrize(
+    "text", ["12/03/58", "1958", "03/1958", "30.02.1958", "1958-13-01", "12 Foo 1958", "soon", "9"]
+)
+def test_no_dates(text):
+    with pytest.raises(ValueError, match=r"no date that can be read|no such day") as caught:
+        parse_date(text, "day-first")
+    assert text not in str(caught.value)
+
+
+def test_day_and_month_are_told_by_the_column():
+    assert date_order(["01/02/1950", "13/02/1950"]) == "day-first"
+    assert date_order(["01/02/1950", "02/13/1950", ""]) == "month-first"
+    assert date_order(["13/02/1950", "02/13/1950"]) == "contradictory"
+    assert date_order(["01/02/1950", "03/03/1950", "1950-01-20"]) == "unsaid"
+    assert parse_date("01/02/1950", "month-first") == date(1950, 1, 2)
+    assert parse_date("03/03/1950", "unsaid") == date(1950, 3, 3)
+    assert parse_date("", "unsaid") is None
+
+
+def test_completed_years():
+    birth = date(1958, 3, 12)
+    assert [years_between(birth, date(2021, 3, day)) for day in (11, 12)] == [62, 63]
+    assert years_between(date(1925, 1, 1), date(2021, 1, 1)) == 90
+    with pytest.raises(ValueError, match="no age"):
+        years_between(birth, date(1958, 3, 11))
+
+
+def test_an_age_stands_before_dates_and_dates_are_not_looked_at(tmp_path):
+    text = (
+        "case,label,age,dob,ct date\na,x,63,garbage,garbage\nb,x,,12.03.1958,2021-03-12\nc,x,,,2021-03-12\n"
+    )
+    table_ = read_label_table(table(tmp_path, text))
+    assert [row.age_years for row in table_.rows] == [63, 63, None]
+    assert [f.code for f in table_.findings] == ["age-from-dates"]
+
+
+@pytest.mark.parametrize(
+    ("birth", "scan", "message"),
+    [
+        (
+            "03/04/1958",
+            "2021-01-01",
+            "row 2, column dob: .*a day and a month that can be swapped, written as 99/99/9999",
+        ),
+        (
+            "3.4.58",
+            "2021-01-01",
+            "column dob: expected a date such as .*no date that can be read, written as 9.9.99",
+        ),
+        (
+            "1958-04-03",
+            "1950-04-03",
+            "column ct date: expected a day after birth, found dates that give no age",
+        ),
+        ("Smith", "2021-01-01", "written as aaaaa"),
+    ],
+)
+def test_a_date_of_birth_is_never_printed(tmp_path, birth, scan, message):
+    with pytest.raises(CohortError, match=message) as caught:
+        read_labels(table(tmp_path, f"case,label,dob,ct date\na,x,{birth},{scan}\n"))
+    assert birth not in str(caught.value)
+
+
+def test_headers_in_other_languages(tmp_path):
+    text = "Patienten-ID;Histologie;Geschlecht;Alter (Jahre);Größe (mm);Seite;Ausschlussgrund\np;pNZK;w;63 J;45;li;\n"
+    (row,) = read_labels(table(tmp_path, text))
+    assert (row.case_id, row.subtype, row.sex, row.age_years, row.size_cm, row.side) == (
+        "p",
+        "pNZK",
+        "F",
+        63,
+        4.5,
+        "left",
+    )
+    for header in (
+        ["ID patient", "Anatomie pathologique"],
+        ["Paciente", "Histología"],
+        ["ID paziente", "Diagnosi"],
+        ["病例号", "病理类型"],
+    ):
+        assert fits(header, {})
+    assert not fits(["Paciente", "Edad"], {})
+
+
+def test_a_second_reading_and_which_roi(tmp_path):
+    text = "case,label,pathology reader 2,tumor label,segment,roi,organs\na,x,y,2,Tumor left,gone/a.dcm,\n"
+    (row,) = read_labels(table(tmp_path, text))
+    assert (row.subtype_reader2, row.tumor_label, row.tumor_name, row.roi.as_posix(), row.organs) == (
+        "y",
+        2,
+        "Tumor left",
+        "gone/a.dcm",
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("cells", "excluded"),
+    [
+        (",", ""),
+        ("no,", ""),
+        ("yes,motion", "motion"),
+        ("ja,", "excluded in the label table, without a reason"),
+        (",no consent", "no consent"),
+        ("only a biopsy,", "only a biopsy"),
+    ],
+)
+def test_a_person_leaves_a_case_out(tmp_path, cells, excluded):
+    (row,) = read_labels(table(tmp_path, f"case,label,exclude,exclusion reason\na,x,{cells}\n"))
+    assert row.excluded == excluded
+
+
+def test_sides_and_exclusions_as_typed():
+    assert [parse_side(text) for text in ("L", "rechts", "left kidney", "both", "left and right", "")] == [
+        "left",
+        "right",
+        "left",
+        None,
+        None,
+        None,
+    ]
+    assert [parse_exclude(text) for text in ("", "Nein", "x", "stent")] == [
+        None,
+        (False, ""),
+        (True, ""),
+        (True, "stent"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "case,label,tumor label\na,x,0\n",
+            "column tumor label: expected a whole number from 1 to 65535, found '0'",
+        ),
+        ("case,label,size (cm)\na,x,99\n", r"column size \(cm\): expected centimetres up to 50, found '99'"),
+        ("case,label,size mm\na,x,999\n", "column size mm: expected millimetres up to 500, found '999'"),
+        (
+            "case,label,exclude,exclusion_reason\na,x,no,stent\n",
+            "expected no reason where the case is not excluded",
+        ),
+    ],
+)
+def test_mistakes_in_further_columns(tmp_path, text, message):
+    with pytest.raises(CohortError, match=message):
+        read_labels(table(tmp_path, text))
+
+
+def test_columns_are_mapped(tmp_path):
+    path = table(tmp_path, "case,Typ A,Typ B,histology\na,pRCC,ChRCC,other\n")
+    (row,) = read_labels(path, {"subtype": "typ a", "subtype_reader2": "Typ B"})
+    assert (row.subtype, row.subtype_reader2) == ("pRCC", "ChRCC")
+    assert read_labels(path)[0].subtype == "other"
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (
+            "case,x",
+            "labels.csv, columns.subtype of study.toml: expected one column with the header 'Typ', found 0 among",
+        ),
+        ("case,Typ,typ", "found 2 among case, Typ, typ; correct the line in study.toml"),
+    ],
+)
+def test_a_mapped_header_must_be_there_once(tmp_path, header, message):
+    with pytest.raises(CohortError, match=message):
+        read_labels(table(tmp_path, header + "\na,b,c\n"), {"subtype": "Typ"})
+
+
+def test_a_line_that_is_no_header_is_not_printed(tmp_path):
+    with pytest.raises(
+        CohortError, match=r"found 3 cells of which none is a known name \(no header line\?\)"
+    ) as caught:
+        read_labels(table(tmp_path, "Smith,12.03.1958,pRCC\nJones,13.03.1958,pRCC\n"))
+    assert "Smith" not in str(caught.value)
+
+
+def test_every_column_has_a_usual_name_and_can_be_mapped():
+    assert set(COLUMN_NAMES) == set(LABEL_COLUMNS)
+    spellings = [word for words in COLUMN_NAMES.values() for word in words.split()]
+    assert len(spellings) == len(set(spellings))
+
+
+def test_columns_are_a_table_of_the_settings(tmp_path):
+    made = Settings(subtypes=("a", "b"), positive="a")
+    folder = create_study(tmp_path / "s", made)
+    assert "[columns] # headers of your label table" in folder.toml.read_text()
+    folder.toml.write_text(folder.toml.read_text().replace("[cohort]", 'subtype = "Histo"\n[cohort]', 1))
+    assert open_study(tmp_path / "s")[1].columns == {"subtype": "Histo"}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"histology": "x"},
+            "study.toml, columns.histology: expected one of case_id, .*found 'histology'; write our name",
+        ),
+        ({"subtype": 3}, "columns.subtype: expected the header of a column of your label table, found 3"),
+        ({"subtype": " "}, "found ' '"),
+        (
+            {"case_id": "X", "patient_id": "x"},
+            "expected a header of its own, found 'x', which stands for case_id too",
+        ),
+        ("x", r"study.toml, columns: expected a table such as \[columns\]"),
+    ],
+)
+def test_a_wrong_mapping_is_refused(values, message):
+    with pytest.raises(ConfigError, match=message):
+        check_columns(values)
+
+
+@given(st.text(max_size=30))
+@settings(max_examples=300, deadline=None)
+def test_any_text_in_a_cell_is_read_or_refused(text):
+    """No cell, whatever it holds, ends in anything but a value or a ValueError."""
+    parsers = (parse_age, parse_side, parse_exclude, parse_size_cm, parse_size_mm, parse_spacing, parse_whole)
+    for parse in (*parsers, parse_yes, parse_tumor_label, lambda cell: parse_date(cell, date_order([cell]))):
+        with suppress(ValueError):
+            parse(text)
+    assert match_subtype(text, SUBTYPES) in (None, *SUBTYPES)

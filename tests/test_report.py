@@ -25,6 +25,7 @@ from nephroscope.records import (
     TrainConfig,
 )
 from nephroscope.report import tables, words
+from nephroscope.report.characteristics import characteristics_by_subtype
 from nephroscope.report.content import ReportContent, RunContent
 from nephroscope.report.page import case_sections, write_report
 from nephroscope.report.thumbnails import thumbnails
@@ -169,6 +170,7 @@ def test_what_is_written(tmp_path):
     files = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file())
     assert files == [
         "report/figures/cases-out-of-fold.svg",
+        "report/figures/flow.svg",
         "report/figures/learning.svg",
         "report/figures/roc-out-of-fold.svg",
         "report/index.html",
@@ -241,7 +243,8 @@ def test_a_run_that_did_not_converge_shows_no_numbers(tmp_path):
     assert "mobilenet_v2 did not converge: it never beat chance on its own training set" in html
     assert "DID NOT CONVERGE" in html
     assert "not available" in html
-    assert [p.name for p in (tmp_path / "report" / "figures").iterdir()] == ["learning.svg"]
+    drawn = sorted(p.name for p in (tmp_path / "report" / "figures").iterdir())
+    assert drawn == ["flow.svg", "learning.svg"]
 
 
 def test_key_result_is_a_sentence_with_interval_n_unit_and_method():
@@ -279,15 +282,23 @@ def test_every_figure_of_the_table_carries_n_unit_and_method():
 
 def test_tables_of_cohort_exclusions_and_split():
     content = make_content()
-    rows = {row[0]: row[1:] for row in tables.cohort_table(content.cohort).rows}
-    assert rows["Patients"] == ("6", "6", "12")
-    assert rows["Age, years"][2] == "56 (53 to 58)"
+    rows = {row[0]: row[1:] for row in characteristics_by_subtype(content.cohort).rows}
+    assert rows["Patients"] == ("6", "6", "12", "")
+    assert rows["Age, years"][2].small == "56 (53 to 58)"
     assert rows["Sex, patients"][2] == "8 men, 4 women"
     assert tables.exclusion_table(content).rows == (
         ("subtype outside the study", "oncocytoma", "1"),
         ("roi-small: ROI too small", "", "1"),
     )
     assert tables.split_table(content).rows[2] == ("", "test", "1 / 1 / 5", "2 / 2 / 10", "3 / 3 / 15")
+
+
+def test_many_reasons_are_folded():
+    content = make_content(findings=())
+    many = tuple(Exclusion(case_id=f"x{i}", reason=f"reason {i // 2}") for i in range(80))
+    rows = tables.exclusion_table(replace(content, cohort=replace(content.cohort, exclusions=many))).rows
+    assert len(rows) == 31
+    assert rows[-1] == ("and 10 more reasons, see exclusions.csv", "", "20")
 
 
 def test_findings_are_gathered_by_kind():

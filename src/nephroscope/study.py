@@ -11,6 +11,7 @@ from typing import Any
 
 from nephroscope.errors import ConfigError, StudyError
 from nephroscope.files import save_text
+from nephroscope.records.columns import check_columns
 from nephroscope.records.settings import (
     CohortConfig,
     EvaluationConfig,
@@ -38,6 +39,7 @@ class Settings:
 
     subtypes: tuple[str, ...]
     positive: str
+    columns: Mapping[str, str] = field(default_factory=dict)
     cohort: CohortConfig = field(default_factory=CohortConfig)
     roi: RoiConfig = field(default_factory=RoiConfig)
     slices: SliceSpec = field(default_factory=SliceSpec)
@@ -238,6 +240,7 @@ def _settings(content: Mapping[str, Any]) -> Settings:
         "evaluation": EvaluationConfig,
     }
     parts = {name: from_mapping(kind, content.get(name, {}), name) for name, kind in kinds.items()}
+    parts["columns"] = check_columns(content.get("columns", {}))
     return Settings(subtypes=tuple(subtypes), positive=str(content.get("positive")), **parts)
 
 
@@ -250,6 +253,7 @@ def settings_as_toml(settings: Settings) -> str:
     document["subtypes"] = list(settings.subtypes)
     document["positive"] = settings.positive
     told = {
+        "columns": 'headers of your label table, where ours are not found, such as subtype = "Histologie"',
         "cohort": "which series of a patient is taken",
         "roi": "how the ROIs of two readers become one",
         "slices": "what a network sees of a tumor",
@@ -260,7 +264,8 @@ def settings_as_toml(settings: Settings) -> str:
     for name, comment in told.items():
         table = tomlkit.table()
         table.comment(comment)
-        for key, value in asdict(getattr(settings, name)).items():
+        values = settings.columns if name == "columns" else asdict(getattr(settings, name))
+        for key, value in values.items():
             table[key] = list(value) if isinstance(value, tuple) else value
         document[name] = table
     return _HEADER + tomlkit.dumps(document)

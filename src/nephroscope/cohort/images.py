@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nephroscope.cohort.image_names import (
@@ -16,7 +17,8 @@ from nephroscope.cohort.image_names import (
 )
 from nephroscope.cohort.image_rows import IMAGES_FILE, ImageRow, save_image_rows
 from nephroscope.cohort.join import case_fields, settle_labels
-from nephroscope.cohort.labels import LabelRow, read_labels
+from nephroscope.cohort.labels import LabelRow, read_label_table, tell_subtypes
+from nephroscope.cohort.pathology import PathologyTable, default_table
 from nephroscope.cohort.slice_images import read_image_case, read_slice_image, source_words
 from nephroscope.cohort.tables import names
 from nephroscope.records import Case, Cohort, Exclusion, Finding
@@ -38,7 +40,9 @@ class ImagesOptions:
     """How a folder of slice images is read.
 
     Attributes:
-        labels: CSV with a row per image; without one, file names are read by ``pattern``.
+        labels: Table with a row per image; without one, file names are read by ``pattern``.
+        columns: Our name -> header of that table, from study.toml.
+        pathology: The study's table of pathology texts; None takes the default one.
         masks: Folder of label images with the names of the slices (or the same names as .png).
         pattern: Regular expression with the named groups case, subtype and, if there, patient, sex, age, slice;
             searched in the path below the source folder, with ``/`` between folders.
@@ -48,6 +52,8 @@ class ImagesOptions:
     """
 
     labels: Path | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    pathology: PathologyTable | None = None
     masks: Path | None = None
     pattern: str = DEFAULT_PATTERN
     tumor_label: int = 1
@@ -82,9 +88,13 @@ def import_images(
     source = source.resolve()
     files = find_image_files(source, options.masks)
     if options.labels:
-        rows, findings = rows_of_labels(read_labels(options.labels), files, source)
+        table = read_label_table(options.labels, options.columns)
+        rows, findings = rows_of_labels(table.rows, files, source)
+        findings += table.findings
     else:
         rows, findings = rows_of_names(files, options.pattern)
+    told = tell_subtypes(rows, options.pathology or default_table(), subtypes)
+    rows, findings = told.rows, [*findings, *told.findings]
     settled, excluded = settle_labels(rows, subtypes)
     by_case: dict[str, list[LabelRow]] = defaultdict(list)
     for row in rows:
@@ -161,7 +171,7 @@ def _image_case(label: LabelRow, options: ImagesOptions) -> Case:
         image=Path(IMAGES_FILE),
         format="images",
         roi=options.masks.resolve() if options.masks else None,
-        tumor_label=options.tumor_label,
+        tumor_label=label.tumor_label or options.tumor_label,
         source=source_words(options.window_level_hu, options.window_width_hu),
     )
 

@@ -6,35 +6,45 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nephroscope.cohort.labels import LabelRow, match_subtype
+from nephroscope.cohort.labels import LabelRow
+from nephroscope.cohort.pathology import PATHOLOGY_FILE, name_of_subtype, shortened
+from nephroscope.cohort.tumors import NamedRoi, RoiChoice, choose_rois, find_beside
 from nephroscope.records import Case, Exclusion, ImageFormat, Sex
 
 # What must be the same in all rows of one case.
 OF_A_CASE = (
-    "subtype",
-    "patient_id",
-    "sex",
-    "age_years",
-    "size_cm",
-    "phase",
-    "site_id",
-    "cohort",
-    "synthetic",
+    *("subtype", "patient_id", "subtype_reader2", "sex", "age_years", "size_cm", "side", "phase", "site_id"),
+    *("cohort", "tumor_label", "tumor_name", "roi", "organs", "excluded", "synthetic"),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """One CT volume on disk that may become a case, or the ``refusal`` why it cannot."""
+    """One CT volume on disk that may become a case, or several of one patient, or why it cannot.
+
+    Attributes:
+        key: case_id or patient_id by which label rows find it.
+        image: As in `Case`.
+        roi: The ROI of a volume with one tumor, or the file that holds those of all its tumors.
+        rois: All ROI files with the names of their segments, readers in order; needed only where a patient has
+            several tumors and the label rows do not say which ROI is whose.
+        organs: Kidneys and vessels, where the import knows a file of them.
+        refusal: Why there is no case in it.
+        without_roi: Why it has no ROI; no refusal where the label row names one in its column ``roi``.
+    """
 
     key: str
     image: Path
     roi: Path | None = None
     roi_reader2: Path | None = None
+    rois: Sequence[NamedRoi] = ()
+    organs: Path | None = None
     sex: Sex | None = None
     age_years: float | None = None
     synthetic: bool = False
+    phase: str = "unknown"
     refusal: str = ""
+    without_roi: str = ""
 
 
 def settle_labels(
@@ -42,8 +52,8 @@ def settle_labels(
 ) -> tuple[dict[str, LabelRow], dict[str, Exclusion]]:
     """One label per case, with the study's own name of the subtype; or one exclusion, with the reason.
 
-    A case is left out, never guessed at, when its rows contradict each other, when its patient has two sexes, or
-    when its subtype is not in the study.
+    A case is left out, never guessed at, when a person says so, when its rows contradict each other, when its
+    patient has two sexes, when pathology.csv does not tell its subtype, or when that is not in the study.
     """
     by_case: dict[str, list[LabelRow]] = defaultdict(list)
     for row in rows:
@@ -54,19 +64,27 @@ def settle_labels(
     settled: dict[str, LabelRow] = {}
     excluded: dict[str, Exclusion] = {}
     for name, group in by_case.items():
-        typed = " and ".join(sorted({row.subtype for row in group}))
-        matched = {match_subtype(row.subtype, subtypes) or row.subtype for row in group}
-        label, reason = _one_label(group, matched)
+        typed = shortened(" and ".join(sorted({row.subtype for row in group})))
+        label, reason = _one_label(group, {_meaning(row, subtypes) for row in group})
         patient_sexes = sorted(sexes[group[0].patient_id or name])
         if not reason and len(patient_sexes) > 1:
             reason = f"its patient has two sexes: {' and '.join(patient_sexes)}"
+        if not reason and not label.subtype:
+            reason = f"pathology text {typed!r} is not in {PATHOLOGY_FILE}"
         if not reason and label.subtype not in subtypes:
-            reason = f"subtype {typed} is not in the study"
+            reason = f"subtype {label.subtype} is not in the study"
         if reason:
             excluded[name] = Exclusion(case_id=name, reason=reason, subtype=typed)
         else:
-            settled[name] = label
+            second = label.subtype_reader2
+            second = second and (name_of_subtype(second, subtypes) or second)
+            settled[name] = replace(label, subtype_reader2=second)
     return settled, excluded
+
+
+def _meaning(row: LabelRow, subtypes: tuple[str, ...]) -> str:
+    """The study's or the table's name of a row's subtype; empty when nobody can tell."""
+    return row.means if row.means is not None else name_of_subtype(row.subtype, subtypes) or ""
 
 
 def join_found(
@@ -75,42 +93,66 @@ def join_found(
     subtypes: tuple[str, ...],
     format: ImageFormat,
     tumor_label: int = 1,
+    source: Path | None = None,
 ) -> tuple[tuple[Case, ...], tuple[Exclusion, ...]]:
     """Cases where a volume, its ROI and its label meet; an exclusion for each that stays alone.
 
-    A volume meets the label whose case_id or patient_id is its key. Without ``labels`` cases have no subtype.
+    A volume meets the label whose case_id is its key, else all labels whose patient_id is: several tumors of a
+    patient are several cases on one volume, when each label row says which ROI is its own (`choose_rois`).
+
+    Args:
+        found: Volumes on disk.
+        labels: Rows of the label table; without any, cases have no subtype.
+        subtypes: The study's.
+        format: Of all these volumes.
+        tumor_label: Value of the tumor in label maps, where a label row does not say it.
+        source: Folder of the import; paths of the column roi that do not start at the table's folder start here.
     """
-    settled, excluded = settle_labels(labels or [], subtypes)
-    everyone: dict[str, set[str]] = defaultdict(set)
-    for row in labels or []:
-        everyone[row.case_id].add(row.case_id)
-        everyone[row.patient_id or row.case_id].add(row.case_id)
+    if labels is None:
+        settled = {volume.key: LabelRow(row=0, case_id=volume.key, subtype="") for volume in found}
+        excluded: dict[str, Exclusion] = {}
+    else:
+        settled, excluded = settle_labels(labels, subtypes)
+    of_volume = _names_of(found, labels)
+    first = {row.case_id: row for row in reversed(labels or [])}
     cases: list[Case] = []
     for volume in found:
-        names = sorted(everyone[volume.key])
-        if labels is None:
-            names, settled = (
-                [volume.key],
-                {**settled, volume.key: LabelRow(row=0, case_id=volume.key, subtype="")},
-            )
+        names = of_volume[volume.key]
         if not names:
             excluded[volume.key] = Exclusion(case_id=volume.key, reason="no label row names it")
-        for name in names:
-            if name in excluded:
-                continue
-            label = settled.pop(name)
-            reason = volume.refusal
-            if len(names) > 1:
-                reason = f"{len(names)} label rows ({', '.join(names)}) for one CT volume"
-            if reason:
-                excluded[name] = Exclusion(case_id=name, reason=reason, subtype=label.subtype)
+        rows = [settled.pop(name) for name in names if name in settled]
+        near = [Path(), *([source] if source else []), volume.image, volume.image.parent]
+        others = [first[name] for name in names if name in excluded and not first[name].excluded]
+        chosen, reason = choose_rois(rows, others, volume, near)
+        for row in rows:
+            why = volume.refusal or reason or ("" if chosen[row.case_id].path else volume.without_roi)
+            if why:
+                excluded[row.case_id] = Exclusion(case_id=row.case_id, reason=why, subtype=row.subtype)
             else:
-                cases.append(_case(volume, label, format, tumor_label))
+                organs = find_beside(row.organs, near) or volume.organs
+                cases.append(_case(volume, row, chosen[row.case_id], format, tumor_label, organs))
     for name, label in settled.items():
         excluded[name] = Exclusion(
             case_id=name, reason="labelled, but no CT of it was found", subtype=label.subtype
         )
     return tuple(cases), tuple(excluded.values())
+
+
+def _names_of(found: Sequence[Found], labels: list[LabelRow] | None) -> dict[str, list[str]]:
+    """Cases of each volume: the one of its name, else those of the patient that have no volume of their own."""
+    keys = {volume.key for volume in found}
+    if labels is None:
+        return {key: [key] for key in keys}
+    patients = {row.patient_id for row in labels}
+    of_key: dict[str, set[str]] = {key: set() for key in keys}
+    for row in labels:
+        # Where cases and patients are both numbered, case 2 of patient 1 is not on the CT of patient 2.
+        anothers = row.case_id in patients and row.case_id != row.patient_id and row.patient_id in keys
+        own = row.case_id in keys and not anothers
+        key = row.case_id if own else row.patient_id or row.case_id
+        if key in of_key:
+            of_key[key].add(row.case_id)
+    return {key: sorted(names) for key, names in of_key.items()}
 
 
 def case_fields(label: LabelRow) -> dict[str, Any]:
@@ -119,6 +161,7 @@ def case_fields(label: LabelRow) -> dict[str, Any]:
         "case_id": label.case_id,
         "patient_id": label.patient_id or label.case_id,
         "subtype": label.subtype or None,
+        "subtype_reader2": label.subtype_reader2,
         "sex": label.sex,
         "age_years": label.age_years,
         "size_cm": label.size_cm,
@@ -129,28 +172,42 @@ def case_fields(label: LabelRow) -> dict[str, Any]:
     }
 
 
-def _case(volume: Found, label: LabelRow, format: ImageFormat, tumor_label: int) -> Case:
+def _case(
+    volume: Found,
+    label: LabelRow,
+    choice: RoiChoice,
+    format: ImageFormat,
+    tumor_label: int,
+    organs: Path | None,
+) -> Case:
     known = case_fields(label)
     known["sex"] = label.sex or volume.sex
     known["age_years"] = label.age_years if label.age_years is not None else volume.age_years
+    known["phase"] = label.phase if label.phase != "unknown" else volume.phase
     known["synthetic"] = label.synthetic or volume.synthetic
     return Case(
         **known,
         image=volume.image,
         format=format,
-        roi=volume.roi,
-        roi_reader2=volume.roi_reader2,
-        tumor_label=tumor_label,
+        roi=choice.path,
+        roi_reader2=choice.reader2 or (volume.roi_reader2 if choice.path == volume.roi else None),
+        tumor_label=choice.tumor_label or tumor_label,
+        tumor_name=choice.tumor_name,
+        organs=organs,
     )
 
 
 def _one_label(group: list[LabelRow], matched: set[str]) -> tuple[LabelRow, str]:
-    """The label all rows of a case agree on, and the reason when they do not."""
+    """The label all rows of a case agree on, and the reason why it is left out."""
     label = replace(group[0], subtype=min(matched))
+    if all(row.excluded for row in group):
+        return label, f"left out by hand: {' and '.join(sorted({row.excluded for row in group}))}"
+    if any(row.excluded for row in group):
+        return label, "its rows contradict each other: some of them are left out by hand"
     if len(matched) > 1:
-        return label, f"two subtypes: {' and '.join(sorted(matched))}"
+        return label, f"two subtypes: {' and '.join(sorted(name or 'one not told' for name in matched))}"
     for name in OF_A_CASE[1:]:
-        values = {value for value in (getattr(row, name) for row in group) if value is not None}
+        values = {value for value in (getattr(row, name) for row in group) if value not in (None, "")}
         if len(values) > 1:
             listed = " and ".join(sorted(str(value) for value in values))
             return label, f"its rows contradict each other: {name} {listed}"

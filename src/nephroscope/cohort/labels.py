@@ -1,43 +1,53 @@
-"""A label table in, one row per image or per case, with columns found by their usual names."""
+"""A label table (CSV or .xlsx) in, one row per image or per case out, with columns found by name or by mapping."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from nephroscope.cohort.manifest import LARGEST_CM, OLDEST_YEARS, parse_cohort_word
-from nephroscope.cohort.tables import UNKNOWN, Mistakes, parse_number, parse_sex, read_table
-from nephroscope.errors import CohortError
-from nephroscope.records import DEVELOPMENT, Sex
-
-# Compared without case, space, underscore and hyphen; where a table has several, the first named here is taken.
-COLUMN_NAMES = {
-    "file": "file filename image imagefile",
-    "case_id": "caseid case",
-    "patient_id": "patientid patient pid",
-    "subtype": "subtype histology label diagnosis class tumorhistologicsubtype",
-    "sex": "sex gender",
-    "age_years": "ageyears age ageatnephrectomy",
-    "size_cm": "sizecm size radiographicsizecm radiographicsize",
-    "phase": "phase contrastphase",
-    "site_id": "siteid site",
-    "cohort": "cohort",
-    "slice_index": "sliceindex slice",
-    "spacing": "spacingxy spacing pixelspacing",
-    "row_mm": "rowmm",
-    "col_mm": "colmm columnmm",
-    "synthetic": "synthetic",
-}
-
-SYNONYMS = (
-    "papillary papillaryrcc prcc papillaryrenalcellcarcinoma",
-    "chromophobe chromophobercc chrcc chromophoberenalcellcarcinoma",
-    "clearcell clearcellrcc ccrcc clearcellrenalcellcarcinoma",
-    "clearcellpapillary clearcellpapillaryrcc ccprcc clearcellpapillaryrenalcellcarcinoma",
-    "oncocytoma renaloncocytoma",
-    "angiomyolipoma aml renalangiomyolipoma",
+from nephroscope.cohort.label_columns import COLUMN_NAMES, find_columns
+from nephroscope.cohort.label_table import RawTable, open_table
+from nephroscope.cohort.label_values import (
+    Order,
+    Side,
+    date_order,
+    parse_age,
+    parse_date,
+    parse_exclude,
+    parse_filled,
+    parse_mm,
+    parse_name,
+    parse_side,
+    parse_size_cm,
+    parse_size_mm,
+    parse_spacing,
+    parse_tumor_label,
+    parse_whole,
+    parse_yes,
+    years_between,
 )
+from nephroscope.cohort.manifest import LARGEST_CM, OLDEST_YEARS, parse_cohort_word
+from nephroscope.cohort.pathology import PathologyTable, match_subtype, name_of_subtype, unmapped_finding
+from nephroscope.cohort.tables import Mistakes, parse_sex
+from nephroscope.errors import CohortError
+from nephroscope.records import DEVELOPMENT, Finding, Sex
+
+__all__ = [
+    "COLUMN_NAMES",
+    "LabelRow",
+    "LabelTable",
+    "match_subtype",
+    "parse_age",
+    "read_label_table",
+    "read_labels",
+]
+
+
+NAME = "a name (long numbers as text, as spreadsheets round them)"
+AGE_AT = {"scan_date": "at the scan", "surgery_date": "at surgery, as no scan date stands there"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,40 +57,77 @@ class LabelRow:
     Attributes:
         row: As a spreadsheet counts it; 0 when it comes from a file name.
         subtype: As typed.
+        means: Name of the subtype by the study's pathology.csv; empty where that does not tell; None when not asked.
+        subtype_reader2: The second pathology reading, as typed.
         row_mm: Distance between rows; ``col_mm`` between columns.
+        tumor_label, tumor_name, roi: Which ROI is this tumor's: label or segment number, segment name, a file.
+        organs: File with kidneys and vessels.
+        excluded: Why a person left the case out; empty where nobody did.
     """
 
     row: int
     case_id: str
     subtype: str
+    means: str | None = None
     file: str | None = None
     patient_id: str | None = None
+    subtype_reader2: str | None = None
     sex: Sex | None = None
     age_years: float | None = None
     size_cm: float | None = None
+    side: Side | None = None
     phase: str = "unknown"
     site_id: str = "site-1"
     cohort: str = DEVELOPMENT
     slice_index: int | None = None
     row_mm: float | None = None
     col_mm: float | None = None
+    tumor_label: int | None = None
+    tumor_name: str = ""
+    roi: Path | None = None
+    organs: Path | None = None
+    excluded: str = ""
     synthetic: bool = False
 
 
-def read_labels(path: Path) -> list[LabelRow]:
-    """All rows of a label table.
+@dataclass(frozen=True, kw_only=True)
+class LabelTable:
+    """Rows of a label table, and what is worth knowing about it."""
 
-    Age 0 means unknown (KiTS writes it so) and ``>89`` or ``90+`` mean 90.
+    rows: list[LabelRow]
+    findings: tuple[Finding, ...] = ()
+
+
+def read_labels(path: Path, columns: Mapping[str, str] | None = None) -> list[LabelRow]:
+    """All rows of a label table; see `read_label_table`."""
+    return read_label_table(path, columns).rows
+
+
+def read_label_table(
+    path: Path,
+    columns: Mapping[str, str] | None = None,
+    pathology: PathologyTable | None = None,
+    subtypes: tuple[str, ...] = (),
+) -> LabelTable:
+    """All rows of a label table, CSV or .xlsx, told by its content.
+
+    Age 0 means unknown (KiTS writes it so) and ``>89`` or ``90+`` mean 90. Dates of birth, scan and surgery give the
+    age where no age stands, and are then forgotten.
+
+    Args:
+        path: The table. Paths in its columns ``roi`` and ``organs`` start at its folder, when there is such a file.
+        columns: Our name -> header, from study.toml.
+        pathology: The study's; with it, `LabelRow.means` is filled and a finding lists what it does not tell.
+        subtypes: The study's; needed with ``pathology``.
 
     Raises:
-        CohortError: There is no such table, no column for the case or the subtype, two columns for one thing,
-            or cells that cannot be understood, each named by row and column.
+        CohortError: There is no such table, no column for the case or the subtype, two columns or sheets for one
+            thing, or cells that cannot be understood, each named by row and column.
     """
-    header, rows = read_table(path)
-    where = _columns(path, header)
-    mistakes = Mistakes(path.name)
-    labels = [_label_row(n, row, where, header, mistakes) for n, row in rows]
-    mistakes.refuse()
+    table = open_table(path, columns or {})
+    reader = _Reader(path, table, find_columns(path.name, table.header, columns or {}))
+    labels = [reader.label(n, row) for n, row in table.rows]
+    reader.mistakes.refuse()
     if not labels:
         raise CohortError(
             where=path.name,
@@ -88,135 +135,164 @@ def read_labels(path: Path) -> list[LabelRow]:
             found="none",
             remedy="fill the table",
         )
-    return [label for label in labels if label]
+    rows = [label for label in labels if label]
+    findings = (*table.findings, *reader.findings())
+    if pathology is None:
+        return LabelTable(rows=rows, findings=findings)
+    told = tell_subtypes(rows, pathology, subtypes)
+    return LabelTable(rows=told.rows, findings=(*findings, *told.findings))
 
 
-def match_subtype(text: str, subtypes: tuple[str, ...]) -> str | None:
-    """The study's subtype that ``text`` means, or None: it is another one.
+def tell_subtypes(rows: list[LabelRow], pathology: PathologyTable, subtypes: tuple[str, ...]) -> LabelTable:
+    """The rows with what the study's pathology.csv says of them, and one finding that lists what it does not tell."""
 
-    Case, space, underscore and hyphen do not matter, and `SYNONYMS` are told; parts of words never match, so that
-    clear cell papillary is neither papillary nor clear cell.
-    """
-    key = _plain(text)
-    group = next((words.split() for words in SYNONYMS if key in words.split()), [key])
-    exact = [subtype for subtype in subtypes if _plain(subtype) == key]
-    return next(iter(exact + [subtype for subtype in subtypes if _plain(subtype) in group]), None)
+    @cache  # a table with a row per image repeats them
+    def named(text: str) -> str | None:
+        return name_of_subtype(text, subtypes, pathology)
 
-
-def _plain(text: str) -> str:
-    return re.sub(r"[\s_-]", "", text).lower()
-
-
-def _columns(path: Path, header: list[str]) -> dict[str, int]:
-    """Position of each column the table has."""
-    where: dict[str, int] = {}
-    for name, spellings in COLUMN_NAMES.items():
-        order = spellings.split()
-        found = [i for i, column in enumerate(header) if _plain(column) in order]
-        if found:
-            where[name] = min(found, key=lambda i: order.index(_plain(header[i])))
-        if len({_plain(header[i]) for i in found}) < len(found):
-            raise CohortError(
-                where=path.name,
-                expected=f"one column for the {name}",
-                found=" and ".join(header[i] for i in found),
-                remedy="rename or remove all but one",
-            )
-    if "subtype" not in where or not {"case_id", "patient_id"} & where.keys():
-        raise CohortError(
-            where=path.name,
-            expected="columns named case_id (or patient_id) and subtype (or histology, diagnosis)",
-            found=", ".join(header),
-            remedy="rename the columns in the header",
+    rows = [
+        replace(
+            row,
+            means=named(row.subtype) or "",
+            subtype_reader2=row.subtype_reader2 and (named(row.subtype_reader2) or row.subtype_reader2),
         )
-    return where
+        for row in rows
+    ]
+    untold = {row.case_id: row.subtype for row in rows if not row.means and not row.excluded}
+    return LabelTable(rows=rows, findings=unmapped_finding(untold.values()))
 
 
-def _label_row(
-    n: int, row: list[str], where: dict[str, int], header: list[str], mistakes: Mistakes
-) -> LabelRow | None:
-    """The label of one row, or None after noting what is wrong in it."""
-    n_before = len(mistakes.found)
+@dataclass
+class _Reader:
+    """Turns rows into labels, and notes what is wrong in them."""
 
-    def cell(name: str, parse: Callable[[str], Any], expected: str) -> Any:
-        text = row[where[name]] if name in where else ""
+    path: Path
+    table: RawTable
+    where: dict[str, int]
+    mistakes: Mistakes = field(init=False)
+    n_from_dates: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.mistakes = Mistakes(self.path.name)
+        self.orders: dict[str, Order] = {
+            name: date_order(row[self.where[name]] for _, row in self.table.rows)
+            for name in ("birth_date", "scan_date", "surgery_date")
+            if name in self.where
+        }
+
+    def label(self, n: int, row: list[str]) -> LabelRow | None:
+        """The label of one row, or None after noting what is wrong in it."""
+        n_before = len(self.mistakes.found)
+
+        def cell(name: str, parse: Callable[[str], Any], expected: str) -> Any:
+            return self._cell(n, row, name, parse, expected)
+
+        spacing = cell("spacing", parse_spacing, "one or two numbers of millimetres") or (None, None)
+        patient_id = cell("patient_id", parse_name, NAME)
+        case_id = cell("case_id", parse_name, NAME) or patient_id
+        if not case_id and len(self.mistakes.found) == n_before:
+            self.mistakes.add(n, "case_id", "a name", "nothing")
+        label = LabelRow(
+            row=n,
+            case_id=case_id,
+            subtype=cell("subtype", parse_filled, "a subtype"),
+            file=cell("file", str, "a file") or None,
+            patient_id=patient_id or None,
+            subtype_reader2=cell("subtype_reader2", str, "a subtype") or None,
+            sex=cell("sex", parse_sex, "male, female, other or nothing"),
+            age_years=self._age(n, row),
+            size_cm=cell("size_cm", parse_size_cm, f"centimetres up to {LARGEST_CM}")
+            or cell("size_mm", parse_size_mm, f"millimetres up to {10 * LARGEST_CM}"),
+            side=cell("side", parse_side, "left or right"),
+            phase=cell("phase", str, "a phase") or "unknown",
+            site_id=cell("site_id", str, "a site") or "site-1",
+            cohort=cell("cohort", parse_cohort_word, "development, internal-test or external-test:NAME"),
+            slice_index=cell("slice_index", parse_whole, "a whole number"),
+            row_mm=cell("row_mm", parse_mm, "millimetres") or spacing[0],
+            col_mm=cell("col_mm", parse_mm, "millimetres") or spacing[1],
+            tumor_label=cell("tumor_label", parse_tumor_label, "a whole number from 1 to 65535"),
+            tumor_name=cell("tumor_name", str, "a segment's name") or "",
+            roi=cell("roi", self._path, "a path"),
+            organs=cell("organs", self._path, "a path"),
+            excluded=self._excluded(n, row),
+            synthetic=cell("synthetic", parse_yes, "yes or no"),
+        )
+        return label if len(self.mistakes.found) == n_before else None
+
+    def findings(self) -> tuple[Finding, ...]:
+        """How ages came from dates."""
+        return tuple(
+            Finding(
+                code="age-from-dates",
+                severity="note",
+                message=f"{n} ages are completed years {what}",
+                case_id="",
+            )
+            for what, n in self.n_from_dates.items()
+        )
+
+    def _cell(self, n: int, row: list[str], name: str, parse: Callable[[str], Any], expected: str) -> Any:
+        if name not in self.where:
+            return parse("")
+        at = self.where[name]
+        if (n, at) in self.table.unsaved:
+            found = "a formula without its result; open the workbook, let it compute, and save it"
+            self.mistakes.add(n, self.table.header[at], expected, found)
+            return None
         try:
-            return parse(text)
+            return parse(row[at])
         except ValueError:
-            mistakes.add(n, header[where[name]], expected, repr(text) if text else "nothing")
+            self.mistakes.add(n, self.table.header[at], expected, repr(row[at]) if row[at] else "nothing")
 
-    spacing = cell("spacing", _spacing, "one or two numbers of millimetres") or (None, None)
-    case_id = cell("case_id", str, "a name") or cell("patient_id", str, "a name")
-    if not case_id:
-        mistakes.add(n, "case_id", "a name", "nothing")
-    label = LabelRow(
-        row=n,
-        case_id=case_id,
-        subtype=cell("subtype", _filled, "a subtype"),
-        file=cell("file", str, "a file") or None,
-        patient_id=cell("patient_id", str, "a name") or None,
-        sex=cell("sex", parse_sex, "male, female, other or nothing"),
-        age_years=cell("age_years", parse_age, f"years up to {OLDEST_YEARS}"),
-        size_cm=cell("size_cm", _size, f"centimetres up to {LARGEST_CM}"),
-        phase=cell("phase", str, "a phase") or "unknown",
-        site_id=cell("site_id", str, "a site") or "site-1",
-        cohort=cell("cohort", parse_cohort_word, "development, internal-test or external-test:NAME"),
-        slice_index=cell("slice_index", _whole, "a whole number"),
-        row_mm=cell("row_mm", _mm, "millimetres") or spacing[0],
-        col_mm=cell("col_mm", _mm, "millimetres") or spacing[1],
-        synthetic=cell("synthetic", _yes, "yes or no"),
-    )
-    return label if len(mistakes.found) == n_before else None
+    def _age(self, n: int, row: list[str]) -> float | None:
+        """The age that stands there, else completed years from birth to scan, or to surgery without a scan date."""
+        age = self._cell(n, row, "age_years", parse_age, f"years up to {OLDEST_YEARS}")
+        birth = None if age is not None else self._day(n, row, "birth_date")
+        if not isinstance(birth, date):
+            return age if isinstance(age, float) else None
+        for name, what in (
+            ("scan_date", "at the scan"),
+            ("surgery_date", "at surgery, as no scan date stands there"),
+        ):
+            day = self._day(n, row, name)
+            if day is not None:
+                try:
+                    age = years_between(birth, day)
+                except ValueError as error:
+                    self.mistakes.add(n, self.table.header[self.where[name]], "a day after birth", str(error))
+                    return None
+                self.n_from_dates[what] = self.n_from_dates.get(what, 0) + 1
+                return age
+        return None
 
+    def _day(self, n: int, row: list[str], name: str) -> date | None:
+        """A date; mistakes tell its form, never itself."""
+        if name not in self.where:
+            return None
+        text = row[self.where[name]]
+        try:
+            return parse_date(text, self.orders[name])
+        except ValueError as error:
+            form = re.sub(r"[^\W\d_]", "a", re.sub(r"\d", "9", text))[:24]
+            expected = "a date such as 2021-12-31 (12/03/2021 only where the column tells which is the day)"
+            self.mistakes.add(n, self.table.header[self.where[name]], expected, f"{error}, written as {form}")
+            return None
 
-def parse_age(text: str) -> float | None:
-    """Age in years: a number, ``>89`` or ``90+`` (90), or DICOM's ``063Y``; None for 0 and what is not known.
+    def _path(self, text: str) -> Path | None:
+        """Below the table's folder when it is there; else as typed, for the import to find."""
+        if not text:
+            return None
+        path = Path(text.replace("\\", "/"))
+        beside = self.path.parent / path
+        return beside.resolve() if beside.exists() else path
 
-    Raises:
-        ValueError: It is none of these, or nobody's age.
-    """
-    text = text.strip()
-    dicom = re.fullmatch(r"(\d{3})([DWMY])", text)
-    if dicom:
-        per_year = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}[dicom[2]]
-        return parse_number(str(round(int(dicom[1]) / per_year, 2)), -1, OLDEST_YEARS) or None
-    if re.fullmatch(r"(>|>=|≥) ?(89|90)|(89|90) ?\+", text):
-        return 90.0
-    return parse_number(text, -1e-9, OLDEST_YEARS) or None
-
-
-def _filled(text: str) -> str:
-    if not text:
-        raise ValueError(text)
-    return text
-
-
-def _size(text: str) -> float | None:
-    return parse_number(text, -1e-9, LARGEST_CM) or None
-
-
-def _mm(text: str) -> float | None:
-    return parse_number(text, 0, 100)
-
-
-def _whole(text: str) -> int | None:
-    number = parse_number(text, -1, 10**9)
-    if number is not None and not number.is_integer():
-        raise ValueError(text)
-    return None if number is None else int(number)
-
-
-def _yes(text: str) -> bool:
-    word = text.lower()
-    if word not in {"yes", "no", "true", "false", "1", "0"} | UNKNOWN:
-        raise ValueError(text)
-    return word in {"yes", "true", "1"}
-
-
-def _spacing(text: str) -> tuple[float | None, float | None]:
-    r"""Spacing of rows and columns from ``0.7``, ``0.7\0.7`` or ``[0.7, 0.7]``."""
-    parts = [part for part in re.split(r"[\\\s\[\]();x]+|,\s+", text) if part]
-    if len(parts) > 2:
-        raise ValueError(text)
-    row, col = (parts + parts + ["", ""])[:2]
-    return _mm(row), _mm(col)
+    def _excluded(self, n: int, row: list[str]) -> str:
+        said = self._cell(n, row, "exclude", parse_exclude, "yes, no or a reason")
+        reason = str(self._cell(n, row, "exclusion_reason", str, "a reason") or "")
+        if said is None:
+            return reason
+        out, word = said
+        if not out and reason:
+            at = self.table.header[self.where["exclusion_reason"]]
+            self.mistakes.add(n, at, "no reason where the case is not excluded", repr(reason))
+        return (reason or word or "excluded in the label table, without a reason") if out else ""

@@ -2,8 +2,10 @@
 
 import gzip
 import hashlib
+import io
 import math
 import re
+import warnings
 import zlib
 from collections import defaultdict
 from dataclasses import dataclass
@@ -16,12 +18,16 @@ import numpy.typing as npt
 from nephroscope.cohort.grid import RAS_TO_LPS, canonical, hu_volume
 from nephroscope.cohort.join import Found, join_found
 from nephroscope.cohort.labels import LabelRow
+from nephroscope.cohort.tumors import RoiFile
 from nephroscope.errors import CohortError, SeriesError
 from nephroscope.records import Case, Cohort, CTVolume, Exclusion, Finding, VolumeGeometry
 
 MOST_VOXELS = 2**30
 GZIP = b"\x1f\x8b"
 NIFTI1_SIZES = (b"\x5c\x01\x00\x00", b"\x00\x00\x01\x5c")  # the header begins with its own size, 348
+MOST_OFFSET = 2**20  # bytes before the voxels, in a header that is believed
+MOST_REST = 4096  # bytes after the voxels: with more, the header announces another size than was written
+HEADER_BYTES = 540  # of the longer, NIfTI-2
 NIFTI2_SIZES = (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")  # 540
 MASK_NAME = re.compile(r"[_-](seg|segmentation|mask|label)$", re.IGNORECASE)
 
@@ -41,7 +47,7 @@ def read_nifti(path: Path) -> CTVolume:
     Raises:
         SeriesError: The file is no NIfTI or breaks off, has not three axes, or holds values that are no HU.
     """
-    stored = _read(path)
+    stored = read_stored(path)
     values = stored.values
     where = f"file {path.name}"
     low, high = float(values.min()), float(values.max())
@@ -71,7 +77,7 @@ def read_label_map(path: Path) -> tuple[npt.NDArray[np.int32], VolumeGeometry]:
     Raises:
         SeriesError: The file is no NIfTI or breaks off, has not three axes, or holds values that are no labels.
     """
-    stored = _read(path)
+    stored = read_stored(path)
     values = stored.values
     if not np.isfinite(values).all() or not np.array_equal(values, np.round(values)):
         raise SeriesError(
@@ -99,13 +105,13 @@ def import_nifti(
             found=f"none among {sum(1 for _ in folder.rglob('*'))} files" if folder.is_dir() else "no folder",
             remedy="check the path; for DICOM use `nephroscope import dicom`",
         )
-    cases, exclusions = join_found(found, labels, subtypes, "nifti", tumor_label)
+    cases, exclusions = join_found(found, labels, subtypes, "nifti", tumor_label, folder.resolve())
     cohort = Cohort(subtypes=subtypes, positive=positive, cases=cases, exclusions=exclusions)
     return NiftiImport(cases=cohort.cases, exclusions=cohort.exclusions)
 
 
 @dataclass(frozen=True, eq=False)
-class _Stored:
+class StoredNifti:
     """Values with three axes as stored, the affine to LPS mm, a digest of the file, and doubts."""
 
     values: npt.NDArray[Any]
@@ -114,12 +120,16 @@ class _Stored:
     findings: tuple[Finding, ...]
 
 
-def _read(path: Path) -> _Stored:
-    """What a NIfTI file holds; the name, suffix included, does not matter."""
+def read_stored(path: Path) -> StoredNifti:
+    """What a NIfTI file holds; the name, suffix included, does not matter.
+
+    Raises:
+        SeriesError: The file is no NIfTI, breaks off, is larger than its header says, or has not three axes.
+    """
     try:
         content = path.read_bytes()
         digest = hashlib.sha256(content).hexdigest()[:16]
-        image = _parse(gzip.decompress(content) if content.startswith(GZIP) else content)
+        image = _parse(content)
         shape = image.shape
         while len(shape) > 3 and shape[-1] == 1:
             shape = shape[:-1]
@@ -148,28 +158,78 @@ def _read(path: Path) -> _Stored:
         ) from error
     text = "the file does not say how the patient lies; its axes are taken as right, front and head"
     doubt = Finding(code="orientation-unknown", severity="warning", message=text, case_id="", where=path.name)
-    return _Stored(values, RAS_TO_LPS @ image.affine, digest, (doubt,) if unsaid else ())
+    return StoredNifti(values, RAS_TO_LPS @ image.affine, digest, (doubt,) if unsaid else ())
+
+
+def read_announced(file: io.BufferedIOBase, n_bytes: int) -> bytes:
+    """What a file holds, read to its end, where a packed one has its checksum; a bomb is not unpacked.
+
+    Raises:
+        ValueError: It holds less than its header announces, or more than that and some padding.
+    """
+    content = file.read(n_bytes)
+    _check_size(len(content) + len(file.read(MOST_REST)), n_bytes)
+    return content
+
+
+def _check_size(n_bytes: int, announced: int) -> None:
+    if not announced <= n_bytes < announced + MOST_REST:
+        found = "more" if n_bytes > announced else f"{n_bytes} bytes, less"
+        raise ValueError(f"{found} than the {announced} bytes that its header announces")
+
+
+def _announced(start: bytes) -> int:
+    """Bytes of a whole NIfTI file, by its header.
+
+    Raises:
+        ValueError: The header announces what no label map or CT can be.
+    """
+    kind = _kind(start[:4]).header_class
+    header = kind(start[: kind.sizeof_hdr], check=False)
+    n_voxels = math.prod(int(n) for n in header.get_data_shape())
+    offset = float(header["vox_offset"])
+    if not (0 <= n_voxels <= MOST_VOXELS and 0 <= offset <= MOST_OFFSET):
+        raise ValueError(f"{n_voxels} voxels announced, {offset:g} bytes from the start")
+    return max(int(offset) + n_voxels * int(header.get_data_dtype().itemsize), len(start))
+
+
+def _kind(size: bytes) -> Any:
+    """The nibabel class for the first four bytes of a file.
+
+    Raises:
+        ValueError: They begin no NIfTI.
+    """
+    import nibabel
+
+    if size in NIFTI1_SIZES:
+        return nibabel.Nifti1Image
+    if size in NIFTI2_SIZES:
+        return nibabel.Nifti2Image
+    raise ValueError("no NIfTI header")
 
 
 def _parse(content: bytes) -> Any:
-    """The NIfTI-1 or NIfTI-2 image in these bytes.
+    """The NIfTI-1 or NIfTI-2 image in these bytes, gzipped or not.
 
     Raises:
         ValueError: They are neither.
     """
-    import nibabel
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError
+    from nibabel.wrapstruct import WrapStructError
 
-    size = content[:4]
     try:
-        if size in NIFTI1_SIZES:
-            return nibabel.Nifti1Image.from_bytes(content)
-        if size in NIFTI2_SIZES:
-            return nibabel.Nifti2Image.from_bytes(content)
-    except (ImageFileError, HeaderDataError) as error:
+        if content.startswith(GZIP):
+            with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+                start = file.read(HEADER_BYTES)
+                content = start + read_announced(file, _announced(start) - len(start))
+        else:
+            _check_size(len(content), _announced(content[:HEADER_BYTES]))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd extensions, which nobody reads
+            return _kind(content[:4]).from_bytes(content)
+    except (ImageFileError, HeaderDataError, WrapStructError) as error:
         raise ValueError(str(error)) from error
-    raise ValueError("no NIfTI header")
 
 
 def _pairs(folder: Path) -> list[Found]:
@@ -187,14 +247,36 @@ def _pairs(folder: Path) -> list[Found]:
         else:
             volumes[stem].append(path)
     found = []
+    parts = _of_several_tumors(volumes, masks)
     for name in sorted(volumes.keys() | masks.keys()):
-        refusal = ""
+        refusal = without_roi = ""
         if not volumes[name]:
             refusal = f"no CT volume beside {masks[name][0].name}"
         elif not masks[name]:
-            refusal = f"no label map beside {volumes[name][0].name}"
+            several = ": which of several is the tumor's is not said" if len(parts[name]) > 1 else ""
+            without_roi = f"no label map beside {volumes[name][0].name}{several}"
         elif len(volumes[name]) > 1 or len(masks[name]) > 1:
             refusal = f"{len(volumes[name])} volumes and {len(masks[name])} label maps of this name"
         image = (volumes[name] or masks[name])[0]
-        found.append(Found(key=name, image=image, roi=next(iter(masks[name]), None), refusal=refusal))
+        rois = masks[name] or (parts[name] if len(parts[name]) == 1 else [])
+        found.append(
+            Found(
+                key=name,
+                image=image,
+                roi=next(iter(rois), None),
+                rois=tuple(RoiFile(path=path) for path in (*masks[name], *parts[name])),
+                refusal=refusal,
+                without_roi=without_roi,
+            )
+        )
     return found
+
+
+def _of_several_tumors(volumes: dict[str, list[Path]], masks: dict[str, list[Path]]) -> dict[str, list[Path]]:
+    """Label maps named after a volume and a tumor (P1_t2_seg beside P1), taken out of ``masks``, by volume."""
+    parts: dict[str, list[Path]] = defaultdict(list)
+    for name in sorted(masks.keys() - volumes.keys()):
+        owners = [volume for volume in volumes if re.match(rf"{re.escape(volume)}[_ -]", name)]
+        if owners:
+            parts[max(owners, key=len)] += masks.pop(name)
+    return parts

@@ -12,8 +12,8 @@ from nephroscope.records import Sex
 
 LISTED = 20
 SEXES: dict[Sex, str] = {
-    "M": "m male man",
-    "F": "f female woman",
+    "M": "m male man männlich mann homme masculin hombre masculino uomo maschio 男",
+    "F": "f female woman w weiblich frau femme féminin feminin mujer femenino donna femmina 女",
     "O": "o other diverse transgender_male_to_female transgender_female_to_male",
 }
 UNKNOWN = {"", "na", "n/a", "nan", "none", "null", "unknown", "?", "-"}

@@ -10,9 +10,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from nephroscope.evaluation.evaluate import report_as_dict
 from nephroscope.files import save_json, save_text
 from nephroscope.records import CasePrediction, EvaluationReport
-from nephroscope.report import tables, words
+from nephroscope.report import characteristics, tables, words
 from nephroscope.report.content import ReportContent
 from nephroscope.report.figures import all_figures, color_of, slug
+from nephroscope.report.flow import flow_svg
 from nephroscope.report.thumbnails import thumbnails
 
 
@@ -41,7 +42,7 @@ def write_report(folder: Path, content: ReportContent) -> Path:
     Returns:
         Path of index.html.
     """
-    figures = all_figures(content)
+    figures = {"flow": flow_svg(content.cohort, content.split, content.findings), **all_figures(content)}
     for name, svg in figures.items():
         save_text(folder / "figures" / f"{name}.svg", svg)
     save_json(folder / "report.json", _report_json(content))
@@ -66,6 +67,7 @@ def render_page(content: ReportContent, figures: dict[str, str]) -> str:
         marks=content.marks,
         figures=figures,
         tables=tables,
+        characteristics=characteristics,
         words=words,
         tiles=_tiles(report),
         groups=[(group, slug(group.name), _confusions(report, group)) for group in report.groups],

@@ -1,11 +1,10 @@
-"""The tables of the page as plain rows: cohort, split, figures, confusion."""
+"""The tables of the page as plain rows: exclusions, findings, split, figures; records for all tables."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from statistics import median, quantiles
 
-from nephroscope.records import Case, Cohort, Estimate, EvaluationGroup, Finding
+from nephroscope.records import Estimate, EvaluationGroup, Finding
 from nephroscope.report.content import ReportContent
 
 NAMES = {
@@ -17,6 +16,7 @@ NAMES = {
     "coverage": "Coverage (share with a call)",
     "accuracy_when_sure": "Accuracy when sure",
 }
+MOST_REASONS = 30
 SEXES = {"M": "men", "F": "women", "O": "other"}
 
 
@@ -38,37 +38,16 @@ class Table:
     notes: tuple[str, ...] = field(default=())
 
 
-def cohort_table(cohort: Cohort) -> Table:
-    """What the cases are, by subtype and together."""
-    columns = [[c for c in cohort.cases if c.subtype == s] for s in cohort.subtypes]
-    unknown = [c for c in cohort.cases if c.subtype is None]
-    header = ["", *cohort.subtypes]
-    if unknown:
-        columns, header = [*columns, unknown], [*header, "no label"]
-    columns, header = [*columns, list(cohort.cases)], [*header, "all"]
-    shown: list[tuple[str, Callable[[Sequence[Case]], str]]] = [
-        ("Patients", lambda cases: str(len({c.patient_id for c in cases}))),
-        ("Cases (tumors)", lambda cases: str(len(cases))),
-        ("Sex, patients", _sexes),
-        ("Age, years", lambda cases: _spread([c.age_years for c in cases])),
-        ("Largest diameter, cm", lambda cases: _spread([c.size_cm for c in cases], ".1f")),
-        ("Contrast phase", lambda cases: _tally(c.phase for c in cases)),
-        ("Site", lambda cases: _tally(c.site_id for c in cases)),
-        ("Part of the study", lambda cases: _tally(c.cohort for c in cases)),
-        ("Image format", lambda cases: _tally(c.format for c in cases)),
-        ("Source of intensities", lambda cases: _tally(c.source for c in cases)),
-    ]
-    rows = tuple((name, *(describe(cases) for cases in columns)) for name, describe in shown)
-    notes = ("Age and diameter: median (quartiles). A case is a tumor; a patient may have two.",)
-    return Table(caption="Who is in the study", header=tuple(header), rows=rows, notes=notes)
-
-
 def exclusion_table(content: ReportContent) -> Table:
     """Who was left out and why, on import and at later steps."""
     counts = Counter((e.reason, e.subtype or "not stated") for e in content.cohort.exclusions)
     counts += Counter((f"{f.code}: {f.message}", "") for f in content.findings if f.severity == "refusal")
-    rows = tuple((reason, subtype, str(n)) for (reason, subtype), n in counts.most_common())
-    return Table(caption="Who was left out", header=("Reason", "Subtype", "Cases"), rows=rows)
+    ordered = counts.most_common()
+    rows = [(reason, subtype, str(n)) for (reason, subtype), n in ordered[:MOST_REASONS]]
+    rest = ordered[MOST_REASONS:]
+    if rest:
+        rows.append((f"and {len(rest)} more reasons, see exclusions.csv", "", str(sum(n for _, n in rest))))
+    return Table(caption="Who was left out", header=("Reason", "Subtype", "Cases"), rows=tuple(rows))
 
 
 def finding_table(content: ReportContent) -> Table:
@@ -197,26 +176,3 @@ def _part(content: ReportContent, names: Iterable[str], subtype: str | None) -> 
     cases = [by_id[i] for i in owners if i in by_id and subtype in (None, by_id[i].subtype)]
     n_slices = sum(owners[c.case_id] if leaky else content.slice_counts.get(c.case_id, 0) for c in cases)
     return f"{len({c.patient_id for c in cases})} / {len(cases)} / {n_slices}"
-
-
-def _sexes(cases: Sequence[Case]) -> str:
-    patients = {c.patient_id: c.sex for c in cases}
-    return _tally(SEXES.get(sex or "", "unknown") for sex in patients.values())
-
-
-def _tally(values: Iterable[str]) -> str:
-    counts = Counter(values)
-    if len(counts) == 1:
-        value, n = counts.most_common(1)[0]
-        return f"{n} {value}"
-    return ", ".join(f"{n} {value}" for value, n in counts.most_common()) or "none"
-
-
-def _spread(values: Sequence[float | None], form: str = ".0f") -> str:
-    known = [v for v in values if v is not None]
-    if not known:
-        return "not known"
-    low, _, high = quantiles(known, n=4, method="inclusive") if len(known) > 1 else (known[0],) * 3
-    text = f"{median(known):{form}} ({low:{form}} to {high:{form}})"
-    missing = len(values) - len(known)
-    return f"{text}, {missing} unknown" if missing else text

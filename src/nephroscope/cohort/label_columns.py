@@ -1,0 +1,130 @@
+"""The header of a label table in; where each column that we know stands, out. Names in six languages, or mapped."""
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+
+from nephroscope.errors import CohortError
+
+# Compared without case, accents and whatever is neither letter nor digit; where a table has several, the first named
+# here is taken.
+COLUMN_NAMES = {
+    "file": "file filename image imagefile",
+    "case_id": "caseid case tumorid tumourid lesionid fallnummer fallid fall casid idcaso 病例号",
+    "patient_id": "patientid patient pid patid patientenid patientennummer patientnr patnr patientnumber "
+    "idpatient idpaciente idpaziente paciente paziente 患者编号 病人编号 id",
+    "subtype": "subtype histology label diagnosis class tumorhistologicsubtype pathology histologicsubtype "
+    "histologicalsubtype tumorsubtype tumortype histologie histologischersubtyp tumorentitat tumorart pathologie "
+    "histologischediagnose diagnose histologia patologia anatomiepathologique diagnostic diagnostico diagnosi subtyp "
+    "soustype subtipo sottotipo 病理类型 病理诊断 病理 组织学类型",
+    "subtype_reader2": "subtypereader2 pathologyreader2 secondreading secondpathologyreading subtype2 pathology2 "
+    "histology2 diagnosis2 zweitbefund zweitbefundung referenzpathologie referencepathology centralpathology "
+    "centralreview secondelecture segundalectura secondalettura 第二次病理",
+    "sex": "sex gender patientsex geschlecht sexe sexo genero sesso genere 性别",
+    "age_years": "ageyears age ageatnephrectomy ageatimaging ageatscan ageatsurgery patientage ageyr ageyrs "
+    "ageinyears alter alterjahre alterinjahren patientenalter ageans edad edadanos eta etaanni 年龄",
+    "birth_date": "birthdate dateofbirth dob patientbirthdate geburtsdatum gebdatum gebdat datedenaissance "
+    "datenaissance fechanacimiento fechadenacimiento datadinascita datanascita 出生日期",
+    "scan_date": "scandate dateofscan ctdate dateofct imagingdate studydate dateofimaging ctdatum datumct "
+    "untersuchungsdatum datescanner datedescanner fechatc fechatac datatc 检查日期",
+    "surgery_date": "surgerydate dateofsurgery operationdate nephrectomydate dateofnephrectomy opdatum "
+    "operationsdatum datechirurgie datedechirurgie fechacirugia fechadecirugia dataintervento 手术日期",
+    "size_cm": "sizecm size radiographicsizecm radiographicsize tumorsizecm tumorsize tumoursize diametercm "
+    "maxdiametercm largestdiametercm grossecm tumorgrossecm taillecm tamanocm dimensionecm 肿瘤大小cm",
+    "size_mm": "sizemm tumorsizemm tumoursizemm diametermm maxdiametermm largestdiametermm grossemm tumorgrossemm "
+    "taillemm tamanomm dimensionemm radiographicsizemm",
+    "side": "side laterality seite lateralitat cote lateralite lado lateralidad lato lateralita 侧别",
+    "phase": "phase contrastphase kmphase kontrastmittelphase fase faseconstraste 期相",
+    "site_id": "siteid site center centre institution zentrum",
+    "cohort": "cohort",
+    "tumor_label": "tumorlabel tumourlabel labelvalue segmentnumber",
+    "tumor_name": "tumorname tumourname segment segmentlabel segmentname roiname",
+    "roi": "roi roifile roipath maskfile segmentationfile",
+    "organs": "organs organfile kidneymask kidneyfile",
+    "exclude": "exclude excluded exclusion ausschluss ausgeschlossen exclu excluido escluso",
+    "exclusion_reason": "exclusionreason reasonforexclusion excludereason ausschlussgrund raisonexclusion "
+    "motivoexclusion motivoesclusione",
+    "slice_index": "sliceindex slice",
+    "spacing": "spacingxy spacing pixelspacing",
+    "row_mm": "rowmm",
+    "col_mm": "colmm columnmm",
+    "synthetic": "synthetic",
+}
+
+
+def plain(text: str) -> str:
+    """A header as it is compared."""
+    flat = unicodedata.normalize("NFKD", text.casefold())
+    return re.sub(r"[\W_]", "", "".join(c for c in flat if not unicodedata.combining(c)))
+
+
+def fits(header: Sequence[str], columns: Mapping[str, str]) -> bool:
+    """True when a row has all that a header needs: whose it is, and the subtype."""
+    mapped = {header_of.strip().casefold() for header_of in columns.values()}
+    if not mapped <= {name.strip().casefold() for name in header}:
+        return False
+    known = set(columns) | {our for name in header if (our := _usual(name))}
+    return "subtype" in known and bool({"case_id", "patient_id"} & known)
+
+
+def find_columns(table: str, header: Sequence[str], columns: Mapping[str, str]) -> dict[str, int]:
+    """Position of each column the table has.
+
+    Args:
+        table: File name, for refusals.
+        header: Of the table.
+        columns: Our name -> header, from ``[columns]`` of study.toml; these stand before the usual names.
+
+    Raises:
+        CohortError: A mapped header is not there or there twice, no column tells whose a row is or the subtype, or
+            two columns are for one thing.
+    """
+    where = {name: _mapped(table, header, name, wanted) for name, wanted in columns.items()}
+    taken = set(where.values())
+    for name, spellings in COLUMN_NAMES.items():
+        order = spellings.split()
+        found = [i for i, column in enumerate(header) if plain(column) in order and i not in taken]
+        if name in where or not found:
+            continue
+        where[name] = min(found, key=lambda i: order.index(plain(header[i])))
+        if len({plain(header[i]) for i in found}) < len(found):
+            raise CohortError(
+                where=table,
+                expected=f"one column for the {name}",
+                found=" and ".join(header[i] for i in found),
+                remedy="rename or remove all but one",
+            )
+    if "subtype" not in where or not {"case_id", "patient_id"} & where.keys():
+        raise CohortError(
+            where=table,
+            expected="columns named case_id (or patient_id) and subtype (or histology, diagnosis)",
+            found=_listed(header),
+            remedy='rename the columns, or map them in study.toml: [columns] subtype = "Your header"',
+        )
+    return where
+
+
+def _mapped(table: str, header: Sequence[str], name: str, wanted: str) -> int:
+    found = [i for i, column in enumerate(header) if column.strip().casefold() == wanted.strip().casefold()]
+    if len(found) != 1:
+        raise CohortError(
+            where=f"{table}, columns.{name} of study.toml",
+            expected=f"one column with the header {wanted!r}",
+            found=f"{len(found)} among {_listed(header)}",
+            remedy="correct the line in study.toml, or the header of the table",
+        )
+    return found[0]
+
+
+def _listed(header: Sequence[str]) -> str:
+    """The header for a message; a line without any known name may be a patient's, and is only counted."""
+    filled = [name for name in header if name]
+    known = any(map(_usual, filled))
+    return (
+        ", ".join(filled) if known else f"{len(filled)} cells of which none is a known name (no header line?)"
+    )
+
+
+def _usual(column: str) -> str:
+    word = plain(column)
+    return next((name for name, spellings in COLUMN_NAMES.items() if word in spellings.split()), "")

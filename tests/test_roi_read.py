@@ -488,3 +488,15 @@ def test_every_segment_of_every_real_seg_is_highdicoms_volume(test_data, name):
 
 def test_the_background_of_a_label_map_is_no_segment(test_data):
     assert roi_names(test_data / "dicom_seg" / "sparse-labelmap-ppv5.dcm") == ["1 Liver"]
+
+
+def test_a_number_that_is_meant_beats_what_segments_say(tmp_path):
+    images = dicom_slices(uid="1.2.3")
+    other = np.zeros_like(box_tumor())
+    other[2, 20:24, 30:34] = True
+    path = write_seg(images, {"Tumor": box_tumor(), "Lesion B": other}, tmp_path / "two.dcm")
+    assert np.array_equal(read_roi(path, box_volume(), "c").voxels, box_tumor())
+    assert np.array_equal(read_roi(path, box_volume(), "c", tumor_name="#2").voxels, other)
+    assert np.array_equal(read_roi(path, box_volume(), "c", tumor_name="#1").voxels, box_tumor())
+    with pytest.raises(RoiError, match="expected one segment that is the tumor"):
+        read_roi(path, box_volume(), "c", tumor_name="#3")

@@ -43,8 +43,8 @@ def load_series_files(path: Path, study: Path | None = None) -> SeriesFiles:
     """
     content = load_json(path, FORMAT)
     files, uid, acquisition = content.get("files"), content.get("series_uid"), content.get("acquisition")
-    named = isinstance(files, list) and bool(files) and isinstance(uid, str)
-    if not named or not isinstance(acquisition, int | None):
+    named = isinstance(files, list) and isinstance(uid, str) and isinstance(acquisition, int | None)
+    if not named or not files:
         raise SeriesError(
             where=path.name,
             expected="a series_uid and a list of files",
@@ -53,7 +53,7 @@ def load_series_files(path: Path, study: Path | None = None) -> SeriesFiles:
         )
     root = study or path.resolve().parent.parent
     paths = tuple(root / str(file) for file in files)
-    return SeriesFiles(series_uid=uid, files=paths, acquisition=acquisition)
+    return SeriesFiles(series_uid=str(uid), files=paths, acquisition=acquisition)
 
 
 def is_series_list(path: Path) -> bool:

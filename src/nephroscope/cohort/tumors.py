@@ -63,7 +63,8 @@ def choose_rois(
             return {}, f"its ROI file {row.roi.name} is not there"
         if row.organs is not None and find_beside(row.organs, near) is None:
             return {}, f"its organ file {row.organs.name} is not there"
-        chosen[row.case_id] = RoiChoice(path=path, tumor_label=row.tumor_label, tumor_name=row.tumor_name)
+        name = row.tumor_name or (f"#{row.tumor_label}" if row.tumor_label else "")
+        chosen[row.case_id] = RoiChoice(path=path, tumor_label=row.tumor_label, tumor_name=name)
     n, listed = len(rows) + len(others), ", ".join(sorted(row.case_id for row in (*rows, *others)))
     if n == 1 or not rows:
         return chosen, ""

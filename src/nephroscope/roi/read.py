@@ -38,16 +38,15 @@ def read_roi(
         volume: The CT on which the ROI was drawn.
         case_id: For the mask and for refusals.
         tumor_label: Number of the tumor: value in a label map; segment or ROI Number where none says that it is one.
-        tumor_name: Segment label, ROI name or code value of the tumor; empty: the one that says so.
+        tumor_name: Segment label, ROI name or code value of the tumor, or ``#2`` for the number 2; empty: the one
+            that says so.
 
     Raises:
         RoiError: The file is missing, damaged or of another kind, lies on another series or beside the CT, or holds
             no tumor.
     """
     kind = _kind(path)
-    wanted = Wanted(
-        case_id=case_id, where=f"case {case_id}, ROI {path.name}", label=tumor_label, name=tumor_name
-    )
+    wanted = Wanted.tumor(case_id, f"case {case_id}, ROI {path.name}", tumor_label, tumor_name)
     if kind == "dicom":
         voxels, findings = _dicom_roi(path, volume, wanted)
     elif kind in LABEL_MAPS:

@@ -31,12 +31,22 @@ class Wanted:
         where: Case and file, for refusals and findings.
         label: Number of the tumor where nothing says that it is one.
         name: Label, ROI name or code of the tumor; empty: the one that says so.
+        exact: ``label`` is meant, whatever the segments say of themselves.
     """
 
     case_id: str
     where: str
     label: int = 1
     name: str = ""
+    exact: bool = False
+
+    @classmethod
+    def tumor(cls, case_id: str, where: str, label: int, name: str) -> "Wanted":
+        """The same from what a case says; the name ``#2`` means the number 2, also where another says it is a tumor."""
+        number = re.fullmatch(r"#(\d{1,5})", name.strip())
+        if number:
+            return cls(case_id=case_id, where=where, label=int(number[1]), exact=True)
+        return cls(case_id=case_id, where=where, label=label, name=name)
 
     def finding(self, code: str, message: str) -> Finding:
         """A doubt about this ROI."""
@@ -114,11 +124,11 @@ def choose_segment(segments: Sequence[Segment], wanted: Wanted) -> Segment:
         )
     if wanted.name.strip():
         return _by_name(segments, wanted)
-    tumors = [segment for segment in segments if segment.says_tumor]
+    tumors = [segment for segment in segments if segment.says_tumor and not wanted.exact]
     if len(tumors) == 1:
         return tumors[0]
     numbered = [segment for segment in tumors or segments if segment.number == wanted.label]
-    chosen = segments if len(segments) == 1 else numbered
+    chosen = segments if len(segments) == 1 and not wanted.exact else numbered
     if len(chosen) != 1:
         raise RoiError(
             where=wanted.where,

@@ -2,8 +2,8 @@
 
 python benchmarks/scan.py [--files 10000 30000 100000]
 
-The export is made for it: series of 250 slices with headers as scanners write them, without pixels. Memory is the peak
-of the process that keeps the result, from /proc (VmHWM), each size in a process of its own.
+The export is made for it: series of 250 slices with headers as scanners write them, without pixels. Memory is the
+peak of the process that keeps the result, from /proc (VmHWM), each size in a process of its own.
 """
 
 import argparse
@@ -19,8 +19,8 @@ SERIES = 250
 CHILD = """
 import json, sys, time
 from pathlib import Path
-from nephroscope.cohort import scan
-from nephroscope.cohort.export import describe_export
+from nephroscope.cohort.export import scan
+from nephroscope.cohort.export.describe import describe_export
 from nephroscope.records import PHASES
 scan.IN_ONE_PROCESS = 0 if sys.argv[2] == "all" else 10**9
 started = time.perf_counter()

@@ -1,11 +1,11 @@
 """Damage files of every kind that the product reads, and see that it refuses or reads, never crashes or hangs.
 
-python tests/fuzz.py [--seconds 120] [--seed 0] [--kind dicom seg rtstruct nifti nifti-roi nrrd ...]
+python tests/fuzz.py [--seconds 120] [--seed 0] [--kind dicom rtstruct nifti nrrd ...]
 
-Prints JSON: of each kind the number of inputs tried, refused, read the same, read with other values, and what is wrong:
-``crashes`` (anything but a refusal), ``hangs`` (over 10 s), ``silent`` (a mask or volume that breaks its own rules).
-Other values are not wrong by themselves: nobody can see that a pixel, or a digit of a rescale slope, was changed, where
-the format keeps no checksum. What a reader can see, it must: sizes, places, lengths, checksums, references.
+Prints JSON: of each kind the number of inputs tried, refused, read the same, read with other values, and what is
+wrong: ``crashes`` (anything but a refusal), ``hangs`` (over 10 s), ``silent`` (a mask or volume that breaks its own
+rules, or other values in spite of a checksum). Other values are not wrong by themselves: nobody can see that a pixel,
+or a digit of a rescale slope, was changed, where the format keeps no checksum.
 """
 
 import argparse
@@ -26,8 +26,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from nephroscope.cohort.labels import read_labels
-from nephroscope.cohort.scan import scan_export
+from nephroscope.cohort.export.scan import scan_export
+from nephroscope.cohort.labels.rows import read_labels
 from nephroscope.errors import NephroscopeError
 from nephroscope.roi.read import read_image, read_roi
 from phantoms import box_tumor, box_volume, dicom_slices, write_nifti, write_png, write_seg, write_slices
@@ -187,7 +187,7 @@ def _xlsx(path: Path) -> Path:
 
 
 def damages(content: bytes, random: np.random.Generator) -> Iterator[bytes]:
-    """Damaged copies without end: truncated, bits and bytes changed, parts removed, repeated, moved, lengths inflated."""
+    """Damaged copies without end: truncated, bits and bytes changed, parts removed or repeated, lengths inflated."""
     n = len(content)
     while True:
         way = random.integers(8)

@@ -10,8 +10,8 @@ from nephroscope.cohort.manifest import save_cohort
 from nephroscope.errors import ConfigError, RoiError, StudyError
 from nephroscope.records import Cohort, RoiMask, VolumeGeometry
 from nephroscope.report.agreement_figures import Cut, Worst, cut_out, edges
-from nephroscope.roi.agreement import compare
-from nephroscope.roi.agreement_files import compare_files
+from nephroscope.roi.readers.agreement import compare
+from nephroscope.roi.readers.agreement_files import compare_files
 from phantoms import SHAPE, box_affine, box_tumor, box_volume, dicom_slices, write_nifti, write_seg
 from small_study import make_cohort, read_disc
 

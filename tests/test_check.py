@@ -10,11 +10,11 @@ import pytest
 
 from nephroscope.cohort.phantom.make import make_phantom
 from nephroscope.records import Case, CTVolume, Finding, RoiMask, VolumeGeometry
-from nephroscope.roi.anatomy import find_body, look_under, side_of
-from nephroscope.roi.check import check_cases
-from nephroscope.roi.doubts import doubt_kidney, doubt_place, doubt_shape, doubt_size, doubt_table
-from nephroscope.roi.kidney import FLIPS, compare_with_kidney, gap_mm, mirrored_words
-from nephroscope.roi.measure import measure
+from nephroscope.roi.checks.anatomy import find_body, look_under, side_of
+from nephroscope.roi.checks.check import check_cases
+from nephroscope.roi.checks.doubts import doubt_kidney, doubt_place, doubt_shape, doubt_size, doubt_table
+from nephroscope.roi.checks.kidney import FLIPS, compare_with_kidney, gap_mm, mirrored_words
+from nephroscope.roi.checks.measure import measure
 from phantoms import window_gray, write_nifti, write_png
 
 ROOT = Path(__file__).parents[1]
@@ -109,7 +109,7 @@ def test_a_good_case_has_its_measures_and_no_doubt(write_case):
 
 @pytest.mark.parametrize("seed", [3, 4])
 def test_clean_phantoms_give_no_warning(seed):
-    from nephroscope.roi.check import _check_roi
+    from nephroscope.roi.checks.check import _check_roi
 
     for index in range(6):
         phantom = make_phantom(seed, index, 6)
@@ -398,8 +398,8 @@ def test_one_bad_case_never_stops_the_others(write_case):
 
 @pytest.mark.parametrize(("gray", "codes_"), [(160, ["roi-measures"]), (0, ["roi-on-black", "roi-measures"])])
 def test_slice_images_are_asked_what_they_can_answer(tmp_path, gray, codes_):
-    from nephroscope.cohort.image_rows import ImageRow
-    from nephroscope.cohort.images import save_image_rows
+    from nephroscope.cohort.images.cases import save_image_rows
+    from nephroscope.cohort.images.rows import ImageRow
 
     pixels = window_gray(abdomen()[5])
     pixels[36:45, 72:80] = gray

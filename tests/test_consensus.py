@@ -6,8 +6,8 @@ import pytest
 
 from nephroscope.errors import CohortError, ConfigError, RoiError, StudyError
 from nephroscope.records import Finding, RoiMask, VolumeGeometry
-from nephroscope.roi.adjudication import load_decisions, save_adjudication
-from nephroscope.roi.consensus import combine, read_consensus_case, read_readers, staple
+from nephroscope.roi.readers.adjudication import load_decisions, save_adjudication
+from nephroscope.roi.readers.consensus import combine, read_consensus_case, read_readers, staple
 from test_agreement import make_double_study
 
 GRID = VolumeGeometry(shape=(1, 2, 4), affine=np.diag([3.0, 1.0, 1.0, 1.0]))

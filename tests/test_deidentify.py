@@ -19,12 +19,13 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ImplicitVRLittleEndian, generate_uid
 
 from nephroscope.cli import run
-from nephroscope.cohort import deidentify_file, deidentify_rules
-from nephroscope.cohort.deidentify import Options, deidentify_export
-from nephroscope.cohort.deidentify_key import Secrets, linkage_path, open_key
-from nephroscope.cohort.deidentify_verify import find_leaks, identity_of, name_words, pixel_bytes
-from nephroscope.cohort.deidentify_words import clean_text
-from nephroscope.cohort.series import read_dicom_series
+from nephroscope.cohort.deidentify import file as deidentify_file
+from nephroscope.cohort.deidentify import rules as deidentify_rules
+from nephroscope.cohort.deidentify.export import Options, deidentify_export
+from nephroscope.cohort.deidentify.key import Secrets, linkage_path, open_key
+from nephroscope.cohort.deidentify.verify import find_leaks, identity_of, name_words, pixel_bytes
+from nephroscope.cohort.deidentify.words import clean_text
+from nephroscope.cohort.series.read import read_dicom_series
 from nephroscope.errors import CohortError, ConfigError
 from nephroscope.roi.read import read_roi
 from phantoms import box_hu, box_tumor, dicom_slices, write_seg, write_slices

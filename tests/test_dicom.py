@@ -5,7 +5,7 @@ import pydicom
 import pytest
 from pydicom.uid import generate_uid
 
-from nephroscope.cohort.dicom import read_dicom_series
+from nephroscope.cohort.export.cases import read_dicom_series
 from nephroscope.errors import SeriesError
 from phantoms import box_affine, box_hu, box_tumor, dicom_slices, set_stored, write_seg, write_slices
 
@@ -167,7 +167,10 @@ def constant(images):
         ),
         (tilt, r"straight above each other, found each shifted by up to 0.5 mm \(tilted gantry\)"),
         (constant, "a CT with more than one value, found a constant volume, all 40 HU"),
-        (change(2, NumberOfFrames=3), "one frame in a CT image.*found 3 frames without places of their own in IM 3"),
+        (
+            change(2, NumberOfFrames=3),
+            "one frame in a CT image.*found 3 frames without places of their own in IM 3",
+        ),
         (
             change(2, PixelData=b"\0" * 100),
             "decodable pixel data in IM 3, found Explicit VR Little Endian that breaks off or is damaged",
@@ -192,7 +195,9 @@ def test_color_is_refused(tmp_path):
         0,
     )
     images[0].PixelData = images[0].PixelData * 3
-    with pytest.raises(SeriesError, match=r"gray pixels \(MONOCHROME2\) in IM 1, found RGB with 3 values a pixel"):
+    with pytest.raises(
+        SeriesError, match=r"gray pixels \(MONOCHROME2\) in IM 1, found RGB with 3 values a pixel"
+    ):
         read_dicom_series(write_slices(images, tmp_path))
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from nephroscope.errors import RoiError
 from nephroscope.records import CTVolume, VolumeGeometry
-from nephroscope.roi.enhancement import check_phase, depth_mm, measure_enhancement, phase_of_image
+from nephroscope.roi.checks.enhancement import check_phase, depth_mm, measure_enhancement, phase_of_image
 
 SHAPE = (20, 44, 64)
 SPACING_MM = (3.0, 1.5, 1.0)

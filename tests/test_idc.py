@@ -15,11 +15,11 @@ from pydicom.uid import generate_uid
 
 from nephroscope.api import Study
 from nephroscope.cli.public import ImportIdc
-from nephroscope.cohort import idc_fetch, idc_index
-from nephroscope.cohort.idc_fetch import fetch, is_complete, open_client, referenced_series
-from nephroscope.cohort.idc_index import COLUMNS, MASKS, IdcSeries, citations_of, read_index
-from nephroscope.cohort.idc_plan import PHASE_OF_RCC_AID, Wanted, best_mask, is_axial_volume, plan_idc
-from nephroscope.cohort.phase import ARTERIAL_FIRST
+from nephroscope.cohort.phase.name import ARTERIAL_FIRST
+from nephroscope.cohort.public import idc_fetch, idc_index
+from nephroscope.cohort.public.idc_fetch import fetch, is_complete, open_client, referenced_series
+from nephroscope.cohort.public.idc_index import COLUMNS, MASKS, IdcSeries, citations_of, read_index
+from nephroscope.cohort.public.idc_plan import PHASE_OF_RCC_AID, Wanted, best_mask, is_axial_volume, plan_idc
 from nephroscope.errors import CohortError, ConfigError
 from nephroscope.records import Case
 from nephroscope.roi.read import read_case

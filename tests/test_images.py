@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nephroscope.cohort.images import (
+from nephroscope.cohort.images.cases import (
     ImagesOptions,
     import_images,
     read_image_case,

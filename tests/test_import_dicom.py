@@ -9,13 +9,13 @@ from pydicom.uid import generate_uid
 
 from ct_files import enhanced_ct
 from nephroscope.cli import run
-from nephroscope.cohort import scan as scan_module
-from nephroscope.cohort.dicom import DicomOptions, import_dicom, look_into
-from nephroscope.cohort.labels import LabelRow
-from nephroscope.cohort.roi_files import find_roi_files
-from nephroscope.cohort.scan import scan_export
-from nephroscope.cohort.series import read_dicom_series
-from nephroscope.cohort.series_files import SeriesFiles, load_series_files, save_series_files
+from nephroscope.cohort.export import scan as scan_module
+from nephroscope.cohort.export.cases import DicomOptions, import_dicom, look_into
+from nephroscope.cohort.export.roi_files import find_roi_files
+from nephroscope.cohort.export.scan import scan_export
+from nephroscope.cohort.export.series_files import SeriesFiles, load_series_files, save_series_files
+from nephroscope.cohort.labels.rows import LabelRow
+from nephroscope.cohort.series.read import read_dicom_series
 from nephroscope.errors import CohortError, SeriesError
 from nephroscope.roi.read import read_image
 from phantoms import box_tumor, dicom_slices, write_nifti, write_seg, write_slices

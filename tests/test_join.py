@@ -9,9 +9,9 @@ import pytest
 
 from nephroscope.api import Study
 from nephroscope.cohort.join import Found, join_found, settle_labels
-from nephroscope.cohort.labels import LabelRow, read_labels
+from nephroscope.cohort.labels.rows import LabelRow, read_labels
+from nephroscope.cohort.labels.tumors import RoiFile
 from nephroscope.cohort.nifti import import_nifti
-from nephroscope.cohort.tumors import RoiFile
 from nephroscope.roi.read import read_case
 from phantoms import box_hu, box_tumor, dicom_slices, write_nifti, write_seg, write_slices
 

@@ -9,10 +9,10 @@ import pytest
 
 from nephroscope.api import Study
 from nephroscope.cli.public import ImportKits
-from nephroscope.cohort.kits import NO_CT, import_kits, read_kits_labels
+from nephroscope.cohort.labels.pathology import read_pathology
 from nephroscope.cohort.nifti import read_label_map
-from nephroscope.cohort.pathology import read_pathology
-from nephroscope.cohort.same_patients import drop_known_patients, public_patient
+from nephroscope.cohort.public.kits import NO_CT, import_kits, read_kits_labels
+from nephroscope.cohort.public.same_patients import drop_known_patients, public_patient
 from nephroscope.errors import CohortError
 from nephroscope.records import Case, Cohort
 from nephroscope.roi.read import read_case

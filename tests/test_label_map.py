@@ -411,7 +411,7 @@ def test_bad_names_in_a_header_are_refused(tmp_path):
 
 
 def test_a_real_nrrd_and_seg_of_one_liver_agree(test_data):
-    from nephroscope.cohort.dicom import read_dicom_series
+    from nephroscope.cohort.export.cases import read_dicom_series
 
     folder = test_data / "dicom_seg" / "23x38x3"
     volume = read_dicom_series(folder / "image")

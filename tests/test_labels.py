@@ -9,9 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nephroscope.cohort.join import settle_labels
-from nephroscope.cohort.label_columns import COLUMN_NAMES, fits
-from nephroscope.cohort.label_values import (
+from nephroscope.cohort.labels.columns import COLUMN_NAMES, fits
+from nephroscope.cohort.labels.pathology import match_subtype
+from nephroscope.cohort.labels.rows import LabelRow, read_label_table, read_labels
+from nephroscope.cohort.labels.values import (
     date_order,
+    parse_age,
     parse_date,
     parse_exclude,
     parse_side,
@@ -23,7 +26,6 @@ from nephroscope.cohort.label_values import (
     parse_yes,
     years_between,
 )
-from nephroscope.cohort.labels import LabelRow, match_subtype, parse_age, read_label_table, read_labels
 from nephroscope.errors import CohortError, ConfigError
 from nephroscope.records.columns import LABEL_COLUMNS, check_columns
 from nephroscope.study import Settings, create_study, open_study

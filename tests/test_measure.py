@@ -7,8 +7,8 @@ import pytest
 
 from nephroscope.cohort.nifti import read_label_map
 from nephroscope.records import RoiMask, VolumeGeometry
-from nephroscope.roi.measure import axial_diameter_mm, crop, diameter_mm, farthest_mm, measure
-from nephroscope.roi.parts import find_parts
+from nephroscope.roi.checks.measure import axial_diameter_mm, crop, diameter_mm, farthest_mm, measure
+from nephroscope.roi.checks.parts import find_parts
 
 FULL = np.ones((3, 3, 3))
 FACES = np.array(

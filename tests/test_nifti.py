@@ -6,8 +6,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from nephroscope.cohort.dicom import read_dicom_series
-from nephroscope.cohort.labels import LabelRow
+from nephroscope.cohort.export.cases import read_dicom_series
+from nephroscope.cohort.labels.rows import LabelRow
 from nephroscope.cohort.nifti import import_nifti, read_label_map, read_nifti
 from nephroscope.errors import CohortError, SeriesError
 from phantoms import box_affine, box_hu, box_tumor, dicom_slices, write_nifti, write_slices

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from nephroscope.cohort.labels import LabelRow, read_label_table, tell_subtypes
-from nephroscope.cohort.pathology import (
+from nephroscope.cohort.labels.pathology import (
     default_table,
     load_pathology,
     match_subtype,
@@ -13,6 +12,7 @@ from nephroscope.cohort.pathology import (
     unmapped_finding,
     write_pathology,
 )
+from nephroscope.cohort.labels.rows import LabelRow, read_label_table, tell_subtypes
 from nephroscope.errors import CohortError
 
 STUDY = ("PRCC", "ChRCC")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nephroscope.cli import run
-from nephroscope.cohort.phase import (
+from nephroscope.cohort.phase.name import (
     ARTERIAL_FIRST,
     PHASE_TAGS,
     PHASES,
@@ -23,9 +23,9 @@ from nephroscope.cohort.phase import (
     series_text,
     series_text_of_row,
 )
-from nephroscope.cohort.phase_table import agreements, read_phase_table
-from nephroscope.cohort.phase_text import find_hits, spaced
-from nephroscope.cohort.phase_words import WORDS
+from nephroscope.cohort.phase.table import agreements, read_phase_table
+from nephroscope.cohort.phase.text import find_hits, spaced
+from nephroscope.cohort.phase.words import WORDS
 
 # Descriptions from memory of many hospitals; none is taken from a table of labels.
 UNENHANCED = """

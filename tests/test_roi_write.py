@@ -4,7 +4,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from nephroscope.cohort.dicom import read_dicom_series
+from nephroscope.cohort.export.cases import read_dicom_series
 from nephroscope.cohort.nifti import read_nifti
 from nephroscope.errors import RoiError
 from nephroscope.records import CTVolume, RoiMask

@@ -6,8 +6,8 @@ from datetime import date, datetime
 import openpyxl
 import pytest
 
-from nephroscope.cohort import workbook
-from nephroscope.cohort.labels import read_label_table, read_labels
+from nephroscope.cohort.labels import workbook
+from nephroscope.cohort.labels.rows import read_label_table, read_labels
 from nephroscope.errors import CohortError
 
 HEADER = ["Case ID", "Histology", "Age", "Sex"]

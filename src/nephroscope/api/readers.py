@@ -8,10 +8,10 @@ from nephroscope.api.who import CohortVerbs
 from nephroscope.errors import NephroscopeError, StudyError
 from nephroscope.progress import track
 from nephroscope.records import Case, CTVolume, Finding, RoiMask
-from nephroscope.roi.adjudication import FILE, load_decisions, save_adjudication
-from nephroscope.roi.agreement import RoiAgreement, compare
-from nephroscope.roi.consensus import EXCLUDE, check_rule, combine, read_consensus_case, read_readers
-from nephroscope.roi.surfaces import TOLERANCE_MM
+from nephroscope.roi.readers.adjudication import FILE, load_decisions, save_adjudication
+from nephroscope.roi.readers.agreement import RoiAgreement, compare
+from nephroscope.roi.readers.consensus import EXCLUDE, check_rule, combine, read_consensus_case, read_readers
+from nephroscope.roi.readers.surfaces import TOLERANCE_MM
 
 if TYPE_CHECKING:
     from nephroscope.evaluation.reader_agreement import ReaderReport

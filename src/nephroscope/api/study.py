@@ -9,7 +9,7 @@ from nephroscope.cohort.split import load_split, make_split, save_split
 from nephroscope.files import load_json, save_json
 from nephroscope.records import Cohort, EvaluationReport, Split, SplitConfig, TrainConfig
 from nephroscope.records.digest import digest_of
-from nephroscope.roi.check import CheckedCase, check_cases
+from nephroscope.roi.checks.check import CheckedCase, check_cases
 from nephroscope.slices.store import SliceStore, cut_cohort, open_store
 from nephroscope.study import stale
 

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from nephroscope.cohort.findings import load_findings, save_findings
+from nephroscope.cohort.labels.pathology import load_pathology, write_pathology
 from nephroscope.cohort.manifest import load_cohort, save_cohort
-from nephroscope.cohort.pathology import load_pathology, write_pathology
-from nephroscope.cohort.same_patients import drop_known_patients
+from nephroscope.cohort.public.same_patients import drop_known_patients
 from nephroscope.errors import CohortError, StudyError
 from nephroscope.records import Case, Cohort, Exclusion, Finding
 from nephroscope.study import Settings, StudyFolder, change_settings, create_study, open_study
 
 if TYPE_CHECKING:
-    from nephroscope.cohort.images import ImagesOptions
-    from nephroscope.cohort.labels import LabelTable
+    from nephroscope.cohort.images.cases import ImagesOptions
+    from nephroscope.cohort.labels.rows import LabelTable
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class CohortVerbs:
 
     def import_images(self, source: Path | str, options: "ImagesOptions") -> Cohort:
         """Add the cases of a folder of slice images; without masks, the study's slices are cut whole."""
-        from nephroscope.cohort.images import import_images, save_image_rows
+        from nephroscope.cohort.images.cases import import_images, save_image_rows
 
         options = replace(options, columns=self.settings.columns, pathology=load_pathology(self.folder.root))
         found = import_images(Path(source), options, self.settings.subtypes, self.settings.positive)
@@ -86,10 +86,10 @@ class CohortVerbs:
             labels: Table with a row per tumor.
             rois: Folder of ROI files named after patient or case, where they are not DICOM in the export.
         """
-        from nephroscope.cohort.dicom import DicomOptions, import_dicom
-        from nephroscope.cohort.roi_files import find_roi_files
-        from nephroscope.cohort.series_files import save_series_files
-        from nephroscope.cohort.series_table import add_to_series_table
+        from nephroscope.cohort.export.cases import DicomOptions, import_dicom
+        from nephroscope.cohort.export.roi_files import find_roi_files
+        from nephroscope.cohort.export.series_files import save_series_files
+        from nephroscope.cohort.export.series_table import add_to_series_table
 
         table = self._read_labels(labels) if labels else None
         options = DicomOptions(
@@ -118,7 +118,7 @@ class CohortVerbs:
 
     def _read_labels(self, path: Path | str) -> "LabelTable":
         """A label table by the study's [columns] and pathology.csv."""
-        from nephroscope.cohort.labels import read_label_table
+        from nephroscope.cohort.labels.rows import read_label_table
 
         pathology = load_pathology(self.folder.root)
         return read_label_table(Path(path), self.settings.columns, pathology, self.settings.subtypes)

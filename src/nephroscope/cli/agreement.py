@@ -11,8 +11,8 @@ from nephroscope.api import Study
 from nephroscope.cli.outcome import Command, Outcome, estimates_text, table
 from nephroscope.errors import ConfigError
 from nephroscope.records import Consensus
-from nephroscope.roi.agreement import RoiAgreement
-from nephroscope.roi.surfaces import TOLERANCE_MM
+from nephroscope.roi.readers.agreement import RoiAgreement
+from nephroscope.roi.readers.surfaces import TOLERANCE_MM
 
 if TYPE_CHECKING:
     from nephroscope.evaluation.reader_agreement import ReaderReport
@@ -96,7 +96,7 @@ class Agreement(Command):
         )
 
     def _files(self, one: Path, two: Path) -> Outcome:
-        from nephroscope.roi.agreement_files import compare_files
+        from nephroscope.roi.readers.agreement_files import compare_files
 
         found = compare_files(one, two, self.tumor_name, self.tolerance_mm)
         data = {

@@ -39,7 +39,7 @@ class ImportImages(Command):
 
     def run(self) -> Outcome:
         """Import them."""
-        from nephroscope.cohort.images import DEFAULT_PATTERN, ImagesOptions
+        from nephroscope.cohort.images.cases import DEFAULT_PATTERN, ImagesOptions
 
         options = ImagesOptions(
             labels=self.labels,

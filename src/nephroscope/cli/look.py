@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from nephroscope.cli.outcome import Outcome, table
-from nephroscope.cohort.dicom import look_into
-from nephroscope.cohort.export import ExportSeries
-from nephroscope.cohort.kinds import CT
-from nephroscope.cohort.roi_files import find_roi_files
-from nephroscope.cohort.scan import ExportScan
+from nephroscope.cohort.export.cases import look_into
+from nephroscope.cohort.export.describe import ExportSeries
+from nephroscope.cohort.export.kinds import CT
+from nephroscope.cohort.export.roi_files import find_roi_files
+from nephroscope.cohort.export.scan import ExportScan
 from nephroscope.records import PHASES
 from nephroscope.study import open_study
 

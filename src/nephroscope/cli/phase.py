@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nephroscope.cli.outcome import Command, Outcome, table
-from nephroscope.cohort.phase import PHASES
-from nephroscope.cohort.phase_table import (
+from nephroscope.cohort.phase.name import PHASES
+from nephroscope.cohort.phase.table import (
     PhaseTable,
     agreements,
     disagreements,

@@ -8,8 +8,8 @@ from typing import Any
 
 from nephroscope.api import Study
 from nephroscope.cli.outcome import Command, Outcome, SourcePath, StudyPath, findings_as_json, table
-from nephroscope.cohort.idc_plan import IdcPlan, Wanted
-from nephroscope.cohort.kits import Vote
+from nephroscope.cohort.public.idc_plan import IdcPlan, Wanted
+from nephroscope.cohort.public.kits import Vote
 from nephroscope.errors import ConfigError
 from nephroscope.records import Case, Cohort, Exclusion, Finding
 from nephroscope.study import Settings
@@ -34,9 +34,9 @@ class ImportKits(Command):
     def run(self) -> Outcome:
         """Import it."""
         from nephroscope.cli.imports import imported
-        from nephroscope.cohort.kits import NO_CT, import_kits
-        from nephroscope.cohort.pathology import load_pathology
-        from nephroscope.cohort.same_patients import drop_known_patients
+        from nephroscope.cohort.labels.pathology import load_pathology
+        from nephroscope.cohort.public.kits import NO_CT, import_kits
+        from nephroscope.cohort.public.same_patients import drop_known_patients
 
         study = Study(self.study)
         settings, pathology = study.settings, load_pathology(study.folder.root)
@@ -78,10 +78,10 @@ class ImportIdc(Command):
     def run(self) -> Outcome:
         """Choose, and unless it is a dry run, download and import."""
         from nephroscope.cli.imports import imported
-        from nephroscope.cohort.idc import plan_findings
-        from nephroscope.cohort.idc_index import read_index
-        from nephroscope.cohort.idc_plan import plan_idc
-        from nephroscope.cohort.idc_summary import plan_as_dict
+        from nephroscope.cohort.public.idc import plan_findings
+        from nephroscope.cohort.public.idc_index import read_index
+        from nephroscope.cohort.public.idc_plan import plan_idc
+        from nephroscope.cohort.public.idc_summary import plan_as_dict
 
         sources = _sources(self.masks)
         study = None if self.dry_run and not (self.study / "study.toml").is_file() else Study(self.study)
@@ -113,8 +113,8 @@ def _add(
 
 def _download(study: Study, plan: IdcPlan, wanted: Wanted) -> tuple[Exclusion, ...]:
     """Fetch what is planned into the study's folder ``idc`` and import it; gives who was left out on the way."""
-    from nephroscope.cohort.idc import download, hand_over
-    from nephroscope.cohort.idc_fetch import open_client
+    from nephroscope.cohort.public.idc import download, hand_over
+    from nephroscope.cohort.public.idc_fetch import open_client
 
     if not plan.choices:
         return ()
@@ -123,10 +123,10 @@ def _download(study: Study, plan: IdcPlan, wanted: Wanted) -> tuple[Exclusion, .
 
 
 def _wanted(study: Study | None, sources: tuple[str, ...], kits_json: Path | None) -> Wanted:
-    from nephroscope.cohort.idc_index import OWN
-    from nephroscope.cohort.kits import read_kits_labels
-    from nephroscope.cohort.pathology import load_pathology
-    from nephroscope.cohort.same_patients import public_patient
+    from nephroscope.cohort.labels.pathology import load_pathology
+    from nephroscope.cohort.public.idc_index import OWN
+    from nephroscope.cohort.public.kits import read_kits_labels
+    from nephroscope.cohort.public.same_patients import public_patient
 
     settings = study.settings if study else Settings(subtypes=("PRCC", "ChRCC"), positive="PRCC")
     cohort = _cohort(study) if study else None

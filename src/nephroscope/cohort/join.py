@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nephroscope.cohort.labels import LabelRow
-from nephroscope.cohort.pathology import PATHOLOGY_FILE, name_of_subtype, shortened
-from nephroscope.cohort.tumors import NamedRoi, RoiChoice, choose_rois, find_beside
+from nephroscope.cohort.labels.pathology import PATHOLOGY_FILE, name_of_subtype, shortened
+from nephroscope.cohort.labels.rows import LabelRow
+from nephroscope.cohort.labels.tumors import NamedRoi, RoiChoice, choose_rois, find_beside
 from nephroscope.records import Case, Exclusion, ImageFormat, Sex
 
 # What must be the same in all rows of one case.

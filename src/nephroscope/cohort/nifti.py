@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from nephroscope.cohort.grid import RAS_TO_LPS, canonical, hu_volume
 from nephroscope.cohort.join import Found, join_found
-from nephroscope.cohort.labels import LabelRow
-from nephroscope.cohort.tumors import RoiFile
+from nephroscope.cohort.labels.rows import LabelRow
+from nephroscope.cohort.labels.tumors import RoiFile
 from nephroscope.errors import CohortError, SeriesError
 from nephroscope.records import Case, Cohort, CTVolume, Exclusion, Finding, VolumeGeometry
 

@@ -11,7 +11,7 @@ from nephroscope.evaluation.intervals import Patients, Statistic, clustered_boot
 from nephroscope.evaluation.kappa import LabelAgreement, compare_labels
 from nephroscope.evaluation.metrics import Floats
 from nephroscope.records import Cohort, Estimate, EvaluationConfig, Finding
-from nephroscope.roi.agreement import RoiAgreement
+from nephroscope.roi.readers.agreement import RoiAgreement
 
 MEASURES = (
     *("dice", "surface_dice", "hd95_mm", "hausdorff_mm", "mean_surface_mm"),

@@ -17,7 +17,7 @@ from nephroscope.evaluation.metrics import Floats
 from nephroscope.evaluation.reader_agreement import ReaderReport
 from nephroscope.records import CTVolume, Estimate, RoiMask
 from nephroscope.report.figures import COLORS, GRID, INK, QUIET, STYLE, _svg, _title
-from nephroscope.roi.agreement import RoiAgreement
+from nephroscope.roi.readers.agreement import RoiAgreement
 
 N_WORST, N_SLICES = 6, 3
 MARGIN_MM = 15.0

@@ -13,7 +13,7 @@ from nephroscope.files import save_json, save_text
 from nephroscope.records import Estimate
 from nephroscope.report.agreement_figures import READER_COLORS, Cut, bland_altman_figure, dice_figure, picture
 from nephroscope.report.words import RESEARCH_USE
-from nephroscope.roi.agreement import RoiAgreement
+from nephroscope.roi.readers.agreement import RoiAgreement
 
 FORMAT = 1
 CSV_COLUMNS = (

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.cohort.grid import describe
+from nephroscope.cohort.images.slices import no_label, read_image_case, read_label_image, read_slice_image
 from nephroscope.cohort.nifti import GZIP, NIFTI1_SIZES, NIFTI2_SIZES, read_nifti
-from nephroscope.cohort.slice_images import no_label, read_image_case, read_label_image, read_slice_image
 from nephroscope.errors import RoiError, SeriesError, StudyError
 from nephroscope.records import Case, CTVolume, Finding, RoiMask
-from nephroscope.roi.segments import Wanted
+from nephroscope.roi.files.segments import Wanted
 
 Read = tuple[npt.NDArray[np.bool_], list[Finding]]
 LABEL_MAPS = ("nifti", "nrrd")
@@ -50,7 +50,7 @@ def read_roi(
     if kind == "dicom":
         voxels, findings = _dicom_roi(path, volume, wanted)
     elif kind in LABEL_MAPS:
-        from nephroscope.roi.label_map import tumor_on_ct
+        from nephroscope.roi.files.label_map import tumor_on_ct
 
         voxels, findings = tumor_on_ct(path, volume.geometry, wanted)
     elif kind == "png":
@@ -68,14 +68,14 @@ def roi_names(path: Path) -> list[str]:
     """
     kind, where = _kind(path), f"ROI {path.name}"
     if kind == "dicom":
-        from nephroscope.roi.rtstruct import rtstruct_segments
-        from nephroscope.roi.seg import seg_segments
+        from nephroscope.roi.files.rtstruct import rtstruct_segments
+        from nephroscope.roi.files.seg import seg_segments
 
         roi = _read_dicom(path, where)
         with _refusing_damage(where):
             segments = seg_segments(roi) if roi.Modality == "SEG" else rtstruct_segments(roi)
     elif kind in LABEL_MAPS:
-        from nephroscope.roi.label_map import read_label_map
+        from nephroscope.roi.files.label_map import read_label_map
 
         stored = read_label_map(path, where)
         segments = list(stored.segments)
@@ -152,8 +152,10 @@ def read_case(case: Case) -> tuple[CTVolume, RoiMask]:
 
 def _series(path: Path) -> CTVolume:
     """The CT series in a folder, or of a list of files that an import wrote."""
-    from nephroscope.cohort.series import read_dicom_series  # pydicom: half a second that NIfTI need not wait
-    from nephroscope.cohort.series_files import is_series_list, load_series_files
+    from nephroscope.cohort.export.series_files import is_series_list, load_series_files
+    from nephroscope.cohort.series.read import (
+        read_dicom_series,  # pydicom: half a second that NIfTI need not wait
+    )
 
     if not is_series_list(path):
         return read_dicom_series(path)
@@ -177,8 +179,8 @@ def _kind(path: Path) -> str:
 
 
 def _dicom_roi(path: Path, volume: CTVolume, wanted: Wanted) -> Read:
-    from nephroscope.roi.rtstruct import read_rtstruct
-    from nephroscope.roi.seg import read_seg
+    from nephroscope.roi.files.rtstruct import read_rtstruct
+    from nephroscope.roi.files.seg import read_seg
 
     roi = _read_dicom(path, wanted.where)
     with _refusing_damage(wanted.where):
@@ -213,7 +215,7 @@ def _refusing_damage(where: str) -> Iterator[None]:
     Raises:
         RoiError: The block raised one of them.
     """
-    from nephroscope.cohort.series import DICOM_DAMAGE
+    from nephroscope.cohort.series.read import DICOM_DAMAGE
 
     try:
         with warnings.catch_warnings():

@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from nephroscope import __version__
 from nephroscope.cohort.grid import RAS_TO_LPS, describe
-from nephroscope.cohort.series import DICOM_DAMAGE, is_ct_image
+from nephroscope.cohort.series.read import DICOM_DAMAGE, is_ct_image
 from nephroscope.errors import RoiError
 from nephroscope.files import replacing
 from nephroscope.records import RoiMask
 from nephroscope.records.volumes import GRID_TOLERANCE_MM
-from nephroscope.roi.seg import frame_affine, plane_affine
+from nephroscope.roi.files.seg import frame_affine, plane_affine
 
 Side = Literal["", "left", "right"]
 Algorithm = Literal["MANUAL", "SEMIAUTOMATIC"]

@@ -1,0 +1,208 @@
+"""A hospital's DICOM export in, any tree of files; one case per tumor out: CT series, ROI and label joined."""
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nephroscope.cohort.export.describe import ExportSeries, describe_export
+from nephroscope.cohort.export.kinds import CT, OF_CT_CLASS
+from nephroscope.cohort.export.roi_files import RoiFiles
+from nephroscope.cohort.export.scan import ExportScan, scan_export
+from nephroscope.cohort.export.series_files import SUFFIX, SeriesFiles
+from nephroscope.cohort.join import Found, join_found
+from nephroscope.cohort.labels.rows import LabelRow
+from nephroscope.cohort.series.read import read_dicom_series
+from nephroscope.cohort.tables import names
+from nephroscope.errors import CohortError
+from nephroscope.records import PHASES, Case, Cohort, Exclusion, Finding, digest_of
+
+__all__ = ["DicomImport", "DicomOptions", "import_dicom", "look_into", "read_dicom_series", "scan_export"]
+LISTS_FOLDER = "series"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DicomOptions:
+    """What an import goes by.
+
+    Attributes:
+        subtypes: The study's, in output order.
+        positive: The one whose probability is the score.
+        labels: Rows of the label table; None imports without labels.
+        preference: Phases, the preferred first.
+        rois: ROI files outside the export, by the name of patient or case.
+        study: The study folder; lists of files are to be written below it.
+    """
+
+    subtypes: tuple[str, ...]
+    positive: str
+    labels: list[LabelRow] | None = None
+    preference: Sequence[str] = PHASES
+    rois: RoiFiles = field(default_factory=RoiFiles)
+    study: Path = Path()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DicomImport:
+    """Cases of an export, who was left out and why, what each series is, and what is worth knowing.
+
+    ``lists`` holds, by the path that cases name as their image, the files of series that are not simply a folder.
+    """
+
+    cases: tuple[Case, ...]
+    exclusions: tuple[Exclusion, ...]
+    findings: tuple[Finding, ...]
+    series: tuple[ExportSeries, ...]
+    lists: Mapping[Path, SeriesFiles]
+
+
+def look_into(
+    folder: Path, preference: Sequence[str] = PHASES, drawn_elsewhere: Sequence[str] = ()
+) -> tuple[ExportScan, list[ExportSeries]]:
+    """What an export holds and what would be taken, from headers alone.
+
+    Raises:
+        CohortError: There is no such folder, or no file in it.
+    """
+    scan = scan_export(folder)
+    if scan.n_files == 0:
+        raise CohortError(
+            where=f"folder {folder.name}",
+            expected="a DICOM export",
+            found="no files" if folder.is_dir() else "no such folder",
+            remedy="check the path",
+        )
+    return scan, describe_export(scan, preference, drawn_elsewhere)
+
+
+def import_dicom(folder: Path, options: DicomOptions) -> DicomImport:
+    """One case per label row, or per patient: the drawn CT series of the preferred phase. Pixels are not read.
+
+    Readers stand in the order of their name, then SeriesNumber, then UID; the first gives the ROI, the second is
+    kept for agreement.
+
+    Raises:
+        CohortError: The folder holds no CT.
+    """
+    scan, rows = look_into(folder, options.preference, sorted(options.rois.patients(options.labels)))
+    cts = [row for row in rows if row.kind == CT]
+    if not cts:
+        n_other = scan.n_files - scan.n_not_dicom
+        raise CohortError(
+            where=f"folder {folder.name}",
+            expected="a DICOM export with CT series",
+            found=f"no CT ({n_other} other DICOM files, {scan.n_not_dicom} other files)",
+            remedy="check the path; for NIfTI or images use `nephroscope import nifti` or `import images`",
+        )
+    by_patient: dict[str, list[ExportSeries]] = defaultdict(list)
+    for row in cts:
+        by_patient[row.patient_id].append(row)
+    taker = _Taker(scan, options)
+    found = [taker.found(patient, group) for patient, group in sorted(by_patient.items())]
+    cases, exclusions = join_found(found, options.labels, options.subtypes, "dicom")
+    cohort = Cohort(subtypes=options.subtypes, positive=options.positive, cases=cases, exclusions=exclusions)
+    taken = {case.image for case in cases}
+    return DicomImport(
+        cases=cohort.cases,
+        exclusions=cohort.exclusions,
+        findings=(*_of_the_export(scan, rows), *_of_cases(cases, rows)),
+        series=tuple(rows),
+        lists={path: files for path, files in taker.lists.items() if path in taken},
+    )
+
+
+class _Taker:
+    """Gives each patient's CT and ROI; ``lists`` fills with the series that are not simply a folder."""
+
+    def __init__(self, scan: ExportScan, options: DicomOptions) -> None:
+        self.scan, self.options = scan, options
+        self.lists: dict[Path, SeriesFiles] = {}
+        self.ct_files_in = Counter(
+            os.path.dirname(path)  # noqa: PTH120 - a hundred thousand Path objects take a hundred megabytes
+            for (_, kind), series in scan.series.items()
+            if kind in OF_CT_CLASS
+            for path in series.paths
+        )
+
+    def found(self, patient: str, group: Sequence[ExportSeries]) -> Found:
+        """The CT of a patient that is taken, or the reason why there is none."""
+        facts = self.scan.series[group[0].series_uid, CT]
+        chosen = next((row for row in group if row.chosen), None)
+        outside = self.options.rois.of(patient, self.options.labels)
+        rois = outside or [roi.path for roi in (chosen.rois if chosen else ())]
+        return Found(
+            key=patient or f"series-{group[0].series_uid[-12:]}",
+            image=self._image(chosen) if chosen else Path(group[0].files[0]).parent,
+            roi=rois[0] if rois else None,
+            roi_reader2=rois[1] if len(rois) > 1 else None,
+            rois=self.options.rois.of_cases(patient, self.options.labels) or (chosen.rois if chosen else ()),
+            sex=facts.sex,
+            age_years=facts.age_years,
+            synthetic=facts.synthetic,
+            phase=chosen.phase if chosen else "unknown",
+            refusal="" if chosen else _why_none(patient, group),
+        )
+
+    def _image(self, row: ExportSeries) -> Path:
+        """The folder of a series; where it shares that or lies in several, the path of a list to be written."""
+        files = tuple(Path(file) for file in row.files)
+        folder = files[0].parent
+        alone = {file.parent for file in files} == {folder} and not row.in_one_file
+        if alone and self.ct_files_in[str(folder)] == len(files):
+            return folder
+        name = digest_of([row.series_uid, row.acquisition])[:12]
+        path = self.options.study.resolve() / LISTS_FOLDER / f"{name}{SUFFIX}"
+        self.lists[path] = SeriesFiles(
+            series_uid=row.series_uid, files=files, acquisition=row.acquisition if row.in_one_file else None
+        )
+        return path
+
+
+def _why_none(patient: str, group: Sequence[ExportSeries]) -> str:
+    if not patient:
+        return f"{len(group)} CT series without PatientID"
+    usable = [row for row in group if row.accepted]
+    if usable:
+        return f"no ROI: no SEG or RTSTRUCT refers to its CT series ({len(usable)})"
+    return f"no usable CT series: {group[0].reason}" + (f" (and {len(group) - 1} more)" if group[1:] else "")
+
+
+def _of_the_export(scan: ExportScan, rows: Sequence[ExportSeries]) -> list[Finding]:
+    """What is worth knowing of the whole export."""
+    uids = {row.series_uid for row in rows if row.kind == CT}
+    lost = [roi for roi in scan.rois if roi.series_uid not in uids]
+    found = []
+    if lost:
+        text = (
+            f"{len(lost)} ROI files refer to a CT series that is not here: {names(r.path.name for r in lost)}"
+        )
+        found.append(Finding(code="roi-orphan", severity="warning", message=text, case_id=""))
+    if scan.damaged:
+        text = f"{len(scan.damaged)} DICOM files are damaged and were passed over"
+        found.append(Finding(code="file-damaged", severity="warning", message=text, case_id=""))
+    refused = Counter(row.reason for row in rows if row.kind == CT and not row.accepted)
+    for reason, n in refused.most_common():
+        text = f"{n} CT series cannot be used: {reason}"
+        found.append(Finding(code="series-unusable", severity="warning", message=text, case_id=""))
+    return found
+
+
+def _of_cases(cases: Sequence[Case], rows: Sequence[ExportSeries]) -> list[Finding]:
+    """A third reader, who is not used; and phases that were kept for later."""
+    by_patient: dict[str, list[ExportSeries]] = defaultdict(list)
+    for row in rows:
+        if row.kind == CT and row.accepted:
+            by_patient[row.patient_id].append(row)
+    found = []
+    for case in cases:
+        group = by_patient.get(case.patient_id, [])
+        chosen = next((row for row in group if row.chosen), None)
+        if chosen is not None and len(chosen.rois) > 2:
+            text = f"{len(chosen.rois) - 2} further ROI of this series are not used"
+            found.append(Finding(code="roi-unused", severity="note", message=text, case_id=case.case_id))
+        others = [row.phase for row in group if not row.chosen]
+        if others:
+            text = f"taken: {case.phase}; kept for later: {', '.join(others)}"
+            found.append(Finding(code="phases-kept", severity="note", message=text, case_id=case.case_id))
+    return found

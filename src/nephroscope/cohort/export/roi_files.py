@@ -1,0 +1,75 @@
+"""ROI files outside a DICOM export, told by the name of their patient or case: CASE.nii.gz, CASE_reader2.seg.nrrd."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nephroscope.cohort.labels.rows import LabelRow
+from nephroscope.cohort.labels.tumors import RoiFile
+from nephroscope.errors import CohortError
+
+SUFFIX = re.compile(r"(\.seg)?\.(nii|nii\.gz|nrrd|nhdr|dcm)$", re.IGNORECASE)
+READER = re.compile(r"[_-](?:reader|r)[_-]?([12])$", re.IGNORECASE)
+MASK = re.compile(r"[_-](seg|segmentation|mask|label|labels|roi|tumou?r)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoiFiles:
+    """Paths of the first and second reader, by name in lower case."""
+
+    by_name: dict[str, dict[int, Path]] = field(default_factory=dict)
+
+    def of(self, patient: str, labels: Sequence[LabelRow] | None) -> list[Path]:
+        """The ROI files of a patient, first reader first."""
+        names = [patient, *(row.case_id for row in labels or [] if row.patient_id == patient)]
+        readers = next((self.by_name[n.lower()] for n in names if n.lower() in self.by_name), {})
+        return [path for _, path in sorted(readers.items())]
+
+    def of_cases(self, patient: str, labels: Sequence[LabelRow] | None) -> tuple[RoiFile, ...]:
+        """The first reader's files named after the cases of a patient, who may have several tumors."""
+        cases = dict.fromkeys(row.case_id.lower() for row in labels or [] if row.patient_id == patient)
+        files = [self.by_name.get(case, {}) for case in cases]
+        return tuple(RoiFile(path=readers[1]) for readers in files if 1 in readers)
+
+    def patients(self, labels: Sequence[LabelRow] | None) -> set[str]:
+        """Names, in lower case, of the patients that have a ROI file in their name or in that of a case of theirs."""
+        of_cases = {
+            r.patient_id.lower() for r in labels or [] if r.patient_id and r.case_id.lower() in self.by_name
+        }
+        return of_cases | self.by_name.keys()
+
+
+def find_roi_files(folder: Path | None) -> RoiFiles:
+    """ROI files below a folder.
+
+    Raises:
+        CohortError: There is no such folder, no ROI file in it, or two for one reader of one case.
+    """
+    by_name: dict[str, dict[int, Path]] = {}
+    if folder is None:
+        return RoiFiles()
+    for path in sorted(folder.resolve().rglob("*")):
+        stem = SUFFIX.sub("", path.name)
+        if stem == path.name or not path.is_file():
+            continue
+        reader = READER.search(stem)
+        stem = MASK.sub("", READER.sub("", stem))
+        number = int(reader[1]) if reader else 1
+        readers = by_name.setdefault(stem.lower(), {})
+        if number in readers:
+            raise CohortError(
+                where=f"folder {folder.name}",
+                expected="one ROI file of each reader and case",
+                found=f"{readers[number].name} and {path.name}",
+                remedy="name the second reader's CASE_reader2, and remove other copies",
+            )
+        readers[number] = path
+    if not by_name:
+        raise CohortError(
+            where=f"folder {folder.name}",
+            expected="ROI files named after their patient or case (.nii.gz, .nrrd, .seg.nrrd, .dcm)",
+            found="none" if folder.is_dir() else "no such folder",
+            remedy="check the path",
+        )
+    return RoiFiles(by_name=by_name)

@@ -1,0 +1,240 @@
+"""Headers of everything below a folder in, series and ROI files by what they are out. No pixel is read.
+
+Linear in the number of files, on all cores, and of each file only a few numbers are kept. Patients' names and birth
+dates are never read.
+"""
+
+import os
+import pickle  # in memory and to our own processes only
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nephroscope.cohort.export.kinds import CT, RTSTRUCT, SEG, kind_of
+from nephroscope.cohort.labels.values import parse_age
+from nephroscope.cohort.phase.name import PHASE_TAGS, SeriesText, series_text
+from nephroscope.cohort.series.frames import facts_of
+from nephroscope.cohort.series.read import DICOM_DAMAGE, read_header
+from nephroscope.cohort.series.slice_facts import FACT_TAGS, SliceFacts
+from nephroscope.cohort.tables import parse_sex
+from nephroscope.errors import SeriesError
+from nephroscope.progress import track
+from nephroscope.records import Sex, digest_of
+from nephroscope.workers import map_in_processes
+
+NO_UID = "no-uid-"
+CHUNK = 128
+IN_ONE_PROCESS = 2000  # below, starting other processes takes longer than it saves
+TAGS = tuple(
+    dict.fromkeys(
+        (
+            *(
+                "SOPClassUID",
+                "SOPInstanceUID",
+                "SeriesInstanceUID",
+                "StudyInstanceUID",
+                "Modality",
+                "ImageType",
+            ),
+            *("PatientID", "PatientSex", "PatientAge", "SyntheticData", "SeriesNumber", "ContentCreatorName"),
+            *("ReferencedSeriesSequence", "ReferencedFrameOfReferenceSequence", "NumberOfFrames"),
+            *("StructureSetLabel", "OperatorsName", "SegmentSequence", "StructureSetROISequence"),
+            *("DirectoryRecordSequence", "Manufacturer", "SliceThickness", "ConvolutionKernel"),
+            *FACT_TAGS,
+            *PHASE_TAGS,
+        )
+    )
+)
+
+
+_Unpacked = dict[tuple[str, str], list[tuple[SliceFacts, ...]]]
+
+
+@dataclass(kw_only=True)
+class FoundSeries:
+    """One series of an export: what it says of itself, and its files, each with the facts of its slices."""
+
+    uid: str
+    study_uid: str
+    patient_id: str
+    modality: str
+    kind: str
+    text: SeriesText
+    sex: Sex | None = None
+    age_years: float | None = None
+    synthetic: bool = False
+    manufacturer: str = ""
+    n_frames: int = 0
+    problem: str = ""
+    paths: list[str] = field(default_factory=list)
+    packed: list[bytes] = field(default_factory=list, repr=False)
+
+    def facts(self) -> list[tuple[SliceFacts, ...]]:
+        """For each path the facts of its slices; empty where it is no CT."""
+        return [facts for part in self.packed for facts in _unpack(part)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundRoi:
+    """A SEG or RTSTRUCT of an export: what it was drawn on, and the reader's place in line.
+
+    Attributes:
+        series_uid: Series it refers to; empty when it does not say.
+        sop_uid: One image it refers to, which tells acquisitions of one series apart; empty when it does not say.
+        names: Labels of its segments or contours.
+    """
+
+    path: Path
+    kind: str
+    patient_id: str
+    series_uid: str
+    sop_uid: str
+    reader: tuple[str, int, str]
+    names: tuple[str, ...]
+
+
+@dataclass(kw_only=True)
+class ExportScan:
+    """What an export holds: series by (UID, kind), ROI files, and how many files are no DICOM."""
+
+    series: dict[tuple[str, str], FoundSeries] = field(default_factory=dict)
+    rois: list[FoundRoi] = field(default_factory=list)
+    damaged: list[Path] = field(default_factory=list)
+    n_files: int = 0
+    n_not_dicom: int = 0
+
+    def merge(self, other: "ExportScan") -> None:
+        """Add what another part of the export holds."""
+        self.n_files += other.n_files
+        self.n_not_dicom += other.n_not_dicom
+        self.rois += other.rois
+        self.damaged += other.damaged
+        for key, series in other.series.items():
+            known = self.series.setdefault(key, series)
+            if known is not series:
+                known.n_frames += series.n_frames
+                known.paths += series.paths
+                known.packed += series.packed
+                known.problem = known.problem or series.problem
+
+
+def scan_export(folder: Path) -> ExportScan:
+    """Headers of everything below ``folder``, in any tree, with or without extensions; links are not followed."""
+    paths = sorted(_files(folder.resolve()))
+    chunks = [paths[i : i + CHUNK] for i in range(0, len(paths), CHUNK)]
+    scan = ExportScan()
+    parts = (map_in_processes if len(paths) > IN_ONE_PROCESS else map)(scan_files, chunks)
+    for part in track(parts, "reading headers", f"x {CHUNK} file", len(chunks)):
+        scan.merge(part)
+    return scan
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths = (Path(place, name) for name in names if not name.startswith("."))
+        yield from (path for path in paths if path.is_file())
+
+
+def scan_files(paths: Iterable[Path]) -> ExportScan:
+    """The same for a list of files; one that is damaged is counted and stops nothing."""
+    scan = ExportScan()
+    unpacked: _Unpacked = defaultdict(list)
+    for path in paths:
+        scan.n_files += 1
+        try:
+            header = read_header(path, TAGS)
+            if header is None:
+                scan.n_not_dicom += 1
+            else:
+                _add(scan, header, path, unpacked)
+        except DICOM_DAMAGE:
+            scan.damaged.append(path)
+    for key, facts in unpacked.items():
+        scan.series[key].packed.append(zlib.compress(pickle.dumps(facts), level=1))
+    return scan
+
+
+def _unpack(part: bytes) -> list[tuple[SliceFacts, ...]]:
+    """Slices take forty bytes packed and two thousand unpacked; so one series at a time is unpacked."""
+    facts: list[tuple[SliceFacts, ...]] = pickle.loads(zlib.decompress(part))  # noqa: S301 - our own, in memory
+    return facts
+
+
+def _add(scan: ExportScan, header: Any, path: Path, unpacked: _Unpacked) -> None:
+    facts: tuple[SliceFacts, ...]
+    kind, uid = kind_of(header), str(header.get("SeriesInstanceUID") or "")
+    uid = uid or f"{NO_UID}{digest_of(path.parent.as_posix())[:12]}"  # emptied by some anonymizers
+    n_frames = int(header.get("NumberOfFrames") or 1)
+    problem, facts = "", ()
+    if kind == CT:
+        try:
+            facts = facts_of(header)
+        except SeriesError as error:
+            problem = f"expected {error.expected}, found {error.found}"
+    if kind in (SEG, RTSTRUCT):
+        scan.rois.append(_roi(header, path, kind))
+    series = scan.series.get((uid, kind)) or _series(header, uid, kind)
+    scan.series[uid, kind] = series
+    series.paths.append(str(path))
+    series.n_frames += n_frames
+    unpacked[uid, kind].append(facts)
+    series.problem = series.problem or problem
+
+
+def _series(header: Any, uid: str, kind: str) -> FoundSeries:
+    return FoundSeries(
+        uid=uid,
+        study_uid=str(header.get("StudyInstanceUID") or ""),
+        patient_id=str(header.get("PatientID") or "").strip(),
+        modality=str(header.get("Modality") or ""),
+        kind=kind,
+        text=series_text(header),
+        sex=_lenient(parse_sex, header.get("PatientSex")),
+        age_years=_lenient(parse_age, header.get("PatientAge")),
+        synthetic=header.get("SyntheticData") == "YES",
+        manufacturer=str(header.get("Manufacturer") or ""),
+    )
+
+
+def _roi(header: Any, path: Path, kind: str) -> FoundRoi:
+    series_uid, sop_uid = _referenced(header)
+    segments = header.get("SegmentSequence") or header.get("StructureSetROISequence") or []
+    reader = header.get("ContentCreatorName") or header.get("OperatorsName") or ""
+    return FoundRoi(
+        path=path,
+        kind=kind,
+        patient_id=str(header.get("PatientID") or "").strip(),
+        series_uid=series_uid,
+        sop_uid=sop_uid,
+        reader=(str(reader), int(header.get("SeriesNumber") or 0), str(header.get("SOPInstanceUID", ""))),
+        names=tuple(str(s.get("SegmentLabel") or s.get("ROIName") or "") for s in segments),
+    )
+
+
+def _referenced(header: Any) -> tuple[str, str]:
+    """Series and one image that a SEG (PS3.3 C.12.1) or RTSTRUCT (PS3.3 C.8.8.5) was drawn on."""
+    for series in header.get("ReferencedSeriesSequence") or []:
+        images = series.get("ReferencedInstanceSequence") or []
+        return str(series.get("SeriesInstanceUID", "")), _sop(images)
+    for frame in header.get("ReferencedFrameOfReferenceSequence") or []:
+        for study in frame.get("RTReferencedStudySequence") or []:
+            for series in study.get("RTReferencedSeriesSequence") or []:
+                images = series.get("ContourImageSequence") or []
+                return str(series.get("SeriesInstanceUID", "")), _sop(images)
+    return "", ""
+
+
+def _sop(images: Sequence[Any]) -> str:
+    return str(images[0].get("ReferencedSOPInstanceUID", "")) if images else ""
+
+
+def _lenient(parse: Any, text: object) -> Any:
+    """A header value that helps when it can be read, and does no harm when not."""
+    try:
+        return parse(str(text or ""))
+    except ValueError:
+        return None

@@ -1,0 +1,1 @@
+"""The paper's folders of slices: JPEG and PNG in, cases and HU through a window out."""

@@ -1,0 +1,196 @@
+"""What a pathologist wrote in, a subtype out, by a table the user sees and edits (pathology.csv); never a guess."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib import resources
+from pathlib import Path
+
+from nephroscope.cohort.labels.pathology_words import (
+    doubtful,
+    harmless,
+    is_chinese,
+    names_a_tumor,
+    squeezed,
+    words_of,
+)
+from nephroscope.cohort.tables import names, read_table
+from nephroscope.errors import CohortError
+from nephroscope.files import save_text
+from nephroscope.records import Finding
+
+PATHOLOGY_FILE = "pathology.csv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathologyRow:
+    """``text`` as whole words in a diagnosis means ``subtype``; an empty subtype means that nobody can tell.
+
+    Attributes:
+        row: As a spreadsheet counts it.
+    """
+
+    row: int
+    text: str
+    subtype: str
+
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """Of the text, as they are compared."""
+        return words_of(self.text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathologyTable:
+    """Rows in order; where two match, the first wins."""
+
+    rows: tuple[PathologyRow, ...]
+
+    @cached_property
+    def whole(self) -> dict[str, str]:
+        """Subtype of each text that a diagnosis may be as a whole."""
+        found: dict[str, str] = {}
+        for row in self.rows:
+            found.setdefault(squeezed(row.words), row.subtype)
+        return found
+
+    def meaning(self, text: str) -> str | None:
+        """The subtype of a diagnosis, or None where the table does not tell, or the text itself is in doubt.
+
+        A diagnosis that is a row's text, as a whole, means that row's subtype. Otherwise rows match whole words;
+        words once matched are used up. Two subtypes in one text, or a word of doubt or negation beside one, make
+        None. A row that names no tumor (``papillary``) counts only when nothing but grade, type, side and the like
+        stands beside it.
+        """
+        if text not in self._known:
+            self._known[text] = self._meaning(list(words_of(text)))
+        return self._known[text]
+
+    @cached_property
+    def _known(self) -> dict[str, str | None]:
+        """Diagnoses met before: tables with a row per image repeat them."""
+        return {}
+
+    def _meaning(self, words: list[str]) -> str | None:
+        if squeezed(words) in self.whole:
+            return self.whole[squeezed(words)] or None
+        meant: list[str] = []
+        bare = False
+        for row in self.rows:
+            while (at := _place(row.words, words)) is not None:
+                bare = bare or not names_a_tumor(row.words)
+                before, _, after = words[at].partition(row.words[0])
+                words[at : at + len(row.words)] = [before or "|", after or "|"]
+                meant.append(row.subtype)
+        if len(set(meant)) != 1 or doubtful(words) or (bare and not harmless(words)):
+            return None
+        return meant[0] or None
+
+
+def _place(wanted: tuple[str, ...], words: list[str]) -> int | None:
+    """Where the words stand one after the other; Chinese, which has no spaces, is searched within words."""
+    if len(wanted) == 1 and is_chinese(wanted[0]):
+        return next((i for i, word in enumerate(words) if wanted[0] in word), None)
+    n = len(wanted)
+    return next((i for i in range(len(words) - n + 1) if tuple(words[i : i + n]) == wanted), None)
+
+
+@cache
+def default_table() -> PathologyTable:
+    """The table that a new study gets: WHO 2022 with usual synonyms in five languages."""
+    with resources.as_file(resources.files("nephroscope.cohort.labels") / PATHOLOGY_FILE) as path:
+        return read_pathology(path)
+
+
+def write_pathology(folder: Path) -> None:
+    """Put the default table into a study folder, to be edited."""
+    source = resources.files("nephroscope.cohort.labels") / PATHOLOGY_FILE
+    save_text(folder / PATHOLOGY_FILE, source.read_text(encoding="utf-8"))
+
+
+def load_pathology(folder: Path) -> PathologyTable:
+    """The table of a study; the default one where the study has none.
+
+    Raises:
+        CohortError: It has no columns text and subtype, or a row without text, or two rows that contradict.
+    """
+    path = folder / PATHOLOGY_FILE
+    return read_pathology(path) if path.is_file() else default_table()
+
+
+def read_pathology(path: Path) -> PathologyTable:
+    """Rows of a table with the columns text and subtype, in order.
+
+    Raises:
+        CohortError: It has no columns text and subtype, or a row without text, or two rows that contradict.
+    """
+    header, rows = read_table(path)
+    header = [name.lower() for name in header]
+    if not {"text", "subtype"} <= set(header):
+        raise CohortError(
+            where=path.name,
+            expected="the columns text and subtype",
+            found=", ".join(header),
+            remedy=f"restore the header line: text,subtype,comment; or remove {path.name} to use the default",
+        )
+    at_text, at_subtype = header.index("text"), header.index("subtype")
+    made = tuple(PathologyRow(row=n, text=row[at_text], subtype=row[at_subtype]) for n, row in rows)
+    first: dict[str, PathologyRow] = {}
+    for row in made:
+        if not row.words:
+            raise CohortError(
+                where=f"{path.name}, row {row.row}",
+                expected="a text",
+                found="nothing",
+                remedy="fill it, or remove the row",
+            )
+        before = first.setdefault(squeezed(row.words), row)
+        if before.subtype != row.subtype:
+            raise CohortError(
+                where=f"{path.name}, row {row.row}",
+                expected="one subtype for one text",
+                found=f"{row.subtype!r}, but {before.subtype!r} in row {before.row}",
+                remedy="remove one of the two rows",
+            )
+    return PathologyTable(rows=made)
+
+
+def match_subtype(text: str, subtypes: tuple[str, ...], table: PathologyTable | None = None) -> str | None:
+    """The study's subtype that ``text`` means, or None: it is another one, or cannot be told.
+
+    A study's own name always means itself. Otherwise it is what `PathologyTable.meaning` says: a name of the
+    study, or a subtype of which a name of the study is a plain synonym (PRCC of papillary; not "papillary type 1").
+    """
+    table = table or default_table()
+    for same in (str, lambda name: squeezed(words_of(name))):
+        exact = [subtype for subtype in subtypes if same(subtype) == same(text)]
+        if exact:
+            return exact[0]
+    meaning = table.meaning(text)
+    if meaning is None:
+        return None
+    key = squeezed(words_of(meaning))
+    own = [subtype for subtype in subtypes if squeezed(words_of(subtype)) == key]
+    synonyms = [s for s in subtypes if table.whole.get(squeezed(words_of(s))) == meaning]
+    return next(iter(own + (synonyms if len(synonyms) == 1 else [])), None)
+
+
+def name_of_subtype(text: str, subtypes: tuple[str, ...], table: PathologyTable | None = None) -> str | None:
+    """The study's name of what ``text`` means, else the table's, else None: not in the table."""
+    return match_subtype(text, subtypes, table) or (table or default_table()).meaning(text)
+
+
+def unmapped_finding(texts: Iterable[str]) -> tuple[Finding, ...]:
+    """One warning that lists the diagnoses which pathology.csv does not tell, or none."""
+    unknown = sorted(texts)
+    if not unknown:
+        return ()
+    listed = names((repr(shortened(text)) for text in dict.fromkeys(unknown)), 20)
+    message = f"{len(unknown)} cases with a pathology text that {PATHOLOGY_FILE} does not tell: {listed}"
+    return (Finding(code="subtype-unmapped", severity="warning", message=message, case_id=""),)
+
+
+def shortened(text: str, most: int = 80) -> str:
+    """A diagnosis as it is printed."""
+    text = " ".join(text.split())
+    return text if len(text) <= most else text[: most - 1] + "…"

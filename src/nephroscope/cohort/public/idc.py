@@ -1,0 +1,181 @@
+"""A plan of Imaging Data Commons series in; on disk, per patient, one CT with its mask and a label table out."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nephroscope.cohort.labels.pathology import match_subtype
+from nephroscope.cohort.public.idc_fetch import Client, fetch, is_complete, referenced_series
+from nephroscope.cohort.public.idc_index import OWN, IdcSeries, citations_of, index_version
+from nephroscope.cohort.public.idc_plan import Choice, IdcPlan, Wanted, best_mask, prefer_ct
+from nephroscope.cohort.tables import names, save_table
+from nephroscope.errors import ConfigError, NephroscopeError
+from nephroscope.records import Exclusion, Finding
+
+IDC_CITATION = "Fedorov et al., RadioGraphics 2023;43:e230180, doi 10.1148/rg.230180"
+LABEL_COLUMNS = ("case_id", "patient_id", "subtype", "sex", "age_years", "phase", "site_id")
+REVIEWED = (
+    "the subtype is the one of the TCGA project; a later review of the three kidney projects moved some cases "
+    "between them (Ricketts et al., Cell Reports 2018;23:313-326): compare before publishing"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """One patient on disk: the folder with the CT and its mask, and the table with the label."""
+
+    patient_id: str
+    folder: Path
+    labels: Path
+    subtype: str
+
+
+def download(
+    plan: IdcPlan, wanted: Wanted, root: Path, client: Client
+) -> tuple[tuple[Settled, ...], tuple[Exclusion, ...]]:
+    """Fetch the masks, let each say which CT it is of, then fetch the CT; gives the patients, and who failed.
+
+    Into ``root``: ``masks/SOURCE/PATIENT/SERIES`` (all asked for), and ``COLLECTION/PATIENT/SERIES`` with the one CT
+    and its one mask.
+
+    Raises:
+        CohortError: The network or the disk gives out; the same call goes on where it stopped.
+        ConfigError: The subtype of a chosen patient is not known.
+    """
+    _check_subtypes(plan)
+    choices = {choice.ct.patient_id: choice for choice in plan.choices}
+    fetch({mask: _mask_folder(root, mask) for choice in plan.choices for mask in choice.masks}, client)
+    pairs = {patient: _settle(plan, choice, wanted, root) for patient, choice in choices.items()}
+    failed = fetch({pair[0]: _ct_folder(root, pair[0]) for pair in pairs.values() if pair}, client)
+    settled: list[Settled] = []
+    left_out: dict[str, str] = {}
+    for patient, choice in choices.items():
+        pair = pairs[patient]
+        if pair is None:
+            left_out[patient] = "its masks did not arrive, or refer to a CT that the index does not list"
+        elif problem := failed.get(pair[0].series_uid):
+            left_out[patient] = f"its CT did not arrive whole: {problem}; run the same command again"
+        else:
+            settled.append(_place(choice, *pair, root))
+    exclusions = [
+        Exclusion(case_id=patient, reason=reason, subtype=choices[patient].subtype or "")
+        for patient, reason in left_out.items()
+    ]
+    return tuple(settled), tuple(exclusions)
+
+
+def hand_over(
+    settled: Sequence[Settled], import_dicom: Callable[[Path, Path], object]
+) -> tuple[Exclusion, ...]:
+    """Import patient by patient, so that one who is refused does not stop the others; gives who was refused."""
+    refused = []
+    for patient in settled:
+        try:
+            import_dicom(patient.folder, patient.labels)
+        except NephroscopeError as error:
+            refused.append(Exclusion(case_id=patient.patient_id, reason=str(error), subtype=patient.subtype))
+    return tuple(refused)
+
+
+def plan_findings(plan: IdcPlan, wanted: Wanted) -> tuple[Finding, ...]:
+    """Licences and citations of what the plan takes, and what a reader of its figures must know."""
+    chosen = [planned.series for planned in plan.series if planned.chosen]
+    texts = citations_of(one.doi for one in chosen)
+    found = [
+        Finding(
+            code="data-citation",
+            severity="note",
+            message=f"{what}, {licence}: {texts[doi]}",
+            case_id="",
+            where=what,
+        )
+        for what, licence, doi in sorted({(origin(one), one.licence, one.doi) for one in chosen})
+    ]
+    if chosen:
+        found.append(_note("data-citation", f"{index_version()}; cite {IDC_CITATION}"))
+    if any(one.collection.startswith("tcga") for one in chosen):
+        found.append(_note("label-reviewed", REVIEWED))
+    sources: dict[str, set[str]] = {}
+    for choice in plan.choices:
+        subtype = match_subtype(choice.subtype or "", wanted.subtypes, wanted.pathology)
+        if subtype:
+            sources.setdefault(subtype, set()).add(choice.ct.collection)
+    if len(sources) > 1 and all(len(one) == 1 for one in sources.values()):
+        listed = ", ".join(f"{name} only from {min(of)}" for name, of in sorted(sources.items()))
+        if len(set().union(*sources.values())) == len(sources):
+            text = (
+                f"{listed}: a network may learn the source instead of the tumor; test on another collection"
+            )
+            found.append(Finding(code="subtype-from-source", severity="warning", message=text, case_id=""))
+    unsaid = [choice.ct.patient_id for choice in plan.choices if choice.subtype is None]
+    if unsaid:
+        text = f"{len(unsaid)} patients without a subtype ({names(unsaid)}): name the KiTS table with --kits-json"
+        found.append(Finding(code="subtype-unknown", severity="warning", message=text, case_id=""))
+    return tuple(found)
+
+
+def origin(one: IdcSeries) -> str:
+    """Whose a series is: the collection, or who drew the mask on it."""
+    return one.collection if one.source in ("", OWN) else f"{one.source} masks"
+
+
+def _check_subtypes(plan: IdcPlan) -> None:
+    unsaid = next((choice for choice in plan.choices if choice.subtype is None), None)
+    if unsaid:
+        raise ConfigError(
+            where=f"collection {unsaid.ct.collection}",
+            expected="the histology of its patients",
+            found="none: its DICOM files do not say it",
+            remedy="name the table of the KiTS project: --kits-json kits23.json",
+        )
+
+
+def _settle(plan: IdcPlan, choice: Choice, wanted: Wanted, root: Path) -> tuple[IdcSeries, IdcSeries] | None:
+    """The CT and the mask of a patient, by what the masks on disk refer to."""
+    cts = {
+        planned.series.series_uid: planned.series
+        for planned in plan.series
+        if planned.series.modality == "CT" and planned.series.patient_id == choice.ct.patient_id
+    }
+    masks_of: dict[IdcSeries, list[IdcSeries]] = {}
+    for mask in choice.masks:
+        folder = _mask_folder(root, mask)
+        if is_complete(mask, folder):
+            ct = cts.get(referenced_series(folder) or choice.ct.series_uid)
+            if ct:
+                masks_of.setdefault(ct, []).append(mask)
+    if not masks_of:
+        return None
+    phases = {
+        ct: choice.phases.get(ct.series_uid) or choice.said.get(ct.series_uid, "unknown") for ct in masks_of
+    }
+    ct = prefer_ct(phases, wanted.preference)
+    return ct, best_mask(masks_of[ct], wanted.masks)
+
+
+def _place(choice: Choice, ct: IdcSeries, mask: IdcSeries, root: Path) -> Settled:
+    """Lay the mask beside its CT, and write the label of the patient."""
+    folder = _ct_folder(root, ct).parent
+    beside = folder / mask.series_uid
+    if not is_complete(mask, beside):
+        shutil.copytree(_mask_folder(root, mask), beside, dirs_exist_ok=True)
+    phase = choice.phases.get(ct.series_uid) or choice.said.get(ct.series_uid, "unknown")
+    age = "" if ct.age_years is None else f"{ct.age_years:g}"
+    row = (ct.patient_id, ct.patient_id, choice.subtype or "", ct.sex or "", age, phase, ct.collection)
+    labels = root / "labels" / f"{ct.patient_id}.csv"
+    labels.parent.mkdir(parents=True, exist_ok=True)
+    save_table(labels, LABEL_COLUMNS, [row])
+    return Settled(patient_id=ct.patient_id, folder=folder, labels=labels, subtype=choice.subtype or "")
+
+
+def _ct_folder(root: Path, ct: IdcSeries) -> Path:
+    return root / ct.collection / ct.patient_id / ct.series_uid
+
+
+def _mask_folder(root: Path, mask: IdcSeries) -> Path:
+    return root / "masks" / mask.source / mask.patient_id / mask.series_uid
+
+
+def _note(code: str, text: str) -> Finding:
+    return Finding(code=code, severity="note", message=text, case_id="")

@@ -1,0 +1,248 @@
+"""Several acquisitions under one Series Instance UID: facts of slices in, one even stack for each acquisition out.
+
+Headers are enough: what the reader would refuse can be said before a pixel is read, in the same words.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from nephroscope.cohort.series.frames import facts_of
+from nephroscope.cohort.series.pixel_data import check_decodable
+from nephroscope.cohort.series.slice_facts import FACT_TAGS, SliceFacts
+from nephroscope.cohort.series.stack import SPACING_TOLERANCE_MM, Stack, stack_of
+from nephroscope.errors import SeriesError
+from nephroscope.records import Finding
+
+__all__ = [
+    "FACT_TAGS",
+    "SliceFacts",
+    "check_stack",
+    "facts_of",
+    "reason_not_a_stack",
+    "split_acquisitions",
+    "without_copies",
+]
+
+# A hole of fewer slices than this in an otherwise even stack is a loss, not the space between two scans.
+HOLE_SLICES = 10
+# By what acquisitions are told apart, the most deliberate first.
+Key = Callable[[SliceFacts], str]
+KEYS: tuple[Key, ...] = (
+    lambda s: s.stack_id,
+    lambda s: s.acquisition_number,
+    lambda s: s.temporal_position,
+    lambda s: f"{s.acquisition_number}/{s.temporal_position}/{s.stack_id}",
+)
+TIMES: tuple[Callable[[SliceFacts], float], ...] = (
+    lambda s: _seconds(s.acquisition_time),
+    lambda s: _seconds(s.content_time),
+    lambda s: _number(s.trigger_time),
+)
+
+
+def split_acquisitions(facts: Sequence[SliceFacts]) -> list[list[int]]:
+    """Which slices belong together: one group for one even stack, else one for each acquisition.
+
+    Slices go by stack, acquisition number, temporal position or time, whichever gives groups that are each an even
+    stack. Copies of a slice (same SOP Instance UID) stay with it, scouts with the first group. What no attribute
+    takes apart stays one group, for `reason_not_a_stack` to explain.
+
+    Returns:
+        Positions in ``facts``, each once; acquisitions in the order of what tells them apart.
+    """
+    everything = [list(range(len(facts)))]
+    kept, _ = without_copies(facts)
+    kept = [index for index in kept if not facts[index].is_localizer]
+    if _is_stack([facts[index] for index in kept]):
+        return everything
+    for groups in _candidates(facts, kept):
+        stacks = [[facts[index] for index in group] for group in groups]
+        if len(groups) > 1 and all(map(_is_stack, stacks)) and not _is_torn(stacks):
+            home = {
+                facts[index].sop_uid + str(facts[index].frame): group for group in groups for index in group
+            }
+            left = set(range(len(facts))) - {index for group in groups for index in group}
+            for index in sorted(left):
+                home.get(facts[index].sop_uid + str(facts[index].frame), groups[0]).append(index)
+            return [sorted(group) for group in groups]
+    return everything
+
+
+def check_stack(facts: Sequence[SliceFacts], where: str) -> Stack:
+    """The one even stack of a series.
+
+    Args:
+        facts: Every slice of the series once.
+        where: The series, for the refusal.
+
+    Raises:
+        SeriesError: There are several acquisitions, or no even stack.
+    """
+    n_groups = len(split_acquisitions(facts))
+    if n_groups > 1:
+        raise SeriesError(
+            where=where,
+            expected="one acquisition",
+            found=f"{n_groups} acquisitions in one series",
+            remedy="take them apart with `nephroscope import dicom`, or export each as a series of its own",
+        )
+    stack = stack_of(facts, where)
+    check_decodable(facts, where)
+    short = _cut_short([facts[index] for index in stack.order], where)
+    return Stack(order=stack.order, affine=stack.affine, findings=stack.findings + short)
+
+
+def reason_not_a_stack(facts: Sequence[SliceFacts]) -> str | None:
+    """Why the reader would refuse these slices, in its own words without the place; None when it would not.
+
+    Several acquisitions are a reason too: ask for each group of `split_acquisitions` by itself.
+    """
+    kept, _ = without_copies(facts)
+    try:
+        check_stack([facts[index] for index in kept], "")
+    except SeriesError as error:
+        return f"expected {error.expected}, found {error.found}; {error.remedy}"
+    return None
+
+
+def without_copies(facts: Sequence[SliceFacts]) -> tuple[list[int], list[tuple[int, int]]]:
+    """Which slices are new, and which are said to be copies: (copy, the slice it repeats).
+
+    A slice is said to be a copy when SOP Instance UID, frame and all other facts are the same, apart from how its
+    pixels are packed; that the pixels are the same too is for the reader to see.
+    """
+    seen: dict[tuple[object, ...], int] = {}
+    kept, copies = [], []
+    for index, one in enumerate(facts):
+        key = (one.sop_uid or index, one.frame, one.position_mm, one.orientation, one.slope, one.intercept)
+        if key in seen:
+            copies.append((index, seen[key]))
+        else:
+            seen[key] = index
+            kept.append(index)
+    return kept, copies
+
+
+def _candidates(facts: Sequence[SliceFacts], kept: Sequence[int]) -> list[list[list[int]]]:
+    """Ways to take the slices apart, the most deliberate first."""
+    ways = []
+    for key in KEYS:
+        groups: dict[str, list[int]] = defaultdict(list)
+        for index in kept:
+            groups[key(facts[index])].append(index)
+        ways.append([groups[name] for name in sorted(groups, key=_by_number)])
+    n_repeats = _most_at_one_place([facts[index] for index in kept])
+    if n_repeats > 1:
+        ways += [_by_time(facts, kept, time, n_repeats) for time in TIMES]
+    return ways
+
+
+def _by_number(text: str) -> tuple[float, str]:
+    number = _number(text)
+    return (float("inf") if math.isnan(number) else number, text)
+
+
+def _number(text: str) -> float:
+    """A number that is written in digits, NaN for other text."""
+    return float(text) if text.replace(".", "", 1).isdecimal() else float("nan")
+
+
+def _by_time(
+    facts: Sequence[SliceFacts], kept: Sequence[int], time: Callable[[SliceFacts], float], n_groups: int
+) -> list[list[int]]:
+    """So many groups, cut at the longest pauses: slices of one scan may each have a time of their own."""
+    moments = np.array([time(facts[index]) for index in kept])
+    if not np.isfinite(moments).all():
+        return []
+    order = np.argsort(moments, kind="stable")
+    pauses = np.diff(moments[order])
+    cuts = np.sort(np.argsort(-pauses, kind="stable")[: n_groups - 1]) + 1
+    return [[kept[index] for index in part] for part in np.split(order, cuts)]
+
+
+def _seconds(text: str) -> float:
+    """A DICOM time, or date and time, in seconds from some midnight; NaN when it is neither."""
+    whole, _, fraction = text.partition(".")
+    fraction = fraction.partition("+")[0].partition("-")[0]
+    if not whole.isdigit() or (fraction and not fraction.isdigit()):
+        return float("nan")
+    if len(whole) in (8, 14):
+        days, whole = int(whole[:4]) * 372 + int(whole[4:6]) * 31 + int(whole[6:8]), whole[8:]
+    else:
+        days = 0
+    clock = whole.ljust(6, "0")
+    if len(clock) != 6:
+        return float("nan")
+    seconds = int(clock[:2]) * 3600 + int(clock[2:4]) * 60 + int(clock[4:])
+    return days * 86400 + seconds + float(f"0.{fraction or 0}")
+
+
+def _most_at_one_place(slices: Sequence[SliceFacts]) -> int:
+    """How often the most repeated position occurs."""
+    counts: dict[tuple[float, ...], int] = defaultdict(int)
+    for one in slices:
+        if one.position_mm is not None:
+            counts[tuple(round(mm, 2) for mm in one.position_mm)] += 1
+    return max(counts.values(), default=0)
+
+
+def _is_stack(slices: Sequence[SliceFacts]) -> bool:
+    """True for an even stack of more than one slice."""
+    if len(slices) < 2:
+        return False
+    try:
+        stack_of(slices, "")
+    except SeriesError:
+        return False
+    return True
+
+
+def _is_torn(stacks: Sequence[Sequence[SliceFacts]]) -> bool:
+    """True when two groups are one stack with a few slices missing between them."""
+    spans = []
+    for slices in stacks:
+        stack = stack_of(slices, "")
+        step = stack.affine[:3, 0]
+        first, last = stack.affine[:3, 3], stack.affine[:3, 3] + (len(slices) - 1) * step
+        spacing_mm = float(np.linalg.norm(step))
+        spans.append((float(first @ step) / spacing_mm, float(last @ step) / spacing_mm, spacing_mm))
+    spans.sort()
+    for (_, end, spacing_mm), (start, _, other_mm) in pairwise(spans):
+        alike = abs(spacing_mm - other_mm) <= SPACING_TOLERANCE_MM
+        if alike and spacing_mm / 2 < start - end < HOLE_SLICES * spacing_mm:
+            return True
+    return False
+
+
+def _cut_short(slices: Sequence[SliceFacts], where: str) -> tuple[Finding, ...]:
+    """Refuse a series whose end is missing by its own count, and doubt one that looks so.
+
+    Images in Acquisition may count several reconstructions: a whole multiple of what is there is no sign.
+    """
+    numbers = [one.instance_number for one in slices if one.instance_number is not None and one.frame is None]
+    if len(numbers) != len(slices) or len(numbers) < 2:
+        return ()
+    low, high = min(numbers), max(numbers)
+    claimed = {one.images_in_acquisition for one in slices}
+    total = claimed.pop() if len(claimed) == 1 else None
+    lacks = total is not None and total > len(slices) and total % len(slices) != 0
+    in_one_run = high - low + 1 == len(slices)
+    if lacks and in_one_run and low >= 0 and high <= (total or 0):
+        raise SeriesError(
+            where=where,
+            expected=f"{total} slices, as Images in Acquisition says",
+            found=f"{len(slices)}, IM {low} to IM {high}: the series is cut short",
+            remedy="send the whole series again",
+        )
+    first_scan = {one.acquisition_number for one in slices} <= {"", "0", "1"}
+    starts_late = low > 1 and first_scan and {one.temporal_position for one in slices} <= {"", "1"}
+    if not lacks and not starts_late:
+        return ()
+    signs = [f"Images in Acquisition says {total}"] if lacks else []
+    signs += [f"the first is IM {low}"] if starts_late else []
+    text = f"{len(slices)} slices, but {' and '.join(signs)}: the series may be cut short"
+    return (Finding(code="series-cut-short", severity="warning", message=text, case_id="", where=where),)

@@ -1,0 +1,252 @@
+"""Facts of slices in; their order along the normal and the grid out, or the reason why they are no even stack.
+
+Only positions and orientations count, never the slice thickness, the spacing a header claims, or the order of files.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nephroscope.cohort.series.slice_facts import SliceFacts
+from nephroscope.errors import SeriesError
+from nephroscope.records import Finding
+
+Floats = npt.NDArray[np.float64]
+
+SPACING_TOLERANCE_MM = 0.1
+# How far a slice may lie from where an even stack has it: more than headers round, less than changes a measure.
+PLACE_TOLERANCE_MM = 0.2
+SAME_PLACE_MM = 0.01
+# Cosines of real series differ by 1e-4 from slice to slice.
+ORIENTATION_TOLERANCE = 1e-3
+# Tangent of the tilt that counts as none: 0.1 degrees.
+TILT_TOLERANCE = 2e-3
+# Cosine of 45 degrees to the axis of the body.
+OBLIQUE = 0.7
+LISTED_GAPS = 3
+WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stack:
+    """Slices proven to be an even stack.
+
+    Attributes:
+        order: Which of the facts given, along the normal; scouts are left out.
+        affine: 4x4 from (slice in this order, row, column) to LPS mm.
+    """
+
+    order: tuple[int, ...]
+    affine: Floats
+    findings: tuple[Finding, ...]
+
+
+def stack_of(facts: Sequence[SliceFacts], where: str) -> Stack:
+    """The even stack that the slices make.
+
+    Args:
+        facts: One acquisition, in any order, every slice once.
+        where: The series, for the refusal.
+
+    Raises:
+        SeriesError: Only scouts, a value without which there is no place or no HU, no gray pixels, slices of
+            different size, orientation or spacing, the same place twice, a gap, or a tilted gantry.
+    """
+    kept, findings = _without_scouts(facts, where)
+    slices = [facts[index] for index in kept]
+    _check_complete(slices, where)
+    _check_alike(slices, where)
+    along_row, along_column = _cosines(slices[0], where)
+    normal = np.cross(along_row, along_column)
+    places = np.array([one.position_mm for one in slices])
+    order = np.argsort(places @ normal, kind="stable")
+    slices, places = [slices[index] for index in order], places[order]
+    affine = np.eye(4)
+    if len(slices) == 1:
+        _check_single(slices[0], normal, where)
+        thickness_mm = slices[0].thickness_mm or 1.0
+        affine[:3, 0] = abs(thickness_mm) * normal
+        text = f"one slice: {abs(thickness_mm):g} mm is taken as its thickness"
+        findings.append(Finding(code="single-slice", severity="note", message=text, case_id="", where=where))
+    else:
+        _check_even(slices, places, normal, where)
+        affine[:3, 0] = (places[-1] - places[0]) / (len(places) - 1)
+    row_mm, col_mm = slices[0].pixel_spacing_mm or (0.0, 0.0)
+    # Source: DICOM PS3.3 C.7.6.2.1.1.
+    affine[:3, 1] = along_column * row_mm
+    affine[:3, 2] = along_row * col_mm
+    affine[:3, 3] = places[0]
+    return Stack(order=tuple(kept[index] for index in order), affine=affine, findings=tuple(findings))
+
+
+def _without_scouts(facts: Sequence[SliceFacts], where: str) -> tuple[list[int], list[Finding]]:
+    """Which slices are no scouts; a scout that was filed with a series is declared, and no part of it."""
+    kept = [index for index, one in enumerate(facts) if not one.is_localizer]
+    if not kept:
+        raise SeriesError(
+            where=where,
+            expected="axial slices",
+            found=f"a scout (Image Type LOCALIZER, {len(facts)} of {len(facts)} images)",
+            remedy="give the CT series itself",
+        )
+    if len(kept) == len(facts):
+        return kept, []
+    text = f"{len(facts) - len(kept)} scout images in the series were left out"
+    return kept, [Finding(code="scout-in-series", severity="note", message=text, case_id="", where=where)]
+
+
+def _check_complete(slices: Sequence[SliceFacts], where: str) -> None:
+    """Refuse slices without a value that neither place nor HU can do without."""
+    for name, field in (
+        ("Rows", "rows"),
+        ("Columns", "columns"),
+        ("ImagePositionPatient", "position_mm"),
+        ("ImageOrientationPatient", "orientation"),
+        ("PixelSpacing", "pixel_spacing_mm"),
+        ("RescaleSlope", "slope"),
+        ("RescaleIntercept", "intercept"),
+    ):
+        lacking = [one for one in slices if getattr(one, field) is None]
+        if lacking:
+            raise SeriesError(
+                where=where,
+                expected=f"{name} in every slice",
+                found=f"none in {len(lacking)} of {len(slices)}, first in {lacking[0].name}",
+                remedy="export the original CT series, one file per slice",
+            )
+    for one in slices:
+        gray = one.samples == 1 and one.photometric in ("", "MONOCHROME2")
+        if not gray:
+            raise SeriesError(
+                where=where,
+                expected=f"gray pixels (MONOCHROME2) in {one.name}",
+                found=f"{one.photometric or 'pixels'} with {one.samples} values a pixel",
+                remedy="export the original CT images",
+            )
+        if not one.slope or min(one.pixel_spacing_mm or (0,)) <= 0 or not one.rows or not one.columns:
+            raise SeriesError(
+                where=where,
+                expected=f"rows, columns, pixel spacing and a rescale slope that are not 0 in {one.name}",
+                found=f"{one.rows} x {one.columns}, {_numbers(one.pixel_spacing_mm)} mm, slope {one.slope:g}",
+                remedy="export the original CT series",
+            )
+
+
+def _check_alike(slices: Sequence[SliceFacts], where: str) -> None:
+    """Refuse slices of different size, orientation or pixel spacing."""
+    first = slices[0]
+    for name, field, tolerance in (
+        ("Rows", "rows", 0.0),
+        ("Columns", "columns", 0.0),
+        ("ImageOrientationPatient", "orientation", ORIENTATION_TOLERANCE),
+        ("PixelSpacing", "pixel_spacing_mm", ORIENTATION_TOLERANCE),
+    ):
+        values = np.array([np.atleast_1d(getattr(one, field)) for one in slices], float)
+        other = np.flatnonzero(np.abs(values - values[0]).max(axis=1) > tolerance)
+        if len(other):
+            raise SeriesError(
+                where=where,
+                expected=f"one {name} in all slices, {_numbers(values[0])} as in {first.name}",
+                found=f"{_numbers(values[other[0]])} in {slices[other[0]].name}",
+                remedy="export scout images and reformations as series of their own",
+            )
+
+
+def _cosines(one: SliceFacts, where: str) -> tuple[Floats, Floats]:
+    """Unit vectors along a row (towards higher columns) and along a column, at right angles."""
+    cosines = np.array(one.orientation).reshape(2, 3)
+    lengths = np.linalg.norm(cosines, axis=1)
+    if np.abs(lengths - 1).max() > 0.01 or abs(cosines[0] @ cosines[1]) > 0.01:
+        raise SeriesError(
+            where=where,
+            expected="an ImageOrientationPatient of two unit vectors at right angles",
+            found=f"{_numbers(one.orientation)} in {one.name}",
+            remedy="export the original CT series",
+        )
+    along_row, along_column = cosines / lengths[:, None]
+    return along_row, along_column
+
+
+def _check_single(one: SliceFacts, normal: Floats, where: str) -> None:
+    """Refuse a single image that is not axial: a scout that does not say so, or a key image."""
+    if abs(normal[2]) < OBLIQUE:
+        raise SeriesError(
+            where=where,
+            expected="axial slices",
+            found=f"a single image that is not axial, {one.name}",
+            remedy="give the CT series itself",
+        )
+
+
+def _check_even(slices: Sequence[SliceFacts], places: Floats, normal: Floats, where: str) -> None:
+    """Refuse slices at the same place, gaps, a tilted gantry, and slices beside the line of the others."""
+    steps = np.diff(places, axis=0)
+    gaps_mm = steps @ normal
+    (twice,) = np.nonzero(gaps_mm < SAME_PLACE_MM)
+    if len(twice):
+        more = f", and {len(twice) - 1} more pairs" if len(twice) > 1 else ""
+        raise SeriesError(
+            where=where,
+            expected="every slice at its own place",
+            found=f"{slices[twice[0]].name} and {slices[twice[0] + 1].name} at the same one{more}",
+            remedy="remove the repeated images, or export phases as series of their own",
+        )
+    expected_mm = float(np.median(gaps_mm))
+    (uneven,) = np.nonzero(np.abs(gaps_mm - expected_mm) > min(SPACING_TOLERANCE_MM, expected_mm / 4))
+    if len(uneven):
+        listed = [_gap(slices[i], slices[i + 1], gaps_mm[i], expected_mm) for i in uneven[:LISTED_GAPS]]
+        more = f", and {len(uneven) - LISTED_GAPS} more" if len(uneven) > LISTED_GAPS else ""
+        raise SeriesError(
+            where=where,
+            expected=f"slices {expected_mm:.4g} mm apart",
+            found=", ".join(listed) + more,
+            remedy="send the series again, complete and alone",
+        )
+    _check_straight(slices, places, normal, where)
+
+
+def _check_straight(slices: Sequence[SliceFacts], places: Floats, normal: Floats, where: str) -> None:
+    """Refuse a tilted gantry, and slices beside the line of the others."""
+    steps = np.diff(places, axis=0)
+    gaps_mm = steps @ normal
+    off_mm = np.linalg.norm(places - np.linspace(places[0], places[-1], len(places)), axis=1)
+    aside = steps.sum(axis=0) - gaps_mm.sum() * normal
+    tilt = float(np.linalg.norm(aside)) / gaps_mm.sum()
+    if tilt > TILT_TOLERANCE and np.linalg.norm(aside) > SPACING_TOLERANCE_MM:
+        degrees = np.degrees(np.arctan(tilt))
+        shift_mm = float(np.linalg.norm(steps - np.outer(gaps_mm, normal), axis=1).max())
+        raise SeriesError(
+            where=where,
+            expected="slices straight above each other",
+            found=f"each shifted by up to {shift_mm:.3g} mm (tilted gantry), {degrees:.1f} degrees",
+            remedy="export the series corrected for gantry tilt",
+        )
+    if off_mm.max() > PLACE_TOLERANCE_MM:
+        worst = int(off_mm.argmax())
+        raise SeriesError(
+            where=where,
+            expected=f"slices straight above each other, {np.median(gaps_mm):.4g} mm apart",
+            found=f"{slices[worst].name} {off_mm[worst]:.3g} mm off its place",
+            remedy="send the series again, complete and alone",
+        )
+
+
+def _gap(one: SliceFacts, other: SliceFacts, gap_mm: float, expected_mm: float) -> str:
+    """One uneven step in words, with the number of slices that are missing where it is a whole one."""
+    first, second = sorted((one, other), key=lambda s: (s.instance_number or 0, s.frame or 0))
+    text = f"{gap_mm:.4g} mm between {_with_tail(first)} and {_with_tail(second)}"
+    missing = round(gap_mm / expected_mm) - 1
+    if missing < 1 or abs(gap_mm - (missing + 1) * expected_mm) > SPACING_TOLERANCE_MM * (missing + 1):
+        return text
+    word = WORDS[missing] if missing < len(WORDS) else str(missing)
+    return f"{text}: {word} {'is' if missing == 1 else 'are'} missing"
+
+
+def _with_tail(one: SliceFacts) -> str:
+    return one.name if one.instance_number is None else f"{one.name} (SOP ..{one.tail})"
+
+
+def _numbers(values: Sequence[float] | Floats | None) -> str:
+    return ", ".join(f"{value:g}" for value in (() if values is None else values))

@@ -1,0 +1,1 @@
+"""Where a tumor lies, how large it is, and what is doubtful about that."""

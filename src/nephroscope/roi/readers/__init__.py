@@ -1,0 +1,1 @@
+"""Two readers: how far their ROIs agree, and one ROI from both."""

@@ -32,6 +32,10 @@ from nephroscope.errors import NephroscopeError
 from nephroscope.roi.read import read_image, read_roi
 from phantoms import box_tumor, box_volume, dicom_slices, write_nifti, write_png, write_seg, write_slices
 
+KINDS = {
+    *("dicom", "dicom-scan", "dicom-rle", "dicom-deflated", "dicom-multi-frame", "rtstruct", "nrrd"),
+    *("seg-binary", "seg-fractional", "seg-labelmap", "nifti", "nifti-gz", "nifti-roi", "png", "csv", "xlsx"),
+}
 HANG_S = 10
 CHECKSUMMED = {"nifti-gz", "nifti-roi", "png", "xlsx"}  # the format has one over everything that counts
 MEMORY_BYTES = 6 * 2**30

@@ -10,6 +10,7 @@ from nephroscope.cohort.manifest import save_cohort
 from nephroscope.errors import ConfigError, RoiError, StudyError
 from nephroscope.records import Cohort, RoiMask, VolumeGeometry
 from nephroscope.report.agreement_figures import Cut, Worst, cut_out, edges
+from nephroscope.roi.read import read_roi
 from nephroscope.roi.readers.agreement import compare
 from nephroscope.roi.readers.agreement_files import compare_files
 from phantoms import SHAPE, box_affine, box_tumor, box_volume, dicom_slices, write_nifti, write_seg
@@ -414,3 +415,18 @@ def test_volumes_are_large_but_the_box_is_small():
     found = compare(*(RoiMask(voxels=m, geometry=grid, case_id="P") for m in (one, two)))
     assert found.hausdorff_mm == 3
     assert found.box == ((80, 112), (200, 249), (200, 249))
+
+
+@pytest.mark.parametrize("name", ["out.dcm", "out.nii.gz"])
+def test_the_roi_of_the_study_is_written_for_other_programs(tmp_path, name, capsys):
+    study = Study.create(tmp_path / "s", subtypes=["PRCC", "ChRCC"])
+    study.import_phantom(2, seed=4)
+    study.set_consensus("union")
+    case = study.cohort.cases[0]
+    out = tmp_path / name
+    assert run(["roi", str(tmp_path / "s"), case.case_id, "--out", str(out)]) == 0
+    assert "wrote" in capsys.readouterr().out
+    volume, union = study.case_reader()(case)
+    assert np.array_equal(read_roi(out, volume, "c").voxels, union.voxels)
+    assert run(["roi", str(tmp_path / "s"), "nobody", "--out", str(out)]) == 2
+    assert run(["roi", str(tmp_path / "s"), case.case_id, "--out", str(tmp_path / "x.stl")]) == 2

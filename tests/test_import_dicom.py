@@ -364,3 +364,16 @@ def test_two_acquisitions_in_one_multi_frame_file_are_taken_apart(tmp_path):
     assert load_series_files(path) == found
     first = read_dicom_series([tmp_path / "one.dcm"], acquisition=1)
     assert np.array_equal(read_image(path, 40, 400, None).hu, np.maximum(first.hu + 50, -1024))
+
+
+def test_an_import_prints_what_it_found_first(export, tmp_path, capsys):
+    study = tmp_path / "s"
+    run(["new", str(study)])
+    capsys.readouterr()
+    assert run(["import", "dicom", str(study), str(export), "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["series"]) == 4
+    run(["new", str(tmp_path / "t")])
+    capsys.readouterr()
+    assert run(["import", "dicom", str(tmp_path / "t"), str(export)]) == 0
+    text = capsys.readouterr().out
+    assert text.index("2 usable CT series") < text.index("cohort: 1 cases")

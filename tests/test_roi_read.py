@@ -11,7 +11,7 @@ from nephroscope.cohort.grid import canonical
 from nephroscope.cohort.nifti import read_nifti
 from nephroscope.errors import RoiError, SeriesError, StudyError
 from nephroscope.records import Case, CTVolume, VolumeGeometry
-from nephroscope.roi.files.segments import Segment, Wanted, choose_segment
+from nephroscope.roi.files.segments import Segment, Wanted, choose_segment, doubt_choice
 from nephroscope.roi.read import read_case, read_image, read_roi, roi_names
 from phantoms import (
     box_hu,
@@ -217,6 +217,33 @@ def test_a_code_that_says_tumor_counts_more_than_a_name_that_says_kidney():
     one = Segment(number=1, name="Kidney", codes=frozenset({"108369006"}))
     two = Segment(number=2, name="Tumor")
     assert choose_segment([one, two], Wanted(case_id="P1", where="", label=1)) is one
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        *((n, "tumor") for n in ("Renal_mass_L", "L-GTV2", "GTVn", "ccRCC", "Nierentumor re", "Tumeur rein G")),
+        *((n, "tumor") for n in ("tumor left kidney", "Cystic mass", "Kidney - tumor")),
+        *((n, "other") for n in ("KidneyL", "Kidney_L", "Niere links", "Rein gauche", "PTV", "CTV_60", "body")),
+        *((n, "other") for n in ("Kidney_L-GTV", "kidney minus tumor", "Niere ohne Tumor", "non-tumor kidney")),
+        *((n, "") for n in ("Segment_1", "roi", "Lesion", "kidney lesion 2", "Reinhard", "Massive", "Liver")),
+    ],
+)
+def test_what_a_name_says(name, says):
+    segment = Segment(number=1, name=name)
+    assert (segment.says_tumor, segment.says_other) == (says == "tumor", says == "other")
+
+
+def test_a_choice_among_tumors_and_another_organ_is_told(images, volume, tmp_path):
+    path = write_seg(images, {"Tumor 1": box_tumor(), "Tumor 2": box_tumor()}, tmp_path / "seg")
+    (finding,) = read_roi(path, volume, "P1").findings
+    assert finding.code == "roi-several-tumors"
+    assert finding.message.endswith("are a tumor, 1 Tumor 1, 2 Tumor 2: number 1 was taken")
+    assert read_roi(path, volume, "P1", tumor_name="#2").findings == ()
+    assert read_roi(path, volume, "P1", tumor_name="Tumor 2").findings == ()
+    segment = Segment(number=1, name="Spleen")
+    (finding,) = doubt_choice([segment], segment, Wanted(case_id="P1", where=""))
+    assert (finding.code, "'Spleen', says that it is another organ" in finding.message) == ("roi-other-organ", True)
 
 
 def test_two_segments_of_one_number_are_refused(images, volume, tmp_path):

@@ -327,10 +327,6 @@ def test_another_series_is_refused_and_none_is_told(tmp_path):
     [
         lambda made: delattr(made, "StructureSetROISequence"),
         lambda made: delattr(made, "ROIContourSequence"),
-        lambda made: setattr(
-            made.ROIContourSequence[0].ContourSequence[0], "ContourData", ["1", "2", "3", "4"]
-        ),
-        lambda made: setattr(made.ROIContourSequence[0].ContourSequence[0], "ContourData", ["1e30"] * 9),
         lambda made: delattr(made.ROIContourSequence[0].ContourSequence[0], "ContourGeometricType"),
     ],
 )
@@ -339,6 +335,43 @@ def test_damaged_structure_sets_are_refused(tmp_path, spoil):
     spoil(made)
     with pytest.raises(RoiError, match=r"a whole DICOM SEG or RTSTRUCT, found one that cannot be read"):
         read_roi(save(made, tmp_path / "a"), box_volume(), "P1")
+
+
+@pytest.mark.parametrize("data", [["1", "2", "3", "4"], ["1e30"] * 9])
+def test_points_that_are_no_places_are_refused(tmp_path, data):
+    made = rtstruct({"Tumor": tumor_contours()})
+    made.ROIContourSequence[0].ContourSequence[0].ContourData = data
+    with pytest.raises(RoiError, match=r"of ROI 1 Tumor with three finite .* points that are no places"):
+        read_roi(save(made, tmp_path / "a"), box_volume(), "P1")
+
+
+def test_a_contour_without_points_is_left_out_and_told(tmp_path):
+    made = rtstruct({"Tumor": tumor_contours()})
+    made.ROIContourSequence[0].ContourSequence[0].ContourData = None
+    roi = read_roi(save(made, tmp_path / "a"), box_volume(), "P1")
+    assert (roi.voxels.sum(), codes(roi)) == (3 * 120, ["roi-open-contours"])
+
+
+def test_a_contour_stored_twice_counts_once(tmp_path):
+    """A copy would cancel the contour, as a hole does; it may begin elsewhere, run back or close itself."""
+    one = box(2, 10, 22, 8, 18)
+    copies = [one, np.roll(one, 1, axis=0), one[::-1], np.vstack([one, one[:1]]), one + up(0.01)]
+    roi = read({"Tumor": [*tumor_contours(), *copies]}, tmp_path)
+    assert np.array_equal(roi.voxels, box_tumor())
+    assert codes(roi) == ["roi-repeated-contours"]
+    assert roi.findings[0].message.startswith("5 contours of 'Tumor' are stored more than once")
+
+
+@pytest.mark.parametrize("beside_mm", [0.03, 0.1, -0.19])
+def test_an_island_a_hair_off_its_slice_is_kept(tmp_path, beside_mm):
+    """Slices 1 mm apart: an island some hundredths of a millimetre off is on the slice, not beside it."""
+    thin = VolumeGeometry(shape=SHAPE, affine=box_affine() @ np.diag([0.4, 1, 1, 1]))
+    volume = CTVolume(hu=box_hu(), geometry=thin, series_uid="1.2.3")
+    squeeze = np.array([0, 0, 60.0])  # box_affine starts at z = 100
+    contours = [c * [1, 1, 0.4] + squeeze for c in tumor_contours()]
+    islands = [box(s, 30, 33, 30, 33) * [1, 1, 0.4] + squeeze + up(beside_mm) for s in range(1, 5)]
+    roi = read({"Tumor": [*contours, *islands]}, tmp_path, volume)
+    assert roi.voxels.sum() == box_tumor().sum() + 4 * 9
 
 
 def test_truncated_structure_sets_are_refused(tmp_path):

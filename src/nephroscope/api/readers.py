@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nephroscope.api.who import CohortVerbs
-from nephroscope.errors import NephroscopeError, StudyError
+from nephroscope.cohort.export.series_files import is_series_list, load_series_files
+from nephroscope.errors import CohortError, NephroscopeError, RoiError, StudyError
 from nephroscope.progress import track
 from nephroscope.records import Case, CTVolume, Finding, RoiMask
 from nephroscope.roi.readers.adjudication import FILE, load_decisions, save_adjudication
@@ -45,6 +47,43 @@ class ReaderVerbs(CohortVerbs):
         """Reads the CT of a case and the one ROI that the rule, or a decision about it, makes of its readers'."""
         decisions, rule = self.decisions(), self.settings.roi.consensus
         return lambda case: read_consensus_case(case, decisions.get(case.case_id, rule))
+
+    def write_roi(self, case_id: str, path: Path | str) -> Path:
+        """Write the one ROI of a case, as the rule or a decision makes it, for other programs; gives the path.
+
+        Args:
+            case_id: Of cohort.csv.
+            path: Ends in .nii or .nii.gz for a NIfTI label map, or in .dcm for a DICOM SEG of its CT series.
+
+        Raises:
+            CohortError: There is no such case.
+            RoiError: The name ends otherwise, or a SEG is asked for and the CT is no DICOM.
+        """
+        from nephroscope.roi.write import write_nifti, write_seg
+
+        path, case = Path(path), self.cohort.by_id.get(case_id)
+        if case is None:
+            raise CohortError(
+                where=f"case {case_id}",
+                expected="a case of cohort.csv",
+                found="none of that name",
+                remedy="look up its case_id",
+            )
+        as_seg = path.suffix == ".dcm" and case.format == "dicom"
+        if not as_seg and not path.name.endswith((".nii", ".nii.gz")):
+            raise RoiError(
+                where=f"case {case_id}, {path.name}",
+                expected="a name that ends in .nii.gz, or in .dcm where the CT is DICOM",
+                found=f"{path.suffix or 'no ending'}, and a CT as {case.format}",
+                remedy="choose another name",
+            )
+        _, roi = self.case_reader()(case)
+        if not as_seg:
+            write_nifti(roi, path)
+            return path
+        listed = load_series_files(case.image).files if is_series_list(case.image) else case.image
+        write_seg(roi, listed, path)
+        return path
 
     def agreement(self, tolerance_mm: float = TOLERANCE_MM) -> "ReaderReport":
         """Compare two readers case by case; writes agreement/ and the cases to adjudicate.

@@ -1,7 +1,7 @@
 """The first verbs of a study: open or make it, and bring cases in."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -15,6 +15,8 @@ from nephroscope.records import Case, Cohort, Exclusion, Finding
 from nephroscope.study import Settings, StudyFolder, change_settings, create_study, open_study
 
 if TYPE_CHECKING:
+    from nephroscope.cohort.export.describe import ExportSeries
+    from nephroscope.cohort.export.scan import ExportScan
     from nephroscope.cohort.images.cases import ImagesOptions
     from nephroscope.cohort.labels.rows import LabelTable
 
@@ -77,7 +79,11 @@ class CohortVerbs:
         return self.add(cases, found.exclusions, found.findings)
 
     def import_dicom(
-        self, source: Path | str, labels: Path | str | None = None, rois: Path | str | None = None
+        self,
+        source: Path | str,
+        labels: Path | str | None = None,
+        rois: Path | str | None = None,
+        show: "Callable[[ExportScan, Sequence[ExportSeries]], None] | None" = None,
     ) -> Cohort:
         """Add the patients of a DICOM export: of each the drawn CT of the preferred phase, labelled by a table.
 
@@ -85,6 +91,7 @@ class CohortVerbs:
             source: Any tree of files.
             labels: Table with a row per tumor.
             rois: Folder of ROI files named after patient or case, where they are not DICOM in the export.
+            show: Is given what the export holds, before anything is written.
         """
         from nephroscope.cohort.export.cases import DicomOptions, import_dicom
         from nephroscope.cohort.export.roi_files import find_roi_files
@@ -101,6 +108,8 @@ class CohortVerbs:
             study=self.folder.root,
         )
         found = import_dicom(Path(source), options)
+        if show is not None:
+            show(found.scan, found.series)
         self._check_new(found.cases)
         for path, files in found.lists.items():
             save_series_files(path, files, self.folder.root)

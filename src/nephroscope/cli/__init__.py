@@ -29,6 +29,7 @@ COMMANDS = {
     ),
     "check": ("study", "Check", "read every case and say what is doubtful or wrong with it"),
     "agreement": ("agreement", "Agreement", "compare two readers' ROIs, case by case"),
+    "roi": ("roi", "WriteRoi", "write the ROI of a case as DICOM SEG or NIfTI"),
     "slices": ("study", "Slices", "cut every slice that a tumor crosses"),
     "split": ("study", "SplitPatients", "divide patients into folds and a hold-out"),
     "models": ("learn", "Models", "the six networks and their numbers of weights"),

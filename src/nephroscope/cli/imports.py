@@ -1,13 +1,16 @@
 """The commands `nephroscope import KIND`, one class a kind, and what they print."""
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nephroscope.api import Study
-from nephroscope.cli.look import look
+from nephroscope.cli.look import export_text, look, series_as_json
 from nephroscope.cli.outcome import Command, Outcome, SourcePath, StudyPath, findings_as_json
 from nephroscope.cli.public import ImportIdc, ImportKits
+from nephroscope.cohort.export.describe import ExportSeries
+from nephroscope.cohort.export.scan import ExportScan
 from nephroscope.records import Cohort
 
 
@@ -59,7 +62,7 @@ class ImportImages(Command):
 class ImportDicom(Command):
     """Import a DICOM export of any tree: CT series with DICOM SEG or RTSTRUCT, and a table of labels.
 
-    Example: nephroscope import dicom my-study export/ --labels pathology.xlsx
+    Example: nephroscope import dicom my-study export/ --labels labels.xlsx
     Example: nephroscope import dicom my-study export/ --dry-run
     """
 
@@ -78,8 +81,14 @@ class ImportDicom(Command):
         """Import it, or only look."""
         if self.dry_run:
             return look(self.study, self.source, self.rois)
-        study = Study(self.study)
-        return imported(study, study.import_dicom(self.source, self.labels, self.rois))
+        study, seen = Study(self.study), []
+
+        def show(scan: ExportScan, rows: Sequence[ExportSeries]) -> None:
+            seen.append((export_text(scan, rows), [series_as_json(row) for row in rows]))
+
+        outcome = imported(study, study.import_dicom(self.source, self.labels, self.rois, show))
+        ((text, series),) = seen
+        return replace(outcome, text=f"{text}\n\n{outcome.text}", data={**outcome.data, "series": series})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from nephroscope.cohort.grid import RAS_TO_LPS, canonical, hu_volume
 from nephroscope.cohort.join import Found, join_found
 from nephroscope.cohort.labels.rows import LabelRow
 from nephroscope.cohort.labels.tumors import RoiFile
+from nephroscope.cohort.series.hu_checks import check_hu
 from nephroscope.errors import CohortError, SeriesError
 from nephroscope.records import Case, Cohort, CTVolume, Exclusion, Finding, VolumeGeometry
 
@@ -29,6 +30,8 @@ MOST_OFFSET = 2**20  # bytes before the voxels, in a header that is believed
 MOST_REST = 4096  # bytes after the voxels: with more, the header announces another size than was written
 HEADER_BYTES = 540  # of the longer, NIfTI-2
 NIFTI2_SIZES = (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")  # 540
+IN_MM = {1: 1000.0, 3: 0.001}  # declared units of length other than mm: metre, micrometre
+LEAST_MM, MOST_MM = 0.01, 100.0  # edges of a voxel of any CT or label map
 MASK_NAME = re.compile(r"[_-](seg|segmentation|mask|label)$", re.IGNORECASE)
 
 
@@ -68,7 +71,9 @@ def read_nifti(path: Path) -> CTVolume:
     if not np.issubdtype(values.dtype, np.integer):
         values = np.round(values)
     uid = f"nifti-{stored.digest}"
-    return hu_volume(values.astype(np.int16), stored.affine, uid, stored.findings)
+    hu = values.astype(np.int16)
+    findings = (*stored.findings, *check_hu(hu, path.name))
+    return hu_volume(hu, stored.affine, uid, findings)
 
 
 def read_label_map(path: Path) -> tuple[npt.NDArray[np.int32], VolumeGeometry]:
@@ -143,6 +148,7 @@ def read_stored(path: Path) -> StoredNifti:
         values = np.asanyarray(image.dataobj).reshape(shape)
         if values.dtype.kind not in "iuf":
             raise ValueError(f"voxels of type {values.dtype}")
+        affine, in_other_units = _affine_mm(image)
         unsaid = not image.header["sform_code"] and not image.header["qform_code"]
     except (OSError, EOFError, ValueError, KeyError, zlib.error) as error:
         why = (
@@ -158,7 +164,32 @@ def read_stored(path: Path) -> StoredNifti:
         ) from error
     text = "the file does not say how the patient lies; its axes are taken as right, front and head"
     doubt = Finding(code="orientation-unknown", severity="warning", message=text, case_id="", where=path.name)
-    return StoredNifti(values, RAS_TO_LPS @ image.affine, digest, (doubt,) if unsaid else ())
+    findings = (doubt,) if unsaid else ()
+    if in_other_units:
+        text = f"lengths are in {in_other_units}, as its header declares, and were turned into mm"
+        units = Finding(code="units-not-mm", severity="note", message=text, case_id="", where=path.name)
+        findings = (*findings, units)
+    _check_voxel(path.name, affine)
+    return StoredNifti(values, RAS_TO_LPS @ affine, digest, findings)
+
+
+def _affine_mm(image: Any) -> tuple[npt.NDArray[np.float64], str]:
+    """The affine in mm, and the unit of length if the header declares another. Source: nifti1.h, xyzt_units."""
+    unit = int(image.header["xyzt_units"]) & 7
+    affine = np.array(image.affine, np.float64)
+    affine[:3] *= IN_MM.get(unit, 1.0)
+    return affine, {1: "metres", 3: "micrometres"}.get(unit, "")
+
+
+def _check_voxel(name: str, affine: npt.NDArray[np.float64]) -> None:
+    edges = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    if np.isfinite(edges).all() and (edges > 0).all() and not ((edges >= LEAST_MM) & (edges <= MOST_MM)).all():
+        raise SeriesError(
+            where=f"file {name}",
+            expected=f"voxels of {LEAST_MM:g} to {MOST_MM:g} mm",
+            found=" x ".join(f"{edge:.4g}" for edge in edges) + " mm",
+            remedy="export it with spacing in mm",
+        )
 
 
 def read_announced(file: io.BufferedIOBase, n_bytes: int) -> bytes:

@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from nephroscope.records import Sex
 
 LISTED = 20
 SEXES: dict[Sex, str] = {
-    "M": "m male man männlich mann homme masculin hombre masculino uomo maschio 男",
-    "F": "f female woman w weiblich frau femme féminin feminin mujer femenino donna femmina 女",
+    "M": "m male man männlich männl männl. mannelijk mann homme masculin hombre masculino uomo maschio 男",
+    "F": "f female woman w weiblich weibl weibl. vrouwelijk frau femme féminin feminin mujer femenino donna femmina 女",
     "O": "o other diverse transgender_male_to_female transgender_female_to_male",
 }
+# What a spreadsheet would run as a formula; a number with a sign is none. Source: OWASP, CSV injection.
+_FORMULA = re.compile(r"[=@\t\r]|[+-](?![\d.,eE+-]*$)")
 UNKNOWN = {"", "na", "n/a", "nan", "none", "null", "unknown", "?", "-"}
 
 
@@ -57,15 +60,16 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Header and numbered rows of a CSV with ``,``, ``;`` or tab, any byte order mark, and stray spaces.
 
     Rows are as wide as the header; empty ones are dropped, but counted in the numbers, as a spreadsheet does.
+    The apostrophe that `save_table` puts before what a spreadsheet would run is taken away.
 
     Raises:
-        CohortError: The file is missing, a workbook instead of text, or has no header.
+        CohortError: The file is missing, a workbook instead of text, has no header, or a quote that is never closed.
     """
     lines = list(io.StringIO(_decode(path), newline=""))  # csv itself sees to line ends inside quotes
     header_line = next((line for line in lines if line.strip()), "")
     separator = max(",;\t", key=header_line.count)
     try:
-        table = [[c.strip() for c in row] for row in csv.reader(lines, delimiter=separator)]
+        table = [[_unguarded(c.strip()) for c in row] for row in _records(path, lines, separator)]
     except csv.Error as error:
         raise _not_a_table(path, str(error)) from error
     numbered = [(n, row) for n, row in enumerate(table, start=1) if any(row)]
@@ -75,12 +79,41 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     return header, [(n, (row + [""] * len(header))[: len(header)]) for n, row in rows]
 
 
+def _records(path: Path, lines: list[str], separator: str) -> Iterator[list[str]]:
+    """Rows of cells. A row over several lines must be quoted to the letter: else a quote left open swallows rows."""
+    reader, before = csv.reader(lines, delimiter=separator), 0
+    for row in reader:
+        if reader.line_num > before + 1:
+            try:
+                list(csv.reader(lines[before : reader.line_num], delimiter=separator, strict=True))
+            except csv.Error as error:
+                raise CohortError(
+                    where=f"{path.name}, line {before + 1}",
+                    expected="every quote that opens a cell to close it",
+                    found=f"a cell that goes on to line {reader.line_num}",
+                    remedy="close or remove the quote in this line",
+                ) from error
+        before = reader.line_num
+        yield row
+
+
 def save_table(path: Path, header: Sequence[str], rows: Iterable[Iterable[str]]) -> None:
-    """Write a CSV under a temporary name and rename it, so that it is there whole or not at all."""
+    """Write a CSV under a temporary name and rename it, so that it is there whole or not at all.
+
+    A cell that a spreadsheet would run as a formula gets an apostrophe before it, as one would type it there.
+    """
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
-        writer.writerows(rows)
+        writer.writerows([_guarded(cell) for cell in row] for row in rows)
+
+
+def _guarded(cell: str) -> str:
+    return f"'{cell}" if _FORMULA.match(cell.removeprefix("'")) else cell
+
+
+def _unguarded(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell.removeprefix("''").removeprefix("'")) else cell
 
 
 def relative_to(folder: Path, path: Path | None) -> str:
@@ -133,10 +166,12 @@ def _decode(path: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         raise _not_a_table(path, f"no readable file ({error.strerror})") from error
+    wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    if b"\0" in content and not wide:
+        raise _not_a_table(path, "zero bytes, which no text has")
     if content.startswith((b"PK", b"\xd0\xcf")):
         raise _not_a_table(path, "a spreadsheet workbook")
-    utf16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
-    encodings = ["utf-16"] if utf16 else ["utf-8-sig", "cp1252"]
+    encodings = ["utf-16"] if wide else ["utf-8-sig", "cp1252"]
     for encoding in encodings:
         try:
             return content.decode(encoding)

@@ -53,6 +53,7 @@ class DicomImport:
     cases: tuple[Case, ...]
     exclusions: tuple[Exclusion, ...]
     findings: tuple[Finding, ...]
+    scan: ExportScan
     series: tuple[ExportSeries, ...]
     lists: Mapping[Path, SeriesFiles]
 
@@ -107,6 +108,7 @@ def import_dicom(folder: Path, options: DicomOptions) -> DicomImport:
         cases=cohort.cases,
         exclusions=cohort.exclusions,
         findings=(*_of_the_export(scan, rows), *_of_cases(cases, rows)),
+        scan=scan,
         series=tuple(rows),
         lists={path: files for path, files in taker.lists.items() if path in taken},
     )

@@ -6,17 +6,20 @@ This is what `import dicom --dry-run` prints, and what the import then does. Pix
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from nephroscope.cohort.export.kinds import CT, IN_WORDS, RTSTRUCT, SEG
+from nephroscope.cohort.export.kinds import CT, IN_WORDS, LOCALIZER, RTSTRUCT, SEG
 from nephroscope.cohort.export.scan import ExportScan, FoundRoi, FoundSeries
 from nephroscope.cohort.phase.name import Candidate, SeriesText, name_phases, prefer
 from nephroscope.cohort.series.acquisitions import reason_not_a_stack, split_acquisitions, without_copies
+from nephroscope.cohort.series.read import reason_not_copies
 from nephroscope.cohort.series.slice_facts import SliceFacts
 
 AXIAL_COSINE = 0.7  # of the angle between the slices' normal and the patient's long axis
+MOST_SCOUTS = 3  # so few images that are not axial are scouts, whatever they say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,25 +123,39 @@ def _rows(found: FoundSeries) -> Iterable[tuple[ExportSeries, SeriesText]]:
             files=files,
             in_one_file=torn,
         )
-        yield _judged(part, members), _own_time(found.text, members)
+        paths = [found.paths[of_file[i]] for i in group]
+        yield _judged(part, members, paths), _own_time(found.text, members)
 
 
 def _not_ct(found: FoundSeries) -> str:
     return f"not a CT volume: {IN_WORDS.get(found.kind, found.kind.replace('-', ' '))}"
 
 
-def _judged(row: ExportSeries, facts: Sequence[SliceFacts]) -> ExportSeries:
-    """The row of a CT group with its verdict, from headers alone."""
+def _judged(row: ExportSeries, facts: Sequence[SliceFacts], paths: Sequence[str]) -> ExportSeries:
+    """The row of a CT group with its verdict, from headers alone; ``paths`` has the file of each slice.
+
+    Only of slices that occur more than once are the pixels compared.
+    """
+    kept, copies = without_copies(facts)
+    if len(kept) <= MOST_SCOUTS and all(f.orientation and not _is_axial(f) for f in facts):
+        return replace(row, kind=LOCALIZER, reason=f"not a CT volume: {IN_WORDS['few-not-axial']}")
     places = {tuple(round(mm, 1) for mm in f.position_mm) for f in facts if f.position_mm}
-    if len(without_copies(facts)[0]) > 1 and len(places) == 1:
+    if len(kept) > 1 and len(places) == 1:
         return replace(row, kind="bolus-tracking", reason=f"not a CT volume: {IN_WORDS['bolus-tracking']}")
     reason = reason_not_a_stack(facts)
+    if reason is None and copies:
+        twice = sorted({Path(paths[index]) for pair in copies for index in pair})
+        reason = reason_not_copies(twice, row.series_uid)
     if reason is not None:
         return replace(row, reason=reason)
-    normal = _normal(facts[0])
-    if abs(normal[2]) < AXIAL_COSINE:
+    slices = [one for one in facts if not one.is_localizer]
+    if not _is_axial(slices[0]):
         return replace(row, kind="reformat", reason=IN_WORDS["reformat"])
-    return replace(row, accepted=True, spacing_mm=_spacing_mm(facts, normal))
+    return replace(row, accepted=True, spacing_mm=_spacing_mm(slices, _normal(slices[0])))
+
+
+def _is_axial(one: SliceFacts) -> bool:
+    return abs(float(_normal(one)[2])) >= AXIAL_COSINE
 
 
 def _normal(one: SliceFacts) -> npt.NDArray[np.float64]:
@@ -147,9 +164,9 @@ def _normal(one: SliceFacts) -> npt.NDArray[np.float64]:
 
 
 def _spacing_mm(facts: Sequence[SliceFacts], normal: npt.NDArray[np.float64]) -> float | None:
-    """Median distance between neighbours along the normal of the slices."""
+    """Distance between neighbours of an even stack along the normal of the slices."""
     along = np.unique([round(float(np.dot(f.position_mm, normal)), 3) for f in facts if f.position_mm])
-    return round(float(np.median(np.diff(along))), 3) if len(along) > 1 else None
+    return round(float(along[-1] - along[0]) / (len(along) - 1), 3) if len(along) > 1 else None
 
 
 def _with_phases(rows: list[ExportSeries], texts: list[SeriesText]) -> list[ExportSeries]:

@@ -37,6 +37,7 @@ IN_WORDS = {
     "document": "a document",
     "dicomdir": "an index of the medium",
     "screen-save": "a picture of a screen or a dose table, stored as CT",
+    "few-not-axial": "one to three images that are not axial, as scouts are",
     "reformat": "a coronal, sagittal or oblique reformation: the axial series is wanted",
     "bolus-tracking": "bolus tracking: the same place again and again",
 }

@@ -9,15 +9,16 @@ import pickle  # in memory and to our own processes only
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from nephroscope.cohort.export.kinds import CT, RTSTRUCT, SEG, kind_of
 from nephroscope.cohort.labels.values import parse_age
 from nephroscope.cohort.phase.name import PHASE_TAGS, SeriesText, series_text
+from nephroscope.cohort.series.dicom_files import DICOM_DAMAGE, opened, parse_header, quiet
 from nephroscope.cohort.series.frames import facts_of
-from nephroscope.cohort.series.read import DICOM_DAMAGE, read_header
+from nephroscope.cohort.series.pixel_layout import PIXEL_TAGS, damage_of
 from nephroscope.cohort.series.slice_facts import FACT_TAGS, SliceFacts
 from nephroscope.cohort.tables import parse_sex
 from nephroscope.errors import SeriesError
@@ -44,6 +45,7 @@ TAGS = tuple(
             *("StructureSetLabel", "OperatorsName", "SegmentSequence", "StructureSetROISequence"),
             *("DirectoryRecordSequence", "Manufacturer", "SliceThickness", "ConvolutionKernel"),
             *FACT_TAGS,
+            *PIXEL_TAGS,
             *PHASE_TAGS,
         )
     )
@@ -146,16 +148,39 @@ def scan_files(paths: Iterable[Path]) -> ExportScan:
     for path in paths:
         scan.n_files += 1
         try:
-            header = read_header(path, TAGS)
-            if header is None:
-                scan.n_not_dicom += 1
-            else:
-                _add(scan, header, path, unpacked)
+            with quiet():
+                header, damage = _header(path)
+                if header is not None:
+                    _add(scan, header, damage, path, unpacked)
         except DICOM_DAMAGE:
             scan.damaged.append(path)
+            continue
+        if header is None and _says_dicom(path):
+            scan.damaged.append(path)
+        elif header is None:
+            scan.n_not_dicom += 1
     for key, facts in unpacked.items():
         scan.series[key].packed.append(zlib.compress(pickle.dumps(facts), level=1))
     return scan
+
+
+def _header(path: Path) -> tuple[Any | None, str]:
+    """The header of a file, None when it is not DICOM or damaged; and why the pixels of a CT are not all there."""
+    try:
+        with opened(path) as file:
+            header, pixels_at = parse_header(file, TAGS)
+            return header, damage_of(file, header, pixels_at) if kind_of(header) == CT else ""
+    except DICOM_DAMAGE:
+        return None, ""
+
+
+def _says_dicom(path: Path) -> bool:
+    """True for the magic of a DICOM file, whatever comes after it."""
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
 
 
 def _unpack(part: bytes) -> list[tuple[SliceFacts, ...]]:
@@ -164,7 +189,7 @@ def _unpack(part: bytes) -> list[tuple[SliceFacts, ...]]:
     return facts
 
 
-def _add(scan: ExportScan, header: Any, path: Path, unpacked: _Unpacked) -> None:
+def _add(scan: ExportScan, header: Any, damage: str, path: Path, unpacked: _Unpacked) -> None:
     facts: tuple[SliceFacts, ...]
     kind, uid = kind_of(header), str(header.get("SeriesInstanceUID") or "")
     uid = uid or f"{NO_UID}{digest_of(path.parent.as_posix())[:12]}"  # emptied by some anonymizers
@@ -173,6 +198,7 @@ def _add(scan: ExportScan, header: Any, path: Path, unpacked: _Unpacked) -> None
     if kind == CT:
         try:
             facts = facts_of(header)
+            facts = tuple(replace(one, damage=damage) for one in facts) if damage else facts
         except SeriesError as error:
             problem = f"expected {error.expected}, found {error.found}"
     if kind in (SEG, RTSTRUCT):

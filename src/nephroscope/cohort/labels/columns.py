@@ -12,10 +12,10 @@ COLUMN_NAMES = {
     "file": "file filename image imagefile",
     "case_id": "caseid case tumorid tumourid lesionid fallnummer fallid fall casid idcaso 病例号",
     "patient_id": "patientid patient pid patid patientenid patientennummer patientnr patnr patientnumber "
-    "idpatient idpaciente idpaziente paciente paziente 患者编号 病人编号 id",
+    "idpatient npatient numeropatient numeropatiente ipp idpaciente idpaziente paciente paziente 患者编号 病人编号 id",
     "subtype": "subtype histology label diagnosis class tumorhistologicsubtype pathology histologicsubtype "
     "histologicalsubtype tumorsubtype tumortype histologie histologischersubtyp tumorentitat tumorart pathologie "
-    "histologischediagnose diagnose histologia patologia anatomiepathologique diagnostic diagnostico diagnosi subtyp "
+    "histologischediagnose diagnose histologia patologia anatomiepathologique anatomopathologie anapath diagnostic diagnostico diagnosi subtyp "
     "soustype subtipo sottotipo 病理类型 病理诊断 病理 组织学类型",
     "subtype_reader2": "subtypereader2 pathologyreader2 secondreading secondpathologyreading subtype2 pathology2 "
     "histology2 diagnosis2 zweitbefund zweitbefundung referenzpathologie referencepathology centralpathology "
@@ -65,6 +65,11 @@ def fits(header: Sequence[str], columns: Mapping[str, str]) -> bool:
         return False
     known = set(columns) | {our for name in header if (our := _usual(name))}
     return "subtype" in known and bool({"case_id", "patient_id"} & known)
+
+
+def n_known(header: Sequence[str]) -> int:
+    """How many cells are usual names of columns: two in a row, and it is a header."""
+    return sum(bool(name and _usual(name)) for name in header)
 
 
 def find_columns(table: str, header: Sequence[str], columns: Mapping[str, str]) -> dict[str, int]:

@@ -39,7 +39,7 @@ _DOUBT_WORDS = """
     evtl eventuell fraglich gemischt mischtyp ausschluss auszuschliessen vereinbar passend unklar
     differentialdiagnostisch pas sans ou probablement peut evoquant compatibles mixte douteux suspecte diagnostic
     o sin ni probable posible compatible sospecha mixto descartar senza oppure probabile sospetto misto
-    aut vel history"""
+    aut vel history clear klarzellig klarzellige klarzelliger klarzelliges claires claras chiare"""
 DOUBT = frozenset(_DOUBT_WORDS.split())
 _CHINESE_DOUBT = ("或", "疑", "除外", "考虑", "可能", "非", "不", "未", "混合")
 # Beside a bare adjective these change nothing.

@@ -73,7 +73,7 @@ def read_workbook(path: Path) -> list[Sheet]:
         CohortError: It is an old .xls, has a password, is another kind of file, damaged, or unpacks to too much.
     """
     from openpyxl import load_workbook
-    from openpyxl.utils.exceptions import InvalidFileException
+    from openpyxl.utils.exceptions import CellCoordinatesException, InvalidFileException, NamedRangeException
 
     with path.open("rb") as file:
         if file.read(8).startswith(OLE):
@@ -88,7 +88,7 @@ def read_workbook(path: Path) -> list[Sheet]:
                 warnings.simplefilter("ignore", UserWarning)  # of styles and extensions that no label needs
                 book = load_workbook(file, read_only=True, data_only=True, keep_links=False)
                 return [_sheet(book[name], layout) for name, layout in layouts.items()]
-        except (*DAMAGE, InvalidFileException) as error:
+        except (*DAMAGE, InvalidFileException, CellCoordinatesException, NamedRangeException) as error:
             found = f"one that is damaged or of another kind ({type(error).__name__})"
             raise _refusal(path, found, "open it in Excel or LibreOffice and save it as .xlsx") from error
 

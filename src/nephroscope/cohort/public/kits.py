@@ -28,7 +28,7 @@ CT_NAME = "imaging.nii.gz"
 JSON_NAMES = ("kits23.json", "kits.json")
 JSON_FOLDERS = ("", "dataset", "data", "kits21/data")
 CASES_OF_KITS19 = 210
-SMALLEST_VOLUME_BYTES = 1000  # a pointer of Git LFS has 130
+GZIP = b"\x1f\x8b"  # what is missing may be an empty file, a pointer of Git LFS or a page of HTML
 CASE_FOLDER = re.compile(r"case_\d{5}")
 NO_CT = f"{CT_NAME} is not there: download it with the KiTS project's own script"
 NOT_SAID = "not said"
@@ -132,7 +132,8 @@ def _read_rows(table: Path) -> list[dict[str, Any]]:
     """The objects of the JSON list; at least one says a histology."""
     try:
         rows = json.loads(table.read_text(encoding="utf-8-sig"))
-        whole = isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
+        whole = isinstance(rows, list) and any(isinstance(row, dict) for row in rows)
+        rows = [row if isinstance(row, dict) else {} for row in rows] if whole else []
         found = "something else" if not whole else f"{len(rows)} rows without it"
     except (OSError, ValueError, RecursionError) as error:
         whole, rows, found = False, [], f"no readable JSON ({type(error).__name__})"
@@ -143,7 +144,7 @@ def _read_rows(table: Path) -> list[dict[str, Any]]:
             found=found,
             remedy="update the clone of the KiTS repository; early versions of kits.json have no histology",
         )
-    return list(rows)
+    return rows
 
 
 def _release(table: Path, n_rows: int) -> str:
@@ -206,7 +207,10 @@ def _found(folder: Path, mask: str) -> Found:
 
 
 def _is_volume(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size >= SMALLEST_VOLUME_BYTES
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(2) == GZIP
 
 
 def _counts(

@@ -48,8 +48,9 @@ def split_acquisitions(facts: Sequence[SliceFacts]) -> list[list[int]]:
     """Which slices belong together: one group for one even stack, else one for each acquisition.
 
     Slices go by stack, acquisition number, temporal position or time, whichever gives groups that are each an even
-    stack. Copies of a slice (same SOP Instance UID) stay with it, scouts with the first group. What no attribute
-    takes apart stays one group, for `reason_not_a_stack` to explain.
+    stack; else whichever takes repeated places apart into groups of which one at least is an even stack, so that a
+    phase that lacks a slice does not spoil the others. Copies of a slice (same SOP Instance UID) stay with it,
+    scouts with the first group. What no attribute takes apart stays one group, for `reason_not_a_stack` to explain.
 
     Returns:
         Positions in ``facts``, each once; acquisitions in the order of what tells them apart.
@@ -59,17 +60,33 @@ def split_acquisitions(facts: Sequence[SliceFacts]) -> list[list[int]]:
     kept = [index for index in kept if not facts[index].is_localizer]
     if _is_stack([facts[index] for index in kept]):
         return everything
-    for groups in _candidates(facts, kept):
-        stacks = [[facts[index] for index in group] for group in groups]
-        if len(groups) > 1 and all(map(_is_stack, stacks)) and not _is_torn(stacks):
-            home = {
-                facts[index].sop_uid + str(facts[index].frame): group for group in groups for index in group
-            }
-            left = set(range(len(facts))) - {index for group in groups for index in group}
-            for index in sorted(left):
-                home.get(facts[index].sop_uid + str(facts[index].frame), groups[0]).append(index)
-            return [sorted(group) for group in groups]
+    ways = [groups for groups in _candidates(facts, kept) if len(groups) > 1]
+    for good in (_all_even, _apart):
+        for groups in ways:
+            if good([[facts[index] for index in group] for group in groups]):
+                return _with_copies(facts, groups)
     return everything
+
+
+def _all_even(stacks: Sequence[Sequence[SliceFacts]]) -> bool:
+    return all(map(_is_stack, stacks)) and not _is_torn(stacks)
+
+
+def _apart(stacks: Sequence[Sequence[SliceFacts]]) -> bool:
+    """True when only the whole has places that repeat, and one part at least is an even stack."""
+    each = [_most_at_one_place(slices) for slices in stacks]
+    whole = _most_at_one_place([one for slices in stacks for one in slices])
+    alone = max(each) == 1 < whole and min(map(len, stacks)) > 1
+    return alone and any(map(_is_stack, stacks))
+
+
+def _with_copies(facts: Sequence[SliceFacts], groups: Sequence[list[int]]) -> list[list[int]]:
+    """The groups with copies beside what they repeat, and scouts in the first."""
+    home = {facts[index].sop_uid + str(facts[index].frame): group for group in groups for index in group}
+    left = set(range(len(facts))) - {index for group in groups for index in group}
+    for index in sorted(left):
+        home.get(facts[index].sop_uid + str(facts[index].frame), groups[0]).append(index)
+    return [sorted(group) for group in groups]
 
 
 def check_stack(facts: Sequence[SliceFacts], where: str) -> Stack:
@@ -92,8 +109,9 @@ def check_stack(facts: Sequence[SliceFacts], where: str) -> Stack:
         )
     stack = stack_of(facts, where)
     check_decodable(facts, where)
-    short = _cut_short([facts[index] for index in stack.order], where)
-    return Stack(order=stack.order, affine=stack.affine, findings=stack.findings + short)
+    slices = [facts[index] for index in stack.order]
+    doubts = _cut_short(slices, where) + _shared_uids(slices, where)
+    return Stack(order=stack.order, affine=stack.affine, findings=stack.findings + doubts)
 
 
 def reason_not_a_stack(facts: Sequence[SliceFacts]) -> str | None:
@@ -216,6 +234,16 @@ def _is_torn(stacks: Sequence[Sequence[SliceFacts]]) -> bool:
         if alike and spacing_mm / 2 < start - end < HOLE_SLICES * spacing_mm:
             return True
     return False
+
+
+def _shared_uids(slices: Sequence[SliceFacts], where: str) -> tuple[Finding, ...]:
+    """Doubt slices at places of their own that share a SOP Instance UID."""
+    uids = [(one.sop_uid, one.frame) for one in slices if one.sop_uid]
+    n_shared = len(uids) - len(set(uids))
+    if not n_shared:
+        return ()
+    text = f"{n_shared} slices have the SOP Instance UID of another slice, at another place"
+    return (Finding(code="sop-uid-shared", severity="warning", message=text, case_id="", where=where),)
 
 
 def _cut_short(slices: Sequence[SliceFacts], where: str) -> tuple[Finding, ...]:

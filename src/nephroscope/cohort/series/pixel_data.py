@@ -6,34 +6,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydicom import config
 from pydicom.encaps import generate_frames
 from pydicom.pixels import get_decoder
-from pydicom.uid import UID
 
 from nephroscope.cohort.series.dicom_files import opened
-from nephroscope.cohort.series.slice_facts import SliceFacts, short_of
+from nephroscope.cohort.series.pixel_layout import NATIVE, PixelDamageError, PixelForm, begin_pixels, uid_of
+from nephroscope.cohort.series.slice_facts import SliceFacts
 from nephroscope.errors import SeriesError
 
 Stored = npt.NDArray[Any]
 
-PIXEL_TAGS = (
-    "PlanarConfiguration",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "PixelPaddingValue",
-    "PixelPaddingRangeLimit",
-    "ExtendedOffsetTable",
-    "ExtendedOffsetTableLengths",
-)
-PIXEL_DATA = 0x7FE00010
-NATIVE = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"}
-UNDEFINED = 0xFFFFFFFF
 RLE = "1.2.840.10008.1.2.5"
 # Decoders several times as fast as the one pydicom would take: JPEG-LS; JPEG 2000 on several cores.
 FASTEST = {
@@ -46,10 +32,6 @@ FASTEST = {
 SIZE_MARKERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 
 
-class PixelDamageError(ValueError):
-    """Pixel data contradict their header; the text may be shown."""
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PixelFile:
     """One file with pixel data: ``pixels_at`` is where the attribute begins; ``header`` has FACT and PIXEL tags."""
@@ -59,72 +41,20 @@ class PixelFile:
     pixels_at: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class PixelForm:
-    """How the pixels of a file are stored; ``padding`` is the range of stored values outside the scan circle.
-
-    Source: DICOM PS3.5 8.1.1, PS3.3 C.7.5.1.1.2.
-    """
-
-    rows: int
-    columns: int
-    bits_allocated: int
-    bits_stored: int
-    high_bit: int
-    signed: bool
-    padding: tuple[int, int] | None
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of a pixel, little endian."""
-        return np.dtype(f"<{'i' if self.signed else 'u'}{self.bits_allocated // 8}")
-
-    @property
-    def limits(self) -> tuple[int, int]:
-        """Lowest and highest value that the bits stored can hold."""
-        if self.signed:
-            return -(1 << (self.bits_stored - 1)), (1 << (self.bits_stored - 1)) - 1
-        return 0, (1 << self.bits_stored) - 1
-
-
-def form_of(header: Any) -> PixelForm:
-    """How the pixels of a file are stored.
-
-    Raises:
-        ValueError: The attributes contradict each other.
-    """
-    values = [short_of(header, name) for name in ("Rows", "Columns", "BitsAllocated", "BitsStored")]
-    rows, columns, allocated, stored = (value or 0 for value in values)
-    high = short_of(header, "HighBit")
-    high = stored - 1 if high is None else high
-    if allocated not in (8, 16, 32) or not 1 <= stored <= allocated or not stored - 1 <= high < allocated:
-        raise PixelDamageError(f"bits allocated {allocated}, stored {stored}, high bit {high}")
-    signed = short_of(header, "PixelRepresentation") == 1
-    ends = [short_of(header, name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
-    wrapped = [_wrap(value, allocated, signed) for value in ends if value is not None]
-    padded = ends[0] is not None
-    return PixelForm(
-        rows=rows,
-        columns=columns,
-        bits_allocated=allocated,
-        bits_stored=stored,
-        high_bit=high,
-        signed=signed,
-        padding=(min(wrapped), max(wrapped)) if padded else None,
-    )
-
-
-def uid_of(syntax: str) -> UID:
-    """A transfer syntax with its name, also where the text is damaged."""
-    return UID(syntax, validation_mode=config.IGNORE)
-
-
 def check_decodable(facts: Sequence[SliceFacts], where: str) -> None:
-    """Refuse a transfer syntax without a decoder.
+    """Refuse pixels that are not all there, and a transfer syntax without a decoder.
 
     Raises:
         SeriesError: The pixels of a slice cannot be decoded here.
     """
+    broken = next((one for one in facts if one.damage), None)
+    if broken is not None:
+        raise SeriesError(
+            where=where,
+            expected=f"decodable pixel data in {broken.name}",
+            found=broken.damage,
+            remedy="send the series again",
+        )
     for syntax in dict.fromkeys(one.transfer_syntax for one in facts):
         if syntax in NATIVE:
             continue
@@ -151,30 +81,12 @@ def stored_frames(file: PixelFile, form: PixelForm, wanted: Sequence[SliceFacts]
         DICOM_DAMAGE: The pixel data are missing, of another size, damaged, or without a decoder.
     """
     with opened(file.path) as stream:
-        size = stream.seek(0, os.SEEK_END)
-        stream.seek(file.pixels_at)
-        big = wanted[0].transfer_syntax == "1.2.840.10008.1.2.2"
-        implicit = wanted[0].transfer_syntax == "1.2.840.10008.1.2"
-        head = stream.read(8 if implicit else 12)
-        if len(head) < 8:
-            raise PixelDamageError("no pixel data")
-        order: Literal["<", ">"] = ">" if big else "<"
-        tag, length = struct.unpack(f"{order}HH", head[:4]), struct.unpack(f"{order}L", head[-4:])[0]
-        if tag != (PIXEL_DATA >> 16, PIXEL_DATA & 0xFFFF):
-            raise PixelDamageError("no integer pixel data")
+        start, big = begin_pixels(stream, file.header, file.pixels_at, form)
         if wanted[0].transfer_syntax not in NATIVE:
             yield from _decoded(file.header, stream.read(), form, wanted)
             return
-        if big and form.bits_allocated == 8:
-            raise NotImplementedError("bytes swapped in pairs")
-        n_frames = int(file.header.get("NumberOfFrames") or 1)
         n_pixels = form.rows * form.columns
-        expected = n_frames * n_pixels * form.dtype.itemsize
-        present = min(length, size - stream.tell())
-        if length == UNDEFINED or not expected <= present <= expected + 1:
-            raise PixelDamageError(f"{present} bytes for {n_frames} of {form.rows} x {form.columns} pixels")
-        start = stream.tell()
-        dtype = form.dtype.newbyteorder(order)
+        dtype = form.dtype.newbyteorder(">" if big else "<")
         for one in wanted:
             stream.seek(start + (one.frame or 0) * n_pixels * dtype.itemsize)
             data = stream.read(n_pixels * dtype.itemsize)
@@ -189,12 +101,6 @@ def same_pixels(one: PixelFile, other: PixelFile) -> bool:
             stream.seek(file.pixels_at)
             tails.append(stream.read())
     return tails[0] == tails[1]
-
-
-def _wrap(value: int, bits: int, signed: bool) -> int:
-    """A padding value as a pixel has it: headers give -2000 as 63536 too."""
-    value &= (1 << bits) - 1
-    return value - (1 << bits) if signed and value >> (bits - 1) else value
 
 
 def _decoded(header: Any, data: bytes, form: PixelForm, wanted: Sequence[SliceFacts]) -> Iterator[Stored]:

@@ -8,14 +8,8 @@ import numpy.typing as npt
 
 from nephroscope.cohort.grid import AIR_HU
 from nephroscope.cohort.series.dicom_files import DICOM_DAMAGE
-from nephroscope.cohort.series.pixel_data import (
-    PixelDamageError,
-    PixelFile,
-    PixelForm,
-    form_of,
-    stored_frames,
-    uid_of,
-)
+from nephroscope.cohort.series.pixel_data import PixelFile, stored_frames
+from nephroscope.cohort.series.pixel_layout import PixelForm, damage_text, form_of
 from nephroscope.cohort.series.slice_facts import SliceFacts
 from nephroscope.errors import SeriesError
 
@@ -63,13 +57,11 @@ def read_hu(file: PixelFile, frames: Sequence[tuple[SliceFacts, npt.NDArray[np.i
             name = one.name
             _fill_hu(stored, form, (one.slope or 1.0, one.intercept or 0.0), out)
     except DICOM_DAMAGE as error:
-        syntax = uid_of(frames[0][0].transfer_syntax)
-        lost = f"breaks off or is damaged{f' ({error})' if isinstance(error, PixelDamageError) else ''}"
         undecoded = isinstance(error, NotImplementedError)
         raise SeriesError(
             where=where,
             expected=f"decodable pixel data in {name}",
-            found=f"{syntax.name} that {'has no decoder here' if undecoded else lost}",
+            found=damage_text(file.header, error),
             remedy="export the series uncompressed" if undecoded else "send the series again",
         ) from error
 

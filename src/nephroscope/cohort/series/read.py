@@ -29,7 +29,8 @@ from nephroscope.cohort.series.dicom_files import (
     read_header,
 )
 from nephroscope.cohort.series.hu_checks import check_hu, check_rescale
-from nephroscope.cohort.series.pixel_data import PIXEL_TAGS, PixelFile, same_pixels
+from nephroscope.cohort.series.pixel_data import PixelFile, same_pixels
+from nephroscope.cohort.series.pixel_layout import PIXEL_TAGS
 from nephroscope.cohort.series.pixels import check_size, read_hu
 from nephroscope.cohort.series.slice_facts import text_of
 from nephroscope.cohort.tables import names
@@ -88,6 +89,21 @@ def is_ct_image(header: Any) -> bool:
     """True for CT images, not for what else a scanner stores under modality CT (dose reports, captures)."""
     said = header.file_meta.get("MediaStorageSOPClassUID") or header.get("SOPClassUID", "")
     return str(said) in CT_IMAGE_CLASSES
+
+
+def reason_not_copies(files: Sequence[Path], series_uid: str) -> str | None:
+    """Why the reader would refuse what looks like copies of slices, without the place; None when they are copies.
+
+    Args:
+        files: All files of the slices that occur more than once; their pixels are read.
+        series_uid: The series.
+    """
+    try:
+        with quiet():
+            _drop_copies(_read_slices(files, series_uid)[0], "")
+    except SeriesError as error:
+        return f"expected {error.expected}, found {error.found}; {error.remedy}"
+    return None
 
 
 def _read_slices(

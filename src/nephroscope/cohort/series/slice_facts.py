@@ -55,6 +55,7 @@ class SliceFacts:
         stack_id: Stack of the frame in a multi-frame file.
         acquisition_time: Date and time, or the time alone, as written; times compare as text.
         transfer_syntax: UID; empty where the file does not say.
+        damage: Why its pixels cannot be read, as far as header and length of the file tell; else empty.
     """
 
     sop_uid: str = ""
@@ -80,6 +81,7 @@ class SliceFacts:
     trigger_time: str = ""
     images_in_acquisition: int | None = None
     transfer_syntax: str = ""
+    damage: str = ""
 
     @property
     def name(self) -> str:

@@ -136,7 +136,6 @@ def _check_complete(slices: Sequence[SliceFacts], where: str) -> None:
 
 def _check_alike(slices: Sequence[SliceFacts], where: str) -> None:
     """Refuse slices of different size, orientation or pixel spacing."""
-    first = slices[0]
     for name, field, tolerance in (
         ("Rows", "rows", 0.0),
         ("Columns", "columns", 0.0),
@@ -146,9 +145,12 @@ def _check_alike(slices: Sequence[SliceFacts], where: str) -> None:
         values = np.array([np.atleast_1d(getattr(one, field)) for one in slices], float)
         other = np.flatnonzero(np.abs(values - values[0]).max(axis=1) > tolerance)
         if len(other):
+            _, same, counts = np.unique(values.round(3), axis=0, return_inverse=True, return_counts=True)
+            usual = int(np.flatnonzero(same.ravel() == counts.argmax())[0])
+            other = np.flatnonzero(np.abs(values - values[usual]).max(axis=1) > tolerance)
             raise SeriesError(
                 where=where,
-                expected=f"one {name} in all slices, {_numbers(values[0])} as in {first.name}",
+                expected=f"one {name} in all slices, {_numbers(values[usual])} as in {slices[usual].name}",
                 found=f"{_numbers(values[other[0]])} in {slices[other[0]].name}",
                 remedy="export scout images and reformations as series of their own",
             )

@@ -12,7 +12,7 @@ from nephroscope.errors import RoiError, SeriesError
 from nephroscope.records import Finding, VolumeGeometry
 from nephroscope.roi.files.nrrd_file import read_nrrd, whole_numbers
 from nephroscope.roi.files.resample import fit_to_ct
-from nephroscope.roi.files.segments import LabelMap, Wanted, choose_segment
+from nephroscope.roi.files.segments import LabelMap, Wanted, choose_segment, doubt_choice
 
 DAMAGE = (
     OSError,
@@ -60,10 +60,11 @@ def tumor_on_ct(
         RoiError: The file is no label map, does not hold that tumor, or lies elsewhere.
     """
     stored = read_label_map(path, wanted.where)
-    layer, number = 0, wanted.label
+    layer, number, doubts = 0, wanted.label, []
     if stored.segments:
         chosen = choose_segment(stored.segments, wanted)
         layer, number = chosen.layer, chosen.number
+        doubts = doubt_choice(stored.segments, chosen, wanted)
     elif wanted.name.strip():
         raise RoiError(
             where=wanted.where,
@@ -87,7 +88,7 @@ def tumor_on_ct(
             remedy="export the ROI again with its orientation (sform or qform)",
         )
     voxels, findings = fit_to_ct(mask, stored.affine, ct, wanted)
-    doubts = [wanted.finding(doubt.code, doubt.message) for doubt in stored.findings]
+    doubts += [wanted.finding(doubt.code, doubt.message) for doubt in stored.findings]
     return voxels, doubts + findings
 
 

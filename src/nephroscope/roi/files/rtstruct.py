@@ -1,11 +1,12 @@
 """DICOM RTSTRUCT in, tumor voxels on the CT's grid out: a voxel is tumor when its centre lies within the contour.
 
 Contours on one plane are joined by exclusive or, so that a contour within a contour is a hole; a keyhole, whose
-bridge runs there and back, needs no other rule. A centre on the contour itself counts on one side only (towards
+bridge runs there and back, needs no other rule. A contour stored twice counts once. A centre on the contour itself counts on one side only (towards
 lower rows and columns), so that areas are kept and regions that share a contour share no voxel.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,13 @@ from nephroscope.errors import RoiError
 from nephroscope.records import CTVolume, Finding, VolumeGeometry
 from nephroscope.records.volumes import GRID_TOLERANCE_MM
 from nephroscope.roi.files.seg import check_series
-from nephroscope.roi.files.segments import Segment, Wanted, choose_segment, listed
+from nephroscope.roi.files.segments import Segment, Wanted, choose_segment, doubt_choice, listed
 
 Mask = npt.NDArray[np.bool_]
 Points = npt.NDArray[np.float64]
 CLOSED = {"CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR"}
 PLANE_TOLERANCE_MM = 0.2  # how far points of one contour may leave their plane: they are written rounded
+FARTHEST_MM = 1e6  # from the origin that a point may lie
 MOST_EDGES = 10_000  # looked at together, which bounds memory
 TIE = 6  # decimals of an index
 
@@ -33,13 +35,19 @@ def read_rtstruct(rtstruct: Any, volume: CTVolume, wanted: Wanted) -> tuple[Mask
             oblique, open, or outside the CT. What pydicom raises for damage passes through.
     """
     findings = check_series(_series_uids(rtstruct), volume, wanted)
-    roi = choose_segment(rtstruct_segments(rtstruct), wanted)
+    segments = rtstruct_segments(rtstruct)
+    roi = choose_segment(segments, wanted)
+    findings += doubt_choice(segments, roi, wanted)
     contours, n_open = _contours(rtstruct, roi, volume.geometry, wanted)
     if n_open:
         text = f"{n_open} points and open contours of {roi.name!r} enclose nothing and were left out"
         findings.append(wanted.finding("roi-open-contours", text))
     axis = _plane_axis(contours, volume.geometry, wanted)
-    planes = _planes(contours, axis)
+    planes = _planes(contours, axis, volume.geometry.spacing_mm[axis])
+    n_copies = len(contours) - sum(map(len, planes.values()))
+    if n_copies:
+        text = f"{n_copies} contours of {roi.name!r} are stored more than once and count once"
+        findings.append(wanted.finding("roi-repeated-contours", text))
     slices, more = _on_slices(planes, axis, volume.geometry, wanted)
     voxels = np.zeros(volume.geometry.shape, dtype=np.bool_)
     turned = np.moveaxis(voxels, axis, 0)
@@ -127,7 +135,7 @@ def _contours(
     """Closed contours of a ROI as (N, 3) voxel indices, and how many others there are.
 
     Raises:
-        RoiError: There is no closed one.
+        RoiError: There is no closed one, or a point is no place.
     """
     to_index = np.linalg.inv(geometry.affine)
     contours, n_open = [], 0
@@ -135,10 +143,15 @@ def _contours(
         if int(item.ReferencedROINumber) != roi.number:
             continue
         for contour in item.get("ContourSequence") or []:
-            values = np.array(contour.ContourData, float)
+            values = np.array(contour.get("ContourData") or (), float).ravel()
+            if values.size % 3 or not np.isfinite(values).all() or np.abs(values).max(initial=0) > FARTHEST_MM:
+                raise RoiError(
+                    where=wanted.where,
+                    expected=f"contours of ROI {listed([roi])} with three finite coordinates for every point",
+                    found="a contour with points that are no places",
+                    remedy="delete or redraw that contour, and export the ROI again",
+                )
             points = values.reshape(-1, 3)
-            if not np.isfinite(points).all() or np.abs(points).max(initial=0) > 1e6:
-                raise ValueError("a contour point that is no place")
             if contour.ContourGeometricType not in CLOSED or len(points) < 3:
                 n_open += 1
             else:
@@ -173,15 +186,28 @@ def _plane_axis(contours: list[Points], geometry: VolumeGeometry, wanted: Wanted
     return axis
 
 
-def _planes(contours: list[Points], axis: int) -> dict[float, list[Points]]:
-    """Contours as (N, 2) by the plane in which they lie, a fraction of a slice."""
+def _once(polygons: list[Points]) -> list[Points]:
+    """The polygons without copies, which would cancel each other; a copy may start or turn another way."""
+    if len(polygons) == 1:
+        return polygons
+    kept: dict[tuple[object, ...], Points] = {}
+    for polygon in polygons:
+        ends = [(row, col) for row, col in (np.round(polygon, 3) + 0.0).tolist()]
+        edges = [tuple(sorted(pair)) for pair in pairwise([*ends, ends[0]]) if pair[0] != pair[1]]
+        kept.setdefault(tuple(sorted(edges)), polygon)
+    return list(kept.values())
+
+
+def _planes(contours: list[Points], axis: int, step_mm: float) -> dict[float, list[Points]]:
+    """Contours as (N, 2), each once, by the plane in which they lie, a fraction of a slice; a hair apart is one."""
+    hair = min(PLANE_TOLERANCE_MM, step_mm / 4) / step_mm
     places = np.array([float(points[:, axis].mean()) for points in contours])
     planes: dict[float, list[Points]] = {}
     for index in np.argsort(places, kind="stable"):
         last = next(reversed(planes), None)
-        place = last if last is not None and places[index] - last < 0.02 else float(places[index])
+        place = last if last is not None and places[index] - last < hair else float(places[index])
         planes.setdefault(place, []).append(np.delete(contours[index], axis, axis=1))
-    return planes
+    return {place: _once(polygons) for place, polygons in planes.items()}
 
 
 def _on_slices(

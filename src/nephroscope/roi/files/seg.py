@@ -17,7 +17,7 @@ from nephroscope.errors import RoiError
 from nephroscope.records import CTVolume, Finding, VolumeGeometry
 from nephroscope.records.volumes import GRID_TOLERANCE_MM
 from nephroscope.roi.files.resample import fit_to_ct
-from nephroscope.roi.files.segments import Segment, Wanted, choose_segment
+from nephroscope.roi.files.segments import Segment, Wanted, choose_segment, doubt_choice
 
 Mask = npt.NDArray[np.bool_]
 Affine = npt.NDArray[np.float64]
@@ -35,7 +35,10 @@ def read_seg(seg: Any, volume: CTVolume, wanted: Wanted) -> tuple[Mask, list[Fin
             its segments is the tumor. What pydicom raises for damage passes through.
     """
     findings = check_series(_series_uids(seg), volume, wanted)
-    number = choose_segment(seg_segments(seg), wanted).number
+    segments = seg_segments(seg)
+    chosen = choose_segment(segments, wanted)
+    findings += doubt_choice(segments, chosen, wanted)
+    number = chosen.number
     frames = list(_frames(seg, number, wanted))
     voxels = np.zeros(volume.geometry.shape, dtype=np.bool_)
     outside = [_place(frame, affine, voxels, volume.geometry) for frame, affine in frames]

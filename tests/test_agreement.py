@@ -10,7 +10,7 @@ from nephroscope.cohort.manifest import save_cohort
 from nephroscope.errors import ConfigError, RoiError, StudyError
 from nephroscope.records import Cohort, RoiMask, VolumeGeometry
 from nephroscope.report.agreement_figures import Cut, Worst, cut_out, edges
-from nephroscope.roi.read import read_roi
+from nephroscope.roi.read import read_case, read_roi
 from nephroscope.roi.readers.agreement import compare
 from nephroscope.roi.readers.agreement_files import compare_files
 from phantoms import SHAPE, box_affine, box_tumor, box_volume, dicom_slices, write_nifti, write_seg
@@ -316,6 +316,30 @@ def test_two_pathology_readings(study):
     assert report.labels.labels == ("ChRCC", "PRCC")
     assert report.labels.table == ((2, 1), (0, 4))
     assert report.labels.agreement.value == pytest.approx(6 / 7)
+
+
+def test_a_reading_typed_into_the_cohort_is_known_by_the_pathology_table(study):
+    typed = {"c00": "papillary RCC", "c02": "Papillary renal cell carcinoma, type 2", "c04": "oncocytoma"}
+    cases = tuple(
+        replace(case, subtype_reader2=typed.get(case.case_id, case.subtype_reader2))
+        for case in study.cohort.cases
+    )
+    save_cohort(replace(study.cohort, cases=cases), study.folder.root)
+    assert {name: second for name, _, second in study.agreement().disagreements} == {
+        "c01": "PRCC",
+        "c04": "oncocytoma",
+    }
+
+
+def test_doubts_about_a_file_name_their_case(study, capsys):
+    case = study.cohort.cases[0]
+    stored = read_roi(case.roi_reader2, read_case(case)[0], "c00")
+    moved = stored.geometry.affine.copy()
+    moved[2, 3] += 0.4
+    write_nifti(stored.voxels.astype(np.uint8), case.roi_reader2, moved)
+    run(["agreement", str(study.folder.root)])
+    assert "warning: case c00, ROI c00_2.nii.gz: drawn on another grid" in capsys.readouterr().out
+    assert "case c00, ROI c00_2.nii.gz: drawn on" in (study.folder.root / "agreement/index.html").read_text()
 
 
 def test_a_study_with_one_reader_is_refused(tmp_path):

@@ -181,6 +181,18 @@ def test_decisions_are_read_as_people_type_them(tmp_path):
     assert load_decisions(path, {"a"}) == {}
     path.write_text("Case_ID;Dice;Decision\na;0,5;Union\nb;0,6;\n")
     assert load_decisions(path, {"a", "b"}) == {"a": "union"}
+    path.write_text("\ufeffcase_id,dice,decision\na,,Reader 1\nb,, reader_2 \n")
+    assert load_decisions(path, {"a", "b"}) == {"a": "reader-1", "b": "reader-2"}
+
+
+def test_what_a_person_wrote_beside_decisions_stays(tmp_path):
+    path = tmp_path / "adjudication.csv"
+    path.write_text("Comment;case_id;dice;decision;By\nnecrotic rim;a;0,5;union;\n;b;0,6;;\nwhy;c;0,9;;KL\n")
+    decisions = load_decisions(path, {"a", "b", "c"})
+    assert save_adjudication(path, [("a", 0.5), ("b", 0.6), ("c", 0.9)], 0.8, decisions) == ["a", "b"]
+    assert path.read_text() == (
+        "case_id,dice,decision,Comment,By\na,0.5000,union,necrotic rim,\nb,0.6000,,,\nc,0.9000,,why,KL\n"
+    )
 
 
 @pytest.mark.parametrize(

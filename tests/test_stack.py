@@ -238,9 +238,19 @@ def test_temporal_positions_count_where_every_slice_has_its_own_number():
     assert split_acquisitions(slices) == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
 
 
-def test_a_phase_with_a_gap_is_not_taken_for_a_stack():
+def test_a_phase_with_a_gap_does_not_spoil_the_other():
     mixed = [*number(scan(8), 1), *number(without(scan(8, first=20), 4), 2)]
-    assert split_acquisitions(mixed) == [list(range(15))]
+    groups = split_acquisitions(mixed)
+    assert groups == [list(range(8)), list(range(8, 15))]
+    first, second = (reason_not_a_stack([mixed[i] for i in group]) for group in groups)
+    assert first is None
+    assert "IM 23 (SOP ..23) and IM 25 (SOP ..25): one is missing" in second
+    assert "2 acquisitions" in reason_not_a_stack(mixed)
+
+
+def test_two_broken_phases_stay_one_group():
+    mixed = [*number(without(scan(8), 3), 1), *number(without(scan(8, first=20), 4), 2)]
+    assert split_acquisitions(mixed) == [list(range(14))]
     assert "at the same one" in reason_not_a_stack(mixed)
 
 

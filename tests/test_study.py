@@ -7,7 +7,7 @@ import pytest
 
 from nephroscope import Study
 from nephroscope.cohort.manifest import save_cohort
-from nephroscope.errors import CohortError, ConfigError, StudyError
+from nephroscope.errors import ConfigError, StudyError
 from nephroscope.records import Finding, SliceSpec, SplitConfig, TrainConfig
 from nephroscope.study import Settings, settings_as_toml
 from phantoms import write_nifti
@@ -159,13 +159,19 @@ def test_changed_age_makes_nothing_stale(study):
     study.evaluate()
 
 
-def test_same_case_twice_is_refused_and_nothing_changes(study):
-    before = (study.folder.root / "cohort.csv").read_bytes()
-    with pytest.raises(
-        CohortError, match=r"expected new cases, found 10 of 10 that are already in cohort.csv"
-    ):
-        study.import_nifti(study.folder.root / "volumes", study.folder.root / "labels.csv")
-    assert (study.folder.root / "cohort.csv").read_bytes() == before
+def test_an_import_can_be_repeated_when_patients_have_been_added(study):
+    root = study.folder.root
+    before = (root / "cohort.csv").read_bytes()
+    for _ in range(2):
+        study.import_nifti(root / "volumes", root / "labels.csv")
+        assert (root / "cohort.csv").read_bytes() == before
+    (note,) = [f.message for f in study.import_findings if f.code == "case-known"]
+    assert note.startswith("10 cases are in cohort.csv already and stay as they are (c00, c01")
+    for end in (".nii.gz", "_seg.nii.gz"):
+        (root / "volumes" / f"c99{end}").write_bytes((root / "volumes" / f"c01{end}").read_bytes())
+    with (root / "labels.csv").open("a") as table:
+        table.write("c99,PRCC\n")
+    assert len(study.import_nifti(root / "volumes", root / "labels.csv").cases) == 11
 
 
 def test_runs_are_numbered_and_never_overwritten(study):

@@ -16,6 +16,8 @@ from itertools import islice
 from queue import SimpleQueue
 from typing import IO, Any, TypeVar, cast
 
+from nephroscope.errors import StudyError
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _CHILD = "from nephroscope.workers import _serve; _serve()"
@@ -26,6 +28,7 @@ def map_in_processes(function: Callable[[Item], Result], items: Iterable[Item]) 
 
     Raises:
         Exception: What the function raised, as it would have here.
+        StudyError: A process was ended from outside.
     """
     n = os.cpu_count() or 1
     children: list[_Child] = []
@@ -66,7 +69,10 @@ class _Child:
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
         command = [sys.executable, "-c", _CHILD]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603
+        found_here = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        self.process = subprocess.Popen(  # noqa: S603
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=found_here
+        )
         self.questions, self.answers = (
             cast(IO[bytes], self.process.stdin),
             cast(IO[bytes], self.process.stdout),
@@ -74,8 +80,16 @@ class _Child:
         self._send((function.__module__, function.__qualname__))
 
     def answer(self, item: Any) -> Any:
-        self._send(item)
-        worked, result = pickle.load(self.answers)  # noqa: S301 - from our own child
+        try:
+            self._send(item)
+            worked, result = pickle.load(self.answers)  # noqa: S301 - from our own child
+        except (EOFError, BrokenPipeError) as error:
+            raise StudyError(
+                where="a process of our own",
+                expected="an answer",
+                found="that it has ended, as the system does when memory is short",
+                remedy="close other programs, and run the command again",
+            ) from error
         if not worked:
             raise result
         return result

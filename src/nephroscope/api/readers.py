@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nephroscope.api.who import CohortVerbs
 from nephroscope.cohort.export.series_files import is_series_list, load_series_files
+from nephroscope.cohort.labels.pathology import load_pathology, name_of_subtype
 from nephroscope.errors import CohortError, NephroscopeError, RoiError, StudyError
 from nephroscope.progress import track
 from nephroscope.records import Case, CTVolume, Finding, RoiMask
@@ -98,7 +99,7 @@ class ReaderVerbs(CohortVerbs):
 
         cohort, config, decisions = self.cohort, self.settings.evaluation, self.decisions()
         double = [case for case in cohort.cases if case.roi_reader2 is not None]
-        labels, disagreements = compare_readings(cohort, config)
+        labels, disagreements = compare_readings(cohort, config, self._named())
         if not double and labels is None:
             raise StudyError(
                 where="cohort.csv",
@@ -126,6 +127,11 @@ class ReaderVerbs(CohortVerbs):
         save_adjudication(self.folder.root / FILE, dices, report.adjudicate_below, decisions)
         write_agreement(self.folder.root / "agreement", self.folder.root.resolve().name, report, worst.kept)
         return report
+
+    def _named(self) -> Callable[[str], str | None]:
+        """What the study, or its pathology.csv, calls a subtype that somebody typed into cohort.csv."""
+        table, subtypes = load_pathology(self.folder.root), self.cohort.subtypes
+        return lambda text: name_of_subtype(text, subtypes, table)
 
     def _compare_all(
         self, cases: Sequence[Case], decisions: Mapping[str, str], tolerance_mm: float

@@ -10,6 +10,7 @@ from nephroscope.cohort.findings import load_findings, save_findings
 from nephroscope.cohort.labels.pathology import load_pathology, write_pathology
 from nephroscope.cohort.manifest import load_cohort, save_cohort
 from nephroscope.cohort.public.same_patients import drop_known_patients
+from nephroscope.cohort.tables import names
 from nephroscope.errors import CohortError, StudyError
 from nephroscope.records import Case, Cohort, Exclusion, Finding
 from nephroscope.study import Settings, StudyFolder, change_settings, create_study, open_study
@@ -110,7 +111,6 @@ class CohortVerbs:
         found = import_dicom(Path(source), options)
         if show is not None:
             show(found.scan, found.series)
-        self._check_new(found.cases)
         for path, files in found.lists.items():
             save_series_files(path, files, self.folder.root)
         add_to_series_table(self.folder.root, found.series, found.cases)
@@ -156,16 +156,15 @@ class CohortVerbs:
     ) -> Cohort:
         """Write cases, exclusions and findings of an import beside those that are there; gives the new cohort.
 
-        Of a patient whom an earlier import of a public collection brought in, the first case stays.
-        An earlier exclusion goes when the same case comes in now, or is left out for a new reason.
-
-        Raises:
-            CohortError: A case is in the study already; nothing is changed.
+        A case that is there already stays as it is, so an import can be repeated when patients have been added. Of a
+        patient whom an earlier import of a public collection brought in, the first case stays. An earlier exclusion
+        goes when the same case comes in now, or is left out for a new reason.
         """
         before = self.cohort if self.folder.cohort_csv.exists() else None
         cases, dropped, shared = drop_known_patients(cases, before)
-        exclusions, findings = (*exclusions, *dropped), (*findings, *shared)
-        self._check_new(cases)
+        known = sorted(case.case_id for case in cases if before and case.case_id in before.by_id)
+        cases = [case for case in cases if not (before and case.case_id in before.by_id)]
+        exclusions, findings = (*exclusions, *dropped), (*findings, *shared, *_kept(known))
         earlier = before.exclusions if before else ()
         told_anew = {case.case_id for case in cases} | {one.case_id for one in exclusions}
         cohort = Cohort(
@@ -180,10 +179,21 @@ class CohortVerbs:
         return self.cohort
 
     def note(self, *findings: Finding) -> None:
-        """Keep findings with the study; they go into its report."""
-        save_findings(self.folder.root, (*self.import_findings, *findings))
+        """Keep findings with the study, each once; they go into its report."""
+        save_findings(self.folder.root, dict.fromkeys((*self.import_findings, *findings)))
 
     @property
     def import_findings(self) -> tuple[Finding, ...]:
         """What the imports found worth knowing."""
         return load_findings(self.folder.root)
+
+
+def _kept(known: Sequence[str]) -> tuple[Finding, ...]:
+    """A note about cases that an import met again."""
+    if not known:
+        return ()
+    text = (
+        f"{len(known)} cases are in cohort.csv already and stay as they are ({names(known)}); "
+        "to import one anew, remove its row first"
+    )
+    return (Finding(code="case-known", severity="note", message=text, case_id=""),)

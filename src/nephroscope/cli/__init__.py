@@ -9,6 +9,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,9 @@ def run(args: Sequence[str]) -> int:
         print(__version__)
         return 0
     if args[0] not in COMMANDS:
-        print(f"nephroscope: expected a command, found {args[0]!r}; see nephroscope --help", file=sys.stderr)
+        like = get_close_matches(args[0], COMMANDS, n=1)
+        hint = f"; did you mean {like[0]}?" if like else "; see nephroscope --help"
+        print(f"nephroscope: expected a command, found {args[0]!r}{hint}", file=sys.stderr)
         return 2
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for library in ("pydicom", "highdicom", "nibabel.global"):  # they quote values of a patient's file

@@ -90,7 +90,10 @@ class Agreement(Command):
             below = f"Dice below {report.adjudicate_below:g}"
             lines.append(f"{len(low)} cases with {below}: decide about them in {path / 'adjudication.csv'}")
         lines.append(f"wrote {path / 'agreement' / 'index.html'}; open it in a browser")
-        warning = "\n".join(f"{finding.severity}: {finding.message}" for finding in report.findings)
+        warning = "\n".join(
+            f"{finding.severity}: {f'{finding.where}: ' if finding.where else ''}{finding.message}"
+            for finding in report.findings
+        )
         return Outcome(
             data=data, text="\n".join(lines), warning=warning, exit_code=3 if report.refused else 0
         )

@@ -11,7 +11,8 @@ from nephroscope.cli.outcome import Command, Outcome, SourcePath, StudyPath, fin
 from nephroscope.cli.public import ImportIdc, ImportKits
 from nephroscope.cohort.export.describe import ExportSeries
 from nephroscope.cohort.export.scan import ExportScan
-from nephroscope.records import Cohort
+from nephroscope.cohort.tables import names
+from nephroscope.records import Cohort, Finding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,10 +161,24 @@ def imported(study: Study, cohort: Cohort) -> Outcome:
         ],
         "findings": findings_as_json(findings),
     }
-    synthetic = "SYNTHETIC " if cohort.synthetic else ""
-    counts = ", ".join(f"{n} {name}" for name, n in subtypes.items())
-    lines = [f"{synthetic}cohort: {data['cases']} cases of {data['patients']} patients ({counts})"]
-    lines += [f"excluded {n}: {reason}" for reason, n in reasons.most_common()]
-    lines += [f"{f.severity}: {f.message}" for f in findings]
-    lines.append(f"next: nephroscope slices {study.folder.root}")
+    n_synthetic = sum(case.synthetic for case in cohort.cases)
+    synthetic = "SYNTHETIC " if n_synthetic == len(cohort.cases) > 0 else ""
+    counts = ", ".join(f"{n} {name or 'without a subtype'}" for name, n in subtypes.items())
+    lines = [f"{synthetic}cohort: {data['cases']} cases of {data['patients']} patients ({counts or 'none'})"]
+    if n_synthetic and not synthetic:
+        lines.append(f"warning: {n_synthetic} of these cases are SYNTHETIC")
+    for reason, n in reasons.most_common():
+        who = names((e.case_id for e in cohort.exclusions if e.reason == reason), most=3)
+        lines.append(f"excluded {n}: {reason} ({who})")
+    lines += [_told(finding) for finding in sorted(findings, key=lambda f: f.severity == "note")]
+    if not cohort.cases:
+        lines.append("no case came in: see the reasons above; names are compared as they are written")
+        return Outcome(data=data, text="\n".join(lines), exit_code=3)
+    if None in subtypes:
+        lines.append("warning: cases without a subtype cannot be trained on: give --labels")
+    lines.append(f"next: nephroscope check {study.folder.root}")
     return Outcome(data=data, text="\n".join(lines))
+
+
+def _told(finding: Finding) -> str:
+    return f"{finding.severity}: {f'{finding.case_id}: ' if finding.case_id else ''}{finding.message}"

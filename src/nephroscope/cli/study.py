@@ -8,7 +8,10 @@ import tyro
 from nephroscope.api import Study
 from nephroscope.cli.outcome import Command, Outcome, StudyPath, findings_as_json, table
 from nephroscope.records import Finding, SplitConfig
+from nephroscope.roi.checks.check import CheckedCase
 from nephroscope.study import Settings
+
+MEASURED = ("case", "ml", "largest axial mm", "slices", "side", "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +36,7 @@ class New(Command):
             "subtypes": study.settings.subtypes,
             "positive": study.settings.positive,
         }
-        text = f"made {self.study}; next: nephroscope import images|dicom|nifti|phantom {self.study} ..."
+        text = f"made {self.study}; next: nephroscope import dicom|nifti|images|kits|idc|phantom {self.study} ..."
         return Outcome(data=data, text=text)
 
 
@@ -66,13 +69,32 @@ class Check(Command):
             ],
             "of_the_import": findings_as_json(f for f in study.import_findings if not f.case_id),
         }
-        lines = [
-            f"{name}: {finding.severity}: {finding.message}"
+        notes = sum(f.severity == "note" for case in found.values() for f in case.findings)
+        lines = [table((_measured(name, case) for name, case in found.items()), MEASURED), ""]
+        lines += [
+            f"{name}: {finding.severity} [{finding.code}]: {finding.message}"
             for name, case in found.items()
             for finding in case.findings
+            if finding.severity != "note"
         ]
         lines.append(f"{len(found)} cases read, {len(doubtful)} with warnings, {len(refused)} refused")
+        lines.append(
+            f"{notes} notes in --json; each code in brackets is explained in docs/reference/findings.md"
+        )
+        lines.append(f"next: nephroscope slices {self.study}")
         return Outcome(data=data, text="\n".join(lines), exit_code=3 if refused else 0)
+
+
+def _measured(name: str, case: CheckedCase) -> tuple[str, ...]:
+    """One case as a line of the table."""
+    worst = max((f.severity for f in case.findings), key=("note", "warning", "refusal").index, default="note")
+    verdict = {"note": "", "warning": "warning", "refusal": "REFUSED"}[worst]
+    if case.measures is None:
+        return (name, "", "", "", "", verdict)
+    m = case.measures
+    numbers = (m.volume_ml, m.largest_axial_diameter_mm)
+    ml, mm = ("" if value is None else f"{value:.1f}" for value in numbers)
+    return (name, ml, mm, str(m.n_slices), m.side, verdict)
 
 
 def _has_refusal(findings: tuple[Finding, ...]) -> bool:

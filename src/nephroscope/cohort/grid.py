@@ -11,6 +11,11 @@ from nephroscope.records import CTVolume, Finding, VolumeGeometry
 
 AIR_HU = -1024
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+OTHER_UNITS = {
+    1: ("metres", 1000.0),
+    3: ("micrometres", 0.001),
+}  # of NIfTI's xyzt_units; all else is taken as mm
+LEAST_MM, MOST_MM = 0.01, 100.0  # edges of a voxel of any CT or label map
 
 
 def canonical(
@@ -71,6 +76,33 @@ def hu_volume(
     array, geometry = canonical(hu, affine)
     np.maximum(array, AIR_HU, out=array)
     return CTVolume(hu=array, geometry=geometry, series_uid=series_uid, findings=findings)
+
+
+def in_mm(affine: npt.NDArray[np.float64], xyzt_units: int) -> tuple[npt.NDArray[np.float64], str]:
+    """The affine of a NIfTI file in mm, and the unit of length its header declares, if another than mm.
+
+    Source: nifti1.h, xyzt_units; ITK scales in the same way.
+    """
+    name, mm = OTHER_UNITS.get(xyzt_units & 7, ("", 1.0))
+    scaled = affine.copy()
+    scaled[:3] *= mm
+    return scaled, name
+
+
+def check_voxel(where: str, affine: npt.NDArray[np.float64]) -> None:
+    """Edges of voxels that no CT has come from a wrong unit of length.
+
+    Raises:
+        SeriesError: An edge is shorter than 0.01 mm or longer than 100 mm.
+    """
+    edges = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    if ((edges > 0) & (edges < LEAST_MM) | (edges > MOST_MM)).any():
+        raise SeriesError(
+            where=where,
+            expected=f"voxels of {LEAST_MM:g} to {MOST_MM:g} mm",
+            found=" x ".join(f"{edge:.4g}" for edge in edges) + " mm",
+            remedy="export it with spacing in mm",
+        )
 
 
 def describe(geometry: VolumeGeometry) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nephroscope.cohort.grid import RAS_TO_LPS, canonical, hu_volume
+from nephroscope.cohort.grid import RAS_TO_LPS, canonical, check_voxel, hu_volume, in_mm
 from nephroscope.cohort.join import Found, join_found
 from nephroscope.cohort.labels.rows import LabelRow
 from nephroscope.cohort.labels.tumors import RoiFile
@@ -30,8 +30,6 @@ MOST_OFFSET = 2**20  # bytes before the voxels, in a header that is believed
 MOST_REST = 4096  # bytes after the voxels: with more, the header announces another size than was written
 HEADER_BYTES = 540  # of the longer, NIfTI-2
 NIFTI2_SIZES = (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")  # 540
-IN_MM = {1: 1000.0, 3: 0.001}  # declared units of length other than mm: metre, micrometre
-LEAST_MM, MOST_MM = 0.01, 100.0  # edges of a voxel of any CT or label map
 MASK_NAME = re.compile(r"[_-](seg|segmentation|mask|label)$", re.IGNORECASE)
 
 
@@ -148,7 +146,7 @@ def read_stored(path: Path) -> StoredNifti:
         values = np.asanyarray(image.dataobj).reshape(shape)
         if values.dtype.kind not in "iuf":
             raise ValueError(f"voxels of type {values.dtype}")
-        affine, in_other_units = _affine_mm(image)
+        affine, other_unit = in_mm(np.array(image.affine, np.float64), int(image.header["xyzt_units"]))
         unsaid = not image.header["sform_code"] and not image.header["qform_code"]
     except (OSError, EOFError, ValueError, KeyError, zlib.error) as error:
         why = (
@@ -165,31 +163,12 @@ def read_stored(path: Path) -> StoredNifti:
     text = "the file does not say how the patient lies; its axes are taken as right, front and head"
     doubt = Finding(code="orientation-unknown", severity="warning", message=text, case_id="", where=path.name)
     findings = (doubt,) if unsaid else ()
-    if in_other_units:
-        text = f"lengths are in {in_other_units}, as its header declares, and were turned into mm"
+    if other_unit:
+        text = f"lengths are in {other_unit}, as its header declares, and were turned into mm"
         units = Finding(code="units-not-mm", severity="note", message=text, case_id="", where=path.name)
         findings = (*findings, units)
-    _check_voxel(path.name, affine)
+    check_voxel(f"file {path.name}", affine)
     return StoredNifti(values, RAS_TO_LPS @ affine, digest, findings)
-
-
-def _affine_mm(image: Any) -> tuple[npt.NDArray[np.float64], str]:
-    """The affine in mm, and the unit of length if the header declares another. Source: nifti1.h, xyzt_units."""
-    unit = int(image.header["xyzt_units"]) & 7
-    affine = np.array(image.affine, np.float64)
-    affine[:3] *= IN_MM.get(unit, 1.0)
-    return affine, {1: "metres", 3: "micrometres"}.get(unit, "")
-
-
-def _check_voxel(name: str, affine: npt.NDArray[np.float64]) -> None:
-    edges = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
-    if np.isfinite(edges).all() and (edges > 0).all() and not ((edges >= LEAST_MM) & (edges <= MOST_MM)).all():
-        raise SeriesError(
-            where=f"file {name}",
-            expected=f"voxels of {LEAST_MM:g} to {MOST_MM:g} mm",
-            found=" x ".join(f"{edge:.4g}" for edge in edges) + " mm",
-            remedy="export it with spacing in mm",
-        )
 
 
 def read_announced(file: io.BufferedIOBase, n_bytes: int) -> bytes:

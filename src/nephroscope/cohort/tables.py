@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from nephroscope.records import Sex
 
 LISTED = 20
 SEXES: dict[Sex, str] = {
-    "M": "m male man männlich männl männl. mannelijk mann homme masculin hombre masculino uomo maschio 男",
-    "F": "f female woman w weiblich weibl weibl. vrouwelijk frau femme féminin feminin mujer femenino donna femmina 女",
+    "M": "m male man männlich männl männl. mann homme masculin hombre masculino uomo maschio 男",
+    "F": "f female woman w weiblich weibl weibl. frau femme féminin feminin mujer femenino donna femmina 女",
     "O": "o other diverse transgender_male_to_female transgender_female_to_male",
 }
 # What a spreadsheet would run as a formula; a number with a sign is none. Source: OWASP, CSV injection.
@@ -113,7 +113,8 @@ def _guarded(cell: str) -> str:
 
 
 def _unguarded(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell.removeprefix("''").removeprefix("'")) else cell
+    guarded = cell.startswith("'") and _FORMULA.match(cell.removeprefix("''").removeprefix("'"))
+    return cell[1:] if guarded else cell
 
 
 def relative_to(folder: Path, path: Path | None) -> str:
@@ -152,6 +153,14 @@ def parse_sex(text: str) -> Sex | None:
         if word in spellings.split():
             return sex
     raise ValueError(text)
+
+
+def sex_parser(texts: Iterable[str]) -> Callable[[str], Sex | None]:
+    """How a column writes the sex: ``H`` is *homme* or *hombre* where no ``M`` stands, which may be *mujer*."""
+    words = {text.strip().casefold() for text in texts}
+    if "h" not in words or "m" in words:
+        return parse_sex
+    return lambda text: "M" if text.casefold() == "h" else parse_sex(text)
 
 
 def names(items: Iterable[str], most: int = 5) -> str:

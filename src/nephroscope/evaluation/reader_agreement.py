@@ -1,6 +1,6 @@
 """Comparisons of two readers' ROIs in; pooled figures with intervals over patients out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -131,15 +131,17 @@ def median_statistic(values: Floats, patients: Patients) -> Statistic:
 
 
 def compare_readings(
-    cohort: Cohort, config: EvaluationConfig
+    cohort: Cohort, config: EvaluationConfig, means: Callable[[str], str | None]
 ) -> tuple[LabelAgreement | None, tuple[tuple[str, str, str], ...]]:
     """Agreement of the two pathology readings of the cases that have both, and the cases they name differently.
 
-    The second reading may be any label; one of the study's subtypes is known in capitals or not.
+    Args:
+        cohort: With the second readings as typed.
+        config: Gives confidence, resamples and seed.
+        means: The study's name of a typed subtype, or None: then the second reading is a label of its own.
     """
-    known = {name.casefold(): name for name in cohort.subtypes}
     both = [
-        (case, case.subtype, known.get(case.subtype_reader2.casefold(), case.subtype_reader2))
+        (case, case.subtype, means(case.subtype_reader2) or case.subtype_reader2)
         for case in cohort.cases
         if case.subtype and case.subtype_reader2
     ]

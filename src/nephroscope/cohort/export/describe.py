@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from nephroscope.cohort.export.kinds import CT, IN_WORDS, LOCALIZER, RTSTRUCT, SEG
+from nephroscope.cohort.export.kinds import CT, DICOMDIR, IN_WORDS, LOCALIZER, RTSTRUCT, SEG
 from nephroscope.cohort.export.scan import ExportScan, FoundRoi, FoundSeries
 from nephroscope.cohort.phase.name import Candidate, SeriesText, name_phases, prefer
 from nephroscope.cohort.series.acquisitions import reason_not_a_stack, split_acquisitions, without_copies
@@ -69,7 +69,8 @@ def describe_export(
         drawn_elsewhere: patient_ids, in lower case, whose ROI is a file outside the export.
     """
     rows, texts = [], []
-    for found in scan.series.values():
+    series = [found for found in scan.series.values() if found.kind != DICOMDIR]
+    for found in series:
         for row, text in _rows(found):
             rows.append(row)
             texts.append(text)
@@ -145,7 +146,7 @@ def _judged(row: ExportSeries, facts: Sequence[SliceFacts], paths: Sequence[str]
     reason = reason_not_a_stack(facts)
     if reason is None and copies:
         twice = sorted({Path(paths[index]) for pair in copies for index in pair})
-        reason = reason_not_copies(twice, row.series_uid)
+        reason = reason_not_copies(twice)
     if reason is not None:
         return replace(row, reason=reason)
     slices = [one for one in facts if not one.is_localizer]

@@ -6,6 +6,7 @@ Source: DICOM PS3.4 B.5 (SOP classes), PS3.3 C.8.2.1.1.1 (Image Type of CT).
 from typing import Any
 
 CT, LOCALIZER, PROJECTION, SEG, RTSTRUCT = "ct", "localizer", "projection", "segmentation", "rtstruct"
+DICOMDIR = "dicomdir"  # an index of the medium: no series
 # What is stored as a CT image, volume or not; the reader of a folder meets these.
 OF_CT_CLASS = (CT, LOCALIZER, PROJECTION, "screen-save")
 STORAGE = "1.2.840.10008.5.1.4.1.1."
@@ -35,7 +36,6 @@ IN_WORDS = {
     "structured-report": "a structured report",
     "presentation-state": "a presentation state",
     "document": "a document",
-    "dicomdir": "an index of the medium",
     "screen-save": "a picture of a screen or a dose table, stored as CT",
     "few-not-axial": "one to three images that are not axial, as scouts are",
     "reformat": "a coronal, sagittal or oblique reformation: the axial series is wanted",
@@ -57,7 +57,7 @@ def kind_of(header: Any) -> str:
     uid = sop_class(header)
     modality = str(header.get("Modality") or "").upper()
     if uid == "1.2.840.10008.1.3.10" or "DirectoryRecordSequence" in header:
-        return "dicomdir"
+        return DICOMDIR
     tail = uid.removeprefix(STORAGE) if uid.startswith(STORAGE) else ""
     while tail and tail not in KINDS:
         tail = tail.rpartition(".")[0]

@@ -120,7 +120,7 @@ class ExportScan:
                 known.n_frames += series.n_frames
                 known.paths += series.paths
                 known.packed += series.packed
-                known.problem = known.problem or series.problem
+                known.problem = known.problem or series.problem or _other_patient(known, series.patient_id)
 
 
 def scan_export(folder: Path) -> ExportScan:
@@ -192,7 +192,7 @@ def _unpack(part: bytes) -> list[tuple[SliceFacts, ...]]:
 def _add(scan: ExportScan, header: Any, damage: str, path: Path, unpacked: _Unpacked) -> None:
     facts: tuple[SliceFacts, ...]
     kind, uid = kind_of(header), str(header.get("SeriesInstanceUID") or "")
-    uid = uid or f"{NO_UID}{digest_of(path.parent.as_posix())[:12]}"  # emptied by some anonymizers
+    uid = uid or _stand_in(header, path)
     n_frames = int(header.get("NumberOfFrames") or 1)
     problem, facts = "", ()
     if kind == CT:
@@ -208,14 +208,31 @@ def _add(scan: ExportScan, header: Any, damage: str, path: Path, unpacked: _Unpa
     series.paths.append(str(path))
     series.n_frames += n_frames
     unpacked[uid, kind].append(facts)
-    series.problem = series.problem or problem
+    series.problem = series.problem or problem or _other_patient(series, _patient_id(header))
+
+
+def _stand_in(header: Any, path: Path) -> str:
+    """A name for a series whose UID some anonymizer emptied: what is of one folder, patient and number."""
+    parts = [path.parent.as_posix(), _patient_id(header), str(header.get("SeriesNumber") or "")]
+    return f"{NO_UID}{digest_of(parts)[:12]}"
+
+
+def _patient_id(header: Any) -> str:
+    return str(header.get("PatientID") or "").strip()
+
+
+def _other_patient(series: FoundSeries, patient_id: str) -> str:
+    """Why files of two patients are no series, whatever their UID says."""
+    if series.patient_id == patient_id:
+        return ""
+    return "expected one PatientID in a series, found several under one Series Instance UID; export it again"
 
 
 def _series(header: Any, uid: str, kind: str) -> FoundSeries:
     return FoundSeries(
         uid=uid,
         study_uid=str(header.get("StudyInstanceUID") or ""),
-        patient_id=str(header.get("PatientID") or "").strip(),
+        patient_id=_patient_id(header),
         modality=str(header.get("Modality") or ""),
         kind=kind,
         text=series_text(header),
@@ -233,7 +250,7 @@ def _roi(header: Any, path: Path, kind: str) -> FoundRoi:
     return FoundRoi(
         path=path,
         kind=kind,
-        patient_id=str(header.get("PatientID") or "").strip(),
+        patient_id=_patient_id(header),
         series_uid=series_uid,
         sop_uid=sop_uid,
         reader=(str(reader), int(header.get("SeriesNumber") or 0), str(header.get("SOPInstanceUID", ""))),

@@ -12,10 +12,12 @@ COLUMN_NAMES = {
     "file": "file filename image imagefile",
     "case_id": "caseid case tumorid tumourid lesionid fallnummer fallid fall casid idcaso 病例号",
     "patient_id": "patientid patient pid patid patientenid patientennummer patientnr patnr patientnumber "
-    "idpatient npatient numeropatient numeropatiente ipp idpaciente idpaziente paciente paziente 患者编号 病人编号 id",
+    "idpatient npatient numeropatient numeropatiente ipp idpaciente idpaziente "
+    "paciente paziente 患者编号 病人编号 id",
     "subtype": "subtype histology label diagnosis class tumorhistologicsubtype pathology histologicsubtype "
     "histologicalsubtype tumorsubtype tumortype histologie histologischersubtyp tumorentitat tumorart pathologie "
-    "histologischediagnose diagnose histologia patologia anatomiepathologique anatomopathologie anapath diagnostic diagnostico diagnosi subtyp "
+    "histologischediagnose diagnose histologia patologia anatomiepathologique anatomopathologie anapath "
+    "diagnostic diagnostico diagnosi subtyp "
     "soustype subtipo sottotipo 病理类型 病理诊断 病理 组织学类型",
     "subtype_reader2": "subtypereader2 pathologyreader2 secondreading secondpathologyreading subtype2 pathology2 "
     "histology2 diagnosis2 zweitbefund zweitbefundung referenzpathologie referencepathology centralpathology "

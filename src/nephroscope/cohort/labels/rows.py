@@ -35,7 +35,7 @@ from nephroscope.cohort.labels.values import (
     years_between,
 )
 from nephroscope.cohort.manifest import LARGEST_CM, OLDEST_YEARS, parse_cohort_word
-from nephroscope.cohort.tables import Mistakes, parse_sex
+from nephroscope.cohort.tables import Mistakes, sex_parser
 from nephroscope.errors import CohortError
 from nephroscope.records import DEVELOPMENT, Finding, Sex
 
@@ -167,6 +167,9 @@ class _Reader:
 
     def __post_init__(self) -> None:
         self.mistakes = Mistakes(self.path.name)
+        self.parse_sex = sex_parser(
+            row[self.where["sex"]] for _, row in self.table.rows if "sex" in self.where
+        )
         self.orders: dict[str, Order] = {
             name: date_order(row[self.where[name]] for _, row in self.table.rows)
             for name in ("birth_date", "scan_date", "surgery_date")
@@ -192,7 +195,7 @@ class _Reader:
             file=cell("file", str, "a file") or None,
             patient_id=patient_id or None,
             subtype_reader2=cell("subtype_reader2", str, "a subtype") or None,
-            sex=cell("sex", parse_sex, "male, female, other or nothing"),
+            sex=cell("sex", self.parse_sex, "male, female, other or nothing"),
             age_years=self._age(n, row),
             size_cm=cell("size_cm", parse_size_cm, f"centimetres up to {LARGEST_CM}")
             or cell("size_mm", parse_size_mm, f"millimetres up to {10 * LARGEST_CM}"),

@@ -60,7 +60,7 @@ WORDS = (
         in bianco, diretta, dirette, fase diretta, prima del mdc, prima mdc, pre mdc, precontrasto,
         pre contrasto, senza iv"""),
     Row(meaning="unenhanced", language="Dutch, Scandinavian, Finnish", phrases="""
-        blanco, blanko, zonder $, zonder contrast*, zonder iv, zonder c, voor contrast*, utan $,
+        blanco, blanko, natief, natieve, zonder $, zonder contrast*, zonder iv, zonder c, voor contrast*, utan $,
         utan kontrast*, utan km, utan iv, u km, uten kontrast*, uten km, uten iv, uden kontrast*, uden km,
         uden iv, fore kontrast*, for kontrast*, natiivi, natiivi*, ei kontrast*, ilman kontrast*, ilman ka"""),
     Row(meaning="unenhanced", language="Polish, Czech, Turkish, Hungarian", phrases="""

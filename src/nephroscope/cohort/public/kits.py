@@ -17,6 +17,7 @@ from nephroscope.cohort.labels.pathology import PathologyTable, name_of_subtype,
 from nephroscope.cohort.labels.rows import LabelRow
 from nephroscope.cohort.labels.values import parse_age
 from nephroscope.cohort.manifest import LARGEST_CM
+from nephroscope.cohort.nifti import GZIP, NIFTI1_SIZES, NIFTI2_SIZES
 from nephroscope.cohort.public.same_patients import public_patient
 from nephroscope.cohort.tables import parse_number, parse_sex
 from nephroscope.errors import CohortError
@@ -28,7 +29,6 @@ CT_NAME = "imaging.nii.gz"
 JSON_NAMES = ("kits23.json", "kits.json")
 JSON_FOLDERS = ("", "dataset", "data", "kits21/data")
 CASES_OF_KITS19 = 210
-GZIP = b"\x1f\x8b"  # what is missing may be an empty file, a pointer of Git LFS or a page of HTML
 CASE_FOLDER = re.compile(r"case_\d{5}")
 NO_CT = f"{CT_NAME} is not there: download it with the KiTS project's own script"
 NOT_SAID = "not said"
@@ -210,7 +210,8 @@ def _is_volume(path: Path) -> bool:
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        return file.read(2) == GZIP
+        start = file.read(4)  # what is missing may be an empty file, a pointer of Git LFS or a page of HTML
+    return start.startswith(GZIP) or start in NIFTI1_SIZES + NIFTI2_SIZES
 
 
 def _counts(

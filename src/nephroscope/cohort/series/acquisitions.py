@@ -110,7 +110,7 @@ def check_stack(facts: Sequence[SliceFacts], where: str) -> Stack:
     stack = stack_of(facts, where)
     check_decodable(facts, where)
     slices = [facts[index] for index in stack.order]
-    doubts = _cut_short(slices, where) + _shared_uids(slices, where)
+    doubts = _cut_short(slices, where) + _parts_missing(slices, where) + _shared_uids(slices, where)
     return Stack(order=stack.order, affine=stack.affine, findings=stack.findings + doubts)
 
 
@@ -234,6 +234,16 @@ def _is_torn(stacks: Sequence[Sequence[SliceFacts]]) -> bool:
         if alike and spacing_mm / 2 < start - end < HOLE_SLICES * spacing_mm:
             return True
     return False
+
+
+def _parts_missing(slices: Sequence[SliceFacts], where: str) -> tuple[Finding, ...]:
+    """Doubt a concatenation of which files are missing; other acquisitions may lie in them."""
+    n_parts = max((one.parts or 0 for one in slices), default=0)
+    n_here = len({one.sop_uid for one in slices})
+    if n_here >= n_parts:
+        return ()
+    text = f"{n_here} of the {n_parts} files of a concatenation: the series may be cut short"
+    return (Finding(code="series-cut-short", severity="warning", message=text, case_id="", where=where),)
 
 
 def _shared_uids(slices: Sequence[SliceFacts], where: str) -> tuple[Finding, ...]:

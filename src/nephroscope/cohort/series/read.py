@@ -91,16 +91,15 @@ def is_ct_image(header: Any) -> bool:
     return str(said) in CT_IMAGE_CLASSES
 
 
-def reason_not_copies(files: Sequence[Path], series_uid: str) -> str | None:
+def reason_not_copies(files: Sequence[Path]) -> str | None:
     """Why the reader would refuse what looks like copies of slices, without the place; None when they are copies.
 
     Args:
-        files: All files of the slices that occur more than once; their pixels are read.
-        series_uid: The series.
+        files: All files of the slices that occur more than once, of one series; their pixels are read.
     """
     try:
         with quiet():
-            _drop_copies(_read_slices(files, series_uid)[0], "")
+            _drop_copies(_read_slices(files, None)[0], "")
     except SeriesError as error:
         return f"expected {error.expected}, found {error.found}; {error.remedy}"
     return None

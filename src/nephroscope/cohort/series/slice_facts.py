@@ -31,6 +31,7 @@ FACT_TAGS = (
     "SamplesPerPixel",
     "PhotometricInterpretation",
     "NumberOfFrames",
+    "InConcatenationTotalNumber",
     "Rows",
     "Columns",
     "PixelSpacing",
@@ -55,6 +56,7 @@ class SliceFacts:
         stack_id: Stack of the frame in a multi-frame file.
         acquisition_time: Date and time, or the time alone, as written; times compare as text.
         transfer_syntax: UID; empty where the file does not say.
+        parts: How many files its concatenation has; None where it is of none.
         damage: Why its pixels cannot be read, as far as header and length of the file tell; else empty.
     """
 
@@ -80,6 +82,7 @@ class SliceFacts:
     content_time: str = ""
     trigger_time: str = ""
     images_in_acquisition: int | None = None
+    parts: int | None = None
     transfer_syntax: str = ""
     damage: str = ""
 
@@ -186,5 +189,6 @@ def file_facts(header: Any) -> SliceFacts:
         content_time=text_of(header, "ContentTime"),
         trigger_time=text_of(header, "TriggerTime"),
         images_in_acquisition=integer_of(header, "ImagesInAcquisition"),
+        parts=short_of(header, "InConcatenationTotalNumber"),
         transfer_syntax=syntax_of(header),
     )

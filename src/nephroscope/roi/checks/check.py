@@ -26,7 +26,7 @@ from nephroscope.roi.checks.measure import RoiMeasures, crop, measure
 from nephroscope.roi.checks.organs import Organs, organs_of
 from nephroscope.roi.read import read_case
 
-MISPLACED = {"roi-outside-body", "roi-on-air", "roi-on-bone"}  # fat may be the tumor's own
+MISPLACED = {"roi-outside-body", "roi-on-air", "roi-on-bone", "roi-on-fat"}
 OFF_KIDNEY = {"roi-off-kidney"}
 
 

@@ -156,7 +156,7 @@ def choose_segment(segments: Sequence[Segment], wanted: Wanted) -> Segment:
             found=f"{len(tumors)} that say so among {listed(segments)}",
             remedy="give the tumor's number as --tumor-label, or its name as --tumor-name",
         )
-    if chosen[0].says_other:
+    if chosen[0].says_other and not wanted.exact:
         raise RoiError(
             where=wanted.where,
             expected="a segment that is the tumor",

@@ -1,8 +1,10 @@
 """adjudication.csv: the cases on which two readers differ most, and what was decided about each of them.
 
 The file is written with an empty column ``decision``; a person fills it, and it is read back, every mistake named.
+Columns that a person adds, such as a comment, stay.
 """
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
@@ -35,7 +37,7 @@ def load_decisions(path: Path, case_ids: Collection[str]) -> dict[str, str]:
     mistakes, decisions = Mistakes(path.name), {}
     for number, row in rows:
         cells = dict(zip(names, row, strict=True))
-        case_id, decision = cells["case_id"], cells["decision"].lower()
+        case_id, decision = cells["case_id"], "-".join(re.split(r"[\s_-]+", cells["decision"].lower().strip()))
         if not decision:
             continue
         if case_id not in case_ids or case_id in decisions:
@@ -51,7 +53,7 @@ def load_decisions(path: Path, case_ids: Collection[str]) -> dict[str, str]:
 def save_adjudication(
     path: Path, dices: Iterable[tuple[str, float]], below: float, decisions: Mapping[str, str]
 ) -> list[str]:
-    """Write the cases whose Dice is below a limit, and those decided already; decisions are kept.
+    """Write the cases whose Dice is below a limit, and those decided or remarked on; decisions and remarks are kept.
 
     Args:
         path: Of the file.
@@ -65,8 +67,23 @@ def save_adjudication(
     listed = sorted(dices, key=lambda row: (row[1], row[0]))
     low = [name for name, dice in listed if dice < below]
     known = {name: f"{dice:.4f}" for name, dice in listed}
-    rows = [(name, known[name], decisions.get(name, "")) for name in low]
-    rows += [(name, known.get(name, ""), what) for name, what in decisions.items() if name not in low]
+    more, remarks = _remarks(path)
+    others = [name for name in {**decisions, **remarks} if name not in low]
+    rows = [
+        (name, known.get(name, ""), decisions.get(name, ""), *remarks.get(name, [""] * len(more)))
+        for name in (*low, *others)
+    ]
     if rows or path.exists():
-        save_table(path, COLUMNS, rows)
+        save_table(path, (*COLUMNS, *more), rows)
     return low
+
+
+def _remarks(path: Path) -> tuple[list[str], dict[str, list[str]]]:
+    """Further columns of the file as it is, and what stands there by case_id."""
+    if not path.exists():
+        return [], {}
+    header, rows = read_table(path)
+    at = [index for index, name in enumerate(header) if name and name.lower() not in COLUMNS]
+    own = [name.lower() for name in header].index("case_id")
+    found = {row[own]: [row[index] for index in at] for _, row in rows}
+    return [header[index] for index in at], {name: cells for name, cells in found.items() if any(cells)}

@@ -354,8 +354,20 @@ def test_mirror_images_are_tried_in_every_direction():
     for direction, axes in FLIPS.items():
         roi = RoiMask(voxels=np.flip(true, axes).copy(), geometry=GEOMETRY, case_id="c")
         assert mirrored_words(volume, roi, None) == direction
-        assert mirrored_words(volume, roi, true) == direction
-        assert mirrored_words(volume, roi, np.flip(true, (0, 1, 2))) == ""
+        assert mirrored_words(volume, roi, true, 0.5) == direction
+        assert mirrored_words(volume, roi, np.flip(true, (0, 1, 2)), 0.5) == ""
+
+
+@pytest.mark.parametrize("organs", [False, True])
+def test_a_roi_flipped_head_to_foot_on_fat_is_named(write_case, organs):
+    """Its header is fine, its voxels run the other way: most of it falls into the fat before the kidney."""
+    true = box(s=(1, 6), r=(38, 46), c=(72, 80))
+    case = write_case(true, SOFT, organs=organs)
+    assert "roi-mirrored" not in codes(check_cases([case])["c"].findings)
+    write_nifti(np.flip(true, 0).astype(np.uint8), case.roi, affine())
+    found = {f.code: f.message for f in check_cases([case])["c"].findings}
+    assert "roi-on-fat" in found
+    assert found["roi-mirrored"].startswith("mirrored head to foot, the tumor would lie on ")
 
 
 def test_phase_of_text_and_image_are_compared(write_case):

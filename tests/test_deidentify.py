@@ -11,6 +11,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import openpyxl
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
@@ -720,6 +721,29 @@ def test_labels_get_the_same_pseudonyms(tmp_path):
         "columns_dropped": ["Geburtsdatum", "Nachname", "op_date", "column 9"],
     }
     assert_says_nothing(tmp_path / "dst")
+
+
+def test_labels_under_other_headers_and_in_a_workbook(tmp_path):
+    write_slices(named_slices()[:1], tmp_path / "src")
+    book = openpyxl.Workbook()
+    for row in (
+        ["Nierentumoren"],
+        ["N° patient", "Histologie", "Alter (Jahre)", "ROI file", "CT-Datum", "Grade"],
+        [PATIENT, "pRCC", "91 J", "/data/Zwiebel/seg.nii", "2020-01-31", 2],
+        ["OTHER-1", "ChRCC", "about 95", "", "", 3],
+        ["OTHER-2", "ChRCC", 61.0, "", "", 3],
+    ):
+        book.active.append(row)
+    book.save(tmp_path / "labels.xlsx")
+    summary = go(tmp_path, tmp_path / "src", labels=tmp_path / "labels.xlsx")
+    names = [summary_pseudonym(tmp_path, patient) for patient in (PATIENT, "OTHER-1", "OTHER-2")]
+    assert (tmp_path / "dst" / "labels.csv").read_text(encoding="utf-8").splitlines() == [
+        "N° patient,Histologie,Alter (Jahre),Grade",
+        f"{names[0]},pRCC,90,2",
+        f"{names[1]},ChRCC,,3",
+        f"{names[2]},ChRCC,61,3",
+    ]
+    assert summary["labels"]["columns_dropped"] == ["ROI file", "CT-Datum"]
 
 
 def test_labels_without_patients_are_refused(tmp_path):

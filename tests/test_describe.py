@@ -1,15 +1,18 @@
 """What a dry run says of a series against what the reader does with it: the same, whatever is wrong."""
 
+import os
 from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import pytest
 from pydicom.uid import RLELossless, generate_uid
 
-from nephroscope.cohort.export.cases import look_into
+from nephroscope.cli.look import n_patients
+from nephroscope.cohort.export.cases import DicomOptions, import_dicom, look_into
 from nephroscope.cohort.series.read import read_dicom_series
 from nephroscope.errors import SeriesError
-from phantoms import dicom_slices, set_stored, write_slices
+from phantoms import box_tumor, dicom_slices, set_stored, write_seg, write_slices
 
 SIDEWAYS = [1, 0, 0, 0, 0, -1]
 
@@ -252,3 +255,74 @@ def test_slices_at_their_own_place_that_share_a_uid_are_doubted(tmp_path):
     assert only_row(images, tmp_path).accepted
     codes = [one.code for one in read_dicom_series(tmp_path).findings]
     assert "sop-uid-shared" in codes
+
+
+def test_a_dicom_file_of_nothing_known_is_damaged(tmp_path):
+    write_slices(dicom_slices(), tmp_path)
+    (tmp_path / "trash").write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 50)
+    scan, rows = look_into(tmp_path)
+    assert [path.name for path in scan.damaged] == ["trash"]
+    assert [(row.kind, row.accepted) for row in rows] == [("ct", True)]
+
+
+def test_a_projection_by_the_word_of_its_maker(tmp_path):
+    images = dicom_slices()
+    for image in images:
+        image.ImageType = ["DERIVED", "PRIMARY", "AXIAL", "CT_SOM5 MIP"]
+    assert only_row(images, tmp_path).kind == "projection"
+
+
+def test_the_axial_image_type_of_the_same_maker_is_a_ct(tmp_path):
+    images = dicom_slices()
+    for image in images:
+        image.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL", "CT_SOM5 SPI"]
+    assert only_row(images, tmp_path).accepted
+
+
+def test_patients_without_a_patient_id_are_counted_by_study(tmp_path):
+    for number, patient in enumerate(("P1", "P1", "", "")):
+        write_slices(dicom_slices(patient), tmp_path / str(number))
+    rows = rows_of(tmp_path)
+    assert n_patients(rows) == 3
+    assert n_patients([row for row in rows if row.patient_id]) == 1
+    assert n_patients([]) == 0
+
+
+def test_a_roi_on_a_ct_that_cannot_be_used_is_not_called_missing(tmp_path):
+    one, two = dicom_slices(), dicom_slices()
+    write_seg(one, {"Tumor": box_tumor()}, tmp_path / "seg.dcm")
+    write_slices(one[:2] + one[3:], tmp_path / "a")
+    write_slices(two, tmp_path / "b")
+    reasons = {row.series_uid: row.reason for row in rows_of(tmp_path)}
+    assert reasons[two[0].SeriesInstanceUID] == (
+        "usable, but the ROI of this patient is drawn on a CT that is not"
+    )
+    options = DicomOptions(subtypes=("PRCC", "ChRCC"), positive="PRCC", study=tmp_path / "study")
+    (left_out,) = import_dicom(tmp_path, options).exclusions
+    assert left_out.reason.startswith(
+        "the CT its ROI was drawn on cannot be used: expected slices 2.5 mm apart"
+    )
+
+
+def test_what_may_not_be_opened_is_counted_and_stops_nothing(tmp_path, monkeypatch):
+    """Root may open everything: so the refusals of the operating system are played."""
+    write_slices(dicom_slices(), tmp_path / "a")
+    for name in ("shut", "veiled"):
+        (tmp_path / name).write_bytes(b"x" * 200)
+    (tmp_path / "locked").mkdir()
+
+    def playing(real, *names):
+        def refuse(first, *more, **options):
+            if Path(str(first)).name in names:
+                raise PermissionError(13, "Permission denied", str(first))
+            return real(first, *more, **options)
+
+        return refuse
+
+    monkeypatch.setattr(Path, "open", playing(Path.open, "shut", "locked"))
+    monkeypatch.setattr(Path, "is_file", playing(Path.is_file, "veiled"))
+    monkeypatch.setattr(os, "scandir", playing(os.scandir, "locked"))
+    scan, rows = look_into(tmp_path)
+    assert [row.accepted for row in rows] == [True]
+    assert sorted(path.name for path in scan.damaged) == ["locked", "shut"]
+    assert (scan.n_files, scan.n_not_dicom) == (9, 1)

@@ -211,8 +211,23 @@ def test_a_truncated_file_is_refused_and_never_crashes(tmp_path, keep):
 
 
 def test_a_missing_folder_is_refused(tmp_path):
-    with pytest.raises(SeriesError, match=r"folder gone: .*found no such folder"):
-        read_dicom_series(tmp_path / "gone")
+    with pytest.raises(SeriesError, match=r"^folder CT_3: .*found no such folder"):
+        read_dicom_series(tmp_path / "CT_3")
+
+
+def test_a_folder_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(type(tmp_path), "iterdir", refuse)
+    with pytest.raises(SeriesError, match=r"found one that cannot be read \(PermissionError\)") as refused:
+        read_dicom_series(tmp_path)
+    assert str(tmp_path) not in str(refused.value)
+
+
+def test_a_folder_that_may_be_named_after_a_patient_is_not_named(tmp_path):
+    with pytest.raises(SeriesError, match=r"^the folder of the series: .*found no such folder"):
+        read_dicom_series(tmp_path / "Secret^Name")
 
 
 # ---- real files

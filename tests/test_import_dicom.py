@@ -258,9 +258,12 @@ def test_a_list_of_files_is_read_back_and_moves_with_the_study(tmp_path):
 def test_lost_and_further_rois_are_said(export):
     images = [pydicom.dcmread(p) for p in sorted((export / "a" / "ct").iterdir())]
     write_seg(images, {"Tumor": box_tumor()}, export / "third.dcm", "Zzz^D")
-    write_seg(dicom_slices("P9"), {"Tumor": box_tumor()}, export / "lost.dcm")
+    write_seg(dicom_slices("P9"), {"Tumor": box_tumor()}, export / "IM_9.dcm")
+    write_seg(dicom_slices("P9"), {"Tumor": box_tumor()}, export / "Secret Name.dcm")
+    size = (export / "Secret Name.dcm").stat().st_size
     found = {f.code: f.message for f in bring(export, label()).findings}
-    assert found["roi-orphan"] == "1 ROI files refer to a CT series that is not here: lost.dcm"
+    told = f"a file of {size} bytes (.dcm), file IM_9.dcm"
+    assert found["roi-orphan"] == f"2 ROI files refer to a CT series that is not here: {told}"
     assert found["roi-unused"] == "1 further ROI of this series are not used"
 
 

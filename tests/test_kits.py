@@ -382,3 +382,25 @@ def _poles(organ):
     slices, rows, _ = np.nonzero(organ)
     low, high = np.quantile(slices, (0.2, 0.8))
     return rows[slices >= high].mean(), rows[slices <= low].mean()
+
+
+def test_small_volumes_are_volumes_and_pointers_are_none(tmp_path):
+    make_kits(tmp_path, "KiTS23", [row(7), row(8)], with_ct=(7, 8))
+    place = tmp_path / "dataset"
+    flat = nibabel.Nifti1Image(np.zeros((4, 20, 31), np.int16), KITS_AFFINE)
+    nibabel.save(flat, place / "case_00007" / "imaging.nii.gz")
+    assert (place / "case_00007" / "imaging.nii.gz").stat().st_size < 1000
+    (place / "case_00008" / "imaging.nii.gz").write_bytes(
+        b"version https://git-lfs.github.com/spec/v1 " * 100
+    )
+    found = import_kits(tmp_path, SUBTYPES, "PRCC")
+    assert [case.case_id for case in found.cases] == ["KiTS-00007"]
+    assert [(e.case_id, e.reason) for e in found.exclusions] == [("KiTS-00008", NO_CT)]
+
+
+def test_rows_that_are_no_objects_leave_out_themselves_alone(tmp_path):
+    make_kits(tmp_path, "KiTS23", [None, row(7), "x"], with_ct=(7,))
+    found = import_kits(tmp_path, SUBTYPES, "PRCC")
+    assert [case.case_id for case in found.cases] == ["KiTS-00007"]
+    reason = "row {} of kits23.json has no case_id such as case_00012"
+    assert [e.reason for e in found.exclusions] == [reason.format(1), reason.format(3)]

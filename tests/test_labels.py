@@ -458,3 +458,56 @@ def test_any_text_in_a_cell_is_read_or_refused(text):
         with suppress(ValueError):
             parse(text)
     assert match_subtype(text, SUBTYPES) in (None, *SUBTYPES)
+
+
+def test_a_quote_left_open_swallows_no_rows(tmp_path):
+    for cells in ('a,"PRCC\nb,ChRCC\nc,PRCC\n', 'a,"PRCC\nb,"ChRCC\nc,PRCC\n'):
+        with pytest.raises(CohortError, match="line 2: expected every quote that opens a cell to close it"):
+            read_labels(table(tmp_path, f"case_id,subtype\n{cells}"))
+    rows = read_labels(table(tmp_path, 'case_id,subtype,note\na,"PRCC,\ntype 1",6" big\nb,"x" y,\n'))
+    assert [(row.case_id, row.subtype) for row in rows] == [("a", "PRCC,\ntype 1"), ("b", "x y")]
+
+
+def test_zero_bytes_are_no_text(tmp_path):
+    with pytest.raises(CohortError, match="found zero bytes, which no text has"):
+        read_labels(table(tmp_path, "case_id,subtype\na,PR\0CC\n"))
+
+
+def test_h_is_male_only_where_m_cannot_be_mujer(tmp_path):
+    rows = read_labels(table(tmp_path, "case_id,subtype,sexe\na,PRCC,H\nb,PRCC,F\nc,PRCC,h\n"))
+    assert [row.sex for row in rows] == ["M", "F", "M"]
+    with pytest.raises(CohortError, match="column sexe: expected male, female, other or nothing, found 'H'"):
+        read_labels(table(tmp_path, "case_id,subtype,sexe\na,PRCC,H\nb,PRCC,M\n"))
+    short = read_labels(table(tmp_path, "case_id,subtype,sexe\na,PRCC,männl.\nb,PRCC,weibl.\n"))
+    assert [row.sex for row in short] == ["M", "F"]
+
+
+def test_headers_that_take_two_rows_are_refused(tmp_path):
+    text = "Patient,Histology,Tumor,Tumor\nID,final,size_cm,side\nP1,PRCC,3,left\n"
+    with pytest.raises(
+        CohortError, match=r"row 2: expected one header row .*, found 3 names of columns below"
+    ):
+        read_labels(table(tmp_path, text))
+
+
+def test_french_headers(tmp_path):
+    (row,) = read_labels(table(tmp_path, "N° patient;Âge (ans);Anatomo-pathologie\nP1;63 ans;PRCC\n"))
+    assert (row.case_id, row.age_years, row.subtype) == ("P1", 63, "PRCC")
+
+
+def test_columns_that_were_not_read_are_listed(tmp_path):
+    path = table(
+        tmp_path,
+        "Pat.-Nr.;Diagnose;Geschl.;Alter bei OP;Tumordurchmesser (cm);Alter am CT;Rauchen\nP1;PRCC;w;63;4,5;62;\n",
+    )
+    (row,), (finding,) = (found := read_label_table(path)).rows, found.findings
+    assert (row.case_id, row.sex, row.age_years, row.size_cm) == ("P1", "F", 63, 4.5)
+    assert (finding.code, finding.severity) == ("label-columns", "note")
+    assert "labels.csv that were not read: Alter am CT, Rauchen; map them" in finding.message
+
+
+def test_the_separator_line_of_excel_and_pipes_are_understood(tmp_path):
+    rows = read_labels(table(tmp_path, "sep=;\npatient_id;subtype\nP1;PRCC, type 1\n"))
+    assert [(row.row, row.case_id, row.subtype) for row in rows] == [(3, "P1", "PRCC, type 1")]
+    (row,) = read_labels(table(tmp_path, "patient_id|subtype\nP1|PRCC\n"))
+    assert (row.case_id, row.subtype) == ("P1", "PRCC")

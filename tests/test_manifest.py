@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nephroscope.cohort.manifest import COLUMNS, load_cohort, save_cohort
+from nephroscope.cohort.tables import read_table, save_table
 from nephroscope.errors import CohortError, StudyError
 from nephroscope.records import Case, Cohort, Exclusion
 
@@ -195,3 +196,11 @@ def test_no_table_a_workbook_and_a_wrong_header_are_refused(tmp_path):
 
 def test_every_field_of_a_case_has_a_column():
     assert sorted(COLUMNS) == sorted(Case.__dataclass_fields__)
+
+
+def test_what_a_spreadsheet_would_run_is_written_as_text_and_read_as_it_was(tmp_path):
+    texts = ["=1+1", "@x", "+cmd|x", "-b", "'=x", "-2.5", "plain", "'quoted'"]
+    save_table(tmp_path / "t.csv", ["a"], [[text] for text in texts])
+    lines = (tmp_path / "t.csv").read_text().splitlines()[1:]
+    assert lines == ["'=1+1", "'@x", "'+cmd|x", "'-b", "''=x", "-2.5", "plain", "'quoted'"]
+    assert [row[0] for _, row in read_table(tmp_path / "t.csv")[1]] == texts

@@ -165,3 +165,41 @@ def test_a_real_volume(test_data):
     assert volume.hu.shape == (112, 101, 122)
     assert volume.geometry.spacing_mm == pytest.approx((3, 3, 3))
     assert volume.geometry.affine[2, 0] > 0
+
+
+@pytest.mark.parametrize(("unit", "mm"), [("meter", 1000), ("micron", 0.001), ("mm", 1), ("unknown", 1)])
+def test_lengths_are_in_the_unit_that_is_declared(tmp_path, unit, mm):
+    affine = np.diag([0.7 / mm, 0.9 / mm, 2.5 / mm, 1.0])
+    image = nibabel.Nifti1Image(box_hu().transpose(), affine)
+    image.header.set_xyzt_units(unit)
+    nibabel.save(image, tmp_path / "a.nii")
+    volume = read_nifti(tmp_path / "a.nii")
+    np.testing.assert_allclose(volume.geometry.spacing_mm, (2.5, 0.9, 0.7), rtol=1e-4)
+    assert ("units-not-mm" in [finding.code for finding in volume.findings]) == (mm != 1)
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1e3])
+def test_a_unit_that_is_not_declared_is_refused_by_the_size_of_voxels(tmp_path, factor):
+    affine = np.diag([0.7 * factor, 0.7 * factor, 2.5 * factor, 1.0])
+    nibabel.save(nibabel.Nifti1Image(box_hu().transpose(), affine), tmp_path / "a.nii")
+    with pytest.raises(SeriesError, match=r"file a\.nii: expected voxels of 0\.01 to 100 mm, found"):
+        read_nifti(tmp_path / "a.nii")
+
+
+def test_a_ct_clipped_to_bytes_is_a_finding(tmp_path):
+    gray = np.clip(box_hu(), 0, 255).astype(np.uint8)
+    nibabel.save(nibabel.Nifti1Image(gray.transpose(), np.diag([0.7, 0.7, 2.5, 1.0])), tmp_path / "a.nii")
+    (finding,) = (f for f in read_nifti(tmp_path / "a.nii").findings if f.code == "hu-implausible")
+    assert "no air" in finding.message
+
+
+def test_a_sheared_grid_is_a_tilted_gantry(tmp_path):
+    affine = np.diag([0.7, 0.7, 2.5, 1.0])
+    affine[1, 2] = 1.0
+    nibabel.save(nibabel.Nifti1Image(box_hu().transpose(), affine), tmp_path / "a.nii")
+    found = r"expected axes at right angles, found a grid sheared by 21\.8 degrees \(tilted gantry\); export"
+    with pytest.raises(SeriesError, match=found):
+        read_nifti(tmp_path / "a.nii")
+    affine[1, 2] = 0.004
+    nibabel.save(nibabel.Nifti1Image(box_hu().transpose(), affine), tmp_path / "a.nii")
+    assert read_nifti(tmp_path / "a.nii").geometry.shape == box_hu().shape

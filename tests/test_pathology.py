@@ -256,3 +256,22 @@ def test_the_real_histologies_of_kits23(test_data):
         "cyst": 1,
         None: 6,
     }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Papillary RCC with clear cells",
+        "papilläres NZK, klarzellig",
+        "carcinome papillaire, cellules claires",
+    ],
+)
+def test_clear_cells_beside_papillary_are_not_papillary(text):
+    assert match_subtype(text, STUDY) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["carcinome urothélial papillaire", "carcinoma urotelial papilar", "膀胱尿路上皮乳头状癌"]
+)
+def test_papillary_urothelial_carcinoma_is_never_papillary(text):
+    assert match_subtype(text, STUDY) is None

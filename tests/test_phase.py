@@ -36,7 +36,8 @@ PreContrast | Precon 3.0 | C- 5.0 | Abdomen C- | Plain | NECT | NCCT Abdomen | A
 SANS INJECTION | abdo sans IV | sans PDC 2mm | C- 1.25 | Sans injection 1.25 STD | avant injection
 sin contraste | SIN CIV | TC sin contraste | fase simple | BASAL | s/contraste | vacío | senza mdc
 SMDC 3mm | Basale | Addome basale 5.0 | sem contraste | SEM CONTRASTE 2.0 | pré-contraste | blanco
-Abdomen blanco 5.0 | zonder contrast | bez kontrastu | faza natywna | jama brzuszna bez k.k. | nativní fáze
+Abdomen blanco 5.0 | Abdomen natief | zonder contrast | bez kontrastu
+faza natywna | jama brzuszna bez k.k. | nativní fáze
 bez k.l. | kontrastsız | IVsiz | utan kontrast | Utan iv kontrast | uten kontrast | uden kontrast | natiivi
 natív | нативная фаза | без контраста | Нативное исследование | 平扫 | 腹部平扫 5mm | 平扫期 | 単純
 単純CT 5mm | 造影前 | 조영전 | 비조영 | No contrast | TNC 1.5 | true non contrast
@@ -117,6 +118,13 @@ KIDNEYS & DELAY | CHEST & DELAY BLADDER | ARTERIAL/PARANCHYMAL | arterial and ve
 Cardiac CTA | Art. renalis | portal venogram | 肾动脉 | 双期 | 腎 造影 | early | ABD 70 | post
 po kontrascie | CT kidneys and delays | split bolus | C+/- | ABD C-/+ | w/out & with | nativ u. KM
 DELAYED 90 SEC | late 120s | venous late | ART LATE | 512 s | dose info
+"""
+# Of public and other archives, after the second.
+EXCRETORY += """
+F. OPOZ. 2.0 | DEL KUB
+"""
+UNKNOWN += """
+HELICAL 5's | 0.625's Axial soft | Axial 30's | art/port | ART + PORT 5.0 | Native & KM
 """
 HELD = [
     pytest.param(text.strip(), phase, id=f"{phase}: {text.strip()}")

@@ -188,7 +188,11 @@ def flipped(axis, sign):
         (flipped(0, -1), "but the slices run the other way: a flipped header"),
         (flipped(2, 1), "but the columns run the other way"),
         (np.diag([-1, -1, 1, 1]) @ box_affine(), r"wrong sign in x and y \(RAS taken for LPS\)"),
-        (np.diag([1, 1, -1, 1]) @ box_affine(), "wrong sign in z"),
+        (np.diag([1, 1, -1, 1]) @ box_affine(), "wrong sign in z;"),
+        (np.diag([-1, 1, 1, 1]) @ box_affine(), "wrong sign in x;"),
+        (np.diag([1, -1, 1, 1]) @ box_affine(), "wrong sign in y;"),
+        (np.diag([1, -1, -1, 1]) @ box_affine(), "wrong sign in y and z;"),
+        (np.diag([-1, -1, -1, 1]) @ box_affine(), "wrong sign in x and y and z;"),
         (
             np.diag([1.0, 1, 1, 1])[[2, 1, 0, 3]],
             "1 mm voxels from 0, 0, 0 are what is left when a header is lost",
@@ -199,6 +203,25 @@ def flipped(axis, sign):
 def test_spoilt_headers_are_caught(affine, words):
     with pytest.raises(RoiError, match=rf"expected the grid of the CT, 6 x 40 x 48 .*{words}"):
         fit(box_tumor(), affine.astype(float))
+
+
+def test_what_a_program_forgot_to_write_is_named():
+    """Same size, and the origin, the spacing or the directions of a turned CT are what a bare array has."""
+    turned = box_affine()
+    turned[:3, :3] = rotation(12, 0) @ rotation(7, 2) @ turned[:3, :3]
+    ct = VolumeGeometry(shape=SHAPE, affine=turned)
+    no_origin, no_spacing = turned.copy(), turned.copy()
+    no_origin[:3, 3] = 0
+    no_spacing[:3, :3] /= SPACING_MM
+    for affine, words in (
+        (no_origin, "same size and spacing, but from 0, 0, 0: its origin was lost"),
+        (no_spacing, "same size and first voxel, but 1 mm voxels: their spacing was lost"),
+        (box_affine(), "straight where the CT is turned: its directions were lost"),
+    ):
+        with pytest.raises(RoiError, match=words):
+            fit_to_ct(box_tumor(), affine, ct, WANTED)
+    fewer = box_tumor()[:5]
+    assert codes(fit_to_ct(fewer, box_affine(), ct, WANTED)[1])[0] == "roi-resampled"
 
 
 def test_a_flipped_header_that_turns_direction_and_keeps_the_origin_is_caught():

@@ -222,10 +222,19 @@ def test_a_code_that_says_tumor_counts_more_than_a_name_that_says_kidney():
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        *((n, "tumor") for n in ("Renal_mass_L", "L-GTV2", "GTVn", "ccRCC", "Nierentumor re", "Tumeur rein G")),
+        *(
+            (n, "tumor")
+            for n in ("Renal_mass_L", "L-GTV2", "GTVn", "ccRCC", "Nierentumor re", "Tumeur rein G")
+        ),
         *((n, "tumor") for n in ("tumor left kidney", "Cystic mass", "Kidney - tumor")),
-        *((n, "other") for n in ("KidneyL", "Kidney_L", "Niere links", "Rein gauche", "PTV", "CTV_60", "body")),
-        *((n, "other") for n in ("Kidney_L-GTV", "kidney minus tumor", "Niere ohne Tumor", "non-tumor kidney")),
+        *(
+            (n, "other")
+            for n in ("KidneyL", "Kidney_L", "Niere links", "Rein gauche", "PTV", "CTV_60", "body")
+        ),
+        *(
+            (n, "other")
+            for n in ("Kidney_L-GTV", "kidney minus tumor", "Niere ohne Tumor", "non-tumor kidney")
+        ),
         *((n, "") for n in ("Segment_1", "roi", "Lesion", "kidney lesion 2", "Reinhard", "Massive", "Liver")),
     ],
 )
@@ -239,11 +248,15 @@ def test_a_choice_among_tumors_and_another_organ_is_told(images, volume, tmp_pat
     (finding,) = read_roi(path, volume, "P1").findings
     assert finding.code == "roi-several-tumors"
     assert finding.message.endswith("are a tumor, 1 Tumor 1, 2 Tumor 2: number 1 was taken")
+    assert read_roi(path, volume, "P1", 2).findings == ()
     assert read_roi(path, volume, "P1", tumor_name="#2").findings == ()
     assert read_roi(path, volume, "P1", tumor_name="Tumor 2").findings == ()
     segment = Segment(number=1, name="Spleen")
     (finding,) = doubt_choice([segment], segment, Wanted(case_id="P1", where=""))
-    assert (finding.code, "'Spleen', says that it is another organ" in finding.message) == ("roi-other-organ", True)
+    assert (finding.code, "'Spleen', says that it is another organ" in finding.message) == (
+        "roi-other-organ",
+        True,
+    )
 
 
 def test_two_segments_of_one_number_are_refused(images, volume, tmp_path):
@@ -527,3 +540,5 @@ def test_a_number_that_is_meant_beats_what_segments_say(tmp_path):
     assert np.array_equal(read_roi(path, box_volume(), "c", tumor_name="#1").voxels, box_tumor())
     with pytest.raises(RoiError, match="expected one segment that is the tumor"):
         read_roi(path, box_volume(), "c", tumor_name="#3")
+    path = write_seg(images, {"Kidney": other, "Tumor": box_tumor()}, tmp_path / "kidney.dcm")
+    assert np.array_equal(read_roi(path, box_volume(), "c", tumor_name="#1").voxels, other)

@@ -198,6 +198,10 @@ def test_codes_and_types_of_observations_count(tmp_path):
     made = rtstruct({"A": [box(2, 25, 30, 25, 30)], "B": tumor_contours()})
     made.RTROIObservationsSequence[1].RTROIInterpretedType = "GTV"
     assert np.array_equal(read_roi(save(made, tmp_path / "a"), box_volume(), "P1").voxels, box_tumor())
+    made.RTROIObservationsSequence[1].RTROIInterpretedType = ""
+    made.RTROIObservationsSequence[0].RTROIInterpretedType = "PTV"
+    with pytest.raises(RoiError, match=r"expected a segment that is the tumor, found 1 A, 2 B"):
+        read_roi(save(made, tmp_path / "a"), box_volume(), "P1")
     code = Dataset()
     code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "108369006", "SCT", "Neoplasm"
     made.RTROIObservationsSequence[1].RTROIInterpretedType = ""
@@ -360,6 +364,15 @@ def test_a_contour_stored_twice_counts_once(tmp_path):
     assert np.array_equal(roi.voxels, box_tumor())
     assert codes(roi) == ["roi-repeated-contours"]
     assert roi.findings[0].message.startswith("5 contours of 'Tumor' are stored more than once")
+
+
+def test_contours_that_cross_are_told_and_holes_are_not(tmp_path):
+    crossing = read({"Tumor": [box(2, 10, 20, 8, 18), box(2, 15, 25, 8, 18)]}, tmp_path)
+    assert codes(crossing) == ["roi-crossing-contours"]
+    assert "cross each other on 1 slices" in crossing.findings[0].message
+    assert crossing.voxels.sum() == 2 * 50
+    for second in (box(2, 12, 14, 10, 12), box(2, 20, 25, 8, 18), box(2, 5, 25, 5, 25)):
+        assert read({"Tumor": [box(2, 10, 20, 8, 18), second]}, tmp_path).findings == ()
 
 
 @pytest.mark.parametrize("beside_mm", [0.03, 0.1, -0.19])

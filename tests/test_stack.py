@@ -339,3 +339,50 @@ def test_headers_alone_do_for_what_is_whole(tmp_path):
         assert len(slices) == 6
         assert reason_not_a_stack(slices) is None
         assert stack_of(slices, "").affine[2, 0] == SPACING_MM[0]
+
+
+def test_two_spacings_in_one_series_are_not_called_missing_slices():
+    chest, abdomen = scan(5, step_mm=5), scan(6, start=22.5, step_mm=2.5, first=6)
+    assert reason_not_a_stack([*chest, *abdomen]).startswith(
+        "expected one spacing of slices, found 5 mm between IM 1 and IM 5, then 2.5 mm up to IM 11; export the two"
+    )
+
+
+def test_the_odd_one_out_is_named_also_when_it_comes_first():
+    scout = facts(0, 1, rows=888)
+    assert "one Rows in all slices, 40 as in IM 2, found 888 in IM 1" in reason_not_a_stack(
+        [scout, *scan(5, start=10, first=2)]
+    )
+
+
+def test_a_concatenation_that_lacks_a_file_is_doubted():
+    parts = [replace(one, sop_uid="1.1", frame=i, parts=3) for i, one in enumerate(scan(4))]
+    parts += [replace(one, sop_uid="1.2", frame=i, parts=3) for i, one in enumerate(scan(4, start=10))]
+    (doubt,) = check_stack(parts, "").findings
+    assert (doubt.code, doubt.severity) == ("series-cut-short", "warning")
+    assert doubt.message == "2 of the 3 files of a concatenation: the series may be cut short"
+    assert check_stack([replace(one, parts=2) for one in parts], "").findings == ()
+
+
+def test_two_spacings_need_three_steps_each():
+    slices = [*scan(5), *scan(2, start=15, step_mm=5, first=6)]
+    assert "5 mm between IM 5 (SOP ..5) and IM 6 (SOP ..6): one is missing" in reason_not_a_stack(slices)
+
+
+def test_more_voxels_than_any_ct_has_are_refused_by_the_headers():
+    slices = [replace(one, rows=40000, columns=40000) for one in scan(3)]
+    assert "found 4800000000 in 3 slices of 40000 x 40000" in reason_not_a_stack(slices)
+
+
+def test_bolus_tracking_in_the_series_of_the_scan_does_not_spoil_it():
+    tracking = number([facts(10, i) for i in range(1, 6)], 1)
+    mixed = [*tracking, *number(scan(8, first=6), 2)]
+    groups = split_acquisitions(mixed)
+    assert groups == [list(range(5)), list(range(5, 13))]
+    assert reason_not_a_stack([mixed[i] for i in groups[1]]) is None
+
+
+def test_one_slice_scanned_again_is_no_acquisition_of_its_own():
+    mixed = [*number(scan(8), 1), *number([facts(10, 9)], 2)]
+    assert split_acquisitions(mixed) == [list(range(9))]
+    assert "at the same one" in reason_not_a_stack(mixed)

@@ -284,3 +284,22 @@ def test_nothing_damaged_ends_in_a_traceback(tmp_path):
         except CohortError:
             outcomes.add("refused")
     assert outcomes == {"refused", 1}
+
+
+def test_a_group_row_that_looks_like_a_header_is_passed_over(tmp_path):
+    path = book(
+        tmp_path, ["Patient", None, "Pathology"], ["ID", "Sex", "Histology", "Age"], ["a", "f", "pRCC", 63]
+    )
+    (row,) = read_labels(path)
+    assert (row.case_id, row.sex, row.subtype, row.age_years) == ("a", "F", "pRCC", 63)
+
+
+def test_a_cell_far_beyond_the_last_column_is_damage(tmp_path):
+    path = book(tmp_path, HEADER, ["a", "pRCC"])
+    with zipfile.ZipFile(path) as old:
+        parts = {name: old.read(name) for name in old.namelist()}
+    sheet = "xl/worksheets/sheet1.xml"
+    with zipfile.ZipFile(path, "w") as new:
+        for name, part in parts.items():
+            new.writestr(name, part.replace(b'r="A2"', b'r="ZZZZ2"') if name == sheet else part)
+    assert "one that is damaged or of another kind (CellCoordinatesException)" in refused(path)

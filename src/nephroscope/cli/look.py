@@ -22,13 +22,19 @@ def look(study: Path, source: Path, rois: Path | None) -> Outcome:
     outside = find_roi_files(rois)
     scan, rows = look_into(source, preference, sorted(outside.patients(None)))
     data = {
-        "patients": len({row.patient_id for row in rows if row.patient_id}),
+        "patients": n_patients(rows),
         "files": scan.n_files,
         "not_dicom": scan.n_not_dicom,
         "damaged": len(scan.damaged),
         "series": [series_as_json(row) for row in rows],
     }
     return Outcome(data=data, text=export_text(scan, rows))
+
+
+def n_patients(rows: Sequence[ExportSeries]) -> int:
+    """How many patients an export holds: by PatientID; without one, each study with a usable CT counts as one."""
+    unnamed = {row.study_uid for row in rows if not row.patient_id and row.kind == CT and row.accepted}
+    return len({row.patient_id for row in rows if row.patient_id}) + len(unnamed)
 
 
 def series_as_json(row: ExportSeries) -> dict[str, Any]:
@@ -72,13 +78,12 @@ def export_text(scan: ExportScan, rows: Sequence[ExportSeries]) -> str:
         if len(rows) > MOST_LINES
         else ""
     )
-    patients = {row.patient_id for row in rows if row.patient_id}
     usable = [row for row in rows if row.kind == CT and row.accepted]
     chosen = [row for row in usable if row.chosen]
     told = (
         f"{scan.n_files} files: {scan.n_files - scan.n_not_dicom - len(scan.damaged)} DICOM, "
         f"{scan.n_not_dicom} others, {len(scan.damaged)} damaged\n"
-        f"{len(patients)} patients, {len(usable)} usable CT series, {len(chosen)} would be taken"
+        f"{n_patients(rows)} patients, {len(usable)} usable CT series, {len(chosen)} would be taken"
     )
     return f"{lines}{more}\n{told}"
 

@@ -15,6 +15,7 @@ OTHER_UNITS = {
     1: ("metres", 1000.0),
     3: ("micrometres", 0.001),
 }  # of NIfTI's xyzt_units; all else is taken as mm
+SHEAR_TOLERANCE = 2e-3  # sine of the angle that counts as none: 0.1 degrees
 LEAST_MM, MOST_MM = 0.01, 100.0  # edges of a voxel of any CT or label map
 
 
@@ -102,6 +103,23 @@ def check_voxel(where: str, affine: npt.NDArray[np.float64]) -> None:
             expected=f"voxels of {LEAST_MM:g} to {MOST_MM:g} mm",
             found=" x ".join(f"{edge:.4g}" for edge in edges) + " mm",
             remedy="export it with spacing in mm",
+        )
+
+
+def check_right_angles(where: str, affine: npt.NDArray[np.float64]) -> None:
+    """A sheared grid is a tilted gantry's: refused, as at the door for DICOM.
+
+    Raises:
+        SeriesError: Two axes are more than 0.1 degrees off the right angle.
+    """
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    worst = float(max(abs(axes[:, i] @ axes[:, j]) for i, j in ((0, 1), (0, 2), (1, 2))))
+    if worst > SHEAR_TOLERANCE:
+        raise SeriesError(
+            where=where,
+            expected="axes at right angles",
+            found=f"a grid sheared by {np.degrees(np.arcsin(min(worst, 1.0))):.1f} degrees (tilted gantry)",
+            remedy="export the series corrected for gantry tilt",
         )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nephroscope.cohort.grid import RAS_TO_LPS, canonical, check_voxel, hu_volume, in_mm
+from nephroscope.cohort.grid import RAS_TO_LPS, canonical, check_right_angles, check_voxel, hu_volume, in_mm
 from nephroscope.cohort.join import Found, join_found
 from nephroscope.cohort.labels.rows import LabelRow
 from nephroscope.cohort.labels.tumors import RoiFile
@@ -70,8 +70,9 @@ def read_nifti(path: Path) -> CTVolume:
         values = np.round(values)
     uid = f"nifti-{stored.digest}"
     hu = values.astype(np.int16)
-    findings = (*stored.findings, *check_hu(hu, path.name))
-    return hu_volume(hu, stored.affine, uid, findings)
+    volume = hu_volume(hu, stored.affine, uid, (*stored.findings, *check_hu(hu, path.name)))
+    check_right_angles(where, stored.affine)
+    return volume
 
 
 def read_label_map(path: Path) -> tuple[npt.NDArray[np.int32], VolumeGeometry]:

@@ -57,7 +57,7 @@ class Mistakes:
 
 
 def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Header and numbered rows of a CSV with ``,``, ``;`` or tab, any byte order mark, and stray spaces.
+    """Header and numbered rows of a CSV with ``,``, ``;``, ``|`` or tab, any byte order mark, and stray spaces.
 
     Rows are as wide as the header; empty ones are dropped, but counted in the numbers, as a spreadsheet does.
     The apostrophe that `save_table` puts before what a spreadsheet would run is taken away.
@@ -66,8 +66,14 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         CohortError: The file is missing, a workbook instead of text, has no header, or a quote that is never closed.
     """
     lines = list(io.StringIO(_decode(path), newline=""))  # csv itself sees to line ends inside quotes
+    first = next((n for n, line in enumerate(lines) if line.strip()), 0)
+    said = re.fullmatch(
+        r'"?sep=(.)"?', lines[first].strip("\r\n ") if lines else ""
+    )  # Excel's own first line
+    if said:
+        lines[first] = "\n"
     header_line = next((line for line in lines if line.strip()), "")
-    separator = max(",;\t", key=header_line.count)
+    separator = said[1] if said else max(",;\t|", key=header_line.count)
     try:
         table = [[_unguarded(c.strip()) for c in row] for row in _records(path, lines, separator)]
     except csv.Error as error:
@@ -176,10 +182,10 @@ def _decode(path: Path) -> str:
     except OSError as error:
         raise _not_a_table(path, f"no readable file ({error.strerror})") from error
     wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
-    if b"\0" in content and not wide:
-        raise _not_a_table(path, "zero bytes, which no text has")
     if content.startswith((b"PK", b"\xd0\xcf")):
         raise _not_a_table(path, "a spreadsheet workbook")
+    if b"\0" in content and not wide:
+        raise _not_a_table(path, "zero bytes, which no text has")
     encodings = ["utf-16"] if wide else ["utf-8-sig", "cp1252"]
     for encoding in encodings:
         try:

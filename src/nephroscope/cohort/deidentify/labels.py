@@ -6,8 +6,10 @@ from pathlib import Path
 
 from nephroscope.cohort.deidentify.dates import OLDEST_YEARS
 from nephroscope.cohort.deidentify.key import Secrets
-from nephroscope.cohort.labels.columns import COLUMN_NAMES
-from nephroscope.cohort.tables import read_table, save_table
+from nephroscope.cohort.labels.columns import usual_name
+from nephroscope.cohort.labels.table import open_table
+from nephroscope.cohort.labels.values import parse_age
+from nephroscope.cohort.tables import save_table
 from nephroscope.errors import CohortError
 
 Table = tuple[list[str], list[tuple[int, list[str]]]]
@@ -16,6 +18,7 @@ _IDENTIFYING = re.compile(
     r"|address|adresse|street|city|zip|plz|phone|telefon|mail|mrn|ssn|insurance|versicherung|accession|physician|doctor|arzt"
     r"|surgeon|pathologist|comment|remark|note|bemerkung|kommentar|file|path|folder|uid"
 )
+_PLACES_AND_DAYS = {"file", "roi", "organs", "birth_date", "scan_date", "surgery_date"}
 _PATHOLOGY = re.compile(r"subtype|histolog|pathologic|patholog(y|ie)")
 
 
@@ -25,8 +28,9 @@ def read_labels_to_translate(path: Path) -> Table:
     Raises:
         CohortError: It cannot be read, or has neither ``patient_id`` nor ``case_id``.
     """
-    header, rows = read_table(path)
-    if not {_meaning(column) for column in header} & {"patient_id", "case_id"}:
+    table = open_table(path, {})
+    header, rows = table.header, table.rows
+    if not {usual_name(column) for column in header} & {"patient_id", "case_id"}:
         raise CohortError(
             where="--labels",
             expected="a column patient_id (DICOM's PatientID) or case_id",
@@ -54,9 +58,11 @@ def translate_labels(
     header, rows = table
     named = [c for c in range(len(header)) if _is_identifying(header[c], [row[c] for _, row in rows], words)]
     kept = [c for c in range(len(header)) if c not in named]
-    translated = [[_cell(row[c], _meaning(header[c]), secrets, pseudonyms) for c in kept] for _, row in rows]
+    translated = [
+        [_cell(row[c], usual_name(header[c]), secrets, pseudonyms) for c in kept] for _, row in rows
+    ]
     save_table(path, [header[c] for c in kept], translated)
-    ids = [c for c in kept if _meaning(header[c]) in ("patient_id", "case_id")]
+    ids = [c for c in kept if usual_name(header[c]) in ("patient_id", "case_id")]
     known = sum(any(row[c] in pseudonyms or _owner(row[c], pseudonyms) for c in ids) for _, row in rows)
     return {
         "file": path.name,
@@ -79,9 +85,16 @@ def _cell(text: str, meaning: str, secrets: Secrets, pseudonyms: Mapping[str, st
         ):
             return secrets.pseudonym(owner) + ending
         return f"C-{secrets.letters('case', text, 10)}"
-    if meaning == "age_years" and text.replace(".", "", 1).isdigit() and float(text) > OLDEST_YEARS:
-        return str(OLDEST_YEARS + 1)
-    return text
+    return _age(text) if meaning == "age_years" else text
+
+
+def _age(text: str) -> str:
+    """An age as typed; over 89 it is 90, and what cannot be read, so may be any age, is left out."""
+    try:
+        years = parse_age(text)
+    except ValueError:
+        return ""
+    return str(OLDEST_YEARS + 1) if years is not None and years > OLDEST_YEARS else text
 
 
 def _owner(text: str, pseudonyms: Mapping[str, str]) -> str:
@@ -90,20 +103,15 @@ def _owner(text: str, pseudonyms: Mapping[str, str]) -> str:
 
 
 def _is_identifying(name: str, cells: list[str], words: Collection[str]) -> bool:
-    if _meaning(name) in ("patient_id", "case_id"):
+    meaning = usual_name(name)
+    if meaning in ("patient_id", "case_id"):
         return False
+    if meaning in _PLACES_AND_DAYS:
+        return True
     plain = re.sub(r"[\s_-]", "", name.casefold())
     if _IDENTIFYING.search(plain) and not _PATHOLOGY.search(plain):
         return True
     return any(word in words for cell in cells for word in re.findall(r"[^\W_]+", cell.casefold()))
-
-
-def _meaning(name: str) -> str:
-    plain = re.sub(r"[\s_-]", "", name.casefold())
-    for meaning, spellings in COLUMN_NAMES.items():
-        if plain == meaning.replace("_", "") or plain in spellings.split():
-            return meaning
-    return ""
 
 
 def _title(c: int, name: str, words: Collection[str]) -> str:

@@ -13,6 +13,7 @@ from nephroscope.cohort.export.scan import ExportScan, scan_export
 from nephroscope.cohort.export.series_files import SUFFIX, SeriesFiles
 from nephroscope.cohort.join import Found, join_found
 from nephroscope.cohort.labels.rows import LabelRow
+from nephroscope.cohort.series.dicom_files import file_name
 from nephroscope.cohort.series.read import read_dicom_series
 from nephroscope.cohort.tables import names
 from nephroscope.errors import CohortError
@@ -165,6 +166,9 @@ def _why_none(patient: str, group: Sequence[ExportSeries]) -> str:
     if not patient:
         return f"{len(group)} CT series without PatientID"
     usable = [row for row in group if row.accepted]
+    drawn = next((row for row in group if row.rois), None)
+    if drawn:
+        return f"the CT its ROI was drawn on cannot be used: {drawn.reason}"
     if usable:
         return f"no ROI: no SEG or RTSTRUCT refers to its CT series ({len(usable)})"
     return f"no usable CT series: {group[0].reason}" + (f" (and {len(group) - 1} more)" if group[1:] else "")
@@ -176,12 +180,11 @@ def _of_the_export(scan: ExportScan, rows: Sequence[ExportSeries]) -> list[Findi
     lost = [roi for roi in scan.rois if roi.series_uid not in uids]
     found = []
     if lost:
-        text = (
-            f"{len(lost)} ROI files refer to a CT series that is not here: {names(r.path.name for r in lost)}"
-        )
+        told = names(file_name(roi.path) for roi in lost)
+        text = f"{len(lost)} ROI files refer to a CT series that is not here: {told}"
         found.append(Finding(code="roi-orphan", severity="warning", message=text, case_id=""))
     if scan.damaged:
-        text = f"{len(scan.damaged)} DICOM files are damaged and were passed over"
+        text = f"{len(scan.damaged)} files are damaged or may not be opened, and were passed over"
         found.append(Finding(code="file-damaged", severity="warning", message=text, case_id=""))
     refused = Counter(row.reason for row in rows if row.kind == CT and not row.accepted)
     for reason, n in refused.most_common():

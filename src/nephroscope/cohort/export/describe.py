@@ -205,14 +205,22 @@ def _choose(
                 for r in drawn
             ]
             best[patient] = drawn[prefer(kinds, preference)]
-    return [_told(row, best.get(row.patient_id)) if row.kind == CT and row.accepted else row for row in rows]
+    drawn_on = {row.patient_id for row in rows if row.rois}
+    return [
+        _told(row, best.get(row.patient_id), row.patient_id in drawn_on)
+        if row.kind == CT and row.accepted
+        else row
+        for row in rows
+    ]
 
 
-def _told(row: ExportSeries, best: ExportSeries | None) -> ExportSeries:
+def _told(row: ExportSeries, best: ExportSeries | None, drawn_on: bool) -> ExportSeries:
     if row is best:
         return replace(row, chosen=True, reason="taken")
     if not row.patient_id:
         return replace(row, reason="usable, but without PatientID")
+    if best is None and drawn_on:
+        return replace(row, reason="usable, but the ROI of this patient is drawn on a CT that is not")
     if best is None:
         return replace(row, reason="usable, but no ROI is drawn on a CT of this patient")
     drawn = "also drawn" if row.rois else "no ROI on it"

@@ -67,7 +67,7 @@ def kind_of(header: Any) -> str:
     words = {str(word).strip().upper() for word in _many(header.get("ImageType"))}
     if words & LOCALIZER_WORDS:
         return LOCALIZER
-    if words & PROJECTION_WORDS:
+    if words.union(*map(str.split, words)) & PROJECTION_WORDS:  # also "CT_SOM5 MIP"
         return PROJECTION
     return "screen-save" if words & SCREEN_WORDS else CT
 

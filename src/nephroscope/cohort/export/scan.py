@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from nephroscope.cohort.export.kinds import CT, RTSTRUCT, SEG, kind_of
+from nephroscope.cohort.export.kinds import CT, RTSTRUCT, SEG, kind_of, sop_class
 from nephroscope.cohort.labels.values import parse_age
 from nephroscope.cohort.phase.name import PHASE_TAGS, SeriesText, series_text
 from nephroscope.cohort.series.dicom_files import DICOM_DAMAGE, opened, parse_header, quiet
@@ -135,10 +135,20 @@ def scan_export(folder: Path) -> ExportScan:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder):
+    """Files, and what may not be looked at: that is found again when it cannot be opened."""
+    closed: list[OSError] = []
+    for place, folders, names in os.walk(folder, onerror=closed.append):
         folders[:] = [name for name in folders if not name.startswith(".")]
         paths = (Path(place, name) for name in names if not name.startswith("."))
-        yield from (path for path in paths if path.is_file())
+        yield from (path for path in paths if _is_file(path))
+    yield from (Path(error.filename) for error in closed if isinstance(error, PermissionError))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except PermissionError:
+        return True
 
 
 def scan_files(paths: Iterable[Path]) -> ExportScan:
@@ -175,12 +185,12 @@ def _header(path: Path) -> tuple[Any | None, str]:
 
 
 def _says_dicom(path: Path) -> bool:
-    """True for the magic of a DICOM file, whatever comes after it."""
+    """True for the magic of a DICOM file, whatever comes after it, and for what may not be opened."""
     try:
         with path.open("rb") as file:
             return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, PermissionError)
 
 
 def _unpack(part: bytes) -> list[tuple[SliceFacts, ...]]:
@@ -191,6 +201,8 @@ def _unpack(part: bytes) -> list[tuple[SliceFacts, ...]]:
 
 def _add(scan: ExportScan, header: Any, damage: str, path: Path, unpacked: _Unpacked) -> None:
     facts: tuple[SliceFacts, ...]
+    if not sop_class(header) and not header.get("Modality"):
+        raise ValueError("neither SOP class nor modality")
     kind, uid = kind_of(header), str(header.get("SeriesInstanceUID") or "")
     uid = uid or _stand_in(header, path)
     n_frames = int(header.get("NumberOfFrames") or 1)

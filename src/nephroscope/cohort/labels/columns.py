@@ -4,7 +4,9 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 
+from nephroscope.cohort.tables import names
 from nephroscope.errors import CohortError
+from nephroscope.records import Finding
 
 # Compared without case, accents and whatever is neither letter nor digit; where a table has several, the first named
 # here is taken.
@@ -22,9 +24,9 @@ COLUMN_NAMES = {
     "subtype_reader2": "subtypereader2 pathologyreader2 secondreading secondpathologyreading subtype2 pathology2 "
     "histology2 diagnosis2 zweitbefund zweitbefundung referenzpathologie referencepathology centralpathology "
     "centralreview secondelecture segundalectura secondalettura 第二次病理",
-    "sex": "sex gender patientsex geschlecht sexe sexo genero sesso genere 性别",
+    "sex": "sex gender patientsex geschlecht geschl sexe sexo genero sesso genere 性别",
     "age_years": "ageyears age ageatnephrectomy ageatimaging ageatscan ageatsurgery patientage ageyr ageyrs "
-    "ageinyears alter alterjahre alterinjahren patientenalter ageans edad edadanos eta etaanni 年龄",
+    "ageinyears alter alterjahre alterinjahren patientenalter alterbeiop ageans edad edadanos eta etaanni 年龄",
     "birth_date": "birthdate dateofbirth dob patientbirthdate geburtsdatum gebdatum gebdat datedenaissance "
     "datenaissance fechanacimiento fechadenacimiento datadinascita datanascita 出生日期",
     "scan_date": "scandate dateofscan ctdate dateofct imagingdate studydate dateofimaging ctdatum datumct "
@@ -32,9 +34,10 @@ COLUMN_NAMES = {
     "surgery_date": "surgerydate dateofsurgery operationdate nephrectomydate dateofnephrectomy opdatum "
     "operationsdatum datechirurgie datedechirurgie fechacirugia fechadecirugia dataintervento 手术日期",
     "size_cm": "sizecm size radiographicsizecm radiographicsize tumorsizecm tumorsize tumoursize diametercm "
-    "maxdiametercm largestdiametercm grossecm tumorgrossecm taillecm tamanocm dimensionecm 肿瘤大小cm",
-    "size_mm": "sizemm tumorsizemm tumoursizemm diametermm maxdiametermm largestdiametermm grossemm tumorgrossemm "
-    "taillemm tamanomm dimensionemm radiographicsizemm",
+    "maxdiametercm largestdiametercm tumordurchmessercm grossecm tumorgrossecm taillecm tamanocm "
+    "dimensionecm 肿瘤大小cm",
+    "size_mm": "sizemm tumorsizemm tumoursizemm diametermm maxdiametermm largestdiametermm tumordurchmessermm "
+    "grossemm tumorgrossemm taillemm tamanomm dimensionemm radiographicsizemm",
     "side": "side laterality seite lateralitat cote lateralite lado lateralidad lato lateralita 侧别",
     "phase": "phase contrastphase kmphase kontrastmittelphase fase faseconstraste 期相",
     "site_id": "siteid site center centre institution zentrum",
@@ -65,13 +68,13 @@ def fits(header: Sequence[str], columns: Mapping[str, str]) -> bool:
     mapped = {header_of.strip().casefold() for header_of in columns.values()}
     if not mapped <= {name.strip().casefold() for name in header}:
         return False
-    known = set(columns) | {our for name in header if (our := _usual(name))}
+    known = set(columns) | {our for name in header if (our := usual_name(name))}
     return "subtype" in known and bool({"case_id", "patient_id"} & known)
 
 
 def n_known(header: Sequence[str]) -> int:
     """How many cells are usual names of columns: two in a row, and it is a header."""
-    return sum(bool(name and _usual(name)) for name in header)
+    return sum(bool(name and usual_name(name)) for name in header)
 
 
 def find_columns(table: str, header: Sequence[str], columns: Mapping[str, str]) -> dict[str, int]:
@@ -111,6 +114,15 @@ def find_columns(table: str, header: Sequence[str], columns: Mapping[str, str]) 
     return where
 
 
+def not_read(table: str, header: Sequence[str], where: Mapping[str, int]) -> tuple[Finding, ...]:
+    """A note that lists the columns nobody looks at: one of them may be the age under an unusual name."""
+    unread = [name for i, name in enumerate(header) if name and i not in where.values()]
+    if not unread:
+        return ()
+    text = f"columns of {table} that were not read: {names(unread, 30)}; map them in study.toml if needed"
+    return (Finding(code="label-columns", severity="note", message=text, case_id=""),)
+
+
 def _mapped(table: str, header: Sequence[str], name: str, wanted: str) -> int:
     found = [i for i, column in enumerate(header) if column.strip().casefold() == wanted.strip().casefold()]
     if len(found) != 1:
@@ -126,12 +138,13 @@ def _mapped(table: str, header: Sequence[str], name: str, wanted: str) -> int:
 def _listed(header: Sequence[str]) -> str:
     """The header for a message; a line without any known name may be a patient's, and is only counted."""
     filled = [name for name in header if name]
-    known = any(map(_usual, filled))
+    known = any(map(usual_name, filled))
     return (
         ", ".join(filled) if known else f"{len(filled)} cells of which none is a known name (no header line?)"
     )
 
 
-def _usual(column: str) -> str:
+def usual_name(column: str) -> str:
+    """Our name of a column with a usual header; empty when it is none."""
     word = plain(column)
     return next((name for name, spellings in COLUMN_NAMES.items() if word in spellings.split()), "")

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from nephroscope.cohort.labels.columns import find_columns
+from nephroscope.cohort.labels.columns import find_columns, not_read
 from nephroscope.cohort.labels.pathology import (
     PathologyTable,
     name_of_subtype,
@@ -129,7 +129,7 @@ def read_label_table(
             remedy="fill the table",
         )
     rows = [label for label in labels if label]
-    findings = (*table.findings, *reader.findings())
+    findings = (*table.findings, *reader.findings(), *not_read(path.name, table.header, reader.where))
     if pathology is None:
         return LabelTable(rows=rows, findings=findings)
     told = tell_subtypes(rows, pathology, subtypes)

@@ -36,6 +36,9 @@ _LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "\u0131": "i", "æ": 
 _KERNEL = re.compile(
     r"(?<![^\W_])(?:[BHIU]\d\d[fhs]|D\d\df|[BHQST][rfvl]\d\d[a-z]?|FC\d\d)(?![^\W_])", re.IGNORECASE
 )
+_PLURAL = re.compile(
+    r"(?<=\d)['\u2032\u2019]s(?![^\W_])", re.IGNORECASE
+)  # "Helical 5's": of 5 mm, not 5 minutes
 _GLUED = re.compile(
     r"(?<=[^\W\d_]{2})(?=(?:phases?|phasen|fase|fasen|fasi|faz[aey]?|fazi|fas)(?![^\W\d_]))", re.IGNORECASE
 )
@@ -126,8 +129,8 @@ def tokens(text: str) -> list[Token]:
 
 
 def clean(text: str) -> str:
-    """Unicode-normalised, kernels taken out, camel case and glued "phase" parted."""
-    text = _KERNEL.sub(" ", unicodedata.normalize("NFKC", text))
+    """Unicode-normalised, kernels and "5's" taken out, camel case and glued "phase" parted."""
+    text = _PLURAL.sub(" ", _KERNEL.sub(" ", unicodedata.normalize("NFKC", text)))
     text = _GLUED.sub(" ", text)
     parted = (f" {b}" if a.islower() and b.isupper() else b for a, b in pairwise(f" {text}"))
     return " ".join("".join(parted).split())

@@ -122,7 +122,7 @@ WORDS = (
         정맥 $"""),
     Row(meaning="excretory", language="English", phrases="""
         excretory, excret*, excr, excre, excretion, delay, delays, dly, dlyd, delayd, dlay, del $, del #,
-        del phase, del kidney*, del cor, del sag, del ax*, del thin, equilibrium, equilib, pyelographic,
+        del phase, del kidney*, del kub, del cor, del sag, del ax*, del thin, equilibrium, equilib, pyelographic,
         pyelogram, pyelo, pyelogr*, urographic phase, uro phase, urogram phase, urographic, urinary phase,
         ureteral phase, ureteric phase, ureter phase, collecting system phase, ep phase, washout phase"""),
     Row(meaning=LATE, language="English, Dutch, German, Scandinavian", phrases="""
@@ -131,7 +131,7 @@ WORDS = (
         senfase, myohais*, verzogert*, verzoegert*, vertraagd*, verlate, forsinket, fordrojd*"""),
     Row(meaning=TARDIVE, language="French, Spanish, Italian, Portuguese, Polish, Czech, Turkish, Russian", phrases="""
         tardif, tardive, tardifs, tardives, tard, tardia, tardias, tardio, tardiva, tardivo, retardee, retarde,
-        retardada, retardado, retard, retrasada, ritardata, ritardato, retardo, diferida, opoznion*, pozn*,
+        retardada, retardado, retard, retrasada, ritardata, ritardato, retardo, diferida, opoznion*, opoz, pozn*,
         pozdn*, odlozen*, opozden*, zpozden*, gec, gecikmis, gec faz*, kesoi, поздн*, отсроч*, отложен*, отср"""),
     Row(meaning="excretory", language="German, Dutch, Scandinavian", phrases="""
         ausscheidung*, exkret*, exkretorisch*, urographisch*, urografisch*, uitscheiding*, utsondring*,
@@ -169,6 +169,7 @@ WORDS = (
         w o and w*, with without, with and without*, without and with*, with wo, w without, with w o, w o with,
         with and w o, without with, w and without, pre post, pre and post, prepost, pre post contrast,
         pre and post contrast, pre and post con, mit und ohne, mit ohne, ohne und mit, ohne mit, nativ und km,
+        native and km, native und km,
         nativ km, nativ mit km, avec et sans, sans et avec, sans puis avec, sans avec, avec sans, con y sin,
         sin y con, con sin, con e senza, senza e con, senza con, con senza, sem e com, com e sem, sem com,
         c s contraste, c s civ, met en zonder, zonder en met, bez i z, z i bez, bez a s, s i bez, med och utan,
@@ -181,7 +182,8 @@ WORDS = (
         三相, 多相, 다중, c+-, nativ u km, nativ i v km, w w out, with w out, w and w out, with and w out,
         w wout, w out w, w out and w, w out and with"""),
     Row(meaning=MIXED, language="any", phrases="""
-        arteriovenous, arterio venous, arteriovenos*, arterio venos*, mixed phase, split bolus, and delay,
+        arteriovenous, arterio venous, art port, arterial port, art and port,
+        arterial and port, port art, arteriovenos*, arterio venos*, mixed phase, split bolus, and delay,
         and delays, and delayed, and late, and excretory, plus delay*, incl delay*, und spat*, et tardif,
         y tardia, e tardiva, e tardia"""),
     Row(meaning="corticomedullary", language="spelling mistakes", phrases="""

@@ -12,6 +12,7 @@ import numpy as np
 
 from nephroscope.cohort.series.frames import facts_of
 from nephroscope.cohort.series.pixel_data import check_decodable
+from nephroscope.cohort.series.pixels import check_size
 from nephroscope.cohort.series.slice_facts import FACT_TAGS, SliceFacts
 from nephroscope.cohort.series.stack import SPACING_TOLERANCE_MM, Stack, stack_of
 from nephroscope.errors import SeriesError
@@ -73,11 +74,11 @@ def _all_even(stacks: Sequence[Sequence[SliceFacts]]) -> bool:
 
 
 def _apart(stacks: Sequence[Sequence[SliceFacts]]) -> bool:
-    """True when only the whole has places that repeat, and one part at least is an even stack."""
+    """True when parts take repeated places apart, and one at least is an even stack; others may be bolus tracking."""
     each = [_most_at_one_place(slices) for slices in stacks]
     whole = _most_at_one_place([one for slices in stacks for one in slices])
-    alone = max(each) == 1 < whole and min(map(len, stacks)) > 1
-    return alone and any(map(_is_stack, stacks))
+    alone = all(most in (1, len(slices)) for most, slices in zip(each, stacks, strict=True))
+    return whole > 1 and alone and min(map(len, stacks)) > 1 and any(map(_is_stack, stacks))
 
 
 def _with_copies(facts: Sequence[SliceFacts], groups: Sequence[list[int]]) -> list[list[int]]:
@@ -109,6 +110,7 @@ def check_stack(facts: Sequence[SliceFacts], where: str) -> Stack:
         )
     stack = stack_of(facts, where)
     check_decodable(facts, where)
+    check_size(facts, where)
     slices = [facts[index] for index in stack.order]
     doubts = _cut_short(slices, where) + _parts_missing(slices, where) + _shared_uids(slices, where)
     return Stack(order=stack.order, affine=stack.affine, findings=stack.findings + doubts)

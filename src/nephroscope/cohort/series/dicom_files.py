@@ -58,6 +58,11 @@ def file_name(path: Path) -> str:
     return f"a file of {size} bytes{f' ({path.suffix})' if PLAIN_NAME.fullmatch(path.suffix) else ''}"
 
 
+def folder_name(path: Path) -> str:
+    """A folder as messages may name it: others than those of numbers and the usual words may be a patient's name."""
+    return f"folder {path.name}" if PLAIN_NAME.fullmatch(path.name) else "the folder of the series"
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """No warnings and no log: pydicom's quote values of the file, and what matters is checked here."""

@@ -47,14 +47,6 @@ def check_decodable(facts: Sequence[SliceFacts], where: str) -> None:
     Raises:
         SeriesError: The pixels of a slice cannot be decoded here.
     """
-    broken = next((one for one in facts if one.damage), None)
-    if broken is not None:
-        raise SeriesError(
-            where=where,
-            expected=f"decodable pixel data in {broken.name}",
-            found=broken.damage,
-            remedy="send the series again",
-        )
     for syntax in dict.fromkeys(one.transfer_syntax for one in facts):
         if syntax in NATIVE:
             continue
@@ -72,6 +64,14 @@ def check_decodable(facts: Sequence[SliceFacts], where: str) -> None:
                 found=f"{name} that has no decoder here",
                 remedy="export the series uncompressed",
             )
+    broken = next((one for one in facts if one.damage), None)
+    if broken is not None:
+        raise SeriesError(
+            where=where,
+            expected=f"decodable pixel data in {broken.name}",
+            found=broken.damage,
+            remedy="send the series again",
+        )
 
 
 def stored_frames(file: PixelFile, form: PixelForm, wanted: Sequence[SliceFacts]) -> Iterator[Stored]:

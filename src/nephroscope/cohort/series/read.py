@@ -23,6 +23,7 @@ from nephroscope.cohort.series.acquisitions import (
 from nephroscope.cohort.series.dicom_files import (
     DICOM_DAMAGE,
     file_name,
+    folder_name,
     opened,
     parse_header,
     quiet,
@@ -149,15 +150,19 @@ def _paths(source: Path | Sequence[Path]) -> tuple[list[Path], str]:
     """The files to look at, by name, and how a refusal calls them."""
     if not isinstance(source, Path):
         return sorted(source), f"{len(source)} files"
-    if not source.is_dir():
+    try:
+        found = "no such folder" if not source.is_dir() else ""
+        paths = [] if found else [p for p in source.iterdir() if p.is_file() and not p.name.startswith(".")]
+    except OSError as error:
+        found = f"one that cannot be read ({type(error).__name__})"
+    if found:
         raise SeriesError(
-            where=f"folder {source.name}",
+            where=folder_name(source),
             expected="a folder with one CT series",
-            found="no such folder",
-            remedy="check the path",
+            found=found,
+            remedy="check the path, and whether you may read it",
         )
-    paths = sorted(p for p in source.iterdir() if p.is_file() and not p.name.startswith("."))
-    return paths, f"folder {source.name}"
+    return sorted(paths), folder_name(source)
 
 
 class _OfThisSeriesError(ValueError):

@@ -26,6 +26,7 @@ TILT_TOLERANCE = 2e-3
 # Cosine of 45 degrees to the axis of the body.
 OBLIQUE = 0.7
 LISTED_GAPS = 3
+LEAST_STEPS = 3  # so many equal steps are a spacing of their own
 WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -198,6 +199,7 @@ def _check_even(slices: Sequence[SliceFacts], places: Floats, normal: Floats, wh
     expected_mm = float(np.median(gaps_mm))
     (uneven,) = np.nonzero(np.abs(gaps_mm - expected_mm) > min(SPACING_TOLERANCE_MM, expected_mm / 4))
     if len(uneven):
+        _refuse_two_spacings(slices, gaps_mm, where)
         listed = [_gap(slices[i], slices[i + 1], gaps_mm[i], expected_mm) for i in uneven[:LISTED_GAPS]]
         more = f", and {len(uneven) - LISTED_GAPS} more" if len(uneven) > LISTED_GAPS else ""
         raise SeriesError(
@@ -207,6 +209,21 @@ def _check_even(slices: Sequence[SliceFacts], places: Floats, normal: Floats, wh
             remedy="send the series again, complete and alone",
         )
     _check_straight(slices, places, normal, where)
+
+
+def _refuse_two_spacings(slices: Sequence[SliceFacts], gaps_mm: Floats, where: str) -> None:
+    """Refuse two stacks of different spacing, one after the other, in other words than slices that are missing."""
+    (changes,) = np.nonzero(np.abs(np.diff(gaps_mm)) > SPACING_TOLERANCE_MM)
+    if len(changes) != 1 or min(changes[0] + 1, len(gaps_mm) - changes[0] - 1) < LEAST_STEPS:
+        return
+    turn = int(changes[0]) + 1
+    raise SeriesError(
+        where=where,
+        expected="one spacing of slices",
+        found=f"{gaps_mm[0]:.4g} mm between {slices[0].name} and {slices[turn].name}, "
+        f"then {gaps_mm[-1]:.4g} mm up to {slices[-1].name}",
+        remedy="export the two parts as series of their own, or send the missing slices",
+    )
 
 
 def _check_straight(slices: Sequence[SliceFacts], places: Floats, normal: Floats, where: str) -> None:

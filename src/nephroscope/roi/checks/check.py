@@ -21,7 +21,12 @@ from nephroscope.roi.checks.doubts import (
     say_measures,
 )
 from nephroscope.roi.checks.enhancement import check_phase, measure_enhancement
-from nephroscope.roi.checks.kidney import compare_with_kidney, mirrored_words
+from nephroscope.roi.checks.kidney import (
+    LEAST_SOFT,
+    LEAST_SOFT_BY_KIDNEY,
+    compare_with_kidney,
+    mirrored_words,
+)
 from nephroscope.roi.checks.measure import RoiMeasures, crop, measure
 from nephroscope.roi.checks.organs import Organs, organs_of
 from nephroscope.roi.read import read_case
@@ -113,9 +118,11 @@ def _phase(case: Case, volume: CTVolume, roi: RoiMask, organs: Organs) -> tuple[
 def _mirrored(volume: CTVolume, roi: RoiMask, organs: Organs, codes: set[str]) -> list[Finding]:
     """A hint where the ROI is misplaced, and its mirror image is not."""
     kidney = organs.get("kidney")
-    if not codes & (MISPLACED if kidney is None else OFF_KIDNEY):
+    off_kidney = kidney is not None and bool(codes & OFF_KIDNEY)
+    if not off_kidney and not codes & MISPLACED:
         return []
-    words, target = mirrored_words(volume, roi, kidney), "soft tissue" if kidney is None else "a kidney"
+    words = mirrored_words(volume, roi, kidney, LEAST_SOFT_BY_KIDNEY if off_kidney else LEAST_SOFT)
+    target = "soft tissue" if kidney is None else "a kidney"
     text = f"mirrored {words}, the tumor would lie on {target}: the axes of its file were perhaps mixed up"
     return [Teller(roi.case_id)("roi-mirrored", text)] if words else []
 

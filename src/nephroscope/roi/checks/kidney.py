@@ -13,6 +13,7 @@ from nephroscope.roi.checks.measure import Side, crop, mean_index
 Bools = npt.NDArray[np.bool_]
 SOFT_HU = (-29, 300)
 LEAST_SOFT = 0.9  # of a mirrored tumor, where no kidney can say that it is right
+LEAST_SOFT_BY_KIDNEY = 0.5  # of one that comes from elsewhere to a kidney
 FLIPS = {
     "head to foot": (0,),
     "left to right": (2,),
@@ -74,15 +75,22 @@ def gap_mm(one: Bools, two: Bools, spacing_mm: npt.NDArray[np.float64]) -> float
     return best
 
 
-def mirrored_words(volume: CTVolume, roi: RoiMask, kidney: Bools | None) -> str:
-    """The flips that put a misplaced ROI on a kidney or, where none is known, on soft tissue; empty if none does."""
+def mirrored_words(
+    volume: CTVolume, roi: RoiMask, kidney: Bools | None, least_soft: float = LEAST_SOFT
+) -> str:
+    """The flips that put a misplaced ROI on a kidney or, where none is known, on soft tissue; empty if none does.
+
+    Args:
+        volume: The CT.
+        roi: As it lies.
+        kidney: Which the flipped ROI must touch, or None.
+        least_soft: Share of the flipped ROI that must be soft tissue.
+    """
     found = []
     for direction, axes in FLIPS.items():
         flipped = np.flip(roi.voxels, axes)
         soft = hu_share(volume.hu[flipped], *SOFT_HU)
-        if soft > (LEAST_SOFT if kidney is None else 0.5) and (
-            kidney is None or _touch(*crop(flipped), kidney)
-        ):
+        if soft > least_soft and (kidney is None or _touch(*crop(flipped), kidney)):
             found.append(direction)
     return " or ".join(found)
 

@@ -117,12 +117,9 @@ def _check_place(own: VolumeGeometry, ct: VolumeGeometry, wanted: Wanted) -> Non
 
 def _why_spoilt(own: VolumeGeometry, ct: VolumeGeometry) -> str:
     """In words, what header error would make the CT's grid into this one; empty when none would."""
-    at_zero = _has_corner_at_zero(own) and not (own.shape != ct.shape and _has_corner_at_zero(ct))
-    square = np.allclose(own.spacing_mm, 1) and np.allclose(np.abs(own.affine[:3, :3]).max(axis=0), 1)
-    if at_zero and square:
-        return "1 mm voxels from 0, 0, 0 are what is left when a header is lost"
-    if own.shape != ct.shape or not np.allclose(own.spacing_mm, ct.spacing_mm, rtol=SAME_SPACING):
-        return ""
+    why = _what_is_lost(own, ct)
+    if why or own.shape != ct.shape or not np.allclose(own.spacing_mm, ct.spacing_mm, rtol=SAME_SPACING):
+        return why
     names = ("slices", "rows", "columns")
     for ends in product((0, 1, -1), repeat=3):
         affine = ct.affine.copy()
@@ -130,13 +127,33 @@ def _why_spoilt(own: VolumeGeometry, ct: VolumeGeometry) -> str:
         if any(ends) and own.matches(VolumeGeometry(shape=ct.shape, affine=affine)):
             turned = " and ".join(name for name, end in zip(names, ends, strict=True) if end)
             return f"the same size and spacing, but the {turned} run the other way: a flipped header"
-    for signs, words in (((-1, -1, 1), "x and y (RAS taken for LPS)"), ((1, 1, -1), "z")):
+    for signs in product((1, -1), repeat=3):
         mirror = np.diag([*signs, 1]).astype(float)
         only_origin = ct.affine.copy()
         only_origin[:3, 3] *= signs
         _, mirrored = canonical(np.broadcast_to(np.False_, ct.shape), mirror @ ct.affine)
         if own.matches(mirrored) or own.matches(VolumeGeometry(shape=ct.shape, affine=only_origin)):
-            return f"the same size and spacing, but with the wrong sign in {words}"
+            axes = " and ".join(name for name, sign in zip("xyz", signs, strict=True) if sign < 0)
+            ras = " (RAS taken for LPS)" if axes == "x and y" else ""
+            return f"the same size and spacing, but with the wrong sign in {axes}{ras}"
+    return ""
+
+
+def _what_is_lost(own: VolumeGeometry, ct: VolumeGeometry) -> str:
+    """In words, what of the CT's header a program forgot when it wrote this grid; empty when nothing."""
+    at_zero = _has_corner_at_zero(own) and not (own.shape != ct.shape and _has_corner_at_zero(ct))
+    unit = np.allclose(own.spacing_mm, 1)
+    if at_zero and unit and np.allclose(np.abs(own.affine[:3, :3]).max(axis=0), 1):
+        return "1 mm voxels from 0, 0, 0 are what is left when a header is lost"
+    if own.shape != ct.shape:
+        return ""
+    if not np.allclose(own.spacing_mm, ct.spacing_mm, rtol=SAME_SPACING):
+        lost = unit and _share_corner(own, ct)
+        return "the same size and first voxel, but 1 mm voxels: their spacing was lost" if lost else ""
+    if at_zero and not _has_corner_at_zero(ct):
+        return "the same size and spacing, but from 0, 0, 0: its origin was lost"
+    if _is_straight(own) and not _is_straight(ct) and _share_corner(own, ct):
+        return "the same size, spacing and first voxel, but straight where the CT is turned: its directions were lost"
     return ""
 
 
@@ -245,6 +262,19 @@ def _corners(shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
 def _has_corner_at_zero(grid: VolumeGeometry) -> bool:
     places = np.abs(grid.affine[:3] @ _corners(grid.shape)).max(axis=0)
     return bool(places.min() <= GRID_TOLERANCE_MM)
+
+
+def _share_corner(one: VolumeGeometry, two: VolumeGeometry) -> bool:
+    """True when a corner voxel of both lies in one place."""
+    ours, theirs = ((grid.affine[:3] @ _corners(grid.shape)).T for grid in (one, two))
+    away = np.linalg.norm(ours[:, None] - theirs[None], axis=2)
+    return bool(away.min() <= GRID_TOLERANCE_MM)
+
+
+def _is_straight(grid: VolumeGeometry) -> bool:
+    """True when its axes run along those of the patient."""
+    directions = np.abs(grid.affine[:3, :3]) / grid.spacing_mm
+    return bool(np.allclose(directions.max(axis=0), 1, atol=1e-5))
 
 
 def _box_mm(grid: VolumeGeometry) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -1,12 +1,13 @@
 """DICOM RTSTRUCT in, tumor voxels on the CT's grid out: a voxel is tumor when its centre lies within the contour.
 
 Contours on one plane are joined by exclusive or, so that a contour within a contour is a hole; a keyhole, whose
-bridge runs there and back, needs no other rule. A contour stored twice counts once. A centre on the contour itself counts on one side only (towards
-lower rows and columns), so that areas are kept and regions that share a contour share no voxel.
+bridge runs there and back, needs no other rule. A contour stored twice counts once. A centre on the contour itself
+counts on one side only (towards lower rows and columns), so that areas are kept and regions that share a contour
+share no voxel.
 """
 
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,10 @@ from nephroscope.roi.files.segments import Segment, Wanted, choose_segment, doub
 Mask = npt.NDArray[np.bool_]
 Points = npt.NDArray[np.float64]
 CLOSED = {"CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR"}
+TYPES = ("GTV", "PTV", "EXTERNAL")  # interpreted types that tell the tumor from what is not
 PLANE_TOLERANCE_MM = 0.2  # how far points of one contour may leave their plane: they are written rounded
+MOST_ALOOF = 0.1  # of the smaller of two contours: so far a hole may reach out, or neighbours overlap
+MOST_COMPARED = 12  # contours of a slice that are asked whether they cross
 FARTHEST_MM = 1e6  # from the origin that a point may lie
 MOST_EDGES = 10_000  # looked at together, which bounds memory
 TIE = 6  # decimals of an index
@@ -49,13 +53,7 @@ def read_rtstruct(rtstruct: Any, volume: CTVolume, wanted: Wanted) -> tuple[Mask
         text = f"{n_copies} contours of {roi.name!r} are stored more than once and count once"
         findings.append(wanted.finding("roi-repeated-contours", text))
     slices, more = _on_slices(planes, axis, volume.geometry, wanted)
-    voxels = np.zeros(volume.geometry.shape, dtype=np.bool_)
-    turned = np.moveaxis(voxels, axis, 0)
-    n_cut = 0
-    for index, place in slices.items():
-        for polygon in planes[place]:
-            turned[index] ^= rasterise(polygon, turned.shape[1:])
-            n_cut += bool((polygon < -0.5).any() or (polygon > np.array(turned.shape[1:]) - 0.5).any())
+    voxels, n_cut, n_crossed = _filled(planes, slices, axis, volume.geometry)
     if not voxels.any():
         raise RoiError(
             where=wanted.where,
@@ -66,6 +64,9 @@ def read_rtstruct(rtstruct: Any, volume: CTVolume, wanted: Wanted) -> tuple[Mask
     if n_cut:
         text = f"{n_cut} contours reach beyond the edge of the CT and were cut there"
         more.append(wanted.finding("roi-outside", text))
+    if n_crossed:
+        text = f"contours cross each other on {n_crossed} slices; what lies within two of them is taken for a hole"
+        more.append(wanted.finding("roi-crossing-contours", text))
     return voxels, findings + more
 
 
@@ -83,7 +84,7 @@ def rtstruct_segments(rtstruct: Any) -> list[Segment]:
             name=str(item.get("ROIName") or ""),
             meanings=(
                 *(str(kind.get("CodeMeaning", "")) for kind in kinds.get(int(item.ROINumber), [])),
-                *([types[int(item.ROINumber)]] if types.get(int(item.ROINumber)) == "GTV" else []),
+                *(kind for kind in TYPES if types.get(int(item.ROINumber)) == kind),
             ),
             codes=frozenset(str(kind.get("CodeValue", "")) for kind in kinds.get(int(item.ROINumber), [])),
         )
@@ -144,7 +145,11 @@ def _contours(
             continue
         for contour in item.get("ContourSequence") or []:
             values = np.array(contour.get("ContourData") or (), float).ravel()
-            if values.size % 3 or not np.isfinite(values).all() or np.abs(values).max(initial=0) > FARTHEST_MM:
+            if (
+                values.size % 3
+                or not np.isfinite(values).all()
+                or np.abs(values).max(initial=0) > FARTHEST_MM
+            ):
                 raise RoiError(
                     where=wanted.where,
                     expected=f"contours of ROI {listed([roi])} with three finite coordinates for every point",
@@ -186,16 +191,44 @@ def _plane_axis(contours: list[Points], geometry: VolumeGeometry, wanted: Wanted
     return axis
 
 
+def _filled(
+    planes: dict[float, list[Points]], slices: dict[int, float], axis: int, geometry: VolumeGeometry
+) -> tuple[Mask, int, int]:
+    """Voxels (S, R, C) within the contours, how many of these were cut at the edge, and slices where some cross."""
+    voxels = np.zeros(geometry.shape, dtype=np.bool_)
+    turned = np.moveaxis(voxels, axis, 0)
+    n_cut = n_crossed = 0
+    for index, place in slices.items():
+        areas: list[Mask] = []
+        for polygon in planes[place]:
+            area = rasterise(polygon, turned.shape[1:])
+            turned[index] ^= area
+            areas += [area] if len(areas) < MOST_COMPARED else []
+            n_cut += bool((polygon < -0.5).any() or (polygon > np.array(turned.shape[1:]) - 0.5).any())
+        n_crossed += any(_cross(one, two) for one, two in combinations(areas, 2))
+    return voxels, n_cut, n_crossed
+
+
+def _cross(one: Mask, two: Mask) -> bool:
+    """True when two areas overlap in part: neither apart, nor one a hole or an island in the other."""
+    both, smaller = np.count_nonzero(one & two), min(np.count_nonzero(one), np.count_nonzero(two))
+    return bool(MOST_ALOOF * smaller < both < (1 - MOST_ALOOF) * smaller)
+
+
 def _once(polygons: list[Points]) -> list[Points]:
     """The polygons without copies, which would cancel each other; a copy may start or turn another way."""
-    if len(polygons) == 1:
-        return polygons
-    kept: dict[tuple[object, ...], Points] = {}
+    kept: dict[bytes, list[Points]] = {}
     for polygon in polygons:
-        ends = [(row, col) for row, col in (np.round(polygon, 3) + 0.0).tolist()]
-        edges = [tuple(sorted(pair)) for pair in pairwise([*ends, ends[0]]) if pair[0] != pair[1]]
-        kept.setdefault(tuple(sorted(edges)), polygon)
-    return list(kept.values())
+        box = (np.round([polygon.min(axis=0), polygon.max(axis=0)], 3) + 0.0).tobytes()
+        alike = kept.setdefault(box, [])
+        if not any(_edges(polygon) == _edges(other) for other in alike):
+            alike.append(polygon)
+    return [polygon for alike in kept.values() for polygon in alike]
+
+
+def _edges(polygon: Points) -> list[list[tuple[float, float]]]:
+    ends = [(row, col) for row, col in (np.round(polygon, 3) + 0.0).tolist()]
+    return sorted(sorted(pair) for pair in pairwise([*ends, ends[0]]) if pair[0] != pair[1])
 
 
 def _planes(contours: list[Points], axis: int, step_mm: float) -> dict[float, list[Points]]:

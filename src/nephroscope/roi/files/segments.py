@@ -167,11 +167,14 @@ def choose_segment(segments: Sequence[Segment], wanted: Wanted) -> Segment:
 
 
 def doubt_choice(segments: Sequence[Segment], chosen: Segment, wanted: Wanted) -> list[Finding]:
-    """What is doubtful about the segment that `choose_segment` chose without being told its name or number."""
+    """What is doubtful about the segment that `choose_segment` chose without being told its name or number.
+
+    Number 1 is what a case has that was told none; another number was given by somebody.
+    """
     if wanted.name.strip() or wanted.exact:
         return []
     tumors = [segment for segment in segments if segment.says_tumor]
-    if len(tumors) > 1:
+    if len(tumors) > 1 and wanted.label == 1:
         text = f"{len(tumors)} segments say that they are a tumor, {listed(tumors)}: number {chosen.number} was taken"
         return [wanted.finding("roi-several-tumors", text)]
     words = (chosen.name, *chosen.meanings)

@@ -37,7 +37,10 @@ def load_decisions(path: Path, case_ids: Collection[str]) -> dict[str, str]:
     mistakes, decisions = Mistakes(path.name), {}
     for number, row in rows:
         cells = dict(zip(names, row, strict=True))
-        case_id, decision = cells["case_id"], "-".join(re.split(r"[\s_-]+", cells["decision"].lower().strip()))
+        case_id, decision = (
+            cells["case_id"],
+            "-".join(re.split(r"[\s_-]+", cells["decision"].lower().strip())),
+        )
         if not decision:
             continue
         if case_id not in case_ids or case_id in decisions:

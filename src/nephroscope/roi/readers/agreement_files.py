@@ -128,7 +128,7 @@ def _read_seg(path: Path, where: str) -> _Stored:
                 raise ValueError("frames that are no stack")
             _check_size((*place.spatial_shape, len(numbers)), where)
             volume = seg.get_volume(combine_segments=False, allow_missing_positions=True)
-            voxels, affine = np.asarray(volume.array) >= 0.5, np.asarray(volume.affine, float)
+            voxels, affine = np.asarray(volume.array) > 0.5, np.asarray(volume.affine, float)
     except DICOM_DAMAGE as error:
         raise RoiError(
             where=where,

@@ -1,7 +1,9 @@
 import json
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
+import pydicom
 import pytest
 
 from nephroscope import Study
@@ -15,6 +17,7 @@ from nephroscope.roi.readers.agreement import compare
 from nephroscope.roi.readers.agreement_files import compare_files
 from phantoms import SHAPE, box_affine, box_tumor, box_volume, dicom_slices, write_nifti, write_seg
 from small_study import make_cohort, read_disc
+from test_label_map import labels, nrrd_bytes, slicer
 
 
 def mask(voxels, affine=None, case_id="P1"):
@@ -129,6 +132,43 @@ def test_two_segments_of_one_label_keep_their_numbers(tmp_path):
     assert [part.case_id for part in compare_files(seg, seg).segments] == ["Tumor 1", "tumor 2"]
 
 
+def test_two_segments_of_one_name_in_a_label_map_do_not_hide_each_other(tmp_path):
+    """Number 1 is the kidney's 2400 voxels, number 2 the tumor's 480; both are called mass."""
+    named = {**slicer(0, "Mass"), **slicer(1, "mass")}
+    (tmp_path / "a.nrrd").write_bytes(nrrd_bytes(**named))
+    found = compare_files(tmp_path / "a.nrrd", tmp_path / "a.nrrd")
+    sizes = {part.case_id: round(part.volume_ml_1 / 0.001575) for part in found.segments}
+    assert sizes == {"Mass 1": np.count_nonzero(labels() == 1), "mass 2": np.count_nonzero(labels() == 2)}
+
+
+def test_exactly_one_half_is_no_tumor(tmp_path):
+    path = write_seg(dicom_slices(uid="1.2.3"), {"Tumor": box_tumor()}, tmp_path / "a.dcm", kind="FRACTIONAL")
+    seg = pydicom.dcmread(path)
+    pixels = np.where(seg.pixel_array > 0, 254, 0).astype(np.uint8)
+    pixels[:, 10] //= 2
+    seg.PixelData, seg.MaximumFractionalValue = pixels.tobytes(), 254
+    seg.save_as(path)
+    (part,) = compare_files(path, path).segments
+    n_voxels = np.count_nonzero(read_roi(path, box_volume(), "P1").voxels)
+    assert part.volume_ml_1 == pytest.approx(n_voxels * 0.001575)
+    assert n_voxels == 480 - 4 * 10
+
+
+def test_many_labels_do_not_fill_the_memory(tmp_path):
+    """60 labels in 64 x 128 x 128 voxels: whole masks would take 63 MB for each file."""
+    labels = np.zeros((64, 128, 128), np.uint8)
+    for value in range(1, 61):
+        labels[value, 4:9, 4:9] = value
+    path = write_nifti(labels, tmp_path / "a.nii.gz")
+    tracemalloc.start()
+    found = compare_files(path, path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(found.segments) == 60
+    assert found.segments[9].box == ((10, 10), (4, 8), (4, 8))
+    assert peak < 45e6
+
+
 def test_files_far_apart_do_not_fill_the_memory(tmp_path):
     affine = box_affine()
     affine[2, 3] += 2.5 * 10_000_000
@@ -149,6 +189,9 @@ def test_label_maps_are_compared_value_by_value(tmp_path):
     assert [part.case_id for part in found.segments] == ["label 2"]
     assert found.segments[0].dice == compare(mask(box_tumor()), mask(moved_tumor())).dice
     assert found.only_1 == ("label 1",)
+    (part,) = found.segments
+    assert (part.slices_only_1, part.slices_only_2) == ((1,), (5,))
+    assert part.box == ((1, 5), (10, 21), (8, 17))
 
 
 def test_files_that_cannot_be_compared_are_refused(tmp_path):
@@ -166,7 +209,9 @@ def test_files_that_cannot_be_compared_are_refused(tmp_path):
         compare_files(one, tmp_path / "gone")
     image = dicom_slices()[0]
     image.save_as(tmp_path / "ct.dcm", enforce_file_format=True)
-    with pytest.raises(RoiError, match=r"file ct.dcm: expected a whole DICOM SEG on one regular grid"):
+    with pytest.raises(
+        RoiError, match=r"file ct.dcm: expected a DICOM SEG or RTSTRUCT, found DICOM of modality"
+    ):
         compare_files(one, tmp_path / "ct.dcm")
     (tmp_path / "broken.dcm").write_bytes(one.read_bytes()[:-300])
     with pytest.raises(RoiError, match=r"file broken.dcm: expected a whole DICOM SEG"):
@@ -175,7 +220,9 @@ def test_files_that_cannot_be_compared_are_refused(tmp_path):
     affine[0, 3] += 0.3
     a = write_nifti(box_tumor().astype(np.uint8), tmp_path / "a.nii.gz")
     b = write_nifti(box_tumor().astype(np.uint8), tmp_path / "b.nii.gz", affine)
-    with pytest.raises(RoiError, match=r"file b.nii.gz: expected the voxels of the first file, 6 x 40 x 48"):
+    with pytest.raises(
+        RoiError, match=r"file b.nii.gz: expected the voxels of what was read before, 6 x 40 x 48"
+    ):
         compare_files(a, b)
 
 
@@ -285,6 +332,9 @@ def test_cases_are_compared_pooled_and_written(study):
     assert lines[1].startswith("c03,p1,0,")
     page = (folder / "index.html").read_text()
     assert page.count("data:image/png;base64,") == 6
+    assert "Slices are counted from 0 at the feet; viewers count from 1" in page
+    assert "“open” means a Dice below 0.8 and no decision yet" in page
+    assert "“Grows with size” is the rank correlation" in page
     assert "http" not in page.replace("http://www.w3.org", "")
     assert (folder / "figures" / "bland-altman-volume.svg").exists()
 
@@ -365,7 +415,12 @@ def test_the_command(study, capsys):
     assert run(["agreement", root, "--consensus", "reader-2"]) == 3
     text = capsys.readouterr().out
     assert 'wrote roi.consensus = "reader-2"; cut the slices again: nephroscope slices' in text
-    assert "1 cases with Dice below 0.8: decide about them in" in text
+    assert "1 cases with Dice below 0.8: 1 to decide in" in text
+    assert "slices only reader 1 drew" in text
+    assert "slices are counted from 0 at the feet" in text
+    (study.folder.root / "adjudication.csv").write_text("case_id,dice,decision\nc03,0,reader-1\n")
+    run(["agreement", root])
+    assert "1 cases with Dice below 0.8: all decided in" in capsys.readouterr().out
 
 
 def test_the_command_with_two_files(tmp_path, capsys):

@@ -1,13 +1,17 @@
 import builtins
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from nephroscope.cli import run
+from nephroscope.cohort.manifest import save_cohort
 from nephroscope.errors import CohortError, ConfigError, RoiError, StudyError
 from nephroscope.records import Finding, RoiMask, VolumeGeometry
 from nephroscope.roi.readers.adjudication import load_decisions, save_adjudication
 from nephroscope.roi.readers.consensus import combine, read_consensus_case, read_readers, staple
+from phantoms import write_nifti
 from test_agreement import make_double_study
 
 GRID = VolumeGeometry(shape=(1, 2, 4), affine=np.diag([3.0, 1.0, 1.0, 1.0]))
@@ -164,13 +168,73 @@ def test_slices_follow_rule_and_decisions(study):
     with pytest.raises(StudyError, match=r"changed since"):
         study.slices()
     cut = study.cut_slices()
-    assert sorted(f.case_id for f in cut.refused) == ["c00", "c05"]
+    assert {f.case_id: f.code for f in cut.refused} == {"c00": "excluded", "c05": "roi"}
     assert study.slices().digest == cut.digest
     study.set_consensus("reader-1")
     by_decision = study.cut_slices().digest
     (study.folder.root / "adjudication.csv").unlink()
     assert by_decision != first.digest
     assert study.cut_slices().digest == first.digest
+
+
+def test_a_new_file_of_reader_2_makes_slices_stale_where_the_rule_needs_it(study):
+    def draw(n_columns):
+        case = study.cohort.cases[0]
+        volume, one, _ = read_readers(case)
+        voxels = one.voxels.astype(np.uint8)
+        voxels[:, :, -n_columns:] = 0
+        return write_nifti(voxels, study.folder.root / f"new{n_columns}.nii.gz", volume.geometry.affine)
+
+    def give(path):
+        first, *others = study.cohort.cases
+        cases = (replace(first, roi_reader2=path), *others)
+        save_cohort(replace(study.cohort, cases=cases), study.folder.root)
+
+    study.cut_slices()
+    give(draw(3))
+    study.slices()  # by reader 1, the second reader's file does not matter
+    study.set_consensus("union")
+    study.cut_slices()
+    give(draw(4))
+    with pytest.raises(StudyError, match=r"changed since"):
+        study.slices()
+
+
+def test_a_wanted_exclusion_is_no_refusal(study, capsys, caplog):
+    """Case c05 cannot be read by the second reader's rule: it is excluded, and nothing is left to refuse."""
+    root = str(study.folder.root)
+    study.set_consensus("reader-2")
+    assert run(["slices", root]) == 3
+    capsys.readouterr()
+    caplog.clear()
+    (study.folder.root / "adjudication.csv").write_text("case_id,dice,decision\nc05,,exclude\n")
+    assert run(["slices", root, "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert (data["refused"], data["excluded"], data["cases"]) == ([], ["c05"], 7)
+    assert run(["slices", root]) == 0
+    shown = capsys.readouterr()
+    assert "1 cases excluded by adjudication: c05" in shown.out
+    assert "refused" not in shown.out + shown.err + caplog.text
+    assert run(["check", root]) == 0
+    assert "excluded by adjudication" in capsys.readouterr().out
+    (told,) = study.check()["c05"].findings
+    assert (told.code, told.severity) == ("excluded", "note")
+
+
+def test_check_looks_at_the_roi_that_slices_are_cut_from(study):
+    def volumes():
+        return {name: case.measures and case.measures.n_voxels for name, case in study.check().items()}
+
+    cases = {case.case_id: case for case in study.cohort.cases}
+    one, two = (np.count_nonzero(mask.voxels) for mask in read_readers(cases["c00"])[1:])
+    assert volumes()["c00"] == one
+    told = {f.code: f for f in study.check()["c05"].findings}
+    assert told["roi-reader2-unreadable"].severity == "warning"
+    assert "case c05" in told["roi-reader2-unreadable"].message
+    assert not any(f.severity == "refusal" for f in told.values())
+    study.set_consensus("reader-2")
+    assert volumes()["c00"] == two != one
+    assert [f.severity for f in study.check()["c05"].findings] == ["refusal"]
 
 
 # ---- adjudication.csv

@@ -718,7 +718,8 @@ def test_labels_get_the_same_pseudonyms(tmp_path):
         "file": "labels.csv",
         "n_rows": 3,
         "n_rows_without_images": 1,
-        "columns_dropped": ["Geburtsdatum", "Nachname", "op_date", "column 9"],
+        "columns_dropped": ["5 (birth_date)", "6", "7", "9"],
+        "n_cells_emptied": 0,
     }
     assert_says_nothing(tmp_path / "dst")
 
@@ -738,12 +739,38 @@ def test_labels_under_other_headers_and_in_a_workbook(tmp_path):
     summary = go(tmp_path, tmp_path / "src", labels=tmp_path / "labels.xlsx")
     names = [summary_pseudonym(tmp_path, patient) for patient in (PATIENT, "OTHER-1", "OTHER-2")]
     assert (tmp_path / "dst" / "labels.csv").read_text(encoding="utf-8").splitlines() == [
-        "N° patient,Histologie,Alter (Jahre),Grade",
-        f"{names[0]},pRCC,90,2",
-        f"{names[1]},ChRCC,,3",
-        f"{names[2]},ChRCC,61,3",
+        "N° patient,Histologie,Alter (Jahre)",
+        f"{names[0]},pRCC,90",
+        f"{names[1]},ChRCC,",
+        f"{names[2]},ChRCC,61",
     ]
-    assert summary["labels"]["columns_dropped"] == ["ROI file", "CT-Datum"]
+    assert summary["labels"]["columns_dropped"] == ["4 (roi)", "5 (scan_date)", "6"]
+    assert summary["labels"]["n_cells_emptied"] == 1
+
+
+def test_only_columns_of_a_known_meaning_leave_with_the_labels(tmp_path):
+    write_slices(named_slices(name="Mann^Clear")[:1], tmp_path / "src")
+    (tmp_path / "labels.csv").write_text(
+        "患者编号,姓名,出生日期,Akte,Operateur,性别,病理类型,side,size_mm,exclusion_reason,phase,tumor_name\n"
+        f"{PATIENT},王小明,1958-03-12,{PATIENT},Dr. Beil,Mann,clear cell RCC,links (Beil),31,{PATIENT} moved,"
+        "arterial Mann,Tumor Mann\n"
+        "B-4711,李四,1960-01-02,B-4711,Dr. Beil,frau,PRCC seen by Mann,left,Beil,no CT,,Beil\n"
+        "B-4712,x,,,,divers,PRCC (E 2021/123456),,,CT of 3.4.2021,,\n",
+        encoding="utf-8",
+    )
+    summary = go(tmp_path, tmp_path / "src", labels=tmp_path / "labels.csv")
+    a, b, c = (summary_pseudonym(tmp_path, patient) for patient in (PATIENT, "B-4711", "B-4712"))
+    assert (tmp_path / "dst" / "labels.csv").read_text(encoding="utf-8").splitlines() == [
+        "患者编号,性别,病理类型,side,size_mm,exclusion_reason,phase,tumor_name",
+        f"{a},M,clear cell RCC,left,31,,arterial,Tumor",
+        f"{b},F,,left,,no CT,,segment",
+        f"{c},O,,,,,,",
+    ]
+    assert summary["labels"]["columns_dropped"] == ["2", "3 (birth_date)", "4", "5"]
+    assert summary["labels"]["n_cells_emptied"] == 5
+    go(tmp_path, tmp_path / "src", Options(), to="strict", labels=tmp_path / "labels.csv")
+    strict = (tmp_path / "strict" / "labels.csv").read_text(encoding="utf-8")
+    assert strict.startswith("患者编号,病理类型,side,size_mm")
 
 
 def test_labels_without_patients_are_refused(tmp_path):
@@ -774,7 +801,11 @@ def test_command_says_what_was_done(tmp_path, capsys):
     assert "whoever holds either file can link" in text
     assert "next: nephroscope import dicom" in text
     assert "pixels are copied as they are" in text
+    assert "columns dropped: 5 (birth_date), 6, 7, 9\n" in text
+    assert "phases cannot" not in text
     assert not [word for word in SECRET_WORDS if word in text.casefold()]
+    assert run(["deidentify", words[0], str(tmp_path / "dst2"), *words[2:4]]) == 0
+    assert "phases cannot be named from descriptions any more; --keep-desc" in capsys.readouterr().out
     assert run(["deidentify", *words]) == 2
     assert "refused: DST" in capsys.readouterr().err
 
@@ -825,7 +856,7 @@ def test_real_series_and_its_segmentation(tmp_path, test_data):
     go(tmp_path, tmp_path / "liver", to="dst2")
     volume = read_dicom_series(image_folder(tmp_path / "dst2"))
     (seg,) = [p for p in written(tmp_path / "dst2") if pydicom.dcmread(p).Modality == "SEG"]
-    before = read_roi(source / "liver.dcm", read_dicom_series(source / "ct-3slice"), "P")
-    assert np.array_equal(read_roi(seg, volume, "P").voxels, before.voxels)
+    before = read_roi(source / "liver.dcm", read_dicom_series(source / "ct-3slice"), "P", tumor_name="Liver")
+    assert np.array_equal(read_roi(seg, volume, "P", tumor_name="Liver").voxels, before.voxels)
     series = pydicom.dcmread(seg).ReferencedSeriesSequence[0].SeriesInstanceUID
     assert series == volume.series_uid

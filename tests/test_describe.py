@@ -214,9 +214,18 @@ def test_the_spacing_told_is_that_of_the_whole_stack(tmp_path):
 
 def test_one_series_uid_of_two_patients_is_no_series(tmp_path):
     one, other = dicom_slices("P1", "1.2.3"), dicom_slices("P2", "1.2.3")
-    row = only_row([*one, *other], tmp_path)
-    assert not row.accepted
-    assert "expected one PatientID in a series, found several under one Series Instance UID" in row.reason
+    write_seg(one, {"Tumor": box_tumor()}, write_slices([*one, *other], tmp_path) / "seg.dcm")
+    rows = [row for row in rows_of(tmp_path) if row.kind == "ct"]
+    assert [(row.patient_id, row.n_files, len(row.rois), row.accepted) for row in rows] == [
+        ("P1", 6, 1, False),
+        ("P2", 6, 0, False),
+    ]
+    why = "expected one PatientID in a series, found several under one Series Instance UID"
+    assert all(why in row.reason for row in rows)
+    options = DicomOptions(subtypes=("PRCC", "ChRCC"), positive="PRCC", study=tmp_path / "study")
+    left_out = import_dicom(tmp_path, options).exclusions
+    assert [one.case_id for one in left_out] == ["P1", "P2"]
+    assert all(why in one.reason for one in left_out)
 
 
 def test_emptied_uids_of_two_patients_or_series_in_one_folder_are_told_apart(tmp_path):

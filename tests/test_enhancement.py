@@ -148,7 +148,7 @@ def test_text_and_image_disagree():
     (finding,) = check_phase("corticomedullary", seen, "P1")
     assert (finding.code, finding.severity, finding.case_id) == ("phase-disagrees", "warning", "P1")
     assert finding.message == (
-        "DICOM says corticomedullary, the image looks unenhanced "
+        "the table or the header says corticomedullary, the image looks unenhanced "
         "(aorta 42 HU, cortex 32 HU, medulla 30 HU, 0.0 ml of bright urine)"
     )
     (note,) = check_phase("unknown", seen, "P1")

@@ -198,7 +198,9 @@ def test_the_preferred_phase_among_drawn_series_is_taken(tmp_path):
     (case,) = bring(tmp_path, label()).cases
     assert (case.phase, case.image.name) == ("nephrographic", "ven")
     finding = next(f for f in bring(tmp_path, label()).findings if f.code == "phases-kept")
-    assert finding.message.startswith("taken: nephrographic; kept for later: ")
+    assert finding.message == (
+        "1 of 3 usable CT series is taken (nephrographic); kept for later: 1 corticomedullary, 1 unenhanced"
+    )
 
 
 def test_import_joins_series_rois_and_labels(export):
@@ -286,10 +288,12 @@ def test_roi_files_are_refused_when_unclear(tmp_path):
         find_roi_files(tmp_path / "gone")
     with pytest.raises(CohortError, match="found none"):
         find_roi_files(tmp_path)
-    for name in ("a.nii.gz", "a_seg.nrrd"):
+    for name in ("Smith.nii.gz", "Smith_seg.nrrd"):
         (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(CohortError, match="one ROI file of each reader and case"):
+    with pytest.raises(CohortError, match="one ROI file of each reader and case") as refusal:
         find_roi_files(tmp_path)
+    assert "Smith" not in str(refusal.value)
+    assert "a file of 1 bytes (.nrrd)" in str(refusal.value)
 
 
 def test_a_series_without_patient_id_is_left_out(tmp_path):
@@ -325,6 +329,56 @@ def test_dry_run_prints_and_writes_nothing(export, capsys):
     assert sorted(export.rglob("*")) == before
 
 
+def dry_run(capsys, *arguments):
+    assert run(["import", "dicom", *map(str, arguments), "--dry-run"]) == 0
+    return capsys.readouterr().out
+
+
+def test_a_dry_run_tells_how_to_find_a_series(tmp_path, capsys):
+    images = phase_slices("P1", "Meyer arterial 2.5", generate_uid())
+    write_slices(images, tmp_path / "a")
+    write_seg(images, {"Tumor Meyer": box_tumor()}, tmp_path / "seg.dcm")
+    write_seg(dicom_slices("P9"), {"Tumor": box_tumor()}, tmp_path / "lost.dcm")
+    write_slices(dicom_slices(""), tmp_path / "b")
+    text = dry_run(capsys, tmp_path / "none", tmp_path)
+    (line,) = (line for line in text.splitlines() if line.startswith("P1"))
+    assert "  2    arterial 2.5  ct " in line
+    assert '  SeriesDescription: "arterial"  ' in line
+    assert "  1: Tumor  yes     taken" in line
+    assert [line.split()[0] for line in text.splitlines() if "segmentation" in line] == ["P9"]
+    assert "usable, but without PatientID: fill it, or convert to NIfTI" in text
+    assert text.endswith(
+        f"next: `nephroscope new {tmp_path / 'none'}`, then the same command without --dry-run, with --labels TABLE\n"
+    )
+    assert "Meyer" not in text
+    (tmp_path / "seg.dcm").unlink()
+    assert "next: no ROI: export SEG or RTSTRUCT too" in dry_run(capsys, tmp_path / "none", tmp_path)
+    for path in sorted(tmp_path.glob("[ab]/*")):
+        path.unlink()
+    assert "next: no CT is here: check the path; NIfTI" in dry_run(capsys, tmp_path / "none", tmp_path)
+
+
+def test_a_dry_run_fits_labels_and_rois(export, tmp_path, capsys):
+    labels, rois = tmp_path / "labels.csv", tmp_path / "rois"
+    rois.mkdir()
+    for name in ("P2.nii.gz", "Smith.nii.gz"):
+        write_nifti(box_tumor().astype(np.uint8), rois / name)
+    labels.write_text("case_id,subtype\nP1,papillary\nP7,papillary\nP8,papillary\n")
+    more = (export / "none", export / "a", "--labels", labels)
+    text = dry_run(capsys, *more)
+    assert (
+        "1 of 1 patients with a CT have a label row; 2 cases of the label table have no CT here (P7, P8)"
+        in text
+    )
+    text = dry_run(capsys, export / "none", export, "--labels", labels, "--rois", rois)
+    assert "1 of 2 patients with a CT have a label row (not P2); 2 cases" in text
+    assert "1 ROI files are named after no patient or case here: a file of " in text
+    assert "Smith" not in text
+    labels.write_text("case_id,subtype,sex\nP1,papillary,blue\n")
+    assert run(["import", "dicom", *map(str, more), "--dry-run"]) == 2
+    assert "row 2, column sex" in capsys.readouterr().err
+
+
 def test_import_writes_who_got_what(export, tmp_path, capsys):
     study = tmp_path / "s"
     run(["new", str(study)])
@@ -338,7 +392,9 @@ def test_import_writes_who_got_what(export, tmp_path, capsys):
 def test_real_import_without_labels(test_data):
     options = DicomOptions(subtypes=("PRCC", "ChRCC"), positive="PRCC")
     result = import_dicom(test_data / "dicom_seg", options)
-    assert {"99000", "1CT1"} <= {case.case_id for case in result.cases}
+    assert [case.case_id for case in result.cases] == ["99000"]
+    reasons = {one.case_id: one.reason for one in result.exclusions}
+    assert reasons["1CT1"].endswith("it holds no tumor, but other structures (segment, Bone)")
 
 
 def test_a_case_of_a_list_is_read_and_checked(export, tmp_path, capsys):

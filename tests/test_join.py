@@ -47,6 +47,21 @@ def test_tumors_told_by_segment_name():
     ]
 
 
+@pytest.mark.parametrize(
+    ("typed", "known"),
+    [("tumor LEFT ", True), ("Neoplasm", True), ("#7", True), ("4147007", True), ("Tumour", False)],
+)
+def test_a_segment_that_is_not_there_is_told_at_import(typed, known):
+    rois = [RoiFile(path=SHARED, names=("Tumor left", "Kidney Beil"), meanings=("Neoplasm",))]
+    found = Found(key="P1", image=Path("ct"), roi=SHARED, rois=rois)
+    cases, excluded = join([row("t1", tumor_name=typed)], found)
+    assert bool(cases) == known
+    if not known:
+        assert excluded == {
+            "t1": "no segment or contour of its ROI is called 'Tumour' (there are Tumor left, Kidney, Neoplasm)"
+        }
+
+
 def test_tumors_told_by_a_file_of_their_own(tmp_path):
     (tmp_path / "a.dcm").write_bytes(b"")
     (tmp_path / "rois").mkdir()
@@ -158,7 +173,11 @@ def test_a_table_may_bring_the_roi_that_an_import_lacks(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [
-        ([row("a", "favor papillary")], "pathology text 'favor papillary' is not in pathology.csv"),
+        (
+            [row("a", "favor papillary")],
+            "pathology text 'favor papillary' is not in pathology.csv "
+            "('favor' says that it is not certain, or not so)",
+        ),
         ([row("a", "clear cell papillary rcc")], "subtype clear_cell_papillary is not in the study"),
         ([row("a", excluded="motion")], "left out by hand: motion"),
         ([row("a", excluded="motion"), row("a")], "contradict each other: some of them are left out by hand"),
@@ -223,7 +242,8 @@ def test_a_study_reads_its_columns_and_its_pathology_table(tmp_path):
         "B": ("ChRCC", None, None),
     }
     assert {x.case_id: x.reason for x in cohort.exclusions} == {
-        "C": "pathology text 'am ehesten papillär' is not in pathology.csv",
+        "C": "pathology text 'am ehesten papillär' is not in pathology.csv "
+        "('ehesten' says that it is not certain, or not so)",
         "D": "subtype oncocytoma is not in the study",
     }
     assert [f.code for f in study.import_findings] == ["age-from-dates", "subtype-unmapped"]

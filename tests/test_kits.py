@@ -198,7 +198,8 @@ def test_what_is_missing_leaves_out_one_case_with_its_reason(tmp_path):
     assert {one.case_id: one.reason for one in found.exclusions} == {
         "KiTS-00002": NO_CT,
         "KiTS-00003": "tumor_histologic_subtype is null in kits.json",
-        "KiTS-00004": "segmentation.nii.gz is not there; only cases with the project's label map can be used",
+        "KiTS-00004": "segmentation.nii.gz is not in its folder (case_00012 of KiTS-00012); "
+        "only cases with the project's label map can be used",
         "KiTS19 row 5": "row 5 of kits.json has no case_id such as case_00012",
         "KiTS-00006": NO_CT,
         "KiTS-00009": "no label row names it",
@@ -284,6 +285,22 @@ def test_the_first_release_in_stays():
     assert [finding.code for finding in findings] == ["patient-shared", "patient-contradicts"]
     assert findings[0].message.startswith("1 of 3 cases are of patients already in the study (case_00012)")
     assert findings[1].message.startswith("its subtype is PRCC from KiTS23 and ChRCC from KiTS19")
+
+
+def test_of_two_cases_of_one_patient_the_first_is_told():
+    cases = (case("KiTS-00012", site_id="KiTS23"), case("case_00012", site_id="KiTS19"))
+    cohort = Cohort(subtypes=SUBTYPES, positive="PRCC", cases=cases)
+    _, (dropped,), _ = drop_known_patients([case("KITS-00012", site_id="x")], cohort)
+    assert dropped.reason == "the same patient as KiTS-00012, already in the study from KiTS23"
+
+
+def test_the_study_imports_kits_without_the_command(tmp_path):
+    make_kits(tmp_path / "a", "KiTS23", [row(1), row(2, "chromophobe_rcc")], with_ct=(1,))
+    study = Study.create(tmp_path / "study", SUBTYPES)
+    cohort, found = study.import_kits(tmp_path / "a")
+    assert [one.case_id for one in cohort.cases] == ["KiTS-00001"]
+    assert found.release == "KiTS23"
+    assert [one.case_id for one in study.cohort.exclusions] == ["KiTS-00002"]
 
 
 def test_nobody_is_dropped_from_an_empty_study():

@@ -374,7 +374,7 @@ def test_detached_voxels_must_lie_beside_their_header(tmp_path):
     for name, words in (
         ("../out.raw", "a data file outside the header's folder"),
         (str(tmp_path / "out.raw"), "a data file outside the header's folder"),
-        ("gone.raw", "no data file gone.raw beside it"),
+        ("gone.raw", "its data file is not beside it"),
         ("LIST", "voxels in several files"),
         ("m%03d.raw 1 6 1", "voxels in several files"),
     ):
@@ -416,7 +416,7 @@ def test_a_real_nrrd_and_seg_of_one_liver_agree(test_data):
     folder = test_data / "dicom_seg" / "23x38x3"
     volume = read_dicom_series(folder / "image")
     from_nrrd = read_roi(folder / "nrrd" / "label.nrrd", volume, "real")
-    from_seg = read_roi(folder / "seg" / "label.seg", volume, "real")
+    from_seg = read_roi(folder / "seg" / "label.seg", volume, "real", tumor_name="#1")
     assert from_nrrd.voxels.sum() == 322
     assert np.array_equal(from_nrrd.voxels, from_seg.voxels)
     assert from_nrrd.findings == ()

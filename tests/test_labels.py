@@ -61,7 +61,7 @@ def test_usual_names_are_found(tmp_path):
         row_mm=0.7,
         col_mm=0.8,
         site_id="north",
-        phase="venous",
+        phase="nephrographic",
         cohort="internal-test",
         synthetic=True,
     )
@@ -347,6 +347,39 @@ def test_a_person_leaves_a_case_out(tmp_path, cells, excluded):
     assert row.excluded == excluded
 
 
+@pytest.mark.parametrize("empty", ["-", "n/a", "none", "None", "?"])
+def test_what_stands_for_nothing_excludes_nobody(tmp_path, empty):
+    rows = read_labels(
+        table(
+            tmp_path, f"case_id,subtype,exclude,exclusion_reason\na,PRCC,{empty},{empty}\nb,PRCC,no,{empty}\n"
+        )
+    )
+    assert [row.excluded for row in rows] == ["", ""]
+
+
+@pytest.mark.parametrize(
+    ("typed", "phase"),
+    [
+        ("Nephrographic", "nephrographic"),
+        ("portalvenös", "nephrographic"),
+        ("arteriell 30 s", "corticomedullary"),
+        ("nativ", "unenhanced"),
+        ("-", "unknown"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_phases_as_people_type_them(tmp_path, typed, phase):
+    (row,) = read_labels(table(tmp_path, f"case_id,subtype,phase\na,PRCC,{typed}\n"))
+    assert row.phase == phase
+
+
+def test_a_phase_that_is_none_is_a_mistake(tmp_path):
+    with pytest.raises(
+        CohortError, match=r"row 2, column Phase: expected unenhanced, .*, found 'arterial and venous'"
+    ):
+        read_labels(table(tmp_path, "case_id,subtype,Phase\na,PRCC,arterial and venous\n"))
+
+
 def test_sides_and_exclusions_as_typed():
     assert [parse_side(text) for text in ("L", "rechts", "left kidney", "both", "left and right", "")] == [
         "left",
@@ -503,7 +536,15 @@ def test_columns_that_were_not_read_are_listed(tmp_path):
     (row,), (finding,) = (found := read_label_table(path)).rows, found.findings
     assert (row.case_id, row.sex, row.age_years, row.size_cm) == ("P1", "F", 63, 4.5)
     assert (finding.code, finding.severity) == ("label-columns", "note")
-    assert "labels.csv that were not read: Alter am CT, Rauchen; map them" in finding.message
+    assert finding.message.endswith(
+        "labels.csv that were not read: Alter am CT, Rauchen; map them under [columns] in study.toml if needed"
+    )
+
+
+def test_a_column_that_looks_like_the_number_of_a_tumor_is_pointed_out(tmp_path):
+    path = table(tmp_path, "patient_id,Tumor-Nr,subtype\nP1,1,PRCC\n")
+    (finding,) = read_label_table(path).findings
+    assert "Tumor-Nr looks like the number of a tumor: map it as tumor_label" in finding.message
 
 
 def test_the_separator_line_of_excel_and_pipes_are_understood(tmp_path):

@@ -135,6 +135,30 @@ def test_doubt_and_negation_are_never_mapped(text):
     assert match_subtype(text, STUDY) is None
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("c/w", "cw", "in keeping with", "query", "could be", "might be", "may be", "concerning for"),
+        *("evidence against", "insufficient for", "father had", "family history of", "s/p", "Z.n."),
+        *("Zustand nach", "status post", "rule out", "V.a.", "suspicious", "prior"),
+    ],
+)
+@pytest.mark.parametrize("name", ["papillary RCC", "chromophobe RCC", "Papilläres Nierenzellkarzinom"])
+def test_words_before_a_name_that_take_it_back(words, name):
+    assert default_table().meaning(name)
+    assert default_table().meaning(f"{words} {name}") is None
+    assert " says that it is not certain" in default_table().obstacle(f"{words} {name}")
+
+
+def test_the_obstacle_is_named():
+    table = default_table()
+    assert table.obstacle("could be papillary RCC") == " ('could' says that it is not certain, or not so)"
+    assert (
+        table.obstacle("papillary RCC and chromophobe RCC") == " (chromophobe and papillary are both named)"
+    )
+    assert table.obstacle("blue tumor") == ""
+
+
 def test_a_study_name_that_is_more_than_a_synonym_takes_only_itself():
     """Type 2 must not become the study's type 1 because both are papillary."""
     study = ("papillary type 1", "chromophobe")

@@ -24,7 +24,7 @@ from nephroscope.cohort.phase.name import (
     series_text_of_row,
 )
 from nephroscope.cohort.phase.table import agreements, read_phase_table
-from nephroscope.cohort.phase.text import find_hits, spaced
+from nephroscope.cohort.phase.text import find_hits, read_text, spaced
 from nephroscope.cohort.phase.words import WORDS
 
 # Descriptions from memory of many hospitals; none is taken from a table of labels.
@@ -459,6 +459,49 @@ def test_command_compares_with_experts(tmp_path, capsys):
     assert "source B: 1 series; 0 of 1 named are as labelled, 0 unknown" in lines
     assert "nephrographic 0 0 0 0 1" in lines
     assert "labelled 'delayed', called nephrographic: SeriesDescription: \"70 sec\"" in lines
+
+
+def test_command_prints_the_comparison_alone(tmp_path, capsys):
+    assert run(["phase", "--table", str(write(tmp_path, TABLE)), "--compare"]) == 0
+    out = capsys.readouterr()
+    assert out.out.startswith("source A: 3 series")
+    assert "known words" not in out.out + out.err
+
+
+def test_command_lists_what_people_can_read(tmp_path, capsys):
+    rows = [f"1.2.840.99.{n:012},{n},MUELLER HANS {'art' if n < 3 else 'ven'} 1.5 B30f" for n in range(70)]
+    text = "\n".join(["SeriesInstanceUID,SeriesNumber,SeriesDescription", *rows])
+    assert run(["phase", "--table", str(write(tmp_path, text))]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == [
+        "number",
+        "description,",
+        "known",
+        "words",
+        "UID",
+        "ends",
+        "in",
+        "phase",
+        "evidence",
+    ]
+    assert lines[2].split()[:6] == ["1", "art", "1.5", "B30f", "00000001", "corticomedullary"]
+    assert lines[61:] == ["... 10 more; --json lists all", "70 series: 3 corticomedullary, 67 nephrographic"]
+    assert "MUELLER" not in "".join(lines)
+
+
+def test_command_reads_the_series_of_a_study(tmp_path, capsys):
+    text = "patient_id,series_uid,phase,evidence\nP1,1.2.3,excretory,SeriesDescription: late\nP1,1.2.4,odd,\n"
+    assert run(["phase", "--table", str(write(tmp_path, text)), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [
+        {"SeriesInstanceUID": "1.2.3", "phase": "excretory", "evidence": "SeriesDescription: late"},
+        {"SeriesInstanceUID": "1.2.4", "phase": "unknown", "evidence": ""},
+    ]
+
+
+@pytest.mark.parametrize("text", ["parenchymatöse Phase", "Parenchymatoese Phase", "tubuläre Phase"])
+def test_german_words_of_the_nephrographic_phase(text):
+    assert read_text(text).phase == "nephrographic"
+    assert read_text("Phase kortikomedullär").phase == "corticomedullary"
 
 
 @pytest.mark.parametrize("separator", [",", "\t", ";"])

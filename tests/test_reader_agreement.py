@@ -82,6 +82,10 @@ def test_growth_is_spearmans():
     found = growth(one, two, one_each(30), CONFIG)
     assert found.value == pytest.approx(spearmanr(np.abs(two - one), one + two).statistic)
     assert found.low > 0
+    rho, half = found.value, 1.959964 * ((1 + found.value**2 / 2) / 27) ** 0.5  # n - 3 of 30 patients
+    assert (found.low, found.high) == pytest.approx(
+        (np.tanh(np.arctanh(rho) - half), np.tanh(np.arctanh(rho) + half)), abs=1e-6
+    )
     assert growth(one, one, one_each(30), CONFIG).method == "undefined: all differences are alike"
 
 
@@ -127,6 +131,12 @@ def test_kappa_without_disagreement_or_without_a_second_label():
     assert (agreed.kappa.value, agreed.kappa.low) == (1.0, None)
     assert "no disagreement" in agreed.kappa.method
     assert agreed.agreement.low < 1
+    one_label = compare_labels(["a", "b", "a"], ["a", "a", "a"], ["1", "2", "3"], CONFIG)
+    assert (one_label.kappa.value, one_label.kappa.low) == (0.0, None)
+    assert one_label.kappa.method.startswith("no interval: a reading gives one label to every case")
+    opposed = compare_labels(["a", "b"] * 2, ["b", "a"] * 2, ["1", "2", "3", "4"], CONFIG)
+    assert (opposed.kappa.value, opposed.kappa.low) == (-1.0, None)
+    assert opposed.kappa.method.startswith("no interval: no agreement to estimate it from")
     alike = compare_labels(["a", "a"], ["a", "a"], ["1", "1"], CONFIG)
     assert alike.kappa.value is None
     assert "one and the same label" in alike.kappa.method

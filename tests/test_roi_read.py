@@ -11,7 +11,7 @@ from nephroscope.cohort.grid import canonical
 from nephroscope.cohort.nifti import read_nifti
 from nephroscope.errors import RoiError, SeriesError, StudyError
 from nephroscope.records import Case, CTVolume, VolumeGeometry
-from nephroscope.roi.files.segments import Segment, Wanted, choose_segment, doubt_choice
+from nephroscope.roi.files.segments import Segment, Wanted, choose_segment
 from nephroscope.roi.read import read_case, read_image, read_roi, roi_names
 from phantoms import (
     box_hu,
@@ -86,6 +86,20 @@ def test_label_map_and_seg_agree_across_doors(images, tmp_path):
     assert np.array_equal(read_roi(labels, volume, "P1", 2).voxels, box_tumor())
 
 
+def test_a_file_named_after_a_patient_is_not_named(volume, tmp_path):
+    for name, told in (
+        ("Mueller_Hans_SEG.dcm", r"ROI a file of 3 bytes \(.dcm\)"),
+        ("Mueller.Hans", "ROI a file of 3 bytes"),
+        ("P1_seg_2.dcm", "ROI P1_seg_2.dcm"),
+        ("tumor-L.nii.gz", "ROI tumor-L.nii.gz"),
+    ):
+        (tmp_path / name).write_bytes(b"abc")
+        with pytest.raises(RoiError, match=f"^case P1, {told}: expected"):
+            read_roi(tmp_path / name, volume, "P1")
+    with pytest.raises(RoiError, match=r"^ROI a file of 3 bytes: expected"):
+        roi_names(tmp_path / "Mueller.Hans")
+
+
 def test_a_seg_of_another_series_is_refused(volume, tmp_path):
     path = write_seg(dicom_slices(), {"Tumor": box_tumor()}, tmp_path / "seg")
     with pytest.raises(RoiError, match=r"case P1, ROI seg: expected a ROI of series .*found one of series"):
@@ -136,6 +150,28 @@ def test_sparse_frames_off_the_grid_stay_as_thin_as_they_were(images, volume, tm
     path = write_seg(images, {"Tumor": tumor}, tmp_path / "seg")
     roi = read_roi(path, other_ct(volume, lambda affine: affine[:3, 3].__iadd__([0.2, 0, 0])), "P1")
     assert np.array_equal(roi.voxels, tumor)
+
+
+def test_frames_that_stand_for_several_slices_each_fill_them(images, volume, tmp_path):
+    """Frames 5 mm apart on a CT of 2.5 mm: each is two slices thick where the SEG says so, else drawn sparsely."""
+    sparse = box_tumor()
+    sparse[[2, 4]] = False
+    seg = pydicom.dcmread(write_seg(images, {"Tumor": sparse}, tmp_path / "seg"))
+    assert read_roi(tmp_path / "seg", volume, "P1").findings == ()
+    assert np.array_equal(read_roi(tmp_path / "seg", volume, "P1").voxels, sparse)
+    measures = seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    measures.SliceThickness, measures.SpacingBetweenSlices = 2.5, 5.0
+    seg.save_as(tmp_path / "thick")
+    roi = read_roi(tmp_path / "thick", volume, "P1")
+    assert [finding.code for finding in roi.findings] == ["roi-resampled"]
+    assert np.flatnonzero(roi.voxels.any(axis=(1, 2))).tolist() == [0, 1, 2, 3]  # half a slice up is up
+    del measures.SpacingBetweenSlices
+    measures.SliceThickness = 5.0
+    seg.save_as(tmp_path / "thickness")
+    assert np.array_equal(read_roi(tmp_path / "thickness", volume, "P1").voxels, roi.voxels)
+    measures.SliceThickness = 2.5
+    seg.save_as(tmp_path / "thin")
+    assert np.array_equal(read_roi(tmp_path / "thin", volume, "P1").voxels, sparse)
 
 
 def test_frames_beside_the_ct_are_refused(images, volume, tmp_path):
@@ -208,9 +244,26 @@ def test_a_code_chooses_a_segment(images, volume, tmp_path):
 
 def test_a_kidney_is_not_taken_for_the_tumor_by_its_number(images, volume, tmp_path):
     path = write_seg(images, {"Kidney": box_tumor(), "Lesion": box_tumor()}, tmp_path / "seg")
-    with pytest.raises(RoiError, match=r"expected a segment that is the tumor, found 1 Kidney, 2 Lesion"):
-        read_roi(path, volume, "P1")
-    assert np.array_equal(read_roi(path, volume, "P1", 2).voxels, box_tumor())
+    assert np.array_equal(read_roi(path, volume, "P1").voxels, box_tumor())
+    for organ in ("Kidney", "Aorta", "Liver", "perirenal fat", "Peritumoral tissue"):
+        path = write_seg(images, {organ: box_tumor(), "Segment_2": box_tumor()}, tmp_path / "seg")
+        found = f"expected a segment that is the tumor, found 1 {organ}, 2 Segment_2"
+        with pytest.raises(RoiError, match=found):
+            read_roi(path, volume, "P1")
+        assert np.array_equal(read_roi(path, volume, "P1", 2).voxels, box_tumor())
+        assert np.array_equal(read_roi(path, volume, "P1", tumor_name="#1").voxels, box_tumor())
+
+
+def test_a_lesion_is_the_tumor_where_nothing_else_is():
+    names = ("Kidney", "Lesion", "GTV", "lesion b")
+    segments = [Segment(number=number, name=name) for number, name in enumerate(names, 1)]
+    wanted = Wanted(case_id="P1", where="")
+    assert choose_segment(segments[:2], wanted) is segments[1]
+    assert choose_segment(segments[:3], wanted) is segments[2]
+    two = [segments[0], segments[1], segments[3]]
+    with pytest.raises(RoiError, match=r"found 2 that say so among 1 Kidney, 2 Lesion, 4 lesion b"):
+        choose_segment(two, wanted)
+    assert choose_segment(two, replace(wanted, label=4)) is segments[3]
 
 
 def test_a_code_that_says_tumor_counts_more_than_a_name_that_says_kidney():
@@ -235,7 +288,11 @@ def test_a_code_that_says_tumor_counts_more_than_a_name_that_says_kidney():
             (n, "other")
             for n in ("Kidney_L-GTV", "kidney minus tumor", "Niere ohne Tumor", "non-tumor kidney")
         ),
-        *((n, "") for n in ("Segment_1", "roi", "Lesion", "kidney lesion 2", "Reinhard", "Massive", "Liver")),
+        *(
+            (n, "")
+            for n in ("Segment_1", "roi", "Lesion", "kidney lesion 2", "Reinhard", "Massive", "Schwellung")
+        ),
+        *((n, "other") for n in ("Liver", "Leber", "Lung_L", "fat", "peritumoral fat", "Peri-Tumor 5 mm")),
     ],
 )
 def test_what_a_name_says(name, says):
@@ -243,7 +300,7 @@ def test_what_a_name_says(name, says):
     assert (segment.says_tumor, segment.says_other) == (says == "tumor", says == "other")
 
 
-def test_a_choice_among_tumors_and_another_organ_is_told(images, volume, tmp_path):
+def test_a_choice_among_tumors_is_told(images, volume, tmp_path):
     path = write_seg(images, {"Tumor 1": box_tumor(), "Tumor 2": box_tumor()}, tmp_path / "seg")
     (finding,) = read_roi(path, volume, "P1").findings
     assert finding.code == "roi-several-tumors"
@@ -251,12 +308,6 @@ def test_a_choice_among_tumors_and_another_organ_is_told(images, volume, tmp_pat
     assert read_roi(path, volume, "P1", 2).findings == ()
     assert read_roi(path, volume, "P1", tumor_name="#2").findings == ()
     assert read_roi(path, volume, "P1", tumor_name="Tumor 2").findings == ()
-    segment = Segment(number=1, name="Spleen")
-    (finding,) = doubt_choice([segment], segment, Wanted(case_id="P1", where=""))
-    assert (finding.code, "'Spleen', says that it is another organ" in finding.message) == (
-        "roi-other-organ",
-        True,
-    )
 
 
 def test_two_segments_of_one_number_are_refused(images, volume, tmp_path):
@@ -334,7 +385,7 @@ def test_other_files_are_refused(volume, tmp_path):
     (tmp_path / "a.txt").write_text("text")
     with pytest.raises(RoiError, match=r"or a PNG mask, found a file of another kind"):
         read_roi(tmp_path / "a.txt", volume, "P1")
-    with pytest.raises(RoiError, match=r"ROI gone: .*found no file"):
+    with pytest.raises(RoiError, match=r"ROI a file: .*found no file"):
         read_roi(tmp_path / "gone", volume, "P1")
     for path, words in (
         (tmp_path / "a.txt", "found a file of another kind"),
@@ -445,7 +496,8 @@ def test_real_segs_are_read_as_highdicom_reads_them(test_data, series, name, num
         ignore_spatial_locations=True,
         assert_missing_frames_are_empty=True,
     )[..., 0]
-    assert np.array_equal(read_roi(path, volume, "real", number).voxels, expected.astype(bool))
+    roi = read_roi(path, volume, "real", tumor_name=f"#{number}")
+    assert np.array_equal(roi.voxels, expected.astype(bool))
 
 
 def test_a_real_seg_of_another_patient_is_refused(test_data):

@@ -386,3 +386,24 @@ def test_one_slice_scanned_again_is_no_acquisition_of_its_own():
     mixed = [*number(scan(8), 1), *number([facts(10, 9)], 2)]
     assert split_acquisitions(mixed) == [list(range(9))]
     assert "at the same one" in reason_not_a_stack(mixed)
+
+
+def test_phases_whose_slices_lie_between_each_others_are_two():
+    early = scan(6, 0, 5, acquisition_number="1")
+    late = scan(6, 2.5, 5, first=7, acquisition_number="2")
+    assert split_acquisitions([*early, *late]) == [list(range(6)), list(range(6, 12))]
+    told_by_time = [
+        replace(one, acquisition_number="", temporal_position=one.acquisition_number) for one in early + late
+    ]
+    assert len(split_acquisitions(told_by_time)) == 2
+    assert len(split_acquisitions(scan(12))) == 1
+
+
+def test_steps_of_one_scan_are_not_taken_apart():
+    """A scanner that steps numbers each slice, or each turn; parts that follow each other are one stack."""
+    each = [replace(one, acquisition_number=str(n)) for n, one in enumerate(scan(12))]
+    by_two = [replace(one, acquisition_number=str(n % 6)) for n, one in enumerate(scan(12))]
+    halves = [replace(one, acquisition_number=str(n // 6)) for n, one in enumerate(scan(12))]
+    many = [replace(one, acquisition_number=str(n % 9)) for n, one in enumerate(scan(36))]
+    for slices in (each, by_two, halves, many):
+        assert split_acquisitions(slices) == [list(range(len(slices)))]

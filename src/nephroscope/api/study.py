@@ -4,6 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nephroscope.api.public import PublicVerbs
 from nephroscope.api.readers import ReaderVerbs
 from nephroscope.cohort.split import load_split, make_split, save_split
 from nephroscope.files import load_json, save_json
@@ -19,14 +20,17 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 
-class Study(ReaderVerbs):
+class Study(ReaderVerbs, PublicVerbs):
     """A study folder and its verbs: a thin facade over the rooms, for notebooks and for the commands."""
 
     # 2 WHERE the tumor is
 
     def check(self) -> dict[str, CheckedCase]:
-        """Read every case and its ROI; findings and measures by case_id, a refusal where it cannot be used."""
-        return check_cases(self.cohort.cases, self.import_findings)
+        """Read every case and the ROI that its slices are cut from; findings and measures by case_id.
+
+        A refusal is among the findings where the case cannot be used.
+        """
+        return check_cases(self.cohort.cases, self.import_findings, self.case_reader())
 
     # 3 WHAT a network sees
 

@@ -24,8 +24,8 @@ HEADER = (
     "HD95 mm",
     "ml, reader 1",
     "ml, reader 2",
-    "only reader 1",
-    "only reader 2",
+    "slices only reader 1 drew",
+    "slices only reader 2 drew",
 )
 SHOWN = ("dice", "dice_median", "surface_dice", "hd95_mm", "mean_surface_mm", "volume_difference_percent")
 SHOWN_LIMITS = ("volume_ratio_bias", "volume_ratio_limit_low", "volume_ratio_limit_high")
@@ -87,8 +87,10 @@ class Agreement(Command):
             )
         low = [case for case in report.cases if report.to_adjudicate(case)]
         if low:
-            below = f"Dice below {report.adjudicate_below:g}"
-            lines.append(f"{len(low)} cases with {below}: decide about them in {path / 'adjudication.csv'}")
+            n_left = sum(case.case_id not in report.decisions for case in low)
+            left = f"{n_left} to decide in" if n_left else "all decided in"
+            below = f"{len(low)} cases with Dice below {report.adjudicate_below:g}"
+            lines.append(f"{below}: {left} {path / 'adjudication.csv'}")
         lines.append(f"wrote {path / 'agreement' / 'index.html'}; open it in a browser")
         warning = "\n".join(
             f"{finding.severity}: {f'{finding.where}: ' if finding.where else ''}{finding.message}"
@@ -121,7 +123,7 @@ def _without_id(part: RoiAgreement) -> dict[str, object]:
 def _text(report: "ReaderReport") -> str:
     lines = []
     if report.cases:
-        lines = [_table(report.cases, "case"), ""]
+        lines = [_table(report.cases, "case"), "slices are counted from 0 at the feet", ""]
         head = f"{len(report.cases)} cases of {report.n_patients} patients, rule {report.rule}"
         lines.append(f"{head} | SYNTHETIC" if report.synthetic else head)
         lines.append(estimates_text({name: report.pooled[name] for name in (*SHOWN, *SHOWN_LIMITS)}))

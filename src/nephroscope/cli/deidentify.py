@@ -27,9 +27,9 @@ class Deidentify(Command):
     key: Path
     """Key file outside of both, made if it does not exist. Same key, same pseudonyms; who has it can link."""
     labels: Path | None = None
-    """Label table with patient_id or case_id: written to DST with pseudonyms."""
+    """Label table (CSV or XLSX) with patient_id or case_id: its known columns, with pseudonyms, go to DST."""
     keep_age_sex: bool = False
-    """Keep sex and age; ages over 89 become 90."""
+    """Keep sex and age, in the label table too; ages over 89 become 90."""
     keep_descriptions: bool = False
     """Keep the known words of descriptions (phase, body, kernel, tumor), by which phase and ROI are told."""
 
@@ -54,9 +54,14 @@ class Deidentify(Command):
         if "labels" in data:
             labels = data["labels"]
             dropped = ", ".join(labels["columns_dropped"]) or "none"
+            emptied = f"; cells emptied: {labels['n_cells_emptied']}" if labels["n_cells_emptied"] else ""
             lines.append(
                 f"labels: {labels['n_rows']} rows in {self.destination / labels['file']}, "
-                f"{labels['n_rows_without_images']} of them without images here; dropped: {dropped}"
+                f"{labels['n_rows_without_images']} of them without images here; columns dropped: {dropped}{emptied}"
+            )
+        if not self.keep_descriptions:
+            lines.append(
+                "phases cannot be named from descriptions any more; --keep-descriptions keeps their known words"
             )
         made = "a NEW key was made" if data["key_made"] else "key"
         lines.append(f"{made}: {data['key']}; patients and pseudonyms: {data['linkage']}")

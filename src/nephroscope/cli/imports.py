@@ -27,17 +27,17 @@ class ImportImages(Command):
     source: SourcePath
     """Folder of images."""
     labels: Path | None = None
-    """CSV with a row per image: file, case_id, subtype, sex, age ..."""
+    """CSV or XLSX with a row per image: file, case_id, subtype, sex, age ..."""
     masks: Path | None = None
     """Folder of label images with the same names."""
     tumor_label: int = 1
     """Gray value of the tumor in the masks."""
     pattern: str | None = None
     """Regular expression for file names, with the groups case, subtype and, if there, sex, age, slice."""
-    window_level: float = 40.0
-    """Level, in HU, of the window through which the images were exported."""
-    window_width: float = 400.0
-    """Width, in HU, of that window."""
+    window_level: float | None = None
+    """Level, in HU, of the window through which the images were exported; 40 where not given."""
+    window_width: float | None = None
+    """Width, in HU, of that window; 400 where not given."""
     spacing_mm: float | None = None
     """Pixel spacing in mm, where the table does not know it."""
 
@@ -81,7 +81,7 @@ class ImportDicom(Command):
     def run(self) -> Outcome:
         """Import it, or only look."""
         if self.dry_run:
-            return look(self.study, self.source, self.rois)
+            return look(self.study, self.source, self.rois, self.labels)
         study, seen = Study(self.study), []
 
         def show(scan: ExportScan, rows: Sequence[ExportSeries]) -> None:
@@ -104,7 +104,7 @@ class ImportNifti(Command):
     source: SourcePath
     """Folder with CASE.nii.gz and CASE_seg.nii.gz, or CASE/imaging.nii.gz and CASE/segmentation.nii.gz."""
     labels: Path
-    """CSV with a row per case: case_id, subtype, sex, age ..."""
+    """CSV or XLSX with a row per case: case_id, subtype, sex, age ..."""
     tumor_label: int = 1
     """Value of the tumor in the label maps."""
 

@@ -1,26 +1,38 @@
 """What `nephroscope import dicom --dry-run` prints: patients, series, what each is, and what would be taken."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from nephroscope.cli.outcome import Outcome, table
+from nephroscope.cohort.deidentify.words import clean_text
 from nephroscope.cohort.export.cases import look_into
 from nephroscope.cohort.export.describe import ExportSeries
-from nephroscope.cohort.export.kinds import CT
+from nephroscope.cohort.export.kinds import CT, RTSTRUCT, SEG
 from nephroscope.cohort.export.roi_files import find_roi_files
 from nephroscope.cohort.export.scan import ExportScan
+from nephroscope.cohort.labels.pathology import load_pathology
+from nephroscope.cohort.labels.rows import LabelRow, read_label_table
+from nephroscope.cohort.series.dicom_files import file_name
+from nephroscope.cohort.tables import names
 from nephroscope.records import PHASES
-from nephroscope.study import open_study
+from nephroscope.study import Settings, open_study
 
 MOST_LINES = 200
+LONGEST_CELL = 32
 
 
-def look(study: Path, source: Path, rois: Path | None) -> Outcome:
-    """Read the headers of an export and say what it holds; nothing is written, and the study need not exist yet."""
-    preference = open_study(study)[1].cohort.phase_preference if study.exists() else PHASES
+def look(study: Path, source: Path, rois: Path | None, labels: Path | None = None) -> Outcome:
+    """Read the headers of an export and say what it holds; nothing is written, and the study need not exist yet.
+
+    Raises:
+        CohortError: There is no export, the label table has mistakes, or ROI files are named twice.
+    """
+    settings = open_study(study)[1] if study.exists() else None
+    preference = settings.cohort.phase_preference if settings else PHASES
+    rows_of_labels = _labels(study, settings, labels) if labels else None
     outside = find_roi_files(rois)
-    scan, rows = look_into(source, preference, sorted(outside.patients(None)))
+    scan, rows = look_into(source, preference, outside, rows_of_labels)
     data = {
         "patients": n_patients(rows),
         "files": scan.n_files,
@@ -28,7 +40,55 @@ def look(study: Path, source: Path, rois: Path | None) -> Outcome:
         "damaged": len(scan.damaged),
         "series": [series_as_json(row) for row in rows],
     }
-    return Outcome(data=data, text=export_text(scan, rows))
+    lines = [export_text(scan, rows)]
+    patients = {row.patient_id for row in rows if row.kind == CT and row.patient_id}
+    if rows_of_labels is not None:
+        more, line = _fit(rows_of_labels, patients)
+        data |= more
+        lines.append(line)
+    strangers = outside.of_nobody(patients, rows_of_labels)
+    if strangers:
+        data["rois_of_nobody"] = len(strangers)
+        lines.append(
+            f"{len(strangers)} ROI files are named after no patient or case here: {_few(map(file_name, strangers))}"
+        )
+    lines.append(f"next: {_next(study, rows, labels)}")
+    return Outcome(data=data, text="\n".join(lines))
+
+
+def _labels(study: Path, settings: Settings | None, path: Path) -> list[LabelRow]:
+    """The label table as the import would read it."""
+    if settings is None:
+        return read_label_table(path).rows
+    return read_label_table(path, settings.columns, load_pathology(study), settings.subtypes).rows
+
+
+def _fit(labels: Sequence[LabelRow], patients: set[str]) -> tuple[dict[str, int], str]:
+    """How many patients have a label row, and how many rows a CT: names are compared as they are written."""
+    named = {name for row in labels for name in (row.case_id, row.patient_id)}
+    bare = patients - named
+    lost = {row.case_id for row in labels if not patients & {row.case_id, row.patient_id or ""}}
+    told = f"{len(patients) - len(bare)} of {len(patients)} patients with a CT have a label row"
+    told += f" (not {_few(bare)})" if bare else ""
+    told += f"; {len(lost)} cases of the label table have no CT here ({_few(lost)})" if lost else ""
+    return {"patients_with_label": len(patients) - len(bare), "labels_without_ct": len(lost)}, told
+
+
+def _few(items: Iterable[str]) -> str:
+    return names(items, most=3)
+
+
+def _next(study: Path, rows: Sequence[ExportSeries], labels: Path | None) -> str:
+    """What to do now."""
+    cts = [row for row in rows if row.kind == CT]
+    if not cts:
+        return "no CT is here: check the path; NIfTI and images have `nephroscope import nifti` and `import images`"
+    if not any(row.accepted for row in cts):
+        return "no CT can be used: see the reasons above, and have the series sent again"
+    if not any(row.chosen for row in cts):
+        return "no ROI: export SEG or RTSTRUCT too, or give a folder of ROI files with --rois"
+    new = "" if study.exists() else f"`nephroscope new {study}`, then "
+    return f"{new}the same command without --dry-run{'' if labels else ', with --labels TABLE'}"
 
 
 def n_patients(rows: Sequence[ExportSeries]) -> int:
@@ -44,6 +104,8 @@ def series_as_json(row: ExportSeries) -> dict[str, Any]:
         "acquisition": row.acquisition or None,
         "patient_id": row.patient_id,
         "study_uid": row.study_uid,
+        "series_number": row.series_number if row.series_number.isdecimal() else None,
+        "description": clean_text(row.description) or None,
         "modality": row.modality,
         "kind": row.kind,
         "phase": row.phase or None,
@@ -59,12 +121,15 @@ def series_as_json(row: ExportSeries) -> dict[str, Any]:
 
 
 def export_text(scan: ExportScan, rows: Sequence[ExportSeries]) -> str:
-    """A table of the series, and how many of what."""
+    """A table of the series, and how many of what; a ROI that is used stands in the row of its CT."""
     header = (
         "patient",
         "series",
+        "no.",
+        "description",
         "kind",
         "phase",
+        "found in",
         "files",
         "slices",
         "mm",
@@ -72,12 +137,10 @@ def export_text(scan: ExportScan, rows: Sequence[ExportSeries]) -> str:
         "usable",
         "what is done with it",
     )
-    lines = table((_cells(row) for row in rows[:MOST_LINES]), header)
-    more = (
-        f"\n... and {len(rows) - MOST_LINES} more series; --json lists them all"
-        if len(rows) > MOST_LINES
-        else ""
-    )
+    listed = [row for row in rows if not (row.kind in (SEG, RTSTRUCT) and row.accepted)]
+    lines = table((_cells(row) for row in listed[:MOST_LINES]), header)
+    rest = len(listed) - MOST_LINES
+    more = f"\n... and {rest} more series; --json lists them all" if rest > 0 else ""
     usable = [row for row in rows if row.kind == CT and row.accepted]
     chosen = [row for row in usable if row.chosen]
     told = (
@@ -94,12 +157,25 @@ def _cells(row: ExportSeries) -> tuple[str, ...]:
     return (
         row.patient_id or "(none)",
         f"..{row.series_uid[-8:]}{part}",
+        row.series_number if row.series_number.isdecimal() else "",
+        _short(clean_text(row.description)),
         row.kind,
         row.phase or "-",
+        _short(row.evidence),
         str(row.n_files),
         str(row.n_slices),
         spacing,
-        str(len(row.rois) or ""),
+        _rois(row),
         "yes" if row.accepted else "no",
         row.reason,
     )
+
+
+def _rois(row: ExportSeries) -> str:
+    """How many ROI files were drawn on a CT, and what their segments are called."""
+    called = dict.fromkeys(word for roi in row.rois for name in roi.names if (word := clean_text(name)))
+    return _short(f"{len(row.rois)}: {', '.join(called)}".removesuffix(": ")) if row.rois else ""
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_CELL else f"{text[: LONGEST_CELL - 2]}.."

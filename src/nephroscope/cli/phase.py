@@ -1,9 +1,11 @@
 """The command that names contrast phases: a table of series in, phases with their evidence out."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from nephroscope.cli.outcome import Command, Outcome, table
+from nephroscope.cohort.deidentify.words import clean_text
 from nephroscope.cohort.phase.name import PHASES
 from nephroscope.cohort.phase.table import (
     PhaseTable,
@@ -12,6 +14,8 @@ from nephroscope.cohort.phase.table import (
     read_phase_table,
 )
 from nephroscope.errors import CohortError
+
+LISTED = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +26,10 @@ class Phase(Command):
     """
 
     table: Path
-    """CSV with a row per series: SeriesInstanceUID, SeriesDescription, StudyInstanceUID, AcquisitionTime ..."""
+    """CSV with a row per series: SeriesInstanceUID, SeriesDescription, StudyInstanceUID, AcquisitionTime ...; or the
+    study's series.csv."""
     compare: bool = False
-    """Compare with the experts' labels in the column `phase`, by the column `source`."""
+    """Only compare with the experts' labels in the column `phase`, by the column `source`."""
 
     def run(self) -> Outcome:
         """Name them."""
@@ -40,8 +45,33 @@ class Phase(Command):
             {"SeriesInstanceUID": text.series_uid, "phase": call.phase, "evidence": call.evidence}
             for text, call in zip(found.texts, found.calls, strict=True)
         ]
-        text = table((row.values() for row in data), ("SeriesInstanceUID", "phase", "evidence"))
-        return Outcome(data=data, text=text, warning=_comparison(found) if self.compare else "")
+        if not self.compare:
+            return Outcome(data=data, text=_listed(found))
+        text = _comparison(found)
+        return Outcome(data=data, text=text, warning=text if self.json else "")
+
+
+def _listed(found: PhaseTable) -> str:
+    """The first series with their phases, then how many there are of each phase. Names are cleaned away."""
+    rows = [
+        (
+            text.series_number[:6],
+            clean_text(text.series_description)[:50],
+            text.series_uid[-8:],
+            call.phase,
+            call.evidence,
+        )
+        for text, call in zip(found.texts, found.calls, strict=True)
+    ]
+    header = ("number", "description, known words", "UID ends in", "phase", "evidence")
+    filled = [c for c in range(len(header)) if any(row[c] for row in rows) or c == len(header) - 2]
+    shown = ([row[c] for c in filled] for row in rows[:LISTED])
+    lines = [table(shown, [header[c] for c in filled])]
+    if len(rows) > LISTED:
+        lines.append(f"... {len(rows) - LISTED} more; --json lists all")
+    counts = Counter(call.phase for call in found.calls)
+    told = ", ".join(f"{counts[phase]} {phase}" for phase in PHASES if counts[phase])
+    return "\n".join([*lines, f"{len(rows)} series: {told or 'none'}"])
 
 
 def _comparison(found: PhaseTable) -> str:

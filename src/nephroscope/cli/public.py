@@ -1,7 +1,6 @@
 """The commands `nephroscope import kits` and `import idc`: public cohorts, and what they print."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from nephroscope.cli.outcome import Command, Outcome, SourcePath, StudyPath, fin
 from nephroscope.cohort.public.idc_plan import IdcPlan, Wanted
 from nephroscope.cohort.public.kits import Vote
 from nephroscope.errors import ConfigError
-from nephroscope.records import Case, Cohort, Exclusion, Finding
 from nephroscope.study import Settings
 
 MASK_SOURCES = ("rcc-aid", "bamf")
@@ -34,15 +32,10 @@ class ImportKits(Command):
     def run(self) -> Outcome:
         """Import it."""
         from nephroscope.cli.imports import imported
-        from nephroscope.cohort.labels.pathology import load_pathology
-        from nephroscope.cohort.public.kits import NO_CT, import_kits
-        from nephroscope.cohort.public.same_patients import drop_known_patients
+        from nephroscope.cohort.public.kits import NO_CT
 
         study = Study(self.study)
-        settings, pathology = study.settings, load_pathology(study.folder.root)
-        found = import_kits(self.source, settings.subtypes, settings.positive, self.vote, pathology)
-        cases, known, doubts = drop_known_patients(found.cases, _cohort(study))
-        cohort = _add(study, cases, (*found.exclusions, *known), (*found.findings, *doubts))
+        cohort, found = study.import_kits(self.source, self.vote)
         outcome = imported(study, cohort)
         counts = [asdict(count) | {"without_ct": count.in_table - count.with_ct} for count in found.counts]
         lines = [
@@ -79,72 +72,35 @@ class ImportIdc(Command):
         """Choose, and unless it is a dry run, download and import."""
         from nephroscope.cli.imports import imported
         from nephroscope.cohort.public.idc import plan_findings
-        from nephroscope.cohort.public.idc_index import read_index
-        from nephroscope.cohort.public.idc_plan import plan_idc
         from nephroscope.cohort.public.idc_summary import plan_as_dict
 
         sources = _sources(self.masks)
         study = None if self.dry_run and not (self.study / "study.toml").is_file() else Study(self.study)
-        wanted = _wanted(study, sources, self.kits_json)
-        plan = plan_idc(read_index(self.collections), wanted)
+        if study is None:
+            plan, wanted = self._plan_without_study(sources)
+        else:
+            plan, wanted = study.plan_idc(self.collections, sources, self.kits_json)
         data = plan_as_dict(plan, sources)
-        findings = plan_findings(plan, wanted)
         if study is None or self.dry_run:
-            data["findings"] = findings_as_json(findings)
+            data["findings"] = findings_as_json(plan_findings(plan, wanted))
             return Outcome(
                 data=data, text=_in_words(data) + f"\nnext: the same without --dry-run ({self.study})"
             )
-        refused = _download(study, plan, wanted)
-        cohort = _add(study, (), (*plan.exclusions, *refused), findings)
+        cohort, refused = study.import_idc(plan, wanted)
         outcome = imported(study, cohort)
         warning = "\n".join(f"left out: {one.case_id}: {one.reason}" for one in refused)
         text = "\n".join([_in_words(data), outcome.text])
         data = outcome.data | {"plan": data}
         return Outcome(data=data, text=text, warning=warning, exit_code=3 if refused else 0)
 
+    def _plan_without_study(self, sources: tuple[str, ...]) -> tuple[IdcPlan, Wanted]:
+        from nephroscope.cohort.public.idc import wanted_of
+        from nephroscope.cohort.public.idc_index import read_index
+        from nephroscope.cohort.public.idc_plan import plan_idc
 
-def _add(
-    study: Study, cases: Sequence[Case], exclusions: Sequence[Exclusion], findings: Sequence[Finding]
-) -> Cohort:
-    """Add to the study, without findings that it holds from an earlier import."""
-    noted = set(study.import_findings)
-    return study.add(cases, exclusions, [one for one in findings if one not in noted])
-
-
-def _download(study: Study, plan: IdcPlan, wanted: Wanted) -> tuple[Exclusion, ...]:
-    """Fetch what is planned into the study's folder ``idc`` and import it; gives who was left out on the way."""
-    from nephroscope.cohort.public.idc import download, hand_over
-    from nephroscope.cohort.public.idc_fetch import open_client
-
-    if not plan.choices:
-        return ()
-    settled, failed = download(plan, wanted, study.folder.root / "idc", open_client())
-    return (*failed, *hand_over(settled, study.import_dicom))
-
-
-def _wanted(study: Study | None, sources: tuple[str, ...], kits_json: Path | None) -> Wanted:
-    from nephroscope.cohort.labels.pathology import load_pathology
-    from nephroscope.cohort.public.idc_index import OWN
-    from nephroscope.cohort.public.kits import read_kits_labels
-    from nephroscope.cohort.public.same_patients import public_patient
-
-    settings = study.settings if study else Settings(subtypes=("PRCC", "ChRCC"), positive="PRCC")
-    cohort = _cohort(study) if study else None
-    known: dict[str, Case] = {}
-    for case in cohort.cases if cohort else ():
-        known.setdefault(public_patient(case.patient_id) or "", case)
-    known.pop("", None)
-    histology = None
-    if kits_json:
-        histology = {label.case_id: label.subtype for label in read_kits_labels(kits_json)}
-    return Wanted(
-        masks=(*sources, OWN),
-        subtypes=settings.subtypes,
-        preference=settings.cohort.phase_preference,
-        histology=histology,
-        known=known,
-        pathology=load_pathology(study.folder.root) if study else None,
-    )
+        settings = Settings(subtypes=("PRCC", "ChRCC"), positive="PRCC")
+        wanted = wanted_of(settings, sources, self.kits_json)
+        return plan_idc(read_index(self.collections), wanted), wanted
 
 
 def _sources(text: str) -> tuple[str, ...]:
@@ -159,10 +115,6 @@ def _sources(text: str) -> tuple[str, ...]:
             remedy="for example --masks rcc-aid,bamf",
         )
     return sources
-
-
-def _cohort(study: Study) -> Cohort | None:
-    return study.cohort if study.folder.cohort_csv.exists() else None
 
 
 def _in_words(data: dict[str, Any]) -> str:

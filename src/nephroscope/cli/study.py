@@ -89,6 +89,8 @@ def _measured(name: str, case: CheckedCase) -> tuple[str, ...]:
     """One case as a line of the table."""
     worst = max((f.severity for f in case.findings), key=("note", "warning", "refusal").index, default="note")
     verdict = {"note": "", "warning": "warning", "refusal": "REFUSED"}[worst]
+    if any(finding.code == "excluded" for finding in case.findings):
+        verdict = "excluded by adjudication"
     if case.measures is None:
         return (name, "", "", "", "", verdict)
     m = case.measures
@@ -114,17 +116,23 @@ class Slices(Command):
     def run(self) -> Outcome:
         """Cut them."""
         store = Study(self.study).cut_slices()
+        excluded = [finding for finding in store.refused if finding.code == "excluded"]
+        refused = [finding for finding in store.refused if finding not in excluded]
         data = {
             "slices": len(store.hu),
             "cases": store.n_cases,
             "size_px": store.spec.size_px,
-            "refused": findings_as_json(store.refused),
+            "refused": findings_as_json(refused),
+            "excluded": [finding.case_id for finding in excluded],
         }
         text = (
             f"{len(store.hu)} slices of {store.n_cases} cases, {store.spec.size_px} x {store.spec.size_px}, "
             f"ROI mode {store.spec.roi_mode}"
         )
-        warning = "\n".join(f"refused: {finding.message}" for finding in store.refused)
+        if excluded:
+            names = ", ".join(finding.case_id for finding in excluded)
+            text += f"\n{len(excluded)} cases excluded by adjudication: {names}"
+        warning = "\n".join(f"refused: {finding.message}" for finding in refused)
         return Outcome(data=data, text=text, warning=warning, exit_code=3 if warning else 0)
 
 

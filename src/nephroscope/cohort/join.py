@@ -1,12 +1,14 @@
 """Label rows and what was found on disk in, cases and exclusions out: the rules that all three doors share."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nephroscope.cohort.labels.pathology import PATHOLOGY_FILE, name_of_subtype, shortened
+from nephroscope.cohort.deidentify.words import clean_text
+from nephroscope.cohort.labels.pathology import PATHOLOGY_FILE, default_table, name_of_subtype, shortened
 from nephroscope.cohort.labels.rows import LabelRow
 from nephroscope.cohort.labels.tumors import NamedRoi, RoiChoice, choose_rois, find_beside
 from nephroscope.records import Case, Exclusion, ImageFormat, Sex
@@ -70,7 +72,8 @@ def settle_labels(
         if not reason and len(patient_sexes) > 1:
             reason = f"its patient has two sexes: {' and '.join(patient_sexes)}"
         if not reason and not label.subtype:
-            reason = f"pathology text {typed!r} is not in {PATHOLOGY_FILE}"
+            why = default_table().obstacle(group[0].subtype)
+            reason = f"pathology text {typed!r} is not in {PATHOLOGY_FILE}{why}"
         if not reason and label.subtype not in subtypes:
             reason = f"subtype {label.subtype} is not in the study"
         if reason:
@@ -122,10 +125,10 @@ def join_found(
             excluded[volume.key] = Exclusion(case_id=volume.key, reason="no label row names it")
         rows = [settled.pop(name) for name in names if name in settled]
         near = [Path(), *([source] if source else []), volume.image, volume.image.parent]
-        others = [first[name] for name in names if name in excluded and not first[name].excluded]
+        others = [first[name] for name in names if name in excluded]
         chosen, reason = choose_rois(rows, others, volume, near)
         for row in rows:
-            why = volume.refusal or reason or ("" if chosen[row.case_id].path else volume.without_roi)
+            why = volume.refusal or reason or _no_roi(chosen[row.case_id], volume)
             if why:
                 excluded[row.case_id] = Exclusion(case_id=row.case_id, reason=why, subtype=row.subtype)
             else:
@@ -136,6 +139,21 @@ def join_found(
             case_id=name, reason="labelled, but no CT of it was found", subtype=label.subtype
         )
     return tuple(cases), tuple(excluded.values())
+
+
+def _no_roi(choice: RoiChoice, volume: Found) -> str:
+    """Why there is no ROI for a tumor, also when the names in its file are known and the one asked for is none."""
+    if not choice.path:
+        return volume.without_roi
+    names = [name for roi in volume.rois if roi.path == choice.path for name in (*roi.names, *roi.meanings)]
+    name = choice.tumor_name.strip()
+    code = re.fullmatch(
+        r"#\d+|[A-Z]{0,3}-?\d[\dA-F.]{3,}", name
+    )  # numbers and codes are looked up in the file
+    if not name or not names or code or name.casefold() in {one.strip().casefold() for one in names}:
+        return ""
+    known = ", ".join(dict.fromkeys(words for one in names if (words := clean_text(one))))
+    return f"no segment or contour of its ROI is called {name!r} (there are {known or 'others'})"
 
 
 def _names_of(found: Sequence[Found], labels: list[LabelRow] | None) -> dict[str, list[str]]:
@@ -190,7 +208,7 @@ def _case(
         image=volume.image,
         format=format,
         roi=choice.path,
-        roi_reader2=choice.reader2 or (volume.roi_reader2 if choice.path == volume.roi else None),
+        roi_reader2=choice.reader2,
         tumor_label=choice.tumor_label or tumor_label,
         tumor_name=choice.tumor_name,
         organs=organs,

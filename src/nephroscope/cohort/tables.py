@@ -15,7 +15,7 @@ LISTED = 20
 SEXES: dict[Sex, str] = {
     "M": "m male man männlich männl männl. mann homme masculin hombre masculino uomo maschio 男",
     "F": "f female woman w weiblich weibl weibl. frau femme féminin feminin mujer femenino donna femmina 女",
-    "O": "o other diverse transgender_male_to_female transgender_female_to_male",
+    "O": "o other d divers diverse transgender_male_to_female transgender_female_to_male",
 }
 # What a spreadsheet would run as a formula; a number with a sign is none. Source: OWASP, CSV injection.
 _FORMULA = re.compile(r"[=@\t\r]|[+-](?![\d.,eE+-]*$)")

@@ -110,8 +110,16 @@ def _agreement(tables: Floats) -> Floats:
 def _plain(table: Floats, value: float, config: EvaluationConfig) -> tuple[float | None, float | None, str]:
     half = NormalDist().inv_cdf((1 + config.confidence) / 2) * kappa_se(table)
     if half < 1e-12:
-        return None, None, "no interval: no disagreement to estimate it from; see the agreement's"
+        return None, None, f"no interval: {_why_no_error(table)}; see the agreement's"
     return max(-1.0, value - half), min(1.0, value + half), "Fleiss, Cohen and Everitt 1969"
+
+
+def _why_no_error(table: Floats) -> str:
+    if np.trace(table) == table.sum():
+        return "no disagreement to estimate it from"
+    if min(np.count_nonzero(table.sum(axis=axis)) for axis in (0, 1)) == 1:
+        return "a reading gives one label to every case"
+    return "no agreement to estimate it from"
 
 
 def _resampled(

@@ -15,6 +15,7 @@ from nephroscope.cohort.images.slices import no_label, read_image_case, read_lab
 from nephroscope.cohort.nifti import GZIP, NIFTI1_SIZES, NIFTI2_SIZES, read_nifti
 from nephroscope.errors import RoiError, SeriesError, StudyError
 from nephroscope.records import Case, CTVolume, Finding, RoiMask
+from nephroscope.roi.files.names import roi_file
 from nephroscope.roi.files.segments import Wanted
 
 Read = tuple[npt.NDArray[np.bool_], list[Finding]]
@@ -46,7 +47,7 @@ def read_roi(
             no tumor.
     """
     kind = _kind(path)
-    wanted = Wanted.tumor(case_id, f"case {case_id}, ROI {path.name}", tumor_label, tumor_name)
+    wanted = Wanted.tumor(case_id, f"case {case_id}, ROI {roi_file(path, case_id)}", tumor_label, tumor_name)
     if kind == "dicom":
         voxels, findings = _dicom_roi(path, volume, wanted)
     elif kind in LABEL_MAPS:
@@ -66,13 +67,13 @@ def roi_names(path: Path) -> list[str]:
     Raises:
         RoiError: The file is missing, damaged or no ROI.
     """
-    kind, where = _kind(path), f"ROI {path.name}"
+    kind, where = _kind(path), f"ROI {roi_file(path)}"
     if kind == "dicom":
         from nephroscope.roi.files.rtstruct import rtstruct_segments
         from nephroscope.roi.files.seg import seg_segments
 
-        roi = _read_dicom(path, where)
-        with _refusing_damage(where):
+        roi = read_dicom_roi(path, where)
+        with refusing_damage(where):
             segments = seg_segments(roi) if roi.Modality == "SEG" else rtstruct_segments(roi)
     elif kind in LABEL_MAPS:
         from nephroscope.roi.files.label_map import read_label_map
@@ -182,12 +183,12 @@ def _dicom_roi(path: Path, volume: CTVolume, wanted: Wanted) -> Read:
     from nephroscope.roi.files.rtstruct import read_rtstruct
     from nephroscope.roi.files.seg import read_seg
 
-    roi = _read_dicom(path, wanted.where)
-    with _refusing_damage(wanted.where):
+    roi = read_dicom_roi(path, wanted.where)
+    with refusing_damage(wanted.where):
         return (read_seg if roi.Modality == "SEG" else read_rtstruct)(roi, volume, wanted)
 
 
-def _read_dicom(path: Path, where: str) -> Any:
+def read_dicom_roi(path: Path, where: str) -> Any:
     """The SEG or RTSTRUCT in a file, preamble or not.
 
     Raises:
@@ -195,7 +196,7 @@ def _read_dicom(path: Path, where: str) -> Any:
     """
     import pydicom
 
-    with _refusing_damage(where):
+    with refusing_damage(where):
         roi = pydicom.dcmread(path, force=True)
         modality = roi.get("Modality", "unknown")
     if modality not in ("SEG", "RTSTRUCT"):
@@ -209,7 +210,7 @@ def _read_dicom(path: Path, where: str) -> Any:
 
 
 @contextlib.contextmanager
-def _refusing_damage(where: str) -> Iterator[None]:
+def refusing_damage(where: str) -> Iterator[None]:
     """Make a refusal of what pydicom raises for damaged files; its warnings about them are not shown.
 
     Raises:
@@ -257,7 +258,12 @@ def _label_image(path: Path, volume: CTVolume, wanted: Wanted) -> npt.NDArray[np
         )
     voxels: npt.NDArray[np.bool_] = labels == wanted.label
     if not voxels.any():
-        raise no_label(wanted.case_id, f"ROI {path.name}", wanted.label, set(np.unique(labels).tolist()))
+        raise no_label(
+            wanted.case_id,
+            f"ROI {roi_file(path, wanted.case_id)}",
+            wanted.label,
+            set(np.unique(labels).tolist()),
+        )
     return voxels
 
 

@@ -72,7 +72,7 @@ def write_seg(
         raise RoiError(
             where=where,
             expected="CT images with what a SEG copies from them (patient, study, frame of reference)",
-            found=f"something else ({type(error).__name__}: {error})",
+            found=f"something else ({type(error).__name__})",
             remedy="give the original CT series",
         ) from error
 

@@ -189,7 +189,8 @@ def _cut_case(case: Case, read: Reader, spec: SliceSpec) -> Cut:
 
 
 def _refused(case: Case, code: str, message: str) -> Cut:
-    logger.warning("refused: %s", message)
+    if code != "excluded":  # by adjudication: wanted
+        logger.warning("refused: %s", message)
     finding = Finding(code=code, severity="refusal", message=message, case_id=case.case_id)
     return [], np.empty((0, 0, 0), np.int16), [finding]
 

@@ -8,8 +8,6 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,16 +16,17 @@ from nephroscope import __version__
 from nephroscope.cohort.deidentify.file import FileResult, Job, process_file
 from nephroscope.cohort.deidentify.key import open_key, save_linkage
 from nephroscope.cohort.deidentify.labels import read_labels_to_translate, translate_labels
-from nephroscope.cohort.deidentify.rules import PROFILE, Options, profile_actions
-from nephroscope.errors import ConfigError, NephroscopeError, StudyError
+from nephroscope.cohort.deidentify.rules import PROFILE, Options
+from nephroscope.errors import ConfigError, StudyError
 from nephroscope.files import load_json, save_json
 from nephroscope.progress import track
+from nephroscope.workers import map_in_processes
 
 __all__ = ["Options", "deidentify_export"]
 
 SUMMARY, SUMMARY_FORMAT = "deidentification.json", 1
 LABELS = "labels.csv"
-_PARALLEL_FROM, _CHUNK, _MOST_WORKERS = 64, 16, 4
+_PARALLEL_FROM = 64
 
 
 def deidentify_export(
@@ -45,7 +44,7 @@ def deidentify_export(
     Raises:
         ConfigError: Folders or key lie inside each other, the destination holds something else, or the key is none.
         CohortError: The label table cannot be read, or has no column of patients.
-        NephroscopeError: A worker process was ended from outside.
+        StudyError: A worker process was ended from outside.
     """
     source, destination, key_path = source.resolve(), destination.resolve(), key_path.resolve()
     _check_folders(source, destination, key_path)
@@ -69,7 +68,12 @@ def deidentify_export(
     summary = begun | {"complete": True, "n_files": len(paths)} | tally.as_dict()
     if table is not None:
         summary["labels"] = translate_labels(
-            table, destination / LABELS, secrets, tally.pseudonyms, tally.words
+            table,
+            destination / LABELS,
+            secrets,
+            tally.pseudonyms,
+            tally.words,
+            age_sex=options.age_sex,
         )
     save_json(destination / SUMMARY, summary)
     return summary | {"key": str(key_path), "key_made": key_made, "linkage": str(linkage)}
@@ -182,17 +186,7 @@ def _files(source: Path) -> Iterator[Path]:
 
 def _results(jobs: Iterator[Job], n_jobs: int) -> Iterator[FileResult]:
     """In the order of the jobs; by several processes where that is worth their start."""
-    profile_actions()  # loads the library once, before processes fork
     if n_jobs < _PARALLEL_FROM:
         yield from map(process_file, jobs)
         return
-    try:
-        with ProcessPoolExecutor(max_workers=min(os.cpu_count() or 1, _MOST_WORKERS)) as pool:
-            yield from pool.map(process_file, jobs, chunksize=_CHUNK)
-    except BrokenProcessPool as error:
-        raise NephroscopeError(
-            where="de-identification",
-            expected="every file to be worked on",
-            found="a worker process that was ended from outside",
-            remedy="free memory and run the same command again: it goes on where it stopped",
-        ) from error
+    yield from map_in_processes(process_file, jobs)

@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nephroscope.cohort.export.describe import ExportSeries, describe_export
+from nephroscope.cohort.export.doubts import of_cases, of_the_export
 from nephroscope.cohort.export.kinds import CT, OF_CT_CLASS
 from nephroscope.cohort.export.roi_files import RoiFiles
 from nephroscope.cohort.export.scan import ExportScan, scan_export
 from nephroscope.cohort.export.series_files import SUFFIX, SeriesFiles
 from nephroscope.cohort.join import Found, join_found
 from nephroscope.cohort.labels.rows import LabelRow
-from nephroscope.cohort.series.dicom_files import file_name
 from nephroscope.cohort.series.read import read_dicom_series
-from nephroscope.cohort.tables import names
 from nephroscope.errors import CohortError
 from nephroscope.records import PHASES, Case, Cohort, Exclusion, Finding, digest_of
 
@@ -60,9 +59,18 @@ class DicomImport:
 
 
 def look_into(
-    folder: Path, preference: Sequence[str] = PHASES, drawn_elsewhere: Sequence[str] = ()
+    folder: Path,
+    preference: Sequence[str] = PHASES,
+    rois: RoiFiles | None = None,
+    labels: Sequence[LabelRow] | None = None,
 ) -> tuple[ExportScan, list[ExportSeries]]:
     """What an export holds and what would be taken, from headers alone.
+
+    Args:
+        folder: The export.
+        preference: Phases, the preferred first.
+        rois: ROI files outside the export.
+        labels: Rows of the label table; they may name segments.
 
     Raises:
         CohortError: There is no such folder, or no file in it.
@@ -70,12 +78,23 @@ def look_into(
     scan = scan_export(folder)
     if scan.n_files == 0:
         raise CohortError(
-            where=f"folder {folder.name}",
+            where="folder of the export",
             expected="a DICOM export",
             found="no files" if folder.is_dir() else "no such folder",
             remedy="check the path",
         )
-    return scan, describe_export(scan, preference, drawn_elsewhere)
+    drawn_elsewhere = rois.patients(labels) if rois else ()
+    return scan, describe_export(scan, preference, drawn_elsewhere, _meant(labels or ()))
+
+
+def _meant(labels: Sequence[LabelRow]) -> Mapping[str, set[str]]:
+    """By patient_id in lower case, the segments that label rows name; "" for one by its number."""
+    meant: dict[str, set[str]] = defaultdict(set)
+    for row in labels:
+        if row.tumor_name or row.tumor_label is not None:
+            name = row.tumor_name.strip().casefold()
+            meant[(row.patient_id or row.case_id).lower()].add("" if name.startswith("#") else name)
+    return meant
 
 
 def import_dicom(folder: Path, options: DicomOptions) -> DicomImport:
@@ -87,12 +106,12 @@ def import_dicom(folder: Path, options: DicomOptions) -> DicomImport:
     Raises:
         CohortError: The folder holds no CT.
     """
-    scan, rows = look_into(folder, options.preference, sorted(options.rois.patients(options.labels)))
+    scan, rows = look_into(folder, options.preference, options.rois, options.labels)
     cts = [row for row in rows if row.kind == CT]
     if not cts:
         n_other = scan.n_files - scan.n_not_dicom
         raise CohortError(
-            where=f"folder {folder.name}",
+            where="folder of the export",
             expected="a DICOM export with CT series",
             found=f"no CT ({n_other} other DICOM files, {scan.n_not_dicom} other files)",
             remedy="check the path; for NIfTI or images use `nephroscope import nifti` or `import images`",
@@ -108,7 +127,7 @@ def import_dicom(folder: Path, options: DicomOptions) -> DicomImport:
     return DicomImport(
         cases=cohort.cases,
         exclusions=cohort.exclusions,
-        findings=(*_of_the_export(scan, rows), *_of_cases(cases, rows)),
+        findings=(*of_the_export(scan, rows), *of_cases(cases, rows)),
         scan=scan,
         series=tuple(rows),
         lists={path: files for path, files in taker.lists.items() if path in taken},
@@ -121,25 +140,29 @@ class _Taker:
     def __init__(self, scan: ExportScan, options: DicomOptions) -> None:
         self.scan, self.options = scan, options
         self.lists: dict[Path, SeriesFiles] = {}
+        self.cases_of: dict[str, list[str]] = defaultdict(list)
+        for label in options.labels or []:
+            self.cases_of[label.patient_id or ""].append(label.case_id)
         self.ct_files_in = Counter(
             os.path.dirname(path)  # noqa: PTH120 - a hundred thousand Path objects take a hundred megabytes
-            for (_, kind), series in scan.series.items()
+            for (_, kind, _), series in scan.series.items()
             if kind in OF_CT_CLASS
             for path in series.paths
         )
 
     def found(self, patient: str, group: Sequence[ExportSeries]) -> Found:
         """The CT of a patient that is taken, or the reason why there is none."""
-        facts = self.scan.series[group[0].series_uid, CT]
+        facts = self.scan.series[group[0].series_uid, CT, patient]
         chosen = next((row for row in group if row.chosen), None)
-        outside = self.options.rois.of(patient, self.options.labels)
+        outside = self.options.rois.of(patient, self.cases_of[patient])
         rois = outside or [roi.path for roi in (chosen.rois if chosen else ())]
         return Found(
             key=patient or f"series-{group[0].series_uid[-12:]}",
             image=self._image(chosen) if chosen else Path(group[0].files[0]).parent,
             roi=rois[0] if rois else None,
             roi_reader2=rois[1] if len(rois) > 1 else None,
-            rois=self.options.rois.of_cases(patient, self.options.labels) or (chosen.rois if chosen else ()),
+            rois=self.options.rois.of_cases(self.cases_of[patient]) or (chosen.rois if chosen else ()),
+            organs=chosen.organs if chosen else None,
             sex=facts.sex,
             age_years=facts.age_years,
             synthetic=facts.synthetic,
@@ -169,45 +192,9 @@ def _why_none(patient: str, group: Sequence[ExportSeries]) -> str:
     drawn = next((row for row in group if row.rois), None)
     if drawn:
         return f"the CT its ROI was drawn on cannot be used: {drawn.reason}"
+    told = next((why for row in usable for _, why in row.not_joined), "")
+    if told:
+        return f"no ROI: the file that refers to its CT series is not used: {told}"
     if usable:
         return f"no ROI: no SEG or RTSTRUCT refers to its CT series ({len(usable)})"
     return f"no usable CT series: {group[0].reason}" + (f" (and {len(group) - 1} more)" if group[1:] else "")
-
-
-def _of_the_export(scan: ExportScan, rows: Sequence[ExportSeries]) -> list[Finding]:
-    """What is worth knowing of the whole export."""
-    uids = {row.series_uid for row in rows if row.kind == CT}
-    lost = [roi for roi in scan.rois if roi.series_uid not in uids]
-    found = []
-    if lost:
-        told = names(file_name(roi.path) for roi in lost)
-        text = f"{len(lost)} ROI files refer to a CT series that is not here: {told}"
-        found.append(Finding(code="roi-orphan", severity="warning", message=text, case_id=""))
-    if scan.damaged:
-        text = f"{len(scan.damaged)} files are damaged or may not be opened, and were passed over"
-        found.append(Finding(code="file-damaged", severity="warning", message=text, case_id=""))
-    refused = Counter(row.reason for row in rows if row.kind == CT and not row.accepted)
-    for reason, n in refused.most_common():
-        text = f"{n} CT series cannot be used: {reason}"
-        found.append(Finding(code="series-unusable", severity="warning", message=text, case_id=""))
-    return found
-
-
-def _of_cases(cases: Sequence[Case], rows: Sequence[ExportSeries]) -> list[Finding]:
-    """A third reader, who is not used; and phases that were kept for later."""
-    by_patient: dict[str, list[ExportSeries]] = defaultdict(list)
-    for row in rows:
-        if row.kind == CT and row.accepted:
-            by_patient[row.patient_id].append(row)
-    found = []
-    for case in cases:
-        group = by_patient.get(case.patient_id, [])
-        chosen = next((row for row in group if row.chosen), None)
-        if chosen is not None and len(chosen.rois) > 2:
-            text = f"{len(chosen.rois) - 2} further ROI of this series are not used"
-            found.append(Finding(code="roi-unused", severity="note", message=text, case_id=case.case_id))
-        others = [row.phase for row in group if not row.chosen]
-        if others:
-            text = f"taken: {case.phase}; kept for later: {', '.join(others)}"
-            found.append(Finding(code="phases-kept", severity="note", message=text, case_id=case.case_id))
-    return found

@@ -4,62 +4,32 @@ This is what `import dicom --dry-run` prints, and what the import then does. Pix
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from nephroscope.cohort.export.kinds import CT, DICOMDIR, IN_WORDS, LOCALIZER, RTSTRUCT, SEG
-from nephroscope.cohort.export.scan import ExportScan, FoundRoi, FoundSeries
+from nephroscope.cohort.export.drawn import join_rois, judge_rois
+from nephroscope.cohort.export.kinds import CT, DICOMDIR, IN_WORDS, LOCALIZER
+from nephroscope.cohort.export.scan import ExportScan, FoundSeries
+from nephroscope.cohort.export.series_row import ExportSeries
 from nephroscope.cohort.phase.name import Candidate, SeriesText, name_phases, prefer
 from nephroscope.cohort.series.acquisitions import reason_not_a_stack, split_acquisitions, without_copies
 from nephroscope.cohort.series.read import reason_not_copies
 from nephroscope.cohort.series.slice_facts import SliceFacts
 
+__all__ = ["ExportSeries", "describe_export"]
 AXIAL_COSINE = 0.7  # of the angle between the slices' normal and the patient's long axis
 MOST_SCOUTS = 3  # so few images that are not axial are scouts, whatever they say
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExportSeries:
-    """One series of an export, or one acquisition of it.
-
-    Attributes:
-        acquisition: 1, 2 ... when the series holds several; 0 when it is one.
-        phase: One of the five phases; ``evidence`` says in which words it was found. Empty where it is no CT.
-        spacing_mm: Distance between slices; None when it is no even stack.
-        accepted: True when it can be used: a CT that is an even stack, or a ROI of one.
-        chosen: True when it becomes a case's CT or ROI.
-        reason: Why it is not accepted, or why it is chosen or not.
-        rois: ROI files drawn on it, readers in order.
-        files: Its files, duplicates included.
-        in_one_file: True when a multi-frame file holds several acquisitions, so that files do not tell them apart.
-    """
-
-    series_uid: str
-    acquisition: int
-    study_uid: str
-    patient_id: str
-    modality: str
-    kind: str
-    phase: str
-    evidence: str
-    n_files: int
-    n_slices: int
-    spacing_mm: float | None
-    manufacturer: str
-    accepted: bool
-    chosen: bool = False
-    reason: str = ""
-    rois: tuple[FoundRoi, ...] = ()
-    files: tuple[str, ...] = field(default=(), repr=False)
-    in_one_file: bool = False
-
-
 def describe_export(
-    scan: ExportScan, preference: Sequence[str], drawn_elsewhere: Collection[str] = ()
+    scan: ExportScan,
+    preference: Sequence[str],
+    drawn_elsewhere: Collection[str] = (),
+    meant: Mapping[str, Collection[str]] | None = None,
 ) -> list[ExportSeries]:
     """What an export holds and what would be taken of each patient: the drawn CT of the preferred phase.
 
@@ -67,6 +37,7 @@ def describe_export(
         scan: Headers of the export.
         preference: Phases, the preferred first.
         drawn_elsewhere: patient_ids, in lower case, whose ROI is a file outside the export.
+        meant: By patient_id in lower case, the names of segments that a label row gives; "" for one by its number.
     """
     rows, texts = [], []
     series = [found for found in scan.series.values() if found.kind != DICOMDIR]
@@ -75,12 +46,8 @@ def describe_export(
             rows.append(row)
             texts.append(text)
     rows = _with_phases(rows, texts)
-    rois_of: dict[str, list[FoundRoi]] = defaultdict(list)
-    for roi in sorted(scan.rois, key=lambda roi: roi.reader):
-        rois_of[roi.series_uid].append(roi)
-    rows = [replace(row, rois=_own_rois(row, rois_of[row.series_uid], scan)) for row in rows]
-    rows = _choose(rows, preference, drawn_elsewhere)
-    rows = [_judged_roi(row, scan.rois, rows) if row.kind in (SEG, RTSTRUCT) else row for row in rows]
+    rows = _choose(join_rois(rows, scan, meant or {}), preference, drawn_elsewhere)
+    rows = judge_rois(rows, scan)
     return sorted(rows, key=lambda row: (row.patient_id, row.study_uid, row.series_uid, row.acquisition))
 
 
@@ -98,6 +65,8 @@ def _rows(found: FoundSeries) -> Iterable[tuple[ExportSeries, SeriesText]]:
         n_slices=found.n_frames,
         spacing_mm=None,
         manufacturer=found.manufacturer,
+        series_number=found.text.series_number,
+        description=found.text.series_description,
         accepted=False,
         reason=_not_ct(found),
         files=tuple(found.paths),
@@ -178,16 +147,6 @@ def _with_phases(rows: list[ExportSeries], texts: list[SeriesText]) -> list[Expo
     return rows
 
 
-def _own_rois(row: ExportSeries, rois: Sequence[FoundRoi], scan: ExportScan) -> tuple[FoundRoi, ...]:
-    """The ROIs drawn on a row; of a series with several acquisitions, those that name an image of this one."""
-    if row.kind != CT or row.acquisition == 0 or not rois:
-        return tuple(rois) if row.kind == CT else ()
-    found, own = scan.series[row.series_uid, row.kind], set(row.files)
-    pairs = zip(found.paths, found.facts(), strict=True)
-    sops = {one.sop_uid for path, facts in pairs if path in own for one in facts}
-    return tuple(roi for roi in rois if roi.sop_uid in sops)
-
-
 def _choose(
     rows: Sequence[ExportSeries], preference: Sequence[str], drawn_elsewhere: Collection[str]
 ) -> list[ExportSeries]:
@@ -218,32 +177,15 @@ def _told(row: ExportSeries, best: ExportSeries | None, drawn_on: bool) -> Expor
     if row is best:
         return replace(row, chosen=True, reason="taken")
     if not row.patient_id:
-        return replace(row, reason="usable, but without PatientID")
+        return replace(row, reason="usable, but without PatientID: fill it, or convert to NIfTI")
+    if best is None and row.not_joined:
+        return replace(row, reason=f"usable, but its ROI file is not used: {row.not_joined[0][1]}")
     if best is None and drawn_on:
         return replace(row, reason="usable, but the ROI of this patient is drawn on a CT that is not")
     if best is None:
         return replace(row, reason="usable, but no ROI is drawn on a CT of this patient")
     drawn = "also drawn" if row.rois else "no ROI on it"
     return replace(row, reason=f"kept for later ({drawn}): {best.phase} of this patient is taken")
-
-
-def _judged_roi(row: ExportSeries, rois: Sequence[FoundRoi], rows: Sequence[ExportSeries]) -> ExportSeries:
-    """A SEG or RTSTRUCT series: accepted when a usable CT here is what it was drawn on."""
-    files = set(row.files)
-    own = [roi for roi in rois if str(roi.path) in files]
-    drawn = {roi.path: ct for ct in rows if ct.kind == CT for roi in ct.rois}
-    cts = [drawn[roi.path] for roi in own if roi.path in drawn]
-    uids = {roi.series_uid for roi in own}
-    if not cts:
-        why = (
-            "its CT series is not here" if uids - {""} else "it does not say which CT series it was drawn on"
-        )
-        return replace(row, reason=why)
-    if not any(ct.accepted for ct in cts):
-        return replace(row, reason=f"its CT is not usable: {cts[0].reason}")
-    chosen = any(ct.chosen for ct in cts)
-    reason = "taken" if chosen else "drawn on a CT that is kept for later"
-    return replace(row, accepted=True, chosen=chosen, reason=reason)
 
 
 def _own_time(text: SeriesText, facts: Sequence[SliceFacts]) -> SeriesText:

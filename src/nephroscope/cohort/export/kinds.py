@@ -72,5 +72,10 @@ def kind_of(header: Any) -> str:
     return "screen-save" if words & SCREEN_WORDS else CT
 
 
+def patient_id_of(header: Any) -> str:
+    """PatientID without spaces around it; empty when absent."""
+    return str(header.get("PatientID") or "").strip()
+
+
 def _many(value: Any) -> list[Any]:
     return [] if value is None else [value] if isinstance(value, str) else list(value)

@@ -1,12 +1,13 @@
 """ROI files outside a DICOM export, told by the name of their patient or case: CASE.nii.gz, CASE_reader2.seg.nrrd."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from nephroscope.cohort.labels.rows import LabelRow
 from nephroscope.cohort.labels.tumors import RoiFile
+from nephroscope.cohort.series.dicom_files import file_name
 from nephroscope.errors import CohortError
 
 SUFFIX = re.compile(r"(\.seg)?\.(nii|nii\.gz|nrrd|nhdr|dcm)$", re.IGNORECASE)
@@ -20,16 +21,14 @@ class RoiFiles:
 
     by_name: dict[str, dict[int, Path]] = field(default_factory=dict)
 
-    def of(self, patient: str, labels: Sequence[LabelRow] | None) -> list[Path]:
-        """The ROI files of a patient, first reader first."""
-        names = [patient, *(row.case_id for row in labels or [] if row.patient_id == patient)]
-        readers = next((self.by_name[n.lower()] for n in names if n.lower() in self.by_name), {})
+    def of(self, patient: str, cases: Sequence[str]) -> list[Path]:
+        """The ROI files of a patient with these cases, first reader first."""
+        readers = next((self.by_name[n.lower()] for n in (patient, *cases) if n.lower() in self.by_name), {})
         return [path for _, path in sorted(readers.items())]
 
-    def of_cases(self, patient: str, labels: Sequence[LabelRow] | None) -> tuple[RoiFile, ...]:
+    def of_cases(self, cases: Sequence[str]) -> tuple[RoiFile, ...]:
         """The first reader's files named after the cases of a patient, who may have several tumors."""
-        cases = dict.fromkeys(row.case_id.lower() for row in labels or [] if row.patient_id == patient)
-        files = [self.by_name.get(case, {}) for case in cases]
+        files = [self.by_name.get(case, {}) for case in dict.fromkeys(case.lower() for case in cases)]
         return tuple(RoiFile(path=readers[1]) for readers in files if 1 in readers)
 
     def patients(self, labels: Sequence[LabelRow] | None) -> set[str]:
@@ -38,6 +37,14 @@ class RoiFiles:
             r.patient_id.lower() for r in labels or [] if r.patient_id and r.case_id.lower() in self.by_name
         }
         return of_cases | self.by_name.keys()
+
+    def of_nobody(self, patients: Iterable[str], labels: Sequence[LabelRow] | None) -> list[Path]:
+        """Files whose name is neither that of one of these patients nor that of a case of theirs."""
+        known = {patient.lower() for patient in patients}
+        known |= {
+            row.case_id.lower() for row in labels or [] if (row.patient_id or row.case_id).lower() in known
+        }
+        return [path for name, of in self.by_name.items() if name not in known for path in of.values()]
 
 
 def find_roi_files(folder: Path | None) -> RoiFiles:
@@ -59,15 +66,15 @@ def find_roi_files(folder: Path | None) -> RoiFiles:
         readers = by_name.setdefault(stem.lower(), {})
         if number in readers:
             raise CohortError(
-                where=f"folder {folder.name}",
+                where="folder of ROI files",
                 expected="one ROI file of each reader and case",
-                found=f"{readers[number].name} and {path.name}",
+                found=f"{file_name(readers[number])} and {file_name(path)}, of one name and reader",
                 remedy="name the second reader's CASE_reader2, and remove other copies",
             )
         readers[number] = path
     if not by_name:
         raise CohortError(
-            where=f"folder {folder.name}",
+            where="folder of ROI files",
             expected="ROI files named after their patient or case (.nii.gz, .nrrd, .seg.nrrd, .dcm)",
             found="none" if folder.is_dir() else "no such folder",
             remedy="check the path",

@@ -8,12 +8,13 @@ import os
 import pickle  # in memory and to our own processes only
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from nephroscope.cohort.export.kinds import CT, RTSTRUCT, SEG, kind_of, sop_class
+from nephroscope.cohort.export.found_roi import FoundRoi, roi_of
+from nephroscope.cohort.export.kinds import CT, RTSTRUCT, SEG, kind_of, patient_id_of, sop_class
 from nephroscope.cohort.labels.values import parse_age
 from nephroscope.cohort.phase.name import PHASE_TAGS, SeriesText, series_text
 from nephroscope.cohort.series.dicom_files import DICOM_DAMAGE, opened, parse_header, quiet
@@ -27,6 +28,7 @@ from nephroscope.records import Sex, digest_of
 from nephroscope.workers import map_in_processes
 
 NO_UID = "no-uid-"
+SHARED = "expected one PatientID in a series, found several under one Series Instance UID; export it again"
 CHUNK = 128
 IN_ONE_PROCESS = 2000  # below, starting other processes takes longer than it saves
 TAGS = tuple(
@@ -43,6 +45,7 @@ TAGS = tuple(
             *("PatientID", "PatientSex", "PatientAge", "SyntheticData", "SeriesNumber", "ContentCreatorName"),
             *("ReferencedSeriesSequence", "ReferencedFrameOfReferenceSequence", "NumberOfFrames"),
             *("StructureSetLabel", "OperatorsName", "SegmentSequence", "StructureSetROISequence"),
+            "RTROIObservationsSequence",
             *("DirectoryRecordSequence", "Manufacturer", "SliceThickness", "ConvolutionKernel"),
             *FACT_TAGS,
             *PIXEL_TAGS,
@@ -52,7 +55,8 @@ TAGS = tuple(
 )
 
 
-_Unpacked = dict[tuple[str, str], list[tuple[SliceFacts, ...]]]
+SeriesKey = tuple[str, str, str]
+_Unpacked = dict[SeriesKey, list[tuple[SliceFacts, ...]]]
 
 
 @dataclass(kw_only=True)
@@ -79,30 +83,11 @@ class FoundSeries:
         return [facts for part in self.packed for facts in _unpack(part)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class FoundRoi:
-    """A SEG or RTSTRUCT of an export: what it was drawn on, and the reader's place in line.
-
-    Attributes:
-        series_uid: Series it refers to; empty when it does not say.
-        sop_uid: One image it refers to, which tells acquisitions of one series apart; empty when it does not say.
-        names: Labels of its segments or contours.
-    """
-
-    path: Path
-    kind: str
-    patient_id: str
-    series_uid: str
-    sop_uid: str
-    reader: tuple[str, int, str]
-    names: tuple[str, ...]
-
-
 @dataclass(kw_only=True)
 class ExportScan:
-    """What an export holds: series by (UID, kind), ROI files, and how many files are no DICOM."""
+    """What an export holds: series by (UID, kind, PatientID), ROI files, and how many files are no DICOM."""
 
-    series: dict[tuple[str, str], FoundSeries] = field(default_factory=dict)
+    series: dict[SeriesKey, FoundSeries] = field(default_factory=dict)
     rois: list[FoundRoi] = field(default_factory=list)
     damaged: list[Path] = field(default_factory=list)
     n_files: int = 0
@@ -120,7 +105,7 @@ class ExportScan:
                 known.n_frames += series.n_frames
                 known.paths += series.paths
                 known.packed += series.packed
-                known.problem = known.problem or series.problem or _other_patient(known, series.patient_id)
+                known.problem = known.problem or series.problem
 
 
 def scan_export(folder: Path) -> ExportScan:
@@ -131,6 +116,7 @@ def scan_export(folder: Path) -> ExportScan:
     parts = (map_in_processes if len(paths) > IN_ONE_PROCESS else map)(scan_files, chunks)
     for part in track(parts, "reading headers", f"x {CHUNK} file", len(chunks)):
         scan.merge(part)
+    _refuse_shared(scan)
     return scan
 
 
@@ -214,37 +200,37 @@ def _add(scan: ExportScan, header: Any, damage: str, path: Path, unpacked: _Unpa
         except SeriesError as error:
             problem = f"expected {error.expected}, found {error.found}"
     if kind in (SEG, RTSTRUCT):
-        scan.rois.append(_roi(header, path, kind))
-    series = scan.series.get((uid, kind)) or _series(header, uid, kind)
-    scan.series[uid, kind] = series
+        scan.rois.append(roi_of(header, path, kind))
+    key = (uid, kind, patient_id_of(header))
+    series = scan.series.get(key) or _series(header, uid, kind)
+    scan.series[key] = series
     series.paths.append(str(path))
     series.n_frames += n_frames
-    unpacked[uid, kind].append(facts)
-    series.problem = series.problem or problem or _other_patient(series, _patient_id(header))
+    unpacked[key].append(facts)
+    series.problem = series.problem or problem
 
 
 def _stand_in(header: Any, path: Path) -> str:
     """A name for a series whose UID some anonymizer emptied: what is of one folder, patient and number."""
-    parts = [path.parent.as_posix(), _patient_id(header), str(header.get("SeriesNumber") or "")]
+    parts = [path.parent.as_posix(), patient_id_of(header), str(header.get("SeriesNumber") or "")]
     return f"{NO_UID}{digest_of(parts)[:12]}"
 
 
-def _patient_id(header: Any) -> str:
-    return str(header.get("PatientID") or "").strip()
-
-
-def _other_patient(series: FoundSeries, patient_id: str) -> str:
-    """Why files of two patients are no series, whatever their UID says."""
-    if series.patient_id == patient_id:
-        return ""
-    return "expected one PatientID in a series, found several under one Series Instance UID; export it again"
+def _refuse_shared(scan: ExportScan) -> None:
+    """Files of two patients are no series, whatever their UID says: each is told, and neither is used."""
+    patients: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for uid, kind, patient in scan.series:
+        patients[uid, kind].add(patient)
+    for (uid, kind, _), series in scan.series.items():
+        if len(patients[uid, kind]) > 1:
+            series.problem = SHARED
 
 
 def _series(header: Any, uid: str, kind: str) -> FoundSeries:
     return FoundSeries(
         uid=uid,
         study_uid=str(header.get("StudyInstanceUID") or ""),
-        patient_id=_patient_id(header),
+        patient_id=patient_id_of(header),
         modality=str(header.get("Modality") or ""),
         kind=kind,
         text=series_text(header),
@@ -253,38 +239,6 @@ def _series(header: Any, uid: str, kind: str) -> FoundSeries:
         synthetic=header.get("SyntheticData") == "YES",
         manufacturer=str(header.get("Manufacturer") or ""),
     )
-
-
-def _roi(header: Any, path: Path, kind: str) -> FoundRoi:
-    series_uid, sop_uid = _referenced(header)
-    segments = header.get("SegmentSequence") or header.get("StructureSetROISequence") or []
-    reader = header.get("ContentCreatorName") or header.get("OperatorsName") or ""
-    return FoundRoi(
-        path=path,
-        kind=kind,
-        patient_id=_patient_id(header),
-        series_uid=series_uid,
-        sop_uid=sop_uid,
-        reader=(str(reader), int(header.get("SeriesNumber") or 0), str(header.get("SOPInstanceUID", ""))),
-        names=tuple(str(s.get("SegmentLabel") or s.get("ROIName") or "") for s in segments),
-    )
-
-
-def _referenced(header: Any) -> tuple[str, str]:
-    """Series and one image that a SEG (PS3.3 C.12.1) or RTSTRUCT (PS3.3 C.8.8.5) was drawn on."""
-    for series in header.get("ReferencedSeriesSequence") or []:
-        images = series.get("ReferencedInstanceSequence") or []
-        return str(series.get("SeriesInstanceUID", "")), _sop(images)
-    for frame in header.get("ReferencedFrameOfReferenceSequence") or []:
-        for study in frame.get("RTReferencedStudySequence") or []:
-            for series in study.get("RTReferencedSeriesSequence") or []:
-                images = series.get("ContourImageSequence") or []
-                return str(series.get("SeriesInstanceUID", "")), _sop(images)
-    return "", ""
-
-
-def _sop(images: Sequence[Any]) -> str:
-    return str(images[0].get("ReferencedSOPInstanceUID", "")) if images else ""
 
 
 def _lenient(parse: Any, text: object) -> Any:

@@ -1,5 +1,6 @@
 """series.csv: every CT series that the imports saw, its phase, and which case got it."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,19 +16,27 @@ COLUMNS = [
 
 
 def add_to_series_table(study: Path, rows: Iterable[ExportSeries], cases: Sequence[Case]) -> None:
-    """Add the series of modality CT of one import to the table; earlier imports stay."""
+    """Add the series of modality CT of one import to the table.
+
+    Series of earlier imports stay; one that is seen again is told anew, and keeps its cases if it got none now.
+    """
     path = study / SERIES_FILE
     before = [row for _, row in read_table(path)[1]] if path.exists() else []
-    known = {(row[2], row[3]) for row in before}
-    new = [_cells(study, row, cases) for row in rows if row.modality == "CT"]
-    save_table(path, COLUMNS, [*before, *(row for row in new if (row[2], row[3]) not in known)])
+    cases_of: dict[str, list[str]] = defaultdict(list)
+    for case in cases:
+        cases_of[case.patient_id].append(case.case_id)
+    new = [_cells(study, row, cases_of[row.patient_id]) for row in rows if row.modality == "CT"]
+    had = {(row[2], row[3]): row[1] for row in before}
+    for cells in new:
+        cells[1] = cells[1] or had.get((cells[2], cells[3]), "")
+    anew = {(row[2], row[3]) for row in new}
+    save_table(path, COLUMNS, [*(row for row in before if (row[2], row[3]) not in anew), *new])
 
 
-def _cells(study: Path, row: ExportSeries, cases: Sequence[Case]) -> list[str]:
-    own = [case.case_id for case in cases if row.chosen and case.patient_id == row.patient_id]
+def _cells(study: Path, row: ExportSeries, own: Sequence[str]) -> list[str]:
     return [
         row.patient_id,
-        " ".join(own),
+        " ".join(own) if row.chosen else "",
         row.series_uid,
         str(row.acquisition or ""),
         row.kind,

@@ -3,8 +3,11 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import numpy as np
 
 from nephroscope.cohort.images.names import (
     DEFAULT_PATTERN,
@@ -16,11 +19,17 @@ from nephroscope.cohort.images.names import (
     rows_of_names,
 )
 from nephroscope.cohort.images.rows import IMAGES_FILE, ImageRow, save_image_rows
-from nephroscope.cohort.images.slices import read_image_case, read_slice_image, source_words
+from nephroscope.cohort.images.slices import (
+    read_image_case,
+    read_label_image,
+    read_slice_image,
+    source_words,
+)
 from nephroscope.cohort.join import case_fields, settle_labels
 from nephroscope.cohort.labels.pathology import PathologyTable, default_table
 from nephroscope.cohort.labels.rows import LabelRow, read_label_table, tell_subtypes
 from nephroscope.cohort.tables import names
+from nephroscope.errors import RoiError
 from nephroscope.records import Case, Cohort, Exclusion, Finding
 
 __all__ = [
@@ -33,6 +42,9 @@ __all__ = [
     "read_slice_image",
     "save_image_rows",
 ]
+
+LEVEL_HU, WIDTH_HU = 40.0, 400.0  # the usual window of the abdomen
+MASKS_LOOKED_AT = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +59,8 @@ class ImagesOptions:
         pattern: Regular expression with the named groups case, subtype and, if there, patient, sex, age, slice;
             searched in the path below the source folder, with ``/`` between folders.
         tumor_label: Value of the tumor in the masks.
-        window_level_hu, window_width_hu: The window behind which HU became gray; 0 and 255 are its ends.
+        window_level_hu, window_width_hu: The window behind which HU became gray; 0 and 255 are its ends. None assumes
+            40 and 400, with a finding.
         row_mm, col_mm: Pixel spacing, where no label row knows it.
     """
 
@@ -57,10 +70,16 @@ class ImagesOptions:
     masks: Path | None = None
     pattern: str = DEFAULT_PATTERN
     tumor_label: int = 1
-    window_level_hu: float = 40.0
-    window_width_hu: float = 400.0
+    window_level_hu: float | None = None
+    window_width_hu: float | None = None
     row_mm: float | None = None
     col_mm: float | None = None
+
+    @property
+    def window_hu(self) -> tuple[float, float]:
+        """Level and width, as given or assumed."""
+        level, width = self.window_level_hu, self.window_width_hu
+        return LEVEL_HU if level is None else level, WIDTH_HU if width is None else width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +98,9 @@ class ImageImport:
 def import_images(
     source: Path, options: ImagesOptions, subtypes: tuple[str, ...], positive: str
 ) -> ImageImport:
-    """Group the images below ``source`` into cases. Names are read, not pixels: a damaged image is refused when cut.
+    """Group the images below ``source`` into cases. Names are read, and the pixels of a few masks.
+
+    A damaged image is refused when it is cut.
 
     Raises:
         CohortError: There are no images, none has a label, or the label table has mistakes.
@@ -121,12 +142,9 @@ def import_images(
             findings.append(
                 import_warning("mask-missing", f"no mask for {names(bare)}; taken as without tumor", name)
             )
-    n_images = Counter(row.case_id for row in rows)
-    exclusions = [
-        replace(left_out, reason=f"{left_out.reason} ({n_images[name]} images)")
-        for name, left_out in excluded.items()
-    ]
-    cohort = Cohort(subtypes=subtypes, positive=positive, cases=tuple(cases), exclusions=tuple(exclusions))
+    findings += [*_window_assumed(options), *_mask_values(images, options.tumor_label)]
+    exclusions = tuple(excluded.values())
+    cohort = Cohort(subtypes=subtypes, positive=positive, cases=tuple(cases), exclusions=exclusions)
     return ImageImport(
         cases=cohort.cases, exclusions=cohort.exclusions, findings=tuple(findings), rows=tuple(images)
     )
@@ -138,7 +156,7 @@ def _slices(
     """The slice images of one case in order, or the reason why it is left out."""
     there = {replace(row, row=0) for row in rows if row.file}
     if not there:
-        return [], f"none of its {len(rows)} labelled images exists"
+        return [], "none of its labelled images exists"
     twice = [file for file, n in Counter(row.file or "" for row in there).items() if n > 1]
     if twice:
         return [], f"its label rows contradict each other about {names(twice)}"
@@ -172,8 +190,36 @@ def _image_case(label: LabelRow, options: ImagesOptions) -> Case:
         format="images",
         roi=options.masks.resolve() if options.masks else None,
         tumor_label=label.tumor_label or options.tumor_label,
-        source=source_words(options.window_level_hu, options.window_width_hu),
+        source=source_words(*options.window_hu),
     )
+
+
+def _window_assumed(options: ImagesOptions) -> list[Finding]:
+    if options.window_level_hu is not None and options.window_width_hu is not None:
+        return []
+    level, width = options.window_hu
+    text = (
+        f"the images are taken to show the window with level {level:g} and width {width:g} HU; if they were exported "
+        "with another one, give --window-level and --window-width"
+    )
+    return [Finding(code="window-assumed", severity="note", message=text, case_id="")]
+
+
+def _mask_values(images: list[ImageRow], tumor_label: int) -> list[Finding]:
+    """A note when the first few masks hold several values; a damaged mask is refused when it is cut."""
+    masks = [row for row in images if row.mask is not None][:MASKS_LOOKED_AT]
+    values: set[int] = set()
+    for row in masks:
+        with suppress(RoiError):
+            values |= set(np.unique(read_label_image(row.mask or row.file, row.case_id)).tolist())
+    listed = sorted(values - {0})
+    if len(listed) < 2:
+        return []
+    text = (
+        f"masks hold the values {', '.join(map(str, listed[:10]))} (the first {len(masks)} were looked at); "
+        f"{tumor_label} is the tumor, and --tumor-label says so"
+    )
+    return [Finding(code="mask-values", severity="note", message=text, case_id="")]
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

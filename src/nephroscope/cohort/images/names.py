@@ -109,7 +109,7 @@ def rows_of_labels(
             where="label table",
             expected="a column named file, with the image of each row",
             found="none, or an empty one",
-            remedy="add it: one row per image",
+            remedy='add it: one row per image; or map its header in study.toml: [columns] file = "Bild"',
         )
     by_name: dict[str, list[str]] = defaultdict(list)
     for key in files:

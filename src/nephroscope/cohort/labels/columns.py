@@ -56,6 +56,12 @@ COLUMN_NAMES = {
     "synthetic": "synthetic",
 }
 
+# Of a patient, or in the ROI: nobody can tell which, so it is not read but pointed out.
+TUMOR_NUMBERS = """
+    tumornr tumornummer tumorno tumornumber tumorn tumorindex tumour tumourno tumournumber tumor lesion lesionno
+    lesionnr lesionnumber lasion lasionsnr lasionnr herd herdnr ntumeur numerotumeur numerotumor 肿瘤编号
+"""
+
 
 def plain(text: str) -> str:
     """A header as it is compared."""
@@ -119,7 +125,16 @@ def not_read(table: str, header: Sequence[str], where: Mapping[str, int]) -> tup
     unread = [name for i, name in enumerate(header) if name and i not in where.values()]
     if not unread:
         return ()
-    text = f"columns of {table} that were not read: {names(unread, 30)}; map them in study.toml if needed"
+    text = (
+        f"columns of {table} that were not read: {names(unread, 30)}; "
+        "map them under [columns] in study.toml if needed"
+    )
+    tumors = [name for name in unread if plain(name) in TUMOR_NUMBERS.split()]
+    if tumors:
+        text += (
+            f"; {names(tumors)} looks like the number of a tumor: map it as tumor_label if that is its value "
+            "in the ROI, else give each tumor a case_id such as P7-2"
+        )
     return (Finding(code="label-columns", severity="note", message=text, case_id=""),)
 
 

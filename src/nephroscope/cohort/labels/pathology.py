@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from nephroscope.cohort.labels.pathology_words import (
-    doubtful,
+    doubt_in,
     harmless,
     is_chinese,
     names_a_tumor,
@@ -71,9 +71,24 @@ class PathologyTable:
         """Diagnoses met before: tables with a row per image repeat them."""
         return {}
 
+    def obstacle(self, text: str) -> str:
+        """Why a diagnosis has no meaning, in words that may follow it: ``('favor' says that it is not certain)``."""
+        meant, _, rest = self._matched(list(words_of(text)))
+        if len(set(meant)) > 1:
+            return f" ({' and '.join(sorted(set(meant)))} are both named)"
+        word = doubt_in(rest) if meant else ""
+        return f" ({word!r} says that it is not certain, or not so)" if word else ""
+
     def _meaning(self, words: list[str]) -> str | None:
         if squeezed(words) in self.whole:
             return self.whole[squeezed(words)] or None
+        meant, bare, rest = self._matched(words)
+        if len(set(meant)) != 1 or doubt_in(rest) or (bare and not harmless(rest)):
+            return None
+        return meant[0] or None
+
+    def _matched(self, words: list[str]) -> tuple[list[str], bool, list[str]]:
+        """Subtypes of the rows that match, whether one of them is a bare adjective, and the words left over."""
         meant: list[str] = []
         bare = False
         for row in self.rows:
@@ -82,9 +97,7 @@ class PathologyTable:
                 before, _, after = words[at].partition(row.words[0])
                 words[at : at + len(row.words)] = [before or "|", after or "|"]
                 meant.append(row.subtype)
-        if len(set(meant)) != 1 or doubtful(words) or (bare and not harmless(words)):
-            return None
-        return meant[0] or None
+        return meant, bare, words
 
 
 def _place(wanted: tuple[str, ...], words: list[str]) -> int | None:
@@ -180,12 +193,13 @@ def name_of_subtype(text: str, subtypes: tuple[str, ...], table: PathologyTable 
     return match_subtype(text, subtypes, table) or (table or default_table()).meaning(text)
 
 
-def unmapped_finding(texts: Iterable[str]) -> tuple[Finding, ...]:
+def unmapped_finding(texts: Iterable[str], table: PathologyTable | None = None) -> tuple[Finding, ...]:
     """One warning that lists the diagnoses which pathology.csv does not tell, or none."""
     unknown = sorted(texts)
     if not unknown:
         return ()
-    listed = names((repr(shortened(text)) for text in dict.fromkeys(unknown)), 20)
+    table = table or default_table()
+    listed = names((repr(shortened(t)) + table.obstacle(t) for t in dict.fromkeys(unknown)), 20)
     message = f"{len(unknown)} cases with a pathology text that {PATHOLOGY_FILE} does not tell: {listed}"
     return (Finding(code="subtype-unmapped", severity="warning", message=message, case_id=""),)
 

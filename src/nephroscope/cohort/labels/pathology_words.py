@@ -21,6 +21,8 @@ _MARGINS = re.compile(
 _ABBREVIATIONS = (
     (re.compile(r"\br\s?/\s?o\b"), " ? "),
     (re.compile(r"\bw\s?/\s?o\b"), " without "),
+    (re.compile(r"\bc\s?/\s?w\b"), " compatible "),
+    (re.compile(r"\bs\s?/\s?p\b|\bz\.\s?n\.?(?=\W|$)|\b(?:status|zustand) (?:post|nach)\b"), " history "),
     (re.compile(r"\bv\.\s?a\.?(?=\W|$)"), " verdacht "),
     (re.compile(r"\bd\.\s?d\.?(?=\W|$)"), " dd "),
     (re.compile(r"\ba\.\s?e\.?(?=\W|$)"), " verdacht "),
@@ -39,6 +41,9 @@ _DOUBT_WORDS = """
     evtl eventuell fraglich gemischt mischtyp ausschluss auszuschliessen vereinbar passend unklar
     differentialdiagnostisch pas sans ou probablement peut evoquant compatibles mixte douteux suspecte diagnostic
     o sin ni probable posible compatible sospecha mixto descartar senza oppure probabile sospetto misto
+    query could may might would should concerning worrisome keeping cw against insufficient inadequate
+    prior previous hx father mother brother sister family vater mutter bruder schwester familie anamnese
+    anamnestisch fruher konnte koennte
     aut vel history clear klarzellig klarzellige klarzelliger klarzelliges claires claras chiare"""
 DOUBT = frozenset(_DOUBT_WORDS.split())
 _CHINESE_DOUBT = ("或", "疑", "除外", "考虑", "可能", "非", "不", "未", "混合")
@@ -76,9 +81,9 @@ def squeezed(words: Iterable[str]) -> str:
     return "".join(words)
 
 
-def doubtful(words: Sequence[str]) -> bool:
-    """True when a word says that the diagnosis is not certain, or negates something."""
-    return any(word in DOUBT or any(sign in word for sign in _CHINESE_DOUBT) for word in words)
+def doubt_in(words: Sequence[str]) -> str:
+    """The first word that says that the diagnosis is not certain, or negates something; empty when none does."""
+    return next((w for w in words if w in DOUBT or any(sign in w for sign in _CHINESE_DOUBT)), "")
 
 
 def harmless(words: Sequence[str]) -> bool:

@@ -25,6 +25,8 @@ from nephroscope.cohort.labels.values import (
     parse_filled,
     parse_mm,
     parse_name,
+    parse_phase,
+    parse_reason,
     parse_side,
     parse_size_cm,
     parse_size_mm,
@@ -35,6 +37,7 @@ from nephroscope.cohort.labels.values import (
     years_between,
 )
 from nephroscope.cohort.manifest import LARGEST_CM, OLDEST_YEARS, parse_cohort_word
+from nephroscope.cohort.phase.name import PHASES
 from nephroscope.cohort.tables import Mistakes, sex_parser
 from nephroscope.errors import CohortError
 from nephroscope.records import DEVELOPMENT, Finding, Sex
@@ -152,7 +155,7 @@ def tell_subtypes(rows: list[LabelRow], pathology: PathologyTable, subtypes: tup
         for row in rows
     ]
     untold = {row.case_id: row.subtype for row in rows if not row.means and not row.excluded}
-    return LabelTable(rows=rows, findings=unmapped_finding(untold.values()))
+    return LabelTable(rows=rows, findings=unmapped_finding(untold.values(), pathology))
 
 
 @dataclass
@@ -200,7 +203,7 @@ class _Reader:
             size_cm=cell("size_cm", parse_size_cm, f"centimetres up to {LARGEST_CM}")
             or cell("size_mm", parse_size_mm, f"millimetres up to {10 * LARGEST_CM}"),
             side=cell("side", parse_side, "left or right"),
-            phase=cell("phase", str, "a phase") or "unknown",
+            phase=cell("phase", parse_phase, f"{', '.join(PHASES)}, or words that name one") or "unknown",
             site_id=cell("site_id", str, "a site") or "site-1",
             cohort=cell("cohort", parse_cohort_word, "development, internal-test or external-test:NAME"),
             slice_index=cell("slice_index", parse_whole, "a whole number"),
@@ -284,7 +287,7 @@ class _Reader:
 
     def _excluded(self, n: int, row: list[str]) -> str:
         said = self._cell(n, row, "exclude", parse_exclude, "yes, no or a reason")
-        reason = str(self._cell(n, row, "exclusion_reason", str, "a reason") or "")
+        reason = str(self._cell(n, row, "exclusion_reason", parse_reason, "a reason") or "")
         if said is None:
             return reason
         out, word = said

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,6 +23,10 @@ class NamedRoi(Protocol):
     def names(self) -> tuple[str, ...]:
         """Labels of segments or contours."""
 
+    @property
+    def meanings(self) -> tuple[str, ...]:
+        """What their codes mean, in words, by which they may be called too."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoiFile:
@@ -30,6 +34,7 @@ class RoiFile:
 
     path: Path
     names: tuple[str, ...] = ()
+    meanings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +48,28 @@ class RoiChoice:
 
 
 def choose_rois(
+    rows: Sequence[LabelRow], others: Sequence[LabelRow], volume: "Found", near: Sequence[Path]
+) -> tuple[dict[str, RoiChoice], str]:
+    """The ROI of each case on one CT volume and the second reader's, or the reason why it cannot be told.
+
+    What one tumor's row claims, by its column roi or in its name, is never the second reader's of another tumor.
+    The arguments are those of `_choose`.
+    """
+    chosen, reason = _choose(rows, [row for row in others if not row.excluded], volume, near)
+    claims = {name: {choice.path} for name, choice in chosen.items()}
+    named = _by_name(others, volume.rois)
+    for row in others:
+        choice = named.get(row.case_id)
+        claims[row.case_id] = {find_beside(row.roi, near), choice.path if choice else None}
+    settled = {}
+    for name, choice in chosen.items():
+        second = choice.reader2 or (volume.roi_reader2 if choice.path == volume.roi else None)
+        of_others = set().union(*(paths for other, paths in claims.items() if other != name)) - {choice.path}
+        settled[name] = replace(choice, reader2=None if second in of_others else second)
+    return settled, reason
+
+
+def _choose(
     rows: Sequence[LabelRow], others: Sequence[LabelRow], volume: "Found", near: Sequence[Path]
 ) -> tuple[dict[str, RoiChoice], str]:
     """The ROI of each case on one CT volume, or the reason why it cannot be told.

@@ -7,6 +7,8 @@ from datetime import date, timedelta
 from typing import Literal
 
 from nephroscope.cohort.manifest import LARGEST_CM, OLDEST_YEARS
+from nephroscope.cohort.phase.name import PHASES
+from nephroscope.cohort.phase.text import read_text
 from nephroscope.cohort.tables import UNKNOWN, parse_number
 
 Order = Literal["day-first", "month-first", "contradictory", "unsaid"]
@@ -156,9 +158,12 @@ def parse_side(text: str) -> Side | None:
 
 
 def parse_exclude(text: str) -> tuple[bool, str] | None:
-    """(left out?, reason in the user's words) or None for an empty cell; a text other than yes and no is a reason."""
+    """(left out?, reason in the user's words); None for an empty cell and for what is not known (``-``, ``n/a``).
+
+    A text other than yes and no is a reason.
+    """
     word = plain_words(text)
-    if not word:
+    if word in UNKNOWN:
         return None
     return (word not in NO, "" if word in YES + NO else text)
 
@@ -168,6 +173,26 @@ def parse_name(text: str) -> str:
     if text in EXCEL_ERRORS or re.fullmatch(r"\d([.,]\d+)?e\+\d+", text.lower()):
         raise ValueError(text)
     return text
+
+
+def parse_phase(text: str) -> str | None:
+    """One of `PHASES` from its name or from words as in a description (``portal venös``); None for what is not known.
+
+    Raises:
+        ValueError: The words name none, or several.
+    """
+    word = plain_words(text)
+    if word in UNKNOWN or word in PHASES:
+        return None if word in UNKNOWN else word
+    phase = read_text(text).phase
+    if phase == "unknown":
+        raise ValueError(text)
+    return phase
+
+
+def parse_reason(text: str) -> str:
+    """A reason as typed; empty for ``-``, ``n/a``, ``none``."""
+    return "" if plain_words(text) in UNKNOWN else text
 
 
 def parse_filled(text: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nephroscope.cohort.phase.name import (
     PHASE_TAGS,
+    PHASES,
     PhaseCall,
     SeriesText,
     column_key,
@@ -18,6 +19,7 @@ from nephroscope.cohort.tables import read_table
 from nephroscope.errors import CohortError
 
 LABEL, SOURCE = "phase", "source"
+OURS = {"series_uid", "phase", "evidence"}  # columns of the study's own series.csv
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +58,14 @@ class Agreement:
 def read_phase_table(path: Path) -> PhaseTable:
     """Name the phase of every row of a CSV whose columns are DICOM keywords, in any case; any of them may be missing.
 
+    The study's own series.csv holds phases and no descriptions: its rows stay as the import named them.
+
     Raises:
         CohortError: It is no table, or none of its columns is a DICOM attribute that is asked for.
     """
     header, rows = read_table(path)
+    if set(header) >= OURS:
+        return _named_before([dict(zip(header, row, strict=True)) for _, row in rows])
     if not {column_key(name) for name in header} & {column_key(tag) for tag in PHASE_TAGS}:
         raise CohortError(
             where=path.name,
@@ -74,6 +80,20 @@ def read_phase_table(path: Path) -> PhaseTable:
         calls=tuple(name_phases(texts)),
         labels=tuple(r[LABEL] for r in records) if LABEL in header else (),
         sources=tuple(r[SOURCE] for r in records) if SOURCE in header else ("",) * len(records),
+    )
+
+
+def _named_before(records: list[dict[str, str]]) -> PhaseTable:
+    return PhaseTable(
+        texts=tuple(SeriesText(series_uid=record["series_uid"]) for record in records),
+        calls=tuple(
+            PhaseCall(
+                phase=record["phase"] if record["phase"] in PHASES else "unknown", evidence=record["evidence"]
+            )
+            for record in records
+        ),
+        labels=(),
+        sources=("",) * len(records),
     )
 
 

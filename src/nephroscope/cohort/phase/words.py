@@ -102,7 +102,8 @@ WORDS = (
     Row(meaning="nephrographic", language="German, Dutch, Scandinavian, Finnish", phrases="""
         venos, venose, venoser, venoes, venoese, portalvenos*, portalvenoes*, portvenos*, portovenos*,
         portalven, portal ven, nephrographisch*, nephrogene, nephrogram*, parenchym phase, parenchymphase,
-        nierenparenchym*, veneus, veneuze, veneus*, portoveneus*, portoveneuze, porto veneus*, portaal,
+        nierenparenchym*, parenchymatos*, parenchymatoes*, tubulare, tubulaere, veneus,
+        veneuze, veneus*, portoveneus*, portoveneuze, porto veneus*, portaal,
         portale, nefrografi*, nefrogra*, nefrogen*, nefro, nefr, portvene*, portaven*, portafas, porta fas,
         porta phase, venefase, vene fase, vene fas, laskimo*, porttilaskimo*, parenkym*, spatvenos*,
         spaetvenos*, fruhvenos*, fruehvenos*, spatven, fruhven"""),

@@ -5,13 +5,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nephroscope.cohort.labels.pathology import match_subtype
+from nephroscope.cohort.labels.pathology import PathologyTable, match_subtype
 from nephroscope.cohort.public.idc_fetch import Client, fetch, is_complete, referenced_series
 from nephroscope.cohort.public.idc_index import OWN, IdcSeries, citations_of, index_version
 from nephroscope.cohort.public.idc_plan import Choice, IdcPlan, Wanted, best_mask, prefer_ct
+from nephroscope.cohort.public.kits import read_kits_labels
+from nephroscope.cohort.public.same_patients import public_patient
 from nephroscope.cohort.tables import names, save_table
 from nephroscope.errors import ConfigError, NephroscopeError
-from nephroscope.records import Exclusion, Finding
+from nephroscope.records import Case, Cohort, Exclusion, Finding
+from nephroscope.study import Settings
 
 IDC_CITATION = "Fedorov et al., RadioGraphics 2023;43:e230180, doi 10.1148/rg.230180"
 LABEL_COLUMNS = ("case_id", "patient_id", "subtype", "sex", "age_years", "phase", "site_id")
@@ -29,6 +32,39 @@ class Settled:
     folder: Path
     labels: Path
     subtype: str
+
+
+def wanted_of(
+    settings: Settings,
+    masks: Sequence[str],
+    kits_json: Path | None = None,
+    cohort: Cohort | None = None,
+    pathology: PathologyTable | None = None,
+) -> Wanted:
+    """What a study asks for.
+
+    Args:
+        settings: The study's.
+        masks: Who drew the masks, the preferred first; masks that belong to a collection itself come last.
+        kits_json: Clinical table of a KiTS release.
+        cohort: Who is in the study already.
+        pathology: The study's; by default ours.
+    """
+    known: dict[str, Case] = {}
+    for case in cohort.cases if cohort else ():
+        if patient := public_patient(case.patient_id):
+            known.setdefault(patient, case)
+    histology = None
+    if kits_json:
+        histology = {label.case_id: label.subtype for label in read_kits_labels(kits_json)}
+    return Wanted(
+        masks=(*masks, OWN),
+        subtypes=settings.subtypes,
+        preference=settings.cohort.phase_preference,
+        histology=histology,
+        known=known,
+        pathology=pathology,
+    )
 
 
 def download(

@@ -30,7 +30,7 @@ JSON_NAMES = ("kits23.json", "kits.json")
 JSON_FOLDERS = ("", "dataset", "data", "kits21/data")
 CASES_OF_KITS19 = 210
 CASE_FOLDER = re.compile(r"case_\d{5}")
-NO_CT = f"{CT_NAME} is not there: download it with the KiTS project's own script"
+NO_CT = f"{CT_NAME} is not in its folder (case_00012 of KiTS-00012): download it with the KiTS project's own script"
 NOT_SAID = "not said"
 CITATIONS = {
     "KiTS19": "Heller et al., The KiTS19 Challenge Data, arXiv:1904.00445",
@@ -86,7 +86,7 @@ def import_kits(
     mask = f"aggregated_{vote}_seg.nii.gz" if release == "KiTS21" else "segmentation.nii.gz"
     labels, exclusions, findings = _labels(rows, table.name, release)
     labels = [replace(row, means=name_of_subtype(row.subtype, subtypes, pathology) or "") for row in labels]
-    findings += unmapped_finding(row.subtype for row in labels if not row.means)
+    findings += unmapped_finding((row.subtype for row in labels if not row.means), pathology)
     folders = {path.name for path in table.parent.iterdir() if CASE_FOLDER.fullmatch(path.name)}
     listed = {row["case_id"] for row in rows if CASE_FOLDER.fullmatch(str(row.get("case_id")))}
     found = [_found(table.parent / name, mask) for name in sorted(folders | listed)]
@@ -202,7 +202,10 @@ def _found(folder: Path, mask: str) -> Found:
     if not _is_volume(image):
         refusal = NO_CT
     elif not _is_volume(roi):
-        refusal = f"{mask} is not there; only cases with the project's label map can be used"
+        refusal = (
+            f"{mask} is not in its folder (case_00012 of KiTS-00012); "
+            "only cases with the project's label map can be used"
+        )
     return Found(key=public_patient(folder.name) or folder.name, image=image, roi=roi, refusal=refusal)
 
 

@@ -44,11 +44,13 @@ def drop_known_patients(
         warning for each patient whose two records contradict each other. A case that the same release has brought
         in is passed over.
     """
-    first = {public_patient(case.patient_id): case for case in (cohort.cases if cohort else ())}
-    first.pop(None, None)
+    first: dict[str, Case] = {}
+    for case in cohort.cases if cohort else ():
+        if patient := public_patient(case.patient_id):
+            first.setdefault(patient, case)
     kept, dropped, doubts = [], [], []
     for case in cases:
-        known = first.get(public_patient(case.patient_id))
+        known = first.get(public_patient(case.patient_id) or "")
         if known is None:
             kept.append(case)
         if known is None or (known.case_id, known.site_id) == (case.case_id, case.site_id):

@@ -15,8 +15,8 @@ from nephroscope.cohort.series.pixel_data import check_decodable
 from nephroscope.cohort.series.pixels import check_size
 from nephroscope.cohort.series.slice_facts import FACT_TAGS, SliceFacts
 from nephroscope.cohort.series.stack import SPACING_TOLERANCE_MM, Stack, stack_of
+from nephroscope.cohort.series.whole import check_whole
 from nephroscope.errors import SeriesError
-from nephroscope.records import Finding
 
 __all__ = [
     "FACT_TAGS",
@@ -30,6 +30,8 @@ __all__ = [
 
 # A hole of fewer slices than this in an otherwise even stack is a loss, not the space between two scans.
 HOLE_SLICES = 10
+# Phases of one examination, and slices of a phase, whose slices may lie between each other's.
+MOST_INTERLEAVED, LEAST_INTERLEAVED = 8, 3
 # By what acquisitions are told apart, the most deliberate first.
 Key = Callable[[SliceFacts], str]
 KEYS: tuple[Key, ...] = (
@@ -48,10 +50,12 @@ TIMES: tuple[Callable[[SliceFacts], float], ...] = (
 def split_acquisitions(facts: Sequence[SliceFacts]) -> list[list[int]]:
     """Which slices belong together: one group for one even stack, else one for each acquisition.
 
-    Slices go by stack, acquisition number, temporal position or time, whichever gives groups that are each an even
-    stack; else whichever takes repeated places apart into groups of which one at least is an even stack, so that a
-    phase that lacks a slice does not spoil the others. Copies of a slice (same SOP Instance UID) stay with it,
-    scouts with the first group. What no attribute takes apart stays one group, for `reason_not_a_stack` to explain.
+    Two scans whose slices lie between each other's, told apart by number, are two, though together they are even.
+    Else slices go by stack, acquisition number, temporal position or time, whichever gives groups that are each an
+    even stack; else whichever takes repeated places apart into groups of which one at least is an even stack, so
+    that a phase that lacks a slice does not spoil the others. Copies of a slice (same SOP Instance UID) stay with
+    it, scouts with the first group. What no attribute takes apart stays one group, for `reason_not_a_stack` to
+    explain.
 
     Returns:
         Positions in ``facts``, each once; acquisitions in the order of what tells them apart.
@@ -60,13 +64,28 @@ def split_acquisitions(facts: Sequence[SliceFacts]) -> list[list[int]]:
     kept, _ = without_copies(facts)
     kept = [index for index in kept if not facts[index].is_localizer]
     if _is_stack([facts[index] for index in kept]):
-        return everything
+        interleaved = next((way for way in _told_apart(facts, kept) if _are_interleaved(facts, way)), None)
+        return _with_copies(facts, interleaved) if interleaved else everything
     ways = [groups for groups in _candidates(facts, kept) if len(groups) > 1]
     for good in (_all_even, _apart):
         for groups in ways:
             if good([[facts[index] for index in group] for group in groups]):
                 return _with_copies(facts, groups)
     return everything
+
+
+def _are_interleaved(facts: Sequence[SliceFacts], groups: Sequence[Sequence[int]]) -> bool:
+    """True when parts are each an even stack, of which two lie between each other's slices.
+
+    A scanner that steps may give each step of one or a few slices a number of its own: these are one scan.
+    """
+    if not 1 < len(groups) <= MOST_INTERLEAVED or min(map(len, groups)) < LEAST_INTERLEAVED:
+        return False
+    stacks = [[facts[index] for index in group] for group in groups]
+    if not all(map(_is_stack, stacks)):
+        return False
+    spans = _spans(stacks)
+    return any(start < end for (_, end, _), (start, _, _) in pairwise(spans))
 
 
 def _all_even(stacks: Sequence[Sequence[SliceFacts]]) -> bool:
@@ -112,7 +131,7 @@ def check_stack(facts: Sequence[SliceFacts], where: str) -> Stack:
     check_decodable(facts, where)
     check_size(facts, where)
     slices = [facts[index] for index in stack.order]
-    doubts = _cut_short(slices, where) + _parts_missing(slices, where) + _shared_uids(slices, where)
+    doubts = check_whole(slices, where)
     return Stack(order=stack.order, affine=stack.affine, findings=stack.findings + doubts)
 
 
@@ -149,15 +168,21 @@ def without_copies(facts: Sequence[SliceFacts]) -> tuple[list[int], list[tuple[i
 
 def _candidates(facts: Sequence[SliceFacts], kept: Sequence[int]) -> list[list[list[int]]]:
     """Ways to take the slices apart, the most deliberate first."""
+    ways = _told_apart(facts, kept)
+    n_repeats = _most_at_one_place([facts[index] for index in kept])
+    if n_repeats > 1:
+        ways += [_by_time(facts, kept, time, n_repeats) for time in TIMES]
+    return ways
+
+
+def _told_apart(facts: Sequence[SliceFacts], kept: Sequence[int]) -> list[list[list[int]]]:
+    """The same, by what acquisitions are numbered with alone."""
     ways = []
     for key in KEYS:
         groups: dict[str, list[int]] = defaultdict(list)
         for index in kept:
             groups[key(facts[index])].append(index)
         ways.append([groups[name] for name in sorted(groups, key=_by_number)])
-    n_repeats = _most_at_one_place([facts[index] for index in kept])
-    if n_repeats > 1:
-        ways += [_by_time(facts, kept, time, n_repeats) for time in TIMES]
     return ways
 
 
@@ -223,6 +248,15 @@ def _is_stack(slices: Sequence[SliceFacts]) -> bool:
 
 def _is_torn(stacks: Sequence[Sequence[SliceFacts]]) -> bool:
     """True when two groups are one stack with a few slices missing between them."""
+    for (_, end, spacing_mm), (start, _, other_mm) in pairwise(_spans(stacks)):
+        alike = abs(spacing_mm - other_mm) <= SPACING_TOLERANCE_MM
+        if alike and spacing_mm / 2 < start - end < HOLE_SLICES * spacing_mm:
+            return True
+    return False
+
+
+def _spans(stacks: Sequence[Sequence[SliceFacts]]) -> list[tuple[float, float, float]]:
+    """First and last place along the normal, and the spacing, of even stacks, the lowest first; all in mm."""
     spans = []
     for slices in stacks:
         stack = stack_of(slices, "")
@@ -230,59 +264,4 @@ def _is_torn(stacks: Sequence[Sequence[SliceFacts]]) -> bool:
         first, last = stack.affine[:3, 3], stack.affine[:3, 3] + (len(slices) - 1) * step
         spacing_mm = float(np.linalg.norm(step))
         spans.append((float(first @ step) / spacing_mm, float(last @ step) / spacing_mm, spacing_mm))
-    spans.sort()
-    for (_, end, spacing_mm), (start, _, other_mm) in pairwise(spans):
-        alike = abs(spacing_mm - other_mm) <= SPACING_TOLERANCE_MM
-        if alike and spacing_mm / 2 < start - end < HOLE_SLICES * spacing_mm:
-            return True
-    return False
-
-
-def _parts_missing(slices: Sequence[SliceFacts], where: str) -> tuple[Finding, ...]:
-    """Doubt a concatenation of which files are missing; other acquisitions may lie in them."""
-    n_parts = max((one.parts or 0 for one in slices), default=0)
-    n_here = len({one.sop_uid for one in slices})
-    if n_here >= n_parts:
-        return ()
-    text = f"{n_here} of the {n_parts} files of a concatenation: the series may be cut short"
-    return (Finding(code="series-cut-short", severity="warning", message=text, case_id="", where=where),)
-
-
-def _shared_uids(slices: Sequence[SliceFacts], where: str) -> tuple[Finding, ...]:
-    """Doubt slices at places of their own that share a SOP Instance UID."""
-    uids = [(one.sop_uid, one.frame) for one in slices if one.sop_uid]
-    n_shared = len(uids) - len(set(uids))
-    if not n_shared:
-        return ()
-    text = f"{n_shared} slices have the SOP Instance UID of another slice, at another place"
-    return (Finding(code="sop-uid-shared", severity="warning", message=text, case_id="", where=where),)
-
-
-def _cut_short(slices: Sequence[SliceFacts], where: str) -> tuple[Finding, ...]:
-    """Refuse a series whose end is missing by its own count, and doubt one that looks so.
-
-    Images in Acquisition may count several reconstructions: a whole multiple of what is there is no sign.
-    """
-    numbers = [one.instance_number for one in slices if one.instance_number is not None and one.frame is None]
-    if len(numbers) != len(slices) or len(numbers) < 2:
-        return ()
-    low, high = min(numbers), max(numbers)
-    claimed = {one.images_in_acquisition for one in slices}
-    total = claimed.pop() if len(claimed) == 1 else None
-    lacks = total is not None and total > len(slices) and total % len(slices) != 0
-    in_one_run = high - low + 1 == len(slices)
-    if lacks and in_one_run and low >= 0 and high <= (total or 0):
-        raise SeriesError(
-            where=where,
-            expected=f"{total} slices, as Images in Acquisition says",
-            found=f"{len(slices)}, IM {low} to IM {high}: the series is cut short",
-            remedy="send the whole series again",
-        )
-    first_scan = {one.acquisition_number for one in slices} <= {"", "0", "1"}
-    starts_late = low > 1 and first_scan and {one.temporal_position for one in slices} <= {"", "1"}
-    if not lacks and not starts_late:
-        return ()
-    signs = [f"Images in Acquisition says {total}"] if lacks else []
-    signs += [f"the first is IM {low}"] if starts_late else []
-    text = f"{len(slices)} slices, but {' and '.join(signs)}: the series may be cut short"
-    return (Finding(code="series-cut-short", severity="warning", message=text, case_id="", where=where),)
+    return sorted(spans)

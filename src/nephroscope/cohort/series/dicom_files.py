@@ -41,7 +41,7 @@ INFLATED_BYTES = 64 * 2**20
 INFLATED_RATIO = 100
 # What file names say beside numbers and UIDs when they name no one.
 PLAIN_NAME = re.compile(
-    r"(ct|mr|pt|sc|im|img|image|i|s|se|ser|series|slice|dicom|dcm|ima|file|frame|scan|export|instance|copy|x|of"
+    r"(ct|mr|pt|sc|im|img|image|i|s|se|ser|series|slice|dicom|dcm|ima|file|frame|scan|export|instance|copy|x|of|nii|gz|nrrd|nhdr|seg|mask"
     r"|[\W\d_])*",
     re.IGNORECASE,
 )

@@ -1,14 +1,14 @@
 """Cases in, findings and measures out: what is doubtful or wrong with each CT and its ROI."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from nephroscope.errors import NephroscopeError, RoiError
 from nephroscope.progress import track
-from nephroscope.records import Case, CTVolume, Finding, RoiMask, VolumeGeometry
+from nephroscope.records import Case, CTVolume, Finding, RoiMask, Severity, VolumeGeometry
 from nephroscope.roi.checks.anatomy import look_under, side_of
 from nephroscope.roi.checks.doubts import (
     MOST_BLACK,
@@ -29,10 +29,11 @@ from nephroscope.roi.checks.kidney import (
 )
 from nephroscope.roi.checks.measure import RoiMeasures, crop, measure
 from nephroscope.roi.checks.organs import Organs, organs_of
-from nephroscope.roi.read import read_case
+from nephroscope.roi.read import read_case, read_roi
 
 MISPLACED = {"roi-outside-body", "roi-on-air", "roi-on-bone", "roi-on-fat"}
 OFF_KIDNEY = {"roi-off-kidney"}
+Read = Callable[[Case], tuple[CTVolume, RoiMask]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,24 +49,27 @@ class CheckedCase:
     measures: RoiMeasures | None = None
 
 
-def check_cases(cases: Sequence[Case], known: Sequence[Finding] = ()) -> dict[str, CheckedCase]:
+def check_cases(
+    cases: Sequence[Case], known: Sequence[Finding] = (), read: Read = read_case
+) -> dict[str, CheckedCase]:
     """Read every case; findings by case_id, a refusal among them where the case cannot be used.
 
     Args:
         cases: Of the cohort.
         known: Findings of the imports, given again with their case.
+        read: Gives the CT of a case and the one ROI that is looked at; by default the first reader's.
     """
     found: dict[str, CheckedCase] = {}
     for case in track(cases, "checking", "case", len(cases)):
         told = tuple(finding for finding in known if finding.case_id == case.case_id)
-        checked = _check_case(case)
+        checked = _check_case(case, read)
         found[case.case_id] = replace(checked, findings=(*told, *checked.findings))
     return found
 
 
-def _check_case(case: Case) -> CheckedCase:
+def _check_case(case: Case, read: Read) -> CheckedCase:
     try:
-        volume, roi = read_case(case)
+        volume, roi = read(case)
     except NephroscopeError as error:
         code, message = error.code, str(error)
     except OSError as error:
@@ -74,10 +78,25 @@ def _check_case(case: Case) -> CheckedCase:
         checked = (
             _check_images(case, volume, roi) if case.format == "images" else _check_roi(case, volume, roi)
         )
-        return replace(checked, findings=(*volume.findings, *roi.findings, *checked.findings))
+        of_files = dict.fromkeys((*volume.findings, *roi.findings, *_second_reader(case, volume)))
+        return replace(checked, findings=(*of_files, *checked.findings))
+    severity: Severity = "note" if code == "excluded" else "refusal"
     return CheckedCase(
-        findings=(Finding(code=code, severity="refusal", message=message, case_id=case.case_id),)
+        findings=(Finding(code=code, severity=severity, message=message, case_id=case.case_id),)
     )
+
+
+def _second_reader(case: Case, volume: CTVolume) -> tuple[Finding, ...]:
+    """Doubts about the second reader's file; where the rule does without it, it may be unreadable."""
+    if case.roi_reader2 is None or case.roi is None or case.format == "images":
+        return ()
+    try:
+        roi = read_roi(case.roi_reader2, volume, case.case_id, case.tumor_label, case.tumor_name)
+    except (RoiError, OSError) as error:
+        why = error if isinstance(error, RoiError) else error.strerror
+        text = f"the second reader's ROI is not used, and cannot be: {why}"
+        return (Teller(case.case_id)("roi-reader2-unreadable", text),)
+    return roi.findings
 
 
 def _check_roi(case: Case, volume: CTVolume, roi: RoiMask) -> CheckedCase:

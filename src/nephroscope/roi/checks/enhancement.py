@@ -128,7 +128,9 @@ def check_phase(named_phase: str, enhancement: Enhancement, case_id: str) -> tup
     if named_phase == "unknown":
         message = f"DICOM does not tell the phase; the image looks {enhancement.phase} ({enhancement})"
         return (Finding(code="phase-from-image", severity="note", message=message, case_id=case_id),)
-    message = f"DICOM says {named_phase}, the image looks {enhancement.phase} ({enhancement})"
+    message = (
+        f"the table or the header says {named_phase}, the image looks {enhancement.phase} ({enhancement})"
+    )
     return (Finding(code="phase-disagrees", severity="warning", message=message, case_id=case_id),)
 
 

@@ -13,6 +13,7 @@ from nephroscope.cohort.nifti import GZIP, NIFTI1_SIZES, NIFTI2_SIZES
 from nephroscope.errors import RoiError
 from nephroscope.records import Case, CTVolume
 from nephroscope.roi.files.label_map import read_label_map, values_in
+from nephroscope.roi.files.names import roi_file
 from nephroscope.roi.files.resample import fit_to_ct
 from nephroscope.roi.files.segments import LabelMap, Segment, Wanted, listed
 from nephroscope.roi.read import read_roi, roi_names
@@ -48,7 +49,11 @@ def read_organs(path: Path, volume: CTVolume, case_id: str) -> Organs:
     Raises:
         RoiError: There is nothing to read, it is damaged, lies on another series, or names no organ of `NAMES`.
     """
-    return _read(path, volume, Wanted(case_id=case_id, where=f"case {case_id}, organs {path.name}", label=2))
+    return _read(
+        path,
+        volume,
+        Wanted(case_id=case_id, where=f"case {case_id}, organs {roi_file(path, case_id)}", label=2),
+    )
 
 
 def _read(path: Path, volume: CTVolume, wanted: Wanted) -> Organs:
@@ -72,7 +77,7 @@ def organs_of(case: Case, volume: CTVolume) -> Organs:
         return read_organs(case.organs, volume, case.case_id)
     if case.roi is None or case.format == "images" or not _may_hold_kidneys(case.roi, case.tumor_label):
         return {}
-    where = f"case {case.case_id}, ROI {case.roi.name}"
+    where = f"case {case.case_id}, ROI {roi_file(case.roi, case.case_id)}"
     try:
         return _read(case.roi, volume, Wanted(case_id=case.case_id, where=where, label=case.tumor_label))
     except RoiError:  # it holds a tumor and nothing else that has a name here
@@ -94,7 +99,8 @@ def organ_of(name: str, codes: Iterable[str] = ()) -> str:
     words = set(re.split(r"[\W_]+", name.casefold()))
     if words & {"cyst", "cysts"}:
         return "cyst"
-    if Segment(number=1, name=name).says_tumor:
+    segment = Segment(number=1, name=name)
+    if segment.says_tumor or segment.says_lesion:
         return "tumor"
     if words & {"kidney", "kidneys"} or by_code[:1] == ["kidney"]:
         sides = [side for side in ("left", "right") if words & {side, side[0]}]

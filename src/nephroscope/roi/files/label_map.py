@@ -42,7 +42,7 @@ def read_label_map(path: Path, where: str) -> LabelMap:
             where=where, expected=error.expected, found=error.found, remedy=error.remedy
         ) from error
     except DAMAGE as error:
-        why = str(error).replace(str(path), path.name) or type(error).__name__
+        why = str(error).replace(str(path), "the file") or type(error).__name__
         raise RoiError(
             where=where,
             expected="a whole NRRD label map",

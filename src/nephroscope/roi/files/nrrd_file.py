@@ -86,7 +86,7 @@ def _beside(path: Path, name: object) -> Path:
     if not found.is_relative_to(path.parent.resolve()):
         raise ValueError("a data file outside the header's folder")
     if not found.is_file():
-        raise ValueError(f"no data file {found.name} beside it")
+        raise ValueError("its data file is not beside it")
     return found
 
 

@@ -22,19 +22,21 @@ from nephroscope.roi.files.segments import Segment, Wanted, choose_segment, doub
 Mask = npt.NDArray[np.bool_]
 Affine = npt.NDArray[np.float64]
 UNEVEN = 0.1  # of the distance between frames: so far they may be off an even stack, as a CT's slices may
+THICKER = 1.5  # times the CT's step: frames that far apart stand for more than one slice
 BACKGROUND = 0  # a pixel value of label maps, sometimes described as a segment
 
 
 def read_seg(seg: Any, volume: CTVolume, wanted: Wanted) -> tuple[Mask, list[Finding]]:
     """Tumor voxels (S, R, C) of a DICOM SEG on the grid of ``volume``; slices without a frame stay empty.
 
-    Frames on the CT's voxels are placed as they are, in any direction; others are stacked and resampled.
+    Frames on the CT's voxels are placed as they are, in any direction; others are stacked and resampled, and so are
+    frames that are declared thicker than the CT's slices, because each stands for several of them.
 
     Raises:
         RoiError: The SEG refers to another series, lies outside the CT, is no even stack, or does not say which of
             its segments is the tumor. What pydicom raises for damage passes through.
     """
-    findings = check_series(_series_uids(seg), volume, wanted)
+    findings = check_series(series_uids(seg), volume, wanted)
     segments = seg_segments(seg)
     chosen = choose_segment(segments, wanted)
     findings += doubt_choice(segments, chosen, wanted)
@@ -42,13 +44,13 @@ def read_seg(seg: Any, volume: CTVolume, wanted: Wanted) -> tuple[Mask, list[Fin
     frames = list(_frames(seg, number, wanted))
     voxels = np.zeros(volume.geometry.shape, dtype=np.bool_)
     outside = [_place(frame, affine, voxels, volume.geometry) for frame, affine in frames]
-    if None in outside:
-        mask, affine = _stack(frames, seg, volume.geometry, wanted)
+    if None in outside or _are_thicker(frames, seg, volume.geometry):
+        mask, affine = _stack(frames, seg, _on_grid(volume.geometry), wanted)
         voxels, more = fit_to_ct(mask, affine, volume.geometry, wanted)
         return voxels, findings + more
     n_outside = sum(n for n in outside if n)
     if n_outside and not voxels.any():
-        raise _off_grid(frames[0], volume.geometry, wanted)
+        raise _off_grid(frames[0], _on_grid(volume.geometry), wanted)
     if n_outside:
         text = f"{n_outside} voxels of {n_outside + int(voxels.sum())} lie outside the CT and were left out"
         findings.append(wanted.finding("roi-outside", text))
@@ -68,6 +70,16 @@ def seg_segments(seg: Any) -> list[Segment]:
         )
         found += [segment] if segment.number != BACKGROUND else []
     return found
+
+
+def segment_stack(seg: Any, number: int, wanted: Wanted) -> tuple[Mask, Affine] | None:
+    """The frames of one segment that hold anything as one mask (S, R, C) with its affine to LPS mm; None for none.
+
+    Raises:
+        RoiError: They are no even stack, or too many. What pydicom raises for damage passes through.
+    """
+    frames = list(_frames(seg, number, wanted))
+    return _stack(frames, seg, "frames on an even grid", wanted) if frames else None
 
 
 def check_series(uids: list[str], volume: CTVolume, wanted: Wanted) -> list[Finding]:
@@ -93,7 +105,8 @@ def check_series(uids: list[str], volume: CTVolume, wanted: Wanted) -> list[Find
     return []
 
 
-def _series_uids(seg: Any) -> list[str]:
+def series_uids(seg: Any) -> list[str]:
+    """The series on which a SEG was drawn, as far as it says so."""
     return [str(item.SeriesInstanceUID) for item in seg.get("ReferencedSeriesSequence") or []]
 
 
@@ -177,18 +190,14 @@ def _place(frame: Mask, affine: Affine, voxels: Mask, geometry: VolumeGeometry) 
     return int((~inside).sum())
 
 
-def _stack(
-    frames: list[tuple[Mask, Affine]], seg: Any, ct: VolumeGeometry, wanted: Wanted
-) -> tuple[Mask, Affine]:
+def _stack(frames: list[tuple[Mask, Affine]], seg: Any, expected: str, wanted: Wanted) -> tuple[Mask, Affine]:
     """Frames on a grid of their own as one mask (S, R, C) with its affine.
 
     Raises:
         RoiError: They are turned against each other, or not evenly spaced.
     """
     first = frames[0][1]
-    along_col, along_row = (first[:3, axis] / np.linalg.norm(first[:3, axis]) for axis in (0, 1))
-    normal = np.cross(along_row, along_col)
-    away = np.array([affine[:3, 2] - first[:3, 2] for _, affine in frames])
+    normal, away = _along_normal(frames)
     heights = away @ normal
     aside_mm = np.abs(away - np.outer(heights, normal)).max()
     turned = max(float(np.abs(affine[:3, :2] - first[:3, :2]).max()) for _, affine in frames)
@@ -198,7 +207,7 @@ def _stack(
     shape = (round(steps.max()) + 1, *frames[0][0].shape)
     uneven = off_mm > UNEVEN * step or aside_mm > 2 * GRID_TOLERANCE_MM
     if uneven or turned > 1e-3 or np.prod(shape, dtype=float) > MOST_VOXELS:
-        raise _off_grid(frames[0], ct, wanted)
+        raise _off_grid(frames[0], expected, wanted)
     mask = np.zeros(shape, dtype=np.bool_)
     for (frame, _), place in zip(frames, np.round(steps).astype(int), strict=True):
         mask[place] |= frame
@@ -208,27 +217,55 @@ def _stack(
     return mask, affine
 
 
+def _along_normal(frames: list[tuple[Mask, Affine]]) -> tuple[Affine, Affine]:
+    """The direction at right angles to the first frame (3,), and how far each begins from where it does (n, 3)."""
+    first = frames[0][1]
+    along_col, along_row = (first[:3, axis] / np.linalg.norm(first[:3, axis]) for axis in (0, 1))
+    return np.cross(along_row, along_col), np.array([affine[:3, 2] - first[:3, 2] for _, affine in frames])
+
+
+def _are_thicker(frames: list[tuple[Mask, Affine]], seg: Any, ct: VolumeGeometry) -> bool:
+    """True when frames are declared to stand further apart than the CT's slices, and do."""
+    normal, away = _along_normal(frames) if frames else (np.zeros(3), np.zeros((0, 3)))
+    gaps, step = np.diff(np.unique(np.round(away @ normal, 3))), next(iter(_declared_mm(seg)), 0.0)
+    n_steps = step * float(np.abs(np.linalg.inv(ct.affine)[:3, :3] @ normal).max())
+    return n_steps > THICKER and bool(gaps.size) and _are_multiples(gaps, step)
+
+
+def _are_multiples(gaps: npt.NDArray[np.float64], step: float) -> bool:
+    return bool((np.abs(gaps / step - np.round(gaps / step)) <= UNEVEN).all())
+
+
+def _declared_mm(seg: Any) -> list[float]:
+    """Distance and thickness of the frames, as far as the SEG declares them."""
+    shared = (seg.get("SharedFunctionalGroupsSequence") or [{}])[0]
+    measures = _macro(seg.PerFrameFunctionalGroupsSequence[0], shared, "PixelMeasuresSequence")
+    declared = [float(measures.get(name) or 0) for name in ("SpacingBetweenSlices", "SliceThickness")]
+    return [mm for mm in declared if mm > 0]
+
+
 def _step_mm(seg: Any, heights: npt.NDArray[np.float64]) -> float:
     """Distance between neighbouring planes: as declared where the frames' places agree, else their smallest step."""
-    shared = (seg.get("SharedFunctionalGroupsSequence") or [{}])[0]
-    measures = (shared.get("PixelMeasuresSequence") or [{}])[0]
     gaps = np.diff(np.unique(np.round(heights, 3)))
-    for name in ("SpacingBetweenSlices", "SliceThickness"):
-        step = float(measures.get(name) or 0)
-        if step > 0 and (np.abs(gaps / step - np.round(gaps / step)) <= UNEVEN).all():
+    for step in _declared_mm(seg):
+        if _are_multiples(gaps, step):
             return step
     if not gaps.size:
         raise ValueError("one frame without a thickness")
     return float(gaps.min())
 
 
-def _off_grid(frame: tuple[Mask, Affine], ct: VolumeGeometry, wanted: Wanted) -> RoiError:
+def _on_grid(ct: VolumeGeometry) -> str:
+    return f"frames on the grid of the CT, {describe(ct)}, or on an even grid of their own that meets it"
+
+
+def _off_grid(frame: tuple[Mask, Affine], expected: str, wanted: Wanted) -> RoiError:
     pixels, affine = frame
     at = ", ".join(f"{mm:.1f}" for mm in affine[:3, 2])
     spacing = " x ".join(f"{mm:.4g}" for mm in np.linalg.norm(affine[:3, :2], axis=0))
     return RoiError(
         where=wanted.where,
-        expected=f"frames on the grid of the CT, {describe(ct)}, or on an even grid of their own that meets it",
+        expected=expected,
         found=f"one of {pixels.shape[0]} x {pixels.shape[1]} pixels of {spacing} mm from ({at})",
         remedy="draw the ROI on this series, or export it on the CT's own grid",
     )

@@ -8,34 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nephroscope.cohort.tumor_words import LESION_WORDS, REST_WORDS, says_organ, says_other, says_tumor
 from nephroscope.errors import RoiError
 from nephroscope.records import Finding
 
 Labels = npt.NDArray[Any]
 Affine = npt.NDArray[np.float64]
-# A word ends where no letter stands: "renal_mass", "L-GTV2", "ccRCC". In the languages of the exports seen.
-_BEGIN, _END = r"(?<![^\W\d_])", r"(?![^\W\d_])"
-TUMOR_WORDS = re.compile(
-    r"tumou?r|tumeur|neopl[aá]s|carcino|karzinom|cancer|krebs|raumforderung"
-    rf"|{_BEGIN}((mass|masse|masa|massa|(cc|p|ch)?rcc|nzk){_END}|gtv)",
-    re.IGNORECASE,
-)
-# What is left of an organ without the tumor, as plans have it: "Kidney_L-GTV", "kidney minus tumor".
-REST_WORDS = re.compile(
-    rf"{_BEGIN}(minus|without|ohne|sans|senza|healthy|non){_END}|(kidneys?|nieren?)([ _]?(left|right|l|r))?-\w",
-    re.IGNORECASE,
-)
-OTHER_WORDS = re.compile(
-    r"kidney|background|cyst(s|e|en)?\b"
-    rf"|{_BEGIN}(nieren?|reins?|ri[nñ][oó]n(es)?|body|external|skin|couch|[pci]tv|kystes?|quistes?|zysten?){_END}",
-    re.IGNORECASE,
-)
-ORGAN_WORDS = re.compile(
-    r"liver|spleen|aorta|pancreas|adrenal|bladder|bowel|stomach|lung|heart|spin(e|al)", re.IGNORECASE
-)
-LESION_WORDS = re.compile(r"l[eéaä]si[oó]n", re.IGNORECASE)  # tumor or cyst: taken when it is meant or alone
-# SNOMED CT: neoplasm, primary neoplasm, mass; and their SNOMED RT twins.
-TUMOR_CODES = {"108369006", "86049000", "4147007", "M-8FFFF", "M-80003", "M-03000"}
 MOST_LISTED = 12
 
 
@@ -90,18 +68,18 @@ class Segment:
     @property
     def says_tumor(self) -> bool:
         """True when a code or a word says that this is the tumor, and none that it is what is left without it."""
-        if REST_WORDS.search(self.name):
-            return False
-        words = (self.name, *self.meanings)
-        return bool(self.codes & TUMOR_CODES) or any(TUMOR_WORDS.search(word) for word in words)
+        return says_tumor(self.name, self.meanings, self.codes)
 
     @property
     def says_other(self) -> bool:
         """True when it says that it is an organ, a cyst, a margin or the background, and not that it is the tumor."""
-        words = (self.name, *self.meanings)
-        return not self.says_tumor and any(
-            OTHER_WORDS.search(word) and not LESION_WORDS.search(word) for word in words
-        )
+        organ = not self.says_tumor and says_organ((self.name, *self.meanings))
+        return organ or says_other(self.name, self.meanings, self.codes)
+
+    @property
+    def says_lesion(self) -> bool:
+        """True for a tumor or a cyst: the tumor where no other segment says that it is one."""
+        return LESION_WORDS.search(self.name) is not None and not REST_WORDS.search(self.name)
 
     def is_called(self, name: str) -> bool:
         """True when ``name`` is its name, a code of it or the meaning of one; case does not matter."""
@@ -131,8 +109,10 @@ class LabelMap:
 def choose_segment(segments: Sequence[Segment], wanted: Wanted) -> Segment:
     """The tumor: the one of that name; else the only one, the one that says so, or the one of that number.
 
+    Where none says that it is a tumor, a lesion is one.
+
     Raises:
-        RoiError: None or several fit, or what fits says that it is a kidney, a cyst or the background.
+        RoiError: None or several fit, or what fits says that it is an organ, a cyst or the background.
     """
     numbers = [(segment.layer, segment.number) for segment in segments]
     if len(set(numbers)) < len(numbers):
@@ -144,7 +124,7 @@ def choose_segment(segments: Sequence[Segment], wanted: Wanted) -> Segment:
         )
     if wanted.name.strip():
         return _by_name(segments, wanted)
-    tumors = [segment for segment in segments if segment.says_tumor and not wanted.exact]
+    tumors = [] if wanted.exact else _tumors(segments)
     if len(tumors) == 1:
         return tumors[0]
     numbered = [segment for segment in tumors or segments if segment.number == wanted.label]
@@ -173,15 +153,16 @@ def doubt_choice(segments: Sequence[Segment], chosen: Segment, wanted: Wanted) -
     """
     if wanted.name.strip() or wanted.exact:
         return []
-    tumors = [segment for segment in segments if segment.says_tumor]
+    tumors = _tumors(segments)
     if len(tumors) > 1 and wanted.label == 1:
         text = f"{len(tumors)} segments say that they are a tumor, {listed(tumors)}: number {chosen.number} was taken"
         return [wanted.finding("roi-several-tumors", text)]
-    words = (chosen.name, *chosen.meanings)
-    if not tumors and any(ORGAN_WORDS.search(w) and not LESION_WORDS.search(w) for w in words):
-        text = f"the segment that was taken, {chosen.name or words[-1]!r}, says that it is another organ"
-        return [wanted.finding("roi-other-organ", text)]
     return []
+
+
+def _tumors(segments: Sequence[Segment]) -> list[Segment]:
+    tumors = [segment for segment in segments if segment.says_tumor]
+    return tumors or [segment for segment in segments if segment.says_lesion]
 
 
 def _by_name(segments: Sequence[Segment], wanted: Wanted) -> Segment:

@@ -5,9 +5,8 @@ laid on the smallest grid that holds them, by whole voxels, never resampled.
 """
 
 import math
-import warnings
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +16,17 @@ from nephroscope.cohort.grid import canonical, describe
 from nephroscope.errors import RoiError, SeriesError
 from nephroscope.records import RoiMask, VolumeGeometry
 from nephroscope.records.volumes import GRID_TOLERANCE_MM
+from nephroscope.roi.checks.measure import crop
 from nephroscope.roi.files.label_map import read_label_map
+from nephroscope.roi.files.seg import seg_segments, segment_stack, series_uids
+from nephroscope.roi.files.segments import Wanted
+from nephroscope.roi.read import read_dicom_roi, refusing_damage
 from nephroscope.roi.readers.agreement import RoiAgreement, compare
 from nephroscope.roi.readers.surfaces import TOLERANCE_MM
 
 Bools = npt.NDArray[np.bool_]
+Index = npt.NDArray[np.int_]
+_Named = tuple[str, int, int]  # name, number, layer
 MOST_VOXELS = 2**30
 
 
@@ -39,10 +44,21 @@ class FilesAgreement:
     only_2: tuple[str, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    mask: Bools  # the box (S, R, C) that holds a segment
+    offset: Index  # of its first voxel on the file's grid
+
+    @classmethod
+    def of(cls, mask: Bools, moved: Index) -> "_Piece":
+        box, offset = crop(mask)
+        return cls(box.copy(), offset + moved)
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Stored:
     where: str
-    masks: dict[str, Bools]  # by label, (S, R, C), not empty
+    masks: dict[str, _Piece]  # by label, none empty
     geometry: VolumeGeometry
     series: frozenset[str]
 
@@ -82,13 +98,12 @@ def compare_files(
             found=f"{', '.join(a.masks) or 'none'} in the first, {', '.join(b.masks) or 'none'} in the second",
             remedy="give --tumor-name as both files have it, or rename the segments",
         )
-    grid, shift_a, shift_b = _common_grid(a, b)
+    grid, *shifts = _common_grid(a.geometry, b.geometry, b.where)
     compared = []
     for label in shared:
-        mask_a, mask_b = a.masks[label], b.masks[known[label.casefold()]]
-        first = RoiMask(voxels=_laid(mask_a, shift_a, grid), geometry=grid, case_id=label)
-        second = RoiMask(voxels=_laid(mask_b, shift_b, grid), geometry=grid, case_id=label)
-        compared.append(compare(first, second, tolerance_mm))
+        pieces = a.masks[label], b.masks[known[label.casefold()]]
+        pair = [_Piece(piece.mask, piece.offset + shift) for piece, shift in zip(pieces, shifts, strict=True)]
+        compared.append(_compare_pieces(pair, grid, label, tolerance_mm))
     both = {label.casefold() for label in a.masks} & known.keys()
     return FilesAgreement(
         segments=tuple(compared),
@@ -110,81 +125,104 @@ def _read(path: Path) -> _Stored:
 
 
 def _read_seg(path: Path, where: str) -> _Stored:
-    import highdicom as hd
-
-    from nephroscope.cohort.series.read import DICOM_DAMAGE
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about attributes that do not matter here
-            seg = hd.seg.segread(path)
-            numbers = list(seg.segment_numbers)
-            labels = [str(seg.get_segment_description(n).segment_label) for n in numbers]
-            series = frozenset(
-                str(item.SeriesInstanceUID) for item in seg.get("ReferencedSeriesSequence") or []
-            )
-            place = seg.get_volume_geometry(allow_missing_positions=True)
-            if place is None:
-                raise ValueError("frames that are no stack")
-            _check_size((*place.spatial_shape, len(numbers)), where)
-            volume = seg.get_volume(combine_segments=False, allow_missing_positions=True)
-            voxels, affine = np.asarray(volume.array) > 0.5, np.asarray(volume.affine, float)
-    except DICOM_DAMAGE as error:
+    wanted = Wanted(case_id="", where=where)
+    seg = read_dicom_roi(path, where)
+    if seg.Modality != "SEG":
         raise RoiError(
             where=where,
-            expected="a whole DICOM SEG on one regular grid",
-            found=f"one that cannot be read ({type(error).__name__})",
-            remedy="give the segmentation, not the image; copy or export it again",
-        ) from error
-    twice = {label for label, n in Counter(label.casefold() for label in labels).items() if n > 1}
-    masks: dict[str, Bools] = {}
-    geometry = None
-    for at, (number, label) in enumerate(zip(numbers, labels, strict=True)):
-        mask, geometry = canonical(voxels[..., at], affine)
-        if mask.any():
-            masks[f"{label} {number}" if label.casefold() in twice else label] = mask
-    if geometry is None:
+            expected="a DICOM SEG",
+            found="a DICOM RTSTRUCT",
+            remedy="export it as SEG or label map",
+        )
+    held: list[tuple[_Named, _Piece]] = []
+    grid: VolumeGeometry | None = None
+    with refusing_damage(where):
+        series = frozenset(series_uids(seg))
+        for segment in seg_segments(seg):
+            stack = segment_stack(seg, segment.number, wanted)
+            if stack is None:
+                continue
+            mask, own = canonical(*stack)
+            grid, shift, moved = _common_grid(grid or own, own, where)
+            held = [(named, _Piece(piece.mask, piece.offset + shift)) for named, piece in held]
+            held.append(((segment.name, segment.number, 0), _Piece.of(mask, moved)))
+    if grid is None:
         raise RoiError(where=where, expected="a segment", found="none", remedy="export it again")
-    return _Stored(where=where, masks=masks, geometry=geometry, series=series)
+    return _Stored(where=where, masks=_by_label(held), geometry=grid, series=series)
 
 
 def _read_label_map(path: Path, where: str) -> _Stored:
     stored = read_label_map(path, where)
-    masks: dict[str, Bools] = {}
+    held: list[tuple[_Named, _Piece]] = []
     names = {(segment.layer, segment.number): segment.name for segment in stored.segments}
     try:
         for layer, labels in enumerate(stored.layers):
             array, geometry = canonical(labels, stored.affine)
             for value in np.unique(array[array != 0]).tolist():
-                masks[names.get((layer, value), "") or f"label {value}"] = array == value
+                name = names.get((layer, value), "") or f"label {value}"
+                held.append(((name, value, layer), _Piece.of(array == value, np.zeros(3, int))))
     except SeriesError as error:
         raise RoiError(
             where=where, expected=error.expected, found=error.found, remedy=error.remedy
         ) from error
-    return _Stored(where=where, masks=masks, geometry=geometry, series=frozenset())
+    return _Stored(where=where, masks=_by_label(held), geometry=geometry, series=frozenset())
 
 
-def _common_grid(a: _Stored, b: _Stored) -> tuple[VolumeGeometry, tuple[int, ...], tuple[int, ...]]:
+def _by_label(held: list[tuple[_Named, _Piece]]) -> dict[str, _Piece]:
+    """Pieces by name; where several have one, by name and number, and by layer if that does not tell them apart."""
+    names = Counter(name.casefold() for (name, _, _), _ in held)
+    numbers = Counter((name.casefold(), number) for (name, number, _), _ in held)
+    masks = {}
+    for (name, number, layer), piece in held:
+        label = f"{name} {number}" if names[name.casefold()] > 1 else name
+        masks[f"{label}, layer {layer}" if numbers[name.casefold(), number] > 1 else label] = piece
+    return masks
+
+
+def _common_grid(a: VolumeGeometry, b: VolumeGeometry, where: str) -> tuple[VolumeGeometry, Index, Index]:
     """The smallest grid that holds both, and the index of each one's first voxel on it."""
-    to_a = np.linalg.inv(a.geometry.affine) @ b.geometry.affine
+    to_a = np.linalg.inv(a.affine) @ b.affine
     offset = np.round(to_a[:3, 3])
-    snapped = a.geometry.affine.copy()
-    snapped[:3, 3] += a.geometry.affine[:3, :3] @ offset
-    if not VolumeGeometry(shape=b.geometry.shape, affine=snapped).matches(b.geometry):
+    snapped = a.affine.copy()
+    snapped[:3, 3] += a.affine[:3, :3] @ offset
+    if not VolumeGeometry(shape=b.shape, affine=snapped).matches(b):
         raise RoiError(
-            where=b.where,
-            expected=f"the voxels of the first file, {describe(a.geometry)}, to within {GRID_TOLERANCE_MM:g} mm",
-            found=describe(b.geometry),
+            where=where,
+            expected=f"the voxels of what was read before, {describe(a)}, to within {GRID_TOLERANCE_MM:g} mm",
+            found=describe(b),
             remedy="export both segmentations on the grid of the CT",
         )
     low = np.minimum(offset, 0).astype(int)
-    high = np.maximum(offset + b.geometry.shape, a.geometry.shape).astype(int)
-    _check_size(tuple((high - low).tolist()), b.where)
-    affine = a.geometry.affine.copy()
+    high = np.maximum(offset + b.shape, a.shape).astype(int)
+    _check_size(tuple((high - low).tolist()), where)
+    affine = a.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ low
     s, r, c = (high - low).tolist()
-    shift_a, shift_b = (-low).tolist(), (offset.astype(int) - low).tolist()
-    return VolumeGeometry(shape=(s, r, c), affine=affine), tuple(shift_a), tuple(shift_b)
+    return VolumeGeometry(shape=(s, r, c), affine=affine), -low, offset.astype(int) - low
+
+
+def _compare_pieces(
+    pair: list[_Piece], grid: VolumeGeometry, label: str, tolerance_mm: float
+) -> RoiAgreement:
+    """Compare two pieces in the box of both; slices and box are counted on the whole grid."""
+    low = np.minimum(*(piece.offset for piece in pair))
+    s, r, c = (np.maximum(*(piece.offset + piece.mask.shape for piece in pair)) - low).tolist()
+    affine = grid.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ low
+    box = VolumeGeometry(shape=(s, r, c), affine=affine)
+    one, two = (
+        RoiMask(voxels=_laid(piece.mask, piece.offset - low, box), geometry=box, case_id=label)
+        for piece in pair
+    )
+    found = compare(one, two, tolerance_mm)
+    ds, dr, dc = low.tolist()
+    rows = [(first + d, last + d) for (first, last), d in zip(found.box, (ds, dr, dc), strict=True)]
+    return replace(
+        found,
+        slices_only_1=tuple(index + ds for index in found.slices_only_1),
+        slices_only_2=tuple(index + ds for index in found.slices_only_2),
+        box=(rows[0], rows[1], rows[2]),
+    )
 
 
 def _check_size(shape: tuple[int, ...], where: str) -> None:
@@ -197,7 +235,7 @@ def _check_size(shape: tuple[int, ...], where: str) -> None:
         )
 
 
-def _laid(mask: Bools, shift: tuple[int, ...], grid: VolumeGeometry) -> Bools:
+def _laid(mask: Bools, shift: Index, grid: VolumeGeometry) -> Bools:
     voxels = np.zeros(grid.shape, np.bool_)
     voxels[tuple(slice(first, first + n) for first, n in zip(shift, mask.shape, strict=True))] = mask
     return voxels

@@ -16,6 +16,12 @@ Bools = npt.NDArray[np.bool_]
 EXCLUDE = "exclude"
 
 
+class ExcludedError(RoiError):
+    """The readers decided to leave the case out."""
+
+    code = "excluded"
+
+
 def read_readers(case: Case) -> tuple[CTVolume, RoiMask, RoiMask]:
     """The CT of a case and the ROI of each of its two readers.
 
@@ -55,11 +61,12 @@ def read_consensus_case(case: Case, rule: str) -> tuple[CTVolume, RoiMask]:
     Raises:
         StudyError: A file that cohort.csv names is not there.
         SeriesError: The CT cannot be read as one.
-        RoiError: A ROI cannot be read, nothing is left of the two, or the case was excluded by adjudication.
+        RoiError: A ROI cannot be read, nothing is left of the two.
+        ExcludedError: The case was excluded by adjudication.
         ConfigError: STAPLE is asked for and SimpleITK is not installed.
     """
     if rule == EXCLUDE:
-        raise RoiError(
+        raise ExcludedError(
             where=f"case {case.case_id}",
             expected="a case that the readers keep",
             found="the decision 'exclude' in adjudication.csv",

@@ -8,6 +8,7 @@ import pytest
 from pydicom.uid import generate_uid
 
 from ct_files import enhanced_ct
+from nephroscope import Study
 from nephroscope.cli import run
 from nephroscope.cohort.export import scan as scan_module
 from nephroscope.cohort.export.cases import DicomOptions, import_dicom, look_into
@@ -436,3 +437,25 @@ def test_an_import_prints_what_it_found_first(export, tmp_path, capsys):
     assert run(["import", "dicom", str(tmp_path / "t"), str(export)]) == 0
     text = capsys.readouterr().out
     assert text.index("2 usable CT series") < text.index("cohort: 1 cases")
+
+
+def test_a_name_in_a_path_reaches_neither_table(export, tmp_path):
+    """PatientName is Secret^Name in every test file."""
+    (export / "a").rename(export / "SÉCRET, anna")
+    study = Study.create(tmp_path / "s", subtypes=["PRCC", "ChRCC"])
+    study.import_dicom(export)
+    (case,) = study.cohort.cases
+    assert case.image.name.endswith(".series.json")
+    assert {case.roi.parent.name, case.roi_reader2.parent.name} == {"rois"}
+    for name in ("cohort.csv", "series.csv", "findings.json", "exclusions.csv"):
+        assert "cret, anna" not in (study.folder.root / name).read_text().lower(), name
+    assert any(f.code == "path-names-patient" for f in study.import_findings)
+    assert study.check()["P1"].measures.n_slices == 4
+
+
+def test_a_pseudonym_in_a_path_is_no_name(tmp_path):
+    images = dicom_slices("TCGA-B9-4114")
+    for image in images:
+        image.PatientName = "TCGA-B9-4114"
+    write_slices(images, tmp_path / "TCGA-B9-4114")
+    assert scan_export(tmp_path).naming == set()

@@ -12,6 +12,7 @@ from nephroscope.cohort.manifest import load_cohort, save_cohort
 from nephroscope.cohort.public.same_patients import drop_known_patients
 from nephroscope.cohort.tables import names
 from nephroscope.errors import CohortError, StudyError
+from nephroscope.files import copy_file
 from nephroscope.records import Case, Cohort, Exclusion, Finding
 from nephroscope.study import Settings, StudyFolder, change_settings, create_study, open_study
 
@@ -113,7 +114,9 @@ class CohortVerbs:
             show(found.scan, found.series)
         for path, files in found.lists.items():
             save_series_files(path, files, self.folder.root)
-        add_to_series_table(self.folder.root, found.series, found.cases)
+        for place, source_file in found.copies.items():
+            copy_file(source_file, place)
+        add_to_series_table(self.folder.root, found.series, found.cases, found.scan.naming)
         of_table = table.findings if table else ()
         return self.add(found.cases, found.exclusions, (*of_table, *found.findings))
 

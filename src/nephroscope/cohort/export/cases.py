@@ -2,9 +2,10 @@
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from nephroscope.cohort.export.describe import ExportSeries, describe_export
 from nephroscope.cohort.export.doubts import of_cases, of_the_export
@@ -19,7 +20,7 @@ from nephroscope.errors import CohortError
 from nephroscope.records import PHASES, Case, Cohort, Exclusion, Finding, digest_of
 
 __all__ = ["DicomImport", "DicomOptions", "import_dicom", "look_into", "read_dicom_series", "scan_export"]
-LISTS_FOLDER = "series"
+LISTS_FOLDER, ROIS_FOLDER = "series", "rois"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,7 @@ class DicomImport:
     """Cases of an export, who was left out and why, what each series is, and what is worth knowing.
 
     ``lists`` holds, by the path that cases name as their image, the files of series that are not simply a folder.
+    ``copies`` holds, by the path that cases name, the ROI files to be copied, because their own path names a patient.
     """
 
     cases: tuple[Case, ...]
@@ -56,6 +58,7 @@ class DicomImport:
     scan: ExportScan
     series: tuple[ExportSeries, ...]
     lists: Mapping[Path, SeriesFiles]
+    copies: Mapping[Path, Path]
 
 
 def look_into(
@@ -122,6 +125,8 @@ def import_dicom(folder: Path, options: DicomOptions) -> DicomImport:
     taker = _Taker(scan, options)
     found = [taker.found(patient, group) for patient, group in sorted(by_patient.items())]
     cases, exclusions = join_found(found, options.labels, options.subtypes, "dicom")
+    copies: dict[Path, Path] = {}
+    cases = tuple(_without_names(case, scan.naming, options.study, copies) for case in cases)
     cohort = Cohort(subtypes=options.subtypes, positive=options.positive, cases=cases, exclusions=exclusions)
     taken = {case.image for case in cases}
     return DicomImport(
@@ -131,7 +136,19 @@ def import_dicom(folder: Path, options: DicomOptions) -> DicomImport:
         scan=scan,
         series=tuple(rows),
         lists={path: files for path, files in taker.lists.items() if path in taken},
+        copies=copies,
     )
+
+
+def _without_names(case: Case, naming: Set[str], study: Path, copies: dict[Path, Path]) -> Case:
+    """The case with a place in the study for each ROI file whose own path holds the patient's name."""
+    placed: dict[str, Any] = {}
+    for field_name in ("roi", "roi_reader2", "organs"):
+        path = getattr(case, field_name)
+        if path is not None and str(path) in naming:
+            placed[field_name] = study.resolve() / ROIS_FOLDER / f"{digest_of(str(path))[:12]}.dcm"
+            copies[placed[field_name]] = path
+    return replace(case, **placed)
 
 
 class _Taker:
@@ -171,10 +188,11 @@ class _Taker:
         )
 
     def _image(self, row: ExportSeries) -> Path:
-        """The folder of a series; where it shares that or lies in several, the path of a list to be written."""
+        """The folder of a series; where that will not do, or names its patient, the path of a list to be written."""
         files = tuple(Path(file) for file in row.files)
         folder = files[0].parent
         alone = {file.parent for file in files} == {folder} and not row.in_one_file
+        alone = alone and str(folder) not in self.scan.naming
         if alone and self.ct_files_in[str(folder)] == len(files):
             return folder
         name = digest_of([row.series_uid, row.acquisition])[:12]

@@ -27,6 +27,12 @@ def of_the_export(scan: ExportScan, rows: Sequence[ExportSeries]) -> list[Findin
         told = names(map(file_name, strangers))
         text = f"{len(strangers)} ROI files were not used: each refers to a CT that has another PatientID: {told}"
         found.append(Finding(code="roi-other-patient", severity="warning", message=text, case_id=""))
+    if scan.naming:
+        text = (
+            f"{len(scan.naming)} folders or ROI files are named after their patient; cohort.csv and series.csv do "
+            "not repeat it, the lists of files in series/ must: de-identify before the study leaves the hospital"
+        )
+        found.append(Finding(code="path-names-patient", severity="warning", message=text, case_id=""))
     if scan.damaged:
         text = f"{len(scan.damaged)} files are damaged or may not be opened, and were passed over"
         found.append(Finding(code="file-damaged", severity="warning", message=text, case_id=""))

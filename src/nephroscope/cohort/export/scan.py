@@ -1,7 +1,7 @@
 """Headers of everything below a folder in, series and ROI files by what they are out. No pixel is read.
 
-Linear in the number of files, on all cores, and of each file only a few numbers are kept. Patients' names and birth
-dates are never read.
+Linear in the number of files, on all cores, and of each file only a few numbers are kept. Birth dates are never
+read; a patient's name is only looked for in the path of the same file, and kept nowhere.
 """
 
 import os
@@ -15,6 +15,7 @@ from typing import Any
 
 from nephroscope.cohort.export.found_roi import FoundRoi, roi_of
 from nephroscope.cohort.export.kinds import CT, RTSTRUCT, SEG, kind_of, patient_id_of, sop_class
+from nephroscope.cohort.export.path_names import names_patient
 from nephroscope.cohort.labels.values import parse_age
 from nephroscope.cohort.phase.name import PHASE_TAGS, SeriesText, series_text
 from nephroscope.cohort.series.dicom_files import DICOM_DAMAGE, opened, parse_header, quiet
@@ -47,6 +48,7 @@ TAGS = tuple(
             *("StructureSetLabel", "OperatorsName", "SegmentSequence", "StructureSetROISequence"),
             "RTROIObservationsSequence",
             *("DirectoryRecordSequence", "Manufacturer", "SliceThickness", "ConvolutionKernel"),
+            "PatientName",
             *FACT_TAGS,
             *PIXEL_TAGS,
             *PHASE_TAGS,
@@ -85,11 +87,15 @@ class FoundSeries:
 
 @dataclass(kw_only=True)
 class ExportScan:
-    """What an export holds: series by (UID, kind, PatientID), ROI files, and how many files are no DICOM."""
+    """What an export holds: series by (UID, kind, PatientID), ROI files, and how many files are no DICOM.
+
+    ``naming`` holds the folders of images, and the ROI files, whose path holds the name of their patient.
+    """
 
     series: dict[SeriesKey, FoundSeries] = field(default_factory=dict)
     rois: list[FoundRoi] = field(default_factory=list)
     damaged: list[Path] = field(default_factory=list)
+    naming: set[str] = field(default_factory=set)
     n_files: int = 0
     n_not_dicom: int = 0
 
@@ -99,6 +105,7 @@ class ExportScan:
         self.n_not_dicom += other.n_not_dicom
         self.rois += other.rois
         self.damaged += other.damaged
+        self.naming |= other.naming
         for key, series in other.series.items():
             known = self.series.setdefault(key, series)
             if known is not series:
@@ -199,6 +206,9 @@ def _add(scan: ExportScan, header: Any, damage: str, path: Path, unpacked: _Unpa
             facts = tuple(replace(one, damage=damage) for one in facts) if damage else facts
         except SeriesError as error:
             problem = f"expected {error.expected}, found {error.found}"
+    told = path if kind in (SEG, RTSTRUCT) else path.parent
+    if names_patient(header, told):
+        scan.naming.add(str(told))
     if kind in (SEG, RTSTRUCT):
         scan.rois.append(roi_of(header, path, kind))
     key = (uid, kind, patient_id_of(header))

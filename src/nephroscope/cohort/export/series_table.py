@@ -1,7 +1,8 @@
 """series.csv: every CT series that the imports saw, its phase, and which case got it."""
 
+import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 
 from nephroscope.cohort.export.describe import ExportSeries
@@ -15,17 +16,20 @@ COLUMNS = [
 ]
 
 
-def add_to_series_table(study: Path, rows: Iterable[ExportSeries], cases: Sequence[Case]) -> None:
+def add_to_series_table(
+    study: Path, rows: Iterable[ExportSeries], cases: Sequence[Case], naming: Set[str] = frozenset()
+) -> None:
     """Add the series of modality CT of one import to the table.
 
     Series of earlier imports stay; one that is seen again is told anew, and keeps its cases if it got none now.
+    Folders that are ``naming`` their patient are left empty.
     """
     path = study / SERIES_FILE
     before = [row for _, row in read_table(path)[1]] if path.exists() else []
     cases_of: dict[str, list[str]] = defaultdict(list)
     for case in cases:
         cases_of[case.patient_id].append(case.case_id)
-    new = [_cells(study, row, cases_of[row.patient_id]) for row in rows if row.modality == "CT"]
+    new = [_cells(study, row, cases_of[row.patient_id], naming) for row in rows if row.modality == "CT"]
     had = {(row[2], row[3]): row[1] for row in before}
     for cells in new:
         cells[1] = cells[1] or had.get((cells[2], cells[3]), "")
@@ -33,7 +37,7 @@ def add_to_series_table(study: Path, rows: Iterable[ExportSeries], cases: Sequen
     save_table(path, COLUMNS, [*(row for row in before if (row[2], row[3]) not in anew), *new])
 
 
-def _cells(study: Path, row: ExportSeries, own: Sequence[str]) -> list[str]:
+def _cells(study: Path, row: ExportSeries, own: Sequence[str], naming: Set[str]) -> list[str]:
     return [
         row.patient_id,
         " ".join(own) if row.chosen else "",
@@ -48,5 +52,5 @@ def _cells(study: Path, row: ExportSeries, own: Sequence[str]) -> list[str]:
         "yes" if row.accepted else "no",
         "yes" if row.chosen else "no",
         row.reason,
-        relative_to(study, Path(row.files[0]).parent),
+        "" if os.path.dirname(row.files[0]) in naming else relative_to(study, Path(row.files[0]).parent),  # noqa: PTH120
     ]

@@ -679,3 +679,12 @@ def test_retired_syntaxes_are_named(test_data, tail):
         SeriesError, match=r"JPEG .*Non-Hierarchical .* that has no decoder here; export the series uncomp"
     ):
         read_dicom_series([path])
+
+
+def test_an_empty_functional_group_lacks_its_value(tmp_path):
+    """Found by fuzzing: an empty data set is false, and must not stand in for the numbers that it lacks."""
+    image = enhanced_ct()
+    image.PerFrameFunctionalGroupsSequence[2].PlanePositionSequence[0].clear()
+    image.save_as(tmp_path / "one.dcm", enforce_file_format=True)
+    with pytest.raises(SeriesError, match="ImagePositionPatient in every slice"):
+        read_dicom_series(tmp_path)

@@ -1,6 +1,7 @@
 """An export in, what each series is and which becomes a case out; then the cases joined with their labels."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -12,6 +13,7 @@ from nephroscope import Study
 from nephroscope.cli import run
 from nephroscope.cohort.export import scan as scan_module
 from nephroscope.cohort.export.cases import DicomOptions, import_dicom, look_into
+from nephroscope.cohort.export.path_names import names_patient
 from nephroscope.cohort.export.roi_files import find_roi_files
 from nephroscope.cohort.export.scan import scan_export
 from nephroscope.cohort.export.series_files import SeriesFiles, load_series_files, save_series_files
@@ -459,3 +461,17 @@ def test_a_pseudonym_in_a_path_is_no_name(tmp_path):
         image.PatientName = "TCGA-B9-4114"
     write_slices(images, tmp_path / "TCGA-B9-4114")
     assert scan_export(tmp_path).naming == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "named"),
+    [
+        ("Lee^Anna", "export/lee_a/ct", True),
+        ("Lee^Anna", "export/sleeve/ct", False),
+        ("Zwiebelmann^X", "export/zwiebelmannx/ct", True),
+        ("Øe^Bo", "export/bo/ct", False),
+        ("", "export/ct", False),
+    ],
+)
+def test_short_names_must_be_words_of_the_path(name, path, named):
+    assert names_patient({"PatientName": name, "PatientID": "7"}, Path(path)) is named

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 MIN_LETTERS = 3
+ALONE_LETTERS = 5  # shorter names stand in other words ("name" in "named"), so they must be words of the path
 
 
 def names_patient(header: Any, path: Path) -> bool:
@@ -14,7 +15,8 @@ def names_patient(header: Any, path: Path) -> bool:
     if not own:
         return False
     told = _fold(path.as_posix())
-    return any(word in told for word in own)
+    words = set(_words(told))
+    return any(word in words or (len(word) >= ALONE_LETTERS and word in told) for word in own)
 
 
 def _words(text: str) -> list[str]:

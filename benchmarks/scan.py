@@ -2,7 +2,7 @@
 
 python benchmarks/scan.py [--files 10000 30000 100000]
 
-The export is made for it: series of 250 slices with headers as scanners write them, without pixels. Memory is the
+The export is made for it: series of 250 slices with headers as scanners write them and few pixels. Memory is the
 peak of the process that keeps the result, from /proc (VmHWM), each size in a process of its own.
 """
 
@@ -54,11 +54,12 @@ def template() -> bytes:
     image.ImagePositionPatient = ["-200.5", "-180.25", "8888888.8"]
     image.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
     image.PixelSpacing, image.SliceThickness = [0.78125, 0.78125], 1
-    image.Rows = image.Columns = 512
+    image.Rows = image.Columns = 16
     image.SamplesPerPixel, image.PhotometricInterpretation = 1, "MONOCHROME2"
     image.BitsAllocated, image.BitsStored, image.HighBit, image.PixelRepresentation = 16, 12, 11, 0
     image.RescaleSlope, image.RescaleIntercept, image.RescaleType = 1, -1024, "HU"
     image.private_block(0x0029, "SOMEONE", create=True).add_new(0x10, "OB", bytes(8192))
+    image.PixelData = bytes(512)
     held = io.BytesIO()
     image.save_as(held, enforce_file_format=True)
     return held.getvalue()

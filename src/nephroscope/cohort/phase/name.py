@@ -12,9 +12,10 @@ from typing import Any
 
 from nephroscope.cohort.phase.text import Reading, phase_of_delay, read_text, seconds_of_day
 from nephroscope.cohort.phase.words import CONTRAST, MIXED, NO_PHASE, NOTHING, SEVERAL, WEAK
+from nephroscope.records import PHASES as PREFERRED
 
 PHASES = ("unenhanced", "corticomedullary", "nephrographic", "excretory", "unknown")
-ARTERIAL_FIRST = ("corticomedullary", "nephrographic", "excretory", "unenhanced", "unknown")
+ARTERIAL_FIRST = PREFERRED  # the default of study.toml
 NO_AGENT = {
     "none",
     "no",

@@ -19,9 +19,12 @@ ROOMS = [
     "roi",
     "slices",
     "models",
+    "baselines",
     "training",
     "evaluation",
+    "experiments",
     "report",
+    "replicate",
     "deploy",
     "api",
     "demo",
@@ -40,6 +43,9 @@ HEAVY = {"torch", "torchvision", "sklearn", "scipy", "matplotlib", "jinja2", "on
         "idc_index",
         "pyarrow",
         "duckdb",
+        "mirp",
+        "itk",
+        "ray",
     )
 }
 FILES = sorted(SRC.rglob("*.py"))

@@ -1,0 +1,108 @@
+"""The one interface of everything that is compared: fit on cases, then probabilities for cases."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from nephroscope.baselines import candidates
+from nephroscope.errors import ConfigError
+from nephroscope.records import Case, Cohort, CTVolume, RoiMask
+from nephroscope.slices.store import SliceStore
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StudyData:
+    """What a candidate may look at. Subtypes are taken away: labels reach it through `Candidate.fit` alone.
+
+    Attributes:
+        cohort: Cases whose ``subtype`` is None.
+        store: Their slices in HU.
+        read: CT and ROI of a case, for what needs the volume.
+        cache: Folder for features that cost time; their key must hold the digest of what they are made from.
+    """
+
+    cohort: Cohort
+    store: SliceStore
+    read: Callable[[Case], tuple[CTVolume, RoiMask]]
+    cache: Path
+
+    @classmethod
+    def of(
+        cls,
+        cohort: Cohort,
+        store: SliceStore,
+        read: Callable[[Case], tuple[CTVolume, RoiMask]],
+        cache: Path,
+    ) -> "StudyData":
+        """The data of a study without its subtypes."""
+        blind = tuple(replace(case, subtype=None, subtype_reader2=None) for case in cohort.cases)
+        return cls(cohort=replace(cohort, cases=blind), store=store, read=read, cache=cache)
+
+
+class Fitted(Protocol):
+    """A candidate that has seen its training cases."""
+
+    def probabilities(self, case_ids: Sequence[str]) -> Floats:
+        """Probabilities (n, K) of the subtypes in the cohort's order; every row sums to one."""
+        ...
+
+
+class Candidate(Protocol):
+    """What can be compared.
+
+    Attributes:
+        name: Short and stable: column of tables, option of commands.
+        told: What it is, in a sentence for the report's methods.
+    """
+
+    name: str
+    told: str
+
+    def missing(self, data: StudyData) -> str:
+        """Why it cannot be computed on this study ("no sex, age or size in cohort.csv"); empty when it can."""
+        ...
+
+    def fit(self, data: StudyData, case_ids: Sequence[str], labels: Ints, seed: int) -> Fitted:
+        """Learn from these cases alone; whatever is chosen (features, penalty) is chosen inside them, by patient.
+
+        Args:
+            data: The study, without labels.
+            case_ids: Training cases.
+            labels: Index of each one's subtype, (n,).
+            seed: Of whatever chance it needs.
+        """
+        ...
+
+
+def all_candidates() -> dict[str, Candidate]:
+    """Every baseline by name, in the order of their files' names."""
+    modules = sorted(module.name for module in iter_modules(candidates.__path__))
+    found = [import_module(f"{candidates.__name__}.{name}").CANDIDATE for name in modules]
+    return {candidate.name: candidate for candidate in found}
+
+
+def candidates_named(names: Sequence[str]) -> list[Candidate]:
+    """The baselines of these names.
+
+    Raises:
+        ConfigError: There is none of a name.
+    """
+    known = all_candidates()
+    for name in names:
+        if name not in known:
+            raise ConfigError(
+                where="baselines",
+                expected=f"one of {', '.join(known)}",
+                found=repr(name),
+                remedy="correct the name",
+            )
+    return [known[name] for name in names]

@@ -1,0 +1,1 @@
+"""One file for each baseline; each holds a `CANDIDATE`."""

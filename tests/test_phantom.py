@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+from collections import Counter
 
 import numpy as np
 import pydicom
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from nephroscope.cohort.phantom import make_phantom, write, write_phantoms
 from nephroscope.cohort.phantom.canvas import FOREVER, Canvas, Solid, turned
-from nephroscope.cohort.phantom.patient import ATYPICAL, draw_patient, draw_roster
+from nephroscope.cohort.phantom.patient import ATYPICAL, DESIGNS, deal_cohorts, draw_patient, draw_roster
 from nephroscope.cohort.phantom.scanner import scan
 from nephroscope.errors import CohortError
 
@@ -251,3 +252,22 @@ def test_noise_has_the_strength_asked_for_and_neighbours_share_it():
     assert noise.std() == pytest.approx(12, rel=0.05)
     assert np.corrcoef(noise[:, :, 1:].ravel(), noise[:, :, :-1].ravel())[0, 1] > 0.2
     assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.05
+
+
+def test_the_papers_cohort_has_its_test_cases_and_thin_slices():
+    design = DESIGNS["zuo2021"]
+    roster = draw_roster(3, design.n_cases, design)
+    cohorts = deal_cohorts(roster, design)
+    dealt = Counter((subtype, cohort) for (subtype, _), cohort in zip(roster, cohorts, strict=True))
+    assert dealt == {
+        ("PRCC", "development"): 39,
+        ("ChRCC", "development"): 35,
+        ("PRCC", "internal-test"): 3,
+        ("ChRCC", "internal-test"): 3,
+        ("PRCC", "external-test:TCIA"): 2,
+        ("ChRCC", "external-test:TCIA"): 2,
+    }
+    thick, thin = make_phantom(3, 0, 84), make_phantom(3, 0, 84, design)
+    assert thin.geometry.spacing_mm[0] == thin.acquisition.spacing_mm[0] == 1.4
+    heights = [p.geometry.shape[0] * p.geometry.spacing_mm[0] for p in (thick, thin)]
+    assert heights[1] == pytest.approx(heights[0], abs=1.4)

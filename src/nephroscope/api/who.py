@@ -135,12 +135,12 @@ class CohortVerbs:
         pathology = load_pathology(self.folder.root)
         return read_label_table(Path(path), self.settings.columns, pathology, self.settings.subtypes)
 
-    def import_phantom(self, n_cases: int, seed: int = 0) -> Cohort:
+    def import_phantom(self, n_cases: int | None, seed: int = 0, like: str = "kits23") -> Cohort:
         """Write a synthetic DICOM export into the study's folder ``phantom`` and import it."""
         from nephroscope.cohort.phantom import write_phantoms
 
         export = self.folder.root / "phantom"
-        labels = write_phantoms(export, n_cases, seed)
+        labels = write_phantoms(export, n_cases, seed, like=like)
         return self.import_dicom(export, labels)
 
     def _check_new(self, cases: Sequence[Case]) -> None:

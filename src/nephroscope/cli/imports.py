@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from nephroscope.api import Study
 from nephroscope.cli.look import export_text, look, series_as_json
@@ -123,15 +124,17 @@ class ImportPhantom(Command):
 
     study: StudyPath
     """Study folder."""
-    cases: int = 83
-    """How many patients."""
+    cases: int | None = None
+    """How many patients; by default as many as the cohort that is imitated (83 or 84)."""
+    like: Literal["kits23", "zuo2021"] = "kits23"
+    """Cohort to imitate: zuo2021 has thin slices (about 25 of a tumor) and the paper's test cases."""
     seed: int = 0
     """Same seed, same bytes."""
 
     def run(self) -> Outcome:
         """Write and import them."""
         study = Study(self.study)
-        return imported(study, study.import_phantom(self.cases, self.seed))
+        return imported(study, study.import_phantom(self.cases, self.seed, self.like))
 
 
 IMPORTS = {

@@ -1,6 +1,6 @@
 """One phantom in memory: a seed and an index in, HU, two readers' masks and clinical values out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -8,10 +8,12 @@ import numpy.typing as npt
 from nephroscope.cohort.phantom.anatomy import paint_abdomen, plan_anatomy
 from nephroscope.cohort.phantom.canvas import Canvas
 from nephroscope.cohort.phantom.patient import (
+    DESIGNS,
     N_PIXELS,
     N_SLICES,
     Acquisition,
     Clinical,
+    Design,
     draw_patient,
     draw_roster,
 )
@@ -41,16 +43,19 @@ class Phantom:
     acquisition: Acquisition
 
 
-def make_phantom(seed: int, index: int, n_cases: int = 83) -> Phantom:
+def make_phantom(seed: int, index: int, n_cases: int = 83, design: Design = DESIGNS["kits23"]) -> Phantom:
     """Case ``index`` (from 0) of the cohort that ``write_phantoms`` writes for this seed and size.
 
     Everything but the subtype depends on ``seed`` and ``index`` alone; subtypes are dealt out over the cohort.
     """
-    subtype, look = draw_roster(seed, n_cases)[index]
+    subtype, look = draw_roster(seed, n_cases, design)[index]
     rng = np.random.default_rng([seed, index])
     clinical, acquisition = draw_patient(rng, index, subtype, look)
-    slice_mm, pixel_mm = acquisition.spacing_mm
-    canvas = Canvas((N_SLICES, N_PIXELS, N_PIXELS), (slice_mm, pixel_mm, pixel_mm))
+    drawn_mm, pixel_mm = acquisition.spacing_mm
+    slice_mm = design.slice_mm or drawn_mm
+    acquisition = replace(acquisition, spacing_mm=(slice_mm, pixel_mm))
+    n_slices = round(N_SLICES * drawn_mm / slice_mm)
+    canvas = Canvas((n_slices, N_PIXELS, N_PIXELS), (slice_mm, pixel_mm, pixel_mm))
     plan = plan_anatomy(rng, acquisition.half_width_mm)
     lobes = 0.06 if look == "ChRCC" else 0.03
     tumor = place_tumor(canvas, plan, clinical.size_cm, lobes, rng)

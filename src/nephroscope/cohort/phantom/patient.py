@@ -1,5 +1,7 @@
 """Who is drawn, and on which scanner: seed and index in, clinical values and acquisition out."""
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,8 +11,38 @@ SUBTYPES = ("PRCC", "ChRCC")
 N_SLICES, N_PIXELS = 24, 256
 ATYPICAL = 0.03  # share of each subtype whose tumor looks like the other
 
-# KiTS23 (Heller et al.): cases, share of men, age mean and SD, median size and SD of its logarithm.
-_CASES = {"PRCC": 45, "ChRCC": 38}
+
+# KiTS23 (Heller et al.): share of men, age mean and SD, median size and SD of its logarithm.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Design:
+    """Which cohort is imitated.
+
+    Attributes:
+        cases: Cases of each subtype; another number of cases keeps their proportion.
+        slice_mm: Slice spacing of every scan over the same height; None: drawn, as hospitals have it.
+        tests: Cohort and number of cases of each subtype that are set aside for it, in the order of the roster.
+    """
+
+    cases: Mapping[str, int]
+    slice_mm: float | None = None
+    tests: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def n_cases(self) -> int:
+        """Cases of all subtypes."""
+        return sum(self.cases.values())
+
+
+# zuo2021: 39 + 35 tumors to train on, 3 + 3 of the same hospital and 2 + 2 of TCIA to test; at 1.4 mm a tumor has
+# about 25 slices, as there.
+DESIGNS = {
+    "kits23": Design(cases={"PRCC": 45, "ChRCC": 38}),
+    "zuo2021": Design(
+        cases={"PRCC": 44, "ChRCC": 40},
+        slice_mm=1.4,
+        tests=(("internal-test", 3), ("external-test:TCIA", 2)),
+    ),
+}
 _MEN = {"PRCC": 34 / 44, "ChRCC": 15 / 38}
 _AGE_YEARS = {"PRCC": (60.0, 14.0), "ChRCC": (53.0, 14.5)}
 _SIZE_CM = {"PRCC": (3.3, 0.55), "ChRCC": (4.3, 0.60)}
@@ -68,12 +100,12 @@ class Acquisition:
     series_words: str
 
 
-def draw_roster(seed: int, n_cases: int) -> list[tuple[str, str]]:
-    """Subtype and look of every case, in the proportion of KiTS23, mixed.
+def draw_roster(seed: int, n_cases: int, design: Design = DESIGNS["kits23"]) -> list[tuple[str, str]]:
+    """Subtype and look of every case, in the proportion of the design, mixed.
 
     Both subtypes are there from two cases on; ``ATYPICAL`` of each look like the other.
     """
-    first = round(n_cases * _CASES["PRCC"] / sum(_CASES.values()))
+    first = round(n_cases * design.cases["PRCC"] / design.n_cases)
     n_first = min(max(first, 1), max(n_cases - 1, 1))
     roster = []
     for subtype, other, n in (("PRCC", "ChRCC", n_first), ("ChRCC", "PRCC", n_cases - n_first)):
@@ -81,6 +113,17 @@ def draw_roster(seed: int, n_cases: int) -> list[tuple[str, str]]:
         roster += [(subtype, other)] * n_atypical + [(subtype, subtype)] * (n - n_atypical)
     order = np.random.default_rng([seed]).permutation(n_cases)
     return [roster[i] for i in order]
+
+
+def deal_cohorts(roster: Sequence[tuple[str, str]], design: Design) -> list[str]:
+    """The cohort of every case of a roster: the first of each subtype are set aside for the tests."""
+    places = [name for name, n in design.tests for _ in range(n)]
+    seen: Counter[str] = Counter()
+    cohorts = []
+    for subtype, _ in roster:
+        cohorts.append(places[seen[subtype]] if seen[subtype] < len(places) else "development")
+        seen[subtype] += 1
+    return cohorts
 
 
 def draw_patient(

@@ -3,5 +3,6 @@
 from nephroscope.cli.outcome import Command
 from nephroscope.cli.statistics_probabilities import PROBABILITY_STATISTICS
 from nephroscope.cli.statistics_readers import READER_STATISTICS
+from nephroscope.cli.statistics_tests import TEST_STATISTICS
 
-STATISTICS: dict[str, type[Command]] = {**READER_STATISTICS, **PROBABILITY_STATISTICS}
+STATISTICS: dict[str, type[Command]] = {**TEST_STATISTICS, **READER_STATISTICS, **PROBABILITY_STATISTICS}

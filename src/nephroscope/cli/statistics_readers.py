@@ -1,5 +1,223 @@
-"""Statistics of several readers: `nephroscope statistics mrmc` and `kappa`."""
+"""Statistics of several readers: `nephroscope statistics mrmc`, `kappa` and `readers`."""
 
-from nephroscope.cli.outcome import Command
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
-READER_STATISTICS: dict[str, type[Command]] = {}
+import tyro
+
+from nephroscope.cli.outcome import Command, Outcome, table
+from nephroscope.cli.readers import TableReaders
+from nephroscope.errors import ConfigError
+from nephroscope.records import Estimate
+
+if TYPE_CHECKING:
+    from nephroscope.evaluation.statistics.agreement_kappa import KappaReport
+    from nephroscope.evaluation.statistics.mrmc_report import MrmcReport, TreatmentTest
+
+FilePath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.csv")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mrmc(Command):
+    """Compare treatments that several readers used on the same cases: Obuchowski-Rockette, with Hillis' df.
+
+    One row per reader, treatment and case. Columns are found by their usual names (reader, treatment, case, truth,
+    rating), or named by the options.
+
+    Example: nephroscope statistics mrmc ratings.csv --positive 1
+    """
+
+    file: FilePath
+    """Long table of ratings."""
+    reader: str | None = None
+    """Column of readers."""
+    treatment: str | None = None
+    """Column of treatments (modalities, unaided and aided)."""
+    case: str | None = None
+    """Column of cases."""
+    truth: str | None = None
+    """Column of the truth, two values."""
+    rating: str | None = None
+    """Column of ratings, higher for surer of the positive value; or of calls, 0 and 1."""
+    patient: str | None = None
+    """Column of patients, where one has several cases."""
+    positive: str | None = None
+    """Which value of the truth is positive."""
+    figure: Literal["auc", "sensitivity", "specificity", "accuracy"] = "auc"
+    """What is compared."""
+    threshold: float | None = None
+    """For shares: a case is called positive from this rating on."""
+    covariance: Literal["jackknife", "delong"] = "jackknife"
+    """How covariances over patients are estimated."""
+    confidence: float = 0.95
+    """Of the intervals."""
+
+    def run(self) -> Outcome:
+        """Analyse."""
+        from nephroscope.evaluation.statistics.columns import read_csv
+        from nephroscope.evaluation.statistics.mrmc import analyse
+        from nephroscope.evaluation.statistics.mrmc_table import MrmcColumns, read_design
+
+        _check_confidence(self.confidence)
+        columns = MrmcColumns(
+            reader=self.reader,
+            treatment=self.treatment,
+            case=self.case,
+            truth=self.truth,
+            rating=self.rating,
+            patient=self.patient,
+            positive=self.positive,
+        )
+        design = read_design(read_csv(self.file), columns, self.figure, self.threshold)
+        if len(design.readers) < 2:
+            raise ConfigError(
+                where=f"{self.file.name}, readers",
+                expected="two readers or more",
+                found=f"one: {design.readers[0]}",
+                remedy="for one reader use `nephroscope statistics compare`",
+            )
+        report = analyse(design, self.figure, self.covariance, self.confidence)
+        return Outcome(
+            data=report.as_dict(), text=_mrmc_text(report), warning=few_readers(len(design.readers))
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kappa(Command):
+    """Agreement of two or more readers: Cohen's kappa of each pair, and Fleiss' kappa over all.
+
+    Long table (columns case, reader, call), or one row per case and a column per reader, named by --columns.
+
+    Example: nephroscope statistics kappa calls.csv
+    """
+
+    file: FilePath
+    """Table of calls."""
+    reader: str | None = None
+    """Column of readers, in a long table."""
+    case: str | None = None
+    """Column of cases."""
+    call: str | None = None
+    """Column of calls, in a long table."""
+    columns: tuple[str, ...] = ()
+    """In a wide table: the columns of the readers."""
+    patient: str | None = None
+    """Column of patients, where one has several cases."""
+    weights: Literal["none", "linear", "quadratic"] = "none"
+    """Of near misses, where the calls have an order (Cohen's only)."""
+    order: tuple[str, ...] = ()
+    """All calls from lowest to highest; numbers are ordered without it."""
+    resamples: int = 2000
+    """Of the patients."""
+    seed: int = 0
+    """Of the bootstrap."""
+    confidence: float = 0.95
+    """Of the intervals."""
+
+    def run(self) -> Outcome:
+        """Compare."""
+        from nephroscope.evaluation.statistics.agreement_kappa import compare_readers
+        from nephroscope.evaluation.statistics.columns import read_csv
+        from nephroscope.evaluation.statistics.kappa_table import KappaColumns, order_of, read_readings
+        from nephroscope.records import EvaluationConfig
+
+        _check_confidence(self.confidence)
+        config = EvaluationConfig(resamples=self.resamples, seed=self.seed, confidence=self.confidence)
+        named = KappaColumns(
+            reader=self.reader, case=self.case, call=self.call, patient=self.patient, wide=self.columns
+        )
+        readings, patient_of = read_readings(read_csv(self.file), named)
+        ordered = order_of(readings, self.order, self.weights)
+        report = compare_readers(readings, patient_of, config, ordered, self.weights)
+        return Outcome(data=report.as_dict(), text=_kappa_text(report))
+
+
+READER_STATISTICS: dict[str, type[Command]] = {"mrmc": Mrmc, "kappa": Kappa, "readers": TableReaders}
+
+
+def few_readers(n: int) -> str:
+    """What is to be said of an analysis of few readers; empty from five on."""
+    if n >= 5:
+        return ""
+    return f"{n} readers: what this says of other readers is weak; look at the fixed-readers analysis and each reader"
+
+
+def p_text(p: float | None, why: str = "") -> str:
+    """A p-value in words."""
+    if p is None:
+        return f"no p ({why})" if why else "no p"
+    return "p < 0.0001" if p < 0.0001 else f"p = {p:.4f}"
+
+
+def interval_text(estimate: Estimate) -> str:
+    """Value and interval, without n and method."""
+    if estimate.value is None:
+        return "not available"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.4f}"
+    return f"{estimate.value:.4f} ({estimate.low:.4f} to {estimate.high:.4f})"
+
+
+def tested_text(test: "TreatmentTest") -> str:
+    """Statistic, degrees of freedom and p."""
+    if test.statistic is None:
+        return p_text(test.p, test.method)
+    degrees = [f"{df:.2f}".rstrip("0").rstrip(".") for df in (test.df1, test.df2) if df is not None]
+    name = "chi-square" if "chi-square" in test.method else test.method.split()[1].rstrip(",")
+    inside = f"({', '.join(degrees)})" if degrees else ""
+    return f"{name}{inside} = {test.statistic:.3f}, {p_text(test.p)}"
+
+
+def _mrmc_text(report: "MrmcReport") -> str:
+    rows = [
+        [reader, *(interval_text(e) for _, r, e in report.figures if r == reader)]
+        for reader in report.readers
+    ]
+    head = (
+        f"{report.figure}, {len(report.readers)} readers, {len(report.treatments)} treatments, "
+        f"{report.n_cases} cases of {report.n_patients} patients ({report.n_positive} positive)"
+    )
+    lines = [head, table(rows, ("reader", *report.treatments))]
+    for analysis in report.analyses.values():
+        lines.append(f"{analysis.model} ({report.covariance} covariances):")
+        lines += [f"  mean, {name}: {interval_text(e)}" for name, e in analysis.means.items()]
+        lines.append(f"  all treatments alike: {tested_text(analysis.test)}")
+        lines += [
+            f"  {d.first} less {d.second}: {interval_text(d.difference)}, {tested_text(d.test)}"
+            for d in analysis.differences
+        ]
+    if report.single_readers:
+        lines.append("within each reader:")
+    lines += [
+        f"  {d.reader}, {d.first} less {d.second}: {interval_text(d.difference)}, {tested_text(d.test)}"
+        for d in report.single_readers
+    ]
+    return "\n".join(lines)
+
+
+def _kappa_text(report: "KappaReport") -> str:
+    rows = [
+        (
+            f"{pair.first}, {pair.second}",
+            pair.found.agreement.n,
+            interval_text(pair.found.agreement),
+            interval_text(pair.found.kappa),
+        )
+        for pair in report.pairs
+    ]
+    lines = [table(rows, ("readers", "cases", "agreement", f"Cohen's kappa (weights: {report.weights})"))]
+    lines.append(f"Fleiss' kappa of {len(report.readers)} readers: {report.fleiss}")
+    if report.n_incomplete:
+        lines.append(f"{report.n_incomplete} cases that not every reader called: no part of Fleiss' kappa")
+    return "\n".join(lines)
+
+
+def _check_confidence(confidence: float) -> None:
+    if not 0.5 <= confidence <= 0.999:
+        raise ConfigError(
+            where="--confidence",
+            expected="a number from 0.5 to 0.999",
+            found=f"{confidence:g}",
+            remedy="correct it",
+        )

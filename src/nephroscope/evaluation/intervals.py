@@ -8,11 +8,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.stats import beta, rankdata
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from nephroscope.evaluation.metrics import Bools, Floats, Ints, auc
 
 Statistic = Callable[[Floats], Floats]  # patient weights (b, P) -> values (b,), NaN where undefined
 CHUNK = 256  # resamples at a time: memory stays flat
+CELLS = 4_000_000  # weights at a time, and comparisons of patients kept at most
 
 
 def wilson(k: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -128,8 +130,9 @@ def resampled_weights(patients: Patients, resamples: int, seed: int) -> Iterator
     """How often each patient is drawn, (b, P) at a time: with replacement, within the patient's class."""
     rng = np.random.default_rng(seed)
     members = [np.flatnonzero(patients.stratum == s) for s in np.unique(patients.stratum)]
-    for start in range(0, resamples, CHUNK):
-        weights = np.empty((min(CHUNK, resamples - start), patients.n))
+    chunk = max(1, min(CHUNK, CELLS // max(1, patients.n)))
+    for start in range(0, resamples, chunk):
+        weights = np.empty((min(chunk, resamples - start), patients.n))
         for who in members:
             weights[:, who] = rng.multinomial(who.size, np.full(who.size, 1 / who.size), size=len(weights))
         yield weights
@@ -138,11 +141,17 @@ def resampled_weights(patients: Patients, resamples: int, seed: int) -> Iterator
 def clustered_bootstrap(
     statistics: Mapping[str, Statistic], patients: Patients, resamples: int, seed: int
 ) -> dict[str, Floats]:
-    """Values of each statistic, (resamples,), over the same redrawn patients with all their rows."""
-    chunks = [
-        {name: statistic(weights) for name, statistic in statistics.items()}
-        for weights in resampled_weights(patients, resamples, seed)
-    ]
+    """Values of each statistic, (resamples,), over the same redrawn patients with all their rows.
+
+    One thread: the products are small, and threads that wait for each other cost more than they give.
+    """
+    if not statistics:
+        return {}
+    with threadpool_limits(1, user_api="blas"):
+        chunks = [
+            {name: statistic(weights) for name, statistic in statistics.items()}
+            for weights in resampled_weights(patients, resamples, seed)
+        ]
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in statistics}
 
 
@@ -156,14 +165,19 @@ def auc_statistic(scores: Floats, is_positive: Bools, patients: Patients) -> Sta
     """AUC over rows as a function of patient weights: w A w' / (w m)(w n).
 
     A (P, P) holds how many comparisons the positive rows of one patient win against the negative of another,
-    so a resample costs one row of a matrix product and no sorting.
+    so a resample costs one row of a matrix product and no sorting. Where that matrix would be far larger than the
+    rows (many patients with few rows), they are sorted once and each resample adds up along them.
     """
-    wins, m, n = _wins(scores, is_positive, patients), *map(patients.per_patient, (is_positive, ~is_positive))
+    m, n = map(patients.per_patient, (is_positive, ~is_positive))
     winners, losers = np.flatnonzero(m), np.flatnonzero(n)
+    if winners.size * losers.size > CELLS:
+        return _sorted_statistic(scores, is_positive, patients)
+    wins = _wins(scores, is_positive, patients)
 
     def statistic(weights: Floats) -> Floats:
-        won = np.einsum("bp,bp->b", weights[:, winners] @ wins, weights[:, losers])
-        return _divide(won, (weights @ m) * (weights @ n))
+        won = weights[:, winners] @ wins
+        won *= weights[:, losers]
+        return _divide(won.sum(axis=1), (weights @ m) * (weights @ n))
 
     return statistic
 
@@ -197,16 +211,38 @@ def roc_band(
 
 
 def _wins(scores: Floats, is_positive: Bools, patients: Patients) -> Floats:
-    """Comparisons won by each positive patient (rows) against each negative patient (columns); ties half."""
+    """Comparisons won by each positive patient (rows) against each negative patient (columns); ties half.
+
+    All negative rows are sorted once; then a positive patient's few scores are placed among them.
+    """
     own, other = patients.row[is_positive], patients.row[~is_positive]
-    order = np.argsort(own, kind="stable")
-    x, first = scores[is_positive][order], np.unique(own[order], return_index=True)[1]
-    columns = []
-    for patient in np.unique(other):
-        y = np.sort(scores[~is_positive][other == patient])
-        below = (np.searchsorted(y, x, "left") + np.searchsorted(y, x, "right")) / 2
-        columns.append(np.add.reduceat(below, first))
-    return np.stack(columns, axis=1)
+    by_own, by_other = np.argsort(own, kind="stable"), np.argsort(other, kind="stable")
+    x, y = scores[is_positive][by_own], scores[~is_positive][by_other]
+    starts, first = (np.unique(who, return_index=True)[1] for who in (own[by_own], other[by_other]))
+    order = np.argsort(y, kind="stable")
+    place = np.empty_like(order)
+    place[order] = np.arange(y.size)  # of each negative row among the sorted ones
+    ordered, wins = y[order], np.empty((starts.size, first.size))
+    for i, mine in enumerate(np.split(x, starts[1:])):
+        sides = [np.searchsorted(ordered, mine, side) for side in ("left", "right")]
+        steps = np.bincount(np.concatenate(sides), minlength=y.size + 1)
+        wins[i] = np.add.reduceat((mine.size - np.cumsum(steps)[:-1] / 2)[place], first)
+    return wins
+
+
+def _sorted_statistic(scores: Floats, is_positive: Bools, patients: Patients) -> Statistic:
+    order = np.argsort(scores, kind="stable")
+    ties = np.flatnonzero(np.append(True, np.diff(scores[order]) != 0))  # ties move in one step
+    owner, positive = patients.row[order], is_positive[order].astype(np.float64)
+
+    def one(weights: Floats) -> float:
+        drawn = weights[owner]
+        up, every = np.add.reduceat(drawn * positive, ties), np.add.reduceat(drawn, ties)
+        down = every - up
+        pairs = up.sum() * down.sum()
+        return float(up @ (np.cumsum(down) - down / 2) / pairs) if pairs > 0 else np.nan
+
+    return lambda weights: np.array([one(row) for row in weights])
 
 
 def _divide(k: Floats, n: Floats) -> Floats:

@@ -126,6 +126,37 @@ class CsvTable:
             )
         return np.array([text == positive for text in texts]), positive
 
+    def joined(self, other: "CsvTable", key: str, other_key: str) -> "CsvTable":
+        """The same rows with the columns that only ``other`` has, looked up by ``key``.
+
+        Raises:
+            CohortError: A key stands twice in the other table, or not at all.
+        """
+        found: dict[str, tuple[str, ...]] = {}
+        for (number, row), value in zip(other.rows, other.texts(other_key), strict=True):
+            if value in found:
+                raise CohortError(
+                    where=f"{other.name}, row {number}",
+                    expected=f"one row of {value}",
+                    found="a second one",
+                    remedy="remove one of them",
+                )
+            found[value] = row
+        own = {title.casefold() for title in (*self.header, other_key)}
+        more = [i for i, title in enumerate(other.header) if title.casefold() not in own]
+        mistakes = Mistakes(self.name)
+        keys = self.texts(key)
+        for (number, _), value in zip(self.rows, keys, strict=True):
+            if value not in found:
+                mistakes.add(number, key, f"a case of {other.name}", repr(value))
+        mistakes.refuse()
+        rows = tuple(
+            (number, row + tuple(found[value][i] for i in more))
+            for (number, row), value in zip(self.rows, keys, strict=True)
+        )
+        header = self.header + tuple(other.header[i] for i in more)
+        return CsvTable(name=self.name, header=header, rows=rows)
+
 
 def read_csv(path: Path) -> CsvTable:
     """Read a table of predictions.

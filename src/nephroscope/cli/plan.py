@@ -1,0 +1,172 @@
+"""`nephroscope plan`: how many patients an interval of a wanted width needs, and how many a study still lacks."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from nephroscope.cli.outcome import Command, Outcome, table
+
+if TYPE_CHECKING:
+    from nephroscope.evaluation.statistics.sample_size import AucPlan
+
+FromStudy = Annotated[Path | None, tyro.conf.arg(name="from", metavar="STUDY")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(Command):
+    """How many patients an AUC interval of a wanted width needs.
+
+    Example: nephroscope plan --auc 0.85 --width 0.10
+    Example: nephroscope plan --auc 0.85 --width 0.10 --from my-study
+    Example: nephroscope plan --auc 0.80 --against 0.88 --power 0.8
+    """
+
+    auc: float
+    """Expected AUC; with --against, the one to beat."""
+    width: float = 0.10
+    """Of the whole interval, from end to end: 0.10 is 0.05 to each side."""
+    ratio: float | None = None
+    """Negative patients for one positive; by default 1, or what --from STUDY has."""
+    confidence: float = 0.95
+    """Of the interval; 1 less the level of the test."""
+    sensitivity: float | None = None
+    """Also: positive patients for an interval of this width about this sensitivity (or specificity)."""
+    against: float | None = None
+    """Also: patients who show that another model on the same patients has this AUC and not --auc."""
+    power: float = 0.8
+    """Of that test."""
+    correlation: float = 0.5
+    """Of the two AUCs of that test; 0.3 to 0.6 for models of the same images."""
+    study: FromStudy = None
+    """Study whose present cohort is set against the plan."""
+
+    def run(self) -> Outcome:
+        """Plan."""
+        from nephroscope.evaluation.statistics.sample_size import auc_plan, patients_for_auc, sizes_around
+
+        have = _have(self.study) if self.study else None
+        present = have[1][1] / have[0][1] if have and min(have[0][1], have[1][1]) else 1.0
+        ratio = present if self.ratio is None else self.ratio
+        needed = patients_for_auc(self.auc, self.width, ratio, self.confidence)
+        steps = [
+            needed
+            if n == needed.n_positive
+            else auc_plan(self.auc, n, max(1, round(n * ratio)), self.confidence)
+            for n in sizes_around(needed.n_positive)
+        ]
+        data: dict[str, Any] = {
+            "auc": self.auc,
+            "width": self.width,
+            "ratio": ratio,
+            "confidence": self.confidence,
+            "needed": _as_dict(needed),
+            "table": [_as_dict(step) for step in steps],
+            "method": "Hanley and McNeil 1982; the interval is Newcombe 2006, method 5",
+        }
+        lines = [
+            f"AUC {self.auc:g}, {100 * self.confidence:g} % interval no wider than {self.width:g} from end to end: "
+            f"{needed.n_positive} positive and {needed.n_negative} negative patients, {needed.n} together",
+            _table(steps, needed),
+        ]
+        for part, text in (self._share(), self._difference(ratio), self._study(have, needed)):
+            data |= part
+            lines += [text] if text else []
+        lines.append(
+            "patients are counted, not slices: slices of one patient add next to nothing to an interval"
+        )
+        return Outcome(data=data, text="\n".join(lines))
+
+    def _share(self) -> tuple[dict[str, Any], str]:
+        from nephroscope.evaluation.statistics.sample_size import patients_for_share
+
+        if self.sensitivity is None:
+            return {}, ""
+        n = patients_for_share(self.sensitivity, self.width, self.confidence)
+        text = f"sensitivity {self.sensitivity:g}, Wilson interval no wider than {self.width:g}: {n} positive"
+        return {"sensitivity": {"expected": self.sensitivity, "n_positive": n, "method": "Wilson"}}, text
+
+    def _difference(self, ratio: float) -> tuple[dict[str, Any], str]:
+        from nephroscope.evaluation.statistics.sample_size import patients_for_difference
+
+        if self.against is None:
+            return {}, ""
+        yes, no = patients_for_difference(
+            (self.auc, self.against), self.power, self.correlation, ratio, self.confidence
+        )
+        found = {
+            "aucs": [self.auc, self.against],
+            "power": self.power,
+            "correlation": self.correlation,
+            "n_positive": yes,
+            "n_negative": no,
+            "method": "Obuchowski and McClish 1997",
+        }
+        text = (
+            f"AUC {self.against:g} against {self.auc:g} on the same patients, correlation {self.correlation:g}, "
+            f"power {self.power:g}: {yes} positive and {no} negative patients, {yes + no} together"
+        )
+        return {"difference": found}, text
+
+    def _study(self, have: "Have | None", needed: "AucPlan") -> tuple[dict[str, Any], str]:
+        """What the study has, the width that this gives, and what it lacks."""
+        from nephroscope.evaluation.statistics.sample_size import auc_plan, more_of_each
+
+        if have is None:
+            return {}, ""
+        (positive, yes), (negative, no) = have
+        more = more_of_each(needed, yes, no)
+        present = auc_plan(self.auc, yes, no, self.confidence) if min(yes, no) else None
+        found = {
+            "positive": positive,
+            "negative": negative,
+            "n_positive": yes,
+            "n_negative": no,
+            "present": _as_dict(present) if present else None,
+            "more_positive": more[0],
+            "more_negative": more[1],
+        }
+        now = (
+            f"an AUC of {self.auc:g} has a width of {present.width:.3f} ({present.low:.3f} to {present.high:.3f})"
+            if present
+            else "no AUC without patients of both classes"
+        )
+        lack = (
+            f"{more[0]} more {positive} and {more[1]} more {negative} are needed" if any(more) else "enough"
+        )
+        return {"study": found}, f"the study has {yes} {positive} and {no} {negative} patients: {now}; {lack}"
+
+
+Have = tuple[
+    tuple[str, int], tuple[str, int]
+]  # name and number of patients: the positive subtype, the others
+
+
+def _have(folder: Path) -> Have:
+    from nephroscope.api import Study
+
+    cohort = Study(folder).cohort
+    yes = {case.patient_id for case in cohort.cases if case.subtype == cohort.positive}
+    no = {case.patient_id for case in cohort.cases if case.subtype not in (None, cohort.positive)}
+    others = " or ".join(s for s in cohort.subtypes if s != cohort.positive)
+    return (cohort.positive, len(yes)), (others, len(no))
+
+
+def _as_dict(plan: "AucPlan") -> dict[str, float]:
+    return {**asdict(plan), "half_width": plan.width / 2, "n": plan.n}
+
+
+def _table(steps: "list[AucPlan]", needed: "AucPlan") -> str:
+    rows = [
+        [
+            str(step.n_positive),
+            str(step.n_negative),
+            str(step.n),
+            f"{step.width:.3f}",
+            f"{step.low:.3f} to {step.high:.3f}",
+            "<- wanted" if step == needed else "",
+        ]
+        for step in steps
+    ]
+    return table(rows, ["positive", "negative", "patients", "width", "interval printed", ""])

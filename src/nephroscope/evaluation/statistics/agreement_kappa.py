@@ -1,0 +1,156 @@
+"""Labels that several readers gave to the same cases in; Fleiss' kappa and Cohen's of each pair out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from nephroscope.evaluation.intervals import Patients, clustered_bootstrap
+from nephroscope.evaluation.kappa import LabelAgreement, Weights, compare_labels
+from nephroscope.evaluation.metrics import Floats
+from nephroscope.records import Estimate, EvaluationConfig
+
+Labels = Mapping[str, str]  # case_id -> label
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReaderPair:
+    """Cohen's kappa of two readers on the cases that both labelled."""
+
+    first: str
+    second: str
+    found: LabelAgreement
+
+
+@dataclass(frozen=True, kw_only=True)
+class KappaReport:
+    """Agreement of several readers.
+
+    Attributes:
+        fleiss: Over the cases that every reader labelled.
+        n_incomplete: Cases that some reader did not label; no part of ``fleiss``.
+        pairs: Every pair of readers that have a case in common.
+    """
+
+    readers: tuple[str, ...]
+    labels: tuple[str, ...]
+    weights: Weights
+    fleiss: Estimate
+    n_incomplete: int
+    pairs: tuple[ReaderPair, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        pairs = [
+            {
+                "first": pair.first,
+                "second": pair.second,
+                "labels": list(pair.found.labels),
+                "table": [list(row) for row in pair.found.table],
+                "agreement": asdict(pair.found.agreement),
+                "kappa": asdict(pair.found.kappa),
+            }
+            for pair in self.pairs
+        ]
+        return asdict(self) | {"pairs": pairs}
+
+
+def compare_readers(
+    readings: Mapping[str, Labels],
+    patient_of: Mapping[str, str],
+    config: EvaluationConfig,
+    ordered: Sequence[str] = (),
+    weights: Weights = "none",
+) -> KappaReport:
+    """Fleiss' kappa over all readers and Cohen's kappa of each pair, patients being resampled.
+
+    Args:
+        readings: Reader to label by case_id; at least two readers.
+        patient_of: Whose each case is.
+        config: Gives confidence, resamples and seed.
+        ordered: All labels from lowest to highest; needed for weights.
+        weights: Of Cohen's kappa; Fleiss' has none.
+    """
+    readers = tuple(readings)
+    every = list(dict.fromkeys(case for labels in readings.values() for case in labels))
+    complete = [case for case in every if all(case in labels for labels in readings.values())]
+    names = tuple(ordered) or tuple(sorted({label for of in readings.values() for label in of.values()}))
+    pairs = []
+    for first, second in combinations(readers, 2):
+        common = [case for case in every if case in readings[first] and case in readings[second]]
+        if common:
+            one, two = ([readings[name][case] for case in common] for name in (first, second))
+            patients = [patient_of[case] for case in common]
+            found = compare_labels(one, two, patients, config, names if ordered else (), weights)
+            pairs.append(ReaderPair(first=first, second=second, found=found))
+    counts = np.array(
+        [[sum(readings[r][case] == name for r in readers) for name in names] for case in complete], float
+    ).reshape(len(complete), len(names))
+    return KappaReport(
+        readers=readers,
+        labels=names,
+        weights=weights,
+        fleiss=estimate_fleiss(counts, [patient_of[case] for case in complete], config),
+        n_incomplete=len(every) - len(complete),
+        pairs=tuple(pairs),
+    )
+
+
+def estimate_fleiss(counts: Floats, patient_ids: Sequence[str], config: EvaluationConfig) -> Estimate:
+    """Fleiss' kappa with its patient bootstrap.
+
+    Args:
+        counts: How many readers gave each label, cases by labels (n, K), the same number of readers in all.
+        patient_ids: Whose each case is.
+        config: Gives confidence, resamples and seed.
+    """
+    n = len(counts)
+
+    def without(value: float | None, why: str) -> Estimate:
+        return Estimate(value=value, low=None, high=None, n=n, unit="case", method=why)
+
+    if n == 0:
+        return without(None, "undefined: no case that every reader labelled")
+    patients = Patients.of(patient_ids, np.zeros(n, np.intp))
+    n_readers = counts[0].sum()
+    agreed = patients.per_patient(((counts**2).sum(axis=1) - n_readers) / (n_readers * (n_readers - 1)))
+    by_label = np.array([patients.per_patient(column) for column in counts.T])
+    cases = patients.per_patient(np.ones(n))
+
+    def statistic(weights: Floats) -> Floats:
+        total = weights @ cases
+        shares = weights @ by_label.T / (total * n_readers)[:, None]
+        chance = (shares**2).sum(axis=1)
+        missing = 1 - chance
+        kappa: Floats = np.divide(
+            weights @ agreed / total - chance,
+            missing,
+            out=np.full(total.shape, np.nan),
+            where=missing > 1e-12,
+        )
+        return kappa
+
+    value = float(statistic(np.ones((1, patients.n)))[0])
+    if np.isnan(value):
+        return without(None, "undefined: every reader gives one and the same label to every case")
+    drawn = clustered_bootstrap({"kappa": statistic}, patients, config.resamples, config.seed)["kappa"]
+    known = drawn[~np.isnan(drawn)]
+    if patients.n < 2 or known.size < 2 or np.ptp(known) < 1e-12:
+        return without(value, "Fleiss 1971; no interval: every resample of the patients agrees")
+    tail = (1 - config.confidence) / 2
+    low, high = np.quantile(known, [tail, 1 - tail])
+    percent = f"{100 * config.confidence:g} %"
+    method = f"Fleiss 1971, patient bootstrap, {known.size} resamples of {patients.n} patients, {percent}"
+    return Estimate(value=value, low=float(low), high=float(high), n=n, unit="case", method=method)
+
+
+def fleiss_kappa(counts: Floats) -> float | None:
+    """Fleiss' kappa of a table of cases by labels (n, K); None where all labels are one.
+
+    Source:
+        Fleiss 1971, Psychol Bull 76:378.
+    """
+    config = EvaluationConfig(resamples=100)
+    return estimate_fleiss(counts, [str(i) for i in range(len(counts))], config).value

@@ -1,0 +1,126 @@
+"""Distance from the boundary and errors in; risk against coverage when "not sure" is allowed, out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nephroscope.evaluation.calls import ROUNDING
+from nephroscope.evaluation.estimates import Rows, estimate_all
+from nephroscope.evaluation.intervals import Patients
+from nephroscope.evaluation.metrics import Bools, Floats, Proportion
+from nephroscope.evaluation.statistics.cox import limits
+from nephroscope.evaluation.statistics.curve import (
+    Curve,
+    bootstrap_rows,
+    bootstrap_words,
+    percentile_band,
+)
+from nephroscope.records import CasePrediction, Estimate, EvaluationConfig, OperatingPoint
+
+GRID = np.arange(1, 51) / 50
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class CoverageCurve:
+    """Error rate of the answers given (``risk.y``) over the share of cases answered (``risk.x``).
+
+    Attributes:
+        aurc: Area under the risk-coverage curve: mean risk over all coverages. Lower is better.
+        random: Risk if cases were left out at random: the error rate of all, at every coverage.
+        at_margin: ``coverage`` and ``risk`` at the margin in use, where one was given.
+    """
+
+    risk: Curve
+    aurc: Estimate
+    random: float
+    at_margin: dict[str, Estimate]
+
+
+def risk_coverage(
+    distance: Floats, wrong: Bools, patients: Patients, config: EvaluationConfig, margin: float | None = None
+) -> CoverageCurve:
+    """Risk at each coverage: cases are answered from the largest distance down, equal distances together.
+
+    Args:
+        distance: Of each case from the boundary, (n,): what the margin is compared with.
+        wrong: True where the answer would be wrong, (n,).
+        patients: Who owns each case.
+        config: Resamples, seed and confidence.
+        margin: Cases nearer than this to the boundary get no answer.
+
+    Source:
+        El-Yaniv and Wiener 2010, J Mach Learn Res 11:1605; Geifman and El-Yaniv 2017 (area).
+    """
+    order = np.argsort(-distance, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(distance[order]) < -ROUNDING, True))
+
+    def values(weights: Floats) -> Floats:
+        """Risk at each coverage of the grid, then the area, (b, g + 1)."""
+        answered = np.cumsum(weights[:, order], axis=1)[:, last]
+        errors = np.cumsum((weights * wrong)[:, order], axis=1)[:, last]
+        risk = np.divide(errors, answered, out=np.zeros_like(errors), where=answered > 0)
+        total = answered[:, -1:]
+        sizes = np.diff(answered, prepend=0.0, axis=1)
+        area = (sizes * risk).sum(axis=1, keepdims=True) / total
+        at = np.stack([(answered >= c * total - 1e-9).argmax(axis=1) for c in GRID], axis=1)
+        return np.hstack([np.take_along_axis(risk, at, axis=1), area])
+
+    value, drawn = values(np.ones((1, wrong.size)))[0], bootstrap_rows(values, patients, config)
+    low, high = percentile_band(drawn, config.confidence)
+    words = bootstrap_words(patients, config)
+    risk = Curve(
+        x=GRID,
+        y=value[:-1],
+        low=low[:-1],
+        high=high[:-1],
+        n=wrong.size,
+        n_patients=patients.n,
+        method=words,
+    )
+    below, above = limits(drawn[:, -1], config.confidence)
+    aurc = Estimate(value=float(value[-1]), low=below, high=above, n=wrong.size, unit="case", method=words)
+    return CoverageCurve(
+        risk=risk,
+        aurc=aurc,
+        random=float(wrong.mean()),
+        at_margin={} if margin is None else _at_margin(distance, wrong, patients, config, margin),
+    )
+
+
+def coverage_of(
+    predictions: Sequence[CasePrediction],
+    subtypes: Sequence[str],
+    positive: str,
+    points: Sequence[OperatingPoint],
+    config: EvaluationConfig,
+) -> CoverageCurve:
+    """The same for cases of a run whose truth is known, by the product's margin rule and its forced calls.
+
+    The distance is that of the probability from the threshold (two subtypes) or from the next likeliest (more), as in
+    `calls.decide`. Findings, which also forbid a call, are not counted here.
+    """
+    thresholds = np.array([points[p.fold if len(points) > 1 else 0].threshold for p in predictions])
+    each = np.array([[p.probabilities[s] for s in subtypes] for p in predictions])
+    if len(subtypes) == 2:
+        distance = np.abs(each[:, list(subtypes).index(positive)] - thresholds)
+    else:
+        ordered = np.sort(each, axis=1)
+        distance = ordered[:, -1] - ordered[:, -2]
+    truth = np.array([list(subtypes).index(p.truth or "") for p in predictions], dtype=np.intp)
+    wrong = np.array([p.forced_call != p.truth for p in predictions])
+    patients = Patients.of([p.patient_id for p in predictions], truth)
+    return risk_coverage(distance, wrong, patients, config, config.not_sure_margin)
+
+
+def _at_margin(
+    distance: Floats, wrong: Bools, patients: Patients, config: EvaluationConfig, margin: float
+) -> dict[str, Estimate]:
+    sure = distance >= margin - ROUNDING
+    shares = {
+        "coverage": Proportion(hits=sure, counted=np.ones_like(sure), empty="nothing to count"),
+        "risk": Proportion(hits=wrong, counted=sure, empty="no case is answered"),
+    }
+    nothing = np.zeros(wrong.size, dtype=np.intp)
+    rows = Rows(unit="case", truth=nothing, called=nothing, p=np.empty((wrong.size, 0)), patients=patients)
+    return estimate_all(rows, shares, {}, config)

@@ -1,0 +1,170 @@
+"""Probabilities and outcomes in; calibration intercept, slope and observed-to-expected ratio with intervals out."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import chi2, norm
+
+from nephroscope.evaluation.intervals import Patients
+from nephroscope.evaluation.metrics import Bools, Floats
+from nephroscope.evaluation.statistics.curve import bootstrap_rows, bootstrap_words, whole_draws
+from nephroscope.evaluation.statistics.logistic import TINY, fit_logistic, log_likelihood, logit, overlap
+from nephroscope.records import Estimate, EvaluationConfig
+
+Unit = Literal["image", "case", "patient"]
+FARTHEST = 64.0  # where the search for a limit ends: no limit
+SLOPE = ("slope", "intercept_beside_slope")  # the two coefficients of one fit
+Limits = tuple[float | None, float | None]
+
+
+def intercept_and_slope(
+    p: Floats, is_positive: Bools, patients: Patients, config: EvaluationConfig, unit: Unit
+) -> dict[str, Estimate]:
+    """``intercept`` with the slope held at 1, ``slope``, ``intercept_beside_slope`` and ``observed_expected``.
+
+    The first is calibration in the large; the third is the intercept of the fit that gives the slope, which says
+    little by itself.
+
+    Source:
+        Cox 1958, Biometrika 45:562; Venzon and Moolgavkar 1988, Appl Stat 37:87 (profile likelihood); Debray 2017,
+        BMJ 356:i6460 (O:E on the log scale).
+    """
+    x, n = logit(p), p.size
+    values, why = _values(x, p, is_positive)
+    if patients.n == n:
+        by_model: dict[str, Callable[[], Limits]] = {
+            "intercept": lambda: _intercept_limits(x, is_positive, values["intercept"] or 0.0, config),
+            "slope": lambda: _slope_limits(x, is_positive, values["slope"] or 0.0, config),
+            "intercept_beside_slope": lambda: _beside_limits(
+                x, is_positive, values["intercept_beside_slope"] or 0.0, config
+            ),
+            "observed_expected": lambda: _ratio_limits(p, is_positive, config),
+        }
+        intervals = {name: by_model[name]() for name, value in values.items() if value is not None}
+        percent = f"{100 * config.confidence:g} %"
+        words = dict.fromkeys(values, f"profile likelihood, {percent}")
+        words["observed_expected"] = f"log scale, {percent}"
+    else:
+        drawn = bootstrap_rows(lambda w: _drawn(x, p, is_positive, w), whole_draws(patients), config)
+        intervals = {name: limits(drawn[:, i], config.confidence) for i, name in enumerate(values)}
+        if None in intervals["slope"]:  # the intercept beside it runs away with it
+            intervals["intercept_beside_slope"] = (None, None)
+        words = dict.fromkeys(values, bootstrap_words(patients, config))
+    clipped = np.count_nonzero((p < TINY) | (p > 1 - TINY))
+    if clipped:
+        words |= {
+            k: f"{words[k]}; {clipped} of {n} p nearer than 1e-6 to 0 or 1" for k in ("intercept", "slope")
+        }
+    found = {}
+    for name, value in values.items():
+        low, high = intervals.get(name, (None, None)) if value is not None else (None, None)
+        method = words[name] if value is not None else f"undefined: {why[name]}"
+        if value is not None and (low is None or high is None):
+            method += "; without a finite limit, as the classes hardly overlap"
+        found[name] = Estimate(value=value, low=low, high=high, n=n, unit=unit, method=method)
+    return found
+
+
+def limits(drawn: Floats, confidence: float) -> Limits:
+    """Percentile limits of resamples (b,), NaN left out; None for a limit that is infinite or cannot be had."""
+    known = np.sort(drawn[~np.isnan(drawn)])
+    if known.size < 2:
+        return None, None
+    tail = (1 - confidence) / 2
+    low, high = (
+        known[min(known.size - 1, max(0, round(share * (known.size - 1))))] for share in (tail, 1 - tail)
+    )
+    return (float(low) if np.isfinite(low) else None), (float(high) if np.isfinite(high) else None)
+
+
+def _values(x: Floats, p: Floats, is_positive: Bools) -> tuple[dict[str, float | None], dict[str, str]]:
+    """The four figures, None where there is none, and then why."""
+    ones, n = np.ones((1, x.size)), x.size
+    values: dict[str, float | None] = {"intercept": None, "slope": None}
+    values |= {"intercept_beside_slope": None, "observed_expected": None}
+    why = dict.fromkeys(values, "one class only")
+    if p.sum() > 0:
+        values["observed_expected"] = float(is_positive.sum() / p.sum())
+    why["observed_expected"] = "every probability is 0"
+    if is_positive.all() or not is_positive.any():
+        return values, why
+    why |= dict.fromkeys(("intercept", *SLOPE), "the fit did not settle")
+    shift = fit_logistic(np.ones((n, 1)), is_positive, ones, offset=x)[0, 0]
+    values["intercept"] = float(shift) if np.isfinite(shift) else None
+    if np.ptp(x) < 1e-9:
+        why |= dict.fromkeys(SLOPE, "all probabilities are equal")
+    elif not overlap(x, is_positive):
+        why |= dict.fromkeys(SLOPE, "a threshold parts the classes, so that no slope is the likeliest")
+    else:
+        beside, slope = fit_logistic(np.column_stack([np.ones(n), x]), is_positive, ones)[0]
+        values |= (
+            {"slope": float(slope), "intercept_beside_slope": float(beside)} if np.isfinite(slope) else {}
+        )
+    return values, why
+
+
+def _drawn(x: Floats, p: Floats, is_positive: Bools, weights: Floats) -> Floats:
+    """The four figures (b, 4) in resamples; a slope without limit is infinite, NaN with one class only."""
+    total, yes = weights.sum(axis=1), weights @ is_positive
+    both = (yes > 0) & (yes < total)
+    shift = fit_logistic(np.ones((x.size, 1)), is_positive, weights, offset=x)[:, 0]
+    beside, slope = fit_logistic(np.column_stack([np.ones(x.size), x]), is_positive, weights).T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        apart = weights @ (x * is_positive) / yes - weights @ (x * ~is_positive) / (total - yes)
+        ratio = yes / (weights @ p)
+    slope = np.where(np.isnan(slope), np.where(apart > 0, np.inf, -np.inf), slope)
+    only_both = [np.where(both, drawn, np.nan) for drawn in (shift, slope, beside)]
+    return np.column_stack([*only_both, ratio])
+
+
+def _intercept_limits(x: Floats, is_positive: Bools, at: float, config: EvaluationConfig) -> Limits:
+    return _profile(lambda a: log_likelihood(a + x, is_positive), at, config)
+
+
+def _slope_limits(x: Floats, is_positive: Bools, at: float, config: EvaluationConfig) -> Limits:
+    columns, weights = np.ones((x.size, 1)), np.ones((1, x.size))
+
+    def best(slope: float) -> float:
+        intercept = fit_logistic(columns, is_positive, weights, offset=slope * x)[0, 0]
+        return log_likelihood(intercept + slope * x, is_positive)
+
+    return _profile(best, at, config)
+
+
+def _beside_limits(x: Floats, is_positive: Bools, at: float, config: EvaluationConfig) -> Limits:
+    columns, weights = x[:, None], np.ones((1, x.size))
+
+    def best(intercept: float) -> float:
+        slope = fit_logistic(columns, is_positive, weights, offset=np.full(x.size, intercept))[0, 0]
+        return log_likelihood(intercept + slope * x, is_positive)
+
+    return _profile(best, at, config)
+
+
+def _profile(best: Callable[[float], float], at: float, config: EvaluationConfig) -> Limits:
+    """Where the log likelihood has fallen by half the chi-squared quantile, on both sides of its maximum."""
+    drop, top = float(chi2.ppf(config.confidence, 1)) / 2, best(at)
+
+    def fallen(b: float) -> float:
+        return float(np.nan_to_num(top - best(b) - drop, nan=FARTHEST))
+
+    def side(direction: float) -> float | None:
+        step = 0.25
+        while step <= FARTHEST:
+            if fallen(at + direction * step) > 0:
+                return float(brentq(fallen, at, at + direction * step, xtol=1e-7))
+            step *= 2
+        return None
+
+    return side(-1.0), side(1.0)
+
+
+def _ratio_limits(p: Floats, is_positive: Bools, config: EvaluationConfig) -> Limits:
+    observed, n = int(is_positive.sum()), p.size
+    if observed == 0:
+        return None, None
+    half = norm.ppf((1 + config.confidence) / 2) * ((1 - observed / n) / observed) ** 0.5
+    ratio = observed / p.sum()
+    return float(ratio * np.exp(-half)), float(ratio * np.exp(half))

@@ -1,0 +1,92 @@
+"""What a curve over a grid is: values with a band, how many rows stand behind it, and how it was made."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from nephroscope.evaluation.intervals import Patients, resampled_weights
+from nephroscope.evaluation.metrics import Bools, Floats
+from nephroscope.records import EvaluationConfig
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Curve:
+    """Values ``y`` (g,) over ``x`` (g,) with a pointwise band ``low`` to ``high``; empty arrays where there is none.
+
+    Attributes:
+        n: Rows behind it.
+        n_patients: Patients behind it.
+        method: How it was made, or why there is none.
+    """
+
+    x: Floats
+    y: Floats
+    low: Floats
+    high: Floats
+    n: int
+    n_patients: int
+    method: str
+
+    @property
+    def is_empty(self) -> bool:
+        """True where the data do not carry a curve; ``method`` says why."""
+        return self.x.size == 0
+
+    def as_dict(self) -> dict[str, object]:
+        """The curve for JSON; a band that cannot be had at a point is None there."""
+        columns = {name: plain(getattr(self, name)) for name in ("x", "y", "low", "high")}
+        return {**columns, "n": self.n, "n_patients": self.n_patients, "method": self.method}
+
+
+def no_curve(patients: Patients, why: str) -> Curve:
+    """A curve that cannot be had, and why."""
+    none = np.empty(0)
+    n = patients.row.size
+    return Curve(x=none, y=none, low=none, high=none, n=n, n_patients=patients.n, method=f"undefined: {why}")
+
+
+def plain(values: Floats) -> list[float | None]:
+    """Numbers for JSON: None where there is none."""
+    return [float(v) if np.isfinite(v) else None for v in values]
+
+
+def whole_draws(patients: Patients) -> Patients:
+    """The same patients as one stratum, so that resampling redraws the number of positives too.
+
+    Calibration and net benefit are about how many are positive; holding that number would make their
+    intervals too narrow.
+    """
+    return replace(patients, stratum=np.zeros_like(patients.stratum))
+
+
+def bootstrap_rows(
+    values: Callable[[Floats], Floats], patients: Patients, config: EvaluationConfig
+) -> Floats:
+    """Values (resamples, g) of a function of row weights (b, n), over redrawn patients with all their rows."""
+    chunks = resampled_weights(patients, config.resamples, config.seed)
+    return np.concatenate([values(weights[:, patients.row]) for weights in chunks])
+
+
+def percentile_band(drawn: Floats, confidence: float) -> tuple[Floats, Floats]:
+    """Pointwise percentiles (g,) of resamples (b, g), leaving NaN out; NaN where fewer than half are known."""
+    tail = (1 - confidence) / 2
+    known = np.count_nonzero(~np.isnan(drawn), axis=0) >= max(2, len(drawn) / 2)
+    low, high = np.full(drawn.shape[1], np.nan), np.full(drawn.shape[1], np.nan)
+    if known.any():
+        low[known], high[known] = np.nanquantile(drawn[:, known], [tail, 1 - tail], axis=0)
+    return low, high
+
+
+def bootstrap_words(patients: Patients, config: EvaluationConfig) -> str:
+    """How a band was drawn, in words."""
+    plural = "" if patients.n == 1 else "s"
+    return (
+        f"patient bootstrap, {config.resamples} resamples of {patients.n} patient{plural}, "
+        f"{100 * config.confidence:g} %"
+    )
+
+
+def patients_of_each(patients: Patients, is_positive: Bools) -> tuple[int, int]:
+    """Number of patients with a positive row, and with a negative one."""
+    return patients.count(is_positive), patients.count(~is_positive)

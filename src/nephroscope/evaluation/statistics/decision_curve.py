@@ -1,0 +1,150 @@
+"""Probabilities and outcomes in; net benefit of acting on them, over threshold probabilities, out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nephroscope.errors import ConfigError
+from nephroscope.evaluation.intervals import Patients
+from nephroscope.evaluation.metrics import Bools, Floats
+from nephroscope.evaluation.statistics.curve import (
+    Curve,
+    bootstrap_rows,
+    bootstrap_words,
+    no_curve,
+    percentile_band,
+    plain,
+    whole_draws,
+)
+from nephroscope.records import EvaluationConfig
+
+THRESHOLDS = np.arange(1, 100) / 100
+ROUNDING = 1e-12  # 0.35 written two ways is one threshold
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class DecisionCurve:
+    """What acting on a probability is worth, over the threshold from which one would act; all arrays are (g,).
+
+    Attributes:
+        thresholds: Threshold probabilities.
+        net_benefit: True positives per case less false positives weighted by the odds of the threshold.
+        treat_all: Net benefit of acting on everybody; that of acting on nobody is 0.
+        standardised: Net benefit over the prevalence: at most 1.
+        over_all: Net benefit less that of acting on everybody.
+        relative_utility: Share of the way from the better of all and none to perfect answers.
+        prevalence: Share of positives, of the data or as given.
+    """
+
+    thresholds: Floats
+    net_benefit: Curve
+    treat_all: Floats
+    standardised: Curve
+    over_all: Curve
+    relative_utility: Floats
+    prevalence: float
+
+    def as_dict(self) -> dict[str, object]:
+        """The curve for JSON."""
+        curves = {name: getattr(self, name).as_dict() for name in ("net_benefit", "standardised", "over_all")}
+        arrays = {
+            name: plain(getattr(self, name)) for name in ("thresholds", "treat_all", "relative_utility")
+        }
+        return {**arrays, **curves, "prevalence": self.prevalence}
+
+
+def decision_curve(
+    p: Floats,
+    is_positive: Bools,
+    patients: Patients,
+    config: EvaluationConfig,
+    thresholds: Floats = THRESHOLDS,
+    prevalence: float | None = None,
+) -> DecisionCurve:
+    """Net benefit, standardised, and over treat-all, each with a patient-bootstrap band; treat none is 0.
+
+    A case is acted on where its probability is at least the threshold.
+
+    Args:
+        p: Probability of the positive class, (n,).
+        is_positive: (n,).
+        patients: Who owns each row.
+        config: Resamples, seed and confidence.
+        thresholds: Between 0 and 1, (g,).
+        prevalence: Of the population, where the share of positives here is a matter of sampling.
+
+    Raises:
+        ConfigError: A threshold or the prevalence is not between 0 and 1.
+
+    Source:
+        Vickers and Elkin 2006, Med Decis Making 26:565; Kerr 2016, J Clin Oncol 34:2534 (standardised); Baker 2009,
+        J Natl Cancer Inst 101:1538 (relative utility); Pfeiffer and Gail 2020, Biom J 62:764 (given prevalence).
+    """
+    _refuse_outside("threshold", thresholds)
+    if prevalence is not None:
+        _refuse_outside("prevalence", np.array([prevalence]))
+    share = float(is_positive.mean()) if prevalence is None else prevalence
+    if not 0 < is_positive.mean() < 1:
+        nothing, none = no_curve(patients, "one class only"), np.empty(0)
+        return DecisionCurve(
+            thresholds=none,
+            net_benefit=nothing,
+            treat_all=none,
+            standardised=nothing,
+            over_all=nothing,
+            relative_utility=none,
+            prevalence=share,
+        )
+    odds, g = thresholds / (1 - thresholds), thresholds.size
+    acted = p[:, None] >= thresholds - ROUNDING
+    true, false = acted & is_positive[:, None], acted & ~is_positive[:, None]
+
+    def values(weights: Floats) -> Floats:
+        """Net benefit, standardised, over all: (b, 3 g)."""
+        yes, total = weights @ is_positive, weights.sum(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            pi = (yes / total if prevalence is None else np.full(yes.shape, prevalence))[:, None]
+            tpr, fpr = weights @ true / yes[:, None], weights @ false / (total - yes)[:, None]
+            benefit = np.nan_to_num(tpr) * pi - np.nan_to_num(fpr) * (1 - pi) * odds
+            return np.hstack([benefit, benefit / pi, benefit - (pi - (1 - pi) * odds)])
+
+    value = values(np.ones((1, p.size)))[0]
+    drawn = bootstrap_rows(values, whole_draws(patients) if prevalence is None else patients, config)
+    drawn[~np.isfinite(drawn)] = np.nan
+    low, high = percentile_band(drawn, config.confidence)
+    words = bootstrap_words(patients, config)
+
+    def curve(i: int) -> Curve:
+        part = slice(i * g, (i + 1) * g)
+        return Curve(
+            x=thresholds,
+            y=value[part],
+            low=low[part],
+            high=high[part],
+            n=p.size,
+            n_patients=patients.n,
+            method=words,
+        )
+
+    treat_all = share - (1 - share) * odds
+    better = np.maximum(treat_all, 0)
+    return DecisionCurve(
+        thresholds=thresholds,
+        net_benefit=curve(0),
+        treat_all=treat_all,
+        standardised=curve(1),
+        over_all=curve(2),
+        relative_utility=(value[:g] - better) / (share - better),
+        prevalence=share,
+    )
+
+
+def _refuse_outside(what: str, values: Floats) -> None:
+    outside = values[~((values > 0) & (values < 1))]
+    if outside.size or not values.size:
+        raise ConfigError(
+            where=f"decision curve, {what}",
+            expected="a number between 0 and 1, neither of them",
+            found=f"{outside[0]:g}" if outside.size else "nothing",
+            remedy="correct it",
+        )

@@ -1,0 +1,198 @@
+"""`nephroscope statistics calibration | decision-curve | operating-point | coverage` on tables, good and bad."""
+
+import json
+
+import numpy as np
+import pytest
+
+from nephroscope.cli import run
+from nephroscope.evaluation.statistics.logistic import expit
+
+KINDS = ("calibration", "decision-curve", "operating-point", "coverage")
+
+
+def write(path, n=150, seed=0, folds=True, per_patient=1, slope=1.0):
+    """Outcomes drawn from p; the file holds p with log odds divided by ``slope``, p_ChRCC and p_PRCC."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(0, 1.5, n)
+    y = rng.random(n) < expit(x)
+    lines = [f"case_id,patient_id,truth,{'fold,' if folds else ''}p_ChRCC,p_PRCC"]
+    for i, p in enumerate(expit(x / slope)):
+        fold = f"{(i // per_patient) % 3}," if folds else ""
+        truth = "ChRCC" if y[i] else "PRCC"
+        lines.append(f"c{i},p{i // per_patient},{truth},{fold}{p:.9f},{1 - p:.9f}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def told(capsys, kind, path, *args):
+    code = run(["statistics", kind, str(path), "--positive", "ChRCC", "--resamples", "300", "--json", *args])
+    out, err = capsys.readouterr()
+    return code, json.loads(out), err
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("per_patient", [1, 3])
+def test_words_and_json(tmp_path, capsys, kind, per_patient):
+    path = write(tmp_path / "t.csv", per_patient=per_patient)
+    code, data, _ = told(capsys, kind, path)
+    assert code == 0
+    assert (data["rows"], data["patients"], data["positive"]) == (150, 150 // per_patient, "ChRCC")
+    assert [row["score"] for row in data["scores"]] == ["p_ChRCC"]
+    assert data["clustered"] == (per_patient > 1)
+    assert run(["statistics", kind, str(path), "--positive", "ChRCC", "--resamples", "200"]) == 0
+    out = capsys.readouterr().out
+    assert "150 rows of" in out
+    assert "nan" not in out
+    if per_patient > 1:
+        assert "rows of one patient are not independent" in out
+
+
+def test_calibration_of_known_truth(tmp_path, capsys):
+    _, data, _ = told(capsys, "calibration", write(tmp_path / "t.csv", n=800))
+    for name, truth in (("intercept", 0), ("slope", 1), ("observed_expected", 1)):
+        assert data[name]["low"] < truth < data[name]["high"]
+    _, flat, _ = told(capsys, "calibration", write(tmp_path / "u.csv", n=800, slope=2.0))
+    assert flat["slope"]["value"] == pytest.approx(2 * data["slope"]["value"], rel=1e-5)
+    assert len(data["curve"]["x"]) == len(data["curve"]["high"]) > 20
+    assert sum(b["observed"]["n"] for b in data["bins"]) == 800
+
+
+def test_decision_curve_thresholds_and_prevalence(tmp_path, capsys):
+    path = write(tmp_path / "t.csv")
+    _, data, _ = told(capsys, "decision-curve", path, "--threshold", "0.2", "0.5", "--prevalence", "0.1")
+    assert data["thresholds"] == [0.2, 0.5]
+    assert data["prevalence"] == 0.1
+    assert data["treat_all"] == pytest.approx([0.1 - 0.9 / 4, 0.1 - 0.9])
+    code, refused, _ = told(capsys, "decision-curve", path, "--threshold", "1.5")
+    assert code == 2
+    assert "decision curve, threshold: expected a number between 0 and 1" in refused["error"]["message"]
+
+
+def test_operating_point_uses_the_folds_or_draws_them(tmp_path, capsys):
+    _, data, _ = told(capsys, "operating-point", write(tmp_path / "t.csv"), "--sensitivity", "0.9")
+    assert [point["fold"] for point in data["points"]] == ["0", "1", "2"]
+    assert 0.75 < data["sensitivity"]["value"] <= 1
+    assert data["notes"] == []
+    _, drawn, _ = told(capsys, "operating-point", write(tmp_path / "u.csv", folds=False, per_patient=3))
+    assert len(drawn["points"]) == 5
+    assert any("5 folds of patients drawn with seed 0" in note for note in drawn["notes"])
+    code, refused, _ = told(capsys, "operating-point", tmp_path / "t.csv", "--sensitivity", "0")
+    assert code == 2
+    assert "a sensitivity above 0 and at most 1" in refused["error"]["message"]
+
+
+def test_coverage_margin_and_threshold(tmp_path, capsys):
+    path = write(tmp_path / "t.csv")
+    _, data, _ = told(capsys, "coverage", path, "--margin", "0.2")
+    assert data["at_margin"]["risk"]["value"] < data["random"]
+    assert data["aurc"]["low"] < data["aurc"]["value"] < data["aurc"]["high"]
+    for option, value in (("--margin", "0.7"), ("--threshold", "-0.1")):
+        code, refused, _ = told(capsys, "coverage", path, option, value)
+        assert code == 2
+        assert refused["error"]["where"] == option
+
+
+@pytest.mark.parametrize("kind", ["calibration", "decision-curve", "coverage"])
+def test_no_probability_is_refused_cell_by_cell(tmp_path, capsys, kind):
+    path = write(tmp_path / "t.csv", n=20)
+    lines = path.read_text().splitlines()
+    lines[2] = lines[2].rsplit(",", 2)[0] + ",1.2,0"
+    lines[4] = lines[4].rsplit(",", 2)[0] + ",-0.1,0"
+    path.write_text("\n".join(lines) + "\n")
+    code, data, err = told(capsys, kind, path)
+    assert code == 2
+    assert data["error"]["where"] == "t.csv"
+    assert "row 3, column p_ChRCC: expected a number from 0 to 1, found '1.2'" in err
+    assert "row 5, column p_ChRCC: expected a number from 0 to 1, found '-0.1'" in err
+    assert "Traceback" not in err
+
+
+def test_the_probability_of_the_other_class_is_refused(tmp_path, capsys):
+    path = write(tmp_path / "t.csv", n=20)
+    code, data, _ = told(capsys, "calibration", path, "--score", "p_PRCC")
+    assert code == 2
+    assert (
+        "expected the probability of ChRCC, the positive value, found that of PRCC"
+        in data["error"]["message"]
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "truth,p\n",
+        "truth,p\n1,0.5\n",
+        "truth,p\n1,0.5\n1,0.6\n",
+        "truth,q\n1,0.5\n0,0.2\n",
+        "truth,p\n1,x\n0,0.1\n",
+    ],
+)
+def test_bad_tables_are_refused_without_a_traceback(tmp_path, capsys, kind, text):
+    path = tmp_path / "bad.csv"
+    path.write_text(text)
+    assert run(["statistics", kind, str(path)]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("nephroscope: refused: bad.csv")
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "truth,p\n1,0.5\n0,0.5\n",
+        "truth,p\n1,0\n0,0\n1,0\n",
+        "truth,p\n1,1\n0,0\n",
+        "truth,p\n1,0.9\n0,0.2\n0,1\n0,0\n1,1\n",
+    ],
+)
+def test_tiny_tables_give_json_without_nan(tmp_path, capsys, kind, text):
+    path = tmp_path / "tiny.csv"
+    path.write_text(text)
+    code = run(["statistics", kind, str(path), "--json", "--resamples", "100"])
+    out, err = capsys.readouterr()
+    assert code in (0, 2)
+    assert "NaN" not in out
+    assert "Traceback" not in err
+    json.loads(out)
+
+
+def three(path):
+    rng = np.random.default_rng(0)
+    lines = ["case_id,truth,fold,p_a,p_b,p_c"]
+    for i in range(240):
+        p = rng.dirichlet([1, 1, 1])
+        lines.append(f"c{i},{'abc'[rng.choice(3, p=p)]},{i % 3}," + ",".join(f"{v:.6f}" for v in p))
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_three_subtypes_stand_one_against_the_rest(tmp_path, capsys, kind):
+    path = three(tmp_path / "t.csv")
+    code = run(["statistics", kind, str(path), "--positive", "b", "--json", "--resamples", "200"])
+    data = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert data["score"] == "p_b"
+    assert data["notes"][0] == "b against all other values of truth together: a, c"
+    if kind == "calibration":
+        assert data["slope"]["low"] < 1 < data["slope"]["high"]
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        ((), "expected --positive with one of the 3 values: a, b, c, found none said"),
+        (("--positive", "d"), "found 'd'"),
+        (
+            ("--positive", "b", "--score", "p_c"),
+            "expected the probability of b, the positive value, found that of c",
+        ),
+    ],
+)
+def test_three_subtypes_need_to_know_which(tmp_path, capsys, args, text):
+    assert run(["statistics", "calibration", str(three(tmp_path / "t.csv")), *args]) == 2
+    assert text in capsys.readouterr().err

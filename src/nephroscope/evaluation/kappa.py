@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Literal
 
 import numpy as np
 
 from nephroscope.evaluation.intervals import Patients, clustered_bootstrap, wilson
 from nephroscope.evaluation.metrics import Floats
 from nephroscope.records import Estimate, EvaluationConfig
+
+Weights = Literal["none", "linear", "quadratic"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +22,7 @@ class LabelAgreement:
         labels: In the order of the table.
         table: Cases by first reading (rows) and second (columns).
         agreement: Share of the cases with the same label.
-        kappa: Cohen's, unweighted.
+        kappa: Cohen's, unweighted unless weights are asked for.
     """
 
     labels: tuple[str, ...]
@@ -29,7 +32,12 @@ class LabelAgreement:
 
 
 def compare_labels(
-    first: Sequence[str], second: Sequence[str], patient_ids: Sequence[str], config: EvaluationConfig
+    first: Sequence[str],
+    second: Sequence[str],
+    patient_ids: Sequence[str],
+    config: EvaluationConfig,
+    ordered: Sequence[str] = (),
+    weights: Weights = "none",
 ) -> LabelAgreement:
     """Agreement and kappa of two readings; patients are resampled where one has several cases.
 
@@ -38,8 +46,11 @@ def compare_labels(
         second: By the second, in the same order.
         patient_ids: Whose case it is.
         config: Gives confidence, resamples and seed.
+        ordered: All labels from lowest to highest; needed for weights.
+        weights: How much a near miss counts; ``none``: not at all.
     """
-    labels = tuple(dict.fromkeys([*sorted(set(first)), *sorted(set(second))]))
+    labels = tuple(ordered) or tuple(dict.fromkeys([*sorted(set(first)), *sorted(set(second))]))
+    w = agreement_weights(len(labels), weights)
     rows, columns = ([labels.index(name) for name in reading] for reading in (first, second))
     patients = Patients.of(patient_ids, np.zeros(len(first), np.intp))
     counts = np.zeros((patients.n, len(labels), len(labels)))
@@ -49,8 +60,8 @@ def compare_labels(
     drawn: dict[str, Floats] = {}
     if clustered:
         statistics = {
-            "agreement": lambda weights: _agreement(np.tensordot(weights, counts, 1)),
-            "kappa": lambda weights: cohen_kappa(np.tensordot(weights, counts, 1)),
+            "agreement": lambda drawn: _agreement(np.tensordot(drawn, counts, 1)),
+            "kappa": lambda drawn: cohen_kappa(np.tensordot(drawn, counts, 1), w),
         }
         drawn = clustered_bootstrap(statistics, patients, config.resamples, config.seed)
 
@@ -61,44 +72,58 @@ def compare_labels(
 
     agreed = float(np.trace(table))
     agreement = estimate("agreement", agreed / n, (*wilson(agreed, n, config.confidence), "Wilson"))
-    value = float(cohen_kappa(table[None])[0])
+    value = float(cohen_kappa(table[None], w)[0])
     if np.isnan(value):
         why = "undefined: both readings give one and the same label to every case"
         kappa = Estimate(value=None, low=None, high=None, n=n, unit="case", method=why)
     else:
-        kappa = estimate("kappa", value, _plain(table, value, config))
+        kappa = estimate("kappa", value, _plain(table, value, w, config))
     whole = tuple(tuple(int(k) for k in row) for row in table)
     return LabelAgreement(labels=labels, table=whole, agreement=agreement, kappa=kappa)
 
 
-def cohen_kappa(tables: Floats) -> Floats:
+def agreement_weights(n_labels: int, kind: Weights) -> Floats:
+    """How far two labels agree, 1 on the diagonal, (K, K).
+
+    Source:
+        Linear: Cicchetti and Allison 1971, Am J EEG Technol 11:101; quadratic: Fleiss and Cohen 1973.
+    """
+    if kind == "none" or n_labels < 2:
+        return np.eye(n_labels)
+    apart = np.abs(np.subtract.outer(np.arange(n_labels), np.arange(n_labels))) / (n_labels - 1)
+    weights: Floats = 1 - (apart if kind == "linear" else apart**2)
+    return weights
+
+
+def cohen_kappa(tables: Floats, weights: Floats | None = None) -> Floats:
     """Cohen's kappa of each table (b, K, K); NaN where chance alone would always agree.
 
     Source:
-        Cohen 1960, Educ Psychol Meas 20:37.
+        Cohen 1960, Educ Psychol Meas 20:37; with weights Cohen 1968, Psychol Bull 70:213.
     """
+    w = np.eye(tables.shape[-1]) if weights is None else weights
     n = tables.sum(axis=(1, 2))
-    observed = _agreement(tables)
-    chance = (tables.sum(axis=2) * tables.sum(axis=1)).sum(axis=1) / n**2
+    observed = (tables * w).sum(axis=(1, 2)) / n
+    chance = np.einsum("bi,bj,ij->b", tables.sum(axis=2), tables.sum(axis=1), w) / n**2
     missing = 1 - chance
     kappa: Floats = np.divide(observed - chance, missing, out=np.full(n.shape, np.nan), where=missing > 1e-12)
     return kappa
 
 
-def kappa_se(table: Floats) -> float:
+def kappa_se(table: Floats, weights: Floats | None = None) -> float:
     """Large-sample standard error of kappa, for intervals (not for the test against 0).
 
     Source:
-        Fleiss, Cohen and Everitt 1969, Psychol Bull 72:323, equation 13 with weights 0 and 1.
+        Fleiss, Cohen and Everitt 1969, Psychol Bull 72:323, equation 8; 13 is the same with weights 0 and 1.
     """
+    w = np.eye(len(table)) if weights is None else weights
     n, p = table.sum(), table / table.sum()
-    kappa = float(cohen_kappa(table[None])[0])
+    kappa = float(cohen_kappa(table[None], w)[0])
     row, column = p.sum(axis=1), p.sum(axis=0)
-    chance = float(row @ column)
-    apart = p * (column[:, None] + row[None, :]) ** 2
-    within = np.diag(p) @ (1 - (row + column) * (1 - kappa)) ** 2
-    between = (1 - kappa) ** 2 * (apart.sum() - np.trace(apart))
-    variance = (within + between - (kappa - chance * (1 - kappa)) ** 2) / (n * (1 - chance) ** 2)
+    chance = float(row @ w @ column)
+    expected = (w @ column)[:, None] + (row @ w)[None, :]
+    within = float((p * (w - expected * (1 - kappa)) ** 2).sum())
+    variance = (within - (kappa - chance * (1 - kappa)) ** 2) / (n * (1 - chance) ** 2)
     return float(max(variance, 0.0) ** 0.5)
 
 
@@ -107,8 +132,10 @@ def _agreement(tables: Floats) -> Floats:
     return shares
 
 
-def _plain(table: Floats, value: float, config: EvaluationConfig) -> tuple[float | None, float | None, str]:
-    half = NormalDist().inv_cdf((1 + config.confidence) / 2) * kappa_se(table)
+def _plain(
+    table: Floats, value: float, weights: Floats, config: EvaluationConfig
+) -> tuple[float | None, float | None, str]:
+    half = NormalDist().inv_cdf((1 + config.confidence) / 2) * kappa_se(table, weights)
     if half < 1e-12:
         return None, None, f"no interval: {_why_no_error(table)}; see the agreement's"
     return max(-1.0, value - half), min(1.0, value + half), "Fleiss, Cohen and Everitt 1969"

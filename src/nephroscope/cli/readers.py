@@ -1,0 +1,186 @@
+"""The command readers: radiologists' calls beside the models of a study; and the same on a plain table."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from nephroscope.cli.outcome import Command, Outcome, StudyPath, table
+from nephroscope.errors import ConfigError
+from nephroscope.records import Estimate, EvaluationConfig
+
+if TYPE_CHECKING:
+    from nephroscope.evaluation.readers.figures import ReaderFigures
+    from nephroscope.evaluation.readers.pooled import MeanOfReaders
+    from nephroscope.evaluation.readers.read_calls import CallOptions
+    from nephroscope.evaluation.readers.reader_study import ReaderStudy
+
+CallsPath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.csv")]
+RunNames = Annotated[tuple[str, ...], tyro.conf.arg(name="run", metavar="NAME")]
+Mapped = Annotated[tuple[str, ...], tyro.conf.arg(metavar="OURS=YOURS")]
+SHOWN = ("accuracy", "sensitivity", "specificity")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readers(Command):
+    """Set radiologists' calls beside the models: each reader, their mean, paired tests, multi-reader analysis, kappa.
+
+    Columns: case_id, reader, and call (a subtype, or not sure) or confidence (1 surely not the positive subtype to 5
+    surely it); also seconds, aided (yes, no) and kind (model, for rows of a program). Writes readers/ into the study.
+
+    Example: nephroscope readers my-study calls.csv --run mobilenet_v2
+    """
+
+    study: StudyPath
+    """Study folder."""
+    file: CallsPath
+    """Table of calls, one row per reader and case."""
+    run_names: RunNames = ()
+    """Complete runs to set beside; all of them where none is named."""
+    scale: str = "auto"
+    """Of the confidence: 1-5, -2-2, 0-1, 0-100, or auto: the first of these that holds every confidence."""
+    models: tuple[str, ...] = ()
+    """Readers of the table that are programs."""
+    columns: Mapped = ()
+    """Headers that are not usual ones, such as call=Befund."""
+
+    def run(self) -> Outcome:
+        """Compare."""
+        from nephroscope.api import Study
+        from nephroscope.evaluation.readers.write import FOLDER
+
+        options = _options(self.scale, self.models, self.columns)
+        found = Study(self.study).readers(self.file, self.run_names, options)
+        return _outcome(found, f"wrote {self.study / FOLDER}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableReaders(Command):
+    """Readers, and models whose answers stand in the same table, without a study: the table also says the truth.
+
+    Columns as for `nephroscope readers`, and truth; patient_id where a patient has several cases.
+
+    Example: nephroscope statistics readers calls.csv --positive PRCC --models mobilenet_v2
+    """
+
+    file: CallsPath
+    """Table of calls, one row per reader and case."""
+    positive: str | None = None
+    """Which subtype sensitivity and confidence are about."""
+    models: tuple[str, ...] = ()
+    """Readers of the table that are programs."""
+    scale: str = "auto"
+    """Of the confidence: 1-5, -2-2, 0-1, 0-100, or auto."""
+    columns: Mapped = ()
+    """Headers that are not usual ones, such as call=Befund."""
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    """Resamples, seed and confidence."""
+
+    def run(self) -> Outcome:
+        """Compare."""
+        from nephroscope.evaluation.readers.known_table import known_from_table
+        from nephroscope.evaluation.readers.read_calls import read_calls
+        from nephroscope.evaluation.readers.reader_study import study_readers
+
+        options = _options(self.scale, self.models, self.columns)
+        known, means = known_from_table(self.file, self.positive, options)
+        return _outcome(
+            study_readers(read_calls(self.file, known, means, options), (), known, self.evaluation)
+        )
+
+
+def _options(scale: str, models: tuple[str, ...], columns: tuple[str, ...]) -> "CallOptions":
+    from nephroscope.evaluation.readers.columns import NAMES
+    from nephroscope.evaluation.readers.read_calls import CallOptions
+
+    named: dict[str, str] = {}
+    for pair in columns:
+        ours, equals, yours = pair.partition("=")
+        if ours not in NAMES or not equals or not yours:
+            raise ConfigError(
+                where="--columns",
+                expected=f"OURS=YOURS with one of {', '.join(NAMES)}",
+                found=repr(pair),
+                remedy="correct it, for example call=Befund",
+            )
+        named[ours] = yours
+    return CallOptions(columns=named, scale=scale, models=models)
+
+
+def _outcome(found: "ReaderStudy", wrote: str = "") -> Outcome:
+    findings = "\n".join(f"{f.severity}: {f.message}" for f in found.findings)
+    text = "\n".join(line for line in (_text(found), wrote) if line)
+    return Outcome(data=found.as_dict(), text=text, warning=findings)
+
+
+def _text(found: "ReaderStudy") -> str:
+    synthetic = "SYNTHETIC; " if found.synthetic else ""
+    lines = [
+        f"{synthetic}{found.n_cases} cases of {found.n_patients} patients; positive: {found.positive}; intervals in "
+        "brackets, right of counted before them"
+    ]
+    if found.scale:
+        lines.append(f"confidence: {found.scale}")
+    header = ("", "cases", "called", *SHOWN, "AUC", "seconds, median (quartiles)")
+    rows = [_row(one) for one in (*found.readers, *found.models)]
+    lines.append(table([*rows, *_mean_rows(found)], header))
+    lines += _agreement_lines(found)
+    lines += found.sentences
+    if found.n_tests > 1:
+        lines.append(f"{found.n_tests} tests; their p-values are not adjusted for that.")
+    return "\n".join(lines)
+
+
+def _row(one: "ReaderFigures") -> list[str]:
+    title = one.name + (", aided" if one.aided else "") + (" (model)" if one.model else "")
+    shares = [f"{one.counts[name][0]}/{one.counts[name][1]} {_bounds(one.figures[name])}" for name in SHOWN]
+    time = one.time
+    seconds = f"{time.median_s:g} ({time.lower_quartile_s:g} to {time.upper_quartile_s:g})" if time else ""
+    return [
+        title,
+        str(one.n_cases),
+        str(one.counts["coverage"][0]),
+        *shares,
+        _value(one.figures["auc"]),
+        seconds,
+    ]
+
+
+def _mean_rows(found: "ReaderStudy") -> Iterable[list[str]]:
+    for aided in (False, True):
+        means: dict[str, MeanOfReaders] = {mean.figure: mean for mean in found.means if mean.aided is aided}
+        if any(mean.mean.value is not None for mean in means.values()):
+            n = means["accuracy"]
+            rated = means["auc"].n_cases
+            cases = f"{n.n_cases} (AUC {rated})" if rated not in (0, n.n_cases) else str(n.n_cases)
+            title = f"mean of {n.n_readers} readers{', aided' if aided else ''}"
+            values: list[Any] = [_value(means[name].mean) for name in (*SHOWN, "auc")]
+            yield [title, cases, "", *values, ""]
+
+
+def _agreement_lines(found: "ReaderStudy") -> Iterable[str]:
+    for title, kappa in (("", found.agreement), (", aided", found.agreement_aided)):
+        if kappa is None:
+            continue
+        for pair in kappa.pairs:
+            agreed, value = pair.found.agreement, pair.found.kappa
+            cohen = _value(value) if value.value is not None else f"not available ({value.method})"
+            yield f"{pair.first} and {pair.second}{title}: Cohen's kappa {cohen}, the same call in {_percent(agreed)}"
+        if len(kappa.readers) > 2:
+            yield f"{len(kappa.readers)} readers{title}: Fleiss' kappa {kappa.fleiss}"
+
+
+def _percent(share: Estimate) -> str:
+    return f"{100 * (share.value or 0):.0f} % of {share.n} cases"
+
+
+def _value(estimate: Estimate) -> str:
+    return "" if estimate.value is None else f"{estimate.value:.3f} {_bounds(estimate)}".strip()
+
+
+def _bounds(estimate: Estimate) -> str:
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f"({estimate.low:.3f} to {estimate.high:.3f})"

@@ -1,0 +1,59 @@
+"""Readers with their answers in; what is doubtful about them, as findings, out."""
+
+from collections.abc import Sequence
+
+from nephroscope.cohort.tables import names
+from nephroscope.evaluation.readers.calls import Known, Reader
+from nephroscope.evaluation.readers.scale import Scale, scale_doubts
+from nephroscope.records import Finding
+
+
+def call_doubts(readers: Sequence[Reader], known: Known, scale: Scale | None) -> list[Finding]:
+    """Cases a reader left out or was not sure of, and confidences that contradict the call or the scale."""
+    every = {case for reader in readers for case in reader.readings}
+    found: list[Finding] = []
+    for reader in readers:
+        missing = every - reader.readings.keys()
+        if missing:
+            found.append(
+                _doubt(
+                    code="reader-cases-missing",
+                    message=f"reader {reader.title}: {len(missing)} of {len(every)} cases not answered: "
+                    f"{names(missing)}",
+                )
+            )
+        unsure = [case for case, r in reader.readings.items() if r.call is None]
+        if unsure:
+            message = (
+                f"reader {reader.title}: not sure in {len(unsure)} of {len(reader.readings)} cases; figures of calls "
+                "leave them out, and who calls the easy cases only looks better"
+            )
+            found.append(_doubt(code="reader-not-sure", message=message))
+        odd = [] if scale is None else _contradictions(reader, known, scale)
+        if odd:
+            found.append(
+                _doubt(
+                    code="reader-contradicts",
+                    message=f"reader {reader.title}: call and confidence contradict in {len(odd)} cases: "
+                    f"{names(odd)}; "
+                    f"confidence is how surely it is {known.positive}, not how sure the reader is of the call",
+                )
+            )
+    if scale is not None:
+        found += scale_doubts(scale, {r.title: list(r.rated.values()) for r in readers})
+    return found
+
+
+def _contradictions(reader: Reader, known: Known, scale: Scale) -> list[str]:
+    return [
+        case
+        for case, r in reader.readings.items()
+        if r.call is not None
+        and r.confidence is not None
+        and r.confidence != scale.middle
+        and (r.confidence > scale.middle) != (r.call == known.positive)
+    ]
+
+
+def _doubt(*, code: str, message: str) -> Finding:
+    return Finding(code=code, severity="warning", message=message, case_id="")

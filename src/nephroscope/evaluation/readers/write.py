@@ -1,0 +1,124 @@
+"""A reader study in; readers.json and its tables as CSV out."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from nephroscope.cohort.tables import save_table
+from nephroscope.evaluation.readers.beside import Pair
+from nephroscope.evaluation.readers.figures import ReaderFigures
+from nephroscope.evaluation.readers.reader_study import ReaderStudy
+from nephroscope.files import save_json
+from nephroscope.records import Estimate
+
+FOLDER = "readers"
+FIGURES = ("coverage", "accuracy", "sensitivity", "specificity", "precision", "auc")
+READER_HEADER = (
+    *("name", "aided", "model", "figure", "value", "low", "high", "right", "n", "method"),
+    *("median_s", "lower_quartile_s", "upper_quartile_s", "told"),
+)
+PAIR_HEADER = (
+    *("first", "second", "n_called", "both_right", "only_first_right", "only_second_right", "neither_right"),
+    *("accuracy_difference", "accuracy_low", "accuracy_high", "mcnemar_p", "n_rated"),
+    *("auc_difference", "auc_low", "auc_high", "auc_p", "auc_method", "in_words"),
+)
+MEAN_HEADER = (
+    "first",
+    "second",
+    "figure",
+    "value",
+    "low",
+    "high",
+    "p",
+    "n_readers",
+    "n_cases",
+    "method",
+    "in_words",
+)
+KAPPA_HEADER = ("readers", "aided", "figure", "value", "low", "high", "n", "method")
+
+
+def save_reader_study(folder: Path, study: ReaderStudy, made_from: Mapping[str, str]) -> Path:
+    """Write readers.json, readers.csv, pairs.csv, means.csv and agreement.csv; gives the path of readers.json.
+
+    Args:
+        folder: Of the study, ``readers``.
+        study: What was found.
+        made_from: Digests of what it depends on, so that a later step can tell whether it is stale.
+    """
+    mark = "SYNTHETIC" if study.synthetic else ""
+    tables = {
+        "readers.csv": (READER_HEADER, _reader_rows((*study.readers, *study.models))),
+        "pairs.csv": (PAIR_HEADER, map(_pair_row, (*study.against_models, *study.aided))),
+        "means.csv": (MEAN_HEADER, _mean_rows(study)),
+        "agreement.csv": (KAPPA_HEADER, _kappa_rows(study)),
+    }
+    for name, (header, rows) in tables.items():
+        save_table(folder / name, (*header, "mark"), ([*row, mark] for row in rows))
+    save_json(folder / "readers.json", study.as_dict() | {"made_from": dict(made_from)})
+    return folder / "readers.json"
+
+
+def number(value: float | None) -> str:
+    """A number as it stands in a table; empty for none."""
+    return "" if value is None else f"{value:.6g}"
+
+
+def _limits(estimate: Estimate) -> list[str]:
+    return [number(v) for v in (estimate.value, estimate.low, estimate.high)]
+
+
+def _reader_rows(found: Iterable[ReaderFigures]) -> Iterable[list[str]]:
+    for one in found:
+        who = [one.name, "yes" if one.aided else "no", "yes" if one.model else "no"]
+        time = one.time
+        seconds = (time.median_s, time.lower_quartile_s, time.upper_quartile_s) if time else (None,) * 3
+        for name in FIGURES:
+            estimate = one.figures[name]
+            right = str(one.counts[name][0]) if name in one.counts else ""
+            rest = [right, str(estimate.n), estimate.method, *map(number, seconds), one.told]
+            yield [*who, name, *_limits(estimate), *rest]
+
+
+def _pair_row(pair: Pair) -> list[str]:
+    calls, areas = pair.calls, pair.areas
+    of_calls = [""] * 8
+    if calls is not None:
+        counts = (calls.both, calls.only_one, calls.only_two, calls.neither)
+        of_calls = [*map(str, counts), *_limits(calls.difference), number(calls.p)]
+    of_areas = [""] * 5
+    if areas is not None:
+        of_areas = [*_limits(areas.difference), number(areas.p), areas.method]
+    who = [pair.first, pair.second, str(pair.n_called)]
+    return [*who, *of_calls, str(pair.n_rated), *of_areas, " ".join(pair.sentences)]
+
+
+def _mean_rows(study: ReaderStudy) -> Iterable[list[str]]:
+    for mean in study.means:
+        first = f"mean of {mean.n_readers} readers{', aided' if mean.aided else ''}"
+        n = [str(mean.n_readers), str(mean.n_cases)]
+        yield [first, "", mean.figure, *_limits(mean.mean), "", *n, mean.mean.method, ""]
+    for found in (*study.mean_against_models, *study.mean_aided):
+        pair = found.found
+        n = [number(pair.test.p), str(found.n_readers), str(found.n_cases)]
+        estimate = pair.difference
+        who = [pair.first, pair.second, found.figure]
+        yield [*who, *_limits(estimate), *n, estimate.method, found.sentence]
+
+
+def _kappa_rows(study: ReaderStudy) -> Iterable[list[str]]:
+    for aided, found in (("no", study.agreement), ("yes", study.agreement_aided)):
+        if found is None:
+            continue
+        for pair in found.pairs:
+            who = f"{pair.first}, {pair.second}"
+            for name, estimate in (("agreement", pair.found.agreement), ("Cohen's kappa", pair.found.kappa)):
+                yield [who, aided, name, *_limits(estimate), str(estimate.n), estimate.method]
+        every = f"{len(found.readers)} readers"
+        yield [
+            every,
+            aided,
+            "Fleiss' kappa",
+            *_limits(found.fleiss),
+            str(found.fleiss.n),
+            found.fleiss.method,
+        ]

@@ -1,0 +1,462 @@
+"""Radiologists' calls beside models: the paper's table, constructed studies, and every refusal."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nephroscope import Study
+from nephroscope.api import model_readers
+from nephroscope.cli import run
+from nephroscope.evaluation.readers.calls import Known, Reader, Reading
+from nephroscope.evaluation.readers.read_calls import CallOptions, read_calls
+from nephroscope.evaluation.readers.reader_study import study_readers
+from nephroscope.records import CasePrediction, EvaluationConfig
+from nephroscope.report.readers_section import readers_section
+from test_study import make_study
+
+ROOT = Path(__file__).parents[1]
+CONFIG = EvaluationConfig(resamples=200)
+TRUTH = dict(zip("abcdefghij", ["PRCC"] * 5 + ["ChRCC"] * 5, strict=True))
+
+
+def known(truth=None, patient_of=None, subtypes=("PRCC", "ChRCC")):
+    truth = truth or TRUTH
+    return Known(
+        subtypes=subtypes,
+        positive="PRCC",
+        truth=truth,
+        patient_of=patient_of or {case: f"p-{case}" for case in truth},
+    )
+
+
+def read(tmp_path, text, of=None, **options):
+    from nephroscope.cohort.labels.pathology import name_of_subtype
+
+    of = of or known()
+    path = tmp_path / "calls.csv"
+    path.write_text(text, encoding="utf-8")
+    return read_calls(path, of, lambda typed: name_of_subtype(typed, of.subtypes), CallOptions(**options))
+
+
+def rows(header, **readers):
+    """A table with a row per reader and letter of the cases a .. j."""
+    lines = [header] + [
+        f"{case},{name},{cell}"
+        for name, cells in readers.items()
+        for case, cell in zip("abcdefghij", cells, strict=False)
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def reader(name, calls, confidence=None, aided=False, model=False):
+    given = confidence or [None] * len(calls)
+    short = {"P": "PRCC", "C": "ChRCC", "?": None}
+    readings = {
+        case: Reading(call=short[call], confidence=score)
+        for case, call, score in zip("abcdefghij", calls, given, strict=False)
+    }
+    return Reader(name=name, aided=aided, readings=readings, model=model)
+
+
+def paper_table():
+    """The table that docs/how-to/readers.md gives to be pasted."""
+    page = (ROOT / "docs" / "how-to" / "readers.md").read_text(encoding="utf-8")
+    return page.split("```csv\n", 1)[1].split("```", 1)[0]
+
+
+def test_the_papers_own_table(tmp_path, capsys):
+    path = tmp_path / "zuo2021.csv"
+    path.write_text(paper_table())
+    words = ["statistics", "readers", str(path), "--positive", "PRCC", "--models", "MobileNetV2"]
+    assert run([*words, "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    model, one, two = data["models"][0]["figures"], *(r["figures"] for r in data["readers"])
+    assert model["accuracy"]["low"] == pytest.approx(0.6915, abs=5e-5)
+    assert model["accuracy"]["high"] == 1.0
+    assert model["accuracy"]["method"] == "exact (Clopper-Pearson), 95 %"
+    assert (one["accuracy"]["value"], two["accuracy"]["value"]) == (0.9, 0.8)
+    assert [f["sensitivity"]["value"] for f in (one, two)] == [1.0, 1.0]
+    assert [f["specificity"]["value"] for f in (one, two)] == [0.8, 0.6]
+    assert [pair["calls"]["p"] for pair in data["against_models"]] == [1.0, 0.5]
+    assert run(words) == 0
+    shown = capsys.readouterr().out
+    page = (ROOT / "docs" / "how-to" / "readers.md").read_text(encoding="utf-8")
+    assert shown.strip() in page, "the page shows what the command prints"
+    assert "No difference between reader 1 and MobileNetV2 is shown" in shown
+    assert "equal" not in shown
+
+
+def test_confidences_make_calls_and_the_middle_is_not_sure(tmp_path):
+    table = read(tmp_path, rows("case,radiologist,rating", r1="5445312113"))
+    (one,) = table.readers
+    assert table.scale == "1 (surely not PRCC) to 5 (surely PRCC), 3: not sure"
+    assert [one.readings[c].call for c in "adefj"] == ["PRCC", "PRCC", None, "ChRCC", None]
+    assert "not sure in 2 of 10 cases; figures of calls leave them out" in table.findings[0].message
+    found = study_readers(table, (), known(), CONFIG).readers[0]
+    assert found.counts["coverage"] == (8, 10)
+    assert found.counts["accuracy"] == (8, 8)
+    assert found.figures["auc"].n == 10
+    assert found.figures["auc"].value == pytest.approx(1 - 0.5 / 25)
+
+
+@pytest.mark.parametrize(
+    ("cells", "scale"),
+    [("1 5 2", "1"), ("-2 2 0", "-2"), ("0.2 0.9 0.5", "0"), ("10 90 55.5", "0")],
+)
+def test_scales(tmp_path, cells, scale):
+    table = read(tmp_path, rows("case,reader,confidence", r=cells.split()))
+    assert table.scale.startswith(f"{scale} (surely not")
+
+
+def test_spellings_of_headers_subtypes_and_times(tmp_path):
+    text = (
+        "Fall-ID;Befunder;Befund;Sekunden;AI assisted\nA;r1;papilläres Nierenzellkarzinom;1:30;ja\n"
+        "b;r1;chromophob;45,5;nein\nc;r1;Onkozytom;;\nd;r1;unsure;;\n"
+    )
+    table = read(tmp_path, text)
+    aided = {r.aided: r for r in table.readers}
+    assert aided[True].readings["a"].call == "PRCC"
+    assert aided[True].readings["a"].seconds == 90
+    assert aided[False].readings["b"].call == "ChRCC"
+    assert aided[False].readings["b"].seconds == 45.5
+    assert aided[False].readings["c"].call not in ("PRCC", "ChRCC", None), "another tumor is a wrong call"
+    assert aided[False].readings["d"].call is None
+
+
+def message(tmp_path, text, of=None, **options):
+    from nephroscope.errors import NephroscopeError
+
+    with pytest.raises(NephroscopeError) as refusal:
+        read(tmp_path, text, of, **options)
+    return str(refusal.value)
+
+
+def test_refusals_name_the_cell(tmp_path):
+    told = message(tmp_path, "case,reader,call\na,r,PRCC\nz,r,PRCC\nb,r,carrot\nc,,PRCC\n")
+    assert "row 3, column case: expected a case that is known, found 'z'" in told
+    assert "row 4, column call: expected PRCC, ChRCC, another tumor, or not sure, found 'carrot'" in told
+    assert "row 5, column reader: expected a reader, found nothing" in told
+    unlabelled = Known(
+        subtypes=("PRCC", "ChRCC"), positive="PRCC", truth={"b": "PRCC"}, patient_of={"a": "p", "b": "q"}
+    )
+    assert "expected a case whose subtype is known, found 'a, without one'" in message(
+        tmp_path, "case,reader,call\na,r,PRCC\n", unlabelled
+    )
+    assert "row 3: expected one answer of reader r about case a, found another one in row 2" in message(
+        tmp_path, "case,reader,call\na,r,PRCC\na,r,PRCC\n"
+    )
+    assert "reader r aided about case a" in message(
+        tmp_path, "case,reader,call,aided\na,r,PRCC,yes\na,r,PRCC,yes\n"
+    )
+    assert "expected PRCC, the truth of case a elsewhere, found 'ChRCC'" in message(
+        tmp_path, "case,reader,call,truth\na,r,PRCC,ChRCC\n"
+    )
+    assert "column seconds: expected seconds above 0" in message(
+        tmp_path, "case,reader,call,seconds\na,r,PRCC,-3\n"
+    )
+    assert "column confidence: expected a number, found 'high'" in message(
+        tmp_path, "case,reader,confidence\na,r,high\n"
+    )
+    assert "column aided: expected yes or no, found 'perhaps'" in message(
+        tmp_path, "case,reader,call,aided\na,r,PRCC,perhaps\n"
+    )
+
+
+def test_refusals_of_the_table(tmp_path):
+    assert "a column call or a column confidence, found case, reader" in message(
+        tmp_path, "case,reader\na,r\n"
+    )
+    assert "expected a column reader" in message(tmp_path, "case,call\na,PRCC\n")
+    assert "expected a column 'Befund'" in message(
+        tmp_path, "case,reader,call\na,r,PRCC\n", columns={"call": "Befund"}
+    )
+    assert "one column 'call'" in message(tmp_path, "case,reader,call,call\na,r,PRCC,PRCC\n")
+    assert "expected all readers on one scale: 1-5, -2-2, 0-1, 0-100, found 101" in message(
+        tmp_path, "case,reader,confidence\na,r,101\nb,r,3\n"
+    )
+    assert "expected all readers on one scale: 1-5, found 0" in message(
+        tmp_path, "case,reader,confidence\na,r,0\n", scale="1-5"
+    )
+    assert "--scale: expected one of auto, 1-5" in message(
+        tmp_path, "case,reader,confidence\na,r,1\n", scale="1-7"
+    )
+    assert "--models: expected readers of calls.csv: r, found m" in message(
+        tmp_path, "case,reader,call\na,r,PRCC\n", models=("m",)
+    )
+    assert "expected answers of readers, found 1 rows of models" in message(
+        tmp_path, "case,reader,call\na,r,PRCC\n", models=("r",)
+    )
+    three = known(subtypes=("PRCC", "ChRCC", "ccRCC"))
+    assert "found 3 subtypes and no such column" in message(
+        tmp_path, "case,reader,confidence\na,r,4\n", three
+    )
+
+
+def test_doubts_are_told(tmp_path):
+    text = "case,reader,call,confidence\na,r,PRCC,5\nb,r,PRCC,4\nf,r,ChRCC,5\na,s,PRCC,1\n"
+    codes = {f.code: f.message for f in read(tmp_path, text).findings}
+    assert codes["reader-cases-missing"] == "reader s: 2 of 3 cases not answered: b, f"
+    assert "call and confidence contradict in 1 cases: a" in codes["reader-contradicts"]
+    text = "case,reader,confidence\na,r,80\nf,r,3\na,s,5\nf,s,1\n"
+    (doubt,) = read(tmp_path, text).findings
+    assert doubt.code == "reader-scale"
+    assert "reader s" in doubt.message
+
+
+def one_study(*readers, models=(), of=None):
+    from nephroscope.evaluation.readers.calls import CallTable
+
+    people = tuple(sorted(readers, key=lambda r: r.aided))
+    return study_readers(
+        CallTable(readers=people, models=(), scale="", findings=()), models, of or known(), CONFIG
+    )
+
+
+def test_reader_and_model_are_compared_on_the_cases_both_called():
+    found = one_study(reader("r", "PPPP?CCCCC"), models=[reader("m", "CPPPPCCCC", model=True)])
+    (pair,) = found.against_models
+    assert pair.n_called == 8
+    assert (pair.calls.both, pair.calls.only_one) == (7, 1)
+    assert pair.sentences == (
+        "No difference between r and m is shown (right in 8 and 7 of 8; exact McNemar p = 1.0, 8 cases).",
+    )
+    assert found.agreement is None
+    assert {f.code for f in found.findings} == {"readers-few"}
+
+
+def test_a_real_difference_is_told_with_its_direction():
+    truth = {f"c{i}": "PRCC" if i < 20 else "ChRCC" for i in range(40)}
+    of = known(truth)
+    rng = np.random.default_rng(3)
+    score = {case: (t == "PRCC") + rng.normal(0, 0.2) for case, t in truth.items()}
+    good = Reader(
+        name="m",
+        aided=False,
+        model=True,
+        readings={c: Reading(call=truth[c], confidence=score[c]) for c in truth},
+    )
+    poor = [
+        Reader(
+            name=f"r{k}",
+            aided=False,
+            readings={c: Reading(call=rng.choice(["PRCC", "ChRCC"]), confidence=rng.normal()) for c in truth},
+        )
+        for k in range(5)
+    ]
+    found = one_study(*poor, models=[good], of=of)
+    assert found.against_models[0].sentences[0].startswith("m is right more often than r0")
+    assert (
+        found.against_models[0].sentences[1].startswith("The AUC of m is higher than that of r0 (DeLong 1988")
+    )
+    words = {m.figure: m.sentence for m in found.mean_against_models}
+    assert found.against_models[0].sentences[0].startswith("m is right more often than r0 (in 40 and ")
+    assert words["auc"].startswith("AUC of mean of 5 readers is lower than of m (multi-reader analysis")
+    assert words["accuracy"].startswith("Accuracy of mean of 5 readers is lower than of m (")
+    (auc,) = [m for m in found.means if m.figure == "auc"]
+    assert auc.mean.low < 0.5 < auc.mean.high
+    assert found.agreement.fleiss.value == pytest.approx(0, abs=0.2)
+    assert found.n_tests == 5 * 2 + 4
+    json.dumps(found.as_dict(), allow_nan=False)
+
+
+def test_three_subtypes_and_a_call_of_none_of_them(tmp_path):
+    of = known(
+        dict(zip("abcdef", ["PRCC", "PRCC", "ChRCC", "ChRCC", "ccRCC", "ccRCC"], strict=True)),
+        None,
+        ("PRCC", "ChRCC", "ccRCC"),
+    )
+    text = "case,reader,call\na,r,PRCC\nb,r,oncocytoma\nc,r,ChRCC\nd,r,oncocytoma\ne,r,PRCC\nf,r,ccRCC\n"
+    (one,) = study_readers(read(tmp_path, text, of), (), of, CONFIG).readers
+    assert one.counts == {
+        "coverage": (6, 6),
+        "accuracy": (3, 6),
+        "sensitivity": (1, 2),
+        "specificity": (3, 4),
+        "precision": (1, 2),
+    }
+
+
+def test_aided_beside_unaided():
+    unaided = [reader(f"r{k}", calls) for k, calls in enumerate(("PPCCCCCCPP", "CPPCCCPPCC", "PCPPCPCCCP"))]
+    aided = [reader(f"r{k}", "PPPPPCCCC" + "CPC"[k], aided=True) for k in range(3)]
+    found = one_study(*unaided, *aided)
+    assert [pair.first for pair in found.aided] == ["r0", "r1", "r2"]
+    assert found.aided[0].second == "r0, aided"
+    accuracy = next(m for m in found.mean_aided if m.figure == "accuracy")
+    assert accuracy.found.first == "unaided"
+    assert accuracy.found.difference.value < 0
+    assert "3 readers say little of other readers" in accuracy.sentence
+    assert found.agreement_aided.fleiss.value > found.agreement.fleiss.value
+    assert [(m.aided, m.n_readers) for m in found.means if m.figure == "accuracy"] == [(False, 3), (True, 3)]
+
+
+def test_one_patient_with_two_tumors_is_told_and_resampled():
+    of = known(patient_of={case: f"p{'aabbcddeef'[i]}" for i, case in enumerate("abcdefghij")})
+    found = one_study(reader("r", "PPPCPCPCCC"), models=[reader("m", "PPPPPCCCCC", model=True)], of=of)
+    assert "patient bootstrap" in found.readers[0].figures["accuracy"].method
+    assert "10 cases of 6 patients, taken as independent" in found.against_models[0].sentences[0]
+    assert "readers-clustered" in {f.code for f in found.findings}
+
+
+def test_a_model_that_answers_other_cases_is_told():
+    other = Reader(name="m", aided=False, readings={"zz": Reading(call="PRCC", confidence=0.5)}, model=True)
+    found = one_study(reader("r", "PP"), models=[other])
+    assert found.models == ()
+    assert "m: no answer about a case that a reader saw" in [f.message for f in found.findings]
+
+
+@pytest.fixture(scope="module")
+def study_root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("made") / "study"
+    make_study(root)
+    return root
+
+
+def prediction(case, p):
+    return CasePrediction(
+        case_id=case,
+        patient_id=case,
+        probabilities={"PRCC": p, "ChRCC": 1 - p},
+        slices=(),
+        forced_call="PRCC" if p >= 0.5 else "ChRCC",
+        call=None,
+        reason="",
+        group="out-of-fold",
+    )
+
+
+def fake_runs(monkeypatch, study, converged=True):
+    """Runs whose answers are given: what training them would add is tested elsewhere."""
+    truth = {case.case_id: case.subtype for case in study.cohort.cases}
+    answers = [prediction(case, 0.8 if subtype == "PRCC" else 0.3) for case, subtype in truth.items()]
+
+    class Scored:
+        folder = study.folder.root / "runs" / "net"
+        split = type("Split", (), {"protocol": "patient"})
+
+    Scored.folder.mkdir(parents=True, exist_ok=True)
+    (Scored.folder / "config.json").write_text("{}")
+    (Scored.folder / "run.json").write_text(json.dumps({"format": 1, "converged": converged}))
+    monkeypatch.setattr(Study, "_to_score", lambda self, name: Scored)
+    monkeypatch.setattr(model_readers, "score_run", lambda scored: (answers, []))
+    return truth
+
+
+def test_command_readers_sets_readers_beside_runs(study_root, monkeypatch, tmp_path, capsys):
+    study = Study(study_root)
+    truth = fake_runs(monkeypatch, study)
+    path = tmp_path / "calls.csv"
+    lines = ["case_id,reader,call,confidence,seconds"]
+    for i, (case, subtype) in enumerate(truth.items()):
+        wrong = "ChRCC" if subtype == "PRCC" else "PRCC"
+        lines.append(f"{case},one,{subtype},{5 if subtype == 'PRCC' else 1},{30 + i}")
+        lines.append(f"{case},two,{wrong if i < 2 else subtype},{3},{40 + i}")
+    path.write_text("\n".join(lines) + "\n")
+    assert run(["readers", str(study_root), str(path), "--run", "net", "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert [m["name"] for m in data["models"]] == ["net"]
+    assert data["models"][0]["told"] == "run, out-of-fold"
+    assert [p["calls"]["p"] for p in data["against_models"]] == [1.0, 0.5]
+    assert data["readers"][0]["time"] == {
+        "n": 10,
+        "median_s": 34.5,
+        "lower_quartile_s": 32.25,
+        "upper_quartile_s": 36.75,
+    }
+    folder = study_root / "readers"
+    kept = json.loads((folder / "readers.json").read_text())
+    assert kept.pop("made_from") == {"cohort": study.cohort.label_digest}
+    assert kept == data
+    with (folder / "readers.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert len(table) == 3 * 6
+    assert [r["right"] for r in table if r["name"] == "two" and r["figure"] == "accuracy"] == ["8"]
+    for name in ("pairs.csv", "means.csv", "agreement.csv"):
+        assert len((folder / name).read_text().splitlines()) > 1
+    assert run(["readers", str(study_root), str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert "net (model)" in shown
+    assert "34.5 (32.25 to 36.75)" in shown
+    assert "their p-values are not adjusted" in shown
+    check_section(study)
+
+
+def check_section(study):
+    """The report's part says what readers.json says, and nothing once the labels changed."""
+    section = readers_section(study.folder.root, study.cohort.label_digest)
+    assert "No difference between two and net is shown" in " ".join(section.words)
+    assert section.tables["readers-pairs"].rows[1][:4] == ("two, net", "10", "8 and 10", "0.5000")
+    assert section.tables["readers"].rows[2][0] == "net"
+    assert section.html.count("<svg") == 1
+    assert "2 readers called 10 cases of 10 patients" in section.methods[0][1]
+    assert any("2 readers: what it says of other readers is weak" in text for text in section.limitations)
+    later = readers_section(study.folder.root, "another digest")
+    assert "run `nephroscope readers` again" in later.stale
+    assert later.tables == {}
+
+
+def test_a_study_without_calls_has_no_section(tmp_path):
+    assert readers_section(tmp_path, "digest") is None
+
+
+def test_baselines_of_a_comparison_stand_beside_unless_stale(study_root, monkeypatch, tmp_path):
+    study = Study(study_root)
+    fake_runs(monkeypatch, study)
+    folder = study_root / "comparison"
+    folder.mkdir()
+    (folder / "predictions.csv").write_text(
+        "name,kind,case_id,call,p_PRCC\nclinical,baseline,c00,PRCC,0.7\nnet,network,c00,PRCC,0.7\n"
+    )
+    path = tmp_path / "calls.csv"
+    path.write_text("case_id,reader,call\nc00,one,PRCC\nc01,one,ChRCC\n")
+    fresh = type("Comparison", (), {"stale": ""})
+    monkeypatch.setattr(model_readers, "load_comparison", lambda root: fresh)
+    assert [m.name for m in study.readers(path).models] == ["net", "clinical"]
+    assert [m.name for m in study.readers(path, ["net"]).models] == ["net"]
+    fresh.stale = "cohort.csv changed since"
+    found = study.readers(path)
+    assert [m.name for m in found.models] == ["net"]
+    assert "baselines of the comparison: cohort.csv changed since; left out" in [
+        f.message for f in found.findings
+    ]
+
+
+def test_a_run_that_did_not_converge_is_left_out(study_root, monkeypatch, tmp_path):
+    study = Study(study_root)
+    fake_runs(monkeypatch, study, converged=False)
+    path = tmp_path / "calls.csv"
+    path.write_text("case_id,reader,call\nc00,one,PRCC\nc01,one,ChRCC\n")
+    found = study.readers(path)
+    assert found.models == ()
+    assert "run net: did not converge; left out" in [f.message for f in found.findings]
+
+
+def test_command_readers_refuses(study_root, tmp_path, capsys):
+    path = tmp_path / "calls.csv"
+    path.write_text("case_id,reader,call\nnobody,one,PRCC\n")
+    assert run(["readers", str(study_root), str(path), "--json"]) == 2
+    assert "a case that is known, found 'nobody'" in json.loads(capsys.readouterr().out)["error"]["message"]
+    path.write_text("case_id,reader,call\nc00,one,PRCC\n")
+    assert run(["readers", str(study_root), str(path), "--run", "nope"]) == 2
+    assert "expected a complete run" in capsys.readouterr().err
+    assert run(["readers", str(study_root), str(path), "--columns", "call:Befund"]) == 2
+    assert "--columns: expected OURS=YOURS" in capsys.readouterr().err
+
+
+def test_statistics_readers_refuses(tmp_path, capsys):
+    path = tmp_path / "t.csv"
+
+    def told(text, *words):
+        path.write_text(text)
+        assert run(["statistics", "readers", str(path), *words]) == 2
+        return capsys.readouterr().err
+
+    assert "expected a column truth" in told("case,reader,call\na,r,PRCC\n", "--positive", "PRCC")
+    two = "case,reader,call,truth\na,r,PRCC,PRCC\nb,r,PRCC,ChRCC\n"
+    assert "--positive: expected one of ChRCC, PRCC, found nothing" in told(two)
+    assert "cases of two subtypes or more, found PRCC" in told("case,reader,call,truth\na,r,PRCC,PRCC\n")
+    assert "expected PRCC, as in another row of case a, found 'ChRCC'" in told(two + "a,s,PRCC,ChRCC\n")
+    assert "column truth: expected a value, found nothing" in told(two + "c,s,PRCC,\n")

@@ -83,6 +83,15 @@ class Candidate(Protocol):
         ...
 
 
+def remarks_of(candidate: Candidate, data: StudyData) -> tuple[str, ...]:
+    """What a reader must know of a candidate on this study: clipped HU, gaps, members; none where it tells nothing.
+
+    A candidate may have a third verb for this, ``remarks(data)``, with sentences for the page.
+    """
+    remarks = getattr(candidate, "remarks", None)
+    return tuple(remarks(data)) if remarks is not None else ()
+
+
 def all_candidates() -> dict[str, Candidate]:
     """Every baseline by name, in the order of their files' names."""
     modules = sorted(module.name for module in iter_modules(candidates.__path__))

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from nephroscope.errors import BundleError
 from nephroscope.files import replacing
-from nephroscope.models.networks import SubtypeNetwork
 from nephroscope.models.session import NetworkSession
 
 PARITY = 1e-4
@@ -20,7 +19,7 @@ REFERENCE_SLICES = 8
 class _Subtypes(nn.Module):
     """The network without spare outputs: a softmax over the rest is the probability given one of the subtypes."""
 
-    def __init__(self, network: SubtypeNetwork, n_subtypes: int) -> None:
+    def __init__(self, network: nn.Module, n_subtypes: int) -> None:
         super().__init__()
         self.network, self.n_subtypes = network, n_subtypes
 
@@ -30,7 +29,7 @@ class _Subtypes(nn.Module):
 
 
 def export_onnx(
-    network: SubtypeNetwork, n_subtypes: int, reference_hu: npt.NDArray[np.int16], path: Path
+    network: nn.Module, n_subtypes: int, reference_hu: npt.NDArray[np.int16], path: Path
 ) -> npt.NDArray[np.float32]:
     """Write ``network`` as ONNX and prove that ONNX Runtime computes what torch computes.
 

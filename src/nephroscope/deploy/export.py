@@ -16,8 +16,14 @@ from nephroscope.files import load_json, save_json, save_text
 from nephroscope.records import EvaluationReport, TrainConfig
 
 
-def export_bundle(run: RunToScore, report: EvaluationReport, out: Path) -> Path:
+def export_bundle(run: RunToScore, report: EvaluationReport, out: Path, card: str = "") -> Path:
     """Write the model of the run's best fold as a bundle, beside a temporary name, and rename it.
+
+    Args:
+        run: Complete.
+        report: Its evaluation.
+        out: Folder that does not exist yet.
+        card: The model card of the report; written as MODEL_CARD.md.
 
     Raises:
         BundleError: ``out`` exists, or ONNX and torch differ by more than 1e-4 on the reference slices.
@@ -37,7 +43,9 @@ def export_bundle(run: RunToScore, report: EvaluationReport, out: Path) -> Path:
     index = exported_fold(run.folder)
     fold = next(fold for fold in run.split.folds if fold.index == index)
     config = TrainConfig(**load_json(run.folder / "config.json", 1)["training"])
-    network = build_network(config.model, len(run.cohort.subtypes), run.store.spec, config.recipe)
+    network = build_network(
+        config.model, len(run.cohort.subtypes), run.store.spec, config.recipe, width=config.width
+    )
     load_weights(network, run.folder / f"fold-{index}" / "weights.safetensors")
     rows = labelled_slices(run.store, run.cohort, fold.train).rows
     reference = np.asarray(run.store.hu[rows[:: max(len(rows) // REFERENCE_SLICES, 1)][:REFERENCE_SLICES]])
@@ -48,6 +56,8 @@ def export_bundle(run: RunToScore, report: EvaluationReport, out: Path) -> Path:
         logits = export_onnx(network, len(run.cohort.subtypes), reference, part / "model.onnx")
         np.savez_compressed(part / "reference.npz", hu=reference, logits=logits)
         save_text(part / "README.md", _card(run, report, index))
+        if card:
+            save_text(part / "MODEL_CARD.md", card)
         scorer = fold_scorer(run, fold)
         content = bundle_content(scorer, _about(run, report, config, index), part)
         content["training"]["slices_digests"] = sorted(_seen(run, fold.train | fold.validation))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from nephroscope.errors import ConfigError
-from nephroscope.models.table import NETWORKS, NetworkRow
+from nephroscope.models.table import NETWORKS, NetworkRow, check_width
 from nephroscope.records import SliceSpec
 
 Recipe = Literal["default", "zuo2021"]
@@ -55,7 +55,12 @@ class ParameterCount:
 
 
 def build_network(
-    name: str, n_subtypes: int, spec: SliceSpec, recipe: Recipe = "default", pretrained: bool = False
+    name: str,
+    n_subtypes: int,
+    spec: SliceSpec,
+    recipe: Recipe = "default",
+    pretrained: bool = False,
+    width: float = 1.0,
 ) -> SubtypeNetwork:
     """A network with the recipe's head, on the current default device of torch.
 
@@ -65,12 +70,13 @@ def build_network(
         spec: Its window is the network's first step.
         recipe: ``default`` gives every network one plain linear head; ``zuo2021`` the head the paper built.
         pretrained: Start from torchvision's ImageNet weights, fetched on first use.
+        width: Multiplier of the channels, as the network's authors define it.
 
     Raises:
-        ConfigError: There is no such network, or the weights cannot be fetched.
+        ConfigError: There is no such network or width, or the weights cannot be fetched.
     """
     row = network_row(name)
-    backbone = _backbone(row, pretrained)
+    backbone = _backbone(row, pretrained, width)
     n_outputs = n_subtypes + (row.paper_spare_outputs if recipe == "zuo2021" else 0)
     hidden = row.paper_hidden if recipe == "zuo2021" else 0
     n_features, replace_head = _head_of(backbone)
@@ -107,6 +113,12 @@ def count_parameters(network: nn.Module) -> ParameterCount:
     return ParameterCount(trainable=trainable, total=trainable + running)
 
 
+def weights_of(name: str, n_subtypes: int, recipe: Recipe, width: float) -> ParameterCount:
+    """Weights of a network that is not built: only shapes are."""
+    with torch.device("meta"):
+        return count_parameters(build_network(name, n_subtypes, SliceSpec(), recipe, width=width))
+
+
 def describe_networks(n_subtypes: int, recipe: Recipe) -> list[dict[str, object]]:
     """One entry per network: name, trainable, total, head; under ``zuo2021`` also the paper's figures."""
     entries = []
@@ -137,14 +149,24 @@ def _in_head(layer: nn.Module, network: nn.Module) -> bool:
     return isinstance(layer, nn.Linear) and any(layer in set(head.children()) for head in heads)
 
 
-def _backbone(row: NetworkRow, pretrained: bool) -> nn.Module:
+def _backbone(row: NetworkRow, pretrained: bool, width: float) -> nn.Module:
     from urllib.error import URLError
 
     from torchvision.models import get_model
 
     backbone: nn.Module
+    check_width(row.name, width)
+    options = {"width_mult": width} if row.any_width and width != 1 else {}
+    if pretrained and options:
+        raise ConfigError(
+            where=f"training.pretrained, {row.name}",
+            expected="a width that torchvision has weights for: 1",
+            found=f"{width:g}",
+            remedy="train it from scratch without --pretrained",
+        )
+    builder = dict(row.widths).get(width, row.name)
     try:
-        backbone = get_model(row.name, weights="DEFAULT" if pretrained else None)
+        backbone = get_model(builder, weights="DEFAULT" if pretrained else None, **options)
     except (URLError, OSError) as error:
         raise ConfigError(
             where=f"training.pretrained, {row.name}",

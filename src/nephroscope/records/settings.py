@@ -124,6 +124,7 @@ class TrainConfig:
 
     Attributes:
         model: Network; `nephroscope models` lists them.
+        width: Times its channels: mobilenet_v2 has 0.1 to 2, shufflenet_v2_x1_0 0.5, 1, 1.5 and 2, the others 1.
         recipe: default (plain head, warm-up and cosine) or zuo2021 (the paper's heads, Adam 0.005).
         pretrained: Start from ImageNet weights, fetched once by torchvision.
         epochs: At most so many.
@@ -141,6 +142,7 @@ class TrainConfig:
     """
 
     model: str = "mobilenet_v2"
+    width: float = 1.0
     recipe: Literal["default", "zuo2021"] = "default"
     pretrained: bool = False
     epochs: int = 30
@@ -160,6 +162,7 @@ class TrainConfig:
         _one_of("training.recipe", self.recipe, ("default", "zuo2021"))
         _one_of("training.schedule", self.schedule, ("cosine", "constant"))
         _one_of("training.precision", self.precision, ("auto", "bf16", "fp32"))
+        _within("training.width", self.width, 0.05, 10)
         _within("training.epochs", self.epochs, 1, 10_000)
         _within("training.batch_size", self.batch_size, 2, 4096)
         _within("training.learning_rate", self.learning_rate, 1e-8, 1)
@@ -170,8 +173,13 @@ class TrainConfig:
 
     @property
     def digest(self) -> str:
-        """Digest of the configuration; a run is resumed only under the same one."""
-        return digest_of(asdict(self))
+        """Digest of the configuration; a run is resumed only under the same one.
+
+        A width of 1 is left out, so that runs from before there was a width go on.
+        """
+        return digest_of(
+            {name: value for name, value in asdict(self).items() if (name, value) != ("width", 1.0)}
+        )
 
 
 def with_recipe(config: TrainConfig, recipe: str) -> TrainConfig:

@@ -160,7 +160,8 @@ def _train_fold(path: Path, inputs: RunInputs, fold: Fold, device: torch.device,
         dtype=dtype,
     )
     torch.manual_seed(config.seed * 1000 + fold.index)  # initial weights
-    network = build_network(config.model, n_subtypes, inputs.store.spec, config.recipe, config.pretrained)
+    spec = inputs.store.spec
+    network = build_network(config.model, n_subtypes, spec, config.recipe, config.pretrained, config.width)
     state = new_state(network, task)
     if not (path / "weights.safetensors").exists():
         save_weights(

@@ -10,6 +10,7 @@ import pytest
 
 from nephroscope.cohort.phantom.make import make_phantom
 from nephroscope.records import Case, CTVolume, Finding, RoiMask, VolumeGeometry
+from nephroscope.roi.checks import check
 from nephroscope.roi.checks.anatomy import find_body, look_under, side_of
 from nephroscope.roi.checks.check import check_cases
 from nephroscope.roi.checks.doubts import doubt_kidney, doubt_place, doubt_shape, doubt_size, doubt_table
@@ -396,6 +397,15 @@ def test_organs_that_cannot_be_read_do_not_spoil_the_case(write_case, tmp_path):
     write_nifti(box().astype(np.uint8), liver / "liver.nii.gz", affine())
     checked = check_cases([replace(case, organs=liver)])["c"]
     assert codes(checked.findings) == ["organs-no-kidney", "roi-measures"]
+
+
+def test_a_finding_about_organs_does_not_tell_the_path_of_the_file(write_case, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(13, "Permission denied", "/export/DOE^JANE/organs.nii.gz")
+
+    monkeypatch.setattr(check, "organs_of", refuse)
+    (finding, *_) = check_cases([write_case(box())])["c"].findings
+    assert finding.message.endswith("organs are not compared: Permission denied")
 
 
 def test_one_bad_case_never_stops_the_others(write_case):

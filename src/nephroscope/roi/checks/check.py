@@ -73,7 +73,7 @@ def _check_case(case: Case, read: Read) -> CheckedCase:
     except NephroscopeError as error:
         code, message = error.code, str(error)
     except OSError as error:
-        code, message = "unreadable", f"case {case.case_id}: cannot be read: {error.strerror or error}"
+        code, message = "unreadable", f"case {case.case_id}: cannot be read: {_reason(error)}"
     else:
         checked = (
             _check_images(case, volume, roi) if case.format == "images" else _check_roi(case, volume, roi)
@@ -146,12 +146,17 @@ def _mirrored(volume: CTVolume, roi: RoiMask, organs: Organs, codes: set[str]) -
     return [Teller(roi.case_id)("roi-mirrored", text)] if words else []
 
 
+def _reason(error: RoiError | OSError) -> str:
+    """Why a file cannot be read, without its path, which may hold a name."""
+    return str(error) if isinstance(error, RoiError) else error.strerror or type(error).__name__
+
+
 def _organs(case: Case, volume: CTVolume) -> tuple[Organs, list[Finding]]:
     """Organs where there are any; that they cannot be read does not spoil the case."""
     try:
         organs = organs_of(case, volume)
     except (RoiError, OSError) as error:
-        return {}, [Teller(case.case_id)("organs-unreadable", f"organs are not compared: {error}")]
+        return {}, [Teller(case.case_id)("organs-unreadable", f"organs are not compared: {_reason(error)}")]
     if case.organs is not None and "kidney" not in organs:
         text = f"organs without a kidney: only {', '.join(organs) or 'empty masks'}"
         return organs, [Teller(case.case_id)("organs-no-kidney", text)]

@@ -20,22 +20,33 @@ from nephroscope.errors import StudyError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _CHILD = "from nephroscope.workers import _serve; _serve()"
 
 
-def map_in_processes(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def map_in_processes(
+    function: Callable[[Item], Result], items: Iterable[Item], processes: int | None = None
+) -> Iterator[Result]:
     """``map(function, items)`` on all cores; ``function`` must be importable by its name.
+
+    Args:
+        function: Of one item.
+        items: In the order of the results.
+        processes: So many instead, each with its share of the cores for the threads of the libraries.
 
     Raises:
         Exception: What the function raised, as it would have here.
         StudyError: A process was ended from outside.
     """
-    n = os.cpu_count() or 1
+    cores = os.cpu_count() or 1
+    n = processes or cores
+    threads = str(max(1, cores // n))
+    limits = dict.fromkeys(THREAD_LIMITS, threads) if processes else {}
     children: list[_Child] = []
     free: SimpleQueue[_Child] = SimpleQueue()
     try:
         for _ in range(n):
-            children.append(_Child(function))
+            children.append(_Child(function, limits))
             free.put(children[-1])
         yield from _in_order(free, items, n)
     finally:
@@ -67,9 +78,9 @@ def _in_order(free: "SimpleQueue[_Child]", items: Iterable[Any], n: int) -> Iter
 class _Child:
     """One process that answers with the function's result, or with what it raised."""
 
-    def __init__(self, function: Callable[[Any], Any]) -> None:
+    def __init__(self, function: Callable[[Any], Any], limits: dict[str, str]) -> None:
         command = [sys.executable, "-c", _CHILD]
-        found_here = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        found_here = {**os.environ, **limits, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self.process = subprocess.Popen(  # noqa: S603
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=found_here
         )

@@ -1,0 +1,126 @@
+"""The command compare: baselines, networks and their stack on the same folds."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nephroscope.api import Study
+from nephroscope.cli.outcome import Command, Outcome, StudyPath, table
+
+if TYPE_CHECKING:
+    from nephroscope.experiments.comparison import Comparison
+
+FIGURES = ("auc", "sensitivity", "specificity", "brier")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare(Command):
+    """Rank baselines, trained networks and their out-of-fold stack on the same folds, with paired tests.
+
+    Beside the table: a control with shuffled labels, and how well vendor, sex, site, phase and the CT's grid alone
+    tell the subtype. Results are kept in comparison/ of the study as they come: an interrupted comparison goes on, a
+    second one is free.
+
+    Example: nephroscope compare my-study --train mobilenet_v2 --repeats 10 --jobs 4
+    """
+
+    study: StudyPath
+    """Study folder, with slices cut."""
+    candidates: tuple[str, ...] | None = None
+    """Baselines; by default all that this study allows."""
+    runs: tuple[str, ...] | None = None
+    """Trained runs; by default all on the present folds."""
+    train: tuple[str, ...] = ()
+    """Networks to train first, where they have no run on these folds; and again for each of --repeats and --seeds."""
+    repeats: int = 1
+    """Divisions of the patients, splits.json the first of them; networks only where --train names them."""
+    seeds: int = 1
+    """Fits on the same folds with so many seeds."""
+    permutations: int = 20
+    """Of the labels, in the control; what takes long gets a quarter of them."""
+    no_control: bool = False
+    """Leave the control with shuffled labels out."""
+    control_networks: bool = False
+    """Train the networks of --train on shuffled labels too, three times."""
+    jobs: int = 1
+    """Processes on this machine."""
+    ray: str | None = None
+    """Instead, a Ray cluster: its address, or auto. Every machine must see the study folder under the same path."""
+    seed: int = 0
+    """All chance of the comparison is derived from it."""
+
+    def run(self) -> Outcome:
+        """Compare."""
+        from nephroscope.experiments.comparison import ComparePlan
+        from nephroscope.experiments.jobs import Means
+
+        plan = ComparePlan(
+            candidates=self.candidates,
+            runs=self.runs,
+            repeats=self.repeats,
+            seeds=self.seeds,
+            permutations=0 if self.no_control else self.permutations,
+            control_networks=self.control_networks,
+            seed=self.seed,
+            means=Means(jobs=self.jobs, ray=self.ray),
+        )
+        found = Study(self.study).compare(plan, self.train)
+        return Outcome(data=found.content, text=comparison_text(found))
+
+
+def comparison_text(found: "Comparison") -> str:
+    """The comparison as tables and sentences."""
+    content = found.content
+    mark = " | SYNTHETIC" if content["synthetic"] else ""
+    lines = []
+    for name, group in content["groups"].items():
+        head = f"{name}: {group['n_cases']} cases of {group['n_patients']} patients, positive {content['positive']}"
+        rows = [[c["rank"] or "-", c["name"], *(_cell(c[f]) for f in FIGURES)] for c in group["candidates"]]
+        lines += [head + mark, table(rows, ["rank", "candidate", "AUC", *FIGURES[1:]]), ""]
+        lines += [*group["words"], ""]
+    for key, told in (("repeated", _repeated), ("control", _control), ("shortcuts", _shortcuts)):
+        if content[key]:
+            lines += [*told(content[key]), ""]
+    lines += [f"not compared: {row['name']}: {row['reason']}" for row in content["not_compared"]]
+    lines += [f"not ranked: {row['name']}: {row['reason']}" for row in content["leaky"]]
+    lines.append(f"wrote {found.path}")
+    return "\n".join(lines)
+
+
+def _repeated(rows: list[dict[str, Any]]) -> list[str]:
+    header = ["candidate", "divisions", "mean AUC", "SD over divisions", "seeds", "SD over seeds"]
+    cells = [
+        [
+            r["name"],
+            r["repeats"],
+            _cell(r["auc"]),
+            _sd(r["sd_over_splits"]),
+            r["seeds"],
+            _sd(r["sd_over_seeds"]),
+        ]
+        for r in rows
+    ]
+    return ["repeated:", table(cells, header)]
+
+
+def _control(rows: list[dict[str, Any]]) -> list[str]:
+    return ["control with shuffled labels:", *(row["words"] for row in rows)]
+
+
+def _shortcuts(probe: dict[str, Any]) -> list[str]:
+    cells = [
+        [row["name"], _cell(row["auc"]), "; ".join(filter(None, [row["how"], row["auc"]["method"]]))]
+        for row in probe["facts"]
+    ]
+    return ["facts beside the tumor:", table(cells, ["fact", "AUC alone", "how"]), *probe["words"]]
+
+
+def _cell(estimate: dict[str, Any]) -> str:
+    if estimate["value"] is None:
+        return "-"
+    if estimate["low"] is None or estimate["high"] is None:
+        return f"{estimate['value']:.3f}"
+    return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"
+
+
+def _sd(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,61 @@
+"""comparison.json of a study: a study's path in; its last comparison, and what changed since, out."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from nephroscope.cohort.manifest import load_cohort
+from nephroscope.cohort.split import load_split
+from nephroscope.errors import NephroscopeError
+from nephroscope.files import load_json
+from nephroscope.records import Cohort, EvaluationConfig, Split
+from nephroscope.records.digest import digest_of
+from nephroscope.slices.store import open_store
+from nephroscope.study import open_study
+
+FORMAT = 1
+FOLDER, FILE = "comparison", "comparison.json"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Comparison:
+    """A comparison as it lies in the study: ``content`` is comparison.json, ``stale`` what changed since."""
+
+    path: Path
+    content: dict[str, Any]
+    stale: str = ""
+
+
+def load_comparison(root: Path) -> Comparison | None:
+    """The comparison of a study as it was last made, with what changed since; None where there is none.
+
+    Raises:
+        StudyError: The file is damaged, or there is no study.
+    """
+    path = Path(root) / FOLDER / FILE
+    if not path.is_file():
+        return None
+    content = load_json(path, FORMAT)
+    folder, settings = open_study(Path(root))
+    try:
+        cohort = load_cohort(folder.root, settings.subtypes, settings.positive)
+        split, _ = load_split(folder.splits, cohort)
+        now = made_from(cohort, open_store(folder.slices).digest, split, settings.evaluation)
+    except (NephroscopeError, OSError) as error:
+        return Comparison(path=path, content=content, stale=str(error))
+    changed = [name for name, digest in now.items() if content["made_from"].get(name) != digest]
+    complete = {run.name for run in folder.runs() if (run / "run.json").exists()}
+    changed += [f"run {name}" for name in sorted(complete ^ set(content["runs_seen"]))]
+    stale = f"{', '.join(changed)} changed since; run `nephroscope compare` again" if changed else ""
+    return Comparison(path=path, content=content, stale=stale)
+
+
+def made_from(cohort: Cohort, slices: str, split: Split, config: EvaluationConfig) -> dict[str, str]:
+    """Digests of what a comparison depends on."""
+    folds = [[sorted(part) for part in (fold.train, fold.validation, fold.test)] for fold in split.folds]
+    return {
+        "cohort.csv": cohort.digest,
+        "slices": slices,
+        "splits.json": digest_of([folds, sorted(split.holdout), split.protocol]),
+        "[evaluation]": digest_of(asdict(config)),
+    }

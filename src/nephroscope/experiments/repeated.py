@@ -1,0 +1,160 @@
+"""How much a figure depends on chance: re-dealt folds and other seeds in; means, and both spreads apart, out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nephroscope.baselines.candidate import Candidate
+from nephroscope.evaluation.intervals import mean_statistic
+from nephroscope.experiments.folds import Answers, Deal, answers_of, jobs_of, redealt, seed_of, test_cases
+from nephroscope.experiments.jobs import Means, run_jobs
+from nephroscope.experiments.measures import TestSet, auc_of, bootstrapped
+from nephroscope.experiments.networks import train_on
+from nephroscope.experiments.pairs import macro_statistic
+from nephroscope.experiments.study_data import Material
+from nephroscope.records import Estimate, EvaluationConfig, TrainConfig
+
+NO_CHANCE = 1e-12
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Chance:
+    """What is repeated.
+
+    Attributes:
+        repeats: Divisions of the patients, splits.json the first of them.
+        seeds: Fits on splits.json, each with another seed, the ranked one the first of them.
+        seed: All others are derived from it.
+        networks: By name in the table, settings of the networks that are trained again for each; costs hours.
+    """
+
+    repeats: int = 1
+    seeds: int = 1
+    seed: int = 0
+    networks: Mapping[str, TrainConfig] = field(default_factory=dict)
+
+
+def repeat_all(
+    material: Material,
+    candidates: Sequence[Candidate],
+    first: Sequence[Answers],
+    chance: Chance,
+    places: tuple[Path, Means],
+) -> list[dict[str, Any]]:
+    """Each candidate over all divisions and seeds: mean AUC with interval, SD over splits and SD over seeds.
+
+    Args:
+        material: The study.
+        candidates: Baselines that were ranked.
+        first: Answers on splits.json, networks included.
+        chance: How often.
+        places: Folder of the comparison, and where the work is done.
+    """
+    deals = [redealt(material, r, chance.seed) for r in range(1, chance.repeats)]
+    base = replace(_first_deal(material, chance), name="r0")
+    reseeded = [
+        replace(base, name=f"r0-seed{s}-{chance.seed}", seed=seed_of(chance.seed, s, 9))
+        for s in range(1, chance.seeds)
+    ]
+    folder, means = places
+    jobs = [
+        job for c in candidates for deal in [*deals, *reseeded] for job in jobs_of(material, c, deal, False)
+    ]
+    results = run_jobs(jobs, folder / "folds", means, "repeats")
+    rows = []
+    for answers in first:
+        own = next((c for c in candidates if c.name == answers.name), None)
+        config = chance.networks.get(answers.name)
+        if own is not None:
+            more = [answers_of(own, deal, results, material) for deal in [*deals, *reseeded]]
+        elif config is not None:
+            more = list(_trained(material, config, (deals, reseeded), folder / "networks"))
+        else:
+            continue
+        split_part, seed_part = more[: len(deals)], more[len(deals) :]
+        rows.append(_row(material, answers, (split_part, deals), (seed_part, reseeded)))
+    return rows
+
+
+def _first_deal(material: Material, chance: Chance) -> Deal:
+    return Deal(name="r0", split=material.split, labels=material.labels, seed=chance.seed)
+
+
+def _trained(
+    material: Material, config: TrainConfig, deals: tuple[Sequence[Deal], Sequence[Deal]], folder: Path
+) -> list[Answers]:
+    other_splits, other_seeds = deals
+    answers = [train_on(material, config, deal, material.cohort, folder) for deal in other_splits]
+    for s, deal in enumerate(other_seeds, start=1):
+        answers.append(
+            train_on(material, replace(config, seed=config.seed + s), deal, material.cohort, folder)
+        )
+    return answers
+
+
+def _row(
+    material: Material,
+    first: Answers,
+    splits: tuple[Sequence[Answers | str], Sequence[Deal]],
+    seeds: tuple[Sequence[Answers | str], Sequence[Deal]],
+) -> dict[str, Any]:
+    """Figures of one candidate; a fit that was refused on some division is told, never skipped in silence."""
+    config = material.settings.evaluation
+    refused = [answers for answers in (*splits[0], *seeds[0]) if isinstance(answers, str)]
+    by_split = [first, *(a for a in splits[0] if isinstance(a, Answers))]
+    by_seed = [first, *(a for a in seeds[0] if isinstance(a, Answers))]
+    tests = _tests(material)
+    values = [auc_of(answers, tests) for answers in by_split]
+    return {
+        "name": first.name,
+        "repeats": len(by_split),
+        "auc": asdict(_mean_auc(by_split, tests, config)),
+        "auc_by_repeat": values,
+        "sd_over_splits": _spread(values),
+        "seeds": len(by_seed),
+        "sd_over_seeds": _spread([auc_of(answers, tests) for answers in by_seed]),
+        "refused": refused,
+    }
+
+
+def _tests(material: Material) -> TestSet:
+    deal = Deal(name="r0", split=material.split, labels=material.labels, seed=0)
+    name, cases = next(iter(test_cases(deal, material).items()))
+    return TestSet.of(name, cases, dict(material.labels), material.cohort)
+
+
+def _mean_auc(repeats: Sequence[Answers], tests: TestSet, config: EvaluationConfig) -> Estimate:
+    """Mean over divisions of the AUC, with the interval of that mean over redrawn patients.
+
+    The same patients come again in each division, so the interval does not shrink with their number.
+    """
+    values = [auc_of(answers, tests) for answers in repeats]
+    known = [value for value in values if value is not None]
+    n = tests.patients.n
+    if len(known) < len(values):
+        why = "undefined: a class has no case"
+        return Estimate(value=None, low=None, high=None, n=n, unit="patient", method=why)
+    statistic = mean_statistic([macro_statistic(answers, tests) for answers in repeats])
+    found = bootstrapped(statistic, float(np.mean(known)), len(tests.cases), tests, config)
+    return replace(found, method=f"mean over {len(repeats)} divisions; {found.method}")
+
+
+def _spread(values: Sequence[float | None]) -> float | None:
+    """Standard deviation over repeats; None with fewer than two. 0 means that nothing depends on this chance."""
+    known = [value for value in values if value is not None]
+    if len(known) < 2:
+        return None
+    sd = float(np.std(known, ddof=1))
+    return sd if sd > NO_CHANCE else 0.0
+
+
+def cost_words(chance: Chance, on_shuffled: int, seconds: Mapping[str, float]) -> str:
+    """What training the networks again will cost, from the time their first run took; empty where none is trained."""
+    each = chance.repeats - 1 + chance.seeds - 1 + on_shuffled
+    if not each or not chance.networks:
+        return ""
+    parts = [f"{name}: {each} x {seconds.get(name, 0) / 60:.0f} min" for name in chance.networks]
+    return f"{each * len(chance.networks)} trainings, where they are not kept yet ({'; '.join(parts)})"

@@ -1,0 +1,251 @@
+"""comparison.json of a study in; the parts of the report page that it fills (table, figure, pairs, control), out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from nephroscope.experiments.comparison_file import load_comparison
+from nephroscope.records import Estimate
+from nephroscope.report.drawing import COLORS, GRID, INK, QUIET, STYLE, svg_of
+from nephroscope.report.tables import NAMES, Cell, Letters, Table, group_name
+
+SHOWN = ("auc", "sensitivity", "specificity", "accuracy", "brier")
+TITLES = NAMES | {"brier": "Brier score"}
+KINDS = {"baseline": COLORS[0], "network": COLORS[1], "stack": COLORS[2]}
+Content = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonPart:
+    """One section of the page: words, tables and figures by name, and the figure ready to stand on it."""
+
+    words: tuple[str, ...] = ()
+    tables: Mapping[str, Table] = field(default_factory=dict)
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    html: str = ""
+    limitations: tuple[str, ...] = ()
+    methods: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonSection:
+    """What the page shows of a comparison.
+
+    Attributes:
+        stale: What changed since, and what to run; nothing else is then filled.
+        comparison: Ranked table, figure, pairs, repeats.
+        control: With shuffled labels; None where it was left out.
+        shortcuts: The probe, as `nephroscope.report.shortcuts` tells it.
+        data: Content of comparison.json.
+    """
+
+    stale: str = ""
+    comparison: ComparisonPart = field(default_factory=ComparisonPart)
+    control: ComparisonPart | None = None
+    shortcuts: Mapping[str, Any] = field(default_factory=dict)
+    data: Content | None = None
+
+
+def comparison_section(root: Path) -> ComparisonSection | None:
+    """The comparison's part of a study's page; None where nothing was compared.
+
+    Raises:
+        StudyError: comparison.json is damaged or of a newer format.
+    """
+    found = load_comparison(root)
+    if found is None:
+        return None
+    if found.stale:
+        return ComparisonSection(stale=f"The comparison is out of date: {found.stale}.")
+    content = found.content
+    return ComparisonSection(
+        comparison=_comparison(content),
+        control=_control(content) if content["control"] else None,
+        shortcuts=content["shortcuts"],
+        data=content,
+    )
+
+
+def forest_plot(content: Content) -> Figure:
+    """AUC of every candidate with its interval, best on top; crosses where labels were shuffled."""
+    rows = [row for row in content["candidates"] if row["auc"]["value"] is not None]
+    shuffled = {row["name"]: row["auc"]["value"] for row in content["control"]}
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 0.9 + 0.34 * len(rows)), layout="constrained")
+        axes = figure.subplots()
+        axes.axvline(0.5, color=QUIET, lw=0.8, ls=(0, (4, 2)))
+        for y, row in enumerate(rows):
+            e, color = row["auc"], KINDS.get(row["kind"], INK)
+            if e["low"] is not None:
+                axes.plot([e["low"], e["high"]], [y, y], color=color, lw=1.6)
+            axes.plot(e["value"], y, "s", color=color, ms=6)
+            if shuffled.get(row["name"]) is not None:
+                axes.plot(shuffled[row["name"]], y, "x", color=QUIET, ms=5)
+        axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.grid(axis="x", color=GRID, lw=0.6)
+        axes.set(xlim=(0, 1.02), xlabel="AUC by case")
+        mark = " · SYNTHETIC" if content["synthetic"] else ""
+        axes.set_title(f"All candidates, {group_name(content['test_set'])}{mark}")
+        for kind in dict.fromkeys(row["kind"] for row in rows):
+            axes.plot([], [], "s", color=KINDS.get(kind, INK), label=kind)
+        figure.legend(loc="outside lower center", ncols=3, fontsize=8)
+    return figure
+
+
+def _comparison(content: Content) -> ComparisonPart:
+    tables = {}
+    for name, group in content["groups"].items():
+        suffix = "" if name == content["test_set"] else f"-{name.replace(':', '-')}"
+        tables[f"comparison{suffix}"] = _ranked(group, name)
+        tables[f"pairs{suffix}"] = _pairs(group, name)
+    tables |= {"repeats": _repeats(content), "not-compared": _left_out(content)}
+    figure = forest_plot(content)
+    folds = f"{content['folds']} folds by patient (splits.json)"
+    told = [f"{row['name']}: {row['told']}" for row in content["candidates"]]
+    method = (
+        f"Every candidate was fitted and asked on the same {folds}. Baselines learn from the training and "
+        "validation part; networks learn from the training part and stop by the validation part. Pairs are tested on "
+        f"the same cases, corrected by Holm's method. {'. '.join(told)}."
+    )
+    return ComparisonPart(
+        words=tuple(content["words"]),
+        tables={name: table for name, table in tables.items() if table.rows},
+        figures={"comparison": figure},
+        html=_html(content, figure),
+        limitations=tuple(
+            f"{row['name']} was not compared: {row['reason']}." for row in content["not_compared"]
+        ),
+        methods=(("Comparison", method),),
+    )
+
+
+def _ranked(group: Content, name: str) -> Table:
+    letters = Letters()
+    rows = [
+        (
+            row["name"],
+            str(row["rank"] or "-"),
+            row["kind"],
+            *(letters.cell(Estimate(**row[figure])) for figure in SHOWN),
+        )
+        for row in group["candidates"]
+    ]
+    return Table(
+        caption=f"All candidates on the same cases, {group_name(name)}",
+        header=("Candidate", "Rank", "Kind", *(TITLES[figure] for figure in SHOWN)),
+        rows=tuple(rows),
+        notes=letters.notes,
+    )
+
+
+def _pairs(group: Content, name: str) -> Table:
+    letters = Letters()
+    rows = []
+    for pair in group["pairwise"]:
+        calls = pair["accuracy"]
+        rows.append(
+            (
+                f"{pair['one']}, {pair['two']}",
+                letters.cell(Estimate(**pair["difference"])),
+                Cell(_p(pair["p"]), pair["test"]),
+                _p(pair["p_holm"]),
+                "yes" if pair["supported"] else "not shown",
+                Cell(
+                    _p(calls["p"]), f"{calls['only_one_right']} and {calls['only_two_right']} only one right"
+                ),
+            )
+        )
+    header = (
+        "Pair",
+        "Difference of AUC",
+        "p",
+        "p, corrected",
+        "Do the data show that the first is better?",
+        "Exact McNemar on calls, p",
+    )
+    notes = (f"Corrected by Holm's method for {len(rows)} pairs.", *letters.notes)
+    return Table(caption=f"Pairs, {group_name(name)}", header=header, rows=tuple(rows), notes=notes)
+
+
+def _repeats(content: Content) -> Table:
+    letters = Letters()
+    rows = [
+        (
+            row["name"],
+            letters.cell(Estimate(**row["auc"])),
+            str(row["repeats"]),
+            _sd(row["sd_over_splits"]),
+            str(row["seeds"]),
+            _sd(row["sd_over_seeds"]),
+        )
+        for row in content["repeated"]
+    ]
+    header = ("Candidate", "Mean AUC", "Divisions", "SD over divisions", "Seeds", "SD over seeds")
+    return Table(
+        caption="Divided again: what is chance of the folds",
+        header=header,
+        rows=tuple(rows),
+        notes=letters.notes,
+    )
+
+
+def _left_out(content: Content) -> Table:
+    rows = [(row["name"], row["reason"]) for row in (*content["not_compared"], *content["leaky"])]
+    return Table(caption="Not ranked, and why", header=("Name", "Reason"), rows=tuple(rows))
+
+
+def _control(content: Content) -> ComparisonPart:
+    letters = Letters()
+    rows = [
+        (
+            row["name"],
+            letters.cell(Estimate(**row["auc"])),
+            "-" if row["lowest"] is None else f"{row['lowest']:.2f} to {row['highest']:.2f}",
+            "-" if row["observed"] is None else f"{row['observed']:.3f}",
+            _p(row["p"]),
+        )
+        for row in content["control"]
+    ]
+    header = ("Candidate", "Mean AUC, labels shuffled", "Range", "AUC, true labels", "Permutation p")
+    table = Table(
+        caption="With labels shuffled between patients", header=header, rows=tuple(rows), notes=letters.notes
+    )
+    words = tuple(row["words"] for row in content["control"])
+    method = (
+        "Labels were permuted between patients, folds were dealt by the same rules, and every baseline was fitted "
+        "and asked as with the true labels. Pooled over few folds, an AUC with nothing to learn lies somewhat below "
+        "0.5."
+    )
+    warnings = tuple(text for text in words if text.startswith("WARNING"))
+    return ComparisonPart(
+        words=words, tables={"control": table}, limitations=warnings, methods=(("Shuffled labels", method),)
+    )
+
+
+def _html(content: Content, figure: Figure) -> str:
+    environment = Environment(
+        loader=PackageLoader("nephroscope.report", "."), autoescape=True, undefined=StrictUndefined
+    )
+    return environment.get_template("comparison.html.j2").render(
+        figure=svg_of(figure, "comparison"),
+        n_cases=content["n_cases"],
+        n_patients=content["n_patients"],
+        shuffled=bool(content["control"]),
+        synthetic=content["synthetic"],
+    )
+
+
+def _p(p: float | None) -> str:
+    if p is None:
+        return "-"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _sd(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,397 @@
+"""The comparison: one table on the same folds, tests whose answer is known, words that never say equal."""
+
+import json
+import logging
+import shutil
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from compare_candidates import GUESSES, KNOWS, MISSING, NOISY, REFUSES
+from nephroscope import Study
+from nephroscope.api.compare import material_of
+from nephroscope.cli import run
+from nephroscope.cohort.manifest import save_cohort
+from nephroscope.errors import ConfigError, StudyError
+from nephroscope.experiments import jobs as rooms
+from nephroscope.experiments.comparison import ComparePlan, load_comparison
+from nephroscope.experiments.folds import Answers
+from nephroscope.experiments.measures import TestSet, figures_of
+from nephroscope.experiments.networks import find_runs
+from nephroscope.experiments.pairs import compare_pairs, exchanged_p, holm, summary
+from nephroscope.experiments.stacked import NAME as STACK
+from nephroscope.records import EvaluationConfig, SplitConfig
+from nephroscope.report.comparison_section import comparison_section
+from test_study import CONFIG, make_study
+
+KNOWN = (KNOWS, NOISY, GUESSES, MISSING, REFUSES)
+QUICK = ComparePlan(known=KNOWN, permutations=0)
+CONFIG_200 = EvaluationConfig(resamples=200)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """24 cases, two folds, a network trained on them; and what looks like runs on other folds and by image."""
+    study = make_study(tmp_path_factory.mktemp("compare") / "study", 24)
+    study.cut_slices()
+    study.make_split(SplitConfig(folds=2))
+    study.change("training", **asdict(replace(CONFIG, epochs=4)))
+    study.train()
+    runs = study.folder.root / "runs"
+    for name in ("leaky", "elsewhere"):
+        shutil.copytree(runs / CONFIG.model, runs / name)
+    content = json.loads((runs / "leaky" / "run.json").read_text())
+    (runs / "leaky" / "run.json").write_text(json.dumps(content | {"leaky": True, "protocol": "image"}))
+    other = json.loads((runs / "elsewhere" / "split.json").read_text())
+    first = other["folds"][0]
+    first["train"], first["validation"] = first["train"] + first["validation"], []
+    (runs / "elsewhere" / "split.json").write_text(json.dumps(other))
+    study.compare(QUICK, [CONFIG.model])
+    return study
+
+
+@pytest.fixture
+def study(made, tmp_path):
+    shutil.copytree(made.folder.root, tmp_path / "study")
+    return Study(tmp_path / "study")
+
+
+def test_one_table_on_the_same_cases(made):
+    content = load_comparison(made.folder.root).content
+    rows = {row["name"]: row for row in content["candidates"]}
+    names = {"knows", "noisy", "guesses"}
+    assert names <= rows.keys()
+    assert all(row["auc"]["n"] == row["brier"]["n"] == 24 for row in rows.values())
+    aucs = [row["auc"]["value"] for row in content["candidates"]]
+    assert aucs == sorted(aucs, reverse=True)
+    assert rows["knows"]["rank"] == 1
+    assert rows["knows"]["auc"]["value"] == 1.0
+    assert rows["guesses"]["auc"]["value"] < 0.8
+    why = {row["name"]: row["reason"] for row in content["not_compared"]}
+    assert why["absent"] == "made to be missing"
+    assert "expected more, found less" in why["refuses"]
+    assert "other folds than splits.json" in why["elsewhere"]
+    n = len(rows)
+    assert len(content["pairwise"]) == n * (n - 1) / 2
+    json.dumps(content, allow_nan=False)
+
+
+def test_leaky_run_stands_apart(made):
+    content = load_comparison(made.folder.root).content
+    assert [row["name"] for row in content["leaky"]] == ["leaky"]
+    assert "LEAKY" in content["leaky"][0]["reason"]
+    assert "leaky" not in {row["name"] for row in content["candidates"]}
+
+
+def test_network_is_asked_by_the_fold_that_did_not_see_the_patient(made):
+    """Its test answers are those of evaluate; its validation answers are of the fold's own validation part."""
+    converged = [
+        r for r in find_runs(material_of(made), None, made.folder.root / "comparison/runs") if r.answers
+    ]
+    if not converged:
+        assert "did not converge" in {
+            r["reason"] for r in load_comparison(made.folder.root).content["not_compared"]
+        }
+        pytest.fail("the tiny network must learn bright discs from dark ones")
+    answers, split = converged[0].answers, made.split()
+    evaluated = {p.case_id: p for p in made.evaluate(converged[0].name).predictions}
+    for fold in split.folds:
+        assert answers.validation[fold.index].keys() == fold.validation
+        assert {case for case, own in answers.fold.items() if own == fold.index} == fold.test
+    for case, p in answers.p.items():
+        assert p == pytest.approx(tuple(evaluated[case].probabilities.values()))
+    assert STACK in {row["name"] for row in load_comparison(made.folder.root).content["candidates"]}
+
+
+def test_second_call_costs_nothing_and_says_the_same(study, monkeypatch):
+    before = study.compare(QUICK).content
+
+    def no_fit(job):
+        if job.key.startswith("refuses"):  # what was refused is asked again
+            return rooms.Result(refused="fold: expected more, found less; add cases")
+        raise AssertionError(job.key)
+
+    monkeypatch.setattr(rooms, "run_job", no_fit)
+    assert study.compare(QUICK).content == before
+
+
+def test_what_changed_since_is_told(study):
+    study.compare(QUICK)
+    assert load_comparison(study.folder.root).stale == ""
+    cohort = study.cohort
+    save_cohort(
+        replace(cohort, cases=tuple(replace(case, age_years=60.0) for case in cohort.cases)),
+        study.folder.root,
+    )
+    assert "cohort.csv changed since" in load_comparison(study.folder.root).stale
+    assert load_comparison(study.folder.root / "runs") is None
+
+
+def test_folds_by_image_are_refused(study):
+    study.make_split(SplitConfig(folds=2, protocol="image"))
+    with pytest.raises(StudyError, match="expected folds by patient, found LEAKY folds by image"):
+        study.compare(QUICK)
+
+
+def test_held_out_cases_are_a_set_of_their_own(study):
+    study.make_split(SplitConfig(folds=2, holdout=0.25))
+    content = study.compare(ComparePlan(known=(KNOWS, GUESSES), permutations=0)).content
+    assert list(content["groups"]) == ["out-of-fold", "internal-test"]
+    assert [g["n_cases"] for g in content["groups"].values()] == [18, 6]
+    assert content["candidates"] == content["groups"]["out-of-fold"]["candidates"]
+
+
+def test_thresholds_come_from_the_validation_part(study):
+    study.change("evaluation", criterion="youden")
+    study.compare(ComparePlan(known=(NOISY,), permutations=0))
+    kept = {path.name for path in (study.folder.root / "comparison/folds/noisy").glob("r0*")}
+    assert {f"r0-f{i}-validation.json" for i in range(2)} <= kept
+
+
+def test_a_network_answers_held_out_cases_as_evaluate_does(study):
+    study.make_split(SplitConfig(folds=2, holdout=0.25))
+    study.change("evaluation", criterion="youden")
+    study.train(CONFIG, "held")
+    content = study.compare(ComparePlan(known=(), permutations=0, runs=("held",))).content
+    for group in study.evaluate("held").groups:
+        (row,) = content["groups"][group.name]["candidates"]
+        for name in ("auc", "sensitivity", "specificity", "accuracy"):
+            assert row[name] == asdict(group.case[name])
+
+
+def test_repeats_and_seeds_are_told_apart(study):
+    plan = ComparePlan(known=(KNOWS, NOISY, GUESSES), repeats=3, seeds=3, permutations=0)
+    rows = {row["name"]: row for row in study.compare(plan).content["repeated"]}
+    assert rows["knows"]["sd_over_splits"] == rows["knows"]["sd_over_seeds"] == 0
+    assert rows["noisy"]["sd_over_seeds"] > 0
+    assert len(rows["noisy"]["auc_by_repeat"]) == rows["noisy"]["repeats"] == 3
+    auc = rows["guesses"]["auc"]
+    assert auc["value"] == pytest.approx(np.mean(rows["guesses"]["auc_by_repeat"]))
+    assert auc["low"] < auc["value"] < auc["high"]
+    assert auc["method"].startswith("mean over 3 divisions; patient bootstrap")
+    study.make_split(SplitConfig(folds=1, holdout=0.4))
+    with pytest.raises(ConfigError, match="--repeats: expected two folds or more"):
+        study.compare(plan)
+
+
+def test_networks_are_trained_again_only_where_asked(study, monkeypatch, caplog):
+    from nephroscope.training import run as training
+
+    made = []
+
+    def copied(folder, inputs):
+        made.append((folder.name, inputs.config.seed))
+        shutil.copytree(study.folder.root / "runs" / CONFIG.model, folder)
+
+    monkeypatch.setattr(training, "train_run", copied)
+    caplog.set_level(logging.INFO)
+    plan = ComparePlan(known=(KNOWS,), repeats=2, seeds=2, permutations=4, control_networks=True)
+    content = study.compare(plan, [CONFIG.model]).content
+    assert "5 trainings, where they are not kept yet" in caplog.text
+    kinds = [name.split("-")[0] for name, _ in made]
+    assert kinds == ["r1", "r0", "shuffled", "shuffled", "shuffled"]
+    assert [seed for _, seed in made] == [0, 1, 0, 0, 0]
+    rows = {row["name"]: row for row in content["repeated"]}
+    assert rows[CONFIG.model]["repeats"] == rows[CONFIG.model]["seeds"] == 2
+    assert {row["name"]: row["permutations"] for row in content["control"]} == {"knows": 4, CONFIG.model: 3}
+    made.clear()
+    assert study.compare(plan, [CONFIG.model]).content == content
+    assert made == []
+    study.compare(QUICK)
+    assert made == []
+
+
+def test_a_run_with_the_name_of_a_baseline_is_refused(study):
+    runs = study.folder.root / "runs"
+    (runs / CONFIG.model).rename(runs / "knows")
+    with pytest.raises(StudyError, match="run knows: expected a name that no baseline has"):
+        study.compare(QUICK)
+
+
+def test_numbers_and_names_are_checked(study):
+    for wrong, text in (
+        ({"repeats": 0}, "--repeats: expected a number from 1 to 1000, found 0"),
+        ({"seeds": 0}, "--seeds: expected a number from 1"),
+        ({"permutations": 1}, "--permutations: expected a number from 2"),
+        ({"seed": -1}, "--seed: expected a number from 0"),
+    ):
+        with pytest.raises(ConfigError, match=text):
+            ComparePlan(**wrong)
+    with pytest.raises(ConfigError, match=r"baselines: expected one of .*, found 'magic'"):
+        study.compare(ComparePlan(candidates=("magic",)))
+    with pytest.raises(ConfigError, match=r"--train: expected networks: mobilenet_v2, .*found 'vgg'"):
+        study.compare(QUICK, ["vgg"])
+    with pytest.raises(StudyError, match="run nobody: expected a complete run"):
+        study.compare(replace(QUICK, runs=("nobody",)))
+    with pytest.raises(StudyError, match="expected a baseline that this study allows"):
+        study.compare(ComparePlan(known=(MISSING,), runs=()))
+
+
+def test_command_prints_one_object_and_a_table(study, capsys, monkeypatch):
+    monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
+    words = [
+        "compare",
+        str(study.folder.root),
+        "--candidates",
+        "attenuation",
+        "clinical",
+        "--permutations",
+        "2",
+    ]
+    assert run([*words, "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert {"candidates", "pairwise", "words", "not_compared", "control", "shortcuts"} <= content.keys()
+    for row in content["candidates"]:
+        assert row["auc"].keys() == {"value", "low", "high", "n", "unit", "method"}
+    assert run(words) == 0
+    text = capsys.readouterr().out
+    assert "attenuation" in text
+    assert "control with shuffled labels" in text
+    assert run(["compare", str(study.folder.root), "--jobs", "0"]) == 2
+
+
+# figures and tests whose answer is known
+
+
+def answers(name, p, kind="baseline"):
+    rows = {f"c{i:03}": (float(x), 1 - float(x)) for i, x in enumerate(p)}
+    return Answers(name=name, kind=kind, told="", p=rows, fold=dict.fromkeys(rows, 0))
+
+
+def cases_of(truth, patients=None):
+    truth = np.asarray(truth, dtype=np.intp)
+    cases = tuple(f"c{i:03}" for i in range(truth.size))
+    return TestSet(
+        name="out-of-fold",
+        cases=cases,
+        truth=truth,
+        subtypes=("PRCC", "ChRCC"),
+        positive=0,
+        patient_ids=cases if patients is None else tuple(patients),
+    )
+
+
+def test_figures_by_hand():
+    """Four cases: AUC 3/4, sensitivity 1/2, specificity 1, Brier (0.01 + 0.36 + 0.04 + 0.2025) / 4."""
+    found = figures_of(answers("a", [0.9, 0.4, 0.2, 0.45]), cases_of([0, 0, 1, 1]), CONFIG_200)
+    assert found["auc"].value == 0.75
+    assert found["sensitivity"].value == 0.5
+    assert found["specificity"].value == 1
+    assert found["brier"].value == pytest.approx((0.01 + 0.36 + 0.04 + 0.2025) / 4)
+    assert found["brier"].low < found["brier"].value < found["brier"].high
+
+
+def test_holm_by_hand():
+    """Holm 1979: 0.01 x 4, then 0.02 x 3, then 0.03 x 2, and never less than the one before."""
+    assert holm([0.03, 0.01, None, 0.02, 0.5]) == pytest.approx([0.06, 0.04, None, 0.06, 0.5])
+
+
+def three(seed=1, n=120):
+    rng = np.random.default_rng(seed)
+    truth = np.repeat([0, 1], n // 2)
+    signal = np.where(truth == 0, 0.3, -0.3)
+    clip = lambda x: np.clip(0.5 + x, 0, 1)  # noqa: E731
+    return cases_of(truth), [
+        answers("good", clip(signal + rng.normal(0, 0.3, n))),
+        answers("alike", clip(signal + rng.normal(0, 0.3, n)), "network"),
+        answers("chance", clip(rng.normal(0, 0.3, n))),
+    ]
+
+
+def test_what_the_data_support_and_what_they_do_not():
+    tests, ranked = three()
+    pairs = {(pair.one, pair.two): pair for pair in compare_pairs(ranked, tests, CONFIG_200)}
+    assert pairs["good", "chance"].supported
+    assert pairs["good", "chance"].words.startswith(
+        "The data show that good is better than chance (difference"
+    )
+    same = pairs["good", "alike"]
+    assert not same.supported
+    assert same.words.startswith("The data do not show that good is better than alike (difference of AUC")
+    assert same.words.endswith("corrected for 3 pairs, 120 patients).")
+    assert all(pair.p_holm >= pair.p for pair in pairs.values())
+    lines = summary(ranked, list(pairs.values()), tests)
+    told = " ".join([*lines, *(pair.words for pair in pairs.values())])
+    assert "equal" not in told
+    assert "this is not evidence that there is none" in told
+
+
+def test_under_chance_few_pairs_are_called_different():
+    """100 times two candidates that know nothing: about 5 in 100 differ at 0.05."""
+    found = 0
+    rng = np.random.default_rng(0)
+    tests = cases_of(np.repeat([0, 1], 30))
+    for _ in range(100):
+        pair = compare_pairs([answers(name, rng.random(60)) for name in "ab"], tests, CONFIG_200)[0]
+        found += pair.supported
+    assert found <= 12
+
+
+def test_two_tumors_of_a_patient_are_not_two_patients():
+    """Each patient twice: the interval is about that of the patients, not 0.7 of it; and McNemar is not given."""
+    tests, (good, _, chance) = three(n=60)
+    twice = cases_of(np.tile(tests.truth, 2), np.tile(tests.patient_ids, 2))
+    doubled = [answers(a.name, np.tile([p[0] for p in a.p.values()], 2)) for a in (good, chance)]
+    once = compare_pairs([good, chance], tests, CONFIG_200)[0]
+    both = compare_pairs(doubled, twice, CONFIG_200)[0]
+    width = (both.difference.high - both.difference.low) / (once.difference.high - once.difference.low)
+    assert 0.9 < width < 1.1
+    assert both.difference.n == 60
+    assert both.accuracy["p"] is None
+    assert "patients have several tumors" in both.accuracy["test"]
+
+
+def test_faultless_against_chance_is_tested_though_delong_has_no_variance():
+    tests = cases_of(np.repeat([0, 1], 12))
+    perfect, constant = answers("perfect", np.repeat([0.9, 0.1], 12)), answers("constant", np.full(24, 0.5))
+    pair = compare_pairs([perfect, constant], tests, CONFIG_200)[0]
+    assert pair.p < 0.05
+    assert "exchanged within patients" in pair.test
+    truth, p = tests.truth == 0, np.random.default_rng(3).random(24)
+    assert exchanged_p(p, p[::-1].copy(), truth, tests, CONFIG_200) > 0.05
+
+
+def test_three_subtypes_go_by_the_mean_over_subtypes():
+    rng = np.random.default_rng(2)
+    truth = np.repeat([0, 1, 2], 20)
+    tests = replace(cases_of(truth), subtypes=("A", "B", "C"))
+
+    def soft(strength):
+        p = np.exp(strength * np.eye(3)[truth] + rng.normal(size=(60, 3)))
+        return p / p.sum(axis=1, keepdims=True)
+
+    def named(name, p):
+        rows = {case: tuple(row) for case, row in zip(tests.cases, p.tolist(), strict=True)}
+        return Answers(name=name, kind="baseline", told="", p=rows, fold=dict.fromkeys(rows, 0))
+
+    pair = compare_pairs([named("strong", soft(3.0)), named("none", soft(0.0))], tests, CONFIG_200)[0]
+    assert pair.supported
+    assert pair.test == "difference by its patient-bootstrap standard error"
+    figures = figures_of(named("strong", soft(3.0)), tests, CONFIG_200)
+    assert {"auc", "sensitivity_A", "auc_B", "brier"} <= figures.keys()
+
+
+# the part of the report page
+
+
+def test_section_of_the_page(made, study):
+    section = comparison_section(made.folder.root)
+    assert section.stale == ""
+    assert section.comparison.tables["comparison"].rows[0][:3] == ("knows", "1", "baseline")
+    assert {"pairs", "not-compared"} <= section.comparison.tables.keys()
+    assert section.comparison.html.startswith("<figure>")
+    assert "<svg" in section.comparison.html
+    assert "guesses" in section.comparison.html
+    assert section.control is None
+    assert "leaky" in {row[0] for row in section.comparison.tables["not-compared"].rows}
+    study.compare(ComparePlan(known=(KNOWS, GUESSES), permutations=2, repeats=2))
+    more = comparison_section(study.folder.root)
+    assert {row[0] for row in more.control.tables["control"].rows} == {"knows", "guesses"}
+    assert "repeats" in more.comparison.tables
+    study.change("evaluation", resamples=300)
+    assert (
+        "[evaluation] changed since; run `nephroscope compare` again"
+        in comparison_section(study.folder.root).stale
+    )
+    assert comparison_section(study.folder.root / "runs") is None

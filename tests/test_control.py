@@ -1,0 +1,166 @@
+"""Shuffled labels stay at chance, a leak is found by them, and a planted shortcut is found by the probe."""
+
+import shutil
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from compare_candidates import KNOWS, Candidate
+from nephroscope import Study
+from nephroscope.api.compare import material_of
+from nephroscope.cohort.manifest import save_cohort
+from nephroscope.cohort.tables import save_table
+from nephroscope.experiments.comparison import ComparePlan
+from nephroscope.experiments.control import permutation_p
+from nephroscope.experiments.facts import facts_of
+from nephroscope.experiments.folds import shuffled
+from nephroscope.experiments.measures import TestSet
+from nephroscope.experiments.probe import within_class_gap
+from nephroscope.records import EvaluationConfig, SplitConfig
+from test_study import make_study
+
+ANSWERS = {}  # what the leaking candidate overhears
+
+
+@dataclass(frozen=True)
+class Overhears(Candidate):
+    """Learns from labels it was not given: those that the test below puts where it listens."""
+
+    def fit(self, data, case_ids, labels, seed):
+        class Fitted:
+            def probabilities(self, asked):
+                return np.array([[0.8, 0.2][:: 1 - 2 * ANSWERS[seed][case]] for case in asked])
+
+        return Fitted()
+
+
+LEAKS = Overhears("leaks")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    study = make_study(tmp_path_factory.mktemp("control") / "study", 24)
+    study.cut_slices()
+    study.make_split(SplitConfig(folds=3))
+    return study
+
+
+@pytest.fixture
+def study(made, tmp_path):
+    shutil.copytree(made.folder.root, tmp_path / "study")
+    return Study(tmp_path / "study")
+
+
+def with_facts(study, **fields):
+    """The cohort with other facts, a function of the case's number and subtype each."""
+    cohort = study.cohort
+    cases = tuple(
+        replace(c, **{name: f(int(c.case_id[1:]), c.subtype) for name, f in fields.items()})
+        for c in cohort.cases
+    )
+    save_cohort(replace(cohort, cases=cases), study.folder.root)
+
+
+def test_permuted_labels_keep_patients_and_counts(study):
+    with_facts(study, patient_id=lambda n, s: f"p{n // 2:02}" if n < 8 else f"p{n:02}")
+    study.make_split(SplitConfig(folds=2, holdout=0.2))
+    material = material_of(study)
+    deal, cohort = shuffled(material, 1, 0)
+    assert deal.split.holdout == material.split.holdout
+    for names in (material.split.holdout, material.labels.keys() - material.split.holdout):
+        assert sorted(deal.labels[n] for n in names) == sorted(material.labels[n] for n in names)
+    assert dict(deal.labels) != dict(material.labels)
+    for patient in ("p00", "p01", "p02", "p03"):  # both of their tumors differ, as before
+        own = [c.subtype for c in cohort.cases if c.patient_id == patient]
+        assert sorted(own) == ["ChRCC", "PRCC"]
+    assert shuffled(material, 1, 0)[0].labels == deal.labels
+    assert shuffled(material, 2, 0)[0].labels != deal.labels
+
+
+def test_an_honest_candidate_does_not_rise_above_chance(study):
+    (row,) = study.compare(ComparePlan(known=(KNOWS,), permutations=12)).content["control"]
+    assert row["observed"] == 1.0
+    assert row["at_chance"] is True
+    assert row["permutations"] == 12
+    assert row["lowest"] < row["auc"]["value"] < row["highest"] < 1
+    assert row["p"] == pytest.approx(1 / 13)
+    assert row["words"].startswith("With shuffled labels knows does not rise above chance")
+
+
+def test_a_leak_raises_an_alarm(study, monkeypatch):
+    from nephroscope.experiments import control
+
+    def overheard(material, number, seed):
+        deal, cohort = shuffled(material, number, seed)
+        ANSWERS[deal.seed] = deal.labels
+        return deal, cohort
+
+    ANSWERS[0] = material_of(study).labels
+    monkeypatch.setattr(control, "shuffled", overheard)
+    (row,) = study.compare(ComparePlan(known=(LEAKS,), permutations=3)).content["control"]
+    assert row["lowest"] == row["highest"] == 1.0
+    assert row["at_chance"] is False
+    assert row["words"].startswith("WARNING: with shuffled labels leaks stays above chance")
+
+
+def test_permutation_p_is_never_zero():
+    assert permutation_p(0.9, [0.5] * 19) == pytest.approx(1 / 20)
+    assert permutation_p(0.5, [0.5] * 19) == 1
+    assert permutation_p(None, [0.5]) is None
+    assert permutation_p(0.5, []) is None
+
+
+def test_a_planted_shortcut_is_found(study):
+    """All scanners of PRCC but two are of maker A, of ChRCC of maker B: AUC by hand 0.5 (10/12 + 1)."""
+    with_facts(
+        study,
+        sex=lambda n, s: "F" if n % 3 else "M",
+        site_id=lambda n, s: "site-2" if s == "PRCC" and n >= 4 else "site-1",
+    )
+    header = ["case_ids", "manufacturer"]
+    rows = [[f"c{n:02}", "MAKER A" if n % 2 == 0 and n >= 4 else "MAKER B"] for n in range(24)]
+    save_table(study.folder.root / "series.csv", header, rows)
+    study.make_split(SplitConfig(folds=3))
+    shortcuts = study.compare(ComparePlan(known=(KNOWS,), permutations=0)).content["shortcuts"]
+    rows = {row["name"]: row for row in shortcuts["facts"]}
+    for name in ("vendor", "site"):
+        assert rows[name]["auc"]["value"] == pytest.approx((10 / 12 + 1) / 2)
+        assert rows[name]["auc"]["low"] > 0.5
+        assert rows[name]["how"].startswith("the fact itself")
+    assert 0.5 <= rows["sex"]["auc"]["value"] < 0.6
+    assert rows["all together"]["auc"]["value"] > 0.7
+    assert rows["phase"]["auc"]["method"] == "undefined: not known of any case"
+    assert rows["pixel spacing"]["auc"]["method"] == "undefined: the same for all 24 cases"
+    told = " ".join(shortcuts["words"])
+    assert "In this cohort vendor alone gives AUC 0.92" in told
+    assert "sex alone" not in told
+
+
+def test_facts_are_read_from_the_grid_once(study, tmp_path):
+    material = material_of(study)
+    facts = {fact.name: fact for fact in facts_of(material, tmp_path)}
+    assert set(facts["number of slices"].values.values()) == {6.0}
+    assert set(facts["slice thickness"].values.values()) == {3.0}
+    shutil.rmtree(study.folder.root / "volumes")
+    again = {fact.name: fact for fact in facts_of(material, tmp_path)}
+    assert again["slice thickness"].values == facts["slice thickness"].values
+
+
+def test_gap_within_a_subtype_by_hand():
+    """PRCC: 0.9 against 0.7; ChRCC: 0.4 against 0.2: 0.2 in both, whatever the mix of sides."""
+    truth = np.array([0] * 6 + [1] * 6)
+    above = np.array([True] * 4 + [False] * 2 + [True] * 2 + [False] * 4)
+    p = np.where(truth == 0, np.where(above, 0.9, 0.7), np.where(above, 0.4, 0.2))
+    names = tuple(f"c{i}" for i in range(12))
+    tests = TestSet(name="t", cases=names, truth=truth, subtypes=("A", "B"), positive=0, patient_ids=names)
+    known = np.ones(12, dtype=bool)
+    gap = within_class_gap(p, above, known, tests, EvaluationConfig(resamples=200))
+    assert gap.value == pytest.approx(0.2)
+    assert gap.n == 12
+    flat = within_class_gap(
+        np.where(truth == 0, 0.8, 0.1), above, known, tests, EvaluationConfig(resamples=200)
+    )
+    assert flat.value == pytest.approx(0, abs=1e-12)
+    nothing = within_class_gap(p, known, known, tests, EvaluationConfig(resamples=200))
+    assert nothing.value is None

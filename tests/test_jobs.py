@@ -1,0 +1,137 @@
+"""Jobs: kept as they come, the same wherever they run, stale ones made anew, and no false probabilities."""
+
+import json
+import shutil
+
+import pytest
+
+from compare_candidates import BROKEN, GUESSES, KNOWS, NOISY, REFUSES, Candidate
+from nephroscope import Study
+from nephroscope.api.compare import material_of
+from nephroscope.baselines.candidate import all_candidates
+from nephroscope.errors import ConfigError, StudyError
+from nephroscope.experiments import jobs as rooms
+from nephroscope.experiments.folds import jobs_of, present_deal
+from nephroscope.experiments.jobs import Means, address_of, candidate_at, run_job, run_jobs
+from nephroscope.experiments.study_data import data_of
+from nephroscope.records import SplitConfig
+from test_study import make_study
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    study = make_study(tmp_path_factory.mktemp("jobs") / "study", 12)
+    study.cut_slices()
+    study.make_split(SplitConfig(folds=2))
+    return study
+
+
+@pytest.fixture
+def study(made, tmp_path):
+    shutil.copytree(made.folder.root, tmp_path / "study")
+    return Study(tmp_path / "study")
+
+
+def jobs_for(study, *candidates, choosing=False):
+    material = material_of(study)
+    deal = present_deal(material, 0)
+    return [job for c in candidates for job in jobs_of(material, c, deal, choosing)]
+
+
+def test_a_job_names_who_learns_and_who_is_asked(study):
+    jobs = jobs_for(study, KNOWS, choosing=True)
+    split = study.split()
+    assert [job.key for job in jobs] == [
+        "knows/r0-f0",
+        "knows/r0-f0-validation",
+        "knows/r0-f1",
+        "knows/r0-f1-validation",
+    ]
+    for job, fold in zip(jobs[::2], split.folds, strict=True):
+        assert set(job.learn) == fold.train | fold.validation
+        assert set(job.predict) == fold.test
+    for job, fold in zip(jobs[1::2], split.folds, strict=True):
+        assert set(job.learn) == fold.train
+        assert set(job.predict) == fold.validation
+
+
+def test_same_result_in_one_process_and_in_three(study, tmp_path):
+    jobs = jobs_for(study, KNOWS, NOISY, GUESSES)
+    alone = run_jobs(jobs, tmp_path / "one", Means(), "fits")
+    spread = run_jobs(jobs, tmp_path / "three", Means(jobs=3), "fits")
+    assert {k: r.probabilities for k, r in alone.items()} == {k: r.probabilities for k, r in spread.items()}
+
+
+def test_interrupted_work_goes_on_and_a_second_call_is_free(study, tmp_path, monkeypatch):
+    jobs, done = jobs_for(study, KNOWS, NOISY), []
+
+    def interrupted(job):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(job.key)
+        return run_job(job)
+
+    monkeypatch.setattr(rooms, "run_job", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs(jobs, tmp_path / "kept", Means(), "fits")
+    assert len(list((tmp_path / "kept").rglob("*.json"))) == 3
+    done.clear()
+    results = run_jobs(jobs, tmp_path / "kept", Means(), "fits")
+    assert done == [jobs[3].key]
+    assert run_jobs(jobs, tmp_path / "kept", Means(), "fits") == results
+    assert done == [jobs[3].key]
+
+
+def test_stale_and_damaged_results_are_made_anew(study, tmp_path):
+    kept = tmp_path / "kept"
+    (first, *_) = jobs = jobs_for(study, KNOWS)
+    results = run_jobs(jobs, kept, Means(), "fits")
+    path = kept / f"{first.key}.json"
+    good = path.read_text()
+    for spoilt in ("{", good.replace(first.made_from, "another"), json.dumps({"format": 1})):
+        path.write_text(spoilt)
+        again = run_jobs(jobs, kept, Means(), "fits")[first.key]
+        assert again.probabilities == results[first.key].probabilities
+        assert json.loads(path.read_text())["made_from"] == first.made_from
+    csv = study.folder.cohort_csv
+    csv.write_text(csv.read_text().replace(",50", ",51"))
+    later = jobs_for(study, KNOWS)
+    assert {job.made_from for job in later}.isdisjoint(job.made_from for job in jobs)
+
+
+def test_a_candidate_that_refuses_is_a_result_and_is_not_kept(study, tmp_path):
+    results = run_jobs(jobs_for(study, REFUSES), tmp_path, Means(), "fits")
+    assert {r.refused for r in results.values()} == {"fold: expected more, found less; add cases"}
+    assert not list(tmp_path.rglob("refuses/*.json"))
+
+
+def test_what_is_no_probability_is_refused(study, tmp_path):
+    with pytest.raises(
+        StudyError, match="candidate broken: expected probabilities of 6 cases and 2 subtypes"
+    ):
+        run_jobs(jobs_for(study, BROKEN), tmp_path, Means(), "fits")
+
+
+def test_another_machine_that_does_not_see_the_study(study, tmp_path):
+    with pytest.raises(StudyError, match="put the study on storage that every machine sees"):
+        data_of(str(tmp_path / "nowhere"), "digest")
+    with pytest.raises(StudyError, match="expected the cohort and slices the comparison began with"):
+        data_of(str(study.folder.root), "another")
+
+
+def test_candidates_never_see_labels(study):
+    data = data_of(str(study.folder.root), material_of(study).digest)
+    assert {case.subtype for case in data.cohort.cases} == {None}
+
+
+def test_every_baseline_is_found_by_its_address():
+    for candidate in all_candidates().values():
+        assert candidate_at(address_of(candidate)) is candidate
+    assert address_of(KNOWS) == "compare_candidates:KNOWS"
+    with pytest.raises(ConfigError, match="candidate local: expected a global name of a module"):
+        address_of(Candidate("local"))
+
+
+def test_number_of_processes_is_checked():
+    with pytest.raises(ConfigError, match="--jobs: expected a number from 1 to 1024, found 0"):
+        Means(jobs=0)

@@ -1,0 +1,118 @@
+"""The same comparison on a cluster of two Ray nodes, one of them killed on the way."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from nephroscope.errors import ConfigError
+from nephroscope.experiments import ray_jobs
+from nephroscope.experiments.ray_jobs import map_on_ray
+from nephroscope.records import SplitConfig
+from test_study import make_study
+
+# In a process of its own: Ray starts threads and servers, and what they leave open is not for this test to judge.
+SCRIPT = """
+import json, sys, threading, time
+import ray
+from ray.cluster_utils import Cluster
+from nephroscope import Study
+from nephroscope.experiments.comparison import ComparePlan
+from nephroscope.experiments.jobs import Means
+from dataclasses import replace
+from nephroscope.api.compare import material_of
+from nephroscope.errors import StudyError
+from nephroscope.experiments.folds import jobs_of, present_deal
+from nephroscope.experiments.jobs import run_job
+from nephroscope.experiments.ray_jobs import map_on_ray
+from compare_candidates import GUESSES, SLOW
+
+def found_deal(root):
+    return present_deal(material_of(Study(root)), 4)
+
+root = sys.argv[1]
+cluster = Cluster(
+    initialize_head=True,
+    head_node_args={"num_cpus": 1, "include_dashboard": False, "_system_config": {
+        "health_check_initial_delay_ms": 500, "health_check_period_ms": 500, "health_check_failure_threshold": 2}},
+)
+doomed = cluster.add_node(num_cpus=1)
+cluster.wait_for_nodes()
+log = {"nodes": 2}
+
+def kill():
+    kept = Study(root).folder.root / "comparison" / "folds" / "slow"
+    while len(list(kept.glob("*.json"))) < 2:
+        time.sleep(0.05)
+    log["kept_when_killed"] = len(list(kept.glob("*.json")))
+    cluster.remove_node(doomed, allow_graceful=False)
+
+killer = threading.Thread(target=kill)
+killer.start()
+plan = ComparePlan(known=(SLOW, GUESSES), permutations=3, seed=4, means=Means(ray=cluster.address))
+found = Study(root).compare(plan)
+killer.join()
+job = next(iter(jobs_of(material_of(Study(root)), SLOW, found_deal(root), False)))
+try:
+    list(map_on_ray(run_job, [replace(job, digest="another")], cluster.address))
+except StudyError as error:
+    log["refused"] = str(error)
+ray.init(address=cluster.address, log_to_driver=False)
+log["alive_at_the_end"] = sum(node["Alive"] for node in ray.nodes())
+ray.shutdown()
+cluster.shutdown()
+print(json.dumps({"log": log, "content": found.content}))
+"""
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    made = make_study(tmp_path_factory.mktemp("ray") / "study", 16)
+    made.cut_slices()
+    made.make_split(SplitConfig(folds=3))
+    return made
+
+
+def run_script(text, *words):
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "PYTHONWARNINGS": "ignore",
+    }
+    command = [sys.executable, "-c", textwrap.dedent(text), *map(str, words)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def test_two_nodes_one_killed_same_result(study):
+    from compare_candidates import GUESSES, SLOW
+    from nephroscope.experiments.comparison import ComparePlan
+
+    done = run_script(SCRIPT, study.folder.root)
+    assert done.returncode == 0, done.stderr[-3000:]
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert answer["log"]["nodes"] == 2
+    assert answer["log"]["alive_at_the_end"] == 1
+    assert answer["log"]["kept_when_killed"] < 12
+    assert "expected the cohort and slices the comparison began with (another)" in answer["log"]["refused"]
+    for path in (study.folder.root / "comparison" / "folds").rglob("*.json"):
+        path.unlink()  # so that all is computed again, here and without Ray
+    alone = study.compare(ComparePlan(known=(SLOW, GUESSES), permutations=3, seed=4))
+    assert answer["content"] == json.loads(json.dumps(alone.content))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "ray://127.0.0.1:1", "localhost:99999"])
+def test_no_cluster_there(address):
+    with pytest.raises(ConfigError, match=f"expected a Ray cluster at {address}, found none that answers"):
+        list(map_on_ray(len, ["a"], address))
+
+
+def test_without_ray(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r"pip install 'nephroscope\[ray\]'"):
+        list(map_on_ray(len, ["a"], "auto"))
+    assert ray_jobs.RETRIES > 0

@@ -1,5 +1,6 @@
 """The comparison: one table on the same folds, tests whose answer is known, words that never say equal."""
 
+import csv
 import json
 import logging
 import shutil
@@ -14,6 +15,7 @@ from nephroscope.api.compare import material_of
 from nephroscope.cli import run
 from nephroscope.cohort.manifest import save_cohort
 from nephroscope.errors import ConfigError, StudyError
+from nephroscope.evaluation.metrics import auc
 from nephroscope.experiments import jobs as rooms
 from nephroscope.experiments.comparison import ComparePlan, load_comparison
 from nephroscope.experiments.folds import Answers
@@ -75,6 +77,19 @@ def test_one_table_on_the_same_cases(made):
     n = len(rows)
     assert len(content["pairwise"]) == n * (n - 1) / 2
     json.dumps(content, allow_nan=False)
+
+
+def test_the_answers_that_were_ranked_are_kept(made):
+    """predictions.csv holds one row for each candidate and case, and gives the AUC of the table again."""
+    with (made.folder.root / "comparison" / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["name"] == "noisy"]
+    assert len(rows) == len({row["case_id"] for row in rows}) == 24
+    scores = np.array([float(row["p_PRCC"]) for row in rows])
+    content = load_comparison(made.folder.root).content
+    told = next(row for row in content["candidates"] if row["name"] == "noisy")
+    assert auc(scores, np.array([row["truth"] == "PRCC" for row in rows])) == told["auc"]["value"]
+    right = [row["call"] == row["truth"] for row in rows]
+    assert np.mean(right) == told["accuracy"]["value"]
 
 
 def test_leaky_run_stands_apart(made):

@@ -1,6 +1,6 @@
 """The comparison of a study: its folds and a plan in; one table of all candidates, pairs, controls and words out.
 
-comparison/ of the study holds comparison.json, folds/ (results of fits), runs/ (answers of trained runs), networks/
+comparison/ of the study holds comparison.json, predictions.csv, folds/ (results of fits), runs/ (answers of trained runs), networks/
 (networks trained on other divisions) and grids.json.
 """
 
@@ -19,6 +19,7 @@ from nephroscope.experiments.comparison_file import (
     Comparison,
     load_comparison,
     made_from,
+    save_answers,
 )
 from nephroscope.experiments.control import ControlPlan, control
 from nephroscope.experiments.facts import facts_of
@@ -127,6 +128,7 @@ def compare(material: Material, plan: ComparePlan) -> Comparison:
         "control": control(material, candidates, ranked, asked, places) if plan.permutations else [],
         "shortcuts": probe(material, facts_of(material, folder), ranked, tests, deal),
     }
+    save_answers(folder, ranked, material.cohort)
     save_json(folder / FILE, content)
     return Comparison(path=folder / FILE, content=content)
 

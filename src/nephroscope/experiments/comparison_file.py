@@ -1,12 +1,16 @@
 """comparison.json of a study: a study's path in; its last comparison, and what changed since, out."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from nephroscope.cohort.manifest import load_cohort
 from nephroscope.cohort.split import load_split
+from nephroscope.cohort.tables import save_table
 from nephroscope.errors import NephroscopeError
+from nephroscope.evaluation.aggregate import label_of
+from nephroscope.experiments.folds import Answers
 from nephroscope.files import load_json
 from nephroscope.records import Cohort, EvaluationConfig, Split
 from nephroscope.records.digest import digest_of
@@ -14,7 +18,7 @@ from nephroscope.slices.store import open_store
 from nephroscope.study import open_study
 
 FORMAT = 1
-FOLDER, FILE = "comparison", "comparison.json"
+FOLDER, FILE, ANSWERS = "comparison", "comparison.json", "predictions.csv"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -59,3 +63,24 @@ def made_from(cohort: Cohort, slices: str, split: Split, config: EvaluationConfi
         "splits.json": digest_of([folds, sorted(split.holdout), split.protocol]),
         "[evaluation]": digest_of(asdict(config)),
     }
+
+
+def save_answers(folder: Path, answers: Sequence[Answers], cohort: Cohort) -> None:
+    """Write predictions.csv: what every candidate says of every test case, one row each."""
+    positive = cohort.subtypes.index(cohort.positive)
+    rows = [
+        [
+            one.name,
+            one.kind,
+            case_id,
+            cohort.by_id[case_id].patient_id,
+            cohort.by_id[case_id].subtype or "",
+            str(one.fold[case_id]),
+            cohort.subtypes[label_of(p, one.threshold_of(case_id), positive)],
+            *(f"{value:.6f}" for value in p),
+        ]
+        for one in answers
+        for case_id, p in one.p.items()
+    ]
+    header = ["name", "kind", "case_id", "patient_id", "truth", "fold", "call"]
+    save_table(folder / ANSWERS, [*header, *(f"p_{subtype}" for subtype in cohort.subtypes)], rows)

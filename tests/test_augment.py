@@ -1,7 +1,8 @@
 import numpy as np
 import torch
 
-from nephroscope.training.augment import SHIFT_HU, Draw, augment, draw_augmentation
+from nephroscope.training.augment import Draw, augment, draw_augmentation
+from nephroscope.training.ranges import SHIFT_HU
 
 
 def still(n=1, **changed):

@@ -26,13 +26,13 @@ def bring(folder, *labels):
     return import_dicom(folder, options)
 
 
-def drawn(folder, patient="P1", **files):
-    """A CT, and SEG files with these segments: ``name=("Tumor", "Kidney")``."""
+def drawn(folder, patient="P1", same_reader=False, **files):
+    """A CT, and SEG files with these segments, each another reader's: ``name=("Tumor", "Kidney")``."""
     images = dicom_slices(patient)
     write_slices(images, folder / patient)
     for number, (name, segments) in enumerate(files.items()):
         masks = {segment: np.roll(box_tumor(), 8 * n, axis=2) for n, segment in enumerate(segments)}
-        write_seg(images, masks, folder / f"{name}.dcm", f"Reader^{number}")
+        write_seg(images, masks, folder / f"{name}.dcm", f"Reader^{0 if same_reader else number}")
     return images
 
 
@@ -161,13 +161,20 @@ def test_codes_count_as_names_do():
 
 
 def test_second_readers_are_said_to_be_assumed(tmp_path):
-    drawn(tmp_path, one=["Tumor"], two=["Mass Meyer"])
+    drawn(tmp_path, same_reader=True, one=["Mass"], two=["Mass Meyer"])
     result = bring(tmp_path)
-    assert result.cases[0].roi_reader2.name == "two.dcm"
+    assert {result.cases[0].roi.name, result.cases[0].roi_reader2.name} == {"one.dcm", "two.dcm"}
     assert codes(result)["readers-assumed"] == (
         "in 1 cases the second ROI file was taken as a second reader's (Mass)"
     )
     assert "readers-assumed" not in codes(bring(tmp_path, label("P2", patient_id="P2")))
+
+
+def test_readers_whom_the_files_name_are_not_assumed(tmp_path):
+    drawn(tmp_path, one=["Tumor"], two=["Mass Meyer"])
+    result = bring(tmp_path)
+    assert result.cases[0].roi_reader2.name == "two.dcm"
+    assert "readers-assumed" not in codes(result)
 
 
 def test_a_file_that_another_tumor_claims_is_no_second_reader(tmp_path):

@@ -1,3 +1,4 @@
+import csv
 import json
 import re
 from dataclasses import replace
@@ -25,9 +26,16 @@ from nephroscope.records import (
     TrainConfig,
 )
 from nephroscope.report import tables, words
+from nephroscope.report.cards import case_sections
 from nephroscope.report.characteristics import characteristics_by_subtype
 from nephroscope.report.content import ReportContent, RunContent
-from nephroscope.report.page import case_sections, write_report
+from nephroscope.report.data import report_json
+from nephroscope.report.drawing import save_figures, svg_of
+from nephroscope.report.figures import all_figures
+from nephroscope.report.limitations import limitations
+from nephroscope.report.methods import methods
+from nephroscope.report.page import render_page, write_report
+from nephroscope.report.page_parts import page_figures, page_parts
 from nephroscope.report.thumbnails import thumbnails
 
 CONFIG = EvaluationConfig(resamples=100)
@@ -157,26 +165,45 @@ def written(tmp_path, content):
     return page.read_text(encoding="utf-8")
 
 
-def test_the_page_needs_no_network(tmp_path):
-    html = written(tmp_path, make_content())
+def html_of(content):
+    """The page without its figures, which are what takes time."""
+    return render_page(page_parts(content), {})
+
+
+def test_the_page_needs_no_network(html):
     addresses = re.findall(r"""(?:src|href|action|data)\s*=\s*["']?([^"'\s>]+)""", html)
     assert addresses
     assert all(a.startswith(("#", "data:image/")) for a in addresses)
     assert re.findall(r"url\((?!#)|@import|<script|<link|<iframe", html) == []
 
 
-def test_what_is_written(tmp_path):
-    html = written(tmp_path, make_content())
-    files = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file())
-    assert files == [
-        "report/figures/cases-out-of-fold.svg",
-        "report/figures/flow.svg",
-        "report/figures/learning.svg",
-        "report/figures/roc-out-of-fold.svg",
-        "report/index.html",
-        "report/report.json",
+GROUP = "out-of-fold"
+FIGURES = [
+    *(f"calibration-{GROUP}", f"cases-{GROUP}", f"coverage-{GROUP}", f"decision-{GROUP}"),
+    *("flow", "learning", f"roc-{GROUP}", f"subgroups-{GROUP}"),
+]
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plain")
+    written(folder, make_content())
+    return folder / "report"
+
+
+@pytest.fixture
+def html(report):
+    return (report / "index.html").read_text(encoding="utf-8")
+
+
+def test_what_is_written(report, html):
+    assert sorted(p.name for p in report.iterdir()) == [
+        *("checklists", "figures", "index.html", "model-card.md", "report.json", "tables")
     ]
-    found = json.loads((tmp_path / "report" / "report.json").read_text())
+    drawn = sorted(p.name for p in (report / "figures").iterdir())
+    assert drawn == [f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")]
+    assert all((report / "figures" / f"{name}.png").read_bytes()[:4] == b"\x89PNG" for name in FIGURES)
+    found = json.loads((report / "report.json").read_text())
     assert set(found["case"]["auc"]) == {"value", "low", "high", "n", "unit", "method"}
     assert "Study of &lt;tumors&gt;" in html
     assert "Research use only. Not a medical device" in html
@@ -186,39 +213,54 @@ def test_what_is_written(tmp_path):
     assert "SYNTHETIC" not in html
 
 
-def test_same_content_same_bytes(tmp_path):
-    assert written(tmp_path / "a", make_content()) == written(tmp_path / "b", make_content())
+def test_same_content_same_bytes(html, report, tmp_path):
+    drawn = {name: (report / "figures" / f"{name}.svg").read_text() for name in FIGURES}
+    page = page_parts(make_content())
+    assert render_page(page, drawn) == html
+    save_figures(tmp_path, {name: page_figures(page)[name] for name in ("flow", f"roc-{GROUP}")})
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == (report / "figures" / path.name).read_bytes(), path.name
 
 
-@pytest.mark.parametrize(
-    ("more", "mark"), [({"protocol": "image"}, "LEAKY"), ({"synthetic": True}, "SYNTHETIC")]
-)
-def test_marks_stand_in_header_captions_and_figures(tmp_path, more, mark):
-    html = written(tmp_path, make_content(**more))
+def test_marks_stand_in_header_captions_figures_and_files(tmp_path):
+    html = written(tmp_path, make_content(protocol="image", synthetic=True))
+    report = tmp_path / "report"
     head = html[: html.index("</header>")]
-    assert f"[{mark}]" in head
-    assert f'<span class="ribbon">{mark}</span>' in head
     blocks = re.findall(r"<(?:caption|figcaption)>(.*?)</(?:caption|figcaption)>", html, re.DOTALL)
     assert len(blocks) >= 8
-    assert all(mark in block for block in blocks)
-    for svg in (tmp_path / "report" / "figures").iterdir():
-        assert mark in svg.read_text()
-    found = json.loads((tmp_path / "report" / "report.json").read_text())
-    assert found[mark.lower()] is True
+    found = json.loads((report / "report.json").read_text())
+    for mark in ("SYNTHETIC", "LEAKY"):
+        assert f"[{mark}]" in head
+        assert f'<span class="ribbon">{mark}</span>' in head
+        assert all(mark in block for block in blocks)
+        for svg in (report / "figures").glob("*.svg"):
+            assert mark in svg.read_text()
+        for path in (report / "tables").iterdir():
+            lines = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+            assert lines[0][-1] == "mark"
+            assert all(mark in line[-1] for line in lines[1:])
+        for name in ("model-card.md", "checklists/claim2024.md", "checklists/tripod-ai.csv"):
+            assert mark in (report / name).read_text()
+        assert found[mark.lower()] is True
+    assert all(
+        "LEAKY" in e["method"]
+        for e in found["probabilities"]["groups"][GROUP]["calibration"]["as it is"].values()
+    )
 
 
-def test_leaky_is_explained(tmp_path):
+def test_leaky_is_explained():
     content = make_content(protocol="image")
-    html = written(tmp_path, content)
+    html = html_of(content)
     assert "slices of one patient both train and test" in html
-    assert words.limitations(content)[0].startswith("The split is LEAKY")
-    assert dict(words.methods(content))["Split"].startswith("LEAKY: ")
+    assert "The shortcut probe needs folds by patient" in html
+    assert limitations(content)[0].startswith("The split is LEAKY")
+    assert dict(methods(content))["Split"].startswith("LEAKY: ")
     assert tables.split_table(content).rows[0][1:] == ("train", "6 / 6 / 27", "6 / 6 / 27", "12 / 12 / 54")
 
 
-def test_three_subtypes(tmp_path):
-    html = written(tmp_path, make_content(("PRCC", "ChRCC", "ccRCC")))
-    svg = (tmp_path / "report" / "figures" / "roc-out-of-fold.svg").read_text()
+def test_three_subtypes():
+    content = make_content(("PRCC", "ChRCC", "ccRCC"))
+    html, svg = html_of(content), svg_of(all_figures(content)[f"roc-{GROUP}"], "roc")
     for subtype in ("PRCC", "ChRCC", "ccRCC"):
         assert f"{subtype} against rest" in svg
         assert f"AUC ({subtype} against the rest)" in html
@@ -227,24 +269,23 @@ def test_three_subtypes(tmp_path):
 
 def test_worst_mistake_comes_first():
     sections = case_sections(make_content())
-    assert [(name, len(cards)) for name, cards in sections] == [
-        ("Mistakes, worst first", 2),
-        ("Not sure", 1),
-        ("Called right", 9),
+    assert [(section.heading, section.n, len(section.cards)) for section in sections] == [
+        ("Mistakes, worst first", 2, 2),
+        ("Not sure", 1, 1),
+        ("Called right, the least sure first", 9, 9),
     ]
-    assert [c.prediction.case_id for c in sections[0][1]] == ["case-0", "case-1"]
-    assert sections[1][1][0].prediction.reason == "native-phase: no contrast seen"
-    assert sections[0][1][0].facts == "5 slices · woman · 50 y · 3.0 cm"
+    assert [c.prediction.case_id for c in sections[0].cards] == ["case-0", "case-1"]
+    assert sections[1].cards[0].prediction.reason == "native-phase: no contrast seen"
+    assert sections[0].cards[0].facts == "5 slices · woman · 50 y · 3.0 cm"
 
 
-def test_a_run_that_did_not_converge_shows_no_numbers(tmp_path):
+def test_a_run_that_did_not_converge_shows_no_numbers():
     content = make_content(converged=False)
-    html = written(tmp_path, content)
+    html = html_of(content)
     assert "mobilenet_v2 did not converge: it never beat chance on its own training set" in html
     assert "DID NOT CONVERGE" in html
     assert "not available" in html
-    drawn = sorted(p.name for p in (tmp_path / "report" / "figures").iterdir())
-    assert drawn == ["flow.svg", "learning.svg"]
+    assert sorted(page_figures(page_parts(content))) == ["flow", "learning"]
 
 
 def test_key_result_is_a_sentence_with_interval_n_unit_and_method():
@@ -258,7 +299,7 @@ def test_key_result_is_a_sentence_with_interval_n_unit_and_method():
     assert text.endswith("it gave a call for 11 of 12.")
 
 
-def test_undefined_auc_is_said(tmp_path):
+def test_undefined_auc_is_said():
     content = make_content()
     run = content.main
     group = run.report.groups[0]
@@ -266,7 +307,7 @@ def test_undefined_auc_is_said(tmp_path):
         "auc": replace(group.case["auc"], value=None, low=None, high=None, method="undefined: x")
     }
     report = replace(run.report, groups=(replace(group, case=case),))
-    html = written(tmp_path, replace(content, runs=(replace(run, report=report),)))
+    html = html_of(replace(content, runs=(replace(run, report=report),)))
     assert "could not be told apart, as x" in html
 
 
@@ -312,16 +353,16 @@ def test_findings_are_gathered_by_kind():
 
 def test_methods_say_where_the_threshold_comes_from():
     content = make_content()
-    assert "threshold 0.50 (chosen before any data)" in dict(words.methods(content))["From slices to a case"]
+    assert "threshold 0.50 (chosen before any data)" in dict(methods(content))["From slices to a case"]
     point = OperatingPoint(threshold=0.4, criterion="youden", chosen_on="8 validation cases of fold 0")
     run = replace(content.main, report=replace(content.main.report, operating_points=(point,)))
-    text = dict(words.methods(replace(content, runs=(run,))))["From slices to a case"]
+    text = dict(methods(replace(content, runs=(run,))))["From slices to a case"]
     assert "threshold 0.40 (chosen by youden on 8 validation cases of fold 0)" in text
 
 
 def test_limitations_come_from_the_data():
     content = make_content()
-    text = " ".join(words.limitations(content))
+    text = " ".join(limitations(content))
     assert "Few patients (6 of PRCC, 6 of ChRCC)" in text
     assert "fewer than 20 patients" in text
     assert "All cases come from one site." in text
@@ -331,18 +372,19 @@ def test_limitations_come_from_the_data():
         for c in content.cohort.cases
     )
     other = replace(content, cohort=replace(content.cohort, cases=cases))
-    text = " ".join(words.limitations(other))
+    text = " ".join(limitations(other))
     assert "12 of 12 cases come from 8-bit images" in text
     assert "Subtypes differ in sex (men: 100 % of PRCC, 0 % of ChRCC)" in text
 
 
-def test_several_runs_are_compared(tmp_path):
+def test_several_runs_are_compared():
     content = make_content()
     other = replace(content.main, report=replace(content.main.report, run="run-2", model="resnet34"))
-    html = written(tmp_path, replace(content, runs=(content.main, other)))
+    page = page_parts(replace(content, runs=(content.main, other)))
+    html = render_page(page, {})
     assert "All runs, by case" in html
     assert "resnet34" in html
-    assert len(json.loads((tmp_path / "report" / "report.json").read_text())["runs"]) == 2
+    assert len(report_json(page, [])["runs"]) == 2
 
 
 def test_thumbnails_are_evenly_spaced():

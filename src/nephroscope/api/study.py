@@ -1,5 +1,6 @@
 """`Study`: what can be done with a study folder, in the order in which it is done."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,13 @@ from nephroscope.slices.store import SliceStore, cut_cohort, open_store
 from nephroscope.study import stale
 
 if TYPE_CHECKING:
+    from nephroscope.evaluation.readers.read_calls import CallOptions
+    from nephroscope.evaluation.readers.reader_study import ReaderStudy
     from nephroscope.evaluation.score_run import RunToScore
+    from nephroscope.experiments.capacity import CapacityOptions
+    from nephroscope.experiments.comparison import ComparePlan, Comparison
+    from nephroscope.replicate.setup import ReplicateOptions
+    from nephroscope.report.content import ReportContent
 
 FORMAT = 1
 
@@ -156,23 +163,57 @@ class Study(ReaderVerbs, PublicVerbs):
         save_json(scored.folder / "evaluation.json", {"format": FORMAT, **report_as_dict(report)})
         return report
 
+    def compare(self, plan: "ComparePlan | None" = None, train: Sequence[str] = ()) -> "Comparison":
+        """Rank baselines, trained runs and their stack on the same folds; networks in ``train`` are trained first."""
+        from nephroscope.api.compare import compare_study
+
+        return compare_study(self, plan, train)
+
+    def capacity(self, options: "CapacityOptions | None" = None, only_plan: bool = False) -> dict[str, Any]:
+        """Train networks of several sizes on the study's folds; gives AUC against weights; writes capacity/."""
+        from nephroscope.api.capacity import capacity
+
+        return capacity(self, options, only_plan)
+
+    def replicate_zuo2021(
+        self, options: "ReplicateOptions | None" = None, readers: Path | str | None = None
+    ) -> dict[str, Any]:
+        """Repeat Zuo et al. 2021 with and without its leak; gives the content of replicate.json."""
+        from nephroscope.api.replicate import replicate_zuo2021
+
+        return replicate_zuo2021(self, options, readers)
+
+    def readers(
+        self, path: Path | str, runs: Sequence[str] = (), options: "CallOptions | None" = None
+    ) -> "ReaderStudy":
+        """Set a table of radiologists' calls beside all complete runs, or the named ones; writes readers/."""
+        from nephroscope.api.model_readers import read_beside_models
+
+        return read_beside_models(self, Path(path), runs, options)
+
     # 7 tables, figures, one page
 
     def report(self, run: str | None = None) -> Path:
         """Write the report of a run; gives the path of its page."""
-        from nephroscope.report.gather import gather
         from nephroscope.report.page import write_report
+        from nephroscope.report.saliency import with_saliency
 
-        evaluation = self.evaluate(run)
-        content = gather(
-            self.folder.root.resolve().name, self._to_score(run), evaluation, self.import_findings
-        )
+        content = self._page(run, self.evaluate(run))
+        content = with_saliency(content, self._to_score(run), self.case_reader())
         return write_report(self.folder.report, content)
+
+    def _page(self, run: str | None, evaluation: EvaluationReport) -> "ReportContent":
+        from nephroscope.report.gather import gather
+
+        return gather(self.folder, self.settings, self._to_score(run), evaluation, self.import_findings)
 
     # 8 what leaves the laboratory
 
     def export(self, out: Path | str, run: str | None = None) -> Path:
         """Write the model of a run as a bundle; gives its folder."""
         from nephroscope.deploy.export import export_bundle
+        from nephroscope.report.model_card import model_card
 
-        return export_bundle(self._to_score(run), self.evaluate(run), Path(out))
+        evaluation = self.evaluate(run)
+        card = model_card(self._page(run, evaluation))
+        return export_bundle(self._to_score(run), evaluation, Path(out), card)

@@ -1,7 +1,7 @@
 """The comparison of a study: its folds and a plan in; one table of all candidates, pairs, controls and words out.
 
-comparison/ of the study holds comparison.json, predictions.csv, folds/ (results of fits), runs/ (answers of trained runs), networks/
-(networks trained on other divisions) and grids.json.
+comparison/ of the study holds comparison.json, predictions.csv, folds/ (results of fits), runs/ (answers of trained
+runs), networks/ (networks trained on other divisions) and grids.json.
 """
 
 import logging

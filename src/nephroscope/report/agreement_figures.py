@@ -16,7 +16,8 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from nephroscope.evaluation.metrics import Floats
 from nephroscope.evaluation.reader_agreement import ReaderReport
 from nephroscope.records import CTVolume, Estimate, RoiMask
-from nephroscope.report.figures import COLORS, GRID, INK, QUIET, STYLE, _svg, _title
+from nephroscope.report.drawing import COLORS, GRID, INK, QUIET, STYLE, svg_of
+from nephroscope.report.figures import _title
 from nephroscope.roi.readers.agreement import RoiAgreement
 
 N_WORST, N_SLICES = 6, 3
@@ -137,7 +138,7 @@ def bland_altman_figure(report: ReaderReport, what: str, unit: str, marks: Seque
         right.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         for axis in (right.xaxis, right.yaxis):
             axis.set_minor_formatter(NullFormatter())
-        return _svg(figure, f"bland-altman {what}")
+        return svg_of(figure, f"bland-altman {what}")
 
 
 def dice_figure(report: ReaderReport, marks: Sequence[str]) -> str:
@@ -158,7 +159,7 @@ def dice_figure(report: ReaderReport, marks: Sequence[str]) -> str:
             if name == "dice":
                 axes.axvline(report.adjudicate_below, color=INK, lw=1, ls="--")
                 axes.set_xlabel("Dice (dashed: adjudication below)")
-        return _svg(figure, "dice")
+        return svg_of(figure, "dice")
 
 
 def _three(report: ReaderReport, what: str, unit: str) -> list[Estimate]:

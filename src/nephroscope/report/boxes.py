@@ -48,7 +48,7 @@ def draw_boxes(flow: Flow, marks: str) -> "Figure":
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    from nephroscope.report.figures import STYLE
+    from nephroscope.report.drawing import STYLE
 
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH / 72, 1))
@@ -87,7 +87,7 @@ def _draw(axes: "Axes", flow: Flow, marks: str) -> float:
 
 def _draw_parts(axes: "Axes", parts: Sequence[Box], start: tuple[float, float], top: float) -> float:
     """The parts side by side, at most four in a row; gives where the lowest ends."""
-    from nephroscope.report.figures import QUIET
+    from nephroscope.report.drawing import QUIET
 
     in_row = min(len(parts), 4)
     width = (WIDTH - 2 * PAD - (in_row - 1) * 14) / in_row if in_row > 1 else MAIN
@@ -115,7 +115,7 @@ def _box(axes: "Axes", box: Box, place: tuple[float, float, float], *, strong: b
     """A box with its title and lines at (left, top, width); gives where it ends."""
     from matplotlib.patches import FancyBboxPatch
 
-    from nephroscope.report.figures import GRID, INK, QUIET, color_of
+    from nephroscope.report.drawing import GRID, INK, QUIET, color_of
 
     left, top, width = place
     y = top + PAD
@@ -150,7 +150,7 @@ def _wrapped(text: str, width: float, scale: float = 1.0) -> list[str]:
 
 
 def _arrow(axes: "Axes", start: tuple[float, float], end: tuple[float, float]) -> None:
-    from nephroscope.report.figures import QUIET
+    from nephroscope.report.drawing import QUIET
 
     style = {"arrowstyle": "-|>", "color": QUIET, "lw": 0.9, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 8}
     axes.annotate("", xy=end, xytext=start, arrowprops=style)

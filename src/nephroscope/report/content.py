@@ -2,15 +2,20 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nephroscope.records import (
     Cohort,
+    CohortConfig,
+    Estimate,
     EvaluationConfig,
     EvaluationReport,
     Finding,
+    RoiConfig,
     SliceSpec,
     Split,
     TrainConfig,
@@ -35,6 +40,35 @@ class RunContent:
     converged: Mapping[int, bool] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """What series.csv says of the CT of a case: maker of the scanner, and distance between slices."""
+
+    manufacturer: str = ""
+    spacing_mm: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaliencyMap:
+    """Where a network looked on one slice; ``address`` is a picture as a ``data:`` address."""
+
+    slice_index: int
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saliency:
+    """Maps for the case cards by case_id, how they were made, and what their sanity check found.
+
+    Without maps, ``told`` is the reason why there are none. ``figures`` are those of `SaliencyOfRun`.
+    """
+
+    maps: Mapping[str, Sequence[SaliencyMap]]
+    told: str
+    check: str
+    figures: Mapping[str, Estimate] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ReportContent:
     """Everything on the page.
@@ -46,6 +80,14 @@ class ReportContent:
         slices_of: Gives the slices of a case, for the thumbnails.
         findings: Of the data, refused cases (severity ``refusal``) included.
         date: As it is to be printed.
+        study: Folder of the study, for the sections that other commands fill; None where there is none.
+        cohort_config, roi_config: Which series was taken; how the ROIs of two readers became one.
+        environment: Versions and machine that the run was trained with, from its environment.json.
+        scans: By case_id, where series.csv tells it.
+        facts: By case_id, the attributes that series.csv tells for the subgroups: vendor, slice spacing.
+        roi_agreement: What `nephroscope agreement` found, from its agreement.json; empty where it was not run.
+        shortcuts: What the probe of facts beside the tumor found; empty where it was not run.
+        saliency: None where no maps were made.
     """
 
     title: str
@@ -59,6 +101,15 @@ class ReportContent:
     findings: tuple[Finding, ...]
     version: str
     date: str
+    study: Path | None = None
+    cohort_config: CohortConfig = field(default_factory=CohortConfig)
+    roi_config: RoiConfig = field(default_factory=RoiConfig)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    scans: Mapping[str, Scan] = field(default_factory=dict)
+    facts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    roi_agreement: Mapping[str, Any] = field(default_factory=dict)
+    shortcuts: Mapping[str, Any] = field(default_factory=dict)
+    saliency: Saliency | None = None
 
     @property
     def main(self) -> RunContent:

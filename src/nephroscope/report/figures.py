@@ -1,9 +1,7 @@
-"""Figures as SVG text: learning curves, ROC with its band, probabilities of all cases. No date, no random names."""
+"""A run in; figures of how it learnt, its ROC with its band, and the probabilities of all cases, out."""
 
-import io
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -14,37 +12,11 @@ from nephroscope.evaluation.intervals import Patients, roc_band
 from nephroscope.evaluation.metrics import Floats, roc_points
 from nephroscope.records import CasePrediction, EvaluationConfig, EvaluationGroup, EvaluationReport
 from nephroscope.report.content import ReportContent, RunContent
-
-# Okabe and Ito's colours: told apart with every kind of colour blindness
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-INK, QUIET, GRID = "#1d2733", "#6b7785", "#dfe4e9"
-STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "axes.edgecolor": QUIET,
-    "axes.labelcolor": INK,
-    "axes.linewidth": 0.7,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "text.color": INK,
-    "xtick.color": QUIET,
-    "ytick.color": QUIET,
-    "grid.color": GRID,
-    "legend.frameon": False,
-}
+from nephroscope.report.drawing import COLORS, GRID, INK, QUIET, STYLE, color_of
 
 
-def color_of(index: int) -> str:
-    """Colour of the subtype at ``index``, the same in figures, bars and chips."""
-    return COLORS[index % len(COLORS)]
-
-
-def all_figures(content: ReportContent) -> dict[str, str]:
-    """Name -> SVG of every figure that can be drawn: ``learning``, ``roc-GROUP``, ``cases-GROUP``."""
+def all_figures(content: ReportContent) -> dict[str, Figure]:
+    """Name -> figure of every figure that can be drawn: ``learning``, ``roc-GROUP``, ``cases-GROUP``."""
     report = content.main.report
     drawn = {}
     if any(len(epochs) > 0 for epochs in content.main.curves.values()):
@@ -64,7 +36,7 @@ def slug(group: str) -> str:
     return re.sub(r"[^A-Za-z0-9-]+", "-", group).strip("-")
 
 
-def learning_curves(run: RunContent, marks: Sequence[str]) -> str:
+def learning_curves(run: RunContent, marks: Sequence[str]) -> Figure:
     """Loss and accuracy by epoch, training and validation, a line per fold; a dot where the weights come from."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.6, 2.9), layout="constrained")
@@ -95,7 +67,7 @@ def learning_curves(run: RunContent, marks: Sequence[str]) -> str:
         for axes in (left, right):
             axes.grid(visible=True, lw=0.5)
             axes.xaxis.get_major_locator().set_params(integer=True)
-        return _svg(figure, "learning")
+        return figure
 
 
 def roc(
@@ -104,7 +76,7 @@ def roc(
     members: Sequence[CasePrediction],
     config: EvaluationConfig,
     marks: Sequence[str],
-) -> str:
+) -> Figure:
     """ROC by case with its patient-bootstrap band, and by image; a panel per subtype when there are over two."""
     shown = [report.positive] if len(report.subtypes) == 2 else list(report.subtypes)
     with mpl.rc_context(STYLE):
@@ -124,7 +96,7 @@ def roc(
             versus = "rest" if len(shown) > 1 else next(s for s in report.subtypes if s != subtype)
             axes.set_title(_title(f"{subtype} against {versus}", marks))
             axes.legend(loc="lower right", fontsize=8)
-        return _svg(figure, f"roc {group.name}")
+        return figure
 
 
 def case_probabilities(
@@ -132,7 +104,7 @@ def case_probabilities(
     members: Sequence[CasePrediction],
     config: EvaluationConfig,
     marks: Sequence[str],
-) -> str:
+) -> Figure:
     """A dot per case: the probability of the positive subtype (two) or of the true one (more), by truth."""
     two = len(report.subtypes) == 2
     with mpl.rc_context(STYLE):
@@ -170,7 +142,7 @@ def case_probabilities(
         axes.plot([], [], "o", color=QUIET, ms=5, label="called right")
         axes.plot([], [], "X", color=QUIET, ms=7, label="called wrong")
         figure.legend(loc="outside lower center", ncols=2, fontsize=8)
-        return _svg(figure, "cases")
+        return figure
 
 
 def _roc_panel(
@@ -223,14 +195,3 @@ def _or_inf(value: float) -> float:
 
 def _title(text: str, marks: Sequence[str]) -> str:
     return " · ".join([text, *marks])
-
-
-def _svg(figure: Figure, salt: str) -> str:
-    """SVG without prolog, metadata or date; ``salt`` keeps the ids of figures on one page apart."""
-    file = io.StringIO()
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    salted: dict[Any, Any] = {"svg.hashsalt": salt}
-    with mpl.rc_context(salted):
-        figure.savefig(file, format="svg", metadata=nothing)
-    text = file.getvalue()
-    return text[text.index("<svg") :]

@@ -87,10 +87,10 @@ def flow_svg(cohort: Cohort, split: Split | None = None, findings: Iterable[Find
     """The diagram as SVG text for the page; arguments as of `flow_of`."""
     import matplotlib as mpl
 
-    from nephroscope.report.figures import STYLE, _svg
+    from nephroscope.report.drawing import STYLE, svg_of
 
     with mpl.rc_context(STYLE):
-        return _svg(draw_flow(cohort, split, findings), "flow")
+        return svg_of(draw_flow(cohort, split, findings), "flow")
 
 
 def _parts(cohort: Cohort, split: Split | None) -> tuple[tuple[Box, ...], set[str]]:

@@ -96,7 +96,7 @@ def split_table(content: ReportContent) -> Table:
 
 def figure_table(content: ReportContent, group: EvaluationGroup) -> Table:
     """Every estimate: by case, by majority of three, by image; the methods are lettered below."""
-    letters = _Letters()
+    letters = Letters()
     last = ("coverage", "accuracy_when_sure")
     names = [n for n in group.case if n.startswith("auc") and n != "auc_macro"]
     doubled = ("sensitivity", "specificity", "precision") if len(content.main.report.subtypes) > 2 else ()
@@ -115,7 +115,7 @@ def figure_table(content: ReportContent, group: EvaluationGroup) -> Table:
 
 def run_table(content: ReportContent) -> Table:
     """All runs side by side, by case, first test set."""
-    letters = _Letters()
+    letters = Letters()
     names = ("auc", "accuracy", "sensitivity", "specificity")
     rows = tuple(
         (run.report.run, run.report.model, *(letters.cell(run.report.groups[0].case[n]) for n in names))
@@ -125,7 +125,7 @@ def run_table(content: ReportContent) -> Table:
     return Table(caption="All runs, by case", header=header, rows=rows, notes=letters.notes)
 
 
-class _Letters:
+class Letters:
     """Gives every method a letter, so that a table names each once below."""
 
     def __init__(self) -> None:
@@ -133,9 +133,11 @@ class _Letters:
 
     @property
     def notes(self) -> tuple[str, ...]:
+        """The methods with their letters."""
         return tuple(f"{letter}: {method}" for method, letter in self.of.items())
 
     def cell(self, estimate: Estimate | None) -> str | Cell:
+        """An estimate, with the letter of its method; empty for None."""
         if estimate is None:
             return ""
         letter = self.of.setdefault(estimate.method, "abcdefghijklmnopqrstuvwxyz"[len(self.of) % 26])

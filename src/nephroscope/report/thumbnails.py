@@ -14,6 +14,13 @@ from nephroscope.slices.preprocess import apply_window
 SIDE_PX = 176  # shown at half to two thirds of that: sharp on a dense screen and in print
 
 
+def shown_rows(n: int, most: int = 3) -> list[int]:
+    """Places of up to ``most`` evenly spaced slices among ``n``: middles of equal parts."""
+    if n <= most:
+        return list(range(n))
+    return [int((i + 0.5) / most * n) for i in range(most)]
+
+
 def thumbnails(
     slices: Iterable[tuple[int, npt.NDArray[np.int16]]], spec: SliceSpec, most: int = 3
 ) -> list[tuple[int, str]]:
@@ -25,10 +32,7 @@ def thumbnails(
         most: Largest number of pictures.
     """
     rows = list(slices)
-    if len(rows) > most:
-        places = (np.arange(most) + 0.5) / most * len(rows)  # middles of equal thirds
-        rows = [rows[int(place)] for place in places]
-    return [(index, jpeg_address(hu, spec)) for index, hu in rows]
+    return [(index, jpeg_address(hu, spec)) for index, hu in (rows[i] for i in shown_rows(len(rows), most))]
 
 
 def jpeg_address(hu: npt.NDArray[np.int16], spec: SliceSpec) -> str:

@@ -12,10 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-ROTATION_DEG = 30.0
-SHIFT_HU = 10.0
-BLUR_SHARE = 0.25
-BLUR_SIGMA_PX = (0.5, 1.5)
+from nephroscope.training.ranges import BLUR_SHARE, BLUR_SIGMA_PX, ROTATION_DEG, SHIFT_HU
+
 _REACH_PX = 4
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from nephroscope.cohort.deidentify.words import clean_text
 from nephroscope.cohort.export.describe import ExportSeries
 from nephroscope.cohort.export.drawn import OTHER_PATIENT
+from nephroscope.cohort.export.found_roi import FoundRoi
 from nephroscope.cohort.export.kinds import CT
 from nephroscope.cohort.export.scan import ExportScan
 from nephroscope.cohort.series.dicom_files import file_name
@@ -65,12 +66,22 @@ def of_cases(cases: Sequence[Case], rows: Sequence[ExportSeries]) -> list[Findin
 
 
 def _readers(cases: Sequence[Case], rows: Sequence[ExportSeries]) -> list[Finding]:
-    """That a second file on one CT was taken as a second reader's: it may be of another structure."""
-    segments = {roi.path: roi.names for row in rows for roi in row.rois}
-    second = [case.roi_reader2 for case in cases if case.roi_reader2 in segments]
+    """That a second file on one CT was taken as a second reader's, where the files do not name two readers."""
+    known = {roi.path: roi for row in rows for roi in row.rois}
+    second = [
+        known[case.roi_reader2]
+        for case in cases
+        if case.roi_reader2 in known
+        and not _two_readers(known.get(case.roi) if case.roi else None, known[case.roi_reader2])
+    ]
     if not second:
         return []
-    called = {word for path in second if path for name in segments[path] if (word := clean_text(name))}
+    called = {word for roi in second for name in roi.names if (word := clean_text(name))}
     told = f" ({names(called)})" if called else ""
     text = f"in {len(second)} cases the second ROI file was taken as a second reader's{told}"
     return [Finding(code="readers-assumed", severity="note", message=text, case_id="")]
+
+
+def _two_readers(one: FoundRoi | None, two: FoundRoi) -> bool:
+    """True when both files name who drew, and not the same."""
+    return one is not None and bool(one.reader[0]) and bool(two.reader[0]) and one.reader[0] != two.reader[0]

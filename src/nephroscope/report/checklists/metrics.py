@@ -1,0 +1,79 @@
+"""METRICS as items: 30 numbers in 9 categories, topics in our words, and the published weights.
+
+Source: Kocak et al., Insights into Imaging 2024;15:8, doi 10.1186/s13244-023-01572-w, Table 1.
+"""
+
+from nephroscope.report.checklists.items import Checklist, Item
+
+WEIGHTS = (
+    *(0.0368, 0.0735, 0.0919, 0.0438, 0.0292, 0.0438, 0.0292, 0.0337, 0.0225, 0.0112),
+    *(0.0622, 0.0311, 0.0415, 0.0200, 0.0200, 0.0300, 0.0200, 0.0599, 0.0300, 0.0352),
+    *(0.0234, 0.0176, 0.0117, 0.0293, 0.0176, 0.0375, 0.0749, 0.0075, 0.0075, 0.0075),
+)
+
+AGAIN = "other folds and seeds (`nephroscope compare --repeats --seeds`), disturbed images"
+
+METRICS = Checklist(
+    key="metrics2024",
+    name="METRICS (2024)",
+    source="Kocak et al., Insights Imaging 2024;15:8, doi 10.1186/s13244-023-01572-w",
+    note=(
+        "No score is computed: METRICS scores a paper, not a page, and items left to the authors would count "
+        "as missing."
+    ),
+    sections={
+        "Study design": (
+            Item("1", "a checklist was followed", "", "say which; three are filled in here"),
+            Item("2", "eligibility gives a representative sample", "eligibility"),
+            Item("3", "reference standard of quality", "reference"),
+        ),
+        "Imaging data": (
+            Item("4", "several centres", "multicenter"),
+            Item("5", "imaging as the clinic does it", "", "whether the protocol is the routine one"),
+            Item("6", "acquisition protocol", "acquisition"),
+            Item("7", "time between imaging and reference"),
+        ),
+        "Segmentation": (
+            Item("8", "how regions were drawn", "annotation"),
+            Item("9", "check of fully automatic segmentation", "-"),
+            Item("10", "test regions by one reader or a tool, as in practice", "annotation"),
+        ),
+        "Image processing": (
+            Item("11", "fitting preprocessing, told", "preprocessing"),
+            Item("12", "standardised feature software", "radiomics?"),
+            Item("13", "feature settings told", "radiomics?"),
+        ),
+        "Feature processing": (
+            Item("14", "features that are not robust removed", "radiomics?"),
+            Item("15", "redundant features removed", "radiomics?"),
+            Item("16", "number of features fits the data", "radiomics?"),
+            Item("17", "robustness of an end-to-end network", "subgroups+repeats", AGAIN),
+        ),
+        "Preparation for modelling": (
+            Item("18", "proper partitions", "partitions+disjoint"),
+            Item("19", "confounders handled", "shortcuts"),
+        ),
+        "Metrics and comparison": (
+            Item("20", "fitting measures of performance", "metrics"),
+            Item("21", "uncertainty", "uncertainty"),
+            Item("22", "calibration", "calibration"),
+            Item("23", "one image type, or proof that it is worse", "one image"),
+            Item(
+                "24",
+                "comparison with what is not radiomics, or added value",
+                "comparison",
+                "run `nephroscope compare` and `nephroscope readers`",
+            ),
+            Item("25", "comparison with simple models", "comparison", "run `nephroscope compare`"),
+        ),
+        "Testing": (
+            Item("26", "internal testing", "internal"),
+            Item("27", "external testing", "external", "there is no external test set: say why"),
+        ),
+        "Open science": (
+            Item("28", "data available"),
+            Item("29", "code available", "", "nephroscope is public; name the version"),
+            Item("30", "model available", "weights"),
+        ),
+    },
+)

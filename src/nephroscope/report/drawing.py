@@ -1,0 +1,64 @@
+"""Matplotlib figures in; the same as SVG text for the page and as SVG and PNG files beside it, out."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from nephroscope.files import replacing, save_text
+
+# Okabe and Ito's colours: told apart with every kind of colour blindness
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+INK, QUIET, GRID = "#1d2733", "#6b7785", "#dfe4e9"
+PNG_DPI = 200
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "text.color": INK,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "grid.color": GRID,
+    "legend.frameon": False,
+}
+
+
+def color_of(index: int) -> str:
+    """Colour of the subtype at ``index``, the same in figures, bars and chips."""
+    return COLORS[index % len(COLORS)]
+
+
+def svg_of(figure: Figure, salt: str) -> str:
+    """SVG without prolog, metadata or date; ``salt`` keeps the ids of figures on one page apart."""
+    file = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    salted: dict[Any, Any] = {**STYLE, "svg.hashsalt": salt}
+    with mpl.rc_context(salted):
+        figure.savefig(file, format="svg", metadata=nothing)
+    text = file.getvalue()
+    return text[text.index("<svg") :]
+
+
+def save_figures(folder: Path, figures: Mapping[str, Figure]) -> dict[str, str]:
+    """Write NAME.svg and NAME.png (white, 200 dots an inch) of each; gives the SVG text by name."""
+    drawn = {}
+    for name, figure in figures.items():
+        drawn[name] = svg_of(figure, name)
+        save_text(folder / f"{name}.svg", drawn[name])
+        figure.set_layout_engine("none")  # laid out once, for both
+        with replacing(folder / f"{name}.png") as temporary, mpl.rc_context(STYLE):
+            figure.savefig(
+                temporary, format="png", dpi=PNG_DPI, facecolor="white", metadata={"Software": None}
+            )
+    return drawn

@@ -1,0 +1,199 @@
+"""A page's content in; the sections that other commands fill, or what to run where they are empty, out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from nephroscope.records import Estimate
+from nephroscope.report.checklists.evidence import Evidence
+from nephroscope.report.comparison_section import ComparisonPart, ComparisonSection, comparison_section
+from nephroscope.report.content import ReportContent
+from nephroscope.report.readers_section import readers_section
+from nephroscope.report.shortcuts import shortcut_section_table, shortcut_words
+from nephroscope.report.tables import Table
+
+EMPTY = {
+    "comparison": (
+        "This run was not held against baselines (attenuation, age, sex, size, radiomics, frozen features). Without "
+        "them nothing says that a network was needed: run `nephroscope compare {study}`, then `nephroscope "
+        "report {study}`."
+    ),
+    "control": (
+        "No control with shuffled labels was run: it shows that the same pipeline stays at chance where "
+        "there is nothing "
+        "to learn. `nephroscope compare {study}` runs it."
+    ),
+    "shortcuts": "Whether facts beside the tumor (maker of the scanner, sex, site) tell the subtype was not "
+    "looked at.",
+    "readers": (
+        "No radiologists' calls are known. `nephroscope readers {study} FILE.csv` sets them beside the model."
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtraSection:
+    """One section.
+
+    Attributes:
+        html: Ready to stand on the page, escaped; empty where nothing is known.
+        empty: What to say then.
+        data: For report.json.
+        headline: A sentence for the top of the page.
+        words: Sentences above the tables.
+        tables: By name, for the page and as files.
+        figures: By name, as files; those of the page stand in ``html``.
+        limitations, methods, evidence: What the section adds to those of the page.
+    """
+
+    html: str = ""
+    empty: str = ""
+    data: Any = None
+    headline: str = ""
+    words: tuple[str, ...] = ()
+    tables: Mapping[str, Table] = field(default_factory=dict)
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    limitations: tuple[str, ...] = ()
+    methods: tuple[tuple[str, str], ...] = ()
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)
+
+
+def extra_sections(content: ReportContent) -> dict[str, ExtraSection]:
+    """comparison, control, shortcuts and readers, in this order."""
+    compared = None if content.study is None else comparison_section(content.study)
+    return {
+        "comparison": _comparison(content, compared),
+        "control": _control(content, compared),
+        "shortcuts": _shortcuts(content, compared),
+        "readers": _readers(content),
+    }
+
+
+def _nothing(content: ReportContent, name: str) -> ExtraSection:
+    return ExtraSection(empty=EMPTY[name].format(study=content.title))
+
+
+def _comparison(content: ReportContent, found: ComparisonSection | None) -> ExtraSection:
+    if found is None:
+        return _nothing(content, "comparison")
+    if found.data is None:
+        return ExtraSection(empty=found.stale)
+    names = [row["name"] for row in found.data["candidates"]]
+    where = "#comparison; tables/comparison.csv"
+    evidence = {"comparison": Evidence(text=f"{len(names)} candidates on the same folds", where=where)}
+    if any("radiomics" in name for name in names):
+        text = "features by IBSI, chosen inside the folds, as a candidate"
+        evidence["radiomics"] = Evidence(text=text, where="#comparison; #methods")
+    if found.data.get("repeated"):
+        text = "patients divided again, and fitted with other seeds"
+        evidence["repeats"] = Evidence(text=text, where="#comparison; tables/repeats.csv")
+    section = _of_part(found.comparison, found.data, evidence)
+    run = content.main.report.run
+    limits = (*section.limitations, *better_baselines(found.data, run))
+    return replace(section, headline=headline(found.data, run), limitations=limits)
+
+
+def headline(compared: Mapping[str, Any], run: str) -> str:
+    """Where the run of the page stands among all candidates; empty where it is none of them."""
+    rows = [row for row in compared["candidates"] if row["auc"]["value"] is not None]
+    own = next((row for row in rows if row["name"] == run), None)
+    others = sorted((row for row in rows if row["name"] != run), key=lambda row: -row["auc"]["value"])
+    if own is None or not others:
+        return ""
+    best, e = others[0], Estimate(**others[0]["auc"])
+    interval = "" if e.low is None else f" ({e.low:.2f} to {e.high:.2f})"
+    return (
+        f"Beside {len(others)} other candidates on the same folds it is number {own['rank']} by AUC; "
+        f"{best['name']} ({best['kind']}) reaches {e.value:.2f}{interval}."
+    )
+
+
+def better_baselines(compared: Mapping[str, Any], run: str) -> tuple[str, ...]:
+    """A limitation for each baseline of which the data show that it is better than the run."""
+    kinds = {row["name"]: row["kind"] for row in compared["candidates"]}
+    pairs = compared["groups"][compared["test_set"]]["pairwise"]
+    return tuple(
+        f"{pair['one']}, a baseline, is better than this network: difference of AUC "
+        f"{Estimate(**pair['difference'])}."
+        for pair in pairs
+        if pair["supported"] and pair["two"] == run and kinds.get(pair["one"]) == "baseline"
+    )
+
+
+def _control(content: ReportContent, found: ComparisonSection | None) -> ExtraSection:
+    if found is None or found.control is None:
+        return _nothing(content, "control")
+    where = "#control; tables/control.csv"
+    return _of_part(
+        found.control, None, {"control": Evidence(text="control with shuffled labels", where=where)}
+    )
+
+
+def _of_part(part: ComparisonPart, data: Any, evidence: Mapping[str, Evidence]) -> ExtraSection:
+    return ExtraSection(
+        html=part.html,
+        data=data,
+        words=part.words,
+        tables=part.tables,
+        figures=part.figures,
+        limitations=part.limitations,
+        methods=part.methods,
+        evidence=evidence,
+    )
+
+
+def _readers(content: ReportContent) -> ExtraSection:
+    found = None if content.study is None else readers_section(content.study, content.cohort.label_digest)
+    if found is None:
+        return _nothing(content, "readers")
+    evidence = {}
+    if found.data is not None:
+        n = len({one["name"] for one in found.data["readers"]})
+        text = f"{n} reader(s) on {found.data['n_cases']} cases beside the models"
+        evidence["readers"] = Evidence(text=text, where="#readers; tables/readers.csv")
+    return ExtraSection(
+        html=found.html,
+        empty=found.stale,
+        data=found.data,
+        words=found.words,
+        tables=found.tables,
+        figures={} if found.figure is None else {"readers": found.figure},
+        limitations=found.limitations,
+        methods=found.methods,
+        evidence=evidence,
+    )
+
+
+def _shortcuts(content: ReportContent, compared: ComparisonSection | None) -> ExtraSection:
+    """The probe with this run's network: it needs no training, so every report has it.
+
+    A comparison that holds this run has it too, with facts that take reading every CT.
+    """
+    run, found = content.main.report.run, content.shortcuts
+    if compared is not None and any(gap["name"] == run for gap in compared.shortcuts.get("follows", ())):
+        found = compared.shortcuts
+    if not found and content.split.leaky:
+        return ExtraSection(empty="The shortcut probe needs folds by patient, and this split is LEAKY.")
+    if not found:
+        return _nothing(content, "shortcuts")
+    alone, words = shortcut_words(found)
+    where = "#shortcuts; tables/shortcuts.csv"
+    text = f"{len(found['facts'])} facts beside the tumor, each as a predictor of the subtype"
+    return ExtraSection(
+        data=found,
+        words=words,
+        tables={"shortcuts": shortcut_section_table(found, run)},
+        limitations=alone,
+        methods=(
+            (
+                "Shortcuts",
+                "Facts beside the tumor ("
+                + ", ".join(row["name"] for row in found["facts"])
+                + ") were each used alone to predict the subtype, on the same folds; within a subtype the network's "
+                "probability was compared between both sides of each fact.",
+            ),
+        ),
+        evidence={"shortcuts": Evidence(text=text, where=where)},
+    )

@@ -1,0 +1,226 @@
+"""A page's content in; the methods in words, filled from the records that were used, out: prose to paste."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from nephroscope.records import CasePrediction, OperatingPoint
+from nephroscope.report.appraisal import SENSITIVITIES, Appraisal
+from nephroscope.report.content import ReportContent
+from nephroscope.report.flow import reason_group
+from nephroscope.report.methods_training import network_text, selection_text, software_text, training_text
+from nephroscope.report.tables import group_name, percent
+
+CONSENSUS = {
+    "reader-1": "the first reader's region was used",
+    "reader-2": "the second reader's region was used",
+    "union": "the union of both regions was used",
+    "intersection": "the intersection of both regions was used",
+    "staple": "both regions were combined by STAPLE",
+}
+
+
+def methods(content: ReportContent, appraisal: Appraisal | None = None) -> list[tuple[str, str]]:
+    """(heading, text) of each method; only what was done is told."""
+    return [
+        ("Study population", _population_text(content)),
+        ("Imaging", _imaging_text(content)),
+        ("Regions of interest", _roi_text(content)),
+        ("Slices and intensities", _slices_text(content)),
+        ("Split", _split_text(content)),
+        ("Network", network_text(content)),
+        ("Training and augmentation", training_text(content)),
+        ("Choice of the weights", selection_text(content)),
+        ("From slices to a case", _call_text(content)),
+        ("Figures and intervals", _interval_text(content)),
+        *_probability_texts(content, appraisal or Appraisal()),
+        ("Software", software_text(content)),
+    ]
+
+
+def counted(words: Iterable[str]) -> str:
+    """``3 a, 1 b``, the most frequent first."""
+    counts = Counter(words)
+    return ", ".join(
+        f"{n} {word}" for word, n in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    )
+
+
+def _population_text(content: ReportContent) -> str:
+    cohort = content.cohort
+    n_patients = len({c.patient_id for c in cohort.cases})
+    by_subtype = ", ".join(f"{sum(c.subtype == s for c in cohort.cases)} {s}" for s in cohort.subtypes)
+    text = (
+        f"{len(cohort.cases)} tumors of {n_patients} patients were included ({by_subtype}); the reference "
+        f"standard is the "
+        "subtype in the label table of the study"
+    )
+    second = [c for c in cohort.cases if c.subtype_reader2 is not None]
+    if second:
+        differ = sum(c.subtype != c.subtype_reader2 for c in second)
+        text += f", and {len(second)} have a second pathology reading, which differs in {differ}"
+    left_out = [e for e in cohort.exclusions if e.case_id not in cohort.by_id]
+    if left_out:
+        reasons = counted(reason_group(e.reason) for e in left_out)
+        text += f". {len(left_out)} tumors were excluded: {reasons}"
+    parts = Counter(c.cohort for c in cohort.cases)
+    if len(parts) > 1:
+        text += ". By part of the study: " + ", ".join(f"{n} {group_name(name)}" for name, n in parts.items())
+    sites = {c.site_id for c in cohort.cases}
+    text += f". The cases come from {len(sites)} site{'s' if len(sites) > 1 else ''}."
+    return text + (" All are SYNTHETIC phantoms." if all(c.synthetic for c in cohort.cases) else "")
+
+
+def _imaging_text(content: ReportContent) -> str:
+    cases = content.cohort.cases
+    text = f"Contrast phases: {counted(c.phase for c in cases)}"
+    if len(set(content.cohort_config.phase_preference)) > 1:
+        order = ", ".join(content.cohort_config.phase_preference)
+        text += f" (where an import found several series of a patient, the first of {order} was taken)"
+    text += f". Images: {counted(c.format for c in cases)}; intensities: {counted(c.source for c in cases)}."
+    scans = [content.scans[c.case_id] for c in cases if c.case_id in content.scans]
+    makers = [scan.manufacturer for scan in scans if scan.manufacturer]
+    if makers:
+        text += f" Makers of the scanners: {counted(makers)}."
+    spacing = sorted(scan.spacing_mm for scan in scans if scan.spacing_mm is not None)
+    if spacing:
+        middle = spacing[len(spacing) // 2]
+        text += f" Distance between slices: median {middle:g} mm, {spacing[0]:g} to {spacing[-1]:g} mm."
+    return text
+
+
+def _roi_text(content: ReportContent) -> str:
+    cases = content.cohort.cases
+    two = sum(c.roi_reader2 is not None for c in cases)
+    none = sum(c.roi is None for c in cases)
+    text = f"{len(cases) - none} of {len(cases)} cases have a tumor region drawn by a reader"
+    if none:
+        text += f"; in {none} every image is itself the region"
+    if two:
+        text += f"; {two} have a second reader's, and {CONSENSUS[content.roi_config.consensus]}"
+        dice = content.roi_agreement.get("pooled", {}).get("dice")
+        if dice and dice.get("value") is not None:
+            text += f". Mean Dice of both readers: {dice['value']:.3f}"
+            if dice.get("low") is not None:
+                text += f" ({dice['low']:.3f} to {dice['high']:.3f})"
+            text += f", {dice['n']} {dice['unit']}s"
+    return text + "."
+
+
+def _slices_text(content: ReportContent) -> str:
+    spec = content.spec
+    seen = {
+        "crop": f"a square box around the tumor with {spec.margin_mm:g} mm on each side",
+        "mask": f"a square box around the tumor with {spec.margin_mm:g} mm on each side, outside it air",
+        "full": "the whole slice",
+    }[spec.roi_mode]
+    return (
+        f"Every axial slice in which the tumor covers at least {spec.min_area_mm2:g} mm² was cut to {seen}, "
+        f"one scale per case, {spec.size_px} x {spec.size_px} pixels: {sum(content.slice_counts.values())} slices of "
+        f"{len(content.slice_counts)} cases. Intensities are Hounsfield units behind a window of level "
+        f"{spec.window_level_hu:g} and width {spec.window_width_hu:g} HU, scaled to 0 to 1, the same for all cases."
+    )
+
+
+def _split_text(content: ReportContent) -> str:
+    split, config = content.split, content.split.config
+    if split.leaky:
+        return (
+            f"LEAKY: slices were dealt at random into {len(split.folds)} fold(s) without regard to the patient, as "
+            "in the paper, so slices of one patient train and test the network. The figures show that illusion; they "
+            "say nothing about a new patient."
+        )
+    folds = (
+        f"{len(split.folds)} folds, each patient tested once by a network that never saw them"
+        if len(split.folds) > 1
+        else "one training with a held-out test set"
+    )
+    held = f" {len(split.holdout)} cases were held out of all training." if split.holdout else ""
+    return (
+        f"By patient and stratified by subtype: {folds}.{held} Within a fold, {percent(config.validation)} of the "
+        f"remaining patients decided when to stop. Seed {config.seed}."
+    )
+
+
+def _call_text(content: ReportContent) -> str:
+    report, config = content.main.report, content.evaluation
+    points = dict.fromkeys(_point_text(p) for p in report.operating_points)
+    if len(report.subtypes) == 2:
+        rule = (
+            f"{report.positive} is called at or above the threshold {'; '.join(points)}. Nearer to it than "
+            f"{config.not_sure_margin:.2f}, or with a doubt about the images, the answer is “not sure”"
+        )
+    else:
+        rule = (
+            "The likeliest subtype is called. When the next is nearer than "
+            f"{config.not_sure_margin:.2f}, or with a doubt about the images, the answer is “not sure”"
+        )
+    return (
+        f"A case has the mean probability of all its slices. {rule}; accuracy, sensitivity, specificity and "
+        "precision count the call that would have been forced. Majority of three: what at least two of three slices "
+        f"drawn at random say (seed {config.seed}), as in the paper."
+    )
+
+
+def _point_text(point: OperatingPoint) -> str:
+    how = "before any data" if point.criterion == "fixed" else f"by {point.criterion} on {point.chosen_on}"
+    return f"{point.threshold:.2f} (chosen {how})"
+
+
+def _interval_text(content: ReportContent) -> str:
+    config = content.evaluation
+    several = _patients_with_several(content.main.report.predictions)
+    tumors = f" {several} tested patients have several tumors." if several else ""
+    return (
+        f"{100 * config.confidence:g} % intervals. Where every case is another patient: Wilson for shares, DeLong on "
+        "the logit scale for the AUC (Newcombe's method 5 when the classes do not overlap). By image, and where a "
+        f"patient has two tumors: {config.resamples} bootstrap resamples of patients within their subtype, a "
+        f"patient's slices staying together (seed {config.seed}); Wilson on patients where every resample agrees."
+        f"{tumors} Intervals cover chance in who was tested, not in training."
+    )
+
+
+def _probability_texts(content: ReportContent, appraisal: Appraisal) -> list[tuple[str, str]]:
+    """What was computed of the probabilities, told only where it was."""
+    if not appraisal.groups:
+        return []
+    config, positive = content.evaluation, content.main.report.positive
+    text = (
+        "Calibration: intercept and slope of a logistic regression of the outcome on the log odds (Cox), the "
+        "ratio of "
+        "observed to expected, the Brier score, and the distance of a smooth curve from the diagonal (ICI, E50, E90)"
+    )
+    texts = []
+    if appraisal.rescalings:
+        text += (
+            "; beside the probabilities as they are, temperature scaling and Platt scaling, each fitted on the "
+            "out-of-fold predictions of other patients than those it was applied to"
+        )
+        wanted = ", ".join(percent(s) for s in SENSITIVITIES)
+        texts.append(
+            (
+                "Operating points and net benefit",
+                f"Thresholds for a sensitivity of {wanted} were chosen on the out-of-fold predictions of other folds "
+                f"than those they were applied to. Net benefit of calling {positive} was computed over threshold "
+                "probabilities (Vickers and Elkin).",
+            )
+        )
+    first = (
+        "Calibration",
+        f"{text}. Bands and intervals: {config.resamples} bootstrap resamples of patients.",
+    )
+    attributes = dict.fromkeys(s.attribute for g in appraisal.groups.values() for s in g.subgroups)
+    held = (
+        f" Subgroups by {', '.join(attributes)} were each held against all other cases; p values of the gaps "
+        f"are also "
+        "given with Holm's correction."
+    )
+    last = (
+        "Not sure, and subgroups",
+        "Risk against coverage: cases are answered from the surest down." + (held if attributes else ""),
+    )
+    return [first, *texts, last]
+
+
+def _patients_with_several(predictions: Iterable[CasePrediction]) -> int:
+    counts = Counter(p.patient_id for p in predictions if p.truth is not None)
+    return sum(n > 1 for n in counts.values())

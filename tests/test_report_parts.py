@@ -1,0 +1,292 @@
+"""What stands on the page beyond the evaluation: probabilities, subgroups, cards, tables, model card, plain data."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nephroscope.evaluation.evaluate import LEAKY, RunFacts, build_report
+from nephroscope.evaluation.metrics import auc
+from nephroscope.records import CasePrediction, Estimate, SlicePrediction
+from nephroscope.report import cards, extra_sections
+from nephroscope.report.appraisal import RAW, appraise, marked
+from nephroscope.report.cards import case_sections, case_table, cases_with_cards
+from nephroscope.report.comparison_section import ComparisonPart, ComparisonSection
+from nephroscope.report.content import Saliency, SaliencyMap
+from nephroscope.report.data import plain, report_json
+from nephroscope.report.gather import scans_of
+from nephroscope.report.model_card import model_card
+from nephroscope.report.page import render_page
+from nephroscope.report.page_parts import page_parts
+from nephroscope.report.probability_tables import calibration_table, operating_table
+from nephroscope.report.readers_section import ReadersSection
+from nephroscope.report.shortcuts import shortcut_words
+from nephroscope.report.tables import Table
+from test_report import make_content
+from test_report_words import two_folds
+
+GROUP = "out-of-fold"
+
+
+def test_calibration_is_that_of_the_predictions():
+    content = two_folds(make_content())
+    found = appraise(content).groups[GROUP]
+    p = np.array([m.probabilities["PRCC"] for m in content.main.report.predictions])
+    y = np.array([m.truth == "PRCC" for m in content.main.report.predictions])
+    assert found.calibration[RAW]["brier"].value == pytest.approx(((p - y) ** 2).mean())
+    assert found.calibration[RAW]["observed_expected"].value == pytest.approx(y.sum() / p.sum())
+    assert set(found.calibration) == {RAW, "temperature", "platt"}
+    table = calibration_table(found)
+    assert table.header == ("", "As it is", "Temperature", "Platt")
+    assert [row[0] for row in table.rows][:2] == ["Intercept (0 is ideal)", "Slope (1 is ideal)"]
+    points = operating_table(found).rows
+    assert [row[0] for row in points] == ["at least 80.0 %", "at least 90.0 %", "at least 95.0 %"]
+
+
+def test_more_than_two_subtypes_are_calibrated_each():
+    found = appraise(make_content(("PRCC", "ChRCC", "ccRCC"))).groups[GROUP]
+    assert set(found.calibration) == {"PRCC", "ChRCC", "ccRCC"}
+    assert found.decision is None
+    assert not found.operating
+
+
+def test_nothing_is_judged_of_a_run_that_did_not_converge():
+    assert appraise(make_content(converged=False)).groups == {}
+
+
+def test_subgroups_are_of_the_cohort():
+    subgroups = {(s.attribute, s.value): s for s in appraise(make_content()).groups[GROUP].subgroups}
+    assert subgroups["sex", "women"].n_cases == 4
+    assert subgroups["size", "up to 4 cm"].n_cases == 12
+    vendors = {f"case-{i}": {"vendor": "GE" if i < 7 else "Siemens"} for i in range(12)}
+    found = appraise(make_content(facts=vendors)).groups[GROUP].subgroups
+    assert {s.value: s.n_cases for s in found if s.attribute == "vendor"} == {"GE": 7, "Siemens": 5}
+
+
+def test_leaky_stands_in_every_method():
+    e = Estimate(value=0.5, low=None, high=None, n=1, unit="case", method="Wilson")
+    assert marked({"a": (e,)})["a"][0].method == f"{LEAKY}; Wilson"
+    group = appraise(make_content(protocol="image")).groups[GROUP]
+    assert group.coverage.aurc.method.startswith(LEAKY)
+    assert group.curves[RAW].curve.method.startswith(LEAKY)
+    assert all(s.figures["auc"].method.startswith(LEAKY) for s in group.subgroups)
+
+
+def many(content, n):
+    """n predictions, all right, beside those there are."""
+    slices = (SlicePrediction(slice_index=10, probabilities=(0.9, 0.1)),)
+    more = tuple(
+        CasePrediction(
+            case_id=f"more-{i}",
+            patient_id=f"more-{i}",
+            probabilities={"PRCC": 0.9, "ChRCC": 0.1},
+            slices=slices,
+            forced_call="PRCC",
+            call="PRCC",
+            reason="",
+            truth="PRCC",
+            group=GROUP,
+        )
+        for i in range(n)
+    )
+    report = replace(content.main.report, predictions=(*content.main.report.predictions, *more))
+    cases = tuple(replace(content.cohort.cases[0], case_id=p.case_id, patient_id=p.patient_id) for p in more)
+    cohort = replace(content.cohort, cases=(*content.cohort.cases, *cases))
+    return replace(content, cohort=cohort, runs=(replace(content.main, report=report),))
+
+
+def test_a_large_cohort_has_a_small_page():
+    content = many(make_content(), 300)
+    right = case_sections(content)[2]
+    assert (right.n, len(right.cards)) == (309, cards.MOST["right"])
+    assert len(cases_with_cards(content)) == 2 + 1 + cards.MOST["right"]
+    assert len(case_table(content).rows) == 312
+    html = render_page(page_parts(content), {})
+    assert html.count("<article") == 27
+    assert "24 of 309 are shown; all are rows of the table below and of tables/cases.csv." in html
+    assert "more-299" in html
+
+
+def test_saliency_maps_stand_on_their_cards():
+    address = "data:image/png;base64,AAAA"
+    maps = {"case-0": (SaliencyMap(slice_index=12, address=address),)}
+    content = make_content(
+        saliency=Saliency(maps=maps, told="Grad-CAM.", check="Differs from random weights.")
+    )
+    cards_of = {c.prediction.case_id: c for section in case_sections(content) for c in section.cards}
+    assert [p.saliency for p in cards_of["case-0"].pictures if p.slice_index == 12] == [address]
+    assert not any(p.saliency for p in cards_of["case-1"].pictures)
+    page = page_parts(content)
+    html = render_page(page, {})
+    assert html.count(address) == 1
+    assert "Differs from random weights." in html
+    assert next(a for a in page.checklists["claim2024"] if a.number == "31").state == "answered"
+
+
+def test_plain_data_holds_no_nan():
+    found = plain({"a": np.array([1.0, np.nan]), "b": float("inf"), "c": (np.int64(3), {"z", "y"})})
+    assert found == {"a": [1.0, None], "b": None, "c": [3, ["y", "z"]]}
+    page = page_parts(make_content())
+    told = json.loads(json.dumps(report_json(page, ["flow"]), allow_nan=False))
+    assert told["figures"] == ["flow"]
+    assert {
+        "methods",
+        "limitations",
+        "tables",
+        "probabilities",
+        "checklists",
+        "cases",
+        "settings",
+    } <= told.keys()
+    assert told["tables"]["who"]["caption"] == "Who is in the study"
+    assert len(told["cases"]) == 12
+
+
+def test_what_is_missing_names_its_command():
+    page = page_parts(make_content(title="kidney"))
+    html = render_page(page, {})
+    assert "<code>nephroscope compare kidney</code>" in html
+    assert "<code>nephroscope readers kidney FILE.csv</code>" in html
+    assert "No control with shuffled labels was run" in html
+
+
+def test_the_navigation_finds_every_section():
+    html = render_page(page_parts(make_content()), {})
+    nav = html[html.index("<nav>") : html.index("</nav>")]
+    anchors = [part.split('"')[0] for part in nav.split('href="#')[1:]]
+    assert len(anchors) >= 12
+    assert all(f'id="{anchor}"' in html for anchor in anchors)
+
+
+def test_scans_are_read_from_the_series_table(tmp_path):
+    assert scans_of(tmp_path / "series.csv") == {}
+    (tmp_path / "series.csv").write_text(
+        "case_ids,manufacturer,spacing_mm\na b,SIEMENS,2.5\n,GE,1\nc,,x\n", encoding="utf-8"
+    )
+    (tmp_path / "other.csv").write_text("case_ids,folder\na,b\n", encoding="utf-8")
+    assert scans_of(tmp_path / "other.csv") == {}
+    scans = scans_of(tmp_path / "series.csv")
+    assert set(scans) == {"a", "b", "c"}
+    assert (scans["b"].manufacturer, scans["b"].spacing_mm) == ("Siemens", 2.5)
+    assert (scans["c"].manufacturer, scans["c"].spacing_mm) == ("", None)
+
+
+def test_shortcut_sentences_become_limitations_only_where_a_fact_tells():
+    found = {
+        "words": ["In this cohort sex alone gives AUC 0.72 (0.59 to 0.81): whoever ...", "No fact is seen."]
+    }
+    alone, words = shortcut_words(found)
+    assert len(alone) == 1
+    assert len(words) == 2
+
+
+def test_the_model_card_says_what_the_page_says():
+    content = make_content()
+    text = model_card(content)
+    for heading in ("Intended use", "Out of scope", "Figures, by case", "Subgroups", "Limits", "Ethics"):
+        assert f"\n## {heading}\n" in text
+    e = content.main.report.groups[0].case["auc"]
+    assert f"| AUC | {e.value:.3f} ({e.low:.3f} to {e.high:.3f}), n = 12 cases | {e.method} |" in text
+    scores = np.array([p.probabilities["PRCC"] for p in content.main.report.predictions])
+    truth = np.array([p.truth == "PRCC" for p in content.main.report.predictions])
+    assert auc(scores, truth) == pytest.approx(e.value)
+    assert "do not use this model" in model_card(make_content(converged=False))
+
+
+def estimate(value):
+    e = Estimate(value=value, low=value - 0.05, high=value + 0.05, n=12, unit="case", method="DeLong")
+    return {name: getattr(e, name) for name in ("value", "low", "high", "n", "unit", "method")}
+
+
+COMPARED = {
+    "candidates": [
+        {"name": "attenuation", "kind": "baseline", "rank": 1, "auc": estimate(0.9)},
+        {"name": "run-1", "kind": "network", "rank": 2, "auc": estimate(0.6)},
+        {"name": "radiomics", "kind": "baseline", "rank": 3, "auc": estimate(0.5)},
+    ],
+    "test_set": "out-of-fold",
+    "groups": {
+        "out-of-fold": {
+            "pairwise": [
+                {"one": "attenuation", "two": "run-1", "supported": True, "difference": estimate(0.3)},
+                {"one": "run-1", "two": "radiomics", "supported": True, "difference": estimate(0.1)},
+            ]
+        }
+    },
+}
+
+
+def with_sections(monkeypatch, tmp_path, compared=None, readers=None):
+    monkeypatch.setattr(extra_sections, "comparison_section", lambda root: compared)
+    monkeypatch.setattr(extra_sections, "readers_section", lambda root, digest: readers)
+    return page_parts(make_content(study=tmp_path))
+
+
+def test_a_better_baseline_stands_at_the_top_and_in_the_limitations(monkeypatch, tmp_path):
+    table = Table(caption="All candidates", header=("Candidate",), rows=(("attenuation",),))
+    part = ComparisonPart(tables={"comparison": table}, methods=(("Comparison", "As told."),))
+    page = with_sections(monkeypatch, tmp_path, ComparisonSection(comparison=part, data=COMPARED))
+    html = render_page(page, {})
+    top = html[: html.index('id="data"')]
+    assert "Beside 2 other candidates on the same folds it is number 2 by AUC" in top
+    assert "attenuation (baseline) reaches 0.90 (0.85 to 0.95)." in top
+    (limit,) = [text for text in page.limitations if "a baseline, is better" in text]
+    assert limit.startswith("attenuation, a baseline, is better than this network: difference of AUC 0.300")
+    assert page.tables["comparison"] is table
+    assert ("Comparison", "As told.") in page.methods
+    metrics = {a.number: a.state for a in page.checklists["metrics2024"]}
+    assert (metrics["25"], metrics["12"]) == ("answered", "answered")
+    assert "No control with shuffled labels was run" in html
+
+
+def test_without_radiomics_its_items_do_not_apply():
+    metrics = {a.number: a for a in page_parts(make_content()).checklists["metrics2024"]}
+    assert [metrics[n].state for n in ("12", "13", "14", "15", "16")] == ["not applicable"] * 5
+    assert metrics["17"].state == "in part"
+    assert metrics["25"].authors == "run `nephroscope compare`"
+
+
+def test_what_is_out_of_date_is_said_and_not_shown(monkeypatch, tmp_path):
+    page = with_sections(
+        monkeypatch,
+        tmp_path,
+        ComparisonSection(stale="Out of date: slices."),
+        ReadersSection(stale="Read again."),
+    )
+    html = render_page(page, {})
+    assert "Out of date: slices." in html
+    assert "Read again." in html
+    assert "comparison" not in page.sections_data
+
+
+def test_readers_stand_on_the_page(monkeypatch, tmp_path):
+    data = {"readers": [{"name": "R1"}, {"name": "R1"}, {"name": "R2"}], "n_cases": 12}
+    section = ReadersSection(words=("R1 was right in 9 of 12.",), limitations=("Two readers.",), data=data)
+    page = with_sections(monkeypatch, tmp_path, readers=section)
+    assert "R1 was right in 9 of 12." in render_page(page, {})
+    assert "Two readers." in page.limitations
+    assert page.sections["readers"].evidence["readers"].text == "2 reader(s) on 12 cases beside the models"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda i, p: replace(p, group="external-test:A") if p.truth == "PRCC" else p,
+        lambda i, p: p if i == 0 else None,
+        lambda i, p: p if p.truth == "PRCC" else None,
+        lambda i, p: replace(p, probabilities={"PRCC": 0.5, "ChRCC": 0.5}),
+        lambda i, p: replace(p, truth=None) if i < 3 else p,
+    ],
+    ids=["test set of one class", "one case", "one class", "equal probabilities", "some without a label"],
+)
+def test_awkward_test_sets_still_give_a_page(change):
+    """Nothing is divided by zero, nothing is NaN; what cannot be had is said."""
+    content = make_content()
+    old = content.main.report
+    kept = [new for i, p in enumerate(old.predictions) if (new := change(i, p)) is not None]
+    facts = RunFacts(**{name: getattr(old, name) for name in RunFacts.__dataclass_fields__})
+    report = build_report(facts, kept, content.evaluation)
+    page = page_parts(replace(content, runs=(replace(content.main, report=report),)))
+    assert "out-of-fold cases of every subtype" in render_page(page, {})
+    json.dumps(report_json(page, []), allow_nan=False)

@@ -1,0 +1,42 @@
+"""A study in; a published study repeated on its cases out."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nephroscope.api.study import Study
+    from nephroscope.replicate.setup import ReplicateOptions
+
+
+def replicate_zuo2021(
+    study: "Study", options: "ReplicateOptions | None" = None, readers: Path | str | None = None
+) -> dict[str, Any]:
+    """Repeat Zuo et al. 2021 with and without its leak; writes replicate/zuo2021 into the study.
+
+    What an earlier call finished is not done again, and an interrupted training goes on at its epoch.
+
+    Args:
+        study: With its slices cut.
+        options: Networks, epochs, images per epoch and folds; by default all six networks.
+        readers: CSV of radiologists' calls of the test cases: case, reader, call.
+
+    Returns:
+        The content of replicate.json.
+    """
+    from nephroscope.cohort.labels.pathology import load_pathology, name_of_subtype
+    from nephroscope.replicate.run import ReplicateInputs
+    from nephroscope.replicate.run import replicate_zuo2021 as run
+    from nephroscope.replicate.setup import ReplicateOptions
+
+    table, subtypes = load_pathology(study.folder.root), study.cohort.subtypes
+    inputs = ReplicateInputs(
+        title=study.folder.root.resolve().name,
+        cohort=study.cohort,
+        store=study.slices(),
+        evaluation=study.settings.evaluation,
+        options=options or ReplicateOptions(),
+        findings=study.import_findings,
+        readers=None if readers is None else Path(readers),
+        means=lambda text: name_of_subtype(text, subtypes, table),
+    )
+    return run(inputs, study.folder.root / "replicate" / "zuo2021")

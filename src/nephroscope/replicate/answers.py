@@ -1,0 +1,109 @@
+"""What the trained networks answer: a finished part in, probabilities of its images out, kept beside its weights.
+
+ONNX Runtime in fp32, as in evaluation and clinic.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nephroscope.files import load_json, replacing, save_json
+from nephroscope.models.session import NetworkSession
+from nephroscope.records.digest import digest_of
+from nephroscope.replicate.parts import Part
+from nephroscope.replicate.setup import Setup
+from nephroscope.training.copies import AmplifiedSlices, hu_of_gray, through_jpeg
+
+FORMAT = 1
+BATCH = 64
+TIMED = 30
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Answers:
+    """Images with what one network, or the folds of one protocol, said of them.
+
+    Arrays are (n,) but ``p``, which is (n, 2) in the order of the subtypes; ``rows`` are rows of the slice store.
+    """
+
+    rows: npt.NDArray[np.int64]
+    truth: npt.NDArray[np.intp]
+    p: npt.NDArray[np.float64]
+    case_ids: npt.NDArray[np.str_]
+    patient_ids: npt.NDArray[np.str_]
+
+
+def judge(part: Part, setup: Setup) -> Answers:
+    """Probabilities of the images that a part is judged on; computed once."""
+    return _answers(setup, part.judged.rows, part.judged.labels, _kept(part, "judged", part.judged))
+
+
+def joined(answers: Sequence[Answers]) -> Answers:
+    """The answers of several folds as one set."""
+    return Answers(
+        **{
+            name: np.concatenate([getattr(a, name) for a in answers])
+            for name in ("rows", "truth", "p", "case_ids", "patient_ids")
+        }
+    )
+
+
+def answer_tests(part: Part, setup: Setup) -> Answers:
+    """Probabilities of every slice of every test case; computed once."""
+    rows = np.concatenate([setup.store.rows_by_case[name] for name in setup.tests]).astype(np.int64)
+    subtypes = [str(setup.cohort.by_id[str(name)].subtype) for name in setup.store.case_ids[rows]]
+    labels = np.array([setup.cohort.subtypes.index(s) for s in subtypes], dtype=np.int64)
+    nothing = np.zeros(len(rows), dtype=np.int64)
+    images = AmplifiedSlices(hu=setup.store.hu, rows=rows, labels=labels, cases=nothing, copies=nothing)
+    return _answers(setup, rows, labels, _kept(part, "tests", images))
+
+
+def milliseconds_per_slice(part: Part, setup: Setup) -> float:
+    """Median time of ONNX Runtime for one slice, on this machine; measured once."""
+    path = part.arm.folder / "timing.json"
+    if not path.exists():
+        session = NetworkSession(part.arm.folder / "model.onnx")
+        hu = hu_of_gray(through_jpeg(np.asarray(setup.store.hu[0])))[None]
+        taken = []
+        for _ in range(TIMED):
+            started = time.perf_counter()
+            session.logits(hu)
+            taken.append(time.perf_counter() - started)
+        save_json(path, {"format": FORMAT, "ms_per_slice": round(1000 * float(np.median(taken[5:])), 3)})
+    return float(load_json(path, FORMAT)["ms_per_slice"])
+
+
+def _kept(part: Part, what: str, images: AmplifiedSlices) -> npt.NDArray[np.float64]:
+    """Probabilities (n, 2) from the part's folder, or computed and kept there under the digest of the images."""
+    key = digest_of([images.rows.tolist(), images.copies.tolist()])
+    path = part.arm.folder / f"{what}-{key}.npy"
+    if not path.exists():
+        session = NetworkSession(part.arm.folder / "model.onnx")
+        places = np.arange(len(images))
+        p = [
+            session.probabilities(images.images(places[i : i + BATCH])) for i in range(0, len(images), BATCH)
+        ]
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.save(file, np.concatenate(p))
+    kept: npt.NDArray[np.float64] = np.load(path, allow_pickle=False)
+    return kept
+
+
+def _answers(
+    setup: Setup,
+    rows: npt.NDArray[np.int64],
+    labels: npt.NDArray[np.int64],
+    p: npt.NDArray[np.float64],
+) -> Answers:
+    case_ids = setup.store.case_ids[rows]
+    patients = [setup.cohort.by_id[str(name)].patient_id for name in case_ids]
+    return Answers(
+        rows=rows,
+        truth=labels.astype(np.intp),
+        p=p,
+        case_ids=case_ids,
+        patient_ids=np.array(patients, dtype=str),
+    )

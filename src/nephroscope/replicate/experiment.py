@@ -1,0 +1,281 @@
+"""The whole experiment: a setup in, every training done (going on where it stopped), the content of the page out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nephroscope import __version__
+from nephroscope.files import load_json, save_json
+from nephroscope.models.networks import describe_networks
+from nephroscope.progress import track
+from nephroscope.records import DEVELOPMENT, EvaluationConfig
+from nephroscope.replicate.answers import (
+    Answers,
+    answer_tests,
+    joined,
+    judge,
+    milliseconds_per_slice,
+)
+from nephroscope.replicate.numbers import (
+    LEAKY,
+    LEAKY_EPOCH,
+    Judged,
+    Reading,
+    area_two_ways,
+    by_case,
+    by_image,
+    differences,
+    figures,
+    take,
+    three_of_each,
+)
+from nephroscope.replicate.parts import Part, make_parts
+from nephroscope.replicate.setup import Setup
+from nephroscope.training.arm import train_arm
+
+FORMAT = 1
+TOGETHER = "together"
+# About how long a step takes beside MobileNetV2's on a CPU: for the time left only.
+COST = {
+    "shufflenet_v2_x1_0": 2,
+    "mobilenet_v2": 4,
+    "efficientnet_b0": 6,
+    "resnet34": 8,
+    "resnet50": 12,
+    "resnet101": 20,
+}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Trained:
+    """The parts of one network under true or shuffled labels."""
+
+    model: str
+    paper: Part
+    twin: tuple[Part, ...]
+
+    def record(self, part: Part) -> dict[str, Any]:
+        """The content of a part's arm.json."""
+        return load_json(part.arm.folder / "arm.json", FORMAT)
+
+    @property
+    def chosen_twin(self) -> Part:
+        """The twin's fold that answers the test cases: lowest loss on the patients its epoch was chosen on."""
+
+        def loss(part: Part) -> float:
+            record = self.record(part)
+            rows = [row for row in record["epochs"] if row["epoch"] == record["best_epoch"]]
+            return float(rows[0]["validation_loss"]) if rows else float("inf")
+
+        return min(self.twin, key=loss)
+
+
+def train_all(setup: Setup, folder: Path) -> list[Part]:
+    """Every part trained; one progress over the whole, with the time left."""
+    parts = make_parts(setup, folder)
+    total = sum(part.arm.steps_left * COST[part.model] for part in parts)
+    for _ in track(_steps(parts), "replicate zuo2021", "step", max(total, 1)):
+        pass
+    return parts
+
+
+def _steps(parts: Sequence[Part]) -> Iterator[None]:
+    for part in parts:
+        for _ in train_arm(part.arm):
+            yield from (None for _ in range(COST[part.model]))
+
+
+def group_parts(parts: Sequence[Part], models: Sequence[str], shuffled: bool) -> list[Trained]:
+    """The parts network by network."""
+    found = []
+    for model in models:
+        own = [part for part in parts if part.model == model and part.shuffled == shuffled]
+        paper = next(part for part in own if part.kind == "paper")
+        twin = tuple(part for part in own if part.kind == "twin")
+        found.append(Trained(model=model, paper=paper, twin=twin))
+    return found
+
+
+def reading_of(setup: Setup, config: EvaluationConfig) -> Reading:
+    """How every answer of this experiment is read."""
+    cohort = setup.cohort
+    return Reading(
+        subtypes=cohort.subtypes,
+        positive=cohort.subtypes.index(cohort.positive),
+        config=config,
+        seed=setup.options.seed,
+    )
+
+
+def results_of(trained: Trained, setup: Setup, reading: Reading) -> dict[str, Any]:
+    """Everything about one network: validation and tests under both protocols, differences, resources."""
+    found = validation_of(trained, setup, reading)
+    paper, twin = trained.record(trained.paper), trained.record(trained.chosen_twin)
+    answers = {
+        "paper": answer_tests(trained.paper, setup),
+        "twin": answer_tests(trained.chosen_twin, setup),
+    }
+    return {
+        "model": trained.model,
+        **found,
+        "tests": {name: _test_figures(answers, of, reading) for name, of in test_sets(setup).items()},
+        "resources": {
+            "seconds_per_epoch": paper["seconds_per_epoch"],
+            "images_per_epoch": paper["images_per_epoch"],
+            "peak_memory_mb": max(
+                (r["peak_memory_mb"] for r in (paper, twin) if r["peak_memory_mb"]), default=None
+            ),
+            "memory_of": paper["memory_of"],
+            "weights_mb": paper["weights_mb"],
+            "ms_per_slice": milliseconds_per_slice(trained.paper, setup),
+            "device": paper["device"],
+            "threads": paper["threads"],
+            "precision": paper["precision"],
+        },
+    }
+
+
+def validation_of(trained: Trained, setup: Setup, reading: Reading) -> dict[str, Any]:
+    """The paper's validation, LEAKY, and the twin's patients out of fold: figures, difference, curves."""
+    paper = by_image(judge(trained.paper, setup), reading, LEAKY)
+    out_of_fold = joined([judge(part, setup) for part in trained.twin])
+    twin = by_image(out_of_fold, reading)
+    record = trained.record(trained.paper)
+    folds = [trained.record(part) for part in trained.twin]
+    return {
+        "paper": {
+            "converged": record["converged"],
+            "best_epoch": record["best_epoch"],
+            "steps": record["steps"],
+            "validation": figures(paper, reading),
+            "n_train_images": record["n_train_images"],
+            "epochs": record["epochs"],
+        },
+        "twin": {
+            "converged": [fold["converged"] for fold in folds],
+            "best_epoch": [fold["best_epoch"] for fold in folds],
+            "steps": [fold["steps"] for fold in folds],
+            "by_image": figures(twin, reading),
+            "by_case": figures(by_case(out_of_fold, reading), reading),
+            "epochs": [fold["epochs"] for fold in folds],
+            "folds": [_patients_of(part, setup) for part in trained.twin],
+        },
+        "difference": differences(paper, twin, reading),
+    }
+
+
+def _patients_of(part: Part, setup: Setup) -> dict[str, int]:
+    """How many patients a fold of the twin trains on, chooses its epoch on and is judged on."""
+    found = {}
+    for name, images in (("train", part.arm.train), ("choose", part.arm.choose), ("judge", part.judged)):
+        case_ids = np.unique(setup.store.case_ids[images.rows]).tolist()
+        found[f"{name}_patients"] = len({setup.cohort.by_id[case].patient_id for case in case_ids})
+    return found
+
+
+def test_sets(setup: Setup) -> dict[str, list[str]]:
+    """case_ids of all test cases together, then of each set apart."""
+    sets = {TOGETHER: list(setup.tests)}
+    for name in setup.tests:
+        sets.setdefault(setup.cohort.by_id[name].cohort, []).append(name)
+    return sets
+
+
+def _test_figures(answers: dict[str, Answers], case_ids: Sequence[str], reading: Reading) -> dict[str, Any]:
+    """By image (three of a case), by case (two of three) and by case (mean over all slices), each with its twin."""
+    of = {kind: take(a, np.flatnonzero(np.isin(a.case_ids, case_ids))) for kind, a in answers.items()}
+    three = {kind: three_of_each(a, reading) for kind, a in of.items()}
+    marks = {"paper": LEAKY_EPOCH, "twin": ""}
+    judged: dict[str, dict[str, Judged]] = {
+        "by_image": {kind: by_image(a, reading, marks[kind]) for kind, a in three.items()},
+        "by_case": {kind: by_case(a, reading, marks[kind], majority=True) for kind, a in of.items()},
+        "by_case_mean": {kind: by_case(a, reading, marks[kind]) for kind, a in of.items()},
+    }
+    found: dict[str, Any] = {
+        how: {kind: figures(j, reading) for kind, j in both.items()}
+        | {"difference": differences(both["paper"], both["twin"], reading)}
+        for how, both in judged.items()
+    }
+    for part in found["by_case"].values():
+        part.pop("auc")  # a vote has no score
+    found["roc"] = {
+        "by_image_paper": area_two_ways(judged["by_image"]["paper"], reading),
+        "by_case_twin": area_two_ways(judged["by_case_mean"]["twin"], reading),
+    }
+    return found
+
+
+def parameter_table() -> dict[str, dict[str, Any]]:
+    """Parameters of the six networks as built, beside what the paper prints."""
+    return {str(entry["name"]): dict(entry) for entry in describe_networks(2, "zuo2021")}
+
+
+def leak_of(setup: Setup) -> dict[str, int]:
+    """How far the paper's split leaks: patients with images on both sides."""
+    from nephroscope.training.batches import labelled_slices
+    from nephroscope.training.copies import amplify
+
+    images = amplify(labelled_slices(setup.store, setup.cohort, frozenset(setup.development)))
+    of = np.array([setup.cohort.by_id[str(c)].patient_id for c in setup.store.case_ids[images.rows]])
+    train, validation = (set(of[part].tolist()) for part in setup.paper_split)
+    return {
+        "development_patients": len(train | validation),
+        "patients_on_both_sides": len(train & validation),
+        "amplified_images": len(images),
+        "train_images": len(setup.paper_split[0]),
+        "validation_images": len(setup.paper_split[1]),
+    }
+
+
+def configuration_of(setup: Setup, parts: Sequence[Part]) -> dict[str, Any]:
+    """What was run, for the page and for programs."""
+    first = parts[0]
+    return {
+        **asdict(setup.options),
+        "models": list(setup.options.models),
+        "shuffled_model": setup.options.shuffled,
+        "images_per_epoch": setup.images_per_epoch,
+        "twin_folds": setup.n_folds,
+        "training": asdict(first.arm.config),
+        "validation_images_used": len(first.arm.choose),
+        "size_px": setup.store.spec.size_px,
+        "roi_mode": setup.store.spec.roi_mode,
+        "margin_mm": setup.store.spec.margin_mm,
+        "tests_drawn": setup.tests_drawn,
+    }
+
+
+def cohort_of(setup: Setup) -> dict[str, Any]:
+    """Counts of patients, cases and slices by part and subtype."""
+    parts: dict[str, list[str]] = {DEVELOPMENT: list(setup.development)} | {
+        name: of for name, of in test_sets(setup).items() if name != TOGETHER
+    }
+    found: dict[str, Any] = {}
+    for part, names in parts.items():
+        cases = [setup.cohort.by_id[name] for name in names]
+        found[part] = {
+            "patients": len({case.patient_id for case in cases}),
+            "cases": len(cases),
+            "slices": sum(len(setup.store.rows_by_case[name]) for name in names),
+            "by_subtype": {s: sum(case.subtype == s for case in cases) for s in setup.cohort.subtypes},
+        }
+    return found
+
+
+def as_plain(content: Any) -> Any:
+    """Records as plain objects for JSON."""
+    if hasattr(content, "__dataclass_fields__"):
+        return asdict(content)
+    if isinstance(content, dict):
+        return {str(key): as_plain(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [as_plain(value) for value in content]
+    return content
+
+
+def save_content(content: dict[str, Any], path: Path) -> None:
+    """Write replicate.json."""
+    save_json(path, {"format": FORMAT, "version": __version__, **as_plain(content)})

@@ -1,0 +1,213 @@
+"""Figures of one protocol, and how far two protocols stand apart: answers in, estimates out.
+
+Every interval is over patients. A difference is the paper's protocol minus the leak-free twin, its
+interval a bootstrap in which both are judged on the same redrawn patients.
+"""
+
+import zlib
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+
+import numpy as np
+
+from nephroscope.evaluation import intervals
+from nephroscope.evaluation.aggregate import majority_of_three
+from nephroscope.evaluation.estimates import Rows, areas_of, estimate_all, shares_of
+from nephroscope.evaluation.intervals import Patients, Statistic, auc_statistic, clustered_bootstrap
+from nephroscope.evaluation.metrics import Floats, auc
+from nephroscope.evaluation.statistics.auc import auc_covariance
+from nephroscope.records import Estimate, EvaluationConfig, SlicePrediction
+from nephroscope.replicate.answers import Answers
+
+LEAKY, LEAKY_EPOCH = "LEAKY: split by image", "epoch chosen on a LEAKY split by image"
+FIGURES = ("accuracy", "sensitivity", "specificity", "precision", "auc")
+THRESHOLD = 0.5
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Judged:
+    """What is counted: rows, whose each is, and ``mark``: how an image split stands behind them, or nothing."""
+
+    rows: Rows
+    patient_ids: "np.ndarray[tuple[int], np.dtype[np.str_]]"
+    case_ids: "np.ndarray[tuple[int], np.dtype[np.str_]]"
+    mark: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How answers are read: the two subtypes, which is positive, the intervals, and the seed of the three slices."""
+
+    subtypes: tuple[str, ...]
+    positive: int
+    config: EvaluationConfig
+    seed: int
+
+
+def by_image(answers: Answers, reading: Reading, mark: str = "") -> Judged:
+    """Every image on its own."""
+    rows = Rows(
+        unit="image",
+        truth=answers.truth,
+        called=_called(answers.p, reading),
+        p=answers.p,
+        patients=Patients.of(answers.patient_ids.tolist(), answers.truth),
+    )
+    return Judged(rows=rows, patient_ids=answers.patient_ids, case_ids=answers.case_ids, mark=mark)
+
+
+def by_case(answers: Answers, reading: Reading, mark: str = "", majority: bool = False) -> Judged:
+    """Each case once: its mean probability over all its images; called by it, or by two of three random images."""
+    cases, first, owner = np.unique(answers.case_ids, return_index=True, return_inverse=True)
+    n = np.bincount(owner)
+    p = np.stack([np.bincount(owner, weights=column) / n for column in answers.p.T], axis=1)
+    called = _called(p, reading)
+    if majority:
+        called = np.array([_vote(answers, str(case), reading) for case in cases], dtype=np.intp)
+    truth, ids = answers.truth[first], answers.patient_ids[first]
+    rows = Rows(unit="case", truth=truth, called=called, p=p, patients=Patients.of(ids.tolist(), truth))
+    return Judged(rows=rows, patient_ids=ids, case_ids=cases, mark=mark)
+
+
+def three_of_each(answers: Answers, reading: Reading) -> Answers:
+    """Three random images of each case, the same for every network; all of a case that has fewer."""
+    kept = []
+    for case in np.unique(answers.case_ids):
+        at = np.flatnonzero(answers.case_ids == case)
+        drawn = _rng(str(case), reading).choice(len(at), size=min(3, len(at)), replace=False)
+        kept += at[drawn].tolist()
+    return take(answers, np.array(kept, dtype=np.intp))
+
+
+def take(answers: Answers, kept: "np.ndarray[tuple[int], np.dtype[np.intp]]") -> Answers:
+    """Only these images."""
+    return Answers(
+        rows=answers.rows[kept],
+        truth=answers.truth[kept],
+        p=answers.p[kept],
+        case_ids=answers.case_ids[kept],
+        patient_ids=answers.patient_ids[kept],
+    )
+
+
+def figures(judged: Judged, reading: Reading) -> dict[str, Estimate]:
+    """Accuracy, sensitivity, specificity, precision and AUC; LEAKY in the method of each where it is."""
+    shares = shares_of(judged.rows, reading.subtypes, reading.positive)
+    areas = areas_of(judged.rows, reading.subtypes, reading.positive)
+    found = estimate_all(judged.rows, shares, areas, reading.config)
+    if judged.mark:
+        found = {name: replace(e, method=f"{judged.mark}; {e.method}") for name, e in found.items()}
+    return found
+
+
+def differences(paper: Judged, twin: Judged, reading: Reading) -> dict[str, Estimate]:
+    """Every figure under the paper's protocol minus the twin's, with its patient-bootstrap interval."""
+    ids = np.concatenate([paper.patient_ids, twin.patient_ids])
+    both = Patients.of(ids.tolist(), np.concatenate([paper.rows.truth, twin.rows.truth]))
+    n = len(paper.patient_ids)
+    owners = [replace(both, row=both.row[:n]), replace(both, row=both.row[n:])]
+    pairs = [_statistics(j, o, reading) for j, o in zip((paper, twin), owners, strict=True)]
+    values = [_values(judged, reading) for judged in (paper, twin)]
+    asked = {name: _minus(pairs[0][name], pairs[1][name]) for name in FIGURES if _known(values, name)}
+    drawn = clustered_bootstrap(asked, both, reading.config.resamples, reading.config.seed)
+    found = {}
+    for name in FIGURES:
+        if name not in drawn:
+            why = "undefined: one of the two cannot be had"
+            found[name] = Estimate(value=None, low=None, high=None, n=both.n, unit="patient", method=why)
+            continue
+        one, two = values[0][name], values[1][name]
+        found[name] = _apart((one or 0.0) - (two or 0.0), drawn[name], both.n, reading.config)
+    return found
+
+
+def area_two_ways(judged: Judged, reading: Reading) -> dict[str, object]:
+    """AUC by image as the paper tests it, each image for itself, and with images clustered by patient.
+
+    Each with interval and two-sided p against 0.5.
+
+    Source:
+        DeLong 1988; Obuchowski 1997; intervals on the logit scale.
+    """
+    scores, y = judged.rows.p[:, reading.positive], judged.rows.truth == reading.positive
+    found: dict[str, object] = {}
+    for name, patients in (("naive", None), ("clustered", judged.rows.patients)):
+        _, covariance, method = auc_covariance(scores[None], y, patients)
+        value = auc(scores, y)
+        variance = None if covariance is None else float(covariance[0, 0])
+        if patients is None:
+            method = f"{method}; takes images of one patient for independent"
+        estimate, p = _tested(value, variance, (len(y), method, judged), reading.config)
+        found[name] = {"estimate": estimate, "p_against_half": p}
+    return found
+
+
+def _tested(
+    value: float | None, variance: float | None, about: tuple[int, str, Judged], config: EvaluationConfig
+) -> tuple[Estimate, float | None]:
+    n, method, judged = about
+    if judged.mark:
+        method = f"{judged.mark}; {method}"
+    unit = judged.rows.unit
+    if value is None or variance is None or variance < 1e-12 or not 0 < value < 1:
+        if value is not None and variance is not None:
+            method = f"no interval: without variance ({method})"
+        return Estimate(value=value, low=None, high=None, n=n, unit=unit, method=method), None
+    half = NormalDist().inv_cdf((1 + config.confidence) / 2) * variance**0.5 / (value * (1 - value))
+    logit = np.log(value / (1 - value))
+    low, high = (float(1 / (1 + np.exp(-(logit + step)))) for step in (-half, half))
+    p = 2 * NormalDist().cdf(-abs(value - 0.5) / variance**0.5)
+    method = f"{method}, {100 * config.confidence:g} %"
+    return Estimate(value=value, low=low, high=high, n=n, unit=unit, method=method), p
+
+
+def _called(p: Floats, reading: Reading) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
+    hit = p[:, reading.positive] >= THRESHOLD
+    return np.where(hit, reading.positive, 1 - reading.positive).astype(np.intp)
+
+
+def _rng(case_id: str, reading: Reading) -> np.random.Generator:
+    """Chance of this case alone: its three slices do not depend on which other cases there are."""
+    return np.random.default_rng([reading.seed, zlib.crc32(case_id.encode())])
+
+
+def _vote(answers: Answers, case_id: str, reading: Reading) -> int:
+    slices = [
+        SlicePrediction(slice_index=i, probabilities=tuple(answers.p[i].tolist()))
+        for i in np.flatnonzero(answers.case_ids == case_id).tolist()
+    ]
+    return majority_of_three(slices, _rng(case_id, reading), THRESHOLD, reading.positive)
+
+
+def _statistics(judged: Judged, owners: Patients, reading: Reading) -> dict[str, Statistic]:
+    shares = shares_of(judged.rows, reading.subtypes, reading.positive)
+    found = {n: intervals.ratio_statistic(s.hits, s.counted, owners) for n, s in shares.items()}
+    scores, y = judged.rows.p[:, reading.positive], judged.rows.truth == reading.positive
+    if y.any() and not y.all():
+        found["auc"] = auc_statistic(scores, y, owners)
+    return found
+
+
+def _values(judged: Judged, reading: Reading) -> dict[str, float | None]:
+    shares = shares_of(judged.rows, reading.subtypes, reading.positive)
+    scores, y = judged.rows.p[:, reading.positive], judged.rows.truth == reading.positive
+    return {name: share.value for name, share in shares.items()} | {"auc": auc(scores, y)}
+
+
+def _known(values: list[dict[str, float | None]], name: str) -> bool:
+    return all(part[name] is not None for part in values)
+
+
+def _minus(one: Statistic, two: Statistic) -> Statistic:
+    return lambda weights: one(weights) - two(weights)
+
+
+def _apart(value: float, drawn: Floats, n: int, config: EvaluationConfig) -> Estimate:
+    known = drawn[~np.isnan(drawn)]
+    if known.size < 2 or np.ptp(known) < 1e-12:
+        why = "no interval: every resample of the patients agrees"
+        return Estimate(value=value, low=None, high=None, n=n, unit="patient", method=why)
+    tail = (1 - config.confidence) / 2
+    low, high = np.quantile(known, [tail, 1 - tail])
+    method = f"paper minus twin, patient bootstrap, {known.size} resamples, {100 * config.confidence:g} %"
+    return Estimate(value=value, low=float(low), high=float(high), n=n, unit="patient", method=method)

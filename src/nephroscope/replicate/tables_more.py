@@ -1,0 +1,183 @@
+"""Tables of layers, areas, resources, shuffled labels and decisions: content in, tables out."""
+
+from typing import Any
+
+from nephroscope.replicate import printed
+from nephroscope.replicate.tables import FIGURE_NAMES, LEAKY_NOTE, cell_of
+from nephroscope.replicate.words import NAMES
+from nephroscope.report.tables import Cell, Table
+
+
+def layer_table(content: dict[str, Any]) -> Table:
+    """Table 3: MobileNetV2 as built beside the paper's rows."""
+    rows = []
+    for built, row in zip(content["layers"], printed.printed_layers(), strict=True):
+        shape = " x ".join(map(str, built["output"]))
+        notes = [printed.layer_note(row.name)]
+        if tuple(built["output"]) != row.output:
+            notes.append(f"output printed {' x '.join(map(str, row.output))}")
+        if built["stride"] is not None and str(built["stride"]) != row.stride:
+            notes.append(f"stride printed {row.stride}")
+        rows.append(
+            (
+                built["name"],
+                Cell(shape, ""),
+                "/" if built["stride"] is None else str(built["stride"]),
+                Cell("; ".join(built["filters"]) or "/", f"paper: {row.filters}"),
+                Cell(
+                    built["built"] + (", residual" if built["residual"] else ""),
+                    f"paper: {row.function or '/'}",
+                ),
+                f"{built['weights']:,}",
+                "; ".join(note for note in notes if note),
+            )
+        )
+    total = sum(layer["weights"] for layer in content["layers"])
+    return Table(
+        caption="Table 3. MobileNetV2 as built, layer by layer",
+        header=(
+            "Layer",
+            "Output",
+            "Stride",
+            "Filters",
+            "Layers inside",
+            "Weights",
+            "Where the paper differs",
+        ),
+        rows=tuple(rows),
+        notes=(
+            f"Output: rows, columns, channels, measured on a forward pass of 256 x 256. {total:,} weights in all.",
+            f"{printed.LAYERS_NOTE}.",
+        ),
+    )
+
+
+def area_table(content: dict[str, Any], sets: list[str]) -> Table:
+    """Figure 4's numbers: AUC on the test cases, images for themselves and clustered by patient."""
+    value, low, high = printed.AUC
+    rows: list[tuple[str | Cell, ...]] = [
+        (
+            "MobileNetV2, printed in the paper",
+            "15 x 15 images",
+            f"{value:.3f} ({low:.3f} to {high:.3f})",
+            "<0.001",
+            "",
+            "",
+        )
+    ]
+    for network in content["models"]:
+        for name in sets:
+            found = network["tests"][name]["roc"]
+            for key, unit in (
+                ("by_image_paper", "paper's protocol, by image, LEAKY epoch"),
+                ("by_case_twin", "twin, by case"),
+            ):
+                naive, clustered = found[key]["naive"], found[key]["clustered"]
+                rows.append(
+                    (
+                        f"{NAMES[network['model']]}, {name}",
+                        unit,
+                        cell_of(naive["estimate"]),
+                        p_words(naive["p_against_half"]),
+                        cell_of(clustered["estimate"]),
+                        p_words(clustered["p_against_half"]),
+                    )
+                )
+    return Table(
+        caption="Figure 4 in numbers. AUC and p against 0.5",
+        header=(
+            "Network, test set",
+            "What is ranked",
+            "As the paper: DeLong, rows independent",
+            "p",
+            "By patient: Obuchowski",
+            "p",
+        ),
+        rows=tuple(rows),
+        notes=(f"The paper's AUC: {printed.AUC_NOTE}.",),
+    )
+
+
+def shuffled_table(content: dict[str, Any]) -> Table:
+    """Both protocols on shuffled labels."""
+    control = content["shuffled"]
+    rows = []
+    for name, words in FIGURE_NAMES.items():
+        rows.append(
+            (
+                words,
+                cell_of(control["paper"]["validation"][name]),
+                cell_of(control["twin"]["by_image"][name]),
+                cell_of(control["difference"][name]),
+                cell_of(control["twin"]["by_case"][name]),
+            )
+        )
+    return Table(
+        caption=f"Shuffled labels, {NAMES[control['model']]}",
+        header=(
+            "Figure",
+            "Paper's protocol, by image LEAKY",
+            "Twin, by image",
+            "Difference",
+            "Twin, by case",
+        ),
+        rows=tuple(rows),
+        notes=(
+            LEAKY_NOTE,
+            "Labels are dealt out anew among development patients, each true subtype getting the "
+            "shares of all; folds go "
+            "by the shuffled labels.",
+        ),
+    )
+
+
+def resource_table(content: dict[str, Any]) -> Table:
+    """What it costs."""
+    rows = []
+    for network in content["models"]:
+        used = network["resources"]
+        memory = used["peak_memory_mb"]
+        rows.append(
+            (
+                NAMES[network["model"]],
+                f"{used['seconds_per_epoch']:.1f} s",
+                f"{used['images_per_epoch']:,}",
+                "not told by the system" if memory is None else f"{memory:,.0f} MB",
+                f"{used['weights_mb']:.1f} MB",
+                f"{used['ms_per_slice']:.2f} ms",
+            )
+        )
+    used = content["models"][0]["resources"]
+    threads = f", {used['threads']} thread{'s' * (used['threads'] > 1)}" if used["device"] == "cpu" else ""
+    memory_of = "resident set of the process" if used["memory_of"] == "cpu" else "GPU memory"
+    size = content["configuration"]["size_px"]
+    return Table(
+        caption="Resource use",
+        header=(
+            "Network",
+            "Time per epoch",
+            "Images per epoch",
+            "Peak memory",
+            "Weights",
+            "One slice, ONNX Runtime",
+        ),
+        rows=tuple(rows),
+        notes=(
+            f"Training on {used['device']}{threads}, {used['precision']}, slices of {size} x {size}, "
+            "validation included; "
+            f"memory: {memory_of}. A slice is timed on the CPU. The paper: less than 10 GB of GPU memory.",
+        ),
+    )
+
+
+def deviation_table(content: dict[str, Any]) -> Table:
+    """The decisions."""
+    rows = [(str(d["number"]), d["paper"], d["done"], d["why"]) for d in content["deviations"]]
+    return Table(caption="Every decision", header=("", "The paper", "Done here", "Why"), rows=tuple(rows))
+
+
+def p_words(p: float | None) -> str:
+    """A p value as it is printed."""
+    if p is None:
+        return "none"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"

@@ -1,0 +1,113 @@
+"""What the figures say, in sentences made from them: content of replicate.json in, text out."""
+
+from typing import Any
+
+from nephroscope.replicate.printed import CITATION
+
+NAMES = {
+    "mobilenet_v2": "MobileNetV2",
+    "shufflenet_v2_x1_0": "ShuffleNetV2 x1.0",
+    "efficientnet_b0": "EfficientNet-B0",
+    "resnet34": "ResNet-34",
+    "resnet50": "ResNet-50",
+    "resnet101": "ResNet-101",
+}
+CHANCE = 0.5
+
+
+def summary(content: dict[str, Any]) -> str:
+    """The sentence on top: what the paper's protocol makes of the best network, and what new patients say."""
+    known = [n for n in content["models"] if n["paper"]["validation"]["accuracy"]["value"] is not None]
+    if not known:
+        return "No network gave an answer that can be counted."
+    best = max(known, key=lambda n: n["paper"]["validation"]["accuracy"]["value"])
+    paper, twin = best["paper"]["validation"]["accuracy"], best["twin"]["by_image"]["accuracy"]
+    text = (
+        f"Under the paper's protocol (LEAKY) the accuracy of {NAMES[best['model']]} looks like "
+        f"{paper['value']:.2f}; on new patients the same network reaches {said(twin)}."
+    )
+    apart = best["difference"]["accuracy"]
+    if apart["low"] is not None:
+        beyond = "" if apart["low"] > 0 else ", not beyond chance in this run"
+        text += f" The difference is {said(apart)}{beyond}."
+    if not best["paper"]["converged"]:
+        text += " It did not converge under the paper's protocol."
+    return text
+
+
+def area_sentence(content: dict[str, Any]) -> str:
+    """The same of the AUC by case, where chance is 0.5 whatever the mixture of subtypes."""
+    found = []
+    for network in content["models"]:
+        area = network["twin"]["by_case"]["auc"]
+        if area["value"] is not None:
+            found.append(f"{NAMES[network['model']]} {said(area)}")
+    if not found:
+        return ""
+    return f"AUC by case on new patients, where chance is 0.50: {'; '.join(found)}."
+
+
+def shuffled_sentence(control: dict[str, Any]) -> str:
+    """What shuffled labels show, no more than the intervals allow."""
+    paper, twin = control["paper"]["validation"]["auc"], control["twin"]["by_case"]["auc"]
+    name = NAMES[control["model"]]
+    if paper["value"] is None or twin["value"] is None:
+        return f"With shuffled labels {name} gave no AUC that can be counted."
+    accuracy = control["paper"]["validation"]["accuracy"]
+    text = (
+        f"With labels shuffled between patients, where nothing can be learnt about a new patient, the paper's "
+        f"protocol prints for {name} an accuracy of {accuracy['value']:.2f} and an AUC of {said(paper)} by image "
+        f"({paper['n']} images, LEAKY); the leak-free twin's AUC is {said(twin)} by case ({twin['n']} cases)."
+    )
+    seen = paper["low"] is not None and paper["low"] > CHANCE
+    honest = twin["low"] is None or twin["low"] <= CHANCE <= twin["high"]
+    if seen and honest:
+        return f"{text} The illusion is the leak's alone: the twin stays at chance."
+    if not seen:
+        text += " The illusion does not show in this training: the paper's protocol is not above 0.50 beyond chance."
+    if not honest:
+        text += " The twin's interval does not hold 0.50: chance does this 1 time in 20, a mistake always."
+    elif not seen:
+        text += " The twin stays at chance."
+    return text
+
+
+def shortened(content: dict[str, Any]) -> list[str]:
+    """What was made smaller than in the paper, from the configuration alone."""
+    used, leak = content["configuration"], content["leak"]
+    lines = [f"Epochs: {used['epochs']}; the paper does not say how many it took."]
+    if used["images_per_epoch"] < leak["train_images"]:
+        share = used["images_per_epoch"] / leak["train_images"]
+        lines.append(
+            f"An epoch draws {used['images_per_epoch']:,} of {leak['train_images']:,} amplified images "
+            f"({100 * share:.0f} %), under both protocols."
+        )
+    if used["validation_images_used"] < leak["validation_images"]:
+        lines.append(
+            f"The paper's protocol validates on {used['validation_images_used']:,} of "
+            f"{leak['validation_images']:,} images; the last partial batch is dropped as in the paper."
+        )
+    missing = [name for key, name in NAMES.items() if key not in used["models"]]
+    if missing:
+        lines.append(f"Networks not trained: {', '.join(missing)}.")
+    if used["size_px"] != 256:
+        lines.append(f"Slices have {used['size_px']} x {used['size_px']} pixels, the paper's 256 x 256.")
+    if used["twin_folds"] == 1:
+        lines.append("The twin was trained once and judged on about a tenth of the patients.")
+    if content["shuffled"] is None:
+        lines.append("Shuffled labels were not run.")
+    return lines
+
+
+def said(estimate: dict[str, Any]) -> str:
+    """A figure with its interval, to two digits."""
+    if estimate["value"] is None:
+        return "not available"
+    if estimate["low"] is None:
+        return f"{estimate['value']:.2f}"
+    return f"{estimate['value']:.2f} ({estimate['low']:.2f} to {estimate['high']:.2f})"
+
+
+def source() -> str:
+    """The paper."""
+    return CITATION

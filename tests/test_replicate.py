@@ -1,0 +1,496 @@
+"""The replication: who learns and who is judged, what is LEAKY, resuming to the same bits, refusals, the page."""
+
+import csv
+import json
+import re
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from nephroscope.cli import run
+from nephroscope.cli.replicate import REPLICATES
+from nephroscope.errors import CohortError, ConfigError
+from nephroscope.evaluation.intervals import Patients
+from nephroscope.records import EvaluationConfig
+from nephroscope.replicate import printed, words
+from nephroscope.replicate.answers import Answers
+from nephroscope.replicate.case_table import known_tests
+from nephroscope.replicate.experiment import leak_of, train_all
+from nephroscope.replicate.figures import learning_figure
+from nephroscope.replicate.numbers import (
+    Reading,
+    area_two_ways,
+    by_case,
+    by_image,
+    differences,
+    figures,
+    three_of_each,
+)
+from nephroscope.replicate.parts import make_parts
+from nephroscope.replicate.setup import ReplicateOptions, make_setup, shuffle_between_patients
+from nephroscope.training.arm import best_epoch, draw_images, train_arm
+from small_study import make_cohort, make_store
+from test_study import make_study
+
+OPTIONS = ReplicateOptions(
+    models=("shufflenet_v2_x1_0",), epochs=2, images_per_epoch=24, twin_folds=1, shuffled_model="none"
+)
+READING = Reading(subtypes=("PRCC", "ChRCC"), positive=0, config=EvaluationConfig(resamples=200), seed=0)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    cohort = make_cohort(16)
+    return cohort, make_store(tmp_path_factory.mktemp("slices"), cohort)
+
+
+@pytest.fixture(scope="module")
+def replicated(tmp_path_factory):
+    """A study after the command, with two test cases marked by nobody."""
+    study = make_study(tmp_path_factory.mktemp("made") / "study", 14)
+    study.cut_slices()
+    calls = study.folder.root / "calls.csv"
+    cases = make_setup(study.cohort, study.slices(), OPTIONS).tests
+    lines = [f"{name},A,{study.cohort.by_id[name].subtype}" for name in cases]
+    calls.write_text("\n".join(["case_id,reader,call", *lines]) + "\n")
+    options = replace(OPTIONS, epochs=1, shuffled_model=None)
+    return study, study.replicate_zuo2021(options, calls), options, calls
+
+
+def answers(p, truth, case_ids, patient_ids=None):
+    p = np.asarray(p, dtype=float)
+    return Answers(
+        rows=np.arange(len(p)),
+        truth=np.asarray(truth, dtype=np.intp),
+        p=np.stack([p, 1 - p], axis=1),
+        case_ids=np.array(case_ids),
+        patient_ids=np.array(patient_ids or case_ids),
+    )
+
+
+# who learns, who is judged
+
+
+def test_the_papers_split_leaks_and_the_twin_does_not(data):
+    setup = make_setup(*data, OPTIONS)
+    train, validation = setup.paper_split
+    n_images = setup.n_slices * 16
+    assert (len(train), len(validation)) == (n_images - round(n_images / 10), round(n_images / 10))
+    assert not set(train) & set(validation)
+    leak = leak_of(setup)
+    assert leak["patients_on_both_sides"] == leak["development_patients"] == len(setup.development)
+    for part in make_parts(setup, data[1].folder / "nowhere"):
+        of = {
+            name: {str(data[1].case_ids[row]) for row in images.rows}
+            for name, images in (
+                ("train", part.arm.train),
+                ("choose", part.arm.choose),
+                ("judge", part.judged),
+            )
+        }
+        assert not (of["train"] | of["choose"] | of["judge"]) & set(setup.tests)
+        if part.kind == "paper":
+            assert of["train"] & of["judge"]
+            assert len(part.judged) % 24 == 0  # the last partial batch is dropped
+        else:
+            assert sum(map(len, of.values())) == len(of["train"] | of["choose"] | of["judge"])
+            assert set(part.judged.copies) == set(part.arm.choose.copies) == {0}
+            assert set(part.arm.train.copies) == set(range(16))
+
+
+def test_both_protocols_take_as_many_steps_on_as_many_images(data):
+    for asked in (0, 24, 10**6):
+        setup = make_setup(*data, replace(OPTIONS, images_per_epoch=asked))
+        parts = make_parts(setup, data[1].folder / "nowhere")
+        assert len({part.arm.steps_per_epoch for part in parts}) == 1
+        assert {part.arm.images_per_epoch for part in parts} == {
+            24 if asked == 24 else len(setup.paper_split[0])
+        }
+    assert make_setup(*data, replace(OPTIONS, images_per_epoch=None)).images_per_epoch == 48  # slices
+
+
+def test_every_patient_is_judged_once_out_of_fold(data):
+    setup = make_setup(*data, replace(OPTIONS, twin_folds=None))
+    assert setup.n_folds == 5
+    twins = [p for p in make_parts(setup, data[1].folder / "nowhere") if p.kind == "twin"]
+    judged = [name for part in twins for name in {str(data[1].case_ids[r]) for r in part.judged.rows}]
+    assert sorted(judged) == sorted(setup.development)
+
+
+def test_test_cases_are_the_marked_ones_or_drawn(data):
+    cohort, store = data
+    setup = make_setup(cohort, store, OPTIONS)
+    assert setup.tests_drawn
+    assert [setup.cohort.by_id[name].subtype for name in setup.tests].count("PRCC") == 2  # a quarter of 8
+    marked = tuple(replace(c, cohort="external-test:X") if c.case_id == "c03" else c for c in cohort.cases)
+    setup = make_setup(replace(cohort, cases=marked), store, OPTIONS)
+    assert (setup.tests, setup.tests_drawn) == (("c03",), False)
+
+
+def test_shuffled_labels_say_nothing_about_the_true_ones():
+    cohort = make_cohort(40)
+    names = [c.case_id for c in cohort.cases if c.case_id != "c00"]
+    new = shuffle_between_patients(cohort, names, seed=1)
+    assert new.by_id["c00"] == cohort.by_id["c00"]
+    for subtype in cohort.subtypes:
+        of = [new.by_id[n].subtype for n in names if cohort.by_id[n].subtype == subtype]
+        assert abs(of.count("PRCC") - len(of) / 2) <= 1
+    assert new != shuffle_between_patients(cohort, names, seed=2)
+
+
+def test_tumors_of_one_patient_get_one_shuffled_label():
+    cohort = make_cohort(12)
+    cases = tuple(replace(c, patient_id=f"p{int(c.case_id[1:]) // 2 % 4}") for c in cohort.cases)
+    new = shuffle_between_patients(replace(cohort, cases=cases), [c.case_id for c in cases], seed=0)
+    assert all(
+        len({c.subtype for c in new.cases if c.patient_id == p}) == 1 for p in ("p0", "p1", "p2", "p3")
+    )
+
+
+# learning
+
+
+def test_an_epoch_draws_no_image_twice_before_all_were_drawn():
+    drawn = draw_images(25, 10, np.random.default_rng(0))
+    assert sorted(np.bincount(drawn, minlength=10).tolist()) == [2] * 5 + [3] * 5
+
+
+def test_the_best_epoch_is_the_first_best_by_its_own_rule():
+    rows = [
+        {"epoch": 1, "train_loss": 1.0, "validation_loss": 0.5, "right": [5, 0], "n": [5, 5]},
+        {"epoch": 2, "train_loss": 1.0, "validation_loss": 0.9, "right": [9, 0], "n": [10, 2]},
+        {"epoch": 3, "train_loss": None, "validation_loss": 0.1, "right": [5, 5], "n": [5, 5]},
+    ]
+    assert (best_epoch(rows, "accuracy"), best_epoch(rows, "loss")) == (2, 1)
+    assert best_epoch(rows[2:], "loss") is None
+
+
+def test_a_killed_training_goes_on_at_its_epoch_to_the_same_bits(data, tmp_path):
+    setup = make_setup(*data, OPTIONS)
+    whole, killed = (make_parts(setup, tmp_path / name)[1].arm for name in ("whole", "killed"))
+    list(train_arm(whole))
+    steps = train_arm(killed)
+    for _ in range(killed.steps_per_epoch + 1):
+        next(steps)
+    steps.close()  # in the second epoch
+    assert not (killed.folder / "arm.json").exists()
+    assert killed.steps_left == killed.steps_per_epoch
+    list(train_arm(killed))
+    assert killed.steps_left == 0
+    for name in ("weights.safetensors", "model.onnx"):
+        assert (killed.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+    one, two = (json.loads((arm.folder / "arm.json").read_text()) for arm in (whole, killed))
+    assert [e["train_loss"] for e in one["epochs"]] == [e["train_loss"] for e in two["epochs"]]
+    assert not (killed.folder / "checkpoint.safetensors").exists()
+
+
+def test_what_never_had_a_finite_loss_is_a_state(data, tmp_path, monkeypatch):
+    def diverge(task, state, hu, labels, weights):
+        return torch.tensor(float("nan")), torch.zeros(len(labels), 3)
+
+    monkeypatch.setattr("nephroscope.training.arm.train_step", diverge)
+    arm = make_parts(make_setup(*data, OPTIONS), tmp_path)[0].arm
+    list(train_arm(arm))
+    record = json.loads((arm.folder / "arm.json").read_text())
+    assert (record["converged"], record["best_epoch"]) == (False, None)
+    assert len(record["epochs"]) == 1  # no use in going on
+    assert record["epochs"][0]["train_loss"] is None
+    network = {"model": "shufflenet_v2_x1_0", "paper": record, "twin": {"epochs": [record["epochs"]]}}
+    left = learning_figure([network], ["SYNTHETIC"]).axes[0]
+    assert left.get_title(loc="left") == "ShuffleNetV2 x1.0: did not converge"
+
+
+# numbers
+
+
+def test_majority_is_two_of_three_and_the_same_three_for_every_network():
+    case_ids = [c for c in "abcd" for _ in range(5)]
+    truth = [0] * 10 + [1] * 10
+    good = answers([0.9] * 10 + [0.1] * 10, truth, case_ids)
+    three = three_of_each(good, READING)
+    other = three_of_each(answers([0.2] * 20, truth, case_ids), READING)
+    assert len(three.p) == 12
+    assert np.array_equal(three.rows, other.rows)
+    kept = three.rows[three.case_ids == "a"]
+    one_wrong, two_wrong = good.p.copy(), good.p.copy()
+    one_wrong[kept[:1]] = two_wrong[kept[:2]] = [0.1, 0.9]
+    called = [
+        by_case(replace(good, p=p), READING, majority=True).rows.called[0] for p in (one_wrong, two_wrong)
+    ]
+    assert called == [0, 1]
+
+
+def test_sensitivity_and_precision_go_under_their_own_names():
+    """The paper's test images: TP 15, FN 0, FP 2, TN 13; it prints 15 of 17 as sensitivity."""
+    p = [0.9] * 15 + [0.9] * 2 + [0.1] * 13
+    case_ids = [f"c{i // 3}" for i in range(30)]
+    found = figures(by_image(answers(p, [0] * 15 + [1] * 15, case_ids), READING), READING)
+    for name, (k, n) in printed.TEST_IMAGES.items():
+        assert found[name].value == pytest.approx(k / n)
+
+
+def test_differences_are_paired_by_patient():
+    rng = np.random.default_rng(0)
+    ids = [f"p{i}" for i in range(20) for _ in range(4)]
+    truth = [i % 2 for i in range(20) for _ in range(4)]
+    right = answers(np.where(np.array(truth) == 0, 0.8, 0.2), truth, ids)
+    chance = answers(rng.random(80), truth, ids)
+    apart = differences(by_image(right, READING), by_image(chance, READING), READING)
+    accuracy = figures(by_image(chance, READING), READING)["accuracy"].value
+    assert apart["accuracy"].value == pytest.approx(1 - accuracy)
+    assert 0 < apart["accuracy"].low < apart["accuracy"].value < apart["accuracy"].high
+    assert (apart["auc"].n, apart["auc"].unit) == (20, "patient")
+    same = differences(by_image(right, READING), by_image(right, READING), READING)["accuracy"]
+    assert (same.value, same.low) == (0, None)
+    assert "every resample" in same.method
+
+
+def test_clustering_widens_the_interval_of_the_auc():
+    rng = np.random.default_rng(1)
+    ids = [f"p{i}" for i in range(20) for _ in range(6)]
+    truth = [i % 2 for i in range(20) for _ in range(6)]
+    own = rng.normal(0, 1, 20).repeat(6) + 0.6 * (np.array(truth) == 0)
+    judged = by_image(answers(1 / (1 + np.exp(-own)), truth, ids), READING)
+    found = area_two_ways(judged, READING)
+    naive, clustered = (found[name]["estimate"] for name in ("naive", "clustered"))
+    assert naive.value == clustered.value
+    assert clustered.high - clustered.low > 1.5 * (naive.high - naive.low)
+    assert "takes images of one patient for independent" in naive.method
+
+
+def test_numbers_of_the_leaky_split_say_so(replicated):
+    _, content, _, _ = replicated
+    network = content["models"][0]
+    (fold,) = network["twin"]["folds"]
+    assert sum(fold.values()) == content["leak"]["development_patients"]
+    assert all("LEAKY" in e["method"] for e in network["paper"]["validation"].values())
+    assert all("LEAKY" in e["method"] for e in content["shuffled"]["paper"]["validation"].values())
+    for tests in network["tests"].values():
+        assert all("LEAKY" in e["method"] for e in tests["by_image"]["paper"].values())
+        assert not any("LEAKY" in e["method"] for e in tests["by_image"]["twin"].values())
+    assert not any("LEAKY" in e["method"] for e in network["twin"]["by_case"].values())
+
+
+# words
+
+
+def control(paper, twin):
+    def estimate(value, low, high):
+        return {"value": value, "low": low, "high": high, "n": 10}
+
+    return {
+        "model": "resnet34",
+        "paper": {"validation": {"auc": estimate(*paper), "accuracy": estimate(0.9, 0.8, 1.0)}},
+        "twin": {"by_case": {"auc": estimate(*twin)}},
+    }
+
+
+def test_the_sentence_about_shuffled_labels_claims_what_is_seen():
+    seen = words.shuffled_sentence(control((0.98, 0.95, 0.99), (0.5, 0.3, 0.7)))
+    assert seen.endswith("The illusion is the leak's alone: the twin stays at chance.")
+    short = words.shuffled_sentence(control((0.55, 0.4, 0.7), (0.5, 0.3, 0.7)))
+    assert "illusion does not show" in short
+    assert "illusion is" not in short
+    broken = words.shuffled_sentence(control((0.98, 0.95, 0.99), (0.9, 0.8, 0.95)))
+    assert "does not hold 0.50" in broken
+    assert "stays at chance" not in broken
+
+
+# the command, its page and its files
+
+
+def test_it_works_as_it_will_be_run(replicated, capsys):
+    study, _, _, calls = replicated
+    words_ = [
+        "replicate",
+        "zuo2021",
+        str(study.folder.root),
+        "--models",
+        "shufflenet_v2_x1_0",
+        "--epochs",
+        "1",
+    ]
+    words_ += ["--images-per-epoch", "24", "--twin-folds", "1", "--readers", str(calls), "--json"]
+    assert run(words_) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["models"][0]["model"] == "shufflenet_v2_x1_0"
+    assert content["summary"].startswith(
+        "Under the paper's protocol (LEAKY) the accuracy of ShuffleNetV2 x1.0"
+    )
+
+
+def test_commas_and_spaces_name_models(monkeypatch):
+    from nephroscope.api import Study
+    from nephroscope.cli.parse import parse
+
+    asked = []
+    monkeypatch.setattr(Study, "__init__", lambda self, root: None)
+    monkeypatch.setattr(
+        Study, "replicate_zuo2021", lambda self, options, readers: asked.append(options) or {}
+    )
+    monkeypatch.setattr("nephroscope.cli.replicate._text", lambda content: "")
+    for models in (["mobilenet_v2,resnet34"], ["mobilenet_v2", "resnet34"], ["mobilenet_v2,", "resnet34"]):
+        parse(REPLICATES["zuo2021"], "replicate zuo2021", ["s", "--models", *models]).run()
+    assert {options.models for options in asked} == {("mobilenet_v2", "resnet34")}
+
+
+def test_what_is_finished_is_not_done_again(replicated, monkeypatch):
+    study, content, options, calls = replicated
+    monkeypatch.setattr("nephroscope.training.arm.train_step", None)  # would fail if called
+    again = study.replicate_zuo2021(options, calls)
+    assert again["models"] == content["models"]
+    assert len(list((study.folder.root / "replicate/zuo2021/arms").iterdir())) == 4
+
+
+def test_other_labels_are_other_trainings(data, tmp_path):
+    cohort, store = data
+    names = {p.arm.folder.name for p in make_parts(make_setup(cohort, store, OPTIONS), tmp_path)}
+    first = cohort.cases[0]
+    changed = (replace(first, subtype="ChRCC"), *cohort.cases[1:])
+    others = make_parts(make_setup(replace(cohort, cases=changed), store, OPTIONS), tmp_path)
+    assert not names & {part.arm.folder.name for part in others}
+
+
+def test_the_page_holds_every_part_and_needs_no_network(replicated):
+    study, content, _, _ = replicated
+    folder = study.folder.root / "replicate" / "zuo2021"
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    for heading in (
+        "Figure 1",
+        "Figure 2",
+        "Table 1a",
+        "Table 1b",
+        "Table 2",
+        "Table 3",
+        "Figure 3",
+        "Figure 4",
+    ):
+        assert heading in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert not re.search(r'(src|href)="http', page)
+    assert len(content["deviations"]) == 20
+    for name in (
+        "comparison",
+        "figure1-flow",
+        "figure2-copies",
+        "figure3-network",
+        "figure4-roc",
+        "learning",
+    ):
+        assert (folder / "figures" / f"{name}.svg").stat().st_size > 1000
+        assert (folder / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    with (folder / "tables" / "parameters.csv").open(encoding="utf-8-sig") as file:
+        rows = list(csv.reader(file))
+    assert rows[1][:3] == ["MobileNetV2", "2,261,827", "2,260,546"]
+    held = json.loads((folder / "replicate.json").read_text(encoding="utf-8"))
+    assert held["format"] == 1
+    assert str(study.folder.root) not in json.dumps(held)
+    assert held["configuration"]["tests_drawn"]
+
+
+def test_readers_stand_beside_the_networks(replicated):
+    _, content, _, _ = replicated
+    (reader,) = content["readers"]
+    assert reader["figures"]["accuracy"]["value"] == 1
+    assert {test["protocol"] for test in reader["against"]} == {"paper", "twin"}
+    for test in reader["against"]:
+        assert sum(test["counts"]) == test["n"] == len(content["cases"])
+        assert test["counts"][1] == test["counts"][3] == 0  # the reader is never wrong
+
+
+def test_what_was_shortened_is_told_from_the_configuration(replicated):
+    _, content, _, _ = replicated
+    told = " ".join(content["shortened"])
+    assert "Epochs: 1" in told
+    assert "An epoch draws 24 of" in told
+    assert "32 x 32 pixels" in told
+    assert "ResNet-101" in told
+    full = json.loads(json.dumps(content))
+    full["configuration"] |= {
+        "images_per_epoch": full["leak"]["train_images"],
+        "size_px": 256,
+        "twin_folds": 5,
+    }
+    full["configuration"] |= {
+        "models": list(printed.MODELS),
+        "validation_images_used": full["leak"]["validation_images"],
+    }
+    assert words.shortened(full) == ["Epochs: 1; the paper does not say how many it took."]
+
+
+def test_the_papers_percentages_are_its_counts():
+    for row in printed.MODELS.values():
+        if "accuracy" in row.validation:
+            k, n = row.validation["accuracy"]
+            assert row.validation_accuracy == pytest.approx(k / n, abs=5e-7)
+    sensitivity, specificity = (
+        printed.MODELS["mobilenet_v2"].validation[n] for n in ("sensitivity", "specificity")
+    )
+    assert sensitivity[0] / sensitivity[1] == pytest.approx(0.993794, abs=5e-7)
+    assert specificity[0] / specificity[1] == pytest.approx(0.940271, abs=5e-7)
+    assert sensitivity[1] + specificity[1] == 4560
+
+
+# refusals
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"models": ("mobilenet",)},
+            r"--models: expected one of .*found 'mobilenet'; did you mean mobilenet_v2\?",
+        ),
+        ({"models": ()}, "--models: expected a network or more, found none"),
+        ({"epochs": 0}, "--epochs: expected a whole number, 1 or more, found 0"),
+        ({"twin_folds": 0}, "--twin-folds: expected a whole number, 1 or more, found 0"),
+        ({"images_per_epoch": 1}, "--images-per-epoch: expected a whole number, 2 or more, found 1"),
+        ({"images_per_epoch": -5}, "--images-per-epoch"),
+        ({"seed": -1}, "--seed: expected a whole number, 0 or more"),
+        ({"shuffled_model": "vgg"}, "--shuffled-model: expected one of"),
+    ],
+)
+def test_options_that_cannot_be(options, message):
+    with pytest.raises(ConfigError, match=message):
+        ReplicateOptions(**options)
+
+
+def test_studies_that_cannot_be_used(data):
+    cohort, store = data
+    three = replace(cohort, subtypes=("PRCC", "ChRCC", "oncocytoma"))
+    with pytest.raises(CohortError, match="expected two subtypes: the paper tells two apart, found 3"):
+        make_setup(three, store, OPTIONS)
+    few = tuple(c for c in cohort.cases if c.subtype == "PRCC" or c.case_id in ("c01", "c03"))
+    with pytest.raises(
+        CohortError, match=r"at least 3 development patients of each subtype.*found 1 of ChRCC"
+    ):
+        make_setup(replace(cohort, cases=few), store, OPTIONS)
+    with pytest.raises(CohortError, match="split into 30 folds: expected at least 30 development patients"):
+        make_parts(make_setup(cohort, store, replace(OPTIONS, twin_folds=30)), store.folder)
+
+
+def test_slices_that_were_not_cut_are_asked_for(replicated, tmp_path, capsys):
+    study, _, _, _ = replicated
+    shutil.copytree(
+        study.folder.root, tmp_path / "study", ignore=shutil.ignore_patterns("slices", "replicate")
+    )
+    assert run(["replicate", "zuo2021", str(tmp_path / "study")]) == 2
+    assert "run `nephroscope slices`" in capsys.readouterr().err
+
+
+def test_a_wrong_table_of_readers_is_refused_before_training(replicated, tmp_path, monkeypatch):
+    study, _, options, _ = replicated
+    (tmp_path / "calls.csv").write_text("case_id,reader,call\nnobody,A,PRCC\n")
+    monkeypatch.setattr("nephroscope.replicate.experiment.train_all", None)
+    with pytest.raises(CohortError, match=r"calls\.csv"):
+        study.replicate_zuo2021(options, tmp_path / "calls.csv")
+
+
+def test_known_tests_are_test_cases_alone(data):
+    setup = make_setup(*data, OPTIONS)
+    assert set(known_tests(setup).truth) == set(setup.tests)
+    assert Patients.of(["a"], np.array([0])).n == 1
+    assert callable(train_all)

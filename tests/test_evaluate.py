@@ -127,7 +127,7 @@ def test_two_tumors_of_a_patient_are_not_two_patients():
     group = evaluate(cases)
     assert group.n_patients == 11
     assert group.case["accuracy"].method == "patient bootstrap, 200 resamples of 11 patients, 95 %"
-    assert "bootstrap" in group.case["auc"].method
+    assert group.case["auc"].method.startswith("Obuchowski 1997 on the logit scale, 11 patients")
 
 
 def test_all_right_is_not_certain():

@@ -10,6 +10,7 @@ import pytest
 from nephroscope import Study
 from nephroscope.api import model_readers
 from nephroscope.cli import run
+from nephroscope.errors import StudyError
 from nephroscope.evaluation.readers.calls import Known, Reader, Reading
 from nephroscope.evaluation.readers.read_calls import CallOptions, read_calls
 from nephroscope.evaluation.readers.reader_study import study_readers
@@ -111,6 +112,42 @@ def test_scales(tmp_path, cells, scale):
     assert table.scale.startswith(f"{scale} (surely not")
 
 
+@pytest.mark.parametrize(
+    "cells",
+    ["1 7 4", "0 4 2", "1 10 3", "0 1 2", "1 1 1", "1 2 3"],
+    ids=lambda cells: cells.replace(" ", "-"),
+)
+def test_a_scale_that_cannot_be_told_is_asked_for(tmp_path, cells):
+    text = rows("case,reader,confidence", r=cells.split())
+    assert "expected all readers on one scale: 1-5, -2-2, 0-1, 0-100" in message(tmp_path, text)
+    assert "such as --scale 1-7" in message(tmp_path, text)
+
+
+def test_a_scale_can_be_said(tmp_path):
+    text = rows("case,reader,confidence", r=["1", "7", "4"])
+    table = read(tmp_path, text, scale="1-7")
+    assert table.scale == "1 (surely not PRCC) to 7 (surely PRCC), 4: not sure"
+    assert [r.call for r in table.readers[0].readings.values()] == ["ChRCC", "PRCC", None]
+    assert "expected all readers on one scale: 1-6, found 7" in message(tmp_path, text, scale="1-6")
+
+
+def test_calls_as_0_and_1_are_sure(tmp_path):
+    table = read(tmp_path, rows("case,reader,confidence", r=["1", "0", "1"]))
+    assert [r.call for r in table.readers[0].readings.values()] == ["PRCC", "ChRCC", "PRCC"]
+
+
+def test_a_reader_has_one_spelling_and_one_kind(tmp_path):
+    told = message(tmp_path, "case,reader,call\na,Dr. A,PRCC\nb,dr a,PRCC\n")
+    assert "row 3: expected a reader written in one way (Dr. A, a person, in row 2), found dr a" in told
+    told = message(tmp_path, "case,reader,call,kind\na,M,PRCC,model\nb,M,PRCC,\nc,r,PRCC,\n")
+    assert "(M, a program, in row 2), found M, a person" in told
+
+
+def test_percent_signs_stand_everywhere_or_nowhere(tmp_path):
+    told = message(tmp_path, "case,reader,confidence\na,r,80%\nb,r,0.3\nc,r,\n")
+    assert "row 3, column confidence: expected a number with %, as in other rows, found '0.3'" in told
+
+
 def test_spellings_of_headers_subtypes_and_times(tmp_path):
     text = (
         "Fall-ID;Befunder;Befund;Sekunden;AI assisted\nA;r1;papilläres Nierenzellkarzinom;1:30;ja\n"
@@ -181,12 +218,12 @@ def test_refusals_of_the_table(tmp_path):
         tmp_path, "case,reader,confidence\na,r,0\n", scale="1-5"
     )
     assert "--scale: expected one of auto, 1-5" in message(
-        tmp_path, "case,reader,confidence\na,r,1\n", scale="1-7"
+        tmp_path, "case,reader,confidence\na,r,1\n", scale="7-1"
     )
     assert "--models: expected readers of calls.csv: r, found m" in message(
         tmp_path, "case,reader,call\na,r,PRCC\n", models=("m",)
     )
-    assert "expected answers of readers, found 1 rows of models" in message(
+    assert "expected answers of readers, found 1 rows, all of models" in message(
         tmp_path, "case,reader,call\na,r,PRCC\n", models=("r",)
     )
     three = known(subtypes=("PRCC", "ChRCC", "ccRCC"))
@@ -416,6 +453,16 @@ def test_baselines_of_a_comparison_stand_beside_unless_stale(study_root, monkeyp
     monkeypatch.setattr(model_readers, "load_comparison", lambda root: fresh)
     assert [m.name for m in study.readers(path).models] == ["net", "clinical"]
     assert [m.name for m in study.readers(path, ["net"]).models] == ["net"]
+    table, head = folder / "predictions.csv", "name,kind,case_id,call,p_PRCC\n"
+    for text, told in (
+        (head + "clinical,baseline,c00,PRCC,nan\n", "found 'nan' as a probability in row 2"),
+        (head + "clinical,baseline,c00,PRCC,\n", "found '' as a probability in row 2"),
+        (head + "a,b,c00,PRCC,0.7\na,b,c01,PRCC,0.7\nd,b,c00,PRCC,0.7\n", "other cases of one baseline"),
+        ("name,kind\n", "found columns name, kind; run `nephroscope compare` again"),
+    ):
+        table.write_text(text)
+        with pytest.raises(StudyError, match=told):
+            study.readers(path)
     fresh.stale = "cohort.csv changed since"
     found = study.readers(path)
     assert [m.name for m in found.models] == ["net"]
@@ -460,3 +507,4 @@ def test_statistics_readers_refuses(tmp_path, capsys):
     assert "cases of two subtypes or more, found PRCC" in told("case,reader,call,truth\na,r,PRCC,PRCC\n")
     assert "expected PRCC, as in another row of case a, found 'ChRCC'" in told(two + "a,s,PRCC,ChRCC\n")
     assert "column truth: expected a value, found nothing" in told(two + "c,s,PRCC,\n")
+    assert "column truth: expected a value, found 'NA'" in told(two + "c,s,PRCC,NA\n")

@@ -334,6 +334,9 @@ def test_command_mrmc_names_the_missing_cells(tmp_path, capsys):
     path.write_text("reader,treatment,case,truth,rating\na,1,x,1,2\na,1,y,0,1\n")
     assert "two readers or more, found one: a; for one reader use" in refused(capsys, "mrmc", path)
     assert "--confidence: expected a number from 0.5" in refused(capsys, "mrmc", path, "--confidence", "95")
+    for words in (["nan", "--figure", "accuracy"], ["3"]):
+        told = refused(capsys, "mrmc", path, "--threshold", *words)
+        assert "--threshold: expected a number, with --figure sensitivity, specificity or accuracy" in told
 
 
 # Fleiss 1971, Psychol Bull 76:378, table 1: 30 patients, 6 psychiatrists, 5 diagnoses.
@@ -390,6 +393,18 @@ def test_kappa_leaves_out_cases_without_a_call_and_says_so():
     assert [pair.found.kappa.n for pair in report.pairs] == [3, 1, 1]
 
 
+def test_kappa_takes_na_for_no_call(tmp_path, capsys):
+    """As R writes it: not a category of its own."""
+    path = tmp_path / "raters.csv"
+    path.write_text("case,r1,r2\na,1,1\nb,0,0\nc,1,0\nd,NA,1\ne,0,NA\n")
+    assert (
+        run(["statistics", "kappa", str(path), "--columns", "r1", "r2", "--resamples", "100", "--json"]) == 0
+    )
+    found = json.loads(capsys.readouterr().out)
+    assert (found["pairs"][0]["labels"], found["n_incomplete"]) == (["0", "1"], 2)
+    assert found["pairs"][0]["kappa"]["value"] == pytest.approx((2 / 3 - 4 / 9) / (1 - 4 / 9))
+
+
 def test_command_kappa_long_and_wide(tmp_path, capsys):
     one, two = "AABBAABBAB", "AABBABBBAB"
     wide = tmp_path / "wide.csv"
@@ -417,6 +432,8 @@ def test_command_kappa_refuses(tmp_path, capsys):
     told = refused(capsys, "kappa", path, "--weights", "linear")
     assert "--order: expected every call from lowest to highest, for linear weights" in told
     assert "also has high" in refused(capsys, "kappa", path, "--weights", "linear", "--order", "low")
+    twice = refused(capsys, "kappa", path, "--weights", "linear", "--order", "low", "low", "high")
+    assert "--order: expected every call once, found low low high" in twice
     path.write_text("case,reader,call\n1,a,low\n")
     assert "two readers or more, found 1" in refused(capsys, "kappa", path)
     path.write_text("case,patient,reader,call\n1,p,a,low\n1,q,b,low\n")

@@ -193,7 +193,7 @@ def test_copies_of_rows_add_nothing():
     found = clustered_covariance(np.repeat(scores, 3, axis=1), np.repeat(y, 3), patients)
     assert found[1] == pytest.approx(expected[1], abs=1e-15)
     figures = auc_figures(np.repeat(scores[0], 3), np.repeat(y, 3), patients, "image", CONFIG)
-    assert figures.headline == "patient_bootstrap"
+    assert figures.headline == "obuchowski_logit"
     assert "delong" not in figures.intervals
     assert figures.se == pytest.approx({"obuchowski": expected[1][0, 0] ** 0.5})
     assert (figures.auc.low, figures.auc.high) == pytest.approx((0.6301, 0.8326), abs=0.03)

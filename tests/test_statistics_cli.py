@@ -149,7 +149,7 @@ def test_slices_take_truth_and_patient_from_the_cases(table, capsys):
     assert (found["rows"], found["patients"], found["patient_column"]) == (24, 4, "patient_id")
     assert [row["score"] for row in found["scores"]] == ["p_ChRCC"]
     assert set(found["intervals"]) == {"obuchowski", "obuchowski_logit", "patient_bootstrap"}
-    assert found["headline"] == "patient_bootstrap"
+    assert found["headline"] == "obuchowski_logit"
     assert found["auc"]["unit"] == "image"
     assert "rows of one patient are not independent" in found["notes"][0]
     asked = ("--positive", "ChRCC", "--score", "p_ChRCC", "slice_index")
@@ -225,6 +225,7 @@ def test_mcnemar_of_two_tumors_a_patient_gives_no_p(table, capsys):
     assert (found["p"], found["clustered"]) == (None, True)
     assert found["method"] == "no exact test: rows of one patient are not independent"
     assert found["tests"]["0"]["p"] is not None  # one negative tumor a patient
+    assert found["share_one"]["unit"] == "case"
 
 
 @pytest.mark.parametrize(
@@ -260,6 +261,21 @@ def test_mcnemar_of_two_tumors_a_patient_gives_no_p(table, capsys):
         ("truth,score\n1,high\n0,1\n", (), "table.csv, row 2, column score: expected a number, found 'high'"),
         ("truth,score\n1,nan\n0,inf\n", (), "row 2, column score: expected a number, found 'nan'; row 3"),
         ("truth,score\n1,\n0,1\n", (), "row 2, column score: expected a number, found nothing"),
+        ("truth,score\n1,1e400\n0,1\n", (), "expected a number of at most 1e+100, found '1e400'"),
+        ("truth,score\n1,1_0\n0,1\n", (), "row 2, column score: expected a number, found '1_0'"),
+        (
+            'truth,score\n1,"1,234"\n0,12.5\n',
+            (),
+            "row 2, column score: expected a number with a point, as in other rows, found '1,234'",
+        ),
+        ("truth,score\nPRCC,1\nprcc,2\nChRCC,2\n", (), "row 3, column truth: expected 'PRCC', as in another"),
+        (
+            "truth,score\n1,1\nunknown,2\n",
+            (),
+            "column truth: expected a class, or no such row, found 'unknown'",
+        ),
+        ("truth,score\n1,1\nn/a,2\n", (), "column truth: expected a value, found 'n/a'"),
+        ("truth,score\n1,2\n0,1\n", ("--seed", "-1"), "evaluation.seed: expected a number from 0 to"),
         ("truth,score\n,2\n0,1\n", (), "row 2, column truth: expected a value, found nothing"),
         (
             "case,truth,score\na,1,2\na,1,2\nb,0,1\n",
@@ -353,6 +369,72 @@ def test_scores_are_guessed_with_care(table):
         read_scored(path, Asked())
     with pytest.raises(CohortError, match="correct --case"):
         read_scored(path, Asked(positive="PRCC", case="tumor"))
+
+
+def test_names_of_other_programs_are_found(table, capsys):
+    """Columns as scikit-learn, pandas and R name them; a column of calls is no score where another is."""
+    rows = "\n".join(f"{i},{i % 2},{(i * 7 % 10) / 10},{i * 3 % 10 / 10},{i // 5}" for i in range(10))
+    told_by = told(capsys, "compare", table(f"patientid,label,model_a,model_b,pred\n{rows}\n"))
+    assert (told_by["one"], told_by["two"], told_by["patient_column"]) == ("model_a", "model_b", "patientid")
+    found = told(capsys, "auc", table(f"id,y_true,y_score,age,pred\n{rows}\n"))
+    assert [row["score"] for row in found["scores"]] == ["y_score"]
+    only = told(capsys, "auc", table("truth,pred,,\n1,1,,\n0,0,,\n1,0,,\n0,0,,\n"))
+    assert (only["score"], only["auc"]["value"]) == ("pred", 0.75)
+
+
+def test_what_could_be_several_columns_is_asked(table, capsys):
+    two = "id,outcome,status,p\na,1,0,0.4\nb,0,1,0.3\n"
+    assert "expected one column for --truth, found 2 that differ: outcome, status; say which" in refused(
+        capsys, "auc", table(two)
+    )
+    assert told(capsys, "auc", table(two), "--truth", "status")["auc"]["value"] == 0
+    assert told(capsys, "auc", table(two.replace("outcome", "truth")))["truth"] == "truth"
+    assert told(capsys, "auc", table("y,label,p\n1,1,0.4\n0,0,0.3\n"))["auc"]["value"] == 1
+    owners = "patient,subject,truth,p\na,s,1,0.4\nb,s,0,0.3\n"
+    assert "one column for --patient, found 2 that differ" in refused(capsys, "auc", table(owners))
+
+
+def test_a_truth_named_case_is_not_taken_for_the_case(table, capsys):
+    """As in R's infert, whose outcome is called case; write.csv numbers the rows under an empty header."""
+    rows = "\n".join(f'"{i}",{i % 2},{i * 7 % 10 / 10}' for i in range(10))
+    found = told(capsys, "auc", table(f'"","case","pred"\n{rows}\n'), "--truth", "case")
+    assert (found["patients"], found["patient_column"], found["headline"]) == (10, None, "delong_logit")
+    owned = "\n".join(f'"{i}",{i % 2},{i * 7 % 10 / 10},{i % 5}' for i in range(10))
+    tumors = told(capsys, "auc", table(f'"","y","p","patient"\n{owned}\n'), "--case", "")
+    assert (tumors["patients"], tumors["auc"]["unit"]) == (5, "case")
+
+
+@pytest.mark.parametrize(
+    ("values", "positive"), [("01", "1"), (("0.0", "1.0"), "1.0"), (("neg", "pos"), "pos")]
+)
+def test_the_positive_value_is_known_only_beside_its_opposite(table, capsys, values, positive):
+    assert told(capsys, "auc", table(f"y,p\n{values[0]},0.2\n{values[1]},0.7\n"))["positive"] == positive
+    strange = refused(capsys, "auc", table(f"y,p\n2,0.2\n{values[1]},0.7\n"))
+    assert "found neither said; say which value is the positive one" in strange
+
+
+@pytest.mark.parametrize(("cell", "kind"), [("NA", "auc"), ("", "calibration"), ("<NA>", "auc")])
+def test_rows_without_a_value_are_refused_or_left_out_when_asked(table, capsys, cell, kind):
+    """NA in a column that is not used does not matter."""
+    text = f"id,y,p,stage\na,1,0.9,NA\nb,0,0.2,NA\nc,{cell},0.3,1\nd,1,{cell},1\ne,1,0.6,1\n{cell},0,0.7,1\n"
+    assert "leave rows without a value out with --drop-missing" in refused(capsys, kind, table(text))
+    found = told(capsys, kind, table(text), "--drop-missing")
+    assert (found["rows"], found["positive_rows"]) == (3, 2)
+    assert "3 of 6 rows left out: no value of y or p or id" in found["notes"]
+
+
+def test_calls_are_guessed_where_there_are_two(table, capsys):
+    text = "id,truth,call_a,call_b,p_a\na,1,1,0,0.9\nb,0,0,0,0.2\nc,1,1,1,0.3\n"
+    found = told(capsys, "mcnemar", table(text))
+    assert (found["one"], found["two"], found["only_one"]) == ("call_a", "call_b", 1)
+    three = "truth,call_a,call_b,model\n1,1,0,0\n0,0,0,unsure\n"
+    assert "truth, found call_a, call_b, model; name two" in refused(capsys, "mcnemar", table(three))
+    assert "found none among truth, score; name two" in refused(
+        capsys, "mcnemar", table("truth,score\n1,0.2\n0,0.4\n")
+    )
+    gap = text.replace("c,1,1,1", "c,1,1,NA")
+    assert "row 4, column call_b: expected a value, found 'NA'" in refused(capsys, "mcnemar", table(gap))
+    assert told(capsys, "mcnemar", table(gap), "--drop-missing")["n"] == 2
 
 
 def test_columns_look_up_and_refuse(table):

@@ -196,3 +196,22 @@ def test_three_subtypes_stand_one_against_the_rest(tmp_path, capsys, kind):
 def test_three_subtypes_need_to_know_which(tmp_path, capsys, args, text):
     assert run(["statistics", "calibration", str(three(tmp_path / "t.csv")), *args]) == 2
     assert text in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("kind", "figure"), [("operating-point", "accuracy"), ("coverage", "aurc")])
+def test_rows_of_slices_are_images(tmp_path, capsys, kind, figure):
+    lines = [f"p{i // 3},{i % 3},{('PRCC', 'ChRCC')[i // 3 % 2]},{0.1 + i % 9 / 10}" for i in range(60)]
+    (tmp_path / "slices.csv").write_text("\n".join(["patient,slice,truth,p_ChRCC", *lines]) + "\n")
+    _, data, _ = told(capsys, kind, tmp_path / "slices.csv")
+    assert (data[figure]["unit"], data[figure]["n"]) == ("image", 60)
+    _, data, _ = told(capsys, kind, write(tmp_path / "cases.csv"))
+    assert data[figure]["unit"] == "case"
+
+
+def test_a_column_that_is_no_probability_is_refused_at_once(tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("id,y,score\na,1,70\nb,0,0.5\nc,0,20\n")
+    assert run(["statistics", "decision-curve", str(tmp_path / "t.csv")]) == 2
+    assert (
+        "column score: expected probabilities from 0 to 1, found 2 of 3 rows outside, from 0.5 to 70; "
+        "name the column of probabilities with --score" in capsys.readouterr().err
+    )

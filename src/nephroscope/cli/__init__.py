@@ -116,6 +116,10 @@ def _guarded(name: str, args: Sequence[str]) -> int:
         remedy = "free space or correct the permissions, and run the command again; the study is unchanged"
         return _refuse(_parts(where, "a file that can be read or written", what, remedy), as_json)
     except SystemExit as error:  # the option parser has said what is wrong
+        if error.code and as_json:
+            expected, remedy = "options as --help shows them", f"see nephroscope {name} --help"
+            parts = _parts(f"nephroscope {name}", expected, "others; stderr says which", remedy)
+            print(json.dumps({"error": parts | {"code": "config"}}))
         return int(error.code or 0)
 
 

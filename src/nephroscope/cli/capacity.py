@@ -34,7 +34,7 @@ class Capacity(Command):
         from nephroscope.experiments.capacity import CapacityOptions
 
         named = tuple(dict.fromkeys(name for part in self.models for name in part.split(",") if name))
-        chosen: dict[str, Any] = {"models": named} if named else {}
+        chosen: dict[str, Any] = {"models": named} if self.models else {}
         options = CapacityOptions(widths=self.widths, epochs=self.epochs, repeats=self.repeats, **chosen)
         content = Study(self.study).capacity(options, self.dry_run)
         return Outcome(data=content, text=_plan(content) if self.dry_run else _text(content))

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from nephroscope.cli.outcome import Outcome
 from nephroscope.cli.statistics_table import TableCommand, told
+from nephroscope.errors import CohortError
 
 if TYPE_CHECKING:
     from nephroscope.evaluation.metrics import Floats
@@ -20,7 +21,7 @@ class ProbabilityCommand(TableCommand):
     """Value of the truth that the probability is of; needed unless it is 1, yes, true or positive. Of more than two
     values, this one stands against all others."""
     score: tuple[str, ...] = ()
-    """Columns of probabilities; by default score, probability, p_SUBTYPE ..."""
+    """Columns of probabilities; by default score, probability, prob, p_SUBTYPE, model_A ..."""
 
     def scored(self) -> "Scored":
         """The table's columns.
@@ -33,9 +34,21 @@ class ProbabilityCommand(TableCommand):
         return read_probabilities(self.file, self.asked)
 
     def probabilities(self) -> "Scored":
-        """The same, every cell of every column of scores being a number from 0 to 1."""
+        """The same, every cell of every column of scores being a number from 0 to 1.
+
+        Raises:
+            CohortError: A cell is none; where most are not, the column is refused as a whole.
+        """
         found = self.scored()
-        for name in found.scores:
+        for name, values in found.scores.items():
+            outside = int(((values < 0) | (values > 1)).sum())
+            if 2 * outside > values.size:
+                raise CohortError(
+                    where=f"{found.table.name}, column {name}",
+                    expected="probabilities from 0 to 1",
+                    found=f"{outside} of {values.size} rows outside, from {values.min():g} to {values.max():g}",
+                    remedy="name the column of probabilities with --score",
+                )
             found.table.numbers(name, 0.0, 1.0)
         return found
 
@@ -56,6 +69,11 @@ def head_text(scored: "Scored") -> str:
         f"{scored.table.name}: {n} rows of {scored.owners.patients.n} patients; {scored.truth} is "
         f"{scored.positive} (positive) in {positive} rows, another in {n - positive}"
     )
+
+
+def unit_of(scored: "Scored") -> Literal["image", "case"]:
+    """What a row is."""
+    return "case" if scored.owners.unit == "case" else "image"
 
 
 def outcome_of(

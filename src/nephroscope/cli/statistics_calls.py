@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from nephroscope.cli.outcome import Outcome, table
-from nephroscope.cli.probability_table import ProbabilityCommand, head_text, limited, outcome_of
+from nephroscope.cli.probability_table import ProbabilityCommand, head_text, limited, outcome_of, unit_of
 from nephroscope.cli.statistics_table import limits_text
 from nephroscope.errors import ConfigError
 
@@ -39,7 +39,7 @@ class OperatingPoints(ProbabilityCommand):
         for name, p in scored.scores.items():
             points = thresholds_by_fold(p, scored.is_positive, patients, folds, self.sensitivity)
             thresholds = np.array([points[fold].threshold for fold in folds.tolist()])
-            achieved = achieved_by(p, scored.is_positive, patients, thresholds, self.config)
+            achieved = achieved_by(p, scored.is_positive, patients, thresholds, self.config, unit_of(scored))
             chosen = [{"fold": names[fold], **asdict(point)} for fold, point in points.items()]
             found = {key: asdict(value) for key, value in achieved.items()}
             rows.append({"score": name, "wanted": self.sensitivity, "points": chosen, **found})
@@ -59,7 +59,7 @@ class OperatingPoints(ProbabilityCommand):
             found, number = np.unique(np.array(scored.table.texts(title)), return_inverse=True)
             return [str(name) for name in found], number.reshape(-1), ""
         patients = scored.owners.patients
-        rng = np.random.default_rng(self.seed)
+        rng = np.random.default_rng(self.config.seed)
         of_patient = np.empty(patients.n, dtype=np.intp)
         start = 0
         for stratum in np.unique(patients.stratum):
@@ -102,7 +102,12 @@ class Coverage(ProbabilityCommand):
         for name, p in scored.scores.items():
             wrong = (p >= self.threshold) != scored.is_positive
             found = risk_coverage(
-                np.abs(p - self.threshold), wrong, scored.owners.patients, self.config, self.margin
+                np.abs(p - self.threshold),
+                wrong,
+                scored.owners.patients,
+                self.config,
+                self.margin,
+                unit_of(scored),
             )
             margin = {key: asdict(value) for key, value in found.at_margin.items()}
             rows.append(

@@ -4,12 +4,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from nephroscope.cli.outcome import Command, Outcome, table
-from nephroscope.cli.probability_table import ProbabilityCommand, head_text, limited, outcome_of
+from nephroscope.cli.probability_table import ProbabilityCommand, head_text, limited, outcome_of, unit_of
 from nephroscope.cli.statistics_calls import Coverage, OperatingPoints
 from nephroscope.cli.statistics_table import limits_text, number_text
 
 if TYPE_CHECKING:
-    from nephroscope.evaluation.statistics.cox import Unit
     from nephroscope.evaluation.statistics.decision_curve import DecisionCurve
 
 
@@ -26,7 +25,7 @@ class Calibration(ProbabilityCommand):
 
         scored = self.probabilities()
         patients = scored.owners.patients
-        unit: Unit = "case" if scored.owners.unit == "case" else "image"
+        unit = unit_of(scored)
         rows, lines = [], [head_text(scored)]
         for name, p in scored.scores.items():
             figures = calibrate(p, scored.is_positive, patients, self.config, unit)

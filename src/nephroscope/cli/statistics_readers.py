@@ -1,5 +1,6 @@
 """Statistics of several readers: `nephroscope statistics mrmc`, `kappa` and `readers`."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -60,6 +61,7 @@ class Mrmc(Command):
         from nephroscope.evaluation.statistics.mrmc_table import MrmcColumns, read_design
 
         _check_confidence(self.confidence)
+        _check_threshold(self.threshold, self.figure)
         columns = MrmcColumns(
             reader=self.reader,
             treatment=self.treatment,
@@ -123,6 +125,7 @@ class Kappa(Command):
         from nephroscope.records import EvaluationConfig
 
         _check_confidence(self.confidence)
+        _check_order(self.order)
         config = EvaluationConfig(resamples=self.resamples, seed=self.seed, confidence=self.confidence)
         named = KappaColumns(
             reader=self.reader, case=self.case, call=self.call, patient=self.patient, wide=self.columns
@@ -211,6 +214,25 @@ def _kappa_text(report: "KappaReport") -> str:
     if report.n_incomplete:
         lines.append(f"{report.n_incomplete} cases that not every reader called: no part of Fleiss' kappa")
     return "\n".join(lines)
+
+
+def _check_threshold(threshold: float | None, figure: str) -> None:
+    if threshold is None or (math.isfinite(threshold) and figure != "auc"):
+        return
+    shares = "sensitivity, specificity or accuracy"
+    raise ConfigError(
+        where="--threshold",
+        expected=f"a number, with --figure {shares}",
+        found=f"{threshold:g} with --figure {figure}",
+        remedy="correct it",
+    )
+
+
+def _check_order(order: tuple[str, ...]) -> None:
+    if len(set(order)) < len(order):
+        raise ConfigError(
+            where="--order", expected="every call once", found=" ".join(order), remedy="correct it"
+        )
 
 
 def _check_confidence(confidence: float) -> None:

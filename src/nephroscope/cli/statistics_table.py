@@ -32,6 +32,8 @@ class TableCommand(Command):
     """A table with a row per case, whose columns (truth, patient_id ...) are added by case."""
     only: tuple[str, ...] = ()
     """Keep the rows that hold COLUMN=VALUE, such as group=out-of-fold."""
+    drop_missing: bool = False
+    """Leave out rows without a value (empty, NA) that is needed; how many is told."""
     confidence: float = 0.95
     """Of every interval."""
     resamples: int = 2000
@@ -60,7 +62,7 @@ class ScoreCommand(TableCommand):
     positive: str | None = None
     """Value of the truth that counts as positive; needed unless it is 1, yes, true or positive."""
     score: tuple[str, ...] = ()
-    """Columns of scores; by default score, probability, p_SUBTYPE ..."""
+    """Columns of scores; by default score, probability, prob, p_SUBTYPE, model_A ..."""
     lower_is_positive: bool = False
     """Low scores mean positive. Never guessed."""
 

@@ -138,8 +138,8 @@ class McNemar(TableCommand):
     Example: nephroscope statistics mcnemar calls.csv --truth subtype --call reader_1 model
     """
 
-    call: tuple[str, ...]
-    """Two columns of calls, written in the words of the truth."""
+    call: tuple[str, ...] = ()
+    """Two columns of calls, in the words of the truth; by default the only two named call_A, reader_A, model_A ..."""
 
     def run(self) -> Outcome:
         """Compare them."""

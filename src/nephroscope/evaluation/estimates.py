@@ -1,7 +1,7 @@
 """Every figure of a set of rows (slices or cases) as an `Estimate`, by the interval its rows allow.
 
 Cases of different patients are independent: Wilson for shares, DeLong for areas. Slices are not, nor are two
-tumors of one patient: there, patients are resampled.
+tumors of one patient: there, patients are resampled for shares, and Obuchowski's clustered variance serves for areas.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +12,7 @@ import numpy as np
 
 from nephroscope.evaluation import intervals, metrics
 from nephroscope.evaluation.metrics import Bools, Floats, Ints, Proportion
+from nephroscope.evaluation.statistics.clustered import clustered_interval
 from nephroscope.records import Estimate, EvaluationConfig
 
 Area = tuple[Floats, Bools]  # scores and which rows are positive, both (n,)
@@ -59,13 +60,27 @@ def estimate_all(
         statistics |= {
             n: intervals.ratio_statistic(s.hits, s.counted, rows.patients) for n, s in shares.items()
         }
+    formulas = {n: _formula(rows, parts, config) for n, parts in areas.items()}
     for name, parts in areas.items():
-        if (len(parts) > 1 or not rows.independent) and all(y.any() and not y.all() for _, y in parts):
+        if formulas[name] is None and all(y.any() and not y.all() for _, y in parts):
             each = [intervals.auc_statistic(scores, y, rows.patients) for scores, y in parts]
             statistics[name] = intervals.mean_statistic(each)
     drawn = intervals.clustered_bootstrap(statistics, rows.patients, config.resamples, config.seed)
     found = {n: _share_estimate(rows, share, drawn.get(n), config) for n, share in shares.items()}
-    return found | {n: _area_estimate(rows, parts, drawn.get(n), config) for n, parts in areas.items()}
+    return found | {
+        n: _area_estimate(rows, parts, formulas[n], drawn.get(n), config) for n, parts in areas.items()
+    }
+
+
+def _formula(
+    rows: Rows, parts: Sequence[Area], config: EvaluationConfig
+) -> tuple[float, float, str] | None:
+    """Low, high and method of the interval of a single area by a formula; None where only the bootstrap is left."""
+    if len(parts) > 1 or not all(y.any() and not y.all() for _, y in parts):
+        return None
+    if rows.independent:
+        return intervals.delong_auc(*parts[0], config.confidence)
+    return clustered_interval(*parts[0], rows.patients, config.confidence)
 
 
 def _share_estimate(
@@ -86,15 +101,19 @@ def _share_estimate(
 
 
 def _area_estimate(
-    rows: Rows, parts: Sequence[Area], drawn: Floats | None, config: EvaluationConfig
+    rows: Rows,
+    parts: Sequence[Area],
+    formula: tuple[float, float, str] | None,
+    drawn: Floats | None,
+    config: EvaluationConfig,
 ) -> Estimate:
     values = [metrics.auc(scores, y) for scores, y in parts]
     known = [v for v in values if v is not None]
     if len(known) < len(values):
         return _undefined(rows, rows.truth.size, "a class has no case")
     value = float(np.mean(known))
-    if drawn is None:
-        interval = intervals.delong_auc(*parts[0], config.confidence)
+    if formula is not None or drawn is None:
+        interval = formula or intervals.delong_auc(*parts[0], config.confidence)
         return _estimate(rows, value, interval, rows.truth.size, config)
     m = min(rows.patients.count(y) for _, y in parts)
 

@@ -10,6 +10,7 @@ from nephroscope.errors import CohortError, ConfigError
 from nephroscope.evaluation.readers.calls import Known
 from nephroscope.evaluation.readers.columns import find_call_columns
 from nephroscope.evaluation.readers.read_calls import CallOptions
+from nephroscope.evaluation.statistics.columns import MISSING
 
 
 @dataclass
@@ -76,8 +77,8 @@ def _gather(
             mistakes.add(number, header[where["case_id"]], "a case", "nothing")
         for name, of_case in kinds:
             text = row[where[name]] if name in where else case
-            if not text:
-                mistakes.add(number, header[where[name]], "a value", "nothing")
+            if text in MISSING:
+                mistakes.add(number, header[where[name]], "a value", repr(text) if text else "nothing")
             elif of_case.setdefault(case, text) != text:
                 expected = f"{of_case[case]}, as in another row of case {case}"
                 mistakes.add(number, header[where[name]], expected, repr(text))

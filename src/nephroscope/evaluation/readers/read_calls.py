@@ -74,6 +74,7 @@ class _Rows:
     def read(self) -> list[_Row]:
         """All rows, or the refusal of all mistakes."""
         found = [self._row(number, row) for number, row in self.rows]
+        self._percents()
         self.mistakes.refuse()
         return [row for row in found if row is not None]
 
@@ -128,6 +129,14 @@ class _Rows:
             return None
         return value
 
+    def _percents(self) -> None:
+        """Notes confidences without % where others have it: 0.8 beside 80% could be either."""
+        given = [(number, self.cell(row, "confidence")) for number, row in self.rows]
+        if any(text.endswith("%") for _, text in given):
+            for number, text in given:
+                if not text.endswith("%") and text.casefold() not in UNKNOWN:
+                    self.wrong(number, "confidence", "a number with %, as in other rows", text)
+
     def _seconds(self, number: int, row: Sequence[str]) -> float | None:
         text = self.cell(row, "seconds")
         clock = re.fullmatch(r"(\d+):([0-5]\d)", text)
@@ -165,6 +174,7 @@ def read_calls(
     reading = _Rows(path, known, means, options)
     rows = reading.read()
     _refuse_twice(path.name, rows)
+    _refuse_two_spellings(path.name, rows)
     people = [row for row in rows if not row.model]
     _check_people(path.name, rows, people, options)
     values = [row.reading.confidence for row in people if row.reading.confidence is not None]
@@ -201,10 +211,30 @@ def _refuse_twice(table: str, rows: Sequence[_Row]) -> None:
             )
 
 
+def _refuse_two_spellings(table: str, rows: Sequence[_Row]) -> None:
+    """One reader as "Dr. A" and "dr a" would be two; as person and program, too."""
+    first: dict[str, _Row] = {}
+    for row in rows:
+        name = row.who[0]
+        before = first.setdefault(" ".join(re.findall(r"\w+", name.casefold())), row)
+        if before.who[0] != name or before.model != row.model:
+            kinds = ("a person", "a program")
+            told = [f"{one.who[0]}, {kinds[one.model]}" for one in (before, row)]
+            raise CohortError(
+                where=f"{table}, row {row.number}",
+                expected=f"a reader written in one way ({told[0]}, in row {before.number})",
+                found=told[1],
+                remedy="write the reader alike in all rows, or give two readers names that differ in more",
+            )
+
+
 def _check_people(table: str, rows: Sequence[_Row], people: Sequence[_Row], options: CallOptions) -> None:
     if not people:
         raise CohortError(
-            where=table, expected="answers of readers", found=f"{len(rows)} rows of models", remedy="add them"
+            where=table,
+            expected="answers of readers",
+            found=f"{len(rows)} rows, all of models" if rows else "no row",
+            remedy="add them",
         )
     missing = sorted(set(options.models) - {row.who[0] for row in rows})
     if missing:

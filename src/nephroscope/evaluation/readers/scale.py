@@ -1,5 +1,6 @@
 """Readers' confidences in; the scale they stand on, and the call that a confidence makes, out."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -41,30 +42,49 @@ SCALES = {
 
 
 def scale_of(values: Sequence[float], wanted: str, table: str) -> Scale:
-    """The scale that was said, or the first that holds every confidence.
+    """The scale that was said, or the first that holds every confidence and shows in them.
 
     Raises:
-        ConfigError: There is no scale of that name.
-        CohortError: No scale holds them all.
+        ConfigError: The scale is neither usual nor said as LOW-HIGH.
+        CohortError: No scale holds them all, or none of the usual ones can be told from them.
     """
-    if wanted not in (AUTO, *SCALES):
-        raise ConfigError(
-            where="--scale",
-            expected=f"one of {', '.join((AUTO, *SCALES))}",
-            found=repr(wanted),
-            remedy="correct it",
-        )
-    candidates = list(SCALES.values()) if wanted == AUTO else [SCALES[wanted]]
+    if wanted == AUTO:
+        candidates = [scale for scale in SCALES.values() if _shows(scale, values)]
+    else:
+        candidates = [SCALES.get(wanted) or _said(wanted)]
     for scale in candidates:
         if all(scale.holds(value) for value in values):
             return scale
-    outside = sorted({value for value in values if not candidates[-1].holds(value)} or set(values))
+    known = [scale.name for scale in (SCALES.values() if wanted == AUTO else candidates)]
+    outside = sorted(
+        {value for value in values if candidates and not candidates[-1].holds(value)} or set(values)
+    )
     raise CohortError(
         where=f"{table}, confidence",
-        expected=f"all readers on one scale: {', '.join(scale.name for scale in candidates)}",
-        found=", ".join(f"{value:g}" for value in outside[:6]),
-        remedy="correct these cells, or say the scale with --scale",
+        expected=f"all readers on one scale: {', '.join(known)}",
+        found=", ".join(f"{value:g}" for value in outside[:10]),
+        remedy="correct these cells, or say the scale that they do not show, such as --scale 1-7",
     )
+
+
+def _shows(scale: Scale, values: Sequence[float]) -> bool:
+    """True where the values look like this scale: 0 and 1 are no -2 to 2, and 1 to 7 no 0 to 100."""
+    if scale.name == "-2-2":
+        return min(values) < 0
+    return min(values) < 1 if scale.name == "0-1" else max(values) > scale.middle
+
+
+def _said(wanted: str) -> Scale:
+    """The scale that LOW-HIGH says."""
+    found = re.fullmatch(r"(-?\d{1,4})-(-?\d{1,4})", wanted)
+    if found is None or int(found[1]) >= int(found[2]):
+        raise ConfigError(
+            where="--scale",
+            expected=f"one of {', '.join((AUTO, *SCALES))}, or LOW-HIGH such as 1-7",
+            found=repr(wanted),
+            remedy="correct it",
+        )
+    return Scale(name=wanted, low=int(found[1]), high=int(found[2]), whole=False)
 
 
 def scale_doubts(scale: Scale, by_reader: Mapping[str, Sequence[float]]) -> list[Finding]:

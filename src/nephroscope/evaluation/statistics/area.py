@@ -1,12 +1,12 @@
 """Scores of one test in; its AUC with every interval that its rows allow out, and which of them is the headline."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
 
 from nephroscope.evaluation.estimates import Rows, estimate_all
-from nephroscope.evaluation.intervals import Patients
+from nephroscope.evaluation.intervals import Patients, auc_statistic, clustered_bootstrap
 from nephroscope.evaluation.metrics import Bools, Floats
 from nephroscope.evaluation.statistics.auc import NOTHING, auc_covariance
 from nephroscope.records import Estimate, EvaluationConfig
@@ -17,8 +17,8 @@ class AucFigures:
     """An AUC and its intervals.
 
     Attributes:
-        auc: The headline, made as `evaluate` makes it: DeLong on the logit scale where each row is a patient, the
-            patient bootstrap where patients have several rows.
+        auc: The headline, made as `evaluate` makes it: DeLong on the logit scale where each row is a patient,
+            Obuchowski on the logit scale where patients have several rows.
         intervals: By name: delong (plain, as pROC prints it) and delong_logit; obuchowski, obuchowski_logit and
             patient_bootstrap where rows share patients.
         se: Standard errors by name: delong and hanley_mcneil, or obuchowski.
@@ -57,10 +57,29 @@ def auc_figures(
     se = {name: None if variance is None else max(variance, 0.0) ** 0.5}
     if not clustered:
         se["hanley_mcneil"] = hanley_mcneil(headline.value or 0.0, int(own.sum()), int(own.size - own.sum()))
-    chosen = "patient_bootstrap" if clustered else "delong_logit"
+    chosen = f"{name}_logit"
+    if clustered:
+        intervals["patient_bootstrap"] = _redrawn(headline, scores, is_positive, patients, config)
     if "Newcombe" in headline.method:
         chosen = "newcombe"
+    elif "bootstrap" in headline.method:
+        chosen = "patient_bootstrap"
     return AucFigures(auc=headline, intervals=intervals | {chosen: headline}, se=se, headline=chosen)
+
+
+def _redrawn(
+    headline: Estimate, scores: Floats, is_positive: Bools, patients: Patients, config: EvaluationConfig
+) -> Estimate:
+    """Percentiles of the AUC over redrawn patients with all their rows."""
+    statistic = {"auc": auc_statistic(scores, is_positive, patients)}
+    drawn = clustered_bootstrap(statistic, patients, config.resamples, config.seed)["auc"]
+    known = drawn[~np.isnan(drawn)]
+    if known.size < 2 or np.ptp(known) < NOTHING:
+        return replace(headline, low=None, high=None, method="no interval: every resample agrees")
+    tail = (1 - config.confidence) / 2
+    low, high = np.quantile(known, [tail, 1 - tail]).tolist()
+    told = f"patient bootstrap, {known.size} resamples of {patients.n} patients, {100 * config.confidence:g} %"
+    return replace(headline, low=low, high=high, method=told)
 
 
 def hanley_mcneil(value: float, m: int, n: int) -> float:

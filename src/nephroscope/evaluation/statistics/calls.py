@@ -1,5 +1,6 @@
 """A CSV of two columns of calls in; how often each is right, by class too, and the tests out."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,14 @@ from nephroscope.cohort.tables import Mistakes
 from nephroscope.errors import ConfigError
 from nephroscope.evaluation.intervals import Patients
 from nephroscope.evaluation.metrics import Bools
-from nephroscope.evaluation.statistics.columns import TRUTH, CsvTable
-from nephroscope.evaluation.statistics.mcnemar import McNemarTest, clustered_mcnemar, exact_mcnemar
-from nephroscope.evaluation.statistics.owners import Asked, notes_on, owners_of, read_rows
+from nephroscope.evaluation.statistics.columns import MISSING, TRUTH, CsvTable
+from nephroscope.evaluation.statistics.mcnemar import McNemarTest, Unit, clustered_mcnemar, exact_mcnemar
+from nephroscope.evaluation.statistics.owners import Asked, Owners, complete, notes_on, owners_of, read_rows
 from nephroscope.records import EvaluationConfig
+
+CALL = re.compile(
+    r"(call|pred|prediction|predicted|y_pred|reader|rater|model|decision)s?([_ .-].+)?", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +38,7 @@ def compare_calls(path: Path, call: Sequence[str], asked: Asked, config: Evaluat
 
     Args:
         path: The table.
-        call: Two columns.
+        call: Two columns; none for the only two that are named as calls are.
         asked: Columns of truth, patient and case, and the rows to keep.
         config: Confidence; resamples and seed where rows share patients.
 
@@ -43,43 +48,52 @@ def compare_calls(path: Path, call: Sequence[str], asked: Asked, config: Evaluat
     """
     table = read_rows(path, asked)
     column = table.need(asked.truth, TRUTH, "--truth")
-    titles = [table.need(title, (), "--call") for title in call]
+    titles = [table.need(title, (), "--call") for title in call] or _usual_calls(table, column)
     if len(set(titles)) != 2 or len(titles) != 2 or column in titles:
         raise ConfigError(
             where="--call",
             expected=f"two columns beside the truth, {column}",
-            found=", ".join(call) or "none",
+            found=", ".join(call or titles) or f"none among {table.titles}",
             remedy="name two",
         )
+    table, left_out = complete(table, (column, *titles), asked)
     texts = np.array(table.texts(column))
     right = [_right(table, title, texts) for title in titles]
-    owners = owners_of(table, asked, texts.tolist())
+    owners = owners_of(table, asked, texts.tolist(), (column, *titles))
     masks = {"all": np.ones(texts.size, dtype=bool)}
     masks |= {str(value): texts == value for value in sorted(set(texts.tolist()))}
-    tests = {name: _test(right, mask, owners.ids, texts, config) for name, mask in masks.items()}
+    tests = {name: _test(right, mask, owners, texts, config) for name, mask in masks.items()}
     return ComparedCalls(
         columns=(titles[0], titles[1]),
         truth=column,
         n_rows=texts.size,
         n_patients=owners.patients.n,
         tests=tests,
-        notes=tuple(notes_on(table, owners)),
+        notes=(*left_out, *notes_on(table, owners)),
     )
+
+
+def _usual_calls(table: CsvTable, truth: str) -> list[str]:
+    """Columns named as calls are, with a cell that is a value of the truth."""
+    words = {row[table.header.index(truth)] for _, row in table.rows}
+    cells = {title: {row[i] for _, row in table.rows} - set(MISSING) for i, title in enumerate(table.header)}
+    return [t for t in table.header if t != truth and CALL.fullmatch(t) and cells[t] & words]
 
 
 def _test(
     right: Sequence[Bools],
     mask: Bools,
-    ids: Sequence[str],
+    owners: Owners,
     truth: np.ndarray[tuple[int], np.dtype[np.str_]],
     config: EvaluationConfig,
 ) -> McNemarTest:
     one, two = (each[mask] for each in right)
-    own = [ids[i] for i in np.flatnonzero(mask).tolist()]
+    own = [owners.ids[i] for i in np.flatnonzero(mask).tolist()]
     if len(set(own)) == len(own):
         return exact_mcnemar(one, two, config.confidence)
+    unit: Unit = "case" if owners.unit == "case" else "image"
     _, classes = np.unique(truth[mask], return_inverse=True)
-    return clustered_mcnemar(one, two, Patients.of(own, classes.astype(np.intp)), config)
+    return clustered_mcnemar(one, two, Patients.of(own, classes.astype(np.intp)), config, unit)
 
 
 def _right(table: CsvTable, title: str, truth: np.ndarray[tuple[int], np.dtype[np.str_]]) -> Bools:

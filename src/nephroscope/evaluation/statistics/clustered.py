@@ -1,5 +1,7 @@
 """AUCs of rows that share patients: scores and owners in, AUCs with Obuchowski's covariance out."""
 
+from statistics import NormalDist
+
 import numpy as np
 
 from nephroscope.evaluation.intervals import Patients
@@ -33,6 +35,27 @@ def clustered_covariance(scores: Floats, is_positive: Bools, patients: Patients)
     alone_y = n_y / (n_y - 1) * (y @ y.T) / n.sum() ** 2
     covariance: Floats = alone_x + alone_y + both + both.T
     return aucs, covariance
+
+
+def clustered_interval(
+    scores: Floats, is_positive: Bools, patients: Patients, confidence: float
+) -> tuple[float, float, str] | None:
+    """Low, high and method of the interval of an AUC whose rows (n,) share patients, on the logit scale.
+
+    None where there is none: a class of one patient, or no variance.
+
+    Source:
+        Obuchowski 1997, Biometrics 53:567; why not the bootstrap: `benchmarks/interval_coverage.py`.
+    """
+    if min(patients.count(is_positive), patients.count(~is_positive)) < 2:
+        return None
+    aucs, covariance = clustered_covariance(scores[None], is_positive, patients)
+    value, variance = float(aucs[0]), float(covariance[0, 0])
+    if not 0 < value < 1 or variance < 1e-12:
+        return None
+    half = NormalDist().inv_cdf((1 + confidence) / 2) * variance**0.5 / (value * (1 - value))
+    low, high = 1 / (1 + np.exp(-(np.log(value / (1 - value)) + np.array([-half, half]))))
+    return float(low), float(high), f"Obuchowski 1997 on the logit scale, {patients.n} patients"
 
 
 def _sums(values: Floats, owner: np.ndarray[tuple[int], np.dtype[np.intp]], n_patients: int) -> Floats:

@@ -1,7 +1,8 @@
 """A CSV of anybody's predictions in, columns checked cell by cell out."""
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +12,26 @@ from nephroscope.cohort.tables import Mistakes, read_table
 from nephroscope.errors import CohortError, ConfigError
 from nephroscope.evaluation.metrics import Bools, Floats
 
-TRUTH = ("truth", "outcome", "label", "subtype", "class", "cancer", "event", "status", "y")
-PATIENT = ("patient_id", "patient", "subject", "cluster")
+TRUTH = (
+    *("truth", "outcome", "label", "subtype", "class", "cancer", "event", "status", "y"),
+    *("ground_truth", "y_true", "target", "disease"),
+)
+PATIENT = ("patient_id", "patient", "subject", "subject_id", "cluster")
 CASE = ("case_id", "case", "id")
-# What a column of two values calls its positive value, where nobody says it.
-_YES = ("1", "true", "yes", "positive")
+# Pairs of values of which the first is positive where nobody says it. 1 beside 2 is none: R counts classes so.
+_YES = {
+    ("1", "0"),
+    ("1", "-1"),
+    ("1.0", "0.0"),
+    ("true", "false"),
+    ("yes", "no"),
+    ("positive", "negative"),
+    ("pos", "neg"),
+}
+# How R, pandas and spreadsheets write a cell that is not known.
+MISSING = ("", "NA", "NaN", "<NA>", "N/A", "n/a", "#N/A", "nan", "NULL", "null")
+_UNKNOWN = ("unknown", "unclear", "?")  # no class of a truth, though a word
+LARGEST = 1e100  # of a number: beyond, sums and differences overflow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,29 +41,58 @@ class CsvTable:
     Attributes:
         name: Of the file, for messages.
         rows: (number as a spreadsheet counts it, cells).
+        remedy: What to do about cells without a value, where more can be done than to correct them.
     """
 
     name: str
     header: tuple[str, ...]
     rows: tuple[tuple[int, tuple[str, ...]], ...]
+    remedy: str = ""
 
-    def find(self, wanted: str | None, like: Sequence[str], option: str) -> str | None:
-        """Header of a column: the one asked for, else the first whose name is usual; None where there is none.
+    def find(
+        self, wanted: str | None, like: Sequence[str], option: str, but: Collection[str] = ()
+    ) -> str | None:
+        """Header of a column: the one asked for, else the one whose name is usual; None where there is none.
+
+        Args:
+            wanted: Header asked for.
+            like: Usual names; the first of them wins, among the others there must be one, or copies of it.
+            option: That names the column.
+            but: Headers that hold something else.
 
         Raises:
-            CohortError: The column asked for does not exist.
+            CohortError: The column asked for does not exist, or several that differ could be meant.
         """
         by_name = {title.casefold(): title for title in self.header}
         if wanted is None:
-            return next((by_name[name] for name in like if name in by_name), None)
+            return self._usual(like, option, but)
         if wanted.casefold() not in by_name:
             raise CohortError(
                 where=self.name,
                 expected=f"a column {wanted!r}",
-                found=", ".join(self.header),
+                found=self.titles,
                 remedy=f"correct {option}",
             )
         return by_name[wanted.casefold()]
+
+    def _usual(self, like: Sequence[str], option: str, but: Collection[str]) -> str | None:
+        free = [title for title in self.header if title not in but]
+        found = [title for name in like for title in free if _plain(title) == _plain(name)]
+        if not found or found[0].casefold() == like[0]:
+            return found[0] if found else None
+        if len({tuple(row[self.header.index(title)] for _, row in self.rows) for title in found}) > 1:
+            raise CohortError(
+                where=self.name,
+                expected=f"one column for {option}",
+                found=f"{len(found)} that differ: {', '.join(found)}",
+                remedy=f"say which with {option}",
+            )
+        return found[0]
+
+    @property
+    def titles(self) -> str:
+        """Headers, for messages."""
+        return ", ".join(title or "(no name)" for title in self.header)
 
     def need(self, wanted: str | None, like: Sequence[str], option: str) -> str:
         """Header of a column that must be there.
@@ -60,7 +105,7 @@ class CsvTable:
             raise CohortError(
                 where=self.name,
                 expected=f"a column named {', '.join(like)}",
-                found=", ".join(self.header),
+                found=self.titles,
                 remedy=f"name the column with {option}",
             )
         return found
@@ -73,31 +118,61 @@ class CsvTable:
         """
         mistakes, at = Mistakes(self.name), self.header.index(column)
         for number, row in self.rows:
-            if not row[at]:
-                mistakes.add(number, column, "a value", "nothing")
-        mistakes.refuse()
+            if row[at] in MISSING:
+                mistakes.add(number, column, "a value", repr(row[at]) if row[at] else "nothing")
+        self._refuse(mistakes, at)
         return [row[at] for _, row in self.rows]
 
-    def numbers(self, column: str, low: float = -math.inf, high: float = math.inf) -> Floats:
-        """Cells of a column as numbers from ``low`` to ``high``, (n,).
+    def numbers(self, column: str, low: float = -LARGEST, high: float = LARGEST) -> Floats:
+        """Cells of a column as numbers from ``low`` to ``high``, with a point or all with a comma, (n,).
 
         Raises:
             CohortError: A cell is no such number; all such cells are named.
         """
         mistakes, at = Mistakes(self.name), self.header.index(column)
         values = np.full(len(self.rows), np.nan)
+        points = any("." in row[at] for _, row in self.rows)
+        within = f" from {low:g} to {high:g}" if high < LARGEST else ""
         for i, (number, row) in enumerate(self.rows):
-            try:
-                value = float(row[at].replace(",", "."))
-            except ValueError:
-                value = math.nan
-            if math.isfinite(value) and low <= value <= high:
+            text = row[at]
+            value = _number(text)
+            if points and "," in text:  # 1,234 beside 12.5 is a thousand
+                mistakes.add(number, column, "a number with a point, as in other rows", repr(text))
+            elif low <= value <= high:
                 values[i] = value
             else:
-                within = f" from {low:g} to {high:g}" if math.isfinite(low + high) else ""
-                mistakes.add(number, column, f"a number{within}", repr(row[at]) if row[at] else "nothing")
-        mistakes.refuse()
+                beyond = f" of at most {LARGEST:g}" if abs(value) > LARGEST else ""
+                mistakes.add(number, column, f"a number{within or beyond}", repr(text) if text else "nothing")
+        self._refuse(mistakes, at)
         return values
+
+    def classes(self, column: str) -> list[str]:
+        """The values of a column, each once, in order.
+
+        Raises:
+            CohortError: Two values are one in other letters, or a value says that nothing is known.
+        """
+        mistakes, first, at = Mistakes(self.name), dict[str, str](), self.header.index(column)
+        self.texts(column)
+        for number, row in self.rows:
+            known = first.setdefault(row[at].casefold(), row[at])
+            if known != row[at]:
+                mistakes.add(number, column, f"{known!r}, as in another row", repr(row[at]))
+            elif row[at].casefold() in _UNKNOWN:
+                mistakes.add(number, column, "a class, or no such row", repr(row[at]))
+        mistakes.refuse()
+        return sorted(first.values())
+
+    def _refuse(self, mistakes: Mistakes, at: int) -> None:
+        """Say all mistakes, with the remedy for cells without a value where there is one."""
+        try:
+            mistakes.refuse()
+        except CohortError as error:
+            if not self.remedy or all(row[at] not in MISSING for _, row in self.rows):
+                raise
+            raise CohortError(
+                where=error.where, expected=error.expected, found=error.found, remedy=self.remedy
+            ) from None
 
     def positives(self, column: str, positive: str | None) -> tuple[Bools, str]:
         """Which rows are positive (n,), and the name of the positive value.
@@ -106,8 +181,7 @@ class CsvTable:
             CohortError: The column has not exactly two values.
             ConfigError: Which value is positive is not said, and cannot be told from the values.
         """
-        texts = self.texts(column)
-        values = sorted(set(texts))
+        texts, values = self.texts(column), self.classes(column)
         if len(values) != 2:
             raise CohortError(
                 where=f"{self.name}, column {column}",
@@ -116,7 +190,8 @@ class CsvTable:
                 remedy="choose another column with --truth, or keep two classes",
             )
         if positive is None:
-            positive = next((value for value in values if value.casefold() in _YES), None)
+            pairs = [(a, b) for a, b in (values, values[::-1]) if (a.casefold(), b.casefold()) in _YES]
+            positive = pairs[0][0] if pairs else None
         if positive not in values:
             raise ConfigError(
                 where=f"{self.name}, column {column}",
@@ -158,13 +233,27 @@ class CsvTable:
         return CsvTable(name=self.name, header=header, rows=rows)
 
 
+def _number(text: str) -> float:
+    """The number that a cell holds, NaN for none. Python's 1_000 is none."""
+    try:
+        return math.nan if "_" in text else float(text.replace(",", "."))
+    except ValueError:
+        return math.nan
+
+
+def _plain(title: str) -> str:
+    return re.sub(r"[\W_]+", "", title.casefold())
+
+
 def read_csv(path: Path) -> CsvTable:
-    """Read a table of predictions.
+    """Read a table of predictions; columns without a name that hold nothing are left away.
 
     Raises:
         CohortError: The file is no CSV, has no rows, or a header stands twice.
     """
     header, rows = read_table(path)
+    kept = [i for i, title in enumerate(header) if title or any(row[i] for _, row in rows)]
+    header, rows = [header[i] for i in kept], [(n, [row[i] for i in kept]) for n, row in rows]
     folded = [title.casefold() for title in header]
     twice = next((title for title in header if folded.count(title.casefold()) > 1), None)
     if twice is not None or not rows:

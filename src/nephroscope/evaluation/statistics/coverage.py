@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from nephroscope.evaluation.statistics.curve import (
 )
 from nephroscope.records import CasePrediction, Estimate, EvaluationConfig, OperatingPoint
 
+Unit = Literal["image", "case"]
 GRID = np.arange(1, 51) / 50
 
 
@@ -38,7 +40,12 @@ class CoverageCurve:
 
 
 def risk_coverage(
-    distance: Floats, wrong: Bools, patients: Patients, config: EvaluationConfig, margin: float | None = None
+    distance: Floats,
+    wrong: Bools,
+    patients: Patients,
+    config: EvaluationConfig,
+    margin: float | None = None,
+    unit: Unit = "case",
 ) -> CoverageCurve:
     """Risk at each coverage: cases are answered from the largest distance down, equal distances together.
 
@@ -48,6 +55,7 @@ def risk_coverage(
         patients: Who owns each case.
         config: Resamples, seed and confidence.
         margin: Cases nearer than this to the boundary get no answer.
+        unit: What a row is.
 
     Source:
         El-Yaniv and Wiener 2010, J Mach Learn Res 11:1605; Geifman and El-Yaniv 2017 (area).
@@ -79,12 +87,12 @@ def risk_coverage(
         method=words,
     )
     below, above = limits(drawn[:, -1], config.confidence)
-    aurc = Estimate(value=float(value[-1]), low=below, high=above, n=wrong.size, unit="case", method=words)
+    aurc = Estimate(value=float(value[-1]), low=below, high=above, n=wrong.size, unit=unit, method=words)
     return CoverageCurve(
         risk=risk,
         aurc=aurc,
         random=float(wrong.mean()),
-        at_margin={} if margin is None else _at_margin(distance, wrong, patients, config, margin),
+        at_margin={} if margin is None else _at_margin(distance, wrong, patients, config, margin, unit),
     )
 
 
@@ -114,7 +122,7 @@ def coverage_of(
 
 
 def _at_margin(
-    distance: Floats, wrong: Bools, patients: Patients, config: EvaluationConfig, margin: float
+    distance: Floats, wrong: Bools, patients: Patients, config: EvaluationConfig, margin: float, unit: Unit
 ) -> dict[str, Estimate]:
     sure = distance >= margin - ROUNDING
     shares = {
@@ -122,5 +130,5 @@ def _at_margin(
         "risk": Proportion(hits=wrong, counted=sure, empty="no case is answered"),
     }
     nothing = np.zeros(wrong.size, dtype=np.intp)
-    rows = Rows(unit="case", truth=nothing, called=nothing, p=np.empty((wrong.size, 0)), patients=patients)
+    rows = Rows(unit=unit, truth=nothing, called=nothing, p=np.empty((wrong.size, 0)), patients=patients)
     return estimate_all(rows, shares, {}, config)

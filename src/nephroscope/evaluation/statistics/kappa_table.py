@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from nephroscope.errors import CohortError, ConfigError
 from nephroscope.evaluation.kappa import Weights
-from nephroscope.evaluation.statistics.columns import CASE, PATIENT, CsvTable
+from nephroscope.evaluation.statistics.columns import CASE, MISSING, PATIENT, CsvTable
 from nephroscope.evaluation.statistics.mrmc_table import READER
 
 CALL = ("call", "label", "rating", "diagnosis", "subtype", "answer", "category")
@@ -23,7 +23,7 @@ class KappaColumns:
 
 
 def read_readings(table: CsvTable, columns: KappaColumns) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
-    """Reader to call by case, and whose each case is. An empty call is none.
+    """Reader to call by case, and whose each case is. An empty call, or NA, is none.
 
     Raises:
         CohortError: A reader calls a case twice, a case has two patients, or there are fewer than two readers.
@@ -52,7 +52,7 @@ def read_readings(table: CsvTable, columns: KappaColumns) -> tuple[dict[str, dic
         of_reader = readings.setdefault(reader, {})
         if name in of_reader:
             raise _refusal(table, number, f"one call of case {name} by reader {reader}", "a second one")
-        if call:
+        if call not in MISSING:
             of_reader[name] = call
     if len(readings) < 2:
         raise CohortError(

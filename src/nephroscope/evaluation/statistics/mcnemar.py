@@ -84,7 +84,7 @@ def exact_mcnemar(
 
 
 def clustered_mcnemar(
-    right_one: Bools, right_two: Bools, patients: Patients, config: EvaluationConfig
+    right_one: Bools, right_two: Bools, patients: Patients, config: EvaluationConfig, unit: Unit = "image"
 ) -> McNemarTest:
     """The same figures of rows (n,) that share patients: intervals by patient bootstrap, and no exact test."""
     plain = exact_mcnemar(right_one, right_two, config.confidence)
@@ -100,7 +100,7 @@ def clustered_mcnemar(
         if high - low < 1e-12:
             method = "no interval: every resample of the patients agrees"
         limits = {"low": low, "high": high} if high - low >= 1e-12 else {"low": None, "high": None}
-        found[name] = replace(getattr(plain, name), unit="image", method=method, **limits)
+        found[name] = replace(getattr(plain, name), unit=unit, method=method, **limits)
     why = "no exact test: rows of one patient are not independent"
     return replace(plain, **found, p=None, mid_p=None, method=why)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -73,12 +74,17 @@ def thresholds_by_fold(
 
 
 def achieved_by(
-    p: Floats, is_positive: Bools, patients: Patients, thresholds: Floats, config: EvaluationConfig
+    p: Floats,
+    is_positive: Bools,
+    patients: Patients,
+    thresholds: Floats,
+    config: EvaluationConfig,
+    unit: Literal["image", "case"] = "case",
 ) -> dict[str, Estimate]:
-    """Sensitivity, specificity, precision and accuracy of cases called by their own thresholds, (n,)."""
+    """Sensitivity, specificity, precision and accuracy of rows called by their own thresholds, (n,)."""
     called = (p >= thresholds).astype(np.intp)
     truth = is_positive.astype(np.intp)
-    rows = Rows(unit="case", truth=truth, called=called, p=np.column_stack([1 - p, p]), patients=patients)
+    rows = Rows(unit=unit, truth=truth, called=called, p=np.column_stack([1 - p, p]), patients=patients)
     return estimate_all(rows, shares_of(rows, ("negative", "positive"), 1), {}, config)
 
 

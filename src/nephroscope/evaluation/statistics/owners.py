@@ -1,6 +1,6 @@
 """Which columns and rows of a CSV are meant in; the rows, and whose each is, out, with what a reader should know."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from nephroscope.errors import CohortError, ConfigError
 from nephroscope.evaluation.intervals import Patients
-from nephroscope.evaluation.statistics.columns import CASE, PATIENT, TRUTH, CsvTable, read_csv
+from nephroscope.evaluation.statistics.columns import CASE, MISSING, PATIENT, TRUTH, CsvTable, read_csv
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +19,7 @@ class Asked:
         only: COLUMN=VALUE, the rows to keep; all of them must hold.
         labels: A table with a row per case, whose columns are added by case.
         lower_is_positive: Low scores mean positive.
+        drop_missing: Leave out rows without a value that is needed.
     """
 
     truth: str | None = None
@@ -29,6 +30,7 @@ class Asked:
     only: tuple[str, ...] = ()
     labels: Path | None = None
     lower_is_positive: bool = False
+    drop_missing: bool = False
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -74,7 +76,23 @@ def read_rows(path: Path, asked: Asked) -> CsvTable:
             remedy="name the column with --truth, or a table that tells the truth and the patient of each case "
             "with --labels, such as the predictions.csv beside a slices.csv",
         )
-    return kept(table, asked.only)
+    return replace(
+        kept(table, asked.only), remedy="correct it, or leave rows without a value out with --drop-missing"
+    )
+
+
+def complete(table: CsvTable, columns: Collection[str], asked: Asked) -> tuple[CsvTable, list[str]]:
+    """The rows with a value in these columns, a case and a patient, where that is asked for; and what is left out."""
+    if not asked.drop_missing:
+        return table, []
+    columns = [*columns, *(title for title in _owner_columns(table, asked, columns) if title is not None)]
+    at = [table.header.index(column) for column in columns]
+    rows = tuple(row for row in table.rows if all(row[1][i] not in MISSING for i in at))
+    n = len(table.rows) - len(rows)
+    if not n:
+        return table, []
+    note = f"{n} of {len(table.rows)} rows left out: no value of {' or '.join(c or '(no name)' for c in columns)}"
+    return replace(table, rows=rows), [note]
 
 
 def kept(table: CsvTable, only: Sequence[str]) -> CsvTable:
@@ -103,25 +121,36 @@ def kept(table: CsvTable, only: Sequence[str]) -> CsvTable:
     return table
 
 
-def owners_of(table: CsvTable, asked: Asked, truth: Sequence[str]) -> Owners:
+def owners_of(table: CsvTable, asked: Asked, truth: Sequence[str], used: Collection[str] = ()) -> Owners:
     """Whose each row is: by the patient column, else the case column, else each row for itself.
+
+    Args:
+        table: The rows.
+        asked: Which columns are meant.
+        truth: Of each row.
+        used: Columns of truth, scores or calls: never taken for the case or patient unless asked for.
 
     Raises:
         CohortError: A row stands twice, or a case has two patients or two truths.
     """
-    case, patient = table.find(asked.case, CASE, "--case"), table.find(asked.patient, PATIENT, "--patient")
-    cases = table.texts(case) if case else None
-    ids = table.texts(patient) if patient else cases
+    case, patient = _owner_columns(table, asked, used)
+    cases = table.texts(case) if case is not None else None
+    ids = table.texts(patient) if patient is not None else cases
     if cases is not None:
         _refuse_twins(table)
         _refuse_two(table, cases, truth, "one truth")
-        if patient:
+        if patient is not None:
             _refuse_two(table, cases, table.texts(patient), "one patient")
     whole = tuple(ids or (f"{i:09d}" for i in range(len(table.rows))))
     order = {value: i for i, value in enumerate(sorted(set(truth)))}
     patients = Patients.of(whole, np.array([order[value] for value in truth], dtype=np.intp))
     a_case = patients.n == len(whole) or (cases is not None and len(set(cases)) == len(cases))
-    return Owners(ids=whole, patients=patients, column=patient or case, unit="case" if a_case else "image")
+    return Owners(
+        ids=whole,
+        patients=patients,
+        column=case if patient is None else patient,
+        unit="case" if a_case else "image",
+    )
 
 
 def notes_on(table: CsvTable, owners: Owners) -> list[str]:
@@ -146,6 +175,12 @@ def notes_on(table: CsvTable, owners: Owners) -> list[str]:
     if "protocol" in by_name and any("LEAKY" in row[by_name["protocol"]] for _, row in table.rows):
         notes.append("LEAKY split by image: slices of one patient train and test; these figures flatter")
     return notes
+
+
+def _owner_columns(table: CsvTable, asked: Asked, used: Collection[str]) -> tuple[str | None, str | None]:
+    """Headers of the case and of the patient."""
+    case = table.find(asked.case, CASE, "--case", used)
+    return case, table.find(asked.patient, PATIENT, "--patient", used)
 
 
 def _refuse_twins(table: CsvTable) -> None:

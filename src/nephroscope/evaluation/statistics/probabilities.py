@@ -6,7 +6,7 @@ import numpy as np
 
 from nephroscope.errors import ConfigError
 from nephroscope.evaluation.statistics.columns import TRUTH
-from nephroscope.evaluation.statistics.owners import Asked, notes_on, owners_of, read_rows
+from nephroscope.evaluation.statistics.owners import Asked, complete, notes_on, owners_of, read_rows
 from nephroscope.evaluation.statistics.scored import Scored, read_scored
 
 
@@ -19,7 +19,8 @@ def read_probabilities(path: Path, asked: Asked) -> Scored:
     """
     table = read_rows(path, asked)
     truth = table.need(asked.truth, TRUTH, "--truth")
-    values = sorted(set(table.texts(truth)))
+    table, _ = complete(table, (truth,), asked)
+    values = table.classes(truth)
     scored = read_scored(path, asked) if len(values) <= 2 else _against_rest(path, asked, truth, values)
     for name in scored.scores:
         whose = next((v for v in values if f"p_{v}".casefold() == name.casefold()), scored.positive)
@@ -44,8 +45,9 @@ def _against_rest(path: Path, asked: Asked, truth: str, values: list[str]) -> Sc
     table = read_rows(path, asked)
     titles = asked.score or (table.need(None, (f"p_{asked.positive}".casefold(),), "--score"),)
     titles = tuple(table.need(title, (), "--score") for title in titles)
+    table, left_out = complete(table, (truth, *titles), asked)
     texts = table.texts(truth)
-    owners = owners_of(table, asked, texts)
+    owners = owners_of(table, asked, texts, (truth, *titles))
     others = ", ".join(value for value in values if value != asked.positive)
     note = f"{asked.positive} against all other values of {truth} together: {others}"
     return Scored(
@@ -55,5 +57,5 @@ def _against_rest(path: Path, asked: Asked, truth: str, values: list[str]) -> Sc
         truth=truth,
         positive=asked.positive,
         owners=owners,
-        notes=(note, *notes_on(table, owners)),
+        notes=(note, *left_out, *notes_on(table, owners)),
     )

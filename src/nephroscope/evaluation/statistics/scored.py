@@ -10,11 +10,15 @@ import numpy as np
 from nephroscope.errors import CohortError, ConfigError
 from nephroscope.evaluation.intervals import Patients
 from nephroscope.evaluation.metrics import Bools, Floats
-from nephroscope.evaluation.statistics.columns import TRUTH, CsvTable
-from nephroscope.evaluation.statistics.owners import Asked, Owners, notes_on, owners_of, read_rows
+from nephroscope.evaluation.statistics.columns import MISSING, TRUTH, CsvTable
+from nephroscope.evaluation.statistics.owners import Asked, Owners, complete, notes_on, owners_of, read_rows
 
 Part = tuple[Floats, Bools, Patients]  # scores, which are positive, and whose each row is
-SCORE = re.compile(r"(score|probability|prediction|predicted|p|confidence|rating)s?(_.+)?", re.IGNORECASE)
+SCORE = re.compile(
+    r"(score|probability|probabilitie|prob|proba|prediction|predicted|pred|p|confidence|rating|model"
+    r"|y_(score|prob|proba|pred|hat))s?([_ .-].+)?",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -40,12 +44,13 @@ def read_scored(path: Path, asked: Asked) -> Scored:
     table = read_rows(path, asked)
     truth = table.need(asked.truth, TRUTH, "--truth")
     titles = _score_columns(table, asked, truth)
+    table, left_out = complete(table, (truth, *titles), asked)
     is_positive, positive = table.positives(truth, asked.positive or _positive_of(table, truth, asked.score))
     if not asked.score:
         titles = _of_positive(table, truth, titles, positive)
     sign = -1.0 if asked.lower_is_positive else 1.0
     scores = {title: sign * table.numbers(title) for title in titles}
-    owners = owners_of(table, asked, table.texts(truth))
+    owners = owners_of(table, asked, table.texts(truth), (truth, *titles))
     return Scored(
         table=table,
         scores=scores,
@@ -53,7 +58,7 @@ def read_scored(path: Path, asked: Asked) -> Scored:
         truth=truth,
         positive=positive,
         owners=owners,
-        notes=tuple(notes_on(table, owners)),
+        notes=(*left_out, *notes_on(table, owners)),
     )
 
 
@@ -73,10 +78,25 @@ def _score_columns(table: CsvTable, asked: Asked, truth: str) -> list[str]:
         raise CohortError(
             where=table.name,
             expected="a column of scores, such as score, probability or p_SUBTYPE",
-            found=", ".join(table.header),
+            found=table.titles,
             remedy="name the column with --score",
         )
-    return titles
+    return [title for title in titles if _is_score(table, title, truth)] or titles
+
+
+def _is_score(table: CsvTable, title: str, truth: str) -> bool:
+    """False for a column of calls: words of the truth, or no numbers at all."""
+    at, of_truth = table.header.index(title), table.header.index(truth)
+    cells = {row[at] for _, row in table.rows if row[at] not in MISSING}
+    return not cells <= {row[of_truth] for _, row in table.rows} and any(map(_is_number, cells))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.replace(",", "."))
+    except ValueError:
+        return False
+    return True
 
 
 def _positive_of(table: CsvTable, truth: str, score: Sequence[str]) -> str | None:

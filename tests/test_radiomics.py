@@ -216,10 +216,18 @@ def test_the_candidate_tells_dark_from_bright_tumors(data, few_features):
     assert np.array_equal(p, again)
 
 
+def test_features_are_extracted_once_before_the_fits(data, few_features, monkeypatch):
+    from nephroscope.baselines.radiomics import cases
+
+    assert CANDIDATE.missing(data) == ""
+    monkeypatch.setattr(cases, "_extract", lambda *_: pytest.fail("extracted again"))
+    names = [case.case_id for case in data.cohort.cases]
+    CANDIDATE.fit(data, names[:6], np.array([n % 2 for n in range(6)]), seed=0).probabilities(names[6:])
+
+
 def test_without_mirp_it_says_what_to_install(data, monkeypatch):
     from nephroscope.baselines.candidates import radiomics
 
-    assert CANDIDATE.missing(data) == ""
     monkeypatch.setattr(radiomics, "mirp_version", lambda: "")
     assert CANDIDATE.missing(data) == "MIRP is not installed: pip install 'nephroscope[radiomics]'"
     with pytest.raises(ConfigError, match=r"expected MIRP, found none installed; pip install"):

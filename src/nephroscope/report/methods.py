@@ -155,10 +155,18 @@ def _call_text(content: ReportContent) -> str:
             f"{config.not_sure_margin:.2f}, or with a doubt about the images, the answer is “not sure”"
         )
     return (
-        f"A case has the mean probability of all its slices. {rule}; accuracy, sensitivity, specificity and "
-        "precision count the call that would have been forced. Majority of three: what at least two of three slices "
+        f"A case has the mean probability of all its slices. {_answered_by(content)}{rule}; accuracy, "
+        "sensitivity, specificity and precision count the call that would have been forced. Majority of three: what at least two of three slices "
         f"drawn at random say (seed {config.seed}), as in the paper."
     )
+
+
+def _answered_by(content: ReportContent) -> str:
+    """Which network answered the cases that were held out of all folds."""
+    folds = {p.fold for p in content.main.report.predictions if p.case_id in content.split.holdout}
+    if len(content.split.folds) < 2 or len(folds) != 1 or content.split.leaky:
+        return ""
+    return f"Held-out cases were answered by the network of fold {folds.pop()}, that of the lowest validation loss. "
 
 
 def _point_text(point: OperatingPoint) -> str:
@@ -173,8 +181,9 @@ def _interval_text(content: ReportContent) -> str:
     return (
         f"{100 * config.confidence:g} % intervals. Where every case is another patient: Wilson for shares, DeLong on "
         "the logit scale for the AUC (Newcombe's method 5 when the classes do not overlap). By image, and where a "
-        f"patient has two tumors: {config.resamples} bootstrap resamples of patients within their subtype, a "
-        f"patient's slices staying together (seed {config.seed}); Wilson on patients where every resample agrees."
+        "patient has two tumors: Obuchowski's clustered variance on the logit scale for the AUC of two classes; else "
+        f"{config.resamples} bootstrap resamples of patients within their subtype, a patient's slices staying "
+        f"together (seed {config.seed}); Wilson on patients where every resample agrees."
         f"{tumors} Intervals cover chance in who was tested, not in training."
     )
 
@@ -196,14 +205,14 @@ def _probability_texts(content: ReportContent, appraisal: Appraisal) -> list[tup
             "out-of-fold predictions of other patients than those it was applied to"
         )
         wanted = ", ".join(percent(s) for s in SENSITIVITIES)
-        texts.append(
-            (
-                "Operating points and net benefit",
-                f"Thresholds for a sensitivity of {wanted} were chosen on the out-of-fold predictions of other folds "
-                f"than those they were applied to. Net benefit of calling {positive} was computed over threshold "
-                "probabilities (Vickers and Elkin).",
-            )
+        points = (
+            f"Thresholds for a sensitivity of {wanted} were chosen on the out-of-fold predictions of other folds "
+            "than those they were applied to."
         )
+        texts.append(("Operating points", points))
+    if any(group.decision is not None for group in appraisal.groups.values()):
+        benefit = f"Net benefit of calling {positive} was computed over threshold probabilities (Vickers and Elkin)."
+        texts.append(("Net benefit", benefit))
     first = (
         "Calibration",
         f"{text}. Bands and intervals: {config.resamples} bootstrap resamples of patients.",

@@ -42,8 +42,16 @@ class Radiomics:
     )
 
     def missing(self, data: StudyData) -> str:
-        """What to install; empty when MIRP is there."""
-        return "" if mirp_version() else f"MIRP is not installed: {EXTRA}"
+        """What to install; empty when MIRP is there: the features of every case that was cut are then kept.
+
+        So they are extracted once, before fits are dealt out to several processes.
+        """
+        if not mirp_version():
+            return f"MIRP is not installed: {EXTRA}"
+        features_of_cases(
+            data, [c.case_id for c in data.cohort.cases if c.case_id in data.store.rows_by_case]
+        )
+        return ""
 
     def fit(self, data: StudyData, case_ids: Sequence[str], labels: Ints, seed: int) -> FittedRadiomics:
         """Learn from these cases alone.
@@ -51,7 +59,7 @@ class Radiomics:
         Raises:
             ConfigError: MIRP is not installed.
         """
-        if self.missing(data):
+        if not mirp_version():
             raise ConfigError(
                 where="baseline radiomics", expected="MIRP", found="none installed", remedy=EXTRA
             )

@@ -31,7 +31,9 @@ ROOMS = [
     "cli",
     "__main__",
 ]
-TORCH_OK = {"models/networks.py", "models/onnx_file.py"}
+TORCH_OK = {"models/networks.py", "models/layers.py", "models/onnx_file.py", "models/frozen.py"} | {
+    "models/saliency.py"
+}
 HEAVY = {"torch", "torchvision", "sklearn", "scipy", "matplotlib", "jinja2", "onnx", "safetensors"} | {
     *(
         "SimpleITK",
@@ -87,7 +89,16 @@ def test_file_keeps_the_house_rules(path):
         "nephroscope.cli.imports",
         *(
             f"nephroscope.cli.{name}"
-            for name in ("agreement", "deidentify", "phase", "public", "roi", "look")
+            for name in (
+                "agreement",
+                "deidentify",
+                "phase",
+                "public",
+                "roi",
+                "look",
+                "readers",
+                "statistics_readers",
+            )
         ),
     ],
 )

@@ -3,12 +3,14 @@
 import json
 import logging
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from nephroscope.api.capacity import told_time
 from nephroscope.cli import run
+from nephroscope.cli.capacity import Capacity
 from nephroscope.errors import ConfigError, StudyError
 from nephroscope.experiments.capacity import CapacityOptions, Point, Trained, points_of
 from nephroscope.experiments.capacity_result import CapacityFigures
@@ -79,6 +81,10 @@ def test_options_are_refused():
         CapacityOptions(repeats=0)
     with pytest.raises(ConfigError, match=r"--models: expected at least one network, found none"):
         CapacityOptions(models=())
+    with pytest.raises(ConfigError, match=r"--epochs: expected a number from 1 on, found 0"):
+        CapacityOptions(epochs=0)
+    with pytest.raises(ConfigError, match=r"--models: expected at least one network, found none"):
+        Capacity(study=Path("study"), models=(",",)).run()
 
 
 def test_networks_take_part_at_the_widths_they_have():

@@ -189,6 +189,15 @@ def test_missing_extra_names_what_to_install(capsys, monkeypatch, study):
         run(["train", study])
 
 
+def test_a_wrong_option_is_an_object_too(capsys):
+    assert run(["plan", "--auc", "0.8", "--bogus", "--json"]) == 2
+    content, err = told(capsys)
+    assert content["error"]["remedy"] == "see nephroscope plan --help"
+    assert "--bogus" in err
+    assert run(["statistics", "magic", "--json"]) == 2
+    assert told(capsys)[0]["error"]["code"] == "config"
+
+
 def test_interrupt_is_exit_code_130(capsys, monkeypatch, study):
     monkeypatch.setattr(cli, "_command", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     assert run(["slices", study]) == 130

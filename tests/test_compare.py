@@ -141,6 +141,18 @@ def test_what_changed_since_is_told(study):
     )
     assert "cohort.csv changed since" in load_comparison(study.folder.root).stale
     assert load_comparison(study.folder.root / "runs") is None
+    (study.folder.root / "comparison" / "comparison.json").write_text('{"format": 1}')
+    with pytest.raises(StudyError, match="expected a comparison, found only format; run `nephroscope comp"):
+        load_comparison(study.folder.root)
+
+
+def test_a_damaged_kept_answer_is_made_again(study):
+    before = study.compare(replace(QUICK, runs=None)).content
+    kept = list((study.folder.root / "comparison").glob("runs/*.json"))
+    assert kept
+    for path in kept:
+        path.write_text('{"form')
+    assert study.compare(replace(QUICK, runs=None)).content == before
 
 
 def test_folds_by_image_are_refused(study):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from nephroscope.report.checklists.claim import CLAIM
-from nephroscope.report.checklists.evidence import Evidence
+from nephroscope.report.checklists.evidence_results import Evidence
 from nephroscope.report.checklists.items import Checklist, Item, answer, counts
 from nephroscope.report.checklists.metrics import METRICS, WEIGHTS
 from nephroscope.report.checklists.tripod import TRIPOD
@@ -50,7 +50,7 @@ def test_states():
         Item("1", "a", "x"),
         Item("2", "b", "x+y", "y"),
         Item("3", "c", "z", "run it"),
-        Item("4", "d", "-"),
+        Item("4", "d", "?z", "whether"),
     )
     checklist = Checklist(key="k", name="K", source="s", sections={"S": (*items, Item("5", "e", "z?"))})
     found = answer(checklist, {"x": Evidence(text="seen", where="#data; #data")})
@@ -63,6 +63,10 @@ def test_states():
     ]
     assert [a.authors for a in found] == ["", "y", "run it", "", ""]
     assert found[0].where == "#data"
+    left = Checklist(key="k", name="K", source="s", sections={"S": (Item("1", "a", "x", left="why"),)})
+    one = answer(left, {"x": Evidence(text="seen", where="#data")})[0]
+    assert (one.state, one.authors) == ("in part", "why")
+    assert answer(checklist, {"z": Evidence(text="z", where="#data")})[3].state == "for the authors"
     rest = answer(checklist, {"x": Evidence(text="seen", where="#data", rest="say who")})
     assert (rest[0].state, rest[0].authors) == ("in part", "say who")
 
@@ -78,8 +82,17 @@ def test_an_external_test_set_answers_its_item_and_nothing_else_does():
     report = replace(report, groups=(group,), predictions=moved)
     other = replace(content, runs=(replace(content.main, report=report),))
     item = answers_of(other)["33"]
+    assert (item.state, item.authors) == (
+        "in part",
+        "in what it is external: its sites also gave cases to development",
+    )
+    assert any("no test at a new hospital" in text for text in page_parts(other).limitations)
+    away = tuple(replace(c, site_id="elsewhere", cohort=group.name) for c in other.cohort.cases)
+    other = replace(other, cohort=replace(other.cohort, cases=away))
+    item = answers_of(other)["33"]
     assert item.state == "answered"
     assert item.evidence.startswith("external test set TCIA, 12 patients: AUC 0.")
+    assert not any("no test at a new hospital" in text for text in page_parts(other).limitations)
 
 
 def test_a_leaky_split_is_never_simply_answered():
@@ -87,6 +100,47 @@ def test_a_leaky_split_is_never_simply_answered():
     assert item.evidence == "LEAKY: by image, patients stand in several parts"
     assert (item.state, item.authors) == ("in part", "justify a division below the patient")
     assert answers_of(make_content())["20"].state == "answered"
+    found = answers_of(make_content(protocol="image"))
+    for number in ("26", "32", "37", "38"):
+        assert found[number].state == "in part", number
+        assert "train" in found[number].authors
+
+
+def test_what_no_page_can_show_is_left_to_the_authors():
+    """Nobody's qualification, sharing or reasons stand in a study folder; a near answer is no answer."""
+    claim = answers_of(make_content())
+    assert {claim[n].state for n in ("16", "17", "43")} == {"for the authors"}
+    assert claim["22"].state == "in part"
+    metrics = answers_of(make_content(), "metrics2024")
+    assert {metrics[n].state for n in ("2", "3", "9", "17", "24", "25", "30")} == {"for the authors"}
+    tripod = answers_of(make_content(), "tripod-ai")
+    assert {tripod[n].state for n in ("12d", "18f", "20c", "22", "23b")} == {"for the authors"}
+    assert {tripod[n].state for n in ("7", "9a", "12c", "15")} == {"in part"}
+
+
+def test_an_empty_list_of_exclusions_is_no_answer():
+    content = make_content()
+    content = replace(content, cohort=replace(content.cohort, exclusions=()))
+    found = answers_of(content)
+    assert (found["8"].state, found["35"].state) == ("for the authors", "in part")
+    assert found["35"].authors == "who was left out before the tables were made"
+
+
+def test_development_and_evaluation_items_are_marked():
+    """The column D, E, D;E of the published table: Collins et al., BMJ 2024;385:e078378, table 2."""
+    topics = {i.number: i.topic for items in TRIPOD.sections.values() for i in items}
+    assert [n for n, topic in topics.items() if topic.endswith("(E)")] == ["12f", "12g", "20c", "24"]
+    marked = [n for n, topic in topics.items() if topic.endswith("(D)")]
+    assert marked == ["9a", "12a", "12b", "12c", "15", "22", "27a", "27b"]
+
+
+def test_mistakes_and_not_sure_are_told_apart():
+    content = make_content()
+    known = content.main.report.predictions
+    wrong = sum(p.call not in (None, p.truth) for p in known)
+    unsure = sum(p.call is None for p in known)
+    noun = "mistake" if wrong == 1 else "mistakes"
+    assert answers_of(content)["39"].evidence == f"{wrong} {noun} and {unsure} “not sure”, each with slices"
 
 
 def test_a_run_that_did_not_converge_has_no_performance():

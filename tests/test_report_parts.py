@@ -243,7 +243,7 @@ def test_a_better_baseline_stands_at_the_top_and_in_the_limitations(monkeypatch,
 def test_without_radiomics_its_items_do_not_apply():
     metrics = {a.number: a for a in page_parts(make_content()).checklists["metrics2024"]}
     assert [metrics[n].state for n in ("12", "13", "14", "15", "16")] == ["not applicable"] * 5
-    assert metrics["17"].state == "in part"
+    assert metrics["17"].state == "for the authors"
     assert metrics["25"].authors == "run `nephroscope compare`"
 
 
@@ -266,7 +266,7 @@ def test_readers_stand_on_the_page(monkeypatch, tmp_path):
     page = with_sections(monkeypatch, tmp_path, readers=section)
     assert "R1 was right in 9 of 12." in render_page(page, {})
     assert "Two readers." in page.limitations
-    assert page.sections["readers"].evidence["readers"].text == "2 reader(s) on 12 cases beside the models"
+    assert page.sections["readers"].evidence["readers"].text == "2 readers on 12 cases beside the models"
 
 
 @pytest.mark.parametrize(

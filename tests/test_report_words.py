@@ -107,7 +107,7 @@ def test_only_what_was_computed_is_told():
     assert "temperature" not in told(one_fold, "Calibration")
     content = two_folds(one_fold)
     assert "temperature scaling and Platt scaling" in told(content, "Calibration")
-    assert "80.0 %, 90.0 %, 95.0 %" in told(content, "Operating points and net benefit")
+    assert "80.0 %, 90.0 %, 95.0 %" in told(content, "Operating points")
 
 
 def two_folds(content):

@@ -102,3 +102,8 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path):
     np.save(tmp_path / "slices.npy", np.zeros((3, 32, 32), np.int16))
     with pytest.raises(StudyError, match=r"12 slices of 32 x 32 in slices.npy"):
         open_store(tmp_path)
+    (tmp_path / "slices.npy").write_bytes((tmp_path / "slices.npy").read_bytes()[:3000])
+    with pytest.raises(
+        StudyError, match=r"12 slices in slices.npy, found a damaged file; run `nephroscope sl"
+    ):
+        open_store(tmp_path)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from nephroscope.cohort.labels.pathology import load_pathology, name_of_subtype
 from nephroscope.cohort.tables import read_table
+from nephroscope.errors import StudyError
 from nephroscope.evaluation.readers.calls import Known, Reader, Reading
 from nephroscope.evaluation.readers.read_calls import CallOptions, read_calls
 from nephroscope.evaluation.readers.reader_study import ReaderStudy, study_readers
@@ -101,18 +102,39 @@ def compared_models(study: "Study", known: Known) -> tuple[list[Reader], list[Fi
     header, rows = read_table(path)
     column = f"p_{known.positive}"
     if not {"name", "kind", "case_id", "call", column} <= set(header):
-        return [], []
+        raise _damaged(f"columns {', '.join(header)}")
     found: dict[str, dict[str, Reading]] = {}
-    for _, row in rows:
+    for number, row in rows:
         cell = dict(zip(header, row, strict=True))
         if cell["case_id"] in known.truth and cell["kind"] != "network":  # networks are the runs themselves
-            reading = Reading(call=cell["call"], confidence=float(cell[column]))
-            found.setdefault(cell["name"], {})[cell["case_id"]] = reading
+            p = _probability(cell[column], number)
+            found.setdefault(cell["name"], {})[cell["case_id"]] = Reading(call=cell["call"], confidence=p)
+    if len({frozenset(readings) for readings in found.values()}) > 1:
+        raise _damaged("other cases of one baseline than of another")
     models = [
         Reader(name=name, aided=False, readings=readings, model=True, told="baseline of the comparison")
         for name, readings in found.items()
     ]
     return models, []
+
+
+def _probability(text: str, number: int) -> float:
+    try:
+        p = float(text)
+    except ValueError:
+        p = -1.0
+    if not 0 <= p <= 1:
+        raise _damaged(f"{text!r} as a probability in row {number}")
+    return p
+
+
+def _damaged(found: str) -> StudyError:
+    return StudyError(
+        where="/".join(COMPARED),
+        expected="the table as `nephroscope compare` wrote it",
+        found=found,
+        remedy="run `nephroscope compare` again",
+    )
 
 
 def _complete(study: "Study") -> list[str]:

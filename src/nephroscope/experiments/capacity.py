@@ -53,6 +53,8 @@ class CapacityOptions:
                 raise _refusal("--widths", f"widths that the networks have ({known})", f"{width:g}")
         if not self.models:
             raise _refusal("--models", "at least one network", "none")
+        if self.epochs is not None and self.epochs < 1:
+            raise _refusal("--epochs", "a number from 1 on", str(self.epochs))
         if not 1 <= self.repeats <= 100:
             raise _refusal("--repeats", "a number from 1 to 100", str(self.repeats))
 
@@ -100,7 +102,7 @@ class CapacityInputs:
         changed = replace(
             self.training, model=point.model, width=point.width, seed=self.training.seed + repeat
         )
-        return replace(changed, epochs=self.options.epochs) if self.options.epochs else changed
+        return changed if self.options.epochs is None else replace(changed, epochs=self.options.epochs)
 
     def run_folder(self, point: Point, repeat: int) -> Path:
         """Where a training lies: named by what it is, and by a digest of all that it is made from."""

@@ -8,7 +8,7 @@ from typing import Any
 from nephroscope.cohort.manifest import load_cohort
 from nephroscope.cohort.split import load_split
 from nephroscope.cohort.tables import save_table
-from nephroscope.errors import NephroscopeError
+from nephroscope.errors import NephroscopeError, StudyError
 from nephroscope.evaluation.aggregate import label_of
 from nephroscope.experiments.folds import Answers
 from nephroscope.files import load_json
@@ -40,6 +40,13 @@ def load_comparison(root: Path) -> Comparison | None:
     if not path.is_file():
         return None
     content = load_json(path, FORMAT)
+    if not {"made_from", "runs_seen", "groups"} <= content.keys():
+        raise StudyError(
+            where=f"{FOLDER}/{FILE}",
+            expected="a comparison",
+            found=f"only {', '.join(content)}",
+            remedy="run `nephroscope compare` again",
+        )
     folder, settings = open_study(Path(root))
     try:
         cohort = load_cohort(folder.root, settings.subtypes, settings.positive)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nephroscope.cohort.split import load_split
-from nephroscope.errors import NephroscopeError
+from nephroscope.errors import NephroscopeError, StudyError
 from nephroscope.evaluation.score_run import RunToScore, score_run
 from nephroscope.experiments.folds import HOLDOUT, Answers, Deal, Probabilities, same_folds, thresholds_of
 from nephroscope.experiments.study_data import Material
@@ -179,5 +179,8 @@ def _rows(held: Mapping[str, Any]) -> dict[str, Probabilities]:
 def _load(path: Path, made_from: str) -> dict[str, Any] | None:
     if not path.is_file():
         return None
-    held = load_json(path, FORMAT)
+    try:
+        held = load_json(path, FORMAT)
+    except StudyError:  # damaged: made again
+        return None
     return held if held.get("made_from") == made_from else None

@@ -10,6 +10,7 @@ from nephroscope.records.digest import digest_of
 Protocol = Literal["patient", "image"]
 RoiMode = Literal["full", "crop", "mask"]
 Consensus = Literal["reader-1", "reader-2", "union", "intersection", "staple"]
+LARGEST_SEED = 2**32 - 1  # that scikit-learn takes
 # As the paper prefers them. Corticomedullary is also called arterial, nephrographic venous, excretory delayed.
 PHASES = ("corticomedullary", "nephrographic", "excretory", "unenhanced", "unknown")
 
@@ -116,6 +117,7 @@ class SplitConfig:
         _within("split.folds", self.folds, 1, 100)
         _within("split.holdout", self.holdout, 0, 0.9)
         _within("split.validation", self.validation, 0.01, 0.9)
+        _within("split.seed", self.seed, 0, LARGEST_SEED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +172,7 @@ class TrainConfig:
         _within("training.weight_decay", self.weight_decay, 0, 1)
         _within("training.slices_per_case", self.slices_per_case, 0, 100_000)
         _within("training.patience", self.patience, 0, 10_000)
+        _within("training.seed", self.seed, 0, LARGEST_SEED)
 
     @property
     def digest(self) -> str:
@@ -228,6 +231,7 @@ class EvaluationConfig:
         _within("evaluation.not_sure_margin", self.not_sure_margin, 0, 0.5)
         _within("evaluation.resamples", self.resamples, 100, 1_000_000)
         _within("evaluation.confidence", self.confidence, 0.5, 0.999)
+        _within("evaluation.seed", self.seed, 0, LARGEST_SEED)
 
 
 def from_mapping(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:

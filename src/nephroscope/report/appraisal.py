@@ -53,6 +53,11 @@ class GroupAppraisal:
     operating: tuple[AchievedPoint, ...]
     subgroups: tuple[Subgroup, ...]
 
+    @property
+    def has_subgroups(self) -> bool:
+        """Whether any subgroup is large enough for a figure."""
+        return any(e.value is not None for s in self.subgroups for e in s.figures.values())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Appraisal:

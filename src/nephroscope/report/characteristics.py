@@ -103,7 +103,7 @@ def _items(slice_counts: Mapping[str, int] | None) -> list[Characteristic]:
         Characteristic(name="Largest diameter, cm", value=lambda c: c.size_cm, digits=1),
         Characteristic(name="Contrast phase", value=lambda c: c.phase if c.phase != "unknown" else None),
         Characteristic(name="Site, patients", value=lambda c: c.site_id, unit="patient"),
-        Characteristic(name="Part of the study", value=lambda c: c.cohort, tested=False),
+        Characteristic(name="Part of the study", value=lambda c: group_name(c.cohort), tested=False),
         Characteristic(name="Image format", value=lambda c: c.format, tested=False),
         Characteristic(name="Source of intensities", value=lambda c: c.source, tested=False),
     ]

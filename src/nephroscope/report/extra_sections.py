@@ -7,12 +7,12 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from nephroscope.records import Estimate
-from nephroscope.report.checklists.evidence import Evidence
+from nephroscope.report.checklists.evidence_results import Evidence
 from nephroscope.report.comparison_section import ComparisonPart, ComparisonSection, comparison_section
 from nephroscope.report.content import ReportContent
 from nephroscope.report.readers_section import readers_section
 from nephroscope.report.shortcuts import shortcut_section_table, shortcut_words
-from nephroscope.report.tables import Table
+from nephroscope.report.tables import Table, counted_noun
 
 EMPTY = {
     "comparison": (
@@ -83,6 +83,10 @@ def _comparison(content: ReportContent, found: ComparisonSection | None) -> Extr
     names = [row["name"] for row in found.data["candidates"]]
     where = "#comparison; tables/comparison.csv"
     evidence = {"comparison": Evidence(text=f"{len(names)} candidates on the same folds", where=where)}
+    for key, wanted in (("clinical", {"clinical"}), ("simple", {"attenuation", "clinical"})):
+        told = [name for name in names if name in wanted]
+        if told:
+            evidence[key] = Evidence(text=f"{', '.join(told)} on the same folds, paired tests", where=where)
     if any("radiomics" in name for name in names):
         text = "features by IBSI, chosen inside the folds, as a candidate"
         evidence["radiomics"] = Evidence(text=text, where="#comparison; #methods")
@@ -151,7 +155,8 @@ def _readers(content: ReportContent) -> ExtraSection:
     evidence = {}
     if found.data is not None:
         n = len({one["name"] for one in found.data["readers"]})
-        text = f"{n} reader(s) on {found.data['n_cases']} cases beside the models"
+        cases = counted_noun(found.data["n_cases"], "case")
+        text = f"{counted_noun(n, 'reader')} on {cases} beside the models"
         evidence["readers"] = Evidence(text=text, where="#readers; tables/readers.csv")
     return ExtraSection(
         html=found.html,

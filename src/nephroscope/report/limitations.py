@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from nephroscope.records import Case, Estimate
+from nephroscope.records import DEVELOPMENT, Case, Estimate
 from nephroscope.report.appraisal import RAW, Appraisal
 from nephroscope.report.content import ReportContent
-from nephroscope.report.tables import group_name
+from nephroscope.report.tables import group_name, sites_of
 
 FEW, VERY_FEW = 50, 20  # patients of a subtype
 FEW_EVENTS = 10  # patients of a subtype in a subgroup
@@ -122,7 +122,9 @@ def _of_subgroups(appraisal: Appraisal) -> Iterator[str]:
             if min(s.n_by_subtype.values(), default=0) < FEW_EVENTS
         ]
         where = f"In the {group_name(group.name)}"
-        if few:
+        if few and not group.has_subgroups:
+            yield f"{where} no subgroup has enough patients of each subtype for a figure."
+        elif few:
             rest = f" and {len(few) - 6} more" if len(few) > 6 else ""
             yield (
                 f"{where} {len(few)} of {len(group.subgroups)} subgroups have fewer than {FEW_EVENTS} "
@@ -183,8 +185,21 @@ def _of_sources(content: ReportContent) -> Iterator[str]:
     if thick:
         yield f"{thick} of {len(scans)} CT have slices more than {THICK_MM:g} mm apart."
     yield from _of_clinical_data(cases)
-    if not any(g.name.startswith("external-test") for g in content.main.report.groups):
+    yield from _of_external_tests(content)
+
+
+def _of_external_tests(content: ReportContent) -> Iterator[str]:
+    """None at all, or one that shares every site with development."""
+    groups = [g for g in content.main.report.groups if g.name.startswith("external-test")]
+    if not groups:
         yield "There is no external test set."
+    known = {c.site_id for c in content.cohort.cases if c.cohort == DEVELOPMENT}
+    for group in groups:
+        if sites_of(content, group.name) <= known:
+            yield (
+                f"Every site of the {group_name(group.name)} also gave cases to development: it is no test at a new "
+                "hospital."
+            )
 
 
 def _of_clinical_data(cases: Sequence[Case]) -> Iterator[str]:

@@ -156,8 +156,8 @@ def _call_text(content: ReportContent) -> str:
         )
     return (
         f"A case has the mean probability of all its slices. {_answered_by(content)}{rule}; accuracy, "
-        "sensitivity, specificity and precision count the call that would have been forced. Majority of three: what at least two of three slices "
-        f"drawn at random say (seed {config.seed}), as in the paper."
+        "sensitivity, specificity and precision count the call that would have been forced. Majority of three: what "
+        f"at least two of three slices drawn at random say (seed {config.seed}), as in the paper."
     )
 
 

@@ -52,8 +52,9 @@ def selection_text(content: ReportContent) -> str:
     )
     done = [len(epochs) for epochs in run.curves.values() if epochs]
     trained = f" {min(done)} to {max(done)} epochs were trained." if done and min(done) < max(done) else ""
+    each = " in each fold" if len(done) > 1 else ""
     if done and not trained:
-        trained = f" {done[0]} epoch{'s were' if done[0] > 1 else ' was'} trained."
+        trained = f" {done[0]} epoch{'s were' if done[0] > 1 else ' was'} trained{each}."
     failed = sorted(fold for fold, good in run.converged.items() if not good)
     lost = f" Fold {', '.join(map(str, failed))} did not converge." if failed else ""
     kept = (
@@ -75,12 +76,14 @@ def software_text(content: ReportContent) -> str:
     versions += [f"{name} {told[key]}" for key, name in named if key in told]
     text = ", ".join(versions)
     if "device" in told:
-        text += (
-            f"; trained on {told['device']}, {told.get('threads', '?')} threads, {told.get('precision', '?')}"
-        )
+        text += f"; trained on {told['device']}, {_threads(told.get('threads', '?'))}, {told.get('precision', '?')}"
     if told.get("nephroscope", content.version) != content.version:
         text += f"; evaluated with nephroscope {content.version}"
     return f"{text}."
+
+
+def _threads(n: object) -> str:
+    return f"{n} thread{'' if n == 1 else 's'}"
 
 
 def _augmentation_text(content: ReportContent) -> str:

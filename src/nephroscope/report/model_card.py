@@ -8,7 +8,7 @@ from nephroscope.report.appraisal import RAW, Appraisal, appraise
 from nephroscope.report.content import ReportContent
 from nephroscope.report.limitations import limitations
 from nephroscope.report.methods import methods
-from nephroscope.report.tables import figure_name, group_name
+from nephroscope.report.tables import figure_name, group_name, group_title
 from nephroscope.report.words import RESEARCH_USE
 
 
@@ -74,7 +74,7 @@ def _figures(content: ReportContent) -> str:
         rows = [
             f"| {figure_name(name, content)} | {_said(e)} | {e.method} |" for name, e in group.case.items()
         ]
-        head = f"{group_name(group.name).capitalize()}, {group.n_patients} patients:"
+        head = f"{group_title(group.name)}, {group.n_patients} patients:"
         blocks.append(
             "\n".join([head, "", "| figure | value (interval), n | method |", "|---|---|---|", *rows])
         )
@@ -99,7 +99,7 @@ def _subgroups(appraisal: Appraisal) -> str:
         ]
         if rows:
             head = ["| subgroup | patients | AUC | accuracy |", "|---|---|---|---|"]
-            blocks.append("\n".join([f"{group_name(group.name).capitalize()}:", "", *head, *rows]))
+            blocks.append("\n".join([f"{group_title(group.name)}:", "", *head, *rows]))
     return "\n\n".join(blocks)
 
 

@@ -18,6 +18,7 @@ from nephroscope.report.limitations import limitations
 from nephroscope.report.methods import methods
 from nephroscope.report.page_tables import page_tables
 from nephroscope.report.probability_figures import probability_figures
+from nephroscope.report.saliency_words import saliency_limitations, saliency_methods
 from nephroscope.report.tables import Table
 from nephroscope.report.words import key_result
 
@@ -50,12 +51,17 @@ def page_parts(content: ReportContent) -> PageParts:
     appraisal = appraise(content)
     sections = extra_sections(content)
     limits = [*limitations(content, appraisal), *(text for s in sections.values() for text in s.limitations)]
+    limits += saliency_limitations(content)
     extra = {name: evidence for s in sections.values() for name, evidence in s.evidence.items()}
     return PageParts(
         content=content,
         appraisal=appraisal,
         key_result=key_result(content),
-        methods=(*methods(content, appraisal), *(m for s in sections.values() for m in s.methods)),
+        methods=(
+            *methods(content, appraisal),
+            *(m for s in sections.values() for m in s.methods),
+            *saliency_methods(content),
+        ),
         limitations=tuple(limits),
         tables=page_tables(content, appraisal)
         | {n: t for s in sections.values() for n, t in s.tables.items()},

@@ -128,16 +128,22 @@ def rescaling_table(appraisal: Appraisal) -> Table:
     """What was fitted, and on whom."""
     rows = tuple(
         (
-            fit.applied_to,
+            _applied_to(fit.applied_to),
             fit.how,
             _numbers(fit.intercept),
             _numbers(fit.slope),
             Cell(fit.fitted_on, fit.note),
         )
-        for fit in appraisal.rescalings
+        for fit in sorted(appraisal.rescalings, key=lambda fit: (fit.how, "fold" not in fit.applied_to))
     )
     header = ("Applied to", "Kind", "Intercept", "Slope", "Fitted on")
     return Table(caption="Rescaling of the probabilities", header=header, rows=rows)
+
+
+def _applied_to(told: str) -> str:
+    """``out-of-fold, fold 0`` -> ``cross-validation, fold 0``."""
+    name, comma, fold = told.partition(", ")
+    return f"{group_name(name)}{comma}{fold}"
 
 
 def _numbers(values: Mapping[str, float]) -> str:

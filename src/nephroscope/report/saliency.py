@@ -2,19 +2,19 @@
 
 import base64
 import io
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from nephroscope.evaluation.saliency import ALIKE, SaliencyOfRun, shown_map, weights_verdict
+from nephroscope.evaluation.saliency import SaliencyOfRun, shown_map
 from nephroscope.evaluation.saliency_run import Reader, saliency_of_run
 from nephroscope.evaluation.score_run import RunToScore
-from nephroscope.records import Estimate, SliceSpec
+from nephroscope.records import SliceSpec
 from nephroscope.report.cards import cases_with_cards
 from nephroscope.report.content import ReportContent, Saliency, SaliencyMap
+from nephroscope.report.saliency_words import check_words
 from nephroscope.report.thumbnails import SIDE_PX, shown_rows
 from nephroscope.slices.preprocess import apply_window
 
@@ -61,61 +61,11 @@ def with_saliency(content: ReportContent, run: RunToScore, read: Reader) -> Repo
     return replace(content, saliency=Saliency(maps=maps, told=told, check=check, figures=found.figures))
 
 
-def check_words(figures: Mapping[str, Estimate]) -> str:
-    """What the sanity check found, and how much of the maps lies in the tumor."""
-    verdict = {
-        "depends": "The maps depend on the weights",
-        "unclear": (
-            "Warning: it is unclear whether the maps depend on the weights, as with random ones they should agree "
-            f"less than {ALIKE:g}, and less than with the mirrored slice"
-        ),
-        "alike": "Warning: the maps look the same under random weights, so they do not explain the model",
-        "unknown": "Whether the maps depend on the weights could not be checked",
-    }[weights_verdict(figures)]
-    words = [
-        f"{verdict}: mean Spearman with the maps of the same network under random weights "
-        f"{_told(figures['random'])}; without its sign {_told(figures['random_size'])}; for comparison, with the "
-        f"map of the mirrored slice, which would be 1 for a steady map, {_told(figures['mirrored'])}."
-    ]
-    if "inside" in figures and figures["inside"].value is not None:
-        words.append(_inside(figures))
-    return " ".join(words)
-
-
-def _inside(figures: Mapping[str, Estimate]) -> str:
-    above = figures["inside_above_area"]
-    verdict = "no more than chance would give"
-    if above.low is not None and above.low > 0:
-        verdict = "more than chance would give"
-    elif above.high is not None and above.high < 0:
-        verdict = "less than chance would give"
-    return (
-        f"The share of the map that lies in the ROI is {_told(figures['inside'])}; the ROI fills "
-        f"{_told(figures['area'])} of the slice: {verdict} (difference {_told(above)})."
-    )
-
-
-def _told(figure: Estimate) -> str:
-    if figure.value is None:
-        return f"not available ({figure.method})"
-    patients = f"{figure.n} patient{'' if figure.n == 1 else 's'}"
-    if figure.low is None or figure.high is None:
-        return f"{_signed(figure.value)} ({patients})"
-    return f"{_signed(figure.value)} ({_signed(figure.low)} to {_signed(figure.high)}; {patients})"
-
-
-def _signed(value: float) -> str:
-    text = f"{value:.2f}"
-    return "0.00" if text == "-0.00" else text.replace("-", "\N{MINUS SIGN}")
-
-
 def _none(why: str) -> Saliency:
     return Saliency(maps={}, told=f"No saliency maps: {why}.", check="")
 
 
-def _picture(
-    hu: npt.NDArray[np.int16], place: tuple[str, int], found: SaliencyOfRun, spec: SliceSpec
-) -> str:
+def _picture(hu: npt.NDArray[np.int16], place: tuple[str, int], found: SaliencyOfRun, spec: SliceSpec) -> str:
     """A slice (H, W) under its map and the line around its ROI, as ``data:image/jpeg;base64,...``."""
     side = min(SIDE_PX, hu.shape[0])
     gray = Image.fromarray((apply_window(hu, spec) * 255).round().astype(np.uint8))
@@ -131,9 +81,10 @@ def _picture(
 
 
 def _edge(roi: npt.NDArray[np.bool_], side: int) -> npt.NDArray[np.bool_]:
-    """Pixels of a mask (H, W) drawn at (side, side) that have a neighbour outside it: a line of one pixel."""
+    """The border of a mask (H, W) drawn at (side, side): a line of two pixels, one on each side of it."""
     small = Image.fromarray(roi.astype(np.uint8) * 255).resize((side, side), Image.Resampling.BILINEAR)
-    inside = np.pad(np.asarray(small) > 127, 1)
-    core = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
-    edge: npt.NDArray[np.bool_] = inside[1:-1, 1:-1] & ~core
+    inside = np.asarray(small) > 127
+    around = np.pad(inside, 1, mode="edge")
+    near = np.stack([around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:]])
+    edge: npt.NDArray[np.bool_] = near.any(axis=0) & ~(near.all(axis=0) & inside)
     return edge

@@ -82,11 +82,22 @@ def shortcut_section_table(found: Mapping[str, Any], run: str) -> Table:
         caption="What tells the subtype without the tumor",
         header=header,
         rows=tuple(rows),
-        notes=letters.notes,
+        notes=(*letters.notes, *_shortcut_notes(found)),
     )
+
+
+def _shortcut_notes(found: Mapping[str, Any]) -> tuple[str, ...]:
+    notes = ["Values: over all cases with a label, held-out ones included."]
+    if any((row["auc"]["value"] or 0.5) < 0.5 for row in found["facts"]):
+        notes.append(
+            "An AUC below 0.5: what the fact told in the other folds did not hold in the fold tested."
+        )
+    return tuple(notes)
 
 
 def shortcut_words(found: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Sentences for the limitations (a fact does tell the subtype), and all sentences."""
     words = tuple(found["words"])
+    if len({gap["name"] for gap in found.get("follows", ())}) == 1:
+        words = tuple(text.replace("No candidate is seen", "This network is not seen") for text in words)
     return tuple(text for text in words if " AUC " in text), words

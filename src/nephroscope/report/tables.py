@@ -166,6 +166,23 @@ def group_name(name: str) -> str:
     return words.get(name, name)
 
 
+def group_title(name: str) -> str:
+    """Name of a test set at the start of a line; the name that its owner gave keeps its letters."""
+    words = group_name(name)
+    return words[:1].upper() + words[1:]
+
+
+def counted_noun(n: int, noun: str) -> str:
+    """``1 fold``, ``5 folds``."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def sites_of(content: ReportContent, group: str) -> set[str]:
+    """The sites of a test set's cases."""
+    by_id = content.cohort.by_id
+    return {by_id[p.case_id].site_id for p in content.main.report.predictions if p.group == group}
+
+
 def percent(value: float) -> str:
     """A share as a percentage with one decimal."""
     return f"{100 * value:.1f} %"

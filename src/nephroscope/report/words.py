@@ -5,7 +5,7 @@ from collections.abc import Callable
 from nephroscope.evaluation.evaluate import LEAKY
 from nephroscope.records import Estimate
 from nephroscope.report.content import ReportContent
-from nephroscope.report.tables import group_name, percent
+from nephroscope.report.tables import counted_noun, group_name, group_title, percent
 
 RESEARCH_USE = "Research use only. Not a medical device; not for decisions about a patient."
 
@@ -29,6 +29,24 @@ def key_result(content: ReportContent) -> str:
         sentence += f" {right} of {accuracy.n} cases were called right: {_said(accuracy, percent, content)}."
         sentence += f" Allowed to answer “not sure”, it gave a call for {called} of {coverage.n}."
     return sentence
+
+
+def other_sets(content: ReportContent) -> str:
+    """AUC and accuracy by case of every test set after the first, in a line; empty where there is none."""
+    report = content.main.report
+    if not report.converged:
+        return ""
+    told = []
+    for group in report.groups[1:]:
+        auc, accuracy = group.case["auc"], group.case["accuracy"]
+        parts = [counted_noun(group.n_patients, "patient")]
+        if auc.value is not None:
+            interval = "" if auc.low is None else f" ({auc.low:.2f} to {auc.high:.2f})"
+            parts.append(f"AUC {auc.value:.2f}{interval}")
+        if accuracy.value is not None:
+            parts.append(f"{round(accuracy.value * accuracy.n)} of {accuracy.n} cases called right")
+        told.append(f"{group_title(group.name)}: {', '.join(parts)}.")
+    return " ".join(told)
 
 
 def _said(estimate: Estimate, form: Callable[[float], str], content: ReportContent) -> str:

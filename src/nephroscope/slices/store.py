@@ -114,7 +114,10 @@ def open_store(folder: Path) -> SliceStore:
         )
     about = load_json(folder / "spec.json", FORMAT)
     n_slices, size_px = about["n_slices"], about["spec"]["size_px"]
-    hu = np.load(folder / "slices.npy", mmap_mode="r", allow_pickle=False)
+    try:
+        hu = np.load(folder / "slices.npy", mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise _do_not_belong(f"{n_slices} slices in slices.npy", "a damaged file") from error
     if hu.shape != (n_slices, size_px, size_px):
         raise _do_not_belong(f"{n_slices} slices of {size_px} x {size_px} in slices.npy", str(hu.shape))
     return SliceStore(

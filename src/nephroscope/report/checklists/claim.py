@@ -5,6 +5,7 @@ Source: Tejani et al., Radiology: Artificial Intelligence 2024;6(4):e240300, doi
 
 from nephroscope.report.checklists.items import Checklist, Item
 
+EXPORT = "where they are to be had; `nephroscope export` writes the model as a bundle"
 AGAIN = "other folds and seeds: `nephroscope compare --repeats --seeds`"
 
 CLAIM = Checklist(
@@ -26,7 +27,7 @@ CLAIM = Checklist(
         ),
         "Data": (
             Item("7", "where the data come from", "source"),
-            Item("8", "inclusion and exclusion", "eligibility"),
+            Item("8", "inclusion and exclusion", "eligibility", "who was screened, and by which criteria"),
             Item("9", "preprocessing", "preprocessing"),
             Item("10", "which part of the data was used", "subset"),
             Item("11", "de-identification", "", "how and where names were removed"),
@@ -36,8 +37,10 @@ CLAIM = Checklist(
         "Reference standard": (
             Item("14", "how the reference standard was obtained", "reference"),
             Item("15", "why this reference standard"),
-            Item("16", "who annotated", "annotation"),
-            Item("17", "annotation of the test set", "annotation"),
+            Item(
+                "16", "who annotated the reference standard", "", "who read the pathology, with what training"
+            ),
+            Item("17", "annotation of the test set", "", "whether test cases were read as the others were"),
             Item(
                 "18",
                 "variability between and within readers",
@@ -53,7 +56,9 @@ CLAIM = Checklist(
             Item("21", "intended sample size", "", "`nephroscope plan` gives the patients an interval needs"),
         ),
         "Model": (
-            Item("22", "the model in detail", "model+output"),
+            Item(
+                "22", "the model in detail", "model+output", left="its layers, or the paper that tells them"
+            ),
             Item("23", "software and versions", "software"),
             Item("24", "how weights were initialised", "start"),
         ),
@@ -73,9 +78,14 @@ CLAIM = Checklist(
         ),
         "Results": (
             Item("35", "how many were included and excluded", "flow"),
-            Item("36", "characteristics in each part", "characteristics"),
+            Item(
+                "36",
+                "characteristics in each part",
+                "characteristics+parts",
+                "by fold, subtypes alone are told",
+            ),
             Item("37", "performance with uncertainty", "performance"),
-            Item("38", "diagnostic accuracy and its precision", "performance+calibration"),
+            Item("38", "diagnostic accuracy and its precision", "accuracy"),
             Item("39", "analysis of failures", "failures"),
         ),
         "Discussion": (
@@ -89,7 +99,7 @@ CLAIM = Checklist(
                 "",
                 "registered protocol; report.json holds the settings",
             ),
-            Item("43", "availability of software, model and data", "weights"),
+            Item("43", "availability of software, model and data", "", EXPORT),
             Item("44", "funding"),
         ),
     },

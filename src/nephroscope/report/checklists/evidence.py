@@ -1,22 +1,19 @@
 """A page's content in; short statements with a pointer, by name, for the checklists, out: only what the data show."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-from nephroscope.records import Estimate, EvaluationGroup
 from nephroscope.report.appraisal import Appraisal
+from nephroscope.report.characteristics import characteristics_by_part
+from nephroscope.report.checklists.evidence_results import (
+    Evidence,
+    external_evidence,
+    result_evidence,
+    sets_of,
+)
 from nephroscope.report.content import ReportContent
-from nephroscope.report.tables import group_name
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """A statement and where it is shown; ``rest`` names what it leaves to the authors, empty when nothing."""
-
-    text: str
-    where: str
-    rest: str = ""
+from nephroscope.report.methods import CONSENSUS
+from nephroscope.report.tables import counted_noun
 
 
 def evidence_of(
@@ -35,7 +32,7 @@ def evidence_of(
         **_of_readers(content),
         **_of_parts(content),
         **_of_model(content),
-        **_of_results(content, appraisal),
+        **result_evidence(content, appraisal),
         "limitations": Evidence(
             text=f"{n_limits} limitations written from the data",
             where="#limits",
@@ -60,23 +57,24 @@ def _of_data(content: ReportContent) -> dict[str, Evidence]:
     phases = ", ".join(f"{n} {phase}" for phase, n in Counter(c.phase for c in cases).most_common())
     found = {
         "source": Evidence(
-            text=f"{len(cases)} tumors of {len(patients)} patients, {len(sites)} site(s)",
+            text=f"{counted_noun(len(cases), 'tumor')} of {counted_noun(len(patients), 'patient')}, "
+            f"{counted_noun(len(sites), 'site')}",
             where="#data; tables/who.csv",
             rest="which institutions, when, consecutive or not",
         ),
         "eligibility": Evidence(
-            text=f"{left_out} tumors excluded, each with its reason"
-            if left_out
-            else "no tumor was excluded on import",
+            text=f"{counted_noun(left_out, 'tumor')} excluded, each with its reason",
             where="#data; figures/flow.svg; tables/left-out.csv",
             rest="the criteria as they were planned",
-        ),
+        )
+        if left_out
+        else None,
         "missing": Evidence(
             text=f"unknown values by case: {told}; they are counted, left out of tests, and no input of the network",
-            where="tables/who.csv",
+            where="#data; tables/who.csv",
         ),
         "acquisition": Evidence(
-            text=f"phases: {phases}; makers and slice spacing where series.csv has them",
+            text=f"phases: {phases}" + ("; makers and slice spacing" if content.scans else ""),
             where="#methods",
             rest="kV, kernel, contrast agent and timing",
         ),
@@ -88,12 +86,19 @@ def _of_data(content: ReportContent) -> dict[str, Evidence]:
         "flow": Evidence(
             text=f"{len(cases) + left_out} tumors reviewed, {left_out} excluded, {len(cases)} included",
             where="#data; figures/flow.svg",
+            rest="" if left_out else "who was left out before the tables were made",
         ),
         "characteristics": Evidence(
-            text="age, sex, size, phase, site by subtype, and by part where there are several",
-            where="tables/who.csv",
+            text="age, sex, size, phase, site by subtype",
+            where="#data; tables/who.csv",
         ),
-        "multicenter": Evidence(text=f"{len(sites)} sites", where="tables/who.csv")
+        "parts": Evidence(
+            text="development beside each test set, with standardised differences",
+            where="#split; tables/parts.csv",
+        )
+        if characteristics_by_part(cohort, content.split) is not None
+        else None,
+        "multicenter": Evidence(text=f"{len(sites)} sites", where="#data; tables/who.csv")
         if len(sites) > 1
         else None,
     }
@@ -111,6 +116,15 @@ def _of_readers(content: ReportContent) -> dict[str, Evidence]:
             rest="qualification of the readers, tool, blinding",
         )
     }
+    if drawn:
+        used = "one region, as no case has a second"
+        if two:
+            used = CONSENSUS[content.roi_config.consensus]
+        found["one region"] = Evidence(
+            text=f"of each case: {used}",
+            where="#methods",
+            rest="whether this is how a clinic would draw it",
+        )
     dice = content.roi_agreement.get("pooled", {}).get("dice")
     if dice and dice.get("value") is not None:
         found["agreement"] = Evidence(
@@ -125,11 +139,13 @@ def _of_parts(content: ReportContent) -> dict[str, Evidence]:
     split = content.split
     level = "LEAKY: by image, patients stand in several parts" if split.leaky else "by patient"
     report = content.main.report
+    patients_in_both = "patients stand in training and test: this is no test" if split.leaky else ""
     internal = [g for g in report.groups if not g.name.startswith("external-test")]
     external = [g for g in report.groups if g.name.startswith("external-test")]
     found = {
         "partitions": Evidence(
-            text=f"{len(split.folds)} fold(s), {len(split.holdout)} cases held out, seed {split.config.seed}",
+            text=f"{counted_noun(len(split.folds), 'fold')}, {counted_noun(len(split.holdout), 'case')} held out, "
+            f"seed {split.config.seed}",
             where="#split; tables/split.csv",
         ),
         "disjoint": Evidence(
@@ -137,9 +153,9 @@ def _of_parts(content: ReportContent) -> dict[str, Evidence]:
         ),
     }
     if internal:
-        found["internal"] = Evidence(text=_sets(internal), where="#results")
+        found["internal"] = Evidence(text=sets_of(internal), where="#results", rest=patients_in_both)
     if external:
-        found["external"] = Evidence(text=_sets(external), where="#results; tables/figures.csv")
+        found["external"] = external_evidence(content, external)
     return found
 
 
@@ -147,6 +163,11 @@ def _of_model(content: ReportContent) -> dict[str, Evidence]:
     train, spec = content.main.train, content.spec
     weights = "ImageNet weights" if train.pretrained else "random weights"
     balance = "loss weighed by subtype" if train.class_weights else "loss not weighed by subtype"
+    leaky = content.split.leaky
+    points = content.main.report.operating_points
+    rule = "the likeliest is called"
+    if len(content.main.report.subtypes) == 2:
+        rule = "threshold " + ", ".join(sorted({f"{p.threshold:.2f} ({p.criterion})" for p in points}))
     found = {
         "technology": Evidence(
             text=f"deep learning on CT: {train.model}", where="#methods", rest="title and abstract"
@@ -167,92 +188,35 @@ def _of_model(content: ReportContent) -> dict[str, Evidence]:
             f"augmentation {'on' if train.augmentation else 'off'}",
             where="#methods; report.json",
         ),
-        "selection": Evidence(text="epoch with the lowest validation loss", where="#methods; #learning"),
-        "ensemble": Evidence(
-            text="none: each case is answered by one network, as the mean over its slices", where="#methods"
+        "selection": Evidence(
+            text="epoch with the lowest validation loss",
+            where="#methods; #learning",
+            rest="validation patients also train" if leaky else "",
         ),
-        "balance": Evidence(text=balance, where="#methods"),
-        "one image": Evidence(text="one CT series of each case", where="#methods"),
-        "input": Evidence(text="axial slices of the tumor in HU; no clinical value", where="#methods"),
-        "output": Evidence(
-            text="probability of each subtype; threshold "
-            + ", ".join(
-                sorted({f"{p.threshold:.2f} ({p.criterion})" for p in content.main.report.operating_points})
-            ),
+        "ensemble": Evidence(
+            text="mean over the slices of a case, each answered by the network of its fold"
+            if leaky
+            else "each case is answered by one network, as the mean over its slices: no ensemble",
             where="#methods",
         ),
-        "poor input": Evidence(
-            text="unreadable images and regions are refused with a reason; outside the training range the answer is "
-            "“not sure”",
-            where="#methods; tables/findings.csv",
+        "balance": Evidence(
+            text=balance, where="#methods", rest="why it was weighed" if train.class_weights else ""
         ),
-        "weights": Evidence(
-            text="`nephroscope export` writes network, preprocessing, threshold and reference answers",
-            where="model-card.md",
-            rest="where it is to be had",
+        "one image": Evidence(text="one CT series of each case", where="#methods"),
+        "input": Evidence(text="axial slices of the tumor in HU; no clinical value", where="#methods"),
+        "output": Evidence(text=f"probability of each subtype; {rule}", where="#methods"),
+        "threshold": Evidence(
+            text=f"probability of each subtype; {rule}",
+            where="#methods",
+            rest="why this threshold" if any(p.criterion == "fixed" for p in points) else "",
+        ),
+        "poor input": Evidence(
+            text="unreadable images and regions are refused with a reason; a case unlike the training cases is "
+            "answered “not sure”",
+            where="#methods",
+            rest="what the user does then",
         ),
     }
     if content.environment:
         found["software"] = Evidence(text="versions as recorded with the run", where="#methods")
     return found
-
-
-def _of_results(content: ReportContent, appraisal: Appraisal) -> dict[str, Evidence]:
-    report = content.main.report
-    if not report.converged:
-        return {}
-    config = content.evaluation
-    wrong = sum(p.truth is not None and p.forced_call != p.truth for p in report.predictions)
-    interval = f"{100 * config.confidence:g} % intervals over patients"
-    found = {
-        "metrics": Evidence(
-            text="AUC, accuracy, sensitivity, specificity, precision, coverage; calibration, net benefit",
-            where="#methods",
-        ),
-        "uncertainty": Evidence(text=f"{interval}, method named with each figure", where="#methods"),
-        "performance": Evidence(text=_sets(report.groups), where="#results; tables/figures.csv"),
-        "failures": Evidence(
-            text=f"{wrong} cases called wrong, each with its slices",
-            where="#cases; tables/cases.csv",
-            rest="what the mistakes have in common",
-        ),
-    }
-    if content.saliency is not None and content.saliency.maps:
-        found["saliency"] = Evidence(text=f"Grad-CAM. {content.saliency.check}", where="#cases")
-    if appraisal.groups:
-        n = sum(len(g.subgroups) for g in appraisal.groups.values())
-        shown = Evidence(
-            text=f"{n} subgroups, each against all other cases", where="#subgroups; tables/subgroups-*.csv"
-        )
-        found |= {
-            "calibration": Evidence(
-                text="intercept, slope, observed to expected, Brier score, curve with band",
-                where="#calibration; tables/calibration-*.csv",
-            ),
-            "coverage": Evidence(
-                text="risk against coverage when “not sure” is allowed", where="#calibration"
-            ),
-            "subgroups": shown,
-            "fairness": Evidence(
-                text="subgroups by sex and age", where="#subgroups", rest="other groups, and what was done"
-            ),
-        }
-        if any(g.decision is not None for g in appraisal.groups.values()):
-            found["utility"] = Evidence(text="decision curve", where="#calibration; figures/decision-*.svg")
-        if appraisal.rescalings:
-            found["updating"] = Evidence(
-                text="temperature and Platt scaling, fitted on other patients", where="#calibration"
-            )
-    return found
-
-
-def _sets(groups: Sequence[EvaluationGroup]) -> str:
-    return "; ".join(
-        f"{group_name(g.name)}, {g.n_patients} patients: AUC {_short(g.case['auc'])}" for g in groups
-    )
-
-
-def _short(e: Estimate) -> str:
-    if e.value is None:
-        return "not available"
-    return f"{e.value:.2f}" + (f" ({e.low:.2f} to {e.high:.2f})" if e.low is not None else "")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from nephroscope.report.checklists.evidence import Evidence
+from nephroscope.report.checklists.evidence_results import Evidence
 
 State = Literal["answered", "in part", "for the authors", "not applicable"]
 
@@ -14,14 +14,16 @@ State = Literal["answered", "in part", "for the authors", "not applicable"]
 class Item:
     """An item: its number, what it asks in our words, the evidence that answers it, and a hint where there is none.
 
-    ``evidence`` names one statement, several joined by ``+``, none (empty), or ``-`` for an item that does not apply;
-    a name that ends in ``?`` makes the item not apply where there is no such evidence.
+    ``evidence`` names one statement, several joined by ``+``, or none (empty). A name that ends in ``?`` makes the
+    item not apply where there is no such evidence; one that begins with ``?`` does so too, and answers nothing.
+    ``left`` is what no evidence here can answer: such an item is never more than answered in part.
     """
 
     number: str
     topic: str
     evidence: str = ""
     hint: str = ""
+    left: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +65,14 @@ def counts(answers: Sequence[Answer]) -> dict[str, int]:
 
 
 def _answer(section: str, item: Item, evidence: Mapping[str, Evidence]) -> Answer:
-    names = [name.rstrip("?") for name in item.evidence.split("+") if name not in ("", "-")]
+    asked = [] if item.evidence.startswith("?") else item.evidence.split("+")
+    names = [name.rstrip("?") for name in asked if name]
     found = [evidence[name] for name in names if name in evidence]
     missing = not names or len(found) < len(names)
-    rest = "; ".join(filter(None, dict.fromkeys((item.hint if missing else "", *(e.rest for e in found)))))
+    open_points = (item.hint if missing else "", *(e.rest for e in found), item.left)
+    rest = "; ".join(filter(None, dict.fromkeys(open_points)))
     state: State = "in part" if rest or missing else "answered"
-    if item.evidence == "-" or (item.evidence.endswith("?") and not found):
+    if "?" in item.evidence and item.evidence.strip("?") not in evidence:
         state, rest = "not applicable", ""
     elif not found:
         state = "for the authors"

@@ -11,7 +11,7 @@ WEIGHTS = (
     *(0.0234, 0.0176, 0.0117, 0.0293, 0.0176, 0.0375, 0.0749, 0.0075, 0.0075, 0.0075),
 )
 
-AGAIN = "other folds and seeds (`nephroscope compare --repeats --seeds`), disturbed images"
+EXPORT = "where it is to be had; `nephroscope export` writes it as a bundle"
 
 METRICS = Checklist(
     key="metrics2024",
@@ -19,13 +19,16 @@ METRICS = Checklist(
     source="Kocak et al., Insights Imaging 2024;15:8, doi 10.1186/s13244-023-01572-w",
     note=(
         "No score is computed: METRICS scores a paper, not a page, and items left to the authors would count "
-        "as missing."
+        "as missing. Items 8 to 10 are asked where regions are drawn, 9 where a tool draws them by itself, 12 and "
+        "13 of hand-crafted features, 14 to 16 of tables of features, 17 of networks trained end to end."
     ),
     sections={
         "Study design": (
             Item("1", "a checklist was followed", "", "say which; three are filled in here"),
-            Item("2", "eligibility gives a representative sample", "eligibility"),
-            Item("3", "reference standard of quality", "reference"),
+            Item(
+                "2", "eligibility gives a representative sample", "", "the criteria, and whom they leave out"
+            ),
+            Item("3", "reference standard of quality", "", "how pathology was read, and by whom"),
         ),
         "Imaging data": (
             Item("4", "several centres", "multicenter"),
@@ -35,23 +38,33 @@ METRICS = Checklist(
         ),
         "Segmentation": (
             Item("8", "how regions were drawn", "annotation"),
-            Item("9", "check of fully automatic segmentation", "-"),
-            Item("10", "test regions by one reader or a tool, as in practice", "annotation"),
+            Item(
+                "9",
+                "check of fully automatic segmentation",
+                "",
+                "asked only where a tool drew the regions: its agreement with readers",
+            ),
+            Item("10", "test regions by one reader or a tool, as in practice", "one region"),
         ),
         "Image processing": (
             Item("11", "fitting preprocessing, told", "preprocessing"),
             Item("12", "standardised feature software", "radiomics?"),
-            Item("13", "feature settings told", "radiomics?"),
+            Item("13", "feature settings told", "radiomics?", left="the settings in full"),
         ),
         "Feature processing": (
-            Item("14", "features that are not robust removed", "radiomics?"),
+            Item("14", "features that are not robust removed", "?radiomics", "whether they were"),
             Item("15", "redundant features removed", "radiomics?"),
-            Item("16", "number of features fits the data", "radiomics?"),
-            Item("17", "robustness of an end-to-end network", "subgroups+repeats", AGAIN),
+            Item("16", "number of features fits the data", "?radiomics", "why so many features"),
+            Item(
+                "17",
+                "robustness of an end-to-end network",
+                "",
+                "a second scan, regions of another reader, or disturbed images",
+            ),
         ),
         "Preparation for modelling": (
             Item("18", "proper partitions", "partitions+disjoint"),
-            Item("19", "confounders handled", "shortcuts"),
+            Item("19", "confounders handled", "shortcuts", left="what was done about those found"),
         ),
         "Metrics and comparison": (
             Item("20", "fitting measures of performance", "metrics"),
@@ -61,10 +74,10 @@ METRICS = Checklist(
             Item(
                 "24",
                 "comparison with what is not radiomics, or added value",
-                "comparison",
-                "run `nephroscope compare` and `nephroscope readers`",
+                "clinical",
+                "run `nephroscope compare` with the candidate clinical, or `nephroscope readers`",
             ),
-            Item("25", "comparison with simple models", "comparison", "run `nephroscope compare`"),
+            Item("25", "comparison with simple models", "simple", "run `nephroscope compare`"),
         ),
         "Testing": (
             Item("26", "internal testing", "internal"),
@@ -73,7 +86,7 @@ METRICS = Checklist(
         "Open science": (
             Item("28", "data available"),
             Item("29", "code available", "", "nephroscope is public; name the version"),
-            Item("30", "model available", "weights"),
+            Item("30", "model available", "", EXPORT),
         ),
     },
 )

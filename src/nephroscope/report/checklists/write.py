@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nephroscope.files import replacing, save_text
 from nephroscope.report.checklists.claim import CLAIM
-from nephroscope.report.checklists.evidence import Evidence
+from nephroscope.report.checklists.evidence_results import Evidence
 from nephroscope.report.checklists.items import Answer, Checklist, answer, counts
 from nephroscope.report.checklists.metrics import METRICS
 from nephroscope.report.checklists.tripod import TRIPOD

@@ -1,0 +1,153 @@
+"""The page as a reader meets it: the answer at the top, names kept, small test sets folded, nothing contradictory."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nephroscope.report import words
+from nephroscope.report.appraisal import appraise
+from nephroscope.report.figures import all_figures
+from nephroscope.report.methods import methods
+from nephroscope.report.methods_training import software_text
+from nephroscope.report.page import render_page
+from nephroscope.report.page_parts import page_parts
+from nephroscope.report.probability_tables import probability_tables
+from nephroscope.report.shortcuts import shortcut_section_table, shortcut_words
+from nephroscope.report.tables import counted_noun, group_title
+from test_report import make_content
+from test_report_words import two_folds
+
+EXTERNAL = "external-test:TCIA"
+
+
+def with_test_set(content, name=EXTERNAL, n=4):
+    """The same run with its first ``n`` cases as a second test set of its own."""
+    report = content.main.report
+    group = report.groups[0]
+    moved = tuple(replace(p, group=name) if i < n else p for i, p in enumerate(report.predictions))
+    groups = (group, replace(group, name=name, n_patients=n))
+    report = replace(report, groups=groups, predictions=moved)
+    return replace(content, runs=(replace(content.main, report=report),))
+
+
+def test_a_name_given_by_its_owner_keeps_its_letters():
+    assert group_title("external-test:TCIA") == "External test set TCIA"
+    assert group_title("out-of-fold") == "Cross-validation"
+    assert "External test set TCIA, 4 patients" in render_page(page_parts(with_test_set(make_content())), {})
+
+
+def test_counted_noun():
+    assert [counted_noun(n, "fold") for n in (0, 1, 5)] == ["0 folds", "1 fold", "5 folds"]
+
+
+def test_every_test_set_stands_at_the_top():
+    content = make_content()
+    assert words.other_sets(content) == ""
+    told = words.other_sets(with_test_set(content))
+    assert told.startswith("External test set TCIA: 4 patients, AUC 0.")
+    assert told.endswith("cases called right.")
+    html = render_page(page_parts(with_test_set(content)), {})
+    assert html.index("External test set TCIA: 4 patients") < html.index('<div class="tiles">')
+    assert '<a href="#limits">' in html[: html.index('<div class="tiles">')]
+    assert words.other_sets(with_test_set(make_content(converged=False))) == ""
+
+
+def test_a_test_set_too_small_for_a_curve_is_folded():
+    page = page_parts(with_test_set(make_content()))
+    html = render_page(page, {})
+    assert html.count("No calibration curve: a curve needs 5 patients of each class, found 2 and 2.") == 1
+    assert "<summary>Figures of 4 patients</summary>" in html
+    assert "No calibration curve: undefined" not in html
+
+
+def test_subgroups_without_a_figure_are_a_sentence():
+    page = page_parts(with_test_set(make_content()))
+    assert not page.appraisal.groups[EXTERNAL].has_subgroups
+    html = render_page(page, {})
+    assert "External test set TCIA: 4 patients, too few of each subtype in any subgroup for a figure" in html
+    assert "subgroups-external-test-TCIA" in page.tables
+    assert "In the external test set TCIA no subgroup has enough patients of each subtype for a figure." in (
+        page.limitations
+    )
+
+
+def test_rescalings_stand_in_order_and_in_words():
+    table = probability_tables(appraise(two_folds(make_content())))["rescaling"]
+    assert [row[0] for row in table.rows] == ["cross-validation, fold 0", "cross-validation, fold 1"] * 2
+    assert [row[1] for row in table.rows] == ["platt", "platt", "temperature", "temperature"]
+
+
+def test_held_out_cases_have_one_network_and_it_is_named():
+    content = make_content()
+    name = "From slices to a case"
+    assert "Held-out" not in dict(methods(content))[name]
+    first = content.main.report.predictions[0]
+    predictions = (replace(first, fold=1), *content.main.report.predictions[1:])
+    report = replace(content.main.report, predictions=predictions)
+    held_out = {first.case_id}
+    parts = content.split.folds[0]
+    fold = replace(parts, **{n: getattr(parts, n) - held_out for n in ("train", "validation", "test")})
+    split = replace(content.split, folds=(fold, replace(fold, index=1)), holdout=frozenset(held_out))
+    held = replace(content, split=split, runs=(replace(content.main, report=report),))
+    assert (
+        "Held-out cases were answered by the network of fold 1, that of the lowest"
+        in dict(methods(held))[name]
+    )
+
+
+def test_net_benefit_is_told_where_it_is_drawn():
+    content = make_content()
+    names = dict(methods(content, appraise(content)))
+    assert "Net benefit" in names
+    assert "Operating points" not in names
+    assert "Net benefit" not in dict(
+        methods(make_content(("a", "b", "c")), appraise(make_content(("a", "b", "c"))))
+    )
+
+
+def test_one_thread_is_one_thread():
+    content = make_content(environment={"device": "cpu", "threads": 1, "precision": "float32"})
+    assert "trained on cpu, 1 thread, float32." in software_text(content)
+
+
+def test_a_band_without_width_is_not_drawn():
+    """Classes that do not overlap: every resample has the same curve, and a band would say there is no doubt."""
+    content = make_content()
+    report = content.main.report
+    parted = []
+    for p in report.predictions:
+        high = 0.9 if p.truth == "PRCC" else 0.1
+        parted.append(replace(p, probabilities={"PRCC": high, "ChRCC": 1 - high}))
+    clear = replace(content, runs=(replace(content.main, report=replace(report, predictions=tuple(parted))),))
+    legends = []
+    for one in (content, clear):
+        axes = all_figures(one)["roc-out-of-fold"].axes[0]
+        legends.append(axes.get_legend_handles_labels()[1])
+    assert any("band" in label for label in legends[0])
+    assert not any("band" in label for label in legends[1])
+
+
+@pytest.mark.parametrize(
+    ("names", "said"), [(("run",), "This network is not seen"), (("run", "x"), "No candidate is seen")]
+)
+def test_shortcuts_name_who_was_asked(names, said):
+    estimate = {"value": 0.4, "low": 0.3, "high": 0.5, "n": 9, "unit": "case", "method": "m"}
+    found = {
+        "words": ["In this cohort sex alone gives AUC 0.62: x. No candidate is seen to follow it."],
+        "follows": [{"name": n, "fact": "sex", "gap": estimate, "one": "M", "other": "F"} for n in names],
+        "facts": [{"name": "sex", "levels": ["M (5)"], "auc": estimate}],
+    }
+    assert said in shortcut_words(found)[0][0]
+    notes = shortcut_section_table(found, "run").notes
+    assert any(note.startswith("An AUC below 0.5") for note in notes)
+    found["facts"][0]["auc"] = estimate | {"value": 0.6}
+    assert not any(note.startswith("An AUC below") for note in shortcut_section_table(found, "run").notes)
+
+
+@pytest.mark.parametrize("more", [{"subtypes": ("a", "b", "c")}, {"protocol": "image"}, {"converged": False}])
+def test_other_kinds_of_run_have_a_whole_page(more):
+    html = render_page(page_parts(make_content(**more)), {})
+    assert "None" not in html
+    assert "{{" not in html
+    assert np.isfinite(len(html))

@@ -125,7 +125,12 @@ def test_models_json(capsys):
 
 def test_every_command_has_an_example(capsys):
     for name in COMMANDS:
-        kinds = ["images", "dicom", "nifti", "phantom"] if name == "import" else [None]
+        grouped = {
+            "import": ["images", "dicom", "nifti", "phantom"],
+            "replicate": ["zuo2021"],
+            "statistics": ["auc"],
+        }
+        kinds = grouped.get(name, [None])
         for kind in kinds:
             words = [name, kind] if kind else [name]
             assert run([*words, "--help"]) == 0

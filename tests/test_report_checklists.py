@@ -134,6 +134,16 @@ def test_development_and_evaluation_items_are_marked():
     assert marked == ["9a", "12a", "12b", "12c", "15", "22", "27a", "27b"]
 
 
+def test_unknown_phases_and_makers_answer_nothing_about_acquisition():
+    content = make_content()
+    told = tuple(replace(c, phase="excretory") for c in content.cohort.cases)
+    found = answers_of(replace(content, cohort=replace(content.cohort, cases=told)))
+    assert found["13"].state == "in part"
+    unknown = tuple(replace(c, phase="unknown") for c in content.cohort.cases)
+    found = answers_of(replace(content, cohort=replace(content.cohort, cases=unknown), scans={}))
+    assert found["13"].state == "for the authors"
+
+
 def test_mistakes_and_not_sure_are_told_apart():
     content = make_content()
     known = content.main.report.predictions

@@ -151,3 +151,35 @@ def test_other_kinds_of_run_have_a_whole_page(more):
     assert "None" not in html
     assert "{{" not in html
     assert np.isfinite(len(html))
+
+
+def test_an_interval_that_holds_one_half_is_not_told_as_a_success():
+    content = make_content()
+    report = content.main.report
+    group = report.groups[0]
+    assert "PRCC and ChRCC were told apart with an AUC of" in words.key_result(content)
+    chance = replace(group.case["auc"], value=0.6, low=0.4, high=0.8)
+    case = group.case | {"auc": chance}
+    report = replace(report, groups=(replace(group, case=case), *report.groups[1:]))
+    said = words.key_result(replace(content, runs=(replace(content.main, report=report),)))
+    assert "PRCC and ChRCC were not shown to be told apart, with an AUC of 0.60" in said
+    three = words.key_result(make_content(("a", "b", "c")))
+    assert "a, b and c were" in three
+
+
+def test_gray_images_are_told_in_the_methods():
+    content = make_content()
+    name = "Slices and intensities"
+    assert "8-bit" not in dict(methods(content))[name]
+    gray = tuple(replace(c, source="8-bit L40 W400") for c in content.cohort.cases)
+    told = dict(methods(replace(content, cohort=replace(content.cohort, cases=gray))))[name]
+    assert "12 of 12 cases came as 8-bit images" in told
+    assert "Intensities are Hounsfield units behind" not in told
+
+
+def test_three_narrow_panels_keep_their_curves_free_of_text():
+    figure = all_figures(make_content(("a", "b", "c")))["roc-out-of-fold"]
+    assert [len(axes.texts) for axes in figure.axes] == [0, 0, 0]
+    assert all(axes.get_legend() is None for axes in figure.axes)
+    assert all("AUC by case" in axes.get_xlabel() for axes in figure.axes)
+    assert len(figure.legends) == 1

@@ -40,7 +40,7 @@ class Readers(Command):
     run_names: RunNames = ()
     """Complete runs to set beside; all of them where none is named."""
     scale: str = "auto"
-    """Of the confidence: 1-5, -2-2, 0-1, 0-100, or auto: the first of these that holds every confidence."""
+    """Of the confidence: LOW-HIGH such as 1-7, or auto: the first of 1-5, -2-2, 0-1, 0-100 that it shows."""
     models: tuple[str, ...] = ()
     """Readers of the table that are programs."""
     columns: Mapped = ()
@@ -72,7 +72,7 @@ class TableReaders(Command):
     models: tuple[str, ...] = ()
     """Readers of the table that are programs."""
     scale: str = "auto"
-    """Of the confidence: 1-5, -2-2, 0-1, 0-100, or auto."""
+    """Of the confidence: LOW-HIGH such as 1-7, or auto."""
     columns: Mapped = ()
     """Headers that are not usual ones, such as call=Befund."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

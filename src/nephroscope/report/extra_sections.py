@@ -185,20 +185,21 @@ def _shortcuts(content: ReportContent, compared: ComparisonSection | None) -> Ex
         return _nothing(content, "shortcuts")
     alone, words = shortcut_words(found)
     where = "#shortcuts; tables/shortcuts.csv"
-    text = f"{len(found['facts'])} facts beside the tumor, each as a predictor of the subtype"
+    told = [row["name"] for row in found["facts"] if row["auc"]["value"] is not None]
+    text = f"{counted_noun(len(told), 'fact')} beside the tumor, as predictors of the subtype"
     return ExtraSection(
         data=found,
         words=words,
         tables={"shortcuts": shortcut_section_table(found, run)},
         limitations=alone,
-        methods=(
+        methods=()
+        if not told
+        else (
             (
                 "Shortcuts",
-                "Facts beside the tumor ("
-                + ", ".join(row["name"] for row in found["facts"])
-                + ") were each used alone to predict the subtype, on the same folds; within a subtype the network's "
-                "probability was compared between both sides of each fact.",
+                f"Facts beside the tumor ({', '.join(told)}) were each used alone to predict the subtype, on the "
+                "same folds; within a subtype the network's probability was compared between both sides of each.",
             ),
         ),
-        evidence={"shortcuts": Evidence(text=text, where=where)},
+        evidence={"shortcuts": Evidence(text=text, where=where)} if told else {},
     )

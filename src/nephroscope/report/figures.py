@@ -80,7 +80,9 @@ def roc(
     """ROC by case with its patient-bootstrap band, and by image; a panel per subtype when there are over two."""
     shown = [report.positive] if len(report.subtypes) == 2 else list(report.subtypes)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(3.9 if len(shown) == 1 else 2.9 * len(shown), 3.6), layout="constrained")
+        figure = Figure(
+            figsize=(3.9, 3.6) if len(shown) == 1 else (2.9 * len(shown), 3.9), layout="constrained"
+        )
         for axes, subtype in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
             _roc_panel(axes, report, members, subtype, config)
             suffix = "" if len(shown) == 1 else f"_{subtype}"
@@ -92,10 +94,18 @@ def roc(
                 for unit, e in (("case", group.case[f"auc{suffix}"]), ("image", group.image[f"auc{suffix}"]))
                 if e.value is not None
             )
-            axes.text(0.98, 0.30, f"AUC by\n{text}", ha="right", va="bottom", fontsize=8)
+            if len(shown) == 1:
+                axes.text(0.98, 0.30, f"AUC by\n{text}", ha="right", va="bottom", fontsize=8)
+            else:  # a narrow panel has no free corner
+                axes.set_xlabel(f"1 - specificity\nAUC by {text}", fontsize=8)
             versus = "rest" if len(shown) > 1 else next(s for s in report.subtypes if s != subtype)
             axes.set_title(_title(f"{subtype} against {versus}", marks))
-            axes.legend(loc="lower right", fontsize=8)
+            if len(shown) == 1:
+                axes.legend(loc="lower right", fontsize=8)
+        if len(shown) > 1:
+            figure.legend(
+                *figure.axes[0].get_legend_handles_labels(), loc="outside lower center", fontsize=8, ncols=3
+            )
         return figure
 
 

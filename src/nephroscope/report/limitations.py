@@ -104,14 +104,15 @@ def _of_calibration(appraisal: Appraisal) -> Iterator[str]:
     """What the intervals of intercept and slope leave out, which is the point of calibration: 0 and 1."""
     for group in appraisal.groups.values():
         for subtype, figures in _as_it_is(group.calibration).items():
-            where = f"In the {group_name(group.name)}" + (f", {subtype}" if subtype != RAW else "")
+            where = f"In the {group_name(group.name)} the probabilities"
+            where += f" of {subtype}" if subtype != RAW else ""
             off = [
                 f"{name} {e.value:.2f} ({e.low:.2f} to {e.high:.2f})"
                 for name, ideal in (("intercept", 0.0), ("slope", 1.0))
                 if (e := figures.get(name)) and _excludes(e, ideal)
             ]
             if off:
-                yield f"{where} the probabilities do not mean what they say: calibration {', '.join(off)}."
+                yield f"{where} do not mean what they say: calibration {', '.join(off)}."
 
 
 def _of_subgroups(appraisal: Appraisal) -> Iterator[str]:

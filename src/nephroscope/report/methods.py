@@ -113,10 +113,18 @@ def _slices_text(content: ReportContent) -> str:
         "mask": f"a square box around the tumor with {spec.margin_mm:g} mm on each side, outside it air",
         "full": "the whole slice",
     }[spec.roi_mode]
+    coarse = sum(c.source != "HU" for c in content.cohort.cases)
+    if coarse:
+        taken = (
+            f"{coarse} of {len(content.cohort.cases)} cases came as 8-bit images: their gray values were taken back "
+            "to Hounsfield units by the window told for them, and are cut off at it. All intensities stand"
+        )
+    else:
+        taken = "Intensities are Hounsfield units"
     return (
         f"Every axial slice in which the tumor covers at least {spec.min_area_mm2:g} mm² was cut to {seen}, "
         f"one scale per case, {spec.size_px} x {spec.size_px} pixels: {sum(content.slice_counts.values())} slices of "
-        f"{len(content.slice_counts)} cases. Intensities are Hounsfield units behind a window of level "
+        f"{len(content.slice_counts)} cases. {taken} behind a window of level "
         f"{spec.window_level_hu:g} and width {spec.window_width_hu:g} HU, scaled to 0 to 1, the same for all cases."
     )
 

@@ -14,14 +14,16 @@ def key_result(content: ReportContent) -> str:
     """The first test set's AUC and accuracy by case, in one sentence each, with interval, n, unit and method."""
     report = content.main.report
     group = report.groups[0]
-    subtypes = " and ".join(report.subtypes) if len(report.subtypes) == 2 else ", ".join(report.subtypes)
+    subtypes = f"{', '.join(report.subtypes[:-1])} and {report.subtypes[-1]}"
     if not report.converged:
         return f"{report.model} did not converge: it never beat chance on its own training set. No figure is given."
     auc, accuracy, coverage = (group.case[name] for name in ("auc", "accuracy", "coverage"))
     first = "could not be told apart, as " + auc.method.removeprefix("undefined: ")
     if auc.value is not None:
         kind = "an AUC of" if len(report.subtypes) == 2 else "a mean one-against-rest AUC of"
-        first = f"were told apart with {kind} {_said(auc, '{:.2f}'.format, content)}"
+        shown = auc.value > 0.5 and (auc.low is None or auc.low > 0.5)
+        first = "were told apart with" if shown else "were not shown to be told apart, with"
+        first += f" {kind} {_said(auc, '{:.2f}'.format, content)}"
     sentence = f"In the {group_name(group.name)} of {group.n_patients} patients, {subtypes} {first}."
     if accuracy.value is not None and coverage.value is not None:
         right = round(accuracy.value * accuracy.n)

@@ -77,7 +77,9 @@ def _of_data(content: ReportContent) -> dict[str, Evidence]:
             text=f"phases: {phases}" + ("; makers and slice spacing" if content.scans else ""),
             where="#methods",
             rest="kV, kernel, contrast agent and timing",
-        ),
+        )
+        if content.scans or any(c.phase != "unknown" for c in cases)
+        else None,
         "reference": Evidence(
             text=f"subtype of the label table ({', '.join(cohort.subtypes)})",
             where="#methods",

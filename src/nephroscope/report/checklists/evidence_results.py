@@ -77,7 +77,12 @@ def _of_probabilities(appraisal: Appraisal) -> dict[str, Evidence]:
     found = {}
     if any("slope" in by and by["slope"].value is not None for g in groups for by in g.calibration.values()):
         found["calibration"] = Evidence(
-            text="intercept, slope, observed to expected, Brier score, curve with band",
+            text="intercept, slope, observed to expected, Brier score"
+            + (
+                ", curve with band"
+                if any(not c.curve.is_empty for g in groups for c in g.curves.values())
+                else ""
+            ),
             where="#calibration; tables/calibration-*.csv",
         )
     subgroups = [s for g in groups for s in g.subgroups]

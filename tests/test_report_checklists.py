@@ -11,6 +11,7 @@ from nephroscope.report.checklists.items import Checklist, Item, answer, counts
 from nephroscope.report.checklists.metrics import METRICS, WEIGHTS
 from nephroscope.report.checklists.tripod import TRIPOD
 from nephroscope.report.checklists.write import answer_all, save_checklists
+from nephroscope.report.page import write_report
 from nephroscope.report.page_parts import page_parts
 from test_report import make_content
 
@@ -173,6 +174,16 @@ def test_every_pointer_points(tmp_path):
                 if place.startswith("tables/") and "*" not in place:
                     name = place.removeprefix("tables/").removesuffix(".csv")
                     assert name in page.tables or name == "figures", place
+
+
+def test_every_pointer_is_there_when_the_page_is_written(tmp_path):
+    folder = tmp_path / "report"
+    html = write_report(folder, make_content()).read_text(encoding="utf-8")
+    for path in (folder / "checklists").glob("*.csv"):
+        for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines()):
+            for place in filter(None, row["where"].split("; ")):
+                there = f'id="{place[1:]}"' in html if place.startswith("#") else any(folder.glob(place))
+                assert there, f"{path.name} {row['number']}: {place}"
 
 
 def test_files(tmp_path):

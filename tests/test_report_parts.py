@@ -111,9 +111,12 @@ def test_a_large_cohort_has_a_small_page():
 def test_saliency_maps_stand_on_their_cards():
     address = "data:image/png;base64,AAAA"
     maps = {"case-0": (SaliencyMap(slice_index=12, address=address),)}
-    content = make_content(
-        saliency=Saliency(maps=maps, told="Grad-CAM.", check="Differs from random weights.")
-    )
+    figures = {
+        name: Estimate(value=x, low=x - 0.1, high=x + 0.1, n=9, unit="patient", method="m")
+        for name, x in (("random_size", 0.1), ("mirrored", 0.8))
+    }
+    made = Saliency(maps=maps, told="Grad-CAM.", check="Differs from random weights.", figures=figures)
+    content = make_content(saliency=made)
     cards_of = {c.prediction.case_id: c for section in case_sections(content) for c in section.cards}
     assert [p.saliency for p in cards_of["case-0"].pictures if p.slice_index == 12] == [address]
     assert not any(p.saliency for p in cards_of["case-1"].pictures)
@@ -122,6 +125,14 @@ def test_saliency_maps_stand_on_their_cards():
     assert html.count(address) == 1
     assert "Differs from random weights." in html
     assert next(a for a in page.checklists["claim2024"] if a.number == "31").state == "answered"
+    alike = replace(made, figures=figures | {"random_size": figures["mirrored"]})
+    item = next(
+        a for a in page_parts(replace(content, saliency=alike)).checklists["claim2024"] if a.number == "31"
+    )
+    assert (item.state, item.authors) == (
+        "in part",
+        "the check does not show that the maps explain the model",
+    )
 
 
 def test_plain_data_holds_no_nan():

@@ -11,6 +11,7 @@ from nephroscope.models.table import NETWORKS
 if TYPE_CHECKING:
     from nephroscope.api.study import Study
     from nephroscope.experiments.comparison import ComparePlan, Comparison
+    from nephroscope.experiments.jobs import Means
     from nephroscope.experiments.study_data import Material
 
 logger = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ def compare_study(
 
     plan, material = plan or ComparePlan(), material_of(study)
     refuse_leaky(material.split)
-    trained = _train(study, material, train)
+    trained = _train(study, material, train, plan.means)
     if plan.repeats > 1 or plan.seeds > 1 or plan.control_networks:
         plan = replace(plan, trained=tuple(trained))
     if plan.runs is not None:
@@ -55,7 +56,7 @@ def compare_study(
     return compare(material, plan)
 
 
-def _train(study: "Study", material: "Material", networks: Sequence[str]) -> list[str]:
+def _train(study: "Study", material: "Material", networks: Sequence[str], means: "Means") -> list[str]:
     """Names of the runs of these networks on the present folds, trained where there is none."""
     from nephroscope.experiments.networks import run_of
 
@@ -72,6 +73,6 @@ def _train(study: "Study", material: "Material", networks: Sequence[str]) -> lis
         name = run_of(material, network)
         if name is None:
             logger.info("training %s on %d folds", network, len(material.split.folds))
-            name = str(study.train(replace(study.settings.training, model=network))["name"])
+            name = str(study.train(replace(study.settings.training, model=network), means=means)["name"])
         names.append(name)
     return names

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nephroscope.evaluation.score_run import RunToScore
     from nephroscope.experiments.capacity import CapacityOptions
     from nephroscope.experiments.comparison import ComparePlan, Comparison
+    from nephroscope.experiments.jobs import Means
     from nephroscope.replicate.setup import ReplicateOptions
     from nephroscope.report.content import ReportContent
 
@@ -94,7 +95,11 @@ class Study(ReaderVerbs, PublicVerbs):
     # 5 how weights are learnt
 
     def train(
-        self, config: TrainConfig | None = None, name: str | None = None, resume: bool = False
+        self,
+        config: TrainConfig | None = None,
+        name: str | None = None,
+        resume: bool = False,
+        means: "Means | None" = None,
     ) -> dict[str, Any]:
         """Train all folds; gives the content of run.json.
 
@@ -102,7 +107,9 @@ class Study(ReaderVerbs, PublicVerbs):
             config: By default the study's.
             name: Of the run; by default the network's name, numbered when it is taken.
             resume: Go on with the named run, or with the last one that was interrupted.
+            means: Several processes or a Ray cluster, a fold each; by default one fold after the other, here.
         """
+        from nephroscope.api.spread import spread_folds
         from nephroscope.training.run import RunInputs, train_run
 
         if resume:
@@ -115,7 +122,7 @@ class Study(ReaderVerbs, PublicVerbs):
             path = self.folder.new_run(name or config.model, numbered=name is None)
             split = self.split()
         inputs = RunInputs(cohort=self.cohort, store=self.slices(), split=split, config=config)
-        return train_run(path, inputs)
+        return train_run(path, inputs, spread_folds(self.folder.root, path, means) if means else None)
 
     # 6 how good, by patient
 

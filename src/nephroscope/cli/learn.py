@@ -73,6 +73,10 @@ class Train(Command):
     """Name of the run; by default the network's."""
     resume: bool = False
     """Go on with an interrupted run, under the settings it was started with."""
+    jobs: int = 1
+    """Train so many folds at once, on this machine."""
+    ray: str | None = None
+    """Train the folds on a Ray cluster: its address, or auto. The study must lie where every machine sees it."""
 
     @classmethod
     def with_settings(cls, settings: Settings | None) -> "Train":
@@ -81,10 +85,13 @@ class Train(Command):
 
     def run(self) -> Outcome:
         """Train it."""
+        from nephroscope.experiments.jobs import Means
+
+        means = Means(jobs=self.jobs, ray=self.ray)
         study = Study(self.study)
         if not self.resume:
             self._divide(study)
-        content = study.train(self.training, self.name, self.resume)
+        content = study.train(self.training, self.name, self.resume, means)
         lines = [_fold_line(fold) for fold in content["folds"]]
         lost = [str(fold["index"]) for fold in content["folds"] if not fold["converged"]]
         if lost:

@@ -134,10 +134,13 @@ class Setup:
 
     @property
     def _smallest(self) -> int:
-        patients: dict[str, set[str]] = defaultdict(set)
-        for name in self.development:
-            case = self.cohort.by_id[name]
-            patients[str(case.subtype)].add(case.patient_id)
+        """Patients of the smaller subtype, under true and under shuffled labels."""
+        cohorts = [self.cohort, *[self.shuffled_cohort] * (self.options.shuffled is not None)]
+        patients: dict[tuple[int, str], set[str]] = defaultdict(set)
+        for number, cohort in enumerate(cohorts):
+            for name in self.development:
+                case = cohort.by_id[name]
+                patients[number, str(case.subtype)].add(case.patient_id)
         return min(len(names) for names in patients.values())
 
     def twin_folds(self, cohort: Cohort) -> tuple[Fold, ...]:
@@ -187,13 +190,17 @@ def _patients_by_subtype(setup: Setup) -> dict[str, list[str]]:
 
 
 def _check_enough(setup: Setup) -> None:
+    fewer = "mark fewer as test cases in the column cohort of cohort.csv"
+    drawn, remedy = "", f"import more cases, or {fewer}"
+    if setup.tests_drawn:
+        drawn, remedy = " beside the test cases drawn", "import more cases: 4 patients of each subtype are the least"
     for subtype, patients in _patients_by_subtype(setup).items():
         if len(patients) < 3:
             raise CohortError(
                 where="replicate zuo2021",
                 expected="at least 3 development patients of each subtype: to train, to choose and to judge on",
-                found=f"{len(patients)} of {subtype}",
-                remedy="import more cases, or mark fewer as test cases in the column cohort of cohort.csv",
+                found=f"{len(patients)} of {subtype}{drawn}",
+                remedy=remedy,
             )
 
 
@@ -208,7 +215,7 @@ def _draw_tests(setup: Setup) -> set[str]:
 
 
 def shuffle_between_patients(cohort: Cohort, names: Sequence[str], seed: int) -> Cohort:
-    """Deal the subtypes out anew among the patients of these cases; all tumors of a patient get one.
+    """Permute the subtypes between the patients of these cases; all tumors of a patient get one.
 
     Each true subtype gets the new ones in the shares of all, so that the new labels say nothing about the true
     ones, by construction and not only on average.
@@ -218,12 +225,13 @@ def shuffle_between_patients(cohort: Cohort, names: Sequence[str], seed: int) ->
     for name in names:
         of.setdefault(cohort.by_id[name].patient_id, str(cohort.by_id[name].subtype))
     first, second = cohort.subtypes
-    share = sum(own == first for own in of.values()) / len(of)
+    n_first = sum(own == first for own in of.values())
+    kept = round(n_first * n_first / len(of))  # of the first subtype, that keep its name
+    kept = max(1, 2 * n_first + 1 - len(of), min(kept, n_first - 1))
     new: dict[str, str] = {}
-    for subtype in cohort.subtypes:
+    for subtype, n in ((first, kept), (second, n_first - kept)):
         patients = [str(p) for p in rng.permutation(sorted(p for p, own in of.items() if own == subtype))]
-        n_first = min(max(round(len(patients) * share), 1), len(patients) - 1)
-        new |= {p: first if i < n_first else second for i, p in enumerate(patients)}
+        new |= {p: first if i < n else second for i, p in enumerate(patients)}
     chosen = frozenset(names)
     cases = tuple(replace(c, subtype=new[c.patient_id]) if c.case_id in chosen else c for c in cohort.cases)
     return replace(cohort, cases=cases)

@@ -215,7 +215,7 @@ def _probability_texts(content: ReportContent, appraisal: Appraisal) -> list[tup
         wanted = ", ".join(percent(s) for s in SENSITIVITIES)
         points = (
             f"Thresholds for a sensitivity of {wanted} were chosen on the out-of-fold predictions of other folds "
-            "than those they were applied to."
+            "than those they were applied to: the highest that reaches it, halfway to the next lower probability."
         )
         texts.append(("Operating points", points))
     if any(group.decision is not None for group in appraisal.groups.values()):

@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import platform
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -53,8 +54,15 @@ class RunInputs:
         }
 
 
-def train_run(folder: Path, inputs: RunInputs) -> dict[str, Any]:
+def train_run(
+    folder: Path, inputs: RunInputs, elsewhere: Callable[[list[int]], None] | None = None
+) -> dict[str, Any]:
     """Train all folds of a run, going on where an interrupted one stopped; gives the content of run.json.
+
+    Args:
+        folder: Of the run.
+        inputs: What it is made from.
+        elsewhere: Trains the folds of these indices by `train_fold` in other processes; the rest is trained here.
 
     Raises:
         StudyError: The folder holds a run of other inputs.
@@ -63,6 +71,9 @@ def train_run(folder: Path, inputs: RunInputs) -> dict[str, Any]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = compute_dtype(inputs.config.precision, device)
     _open_run(folder, inputs, device, dtype)
+    left = [f.index for f in inputs.split.folds if not (folder / f"fold-{f.index}" / "fold.json").exists()]
+    if elsewhere is not None and len(left) > 1:
+        elsewhere(left)
     folds = []
     for fold in inputs.split.folds:
         path = folder / f"fold-{fold.index}"
@@ -86,6 +97,21 @@ def train_run(folder: Path, inputs: RunInputs) -> dict[str, Any]:
     for fold in inputs.split.folds:
         (folder / f"fold-{fold.index}" / "checkpoint.safetensors").unlink(missing_ok=True)
     return content
+
+
+def train_fold(folder: Path, inputs: RunInputs, index: int) -> None:
+    """Train one fold of a run that `train_run` has opened; nothing is done when it is complete.
+
+    Raises:
+        StudyError: The folder holds a run of other inputs.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = compute_dtype(inputs.config.precision, device)
+    _open_run(folder, inputs, device, dtype)
+    path = folder / f"fold-{index}"
+    if not (path / "fold.json").exists():
+        fold = next(fold for fold in inputs.split.folds if fold.index == index)
+        _train_fold(path, inputs, fold, device, dtype)
 
 
 def compute_dtype(precision: str, device: torch.device) -> torch.dtype:

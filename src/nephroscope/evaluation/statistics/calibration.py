@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nephroscope.evaluation.intervals import Patients, wilson
+from nephroscope.evaluation.intervals import Patients, clopper_pearson, wilson
 from nephroscope.evaluation.metrics import Bools, Floats, Ints
+from nephroscope.evaluation.statistics.cells import Cells
 from nephroscope.evaluation.statistics.cox import Unit, intercept_and_slope, limits
 from nephroscope.evaluation.statistics.curve import (
     Curve,
-    bootstrap_rows,
     bootstrap_words,
     no_curve,
     patients_of_each,
@@ -67,27 +67,7 @@ def calibrate(
         2018, Diagn Progn Res 2:7 (scaled Brier); Austin and Steyerberg 2019, Stat Med 38:4051 (ICI, E50, E90).
     """
     found = intercept_and_slope(p, is_positive, patients, config, unit)
-    whole = whole_draws(patients)
-    brier_rows = (p - is_positive) ** 2
-    one_class = bool(is_positive.all() or not is_positive.any())
-
-    def scores(weights: Floats) -> Floats:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            total = weights.sum(axis=1)
-            brier, share = weights @ brier_rows / total, weights @ is_positive / total
-            scaled = 1 - brier / (share * (1 - share))
-        return np.stack([brier, np.where(share * (1 - share) > 0, scaled, np.nan)], axis=1)
-
-    value, drawn = scores(np.ones((1, p.size)))[0], bootstrap_rows(scores, whole, config)
-    words = bootstrap_words(patients, config)
-    for i, name in enumerate(("brier", "scaled_brier")):
-        if name == "scaled_brier" and one_class:
-            found[name] = _without(p.size, unit, "one class only")
-        else:
-            low, high = limits(drawn[:, i], config.confidence)
-            found[name] = Estimate(
-                value=float(value[i]), low=low, high=high, n=p.size, unit=unit, method=words
-            )
+    found |= _brier(p, is_positive, patients, config, unit)
     return found | _distances(p, is_positive, patients, config, unit)
 
 
@@ -115,22 +95,48 @@ def calibration_curve(
     if why:
         return CalibrationCurve(curve=no_curve(patients, why), bins=bins)
     grid = np.linspace(p.min(), p.max(), GRID)
-    columns = spline(logit(p), logit(np.concatenate([p, grid])))
+    cells = Cells.of(p, is_positive, whole_draws(patients), bins=logit(p))
+    m = cells.value.size
+    columns = spline(logit(p), logit(np.concatenate([cells.value, grid])))
 
     def values(weights: Floats) -> Floats:
-        coefficients = fit_logistic(columns[: p.size], is_positive, weights, ridge=RIDGE)
-        return expit(coefficients @ columns[p.size :].T)
+        coefficients = fit_logistic(columns[:m], cells.flag, weights, ridge=RIDGE)
+        return expit(coefficients @ columns[m:].T)
 
-    y = values(np.ones((1, p.size)))[0]
+    y = values(cells.count[None])[0]
     if np.isnan(y).any():
         return CalibrationCurve(curve=no_curve(patients, UNSETTLED), bins=bins)
-    low, high = percentile_band(bootstrap_rows(values, whole_draws(patients), config), config.confidence)
+    low, high = percentile_band(cells.resampled(values, y, config), config.confidence)
     kind = "linear" if columns.shape[1] == 2 else f"restricted cubic spline, {columns.shape[1]} knots"
     words = f"logistic, {kind}; {bootstrap_words(patients, config)}"
     if min(patients_of_each(patients, is_positive)) < 200:
         words += "; fewer than the 200 of each class that a curve should have"
     curve = Curve(x=grid, y=y, low=low, high=high, n=p.size, n_patients=patients.n, method=words)
     return CalibrationCurve(curve=curve, bins=bins)
+
+
+def _brier(
+    p: Floats, is_positive: Bools, patients: Patients, config: EvaluationConfig, unit: Unit
+) -> dict[str, Estimate]:
+    """Brier score, and what it is below that of the prevalence; faultless probabilities have a bound only."""
+    cells = Cells.of(p, is_positive, whole_draws(patients), bins=logit(p))
+
+    def scores(off: Floats, yes: Bools, weights: Floats) -> Floats:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            total = weights.sum(axis=1)
+            brier, share = weights @ off / total, weights @ yes / total
+            scaled = 1 - brier / (share * (1 - share))
+        return np.stack([brier, np.where(share * (1 - share) > 0, scaled, np.nan)], axis=1)
+
+    off, n = (cells.value - cells.flag) ** 2, p.size
+    value = scores((p - is_positive) ** 2, is_positive, np.ones((1, n)))[0]
+    drawn = cells.resampled(lambda weights: scores(off, cells.flag, weights), value, config)
+    words, (brier, scaled) = bootstrap_words(patients, config), (limits(d, config.confidence) for d in drawn.T)
+    if brier[1] is not None and brier[1] <= 0:
+        words, brier = BOUND.format(patients.n, 100 * config.confidence), (0.0, None)
+        brier = (0.0, clopper_pearson(0, patients.n, config.confidence)[1])
+    found = {"brier": Estimate(value=float(value[0]), low=brier[0], high=brier[1], n=n, unit=unit, method=words)}
+    return found
 
 
 def _distances(

@@ -9,7 +9,8 @@ from scipy.stats import chi2, norm
 
 from nephroscope.evaluation.intervals import Patients
 from nephroscope.evaluation.metrics import Bools, Floats
-from nephroscope.evaluation.statistics.curve import bootstrap_rows, bootstrap_words, whole_draws
+from nephroscope.evaluation.statistics.cells import Cells
+from nephroscope.evaluation.statistics.curve import bootstrap_words, whole_draws
 from nephroscope.evaluation.statistics.logistic import TINY, fit_logistic, log_likelihood, logit, overlap
 from nephroscope.records import Estimate, EvaluationConfig
 
@@ -32,22 +33,17 @@ def intercept_and_slope(
         BMJ 356:i6460 (O:E on the log scale).
     """
     x, n = logit(p), p.size
-    values, why = _values(x, p, is_positive)
+    values, why = _values(x, p, is_positive, np.ones(n))
+    cells = Cells.of(p, is_positive, whole_draws(patients), bins=x)
     if patients.n == n:
-        by_model: dict[str, Callable[[], Limits]] = {
-            "intercept": lambda: _intercept_limits(x, is_positive, values["intercept"] or 0.0, config),
-            "slope": lambda: _slope_limits(x, is_positive, values["slope"] or 0.0, config),
-            "intercept_beside_slope": lambda: _beside_limits(
-                x, is_positive, values["intercept_beside_slope"] or 0.0, config
-            ),
-            "observed_expected": lambda: _ratio_limits(p, is_positive, config),
-        }
-        intervals = {name: by_model[name]() for name, value in values.items() if value is not None}
+        intervals = _by_likelihood(cells, values, config)
         percent = f"{100 * config.confidence:g} %"
         words = dict.fromkeys(values, f"profile likelihood, {percent}")
         words["observed_expected"] = f"log scale, {percent}"
     else:
-        drawn = bootstrap_rows(lambda w: _drawn(x, p, is_positive, w), whole_draws(patients), config)
+        exact = np.array([np.nan if value is None else value for value in values.values()])
+        cell_x = logit(cells.value)
+        drawn = cells.resampled(lambda w: _drawn(cell_x, cells.value, cells.flag, w), exact, config)
         intervals = {name: limits(drawn[:, i], config.confidence) for i, name in enumerate(values)}
         if None in intervals["slope"]:  # the intercept beside it runs away with it
             intervals["intercept_beside_slope"] = (None, None)
@@ -79,14 +75,16 @@ def limits(drawn: Floats, confidence: float) -> Limits:
     return (float(low) if np.isfinite(low) else None), (float(high) if np.isfinite(high) else None)
 
 
-def _values(x: Floats, p: Floats, is_positive: Bools) -> tuple[dict[str, float | None], dict[str, str]]:
-    """The four figures, None where there is none, and then why."""
-    ones, n = np.ones((1, x.size)), x.size
+def _values(
+    x: Floats, p: Floats, is_positive: Bools, count: Floats
+) -> tuple[dict[str, float | None], dict[str, str]]:
+    """The four figures of rows that count so often, None where there is none, and then why."""
+    ones, n = count[None], x.size
     values: dict[str, float | None] = {"intercept": None, "slope": None}
     values |= {"intercept_beside_slope": None, "observed_expected": None}
     why = dict.fromkeys(values, "one class only")
     if p.sum() > 0:
-        values["observed_expected"] = float(is_positive.sum() / p.sum())
+        values["observed_expected"] = float(count @ is_positive / (count @ p))
     why["observed_expected"] = "every probability is 0"
     if is_positive.all() or not is_positive.any():
         return values, why
@@ -119,28 +117,37 @@ def _drawn(x: Floats, p: Floats, is_positive: Bools, weights: Floats) -> Floats:
     return np.column_stack([*only_both, ratio])
 
 
-def _intercept_limits(x: Floats, is_positive: Bools, at: float, config: EvaluationConfig) -> Limits:
-    return _profile(lambda a: log_likelihood(a + x, is_positive), at, config)
+def _by_likelihood(
+    cells: Cells, values: dict[str, float | None], config: EvaluationConfig
+) -> dict[str, Limits]:
+    """Limits of each figure that there is, where rows are independent; moved from the cells to the rows."""
+    x, yes, count = logit(cells.value), cells.flag, cells.count
+    ones, weights = np.ones((x.size, 1)), count[None]
 
+    def for_intercept(a: float) -> float:
+        return log_likelihood(a + x, yes, count)
 
-def _slope_limits(x: Floats, is_positive: Bools, at: float, config: EvaluationConfig) -> Limits:
-    columns, weights = np.ones((x.size, 1)), np.ones((1, x.size))
+    def for_slope(slope: float) -> float:
+        intercept = fit_logistic(ones, yes, weights, offset=slope * x)[0, 0]
+        return log_likelihood(intercept + slope * x, yes, count)
 
-    def best(slope: float) -> float:
-        intercept = fit_logistic(columns, is_positive, weights, offset=slope * x)[0, 0]
-        return log_likelihood(intercept + slope * x, is_positive)
+    def for_beside(intercept: float) -> float:
+        slope = fit_logistic(x[:, None], yes, weights, offset=np.full(x.size, intercept))[0, 0]
+        return log_likelihood(intercept + slope * x, yes, count)
 
-    return _profile(best, at, config)
-
-
-def _beside_limits(x: Floats, is_positive: Bools, at: float, config: EvaluationConfig) -> Limits:
-    columns, weights = x[:, None], np.ones((1, x.size))
-
-    def best(intercept: float) -> float:
-        slope = fit_logistic(columns, is_positive, weights, offset=np.full(x.size, intercept))[0, 0]
-        return log_likelihood(intercept + slope * x, is_positive)
-
-    return _profile(best, at, config)
+    best = {"intercept": for_intercept, "slope": for_slope, "intercept_beside_slope": for_beside}
+    of_cells = _values(x, cells.value, yes, count)[0] if cells.thinned else values
+    found: dict[str, Limits] = {}
+    for name, value in values.items():
+        at = of_cells[name]
+        if value is None or at is None:
+            continue
+        low, high = (
+            _profile(best[name], at, config) if name in best else _ratio_limits(at, count, yes, config)
+        )
+        apart = value - at
+        found[name] = (None if low is None else low + apart, None if high is None else high + apart)
+    return found
 
 
 def _profile(best: Callable[[float], float], at: float, config: EvaluationConfig) -> Limits:
@@ -161,10 +168,9 @@ def _profile(best: Callable[[float], float], at: float, config: EvaluationConfig
     return side(-1.0), side(1.0)
 
 
-def _ratio_limits(p: Floats, is_positive: Bools, config: EvaluationConfig) -> Limits:
-    observed, n = int(is_positive.sum()), p.size
+def _ratio_limits(ratio: float, count: Floats, is_positive: Bools, config: EvaluationConfig) -> Limits:
+    observed, n = float(count @ is_positive), float(count.sum())
     if observed == 0:
         return None, None
     half = norm.ppf((1 + config.confidence) / 2) * ((1 - observed / n) / observed) ** 0.5
-    ratio = observed / p.sum()
     return float(ratio * np.exp(-half)), float(ratio * np.exp(half))

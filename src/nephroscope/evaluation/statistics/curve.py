@@ -1,12 +1,12 @@
 """What a curve over a grid is: values with a band, how many rows stand behind it, and how it was made."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nephroscope.evaluation.intervals import Patients, resampled_weights
+from nephroscope.evaluation.intervals import Patients
 from nephroscope.evaluation.metrics import Bools, Floats
+from nephroscope.evaluation.statistics.cells import is_grouped
 from nephroscope.records import EvaluationConfig
 
 
@@ -60,14 +60,6 @@ def whole_draws(patients: Patients) -> Patients:
     return replace(patients, stratum=np.zeros_like(patients.stratum))
 
 
-def bootstrap_rows(
-    values: Callable[[Floats], Floats], patients: Patients, config: EvaluationConfig
-) -> Floats:
-    """Values (resamples, g) of a function of row weights (b, n), over redrawn patients with all their rows."""
-    chunks = resampled_weights(patients, config.resamples, config.seed)
-    return np.concatenate([values(weights[:, patients.row]) for weights in chunks])
-
-
 def percentile_band(drawn: Floats, confidence: float) -> tuple[Floats, Floats]:
     """Pointwise percentiles (g,) of resamples (b, g), leaving NaN out; NaN where fewer than half are known."""
     tail = (1 - confidence) / 2
@@ -82,8 +74,8 @@ def bootstrap_words(patients: Patients, config: EvaluationConfig) -> str:
     """How a band was drawn, in words."""
     plural = "" if patients.n == 1 else "s"
     return (
-        f"patient bootstrap, {config.resamples} resamples of {patients.n} patient{plural}, "
-        f"{100 * config.confidence:g} %"
+        f"patient bootstrap, {config.resamples} resamples of {patients.n} patient{plural}"
+        f"{' in random groups' if is_grouped(patients) else ''}, {100 * config.confidence:g} %"
     )
 
 

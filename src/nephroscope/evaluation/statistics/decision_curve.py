@@ -7,15 +7,16 @@ import numpy as np
 from nephroscope.errors import ConfigError
 from nephroscope.evaluation.intervals import Patients
 from nephroscope.evaluation.metrics import Bools, Floats
+from nephroscope.evaluation.statistics.cells import Cells
 from nephroscope.evaluation.statistics.curve import (
     Curve,
-    bootstrap_rows,
     bootstrap_words,
     no_curve,
     percentile_band,
     plain,
     whole_draws,
 )
+from nephroscope.evaluation.statistics.logistic import TINY
 from nephroscope.records import EvaluationConfig
 
 THRESHOLDS = np.arange(1, 100) / 100
@@ -96,20 +97,23 @@ def decision_curve(
             prevalence=share,
         )
     odds, g = thresholds / (1 - thresholds), thresholds.size
-    acted = p[:, None] >= thresholds - ROUNDING
-    true, false = acted & is_positive[:, None], acted & ~is_positive[:, None]
+    redrawn = whole_draws(patients) if prevalence is None else patients
+    passed = np.searchsorted(np.sort(thresholds) - ROUNDING, p, side="right").astype(np.float64)
+    cells = Cells.of(p, is_positive, redrawn, bins=passed)
+    acted, positive = cells.value[:, None] >= thresholds - ROUNDING, cells.flag[:, None]
+    true, false = acted & positive, acted & ~positive
 
     def values(weights: Floats) -> Floats:
         """Net benefit, standardised, over all: (b, 3 g)."""
-        yes, total = weights @ is_positive, weights.sum(axis=1)
+        yes, total = weights @ cells.flag, weights.sum(axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
             pi = (yes / total if prevalence is None else np.full(yes.shape, prevalence))[:, None]
             tpr, fpr = weights @ true / yes[:, None], weights @ false / (total - yes)[:, None]
             benefit = np.nan_to_num(tpr) * pi - np.nan_to_num(fpr) * (1 - pi) * odds
             return np.hstack([benefit, benefit / pi, benefit - (pi - (1 - pi) * odds)])
 
-    value = values(np.ones((1, p.size)))[0]
-    drawn = bootstrap_rows(values, whole_draws(patients) if prevalence is None else patients, config)
+    value = values(cells.count[None])[0]
+    drawn = cells.resampled(values, value, config)
     drawn[~np.isfinite(drawn)] = np.nan
     low, high = percentile_band(drawn, config.confidence)
     words = bootstrap_words(patients, config)
@@ -140,11 +144,11 @@ def decision_curve(
 
 
 def _refuse_outside(what: str, values: Floats) -> None:
-    outside = values[~((values > 0) & (values < 1))]
+    outside = values[~((values >= TINY) & (values <= 1 - TINY))]
     if outside.size or not values.size:
         raise ConfigError(
             where=f"decision curve, {what}",
-            expected="a number between 0 and 1, neither of them",
-            found=f"{outside[0]:g}" if outside.size else "nothing",
+            expected="a number between 0 and 1, not nearer than 0.000001 to either",
+            found=repr(float(outside[0])) if outside.size else "nothing",
             remedy="correct it",
         )

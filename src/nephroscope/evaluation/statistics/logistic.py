@@ -83,9 +83,9 @@ def spline(knots_from: Floats, x: Floats) -> Floats:
     return np.column_stack([np.ones(x.size), scaled])
 
 
-def log_likelihood(x: Floats, is_positive: Bools) -> float:
-    """Of log odds ``x`` (n,), the logarithm of the chance of these outcomes."""
-    return float(-np.logaddexp(0.0, np.where(is_positive, -x, x)).sum())
+def log_likelihood(x: Floats, is_positive: Bools, count: Floats | float = 1.0) -> float:
+    """Of log odds ``x`` (n,), the logarithm of the chance of these outcomes, each seen ``count`` times."""
+    return float(-(count * np.logaddexp(0.0, np.where(is_positive, -x, x))).sum())
 
 
 def overlap(x: Floats, is_positive: Bools) -> bool:

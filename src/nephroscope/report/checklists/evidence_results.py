@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nephroscope.evaluation.saliency import weights_verdict
 from nephroscope.records import DEVELOPMENT, CasePrediction, Estimate, EvaluationGroup, EvaluationReport
 from nephroscope.report.appraisal import Appraisal
 from nephroscope.report.cards import MOST
@@ -42,10 +43,9 @@ def result_evidence(content: ReportContent, appraisal: Appraisal) -> dict[str, E
         "failures": _failures(report.predictions),
     }
     if content.saliency is not None and content.saliency.maps:
-        told = content.saliency.check
-        passed = told.startswith("The maps depend")
+        passed = weights_verdict(content.saliency.figures) == "depends"
         found["saliency"] = Evidence(
-            text=f"Grad-CAM. {told}",
+            text=f"Grad-CAM. {content.saliency.check}",
             where="#cases",
             rest="" if passed else "the check does not show that the maps explain the model",
         )

@@ -1,0 +1,78 @@
+"""Folds trained at once are the folds trained one after the other."""
+
+import json
+
+import pytest
+import torch
+
+from nephroscope import Study
+from nephroscope.api import spread
+from nephroscope.api.spread import FoldOfRun, train_one_fold
+from nephroscope.cli import run
+from nephroscope.errors import StudyError
+from nephroscope.experiments import ray_jobs
+from nephroscope.experiments.jobs import Means
+from nephroscope.records import SplitConfig
+from test_study import CONFIG, make_study
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    made = make_study(tmp_path_factory.mktemp("spread") / "study")
+    made.cut_slices()
+    made.make_split(SplitConfig(folds=2))
+    return made
+
+
+@pytest.fixture(scope="module")
+def one_after_the_other(study):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as each of two processes on two cores has
+    study.train(CONFIG, "alone")
+    torch.set_num_threads(threads)
+    return weights(study, "alone")
+
+
+def weights(study, name):
+    return [(study.folder.run(name) / f"fold-{k}" / "weights.safetensors").read_bytes() for k in (0, 1)]
+
+
+def test_two_processes_give_the_same_weights(study, one_after_the_other, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    content = study.train(CONFIG, "jobs", means=Means(jobs=2))
+    assert weights(study, "jobs") == one_after_the_other
+    assert [fold["index"] for fold in content["folds"]] == [0, 1]
+
+
+def test_a_cluster_is_asked_for_each_fold_and_the_rest_is_done_here(study, one_after_the_other, monkeypatch):
+    """A cluster that trains one of the two folds, as one that died: the other is trained here."""
+    asked = []
+
+    def cluster(function, items, address):
+        asked.extend((address, item.index) for item in items)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        yield 1, function(items[1])
+        torch.set_num_threads(threads)
+
+    monkeypatch.setattr(ray_jobs, "map_on_ray", cluster)
+    study.train(CONFIG, "ray", means=Means(ray="10.0.0.1:6379"))
+    assert asked == [("10.0.0.1:6379", 0), ("10.0.0.1:6379", 1)]
+    assert weights(study, "ray")[1] == one_after_the_other[1]
+    assert Study(study.folder.root).folder.complete_run("ray")
+
+
+def test_a_machine_without_the_study_is_refused(tmp_path):
+    with pytest.raises(
+        StudyError, match=r"run a, fold 1: expected the study folder at the same path on every"
+    ):
+        train_one_fold(FoldOfRun(study=str(tmp_path), run="a", index=1))
+
+
+def test_one_process_spreads_nothing(study):
+    assert spread.spread_folds(study.folder.root, study.folder.run("x"), Means()) is None
+
+
+def test_command_refuses_a_number_of_processes_out_of_range(study, capsys):
+    assert run(["train", str(study.folder.root), "--jobs", "0", "--json"]) == 2
+    assert "--jobs" in json.loads(capsys.readouterr().out)["error"]["where"]

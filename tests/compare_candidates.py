@@ -64,7 +64,16 @@ class Broken(Candidate):
         return Fitted()
 
 
+@dataclass(frozen=True)
+class Remarks(Candidate):
+    """Has something to tell of a study."""
+
+    def remarks(self, data):
+        return (f"{len(data.cohort.cases)} cases, all of them SYNTHETIC discs",)
+
+
 KNOWS = Candidate("knows")
+REMARKS = Remarks("remarks", "guess")
 NOISY = Candidate("noisy", "noisy")
 GUESSES = Candidate("guesses", "guess")
 SLOW = Candidate("slow", "noisy", seconds=0.4)

@@ -147,7 +147,8 @@ def test_a_trend_that_is_there_is_found():
     slope = result["trend"]["auc_per_tenfold"]
     assert slope["value"] == pytest.approx((aucs[2] - aucs[0]) / 2, abs=0.02)  # two tenfolds apart
     assert slope["low"] > 0
-    assert result["trend"]["p"] < 0.001
+    assert result["trend"]["p"] < 0.01
+    assert result["trend"]["supported"]
     assert result["trend"]["spearman"]["value"] == 1
     assert (slope["n"], slope["unit"]) == (80, "patient")
     (pair,) = result["pairs"]
@@ -157,8 +158,39 @@ def test_a_trend_that_is_there_is_found():
         True,
     )
     assert any(
-        line.startswith("The data support that heavier networks have more AUC") for line in result["words"]
+        line.startswith("Of these trained networks, the heavier have more") for line in result["words"]
     )
+    assert "Each network was trained once (one seed): size and chance in training cannot be told apart." in (
+        " ".join(result["words"])
+    )
+
+
+def test_interval_p_and_words_are_of_one_criterion():
+    """Over gaps around what 80 patients can show: 0 outside the interval exactly where p is below 0.05."""
+    shown = set()
+    for skill in np.linspace(0.5, 2.0, 16):
+        networks = [trained(0.25, 10**5, 1.0), trained(0.5, 10**6, 1.0), trained(1.0, 10**7, float(skill))]
+        result = result_of(networks)
+        trend, (pair,) = result["trend"], result["pairs"]
+        slope, gap = trend["auc_per_tenfold"], pair["difference"]
+        for e, p, supported in ((slope, trend["p"], trend["supported"]), (gap, pair["p"], pair["supported"])):
+            outside = e["low"] > 0 or e["high"] < 0
+            shown.add(supported)
+            assert supported == (p < 1 - CONFIG_SMALL.confidence)
+            assert supported == outside or p == pytest.approx(0.05, abs=0.01)
+        assert trend["supported"] == any("the heavier have" in line for line in result["words"])
+    assert shown == {True, False}
+
+
+def test_chance_in_training_stands_beside():
+    """With repeats the SD over seeds is told; a network that converged once alone is named."""
+    twice = [trained(w, n, 1.2, converged=(True, True)) for w, n in ((0.25, 10**5), (0.5, 10**6))]
+    result = result_of([*twice, trained(1.0, 10**7, 1.2, converged=(True, False))])
+    sd = result["points"][0]["auc_sd_of_seeds"]
+    text = " ".join(result["words"])
+    assert f"SD of the AUC over trainings from other seeds: {sd:.3f} mobilenet_v2 x0.25, " in text
+    assert "mobilenet_v2 was trained once (one seed)" in text
+    assert "Each network was trained once" not in text
 
 
 def test_a_trend_that_is_not_there_is_not_told():

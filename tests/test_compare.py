@@ -9,20 +9,22 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from compare_candidates import GUESSES, KNOWS, MISSING, NOISY, REFUSES
+from compare_candidates import GUESSES, KNOWS, MISSING, NOISY, REFUSES, REMARKS
 from nephroscope import Study
 from nephroscope.api.compare import material_of
 from nephroscope.cli import run
 from nephroscope.cohort.manifest import save_cohort
 from nephroscope.errors import ConfigError, StudyError
 from nephroscope.evaluation.metrics import auc
+from nephroscope.evaluation.statistics.calibration import calibrate
 from nephroscope.experiments import jobs as rooms
 from nephroscope.experiments.comparison import ComparePlan, load_comparison
-from nephroscope.experiments.folds import Answers
-from nephroscope.experiments.measures import TestSet, figures_of
+from nephroscope.experiments.folds import Answers, present_deal
+from nephroscope.experiments.measures import TestSet, brier, figures_of, mean_of_folds
 from nephroscope.experiments.networks import find_runs
-from nephroscope.experiments.pairs import compare_pairs, exchanged_p, holm, summary
+from nephroscope.experiments.pairs import compare_pairs, exchanged_p, holm, primary, summary
 from nephroscope.experiments.stacked import NAME as STACK
+from nephroscope.experiments.stacked import stack_with_networks
 from nephroscope.records import EvaluationConfig, SplitConfig
 from nephroscope.report.comparison_section import comparison_section
 from test_study import CONFIG, make_study
@@ -57,6 +59,24 @@ def made(tmp_path_factory):
 def study(made, tmp_path):
     shutil.copytree(made.folder.root, tmp_path / "study")
     return Study(tmp_path / "study")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("run.json", '{"format": 1}', "the model, digests and folds of a trained run"),
+        ("split.json", None, "expected the file split.json, found none"),
+        ("fold-0/model.onnx", None, "expected the file fold-0/model.onnx, found none"),
+        ("config.json", "{}", "config.json: expected the settings it was trained under"),
+    ],
+)
+def test_a_damaged_run_is_told_and_not_ranked(study, name, content, told):
+    path = study.folder.run(CONFIG.model) / name
+    path.unlink() if content is None else path.write_text(content)
+    rows = study.compare(QUICK).content["not_compared"]
+    (row,) = [row for row in rows if row["name"] == CONFIG.model]
+    assert row["reason"].startswith(f"run {CONFIG.model}")
+    assert told in row["reason"]
 
 
 def test_one_table_on_the_same_cases(made):
@@ -163,7 +183,11 @@ def test_folds_by_image_are_refused(study):
 
 def test_held_out_cases_are_a_set_of_their_own(study):
     study.make_split(SplitConfig(folds=2, holdout=0.25))
-    content = study.compare(ComparePlan(known=(KNOWS, GUESSES), permutations=0)).content
+    content = study.compare(ComparePlan(known=(KNOWS, REMARKS), permutations=0)).content
+    told = {row["name"]: row["remarks"] for row in content["candidates"]}
+    assert told["remarks"] == ["24 cases, all of them SYNTHETIC discs"]
+    notes = comparison_section(study.folder.root).comparison.tables["comparison"].notes
+    assert "remarks: 24 cases, all of them SYNTHETIC discs" in notes
     assert list(content["groups"]) == ["out-of-fold", "internal-test"]
     assert [g["n_cases"] for g in content["groups"].values()] == [18, 6]
     assert content["candidates"] == content["groups"]["out-of-fold"]["candidates"]
@@ -174,6 +198,19 @@ def test_thresholds_come_from_the_validation_part(study):
     study.compare(ComparePlan(known=(NOISY,), permutations=0))
     kept = {path.name for path in (study.folder.root / "comparison/folds/noisy").glob("r0*")}
     assert {f"r0-f{i}-validation.json" for i in range(2)} <= kept
+
+
+def test_the_stack_has_thresholds_where_its_members_have(study):
+    study.change("evaluation", criterion="youden")
+    material = material_of(study)
+    (network,) = [
+        r.answers for r in find_runs(material, (CONFIG.model,), study.folder.root / "kept") if r.answers
+    ]
+    flat = replace(network, name="flat", kind="baseline", p=dict.fromkeys(network.p, (0.5, 0.5)))
+    stack = stack_with_networks(material, present_deal(material, 0), [network, flat])
+    assert stack.thresholds.keys() == {0, 1}
+    assert set(stack.thresholds.values()) != {0.5}
+    assert "networks after their epoch was chosen on that same part" in stack.told
 
 
 def test_a_network_answers_held_out_cases_as_evaluate_does(study):
@@ -309,6 +346,58 @@ def test_figures_by_hand():
     assert found["brier"].low < found["brier"].value < found["brier"].high
 
 
+def test_brier_has_the_interval_of_calibrate():
+    rng = np.random.default_rng(4)
+    truth, p = (rng.random(74) > 0.3).astype(int), rng.random(74)
+    tests = cases_of(truth, [f"p{i // 2}" for i in range(74)])
+    for own in (p, (truth == 0).astype(float), np.full(74, 0.5)):
+        found = brier(np.stack([own, 1 - own], axis=1), tests, CONFIG_200)
+        other = calibrate(own, truth == 0, tests.patients, CONFIG_200)["brier"]
+        for name in ("value", "low", "high"):
+            assert getattr(found, name) == pytest.approx(getattr(other, name), abs=1e-12)
+        assert found.n == other.n
+    assert (
+        "the number of each class is redrawn too"
+        in brier(np.stack([p, 1 - p], axis=1), tests, CONFIG_200).method
+    )
+
+
+def test_brier_interval_covers_at_an_uneven_prevalence():
+    """30 % positive, 74 patients, 250 cohorts: about 95 % of the intervals hold the truth; within class, 73 %."""
+    rng, covered = np.random.default_rng(8), 0
+    expected = 0.3 * 0.8**2 + 0.7 * 0.2**2  # everybody is given 0.2
+    for _ in range(250):
+        tests = cases_of((rng.random(74) > 0.3).astype(int))
+        p = np.full(74, 0.2)
+        found = brier(np.stack([p, 1 - p], axis=1), tests, CONFIG_200)
+        covered += found.low <= expected <= found.high
+    assert 0.89 <= covered / 250 <= 0.98
+
+
+def test_mean_of_folds_by_hand():
+    """Two folds that each part their cases, at other levels: pooled 3/4, mean of folds 1; a one-class fold is out."""
+    tests = cases_of([0, 1, 0, 1, 0])
+    said = answers("a", [0.9, 0.6, 0.4, 0.2, 0.1])
+    said = replace(said, fold=dict(zip(tests.cases, [0, 0, 1, 1, 2], strict=True)))
+    found = mean_of_folds(said, tests)
+    assert (found.value, found.n) == (1.0, 4)
+    assert found.method.startswith("mean of the AUCs within 2 of 3 folds")
+    alone = mean_of_folds(answers("a", [0.9, 0.6, 0.4, 0.2, 0.1]), tests)
+    assert alone.value is None
+    assert "one fit answered all" in alone.method
+
+
+def test_following_the_training_prior_is_below_chance_pooled_and_at_chance_within_folds():
+    """Each fit says the share of its training part: 4 of 6 positive in one fold, 2 of 6 in the other."""
+    truth = [0, 0, 0, 0, 1, 1, 0, 0, 1, 1, 1, 1]
+    tests = cases_of(truth)
+    said = answers("prior", [2 / 6] * 6 + [4 / 6] * 6)
+    said = replace(said, fold=dict(zip(tests.cases, [0] * 6 + [1] * 6, strict=True)))
+    figures = figures_of(said, tests, CONFIG_200)
+    assert figures["auc"].value < 0.4
+    assert figures["auc_by_fold"].value == 0.5
+
+
 def test_holm_by_hand():
     """Holm 1979: 0.01 x 4, then 0.02 x 3, then 0.03 x 2, and never less than the one before."""
     assert holm([0.03, 0.01, None, 0.02, 0.5]) == pytest.approx([0.06, 0.04, None, 0.06, 0.5])
@@ -342,6 +431,22 @@ def test_what_the_data_support_and_what_they_do_not():
     told = " ".join([*lines, *(pair.words for pair in pairs.values())])
     assert "equal" not in told
     assert "this is not evidence that there is none" in told
+
+
+def test_the_primary_question_comes_first_with_its_own_p():
+    tests, ranked = three()
+    pairs = compare_pairs(ranked, tests, CONFIG_200)
+    found, pair = primary(ranked, pairs), pairs[0]
+    assert (found["network"], found["baseline"], found["p"]) == ("alike", "good", pair.p)
+    assert found["difference"]["value"] == -pair.difference.value
+    assert found["difference"]["low"] == -pair.difference.high < found["difference"]["high"]
+    first = summary(ranked, pairs, tests)[0]
+    assert first.startswith(
+        "Primary question, the best network (alike) against the best baseline (good): diff"
+    )
+    assert "not corrected" in first
+    assert "seen in these very ranks" in first
+    assert primary([ranked[0], ranked[2]], compare_pairs([ranked[0], ranked[2]], tests, CONFIG_200)) is None
 
 
 def test_under_chance_few_pairs_are_called_different():

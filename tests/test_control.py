@@ -11,8 +11,9 @@ from nephroscope import Study
 from nephroscope.api.compare import material_of
 from nephroscope.cohort.manifest import save_cohort
 from nephroscope.cohort.tables import save_table
+from nephroscope.experiments import facts as room
 from nephroscope.experiments.comparison import ComparePlan
-from nephroscope.experiments.control import permutation_p
+from nephroscope.experiments.control import alarm_of, permutation_p, words_of
 from nephroscope.experiments.facts import facts_of
 from nephroscope.experiments.folds import shuffled
 from nephroscope.experiments.measures import TestSet
@@ -78,14 +79,16 @@ def test_permuted_labels_keep_patients_and_counts(study):
     assert shuffled(material, 2, 0)[0].labels != deal.labels
 
 
-def test_an_honest_candidate_does_not_rise_above_chance(study):
+def test_an_honest_candidate_raises_no_alarm(study):
     (row,) = study.compare(ComparePlan(known=(KNOWS,), permutations=12)).content["control"]
     assert row["observed"] == 1.0
-    assert row["at_chance"] is True
+    assert row["alarm"] is False
+    assert 0.3 < row["auc_by_fold"] < 0.7
     assert row["permutations"] == 12
     assert row["lowest"] < row["auc"]["value"] < row["highest"] < 1
-    assert row["p"] == pytest.approx(1 / 13)
-    assert row["words"].startswith("With shuffled labels knows does not rise above chance")
+    assert row["p"] == row["p_floor"] == pytest.approx(1 / 13)
+    assert row["words"].startswith("knows, 12 permutations of the labels: mean AUC 0.")
+    assert f"only a mean above {row['noticed_above']:.2f} would have been noticed" in row["words"]
 
 
 def test_a_leak_raises_an_alarm(study, monkeypatch):
@@ -100,8 +103,41 @@ def test_a_leak_raises_an_alarm(study, monkeypatch):
     monkeypatch.setattr(control, "shuffled", overheard)
     (row,) = study.compare(ComparePlan(known=(LEAKS,), permutations=3)).content["control"]
     assert row["lowest"] == row["highest"] == 1.0
-    assert row["at_chance"] is False
-    assert row["words"].startswith("WARNING: with shuffled labels leaks stays above chance")
+    assert row["alarm"] is True
+    assert row["words"].startswith("WARNING: leaks, 3 permutations of the labels: mean AUC 1.00 (range 1.00")
+
+
+@pytest.mark.parametrize("permutations", [3, 5])
+def test_a_partial_leak_is_noticed_with_few_permutations(permutations):
+    """Shuffled AUCs of about 0.70, spread as 40 against 40 cases are (SD 0.065), 8 candidates."""
+    rng = np.random.default_rng(5)
+    leaks = rng.normal(0.70, 0.065, (500, permutations)).tolist()
+    found = [alarm_of(row, 8) for row in leaks]
+    assert np.mean([why != "" for why in found]) > 0.97
+    if permutations == 3:  # the t test alone sees about 3 in 10
+        assert 0.2 < np.mean([why == "test" for why in found]) < 0.4
+    honest = rng.normal(0.49, 0.065, (500, permutations)).tolist()
+    assert np.mean([alarm_of(row, 8) != "" for row in honest]) < 0.03
+    small = [alarm_of(row, 8) for row in rng.normal(0.49, 0.12, (500, 3)).tolist()]  # 24 cases: luck
+    assert 0.03 < np.mean([why != "" for why in small]) < 0.12
+
+
+def test_what_the_control_says_is_what_it_could_see():
+    """0.70, 0.80, 0.90 of 8 candidates fails no t test (t = 5.2, limit 8.1) and is an alarm all the same."""
+    assert alarm_of([0.70, 0.80, 0.90], 8) == "limit"
+    warned = words_of("x", [0.70, 0.80, 0.90], 8)
+    assert warned.startswith("WARNING: x, 3 permutations of the labels: mean AUC 0.80 (range 0.70 to 0.90)")
+    assert "at or above the limit of 0.60" in warned
+    quiet = words_of("x", [0.45, 0.52, 0.56], 8, n_refused=2)
+    assert "mean AUC 0.51 (range 0.45 to 0.56); 2 more refused; only a mean above 0.60" in quiet
+    assert "0.5 or somewhat below, so a small leak can hide" in quiet
+    assert "does not rise" not in warned + quiet
+    tight = [0.55, 0.56, 0.57, 0.56, 0.55]
+    assert alarm_of(tight, 8) == "test"
+    assert "something leaks" in words_of("x", tight, 8)
+    assert alarm_of([0.65], 1) == "limit"
+    assert alarm_of([], 1) == ""
+    assert "no permutation could be made, so this control says nothing" in words_of("x", [], 1)
 
 
 def test_permutation_p_is_never_zero():
@@ -119,11 +155,13 @@ def test_a_planted_shortcut_is_found(study):
         site_id=lambda n, s: "site-2" if s == "PRCC" and n >= 4 else "site-1",
     )
     header = ["case_ids", "manufacturer"]
-    rows = [[f"c{n:02}", "MAKER A" if n % 2 == 0 and n >= 4 else "MAKER B"] for n in range(24)]
+    others = ["SIEMENS", "Siemens Healthineers"]  # one maker, written in two ways
+    rows = [[f"c{n:02}", "MAKER A" if n % 2 == 0 and n >= 4 else others[n % 2]] for n in range(24)]
     save_table(study.folder.root / "series.csv", header, rows)
     study.make_split(SplitConfig(folds=3))
     shortcuts = study.compare(ComparePlan(known=(KNOWS,), permutations=0)).content["shortcuts"]
     rows = {row["name"]: row for row in shortcuts["facts"]}
+    assert rows["vendor"]["levels"] == ["Siemens (14)", "MAKER A (10)"]
     for name in ("vendor", "site"):
         assert rows[name]["auc"]["value"] == pytest.approx((10 / 12 + 1) / 2)
         assert rows[name]["auc"]["low"] > 0.5
@@ -141,10 +179,40 @@ def test_facts_are_read_from_the_grid_once(study, tmp_path):
     material = material_of(study)
     facts = {fact.name: fact for fact in facts_of(material, tmp_path)}
     assert set(facts["number of slices"].values.values()) == {6.0}
-    assert set(facts["slice thickness"].values.values()) == {3.0}
+    assert set(facts["slice spacing"].values.values()) == {3.0}
     shutil.rmtree(study.folder.root / "volumes")
     again = {fact.name: fact for fact in facts_of(material, tmp_path)}
-    assert again["slice thickness"].values == facts["slice thickness"].values
+    assert again["slice spacing"].values == facts["slice spacing"].values
+
+
+def test_a_ct_that_could_not_be_read_is_tried_again(study, tmp_path):
+    path = next((study.folder.root / "volumes").glob("c03.nii.gz"))
+    path.rename(path.with_name("away"))
+    spacing = {f.name: f.values for f in facts_of(material_of(study), tmp_path)}["slice spacing"]
+    assert len(spacing) == 23
+    path.with_name("away").rename(path)
+    spacing = {f.name: f.values for f in facts_of(material_of(study), tmp_path)}["slice spacing"]
+    assert spacing["c03"] == 3.0
+
+
+def test_what_series_csv_and_a_header_tell_is_not_read_from_the_ct(study, tmp_path, monkeypatch):
+    material = material_of(study)
+    (tmp_path / "dicom").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "dicom" / name).touch()
+    heads = {"a": {"SeriesInstanceUID": "9"}, "b": {"SeriesInstanceUID": "1", "PixelSpacing": [0.7, 0.7]}}
+    monkeypatch.setattr(room, "read_header", lambda path, tags: heads[path.name])
+    case = replace(material.cohort.cases[0], format="dicom", image=tmp_path / "dicom")
+    save_table(
+        tmp_path / "series.csv",
+        ["case_ids", "series_uid", "n_slices", "spacing_mm", "manufacturer"],
+        [["c00", "1", "40", "2.5", "GE MEDICAL SYSTEMS"], ["c01", "2", "40", "2.5", ""]],
+    )
+    told = room._series(tmp_path / "series.csv")
+    assert told["c00"].vendor == "GE"
+    assert told["c01"].words == {}
+    assert room._told_grid(case, told["c00"]) == {"n_slices": 40.0, "slice_mm": 2.5, "pixel_mm": 0.7}
+    assert room._told_grid(case, told["c01"]) == {}  # no file of that series: its CT is read
 
 
 def test_gap_within_a_subtype_by_hand():

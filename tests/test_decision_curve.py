@@ -206,6 +206,24 @@ def test_equal_distances_are_answered_together():
     assert found.at_margin == {}
 
 
+def test_risk_redraws_how_frequent_the_classes_are():
+    """One class always wrong, the other never: the area is the share of the first, and spreads as a share does."""
+    wrong = np.arange(100) < 30
+    aurc = risk_coverage(np.full(100, 0.3), wrong, own_patients(wrong), CONFIG).aurc
+    binomial = 2 * 1.96 * np.sqrt(0.3 * 0.7 / 100)
+    assert aurc.high - aurc.low == pytest.approx(binomial, rel=0.15)
+
+
+def test_without_an_error_there_is_no_interval():
+    """Six cases, all right: a bootstrap knows nothing but 0, and says so in place of 0.000 to 0.000."""
+    distance, wrong = np.linspace(0.1, 0.4, 6), np.zeros(6, dtype=bool)
+    found = risk_coverage(distance, wrong, own_patients(np.arange(6) < 3), CONFIG)
+    assert (found.aurc.value, found.aurc.low, found.aurc.high) == (0, None, None)
+    assert found.aurc.method == "no interval: every resample of the patients agrees"
+    assert np.isnan(found.risk.low).all()
+    assert np.isnan(found.risk.high).all()
+
+
 def test_a_margin_that_leaves_nobody_says_so():
     wrong = np.arange(6) < 2
     found = risk_coverage(np.full(6, 0.05), wrong, own_patients(wrong), CONFIG, margin=0.2)

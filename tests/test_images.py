@@ -240,8 +240,8 @@ def test_repeated_missing_and_unlabelled_images(labelled):
     result = run(labelled / "images", **options_for(labelled))
     assert [(f.code, f.message) for f in result.findings] == [
         ("image-missing", "2 labelled images do not exist: gone.png, never.png"),
-        ("image-unlabelled", "1 images have no label and were left out: a_10.png"),
-        ("label-repeated", "1 images have the same label row twice: a_9.png"),
+        ("image-unlabelled", "1 image has no label and was left out: a_10.png"),
+        ("label-repeated", "1 image has the same label row twice: a_9.png"),
     ]
     assert len(result.rows) == 2
     assert reasons(result) == {"c": "none of its labelled images exists"}

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -97,6 +99,31 @@ def test_stale_and_damaged_results_are_made_anew(study, tmp_path):
     csv.write_text(csv.read_text().replace(",50", ",51"))
     later = jobs_for(study, KNOWS)
     assert {job.made_from for job in later}.isdisjoint(job.made_from for job in jobs)
+
+
+def test_other_code_or_other_libraries_make_results_anew(study, monkeypatch):
+    (job, *_) = jobs_for(study, KNOWS)
+
+    def now():
+        rooms.code_digest.cache_clear()
+        return replace(job).made_from
+
+    before = now()
+    assert now() == before
+    versions = {"numpy": "1", "scikit-learn": "2"}
+    monkeypatch.setattr(rooms, "_version", lambda name: versions.get(name, ""))
+    changed = now()
+    assert changed != before
+    versions["mirp"] = "3"
+    assert len({before, changed, now()}) == 3
+    monkeypatch.undo()
+    content = Path.read_text
+    for edited in ("compare_candidates.py", "measured.py", "radiomics.py"):
+        with monkeypatch.context() as patch:
+            more = lambda path, name=edited, **kw: content(path, **kw) + "#" * (path.name == name)  # noqa: E731
+            patch.setattr(Path, "read_text", more)
+            assert now() != before
+    assert now() == before
 
 
 def test_a_candidate_that_refuses_is_a_result_and_is_not_kept(study, tmp_path):

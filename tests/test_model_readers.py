@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +11,29 @@ import pytest
 from nephroscope import Study
 from nephroscope.api import model_readers
 from nephroscope.cli import run
+from nephroscope.cli.readers import _text
 from nephroscope.errors import StudyError
-from nephroscope.evaluation.readers.calls import Known, Reader, Reading
+from nephroscope.evaluation.intervals import wilson
+from nephroscope.evaluation.readers.calls import CallTable, Known, Reader, Reading
+from nephroscope.evaluation.readers.family import holm
+from nephroscope.evaluation.readers.made_from import made_from
 from nephroscope.evaluation.readers.read_calls import CallOptions, read_calls
 from nephroscope.evaluation.readers.reader_study import study_readers
+from nephroscope.evaluation.readers.write import save_reader_study
 from nephroscope.records import CasePrediction, EvaluationConfig
+from nephroscope.report import readers_section as readers_page
 from nephroscope.report.readers_section import readers_section
+from nephroscope.study import StudyFolder
 from test_study import make_study
 
 ROOT = Path(__file__).parents[1]
+RUN_JSON = {
+    "format": 1,
+    "model": "net",
+    "leaky": False,
+    "digests": {"cohort": "", "slices": ""},
+    "folds": [{"index": 0, "converged": True, "best": None, "seconds": 1.0}],
+}
 CONFIG = EvaluationConfig(resamples=200)
 TRUTH = dict(zip("abcdefghij", ["PRCC"] * 5 + ["ChRCC"] * 5, strict=True))
 
@@ -82,6 +97,8 @@ def test_the_papers_own_table(tmp_path, capsys):
     assert [f["sensitivity"]["value"] for f in (one, two)] == [1.0, 1.0]
     assert [f["specificity"]["value"] for f in (one, two)] == [0.8, 0.6]
     assert [pair["calls"]["p"] for pair in data["against_models"]] == [1.0, 0.5]
+    assert [pair["calls_p_holm"] for pair in data["against_models"]] == [1.0, 1.0]
+    assert data["groups"] == {}
     assert run(words) == 0
     shown = capsys.readouterr().out
     page = (ROOT / "docs" / "how-to" / "readers.md").read_text(encoding="utf-8")
@@ -244,8 +261,6 @@ def test_doubts_are_told(tmp_path):
 
 
 def one_study(*readers, models=(), of=None):
-    from nephroscope.evaluation.readers.calls import CallTable
-
     people = tuple(sorted(readers, key=lambda r: r.aided))
     return study_readers(
         CallTable(readers=people, models=(), scale="", findings=()), models, of or known(), CONFIG
@@ -334,8 +349,139 @@ def test_one_patient_with_two_tumors_is_told_and_resampled():
     of = known(patient_of={case: f"p{'aabbcddeef'[i]}" for i, case in enumerate("abcdefghij")})
     found = one_study(reader("r", "PPPCPCPCCC"), models=[reader("m", "PPPPPCCCCC", model=True)], of=of)
     assert "patient bootstrap" in found.readers[0].figures["accuracy"].method
-    assert "10 cases of 6 patients, taken as independent" in found.against_models[0].sentences[0]
+    assert "right in 8 and 10 of 10 cases of 6 patients" in found.against_models[0].sentences[0]
     assert "readers-clustered" in {f.code for f in found.findings}
+
+
+def test_many_tumors_of_one_patient_show_no_superiority():
+    """A model wrong on all six tumors of one patient of twelve: as cases p = 0.031, as patients one."""
+    cases = [f"c{i}" for i in range(72)]
+    truth = {case: "PRCC" if i < 36 else "ChRCC" for i, case in enumerate(cases)}
+    of = known(truth, {case: f"p{i // 6}" for i, case in enumerate(cases)})
+    right = {case: Reading(call=truth[case], confidence=None) for case in cases}
+    wrong = right | {case: Reading(call="ChRCC", confidence=None) for case in cases[:6]}
+    one = Reader(name="R1", aided=False, readings=right)
+    net = Reader(name="net", aided=False, readings=wrong, model=True)
+    found = one_study(one, models=[net], of=of)
+    (pair,) = found.against_models
+    assert (pair.calls.p, pair.calls.mid_p, pair.calls_p_holm) == (None, None, None)
+    assert pair.calls.method == "no exact test: rows of one patient are not independent"
+    assert pair.calls.difference.value == pytest.approx(6 / 72)
+    assert pair.calls.difference.low == 0
+    assert found.n_tests == 0
+    (sentence,) = found.sentences
+    assert "right in 72 and 66 of 72 cases of 12 patients" in sentence
+    assert "No test: cases of one patient are not independent." in sentence
+    assert "more often" not in sentence
+
+
+def test_holm_against_the_worked_example():
+    """Holm 1979: the smallest p times n, the next times n - 1, never falling; None does not count."""
+    assert holm([0.01, 0.04, None, 0.03, 0.005]) == pytest.approx([0.03, 0.06, None, 0.06, 0.02])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+
+
+def test_a_p_that_correction_lifts_shows_nothing():
+    """Six cases that only the model has right give p = 0.031; three readers make it a family of three and more."""
+    truth = {f"c{i}": "PRCC" if i < 10 else "ChRCC" for i in range(20)}
+    of = known(truth)
+    right = {case: Reading(call=t, confidence=None) for case, t in truth.items()}
+    off = right | {f"c{i}": Reading(call="ChRCC", confidence=None) for i in range(6)}
+    net = Reader(name="net", aided=False, readings=right, model=True)
+    alone = one_study(Reader(name="r0", aided=False, readings=off), models=[net], of=of)
+    assert alone.n_tests == 1
+    assert alone.sentences == (
+        "net is right more often than r0 (in 20 and 14 of 20; exact McNemar p = 0.031, 20 cases).",
+    )
+    people = [Reader(name="r0", aided=False, readings=off)]
+    people += [Reader(name=f"r{k}", aided=False, readings=right) for k in (1, 2)]
+    found = one_study(*people, models=[net], of=of)
+    first = found.against_models[0]
+    assert first.calls.p == pytest.approx(0.03125)
+    assert first.calls_p_holm == pytest.approx(0.03125 * found.n_tests)
+    assert first.sentences[0].startswith("No difference between r0 and net is shown")
+    assert f"p = 0.031, corrected for {found.n_tests} tests p = 0." in first.sentences[0]
+    strict = study_readers(
+        CallTable(readers=(people[0],), models=(), scale="", findings=()),
+        [net],
+        of,
+        EvaluationConfig(resamples=200, confidence=0.99),
+    )
+    assert strict.sentences[0].startswith("No difference between r0 and net is shown"), "alpha is 0.01 here"
+
+
+def test_a_leaky_run_is_shown_and_takes_part_in_nothing():
+    leaky = replace(reader("net (LEAKY)", "PPPPPCCCCC", model=True), leaky=True, of_study=True)
+    sound = reader("sound", "PPPPPCCCCC", model=True)
+    people = [reader("r0", "CCCCCPPPPP"), reader("r1", "PPCCCPPPPC")]
+    found = one_study(*people, models=[leaky, sound])
+    assert [(m.name, m.leaky) for m in found.models] == [("net (LEAKY)", True), ("sound", False)]
+    assert {pair.second for pair in found.against_models} == {"sound"}
+    assert {m.found.second for m in found.mean_against_models} == {"sound"}
+    assert "LEAKY" not in " ".join(found.sentences)
+    assert one_study(*people, models=[leaky]).n_tests == 0
+
+
+def test_test_sets_stay_apart_and_the_pooled_figure_is_named():
+    groups = dict.fromkeys("abcfgh", "out-of-fold") | dict.fromkeys("di", "internal-test")
+    of = replace(known(), group_of=groups | dict.fromkeys("ej", "external-test:A"))
+    model = reader("net", "PPPPCCCCCP", model=True)
+    own = {case: replace(r, group=of.group_of[case]) for case, r in model.readings.items()}
+    own["a"] = replace(own["a"], group="internal-test")  # by the run's own split
+    people = [reader("r0", "PPPPPCCCCC"), reader("r1", "PPPP")]
+    found = one_study(*people, models=[replace(model, readings=own)], of=of)
+    assert list(found.groups) == ["out-of-fold", "external-test:A", "internal-test"]
+    right = {name: part.models[0].counts["accuracy"] for name, part in found.groups.items()}
+    assert right == {"out-of-fold": (5, 5), "external-test:A": (0, 2), "internal-test": (2, 2)}
+    assert found.models[0].counts["accuracy"] == (8, 10)
+    assert found.test_set == "all cases together, answered by different networks"
+    assert [r.name for r in found.groups["external-test:A"].readers] == ["r0"], "r1 read none of them"
+    assert found.groups["out-of-fold"].against_models[0].n_called == 5
+    data = found.as_dict()
+    assert set(data["groups"]) == set(groups.values()) | {"external-test:A"}
+    assert data["sentences"][0].startswith("out-of-fold: No difference between r0 and net")
+    assert data["sentences"][-1].startswith("all cases together, answered by different networks: ")
+    assert "net: 1 of 10 cases are of another test set in its own split" in " ".join(
+        f.message for f in found.findings
+    )
+    json.dumps(data, allow_nan=False)
+
+
+def test_tables_page_and_words_keep_test_sets_apart(tmp_path):
+    of = replace(
+        known(), group_of=dict.fromkeys("abcfgh", "out-of-fold") | dict.fromkeys("deij", "internal-test")
+    )
+    people = [reader("r0", "PPPPPCCCCC"), reader("r1", "PPPPCCCCCC")]
+    found = one_study(*people, models=[reader("net", "PPPPCCCCCP", model=True)], of=of)
+    save_reader_study(tmp_path / "readers", found, made_from(StudyFolder(tmp_path), "d", CONFIG, (), False))
+    with (tmp_path / "readers" / "pairs.csv").open() as file:
+        table = list(csv.DictReader(file))
+    sets = ["out-of-fold", "internal-test", found.test_set]
+    assert [row["test_set"] for row in table] == [name for name in sets for _ in range(2)]
+    text = _text(found)
+    assert "\nout-of-fold: 6 cases of 6 patients\n" in text
+    assert "\nall cases together, answered by different networks: 10 cases of 10 patients\n" in text
+    settings = type("Settings", (), {"evaluation": CONFIG})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(readers_page, "open_study", lambda root: (StudyFolder(root), settings))
+        section = readers_section(tmp_path, "d")
+    pairs = section.tables["readers-pairs"]
+    assert pairs.header[:3] == ("", "Test set", "Cases")
+    assert [row[1] for row in pairs.rows[::2]] == [*found.groups, found.test_set]
+    assert pairs.rows[0][2] == "6"
+    assert len(section.figure.axes) == 2
+    assert "A panel for each test set" in section.html
+
+
+def test_a_model_of_the_study_has_the_interval_that_evaluate_gives():
+    person, program = reader("r", "PPPPPCCCCC"), reader("m", "PPPPPCCCCC", model=True)
+    run_of_study = replace(program, name="net", of_study=True)
+    found = one_study(person, models=[program, run_of_study])
+    methods = {m.name: m.figures["accuracy"] for m in (*found.readers, *found.models)}
+    assert methods["r"].method == methods["m"].method == "exact (Clopper-Pearson), 95 %"
+    assert methods["net"].method == "Wilson, 95 %"
+    assert methods["net"].low == pytest.approx(wilson(10, 10, 0.95)[0]) == pytest.approx(0.7225, abs=5e-5)
+    assert "readers and models: exact (Clopper-Pearson); models: Wilson" in _text(found)
 
 
 def test_a_model_that_answers_other_cases_is_told():
@@ -365,18 +511,24 @@ def prediction(case, p):
     )
 
 
-def fake_runs(monkeypatch, study, converged=True):
+def fake_runs(monkeypatch, study, converged=True, protocol="patient", groups=None):
     """Runs whose answers are given: what training them would add is tested elsewhere."""
     truth = {case.case_id: case.subtype for case in study.cohort.cases}
-    answers = [prediction(case, 0.8 if subtype == "PRCC" else 0.3) for case, subtype in truth.items()]
+    answers = [
+        replace(
+            prediction(case, 0.8 if subtype == "PRCC" else 0.3),
+            group=(groups or {}).get(case, "out-of-fold"),
+        )
+        for case, subtype in truth.items()
+    ]
 
     class Scored:
         folder = study.folder.root / "runs" / "net"
-        split = type("Split", (), {"protocol": "patient"})
+        split = type("Split", (), {"protocol": protocol})
 
     Scored.folder.mkdir(parents=True, exist_ok=True)
     (Scored.folder / "config.json").write_text("{}")
-    (Scored.folder / "run.json").write_text(json.dumps({"format": 1, "converged": converged}))
+    (Scored.folder / "run.json").write_text(json.dumps(RUN_JSON | {"converged": converged}))
     monkeypatch.setattr(Study, "_to_score", lambda self, name: Scored)
     monkeypatch.setattr(model_readers, "score_run", lambda scored: (answers, []))
     return truth
@@ -405,7 +557,11 @@ def test_command_readers_sets_readers_beside_runs(study_root, monkeypatch, tmp_p
     }
     folder = study_root / "readers"
     kept = json.loads((folder / "readers.json").read_text())
-    assert kept.pop("made_from") == {"cohort": study.cohort.label_digest}
+    made = kept.pop("made_from")
+    assert set(made) == {"cohort", "[evaluation]", "run net", "splits.json"}
+    assert made["cohort"] == study.cohort.label_digest
+    assert list(data["groups"]) == ["out-of-fold"]
+    assert data["models"][0]["figures"]["accuracy"]["method"] == "Wilson, 95 %"
     assert kept == data
     with (folder / "readers.csv").open() as file:
         table = list(csv.DictReader(file))
@@ -417,7 +573,7 @@ def test_command_readers_sets_readers_beside_runs(study_root, monkeypatch, tmp_p
     shown = capsys.readouterr().out
     assert "net (model)" in shown
     assert "34.5 (32.25 to 36.75)" in shown
-    assert "their p-values are not adjusted" in shown
+    assert "only a p corrected for all of them (Holm) shows a difference" in shown
     check_section(study)
 
 
@@ -425,14 +581,43 @@ def check_section(study):
     """The report's part says what readers.json says, and nothing once the labels changed."""
     section = readers_section(study.folder.root, study.cohort.label_digest)
     assert "No difference between two and net is shown" in " ".join(section.words)
-    assert section.tables["readers-pairs"].rows[1][:4] == ("two, net", "10", "8 and 10", "0.5000")
+    row = section.tables["readers-pairs"].rows[1]
+    assert row[:3] == ("two, net", "10", "8 and 10")
+    assert (row[4].text, row[4].small) == ("0.5000", "corrected 1.0000")
     assert section.tables["readers"].rows[2][0] == "net"
     assert section.html.count("<svg") == 1
     assert "2 readers called 10 cases of 10 patients" in section.methods[0][1]
     assert any("2 readers: what it says of other readers is weak" in text for text in section.limitations)
     later = readers_section(study.folder.root, "another digest")
+    assert later.stale.startswith("Labels changed since")
     assert "run `nephroscope readers` again" in later.stale
     assert later.tables == {}
+    for path, name in (
+        ("runs/net/run.json", "Run net"),
+        ("splits.json", "Splits.json"),
+        ("comparison/predictions.csv", "Comparison/predictions.csv"),
+        ("study.toml", "[evaluation]"),
+    ):
+        check_stale(study, study.folder.root / path, name)
+
+
+def check_stale(study, path, name):
+    """A change of this file makes the readers' part stale, and its undoing makes it good again."""
+    before = path.read_text() if path.exists() else None
+    path.parent.mkdir(exist_ok=True)
+    changed = (before or "").replace("resamples = 200", "resamples = 300") + "\n"
+    path.write_text(changed)
+    later = readers_section(study.folder.root, study.cohort.label_digest)
+    assert (
+        later.stale
+        == f"{name} changed since the readers' calls were scored: run `nephroscope readers` again."
+    )
+    assert later.words == ()
+    if before is None:
+        path.unlink()
+    else:
+        path.write_text(before)
+    assert readers_section(study.folder.root, study.cohort.label_digest).stale == ""
 
 
 def test_a_study_without_calls_has_no_section(tmp_path):
@@ -443,7 +628,7 @@ def test_baselines_of_a_comparison_stand_beside_unless_stale(study_root, monkeyp
     study = Study(study_root)
     fake_runs(monkeypatch, study)
     folder = study_root / "comparison"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / "predictions.csv").write_text(
         "name,kind,case_id,call,p_PRCC\nclinical,baseline,c00,PRCC,0.7\nnet,network,c00,PRCC,0.7\n"
     )
@@ -479,6 +664,42 @@ def test_a_run_that_did_not_converge_is_left_out(study_root, monkeypatch, tmp_pa
     found = study.readers(path)
     assert found.models == ()
     assert "run net: did not converge; left out" in [f.message for f in found.findings]
+
+
+def test_a_leaky_run_of_the_study_is_marked_and_untested(study_root, monkeypatch, tmp_path):
+    study = Study(study_root)
+    truth = fake_runs(monkeypatch, study, protocol="image")
+    path = tmp_path / "calls.csv"
+    calls = [f"{case},one,{'ChRCC' if t == 'PRCC' else 'PRCC'}\n" for case, t in truth.items()]
+    path.write_text("case_id,reader,call\n" + "".join(calls))
+    found = study.readers(path, ["net"])
+    assert [m.name for m in found.models] == ["net (LEAKY)"]
+    assert (found.against_models, found.mean_against_models, found.sentences) == ((), (), ())
+    (leak,) = [f for f in found.findings if f.code == "leaky-split"]
+    assert leak.message.endswith("its figures are shown and marked, and it takes part in no test")
+    assert readers_section(study_root, study.cohort.label_digest).stale == "", "the run's digest was found"
+
+
+def test_cases_of_a_study_go_to_the_test_set_of_its_split(study_root, monkeypatch, tmp_path):
+    study = Study(study_root)
+    truth = fake_runs(monkeypatch, study, groups=dict.fromkeys(("c00", "c01"), "internal-test"))
+    path = tmp_path / "calls.csv"
+    path.write_text("case_id,reader,call\n" + "".join(f"{case},one,{t}\n" for case, t in truth.items()))
+    found = study.readers(path, ["net"])
+    assert {name: part.models[0].n_cases for name, part in found.groups.items()} == {
+        "out-of-fold": 8,
+        "internal-test": 2,
+    }
+    split = type("Split", (), {"holdout": frozenset({"c00"})})
+    monkeypatch.setattr(model_readers, "load_split", lambda path, cohort: (split, ""))
+    found = study.readers(path, ["net"])
+    assert {n: (p.n_cases, p.models[0].n_cases) for n, p in found.groups.items()} == {
+        "out-of-fold": (9, 8),
+        "internal-test": (1, 1),
+    }
+    assert "net: 1 of 10 cases are of another test set in its own split" in " ".join(
+        f.message for f in found.findings
+    )
 
 
 def test_command_readers_refuses(study_root, tmp_path, capsys):

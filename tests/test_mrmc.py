@@ -10,7 +10,7 @@ import pytest
 from nephroscope.cli import run
 from nephroscope.errors import CohortError
 from nephroscope.evaluation.kappa import agreement_weights, cohen_kappa, compare_labels, kappa_se
-from nephroscope.evaluation.statistics.agreement_kappa import compare_readers, estimate_fleiss, fleiss_kappa
+from nephroscope.evaluation.statistics.agreement_kappa import compare_readers, estimate_fleiss
 from nephroscope.evaluation.statistics.mrmc import against_one, analyse
 from nephroscope.evaluation.statistics.mrmc_design import Design, covariance_of
 from nephroscope.records import EvaluationConfig
@@ -349,8 +349,8 @@ FLEISS = """
 def test_fleiss_kappa_is_that_of_1971():
     counts = np.array([[float(c) for c in row] for row in FLEISS.split()])
     assert counts.sum(axis=0).tolist() == [26, 26, 30, 55, 43]
-    assert round(fleiss_kappa(counts), 3) == 0.430
     estimate = estimate_fleiss(counts, [str(i) for i in range(30)], CONFIG)
+    assert round(estimate.value, 3) == 0.430
     assert 0.3 < estimate.low < 0.43 < estimate.high < 0.6
     assert "200 resamples of 30 patients" in estimate.method
 
@@ -434,6 +434,15 @@ def test_command_kappa_refuses(tmp_path, capsys):
     assert "also has high" in refused(capsys, "kappa", path, "--weights", "linear", "--order", "low")
     twice = refused(capsys, "kappa", path, "--weights", "linear", "--order", "low", "low", "high")
     assert "--order: expected every call once, found low low high" in twice
+    for calls, told in (("nan inf 1 2", "inf"), ("1 2 1.0 3", "1, 1.0")):
+        rows = [f"{i},{r},{call}" for i, call in enumerate(calls.split()) for r in "ab"]
+        path.write_text("\n".join(["case,reader,call", *rows]) + "\n")
+        words = f"found nothing, and calls that are no numbers, or one number twice: {told};"
+        assert words in refused(capsys, "kappa", path, "--weights", "quadratic")
+    path.write_text("case,reader,call\n1,Dr. A,low\n2,dr a,low\n1,b,low\n")
+    assert "row 3: expected a reader written in one way (Dr. A, in row 2), found dr a" in refused(
+        capsys, "kappa", path
+    )
     path.write_text("case,reader,call\n1,a,low\n")
     assert "two readers or more, found 1" in refused(capsys, "kappa", path)
     path.write_text("case,patient,reader,call\n1,p,a,low\n1,q,b,low\n")

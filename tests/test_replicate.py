@@ -12,7 +12,7 @@ import torch
 
 from nephroscope.cli import run
 from nephroscope.cli.replicate import REPLICATES
-from nephroscope.errors import CohortError, ConfigError
+from nephroscope.errors import CohortError, ConfigError, StudyError
 from nephroscope.evaluation.intervals import Patients
 from nephroscope.records import EvaluationConfig
 from nephroscope.replicate import printed, words
@@ -20,6 +20,7 @@ from nephroscope.replicate.answers import Answers
 from nephroscope.replicate.case_table import known_tests
 from nephroscope.replicate.experiment import leak_of, train_all
 from nephroscope.replicate.figures import learning_figure
+from nephroscope.replicate.lock import one_at_a_time
 from nephroscope.replicate.numbers import (
     Reading,
     area_two_ways,
@@ -80,9 +81,14 @@ def test_the_papers_split_leaks_and_the_twin_does_not(data):
     n_images = setup.n_slices * 16
     assert (len(train), len(validation)) == (n_images - round(n_images / 10), round(n_images / 10))
     assert not set(train) & set(validation)
-    leak = leak_of(setup)
-    assert leak["patients_on_both_sides"] == leak["development_patients"] == len(setup.development)
-    for part in make_parts(setup, data[1].folder / "nowhere"):
+    parts = make_parts(setup, data[1].folder / "nowhere")
+    leak = leak_of(setup, parts[0])
+    of_used = {
+        str(name) for name in data[1].case_ids[parts[0].judged.rows]
+    }  # 24 images are not of every patient
+    assert leak["patients_on_both_sides"] == leak["validation_patients"] == len(of_used)
+    assert leak["development_patients"] == len(setup.development)
+    for part in parts:
         of = {
             name: {str(data[1].case_ids[row]) for row in images.rows}
             for name, images in (
@@ -148,6 +154,19 @@ def test_tumors_of_one_patient_get_one_shuffled_label():
     assert all(
         len({c.subtype for c in new.cases if c.patient_id == p}) == 1 for p in ("p0", "p1", "p2", "p3")
     )
+
+
+def test_shuffling_permutes_and_keeps_enough_patients_for_the_folds(tmp_path):
+    cohort = make_cohort(12)  # one of six is drawn as a test case: 5 and 5 are left, and 2.5 is rounded
+    setup = make_setup(
+        cohort, make_store(tmp_path, cohort), replace(OPTIONS, twin_folds=None, shuffled_model=None)
+    )
+    counts = [
+        [of.by_id[n].subtype for n in setup.development] for of in (setup.cohort, setup.shuffled_cohort)
+    ]
+    assert [labels.count("PRCC") for labels in counts] == [5, 5]
+    assert setup.n_folds == 5
+    assert len(make_parts(setup, tmp_path)) == 12  # no fold is refused for want of a subtype
 
 
 # learning
@@ -272,6 +291,24 @@ def test_numbers_of_the_leaky_split_say_so(replicated):
         assert all("LEAKY" in e["method"] for e in tests["by_image"]["paper"].values())
         assert not any("LEAKY" in e["method"] for e in tests["by_image"]["twin"].values())
     assert not any("LEAKY" in e["method"] for e in network["twin"]["by_case"].values())
+
+
+def test_an_auc_with_one_patient_of_a_subtype_has_no_narrow_interval():
+    """Resampling draws that patient each time: it gave 0.50 to 0.56 on nine images."""
+    p = [0.6, 0.5, 0.4, 0.55, 0.45, 0.35, 0.5, 0.41, 0.42]
+    few = by_image(answers(p, [0] * 6 + [1] * 3, [c for c in "abc" for _ in range(3)]), READING)
+    area = figures(few, READING)["auc"]
+    assert area.high - area.low > 0.5
+    assert "Newcombe 2006 method 5 on 2 and 1 patients" in area.method
+    apart = differences(few, few, READING)
+    assert apart["auc"].low is None
+    assert "1 patient, a bootstrap asks for 5" in apart["auc"].method
+    assert (
+        "takes"
+        not in area_two_ways(by_case(answers(p, [0] * 6 + [1] * 3, list("abcdefghi")), READING), READING)[
+            "naive"
+        ]["estimate"].method
+    )
 
 
 # words
@@ -434,7 +471,60 @@ def test_the_papers_percentages_are_its_counts():
     assert sensitivity[1] + specificity[1] == 4560
 
 
+def arm_of(study, options):
+    folder = study.folder.root / "replicate" / "zuo2021"
+    return make_parts(make_setup(study.cohort, study.slices(), options), folder)[0].arm.folder
+
+
+def test_damaged_answers_are_made_again_and_damaged_networks_refused(replicated):
+    study, content, options, calls = replicated
+    folder = arm_of(study, options)
+    for path in (*folder.glob("*.npy"), folder / "timing.json"):
+        path.write_bytes(b"cut")
+    assert study.replicate_zuo2021(options, calls)["models"][0]["paper"] == content["models"][0]["paper"]
+    for name, message in (
+        ("arm.json", "record of a finished training"),
+        ("model.onnx", "the trained network"),
+    ):
+        whole = (folder / name).read_bytes()
+        (folder / name).write_bytes(b"{")
+        for path in folder.glob("*.npy"):
+            path.unlink()
+        with pytest.raises(StudyError, match=f"{message}.*delete the folder {folder.name}"):
+            study.replicate_zuo2021(options, calls)
+        (folder / name).write_bytes(whole)
+
+
+def test_two_at_once_would_mix_their_epochs(tmp_path):
+    with (
+        one_at_a_time(tmp_path / "replicate" / "zuo2021"),
+        pytest.raises(StudyError, match="another one at work"),
+        one_at_a_time(tmp_path / "replicate" / "zuo2021"),
+    ):
+        pass
+    with one_at_a_time(tmp_path / "replicate" / "zuo2021"):
+        pass
+
+
+def test_readers_calls_of_other_cases_are_left_aside(replicated, tmp_path):
+    study, content, options, calls = replicated
+    other = next(
+        c for c in study.cohort.cases if c.case_id not in {row["case_id"] for row in content["cases"]}
+    )
+    line = f"{other.case_id},A,{other.subtype}\n"
+    (tmp_path / "all.csv").write_text(calls.read_text() + line)
+    assert study.replicate_zuo2021(options, tmp_path / "all.csv")["readers"] == content["readers"]
+    (tmp_path / "none.csv").write_text(f"case_id,reader,call\n{line}")
+    with pytest.raises(CohortError, match="found calls of development cases alone"):
+        study.replicate_zuo2021(options, tmp_path / "none.csv")
+
+
 # refusals
+
+
+def test_an_empty_list_of_models_is_not_all_six(replicated, capsys):
+    assert run(["replicate", "zuo2021", str(replicated[0].folder.root), "--models", ","]) == 2
+    assert "--models: expected a network or more, found none" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from nephroscope.cli import run
+from nephroscope.evaluation.intervals import Patients
+from nephroscope.evaluation.statistics import cells
+from nephroscope.evaluation.statistics.calibration import calibrate
+from nephroscope.evaluation.statistics.coverage import risk_coverage
+from nephroscope.evaluation.statistics.decision_curve import decision_curve
 from nephroscope.evaluation.statistics.logistic import expit
+from nephroscope.records import Estimate, EvaluationConfig
 
 KINDS = ("calibration", "decision-curve", "operating-point", "coverage")
 
@@ -91,6 +97,90 @@ def test_coverage_margin_and_threshold(tmp_path, capsys):
         code, refused, _ = told(capsys, "coverage", path, option, value)
         assert code == 2
         assert refused["error"]["where"] == option
+
+
+@pytest.mark.parametrize("kind", ["calibration", "decision-curve", "coverage"])
+@pytest.mark.parametrize("per_patient", [1, 3])
+def test_many_rows_are_resampled_as_cells_and_say_what_rows_say(monkeypatch, kind, per_patient):
+    """Figures are those of the rows; limits differ by what 2,000 random groups instead of all patients do."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(0, 1.5, 6000)
+    p, y = expit(x / 1.2), rng.random(6000) < expit(x)
+    who = [f"p{i // per_patient}" for i in range(6000)]
+    patients, config = Patients.of(who, y.astype(np.intp)), EvaluationConfig(resamples=600)
+
+    def found():
+        if kind == "calibration":
+            return {n: e for n, e in calibrate(p, y, patients, config).items() if n != "e50"}
+        if kind == "coverage":
+            return {"aurc": risk_coverage(np.abs(p - 0.5), (p > 0.5) != y, patients, config).aurc}
+        at = decision_curve(p, y, patients, config, np.array([0.3])).net_benefit
+        limits = {"low": float(at.low[0]), "high": float(at.high[0])}
+        return {"benefit": Estimate(value=float(at.y[0]), **limits, n=at.n, unit="case", method=at.method)}
+
+    monkeypatch.setattr(cells, "MOST_ROWS", 6000)
+    monkeypatch.setattr(cells, "GROUPS", 900)
+    rows = found()
+    assert not any("random groups" in e.method for e in rows.values())
+    monkeypatch.setattr(cells, "MOST_ROWS", 5999)
+    thin = found()
+    assert any("random groups" in e.method for e in thin.values())
+    for name, row in rows.items():
+        few, width = thin[name], row.high - row.low
+        assert few.value == pytest.approx(row.value, abs=1e-9)
+        assert (few.low, few.high) == pytest.approx((row.low, row.high), abs=0.12 * width), name
+
+
+@pytest.mark.parametrize("per_patient", [1, 4])
+def test_cells_hold_few_numbers_however_many_rows(per_patient):
+    rng = np.random.default_rng(0)
+    p = rng.random(40_000)
+    patients = Patients.of([str(i // per_patient) for i in range(p.size)], np.zeros(p.size, np.intp))
+    found = cells.Cells.of(p, p > 0.7, patients)
+    assert found.value.size < 2 * 2 * cells.EDGES
+    assert found.patients.n == cells.GROUPS
+    assert found.count.sum() == p.size
+    assert np.abs(found.value[found.row] - p).max() < 1 / cells.EDGES
+    owners = np.array([found.patients.row[i : i + per_patient] for i in range(0, p.size, per_patient)])
+    assert (owners == owners[:, :1]).all(), "rows of a patient stay together"
+    drawn = found.resampled(
+        lambda w: w.sum(axis=1)[:, None], np.array([40_000.0]), EvaluationConfig(resamples=100)
+    )
+    assert drawn == pytest.approx(np.full((100, 1), 40_000))
+
+
+def test_the_groups_of_a_class_are_of_that_class():
+    stratum = np.repeat([0, 1, 2], [9000, 900, 100])
+    many = cells.grouped(Patients(row=np.arange(10_000), stratum=stratum))
+    assert (many.stratum[many.row] == stratum).all()
+    assert np.bincount(many.stratum).tolist() == [1800, 200, 100]
+
+
+def test_faultless_probabilities_have_a_bound_and_no_false_certainty(tmp_path, capsys):
+    rows = [f"c{i},{i % 2},{i % 2}" for i in range(30)]
+    (tmp_path / "t.csv").write_text("\n".join(["case,truth,p", *rows]) + "\n")
+    assert run(["statistics", "calibration", str(tmp_path / "t.csv"), "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    brier, scaled = data["brier"], data["scaled_brier"]
+    assert (brier["value"], brier["low"]) == (0, 0)
+    assert brier["high"] == pytest.approx(1 - 0.025 ** (1 / 30)), "Clopper and Pearson, 0 of 30"
+    assert "bound: Clopper-Pearson" in brier["method"]
+    assert (scaled["value"], scaled["low"], scaled["high"]) == (1, None, None)
+    assert scaled["method"] == "no interval: every resample of the patients agrees"
+    assert run(["statistics", "coverage", str(tmp_path / "t.csv"), "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert (data["aurc"]["value"], data["aurc"]["high"]) == (0, None)
+    assert set(data["risk"]["high"]) == {None}
+
+
+@pytest.mark.parametrize("threshold", ["0.9999999999999999", "1e-9"])
+def test_a_threshold_beside_0_or_1_is_refused(tmp_path, capsys, threshold):
+    code, data, _ = told(capsys, "decision-curve", write(tmp_path / "t.csv"), "--threshold", threshold)
+    assert code == 2
+    assert (
+        f"a number between 0 and 1, not nearer than 0.000001 to either, found {float(threshold)!r}"
+        in data["error"]["message"]
+    )
 
 
 @pytest.mark.parametrize("kind", ["calibration", "decision-curve", "coverage"])
@@ -203,6 +293,8 @@ def test_rows_of_slices_are_images(tmp_path, capsys, kind, figure):
     lines = [f"p{i // 3},{i % 3},{('PRCC', 'ChRCC')[i // 3 % 2]},{0.1 + i % 9 / 10}" for i in range(60)]
     (tmp_path / "slices.csv").write_text("\n".join(["patient,slice,truth,p_ChRCC", *lines]) + "\n")
     _, data, _ = told(capsys, kind, tmp_path / "slices.csv")
+    if kind == "operating-point":
+        assert "out-of-fold rows of other folds than 0" in data["points"][0]["chosen_on"]
     assert (data[figure]["unit"], data[figure]["n"]) == ("image", 60)
     _, data, _ = told(capsys, kind, write(tmp_path / "cases.csv"))
     assert data[figure]["unit"] == "case"

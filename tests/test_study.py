@@ -206,6 +206,46 @@ def test_damaged_json_is_refused(study):
         study.split()
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("run.json", '{"format": 1}', "run.json: expected the model, digests and folds of a trained run"),
+        ("run.json", "[]", "run.json: expected a JSON object with a format number"),
+        ("run.json", '{"format": 99}', "found format 99; it was written by a newer nephroscope"),
+        ("split.json", None, "expected the file split.json, found none; train again"),
+        ("split.json", '{"format": 1}', "expected folds with train, validation and test"),
+        ("fold-0/model.onnx", None, "expected the file fold-0/model.onnx, found none; remove run.json"),
+        ("fold-0/model.onnx", "x", "fold-0/model.onnx: expected an ONNX network"),
+    ],
+)
+def test_a_damaged_run_is_named_with_its_remedy(study, tmp_path, name, content, told):
+    """Whoever reads the run: told alike by evaluate and report, and by readers, which go on without it."""
+    (run,) = study.folder.runs()
+    whole = (run / "run.json").read_text()
+    (run / "run.json").write_text(json.dumps(json.loads(whole) | {"converged": True}))
+    path = next(run.glob(name.replace("fold-0", "fold-*")))
+    told = told.replace("fold-0", path.parent.name)
+    path.unlink() if content is None else path.write_text(content)
+    for verb in (study.evaluate, study.report):
+        with pytest.raises(StudyError) as refused:
+            verb()
+        assert told in str(refused.value)
+        assert str(refused.value).startswith(f"run {run.name}")
+    calls = tmp_path / "calls.csv"
+    case = study.cohort.cases[0]
+    calls.write_text(f"case,reader,call\n{case.case_id},r,{case.subtype}\n")
+    with pytest.raises(StudyError):
+        study.readers(calls, [run.name])
+    found = study.readers(calls)
+    assert found.models == ()
+    assert any(f.code == "model-left-out" and told in f.message for f in found.findings)
+    if name == "run.json":
+        path.unlink()
+        study.train(name=run.name, resume=True)
+        held = json.loads(path.read_text()) | {"finished": ""}
+        assert held == json.loads(whole) | {"finished": ""}, "the remedy writes it again"
+
+
 def test_run_that_diverged_is_reported_in_words_not_numbers(study):
     """Its losses are null in metrics.jsonl, it has no best epoch, and no figure is a number."""
     (run,) = study.folder.runs()

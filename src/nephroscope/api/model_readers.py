@@ -1,26 +1,29 @@
 """Radiologists beside the models of a study: the study, a table of calls and run names in; a reader study out."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nephroscope.cohort.labels.pathology import load_pathology, name_of_subtype
+from nephroscope.cohort.split import load_split
 from nephroscope.cohort.tables import read_table
-from nephroscope.errors import StudyError
+from nephroscope.errors import NephroscopeError, StudyError
 from nephroscope.evaluation.readers.calls import Known, Reader, Reading
+from nephroscope.evaluation.readers.made_from import COMPARED, made_from
 from nephroscope.evaluation.readers.read_calls import CallOptions, read_calls
 from nephroscope.evaluation.readers.reader_study import ReaderStudy, study_readers
 from nephroscope.evaluation.readers.write import FOLDER, save_reader_study
-from nephroscope.evaluation.score_run import score_run
+from nephroscope.evaluation.run_files import load_run
+from nephroscope.evaluation.score_run import OUT_OF_FOLD, score_run
 from nephroscope.experiments.comparison_file import load_comparison
-from nephroscope.files import load_json
-from nephroscope.records import CasePrediction, Finding
+from nephroscope.records import DEVELOPMENT, INTERNAL_TEST, CasePrediction, Finding
 
 if TYPE_CHECKING:
     from nephroscope.api.study import Study
 
-FORMAT = 1
-COMPARED = ("comparison", "predictions.csv")
+LEAKY = " (LEAKY)"
+BASELINE = "baseline of the comparison"
 
 
 def read_beside_models(
@@ -31,22 +34,25 @@ def read_beside_models(
     Args:
         study: Gives truth, patients and runs.
         path: Table of calls.
-        runs: Names of complete runs; without any, all of them and the baselines of the last comparison.
+        runs: Names of complete runs; without any, the baselines of the last comparison and all runs but those that
+            are damaged or older than the cohort or its slices, which are told.
         options: How the table is read.
 
     Raises:
         CohortError: The table is refused; see `read_calls`.
-        StudyError: A run is not complete, or older than the cohort or its slices.
+        StudyError: A named run is not complete, damaged, or older than the cohort or its slices.
     """
     known, means = known_of(study)
     table = read_calls(path, known, means, options)
     models, findings = run_models(study, runs)
     baselines, doubts = ([], []) if runs else compared_models(study, known)
     findings += doubts
-    found = study_readers(
-        table, [*models, *baselines], known, study.settings.evaluation, study.cohort.synthetic, findings
-    )
-    save_reader_study(study.folder.root / FOLDER, found, {"cohort": study.cohort.label_digest})
+    config = study.settings.evaluation
+    known = replace(known, group_of=test_sets(study, models))
+    found = study_readers(table, [*models, *baselines], known, config, study.cohort.synthetic, findings)
+    used = [model.name.removesuffix(LEAKY) for model in models]
+    digests = made_from(study.folder, study.cohort.label_digest, config, used, compared=not runs)
+    save_reader_study(study.folder.root / FOLDER, found, digests)
     return found
 
 
@@ -62,38 +68,60 @@ def known_of(study: "Study") -> tuple[Known, Callable[[str], str | None]]:
     return known, lambda text: name_of_subtype(text, cohort.subtypes, pathology)
 
 
+def test_sets(study: "Study", models: Sequence[Reader]) -> dict[str, str]:
+    """Test set of each labelled case by splits.json; where that is not to be read, by the runs' own splits."""
+    cases = {case.case_id: case.cohort for case in study.cohort.cases if case.subtype}
+    marked = {case_id: marked for case_id, marked in cases.items() if marked != DEVELOPMENT}
+    try:
+        split, _ = load_split(study.folder.splits, study.cohort)
+    except (NephroscopeError, OSError):
+        by_runs = {c: r.group for model in models for c, r in model.readings.items() if r.group}
+        return dict.fromkeys(cases, OUT_OF_FOLD) | by_runs | marked
+    return dict.fromkeys(cases, OUT_OF_FOLD) | dict.fromkeys(split.holdout, INTERNAL_TEST) | marked
+
+
 def run_models(study: "Study", runs: Sequence[str]) -> tuple[list[Reader], list[Finding]]:
     """Answers of each run about the cases that it was tested on, scored anew; runs left out are told."""
     models: list[Reader] = []
     findings: list[Finding] = []
     for name in runs or _complete(study):
-        scored = study._to_score(name)
-        content = load_json(scored.folder / "run.json", FORMAT)
+        try:
+            scored = study._to_score(name)
+            content = load_run(scored.folder)
+            predictions = score_run(scored)[0] if content["converged"] else []
+        except StudyError as error:
+            if runs:
+                raise
+            findings.append(_left_out(f"run {name}", str(error).removeprefix(f"run {name}: ")))
+            continue
         if not content["converged"]:
             findings.append(_left_out(f"run {name}", "did not converge"))
             continue
         leaky = scored.split.protocol == "image"
         if leaky:
-            message = f"run {name}: LEAKY split by image, slices of a patient train and test"
+            message = (
+                f"run {name}: LEAKY split by image, slices of a patient train and test; its figures are shown and "
+                "marked, and it takes part in no test"
+            )
             findings.append(Finding(code="leaky-split", severity="warning", message=message, case_id=""))
-        predictions, _ = score_run(scored)
-        title = f"{name} (LEAKY)" if leaky else name
-        models.append(model_of(title, predictions, study.settings.positive))
+        model = model_of(name, predictions, study.settings.positive)
+        models.append(replace(model, name=name + LEAKY, leaky=True) if leaky else model)
     return models, findings
 
 
 def model_of(name: str, predictions: Sequence[CasePrediction], positive: str) -> Reader:
     """A run's answers: the call when "not sure" is not allowed, and the probability of the positive subtype."""
     readings = {
-        p.case_id: Reading(call=p.forced_call, confidence=p.probabilities[positive]) for p in predictions
+        p.case_id: Reading(call=p.forced_call, confidence=p.probabilities[positive], group=p.group)
+        for p in predictions
     }
-    groups = dict.fromkeys(p.group for p in predictions)
-    return Reader(name=name, aided=False, readings=readings, model=True, told=f"run, {', '.join(groups)}")
+    told = f"run, {', '.join(dict.fromkeys(p.group for p in predictions))}"
+    return Reader(name=name, aided=False, readings=readings, model=True, told=told, of_study=True)
 
 
 def compared_models(study: "Study", known: Known) -> tuple[list[Reader], list[Finding]]:
     """Baselines of `nephroscope compare`, where it kept their predictions; left out where they are stale."""
-    path = study.folder.root.joinpath(*COMPARED)
+    path = study.folder.root / COMPARED
     compared = load_comparison(study.folder.root) if path.is_file() else None
     if compared is None:
         return [], []
@@ -112,7 +140,7 @@ def compared_models(study: "Study", known: Known) -> tuple[list[Reader], list[Fi
     if len({frozenset(readings) for readings in found.values()}) > 1:
         raise _damaged("other cases of one baseline than of another")
     models = [
-        Reader(name=name, aided=False, readings=readings, model=True, told="baseline of the comparison")
+        Reader(name=name, aided=False, readings=readings, model=True, told=BASELINE, of_study=True)
         for name, readings in found.items()
     ]
     return models, []
@@ -130,7 +158,7 @@ def _probability(text: str, number: int) -> float:
 
 def _damaged(found: str) -> StudyError:
     return StudyError(
-        where="/".join(COMPARED),
+        where=COMPARED,
         expected="the table as `nephroscope compare` wrote it",
         found=found,
         remedy="run `nephroscope compare` again",

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+FORMAT = 1
+
 if TYPE_CHECKING:
     from nephroscope.api.study import Study
     from nephroscope.replicate.setup import ReplicateOptions
@@ -38,5 +40,20 @@ def replicate_zuo2021(
         findings=study.import_findings,
         readers=None if readers is None else Path(readers),
         means=lambda text: name_of_subtype(text, subtypes, table),
+        scored_readers="" if readers is not None else _scored_readers(study),
     )
     return run(inputs, study.folder.root / "replicate" / "zuo2021")
+
+
+def _scored_readers(study: "Study") -> str:
+    """What readers/readers.json holds, in words; it has figures, and not the single calls that are needed here."""
+    from nephroscope.files import load_json
+
+    path = study.folder.root / "readers" / "readers.json"
+    if not path.is_file():
+        return ""
+    content = load_json(path, FORMAT)
+    if content.get("made_from", {}).get("cohort") != study.cohort.label_digest:
+        return "The study's readers/readers.json is older than its labels: run `nephroscope readers` again."
+    names = ", ".join(dict.fromkeys(str(reader["name"]) for reader in content.get("readers", ())))
+    return f"The study has scored readers ({names}), see readers/readers.json."

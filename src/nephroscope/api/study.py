@@ -127,15 +127,19 @@ class Study(ReaderVerbs, PublicVerbs):
     # 6 how good, by patient
 
     def _to_score(self, name: str | None) -> "RunToScore":
+        from nephroscope.evaluation.run_files import load_run, load_run_split
         from nephroscope.evaluation.score_run import RunToScore
 
         path, cohort, store = self.folder.complete_run(name), self.cohort, self.slices()
-        digests = load_json(path / "run.json", FORMAT)["digests"]
+        digests = load_run(path)["digests"]
         if digests["slices"] != store.digest or digests["cohort"] != cohort.label_digest:
             raise stale(f"run {path.name}", "the cohort or its slices", "nephroscope train")
-        split, _ = load_split(path / "split.json", cohort)
         return RunToScore(
-            folder=path, cohort=cohort, store=store, split=split, config=self.settings.evaluation
+            folder=path,
+            cohort=cohort,
+            store=store,
+            split=load_run_split(path, cohort),
+            config=self.settings.evaluation,
         )
 
     def evaluate(self, run: str | None = None) -> EvaluationReport:
@@ -147,10 +151,11 @@ class Study(ReaderVerbs, PublicVerbs):
             report_as_dict,
             slices_to_csv,
         )
+        from nephroscope.evaluation.run_files import load_run
         from nephroscope.evaluation.score_run import score_run
 
         scored = self._to_score(run)
-        content = load_json(scored.folder / "run.json", FORMAT)
+        content = load_run(scored.folder)
         predictions, points = score_run(scored)
         facts = RunFacts(
             run=scored.folder.name,

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-from nephroscope.api import Study
 from nephroscope.cli.outcome import Command, Outcome, StudyPath, table
 
 
@@ -31,6 +30,7 @@ class Capacity(Command):
 
     def run(self) -> Outcome:
         """Train what is not trained yet, and compare."""
+        from nephroscope.api import Study
         from nephroscope.experiments.capacity import CapacityOptions
 
         named = tuple(dict.fromkeys(name for part in self.models for name in part.split(",") if name))

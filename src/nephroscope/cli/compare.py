@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nephroscope.api import Study
 from nephroscope.cli.outcome import Command, Outcome, StudyPath, table
 
 if TYPE_CHECKING:
     from nephroscope.experiments.comparison import Comparison
 
-FIGURES = ("auc", "sensitivity", "specificity", "brier")
+FIGURES = ("auc", "auc_by_fold", "sensitivity", "specificity", "brier")
+TITLES = {"auc": "AUC", "auc_by_fold": "AUC, mean of folds"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,7 @@ class Compare(Command):
 
     def run(self) -> Outcome:
         """Compare."""
+        from nephroscope.api import Study
         from nephroscope.experiments.comparison import ComparePlan
         from nephroscope.experiments.jobs import Means
 
@@ -75,7 +76,9 @@ def comparison_text(found: "Comparison") -> str:
     for name, group in content["groups"].items():
         head = f"{name}: {group['n_cases']} cases of {group['n_patients']} patients, positive {content['positive']}"
         rows = [[c["rank"] or "-", c["name"], *(_cell(c[f]) for f in FIGURES)] for c in group["candidates"]]
-        lines += [head + mark, table(rows, ["rank", "candidate", "AUC", *FIGURES[1:]]), ""]
+        lines += [head + mark, table(rows, ["rank", "candidate", *(TITLES.get(f, f) for f in FIGURES)])]
+        lines += [f"{c['name']}: {remark}" for c in group["candidates"] for remark in c.get("remarks", ())]
+        lines.append("")
         lines += [*group["words"], ""]
     for key, told in (("repeated", _repeated), ("control", _control), ("shortcuts", _shortcuts)):
         if content[key]:
@@ -87,7 +90,7 @@ def comparison_text(found: "Comparison") -> str:
 
 
 def _repeated(rows: list[dict[str, Any]]) -> list[str]:
-    header = ["candidate", "divisions", "mean AUC", "SD over divisions", "seeds", "SD over seeds"]
+    header = ["candidate", "divisions", "mean AUC", "SD over divisions", "seeds", "SD over seeds", "refused"]
     cells = [
         [
             r["name"],
@@ -96,14 +99,38 @@ def _repeated(rows: list[dict[str, Any]]) -> list[str]:
             _sd(r["sd_over_splits"]),
             r["seeds"],
             _sd(r["sd_over_seeds"]),
+            len(r["refused"]),
         ]
         for r in rows
     ]
-    return ["repeated:", table(cells, header)]
+    told = [f"{r['name']}: refused: {why}" for r in rows for why in dict.fromkeys(r["refused"])]
+    return ["repeated:", table(cells, header), *told]
 
 
 def _control(rows: list[dict[str, Any]]) -> list[str]:
-    return ["control with shuffled labels:", *(row["words"] for row in rows)]
+    header = ["candidate", "permutations", "refused", "mean AUC", "mean of folds", "AUC, true labels", "p"]
+    cells = [
+        [
+            r["name"],
+            r["permutations"],
+            len(r["refused"]),
+            _cell(r["auc"]),
+            _sd(r["auc_by_fold"]),
+            _sd(r["observed"]),
+            permutation_words(r),
+        ]
+        for r in rows
+    ]
+    told = [f"{r['name']}: refused: {why}" for r in rows for why in dict.fromkeys(r["refused"])]
+    return ["control with shuffled labels:", table(cells, header), *(row["words"] for row in rows), *told]
+
+
+def permutation_words(row: dict[str, Any]) -> str:
+    """The permutation p of a row of the control; the least that so few permutations can give is told as a bound."""
+    p = row["p"]
+    if p is None:
+        return "-"
+    return f">= {p:.3f}" if p == row["p_floor"] else f"{p:.3f}"
 
 
 def _shortcuts(probe: dict[str, Any]) -> list[str]:

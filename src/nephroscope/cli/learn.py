@@ -1,15 +1,17 @@
 """Commands of the middle rooms: models, train, evaluate, report."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from nephroscope.api import Study
 from nephroscope.cli.outcome import Command, Outcome, RunName, StudyPath, estimates_text, table
 from nephroscope.errors import ConfigError
 from nephroscope.records import EvaluationReport, Protocol, TrainConfig
 from nephroscope.study import Settings
+
+if TYPE_CHECKING:
+    from nephroscope.api import Study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +87,7 @@ class Train(Command):
 
     def run(self) -> Outcome:
         """Train it."""
+        from nephroscope.api import Study
         from nephroscope.experiments.jobs import Means
 
         means = Means(jobs=self.jobs, ray=self.ray)
@@ -102,7 +105,7 @@ class Train(Command):
         lines.append(f"run {content['name']} complete; next: nephroscope report {self.study}")
         return Outcome(data=content, text="\n".join(lines))
 
-    def _divide(self, study: Study) -> None:
+    def _divide(self, study: "Study") -> None:
         asked = {"folds": self.folds, "protocol": self.protocol}
         changes: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
         if changes and not study.has_split(replace(study.settings.split, **changes)):
@@ -133,6 +136,7 @@ class Evaluate(Command):
 
     def run(self) -> Outcome:
         """Evaluate it."""
+        from nephroscope.api import Study
         from nephroscope.evaluation.evaluate import report_as_dict
 
         report = Study(self.study).evaluate(self.run_name)
@@ -169,5 +173,7 @@ class Report(Command):
 
     def run(self) -> Outcome:
         """Write it."""
+        from nephroscope.api import Study
+
         page = Study(self.study).report(self.run_name)
         return Outcome(data={"report": str(page)}, text=f"wrote {page}; open it in a browser")

@@ -13,6 +13,7 @@ from nephroscope.records import Estimate, EvaluationConfig
 
 if TYPE_CHECKING:
     from nephroscope.evaluation.readers.figures import ReaderFigures
+    from nephroscope.evaluation.readers.part import ReaderPart
     from nephroscope.evaluation.readers.pooled import MeanOfReaders
     from nephroscope.evaluation.readers.read_calls import CallOptions
     from nephroscope.evaluation.readers.reader_study import ReaderStudy
@@ -119,18 +120,42 @@ def _text(found: "ReaderStudy") -> str:
     synthetic = "SYNTHETIC; " if found.synthetic else ""
     lines = [
         f"{synthetic}{found.n_cases} cases of {found.n_patients} patients; positive: {found.positive}; intervals in "
-        "brackets, right of counted before them"
+        f"brackets, {_methods(found)}; right of counted before them"
     ]
     if found.scale:
         lines.append(f"confidence: {found.scale}")
-    header = ("", "cases", "called", *SHOWN, "AUC", "seconds, median (quartiles)")
-    rows = [_row(one) for one in (*found.readers, *found.models)]
-    lines.append(table([*rows, *_mean_rows(found)], header))
-    lines += _agreement_lines(found)
-    lines += found.sentences
-    if found.n_tests > 1:
-        lines.append(f"{found.n_tests} tests; their p-values are not adjusted for that.")
+    several = len(found.parts) > 1
+    for part in found.parts:
+        if several:
+            lines.append(f"\n{part.test_set}: {part.n_cases} cases of {part.n_patients} patients")
+        lines += _part_lines(part)
     return "\n".join(lines)
+
+
+def _methods(found: "ReaderStudy") -> str:
+    """Names of the intervals of accuracy, once each, with who has them where there are several."""
+    by_method: dict[str, list[str]] = {}
+    for one in (*found.readers, *found.models):
+        method = one.figures["accuracy"].method
+        if one.figures["accuracy"].value is not None and not method.startswith("no interval"):
+            short = (
+                "patient bootstrap" if method.startswith("patient bootstrap") else method.rpartition(",")[0]
+            )
+            by_method.setdefault(short, []).append("models" if one.model else "readers")
+    if len(by_method) == 1:
+        return next(iter(by_method))
+    return (
+        "; ".join(f"{' and '.join(dict.fromkeys(who))}: {name}" for name, who in by_method.items()) or "none"
+    )
+
+
+def _part_lines(part: "ReaderPart") -> list[str]:
+    header = ("", "cases", "called", *SHOWN, "AUC", "seconds, median (quartiles)")
+    rows = [_row(one) for one in (*part.readers, *part.models)]
+    lines = [table([*rows, *_mean_rows(part)], header), *_agreement_lines(part), *part.sentences]
+    if part.n_tests > 1:
+        lines.append(f"{part.n_tests} tests; only a p corrected for all of them (Holm) shows a difference.")
+    return lines
 
 
 def _row(one: "ReaderFigures") -> list[str]:
@@ -148,7 +173,7 @@ def _row(one: "ReaderFigures") -> list[str]:
     ]
 
 
-def _mean_rows(found: "ReaderStudy") -> Iterable[list[str]]:
+def _mean_rows(found: "ReaderPart") -> Iterable[list[str]]:
     for aided in (False, True):
         means: dict[str, MeanOfReaders] = {mean.figure: mean for mean in found.means if mean.aided is aided}
         if any(mean.mean.value is not None for mean in means.values()):
@@ -160,7 +185,7 @@ def _mean_rows(found: "ReaderStudy") -> Iterable[list[str]]:
             yield [title, cases, "", *values, ""]
 
 
-def _agreement_lines(found: "ReaderStudy") -> Iterable[str]:
+def _agreement_lines(found: "ReaderPart") -> Iterable[str]:
     for title, kappa in (("", found.agreement), (", aided", found.agreement_aided)):
         if kappa is None:
             continue

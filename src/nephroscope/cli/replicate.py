@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nephroscope.api import Study
 from nephroscope.cli.outcome import Command, Outcome, StudyPath, table
 
 DIGITS = 3
@@ -28,7 +27,7 @@ class Zuo2021(Command):
     images_per_epoch: int | None = None
     """Drawn from the amplified images; by default as many as there are slices, 0 for all, sixteen times that."""
     twin_folds: int | None = None
-    """Trainings of the leak-free twin, by patient; by default 5. 1 is the cheapest and judges a tenth of patients."""
+    """Trainings of the leak-free twin, by patient; by default 5. 1 is the cheapest and judges few patients."""
     shuffled_model: str | None = None
     """Network that also learns shuffled labels; by default the lightest, none for no such control."""
     readers: Path | None = None
@@ -38,10 +37,11 @@ class Zuo2021(Command):
 
     def run(self) -> Outcome:
         """Repeat it."""
+        from nephroscope.api import Study
         from nephroscope.replicate.setup import ReplicateOptions
 
         named = [name for part in self.models for name in part.split(",") if name]
-        models: dict[str, Any] = {"models": tuple(dict.fromkeys(named))} if named else {}
+        models: dict[str, Any] = {"models": tuple(dict.fromkeys(named))} if self.models else {}
         options = ReplicateOptions(
             epochs=self.epochs,
             images_per_epoch=self.images_per_epoch,

@@ -37,7 +37,9 @@ class OperatingPoints(ProbabilityCommand):
         names, folds, note = self._folds(scored)
         patients, rows, lines = scored.owners.patients, [], [head_text(scored)]
         for name, p in scored.scores.items():
-            points = thresholds_by_fold(p, scored.is_positive, patients, folds, self.sensitivity)
+            points = thresholds_by_fold(
+                p, scored.is_positive, patients, folds, self.sensitivity, unit_of(scored)
+            )
             thresholds = np.array([points[fold].threshold for fold in folds.tolist()])
             achieved = achieved_by(p, scored.is_positive, patients, thresholds, self.config, unit_of(scored))
             chosen = [{"fold": names[fold], **asdict(point)} for fold, point in points.items()]

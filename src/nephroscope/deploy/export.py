@@ -107,13 +107,14 @@ def _card(run: RunToScore, report: EvaluationReport, index: int) -> str:
         for mark, on in (("SYNTHETIC phantoms", report.synthetic), ("LEAKY image split", report.leaky))
         if on
     ]
+    n_folds = len(run.split.folds)
     lines = [
         f"# {report.model}: {' or '.join(report.subtypes)}",
         "",
         "Research use only; not a medical device." + (f" **{'; '.join(marks)}.**" if marks else ""),
         "",
         f"Made by nephroscope {__version__} from run `{report.run}`, fold {index}"
-        f" ({len(run.split.folds)} fold(s), split by {report.protocol}).",
+        f" ({n_folds} fold{'' if n_folds == 1 else 's'}, split by {report.protocol}).",
         f"Probabilities are of {', '.join(report.subtypes)}; the threshold is on {report.positive}.",
         "",
         "Predict:",

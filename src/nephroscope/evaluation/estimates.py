@@ -72,9 +72,7 @@ def estimate_all(
     }
 
 
-def _formula(
-    rows: Rows, parts: Sequence[Area], config: EvaluationConfig
-) -> tuple[float, float, str] | None:
+def _formula(rows: Rows, parts: Sequence[Area], config: EvaluationConfig) -> tuple[float, float, str] | None:
     """Low, high and method of the interval of a single area by a formula; None where only the bootstrap is left."""
     if len(parts) > 1 or not all(y.any() and not y.all() for _, y in parts):
         return None

@@ -10,9 +10,8 @@ import numpy as np
 from nephroscope.errors import StudyError
 from nephroscope.evaluation.applicability import case_features, learn_domain
 from nephroscope.evaluation.calls import youden_threshold
+from nephroscope.evaluation.run_files import load_run, open_run_network
 from nephroscope.evaluation.scorer import CutCase, Scorer
-from nephroscope.files import load_json
-from nephroscope.models.session import NetworkSession
 from nephroscope.progress import track
 from nephroscope.records import (
     DEVELOPMENT,
@@ -80,7 +79,7 @@ def _group(run: RunToScore, case_id: str) -> str:
 
 def exported_fold(folder: Path) -> int:
     """The fold whose model leaves the laboratory: lowest validation loss, of those that converged."""
-    folds = load_json(folder / "run.json", 1)["folds"]
+    folds = load_run(folder)["folds"]
     usable = [fold for fold in folds if fold["best"]]
     if not usable:
         raise StudyError(
@@ -96,7 +95,7 @@ def exported_fold(folder: Path) -> int:
 def fold_scorer(run: RunToScore, fold: Fold) -> Scorer:
     """The scorer of one fold: its network, threshold and applicability domain."""
     path = run.folder / f"fold-{fold.index}" / "model.onnx"
-    session = NetworkSession(path)
+    session = open_run_network(run.folder, fold.index)
     spec = run.store.spec
     features = (case_features(case.hu, case.mm_per_px, spec) for case in _cut_cases(run, fold.train))
     scorer = Scorer(

@@ -1,7 +1,8 @@
 """Trained networks in; AUC and accuracy of each, the trend over the number of weights, tests and words out.
 
 Patients are redrawn once for all networks together, so a difference or a trend has the interval it has for the same
-patients. A network that did not converge has no figures and no part in trend and tests.
+patients, and its p is of the same redraws. Training chance is in neither: with repeats, its SD stands beside. A
+network that did not converge has no figures and no part in trend and tests.
 """
 
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm, rankdata
+from scipy.stats import rankdata
 
 from nephroscope.errors import StudyError
 from nephroscope.evaluation import intervals, metrics
@@ -161,17 +162,18 @@ class CapacityFigures:
         tenfold = np.log10([one.trainable for one in ranked]) if ranked else np.zeros(0)
         if np.unique(tenfold).size < 3:
             why = self._none(f"no trend: {len(ranked)} networks with an AUC, three or more sizes are needed")
-            return {"auc_per_tenfold": asdict(why), "p": None, "spearman": asdict(why)}
+            return {"auc_per_tenfold": asdict(why), "p": None, "supported": False, "spearman": asdict(why)}
         values = np.array([self.values[f"auc {one.point.name}"] for one in ranked], dtype=np.float64)
         drawn = np.stack([self.drawn[f"auc {one.point.name}"] for one in ranked], axis=1)  # (B, networks)
         drawn = drawn[~np.isnan(drawn).any(axis=1)]
         x = tenfold - tenfold.mean()
         slope = _Drawn(value=float(values @ x / (x @ x)), values=drawn @ x / (x @ x))
         rho = _Drawn(value=float(_spearman(values[None], x)[0]), values=_spearman(drawn, x))
-        same = self._none("undefined: all networks have the same AUC")
+        same, p = self._none("undefined: all networks have the same AUC"), _p_of(slope)
         return {
             "auc_per_tenfold": asdict(self._interval(slope)),
-            "p": _p_of(slope),
+            "p": p,
+            "supported": p is not None and p < 1 - self.config.confidence,
             "spearman": asdict(same if np.isnan(rho.value) else self._interval(rho)),
         }
 
@@ -212,25 +214,52 @@ def words_of(
 ) -> list[str]:
     """What the data say of weights and accuracy; that light networks are as good is never among it."""
     lines = [f"{p['name']} {NOT_CONVERGED}." for p in points if not p["converged"]]
-    slope = trend["auc_per_tenfold"]
-    if slope["value"] is None:
-        lines.append(f"No trend can be told: {slope['method'].removeprefix('no trend: ')}.")
-    else:
-        low, high = slope["low"], slope["high"]
-        between = "" if low is None else f" ({low:+.3f} to {high:+.3f}, {slope['n']} patients)"
-        shown = low is not None and (low > 0 or high < 0)
-        way = "more" if slope["value"] > 0 else "less"
-        told = f"The data support that heavier networks have {way} AUC" if shown else "No trend is shown"
-        lines.append(f"{told}: with ten times the weights AUC changes by {slope['value']:+.3f}{between}.")
+    lines.append(_trend_words(trend))
     for pair in pairs:
         d = pair["difference"]
         between = "" if d["low"] is None else f", {d['low']:+.3f} to {d['high']:+.3f}"
         p = "no test" if pair["p_holm"] is None else f"p {pair['p_holm']:.3f} corrected for {len(pairs)}"
         verb = "differ" if pair["supported"] else "are not shown to differ"
-        lines.append(f"{pair['heavier']} and {pair['lighter']} {verb} (AUC {d['value']:+.3f}{between}; {p}).")
+        lines.append(
+            f"As trained, {pair['heavier']} and {pair['lighter']} {verb} (AUC {d['value']:+.3f}{between}; {p})."
+        )
+    lines += _seed_words(points)
     lines.append(
         "What is not shown is not shown to be absent: the intervals say how large it could still be."
     )
+    return lines
+
+
+def _trend_words(trend: dict[str, Any]) -> str:
+    slope = trend["auc_per_tenfold"]
+    if slope["value"] is None:
+        return f"No trend can be told: {slope['method'].removeprefix('no trend: ')}."
+    low, high = slope["low"], slope["high"]
+    between = "" if low is None else f" ({low:+.3f} to {high:+.3f}, {slope['n']} patients)"
+    way = "more" if slope["value"] > 0 else "less"
+    told = "No trend is shown among these trained networks"
+    if trend["supported"]:
+        told = f"Of these trained networks, the heavier have {way} AUC"
+    return f"{told}: with ten times the weights AUC changes by {slope['value']:+.3f}{between}."
+
+
+def _seed_words(points: Sequence[dict[str, Any]]) -> list[str]:
+    """What chance in training does to the AUC, or that it is not known: no interval here holds it."""
+    sound = [p for p in points if p["auc"]["value"] is not None]
+    spread = [f"{p['auc_sd_of_seeds']:.3f} {p['name']}" for p in sound if p["auc_sd_of_seeds"] is not None]
+    once = [p["name"] for p in sound if p["auc_sd_of_seeds"] is None]
+    lines = []
+    if spread:
+        lines.append(
+            f"SD of the AUC over trainings from other seeds: {', '.join(spread)}. Intervals and p are of the mean "
+            "over these trainings: they cover chance in who was tested, not in training."
+        )
+    if once:
+        who = "Each network" if not spread else ", ".join(once)
+        lines.append(
+            f"{who} was trained once (one seed): size and chance in training cannot be told apart. Intervals and p "
+            "cover chance in who was tested alone; `--repeats` trains each network from other seeds."
+        )
     return lines
 
 
@@ -239,10 +268,16 @@ def _converged(one: Trained) -> list[tuple[CasePrediction, ...]]:
 
 
 def _p_of(found: _Drawn) -> float | None:
-    """Two-sided p of a value by its standard error over redrawn patients; None where they all agree."""
+    """Two-sided p of 0 among the redraws that also give the interval; None where they all agree.
+
+    Source:
+        Davison and Hinkley 1997, Bootstrap Methods and their Application, section 4.4 (one added to both counts).
+    """
     values = found.values[~np.isnan(found.values)]
-    spread = float(values.std(ddof=1)) if values.size > 1 else 0.0
-    return None if spread < TINY else 2 * float(norm.sf(abs(found.value) / spread))
+    if values.size < 2 or np.ptp(values) < TINY:
+        return None
+    tail = min(np.count_nonzero(values <= 0), np.count_nonzero(values >= 0))
+    return min(1.0, 2 * (int(tail) + 1) / (values.size + 1))
 
 
 def _spearman(values: Floats, x: Floats) -> Floats:

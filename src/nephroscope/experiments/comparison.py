@@ -6,12 +6,13 @@ runs), networks/ (networks trained on other divisions) and grids.json.
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from nephroscope import __version__
-from nephroscope.baselines.candidate import Candidate, all_candidates, candidates_named
+from nephroscope.baselines.candidate import Candidate, all_candidates, candidates_named, remarks_of
 from nephroscope.errors import ConfigError, NephroscopeError, StudyError
+from nephroscope.evaluation.run_files import load_run
 from nephroscope.experiments.comparison_file import (
     FILE,
     FOLDER,
@@ -25,14 +26,14 @@ from nephroscope.experiments.control import ControlPlan, control
 from nephroscope.experiments.facts import facts_of
 from nephroscope.experiments.folds import Answers, Deal, answers_of, jobs_of, present_deal, test_cases
 from nephroscope.experiments.jobs import Means, run_jobs
-from nephroscope.experiments.measures import TestSet, figures_of
+from nephroscope.experiments.measures import TestSet
 from nephroscope.experiments.networks import FoundRun, find_runs, run_config
-from nephroscope.experiments.pairs import compare_pairs, summary
 from nephroscope.experiments.probe import probe
 from nephroscope.experiments.repeated import Chance, cost_words, repeat_all
 from nephroscope.experiments.stacked import NAME as STACK
 from nephroscope.experiments.stacked import stack_with_networks
 from nephroscope.experiments.study_data import Material
+from nephroscope.experiments.table import table_of
 from nephroscope.files import load_json, save_json
 from nephroscope.records import Split
 from nephroscope.study import StudyFolder
@@ -94,8 +95,14 @@ def compare(material: Material, plan: ComparePlan) -> Comparison:
     ranked, no_answer = _ranked(material, plan, usable, runs, deal)
     candidates = [c for c in usable if c.name not in {row["name"] for row in no_answer}]
     configs = {run.name: run_config(material.folder.run(run.name)) for run in runs if run.answers is not None}
+    remarks = {c.name: remarks_of(c, material.data) for c in candidates}
     groups = {
-        name: _group(material, TestSet.of(name, cases, dict(material.labels), material.cohort), ranked)
+        name: table_of(
+            TestSet.of(name, cases, dict(material.labels), material.cohort),
+            ranked,
+            material.settings.evaluation,
+            remarks,
+        )
         for name, cases in test_cases(deal, material).items()
     }
     main, (name, cases) = next(iter(groups.values())), next(iter(test_cases(deal, material).items()))
@@ -179,32 +186,6 @@ def _ranked(
     return [*ranked, *([both] if both else [])], silent
 
 
-def _group(material: Material, tests: TestSet, answers: Sequence[Answers]) -> dict[str, Any]:
-    """Table, pairs and words of one test set."""
-    config = material.settings.evaluation
-    figures = {a.name: figures_of(a, tests, config) for a in answers}
-    ordered = sorted(answers, key=lambda a: (-(figures[a.name]["auc"].value or 0.0), a.name))
-    pairs = compare_pairs(ordered, tests, config)
-    values = [figures[a.name]["auc"].value for a in ordered]
-    rows = [
-        {
-            "rank": None if value is None else 1 + sum(v is not None and v > value for v in values),
-            "name": a.name,
-            "kind": a.kind,
-            "told": a.told,
-            **{name: asdict(estimate) for name, estimate in figures[a.name].items()},
-        }
-        for a, value in zip(ordered, values, strict=True)
-    ]
-    return {
-        "n_cases": len(tests.cases),
-        "n_patients": tests.patients.n,
-        "candidates": rows,
-        "pairwise": [asdict(pair) for pair in pairs],
-        "words": summary(ordered, pairs, tests),
-    }
-
-
 def _about(material: Material, plan: ComparePlan) -> dict[str, Any]:
     config = material.split.config
     return {
@@ -241,8 +222,7 @@ def _leaky(material: Material, run: FoundRun) -> dict[str, Any]:
 
 def _say_cost(chance: Chance, asked: ControlPlan, folder: StudyFolder) -> None:
     seconds = {
-        name: sum(fold["seconds"] for fold in load_json(folder.run(name) / "run.json", FORMAT)["folds"])
-        for name in chance.networks
+        name: sum(fold["seconds"] for fold in load_run(folder.run(name))["folds"]) for name in chance.networks
     }
     on_shuffled = min(asked.network_permutations, asked.permutations) * bool(asked.networks)
     words = cost_words(chance, on_shuffled, seconds)

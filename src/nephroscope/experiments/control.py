@@ -9,16 +9,18 @@ import numpy as np
 from scipy.stats import t as student
 
 from nephroscope.baselines.candidate import Candidate
-from nephroscope.errors import CohortError
 from nephroscope.experiments.folds import Answers, Deal, answers_of, jobs_of, shuffled, test_cases
 from nephroscope.experiments.jobs import Means, run_jobs
-from nephroscope.experiments.measures import TestSet, auc_of
+from nephroscope.experiments.measures import TestSet, auc_of, mean_of_folds
 from nephroscope.experiments.networks import train_on
 from nephroscope.experiments.study_data import Material
 from nephroscope.records import Cohort, Estimate, TrainConfig
 
 SLOW = ("radiomics", "stack")  # seconds for a fit, and a permutation has as many fits as there are folds
-ALARM = 0.05  # chance that an honest comparison raises one alarm over all its candidates
+ALARM = 0.05  # chance that an honest comparison fails the t test of one candidate or more
+LIMIT = (
+    0.60  # a mean AUC from here on is an alarm whatever the t test says: with few permutations it sees little
+)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -63,7 +65,7 @@ def control(
         for job in jobs_of(material, c, deal, False)
     ]
     results = run_jobs(jobs, folder / "folds", means, "shuffled labels")
-    found: list[tuple[str, list[float], list[str], float | None]] = []
+    found: list[tuple[str, Tried]] = []
     for answers in first:
         own = next((c for c in candidates if c.name == answers.name), None)
         config = plan.networks.get(answers.name)
@@ -76,11 +78,30 @@ def control(
             said = [(train_on(material, config, deal, cohort, where), deal) for deal, cohort in some]
         else:
             continue
-        aucs = [auc_of(a, _tests(material, deal)) for a, deal in said if isinstance(a, Answers)]
-        observed = auc_of(answers, _tests(material, _true_deal(material)))
-        refused = [a for a, _ in said if isinstance(a, str)]
-        found.append((answers.name, [v for v in aucs if v is not None], refused, observed))
-    return [_row(material, len(found), *row) for row in found]
+        found.append((answers.name, _tried(material, answers, said)))
+    return [_row(material, len(found), name, tried) for name, tried in found]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Tried:
+    """AUCs with shuffled labels, pooled and as means over folds; fits that were refused; AUC with the true labels."""
+
+    pooled: list[float]
+    by_fold: list[float]
+    refused: list[str]
+    observed: float | None
+
+
+def _tried(material: Material, answers: Answers, said: Sequence[tuple[Answers | str, Deal]]) -> Tried:
+    asked = [(a, _tests(material, deal)) for a, deal in said if isinstance(a, Answers)]
+    pooled = [auc_of(a, tests) for a, tests in asked]
+    by_fold = [mean_of_folds(a, tests).value for a, tests in asked]
+    return Tried(
+        pooled=[v for v in pooled if v is not None],
+        by_fold=[v for v in by_fold if v is not None],
+        refused=[a for a, _ in said if isinstance(a, str)],
+        observed=auc_of(answers, _tests(material, _true_deal(material))),
+    )
 
 
 def _true_deal(material: Material) -> Deal:
@@ -97,28 +118,23 @@ def _tests(material: Material, deal: Deal) -> TestSet:
     return TestSet.of(name, cases, dict(deal.labels), material.cohort)
 
 
-def _row(
-    material: Material,
-    n_rows: int,
-    name: str,
-    aucs: list[float],
-    refused: list[str],
-    observed: float | None,
-) -> dict[str, Any]:
+def _row(material: Material, n_rows: int, name: str, tried: Tried) -> dict[str, Any]:
     n_patients = len({material.cohort.by_id[c].patient_id for c in material.labels})
-    mean = _mean(aucs, n_patients)
-    above = _above_chance(aucs, n_rows)
+    aucs, mean = tried.pooled, _mean(tried.pooled, n_patients)
     return {
         "name": name,
         "permutations": len(aucs),
         "auc": asdict(mean),
+        "auc_by_fold": float(np.mean(tried.by_fold)) if tried.by_fold else None,
         "lowest": min(aucs, default=None),
         "highest": max(aucs, default=None),
-        "observed": observed,
-        "p": permutation_p(observed, aucs),
-        "at_chance": None if len(aucs) < 2 else not above,
-        "words": _words(name, mean, aucs, above),
-        "refused": refused,
+        "observed": tried.observed,
+        "p": permutation_p(tried.observed, aucs),
+        "p_floor": 1 / (1 + len(aucs)) if aucs else None,
+        "alarm": bool(alarm_of(aucs, n_rows)) if aucs else None,
+        "noticed_above": noticed_above(aucs, n_rows),
+        "words": words_of(name, aucs, n_rows, len(tried.refused)),
+        "refused": tried.refused,
     }
 
 
@@ -148,39 +164,63 @@ def _mean(aucs: Sequence[float], n_patients: int) -> Estimate:
     )
 
 
-def _above_chance(aucs: Sequence[float], n_rows: int) -> bool:
-    """One-sided t test of the mean against 0.5, at a level shared by all candidates (Bonferroni)."""
-    if len(aucs) < 2:
-        return False
-    error = float(np.std(aucs, ddof=1)) / len(aucs) ** 0.5
-    if error == 0:
-        return float(np.mean(aucs)) > 0.5
-    t = (float(np.mean(aucs)) - 0.5) / error
-    return float(student.sf(t, len(aucs) - 1)) < ALARM / max(n_rows, 1)
+def alarm_of(aucs: Sequence[float], n_rows: int) -> str:
+    """Why these AUCs with shuffled labels are an alarm: ``limit``, ``test``, or empty where they are none.
 
-
-def _words(name: str, mean: Estimate, aucs: Sequence[float], above: bool) -> str:
-    if mean.value is None:
-        return f"{name}: no permutation could be made."
-    spread = f"mean AUC {mean.value:.2f}, {min(aucs):.2f} to {max(aucs):.2f} over {len(aucs)} permutations"
-    if above:
-        return (
-            f"WARNING: with shuffled labels {name} stays above chance ({spread}): something leaks, "
-            "and its figures are not to be believed."
-        )
-    return f"With shuffled labels {name} does not rise above chance ({spread})."
-
-
-def refuse_few(permutations: int) -> None:
-    """Refuse a control that could show nothing.
-
-    Raises:
-        CohortError: Fewer than two permutations.
+    Args:
+        aucs: One for each permutation.
+        n_rows: Candidates that share the level of the test.
     """
-    if not 2 <= permutations <= 10_000:
-        raise CohortError(
-            where="--permutations",
-            expected="a number from 2 to 10000",
-            found=str(permutations),
-            remedy="correct it, or leave the control out with --no-control",
+    if not aucs:
+        return ""
+    mean = float(np.mean(aucs))
+    tested = _tested_above(aucs, n_rows)
+    if tested is not None and mean > tested:
+        return "test"
+    return "limit" if mean >= LIMIT else ""
+
+
+def noticed_above(aucs: Sequence[float], n_rows: int) -> float | None:
+    """The mean AUC above which these permutations, with the spread they have, raise an alarm; None without any."""
+    if not aucs:
+        return None
+    tested = _tested_above(aucs, n_rows)
+    return LIMIT if tested is None else min(LIMIT, tested)
+
+
+def _tested_above(aucs: Sequence[float], n_rows: int) -> float | None:
+    """The mean at which a one-sided t test against 0.5 rejects, at a level shared by all candidates (Bonferroni)."""
+    n = len(aucs)
+    if n < 2:
+        return None
+    error = float(np.std(aucs, ddof=1) / np.sqrt(n))
+    quantile = float(student.isf(ALARM / max(n_rows, 1), n - 1))
+    return 0.5 + quantile * error
+
+
+def words_of(name: str, aucs: Sequence[float], n_rows: int, n_refused: int = 0) -> str:
+    """What the control found of a candidate; that there is no leak is never among it."""
+    left = f"; {n_refused} more refused" if n_refused else ""
+    above, n = noticed_above(aucs, n_rows), len(aucs)
+    if above is None:
+        return f"{name}: no permutation could be made, so this control says nothing{left}."
+    plural = "" if n == 1 else "s"
+    spread = (
+        f"{n} permutation{plural} of the labels: mean AUC {np.mean(aucs):.2f} "
+        f"(range {min(aucs):.2f} to {max(aucs):.2f}){left}"
+    )
+    why = alarm_of(aucs, n_rows)
+    if why == "test":
+        return (
+            f"WARNING: {name}, {spread}: above 0.5 by more than chance; something leaks, and its figures are not to "
+            "be believed."
         )
+    if why:
+        return (
+            f"WARNING: {name}, {spread}: at or above the limit of {LIMIT:.2f}; something may leak, or these few "
+            "permutations or patients had luck. Do not believe its figures before more --permutations."
+        )
+    return (
+        f"{name}, {spread}; only a mean above {above:.2f} would have been noticed. With nothing to learn an AUC "
+        "pooled over folds lies at 0.5 or somewhat below, so a small leak can hide."
+    )

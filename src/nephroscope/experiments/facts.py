@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nephroscope.cohort.export.series_table import SERIES_FILE
+from nephroscope.cohort.series.dicom_files import read_header
 from nephroscope.cohort.tables import read_table
 from nephroscope.errors import NephroscopeError, StudyError
+from nephroscope.evaluation.statistics.attributes import UNKNOWN, attributes_of, vendor_of
 from nephroscope.experiments.study_data import Material
 from nephroscope.files import load_json, save_json
 from nephroscope.progress import track
 from nephroscope.records import Case
 from nephroscope.records.digest import digest_of
 
-FORMAT = 1
+FORMAT = 2
 Value = str | float
 
 
@@ -40,62 +42,111 @@ def facts_of(material: Material, kept: Path) -> list[Fact]:
     cases = [
         material.cohort.by_id[name] for name in sorted(material.labels) if name in material.store.rows_by_case
     ]
-    vendors = _vendors(material.folder.root / SERIES_FILE)
-    grids = _grids(material, cases, kept)
+    series = _series(material.folder.root / SERIES_FILE)
+    grids = _grids(material, cases, series, kept)
 
-    def words(value: Mapping[str, str | None]) -> dict[str, Value]:
-        return {name: word for name, word in value.items() if word}
+    def words(name: str, told: str) -> Fact:
+        """Named, and its values too, as in the figures by subgroup."""
+        said = {c.case_id: attributes_of(c, series.get(c.case_id, Series()).words)[name] for c in cases}
+        return Fact(
+            name=name, told=told, values={case: word for case, word in said.items() if word != UNKNOWN}
+        )
 
-    def numbers(name: str) -> dict[str, Value]:
-        return {case: float(grid[name]) for case, grid in grids.items() if name in grid}
+    def numbers(name: str, told: str, key: str, unit: str = "") -> Fact:
+        values = {case: float(grid[key]) for case, grid in grids.items() if key in grid}
+        return Fact(name=name, told=told, values=values, unit=unit)
 
     return [
-        Fact(
-            name="vendor",
-            told="manufacturer of the scanner",
-            values=words({c.case_id: vendors.get(c.case_id) for c in cases}),
-        ),
-        Fact(name="sex", told="sex", values=words({c.case_id: c.sex for c in cases})),
-        Fact(name="site", told="hospital", values=words({c.case_id: c.site_id for c in cases})),
-        Fact(
-            name="phase",
-            told="contrast phase",
-            values=words({c.case_id: c.phase if c.phase != "unknown" else None for c in cases}),
-        ),
-        Fact(name="source", told="where HU come from", values=words({c.case_id: c.source for c in cases})),
-        Fact(name="slice thickness", told="distance between slices", values=numbers("slice_mm"), unit="mm"),
-        Fact(name="number of slices", told="slices of the CT series", values=numbers("n_slices")),
-        Fact(name="pixel spacing", told="distance between pixels", values=numbers("pixel_mm"), unit="mm"),
+        words("vendor", "manufacturer of the scanner"),
+        words("sex", "sex"),
+        words("site", "hospital"),
+        words("phase", "contrast phase"),
+        Fact(name="source", told="where HU come from", values={c.case_id: c.source for c in cases}),
+        numbers("slice spacing", "distance between slices", "slice_mm", "mm"),
+        numbers("number of slices", "slices of the CT series", "n_slices"),
+        numbers("pixel spacing", "distance between pixels", "pixel_mm", "mm"),
     ]
 
 
-def _vendors(path: Path) -> dict[str, str]:
-    """Manufacturer by case, from the series that each case got."""
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """What series.csv says of the series of a case; what it does not say, or says in two ways, is empty."""
+
+    vendor: str = ""
+    uid: str = ""
+    n_slices: str = ""
+    spacing_mm: str = ""
+
+    @property
+    def words(self) -> dict[str, str]:
+        """Vendor, as the figures by subgroup name it."""
+        return {"vendor": self.vendor} if self.vendor else {}
+
+
+def _series(path: Path) -> dict[str, Series]:
+    """The series that each case got, from series.csv where there is one."""
     if not path.exists():
         return {}
     header, rows = read_table(path)
-    if "case_ids" not in header or "manufacturer" not in header:
-        return {}
-    cases, maker = header.index("case_ids"), header.index("manufacturer")
-    return {name: row[maker].strip() for _, row in rows for name in row[cases].split() if row[maker].strip()}
+    columns = {
+        "manufacturer": "vendor",
+        "series_uid": "uid",
+        "n_slices": "n_slices",
+        "spacing_mm": "spacing_mm",
+    }
+    seen: dict[str, dict[str, set[str]]] = {}
+    for _, row in rows:
+        cells = dict(zip(header, row, strict=False))
+        for case in cells.get("case_ids", "").split():
+            for column, name in columns.items():
+                value = cells.get(column, "").strip()
+                value = vendor_of(value) if name == "vendor" and value else value
+                seen.setdefault(case, {}).setdefault(name, set()).add(value)
+    return {
+        case: Series(**{name: values.pop() for name, values in facts.items() if len(values) == 1})
+        for case, facts in seen.items()
+    }
 
 
-def _grids(material: Material, cases: list[Case], kept: Path) -> dict[str, dict[str, float]]:
-    """Slice distance, pixel distance and number of slices of each CT, read once and kept."""
-    made_from = digest_of([material.cohort.image_digest, [case.case_id for case in cases]])
+def _grids(
+    material: Material, cases: list[Case], series: Mapping[str, Series], kept: Path
+) -> dict[str, dict[str, float]]:
+    """Slice distance, pixel distance and number of slices of each CT; what is read is kept, a failure is not."""
+    told = {name: [own.uid, own.n_slices, own.spacing_mm] for name, own in sorted(series.items())}
+    made_from = digest_of([material.cohort.image_digest, told])
     path = kept / "grids.json"
+    grids: dict[str, dict[str, float]] = {}
     if path.is_file():
         try:
             held = load_json(path, FORMAT)
         except StudyError:
             held = {}
         if held.get("made_from") == made_from:
-            return dict(held["grids"])
-    grids = {
-        case.case_id: _grid(material, case) for case in track(cases, "reading grids", "case", len(cases))
-    }
-    save_json(path, {"format": FORMAT, "made_from": made_from, "grids": grids})
-    return grids
+            grids = {name: dict(grid) for name, grid in held["grids"].items()}
+    todo = [case for case in cases if case.case_id not in grids]
+    for case in track(todo, "reading grids", "case", len(todo)):
+        found = _told_grid(case, series.get(case.case_id, Series())) or _grid(material, case)
+        if found:
+            grids[case.case_id] = found
+    if todo:
+        save_json(path, {"format": FORMAT, "made_from": made_from, "grids": grids})
+    return {case.case_id: grids[case.case_id] for case in cases if case.case_id in grids}
+
+
+def _told_grid(case: Case, series: Series) -> dict[str, float]:
+    """The grid by series.csv and one header, no image read; empty where they do not tell all of it."""
+    if case.format != "dicom" or not (series.uid and case.image.is_dir()):
+        return {}
+    try:
+        grid = {"n_slices": float(series.n_slices), "slice_mm": round(float(series.spacing_mm), 3)}
+        for path in sorted(path for path in case.image.iterdir() if path.is_file()):
+            header = read_header(path, ["SeriesInstanceUID", "PixelSpacing"])
+            spacing = None if header is None else header.get("PixelSpacing")
+            if header is not None and spacing and str(header.get("SeriesInstanceUID")) == series.uid:
+                return grid | {"pixel_mm": round(float(spacing[0]), 4)}
+    except (ValueError, TypeError, OSError):
+        return {}
+    return {}
 
 
 def _grid(material: Material, case: Case) -> dict[str, float]:

@@ -2,7 +2,10 @@
 
 Every candidate sees the same folds. A baseline learns from the training and the validation part of a fold and answers
 its test part. Where something is chosen after the fit (a threshold, the weights of a stack), it is chosen on the
-validation part, from a fit on the training part alone. Held-out cases are answered by a fit on all development cases.
+validation part: for a baseline from a fit on the training part alone, for a network from the one fit it has, whose
+epoch was chosen on that same part. No test case is seen by either.
+
+Held-out cases are answered by a fit on all development cases.
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,7 +50,8 @@ class Answers:
         told: What it is, in a sentence.
         p: Probabilities of the subtypes, by case.
         fold: Index of the fold that answered, by case; -1 for held-out cases.
-        validation: Of each fold's validation part, by the fit that did not see it; empty where it was not asked for.
+        validation: Of each fold's validation part, by a fit that did not learn from it, though a network's epoch was
+            chosen on it; empty where it was not asked for.
         thresholds: On the positive subtype's probability, by index of fold.
     """
 

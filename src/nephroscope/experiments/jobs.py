@@ -4,18 +4,19 @@ A result is kept beside the digest of all it was made from, so an interrupted ex
 second one costs nothing, and one on other data is made anew.
 """
 
+import importlib.metadata
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nephroscope import __version__
+from nephroscope import __version__, baselines
 from nephroscope.baselines.candidate import Candidate, all_candidates
 from nephroscope.errors import ConfigError, NephroscopeError, StudyError
 from nephroscope.experiments.study_data import data_of
@@ -26,6 +27,7 @@ from nephroscope.workers import map_in_processes
 
 FORMAT = 1
 ROUNDING = 1e-6
+LIBRARIES = ("numpy", "scikit-learn", "mirp")  # whose version may change what a candidate says
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +80,8 @@ class Job:
     def made_from(self) -> str:
         """Digest of everything the result depends on."""
         parts = [self.candidate, self.told, self.digest, self.learn, self.labels, self.predict]
-        return digest_of([*parts, self.seed, self.n_subtypes, __version__])
+        code = code_digest(self.candidate.partition(":")[0])
+        return digest_of([*parts, self.seed, self.n_subtypes, __version__, code])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,17 +93,39 @@ class Result:
     seconds: float = 0.0
 
 
+@cache
+def code_digest(module: str) -> str:
+    """Digest of the code behind a candidate: its module's file, the baselines' room, versions of the libraries."""
+    room = Path(baselines.__file__).parent
+    own = getattr(import_module(module), "__file__", None)
+    files = [*sorted(room.rglob("*.py")), *([Path(own)] if own else [])]
+    contents = [[path.name, digest_of(path.read_text(encoding="utf-8"))] for path in files]
+    return digest_of([contents, [[name, _version(name)] for name in LIBRARIES]])
+
+
+def _version(library: str) -> str:
+    """Version of an installed library without importing it; empty where it is not installed."""
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
 def address_of(candidate: Candidate) -> str:
     """Where a candidate is found again by another process, as ``module:NAME``.
 
     Raises:
         ConfigError: It is no global name of a module, so that no other process could find it.
     """
-    all_candidates()  # imports their modules
-    for module in list(sys.modules.values()):
-        for name in ("CANDIDATE", *(vars(module) if module.__name__ == type(candidate).__module__ else ())):
-            if getattr(module, name, None) is candidate:
-                return f"{module.__name__}:{name}"
+    if all_candidates().get(candidate.name) is candidate:  # imports their modules
+        room = f"{baselines.__name__}.candidates."
+        for module in (name for name in list(sys.modules) if name.startswith(room)):
+            if getattr(sys.modules[module], "CANDIDATE", None) is candidate:
+                return f"{module}:CANDIDATE"
+    home = type(candidate).__module__
+    for name, held in vars(sys.modules[home]).items():
+        if held is candidate:
+            return f"{home}:{name}"
     raise ConfigError(
         where=f"candidate {candidate.name}",
         expected="a global name of a module",

@@ -10,10 +10,14 @@ from nephroscope.evaluation import intervals
 from nephroscope.evaluation.aggregate import label_of
 from nephroscope.evaluation.estimates import Rows, areas_of, estimate_all, shares_of
 from nephroscope.evaluation.metrics import Bools, Floats, Ints, auc
+from nephroscope.evaluation.statistics.cox import limits
+from nephroscope.evaluation.statistics.curve import bootstrap_words, whole_draws
 from nephroscope.experiments.folds import Answers
 from nephroscope.records import Cohort, Estimate, EvaluationConfig
 
 SHOWN = ("auc", "accuracy", "sensitivity", "specificity", "brier")
+REDRAWN = "the number of each class is redrawn too"
+SAME = 1e-12  # resamples nearer to each other than this agree
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -78,6 +82,7 @@ def figures_of(answers: Answers, tests: TestSet, config: EvaluationConfig) -> di
     shares = shares_of(rows, tests.subtypes, tests.positive)
     found = estimate_all(rows, shares, areas_of(rows, tests.subtypes, tests.positive), config)
     first = {"auc": found.pop("auc")}
+    first["auc_by_fold"] = mean_of_folds(answers, tests)
     return first | found | {"brier": brier(rows.p, tests, config)}
 
 
@@ -86,6 +91,39 @@ def auc_of(answers: Answers, tests: TestSet) -> float | None:
     values = [auc(scores, truth) for scores, truth in tests.areas(answers)]
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if len(known) == len(values) else None
+
+
+def mean_of_folds(answers: Answers, tests: TestSet) -> Estimate:
+    """Mean of the AUCs within folds: each compares answers of one fit alone, so chance is 0.5.
+
+    Pooled, answers of several fits are compared; a fit whose training part has more of a subtype expects more of it,
+    and just there the test part has less: with nothing to learn the pooled AUC lies below 0.5.
+
+    Source:
+        Forman and Scholz 2010, SIGKDD Explor 12:49; Airola 2011, Comput Stat Data Anal 55:1828.
+    """
+    fold = np.array([answers.fold[case] for case in tests.cases])
+    indices, areas = np.unique(fold).tolist(), tests.areas(answers)
+    n = len(tests.cases)
+    if len(indices) < 2:
+        why = "undefined: one fit answered all cases"
+        return Estimate(value=None, low=None, high=None, n=n, unit="case", method=why)
+    values, used = [], 0
+    for index in indices:
+        own = fold == index
+        found = [auc(scores[own], truth[own]) for scores, truth in areas]
+        known = [value for value in found if value is not None]
+        if len(known) == len(found):
+            values.append(float(np.mean(known)))
+            used += int(own.sum())
+    if not values:
+        why = "undefined: no fold has a case of each class"
+        return Estimate(value=None, low=None, high=None, n=0, unit="case", method=why)
+    method = (
+        f"mean of the AUCs within {len(values)} of {len(indices)} folds (those with each class); "
+        "no interval: a fold has few cases"
+    )
+    return Estimate(value=float(np.mean(values)), low=None, high=None, n=used, unit="case", method=method)
 
 
 def brier(p: Floats, tests: TestSet, config: EvaluationConfig) -> Estimate:
@@ -99,31 +137,39 @@ def brier(p: Floats, tests: TestSet, config: EvaluationConfig) -> Estimate:
     truth = np.eye(len(tests.subtypes))[tests.truth]
     squares = (p - truth) ** 2
     loss = squares[:, tests.positive] if len(tests.subtypes) == 2 else squares.sum(axis=1)
-    return mean_estimate(loss, np.ones(loss.size, dtype=bool), tests, config)
-
-
-def mean_estimate(values: Floats, counted: Bools, tests: TestSet, config: EvaluationConfig) -> Estimate:
-    """Mean of a value over the counted cases, with a patient-bootstrap interval."""
-    n = int(counted.sum())
+    n, patients = loss.size, tests.patients
     if n == 0:
-        return Estimate(
-            value=None, low=None, high=None, n=0, unit="case", method="undefined: nothing to count"
-        )
-    sums, counts = tests.patients.per_patient(values * counted), tests.patients.per_patient(counted)
+        why = "undefined: nothing to count"
+        return Estimate(value=None, low=None, high=None, n=0, unit="case", method=why)
+    sums, counts = patients.per_patient(loss), patients.per_patient(np.ones(n))
+    value, drawn = float(loss.mean()), draws(lambda w: (w @ sums) / (w @ counts), tests, config, whole=True)
+    (low, high), method = limits(drawn, config.confidence), f"{bootstrap_words(patients, config)}; {REDRAWN}"
+    if low is not None and high is not None and high - low < SAME:
+        low, high, method = _unvaried(value, patients.n, config)
+    return Estimate(value=value, low=low, high=high, n=n, unit="case", method=method)
 
-    def statistic(weights: Floats) -> Floats:
-        total = weights @ counts
-        means: Floats = np.divide(weights @ sums, total, out=np.full(total.shape, np.nan), where=total > 0)
-        return means
 
-    return bootstrapped(statistic, float(values[counted].mean()), n, tests, config)
+def _unvaried(value: float, n: int, config: EvaluationConfig) -> tuple[float | None, float | None, str]:
+    """Limits of a Brier score that every resample of n patients gives again; `calibrate` has the same."""
+    if value >= SAME:
+        return None, None, "no interval: every resample of the patients agrees"
+    words = f"no probability is off; bound: Clopper-Pearson for the share of patients off, none of {n}"
+    return 0.0, intervals.clopper_pearson(0, n, config.confidence)[1], f"{words}, {_percent(config)}"
 
 
 def bootstrapped(
-    statistic: intervals.Statistic, value: float, n: int, tests: TestSet, config: EvaluationConfig
+    statistic: intervals.Statistic,
+    value: float,
+    n: int,
+    tests: TestSet,
+    config: EvaluationConfig,
+    whole: bool = False,
 ) -> Estimate:
-    """A value with the percentile interval of its statistic over redrawn patients."""
-    drawn = draws(statistic, tests, config)
+    """A value with the percentile interval of its statistic over redrawn patients.
+
+    ``whole`` redraws the number of each class too, for what depends on it.
+    """
+    drawn = draws(statistic, tests, config, whole)
     if drawn.size < 2:
         return Estimate(
             value=value, low=None, high=None, n=n, unit="case", method="no resample gives a value"
@@ -131,14 +177,17 @@ def bootstrapped(
     tail = (1 - config.confidence) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail])
     method = f"patient bootstrap, {drawn.size} resamples of {tests.patients.n} patients, {_percent(config)}"
+    if whole:
+        method += f"; {REDRAWN}"
     return Estimate(value=value, low=float(low), high=float(high), n=n, unit="case", method=method)
 
 
-def draws(statistic: intervals.Statistic, tests: TestSet, config: EvaluationConfig) -> Floats:
+def draws(
+    statistic: intervals.Statistic, tests: TestSet, config: EvaluationConfig, whole: bool = False
+) -> Floats:
     """The values of a statistic over redrawn patients, those that are defined."""
-    values = intervals.clustered_bootstrap({"it": statistic}, tests.patients, config.resamples, config.seed)[
-        "it"
-    ]
+    patients = whole_draws(tests.patients) if whole else tests.patients
+    values = intervals.clustered_bootstrap({"it": statistic}, patients, config.resamples, config.seed)["it"]
     return values[~np.isnan(values)]
 
 

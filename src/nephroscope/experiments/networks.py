@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nephroscope.cohort.split import load_split
 from nephroscope.errors import NephroscopeError, StudyError
+from nephroscope.evaluation.run_files import load_run, load_run_split, open_run_network
 from nephroscope.evaluation.score_run import RunToScore, score_run
 from nephroscope.experiments.folds import HOLDOUT, Answers, Deal, Probabilities, same_folds, thresholds_of
 from nephroscope.experiments.study_data import Material
@@ -49,14 +49,30 @@ def find_runs(material: Material, wanted: tuple[str, ...] | None, kept: Path) ->
 
 
 def run_config(folder: Path) -> TrainConfig:
-    """The settings a run was trained under."""
-    return TrainConfig(**load_json(folder / "config.json", FORMAT)["training"])
+    """The settings a run was trained under.
+
+    Raises:
+        StudyError: Its config.json is damaged.
+    """
+    try:
+        return TrainConfig(**load_json(folder / "config.json", FORMAT)["training"])
+    except (KeyError, TypeError, NephroscopeError) as error:
+        raise StudyError(
+            where=f"run {folder.name}, config.json",
+            expected="the settings it was trained under",
+            found=f"a damaged file ({error})",
+            remedy="train again, and remove this run",
+        ) from error
 
 
 def run_of(material: Material, model: str) -> str | None:
     """Name of the newest run of a network that can be ranked; None where there is none."""
     for folder in reversed(material.folder.runs()):
-        if run_config(folder).model == model and not why_not(folder, material):
+        try:
+            is_it = run_config(folder).model == model
+        except StudyError:  # damaged: a run of no known network
+            continue
+        if is_it and not why_not(folder, material):
             return folder.name
     return None
 
@@ -65,23 +81,32 @@ def why_not(folder: Path, material: Material) -> str:
     """Why a run cannot be ranked on the present folds; empty when it can."""
     if not (folder / "run.json").exists():
         return "interrupted: go on with `nephroscope train --resume`"
-    content = load_json(folder / "run.json", FORMAT)
+    try:
+        content = load_run(folder)
+    except StudyError as error:
+        return str(error)
     digests = content["digests"]
     if digests["slices"] != material.store.digest or digests["cohort"] != material.cohort.label_digest:
         return "made from an older cohort or older slices: train again"
     if content["leaky"]:
         return LEAKY
     try:
-        split, _ = load_split(folder / "split.json", material.cohort)
-    except NephroscopeError as error:
+        split = load_run_split(folder, material.cohort)
+        if not same_folds(split, material.split):
+            return "trained on other folds than splits.json: train again"
+        for fold in split.folds:
+            open_run_network(folder, fold.index)
+    except StudyError as error:
         return str(error)
-    if not same_folds(split, material.split):
-        return "trained on other folds than splits.json: train again"
     return "" if content["converged"] else "did not converge"
 
 
 def _look_at(folder: Path, material: Material, kept: Path) -> FoundRun:
-    name, model, reason = folder.name, run_config(folder).model, why_not(folder, material)
+    name, model = folder.name, ""
+    try:
+        model, reason = run_config(folder).model, why_not(folder, material)
+    except StudyError as error:
+        reason = str(error)
     if reason:
         return FoundRun(name=name, model=model, reason=reason, leaky=reason == LEAKY)
     deal = Deal(name="r0", split=material.split, labels=material.labels, seed=0)
@@ -100,9 +125,7 @@ class ScoredRun:
 
     def answers(self, deal: Deal, material: Material, kept: Path) -> Answers:
         """Its answers on the folds it was trained on; kept, so that a run is scored once."""
-        made_from = digest_of(
-            [load_json(self.folder / "run.json", FORMAT), asdict(material.settings.evaluation)]
-        )
+        made_from = digest_of([load_run(self.folder), asdict(material.settings.evaluation)])
         held = _load(kept, made_from)
         if held is None:
             held = self._score(deal.split, material)

@@ -17,6 +17,7 @@ from nephroscope.experiments.measures import TestSet, auc_of, bootstrapped, draw
 from nephroscope.records import Estimate, EvaluationConfig
 
 TINY = 1e-9
+FEWEST_RESAMPLES = 100  # that settings allow
 EXCHANGED = "ranks exchanged within patients at random, as the DeLong variance is zero"
 
 
@@ -103,7 +104,8 @@ def summary(ranked: Sequence[Answers], pairs: Sequence[Pair], tests: TestSet) ->
     shown = [pair.words for pair in pairs if pair.supported]
     first = ranked[0].name
     beside = [pair for pair in pairs if pair.one == first and not pair.supported]
-    lines = list(shown)
+    asked = primary(ranked, pairs)
+    lines = [*([asked["words"]] if asked else []), *shown]
     if beside:
         names = ", ".join(pair.two for pair in beside)
         lines.append(
@@ -118,6 +120,30 @@ def summary(ranked: Sequence[Answers], pairs: Sequence[Pair], tests: TestSet) ->
             "this is not evidence that there is none."
         )
     return lines
+
+
+def primary(ranked: Sequence[Answers], pairs: Sequence[Pair]) -> dict[str, Any] | None:
+    """The question a sceptic asks first: the best network against the best baseline; None without both.
+
+    Its p is that of one pair, not corrected: it is one question, but which two it is about was seen in the ranks.
+    """
+    best = {kind: next((a.name for a in ranked if a.kind == kind), None) for kind in ("network", "baseline")}
+    names = set(best.values())
+    pair = next((pair for pair in pairs if {pair.one, pair.two} == names), None)
+    if pair is None:
+        return None
+    d, sign = pair.difference, 1 if pair.one == best["network"] else -1
+    ends = [None if end is None else sign * end for end in (d.low, d.high)[::sign]]
+    difference = replace(d, value=None if d.value is None else sign * d.value, low=ends[0], high=ends[1])
+    between = "" if None in ends else f" ({ends[0]:.2f} to {ends[1]:.2f})"
+    size = f"undefined, {d.method}" if difference.value is None else f"{difference.value:.2f}{between}"
+    p = f"p {_p(pair.p)}, not corrected" if pair.p is not None else f"no p: {pair.test}"
+    words = (
+        f"Primary question, the best network ({best['network']}) against the best baseline ({best['baseline']}): "
+        f"difference of AUC, network minus baseline, {size}, {p}. Which is best was seen in these very ranks, so "
+        "both AUCs flatter, and this p is not that of a comparison planned beforehand."
+    )
+    return {**best, "difference": asdict(difference), "p": pair.p, "words": words}
 
 
 def _networks_against_baselines(ranked: Sequence[Answers], pairs: Sequence[Pair]) -> list[str]:
@@ -155,7 +181,8 @@ def _auc_difference(
     if len(tests.subtypes) == 2:
         (a, truth), (b, _) = tests.areas(one)[0], tests.areas(two)[0]
         patients = None if tests.independent else tests.patients
-        tested = compare_aucs(a, b, truth, patients, config)
+        few = replace(config, resamples=FEWEST_RESAMPLES)  # its bootstrap beside the test is not used here
+        tested = compare_aucs(a, b, truth, patients, few)
         if tested.p is None and abs(tested.difference.value or 0.0) > TINY:
             return tested.difference, exchanged_p(a, b, truth, tests, config), EXCHANGED
         return tested.difference, tested.p, tested.method
@@ -230,7 +257,9 @@ def _calls(one: Answers, two: Answers, tests: TestSet, config: EvaluationConfig)
         return {"difference": asdict(found.difference), "p": found.p, **counts, "test": found.method}
     gap = right[0].astype(np.float64) - right[1]
     sums, n = tests.patients.per_patient(gap), tests.patients.per_patient(np.ones(gap.size))
-    estimate = bootstrapped(lambda w: (w @ sums) / (w @ n), float(gap.mean()), gap.size, tests, config)
+    estimate = bootstrapped(
+        lambda w: (w @ sums) / (w @ n), float(gap.mean()), gap.size, tests, config, whole=True
+    )
     why = "no McNemar test: patients have several tumors, and it takes cases for independent"
     return {"difference": asdict(estimate), "p": None, **counts, "test": why}
 

@@ -4,20 +4,27 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from nephroscope.baselines.folds import INNER_FOLDS, patient_folds
 from nephroscope.baselines.stack import StackWeights, apply_stack, fit_stack
 from nephroscope.evaluation.metrics import Floats
-from nephroscope.experiments.folds import HOLDOUT, Answers, Deal, Probabilities
+from nephroscope.experiments.folds import HOLDOUT, Answers, Deal, Probabilities, thresholds_of
 from nephroscope.experiments.study_data import Material
 
 NAME = "stack+networks"
+HOW = (
+    "weights from what each member said of the validation part of each fold: baselines by a fit on the training part "
+    "alone, networks after their epoch was chosen on that same part, which flatters them there; the weights are then "
+    "applied to baselines fitted on both parts"
+)
 NO_MEMBERS = ("stack", "attenuation+clinical")  # made of others that are members themselves
 
 
 def stack_with_networks(material: Material, deal: Deal, ranked: Sequence[Answers]) -> Answers | None:
     """Networks and single baselines, weighed by what each said of the validation part of each fold.
 
-    Each fold has weights of its own, from models that did not learn from those cases; held-out cases get weights
-    from all validation parts. None where there is no network, or nothing beside it.
+    Each fold has weights of its own; held-out cases get weights from all validation parts. No weight and no threshold
+    sees a test case, but a network's epoch was chosen on the validation part that weighs it, which flatters it there.
+    None where there is no network, or nothing beside it.
     """
     members = [a for a in ranked if a.name not in NO_MEMBERS and a.validation]
     if len(members) < 2 or all(member.kind != "network" for member in members):
@@ -33,8 +40,38 @@ def stack_with_networks(material: Material, deal: Deal, ranked: Sequence[Answers
         found = apply_stack(weights[index], said)
         p |= {case: tuple(row) for case, row in zip(cases, found.tolist(), strict=True)}
     names = ", ".join(member.name for member in members)
-    told = f"{names}; weights from the validation part of each fold, answered by models that did not learn from it"
-    return Answers(name=NAME, kind="stack", told=told, p=p, fold=dict(fold_of))
+    told = f"{names}; {HOW}"
+    thresholds = _thresholds(material, deal, members)
+    return Answers(name=NAME, kind="stack", told=told, p=p, fold=dict(fold_of), thresholds=thresholds)
+
+
+def _thresholds(material: Material, deal: Deal, members: Sequence[Answers]) -> dict[int, float]:
+    """Chosen, where the study chooses any, on what inner folds of the validation part say of it."""
+    if material.settings.evaluation.criterion == "fixed":
+        return {}
+    said = {fold.index: _inner(material, deal, members, fold.index) for fold in deal.split.folds}
+    return thresholds_of(said, deal, material)
+
+
+def _inner(
+    material: Material, deal: Deal, members: Sequence[Answers], index: int
+) -> dict[str, Probabilities]:
+    """The stack's answers to a validation part, each case by weights that did not see its patient."""
+    cases = sorted(members[0].validation[index])
+    table = np.stack([_table(member.validation[index], cases) for member in members])
+    labels = np.array([deal.labels[case] for case in cases], dtype=np.intp)
+    patients = [material.cohort.by_id[case].patient_id for case in cases]
+    inner = patient_folds(labels, patients, INNER_FOLDS, deal.seed)
+    found: dict[str, Probabilities] = {}
+    for number in np.unique(inner).tolist():
+        own, rest = np.flatnonzero(inner == number), np.flatnonzero(inner != number)
+        if rest.size:
+            weights = fit_stack(table[:, rest], labels[rest], [patients[i] for i in rest], deal.seed)
+            answers = apply_stack(weights, table[:, own])
+        else:  # one patient: nothing to weigh by, so the plain mean
+            answers = table[:, own].mean(axis=0)
+        found |= {cases[i]: tuple(row) for i, row in zip(own.tolist(), answers.tolist(), strict=True)}
+    return found
 
 
 def _weights(

@@ -6,10 +6,12 @@ ONNX Runtime in fp32, as in evaluation and clinic.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from nephroscope.errors import BundleError, StudyError
 from nephroscope.files import load_json, replacing, save_json
 from nephroscope.models.session import NetworkSession
 from nephroscope.records.digest import digest_of
@@ -64,32 +66,74 @@ def answer_tests(part: Part, setup: Setup) -> Answers:
 def milliseconds_per_slice(part: Part, setup: Setup) -> float:
     """Median time of ONNX Runtime for one slice, on this machine; measured once."""
     path = part.arm.folder / "timing.json"
-    if not path.exists():
-        session = NetworkSession(part.arm.folder / "model.onnx")
+    known = _timing(path)
+    if known is None:
+        session = open_network(part)
         hu = hu_of_gray(through_jpeg(np.asarray(setup.store.hu[0])))[None]
         taken = []
         for _ in range(TIMED):
             started = time.perf_counter()
             session.logits(hu)
             taken.append(time.perf_counter() - started)
-        save_json(path, {"format": FORMAT, "ms_per_slice": round(1000 * float(np.median(taken[5:])), 3)})
-    return float(load_json(path, FORMAT)["ms_per_slice"])
+        known = round(1000 * float(np.median(taken[5:])), 3)
+        save_json(path, {"format": FORMAT, "ms_per_slice": known})
+    return known
+
+
+def _timing(path: Path) -> float | None:
+    """What was measured; None where it was not, or the file is damaged."""
+    try:
+        return float(load_json(path, FORMAT)["ms_per_slice"]) if path.exists() else None
+    except (StudyError, KeyError, TypeError, ValueError):
+        return None
+
+
+def open_network(part: Part) -> NetworkSession:
+    """The trained network.
+
+    Raises:
+        StudyError: Its file is lost or damaged.
+    """
+    try:
+        return NetworkSession(part.arm.folder / "model.onnx")
+    except BundleError as error:
+        raise StudyError(
+            where=f"arms/{part.arm.folder.name}/model.onnx",
+            expected="the trained network",
+            found="no such file" if not (part.arm.folder / "model.onnx").exists() else "a damaged file",
+            remedy=f"delete the folder {part.arm.folder.name}, and run the command again: it is trained anew",
+        ) from error
 
 
 def _kept(part: Part, what: str, images: AmplifiedSlices) -> npt.NDArray[np.float64]:
     """Probabilities (n, 2) from the part's folder, or computed and kept there under the digest of the images."""
     key = digest_of([images.rows.tolist(), images.copies.tolist()])
     path = part.arm.folder / f"{what}-{key}.npy"
-    if not path.exists():
-        session = NetworkSession(part.arm.folder / "model.onnx")
+    kept = _load(path, len(images))
+    if kept is None:
+        session = open_network(part)
         places = np.arange(len(images))
-        p = [
-            session.probabilities(images.images(places[i : i + BATCH])) for i in range(0, len(images), BATCH)
-        ]
+        kept = np.concatenate(
+            [
+                session.probabilities(images.images(places[i : i + BATCH]))
+                for i in range(0, len(images), BATCH)
+            ]
+        )
         with replacing(path) as temporary, temporary.open("wb") as file:
-            np.save(file, np.concatenate(p))
-    kept: npt.NDArray[np.float64] = np.load(path, allow_pickle=False)
+            np.save(file, kept)
     return kept
+
+
+def _load(path: Path, n: int) -> npt.NDArray[np.float64] | None:
+    """What was kept; None where nothing was, or the file is damaged."""
+    if not path.exists():
+        return None
+    try:
+        kept: npt.NDArray[np.float64] = np.load(path, allow_pickle=False)
+    except (OSError, EOFError, ValueError):
+        return None
+    sound = kept.shape == (n, 2) and kept.dtype == np.float64 and bool(np.isfinite(kept).all())
+    return kept if sound else None
 
 
 def _answers(

@@ -9,8 +9,9 @@ from nephroscope.evaluation.readers.beside import compare_pair
 from nephroscope.evaluation.readers.calls import Known, Reader
 from nephroscope.evaluation.readers.calls import Reading as Answer
 from nephroscope.evaluation.readers.figures import figures_of
+from nephroscope.records import Estimate
 from nephroscope.replicate.answers import Answers
-from nephroscope.replicate.numbers import Reading, by_case, by_image, three_of_each
+from nephroscope.replicate.numbers import LEAKY_EPOCH, Reading, by_case, by_image, three_of_each
 from nephroscope.replicate.setup import Setup
 
 PROTOCOLS = ("paper", "twin")
@@ -18,12 +19,17 @@ PROTOCOLS = ("paper", "twin")
 
 def known_tests(setup: Setup) -> Known:
     """Truth of the test cases."""
+    return known_cases(setup, setup.tests)
+
+
+def known_cases(setup: Setup, names: Sequence[str]) -> Known:
+    """Truth of these labelled cases."""
     by_id = setup.cohort.by_id
     return Known(
         subtypes=setup.cohort.subtypes,
         positive=setup.cohort.positive,
-        truth={name: str(by_id[name].subtype) for name in setup.tests},
-        patient_of={name: by_id[name].patient_id for name in setup.tests},
+        truth={name: str(by_id[name].subtype) for name in names},
+        patient_of={name: by_id[name].patient_id for name in names},
     )
 
 
@@ -63,6 +69,7 @@ def _by_protocol(answers: dict[str, Answers], reading: Reading) -> dict[str, dic
             found[kind][name] = {
                 "images": int(np.count_nonzero(images)),
                 "images_right": int(np.count_nonzero(right)),
+                "mark": LEAKY_EPOCH if kind == "paper" else "",
                 "call": reading.subtypes[int(vote.rows.called[place])],
                 "mean_call": reading.subtypes[int(mean.rows.called[place])],
                 "mean_p_positive": float(mean.rows.p[place, reading.positive]),
@@ -97,6 +104,16 @@ def reader_results(
             | {"against": tests}
         )
     return found
+
+
+def mean_of_readers(results: Sequence[dict[str, Any]]) -> Estimate | None:
+    """The mean accuracy of two readers or more, as the paper prints it; its interval is the work of MRMC analysis."""
+    known = [r["figures"]["accuracy"] for r in results]
+    if len(known) < 2 or any(e.value is None for e in known):
+        return None
+    value = float(np.mean([e.value for e in known]))
+    why = f"mean of {len(known)} readers, no interval: `nephroscope readers` takes readers and cases together"
+    return Estimate(value=value, low=None, high=None, n=min(e.n for e in known), unit="case", method=why)
 
 
 def on_tests(readers: Sequence[Reader], known: Known) -> list[Reader]:

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from nephroscope.replicate.words import NAMES
 from nephroscope.training.copies import (
     BLUR_SIGMA_PX,
     JPEG_QUALITY,
@@ -46,12 +47,13 @@ def _images(content: dict[str, Any]) -> list[Row]:
         (
             "80 reviewed, 74 tumors, 70 patients",
             f"{n['cases']} tumors of {n['patients']} patients, {n['slices']:,} slices in development",
-            "A case is a tumor; the twin and every interval go by patient.",
+            "A case is a tumor; the twin goes by patient, and so does every interval but that which repeats "
+            "the paper's in Figure 4.",
         ),
         (
             "90 to 10 by image, after amplification",
             f"The same, LEAKY: {content['leak']['patients_on_both_sides']} of "
-            f"{content['leak']['development_patients']} patients have images on both sides. Beside it "
+            f"{content['leak']['validation_patients']} patients validated on are trained on too. Beside it "
             "the twin, by patient",
             "To show what the split alone adds to each number.",
         ),
@@ -89,18 +91,20 @@ def _images(content: dict[str, Any]) -> list[Row]:
 
 def _protocol(content: dict[str, Any]) -> list[Row]:
     training = content["configuration"]["training"]
-    lost = [n["model"] for n in content["models"] if not n["paper"]["converged"]]
+    few = sum(case["n_slices"] < 3 for case in content["cases"])
+    lost = [NAMES[n["model"]] for n in content["models"] if not n["paper"]["converged"]]
     return [
         (
             "Three random images of a test case, majority",
-            "The same three for every network, seeded, called by two of three; beside it the mean over "
-            "all slices",
+            "The same three for every network, seeded, called by two of three"
+            + (f" ({few} of {len(content['cases'])} cases have fewer than three slices)" if few else "")
+            + "; beside it the mean over all slices",
             "The printed rule, more than 2, would mean 3 of 3 and cap the case accuracy at 9 of 10.",
         ),
         (
             "Adam, 0.005, batch 24",
             f"Adam, {training['learning_rate']:g}, batch {training['batch_size']}, "
-            f"{training['schedule']}; the twin takes as "
+            f"{training['schedule']} rate; the twin takes as "
             "many steps on as many images",
             "Only the leak may differ between the two columns.",
         ),
@@ -121,7 +125,11 @@ def _protocol(content: dict[str, Any]) -> list[Row]:
 def _judging(content: dict[str, Any], readers: list[str]) -> list[Row]:
     sets = [name for name in content["cohort"] if name != "development"]
     drawn = (
-        " (the study marks none: drawn at random, as the paper did)" * content["configuration"]["tests_drawn"]
+        " (the study marks none: drawn at random from its patients, up to three of each subtype)"
+        * content["configuration"]["tests_drawn"]
+    )
+    together = (
+        f"Together and apart: {', '.join(sets)}" if len(sets) > 1 else f"One set here: {', '.join(sets)}"
     )
     return [
         (
@@ -131,12 +139,14 @@ def _judging(content: dict[str, Any], readers: list[str]) -> list[Row]:
         ),
         (
             "Six held-out and four TCIA cases as one test",
-            f"Together and apart: {', '.join(sets)}{drawn}",
+            f"{together}{drawn}",
             "Cases of another hospital ask another question.",
         ),
         (
             "Mean of two readers",
-            f"Each reader: {', '.join(readers)}" if readers else "No readers' calls were given (--readers)",
+            f"Each reader and their mean: {', '.join(readers)}"
+            if readers
+            else "No readers' calls were given (--readers)",
             "Exact McNemar of the printed readers against the printed model: p = 1.0 and 0.5; no "
             "superiority is shown.",
         ),
@@ -160,11 +170,12 @@ def _judging(content: dict[str, Any], readers: list[str]) -> list[Row]:
 
 
 def _scope(content: dict[str, Any]) -> list[Row]:
+    phases = ", ".join(f"{name or 'not known'} {n}" for name, n in content["phases"].items())
     return [
         (
             "Arterial phase preferred, one phase",
-            "The series of cohort.csv, chosen by the study's cohort.phase_preference",
-            "The phase is data: the report of the study shows it by case.",
+            f"One series or set of slices a case, as in cohort.csv. Phases: {phases}",
+            "The phase is data: the report of the study shows it by subgroup.",
         ),
         (
             "Other subtypes not mentioned",
@@ -175,7 +186,7 @@ def _scope(content: dict[str, Any]) -> list[Row]:
             "TensorFlow, one RTX 2080 Ti",
             f"PyTorch on {content['models'][0]['resources']['device']}, "
             f"{content['models'][0]['resources']['precision']}; "
-            "batch norm with PyTorch's momentum",
+            "batch norm with PyTorch's momentum. Judged by ONNX Runtime in fp32",
             "The weights are the same numbers of weights; their start values are drawn otherwise.",
         ),
     ]

@@ -1,5 +1,6 @@
 """The whole experiment: a setup in, every training done (going on where it stopped), the content of the page out."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nephroscope import __version__
-from nephroscope.files import load_json, save_json
+from nephroscope.files import save_json
 from nephroscope.models.networks import describe_networks
 from nephroscope.progress import track
 from nephroscope.records import DEVELOPMENT, EvaluationConfig
@@ -34,7 +35,7 @@ from nephroscope.replicate.numbers import (
 )
 from nephroscope.replicate.parts import Part, make_parts
 from nephroscope.replicate.setup import Setup
-from nephroscope.training.arm import train_arm
+from nephroscope.training.arm import read_record, train_arm
 
 FORMAT = 1
 TOGETHER = "together"
@@ -59,7 +60,7 @@ class Trained:
 
     def record(self, part: Part) -> dict[str, Any]:
         """The content of a part's arm.json."""
-        return load_json(part.arm.folder / "arm.json", FORMAT)
+        return read_record(part.arm)
 
     @property
     def chosen_twin(self) -> Part:
@@ -147,6 +148,7 @@ def validation_of(trained: Trained, setup: Setup, reading: Reading) -> dict[str,
     folds = [trained.record(part) for part in trained.twin]
     return {
         "paper": {
+            "mark": LEAKY,
             "converged": record["converged"],
             "best_epoch": record["best_epoch"],
             "steps": record["steps"],
@@ -213,16 +215,18 @@ def parameter_table() -> dict[str, dict[str, Any]]:
     return {str(entry["name"]): dict(entry) for entry in describe_networks(2, "zuo2021")}
 
 
-def leak_of(setup: Setup) -> dict[str, int]:
-    """How far the paper's split leaks: patients with images on both sides."""
+def leak_of(setup: Setup, paper: Part) -> dict[str, int]:
+    """How far the paper's split leaks: patients with images in training and among those validated on."""
     from nephroscope.training.batches import labelled_slices
     from nephroscope.training.copies import amplify
 
     images = amplify(labelled_slices(setup.store, setup.cohort, frozenset(setup.development)))
     of = np.array([setup.cohort.by_id[str(c)].patient_id for c in setup.store.case_ids[images.rows]])
-    train, validation = (set(of[part].tolist()) for part in setup.paper_split)
+    used = (setup.paper_split[0], setup.paper_split[1][: len(paper.arm.choose)])
+    train, validation = (set(of[part].tolist()) for part in used)
     return {
-        "development_patients": len(train | validation),
+        "development_patients": len(set(of.tolist())),
+        "validation_patients": len(validation),
         "patients_on_both_sides": len(train & validation),
         "amplified_images": len(images),
         "train_images": len(setup.paper_split[0]),
@@ -263,6 +267,12 @@ def cohort_of(setup: Setup) -> dict[str, Any]:
             "by_subtype": {s: sum(case.subtype == s for case in cases) for s in setup.cohort.subtypes},
         }
     return found
+
+
+def phases_of(setup: Setup) -> dict[str, int]:
+    """Cases used by contrast phase; where it is not known, under an empty name."""
+    cases = [setup.cohort.by_id[name] for name in (*setup.development, *setup.tests)]
+    return dict(sorted(Counter(case.phase or "" for case in cases).items()))
 
 
 def as_plain(content: Any) -> Any:

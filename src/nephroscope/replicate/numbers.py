@@ -22,6 +22,7 @@ from nephroscope.replicate.answers import Answers
 LEAKY, LEAKY_EPOCH = "LEAKY: split by image", "epoch chosen on a LEAKY split by image"
 FIGURES = ("accuracy", "sensitivity", "specificity", "precision", "auc")
 THRESHOLD = 0.5
+FEWEST = 5  # patients for whom a bootstrap of a difference is worth printing
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -95,9 +96,21 @@ def figures(judged: Judged, reading: Reading) -> dict[str, Estimate]:
     shares = shares_of(judged.rows, reading.subtypes, reading.positive)
     areas = areas_of(judged.rows, reading.subtypes, reading.positive)
     found = estimate_all(judged.rows, shares, areas, reading.config)
+    found["auc"] = _with_one_patient(found["auc"], judged, reading)
     if judged.mark:
         found = {name: replace(e, method=f"{judged.mark}; {e.method}") for name, e in found.items()}
     return found
+
+
+def _with_one_patient(area: Estimate, judged: Judged, reading: Reading) -> Estimate:
+    """An AUC's interval where a subtype has one patient: resampling would draw that one each time, too narrow."""
+    rows, y = judged.rows, judged.rows.truth == reading.positive
+    m, n = rows.patients.count(y), rows.patients.count(~y)
+    if area.value is None or rows.independent or min(m, n) > 1:
+        return area
+    low, high = intervals.newcombe_auc(area.value, m, n, reading.config.confidence)
+    method = f"Newcombe 2006 method 5 on {m} and {n} patients, {100 * reading.config.confidence:g} %"
+    return replace(area, low=low, high=high, method=method)
 
 
 def differences(paper: Judged, twin: Judged, reading: Reading) -> dict[str, Estimate]:
@@ -108,17 +121,32 @@ def differences(paper: Judged, twin: Judged, reading: Reading) -> dict[str, Esti
     owners = [replace(both, row=both.row[:n]), replace(both, row=both.row[n:])]
     pairs = [_statistics(j, o, reading) for j, o in zip((paper, twin), owners, strict=True)]
     values = [_values(judged, reading) for judged in (paper, twin)]
-    asked = {name: _minus(pairs[0][name], pairs[1][name]) for name in FIGURES if _known(values, name)}
+    known = [name for name in FIGURES if _known(values, name)]
+    fewest = {name: min(_counted(j, name, reading) for j in (paper, twin)) for name in known}
+    asked = {name: _minus(pairs[0][name], pairs[1][name]) for name in known if fewest[name] >= FEWEST}
     drawn = clustered_bootstrap(asked, both, reading.config.resamples, reading.config.seed)
     found = {}
     for name in FIGURES:
-        if name not in drawn:
-            why = "undefined: one of the two cannot be had"
-            found[name] = Estimate(value=None, low=None, high=None, n=both.n, unit="patient", method=why)
+        one, two = values[0].get(name), values[1].get(name)
+        apart = None if one is None or two is None else one - two
+        told = f"{paper.mark}; paper's protocol minus twin" if paper.mark else "paper's protocol minus twin"
+        why = f"undefined: {told}: one of the two cannot be had"
+        if name in drawn and apart is not None:
+            found[name] = _apart(apart, drawn[name], (both.n, told), reading.config)
             continue
-        one, two = values[0][name], values[1][name]
-        found[name] = _apart((one or 0.0) - (two or 0.0), drawn[name], both.n, reading.config)
+        if apart is not None:
+            patients = f"{fewest[name]} patient{'s' * (fewest[name] != 1)}"
+            why = f"{told}; no interval: {patients}, a bootstrap asks for {FEWEST}"
+        found[name] = Estimate(value=apart, low=None, high=None, n=both.n, unit="patient", method=why)
     return found
+
+
+def _counted(judged: Judged, name: str, reading: Reading) -> int:
+    """How many patients a figure counts; of an AUC those of the smaller subtype."""
+    rows, y = judged.rows, judged.rows.truth == reading.positive
+    if name == "auc":
+        return min(rows.patients.count(y), rows.patients.count(~y))
+    return rows.patients.count(shares_of(rows, reading.subtypes, reading.positive)[name].counted)
 
 
 def area_two_ways(judged: Judged, reading: Reading) -> dict[str, object]:
@@ -135,8 +163,8 @@ def area_two_ways(judged: Judged, reading: Reading) -> dict[str, object]:
         _, covariance, method = auc_covariance(scores[None], y, patients)
         value = auc(scores, y)
         variance = None if covariance is None else float(covariance[0, 0])
-        if patients is None:
-            method = f"{method}; takes images of one patient for independent"
+        if patients is None and not judged.rows.independent:
+            method = f"{method}; takes {judged.rows.unit}s of one patient for independent"
         estimate, p = _tested(value, variance, (len(y), method, judged), reading.config)
         found[name] = {"estimate": estimate, "p_against_half": p}
     return found
@@ -202,12 +230,13 @@ def _minus(one: Statistic, two: Statistic) -> Statistic:
     return lambda weights: one(weights) - two(weights)
 
 
-def _apart(value: float, drawn: Floats, n: int, config: EvaluationConfig) -> Estimate:
+def _apart(value: float, drawn: Floats, about: tuple[int, str], config: EvaluationConfig) -> Estimate:
+    n, told = about
     known = drawn[~np.isnan(drawn)]
     if known.size < 2 or np.ptp(known) < 1e-12:
-        why = "no interval: every resample of the patients agrees"
+        why = f"{told}; no interval: every resample of the patients agrees"
         return Estimate(value=value, low=None, high=None, n=n, unit="patient", method=why)
     tail = (1 - config.confidence) / 2
     low, high = np.quantile(known, [tail, 1 - tail])
-    method = f"paper minus twin, patient bootstrap, {known.size} resamples, {100 * config.confidence:g} %"
+    method = f"{told}, patient bootstrap, {known.size} resamples, {100 * config.confidence:g} %"
     return Estimate(value=value, low=float(low), high=float(high), n=n, unit="patient", method=method)

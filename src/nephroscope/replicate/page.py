@@ -86,9 +86,8 @@ def _render(content: dict[str, Any], figures: dict[str, str], made: dict[str, Ta
     )
     leak = content["leak"]
     sentence = (
-        f"Under the paper's split {leak['patients_on_both_sides']} of "
-        f"{leak['development_patients']} development patients "
-        "have images in both training and validation."
+        f"Of {leak['validation_patients']} patients in the paper's validation "
+        f"{leak['patients_on_both_sides']} are trained on too."
     )
     return environment.get_template("zuo2021.html.j2").render(
         content=content,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nephroscope.errors import CohortError
 from nephroscope.evaluation.readers.calls import Reader
 from nephroscope.evaluation.readers.read_calls import read_calls
 from nephroscope.models.layers import describe_layers
@@ -13,6 +14,7 @@ from nephroscope.replicate import case_table, experiment, words
 from nephroscope.replicate.answers import Answers, answer_tests, joined, judge
 from nephroscope.replicate.deviations import deviations
 from nephroscope.replicate.experiment import Trained
+from nephroscope.replicate.lock import one_at_a_time
 from nephroscope.replicate.numbers import Reading, by_case, by_image, three_of_each
 from nephroscope.replicate.page import marks_of, write_page
 from nephroscope.replicate.printed import MODELS
@@ -31,6 +33,7 @@ class ReplicateInputs:
         title: The study's name.
         readers: CSV of radiologists' calls of the test cases, where there is one.
         means: The study's name of a subtype that somebody typed into that table.
+        scored_readers: What `nephroscope readers` already found of the study's readers, in words; empty for nothing.
     """
 
     title: str
@@ -41,6 +44,7 @@ class ReplicateInputs:
     findings: Sequence[Finding] = ()
     readers: Path | None = None
     means: Callable[[str], str | None] = lambda text: text
+    scored_readers: str = ""
 
 
 def replicate_zuo2021(inputs: ReplicateInputs, folder: Path) -> dict[str, Any]:
@@ -48,9 +52,17 @@ def replicate_zuo2021(inputs: ReplicateInputs, folder: Path) -> dict[str, Any]:
 
     Raises:
         CohortError: The study does not have two subtypes, has too few patients, or the readers' table is wrong.
+        StudyError: A file of an earlier call is damaged, or another call is at work in this folder.
     """
     setup = make_setup(inputs.cohort, inputs.store, inputs.options)
     readers = _readers(inputs, setup)
+    with one_at_a_time(folder):
+        return _replicate(inputs, setup, readers, folder)
+
+
+def _replicate(
+    inputs: ReplicateInputs, setup: Setup, readers: Sequence[Reader], folder: Path
+) -> dict[str, Any]:
     reading = experiment.reading_of(setup, inputs.evaluation)
     parts = experiment.train_all(setup, folder)
     networks = experiment.group_parts(parts, inputs.options.models, False)
@@ -58,6 +70,7 @@ def replicate_zuo2021(inputs: ReplicateInputs, folder: Path) -> dict[str, Any]:
     control = experiment.group_parts(parts, (shuffled,), True)[0] if shuffled else None
     answers = {t.model: _test_answers(t, setup) for t in networks}
     rows = case_table.case_rows(setup, reading, answers, readers)
+    scored = case_table.reader_results(rows, readers, case_table.known_tests(setup), reading)
     content: dict[str, Any] = {
         "experiment": "zuo2021",
         "study": inputs.title,
@@ -67,12 +80,15 @@ def replicate_zuo2021(inputs: ReplicateInputs, folder: Path) -> dict[str, Any]:
         "digests": {"slices": setup.store.digest, "cohort": inputs.cohort.label_digest},
         "configuration": experiment.configuration_of(setup, parts),
         "cohort": experiment.cohort_of(setup),
-        "leak": experiment.leak_of(setup),
+        "leak": experiment.leak_of(setup, parts[0]),
         "parameters": experiment.parameter_table(),
         "models": [experiment.results_of(trained, setup, reading) for trained in networks],
         "shuffled": None,
         "cases": rows,
-        "readers": case_table.reader_results(rows, readers, case_table.known_tests(setup), reading),
+        "readers": scored,
+        "readers_mean": case_table.mean_of_readers(scored),
+        "readers_note": _readers_note(inputs, scored),
+        "phases": experiment.phases_of(setup),
         "layers": describe_layers(2),
     }
     if control is not None:
@@ -90,8 +106,25 @@ def _readers(inputs: ReplicateInputs, setup: Setup) -> list[Reader]:
     """Readers' calls of the test cases, read before anything is trained, so that a mistake is told at once."""
     if inputs.readers is None:
         return []
-    known = case_table.known_tests(setup)
-    return list(read_calls(inputs.readers, known, inputs.means).readers)
+    every = case_table.known_cases(setup, [c.case_id for c in setup.cohort.cases if c.subtype])
+    readers = read_calls(inputs.readers, every, inputs.means).readers
+    found = case_table.on_tests(readers, case_table.known_tests(setup))
+    if not found:
+        raise CohortError(
+            where=inputs.readers.name,
+            expected=f"calls of test cases: {', '.join(setup.tests[:5])}{' ...' * (len(setup.tests) > 5)}",
+            found="calls of development cases alone",
+            remedy="add the readers' calls of the test cases, or leave --readers out",
+        )
+    return found
+
+
+def _readers_note(inputs: ReplicateInputs, scored: Sequence[Any]) -> str:
+    """Where readers' calls of the test cases would come from, when none were given."""
+    if scored:
+        return ""
+    what = f"{inputs.scored_readers} Give" if inputs.scored_readers else "No readers' calls were given: give"
+    return f"{what} their table with --readers FILE to set them beside the networks on the test cases."
 
 
 def _test_answers(trained: Trained, setup: Setup) -> dict[str, Answers]:

@@ -193,7 +193,10 @@ def _check_enough(setup: Setup) -> None:
     fewer = "mark fewer as test cases in the column cohort of cohort.csv"
     drawn, remedy = "", f"import more cases, or {fewer}"
     if setup.tests_drawn:
-        drawn, remedy = " beside the test cases drawn", "import more cases: 4 patients of each subtype are the least"
+        drawn, remedy = (
+            " beside the test cases drawn",
+            "import more cases: 4 patients of each subtype are the least",
+        )
     for subtype, patients in _patients_by_subtype(setup).items():
         if len(patients) < 3:
             raise CohortError(

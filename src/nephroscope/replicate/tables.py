@@ -3,7 +3,7 @@
 from typing import Any
 
 from nephroscope.replicate import printed
-from nephroscope.replicate.words import NAMES, said
+from nephroscope.replicate.words import NAMES, POOLED, said
 from nephroscope.report.tables import Cell, Table
 
 SHARES = ("accuracy", "sensitivity", "specificity", "precision")
@@ -13,6 +13,7 @@ SHOWN = {
     "by_case": ("accuracy", "sensitivity", "specificity"),
     "by_case_mean": ("accuracy", "auc"),
 }
+PROTOCOLS = {"paper": "paper's protocol, LEAKY epoch", "twin": "twin"}
 FIGURE_NAMES = {
     "accuracy": "Accuracy",
     "sensitivity": "Sensitivity",
@@ -89,13 +90,27 @@ def validation_table(content: dict[str, Any]) -> Table:
         ),
         rows=tuple(rows),
         notes=(
-            LEAKY_NOTE,
+            f"{LEAKY_NOTE} {_leak_note(content)}",
             "Twin: out of fold, original slices of patients never trained on nor used to choose the "
             "epoch; by case the "
             "mean over all slices. Difference: paper's protocol minus twin, interval by patient bootstrap.",
             _training_note(content),
+            *([POOLED] if content["configuration"]["twin_folds"] > 1 else []),
         ),
     )
+
+
+def _leak_note(content: dict[str, Any]) -> str:
+    """Whose images the paper's protocol validates on, and in what precision."""
+    leak = content["leak"]
+    precision = content["models"][0]["resources"]["precision"]
+    told = (
+        ""
+        if precision == "float32"
+        else f" The epoch is chosen in {precision}, the figures are of ONNX in fp32."
+    )
+    both, n = leak["patients_on_both_sides"], leak["validation_patients"]
+    return f"{both} of {n} patients validated on are trained on.{told}"
 
 
 def _training_note(content: dict[str, Any]) -> str:
@@ -169,7 +184,8 @@ def test_table(content: dict[str, Any], name: str, figures: dict[str, Any]) -> T
         rows=tuple(rows),
         notes=(
             "No test patient was trained on under either protocol; the paper's epoch was chosen on a "
-            "LEAKY split.",
+            "LEAKY split. Twin: the network of the fold with the lowest loss on the patients its epoch was "
+            "chosen on.",
             *(
                 f"Paper, {NAMES[model]}: {printed.MODELS[model].note}."
                 for model in figures
@@ -204,7 +220,7 @@ def case_table(content: dict[str, Any]) -> Table:
     readers = [reader["name"] for reader in content["readers"]]
     header = ["Case", "Origin", "Truth"]
     for model in models:
-        header += [f"{NAMES[model]}, paper's protocol", f"{NAMES[model]}, twin"]
+        header += [f"{NAMES[model]}, paper's protocol, LEAKY epoch", f"{NAMES[model]}, twin"]
     rows = []
     for row in content["cases"]:
         cells: list[str | Cell] = [row["case_id"], row["set"], row["truth"]]
@@ -244,15 +260,19 @@ def reader_table(content: dict[str, Any]) -> Table:
                 (
                     reader["name"],
                     cell_of(reader["figures"]["accuracy"]),
-                    f"{NAMES[test['model']]}, {test['protocol']}",
+                    f"{NAMES[test['model']]}, {PROTOCOLS[test['protocol']]}",
                     f"{both} / {only_model} / {only_reader} / {neither}",
                     "none" if test["p"] is None else f"{test['p']:.3f}",
                 )
             )
+    if content["readers_mean"]:
+        rows.append(("mean of the readers", cell_of(content["readers_mean"]), "", "", ""))
     for name, (right, n, p) in printed.READERS.items():
         rows.append(
             (f"{name} of the paper", f"{right} of {n}", "MobileNetV2, 10 of 10 as printed", "", f"{p:.1f}")
         )
+    rows.append(("mean of the paper's readers", "0.85", "", "", ""))
+    notes = (f"The paper's readers: {printed.READERS_NOTE}.",)
     return Table(
         caption="Readers against networks, by case",
         header=(
@@ -263,7 +283,7 @@ def reader_table(content: dict[str, Any]) -> Table:
             "p, exact McNemar",
         ),
         rows=tuple(rows),
-        notes=(f"The paper's readers: {printed.READERS_NOTE}.",),
+        notes=(content["readers_note"], *notes) if content["readers_note"] else notes,
     )
 
 
@@ -272,4 +292,5 @@ def cell_of(estimate: dict[str, Any], before: str = "") -> Cell:
     if estimate["value"] is None:
         return Cell("none", before + estimate["method"])
     why = f" · {estimate['method']}" if estimate["low"] is None else ""
-    return Cell(said(estimate), f"{before}n = {estimate['n']} {estimate['unit']}s{why}")
+    n = estimate["n"]
+    return Cell(said(estimate), f"{before}n = {n} {estimate['unit']}{'s' * (n != 1)}{why}")

@@ -4,7 +4,7 @@ from typing import Any
 
 from nephroscope.replicate import printed
 from nephroscope.replicate.tables import FIGURE_NAMES, LEAKY_NOTE, cell_of
-from nephroscope.replicate.words import NAMES
+from nephroscope.replicate.words import NAMES, POOLED
 from nephroscope.report.tables import Cell, Table
 
 
@@ -89,9 +89,9 @@ def area_table(content: dict[str, Any], sets: list[str]) -> Table:
             "Network, test set",
             "What is ranked",
             "As the paper: DeLong, rows independent",
-            "p",
+            "p, rows independent",
             "By patient: Obuchowski",
-            "p",
+            "p, by patient",
         ),
         rows=tuple(rows),
         notes=(f"The paper's AUC: {printed.AUC_NOTE}.",),
@@ -124,9 +124,9 @@ def shuffled_table(content: dict[str, Any]) -> Table:
         rows=tuple(rows),
         notes=(
             LEAKY_NOTE,
-            "Labels are dealt out anew among development patients, each true subtype getting the "
-            "shares of all; folds go "
-            "by the shuffled labels.",
+            "Labels are permuted between development patients, each true subtype getting the "
+            "shares of all; both protocols learn the same labels, and folds go by them.",
+            *([POOLED] if content["configuration"]["twin_folds"] > 1 else []),
         ),
     )
 

@@ -13,6 +13,10 @@ NAMES = {
     "resnet101": "ResNet-101",
 }
 CHANCE = 0.5
+POOLED = (
+    "Cases of several folds are ranked together: with few patients and nothing to learn such an AUC comes out "
+    "somewhat below 0.50, as each training has fewer of the subtype that it is judged on."
+)
 
 
 def summary(content: dict[str, Any]) -> str:
@@ -20,7 +24,8 @@ def summary(content: dict[str, Any]) -> str:
     known = [n for n in content["models"] if n["paper"]["validation"]["accuracy"]["value"] is not None]
     if not known:
         return "No network gave an answer that can be counted."
-    best = max(known, key=lambda n: n["paper"]["validation"]["accuracy"]["value"])
+    sound = [n for n in known if n["paper"]["converged"]] or known
+    best = max(sound, key=lambda n: n["paper"]["validation"]["accuracy"]["value"])
     paper, twin = best["paper"]["validation"]["accuracy"], best["twin"]["by_image"]["accuracy"]
     text = (
         f"Under the paper's protocol (LEAKY) the accuracy of {NAMES[best['model']]} looks like "
@@ -29,9 +34,15 @@ def summary(content: dict[str, Any]) -> str:
     apart = best["difference"]["accuracy"]
     if apart["low"] is not None:
         beyond = "" if apart["low"] > 0 else ", not beyond chance in this run"
+        if apart["high"] < 0:
+            beyond = ": here the twin is the better one"
         text += f" The difference is {said(apart)}{beyond}."
     if not best["paper"]["converged"]:
-        text += " It did not converge under the paper's protocol."
+        epochs = content["configuration"]["epochs"]
+        text += (
+            f" No network converged under the paper's protocol in {epochs} epoch{'s' * (epochs != 1)}: "
+            "these accuracies are of networks that learnt next to nothing."
+        )
     return text
 
 
@@ -44,7 +55,8 @@ def area_sentence(content: dict[str, Any]) -> str:
             found.append(f"{NAMES[network['model']]} {said(area)}")
     if not found:
         return ""
-    return f"AUC by case on new patients, where chance is 0.50: {'; '.join(found)}."
+    pooled = f" {POOLED}" if content["configuration"]["twin_folds"] > 1 else ""
+    return f"AUC by case on new patients, where chance is 0.50: {'; '.join(found)}.{pooled}"
 
 
 def shuffled_sentence(control: dict[str, Any]) -> str:
@@ -61,6 +73,8 @@ def shuffled_sentence(control: dict[str, Any]) -> str:
     )
     seen = paper["low"] is not None and paper["low"] > CHANCE
     honest = twin["low"] is None or twin["low"] <= CHANCE <= twin["high"]
+    if not control["paper"].get("converged", True):
+        text += " It did not converge under the paper's protocol."
     if seen and honest:
         return f"{text} The illusion is the leak's alone: the twin stays at chance."
     if not seen:
@@ -93,7 +107,10 @@ def shortened(content: dict[str, Any]) -> list[str]:
     if used["size_px"] != 256:
         lines.append(f"Slices have {used['size_px']} x {used['size_px']} pixels, the paper's 256 x 256.")
     if used["twin_folds"] == 1:
-        lines.append("The twin was trained once and judged on about a tenth of the patients.")
+        judged = content["models"][0]["twin"]["folds"][0]["judge_patients"]
+        lines.append(
+            f"The twin was trained once and judged on {judged} of {leak['development_patients']} patients."
+        )
     if content["shuffled"] is None:
         lines.append("Shuffled labels were not run.")
     return lines

@@ -1,6 +1,6 @@
 """comparison.json of a study in; the parts of the report page that it fills (table, figure, pairs, control), out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from nephroscope.records import Estimate
 from nephroscope.report.drawing import COLORS, GRID, INK, QUIET, STYLE, svg_of
 from nephroscope.report.tables import NAMES, Cell, Letters, Table, group_name
 
-SHOWN = ("auc", "sensitivity", "specificity", "accuracy", "brier")
-TITLES = NAMES | {"brier": "Brier score"}
+SHOWN = ("auc", "auc_by_fold", "sensitivity", "specificity", "accuracy", "brier")
+TITLES = NAMES | {"brier": "Brier score", "auc_by_fold": "AUC, mean of folds"}
 KINDS = {"baseline": COLORS[0], "network": COLORS[1], "stack": COLORS[2]}
 Content = Mapping[str, Any]
 
@@ -132,15 +132,16 @@ def _ranked(group: Content, name: str) -> Table:
             row["name"],
             str(row["rank"] or "-"),
             row["kind"],
-            *(letters.cell(Estimate(**row[figure])) for figure in SHOWN),
+            *(letters.cell(Estimate(**row[figure])) if figure in row else "-" for figure in SHOWN),
         )
         for row in group["candidates"]
     ]
+    remarks = [f"{row['name']}: {text}" for row in group["candidates"] for text in row.get("remarks", ())]
     return Table(
         caption=f"All candidates on the same cases, {group_name(name)}",
         header=("Candidate", "Rank", "Kind", *(TITLES[figure] for figure in SHOWN)),
         rows=tuple(rows),
-        notes=letters.notes,
+        notes=(*letters.notes, *remarks),
     )
 
 
@@ -183,15 +184,16 @@ def _repeats(content: Content) -> Table:
             _sd(row["sd_over_splits"]),
             str(row["seeds"]),
             _sd(row["sd_over_seeds"]),
+            str(len(row["refused"])),
         )
         for row in content["repeated"]
     ]
-    header = ("Candidate", "Mean AUC", "Divisions", "SD over divisions", "Seeds", "SD over seeds")
+    header = ("Candidate", "Mean AUC", "Divisions", "SD over divisions", "Seeds", "SD over seeds", "Refused")
     return Table(
         caption="Divided again: what is chance of the folds",
         header=header,
         rows=tuple(rows),
-        notes=letters.notes,
+        notes=(*letters.notes, *_refused(content["repeated"])),
     )
 
 
@@ -205,27 +207,45 @@ def _control(content: Content) -> ComparisonPart:
     rows = [
         (
             row["name"],
+            str(row["permutations"]),
+            str(len(row["refused"])),
             letters.cell(Estimate(**row["auc"])),
+            _sd(row.get("auc_by_fold")),
             "-" if row["lowest"] is None else f"{row['lowest']:.2f} to {row['highest']:.2f}",
             "-" if row["observed"] is None else f"{row['observed']:.3f}",
-            _p(row["p"]),
+            _permutation_p(row),
         )
         for row in content["control"]
     ]
-    header = ("Candidate", "Mean AUC, labels shuffled", "Range", "AUC, true labels", "Permutation p")
+    header = (
+        *("Candidate", "Permutations", "Refused", "Mean AUC, labels shuffled", "Same, mean of folds"),
+        *("Range", "AUC, true labels", "Permutation p"),
+    )
+    notes = (*letters.notes, *_refused(content["control"]))
     table = Table(
-        caption="With labels shuffled between patients", header=header, rows=tuple(rows), notes=letters.notes
+        caption="With labels shuffled between patients", header=header, rows=tuple(rows), notes=notes
     )
     words = tuple(row["words"] for row in content["control"])
     method = (
         "Labels were permuted between patients, folds were dealt by the same rules, and every baseline was fitted "
-        "and asked as with the true labels. Pooled over few folds, an AUC with nothing to learn lies somewhat below "
-        "0.5."
+        "and asked as with the true labels. Alarm: a mean AUC of 0.60 or more, or above 0.5 by a one-sided t test "
+        "over permutations at 0.05, shared by all candidates (Bonferroni). Pooled over few folds, an AUC with "
+        "nothing to learn lies somewhat below 0.5, so that small leaks can hide; the mean of folds lies at 0.5."
     )
     warnings = tuple(text for text in words if text.startswith("WARNING"))
     return ComparisonPart(
         words=words, tables={"control": table}, limitations=warnings, methods=(("Shuffled labels", method),)
     )
+
+
+def _permutation_p(row: Content) -> str | Cell:
+    if row["p"] is None or row["p"] != row.get("p_floor"):
+        return _p(row["p"])
+    return Cell(f">= {row['p']:.3f}", f"the least that {row['permutations']} permutations can give")
+
+
+def _refused(rows: Sequence[Content]) -> list[str]:
+    return [f"{row['name']}, refused: {why}" for row in rows for why in dict.fromkeys(row["refused"])]
 
 
 def _html(content: Content, figure: Figure) -> str:

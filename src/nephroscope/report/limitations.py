@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from nephroscope.records import DEVELOPMENT, Case, Estimate
 from nephroscope.report.appraisal import RAW, Appraisal
 from nephroscope.report.content import ReportContent
+from nephroscope.report.rivals import rivals_sentence
 from nephroscope.report.tables import group_name, sites_of
 
 FEW, VERY_FEW = 50, 20  # patients of a subtype
@@ -22,10 +23,11 @@ def limitations(content: ReportContent, appraisal: Appraisal | None = None) -> l
     found = appraisal or Appraisal()
     return [
         *_of_protocol(content),
+        *filter(None, [rivals_sentence(content)]),
         *_of_size(content),
         *_of_precision(content),
         *_of_calibration(found),
-        *_of_subgroups(found),
+        *_of_subgroups(found, 1 - content.evaluation.confidence),
         *_of_confounders(content),
         *_of_sources(content),
         *_of_regions(content),
@@ -47,7 +49,8 @@ def _of_protocol(content: ReportContent) -> Iterator[str]:
     failed = sorted(fold for fold, good in content.main.converged.items() if not good)
     if failed:
         yield (
-            f"Training did not converge in fold(s) {', '.join(map(str, failed))} of {len(content.main.converged)}: "
+            f"Training did not converge in fold{'s' if len(failed) > 1 else ''} {', '.join(map(str, failed))} of "
+            f"{len(content.main.converged)}: "
             "there the network never beat chance on its own training slices."
         )
     if any(f.code == "labels-shuffled" for f in content.findings):
@@ -115,7 +118,8 @@ def _of_calibration(appraisal: Appraisal) -> Iterator[str]:
                 yield f"{where} do not mean what they say: calibration {', '.join(off)}."
 
 
-def _of_subgroups(appraisal: Appraisal) -> Iterator[str]:
+def _of_subgroups(appraisal: Appraisal, alpha: float) -> Iterator[str]:
+    """Subgroups with few patients, and those whose gap has a corrected p below ``alpha``."""
     for group in appraisal.groups.values():
         few = [
             f"{s.attribute} {s.value} ({min(s.n_by_subtype.values(), default=0)})"
@@ -132,7 +136,7 @@ def _of_subgroups(appraisal: Appraisal) -> Iterator[str]:
                 f"patients of a subtype: "
                 f"{', '.join(few[:6])}{rest}. Their figures say little."
             )
-        gaps = [s for s in group.subgroups if s.p_holm is not None and s.p_holm < 0.05]
+        gaps = [s for s in group.subgroups if s.p_holm is not None and s.p_holm < alpha]
         for s in gaps:
             gap = s.gaps["auc"]
             yield (

@@ -8,7 +8,7 @@ from nephroscope.report.appraisal import SENSITIVITIES, Appraisal
 from nephroscope.report.content import ReportContent
 from nephroscope.report.flow import reason_group
 from nephroscope.report.methods_training import network_text, selection_text, software_text, training_text
-from nephroscope.report.tables import group_name, percent
+from nephroscope.report.tables import counted_noun, group_name, percent
 
 CONSENSUS = {
     "reader-1": "the first reader's region was used",
@@ -133,9 +133,9 @@ def _split_text(content: ReportContent) -> str:
     split, config = content.split, content.split.config
     if split.leaky:
         return (
-            f"LEAKY: slices were dealt at random into {len(split.folds)} fold(s) without regard to the patient, as "
-            "in the paper, so slices of one patient train and test the network. The figures show that illusion; they "
-            "say nothing about a new patient."
+            f"LEAKY: slices were dealt at random into {counted_noun(len(split.folds), 'fold')} without regard to the "
+            "patient, as in the paper, so slices of one patient train and test the network. The figures show that "
+            "illusion; they say nothing about a new patient."
         )
     folds = (
         f"{len(split.folds)} folds, each patient tested once by a network that never saw them"
@@ -233,7 +233,8 @@ def _probability_texts(content: ReportContent, appraisal: Appraisal) -> list[tup
     )
     last = (
         "Not sure, and subgroups",
-        "Risk against coverage: cases are answered from the surest down." + (held if attributes else ""),
+        "Risk against coverage: cases are answered from the surest down; as it depends on how frequent the subtypes "
+        "are, patients are redrawn whatever their subtype." + (held if attributes else ""),
     )
     return [first, *texts, last]
 

@@ -19,6 +19,7 @@ from nephroscope.report.content import ReportContent
 from nephroscope.report.data import report_json
 from nephroscope.report.drawing import color_of, save_figures
 from nephroscope.report.figures import slug
+from nephroscope.report.leftovers import remove_leftovers
 from nephroscope.report.model_card import model_card
 from nephroscope.report.page_parts import PageParts, page_figures, page_parts
 from nephroscope.report.page_tables import save_estimates, save_tables
@@ -41,7 +42,7 @@ SECTIONS = (
 
 
 def write_report(folder: Path, content: ReportContent) -> Path:
-    """Write the page and what stands beside it into ``folder``.
+    """Write the page and what stands beside it into ``folder``, and remove what an earlier page alone had there.
 
     Returns:
         Path of index.html.
@@ -52,6 +53,7 @@ def write_report(folder: Path, content: ReportContent) -> Path:
     save_estimates(folder / "tables" / "figures.csv", content, page.appraisal)
     save_checklists(folder / "checklists", page.checklists, content.marks)
     save_text(folder / "model-card.md", model_card(content, page.appraisal))
+    remove_leftovers(folder, {"figures": drawn, "tables": page.tables})
     save_json(folder / "report.json", report_json(page, drawn))
     save_text(folder / "index.html", render_page(page, drawn))
     return folder / "index.html"

@@ -89,12 +89,17 @@ def coverage_table(group: GroupAppraisal) -> Table:
     }
     named |= {words.get(name, name): e for name, e in found.at_margin.items()}
     rows = tuple((name, letters.cell(e)) for name, e in named.items())
-    note = f"Left out at random, the share of wrong answers would stay {found.random:.3f}."
+    notes = [f"Left out at random, the share of wrong answers would stay {found.random:.3f}."]
+    if found.at_margin:
+        notes.append(
+            "At the margin in use the margin alone is counted. The coverage among the figures by case also leaves "
+            "out cases with a doubt about the images, so it can be lower."
+        )
     return Table(
         caption=f"When “not sure” is allowed, {group_name(group.name)}",
         header=("", "By case"),
         rows=rows,
-        notes=(*letters.notes, note),
+        notes=(*letters.notes, *notes),
     )
 
 

@@ -1,7 +1,7 @@
 """readers/readers.json of a study in; the readers' part of the report page (words, tables, a figure) out."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from nephroscope.evaluation.readers.made_from import changed_since
 from nephroscope.files import load_json
 from nephroscope.report.drawing import COLORS, GRID, INK, QUIET, STYLE, svg_of
 from nephroscope.report.tables import NAMES, Cell, Table
+from nephroscope.study import open_study
 
 FORMAT = 1
 FILE = Path("readers") / "readers.json"
 SHOWN = ("accuracy", "sensitivity", "specificity", "auc", "coverage")
 Content = Mapping[str, Any]
+Row = tuple[str | Cell, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +28,7 @@ class ReadersSection:
     """What the page shows of the readers.
 
     Attributes:
-        stale: What to do first, where labels changed since; nothing else is then filled.
+        stale: What to do first, where what it was made from changed; nothing else is then filled.
         words: What the tests say.
         tables: By name.
         figure: Readers and models in the plane of sensitivity and specificity; None without a specificity.
@@ -59,9 +62,11 @@ def readers_section(root: Path, label_digest: str) -> ReadersSection | None:
     if not path.is_file():
         return None
     content = load_json(path, FORMAT)
-    if content["made_from"]["cohort"] != label_digest:
-        told = "The labels changed since the readers' calls were scored: run `nephroscope readers` again."
-        return ReadersSection(stale=told)
+    folder, settings = open_study(root)
+    changed = changed_since(folder, label_digest, settings.evaluation, content["made_from"])
+    if changed:
+        told = f"{', '.join(changed)} changed since the readers' calls were scored: run `nephroscope readers` again."
+        return ReadersSection(stale=f"{told[0].upper()}{told[1:]}")
     found = {
         "readers": _figure_table(content),
         "readers-pairs": _pair_table(content),
@@ -80,101 +85,119 @@ def readers_section(root: Path, label_digest: str) -> ReadersSection | None:
     )
 
 
+def _parts(content: Content) -> Sequence[Content]:
+    """Each test set and then all cases together; all cases where there is one test set, or none."""
+    groups = content["groups"]
+    return (*groups.values(), content) if len(groups) > 1 else (content,)
+
+
+def _table(
+    content: Content, caption: str, header: tuple[str, ...], rows_of: Callable[[Content], Iterable[Row]]
+) -> Table:
+    """The rows of all parts; with several, the second column says which test set a row is of."""
+    parts = _parts(content)
+    if len(parts) == 1:
+        return Table(caption=caption, header=header, rows=tuple(rows_of(content)))
+    rows = tuple((row[0], part["test_set"], *row[1:]) for part in parts for row in rows_of(part))
+    return Table(caption=caption, header=(header[0], "Test set", *header[1:]), rows=rows)
+
+
 def _figure_table(content: Content) -> Table:
-    rows = []
-    for one in (*content["readers"], *content["models"]):
+    header = ("", *(NAMES[name] for name in SHOWN), "Seconds, median")
+    table = _table(content, "Readers and models on the same cases", header, _figure_rows)
+    return replace(table, notes=(f"Confidence: {content['scale']}.",) if content["scale"] else ())
+
+
+def _figure_rows(part: Content) -> Iterable[Row]:
+    for one in (*part["readers"], *part["models"]):
         time = one["time"]
         seconds = "" if time is None else f"{time['median_s']:g}"
         quartiles = "" if time is None else f"{time['lower_quartile_s']:g} to {time['upper_quartile_s']:g}"
         cells = [_cell(one["figures"][name]) for name in SHOWN]
-        rows.append((_title(one), *cells, Cell(seconds, quartiles) if seconds else ""))
-    header = ("", *(NAMES[name] for name in SHOWN), "Seconds, median")
-    notes = (f"Confidence: {content['scale']}.",) if content["scale"] else ()
-    return Table(caption="Readers and models on the same cases", header=header, rows=tuple(rows), notes=notes)
+        yield (_title(one), *cells, Cell(seconds, quartiles) if seconds else "")
 
 
 def _pair_table(content: Content) -> Table:
-    rows = []
-    for pair in (*content["against_models"], *content["aided"]):
+    header = ("", "Cases", "Right", "Difference", "Exact McNemar", "AUC difference", "Its test")
+    table = _table(content, "Pairs on the cases that both answered", header, _pair_rows)
+    counts = ", ".join(str(part["n_tests"]) for part in _parts(content))
+    note = f"Tests of each test set: {counts}; every p is corrected for those of its test set (Holm)."
+    return replace(table, notes=(note,))
+
+
+def _pair_rows(part: Content) -> Iterable[Row]:
+    for pair in (*part["against_models"], *part["aided"]):
         calls, areas = pair["calls"], pair["areas"]
-        right = (
-            ""
-            if calls is None
-            else f"{calls['both'] + calls['only_one']} and {calls['both'] + calls['only_two']}"
-        )
-        rows.append(
-            (
-                f"{pair['first']}, {pair['second']}",
-                str(pair["n_called"]),
-                right,
-                "" if calls is None else _p(calls["p"]),
-                "" if areas is None else _cell(areas["difference"]),
-                "" if areas is None else _p(areas["p"]),
-            )
-        )
-    header = ("", "Cases", "Right", "Exact McNemar", "AUC difference", "Its test")
-    notes = (f"{content['n_tests']} tests on this page's readers; p-values are not adjusted for that.",)
-    return Table(
-        caption="Pairs on the cases that both answered", header=header, rows=tuple(rows), notes=notes
-    )
+        of_calls: Row = ("", "", "")
+        if calls is not None:
+            right = [calls["both"] + calls[f"only_{which}"] for which in ("one", "two")]
+            difference = _cell(calls["difference"])
+            of_calls = (f"{right[0]} and {right[1]}", difference, _p(calls["p"], pair["calls_p_holm"]))
+        of_areas: Row = ("", "")
+        if areas is not None:
+            of_areas = (_cell(areas["difference"]), _p(areas["p"], pair["areas_p_holm"]))
+        yield (f"{pair['first']}, {pair['second']}", str(pair["n_called"]), *of_calls, *of_areas)
 
 
 def _mean_table(content: Content) -> Table:
-    rows = [
-        (
-            f"mean of {m['n_readers']} readers{', aided' if m['aided'] else ''}",
-            NAMES[m["figure"]],
-            str(m["n_cases"]),
-            _cell(m["mean"]),
-            "",
-        )
-        for m in content["means"]
-        if m["mean"]["value"] is not None
-    ]
-    for m in (*content["mean_against_models"], *content["mean_aided"]):
+    caption = "Several readers together (Obuchowski-Rockette, random readers and cases)"
+    return _table(content, caption, ("", "Figure", "Cases", "Value", "p"), _mean_rows)
+
+
+def _mean_rows(part: Content) -> Iterable[Row]:
+    for m in part["means"]:
+        if m["mean"]["value"] is not None:
+            title = f"mean of {m['n_readers']} readers{', aided' if m['aided'] else ''}"
+            yield (title, NAMES[m["figure"]], str(m["n_cases"]), _cell(m["mean"]), "")
+    for m in (*part["mean_against_models"], *part["mean_aided"]):
         found = m["found"]
         title = f"{found['first']} less {found['second']}"
-        rows.append(
-            (title, NAMES[m["figure"]], str(m["n_cases"]), _cell(found["difference"]), _p(found["test"]["p"]))
-        )
-    header = ("", "Figure", "Cases", "Value", "p")
-    caption = "Several readers together (Obuchowski-Rockette, random readers and cases)"
-    return Table(caption=caption, header=header, rows=tuple(rows))
+        p = _p(found["test"]["p"], m["p_holm"])
+        yield (title, NAMES[m["figure"]], str(m["n_cases"]), _cell(found["difference"]), p)
 
 
 def _agreement_table(content: Content) -> Table:
-    rows: list[tuple[str | Cell, ...]] = []
+    header = ("", "The same call", "Kappa")
+    return _table(content, "Agreement between readers", header, _agreement_rows)
+
+
+def _agreement_rows(part: Content) -> Iterable[Row]:
     for name, arm in (("agreement", ""), ("agreement_aided", ", aided")):
-        kappa = content[name]
+        kappa = part[name]
         if kappa is None:
             continue
         for pair in kappa["pairs"]:
             title = f"{pair['first']} and {pair['second']}{arm}"
-            rows.append((title, _cell(pair["agreement"]), _cell(pair["kappa"])))
+            yield (title, _cell(pair["agreement"]), _cell(pair["kappa"]))
         if len(kappa["readers"]) > 2:
-            rows.append((f"{len(kappa['readers'])} readers{arm} (Fleiss)", "", _cell(kappa["fleiss"])))
-    return Table(caption="Agreement between readers", header=("", "The same call", "Kappa"), rows=tuple(rows))
+            yield (f"{len(kappa['readers'])} readers{arm} (Fleiss)", "", _cell(kappa["fleiss"]))
 
 
 def _draw(content: Content) -> Figure | None:
-    people, models = content["readers"], content["models"]
-    everybody = [one for one in (*people, *models) if _at(one) is not None]
-    if not everybody:
+    """A panel for each test set with a reader or model that has both figures; no panel mixes test sets."""
+    parts = list(content["groups"].values()) or [content]
+    parts = [part for part in parts if any(_at(one) for one in (*part["readers"], *part["models"]))]
+    if not parts:
         return None
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.4, 4.4), layout="constrained")
-        axes = figure.subplots()
-        axes.plot([0, 1], [0, 1], color=GRID, lw=1)
-        _points(axes, [one for one in people if not one["aided"]], ("o", "white", INK, "reader"))
-        _points(axes, [one for one in people if one["aided"]], ("o", INK, INK, "reader, aided"))
-        _points(axes, models, ("D", COLORS[0], COLORS[0], "model"))
-        positive = content["positive"]
-        axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
-        axes.set_xlabel(f"1 - specificity (others called {positive})")
-        axes.set_ylabel(f"Sensitivity ({positive} called {positive})")
-        axes.set_title("SYNTHETIC: readers and models" if content["synthetic"] else "Readers and models")
-        axes.legend(loc="lower right", fontsize=8)
+        figure = Figure(figsize=(4.4 * len(parts), 4.4), layout="constrained")
+        for axes, part in zip(figure.subplots(1, len(parts), squeeze=False)[0], parts, strict=True):
+            title = "Readers and models" if len(parts) == 1 else part["test_set"]
+            axes.set_title(f"SYNTHETIC: {title}" if content["synthetic"] else title)
+            _panel(axes, part, content["positive"])
     return figure
+
+
+def _panel(axes: Axes, part: Content, positive: str) -> None:
+    people = part["readers"]
+    axes.plot([0, 1], [0, 1], color=GRID, lw=1)
+    _points(axes, [one for one in people if not one["aided"]], ("o", "white", INK, "reader"))
+    _points(axes, [one for one in people if one["aided"]], ("o", INK, INK, "reader, aided"))
+    _points(axes, part["models"], ("D", COLORS[0], COLORS[0], "model"))
+    axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
+    axes.set_xlabel(f"1 - specificity (others called {positive})")
+    axes.set_ylabel(f"Sensitivity ({positive} called {positive})")
+    axes.legend(loc="lower right", fontsize=8)
 
 
 def _points(axes: Axes, everybody: Iterable[Content], look: tuple[str, str, str, str]) -> None:
@@ -213,6 +236,7 @@ def _html(content: Content, figure: Figure) -> str:
         figure=svg_of(figure, "readers"),
         positive=content["positive"],
         n_cases=content["n_cases"],
+        several=len(content["groups"]) > 1,
         synthetic=content["synthetic"],
     )
 
@@ -220,13 +244,18 @@ def _html(content: Content, figure: Figure) -> str:
 def _methods(content: Content) -> str:
     names = {one["name"] for one in content["readers"]}
     scale = f" Confidence was given from {content['scale']}." if content["scale"] else ""
+    apart = (
+        " Test sets stay apart; all cases together are shown besides." if len(content["groups"]) > 1 else ""
+    )
     return (
         f"{len(names)} reader{'' if len(names) == 1 else 's'} called {content['n_cases']} cases of "
-        f"{content['n_patients']} patients.{scale} Readers and models were compared on the cases that both "
-        f"answered, by "
-        "the exact McNemar test and a paired test of the AUCs (DeLong; Obuchowski 1997 where patients have several "
-        "cases); several readers together by the Obuchowski-Rockette method with Hillis' degrees of freedom, random "
-        "readers and cases, covariances by jackknife over patients. p-values were not adjusted."
+        f"{content['n_patients']} patients.{scale}{apart} Readers' shares have exact (Clopper-Pearson) intervals, "
+        "those of the models Wilson's, as everywhere on this page; where patients have several cases, both go by "
+        "patient bootstrap. Readers and models were compared on the cases that both answered, by the exact McNemar "
+        "test (no test where patients have several cases) and a paired test of the AUCs (DeLong; Obuchowski 1997 "
+        "where patients have several cases); several readers together by the Obuchowski-Rockette method with Hillis' "
+        "degrees of freedom, random readers and cases, covariances by jackknife over patients. p-values were "
+        "corrected within each test set (Holm). LEAKY models were not tested."
     )
 
 
@@ -238,10 +267,13 @@ def _cell(estimate: Content) -> str | Cell:
     if estimate["value"] is None:
         return Cell("-", estimate["method"])
     limits = "" if estimate["low"] is None else f" ({estimate['low']:.2f} to {estimate['high']:.2f})"
-    return Cell(f"{estimate['value']:.2f}{limits}", f"{estimate['n']} {estimate['unit']}s")
+    return Cell(
+        f"{estimate['value']:.2f}{limits}", f"{estimate['n']} {estimate['unit']}s; {estimate['method']}"
+    )
 
 
-def _p(p: float | None) -> str:
-    if p is None:
+def _p(p: float | None, p_holm: float | None) -> str | Cell:
+    if p is None or p_holm is None:
         return "-"
-    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
+    raw, corrected = ("< 0.0001" if value < 0.0001 else f"{value:.4f}" for value in (p, p_holm))
+    return Cell(raw, f"corrected {corrected}")

@@ -11,6 +11,8 @@ from nephroscope.report.content import ReportContent
 
 def check_words(figures: Mapping[str, Estimate]) -> str:
     """What the sanity check found, and how much of the maps lies in the tumor."""
+    if not _checked(figures):
+        return "Whether the maps depend on the weights was not checked."
     verdict = {
         "depends": "The maps depend on the weights",
         "unclear": (
@@ -28,6 +30,10 @@ def check_words(figures: Mapping[str, Estimate]) -> str:
     if "inside" in figures and figures["inside"].value is not None:
         words.append(_inside(figures))
     return " ".join(words)
+
+
+def _checked(figures: Mapping[str, Estimate]) -> bool:
+    return {"random", "random_size", "mirrored"} <= figures.keys()
 
 
 def _inside(figures: Mapping[str, Estimate]) -> str:
@@ -77,7 +83,8 @@ def saliency_limitations(content: ReportContent) -> tuple[str, ...]:
     if content.saliency is None or not content.saliency.maps:
         return ()
     told = "Saliency maps show where a network looked, coarsely, and not why; no reader was tested with them."
-    verdict = weights_verdict(content.saliency.figures)
+    figures = content.saliency.figures
+    verdict = weights_verdict(figures) if _checked(figures) else "unknown"
     extra = {
         "alike": " Here they look the same under random weights: they do not explain this model.",
         "unclear": " Here it is unclear whether they depend on the weights.",

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from nephroscope.errors import StudyError
 from nephroscope.files import load_json, save_json
 from nephroscope.models.networks import build_network
 from nephroscope.models.onnx_file import REFERENCE_SLICES, export_onnx
@@ -73,7 +74,10 @@ class Arm:
         """Batches still to be trained on, for the time left."""
         if (self.folder / "arm.json").exists():
             return 0
-        done = len(_rows(self.folder / "epochs.json"))
+        try:
+            done = len(_rows(self.folder / "epochs.json"))
+        except StudyError:
+            done = 0  # refused by name when this training begins
         return max(self.config.epochs - done, 0) * self.steps_per_epoch
 
 
@@ -86,6 +90,38 @@ def train_arm(arm: Arm) -> Iterator[None]:
     """
     if (arm.folder / "arm.json").exists():
         return
+    try:
+        yield from _train(arm)
+    except StudyError as error:
+        raise StudyError(
+            where=f"arms/{arm.folder.name}/{error.where.rsplit('/', 1)[-1]}",
+            expected=error.expected,
+            found=error.found,
+            remedy=f"delete the folder {arm.folder.name}, and run the command again: it is trained anew",
+        ) from error
+
+
+def read_record(arm: Arm) -> dict[str, Any]:
+    """The content of arm.json.
+
+    Raises:
+        StudyError: It is damaged.
+    """
+    try:
+        content = load_json(arm.folder / "arm.json", FORMAT)
+        if not {"model", "epochs", "best_epoch", "converged"} <= set(content):
+            raise StudyError(where="", expected="", found="an object without its epochs", remedy="")
+    except StudyError as error:
+        raise StudyError(
+            where=f"arms/{arm.folder.name}/arm.json",
+            expected="the record of a finished training",
+            found=error.found,
+            remedy=f"delete the folder {arm.folder.name}, and run the command again: it is trained anew",
+        ) from error
+    return content
+
+
+def _train(arm: Arm) -> Iterator[None]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     task = FoldTask(
         fold=arm.fold,
@@ -103,6 +139,9 @@ def train_arm(arm: Arm) -> Iterator[None]:
     if (arm.folder / "checkpoint.safetensors").exists():
         load_checkpoint(state, arm.folder / "checkpoint.safetensors")
         rows = _rows(arm.folder / "epochs.json")[: len(state.history)]
+        if len(rows) < len(state.history):
+            found = f"{len(rows)} epochs, {len(state.history)} in the checkpoint"
+            raise StudyError(where="epochs.json", expected="every epoch", found=found, remedy="")
     else:
         save_weights(network, arm.folder / "weights.safetensors")  # stand in where no loss is ever finite
     reset_peak(device)
@@ -201,4 +240,9 @@ def _finish(arm: Arm, task: FoldTask, state: FitState, rows: list[dict[str, Any]
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    return list(load_json(path, FORMAT)["epochs"]) if path.exists() else []
+    if not path.exists():
+        return []
+    content = load_json(path, FORMAT)
+    if not isinstance(content.get("epochs"), list):
+        raise StudyError(where=path.name, expected="epochs", found="none", remedy="run the step again")
+    return list(content["epochs"])

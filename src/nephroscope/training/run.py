@@ -189,32 +189,11 @@ def _train_fold(path: Path, inputs: RunInputs, fold: Fold, device: torch.device,
     spec = inputs.store.spec
     network = build_network(config.model, n_subtypes, spec, config.recipe, config.pretrained, config.width)
     state = new_state(network, task)
-    if not (path / "weights.safetensors").exists():
-        save_weights(
-            network, path / "weights.safetensors"
-        )  # stands in for a fit that never gets a finite loss
-    if (path / "checkpoint.safetensors").exists():
-        load_checkpoint(state, path / "checkpoint.safetensors")
-        logger.info("fold %d: resumed after epoch %d", fold.index, len(state.history))
-    n_left = config.epochs - len(state.history)
-    for epoch in track(fit(task, state), f"fold {fold.index}, {config.model}", "epoch", n_left):
-        _save_epoch(path, state)
-        logger.info(
-            "fold %d, epoch %d: loss %.3f, validation %.3f, %.0f s",
-            fold.index,
-            epoch.epoch,
-            epoch.train_loss,
-            epoch.validation_loss,
-            epoch.seconds,
-        )
+    _fit_fold(path, task, state)
     load_weights(network, path / "weights.safetensors")
     step = max(len(train) // REFERENCE_SLICES, 1)
-    export_onnx(
-        network,
-        n_subtypes,
-        np.asarray(inputs.store.hu[train.rows[::step][:REFERENCE_SLICES]]),
-        path / "model.onnx",
-    )
+    shown = np.asarray(inputs.store.hu[train.rows[::step][:REFERENCE_SLICES]])
+    export_onnx(network, n_subtypes, shown, path / "model.onnx")
     best = state.best
     save_json(
         path / "fold.json",
@@ -228,6 +207,26 @@ def _train_fold(path: Path, inputs: RunInputs, fold: Fold, device: torch.device,
             "seconds": round(sum(epoch.seconds for epoch in state.history), 1),
         },
     )
+
+
+def _fit_fold(path: Path, task: FoldTask, state: FitState) -> None:
+    """All epochs that are left, each saved as it ends."""
+    if not (path / "weights.safetensors").exists():  # stands in for a fit that never gets a finite loss
+        save_weights(state.network, path / "weights.safetensors")
+    if (path / "checkpoint.safetensors").exists():
+        load_checkpoint(state, path / "checkpoint.safetensors")
+        logger.info("fold %d: resumed after epoch %d", task.fold, len(state.history))
+    n_left = task.config.epochs - len(state.history)
+    for epoch in track(fit(task, state), f"fold {task.fold}, {task.config.model}", "epoch", n_left):
+        _save_epoch(path, state)
+        logger.info(
+            "fold %d, epoch %d: loss %.3f, validation %.3f, %.0f s",
+            task.fold,
+            epoch.epoch,
+            epoch.train_loss,
+            epoch.validation_loss,
+            epoch.seconds,
+        )
 
 
 def _save_epoch(path: Path, state: FitState) -> None:

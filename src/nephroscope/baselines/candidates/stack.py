@@ -35,7 +35,7 @@ class Stack:
     told: str = (
         "the other baselines (attenuation, clinical, frozen, radiomics: those this study allows), combined by a "
         "logistic regression on their logits, shrunk towards the plain mean; weights from what each said in 5 inner "
-        "folds of patients about cases it was not fitted on"
+        "folds of patients about cases it was not fitted on, applied to members fitted on all training cases"
     )
 
     def missing(self, data: StudyData) -> str:

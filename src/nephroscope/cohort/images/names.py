@@ -130,15 +130,18 @@ def rows_of_labels(
             remedy="check the folder and the column file",
         )
     if gone:
-        text = f"{len(gone)} labelled images do not exist: {names(gone)}"
+        verb = "image does" if len(gone) == 1 else "images do"
+        text = f"{len(gone)} labelled {verb} not exist: {names(gone)}"
         findings.append(import_warning("image-missing", text))
     unlabelled = files.keys() - {row.file for row in rows}
     if unlabelled:
-        text = f"{len(unlabelled)} images have no label and were left out: {names(unlabelled)}"
+        verb, left = ("image has", "was") if len(unlabelled) == 1 else ("images have", "were")
+        text = f"{len(unlabelled)} {verb} no label and {left} left out: {names(unlabelled)}"
         findings.append(import_warning("image-unlabelled", text))
     twice = [row for row, n in Counter(replace(row, row=0) for row in rows if row.file).items() if n > 1]
     if twice:
-        text = f"{len(twice)} images have the same label row twice: {names(row.file or '' for row in twice)}"
+        verb = "image has" if len(twice) == 1 else "images have"
+        text = f"{len(twice)} {verb} the same label row twice: {names(row.file or '' for row in twice)}"
         findings.append(import_warning("label-repeated", text))
     return rows, findings
 

@@ -1,11 +1,11 @@
-"""Two answers about the same cases in (reader and model, or unaided and aided); paired tests and a sentence out."""
+"""Two answers about the same cases in (reader and model, or unaided and aided); their paired tests out."""
 
 from dataclasses import dataclass
 
 from nephroscope.evaluation.intervals import Patients
 from nephroscope.evaluation.readers.calls import Known, Reader
 from nephroscope.evaluation.statistics.auc import PairedTest, compare_aucs
-from nephroscope.evaluation.statistics.mcnemar import McNemarTest, exact_mcnemar
+from nephroscope.evaluation.statistics.mcnemar import McNemarTest, clustered_mcnemar, exact_mcnemar
 from nephroscope.records import EvaluationConfig
 
 
@@ -16,10 +16,12 @@ class Pair:
     Attributes:
         first: Title of the one, ``second`` of the other; differences are first less second.
         n_called: Cases that both called, of ``n_patients`` patients.
-        calls: Exact McNemar of being right; None where no case is called by both.
+        calls: Exact McNemar of being right; where patients have several of the cases, the patient-bootstrap interval
+            without a p. None where no case is called by both.
         areas: Paired test of the AUCs; None where no case is rated by both.
         n_rated: Cases that both rated.
-        sentences: What this says, in words.
+        calls_p_holm: p of the calls, corrected within the test set; ``areas_p_holm`` that of the AUCs.
+        sentences: What this says after correction, in words.
     """
 
     first: str
@@ -29,16 +31,16 @@ class Pair:
     calls: McNemarTest | None
     areas: PairedTest | None
     n_rated: int
-    sentences: tuple[str, ...]
+    calls_p_holm: float | None = None
+    areas_p_holm: float | None = None
+    sentences: tuple[str, ...] = ()
 
 
 def compare_pair(one: Reader, two: Reader, known: Known, config: EvaluationConfig) -> Pair:
-    """Compare two answers, paired by case."""
+    """Compare two answers, paired by case; not yet corrected for other tests, and so without a sentence."""
     called = [case for case in one.called if case in two.called]
     rated = [case for case in one.rated if case in two.rated]
-    calls = areas = None
-    if called:
-        calls = exact_mcnemar(one.right(called, known), two.right(called, known), config.confidence)
+    areas = None
     if rated:
         areas = compare_aucs(
             one.scores(rated),
@@ -47,48 +49,23 @@ def compare_pair(one: Reader, two: Reader, known: Known, config: EvaluationConfi
             Patients.of([known.patient_of[case] for case in rated], known.indices(rated)),
             config,
         )
-    n_patients = len({known.patient_of[case] for case in called})
-    sentences = [_of_calls(one.title, two.title, calls, n_patients, 1 - config.confidence)]
-    if areas is not None:
-        sentences.append(_of_areas(one.title, two.title, areas, len(rated), 1 - config.confidence))
     return Pair(
         first=one.title,
         second=two.title,
         n_called=len(called),
-        n_patients=n_patients,
-        calls=calls,
+        n_patients=len({known.patient_of[case] for case in called}),
+        calls=_of_calls(one, two, called, known, config) if called else None,
         areas=areas,
         n_rated=len(rated),
-        sentences=tuple(sentences),
     )
 
 
-def p_words(p: float) -> str:
-    """``p = 0.5``, ``p = 0.023``, ``p < 0.0001``."""
-    if p < 0.0001:
-        return "p < 0.0001"
-    text = f"{p:.3f}" if p >= 0.001 else f"{p:.4f}"
-    return f"p = {text.rstrip('0')}0" if text.rstrip("0").endswith(".") else f"p = {text.rstrip('0')}"
-
-
-def _of_calls(one: str, two: str, test: McNemarTest | None, n_patients: int, alpha: float) -> str:
-    if test is None or test.p is None:
-        return f"{one} and {two} have no case in common that both called."
-    clustered = "" if n_patients == test.n else f" of {n_patients} patients, taken as independent"
-    how = f"exact McNemar {p_words(test.p)}, {test.n} cases{clustered}"
-    first, second = test.both + test.only_one, test.both + test.only_two
-    if test.p >= alpha:
-        return f"No difference between {one} and {two} is shown (right in {first} and {second} of {test.n}; {how})."
-    if first < second:
-        one, two, first, second = two, one, second, first
-    return f"{one} is right more often than {two} (in {first} and {second} of {test.n}; {how})."
-
-
-def _of_areas(one: str, two: str, test: PairedTest, n: int, alpha: float) -> str:
-    if test.p is None or test.difference.value is None:
-        return f"The AUCs of {one} and {two} cannot be tested: {test.method} ({n} cases)."
-    how = f"{test.method}, {p_words(test.p)}, {n} cases"
-    if test.p >= alpha:
-        return f"No difference between the AUCs of {one} and {two} is shown ({how})."
-    better, other = (one, two) if test.difference.value > 0 else (two, one)
-    return f"The AUC of {better} is higher than that of {other} ({how})."
+def _of_calls(
+    one: Reader, two: Reader, called: list[str], known: Known, config: EvaluationConfig
+) -> McNemarTest:
+    """The exact test where every case is another patient's; otherwise the interval by patient alone."""
+    right_one, right_two = one.right(called, known), two.right(called, known)
+    patients = Patients.of([known.patient_of[case] for case in called], known.indices(called))
+    if patients.n < len(called):
+        return clustered_mcnemar(right_one, right_two, patients, config, "case")
+    return exact_mcnemar(right_one, right_two, config.confidence)

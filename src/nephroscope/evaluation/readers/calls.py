@@ -1,7 +1,7 @@
 """What readers answered, and what is known of the cases: the records that this room works on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,12 +21,14 @@ class Known:
         positive: The subtype that sensitivity and confidence are about.
         truth: Subtype by case_id.
         patient_of: patient_id by case_id.
+        group_of: Test set by case_id (out-of-fold, internal-test, external-test:NAME); empty without a study.
     """
 
     subtypes: tuple[str, ...]
     positive: str
     truth: Mapping[str, str]
     patient_of: Mapping[str, str]
+    group_of: Mapping[str, str] = field(default_factory=dict)
 
     def index(self, call: str) -> int:
         """Place of a subtype; one past the last for a subtype that is none of the study's."""
@@ -49,11 +51,13 @@ class Reading:
         call: The subtype; None: not sure.
         confidence: How surely it is the positive subtype, on the scale of its table; None: not given.
         seconds: It took; None: not given.
+        group: Test set that the case is of for the model that answers; empty: of no test set of its own.
     """
 
     call: str | None
     confidence: float | None
     seconds: float | None = None
+    group: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +70,8 @@ class Reader:
         readings: By case_id.
         model: True for a program's answers.
         told: Where the answers are from.
+        of_study: True for a run or baseline of the study, whose intervals are those of `evaluate`.
+        leaky: True for a run that trained on slices of its test patients: it is shown, and never tested.
     """
 
     name: str
@@ -73,6 +79,8 @@ class Reader:
     readings: Mapping[str, Reading]
     model: bool = False
     told: str = ""
+    of_study: bool = False
+    leaky: bool = False
 
     @property
     def title(self) -> str:

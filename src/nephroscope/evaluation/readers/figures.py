@@ -34,6 +34,7 @@ class ReaderFigures:
         counts: Cases by share: right and counted, such as ``{"accuracy": (9, 10)}``.
         time: None where no seconds are given.
         told: Where a model's answers are from.
+        leaky: True for a run trained on slices of its test patients.
     """
 
     name: str
@@ -44,6 +45,7 @@ class ReaderFigures:
     counts: Mapping[str, tuple[int, int]]
     time: ReadingTime | None
     told: str = ""
+    leaky: bool = False
 
 
 def figures_of(reader: Reader, known: Known, config: EvaluationConfig) -> ReaderFigures:
@@ -58,7 +60,8 @@ def figures_of(reader: Reader, known: Known, config: EvaluationConfig) -> Reader
     at = known.subtypes.index(known.positive)
     found = proportions(rows.truth, rows.called, known.subtypes, at)
     shares |= {name: (found[name], rows) for name in SHARES}
-    figures = {name: _share(share, of, config) for name, (share, of) in shares.items()}
+    exact = not reader.of_study
+    figures = {name: _share(share, of, config, exact) for name, (share, of) in shares.items()}
     figures["auc"] = _area(reader, rated, known, config)
     return ReaderFigures(
         name=reader.name,
@@ -69,6 +72,7 @@ def figures_of(reader: Reader, known: Known, config: EvaluationConfig) -> Reader
         counts={name: (share.k, share.n) for name, (share, _) in shares.items()},
         time=_time(reader),
         told=reader.told,
+        leaky=reader.leaky,
     )
 
 
@@ -85,9 +89,12 @@ def _rows(reader: Reader, cases: list[str], known: Known) -> Rows:
     )
 
 
-def _share(share: Proportion, rows: Rows, config: EvaluationConfig) -> Estimate:
-    """A share with the exact interval; where a patient has several of the cases, with the patient bootstrap."""
-    if share.value is None or not rows.independent:
+def _share(share: Proportion, rows: Rows, config: EvaluationConfig, exact: bool) -> Estimate:
+    """A share with the exact interval, or as `evaluate` has it: Wilson, or the bootstrap over patients.
+
+    Where a patient has several of the cases, no exact interval holds, and the bootstrap stands in its place.
+    """
+    if not exact or share.value is None or not rows.independent:
         return estimate_all(rows, {"share": share}, {}, config)["share"]
     low, high = clopper_pearson(share.k, share.n, config.confidence)
     method = f"exact (Clopper-Pearson), {100 * config.confidence:g} %"

@@ -7,11 +7,10 @@ import numpy as np
 
 from nephroscope.errors import CohortError
 from nephroscope.evaluation.metrics import Floats
-from nephroscope.evaluation.readers.beside import p_words
 from nephroscope.evaluation.readers.calls import Known, Reader
 from nephroscope.evaluation.statistics.mrmc import against_one, analyse
 from nephroscope.evaluation.statistics.mrmc_design import Design, Figure, numbered
-from nephroscope.evaluation.statistics.mrmc_report import NAMES, Difference, MrmcReport, TreatmentTest
+from nephroscope.evaluation.statistics.mrmc_report import NAMES, Difference, MrmcReport
 from nephroscope.records import Estimate
 
 FIGURES: tuple[Figure, ...] = ("accuracy", "sensitivity", "specificity", "auc")
@@ -31,13 +30,19 @@ class MeanOfReaders:
 
 @dataclass(frozen=True, kw_only=True)
 class MeanBeside:
-    """Mean of the readers less a model, or unaided less aided, and what it says in words."""
+    """Mean of the readers less a model, or unaided less aided.
+
+    Attributes:
+        p_holm: Of ``found.test``, corrected within the test set.
+        sentence: What it says after correction, in words.
+    """
 
     figure: Figure
     n_readers: int
     n_cases: int
     found: Difference
-    sentence: str
+    p_holm: float | None = None
+    sentence: str = ""
 
 
 def mean_of_readers(readers: Sequence[Reader], known: Known, confidence: float) -> list[MeanOfReaders]:
@@ -77,7 +82,7 @@ def mean_beside_model(
         beside = against_one(people, design.ratings[0, -1], model.title, figure, confidence)
         if readers[0].aided:
             beside = replace(beside, first=f"{beside.first}, aided")
-        found.append(_mean_beside(figure, (len(readers), len(cases)), beside, 1 - confidence))
+        found.append(MeanBeside(figure=figure, n_readers=len(readers), n_cases=len(cases), found=beside))
     return found
 
 
@@ -92,7 +97,7 @@ def aided_beside_unaided(
         if isinstance(analysed, str):
             continue
         difference = analysed.analyses[NAMES[""]].differences[0]
-        found.append(_mean_beside(figure, (len(unaided), len(cases)), difference, 1 - confidence))
+        found.append(MeanBeside(figure=figure, n_readers=len(unaided), n_cases=len(cases), found=difference))
     return found
 
 
@@ -146,30 +151,3 @@ def _analysed(design: Design | None, figure: Figure, n_readers: int, confidence:
     if why is not None or design is None:
         return why or "undefined"
     return analyse(design, figure, "jackknife", confidence)
-
-
-def _mean_beside(figure: Figure, n: tuple[int, int], found: Difference, alpha: float) -> MeanBeside:
-    return MeanBeside(
-        figure=figure,
-        n_readers=n[0],
-        n_cases=n[1],
-        found=found,
-        sentence=_sentence(figure, n, found, found.test, alpha),
-    )
-
-
-def _sentence(
-    figure: Figure, n: tuple[int, int], found: Difference, test: TreatmentTest, alpha: float
-) -> str:
-    name = "AUC" if figure == "auc" else figure
-    value = found.difference.value
-    if test.p is None or value is None:
-        return (
-            f"Mean {name}: {found.first} and {found.second} cannot be tested ({test.method}; {n[1]} cases)."
-        )
-    weak = f"; {n[0]} readers say little of other readers" if n[0] < FEW_READERS else ""
-    how = f"multi-reader analysis, {p_words(test.p)}, {n[0]} readers, {n[1]} cases{weak}"
-    if test.p >= alpha:
-        return f"No difference in {name} between {found.first} and {found.second} is shown ({how})."
-    word = "higher" if value > 0 else "lower"
-    return f"{name[0].upper()}{name[1:]} of {found.first} is {word} than of {found.second} ({how})."

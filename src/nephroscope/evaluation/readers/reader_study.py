@@ -1,81 +1,53 @@
-"""Readers and models with known cases in; the whole reader study, its JSON and its tables out."""
+"""Readers and models with known cases in; the whole reader study, by test set and together, and its JSON out."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
-from nephroscope.evaluation.readers.beside import Pair, compare_pair
 from nephroscope.evaluation.readers.calls import CallTable, Known, Reader
-from nephroscope.evaluation.readers.figures import ReaderFigures, figures_of
-from nephroscope.evaluation.readers.pooled import (
-    FEW_READERS,
-    MeanBeside,
-    MeanOfReaders,
-    aided_beside_unaided,
-    mean_beside_model,
-    mean_of_readers,
-)
-from nephroscope.evaluation.statistics.agreement_kappa import KappaReport, compare_readers
+from nephroscope.evaluation.readers.part import ReaderPart, by_arm, on_cases, study_part
+from nephroscope.evaluation.readers.pooled import FEW_READERS
 from nephroscope.records import EvaluationConfig, Finding
 
 FORMAT = 1
+POOLED = "all cases together, answered by different networks"
+OUT_OF_FOLD = "out-of-fold"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReaderStudy:
-    """Everything found about a table of calls.
+class ReaderStudy(ReaderPart):
+    """Everything found about a table of calls; what it has of a `ReaderPart` is of all cases.
 
     Attributes:
         scale: Of the readers' confidence, in words; empty without one.
-        readers: Figures of people, unaided before aided.
-        models: Figures of models, on the cases that any reader answered.
-        means: Over readers, by figure and aided or not.
-        against_models: Each reader against each model.
-        mean_against_models: Mean of the readers against each model.
-        aided: Each reader unaided against aided, ``mean_aided`` over all who did both.
-        agreement: Between readers, unaided and aided; None with one reader.
+        groups: The same by test set; one test set is all cases. Empty without a study.
         synthetic: True when a case is a phantom.
     """
 
     subtypes: tuple[str, ...]
     positive: str
-    n_cases: int
-    n_patients: int
     scale: str
-    readers: tuple[ReaderFigures, ...]
-    models: tuple[ReaderFigures, ...]
-    means: tuple[MeanOfReaders, ...]
-    against_models: tuple[Pair, ...]
-    mean_against_models: tuple[MeanBeside, ...]
-    aided: tuple[Pair, ...]
-    mean_aided: tuple[MeanBeside, ...]
-    agreement: KappaReport | None
-    agreement_aided: KappaReport | None
+    groups: Mapping[str, ReaderPart]
     findings: tuple[Finding, ...]
     synthetic: bool = False
 
     @property
-    def n_tests(self) -> int:
-        """How many p-values stand in this study."""
-        pairs = [*self.against_models, *self.aided]
-        tests = [test for pair in pairs for test in (pair.calls, pair.areas) if test is not None]
-        means = [found.found.test for found in (*self.mean_against_models, *self.mean_aided)]
-        return sum(test.p is not None for test in (*tests, *means))
+    def parts(self) -> tuple[ReaderPart, ...]:
+        """What is shown: each test set and then all cases together, or all cases where there is one."""
+        return (*self.groups.values(), self) if len(self.groups) > 1 else (self,)
 
     @property
-    def sentences(self) -> tuple[str, ...]:
-        """What the tests say, in words."""
-        pairs = [s for pair in (*self.against_models, *self.aided) for s in pair.sentences]
-        return (*pairs, *(m.sentence for m in (*self.mean_against_models, *self.mean_aided)))
+    def told(self) -> tuple[str, ...]:
+        """The sentences of every part; with several test sets each names its own."""
+        if len(self.groups) < 2:
+            return self.sentences
+        return tuple(f"{part.test_set}: {sentence}" for part in self.parts for sentence in part.sentences)
 
     def as_dict(self) -> dict[str, Any]:
         """For readers.json and ``--json``."""
-        kappas = {
-            name: None if found is None else found.as_dict()
-            for name, found in (("agreement", self.agreement), ("agreement_aided", self.agreement_aided))
-        }
-        extra = {"format": FORMAT, "n_tests": self.n_tests, "sentences": list(self.sentences)}
-        return extra | asdict(self) | kappas
+        groups = {name: part.as_dict() for name, part in self.groups.items()}
+        extra = {"format": FORMAT, "groups": groups, "sentences": list(self.told)}
+        return super().as_dict() | extra
 
 
 def study_readers(
@@ -86,87 +58,87 @@ def study_readers(
     synthetic: bool = False,
     findings: Sequence[Finding] = (),
 ) -> ReaderStudy:
-    """Set readers beside models.
+    """Set readers beside models, by test set and on all cases together.
 
     Args:
         table: Readers, and models whose answers stand in the same table.
         models: Further models, such as the runs of a study; answers about cases that no reader saw are left aside.
-        known: Truth of the cases.
+        known: Truth of the cases, and their test sets.
         config: Gives confidence, resamples and seed.
         synthetic: True when a case is a phantom.
         findings: Doubts about the models.
     """
-    read = {case for reader in table.readers for case in reader.readings}
-    programs = [_on(model, read) for model in (*table.models, *models)]
-    unaided, aided = ([r for r in table.readers if r.aided is arm] for arm in (False, True))
-    arms = [arm for arm in (unaided, aided) if arm]
-    both = [(u, a) for u in unaided for a in aided if u.name == a.name]
-    confidence = config.confidence
-    patients = {known.patient_of[case] for case in read}
-    beside = [(arm, model) for arm in arms for model in programs if model.readings]
-    once, again = ([pair[i] for pair in both] for i in (0, 1))
+    every = [*table.models, *models]
+    sets = _test_sets(table.readers, known)
+    title = POOLED if len(sets) > 1 else next(iter(sets), "")
+    asked = [on_cases(model, sets[title], title) for model in every] if len(sets) == 1 else every
+    whole = study_part(title, table.readers, asked, known, config)
+    groups = {title: whole} if len(sets) == 1 else {}
+    if len(sets) > 1:
+        groups = {
+            name: study_part(
+                name,
+                [kept for reader in table.readers if (kept := on_cases(reader, cases)).readings],
+                [on_cases(model, cases, name) for model in every],
+                known,
+                config,
+            )
+            for name, cases in sets.items()
+        }
     return ReaderStudy(
+        **{field.name: getattr(whole, field.name) for field in fields(ReaderPart)},
         subtypes=known.subtypes,
         positive=known.positive,
-        n_cases=len(read),
-        n_patients=len(patients),
         scale=table.scale,
-        readers=tuple(figures_of(reader, known, config) for reader in table.readers),
-        models=tuple(figures_of(model, known, config) for model in programs if model.readings),
-        means=tuple(mean for arm in arms for mean in mean_of_readers(arm, known, confidence)),
-        against_models=tuple(
-            compare_pair(reader, model, known, config) for arm, model in beside for reader in arm
-        ),
-        mean_against_models=tuple(
-            found for arm, model in beside for found in mean_beside_model(arm, model, known, confidence)
-        ),
-        aided=tuple(compare_pair(u, a, known, config) for u, a in both),
-        mean_aided=tuple(aided_beside_unaided(once, again, known, confidence) if len(both) > 1 else ()),
-        agreement=_agreement(unaided, known, config),
-        agreement_aided=_agreement(aided, known, config),
-        findings=(*table.findings, *findings, *_doubts(arms, programs, len(read), len(patients))),
+        groups=groups,
+        findings=(*table.findings, *findings, *_doubts(table.readers, every, known, whole)),
         synthetic=synthetic,
     )
 
 
-def _on(model: Reader, cases: set[str]) -> Reader:
-    """The model's answers about these cases alone."""
-    kept = {case: reading for case, reading in model.readings.items() if case in cases}
-    return Reader(name=model.name, aided=model.aided, readings=kept, model=True, told=model.told)
-
-
-def _agreement(readers: Sequence[Reader], known: Known, config: EvaluationConfig) -> KappaReport | None:
-    if len(readers) < 2:
-        return None
-    return compare_readers({reader.name: reader.called for reader in readers}, known.patient_of, config)
+def _test_sets(readers: Sequence[Reader], known: Known) -> dict[str, set[str]]:
+    """Cases that readers answered by test set, out-of-fold first; empty where no test set is known."""
+    sets: dict[str, set[str]] = {}
+    for reader in readers:
+        for case in reader.readings:
+            if case in known.group_of:
+                sets.setdefault(known.group_of[case], set()).add(case)
+    return dict(sorted(sets.items(), key=lambda item: (item[0] != OUT_OF_FOLD, item[0])))
 
 
 def _doubts(
-    arms: Sequence[Sequence[Reader]], models: Sequence[Reader], n_cases: int, n_patients: int
+    readers: Sequence[Reader], models: Sequence[Reader], known: Known, whole: ReaderPart
 ) -> list[Finding]:
     """What holds of the study as a whole."""
     found = []
-    n_readers = max(len(arm) for arm in arms)
+    n_readers = max(len(arm) for arm in by_arm(readers))
     if n_readers < FEW_READERS:
         what = "no multi-reader analysis" if n_readers == 1 else "what it says of other readers is weak"
-        found.append(
-            _doubt(code="readers-few", message=f"{n_readers} reader{'' if n_readers == 1 else 's'}: {what}")
-        )
-    if n_patients < n_cases:
+        found.append(_doubt("readers-few", f"{n_readers} reader{'' if n_readers == 1 else 's'}: {what}"))
+    if whole.n_patients < whole.n_cases:
         found.append(
             _doubt(
-                code="readers-clustered",
-                message=f"{n_cases} cases of {n_patients} patients: exact McNemar takes cases as independent and is "
-                "too sure; intervals and multi-reader analyses go by patient",
+                "readers-clustered",
+                f"{whole.n_cases} cases of {whole.n_patients} patients: no exact McNemar test where a patient has "
+                "several of the cases; intervals and multi-reader analyses go by patient",
             )
         )
-    found += [
-        _doubt(code="model-no-cases", message=f"{model.name}: no answer about a case that a reader saw")
-        for model in models
-        if not model.readings
-    ]
+    read = {case for reader in readers for case in reader.readings}
+    for model in models:
+        seen = on_cases(model, read).readings
+        if not seen:
+            found.append(_doubt("model-no-cases", f"{model.name}: no answer about a case that a reader saw"))
+        other = [case for case, r in seen.items() if r.group and r.group != known.group_of.get(case, r.group)]
+        if other:
+            found.append(
+                _doubt(
+                    "model-left-out",
+                    f"{model.name}: {len(other)} of {len(seen)} cases are of another test set in its own split than "
+                    "in splits.json; left out of the figures of their test set",
+                )
+            )
     return found
 
 
-def _doubt(*, code: str, message: str) -> Finding:
+def _doubt(code: str, message: str) -> Finding:
     return Finding(code=code, severity="warning", message=message, case_id="")

@@ -1,11 +1,11 @@
 """A reader study in; readers.json and its tables as CSV out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from nephroscope.cohort.tables import save_table
 from nephroscope.evaluation.readers.beside import Pair
-from nephroscope.evaluation.readers.figures import ReaderFigures
+from nephroscope.evaluation.readers.part import ReaderPart
 from nephroscope.evaluation.readers.reader_study import ReaderStudy
 from nephroscope.files import save_json
 from nephroscope.records import Estimate
@@ -13,15 +13,26 @@ from nephroscope.records import Estimate
 FOLDER = "readers"
 FIGURES = ("coverage", "accuracy", "sensitivity", "specificity", "precision", "auc")
 READER_HEADER = (
-    *("name", "aided", "model", "figure", "value", "low", "high", "right", "n", "method"),
+    *("test_set", "name", "aided", "model", "figure", "value", "low", "high", "right", "n", "method"),
     *("median_s", "lower_quartile_s", "upper_quartile_s", "told"),
 )
 PAIR_HEADER = (
-    *("first", "second", "n_called", "both_right", "only_first_right", "only_second_right", "neither_right"),
-    *("accuracy_difference", "accuracy_low", "accuracy_high", "mcnemar_p", "n_rated"),
-    *("auc_difference", "auc_low", "auc_high", "auc_p", "auc_method", "in_words"),
+    *(
+        "test_set",
+        "first",
+        "second",
+        "n_called",
+        "both_right",
+        "only_first_right",
+        "only_second_right",
+        "neither_right",
+    ),
+    *("accuracy_difference", "accuracy_low", "accuracy_high", "mcnemar_p", "mcnemar_p_holm"),
+    *("calls_method", "n_rated", "auc_difference", "auc_low", "auc_high", "auc_p", "auc_p_holm"),
+    *("auc_method", "in_words"),
 )
 MEAN_HEADER = (
+    "test_set",
     "first",
     "second",
     "figure",
@@ -29,12 +40,13 @@ MEAN_HEADER = (
     "low",
     "high",
     "p",
+    "p_holm",
     "n_readers",
     "n_cases",
     "method",
     "in_words",
 )
-KAPPA_HEADER = ("readers", "aided", "figure", "value", "low", "high", "n", "method")
+KAPPA_HEADER = ("test_set", "readers", "aided", "figure", "value", "low", "high", "n", "method")
 
 
 def save_reader_study(folder: Path, study: ReaderStudy, made_from: Mapping[str, str]) -> Path:
@@ -46,14 +58,15 @@ def save_reader_study(folder: Path, study: ReaderStudy, made_from: Mapping[str, 
         made_from: Digests of what it depends on, so that a later step can tell whether it is stale.
     """
     mark = "SYNTHETIC" if study.synthetic else ""
-    tables = {
-        "readers.csv": (READER_HEADER, _reader_rows((*study.readers, *study.models))),
-        "pairs.csv": (PAIR_HEADER, map(_pair_row, (*study.against_models, *study.aided))),
-        "means.csv": (MEAN_HEADER, _mean_rows(study)),
-        "agreement.csv": (KAPPA_HEADER, _kappa_rows(study)),
+    tables: dict[str, tuple[tuple[str, ...], Callable[[ReaderPart], Iterable[list[str]]]]] = {
+        "readers.csv": (READER_HEADER, _reader_rows),
+        "pairs.csv": (PAIR_HEADER, _pair_rows),
+        "means.csv": (MEAN_HEADER, _mean_rows),
+        "agreement.csv": (KAPPA_HEADER, _kappa_rows),
     }
-    for name, (header, rows) in tables.items():
-        save_table(folder / name, (*header, "mark"), ([*row, mark] for row in rows))
+    for name, (header, rows_of) in tables.items():
+        rows = [[part.test_set, *row, mark] for part in study.parts for row in rows_of(part)]
+        save_table(folder / name, (*header, "mark"), rows)
     save_json(folder / "readers.json", study.as_dict() | {"made_from": dict(made_from)})
     return folder / "readers.json"
 
@@ -67,8 +80,8 @@ def _limits(estimate: Estimate) -> list[str]:
     return [number(v) for v in (estimate.value, estimate.low, estimate.high)]
 
 
-def _reader_rows(found: Iterable[ReaderFigures]) -> Iterable[list[str]]:
-    for one in found:
+def _reader_rows(part: ReaderPart) -> Iterable[list[str]]:
+    for one in (*part.readers, *part.models):
         who = [one.name, "yes" if one.aided else "no", "yes" if one.model else "no"]
         time = one.time
         seconds = (time.median_s, time.lower_quartile_s, time.upper_quartile_s) if time else (None,) * 3
@@ -79,34 +92,40 @@ def _reader_rows(found: Iterable[ReaderFigures]) -> Iterable[list[str]]:
             yield [*who, name, *_limits(estimate), *rest]
 
 
+def _pair_rows(part: ReaderPart) -> Iterable[list[str]]:
+    return map(_pair_row, (*part.against_models, *part.aided))
+
+
 def _pair_row(pair: Pair) -> list[str]:
     calls, areas = pair.calls, pair.areas
-    of_calls = [""] * 8
+    of_calls = [""] * 10
     if calls is not None:
         counts = (calls.both, calls.only_one, calls.only_two, calls.neither)
-        of_calls = [*map(str, counts), *_limits(calls.difference), number(calls.p)]
-    of_areas = [""] * 5
+        p = [number(calls.p), number(pair.calls_p_holm), calls.method]
+        of_calls = [*map(str, counts), *_limits(calls.difference), *p]
+    of_areas = [""] * 6
     if areas is not None:
-        of_areas = [*_limits(areas.difference), number(areas.p), areas.method]
+        p = [number(areas.p), number(pair.areas_p_holm), areas.method]
+        of_areas = [*_limits(areas.difference), *p]
     who = [pair.first, pair.second, str(pair.n_called)]
     return [*who, *of_calls, str(pair.n_rated), *of_areas, " ".join(pair.sentences)]
 
 
-def _mean_rows(study: ReaderStudy) -> Iterable[list[str]]:
-    for mean in study.means:
+def _mean_rows(part: ReaderPart) -> Iterable[list[str]]:
+    for mean in part.means:
         first = f"mean of {mean.n_readers} readers{', aided' if mean.aided else ''}"
         n = [str(mean.n_readers), str(mean.n_cases)]
-        yield [first, "", mean.figure, *_limits(mean.mean), "", *n, mean.mean.method, ""]
-    for found in (*study.mean_against_models, *study.mean_aided):
+        yield [first, "", mean.figure, *_limits(mean.mean), "", "", *n, mean.mean.method, ""]
+    for found in (*part.mean_against_models, *part.mean_aided):
         pair = found.found
-        n = [number(pair.test.p), str(found.n_readers), str(found.n_cases)]
-        estimate = pair.difference
+        p = [number(pair.test.p), number(found.p_holm)]
+        n = [str(found.n_readers), str(found.n_cases)]
         who = [pair.first, pair.second, found.figure]
-        yield [*who, *_limits(estimate), *n, estimate.method, found.sentence]
+        yield [*who, *_limits(pair.difference), *p, *n, pair.difference.method, found.sentence]
 
 
-def _kappa_rows(study: ReaderStudy) -> Iterable[list[str]]:
-    for aided, found in (("no", study.agreement), ("yes", study.agreement_aided)):
+def _kappa_rows(part: ReaderPart) -> Iterable[list[str]]:
+    for aided, found in (("no", part.agreement), ("yes", part.agreement_aided)):
         if found is None:
             continue
         for pair in found.pairs:

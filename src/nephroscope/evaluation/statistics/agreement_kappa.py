@@ -144,13 +144,3 @@ def estimate_fleiss(counts: Floats, patient_ids: Sequence[str], config: Evaluati
     percent = f"{100 * config.confidence:g} %"
     method = f"Fleiss 1971, patient bootstrap, {known.size} resamples of {patients.n} patients, {percent}"
     return Estimate(value=value, low=float(low), high=float(high), n=n, unit="case", method=method)
-
-
-def fleiss_kappa(counts: Floats) -> float | None:
-    """Fleiss' kappa of a table of cases by labels (n, K); None where all labels are one.
-
-    Source:
-        Fleiss 1971, Psychol Bull 76:378.
-    """
-    config = EvaluationConfig(resamples=100)
-    return estimate_fleiss(counts, [str(i) for i in range(len(counts))], config).value

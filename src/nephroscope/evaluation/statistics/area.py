@@ -78,7 +78,9 @@ def _redrawn(
         return replace(headline, low=None, high=None, method="no interval: every resample agrees")
     tail = (1 - config.confidence) / 2
     low, high = np.quantile(known, [tail, 1 - tail]).tolist()
-    told = f"patient bootstrap, {known.size} resamples of {patients.n} patients, {100 * config.confidence:g} %"
+    told = (
+        f"patient bootstrap, {known.size} resamples of {patients.n} patients, {100 * config.confidence:g} %"
+    )
     return replace(headline, low=low, high=high, method=told)
 
 

@@ -29,6 +29,7 @@ RIDGE = 0.01  # on standardised columns, so that every resample has a curve
 GRID = 51
 UNSETTLED = "the fit did not settle"
 ROWS_A_BIN, MOST_BINS = 10, 10
+SAME = 1e-12  # resamples nearer to each other than this agree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,12 +132,24 @@ def _brier(
     off, n = (cells.value - cells.flag) ** 2, p.size
     value = scores((p - is_positive) ** 2, is_positive, np.ones((1, n)))[0]
     drawn = cells.resampled(lambda weights: scores(off, cells.flag, weights), value, config)
-    words, (brier, scaled) = bootstrap_words(patients, config), (limits(d, config.confidence) for d in drawn.T)
-    if brier[1] is not None and brier[1] <= 0:
-        words, brier = BOUND.format(patients.n, 100 * config.confidence), (0.0, None)
-        brier = (0.0, clopper_pearson(0, patients.n, config.confidence)[1])
-    found = {"brier": Estimate(value=float(value[0]), low=brier[0], high=brier[1], n=n, unit=unit, method=words)}
+    found = {}
+    for name, at, resamples in zip(("brier", "scaled_brier"), value, drawn.T, strict=True):
+        (low, high), words = limits(resamples, config.confidence), bootstrap_words(patients, config)
+        if not np.isfinite(at):
+            found[name] = _without(n, unit, "one class only")
+            continue
+        if low is not None and high is not None and high - low < SAME:
+            low, high, words = _unvaried(name == "brier" and at < SAME, patients.n, config.confidence)
+        found[name] = Estimate(value=float(at), low=low, high=high, n=n, unit=unit, method=words)
     return found
+
+
+def _unvaried(faultless: bool, n: int, confidence: float) -> tuple[float | None, float | None, str]:
+    """Limits where every resample of n patients gives the same figure, and how they came about."""
+    if not faultless:
+        return None, None, "no interval: every resample of the patients agrees"
+    words = f"no probability is off; bound: Clopper-Pearson for the share of patients off, none of {n}"
+    return 0.0, clopper_pearson(0, n, confidence)[1], f"{words}, {100 * confidence:g} %"
 
 
 def _distances(
@@ -147,17 +160,18 @@ def _distances(
     why = _no_smooth(p, is_positive, patients)
     if why:
         return {name: _without(p.size, unit, why) for name in names}
-    columns = spline(logit(p), logit(p))
+    cells = Cells.of(p, is_positive, whole_draws(patients), bins=logit(p))
 
-    def values(weights: Floats) -> Floats:
-        off = np.abs(expit(fit_logistic(columns, is_positive, weights, ridge=RIDGE) @ columns.T) - p)
+    def values(p_of: Floats, flag: Bools, columns: Floats, weights: Floats) -> Floats:
+        off = np.abs(expit(fit_logistic(columns, flag, weights, ridge=RIDGE) @ columns.T) - p_of)
         mean = (off * weights).sum(axis=1) / weights.sum(axis=1)
         return np.column_stack([mean, _quantiles(off, weights, (0.5, 0.9))])
 
-    value = values(np.ones((1, p.size)))[0]
+    value = values(p, is_positive, spline(logit(p), logit(p)), np.ones((1, p.size)))[0]
     if np.isnan(value).any():
         return {name: _without(p.size, unit, UNSETTLED) for name in names}
-    drawn = bootstrap_rows(values, whole_draws(patients), config)
+    columns = spline(logit(p), logit(cells.value))
+    drawn = cells.resampled(lambda w: values(cells.value, cells.flag, columns, w), value, config)
     words = f"{bootstrap_words(patients, config)}; never below 0, so high in small samples"
     return {
         name: Estimate(value=float(v), low=low, high=high, n=p.size, unit=unit, method=words)

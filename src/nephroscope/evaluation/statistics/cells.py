@@ -1,7 +1,8 @@
 """Rows of a table and whose they are in; the same rows, or few cells of like rows, to resample by patient, out.
 
 A table of thousands of rows is resampled as cells: rows of like value and the same outcome count together, and many
-patients are drawn in random groups. Figures are computed from the rows; only their spread comes from the cells.
+patients are drawn in random groups. Figures are computed from the rows, only their spread from the cells; a smooth
+curve is wholly the cells'.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from nephroscope.evaluation.metrics import Bools, Floats, Ints
 from nephroscope.records import EvaluationConfig
 
 MOST_ROWS = 5000  # up to here every row is its own cell
-EDGES = 500  # bins of equal width and of equal number, each
+EDGES = 500  # bins of equal width, and of equal number of distinct values, each
 GROUPS = 2000  # of patients; their spread is known within 2 %
 FEWEST_GROUPS = 200  # of the patients of one class
 

@@ -135,7 +135,7 @@ class CsvTable:
         within = f" from {low:g} to {high:g}" if high < LARGEST else ""
         for i, (number, row) in enumerate(self.rows):
             text = row[at]
-            value = _number(text)
+            value = number_of(text)
             if points and "," in text:  # 1,234 beside 12.5 is a thousand
                 mistakes.add(number, column, "a number with a point, as in other rows", repr(text))
             elif low <= value <= high:
@@ -233,7 +233,7 @@ class CsvTable:
         return CsvTable(name=self.name, header=header, rows=rows)
 
 
-def _number(text: str) -> float:
+def number_of(text: str) -> float:
     """The number that a cell holds, NaN for none. Python's 1_000 is none."""
     try:
         return math.nan if "_" in text else float(text.replace(",", "."))
@@ -253,7 +253,8 @@ def read_csv(path: Path) -> CsvTable:
     """
     header, rows = read_table(path)
     kept = [i for i, title in enumerate(header) if title or any(row[i] for _, row in rows)]
-    header, rows = [header[i] for i in kept], [(n, [row[i] for i in kept]) for n, row in rows]
+    if len(kept) < len(header):
+        header, rows = [header[i] for i in kept], [(n, [row[i] for i in kept]) for n, row in rows]
     folded = [title.casefold() for title in header]
     twice = next((title for title in header if folded.count(title.casefold()) > 1), None)
     if twice is not None or not rows:

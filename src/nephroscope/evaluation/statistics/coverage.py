@@ -1,6 +1,6 @@
 """Distance from the boundary and errors in; risk against coverage when "not sure" is allowed, out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,12 +10,13 @@ from nephroscope.evaluation.calls import ROUNDING
 from nephroscope.evaluation.estimates import Rows, estimate_all
 from nephroscope.evaluation.intervals import Patients
 from nephroscope.evaluation.metrics import Bools, Floats, Proportion
+from nephroscope.evaluation.statistics.cells import Cells
 from nephroscope.evaluation.statistics.cox import limits
 from nephroscope.evaluation.statistics.curve import (
     Curve,
-    bootstrap_rows,
     bootstrap_words,
     percentile_band,
+    whole_draws,
 )
 from nephroscope.records import CasePrediction, Estimate, EvaluationConfig, OperatingPoint
 
@@ -49,6 +50,8 @@ def risk_coverage(
 ) -> CoverageCurve:
     """Risk at each coverage: cases are answered from the largest distance down, equal distances together.
 
+    All of it depends on how frequent the classes are, so patients are redrawn whatever their class.
+
     Args:
         distance: Of each case from the boundary, (n,): what the margin is compared with.
         wrong: True where the answer would be wrong, (n,).
@@ -60,21 +63,13 @@ def risk_coverage(
     Source:
         El-Yaniv and Wiener 2010, J Mach Learn Res 11:1605; Geifman and El-Yaniv 2017 (area).
     """
-    order = np.argsort(-distance, kind="stable")
-    last = np.flatnonzero(np.append(np.diff(distance[order]) < -ROUNDING, True))
-
-    def values(weights: Floats) -> Floats:
-        """Risk at each coverage of the grid, then the area, (b, g + 1)."""
-        answered = np.cumsum(weights[:, order], axis=1)[:, last]
-        errors = np.cumsum((weights * wrong)[:, order], axis=1)[:, last]
-        risk = np.divide(errors, answered, out=np.zeros_like(errors), where=answered > 0)
-        total = answered[:, -1:]
-        sizes = np.diff(answered, prepend=0.0, axis=1)
-        area = (sizes * risk).sum(axis=1, keepdims=True) / total
-        at = np.stack([(answered >= c * total - 1e-9).argmax(axis=1) for c in GRID], axis=1)
-        return np.hstack([np.take_along_axis(risk, at, axis=1), area])
-
-    value, drawn = values(np.ones((1, wrong.size)))[0], bootstrap_rows(values, patients, config)
+    patients = whole_draws(patients)
+    value = _risks(distance, wrong)(np.ones((1, wrong.size)))[0]
+    cells = Cells.of(distance, wrong, patients)
+    drawn = cells.resampled(_risks(cells.value, cells.flag), value, config)
+    drawn[:, np.ptp(drawn, axis=0) < ROUNDING] = (
+        np.nan
+    )  # no error, or nothing else: no resample tells how many
     low, high = percentile_band(drawn, config.confidence)
     words = bootstrap_words(patients, config)
     risk = Curve(
@@ -87,6 +82,8 @@ def risk_coverage(
         method=words,
     )
     below, above = limits(drawn[:, -1], config.confidence)
+    if below is None:
+        words = "no interval: every resample of the patients agrees"
     aurc = Estimate(value=float(value[-1]), low=below, high=above, n=wrong.size, unit=unit, method=words)
     return CoverageCurve(
         risk=risk,
@@ -94,6 +91,24 @@ def risk_coverage(
         random=float(wrong.mean()),
         at_margin={} if margin is None else _at_margin(distance, wrong, patients, config, margin, unit),
     )
+
+
+def _risks(distance: Floats, wrong: Bools) -> Callable[[Floats], Floats]:
+    """Of weights (b, n), the risk at each coverage of the grid, then the area, (b, g + 1)."""
+    order = np.argsort(-distance, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(distance[order]) < -ROUNDING, True))
+
+    def values(weights: Floats) -> Floats:
+        answered = np.cumsum(weights[:, order], axis=1)[:, last]
+        errors = np.cumsum((weights * wrong)[:, order], axis=1)[:, last]
+        risk = np.divide(errors, answered, out=np.zeros_like(errors), where=answered > 0)
+        total = answered[:, -1:]
+        sizes = np.diff(answered, prepend=0.0, axis=1)
+        area = (sizes * risk).sum(axis=1, keepdims=True) / total
+        at = np.stack([(answered >= c * total - 1e-9).argmax(axis=1) for c in GRID], axis=1)
+        return np.hstack([np.take_along_axis(risk, at, axis=1), area])
+
+    return values
 
 
 def coverage_of(

@@ -1,5 +1,6 @@
 """Probabilities and outcomes in; net benefit of acting on them, over threshold probabilities, out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,25 +87,40 @@ def decision_curve(
         _refuse_outside("prevalence", np.array([prevalence]))
     share = float(is_positive.mean()) if prevalence is None else prevalence
     if not 0 < is_positive.mean() < 1:
-        nothing, none = no_curve(patients, "one class only"), np.empty(0)
-        return DecisionCurve(
-            thresholds=none,
-            net_benefit=nothing,
-            treat_all=none,
-            standardised=nothing,
-            over_all=nothing,
-            relative_utility=none,
-            prevalence=share,
-        )
-    odds, g = thresholds / (1 - thresholds), thresholds.size
+        return _no_decision(patients, share)
     redrawn = whole_draws(patients) if prevalence is None else patients
     passed = np.searchsorted(np.sort(thresholds) - ROUNDING, p, side="right").astype(np.float64)
     cells = Cells.of(p, is_positive, redrawn, bins=passed)
+    values = _benefits(cells, thresholds, prevalence)
+    value = values(cells.count[None])[0]
+    drawn = cells.resampled(values, value, config)
+    drawn[~np.isfinite(drawn)] = np.nan
+    low, high = percentile_band(drawn, config.confidence)
+    words = bootstrap_words(patients, config)
+    benefit, standardised, over_all = (
+        Curve(x=thresholds, y=y, low=below, high=above, n=p.size, n_patients=patients.n, method=words)
+        for y, below, above in zip(*(np.split(found, 3) for found in (value, low, high)), strict=True)
+    )
+    treat_all = share - (1 - share) * thresholds / (1 - thresholds)
+    better = np.maximum(treat_all, 0)
+    return DecisionCurve(
+        thresholds=thresholds,
+        net_benefit=benefit,
+        treat_all=treat_all,
+        standardised=standardised,
+        over_all=over_all,
+        relative_utility=(benefit.y - better) / (share - better),
+        prevalence=share,
+    )
+
+
+def _benefits(cells: Cells, thresholds: Floats, prevalence: float | None) -> Callable[[Floats], Floats]:
+    """Of weights (b, m) of the cells: net benefit, standardised, over all, (b, 3 g)."""
+    odds = thresholds / (1 - thresholds)
     acted, positive = cells.value[:, None] >= thresholds - ROUNDING, cells.flag[:, None]
     true, false = acted & positive, acted & ~positive
 
     def values(weights: Floats) -> Floats:
-        """Net benefit, standardised, over all: (b, 3 g)."""
         yes, total = weights @ cells.flag, weights.sum(axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
             pi = (yes / total if prevalence is None else np.full(yes.shape, prevalence))[:, None]
@@ -112,33 +128,18 @@ def decision_curve(
             benefit = np.nan_to_num(tpr) * pi - np.nan_to_num(fpr) * (1 - pi) * odds
             return np.hstack([benefit, benefit / pi, benefit - (pi - (1 - pi) * odds)])
 
-    value = values(cells.count[None])[0]
-    drawn = cells.resampled(values, value, config)
-    drawn[~np.isfinite(drawn)] = np.nan
-    low, high = percentile_band(drawn, config.confidence)
-    words = bootstrap_words(patients, config)
+    return values
 
-    def curve(i: int) -> Curve:
-        part = slice(i * g, (i + 1) * g)
-        return Curve(
-            x=thresholds,
-            y=value[part],
-            low=low[part],
-            high=high[part],
-            n=p.size,
-            n_patients=patients.n,
-            method=words,
-        )
 
-    treat_all = share - (1 - share) * odds
-    better = np.maximum(treat_all, 0)
+def _no_decision(patients: Patients, share: float) -> DecisionCurve:
+    nothing, none = no_curve(patients, "one class only"), np.empty(0)
     return DecisionCurve(
-        thresholds=thresholds,
-        net_benefit=curve(0),
-        treat_all=treat_all,
-        standardised=curve(1),
-        over_all=curve(2),
-        relative_utility=(value[:g] - better) / (share - better),
+        thresholds=none,
+        net_benefit=nothing,
+        treat_all=none,
+        standardised=nothing,
+        over_all=nothing,
+        relative_utility=none,
         prevalence=share,
     )
 

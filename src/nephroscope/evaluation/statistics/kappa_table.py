@@ -1,11 +1,13 @@
 """A table of calls, long or with a column per reader, in; each reader's call of each case out."""
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nephroscope.errors import CohortError, ConfigError
 from nephroscope.evaluation.kappa import Weights
-from nephroscope.evaluation.statistics.columns import CASE, MISSING, PATIENT, CsvTable
+from nephroscope.evaluation.statistics.columns import CASE, MISSING, PATIENT, CsvTable, number_of
 from nephroscope.evaluation.statistics.mrmc_table import READER
 
 CALL = ("call", "label", "rating", "diagnosis", "subtype", "answer", "category")
@@ -26,7 +28,8 @@ def read_readings(table: CsvTable, columns: KappaColumns) -> tuple[dict[str, dic
     """Reader to call by case, and whose each case is. An empty call, or NA, is none.
 
     Raises:
-        CohortError: A reader calls a case twice, a case has two patients, or there are fewer than two readers.
+        CohortError: A reader calls a case twice or is written in two ways, a case has two patients, or there are
+            fewer than two readers.
     """
     case = table.find(columns.case, CASE, "--case")
     cases = table.texts(case) if case else [f"row {number}" for number, _ in table.rows]
@@ -47,6 +50,7 @@ def read_readings(table: CsvTable, columns: KappaColumns) -> tuple[dict[str, dic
         readers = table.texts(table.need(columns.reader, READER, "--reader, or --columns in a wide table"))
         at = table.header.index(table.need(columns.call, CALL, "--call"))
         given = [(n, r, c, row[at]) for r, (n, c, row) in zip(readers, _by(table, cases), strict=True)]
+    _refuse_two_spellings(table, given)
     readings: dict[str, dict[str, str]] = {}
     for number, reader, name, call in given:
         of_reader = readings.setdefault(reader, {})
@@ -78,17 +82,35 @@ def order_of(
     missing = sorted(calls - set(order))
     if order and not missing:
         return tuple(order)
-    try:
-        if not order:
-            return tuple(sorted(calls, key=float))
-    except ValueError:
-        pass
+    values = {call: number_of(call) for call in calls}
+    if not order and all(map(math.isfinite, values.values())) and len(set(values.values())) == len(calls):
+        return tuple(sorted(calls, key=lambda call: values[call]))
+    seen = list(values.values())
+    no_numbers = sorted(c for c, value in values.items() if not math.isfinite(value) or seen.count(value) > 1)
     raise ConfigError(
         where="--order",
         expected=f"every call from lowest to highest, for {weights} weights",
-        found=f"{' '.join(order) or 'nothing'}; the table also has {', '.join(missing)}",
+        found=f"{' '.join(order)}; the table also has {', '.join(missing)}"
+        if order
+        else f"nothing, and calls that are no numbers, or one number twice: {', '.join(no_numbers)}",
         remedy="list all calls after --order",
     )
+
+
+def _refuse_two_spellings(table: CsvTable, given: Sequence[tuple[int, str, str, str]]) -> None:
+    """One reader as "Dr. A" and "dr a" would be two, who never meet on a case."""
+    first: dict[str, tuple[str, int]] = {}
+    for number, reader, _, _ in given:
+        name, row = first.setdefault(
+            " ".join(re.findall(r"\w+", reader.casefold())) or reader, (reader, number)
+        )
+        if name != reader:
+            raise CohortError(
+                where=f"{table.name}, row {number}",
+                expected=f"a reader written in one way ({name}, in row {row})",
+                found=reader,
+                remedy="write the reader alike in all rows, or give two readers names that differ in more",
+            )
 
 
 def _by(table: CsvTable, cases: Sequence[str]) -> list[tuple[int, str, tuple[str, ...]]]:

@@ -51,7 +51,12 @@ def threshold_for_sensitivity(p: Floats, is_positive: Bools, sensitivity: float)
 
 
 def thresholds_by_fold(
-    p: Floats, is_positive: Bools, patients: Patients, folds: Ints, sensitivity: float
+    p: Floats,
+    is_positive: Bools,
+    patients: Patients,
+    folds: Ints,
+    sensitivity: float,
+    unit: Literal["image", "case"] = "case",
 ) -> dict[int, OperatingPoint]:
     """For each fold, the threshold for a sensitivity on the cases of the other folds, without its own patients.
 
@@ -69,7 +74,9 @@ def thresholds_by_fold(
     points = {}
     for fold in names.tolist():
         others = ~np.isin(patients.row, patients.row[folds == fold])
-        points[fold] = _point(p[others], is_positive[others], sensitivity, f"of other folds than {fold}")
+        points[fold] = _point(
+            p[others], is_positive[others], sensitivity, f"of other folds than {fold}", unit
+        )
     return points
 
 
@@ -129,9 +136,16 @@ def _arrays(members: Sequence[CasePrediction], positive: str) -> tuple[Floats, B
     return p, yes, Patients.of([m.patient_id for m in members], yes.astype(np.intp))
 
 
-def _point(p: Floats, is_positive: Bools, sensitivity: float, whose: str) -> OperatingPoint:
+def _point(
+    p: Floats,
+    is_positive: Bools,
+    sensitivity: float,
+    whose: str,
+    unit: Literal["image", "case"] = "case",
+) -> OperatingPoint:
+    rows = "cases" if unit == "case" else "rows"
     return OperatingPoint(
         threshold=threshold_for_sensitivity(p, is_positive, sensitivity),
         criterion=f"sensitivity of at least {sensitivity:g}",
-        chosen_on=f"{p.size} out-of-fold cases {whose}, {int(is_positive.sum())} positive",
+        chosen_on=f"{p.size} out-of-fold {rows} {whose}, {int(is_positive.sum())} positive",
     )

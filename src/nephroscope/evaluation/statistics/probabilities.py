@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from nephroscope.errors import ConfigError
-from nephroscope.evaluation.statistics.columns import TRUTH
+from nephroscope.evaluation.statistics.columns import TRUTH, CsvTable
 from nephroscope.evaluation.statistics.owners import Asked, complete, notes_on, owners_of, read_rows
-from nephroscope.evaluation.statistics.scored import Scored, read_scored
+from nephroscope.evaluation.statistics.scored import Scored, scored_of
 
 
 def read_probabilities(path: Path, asked: Asked) -> Scored:
@@ -17,11 +17,10 @@ def read_probabilities(path: Path, asked: Asked) -> Scored:
         CohortError: A column is missing, a cell is none, a row stands twice, or a case contradicts itself.
         ConfigError: Which value is positive is not said, or a column is the probability of another value.
     """
-    table = read_rows(path, asked)
-    truth = table.need(asked.truth, TRUTH, "--truth")
-    table, _ = complete(table, (truth,), asked)
-    values = table.classes(truth)
-    scored = read_scored(path, asked) if len(values) <= 2 else _against_rest(path, asked, truth, values)
+    read = read_rows(path, asked)
+    truth = read.need(asked.truth, TRUTH, "--truth")
+    values = complete(read, (truth,), asked)[0].classes(truth)
+    scored = scored_of(read, asked) if len(values) <= 2 else _against_rest(read, asked, truth, values)
     for name in scored.scores:
         whose = next((v for v in values if f"p_{v}".casefold() == name.casefold()), scored.positive)
         if whose != scored.positive:
@@ -34,15 +33,14 @@ def read_probabilities(path: Path, asked: Asked) -> Scored:
     return scored
 
 
-def _against_rest(path: Path, asked: Asked, truth: str, values: list[str]) -> Scored:
+def _against_rest(table: CsvTable, asked: Asked, truth: str, values: list[str]) -> Scored:
     if asked.positive not in values:
         raise ConfigError(
-            where=f"{path.name}, column {truth}",
+            where=f"{table.name}, column {truth}",
             expected=f"--positive with one of the {len(values)} values: {', '.join(values[:6])}",
             found=repr(asked.positive) if asked.positive else "none said",
             remedy="say which value stands against all others",
         )
-    table = read_rows(path, asked)
     titles = asked.score or (table.need(None, (f"p_{asked.positive}".casefold(),), "--score"),)
     titles = tuple(table.need(title, (), "--score") for title in titles)
     table, left_out = complete(table, (truth, *titles), asked)

@@ -35,13 +35,17 @@ class Scored:
 
 
 def read_scored(path: Path, asked: Asked) -> Scored:
-    """Read the table and find its columns.
+    """Read the table and find its columns; see `scored_of`."""
+    return scored_of(read_rows(path, asked), asked)
+
+
+def scored_of(table: CsvTable, asked: Asked) -> Scored:
+    """Find the columns of a table.
 
     Raises:
         CohortError: A column is missing, a cell is none, a row stands twice, or a case contradicts itself.
         ConfigError: Which value is positive, or which rows to keep, is not said or not there.
     """
-    table = read_rows(path, asked)
     truth = table.need(asked.truth, TRUTH, "--truth")
     titles = _score_columns(table, asked, truth)
     table, left_out = complete(table, (truth, *titles), asked)

@@ -43,10 +43,43 @@ def evidence_of(
 
 
 def _of_data(content: ReportContent) -> dict[str, Evidence]:
+    found = {**_of_inclusion(content), **_of_cases(content)}
+    return {name: evidence for name, evidence in found.items() if evidence is not None}
+
+
+def _of_inclusion(content: ReportContent) -> dict[str, Evidence | None]:
+    """Where the cases come from, and who was left out."""
     cases, cohort = content.cohort.cases, content.cohort
     patients = {c.patient_id for c in cases}
     sites = {c.site_id for c in cases}
     left_out = len({e.case_id for e in cohort.exclusions} - set(cohort.by_id))
+    eligibility = Evidence(
+        text=f"{counted_noun(left_out, 'tumor')} excluded, each with its reason",
+        where="#data; figures/flow.svg; tables/left-out.csv",
+        rest="the criteria as they were planned",
+    )
+    return {
+        "source": Evidence(
+            text=f"{counted_noun(len(cases), 'tumor')} of {counted_noun(len(patients), 'patient')}, "
+            f"{counted_noun(len(sites), 'site')}",
+            where="#data; tables/who.csv",
+            rest="which institutions, when, consecutive or not",
+        ),
+        "eligibility": eligibility if left_out else None,
+        "flow": Evidence(
+            text=f"{len(cases) + left_out} tumors reviewed, {left_out} excluded, {len(cases)} included",
+            where="#data; figures/flow.svg",
+            rest="" if left_out else "who was left out before the tables were made",
+        ),
+        "multicenter": Evidence(text=f"{len(sites)} sites", where="#data; tables/who.csv")
+        if len(sites) > 1
+        else None,
+    }
+
+
+def _of_cases(content: ReportContent) -> dict[str, Evidence | None]:
+    """What is known of them."""
+    cases, cohort = content.cohort.cases, content.cohort
     unknown = {
         "age": sum(c.age_years is None for c in cases),
         "sex": sum(c.sex is None for c in cases),
@@ -55,56 +88,31 @@ def _of_data(content: ReportContent) -> dict[str, Evidence]:
     }
     told = ", ".join(f"{name} {n}" for name, n in unknown.items() if n) or "none"
     phases = ", ".join(f"{n} {phase}" for phase, n in Counter(c.phase for c in cases).most_common())
-    found = {
-        "source": Evidence(
-            text=f"{counted_noun(len(cases), 'tumor')} of {counted_noun(len(patients), 'patient')}, "
-            f"{counted_noun(len(sites), 'site')}",
-            where="#data; tables/who.csv",
-            rest="which institutions, when, consecutive or not",
-        ),
-        "eligibility": Evidence(
-            text=f"{counted_noun(left_out, 'tumor')} excluded, each with its reason",
-            where="#data; figures/flow.svg; tables/left-out.csv",
-            rest="the criteria as they were planned",
-        )
-        if left_out
-        else None,
+    acquisition = Evidence(
+        text=f"phases: {phases}" + ("; makers and slice spacing" if content.scans else ""),
+        where="#methods",
+        rest="kV, kernel, contrast agent and timing",
+    )
+    parts = Evidence(
+        text="development beside each test set, with standardised differences",
+        where="#split; tables/parts.csv",
+    )
+    return {
         "missing": Evidence(
             text=f"unknown values by case: {told}; they are counted, left out of tests, and no input of the network",
             where="#data; tables/who.csv",
         ),
-        "acquisition": Evidence(
-            text=f"phases: {phases}" + ("; makers and slice spacing" if content.scans else ""),
-            where="#methods",
-            rest="kV, kernel, contrast agent and timing",
-        )
-        if content.scans or any(c.phase != "unknown" for c in cases)
-        else None,
+        "acquisition": acquisition if content.scans or unknown["phase"] < len(cases) else None,
         "reference": Evidence(
             text=f"subtype of the label table ({', '.join(cohort.subtypes)})",
             where="#methods",
             rest="how pathology was read, and by whom",
         ),
-        "flow": Evidence(
-            text=f"{len(cases) + left_out} tumors reviewed, {left_out} excluded, {len(cases)} included",
-            where="#data; figures/flow.svg",
-            rest="" if left_out else "who was left out before the tables were made",
-        ),
         "characteristics": Evidence(
-            text="age, sex, size, phase, site by subtype",
-            where="#data; tables/who.csv",
+            text="age, sex, size, phase, site by subtype", where="#data; tables/who.csv"
         ),
-        "parts": Evidence(
-            text="development beside each test set, with standardised differences",
-            where="#split; tables/parts.csv",
-        )
-        if characteristics_by_part(cohort, content.split) is not None
-        else None,
-        "multicenter": Evidence(text=f"{len(sites)} sites", where="#data; tables/who.csv")
-        if len(sites) > 1
-        else None,
+        "parts": None if characteristics_by_part(cohort, content.split) is None else parts,
     }
-    return {name: evidence for name, evidence in found.items() if evidence is not None}
 
 
 def _of_readers(content: ReportContent) -> dict[str, Evidence]:
@@ -162,15 +170,15 @@ def _of_parts(content: ReportContent) -> dict[str, Evidence]:
 
 
 def _of_model(content: ReportContent) -> dict[str, Evidence]:
+    found = {**_of_input(content), **_of_training(content), **_of_output(content)}
+    if content.environment:
+        found["software"] = Evidence(text="versions as recorded with the run", where="#methods")
+    return found
+
+
+def _of_input(content: ReportContent) -> dict[str, Evidence]:
     train, spec = content.main.train, content.spec
-    weights = "ImageNet weights" if train.pretrained else "random weights"
-    balance = "loss weighed by subtype" if train.class_weights else "loss not weighed by subtype"
-    leaky = content.split.leaky
-    points = content.main.report.operating_points
-    rule = "the likeliest is called"
-    if len(content.main.report.subtypes) == 2:
-        rule = "threshold " + ", ".join(sorted({f"{p.threshold:.2f} ({p.criterion})" for p in points}))
-    found = {
+    return {
         "technology": Evidence(
             text=f"deep learning on CT: {train.model}", where="#methods", rest="title and abstract"
         ),
@@ -183,6 +191,16 @@ def _of_model(content: ReportContent) -> dict[str, Evidence]:
             text=f"slices with at least {spec.min_area_mm2:g} mm² of tumor; series by the order of phases",
             where="#methods",
         ),
+        "one image": Evidence(text="one CT series of each case", where="#methods"),
+        "input": Evidence(text="axial slices of the tumor in HU; no clinical value", where="#methods"),
+    }
+
+
+def _of_training(content: ReportContent) -> dict[str, Evidence]:
+    train, leaky = content.main.train, content.split.leaky
+    weights = "ImageNet weights" if train.pretrained else "random weights"
+    balance = "loss weighed by subtype" if train.class_weights else "loss not weighed by subtype"
+    return {
         "model": Evidence(text=f"{train.model}, recipe {train.recipe}", where="#methods"),
         "start": Evidence(text=f"{weights}, seed {train.seed}", where="#methods"),
         "training": Evidence(
@@ -204,8 +222,15 @@ def _of_model(content: ReportContent) -> dict[str, Evidence]:
         "balance": Evidence(
             text=balance, where="#methods", rest="why it was weighed" if train.class_weights else ""
         ),
-        "one image": Evidence(text="one CT series of each case", where="#methods"),
-        "input": Evidence(text="axial slices of the tumor in HU; no clinical value", where="#methods"),
+    }
+
+
+def _of_output(content: ReportContent) -> dict[str, Evidence]:
+    points = content.main.report.operating_points
+    rule = "the likeliest is called"
+    if len(content.main.report.subtypes) == 2:
+        rule = "threshold " + ", ".join(sorted({f"{p.threshold:.2f} ({p.criterion})" for p in points}))
+    return {
         "output": Evidence(text=f"probability of each subtype; {rule}", where="#methods"),
         "threshold": Evidence(
             text=f"probability of each subtype; {rule}",
@@ -219,6 +244,3 @@ def _of_model(content: ReportContent) -> dict[str, Evidence]:
             rest="what the user does then",
         ),
     }
-    if content.environment:
-        found["software"] = Evidence(text="versions as recorded with the run", where="#methods")
-    return found

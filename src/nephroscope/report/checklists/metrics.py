@@ -1,15 +1,9 @@
-"""METRICS as items: 30 numbers in 9 categories, topics in our words, and the published weights.
+"""METRICS as items: 30 numbers in 9 categories, topics in our words.
 
 Source: Kocak et al., Insights into Imaging 2024;15:8, doi 10.1186/s13244-023-01572-w, Table 1.
 """
 
 from nephroscope.report.checklists.items import Checklist, Item
-
-WEIGHTS = (
-    *(0.0368, 0.0735, 0.0919, 0.0438, 0.0292, 0.0438, 0.0292, 0.0337, 0.0225, 0.0112),
-    *(0.0622, 0.0311, 0.0415, 0.0200, 0.0200, 0.0300, 0.0200, 0.0599, 0.0300, 0.0352),
-    *(0.0234, 0.0176, 0.0117, 0.0293, 0.0176, 0.0375, 0.0749, 0.0075, 0.0075, 0.0075),
-)
 
 EXPORT = "where it is to be had; `nephroscope export` writes it as a bundle"
 

@@ -1,0 +1,113 @@
+"""A complete run's folder in; its run.json, folds and networks out, or what is lost and how to get it back."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from nephroscope.cohort.split import load_split
+from nephroscope.errors import BundleError, NephroscopeError, StudyError
+from nephroscope.files import load_json
+from nephroscope.models.session import NetworkSession
+from nephroscope.records import Cohort, Split
+
+FORMAT = 1
+
+
+def load_run(folder: Path) -> dict[str, Any]:
+    """The content of run.json, with all that is read of it elsewhere.
+
+    Raises:
+        StudyError: It is lost, damaged, or of a newer format.
+    """
+    path, remedy = folder / "run.json", f"remove it, and write it again by {_resume(folder)}"
+    if not path.is_file():
+        raise _lost(folder, "run.json", remedy)
+    try:
+        content = load_json(path, FORMAT)
+    except StudyError as error:
+        newer = error.found.startswith("format ")
+        raise StudyError(
+            where=f"run {folder.name}, run.json",
+            expected=error.expected,
+            found=error.found,
+            remedy=error.remedy if newer else remedy,
+        ) from error
+    lacking = _lacking(content)
+    if lacking:
+        raise StudyError(
+            where=f"run {folder.name}, run.json",
+            expected="the model, digests and folds of a trained run",
+            found=f"none, or damaged: {', '.join(lacking)}",
+            remedy=remedy,
+        )
+    return content
+
+
+def load_run_split(folder: Path, cohort: Cohort) -> Split:
+    """The folds that a run was trained on.
+
+    Raises:
+        StudyError: The file is lost or damaged, or its folds are none of this cohort.
+    """
+    path, remedy = (
+        folder / "split.json",
+        "train again: without its folds nobody can tell what this run learnt from",
+    )
+    if not path.is_file():
+        raise _lost(folder, "split.json", remedy)
+    try:
+        return load_split(path, cohort)[0]
+    except NephroscopeError as error:
+        where = f"run {folder.name}, {error.where}"
+        raise StudyError(where=where, expected=error.expected, found=error.found, remedy=remedy) from error
+
+
+def open_run_network(folder: Path, index: int) -> NetworkSession:
+    """The network of one fold of a run.
+
+    Raises:
+        StudyError: The file is lost or damaged.
+    """
+    name = f"fold-{index}/model.onnx"
+    remedy = f"remove run.json and fold-{index} of this run, and train that fold again by {_resume(folder)}"
+    path = folder / name
+    if not path.is_file():
+        raise _lost(folder, name, remedy)
+    try:
+        return NetworkSession(path)
+    except BundleError as error:
+        where = f"run {folder.name}, {name}"
+        raise StudyError(where=where, expected=error.expected, found=error.found, remedy=remedy) from error
+
+
+def _lacking(content: dict[str, Any]) -> list[str]:
+    """What run.json has not, or not as it should be."""
+    digests, folds = content.get("digests"), content.get("folds")
+    sound = {
+        "model": isinstance(content.get("model"), str),
+        "converged": isinstance(content.get("converged"), bool),
+        "leaky": isinstance(content.get("leaky"), bool),
+        "digests": isinstance(digests, dict) and {"cohort", "slices"} <= digests.keys(),
+        "folds": isinstance(folds, list) and bool(folds) and all(map(_is_fold, folds)),
+    }
+    return [name for name, is_sound in sound.items() if not is_sound]
+
+
+def _is_fold(fold: object) -> bool:
+    if not isinstance(fold, dict) or not {"index", "converged", "best", "seconds"} <= fold.keys():
+        return False
+    best = fold["best"]
+    has_loss = isinstance(best, dict) and _is_number(best.get("validation_loss"))
+    return isinstance(fold["index"], int) and _is_number(fold["seconds"]) and (has_loss or best is None)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def _resume(folder: Path) -> str:
+    return f"`nephroscope train STUDY --resume --name {folder.name}`"
+
+
+def _lost(folder: Path, name: str, remedy: str) -> StudyError:
+    return StudyError(where=f"run {folder.name}", expected=f"the file {name}", found="none", remedy=remedy)

@@ -141,6 +141,15 @@ def test_every_command_has_an_example(capsys):
     assert all(name in out for name in COMMANDS)
 
 
+def test_kinds_of_a_command_are_told_with_a_sentence_each(capsys):
+    assert run(["statistics", "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "usage: nephroscope statistics KIND" in out
+    assert "  kappa            Agreement of two or more readers" in out
+    assert run(["statistics", "kapa"]) == 2
+    assert "expected one of auc, " in capsys.readouterr().err
+
+
 def test_refusal_is_exit_code_2_with_its_four_parts(capsys, tmp_path):
     assert run(["slices", str(tmp_path), "--json"]) == 2
     content, err = told(capsys)

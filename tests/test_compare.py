@@ -433,6 +433,17 @@ def test_what_the_data_support_and_what_they_do_not():
     assert "this is not evidence that there is none" in told
 
 
+def test_two_with_the_same_auc_share_the_first_place():
+    tests, (good, alike, _) = three()
+    twin = replace(good, name="twin")
+    lines = " ".join(
+        summary([good, twin, alike], compare_pairs([good, twin, alike], tests, CONFIG_200), tests)
+    )
+    assert "good, twin share the highest AUC here; that they are better than alike is not shown" in lines
+    lines = " ".join(summary([good, twin], compare_pairs([good, twin], tests, CONFIG_200), tests))
+    assert "good, twin share the highest AUC here (120 patients)." in lines
+
+
 def test_the_primary_question_comes_first_with_its_own_p():
     tests, ranked = three()
     pairs = compare_pairs(ranked, tests, CONFIG_200)

@@ -327,13 +327,16 @@ def control(paper, twin):
 
 def test_the_sentence_about_shuffled_labels_claims_what_is_seen():
     seen = words.shuffled_sentence(control((0.98, 0.95, 0.99), (0.5, 0.3, 0.7)))
-    assert seen.endswith("The illusion is the leak's alone: the twin stays at chance.")
+    assert (
+        "The illusion shows under the paper's protocol alone. The twin was not shown to differ from chance"
+        in seen
+    )
     short = words.shuffled_sentence(control((0.55, 0.4, 0.7), (0.5, 0.3, 0.7)))
     assert "illusion does not show" in short
     assert "illusion is" not in short
     broken = words.shuffled_sentence(control((0.98, 0.95, 0.99), (0.9, 0.8, 0.95)))
     assert "does not hold 0.50" in broken
-    assert "stays at chance" not in broken
+    assert "not shown to differ" not in broken
 
 
 # the command, its page and its files

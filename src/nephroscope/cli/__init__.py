@@ -132,8 +132,11 @@ def _command(name: str, args: Sequence[str]) -> "Outcome":
         if not args or args[0] not in command:
             known = ", ".join(command)
             found = repr(args[0]) if args and not args[0].startswith("-") else "nothing"
-            print(f"usage: nephroscope {name} KIND STUDY ...   kinds: {known}", file=sys.stderr)
-            if args and args[0] in ("-h", "--help"):
+            asked = bool(args) and args[0] in ("-h", "--help")
+            lines = [f"usage: nephroscope {name} KIND ...   (nephroscope {name} KIND --help)", ""]
+            lines += [f"  {kind:16} {(what.__doc__ or '').splitlines()[0]}" for kind, what in command.items()]
+            print("\n".join(lines), file=sys.stdout if asked else sys.stderr)
+            if asked:
                 raise SystemExit(0)
             print(f"nephroscope {name}: expected one of {known}, found {found}", file=sys.stderr)
             raise SystemExit(2)

@@ -97,6 +97,19 @@ def words_of(pair: Pair, tests: TestSet, n_pairs: int) -> str:
     return f"The data {verb} that {pair.one} is better than {pair.two} ({size}, {p}, {patients})."
 
 
+def _highest(first: str, beside: Sequence[Pair], n_patients: int) -> str:
+    """Who has the highest AUC, alone or with others, and than whom that is not shown to be better."""
+    equals = [pair.two for pair in beside if pair.difference.value == 0]
+    others = [pair.two for pair in beside if pair.two not in equals]
+    has = f"{', '.join([first, *equals])} share" if equals else f"{first} has"
+    than = (
+        f"; that {'they are' if equals else 'it is'} better than {', '.join(others)} is not shown"
+        if others
+        else ""
+    )
+    return f"{has} the highest AUC here{than} ({n_patients} patients)."
+
+
 def summary(ranked: Sequence[Answers], pairs: Sequence[Pair], tests: TestSet) -> list[str]:
     """What to take away: what is shown of the first, of networks against baselines, and of the rest in one line."""
     if not pairs:
@@ -107,11 +120,7 @@ def summary(ranked: Sequence[Answers], pairs: Sequence[Pair], tests: TestSet) ->
     asked = primary(ranked, pairs)
     lines = [*([asked["words"]] if asked else []), *shown]
     if beside:
-        names = ", ".join(pair.two for pair in beside)
-        lines.append(
-            f"{first} has the highest AUC here; that it is better than {names} is not shown "
-            f"({tests.patients.n} patients)."
-        )
+        lines.append(_highest(first, beside, tests.patients.n))
     lines += _networks_against_baselines(ranked, pairs)
     left = sum(not pair.supported for pair in pairs)
     if left:

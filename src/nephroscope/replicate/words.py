@@ -72,17 +72,20 @@ def shuffled_sentence(control: dict[str, Any]) -> str:
         f"({paper['n']} images, LEAKY); the leak-free twin's AUC is {said(twin)} by case ({twin['n']} cases)."
     )
     seen = paper["low"] is not None and paper["low"] > CHANCE
-    honest = twin["low"] is None or twin["low"] <= CHANCE <= twin["high"]
+    honest = twin["low"] is not None and twin["low"] <= CHANCE <= twin["high"]
+    twins = "The twin was not shown to differ from chance"
     if not control["paper"].get("converged", True):
         text += " It did not converge under the paper's protocol."
     if seen and honest:
-        return f"{text} The illusion is the leak's alone: the twin stays at chance."
+        return f"{text} The illusion shows under the paper's protocol alone. {twins} ({said(twin)})."
     if not seen:
         text += " The illusion does not show in this training: the paper's protocol is not above 0.50 beyond chance."
-    if not honest:
+    if twin["low"] is None:
+        text += " The twin's AUC has no interval, so nothing can be said of it."
+    elif not honest:
         text += " The twin's interval does not hold 0.50: chance does this 1 time in 20, a mistake always."
     elif not seen:
-        text += " The twin stays at chance."
+        text += f" {twins}."
     return text
 
 

@@ -47,7 +47,7 @@ def selection_text(content: ReportContent) -> str:
     run, train = content.main, content.main.train
     patience = (
         f"stopped after {train.patience} epochs without a better validation loss"
-        if train.patience
+        if 0 < train.patience < train.epochs
         else "no early stop"
     )
     done = [len(epochs) for epochs in run.curves.values() if epochs]

@@ -17,12 +17,13 @@ from nephroscope.cohort.manifest import save_cohort
 from nephroscope.errors import ConfigError, StudyError
 from nephroscope.evaluation.metrics import auc
 from nephroscope.evaluation.statistics.calibration import calibrate
+from nephroscope.evaluation.statistics.holm import holm
 from nephroscope.experiments import jobs as rooms
 from nephroscope.experiments.comparison import ComparePlan, load_comparison
 from nephroscope.experiments.folds import Answers, present_deal
 from nephroscope.experiments.measures import TestSet, brier, figures_of, mean_of_folds
 from nephroscope.experiments.networks import find_runs
-from nephroscope.experiments.pairs import compare_pairs, exchanged_p, holm, primary, summary
+from nephroscope.experiments.pairs import compare_pairs, exchanged_p, primary, summary
 from nephroscope.experiments.stacked import NAME as STACK
 from nephroscope.experiments.stacked import stack_with_networks
 from nephroscope.records import EvaluationConfig, SplitConfig

@@ -15,11 +15,11 @@ from nephroscope.cli.readers import _text
 from nephroscope.errors import StudyError
 from nephroscope.evaluation.intervals import wilson
 from nephroscope.evaluation.readers.calls import CallTable, Known, Reader, Reading
-from nephroscope.evaluation.readers.family import holm
 from nephroscope.evaluation.readers.made_from import made_from
 from nephroscope.evaluation.readers.read_calls import CallOptions, read_calls
 from nephroscope.evaluation.readers.reader_study import study_readers
 from nephroscope.evaluation.readers.write import save_reader_study
+from nephroscope.evaluation.statistics.holm import holm
 from nephroscope.records import CasePrediction, EvaluationConfig
 from nephroscope.report import readers_section as readers_page
 from nephroscope.report.readers_section import readers_section

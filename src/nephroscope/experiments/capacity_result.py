@@ -15,8 +15,8 @@ from scipy.stats import rankdata
 from nephroscope.errors import StudyError
 from nephroscope.evaluation import intervals, metrics
 from nephroscope.evaluation.metrics import Floats, Ints
+from nephroscope.evaluation.statistics.holm import holm
 from nephroscope.experiments.capacity import Trained
-from nephroscope.experiments.pairs import holm
 from nephroscope.records import CasePrediction, Cohort, Estimate, EvaluationConfig
 
 TINY = 1e-9

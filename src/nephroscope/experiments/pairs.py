@@ -11,6 +11,7 @@ from scipy.stats import norm, rankdata
 from nephroscope.evaluation import intervals
 from nephroscope.evaluation.metrics import Bools, Floats, auc
 from nephroscope.evaluation.statistics.auc import compare_aucs
+from nephroscope.evaluation.statistics.holm import holm
 from nephroscope.evaluation.statistics.mcnemar import exact_mcnemar
 from nephroscope.experiments.folds import Answers
 from nephroscope.experiments.measures import TestSet, auc_of, bootstrapped, draws
@@ -62,21 +63,6 @@ def compare_pairs(ranked: Sequence[Answers], tests: TestSet, config: EvaluationC
         )
         found.append(replace(told, words=words_of(told, tests, len(pairs))))
     return found
-
-
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """P values corrected for being several, in their own order; None stays None and does not count.
-
-    Source:
-        Holm 1979, Scand J Stat 6:65.
-    """
-    known = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
-    corrected: list[float | None] = [None] * len(p_values)
-    highest = 0.0
-    for rank, (p, i) in enumerate(known):
-        highest = max(highest, min(1.0, (len(known) - rank) * p))
-        corrected[i] = highest
-    return corrected
 
 
 def words_of(pair: Pair, tests: TestSet, n_pairs: int) -> str:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from nephroscope.evaluation.readers.beside import Pair
 from nephroscope.evaluation.readers.pooled import MeanBeside
 from nephroscope.evaluation.readers.words import Tested, mean_sentence, pair_sentences
+from nephroscope.evaluation.statistics.holm import holm
 
 
 def correct(
@@ -42,18 +43,3 @@ def correct(
         for mean, one in zip(means, of_means, strict=True)
     ]
     return told_pairs, told_means
-
-
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """P values corrected for being several, in their own order; None stays None and does not count.
-
-    Source:
-        Holm 1979, Scand J Stat 6:65.
-    """
-    known = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
-    corrected: list[float | None] = [None] * len(p_values)
-    highest = 0.0
-    for rank, (p, i) in enumerate(known):
-        highest = max(highest, min(1.0, (len(known) - rank) * p))
-        corrected[i] = highest
-    return corrected

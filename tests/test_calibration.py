@@ -309,3 +309,29 @@ def test_a_perfect_split_is_rescaled_to_finite_numbers():
         changed, fits = recalibrate(made, ("PRCC", "ChRCC"), "PRCC", how)
         assert all(0 <= p <= 1 for m in changed for p in m.probabilities.values())
         assert all(np.isfinite(list(fit.slope.values())).all() for fit in fits)
+
+
+@pytest.mark.parametrize(("slope", "shift"), [(0.5, 0.0), (2.0, 0.0), (1.0, -1.0), (1.0, 1.0)])
+def test_what_slope_and_intercept_mean(slope, shift):
+    """Slope below 1: too extreme, above 1: too near the middle; intercept below 0: too high, above 0: too low."""
+    p, y, patients = simulated(4000, 3, slope, shift)
+    said = np.random.default_rng(3).normal(0, 1.5, 4000)  # the log odds that outcomes were drawn from
+    found = calibrate(p, y, patients, CONFIG)
+    if slope != 1:
+        assert (np.abs(logit(p)).mean() > np.abs(said).mean()) == (found["slope"].value < 1)
+        assert found["slope"].value == pytest.approx(slope, rel=0.1)
+    else:
+        assert (p.mean() > expit(said).mean()) == (found["intercept"].value < 0)
+        assert found["intercept"].value == pytest.approx(shift, abs=0.1)
+
+
+def test_a_slope_too_steep_to_profile_has_no_limits_and_says_so():
+    """Five probabilities within 6e-6 of each other: the likelihood of the slope is flat over thousands."""
+    p = np.array(
+        [0.5263167969891587, 0.5263168099102715, 0.5263151863871979, 0.526312309266979, 0.5263176343425007]
+    )
+    y = np.array([False, True, False, True, True])
+    found = calibrate(p, y, own_patients(y), CONFIG)
+    assert found["slope"].value is not None
+    assert found["slope"].low is None
+    assert "without a finite limit" in found["slope"].method

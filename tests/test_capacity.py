@@ -8,12 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nephroscope.api.capacity import told_time
 from nephroscope.cli import run
 from nephroscope.cli.capacity import Capacity
 from nephroscope.errors import ConfigError, StudyError
-from nephroscope.experiments.capacity import CapacityOptions, Point, Trained, points_of
+from nephroscope.experiments.capacity import (
+    CapacityInputs,
+    CapacityOptions,
+    Point,
+    Trained,
+    points_of,
+    train_point,
+)
 from nephroscope.experiments.capacity_result import CapacityFigures
+from nephroscope.experiments.work import told_time
 from nephroscope.models.networks import build_network, weights_of
 from nephroscope.records import CasePrediction, EvaluationConfig, SliceSpec, SplitConfig, TrainConfig
 from nephroscope.report.capacity_figures import capacity_figure
@@ -188,7 +195,10 @@ def test_chance_in_training_stands_beside():
     result = result_of([*twice, trained(1.0, 10**7, 1.2, converged=(True, False))])
     sd = result["points"][0]["auc_sd_of_seeds"]
     text = " ".join(result["words"])
-    assert f"SD of the AUC over trainings from other seeds: {sd:.3f} mobilenet_v2 x0.25, " in text
+    assert f"from other seeds: {sd:.3f} mobilenet_v2 x0.25 (2 trainings), " in text
+    assert result["points"][0]["auc_sd_of_seeds_n"] == 2
+    assert result["points"][0]["auc_sd_of_seeds_unit"] == "training"
+    assert result["points"][-1]["auc_sd_of_seeds_n"] == 1
     assert "mobilenet_v2 was trained once (one seed)" in text
     assert "Each network was trained once" not in text
 
@@ -335,6 +345,38 @@ def test_by_command_it_trains_once_and_goes_on(study, capsys, monkeypatch):
     assert run([word for word in words if word != "--json"]) == 0
     assert "343,842" in capsys.readouterr().out
     assert study.folder.runs() == []  # `report` and `compare` do not take them for the study's own runs
+
+
+@pytest.mark.parametrize(
+    ("content", "told", "lost"),
+    [
+        ('{"format": 1}', ", run.json: expected the model, digests and folds", "/run.json"),
+        (None, ": expected the file fold-0/model.onnx, found none", ""),
+    ],
+)
+def test_a_damaged_training_is_named_with_a_remedy_of_its_own(study, tmp_path, content, told, lost):
+    inputs = CapacityInputs(
+        folder=tmp_path,
+        cohort=study.cohort,
+        store=study.slices(),
+        split=study.split(),
+        training=study.settings.training,
+        evaluation=study.settings.evaluation,
+        options=CapacityOptions(models=("shufflenet_v2_x1_0",)),
+    )
+    point = Point(model="shufflenet_v2_x1_0", width=0.5)
+    folder = inputs.run_folder(point, 0)
+    folder.mkdir(parents=True)
+    fold = {"index": 0, "converged": True, "best": {"epoch": 1, "validation_loss": 0.5}, "seconds": 1.0}
+    whole = {"format": 1, "model": point.model, "converged": True, "leaky": False, "folds": [fold]}
+    whole["digests"] = {"cohort": "a", "slices": "b"}
+    (folder / "run.json").write_text(json.dumps(whole) if content is None else content)
+    with pytest.raises(StudyError) as refused:
+        train_point(inputs, point)
+    assert str(refused.value).startswith(f"capacity/runs/{folder.name}{told}")
+    assert f"remove capacity/runs/{folder.name}{lost} and start `nephroscope capacity` again" in str(
+        refused.value
+    )
 
 
 def test_a_run_of_another_width_can_be_exported(study, tmp_path):

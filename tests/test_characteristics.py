@@ -139,12 +139,12 @@ def test_by_subtype():
     assert table.header == ("", "PRCC", "ChRCC", "all", "p")
     assert rows["Patients"] == ("4", "3", "7", "")
     assert rows["Tumors"] == ("4", "4", "8", "")
-    assert rows["Sex, patients"][:2] == (Cell("2 men, 1 women", "1 unknown"), "3 women")
+    assert rows["Sex, patients"][:2] == (Cell("1 women, 2 men", "1 unknown"), "3 women")
     assert rows["Sex, patients"][3] == Cell("0.40", "Fisher's exact")  # (3 * 2 over 4 of 6 choose 3: 8 / 20)
-    assert rows["Age, years"][0] == Cell("60.0 ± 10.0", "60 (55 to 65); 1 unknown")
-    assert rows["Age, years"][1] == Cell("85.0 ± 5.0", "85 (82 to 88)")
+    assert rows["Age, years"][0] == Cell("60.0 ± 10.0", "60 (55 to 65); n = 3; 1 unknown")
+    assert rows["Age, years"][1] == Cell("85.0 ± 5.0", "85 (82 to 88); n = 3")
     assert rows["Age, years"][3] == Cell("0.10", "Mann-Whitney U")  # patients: three against three
-    assert rows["Largest diameter, cm"][1] == Cell("4.50 ± 3.00", "3.0 (3.0 to 4.5)")  # tumors: four
+    assert rows["Largest diameter, cm"][1] == Cell("4.50 ± 3.00", "3.0 (3.0 to 4.5); n = 4")  # tumors: four
     assert rows["Contrast phase"][:2] == (Cell("1 arterial, 1 venous", "2 unknown"), "not known")
     assert rows["Slices of a tumor"][1].small.endswith("1 unknown")
     assert rows["Image format"][3] == ""
@@ -166,7 +166,7 @@ def test_a_patient_with_both_subtypes_is_in_no_test_of_patients():
 def test_cases_without_a_label_have_a_column_and_no_test():
     table = characteristics_by_subtype(cohort(*EIGHT, case(10, None, age_years=20.0)))
     assert table.header[3] == "no label"
-    assert rows_of(table)["Age, years"][2] == Cell("20.0", "one value")
+    assert rows_of(table)["Age, years"][2] == Cell("20.0", "n = 1")
     assert rows_of(table)["Age, years"][4] == Cell("0.10", "Mann-Whitney U")
 
 

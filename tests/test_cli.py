@@ -1,6 +1,7 @@
 import errno
 import json
 import logging
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,9 @@ import pytest
 
 from nephroscope import cli
 from nephroscope.cli import COMMANDS, run
+from nephroscope.cli.learn import Train
+from nephroscope.cli.meanings import MEANINGS
+from nephroscope.cli.parse import parse
 from nephroscope.slices.store import _Journal
 from phantoms import write_png
 from test_study import make_study
@@ -148,6 +152,60 @@ def test_kinds_of_a_command_are_told_with_a_sentence_each(capsys):
     assert "  kappa            Agreement of two or more readers" in out
     assert run(["statistics", "kapa"]) == 2
     assert "expected one of auc, " in capsys.readouterr().err
+
+
+def test_check_counts_findings_by_code_with_their_meaning(study, capsys):
+    (Path(study) / "volumes" / "c03.nii.gz").write_bytes(b"nothing")
+    assert run(["check", study]) == 3
+    out = capsys.readouterr().out
+    line = next(line for line in out.splitlines() if line.startswith("roi-measures"))
+    assert line.split()[1:5] == ["note", "9", "cases", "volume,"]
+    assert " refusal   1 case " in out
+    assert "10 cases read" in out
+
+
+def test_every_code_of_the_reference_has_a_short_meaning():
+    page = Path(__file__).parents[1] / "docs" / "reference" / "findings.md"
+    told = re.findall(r"^\| `([a-z0-9-]+)` \|", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(told) == set(MEANINGS)
+
+
+def test_an_import_of_one_case_is_in_the_singular(tmp_path, capsys):
+    root = str(tmp_path / "one")
+    assert run(["new", root]) == 0
+    write_png(np.full((40, 40), 120, np.uint8), tmp_path / "slices" / "a1_F_50_PRCC_slice0.png")
+    assert run(["import", "images", root, str(tmp_path / "slices"), "--spacing-mm", "0.8"]) == 0
+    assert "cohort: 1 case of 1 patient (1 PRCC)" in capsys.readouterr().out
+
+
+def test_help_of_switches_reads_as_it_acts(study, capsys):
+    """Both forms stand there with the default of the first; and both parse, whatever study.toml says."""
+    assert run(["train", "--help"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "--class-weights, --no-class-weights" in out
+    assert "--no-json" not in out
+    for word, kept in (("--no-augmentation", False), ("--augmentation", True)):
+        assert parse(Train, "train", [study, word]).training.augmentation is kept
+
+
+def test_help_shows_what_the_command_heeds(capsys):
+    assert run(["statistics", "readers", "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "--confidence" in out
+    assert "--criterion" not in out
+    assert "--not-sure-margin" not in out
+    assert run(["plan", "--help"]) == 0
+    out = capsys.readouterr().out
+    assert sum(line.startswith("Example: nephroscope plan") for line in out.splitlines()) == 3
+
+
+def test_plan_answers_what_was_asked_first(capsys):
+    assert run(["plan", "--auc", "0.8", "--against", "0.88"]) == 0
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first.startswith(
+        "AUC 0.88 against 0.8 on the same patients: 115 positive and 115 negative patients"
+    )
+    assert second.startswith("AUC 0.8, 95 % interval no wider than 0.1")
 
 
 def test_refusal_is_exit_code_2_with_its_four_parts(capsys, tmp_path):

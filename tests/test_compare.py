@@ -19,11 +19,14 @@ from nephroscope.evaluation.metrics import auc
 from nephroscope.evaluation.statistics.calibration import calibrate
 from nephroscope.evaluation.statistics.holm import holm
 from nephroscope.experiments import jobs as rooms
+from nephroscope.experiments.answer import primary, summary
+from nephroscope.experiments.calibrated import calibration_of, fitted_factor, scaled, temper
 from nephroscope.experiments.comparison import ComparePlan, load_comparison
-from nephroscope.experiments.folds import Answers, present_deal
+from nephroscope.experiments.comparison_file import FORMAT
+from nephroscope.experiments.folds import Answers, Deal, present_deal
 from nephroscope.experiments.measures import TestSet, brier, figures_of, mean_of_folds
 from nephroscope.experiments.networks import find_runs
-from nephroscope.experiments.pairs import compare_pairs, exchanged_p, primary, summary
+from nephroscope.experiments.pairs import compare_pairs, exchanged_p
 from nephroscope.experiments.stacked import NAME as STACK
 from nephroscope.experiments.stacked import stack_with_networks
 from nephroscope.records import EvaluationConfig, SplitConfig
@@ -162,9 +165,43 @@ def test_what_changed_since_is_told(study):
     )
     assert "cohort.csv changed since" in load_comparison(study.folder.root).stale
     assert load_comparison(study.folder.root / "runs") is None
-    (study.folder.root / "comparison" / "comparison.json").write_text('{"format": 1}')
+    path = study.folder.root / "comparison" / "comparison.json"
+    path.write_text('{"format": 1}')
     with pytest.raises(StudyError, match="expected a comparison, found only format; run `nephroscope comp"):
         load_comparison(study.folder.root)
+
+
+def test_a_comparison_of_an_older_format_is_out_of_date(study):
+    """As readers and the report meet it: nothing of it is shown, and the remedy is named."""
+    path = study.folder.root / "comparison" / "comparison.json"
+    content = json.loads(path.read_text())
+    assert content["format"] == FORMAT
+    path.write_text(json.dumps(content | {"format": FORMAT - 1, "version": "0.0.9"}))
+    stale = load_comparison(study.folder.root).stale
+    assert stale.startswith(f"it is of format {FORMAT - 1}, made by nephroscope 0.0.9, and this one writes")
+    assert stale.endswith("run `nephroscope compare` again")
+    section = comparison_section(study.folder.root)
+    assert section.data is None
+    assert stale in section.stale
+    path.write_text(json.dumps(content | {"format": FORMAT + 1}))
+    with pytest.raises(StudyError, match=f"found format {FORMAT + 1}; it was written by a newer"):
+        load_comparison(study.folder.root)
+
+
+def test_what_will_run_is_told_before_it_starts(study, caplog):
+    caplog.set_level(logging.INFO)
+    plan = ComparePlan(known=(KNOWS, NOISY), permutations=4)
+    study.compare(plan)
+    _, first, *rest = [r.message for r in caplog.records if r.name.endswith("experiments.comparison")]
+    assert first == "compare: 24 cases; fits to make, on one core (more by --jobs):"
+    assert rest[0].startswith(
+        "  knows: 8 of 12 fits, as 4 before "
+    )  # 2 folds, 2 validation parts, 4 x 2 shuffled
+    assert "to do less: --candidates" in rest[-1]
+    caplog.clear()
+    study.compare(plan)
+    lines = [r.message for r in caplog.records if r.name.endswith("experiments.comparison")]
+    assert lines[1:] == ["compare: 24 cases; every fit of knows, noisy is kept"]
 
 
 def test_a_damaged_kept_answer_is_made_again(study):
@@ -231,6 +268,8 @@ def test_repeats_and_seeds_are_told_apart(study):
     assert rows["knows"]["sd_over_splits"] == rows["knows"]["sd_over_seeds"] == 0
     assert rows["noisy"]["sd_over_seeds"] > 0
     assert len(rows["noisy"]["auc_by_repeat"]) == rows["noisy"]["repeats"] == 3
+    assert [rows["noisy"][f"sd_over_splits_{key}"] for key in ("n", "unit")] == [3, "division"]
+    assert [rows["noisy"][f"sd_over_seeds_{key}"] for key in ("n", "unit")] == [3, "seed"]
     auc = rows["guesses"]["auc"]
     assert auc["value"] == pytest.approx(np.mean(rows["guesses"]["auc_by_repeat"]))
     assert auc["low"] < auc["value"] < auc["high"]
@@ -311,7 +350,14 @@ def test_command_prints_one_object_and_a_table(study, capsys, monkeypatch):
         assert row["auc"].keys() == {"value", "low", "high", "n", "unit", "method"}
     assert run(words) == 0
     text = capsys.readouterr().out
-    assert "attenuation" in text
+    assert text.startswith(f"{content['answer']}\n")
+    assert list(content)[:2] == ["format", "answer"]
+    assert content["answer"] == content["words"][0] == content["primary"]["words"]
+    assert text.count(content["answer"]) == 1
+    assert "McNemar p" in text
+    pair = content["pairwise"][0]
+    assert f"{pair['one']}, {pair['two']}  " in text
+    assert "calibration, right at slope 1" in text
     assert "control with shuffled labels" in text
     assert run(["compare", str(study.folder.root), "--jobs", "0"]) == 2
 
@@ -445,20 +491,115 @@ def test_two_with_the_same_auc_share_the_first_place():
     assert "good, twin share the highest AUC here (120 patients)." in lines
 
 
-def test_the_primary_question_comes_first_with_its_own_p():
+def test_the_answer_comes_first_with_its_p_alone_and_corrected():
     tests, ranked = three()
     pairs = compare_pairs(ranked, tests, CONFIG_200)
     found, pair = primary(ranked, pairs), pairs[0]
     assert (found["network"], found["baseline"], found["p"]) == ("alike", "good", pair.p)
     assert found["difference"]["value"] == -pair.difference.value
     assert found["difference"]["low"] == -pair.difference.high < found["difference"]["high"]
+    assert found["verdict"] == "not shown"
     first = summary(ranked, pairs, tests)[0]
     assert first.startswith(
-        "Primary question, the best network (alike) against the best baseline (good): diff"
+        "No network is shown to beat the best baseline: alike, the best network, against good, the best baseline: d"
     )
-    assert "not corrected" in first
+    assert f"p = {pair.p:.2f}, {pair.p_holm:.2f} corrected for 3 pairs, 120 patients" in first
     assert "seen in these very ranks" in first
-    assert primary([ranked[0], ranked[2]], compare_pairs([ranked[0], ranked[2]], tests, CONFIG_200)) is None
+    baselines = [ranked[0], ranked[2]]
+    alone = compare_pairs(baselines, tests, CONFIG_200)
+    assert primary(baselines, alone) is None
+    assert "not answered: no network was ranked" in summary(baselines, alone, tests)[0]
+    network = [replace(ranked[0], kind="network")]
+    assert summary(network, [], tests)[0].endswith("is not answered: no baseline was ranked.")
+
+
+@pytest.mark.parametrize(
+    ("kinds", "verdict", "told"),
+    [
+        (
+            ("network", "baseline"),
+            "network",
+            "A network is shown to beat the best baseline: good, the best net",
+        ),
+        (
+            ("baseline", "network"),
+            "baseline",
+            "the best baseline is shown to beat the best network: chance, the",
+        ),
+    ],
+)
+def test_the_answer_says_who_is_shown_to_be_better(kinds, verdict, told):
+    tests, (good, _, chance) = three()
+    ranked = [replace(a, kind=kind) for a, kind in zip((good, chance), kinds, strict=True)]
+    pairs = compare_pairs(ranked, tests, CONFIG_200)
+    found = primary(ranked, pairs)
+    assert found["verdict"] == verdict
+    assert (found["difference"]["low"] > 0) == (verdict == "network")
+    assert told in summary(ranked, pairs, tests)[0]
+
+
+def overconfident(factor=5.0, n=400, seed=3):
+    """Two folds and their validation parts: log odds ``factor`` times what they should be."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(0, 1.5, n)
+    truth = (rng.random(n) > 1 / (1 + np.exp(-x))).astype(int)  # 0 is positive
+    fold, validated = np.arange(n) % 2, np.arange(n) % 4 > 1
+    tests = cases_of(truth[~validated])
+    rows = {f"c{i:03}": (p, 1 - p) for i, p in enumerate((1 / (1 + np.exp(-factor * x))).tolist())}
+    names = list(rows)
+    asked = [i for i in range(n) if not validated[i]]
+    tests = replace(tests, cases=tuple(names[i] for i in asked), patient_ids=tuple(names[i] for i in asked))
+    said = Answers(
+        name="too sure",
+        kind="baseline",
+        told="",
+        p={names[i]: rows[names[i]] for i in asked},
+        fold={names[i]: int(fold[i]) for i in asked},
+        validation={
+            k: {names[i]: rows[names[i]] for i in range(n) if validated[i] and fold[i] == k} for k in (0, 1)
+        },
+    )
+    labels = dict(zip(names, truth.tolist(), strict=True))
+    return said, tests, Deal(name="r0", split=None, labels=labels, seed=0)
+
+
+def test_a_temperature_chosen_inside_mends_the_slope_and_leaves_the_auc_of_a_fold():
+    said, tests, deal = overconfident()
+    inside = temper(said, deal)
+    found = calibration_of(said, tests, inside, CONFIG_200)
+    assert found["slope"]["value"] == pytest.approx(0.2, abs=0.06)  # 1 / 5
+    assert found["slope"]["high"] < 0.5
+    assert found["inside"]["slope"]["low"] < 1 < found["inside"]["slope"]["high"]
+    assert found["inside"]["slope"]["value"] == pytest.approx(1, abs=0.25)
+    assert found["inside"]["brier"]["value"] < figures_of(said, tests, CONFIG_200)["brier"].value - 0.02
+    assert mean_of_folds(inside, tests).value == mean_of_folds(said, tests).value
+    assert found["slope"]["n"] == 200
+    own = calibrate(tests.probabilities(said)[:, 0], tests.truth == 0, tests.patients, CONFIG_200)["slope"]
+    assert found["slope"]["value"] == own.value
+
+
+def test_the_temperature_of_a_fold_sees_its_validation_part_alone():
+    said, _, deal = overconfident()
+    other = replace(deal, labels=deal.labels | {case: 1 - deal.labels[case] for case in said.p})
+    assert temper(said, other).p == temper(said, deal).p
+    assert temper(replace(said, validation={}), deal) is None
+    assert (
+        "no temperature was chosen"
+        in calibration_of(said, overconfident()[1], None, CONFIG_200)["inside_told"]
+    )
+    held = replace(said, fold=dict.fromkeys(said.fold, -1))
+    assert temper(held, deal).p != said.p
+
+
+def test_a_temperature_stays_finite_on_few_and_on_none():
+    p = np.array([[0.99, 0.01], [0.6, 0.4], [0.1, 0.9]])
+    factor = fitted_factor(p, np.array([0, 0, 1]))
+    assert 0.05 < factor < 20
+    assert fitted_factor(p[:0], np.zeros(0, dtype=np.intp)) == 1
+    assert np.allclose(scaled(p, 1.0), p)
+    three = scaled(np.array([[0.7, 0.2, 0.1], [0.0, 0.5, 0.5]]), 2.0)
+    assert np.allclose(three.sum(axis=1), 1)
+    assert three[0] == pytest.approx(np.array([49, 4, 1]) / 54)
 
 
 def test_under_chance_few_pairs_are_called_different():

@@ -213,7 +213,7 @@ def test_a_wanted_exclusion_is_no_refusal(study, capsys, caplog):
     assert (data["refused"], data["excluded"], data["cases"]) == ([], ["c05"], 7)
     assert run(["slices", root]) == 0
     shown = capsys.readouterr()
-    assert "1 cases excluded by adjudication: c05" in shown.out
+    assert "1 case excluded by adjudication: c05" in shown.out
     assert "refused" not in shown.out + shown.err + caplog.text
     assert run(["check", root]) == 0
     assert "excluded by adjudication" in capsys.readouterr().out

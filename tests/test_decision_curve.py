@@ -116,6 +116,22 @@ def test_standardised_gain_and_utility_are_consistent():
     assert perfect.standardised.y == pytest.approx(1.0)
 
 
+def test_interval_at_a_given_prevalence_covers_and_is_never_without_width():
+    """True rates are known by construction; where everybody is acted on no resample can differ, so there is none."""
+    rng, hits, n, at = np.random.default_rng(5), 0, 200, np.array([0.02, 0.3])
+    y = np.repeat([True, False], [40, 60])
+    tpr, fpr = 0.8, 0.3  # of a probability that is 0.6 or 0.1
+    truth = tpr * 0.2 - fpr * 0.8 * 0.3 / 0.7
+    for _ in range(n):
+        p = np.where(rng.random(100) < np.where(y, tpr, fpr), 0.6, 0.1)
+        found = decision_curve(p, y, own_patients(y), CONFIG, at, prevalence=0.2).net_benefit
+        hits += found.low[1] <= truth <= found.high[1]
+    assert 0.91 <= hits / n <= 0.98
+    assert np.isnan([found.low[0], found.high[0]]).all()
+    assert found.method.endswith("such as where everybody is acted on, or nobody")
+    assert found.as_dict()["low"][0] is None
+
+
 def test_band_of_net_benefit_covers_prevalence_too():
     """At a threshold near 0 net benefit is nearly the prevalence, so its interval is nearly that of a share."""
     found = decision_curve(*df_binary(), EvaluationConfig(resamples=4000), np.array([0.0001]))

@@ -438,7 +438,7 @@ def test_an_import_prints_what_it_found_first(export, tmp_path, capsys):
     capsys.readouterr()
     assert run(["import", "dicom", str(tmp_path / "t"), str(export)]) == 0
     text = capsys.readouterr().out
-    assert text.index("2 usable CT series") < text.index("cohort: 1 cases")
+    assert text.index("2 usable CT series") < text.index("cohort: 1 case")
 
 
 def test_a_name_in_a_path_reaches_neither_table(export, tmp_path):

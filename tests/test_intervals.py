@@ -4,7 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nephroscope.evaluation import intervals, metrics
+from nephroscope.evaluation.estimates import Rows, estimate_all, shares_of
 from nephroscope.evaluation.intervals import Patients
+from nephroscope.evaluation.percentiles import percentile_interval, percentile_limits
+from nephroscope.records import EvaluationConfig
 
 
 @pytest.mark.parametrize(
@@ -174,6 +177,73 @@ def test_roc_band_holds_the_curve():
     grid = np.linspace(0, 1, 21)
     low, high = intervals.roc_band(scores, y, patients, grid, (200, 0, 0.95))
     curve = np.interp(grid, *metrics.roc_points(scores, y))
+    assert np.isnan(low[-1])  # at a false positive rate of 1 every resample agrees
+    known = ~np.isnan(low)
+    low, high, curve = low[known], high[known], curve[known]
     assert (low <= curve + 1e-9).all()
     assert (curve <= high + 1e-9).all()
     assert (high - low).max() > 0.1
+
+
+def test_one_rule_for_percentile_limits():
+    """NaN left out; none where most are NaN, or the rest agree; an infinite limit is none."""
+    rng = np.random.default_rng(0)
+    drawn = rng.normal(size=1000)
+    assert np.ravel(percentile_limits(drawn[:, None], 0.95)) == pytest.approx(
+        np.quantile(drawn, [0.025, 0.975]), abs=1e-12
+    )
+    holes = np.where(np.arange(1000) < 400, np.nan, drawn)
+    low, high, method = percentile_interval(holes, "7 patients", 0.9)
+    assert (low, high) == pytest.approx(np.quantile(drawn[400:], [0.05, 0.95]), abs=1e-12)
+    assert method == "patient bootstrap, 600 resamples of 7 patients, 90 %"
+    holes[:501] = np.nan
+    assert percentile_interval(holes, "7 patients", 0.9) == (
+        None,
+        None,
+        "no interval: undefined in 501 of 1000 resamples of the patients",
+    )
+    alike = np.append(np.full(900, 0.25), np.full(100, np.nan))
+    assert percentile_interval(alike, "", 0.95)[2] == "no interval: every resample of the patients agrees"
+    nearly = np.where(np.arange(1000) < 5, 0.1, 0.0)  # "0.00 to 0.00" would be a certainty nobody has
+    assert percentile_interval(nearly, "", 0.95) == (
+        None,
+        None,
+        "no interval: nearly every resample of the patients agrees",
+    )
+    endless = np.where(np.arange(1000) < 100, np.inf, drawn)
+    low, high, _ = percentile_interval(endless, "7 patients", 0.95)
+    assert low is not None
+    assert high is None
+    band = percentile_limits(np.stack([drawn, np.full(1000, 1.0), holes], axis=1), 0.95)
+    assert np.isnan(band[0]).tolist() == [False, True, True]
+
+
+def test_a_patient_alone_in_its_class_is_drawn_with_others():
+    """Else a share of 11 patients would spread as one of 10."""
+    patients = Patients.of([f"{i:02}" for i in range(11)], np.append(1, np.zeros(10, int)))
+    assert np.unique(patients.with_company.stratum).size == 1
+    right = np.arange(11) % 2 == 0
+    every = np.ones(11, dtype=bool)
+    spreads = []
+    for drawn_from in (patients, patients.with_company):
+        share = intervals.ratio_statistic(right, every, drawn_from)
+        spreads.append(intervals.clustered_bootstrap({"s": share}, drawn_from, 4000, 0)["s"].std())
+    assert spreads[0] == pytest.approx((0.5 * 0.5 * 10) ** 0.5 / 11, rel=0.04)
+    assert spreads[1] == pytest.approx((6 * 5 / 11**3) ** 0.5, rel=0.04)
+    pairs = Patients.of(list("aabb"), np.array([0, 0, 1, 1]))
+    assert pairs.with_company.stratum.tolist() == [0, 0]
+
+
+def test_shares_of_thousands_of_patients_are_drawn_in_groups():
+    """Each patient's two rows are alike, so the interval is that of 6,000 independent patients."""
+    rng = np.random.default_rng(4)
+    right = np.repeat(rng.random(6000) < 0.8, 2)
+    truth = np.repeat(np.arange(6000) % 2, 2)
+    called = np.where(right, truth, 1 - truth)
+    patients = Patients.of([f"{i:05}" for i in range(6000) for _ in "ab"], truth)
+    rows = Rows(unit="image", truth=truth, called=called, p=np.zeros((12000, 2)), patients=patients)
+    shares = shares_of(rows, ("no", "yes"), 1)
+    found = estimate_all(rows, shares, {}, EvaluationConfig(resamples=1000))["accuracy"]
+    expected = 2 * 1.96 * (0.8 * 0.2 / 6000) ** 0.5
+    assert found.high - found.low == pytest.approx(expected, rel=0.1)
+    assert found.method == "patient bootstrap, 1000 resamples of 6000 patients in random groups, 95 %"

@@ -304,9 +304,11 @@ def test_command_mrmc(tmp_path, capsys):
     assert run(["statistics", "mrmc", str(path)]) == 0
     shown = capsys.readouterr().out
     assert "all treatments alike: F(1, 15.26) = 4.456, p = 0.0517" in shown
-    page = (Path(__file__).parents[1] / "docs" / "how-to" / "statistics.md").read_text(encoding="utf-8")
+    docs = Path(__file__).parents[1] / "docs"
+    assert run(["statistics", "mrmc", str(docs / "examples" / "ratings.csv"), "--positive", "1"]) == 0
+    page = (docs / "how-to" / "statistics.md").read_text(encoding="utf-8")
     part = page.split("random readers and random cases (jackknife", 1)[1].split("```", 1)[0]
-    assert part in shown, "the page shows what the command prints"
+    assert part in capsys.readouterr().out, "the page shows what the command prints"
     assert (
         run(["statistics", "mrmc", str(path), "--figure", "sensitivity", "--threshold", "3", "--json"]) == 0
     )
@@ -403,6 +405,30 @@ def test_kappa_takes_na_for_no_call(tmp_path, capsys):
     found = json.loads(capsys.readouterr().out)
     assert (found["pairs"][0]["labels"], found["n_incomplete"]) == (["0", "1"], 2)
     assert found["pairs"][0]["kappa"]["value"] == pytest.approx((2 / 3 - 4 / 9) / (1 - 4 / 9))
+
+
+def test_a_call_in_two_spellings_is_refused(tmp_path, capsys):
+    path = tmp_path / "raters.csv"
+    path.write_text("case,r1,r2\na,ChRCC,chrcc\nb,PRCC,PRCC\n")
+    told = refused(capsys, "kappa", path, "--columns", "r1", "r2")
+    assert "row 2: expected a call written in one way (ChRCC, as in another row), found chrcc" in told
+
+
+def test_not_sure_is_no_call_unless_the_order_has_it(tmp_path, capsys):
+    """As `nephroscope readers` has it: left out, and counted."""
+    path = tmp_path / "raters.csv"
+    path.write_text("case,r1,r2\na,1,1\nb,0,0\nc,1,0\nd,Not sure,1\ne,0,?\n")
+    ask = ["statistics", "kappa", str(path), "--columns", "r1", "r2", "--resamples", "100", "--json"]
+    assert run(ask) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["labels"], found["n_incomplete"], found["n_not_sure"]) == (["0", "1"], 2, 2)
+    assert found["pairs"][0]["kappa"]["value"] == pytest.approx((2 / 3 - 4 / 9) / (1 - 4 / 9))
+    assert found["fleiss"]["method"].endswith('; 2 answers of "not sure" left out, as no call')
+    assert run([*ask, "--weights", "linear"]) == 0
+    assert json.loads(capsys.readouterr().out)["labels"] == ["0", "1"]
+    assert run([*ask, "--order", "0", "Not sure", "?", "1"]) == 0
+    asked = json.loads(capsys.readouterr().out)
+    assert (asked["n_incomplete"], asked["n_not_sure"], asked["pairs"][0]["kappa"]["n"]) == (0, 0, 5)
 
 
 def test_command_kappa_long_and_wide(tmp_path, capsys):

@@ -229,7 +229,7 @@ def test_without_mirp_it_says_what_to_install(data, monkeypatch):
     from nephroscope.baselines.candidates import radiomics
 
     monkeypatch.setattr(radiomics, "mirp_version", lambda: "")
-    assert CANDIDATE.missing(data) == "MIRP is not installed: pip install 'nephroscope[radiomics]'"
+    assert CANDIDATE.missing(data) == "MIRP is not installed: pip install 'nephroscope[train,radiomics]'"
     with pytest.raises(ConfigError, match=r"expected MIRP, found none installed; pip install"):
         CANDIDATE.fit(data, ["c00"], np.array([0]), seed=0)
 

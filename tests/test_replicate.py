@@ -10,16 +10,20 @@ import numpy as np
 import pytest
 import torch
 
+from nephroscope.api.replicate import _scored_readers
 from nephroscope.cli import run
 from nephroscope.cli.replicate import REPLICATES
 from nephroscope.errors import CohortError, ConfigError, StudyError
 from nephroscope.evaluation.intervals import Patients
+from nephroscope.evaluation.readers.made_from import made_from
+from nephroscope.files import save_json
 from nephroscope.records import EvaluationConfig
-from nephroscope.replicate import printed, words
+from nephroscope.replicate import apart, printed, words
 from nephroscope.replicate.answers import Answers
+from nephroscope.replicate.apart import hours_of, hours_words, isolated, one_sided
 from nephroscope.replicate.case_table import known_tests
 from nephroscope.replicate.experiment import leak_of, train_all
-from nephroscope.replicate.figures import learning_figure
+from nephroscope.replicate.figures import comparison_figure, learning_figure
 from nephroscope.replicate.lock import one_at_a_time
 from nephroscope.replicate.numbers import (
     Reading,
@@ -32,6 +36,9 @@ from nephroscope.replicate.numbers import (
 )
 from nephroscope.replicate.parts import make_parts
 from nephroscope.replicate.setup import ReplicateOptions, make_setup, shuffle_between_patients
+from nephroscope.replicate.tables import reader_table
+from nephroscope.replicate.tables_more import area_table
+from nephroscope.report.tables import Cell
 from nephroscope.training.arm import best_epoch, draw_images, train_arm
 from small_study import make_cohort, make_store
 from test_study import make_study
@@ -458,7 +465,149 @@ def test_what_was_shortened_is_told_from_the_configuration(replicated):
         "models": list(printed.MODELS),
         "validation_images_used": full["leak"]["validation_images"],
     }
-    assert words.shortened(full) == ["Epochs: 1; the paper does not say how many it took."]
+    epochs, learns = words.shortened(full)
+    assert epochs == "Epochs: 1; the paper does not say how many it took."
+    assert re.match(
+        r"A training of the twin learns from \d+ patients, one of the paper's protocol from all 12: 4 fewer",
+        learns,
+    )
+
+
+def estimate(value, low, high, n, method=""):
+    return {"value": value, "low": low, "high": high, "n": n, "unit": "case", "method": method}
+
+
+def sentence_of(paper, twin, apart):
+    """What the sentence about the test cases reads."""
+    found = {"paper": {"accuracy": paper}, "twin": {"accuracy": twin}, "difference": {"accuracy": apart}}
+    cases = [{"truth": "PRCC"}, {"truth": "ChRCC"}]
+    return {"cases": cases}, {"model": "resnet34", "tests": {"together": {"by_case": found}}}
+
+
+def test_the_top_says_what_the_test_cases_say_and_when_they_are_too_few():
+    few = apart.tests_sentence(
+        *sentence_of(
+            estimate(5 / 6, 0.44, 0.97, 6), estimate(0.5, 0.19, 0.81, 6), estimate(0.33, None, None, 6)
+        )
+    )
+    assert (
+        "calls 5 of 6 (0.83, 0.44 to 0.97) right under the paper's protocol (epoch chosen on the LEAKY split)"
+        in few
+    )
+    assert "and 3 of 6 (0.50, 0.19 to 0.81) as the leak-free twin" in few
+    assert (
+        "The test set is too small to tell much: these 6 cases do not tell the two apart; neither is shown"
+        in few
+    )
+    assert "More right under the paper's protocol is no leak here" in few
+    many = apart.tests_sentence(
+        *sentence_of(
+            estimate(0.6, 0.5, 0.7, 100), estimate(0.8, 0.7, 0.9, 100), estimate(-0.2, -0.3, -0.1, 100)
+        )
+    )
+    assert "The difference is -0.20 (-0.30 to -0.10); the first is not shown to be better than always" in many
+    assert "too small" not in many
+    assert "More right" not in many
+
+
+def test_the_top_and_the_table_of_tests_hold_the_same_numbers(replicated):
+    study, content, _, _ = replicated
+    found = content["models"][0]["tests"]["together"]["by_case"]
+    for kind in ("paper", "twin"):
+        accuracy = found[kind]["accuracy"]
+        assert f"{round(accuracy['value'] * accuracy['n'])} of {accuracy['n']} (" in content["tests_sentence"]
+    page = (study.folder.root / "replicate/zuo2021/index.html").read_text(encoding="utf-8")
+    assert "On the 2 test cases, learnt from under neither protocol" in page
+
+
+def test_the_four_differences_of_the_twin_are_told_with_numbers(replicated):
+    study, content, _, _ = replicated
+    (fold,) = content["models"][0]["twin"]["folds"]
+    split, learnt, epoch, judged = content["twin_differs"]
+    assert "after augmentation" in split
+    assert f"learns from {fold['train_patients']} patients" in learnt
+    assert f"{fold['choose_patients'] + fold['judge_patients']} fewer" in learnt
+    assert f"lowest loss on {fold['choose_patients']} patients" in epoch
+    assert judged == "Judged on. Paper's protocol: 24 augmented copies. Twin: original slices."
+    assert f"learns from {fold['train_patients']} of the" in content["summary"]
+    assert "Shuffled labels isolate the leak" in content["isolated"]
+    assert isolated({"shuffled": None}).endswith("They were not run here.")
+    page = (study.folder.root / "replicate/zuo2021/index.html").read_text(encoding="utf-8")
+    for wrong in ("amplif", "LEAKY epoch", "only the leak", "Only the leak", "the split alone"):
+        assert wrong not in page
+
+
+def test_a_network_with_one_answer_is_named():
+    def network(sensitivity, specificity):
+        return {"sensitivity": {"value": sensitivity}, "specificity": {"value": specificity}}
+
+    models = [
+        {
+            "model": "resnet34",
+            "paper": {"validation": network(1.0, 0.0)},
+            "twin": {"by_image": network(0.9, 0.0)},
+        }
+    ]
+    assert "the same subtype by ResNet-34 (paper's protocol): such" in one_sided({"models": models})
+    assert not one_sided({"models": [models[0] | {"paper": {"validation": network(None, 0.0)}}]})
+
+
+def test_hours_are_the_seconds_of_all_epochs(replicated):
+    study, content, _, _ = replicated
+    arms = list((study.folder.root / "replicate/zuo2021/arms").glob("*/arm.json"))
+    seconds = [row["seconds"] for path in arms for row in json.loads(path.read_text())["epochs"]]
+    assert content["trainings"] == len(arms) == 4
+    assert content["hours"] == pytest.approx(sum(seconds) / 3600, abs=1e-4)
+    assert hours_of([{"epochs": [{"seconds": 5400}, {"seconds": 1800}]}]) == 2.0
+    told = {"models": [{"resources": {"device": "cpu", "threads": 2}}], "trainings": 8, "hours": 2.04}
+    assert hours_words(told) == (
+        "Training took 2.0 h in all (8 trainings, all their epochs with validation) on CPU, 2 threads."
+    )
+    assert "Training took 36 s in all" in hours_words(told | {"hours": 0.01})
+
+
+def test_no_p_is_told_with_its_reason(replicated):
+    content = json.loads(json.dumps(replicated[1]))
+    test = content["readers"][0]["against"][0]
+    test |= {"p": None, "method": "patients have several of the cases"}
+    assert reader_table(content).rows[0][-1] == Cell("none", "patients have several of the cases")
+    roc = content["models"][0]["tests"]["together"]["roc"]["by_case_twin"]
+    roc["clustered"] = {"estimate": estimate(1.0, None, None, 4, "no interval: without variance (X)")}
+    roc["clustered"]["p_against_half"] = None
+    row = area_table(content, ["together"]).rows[2]
+    assert row[-1] == Cell("none", "no variance to test with")
+    assert row[-2].small == "n = 4 cases · no interval: without variance"
+
+
+def test_both_points_of_each_network_and_of_shuffled_labels_are_drawn(replicated):
+    _, content, _, _ = replicated
+    left, right = comparison_figure(content["models"], content["shuffled"], {}, []).axes
+    names = [label.get_text() for label in left.get_yticklabels()]
+    assert names == ["ShuffleNetV2 x1.0,\nlabels shuffled", "ShuffleNetV2 x1.0"]
+    for axes, name in ((left, "accuracy"), (right, "auc")):
+        of = (content["models"][0], content["shuffled"])
+        wanted = [n["paper"]["validation"][name]["value"] for n in of]
+        wanted += [n["twin"]["by_image"][name]["value"] for n in of]
+        drawn = [
+            line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o" and len(line.get_xdata())
+        ]
+        assert sorted(drawn) == sorted(v for v in wanted if v is not None)
+        assert [0.5, 0.5] in [list(line.get_xdata()) for line in axes.lines]
+
+
+def test_an_old_readers_result_is_not_taken_for_a_new_one(replicated):
+    study, _, _, _ = replicated
+    path = study.folder.root / "readers" / "readers.json"
+    made = made_from(study.folder, study.cohort.label_digest, study.settings.evaluation, [], False)
+    held = {"format": 1, "readers": [{"name": "A"}], "made_from": made}
+    save_json(path, held)
+    assert _scored_readers(study) == "The study has scored readers (A), see readers/readers.json."
+    save_json(path, held | {"made_from": made | {"[evaluation]": "old", "splits.json": "old"}})
+    assert _scored_readers(study).endswith(
+        "is older than its [evaluation], splits.json: run `nephroscope readers` again."
+    )
+    path.unlink()
+    assert _scored_readers(study) == ""
 
 
 def test_the_papers_percentages_are_its_counts():

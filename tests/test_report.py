@@ -325,7 +325,7 @@ def test_tables_of_cohort_exclusions_and_split():
     content = make_content()
     rows = {row[0]: row[1:] for row in characteristics_by_subtype(content.cohort).rows}
     assert rows["Patients"] == ("6", "6", "12", "")
-    assert rows["Age, years"][2].small == "56 (53 to 58)"
+    assert rows["Age, years"][2].small == "56 (53 to 58); n = 12"
     assert rows["Sex, patients"][2] == "8 men, 4 women"
     assert tables.exclusion_table(content).rows == (
         ("subtype outside the study", "oncocytoma", "1"),
@@ -364,7 +364,7 @@ def test_limitations_come_from_the_data():
     content = make_content()
     text = " ".join(limitations(content))
     assert "Few patients (6 of PRCC, 6 of ChRCC)" in text
-    assert "fewer than 20 patients" in text
+    assert "fewer than 20 patients of a subtype (cross-validation: 6 PRCC, 6 ChRCC)" in text
     assert "All cases come from one site." in text
     assert "Subtypes differ" not in text
     cases = tuple(

@@ -8,12 +8,14 @@ import pytest
 
 from nephroscope.evaluation.evaluate import LEAKY, RunFacts, build_report
 from nephroscope.evaluation.metrics import auc
+from nephroscope.evaluation.statistics.attributes import attributes_of
 from nephroscope.records import CasePrediction, Estimate, SlicePrediction
 from nephroscope.report import cards, extra_sections
 from nephroscope.report.appraisal import RAW, appraise, marked
 from nephroscope.report.cards import case_sections, case_table, cases_with_cards
-from nephroscope.report.comparison_section import ComparisonPart, ComparisonSection
-from nephroscope.report.content import Saliency, SaliencyMap
+from nephroscope.report.comparison_control import ComparisonPart, control_part, spread_cell
+from nephroscope.report.comparison_section import ComparisonSection
+from nephroscope.report.content import Saliency, SaliencyMap, Scan
 from nephroscope.report.data import plain, report_json
 from nephroscope.report.gather import scans_of
 from nephroscope.report.model_card import model_card
@@ -21,8 +23,9 @@ from nephroscope.report.page import render_page
 from nephroscope.report.page_parts import page_parts
 from nephroscope.report.probability_tables import calibration_table, operating_table
 from nephroscope.report.readers_section import ReadersSection
-from nephroscope.report.shortcuts import shortcut_words
-from nephroscope.report.tables import Table
+from nephroscope.report.shortcuts import facts_known, shortcut_words
+from nephroscope.report.tables import Cell, Letters, Table
+from nephroscope.report.words import key_result
 from test_report import make_content
 from test_report_words import two_folds
 
@@ -205,6 +208,99 @@ def test_the_model_card_says_what_the_page_says():
     assert "do not use this model" in model_card(make_content(converged=False))
 
 
+def test_the_model_card_begins_with_its_use_and_its_verdict():
+    """What for, what not for, SYNTHETIC, the figure with interval, n and method; keys of JSON nowhere."""
+    content = make_content(synthetic=True)
+    text = model_card(content)
+    headings = [line for line in text.splitlines() if line.startswith("## ")]
+    assert headings[:3] == ["## Intended use", "## Out of scope", "## Headline"]
+    headline = text[text.index("## Headline") : text.index("## Model")]
+    assert headline.split("\n\n")[1].startswith("**SYNTHETIC: ")
+    assert key_result(content) in headline
+    assert f"{len(page_parts(content).limitations)} limitations, under Limits." in headline
+    assert not any(key in text for key in ("observed_expected", "intercept_beside_slope", "e50:"))
+    assert "Observed to expected (1 is ideal)" in text
+
+
+def test_what_the_model_card_has_no_figure_of_is_one_line():
+    """12 patients: subgroups below 5 of a subtype are named together, not a row each."""
+    text = model_card(make_content())
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert not any("not available" in row for row in rows)
+    assert any(line.startswith("Not available: ") for line in text.splitlines()) or (
+        "no subgroup has enough patients" in text
+    )
+
+
+def test_a_value_without_an_interval_is_shown_with_its_reason():
+    letters = Letters()
+    bare = Estimate(value=0.5, low=None, high=None, n=3, unit="patient", method="3 patients, too few")
+    nothing = Estimate(value=None, low=None, high=None, n=0, unit="case", method="undefined: no case")
+    assert letters.cell(bare) == Cell("0.500", "no interval · n = 3 patients · a")
+    assert letters.cell(nothing) == Cell("not available", "n = 0 cases · b")
+    assert letters.notes == ("a: 3 patients, too few", "b: undefined: no case")
+
+
+CONTROL = {
+    "name": "attenuation",
+    "permutations": 20,
+    "refused": [],
+    "auc": {"value": 0.48, "low": 0.44, "high": 0.52, "n": 84, "unit": "patient", "method": "t"},
+    "auc_by_fold": 0.5,
+    "auc_by_fold_n": 20,
+    "lowest": 0.32,
+    "highest": 0.61,
+    "observed": 0.95,
+    "p": 0.2,
+    "alarm": False,
+    "noticed_above": 0.53,
+    "words": "With shuffled labels attenuation does not rise above chance.",
+}
+
+
+def test_the_control_says_how_many_each_number_counts():
+    """Range, mean of folds and the AUC with the true labels have no interval: their n and unit stand beside."""
+    part = control_part({"control": [CONTROL], "n_cases": 74})
+    (row,) = part.tables["control"].rows
+    assert row[4] == Cell("0.500", "n = 20 permutations")
+    assert row[5] == Cell("0.32 to 0.61", "n = 20 permutations")
+    assert row[6] == Cell("0.950", "n = 74 cases")
+    (told,) = part.words
+    assert told.startswith("No alarm for 1 of 1 candidate. That is no proof:")
+    assert "a mean AUC of up to 0.53 would have gone unnoticed" in told
+    assert part.more == (CONTROL["words"],)
+    alarm = CONTROL | {"alarm": True, "words": "WARNING: a leak."}
+    part = control_part({"control": [alarm], "n_cases": 74})
+    assert part.words == part.limitations == ("WARNING: a leak.",)
+    assert spread_cell({"sd": 0.02, "sd_n": 5, "sd_unit": "division"}, "sd") == Cell(
+        "0.020", "n = 5 divisions"
+    )
+    assert spread_cell({"sd": None}, "sd") == "-"
+
+
+def test_folded_tables_and_sentences_are_on_the_page(monkeypatch, tmp_path):
+    table = Table(caption="Pairs", header=("Pair",), rows=(("a, b",),))
+    part = ComparisonPart(
+        words=("The answer.",), more=("A detail.",), tables={"pairs": table}, folded=frozenset({"pairs"})
+    )
+    html = render_page(
+        with_sections(monkeypatch, tmp_path, ComparisonSection(comparison=part, data=COMPARED)), {}
+    )
+    assert "<summary>1 more sentence</summary>" in html
+    assert "<summary>Pairs <small>1 row, also in tables/pairs.csv</small></summary>" in html
+
+
+def test_facts_of_the_probe_have_the_names_of_the_subgroups():
+    content = make_content()
+    cases = [replace(c, sex="F") for c in content.cohort.cases]
+    scans = {cases[0].case_id: Scan(manufacturer="GE", spacing_mm=1.5)}
+    facts = {fact.name: fact for fact in facts_known(cases, scans)}
+    assert set(attributes_of(cases[0], {})) - {"age", "size"} <= set(facts)
+    assert facts["vendor"].values == {cases[0].case_id: "GE"}
+    assert set(facts["sex"].values.values()) == {"women"}
+    assert facts["slice spacing"].values == {cases[0].case_id: 1.5}
+
+
 def estimate(value):
     e = Estimate(value=value, low=value - 0.05, high=value + 0.05, n=12, unit="case", method="DeLong")
     return {name: getattr(e, name) for name in ("value", "low", "high", "n", "unit", "method")}
@@ -241,7 +337,7 @@ def test_a_better_baseline_stands_at_the_top_and_in_the_limitations(monkeypatch,
     html = render_page(page, {})
     top = html[: html.index('id="data"')]
     assert "Beside 2 other candidates on the same folds it is number 2 by AUC" in top
-    assert "attenuation (baseline) reaches 0.90 (0.85 to 0.95)." in top
+    assert "attenuation (baseline) reaches 0.90 (0.85 to 0.95, 12 cases)." in top
     (limit,) = [text for text in page.limitations if "a baseline, is better" in text]
     assert limit.startswith("attenuation, a baseline, is better than this network: difference of AUC 0.300")
     assert page.tables["comparison"] is table

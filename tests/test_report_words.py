@@ -72,8 +72,8 @@ def test_population_imaging_and_regions():
     )
     text = told(none, "Imaging")
     assert "8 nephrographic, 4 excretory" in text
-    assert "Makers of the scanners: 2 GE. Distance between slices: median 5 mm, 5 to 5 mm." in text
-    assert "Makers" not in told(content, "Imaging")
+    assert "Vendors: 2 GE. Slice spacing (between positions of slices): median 5 mm, 5 to 5 mm, 1 CT." in text
+    assert "Vendors" not in told(content, "Imaging")
     two = with_cases(content, roi="roi.nii", roi_reader2=["two.nii"] * 3 + [None] * 9)
     assert "3 have a second reader's, and the first reader's region was used" in told(
         two, "Regions of interest"
@@ -153,7 +153,7 @@ def test_imbalance_scanners_and_resampled_regions():
     one_maker = {c.case_id: Scan(manufacturer="GE", spacing_mm=5.0) for c in content.cohort.cases}
     text = " ".join(limitations(replace(content, scans=one_maker)))
     assert "All CT come from scanners of one maker (GE)." in text
-    assert "12 of 12 CT have slices more than 3 mm apart." in text
+    assert "12 of 12 CT have a slice spacing of more than 3 mm." in text
     resampled = Finding(code="roi-resampled", severity="note", message="x", case_id="case-3")
     found = with_cases(replace(content, findings=(resampled,)), roi="a.nii", roi_reader2="b.nii")
     assert any(text.startswith("1 of 12 regions were drawn on another grid") for text in limitations(found))

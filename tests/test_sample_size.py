@@ -8,11 +8,10 @@ import pytest
 from nephroscope.api import Study
 from nephroscope.cli import run
 from nephroscope.errors import ConfigError
-from nephroscope.evaluation.intervals import wilson
+from nephroscope.evaluation.intervals import hanley_mcneil, wilson
 from nephroscope.evaluation.statistics import sample_size
 from nephroscope.evaluation.statistics.sample_size import (
     auc_plan,
-    auc_variance,
     patients_for_auc,
     patients_for_difference,
     patients_for_share,
@@ -29,7 +28,7 @@ from test_study import make_study
     ],  # Hanley and McNeil 1982, AUC 0.85; also in the tests of the R package presize
 )
 def test_standard_error_is_hanley_and_mcneils(n, standard_error):
-    assert auc_variance(0.85, n / 2, n / 2) ** 0.5 == pytest.approx(standard_error, abs=5e-5)
+    assert hanley_mcneil(0.85, n / 2, n / 2) ** 0.5 == pytest.approx(standard_error, abs=5e-5)
 
 
 @pytest.mark.parametrize(("sizes", "half_width"), [((45, 38), 0.07), ((5, 5), 0.21)])
@@ -94,7 +93,7 @@ def test_planned_difference_has_the_wanted_power_and_no_less():
     yes, no = patients_for_difference((0.80, 0.88), power=0.8, correlation=0.4, ratio=0.9)
 
     def power(n):
-        v1, v2 = (auc_variance(a, n, int(np.ceil(n * 0.9 - 1e-9))) for a in (0.80, 0.88))
+        v1, v2 = (hanley_mcneil(a, n, int(np.ceil(n * 0.9 - 1e-9))) for a in (0.80, 0.88))
         return power_of_difference(0.08, 2 * v1 * 0.6, v1 + v2 - 0.8 * (v1 * v2) ** 0.5)
 
     assert power(yes) >= 0.8 > power(yes - 1)

@@ -1,6 +1,7 @@
 """Folds trained at once are the folds trained one after the other."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -67,6 +68,23 @@ def test_a_machine_without_the_study_is_refused(tmp_path):
         StudyError, match=r"run a, fold 1: expected the study folder at the same path on every"
     ):
         train_one_fold(FoldOfRun(study=str(tmp_path), run="a", index=1))
+
+
+def test_a_damaged_run_is_named_where_a_fold_is_trained(study, one_after_the_other, tmp_path):
+    shutil.copytree(study.folder.root, tmp_path / "copy")
+    task = FoldOfRun(study=str(tmp_path / "copy"), run="alone", index=0)
+    run_folder = tmp_path / "copy" / "runs" / "alone"
+    config = run_folder / "config.json"
+    whole = config.read_text()
+    config.write_text('{"format": 1}')
+    with pytest.raises(StudyError, match=r"^run alone, config.json: expected the settings"):
+        train_one_fold(task)
+    config.write_text(whole)
+    (run_folder / "split.json").unlink()
+    with pytest.raises(
+        StudyError, match=r"^run alone: expected the file split.json, found none; train again"
+    ):
+        train_one_fold(task)
 
 
 def test_one_process_spreads_nothing(study):

@@ -9,18 +9,18 @@ from hypothesis import strategies as st
 
 import reference_asah as asah
 from nephroscope.evaluation import intervals
-from nephroscope.evaluation.intervals import Patients
-from nephroscope.evaluation.statistics.area import auc_figures, hanley_mcneil
+from nephroscope.evaluation.intervals import Patients, hanley_mcneil
+from nephroscope.evaluation.statistics.area import auc_figures
 from nephroscope.evaluation.statistics.auc import (
     auc_covariance,
     compare_all,
     compare_aucs,
     compare_unpaired,
-    delong_covariance,
     overall_test,
 )
 from nephroscope.evaluation.statistics.clustered import clustered_covariance
 from nephroscope.evaluation.statistics.mcnemar import clustered_mcnemar, exact_mcnemar, paired_difference
+from nephroscope.evaluation.statistics.placements import delong_covariance
 from nephroscope.records import EvaluationConfig
 
 CONFIG = EvaluationConfig(resamples=400)
@@ -138,7 +138,7 @@ def test_overall_test_does_not_depend_on_the_order_nor_on_a_copy():
 
 def test_hanley_mcneil_standard_error():
     """Hanley and McNeil 1982, example of 51 abnormal and 58 normal scans: 0.893 with about 0.032."""
-    assert hanley_mcneil(0.893, 51, 58) == pytest.approx(0.032, abs=6e-4)
+    assert hanley_mcneil(0.893, 51, 58) ** 0.5 == pytest.approx(0.032, abs=6e-4)
 
 
 # Ten patients with up to 5 abnormal and 5 normal units each, rated 1 to 5; the second rating was made up.
@@ -414,3 +414,32 @@ def test_confidence_widens_every_interval():
         assert wider.difference.low < narrow.difference.low
         assert wider.p == narrow.p
         assert wider.difference.method == "DeLong 1988, 99 %"
+
+
+def test_a_class_of_one_patient_gives_no_interval():
+    """Redrawing that patient says nothing of others like it; before, ten slices of it made a narrow interval."""
+    rng = np.random.default_rng(2)
+    ids = ["one"] * 10 + [f"other {i // 5}" for i in range(50)]
+    y = np.arange(60) < 10
+    scores = rng.normal(y * 1.0, 1.0)
+    patients = Patients.of(ids, y.astype(np.intp))
+    found = auc_figures(scores, y, patients, "image", CONFIG)
+    for estimate in (found.auc, *found.intervals.values()):
+        assert (estimate.low, estimate.high) == (None, None)
+        assert "a class has one patient" in estimate.method
+    test = compare_aucs(scores, rng.normal(size=60), y, patients, CONFIG)
+    assert (test.p, test.bootstrap.low, test.bootstrap.method) == (
+        None,
+        None,
+        "no interval: a class has one patient",
+    )
+
+
+def test_the_bootstrap_beside_a_test_can_be_left_away():
+    with_it, without = (
+        compare_aucs(SCORES["s100b"], SCORES["wfns"], POOR, None, CONFIG, bootstrap=asked)
+        for asked in (True, False)
+    )
+    assert without.bootstrap.method == "not asked for"
+    assert without.bootstrap.low is None
+    assert replace(without, bootstrap=with_it.bootstrap) == with_it

@@ -12,9 +12,9 @@ import pytest
 import reference_asah as asah
 from nephroscope.cli import run
 from nephroscope.cli.statistics import STATISTICS
-from nephroscope.cli.statistics_tests import holm
 from nephroscope.errors import CohortError, ConfigError
 from nephroscope.evaluation.statistics.columns import read_csv
+from nephroscope.evaluation.statistics.holm import holm
 from nephroscope.evaluation.statistics.owners import Asked
 from nephroscope.evaluation.statistics.scored import read_scored
 
@@ -135,9 +135,7 @@ def test_compare_between_groups(asah_csv, capsys):
 
 
 def test_holm_by_hand():
-    pairs = [{"p": p} for p in (0.01, None, 0.04, 0.03, 0.9)]
-    holm(pairs)
-    assert [pair["p_holm"] for pair in pairs] == [0.04, None, 0.09, 0.09, 0.9]
+    assert holm([0.01, None, 0.04, 0.03, 0.9]) == [0.04, None, 0.09, 0.09, 0.9]
 
 
 def test_slices_take_truth_and_patient_from_the_cases(table, capsys):
@@ -354,7 +352,8 @@ def test_one_patient_or_one_case_of_a_class_is_an_answer_without_a_variance(tabl
     assert (few["auc"]["value"], few["headline"]) == (0.5, "newcombe")
     assert few["intervals"]["delong"]["low"] is None
     one = told(capsys, "auc", table("patient,truth,score\nP,1,0.9\nP,0,0.2\nP,0,0.95\n"))
-    assert (one["patients"], one["auc"]["value"], one["headline"]) == (1, 0.5, "newcombe")
+    assert (one["patients"], one["auc"]["value"], one["auc"]["low"]) == (1, 0.5, None)
+    assert one["auc"]["method"] == "no interval: a class has one patient, of 1 patient"
     assert "1 patient" in one["auc"]["method"]
     two = told(capsys, "compare", table("case,truth,p_a,p_b\na,1,0.9,0.2\nb,0,0.2,0.3\nc,0,0.95,0.1\n"))
     assert (two["p"], two["method"]) == (None, "no variance: a class has one patient")
@@ -468,3 +467,17 @@ def test_the_commands_import_nothing_heavy():
         "sys.exit(any(m in sys.modules for m in ('torch', 'sklearn', 'scipy', 'matplotlib', 'pandas', 'ray')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "patient,truth,score\nA,1,0,9\nB,0,0,2\n",  # decimal commas without quotes: every score would be 0
+        '"truth","score"\n"1",1,0.9\n"2",0,0.2\n',  # R's write.table: row names without a title
+    ],
+)
+def test_a_row_wider_than_the_header_is_refused_and_not_cut(table, capsys, text):
+    width = text.split("\n")[0].count(",") + 1
+    told = refused(capsys, "auc", table(text))
+    assert f"row 2: expected {width} cells, as the header has, found {width + 1}" in told
+    assert "give the column of row names a title" in told

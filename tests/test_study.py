@@ -57,6 +57,23 @@ def test_study_toml_spells_out_every_default():
         assert line in text
 
 
+def test_study_toml_tells_every_setting(tmp_path):
+    """A comment on each line, in the words of the record's docstring; changing a setting keeps it."""
+    study = Study.create(tmp_path / "s", ["PRCC", "ChRCC"])
+    lines = study.folder.toml.read_text().splitlines()
+    settings = [line for line in lines if " = " in line and not line.startswith("#")][
+        3:
+    ]  # the first three are ours
+    assert len(settings) > 30
+    assert [line for line in settings if " # " not in line] == []
+    assert "margin_mm = 10.0 # Added on each side of the box." in lines
+    assert (
+        "window_width_hu = 400.0 # Applied to HU just before the network; slices are stored in HU." in lines
+    )
+    study.change("slices", margin_mm=15.0)
+    assert "margin_mm = 15.0 # Added on each side of the box." in study.folder.toml.read_text()
+
+
 def test_moved_study_is_the_same_study(study):
     report = study.evaluate()
     assert report.groups[0].case["accuracy"].n == 10
@@ -244,6 +261,24 @@ def test_a_damaged_run_is_named_with_its_remedy(study, tmp_path, name, content, 
         study.train(name=run.name, resume=True)
         held = json.loads(path.read_text()) | {"finished": ""}
         assert held == json.loads(whole) | {"finished": ""}, "the remedy writes it again"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("config.json", '{"format": 1}', "config.json: expected the settings it was trained under"),
+        ("split.json", None, ": expected the file split.json, found none; train again"),
+        ("split.json", '{"format": 1}', "split.json: expected folds with train, validation and test"),
+    ],
+)
+def test_resuming_a_damaged_run_names_it(study, name, content, told):
+    (run,) = study.folder.runs()
+    (run / "run.json").unlink()
+    (run / name).unlink() if content is None else (run / name).write_text(content)
+    with pytest.raises(StudyError) as refused:
+        study.train(resume=True)
+    assert str(refused.value).startswith(f"run {run.name}")
+    assert told in str(refused.value)
 
 
 def test_run_that_diverged_is_reported_in_words_not_numbers(study):

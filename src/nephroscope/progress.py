@@ -1,28 +1,107 @@
 """Progress of long work: a bar with time left on a terminal, a log line now and then elsewhere."""
 
+import contextlib
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 SECONDS_BETWEEN_LINES = 10.0
+SECONDS_OF_PACE = 10.0  # after the first item, before a time left is worth telling,
+SHARE_OF_PACE = 0.03  # or this share of the whole
 
 
 def track(items: Iterable[Item], what: str, unit: str, total: int) -> Iterator[Item]:
     """Pass ``items`` on and tell on stderr how many of ``total`` are done and how long it will take."""
-    if sys.stderr.isatty():
-        from tqdm import tqdm
+    with counting(what, unit, total) as step:
+        for item in items:
+            yield item
+            step()  # the work is done before or after the yield: items made, or items worked on
 
-        yield from tqdm(items, desc=what, unit=unit, total=total, leave=False)
+
+@contextlib.contextmanager
+def counting(
+    what: str, unit: str, total: int, left: Callable[[], int] | None = None
+) -> Iterator[Callable[[], None]]:
+    """The same for work that is no row of items: gives what is to be called after each of them.
+
+    Args:
+        what: Name of the work.
+        unit: Of one item, in the singular.
+        total: How many items there are.
+        left: Where work may end early: how many are left at most, asked after each item; ``total`` is then a bound.
+    """
+    if not sys.stderr.isatty():
+        yield _Lines(what, unit, total, left).step
         return
-    started = told = time.monotonic()
-    for n, item in enumerate(items, start=1):
-        yield item
+    from tqdm import tqdm
+
+    with tqdm(desc=what, unit=unit, total=total, leave=False, smoothing=0.1) as bar:
+
+        def step() -> None:
+            if left is not None:
+                bar.total = bar.n + 1 + left()
+            bar.update()
+
+        yield step
+
+
+class _Lines:
+    """A log line now and then."""
+
+    def __init__(self, what: str, unit: str, total: int, left: Callable[[], int] | None) -> None:
+        self._words, self._total, self._left = (what, unit), total, left
+        self._n, self._told = 0, time.monotonic()
+        self._pace = Pace(time.monotonic)
+
+    def step(self) -> None:
+        """One item more is done."""
+        self._n += 1
+        self._pace.step()
+        most = self._total if self._left is None else self._n + self._left()
         now = time.monotonic()
-        if now - told >= SECONDS_BETWEEN_LINES and n < total:
-            told = now
-            left_s = (now - started) / n * (total - n)
-            logger.info("%s: %d of %d %ss, about %d s left", what, n, total, unit, left_s)
+        if now - self._told < SECONDS_BETWEEN_LINES or self._n >= most:
+            return
+        self._told = now
+        what, unit = self._words
+        bound = "" if self._left is None else "at most "
+        left_s = self._pace.left(most)
+        told = "" if left_s is None else f", {bound}about {time_words(left_s)} left"
+        logger.info("%s: %d of %s%d %ss%s", what, self._n, bound, most, unit, told)
+
+
+class Pace:
+    """How fast items come, without the first one: that one also opens files and warms the machine up."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._first = self._last = 0.0
+        self._n = 0
+
+    def step(self) -> None:
+        """One item more is done."""
+        self._last = self._clock()
+        self._n += 1
+        if self._n == 1:
+            self._first = self._last
+
+    def left(self, total: int) -> float | None:
+        """Seconds until ``total`` items are done; None as long as the pace is not known."""
+        taken = self._last - self._first
+        if self._n < 2 or (taken < SECONDS_OF_PACE and self._n < SHARE_OF_PACE * total):
+            return None
+        return taken / (self._n - 1) * (total - self._n)
+
+
+def time_words(seconds: float) -> str:
+    """A time in words: seconds below 120 s, then minutes, then hours and minutes."""
+    if seconds < 120:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, rest = divmod(minutes, 60)
+    return f"{hours} h {rest} min" if rest else f"{hours} h"

@@ -12,6 +12,7 @@ from typing import Any
 from nephroscope.errors import ConfigError, StudyError
 from nephroscope.files import save_text
 from nephroscope.records.columns import check_columns
+from nephroscope.records.setting_words import TABLES, setting_words
 from nephroscope.records.settings import (
     CohortConfig,
     EvaluationConfig,
@@ -245,28 +246,22 @@ def _settings(content: Mapping[str, Any]) -> Settings:
 
 
 def settings_as_toml(settings: Settings) -> str:
-    """study.toml as text, each table introduced by what it decides."""
+    """study.toml as text, each table introduced by what it decides, each setting followed by what it does."""
     import tomlkit
 
     document = tomlkit.document()
     document["format"] = FORMAT
-    document["subtypes"] = list(settings.subtypes)
-    document["positive"] = settings.positive
-    told = {
-        "columns": 'headers of your label table, where ours are not found, such as subtype = "Histologie"',
-        "cohort": "which series of a patient is taken",
-        "roi": "how the ROIs of two readers become one",
-        "slices": "what a network sees of a tumor",
-        "split": "how patients are divided",
-        "training": "how weights are learnt",
-        "evaluation": "how predictions become calls and figures",
-    }
-    for name, comment in told.items():
+    subtypes, positive = tomlkit.item(list(settings.subtypes)), tomlkit.item(settings.positive)
+    document.add("subtypes", subtypes.comment("To tell apart, in output order."))
+    document.add("positive", positive.comment("The one that sensitivity, threshold and AUC are about."))
+    for name, comment in TABLES.items():
         table = tomlkit.table()
         table.comment(comment)
         values = settings.columns if name == "columns" else asdict(getattr(settings, name))
+        words = setting_words(getattr(settings, name))
         for key, value in values.items():
-            table[key] = list(value) if isinstance(value, tuple) else value
+            item = tomlkit.item(list(value) if isinstance(value, tuple) else value)
+            table.add(key, item.comment(words[key]) if key in words else item)
         document[name] = table
     return _HEADER + tomlkit.dumps(document)
 

@@ -31,6 +31,7 @@ def capacity(
         The content of capacity.json; with ``only_plan`` what would be trained and ``seconds_about``.
     """
     from nephroscope.experiments.capacity import CapacityInputs, CapacityOptions, points_of, seconds_needed
+    from nephroscope.experiments.work import told_time
 
     inputs = CapacityInputs(
         folder=study.folder.root / "capacity",
@@ -58,13 +59,6 @@ def capacity(
         "seconds_about": round(seconds, 1),
     }
     return plan if only_plan else _run(inputs, points, absent)
-
-
-def told_time(seconds: float) -> str:
-    """A time in words, to two digits at most."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _run(inputs: "CapacityInputs", points: "list[Point]", absent: list[str]) -> dict[str, Any]:

@@ -47,13 +47,17 @@ def replicate_zuo2021(
 
 def _scored_readers(study: "Study") -> str:
     """What readers/readers.json holds, in words; it has figures, and not the single calls that are needed here."""
+    from nephroscope.evaluation.readers.made_from import changed_since
     from nephroscope.files import load_json
 
     path = study.folder.root / "readers" / "readers.json"
     if not path.is_file():
         return ""
     content = load_json(path, FORMAT)
-    if content.get("made_from", {}).get("cohort") != study.cohort.label_digest:
-        return "The study's readers/readers.json is older than its labels: run `nephroscope readers` again."
+    made, evaluation = content.get("made_from", {}), study.settings.evaluation
+    changed = changed_since(study.folder, study.cohort.label_digest, evaluation, made)
+    if changed:
+        older = f"The study's readers/readers.json is older than its {', '.join(changed)}"
+        return f"{older}: run `nephroscope readers` again."
     names = ", ".join(dict.fromkeys(str(reader["name"]) for reader in content.get("readers", ())))
     return f"The study has scored readers ({names}), see readers/readers.json."

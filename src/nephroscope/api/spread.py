@@ -5,17 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nephroscope.cohort.split import load_split
 from nephroscope.errors import StudyError
-from nephroscope.files import load_json
 from nephroscope.progress import track
-from nephroscope.records import TrainConfig
 from nephroscope.workers import map_in_processes
 
 if TYPE_CHECKING:
     from nephroscope.experiments.jobs import Means
-
-FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +45,12 @@ def train_one_fold(task: FoldOfRun) -> int:
     """Train one fold of a run where this process runs; gives its index.
 
     Raises:
-        StudyError: The run's folder is not to be seen from here, or the cohort or its slices changed since it began.
+        StudyError: The run's folder is not to be seen from here or is damaged, or the cohort or its slices changed
+            since it began.
     """
     from nephroscope.api.study import Study
+    from nephroscope.evaluation.run_files import load_run_split
+    from nephroscope.experiments.networks import run_config
     from nephroscope.training.run import RunInputs, train_fold
 
     if not (Path(task.study) / "study.toml").is_file():
@@ -64,8 +62,11 @@ def train_one_fold(task: FoldOfRun) -> int:
         )
     study = Study(task.study)
     path = study.folder.run(task.run)
-    config = TrainConfig(**load_json(path / "config.json", FORMAT)["training"])
-    split, _ = load_split(path / "split.json", study.cohort)
-    inputs = RunInputs(cohort=study.cohort, store=study.slices(), split=split, config=config)
+    inputs = RunInputs(
+        cohort=study.cohort,
+        store=study.slices(),
+        split=load_run_split(path, study.cohort),
+        config=run_config(path),
+    )
     train_fold(path, inputs, task.index)
     return task.index

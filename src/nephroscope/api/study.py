@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nephroscope.api.public import PublicVerbs
 from nephroscope.api.readers import ReaderVerbs
 from nephroscope.cohort.split import load_split, make_split, save_split
-from nephroscope.files import load_json, save_json
+from nephroscope.files import save_json
 from nephroscope.records import Cohort, EvaluationReport, Split, SplitConfig, TrainConfig
 from nephroscope.records.digest import digest_of
 from nephroscope.roi.checks.check import CheckedCase, check_cases
@@ -110,13 +110,13 @@ class Study(ReaderVerbs, PublicVerbs):
             means: Several processes or a Ray cluster, a fold each; by default one fold after the other, here.
         """
         from nephroscope.api.spread import spread_folds
+        from nephroscope.evaluation.run_files import load_run_split
+        from nephroscope.experiments.networks import run_config
         from nephroscope.training.run import RunInputs, train_run
 
         if resume:
             path = self.folder.interrupted_run(name)
-            held = load_json(path / "config.json", FORMAT)
-            config = TrainConfig(**held["training"])
-            split, _ = load_split(path / "split.json", self.cohort)
+            config, split = run_config(path), load_run_split(path, self.cohort)
         else:
             config = config or self.settings.training
             path = self.folder.new_run(name or config.model, numbered=name is None)

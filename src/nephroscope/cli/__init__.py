@@ -102,7 +102,7 @@ def _guarded(name: str, args: Sequence[str]) -> int:
             _parts(
                 "installation",
                 f"the extra 'train' for `nephroscope {name}`",
-                f"no {error.name}",
+                f"no {(error.name or '').partition('.')[0]}",
                 "pip install 'nephroscope[train]'",
             ),
             as_json,

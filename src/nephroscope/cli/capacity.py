@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from nephroscope.cli.outcome import Command, Outcome, StudyPath, table
+from nephroscope.cli.outcome import Command, Outcome, StudyPath, counted, table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class Capacity(Command):
 
 
 def _plan(content: dict[str, Any]) -> str:
-    from nephroscope.api.capacity import told_time
+    from nephroscope.experiments.work import told_time
 
     lines = [f"networks: {', '.join(content['networks'])}", *content["absent"]]
     if not content["folds_left"]:
@@ -60,7 +60,8 @@ def _text(content: dict[str, Any]) -> str:
         (p["name"], f"{p['trainable']:,}", _said(p["auc"]), _said(p["accuracy"])) for p in content["points"]
     ]
     mark = "SYNTHETIC | " if content["synthetic"] else ""
-    head = f"{mark}{content['group']}: {content['n_cases']} cases of {content['n_patients']} patients"
+    cases, patients = counted(content["n_cases"], "case"), counted(content["n_patients"], "patient")
+    head = f"{mark}{content['group']}: {cases} of {patients}"
     lines = [head, "", table(rows, ("network", "weights", "AUC by case", "accuracy by case")), ""]
     return "\n".join([*lines, *content["words"], *content["absent"], f"wrote {content['files'][0]}"])
 

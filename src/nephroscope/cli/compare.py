@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nephroscope.cli.outcome import Command, Outcome, StudyPath, table
+from nephroscope.cli.outcome import Command, Outcome, StudyPath, counted, table
 
 if TYPE_CHECKING:
     from nephroscope.experiments.comparison import Comparison
@@ -69,17 +69,11 @@ class Compare(Command):
 
 
 def comparison_text(found: "Comparison") -> str:
-    """The comparison as tables and sentences."""
+    """The comparison as sentences and tables, the answer first."""
     content = found.content
-    mark = " | SYNTHETIC" if content["synthetic"] else ""
-    lines = []
+    lines = [f"{'SYNTHETIC: ' if content['synthetic'] else ''}{content['answer']}", ""]
     for name, group in content["groups"].items():
-        head = f"{name}: {group['n_cases']} cases of {group['n_patients']} patients, positive {content['positive']}"
-        rows = [[c["rank"] or "-", c["name"], *(_cell(c[f]) for f in FIGURES)] for c in group["candidates"]]
-        lines += [head + mark, table(rows, ["rank", "candidate", *(TITLES.get(f, f) for f in FIGURES)])]
-        lines += [f"{c['name']}: {remark}" for c in group["candidates"] for remark in c.get("remarks", ())]
-        lines.append("")
-        lines += [*group["words"], ""]
+        lines += _group(name, group, content)
     for key, told in (("repeated", _repeated), ("control", _control), ("shortcuts", _shortcuts)):
         if content[key]:
             lines += [*told(content[key]), ""]
@@ -89,16 +83,83 @@ def comparison_text(found: "Comparison") -> str:
     return "\n".join(lines)
 
 
+def _group(name: str, group: dict[str, Any], content: dict[str, Any]) -> list[str]:
+    """One test set: ranks, pairs, what to take away, calibration."""
+    mark = " | SYNTHETIC" if content["synthetic"] else ""
+    head = f"{name}: {_counted(group)}, positive {content['positive']}"
+    rows = [[c["rank"] or "-", c["name"], *(_cell(c[f]) for f in FIGURES)] for c in group["candidates"]]
+    lines = [head + mark, table(rows, ["rank", "candidate", *(TITLES.get(f, f) for f in FIGURES)])]
+    lines += [f"{c['name']}: {remark}" for c in group["candidates"] for remark in c.get("remarks", ())]
+    words = group["words"][1:] if name == content["test_set"] else group["words"]  # its answer stands on top
+    return [*lines, "", *_pairs(group["pairwise"]), *words, "", *_calibration(group["candidates"]), ""]
+
+
+def _counted(group: dict[str, Any]) -> str:
+    return f"{counted(group['n_cases'], 'case')} of {counted(group['n_patients'], 'patient')}"
+
+
+def _pairs(pairs: list[dict[str, Any]]) -> list[str]:
+    """Every pair as a row: AUCs and calls, each with the p of the pair alone and corrected for all pairs."""
+    if not pairs:
+        return []
+    rows = [
+        [
+            f"{pair['one']}, {pair['two']}",
+            _cell(pair["difference"]),
+            _p(pair["p"]),
+            _p(pair["p_holm"]),
+            "yes" if pair["supported"] else "no",
+            f"{pair['accuracy']['only_one_right']}, {pair['accuracy']['only_two_right']}",
+            _p(pair["accuracy"]["p"]),
+            _p(pair["accuracy"]["p_holm"]),
+        ]
+        for pair in pairs
+    ]
+    header = ("pair", "difference of AUC", "p", "p, Holm", "shown", "only one right", "McNemar p", "p, Holm")
+    tests = dict.fromkeys(pair["test"] for pair in pairs)
+    lines = [f"pairs, first minus second (AUC: {'; '.join(tests)}):", table(rows, header)]
+    why = dict.fromkeys(pair["accuracy"]["test"] for pair in pairs if pair["accuracy"]["p"] is None)
+    return [*lines, *why, ""]
+
+
+def _calibration(rows: list[dict[str, Any]]) -> list[str]:
+    """Slope and intercept of every candidate, and the slope after the temperature that was chosen inside."""
+    cells = []
+    for row in rows:
+        found = row["calibration"]
+        inside = found["inside"]
+        after = [_cell(inside["slope"]), _cell(inside["brier"])] if inside else ["-", "-"]
+        cells.append([row["name"], _cell(found["slope"]), _cell(found["intercept"]), *after])
+    header = ("candidate", "slope", "intercept", "slope, tempered", "Brier, tempered")
+    lines = [
+        "calibration, right at slope 1 and intercept 0 (a slope below 1: too sure):",
+        table(cells, header),
+    ]
+    lines += [
+        f"{row['name']}, slope: {row['calibration']['slope']['method']}"
+        for row in rows
+        if row["calibration"]["slope"]["value"] is None
+    ]
+    told = "tempered: by one temperature a fold, chosen on its validation part; not used in ranks and pairs"
+    if not any(row["calibration"]["inside"] for row in rows):
+        told = next(row["calibration"]["inside_told"] for row in rows)
+    return [*lines, told]
+
+
 def _repeated(rows: list[dict[str, Any]]) -> list[str]:
-    header = ["candidate", "divisions", "mean AUC", "SD over divisions", "seeds", "SD over seeds", "refused"]
+    header = [
+        "candidate",
+        "mean AUC",
+        "SD over divisions (their number)",
+        "SD over seeds (number)",
+        "refused",
+    ]
     cells = [
         [
             r["name"],
-            r["repeats"],
             _cell(r["auc"]),
-            _sd(r["sd_over_splits"]),
-            r["seeds"],
-            _sd(r["sd_over_seeds"]),
+            _of(r["sd_over_splits"], r["sd_over_splits_n"]),
+            _of(r["sd_over_seeds"], r["sd_over_seeds_n"]),
             len(r["refused"]),
         ]
         for r in rows
@@ -108,7 +169,7 @@ def _repeated(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _control(rows: list[dict[str, Any]]) -> list[str]:
-    header = ["candidate", "permutations", "refused", "mean AUC", "mean of folds", "AUC, true labels", "p"]
+    header = ["candidate", "permutations", "refused", "mean AUC", "mean of folds", "range"]
     cells = [
         [
             r["name"],
@@ -116,13 +177,15 @@ def _control(rows: list[dict[str, Any]]) -> list[str]:
             len(r["refused"]),
             _cell(r["auc"]),
             _sd(r["auc_by_fold"]),
+            "-" if r["lowest"] is None else f"{r['lowest']:.3f} to {r['highest']:.3f}",
             _sd(r["observed"]),
             permutation_words(r),
         ]
         for r in rows
     ]
     told = [f"{r['name']}: refused: {why}" for r in rows for why in dict.fromkeys(r["refused"])]
-    return ["control with shuffled labels:", table(cells, header), *(row["words"] for row in rows), *told]
+    head = "control with shuffled labels (AUCs are of so many permutations):"
+    return [head, table(cells, [*header, "AUC, true labels", "p"]), *(row["words"] for row in rows), *told]
 
 
 def permutation_words(row: dict[str, Any]) -> str:
@@ -147,6 +210,16 @@ def _cell(estimate: dict[str, Any]) -> str:
     if estimate["low"] is None or estimate["high"] is None:
         return f"{estimate['value']:.3f}"
     return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"
+
+
+def _of(value: float | None, n: int) -> str:
+    return "-" if value is None else f"{value:.3f} ({n})"
+
+
+def _p(p: float | None) -> str:
+    if p is None:
+        return "-"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _sd(value: float | None) -> str:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from nephroscope.api import Study
 from nephroscope.cli.look import export_text, look, series_as_json
-from nephroscope.cli.outcome import Command, Outcome, SourcePath, StudyPath, findings_as_json
+from nephroscope.cli.outcome import Command, Outcome, SourcePath, StudyPath, counted, findings_as_json
 from nephroscope.cli.public import ImportIdc, ImportKits
 from nephroscope.cohort.export.describe import ExportSeries
 from nephroscope.cohort.export.scan import ExportScan
@@ -65,6 +65,7 @@ class ImportDicom(Command):
     """Import a DICOM export of any tree: CT series with DICOM SEG or RTSTRUCT, and a table of labels.
 
     Example: nephroscope import dicom my-study export/ --labels labels.xlsx
+
     Example: nephroscope import dicom my-study export/ --dry-run
     """
 
@@ -167,9 +168,10 @@ def imported(study: Study, cohort: Cohort) -> Outcome:
     n_synthetic = sum(case.synthetic for case in cohort.cases)
     synthetic = "SYNTHETIC " if n_synthetic == len(cohort.cases) > 0 else ""
     counts = ", ".join(f"{n} {name or 'without a subtype'}" for name, n in subtypes.items())
-    lines = [f"{synthetic}cohort: {data['cases']} cases of {data['patients']} patients ({counts or 'none'})"]
+    patients = counted(len({case.patient_id for case in cohort.cases}), "patient")
+    lines = [f"{synthetic}cohort: {counted(len(cohort.cases), 'case')} of {patients} ({counts or 'none'})"]
     if n_synthetic and not synthetic:
-        lines.append(f"warning: {n_synthetic} of these cases are SYNTHETIC")
+        lines.append(f"warning: {n_synthetic} of these cases {'is' if n_synthetic == 1 else 'are'} SYNTHETIC")
     for reason, n in reasons.most_common():
         who = names((e.case_id for e in cohort.exclusions if e.reason == reason), most=3)
         lines.append(f"excluded {n}: {reason} ({who})")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from nephroscope.cli.outcome import Command, Outcome, RunName, StudyPath, estimates_text, table
+from nephroscope.cli.outcome import Command, OneWay, Outcome, RunName, StudyPath, estimates_text, table
 from nephroscope.errors import ConfigError
 from nephroscope.records import EvaluationReport, Protocol, TrainConfig
 from nephroscope.study import Settings
@@ -73,7 +73,7 @@ class Train(Command):
     """image: the paper's split, LEAKY; by default splits.json as it is."""
     name: str | None = None
     """Name of the run; by default the network's."""
-    resume: bool = False
+    resume: OneWay = False
     """Go on with an interrupted run, under the settings it was started with."""
     jobs: int = 1
     """Train so many folds at once, on this machine."""

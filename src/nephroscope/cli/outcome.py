@@ -12,6 +12,7 @@ from nephroscope.study import Settings
 
 StudyPath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="STUDY")]
 SourcePath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
+OneWay = Annotated[bool, tyro.conf.FlagCreatePairsOff]  # a flag that has no --no-
 RunName = Annotated[str | None, tyro.conf.arg(name="run", metavar="NAME")]
 
 
@@ -29,7 +30,7 @@ class Outcome:
 class Command:
     """What every command has."""
 
-    json: bool = field(default=False, kw_only=True)
+    json: OneWay = field(default=False, kw_only=True)
     """Print one JSON object on stdout."""
 
     @classmethod
@@ -48,6 +49,11 @@ def table(rows: Iterable[Iterable[object]], header: Iterable[str]) -> str:
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def counted(n: int, noun: str) -> str:
+    """A number with its noun, in the plural where it is not one."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
 def estimates_text(estimates: dict[str, Estimate]) -> str:

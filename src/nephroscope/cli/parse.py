@@ -12,7 +12,8 @@ from nephroscope.records.settings import TrainConfig, with_recipe
 from nephroscope.study import Settings, open_study
 
 CommandType = TypeVar("CommandType", bound=Command)
-_CONFIG = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
+_PAIRS = (tyro.conf.OmitArgPrefixes,)  # --augmentation and --no-augmentation, whatever study.toml says
+_FLAGS = (*_PAIRS, tyro.conf.FlagCreatePairsOff)
 
 
 def parse(kind: type[CommandType], name: str, args: Sequence[str]) -> CommandType:
@@ -28,7 +29,8 @@ def parse(kind: type[CommandType], name: str, args: Sequence[str]) -> CommandTyp
 
 def _tyro(kind: type[CommandType], name: str, args: Sequence[str], default: Any) -> CommandType:
     more = {} if default is None else {"default": default}
-    command: CommandType = tyro.cli(kind, prog=f"nephroscope {name}", args=list(args), config=_CONFIG, **more)
+    config = _PAIRS if hasattr(default, "training") else _FLAGS
+    command: CommandType = tyro.cli(kind, prog=f"nephroscope {name}", args=list(args), config=config, **more)
     return command
 
 

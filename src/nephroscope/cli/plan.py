@@ -19,28 +19,30 @@ class Plan(Command):
     """How many patients an AUC interval of a wanted width needs.
 
     Example: nephroscope plan --auc 0.85 --width 0.10
+
     Example: nephroscope plan --auc 0.85 --width 0.10 --from my-study
+
     Example: nephroscope plan --auc 0.80 --against 0.88 --power 0.8
     """
 
     auc: float
-    """Expected AUC; with --against, the one to beat."""
+    """The AUC you expect; with --against, the one to beat."""
     width: float = 0.10
     """Of the whole interval, from end to end: 0.10 is 0.05 to each side."""
     ratio: float | None = None
-    """Negative patients for one positive; by default 1, or what --from STUDY has."""
+    """Negative patients for one positive; by default 1, or as many as the study of --from has."""
     confidence: float = 0.95
-    """Of the interval; 1 less the level of the test."""
+    """Of the interval; 0.95 tests at the level 0.05."""
     sensitivity: float | None = None
-    """Also: positive patients for an interval of this width about this sensitivity (or specificity)."""
+    """How many positive patients an interval of --width about this sensitivity needs; or negative, a specificity."""
     against: float | None = None
-    """Also: patients who show that another model on the same patients has this AUC and not --auc."""
+    """AUC of a second model on the same patients: how many of them show that it differs from --auc."""
     power: float = 0.8
-    """Of that test."""
+    """With --against: chance that its test finds the difference."""
     correlation: float = 0.5
-    """Of the two AUCs of that test; 0.3 to 0.6 for models of the same images."""
+    """With --against: of the two AUCs; 0.3 to 0.6 for models of the same images."""
     study: FromStudy = None
-    """Study whose present cohort is set against the plan."""
+    """Count the patients of this study, and say how many more of each subtype the plan needs."""
 
     def run(self) -> Outcome:
         """Plan."""
@@ -65,18 +67,18 @@ class Plan(Command):
             "table": [_as_dict(step) for step in steps],
             "method": "Hanley and McNeil 1982; the interval is Newcombe 2006, method 5",
         }
-        lines = [
+        answers = [
             f"AUC {self.auc:g}, {100 * self.confidence:g} % interval no wider than {self.width:g} from end to end: "
-            f"{needed.n_positive} positive and {needed.n_negative} negative patients, {needed.n} together",
-            _table(steps, needed),
+            f"{needed.n_positive} positive and {needed.n_negative} negative patients, {needed.n} together"
         ]
-        for part, text in (self._share(), self._difference(ratio), self._study(have, needed)):
+        for part, text in (self._study(have, needed), self._share(), self._difference(ratio)):
             data |= part
-            lines += [text] if text else []
-        lines.append(
-            "patients are counted, not slices: slices of one patient add next to nothing to an interval"
-        )
-        return Outcome(data=data, text="\n".join(lines))
+            if text and "difference" in part:  # what was asked for comes first
+                answers.insert(0, text)
+            elif text:
+                answers.append(text)
+        note = "patients are counted, not slices: slices of one patient add next to nothing to an interval"
+        return Outcome(data=data, text="\n".join([*answers, _table(steps, needed), note]))
 
     def _share(self) -> tuple[dict[str, Any], str]:
         from nephroscope.evaluation.statistics.sample_size import patients_for_share
@@ -104,8 +106,9 @@ class Plan(Command):
             "method": "Obuchowski and McClish 1997",
         }
         text = (
-            f"AUC {self.against:g} against {self.auc:g} on the same patients, correlation {self.correlation:g}, "
-            f"power {self.power:g}: {yes} positive and {no} negative patients, {yes + no} together"
+            f"AUC {self.against:g} against {self.auc:g} on the same patients: {yes} positive and {no} negative "
+            f"patients, {yes + no} together (power {self.power:g}, correlation {self.correlation:g}, two-sided "
+            f"{1 - self.confidence:g})"
         )
         return {"difference": found}, text
 

@@ -1,7 +1,7 @@
 """The command readers: radiologists' calls beside the models of a study; and the same on a plain table."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -76,8 +76,12 @@ class TableReaders(Command):
     """Of the confidence: LOW-HIGH such as 1-7, or auto."""
     columns: Mapped = ()
     """Headers that are not usual ones, such as call=Befund."""
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    """Resamples, seed and confidence."""
+    confidence: float = 0.95
+    """Of every interval."""
+    resamples: int = 2000
+    """Patient-bootstrap resamples."""
+    seed: int = 0
+    """Of the bootstrap."""
 
     def run(self) -> Outcome:
         """Compare."""
@@ -87,9 +91,8 @@ class TableReaders(Command):
 
         options = _options(self.scale, self.models, self.columns)
         known, means = known_from_table(self.file, self.positive, options)
-        return _outcome(
-            study_readers(read_calls(self.file, known, means, options), (), known, self.evaluation)
-        )
+        config = EvaluationConfig(confidence=self.confidence, resamples=self.resamples, seed=self.seed)
+        return _outcome(study_readers(read_calls(self.file, known, means, options), (), known, config))
 
 
 def _options(scale: str, models: tuple[str, ...], columns: tuple[str, ...]) -> "CallOptions":

@@ -25,7 +25,7 @@ class Zuo2021(Command):
     epochs: int = 30
     """Of every training; the paper does not say how many it took."""
     images_per_epoch: int | None = None
-    """Drawn from the amplified images; by default as many as there are slices, 0 for all, sixteen times that."""
+    """Drawn from the augmented copies; by default as many as there are slices, 0 for all, sixteen times that."""
     twin_folds: int | None = None
     """Trainings of the leak-free twin, by patient; by default 5. 1 is the cheapest and judges few patients."""
     shuffled_model: str | None = None
@@ -66,10 +66,13 @@ def _text(content: dict[str, Any]) -> str:
     ]
     header = ("accuracy by image", "paper's protocol, LEAKY", "leak-free twin", "difference")
     marks = "SYNTHETIC | " if content["synthetic"] else ""
-    lines = [marks + content["summary"], "", table(rows, header)]
+    told = [content["tests_sentence"], *([content["one_sided"]] if content["one_sided"] else [])]
+    lines = [marks + content["summary"], "", *told, "", table(rows, header)]
     if content["shuffled"]:
         lines += ["", content["shuffled"]["sentence"]]
-    lines += ["", *content["shortened"], f"wrote {content['page']}; open it in a browser"]
+    lines += ["", "The twin differs in more than the leak:", *content["twin_differs"], content["isolated"]]
+    lines += ["", "Shortened:", *content["shortened"], content["hours_sentence"]]
+    lines += [f"wrote {content['page']}; open it in a browser"]
     return "\n".join(lines)
 
 

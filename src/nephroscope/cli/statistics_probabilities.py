@@ -38,7 +38,8 @@ class Calibration(ProbabilityCommand):
             grouped = [[f"{b.mean_p:.3f}", str(b.observed.n), *limits_text(b.observed)] for b in curve.bins]
             lines.append(table(grouped, ["mean probability", "rows", "observed", "interval"]))
         lines.append(
-            "right where intercept is 0, and slope and observed_expected are 1; below 1, the slope says overconfident"
+            "right where intercept is 0, and slope and observed_expected are 1; slope below 1: too extreme "
+            "(overconfident), above 1: too near the middle (timid); intercept below 0: too high, above 0: too low"
         )
         return outcome_of(scored, rows, lines)
 

@@ -85,6 +85,7 @@ class CompareAucs(ScoreCommand):
     def run(self) -> Outcome:
         """Compare them."""
         from nephroscope.evaluation.statistics.auc import compare_all
+        from nephroscope.evaluation.statistics.holm import holm
         from nephroscope.evaluation.statistics.scored import read_scored
 
         scored = read_scored(self.file, self.asked)
@@ -103,7 +104,8 @@ class CompareAucs(ScoreCommand):
         )
         pairs = [_pair(names[i], names[j], test) for (i, j), test in tests.items()]
         if len(pairs) > 1:
-            holm(pairs)
+            corrected = holm([pair["p"] for pair in pairs])
+            pairs = [pair | {"p_holm": p} for pair, p in zip(pairs, corrected, strict=True)]
         data = _facts(scored, scored.notes) | {
             "paired": True,
             "pairs": pairs,
@@ -171,21 +173,6 @@ class McNemar(TableCommand):
 
 
 TEST_STATISTICS: dict[str, type[Command]] = {"auc": Auc, "compare": CompareAucs, "mcnemar": McNemar}
-
-
-def holm(pairs: Sequence[dict[str, Any]]) -> None:
-    """Add ``p_holm`` to each pair: its p for the number of tests made, None where there is no p.
-
-    Source:
-        Holm 1979, Scand J Stat 6:65.
-    """
-    known = sorted((pair for pair in pairs if pair["p"] is not None), key=lambda pair: float(pair["p"]))
-    highest = 0.0
-    for pair in pairs:
-        pair["p_holm"] = None
-    for i, pair in enumerate(known):
-        highest = max(highest, min(1.0, (len(known) - i) * pair["p"]))
-        pair["p_holm"] = highest
 
 
 def _facts(scored: "Scored", notes: Iterable[str]) -> dict[str, Any]:

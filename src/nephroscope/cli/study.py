@@ -6,7 +6,8 @@ from typing import Any
 import tyro
 
 from nephroscope.api import Study
-from nephroscope.cli.outcome import Command, Outcome, StudyPath, findings_as_json, table
+from nephroscope.cli.meanings import counted_findings
+from nephroscope.cli.outcome import Command, Outcome, StudyPath, counted, findings_as_json, table
 from nephroscope.records import Finding, SplitConfig
 from nephroscope.roi.checks.check import CheckedCase
 from nephroscope.study import Settings
@@ -69,7 +70,6 @@ class Check(Command):
             ],
             "of_the_import": findings_as_json(f for f in study.import_findings if not f.case_id),
         }
-        notes = sum(f.severity == "note" for case in found.values() for f in case.findings)
         lines = [table((_measured(name, case) for name, case in found.items()), MEASURED), ""]
         lines += [
             f"{name}: {finding.severity} [{finding.code}]: {finding.message}"
@@ -77,10 +77,10 @@ class Check(Command):
             for finding in case.findings
             if finding.severity != "note"
         ]
-        lines.append(f"{len(found)} cases read, {len(doubtful)} with warnings, {len(refused)} refused")
-        lines.append(
-            f"{notes} notes in --json; each code in brackets is explained in docs/reference/findings.md"
-        )
+        lines += ["", *counted_findings((name, f) for name, case in found.items() for f in case.findings)]
+        read = counted(len(found), "case")
+        lines.append(f"{read} read, {len(doubtful)} with warnings, {len(refused)} refused")
+        lines.append("notes in full by --json; what to do about each code: docs/reference/findings.md")
         lines.append(f"next: nephroscope slices {self.study}")
         return Outcome(data=data, text="\n".join(lines), exit_code=3 if refused else 0)
 
@@ -126,12 +126,12 @@ class Slices(Command):
             "excluded": [finding.case_id for finding in excluded],
         }
         text = (
-            f"{len(store.hu)} slices of {store.n_cases} cases, {store.spec.size_px} x {store.spec.size_px}, "
-            f"ROI mode {store.spec.roi_mode}"
+            f"{counted(len(store.hu), 'slice')} of {counted(store.n_cases, 'case')}, "
+            f"{store.spec.size_px} x {store.spec.size_px}, ROI mode {store.spec.roi_mode}"
         )
         if excluded:
             names = ", ".join(finding.case_id for finding in excluded)
-            text += f"\n{len(excluded)} cases excluded by adjudication: {names}"
+            text += f"\n{counted(len(excluded), 'case')} excluded by adjudication: {names}"
         warning = "\n".join(f"refused: {finding.message}" for finding in refused)
         return Outcome(data=data, text=text, warning=warning, exit_code=3 if warning else 0)
 

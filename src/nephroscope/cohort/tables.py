@@ -59,13 +59,19 @@ class Mistakes:
 def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Header and numbered rows of a CSV with ``,``, ``;``, ``|`` or tab, any byte order mark, and stray spaces.
 
-    Rows are as wide as the header; empty ones are dropped, but counted in the numbers, as a spreadsheet does.
-    The apostrophe that `save_table` puts before what a spreadsheet would run is taken away.
+    Rows are as wide as the header: one with more is refused, since its cells may be shifted. Empty ones are dropped,
+    but counted in the numbers, as a spreadsheet does. The apostrophe that `save_table` puts before what a spreadsheet
+    would run is taken away.
+
+    Args:
+        path: The file.
 
     Raises:
-        CohortError: The file is missing, a workbook instead of text, has no header, or a quote that is never closed.
+        CohortError: The file is missing, a workbook instead of text, has no header, or a quote that is never closed;
+            or a row is wider than the header.
     """
-    lines = list(io.StringIO(_decode(path), newline=""))  # csv itself sees to line ends inside quotes
+    text = _decode(path)
+    lines = list(io.StringIO(text, newline=""))  # csv itself sees to line ends inside quotes
     first = next((n for n, line in enumerate(lines) if line.strip()), 0)
     said = re.fullmatch(
         r'"?sep=(.)"?', lines[first].strip("\r\n ") if lines else ""
@@ -75,14 +81,25 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     header_line = next((line for line in lines if line.strip()), "")
     separator = said[1] if said else max(",;\t|", key=header_line.count)
     try:
-        table = [[_unguarded(c.strip()) for c in row] for row in _records(path, lines, separator)]
+        table = [[c.strip() for c in row] for row in _records(path, lines, separator)]
     except csv.Error as error:
         raise _not_a_table(path, str(error)) from error
+    if "'" in text:
+        table = [[_unguarded(c) for c in row] for row in table]
     numbered = [(n, row) for n, row in enumerate(table, start=1) if any(row)]
     if not numbered:
         raise _not_a_table(path, "an empty file")
     (_, header), *rows = numbered
-    return header, [(n, (row + [""] * len(header))[: len(header)]) for n, row in rows]
+    width = len(header)
+    odd = next(((n, row) for n, row in rows if any(row[width:])), None)
+    if odd is not None:
+        raise CohortError(
+            where=f"{path.name}, row {odd[0]}",
+            expected=f"{width} cells, as the header has",
+            found=f"{len(odd[1])}",
+            remedy="quote numbers with a decimal comma, or give the column of row names a title",
+        )
+    return header, [(n, row if len(row) == width else (row + [""] * width)[:width]) for n, row in rows]
 
 
 def _records(path: Path, lines: list[str], separator: str) -> Iterator[list[str]]:

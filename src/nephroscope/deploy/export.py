@@ -1,5 +1,6 @@
 """A run in, a bundle out. The only module of this room that needs torch: ONNX must compute what torch computes."""
 
+import logging
 import shutil
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -14,6 +15,8 @@ from nephroscope.errors import BundleError
 from nephroscope.evaluation.score_run import RunToScore, exported_fold, fold_scorer
 from nephroscope.files import load_json, save_json, save_text
 from nephroscope.records import EvaluationReport, TrainConfig
+
+logger = logging.getLogger(__name__)
 
 
 def export_bundle(run: RunToScore, report: EvaluationReport, out: Path, card: str = "") -> Path:
@@ -42,6 +45,8 @@ def export_bundle(run: RunToScore, report: EvaluationReport, out: Path, card: st
         )
     index = exported_fold(run.folder)
     fold = next(fold for fold in run.split.folds if fold.index == index)
+    n_known = len(fold.train | fold.validation)
+    logger.info("export, step 1 of 2: fold %d as ONNX, compared with torch", index)
     config = TrainConfig(**load_json(run.folder / "config.json", 1)["training"])
     network = build_network(
         config.model, len(run.cohort.subtypes), run.store.spec, config.recipe, width=config.width
@@ -58,6 +63,7 @@ def export_bundle(run: RunToScore, report: EvaluationReport, out: Path, card: st
         save_text(part / "README.md", _card(run, report, index))
         if card:
             save_text(part / "MODEL_CARD.md", card)
+        logger.info("export, step 2 of 2: what the model knows, from %d %ss", n_known, _unit(report))
         scorer = fold_scorer(run, fold)
         content = bundle_content(scorer, _about(run, report, config, index), part)
         content["training"]["slices_digests"] = sorted(_seen(run, fold.train | fold.validation))
@@ -86,13 +92,18 @@ def _about(run: RunToScore, report: EvaluationReport, config: TrainConfig, index
             "converged": report.converged,
             "n_train": len(fold.train),
             "n_validation": len(fold.validation),
-            "n_unit": "image" if report.leaky else "case",
+            "n_unit": _unit(report),
         },
         "evaluation": {
             group.name: {name: asdict(estimate) for name, estimate in group.case.items()}
             for group in report.groups
         },
     }
+
+
+def _unit(report: EvaluationReport) -> str:
+    """What a fold's parts are made of."""
+    return "image" if report.leaky else "case"
 
 
 def _seen(run: RunToScore, names: frozenset[str]) -> set[str]:

@@ -7,6 +7,7 @@ from scipy.stats import nct, rankdata, t
 
 from nephroscope.evaluation.intervals import Patients, Statistic, clustered_bootstrap
 from nephroscope.evaluation.metrics import Floats
+from nephroscope.evaluation.percentiles import Interval, percentile_interval
 from nephroscope.records import Estimate, EvaluationConfig
 
 Z_LIMIT = 1.96  # limits of agreement hold 95 % of the differences
@@ -46,23 +47,29 @@ def bland_altman(
         half = float(t.ppf((1 + config.confidence) / 2, n - 1)) * deviation / n**0.5
         tails = np.array([1 - config.confidence, 1 + config.confidence]) / 2
         reach = nct.ppf(tails, n - 1, Z_LIMIT * n**0.5) / n**0.5 * deviation
-        intervals = [(mean - half, mean + half), tuple(mean - reach[::-1]), tuple(mean + reach)]
-        methods = ["Student's t", *["exact (Carkeet 2015)"] * 2]
+        pairs = [(mean - half, mean + half), tuple(mean - reach[::-1]), tuple(mean + reach)]
+        exact, percent = "exact (Carkeet 2015)", f"{100 * config.confidence:g} %"
+        intervals: list[Interval] = [
+            (low, high, f"{how}, {percent}")
+            for (low, high), how in zip(pairs, ("Student's t", exact, exact), strict=True)
+        ]
     else:
         intervals = _resampled(differences, patients, config)
-        methods = [f"patient bootstrap, {config.resamples} resamples of {patients.n} patients"] * 3
-    plain = np.exp if ratio else np.asarray
+
+    def plain(value: float | None) -> float | None:
+        return value if value is None else float(np.exp(value) if ratio else value)
+
     scale = "ratio of second to first, " if ratio else ""
     return {
         name: Estimate(
-            value=float(plain(value)),
-            low=float(plain(low)),
-            high=float(plain(high)),
+            value=plain(value),
+            low=plain(low),
+            high=plain(high),
             n=n,
             unit="case",
-            method=f"{scale}{method}, {100 * config.confidence:g} %",
+            method=f"{scale}{method}",
         )
-        for name, value, (low, high), method in zip(names, values, intervals, methods, strict=True)
+        for name, value, (low, high, method) in zip(names, values, intervals, strict=True)
     }
 
 
@@ -85,9 +92,7 @@ def growth(one: Floats, two: Floats, patients: Patients, config: EvaluationConfi
     return Estimate(value=rho, low=low, high=high, n=rows, unit="case", method=method)
 
 
-def _resampled(
-    differences: Floats, patients: Patients, config: EvaluationConfig
-) -> list[tuple[float, float]]:
+def _resampled(differences: Floats, patients: Patients, config: EvaluationConfig) -> list[Interval]:
     count = patients.per_patient(np.ones(differences.size))
     first, second = patients.per_patient(differences), patients.per_patient(differences**2)
 
@@ -102,6 +107,5 @@ def _resampled(
 
     statistics = {str(z): limit(z) for z in (0.0, -Z_LIMIT, Z_LIMIT)}
     drawn = clustered_bootstrap(statistics, patients, config.resamples, config.seed)
-    tail = (1 - config.confidence) / 2
-    pairs = [np.quantile(values, [tail, 1 - tail]) for values in drawn.values()]
-    return [(float(low), float(high)) for low, high in pairs]
+    whose = f"{patients.n} patients"
+    return [percentile_interval(values, whose, config.confidence) for values in drawn.values()]

@@ -2,9 +2,10 @@
 
 Cases of different patients are independent: Wilson for shares, DeLong for areas. Slices are not, nor are two
 tumors of one patient: there, patients are resampled for shares, and Obuchowski's clustered variance serves for areas.
+Where a class has one patient with several rows, no area has an interval: nothing tells how its patients differ.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +13,8 @@ import numpy as np
 
 from nephroscope.evaluation import intervals, metrics
 from nephroscope.evaluation.metrics import Bools, Floats, Ints, Proportion
+from nephroscope.evaluation.percentiles import Interval, percentile_interval
+from nephroscope.evaluation.statistics.cells import grouped, patients_words
 from nephroscope.evaluation.statistics.clustered import clustered_interval
 from nephroscope.records import Estimate, EvaluationConfig
 
@@ -55,21 +58,25 @@ def estimate_all(
     config: EvaluationConfig,
 ) -> dict[str, Estimate]:
     """Every figure with its interval; all that need the bootstrap share one run of it."""
+    drawn_from = grouped(rows.patients).with_company
     statistics: dict[str, intervals.Statistic] = {}
     if not rows.independent:
-        statistics |= {
-            n: intervals.ratio_statistic(s.hits, s.counted, rows.patients) for n, s in shares.items()
-        }
+        statistics |= {n: intervals.ratio_statistic(s.hits, s.counted, drawn_from) for n, s in shares.items()}
     formulas = {n: _formula(rows, parts, config) for n, parts in areas.items()}
     for name, parts in areas.items():
-        if formulas[name] is None and all(y.any() and not y.all() for _, y in parts):
-            each = [intervals.auc_statistic(scores, y, rows.patients) for scores, y in parts]
+        if formulas[name] is None and _fewest(rows, parts) > 1:
+            each = [intervals.auc_statistic(scores, y, drawn_from) for scores, y in parts]
             statistics[name] = intervals.mean_statistic(each)
-    drawn = intervals.clustered_bootstrap(statistics, rows.patients, config.resamples, config.seed)
+    drawn = intervals.clustered_bootstrap(statistics, drawn_from, config.resamples, config.seed)
     found = {n: _share_estimate(rows, share, drawn.get(n), config) for n, share in shares.items()}
     return found | {
         n: _area_estimate(rows, parts, formulas[n], drawn.get(n), config) for n, parts in areas.items()
     }
+
+
+def _fewest(rows: Rows, parts: Sequence[Area]) -> int:
+    """Patients of the smallest class of the areas."""
+    return min(rows.patients.count(side) for _, y in parts for side in (y, ~y))
 
 
 def _formula(rows: Rows, parts: Sequence[Area], config: EvaluationConfig) -> tuple[float, float, str] | None:
@@ -88,14 +95,15 @@ def _share_estimate(
         return _undefined(rows, 0, share.empty)
     if drawn is None:
         low, high = intervals.wilson(share.k, share.n, config.confidence)
-        return _estimate(rows, share.value, (low, high, "Wilson"), share.n, config)
-    n_patients = rows.patients.count(share.counted)
-
-    def agreed() -> tuple[float, float, str]:
-        low, high = intervals.wilson(share.k / share.n * n_patients, n_patients, config.confidence)
-        return low, high, f"Wilson on {_patients(n_patients)}, as every resample agrees"
-
-    return _estimate(rows, share.value, _percentiles(rows, drawn, config, agreed), share.n, config)
+        return _estimate(rows, share.value, (low, high, f"Wilson, {_percent(config)}"), share.n)
+    interval = percentile_interval(drawn, patients_words(rows.patients), config.confidence)
+    if interval[0] is None or interval[1] is None:
+        n = rows.patients.count(share.counted)
+        low, high = intervals.wilson(share.k / share.n * n, n, config.confidence)
+        plural = "" if n == 1 else "s"
+        told = f"Wilson on {n} patient{plural}, as every resample agrees, {_percent(config)}"
+        interval = (low, high, told)
+    return _estimate(rows, share.value, interval, share.n)
 
 
 def _area_estimate(
@@ -107,45 +115,33 @@ def _area_estimate(
 ) -> Estimate:
     values = [metrics.auc(scores, y) for scores, y in parts]
     known = [v for v in values if v is not None]
+    n = rows.truth.size
     if len(known) < len(values):
-        return _undefined(rows, rows.truth.size, "a class has no case")
+        return _undefined(rows, n, "a class has no case")
     value = float(np.mean(known))
-    if formula is not None or drawn is None:
-        interval = formula or intervals.delong_auc(*parts[0], config.confidence)
-        return _estimate(rows, value, interval, rows.truth.size, config)
-    m = min(rows.patients.count(y) for _, y in parts)
-
-    def agreed() -> tuple[float, float, str]:
+    if formula is not None:
+        low, high, method = formula
+        return _estimate(rows, value, (low, high, f"{method}, {_percent(config)}"), n)
+    whose = patients_words(rows.patients)
+    if drawn is None:
+        return _estimate(rows, value, (None, None, f"no interval: a class has one patient, of {whose}"), n)
+    interval = percentile_interval(drawn, whose, config.confidence)
+    if interval[0] is None or interval[1] is None:
+        m = min(rows.patients.count(y) for _, y in parts)
         low, high = intervals.newcombe_auc(value, m, max(1, rows.patients.n - m), config.confidence)
-        return low, high, f"Newcombe 2006 method 5 on {_patients(rows.patients.n)}, as every resample agrees"
-
-    return _estimate(rows, value, _percentiles(rows, drawn, config, agreed), rows.truth.size, config)
-
-
-def _percentiles(
-    rows: Rows, drawn: Floats, config: EvaluationConfig, agreed: Callable[[], tuple[float, float, str]]
-) -> tuple[float, float, str]:
-    """Percentile interval of the resamples, or what ``agreed`` gives when they are all the same."""
-    values = drawn[~np.isnan(drawn)]
-    if values.size < 2 or np.ptp(values) < 1e-12:
-        return agreed()
-    tail = (1 - config.confidence) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
-    method = f"patient bootstrap, {values.size} resamples of {_patients(rows.patients.n)}"
-    return float(low), float(high), method
+        told = f"Newcombe 2006 method 5 on {whose}, as every resample agrees, {_percent(config)}"
+        interval = (low, high, told)
+    return _estimate(rows, value, interval, n)
 
 
-def _estimate(
-    rows: Rows, value: float, interval: tuple[float, float, str], n: int, config: EvaluationConfig
-) -> Estimate:
+def _estimate(rows: Rows, value: float, interval: Interval, n: int) -> Estimate:
     low, high, method = interval
-    percent = f"{100 * config.confidence:g} %"
-    return Estimate(value=value, low=low, high=high, n=n, unit=rows.unit, method=f"{method}, {percent}")
+    return Estimate(value=value, low=low, high=high, n=n, unit=rows.unit, method=method)
 
 
 def _undefined(rows: Rows, n: int, why: str) -> Estimate:
     return Estimate(value=None, low=None, high=None, n=n, unit=rows.unit, method=f"undefined: {why}")
 
 
-def _patients(n: int) -> str:
-    return f"{n} patient{'' if n == 1 else 's'}"
+def _percent(config: EvaluationConfig) -> str:
+    return f"{100 * config.confidence:g} %"

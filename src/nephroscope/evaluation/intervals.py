@@ -1,16 +1,18 @@
 """Intervals over patients: formulas where each row is a patient, a patient bootstrap where it is not."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
-from scipy.stats import beta, rankdata
+from scipy.stats import beta
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from nephroscope.evaluation.metrics import Bools, Floats, Ints, auc
+from nephroscope.evaluation.percentiles import percentile_limits
+from nephroscope.evaluation.statistics.placements import delong_covariance
 
 Statistic = Callable[[Floats], Floats]  # patient weights (b, P) -> values (b,), NaN where undefined
 CHUNK = 256  # resamples at a time: memory stays flat
@@ -42,18 +44,9 @@ def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> tuple[float, fl
 
 
 def delong(scores: Floats, is_positive: Bools) -> tuple[float, float]:
-    """AUC and its DeLong variance, from midranks; at least two rows of each class.
-
-    Source:
-        DeLong 1988, Biometrics 44:837; Sun and Xu 2014, IEEE Signal Process Lett 21:1389.
-    """
-    x, y = scores[is_positive], scores[~is_positive]
-    m, n = x.size, y.size
-    ranks = rankdata(np.concatenate([x, y]))
-    above_y = (ranks[:m] - rankdata(x)) / n  # for each positive, the share of negatives below it
-    below_x = 1 - (ranks[m:] - rankdata(y)) / m
-    variance = above_y.var(ddof=1) / m + below_x.var(ddof=1) / n
-    return float(above_y.mean()), float(variance)
+    """AUC and its DeLong variance; at least two rows of each class."""
+    aucs, covariance = delong_covariance(scores[None], is_positive)
+    return float(aucs[0]), float(covariance[0, 0])
 
 
 def delong_auc(scores: Floats, is_positive: Bools, confidence: float = 0.95) -> tuple[float, float, str]:
@@ -67,24 +60,46 @@ def delong_auc(scores: Floats, is_positive: Bools, confidence: float = 0.95) -> 
     value, variance = delong(scores, is_positive) if min(m, n) > 1 else (auc(scores, is_positive) or 0.0, 0.0)
     if not 0 < value < 1 or variance < 1e-12:
         low, high = newcombe_auc(value, m, n, confidence)
-        return low, high, "Newcombe 2006 method 5, as the DeLong variance is zero"
-    logit, half = np.log(value / (1 - value)), _z(confidence) * variance**0.5 / (value * (1 - value))
-    low, high = 1 / (1 + np.exp(-(logit + np.array([-half, half]))))
-    return float(low), float(high), "DeLong on the logit scale"
+        why = "the DeLong variance is zero" if min(m, n) > 1 else "a class has a single row"
+        return low, high, f"Newcombe 2006 method 5, as {why}"
+    return *logit_limits(value, variance, confidence), "DeLong on the logit scale"
+
+
+def logit_limits(value: float, variance: float, confidence: float) -> tuple[float, float]:
+    """Low and high limit of an AUC between 0 and 1 from its variance above 0, normal on the logit scale.
+
+    Source:
+        Pepe 2003, The Statistical Evaluation of Medical Tests, section 5.2; delta method.
+    """
+    half = _z(confidence) * variance**0.5 / (value * (1 - value))
+    low, high = 1 / (1 + np.exp(-(np.log(value / (1 - value)) + np.array([-half, half]))))
+    return float(low), float(high)
+
+
+def hanley_mcneil(value: float, m: float, n: float) -> float:
+    """Variance of an AUC from its value and the class sizes alone, under exponential scores.
+
+    Source:
+        Hanley and McNeil 1982, Radiology 143:29, equation 2 with the exponential model.
+    """
+    q1, q2 = value / (2 - value), 2 * value**2 / (1 + value)
+    more = (m - 1) * (q1 - value**2) + (n - 1) * (q2 - value**2)
+    return float(max(value * (1 - value) + more, 0.0) / (m * n))
 
 
 def newcombe_auc(value: float, m: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Interval of an AUC from its value and the two class sizes; not degenerate at 0 and 1.
 
-    The limits are the areas t that lie z standard errors (Hanley and McNeil, at t) from ``value``.
+    The limits are the areas t that lie z standard errors (Hanley and McNeil, at t, both classes taken for their mean
+    size but in the product m n) from ``value``.
 
     Source:
-        Newcombe 2006, Stat Med 25:559, method 5; Hanley and McNeil 1982, Radiology 143:29.
+        Newcombe 2006, Stat Med 25:559, method 5.
     """
-    z2, halfway = _z(confidence) ** 2, (m + n) / 2 - 1
+    z2, middle = _z(confidence) ** 2, (m + n) / 2
 
     def excess(t: float) -> float:
-        variance = t * (1 - t) / (m * n) * (1 + halfway * ((1 - t) / (2 - t) + t / (1 + t)))
+        variance = hanley_mcneil(t, middle, middle) * middle**2 / (m * n)
         return float((t - value) ** 2 - z2 * variance)
 
     inside = min(max(value, 1e-9), 1 - 1e-9)
@@ -106,13 +121,21 @@ class Patients:
         names, row = np.unique(np.asarray(patient_ids, dtype=str), return_inverse=True)
         has = np.zeros((names.size, int(truth.max(initial=0)) + 1), dtype=bool)
         has[row, truth] = True
-        _, stratum = np.unique(has, axis=0, return_inverse=True)
+        bits = np.packbits(has, axis=1)  # one byte sorts many times as fast as a row
+        _, stratum = np.unique(bits, axis=0 if bits.shape[1] > 1 else None, return_inverse=True)
         return cls(row=row.reshape(-1), stratum=stratum.reshape(-1))
 
     @property
     def n(self) -> int:
         """Number of patients."""
         return self.stratum.size
+
+    @property
+    def with_company(self) -> "Patients":
+        """The same, a class of one patient joined to the largest: redrawn alone, one patient never varies."""
+        size = np.bincount(self.stratum)
+        lonely = size[self.stratum] == 1
+        return replace(self, stratum=np.where(lonely, size.argmax(), self.stratum))
 
     def per_patient(self, rows: npt.NDArray[np.generic]) -> Floats:
         """Sum of a value (n,) over the rows of each patient, (P,)."""
@@ -192,7 +215,7 @@ def roc_band(
 ) -> tuple[Floats, Floats]:
     """Pointwise band of the true positive rate at the false positive rates of ``grid`` (g,).
 
-    By patient bootstrap; ``settings`` are resamples, seed and confidence.
+    By patient bootstrap, NaN where all resamples agree; ``settings`` are resamples, seed and confidence.
     """
     resamples, seed, confidence = settings
     order = np.argsort(-scores, kind="stable")
@@ -205,9 +228,7 @@ def roc_band(
         for t, f in zip(tp, fp, strict=True):
             if t[-1] > 0 and f[-1] > 0:
                 curves.append(np.interp(grid, np.append(0, f / f[-1]), np.append(0, t / t[-1])))
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(curves, [tail, 1 - tail], axis=0)
-    return low, high
+    return percentile_limits(np.array(curves), confidence)
 
 
 def _wins(scores: Floats, is_positive: Bools, patients: Patients) -> Floats:

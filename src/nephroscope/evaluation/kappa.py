@@ -9,6 +9,7 @@ import numpy as np
 
 from nephroscope.evaluation.intervals import Patients, clustered_bootstrap, wilson
 from nephroscope.evaluation.metrics import Floats
+from nephroscope.evaluation.percentiles import Interval, percentile_interval
 from nephroscope.records import Estimate, EvaluationConfig
 
 Weights = Literal["none", "linear", "quadratic"]
@@ -65,13 +66,16 @@ def compare_labels(
         }
         drawn = clustered_bootstrap(statistics, patients, config.resamples, config.seed)
 
-    def estimate(name: str, value: float, plain: tuple[float | None, float | None, str]) -> Estimate:
-        low, high, method = _resampled(drawn[name], patients.n, config) if clustered else plain
-        method = f"{method}, {100 * config.confidence:g} %" if low is not None else method
+    def estimate(name: str, value: float, plain: Interval) -> Estimate:
+        low, high, method = plain
+        if clustered:
+            low, high, method = percentile_interval(drawn[name], f"{patients.n} patients", config.confidence)
         return Estimate(value=value, low=low, high=high, n=n, unit="case", method=method)
 
-    agreed = float(np.trace(table))
-    agreement = estimate("agreement", agreed / n, (*wilson(agreed, n, config.confidence), "Wilson"))
+    agreed, percent = float(np.trace(table)), f"{100 * config.confidence:g} %"
+    agreement = estimate(
+        "agreement", agreed / n, (*wilson(agreed, n, config.confidence), f"Wilson, {percent}")
+    )
     value = float(cohen_kappa(table[None], w)[0])
     if np.isnan(value):
         why = "undefined: both readings give one and the same label to every case"
@@ -132,13 +136,12 @@ def _agreement(tables: Floats) -> Floats:
     return shares
 
 
-def _plain(
-    table: Floats, value: float, weights: Floats, config: EvaluationConfig
-) -> tuple[float | None, float | None, str]:
+def _plain(table: Floats, value: float, weights: Floats, config: EvaluationConfig) -> Interval:
     half = NormalDist().inv_cdf((1 + config.confidence) / 2) * kappa_se(table, weights)
     if half < 1e-12:
         return None, None, f"no interval: {_why_no_error(table)}; see the agreement's"
-    return max(-1.0, value - half), min(1.0, value + half), "Fleiss, Cohen and Everitt 1969"
+    told = f"Fleiss, Cohen and Everitt 1969, {100 * config.confidence:g} %"
+    return max(-1.0, value - half), min(1.0, value + half), told
 
 
 def _why_no_error(table: Floats) -> str:
@@ -147,14 +150,3 @@ def _why_no_error(table: Floats) -> str:
     if min(np.count_nonzero(table.sum(axis=axis)) for axis in (0, 1)) == 1:
         return "a reading gives one label to every case"
     return "no agreement to estimate it from"
-
-
-def _resampled(
-    values: Floats, n_patients: int, config: EvaluationConfig
-) -> tuple[float | None, float | None, str]:
-    known = values[~np.isnan(values)]
-    if known.size < 2 or np.ptp(known) < 1e-12:
-        return None, None, "no interval: every resample of the patients agrees"
-    tail = (1 - config.confidence) / 2
-    low, high = np.quantile(known, [tail, 1 - tail])
-    return float(low), float(high), f"patient bootstrap, {known.size} resamples of {n_patients} patients"

@@ -10,6 +10,7 @@ from nephroscope.evaluation.bland_altman import bland_altman, growth
 from nephroscope.evaluation.intervals import Patients, Statistic, clustered_bootstrap
 from nephroscope.evaluation.kappa import LabelAgreement, compare_labels
 from nephroscope.evaluation.metrics import Floats
+from nephroscope.evaluation.percentiles import percentile_interval
 from nephroscope.records import Cohort, Estimate, EvaluationConfig, Finding
 from nephroscope.roi.readers.agreement import RoiAgreement
 
@@ -91,8 +92,9 @@ def pool(
         }
     once = np.ones((1, patients.n))
     drawn = clustered_bootstrap(statistics, patients, config.resamples, config.seed)
+    whose = f"{patients.n} patients"
     for name, statistic in statistics.items():
-        pooled[name] = _estimate(float(statistic(once)[0]), drawn[name], len(cases), patients.n, config)
+        pooled[name] = _estimate(float(statistic(once)[0]), drawn[name], len(cases), whose, config)
     for what, unit in (("volume", "ml"), ("diameter", "mm")):
         one, two = columns[f"{what}_{unit}_1"], columns[f"{what}_{unit}_2"]
         for name, estimate in bland_altman(one, two, patients, config).items():
@@ -191,13 +193,6 @@ def report_as_dict(report: ReaderReport) -> dict[str, Any]:
     }
 
 
-def _estimate(value: float, drawn: Floats, n: int, n_patients: int, config: EvaluationConfig) -> Estimate:
-    if n_patients < 2 or np.ptp(drawn) < 1e-12:
-        why = "one patient" if n_patients < 2 else "every resample of the patients agrees"
-        return Estimate(value=value, low=None, high=None, n=n, unit="case", method=f"no interval: {why}")
-    tail = (1 - config.confidence) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail])
-    method = (
-        f"patient bootstrap, {drawn.size} resamples of {n_patients} patients, {100 * config.confidence:g} %"
-    )
-    return Estimate(value=value, low=float(low), high=float(high), n=n, unit="case", method=method)
+def _estimate(value: float, drawn: Floats, n: int, whose: str, config: EvaluationConfig) -> Estimate:
+    low, high, method = percentile_interval(drawn, whose, config.confidence)
+    return Estimate(value=value, low=low, high=high, n=n, unit="case", method=method)

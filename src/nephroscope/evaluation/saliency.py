@@ -11,6 +11,7 @@ from scipy.stats import spearmanr
 
 from nephroscope.evaluation.intervals import Patients, clustered_bootstrap
 from nephroscope.evaluation.metrics import Floats
+from nephroscope.evaluation.percentiles import percentile_interval
 from nephroscope.records import Estimate, EvaluationConfig
 
 ALIKE = 0.5  # mean size of Spearman with random weights from which maps count as alike: our choice
@@ -98,10 +99,9 @@ def mean_over_patients(values: Sequence[float], what: str, config: EvaluationCon
         config.resamples,
         config.seed,
     )["mean"]
-    tail = (1 - config.confidence) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail])
-    told = f"{method}; patient bootstrap, {config.resamples} resamples, {100 * config.confidence:g} %"
-    return Estimate(value=value, low=float(low), high=float(high), n=known.size, unit="patient", method=told)
+    low, high, told = percentile_interval(drawn, f"{known.size} patients", config.confidence)
+    n = known.size
+    return Estimate(value=value, low=low, high=high, n=n, unit="patient", method=f"{method}; {told}")
 
 
 def weights_verdict(figures: Mapping[str, Estimate]) -> Verdict:

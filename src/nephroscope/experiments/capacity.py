@@ -10,15 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nephroscope.errors import ConfigError
+from nephroscope.errors import ConfigError, StudyError
+from nephroscope.evaluation.run_files import load_run
 from nephroscope.evaluation.score_run import OUT_OF_FOLD, RunToScore, score_run
-from nephroscope.files import load_json
 from nephroscope.models.table import NETWORKS
 from nephroscope.records import CasePrediction, Cohort, EvaluationConfig, Split, TrainConfig
 from nephroscope.records.digest import digest_of
 from nephroscope.slices.store import SliceStore
 
-FORMAT = 1
 WIDTHS = (0.25, 0.5, 1.0)
 VALIDATION_COST = 1 / 3  # of a slice, against training on it
 logger = logging.getLogger(__name__)
@@ -169,15 +168,9 @@ def train_point(inputs: CapacityInputs, point: Point) -> Trained:
                 folder,
                 RunInputs(cohort=inputs.cohort, store=inputs.store, split=inputs.split, config=config),
             )
-        contents.append(load_json(folder / "run.json", FORMAT))
-        run = RunToScore(
-            folder=folder,
-            cohort=inputs.cohort,
-            store=inputs.store,
-            split=inputs.split,
-            config=inputs.evaluation,
-        )
-        predictions.append(tuple(_test_cases(score_run(run)[0])))
+        content, cases = _answers(inputs, folder)
+        contents.append(content)
+        predictions.append(cases)
     trainable, total = _weights(point, len(inputs.cohort.subtypes), inputs)
     return Trained(
         point=point,
@@ -187,6 +180,34 @@ def train_point(inputs: CapacityInputs, point: Point) -> Trained:
         converged=tuple(bool(content["converged"]) for content in contents),
         seconds=sum(float(fold["seconds"]) for content in contents for fold in content["folds"]),
     )
+
+
+def _answers(inputs: CapacityInputs, folder: Path) -> tuple[dict[str, Any], tuple[CasePrediction, ...]]:
+    """What run.json of a training says, and its answers to the test cases.
+
+    Raises:
+        StudyError: The training's folder is damaged; the remedy is one for a training of a capacity study.
+    """
+    run = RunToScore(
+        folder=folder,
+        cohort=inputs.cohort,
+        store=inputs.store,
+        split=inputs.split,
+        config=inputs.evaluation,
+    )
+    try:
+        return load_run(folder), tuple(_test_cases(score_run(run)[0]))
+    except StudyError as error:
+        own = f"run {folder.name}"
+        if not error.where.startswith(own):
+            raise
+        lost = f"{folder.name}/run.json" if "run.json" in error.where + error.expected else folder.name
+        raise StudyError(
+            where=f"capacity/runs/{folder.name}{error.where.removeprefix(own)}",
+            expected=error.expected,
+            found=error.found,
+            remedy=f"remove capacity/runs/{lost} and start `nephroscope capacity` again",
+        ) from error
 
 
 def _complete(inputs: CapacityInputs, point: Point, repeat: int) -> bool:

@@ -15,6 +15,8 @@ from scipy.stats import rankdata
 from nephroscope.errors import StudyError
 from nephroscope.evaluation import intervals, metrics
 from nephroscope.evaluation.metrics import Floats, Ints
+from nephroscope.evaluation.percentiles import percentile_interval
+from nephroscope.evaluation.statistics.cells import patients_words
 from nephroscope.evaluation.statistics.holm import holm
 from nephroscope.experiments.capacity import Trained
 from nephroscope.records import CasePrediction, Cohort, Estimate, EvaluationConfig
@@ -112,18 +114,11 @@ class CapacityFigures:
         return self._interval(_Drawn(value=value, values=self.drawn[f"{what} {one.point.name}"]))
 
     def _interval(self, found: _Drawn) -> Estimate:
-        values = found.values[~np.isnan(found.values)]
-        n = self.patients.n
-        if values.size < 2 or np.ptp(values) < TINY:
-            why = "no interval: every resample of the patients agrees"
-            return Estimate(value=found.value, low=None, high=None, n=n, unit="patient", method=why)
-        tail = (1 - self.config.confidence) / 2
-        low, high = np.quantile(values, [tail, 1 - tail])
-        method = (
-            f"patient bootstrap, {values.size} resamples of {n} patients, {100 * self.config.confidence:g} %"
+        low, high, method = percentile_interval(
+            found.values, patients_words(self.patients), self.config.confidence
         )
         return Estimate(
-            value=found.value, low=float(low), high=float(high), n=n, unit="patient", method=method
+            value=found.value, low=low, high=high, n=self.patients.n, unit="patient", method=method
         )
 
     def _none(self, why: str) -> Estimate:
@@ -140,16 +135,16 @@ class CapacityFigures:
             "converged": sum(one.converged),
             "repeats": len(one.converged),
             "auc": asdict(auc),
-            "auc_sd_of_seeds": self._sd_of_seeds(one) if auc.value is not None else None,
+            **(self._sd_of_seeds(one) if auc.value is not None else _sd([])),
             "accuracy": asdict(self._estimate("accuracy", one)),
             "seconds": round(one.seconds, 1),
         }
 
-    def _sd_of_seeds(self, one: Trained) -> float | None:
-        """SD of the AUC over repeats; None for a single one."""
+    def _sd_of_seeds(self, one: Trained) -> dict[str, Any]:
+        """SD of the AUC over the repeats that converged; None for a single one."""
         each = [replace(one, predictions=(cases,), converged=(True,)) for cases in _converged(one)]
         known = [value for alone in each if (value := self._measures(alone)["auc"][0]) is not None]
-        return float(np.std(known, ddof=1)) if len(known) > 1 else None
+        return _sd(known)
 
     def _ranked(self) -> list[Trained]:
         """Networks with an AUC, lightest first."""
@@ -246,7 +241,11 @@ def _trend_words(trend: dict[str, Any]) -> str:
 def _seed_words(points: Sequence[dict[str, Any]]) -> list[str]:
     """What chance in training does to the AUC, or that it is not known: no interval here holds it."""
     sound = [p for p in points if p["auc"]["value"] is not None]
-    spread = [f"{p['auc_sd_of_seeds']:.3f} {p['name']}" for p in sound if p["auc_sd_of_seeds"] is not None]
+    spread = [
+        f"{p['auc_sd_of_seeds']:.3f} {p['name']} ({p['auc_sd_of_seeds_n']} trainings)"
+        for p in sound
+        if p["auc_sd_of_seeds"] is not None
+    ]
     once = [p["name"] for p in sound if p["auc_sd_of_seeds"] is None]
     lines = []
     if spread:
@@ -265,6 +264,12 @@ def _seed_words(points: Sequence[dict[str, Any]]) -> list[str]:
 
 def _converged(one: Trained) -> list[tuple[CasePrediction, ...]]:
     return [cases for cases, good in zip(one.predictions, one.converged, strict=True) if good]
+
+
+def _sd(values: Sequence[float]) -> dict[str, Any]:
+    """SD of values, one a training, with their number."""
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return {"auc_sd_of_seeds": sd, "auc_sd_of_seeds_n": len(values), "auc_sd_of_seeds_unit": "training"}
 
 
 def _p_of(found: _Drawn) -> float | None:

@@ -5,14 +5,15 @@ runs), networks/ (networks trained on other divisions) and grids.json.
 """
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nephroscope import __version__
 from nephroscope.baselines.candidate import Candidate, all_candidates, candidates_named, remarks_of
-from nephroscope.errors import ConfigError, NephroscopeError, StudyError
+from nephroscope.errors import NephroscopeError, StudyError
 from nephroscope.evaluation.run_files import load_run
+from nephroscope.experiments.calibrated import tempered
+from nephroscope.experiments.compare_plan import ComparePlan
 from nephroscope.experiments.comparison_file import (
     FILE,
     FOLDER,
@@ -22,62 +23,25 @@ from nephroscope.experiments.comparison_file import (
     made_from,
     save_answers,
 )
-from nephroscope.experiments.control import ControlPlan, control
+from nephroscope.experiments.control import ControlPlan, control, control_jobs
 from nephroscope.experiments.facts import facts_of
 from nephroscope.experiments.folds import Answers, Deal, answers_of, jobs_of, present_deal, test_cases
-from nephroscope.experiments.jobs import Means, run_jobs
+from nephroscope.experiments.jobs import run_jobs
 from nephroscope.experiments.measures import TestSet
 from nephroscope.experiments.networks import FoundRun, find_runs, run_config
 from nephroscope.experiments.probe import probe
-from nephroscope.experiments.repeated import Chance, cost_words, repeat_all
+from nephroscope.experiments.repeated import Chance, cost_words, repeat_all, repeat_jobs
 from nephroscope.experiments.stacked import NAME as STACK
 from nephroscope.experiments.stacked import stack_with_networks
 from nephroscope.experiments.study_data import Material
-from nephroscope.experiments.table import table_of
+from nephroscope.experiments.table import Ranked, table_of
+from nephroscope.experiments.work import work_words
 from nephroscope.files import load_json, save_json
-from nephroscope.records import Split
+from nephroscope.records import Split, TrainConfig
 from nephroscope.study import StudyFolder
 
+EVALUATION = 1  # format of evaluation.json
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ComparePlan:
-    """What is compared, and how thoroughly.
-
-    Attributes:
-        candidates: Names of baselines; None takes all.
-        runs: Names of runs; None takes all.
-        repeats: Divisions of the patients, splits.json the first of them.
-        seeds: Fits on splits.json with another seed each.
-        permutations: Of the control with shuffled labels; 0 leaves it out.
-        trained: Names of runs whose networks are trained again for each repeat and seed.
-        control_networks: Train the networks on shuffled labels too.
-        seed: All chance of the comparison is derived from it.
-        means: Where the work is done.
-        known: The baselines to choose from; None: all there are.
-    """
-
-    candidates: tuple[str, ...] | None = None
-    runs: tuple[str, ...] | None = None
-    repeats: int = 1
-    seeds: int = 1
-    permutations: int = 20
-    trained: tuple[str, ...] = ()
-    control_networks: bool = False
-    seed: int = 0
-    means: Means = field(default_factory=Means)
-    known: tuple[Candidate, ...] | None = None
-
-    def __post_init__(self) -> None:
-        for name, value, low in (
-            ("repeats", self.repeats, 1),
-            ("seeds", self.seeds, 1),
-            ("seed", self.seed, 0),
-        ):
-            _within(f"--{name}", value, low, 2**31 if name == "seed" else 1000)
-        if self.permutations:
-            _within("--permutations", self.permutations, 2, 10_000)
 
 
 def compare(material: Material, plan: ComparePlan) -> Comparison:
@@ -90,44 +54,35 @@ def compare(material: Material, plan: ComparePlan) -> Comparison:
     refuse_leaky(material.split)
     folder = material.folder.root / FOLDER
     deal = present_deal(material, plan.seed)
+    wanted = _wanted(plan)
+    logger.info("compare: looking at the runs of the study; those that can be ranked are scored once")
     runs = find_runs(material, plan.runs, folder / "runs")
-    usable, refused = _usable(material, plan)
+    configs = {run.name: run_config(material.folder.run(run.name)) for run in runs if run.answers is not None}
+    chance, asked = _repeats_and_control(plan, configs)
+    _say_work(material, plan, wanted, (chance, asked, _choosing(material, runs)))
+    usable, refused = _usable(material, wanted)
     ranked, no_answer = _ranked(material, plan, usable, runs, deal)
     candidates = [c for c in usable if c.name not in {row["name"] for row in no_answer}]
-    configs = {run.name: run_config(material.folder.run(run.name)) for run in runs if run.answers is not None}
-    remarks = {c.name: remarks_of(c, material.data) for c in candidates}
-    groups = {
-        name: table_of(
-            TestSet.of(name, cases, dict(material.labels), material.cohort),
-            ranked,
-            material.settings.evaluation,
-            remarks,
-        )
+    everyone = Ranked(
+        answers=ranked,
+        tempered=tempered(ranked, deal),
+        remarks={c.name: remarks_of(c, material.data) for c in candidates},
+    )
+    sets = {
+        name: TestSet.of(name, cases, dict(material.labels), material.cohort)
         for name, cases in test_cases(deal, material).items()
     }
-    main, (name, cases) = next(iter(groups.values())), next(iter(test_cases(deal, material).items()))
-    chance = Chance(
-        repeats=plan.repeats,
-        seeds=plan.seeds,
-        seed=plan.seed,
-        networks={run: configs[run] for run in plan.trained if run in configs},
-    )
-    asked = ControlPlan(
-        permutations=plan.permutations,
-        seed=plan.seed,
-        networks=chance.networks if plan.control_networks else {},
-    )
-    _say_cost(chance, asked, material.folder)
+    groups = {name: table_of(tests, everyone, material.settings.evaluation) for name, tests in sets.items()}
+    name, tests = next(iter(sets.items()))
     places = folder, plan.means
     repeated = (
         repeat_all(material, candidates, ranked, chance, places) if plan.repeats + plan.seeds > 2 else []
     )
-    tests = TestSet.of(name, cases, dict(material.labels), material.cohort)
     content = {
         "format": FORMAT,
+        **groups[name],
         **_about(material, plan),
         "test_set": name,
-        **main,
         "groups": groups,
         "not_compared": [*refused, *no_answer, *_runs_left_out(runs)],
         "leaky": [_leaky(material, run) for run in runs if run.leaky],
@@ -140,13 +95,52 @@ def compare(material: Material, plan: ComparePlan) -> Comparison:
     return Comparison(path=folder / FILE, content=content)
 
 
-def _usable(material: Material, plan: ComparePlan) -> tuple[list[Candidate], list[dict[str, str]]]:
+def _repeats_and_control(plan: ComparePlan, configs: Mapping[str, TrainConfig]) -> tuple[Chance, ControlPlan]:
+    """What is fitted beside the ranks; networks only where the plan names their runs."""
+    networks = {run: configs[run] for run in plan.trained if run in configs}
+    chance = Chance(repeats=plan.repeats, seeds=plan.seeds, seed=plan.seed, networks=networks)
+    asked = ControlPlan(
+        permutations=plan.permutations, seed=plan.seed, networks=networks if plan.control_networks else {}
+    )
+    return chance, asked
+
+
+def _choosing(material: Material, runs: Sequence[FoundRun]) -> bool:
+    """True where baselines are asked for the validation parts too: for a threshold, or beside networks."""
+    return any(run.answers for run in runs) or material.settings.evaluation.criterion != "fixed"
+
+
+def _wanted(plan: ComparePlan) -> list[Candidate]:
+    """The baselines that are asked for."""
+    if plan.candidates is not None:
+        return candidates_named(tuple(dict.fromkeys(plan.candidates)))
+    return list(plan.known) if plan.known is not None else list(all_candidates().values())
+
+
+def _say_work(
+    material: Material,
+    plan: ComparePlan,
+    wanted: Sequence[Candidate],
+    more: tuple[Chance, ControlPlan, bool],
+) -> None:
+    """Tell in the log what will be fitted, and what training networks again will cost, before any of it starts."""
+    chance, asked, choosing = more
+    deal = present_deal(material, plan.seed)
+    jobs = {
+        c.name: [
+            *jobs_of(material, c, deal, choosing),
+            *repeat_jobs(material, c, chance),
+            *control_jobs(material, c, asked),
+        ]
+        for c in wanted
+    }
+    for line in work_words(material, jobs, material.folder.root / FOLDER / "folds", plan.means):
+        logger.info("%s", line)
+    _say_cost(chance, asked, material.folder)
+
+
+def _usable(material: Material, wanted: Sequence[Candidate]) -> tuple[list[Candidate], list[dict[str, str]]]:
     """The baselines that this study allows, and the others with the reason."""
-    known = {c.name: c for c in plan.known} if plan.known is not None else all_candidates()
-    if plan.candidates is None:
-        wanted = list(known.values())
-    else:
-        wanted = candidates_named(tuple(dict.fromkeys(plan.candidates)))
     usable, refused = [], []
     for candidate in wanted:
         try:
@@ -166,8 +160,7 @@ def _ranked(
     """Answers of all that can be ranked on one deal, and who gave none."""
     scored = [run.answers for run in runs if run.answers is not None]
     _refuse_twins([*(c.name for c in usable), STACK], [answers.name for answers in scored])
-    choosing = bool(scored) or material.settings.evaluation.criterion != "fixed"
-    jobs = [job for c in usable for job in jobs_of(material, c, deal, choosing)]
+    jobs = [job for c in usable for job in jobs_of(material, c, deal, _choosing(material, runs))]
     kept = material.folder.root / FOLDER / "folds"
     results = run_jobs(jobs, kept, plan.means, "folds")
     found = [(c.name, answers_of(c, deal, results, material)) for c in usable]
@@ -216,7 +209,7 @@ def _runs_left_out(runs: Sequence[FoundRun]) -> list[dict[str, str]]:
 def _leaky(material: Material, run: FoundRun) -> dict[str, Any]:
     """A run on a split by image: told apart, with the AUC of its own evaluation where there is one."""
     path = material.folder.run(run.name) / "evaluation.json"
-    auc = load_json(path, FORMAT)["case"]["auc"] if path.is_file() else None
+    auc = load_json(path, EVALUATION)["case"]["auc"] if path.is_file() else None
     return {"name": run.name, "model": run.model, "reason": run.reason, "auc": auc}
 
 
@@ -255,13 +248,6 @@ def _refuse_twins(baselines: Sequence[str], runs: Sequence[str]) -> None:
                 found=f"the baseline {name}",
                 remedy=f"rename the folder runs/{name}",
             )
-
-
-def _within(where: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise ConfigError(
-            where=where, expected=f"a number from {low} to {high}", found=str(value), remedy="correct it"
-        )
 
 
 __all__ = ["ComparePlan", "Comparison", "compare", "load_comparison"]

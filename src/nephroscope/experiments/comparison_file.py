@@ -10,15 +10,17 @@ from nephroscope.cohort.split import load_split
 from nephroscope.cohort.tables import save_table
 from nephroscope.errors import NephroscopeError, StudyError
 from nephroscope.evaluation.aggregate import label_of
+from nephroscope.evaluation.score_run import OUT_OF_FOLD
 from nephroscope.experiments.folds import Answers
 from nephroscope.files import load_json
-from nephroscope.records import Cohort, EvaluationConfig, Split
+from nephroscope.records import DEVELOPMENT, INTERNAL_TEST, Cohort, EvaluationConfig, Split
 from nephroscope.records.digest import digest_of
 from nephroscope.slices.store import open_store
 from nephroscope.study import open_study
 
-FORMAT = 1
+FORMAT = 2  # 2: calibration of every candidate, chosen inside; the answer first
 FOLDER, FILE, ANSWERS = "comparison", "comparison.json", "predictions.csv"
+AGAIN = "run `nephroscope compare` again"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -33,6 +35,8 @@ class Comparison:
 def load_comparison(root: Path) -> Comparison | None:
     """The comparison of a study as it was last made, with what changed since; None where there is none.
 
+    One of an older format is out of date: this nephroscope says more, or says it otherwise.
+
     Raises:
         StudyError: The file is damaged, or there is no study.
     """
@@ -45,8 +49,14 @@ def load_comparison(root: Path) -> Comparison | None:
             where=f"{FOLDER}/{FILE}",
             expected="a comparison",
             found=f"only {', '.join(content)}",
-            remedy="run `nephroscope compare` again",
+            remedy=AGAIN,
         )
+    if content["format"] < FORMAT:
+        older = (
+            f"it is of format {content['format']}, made by nephroscope {content.get('version', 'unknown')}"
+        )
+        stale = f"{older}, and this one writes format {FORMAT}; {AGAIN}"
+        return Comparison(path=path, content=content, stale=stale)
     folder, settings = open_study(Path(root))
     try:
         cohort = load_cohort(folder.root, settings.subtypes, settings.positive)
@@ -57,7 +67,7 @@ def load_comparison(root: Path) -> Comparison | None:
     changed = [name for name, digest in now.items() if content["made_from"].get(name) != digest]
     complete = {run.name for run in folder.runs() if (run / "run.json").exists()}
     changed += [f"run {name}" for name in sorted(complete ^ set(content["runs_seen"]))]
-    stale = f"{', '.join(changed)} changed since; run `nephroscope compare` again" if changed else ""
+    stale = f"{', '.join(changed)} changed since; {AGAIN}" if changed else ""
     return Comparison(path=path, content=content, stale=stale)
 
 
@@ -82,6 +92,7 @@ def save_answers(folder: Path, answers: Sequence[Answers], cohort: Cohort) -> No
             case_id,
             cohort.by_id[case_id].patient_id,
             cohort.by_id[case_id].subtype or "",
+            _group(one, case_id, cohort),
             str(one.fold[case_id]),
             cohort.subtypes[label_of(p, one.threshold_of(case_id), positive)],
             *(f"{value:.6f}" for value in p),
@@ -89,5 +100,13 @@ def save_answers(folder: Path, answers: Sequence[Answers], cohort: Cohort) -> No
         for one in answers
         for case_id, p in one.p.items()
     ]
-    header = ["name", "kind", "case_id", "patient_id", "truth", "fold", "call"]
+    header = ["name", "kind", "case_id", "patient_id", "truth", "group", "fold", "call"]
     save_table(folder / ANSWERS, [*header, *(f"p_{subtype}" for subtype in cohort.subtypes)], rows)
+
+
+def _group(one: Answers, case_id: str, cohort: Cohort) -> str:
+    """Test set of a case, under the names that a run's predictions have."""
+    if one.fold[case_id] >= 0:
+        return OUT_OF_FOLD
+    own = cohort.by_id[case_id].cohort
+    return INTERNAL_TEST if own == DEVELOPMENT else own

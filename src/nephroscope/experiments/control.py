@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import numpy as np
 from scipy.stats import t as student
 
 from nephroscope.baselines.candidate import Candidate
+from nephroscope.evaluation.percentiles import ALIKE
 from nephroscope.experiments.folds import Answers, Deal, answers_of, jobs_of, shuffled, test_cases
-from nephroscope.experiments.jobs import Means, run_jobs
+from nephroscope.experiments.jobs import Job, Means, run_jobs
 from nephroscope.experiments.measures import TestSet, auc_of, mean_of_folds
 from nephroscope.experiments.networks import train_on
 from nephroscope.experiments.study_data import Material
@@ -58,12 +60,7 @@ def control(
     """
     folder, means = places
     deals = _deals(material, plan)
-    jobs = [
-        job
-        for c in candidates
-        for deal, _ in deals[: plan.times(c.name)]
-        for job in jobs_of(material, c, deal, False)
-    ]
+    jobs = [job for c in candidates for job in control_jobs(material, c, plan)]
     results = run_jobs(jobs, folder / "folds", means, "shuffled labels")
     found: list[tuple[str, Tried]] = []
     for answers in first:
@@ -80,6 +77,12 @@ def control(
             continue
         found.append((answers.name, _tried(material, answers, said)))
     return [_row(material, len(found), name, tried) for name, tried in found]
+
+
+def control_jobs(material: Material, candidate: Candidate, plan: ControlPlan) -> list[Job]:
+    """The fits that a baseline needs on permuted labels."""
+    some = _deals(material, plan)[: plan.times(candidate.name)]
+    return [job for deal, _ in some for job in jobs_of(material, candidate, deal, False)]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -110,7 +113,12 @@ def _true_deal(material: Material) -> Deal:
 
 def _deals(material: Material, plan: ControlPlan) -> list[tuple[Deal, Cohort]]:
     """Permutations whose patients can be dealt into folds; too few patients of a subtype refuses them all."""
-    return [shuffled(material, i, plan.seed) for i in range(1, plan.permutations + 1)]
+    return _shuffles(material, plan.permutations, plan.seed)
+
+
+@lru_cache(maxsize=1)
+def _shuffles(material: Material, n: int, seed: int) -> list[tuple[Deal, Cohort]]:
+    return [shuffled(material, i, seed) for i in range(1, n + 1)]
 
 
 def _tests(material: Material, deal: Deal) -> TestSet:
@@ -126,8 +134,11 @@ def _row(material: Material, n_rows: int, name: str, tried: Tried) -> dict[str, 
         "permutations": len(aucs),
         "auc": asdict(mean),
         "auc_by_fold": float(np.mean(tried.by_fold)) if tried.by_fold else None,
+        "auc_by_fold_n": len(tried.by_fold),
         "lowest": min(aucs, default=None),
         "highest": max(aucs, default=None),
+        "range_n": len(aucs),
+        "unit": "permutation",
         "observed": tried.observed,
         "p": permutation_p(tried.observed, aucs),
         "p_floor": 1 / (1 + len(aucs)) if aucs else None,
@@ -157,6 +168,9 @@ def _mean(aucs: Sequence[float], n_patients: int) -> Estimate:
         value = aucs[0] if aucs else None
         return Estimate(value=value, low=None, high=None, n=n_patients, unit="patient", method=why)
     middle, error = float(np.mean(aucs)), float(np.std(aucs, ddof=1)) / n**0.5
+    if error < ALIKE:
+        why = f"mean of {n} permutations of labels between patients; no interval: all give the same AUC"
+        return Estimate(value=middle, low=None, high=None, n=n_patients, unit="patient", method=why)
     half = float(student.ppf(0.975, n - 1)) * error
     method = f"mean of {n} permutations of labels between patients, Student's t over permutations, 95 %"
     return Estimate(

@@ -185,6 +185,11 @@ def run_jobs(jobs: Sequence[Job], kept: Path, means: Means, what: str) -> dict[s
     return {job.key: results[job.key] for job in jobs}
 
 
+def is_kept(kept: Path, job: Job) -> bool:
+    """True when a folder of results holds that of a job."""
+    return _load(kept / f"{job.key}.json", job) is not None
+
+
 def _done(jobs: Sequence[Job], means: Means) -> Iterator[tuple[Job, Result]]:
     """Jobs with their results, as they come."""
     if not jobs:

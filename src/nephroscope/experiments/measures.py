@@ -1,7 +1,7 @@
 """Figures of one candidate on one test set: its answers and the truth in; estimates by case out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -10,14 +10,14 @@ from nephroscope.evaluation import intervals
 from nephroscope.evaluation.aggregate import label_of
 from nephroscope.evaluation.estimates import Rows, areas_of, estimate_all, shares_of
 from nephroscope.evaluation.metrics import Bools, Floats, Ints, auc
-from nephroscope.evaluation.statistics.cox import limits
-from nephroscope.evaluation.statistics.curve import bootstrap_words, whole_draws
+from nephroscope.evaluation.percentiles import ALIKE, percentile_interval
+from nephroscope.evaluation.statistics.cells import patients_words
+from nephroscope.evaluation.statistics.curve import whole_draws
 from nephroscope.experiments.folds import Answers
 from nephroscope.records import Cohort, Estimate, EvaluationConfig
 
 SHOWN = ("auc", "accuracy", "sensitivity", "specificity", "brier")
 REDRAWN = "the number of each class is redrawn too"
-SAME = 1e-12  # resamples nearer to each other than this agree
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -142,19 +142,14 @@ def brier(p: Floats, tests: TestSet, config: EvaluationConfig) -> Estimate:
         why = "undefined: nothing to count"
         return Estimate(value=None, low=None, high=None, n=0, unit="case", method=why)
     sums, counts = patients.per_patient(loss), patients.per_patient(np.ones(n))
-    value, drawn = float(loss.mean()), draws(lambda w: (w @ sums) / (w @ counts), tests, config, whole=True)
-    (low, high), method = limits(drawn, config.confidence), f"{bootstrap_words(patients, config)}; {REDRAWN}"
-    if low is not None and high is not None and high - low < SAME:
-        low, high, method = _unvaried(value, patients.n, config)
-    return Estimate(value=value, low=low, high=high, n=n, unit="case", method=method)
-
-
-def _unvaried(value: float, n: int, config: EvaluationConfig) -> tuple[float | None, float | None, str]:
-    """Limits of a Brier score that every resample of n patients gives again; `calibrate` has the same."""
-    if value >= SAME:
-        return None, None, "no interval: every resample of the patients agrees"
-    words = f"no probability is off; bound: Clopper-Pearson for the share of patients off, none of {n}"
-    return 0.0, intervals.clopper_pearson(0, n, config.confidence)[1], f"{words}, {_percent(config)}"
+    found = bootstrapped(
+        lambda w: (w @ sums) / (w @ counts), float(loss.mean()), n, tests, config, whole=True
+    )
+    if found.low is None and loss.mean() < ALIKE:  # every resample gives 0 again; `calibrate` has the same
+        high = intervals.clopper_pearson(0, patients.n, config.confidence)[1]
+        words = f"no probability is off; bound: Clopper-Pearson for the share of patients off, none of {patients.n}"
+        return replace(found, low=0.0, high=high, method=f"{words}, {100 * config.confidence:g} %")
+    return found
 
 
 def bootstrapped(
@@ -170,26 +165,15 @@ def bootstrapped(
     ``whole`` redraws the number of each class too, for what depends on it.
     """
     drawn = draws(statistic, tests, config, whole)
-    if drawn.size < 2:
-        return Estimate(
-            value=value, low=None, high=None, n=n, unit="case", method="no resample gives a value"
-        )
-    tail = (1 - config.confidence) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail])
-    method = f"patient bootstrap, {drawn.size} resamples of {tests.patients.n} patients, {_percent(config)}"
-    if whole:
+    low, high, method = percentile_interval(drawn, patients_words(tests.patients), config.confidence)
+    if whole and low is not None:
         method += f"; {REDRAWN}"
-    return Estimate(value=value, low=float(low), high=float(high), n=n, unit="case", method=method)
+    return Estimate(value=value, low=low, high=high, n=n, unit="case", method=method)
 
 
 def draws(
     statistic: intervals.Statistic, tests: TestSet, config: EvaluationConfig, whole: bool = False
 ) -> Floats:
-    """The values of a statistic over redrawn patients, those that are defined."""
+    """The values of a statistic over redrawn patients, (resamples,); NaN where it is undefined."""
     patients = whole_draws(tests.patients) if whole else tests.patients
-    values = intervals.clustered_bootstrap({"it": statistic}, patients, config.resamples, config.seed)["it"]
-    return values[~np.isnan(values)]
-
-
-def _percent(config: EvaluationConfig) -> str:
-    return f"{100 * config.confidence:g} %"
+    return intervals.clustered_bootstrap({"it": statistic}, patients, config.resamples, config.seed)["it"]

@@ -18,7 +18,6 @@ from nephroscope.experiments.measures import TestSet, auc_of, bootstrapped, draw
 from nephroscope.records import Estimate, EvaluationConfig
 
 TINY = 1e-9
-FEWEST_RESAMPLES = 100  # that settings allow
 EXCHANGED = "ranks exchanged within patients at random, as the DeLong variance is zero"
 
 
@@ -76,85 +75,11 @@ def words_of(pair: Pair, tests: TestSet, n_pairs: int) -> str:
     size = f"difference of AUC {d.value:.2f}{between}"
     if pair.p is None or pair.p_holm is None:
         return f"The data do not show that {pair.one} is better than {pair.two} ({size}; {pair.test}; {patients})."
-    p = f"p {_p(pair.p)}"
+    p = f"p {p_words(pair.p)}"
     if n_pairs > 1:
-        p += f", {_p(pair.p_holm).removeprefix('= ')} corrected for {n_pairs} pairs"
+        p += f", {p_words(pair.p_holm).removeprefix('= ')} corrected for {n_pairs} pairs"
     verb = "show" if pair.supported else "do not show"
     return f"The data {verb} that {pair.one} is better than {pair.two} ({size}, {p}, {patients})."
-
-
-def _highest(first: str, beside: Sequence[Pair], n_patients: int) -> str:
-    """Who has the highest AUC, alone or with others, and than whom that is not shown to be better."""
-    equals = [pair.two for pair in beside if pair.difference.value == 0]
-    others = [pair.two for pair in beside if pair.two not in equals]
-    has = f"{', '.join([first, *equals])} share" if equals else f"{first} has"
-    than = (
-        f"; that {'they are' if equals else 'it is'} better than {', '.join(others)} is not shown"
-        if others
-        else ""
-    )
-    return f"{has} the highest AUC here{than} ({n_patients} patients)."
-
-
-def summary(ranked: Sequence[Answers], pairs: Sequence[Pair], tests: TestSet) -> list[str]:
-    """What to take away: what is shown of the first, of networks against baselines, and of the rest in one line."""
-    if not pairs:
-        return ["One candidate: nothing to compare it with."]
-    shown = [pair.words for pair in pairs if pair.supported]
-    first = ranked[0].name
-    beside = [pair for pair in pairs if pair.one == first and not pair.supported]
-    asked = primary(ranked, pairs)
-    lines = [*([asked["words"]] if asked else []), *shown]
-    if beside:
-        lines.append(_highest(first, beside, tests.patients.n))
-    lines += _networks_against_baselines(ranked, pairs)
-    left = sum(not pair.supported for pair in pairs)
-    if left:
-        lines.append(
-            f"Of {len(pairs)} pairs, {left} show no difference that these data support; "
-            "this is not evidence that there is none."
-        )
-    return lines
-
-
-def primary(ranked: Sequence[Answers], pairs: Sequence[Pair]) -> dict[str, Any] | None:
-    """The question a sceptic asks first: the best network against the best baseline; None without both.
-
-    Its p is that of one pair, not corrected: it is one question, but which two it is about was seen in the ranks.
-    """
-    best = {kind: next((a.name for a in ranked if a.kind == kind), None) for kind in ("network", "baseline")}
-    names = set(best.values())
-    pair = next((pair for pair in pairs if {pair.one, pair.two} == names), None)
-    if pair is None:
-        return None
-    d, sign = pair.difference, 1 if pair.one == best["network"] else -1
-    ends = [None if end is None else sign * end for end in (d.low, d.high)[::sign]]
-    difference = replace(d, value=None if d.value is None else sign * d.value, low=ends[0], high=ends[1])
-    between = "" if None in ends else f" ({ends[0]:.2f} to {ends[1]:.2f})"
-    size = f"undefined, {d.method}" if difference.value is None else f"{difference.value:.2f}{between}"
-    p = f"p {_p(pair.p)}, not corrected" if pair.p is not None else f"no p: {pair.test}"
-    words = (
-        f"Primary question, the best network ({best['network']}) against the best baseline ({best['baseline']}): "
-        f"difference of AUC, network minus baseline, {size}, {p}. Which is best was seen in these very ranks, so "
-        "both AUCs flatter, and this p is not that of a comparison planned beforehand."
-    )
-    return {**best, "difference": asdict(difference), "p": pair.p, "words": words}
-
-
-def _networks_against_baselines(ranked: Sequence[Answers], pairs: Sequence[Pair]) -> list[str]:
-    """Each network against the best baseline: the comparison a sceptic looks for."""
-    kinds = {answers.name: answers.kind for answers in ranked}
-    best = next((answers.name for answers in ranked if answers.kind == "baseline"), None)
-    networks = [name for name, kind in kinds.items() if kind == "network"]
-    if best is None:
-        return []
-    return [
-        pair.words
-        for pair in pairs
-        if best in (pair.one, pair.two)
-        and (pair.one in networks or pair.two in networks)
-        and not pair.supported
-    ]
 
 
 def _pair(one: Answers, two: Answers, tests: TestSet, config: EvaluationConfig) -> Pair:
@@ -176,8 +101,7 @@ def _auc_difference(
     if len(tests.subtypes) == 2:
         (a, truth), (b, _) = tests.areas(one)[0], tests.areas(two)[0]
         patients = None if tests.independent else tests.patients
-        few = replace(config, resamples=FEWEST_RESAMPLES)  # its bootstrap beside the test is not used here
-        tested = compare_aucs(a, b, truth, patients, few)
+        tested = compare_aucs(a, b, truth, patients, config, bootstrap=False)
         if tested.p is None and abs(tested.difference.value or 0.0) > TINY:
             return tested.difference, exchanged_p(a, b, truth, tests, config), EXCHANGED
         return tested.difference, tested.p, tested.method
@@ -236,6 +160,7 @@ def _by_bootstrap(
         bootstrapped(statistic, value, len(tests.cases), tests, config), n=tests.patients.n, unit="patient"
     )
     drawn = draws(statistic, tests, config)
+    drawn = drawn[~np.isnan(drawn)]
     spread = float(drawn.std(ddof=1)) if drawn.size > 1 else 0.0
     if spread < TINY:
         return estimate, None, "no test: every resample of the patients agrees"
@@ -259,7 +184,8 @@ def _calls(one: Answers, two: Answers, tests: TestSet, config: EvaluationConfig)
     return {"difference": asdict(estimate), "p": None, **counts, "test": why}
 
 
-def _p(p: float) -> str:
+def p_words(p: float) -> str:
+    """A p-value for a sentence, with its sign of relation."""
     if p < 0.001:
         return "< 0.001"
     return f"= {p:.3f}" if p < 0.1 else f"= {p:.2f}"

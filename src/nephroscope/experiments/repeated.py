@@ -10,7 +10,7 @@ import numpy as np
 from nephroscope.baselines.candidate import Candidate
 from nephroscope.evaluation.intervals import mean_statistic
 from nephroscope.experiments.folds import Answers, Deal, answers_of, jobs_of, redealt, seed_of, test_cases
-from nephroscope.experiments.jobs import Means, run_jobs
+from nephroscope.experiments.jobs import Job, Means, run_jobs
 from nephroscope.experiments.measures import TestSet, auc_of, bootstrapped
 from nephroscope.experiments.networks import train_on
 from nephroscope.experiments.pairs import macro_statistic
@@ -53,16 +53,9 @@ def repeat_all(
         chance: How often.
         places: Folder of the comparison, and where the work is done.
     """
-    deals = [redealt(material, r, chance.seed) for r in range(1, chance.repeats)]
-    base = replace(_first_deal(material, chance), name="r0")
-    reseeded = [
-        replace(base, name=f"r0-seed{s}-{chance.seed}", seed=seed_of(chance.seed, s, 9))
-        for s in range(1, chance.seeds)
-    ]
+    deals, reseeded = _deals(material, chance)
     folder, means = places
-    jobs = [
-        job for c in candidates for deal in [*deals, *reseeded] for job in jobs_of(material, c, deal, False)
-    ]
+    jobs = [job for c in candidates for job in repeat_jobs(material, c, chance)]
     results = run_jobs(jobs, folder / "folds", means, "repeats")
     rows = []
     for answers in first:
@@ -79,8 +72,21 @@ def repeat_all(
     return rows
 
 
-def _first_deal(material: Material, chance: Chance) -> Deal:
-    return Deal(name="r0", split=material.split, labels=material.labels, seed=chance.seed)
+def repeat_jobs(material: Material, candidate: Candidate, chance: Chance) -> list[Job]:
+    """The fits that a baseline needs on other divisions and with other seeds."""
+    deals, reseeded = _deals(material, chance)
+    return [job for deal in (*deals, *reseeded) for job in jobs_of(material, candidate, deal, False)]
+
+
+def _deals(material: Material, chance: Chance) -> tuple[list[Deal], list[Deal]]:
+    """Other divisions, and splits.json with other seeds."""
+    deals = [redealt(material, r, chance.seed) for r in range(1, chance.repeats)]
+    base = Deal(name="r0", split=material.split, labels=material.labels, seed=chance.seed)
+    reseeded = [
+        replace(base, name=f"r0-seed{s}-{chance.seed}", seed=seed_of(chance.seed, s, 9))
+        for s in range(1, chance.seeds)
+    ]
+    return deals, reseeded
 
 
 def _trained(
@@ -113,9 +119,9 @@ def _row(
         "repeats": len(by_split),
         "auc": asdict(_mean_auc(by_split, tests, config)),
         "auc_by_repeat": values,
-        "sd_over_splits": _spread(values),
+        **_spread("sd_over_splits", "division", values),
         "seeds": len(by_seed),
-        "sd_over_seeds": _spread([auc_of(answers, tests) for answers in by_seed]),
+        **_spread("sd_over_seeds", "seed", [auc_of(answers, tests) for answers in by_seed]),
         "refused": refused,
     }
 
@@ -142,13 +148,16 @@ def _mean_auc(repeats: Sequence[Answers], tests: TestSet, config: EvaluationConf
     return replace(found, method=f"mean over {len(repeats)} divisions; {found.method}")
 
 
-def _spread(values: Sequence[float | None]) -> float | None:
-    """Standard deviation over repeats; None with fewer than two. 0 means that nothing depends on this chance."""
+def _spread(name: str, unit: str, values: Sequence[float | None]) -> dict[str, Any]:
+    """Standard deviation over repeats, with the number of them and what each is, under keys that begin with a name.
+
+    None with fewer than two; 0 means that nothing depends on this chance.
+    """
     known = [value for value in values if value is not None]
-    if len(known) < 2:
-        return None
-    sd = float(np.std(known, ddof=1))
-    return sd if sd > NO_CHANCE else 0.0
+    sd = float(np.std(known, ddof=1)) if len(known) > 1 else None
+    if sd is not None and sd <= NO_CHANCE:
+        sd = 0.0
+    return {name: sd, f"{name}_n": len(known), f"{name}_unit": unit}
 
 
 def cost_words(chance: Chance, on_shuffled: int, seconds: Mapping[str, float]) -> str:

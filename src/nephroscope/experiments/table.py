@@ -1,31 +1,42 @@
 """The table of one test set: answers in; ranked rows with figures and remarks, pairs and words out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from nephroscope.experiments.answer import primary, summary
+from nephroscope.experiments.calibrated import calibration_of
 from nephroscope.experiments.folds import Answers
 from nephroscope.experiments.measures import TestSet, figures_of
-from nephroscope.experiments.pairs import compare_pairs, primary, summary
+from nephroscope.experiments.pairs import compare_pairs
 from nephroscope.records import EvaluationConfig
 
 
-def table_of(
-    tests: TestSet,
-    answers: Sequence[Answers],
-    config: EvaluationConfig,
-    remarks: Mapping[str, Sequence[str]],
-) -> dict[str, Any]:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Ranked:
+    """What is set into tables.
+
+    Attributes:
+        answers: Of every candidate, on all test sets.
+        tempered: By name, the same after a temperature that was chosen inside, where there is one.
+        remarks: By name, what a reader must know of a candidate on this study.
+    """
+
+    answers: Sequence[Answers]
+    tempered: Mapping[str, Answers]
+    remarks: Mapping[str, Sequence[str]]
+
+
+def table_of(tests: TestSet, ranked: Ranked, config: EvaluationConfig) -> dict[str, Any]:
     """Table, pairs and words of one test set.
 
     Args:
         tests: Its cases.
-        answers: Of every candidate.
+        ranked: Every candidate.
         config: Of the figures and intervals.
-        remarks: By candidate, what a reader must know of it on this study.
     """
-    figures = {a.name: figures_of(a, tests, config) for a in answers}
-    ordered = sorted(answers, key=lambda a: (-(figures[a.name]["auc"].value or 0.0), a.name))
+    figures = {a.name: figures_of(a, tests, config) for a in ranked.answers}
+    ordered = sorted(ranked.answers, key=lambda a: (-(figures[a.name]["auc"].value or 0.0), a.name))
     pairs = compare_pairs(ordered, tests, config)
     values = [figures[a.name]["auc"].value for a in ordered]
     rows = [
@@ -34,16 +45,19 @@ def table_of(
             "name": a.name,
             "kind": a.kind,
             "told": a.told,
-            "remarks": list(remarks.get(a.name, ())),
+            "remarks": list(ranked.remarks.get(a.name, ())),
             **{name: asdict(estimate) for name, estimate in figures[a.name].items()},
+            "calibration": calibration_of(a, tests, ranked.tempered.get(a.name), config),
         }
         for a, value in zip(ordered, values, strict=True)
     ]
+    words = summary(ordered, pairs, tests)
     return {
+        "answer": words[0],
         "n_cases": len(tests.cases),
         "n_patients": tests.patients.n,
         "candidates": rows,
         "pairwise": [asdict(pair) for pair in pairs],
         "primary": primary(ordered, pairs),
-        "words": summary(ordered, pairs, tests),
+        "words": words,
     }

@@ -98,6 +98,7 @@ def reader_results(
                     counts = [test.both, test.only_one, test.only_two, test.neither]
                     tests.append(
                         {"model": model, "protocol": kind, "n": test.n, "counts": counts, "p": test.p}
+                        | {"method": test.method}
                     )
         found.append(
             {"name": reader.title, "figures": dict(scored.figures), "counts": dict(scored.counts)}

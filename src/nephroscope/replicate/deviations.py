@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nephroscope.replicate.words import NAMES
+from nephroscope.replicate.printed import NAMES
 from nephroscope.training.copies import (
     BLUR_SIGMA_PX,
     JPEG_QUALITY,
@@ -51,11 +51,12 @@ def _images(content: dict[str, Any]) -> list[Row]:
             "the paper's in Figure 4.",
         ),
         (
-            "90 to 10 by image, after amplification",
+            "90 to 10 by image, after augmentation",
             f"The same, LEAKY: {content['leak']['patients_on_both_sides']} of "
             f"{content['leak']['validation_patients']} patients validated on are trained on too. Beside it "
             "the twin, by patient",
-            "To show what the split alone adds to each number.",
+            "To see how far the numbers of such a split are from those of new patients; what else differs "
+            "between the two is listed at the top.",
         ),
         (
             "Blur, rotation, flipping, brighter, darker: 15 times",
@@ -106,7 +107,7 @@ def _protocol(content: dict[str, Any]) -> list[Row]:
             f"Adam, {training['learning_rate']:g}, batch {training['batch_size']}, "
             f"{training['schedule']} rate; the twin takes as "
             "many steps on as many images",
-            "Only the leak may differ between the two columns.",
+            "So that neither learns longer than the other.",
         ),
         (
             "Cannot converge",

@@ -12,7 +12,7 @@ from matplotlib.patches import FancyBboxPatch
 
 from nephroscope.evaluation.metrics import roc_points
 from nephroscope.replicate.numbers import Judged
-from nephroscope.replicate.words import NAMES
+from nephroscope.replicate.printed import NAMES
 from nephroscope.report.drawing import COLORS, GRID, INK, QUIET, STYLE
 from nephroscope.training.copies import copy_name, copy_of, through_jpeg
 
@@ -34,33 +34,49 @@ def copies_figure(hu: npt.NDArray[np.int16], marks: Sequence[str]) -> Figure:
 
 
 def comparison_figure(
-    models: Sequence[dict[str, Any]], printed: dict[str, float], marks: Sequence[str]
+    models: Sequence[dict[str, Any]],
+    shuffled: dict[str, Any] | None,
+    printed: dict[str, float],
+    marks: Sequence[str],
 ) -> Figure:
-    """Accuracy by image: what the paper printed, its protocol here, and the leak-free twin."""
+    """Accuracy and AUC by image, under the paper's protocol and of the leak-free twin; shuffled labels lowest."""
+    rows = [(NAMES[network["model"]], network) for network in models]
+    if shuffled is not None:
+        rows.append((f"{NAMES[shuffled['model']]},\nlabels shuffled", shuffled))
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(8.6, 1.2 + 0.55 * len(models)), layout="constrained")
-        axes = figure.subplots()
+        figure = Figure(figsize=(8.6, 1.4 + 0.55 * len(rows)), layout="constrained")
+        left, right = figure.subplots(1, 2, sharey=True)
+        for axes, name, label in ((left, "accuracy", "Accuracy by image"), (right, "auc", "AUC by image")):
+            _two_points(axes, [network for _, network in rows], name)
+            if shuffled is not None:
+                axes.axhspan(-0.5, 0.5, color=GRID, alpha=0.45, lw=0)
+            axes.set(xlim=(-0.02, 1.02), ylim=(-0.5, len(rows) - 0.5), xlabel=label)
+            axes.grid(visible=True, axis="x", lw=0.5)
         for place, network in enumerate(models):
-            y = len(models) - 1 - place
-            for estimate, shift, color in (
-                (network["paper"]["validation"]["accuracy"], 0.14, PAPER),
-                (network["twin"]["by_image"]["accuracy"], -0.14, TWIN),
-            ):
-                _interval(axes, estimate, y + shift, color)
             if network["model"] in printed:
-                axes.plot(printed[network["model"]], y + 0.14, "x", color=PRINTED, ms=6, zorder=4)
+                y = len(rows) - 1 - place + 0.14
+                left.plot(printed[network["model"]], y, "x", color=PRINTED, ms=6, zorder=4)
+        left.set_yticks(range(len(rows)), [name for name, _ in reversed(rows)])
         for label, marker, color in (
             ("paper's protocol, LEAKY", "o", PAPER),
             ("leak-free twin, new patients", "o", TWIN),
             ("printed in the paper, on its own data", "x", PRINTED),
+            ("chance, 0.50", "--", INK),
         ):
-            axes.plot([], [], marker, color=color, label=label)
-        axes.set_yticks(range(len(models)), [NAMES[n["model"]] for n in reversed(models)])
-        axes.set(xlim=(0, 1.02), ylim=(-0.5, len(models) - 0.5), xlabel="Accuracy by image")
-        axes.set_title(_title("The same network, with and without the leak", marks))
-        axes.grid(visible=True, axis="x", lw=0.5)
-        figure.legend(loc="outside lower center", ncols=3, fontsize=8)
+            left.plot([], [], marker, color=color, label=label, lw=1)
+        figure.suptitle(
+            _title("The same network, with and without the leak", marks), x=0.01, ha="left", fontsize=10
+        )
+        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     return figure
+
+
+def _two_points(axes: Axes, networks: Sequence[dict[str, Any]], name: str) -> None:
+    """A figure of each network under both protocols, the first on top, and the line of chance."""
+    axes.axvline(0.5, color=INK, lw=1, ls="--", zorder=1)
+    for y, network in enumerate(reversed(networks)):
+        _interval(axes, network["paper"]["validation"][name], y + 0.14, PAPER)
+        _interval(axes, network["twin"]["by_image"][name], y - 0.14, TWIN)
 
 
 def _interval(axes: Axes, estimate: dict[str, Any], y: float, color: str) -> None:

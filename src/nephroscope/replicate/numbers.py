@@ -15,6 +15,7 @@ from nephroscope.evaluation.aggregate import majority_of_three
 from nephroscope.evaluation.estimates import Rows, areas_of, estimate_all, shares_of
 from nephroscope.evaluation.intervals import Patients, Statistic, auc_statistic, clustered_bootstrap
 from nephroscope.evaluation.metrics import Floats, auc
+from nephroscope.evaluation.percentiles import percentile_interval
 from nephroscope.evaluation.statistics.auc import auc_covariance
 from nephroscope.records import Estimate, EvaluationConfig, SlicePrediction
 from nephroscope.replicate.answers import Answers
@@ -181,9 +182,7 @@ def _tested(
         if value is not None and variance is not None:
             method = f"no interval: without variance ({method})"
         return Estimate(value=value, low=None, high=None, n=n, unit=unit, method=method), None
-    half = NormalDist().inv_cdf((1 + config.confidence) / 2) * variance**0.5 / (value * (1 - value))
-    logit = np.log(value / (1 - value))
-    low, high = (float(1 / (1 + np.exp(-(logit + step)))) for step in (-half, half))
+    low, high = intervals.logit_limits(value, variance, config.confidence)
     p = 2 * NormalDist().cdf(-abs(value - 0.5) / variance**0.5)
     method = f"{method}, {100 * config.confidence:g} %"
     return Estimate(value=value, low=low, high=high, n=n, unit=unit, method=method), p
@@ -232,11 +231,6 @@ def _minus(one: Statistic, two: Statistic) -> Statistic:
 
 def _apart(value: float, drawn: Floats, about: tuple[int, str], config: EvaluationConfig) -> Estimate:
     n, told = about
-    known = drawn[~np.isnan(drawn)]
-    if known.size < 2 or np.ptp(known) < 1e-12:
-        why = f"{told}; no interval: every resample of the patients agrees"
-        return Estimate(value=value, low=None, high=None, n=n, unit="patient", method=why)
-    tail = (1 - config.confidence) / 2
-    low, high = np.quantile(known, [tail, 1 - tail])
-    method = f"{told}, patient bootstrap, {known.size} resamples, {100 * config.confidence:g} %"
-    return Estimate(value=value, low=float(low), high=float(high), n=n, unit="patient", method=method)
+    low, high, words = percentile_interval(drawn, "the patients", config.confidence)
+    method = f"{told}, {words}" if low is not None else f"{told}; {words}"
+    return Estimate(value=value, low=low, high=high, n=n, unit="patient", method=method)

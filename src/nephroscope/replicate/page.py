@@ -84,17 +84,11 @@ def _render(content: dict[str, Any], figures: dict[str, str], made: dict[str, Ta
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    leak = content["leak"]
-    sentence = (
-        f"Of {leak['validation_patients']} patients in the paper's validation "
-        f"{leak['patients_on_both_sides']} are trained on too."
-    )
     return environment.get_template("zuo2021.html.j2").render(
         content=content,
         marks=marks_of(content),
         figures=figures,
         sections=SECTIONS,
-        leak_sentence=sentence,
         version=__version__,
         date=datetime.now(UTC).date().isoformat(),
         research_use=RESEARCH_USE,

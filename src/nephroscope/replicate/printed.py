@@ -7,6 +7,14 @@ percentages are the only ones that fit them.
 from dataclasses import dataclass, field
 
 CITATION = "Zuo et al. 2021, Front Oncol 11:746750"
+NAMES = {
+    "mobilenet_v2": "MobileNetV2",
+    "shufflenet_v2_x1_0": "ShuffleNetV2 x1.0",
+    "efficientnet_b0": "EfficientNet-B0",
+    "resnet34": "ResNet-34",
+    "resnet50": "ResNet-50",
+    "resnet101": "ResNet-101",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

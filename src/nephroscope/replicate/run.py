@@ -10,7 +10,7 @@ from nephroscope.evaluation.readers.calls import Reader
 from nephroscope.evaluation.readers.read_calls import read_calls
 from nephroscope.models.layers import describe_layers
 from nephroscope.records import Cohort, EvaluationConfig, Finding
-from nephroscope.replicate import case_table, experiment, words
+from nephroscope.replicate import apart, case_table, experiment, words
 from nephroscope.replicate.answers import Answers, answer_tests, joined, judge
 from nephroscope.replicate.deviations import deviations
 from nephroscope.replicate.experiment import Trained
@@ -20,6 +20,7 @@ from nephroscope.replicate.page import marks_of, write_page
 from nephroscope.replicate.printed import MODELS
 from nephroscope.replicate.setup import ReplicateOptions, Setup, make_setup
 from nephroscope.slices.store import SliceStore
+from nephroscope.training.arm import read_record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -88,6 +89,8 @@ def _replicate(
         "readers": scored,
         "readers_mean": case_table.mean_of_readers(scored),
         "readers_note": _readers_note(inputs, scored),
+        "trainings": len(parts),
+        "hours": apart.hours_of(read_record(part.arm) for part in parts),
         "phases": experiment.phases_of(setup),
         "layers": describe_layers(2),
     }
@@ -136,8 +139,14 @@ def _test_answers(trained: Trained, setup: Setup) -> dict[str, Answers]:
 
 def _say(content: dict[str, Any]) -> None:
     """Add the sentences that are made from the figures."""
+    best = words.best_network(content)
     content |= {
         "summary": words.summary(content),
+        "tests_sentence": "" if best is None else apart.tests_sentence(content, best),
+        "one_sided": apart.one_sided(content),
+        "twin_differs": apart.twin_differs(content),
+        "isolated": apart.isolated(content),
+        "hours_sentence": apart.hours_words(content),
         "area_sentence": words.area_sentence(content),
         "shortened": words.shortened(content),
         "deviations": deviations(content, [reader["name"] for reader in content["readers"]]),
@@ -152,7 +161,7 @@ def _curves(
     """What Figure 4 draws of each network."""
     return {
         trained.model: {
-            "tests by image, paper's protocol, LEAKY epoch": by_image(
+            "tests by image, paper's protocol, epoch chosen on the LEAKY split": by_image(
                 three_of_each(answers[trained.model]["paper"], reading), reading
             ),
             "tests by case, twin": by_case(answers[trained.model]["twin"], reading),
@@ -177,7 +186,7 @@ def _figures(
     }
     findings = [*inputs.findings, *setup.store.findings]
     return {
-        "comparison": figures.comparison_figure(content["models"], printed, marks),
+        "comparison": figures.comparison_figure(content["models"], content["shuffled"], printed, marks),
         "figure1-flow": draw_flow(setup.cohort, None, findings),
         "figure2-copies": figures.copies_figure(setup.store.hu[rows[len(rows) // 2]], marks),
         "learning": figures.learning_figure(content["models"], marks),

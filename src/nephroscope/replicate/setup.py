@@ -30,7 +30,7 @@ class ReplicateOptions:
     Attributes:
         models: Networks, each trained under both protocols.
         epochs: Of every training.
-        images_per_epoch: Drawn from the amplified images; None: as many as there are slices; 0: all of them.
+        images_per_epoch: Drawn from the augmented copies; None: as many as there are slices; 0: all of them.
         twin_folds: Trainings of the leak-free twin; None: 5, or as many as the smallest subtype has patients.
         shuffled_model: Network that also learns shuffled labels; None: the lightest chosen; "none": no network.
         seed: Of everything drawn.
@@ -113,7 +113,7 @@ class Setup:
 
     @cached_property
     def paper_split(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """LEAKY: positions in the amplified images to train and to validate on, dealt by image."""
+        """LEAKY: positions in the augmented copies to train and to validate on, dealt by image."""
         n_images = self.n_slices * N_COPIES
         order = np.random.default_rng([self.options.seed, 0x21A6E]).permutation(n_images)
         n_validation = max(round(n_images * VALIDATION), 1)

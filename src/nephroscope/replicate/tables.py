@@ -3,17 +3,20 @@
 from typing import Any
 
 from nephroscope.replicate import printed
-from nephroscope.replicate.words import NAMES, POOLED, said
+from nephroscope.replicate.apart import twin_learns
+from nephroscope.replicate.printed import NAMES
+from nephroscope.replicate.words import POOLED, said
 from nephroscope.report.tables import Cell, Table
 
 SHARES = ("accuracy", "sensitivity", "specificity", "precision")
-LEAKY_NOTE = "LEAKY: split by image after amplification; images of one patient are trained and validated on."
+LEAKY_NOTE = "LEAKY: split by image after augmentation; images of one patient are trained and validated on."
 SHOWN = {
     "by_image": (*SHARES, "auc"),
     "by_case": ("accuracy", "sensitivity", "specificity"),
     "by_case_mean": ("accuracy", "auc"),
 }
-PROTOCOLS = {"paper": "paper's protocol, LEAKY epoch", "twin": "twin"}
+SETS = {"together": "all test cases"}
+PROTOCOLS = {"paper": "paper's protocol, epoch chosen on the LEAKY split", "twin": "twin"}
 FIGURE_NAMES = {
     "accuracy": "Accuracy",
     "sensitivity": "Sensitivity",
@@ -84,7 +87,7 @@ def validation_table(content: dict[str, Any]) -> Table:
             "Paper printed",
             "Paper's protocol, by image LEAKY",
             "Twin, by image",
-            "Difference",
+            "Difference, LEAKY minus twin",
             "Twin, by case",
             "Twin, AUC by case",
         ),
@@ -94,7 +97,7 @@ def validation_table(content: dict[str, Any]) -> Table:
             "Twin: out of fold, original slices of patients never trained on nor used to choose the "
             "epoch; by case the "
             "mean over all slices. Difference: paper's protocol minus twin, interval by patient bootstrap.",
-            _training_note(content),
+            twin_learns(content),
             *([POOLED] if content["configuration"]["twin_folds"] > 1 else []),
         ),
     )
@@ -111,19 +114,6 @@ def _leak_note(content: dict[str, Any]) -> str:
     )
     both, n = leak["patients_on_both_sides"], leak["validation_patients"]
     return f"{both} of {n} patients validated on are trained on.{told}"
-
-
-def _training_note(content: dict[str, Any]) -> str:
-    """That a fold of the twin learns from fewer patients than the paper's protocol."""
-    n = content["leak"]["development_patients"]
-    fewest, most = (
-        pick(n["train_patients"] for n in content["models"][0]["twin"]["folds"]) for pick in (min, max)
-    )
-    told = f"{fewest}" if fewest == most else f"{fewest} to {most}"
-    return (
-        f"A training of the twin learns from {told} of {n} patients, as others choose its epoch and judge it; "
-        "the paper's protocol learns from all of them."
-    )
 
 
 def figure_table(content: dict[str, Any]) -> Table:
@@ -144,7 +134,13 @@ def figure_table(content: dict[str, Any]) -> Table:
             )
     return Table(
         caption="Validation by image, every figure",
-        header=("Figure", "Paper, solved from its print", "Paper's protocol LEAKY", "Twin", "Difference"),
+        header=(
+            "Figure",
+            "Paper, solved from its print",
+            "Paper's protocol LEAKY",
+            "Twin",
+            "Difference, LEAKY minus twin",
+        ),
         rows=tuple(rows),
         notes=(LEAKY_NOTE,),
     )
@@ -172,14 +168,14 @@ def test_table(content: dict[str, Any], name: str, figures: dict[str, Any]) -> T
                     )
                 )
     return Table(
-        caption=f"Table 2. Testing results, {name}",
+        caption=f"Table 2. Testing results, {SETS.get(name, name)}",
         header=(
             "Network, unit",
             "Figure",
             "Paper printed",
-            "Paper's protocol, LEAKY epoch",
+            "Paper's protocol, epoch chosen on the LEAKY split",
             "Twin",
-            "Difference",
+            "Difference, LEAKY minus twin",
         ),
         rows=tuple(rows),
         notes=(
@@ -220,7 +216,7 @@ def case_table(content: dict[str, Any]) -> Table:
     readers = [reader["name"] for reader in content["readers"]]
     header = ["Case", "Origin", "Truth"]
     for model in models:
-        header += [f"{NAMES[model]}, paper's protocol, LEAKY epoch", f"{NAMES[model]}, twin"]
+        header += [f"{NAMES[model]}, {words}" for words in PROTOCOLS.values()]
     rows = []
     for row in content["cases"]:
         cells: list[str | Cell] = [row["case_id"], row["set"], row["truth"]]
@@ -262,7 +258,7 @@ def reader_table(content: dict[str, Any]) -> Table:
                     cell_of(reader["figures"]["accuracy"]),
                     f"{NAMES[test['model']]}, {PROTOCOLS[test['protocol']]}",
                     f"{both} / {only_model} / {only_reader} / {neither}",
-                    "none" if test["p"] is None else f"{test['p']:.3f}",
+                    Cell("none", test["method"]) if test["p"] is None else f"{test['p']:.3f}",
                 )
             )
     if content["readers_mean"]:
@@ -290,7 +286,13 @@ def reader_table(content: dict[str, Any]) -> Table:
 def cell_of(estimate: dict[str, Any], before: str = "") -> Cell:
     """A figure with its interval, and below it what is counted."""
     if estimate["value"] is None:
-        return Cell("none", before + estimate["method"])
-    why = f" · {estimate['method']}" if estimate["low"] is None else ""
+        return Cell("none", before + _short(estimate["method"]))
+    why = f" · {_short(estimate['method'])}" if estimate["low"] is None else ""
     n = estimate["n"]
     return Cell(said(estimate), f"{before}n = {n} {estimate['unit']}{'s' * (n != 1)}{why}")
+
+
+def _short(method: str) -> str:
+    """Why a figure has no interval, without what the column's header says."""
+    why = method.rpartition("paper's protocol minus twin")[2].lstrip(";: ")
+    return "no interval: without variance" if why.startswith("no interval: without variance") else why

@@ -3,8 +3,10 @@
 from typing import Any
 
 from nephroscope.replicate import printed
-from nephroscope.replicate.tables import FIGURE_NAMES, LEAKY_NOTE, cell_of
-from nephroscope.replicate.words import NAMES, POOLED
+from nephroscope.replicate.apart import hours_words
+from nephroscope.replicate.printed import NAMES
+from nephroscope.replicate.tables import FIGURE_NAMES, LEAKY_NOTE, SETS, cell_of
+from nephroscope.replicate.words import POOLED
 from nephroscope.report.tables import Cell, Table
 
 
@@ -69,18 +71,18 @@ def area_table(content: dict[str, Any], sets: list[str]) -> Table:
         for name in sets:
             found = network["tests"][name]["roc"]
             for key, unit in (
-                ("by_image_paper", "paper's protocol, by image, LEAKY epoch"),
+                ("by_image_paper", "paper's protocol, by image, epoch chosen on the LEAKY split"),
                 ("by_case_twin", "twin, by case"),
             ):
                 naive, clustered = found[key]["naive"], found[key]["clustered"]
                 rows.append(
                     (
-                        f"{NAMES[network['model']]}, {name}",
+                        f"{NAMES[network['model']]}, {SETS.get(name, name)}",
                         unit,
                         cell_of(naive["estimate"]),
-                        p_words(naive["p_against_half"]),
+                        _p_cell(naive),
                         cell_of(clustered["estimate"]),
-                        p_words(clustered["p_against_half"]),
+                        _p_cell(clustered),
                     )
                 )
     return Table(
@@ -118,7 +120,7 @@ def shuffled_table(content: dict[str, Any]) -> Table:
             "Figure",
             "Paper's protocol, by image LEAKY",
             "Twin, by image",
-            "Difference",
+            "Difference, LEAKY minus twin",
             "Twin, by case",
         ),
         rows=tuple(rows),
@@ -148,7 +150,6 @@ def resource_table(content: dict[str, Any]) -> Table:
             )
         )
     used = content["models"][0]["resources"]
-    threads = f", {used['threads']} thread{'s' * (used['threads'] > 1)}" if used["device"] == "cpu" else ""
     memory_of = "resident set of the process" if used["memory_of"] == "cpu" else "GPU memory"
     size = content["configuration"]["size_px"]
     return Table(
@@ -163,8 +164,7 @@ def resource_table(content: dict[str, Any]) -> Table:
         ),
         rows=tuple(rows),
         notes=(
-            f"Training on {used['device']}{threads}, {used['precision']}, slices of {size} x {size}, "
-            "validation included; "
+            f"{hours_words(content)} In {used['precision']}, slices of {size} x {size}; "
             f"memory: {memory_of}. A slice is timed on the CPU. The paper: less than 10 GB of GPU memory.",
         ),
     )
@@ -176,8 +176,14 @@ def deviation_table(content: dict[str, Any]) -> Table:
     return Table(caption="Every decision", header=("", "The paper", "Done here", "Why"), rows=tuple(rows))
 
 
-def p_words(p: float | None) -> str:
+def _p_cell(tested: dict[str, Any]) -> str | Cell:
+    """p, or why there is none."""
+    if tested["p_against_half"] is None:
+        known = tested["estimate"]["value"] is not None
+        return Cell("none", "no variance to test with" if known else tested["estimate"]["method"])
+    return p_words(tested["p_against_half"])
+
+
+def p_words(p: float) -> str:
     """A p value as it is printed."""
-    if p is None:
-        return "none"
     return "<0.001" if p < 0.001 else f"{p:.3f}"

@@ -2,16 +2,9 @@
 
 from typing import Any
 
-from nephroscope.replicate.printed import CITATION
+from nephroscope.replicate.apart import fewer_learnt, twin_learns
+from nephroscope.replicate.printed import CITATION, NAMES
 
-NAMES = {
-    "mobilenet_v2": "MobileNetV2",
-    "shufflenet_v2_x1_0": "ShuffleNetV2 x1.0",
-    "efficientnet_b0": "EfficientNet-B0",
-    "resnet34": "ResNet-34",
-    "resnet50": "ResNet-50",
-    "resnet101": "ResNet-101",
-}
 CHANCE = 0.5
 POOLED = (
     "Cases of several folds are ranked together: with few patients and nothing to learn such an AUC comes out "
@@ -21,15 +14,14 @@ POOLED = (
 
 def summary(content: dict[str, Any]) -> str:
     """The sentence on top: what the paper's protocol makes of the best network, and what new patients say."""
-    known = [n for n in content["models"] if n["paper"]["validation"]["accuracy"]["value"] is not None]
-    if not known:
+    best = best_network(content)
+    if best is None:
         return "No network gave an answer that can be counted."
-    sound = [n for n in known if n["paper"]["converged"]] or known
-    best = max(sound, key=lambda n: n["paper"]["validation"]["accuracy"]["value"])
     paper, twin = best["paper"]["validation"]["accuracy"], best["twin"]["by_image"]["accuracy"]
     text = (
         f"Under the paper's protocol (LEAKY) the accuracy of {NAMES[best['model']]} looks like "
-        f"{paper['value']:.2f}; on new patients the same network reaches {said(twin)}."
+        f"{paper['value']:.2f}; its leak-free twin, the same network trained and judged by patient, reaches "
+        f"{said(twin)} on new patients (by image, {content['leak']['development_patients']} patients)."
     )
     apart = best["difference"]["accuracy"]
     if apart["low"] is not None:
@@ -37,6 +29,7 @@ def summary(content: dict[str, Any]) -> str:
         if apart["high"] < 0:
             beyond = ": here the twin is the better one"
         text += f" The difference is {said(apart)}{beyond}."
+    text += f" {fewer_learnt(content)}"
     if not best["paper"]["converged"]:
         epochs = content["configuration"]["epochs"]
         text += (
@@ -44,6 +37,13 @@ def summary(content: dict[str, Any]) -> str:
             "these accuracies are of networks that learnt next to nothing."
         )
     return text
+
+
+def best_network(content: dict[str, Any]) -> dict[str, Any] | None:
+    """The one that the paper would choose: best validation accuracy of those that converged."""
+    known = [n for n in content["models"] if n["paper"]["validation"]["accuracy"]["value"] is not None]
+    sound = [n for n in known if n["paper"]["converged"]] or known
+    return max(sound, key=lambda n: n["paper"]["validation"]["accuracy"]["value"], default=None)
 
 
 def area_sentence(content: dict[str, Any]) -> str:
@@ -67,9 +67,10 @@ def shuffled_sentence(control: dict[str, Any]) -> str:
         return f"With shuffled labels {name} gave no AUC that can be counted."
     accuracy = control["paper"]["validation"]["accuracy"]
     text = (
-        f"With labels shuffled between patients, where nothing can be learnt about a new patient, the paper's "
-        f"protocol prints for {name} an accuracy of {accuracy['value']:.2f} and an AUC of {said(paper)} by image "
-        f"({paper['n']} images, LEAKY); the leak-free twin's AUC is {said(twin)} by case ({twin['n']} cases)."
+        f"With labels shuffled between patients, where nothing can be learnt about a new patient and nothing but the "
+        f"leak can lift a figure, the paper's protocol prints for {name} an accuracy of {accuracy['value']:.2f} and "
+        f"an AUC of {said(paper)} by image ({paper['n']} images, LEAKY); the leak-free twin's AUC is {said(twin)} by "
+        f"case ({twin['n']} cases)."
     )
     seen = paper["low"] is not None and paper["low"] > CHANCE
     honest = twin["low"] is not None and twin["low"] <= CHANCE <= twin["high"]
@@ -90,20 +91,21 @@ def shuffled_sentence(control: dict[str, Any]) -> str:
 
 
 def shortened(content: dict[str, Any]) -> list[str]:
-    """What was made smaller than in the paper, from the configuration alone."""
+    """What was made smaller than in the paper, from the configuration and the folds."""
     used, leak = content["configuration"], content["leak"]
     lines = [f"Epochs: {used['epochs']}; the paper does not say how many it took."]
     if used["images_per_epoch"] < leak["train_images"]:
         share = used["images_per_epoch"] / leak["train_images"]
         lines.append(
-            f"An epoch draws {used['images_per_epoch']:,} of {leak['train_images']:,} amplified images "
-            f"({100 * share:.0f} %), under both protocols."
+            f"An epoch draws {used['images_per_epoch']:,} of {leak['train_images']:,} augmented copies "
+            f"({100 * share:.0f} %), under both protocols; each slice has 16, the original and 15 copies."
         )
     if used["validation_images_used"] < leak["validation_images"]:
         lines.append(
             f"The paper's protocol validates on {used['validation_images_used']:,} of "
-            f"{leak['validation_images']:,} images; the last partial batch is dropped as in the paper."
+            f"{leak['validation_images']:,} augmented copies; the last partial batch is dropped as in the paper."
         )
+    lines.append(twin_learns(content))
     missing = [name for key, name in NAMES.items() if key not in used["models"]]
     if missing:
         lines.append(f"Networks not trained: {', '.join(missing)}.")

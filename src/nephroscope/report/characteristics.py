@@ -22,7 +22,8 @@ Value = float | str | None
 Groups = Sequence[Sequence[Case]]
 NOTES = (
     "Sex, age and site: patients, the first tumor of each; else tumors. Numbers: mean ± standard deviation; median "
-    "(quartiles). Unknown values are counted and left out of tests.",
+    "(quartiles); they describe these cases, so they have no interval. Unknown values are counted and left out of "
+    "tests.",
     "p values are two-sided and not corrected for their number: they say where groups differ, not why.",
 )
 
@@ -58,7 +59,7 @@ def characteristics_by_subtype(cohort: Cohort, slice_counts: Mapping[str, int] |
     header = ("", *cohort.subtypes, *(["no label"] if unknown else []), "all", "p")
     rows = [(*_counts("Patients", shown), ""), (*_counts("Tumors", shown), "")]
     for item in _items(slice_counts):
-        cells = [_cell(item, group) for group in shown]
+        cells = _cells(item, shown)
         rows.append((item.name, *cells, _test_cell(item, groups)))
     notes = (*NOTES, *_shared(groups))
     return Table(caption="Who is in the study", header=header, rows=tuple(rows), notes=notes)
@@ -82,9 +83,10 @@ def characteristics_by_part(
         rows.append((name, first, *(cell for count in rest for cell in (count, "")), ""))
     subtype = Characteristic(name="Subtype", value=lambda case: case.subtype)
     for item in (subtype, *(item for item in _items(slice_counts) if item.tested)):
-        cells: list[str | Cell] = [_cell(item, groups[0])]
-        for group in groups[1:]:
-            cells += [_cell(item, group), _difference(item, groups[0], group)]
+        first, *others = _cells(item, groups)
+        cells: list[str | Cell] = [first]
+        for cell, group in zip(others, groups[1:], strict=True):
+            cells += [cell, _difference(item, groups[0], group)]
         rows.append((item.name, *cells, _test_cell(item, groups)))
     tests = [column for name in names[1:] for column in (group_name(name), "difference")]
     note = (
@@ -128,7 +130,15 @@ def _values(item: Characteristic, group: Sequence[Case]) -> list[Value]:
     return list(of_patient.values())
 
 
-def _cell(item: Characteristic, group: Sequence[Case]) -> str | Cell:
+def _cells(item: Characteristic, groups: Groups) -> list[str | Cell]:
+    """A cell of each group; categories stand in one order in all of them: of all groups, the most frequent first."""
+    everyone = {case.case_id: case for group in groups for case in group}
+    counts = Counter(value for value in _values(item, [*everyone.values()]) if isinstance(value, str))
+    words = sorted(counts, key=lambda word: (-counts[word], word))
+    return [_cell(item, group, words) for group in groups]
+
+
+def _cell(item: Characteristic, group: Sequence[Case], words: Sequence[str]) -> str | Cell:
     values = _values(item, group)
     known = [value for value in values if value is not None]
     missing = f"{len(values) - len(known)} unknown" if len(known) < len(values) else ""
@@ -136,8 +146,8 @@ def _cell(item: Characteristic, group: Sequence[Case]) -> str | Cell:
     if not known:
         return "none" if not values else "not known"
     if not numbers:
-        counts = Counter(str(value) for value in known)
-        parts = [f"{n} {word}" for word, n in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))]
+        counts = Counter(known)
+        parts = [f"{counts[word]} {word}" for word in words if counts[word]]
         return Cell(", ".join(parts), missing) if missing else ", ".join(parts)
     form = f".{item.digits}f"
     mean = f"{fmean(numbers):.{item.digits + 1}f}"
@@ -145,9 +155,10 @@ def _cell(item: Characteristic, group: Sequence[Case]) -> str | Cell:
         low, _, high = quantiles(numbers, n=4, method="inclusive")
         spread = f"{median(numbers):{form}} ({low:{form}} to {high:{form}})"
         return Cell(
-            f"{mean} ± {stdev(numbers):.{item.digits + 1}f}", "; ".join(filter(None, (spread, missing)))
+            f"{mean} ± {stdev(numbers):.{item.digits + 1}f}",
+            "; ".join(filter(None, (spread, f"n = {len(numbers)}", missing))),
         )
-    return Cell(mean, missing or "one value")
+    return Cell(mean, "; ".join(filter(None, ("n = 1", missing))))
 
 
 def _test_cell(item: Characteristic, groups: Groups) -> str | Cell:

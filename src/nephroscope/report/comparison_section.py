@@ -1,6 +1,6 @@
 """comparison.json of a study in; the parts of the report page that it fills (table, figure, pairs, control), out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,26 +10,21 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from nephroscope.experiments.comparison_file import load_comparison
-from nephroscope.records import Estimate
+from nephroscope.records import INTERNAL_TEST, Estimate
+from nephroscope.report.comparison_control import (
+    ComparisonPart,
+    Content,
+    control_part,
+    p_cell,
+    refused_notes,
+    spread_cell,
+)
 from nephroscope.report.drawing import COLORS, GRID, INK, QUIET, STYLE, svg_of
 from nephroscope.report.tables import NAMES, Cell, Letters, Table, group_name
 
 SHOWN = ("auc", "auc_by_fold", "sensitivity", "specificity", "accuracy", "brier")
 TITLES = NAMES | {"brier": "Brier score", "auc_by_fold": "AUC, mean of folds"}
 KINDS = {"baseline": COLORS[0], "network": COLORS[1], "stack": COLORS[2]}
-Content = Mapping[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ComparisonPart:
-    """One section of the page: words, tables and figures by name, and the figure ready to stand on it."""
-
-    words: tuple[str, ...] = ()
-    tables: Mapping[str, Table] = field(default_factory=dict)
-    figures: Mapping[str, Figure] = field(default_factory=dict)
-    html: str = ""
-    limitations: tuple[str, ...] = ()
-    methods: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +60,7 @@ def comparison_section(root: Path) -> ComparisonSection | None:
     content = found.content
     return ComparisonSection(
         comparison=_comparison(content),
-        control=_control(content) if content["control"] else None,
+        control=control_part(content) if content["control"] else None,
         shortcuts=content["shortcuts"],
         data=content,
     )
@@ -100,46 +95,50 @@ def forest_plot(content: Content) -> Figure:
 
 def _comparison(content: Content) -> ComparisonPart:
     tables = {}
-    for name, group in content["groups"].items():
+    first = (content["test_set"], INTERNAL_TEST)
+    for name, group in sorted(content["groups"].items(), key=lambda pair: [pair[0] != one for one in first]):
         suffix = "" if name == content["test_set"] else f"-{name.replace(':', '-')}"
         tables[f"comparison{suffix}"] = _ranked(group, name)
         tables[f"pairs{suffix}"] = _pairs(group, name)
     tables |= {"repeats": _repeats(content), "not-compared": _left_out(content)}
     figure = forest_plot(content)
     folds = f"{content['folds']} folds by patient (splits.json)"
-    told = [f"{row['name']}: {row['told']}" for row in content["candidates"]]
+    told = [f"{row['name']}: {row['told']}." for row in content["candidates"]]
     method = (
         f"Every candidate was fitted and asked on the same {folds}. Baselines learn from the training and "
         "validation part; networks learn from the training part and stop by the validation part. Pairs are tested on "
-        f"the same cases, corrected by Holm's method. {'. '.join(told)}."
+        f"the same cases, corrected by Holm's method."
     )
     return ComparisonPart(
-        words=tuple(content["words"]),
+        words=tuple(content["words"][:1]),
+        more=tuple(content["words"][1:]),
         tables={name: table for name, table in tables.items() if table.rows},
+        folded=frozenset(tables) - {"comparison", "repeats", "not-compared"},
         figures={"comparison": figure},
         html=_html(content, figure),
         limitations=tuple(
             f"{row['name']} was not compared: {row['reason']}." for row in content["not_compared"]
         ),
-        methods=(("Comparison", method),),
+        methods=(("Comparison", method), ("Candidates", "\n".join(told))),
     )
 
 
 def _ranked(group: Content, name: str) -> Table:
     letters = Letters()
+    shown = [figure for figure in SHOWN if any(figure in row for row in group["candidates"])]
     rows = [
         (
             row["name"],
             str(row["rank"] or "-"),
             row["kind"],
-            *(letters.cell(Estimate(**row[figure])) if figure in row else "-" for figure in SHOWN),
+            *(letters.cell(Estimate(**row[figure])) if figure in row else "-" for figure in shown),
         )
         for row in group["candidates"]
     ]
     remarks = [f"{row['name']}: {text}" for row in group["candidates"] for text in row.get("remarks", ())]
     return Table(
         caption=f"All candidates on the same cases, {group_name(name)}",
-        header=("Candidate", "Rank", "Kind", *(TITLES[figure] for figure in SHOWN)),
+        header=("Candidate", "Rank", "Kind", *(TITLES[figure] for figure in shown)),
         rows=tuple(rows),
         notes=(*letters.notes, *remarks),
     )
@@ -147,6 +146,7 @@ def _ranked(group: Content, name: str) -> Table:
 
 def _pairs(group: Content, name: str) -> Table:
     letters = Letters()
+    tests = {pair["test"] for pair in group["pairwise"]}
     rows = []
     for pair in group["pairwise"]:
         calls = pair["accuracy"]
@@ -154,11 +154,12 @@ def _pairs(group: Content, name: str) -> Table:
             (
                 f"{pair['one']}, {pair['two']}",
                 letters.cell(Estimate(**pair["difference"])),
-                Cell(_p(pair["p"]), pair["test"]),
-                _p(pair["p_holm"]),
+                Cell(p_cell(pair["p"]), pair["test"]) if len(tests) > 1 else p_cell(pair["p"]),
+                p_cell(pair["p_holm"]),
                 "yes" if pair["supported"] else "not shown",
                 Cell(
-                    _p(calls["p"]), f"{calls['only_one_right']} and {calls['only_two_right']} only one right"
+                    p_cell(calls["p"]),
+                    f"{calls['only_one_right']} and {calls['only_two_right']} only one right",
                 ),
             )
         )
@@ -170,7 +171,8 @@ def _pairs(group: Content, name: str) -> Table:
         "Do the data show that the first is better?",
         "Exact McNemar on calls, p",
     )
-    notes = (f"Corrected by Holm's method for {len(rows)} pairs.", *letters.notes)
+    told = f"p: {tests.pop()}, on {group['n_patients']} patients. " if len(tests) == 1 else ""
+    notes = (f"{told}Corrected by Holm's method for {len(rows)} pairs.", *letters.notes)
     return Table(caption=f"Pairs, {group_name(name)}", header=header, rows=tuple(rows), notes=notes)
 
 
@@ -181,9 +183,9 @@ def _repeats(content: Content) -> Table:
             row["name"],
             letters.cell(Estimate(**row["auc"])),
             str(row["repeats"]),
-            _sd(row["sd_over_splits"]),
+            spread_cell(row, "sd_over_splits"),
             str(row["seeds"]),
-            _sd(row["sd_over_seeds"]),
+            spread_cell(row, "sd_over_seeds"),
             str(len(row["refused"])),
         )
         for row in content["repeated"]
@@ -193,59 +195,13 @@ def _repeats(content: Content) -> Table:
         caption="Divided again: what is chance of the folds",
         header=header,
         rows=tuple(rows),
-        notes=(*letters.notes, *_refused(content["repeated"])),
+        notes=(*letters.notes, *refused_notes(content["repeated"])),
     )
 
 
 def _left_out(content: Content) -> Table:
     rows = [(row["name"], row["reason"]) for row in (*content["not_compared"], *content["leaky"])]
     return Table(caption="Not ranked, and why", header=("Name", "Reason"), rows=tuple(rows))
-
-
-def _control(content: Content) -> ComparisonPart:
-    letters = Letters()
-    rows = [
-        (
-            row["name"],
-            str(row["permutations"]),
-            str(len(row["refused"])),
-            letters.cell(Estimate(**row["auc"])),
-            _sd(row.get("auc_by_fold")),
-            "-" if row["lowest"] is None else f"{row['lowest']:.2f} to {row['highest']:.2f}",
-            "-" if row["observed"] is None else f"{row['observed']:.3f}",
-            _permutation_p(row),
-        )
-        for row in content["control"]
-    ]
-    header = (
-        *("Candidate", "Permutations", "Refused", "Mean AUC, labels shuffled", "Same, mean of folds"),
-        *("Range", "AUC, true labels", "Permutation p"),
-    )
-    notes = (*letters.notes, *_refused(content["control"]))
-    table = Table(
-        caption="With labels shuffled between patients", header=header, rows=tuple(rows), notes=notes
-    )
-    words = tuple(row["words"] for row in content["control"])
-    method = (
-        "Labels were permuted between patients, folds were dealt by the same rules, and every baseline was fitted "
-        "and asked as with the true labels. Alarm: a mean AUC of 0.60 or more, or above 0.5 by a one-sided t test "
-        "over permutations at 0.05, shared by all candidates (Bonferroni). Pooled over few folds, an AUC with "
-        "nothing to learn lies somewhat below 0.5, so that small leaks can hide; the mean of folds lies at 0.5."
-    )
-    warnings = tuple(text for text in words if text.startswith("WARNING"))
-    return ComparisonPart(
-        words=words, tables={"control": table}, limitations=warnings, methods=(("Shuffled labels", method),)
-    )
-
-
-def _permutation_p(row: Content) -> str | Cell:
-    if row["p"] is None or row["p"] != row.get("p_floor"):
-        return _p(row["p"])
-    return Cell(f">= {row['p']:.3f}", f"the least that {row['permutations']} permutations can give")
-
-
-def _refused(rows: Sequence[Content]) -> list[str]:
-    return [f"{row['name']}, refused: {why}" for row in rows for why in dict.fromkeys(row["refused"])]
 
 
 def _html(content: Content, figure: Figure) -> str:
@@ -259,13 +215,3 @@ def _html(content: Content, figure: Figure) -> str:
         shuffled=bool(content["control"]),
         synthetic=content["synthetic"],
     )
-
-
-def _p(p: float | None) -> str:
-    if p is None:
-        return "-"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _sd(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

@@ -42,7 +42,7 @@ class RunContent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
-    """What series.csv says of the CT of a case: maker of the scanner, and distance between slices."""
+    """What series.csv says of the CT of a case: vendor, and slice spacing in mm."""
 
     manufacturer: str = ""
     spacing_mm: float | None = None

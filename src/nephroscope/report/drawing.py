@@ -9,6 +9,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from nephroscope.files import replacing, save_text
+from nephroscope.progress import track
 
 # Okabe and Ito's colours: told apart with every kind of colour blindness
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -53,7 +54,7 @@ def svg_of(figure: Figure, salt: str) -> str:
 def save_figures(folder: Path, figures: Mapping[str, Figure]) -> dict[str, str]:
     """Write NAME.svg and NAME.png (white, 200 dots an inch) of each; gives the SVG text by name."""
     drawn = {}
-    for name, figure in figures.items():
+    for name, figure in track(figures.items(), "report figures", "figure", len(figures)):
         drawn[name] = svg_of(figure, name)
         save_text(folder / f"{name}.svg", drawn[name])
         figure.set_layout_engine("none")  # laid out once, for both

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from nephroscope.records import Estimate
 from nephroscope.report.checklists.evidence_results import Evidence
-from nephroscope.report.comparison_section import ComparisonPart, ComparisonSection, comparison_section
+from nephroscope.report.comparison_control import ComparisonPart
+from nephroscope.report.comparison_section import ComparisonSection, comparison_section
 from nephroscope.report.content import ReportContent
 from nephroscope.report.readers_section import readers_section
 from nephroscope.report.shortcuts import shortcut_section_table, shortcut_words
@@ -21,12 +22,10 @@ EMPTY = {
         "report {study}`."
     ),
     "control": (
-        "No control with shuffled labels was run: it shows that the same pipeline stays at chance where "
-        "there is nothing "
-        "to learn. `nephroscope compare {study}` runs it."
+        "No control with shuffled labels was run. It asks what the same pipeline scores where there is nothing to "
+        "learn, so that a large leak would show: `nephroscope compare {study}` runs it."
     ),
-    "shortcuts": "Whether facts beside the tumor (maker of the scanner, sex, site) tell the subtype was not "
-    "looked at.",
+    "shortcuts": "Whether facts beside the tumor (vendor, sex, site) tell the subtype was not looked at.",
     "readers": (
         "No radiologists' calls are known. `nephroscope readers {study} FILE.csv` sets them beside the model."
     ),
@@ -43,7 +42,9 @@ class ExtraSection:
         data: For report.json.
         headline: A sentence for the top of the page.
         words: Sentences above the tables.
+        more: Further sentences, folded below ``words``.
         tables: By name, for the page and as files.
+        folded: Names of the tables that the page folds away.
         figures: By name, as files; those of the page stand in ``html``.
         limitations, methods, evidence: What the section adds to those of the page.
     """
@@ -53,7 +54,9 @@ class ExtraSection:
     data: Any = None
     headline: str = ""
     words: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
     tables: Mapping[str, Table] = field(default_factory=dict)
+    folded: frozenset[str] = frozenset()
     figures: Mapping[str, Figure] = field(default_factory=dict)
     limitations: tuple[str, ...] = ()
     methods: tuple[tuple[str, str], ...] = ()
@@ -107,10 +110,10 @@ def headline(compared: Mapping[str, Any], run: str) -> str:
     if own is None or not others:
         return ""
     best, e = others[0], Estimate(**others[0]["auc"])
-    interval = "" if e.low is None else f" ({e.low:.2f} to {e.high:.2f})"
+    interval = "" if e.low is None else f"{e.low:.2f} to {e.high:.2f}, "
     return (
         f"Beside {len(others)} other candidates on the same folds it is number {own['rank']} by AUC; "
-        f"{best['name']} ({best['kind']}) reaches {e.value:.2f}{interval}."
+        f"{best['name']} ({best['kind']}) reaches {e.value:.2f} ({interval}{counted_noun(e.n, e.unit)})."
     )
 
 
@@ -140,7 +143,9 @@ def _of_part(part: ComparisonPart, data: Any, evidence: Mapping[str, Evidence]) 
         html=part.html,
         data=data,
         words=part.words,
+        more=part.more,
         tables=part.tables,
+        folded=part.folded,
         figures=part.figures,
         limitations=part.limitations,
         methods=part.methods,

@@ -66,11 +66,7 @@ def _of_size(content: ReportContent) -> Iterator[str]:
     fewest, most = min(patients.values()), max(patients.values())
     if fewest < FEW:
         yield f"Few patients ({said}): the intervals are wide, and differences inside them mean nothing."
-    if fewest < VERY_FEW:
-        yield (
-            f"With fewer than {VERY_FEW} patients of a subtype, a patient bootstrap is itself too narrow: a 95 % "
-            "interval of a figure by image holds the truth less often than that."
-        )
+    yield from _of_small_sets(content)
     if fewest and most >= IMBALANCE * fewest:
         yield (
             f"The subtypes are unbalanced ({said}, {most / fewest:.1f} to 1): accuracy and precision hold for "
@@ -81,6 +77,24 @@ def _of_size(content: ReportContent) -> Iterator[str]:
         yield (
             f"Probabilities of {len(content.split.folds)} networks are pooled; each was tested on its own fold, and "
             "the networks are not alike."
+        )
+
+
+def _of_small_sets(content: ReportContent) -> Iterator[str]:
+    """Test sets in which a patient bootstrap cannot be trusted."""
+    small = []
+    for group in content.main.report.groups:
+        members = [p for p in content.main.report.predictions if p.group == group.name]
+        counts = {
+            s: len({p.patient_id for p in members if p.truth == s}) for s in content.main.report.subtypes
+        }
+        if min(counts.values()) < VERY_FEW:
+            said = ", ".join(f"{n} {s}" for s, n in counts.items())
+            small.append(f"{group_name(group.name)}: {said}")
+    if small:
+        yield (
+            f"With fewer than {VERY_FEW} patients of a subtype ({'; '.join(small)}), a patient bootstrap is itself "
+            "too narrow: a 95 % interval of a figure by image holds the truth less often than that."
         )
 
 
@@ -153,7 +167,7 @@ def _of_confounders(content: ReportContent) -> Iterator[str]:
         ("contrast phase", lambda c: c.phase),
         ("site", lambda c: c.site_id),
         (
-            "maker of the scanner",
+            "vendor",
             lambda c: scans[c.case_id].manufacturer or None if c.case_id in scans else None,
         ),
     )
@@ -188,7 +202,7 @@ def _of_sources(content: ReportContent) -> Iterator[str]:
         yield f"All CT come from scanners of one maker ({makers.pop()})."
     thick = sum(scan.spacing_mm is not None and scan.spacing_mm > THICK_MM for scan in scans)
     if thick:
-        yield f"{thick} of {len(scans)} CT have slices more than {THICK_MM:g} mm apart."
+        yield f"{thick} of {len(scans)} CT have a slice spacing of more than {THICK_MM:g} mm."
     yield from _of_clinical_data(cases)
     yield from _of_external_tests(content)
 

@@ -80,11 +80,12 @@ def _imaging_text(content: ReportContent) -> str:
     scans = [content.scans[c.case_id] for c in cases if c.case_id in content.scans]
     makers = [scan.manufacturer for scan in scans if scan.manufacturer]
     if makers:
-        text += f" Makers of the scanners: {counted(makers)}."
+        text += f" Vendors: {counted(makers)}."
     spacing = sorted(scan.spacing_mm for scan in scans if scan.spacing_mm is not None)
     if spacing:
         middle = spacing[len(spacing) // 2]
-        text += f" Distance between slices: median {middle:g} mm, {spacing[0]:g} to {spacing[-1]:g} mm."
+        text += f" Slice spacing (between positions of slices): median {middle:g} mm, "
+        text += f"{spacing[0]:g} to {spacing[-1]:g} mm, {counted_noun(len(spacing), 'CT')}."
     return text
 
 

@@ -3,6 +3,7 @@
 Beside it: report.json, figures/ (SVG and PNG), tables/ (CSV), checklists/ (Markdown and CSV) and model-card.md.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from nephroscope.report.leftovers import remove_leftovers
 from nephroscope.report.model_card import model_card
 from nephroscope.report.page_parts import PageParts, page_figures, page_parts
 from nephroscope.report.page_tables import save_estimates, save_tables
+
+logger = logging.getLogger(__name__)
 
 SECTIONS = (
     ("data", "Data"),
@@ -47,12 +50,14 @@ def write_report(folder: Path, content: ReportContent) -> Path:
     Returns:
         Path of index.html.
     """
+    logger.info("report: statistics of %d cases", len(content.main.report.predictions))
     page = page_parts(content)
+    logger.info("report: figures and tables")
     drawn = save_figures(folder / "figures", page_figures(page))
     save_tables(folder / "tables", page.tables, content.marks)
     save_estimates(folder / "tables" / "figures.csv", content, page.appraisal)
     save_checklists(folder / "checklists", page.checklists, content.marks)
-    save_text(folder / "model-card.md", model_card(content, page.appraisal))
+    save_text(folder / "model-card.md", model_card(content, page))
     remove_leftovers(folder, {"figures": drawn, "tables": page.tables})
     save_json(folder / "report.json", report_json(page, drawn))
     save_text(folder / "index.html", render_page(page, drawn))

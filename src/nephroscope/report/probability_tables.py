@@ -6,7 +6,7 @@ from nephroscope.records import Estimate
 from nephroscope.report.appraisal import RAW, Appraisal, GroupAppraisal
 from nephroscope.report.compare import p_words
 from nephroscope.report.figures import slug
-from nephroscope.report.tables import Cell, Letters, Table, group_name, percent
+from nephroscope.report.tables import Cell, Letters, Table, counted_noun, group_name, percent
 
 CALIBRATION = {
     "intercept": "Intercept (0 is ideal)",
@@ -89,7 +89,10 @@ def coverage_table(group: GroupAppraisal) -> Table:
     }
     named |= {words.get(name, name): e for name, e in found.at_margin.items()}
     rows = tuple((name, letters.cell(e)) for name, e in named.items())
-    notes = [f"Left out at random, the share of wrong answers would stay {found.random:.3f}."]
+    notes = [
+        f"Left out at random, the share of wrong answers would stay {found.random:.3f} (the share among all "
+        f"{counted_noun(found.aurc.n, found.aurc.unit)})."
+    ]
     if found.at_margin:
         notes.append(
             "At the margin in use the margin alone is counted. The coverage among the figures by case also leaves "

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nephroscope.experiments.comparison_file import FILE, FOLDER
+from nephroscope.experiments.comparison_file import FORMAT as COMPARISON
 from nephroscope.files import load_json
 from nephroscope.records import Cohort
 from nephroscope.report.content import ReportContent
@@ -47,7 +48,7 @@ def _runs(folder: Path, cohort: Cohort, leaky: bool) -> Iterator[str]:
 
 def _compared(path: Path, cohort: Cohort) -> set[str]:
     """Names of the candidates of the last comparison, when it was of the same cases."""
-    made = load_json(path, FORMAT) if path.is_file() else {}
+    made = load_json(path, COMPARISON) if path.is_file() else {}
     if made.get("made_from", {}).get("cohort.csv") != cohort.digest:
         return set()
     return {str(row["name"]) for row in made.get("candidates", ())}

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import logging
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,8 @@ from nephroscope.report.content import ReportContent, Saliency, SaliencyMap
 from nephroscope.report.saliency_words import check_words
 from nephroscope.report.thumbnails import SIDE_PX, shown_rows
 from nephroscope.slices.preprocess import apply_window
+
+logger = logging.getLogger(__name__)
 
 MOST_CASES, MOST_OUTLINES = 24, 12  # first cards with maps, and with the ROI's line, for which a CT is read
 MAP_COLOR, ROI_COLOR = (230, 159, 0), (86, 180, 233)  # orange and sky blue of Okabe and Ito
@@ -38,6 +41,7 @@ def with_saliency(content: ReportContent, run: RunToScore, read: Reader) -> Repo
     for case_id in cases_with_cards(content)[:MOST_CASES]:
         indices = [index for index, _ in content.slices_of(case_id)]
         wanted[case_id] = [indices[i] for i in shown_rows(len(indices))]
+    logger.info("report: where the network looked, for %d cases", len(wanted))
     found = saliency_of_run(run, report.predictions, wanted, [*wanted][:MOST_OUTLINES], read)
     if found.missing:
         return replace(content, saliency=_none(found.missing))

@@ -1,8 +1,9 @@
 """A scored run in; the shortcut probe on what the study folder knows without reading an image, out, and its table."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nephroscope.evaluation.statistics.attributes import UNKNOWN, attributes_of
 from nephroscope.experiments.facts import Fact
 from nephroscope.experiments.folds import Answers, Deal
 from nephroscope.experiments.measures import TestSet
@@ -12,14 +13,7 @@ from nephroscope.records import Case, Estimate, EvaluationReport
 from nephroscope.report.content import Scan
 from nephroscope.report.tables import Cell, Letters, Table
 
-FACTS: tuple[tuple[str, Callable[[Case, Scan], str | float | None]], ...] = (
-    ("maker of the scanner", lambda case, scan: scan.manufacturer or None),
-    ("sex", lambda case, scan: case.sex),
-    ("site", lambda case, scan: case.site_id),
-    ("phase", lambda case, scan: case.phase if case.phase != "unknown" else None),
-    ("source of intensities", lambda case, scan: case.source),
-    ("slice spacing", lambda case, scan: scan.spacing_mm),
-)
+WORDS = ("vendor", "sex", "site", "phase")  # named, and their values too, as in the figures by subgroup
 
 
 def probe_run(material: Material, report: EvaluationReport, scans: Mapping[str, Scan]) -> dict[str, Any]:
@@ -43,19 +37,24 @@ def probe_run(material: Material, report: EvaluationReport, scans: Mapping[str, 
         fold={p.case_id: p.fold for p in asked},
     )
     tests = TestSet.of(group, sorted(p.case_id for p in asked), labels, material.cohort)
-    deal = Deal(name="r0", split=material.split, labels=labels, seed=0)
-    return probe(material, _facts(material, labels, scans), [answers], tests, deal)
-
-
-def _facts(material: Material, labels: Mapping[str, int], scans: Mapping[str, Scan]) -> list[Fact]:
     cases = [material.cohort.by_id[name] for name in sorted(labels)]
-    facts = []
-    for name, read in FACTS:
-        values = {c.case_id: read(c, scans.get(c.case_id, Scan())) for c in cases}
-        known = {case_id: value for case_id, value in values.items() if value is not None}
-        unit = "mm" if name == "slice spacing" else ""
-        facts.append(Fact(name=name, told=name, values=known, unit=unit))
-    return facts
+    deal = Deal(name="r0", split=material.split, labels=labels, seed=0)
+    return probe(material, facts_known(cases, scans), [answers], tests, deal)
+
+
+def facts_known(cases: Sequence[Case], scans: Mapping[str, Scan]) -> list[Fact]:
+    """What the study folder knows of the cases beside the tumor, named as in the figures by subgroup."""
+    seen = {c.case_id: scans.get(c.case_id, Scan()) for c in cases}
+    said = {c.case_id: attributes_of(c, {"vendor": seen[c.case_id].manufacturer or UNKNOWN}) for c in cases}
+    spacing = {case_id: scan.spacing_mm for case_id, scan in seen.items() if scan.spacing_mm is not None}
+    return [
+        *(
+            Fact(name=name, told=name, values={c: of[name] for c, of in said.items() if of[name] != UNKNOWN})
+            for name in WORDS
+        ),
+        Fact(name="source", told="source of intensities", values={c.case_id: c.source for c in cases}),
+        Fact(name="slice spacing", told="slice spacing", values=spacing, unit="mm"),
+    ]
 
 
 def shortcut_section_table(found: Mapping[str, Any], run: str) -> Table:

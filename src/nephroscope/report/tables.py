@@ -142,8 +142,10 @@ class Letters:
             return ""
         letter = self.of.setdefault(estimate.method, "abcdefghijklmnopqrstuvwxyz"[len(self.of) % 26])
         n = f"n = {estimate.n} {estimate.unit}{'' if estimate.n == 1 else 's'} · {letter}"
-        if estimate.value is None or estimate.low is None or estimate.high is None:
+        if estimate.value is None:
             return Cell("not available", n)
+        if estimate.low is None or estimate.high is None:
+            return Cell(f"{estimate.value:.3f}", f"no interval · {n}")
         return Cell(f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})", n)
 
 

@@ -8,7 +8,7 @@ import json
 import logging
 import math
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -24,15 +24,16 @@ from nephroscope.errors import ConfigError, StudyError
 from nephroscope.files import load_json, replacing, save_json
 from nephroscope.models.networks import build_network
 from nephroscope.models.onnx_file import REFERENCE_SLICES, export_onnx
-from nephroscope.progress import track
+from nephroscope.progress import counting
 from nephroscope.records import Cohort, Fold, Split, TrainConfig
 from nephroscope.slices.store import SliceStore
 from nephroscope.training.batches import fold_slices
 from nephroscope.training.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights
-from nephroscope.training.loop import Epoch, FitState, FoldTask, converged, fit, new_state
+from nephroscope.training.loop import Epoch, FitState, FoldTask, converged, fit, is_finished, new_state
 
 FORMAT = 1
 logger = logging.getLogger(__name__)
+Told = Callable[[int, int], None]  # called after an epoch: index of the fold, epochs left at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +75,8 @@ def train_run(
     left = [f.index for f in inputs.split.folds if not (folder / f"fold-{f.index}" / "fold.json").exists()]
     if elsewhere is not None and len(left) > 1:
         elsewhere(left)
-    folds = []
-    for fold in inputs.split.folds:
-        path = folder / f"fold-{fold.index}"
-        if not (path / "fold.json").exists():
-            _train_fold(path, inputs, fold, device, dtype)
-        folds.append(load_json(path / "fold.json", FORMAT))
+    _train_folds(folder, inputs, inputs.split.folds, device, dtype)
+    folds = [load_json(folder / f"fold-{fold.index}" / "fold.json", FORMAT) for fold in inputs.split.folds]
     content = {
         "format": FORMAT,
         "name": folder.name,
@@ -108,10 +105,8 @@ def train_fold(folder: Path, inputs: RunInputs, index: int) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = compute_dtype(inputs.config.precision, device)
     _open_run(folder, inputs, device, dtype)
-    path = folder / f"fold-{index}"
-    if not (path / "fold.json").exists():
-        fold = next(fold for fold in inputs.split.folds if fold.index == index)
-        _train_fold(path, inputs, fold, device, dtype)
+    own = [fold for fold in inputs.split.folds if fold.index == index]
+    _train_folds(folder, inputs, own, device, dtype)
 
 
 def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
@@ -166,7 +161,28 @@ def _open_run(folder: Path, inputs: RunInputs, device: torch.device, dtype: torc
     save_json(folder / "config.json", config)
 
 
-def _train_fold(path: Path, inputs: RunInputs, fold: Fold, device: torch.device, dtype: torch.dtype) -> None:
+def _train_folds(
+    folder: Path, inputs: RunInputs, folds: Sequence[Fold], device: torch.device, dtype: torch.dtype
+) -> None:
+    """Those of the folds that are not complete, under one progress over all their epochs."""
+    todo = [fold for fold in folds if not (folder / f"fold-{fold.index}" / "fold.json").exists()]
+    left = {fold.index: inputs.config.epochs for fold in todo}  # epochs at most: patience may end a fold
+    numbers = ", ".join(str(fold.index) for fold in todo)
+    what = f"{inputs.config.model}, fold{'s' * (len(todo) > 1)} {numbers}"
+    with counting(what, "epoch", sum(left.values()), lambda: sum(left.values())) as step:
+
+        def told(index: int, n_left: int) -> None:
+            left[index] = n_left
+            step()
+
+        for fold in todo:
+            _train_fold(folder / f"fold-{fold.index}", inputs, fold, (device, dtype), told)
+            left[fold.index] = 0
+
+
+def _train_fold(
+    path: Path, inputs: RunInputs, fold: Fold, where: tuple[torch.device, torch.dtype], told: Told
+) -> None:
     config, n_subtypes = inputs.config, len(inputs.cohort.subtypes)
     train, validation = fold_slices(inputs.store, inputs.cohort, fold)
     if len(train) < 2:
@@ -182,14 +198,14 @@ def _train_fold(path: Path, inputs: RunInputs, fold: Fold, device: torch.device,
         validation=validation,
         n_subtypes=n_subtypes,
         config=config,
-        device=device,
-        dtype=dtype,
+        device=where[0],
+        dtype=where[1],
     )
     torch.manual_seed(config.seed * 1000 + fold.index)  # initial weights
     spec = inputs.store.spec
     network = build_network(config.model, n_subtypes, spec, config.recipe, config.pretrained, config.width)
     state = new_state(network, task)
-    _fit_fold(path, task, state)
+    _fit_fold(path, task, state, told)
     load_weights(network, path / "weights.safetensors")
     step = max(len(train) // REFERENCE_SLICES, 1)
     shown = np.asarray(inputs.store.hu[train.rows[::step][:REFERENCE_SLICES]])
@@ -209,15 +225,14 @@ def _train_fold(path: Path, inputs: RunInputs, fold: Fold, device: torch.device,
     )
 
 
-def _fit_fold(path: Path, task: FoldTask, state: FitState) -> None:
-    """All epochs that are left, each saved as it ends."""
+def _fit_fold(path: Path, task: FoldTask, state: FitState, told: Told) -> None:
+    """All epochs that are left, each saved as it ends, and then told with how many are left at most."""
     if not (path / "weights.safetensors").exists():  # stands in for a fit that never gets a finite loss
         save_weights(state.network, path / "weights.safetensors")
     if (path / "checkpoint.safetensors").exists():
         load_checkpoint(state, path / "checkpoint.safetensors")
         logger.info("fold %d: resumed after epoch %d", task.fold, len(state.history))
-    n_left = task.config.epochs - len(state.history)
-    for epoch in track(fit(task, state), f"fold {task.fold}, {task.config.model}", "epoch", n_left):
+    for epoch in fit(task, state):
         _save_epoch(path, state)
         logger.info(
             "fold %d, epoch %d: loss %.3f, validation %.3f, %.0f s",
@@ -227,6 +242,7 @@ def _fit_fold(path: Path, task: FoldTask, state: FitState) -> None:
             epoch.validation_loss,
             epoch.seconds,
         )
+        told(task.fold, 0 if is_finished(task, state) else task.config.epochs - epoch.epoch)
 
 
 def _save_epoch(path: Path, state: FitState) -> None:

@@ -19,7 +19,7 @@ from nephroscope.errors import ConfigError, RoiError
 from nephroscope.records import CTVolume, RoiMask
 from nephroscope.records.digest import digest_of
 
-EXTRA = "pip install 'nephroscope[radiomics]'"
+EXTRA = "pip install 'nephroscope[train,radiomics]'"
 TEXTURE = ("statistics", "intensity_histogram", "glcm", "glrlm", "glszm", "gldzm", "ngtdm", "ngldm")
 SAMPLED = (
     "morph_moran_i",

@@ -13,6 +13,7 @@ from nephroscope.cohort.phantom.dicom import write_segmentation, write_series
 from nephroscope.cohort.phantom.make import make_phantom
 from nephroscope.cohort.phantom.patient import DESIGNS, Clinical, deal_cohorts, draw_roster
 from nephroscope.errors import CohortError
+from nephroscope.progress import track
 
 COLUMNS = (
     "case_id", "patient_id", "site_id", "subtype", "sex", "age_years", "size_cm", "phase", "cohort", "synthetic"
@@ -52,7 +53,8 @@ def write_phantoms(
             draft = Path(scratch) / "cohort"
             draft.mkdir()
             rows = []
-            for clinical in _write_cases(draft, n_cases, seed, like):
+            written = _write_cases(draft, n_cases, seed, like)
+            for clinical in track(written, "writing phantoms", "case", n_cases):
                 rows.append(clinical)
                 if on_case is not None:
                     on_case(clinical.case_id)

@@ -135,4 +135,7 @@ def on_cases(one: Reader, cases: set[str], test_set: str = "") -> Reader:
 def _agreement(readers: Sequence[Reader], known: Known, config: EvaluationConfig) -> KappaReport | None:
     if len(readers) < 2:
         return None
-    return compare_readers({reader.name: reader.called for reader in readers}, known.patient_of, config)
+    answers = {
+        reader.name: {case: r.call or "not sure" for case, r in reader.readings.items()} for reader in readers
+    }
+    return compare_readers(answers, known.patient_of, config)

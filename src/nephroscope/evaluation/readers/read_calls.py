@@ -9,21 +9,12 @@ from pathlib import Path
 from nephroscope.cohort.labels.values import NO, YES, plain_words
 from nephroscope.cohort.tables import UNKNOWN, Mistakes, names, read_table
 from nephroscope.errors import CohortError, ConfigError
+from nephroscope.evaluation.not_sure import is_not_sure
 from nephroscope.evaluation.readers.calls import CallTable, Known, Reader, Reading, Who
 from nephroscope.evaluation.readers.columns import find_call_columns
 from nephroscope.evaluation.readers.doubts import call_doubts
 from nephroscope.evaluation.readers.scale import AUTO, Scale, scale_of
 
-NOT_SURE = UNKNOWN | {
-    "not sure",
-    "unsure",
-    "uncertain",
-    "indeterminate",
-    "unklar",
-    "unsicher",
-    "incertain",
-    "dubbio",
-}
 LONGEST_S = 24 * 3600.0
 
 
@@ -109,7 +100,7 @@ class _Rows:
 
     def _call(self, number: int, row: Sequence[str]) -> str | None:
         text = self.cell(row, "call")
-        if plain_words(text) in NOT_SURE:
+        if plain_words(text) in UNKNOWN or is_not_sure(text):
             return None
         meant = self.means(text)
         if meant is None:

@@ -10,7 +10,8 @@ from nephroscope.evaluation.readers.pooled import FEW_READERS
 from nephroscope.records import EvaluationConfig, Finding
 
 FORMAT = 1
-POOLED = "all cases together, answered by different networks"
+TOGETHER = "all cases together"
+POOLED = f"{TOGETHER}, answered by different networks"
 OUT_OF_FOLD = "out-of-fold"
 
 
@@ -70,7 +71,8 @@ def study_readers(
     """
     every = [*table.models, *models]
     sets = _test_sets(table.readers, known)
-    title = POOLED if len(sets) > 1 else next(iter(sets), "")
+    together = POOLED if every else TOGETHER
+    title = together if len(sets) > 1 else next(iter(sets), "")
     asked = [on_cases(model, sets[title], title) for model in every] if len(sets) == 1 else every
     whole = study_part(title, table.readers, asked, known, config)
     groups = {title: whole} if len(sets) == 1 else {}

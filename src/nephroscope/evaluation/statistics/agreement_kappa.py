@@ -1,7 +1,7 @@
 """Labels that several readers gave to the same cases in; Fleiss' kappa and Cohen's of each pair out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -10,6 +10,8 @@ import numpy as np
 from nephroscope.evaluation.intervals import Patients, clustered_bootstrap
 from nephroscope.evaluation.kappa import LabelAgreement, Weights, compare_labels
 from nephroscope.evaluation.metrics import Floats
+from nephroscope.evaluation.not_sure import is_not_sure
+from nephroscope.evaluation.percentiles import percentile_interval
 from nephroscope.records import Estimate, EvaluationConfig
 
 Labels = Mapping[str, str]  # case_id -> label
@@ -31,6 +33,7 @@ class KappaReport:
     Attributes:
         fleiss: Over the cases that every reader labelled.
         n_incomplete: Cases that some reader did not label; no part of ``fleiss``.
+        n_not_sure: Answers of "not sure", which are no label; ``fleiss`` says so too.
         pairs: Every pair of readers that have a case in common.
     """
 
@@ -39,6 +42,7 @@ class KappaReport:
     weights: Weights
     fleiss: Estimate
     n_incomplete: int
+    n_not_sure: int
     pairs: tuple[ReaderPair, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -67,13 +71,18 @@ def compare_readers(
     """Fleiss' kappa over all readers and Cohen's kappa of each pair, patients being resampled.
 
     Args:
-        readings: Reader to label by case_id; at least two readers.
+        readings: Reader to label by case_id; at least two readers. "Not sure" is no label unless ``ordered`` has it.
         patient_of: Whose each case is.
         config: Gives confidence, resamples and seed.
         ordered: All labels from lowest to highest; needed for weights.
         weights: Of Cohen's kappa; Fleiss' has none.
     """
-    readers = tuple(readings)
+    readers, given = tuple(readings), readings
+    readings = {
+        reader: {case: label for case, label in of.items() if label in ordered or not is_not_sure(label)}
+        for reader, of in given.items()
+    }
+    n_not_sure = sum(len(of) - len(readings[reader]) for reader, of in given.items())
     every = list(dict.fromkeys(case for labels in readings.values() for case in labels))
     complete = [case for case in every if all(case in labels for labels in readings.values())]
     names = tuple(ordered) or tuple(sorted({label for of in readings.values() for label in of.values()}))
@@ -88,11 +97,16 @@ def compare_readers(
     counts = np.array(
         [[sum(readings[r][case] == name for r in readers) for name in names] for case in complete], float
     ).reshape(len(complete), len(names))
+    fleiss = estimate_fleiss(counts, [patient_of[case] for case in complete], config)
+    if n_not_sure:
+        told = f'{n_not_sure} answer{"" if n_not_sure == 1 else "s"} of "not sure" left out, as no call'
+        fleiss = replace(fleiss, method=f"{fleiss.method}; {told}")
     return KappaReport(
         readers=readers,
         labels=names,
         weights=weights,
-        fleiss=estimate_fleiss(counts, [patient_of[case] for case in complete], config),
+        fleiss=fleiss,
+        n_not_sure=n_not_sure,
         n_incomplete=len(every) - len(complete),
         pairs=tuple(pairs),
     )
@@ -108,11 +122,11 @@ def estimate_fleiss(counts: Floats, patient_ids: Sequence[str], config: Evaluati
     """
     n = len(counts)
 
-    def without(value: float | None, why: str) -> Estimate:
-        return Estimate(value=value, low=None, high=None, n=n, unit="case", method=why)
+    def without(why: str) -> Estimate:
+        return Estimate(value=None, low=None, high=None, n=n, unit="case", method=why)
 
     if n == 0:
-        return without(None, "undefined: no case that every reader labelled")
+        return without("undefined: no case that every reader labelled")
     patients = Patients.of(patient_ids, np.zeros(n, np.intp))
     n_readers = counts[0].sum()
     agreed = patients.per_patient(((counts**2).sum(axis=1) - n_readers) / (n_readers * (n_readers - 1)))
@@ -134,13 +148,9 @@ def estimate_fleiss(counts: Floats, patient_ids: Sequence[str], config: Evaluati
 
     value = float(statistic(np.ones((1, patients.n)))[0])
     if np.isnan(value):
-        return without(None, "undefined: every reader gives one and the same label to every case")
+        return without("undefined: every reader gives one and the same label to every case")
     drawn = clustered_bootstrap({"kappa": statistic}, patients, config.resamples, config.seed)["kappa"]
-    known = drawn[~np.isnan(drawn)]
-    if patients.n < 2 or known.size < 2 or np.ptp(known) < 1e-12:
-        return without(value, "Fleiss 1971; no interval: every resample of the patients agrees")
-    tail = (1 - config.confidence) / 2
-    low, high = np.quantile(known, [tail, 1 - tail])
-    percent = f"{100 * config.confidence:g} %"
-    method = f"Fleiss 1971, patient bootstrap, {known.size} resamples of {patients.n} patients, {percent}"
-    return Estimate(value=value, low=float(low), high=float(high), n=n, unit="case", method=method)
+    low, high, told = percentile_interval(drawn, f"{patients.n} patients", config.confidence)
+    link = "; " if low is None else ", "
+    method = f"Fleiss 1971{link}{told}"
+    return Estimate(value=value, low=low, high=high, n=n, unit="case", method=method)

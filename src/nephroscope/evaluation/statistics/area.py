@@ -6,9 +6,17 @@ from statistics import NormalDist
 import numpy as np
 
 from nephroscope.evaluation.estimates import Rows, estimate_all
-from nephroscope.evaluation.intervals import Patients, auc_statistic, clustered_bootstrap
+from nephroscope.evaluation.intervals import (
+    Patients,
+    auc_statistic,
+    clustered_bootstrap,
+    hanley_mcneil,
+    logit_limits,
+)
 from nephroscope.evaluation.metrics import Bools, Floats
-from nephroscope.evaluation.statistics.auc import NOTHING, auc_covariance
+from nephroscope.evaluation.percentiles import percentile_interval
+from nephroscope.evaluation.statistics.auc import NOTHING, ONE_PATIENT, auc_covariance
+from nephroscope.evaluation.statistics.cells import grouped, patients_words
 from nephroscope.records import Estimate, EvaluationConfig
 
 
@@ -56,7 +64,8 @@ def auc_figures(
     intervals = {name: plain, f"{name}_logit": logit}
     se = {name: None if variance is None else max(variance, 0.0) ** 0.5}
     if not clustered:
-        se["hanley_mcneil"] = hanley_mcneil(headline.value or 0.0, int(own.sum()), int(own.size - own.sum()))
+        m = int(own.sum())
+        se["hanley_mcneil"] = hanley_mcneil(headline.value or 0.0, m, own.size - m) ** 0.5
     chosen = f"{name}_logit"
     if clustered:
         intervals["patient_bootstrap"] = _redrawn(headline, scores, is_positive, patients, config)
@@ -71,28 +80,13 @@ def _redrawn(
     headline: Estimate, scores: Floats, is_positive: Bools, patients: Patients, config: EvaluationConfig
 ) -> Estimate:
     """Percentiles of the AUC over redrawn patients with all their rows."""
-    statistic = {"auc": auc_statistic(scores, is_positive, patients)}
-    drawn = clustered_bootstrap(statistic, patients, config.resamples, config.seed)["auc"]
-    known = drawn[~np.isnan(drawn)]
-    if known.size < 2 or np.ptp(known) < NOTHING:
-        return replace(headline, low=None, high=None, method="no interval: every resample agrees")
-    tail = (1 - config.confidence) / 2
-    low, high = np.quantile(known, [tail, 1 - tail]).tolist()
-    told = (
-        f"patient bootstrap, {known.size} resamples of {patients.n} patients, {100 * config.confidence:g} %"
-    )
+    if min(patients.count(is_positive), patients.count(~is_positive)) < 2:
+        return replace(headline, low=None, high=None, method=ONE_PATIENT)
+    drawn_from = grouped(patients)
+    statistic = {"auc": auc_statistic(scores, is_positive, drawn_from)}
+    drawn = clustered_bootstrap(statistic, drawn_from, config.resamples, config.seed)["auc"]
+    low, high, told = percentile_interval(drawn, patients_words(patients), config.confidence)
     return replace(headline, low=low, high=high, method=told)
-
-
-def hanley_mcneil(value: float, m: int, n: int) -> float:
-    """Standard error of an AUC from its value and the class sizes alone, under exponential scores.
-
-    Source:
-        Hanley and McNeil 1982, Radiology 143:29, equation 2.
-    """
-    of_positives, of_negatives = value / (2 - value), 2 * value**2 / (1 + value)
-    apart = value * (1 - value) + (m - 1) * (of_positives - value**2) + (n - 1) * (of_negatives - value**2)
-    return float((max(apart, 0.0) / (m * n)) ** 0.5)
 
 
 def _around(
@@ -106,8 +100,7 @@ def _around(
         limits = [(None, None, why)] * 2
     else:
         half, told = NormalDist().inv_cdf((1 + confidence) / 2) * variance**0.5, f"{100 * confidence:g} %"
-        scale = np.log(value / (1 - value)) + np.array([-1, 1]) * half / (value * (1 - value))
-        low, high = (1 / (1 + np.exp(-scale))).tolist()
+        low, high = logit_limits(value, variance, confidence)
         limits = [
             (max(0.0, value - half), min(1.0, value + half), f"{method}, plain, {told}"),
             (low, high, f"{method}, on the logit scale, {told}"),

@@ -4,7 +4,7 @@ Rows of different patients are independent and go by DeLong; rows that share pat
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -13,11 +13,14 @@ from scipy.stats import t as student
 
 from nephroscope.evaluation.intervals import Patients, auc_statistic, clustered_bootstrap
 from nephroscope.evaluation.metrics import Bools, Floats
+from nephroscope.evaluation.percentiles import percentile_interval
+from nephroscope.evaluation.statistics.cells import grouped, is_grouped, patients_words
 from nephroscope.evaluation.statistics.clustered import clustered_covariance
-from nephroscope.evaluation.statistics.placements import placements
+from nephroscope.evaluation.statistics.placements import delong_covariance, placements
 from nephroscope.records import Estimate, EvaluationConfig
 
 NOTHING = 1e-12  # variances below this are rounding
+ONE_PATIENT, NOT_ASKED = "no interval: a class has one patient", "not asked for"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,24 +60,6 @@ class OverallTest:
     method: str
 
 
-def delong_covariance(scores: Floats, is_positive: Bools) -> tuple[Floats, Floats]:
-    """AUCs (m,) of m tests on the same independent rows, and their covariance (m, m).
-
-    Args:
-        scores: (m, n), finite.
-        is_positive: (n,); at least two rows of each class.
-
-    Source:
-        DeLong, DeLong and Clarke-Pearson 1988, Biometrics 44:837.
-    """
-    x, y = placements(scores, is_positive)
-    aucs: Floats = x.mean(axis=1)
-    x, y = x - aucs[:, None], y - aucs[:, None]
-    n_x, n_y = x.shape[1], y.shape[1]
-    covariance: Floats = x @ x.T / (n_x * (n_x - 1)) + y @ y.T / (n_y * (n_y - 1))
-    return aucs, covariance
-
-
 def auc_covariance(
     scores: Floats, is_positive: Bools, patients: Patients | None
 ) -> tuple[Floats | None, Floats | None, str]:
@@ -98,7 +83,12 @@ def auc_covariance(
 
 
 def compare_aucs(
-    one: Floats, two: Floats, is_positive: Bools, patients: Patients | None, config: EvaluationConfig
+    one: Floats,
+    two: Floats,
+    is_positive: Bools,
+    patients: Patients | None,
+    config: EvaluationConfig,
+    bootstrap: bool = True,
 ) -> PairedTest:
     """Test whether two scores of the same rows have the same AUC.
 
@@ -108,6 +98,7 @@ def compare_aucs(
         is_positive: (n,).
         patients: Whose each row is; None: each row is a patient of its own.
         config: Confidence, and resamples and seed of the bootstrap beside the test.
+        bootstrap: False leaves it away; the test does not need it.
 
     Source:
         DeLong 1988 where each row is a patient; Obuchowski 1997 where patients have several.
@@ -127,21 +118,30 @@ def compare_aucs(
             method=method,
         )
     value, pair = float(aucs[0] - aucs[1]), (float(aucs[0]), float(aucs[1]))
-    statistics = [auc_statistic(s, is_positive, own) for s in (one, two)]
-    drawn = clustered_bootstrap(
-        {"d": lambda weights: statistics[0](weights) - statistics[1](weights)},
-        own,
-        config.resamples,
-        config.seed,
-    )["d"]
     variance, correlation = None, None
     if covariance is not None:
         variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
         spread = float(covariance[0, 0] * covariance[1, 1])
         correlation = float(covariance[0, 1] / spread**0.5) if spread > NOTHING**2 else None
-    return _tested(
-        pair, (value, variance, method), _resampled(value, drawn, own.n, config), correlation, config
-    )
+    drawn = _differences(one, two, is_positive, own, config) if bootstrap and covariance is not None else None
+    beside = _resampled(value, drawn, (patients_words(own), own.n), config)
+    if covariance is None:
+        beside = replace(beside, method=ONE_PATIENT)
+    return _tested(pair, (value, variance, method), beside, correlation, config)
+
+
+def _differences(
+    one: Floats, two: Floats, is_positive: Bools, patients: Patients, config: EvaluationConfig
+) -> Floats:
+    """Differences of the AUCs over redrawn patients, (resamples,)."""
+    drawn_from = grouped(patients)
+    statistics = [auc_statistic(s, is_positive, drawn_from) for s in (one, two)]
+    return clustered_bootstrap(
+        {"d": lambda weights: statistics[0](weights) - statistics[1](weights)},
+        drawn_from,
+        config.resamples,
+        config.seed,
+    )["d"]
 
 
 def compare_unpaired(
@@ -182,12 +182,21 @@ def compare_unpaired(
             rows, method = (one[2].n, two[2].n), "Obuchowski 1997, rows clustered by patient"
         if variance > NOTHING:
             df = variance**2 / (v_one**2 / (rows[0] - 1) + v_two**2 / (rows[1] - 1))
-    drawn = [
-        clustered_bootstrap({"a": auc_statistic(*part)}, part[2], config.resamples, config.seed + i)["a"]
-        for i, part in enumerate((one, two))
-    ]
-    beside = _resampled(value, drawn[0] - drawn[1], n, config)
+    if variance is None:
+        beside = Estimate(value=value, low=None, high=None, n=n, unit="patient", method=ONE_PATIENT)
+    else:
+        drawn = [_areas(part, config, i) for i, part in enumerate((one, two))]
+        in_groups = " in random groups" if is_grouped(one[2]) or is_grouped(two[2]) else ""
+        beside = _resampled(value, drawn[0] - drawn[1], (f"{n} patients{in_groups}", n), config)
     return _tested((known[0], known[1]), (value, variance, f"{method}, unpaired"), beside, None, config, df)
+
+
+def _areas(part: tuple[Floats, Bools, Patients], config: EvaluationConfig, set_number: int) -> Floats:
+    """AUCs of one set over its redrawn patients, (resamples,)."""
+    scores, is_positive, patients = part
+    drawn_from = grouped(patients)
+    statistics = {"a": auc_statistic(scores, is_positive, drawn_from)}
+    return clustered_bootstrap(statistics, drawn_from, config.resamples, config.seed + set_number)["a"]
 
 
 def overall_test(aucs: Floats, covariance: Floats, method: str) -> OverallTest:
@@ -262,15 +271,15 @@ def _tested(
     )
 
 
-def _resampled(value: float, drawn: Floats, n: int, config: EvaluationConfig) -> Estimate:
-    known = drawn[~np.isnan(drawn)]
-    if known.size < 2 or np.ptp(known) < NOTHING:
-        why = "no interval: every resample of the patients agrees"
-        return Estimate(value=value, low=None, high=None, n=n, unit="patient", method=why)
-    tail = (1 - config.confidence) / 2
-    low, high = np.quantile(known, [tail, 1 - tail])
-    method = f"patient bootstrap, {known.size} resamples of {n} patients, {100 * config.confidence:g} %"
-    return Estimate(value=value, low=float(low), high=float(high), n=n, unit="patient", method=method)
+def _resampled(
+    value: float, drawn: Floats | None, told: tuple[str, int], config: EvaluationConfig
+) -> Estimate:
+    """The difference with its percentile interval; ``told`` are who was redrawn, in words, and how many."""
+    whose, n = told
+    low, high, method = None, None, NOT_ASKED if drawn is None else ""
+    if drawn is not None:
+        low, high, method = percentile_interval(drawn, whose, config.confidence)
+    return Estimate(value=value, low=low, high=high, n=n, unit="patient", method=method)
 
 
 def compare_all(

@@ -1,7 +1,8 @@
 """Probabilities and outcomes in; how far the probabilities mean what they say, out: figures and a curve.
 
 Intercept and slope are those of a logistic regression of the outcome on the log odds of the probability: 0 and 1
-where a probability means what it says. A slope below 1 is overconfidence.
+where a probability means what it says. A slope below 1: the probabilities are too extreme (overconfident); above 1:
+they stay too near the middle (timid). An intercept below 0: they are too high on the whole; above 0: too low.
 """
 
 from collections.abc import Sequence
@@ -11,14 +12,14 @@ import numpy as np
 
 from nephroscope.evaluation.intervals import Patients, clopper_pearson, wilson
 from nephroscope.evaluation.metrics import Bools, Floats, Ints
-from nephroscope.evaluation.statistics.cells import Cells
-from nephroscope.evaluation.statistics.cox import Unit, intercept_and_slope, limits
+from nephroscope.evaluation.percentiles import ALIKE, Interval, percentile_interval, percentile_limits
+from nephroscope.evaluation.statistics.cells import Cells, patients_words
+from nephroscope.evaluation.statistics.cox import Unit, intercept_and_slope
 from nephroscope.evaluation.statistics.curve import (
     Curve,
     bootstrap_words,
     no_curve,
     patients_of_each,
-    percentile_band,
     whole_draws,
 )
 from nephroscope.evaluation.statistics.logistic import expit, fit_logistic, logit, spline
@@ -29,7 +30,6 @@ RIDGE = 0.01  # on standardised columns, so that every resample has a curve
 GRID = 51
 UNSETTLED = "the fit did not settle"
 ROWS_A_BIN, MOST_BINS = 10, 10
-SAME = 1e-12  # resamples nearer to each other than this agree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +107,7 @@ def calibration_curve(
     y = values(cells.count[None])[0]
     if np.isnan(y).any():
         return CalibrationCurve(curve=no_curve(patients, UNSETTLED), bins=bins)
-    low, high = percentile_band(cells.resampled(values, y, config), config.confidence)
+    low, high = percentile_limits(cells.resampled(values, y, config), config.confidence)
     kind = "linear" if columns.shape[1] == 2 else f"restricted cubic spline, {columns.shape[1]} knots"
     words = f"logistic, {kind}; {bootstrap_words(patients, config)}"
     if min(patients_of_each(patients, is_positive)) < 200:
@@ -134,20 +134,18 @@ def _brier(
     drawn = cells.resampled(lambda weights: scores(off, cells.flag, weights), value, config)
     found = {}
     for name, at, resamples in zip(("brier", "scaled_brier"), value, drawn.T, strict=True):
-        (low, high), words = limits(resamples, config.confidence), bootstrap_words(patients, config)
         if not np.isfinite(at):
             found[name] = _without(n, unit, "one class only")
             continue
-        if low is not None and high is not None and high - low < SAME:
-            low, high, words = _unvaried(name == "brier" and at < SAME, patients.n, config.confidence)
+        low, high, words = percentile_interval(resamples, patients_words(patients), config.confidence)
+        if low is None and name == "brier" and at < ALIKE:
+            low, high, words = _faultless(patients.n, config.confidence)
         found[name] = Estimate(value=float(at), low=low, high=high, n=n, unit=unit, method=words)
     return found
 
 
-def _unvaried(faultless: bool, n: int, confidence: float) -> tuple[float | None, float | None, str]:
-    """Limits where every resample of n patients gives the same figure, and how they came about."""
-    if not faultless:
-        return None, None, "no interval: every resample of the patients agrees"
+def _faultless(n: int, confidence: float) -> Interval:
+    """Bound of a Brier score of 0 over n patients, and how it came about."""
     words = f"no probability is off; bound: Clopper-Pearson for the share of patients off, none of {n}"
     return 0.0, clopper_pearson(0, n, confidence)[1], f"{words}, {100 * confidence:g} %"
 
@@ -172,13 +170,12 @@ def _distances(
         return {name: _without(p.size, unit, UNSETTLED) for name in names}
     columns = spline(logit(p), logit(cells.value))
     drawn = cells.resampled(lambda w: values(cells.value, cells.flag, columns, w), value, config)
-    words = f"{bootstrap_words(patients, config)}; never below 0, so high in small samples"
-    return {
-        name: Estimate(value=float(v), low=low, high=high, n=p.size, unit=unit, method=words)
-        for name, v, (low, high) in zip(
-            names, value, (limits(column, config.confidence) for column in drawn.T), strict=True
-        )
-    }
+    found = {}
+    for name, v, column in zip(names, value, drawn.T, strict=True):
+        low, high, words = percentile_interval(column, patients_words(patients), config.confidence)
+        words += "; never below 0, so high in small samples"
+        found[name] = Estimate(value=float(v), low=low, high=high, n=p.size, unit=unit, method=words)
+    return found
 
 
 def _quantiles(values: Floats, weights: Floats, shares: Sequence[float]) -> Floats:

@@ -88,6 +88,12 @@ def is_grouped(patients: Patients) -> bool:
     return patients.row.size > MOST_ROWS and patients.n > 2 * GROUPS
 
 
+def patients_words(patients: Patients) -> str:
+    """How many patients are redrawn, and whether in groups."""
+    plural = "" if patients.n == 1 else "s"
+    return f"{patients.n} patient{plural}{' in random groups' if is_grouped(patients) else ''}"
+
+
 def grouped(patients: Patients) -> Patients:
     """The same rows with patients in random groups within their class, where there are more than some thousands.
 

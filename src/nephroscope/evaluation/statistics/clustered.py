@@ -1,10 +1,8 @@
 """AUCs of rows that share patients: scores and owners in, AUCs with Obuchowski's covariance out."""
 
-from statistics import NormalDist
-
 import numpy as np
 
-from nephroscope.evaluation.intervals import Patients
+from nephroscope.evaluation.intervals import Patients, logit_limits
 from nephroscope.evaluation.metrics import Bools, Floats
 from nephroscope.evaluation.statistics.placements import placements
 
@@ -53,9 +51,8 @@ def clustered_interval(
     value, variance = float(aucs[0]), float(covariance[0, 0])
     if not 0 < value < 1 or variance < 1e-12:
         return None
-    half = NormalDist().inv_cdf((1 + confidence) / 2) * variance**0.5 / (value * (1 - value))
-    low, high = 1 / (1 + np.exp(-(np.log(value / (1 - value)) + np.array([-half, half]))))
-    return float(low), float(high), f"Obuchowski 1997 on the logit scale, {patients.n} patients"
+    low, high = logit_limits(value, variance, confidence)
+    return low, high, f"Obuchowski 1997 on the logit scale, {patients.n} patients"
 
 
 def _sums(values: Floats, owner: np.ndarray[tuple[int], np.dtype[np.intp]], n_patients: int) -> Floats:

@@ -1,8 +1,10 @@
 """A CSV of anybody's predictions in, columns checked cell by cell out."""
 
+import gc
 import math
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,17 +21,10 @@ TRUTH = (
 PATIENT = ("patient_id", "patient", "subject", "subject_id", "cluster")
 CASE = ("case_id", "case", "id")
 # Pairs of values of which the first is positive where nobody says it. 1 beside 2 is none: R counts classes so.
-_YES = {
-    ("1", "0"),
-    ("1", "-1"),
-    ("1.0", "0.0"),
-    ("true", "false"),
-    ("yes", "no"),
-    ("positive", "negative"),
-    ("pos", "neg"),
-}
+_PAIRS = ("1 0", "1 -1", "1.0 0.0", "true false", "yes no", "positive negative", "pos neg")
+_YES = {tuple(pair.split()) for pair in _PAIRS}
 # How R, pandas and spreadsheets write a cell that is not known.
-MISSING = ("", "NA", "NaN", "<NA>", "N/A", "n/a", "#N/A", "nan", "NULL", "null")
+MISSING = frozenset(("", "NA", "NaN", "<NA>", "N/A", "n/a", "#N/A", "nan", "NULL", "null"))
 _UNKNOWN = ("unknown", "unclear", "?")  # no class of a truth, though a word
 LARGEST = 1e100  # of a number: beyond, sums and differences overflow
 
@@ -117,11 +112,14 @@ class CsvTable:
             CohortError: A cell is empty; all such cells are named.
         """
         mistakes, at = Mistakes(self.name), self.header.index(column)
+        cells = [row[at] for _, row in self.rows]
+        if MISSING.isdisjoint(cells):
+            return cells
         for number, row in self.rows:
             if row[at] in MISSING:
                 mistakes.add(number, column, "a value", repr(row[at]) if row[at] else "nothing")
         self._refuse(mistakes, at)
-        return [row[at] for _, row in self.rows]
+        return cells
 
     def numbers(self, column: str, low: float = -LARGEST, high: float = LARGEST) -> Floats:
         """Cells of a column as numbers from ``low`` to ``high``, with a point or all with a comma, (n,).
@@ -130,6 +128,9 @@ class CsvTable:
             CohortError: A cell is no such number; all such cells are named.
         """
         mistakes, at = Mistakes(self.name), self.header.index(column)
+        plain = _plain_numbers([row[at] for _, row in self.rows])
+        if plain is not None and ((low <= plain) & (plain <= high)).all():
+            return plain
         values = np.full(len(self.rows), np.nan)
         points = any("." in row[at] for _, row in self.rows)
         within = f" from {low:g} to {high:g}" if high < LARGEST else ""
@@ -153,7 +154,9 @@ class CsvTable:
             CohortError: Two values are one in other letters, or a value says that nothing is known.
         """
         mistakes, first, at = Mistakes(self.name), dict[str, str](), self.header.index(column)
-        self.texts(column)
+        values = set(self.texts(column))
+        if len({value.casefold() for value in values} - set(_UNKNOWN)) == len(values):
+            return sorted(values)
         for number, row in self.rows:
             known = first.setdefault(row[at].casefold(), row[at])
             if known != row[at]:
@@ -233,6 +236,17 @@ class CsvTable:
         return CsvTable(name=self.name, header=header, rows=rows)
 
 
+def _plain_numbers(cells: Sequence[str]) -> Floats | None:
+    """All cells as numbers (n,), where none has a comma or underscore; None where a closer look is needed."""
+    whole = "".join(cells)
+    if "," in whole or "_" in whole:
+        return None
+    try:
+        return np.array([*map(float, cells)])
+    except ValueError:
+        return None
+
+
 def number_of(text: str) -> float:
     """The number that a cell holds, NaN for none. Python's 1_000 is none."""
     try:
@@ -249,12 +263,14 @@ def read_csv(path: Path) -> CsvTable:
     """Read a table of predictions; columns without a name that hold nothing are left away.
 
     Raises:
-        CohortError: The file is no CSV, has no rows, or a header stands twice.
+        CohortError: The file is no CSV, has no rows, a header stands twice, or a row is wider than the header.
     """
-    header, rows = read_table(path)
-    kept = [i for i, title in enumerate(header) if title or any(row[i] for _, row in rows)]
-    if len(kept) < len(header):
-        header, rows = [header[i] for i in kept], [(n, [row[i] for i in kept]) for n, row in rows]
+    with _uncollected():
+        header, found = read_table(path)
+        kept = [i for i, title in enumerate(header) if title or any(row[i] for _, row in found)]
+        if len(kept) < len(header):
+            header, found = [header[i] for i in kept], [(n, [row[i] for i in kept]) for n, row in found]
+        rows = tuple((n, tuple(row)) for n, row in found)
     folded = [title.casefold() for title in header]
     twice = next((title for title in header if folded.count(title.casefold()) > 1), None)
     if twice is not None or not rows:
@@ -264,4 +280,16 @@ def read_csv(path: Path) -> CsvTable:
             found=f"column {twice!r} twice" if twice is not None else "no row",
             remedy="correct the table",
         )
-    return CsvTable(name=path.name, header=tuple(header), rows=tuple((n, tuple(row)) for n, row in rows))
+    return CsvTable(name=path.name, header=tuple(header), rows=rows)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for garbage meanwhile: among millions of new cells it finds none and takes twice the reading."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

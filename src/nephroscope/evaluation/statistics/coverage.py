@@ -10,14 +10,9 @@ from nephroscope.evaluation.calls import ROUNDING
 from nephroscope.evaluation.estimates import Rows, estimate_all
 from nephroscope.evaluation.intervals import Patients
 from nephroscope.evaluation.metrics import Bools, Floats, Proportion
-from nephroscope.evaluation.statistics.cells import Cells
-from nephroscope.evaluation.statistics.cox import limits
-from nephroscope.evaluation.statistics.curve import (
-    Curve,
-    bootstrap_words,
-    percentile_band,
-    whole_draws,
-)
+from nephroscope.evaluation.percentiles import percentile_interval, percentile_limits
+from nephroscope.evaluation.statistics.cells import Cells, patients_words
+from nephroscope.evaluation.statistics.curve import Curve, bootstrap_words, whole_draws
 from nephroscope.records import CasePrediction, Estimate, EvaluationConfig, OperatingPoint
 
 Unit = Literal["image", "case"]
@@ -67,11 +62,7 @@ def risk_coverage(
     value = _risks(distance, wrong)(np.ones((1, wrong.size)))[0]
     cells = Cells.of(distance, wrong, patients)
     drawn = cells.resampled(_risks(cells.value, cells.flag), value, config)
-    drawn[:, np.ptp(drawn, axis=0) < ROUNDING] = (
-        np.nan
-    )  # no error, or nothing else: no resample tells how many
-    low, high = percentile_band(drawn, config.confidence)
-    words = bootstrap_words(patients, config)
+    low, high = percentile_limits(drawn, config.confidence)
     risk = Curve(
         x=GRID,
         y=value[:-1],
@@ -79,11 +70,9 @@ def risk_coverage(
         high=high[:-1],
         n=wrong.size,
         n_patients=patients.n,
-        method=words,
+        method=bootstrap_words(patients, config),
     )
-    below, above = limits(drawn[:, -1], config.confidence)
-    if below is None:
-        words = "no interval: every resample of the patients agrees"
+    below, above, words = percentile_interval(drawn[:, -1], patients_words(patients), config.confidence)
     aurc = Estimate(value=float(value[-1]), low=below, high=above, n=wrong.size, unit=unit, method=words)
     return CoverageCurve(
         risk=risk,

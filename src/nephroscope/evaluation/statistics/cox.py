@@ -9,8 +9,9 @@ from scipy.stats import chi2, norm
 
 from nephroscope.evaluation.intervals import Patients
 from nephroscope.evaluation.metrics import Bools, Floats
-from nephroscope.evaluation.statistics.cells import Cells
-from nephroscope.evaluation.statistics.curve import bootstrap_words, whole_draws
+from nephroscope.evaluation.percentiles import percentile_interval
+from nephroscope.evaluation.statistics.cells import Cells, patients_words
+from nephroscope.evaluation.statistics.curve import whole_draws
 from nephroscope.evaluation.statistics.logistic import TINY, fit_logistic, log_likelihood, logit, overlap
 from nephroscope.records import Estimate, EvaluationConfig
 
@@ -44,10 +45,14 @@ def intercept_and_slope(
         exact = np.array([np.nan if value is None else value for value in values.values()])
         cell_x = logit(cells.value)
         drawn = cells.resampled(lambda w: _drawn(cell_x, cells.value, cells.flag, w), exact, config)
-        intervals = {name: limits(drawn[:, i], config.confidence) for i, name in enumerate(values)}
+        found_limits = {
+            name: percentile_interval(drawn[:, i], patients_words(patients), config.confidence)
+            for i, name in enumerate(values)
+        }
+        intervals = {name: (low, high) for name, (low, high, _) in found_limits.items()}
         if None in intervals["slope"]:  # the intercept beside it runs away with it
             intervals["intercept_beside_slope"] = (None, None)
-        words = dict.fromkeys(values, bootstrap_words(patients, config))
+        words = {name: told for name, (_, _, told) in found_limits.items()}
     clipped = np.count_nonzero((p < TINY) | (p > 1 - TINY))
     if clipped:
         words |= {
@@ -57,22 +62,10 @@ def intercept_and_slope(
     for name, value in values.items():
         low, high = intervals.get(name, (None, None)) if value is not None else (None, None)
         method = words[name] if value is not None else f"undefined: {why[name]}"
-        if value is not None and (low is None or high is None):
+        if value is not None and (low is None or high is None) and not method.startswith("no interval"):
             method += "; without a finite limit, as the classes hardly overlap"
         found[name] = Estimate(value=value, low=low, high=high, n=n, unit=unit, method=method)
     return found
-
-
-def limits(drawn: Floats, confidence: float) -> Limits:
-    """Percentile limits of resamples (b,), NaN left out; None for a limit that is infinite or cannot be had."""
-    known = np.sort(drawn[~np.isnan(drawn)])
-    if known.size < 2:
-        return None, None
-    tail = (1 - confidence) / 2
-    low, high = (
-        known[min(known.size - 1, max(0, round(share * (known.size - 1))))] for share in (tail, 1 - tail)
-    )
-    return (float(low) if np.isfinite(low) else None), (float(high) if np.isfinite(high) else None)
 
 
 def _values(
@@ -152,10 +145,14 @@ def _by_likelihood(
 
 def _profile(best: Callable[[float], float], at: float, config: EvaluationConfig) -> Limits:
     """Where the log likelihood has fallen by half the chi-squared quantile, on both sides of its maximum."""
-    drop, top = float(chi2.ppf(config.confidence, 1)) / 2, best(at)
+    with np.errstate(invalid="ignore", over="ignore"):
+        drop, top = float(chi2.ppf(config.confidence, 1)) / 2, best(at)
+    if not np.isfinite(top):  # a slope so steep that the fit beside it does not settle
+        return None, None
 
     def fallen(b: float) -> float:
-        return float(np.nan_to_num(top - best(b) - drop, nan=FARTHEST))
+        with np.errstate(invalid="ignore"):  # a fit that does not settle there is NaN: as far as can be
+            return float(np.nan_to_num(top - best(b) - drop, nan=FARTHEST))
 
     def side(direction: float) -> float | None:
         step = 0.25

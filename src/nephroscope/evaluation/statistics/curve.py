@@ -6,7 +6,7 @@ import numpy as np
 
 from nephroscope.evaluation.intervals import Patients
 from nephroscope.evaluation.metrics import Bools, Floats
-from nephroscope.evaluation.statistics.cells import is_grouped
+from nephroscope.evaluation.statistics.cells import patients_words
 from nephroscope.records import EvaluationConfig
 
 
@@ -60,23 +60,10 @@ def whole_draws(patients: Patients) -> Patients:
     return replace(patients, stratum=np.zeros_like(patients.stratum))
 
 
-def percentile_band(drawn: Floats, confidence: float) -> tuple[Floats, Floats]:
-    """Pointwise percentiles (g,) of resamples (b, g), leaving NaN out; NaN where fewer than half are known."""
-    tail = (1 - confidence) / 2
-    known = np.count_nonzero(~np.isnan(drawn), axis=0) >= max(2, len(drawn) / 2)
-    low, high = np.full(drawn.shape[1], np.nan), np.full(drawn.shape[1], np.nan)
-    if known.any():
-        low[known], high[known] = np.nanquantile(drawn[:, known], [tail, 1 - tail], axis=0)
-    return low, high
-
-
 def bootstrap_words(patients: Patients, config: EvaluationConfig) -> str:
     """How a band was drawn, in words."""
-    plural = "" if patients.n == 1 else "s"
-    return (
-        f"patient bootstrap, {config.resamples} resamples of {patients.n} patient{plural}"
-        f"{' in random groups' if is_grouped(patients) else ''}, {100 * config.confidence:g} %"
-    )
+    percent = f"{100 * config.confidence:g} %"
+    return f"patient bootstrap, {config.resamples} resamples of {patients_words(patients)}, {percent}"
 
 
 def patients_of_each(patients: Patients, is_positive: Bools) -> tuple[int, int]:

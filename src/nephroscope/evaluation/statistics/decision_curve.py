@@ -8,12 +8,12 @@ import numpy as np
 from nephroscope.errors import ConfigError
 from nephroscope.evaluation.intervals import Patients
 from nephroscope.evaluation.metrics import Bools, Floats
+from nephroscope.evaluation.percentiles import percentile_limits
 from nephroscope.evaluation.statistics.cells import Cells
 from nephroscope.evaluation.statistics.curve import (
     Curve,
     bootstrap_words,
     no_curve,
-    percentile_band,
     plain,
     whole_draws,
 )
@@ -22,6 +22,7 @@ from nephroscope.records import EvaluationConfig
 
 THRESHOLDS = np.arange(1, 100) / 100
 ROUNDING = 1e-12  # 0.35 written two ways is one threshold
+NO_BAND = "no interval where all resamples agree, such as where everybody is acted on, or nobody"
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -95,8 +96,10 @@ def decision_curve(
     value = values(cells.count[None])[0]
     drawn = cells.resampled(values, value, config)
     drawn[~np.isfinite(drawn)] = np.nan
-    low, high = percentile_band(drawn, config.confidence)
+    low, high = percentile_limits(drawn, config.confidence)
     words = bootstrap_words(patients, config)
+    if np.isnan(low).any():
+        words += f"; {NO_BAND}"
     benefit, standardised, over_all = (
         Curve(x=thresholds, y=y, low=below, high=above, n=p.size, n_patients=patients.n, method=words)
         for y, below, above in zip(*(np.split(found, 3) for found in (value, low, high)), strict=True)

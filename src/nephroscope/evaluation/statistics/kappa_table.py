@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from nephroscope.errors import CohortError, ConfigError
 from nephroscope.evaluation.kappa import Weights
+from nephroscope.evaluation.not_sure import is_not_sure
 from nephroscope.evaluation.statistics.columns import CASE, MISSING, PATIENT, CsvTable, number_of
 from nephroscope.evaluation.statistics.mrmc_table import READER
 
@@ -28,8 +29,8 @@ def read_readings(table: CsvTable, columns: KappaColumns) -> tuple[dict[str, dic
     """Reader to call by case, and whose each case is. An empty call, or NA, is none.
 
     Raises:
-        CohortError: A reader calls a case twice or is written in two ways, a case has two patients, or there are
-            fewer than two readers.
+        CohortError: A reader calls a case twice, a reader or a call is written in two ways, a case has two patients,
+            or there are fewer than two readers.
     """
     case = table.find(columns.case, CASE, "--case")
     cases = table.texts(case) if case else [f"row {number}" for number, _ in table.rows]
@@ -51,6 +52,7 @@ def read_readings(table: CsvTable, columns: KappaColumns) -> tuple[dict[str, dic
         at = table.header.index(table.need(columns.call, CALL, "--call"))
         given = [(n, r, c, row[at]) for r, (n, c, row) in zip(readers, _by(table, cases), strict=True)]
     _refuse_two_spellings(table, given)
+    _refuse_two_cases(table, given)
     readings: dict[str, dict[str, str]] = {}
     for number, reader, name, call in given:
         of_reader = readings.setdefault(reader, {})
@@ -71,14 +73,14 @@ def read_readings(table: CsvTable, columns: KappaColumns) -> tuple[dict[str, dic
 def order_of(
     readings: Mapping[str, Mapping[str, str]], order: Sequence[str], weights: Weights
 ) -> tuple[str, ...]:
-    """Calls from lowest to highest where weights need them; empty without weights.
+    """Calls from lowest to highest where weights need them; empty without weights. "Not sure" needs no place.
 
     Raises:
         ConfigError: The calls are no numbers and no order is said, or it lacks a call.
     """
     if weights == "none" and not order:
         return ()
-    calls = {call for of in readings.values() for call in of.values()}
+    calls = {call for of in readings.values() for call in of.values() if not is_not_sure(call)}
     missing = sorted(calls - set(order))
     if order and not missing:
         return tuple(order)
@@ -111,6 +113,15 @@ def _refuse_two_spellings(table: CsvTable, given: Sequence[tuple[int, str, str, 
                 found=reader,
                 remedy="write the reader alike in all rows, or give two readers names that differ in more",
             )
+
+
+def _refuse_two_cases(table: CsvTable, given: Sequence[tuple[int, str, str, str]]) -> None:
+    """ChRCC and chrcc are one call, and as two they would disagree."""
+    first: dict[str, str] = {}
+    for number, _, _, call in given:
+        known = first.setdefault(call.casefold(), call)
+        if known != call and call not in MISSING and not is_not_sure(call):
+            raise _refusal(table, number, f"a call written in one way ({known}, as in another row)", call)
 
 
 def _by(table: CsvTable, cases: Sequence[str]) -> list[tuple[int, str, tuple[str, ...]]]:

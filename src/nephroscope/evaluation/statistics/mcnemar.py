@@ -14,6 +14,8 @@ from nephroscope.evaluation.intervals import (
     wilson,
 )
 from nephroscope.evaluation.metrics import Bools
+from nephroscope.evaluation.percentiles import percentile_interval
+from nephroscope.evaluation.statistics.cells import grouped, patients_words
 from nephroscope.records import Estimate, EvaluationConfig
 
 Unit = Literal["image", "case", "patient"]
@@ -88,19 +90,14 @@ def clustered_mcnemar(
 ) -> McNemarTest:
     """The same figures of rows (n,) that share patients: intervals by patient bootstrap, and no exact test."""
     plain = exact_mcnemar(right_one, right_two, config.confidence)
-    every = np.ones(right_one.size, dtype=bool)
-    one, two = (ratio_statistic(right, every, patients) for right in (right_one, right_two))
+    every, drawn_from = np.ones(right_one.size, dtype=bool), grouped(patients).with_company
+    one, two = (ratio_statistic(right, every, drawn_from) for right in (right_one, right_two))
     statistics: dict[str, Statistic] = {"one": one, "two": two, "difference": lambda w: one(w) - two(w)}
-    drawn = clustered_bootstrap(statistics, patients, config.resamples, config.seed)
-    tail = (1 - config.confidence) / 2
+    drawn = clustered_bootstrap(statistics, drawn_from, config.resamples, config.seed)
     found = {}
     for name, values in drawn.items():
-        low, high = (float(limit) for limit in np.quantile(values, [tail, 1 - tail]))
-        method = f"patient bootstrap, {values.size} resamples of {patients.n} patients, {100 * config.confidence:g} %"
-        if high - low < 1e-12:
-            method = "no interval: every resample of the patients agrees"
-        limits = {"low": low, "high": high} if high - low >= 1e-12 else {"low": None, "high": None}
-        found[name] = replace(getattr(plain, name), unit=unit, method=method, **limits)
+        low, high, method = percentile_interval(values, patients_words(patients), config.confidence)
+        found[name] = replace(getattr(plain, name), unit=unit, low=low, high=high, method=method)
     why = "no exact test: rows of one patient are not independent"
     return replace(plain, **found, p=None, mid_p=None, method=why)
 

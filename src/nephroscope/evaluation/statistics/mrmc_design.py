@@ -11,7 +11,7 @@ import numpy as np
 
 from nephroscope.errors import CohortError
 from nephroscope.evaluation.metrics import Bools, Floats, Ints
-from nephroscope.evaluation.statistics.auc import delong_covariance
+from nephroscope.evaluation.statistics.placements import delong_covariance
 
 Figure = Literal["auc", "sensitivity", "specificity", "accuracy"]
 Method = Literal["jackknife", "delong"]

@@ -165,12 +165,12 @@ def notes_on(table: CsvTable, owners: Owners) -> list[str]:
     elif owners.column is None:
         notes.append("no column of patients or cases: each row is taken for a patient of its own")
     by_name = {title.casefold(): i for i, title in enumerate(table.header)}
-    if "group" in by_name:
-        groups = sorted({row[by_name["group"]] for _, row in table.rows})
-        if len(groups) > 1:
-            kinds = ", ".join(groups[:5])
+    for column in ("group", "name"):
+        values = sorted({row[by_name[column]] for _, row in table.rows}) if column in by_name else []
+        if len(values) > 1 and len(values) < len(table.rows):
+            kinds = ", ".join(values[:5])
             notes.append(
-                f"column group has {len(groups)} values ({kinds}), pooled here; --only group=VALUE keeps one"
+                f"column {column} has {len(values)} values ({kinds}), pooled here; --only {column}=VALUE keeps one"
             )
     if "protocol" in by_name and any("LEAKY" in row[by_name["protocol"]] for _, row in table.rows):
         notes.append("LEAKY split by image: slices of one patient train and test; these figures flatter")

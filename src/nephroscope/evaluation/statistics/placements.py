@@ -27,3 +27,21 @@ def placements(scores: Floats, is_positive: Bools) -> tuple[Floats, Floats]:
     of_positives: Floats = (ranks[:, :n_positive] - rankdata(x, axis=1)) / n_negative
     of_negatives: Floats = 1 - (ranks[:, n_positive:] - rankdata(y, axis=1)) / n_positive
     return of_positives, of_negatives
+
+
+def delong_covariance(scores: Floats, is_positive: Bools) -> tuple[Floats, Floats]:
+    """AUCs (m,) of m tests on the same independent rows, and their covariance (m, m).
+
+    Args:
+        scores: (m, n), finite.
+        is_positive: (n,); at least two rows of each class.
+
+    Source:
+        DeLong, DeLong and Clarke-Pearson 1988, Biometrics 44:837.
+    """
+    x, y = placements(scores, is_positive)
+    aucs: Floats = x.mean(axis=1)
+    x, y = x - aucs[:, None], y - aucs[:, None]
+    n_x, n_y = x.shape[1], y.shape[1]
+    covariance: Floats = x @ x.T / (n_x * (n_x - 1)) + y @ y.T / (n_y * (n_y - 1))
+    return aucs, covariance

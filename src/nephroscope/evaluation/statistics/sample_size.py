@@ -11,7 +11,7 @@ from math import ceil, floor
 from scipy.stats import norm
 
 from nephroscope.errors import ConfigError
-from nephroscope.evaluation.intervals import newcombe_auc, wilson
+from nephroscope.evaluation.intervals import hanley_mcneil, newcombe_auc, wilson
 
 MOST = 1_000_000  # patients of a class: beyond, a plan is no plan
 
@@ -36,17 +36,6 @@ class AucPlan:
         return self.n_positive + self.n_negative
 
 
-def auc_variance(auc: float, n_positive: float, n_negative: float) -> float:
-    """Variance of an AUC for class sizes.
-
-    Source:
-        Hanley and McNeil 1982, Radiology 143:29, formula (1) with the exponential model.
-    """
-    q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    more = (n_positive - 1) * (q1 - auc**2) + (n_negative - 1) * (q2 - auc**2)
-    return float((auc * (1 - auc) + more) / (n_positive * n_negative))
-
-
 def auc_plan(auc: float, n_positive: int, n_negative: int, confidence: float = 0.95) -> AucPlan:
     """Width that class sizes give at an expected AUC.
 
@@ -62,7 +51,7 @@ def auc_plan(auc: float, n_positive: int, n_negative: int, confidence: float = 0
             remedy="correct the numbers",
         )
     low, high = newcombe_auc(auc, n_positive, n_negative, confidence)
-    width = 2 * _z(confidence) * auc_variance(auc, n_positive, n_negative) ** 0.5
+    width = 2 * _z(confidence) * hanley_mcneil(auc, n_positive, n_negative) ** 0.5
     return AucPlan(n_positive=n_positive, n_negative=n_negative, width=width, low=low, high=high)
 
 
@@ -84,7 +73,7 @@ def patients_for_auc(auc: float, width: float, ratio: float = 1.0, confidence: f
     wanted = (width / 2 / _z(confidence)) ** 2
 
     def enough(n: int) -> bool:
-        return auc_variance(auc, n, max(1, ceil(n * ratio - 1e-9))) <= wanted + 1e-15
+        return hanley_mcneil(auc, n, max(1, ceil(n * ratio - 1e-9))) <= wanted + 1e-15
 
     n = _smallest(enough, "plan --width", f"{width:g}")
     return auc_plan(auc, n, max(1, ceil(n * ratio - 1e-9)), confidence)
@@ -162,7 +151,7 @@ def patients_for_difference(
 
     def enough(n: int) -> bool:
         others = max(1, ceil(n * ratio - 1e-9))
-        v1, v2 = auc_variance(first, n, others), auc_variance(second, n, others)
+        v1, v2 = hanley_mcneil(first, n, others), hanley_mcneil(second, n, others)
         null = 2 * v1 * (1 - correlation)
         alternative = v1 + v2 - 2 * correlation * (v1 * v2) ** 0.5
         return power_of_difference(first - second, null, alternative, confidence) >= power

@@ -1,5 +1,6 @@
 """Predictions, cohort and facts of series in; figures of subgroups and their gaps to the rest, out."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,9 +17,9 @@ from nephroscope.evaluation.intervals import (
     ratio_statistic,
 )
 from nephroscope.evaluation.metrics import Bools, Floats, Ints
+from nephroscope.evaluation.percentiles import percentile_interval
 from nephroscope.evaluation.statistics.attributes import UNKNOWN, attributes_of
-from nephroscope.evaluation.statistics.cox import limits
-from nephroscope.evaluation.statistics.curve import bootstrap_words
+from nephroscope.evaluation.statistics.holm import holm
 from nephroscope.records import CasePrediction, Cohort, Estimate, EvaluationConfig
 
 FEWEST = 5  # patients of each subtype that a figure needs
@@ -150,10 +151,9 @@ def _gaps(table: _Table, inside: Bools, rest: Bools) -> tuple[dict[str, Estimate
             _permutation_p(table, inside | rest, owners, value["auc"]),
             "p by permuting patients in their class",
         )
-    words = bootstrap_words(patients, config)
     gaps = {}
     for name in NAMES:
-        low, high = limits(drawn[name], config.confidence)
+        low, high, words = percentile_interval(drawn[name], f"{patients.n} patients", config.confidence)
         method = f"{words}; {test}" if name == "auc" else words
         n = int(np.count_nonzero(inside | rest))
         gaps[name] = Estimate(value=value[name], low=low, high=high, n=n, unit="case", method=method)
@@ -246,26 +246,15 @@ def _none(part: Bools, why: str) -> Estimate:
 
 
 def _adjusted(groups: Sequence[Subgroup]) -> list[Subgroup]:
-    """Holm over the tests; the two sides of an attribute with two values are one.
+    """Holm over the tests; the two sides of an attribute with two values are one."""
+    sides = Counter(g.attribute for g in groups if g.value != UNKNOWN)
 
-    Source:
-        Holm 1979, Scand J Stat 6:65.
-    """
-    tested = [g for g in groups if g.p is not None]
-    sides = {
-        g.attribute: sum(o.attribute == g.attribute and o.value != UNKNOWN for o in groups) for g in tested
-    }
+    def test_of(g: Subgroup) -> tuple[str, str]:
+        return g.attribute, "" if sides[g.attribute] == 2 else g.value
+
     tests: dict[tuple[str, str], float] = {}
-    for g in tested:
-        tests.setdefault((g.attribute, "" if sides[g.attribute] == 2 else g.value), g.p or 0.0)
-    adjusted: dict[tuple[str, str], float] = {}
-    largest = 0.0
-    for rank, (key, p) in enumerate(sorted(tests.items(), key=lambda item: item[1])):
-        largest = max(largest, min(1.0, p * (len(tests) - rank)))
-        adjusted[key] = largest
-    return [
-        g
-        if g.p is None
-        else replace(g, p_holm=adjusted[(g.attribute, "" if sides[g.attribute] == 2 else g.value)])
-        for g in groups
-    ]
+    for g in groups:
+        if g.p is not None:
+            tests.setdefault(test_of(g), g.p)
+    adjusted = dict(zip(tests, holm([*tests.values()]), strict=True))
+    return [g if g.p is None else replace(g, p_holm=adjusted[test_of(g)]) for g in groups]

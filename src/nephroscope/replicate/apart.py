@@ -1,0 +1,152 @@
+"""What stands between a network's two figures: content of replicate.json in; sentences and hours out."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from nephroscope.replicate.printed import NAMES
+
+TOO_WIDE = 0.3  # an interval wider than this tells little
+
+
+def twin_learns(content: dict[str, Any]) -> str:
+    """From how many patients a training of the twin learns, beside the paper's protocol."""
+    n = content["leak"]["development_patients"]
+    folds = content["models"][0]["twin"]["folds"]
+    told = _range([fold["train_patients"] for fold in folds])
+    fewer = [n - fold["train_patients"] for fold in folds]
+    return (
+        f"A training of the twin learns from {told} patients, one of the paper's protocol from all {n}: "
+        f"{_range(fewer)} fewer, as others choose its epoch and judge it."
+    )
+
+
+def fewer_learnt(content: dict[str, Any]) -> str:
+    """The same in short, to stand beside the difference."""
+    told = _range([fold["train_patients"] for fold in content["models"][0]["twin"]["folds"]])
+    n = content["leak"]["development_patients"]
+    return f"A training of the twin learns from {told} of the {n} patients, the paper's from all."
+
+
+def twin_differs(content: dict[str, Any]) -> list[str]:
+    """The four things in which the twin differs from the paper's protocol."""
+    leak, folds = content["leak"], content["models"][0]["twin"]["folds"]
+    choose = _range([fold["choose_patients"] for fold in folds])
+    used = content["configuration"]["validation_images_used"]
+    return [
+        "Split. Paper's protocol: by image, after augmentation, so that copies of one slice are trained on and "
+        f"validated on ({leak['patients_on_both_sides']} of {leak['validation_patients']} patients on both sides). "
+        "Twin: by patient.",
+        f"Patients learnt from. {twin_learns(content)}",
+        "Epoch. Paper's protocol: the best accuracy on the very images whose accuracy is printed. "
+        f"Twin: the lowest loss on {choose} patients who are neither trained on nor judged.",
+        f"Judged on. Paper's protocol: {used:,} augmented copies. Twin: original slices.",
+    ]
+
+
+def isolated(content: dict[str, Any]) -> str:
+    """Where the leak stands alone."""
+    told = (
+        "A difference between the two is therefore not the leak's alone. Shuffled labels isolate the leak: there is "
+        "nothing to learn about a new patient, so nothing but the leak can lift the paper's protocol above chance "
+        "(and, by little, the choice of its best epoch on the images reported)."
+    )
+    return told if content["shuffled"] else f"{told} They were not run here."
+
+
+def tests_sentence(content: dict[str, Any], network: dict[str, Any]) -> str:
+    """What the network of the top sentence does on the test cases, under both protocols, and whether it can tell."""
+    found = network["tests"]["together"]["by_case"]
+    paper, twin = found["paper"]["accuracy"], found["twin"]["accuracy"]
+    if paper["value"] is None or twin["value"] is None:
+        return "On the test cases no accuracy can be counted."
+    n = twin["n"]
+    text = (
+        f"On the {n} test case{'s' * (n != 1)}, learnt from under neither protocol, {NAMES[network['model']]} calls "
+        f"{_right(paper)} right under the paper's protocol (epoch chosen on the LEAKY split) and {_right(twin)} as "
+        f"the leak-free twin (by case, two of three slices)."
+    )
+    text += _what_tests_tell(content, (paper, twin), found["difference"]["accuracy"])
+    if paper["value"] > twin["value"]:
+        text += (
+            " More right under the paper's protocol is no leak here: no image of a test patient was trained on, and "
+            "it learnt from more patients than the twin."
+        )
+    return text
+
+
+def _right(estimate: dict[str, Any]) -> str:
+    """Hits of all with the share and its interval."""
+    hits = round(estimate["value"] * estimate["n"])
+    interval = "" if estimate["low"] is None else f", {estimate['low']:.2f} to {estimate['high']:.2f}"
+    return f"{hits} of {estimate['n']} ({estimate['value']:.2f}{interval})"
+
+
+def _what_tests_tell(
+    content: dict[str, Any], both: tuple[dict[str, Any], dict[str, Any]], apart: dict[str, Any]
+) -> str:
+    """Whether the cases tell the two apart, and each from always naming the commoner subtype."""
+    n, share = both[0]["n"], _commoner(content)
+    known = apart["low"] is not None and not apart["low"] <= 0 <= apart["high"]
+    text = f"these {n} cases do not tell the two apart"
+    if known:
+        text = f"the difference is {apart['value']:.2f} ({apart['low']:.2f} to {apart['high']:.2f})"
+    paper, twin = (e["low"] is None or e["low"] <= share for e in both)
+    if paper or twin:
+        who = "neither is" if paper and twin else f"{'the first' if paper else 'the twin'} is not"
+        text += f"; {who} shown to be better than always naming the commoner subtype ({share:.2f})"
+    if max((e["high"] - e["low"] for e in both if e["low"] is not None), default=1.0) > TOO_WIDE:
+        return f" The test set is too small to tell much: {text}."
+    return f" {text[0].upper()}{text[1:]}."
+
+
+def one_sided(content: dict[str, Any]) -> str:
+    """Which networks call every image one subtype, so that their accuracy says nothing of them."""
+    found = []
+    for network in content["models"]:
+        for who, figures in (
+            ("paper's protocol", network["paper"]["validation"]),
+            ("twin", network["twin"]["by_image"]),
+        ):
+            both = {figures["sensitivity"]["value"], figures["specificity"]["value"]}
+            if both == {0.0, 1.0}:
+                found.append(f"{NAMES[network['model']]} ({who})")
+    if not found:
+        return ""
+    return (
+        f"Every image is called the same subtype by {', '.join(found)}: such an accuracy is the share of that "
+        "subtype and no more; the AUC, which asks for the order alone, may still be high."
+    )
+
+
+def _commoner(content: dict[str, Any]) -> float:
+    """Share of the commoner subtype among the test cases."""
+    counts: dict[str, int] = {}
+    for case in content["cases"]:
+        counts[case["truth"]] = counts.get(case["truth"], 0) + 1
+    return max(counts.values()) / sum(counts.values())
+
+
+def hours_of(records: Iterable[dict[str, Any]]) -> float:
+    """Hours of all epochs of all trainings, from their arm.json."""
+    return round(sum(float(row["seconds"]) for record in records for row in record["epochs"]) / 3600, 4)
+
+
+def hours_words(content: dict[str, Any]) -> str:
+    """How long the trainings took, and where."""
+    used = content["models"][0]["resources"]
+    n = content["trainings"]
+    threads = f", {used['threads']} thread{'s' * (used['threads'] > 1)}" if used["device"] == "cpu" else ""
+    hours = content["hours"]
+    told = f"{hours:.1f} h" if hours >= 1 else f"{hours:.2f} h"
+    if hours < 0.1:
+        told = f"{max(1, round(hours * 3600))} s"
+    device = used["device"].upper() if used["device"] == "cpu" else used["device"]
+    return (
+        f"Training took {told} in all ({n} trainings, all their epochs with validation) on {device}{threads}."
+    )
+
+
+def _range(numbers: list[int]) -> str:
+    """One number, or the least to the most."""
+    low, high = min(numbers), max(numbers)
+    return f"{low}" if low == high else f"{low} to {high}"

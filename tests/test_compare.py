@@ -501,7 +501,8 @@ def test_the_answer_comes_first_with_its_p_alone_and_corrected():
     assert found["verdict"] == "not shown"
     first = summary(ranked, pairs, tests)[0]
     assert first.startswith(
-        "No network is shown to beat the best baseline: alike, the best network, against good, the best baseline: d"
+        "The best network is not shown to beat the best baseline: alike, the best network, against good, the best "
+        "baseline: d"
     )
     assert f"p = {pair.p:.2f}, {pair.p_holm:.2f} corrected for 3 pairs, 120 patients" in first
     assert "seen in these very ranks" in first
@@ -524,7 +525,7 @@ def test_the_answer_comes_first_with_its_p_alone_and_corrected():
         (
             ("baseline", "network"),
             "baseline",
-            "the best baseline is shown to beat the best network: chance, the",
+            "the best baseline is shown to beat it: chance, the best net",
         ),
     ],
 )
@@ -680,3 +681,23 @@ def test_section_of_the_page(made, study):
         in comparison_section(study.folder.root).stale
     )
     assert comparison_section(study.folder.root / "runs") is None
+
+
+def test_a_class_of_one_patient_names_no_winner_of_three_subtypes():
+    """The lone patient is redrawn as itself every time: a spread of others alone would make up a p of 1e-27."""
+    truth = np.array([0] * 20 + [1] * 20 + [2])
+    p = np.full((41, 3), 0.2)
+    p[np.arange(41), truth] = 0.6
+    wrong = p.copy()
+    wrong[40] = (0.6, 0.3, 0.1)
+    tests = replace(cases_of(truth), subtypes=("PRCC", "ChRCC", "ccRCC"))
+    ranked = [
+        replace(
+            answers(name, truth), kind=kind, p=dict(zip(tests.cases, map(tuple, rows.tolist()), strict=True))
+        )
+        for name, kind, rows in (("net", "network", p), ("base", "baseline", wrong))
+    ]
+    (pair,) = compare_pairs(ranked, tests, CONFIG_200)
+    assert (pair.p, pair.difference.low, pair.supported) == (None, None, False)
+    assert pair.difference.method == "no interval: a class has one patient"
+    assert primary(ranked, [pair])["verdict"] == "not shown"

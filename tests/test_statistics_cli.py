@@ -187,6 +187,17 @@ def test_only_keeps_rows_and_pooled_groups_are_told(table, capsys):
     assert "expected a row with 'x', found internal, oof" in refused(capsys, "auc", path, "--only", "group=x")
 
 
+def test_a_column_of_names_is_told_only_where_it_names_candidates(table, capsys):
+    """Elsewhere it may hold patients' names, which are printed nowhere."""
+    people = table(
+        "\n".join(["case,name,truth,score", *(f"c{i},Smith^{i % 3},{i % 2},{i}" for i in range(12))])
+    )
+    assert "Smith" not in str(told(capsys, "auc", people)["notes"])
+    rows = [f"c{i},{n},baseline,0,{i % 2},{i}" for n in ("one", "two") for i in range(12)]
+    pooled = told(capsys, "auc", table("\n".join(["case_id,name,kind,fold,truth,score", *rows])))
+    assert "column name has 2 values (one, two), pooled here; --only name=VALUE keeps one" in pooled["notes"]
+
+
 def test_a_leaky_run_says_so(table, capsys):
     path = table("case,truth,score,protocol\na,1,0.9,LEAKY split by image\nb,0,0.2,LEAKY split by image\n")
     assert told(capsys, "auc", path)["notes"][-1].startswith("LEAKY split by image")

@@ -211,6 +211,10 @@ def _kappa_text(report: "KappaReport") -> str:
     ]
     lines = [table(rows, ("readers", "cases", "agreement", f"Cohen's kappa (weights: {report.weights})"))]
     lines.append(f"Fleiss' kappa of {len(report.readers)} readers: {report.fleiss}")
+    if report.n_not_sure:
+        lines.append(
+            f'answers of "not sure" left out of every figure: {report.n_not_sure}; --order keeps them as a call'
+        )
     if report.n_incomplete:
         lines.append(f"{report.n_incomplete} cases that not every reader called: no part of Fleiss' kappa")
     return "\n".join(lines)

@@ -215,9 +215,12 @@ def roc_band(
 ) -> tuple[Floats, Floats]:
     """Pointwise band of the true positive rate at the false positive rates of ``grid`` (g,).
 
-    By patient bootstrap, NaN where all resamples agree; ``settings`` are resamples, seed and confidence.
+    By patient bootstrap; NaN where all resamples agree or a class has one patient. ``settings`` are resamples, seed
+    and confidence.
     """
     resamples, seed, confidence = settings
+    if min(patients.count(is_positive), patients.count(~is_positive)) < 2:
+        return np.full(grid.size, np.nan), np.full(grid.size, np.nan)
     order = np.argsort(-scores, kind="stable")
     last = np.append(np.diff(scores[order]) != 0, True)
     owner, positive = patients.row[order], is_positive[order]

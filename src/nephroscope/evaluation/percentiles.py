@@ -13,6 +13,7 @@ from nephroscope.evaluation.metrics import Floats
 ALIKE = 1e-12  # resamples nearer to each other than this agree
 Interval = tuple[float | None, float | None, str]  # low, high, and the method or why there is none
 AGREED = "no interval: every resample of the patients agrees"
+ENDLESS = "no interval: without a finite limit, as too many resamples of the patients have none"
 NEARLY = "no interval: nearly every resample of the patients agrees"
 
 
@@ -22,6 +23,9 @@ def percentile_limits(drawn: Floats, confidence: float) -> tuple[Floats, Floats]
     Source:
         Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13 (percentile interval).
     """
+    if not len(drawn):
+        nothing = np.full(drawn.shape[1:], np.nan)
+        return nothing, nothing
     ordered = np.sort(drawn, axis=0)  # NaN go last
     n = np.count_nonzero(~np.isnan(ordered), axis=0)
     last = np.maximum(n - 1, 0)
@@ -56,6 +60,8 @@ def percentile_interval(drawn: Floats, whose: str, confidence: float) -> Interva
             None,
             f"no interval: undefined in {drawn.size - n} of {drawn.size} resamples of the patients",
         )
+    if low is None and high is None and np.mean(np.isinf(drawn)) > (1 - confidence) / 2:
+        return None, None, ENDLESS
     if low is None and high is None and np.isfinite(drawn).any():
         return None, None, AGREED if np.ptp(drawn[np.isfinite(drawn)]) < ALIKE else NEARLY
     return low, high, f"patient bootstrap, {n} resamples of {whose}, {100 * confidence:g} %"

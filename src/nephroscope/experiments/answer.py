@@ -14,12 +14,12 @@ from nephroscope.records import Estimate
 
 VERDICTS = {
     "network": "A network is shown to beat the best baseline",
-    "baseline": "No network is shown to beat the baselines, and the best baseline is shown to beat the best network",
-    "not shown": "No network is shown to beat the best baseline",
+    "baseline": "The best network is not shown to beat the baselines; the best baseline is shown to beat it",
+    "not shown": "The best network is not shown to beat the best baseline",
 }
 FLATTERED = (
-    "Which two are best was seen in these very ranks, so both AUCs flatter, and the p of the pair alone is not that "
-    "of a comparison planned beforehand."
+    " Which are best was seen in these very ranks, so their AUCs flatter, and the p of the pair alone is not that of "
+    "a comparison planned beforehand."
 )
 
 
@@ -60,8 +60,11 @@ def primary(ranked: Sequence[Answers], pairs: Sequence[Pair]) -> dict[str, Any] 
     verdict = "not shown" if not pair.supported else "network" if above else "baseline"
     words = (
         f"{VERDICTS[verdict]}: {best['network']}, the best network, against {best['baseline']}, the best baseline: "
-        f"{_size(difference)}, {_tested(pair, len(pairs))}, {_patients(difference.n)}. {FLATTERED}"
+        f"{_size(difference)}, {_tested(pair, len(pairs))}, {_patients(difference.n)}."
     )
+    kinds = [a.kind for a in ranked]
+    if max(kinds.count("network"), kinds.count("baseline")) > 1:
+        words += FLATTERED
     return {
         **best,
         "verdict": verdict,
@@ -91,8 +94,8 @@ def _turned(d: Estimate) -> Estimate:
 def _size(d: Estimate) -> str:
     if d.value is None:
         return f"difference of AUC undefined, {d.method}"
-    between = "" if d.low is None or d.high is None else f" ({d.low:.2f} to {d.high:.2f})"
-    return f"difference of AUC, network minus baseline, {d.value:.2f}{between}"
+    between = "" if d.low is None or d.high is None else f" ({d.low:z.2f} to {d.high:z.2f})"
+    return f"difference of AUC, network minus baseline, {d.value:z.2f}{between}"
 
 
 def _tested(pair: Pair, n_pairs: int) -> str:

@@ -59,8 +59,8 @@ def compare(material: Material, plan: ComparePlan) -> Comparison:
     runs = find_runs(material, plan.runs, folder / "runs")
     configs = {run.name: run_config(material.folder.run(run.name)) for run in runs if run.answers is not None}
     chance, asked = _repeats_and_control(plan, configs)
-    _say_work(material, plan, wanted, (chance, asked, _choosing(material, runs)))
     usable, refused = _usable(material, wanted)
+    _say_work(material, plan, usable, (chance, asked, _choosing(material, runs)))
     ranked, no_answer = _ranked(material, plan, usable, runs, deal)
     candidates = [c for c in usable if c.name not in {row["name"] for row in no_answer}]
     everyone = Ranked(

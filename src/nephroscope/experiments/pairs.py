@@ -10,7 +10,7 @@ from scipy.stats import norm, rankdata
 
 from nephroscope.evaluation import intervals
 from nephroscope.evaluation.metrics import Bools, Floats, auc
-from nephroscope.evaluation.statistics.auc import compare_aucs
+from nephroscope.evaluation.statistics.auc import ONE_PATIENT, compare_aucs
 from nephroscope.evaluation.statistics.holm import holm
 from nephroscope.evaluation.statistics.mcnemar import exact_mcnemar
 from nephroscope.experiments.folds import Answers
@@ -18,7 +18,7 @@ from nephroscope.experiments.measures import TestSet, auc_of, bootstrapped, draw
 from nephroscope.records import Estimate, EvaluationConfig
 
 TINY = 1e-9
-EXCHANGED = "ranks exchanged within patients at random, as the DeLong variance is zero"
+EXCHANGED = "ranks exchanged within patients at random"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,11 @@ def _auc_difference(
         patients = None if tests.independent else tests.patients
         tested = compare_aucs(a, b, truth, patients, config, bootstrap=False)
         if tested.p is None and abs(tested.difference.value or 0.0) > TINY:
-            return tested.difference, exchanged_p(a, b, truth, tests, config), EXCHANGED
+            return (
+                tested.difference,
+                exchanged_p(a, b, truth, tests, config),
+                f"{EXCHANGED} ({tested.method})",
+            )
         return tested.difference, tested.p, tested.method
     values = auc_of(one, tests), auc_of(two, tests)
     if values[0] is None or values[1] is None:
@@ -113,6 +117,14 @@ def _auc_difference(
             Estimate(value=None, low=None, high=None, n=n, unit="patient", method=why),
             None,
             why,
+        )
+    counts = [tests.patients.count(tests.truth == i) for i in range(len(tests.subtypes))]
+    if min(counts) < 2:  # a class of one patient is redrawn as itself: no spread, and any p would be made up
+        value, n = values[0] - values[1], tests.patients.n
+        return (
+            Estimate(value=value, low=None, high=None, n=n, unit="patient", method=ONE_PATIENT),
+            None,
+            ONE_PATIENT,
         )
     return _by_bootstrap(macro_statistic(one, tests), macro_statistic(two, tests), values, tests, config)
 

@@ -88,10 +88,12 @@ def _what_tests_tell(
     n, share = both[0]["n"], _commoner(content)
     known = apart["low"] is not None and not apart["low"] <= 0 <= apart["high"]
     text = f"these {n} cases do not tell the two apart"
+    if apart["low"] is None and apart["value"]:
+        text = f"the difference is {apart['value']:.2f}, without an interval"
     if known:
         text = f"the difference is {apart['value']:.2f} ({apart['low']:.2f} to {apart['high']:.2f})"
     paper, twin = (e["low"] is None or e["low"] <= share for e in both)
-    if paper or twin:
+    if (paper or twin) and share < 1:
         who = "neither is" if paper and twin else f"{'the first' if paper else 'the twin'} is not"
         text += f"; {who} shown to be better than always naming the commoner subtype ({share:.2f})"
     if max((e["high"] - e["low"] for e in both if e["low"] is not None), default=1.0) > TOO_WIDE:

@@ -18,10 +18,11 @@ def summary(content: dict[str, Any]) -> str:
     if best is None:
         return "No network gave an answer that can be counted."
     paper, twin = best["paper"]["validation"]["accuracy"], best["twin"]["by_image"]["accuracy"]
+    judged = sum(fold["judge_patients"] for fold in best["twin"]["folds"])
     text = (
         f"Under the paper's protocol (LEAKY) the accuracy of {NAMES[best['model']]} looks like "
         f"{paper['value']:.2f}; its leak-free twin, the same network trained and judged by patient, reaches "
-        f"{said(twin)} on new patients (by image, {content['leak']['development_patients']} patients)."
+        f"{said(twin)} on new patients (by image, {judged} patients)."
     )
     apart = best["difference"]["accuracy"]
     if apart["low"] is not None:
@@ -67,10 +68,10 @@ def shuffled_sentence(control: dict[str, Any]) -> str:
         return f"With shuffled labels {name} gave no AUC that can be counted."
     accuracy = control["paper"]["validation"]["accuracy"]
     text = (
-        f"With labels shuffled between patients, where nothing can be learnt about a new patient and nothing but the "
-        f"leak can lift a figure, the paper's protocol prints for {name} an accuracy of {accuracy['value']:.2f} and "
-        f"an AUC of {said(paper)} by image ({paper['n']} images, LEAKY); the leak-free twin's AUC is {said(twin)} by "
-        f"case ({twin['n']} cases)."
+        "With labels shuffled between patients, where nothing can be learnt about a new patient and little but the "
+        f"leak can lift an AUC above 0.50, the paper's protocol prints for {name} an accuracy of "
+        f"{accuracy['value']:.2f} and an AUC of {said(paper)} by image ({paper['n']} images, LEAKY); the leak-free "
+        f"twin's AUC is {said(twin)} by case ({twin['n']} cases)."
     )
     seen = paper["low"] is not None and paper["low"] > CHANCE
     honest = twin["low"] is not None and twin["low"] <= CHANCE <= twin["high"]
@@ -84,7 +85,7 @@ def shuffled_sentence(control: dict[str, Any]) -> str:
     if twin["low"] is None:
         text += " The twin's AUC has no interval, so nothing can be said of it."
     elif not honest:
-        text += " The twin's interval does not hold 0.50: chance does this 1 time in 20, a mistake always."
+        text += " The twin's interval does not hold 0.50: by chance that is rare, by a mistake the rule."
     elif not seen:
         text += f" {twins}."
     return text

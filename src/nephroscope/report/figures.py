@@ -175,9 +175,7 @@ def _roc_panel(
     color = color_of(at)
     axes.plot([0, 1], [0, 1], color=GRID, lw=1)
     band = f"{100 * config.confidence:g} % band, {patients.n} patients"
-    if np.any(
-        high > low
-    ):  # classes that do not overlap leave every resample alike, and the band without width
+    if np.any(high > low):  # NaN where there is no band
         axes.fill_between(grid, low, high, color=color, alpha=0.16, lw=0, label=band)
     axes.plot(*roc_points(scores, truth), color=color, lw=1.8, label="by case")
     _thin(axes, *roc_points(slices, truth[owner]))

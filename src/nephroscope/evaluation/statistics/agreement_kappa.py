@@ -83,7 +83,9 @@ def compare_readers(
         for reader, of in given.items()
     }
     n_not_sure = sum(len(of) - len(readings[reader]) for reader, of in given.items())
-    every = list(dict.fromkeys(case for labels in readings.values() for case in labels))
+    told = f'; {n_not_sure} answer{"" if n_not_sure == 1 else "s"} of "not sure" left out, as no call'
+    told *= n_not_sure > 0
+    every = list(dict.fromkeys(case for labels in given.values() for case in labels))
     complete = [case for case in every if all(case in labels for labels in readings.values())]
     names = tuple(ordered) or tuple(sorted({label for of in readings.values() for label in of.values()}))
     pairs = []
@@ -93,14 +95,17 @@ def compare_readers(
             one, two = ([readings[name][case] for case in common] for name in (first, second))
             patients = [patient_of[case] for case in common]
             found = compare_labels(one, two, patients, config, names if ordered else (), weights)
+            found = replace(
+                found,
+                agreement=replace(found.agreement, method=found.agreement.method + told),
+                kappa=replace(found.kappa, method=found.kappa.method + told),
+            )
             pairs.append(ReaderPair(first=first, second=second, found=found))
     counts = np.array(
         [[sum(readings[r][case] == name for r in readers) for name in names] for case in complete], float
     ).reshape(len(complete), len(names))
     fleiss = estimate_fleiss(counts, [patient_of[case] for case in complete], config)
-    if n_not_sure:
-        told = f'{n_not_sure} answer{"" if n_not_sure == 1 else "s"} of "not sure" left out, as no call'
-        fleiss = replace(fleiss, method=f"{fleiss.method}; {told}")
+    fleiss = replace(fleiss, method=fleiss.method + told)
     return KappaReport(
         readers=readers,
         labels=names,

@@ -173,7 +173,8 @@ def _distances(
     found = {}
     for name, v, column in zip(names, value, drawn.T, strict=True):
         low, high, words = percentile_interval(column, patients_words(patients), config.confidence)
-        words += "; never below 0, so high in small samples"
+        if low is not None:
+            words += "; never below 0, so high in small samples"
         found[name] = Estimate(value=float(v), low=low, high=high, n=p.size, unit=unit, method=words)
     return found
 

@@ -53,6 +53,8 @@ def intercept_and_slope(
         if None in intervals["slope"]:  # the intercept beside it runs away with it
             intervals["intercept_beside_slope"] = (None, None)
         words = {name: told for name, (_, _, told) in found_limits.items()}
+        if None in intervals["slope"]:
+            words["intercept_beside_slope"] = words["slope"]
     clipped = np.count_nonzero((p < TINY) | (p > 1 - TINY))
     if clipped:
         words |= {

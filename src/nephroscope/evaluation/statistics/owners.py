@@ -165,9 +165,10 @@ def notes_on(table: CsvTable, owners: Owners) -> list[str]:
     elif owners.column is None:
         notes.append("no column of patients or cases: each row is taken for a patient of its own")
     by_name = {title.casefold(): i for i, title in enumerate(table.header)}
-    for column in ("group", "name"):
+    of_candidates = {"name", "kind", "case_id", "fold"} <= by_name.keys()  # else a name may be a patient's
+    for column in ("group", *["name"] * of_candidates):
         values = sorted({row[by_name[column]] for _, row in table.rows}) if column in by_name else []
-        if len(values) > 1 and len(values) < len(table.rows):
+        if len(values) > 1:
             kinds = ", ".join(values[:5])
             notes.append(
                 f"column {column} has {len(values)} values ({kinds}), pooled here; --only {column}=VALUE keeps one"

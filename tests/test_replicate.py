@@ -496,7 +496,7 @@ def test_the_top_says_what_the_test_cases_say_and_when_they_are_too_few():
     )
     assert "and 3 of 6 (0.50, 0.19 to 0.81) as the leak-free twin" in few
     assert (
-        "The test set is too small to tell much: these 6 cases do not tell the two apart; neither is shown"
+        "The test set is too small to tell much: the difference is 0.33, without an interval; neither is shown"
         in few
     )
     assert "More right under the paper's protocol is no leak here" in few

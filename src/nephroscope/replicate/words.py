@@ -127,8 +127,8 @@ def said(estimate: dict[str, Any]) -> str:
     if estimate["value"] is None:
         return "not available"
     if estimate["low"] is None:
-        return f"{estimate['value']:.2f}"
-    return f"{estimate['value']:.2f} ({estimate['low']:.2f} to {estimate['high']:.2f})"
+        return f"{estimate['value']:z.2f}"
+    return f"{estimate['value']:z.2f} ({estimate['low']:z.2f} to {estimate['high']:z.2f})"
 
 
 def source() -> str:

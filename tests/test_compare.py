@@ -701,3 +701,27 @@ def test_a_class_of_one_patient_names_no_winner_of_three_subtypes():
     assert (pair.p, pair.difference.low, pair.supported) == (None, None, False)
     assert pair.difference.method == "no interval: a class has one patient"
     assert primary(ranked, [pair])["verdict"] == "not shown"
+
+
+def test_a_lower_network_that_beats_the_best_baseline_is_named_in_the_answer():
+    """One that ranks the cases nearly as the baseline does is told apart from it by a smaller difference."""
+    rng = np.random.default_rng(5)
+    truth = np.repeat([0, 1], 40)
+    base = np.where(truth == 0, 0.1, -0.1) + rng.normal(0, 0.17, 80)
+    near = base + np.where(truth == 0, 0.035, -0.035)
+    best = np.where(truth == 0, 0.13, -0.13) + rng.normal(0, 0.15, 80)
+    ranked = [
+        answers(name, np.clip(0.5 + x, 0, 1), kind)
+        for name, x, kind in (
+            ("best", best, "network"),
+            ("near", near, "network"),
+            ("base", base, "baseline"),
+        )
+    ]
+    tests = cases_of(truth)
+    ranked.sort(key=lambda a: -auc(np.array([p[0] for p in a.p.values()]), truth == 0))
+    pairs = compare_pairs(ranked, tests, CONFIG_200)
+    assert [a.name for a in ranked] == ["best", "near", "base"]
+    found = primary(ranked, pairs)
+    assert (found["network"], found["verdict"]) == ("best", "not shown")
+    assert "near, with a lower AUC, is shown to beat it." in found["words"]

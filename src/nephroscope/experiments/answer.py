@@ -63,6 +63,12 @@ def primary(ranked: Sequence[Answers], pairs: Sequence[Pair]) -> dict[str, Any] 
         f"{_size(difference)}, {_tested(pair, len(pairs))}, {_patients(difference.n)}."
     )
     kinds = [a.kind for a in ranked]
+    networks = {a.name for a in ranked if a.kind == "network"} - {best["network"]}
+    shown = [p.one for p in pairs if p.supported and p.two == best["baseline"] and p.one in networks]
+    if verdict == "not shown" and shown:  # closer to the baseline case by case, so told apart with less
+        words += (
+            f" {', '.join(shown)}, with a lower AUC, {'is' if len(shown) == 1 else 'are'} shown to beat it."
+        )
     if max(kinds.count("network"), kinds.count("baseline")) > 1:
         words += FLATTERED
     return {

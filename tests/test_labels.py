@@ -436,7 +436,15 @@ def test_columns_are_mapped(tmp_path):
 )
 def test_a_mapped_header_must_be_there_once(tmp_path, header, message):
     with pytest.raises(CohortError, match=message):
-        read_labels(table(tmp_path, header + "\na,b,c\n"), {"subtype": "Typ"})
+        read_labels(
+            table(tmp_path, f"{header}\n{','.join('abc'[: header.count(',') + 1])}\n"), {"subtype": "Typ"}
+        )
+
+
+def test_a_decimal_comma_that_shifts_the_cells_is_refused(tmp_path):
+    """Cut in silence, the 5 of 12,5 would be read as the subtype of the next column."""
+    with pytest.raises(CohortError, match=r"labels.csv, row 2: expected 3 cells, as the header has, found 4"):
+        read_labels(table(tmp_path, "case,size_cm,histology\na,12,5,pRCC\n"))
 
 
 def test_a_line_that_is_no_header_is_not_printed(tmp_path):

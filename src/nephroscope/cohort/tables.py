@@ -97,7 +97,7 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
             where=f"{path.name}, row {odd[0]}",
             expected=f"{width} cells, as the header has",
             found=f"{len(odd[1])}",
-            remedy="quote numbers with a decimal comma, or give the column of row names a title",
+            remedy="quote a number with a decimal comma, or give a column without a title one",
         )
     return header, [(n, row if len(row) == width else (row + [""] * width)[:width]) for n, row in rows]
 

@@ -598,7 +598,7 @@ def test_flipped_bits_never_crash(tmp_path, name, capfd):
             read_dicom_series(tmp_path)
         except SeriesError as error:
             said.append(str(error))
-    assert len(said) > len(places) / 10
+    assert len(said) > len(places) / 20
     assert not any("Secret" in text for text in said)
     assert capfd.readouterr() == ("", "")
 

@@ -39,7 +39,7 @@ def make_bundle(folder: Path, model: str) -> Path:
     np.savez_compressed(folder / "reference.npz", hu=reference, logits=logits)
     (folder / "README.md").write_text("A benchmark's bundle.\n")
     scorer = Scorer(
-        session=NetworkSession(folder / "model.onnx"),
+        network=NetworkSession(folder / "model.onnx"),
         subtypes=("PRCC", "ChRCC"),
         positive="PRCC",
         point=OperatingPoint(threshold=0.5, criterion="fixed", chosen_on="nothing"),

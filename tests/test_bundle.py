@@ -10,7 +10,9 @@ from nephroscope.deploy.export import export_bundle
 from nephroscope.deploy.predict import ImageToPredict, predict, predict_files
 from nephroscope.errors import BundleError, RoiError, StudyError
 from nephroscope.evaluation.evaluate import RunFacts, build_report
+from nephroscope.evaluation.kept_network import KEPT, KeptNetwork
 from nephroscope.evaluation.score_run import RunToScore, exported_fold, score_run
+from nephroscope.models.session import NetworkSession
 from nephroscope.records import CTVolume, EvaluationConfig, RoiMask, TrainConfig
 from nephroscope.training.run import RunInputs, train_run
 from phantoms import write_nifti
@@ -57,6 +59,55 @@ def made(scored, tmp_path_factory):
 @pytest.fixture
 def bundle(made, tmp_path):
     return shutil.copytree(made, tmp_path / "bundle")
+
+
+def lookups(monkeypatch):
+    """How many times ONNX Runtime was asked from here on."""
+    asked, run = [], NetworkSession.logits
+    monkeypatch.setattr(NetworkSession, "logits", lambda self, hu: asked.append(len(hu)) or run(self, hu))
+    return asked
+
+
+def test_slices_are_computed_once_and_looked_up_after(scored, tmp_path, monkeypatch):
+    run = replace(scored, folder=shutil.copytree(scored.folder, tmp_path / "run"))
+    shutil.rmtree(run.folder / KEPT, ignore_errors=True)
+    asked = lookups(monkeypatch)
+    first = score_run(run)
+    assert len(asked) == 16
+    assert score_run(run) == first
+    assert len(asked) == 16
+    kept = sorted((run.folder / KEPT).iterdir())
+    kept[0].write_bytes(kept[0].read_bytes()[:-9])
+    kept[1].write_bytes(b"")
+    np.save(kept[2], np.full((4, 2), 0.6))
+    assert score_run(run) == first
+    assert len(asked) == 19
+
+
+def test_another_network_or_other_slices_are_not_looked_up(scored, tmp_path, monkeypatch):
+    run = replace(scored, folder=shutil.copytree(scored.folder, tmp_path / "run"))
+    score_run(run)
+    asked = lookups(monkeypatch)
+    hu = np.asarray(run.store.hu[:4]).copy()
+    network = KeptNetwork(run.folder, 0)
+    before = network.probabilities(hu)
+    hu[0, 0, 0] += 1
+    network.probabilities(hu)
+    assert asked[-1] == 4
+    n_asked = len(asked)
+    shutil.copy(run.folder / "fold-1" / "model.onnx", run.folder / "fold-0" / "model.onnx")
+    hu[0, 0, 0] -= 1
+    after = KeptNetwork(run.folder, 0).probabilities(hu)
+    assert not np.allclose(before, after)
+    assert np.array_equal(after, KeptNetwork(run.folder, 1).probabilities(hu))
+    assert len(asked) <= n_asked + 2
+
+
+def test_answers_need_no_room_on_the_disk(scored, tmp_path):
+    run = replace(scored, folder=shutil.copytree(scored.folder, tmp_path / "run"))
+    shutil.rmtree(run.folder / KEPT, ignore_errors=True)
+    (run.folder / KEPT).write_text("a file where the folder should be")
+    assert score_run(run) == score_run(scored)
 
 
 def test_every_case_is_scored_once_by_a_fold_that_never_saw_it(scored):

@@ -529,7 +529,7 @@ def fake_runs(monkeypatch, study, converged=True, protocol="patient", groups=Non
     Scored.folder.mkdir(parents=True, exist_ok=True)
     (Scored.folder / "config.json").write_text("{}")
     (Scored.folder / "run.json").write_text(json.dumps(RUN_JSON | {"converged": converged}))
-    monkeypatch.setattr(Study, "_to_score", lambda self, name: Scored)
+    monkeypatch.setattr(Study, "to_score", lambda self, name: Scored)
     monkeypatch.setattr(model_readers, "score_run", lambda scored: (answers, []))
     return truth
 

@@ -86,7 +86,7 @@ def run_models(study: "Study", runs: Sequence[str]) -> tuple[list[Reader], list[
     findings: list[Finding] = []
     for name in runs or _complete(study):
         try:
-            scored = study._to_score(name)
+            scored = study.to_score(name)
             content = load_run(scored.folder)
             predictions = score_run(scored)[0] if content["converged"] else []
         except StudyError as error:

@@ -126,7 +126,8 @@ class Study(ReaderVerbs, PublicVerbs):
 
     # 6 how good, by patient
 
-    def _to_score(self, name: str | None) -> "RunToScore":
+    def to_score(self, name: str | None = None) -> "RunToScore":
+        """A run (by default the last) with its cases, slices and folds, none of them changed since it was trained."""
         from nephroscope.evaluation.run_files import load_run, load_run_split
         from nephroscope.evaluation.score_run import RunToScore
 
@@ -154,7 +155,7 @@ class Study(ReaderVerbs, PublicVerbs):
         from nephroscope.evaluation.run_files import load_run
         from nephroscope.evaluation.score_run import score_run
 
-        scored = self._to_score(run)
+        scored = self.to_score(run)
         content = load_run(scored.folder)
         predictions, points = score_run(scored)
         facts = RunFacts(
@@ -211,13 +212,13 @@ class Study(ReaderVerbs, PublicVerbs):
         from nephroscope.report.saliency import with_saliency
 
         content = self._page(run, self.evaluate(run))
-        content = with_saliency(content, self._to_score(run), self.case_reader())
+        content = with_saliency(content, self.to_score(run), self.case_reader())
         return write_report(self.folder.report, content)
 
     def _page(self, run: str | None, evaluation: EvaluationReport) -> "ReportContent":
         from nephroscope.report.gather import gather
 
-        return gather(self.folder, self.settings, self._to_score(run), evaluation, self.import_findings)
+        return gather(self.folder, self.settings, self.to_score(run), evaluation, self.import_findings)
 
     # 8 what leaves the laboratory
 
@@ -228,4 +229,4 @@ class Study(ReaderVerbs, PublicVerbs):
 
         evaluation = self.evaluate(run)
         card = model_card(self._page(run, evaluation))
-        return export_bundle(self._to_score(run), evaluation, Path(out), card)
+        return export_bundle(self.to_score(run), evaluation, Path(out), card)

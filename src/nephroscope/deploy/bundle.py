@@ -86,7 +86,8 @@ def open_bundle(folder: Path) -> Bundle:
                 folder, f"{name} with digest {digest[:16]}", found, "copy or export the bundle again"
             )
     try:
-        scorer = _scorer(folder, about)
+        session = NetworkSession(folder / "model.onnx")
+        scorer = _scorer(about, session)
         trained = about["training"]
         bundle = Bundle(
             scorer=scorer,
@@ -104,7 +105,7 @@ def open_bundle(folder: Path) -> Bundle:
     if scorer.spec.digest != specification:
         found = f"{scorer.spec.digest}: the specification was edited"
         raise _refusal(folder, f"the slice specification {specification}", found, "export the bundle again")
-    _check_reference(folder, scorer.session)
+    _check_reference(folder, session)
     return bundle
 
 
@@ -117,10 +118,10 @@ def _digests(folder: Path, about: dict[str, Any]) -> dict[str, str]:
     return {str(name): str(digest) for name, digest in digests.items()}
 
 
-def _scorer(folder: Path, about: dict[str, Any]) -> Scorer:
+def _scorer(about: dict[str, Any], network: NetworkSession) -> Scorer:
     spec = from_mapping(SliceSpec, about["slices"], "bundle.json, slices")
     return Scorer(
-        session=NetworkSession(folder / "model.onnx"),
+        network=network,
         subtypes=tuple(about["subtypes"]),
         positive=about["positive"],
         point=OperatingPoint(**about["operating_point"]),

@@ -62,22 +62,38 @@ def load_run_split(folder: Path, cohort: Cohort) -> Split:
         raise StudyError(where=where, expected=error.expected, found=error.found, remedy=remedy) from error
 
 
+def run_network_path(folder: Path, index: int) -> Path:
+    """The file of the network of one fold of a run.
+
+    Raises:
+        StudyError: It is lost.
+    """
+    path = folder / f"fold-{index}" / "model.onnx"
+    if not path.is_file():
+        raise _lost(folder, f"fold-{index}/model.onnx", _again(folder, index))
+    return path
+
+
 def open_run_network(folder: Path, index: int) -> NetworkSession:
     """The network of one fold of a run.
 
     Raises:
         StudyError: The file is lost or damaged.
     """
-    name = f"fold-{index}/model.onnx"
-    remedy = f"remove run.json and fold-{index} of this run, and train that fold again by {_resume(folder)}"
-    path = folder / name
-    if not path.is_file():
-        raise _lost(folder, name, remedy)
+    path = run_network_path(folder, index)
     try:
         return NetworkSession(path)
     except BundleError as error:
-        where = f"run {folder.name}, {name}"
-        raise StudyError(where=where, expected=error.expected, found=error.found, remedy=remedy) from error
+        raise StudyError(
+            where=f"run {folder.name}, fold-{index}/model.onnx",
+            expected=error.expected,
+            found=error.found,
+            remedy=_again(folder, index),
+        ) from error
+
+
+def _again(folder: Path, index: int) -> str:
+    return f"remove run.json and fold-{index} of this run, and train that fold again by {_resume(folder)}"
 
 
 def _lacking(content: dict[str, Any]) -> list[str]:

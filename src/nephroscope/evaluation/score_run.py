@@ -1,6 +1,5 @@
 """Score the test cases of a run, each by a model that never saw its patient. ONNX Runtime; no torch."""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +9,8 @@ import numpy as np
 from nephroscope.errors import StudyError
 from nephroscope.evaluation.applicability import case_features, learn_domain
 from nephroscope.evaluation.calls import youden_threshold
-from nephroscope.evaluation.run_files import load_run, open_run_network
+from nephroscope.evaluation.kept_network import KeptNetwork
+from nephroscope.evaluation.run_files import load_run
 from nephroscope.evaluation.scorer import CutCase, Scorer
 from nephroscope.progress import track
 from nephroscope.records import (
@@ -94,19 +94,18 @@ def exported_fold(folder: Path) -> int:
 
 def fold_scorer(run: RunToScore, fold: Fold) -> Scorer:
     """The scorer of one fold: its network, threshold and applicability domain."""
-    path = run.folder / f"fold-{fold.index}" / "model.onnx"
-    session = open_run_network(run.folder, fold.index)
+    network = KeptNetwork(run.folder, fold.index)
     spec = run.store.spec
     features = (case_features(case.hu, case.mm_per_px, spec) for case in _cut_cases(run, fold.train))
     scorer = Scorer(
-        session=session,
+        network=network,
         subtypes=run.cohort.subtypes,
         positive=run.cohort.positive,
         point=OperatingPoint(threshold=0.5, criterion="fixed", chosen_on="nothing: fixed before any data"),
         not_sure_margin=run.config.not_sure_margin,
         domain=learn_domain(features),
         spec=spec,
-        model_digest=hashlib.sha256(path.read_bytes()).hexdigest()[:16],
+        model_digest=network.digest[:16],
     )
     if run.config.criterion == "fixed" or len(run.cohort.subtypes) > 2:
         return scorer

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -9,8 +10,14 @@ import numpy.typing as npt
 from nephroscope.evaluation.aggregate import mean_over_slices
 from nephroscope.evaluation.applicability import ApplicabilityDomain, case_features
 from nephroscope.evaluation.calls import decide, forced_call
-from nephroscope.models.session import NetworkSession
 from nephroscope.records import CasePrediction, Finding, OperatingPoint, SlicePrediction, SliceSpec
+
+
+class Network(Protocol):
+    """What answers: slices (N, size, size) in HU to probabilities (N, n_subtypes)."""
+
+    def probabilities(self, hu: npt.NDArray[np.int16]) -> npt.NDArray[np.float64]:
+        """One row a slice, each row with the sum 1."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -30,7 +37,7 @@ class CutCase:
 class Scorer:
     """A network with the rules that turn its probabilities into a call."""
 
-    session: NetworkSession
+    network: Network
     subtypes: tuple[str, ...]
     positive: str
     point: OperatingPoint
@@ -41,7 +48,7 @@ class Scorer:
 
     def answer(self, case: CutCase) -> CasePrediction:
         """Probabilities by slice and case, the call or "not sure", and why."""
-        p = self.session.probabilities(case.hu)  # (N, K)
+        p = self.network.probabilities(case.hu)  # (N, K)
         slices = tuple(
             SlicePrediction(slice_index=int(s), probabilities=tuple(row.tolist()), area_mm2=float(area))
             for s, row, area in zip(case.slice_index, p, case.area_mm2, strict=True)

@@ -10,6 +10,13 @@ from nephroscope.errors import BundleError
 BATCH_SLICES = 4  # larger batches are slower on a CPU's cache
 
 
+def runtime_version() -> str:
+    """Version of ONNX Runtime; another one may answer with other last digits."""
+    import onnxruntime
+
+    return str(onnxruntime.__version__)
+
+
 class NetworkSession:
     """An ONNX file ready to compute on the CPU.
 

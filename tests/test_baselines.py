@@ -132,7 +132,7 @@ def test_a_case_that_cannot_be_read_is_a_gap_with_its_reason(tmp_path):
         "c01": "case c01: expected a ROI, found none; draw it",
         "c02": "cannot be read: Input/output error",
     }
-    assert remarks_of(candidate, data)[-1].startswith("2 of 12 cases with gaps (case c01: case c01: expected")
+    assert remarks_of(candidate, data)[-1].startswith("2 of 12 cases with gaps (case c01: expected")
     said = candidate.fit(data, ids[:8], labels[:8], 0).probabilities(ids)
     assert np.isfinite(said).all()
 
@@ -181,6 +181,26 @@ def test_features_are_read_once_and_a_damaged_cache_is_made_again(tmp_path, capl
     assert np.array_equal(attenuation_table(data).values, first.values, equal_nan=True)
     assert len(asked) == 2 * asked_once
     assert "is damaged" in caplog.text
+
+
+def test_a_ct_that_comes_back_is_measured(tmp_path):
+    cohort = make_cohort(12)
+    image = tmp_path / "ct.nii"
+    first = dataclasses.replace(cohort.cases[0], image=image)
+    cohort = dataclasses.replace(cohort, cases=(first, *cohort.cases[1:]))
+
+    def read(case):
+        if case.case_id == first.case_id and not image.exists():
+            raise CohortError(where="case c00", expected="the image", found="none", remedy="restore it")
+        return read_disc(case)
+
+    def measured_now():
+        store = make_store(tmp_path / "slices", cohort)
+        return measured_table(StudyData.of(cohort, store, read, tmp_path / "features")).column("mean_hu")[0]
+
+    assert np.isnan(measured_now())
+    image.touch()
+    assert np.isfinite(measured_now())
 
 
 def test_another_digest_replaces_the_cached_table(tmp_path):
@@ -425,7 +445,8 @@ def kits23(table, cache):
     ]
     cases = tuple(case for case in cases if case.subtype in SUBTYPES)
     cohort = Cohort(subtypes=SUBTYPES, positive="PRCC", cases=cases)
-    no_ct = SimpleNamespace(digest="none", rows_by_case={})
+    none = np.array([])
+    no_ct = SimpleNamespace(digest="none", rows_by_case={}, hu=none, area_mm2=none, case_ids=none)
     labels = np.array([SUBTYPES.index(case.subtype) for case in cases])
     return StudyData.of(cohort, no_ct, None, Path(cache)), labels
 

@@ -103,6 +103,25 @@ def test_intervals_of_the_slope_cover_it_about_as_often_as_they_say():
     assert hits / 50 > 0.84
 
 
+def test_a_class_of_one_patient_has_no_resampled_interval():
+    """A hundred slices of the one positive patient: redrawing the others does not tell how positives differ."""
+    rng = np.random.default_rng(5)
+    y = np.repeat([True, False], [100, 30])
+    ids = ["a"] * 100 + [f"b{i:02}" for i in range(30)]
+    found = calibrate(rng.random(130), y, Patients.of(ids, y.astype(int)), CONFIG)
+    for name in (
+        "intercept",
+        "slope",
+        "intercept_beside_slope",
+        "observed_expected",
+        "brier",
+        "scaled_brier",
+    ):
+        assert found[name].value is not None
+        assert (found[name].low, found[name].high) == (None, None), name
+        assert found[name].method == "no interval: a class has one patient"
+
+
 def test_rows_of_one_patient_are_resampled_together():
     """Every row five times over is no new information: the limits are those of the single rows, nearly."""
     p, y, patients = simulated(150, seed=4)

@@ -20,7 +20,6 @@ from nephroscope.experiments.capacity import (
     train_point,
 )
 from nephroscope.experiments.capacity_result import CapacityFigures
-from nephroscope.experiments.work import told_time
 from nephroscope.models.networks import build_network, weights_of
 from nephroscope.records import CasePrediction, EvaluationConfig, SliceSpec, SplitConfig, TrainConfig
 from nephroscope.report.capacity_figures import capacity_figure
@@ -241,6 +240,16 @@ def test_auc_agrees_with_the_evaluation_and_repeats_are_averaged():
     assert result_of([trained(1.0, 10**6, 1.0)])["points"][0]["auc_sd_of_seeds"] is None
 
 
+def test_accuracy_of_one_answer_for_all_has_the_interval_of_a_share():
+    """40 of 80 right by calling one subtype always: Wilson's 0.39 to 0.61, though no class has any spread."""
+    one = trained(1.0, 10**6, 1.0)
+    always = tuple(replace(case, forced_call="PRCC") for case in one.predictions[0])
+    (point,) = result_of([replace(one, predictions=(always,))])["points"]
+    assert point["accuracy"]["value"] == 0.5
+    assert (point["accuracy"]["low"], point["accuracy"]["high"]) == pytest.approx((0.39, 0.61), abs=0.02)
+    assert point["accuracy"]["method"].endswith("redrawn too")
+
+
 def test_tumors_of_one_patient_widen_the_interval():
     """Each patient four times over: n counts patients, and the interval is theirs."""
     result = result_of([trained(1.0, 10**6, 1.0, n=80, tumors=4)])
@@ -275,11 +284,6 @@ def test_the_figure_shows_every_network_with_figures():
         assert told in text
     none = result_of([trained(1.0, 10**6, 1.0, converged=(False,))])
     assert "no network converged" in svg_of(capacity_figure(none, synthetic=False), "capacity")
-
-
-@pytest.mark.parametrize(("seconds", "told"), [(0.2, "1 s"), (75, "75 s"), (600, "10 min"), (9000, "2.5 h")])
-def test_times_in_words(seconds, told):
-    assert told_time(seconds) == told
 
 
 @pytest.fixture(scope="module")

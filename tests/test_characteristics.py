@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nephroscope.records import Case, Cohort, Fold, Split
+from nephroscope.records import Case, Cohort, Fold, Split, p_is, p_words
 from nephroscope.report.characteristics import characteristics_by_part, characteristics_by_subtype
 from nephroscope.report.compare import (
     compare_categories,
@@ -14,7 +14,6 @@ from nephroscope.report.compare import (
     counts_of,
     difference_of_categories,
     difference_of_numbers,
-    p_words,
 )
 from nephroscope.report.tables import Cell
 
@@ -71,8 +70,8 @@ def test_counts():
 
 def test_difference_of_means_by_hand():
     """Means 2 and 5, variances 1 and 4: 3 / sqrt(2.5)."""
-    assert difference_of_numbers([1, 2, 3], [3, 5, 7]) == pytest.approx(3 / sqrt(2.5))
-    assert difference_of_numbers([3, 5, 7], [1, 2, 3]) == pytest.approx(3 / sqrt(2.5))
+    assert difference_of_numbers([1, 2, 3], [3, 5, 7]).value == pytest.approx(3 / sqrt(2.5))
+    assert difference_of_numbers([3, 5, 7], [1, 2, 3]).value == pytest.approx(3 / sqrt(2.5))
     assert difference_of_numbers([1], [2, 3]) is None
     assert difference_of_numbers([1, 1], [2, 2]) is None
 
@@ -80,9 +79,9 @@ def test_difference_of_means_by_hand():
 def test_difference_of_shares_by_hand():
     """Shares 0.5 and 0.8: 0.3 / sqrt((0.25 + 0.16) / 2)."""
     one, other = ["m"] * 5 + ["f"] * 5, ["m"] * 8 + ["f"] * 2
-    assert difference_of_categories(one, other) == pytest.approx(0.3 / sqrt(0.205))
-    assert difference_of_categories(one, one) == 0
-    assert difference_of_categories(["m"], ["m"]) == 0
+    assert difference_of_categories(one, other).value == pytest.approx(0.3 / sqrt(0.205))
+    assert difference_of_categories(one, one).value == 0
+    assert difference_of_categories(["m"], ["m"]) is None  # without variance there is no interval
     assert difference_of_categories(["m"], ["f"]) is None
     assert difference_of_categories([], ["f"]) is None
 
@@ -94,11 +93,26 @@ def test_difference_over_three_categories_by_hand():
     [[7, -3], [-3, 6]] / 32, its inverse has 32 * 6 / 33 in the corner: 1/16 * 192/33 = 4/11.
     """
     one, other = ["a", "a", "b", "c"], ["a", "b", "b", "c"]
-    assert difference_of_categories(one, other) == pytest.approx(sqrt(4 / 11))
+    assert difference_of_categories(one, other).value == pytest.approx(sqrt(4 / 11))
+
+
+def test_a_standardised_difference_has_its_interval_by_hand():
+    """d = 3 / sqrt(2.5) with 3 and 3: error sqrt(6/9 + 3.6/12) = sqrt(0.9667); 90 %: 1.6449 times that."""
+    found = difference_of_numbers([1, 2, 3], [3, 5, 7], 0.9)
+    half = 1.6448536 * sqrt(6 / 9 + 3.6 / 12)
+    assert found.low == pytest.approx(3 / sqrt(2.5) - half)
+    assert found.high == pytest.approx(3 / sqrt(2.5) + half)
+    one, other = ["m"] * 5 + ["f"] * 5, ["m"] * 8 + ["f"] * 2
+    found = difference_of_categories(one, other)
+    half = 1.959964 * sqrt(20 / 100 + (0.09 / 0.205) / 40)
+    assert (found.low, found.high) == (0.0, pytest.approx(0.3 / sqrt(0.205) + half))
 
 
 def test_p_in_words():
     assert [p_words(p) for p in (0.0004, 0.0344, 0.21, 1.0)] == ["< 0.001", "0.034", "0.21", "1.00"]
+    assert [p_words(p) for p in (0.0, 0.001, 0.0994, 0.0996)] == ["< 0.001", "0.001", "0.099", "0.10"]
+    assert [p_words(p, 4) for p in (0.00009, 0.0272, 1.0)] == ["< 0.0001", "0.0272", "1.0000"]
+    assert [p_is(p) for p in (0.0004, 0.5)] == ["p < 0.001", "p = 0.50"]
 
 
 def case(i, subtype="PRCC", patient=None, **more):
@@ -177,7 +191,8 @@ def test_by_part_with_differences():
     rows = rows_of(table)
     assert rows["Patients"] == ("4", "3", "", "")
     assert rows["Subtype"] == ("4 PRCC", "4 ChRCC", "-", Cell("0.029", "Fisher's exact"))
-    assert rows["Age, years"][2] == f"{25 / sqrt(62.5):.2f}"
+    assert rows["Age, years"][2].text == "3.16 (0.76 to 5.56)"
+    assert rows["Age, years"][2].small == "n = 3 and 3"
     assert "Image format" not in rows
 
 

@@ -14,7 +14,7 @@ from nephroscope.cli import COMMANDS, run
 from nephroscope.cli.learn import Train
 from nephroscope.cli.meanings import MEANINGS
 from nephroscope.cli.parse import parse
-from nephroscope.slices.store import _Journal
+from nephroscope.slices.journal import Journal
 from phantoms import write_png
 from test_study import make_study
 
@@ -240,7 +240,7 @@ def test_full_disk_is_told_and_the_study_goes_on(study, capsys, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device", f"{study}/slices/slices.npy")
 
     with monkeypatch.context() as patch:
-        patch.setattr(_Journal, "add", full)
+        patch.setattr(Journal, "add", full)
         assert run(["slices", study, "--json"]) == 2
     content, err = told(capsys)
     assert content["error"]["found"] == "No space left on device"

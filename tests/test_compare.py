@@ -31,7 +31,7 @@ from nephroscope.experiments.stacked import NAME as STACK
 from nephroscope.experiments.stacked import stack_with_networks
 from nephroscope.records import EvaluationConfig, SplitConfig
 from nephroscope.report.comparison_section import comparison_section
-from test_study import CONFIG, make_study
+from test_study import CONFIG, draw_anew, make_study
 
 KNOWN = (KNOWS, NOISY, GUESSES, MISSING, REFUSES)
 QUICK = ComparePlan(known=KNOWN, permutations=0)
@@ -169,6 +169,24 @@ def test_what_changed_since_is_told(study):
     path.write_text('{"format": 1}')
     with pytest.raises(StudyError, match="expected a comparison, found only format; run `nephroscope comp"):
         load_comparison(study.folder.root)
+
+
+def test_slices_cut_anew_from_another_roi_make_fits_and_figures_anew(study):
+    before = study.compare(QUICK).content
+    assert load_comparison(study.folder.root).stale == ""
+    for case in study.cohort.cases:
+        draw_anew(study, case.case_id)
+    study.cut_slices()
+    study.make_split()
+    assert load_comparison(study.folder.root).stale.startswith("slices changed since")
+    after = Study(study.folder.root).compare(QUICK).content
+    was, now = (
+        next(c["brier"]["value"] for c in one["candidates"] if c["name"] == "knows")
+        for one in (before, after)
+    )
+    assert was != now
+    left_out = next(run for run in after["not_compared"] if run["name"] == CONFIG.model)
+    assert "made from an older cohort or older slices" in left_out["reason"]
 
 
 def test_a_comparison_of_an_older_format_is_out_of_date(study):

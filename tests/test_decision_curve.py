@@ -266,3 +266,14 @@ def test_bands_go_over_patients():
     many = Patients.of(np.repeat([f"{i:03}" for i in range(80)], 5), np.repeat(wrong, 5).astype(int))
     often = risk_coverage(np.repeat(distance, 5), np.repeat(wrong, 5), many, CONFIG)
     assert often.aurc.high - often.aurc.low == pytest.approx(once.aurc.high - once.aurc.low, rel=0.15)
+
+
+def test_a_class_of_one_patient_has_no_band():
+    y = np.repeat([True, False], [100, 30])
+    ids = ["a"] * 100 + [f"b{i:02}" for i in range(30)]
+    p = np.random.default_rng(5).random(130)
+    found = decision_curve(p, y, Patients.of(ids, y.astype(int)), CONFIG, np.array([0.2, 0.5]))
+    assert np.isfinite(found.net_benefit.y).all()
+    assert np.isnan(found.net_benefit.low).all()
+    assert np.isnan(found.over_all.high).all()
+    assert found.net_benefit.method == "no interval: a class has one patient"

@@ -17,6 +17,8 @@ from nephroscope.evaluation.evaluate import (
     report_as_dict,
     slices_to_csv,
 )
+from nephroscope.evaluation.intervals import wilson
+from nephroscope.evaluation.statistics.curve import REDRAWN
 from nephroscope.records import CasePrediction, EvaluationConfig, OperatingPoint, SlicePrediction
 
 TWO = ("PRCC", "ChRCC")
@@ -113,7 +115,10 @@ def test_every_figure_has_interval_unit_n_and_method():
         assert e.method
     assert {e.unit for e in group.image.values()} == {"image"}
     assert {e.unit for e in (group.case | group.majority).values()} == {"case"}
-    assert group.image["accuracy"].method == "patient bootstrap, 200 resamples of 12 patients, 95 %"
+    assert (
+        group.image["accuracy"].method == f"patient bootstrap, 200 resamples of 12 patients, 95 %; {REDRAWN}"
+    )
+    assert group.image["sensitivity"].method == "patient bootstrap, 200 resamples of 12 patients, 95 %"
     assert group.image["auc"].n == 48
     assert group.case["accuracy"].method == "Wilson, 95 %"
     assert group.case["auc"].method.startswith("DeLong on the logit scale")
@@ -121,12 +126,24 @@ def test_every_figure_has_interval_unit_n_and_method():
     assert group.case["sensitivity"].n == 6
 
 
+def test_accuracy_of_one_answer_for_all_is_as_uncertain_as_the_share_of_that_class():
+    """Its slices differ in number between patients, so redraws differ; with class sizes held they hardly would."""
+    cases = [predict(f"c{i:02}", TWO[i % 2], [0.9] * (5 + i % 3)) for i in range(24)]
+    e = evaluate(cases).image["accuracy"]
+    low, high = wilson(12, 24, 0.95)
+    assert abs(e.value - 0.5) < 0.02
+    assert e.low == pytest.approx(low, abs=0.08)
+    assert e.high == pytest.approx(high, abs=0.08)
+
+
 def test_two_tumors_of_a_patient_are_not_two_patients():
     cases = cohort()
     cases[2] = replace(cases[2], patient_id=cases[0].patient_id)
     group = evaluate(cases)
     assert group.n_patients == 11
-    assert group.case["accuracy"].method == "patient bootstrap, 200 resamples of 11 patients, 95 %"
+    assert (
+        group.case["accuracy"].method == f"patient bootstrap, 200 resamples of 11 patients, 95 %; {REDRAWN}"
+    )
     assert group.case["auc"].method.startswith("Obuchowski 1997 on the logit scale, 11 patients")
 
 

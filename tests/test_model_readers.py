@@ -240,7 +240,7 @@ def test_refusals_of_the_table(tmp_path):
     assert "--models: expected readers of calls.csv: r, found m" in message(
         tmp_path, "case,reader,call\na,r,PRCC\n", models=("m",)
     )
-    assert "expected answers of readers, found 1 rows, all of models" in message(
+    assert "expected answers of readers, found 1 row, all of models" in message(
         tmp_path, "case,reader,call\na,r,PRCC\n", models=("r",)
     )
     three = known(subtypes=("PRCC", "ChRCC", "ccRCC"))
@@ -253,11 +253,30 @@ def test_doubts_are_told(tmp_path):
     text = "case,reader,call,confidence\na,r,PRCC,5\nb,r,PRCC,4\nf,r,ChRCC,5\na,s,PRCC,1\n"
     codes = {f.code: f.message for f in read(tmp_path, text).findings}
     assert codes["reader-cases-missing"] == "reader s: 2 of 3 cases not answered: b, f"
-    assert "call and confidence contradict in 1 cases: a" in codes["reader-contradicts"]
+    assert "call and confidence contradict in 1 case: a" in codes["reader-contradicts"]
     text = "case,reader,confidence\na,r,80\nf,r,3\na,s,5\nf,s,1\n"
     (doubt,) = read(tmp_path, text).findings
     assert doubt.code == "reader-scale"
     assert "reader s" in doubt.message
+
+
+def test_confidences_that_run_against_the_calls_make_no_auc(tmp_path):
+    """5 for "sure of my call", whatever it is: as confidence in PRCC its AUC of 0.5 would mean nothing."""
+    truth = {case: ("PRCC", "ChRCC")[i % 2] for i, case in enumerate("abcdefghijkl")}
+    own = "".join(f"{c},r,{t},5\n" for c, t in truth.items())
+    right = "".join(f"{c},s,{t},{5 if t == 'PRCC' else 1}\n" for c, t in truth.items())
+    slip = right.replace(",s,", ",t,").replace("b,t,ChRCC,1", "b,t,ChRCC,4")
+    table = read(tmp_path, "case,reader,call,confidence\n" + own + right + slip, known(truth))
+    found = study_readers(table, (), known(truth), CONFIG)
+    r, s, t = found.readers
+    assert r.figures["auc"].value is None
+    assert r.figures["auc"].method == "undefined: call and confidence contradict in 6 of 12 cases"
+    assert r.figures["accuracy"].value == 1.0
+    assert (s.figures["auc"].value, t.figures["auc"].value) == (1.0, 1.0)
+    told = [f.message for f in table.findings if f.code == "reader-contradicts"]
+    assert "so many that no AUC is made of them" in told[0]
+    assert "no AUC" not in told[1]
+    assert next(m for m in found.means if m.figure == "auc").mean.value is None
 
 
 def one_study(*readers, models=(), of=None):
@@ -273,7 +292,7 @@ def test_reader_and_model_are_compared_on_the_cases_both_called():
     assert pair.n_called == 8
     assert (pair.calls.both, pair.calls.only_one) == (7, 1)
     assert pair.sentences == (
-        "No difference between r and m is shown (right in 8 and 7 of 8; exact McNemar p = 1.0, 8 cases).",
+        "No difference between r and m is shown (right in 8 and 7 of 8; exact McNemar p = 1.00, 8 cases).",
     )
     assert found.agreement is None
     assert {f.code for f in found.findings} == {"readers-few"}
@@ -467,7 +486,9 @@ def test_tables_page_and_words_keep_test_sets_apart(tmp_path):
         section = readers_section(tmp_path, "d")
     pairs = section.tables["readers-pairs"]
     assert pairs.header[:3] == ("", "Test set", "Cases")
-    assert [row[1] for row in pairs.rows[::2]] == [*found.groups, found.test_set]
+    told = ["cross-validation", "internal test set", found.test_set]
+    assert [row[1] for row in pairs.rows[::2]] == told
+    assert section.words[0].startswith("Cross-validation: ")
     assert pairs.rows[0][2] == "6"
     assert len(section.figure.axes) == 2
     assert "A panel for each test set" in section.html
@@ -583,7 +604,7 @@ def check_section(study):
     assert "No difference between two and net is shown" in " ".join(section.words)
     row = section.tables["readers-pairs"].rows[1]
     assert row[:3] == ("two, net", "10", "8 and 10")
-    assert (row[4].text, row[4].small) == ("0.5000", "corrected 1.0000")
+    assert (row[4].text, row[4].small) == ("0.50", "corrected 1.00")
     assert section.tables["readers"].rows[2][0] == "net"
     assert section.html.count("<svg") == 1
     assert "2 readers called 10 cases of 10 patients" in section.methods[0][1]

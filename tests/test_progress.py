@@ -17,6 +17,7 @@ from nephroscope.progress import Pace, counting, time_words, track
         (121, "2 min"),
         (3570, "1 h"),
         (4200, "1 h 10 min"),
+        (9000, "2 h 30 min"),
         (90_000, "25 h"),
     ],
 )

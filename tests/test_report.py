@@ -267,6 +267,12 @@ def test_three_subtypes():
     assert "AUC, mean over subtypes" in html
 
 
+def test_ids_stand_once_on_the_page_and_every_reference_is_there(html):
+    ids = re.findall(r' id="([^"]+)"', html)
+    assert len(ids) == len(set(ids)) > 100
+    assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', html)) <= set(ids)
+
+
 def test_worst_mistake_comes_first():
     sections = case_sections(make_content())
     assert [(section.heading, section.n, len(section.cards)) for section in sections] == [

@@ -79,6 +79,14 @@ def test_a_gap_of_a_subgroup_is_told_at_the_level_of_the_study(confidence, told)
     assert any("differs from all other cases" in text for text in limitations(content, found)) == told
 
 
+def test_few_patients_name_the_confidence_of_the_study():
+    content = make_content()
+    content = replace(content, evaluation=replace(content.evaluation, confidence=0.9))
+    few = [text for text in limitations(content) if "patient bootstrap is itself too narrow" in text]
+    assert few
+    assert all("a 90 % interval" in text and "95 %" not in text for text in few)
+
+
 def test_coverage_at_the_margin_is_not_that_of_the_tile():
     (group,) = appraise(make_content()).groups.values()
     assert any(

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from nephroscope.records import counted_noun
 from nephroscope.report import words
 from nephroscope.report.appraisal import appraise
 from nephroscope.report.figures import all_figures
@@ -14,7 +15,7 @@ from nephroscope.report.page import render_page
 from nephroscope.report.page_parts import page_parts
 from nephroscope.report.probability_tables import probability_tables
 from nephroscope.report.shortcuts import shortcut_section_table, shortcut_words
-from nephroscope.report.tables import counted_noun, group_title
+from nephroscope.report.tables import group_title
 from test_report import make_content
 from test_report_words import two_folds
 
@@ -76,6 +77,7 @@ def test_rescalings_stand_in_order_and_in_words():
     table = probability_tables(appraise(two_folds(make_content())))["rescaling"]
     assert [row[0] for row in table.rows] == ["cross-validation, fold 0", "cross-validation, fold 1"] * 2
     assert [row[1] for row in table.rows] == ["platt", "platt", "temperature", "temperature"]
+    assert "no interval" in table.notes[-1]
 
 
 def test_held_out_cases_have_one_network_and_it_is_named():

@@ -22,7 +22,7 @@ from nephroscope.report.model_card import model_card
 from nephroscope.report.page import render_page
 from nephroscope.report.page_parts import page_parts
 from nephroscope.report.probability_tables import calibration_table, operating_table
-from nephroscope.report.readers_section import ReadersSection
+from nephroscope.report.readers_section import ReadersSection, _with_set_in_words
 from nephroscope.report.shortcuts import facts_known, shortcut_words
 from nephroscope.report.tables import Cell, Letters, Table
 from nephroscope.report.words import key_result
@@ -45,6 +45,12 @@ def test_calibration_is_that_of_the_predictions():
     assert [row[0] for row in table.rows][:2] == ["Intercept (0 is ideal)", "Slope (1 is ideal)"]
     points = operating_table(found).rows
     assert [row[0] for row in points] == ["at least 80.0 %", "at least 90.0 %", "at least 95.0 %"]
+    n = len(content.main.report.predictions)
+    assert (
+        points[0][1].small
+        == f"2 folds, each by the cases of the others, {n} in all, without patients of its own"
+    )
+    assert "no interval" in operating_table(found).notes[-1]
 
 
 def test_more_than_two_subtypes_are_calibrated_each():
@@ -374,6 +380,25 @@ def test_readers_stand_on_the_page(monkeypatch, tmp_path):
     assert "R1 was right in 9 of 12." in render_page(page, {})
     assert "Two readers." in page.limitations
     assert page.sections["readers"].evidence["readers"].text == "2 readers on 12 cases beside the models"
+
+
+def test_many_sentences_of_readers_are_folded_but_for_the_first_of_this_run(monkeypatch, tmp_path):
+    """A confidence that runs against the calls stands before the AUCs that it makes meaningless."""
+    run = make_content().main.report.run
+    words = tuple(f"R{i} against {name}, nothing is shown." for i in range(8) for name in ("other", run))
+    data = {"readers": [{"name": "R1"}], "n_cases": 12}
+    section = ReadersSection(words=words, warnings=("R1 contradicts.",), data=data)
+    found = with_sections(monkeypatch, tmp_path, readers=section).sections["readers"]
+    assert found.words == ("R1 contradicts.", *words[1:12:2])
+    assert len(found.more) == 10
+    assert not set(found.words) & set(found.more)
+
+
+def test_sentences_of_readers_name_the_test_set_in_words():
+    groups = ("out-of-fold", "external-test:TCIA")
+    assert _with_set_in_words("out-of-fold: R1 is right.", groups) == "Cross-validation: R1 is right."
+    assert _with_set_in_words("external-test:TCIA: R1.", groups) == "External test set TCIA: R1."
+    assert _with_set_in_words("R1 is right.", groups) == "R1 is right."
 
 
 @pytest.mark.parametrize(

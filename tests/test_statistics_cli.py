@@ -227,6 +227,15 @@ def test_the_papers_table_by_command(table, capsys):
     assert "exact McNemar, two-sided, 2 discordant" in capsys.readouterr().out
 
 
+def test_mcnemar_finds_the_two_columns_that_hold_the_words_of_the_truth(table, capsys):
+    path = table("id,sex,truth,A,B\n1,F,benign,benign,malignant\n2,M,malignant,malignant,malignant\n")
+    found = told(capsys, "mcnemar", path)
+    assert (found["one"], found["two"]) == ("A", "B")
+    assert found["tests"]["all"]["only_one"] == 1
+    digits = table("id,sex,truth,A\n1,0,0,1\n2,1,1,1\n")
+    assert "--call: expected two columns beside the truth" in refused(capsys, "mcnemar", digits)
+
+
 def test_mcnemar_of_two_tumors_a_patient_gives_no_p(table, capsys):
     rows = [f"c{i},P{i // 2},{i % 2},{(i + 1) // 3 % 2},{i % 2 if i % 5 else 1}" for i in range(12)]
     path = table("\n".join(["case,patient,truth,a,b", *rows]))

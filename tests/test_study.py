@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ from nephroscope import Study
 from nephroscope.cohort.manifest import save_cohort
 from nephroscope.errors import ConfigError, StudyError
 from nephroscope.records import Finding, SliceSpec, SplitConfig, TrainConfig
+from nephroscope.slices.store import open_store
 from nephroscope.study import Settings, settings_as_toml
 from phantoms import write_nifti
 from small_study import make_cohort, read_disc
@@ -156,6 +158,51 @@ def test_changed_settings_make_slices_stale(study):
     study.change("slices", margin_mm=5.0)
     with pytest.raises(StudyError, match="changed since"):
         study.evaluate()
+
+
+def draw_anew(study, case_id):
+    """The ROI of a case in the same file, one row of voxels smaller."""
+    import nibabel
+
+    path = study.cohort.by_id[case_id].roi
+    image = nibabel.load(path)
+    mask = np.asarray(image.dataobj).astype(np.uint8)
+    mask[np.nonzero(mask.any(axis=(1, 2)))[0][0]] = 0
+    nibabel.save(nibabel.Nifti1Image(mask, image.affine), path)
+
+
+def test_an_roi_drawn_anew_in_its_file_makes_slices_and_then_runs_stale(study):
+    for case_id in ("c02", "c04"):
+        draw_anew(study, case_id)
+    with pytest.raises(StudyError, match="the ROI file of case c02 and of 1 more changed since; run `nephro"):
+        study.slices()
+    before = open_store(study.folder.slices)
+    after = study.cut_slices()
+    assert (after.source == before.source, after.digest == before.digest) == (True, False)
+    assert study.slices().digest == after.digest
+    with pytest.raises(
+        StudyError, match=r"run shufflenet_v2_x1_0: .* the cohort or its slices changed since"
+    ):
+        study.evaluate()
+
+
+def test_the_same_roi_saved_again_or_lost_changes_nothing(study):
+    digest = study.slices().digest
+    roi = study.cohort.by_id["c03"].roi
+    os.utime(roi, (1, 1))
+    assert study.slices().digest == digest
+    assert study.cut_slices().digest == digest
+    roi.unlink()
+    assert study.slices().digest == digest
+
+
+def test_slices_of_an_earlier_version_open_as_they_were(study):
+    path = study.folder.slices / "spec.json"
+    content = json.loads(path.read_text())
+    del content["content"], content["drawn"]
+    path.write_text(json.dumps(content))
+    store = study.slices()
+    assert store.digest == store.source
 
 
 def test_changed_labels_make_split_and_run_stale_but_not_slices(study):

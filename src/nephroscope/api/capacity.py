@@ -5,6 +5,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from nephroscope.files import replacing, save_json
+from nephroscope.progress import time_words
 
 if TYPE_CHECKING:
     from nephroscope.api.study import Study
@@ -31,7 +32,6 @@ def capacity(
         The content of capacity.json; with ``only_plan`` what would be trained and ``seconds_about``.
     """
     from nephroscope.experiments.capacity import CapacityInputs, CapacityOptions, points_of, seconds_needed
-    from nephroscope.experiments.work import told_time
 
     inputs = CapacityInputs(
         folder=study.folder.root / "capacity",
@@ -49,7 +49,7 @@ def capacity(
             "capacity: %d networks, %d folds to train, about %s on this machine",
             len(points),
             left,
-            told_time(seconds),
+            time_words(seconds),
         )
     plan = {
         "format": FORMAT,
@@ -64,11 +64,15 @@ def capacity(
 def _run(inputs: "CapacityInputs", points: "list[Point]", absent: list[str]) -> dict[str, Any]:
     from nephroscope.experiments.capacity import train_point
     from nephroscope.experiments.capacity_result import CapacityFigures
-    from nephroscope.progress import track
     from nephroscope.report.capacity_figures import capacity_figure
     from nephroscope.report.drawing import save_figures
 
-    trained = [train_point(inputs, point) for point in track(points, "capacity", "network", len(points))]
+    trained = []
+    for number, point in enumerate(points, start=1):
+        logger.info(
+            "capacity: network %d of %d, %s", number, len(points), point.name
+        )  # its bar is the training's
+        trained.append(train_point(inputs, point))
     result = CapacityFigures(trained, inputs.cohort, inputs.evaluation).result()
     folder, synthetic = inputs.folder, inputs.cohort.synthetic
     content = {

@@ -12,6 +12,7 @@ from nephroscope.files import save_json
 from nephroscope.records import Cohort, EvaluationReport, Split, SplitConfig, TrainConfig
 from nephroscope.records.digest import digest_of
 from nephroscope.roi.checks.check import CheckedCase, check_cases
+from nephroscope.slices.drawn import redrawn
 from nephroscope.slices.store import SliceStore, cut_cohort, open_store
 from nephroscope.study import stale
 
@@ -50,16 +51,24 @@ class Study(ReaderVerbs, PublicVerbs):
 
     def _slices_digest(self, cohort: Cohort) -> str:
         parts = [cohort.image_digest, self.settings.slices.digest]
-        rule, decisions = self.settings.roi.consensus, self.decisions()
-        if rule != "reader-1" or decisions:
-            parts += [rule, cohort.digest_of("roi_reader2"), digest_of(decisions)]
+        if self._needs_reader_2():
+            decisions = digest_of(self.decisions())
+            parts += [self.settings.roi.consensus, cohort.digest_of("roi_reader2"), decisions]
         return digest_of(parts)
+
+    def _needs_reader_2(self) -> bool:
+        return self.settings.roi.consensus != "reader-1" or bool(self.decisions())
 
     def slices(self) -> SliceStore:
         """The slices on disk, when they are those of the present cohort and settings."""
         store, remedy = open_store(self.folder.slices), f"nephroscope slices {self.folder.root}"
-        if store.digest != self._slices_digest(self.cohort):
+        cohort = self.cohort
+        if store.source != self._slices_digest(cohort):
             raise stale("slices", "adjudication.csv, [roi], cohort.csv or [slices] in study.toml", remedy)
+        anew = redrawn(cohort.cases, store.drawn, 2 if self._needs_reader_2() else 1)
+        if anew:
+            others = f" and of {len(anew) - 1} more" if len(anew) > 1 else ""
+            raise stale("slices", f"the ROI file of case {anew[0]}{others}", remedy)
         return store
 
     def make_split(self, config: SplitConfig | None = None) -> Split:

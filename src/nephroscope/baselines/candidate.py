@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from nephroscope.baselines import candidates
 from nephroscope.errors import ConfigError
 from nephroscope.records import Case, Cohort, CTVolume, RoiMask
+from nephroscope.records.digest import digest_of
 from nephroscope.slices.store import SliceStore
 
 Floats = npt.NDArray[np.float64]
@@ -46,6 +48,22 @@ class StudyData:
         """The data of a study without its subtypes."""
         blind = tuple(replace(case, subtype=None, subtype_reader2=None) for case in cohort.cases)
         return cls(cohort=replace(cohort, cases=blind), store=store, read=read, cache=cache)
+
+    @cached_property
+    def seen(self) -> str:
+        """Digest of what there is to be seen, for the key of a cache."""
+        return digest_of_seen(self.cohort, self.store)
+
+
+def digest_of_seen(cohort: Cohort, store: SliceStore) -> str:
+    """Digest of the slices' content, and of the files of cases that are not there now."""
+    gone = [
+        [case.case_id, kind]
+        for case in cohort.cases
+        for kind in ("image", "roi", "organs")
+        if (path := getattr(case, kind)) is not None and not path.exists()
+    ]
+    return digest_of([store.digest, gone])
 
 
 class Fitted(Protocol):

@@ -77,4 +77,8 @@ class FeatureCandidate:
 
 
 def _first(table: FeatureTable) -> str:
-    return next((f"case {case_id}: {note}" for case_id, note in table.notes.items()), "no reason is known")
+    return next((_of_case(*item) for item in table.notes.items()), "no reason is known")
+
+
+def _of_case(case_id: str, note: str) -> str:
+    return f"case {case_id}: {note.removeprefix(f'case {case_id}: ')}"

@@ -22,7 +22,7 @@ def frozen_table(data: StudyData) -> FeatureTable:
     """
     from nephroscope.models.frozen import slice_features, weights_digest
 
-    digest = digest_of([VERSION, weights_digest(), data.store.digest, data.cohort.digest_of("case_id")])
+    digest = digest_of([VERSION, weights_digest(), data.seen, data.cohort.digest_of("case_id")])
     return cached_table(data.cache, "frozen", digest, lambda: _compute(data, slice_features, "lite0"))
 
 
@@ -44,7 +44,7 @@ def torchvision_table(data: StudyData) -> FeatureTable:
     from nephroscope.models.frozen import torchvision_features, torchvision_file
 
     weights = torchvision_file().name
-    digest = digest_of([VERSION, weights, data.store.digest, data.cohort.digest_of("case_id")])
+    digest = digest_of([VERSION, weights, data.seen, data.cohort.digest_of("case_id")])
     return cached_table(
         data.cache,
         "frozen-mobilenet_v2",

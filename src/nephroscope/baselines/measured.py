@@ -25,7 +25,7 @@ WINDOWED = re.compile(r"8-bit L(-?[\d.]+) W([\d.]+)")
 
 def measured_table(data: StudyData) -> FeatureTable:
     """A row for every case of the cohort; those that have no slices, or cannot be read, are NaN and noted."""
-    digest = digest_of([VERSION, data.store.digest, data.cohort.digest_of("case_id", "organs", "source")])
+    digest = digest_of([VERSION, data.seen, data.cohort.digest_of("case_id", "organs", "source")])
     return cached_table(data.cache, "measured", digest, lambda: _measure_all(data))
 
 

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from nephroscope.cli.outcome import Command, Outcome, StudyPath, counted, table
+from nephroscope.cli.outcome import Command, Outcome, StudyPath, table
+from nephroscope.progress import time_words
+from nephroscope.records import counted_noun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +43,10 @@ class Capacity(Command):
 
 
 def _plan(content: dict[str, Any]) -> str:
-    from nephroscope.experiments.work import told_time
-
     lines = [f"networks: {', '.join(content['networks'])}", *content["absent"]]
     if not content["folds_left"]:
         return "\n".join([*lines, "all of them are trained"])
-    time = told_time(content["seconds_about"])
+    time = time_words(content["seconds_about"])
     return "\n".join(
         [
             *lines,
@@ -60,7 +60,7 @@ def _text(content: dict[str, Any]) -> str:
         (p["name"], f"{p['trainable']:,}", _said(p["auc"]), _said(p["accuracy"])) for p in content["points"]
     ]
     mark = "SYNTHETIC | " if content["synthetic"] else ""
-    cases, patients = counted(content["n_cases"], "case"), counted(content["n_patients"], "patient")
+    cases, patients = counted_noun(content["n_cases"], "case"), counted_noun(content["n_patients"], "patient")
     head = f"{mark}{content['group']}: {cases} of {patients}"
     lines = [head, "", table(rows, ("network", "weights", "AUC by case", "accuracy by case")), ""]
     return "\n".join([*lines, *content["words"], *content["absent"], f"wrote {content['files'][0]}"])

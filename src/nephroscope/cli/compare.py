@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nephroscope.cli.outcome import Command, Outcome, StudyPath, counted, table
+from nephroscope.cli.outcome import Command, Outcome, StudyPath, table
+from nephroscope.records import counted_noun, p_words
 
 if TYPE_CHECKING:
     from nephroscope.experiments.comparison import Comparison
@@ -95,7 +96,7 @@ def _group(name: str, group: dict[str, Any], content: dict[str, Any]) -> list[st
 
 
 def _counted(group: dict[str, Any]) -> str:
-    return f"{counted(group['n_cases'], 'case')} of {counted(group['n_patients'], 'patient')}"
+    return f"{counted_noun(group['n_cases'], 'case')} of {counted_noun(group['n_patients'], 'patient')}"
 
 
 def _pairs(pairs: list[dict[str, Any]]) -> list[str]:
@@ -189,11 +190,11 @@ def _control(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def permutation_words(row: dict[str, Any]) -> str:
-    """The permutation p of a row of the control; the least that so few permutations can give is told as a bound."""
+    """The permutation p of a row of the control; more permutations could lower the least that so few can give."""
     p = row["p"]
     if p is None:
         return "-"
-    return f">= {p:.3f}" if p == row["p_floor"] else f"{p:.3f}"
+    return f"<= {p_words(p)}" if p == row["p_floor"] else p_words(p)
 
 
 def _shortcuts(probe: dict[str, Any]) -> list[str]:
@@ -217,9 +218,7 @@ def _of(value: float | None, n: int) -> str:
 
 
 def _p(p: float | None) -> str:
-    if p is None:
-        return "-"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return "-" if p is None else p_words(p)
 
 
 def _sd(value: float | None) -> str:

@@ -8,12 +8,12 @@ from typing import Literal
 
 from nephroscope.api import Study
 from nephroscope.cli.look import export_text, look, series_as_json
-from nephroscope.cli.outcome import Command, Outcome, SourcePath, StudyPath, counted, findings_as_json
+from nephroscope.cli.outcome import Command, Outcome, SourcePath, StudyPath, findings_as_json
 from nephroscope.cli.public import ImportIdc, ImportKits
 from nephroscope.cohort.export.describe import ExportSeries
 from nephroscope.cohort.export.scan import ExportScan
 from nephroscope.cohort.tables import names
-from nephroscope.records import Cohort, Finding
+from nephroscope.records import Cohort, Finding, counted_noun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,8 +168,10 @@ def imported(study: Study, cohort: Cohort) -> Outcome:
     n_synthetic = sum(case.synthetic for case in cohort.cases)
     synthetic = "SYNTHETIC " if n_synthetic == len(cohort.cases) > 0 else ""
     counts = ", ".join(f"{n} {name or 'without a subtype'}" for name, n in subtypes.items())
-    patients = counted(len({case.patient_id for case in cohort.cases}), "patient")
-    lines = [f"{synthetic}cohort: {counted(len(cohort.cases), 'case')} of {patients} ({counts or 'none'})"]
+    patients = counted_noun(len({case.patient_id for case in cohort.cases}), "patient")
+    lines = [
+        f"{synthetic}cohort: {counted_noun(len(cohort.cases), 'case')} of {patients} ({counts or 'none'})"
+    ]
     if n_synthetic and not synthetic:
         lines.append(f"warning: {n_synthetic} of these cases {'is' if n_synthetic == 1 else 'are'} SYNTHETIC")
     for reason, n in reasons.most_common():

@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from nephroscope.cli.outcome import counted, table
-from nephroscope.records import Finding
+from nephroscope.cli.outcome import table
+from nephroscope.records import Finding, counted_noun
 
 SEVERITIES = ("refusal", "warning", "note")
 MEANINGS = {
@@ -115,5 +115,7 @@ def counted_findings(findings: Iterable[tuple[str, Finding]]) -> list[str]:
     cases = {(f.severity, f.code, name) for name, f in findings}
     counts = Counter((severity, code) for severity, code, _ in cases)
     ordered = sorted(counts.items(), key=lambda item: (SEVERITIES.index(item[0][0]), -item[1], item[0][1]))
-    rows = [(code, severity, counted(n, "case"), MEANINGS.get(code, "")) for (severity, code), n in ordered]
+    rows = [
+        (code, severity, counted_noun(n, "case"), MEANINGS.get(code, "")) for (severity, code), n in ordered
+    ]
     return table(rows, ("finding", "severity", "found in", "what it means")).splitlines() if rows else []

@@ -51,11 +51,6 @@ def table(rows: Iterable[Iterable[object]], header: Iterable[str]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def counted(n: int, noun: str) -> str:
-    """A number with its noun, in the plural where it is not one."""
-    return f"{n} {noun}{'' if n == 1 else 's'}"
-
-
 def estimates_text(estimates: dict[str, Estimate]) -> str:
     """One line per estimate."""
     return "\n".join(f"  {name:22} {estimate}" for name, estimate in estimates.items())

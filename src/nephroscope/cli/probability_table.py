@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from nephroscope.cli.outcome import Outcome
 from nephroscope.cli.statistics_table import TableCommand, told
 from nephroscope.errors import CohortError
+from nephroscope.records import counted_noun
 
 if TYPE_CHECKING:
     from nephroscope.evaluation.metrics import Floats
@@ -66,8 +67,9 @@ def head_text(scored: "Scored") -> str:
     """How many rows, patients and positives there are."""
     n, positive = scored.is_positive.size, int(scored.is_positive.sum())
     return (
-        f"{scored.table.name}: {n} rows of {scored.owners.patients.n} patients; {scored.truth} is "
-        f"{scored.positive} (positive) in {positive} rows, another in {n - positive}"
+        f"{scored.table.name}: {counted_noun(n, 'row')} of "
+        f"{counted_noun(scored.owners.patients.n, 'patient')}; {scored.truth} is "
+        f"{scored.positive} (positive) in {counted_noun(positive, 'row')}, another in {n - positive}"
     )
 
 

@@ -9,7 +9,7 @@ import tyro
 
 from nephroscope.cli.outcome import Command, Outcome, StudyPath, table
 from nephroscope.errors import ConfigError
-from nephroscope.records import Estimate, EvaluationConfig
+from nephroscope.records import Estimate, EvaluationConfig, counted_noun
 
 if TYPE_CHECKING:
     from nephroscope.evaluation.readers.figures import ReaderFigures
@@ -122,7 +122,8 @@ def _outcome(found: "ReaderStudy", wrote: str = "") -> Outcome:
 def _text(found: "ReaderStudy") -> str:
     synthetic = "SYNTHETIC; " if found.synthetic else ""
     lines = [
-        f"{synthetic}{found.n_cases} cases of {found.n_patients} patients; positive: {found.positive}; intervals in "
+        f"{synthetic}{counted_noun(found.n_cases, 'case')} of {counted_noun(found.n_patients, 'patient')}; "
+        f"positive: {found.positive}; intervals in "
         f"brackets, {_methods(found)}; right of counted before them"
     ]
     if found.scale:
@@ -130,7 +131,8 @@ def _text(found: "ReaderStudy") -> str:
     several = len(found.parts) > 1
     for part in found.parts:
         if several:
-            lines.append(f"\n{part.test_set}: {part.n_cases} cases of {part.n_patients} patients")
+            patients = counted_noun(part.n_patients, "patient")
+            lines.append(f"\n{part.test_set}: {counted_noun(part.n_cases, 'case')} of {patients}")
         lines += _part_lines(part)
     return "\n".join(lines)
 
@@ -201,7 +203,7 @@ def _agreement_lines(found: "ReaderPart") -> Iterable[str]:
 
 
 def _percent(share: Estimate) -> str:
-    return f"{100 * (share.value or 0):.0f} % of {share.n} cases"
+    return f"{100 * (share.value or 0):.0f} % of {counted_noun(share.n, 'case')}"
 
 
 def _value(estimate: Estimate) -> str:

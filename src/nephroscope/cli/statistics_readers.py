@@ -10,7 +10,7 @@ import tyro
 from nephroscope.cli.outcome import Command, Outcome, table
 from nephroscope.cli.readers import TableReaders
 from nephroscope.errors import ConfigError
-from nephroscope.records import Estimate
+from nephroscope.records import Estimate, p_is
 
 if TYPE_CHECKING:
     from nephroscope.evaluation.statistics.agreement_kappa import KappaReport
@@ -150,7 +150,7 @@ def p_text(p: float | None, why: str = "") -> str:
     """A p-value in words."""
     if p is None:
         return f"no p ({why})" if why else "no p"
-    return "p < 0.0001" if p < 0.0001 else f"p = {p:.4f}"
+    return p_is(p, 4)
 
 
 def interval_text(estimate: Estimate) -> str:

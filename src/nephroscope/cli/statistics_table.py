@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from nephroscope.cli.outcome import Command
-from nephroscope.records import Estimate, EvaluationConfig
+from nephroscope.records import Estimate, EvaluationConfig, p_words
 
 if TYPE_CHECKING:
     from nephroscope.evaluation.statistics.owners import Asked
@@ -80,10 +80,8 @@ def number_text(value: float | None) -> str:
 
 
 def p_text(value: float | None) -> str:
-    """A p value; none where there is no test."""
-    if value is None:
-        return "none"
-    return "<0.0001" if value < 0.0001 else f"{value:.4f}"
+    """A p-value to four decimals, as the packages in R print it; none where there is no test."""
+    return "none" if value is None else p_words(value, 4)
 
 
 def told(notes: Iterable[str]) -> list[str]:

@@ -14,7 +14,7 @@ from nephroscope.cli.statistics_table import (
     told,
 )
 from nephroscope.errors import ConfigError
-from nephroscope.records import Estimate
+from nephroscope.records import Estimate, counted_noun
 
 if TYPE_CHECKING:
     from nephroscope.evaluation.statistics.auc import PairedTest
@@ -141,7 +141,7 @@ class McNemar(TableCommand):
     """
 
     call: tuple[str, ...] = ()
-    """Two columns of calls, in the words of the truth; by default the only two named call_A, reader_A, model_A ..."""
+    """Two columns of calls, in the words of the truth; by default the only two named call_A, reader_A ..."""
 
     def run(self) -> Outcome:
         """Compare them."""
@@ -192,8 +192,9 @@ def _facts(scored: "Scored", notes: Iterable[str]) -> dict[str, Any]:
 def _head(scored: "Scored") -> str:
     n, positive = scored.is_positive.size, int(scored.is_positive.sum())
     return (
-        f"{scored.table.name}: {n} rows of {scored.owners.patients.n} patients; {scored.truth} is "
-        f"{scored.positive} (positive) in {positive} rows, another in {n - positive}"
+        f"{scored.table.name}: {counted_noun(n, 'row')} of "
+        f"{counted_noun(scored.owners.patients.n, 'patient')}; {scored.truth} is "
+        f"{scored.positive} (positive) in {counted_noun(positive, 'row')}, another in {n - positive}"
     )
 
 

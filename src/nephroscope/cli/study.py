@@ -7,8 +7,8 @@ import tyro
 
 from nephroscope.api import Study
 from nephroscope.cli.meanings import counted_findings
-from nephroscope.cli.outcome import Command, Outcome, StudyPath, counted, findings_as_json, table
-from nephroscope.records import Finding, SplitConfig
+from nephroscope.cli.outcome import Command, Outcome, StudyPath, findings_as_json, table
+from nephroscope.records import Finding, SplitConfig, counted_noun
 from nephroscope.roi.checks.check import CheckedCase
 from nephroscope.study import Settings
 
@@ -78,7 +78,7 @@ class Check(Command):
             if finding.severity != "note"
         ]
         lines += ["", *counted_findings((name, f) for name, case in found.items() for f in case.findings)]
-        read = counted(len(found), "case")
+        read = counted_noun(len(found), "case")
         lines.append(f"{read} read, {len(doubtful)} with warnings, {len(refused)} refused")
         lines.append("notes in full by --json; what to do about each code: docs/reference/findings.md")
         lines.append(f"next: nephroscope slices {self.study}")
@@ -126,12 +126,12 @@ class Slices(Command):
             "excluded": [finding.case_id for finding in excluded],
         }
         text = (
-            f"{counted(len(store.hu), 'slice')} of {counted(store.n_cases, 'case')}, "
+            f"{counted_noun(len(store.hu), 'slice')} of {counted_noun(store.n_cases, 'case')}, "
             f"{store.spec.size_px} x {store.spec.size_px}, ROI mode {store.spec.roi_mode}"
         )
         if excluded:
             names = ", ".join(finding.case_id for finding in excluded)
-            text += f"\n{counted(len(excluded), 'case')} excluded by adjudication: {names}"
+            text += f"\n{counted_noun(len(excluded), 'case')} excluded by adjudication: {names}"
         warning = "\n".join(f"refused: {finding.message}" for finding in refused)
         return Outcome(data=data, text=text, warning=warning, exit_code=3 if warning else 0)
 

@@ -8,7 +8,7 @@ from scipy.stats import nct, rankdata, t
 from nephroscope.evaluation.intervals import Patients, Statistic, clustered_bootstrap
 from nephroscope.evaluation.metrics import Floats
 from nephroscope.evaluation.percentiles import Interval, percentile_interval
-from nephroscope.records import Estimate, EvaluationConfig
+from nephroscope.records import Estimate, EvaluationConfig, counted_noun
 
 Z_LIMIT = 1.96  # limits of agreement hold 95 % of the differences
 FEWEST = 3
@@ -107,5 +107,5 @@ def _resampled(differences: Floats, patients: Patients, config: EvaluationConfig
 
     statistics = {str(z): limit(z) for z in (0.0, -Z_LIMIT, Z_LIMIT)}
     drawn = clustered_bootstrap(statistics, patients, config.resamples, config.seed)
-    whose = f"{patients.n} patients"
+    whose = counted_noun(patients.n, "patient")
     return [percentile_interval(values, whose, config.confidence) for values in drawn.values()]

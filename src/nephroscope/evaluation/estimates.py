@@ -16,7 +16,8 @@ from nephroscope.evaluation.metrics import Bools, Floats, Ints, Proportion
 from nephroscope.evaluation.percentiles import Interval, percentile_interval
 from nephroscope.evaluation.statistics.cells import grouped, patients_words
 from nephroscope.evaluation.statistics.clustered import clustered_interval
-from nephroscope.records import Estimate, EvaluationConfig
+from nephroscope.evaluation.statistics.curve import REDRAWN, whole_draws
+from nephroscope.records import Estimate, EvaluationConfig, counted_noun
 
 Area = tuple[Floats, Bools]  # scores and which rows are positive, both (n,)
 
@@ -57,21 +58,30 @@ def estimate_all(
     areas: Mapping[str, list[Area]],
     config: EvaluationConfig,
 ) -> dict[str, Estimate]:
-    """Every figure with its interval; all that need the bootstrap share one run of it."""
+    """Every figure with its interval; all that need the same redraws share one run of them."""
     drawn_from = grouped(rows.patients).with_company
     statistics: dict[str, intervals.Statistic] = {}
+    mixed: dict[str, intervals.Statistic] = {}
     if not rows.independent:
-        statistics |= {n: intervals.ratio_statistic(s.hits, s.counted, drawn_from) for n, s in shares.items()}
+        for name, share in shares.items():
+            chosen = mixed if _mixes_classes(rows, share) else statistics
+            chosen[name] = intervals.ratio_statistic(share.hits, share.counted, drawn_from)
     formulas = {n: _formula(rows, parts, config) for n, parts in areas.items()}
     for name, parts in areas.items():
         if formulas[name] is None and _fewest(rows, parts) > 1:
             each = [intervals.auc_statistic(scores, y, drawn_from) for scores, y in parts]
             statistics[name] = intervals.mean_statistic(each)
     drawn = intervals.clustered_bootstrap(statistics, drawn_from, config.resamples, config.seed)
+    drawn |= intervals.clustered_bootstrap(mixed, whole_draws(drawn_from), config.resamples, config.seed)
     found = {n: _share_estimate(rows, share, drawn.get(n), config) for n, share in shares.items()}
     return found | {
         n: _area_estimate(rows, parts, formulas[n], drawn.get(n), config) for n, parts in areas.items()
     }
+
+
+def _mixes_classes(rows: Rows, share: Proportion) -> bool:
+    """True of accuracy and precision: they depend on how many of each class there are, so redraws draw that too."""
+    return np.unique(rows.truth[share.counted]).size > 1
 
 
 def _fewest(rows: Rows, parts: Sequence[Area]) -> int:
@@ -97,11 +107,12 @@ def _share_estimate(
         low, high = intervals.wilson(share.k, share.n, config.confidence)
         return _estimate(rows, share.value, (low, high, f"Wilson, {_percent(config)}"), share.n)
     interval = percentile_interval(drawn, patients_words(rows.patients), config.confidence)
+    if _mixes_classes(rows, share):
+        interval = (*interval[:2], f"{interval[2]}; {REDRAWN}")
     if interval[0] is None or interval[1] is None:
         n = rows.patients.count(share.counted)
         low, high = intervals.wilson(share.k / share.n * n, n, config.confidence)
-        plural = "" if n == 1 else "s"
-        told = f"Wilson on {n} patient{plural}, as every resample agrees, {_percent(config)}"
+        told = f"Wilson on {counted_noun(n, 'patient')}, as every resample agrees, {_percent(config)}"
         interval = (low, high, told)
     return _estimate(rows, share.value, interval, share.n)
 

@@ -10,7 +10,7 @@ import numpy as np
 from nephroscope.evaluation.intervals import Patients, clustered_bootstrap, wilson
 from nephroscope.evaluation.metrics import Floats
 from nephroscope.evaluation.percentiles import Interval, percentile_interval
-from nephroscope.records import Estimate, EvaluationConfig
+from nephroscope.records import Estimate, EvaluationConfig, counted_noun
 
 Weights = Literal["none", "linear", "quadratic"]
 
@@ -69,7 +69,9 @@ def compare_labels(
     def estimate(name: str, value: float, plain: Interval) -> Estimate:
         low, high, method = plain
         if clustered:
-            low, high, method = percentile_interval(drawn[name], f"{patients.n} patients", config.confidence)
+            low, high, method = percentile_interval(
+                drawn[name], counted_noun(patients.n, "patient"), config.confidence
+            )
         return Estimate(value=value, low=low, high=high, n=n, unit="case", method=method)
 
     agreed, percent = float(np.trace(table)), f"{100 * config.confidence:g} %"

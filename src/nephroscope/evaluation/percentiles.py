@@ -14,6 +14,7 @@ ALIKE = 1e-12  # resamples nearer to each other than this agree
 Interval = tuple[float | None, float | None, str]  # low, high, and the method or why there is none
 AGREED = "no interval: every resample of the patients agrees"
 ENDLESS = "no interval: without a finite limit, as too many resamples of the patients have none"
+ONE_PATIENT = "no interval: a class has one patient"
 NEARLY = "no interval: nearly every resample of the patients agrees"
 
 

@@ -11,7 +11,7 @@ from nephroscope.evaluation.intervals import Patients, Statistic, clustered_boot
 from nephroscope.evaluation.kappa import LabelAgreement, compare_labels
 from nephroscope.evaluation.metrics import Floats
 from nephroscope.evaluation.percentiles import percentile_interval
-from nephroscope.records import Cohort, Estimate, EvaluationConfig, Finding
+from nephroscope.records import Cohort, Estimate, EvaluationConfig, Finding, counted_noun
 from nephroscope.roi.readers.agreement import RoiAgreement
 
 MEASURES = (
@@ -92,7 +92,7 @@ def pool(
         }
     once = np.ones((1, patients.n))
     drawn = clustered_bootstrap(statistics, patients, config.resamples, config.seed)
-    whose = f"{patients.n} patients"
+    whose = counted_noun(patients.n, "patient")
     for name, statistic in statistics.items():
         pooled[name] = _estimate(float(statistic(once)[0]), drawn[name], len(cases), whose, config)
     for what, unit in (("volume", "ml"), ("diameter", "mm")):

@@ -9,8 +9,8 @@ from typing import Any
 
 from nephroscope.experiments.folds import Answers
 from nephroscope.experiments.measures import TestSet
-from nephroscope.experiments.pairs import Pair, p_words
-from nephroscope.records import Estimate
+from nephroscope.experiments.pairs import Pair
+from nephroscope.records import Estimate, counted_noun, p_is, p_words
 
 VERDICTS = {
     "network": "A network is shown to beat the best baseline",
@@ -60,7 +60,7 @@ def primary(ranked: Sequence[Answers], pairs: Sequence[Pair]) -> dict[str, Any] 
     verdict = "not shown" if not pair.supported else "network" if above else "baseline"
     words = (
         f"{VERDICTS[verdict]}: {best['network']}, the best network, against {best['baseline']}, the best baseline: "
-        f"{_size(difference)}, {_tested(pair, len(pairs))}, {_patients(difference.n)}."
+        f"{_size(difference)}, {_tested(pair, len(pairs))}, {counted_noun(difference.n, 'patient')}."
     )
     kinds = [a.kind for a in ranked]
     networks = {a.name for a in ranked if a.kind == "network"} - {best["network"]}
@@ -107,14 +107,10 @@ def _size(d: Estimate) -> str:
 def _tested(pair: Pair, n_pairs: int) -> str:
     if pair.p is None or pair.p_holm is None:
         return f"no p: {pair.test}"
-    alone = f"p {p_words(pair.p)}"
+    alone = p_is(pair.p)
     if n_pairs == 1:
         return alone
-    return f"{alone}, {p_words(pair.p_holm).removeprefix('= ')} corrected for {n_pairs} pairs"
-
-
-def _patients(n: int) -> str:
-    return f"{n} patient{'' if n == 1 else 's'}"
+    return f"{alone}, {p_words(pair.p_holm)} corrected for {n_pairs} pairs"
 
 
 def _highest(first: str, beside: Sequence[Pair], n_patients: int) -> str:
@@ -127,7 +123,7 @@ def _highest(first: str, beside: Sequence[Pair], n_patients: int) -> str:
         if others
         else ""
     )
-    return f"{has} the highest AUC here{than} ({_patients(n_patients)})."
+    return f"{has} the highest AUC here{than} ({counted_noun(n_patients, 'patient')})."
 
 
 def _networks_against_baselines(ranked: Sequence[Answers], pairs: Sequence[Pair]) -> list[str]:

@@ -162,7 +162,8 @@ def train_point(inputs: CapacityInputs, point: Point) -> Trained:
     for repeat in range(inputs.options.repeats):
         folder = inputs.run_folder(point, repeat)
         if not _complete(inputs, point, repeat):
-            logger.info("capacity: %s, repeat %d of %d", point.name, repeat + 1, inputs.options.repeats)
+            if inputs.options.repeats > 1:
+                logger.info("%s, repeat %d of %d", point.name, repeat + 1, inputs.options.repeats)
             config = inputs.config(point, repeat)
             train_run(
                 folder,

@@ -1,7 +1,8 @@
 """Trained networks in; AUC and accuracy of each, the trend over the number of weights, tests and words out.
 
 Patients are redrawn once for all networks together, so a difference or a trend has the interval it has for the same
-patients, and its p is of the same redraws. Training chance is in neither: with repeats, its SD stands beside. A
+patients, and its p is of the same redraws. Accuracy depends on how many of each class there are, so its redraws draw
+that too. Training chance is in neither: with repeats, its SD stands beside. A
 network that did not converge has no figures and no part in trend and tests.
 """
 
@@ -17,6 +18,7 @@ from nephroscope.evaluation import intervals, metrics
 from nephroscope.evaluation.metrics import Floats, Ints
 from nephroscope.evaluation.percentiles import percentile_interval
 from nephroscope.evaluation.statistics.cells import patients_words
+from nephroscope.evaluation.statistics.curve import REDRAWN, whole_draws
 from nephroscope.evaluation.statistics.holm import holm
 from nephroscope.experiments.capacity import Trained
 from nephroscope.records import CasePrediction, Cohort, Estimate, EvaluationConfig
@@ -59,16 +61,17 @@ class CapacityFigures:
         self.patients = intervals.Patients.of([p.patient_id for p in cases], self.truth)
         self.group = cases[0].group
         self.sound = [t for t in self.trained if any(t.converged)]
-        statistics: dict[str, intervals.Statistic] = {}
+        statistics: dict[str, dict[str, intervals.Statistic]] = {"auc": {}, "accuracy": {}}
         self.values: dict[str, float | None] = {}
         for one in self.sound:
             for what, (value, statistic) in self._measures(one).items():
                 self.values[f"{what} {one.point.name}"] = value
                 if value is not None:
-                    statistics[f"{what} {one.point.name}"] = statistic
-        self.drawn = intervals.clustered_bootstrap(
-            statistics, self.patients, self.config.resamples, self.config.seed
-        )
+                    statistics[what][f"{what} {one.point.name}"] = statistic
+        redrawn = {"auc": self.patients, "accuracy": whole_draws(self.patients)}
+        self.drawn: dict[str, Floats] = {}
+        for what, own in statistics.items():
+            self.drawn |= intervals.clustered_bootstrap(own, redrawn[what], config.resamples, config.seed)
 
     def result(self) -> dict[str, Any]:
         """Points, trend, pairs and words, ready for JSON."""
@@ -111,7 +114,9 @@ class CapacityFigures:
         value = self.values[f"{what} {one.point.name}"]
         if value is None:
             return self._none("undefined: a class has no case")
-        return self._interval(_Drawn(value=value, values=self.drawn[f"{what} {one.point.name}"]))
+        found = self._interval(_Drawn(value=value, values=self.drawn[f"{what} {one.point.name}"]))
+        told = what == "accuracy" and found.low is not None
+        return replace(found, method=f"{found.method}; {REDRAWN}") if told else found
 
     def _interval(self, found: _Drawn) -> Estimate:
         low, high, method = percentile_interval(

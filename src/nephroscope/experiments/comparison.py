@@ -23,14 +23,14 @@ from nephroscope.experiments.comparison_file import (
     made_from,
     save_answers,
 )
-from nephroscope.experiments.control import ControlPlan, control, control_jobs
+from nephroscope.experiments.control import ControlPlan, control, control_jobs, permuted
 from nephroscope.experiments.facts import facts_of
-from nephroscope.experiments.folds import Answers, Deal, answers_of, jobs_of, present_deal, test_cases
+from nephroscope.experiments.folds import Answers, Deal, answers_of, jobs_of, present_deal
 from nephroscope.experiments.jobs import run_jobs
-from nephroscope.experiments.measures import TestSet
+from nephroscope.experiments.measures import test_sets
 from nephroscope.experiments.networks import FoundRun, find_runs, run_config
 from nephroscope.experiments.probe import probe
-from nephroscope.experiments.repeated import Chance, cost_words, repeat_all, repeat_jobs
+from nephroscope.experiments.repeated import Chance, cost_words, other_deals, repeat_all, repeat_jobs
 from nephroscope.experiments.stacked import NAME as STACK
 from nephroscope.experiments.stacked import stack_with_networks
 from nephroscope.experiments.study_data import Material
@@ -68,10 +68,7 @@ def compare(material: Material, plan: ComparePlan) -> Comparison:
         tempered=tempered(ranked, deal),
         remarks={c.name: remarks_of(c, material.data) for c in candidates},
     )
-    sets = {
-        name: TestSet.of(name, cases, dict(material.labels), material.cohort)
-        for name, cases in test_cases(deal, material).items()
-    }
+    sets = test_sets(material, deal)
     groups = {name: table_of(tests, everyone, material.settings.evaluation) for name, tests in sets.items()}
     name, tests = next(iter(sets.items()))
     places = folder, plan.means
@@ -125,12 +122,13 @@ def _say_work(
 ) -> None:
     """Tell in the log what will be fitted, and what training networks again will cost, before any of it starts."""
     chance, asked, choosing = more
-    deal = present_deal(material, plan.seed)
+    deal, (other, reseeded) = present_deal(material, plan.seed), other_deals(material, chance)
+    shuffles = permuted(material, asked)
     jobs = {
         c.name: [
             *jobs_of(material, c, deal, choosing),
-            *repeat_jobs(material, c, chance),
-            *control_jobs(material, c, asked),
+            *repeat_jobs(material, c, [*other, *reseeded]),
+            *control_jobs(material, c, asked, shuffles),
         ]
         for c in wanted
     }
@@ -191,9 +189,7 @@ def _about(material: Material, plan: ComparePlan) -> dict[str, Any]:
         "seed": plan.seed,
         "split_seed": config.seed,
         "criterion": material.settings.evaluation.criterion,
-        "made_from": made_from(
-            material.cohort, material.store.digest, material.split, material.settings.evaluation
-        ),
+        "made_from": made_from(material.cohort, material.store, material.split, material.settings.evaluation),
         "runs_seen": [run.name for run in material.folder.runs() if (run / "run.json").exists()],
     }
 

@@ -15,7 +15,7 @@ from nephroscope.experiments.folds import Answers
 from nephroscope.files import load_json
 from nephroscope.records import DEVELOPMENT, INTERNAL_TEST, Cohort, EvaluationConfig, Split
 from nephroscope.records.digest import digest_of
-from nephroscope.slices.store import open_store
+from nephroscope.slices.store import SliceStore, open_store
 from nephroscope.study import open_study
 
 FORMAT = 2  # 2: calibration of every candidate, chosen inside; the answer first
@@ -61,7 +61,7 @@ def load_comparison(root: Path) -> Comparison | None:
     try:
         cohort = load_cohort(folder.root, settings.subtypes, settings.positive)
         split, _ = load_split(folder.splits, cohort)
-        now = made_from(cohort, open_store(folder.slices).digest, split, settings.evaluation)
+        now = made_from(cohort, open_store(folder.slices), split, settings.evaluation)
     except (NephroscopeError, OSError) as error:
         return Comparison(path=path, content=content, stale=str(error))
     changed = [name for name, digest in now.items() if content["made_from"].get(name) != digest]
@@ -71,12 +71,12 @@ def load_comparison(root: Path) -> Comparison | None:
     return Comparison(path=path, content=content, stale=stale)
 
 
-def made_from(cohort: Cohort, slices: str, split: Split, config: EvaluationConfig) -> dict[str, str]:
+def made_from(cohort: Cohort, store: SliceStore, split: Split, config: EvaluationConfig) -> dict[str, str]:
     """Digests of what a comparison depends on."""
     folds = [[sorted(part) for part in (fold.train, fold.validation, fold.test)] for fold in split.folds]
     return {
         "cohort.csv": cohort.digest,
-        "slices": slices,
+        "slices": store.digest,
         "splits.json": digest_of([folds, sorted(split.holdout), split.protocol]),
         "[evaluation]": digest_of(asdict(config)),
     }

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,15 @@ from scipy.stats import t as student
 
 from nephroscope.baselines.candidate import Candidate
 from nephroscope.evaluation.percentiles import ALIKE
-from nephroscope.experiments.folds import Answers, Deal, answers_of, jobs_of, shuffled, test_cases
+from nephroscope.experiments.folds import Answers, Deal, answers_of, jobs_of, present_deal, shuffled
 from nephroscope.experiments.jobs import Job, Means, run_jobs
-from nephroscope.experiments.measures import TestSet, auc_of, mean_of_folds
+from nephroscope.experiments.measures import auc_of, first_test_set, mean_of_folds
 from nephroscope.experiments.networks import train_on
 from nephroscope.experiments.study_data import Material
 from nephroscope.records import Cohort, Estimate, TrainConfig
 
 SLOW = ("radiomics", "stack")  # seconds for a fit, and a permutation has as many fits as there are folds
+Shuffled = tuple[Deal, Cohort]
 ALARM = 0.05  # chance that an honest comparison fails the t test of one candidate or more
 LIMIT = (
     0.60  # a mean AUC from here on is an alarm whatever the t test says: with few permutations it sees little
@@ -59,8 +59,8 @@ def control(
         places: Folder of the comparison, and where the work is done.
     """
     folder, means = places
-    deals = _deals(material, plan)
-    jobs = [job for c in candidates for job in control_jobs(material, c, plan)]
+    deals = permuted(material, plan)
+    jobs = [job for c in candidates for job in control_jobs(material, c, plan, deals)]
     results = run_jobs(jobs, folder / "folds", means, "shuffled labels")
     found: list[tuple[str, Tried]] = []
     for answers in first:
@@ -79,9 +79,16 @@ def control(
     return [_row(material, len(found), name, tried) for name, tried in found]
 
 
-def control_jobs(material: Material, candidate: Candidate, plan: ControlPlan) -> list[Job]:
+def permuted(material: Material, plan: ControlPlan) -> list[Shuffled]:
+    """The permutations of a plan: folds dealt by permuted labels, and the cohort with these labels."""
+    return [shuffled(material, i, plan.seed) for i in range(1, plan.permutations + 1)]
+
+
+def control_jobs(
+    material: Material, candidate: Candidate, plan: ControlPlan, deals: Sequence[Shuffled]
+) -> list[Job]:
     """The fits that a baseline needs on permuted labels."""
-    some = _deals(material, plan)[: plan.times(candidate.name)]
+    some = deals[: plan.times(candidate.name)]
     return [job for deal, _ in some for job in jobs_of(material, candidate, deal, False)]
 
 
@@ -96,39 +103,21 @@ class Tried:
 
 
 def _tried(material: Material, answers: Answers, said: Sequence[tuple[Answers | str, Deal]]) -> Tried:
-    asked = [(a, _tests(material, deal)) for a, deal in said if isinstance(a, Answers)]
+    asked = [(a, first_test_set(material, deal)) for a, deal in said if isinstance(a, Answers)]
     pooled = [auc_of(a, tests) for a, tests in asked]
     by_fold = [mean_of_folds(a, tests).value for a, tests in asked]
     return Tried(
         pooled=[v for v in pooled if v is not None],
         by_fold=[v for v in by_fold if v is not None],
         refused=[a for a, _ in said if isinstance(a, str)],
-        observed=auc_of(answers, _tests(material, _true_deal(material))),
+        observed=auc_of(answers, first_test_set(material, present_deal(material, 0))),
     )
-
-
-def _true_deal(material: Material) -> Deal:
-    return Deal(name="r0", split=material.split, labels=material.labels, seed=0)
-
-
-def _deals(material: Material, plan: ControlPlan) -> list[tuple[Deal, Cohort]]:
-    """Permutations whose patients can be dealt into folds; too few patients of a subtype refuses them all."""
-    return _shuffles(material, plan.permutations, plan.seed)
-
-
-@lru_cache(maxsize=1)
-def _shuffles(material: Material, n: int, seed: int) -> list[tuple[Deal, Cohort]]:
-    return [shuffled(material, i, seed) for i in range(1, n + 1)]
-
-
-def _tests(material: Material, deal: Deal) -> TestSet:
-    name, cases = next(iter(test_cases(deal, material).items()))
-    return TestSet.of(name, cases, dict(deal.labels), material.cohort)
 
 
 def _row(material: Material, n_rows: int, name: str, tried: Tried) -> dict[str, Any]:
     n_patients = len({material.cohort.by_id[c].patient_id for c in material.labels})
-    aucs, mean = tried.pooled, _mean(tried.pooled, n_patients)
+    confidence = material.settings.evaluation.confidence
+    aucs, mean = tried.pooled, mean_over(tried.pooled, n_patients, confidence)
     return {
         "name": name,
         "permutations": len(aucs),
@@ -160,7 +149,7 @@ def permutation_p(observed: float | None, aucs: Sequence[float]) -> float | None
     return (1 + sum(value >= observed for value in aucs)) / (1 + len(aucs))
 
 
-def _mean(aucs: Sequence[float], n_patients: int) -> Estimate:
+def mean_over(aucs: Sequence[float], n_patients: int, confidence: float) -> Estimate:
     """Mean AUC over permutations with Student's interval over them."""
     n = len(aucs)
     if n < 2:
@@ -171,8 +160,9 @@ def _mean(aucs: Sequence[float], n_patients: int) -> Estimate:
     if error < ALIKE:
         why = f"mean of {n} permutations of labels between patients; no interval: all give the same AUC"
         return Estimate(value=middle, low=None, high=None, n=n_patients, unit="patient", method=why)
-    half = float(student.ppf(0.975, n - 1)) * error
-    method = f"mean of {n} permutations of labels between patients, Student's t over permutations, 95 %"
+    half = float(student.isf((1 - confidence) / 2, n - 1)) * error
+    over = f"mean of {n} permutations of labels between patients, Student's t over permutations"
+    method = f"{over}, {100 * confidence:g} %"
     return Estimate(
         value=middle, low=middle - half, high=middle + half, n=n_patients, unit="patient", method=method
     )

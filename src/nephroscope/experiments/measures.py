@@ -1,6 +1,6 @@
 """Figures of one candidate on one test set: its answers and the truth in; estimates by case out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,12 +12,12 @@ from nephroscope.evaluation.estimates import Rows, areas_of, estimate_all, share
 from nephroscope.evaluation.metrics import Bools, Floats, Ints, auc
 from nephroscope.evaluation.percentiles import ALIKE, percentile_interval
 from nephroscope.evaluation.statistics.cells import patients_words
-from nephroscope.evaluation.statistics.curve import whole_draws
-from nephroscope.experiments.folds import Answers
+from nephroscope.evaluation.statistics.curve import REDRAWN, whole_draws
+from nephroscope.experiments.folds import Answers, Deal, test_cases
+from nephroscope.experiments.study_data import Material
 from nephroscope.records import Cohort, Estimate, EvaluationConfig
 
 SHOWN = ("auc", "accuracy", "sensitivity", "specificity", "brier")
-REDRAWN = "the number of each class is redrawn too"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -33,7 +33,7 @@ class TestSet:
     patient_ids: tuple[str, ...]
 
     @classmethod
-    def of(cls, name: str, cases: Sequence[str], labels: dict[str, int], cohort: Cohort) -> "TestSet":
+    def of(cls, name: str, cases: Sequence[str], labels: Mapping[str, int], cohort: Cohort) -> "TestSet":
         """The set of these cases under these labels."""
         return cls(
             name=name,
@@ -68,6 +68,19 @@ class TestSet:
         """Index of the subtype called, "not sure" not allowed, (n,)."""
         calls = [label_of(answers.p[c], answers.threshold_of(c), self.positive) for c in self.cases]
         return np.array(calls, dtype=np.intp)
+
+
+def test_sets(material: Material, deal: Deal) -> dict[str, TestSet]:
+    """The test sets of a deal by name, under its labels; the out-of-fold cases first, where there are folds."""
+    return {
+        name: TestSet.of(name, cases, deal.labels, material.cohort)
+        for name, cases in test_cases(deal, material).items()
+    }
+
+
+def first_test_set(material: Material, deal: Deal) -> TestSet:
+    """The one that ranks, repeats and control are about."""
+    return next(iter(test_sets(material, deal).values()))
 
 
 def figures_of(answers: Answers, tests: TestSet, config: EvaluationConfig) -> dict[str, Estimate]:
@@ -164,11 +177,14 @@ def bootstrapped(
 
     ``whole`` redraws the number of each class too, for what depends on it.
     """
-    drawn = draws(statistic, tests, config, whole)
+    found = replace(spread_of(draws(statistic, tests, config, whole), value, tests, config), n=n)
+    return replace(found, method=f"{found.method}; {REDRAWN}") if whole and found.low is not None else found
+
+
+def spread_of(drawn: Floats, value: float, tests: TestSet, config: EvaluationConfig) -> Estimate:
+    """A value with the percentile interval of what `draws` gave, (resamples,)."""
     low, high, method = percentile_interval(drawn, patients_words(tests.patients), config.confidence)
-    if whole and low is not None:
-        method += f"; {REDRAWN}"
-    return Estimate(value=value, low=low, high=high, n=n, unit="case", method=method)
+    return Estimate(value=value, low=low, high=high, n=len(tests.cases), unit="case", method=method)
 
 
 def draws(

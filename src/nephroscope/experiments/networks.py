@@ -12,7 +12,15 @@ from typing import Any
 from nephroscope.errors import NephroscopeError, StudyError
 from nephroscope.evaluation.run_files import load_run, load_run_split, open_run_network
 from nephroscope.evaluation.score_run import RunToScore, score_run
-from nephroscope.experiments.folds import HOLDOUT, Answers, Deal, Probabilities, same_folds, thresholds_of
+from nephroscope.experiments.folds import (
+    HOLDOUT,
+    Answers,
+    Deal,
+    Probabilities,
+    present_deal,
+    same_folds,
+    thresholds_of,
+)
 from nephroscope.experiments.study_data import Material
 from nephroscope.files import load_json, save_json
 from nephroscope.records import CasePrediction, Cohort, Fold, Split, TrainConfig
@@ -109,7 +117,7 @@ def _look_at(folder: Path, material: Material, kept: Path) -> FoundRun:
         reason = str(error)
     if reason:
         return FoundRun(name=name, model=model, reason=reason, leaky=reason == LEAKY)
-    deal = Deal(name="r0", split=material.split, labels=material.labels, seed=0)
+    deal = present_deal(material, 0)
     scored = ScoredRun(folder=folder, name=name, model=model, cohort=material.cohort)
     return FoundRun(name=name, model=model, answers=scored.answers(deal, material, kept / f"{name}.json"))
 
@@ -125,7 +133,9 @@ class ScoredRun:
 
     def answers(self, deal: Deal, material: Material, kept: Path) -> Answers:
         """Its answers on the folds it was trained on; kept, so that a run is scored once."""
-        made_from = digest_of([load_run(self.folder), asdict(material.settings.evaluation)])
+        made_from = digest_of(
+            [load_run(self.folder), asdict(material.settings.evaluation), material.data.seen]
+        )
         held = _load(kept, made_from)
         if held is None:
             held = self._score(deal.split, material)

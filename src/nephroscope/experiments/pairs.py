@@ -10,12 +10,13 @@ from scipy.stats import norm, rankdata
 
 from nephroscope.evaluation import intervals
 from nephroscope.evaluation.metrics import Bools, Floats, auc
-from nephroscope.evaluation.statistics.auc import ONE_PATIENT, compare_aucs
+from nephroscope.evaluation.percentiles import ONE_PATIENT
+from nephroscope.evaluation.statistics.auc import compare_aucs
 from nephroscope.evaluation.statistics.holm import holm
 from nephroscope.evaluation.statistics.mcnemar import exact_mcnemar
 from nephroscope.experiments.folds import Answers
-from nephroscope.experiments.measures import TestSet, auc_of, bootstrapped, draws
-from nephroscope.records import Estimate, EvaluationConfig
+from nephroscope.experiments.measures import TestSet, auc_of, bootstrapped, draws, spread_of
+from nephroscope.records import Estimate, EvaluationConfig, counted_noun, p_is, p_words
 
 TINY = 1e-9
 EXCHANGED = "ranks exchanged within patients at random"
@@ -66,8 +67,7 @@ def compare_pairs(ranked: Sequence[Answers], tests: TestSet, config: EvaluationC
 
 def words_of(pair: Pair, tests: TestSet, n_pairs: int) -> str:
     """What the data say of a pair; that two are the same is never among it."""
-    n = tests.patients.n
-    patients = f"{n} patient{'' if n == 1 else 's'}"
+    patients = counted_noun(tests.patients.n, "patient")
     d = pair.difference
     if d.value is None:
         return f"{pair.one} and {pair.two} cannot be compared: {d.method}."
@@ -75,9 +75,9 @@ def words_of(pair: Pair, tests: TestSet, n_pairs: int) -> str:
     size = f"difference of AUC {d.value:.2f}{between}"
     if pair.p is None or pair.p_holm is None:
         return f"The data do not show that {pair.one} is better than {pair.two} ({size}; {pair.test}; {patients})."
-    p = f"p {p_words(pair.p)}"
+    p = p_is(pair.p)
     if n_pairs > 1:
-        p += f", {p_words(pair.p_holm).removeprefix('= ')} corrected for {n_pairs} pairs"
+        p += f", {p_words(pair.p_holm)} corrected for {n_pairs} pairs"
     verb = "show" if pair.supported else "do not show"
     return f"The data {verb} that {pair.one} is better than {pair.two} ({size}, {p}, {patients})."
 
@@ -168,10 +168,8 @@ def _by_bootstrap(
         return one(weights) - two(weights)
 
     value = (values[0] or 0.0) - (values[1] or 0.0)
-    estimate = replace(
-        bootstrapped(statistic, value, len(tests.cases), tests, config), n=tests.patients.n, unit="patient"
-    )
     drawn = draws(statistic, tests, config)
+    estimate = replace(spread_of(drawn, value, tests, config), n=tests.patients.n, unit="patient")
     drawn = drawn[~np.isnan(drawn)]
     spread = float(drawn.std(ddof=1)) if drawn.size > 1 else 0.0
     if spread < TINY:
@@ -194,10 +192,3 @@ def _calls(one: Answers, two: Answers, tests: TestSet, config: EvaluationConfig)
     )
     why = "no McNemar test: patients have several tumors, and it takes cases for independent"
     return {"difference": asdict(estimate), "p": None, **counts, "test": why}
-
-
-def p_words(p: float) -> str:
-    """A p-value for a sentence, with its sign of relation."""
-    if p < 0.001:
-        return "< 0.001"
-    return f"= {p:.3f}" if p < 0.1 else f"= {p:.2f}"

@@ -209,18 +209,24 @@ def _words(rows: list[dict[str, Any]], gaps: list[dict[str, Any]], tests: TestSe
             continue
         size = f"{auc_found['value']:.2f} ({auc_found['low']:.2f} to {auc_found['high']:.2f})"
         line = f"In this cohort {row['name']} alone gives AUC {size}"
-        followers = [
-            _follower(gap, tests) for gap in gaps if gap["fact"] == row["name"] and _clear(gap["gap"])
-        ]
         if row["name"] == TOGETHER:
             lines.append(f"{line.replace(' alone gives', ' give')}, without any image.")
-        elif followers:
-            lines.append(f"{line}: whoever sees it can score that. {' '.join(followers)}")
         else:
-            lines.append(
-                f"{line}: whoever sees it can score that. No candidate is seen to follow it within a subtype."
-            )
+            own = [gap for gap in gaps if gap["fact"] == row["name"]]
+            lines.append(f"{line}: whoever sees it can score that. {_followers(own, tests)}")
     return lines or ["No fact beside the tumor is seen to tell the subtype in this cohort."]
+
+
+def _followers(gaps: list[dict[str, Any]], tests: TestSet) -> str:
+    """Who follows a fact; where it never differs within a subtype that cannot be seen, and nobody is cleared."""
+    if all(gap["gap"]["value"] is None for gap in gaps):
+        return (
+            "Whether a candidate follows it cannot be seen: within each subtype all cases are on one side of it, "
+            "so these data cannot tell the fact from the subtype."
+        )
+    return " ".join(_follower(gap, tests) for gap in gaps if _clear(gap["gap"])) or (
+        "No candidate is seen to follow it within a subtype."
+    )
 
 
 def _clear(gap: dict[str, Any]) -> bool:

@@ -9,12 +9,21 @@ import numpy as np
 
 from nephroscope.baselines.candidate import Candidate
 from nephroscope.evaluation.intervals import mean_statistic
-from nephroscope.experiments.folds import Answers, Deal, answers_of, jobs_of, redealt, seed_of, test_cases
+from nephroscope.experiments.folds import (
+    Answers,
+    Deal,
+    answers_of,
+    jobs_of,
+    present_deal,
+    redealt,
+    seed_of,
+)
 from nephroscope.experiments.jobs import Job, Means, run_jobs
-from nephroscope.experiments.measures import TestSet, auc_of, bootstrapped
+from nephroscope.experiments.measures import TestSet, auc_of, bootstrapped, first_test_set
 from nephroscope.experiments.networks import train_on
 from nephroscope.experiments.pairs import macro_statistic
 from nephroscope.experiments.study_data import Material
+from nephroscope.progress import time_words
 from nephroscope.records import Estimate, EvaluationConfig, TrainConfig
 
 NO_CHANCE = 1e-12
@@ -53,9 +62,9 @@ def repeat_all(
         chance: How often.
         places: Folder of the comparison, and where the work is done.
     """
-    deals, reseeded = _deals(material, chance)
+    deals, reseeded = other_deals(material, chance)
     folder, means = places
-    jobs = [job for c in candidates for job in repeat_jobs(material, c, chance)]
+    jobs = [job for c in candidates for job in repeat_jobs(material, c, [*deals, *reseeded])]
     results = run_jobs(jobs, folder / "folds", means, "repeats")
     rows = []
     for answers in first:
@@ -68,20 +77,19 @@ def repeat_all(
         else:
             continue
         split_part, seed_part = more[: len(deals)], more[len(deals) :]
-        rows.append(_row(material, answers, (split_part, deals), (seed_part, reseeded)))
+        rows.append(_row(material, answers, split_part, seed_part))
     return rows
 
 
-def repeat_jobs(material: Material, candidate: Candidate, chance: Chance) -> list[Job]:
+def repeat_jobs(material: Material, candidate: Candidate, deals: Sequence[Deal]) -> list[Job]:
     """The fits that a baseline needs on other divisions and with other seeds."""
-    deals, reseeded = _deals(material, chance)
-    return [job for deal in (*deals, *reseeded) for job in jobs_of(material, candidate, deal, False)]
+    return [job for deal in deals for job in jobs_of(material, candidate, deal, False)]
 
 
-def _deals(material: Material, chance: Chance) -> tuple[list[Deal], list[Deal]]:
+def other_deals(material: Material, chance: Chance) -> tuple[list[Deal], list[Deal]]:
     """Other divisions, and splits.json with other seeds."""
     deals = [redealt(material, r, chance.seed) for r in range(1, chance.repeats)]
-    base = Deal(name="r0", split=material.split, labels=material.labels, seed=chance.seed)
+    base = present_deal(material, chance.seed)
     reseeded = [
         replace(base, name=f"r0-seed{s}-{chance.seed}", seed=seed_of(chance.seed, s, 9))
         for s in range(1, chance.seeds)
@@ -104,15 +112,15 @@ def _trained(
 def _row(
     material: Material,
     first: Answers,
-    splits: tuple[Sequence[Answers | str], Sequence[Deal]],
-    seeds: tuple[Sequence[Answers | str], Sequence[Deal]],
+    splits: Sequence[Answers | str],
+    seeds: Sequence[Answers | str],
 ) -> dict[str, Any]:
     """Figures of one candidate; a fit that was refused on some division is told, never skipped in silence."""
     config = material.settings.evaluation
-    refused = [answers for answers in (*splits[0], *seeds[0]) if isinstance(answers, str)]
-    by_split = [first, *(a for a in splits[0] if isinstance(a, Answers))]
-    by_seed = [first, *(a for a in seeds[0] if isinstance(a, Answers))]
-    tests = _tests(material)
+    refused = [answers for answers in (*splits, *seeds) if isinstance(answers, str)]
+    by_split = [first, *(a for a in splits if isinstance(a, Answers))]
+    by_seed = [first, *(a for a in seeds if isinstance(a, Answers))]
+    tests = first_test_set(material, present_deal(material, 0))
     values = [auc_of(answers, tests) for answers in by_split]
     return {
         "name": first.name,
@@ -124,12 +132,6 @@ def _row(
         **_spread("sd_over_seeds", "seed", [auc_of(answers, tests) for answers in by_seed]),
         "refused": refused,
     }
-
-
-def _tests(material: Material) -> TestSet:
-    deal = Deal(name="r0", split=material.split, labels=material.labels, seed=0)
-    name, cases = next(iter(test_cases(deal, material).items()))
-    return TestSet.of(name, cases, dict(material.labels), material.cohort)
 
 
 def _mean_auc(repeats: Sequence[Answers], tests: TestSet, config: EvaluationConfig) -> Estimate:
@@ -165,5 +167,5 @@ def cost_words(chance: Chance, on_shuffled: int, seconds: Mapping[str, float]) -
     each = chance.repeats - 1 + chance.seeds - 1 + on_shuffled
     if not each or not chance.networks:
         return ""
-    parts = [f"{name}: {each} x {seconds.get(name, 0) / 60:.0f} min" for name in chance.networks]
+    parts = [f"{name}: {each} x {time_words(seconds.get(name, 0))}" for name in chance.networks]
     return f"{each * len(chance.networks)} trainings, where they are not kept yet ({'; '.join(parts)})"

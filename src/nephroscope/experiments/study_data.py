@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from nephroscope.baselines.candidate import StudyData
+from nephroscope.baselines.candidate import StudyData, digest_of_seen
 from nephroscope.cohort.manifest import load_cohort
 from nephroscope.errors import StudyError
 from nephroscope.records import DEVELOPMENT, INTERNAL_TEST, Case, Cohort, CTVolume, RoiMask, Split
@@ -32,8 +32,8 @@ class Material:
 
     @cached_property
     def digest(self) -> str:
-        """Of the manifest and the slices: what a candidate may look at."""
-        return digest_of([self.cohort.digest, self.store.digest])
+        """Of the manifest, of what the slices show and of which files are there: what a candidate may look at."""
+        return digest_of([self.cohort.digest, digest_of_seen(self.cohort, self.store)])
 
     @cached_property
     def data(self) -> StudyData:
@@ -80,7 +80,7 @@ def data_of(root: str, digest: str) -> StudyData:
     folder, settings = open_study(Path(root))
     cohort = load_cohort(folder.root, settings.subtypes, settings.positive)
     store = open_store(folder.slices)
-    found = digest_of([cohort.digest, store.digest])
+    found = digest_of([cohort.digest, digest_of_seen(cohort, store)])
     if found != digest:
         raise StudyError(
             where=f"study on machine {socket.gethostname()}",

@@ -7,8 +7,9 @@ import numpy as np
 
 from nephroscope.errors import StudyError
 from nephroscope.experiments.jobs import FORMAT, Job, Means, is_kept
-from nephroscope.experiments.study_data import FEATURES, Material
+from nephroscope.experiments.study_data import Material
 from nephroscope.files import load_json
+from nephroscope.progress import time_words
 
 # Seconds of a fit where none is kept to go by: 74 cases, one core of two that had other work.
 SECONDS_A_FIT = {"radiomics": 30.0, "stack": 65.0}
@@ -16,13 +17,6 @@ LEAVE_OUT = (
     "to do less: --candidates attenuation clinical (names of those wanted), --no-control, or a smaller "
     "--permutations; what is fitted is kept, so an interrupted comparison goes on"
 )
-
-
-def told_time(seconds: float) -> str:
-    """A time in words, to two digits at most."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def work_words(
@@ -39,16 +33,11 @@ def work_words(
     left = {name: [job for job in own if not is_kept(kept, job)] for name, own in jobs.items()}
     n_cases = len(material.store.rows_by_case)
     if not any(left.values()):
-        return (f"compare: {n_cases} cases; every fit of {', '.join(jobs) or 'no baseline'} is kept",)
+        told = f"every fit of {', '.join(jobs)} is kept" if jobs else "no baseline to fit"
+        return (f"compare: {n_cases} cases; {told}",)
     lines = [f"compare: {n_cases} cases; fits to make, on {_where(means)}:"]
     for name, own in jobs.items():
         lines.append(f"  {name}: {_candidate(name, len(own), len(left[name]), kept)}")
-    if left.get("radiomics"):
-        held = len(list((material.folder.root / FEATURES / "radiomics").glob("*.json")))
-        lines.append(
-            f"  radiomics first computes features of each of {n_cases} cases, seconds each, but for those that are "
-            f"kept ({held} now)"
-        )
     return (*lines, LEAVE_OUT)
 
 
@@ -67,7 +56,7 @@ def _candidate(name: str, n: int, left: int, kept: Path) -> str:
         seconds, told = SECONDS_A_FIT[name], "with 74 cases"
     if seconds is None:
         return before
-    return f"{before}, {told} {seconds:.1f} s each, {told_time(seconds * left)} of computing"
+    return f"{before}, {told} {seconds:.1f} s each, {time_words(seconds * left)} of computing"
 
 
 def _seconds(folder: Path) -> tuple[float | None, str]:

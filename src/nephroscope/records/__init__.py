@@ -48,6 +48,11 @@ from nephroscope.records.volumes import (
     TumorSlice,
     VolumeGeometry,
 )
+from nephroscope.records.words import (
+    counted_noun,
+    p_is,
+    p_words,
+)
 
 __all__ = [
     "DEVELOPMENT",
@@ -82,7 +87,10 @@ __all__ = [
     "TrainConfig",
     "TumorSlice",
     "VolumeGeometry",
+    "counted_noun",
     "digest_of",
     "from_mapping",
+    "p_is",
+    "p_words",
     "with_recipe",
 ]

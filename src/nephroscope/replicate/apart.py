@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from nephroscope.progress import time_words
 from nephroscope.replicate.printed import NAMES
 
 TOO_WIDE = 0.3  # an interval wider than this tells little
@@ -24,7 +25,9 @@ def fewer_learnt(content: dict[str, Any]) -> str:
     """The same in short, to stand beside the difference."""
     told = _range([fold["train_patients"] for fold in content["models"][0]["twin"]["folds"]])
     n = content["leak"]["development_patients"]
-    return f"A training of the twin learns from {told} of the {n} patients, the paper's from all."
+    return (
+        f"The two differ in more than the leak, such as {told} patients to learn from against {n}: see below."
+    )
 
 
 def twin_differs(content: dict[str, Any]) -> list[str]:
@@ -105,19 +108,35 @@ def one_sided(content: dict[str, Any]) -> str:
     """Which networks call every image one subtype, so that their accuracy says nothing of them."""
     found = []
     for network in content["models"]:
-        for who, figures in (
-            ("paper's protocol", network["paper"]["validation"]),
-            ("twin", network["twin"]["by_image"]),
-        ):
-            both = {figures["sensitivity"]["value"], figures["specificity"]["value"]}
-            if both == {0.0, 1.0}:
-                found.append(f"{NAMES[network['model']]} ({who})")
+        name, folds = NAMES[network["model"]], network["twin"]["one_sided"]
+        if network["paper"]["one_sided"]:
+            found.append(f"{name} (paper's protocol)")
+        if any(folds):
+            found.append(f"{name} (twin{_in_folds(folds)})")
     if not found:
         return ""
     return (
         f"Every image is called the same subtype by {', '.join(found)}: such an accuracy is the share of that "
         "subtype and no more; the AUC, which asks for the order alone, may still be high."
     )
+
+
+def shares_alone(network: dict[str, Any]) -> str:
+    """That a difference is no leak, where a side of it calls every image the same subtype; else empty."""
+    paper, twin = network["paper"]["one_sided"], all(network["twin"]["one_sided"])
+    if not paper and not twin:
+        return ""
+    who = "That network calls" if paper else "Each network of the twin calls"
+    who = "That network, as each of its twin, calls" if paper and twin else who
+    return (
+        f" {who} every image the same subtype, so that its accuracy, and with it the difference, shows the shares of "
+        "the subtypes among the images and nothing of the leak."
+    )
+
+
+def _in_folds(folds: list[bool]) -> str:
+    """`` in 2 of 5 folds``; empty where there is one."""
+    return "" if len(folds) == 1 else f" in {sum(folds)} of {len(folds)} folds"
 
 
 def _commoner(content: dict[str, Any]) -> float:
@@ -138,10 +157,7 @@ def hours_words(content: dict[str, Any]) -> str:
     used = content["models"][0]["resources"]
     n = content["trainings"]
     threads = f", {used['threads']} thread{'s' * (used['threads'] > 1)}" if used["device"] == "cpu" else ""
-    hours = content["hours"]
-    told = f"{hours:.1f} h" if hours >= 1 else f"{hours:.2f} h"
-    if hours < 0.1:
-        told = f"{max(1, round(hours * 3600))} s"
+    told = time_words(3600 * content["hours"])
     device = used["device"].upper() if used["device"] == "cpu" else used["device"]
     return (
         f"Training took {told} in all ({n} trainings, all their epochs with validation) on {device}{threads}."

@@ -1,6 +1,5 @@
 """The whole experiment: a setup in, every training done (going on where it stopped), the content of the page out."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,9 +9,8 @@ import numpy as np
 
 from nephroscope import __version__
 from nephroscope.files import save_json
-from nephroscope.models.networks import describe_networks
 from nephroscope.progress import track
-from nephroscope.records import DEVELOPMENT, EvaluationConfig
+from nephroscope.records import EvaluationConfig
 from nephroscope.replicate.answers import (
     Answers,
     answer_tests,
@@ -30,15 +28,15 @@ from nephroscope.replicate.numbers import (
     by_image,
     differences,
     figures,
+    one_sided,
     take,
     three_of_each,
 )
 from nephroscope.replicate.parts import Part, make_parts
-from nephroscope.replicate.setup import Setup
+from nephroscope.replicate.setup import Setup, test_sets
 from nephroscope.training.arm import read_record, train_arm
 
 FORMAT = 1
-TOGETHER = "together"
 # About how long a step takes beside MobileNetV2's on a CPU: for the time left only.
 COST = {
     "shufflenet_v2_x1_0": 2,
@@ -142,7 +140,8 @@ def results_of(trained: Trained, setup: Setup, reading: Reading) -> dict[str, An
 def validation_of(trained: Trained, setup: Setup, reading: Reading) -> dict[str, Any]:
     """The paper's validation, LEAKY, and the twin's patients out of fold: figures, difference, curves."""
     paper = by_image(judge(trained.paper, setup), reading, LEAKY)
-    out_of_fold = joined([judge(part, setup) for part in trained.twin])
+    by_fold = [judge(part, setup) for part in trained.twin]
+    out_of_fold = joined(by_fold)
     twin = by_image(out_of_fold, reading)
     record = trained.record(trained.paper)
     folds = [trained.record(part) for part in trained.twin]
@@ -151,6 +150,7 @@ def validation_of(trained: Trained, setup: Setup, reading: Reading) -> dict[str,
             "mark": LEAKY,
             "converged": record["converged"],
             "best_epoch": record["best_epoch"],
+            "one_sided": one_sided(paper),
             "steps": record["steps"],
             "validation": figures(paper, reading),
             "n_train_images": record["n_train_images"],
@@ -159,6 +159,7 @@ def validation_of(trained: Trained, setup: Setup, reading: Reading) -> dict[str,
         "twin": {
             "converged": [fold["converged"] for fold in folds],
             "best_epoch": [fold["best_epoch"] for fold in folds],
+            "one_sided": [one_sided(by_image(answers, reading)) for answers in by_fold],
             "steps": [fold["steps"] for fold in folds],
             "by_image": figures(twin, reading),
             "by_case": figures(by_case(out_of_fold, reading), reading),
@@ -176,14 +177,6 @@ def _patients_of(part: Part, setup: Setup) -> dict[str, int]:
         case_ids = np.unique(setup.store.case_ids[images.rows]).tolist()
         found[f"{name}_patients"] = len({setup.cohort.by_id[case].patient_id for case in case_ids})
     return found
-
-
-def test_sets(setup: Setup) -> dict[str, list[str]]:
-    """case_ids of all test cases together, then of each set apart."""
-    sets = {TOGETHER: list(setup.tests)}
-    for name in setup.tests:
-        sets.setdefault(setup.cohort.by_id[name].cohort, []).append(name)
-    return sets
 
 
 def _test_figures(answers: dict[str, Answers], case_ids: Sequence[str], reading: Reading) -> dict[str, Any]:
@@ -208,71 +201,6 @@ def _test_figures(answers: dict[str, Answers], case_ids: Sequence[str], reading:
         "by_case_twin": area_two_ways(judged["by_case_mean"]["twin"], reading),
     }
     return found
-
-
-def parameter_table() -> dict[str, dict[str, Any]]:
-    """Parameters of the six networks as built, beside what the paper prints."""
-    return {str(entry["name"]): dict(entry) for entry in describe_networks(2, "zuo2021")}
-
-
-def leak_of(setup: Setup, paper: Part) -> dict[str, int]:
-    """How far the paper's split leaks: patients with images in training and among those validated on."""
-    from nephroscope.training.batches import labelled_slices
-    from nephroscope.training.copies import amplify
-
-    images = amplify(labelled_slices(setup.store, setup.cohort, frozenset(setup.development)))
-    of = np.array([setup.cohort.by_id[str(c)].patient_id for c in setup.store.case_ids[images.rows]])
-    used = (setup.paper_split[0], setup.paper_split[1][: len(paper.arm.choose)])
-    train, validation = (set(of[part].tolist()) for part in used)
-    return {
-        "development_patients": len(set(of.tolist())),
-        "validation_patients": len(validation),
-        "patients_on_both_sides": len(train & validation),
-        "amplified_images": len(images),
-        "train_images": len(setup.paper_split[0]),
-        "validation_images": len(setup.paper_split[1]),
-    }
-
-
-def configuration_of(setup: Setup, parts: Sequence[Part]) -> dict[str, Any]:
-    """What was run, for the page and for programs."""
-    first = parts[0]
-    return {
-        **asdict(setup.options),
-        "models": list(setup.options.models),
-        "shuffled_model": setup.options.shuffled,
-        "images_per_epoch": setup.images_per_epoch,
-        "twin_folds": setup.n_folds,
-        "training": asdict(first.arm.config),
-        "validation_images_used": len(first.arm.choose),
-        "size_px": setup.store.spec.size_px,
-        "roi_mode": setup.store.spec.roi_mode,
-        "margin_mm": setup.store.spec.margin_mm,
-        "tests_drawn": setup.tests_drawn,
-    }
-
-
-def cohort_of(setup: Setup) -> dict[str, Any]:
-    """Counts of patients, cases and slices by part and subtype."""
-    parts: dict[str, list[str]] = {DEVELOPMENT: list(setup.development)} | {
-        name: of for name, of in test_sets(setup).items() if name != TOGETHER
-    }
-    found: dict[str, Any] = {}
-    for part, names in parts.items():
-        cases = [setup.cohort.by_id[name] for name in names]
-        found[part] = {
-            "patients": len({case.patient_id for case in cases}),
-            "cases": len(cases),
-            "slices": sum(len(setup.store.rows_by_case[name]) for name in names),
-            "by_subtype": {s: sum(case.subtype == s for case in cases) for s in setup.cohort.subtypes},
-        }
-    return found
-
-
-def phases_of(setup: Setup) -> dict[str, int]:
-    """Cases used by contrast phase; where it is not known, under an empty name."""
-    cases = [setup.cohort.by_id[name] for name in (*setup.development, *setup.tests)]
-    return dict(sorted(Counter(case.phase or "" for case in cases).items()))
 
 
 def as_plain(content: Any) -> Any:

@@ -168,7 +168,17 @@ def area_two_ways(judged: Judged, reading: Reading) -> dict[str, object]:
             method = f"{method}; takes {judged.rows.unit}s of one patient for independent"
         estimate, p = _tested(value, variance, (len(y), method, judged), reading.config)
         found[name] = {"estimate": estimate, "p_against_half": p}
-    return found
+    return found | {"patients_by_subtype": _patients_by_subtype(judged, reading)}
+
+
+def _patients_by_subtype(judged: Judged, reading: Reading) -> dict[str, int]:
+    rows = judged.rows
+    return {s: len(set(rows.patients.row[rows.truth == i].tolist())) for i, s in enumerate(reading.subtypes)}
+
+
+def one_sided(judged: Judged) -> bool:
+    """Whether every row is called the same subtype, so that accuracy is the share of that subtype and no more."""
+    return len(set(judged.rows.called.tolist())) == 1
 
 
 def _tested(

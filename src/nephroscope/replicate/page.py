@@ -10,8 +10,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from nephroscope import __version__
 from nephroscope.cohort.tables import save_table
 from nephroscope.files import save_text
-from nephroscope.replicate import tables, tables_more, words
-from nephroscope.replicate.experiment import TOGETHER
+from nephroscope.replicate import tables, tables_more, tables_tests, words
+from nephroscope.replicate.setup import TOGETHER
 from nephroscope.report.drawing import save_figures
 from nephroscope.report.tables import Table
 from nephroscope.report.words import RESEARCH_USE
@@ -60,10 +60,10 @@ def all_tables(content: dict[str, Any]) -> dict[str, Table | list[Table]]:
         "parameters": tables.parameter_table(content),
         "validation": tables.validation_table(content),
         "all_figures": tables.figure_table(content),
-        "cases": tables.case_table(content),
-        "readers": tables.reader_table(content),
+        "cases": tables_tests.case_table(content),
+        "readers": tables_tests.reader_table(content),
         "tests": [
-            tables.test_table(content, name, {n["model"]: n["tests"][name] for n in content["models"]})
+            tables_tests.test_table(content, name, {n["model"]: n["tests"][name] for n in content["models"]})
             for name in sets
         ],
         "areas": tables_more.area_table(content, sets),

@@ -10,7 +10,7 @@ from nephroscope.evaluation.readers.calls import Reader
 from nephroscope.evaluation.readers.read_calls import read_calls
 from nephroscope.models.layers import describe_layers
 from nephroscope.records import Cohort, EvaluationConfig, Finding
-from nephroscope.replicate import apart, case_table, experiment, words
+from nephroscope.replicate import apart, case_table, described, experiment, words
 from nephroscope.replicate.answers import Answers, answer_tests, joined, judge
 from nephroscope.replicate.deviations import deviations
 from nephroscope.replicate.experiment import Trained
@@ -79,10 +79,10 @@ def _replicate(
         "subtypes": list(setup.cohort.subtypes),
         "positive": setup.cohort.positive,
         "digests": {"slices": setup.store.digest, "cohort": inputs.cohort.label_digest},
-        "configuration": experiment.configuration_of(setup, parts),
-        "cohort": experiment.cohort_of(setup),
-        "leak": experiment.leak_of(setup, parts[0]),
-        "parameters": experiment.parameter_table(),
+        "configuration": described.configuration_of(setup, parts),
+        "cohort": described.cohort_of(setup),
+        "leak": described.leak_of(setup, parts[0]),
+        "parameters": described.parameter_table(),
         "models": [experiment.results_of(trained, setup, reading) for trained in networks],
         "shuffled": None,
         "cases": rows,
@@ -91,7 +91,7 @@ def _replicate(
         "readers_note": _readers_note(inputs, scored),
         "trainings": len(parts),
         "hours": apart.hours_of(read_record(part.arm) for part in parts),
-        "phases": experiment.phases_of(setup),
+        "phases": described.phases_of(setup),
         "layers": describe_layers(2),
     }
     if control is not None:

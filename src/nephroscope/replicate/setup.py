@@ -18,6 +18,7 @@ from nephroscope.slices.store import SliceStore
 from nephroscope.training.copies import N_COPIES
 
 PAPER_TESTS = 3  # of each subtype
+TOGETHER = "together"  # the name of all test sets as one
 VALIDATION = 0.1
 FOLDS = 5
 LIGHTEST_FIRST = sorted(NETWORKS, key=lambda name: NETWORKS[name].paper_trainable)
@@ -238,3 +239,11 @@ def shuffle_between_patients(cohort: Cohort, names: Sequence[str], seed: int) ->
     chosen = frozenset(names)
     cases = tuple(replace(c, subtype=new[c.patient_id]) if c.case_id in chosen else c for c in cohort.cases)
     return replace(cohort, cases=cases)
+
+
+def test_sets(setup: Setup) -> dict[str, list[str]]:
+    """case_ids of all test cases together, then of each set apart."""
+    sets = {TOGETHER: list(setup.tests)}
+    for name in setup.tests:
+        sets.setdefault(setup.cohort.by_id[name].cohort, []).append(name)
+    return sets

@@ -2,12 +2,19 @@
 
 from typing import Any
 
+from nephroscope.records import p_words
 from nephroscope.replicate import printed
 from nephroscope.replicate.apart import hours_words
+from nephroscope.replicate.cells import FIGURE_NAMES, LEAKY_NOTE, SETS, cell_of
 from nephroscope.replicate.printed import NAMES
-from nephroscope.replicate.tables import FIGURE_NAMES, LEAKY_NOTE, SETS, cell_of
 from nephroscope.replicate.words import POOLED
 from nephroscope.report.tables import Cell, Table
+
+FEW = 5  # patients of a subtype
+FEW_NOTE = (
+    f"With fewer than {FEW} patients of a subtype the normal law behind these intervals and p does not hold: a "
+    "small p there shows nothing. The paper had 5 and 5."
+)
 
 
 def layer_table(content: dict[str, Any]) -> Table:
@@ -62,11 +69,12 @@ def area_table(content: dict[str, Any], sets: list[str]) -> Table:
             "MobileNetV2, printed in the paper",
             "15 x 15 images",
             f"{value:.3f} ({low:.3f} to {high:.3f})",
-            "<0.001",
+            "< 0.001",
             "",
             "",
         )
     ]
+    few = False
     for network in content["models"]:
         for name in sets:
             found = network["tests"][name]["roc"]
@@ -75,10 +83,13 @@ def area_table(content: dict[str, Any], sets: list[str]) -> Table:
                 ("by_case_twin", "twin, by case"),
             ):
                 naive, clustered = found[key]["naive"], found[key]["clustered"]
+                patients = found[key]["patients_by_subtype"]
+                few |= min(patients.values()) < FEW
+                of = ", ".join(f"{n} {subtype}" for subtype, n in patients.items())
                 rows.append(
                     (
                         f"{NAMES[network['model']]}, {SETS.get(name, name)}",
-                        unit,
+                        Cell(unit, f"patients: {of}"),
                         cell_of(naive["estimate"]),
                         _p_cell(naive),
                         cell_of(clustered["estimate"]),
@@ -96,7 +107,7 @@ def area_table(content: dict[str, Any], sets: list[str]) -> Table:
             "p, by patient",
         ),
         rows=tuple(rows),
-        notes=(f"The paper's AUC: {printed.AUC_NOTE}.",),
+        notes=(f"The paper's AUC: {printed.AUC_NOTE}.", *([FEW_NOTE] if few else [])),
     )
 
 
@@ -182,8 +193,3 @@ def _p_cell(tested: dict[str, Any]) -> str | Cell:
         known = tested["estimate"]["value"] is not None
         return Cell("none", "no variance to test with" if known else tested["estimate"]["method"])
     return p_words(tested["p_against_half"])
-
-
-def p_words(p: float) -> str:
-    """A p value as it is printed."""
-    return "<0.001" if p < 0.001 else f"{p:.3f}"

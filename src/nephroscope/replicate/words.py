@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from nephroscope.replicate.apart import fewer_learnt, twin_learns
+from nephroscope.replicate.apart import fewer_learnt, shares_alone
 from nephroscope.replicate.printed import CITATION, NAMES
 
 CHANCE = 0.5
@@ -21,7 +21,7 @@ def summary(content: dict[str, Any]) -> str:
     judged = sum(fold["judge_patients"] for fold in best["twin"]["folds"])
     text = (
         f"Under the paper's protocol (LEAKY) the accuracy of {NAMES[best['model']]} looks like "
-        f"{paper['value']:.2f}; its leak-free twin, the same network trained and judged by patient, reaches "
+        f"{said(paper)}; its leak-free twin, the same network trained and judged by patient, reaches "
         f"{said(twin)} on new patients (by image, {judged} patients)."
     )
     apart = best["difference"]["accuracy"]
@@ -30,7 +30,7 @@ def summary(content: dict[str, Any]) -> str:
         if apart["high"] < 0:
             beyond = ": here the twin is the better one"
         text += f" The difference is {said(apart)}{beyond}."
-    text += f" {fewer_learnt(content)}"
+    text += f"{shares_alone(best)} {fewer_learnt(content)}"
     if not best["paper"]["converged"]:
         epochs = content["configuration"]["epochs"]
         text += (
@@ -106,7 +106,6 @@ def shortened(content: dict[str, Any]) -> list[str]:
             f"The paper's protocol validates on {used['validation_images_used']:,} of "
             f"{leak['validation_images']:,} augmented copies; the last partial batch is dropped as in the paper."
         )
-    lines.append(twin_learns(content))
     missing = [name for key, name in NAMES.items() if key not in used["models"]]
     if missing:
         lines.append(f"Networks not trained: {', '.join(missing)}.")

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from statistics import fmean, median, quantiles, stdev
 from typing import Literal
 
-from nephroscope.records import DEVELOPMENT, INTERNAL_TEST, Case, Cohort, Split
+from nephroscope.records import DEVELOPMENT, INTERNAL_TEST, Case, Cohort, Split, p_words
 from nephroscope.report.compare import (
     Test,
     compare_categories,
     compare_numbers,
     difference_of_categories,
     difference_of_numbers,
-    p_words,
 )
 from nephroscope.report.tables import SEXES, Cell, Table, group_name
 
@@ -66,9 +65,19 @@ def characteristics_by_subtype(cohort: Cohort, slice_counts: Mapping[str, int] |
 
 
 def characteristics_by_part(
-    cohort: Cohort, split: Split | None = None, slice_counts: Mapping[str, int] | None = None
+    cohort: Cohort,
+    split: Split | None = None,
+    slice_counts: Mapping[str, int] | None = None,
+    confidence: float = 0.95,
 ) -> Table | None:
-    """Development beside each test set, with tests and standardised mean differences; None without a test set."""
+    """Development beside each test set, with tests and standardised mean differences; None without a test set.
+
+    Args:
+        cohort: Who is in.
+        split: Whose hold-out is an internal test set.
+        slice_counts: Slices of each case, where they are cut.
+        confidence: Of the intervals of the differences.
+    """
     parts: dict[str, list[Case]] = {}
     for case in cohort.cases:
         parts.setdefault(_part(case, split), []).append(case)
@@ -86,12 +95,13 @@ def characteristics_by_part(
         first, *others = _cells(item, groups)
         cells: list[str | Cell] = [first]
         for cell, group in zip(others, groups[1:], strict=True):
-            cells += [cell, _difference(item, groups[0], group)]
+            cells += [cell, _difference(item, groups[0], group, confidence)]
         rows.append((item.name, *cells, _test_cell(item, groups)))
     tests = [column for name in names[1:] for column in (group_name(name), "difference")]
     note = (
         "Difference: standardised mean difference from development, in standard deviations (for categories by Yang "
-        "and Dalton); above 0.1 it is often called an imbalance."
+        f"and Dalton), with its {100 * confidence:g} % interval by Hedges and Olkin, which ends at 0 and is rough in "
+        "small sets; above 0.1 it is often called an imbalance."
     )
     header = ("", "development", *tests, "p")
     return Table(caption="Development and test sets", header=header, rows=tuple(rows), notes=(*NOTES, note))
@@ -185,13 +195,20 @@ def _test(item: Characteristic, groups: Groups) -> Test:
     return compare_numbers([[float(value) for value in values] for values in known])
 
 
-def _difference(item: Characteristic, one: Sequence[Case], other: Sequence[Case]) -> str:
+def _difference(
+    item: Characteristic, one: Sequence[Case], other: Sequence[Case], confidence: float
+) -> str | Cell:
     pair = [[value for value in _values(item, group) if value is not None] for group in (one, other)]
     if all(isinstance(value, str) for values in pair for value in values):
-        size = difference_of_categories(*([str(value) for value in values] for values in pair))
+        words = [[str(value) for value in values] for values in pair]
+        found = difference_of_categories(words[0], words[1], confidence)
     else:
-        size = difference_of_numbers(*([float(value) for value in values] for values in pair))
-    return NOT_DEFINED if size is None else f"{size:.2f}"
+        numbers = [[float(value) for value in values] for values in pair]
+        found = difference_of_numbers(numbers[0], numbers[1], confidence)
+    if found is None:
+        return NOT_DEFINED
+    told = f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
+    return Cell(told, f"n = {len(pair[0])} and {len(pair[1])}")
 
 
 def _in_several(groups: Groups) -> set[str]:

@@ -6,7 +6,7 @@ scipy is imported when a test is asked for.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, variance
+from statistics import NormalDist, fmean, variance
 
 import numpy as np
 
@@ -68,7 +68,18 @@ def counts_of(groups: Sequence[Sequence[str]]) -> "np.ndarray[tuple[int, int], n
     )
 
 
-def difference_of_numbers(one: Sequence[float], other: Sequence[float]) -> float | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A standardised difference, at least 0, with its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def difference_of_numbers(
+    one: Sequence[float], other: Sequence[float], confidence: float = 0.95
+) -> Difference | None:
     """Standardised mean difference: difference of means by the root of the mean variance; None where undefined.
 
     Source: Cohen 1988; with the unpooled mean of both variances, as Austin, Stat Med 2009.
@@ -76,10 +87,14 @@ def difference_of_numbers(one: Sequence[float], other: Sequence[float]) -> float
     if len(one) < 2 or len(other) < 2:
         return None
     spread = ((variance(one) + variance(other)) / 2) ** 0.5
-    return abs(fmean(one) - fmean(other)) / spread if spread > 0 else None
+    if spread <= 0:
+        return None
+    return _with_interval(abs(fmean(one) - fmean(other)) / spread, len(one), len(other), confidence)
 
 
-def difference_of_categories(one: Sequence[str], other: Sequence[str]) -> float | None:
+def difference_of_categories(
+    one: Sequence[str], other: Sequence[str], confidence: float = 0.95
+) -> Difference | None:
     """Standardised difference of two distributions over categories; None where undefined.
 
     The Mahalanobis distance between both vectors of shares, all but one category, with the mean of both covariances.
@@ -91,16 +106,21 @@ def difference_of_categories(one: Sequence[str], other: Sequence[str]) -> float 
     shares = counts_of([one, other])
     p, q = shares[:, 1:] / shares.sum(axis=1, keepdims=True)
     if p.size == 0:
-        return 0.0
+        return None
     covariance = sum(np.diag(v) - np.outer(v, v) for v in (p, q)) / 2
     gap = p - q
     if np.linalg.matrix_rank(covariance) < p.size:
         return None
-    return float(np.sqrt(gap @ np.linalg.solve(covariance, gap)))
+    size = float(np.sqrt(max(gap @ np.linalg.solve(covariance, gap), 0.0)))
+    return _with_interval(size, len(one), len(other), confidence)
 
 
-def p_words(p: float) -> str:
-    """As papers write it: 0.034, 0.21, < 0.001."""
-    if p < 0.001:
-        return "< 0.001"
-    return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+def _with_interval(size: float, n_one: int, n_other: int, confidence: float) -> Difference:
+    """Normal interval of a standardised difference; below 0 lies the other direction, so it ends at 0.
+
+    Source: Hedges and Olkin 1985, Statistical Methods for Meta-Analysis, p. 86: the variance is
+        (n + m) / nm + d^2 / 2(n + m); taken for categories too by Yang and Dalton 2012.
+    """
+    n = n_one + n_other
+    half = NormalDist().inv_cdf((1 + confidence) / 2) * (n / (n_one * n_other) + size**2 / (2 * n)) ** 0.5
+    return Difference(value=size, low=max(size - half, 0.0), high=size + half)

@@ -6,8 +6,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from nephroscope.records import Estimate
-from nephroscope.report.tables import Cell, Letters, Table, counted_noun
+from nephroscope.records import Estimate, counted_noun, p_words
+from nephroscope.report.tables import Cell, Letters, Table
 
 Content = Mapping[str, Any]
 
@@ -86,7 +86,7 @@ def _no_alarm(rows: Sequence[Content]) -> tuple[str, ...]:
 def _permutation_p(row: Content) -> str | Cell:
     if row["p"] is None or row["p"] != row.get("p_floor"):
         return p_cell(row["p"])
-    return Cell(f">= {row['p']:.3f}", f"the least that {row['permutations']} permutations can give")
+    return Cell(f"<= {p_words(row['p'])}", f"the least that {row['permutations']} permutations can give")
 
 
 def refused_notes(rows: Sequence[Content]) -> list[str]:
@@ -95,10 +95,8 @@ def refused_notes(rows: Sequence[Content]) -> list[str]:
 
 
 def p_cell(p: float | None) -> str:
-    """A p value with three decimals."""
-    if p is None:
-        return "-"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    """A p-value, or a dash."""
+    return "-" if p is None else p_words(p)
 
 
 def spread_cell(row: Content, name: str) -> str | Cell:

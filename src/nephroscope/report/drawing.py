@@ -1,6 +1,7 @@
 """Matplotlib figures in; the same as SVG text for the page and as SVG and PNG files beside it, out."""
 
 import io
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,14 +42,14 @@ def color_of(index: int) -> str:
 
 
 def svg_of(figure: Figure, salt: str) -> str:
-    """SVG without prolog, metadata or date; ``salt`` keeps the ids of figures on one page apart."""
+    """SVG without prolog, metadata or date; every id begins with ``salt``, so that those on one page differ."""
     file = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     salted: dict[Any, Any] = {**STYLE, "svg.hashsalt": salt}
     with mpl.rc_context(salted):
         figure.savefig(file, format="svg", metadata=nothing)
     text = file.getvalue()
-    return text[text.index("<svg") :]
+    return re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{salt.replace(' ', '-')}-", text[text.index("<svg") :])
 
 
 def save_figures(folder: Path, figures: Mapping[str, Figure]) -> dict[str, str]:

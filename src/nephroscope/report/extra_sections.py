@@ -1,20 +1,21 @@
 """A page's content in; the sections that other commands fill, or what to run where they are empty, out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from nephroscope.records import Estimate
+from nephroscope.records import Estimate, counted_noun
 from nephroscope.report.checklists.evidence_results import Evidence
 from nephroscope.report.comparison_control import ComparisonPart
 from nephroscope.report.comparison_section import ComparisonSection, comparison_section
 from nephroscope.report.content import ReportContent
 from nephroscope.report.readers_section import readers_section
 from nephroscope.report.shortcuts import shortcut_section_table, shortcut_words
-from nephroscope.report.tables import Table, counted_noun
+from nephroscope.report.tables import Table
 
+MOST_SENTENCES = 6
 EMPTY = {
     "comparison": (
         "This run was not held against baselines (attenuation, age, sex, size, radiomics, frozen features). Without "
@@ -163,17 +164,28 @@ def _readers(content: ReportContent) -> ExtraSection:
         cases = counted_noun(found.data["n_cases"], "case")
         text = f"{counted_noun(n, 'reader')} on {cases} beside the models"
         evidence["readers"] = Evidence(text=text, where="#readers; tables/readers.csv")
+    first, more = _first_of(found.words, content.main.report.run)
     return ExtraSection(
         html=found.html,
         empty=found.stale,
         data=found.data,
-        words=found.words,
+        words=(*found.warnings, *first),
+        more=more,
         tables=found.tables,
         figures={} if found.figure is None else {"readers": found.figure},
         limitations=found.limitations,
         methods=found.methods,
         evidence=evidence,
     )
+
+
+def _first_of(words: Sequence[str], run: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What is read at once and what is folded away: of many sentences, the first that name the page's run."""
+    if len(words) <= MOST_SENTENCES:
+        return tuple(words), ()
+    of_run = [text for text in words if run in text.replace(",", " ").split()] or list(words)
+    first = of_run[:MOST_SENTENCES]
+    return tuple(first), tuple(text for text in words if text not in first)
 
 
 def _shortcuts(content: ReportContent, compared: ComparisonSection | None) -> ExtraSection:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from nephroscope.records import DEVELOPMENT, Case, Estimate
+from nephroscope.records import DEVELOPMENT, Case, Estimate, p_is
 from nephroscope.report.appraisal import RAW, Appraisal
 from nephroscope.report.content import ReportContent
 from nephroscope.report.rivals import rivals_sentence
@@ -94,7 +94,8 @@ def _of_small_sets(content: ReportContent) -> Iterator[str]:
     if small:
         yield (
             f"With fewer than {VERY_FEW} patients of a subtype ({'; '.join(small)}), a patient bootstrap is itself "
-            "too narrow: a 95 % interval of a figure by image holds the truth less often than that."
+            f"too narrow: a {100 * content.evaluation.confidence:g} % interval of a figure by image holds the truth "
+            "less often than that."
         )
 
 
@@ -150,12 +151,13 @@ def _of_subgroups(appraisal: Appraisal, alpha: float) -> Iterator[str]:
                 f"patients of a subtype: "
                 f"{', '.join(few[:6])}{rest}. Their figures say little."
             )
-        gaps = [s for s in group.subgroups if s.p_holm is not None and s.p_holm < alpha]
-        for s in gaps:
+        for s in group.subgroups:
+            if s.p_holm is None or s.p_holm >= alpha:
+                continue
             gap = s.gaps["auc"]
             yield (
                 f"{where} {s.attribute} {s.value} differs from all other cases: AUC {gap.value:+.2f} "
-                f"(p = {s.p_holm:.3f} by Holm)."
+                f"({p_is(s.p_holm)} by Holm)."
             )
 
 

@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from nephroscope.records import CasePrediction, OperatingPoint
+from nephroscope.records import CasePrediction, OperatingPoint, counted_noun
 from nephroscope.report.appraisal import SENSITIVITIES, Appraisal
 from nephroscope.report.content import ReportContent
 from nephroscope.report.flow import reason_group
 from nephroscope.report.methods_training import network_text, selection_text, software_text, training_text
-from nephroscope.report.tables import counted_noun, group_name, percent
+from nephroscope.report.tables import group_name, percent
 
 CONSENSUS = {
     "reader-1": "the first reader's region was used",

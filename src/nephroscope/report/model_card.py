@@ -5,12 +5,12 @@ Source of the headings: Mitchell et al., FAT* 2019, doi 10.1145/3287560.3287596.
 
 from collections.abc import Iterable, Mapping
 
-from nephroscope.records import Estimate
+from nephroscope.records import Estimate, counted_noun
 from nephroscope.report.appraisal import RAW, Appraisal
 from nephroscope.report.content import ReportContent
 from nephroscope.report.page_parts import PageParts, page_parts
 from nephroscope.report.probability_tables import CALIBRATION
-from nephroscope.report.tables import counted_noun, figure_name, group_title
+from nephroscope.report.tables import figure_name, group_title
 from nephroscope.report.words import RESEARCH_USE, key_result, other_sets
 
 SHOWN = ("auc", "accuracy")  # of each subgroup

@@ -19,7 +19,9 @@ def page_tables(content: ReportContent, appraisal: Appraisal) -> dict[str, Table
     """Name -> table; the name is that of its file."""
     found: dict[str, Table | None] = {
         "who": characteristics.characteristics_by_subtype(content.cohort, content.slice_counts),
-        "parts": characteristics.characteristics_by_part(content.cohort, content.split, content.slice_counts),
+        "parts": characteristics.characteristics_by_part(
+            content.cohort, content.split, content.slice_counts, content.evaluation.confidence
+        ),
         "left-out": tables.exclusion_table(content),
         "findings": tables.finding_table(content),
         "split": tables.split_table(content),

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 
-from nephroscope.records import Estimate
+from nephroscope.records import Estimate, counted_noun, p_words
 from nephroscope.report.appraisal import RAW, Appraisal, GroupAppraisal
-from nephroscope.report.compare import p_words
 from nephroscope.report.figures import slug
-from nephroscope.report.tables import Cell, Letters, Table, counted_noun, group_name, percent
+from nephroscope.report.tables import Cell, Letters, Table, group_name, percent
 
 CALIBRATION = {
     "intercept": "Intercept (0 is ideal)",
@@ -21,6 +20,16 @@ CALIBRATION = {
 }
 COLUMNS = {RAW: "As it is", "temperature": "Temperature", "platt": "Platt"}
 ACHIEVED = ("sensitivity", "specificity", "precision", "accuracy")
+CHOSEN = (
+    "A threshold is chosen, not estimated, so it has no interval: it is the highest under which at least the share "
+    "asked for of the positive cases named beside it are called. The intervals take it as given."
+)
+FITTED = (
+    "Intercept and slope are those of the log odds under which the subtypes of the cases named are likeliest (a "
+    "temperature: the slope alone; Platt: both, to targets drawn a little inward). They are tools, applied to other "
+    "patients, and have no interval: whether they helped is what the calibration table measures, with intervals that "
+    "take them as given."
+)
 
 
 def probability_tables(appraisal: Appraisal) -> dict[str, Table]:
@@ -64,7 +73,8 @@ def operating_table(group: GroupAppraisal) -> Table:
         thresholds = sorted({p.threshold for p in point.points.values()})
         said = f"{thresholds[0]:.2f}" + (f" to {thresholds[-1]:.2f}" if len(thresholds) > 1 else "")
         chosen = (
-            f"{len(point.points)} folds, each by the cases of the others"
+            f"{len(point.points)} folds, each by the cases of the others, "
+            f"{point.achieved['accuracy'].n} in all, without patients of its own"
             if len(point.points) > 1
             else next(iter(point.points.values())).chosen_on
         )
@@ -75,7 +85,7 @@ def operating_table(group: GroupAppraisal) -> Table:
         caption=f"Operating points, {group_name(group.name)}",
         header=header,
         rows=tuple(rows),
-        notes=letters.notes,
+        notes=(*letters.notes, CHOSEN),
     )
 
 
@@ -145,7 +155,7 @@ def rescaling_table(appraisal: Appraisal) -> Table:
         for fit in sorted(appraisal.rescalings, key=lambda fit: (fit.how, "fold" not in fit.applied_to))
     )
     header = ("Applied to", "Kind", "Intercept", "Slope", "Fitted on")
-    return Table(caption="Rescaling of the probabilities", header=header, rows=rows)
+    return Table(caption="Rescaling of the probabilities", header=header, rows=rows, notes=(FITTED,))
 
 
 def _applied_to(told: str) -> str:

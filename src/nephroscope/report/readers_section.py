@@ -12,12 +12,14 @@ from matplotlib.figure import Figure
 
 from nephroscope.evaluation.readers.made_from import changed_since
 from nephroscope.files import load_json
+from nephroscope.records import counted_noun, p_words
 from nephroscope.report.drawing import COLORS, GRID, INK, QUIET, STYLE, svg_of
-from nephroscope.report.tables import NAMES, Cell, Table
+from nephroscope.report.tables import NAMES, Cell, Table, group_name
 from nephroscope.study import open_study
 
 FORMAT = 1
 FILE = Path("readers") / "readers.json"
+CONTRADICTS = "reader-contradicts"  # the finding's code
 SHOWN = ("accuracy", "sensitivity", "specificity", "auc", "coverage")
 Content = Mapping[str, Any]
 Row = tuple[str | Cell, ...]
@@ -31,6 +33,7 @@ class ReadersSection:
         stale: What to do first, where what it was made from changed; nothing else is then filled.
         words: What the tests say.
         tables: By name.
+        warnings: Readers whose confidence runs against their calls, so that their AUC means nothing.
         figure: Readers and models in the plane of sensitivity and specificity; None without a specificity.
         html: The figure, ready to stand on the page.
         limitations: What the readers add to the page's.
@@ -39,6 +42,7 @@ class ReadersSection:
     """
 
     stale: str = ""
+    warnings: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     tables: Mapping[str, Table] = field(default_factory=dict)
     figure: Figure | None = None
@@ -75,7 +79,8 @@ def readers_section(root: Path, label_digest: str) -> ReadersSection | None:
     }
     figure = _draw(content)
     return ReadersSection(
-        words=tuple(content["sentences"]),
+        warnings=tuple(f["message"] for f in content["findings"] if f["code"] == CONTRADICTS),
+        words=tuple(_with_set_in_words(text, content["groups"]) for text in content["sentences"]),
         tables={name: table for name, table in found.items() if table.rows},
         figure=figure,
         html="" if figure is None else _html(content, figure),
@@ -83,6 +88,15 @@ def readers_section(root: Path, label_digest: str) -> ReadersSection | None:
         methods=(("Readers", _methods(content)),),
         data=content,
     )
+
+
+def _with_set_in_words(text: str, groups: Iterable[str]) -> str:
+    """``out-of-fold: R1 ...`` -> ``Cross-validation: R1 ...``."""
+    for name in groups:
+        if text.startswith(f"{name}: "):
+            told = group_name(name)
+            return f"{told[0].upper()}{told[1:]}{text.removeprefix(name)}"
+    return text
 
 
 def _parts(content: Content) -> Sequence[Content]:
@@ -98,7 +112,7 @@ def _table(
     parts = _parts(content)
     if len(parts) == 1:
         return Table(caption=caption, header=header, rows=tuple(rows_of(content)))
-    rows = tuple((row[0], part["test_set"], *row[1:]) for part in parts for row in rows_of(part))
+    rows = tuple((row[0], group_name(part["test_set"]), *row[1:]) for part in parts for row in rows_of(part))
     return Table(caption=caption, header=(header[0], "Test set", *header[1:]), rows=rows)
 
 
@@ -248,7 +262,7 @@ def _methods(content: Content) -> str:
         " Test sets stay apart; all cases together are shown besides." if len(content["groups"]) > 1 else ""
     )
     return (
-        f"{len(names)} reader{'' if len(names) == 1 else 's'} called {content['n_cases']} cases of "
+        f"{counted_noun(len(names), 'reader')} called {counted_noun(content['n_cases'], 'case')} of "
         f"{content['n_patients']} patients.{scale}{apart} Readers' shares have exact (Clopper-Pearson) intervals, "
         "those of the models Wilson's, as everywhere on this page; where patients have several cases, both go by "
         "patient bootstrap. Readers and models were compared on the cases that both answered, by the exact McNemar "
@@ -275,5 +289,4 @@ def _cell(estimate: Content) -> str | Cell:
 def _p(p: float | None, p_holm: float | None) -> str | Cell:
     if p is None or p_holm is None:
         return "-"
-    raw, corrected = ("< 0.0001" if value < 0.0001 else f"{value:.4f}" for value in (p, p_holm))
-    return Cell(raw, f"corrected {corrected}")
+    return Cell(p_words(p), f"corrected {p_words(p_holm)}")

@@ -6,9 +6,8 @@ from pathlib import Path
 from nephroscope.experiments.comparison_file import FILE, FOLDER
 from nephroscope.experiments.comparison_file import FORMAT as COMPARISON
 from nephroscope.files import load_json
-from nephroscope.records import Cohort
+from nephroscope.records import Cohort, counted_noun
 from nephroscope.report.content import ReportContent
-from nephroscope.report.tables import counted_noun
 
 FORMAT = 1
 

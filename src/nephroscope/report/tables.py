@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from nephroscope.records import Estimate, EvaluationGroup, Finding
+from nephroscope.records import Estimate, EvaluationGroup, Finding, counted_noun
 from nephroscope.report.content import ReportContent
 
 NAMES = {
@@ -141,7 +141,7 @@ class Letters:
         if estimate is None:
             return ""
         letter = self.of.setdefault(estimate.method, "abcdefghijklmnopqrstuvwxyz"[len(self.of) % 26])
-        n = f"n = {estimate.n} {estimate.unit}{'' if estimate.n == 1 else 's'} · {letter}"
+        n = f"n = {counted_noun(estimate.n, estimate.unit)} · {letter}"
         if estimate.value is None:
             return Cell("not available", n)
         if estimate.low is None or estimate.high is None:
@@ -172,11 +172,6 @@ def group_title(name: str) -> str:
     """Name of a test set at the start of a line; the name that its owner gave keeps its letters."""
     words = group_name(name)
     return words[:1].upper() + words[1:]
-
-
-def counted_noun(n: int, noun: str) -> str:
-    """``1 fold``, ``5 folds``."""
-    return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
 def sites_of(content: ReportContent, group: str) -> set[str]:

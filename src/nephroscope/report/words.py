@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from nephroscope.evaluation.evaluate import LEAKY
-from nephroscope.records import Estimate
+from nephroscope.records import Estimate, counted_noun
 from nephroscope.report.content import ReportContent
-from nephroscope.report.tables import counted_noun, group_name, group_title, percent
+from nephroscope.report.tables import group_name, group_title, percent
 
 RESEARCH_USE = "Research use only. Not a medical device; not for decisions about a patient."
 

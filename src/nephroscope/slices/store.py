@@ -5,16 +5,13 @@ last: its presence means the store is complete.
 """
 
 import csv
-import json
 import logging
-import os
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +20,12 @@ from nephroscope.errors import CohortError, NephroscopeError, StudyError
 from nephroscope.files import load_json, save_json
 from nephroscope.progress import track
 from nephroscope.records import Case, CTVolume, Finding, RoiMask, SliceSpec
+from nephroscope.records.digest import digest_of
+from nephroscope.slices.drawn import Drawn, drawn_now
+from nephroscope.slices.journal import Journal
 from nephroscope.slices.preprocess import cut_slices
 
 FORMAT = 1
-COLUMNS = ("case_id", "slice_index", "area_mm2", "mm_per_px")
-HEADER_BYTES = 128
 logger = logging.getLogger(__name__)
 Reader = Callable[[Case], tuple[CTVolume, RoiMask]]
 
@@ -36,15 +34,18 @@ Reader = Callable[[Case], tuple[CTVolume, RoiMask]]
 class SliceStore:
     """An open store: ``hu`` is a read-only memory map (N, size_px, size_px); row i is slice i everywhere.
 
-    The index, slices.csv, is read when it is first asked for.
+    ``source`` is the digest of what the slices were to be cut from (paths and settings), ``digest`` that and what
+    came out, ``drawn`` the ROI files as they were. The index, slices.csv, is read when it is first asked for.
     """
 
     folder: Path
     hu: npt.NDArray[np.int16]
     n_cases: int
     spec: SliceSpec
+    source: str
     digest: str
     findings: tuple[Finding, ...]
+    drawn: dict[str, Drawn]
 
     @cached_property
     def _index(self) -> "tuple[list[str], array[int], array[float], array[float]]":
@@ -125,8 +126,10 @@ def open_store(folder: Path) -> SliceStore:
         hu=hu,
         n_cases=about["n_cases"],
         spec=SliceSpec(**about["spec"]),
-        digest=about["digest"],
+        source=about["digest"],
+        digest=digest_of([about["digest"], about["content"]]) if "content" in about else about["digest"],
         findings=tuple(Finding(**finding) for finding in about["findings"]),
+        drawn=about.get("drawn", {}),
     )
 
 
@@ -143,11 +146,11 @@ def cut_cohort(cases: Iterable[Case], read: Reader, spec: SliceSpec, folder: Pat
         CohortError: No case could be cut.
     """
     cases = tuple(cases)
-    journal = _Journal(folder, spec.size_px, digest)
+    journal = Journal(folder, spec.size_px, digest)
     with journal:
         todo = [case for case in cases if case.case_id not in journal.done]
         for case in track(todo, "cutting slices", "case", len(todo)):
-            journal.add(case.case_id, *_cut_case(case, read, spec))
+            journal.add(case.case_id, *_cut_case(case, read, spec), drawn_now(case))
         if journal.n_slices == 0:
             reasons = [finding.message for finding in journal.findings if finding.severity == "refusal"]
             raise CohortError(
@@ -156,17 +159,19 @@ def cut_cohort(cases: Iterable[Case], read: Reader, spec: SliceSpec, folder: Pat
                 found=f"{len(cases)} cases, all refused; the first: {reasons[0] if reasons else 'no case'}",
                 remedy="run `nephroscope check` and correct the cohort",
             )
-        journal.finish()
+        content = journal.finish()
     (folder / "spec.json").unlink(missing_ok=True)
     journal.partial("slices.npy").replace(folder / "slices.npy")
     journal.partial("slices.csv").replace(folder / "slices.csv")
     about = {
         "format": FORMAT,
         "digest": digest,
+        "content": content,
         "spec": asdict(spec),
         "n_slices": journal.n_slices,
         "n_cases": journal.n_cases,
         "findings": [asdict(finding) for finding in journal.findings],
+        "drawn": journal.drawn,
     }
     save_json(folder / "spec.json", about)
     journal.partial("journal.jsonl").unlink()
@@ -196,102 +201,3 @@ def _refused(case: Case, code: str, message: str) -> Cut:
         logger.warning("refused: %s", message)
     finding = Finding(code=code, severity="refusal", message=message, case_id=case.case_id)
     return [], np.empty((0, 0, 0), np.int16), [finding]
-
-
-class _Journal:
-    """Appends cases to the partial files; after an interruption, keeps exactly the cases it had finished."""
-
-    def __init__(self, folder: Path, size_px: int, digest: str) -> None:
-        self.folder, self.size_px = folder, size_px
-        folder.mkdir(parents=True, exist_ok=True)
-        self.done: set[str] = set()
-        self.findings: list[Finding] = []
-        self.n_slices = self.n_cases = csv_bytes = 0
-        entries = self._entries(digest)
-        for entry in entries:
-            self.done.add(entry["case_id"])
-            self.findings += [Finding(**finding) for finding in entry["findings"]]
-            self.n_cases += entry["n_slices"] > self.n_slices
-            self.n_slices, csv_bytes = entry["n_slices"], entry["csv_bytes"]
-        self._data = self._open("slices.npy", HEADER_BYTES + self.n_slices * size_px * size_px * 2)
-        self._csv = self._open("slices.csv", csv_bytes)
-        if not entries:
-            self._csv.write((",".join(COLUMNS) + "\n").encode())
-        lines = [{"digest": digest}, *entries]
-        self._log = self._open("journal.jsonl", 0)
-        self._log.writelines(json.dumps(line).encode() + b"\n" for line in lines)
-        self._log.flush()
-
-    def partial(self, name: str) -> Path:
-        """Where a file lies until it is complete."""
-        return self.folder / f".{name}.partial"
-
-    def _entries(self, digest: str) -> list[dict[str, Any]]:
-        path = self.partial("journal.jsonl")
-        if not path.exists():
-            return []
-        lines = []
-        for text in path.read_text(encoding="utf-8").splitlines():
-            try:
-                lines.append(json.loads(text))
-            except ValueError:
-                break  # the line that was being written when the work was interrupted
-        if not lines or lines[0].get("digest") != digest:
-            return []
-        return lines[1:]
-
-    def _open(self, name: str, keep_bytes: int) -> BinaryIO:
-        path = self.partial(name)
-        path.touch()
-        file = path.open("r+b")
-        file.truncate(keep_bytes)
-        file.seek(0, os.SEEK_END)
-        return file
-
-    def add(
-        self,
-        case_id: str,
-        rows: list[tuple[object, ...]],
-        hu: npt.NDArray[np.int16],
-        findings: list[Finding],
-    ) -> None:
-        """Append one case; it counts as done once its line is in the journal."""
-        self._data.write(hu.astype("<i2", copy=False).tobytes())
-        for row in rows:
-            self._csv.write((_csv_line(row)).encode())
-        self._data.flush()
-        self._csv.flush()
-        self.n_slices += len(rows)
-        self.n_cases += len(rows) > 0
-        self.findings += findings
-        entry = {
-            "case_id": case_id,
-            "n_slices": self.n_slices,
-            "csv_bytes": self._csv.tell(),
-            "findings": [asdict(finding) for finding in findings],
-        }
-        self._log.write(json.dumps(entry).encode() + b"\n")
-        self._log.flush()
-
-    def finish(self) -> None:
-        """Write the NPY header over the reserved bytes."""
-        shape = (self.n_slices, self.size_px, self.size_px)
-        text = f"{{'descr': '<i2', 'fortran_order': False, 'shape': {shape}, }}"
-        self._data.seek(0)
-        header = text.ljust(HEADER_BYTES - 11).encode() + b"\n"
-        self._data.write(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
-
-    def __enter__(self) -> "_Journal":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for file in (self._data, self._csv, self._log):
-            file.close()
-
-
-def _csv_line(row: tuple[object, ...]) -> str:
-    import io
-
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(row)
-    return text.getvalue()

@@ -82,6 +82,9 @@ def _held(path: Path) -> dict[str, Any] | None:
 def _extract(
     data: StudyData, todo: Sequence[Case], paths: dict[str, Path], settings: RadiomicsSettings
 ) -> None:
+    logger.info(
+        "radiomics: features of %d of %d cases are computed first, seconds each", len(todo), len(paths)
+    )
     behind_window = sum(case.source != "HU" for case in todo)
     if behind_window:
         logger.info(

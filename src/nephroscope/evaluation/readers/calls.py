@@ -72,6 +72,7 @@ class Reader:
         told: Where the answers are from.
         of_study: True for a run or baseline of the study, whose intervals are those of `evaluate`.
         leaky: True for a run that trained on slices of its test patients: it is shown, and never tested.
+        unrated: Why the confidences of the table are not used; empty where they are.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Reader:
     told: str = ""
     of_study: bool = False
     leaky: bool = False
+    unrated: str = ""
 
     @property
     def title(self) -> str:

@@ -103,7 +103,7 @@ def _share(share: Proportion, rows: Rows, config: EvaluationConfig, exact: bool)
 
 def _area(reader: Reader, rated: list[str], known: Known, config: EvaluationConfig) -> Estimate:
     if not rated:
-        why = "undefined: no confidence is given"
+        why = f"undefined: {reader.unrated or 'no confidence is given'}"
         return Estimate(value=None, low=None, high=None, n=0, unit="case", method=why)
     area = (reader.scores(rated), known.is_positive(rated))
     return estimate_all(_rows(reader, rated, known), {}, {"auc": [area]}, config)["auc"]

@@ -12,8 +12,9 @@ from nephroscope.errors import CohortError, ConfigError
 from nephroscope.evaluation.not_sure import is_not_sure
 from nephroscope.evaluation.readers.calls import CallTable, Known, Reader, Reading, Who
 from nephroscope.evaluation.readers.columns import find_call_columns
-from nephroscope.evaluation.readers.doubts import call_doubts
+from nephroscope.evaluation.readers.doubts import believed, call_doubts
 from nephroscope.evaluation.readers.scale import AUTO, Scale, scale_of
+from nephroscope.records import counted_noun
 
 LONGEST_S = 24 * 3600.0
 
@@ -181,7 +182,7 @@ def read_calls(
     readers = _gathered(people, known, scale if not of_calls else None)
     models = _gathered([row for row in rows if row.model], known, None, model=True)
     return CallTable(
-        readers=readers,
+        readers=tuple(believed(reader, known, scale) for reader in readers),
         models=models,
         scale=scale.told(known.positive) if scale else "",
         findings=tuple(call_doubts(readers, known, scale)),
@@ -224,7 +225,7 @@ def _check_people(table: str, rows: Sequence[_Row], people: Sequence[_Row], opti
         raise CohortError(
             where=table,
             expected="answers of readers",
-            found=f"{len(rows)} rows, all of models" if rows else "no row",
+            found=f"{counted_noun(len(rows), 'row')}, all of models" if rows else "no row",
             remedy="add them",
         )
     missing = sorted(set(options.models) - {row.who[0] for row in rows})

@@ -7,7 +7,7 @@ from typing import Any
 from nephroscope.evaluation.readers.calls import CallTable, Known, Reader
 from nephroscope.evaluation.readers.part import ReaderPart, by_arm, on_cases, study_part
 from nephroscope.evaluation.readers.pooled import FEW_READERS
-from nephroscope.records import EvaluationConfig, Finding
+from nephroscope.records import EvaluationConfig, Finding, counted_noun
 
 FORMAT = 1
 TOGETHER = "all cases together"
@@ -116,12 +116,13 @@ def _doubts(
     n_readers = max(len(arm) for arm in by_arm(readers))
     if n_readers < FEW_READERS:
         what = "no multi-reader analysis" if n_readers == 1 else "what it says of other readers is weak"
-        found.append(_doubt("readers-few", f"{n_readers} reader{'' if n_readers == 1 else 's'}: {what}"))
+        found.append(_doubt("readers-few", f"{counted_noun(n_readers, 'reader')}: {what}"))
     if whole.n_patients < whole.n_cases:
         found.append(
             _doubt(
                 "readers-clustered",
-                f"{whole.n_cases} cases of {whole.n_patients} patients: no exact McNemar test where a patient has "
+                f"{counted_noun(whole.n_cases, 'case')} of {counted_noun(whole.n_patients, 'patient')}: "
+                "no exact McNemar test where a patient has "
                 "several of the cases; intervals and multi-reader analyses go by patient",
             )
         )

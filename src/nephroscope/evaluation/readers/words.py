@@ -6,7 +6,7 @@ from nephroscope.evaluation.readers.beside import Pair
 from nephroscope.evaluation.readers.pooled import FEW_READERS, MeanBeside
 from nephroscope.evaluation.statistics.auc import PairedTest
 from nephroscope.evaluation.statistics.mcnemar import McNemarTest
-from nephroscope.records import Estimate
+from nephroscope.records import Estimate, counted_noun, p_is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,16 +27,8 @@ class Tested:
         if self.p is None or self.p_holm is None:
             return "no p"
         if self.n_tests < 2:
-            return p_words(self.p)
-        return f"{p_words(self.p)}, corrected for {self.n_tests} tests {p_words(self.p_holm)}"
-
-
-def p_words(p: float) -> str:
-    """``p = 0.5``, ``p = 0.023``, ``p < 0.0001``."""
-    if p < 0.0001:
-        return "p < 0.0001"
-    text = f"{p:.3f}" if p >= 0.001 else f"{p:.4f}"
-    return f"p = {text.rstrip('0')}0" if text.rstrip("0").endswith(".") else f"p = {text.rstrip('0')}"
+            return p_is(self.p)
+        return f"{p_is(self.p)}, corrected for {self.n_tests} tests {p_is(self.p_holm)}"
 
 
 def pair_sentences(pair: Pair, calls: Tested, areas: Tested) -> tuple[str, ...]:
@@ -52,11 +44,11 @@ def _of_calls(pair: Pair, test: McNemarTest | None, tested: Tested) -> str:
     first, second = test.both + test.only_one, test.both + test.only_two
     if test.p is None:
         return (
-            f"{one} and {two} are right in {first} and {second} of {test.n} cases of {pair.n_patients} "
-            f"patient{'' if pair.n_patients == 1 else 's'}: difference {_interval(test.difference)}. "
+            f"{one} and {two} are right in {first} and {second} of {counted_noun(test.n, 'case')} of "
+            f"{counted_noun(pair.n_patients, 'patient')}: difference {_interval(test.difference)}. "
             f"No test: cases of one patient are not independent."
         )
-    how = f"exact McNemar {tested}, {test.n} cases"
+    how = f"exact McNemar {tested}, {counted_noun(test.n, 'case')}"
     if not tested.shown:
         return f"No difference between {one} and {two} is shown (right in {first} and {second} of {test.n}; {how})."
     if first < second:
@@ -73,10 +65,10 @@ def _interval(estimate: Estimate) -> str:
 
 
 def _of_areas(pair: Pair, test: PairedTest, tested: Tested) -> str:
-    one, two, n = pair.first, pair.second, pair.n_rated
+    one, two, n = pair.first, pair.second, counted_noun(pair.n_rated, "case")
     if test.p is None or test.difference.value is None:
-        return f"The AUCs of {one} and {two} cannot be tested: {test.method} ({n} cases)."
-    how = f"{test.method}, {tested}, {n} cases"
+        return f"The AUCs of {one} and {two} cannot be tested: {test.method} ({n})."
+    how = f"{test.method}, {tested}, {n}"
     if not tested.shown:
         return f"No difference between the AUCs of {one} and {two} is shown ({how})."
     better, other = (one, two) if test.difference.value > 0 else (two, one)
@@ -88,10 +80,10 @@ def mean_sentence(mean: MeanBeside, tested: Tested) -> str:
     found, name = mean.found, "AUC" if mean.figure == "auc" else mean.figure
     value = found.difference.value
     if found.test.p is None or value is None:
-        why = f"{found.test.method}; {mean.n_cases} cases"
+        why = f"{found.test.method}; {counted_noun(mean.n_cases, 'case')}"
         return f"Mean {name}: {found.first} and {found.second} cannot be tested ({why})."
     weak = f"; {mean.n_readers} readers say little of other readers" if mean.n_readers < FEW_READERS else ""
-    how = f"multi-reader analysis, {tested}, {mean.n_readers} readers, {mean.n_cases} cases{weak}"
+    how = f"multi-reader analysis, {tested}, {mean.n_readers} readers, {counted_noun(mean.n_cases, 'case')}{weak}"
     if not tested.shown:
         return f"No difference in {name} between {found.first} and {found.second} is shown ({how})."
     word = "higher" if value > 0 else "lower"

@@ -12,7 +12,7 @@ from nephroscope.evaluation.kappa import LabelAgreement, Weights, compare_labels
 from nephroscope.evaluation.metrics import Floats
 from nephroscope.evaluation.not_sure import is_not_sure
 from nephroscope.evaluation.percentiles import percentile_interval
-from nephroscope.records import Estimate, EvaluationConfig
+from nephroscope.records import Estimate, EvaluationConfig, counted_noun
 
 Labels = Mapping[str, str]  # case_id -> label
 
@@ -83,7 +83,7 @@ def compare_readers(
         for reader, of in given.items()
     }
     n_not_sure = sum(len(of) - len(readings[reader]) for reader, of in given.items())
-    told = f'; {n_not_sure} answer{"" if n_not_sure == 1 else "s"} of "not sure" left out, as no call'
+    told = f'; {counted_noun(n_not_sure, "answer")} of "not sure" left out, as no call'
     told *= n_not_sure > 0
     every = list(dict.fromkeys(case for labels in given.values() for case in labels))
     complete = [case for case in every if all(case in labels for labels in readings.values())]
@@ -155,7 +155,7 @@ def estimate_fleiss(counts: Floats, patient_ids: Sequence[str], config: Evaluati
     if np.isnan(value):
         return without("undefined: every reader gives one and the same label to every case")
     drawn = clustered_bootstrap({"kappa": statistic}, patients, config.resamples, config.seed)["kappa"]
-    low, high, told = percentile_interval(drawn, f"{patients.n} patients", config.confidence)
+    low, high, told = percentile_interval(drawn, counted_noun(patients.n, "patient"), config.confidence)
     link = "; " if low is None else ", "
     method = f"Fleiss 1971{link}{told}"
     return Estimate(value=value, low=low, high=high, n=n, unit="case", method=method)

@@ -14,8 +14,8 @@ from nephroscope.evaluation.intervals import (
     logit_limits,
 )
 from nephroscope.evaluation.metrics import Bools, Floats
-from nephroscope.evaluation.percentiles import percentile_interval
-from nephroscope.evaluation.statistics.auc import NOTHING, ONE_PATIENT, auc_covariance
+from nephroscope.evaluation.percentiles import ONE_PATIENT, percentile_interval
+from nephroscope.evaluation.statistics.auc import NOTHING, auc_covariance
 from nephroscope.evaluation.statistics.cells import grouped, patients_words
 from nephroscope.records import Estimate, EvaluationConfig
 

@@ -13,14 +13,14 @@ from scipy.stats import t as student
 
 from nephroscope.evaluation.intervals import Patients, auc_statistic, clustered_bootstrap
 from nephroscope.evaluation.metrics import Bools, Floats
-from nephroscope.evaluation.percentiles import percentile_interval
+from nephroscope.evaluation.percentiles import ONE_PATIENT, percentile_interval
 from nephroscope.evaluation.statistics.cells import grouped, is_grouped, patients_words
 from nephroscope.evaluation.statistics.clustered import clustered_covariance
 from nephroscope.evaluation.statistics.placements import delong_covariance, placements
 from nephroscope.records import Estimate, EvaluationConfig
 
 NOTHING = 1e-12  # variances below this are rounding
-ONE_PATIENT, NOT_ASKED = "no interval: a class has one patient", "not asked for"
+NOT_ASKED = "not asked for"
 
 
 @dataclass(frozen=True, kw_only=True)

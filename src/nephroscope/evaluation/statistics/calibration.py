@@ -12,12 +12,19 @@ import numpy as np
 
 from nephroscope.evaluation.intervals import Patients, clopper_pearson, wilson
 from nephroscope.evaluation.metrics import Bools, Floats, Ints
-from nephroscope.evaluation.percentiles import ALIKE, Interval, percentile_interval, percentile_limits
+from nephroscope.evaluation.percentiles import (
+    ALIKE,
+    ONE_PATIENT,
+    Interval,
+    percentile_interval,
+    percentile_limits,
+)
 from nephroscope.evaluation.statistics.cells import Cells, patients_words
 from nephroscope.evaluation.statistics.cox import Unit, intercept_and_slope
 from nephroscope.evaluation.statistics.curve import (
     Curve,
     bootstrap_words,
+    is_alone,
     no_curve,
     patients_of_each,
     whole_draws,
@@ -138,6 +145,8 @@ def _brier(
             found[name] = _without(n, unit, "one class only")
             continue
         low, high, words = percentile_interval(resamples, patients_words(patients), config.confidence)
+        if is_alone(patients, is_positive):
+            low, high, words = None, None, ONE_PATIENT
         if low is None and name == "brier" and at < ALIKE:
             low, high, words = _faultless(patients.n, config.confidence)
         found[name] = Estimate(value=float(at), low=low, high=high, n=n, unit=unit, method=words)

@@ -20,6 +20,8 @@ CALL = re.compile(
     r"(call|pred|prediction|predicted|y_pred|reader|rater|model|decision)s?([_ .-].+)?", re.IGNORECASE
 )
 
+EVERYDAY = {"0", "1", "2", "0.0", "1.0", "yes", "no", "y", "n", "true", "false", "t", "f", "+", "-"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class ComparedCalls:
@@ -38,7 +40,7 @@ def compare_calls(path: Path, call: Sequence[str], asked: Asked, config: Evaluat
 
     Args:
         path: The table.
-        call: Two columns; none for the only two that are named as calls are.
+        call: Two columns; none for the only two that are named as calls are, or hold the words of the truth.
         asked: Columns of truth, patient and case, and the rows to keep.
         config: Confidence; resamples and seed where rows share patients.
 
@@ -74,10 +76,16 @@ def compare_calls(path: Path, call: Sequence[str], asked: Asked, config: Evaluat
 
 
 def _usual_calls(table: CsvTable, truth: str) -> list[str]:
-    """Columns named as calls are, with a cell that is a value of the truth."""
+    """Columns named as calls are, with a cell that is a value of the truth; else those that hold its words alone.
+
+    Words that say no more than yes and no could be anything, and are not looked for.
+    """
     words = {row[table.header.index(truth)] for _, row in table.rows}
     cells = {title: {row[i] for _, row in table.rows} - set(MISSING) for i, title in enumerate(table.header)}
-    return [t for t in table.header if t != truth and CALL.fullmatch(t) and cells[t] & words]
+    named = [t for t in table.header if t != truth and CALL.fullmatch(t) and cells[t] & words]
+    if named or {word.casefold() for word in words} & EVERYDAY:
+        return named
+    return [t for t in table.header if t != truth and cells[t] and cells[t] <= words]
 
 
 def _test(

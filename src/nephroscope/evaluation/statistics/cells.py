@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from nephroscope.evaluation.intervals import Patients, resampled_weights
 from nephroscope.evaluation.metrics import Bools, Floats, Ints
-from nephroscope.records import EvaluationConfig
+from nephroscope.records import EvaluationConfig, counted_noun
 
 MOST_ROWS = 5000  # up to here every row is its own cell
 EDGES = 500  # bins of equal width, and of equal number of distinct values, each
@@ -90,8 +90,7 @@ def is_grouped(patients: Patients) -> bool:
 
 def patients_words(patients: Patients) -> str:
     """How many patients are redrawn, and whether in groups."""
-    plural = "" if patients.n == 1 else "s"
-    return f"{patients.n} patient{plural}{' in random groups' if is_grouped(patients) else ''}"
+    return f"{counted_noun(patients.n, 'patient')}{' in random groups' if is_grouped(patients) else ''}"
 
 
 def grouped(patients: Patients) -> Patients:

@@ -5,6 +5,7 @@ import numpy as np
 from nephroscope.evaluation.intervals import Patients, logit_limits
 from nephroscope.evaluation.metrics import Bools, Floats
 from nephroscope.evaluation.statistics.placements import placements
+from nephroscope.records import counted_noun
 
 
 def clustered_covariance(scores: Floats, is_positive: Bools, patients: Patients) -> tuple[Floats, Floats]:
@@ -52,7 +53,7 @@ def clustered_interval(
     if not 0 < value < 1 or variance < 1e-12:
         return None
     low, high = logit_limits(value, variance, confidence)
-    return low, high, f"Obuchowski 1997 on the logit scale, {patients.n} patients"
+    return low, high, f"Obuchowski 1997 on the logit scale, {counted_noun(patients.n, 'patient')}"
 
 
 def _sums(values: Floats, owner: np.ndarray[tuple[int], np.dtype[np.intp]], n_patients: int) -> Floats:

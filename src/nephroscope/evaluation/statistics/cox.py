@@ -9,9 +9,9 @@ from scipy.stats import chi2, norm
 
 from nephroscope.evaluation.intervals import Patients
 from nephroscope.evaluation.metrics import Bools, Floats
-from nephroscope.evaluation.percentiles import percentile_interval
+from nephroscope.evaluation.percentiles import ONE_PATIENT, percentile_interval
 from nephroscope.evaluation.statistics.cells import Cells, patients_words
-from nephroscope.evaluation.statistics.curve import whole_draws
+from nephroscope.evaluation.statistics.curve import is_alone, whole_draws
 from nephroscope.evaluation.statistics.logistic import TINY, fit_logistic, log_likelihood, logit, overlap
 from nephroscope.records import Estimate, EvaluationConfig
 
@@ -36,11 +36,14 @@ def intercept_and_slope(
     x, n = logit(p), p.size
     values, why = _values(x, p, is_positive, np.ones(n))
     cells = Cells.of(p, is_positive, whole_draws(patients), bins=x)
+    intervals: dict[str, Limits]
     if patients.n == n:
         intervals = _by_likelihood(cells, values, config)
         percent = f"{100 * config.confidence:g} %"
         words = dict.fromkeys(values, f"profile likelihood, {percent}")
         words["observed_expected"] = f"log scale, {percent}"
+    elif is_alone(patients, is_positive):
+        intervals, words = {}, dict.fromkeys(values, ONE_PATIENT)
     else:
         exact = np.array([np.nan if value is None else value for value in values.values()])
         cell_x = logit(cells.value)

@@ -51,6 +51,9 @@ def plain(values: Floats) -> list[float | None]:
     return [float(v) if np.isfinite(v) else None for v in values]
 
 
+REDRAWN = "the number of each class is redrawn too"
+
+
 def whole_draws(patients: Patients) -> Patients:
     """The same patients as one stratum, so that resampling redraws the number of positives too.
 
@@ -64,6 +67,11 @@ def bootstrap_words(patients: Patients, config: EvaluationConfig) -> str:
     """How a band was drawn, in words."""
     percent = f"{100 * config.confidence:g} %"
     return f"patient bootstrap, {config.resamples} resamples of {patients_words(patients)}, {percent}"
+
+
+def is_alone(patients: Patients, is_positive: Bools) -> bool:
+    """True where a class has one patient: redrawing says nothing of how the patients of that class differ."""
+    return min(patients_of_each(patients, is_positive)) == 1
 
 
 def patients_of_each(patients: Patients, is_positive: Bools) -> tuple[int, int]:

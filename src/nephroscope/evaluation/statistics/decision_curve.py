@@ -8,11 +8,12 @@ import numpy as np
 from nephroscope.errors import ConfigError
 from nephroscope.evaluation.intervals import Patients
 from nephroscope.evaluation.metrics import Bools, Floats
-from nephroscope.evaluation.percentiles import percentile_limits
+from nephroscope.evaluation.percentiles import ONE_PATIENT, percentile_limits
 from nephroscope.evaluation.statistics.cells import Cells
 from nephroscope.evaluation.statistics.curve import (
     Curve,
     bootstrap_words,
+    is_alone,
     no_curve,
     plain,
     whole_draws,
@@ -96,9 +97,10 @@ def decision_curve(
     value = values(cells.count[None])[0]
     drawn = cells.resampled(values, value, config)
     drawn[~np.isfinite(drawn)] = np.nan
-    low, high = percentile_limits(drawn, config.confidence)
-    words = bootstrap_words(patients, config)
-    if np.isnan(low).any():
+    alone = is_alone(patients, is_positive)
+    low, high = percentile_limits(drawn[:0] if alone else drawn, config.confidence)
+    words = ONE_PATIENT if alone else bootstrap_words(patients, config)
+    if not alone and np.isnan(low).any():
         words += f"; {NO_BAND}"
     benefit, standardised, over_all = (
         Curve(x=thresholds, y=y, low=below, high=above, n=p.size, n_patients=patients.n, method=words)

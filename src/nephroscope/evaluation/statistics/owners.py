@@ -9,6 +9,7 @@ import numpy as np
 from nephroscope.errors import CohortError, ConfigError
 from nephroscope.evaluation.intervals import Patients
 from nephroscope.evaluation.statistics.columns import CASE, MISSING, PATIENT, TRUTH, CsvTable, read_csv
+from nephroscope.records import counted_noun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +160,8 @@ def notes_on(table: CsvTable, owners: Owners) -> list[str]:
     if owners.clustered:
         n, rows = owners.patients.n, len(table.rows)
         notes.append(
-            f"{rows} rows of {n} patients (column {owners.column}): rows of one patient are not independent, "
+            f"{counted_noun(rows, 'row')} of {counted_noun(n, 'patient')} (column {owners.column}): "
+            f"rows of one patient are not independent, "
             "so DeLong over rows does not hold; intervals and tests go over patients"
         )
     elif owners.column is None:

@@ -20,7 +20,7 @@ from nephroscope.evaluation.metrics import Bools, Floats, Ints
 from nephroscope.evaluation.percentiles import percentile_interval
 from nephroscope.evaluation.statistics.attributes import UNKNOWN, attributes_of
 from nephroscope.evaluation.statistics.holm import holm
-from nephroscope.records import CasePrediction, Cohort, Estimate, EvaluationConfig
+from nephroscope.records import CasePrediction, Cohort, Estimate, EvaluationConfig, counted_noun
 
 FEWEST = 5  # patients of each subtype that a figure needs
 NAMES = ("auc", "accuracy")
@@ -153,7 +153,9 @@ def _gaps(table: _Table, inside: Bools, rest: Bools) -> tuple[dict[str, Estimate
         )
     gaps = {}
     for name in NAMES:
-        low, high, words = percentile_interval(drawn[name], f"{patients.n} patients", config.confidence)
+        low, high, words = percentile_interval(
+            drawn[name], counted_noun(patients.n, "patient"), config.confidence
+        )
         method = f"{words}; {test}" if name == "auc" else words
         n = int(np.count_nonzero(inside | rest))
         gaps[name] = Estimate(value=value[name], low=low, high=high, n=n, unit="case", method=method)

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 
+from nephroscope.records import counted_noun
 from nephroscope.report.appraisal import Appraisal
 from nephroscope.report.characteristics import characteristics_by_part
 from nephroscope.report.checklists.evidence_results import (
@@ -13,7 +14,6 @@ from nephroscope.report.checklists.evidence_results import (
 )
 from nephroscope.report.content import ReportContent
 from nephroscope.report.methods import CONSENSUS
-from nephroscope.report.tables import counted_noun
 
 
 def evidence_of(

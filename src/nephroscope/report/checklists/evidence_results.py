@@ -5,11 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nephroscope.evaluation.saliency import weights_verdict
-from nephroscope.records import DEVELOPMENT, CasePrediction, Estimate, EvaluationGroup, EvaluationReport
+from nephroscope.records import (
+    DEVELOPMENT,
+    CasePrediction,
+    Estimate,
+    EvaluationGroup,
+    EvaluationReport,
+    counted_noun,
+)
 from nephroscope.report.appraisal import Appraisal
 from nephroscope.report.cards import MOST
 from nephroscope.report.content import ReportContent
-from nephroscope.report.tables import counted_noun, group_name, sites_of
+from nephroscope.report.tables import group_name, sites_of
 
 NO_TEST = "patients stand in training and test: no figure holds for a new patient"
 

@@ -1,0 +1,25 @@
+"""Numbers in; the words that every room uses for them out: a p-value, a number with its noun."""
+
+
+def p_words(p: float, decimals: int | None = None) -> str:
+    """As papers write it: ``0.034``, ``0.21``, ``< 0.001``; with ``decimals`` always so many of them.
+
+    Args:
+        p: From 0 to 1.
+        decimals: None: three below 0.1, else two.
+    """
+    least = 3 if decimals is None else decimals
+    if p < 10**-least:
+        return f"< {10**-least:.{least}f}"
+    return f"{p:.{2 if decimals is None and round(p, least) >= 0.1 else least}f}"
+
+
+def p_is(p: float, decimals: int | None = None) -> str:
+    """A p-value in a sentence: ``p = 0.034``, ``p < 0.001``."""
+    words = p_words(p, decimals)
+    return f"p {words}" if words.startswith("<") else f"p = {words}"
+
+
+def counted_noun(n: int, noun: str) -> str:
+    """A number with its noun: ``1 fold``, ``5 folds``."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"

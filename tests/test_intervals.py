@@ -246,4 +246,6 @@ def test_shares_of_thousands_of_patients_are_drawn_in_groups():
     found = estimate_all(rows, shares, {}, EvaluationConfig(resamples=1000))["accuracy"]
     expected = 2 * 1.96 * (0.8 * 0.2 / 6000) ** 0.5
     assert found.high - found.low == pytest.approx(expected, rel=0.1)
-    assert found.method.startswith("patient bootstrap, 1000 resamples of 6000 patients in random groups, 95 %")
+    assert found.method.startswith(
+        "patient bootstrap, 1000 resamples of 6000 patients in random groups, 95 %"
+    )

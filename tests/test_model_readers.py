@@ -420,6 +420,12 @@ def test_a_p_that_correction_lifts_shows_nothing():
     assert first.calls_p_holm == pytest.approx(0.03125 * found.n_tests)
     assert first.sentences[0].startswith("No difference between r0 and net is shown")
     assert f"p = 0.031, corrected for {found.n_tests} tests p = 0." in first.sentences[0]
+    others = [replace(net, name=f"baseline {k}", baseline=True) for k in range(9)]
+    asked = one_study(people[0], models=[net, *others], of=of)
+    assert asked.n_tests == 10
+    assert [pair.calls_p_holm for pair in asked.against_models][:2] == pytest.approx([0.03125, 9 * 0.03125])
+    assert asked.sentences[0].startswith("net is right more often than r0")
+    assert "corrected for 9 tests" in asked.sentences[1]
     strict = study_readers(
         CallTable(readers=(people[0],), models=(), scale="", findings=()),
         [net],
@@ -594,7 +600,7 @@ def test_command_readers_sets_readers_beside_runs(study_root, monkeypatch, tmp_p
     shown = capsys.readouterr().out
     assert "net (model)" in shown
     assert "34.5 (32.25 to 36.75)" in shown
-    assert "only a p corrected for all of them (Holm) shows a difference" in shown
+    assert "only a p corrected for all of its question (Holm) shows a difference" in shown
     check_section(study)
 
 

@@ -139,10 +139,8 @@ def compared_models(study: "Study", known: Known) -> tuple[list[Reader], list[Fi
             found.setdefault(cell["name"], {})[cell["case_id"]] = Reading(call=cell["call"], confidence=p)
     if len({frozenset(readings) for readings in found.values()}) > 1:
         raise _damaged("other cases of one baseline than of another")
-    models = [
-        Reader(name=name, aided=False, readings=readings, model=True, told=BASELINE, of_study=True)
-        for name, readings in found.items()
-    ]
+    kind = Reader(name="", aided=False, readings={}, model=True, told=BASELINE, of_study=True, baseline=True)
+    models = [replace(kind, name=name, readings=readings) for name, readings in found.items()]
     return models, []
 
 

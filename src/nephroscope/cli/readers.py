@@ -159,7 +159,9 @@ def _part_lines(part: "ReaderPart") -> list[str]:
     rows = [_row(one) for one in (*part.readers, *part.models)]
     lines = [table([*rows, *_mean_rows(part)], header), *_agreement_lines(part), *part.sentences]
     if part.n_tests > 1:
-        lines.append(f"{part.n_tests} tests; only a p corrected for all of them (Holm) shows a difference.")
+        lines.append(
+            f"{part.n_tests} tests; only a p corrected for all of its question (Holm) shows a difference."
+        )
     return lines
 
 

@@ -135,7 +135,10 @@ def _pair_table(content: Content) -> Table:
     header = ("", "Cases", "Right", "Difference", "Exact McNemar", "AUC difference", "Its test")
     table = _table(content, "Pairs on the cases that both answered", header, _pair_rows)
     counts = ", ".join(str(part["n_tests"]) for part in _parts(content))
-    note = f"Tests of each test set: {counts}; every p is corrected for those of its test set (Holm)."
+    note = (
+        f"Tests of each test set: {counts}; every p is corrected (Holm) for those of its test set and question: "
+        "readers beside networks, beside baselines, aided beside unaided."
+    )
     return replace(table, notes=(note,))
 
 
@@ -269,7 +272,8 @@ def _methods(content: Content) -> str:
         "test (no test where patients have several cases) and a paired test of the AUCs (DeLong; Obuchowski 1997 "
         "where patients have several cases); several readers together by the Obuchowski-Rockette method with Hillis' "
         "degrees of freedom, random readers and cases, covariances by jackknife over patients. p-values were "
-        "corrected within each test set (Holm). LEAKY models were not tested."
+        "corrected (Holm) within each test set and question: readers beside networks, beside baselines, aided "
+        "beside unaided. LEAKY models were not tested."
     )
 
 

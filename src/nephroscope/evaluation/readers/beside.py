@@ -20,7 +20,7 @@ class Pair:
             without a p. None where no case is called by both.
         areas: Paired test of the AUCs; None where no case is rated by both.
         n_rated: Cases that both rated.
-        calls_p_holm: p of the calls, corrected within the test set; ``areas_p_holm`` that of the AUCs.
+        calls_p_holm: p of the calls, corrected within its question; ``areas_p_holm`` that of the AUCs.
         sentences: What this says after correction, in words.
     """
 

@@ -71,6 +71,7 @@ class Reader:
         model: True for a program's answers.
         told: Where the answers are from.
         of_study: True for a run or baseline of the study, whose intervals are those of `evaluate`.
+        baseline: True for a model of `nephroscope compare` that a network must beat.
         leaky: True for a run that trained on slices of its test patients: it is shown, and never tested.
         unrated: Why the confidences of the table are not used; empty where they are.
     """
@@ -81,6 +82,7 @@ class Reader:
     model: bool = False
     told: str = ""
     of_study: bool = False
+    baseline: bool = False
     leaky: bool = False
     unrated: str = ""
 

@@ -1,4 +1,4 @@
-"""All tests of one test set in; the same with p-values corrected for being several, and their sentences, out."""
+"""The tests of one question on one test set in; the same with corrected p-values, and their sentences, out."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +12,9 @@ from nephroscope.evaluation.statistics.holm import holm
 def correct(
     pairs: Sequence[Pair], means: Sequence[MeanBeside], alpha: float
 ) -> tuple[list[Pair], list[MeanBeside]]:
-    """Correct all tests of a test set as one family, and say what each shows after that.
+    """Correct all tests of a question as one family, and say what each shows after that.
+
+    The questions of a test set: readers beside networks, beside baselines, aided beside unaided.
 
     Args:
         pairs: Two answers each; a test of the calls and one of the AUCs, where they can be had.

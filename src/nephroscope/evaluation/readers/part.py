@@ -49,7 +49,7 @@ class ReaderPart:
 
     @property
     def n_tests(self) -> int:
-        """How many p-values stand here; each is corrected for all of them."""
+        """How many p-values stand here; each is corrected for those of its question."""
         pairs = [*self.against_models, *self.aided]
         tests = [test for pair in pairs for test in (pair.calls, pair.areas) if test is not None]
         means = [found.found.test for found in (*self.mean_against_models, *self.mean_aided)]
@@ -93,14 +93,19 @@ def study_part(
     unaided, aided = by_arm(readers)
     arms = [arm for arm in (unaided, aided) if arm]
     both = [(u, a) for u in unaided for a in aided if u.name == a.name]
-    beside = [(arm, model) for arm in arms for model in tested]
     once, again = ([pair[i] for pair in both] for i in (0, 1))
     confidence = config.confidence
-    against = [compare_pair(reader, model, known, config) for arm, model in beside for reader in arm]
-    helped = [compare_pair(u, a, known, config) for u, a in both]
-    mean_against = [m for arm, model in beside for m in mean_beside_model(arm, model, known, confidence)]
+    against: list[Pair] = []
+    mean_against: list[MeanBeside] = []
+    for rivals in ([m for m in tested if not m.baseline], [m for m in tested if m.baseline]):
+        beside = [(arm, model) for arm in arms for model in rivals]
+        pairs = [compare_pair(reader, model, known, config) for arm, model in beside for reader in arm]
+        means = [m for arm, model in beside for m in mean_beside_model(arm, model, known, confidence)]
+        pairs, means = correct(pairs, means, 1 - confidence)
+        against, mean_against = [*against, *pairs], [*mean_against, *means]
     mean_helped = aided_beside_unaided(once, again, known, confidence) if len(both) > 1 else []
-    pairs, means = correct([*against, *helped], [*mean_against, *mean_helped], 1 - confidence)
+    helped = [compare_pair(u, a, known, config) for u, a in both]
+    helped, mean_helped = correct(helped, mean_helped, 1 - confidence)
     return ReaderPart(
         test_set=test_set,
         n_cases=len(read),
@@ -108,10 +113,10 @@ def study_part(
         readers=tuple(figures_of(reader, known, config) for reader in readers),
         models=tuple(figures_of(program, known, config) for program in programs),
         means=tuple(mean for arm in arms for mean in mean_of_readers(arm, known, confidence)),
-        against_models=tuple(pairs[: len(against)]),
-        mean_against_models=tuple(means[: len(mean_against)]),
-        aided=tuple(pairs[len(against) :]),
-        mean_aided=tuple(means[len(mean_against) :]),
+        against_models=tuple(against),
+        mean_against_models=tuple(mean_against),
+        aided=tuple(helped),
+        mean_aided=tuple(mean_helped),
         agreement=_agreement(unaided, known, config),
         agreement_aided=_agreement(aided, known, config),
     )

@@ -33,7 +33,7 @@ class MeanBeside:
     """Mean of the readers less a model, or unaided less aided.
 
     Attributes:
-        p_holm: Of ``found.test``, corrected within the test set.
+        p_holm: Of ``found.test``, corrected within its question.
         sentence: What it says after correction, in words.
     """
 

@@ -111,6 +111,7 @@ def test_a_standardised_difference_has_its_interval_by_hand():
 def test_p_in_words():
     assert [p_words(p) for p in (0.0004, 0.0344, 0.21, 1.0)] == ["< 0.001", "0.034", "0.21", "1.00"]
     assert [p_words(p) for p in (0.0, 0.001, 0.0994, 0.0996)] == ["< 0.001", "0.001", "0.099", "0.10"]
+    assert [p_words(p) for p in (0.0496, 0.05, 0.0504)] == ["0.0496", "0.050", "0.0504"]
     assert [p_words(p, 4) for p in (0.00009, 0.0272, 1.0)] == ["< 0.0001", "0.0272", "1.0000"]
     assert [p_is(p) for p in (0.0004, 0.5)] == ["p < 0.001", "p = 0.50"]
 

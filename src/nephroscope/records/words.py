@@ -1,14 +1,18 @@
 """Numbers in; the words that every room uses for them out: a p-value, a number with its noun."""
 
+LEVEL = 0.05  # on whose side a p lies must be seen
+
 
 def p_words(p: float, decimals: int | None = None) -> str:
     """As papers write it: ``0.034``, ``0.21``, ``< 0.001``; with ``decimals`` always so many of them.
 
     Args:
         p: From 0 to 1.
-        decimals: None: three below 0.1, else two.
+        decimals: None: three below 0.1, four where three would hide the side of 0.05, else two.
     """
     least = 3 if decimals is None else decimals
+    if decimals is None and round(p, 3) == LEVEL and p != LEVEL:
+        least = 4
     if p < 10**-least:
         return f"< {10**-least:.{least}f}"
     return f"{p:.{2 if decimals is None and round(p, least) >= 0.1 else least}f}"

@@ -255,9 +255,11 @@ def test_an_assumed_window_and_masks_of_several_values_are_notes(labelled):
     assert "level 40 and width 400 HU" in window.message
     assert (masks.code, masks.severity) == ("mask-values", "note")
     assert masks.message.startswith(
-        "masks hold the values 1, 2, 3 (the first 3 were looked at); 2 is the tumor"
+        "masks hold the values 1, 2, 3 (the first 3 were looked at); 2 is taken as the tumor; "
     )
     assert {case.source for case in result.cases} == {"8-bit L40 W400"}
+    kidney = run(labelled / "images", **options_for(labelled, tumor_label=1)).findings
+    assert [(f.code, f.severity) for f in kidney if f.code == "mask-values"] == [("mask-values", "warning")]
     (labelled / "masks" / "a_9.png").write_bytes(b"damaged")
     assert run(labelled / "images", **options_for(labelled)).findings == ()
 

@@ -206,7 +206,10 @@ def _window_assumed(options: ImagesOptions) -> list[Finding]:
 
 
 def _mask_values(images: list[ImageRow], tumor_label: int) -> list[Finding]:
-    """A note when the first few masks hold several values; a damaged mask is refused when it is cut."""
+    """A warning where the first few masks hold several values and 1 is taken, a note where another is.
+
+    A damaged mask is refused when it is cut.
+    """
     masks = [row for row in images if row.mask is not None][:MASKS_LOOKED_AT]
     values: set[int] = set()
     for row in masks:
@@ -217,9 +220,14 @@ def _mask_values(images: list[ImageRow], tumor_label: int) -> list[Finding]:
         return []
     text = (
         f"masks hold the values {', '.join(map(str, listed[:10]))} (the first {len(masks)} were looked at); "
-        f"{tumor_label} is the tumor, and --tumor-label says so"
+        f"{tumor_label} is taken as the tumor; where another value is, import again with --tumor-label (in KiTS, "
+        "1 is the kidney and 2 the tumor)"
     )
-    return [Finding(code="mask-values", severity="note", message=text, case_id="")]
+    return [
+        Finding(
+            code="mask-values", severity="warning" if tumor_label == 1 else "note", message=text, case_id=""
+        )
+    ]
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nephroscope.evaluation.intervals import Patients, auc_statistic, clustered_bootstrap
-from nephroscope.evaluation.metrics import auc
+from nephroscope.statistics.intervals import Patients, auc_statistic, clustered_bootstrap
+from nephroscope.statistics.metrics import auc
 
 
 def main() -> None:

@@ -10,8 +10,8 @@ import json
 import sys
 from dataclasses import asdict
 
-from nephroscope.baselines.radiomics.extract import mirp_version
-from nephroscope.baselines.radiomics.ibsi import FAMILIES, compare_with_ibsi
+from nephroscope.learning.baselines.radiomics.extract import mirp_version
+from nephroscope.learning.baselines.radiomics.ibsi import FAMILIES, compare_with_ibsi
 
 
 def main() -> int:

@@ -64,7 +64,7 @@ def measure(folder: Path, repeats: int) -> dict[str, float | bool]:
     """Medians in seconds of both readers in turn, and whether they give the same voxels."""
     import SimpleITK as sitk  # noqa: N813
 
-    from nephroscope.cohort.series.read import read_dicom_series
+    from nephroscope.imaging.dicom.series import read_dicom_series
 
     ours_s, listing_s, reading_s = [], [], []
     same = True

@@ -9,10 +9,10 @@ import sys
 import numpy as np
 from scipy.stats import norm
 
-from nephroscope.evaluation.intervals import Patients
-from nephroscope.evaluation.statistics.area import auc_figures
-from nephroscope.evaluation.statistics.auc import compare_aucs
 from nephroscope.records import EvaluationConfig
+from nephroscope.statistics.auc import compare_aucs
+from nephroscope.statistics.intervals import Patients
+from nephroscope.statistics.tables.scores import auc_figures
 
 SHARED, OWN, MOST = 1.0, 0.7, 8  # standard deviations between and within patients; slices of a patient
 CONFIG = EvaluationConfig(resamples=500)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nephroscope.cohort.phantom import Phantom, make_phantom, write_phantoms
+from nephroscope.intake.phantom import Phantom, make_phantom, write_phantoms
 
 N_WRITTEN, N_MADE, SEEDS = 83, 400, (1, 2, 3)
 

@@ -23,13 +23,12 @@ TUMOR_SLICES = range(30, 70)
 
 def make_bundle(folder: Path, model: str) -> Path:
     """A bundle around an untrained network."""
-    from nephroscope.deploy.bundle import bundle_content
-    from nephroscope.evaluation.applicability import ApplicabilityDomain
-    from nephroscope.evaluation.scorer import Scorer
-    from nephroscope.files import save_json
-    from nephroscope.models.networks import build_network
-    from nephroscope.models.onnx_file import export_onnx
-    from nephroscope.models.session import NetworkSession
+    from nephroscope.base.files import save_json
+    from nephroscope.clinic.bundle import bundle_content
+    from nephroscope.clinic.score import ApplicabilityDomain, Scorer
+    from nephroscope.clinic.session import NetworkSession
+    from nephroscope.learning.networks.networks import build_network
+    from nephroscope.learning.networks.onnx_file import export_onnx
     from nephroscope.records import OperatingPoint, SliceSpec
 
     folder.mkdir()
@@ -118,10 +117,10 @@ def warm(bundle: Path, image: Path, roi: Path, repeats: int) -> tuple[list[float
     """Slices per second of predict on a volume in memory, and of the bare session on the slices it cut; in turns."""
     import onnxruntime
 
-    from nephroscope.deploy.bundle import open_bundle
-    from nephroscope.deploy.predict import predict
-    from nephroscope.roi.read import read_image, read_roi
-    from nephroscope.slices.preprocess import cut_slices
+    from nephroscope.clinic.bundle import open_bundle
+    from nephroscope.clinic.cut import cut_slices
+    from nephroscope.clinic.predict import predict
+    from nephroscope.imaging.read import read_image, read_roi
 
     volume = read_image(image, 40, 400, None)
     mask = read_roi(roi, volume, "bench", 1)

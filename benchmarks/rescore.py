@@ -16,8 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from nephroscope import Study
-from nephroscope.evaluation.kept_network import KEPT
-from nephroscope.evaluation.score_run import RunToScore, score_run
+from nephroscope.learning.run_files import KEPT
+from nephroscope.learning.score_run import RunToScore, score_run
 
 
 def seconds(run: RunToScore) -> float:

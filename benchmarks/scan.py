@@ -19,8 +19,8 @@ SERIES = 250
 CHILD = """
 import json, sys, time
 from pathlib import Path
-from nephroscope.cohort.export import scan
-from nephroscope.cohort.export.describe import describe_export
+from nephroscope.intake.export import scan
+from nephroscope.intake.export.describe import describe_export
 from nephroscope.records import PHASES
 scan.IN_ONE_PROCESS = 0 if sys.argv[2] == "all" else 10**9
 started = time.perf_counter()

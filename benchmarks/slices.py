@@ -22,7 +22,7 @@ def cut(n_cases: int) -> None:
     import numpy as np
 
     from nephroscope.records import CTVolume, RoiMask, SliceSpec
-    from nephroscope.slices.store import cut_cohort
+    from nephroscope.study.slices import cut_cohort
     from small_study import geometry, make_cohort
 
     grid = geometry((10, 24, 24))

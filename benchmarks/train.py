@@ -15,12 +15,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nephroscope.models.networks import build_network
+from nephroscope.learning.networks.networks import build_network
+from nephroscope.learning.training.augment import augment, draw_augmentation
+from nephroscope.learning.training.batches import LabelledSlices, draw_epoch
+from nephroscope.learning.training.fit import (
+    FoldTask,
+    class_weights,
+    new_state,
+    set_learning_rate,
+    train_step,
+)
+from nephroscope.learning.training.run import compute_dtype
 from nephroscope.records import SliceSpec, TrainConfig
-from nephroscope.training.augment import augment, draw_augmentation
-from nephroscope.training.batches import LabelledSlices, draw_epoch
-from nephroscope.training.loop import FoldTask, class_weights, new_state, set_learning_rate, train_step
-from nephroscope.training.run import compute_dtype
 
 
 def make_task(folder: Path, model: str, n_slices: int) -> FoldTask:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nephroscope.errors import CohortError
+from nephroscope.base.errors import CohortError
 
 
 @dataclass(frozen=True)

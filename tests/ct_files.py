@@ -5,7 +5,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from nephroscope.cohort.series.slice_facts import SliceFacts
+from nephroscope.imaging.dicom.facts import SliceFacts
 from phantoms import ORIGIN_MM, SHAPE, SPACING_MM, box_hu, dicom_slices
 
 

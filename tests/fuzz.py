@@ -26,10 +26,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from nephroscope.cohort.export.scan import scan_export
-from nephroscope.cohort.labels.rows import read_labels
-from nephroscope.errors import NephroscopeError
-from nephroscope.roi.read import read_image, read_roi
+from nephroscope.base.errors import NephroscopeError
+from nephroscope.imaging.read import read_image, read_roi
+from nephroscope.intake.export.scan import scan_export
+from nephroscope.intake.labels.rows import read_labels
 from phantoms import box_tumor, box_volume, dicom_slices, write_nifti, write_png, write_seg, write_slices
 
 KINDS = {

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from nephroscope.cohort.phantom import write_phantoms
-from nephroscope.deploy.export import export_bundle
-from nephroscope.evaluation.evaluate import RunFacts, build_report
-from nephroscope.evaluation.score_run import RunToScore, score_run
+from nephroscope.intake.phantom import write_phantoms
+from nephroscope.learning.export import export_bundle
+from nephroscope.learning.score_run import RunToScore, score_run
+from nephroscope.learning.training.run import RunInputs, train_run
+from nephroscope.questions.evaluation.evaluate import RunFacts, build_report
 from nephroscope.records import EvaluationConfig, TrainConfig
-from nephroscope.training.run import RunInputs, train_run
 from phantoms import write_nifti
 from small_study import make_cohort, make_store, read_disc, split_of
 

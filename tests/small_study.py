@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nephroscope.cohort.split import make_split
 from nephroscope.records import Case, Cohort, CTVolume, RoiMask, SliceSpec, SplitConfig, VolumeGeometry
-from nephroscope.slices.store import SliceStore, cut_cohort
+from nephroscope.study.slices import SliceStore, cut_cohort
+from nephroscope.study.split import make_split
 
 SPEC = SliceSpec(size_px=32, margin_mm=4.0, min_area_mm2=1.0)
 SUBTYPES = ("PRCC", "ChRCC")

@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import nephroscope.evaluation
-from nephroscope.errors import ConfigError, RoiError
-from nephroscope.evaluation.aggregate import majority_of_three, mean_over_slices
-from nephroscope.evaluation.calls import decide, forced_call, youden_threshold
+import nephroscope.clinic
+from nephroscope.base.errors import ConfigError, RoiError
+from nephroscope.clinic.call import decide, forced_call, majority_of_three, mean_over_slices, youden_threshold
 from nephroscope.records import Finding, OperatingPoint, SlicePrediction
 
 TWO = ("PRCC", "ChRCC")
@@ -138,12 +137,10 @@ def test_no_threshold_beats_youden(rows):
 
 
 def test_the_clinic_needs_numpy_alone():
-    room = Path(nephroscope.evaluation.__file__).parent
-    for name in ("__init__", "aggregate", "calls"):
+    room = Path(nephroscope.clinic.__file__).parent
+    for name in ("__init__", "call"):
         tree = ast.parse((room / f"{name}.py").read_text())
         modules = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
         modules |= {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
         assert {m.split(".")[0] for m in modules} <= {"collections", "numpy", "nephroscope"}
-        assert not any(
-            m.startswith("nephroscope.evaluation.") and m.split(".")[2] != "aggregate" for m in modules
-        )
+        assert not any(m.startswith("nephroscope.clinic.") for m in modules)

@@ -7,14 +7,14 @@ import pydicom
 import pytest
 
 from nephroscope import Study
+from nephroscope.base.errors import ConfigError, RoiError, StudyError
 from nephroscope.cli import run
-from nephroscope.cohort.manifest import save_cohort
-from nephroscope.errors import ConfigError, RoiError, StudyError
+from nephroscope.imaging.read import read_case, read_roi
 from nephroscope.records import Cohort, RoiMask, VolumeGeometry
-from nephroscope.report.agreement_figures import Cut, Worst, cut_out, edges
-from nephroscope.roi.read import read_case, read_roi
-from nephroscope.roi.readers.agreement import compare
-from nephroscope.roi.readers.agreement_files import compare_files
+from nephroscope.regions.agreement import compare
+from nephroscope.regions.agreement_files import compare_files
+from nephroscope.report.annotators.figures import Cut, Worst, cut_out, edges
+from nephroscope.study.cohort_table import save_cohort
 from phantoms import SHAPE, box_affine, box_tumor, box_volume, dicom_slices, write_nifti, write_seg
 from small_study import make_cohort, read_disc
 from test_label_map import labels, nrrd_bytes, slicer

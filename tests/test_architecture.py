@@ -1,103 +1,159 @@
-"""Rooms stand in data-flow order, imports point upstream, and the clinic never needs torch."""
+"""Rooms stand in the order in which data flow, imports run one way everywhere, and the clinic never needs torch."""
 
 import ast
 import subprocess
 import sys
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 SRC = Path(__file__).parents[1] / "src" / "nephroscope"
 ROOMS = [
-    "errors",
-    "files",
-    "progress",
-    "workers",
+    "base",
     "records",
+    "imaging",
+    "clinic",
+    "regions",
+    "statistics",
+    "intake",
     "study",
-    "cohort",
-    "roi",
-    "slices",
-    "models",
-    "baselines",
-    "training",
-    "evaluation",
-    "experiments",
+    "learning",
+    "questions",
     "report",
-    "replicate",
-    "deploy",
-    "api",
-    "demo",
+    "facade",
     "cli",
     "__main__",
 ]
-TORCH_OK = {"models/networks.py", "models/layers.py", "models/onnx_file.py", "models/frozen.py"} | {
-    "models/saliency.py"
+CLINIC_MODULES = 45
+LONGEST_FILE = 400
+TORCH_OK = {
+    f"learning/networks/{name}.py" for name in ("networks", "layers", "onnx_file", "frozen", "saliency")
 }
-HEAVY = {"torch", "torchvision", "sklearn", "scipy", "matplotlib", "jinja2", "onnx", "safetensors"} | {
-    *(
-        "SimpleITK",
-        "highdicom",
-        "pandas",
-        "openpyxl",
-        "nibabel",
-        "dicomanonymizer",
-        "idc_index",
-        "pyarrow",
-        "duckdb",
-        "mirp",
-        "itk",
-        "ray",
-    )
+HEAVY = {
+    *("torch", "torchvision", "sklearn", "scipy", "matplotlib", "jinja2", "onnx", "safetensors", "SimpleITK"),
+    *("highdicom", "pandas", "openpyxl", "nibabel", "dicomanonymizer", "idc_index", "pyarrow", "duckdb"),
+    *("mirp", "itk", "ray"),
 }
 FILES = sorted(SRC.rglob("*.py"))
 
 
-def imports(tree, top_level_only=False):
-    nodes = tree.body if top_level_only else ast.walk(tree)
-    for node in nodes:
+def name_of(path):
+    """Dotted name below the package; of a folder's __init__ the folder's, of the package itself the empty string."""
+    parts = path.relative_to(SRC).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in FILES}
+
+
+def imports(tree):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((alias.name, None) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield node.module or ""
+            yield from ((node.module or "", alias.name) for alias in node.names)
+
+
+@cache
+def graph():
+    """Module -> the modules of ours that it imports, anywhere in the file."""
+    found = {}
+    for name, path in MODULES.items():
+        found[name] = set()
+        for module, item in imports(ast.parse(path.read_text(encoding="utf-8"))):
+            if module.split(".")[0] != "nephroscope":
+                continue
+            target = module.removeprefix("nephroscope").removeprefix(".")
+            longer = f"{target}.{item}".removeprefix(".")
+            found[name].add(longer if longer in MODULES else target)
+        found[name].discard(name)
+    return found
+
+
+def circle(edges):
+    """The modules of one circle, or None."""
+    try:
+        TopologicalSorter(edges).prepare()
+    except CycleError as error:
+        return " -> ".join(error.args[1])
+    return None
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(SRC).as_posix())
 def test_file_keeps_the_house_rules(path):
     relative = path.relative_to(SRC).as_posix()
-    room = relative.split("/")[0].removesuffix(".py")
+    name = name_of(path)
+    room = name.split(".")[0]
     text = path.read_text(encoding="utf-8")
     tree = ast.parse(text)
-    if relative != "__init__.py":
-        for name in imports(tree):
-            target = name.removeprefix("nephroscope.").split(".")[0]
-            if name.startswith("nephroscope."):
-                assert ROOMS.index(target) <= ROOMS.index(room), f"{relative} imports {name}"
-            if name.split(".")[0] in {"torch", "torchvision", "safetensors"}:
-                assert relative in TORCH_OK or room == "training", f"{relative}: {name}"
+    if name:
+        assert room in ROOMS, f"{relative} is in no room"
+        for target in graph()[name]:
+            assert target, f"{relative} imports the package itself: name the room"
+            place = ROOMS.index(target.split(".")[0])
+            assert place <= ROOMS.index(room), f"{relative} imports {target}, which comes later"
+        for module, _ in imports(tree):
+            if module.split(".")[0] in {"torch", "torchvision", "safetensors"}:
+                assert relative in TORCH_OK or name.startswith("learning.training."), f"{relative}: {module}"
     assert ast.get_docstring(tree), f"{relative}: say what enters and what leaves"
-    assert len(text.splitlines()) <= 300, f"{relative}: split it"
+    assert len(text.splitlines()) <= LONGEST_FILE, f"{relative}: split it"
+
+
+def test_no_two_files_import_each_other_in_a_circle():
+    edges = {name: targets for name, targets in graph().items() if name}
+    assert circle(edges) is None
+
+
+FOLDERS = sorted({name_of(path.parent / "__init__.py") for path in FILES})
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_what_lies_in_a_folder_imports_one_way(folder):
+    """Files and sub-rooms of a folder, each as a whole: no two of them need each other."""
+    prefix = f"{folder}." if folder else ""
+    edges = {}
+    for name, targets in graph().items():
+        if name.startswith(prefix) and name != folder and name:
+            child = name.removeprefix(prefix).split(".")[0]
+            for target in targets:
+                if target.startswith(prefix):
+                    other = target.removeprefix(prefix).split(".")[0]
+                    if other != child:
+                        edges.setdefault(child, set()).add(other)
+    assert circle(edges) is None
+
+
+def closure(start):
+    """All modules of ours that one needs, itself and packages on the way included."""
+    seen, todo = set(), [start]
+    while todo:
+        name = todo.pop()
+        if name in seen or not name:
+            continue
+        seen.add(name)
+        todo += graph()[name]
+        todo.append(name.rpartition(".")[0])
+    return seen
+
+
+def test_prediction_needs_few_modules():
+    needed = closure("clinic.predict")
+    assert len(needed) < CLINIC_MODULES, sorted(needed)
+    assert {name.split(".")[0] for name in needed} == {"base", "records", "imaging", "clinic"}
 
 
 @pytest.mark.parametrize(
     "module",
     [
         "nephroscope",
-        "nephroscope.deploy.predict",
-        "nephroscope.cli.clinic",
-        "nephroscope.cli.study",
-        "nephroscope.cli.imports",
+        "nephroscope.clinic.predict",
         *(
             f"nephroscope.cli.{name}"
             for name in (
-                "agreement",
-                "deidentify",
-                "phase",
-                "public",
-                "roi",
-                "look",
-                "readers",
-                "statistics_readers",
+                *("clinic", "study", "imports", "agreement", "deidentify", "phase", "roi", "look"),
+                *("readers", "statistics_readers"),
             )
         ),
     ],
@@ -119,7 +175,7 @@ def test_every_refusal_says_four_things():
     """Each raise of a refusal names where, expected, found and remedy (the class insists; so does this)."""
     kinds = {
         node.name
-        for node in ast.parse((SRC / "errors.py").read_text()).body
+        for node in ast.parse(MODULES["base.errors"].read_text()).body
         if isinstance(node, ast.ClassDef)
     }
     for path in FILES:

@@ -1,8 +1,8 @@
 import numpy as np
 import torch
 
-from nephroscope.training.augment import Draw, augment, draw_augmentation
-from nephroscope.training.ranges import SHIFT_HU
+from nephroscope.learning.training.augment import Draw, augment, draw_augmentation
+from nephroscope.learning.training.batches import SHIFT_HU
 
 
 def still(n=1, **changed):

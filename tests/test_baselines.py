@@ -8,14 +8,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from nephroscope.baselines import candidates, measured
-from nephroscope.baselines.candidate import StudyData, all_candidates, candidates_named, remarks_of
-from nephroscope.baselines.clinical import clinical_table
-from nephroscope.baselines.features import FeatureTable, cached_table
-from nephroscope.baselines.folds import by_patient, log_losses, patient_folds
-from nephroscope.baselines.logistic import STRENGTHS, _turn, fit_logistic
-from nephroscope.baselines.measured import attenuation_table, measured_table
-from nephroscope.errors import CohortError, ConfigError, RoiError
+from nephroscope.base.errors import CohortError, ConfigError, RoiError
+from nephroscope.learning.baselines import candidates, measured
+from nephroscope.learning.baselines.candidate import StudyData, remarks_of
+from nephroscope.learning.baselines.candidates import all_candidates, candidates_named
+from nephroscope.learning.baselines.features import FeatureTable, cached_table
+from nephroscope.learning.baselines.inner_folds import by_patient, log_losses, patient_folds
+from nephroscope.learning.baselines.measured import attenuation_table, clinical_table, measured_table
+from nephroscope.learning.baselines.regression import STRENGTHS, _turn, fit_logistic
 from nephroscope.records import Case, Cohort, CTVolume, Finding, RoiMask
 from small_study import SUBTYPES, geometry, make_cohort, make_store, read_disc
 
@@ -427,8 +427,8 @@ def test_a_gap_is_marked():
 
 def kits23(table, cache):
     """The 45 PRCC and 38 ChRCC of KiTS23's clinical table, without CT, and their labels."""
-    from nephroscope.cohort.labels.pathology import name_of_subtype
-    from nephroscope.cohort.public.kits import read_kits_labels
+    from nephroscope.intake.labels.pathology import name_of_subtype
+    from nephroscope.intake.public.kits import read_kits_labels
 
     cases = [
         Case(

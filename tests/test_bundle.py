@@ -5,16 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nephroscope.deploy.bundle import FILES, file_digest, open_bundle
-from nephroscope.deploy.export import export_bundle
-from nephroscope.deploy.predict import ImageToPredict, predict, predict_files
-from nephroscope.errors import BundleError, RoiError, StudyError
-from nephroscope.evaluation.evaluate import RunFacts, build_report
-from nephroscope.evaluation.kept_network import KEPT, KeptNetwork
-from nephroscope.evaluation.score_run import RunToScore, exported_fold, score_run
-from nephroscope.models.session import NetworkSession
+from nephroscope.base.errors import BundleError, RoiError, StudyError
+from nephroscope.clinic.bundle import FILES, file_digest, open_bundle
+from nephroscope.clinic.predict import ImageToPredict, predict, predict_files
+from nephroscope.clinic.session import NetworkSession
+from nephroscope.learning.export import export_bundle
+from nephroscope.learning.run_files import KEPT, KeptNetwork
+from nephroscope.learning.score_run import RunToScore, exported_fold, score_run
+from nephroscope.learning.training.run import RunInputs, train_run
+from nephroscope.questions.evaluation.evaluate import RunFacts, build_report
 from nephroscope.records import CTVolume, EvaluationConfig, RoiMask, TrainConfig
-from nephroscope.training.run import RunInputs, train_run
 from phantoms import write_nifti
 from small_study import geometry, make_cohort, make_store, read_disc, split_of
 

@@ -5,13 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nephroscope.errors import ConfigError
-from nephroscope.evaluation.intervals import Patients
-from nephroscope.evaluation.statistics.calibration import calibrate, calibrate_each, calibration_curve
-from nephroscope.evaluation.statistics.cox import intercept_and_slope
-from nephroscope.evaluation.statistics.logistic import expit, fit_logistic, logit
-from nephroscope.evaluation.statistics.recalibration import recalibrate
+from nephroscope.base.errors import ConfigError
+from nephroscope.questions.evaluation.recalibration import recalibrate
 from nephroscope.records import CasePrediction, EvaluationConfig
+from nephroscope.statistics.calibration import calibrate, calibrate_each, calibration_curve
+from nephroscope.statistics.intervals import Patients
+from nephroscope.statistics.logistic import expit, fit_logistic, intercept_and_slope, logit
 
 CONFIG = EvaluationConfig(resamples=300)
 P = """951 174 289 368 221 226 725 463 550 945 613 972 951 603 921 648 239 401 498 782

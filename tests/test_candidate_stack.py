@@ -5,11 +5,18 @@ import dataclasses
 import numpy as np
 import pytest
 
-from nephroscope.baselines.candidate import StudyData, remarks_of
-from nephroscope.baselines.candidates.stack import MEMBERS, Stack
-from nephroscope.baselines.folds import log_losses, patient_folds
-from nephroscope.baselines.stack import SHRINKAGES, StackWeights, _logits, _solve, apply_stack, fit_stack
-from nephroscope.errors import ConfigError
+from nephroscope.base.errors import ConfigError
+from nephroscope.learning.baselines.candidate import StudyData, remarks_of
+from nephroscope.learning.baselines.candidates.stack import MEMBERS, Stack
+from nephroscope.learning.baselines.inner_folds import log_losses, patient_folds
+from nephroscope.learning.baselines.stack import (
+    SHRINKAGES,
+    StackWeights,
+    _logits,
+    _solve,
+    apply_stack,
+    fit_stack,
+)
 from nephroscope.records import Case, Cohort
 
 SUBTYPES = ("PRCC", "ChRCC")
@@ -192,7 +199,7 @@ def stacked_study(monkeypatch, recorders):
     )
     cohort = Cohort(subtypes=SUBTYPES, positive="PRCC", cases=cases)
     known = {recorder.name: recorder for recorder in recorders}
-    monkeypatch.setattr("nephroscope.baselines.candidates.stack.all_candidates", lambda: known)
+    monkeypatch.setattr("nephroscope.learning.baselines.candidates.stack.all_candidates", lambda: known)
     data = StudyData.of(cohort, None, None, None)
     labels = np.array([SUBTYPES.index(case.subtype) for case in cases])
     return data, [case.case_id for case in cases], labels
@@ -229,6 +236,6 @@ def test_one_member_is_no_stack(monkeypatch):
 
 
 def test_default_members_are_ours():
-    from nephroscope.baselines.candidate import all_candidates
+    from nephroscope.learning.baselines.candidates import all_candidates
 
     assert set(MEMBERS) <= set(all_candidates())

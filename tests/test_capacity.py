@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nephroscope.base.errors import ConfigError, StudyError
 from nephroscope.cli import run
 from nephroscope.cli.capacity import Capacity
-from nephroscope.errors import ConfigError, StudyError
-from nephroscope.experiments.capacity import (
+from nephroscope.learning.networks.networks import build_network, weights_of
+from nephroscope.questions.capacity.result import CapacityFigures
+from nephroscope.questions.capacity.runs import (
     CapacityInputs,
     CapacityOptions,
     Point,
@@ -19,8 +21,6 @@ from nephroscope.experiments.capacity import (
     points_of,
     train_point,
 )
-from nephroscope.experiments.capacity_result import CapacityFigures
-from nephroscope.models.networks import build_network, weights_of
 from nephroscope.records import CasePrediction, EvaluationConfig, SliceSpec, SplitConfig, TrainConfig
 from nephroscope.report.capacity_figures import capacity_figure
 from nephroscope.report.drawing import svg_of
@@ -226,7 +226,7 @@ def test_the_interval_of_a_difference_is_that_of_the_same_patients():
 
 
 def test_auc_agrees_with_the_evaluation_and_repeats_are_averaged():
-    from nephroscope.evaluation.intervals import delong
+    from nephroscope.statistics.intervals import delong
 
     one = trained(1.0, 10**6, 1.0, converged=(True, True))
     each = []
@@ -297,7 +297,7 @@ def study(tmp_path_factory):
 
 def test_by_command_it_trains_once_and_goes_on(study, capsys, monkeypatch):
     """The lightest ShuffleNet, one epoch, 32 pixels: real training; then nothing is trained a second time."""
-    import nephroscope.training.run as training
+    import nephroscope.learning.training.run as training
 
     root = str(study.folder.root)
     words = [

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from nephroscope.records import Case, Cohort, Fold, Split, p_is, p_words
-from nephroscope.report.characteristics import characteristics_by_part, characteristics_by_subtype
-from nephroscope.report.compare import (
+from nephroscope.report.characteristics import (
+    characteristics_by_part,
+    characteristics_by_subtype,
     compare_categories,
     compare_numbers,
     counts_of,

@@ -8,14 +8,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nephroscope.cohort.phantom.make import make_phantom
+from nephroscope.intake.phantom.make import make_phantom
 from nephroscope.records import Case, CTVolume, Finding, RoiMask, VolumeGeometry
-from nephroscope.roi.checks import check
-from nephroscope.roi.checks.anatomy import find_body, look_under, side_of
-from nephroscope.roi.checks.check import check_cases
-from nephroscope.roi.checks.doubts import doubt_kidney, doubt_place, doubt_shape, doubt_size, doubt_table
-from nephroscope.roi.checks.kidney import FLIPS, compare_with_kidney, gap_mm, mirrored_words
-from nephroscope.roi.checks.measure import measure
+from nephroscope.regions import check
+from nephroscope.regions.check import (
+    check_cases,
+    doubt_kidney,
+    doubt_place,
+    doubt_shape,
+    doubt_size,
+    doubt_table,
+)
+from nephroscope.regions.measure import measure
+from nephroscope.regions.surroundings import (
+    FLIPS,
+    compare_with_kidney,
+    find_body,
+    gap_mm,
+    look_under,
+    mirrored_words,
+    side_of,
+)
 from phantoms import window_gray, write_nifti, write_png
 
 ROOT = Path(__file__).parents[1]
@@ -110,7 +123,7 @@ def test_a_good_case_has_its_measures_and_no_doubt(write_case):
 
 @pytest.mark.parametrize("seed", [3, 4])
 def test_clean_phantoms_give_no_warning(seed):
-    from nephroscope.roi.checks.check import _check_roi
+    from nephroscope.regions.check import _check_roi
 
     for index in range(6):
         phantom = make_phantom(seed, index, 6)
@@ -420,8 +433,8 @@ def test_one_bad_case_never_stops_the_others(write_case):
 
 @pytest.mark.parametrize(("gray", "codes_"), [(160, ["roi-measures"]), (0, ["roi-on-black", "roi-measures"])])
 def test_slice_images_are_asked_what_they_can_answer(tmp_path, gray, codes_):
-    from nephroscope.cohort.images.cases import save_image_rows
-    from nephroscope.cohort.images.rows import ImageRow
+    from nephroscope.imaging.slice_images import ImageRow
+    from nephroscope.intake.slice_images.cases import save_image_rows
 
     pixels = window_gray(abdomen()[5])
     pixels[36:45, 72:80] = gray
@@ -449,7 +462,7 @@ def test_slice_images_are_asked_what_they_can_answer(tmp_path, gray, codes_):
 
 def test_real_kidneys_are_found_out(test_data, tmp_path):
     """The masks are of the last 30 slices; their headers say the first, and so they lie on lung and bone."""
-    from nephroscope.cohort.nifti import read_label_map, read_nifti
+    from nephroscope.imaging.nifti import read_label_map, read_nifti
 
     folder = test_data / "ct_with_kidneys"
     if not folder.is_dir():

@@ -14,7 +14,7 @@ from nephroscope.cli import COMMANDS, run
 from nephroscope.cli.learn import Train
 from nephroscope.cli.meanings import MEANINGS
 from nephroscope.cli.parse import parse
-from nephroscope.slices.journal import Journal
+from nephroscope.study.slices import Journal
 from phantoms import write_png
 from test_study import make_study
 

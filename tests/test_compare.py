@@ -11,26 +11,25 @@ import pytest
 
 from compare_candidates import GUESSES, KNOWS, MISSING, NOISY, REFUSES, REMARKS
 from nephroscope import Study
-from nephroscope.api.compare import material_of
+from nephroscope.base.errors import ConfigError, StudyError
 from nephroscope.cli import run
-from nephroscope.cohort.manifest import save_cohort
-from nephroscope.errors import ConfigError, StudyError
-from nephroscope.evaluation.metrics import auc
-from nephroscope.evaluation.statistics.calibration import calibrate
-from nephroscope.evaluation.statistics.holm import holm
-from nephroscope.experiments import jobs as rooms
-from nephroscope.experiments.answer import primary, summary
-from nephroscope.experiments.calibrated import calibration_of, fitted_factor, scaled, temper
-from nephroscope.experiments.comparison import ComparePlan, load_comparison
-from nephroscope.experiments.comparison_file import FORMAT
-from nephroscope.experiments.folds import Answers, Deal, present_deal
-from nephroscope.experiments.measures import TestSet, brier, figures_of, mean_of_folds
-from nephroscope.experiments.networks import find_runs
-from nephroscope.experiments.pairs import compare_pairs, exchanged_p
-from nephroscope.experiments.stacked import NAME as STACK
-from nephroscope.experiments.stacked import stack_with_networks
+from nephroscope.facade.compare import material_of
+from nephroscope.learning.engine import jobs as rooms
+from nephroscope.learning.engine.folds import Answers, Deal, present_deal
+from nephroscope.learning.engine.networks import find_runs
+from nephroscope.questions.compare.comparison import ComparePlan, load_comparison
+from nephroscope.questions.compare.comparison_file import FORMAT
+from nephroscope.questions.compare.measures import TestSet, brier, figures_of, mean_of_folds
+from nephroscope.questions.compare.pairs import compare_pairs, exchanged_p, primary, summary
+from nephroscope.questions.compare.stacked import NAME as STACK
+from nephroscope.questions.compare.stacked import stack_with_networks
+from nephroscope.questions.compare.table import calibration_of, fitted_factor, scaled, temper
 from nephroscope.records import EvaluationConfig, SplitConfig
 from nephroscope.report.comparison_section import comparison_section
+from nephroscope.statistics.calibration import calibrate
+from nephroscope.statistics.mcnemar import holm
+from nephroscope.statistics.metrics import auc
+from nephroscope.study.cohort_table import save_cohort
 from test_study import CONFIG, draw_anew, make_study
 
 KNOWN = (KNOWS, NOISY, GUESSES, MISSING, REFUSES)
@@ -210,7 +209,7 @@ def test_what_will_run_is_told_before_it_starts(study, caplog):
     caplog.set_level(logging.INFO)
     plan = ComparePlan(known=(KNOWS, NOISY), permutations=4)
     study.compare(plan)
-    _, first, *rest = [r.message for r in caplog.records if r.name.endswith("experiments.comparison")]
+    _, first, *rest = [r.message for r in caplog.records if r.name.endswith("compare.comparison")]
     assert first == "compare: 24 cases; fits to make, on one core (more by --jobs):"
     assert rest[0].startswith(
         "  knows: 8 of 12 fits, as 4 before "
@@ -218,7 +217,7 @@ def test_what_will_run_is_told_before_it_starts(study, caplog):
     assert "to do less: --candidates" in rest[-1]
     caplog.clear()
     study.compare(plan)
-    lines = [r.message for r in caplog.records if r.name.endswith("experiments.comparison")]
+    lines = [r.message for r in caplog.records if r.name.endswith("compare.comparison")]
     assert lines[1:] == ["compare: 24 cases; every fit of knows, noisy is kept"]
 
 
@@ -298,7 +297,7 @@ def test_repeats_and_seeds_are_told_apart(study):
 
 
 def test_networks_are_trained_again_only_where_asked(study, monkeypatch, caplog):
-    from nephroscope.training import run as training
+    from nephroscope.learning.training import run as training
 
     made = []
 

@@ -5,12 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from nephroscope.base.errors import CohortError, ConfigError, RoiError, StudyError
 from nephroscope.cli import run
-from nephroscope.cohort.manifest import save_cohort
-from nephroscope.errors import CohortError, ConfigError, RoiError, StudyError
 from nephroscope.records import Finding, RoiMask, VolumeGeometry
-from nephroscope.roi.readers.adjudication import load_decisions, save_adjudication
-from nephroscope.roi.readers.consensus import combine, read_consensus_case, read_readers, staple
+from nephroscope.regions.consensus import (
+    combine,
+    load_decisions,
+    read_consensus_case,
+    read_readers,
+    save_adjudication,
+    staple,
+)
+from nephroscope.study.cohort_table import save_cohort
 from phantoms import write_nifti
 from test_agreement import make_double_study
 

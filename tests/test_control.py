@@ -11,18 +11,18 @@ import torch
 
 from compare_candidates import KNOWS, Candidate
 from nephroscope import Study
-from nephroscope.api.compare import material_of
+from nephroscope.base.tables import save_table
 from nephroscope.cli import run
-from nephroscope.cohort.manifest import save_cohort
-from nephroscope.cohort.tables import save_table
-from nephroscope.experiments import facts as room
-from nephroscope.experiments.comparison import ComparePlan
-from nephroscope.experiments.control import alarm_of, mean_over, permutation_p, words_of
-from nephroscope.experiments.facts import facts_of
-from nephroscope.experiments.folds import shuffled
-from nephroscope.experiments.measures import TestSet
-from nephroscope.experiments.probe import within_class_gap
+from nephroscope.facade.compare import material_of
+from nephroscope.learning.engine.folds import shuffled
+from nephroscope.questions.compare import facts as room
+from nephroscope.questions.compare.comparison import ComparePlan
+from nephroscope.questions.compare.control import alarm_of, mean_over, permutation_p, words_of
+from nephroscope.questions.compare.facts import facts_of
+from nephroscope.questions.compare.measures import TestSet
+from nephroscope.questions.compare.probe import within_class_gap
 from nephroscope.records import EvaluationConfig, SplitConfig
+from nephroscope.study.cohort_table import save_cohort
 from test_study import CONFIG, make_study
 
 ANSWERS = {}  # what the leaking candidate overhears
@@ -96,7 +96,7 @@ def test_an_honest_candidate_raises_no_alarm(study):
 
 
 def test_a_leak_raises_an_alarm(study, monkeypatch):
-    from nephroscope.experiments import control
+    from nephroscope.questions.compare import control
 
     def overheard(material, number, seed):
         deal, cohort = shuffled(material, number, seed)

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from nephroscope.training.batches import LabelledSlices
-from nephroscope.training.copies import (
+from nephroscope.learning.training.batches import LabelledSlices
+from nephroscope.learning.training.copies import (
     N_COPIES,
     SHIFT_GRAY,
     amplify,

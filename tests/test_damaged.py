@@ -14,12 +14,12 @@ import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 import fuzz
-from nephroscope.cohort.export.cases import look_into
-from nephroscope.cohort.labels.rows import read_labels
-from nephroscope.cohort.nifti import read_nifti
-from nephroscope.cohort.series.read import read_dicom_series
-from nephroscope.errors import NephroscopeError
-from nephroscope.roi.read import read_image, read_roi
+from nephroscope.base.errors import NephroscopeError
+from nephroscope.imaging.dicom.series import read_dicom_series
+from nephroscope.imaging.nifti import read_nifti
+from nephroscope.imaging.read import read_image, read_roi
+from nephroscope.intake.export.cases import look_into
+from nephroscope.intake.labels.rows import read_labels
 from phantoms import box_volume, dicom_slices, write_nifti, write_slices
 
 BOMB_BYTES = 2**28  # of zeros; packed a thousandth of that

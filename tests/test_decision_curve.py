@@ -7,17 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nephroscope.errors import ConfigError
-from nephroscope.evaluation.intervals import Patients
-from nephroscope.evaluation.statistics.coverage import coverage_of, risk_coverage
-from nephroscope.evaluation.statistics.decision_curve import decision_curve
-from nephroscope.evaluation.statistics.logistic import expit, fit_logistic
-from nephroscope.evaluation.statistics.operating_points import (
+from nephroscope.base.errors import ConfigError
+from nephroscope.questions.evaluation.operating_points import (
     operating_point_at,
     threshold_for_sensitivity,
     thresholds_by_fold,
 )
 from nephroscope.records import EvaluationConfig, OperatingPoint
+from nephroscope.statistics.coverage import coverage_of, risk_coverage
+from nephroscope.statistics.decision_curve import decision_curve
+from nephroscope.statistics.intervals import Patients
+from nephroscope.statistics.logistic import expit, fit_logistic
 from test_calibration import own_patients, predictions
 
 CONFIG = EvaluationConfig(resamples=300)

@@ -19,16 +19,16 @@ from pydicom.encaps import encapsulate, generate_fragments
 from pydicom.sequence import Sequence
 from pydicom.uid import ImplicitVRLittleEndian, generate_uid
 
+from nephroscope.base.errors import CohortError, ConfigError
 from nephroscope.cli import run
-from nephroscope.cohort.deidentify import file as deidentify_file
-from nephroscope.cohort.deidentify import rules as deidentify_rules
-from nephroscope.cohort.deidentify.export import Options, deidentify_export
-from nephroscope.cohort.deidentify.key import Secrets, linkage_path, open_key
-from nephroscope.cohort.deidentify.verify import find_leaks, identity_of, name_words, pixel_bytes
-from nephroscope.cohort.deidentify.words import clean_text
-from nephroscope.cohort.series.read import read_dicom_series
-from nephroscope.errors import CohortError, ConfigError
-from nephroscope.roi.read import read_roi
+from nephroscope.imaging.dicom.series import read_dicom_series
+from nephroscope.imaging.read import read_roi
+from nephroscope.intake.deidentify import file as deidentify_file
+from nephroscope.intake.deidentify import rules as deidentify_rules
+from nephroscope.intake.deidentify.export import Options, deidentify_export
+from nephroscope.intake.deidentify.pseudonyms import Secrets, linkage_path, open_key
+from nephroscope.intake.deidentify.verify import find_leaks, identity_of, name_words, pixel_bytes
+from nephroscope.intake.safe_text import clean_text
 from phantoms import box_hu, box_tumor, dicom_slices, write_seg, write_slices
 
 NAME, PATIENT = "Müller-Brandt^Hans Jürg^^Dr.", "KSB-0047113"

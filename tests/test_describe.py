@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from pydicom.uid import RLELossless, generate_uid
 
+from nephroscope.base.errors import SeriesError
 from nephroscope.cli.look import n_patients
-from nephroscope.cohort.export.cases import DicomOptions, import_dicom, look_into
-from nephroscope.cohort.series.read import read_dicom_series
-from nephroscope.errors import SeriesError
+from nephroscope.imaging.dicom.series import read_dicom_series
+from nephroscope.intake.export.cases import DicomOptions, import_dicom, look_into
 from phantoms import box_tumor, dicom_slices, set_stored, write_seg, write_slices
 
 SIDEWAYS = [1, 0, 0, 0, 0, -1]

@@ -5,8 +5,8 @@ import pydicom
 import pytest
 from pydicom.uid import generate_uid
 
-from nephroscope.cohort.export.cases import read_dicom_series
-from nephroscope.errors import SeriesError
+from nephroscope.base.errors import SeriesError
+from nephroscope.intake.export.cases import read_dicom_series
 from phantoms import box_affine, box_hu, box_tumor, dicom_slices, set_stored, write_seg, write_slices
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from nephroscope.cli import COMMANDS
 from nephroscope.cli.parse import parse
-from nephroscope.study import Settings, settings_as_toml
+from nephroscope.records.settings import Settings
+from nephroscope.study.folder import settings_as_toml
 from test_study import CONFIG, make_study
 
 ROOT = Path(__file__).parents[1]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from nephroscope import Study
-from nephroscope.demo import DEMO_TRAINING, DemoPlan, run_demo, shuffle_labels
-from nephroscope.roi.read import read_case
+from nephroscope.cli.demo import DEMO_TRAINING, DemoPlan, run_demo, shuffle_labels
+from nephroscope.imaging.read import read_case
 
 PLAN = DemoPlan(
     n_cases=12,

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from nephroscope.errors import RoiError
+from nephroscope.base.errors import RoiError
 from nephroscope.records import CTVolume, VolumeGeometry
-from nephroscope.roi.checks.enhancement import check_phase, depth_mm, measure_enhancement, phase_of_image
+from nephroscope.regions.enhancement import check_phase, depth_mm, measure_enhancement, phase_of_image
 
 SHAPE = (20, 44, 64)
 SPACING_MM = (3.0, 1.5, 1.0)
@@ -186,7 +186,7 @@ def test_depth_is_euclidean_distance():
 
 def test_real_native_ct_is_seen_as_unenhanced(test_data):
     """TotalSegmentator's example: masks of the last 30 slices, whatever their header says."""
-    from nephroscope.cohort.nifti import read_label_map, read_nifti
+    from nephroscope.imaging.nifti import read_label_map, read_nifti
 
     folder = test_data / "ct_with_kidneys"
     volume = read_nifti(folder / "example_ct.nii.gz")

@@ -5,11 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nephroscope.errors import CohortError
-from nephroscope.evaluation import metrics
-from nephroscope.evaluation.aggregate import mean_over_slices
-from nephroscope.evaluation.calls import decide, forced_call
-from nephroscope.evaluation.evaluate import (
+from nephroscope.base.errors import CohortError
+from nephroscope.clinic.call import decide, forced_call, mean_over_slices
+from nephroscope.questions.evaluation.evaluate import (
     RunFacts,
     build_report,
     evaluate_predictions,
@@ -17,9 +15,10 @@ from nephroscope.evaluation.evaluate import (
     report_as_dict,
     slices_to_csv,
 )
-from nephroscope.evaluation.intervals import wilson
-from nephroscope.evaluation.statistics.curve import REDRAWN
 from nephroscope.records import CasePrediction, EvaluationConfig, OperatingPoint, SlicePrediction
+from nephroscope.statistics import metrics
+from nephroscope.statistics.curve import REDRAWN
+from nephroscope.statistics.intervals import wilson
 
 TWO = ("PRCC", "ChRCC")
 THREE = ("PRCC", "ChRCC", "ccRCC")

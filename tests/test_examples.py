@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nephroscope.cli import run
-from nephroscope.cohort.phantom.patient import draw_roster
+from nephroscope.intake.phantom.patient import draw_roster
 
 ROOT = Path(__file__).parents[1]
 HOW_TO = ROOT / "docs" / "how-to"

@@ -7,11 +7,11 @@ import pydicom
 import pytest
 
 from ct_files import enhanced_ct, item
-from nephroscope.cohort.export.cases import DicomOptions, import_dicom, look_into
-from nephroscope.cohort.export.series_table import add_to_series_table
-from nephroscope.cohort.labels.rows import LabelRow
-from nephroscope.cohort.tables import read_table
-from nephroscope.cohort.tumor_words import content_of
+from nephroscope.base.tables import read_table
+from nephroscope.imaging.masks.segments import content_of
+from nephroscope.intake.export.cases import DicomOptions, import_dicom, look_into
+from nephroscope.intake.export.series_table import add_to_series_table
+from nephroscope.intake.labels.rows import LabelRow
 from phantoms import box_tumor, dicom_slices, write_seg, write_slices
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from nephroscope.cohort.split import make_split
 from nephroscope.records import Case, Cohort, Exclusion, Finding, Fold, Split, SplitConfig
 from nephroscope.report.flow import draw_flow, flow_of, flow_svg, reason_group
+from nephroscope.study.split import make_split
 
 
 def case(i, subtype="PRCC", patient=None, cohort="development", **more):

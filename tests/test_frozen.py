@@ -5,11 +5,12 @@ import pytest
 import torch
 from PIL import Image
 
-from nephroscope.baselines import frozen_features
-from nephroscope.baselines.candidate import StudyData, all_candidates
-from nephroscope.errors import ConfigError
-from nephroscope.models import frozen
-from nephroscope.models.frozen import (
+from nephroscope.base.errors import ConfigError
+from nephroscope.learning.baselines import frozen_features
+from nephroscope.learning.baselines.candidate import StudyData
+from nephroscope.learning.baselines.candidates import all_candidates
+from nephroscope.learning.networks import frozen
+from nephroscope.learning.networks.frozen import (
     GRAY_MEAN,
     GRAY_SD,
     N_FEATURES,

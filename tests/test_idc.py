@@ -13,16 +13,16 @@ from pyarrow import parquet
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 
-from nephroscope.api import Study
-from nephroscope.cli.public import ImportIdc
-from nephroscope.cohort.phase.name import ARTERIAL_FIRST
-from nephroscope.cohort.public import idc_fetch, idc_index
-from nephroscope.cohort.public.idc_fetch import fetch, is_complete, open_client, referenced_series
-from nephroscope.cohort.public.idc_index import COLUMNS, MASKS, IdcSeries, citations_of, read_index
-from nephroscope.cohort.public.idc_plan import PHASE_OF_RCC_AID, Wanted, best_mask, is_axial_volume, plan_idc
-from nephroscope.errors import CohortError, ConfigError
+from nephroscope.base.errors import CohortError, ConfigError
+from nephroscope.cli.imports import ImportIdc
+from nephroscope.facade import Study
+from nephroscope.imaging.read import read_case
+from nephroscope.intake.phase.series import ARTERIAL_FIRST
+from nephroscope.intake.public import idc_fetch, idc_index
+from nephroscope.intake.public.idc_fetch import fetch, is_complete, open_client, referenced_series
+from nephroscope.intake.public.idc_index import COLUMNS, MASKS, IdcSeries, citations_of, read_index
+from nephroscope.intake.public.idc_plan import PHASE_OF_RCC_AID, Wanted, best_mask, is_axial_volume, plan_idc
 from nephroscope.records import Case
-from nephroscope.roi.read import read_case
 from phantoms import box_tumor, dicom_slices, write_seg, write_slices
 
 SUBTYPES = ("PRCC", "ChRCC")

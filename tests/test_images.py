@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nephroscope.cohort.images.cases import (
+from nephroscope.base.errors import CohortError, ConfigError, RoiError, SeriesError
+from nephroscope.intake.slice_images.cases import (
     ImagesOptions,
     import_images,
     read_image_case,
     read_slice_image,
     save_image_rows,
 )
-from nephroscope.cohort.manifest import load_cohort, save_cohort
-from nephroscope.errors import CohortError, ConfigError, RoiError, SeriesError
 from nephroscope.records import Cohort
+from nephroscope.study.cohort_table import load_cohort, save_cohort
 from phantoms import box_hu, box_tumor, window_gray, write_png
 
 SUBTYPES = ("PRCC", "ChRCC")

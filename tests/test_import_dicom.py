@@ -10,17 +10,20 @@ from pydicom.uid import generate_uid
 
 from ct_files import enhanced_ct
 from nephroscope import Study
+from nephroscope.base.errors import CohortError, SeriesError
 from nephroscope.cli import run
-from nephroscope.cohort.export import scan as scan_module
-from nephroscope.cohort.export.cases import DicomOptions, import_dicom, look_into
-from nephroscope.cohort.export.path_names import names_patient
-from nephroscope.cohort.export.roi_files import find_roi_files
-from nephroscope.cohort.export.scan import scan_export
-from nephroscope.cohort.export.series_files import SeriesFiles, load_series_files, save_series_files
-from nephroscope.cohort.labels.rows import LabelRow
-from nephroscope.cohort.series.read import read_dicom_series
-from nephroscope.errors import CohortError, SeriesError
-from nephroscope.roi.read import read_image
+from nephroscope.imaging.dicom.series import (
+    SeriesFiles,
+    load_series_files,
+    read_dicom_series,
+    save_series_files,
+)
+from nephroscope.imaging.read import read_image
+from nephroscope.intake.export import scan as scan_module
+from nephroscope.intake.export.cases import DicomOptions, import_dicom, look_into
+from nephroscope.intake.export.roi_files import find_roi_files
+from nephroscope.intake.export.scan import names_patient, scan_export
+from nephroscope.intake.labels.rows import LabelRow
 from phantoms import box_tumor, dicom_slices, write_nifti, write_seg, write_slices
 
 

@@ -3,11 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nephroscope.evaluation import intervals, metrics
-from nephroscope.evaluation.estimates import Rows, estimate_all, shares_of
-from nephroscope.evaluation.intervals import Patients
-from nephroscope.evaluation.percentiles import percentile_interval, percentile_limits
 from nephroscope.records import EvaluationConfig
+from nephroscope.statistics import intervals, metrics
+from nephroscope.statistics.estimates import Rows, estimate_all, shares_of
+from nephroscope.statistics.intervals import Patients, percentile_interval, percentile_limits
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,13 @@ import pytest
 
 from compare_candidates import BROKEN, GUESSES, KNOWS, NOISY, REFUSES, Candidate
 from nephroscope import Study
-from nephroscope.api.compare import material_of
-from nephroscope.baselines.candidate import all_candidates
-from nephroscope.errors import ConfigError, StudyError
-from nephroscope.experiments import jobs as rooms
-from nephroscope.experiments.folds import jobs_of, present_deal
-from nephroscope.experiments.jobs import Means, address_of, candidate_at, run_job, run_jobs
-from nephroscope.experiments.study_data import data_of
+from nephroscope.base.errors import ConfigError, StudyError
+from nephroscope.facade.compare import material_of
+from nephroscope.learning.baselines.candidates import all_candidates
+from nephroscope.learning.engine import jobs as rooms
+from nephroscope.learning.engine.folds import jobs_of, present_deal
+from nephroscope.learning.engine.jobs import Means, address_of, candidate_at, run_job, run_jobs
+from nephroscope.learning.engine.study_data import data_of
 from nephroscope.records import SplitConfig
 from test_study import make_study
 

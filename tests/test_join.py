@@ -7,12 +7,11 @@ import numpy as np
 import openpyxl
 import pytest
 
-from nephroscope.api import Study
-from nephroscope.cohort.join import Found, join_found, settle_labels
-from nephroscope.cohort.labels.rows import LabelRow, read_labels
-from nephroscope.cohort.labels.tumors import RoiFile
-from nephroscope.cohort.nifti import import_nifti
-from nephroscope.roi.read import read_case
+from nephroscope.facade import Study
+from nephroscope.imaging.read import read_case
+from nephroscope.intake.labels.join import Found, RoiFile, join_found, settle_labels
+from nephroscope.intake.labels.rows import LabelRow, read_labels
+from nephroscope.intake.nifti_folder import import_nifti
 from phantoms import box_hu, box_tumor, dicom_slices, write_nifti, write_seg, write_slices
 
 SUBTYPES = ("PRCC", "ChRCC")

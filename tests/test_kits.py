@@ -7,15 +7,15 @@ import nibabel
 import numpy as np
 import pytest
 
-from nephroscope.api import Study
-from nephroscope.cli.public import ImportKits
-from nephroscope.cohort.labels.pathology import read_pathology
-from nephroscope.cohort.nifti import read_label_map
-from nephroscope.cohort.public.kits import NO_CT, import_kits, read_kits_labels
-from nephroscope.cohort.public.same_patients import drop_known_patients, public_patient
-from nephroscope.errors import CohortError
+from nephroscope.base.errors import CohortError
+from nephroscope.cli.imports import ImportKits
+from nephroscope.facade import Study
+from nephroscope.imaging.nifti import read_label_map
+from nephroscope.imaging.read import read_case
+from nephroscope.intake.labels.pathology import read_pathology
+from nephroscope.intake.public.kits import NO_CT, import_kits, read_kits_labels
+from nephroscope.intake.public.same_patients import drop_known_patients, public_patient
 from nephroscope.records import Case, Cohort
-from nephroscope.roi.read import read_case
 
 SUBTYPES = ("PRCC", "ChRCC")
 LAYOUTS = {

@@ -8,8 +8,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from nephroscope.errors import RoiError
-from nephroscope.roi.read import read_roi, roi_names
+from nephroscope.base.errors import RoiError
+from nephroscope.imaging.read import read_roi, roi_names
 from phantoms import ORIGIN_MM, SHAPE, SPACING_MM, box_affine, box_tumor, box_volume, write_nifti
 
 KIDNEY, TUMOR = 1, 2
@@ -411,7 +411,7 @@ def test_bad_names_in_a_header_are_refused(tmp_path):
 
 
 def test_a_real_nrrd_and_seg_of_one_liver_agree(test_data):
-    from nephroscope.cohort.export.cases import read_dicom_series
+    from nephroscope.intake.export.cases import read_dicom_series
 
     folder = test_data / "dicom_seg" / "23x38x3"
     volume = read_dicom_series(folder / "image")
@@ -423,7 +423,7 @@ def test_a_real_nrrd_and_seg_of_one_liver_agree(test_data):
 
 
 def test_a_real_mask_lies_on_its_ct(test_data):
-    from nephroscope.cohort.nifti import read_nifti
+    from nephroscope.imaging.nifti import read_nifti
 
     volume = read_nifti(test_data / "ct_with_kidneys" / "example_ct.nii.gz")
     roi = read_roi(test_data / "ct_with_kidneys" / "example_seg_fast" / "kidney_left.nii.gz", volume, "real")

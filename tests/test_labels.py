@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nephroscope.cohort.join import settle_labels
-from nephroscope.cohort.labels.columns import COLUMN_NAMES, fits
-from nephroscope.cohort.labels.pathology import match_subtype
-from nephroscope.cohort.labels.rows import LabelRow, read_label_table, read_labels
-from nephroscope.cohort.labels.values import (
+from nephroscope.base.errors import CohortError, ConfigError
+from nephroscope.intake.labels.join import settle_labels
+from nephroscope.intake.labels.pathology import match_subtype
+from nephroscope.intake.labels.rows import LabelRow, read_label_table, read_labels
+from nephroscope.intake.labels.table import COLUMN_NAMES, fits
+from nephroscope.intake.labels.values import (
     date_order,
     parse_age,
     parse_date,
@@ -26,9 +27,8 @@ from nephroscope.cohort.labels.values import (
     parse_yes,
     years_between,
 )
-from nephroscope.errors import CohortError, ConfigError
-from nephroscope.records.columns import LABEL_COLUMNS, check_columns
-from nephroscope.study import Settings, create_study, open_study
+from nephroscope.records.settings import LABEL_COLUMNS, Settings, check_columns
+from nephroscope.study.folder import create_study, open_study
 
 SUBTYPES = ("papillary", "chromophobe", "clear_cell")
 

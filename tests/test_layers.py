@@ -2,8 +2,8 @@
 
 import pytest
 
-from nephroscope.models.layers import describe_layers
-from nephroscope.replicate.printed import printed_layers
+from nephroscope.learning.networks.layers import describe_layers
+from nephroscope.questions.replicate.printed import printed_layers
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nephroscope.cohort.manifest import COLUMNS, load_cohort, save_cohort
-from nephroscope.cohort.tables import read_table, save_table
-from nephroscope.errors import CohortError, StudyError
+from nephroscope.base.errors import CohortError, StudyError
+from nephroscope.base.tables import read_table, save_table
 from nephroscope.records import Case, Cohort, Exclusion
+from nephroscope.study.cohort_table import COLUMNS, load_cohort, save_cohort
 
 SUBTYPES = ("PRCC", "ChRCC")
 

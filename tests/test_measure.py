@@ -5,10 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from nephroscope.cohort.nifti import read_label_map
+from nephroscope.imaging.nifti import read_label_map
 from nephroscope.records import RoiMask, VolumeGeometry
-from nephroscope.roi.checks.measure import axial_diameter_mm, crop, diameter_mm, farthest_mm, measure
-from nephroscope.roi.checks.parts import find_parts
+from nephroscope.regions.measure import axial_diameter_mm, crop, diameter_mm, farthest_mm, find_parts, measure
 
 FULL = np.ones((3, 3, 3))
 FACES = np.array(

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nephroscope.evaluation import metrics
+from nephroscope.statistics import metrics
 
 TRUTH = np.array([0] * 15 + [1] * 15)
 CALLED = np.array([0] * 15 + [0] * 2 + [1] * 13)  # the paper's 30 test images: TP 15, FN 0, FP 2, TN 13

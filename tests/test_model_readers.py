@@ -9,21 +9,20 @@ import numpy as np
 import pytest
 
 from nephroscope import Study
-from nephroscope.api import model_readers
+from nephroscope.base.errors import StudyError
 from nephroscope.cli import run
 from nephroscope.cli.readers import _text
-from nephroscope.errors import StudyError
-from nephroscope.evaluation.intervals import wilson
-from nephroscope.evaluation.readers.calls import CallTable, Known, Reader, Reading
-from nephroscope.evaluation.readers.made_from import made_from
-from nephroscope.evaluation.readers.read_calls import CallOptions, read_calls
-from nephroscope.evaluation.readers.reader_study import study_readers
-from nephroscope.evaluation.readers.write import save_reader_study
-from nephroscope.evaluation.statistics.holm import holm
+from nephroscope.facade import model_readers
+from nephroscope.questions.readers.calls import CallTable, Known, Reader, Reading
+from nephroscope.questions.readers.read_calls import CallOptions, read_calls
+from nephroscope.questions.readers.reader_study import study_readers
+from nephroscope.questions.readers.write import made_from, save_reader_study
 from nephroscope.records import CasePrediction, EvaluationConfig
 from nephroscope.report import readers_section as readers_page
 from nephroscope.report.readers_section import readers_section
-from nephroscope.study import StudyFolder
+from nephroscope.statistics.intervals import wilson
+from nephroscope.statistics.mcnemar import holm
+from nephroscope.study.folder import StudyFolder
 from test_study import make_study
 
 ROOT = Path(__file__).parents[1]
@@ -49,7 +48,7 @@ def known(truth=None, patient_of=None, subtypes=("PRCC", "ChRCC")):
 
 
 def read(tmp_path, text, of=None, **options):
-    from nephroscope.cohort.labels.pathology import name_of_subtype
+    from nephroscope.intake.labels.pathology import name_of_subtype
 
     of = of or known()
     path = tmp_path / "calls.csv"
@@ -181,7 +180,7 @@ def test_spellings_of_headers_subtypes_and_times(tmp_path):
 
 
 def message(tmp_path, text, of=None, **options):
-    from nephroscope.errors import NephroscopeError
+    from nephroscope.base.errors import NephroscopeError
 
     with pytest.raises(NephroscopeError) as refusal:
         read(tmp_path, text, of, **options)

@@ -7,13 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nephroscope.base.errors import CohortError
 from nephroscope.cli import run
-from nephroscope.errors import CohortError
-from nephroscope.evaluation.kappa import agreement_weights, cohen_kappa, compare_labels, kappa_se
-from nephroscope.evaluation.statistics.agreement_kappa import compare_readers, estimate_fleiss
-from nephroscope.evaluation.statistics.mrmc import against_one, analyse
-from nephroscope.evaluation.statistics.mrmc_design import Design, covariance_of
 from nephroscope.records import EvaluationConfig
+from nephroscope.statistics.kappa import (
+    agreement_weights,
+    cohen_kappa,
+    compare_labels,
+    compare_readers,
+    estimate_fleiss,
+    kappa_se,
+)
+from nephroscope.statistics.mrmc import against_one, analyse
+from nephroscope.statistics.mrmc_design import Design, covariance_of
 from reference_vandyke import N_NEGATIVE, N_POSITIVE, RATINGS
 
 CONFIG = EvaluationConfig(resamples=200)

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from nephroscope.errors import BundleError, ConfigError
-from nephroscope.models import networks
-from nephroscope.models.networks import build_network, count_parameters, describe_networks
-from nephroscope.models.onnx_file import export_onnx
-from nephroscope.models.session import NetworkSession
-from nephroscope.models.table import NETWORKS
+from nephroscope.base.errors import BundleError, ConfigError
+from nephroscope.clinic.cut import apply_window
+from nephroscope.clinic.session import NetworkSession
+from nephroscope.learning.networks import networks
+from nephroscope.learning.networks.networks import build_network, count_parameters, describe_networks
+from nephroscope.learning.networks.onnx_file import export_onnx
+from nephroscope.learning.networks.table import NETWORKS
 from nephroscope.records import SliceSpec
-from nephroscope.slices.preprocess import apply_window
 
 
 def test_table_1_of_the_paper():

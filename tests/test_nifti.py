@@ -6,10 +6,11 @@ import nibabel
 import numpy as np
 import pytest
 
-from nephroscope.cohort.export.cases import read_dicom_series
-from nephroscope.cohort.labels.rows import LabelRow
-from nephroscope.cohort.nifti import import_nifti, read_label_map, read_nifti
-from nephroscope.errors import CohortError, SeriesError
+from nephroscope.base.errors import CohortError, SeriesError
+from nephroscope.imaging.nifti import read_label_map, read_nifti
+from nephroscope.intake.export.cases import read_dicom_series
+from nephroscope.intake.labels.rows import LabelRow
+from nephroscope.intake.nifti_folder import import_nifti
 from phantoms import box_affine, box_hu, box_tumor, dicom_slices, write_nifti, write_slices
 
 SUBTYPES = ("PRCC", "ChRCC")

@@ -4,10 +4,10 @@ import nibabel
 import numpy as np
 import pytest
 
-from nephroscope.cohort.export.cases import read_dicom_series
-from nephroscope.errors import RoiError
+from nephroscope.base.errors import RoiError
+from nephroscope.intake.export.cases import read_dicom_series
 from nephroscope.records import Case
-from nephroscope.roi.checks.organs import organ_of, organs_of, read_organs
+from nephroscope.regions.organs import organ_of, organs_of, read_organs
 from phantoms import (
     SHAPE,
     box_tumor,
@@ -169,7 +169,7 @@ def test_a_mask_image_beside_a_volume_of_one_slice_holds_no_kidneys(tmp_path):
 
 def test_real_seg_names_its_kidneys(test_data):
     """Their CT is not there: only what they say is asked."""
-    from nephroscope.roi.checks.organs import _dicom_segments, _named
+    from nephroscope.regions.organs import _dicom_segments, _named
 
     paths = sorted((test_data / "kidney_seg").glob("*.dcm"))
     if not paths:

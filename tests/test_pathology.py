@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from nephroscope.cohort.labels.pathology import (
+from nephroscope.base.errors import CohortError
+from nephroscope.intake.labels.pathology import (
     default_table,
     load_pathology,
     match_subtype,
@@ -12,8 +13,7 @@ from nephroscope.cohort.labels.pathology import (
     unmapped_finding,
     write_pathology,
 )
-from nephroscope.cohort.labels.rows import LabelRow, read_label_table, tell_subtypes
-from nephroscope.errors import CohortError
+from nephroscope.intake.labels.rows import LabelRow, read_label_table, tell_subtypes
 
 STUDY = ("PRCC", "ChRCC")
 

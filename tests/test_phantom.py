@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nephroscope.cohort.phantom import make_phantom, write, write_phantoms
-from nephroscope.cohort.phantom.canvas import FOREVER, Canvas, Solid, turned
-from nephroscope.cohort.phantom.patient import ATYPICAL, DESIGNS, deal_cohorts, draw_patient, draw_roster
-from nephroscope.cohort.phantom.scanner import scan
-from nephroscope.errors import CohortError
+from nephroscope.base.errors import CohortError
+from nephroscope.intake.phantom import make_phantom, write, write_phantoms
+from nephroscope.intake.phantom.canvas import FOREVER, Canvas, Solid, scan, turned
+from nephroscope.intake.phantom.patient import ATYPICAL, DESIGNS, deal_cohorts, draw_patient, draw_roster
 
 
 @pytest.fixture(scope="module")

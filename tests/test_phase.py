@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nephroscope.cli import run
-from nephroscope.cohort.phase.name import (
+from nephroscope.intake.phase.series import (
     ARTERIAL_FIRST,
     PHASE_TAGS,
     PHASES,
@@ -23,9 +23,9 @@ from nephroscope.cohort.phase.name import (
     series_text,
     series_text_of_row,
 )
-from nephroscope.cohort.phase.table import agreements, read_phase_table
-from nephroscope.cohort.phase.text import find_hits, read_text, spaced
-from nephroscope.cohort.phase.words import WORDS
+from nephroscope.intake.phase.table import agreements, read_phase_table
+from nephroscope.intake.phase.text import find_hits, read_text, spaced
+from nephroscope.intake.phase.vocabulary import WORDS
 
 # Descriptions from memory of many hospitals; none is taken from a table of labels.
 UNENHANCED = """

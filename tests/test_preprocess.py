@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nephroscope.errors import RoiError
+from nephroscope.base.errors import RoiError
+from nephroscope.clinic.cut import AIR_HU, apply_window, cut_slices
 from nephroscope.records import CTVolume, RoiMask, SliceSpec, VolumeGeometry
-from nephroscope.slices.preprocess import AIR_HU, apply_window, cut_slices
 from small_study import geometry
 
 

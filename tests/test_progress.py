@@ -5,8 +5,8 @@ import logging
 
 import pytest
 
-from nephroscope import progress
-from nephroscope.progress import Pace, counting, time_words, track
+from nephroscope.base import progress
+from nephroscope.base.progress import Pace, counting, time_words, track
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def minute_by_minute(monkeypatch, caplog):
     ticks = itertools.count(0, 30)
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(ticks))
     monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: False, raising=False)
-    caplog.set_level(logging.INFO, logger="nephroscope.progress")
+    caplog.set_level(logging.INFO, logger="nephroscope.base.progress")
     return caplog
 
 
@@ -92,7 +92,7 @@ def test_training_counts_the_epochs_of_all_folds(minute_by_minute, monkeypatch, 
     """Two folds of at most 4 epochs; patience ends the first after two: 4 of at most 6 are then left."""
     from types import SimpleNamespace
 
-    from nephroscope.training import run as training
+    from nephroscope.learning.training import run as training
 
     def two_epochs(path, inputs, fold, where, told):
         told(fold.index, 3)
@@ -116,7 +116,7 @@ def test_training_counts_the_epochs_of_all_folds(minute_by_minute, monkeypatch, 
 def test_phantoms_are_counted_while_they_are_written(minute_by_minute, monkeypatch, tmp_path):
     from types import SimpleNamespace
 
-    from nephroscope.cohort.phantom import write
+    from nephroscope.intake.phantom import write
 
     monkeypatch.setattr(
         write, "_write_cases", lambda *_: (SimpleNamespace(case_id=f"S{i}") for i in range(4))

@@ -9,14 +9,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nephroscope.baselines.candidate import StudyData
-from nephroscope.baselines.candidates.radiomics import CANDIDATE
-from nephroscope.baselines.radiomics import cases, elastic_net, extract
-from nephroscope.baselines.radiomics.cases import features_of_cases
-from nephroscope.baselines.radiomics.elastic_net import Choice, ElasticNet, Selection, choose
-from nephroscope.baselines.radiomics.extract import SLICES, VOLUME
-from nephroscope.baselines.radiomics.ibsi import compare_with_ibsi, phantom
-from nephroscope.errors import CohortError, ConfigError, RoiError
+from nephroscope.base.errors import CohortError, ConfigError, RoiError
+from nephroscope.learning.baselines.candidate import StudyData
+from nephroscope.learning.baselines.candidates.radiomics import CANDIDATE
+from nephroscope.learning.baselines.radiomics import cases, elastic_net, extract
+from nephroscope.learning.baselines.radiomics.cases import features_of_cases
+from nephroscope.learning.baselines.radiomics.elastic_net import Choice, ElasticNet, Selection, choose
+from nephroscope.learning.baselines.radiomics.extract import SLICES, VOLUME
+from nephroscope.learning.baselines.radiomics.ibsi import compare_with_ibsi, phantom
 from nephroscope.records import CTVolume, RoiMask
 from small_study import geometry, make_cohort, make_store, read_disc
 
@@ -217,7 +217,7 @@ def test_the_candidate_tells_dark_from_bright_tumors(data, few_features):
 
 
 def test_features_are_extracted_once_before_the_fits(data, few_features, monkeypatch):
-    from nephroscope.baselines.radiomics import cases
+    from nephroscope.learning.baselines.radiomics import cases
 
     assert CANDIDATE.missing(data) == ""
     monkeypatch.setattr(cases, "_extract", lambda *_: pytest.fail("extracted again"))
@@ -226,7 +226,7 @@ def test_features_are_extracted_once_before_the_fits(data, few_features, monkeyp
 
 
 def test_without_mirp_it_says_what_to_install(data, monkeypatch):
-    from nephroscope.baselines.candidates import radiomics
+    from nephroscope.learning.baselines.candidates import radiomics
 
     monkeypatch.setattr(radiomics, "mirp_version", lambda: "")
     assert CANDIDATE.missing(data) == "MIRP is not installed: pip install 'nephroscope[train,radiomics]'"

@@ -8,9 +8,9 @@ import textwrap
 
 import pytest
 
-from nephroscope.errors import ConfigError
-from nephroscope.experiments import ray_jobs
-from nephroscope.experiments.ray_jobs import map_on_ray
+from nephroscope.base import cluster as ray_jobs
+from nephroscope.base.cluster import map_on_ray
+from nephroscope.base.errors import ConfigError
 from nephroscope.records import SplitConfig
 from test_study import make_study
 
@@ -20,14 +20,14 @@ import json, sys, threading, time
 import ray
 from ray.cluster_utils import Cluster
 from nephroscope import Study
-from nephroscope.experiments.comparison import ComparePlan
-from nephroscope.experiments.jobs import Means
+from nephroscope.questions.compare.comparison import ComparePlan
+from nephroscope.learning.engine.jobs import Means
 from dataclasses import replace
-from nephroscope.api.compare import material_of
-from nephroscope.errors import StudyError
-from nephroscope.experiments.folds import jobs_of, present_deal
-from nephroscope.experiments.jobs import run_job
-from nephroscope.experiments.ray_jobs import map_on_ray
+from nephroscope.facade.compare import material_of
+from nephroscope.base.errors import StudyError
+from nephroscope.learning.engine.folds import jobs_of, present_deal
+from nephroscope.learning.engine.jobs import run_job
+from nephroscope.base.cluster import map_on_ray
 from compare_candidates import GUESSES, SLOW
 
 def found_deal(root):
@@ -90,7 +90,7 @@ def run_script(text, *words):
 
 def test_two_nodes_one_killed_same_result(study):
     from compare_candidates import GUESSES, SLOW
-    from nephroscope.experiments.comparison import ComparePlan
+    from nephroscope.questions.compare.comparison import ComparePlan
 
     done = run_script(SCRIPT, study.folder.root)
     assert done.returncode == 0, done.stderr[-3000:]

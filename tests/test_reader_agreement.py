@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from nephroscope.evaluation.bland_altman import bland_altman, growth
-from nephroscope.evaluation.intervals import Patients
-from nephroscope.evaluation.kappa import cohen_kappa, compare_labels, kappa_se
-from nephroscope.evaluation.reader_agreement import mean_statistic, median_statistic
+from nephroscope.questions.evaluation.annotators import mean_statistic, median_statistic
 from nephroscope.records import EvaluationConfig
+from nephroscope.statistics.bland_altman import bland_altman, growth
+from nephroscope.statistics.intervals import Patients
+from nephroscope.statistics.kappa import cohen_kappa, compare_labels, kappa_se
 
 CONFIG = EvaluationConfig(resamples=400)
 # Peak expiratory flow of 17 subjects, l/min, first reading by each meter (Bland and Altman 1986, table 1).

@@ -11,23 +11,20 @@ import numpy as np
 import pytest
 import torch
 
-from nephroscope.api.replicate import _scored_readers
+from nephroscope.base.errors import CohortError, ConfigError, StudyError
+from nephroscope.base.files import save_json
+from nephroscope.base.lock import one_at_a_time
 from nephroscope.cli import run
 from nephroscope.cli.replicate import REPLICATES
-from nephroscope.errors import CohortError, ConfigError, StudyError
-from nephroscope.evaluation.intervals import Patients
-from nephroscope.evaluation.readers.made_from import made_from
-from nephroscope.files import save_json
-from nephroscope.records import EvaluationConfig
-from nephroscope.replicate import apart, printed, words
-from nephroscope.replicate.answers import Answers
-from nephroscope.replicate.apart import hours_of, hours_words, isolated, one_sided
-from nephroscope.replicate.case_table import known_tests
-from nephroscope.replicate.described import leak_of
-from nephroscope.replicate.experiment import train_all
-from nephroscope.replicate.figures import comparison_figure, learning_figure
-from nephroscope.replicate.lock import one_at_a_time
-from nephroscope.replicate.numbers import (
+from nephroscope.facade.replicate import _scored_readers
+from nephroscope.learning.training.arm import best_epoch, draw_images, train_arm
+from nephroscope.questions.readers.write import made_from
+from nephroscope.questions.replicate import printed
+from nephroscope.questions.replicate.answers import Answers, make_parts
+from nephroscope.questions.replicate.case_table import known_tests
+from nephroscope.questions.replicate.described import leak_of
+from nephroscope.questions.replicate.experiment import train_all
+from nephroscope.questions.replicate.numbers import (
     Reading,
     area_two_ways,
     by_case,
@@ -36,14 +33,17 @@ from nephroscope.replicate.numbers import (
     figures,
     three_of_each,
 )
-from nephroscope.replicate.numbers import one_sided as has_one_answer
-from nephroscope.replicate.parts import make_parts
-from nephroscope.replicate.setup import ReplicateOptions, make_setup, shuffle_between_patients
-from nephroscope.replicate.tables import validation_table
-from nephroscope.replicate.tables_more import area_table
-from nephroscope.replicate.tables_tests import reader_table
+from nephroscope.questions.replicate.numbers import one_sided as has_one_answer
+from nephroscope.questions.replicate.setup import ReplicateOptions, make_setup, shuffle_between_patients
+from nephroscope.records import EvaluationConfig
+from nephroscope.report.replicate import words
+from nephroscope.report.replicate import words as apart
+from nephroscope.report.replicate.figures import comparison_figure, learning_figure
+from nephroscope.report.replicate.tables import reader_table, validation_table
+from nephroscope.report.replicate.tables_more import area_table
+from nephroscope.report.replicate.words import hours_of, hours_words, isolated, one_sided
 from nephroscope.report.tables import Cell
-from nephroscope.training.arm import best_epoch, draw_images, train_arm
+from nephroscope.statistics.intervals import Patients
 from small_study import make_cohort, make_store
 from test_study import make_study
 
@@ -221,7 +221,7 @@ def test_what_never_had_a_finite_loss_is_a_state(data, tmp_path, monkeypatch):
     def diverge(task, state, hu, labels, weights):
         return torch.tensor(float("nan")), torch.zeros(len(labels), 3)
 
-    monkeypatch.setattr("nephroscope.training.arm.train_step", diverge)
+    monkeypatch.setattr("nephroscope.learning.training.arm.train_step", diverge)
     arm = make_parts(make_setup(*data, OPTIONS), tmp_path)[0].arm
     list(train_arm(arm))
     record = json.loads((arm.folder / "arm.json").read_text())
@@ -374,8 +374,8 @@ def test_it_works_as_it_will_be_run(replicated, capsys):
 
 
 def test_commas_and_spaces_name_models(monkeypatch):
-    from nephroscope.api import Study
     from nephroscope.cli.parse import parse
+    from nephroscope.facade import Study
 
     asked = []
     monkeypatch.setattr(Study, "__init__", lambda self, root: None)
@@ -390,7 +390,7 @@ def test_commas_and_spaces_name_models(monkeypatch):
 
 def test_what_is_finished_is_not_done_again(replicated, monkeypatch):
     study, content, options, calls = replicated
-    monkeypatch.setattr("nephroscope.training.arm.train_step", None)  # would fail if called
+    monkeypatch.setattr("nephroscope.learning.training.arm.train_step", None)  # would fail if called
     again = study.replicate_zuo2021(options, calls)
     assert again["models"] == content["models"]
     assert len(list((study.folder.root / "replicate/zuo2021/arms").iterdir())) == 4
@@ -778,7 +778,7 @@ def test_slices_that_were_not_cut_are_asked_for(replicated, tmp_path, capsys):
 def test_a_wrong_table_of_readers_is_refused_before_training(replicated, tmp_path, monkeypatch):
     study, _, options, _ = replicated
     (tmp_path / "calls.csv").write_text("case_id,reader,call\nnobody,A,PRCC\n")
-    monkeypatch.setattr("nephroscope.replicate.experiment.train_all", None)
+    monkeypatch.setattr("nephroscope.questions.replicate.experiment.train_all", None)
     with pytest.raises(CohortError, match=r"calls\.csv"):
         study.replicate_zuo2021(options, tmp_path / "calls.csv")
 

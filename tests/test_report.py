@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nephroscope.evaluation.aggregate import mean_over_slices
-from nephroscope.evaluation.calls import decide, forced_call
-from nephroscope.evaluation.evaluate import RunFacts, build_report
+from nephroscope.clinic.call import decide, forced_call, mean_over_slices
+from nephroscope.questions.evaluation.evaluate import RunFacts, build_report
 from nephroscope.records import (
     Case,
     CasePrediction,

@@ -4,9 +4,9 @@ import csv
 from dataclasses import replace
 
 from nephroscope.report.checklists.claim import CLAIM
-from nephroscope.report.checklists.evidence_results import Evidence
 from nephroscope.report.checklists.items import Checklist, Item, answer, counts
 from nephroscope.report.checklists.metrics import METRICS
+from nephroscope.report.checklists.statements import Evidence
 from nephroscope.report.checklists.tripod import TRIPOD
 from nephroscope.report.checklists.write import answer_all, save_checklists
 from nephroscope.report.page import write_report

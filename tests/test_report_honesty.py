@@ -5,13 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from nephroscope.files import save_json
+from nephroscope.base.files import save_json
 from nephroscope.records import Estimate
 from nephroscope.report.appraisal import appraise
 from nephroscope.report.content import Saliency, SaliencyMap
-from nephroscope.report.leftovers import remove_leftovers
 from nephroscope.report.limitations import limitations
-from nephroscope.report.page import write_report
+from nephroscope.report.page import remove_leftovers, write_report
 from nephroscope.report.probability_tables import coverage_table
 from nephroscope.report.saliency_words import check_words, saliency_limitations
 from test_report import make_content

@@ -9,8 +9,7 @@ from nephroscope.records import counted_noun
 from nephroscope.report import words
 from nephroscope.report.appraisal import appraise
 from nephroscope.report.figures import all_figures
-from nephroscope.report.methods import methods
-from nephroscope.report.methods_training import software_text
+from nephroscope.report.methods import methods, software_text
 from nephroscope.report.page import render_page
 from nephroscope.report.page_parts import page_parts
 from nephroscope.report.probability_tables import probability_tables

@@ -6,15 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nephroscope.evaluation.evaluate import LEAKY, RunFacts, build_report
-from nephroscope.evaluation.metrics import auc
-from nephroscope.evaluation.statistics.attributes import attributes_of
+from nephroscope.questions.evaluation.evaluate import LEAKY, RunFacts, build_report
+from nephroscope.questions.evaluation.subgroups import attributes_of
 from nephroscope.records import CasePrediction, Estimate, SlicePrediction
 from nephroscope.report import cards, extra_sections
 from nephroscope.report.appraisal import RAW, appraise, marked
 from nephroscope.report.cards import case_sections, case_table, cases_with_cards
-from nephroscope.report.comparison_control import ComparisonPart, control_part, spread_cell
-from nephroscope.report.comparison_section import ComparisonSection
+from nephroscope.report.comparison_section import ComparisonPart, ComparisonSection, control_part, spread_cell
 from nephroscope.report.content import Saliency, SaliencyMap, Scan
 from nephroscope.report.data import plain, report_json
 from nephroscope.report.gather import scans_of
@@ -26,6 +24,7 @@ from nephroscope.report.readers_section import ReadersSection, _with_set_in_word
 from nephroscope.report.shortcuts import facts_known, shortcut_words
 from nephroscope.report.tables import Cell, Letters, Table
 from nephroscope.report.words import key_result
+from nephroscope.statistics.metrics import auc
 from test_report import make_content
 from test_report_words import two_folds
 

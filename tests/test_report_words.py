@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from nephroscope.learning.training.batches import ROTATION_DEG
 from nephroscope.records import Exclusion, Finding, Split, SplitConfig, TrainConfig
 from nephroscope.report.appraisal import appraise
 from nephroscope.report.content import Scan
 from nephroscope.report.limitations import limitations
 from nephroscope.report.methods import methods
-from nephroscope.training.ranges import ROTATION_DEG
 from test_report import CONFIG, make_content
 
 SAME_SITE = "All cases come from one site."

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from nephroscope.cohort.grid import canonical
-from nephroscope.errors import RoiError
+from nephroscope.base.errors import RoiError
+from nephroscope.imaging.grid import canonical
+from nephroscope.imaging.masks.resample import fit_to_ct, resample_nearest
+from nephroscope.imaging.masks.segments import Wanted
 from nephroscope.records import VolumeGeometry
-from nephroscope.roi.files.resample import fit_to_ct, resample_nearest
-from nephroscope.roi.files.segments import Wanted
 from phantoms import ORIGIN_MM, SHAPE, SPACING_MM, box_affine, box_tumor
 
 WANTED = Wanted(case_id="P1", where="case P1, ROI m.nii")

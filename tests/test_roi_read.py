@@ -6,13 +6,13 @@ import numpy as np
 import pydicom
 import pytest
 
-from nephroscope.cohort.export.cases import read_dicom_series
-from nephroscope.cohort.grid import canonical
-from nephroscope.cohort.nifti import read_nifti
-from nephroscope.errors import RoiError, SeriesError, StudyError
+from nephroscope.base.errors import RoiError, SeriesError, StudyError
+from nephroscope.imaging.grid import canonical
+from nephroscope.imaging.masks.segments import Segment, Wanted, choose_segment
+from nephroscope.imaging.nifti import read_nifti
+from nephroscope.imaging.read import read_case, read_image, read_roi, roi_names
+from nephroscope.intake.export.cases import read_dicom_series
 from nephroscope.records import Case, CTVolume, VolumeGeometry
-from nephroscope.roi.files.segments import Segment, Wanted, choose_segment
-from nephroscope.roi.read import read_case, read_image, read_roi, roi_names
 from phantoms import (
     box_hu,
     box_tumor,

@@ -4,12 +4,12 @@ import numpy as np
 import pydicom
 import pytest
 
-from nephroscope.cohort.export.cases import read_dicom_series
-from nephroscope.cohort.nifti import read_nifti
-from nephroscope.errors import RoiError
+from nephroscope.base.errors import RoiError
+from nephroscope.imaging.masks.write import write_nifti, write_seg
+from nephroscope.imaging.nifti import read_nifti
+from nephroscope.imaging.read import read_roi, roi_names
+from nephroscope.intake.export.cases import read_dicom_series
 from nephroscope.records import CTVolume, RoiMask
-from nephroscope.roi.read import read_roi, roi_names
-from nephroscope.roi.write import write_nifti, write_seg
 from phantoms import box_hu, box_tumor, dicom_slices, write_slices
 from phantoms import write_nifti as write_ct_nifti
 

@@ -6,11 +6,11 @@ import pytest
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
-from nephroscope.cohort.export.cases import read_dicom_series
-from nephroscope.errors import RoiError
+from nephroscope.base.errors import RoiError
+from nephroscope.imaging.masks.rtstruct import rasterise
+from nephroscope.imaging.read import read_roi, roi_names
+from nephroscope.intake.export.cases import read_dicom_series
 from nephroscope.records import CTVolume, VolumeGeometry
-from nephroscope.roi.files.rtstruct import rasterise
-from nephroscope.roi.read import read_roi, roi_names
 from phantoms import SHAPE, box_affine, box_hu, box_tumor, box_volume
 
 

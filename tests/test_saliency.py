@@ -10,9 +10,14 @@ import torch
 from PIL import Image
 from torch import nn
 
-from nephroscope.errors import RoiError
-from nephroscope.evaluation import saliency_run
-from nephroscope.evaluation.saliency import (
+from nephroscope.base.errors import RoiError
+from nephroscope.base.files import save_json
+from nephroscope.learning.networks.networks import SubtypeNetwork, build_network
+from nephroscope.learning.networks.saliency import grad_cam, with_random_weights
+from nephroscope.learning.score_run import RunToScore
+from nephroscope.learning.training.fit import save_weights
+from nephroscope.questions.saliency import maps as saliency_run
+from nephroscope.questions.saliency.checks import (
     SaliencyOfRun,
     mean_over_patients,
     rank_agreement,
@@ -20,11 +25,7 @@ from nephroscope.evaluation.saliency import (
     shown_map,
     weights_verdict,
 )
-from nephroscope.evaluation.saliency_run import saliency_of_run
-from nephroscope.evaluation.score_run import RunToScore
-from nephroscope.files import save_json
-from nephroscope.models.networks import SubtypeNetwork, build_network
-from nephroscope.models.saliency import grad_cam, with_random_weights
+from nephroscope.questions.saliency.maps import saliency_of_run
 from nephroscope.records import (
     CasePrediction,
     Estimate,
@@ -38,7 +39,6 @@ from nephroscope.report.data import report_json
 from nephroscope.report.page import render_page
 from nephroscope.report.page_parts import page_parts
 from nephroscope.report.saliency_words import check_words
-from nephroscope.training.checkpoint import save_weights
 from small_study import SUBTYPES, make_cohort, make_store, read_disc, split_of
 from test_report import make_content
 

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from nephroscope.api import Study
+from nephroscope.base.errors import ConfigError
 from nephroscope.cli import run
-from nephroscope.errors import ConfigError
-from nephroscope.evaluation.intervals import hanley_mcneil, wilson
-from nephroscope.evaluation.statistics import sample_size
-from nephroscope.evaluation.statistics.sample_size import (
+from nephroscope.facade import Study
+from nephroscope.statistics import sample_size
+from nephroscope.statistics.intervals import hanley_mcneil, wilson
+from nephroscope.statistics.sample_size import (
     auc_plan,
     patients_for_auc,
     patients_for_difference,
@@ -50,7 +50,7 @@ def test_the_plan_is_the_smallest_that_is_narrow_enough(auc, width, ratio):
 
 def test_planned_width_is_what_simulated_studies_get():
     """DeLong intervals of 300 binormal studies of the planned size are about as wide as planned."""
-    from nephroscope.evaluation.intervals import delong
+    from nephroscope.statistics.intervals import delong
 
     plan = patients_for_auc(0.85, 0.14)
     rng = np.random.default_rng(0)

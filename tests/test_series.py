@@ -21,8 +21,8 @@ from pydicom.uid import (
 )
 
 from ct_files import enhanced_ct
-from nephroscope.cohort.series.read import read_dicom_series
-from nephroscope.errors import SeriesError
+from nephroscope.base.errors import SeriesError
+from nephroscope.imaging.dicom.series import read_dicom_series
 from phantoms import box_affine, box_hu, dicom_slices, set_stored, write_slices
 
 

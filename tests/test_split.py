@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nephroscope.cohort.split import load_split, make_split, save_split
-from nephroscope.errors import CohortError, ConfigError, StudyError
+from nephroscope.base.errors import CohortError, ConfigError, StudyError
 from nephroscope.records import Cohort, Fold, Split, SplitConfig
+from nephroscope.study.split import load_split, make_split, save_split
 from small_study import make_cohort
 
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from nephroscope import Study
-from nephroscope.api import spread
-from nephroscope.api.spread import FoldOfRun, train_one_fold
+from nephroscope.base import cluster as ray_jobs
+from nephroscope.base.errors import StudyError
 from nephroscope.cli import run
-from nephroscope.errors import StudyError
-from nephroscope.experiments import ray_jobs
-from nephroscope.experiments.jobs import Means
+from nephroscope.facade import spread
+from nephroscope.facade.spread import FoldOfRun, train_one_fold
+from nephroscope.learning.engine.jobs import Means
 from nephroscope.records import SplitConfig
 from test_study import CONFIG, make_study
 

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from ct_files import enhanced_ct, facts, scan
-from nephroscope.cohort.series.acquisitions import (
+from nephroscope.base.errors import SeriesError
+from nephroscope.imaging.dicom.acquisitions import (
     check_stack,
     facts_of,
     reason_not_a_stack,
     split_acquisitions,
 )
-from nephroscope.cohort.series.read import FACT_TAGS, read_dicom_series, read_header
-from nephroscope.cohort.series.stack import stack_of
-from nephroscope.errors import SeriesError
+from nephroscope.imaging.dicom.series import FACT_TAGS, read_dicom_series, read_header
+from nephroscope.imaging.dicom.stack import stack_of
 from phantoms import SPACING_MM, box_affine, dicom_slices, write_slices
 
 

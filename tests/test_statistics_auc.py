@@ -8,20 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reference_asah as asah
-from nephroscope.evaluation import intervals
-from nephroscope.evaluation.intervals import Patients, hanley_mcneil
-from nephroscope.evaluation.statistics.area import auc_figures
-from nephroscope.evaluation.statistics.auc import (
+from nephroscope.records import EvaluationConfig
+from nephroscope.statistics import intervals
+from nephroscope.statistics.auc import (
     auc_covariance,
+    clustered_covariance,
     compare_all,
     compare_aucs,
     compare_unpaired,
     overall_test,
 )
-from nephroscope.evaluation.statistics.clustered import clustered_covariance
-from nephroscope.evaluation.statistics.mcnemar import clustered_mcnemar, exact_mcnemar, paired_difference
-from nephroscope.evaluation.statistics.placements import delong_covariance
-from nephroscope.records import EvaluationConfig
+from nephroscope.statistics.intervals import Patients, hanley_mcneil
+from nephroscope.statistics.mcnemar import clustered_mcnemar, exact_mcnemar, paired_difference
+from nephroscope.statistics.metrics import delong_covariance
+from nephroscope.statistics.tables.scores import auc_figures
 
 CONFIG = EvaluationConfig(resamples=400)
 POOR = np.array([c == "1" for c in asah.POOR])

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 import reference_asah as asah
+from nephroscope.base.errors import CohortError, ConfigError
 from nephroscope.cli import run
 from nephroscope.cli.statistics import STATISTICS
-from nephroscope.errors import CohortError, ConfigError
-from nephroscope.evaluation.statistics.columns import read_csv
-from nephroscope.evaluation.statistics.holm import holm
-from nephroscope.evaluation.statistics.owners import Asked
-from nephroscope.evaluation.statistics.scored import read_scored
+from nephroscope.statistics.mcnemar import holm
+from nephroscope.statistics.tables.columns import read_csv
+from nephroscope.statistics.tables.owners import Asked
+from nephroscope.statistics.tables.scores import read_scored
 
 
 @pytest.fixture(autouse=True)

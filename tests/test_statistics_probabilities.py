@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from nephroscope.cli import run
-from nephroscope.evaluation.intervals import Patients
-from nephroscope.evaluation.statistics import cells
-from nephroscope.evaluation.statistics.calibration import calibrate
-from nephroscope.evaluation.statistics.coverage import risk_coverage
-from nephroscope.evaluation.statistics.decision_curve import decision_curve
-from nephroscope.evaluation.statistics.logistic import expit
 from nephroscope.records import Estimate, EvaluationConfig
+from nephroscope.statistics import cells
+from nephroscope.statistics.calibration import calibrate
+from nephroscope.statistics.coverage import risk_coverage
+from nephroscope.statistics.decision_curve import decision_curve
+from nephroscope.statistics.intervals import Patients
+from nephroscope.statistics.logistic import expit
 
 KINDS = ("calibration", "decision-curve", "operating-point", "coverage")
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from nephroscope.errors import CohortError, RoiError, StudyError
-from nephroscope.slices.store import cut_cohort, open_store
+from nephroscope.base.errors import CohortError, RoiError, StudyError
+from nephroscope.study.slices import cut_cohort, open_store
 from small_study import SPEC, make_cohort, make_store, read_disc
 
 

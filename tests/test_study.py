@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from nephroscope import Study
-from nephroscope.cohort.manifest import save_cohort
-from nephroscope.errors import ConfigError, StudyError
+from nephroscope.base.errors import ConfigError, StudyError
 from nephroscope.records import Finding, SliceSpec, SplitConfig, TrainConfig
-from nephroscope.slices.store import open_store
-from nephroscope.study import Settings, settings_as_toml
+from nephroscope.records.settings import Settings
+from nephroscope.study.cohort_table import save_cohort
+from nephroscope.study.folder import settings_as_toml
+from nephroscope.study.slices import open_store
 from phantoms import write_nifti
 from small_study import make_cohort, read_disc
 

@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nephroscope.cohort.export.series_table import COLUMNS
-from nephroscope.cohort.tables import save_table
-from nephroscope.evaluation.metrics import auc
-from nephroscope.evaluation.statistics.attributes import (
+from nephroscope.base.tables import save_table
+from nephroscope.intake.export.series_table import COLUMNS
+from nephroscope.questions.evaluation.subgroups import (
     attributes_of,
     series_facts,
     spacing_of,
+    subgroup_table,
     vendor_of,
 )
-from nephroscope.evaluation.statistics.subgroups import subgroup_table
 from nephroscope.records import Case, CasePrediction, Cohort, EvaluationConfig
+from nephroscope.statistics.metrics import auc
 
 CONFIG = EvaluationConfig(resamples=400)
 SUBTYPES = ("PRCC", "ChRCC")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nephroscope.roi.readers.surfaces import SurfaceDistances, border, surface_distances
+from nephroscope.regions.agreement import SurfaceDistances, border, surface_distances
 
 ANISOTROPIC = np.diag([5.0, 0.7, 0.8, 1.0])
 

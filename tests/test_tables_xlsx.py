@@ -6,9 +6,9 @@ from datetime import date, datetime
 import openpyxl
 import pytest
 
-from nephroscope.cohort.labels import workbook
-from nephroscope.cohort.labels.rows import read_label_table, read_labels
-from nephroscope.errors import CohortError
+from nephroscope.base import workbook
+from nephroscope.base.errors import CohortError
+from nephroscope.intake.labels.rows import read_label_table, read_labels
 
 HEADER = ["Case ID", "Histology", "Age", "Sex"]
 

@@ -11,12 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from nephroscope.errors import ConfigError, StudyError
-from nephroscope.models.networks import build_network
-from nephroscope.records import TrainConfig, with_recipe
-from nephroscope.training.batches import draw_epoch, labelled_slices
-from nephroscope.training.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights
-from nephroscope.training.loop import (
+from nephroscope.base.errors import ConfigError, StudyError
+from nephroscope.learning.networks.networks import build_network
+from nephroscope.learning.training.batches import draw_epoch, labelled_slices
+from nephroscope.learning.training.fit import (
     Epoch,
     FoldTask,
     balanced,
@@ -25,12 +23,17 @@ from nephroscope.training.loop import (
     count_hits,
     fit,
     is_finished,
+    load_checkpoint,
+    load_weights,
     new_state,
+    save_checkpoint,
+    save_weights,
     set_learning_rate,
     settle_batch_norm,
     validate,
 )
-from nephroscope.training.run import RunInputs, compute_dtype, train_run
+from nephroscope.learning.training.run import RunInputs, compute_dtype, train_run
+from nephroscope.records import TrainConfig, with_recipe
 from small_study import SPEC, make_cohort, make_store, split_of
 
 CONFIG = TrainConfig(model="shufflenet_v2_x1_0", epochs=2, batch_size=8, learning_rate=1e-3, precision="fp32")
@@ -91,7 +94,7 @@ def test_stopped_after_an_epoch_and_resumed_ends_with_the_same_weights(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("nephroscope.training.run.save_checkpoint", stop)
+        patch.setattr("nephroscope.learning.training.run.save_checkpoint", stop)
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt):
                 train_run(tmp_path / "part", inputs)
@@ -107,9 +110,9 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from dataclasses import replace
 from small_study import make_cohort, split_of
-from nephroscope.slices.store import open_store
+from nephroscope.study.slices import open_store
 from test_training import CONFIG
-from nephroscope.training.run import RunInputs, train_run
+from nephroscope.learning.training.run import RunInputs, train_run
 cohort, store = make_cohort(12), open_store(Path({store!r}))
 split = split_of(cohort, store, folds=2)
 train_run(Path({run!r}), RunInputs(cohort=cohort, store=store, split=split, config=replace(CONFIG, epochs=3)))

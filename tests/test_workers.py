@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from nephroscope.errors import CohortError, StudyError
-from nephroscope.workers import map_in_processes
+from nephroscope.base.errors import CohortError, StudyError
+from nephroscope.base.parallel import map_in_processes
 
 
 def square(number):

@@ -2,17 +2,18 @@
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from nephroscope.api import Study as Study
+from nephroscope.base.version import __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from nephroscope.facade import Study as Study
+
 __all__ = ["Study", "__version__"]
 
 
 def __getattr__(name: str) -> object:
     """Load `Study` when it is first asked for, so that ``import nephroscope`` stays light."""
     if name == "Study":
-        from nephroscope.api import Study
+        from nephroscope.facade import Study
 
         return Study
     raise AttributeError(f"module 'nephroscope' has no attribute {name!r}")

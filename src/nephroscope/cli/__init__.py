@@ -13,14 +13,14 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from nephroscope import __version__
-from nephroscope.errors import NephroscopeError
+from nephroscope.base.errors import NephroscopeError
+from nephroscope.base.version import __version__
 
 if TYPE_CHECKING:
     from nephroscope.cli.outcome import Outcome
 
 COMMANDS = {
-    "demo": ("whole", "Demo", "the whole way on a synthetic cohort, from images to a bundle"),
+    "demo": ("demo", "Demo", "the whole way on a synthetic cohort, from images to a bundle"),
     "new": ("study", "New", "make a study folder"),
     "import": ("imports", "IMPORTS", "bring cases in: images, dicom, nifti, kits, idc or phantom"),
     "deidentify": (

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from nephroscope.api import Study
+from nephroscope.base.errors import ConfigError
 from nephroscope.cli.outcome import Command, Outcome, estimates_text, table
-from nephroscope.errors import ConfigError
+from nephroscope.facade import Study
 from nephroscope.records import Consensus
-from nephroscope.roi.readers.agreement import RoiAgreement
-from nephroscope.roi.readers.surfaces import TOLERANCE_MM
+from nephroscope.regions.agreement import TOLERANCE_MM, RoiAgreement
 
 if TYPE_CHECKING:
-    from nephroscope.evaluation.reader_agreement import ReaderReport
+    from nephroscope.questions.evaluation.annotators import ReaderReport
 
 HEADER = (
     "case",
@@ -73,7 +72,7 @@ class Agreement(Command):
         )
 
     def _study(self, path: Path) -> Outcome:
-        from nephroscope.evaluation.reader_agreement import report_as_dict
+        from nephroscope.questions.evaluation.annotators import report_as_dict
 
         study = Study(path)
         if self.consensus is not None:
@@ -101,7 +100,7 @@ class Agreement(Command):
         )
 
     def _files(self, one: Path, two: Path) -> Outcome:
-        from nephroscope.roi.readers.agreement_files import compare_files
+        from nephroscope.regions.agreement_files import compare_files
 
         found = compare_files(one, two, self.tumor_name, self.tolerance_mm)
         data = {

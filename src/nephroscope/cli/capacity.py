@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from nephroscope.base.progress import time_words
 from nephroscope.cli.outcome import Command, Outcome, StudyPath, table
-from nephroscope.progress import time_words
 from nephroscope.records import counted_noun
 
 
@@ -32,8 +32,8 @@ class Capacity(Command):
 
     def run(self) -> Outcome:
         """Train what is not trained yet, and compare."""
-        from nephroscope.api import Study
-        from nephroscope.experiments.capacity import CapacityOptions
+        from nephroscope.facade import Study
+        from nephroscope.questions.capacity.runs import CapacityOptions
 
         named = tuple(dict.fromkeys(name for part in self.models for name in part.split(",") if name))
         chosen: dict[str, Any] = {"models": named} if self.models else {}

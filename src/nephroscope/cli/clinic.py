@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from nephroscope import __version__
+from nephroscope.base.version import __version__
 from nephroscope.cli.outcome import Command, Outcome, RunName, StudyPath, findings_as_json
-from nephroscope.models.table import NETWORKS
+from nephroscope.learning.networks.table import NETWORKS
 from nephroscope.records import CasePrediction
 
 
@@ -30,7 +30,7 @@ class Export(Command):
 
     def run(self) -> Outcome:
         """Export it."""
-        from nephroscope.api import Study
+        from nephroscope.facade import Study
 
         bundle = Study(self.study).export(self.out, self.run_name)
         return Outcome(
@@ -67,7 +67,7 @@ class Predict(Command):
 
     def run(self) -> Outcome:
         """Predict it."""
-        from nephroscope.deploy.predict import ImageToPredict, predict_files
+        from nephroscope.clinic.predict import ImageToPredict, predict_files
 
         what = ImageToPredict(
             image=self.image,

@@ -7,7 +7,7 @@ from nephroscope.cli.outcome import Command, Outcome, StudyPath, table
 from nephroscope.records import counted_noun, p_words
 
 if TYPE_CHECKING:
-    from nephroscope.experiments.comparison import Comparison
+    from nephroscope.questions.compare.comparison import Comparison
 
 FIGURES = ("auc", "auc_by_fold", "sensitivity", "specificity", "brier")
 TITLES = {"auc": "AUC", "auc_by_fold": "AUC, mean of folds"}
@@ -51,9 +51,9 @@ class Compare(Command):
 
     def run(self) -> Outcome:
         """Compare."""
-        from nephroscope.api import Study
-        from nephroscope.experiments.comparison import ComparePlan
-        from nephroscope.experiments.jobs import Means
+        from nephroscope.facade import Study
+        from nephroscope.learning.engine.jobs import Means
+        from nephroscope.questions.compare.comparison import ComparePlan
 
         plan = ComparePlan(
             candidates=self.candidates,

@@ -35,7 +35,7 @@ class Deidentify(Command):
 
     def run(self) -> Outcome:
         """Copy it."""
-        from nephroscope.cohort.deidentify.export import Options, deidentify_export
+        from nephroscope.intake.deidentify.export import Options, deidentify_export
 
         options = Options(age_sex=self.keep_age_sex, descriptions=self.keep_descriptions)
         data = deidentify_export(self.source, self.destination, self.key, options, self.labels)

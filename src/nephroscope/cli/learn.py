@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
+from nephroscope.base.errors import ConfigError
 from nephroscope.cli.outcome import Command, OneWay, Outcome, RunName, StudyPath, estimates_text, table
-from nephroscope.errors import ConfigError
 from nephroscope.records import EvaluationReport, Protocol, TrainConfig
-from nephroscope.study import Settings
+from nephroscope.records.settings import Settings
 
 if TYPE_CHECKING:
-    from nephroscope.api import Study
+    from nephroscope.facade import Study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Models(Command):
 
     def run(self) -> Outcome:
         """List them."""
-        from nephroscope.models.networks import describe_networks
+        from nephroscope.learning.networks.networks import describe_networks
 
         if self.subtypes < 2:
             raise ConfigError(
@@ -87,8 +87,8 @@ class Train(Command):
 
     def run(self) -> Outcome:
         """Train it."""
-        from nephroscope.api import Study
-        from nephroscope.experiments.jobs import Means
+        from nephroscope.facade import Study
+        from nephroscope.learning.engine.jobs import Means
 
         means = Means(jobs=self.jobs, ray=self.ray)
         study = Study(self.study)
@@ -136,8 +136,8 @@ class Evaluate(Command):
 
     def run(self) -> Outcome:
         """Evaluate it."""
-        from nephroscope.api import Study
-        from nephroscope.evaluation.evaluate import report_as_dict
+        from nephroscope.facade import Study
+        from nephroscope.questions.evaluation.evaluate import report_as_dict
 
         report = Study(self.study).evaluate(self.run_name)
         return Outcome(data=report_as_dict(report), text=evaluation_text(report))
@@ -173,7 +173,7 @@ class Report(Command):
 
     def run(self) -> Outcome:
         """Write it."""
-        from nephroscope.api import Study
+        from nephroscope.facade import Study
 
         page = Study(self.study).report(self.run_name)
         return Outcome(data={"report": str(page)}, text=f"wrote {page}; open it in a browser")

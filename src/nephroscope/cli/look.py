@@ -4,19 +4,20 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from nephroscope.base.tables import names
 from nephroscope.cli.outcome import Outcome, table
-from nephroscope.cohort.deidentify.words import clean_text
-from nephroscope.cohort.export.cases import look_into
-from nephroscope.cohort.export.describe import ExportSeries
-from nephroscope.cohort.export.kinds import CT, RTSTRUCT, SEG
-from nephroscope.cohort.export.roi_files import find_roi_files
-from nephroscope.cohort.export.scan import ExportScan
-from nephroscope.cohort.labels.pathology import load_pathology
-from nephroscope.cohort.labels.rows import LabelRow, read_label_table
-from nephroscope.cohort.series.dicom_files import file_name
-from nephroscope.cohort.tables import names
+from nephroscope.imaging.dicom.files import file_name
+from nephroscope.intake.export.cases import look_into
+from nephroscope.intake.export.describe import ExportSeries
+from nephroscope.intake.export.kinds import CT, RTSTRUCT, SEG
+from nephroscope.intake.export.roi_files import find_roi_files
+from nephroscope.intake.export.scan import ExportScan
+from nephroscope.intake.labels.pathology import load_pathology
+from nephroscope.intake.labels.rows import LabelRow, read_label_table
+from nephroscope.intake.safe_text import clean_text
 from nephroscope.records import PHASES
-from nephroscope.study import Settings, open_study
+from nephroscope.records.settings import Settings
+from nephroscope.study.folder import open_study
 
 MOST_LINES = 200
 LONGEST_CELL = 32

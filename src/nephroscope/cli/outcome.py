@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import tyro
 
 from nephroscope.records import Estimate, Finding
-from nephroscope.study import Settings
+from nephroscope.records.settings import Settings
 
 StudyPath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="STUDY")]
 SourcePath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]

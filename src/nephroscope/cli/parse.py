@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import tyro
 
 from nephroscope.cli.outcome import Command
-from nephroscope.records.settings import TrainConfig, with_recipe
-from nephroscope.study import Settings, open_study
+from nephroscope.records.settings import Settings, TrainConfig, with_recipe
+from nephroscope.study.folder import open_study
 
 CommandType = TypeVar("CommandType", bound=Command)
 _PAIRS = (tyro.conf.OmitArgPrefixes,)  # --augmentation and --no-augmentation, whatever study.toml says

@@ -4,16 +4,11 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from nephroscope.base.errors import CohortError
 from nephroscope.cli.outcome import Command, Outcome, table
-from nephroscope.cohort.deidentify.words import clean_text
-from nephroscope.cohort.phase.name import PHASES
-from nephroscope.cohort.phase.table import (
-    PhaseTable,
-    agreements,
-    disagreements,
-    read_phase_table,
-)
-from nephroscope.errors import CohortError
+from nephroscope.intake.phase.series import PHASES
+from nephroscope.intake.phase.table import PhaseTable, agreements, disagreements, read_phase_table
+from nephroscope.intake.safe_text import clean_text
 
 LISTED = 60
 

@@ -9,7 +9,7 @@ import tyro
 from nephroscope.cli.outcome import Command, Outcome, table
 
 if TYPE_CHECKING:
-    from nephroscope.evaluation.statistics.sample_size import AucPlan
+    from nephroscope.statistics.sample_size import AucPlan
 
 FromStudy = Annotated[Path | None, tyro.conf.arg(name="from", metavar="STUDY")]
 
@@ -46,7 +46,7 @@ class Plan(Command):
 
     def run(self) -> Outcome:
         """Plan."""
-        from nephroscope.evaluation.statistics.sample_size import auc_plan, patients_for_auc, sizes_around
+        from nephroscope.statistics.sample_size import auc_plan, patients_for_auc, sizes_around
 
         have = _have(self.study) if self.study else None
         present = have[1][1] / have[0][1] if have and min(have[0][1], have[1][1]) else 1.0
@@ -81,7 +81,7 @@ class Plan(Command):
         return Outcome(data=data, text="\n".join([*answers, _table(steps, needed), note]))
 
     def _share(self) -> tuple[dict[str, Any], str]:
-        from nephroscope.evaluation.statistics.sample_size import patients_for_share
+        from nephroscope.statistics.sample_size import patients_for_share
 
         if self.sensitivity is None:
             return {}, ""
@@ -90,7 +90,7 @@ class Plan(Command):
         return {"sensitivity": {"expected": self.sensitivity, "n_positive": n, "method": "Wilson"}}, text
 
     def _difference(self, ratio: float) -> tuple[dict[str, Any], str]:
-        from nephroscope.evaluation.statistics.sample_size import patients_for_difference
+        from nephroscope.statistics.sample_size import patients_for_difference
 
         if self.against is None:
             return {}, ""
@@ -114,7 +114,7 @@ class Plan(Command):
 
     def _study(self, have: "Have | None", needed: "AucPlan") -> tuple[dict[str, Any], str]:
         """What the study has, the width that this gives, and what it lacks."""
-        from nephroscope.evaluation.statistics.sample_size import auc_plan, more_of_each
+        from nephroscope.statistics.sample_size import auc_plan, more_of_each
 
         if have is None:
             return {}, ""
@@ -147,7 +147,7 @@ Have = tuple[
 
 
 def _have(folder: Path) -> Have:
-    from nephroscope.api import Study
+    from nephroscope.facade import Study
 
     cohort = Study(folder).cohort
     yes = {case.patient_id for case in cohort.cases if case.subtype == cohort.positive}

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from nephroscope.base.errors import CohortError
 from nephroscope.cli.outcome import Outcome
 from nephroscope.cli.statistics_table import TableCommand, told
-from nephroscope.errors import CohortError
 from nephroscope.records import counted_noun
 
 if TYPE_CHECKING:
-    from nephroscope.evaluation.metrics import Floats
-    from nephroscope.evaluation.statistics.scored import Scored
+    from nephroscope.statistics.metrics import Floats
+    from nephroscope.statistics.tables.scores import Scored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class ProbabilityCommand(TableCommand):
         Raises:
             ConfigError: A column is the probability of another value than the positive one.
         """
-        from nephroscope.evaluation.statistics.probabilities import read_probabilities
+        from nephroscope.statistics.tables.scores import read_probabilities
 
         return read_probabilities(self.file, self.asked)
 

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from nephroscope.base.errors import ConfigError
 from nephroscope.cli.outcome import Command, Outcome, StudyPath, table
-from nephroscope.errors import ConfigError
 from nephroscope.records import Estimate, EvaluationConfig, counted_noun
 
 if TYPE_CHECKING:
-    from nephroscope.evaluation.readers.figures import ReaderFigures
-    from nephroscope.evaluation.readers.part import ReaderPart
-    from nephroscope.evaluation.readers.pooled import MeanOfReaders
-    from nephroscope.evaluation.readers.read_calls import CallOptions
-    from nephroscope.evaluation.readers.reader_study import ReaderStudy
+    from nephroscope.questions.readers.figures import ReaderFigures
+    from nephroscope.questions.readers.pooled import MeanOfReaders
+    from nephroscope.questions.readers.read_calls import CallOptions
+    from nephroscope.questions.readers.reader_study import ReaderPart, ReaderStudy
 
 CallsPath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.csv")]
 RunNames = Annotated[tuple[str, ...], tyro.conf.arg(name="run", metavar="NAME")]
@@ -49,8 +48,8 @@ class Readers(Command):
 
     def run(self) -> Outcome:
         """Compare."""
-        from nephroscope.api import Study
-        from nephroscope.evaluation.readers.write import FOLDER
+        from nephroscope.facade import Study
+        from nephroscope.questions.readers.write import FOLDER
 
         options = _options(self.scale, self.models, self.columns)
         found = Study(self.study).readers(self.file, self.run_names, options)
@@ -85,9 +84,9 @@ class TableReaders(Command):
 
     def run(self) -> Outcome:
         """Compare."""
-        from nephroscope.evaluation.readers.known_table import known_from_table
-        from nephroscope.evaluation.readers.read_calls import read_calls
-        from nephroscope.evaluation.readers.reader_study import study_readers
+        from nephroscope.questions.readers.known_table import known_from_table
+        from nephroscope.questions.readers.read_calls import read_calls
+        from nephroscope.questions.readers.reader_study import study_readers
 
         options = _options(self.scale, self.models, self.columns)
         known, means = known_from_table(self.file, self.positive, options)
@@ -96,8 +95,7 @@ class TableReaders(Command):
 
 
 def _options(scale: str, models: tuple[str, ...], columns: tuple[str, ...]) -> "CallOptions":
-    from nephroscope.evaluation.readers.columns import NAMES
-    from nephroscope.evaluation.readers.read_calls import CallOptions
+    from nephroscope.questions.readers.read_calls import NAMES, CallOptions
 
     named: dict[str, str] = {}
     for pair in columns:

@@ -37,8 +37,8 @@ class Zuo2021(Command):
 
     def run(self) -> Outcome:
         """Repeat it."""
-        from nephroscope.api import Study
-        from nephroscope.replicate.setup import ReplicateOptions
+        from nephroscope.facade import Study
+        from nephroscope.questions.replicate.setup import ReplicateOptions
 
         named = [name for part in self.models for name in part.split(",") if name]
         models: dict[str, Any] = {"models": tuple(dict.fromkeys(named))} if self.models else {}

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import tyro
 
-from nephroscope.api import Study
 from nephroscope.cli.outcome import Command, Outcome, StudyPath
+from nephroscope.facade import Study
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,14 +3,14 @@
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from nephroscope.base.errors import ConfigError
 from nephroscope.cli.outcome import Outcome, table
 from nephroscope.cli.probability_table import ProbabilityCommand, head_text, limited, outcome_of, unit_of
 from nephroscope.cli.statistics_table import limits_text
-from nephroscope.errors import ConfigError
 
 if TYPE_CHECKING:
-    from nephroscope.evaluation.metrics import Ints
-    from nephroscope.evaluation.statistics.scored import Scored
+    from nephroscope.statistics.metrics import Ints
+    from nephroscope.statistics.tables.scores import Scored
 
 FOLDS = 5
 
@@ -31,7 +31,7 @@ class OperatingPoints(ProbabilityCommand):
         """Choose the thresholds and report what they achieve."""
         import numpy as np
 
-        from nephroscope.evaluation.statistics.operating_points import achieved_by, thresholds_by_fold
+        from nephroscope.questions.evaluation.operating_points import achieved_by, thresholds_by_fold
 
         scored = self.scored()
         names, folds, note = self._folds(scored)
@@ -89,7 +89,7 @@ class Coverage(ProbabilityCommand):
         """Compute it."""
         import numpy as np
 
-        from nephroscope.evaluation.statistics.coverage import risk_coverage
+        from nephroscope.statistics.coverage import risk_coverage
 
         for option, value, high in (("--threshold", self.threshold, 1.0), ("--margin", self.margin, 0.5)):
             if not 0 <= value <= high:

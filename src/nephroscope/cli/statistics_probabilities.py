@@ -9,7 +9,7 @@ from nephroscope.cli.statistics_calls import Coverage, OperatingPoints
 from nephroscope.cli.statistics_table import limits_text, number_text
 
 if TYPE_CHECKING:
-    from nephroscope.evaluation.statistics.decision_curve import DecisionCurve
+    from nephroscope.statistics.decision_curve import DecisionCurve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class Calibration(ProbabilityCommand):
 
     def run(self) -> Outcome:
         """Compute it."""
-        from nephroscope.evaluation.statistics.calibration import calibrate, calibration_curve
+        from nephroscope.statistics.calibration import calibrate, calibration_curve
 
         scored = self.probabilities()
         patients = scored.owners.patients
@@ -60,7 +60,7 @@ class DecisionCurves(ProbabilityCommand):
         """Compute it."""
         import numpy as np
 
-        from nephroscope.evaluation.statistics.decision_curve import THRESHOLDS, decision_curve
+        from nephroscope.statistics.decision_curve import THRESHOLDS, decision_curve
 
         scored = self.probabilities()
         wanted = np.array(self.threshold) if self.threshold else THRESHOLDS

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from nephroscope.base.errors import ConfigError
 from nephroscope.cli.outcome import Command, Outcome, table
 from nephroscope.cli.readers import TableReaders
-from nephroscope.errors import ConfigError
 from nephroscope.records import Estimate, p_is
 
 if TYPE_CHECKING:
-    from nephroscope.evaluation.statistics.agreement_kappa import KappaReport
-    from nephroscope.evaluation.statistics.mrmc_report import MrmcReport, TreatmentTest
+    from nephroscope.statistics.kappa import KappaReport
+    from nephroscope.statistics.mrmc import MrmcReport, TreatmentTest
 
 FilePath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.csv")]
 
@@ -56,9 +56,9 @@ class Mrmc(Command):
 
     def run(self) -> Outcome:
         """Analyse."""
-        from nephroscope.evaluation.statistics.columns import read_csv
-        from nephroscope.evaluation.statistics.mrmc import analyse
-        from nephroscope.evaluation.statistics.mrmc_table import MrmcColumns, read_design
+        from nephroscope.statistics.mrmc import analyse
+        from nephroscope.statistics.tables.columns import read_csv
+        from nephroscope.statistics.tables.readers import MrmcColumns, read_design
 
         _check_confidence(self.confidence)
         _check_threshold(self.threshold, self.figure)
@@ -119,10 +119,10 @@ class Kappa(Command):
 
     def run(self) -> Outcome:
         """Compare."""
-        from nephroscope.evaluation.statistics.agreement_kappa import compare_readers
-        from nephroscope.evaluation.statistics.columns import read_csv
-        from nephroscope.evaluation.statistics.kappa_table import KappaColumns, order_of, read_readings
         from nephroscope.records import EvaluationConfig
+        from nephroscope.statistics.kappa import compare_readers
+        from nephroscope.statistics.tables.columns import read_csv
+        from nephroscope.statistics.tables.readers import KappaColumns, order_of, read_readings
 
         _check_confidence(self.confidence)
         _check_order(self.order)

@@ -11,7 +11,7 @@ from nephroscope.cli.outcome import Command
 from nephroscope.records import Estimate, EvaluationConfig, p_words
 
 if TYPE_CHECKING:
-    from nephroscope.evaluation.statistics.owners import Asked
+    from nephroscope.statistics.tables.owners import Asked
 
 TablePath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.csv")]
 
@@ -49,7 +49,7 @@ class TableCommand(Command):
     @property
     def asked(self) -> "Asked":
         """Which columns and rows are meant."""
-        from nephroscope.evaluation.statistics.owners import Asked
+        from nephroscope.statistics.tables.owners import Asked
 
         known = {field.name for field in fields(Asked)}
         return Asked(**{name: value for name, value in vars(self).items() if name in known})

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from nephroscope.base.errors import ConfigError
 from nephroscope.cli.outcome import Command, Outcome, table
 from nephroscope.cli.statistics_table import (
     ScoreCommand,
@@ -13,13 +14,12 @@ from nephroscope.cli.statistics_table import (
     p_text,
     told,
 )
-from nephroscope.errors import ConfigError
 from nephroscope.records import Estimate, counted_noun
 
 if TYPE_CHECKING:
-    from nephroscope.evaluation.statistics.auc import PairedTest
-    from nephroscope.evaluation.statistics.mcnemar import McNemarTest
-    from nephroscope.evaluation.statistics.scored import Scored
+    from nephroscope.statistics.auc import PairedTest
+    from nephroscope.statistics.mcnemar import McNemarTest
+    from nephroscope.statistics.tables.scores import Scored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +33,8 @@ class Auc(ScoreCommand):
 
     def run(self) -> Outcome:
         """Compute it."""
-        from nephroscope.evaluation.metrics import roc_points
-        from nephroscope.evaluation.statistics.area import auc_figures
-        from nephroscope.evaluation.statistics.scored import read_scored
+        from nephroscope.statistics.metrics import roc_points
+        from nephroscope.statistics.tables.scores import auc_figures, read_scored
 
         scored = read_scored(self.file, self.asked)
         owners, rows, listed = scored.owners, [], []
@@ -84,9 +83,9 @@ class CompareAucs(ScoreCommand):
 
     def run(self) -> Outcome:
         """Compare them."""
-        from nephroscope.evaluation.statistics.auc import compare_all
-        from nephroscope.evaluation.statistics.holm import holm
-        from nephroscope.evaluation.statistics.scored import read_scored
+        from nephroscope.statistics.auc import compare_all
+        from nephroscope.statistics.mcnemar import holm
+        from nephroscope.statistics.tables.scores import read_scored
 
         scored = read_scored(self.file, self.asked)
         if self.group is not None:
@@ -119,8 +118,8 @@ class CompareAucs(ScoreCommand):
         return Outcome(data=data | pairs[0], text="\n".join([*lines, *told(scored.notes)]))
 
     def _unpaired(self, scored: "Scored", column: str) -> Outcome:
-        from nephroscope.evaluation.statistics.auc import compare_unpaired
-        from nephroscope.evaluation.statistics.scored import split_by
+        from nephroscope.statistics.auc import compare_unpaired
+        from nephroscope.statistics.tables.scores import split_by
 
         pairs = []
         for name in scored.scores:
@@ -145,7 +144,7 @@ class McNemar(TableCommand):
 
     def run(self) -> Outcome:
         """Compare them."""
-        from nephroscope.evaluation.statistics.calls import compare_calls
+        from nephroscope.statistics.tables.calls import compare_calls
 
         found = compare_calls(self.file, self.call, self.asked, self.config)
         one, two = found.columns

@@ -5,12 +5,12 @@ from typing import Any
 
 import tyro
 
-from nephroscope.api import Study
 from nephroscope.cli.meanings import counted_findings
 from nephroscope.cli.outcome import Command, Outcome, StudyPath, findings_as_json, table
+from nephroscope.facade import Study
 from nephroscope.records import Finding, SplitConfig, counted_noun
-from nephroscope.roi.checks.check import CheckedCase
-from nephroscope.study import Settings
+from nephroscope.records.settings import Settings
+from nephroscope.regions.check import CheckedCase
 
 MEASURED = ("case", "ml", "largest axial mm", "slices", "side", "")
 

@@ -3,6 +3,8 @@
 Volumes are (slice, row, column) = (S, R, C) with an affine from index to LPS millimetres; intensities are HU.
 """
 
+from nephroscope.base.files import digest_of
+from nephroscope.base.words import counted_noun, p_is, p_words
 from nephroscope.records.cases import (
     DEVELOPMENT,
     EXTERNAL_TEST,
@@ -16,9 +18,6 @@ from nephroscope.records.cases import (
     Severity,
     Sex,
     Split,
-)
-from nephroscope.records.digest import (
-    digest_of,
 )
 from nephroscope.records.results import (
     CasePrediction,
@@ -47,11 +46,6 @@ from nephroscope.records.volumes import (
     RoiMask,
     TumorSlice,
     VolumeGeometry,
-)
-from nephroscope.records.words import (
-    counted_noun,
-    p_is,
-    p_words,
 )
 
 __all__ = [

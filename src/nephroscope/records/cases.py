@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from nephroscope.errors import CohortError
-from nephroscope.records.digest import digest_of
+from nephroscope.base.errors import CohortError
+from nephroscope.base.files import digest_of
 from nephroscope.records.settings import Protocol, SplitConfig
 
 Sex = Literal["M", "F", "O"]
@@ -249,3 +249,19 @@ class Split:
     def leaky(self) -> bool:
         """True when slices of one patient stand on both sides; everything it touches says LEAKY."""
         return self.protocol == "image"
+
+
+OLDEST_YEARS, LARGEST_CM = 120, 50
+
+
+def parse_cohort_word(text: str) -> str:
+    """``development`` (also when empty), ``internal-test`` or ``external-test:NAME``.
+
+    Raises:
+        ValueError: It is none of them.
+    """
+    word = text or DEVELOPMENT
+    named = word.startswith(EXTERNAL_TEST) and word != EXTERNAL_TEST
+    if word not in (DEVELOPMENT, INTERNAL_TEST) and not named:
+        raise ValueError(text)
+    return word

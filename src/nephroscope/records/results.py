@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from nephroscope.errors import ConfigError
+from nephroscope.base.errors import ConfigError
 from nephroscope.records.cases import Finding
 from nephroscope.records.settings import Protocol
 

@@ -1,11 +1,61 @@
-"""How: the settings of study.toml. Each is at once default, TOML table and command option."""
+"""A settings record in; what each setting does, in the words of its docstring, out: the comments of study.toml."""
 
+import inspect
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
-from nephroscope.errors import ConfigError
-from nephroscope.records.digest import digest_of
+from nephroscope.base.errors import ConfigError
+from nephroscope.base.files import digest_of
+
+LABEL_COLUMNS = (
+    *("case_id", "patient_id", "subtype", "subtype_reader2", "sex", "age_years"),
+    *("birth_date", "scan_date", "surgery_date", "size_cm", "size_mm", "side", "phase", "site_id", "cohort"),
+    *("file", "slice_index", "spacing", "row_mm", "col_mm"),
+    *("roi", "tumor_label", "tumor_name", "organs", "exclude", "exclusion_reason", "synthetic"),
+)
+
+
+def check_columns(values: Any) -> Mapping[str, str]:
+    """The table ``[columns]`` of study.toml: our name = header in the user's label table.
+
+    Raises:
+        ConfigError: It is no table, a name is not ours, a header is no text, or one header stands for two names.
+    """
+    if not isinstance(values, Mapping):
+        raise ConfigError(
+            where="study.toml, columns",
+            expected='a table such as [columns] with subtype = "Histologie"',
+            found=repr(values),
+            remedy="correct it",
+        )
+    owners: dict[str, str] = {}
+    for name, header in values.items():
+        if name not in LABEL_COLUMNS:
+            raise ConfigError(
+                where=f"study.toml, columns.{name}",
+                expected=f"one of {', '.join(LABEL_COLUMNS)}",
+                found=repr(name),
+                remedy="write our name on the left and the header of your table on the right",
+            )
+        if not isinstance(header, str) or not header.strip():
+            raise ConfigError(
+                where=f"study.toml, columns.{name}",
+                expected="the header of a column of your label table",
+                found=repr(header),
+                remedy="correct it, or remove the line",
+            )
+        other = owners.setdefault(header.strip().casefold(), name)
+        if other != name:
+            raise ConfigError(
+                where=f"study.toml, columns.{name}",
+                expected="a header of its own",
+                found=f"{header!r}, which stands for {other} too",
+                remedy="remove one of the two lines",
+            )
+    return dict(values)
+
 
 Protocol = Literal["patient", "image"]
 RoiMode = Literal["full", "crop", "mask"]
@@ -283,3 +333,68 @@ def _within(where: str, value: float, low: float, high: float) -> None:
             found=f"{value!r}",
             remedy="correct it",
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What study.toml says.
+
+    Raises:
+        ConfigError: Fewer than two subtypes, one twice, or a positive subtype that is none of them.
+    """
+
+    subtypes: tuple[str, ...]
+    positive: str
+    columns: Mapping[str, str] = field(default_factory=dict)
+    cohort: CohortConfig = field(default_factory=CohortConfig)
+    roi: RoiConfig = field(default_factory=RoiConfig)
+    slices: SliceSpec = field(default_factory=SliceSpec)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    training: TrainConfig = field(default_factory=TrainConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    def __post_init__(self) -> None:
+        folded = {name.casefold() for name in self.subtypes}
+        if len(self.subtypes) < 2 or len(folded) < len(self.subtypes) or "" in folded:
+            raise ConfigError(
+                where="study.toml, subtypes",
+                expected="at least two different subtypes",
+                found=", ".join(map(repr, self.subtypes)) or "none",
+                remedy="list them, for example --subtypes PRCC ChRCC",
+            )
+        if self.positive not in self.subtypes:
+            raise ConfigError(
+                where="study.toml, positive",
+                expected=f"one of {', '.join(self.subtypes)}",
+                found=repr(self.positive),
+                remedy="name the subtype whose probability the threshold is on",
+            )
+
+
+TABLES = {
+    "columns": 'headers of your label table, where ours are not found, such as subtype = "Histologie"',
+    "cohort": "which series of a patient is taken",
+    "roi": "how the ROIs of two readers become one",
+    "slices": "what a network sees of a tumor",
+    "split": "how patients are divided",
+    "training": "how weights are learnt",
+    "evaluation": "how predictions become calls and figures",
+}
+_ENTRY = re.compile(r"    (\w+(?:, \w+)*): (.+)")
+
+
+def setting_words(record: Any) -> dict[str, str]:
+    """By name of a setting, the sentence that the record's docstring has under Attributes; a line each."""
+    _, _, attributes = inspect.cleandoc(type(record).__doc__ or "").partition("Attributes:\n")
+    told: dict[str, str] = {}
+    names: list[str] = []
+    for line in attributes.splitlines():
+        entry = _ENTRY.fullmatch(line)
+        if entry:
+            names = entry[1].split(", ")
+            told |= dict.fromkeys(names, entry[2])
+        elif line.startswith("        "):  # the sentence goes on
+            told |= {name: f"{told[name]} {line.strip()}" for name in names}
+        elif line:  # another section
+            break
+    return told

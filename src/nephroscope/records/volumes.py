@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nephroscope.errors import RoiError, SeriesError
+from nephroscope.base.errors import RoiError, SeriesError
 from nephroscope.records.cases import Finding
 
 GRID_TOLERANCE_MM = 0.05
@@ -65,7 +65,7 @@ class CTVolume:
                 where=f"series {self.series_uid}",
                 expected=f"int16 HU of shape {self.geometry.shape}",
                 found=f"{self.hu.dtype} {self.hu.shape}",
-                remedy="read the volume with nephroscope.cohort",
+                remedy="read the volume with nephroscope.read_ct",
             )
 
 
@@ -84,7 +84,7 @@ class RoiMask:
                 where=f"case {self.case_id}",
                 expected=f"a bool mask of shape {self.geometry.shape}",
                 found=f"{self.voxels.dtype} {self.voxels.shape}",
-                remedy="read the ROI with nephroscope.roi",
+                remedy="read the ROI with nephroscope.read_roi",
             )
         if not self.voxels.any():
             raise RoiError(

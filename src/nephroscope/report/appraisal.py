@@ -10,23 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from nephroscope.errors import ConfigError
-from nephroscope.evaluation.evaluate import LEAKY
-from nephroscope.evaluation.intervals import Patients
-from nephroscope.evaluation.metrics import Ints
-from nephroscope.evaluation.statistics.calibration import (
-    CalibrationCurve,
-    calibrate,
-    calibrate_each,
-    calibration_curve,
-)
-from nephroscope.evaluation.statistics.coverage import CoverageCurve, coverage_of
-from nephroscope.evaluation.statistics.decision_curve import DecisionCurve, decision_curve
-from nephroscope.evaluation.statistics.operating_points import AchievedPoint, operating_point_at
-from nephroscope.evaluation.statistics.recalibration import How, Rescaling, recalibrate
-from nephroscope.evaluation.statistics.subgroups import Subgroup, subgroup_table
+from nephroscope.base.errors import ConfigError
+from nephroscope.questions.evaluation.evaluate import LEAKY
+from nephroscope.questions.evaluation.operating_points import AchievedPoint, operating_point_at
+from nephroscope.questions.evaluation.recalibration import How, Rescaling, recalibrate
+from nephroscope.questions.evaluation.subgroups import Subgroup, subgroup_table
 from nephroscope.records import CasePrediction, Estimate
 from nephroscope.report.content import ReportContent
+from nephroscope.statistics.calibration import CalibrationCurve, calibrate, calibrate_each, calibration_curve
+from nephroscope.statistics.coverage import CoverageCurve, coverage_of
+from nephroscope.statistics.decision_curve import DecisionCurve, decision_curve
+from nephroscope.statistics.intervals import Patients
+from nephroscope.statistics.metrics import Ints
 
 RAW = "as it is"
 HOWS: tuple[How, ...] = ("temperature", "platt")

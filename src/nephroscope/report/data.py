@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from nephroscope.evaluation.evaluate import report_as_dict
-from nephroscope.evaluation.statistics.curve import Curve
+from nephroscope.questions.evaluation.evaluate import report_as_dict
 from nephroscope.report.content import Saliency
 from nephroscope.report.page_parts import PageParts
+from nephroscope.statistics.curve import Curve
 
 
 def report_json(page: PageParts, figures: Iterable[str]) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from nephroscope.files import replacing, save_text
-from nephroscope.progress import track
+from nephroscope.base.files import replacing, save_text
+from nephroscope.base.progress import track
 
 # Okabe and Ito's colours: told apart with every kind of colour blindness
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

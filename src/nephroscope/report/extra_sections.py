@@ -7,9 +7,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from nephroscope.records import Estimate, counted_noun
-from nephroscope.report.checklists.evidence_results import Evidence
-from nephroscope.report.comparison_control import ComparisonPart
-from nephroscope.report.comparison_section import ComparisonSection, comparison_section
+from nephroscope.report.checklists.statements import Evidence
+from nephroscope.report.comparison_section import ComparisonPart, ComparisonSection, comparison_section
 from nephroscope.report.content import ReportContent
 from nephroscope.report.readers_section import readers_section
 from nephroscope.report.shortcuts import shortcut_section_table, shortcut_words

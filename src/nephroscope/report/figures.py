@@ -8,11 +8,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nephroscope.evaluation.intervals import Patients, roc_band
-from nephroscope.evaluation.metrics import Floats, roc_points
 from nephroscope.records import CasePrediction, EvaluationConfig, EvaluationGroup, EvaluationReport
 from nephroscope.report.content import ReportContent, RunContent
 from nephroscope.report.drawing import COLORS, GRID, INK, QUIET, STYLE, color_of
+from nephroscope.statistics.intervals import Patients, roc_band
+from nephroscope.statistics.metrics import Floats, roc_points
 
 
 def all_figures(content: ReportContent) -> dict[str, Figure]:

@@ -7,17 +7,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nephroscope import __version__
-from nephroscope.cohort.export.series_table import SERIES_FILE
-from nephroscope.cohort.tables import read_table
-from nephroscope.evaluation.score_run import RunToScore
-from nephroscope.evaluation.statistics.attributes import series_facts, vendor_of
-from nephroscope.experiments.study_data import Material
-from nephroscope.files import load_json
+from nephroscope.base.files import load_json
+from nephroscope.base.tables import read_table
+from nephroscope.base.version import __version__
+from nephroscope.intake.export.series_table import SERIES_FILE
+from nephroscope.learning.engine.study_data import Material
+from nephroscope.learning.score_run import RunToScore
+from nephroscope.questions.evaluation.subgroups import series_facts, vendor_of
 from nephroscope.records import EvaluationReport, Finding, TrainConfig
+from nephroscope.records.settings import Settings
 from nephroscope.report.content import ReportContent, RunContent, Scan
 from nephroscope.report.shortcuts import probe_run
-from nephroscope.study import Settings, StudyFolder
+from nephroscope.study.folder import StudyFolder
 
 
 def gather(

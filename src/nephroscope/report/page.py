@@ -4,13 +4,14 @@ Beside it: report.json, figures/ (SVG and PNG), tables/ (CSV), checklists/ (Mark
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from nephroscope.files import save_json, save_text
+from nephroscope.base.errors import StudyError
+from nephroscope.base.files import load_json, save_json, save_text
 from nephroscope.records import EvaluationReport
 from nephroscope.report import tables, words
 from nephroscope.report.cards import case_sections, threshold_of
@@ -20,10 +21,44 @@ from nephroscope.report.content import ReportContent
 from nephroscope.report.data import report_json
 from nephroscope.report.drawing import color_of, save_figures
 from nephroscope.report.figures import slug
-from nephroscope.report.leftovers import remove_leftovers
 from nephroscope.report.model_card import model_card
 from nephroscope.report.page_parts import PageParts, page_figures, page_parts
 from nephroscope.report.page_tables import save_estimates, save_tables
+
+FORMAT = 1
+ENDINGS = {"figures": (".svg", ".png"), "tables": (".csv",)}
+
+
+def remove_leftovers(folder: Path, kept: dict[str, Iterable[str]]) -> list[Path]:
+    """Delete the figures and tables that the report of an earlier time wrote and the new one does not have.
+
+    Args:
+        folder: Of the report, its old report.json not yet replaced.
+        kept: Names of the new ``figures`` and ``tables``.
+
+    Returns:
+        What was deleted.
+    """
+    old, gone = _old_report(folder / "report.json"), []
+    for kind, endings in ENDINGS.items():
+        told = old.get(kind)
+        names = {name for name in told if isinstance(name, str)} if isinstance(told, dict | list) else set()
+        for name in sorted(names - set(kept[kind])):
+            for path in (folder / kind / f"{name}{ending}" for ending in endings):
+                if path.parent == folder / kind and Path(name).name == name and path.is_file():
+                    path.unlink()
+                    gone.append(path)
+    return gone
+
+
+def _old_report(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return load_json(path, FORMAT)
+    except StudyError:  # not a report of ours, or of a newer version: nothing is known of its files
+        return {}
+
 
 logger = logging.getLogger(__name__)
 

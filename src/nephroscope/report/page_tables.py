@@ -4,7 +4,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from nephroscope.files import replacing
+from nephroscope.base.files import replacing
 from nephroscope.records import Estimate
 from nephroscope.report import characteristics, tables
 from nephroscope.report.appraisal import Appraisal

@@ -7,12 +7,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nephroscope.evaluation.statistics.curve import Curve
 from nephroscope.records import CasePrediction, Estimate
 from nephroscope.report.appraisal import RAW, Appraisal, GroupAppraisal
 from nephroscope.report.content import ReportContent
 from nephroscope.report.drawing import COLORS, GRID, INK, QUIET, STYLE
 from nephroscope.report.figures import slug
+from nephroscope.statistics.curve import Curve
 
 RESCALED = {"platt": "Platt scaling, fitted on other patients"}
 

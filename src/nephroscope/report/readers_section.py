@@ -10,12 +10,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nephroscope.evaluation.readers.made_from import changed_since
-from nephroscope.files import load_json
+from nephroscope.base.files import load_json
+from nephroscope.questions.readers.write import changed_since
 from nephroscope.records import counted_noun, p_words
 from nephroscope.report.drawing import COLORS, GRID, INK, QUIET, STYLE, svg_of
 from nephroscope.report.tables import NAMES, Cell, Table, group_name
-from nephroscope.study import open_study
+from nephroscope.study.folder import open_study
 
 FORMAT = 1
 FILE = Path("readers") / "readers.json"

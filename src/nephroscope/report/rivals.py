@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from nephroscope.experiments.comparison_file import FILE, FOLDER
-from nephroscope.experiments.comparison_file import FORMAT as COMPARISON
-from nephroscope.files import load_json
+from nephroscope.base.files import load_json
+from nephroscope.questions.compare.comparison_file import FILE, FOLDER
+from nephroscope.questions.compare.comparison_file import FORMAT as COMPARISON
 from nephroscope.records import Cohort, counted_noun
 from nephroscope.report.content import ReportContent
 

@@ -9,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from nephroscope.evaluation.saliency import SaliencyOfRun, shown_map
-from nephroscope.evaluation.saliency_run import Reader, saliency_of_run
-from nephroscope.evaluation.score_run import RunToScore
+from nephroscope.clinic.cut import apply_window
+from nephroscope.learning.score_run import RunToScore
+from nephroscope.questions.saliency.checks import SaliencyOfRun, shown_map
+from nephroscope.questions.saliency.maps import Reader, saliency_of_run
 from nephroscope.records import SliceSpec
 from nephroscope.report.cards import cases_with_cards
 from nephroscope.report.content import ReportContent, Saliency, SaliencyMap
 from nephroscope.report.saliency_words import check_words
 from nephroscope.report.thumbnails import SIDE_PX, shown_rows
-from nephroscope.slices.preprocess import apply_window
 
 logger = logging.getLogger(__name__)
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 
-from nephroscope.evaluation.saliency import ALIKE, weights_verdict
-from nephroscope.evaluation.saliency_fold import DRAWS
-from nephroscope.evaluation.saliency_run import CHECKED
+from nephroscope.questions.saliency.checks import ALIKE, weights_verdict
+from nephroscope.questions.saliency.maps import CHECKED, DRAWS
 from nephroscope.records import Estimate
 from nephroscope.report.content import ReportContent
 

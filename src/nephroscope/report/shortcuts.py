@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nephroscope.evaluation.statistics.attributes import UNKNOWN, attributes_of
-from nephroscope.experiments.facts import Fact
-from nephroscope.experiments.folds import Answers, Deal
-from nephroscope.experiments.measures import TestSet
-from nephroscope.experiments.probe import probe
-from nephroscope.experiments.study_data import Material
+from nephroscope.learning.engine.folds import Answers, Deal
+from nephroscope.learning.engine.study_data import Material
+from nephroscope.questions.compare.facts import Fact
+from nephroscope.questions.compare.measures import TestSet
+from nephroscope.questions.compare.probe import probe
+from nephroscope.questions.evaluation.subgroups import UNKNOWN, attributes_of
 from nephroscope.records import Case, Estimate, EvaluationReport
 from nephroscope.report.content import Scan
 from nephroscope.report.tables import Cell, Letters, Table

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from nephroscope.clinic.cut import apply_window
 from nephroscope.records import SliceSpec
-from nephroscope.slices.preprocess import apply_window
 
 SIDE_PX = 176  # shown at half to two thirds of that: sharp on a dense screen and in print
 

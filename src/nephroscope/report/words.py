@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from nephroscope.evaluation.evaluate import LEAKY
+from nephroscope.questions.evaluation.evaluate import LEAKY
 from nephroscope.records import Estimate, counted_noun
 from nephroscope.report.content import ReportContent
 from nephroscope.report.tables import group_name, group_title, percent

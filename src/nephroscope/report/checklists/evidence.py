@@ -6,12 +6,7 @@ from collections.abc import Mapping
 from nephroscope.records import counted_noun
 from nephroscope.report.appraisal import Appraisal
 from nephroscope.report.characteristics import characteristics_by_part
-from nephroscope.report.checklists.evidence_results import (
-    Evidence,
-    external_evidence,
-    result_evidence,
-    sets_of,
-)
+from nephroscope.report.checklists.statements import Evidence, external_evidence, result_evidence, sets_of
 from nephroscope.report.content import ReportContent
 from nephroscope.report.methods import CONSENSUS
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from nephroscope.report.checklists.evidence_results import Evidence
+from nephroscope.report.checklists.statements import Evidence
 
 State = Literal["answered", "in part", "for the authors", "not applicable"]
 

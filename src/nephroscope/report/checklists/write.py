@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from nephroscope.files import replacing, save_text
+from nephroscope.base.files import replacing, save_text
 from nephroscope.report.checklists.claim import CLAIM
-from nephroscope.report.checklists.evidence_results import Evidence
 from nephroscope.report.checklists.items import Answer, Checklist, answer, counts
 from nephroscope.report.checklists.metrics import METRICS
+from nephroscope.report.checklists.statements import Evidence
 from nephroscope.report.checklists.tripod import TRIPOD
 
 CHECKLISTS = (CLAIM, TRIPOD, METRICS)

@@ -1,0 +1,116 @@
+"""A function over many items on a Ray cluster: items in; (place, result) out as they come, whoever dies."""
+
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from nephroscope.base.errors import ConfigError, NephroscopeError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+RETRIES = 5
+SECONDS_TO_ANSWER = 10
+logger = logging.getLogger(__name__)
+
+
+def map_on_ray(
+    function: Callable[[Item], Result], items: Sequence[Item], address: str
+) -> Iterator[tuple[int, Result]]:
+    """Run ``function`` on every item, each with one core of the cluster; gives its place and result when it is done.
+
+    A task whose machine dies is started again elsewhere, up to five times.
+
+    Args:
+        function: Importable by its name on every machine.
+        items: What it is called with; small, as each is sent over the network.
+        address: Of the cluster, such as ``10.0.0.1:6379``; ``auto`` finds the one this machine belongs to.
+
+    Raises:
+        ConfigError: Ray is not installed, no cluster answers there, or machines died too often.
+        NephroscopeError: What the function refused.
+    """
+    ray = _ray()
+    mine = not ray.is_initialized()
+    if mine:
+        _connect(ray, address)
+    pending: dict[Any, int] = {}
+    try:
+        task = ray.remote(num_cpus=1, max_retries=RETRIES)(function)
+        pending = {task.remote(item): i for i, item in enumerate(items)}
+        while pending:
+            done, _ = ray.wait(list(pending), num_returns=1)
+            for reference in done:
+                yield pending.pop(reference), _get(ray, reference)
+    finally:
+        for reference in pending:
+            with contextlib.suppress(ray.exceptions.RayError):
+                ray.cancel(reference, force=True)
+        if mine:
+            ray.shutdown()
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            where="--ray",
+            expected="the extra 'ray'",
+            found="no ray",
+            remedy="pip install 'nephroscope[ray]'",
+        ) from error
+    return ray
+
+
+def _connect(ray: Any, address: str) -> None:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address != "auto":
+        _knock(address)  # Ray itself would wait for minutes
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
+    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        raise _no_cluster(address, type(error).__name__) from error
+    n = sum(1 for node in ray.nodes() if node["Alive"])
+    logger.info(
+        "Ray: %d machine%s, %g cores", n, "" if n == 1 else "s", ray.cluster_resources().get("CPU", 0)
+    )
+
+
+def _knock(address: str) -> None:
+    """Refuse an address at which nothing listens."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise _no_cluster(address, "no host:port")
+    try:
+        with socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER):
+            pass
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, type(error).__name__) from error
+
+
+def _no_cluster(address: str, found: str) -> ConfigError:
+    return ConfigError(
+        where="--ray",
+        expected=f"a Ray cluster at {address}",
+        found=f"none that answers ({found})",
+        remedy="start one with `ray start --head`, and give the address it prints",
+    )
+
+
+def _get(ray: Any, reference: Any) -> Any:
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, NephroscopeError):
+            raise error.cause from None
+        raise
+    except ray.exceptions.RayError as error:
+        raise ConfigError(
+            where="--ray",
+            expected=f"a machine that lives long enough, in {RETRIES + 1} attempts",
+            found=type(error).__name__,
+            remedy="look at the memory of the machines; what was done is kept, so run the command again",
+        ) from error

@@ -1,0 +1,73 @@
+"""Writing so that a file is either the old one or the new one, whole: temporary name, then rename."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nephroscope.base.errors import StudyError
+
+
+def digest_of(content: object) -> str:
+    """First 16 hex digits of the SHA-256 of ``content`` as canonical JSON."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``: renamed to it when the block ends well, else removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_text(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def copy_file(source: Path, path: Path) -> None:
+    """Copy the content of a file, whole or not at all."""
+    with replacing(path) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def save_json(path: Path, content: object) -> None:
+    """Write ``content`` as indented JSON, whole or not at all."""
+    save_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def load_json(path: Path, newest_format: int) -> dict[str, Any]:
+    """Read one of our JSON files.
+
+    Raises:
+        StudyError: The file is not JSON, not an object, or of a format newer than ``newest_format``.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        number = content["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StudyError(
+            where=path.name,
+            expected="a JSON object with a format number",
+            found=f"something else ({error})",
+            remedy="remove the file and run the step that makes it again",
+        ) from error
+    if not isinstance(number, int) or number > newest_format:
+        raise StudyError(
+            where=path.name,
+            expected=f"format {newest_format} or older",
+            found=f"format {number}",
+            remedy="it was written by a newer nephroscope: update this one",
+        )
+    return dict(content)

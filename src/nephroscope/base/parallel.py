@@ -1,0 +1,138 @@
+"""A function of our own over many items, in order, in processes of their own; memory for a few items ahead.
+
+The processes are plain Python ones that import the function by name. So a user's script needs no
+``if __name__ == "__main__"``, as it would with multiprocessing, and is never run a second time.
+"""
+
+import contextlib
+import os
+import pickle  # between this process and its own children only; never on disk
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from queue import SimpleQueue
+from typing import IO, Any, TypeVar, cast
+
+from nephroscope.base.errors import StudyError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_CHILD = "from nephroscope.base.parallel import _serve; _serve()"
+
+
+def map_in_processes(
+    function: Callable[[Item], Result], items: Iterable[Item], processes: int | None = None
+) -> Iterator[Result]:
+    """``map(function, items)`` on all cores; ``function`` must be importable by its name.
+
+    Args:
+        function: Of one item.
+        items: In the order of the results.
+        processes: So many instead, each with its share of the cores for the threads of the libraries.
+
+    Raises:
+        Exception: What the function raised, as it would have here.
+        StudyError: A process was ended from outside.
+    """
+    cores = os.cpu_count() or 1
+    n = processes or cores
+    threads = str(max(1, cores // n))
+    limits = dict.fromkeys(THREAD_LIMITS, threads) if processes else {}
+    children: list[_Child] = []
+    free: SimpleQueue[_Child] = SimpleQueue()
+    try:
+        for _ in range(n):
+            children.append(_Child(function, limits))
+            free.put(children[-1])
+        yield from _in_order(free, items, n)
+    finally:
+        for child in children:
+            child.end()
+
+
+def _in_order(free: "SimpleQueue[_Child]", items: Iterable[Any], n: int) -> Iterator[Any]:
+    rest = iter(items)
+
+    def work(item: Any) -> Any:
+        child = free.get()
+        try:
+            return child.answer(item)
+        finally:
+            free.put(child)
+
+    with ThreadPoolExecutor(n) as pool:
+        ahead: deque[Future[Any]] = deque(pool.submit(work, item) for item in islice(rest, 4 * n))
+        try:
+            while ahead:
+                yield ahead.popleft().result()
+                ahead.extend(pool.submit(work, item) for item in islice(rest, 1))
+        finally:
+            for future in ahead:
+                future.cancel()
+
+
+class _Child:
+    """One process that answers with the function's result, or with what it raised."""
+
+    def __init__(self, function: Callable[[Any], Any], limits: dict[str, str]) -> None:
+        command = [sys.executable, "-c", _CHILD]
+        found_here = {**os.environ, **limits, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        self.process = subprocess.Popen(  # noqa: S603
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=found_here
+        )
+        self.questions, self.answers = (
+            cast(IO[bytes], self.process.stdin),
+            cast(IO[bytes], self.process.stdout),
+        )
+        self._send((function.__module__, function.__qualname__))
+
+    def answer(self, item: Any) -> Any:
+        try:
+            self._send(item)
+            worked, result = pickle.load(self.answers)  # noqa: S301 - from our own child
+        except (EOFError, BrokenPipeError) as error:
+            raise StudyError(
+                where="a process of our own",
+                expected="an answer",
+                found="that it has ended, as the system does when memory is short",
+                remedy="close other programs, and run the command again",
+            ) from error
+        if not worked:
+            raise result
+        return result
+
+    def _send(self, what: Any) -> None:
+        pickle.dump(what, self.questions)
+        self.questions.flush()
+
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+        self.answers.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.questions.close()
+
+
+def _serve() -> None:
+    """The child's side: a function's name, then items, until the pipe closes."""
+    from importlib import import_module
+
+    questions, answers = sys.stdin.buffer, sys.stdout.buffer
+    sys.stdout = sys.stderr  # nothing else may come between the answers
+    try:
+        module, name = pickle.load(questions)  # noqa: S301 - from our own parent
+        function = getattr(import_module(module), name)
+        while True:
+            item = pickle.load(questions)  # noqa: S301
+            try:
+                answer: tuple[bool, Any] = (True, function(item))
+            except Exception as error:
+                answer = (False, error)
+            pickle.dump(answer, answers)
+            answers.flush()
+    except (EOFError, KeyboardInterrupt, BrokenPipeError):
+        return

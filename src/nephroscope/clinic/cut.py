@@ -1,0 +1,113 @@
+"""Cut a tumor out of a CT volume: HU and ROI in, square int16 HU slices out.
+
+NumPy and Pillow only: training and the clinic call this same code. The window is applied by the network.
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from nephroscope.base.errors import RoiError
+from nephroscope.records import CTVolume, RoiMask, SliceSpec, TumorSlice
+
+AIR_HU = -1024
+Box = tuple[float, float, float, float]  # left, top, right, bottom: pixel edges, not centers
+
+
+def cut_slices(volume: CTVolume, roi: RoiMask, spec: SliceSpec) -> list[TumorSlice]:
+    """Cut every slice the tumor crosses, all with one square box, so that scale is kept within the case.
+
+    Args:
+        volume: CT in HU, (S, R, C).
+        roi: Tumor mask on the grid of ``volume``.
+        spec: ROI mode, margin, smallest cross-section and output size.
+
+    Returns:
+        Slices in volume order, one per cross-section of at least ``spec.min_area_mm2``.
+
+    Raises:
+        RoiError: The mask lies on another grid, or no cross-section is large enough.
+    """
+    if not roi.geometry.matches(volume.geometry):
+        raise RoiError(
+            where=f"case {roi.case_id}",
+            expected=f"the ROI on the grid of its CT, {volume.geometry.shape}",
+            found=f"another grid, {roi.geometry.shape}",
+            remedy="resample the ROI to the CT, or check that it belongs to this series",
+        )
+    _, row_mm, col_mm = volume.geometry.spacing_mm
+    areas_mm2 = roi.voxels.sum(axis=(1, 2)) * row_mm * col_mm
+    kept = np.flatnonzero((areas_mm2 >= spec.min_area_mm2) & (areas_mm2 > 0))
+    if kept.size == 0:
+        raise RoiError(
+            where=f"case {roi.case_id}",
+            expected=f"a tumor cross-section of at least {spec.min_area_mm2:g} mm2",
+            found=f"{areas_mm2.max():.1f} mm2 at most, on slice {areas_mm2.argmax()}",
+            remedy="check the ROI and the pixel spacing, or lower slices.min_area_mm2",
+        )
+    extent = np.ones(roi.voxels.shape[1:], bool) if spec.roi_mode == "full" else np.any(roi.voxels, axis=0)
+    margin_mm = 0.0 if spec.roi_mode == "full" else spec.margin_mm
+    box = _square_box(extent, row_mm, col_mm, margin_mm)
+    mm_per_px = (box[2] - box[0]) * col_mm / spec.size_px
+    cut = []
+    for s in kept:
+        hu = volume.hu[s]
+        if spec.roi_mode == "mask":
+            hu = np.where(roi.voxels[s], hu, np.int16(AIR_HU))
+        cut.append(
+            TumorSlice(
+                hu=_resample(hu, box, spec.size_px),
+                case_id=roi.case_id,
+                slice_index=int(s),
+                area_mm2=float(areas_mm2[s]),
+                mm_per_px=mm_per_px,
+            )
+        )
+    return cut
+
+
+def apply_window(hu: npt.NDArray[np.int16], spec: SliceSpec) -> npt.NDArray[np.float32]:
+    """Map HU to [0, 1]: DICOM's LINEAR_EXACT function.
+
+    Source: DICOM PS3.3 C.11.2.1.3.2.
+    """
+    scaled = (hu.astype(np.float32) - spec.window_level_hu) / spec.window_width_hu + 0.5
+    pixels: npt.NDArray[np.float32] = np.clip(scaled, 0.0, 1.0)
+    return pixels
+
+
+def _square_box(extent: npt.NDArray[np.bool_], row_mm: float, col_mm: float, margin_mm: float) -> Box:
+    """Smallest square, in mm, around ``extent`` (R, C), plus a margin all round."""
+    rows, cols = np.flatnonzero(extent.any(axis=1)), np.flatnonzero(extent.any(axis=0))
+    height_mm = (rows[-1] - rows[0] + 1) * row_mm
+    width_mm = (cols[-1] - cols[0] + 1) * col_mm
+    half_mm = max(height_mm, width_mm) / 2 + margin_mm
+    row, col = (rows[0] + rows[-1] + 1) / 2, (cols[0] + cols[-1] + 1) / 2
+    half_r, half_c = half_mm / row_mm, half_mm / col_mm
+    return col - half_c, row - half_r, col + half_c, row + half_r
+
+
+def _resample(hu: npt.NDArray[np.int16], box: Box, size_px: int) -> npt.NDArray[np.int16]:
+    """Crop (R, C) to the box and resize bilinearly, antialiased when shrinking; beyond the image lies air."""
+    left, top, right, bottom = box
+    reach = math.ceil(max(right - left, bottom - top) / size_px) + 1  # pixels the filter sees past the box
+    n_rows, n_cols = hu.shape
+    r0, r1 = _span(top, bottom, reach, n_rows)
+    c0, c1 = _span(left, right, reach, n_cols)
+    inside = hu[max(r0, 0) : min(r1, n_rows), max(c0, 0) : min(c1, n_cols)].astype(np.float32)
+    around = ((max(-r0, 0), max(r1 - n_rows, 0)), (max(-c0, 0), max(c1 - n_cols, 0)))
+    if any(map(any, around)):
+        inside = np.pad(inside, around, constant_values=AIR_HU)
+    resized = Image.fromarray(inside).resize(
+        (size_px, size_px), Image.Resampling.BILINEAR, box=(left - c0, top - r0, right - c0, bottom - r0)
+    )
+    rounded: npt.NDArray[np.int16] = np.rint(np.asarray(resized)).astype(np.int16)
+    return rounded
+
+
+def _span(low: float, high: float, reach: int, n_pixels: int) -> tuple[int, int]:
+    """Pixels that the filter needs for [low, high); past the image only where the box itself goes past it."""
+    start, stop = math.floor(low) - reach, math.ceil(high) + reach
+    return (start if low < 0 else max(start, 0)), (stop if high > n_pixels else min(stop, n_pixels))

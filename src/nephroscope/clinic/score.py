@@ -1,0 +1,119 @@
+"""Slices of a case in, the answer out: one `Scorer` for evaluation and clinic, so both say the same. No torch."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from nephroscope.clinic.call import decide, forced_call, mean_over_slices
+from nephroscope.clinic.cut import apply_window
+from nephroscope.records import CasePrediction, Finding, OperatingPoint, SlicePrediction, SliceSpec
+
+SLACK = 0.5  # of the training range, on each side
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApplicabilityDomain:
+    """Lowest and highest value of each feature over the training cases, widened by half of their range."""
+
+    limits: Mapping[str, tuple[float, float]]
+
+    def doubts(self, case_id: str, features: Mapping[str, float]) -> list[Finding]:
+        """A warning for each feature that lies outside."""
+        return [
+            Finding(
+                code="outside-training-range",
+                severity="warning",
+                message=f"{name} is {features[name]:.3g}; the training cases allow {low:.3g} to {high:.3g}",
+                case_id=case_id,
+            )
+            for name, (low, high) in self.limits.items()
+            if not low <= features[name] <= high
+        ]
+
+
+def case_features(hu: npt.NDArray[np.int16], mm_per_px: float, spec: SliceSpec) -> dict[str, float]:
+    """What is compared: brightness and contrast of the slices (N, size, size) in the window, and their scale."""
+    windowed = apply_window(hu, spec)
+    return {
+        "mean of the windowed slices": float(windowed.mean()),
+        "SD of the windowed slices": float(windowed.std()),
+        "scale in mm per pixel": mm_per_px,
+    }
+
+
+def learn_domain(features: Iterable[Mapping[str, float]]) -> ApplicabilityDomain:
+    """The domain of these training cases."""
+    columns: dict[str, list[float]] = {}
+    for case in features:
+        for name, value in case.items():
+            columns.setdefault(name, []).append(value)
+    limits = {}
+    for name, values in columns.items():
+        slack = SLACK * (max(values) - min(values))
+        limits[name] = (min(values) - slack, max(values) + slack)
+    return ApplicabilityDomain(limits=limits)
+
+
+class Network(Protocol):
+    """What answers: slices (N, size, size) in HU to probabilities (N, n_subtypes)."""
+
+    def probabilities(self, hu: npt.NDArray[np.int16]) -> npt.NDArray[np.float64]:
+        """One row a slice, each row with the sum 1."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CutCase:
+    """The slices of one case as cut: ``hu`` int16 (N, size, size), one number per slice in the others."""
+
+    case_id: str
+    patient_id: str
+    hu: npt.NDArray[np.int16]
+    slice_index: Sequence[int]
+    area_mm2: Sequence[float]
+    mm_per_px: float
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scorer:
+    """A network with the rules that turn its probabilities into a call."""
+
+    network: Network
+    subtypes: tuple[str, ...]
+    positive: str
+    point: OperatingPoint
+    not_sure_margin: float
+    domain: ApplicabilityDomain
+    spec: SliceSpec
+    model_digest: str
+
+    def answer(self, case: CutCase) -> CasePrediction:
+        """Probabilities by slice and case, the call or "not sure", and why."""
+        p = self.network.probabilities(case.hu)  # (N, K)
+        slices = tuple(
+            SlicePrediction(slice_index=int(s), probabilities=tuple(row.tolist()), area_mm2=float(area))
+            for s, row, area in zip(case.slice_index, p, case.area_mm2, strict=True)
+        )
+        doubts = self.domain.doubts(case.case_id, case_features(case.hu, case.mm_per_px, self.spec))
+        return self.conclude(case, slices, (*case.findings, *doubts))
+
+    def conclude(
+        self, case: CutCase, slices: tuple[SlicePrediction, ...], findings: tuple[Finding, ...]
+    ) -> CasePrediction:
+        """The call that these slices and findings support."""
+        mean = mean_over_slices(slices)
+        call, reason = decide(mean, self.subtypes, self.positive, self.point, self.not_sure_margin, findings)
+        return CasePrediction(
+            case_id=case.case_id,
+            patient_id=case.patient_id,
+            probabilities=dict(zip(self.subtypes, mean, strict=True)),
+            slices=slices,
+            forced_call=forced_call(mean, self.subtypes, self.positive, self.point),
+            call=call,
+            reason=reason,
+            findings=findings,
+            model_digest=self.model_digest,
+        )

@@ -1,0 +1,170 @@
+"""Radiologists beside the models of a study: the study, a table of calls and run names in; a reader study out."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nephroscope.base.errors import NephroscopeError, StudyError
+from nephroscope.base.tables import read_table
+from nephroscope.intake.labels.pathology import load_pathology, name_of_subtype
+from nephroscope.learning.run_files import load_run
+from nephroscope.learning.score_run import OUT_OF_FOLD, score_run
+from nephroscope.questions.compare.comparison_file import load_comparison
+from nephroscope.questions.readers.calls import Known, Reader, Reading
+from nephroscope.questions.readers.read_calls import CallOptions, read_calls
+from nephroscope.questions.readers.reader_study import ReaderStudy, study_readers
+from nephroscope.questions.readers.write import COMPARED, FOLDER, made_from, save_reader_study
+from nephroscope.records import DEVELOPMENT, INTERNAL_TEST, CasePrediction, Finding
+from nephroscope.study.split import load_split
+
+if TYPE_CHECKING:
+    from nephroscope.facade.study import Study
+
+LEAKY = " (LEAKY)"
+BASELINE = "baseline of the comparison"
+
+
+def read_beside_models(
+    study: "Study", path: Path, runs: Sequence[str] = (), options: CallOptions | None = None
+) -> ReaderStudy:
+    """Score a table of calls beside runs and baselines, and write readers/ into the study.
+
+    Args:
+        study: Gives truth, patients and runs.
+        path: Table of calls.
+        runs: Names of complete runs; without any, the baselines of the last comparison and all runs but those that
+            are damaged or older than the cohort or its slices, which are told.
+        options: How the table is read.
+
+    Raises:
+        CohortError: The table is refused; see `read_calls`.
+        StudyError: A named run is not complete, damaged, or older than the cohort or its slices.
+    """
+    known, means = known_of(study)
+    table = read_calls(path, known, means, options)
+    models, findings = run_models(study, runs)
+    baselines, doubts = ([], []) if runs else compared_models(study, known)
+    findings += doubts
+    config = study.settings.evaluation
+    known = replace(known, group_of=test_sets(study, models))
+    found = study_readers(table, [*models, *baselines], known, config, study.cohort.synthetic, findings)
+    used = [model.name.removesuffix(LEAKY) for model in models]
+    digests = made_from(study.folder, study.cohort.label_digest, config, used, compared=not runs)
+    save_reader_study(study.folder.root / FOLDER, found, digests)
+    return found
+
+
+def known_of(study: "Study") -> tuple[Known, Callable[[str], str | None]]:
+    """What a study knows of its cases, and what it calls a typed subtype."""
+    cohort, pathology = study.cohort, load_pathology(study.folder.root)
+    known = Known(
+        subtypes=cohort.subtypes,
+        positive=cohort.positive,
+        truth={case.case_id: case.subtype for case in cohort.cases if case.subtype},
+        patient_of={case.case_id: case.patient_id for case in cohort.cases},
+    )
+    return known, lambda text: name_of_subtype(text, cohort.subtypes, pathology)
+
+
+def test_sets(study: "Study", models: Sequence[Reader]) -> dict[str, str]:
+    """Test set of each labelled case by splits.json; where that is not to be read, by the runs' own splits."""
+    cases = {case.case_id: case.cohort for case in study.cohort.cases if case.subtype}
+    marked = {case_id: marked for case_id, marked in cases.items() if marked != DEVELOPMENT}
+    try:
+        split, _ = load_split(study.folder.splits, study.cohort)
+    except (NephroscopeError, OSError):
+        by_runs = {c: r.group for model in models for c, r in model.readings.items() if r.group}
+        return dict.fromkeys(cases, OUT_OF_FOLD) | by_runs | marked
+    return dict.fromkeys(cases, OUT_OF_FOLD) | dict.fromkeys(split.holdout, INTERNAL_TEST) | marked
+
+
+def run_models(study: "Study", runs: Sequence[str]) -> tuple[list[Reader], list[Finding]]:
+    """Answers of each run about the cases that it was tested on, scored anew; runs left out are told."""
+    models: list[Reader] = []
+    findings: list[Finding] = []
+    for name in runs or _complete(study):
+        try:
+            scored = study.to_score(name)
+            content = load_run(scored.folder)
+            predictions = score_run(scored)[0] if content["converged"] else []
+        except StudyError as error:
+            if runs:
+                raise
+            findings.append(_left_out(f"run {name}", str(error).removeprefix(f"run {name}: ")))
+            continue
+        if not content["converged"]:
+            findings.append(_left_out(f"run {name}", "did not converge"))
+            continue
+        leaky = scored.split.protocol == "image"
+        if leaky:
+            message = (
+                f"run {name}: LEAKY split by image, slices of a patient train and test; its figures are shown and "
+                "marked, and it takes part in no test"
+            )
+            findings.append(Finding(code="leaky-split", severity="warning", message=message, case_id=""))
+        model = model_of(name, predictions, study.settings.positive)
+        models.append(replace(model, name=name + LEAKY, leaky=True) if leaky else model)
+    return models, findings
+
+
+def model_of(name: str, predictions: Sequence[CasePrediction], positive: str) -> Reader:
+    """A run's answers: the call when "not sure" is not allowed, and the probability of the positive subtype."""
+    readings = {
+        p.case_id: Reading(call=p.forced_call, confidence=p.probabilities[positive], group=p.group)
+        for p in predictions
+    }
+    told = f"run, {', '.join(dict.fromkeys(p.group for p in predictions))}"
+    return Reader(name=name, aided=False, readings=readings, model=True, told=told, of_study=True)
+
+
+def compared_models(study: "Study", known: Known) -> tuple[list[Reader], list[Finding]]:
+    """Baselines of `nephroscope compare`, where it kept their predictions; left out where they are stale."""
+    path = study.folder.root / COMPARED
+    compared = load_comparison(study.folder.root) if path.is_file() else None
+    if compared is None:
+        return [], []
+    if compared.stale:
+        return [], [_left_out("baselines of the comparison", compared.stale)]
+    header, rows = read_table(path)
+    column = f"p_{known.positive}"
+    if not {"name", "kind", "case_id", "call", column} <= set(header):
+        raise _damaged(f"columns {', '.join(header)}")
+    found: dict[str, dict[str, Reading]] = {}
+    for number, row in rows:
+        cell = dict(zip(header, row, strict=True))
+        if cell["case_id"] in known.truth and cell["kind"] != "network":  # networks are the runs themselves
+            p = _probability(cell[column], number)
+            found.setdefault(cell["name"], {})[cell["case_id"]] = Reading(call=cell["call"], confidence=p)
+    if len({frozenset(readings) for readings in found.values()}) > 1:
+        raise _damaged("other cases of one baseline than of another")
+    kind = Reader(name="", aided=False, readings={}, model=True, told=BASELINE, of_study=True, baseline=True)
+    models = [replace(kind, name=name, readings=readings) for name, readings in found.items()]
+    return models, []
+
+
+def _probability(text: str, number: int) -> float:
+    try:
+        p = float(text)
+    except ValueError:
+        p = -1.0
+    if not 0 <= p <= 1:
+        raise _damaged(f"{text!r} as a probability in row {number}")
+    return p
+
+
+def _damaged(found: str) -> StudyError:
+    return StudyError(
+        where=COMPARED,
+        expected="the table as `nephroscope compare` wrote it",
+        found=found,
+        remedy="run `nephroscope compare` again",
+    )
+
+
+def _complete(study: "Study") -> list[str]:
+    return [path.name for path in study.folder.runs() if (path / "run.json").exists()]
+
+
+def _left_out(what: str, why: str) -> Finding:
+    return Finding(code="model-left-out", severity="warning", message=f"{what}: {why}; left out", case_id="")

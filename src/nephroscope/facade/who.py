@@ -1,0 +1,202 @@
+"""The first verbs of a study: open or make it, and bring cases in."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from nephroscope.base.errors import CohortError, StudyError
+from nephroscope.base.files import copy_file
+from nephroscope.base.tables import names
+from nephroscope.intake.labels.pathology import load_pathology, write_pathology
+from nephroscope.intake.public.same_patients import drop_known_patients
+from nephroscope.records import Case, Cohort, Exclusion, Finding
+from nephroscope.records.settings import Settings
+from nephroscope.study.cohort_table import load_cohort, load_findings, save_cohort, save_findings
+from nephroscope.study.folder import StudyFolder, change_settings, create_study, open_study
+
+if TYPE_CHECKING:
+    from nephroscope.intake.export.describe import ExportSeries
+    from nephroscope.intake.export.scan import ExportScan
+    from nephroscope.intake.labels.rows import LabelTable
+    from nephroscope.intake.slice_images.cases import ImagesOptions
+
+logger = logging.getLogger(__name__)
+
+
+class CohortVerbs:
+    """A study folder, its settings, and who is in it.
+
+    Args:
+        root: Folder with study.toml.
+
+    Raises:
+        StudyError: There is no study, or it is of a newer format.
+        ConfigError: A setting in study.toml is not allowed.
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        self.folder: StudyFolder
+        self.settings: Settings
+        self.folder, self.settings = open_study(Path(root).resolve())
+
+    @classmethod
+    def create(cls, root: Path | str, subtypes: Sequence[str], positive: str | None = None) -> Self:
+        """Make a new study; ``positive`` is the first subtype where it is not said."""
+        settings = Settings(subtypes=tuple(subtypes), positive=positive or next(iter(subtypes), ""))
+        write_pathology(create_study(Path(root), settings).root)
+        return cls(root)
+
+    def change(self, table: str, **values: Any) -> None:
+        """Write settings of one table of study.toml, such as ``study.change("slices", roi_mode="full")``."""
+        self.settings = change_settings(self.folder, table, values)
+
+    # 1 WHO is in the study
+
+    @property
+    def cohort(self) -> Cohort:
+        """The manifest as it is on disk now."""
+        if not self.folder.cohort_csv.exists():
+            raise StudyError(
+                where="study",
+                expected="a cohort",
+                found="no cohort.csv",
+                remedy="run `nephroscope import` first",
+            )
+        return load_cohort(self.folder.root, self.settings.subtypes, self.settings.positive)
+
+    def import_images(self, source: Path | str, options: "ImagesOptions") -> Cohort:
+        """Add the cases of a folder of slice images; without masks, the study's slices are cut whole."""
+        from nephroscope.intake.slice_images.cases import import_images, save_image_rows
+
+        options = replace(options, columns=self.settings.columns, pathology=load_pathology(self.folder.root))
+        found = import_images(Path(source), options, self.settings.subtypes, self.settings.positive)
+        self._check_new(found.cases)
+        images = save_image_rows(found.rows, self.folder.root)
+        cases = [replace(case, image=images) for case in found.cases]
+        if options.masks is None and self.settings.slices.roi_mode != "full":
+            self.change("slices", roi_mode="full")
+            logger.info('no masks: set slices.roi_mode = "full" in study.toml')
+        return self.add(cases, found.exclusions, found.findings)
+
+    def import_dicom(
+        self,
+        source: Path | str,
+        labels: Path | str | None = None,
+        rois: Path | str | None = None,
+        show: "Callable[[ExportScan, Sequence[ExportSeries]], None] | None" = None,
+    ) -> Cohort:
+        """Add the patients of a DICOM export: of each the drawn CT of the preferred phase, labelled by a table.
+
+        Args:
+            source: Any tree of files.
+            labels: Table with a row per tumor.
+            rois: Folder of ROI files named after patient or case, where they are not DICOM in the export.
+            show: Is given what the export holds, before anything is written.
+        """
+        from nephroscope.imaging.dicom.series import save_series_files
+        from nephroscope.intake.export.cases import DicomOptions, import_dicom
+        from nephroscope.intake.export.roi_files import find_roi_files
+        from nephroscope.intake.export.series_table import add_to_series_table
+
+        table = self._read_labels(labels) if labels else None
+        options = DicomOptions(
+            subtypes=self.settings.subtypes,
+            positive=self.settings.positive,
+            labels=table.rows if table else None,
+            preference=self.settings.cohort.phase_preference,
+            rois=find_roi_files(Path(rois) if rois else None),
+            study=self.folder.root,
+        )
+        found = import_dicom(Path(source), options)
+        if show is not None:
+            show(found.scan, found.series)
+        for path, files in found.lists.items():
+            save_series_files(path, files, self.folder.root)
+        for place, source_file in found.copies.items():
+            copy_file(source_file, place)
+        add_to_series_table(self.folder.root, found.series, found.cases, found.scan.naming)
+        of_table = table.findings if table else ()
+        return self.add(found.cases, found.exclusions, (*of_table, *found.findings))
+
+    def import_nifti(self, source: Path | str, labels: Path | str, tumor_label: int = 1) -> Cohort:
+        """Add the cases of a folder of NIfTI volumes with label maps, labelled by a table."""
+        from nephroscope.intake.nifti_folder import import_nifti
+
+        table, settings = self._read_labels(labels), self.settings
+        found = import_nifti(Path(source), table.rows, settings.subtypes, settings.positive, tumor_label)
+        return self.add(found.cases, found.exclusions, (*table.findings, *found.findings))
+
+    def _read_labels(self, path: Path | str) -> "LabelTable":
+        """A label table by the study's [columns] and pathology.csv."""
+        from nephroscope.intake.labels.rows import read_label_table
+
+        pathology = load_pathology(self.folder.root)
+        return read_label_table(Path(path), self.settings.columns, pathology, self.settings.subtypes)
+
+    def import_phantom(self, n_cases: int | None, seed: int = 0, like: str = "kits23") -> Cohort:
+        """Write a synthetic DICOM export into the study's folder ``phantom`` and import it."""
+        from nephroscope.intake.phantom import write_phantoms
+
+        export = self.folder.root / "phantom"
+        labels = write_phantoms(export, n_cases, seed, like=like)
+        return self.import_dicom(export, labels)
+
+    def _check_new(self, cases: Sequence[Case]) -> None:
+        if self.folder.cohort_csv.exists():
+            known = self.cohort.by_id.keys() & {case.case_id for case in cases}
+            if known:
+                raise CohortError(
+                    where=f"case {min(known)}",
+                    expected="new cases",
+                    found=f"{len(known)} of {len(cases)} that are already in cohort.csv",
+                    remedy="import into a new study, or remove their rows from cohort.csv first",
+                )
+
+    def add(
+        self, cases: Sequence[Case], exclusions: Sequence[Exclusion], findings: Sequence[Finding]
+    ) -> Cohort:
+        """Write cases, exclusions and findings of an import beside those that are there; gives the new cohort.
+
+        A case that is there already stays as it is, so an import can be repeated when patients have been added. Of a
+        patient whom an earlier import of a public collection brought in, the first case stays. An earlier exclusion
+        goes when the same case comes in now, or is left out for a new reason.
+        """
+        before = self.cohort if self.folder.cohort_csv.exists() else None
+        cases, dropped, shared = drop_known_patients(cases, before)
+        known = sorted(case.case_id for case in cases if before and case.case_id in before.by_id)
+        cases = [case for case in cases if not (before and case.case_id in before.by_id)]
+        exclusions, findings = (*exclusions, *dropped), (*findings, *shared, *_kept(known))
+        earlier = before.exclusions if before else ()
+        told_anew = {case.case_id for case in cases} | {one.case_id for one in exclusions}
+        cohort = Cohort(
+            subtypes=self.settings.subtypes,
+            positive=self.settings.positive,
+            cases=(*(before.cases if before else ()), *cases),
+            exclusions=(*(one for one in earlier if one.case_id not in told_anew), *exclusions),
+            folder=self.folder.root,
+        )
+        save_cohort(cohort, self.folder.root)
+        self.note(*findings)
+        return self.cohort
+
+    def note(self, *findings: Finding) -> None:
+        """Keep findings with the study, each once; they go into its report."""
+        save_findings(self.folder.root, dict.fromkeys((*self.import_findings, *findings)))
+
+    @property
+    def import_findings(self) -> tuple[Finding, ...]:
+        """What the imports found worth knowing."""
+        return load_findings(self.folder.root)
+
+
+def _kept(known: Sequence[str]) -> tuple[Finding, ...]:
+    """A note about cases that an import met again."""
+    if not known:
+        return ()
+    text = (
+        f"{len(known)} cases are in cohort.csv already and stay as they are ({names(known)}); "
+        "to import one anew, remove its row first"
+    )
+    return (Finding(code="case-known", severity="note", message=text, case_id=""),)

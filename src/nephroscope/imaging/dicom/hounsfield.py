@@ -1,0 +1,139 @@
+"""Stored values and each slice's rescale in, Hounsfield units in int16 out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nephroscope.base.errors import SeriesError
+from nephroscope.imaging.dicom.facts import SliceFacts
+from nephroscope.imaging.dicom.files import DICOM_DAMAGE
+from nephroscope.imaging.dicom.pixel_data import PixelFile, PixelForm, damage_text, form_of, stored_frames
+from nephroscope.imaging.grid import AIR_HU
+
+Stored = npt.NDArray[Any]
+
+# 2 GiB as int16: more than 4000 slices of 512 x 512.
+MAX_VOXELS = 2**30
+# What a patient's own voxels can be.
+TISSUE_HU = (-500, 3072)
+
+
+def check_size(facts: Sequence[SliceFacts], where: str) -> None:
+    """Refuse what would not fit, before it is tried.
+
+    Raises:
+        SeriesError: More voxels than any CT has.
+    """
+    n_voxels = sum((one.rows or 0) * (one.columns or 0) for one in facts)
+    if n_voxels > MAX_VOXELS:
+        raise SeriesError(
+            where=where,
+            expected=f"at most {MAX_VOXELS} voxels",
+            found=f"{n_voxels} in {len(facts)} slices of {facts[0].rows} x {facts[0].columns}",
+            remedy="export the original CT series",
+        )
+
+
+def read_hu(file: PixelFile, frames: Sequence[tuple[SliceFacts, npt.NDArray[np.int16]]], where: str) -> None:
+    """Fill the HU of slices of one file, with padding as air.
+
+    Args:
+        file: Where the pixels are.
+        frames: Each slice wanted, and the array (R, C) to fill.
+        where: The series, for the refusal.
+
+    Raises:
+        SeriesError: The pixel data are missing, of another size, damaged, or without a decoder.
+    """
+    name = frames[0][0].name
+    try:
+        form = form_of(file.header)
+        for (one, out), stored in zip(
+            frames, stored_frames(file, form, [one for one, _ in frames]), strict=True
+        ):
+            name = one.name
+            _fill_hu(stored, form, (one.slope or 1.0, one.intercept or 0.0), out)
+    except DICOM_DAMAGE as error:
+        undecoded = isinstance(error, NotImplementedError)
+        raise SeriesError(
+            where=where,
+            expected=f"decodable pixel data in {name}",
+            found=damage_text(file.header, error),
+            remedy="export the series uncompressed" if undecoded else "send the series again",
+        ) from error
+
+
+def _fill_hu(
+    stored: Stored, form: PixelForm, rescale: tuple[float, float], out: npt.NDArray[np.int16]
+) -> None:
+    """Write HU = stored value * slope + intercept, rounded, with padding as air."""
+    slope, intercept = rescale
+    padded = None
+    if form.padding is not None and not _within(form.padding, form.limits):
+        padded = _in_range(stored, form.padding)  # a value that the bits stored cannot hold
+    values = _masked(stored, form)
+    low, high = int(values.min()), int(values.max())
+    if padded is None and form.padding is not None and _below_air(form.padding, slope, intercept):
+        padded = _in_range(values, form.padding)
+        if any(TISSUE_HU[0] < value * slope + intercept < TISSUE_HU[1] for value in form.padding):
+            padded = _from_the_sides(padded)
+    shift = int(intercept)
+    if (
+        slope == 1
+        and intercept == shift
+        and values.dtype.itemsize == 2
+        and low + shift >= -32768
+        and high + shift <= 32767
+        and abs(shift) <= 32767
+    ):
+        # Sums of 16 bits are right whenever the result fits, also for unsigned ones.
+        np.add(values.view(values.dtype.newbyteorder("=").str.replace("u", "i")), np.int16(shift), out=out)
+    else:
+        hu = values * slope + intercept
+        np.rint(hu, out=hu)
+        out[...] = np.clip(hu, AIR_HU, 32767)
+    if padded is not None:
+        out[padded] = AIR_HU
+
+
+def _within(span: tuple[int, int], limits: tuple[int, int]) -> bool:
+    return limits[0] <= span[0] and span[1] <= limits[1]
+
+
+def _below_air(padding: tuple[int, int], slope: float, intercept: float) -> bool:
+    """True when padding has to be turned into air, False when its HU is there or below already."""
+    return max(value * slope + intercept for value in padding) > AIR_HU
+
+
+def _from_the_sides(padded: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """What is padded without a break from the left or the right end of its row.
+
+    Some scanners pad with 0 where 0 is the HU of water: inside the scan circle it means water.
+    """
+    left = np.logical_and.accumulate(padded, axis=1)
+    right = np.logical_and.accumulate(padded[:, ::-1], axis=1)[:, ::-1]
+    return left | right
+
+
+def _in_range(stored: Stored, span: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    low, high = span
+    found: npt.NDArray[np.bool_] = (stored >= low) & (stored <= high) if low < high else stored == low
+    return found
+
+
+def _masked(stored: Stored, form: PixelForm) -> Stored:
+    """Values of the bits stored alone: bits above may hold overlays, or the sign. Native byte order.
+
+    Source: DICOM PS3.5 8.1.1.
+    """
+    values = stored.astype(stored.dtype.newbyteorder("="), copy=False)
+    low, high = form.limits
+    aligned = form.high_bit == form.bits_stored - 1
+    unused = values.dtype.itemsize * 8 - form.bits_stored
+    if unused == 0 or (aligned and low <= values.min() and values.max() <= high):
+        return values
+    above = values.dtype.itemsize * 8 - 1 - form.high_bit
+    shifted: Stored = np.right_shift(np.left_shift(values, above), unused)
+    return shifted

@@ -1,0 +1,345 @@
+"""A DICOM file in, the stored values of its frames out, in every transfer syntax that has a decoder."""
+
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from pydicom import config
+from pydicom.encaps import generate_frames
+from pydicom.pixels import get_decoder
+from pydicom.uid import UID
+
+from nephroscope.base.errors import SeriesError
+from nephroscope.imaging.dicom.facts import SliceFacts, short_of, syntax_of
+from nephroscope.imaging.dicom.files import DICOM_DAMAGE, opened
+
+PIXEL_TAGS = (
+    "PlanarConfiguration",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
+)
+IMPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
+NATIVE = {IMPLICIT, "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", BIG_ENDIAN}
+PIXEL_DATA = (0x7FE0, 0x0010)
+UNDEFINED = 0xFFFFFFFF
+
+
+class PixelDamageError(ValueError):
+    """Pixel data contradict their header; the text may be shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelForm:
+    """How the pixels of a file are stored; ``padding`` is the range of stored values outside the scan circle.
+
+    Source: DICOM PS3.5 8.1.1, PS3.3 C.7.5.1.1.2.
+    """
+
+    rows: int
+    columns: int
+    bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    signed: bool
+    padding: tuple[int, int] | None
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of a pixel, little endian."""
+        return np.dtype(f"<{'i' if self.signed else 'u'}{self.bits_allocated // 8}")
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """Lowest and highest value that the bits stored can hold."""
+        if self.signed:
+            return -(1 << (self.bits_stored - 1)), (1 << (self.bits_stored - 1)) - 1
+        return 0, (1 << self.bits_stored) - 1
+
+
+def form_of(header: Any) -> PixelForm:
+    """How the pixels of a file are stored.
+
+    Raises:
+        ValueError: The attributes contradict each other.
+    """
+    values = [short_of(header, name) for name in ("Rows", "Columns", "BitsAllocated", "BitsStored")]
+    rows, columns, allocated, stored = (value or 0 for value in values)
+    high = short_of(header, "HighBit")
+    high = stored - 1 if high is None else high
+    if allocated not in (8, 16, 32) or not 1 <= stored <= allocated or not stored - 1 <= high < allocated:
+        raise PixelDamageError(f"bits allocated {allocated}, stored {stored}, high bit {high}")
+    signed = short_of(header, "PixelRepresentation") == 1
+    ends = [short_of(header, name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    wrapped = [_wrap(value, allocated, signed) for value in ends if value is not None]
+    padded = ends[0] is not None
+    return PixelForm(
+        rows=rows,
+        columns=columns,
+        bits_allocated=allocated,
+        bits_stored=stored,
+        high_bit=high,
+        signed=signed,
+        padding=(min(wrapped), max(wrapped)) if padded else None,
+    )
+
+
+def uid_of(syntax: str) -> UID:
+    """A transfer syntax with its name, also where the text is damaged."""
+    return UID(syntax, validation_mode=config.IGNORE)
+
+
+def begin_pixels(stream: BinaryIO, header: Any, pixels_at: int, form: PixelForm) -> tuple[int, bool]:
+    """Where in the file the pixel data begin, and whether they are big endian; the stream is left there.
+
+    Raises:
+        ValueError: There are no integer pixels, or fewer than the header says.
+        NotImplementedError: No decoder knows this way of storing.
+    """
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(pixels_at)
+    syntax = syntax_of(header)
+    big = syntax == BIG_ENDIAN
+    head = stream.read(8 if syntax == IMPLICIT else 12)
+    if len(head) < 8:
+        raise PixelDamageError("no pixel data")
+    order = ">" if big else "<"
+    tag, length = struct.unpack(f"{order}HH", head[:4]), struct.unpack(f"{order}L", head[-4:])[0]
+    if tag != PIXEL_DATA:
+        raise PixelDamageError("no integer pixel data")
+    start = stream.tell()
+    if syntax not in NATIVE:
+        _check_fragments(stream, size)
+        stream.seek(start)
+        return start, big
+    if big and form.bits_allocated == 8:
+        raise NotImplementedError("bytes swapped in pairs")
+    n_frames = int(header.get("NumberOfFrames") or 1)
+    expected = n_frames * form.rows * form.columns * form.dtype.itemsize
+    present = min(length, size - start)
+    if length == UNDEFINED or not expected <= present <= expected + 1:
+        raise PixelDamageError(f"{present} bytes for {n_frames} of {form.rows} x {form.columns} pixels")
+    return start, big
+
+
+def _check_fragments(stream: BinaryIO, size: int) -> None:
+    """Refuse compressed pixel data whose last fragment breaks off. Source: DICOM PS3.5 A.4."""
+    while len(head := stream.read(8)) == 8:
+        group, element, length = struct.unpack("<HHL", head)
+        if (group, element) != (0xFFFE, 0xE000):
+            return
+        if stream.tell() + length > size:
+            raise PixelDamageError(f"{size - stream.tell()} of {length} bytes of its last fragment")
+        stream.seek(length, os.SEEK_CUR)
+
+
+def damage_of(stream: BinaryIO, header: Any, pixels_at: int) -> str:
+    """Why the pixels of a file cannot all be read, in the reader's words; empty when nothing speaks against it.
+
+    Compressed ones may still prove damaged when they are decoded.
+
+    Args:
+        stream: The file, inflated.
+        header: Read with `slice_facts.FACT_TAGS` and `PIXEL_TAGS`, or more.
+        pixels_at: Where the header ended.
+    """
+    try:
+        begin_pixels(stream, header, pixels_at, form_of(header))
+    except DICOM_DAMAGE as error:
+        return damage_text(header, error)
+    return ""
+
+
+def damage_text(header: Any, error: BaseException) -> str:
+    """What was found instead of decodable pixel data."""
+    if isinstance(error, NotImplementedError):
+        return f"{uid_of(syntax_of(header)).name} that has no decoder here"
+    told = f" ({error})" if isinstance(error, PixelDamageError) else ""
+    return f"{uid_of(syntax_of(header)).name} that breaks off or is damaged{told}"
+
+
+def _wrap(value: int, bits: int, signed: bool) -> int:
+    """A padding value as a pixel has it: headers give -2000 as 63536 too."""
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if signed and value >> (bits - 1) else value
+
+
+Stored = npt.NDArray[Any]
+
+RLE = "1.2.840.10008.1.2.5"
+# Decoders several times as fast as the one pydicom would take: JPEG-LS; JPEG 2000 on several cores.
+FASTEST = {
+    "1.2.840.10008.1.2.4.80": "pyjpegls",
+    "1.2.840.10008.1.2.4.81": "pyjpegls",
+    "1.2.840.10008.1.2.4.90": "pillow",
+    "1.2.840.10008.1.2.4.91": "pillow",
+}
+# Markers of JPEG frames that hold the size: SOF0 to SOF15 without DHT, JPG and DAC; SOF55 of JPEG-LS.
+SIZE_MARKERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PixelFile:
+    """One file with pixel data: ``pixels_at`` is where the attribute begins; ``header`` has FACT and PIXEL tags."""
+
+    path: Path
+    header: Any
+    pixels_at: int
+
+
+def check_decodable(facts: Sequence[SliceFacts], where: str) -> None:
+    """Refuse pixels that are not all there, and a transfer syntax without a decoder.
+
+    Raises:
+        SeriesError: The pixels of a slice cannot be decoded here.
+    """
+    for syntax in dict.fromkeys(one.transfer_syntax for one in facts):
+        if syntax in NATIVE:
+            continue
+        uid = uid_of(syntax)
+        try:
+            available = uid.is_valid and get_decoder(uid).is_available
+        except NotImplementedError:
+            available = False
+        if not available:
+            first = next(one for one in facts if one.transfer_syntax == syntax)
+            name = uid.name if uid.is_valid else "no transfer syntax"
+            raise SeriesError(
+                where=where,
+                expected=f"decodable pixel data in {first.name}",
+                found=f"{name} that has no decoder here",
+                remedy="export the series uncompressed",
+            )
+    broken = next((one for one in facts if one.damage), None)
+    if broken is not None:
+        raise SeriesError(
+            where=where,
+            expected=f"decodable pixel data in {broken.name}",
+            found=broken.damage,
+            remedy="send the series again",
+        )
+
+
+def stored_frames(file: PixelFile, form: PixelForm, wanted: Sequence[SliceFacts]) -> Iterator[Stored]:
+    """The stored values (R, C) of the frames wanted, one after the other.
+
+    Raises:
+        DICOM_DAMAGE: The pixel data are missing, of another size, damaged, or without a decoder.
+    """
+    with opened(file.path) as stream:
+        start, big = begin_pixels(stream, file.header, file.pixels_at, form)
+        if wanted[0].transfer_syntax not in NATIVE:
+            yield from _decoded(file.header, stream.read(), form, wanted)
+            return
+        n_pixels = form.rows * form.columns
+        dtype = form.dtype.newbyteorder(">" if big else "<")
+        for one in wanted:
+            stream.seek(start + (one.frame or 0) * n_pixels * dtype.itemsize)
+            data = stream.read(n_pixels * dtype.itemsize)
+            yield np.frombuffer(data, dtype).reshape(form.rows, form.columns)
+
+
+def same_pixels(one: PixelFile, other: PixelFile) -> bool:
+    """True when two files end in the same bytes from their pixel data on."""
+    tails = []
+    for file in (one, other):
+        with opened(file.path) as stream:
+            stream.seek(file.pixels_at)
+            tails.append(stream.read())
+    return tails[0] == tails[1]
+
+
+def _decoded(header: Any, data: bytes, form: PixelForm, wanted: Sequence[SliceFacts]) -> Iterator[Stored]:
+    """Frames of encapsulated pixel data, whose own size is compared before they are decoded."""
+    n_frames = int(header.get("NumberOfFrames") or 1)
+    coded = list(generate_frames(data, number_of_frames=n_frames))
+    if len(coded) != n_frames:
+        raise PixelDamageError(f"{len(coded)} frames for {n_frames}")
+    if wanted[0].transfer_syntax == RLE:
+        yield from (_rle(coded[one.frame or 0], form) for one in wanted)
+        return
+    for n_coded, frame in enumerate(coded, start=1):
+        if frame[:2] in (b"\xff\xd8", b"\xff\x4f") and not frame.rstrip(b"\0").endswith(b"\xff\xd9"):
+            raise PixelDamageError(f"frame {n_coded} has no end")
+        size = _coded_size(frame)
+        if size is not None and size != (form.rows, form.columns):
+            raise PixelDamageError(f"{size[0]} x {size[1]} pixels for {form.rows} x {form.columns}")
+    decoder = get_decoder(uid_of(wanted[0].transfer_syntax))
+    header.PixelData = data
+    header["PixelData"].is_undefined_length = True
+    plugin = FASTEST.get(wanted[0].transfer_syntax, "")
+    plugin = plugin if plugin in decoder.available_plugins else ""
+    try:
+        with _openjpeg_threads():
+            indices = [one.frame or 0 for one in wanted]
+            for array, _ in decoder.iter_array(header, indices=indices, raw=True, decoding_plugin=plugin):
+                if array.shape != (form.rows, form.columns):
+                    raise PixelDamageError(f"an array of {' x '.join(map(str, array.shape))}")
+                yield array
+    finally:
+        del header.PixelData
+
+
+def _rle(frame: bytes, form: PixelForm) -> Stored:
+    """A frame of one segment for each byte of a pixel, the highest first. Source: DICOM PS3.5 annex G.
+
+    The package's decoder of whole frames panics on damaged ones, beyond what Python can catch.
+    """
+    from rle.rle import decode_segment
+
+    n_bytes, n_pixels = form.dtype.itemsize, form.rows * form.columns
+    n_segments, *starts = struct.unpack_from("<16L", frame)
+    ends = [*starts[1:n_bytes], len(frame)]
+    if n_segments != n_bytes:
+        raise PixelDamageError(f"{n_segments} segments for {n_bytes} bytes a pixel")
+    planes = np.empty((n_pixels, n_bytes), np.uint8)
+    for number, (start, end) in enumerate(zip(starts, ends, strict=False)):
+        segment = frame[start:end]
+        plane = decode_segment(segment) if 64 <= start < end <= len(frame) else b""
+        if not n_pixels <= len(plane) <= n_pixels + 1:
+            raise PixelDamageError(f"{len(plane)} bytes for {n_pixels} pixels")
+        planes[:, n_bytes - 1 - number] = np.frombuffer(plane, np.uint8, n_pixels)
+    stored: Stored = planes.view(form.dtype).reshape(form.rows, form.columns)
+    return stored
+
+
+@contextmanager
+def _openjpeg_threads() -> Iterator[None]:
+    """Let OpenJPEG decode on two cores, as GDCM does; the variable is its only switch, and is put back."""
+    if "OPJ_NUM_THREADS" in os.environ:
+        yield
+        return
+    os.environ["OPJ_NUM_THREADS"] = str(min(4, os.cpu_count() or 1))
+    try:
+        yield
+    finally:
+        os.environ.pop("OPJ_NUM_THREADS", None)
+
+
+def _coded_size(frame: bytes) -> tuple[int, int] | None:
+    """Rows and columns that a JPEG, JPEG-LS or JPEG 2000 code stream says of itself; None for others."""
+    if frame[:4] == b"\xff\x4f\xff\x51":
+        right, bottom, left, top = struct.unpack_from(">4L", frame, 8)
+        return bottom - top, right - left
+    if frame[:2] != b"\xff\xd8":
+        return None
+    at = 2
+    while at + 9 <= len(frame):
+        if frame[at] != 0xFF:
+            return None
+        marker = frame[at + 1]
+        if marker in SIZE_MARKERS:
+            rows, columns = struct.unpack_from(">HH", frame, at + 5)
+            return rows, columns
+        at += 1 if marker == 0xFF else 2 + struct.unpack_from(">H", frame, at + 2)[0]
+    return None

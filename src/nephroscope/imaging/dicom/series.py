@@ -1,0 +1,302 @@
+"""One DICOM CT series in, one CTVolume in HU out; what is no evenly spaced stack is refused with the reason."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.errors import InvalidDicomError
+from pydicom.tag import Tag
+
+from nephroscope.base.errors import SeriesError
+from nephroscope.base.files import load_json, save_json
+from nephroscope.base.tables import names, relative_to
+from nephroscope.imaging.dicom.acquisitions import (
+    FACT_TAGS,
+    SliceFacts,
+    check_stack,
+    facts_of,
+    split_acquisitions,
+    without_copies,
+)
+from nephroscope.imaging.dicom.facts import text_of
+from nephroscope.imaging.dicom.files import (
+    DICOM_DAMAGE,
+    file_name,
+    folder_name,
+    opened,
+    parse_header,
+    quiet,
+    read_header,
+)
+from nephroscope.imaging.dicom.hounsfield import check_size, read_hu
+from nephroscope.imaging.dicom.hu_checks import check_hu, check_rescale
+from nephroscope.imaging.dicom.pixel_data import PIXEL_TAGS, PixelFile, same_pixels
+from nephroscope.imaging.grid import hu_volume
+from nephroscope.records import CTVolume, Finding
+
+FORMAT = 1
+SUFFIX = ".series.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesFiles:
+    """The files of one series, or of one acquisition of it.
+
+    ``acquisition`` counts from 1 where one file holds several and only one of them is meant; else None.
+    """
+
+    series_uid: str
+    files: tuple[Path, ...]
+    acquisition: int | None = None
+
+
+def save_series_files(path: Path, content: SeriesFiles, study: Path) -> None:
+    """Write the list; files below the ``study`` folder are written relative to it."""
+    files = [relative_to(study, file) for file in content.files]
+    listed = {"series_uid": content.series_uid, "acquisition": content.acquisition, "files": files}
+    save_json(path, {"format": FORMAT, **listed})
+
+
+def load_series_files(path: Path, study: Path | None = None) -> SeriesFiles:
+    """Read the list back.
+
+    Args:
+        path: As `save_series_files` wrote it.
+        study: Where relative paths start; by default two folders up, as in ``STUDY/series/CASE.series.json``.
+
+    Raises:
+        StudyError: The file is damaged or of a newer format.
+        SeriesError: It names no files.
+    """
+    content = load_json(path, FORMAT)
+    files, uid, acquisition = content.get("files"), content.get("series_uid"), content.get("acquisition")
+    named = isinstance(files, list) and isinstance(uid, str) and isinstance(acquisition, int | None)
+    if not named or not files:
+        raise SeriesError(
+            where=path.name,
+            expected="a series_uid and a list of files",
+            found="something else",
+            remedy="import the case again",
+        )
+    root = study or path.resolve().parent.parent
+    paths = tuple(root / str(file) for file in files)
+    return SeriesFiles(series_uid=str(uid), files=paths, acquisition=acquisition)
+
+
+def is_series_list(path: Path) -> bool:
+    """True for the path of such a list."""
+    return path.name.endswith(SUFFIX)
+
+
+__all__ = ["DICOM_DAMAGE", "is_ct_image", "read_dicom_series", "read_header"]
+
+# CT Image, Enhanced CT Image, Legacy Converted Enhanced CT Image Storage.
+CT_IMAGE_CLASSES = {f"1.2.840.10008.5.1.4.1.1.{tail}" for tail in ("2", "2.1", "2.2")}
+TAGS = tuple(Tag(keyword) for keyword in FACT_TAGS + PIXEL_TAGS)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Slice:
+    """A slice and the file that holds its pixels."""
+
+    facts: SliceFacts
+    file: PixelFile
+
+
+def read_dicom_series(
+    source: Path | Sequence[Path], series_uid: str | None = None, acquisition: int | None = None
+) -> CTVolume:
+    """One CT series, in any transfer syntax, file order and storage direction, on the canonical grid.
+
+    HU are the stored values through each slice's own rescale slope and intercept; padding becomes air. Files that are
+    no DICOM, or no CT, are passed over.
+
+    Args:
+        source: A folder (not what lies in folders below it), or the files themselves, wherever they lie.
+        series_uid: The series to take where others lie beside it; without it there must be one only.
+        acquisition: Which of the acquisitions of `split_acquisitions` to take, from 1; without it there must be
+            one only.
+
+    Raises:
+        SeriesError: No CT or several series or acquisitions, slices of different size, orientation or spacing, no
+            spacing or rescale, the same place twice, a gap, a tilted gantry, a series cut short, or pixel data
+            that cannot be decoded.
+    """
+    with quiet():
+        slices, uid, findings = _read_slices(source, series_uid)
+        where = f"series {uid}"
+        slices, copies = _drop_copies(slices, where)
+        slices = _of_acquisition(slices, acquisition, where)
+        facts = [one.facts for one in slices]
+        stack = check_stack(facts, where)
+        slices = [slices[index] for index in stack.order]
+        hu = _read_pixels(slices, where)
+    findings += copies + list(stack.findings)
+    findings += check_rescale([one.facts for one in slices], where) + check_hu(hu, where)
+    return hu_volume(hu, stack.affine, uid, tuple(findings))
+
+
+def is_ct_image(header: Any) -> bool:
+    """True for CT images, not for what else a scanner stores under modality CT (dose reports, captures)."""
+    said = header.file_meta.get("MediaStorageSOPClassUID") or header.get("SOPClassUID", "")
+    return str(said) in CT_IMAGE_CLASSES
+
+
+def reason_not_copies(files: Sequence[Path]) -> str | None:
+    """Why the reader would refuse what looks like copies of slices, without the place; None when they are copies.
+
+    Args:
+        files: All files of the slices that occur more than once, of one series; their pixels are read.
+    """
+    try:
+        with quiet():
+            _drop_copies(_read_slices(files, None)[0], "")
+    except SeriesError as error:
+        return f"expected {error.expected}, found {error.found}; {error.remedy}"
+    return None
+
+
+def _read_slices(
+    source: Path | Sequence[Path], series_uid: str | None
+) -> tuple[list[_Slice], str, list[Finding]]:
+    """The slices of one series, unsorted and without pixels, with its UID."""
+    paths, where = _paths(source)
+    slices: list[_Slice] = []
+    uids: set[str] = set()
+    n_damaged = 0
+    for path in paths:
+        try:
+            found = _read_ct(path, series_uid)
+        except DICOM_DAMAGE as error:
+            if series_uid is None or isinstance(error, _OfThisSeriesError):
+                raise SeriesError(
+                    where=file_name(path),
+                    expected="a whole DICOM file",
+                    found=f"one that breaks off or is damaged ({type(error.__cause__ or error).__name__})",
+                    remedy="copy or export it again",
+                ) from error
+            n_damaged += 1
+            continue
+        if found is None:
+            continue
+        uid, of_file = found
+        uids.add(uid)
+        slices += of_file if series_uid in (None, uid) else []
+    wanted = {series_uid} & uids if series_uid else uids
+    if len(wanted) != 1:
+        others = f"{len(uids)} CT series ({names(uids)})" if uids else f"no CT among {len(paths)} files"
+        raise SeriesError(
+            where=where,
+            expected=f"CT series {series_uid}" if series_uid else "one CT series",
+            found=others,
+            remedy="give the folder of one series" if uids else "check the path and the export",
+        )
+    text = f"{n_damaged} damaged files beside the series were passed over; whether they belong to it is not known"
+    doubt = Finding(code="damaged-files", severity="warning", message=text, case_id="", where=where)
+    return slices, wanted.pop(), [doubt] if n_damaged else []
+
+
+def _paths(source: Path | Sequence[Path]) -> tuple[list[Path], str]:
+    """The files to look at, by name, and how a refusal calls them."""
+    if not isinstance(source, Path):
+        return sorted(source), f"{len(source)} files"
+    try:
+        found = "no such folder" if not source.is_dir() else ""
+        paths = [] if found else [p for p in source.iterdir() if p.is_file() and not p.name.startswith(".")]
+    except OSError as error:
+        found = f"one that cannot be read ({type(error).__name__})"
+    if found:
+        raise SeriesError(
+            where=folder_name(source),
+            expected="a folder with one CT series",
+            found=found,
+            remedy="check the path, and whether you may read it",
+        )
+    return sorted(paths), folder_name(source)
+
+
+class _OfThisSeriesError(ValueError):
+    """A damaged file that says of itself that it belongs to the series wanted."""
+
+
+def _read_ct(path: Path, series_uid: str | None) -> tuple[str, list[_Slice]] | None:
+    """Series UID and slices of the CT image in a file, None when it is something else.
+
+    Raises:
+        SeriesError: It has frames without places.
+        DICOM_DAMAGE: The file breaks off or is damaged.
+    """
+    try:
+        with opened(path) as stream:
+            header, pixels_at = parse_header(stream, TAGS)
+    except InvalidDicomError:
+        return None
+    if not is_ct_image(header):
+        return None
+    uid = text_of(header, "SeriesInstanceUID") or "without UID"
+    if uid != "without UID" and series_uid not in (None, uid):
+        return uid, []
+    try:
+        if "Rows" not in header:
+            raise EOFError("no Rows")
+        file = PixelFile(path=path, header=header, pixels_at=pixels_at)
+        return uid, [_Slice(facts=facts, file=file) for facts in facts_of(header)]
+    except DICOM_DAMAGE as error:
+        if uid == series_uid:
+            raise _OfThisSeriesError from error
+        raise
+
+
+def _drop_copies(slices: Sequence[_Slice], where: str) -> tuple[list[_Slice], list[Finding]]:
+    """Each slice once; refuses two slices that say they are the same and are not."""
+    kept, copies = without_copies([one.facts for one in slices])
+    for copy, original in copies:
+        if not _same_pixels(slices[copy], slices[original], where):
+            raise SeriesError(
+                where=where,
+                expected="one image for each SOP Instance UID",
+                found=f"two different ones for {slices[copy].facts.name} (SOP ..{slices[copy].facts.tail})",
+                remedy="find out which is right, and remove the other",
+            )
+    text = f"{len(copies)} slices are copies of others in the series and were left out"
+    note = Finding(code="duplicate-files", severity="note", message=text, case_id="", where=where)
+    return [slices[index] for index in kept], [note] if copies else []
+
+
+def _same_pixels(one: _Slice, other: _Slice, where: str) -> bool:
+    """True when two slices have the same bytes, or other bytes for the same HU (compressed, and not)."""
+    if one.facts.frame is None and same_pixels(one.file, other.file):
+        return True
+    return np.array_equal(_read_pixels([one], where), _read_pixels([other], where))
+
+
+def _of_acquisition(slices: list[_Slice], acquisition: int | None, where: str) -> list[_Slice]:
+    """The slices of the acquisition asked for, all where none is."""
+    if acquisition is None:
+        return slices
+    groups = split_acquisitions([one.facts for one in slices])
+    if not 1 <= acquisition <= len(groups):
+        raise SeriesError(
+            where=where,
+            expected=f"acquisition {acquisition}",
+            found=f"{len(groups)} acquisitions",
+            remedy="give the number of one of them",
+        )
+    return [slices[index] for index in groups[acquisition - 1]]
+
+
+def _read_pixels(slices: Sequence[_Slice], where: str) -> npt.NDArray[np.int16]:
+    """HU (S, R, C) in the order of ``slices``."""
+    facts = [one.facts for one in slices]
+    check_size(facts, where)
+    hu = np.empty((len(slices), facts[0].rows or 0, facts[0].columns or 0), np.int16)
+    by_file: dict[Path, list[int]] = defaultdict(list)
+    for index, one in enumerate(slices):
+        by_file[one.file.path].append(index)
+    for indices in by_file.values():
+        read_hu(slices[indices[0]].file, [(facts[index], hu[index]) for index in indices], where)
+    return hu

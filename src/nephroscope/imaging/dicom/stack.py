@@ -1,0 +1,327 @@
+"""Slices of an even stack in; whether that is the whole series, by its own numbers, out: a refusal or doubts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nephroscope.base.errors import SeriesError
+from nephroscope.imaging.dicom.facts import SliceFacts
+from nephroscope.records import Finding
+
+Floats = npt.NDArray[np.float64]
+
+SPACING_TOLERANCE_MM = 0.1
+# How far a slice may lie from where an even stack has it: more than headers round, less than changes a measure.
+PLACE_TOLERANCE_MM = 0.2
+SAME_PLACE_MM = 0.01
+# Cosines of real series differ by 1e-4 from slice to slice.
+ORIENTATION_TOLERANCE = 1e-3
+# Tangent of the tilt that counts as none: 0.1 degrees.
+TILT_TOLERANCE = 2e-3
+# Cosine of 45 degrees to the axis of the body.
+OBLIQUE = 0.7
+LISTED_GAPS = 3
+LEAST_STEPS = 3  # so many equal steps are a spacing of their own
+WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stack:
+    """Slices proven to be an even stack.
+
+    Attributes:
+        order: Which of the facts given, along the normal; scouts are left out.
+        affine: 4x4 from (slice in this order, row, column) to LPS mm.
+    """
+
+    order: tuple[int, ...]
+    affine: Floats
+    findings: tuple[Finding, ...]
+
+
+def stack_of(facts: Sequence[SliceFacts], where: str) -> Stack:
+    """The even stack that the slices make.
+
+    Args:
+        facts: One acquisition, in any order, every slice once.
+        where: The series, for the refusal.
+
+    Raises:
+        SeriesError: Only scouts, a value without which there is no place or no HU, no gray pixels, slices of
+            different size, orientation or spacing, the same place twice, a gap, or a tilted gantry.
+    """
+    kept, findings = _without_scouts(facts, where)
+    slices = [facts[index] for index in kept]
+    _check_complete(slices, where)
+    _check_alike(slices, where)
+    along_row, along_column = _cosines(slices[0], where)
+    normal = np.cross(along_row, along_column)
+    places = np.array([one.position_mm for one in slices])
+    order = np.argsort(places @ normal, kind="stable")
+    slices, places = [slices[index] for index in order], places[order]
+    affine = np.eye(4)
+    if len(slices) == 1:
+        _check_single(slices[0], normal, where)
+        thickness_mm = slices[0].thickness_mm or 1.0
+        affine[:3, 0] = abs(thickness_mm) * normal
+        text = f"one slice: {abs(thickness_mm):g} mm is taken as its thickness"
+        findings.append(Finding(code="single-slice", severity="note", message=text, case_id="", where=where))
+    else:
+        _check_even(slices, places, normal, where)
+        affine[:3, 0] = (places[-1] - places[0]) / (len(places) - 1)
+    row_mm, col_mm = slices[0].pixel_spacing_mm or (0.0, 0.0)
+    # Source: DICOM PS3.3 C.7.6.2.1.1.
+    affine[:3, 1] = along_column * row_mm
+    affine[:3, 2] = along_row * col_mm
+    affine[:3, 3] = places[0]
+    return Stack(order=tuple(kept[index] for index in order), affine=affine, findings=tuple(findings))
+
+
+def _without_scouts(facts: Sequence[SliceFacts], where: str) -> tuple[list[int], list[Finding]]:
+    """Which slices are no scouts; a scout that was filed with a series is declared, and no part of it."""
+    kept = [index for index, one in enumerate(facts) if not one.is_localizer]
+    if not kept:
+        raise SeriesError(
+            where=where,
+            expected="axial slices",
+            found=f"a scout (Image Type LOCALIZER, {len(facts)} of {len(facts)} images)",
+            remedy="give the CT series itself",
+        )
+    if len(kept) == len(facts):
+        return kept, []
+    text = f"{len(facts) - len(kept)} scout images in the series were left out"
+    return kept, [Finding(code="scout-in-series", severity="note", message=text, case_id="", where=where)]
+
+
+def _check_complete(slices: Sequence[SliceFacts], where: str) -> None:
+    """Refuse slices without a value that neither place nor HU can do without."""
+    for name, field in (
+        ("Rows", "rows"),
+        ("Columns", "columns"),
+        ("ImagePositionPatient", "position_mm"),
+        ("ImageOrientationPatient", "orientation"),
+        ("PixelSpacing", "pixel_spacing_mm"),
+        ("RescaleSlope", "slope"),
+        ("RescaleIntercept", "intercept"),
+    ):
+        lacking = [one for one in slices if getattr(one, field) is None]
+        if lacking:
+            raise SeriesError(
+                where=where,
+                expected=f"{name} in every slice",
+                found=f"none in {len(lacking)} of {len(slices)}, first in {lacking[0].name}",
+                remedy="export the original CT series, one file per slice",
+            )
+    for one in slices:
+        gray = one.samples == 1 and one.photometric in ("", "MONOCHROME2")
+        if not gray:
+            raise SeriesError(
+                where=where,
+                expected=f"gray pixels (MONOCHROME2) in {one.name}",
+                found=f"{one.photometric or 'pixels'} with {one.samples} values a pixel",
+                remedy="export the original CT images",
+            )
+        if not one.slope or min(one.pixel_spacing_mm or (0,)) <= 0 or not one.rows or not one.columns:
+            raise SeriesError(
+                where=where,
+                expected=f"rows, columns, pixel spacing and a rescale slope that are not 0 in {one.name}",
+                found=f"{one.rows} x {one.columns}, {_numbers(one.pixel_spacing_mm)} mm, slope {one.slope:g}",
+                remedy="export the original CT series",
+            )
+
+
+def _check_alike(slices: Sequence[SliceFacts], where: str) -> None:
+    """Refuse slices of different size, orientation or pixel spacing."""
+    for name, field, tolerance in (
+        ("Rows", "rows", 0.0),
+        ("Columns", "columns", 0.0),
+        ("ImageOrientationPatient", "orientation", ORIENTATION_TOLERANCE),
+        ("PixelSpacing", "pixel_spacing_mm", ORIENTATION_TOLERANCE),
+    ):
+        values = np.array([np.atleast_1d(getattr(one, field)) for one in slices], float)
+        other = np.flatnonzero(np.abs(values - values[0]).max(axis=1) > tolerance)
+        if len(other):
+            _, same, counts = np.unique(values.round(3), axis=0, return_inverse=True, return_counts=True)
+            usual = int(np.flatnonzero(same.ravel() == counts.argmax())[0])
+            other = np.flatnonzero(np.abs(values - values[usual]).max(axis=1) > tolerance)
+            raise SeriesError(
+                where=where,
+                expected=f"one {name} in all slices, {_numbers(values[usual])} as in {slices[usual].name}",
+                found=f"{_numbers(values[other[0]])} in {slices[other[0]].name}",
+                remedy="export scout images and reformations as series of their own",
+            )
+
+
+def _cosines(one: SliceFacts, where: str) -> tuple[Floats, Floats]:
+    """Unit vectors along a row (towards higher columns) and along a column, at right angles."""
+    cosines = np.array(one.orientation).reshape(2, 3)
+    lengths = np.linalg.norm(cosines, axis=1)
+    if np.abs(lengths - 1).max() > 0.01 or abs(cosines[0] @ cosines[1]) > 0.01:
+        raise SeriesError(
+            where=where,
+            expected="an ImageOrientationPatient of two unit vectors at right angles",
+            found=f"{_numbers(one.orientation)} in {one.name}",
+            remedy="export the original CT series",
+        )
+    along_row, along_column = cosines / lengths[:, None]
+    return along_row, along_column
+
+
+def _check_single(one: SliceFacts, normal: Floats, where: str) -> None:
+    """Refuse a single image that is not axial: a scout that does not say so, or a key image."""
+    if abs(normal[2]) < OBLIQUE:
+        raise SeriesError(
+            where=where,
+            expected="axial slices",
+            found=f"a single image that is not axial, {one.name}",
+            remedy="give the CT series itself",
+        )
+
+
+def _check_even(slices: Sequence[SliceFacts], places: Floats, normal: Floats, where: str) -> None:
+    """Refuse slices at the same place, gaps, a tilted gantry, and slices beside the line of the others."""
+    steps = np.diff(places, axis=0)
+    gaps_mm = steps @ normal
+    (twice,) = np.nonzero(gaps_mm < SAME_PLACE_MM)
+    if len(twice):
+        more = f", and {len(twice) - 1} more pairs" if len(twice) > 1 else ""
+        raise SeriesError(
+            where=where,
+            expected="every slice at its own place",
+            found=f"{slices[twice[0]].name} and {slices[twice[0] + 1].name} at the same one{more}",
+            remedy="remove the repeated images, or export phases as series of their own",
+        )
+    expected_mm = float(np.median(gaps_mm))
+    (uneven,) = np.nonzero(np.abs(gaps_mm - expected_mm) > min(SPACING_TOLERANCE_MM, expected_mm / 4))
+    if len(uneven):
+        _refuse_two_spacings(slices, gaps_mm, where)
+        listed = [_gap(slices[i], slices[i + 1], gaps_mm[i], expected_mm) for i in uneven[:LISTED_GAPS]]
+        more = f", and {len(uneven) - LISTED_GAPS} more" if len(uneven) > LISTED_GAPS else ""
+        raise SeriesError(
+            where=where,
+            expected=f"slices {expected_mm:.4g} mm apart",
+            found=", ".join(listed) + more,
+            remedy="send the series again, complete and alone",
+        )
+    _check_straight(slices, places, normal, where)
+
+
+def _refuse_two_spacings(slices: Sequence[SliceFacts], gaps_mm: Floats, where: str) -> None:
+    """Refuse two stacks of different spacing, one after the other, in other words than slices that are missing."""
+    (changes,) = np.nonzero(np.abs(np.diff(gaps_mm)) > SPACING_TOLERANCE_MM)
+    if len(changes) != 1 or min(changes[0] + 1, len(gaps_mm) - changes[0] - 1) < LEAST_STEPS:
+        return
+    turn = int(changes[0]) + 1
+    raise SeriesError(
+        where=where,
+        expected="one spacing of slices",
+        found=f"{gaps_mm[0]:.4g} mm between {slices[0].name} and {slices[turn].name}, "
+        f"then {gaps_mm[-1]:.4g} mm up to {slices[-1].name}",
+        remedy="export the two parts as series of their own, or send the missing slices",
+    )
+
+
+def _check_straight(slices: Sequence[SliceFacts], places: Floats, normal: Floats, where: str) -> None:
+    """Refuse a tilted gantry, and slices beside the line of the others."""
+    steps = np.diff(places, axis=0)
+    gaps_mm = steps @ normal
+    off_mm = np.linalg.norm(places - np.linspace(places[0], places[-1], len(places)), axis=1)
+    aside = steps.sum(axis=0) - gaps_mm.sum() * normal
+    tilt = float(np.linalg.norm(aside)) / gaps_mm.sum()
+    if tilt > TILT_TOLERANCE and np.linalg.norm(aside) > SPACING_TOLERANCE_MM:
+        degrees = np.degrees(np.arctan(tilt))
+        shift_mm = float(np.linalg.norm(steps - np.outer(gaps_mm, normal), axis=1).max())
+        raise SeriesError(
+            where=where,
+            expected="slices straight above each other",
+            found=f"each shifted by up to {shift_mm:.3g} mm (tilted gantry), {degrees:.1f} degrees",
+            remedy="export the series corrected for gantry tilt",
+        )
+    if off_mm.max() > PLACE_TOLERANCE_MM:
+        worst = int(off_mm.argmax())
+        raise SeriesError(
+            where=where,
+            expected=f"slices straight above each other, {np.median(gaps_mm):.4g} mm apart",
+            found=f"{slices[worst].name} {off_mm[worst]:.3g} mm off its place",
+            remedy="send the series again, complete and alone",
+        )
+
+
+def _gap(one: SliceFacts, other: SliceFacts, gap_mm: float, expected_mm: float) -> str:
+    """One uneven step in words, with the number of slices that are missing where it is a whole one."""
+    first, second = sorted((one, other), key=lambda s: (s.instance_number or 0, s.frame or 0))
+    text = f"{gap_mm:.4g} mm between {_with_tail(first)} and {_with_tail(second)}"
+    missing = round(gap_mm / expected_mm) - 1
+    if missing < 1 or abs(gap_mm - (missing + 1) * expected_mm) > SPACING_TOLERANCE_MM * (missing + 1):
+        return text
+    word = WORDS[missing] if missing < len(WORDS) else str(missing)
+    return f"{text}: {word} {'is' if missing == 1 else 'are'} missing"
+
+
+def _with_tail(one: SliceFacts) -> str:
+    return one.name if one.instance_number is None else f"{one.name} (SOP ..{one.tail})"
+
+
+def _numbers(values: Sequence[float] | Floats | None) -> str:
+    return ", ".join(f"{value:g}" for value in (() if values is None else values))
+
+
+def check_whole(slices: Sequence[SliceFacts], where: str) -> tuple[Finding, ...]:
+    """Doubts that the slices are all of their series, each once.
+
+    Raises:
+        SeriesError: The end is missing by the series' own count.
+    """
+    return _cut_short(slices, where) + _parts_missing(slices, where) + _shared_uids(slices, where)
+
+
+def _parts_missing(slices: Sequence[SliceFacts], where: str) -> tuple[Finding, ...]:
+    """Doubt a concatenation of which files are missing; other acquisitions may lie in them."""
+    n_parts = max((one.parts or 0 for one in slices), default=0)
+    n_here = len({one.sop_uid for one in slices})
+    if n_here >= n_parts:
+        return ()
+    text = f"{n_here} of the {n_parts} files of a concatenation: the series may be cut short"
+    return (Finding(code="series-cut-short", severity="warning", message=text, case_id="", where=where),)
+
+
+def _shared_uids(slices: Sequence[SliceFacts], where: str) -> tuple[Finding, ...]:
+    """Doubt slices at places of their own that share a SOP Instance UID."""
+    uids = [(one.sop_uid, one.frame) for one in slices if one.sop_uid]
+    n_shared = len(uids) - len(set(uids))
+    if not n_shared:
+        return ()
+    text = f"{n_shared} slices have the SOP Instance UID of another slice, at another place"
+    return (Finding(code="sop-uid-shared", severity="warning", message=text, case_id="", where=where),)
+
+
+def _cut_short(slices: Sequence[SliceFacts], where: str) -> tuple[Finding, ...]:
+    """Refuse a series whose end is missing by its own count, and doubt one that looks so.
+
+    Images in Acquisition may count several reconstructions: a whole multiple of what is there is no sign.
+    """
+    numbers = [one.instance_number for one in slices if one.instance_number is not None and one.frame is None]
+    if len(numbers) != len(slices) or len(numbers) < 2:
+        return ()
+    low, high = min(numbers), max(numbers)
+    claimed = {one.images_in_acquisition for one in slices}
+    total = claimed.pop() if len(claimed) == 1 else None
+    lacks = total is not None and total > len(slices) and total % len(slices) != 0
+    in_one_run = high - low + 1 == len(slices)
+    if lacks and in_one_run and low >= 0 and high <= (total or 0):
+        raise SeriesError(
+            where=where,
+            expected=f"{total} slices, as Images in Acquisition says",
+            found=f"{len(slices)}, IM {low} to IM {high}: the series is cut short",
+            remedy="send the whole series again",
+        )
+    first_scan = {one.acquisition_number for one in slices} <= {"", "0", "1"}
+    starts_late = low > 1 and first_scan and {one.temporal_position for one in slices} <= {"", "1"}
+    if not lacks and not starts_late:
+        return ()
+    signs = [f"Images in Acquisition says {total}"] if lacks else []
+    signs += [f"the first is IM {low}"] if starts_late else []
+    text = f"{len(slices)} slices, but {' and '.join(signs)}: the series may be cut short"
+    return (Finding(code="series-cut-short", severity="warning", message=text, case_id="", where=where),)

@@ -1,0 +1,136 @@
+"""One grid for every door: an array with any axes in, the same in canonical (S, R, C) order out."""
+
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nephroscope.base.errors import SeriesError
+from nephroscope.records import CTVolume, Finding, VolumeGeometry
+
+AIR_HU = -1024
+RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+OTHER_UNITS = {
+    1: ("metres", 1000.0),
+    3: ("micrometres", 0.001),
+}  # of NIfTI's xyzt_units; all else is taken as mm
+SHEAR_TOLERANCE = 2e-3  # sine of the angle that counts as none: 0.1 degrees
+LEAST_MM, MOST_MM = 0.01, 100.0  # edges of a voxel of any CT or label map
+
+
+def canonical(
+    voxels: npt.NDArray[Any], affine: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[Any], VolumeGeometry]:
+    """The array and its grid with slices towards the head, rows to the back, columns to the left of the patient.
+
+    Axes are permuted and flipped, never resampled. The affine is rounded (directions to a nanometre, origin to a
+    micrometre), because NIfTI keeps it in single precision and both doors must give the same box to the last bit.
+
+    Args:
+        voxels: Any three axes.
+        affine: 4x4 from the index of ``voxels`` to LPS mm.
+
+    Returns:
+        The array (S, R, C), contiguous, and its geometry.
+
+    Raises:
+        SeriesError: The affine has no three directions.
+    """
+    geometry = VolumeGeometry(shape=_three(voxels.shape), affine=affine)
+    cosines = affine[:3, :3] / np.array(geometry.spacing_mm)
+    # World axes are (x, y, z) = (columns, rows, slices): output axis i runs along world axis 2 - i.
+    order = max(permutations(range(3)), key=lambda p: sum(abs(cosines[2 - i, p[i]]) for i in range(3)))
+    to_old = np.zeros((4, 4))
+    to_old[3, 3] = 1
+    flipped = []
+    for new, old in enumerate(order):
+        backwards = cosines[2 - new, old] < 0
+        to_old[old, new] = -1 if backwards else 1
+        to_old[old, 3] = voxels.shape[old] - 1 if backwards else 0
+        flipped += [new] if backwards else []
+    array = np.ascontiguousarray(np.flip(voxels.transpose(order), tuple(flipped)))
+    turned = affine @ to_old
+    turned[:3, :3] = np.round(turned[:3, :3], 6) + 0.0
+    turned[:3, 3] = np.round(turned[:3, 3], 3) + 0.0
+    return array, VolumeGeometry(shape=_three(array.shape), affine=turned)
+
+
+def hu_volume(
+    hu: npt.NDArray[np.int16],
+    affine: npt.NDArray[np.float64],
+    series_uid: str,
+    findings: tuple[Finding, ...] = (),
+) -> CTVolume:
+    """A canonical CT volume; what lies below air (padding outside the scan circle) becomes air.
+
+    Raises:
+        SeriesError: All voxels have one value.
+    """
+    if hu.min() == hu.max():
+        raise SeriesError(
+            where=f"series {series_uid}",
+            expected="a CT with more than one value",
+            found=f"a constant volume, all {int(hu.flat[0])} HU",
+            remedy="export the series again",
+        )
+    array, geometry = canonical(hu, affine)
+    np.maximum(array, AIR_HU, out=array)
+    return CTVolume(hu=array, geometry=geometry, series_uid=series_uid, findings=findings)
+
+
+def in_mm(affine: npt.NDArray[np.float64], xyzt_units: int) -> tuple[npt.NDArray[np.float64], str]:
+    """The affine of a NIfTI file in mm, and the unit of length its header declares, if another than mm.
+
+    Source: nifti1.h, xyzt_units; ITK scales in the same way.
+    """
+    name, mm = OTHER_UNITS.get(xyzt_units & 7, ("", 1.0))
+    scaled = affine.copy()
+    scaled[:3] *= mm
+    return scaled, name
+
+
+def check_voxel(where: str, affine: npt.NDArray[np.float64]) -> None:
+    """Edges of voxels that no CT has come from a wrong unit of length.
+
+    Raises:
+        SeriesError: An edge is shorter than 0.01 mm or longer than 100 mm.
+    """
+    edges = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    if ((edges > 0) & (edges < LEAST_MM) | (edges > MOST_MM)).any():
+        raise SeriesError(
+            where=where,
+            expected=f"voxels of {LEAST_MM:g} to {MOST_MM:g} mm",
+            found=" x ".join(f"{edge:.4g}" for edge in edges) + " mm",
+            remedy="export it with spacing in mm",
+        )
+
+
+def check_right_angles(where: str, affine: npt.NDArray[np.float64]) -> None:
+    """A sheared grid is a tilted gantry's: refused, as at the door for DICOM.
+
+    Raises:
+        SeriesError: Two axes are more than 0.1 degrees off the right angle.
+    """
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    worst = float(max(abs(axes[:, i] @ axes[:, j]) for i, j in ((0, 1), (0, 2), (1, 2))))
+    if worst > SHEAR_TOLERANCE:
+        raise SeriesError(
+            where=where,
+            expected="axes at right angles",
+            found=f"a grid sheared by {np.degrees(np.arcsin(min(worst, 1.0))):.1f} degrees (tilted gantry)",
+            remedy="export the series corrected for gantry tilt",
+        )
+
+
+def describe(geometry: VolumeGeometry) -> str:
+    """Size, spacing and place of a grid in words, for refusals."""
+    size = " x ".join(str(n) for n in geometry.shape)
+    spacing = " x ".join(f"{mm:.4g}" for mm in geometry.spacing_mm)
+    origin = ", ".join(f"{mm:.1f}" for mm in geometry.affine[:3, 3])
+    return f"{size} voxels of {spacing} mm from ({origin})"
+
+
+def _three(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    s, r, c = shape
+    return s, r, c

@@ -1,0 +1,106 @@
+"""A NIfTI or NRRD label map in, as ITK-SNAP, 3D Slicer and MITK write it; the tumor on the CT's grid out."""
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from nephroscope.base.errors import RoiError, SeriesError
+from nephroscope.imaging.grid import canonical
+from nephroscope.imaging.masks.nrrd import read_nrrd, whole_numbers
+from nephroscope.imaging.masks.resample import fit_to_ct
+from nephroscope.imaging.masks.segments import LabelMap, Wanted, choose_segment, doubt_choice
+from nephroscope.imaging.nifti import read_stored
+from nephroscope.records import Finding, VolumeGeometry
+
+DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    zlib.error,
+)
+
+
+def read_label_map(path: Path, where: str) -> LabelMap:
+    """The label map in a NIfTI or NRRD file, told by its content.
+
+    Raises:
+        RoiError: The file is damaged, too large, has no three axes, or holds values that are no labels.
+    """
+    try:
+        with path.open("rb") as file:
+            is_nrrd = file.read(4) == b"NRRD"
+        return read_nrrd(path) if is_nrrd else _read_nifti(path)
+    except SeriesError as error:
+        raise RoiError(
+            where=where, expected=error.expected, found=error.found, remedy=error.remedy
+        ) from error
+    except DAMAGE as error:
+        why = str(error).replace(str(path), "the file") or type(error).__name__
+        raise RoiError(
+            where=where,
+            expected="a whole NRRD label map",
+            found=f"one that breaks off or is another kind ({why})",
+            remedy="export it again, with its voxels in the same file",
+        ) from error
+
+
+def tumor_on_ct(
+    path: Path, ct: VolumeGeometry, wanted: Wanted
+) -> tuple[npt.NDArray[np.bool_], list[Finding]]:
+    """Tumor voxels (S, R, C) of a label map on the CT's grid, resampled where that is another.
+
+    Raises:
+        RoiError: The file is no label map, does not hold that tumor, or lies elsewhere.
+    """
+    stored = read_label_map(path, wanted.where)
+    layer, number, doubts = 0, wanted.label, []
+    if stored.segments:
+        chosen = choose_segment(stored.segments, wanted)
+        layer, number = chosen.layer, chosen.number
+        doubts = doubt_choice(stored.segments, chosen, wanted)
+    elif wanted.name.strip():
+        raise RoiError(
+            where=wanted.where,
+            expected=f"a label called {wanted.name!r}",
+            found=f"labels without names: {values_in(stored)}",
+            remedy="give its number as --tumor-label, without --tumor-name",
+        )
+    mask = stored.layers[layer] == number
+    if not mask.any():
+        raise RoiError(
+            where=wanted.where,
+            expected=f"the tumor label {number}",
+            found=f"only the values {values_in(stored)}",
+            remedy="give the label of the tumor as --tumor-label",
+        )
+    if not stored.placed and not canonical(mask, stored.affine)[1].matches(ct):
+        raise RoiError(
+            where=wanted.where,
+            expected="a header that says where the voxels lie",
+            found="none",
+            remedy="export the ROI again with its orientation (sform or qform)",
+        )
+    voxels, findings = fit_to_ct(mask, stored.affine, ct, wanted)
+    doubts += [wanted.finding(doubt.code, doubt.message) for doubt in stored.findings]
+    return voxels, doubts + findings
+
+
+def values_in(stored: LabelMap) -> str:
+    """The first values of a label map, for refusals."""
+    values = np.unique(np.concatenate([np.unique(layer) for layer in stored.layers]))
+    return ", ".join(str(int(value)) for value in values[:12]) + (" ..." if values.size > 12 else "")
+
+
+def _read_nifti(path: Path) -> LabelMap:
+    stored = read_stored(path)
+    doubts = stored.findings
+    placed = all(doubt.code != "orientation-unknown" for doubt in doubts)
+    layer = whole_numbers(stored.values, path.name)
+    return LabelMap(layers=(layer,), affine=stored.affine, placed=placed, findings=doubts)

@@ -1,0 +1,284 @@
+"""A mask on any grid in; the same region on the CT's grid out, with what that changed, or why it cannot be there."""
+
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+
+from nephroscope.base.errors import RoiError, SeriesError
+from nephroscope.imaging.grid import canonical, describe
+from nephroscope.imaging.masks.segments import Wanted
+from nephroscope.records import Finding, VolumeGeometry
+from nephroscope.records.volumes import GRID_TOLERANCE_MM
+
+Mask = npt.NDArray[np.bool_]
+Affine = npt.NDArray[np.float64]
+SAME_SPACING = 1e-3  # relative
+FLATTEST = 1e-3  # volume of a voxel over the product of its edges: less is no grid
+MOST_CHANGE = 0.1  # of the volume, by resampling, before it is a finding of its own
+TIE = 6  # decimals of an index: half a voxel is half a voxel, whatever the last bits say
+
+
+def fit_to_ct(mask: Mask, affine: Affine, ct: VolumeGeometry, wanted: Wanted) -> tuple[Mask, list[Finding]]:
+    """The mask on the CT's grid: as it is, cut or padded where voxels coincide, else by nearest neighbour.
+
+    Args:
+        mask: Any three axes, as stored.
+        affine: 4x4 from the index of ``mask`` to LPS mm.
+        ct: The grid of the CT.
+        wanted: For refusals and findings.
+
+    Returns:
+        Voxels (S, R, C) and the findings ``roi-resampled``, ``roi-outside``, ``roi-volume-changed``.
+
+    Raises:
+        RoiError: The header has no usable grid, looks flipped or lost, or nothing of the mask lies in the CT.
+    """
+    try:
+        voxels, own = canonical(mask, affine)
+    except SeriesError as error:
+        raise RoiError(
+            where=wanted.where, expected=error.expected, found=error.found, remedy="export the ROI again"
+        ) from error
+    if own.matches(ct):
+        return voxels, []
+    _check_place(own, ct, wanted)
+    shift = _shift(own, ct)
+    if shift is None:
+        small, at = _cropped(mask, affine)
+        fitted = resample_nearest(small, at, ct)
+        n_outside = _count_outside(small, np.linalg.inv(ct.affine) @ at, ct.shape)
+    else:
+        fitted = _shifted(voxels, shift, ct.shape)
+        n_outside = int(np.count_nonzero(voxels)) - int(np.count_nonzero(fitted))
+    n_all = int(np.count_nonzero(mask))
+    if n_all and not fitted.any():
+        raise RoiError(
+            where=wanted.where,
+            expected=f"a ROI inside the CT, {describe(ct)}",
+            found=f"one wholly outside it, on {describe(own)}"
+            if n_outside == n_all
+            else "one too thin to hold the centre of any voxel",
+            remedy="give the ROI that was drawn on this series",
+        )
+    moved = shift is None or (own.shape == ct.shape and any(shift))
+    return fitted, _findings(fitted, (n_all, n_outside), (own, ct), moved, wanted)
+
+
+def resample_nearest(mask: Mask, affine: Affine, ct: VolumeGeometry) -> Mask:
+    """Each voxel of the CT gets the value of the mask's voxel in which its centre lies; half up, as ITK does.
+
+    Only slices and rows that can be reached are looked at, one slice at a time.
+    """
+    fitted = np.zeros(ct.shape, dtype=np.bool_)
+    span = _reached(mask, np.linalg.inv(ct.affine) @ affine, ct.shape)
+    if span is None:
+        return fitted
+    to_mask = (np.linalg.inv(affine) @ ct.affine)[:3]
+    rows, cols = np.meshgrid(np.arange(span[1].start, span[1].stop), np.arange(span[2].start, span[2].stop))
+    plane = np.stack([np.zeros(rows.size), rows.ravel(), cols.ravel(), np.ones(rows.size)])
+    size = np.array(mask.shape)[:, None]
+    for s in range(span[0].start, span[0].stop):
+        plane[0] = s
+        index = np.floor(np.round(to_mask @ plane, TIE) + 0.5)
+        inside = ((index >= 0) & (index < size)).all(axis=0)
+        i, j, k = index[:, inside].astype(np.intp)
+        hit = np.flatnonzero(inside)[mask[i, j, k]]
+        fitted[s, rows.ravel()[hit], cols.ravel()[hit]] = True
+    return fitted
+
+
+def _check_place(own: VolumeGeometry, ct: VolumeGeometry, wanted: Wanted) -> None:
+    """Refuse grids without a place, grids that look like the CT's with a spoilt header, and grids elsewhere.
+
+    Raises:
+        RoiError: With what seems to have happened.
+    """
+    cell = abs(np.linalg.det(own.affine[:3, :3])) / np.prod(own.spacing_mm)
+    if cell < FLATTEST:
+        raise RoiError(
+            where=wanted.where,
+            expected="a grid with three directions",
+            found="two that are parallel",
+            remedy="export the ROI again",
+        )
+    why = _why_spoilt(own, ct)
+    low, high = zip(*(_box_mm(grid) for grid in (own, ct)), strict=True)
+    if not why and (np.maximum(*low) > np.minimum(*high)).any():
+        why = "it does not touch the CT: it seems to belong to another series"
+    if why:
+        raise RoiError(
+            where=wanted.where,
+            expected=f"the grid of the CT, {describe(ct)}",
+            found=f"{describe(own)}: {why}",
+            remedy="export the ROI again from the program in which it was drawn on this series",
+        )
+
+
+def _why_spoilt(own: VolumeGeometry, ct: VolumeGeometry) -> str:
+    """In words, what header error would make the CT's grid into this one; empty when none would."""
+    why = _what_is_lost(own, ct)
+    if why or own.shape != ct.shape or not np.allclose(own.spacing_mm, ct.spacing_mm, rtol=SAME_SPACING):
+        return why
+    names = ("slices", "rows", "columns")
+    for ends in product((0, 1, -1), repeat=3):
+        affine = ct.affine.copy()
+        affine[:3, 3] += ct.affine[:3, :3] @ (np.array(ends) * (np.array(ct.shape) - 1))
+        if any(ends) and own.matches(VolumeGeometry(shape=ct.shape, affine=affine)):
+            turned = " and ".join(name for name, end in zip(names, ends, strict=True) if end)
+            return f"the same size and spacing, but the {turned} run the other way: a flipped header"
+    for signs in product((1, -1), repeat=3):
+        mirror = np.diag([*signs, 1]).astype(float)
+        only_origin = ct.affine.copy()
+        only_origin[:3, 3] *= signs
+        _, mirrored = canonical(np.broadcast_to(np.False_, ct.shape), mirror @ ct.affine)
+        if own.matches(mirrored) or own.matches(VolumeGeometry(shape=ct.shape, affine=only_origin)):
+            axes = " and ".join(name for name, sign in zip("xyz", signs, strict=True) if sign < 0)
+            ras = " (RAS taken for LPS)" if axes == "x and y" else ""
+            return f"the same size and spacing, but with the wrong sign in {axes}{ras}"
+    return ""
+
+
+def _what_is_lost(own: VolumeGeometry, ct: VolumeGeometry) -> str:
+    """In words, what of the CT's header a program forgot when it wrote this grid; empty when nothing."""
+    at_zero = _has_corner_at_zero(own) and not (own.shape != ct.shape and _has_corner_at_zero(ct))
+    unit = np.allclose(own.spacing_mm, 1)
+    if at_zero and unit and np.allclose(np.abs(own.affine[:3, :3]).max(axis=0), 1):
+        return "1 mm voxels from 0, 0, 0 are what is left when a header is lost"
+    if own.shape != ct.shape:
+        return ""
+    if not np.allclose(own.spacing_mm, ct.spacing_mm, rtol=SAME_SPACING):
+        lost = unit and _share_corner(own, ct)
+        return "the same size and first voxel, but 1 mm voxels: their spacing was lost" if lost else ""
+    if at_zero and not _has_corner_at_zero(ct):
+        return "the same size and spacing, but from 0, 0, 0: its origin was lost"
+    if _is_straight(own) and not _is_straight(ct) and _share_corner(own, ct):
+        return "the same size, spacing and first voxel, but straight where the CT is turned: its directions were lost"
+    return ""
+
+
+def _shift(own: VolumeGeometry, ct: VolumeGeometry) -> tuple[int, int, int] | None:
+    """Index in the CT of the mask's first voxel when all their voxels coincide, else None."""
+    to_ct = (np.linalg.inv(ct.affine) @ own.affine)[:3]
+    corners = to_ct @ _corners(own.shape)
+    first = np.round(to_ct[:, 3])
+    expected = _corners(own.shape)[:3] + first[:, None]
+    off_mm = np.abs(corners - expected).max(axis=1) * np.array(ct.spacing_mm)
+    if off_mm.max() > GRID_TOLERANCE_MM or np.abs(to_ct[:, :3] - np.eye(3)).max() > 0.01:
+        return None
+    s, r, c = first.astype(int).tolist()
+    return s, r, c
+
+
+def _shifted(voxels: Mask, shift: tuple[int, int, int], shape: tuple[int, int, int]) -> Mask:
+    fitted = np.zeros(shape, dtype=np.bool_)
+    theirs, ours = [], []
+    for start, n, n_ct in zip(shift, voxels.shape, shape, strict=True):
+        low, high = max(start, 0), max(min(start + n, n_ct), 0)
+        ours.append(slice(low, max(high, low)))
+        theirs.append(slice(low - start, max(high, low) - start))
+    fitted[tuple(ours)] = voxels[tuple(theirs)]
+    return fitted
+
+
+def _findings(
+    fitted: Mask,
+    counts: tuple[int, int],
+    grids: tuple[VolumeGeometry, VolumeGeometry],
+    moved: bool,
+    wanted: Wanted,
+) -> list[Finding]:
+    """What fitting changed; ``counts`` are the mask's voxels on its own grid: all, and those outside the CT."""
+    n_all, n_outside = counts
+    own_ml, ct_ml = (abs(float(np.linalg.det(grid.affine[:3, :3]))) / 1000 for grid in grids)
+    before_ml, after_ml = n_all * own_ml, float(np.count_nonzero(fitted)) * ct_ml
+    found = []
+    if moved:
+        text = (
+            f"drawn on another grid than the CT's, {describe(grids[0])}; resampled by nearest neighbour: "
+            f"{before_ml:.2f} ml before, {after_ml:.2f} ml after"
+        )
+        found.append(wanted.finding("roi-resampled", text))
+    if n_outside:
+        text = f"{n_outside} voxels ({n_outside * own_ml:.2f} ml) of {n_all} lie outside the CT and were left out"
+        found.append(wanted.finding("roi-outside", text))
+    inside_ml = (n_all - n_outside) * own_ml
+    if moved and inside_ml and abs(after_ml / inside_ml - 1) > MOST_CHANGE:
+        text = (
+            f"resampling changed the volume inside the CT from {inside_ml:.2f} to {after_ml:.2f} ml, "
+            f"more than {MOST_CHANGE:.0%}"
+        )
+        found.append(wanted.finding("roi-volume-changed", text))
+    return found
+
+
+def _count_outside(mask: Mask, to_ct: Affine, shape: tuple[int, ...]) -> int:
+    """Voxels of the mask whose centre lies in no voxel of the CT, counted plane by plane."""
+    n_outside, size = 0, np.array(shape)[:, None]
+    for i in np.flatnonzero(mask.any(axis=(1, 2))):
+        j, k = np.nonzero(mask[i])
+        places = np.round(to_ct[:3] @ np.stack([np.full(j.size, i), j, k, np.ones(j.size)]), TIE)
+        n_outside += int(((places < -0.5) | (places >= size - 0.5)).any(axis=0).sum())
+    return n_outside
+
+
+def _cropped(mask: Mask, affine: Affine) -> tuple[Mask, Affine]:
+    """The smallest box that holds all of the mask, and its own affine."""
+    spans = _spans(mask)
+    if spans is None:
+        return mask, affine
+    at = affine.copy()
+    at[:3, 3] += affine[:3, :3] @ [low for low, _ in spans]
+    i, j, k = (slice(low, high + 1) for low, high in spans)
+    return np.ascontiguousarray(mask[i, j, k]), at
+
+
+def _spans(mask: Mask) -> list[tuple[int, int]] | None:
+    """First and last index of the mask along each axis, or None when it is empty."""
+    axes = [np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
+    return [(int(axis[0]), int(axis[-1])) for axis in axes] if axes[0].size else None
+
+
+def _reached(mask: Mask, to_ct: Affine, shape: tuple[int, ...]) -> tuple[slice, slice, slice] | None:
+    """The box of the CT that the mask's voxels can touch, or None."""
+    spans = _spans(mask)
+    if spans is None:
+        return None
+    edges = [(low - 0.5, high + 0.5) for low, high in spans]
+    corners = to_ct[:3] @ np.array([(*corner, 1.0) for corner in product(*edges)]).T
+    low = np.maximum(np.floor(corners.min(axis=1)), 0)
+    high = np.minimum(np.ceil(corners.max(axis=1)), np.array(shape) - 1)
+    if (low > high).any():
+        return None
+    s, r, c = (slice(int(a), int(b) + 1) for a, b in zip(low, high, strict=True))
+    return s, r, c
+
+
+def _corners(shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """Indices (4, 8) of the first and last voxels, homogeneous."""
+    return np.array([(*corner, 1) for corner in product(*[(0, n - 1) for n in shape])], float).T
+
+
+def _has_corner_at_zero(grid: VolumeGeometry) -> bool:
+    places = np.abs(grid.affine[:3] @ _corners(grid.shape)).max(axis=0)
+    return bool(places.min() <= GRID_TOLERANCE_MM)
+
+
+def _share_corner(one: VolumeGeometry, two: VolumeGeometry) -> bool:
+    """True when a corner voxel of both lies in one place."""
+    ours, theirs = ((grid.affine[:3] @ _corners(grid.shape)).T for grid in (one, two))
+    away = np.linalg.norm(ours[:, None] - theirs[None], axis=2)
+    return bool(away.min() <= GRID_TOLERANCE_MM)
+
+
+def _is_straight(grid: VolumeGeometry) -> bool:
+    """True when its axes run along those of the patient."""
+    directions = np.abs(grid.affine[:3, :3]) / grid.spacing_mm
+    return bool(np.allclose(directions.max(axis=0), 1, atol=1e-5))
+
+
+def _box_mm(grid: VolumeGeometry) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Lowest and highest x, y, z of a grid's voxels, edges included."""
+    edges = [(-0.5, n - 0.5) for n in grid.shape]
+    places = grid.affine[:3] @ np.array([(*corner, 1.0) for corner in product(*edges)]).T
+    return places.min(axis=1), places.max(axis=1)

@@ -1,0 +1,293 @@
+"""DICOM RTSTRUCT in, tumor voxels on the CT's grid out: a voxel is tumor when its centre lies within the contour.
+
+Contours on one plane are joined by exclusive or, so that a contour within a contour is a hole; a keyhole, whose
+bridge runs there and back, needs no other rule. A contour stored twice counts once. A centre on the contour itself
+counts on one side only (towards lower rows and columns), so that areas are kept and regions that share a contour
+share no voxel.
+"""
+
+from collections.abc import Iterator
+from itertools import combinations, pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nephroscope.base.errors import RoiError
+from nephroscope.imaging.masks.seg import check_series
+from nephroscope.imaging.masks.segments import Segment, Wanted, choose_segment, doubt_choice, listed
+from nephroscope.records import CTVolume, Finding, VolumeGeometry
+from nephroscope.records.volumes import GRID_TOLERANCE_MM
+
+Mask = npt.NDArray[np.bool_]
+Points = npt.NDArray[np.float64]
+CLOSED = {"CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR"}
+TYPES = ("GTV", "PTV", "EXTERNAL")  # interpreted types that tell the tumor from what is not
+PLANE_TOLERANCE_MM = 0.2  # how far points of one contour may leave their plane: they are written rounded
+MOST_ALOOF = 0.1  # of the smaller of two contours: so far a hole may reach out, or neighbours overlap
+MOST_COMPARED = 12  # contours of a slice that are asked whether they cross
+FARTHEST_MM = 1e6  # from the origin that a point may lie
+MOST_EDGES = 10_000  # looked at together, which bounds memory
+TIE = 6  # decimals of an index
+
+
+def read_rtstruct(rtstruct: Any, volume: CTVolume, wanted: Wanted) -> tuple[Mask, list[Finding]]:
+    """Tumor voxels (S, R, C) of an RTSTRUCT on the grid of ``volume``, and what is doubtful about its contours.
+
+    Raises:
+        RoiError: The RTSTRUCT refers to another series, does not say which ROI is the tumor, or its contours are
+            oblique, open, or outside the CT. What pydicom raises for damage passes through.
+    """
+    findings = check_series(_series_uids(rtstruct), volume, wanted)
+    segments = rtstruct_segments(rtstruct)
+    roi = choose_segment(segments, wanted)
+    findings += doubt_choice(segments, roi, wanted)
+    contours, n_open = _contours(rtstruct, roi, volume.geometry, wanted)
+    if n_open:
+        text = f"{n_open} points and open contours of {roi.name!r} enclose nothing and were left out"
+        findings.append(wanted.finding("roi-open-contours", text))
+    axis = _plane_axis(contours, volume.geometry, wanted)
+    planes = _planes(contours, axis, volume.geometry.spacing_mm[axis])
+    n_copies = len(contours) - sum(map(len, planes.values()))
+    if n_copies:
+        text = f"{n_copies} contours of {roi.name!r} are stored more than once and count once"
+        findings.append(wanted.finding("roi-repeated-contours", text))
+    slices, more = _on_slices(planes, axis, volume.geometry, wanted)
+    voxels, n_cut, n_crossed = _filled(planes, slices, axis, volume.geometry)
+    if not voxels.any():
+        raise RoiError(
+            where=wanted.where,
+            expected=f"contours of ROI {listed([roi])} around voxels of the CT",
+            found="contours beside it" if n_cut else "contours that hold the centre of no voxel",
+            remedy="give the ROI that was drawn on this series",
+        )
+    if n_cut:
+        text = f"{n_cut} contours reach beyond the edge of the CT and were cut there"
+        more.append(wanted.finding("roi-outside", text))
+    if n_crossed:
+        text = f"contours cross each other on {n_crossed} slices; what lies within two of them is taken for a hole"
+        more.append(wanted.finding("roi-crossing-contours", text))
+    return voxels, findings + more
+
+
+def rtstruct_segments(rtstruct: Any) -> list[Segment]:
+    """The ROIs that an RTSTRUCT names, with their codes where it has them."""
+    kinds: dict[int, list[Any]] = {}
+    types: dict[int, str] = {}
+    for item in rtstruct.get("RTROIObservationsSequence") or []:
+        number = int(item.ReferencedROINumber)
+        kinds.setdefault(number, []).extend(item.get("RTROIIdentificationCodeSequence") or [])
+        types[number] = str(item.get("RTROIInterpretedType") or "")
+    return [
+        Segment(
+            number=int(item.ROINumber),
+            name=str(item.get("ROIName") or ""),
+            meanings=(
+                *(str(kind.get("CodeMeaning", "")) for kind in kinds.get(int(item.ROINumber), [])),
+                *(kind for kind in TYPES if types.get(int(item.ROINumber)) == kind),
+            ),
+            codes=frozenset(str(kind.get("CodeValue", "")) for kind in kinds.get(int(item.ROINumber), [])),
+        )
+        for item in rtstruct.StructureSetROISequence
+    ]
+
+
+def rasterise(polygon: Points, shape: tuple[int, int]) -> Mask:
+    """Pixels whose centre lies within a closed polygon, by the even-odd rule.
+
+    Args:
+        polygon: (N, 2) of (row, column) in pixels; centres are whole numbers; beyond ``shape`` it is cut.
+        shape: (R, C).
+    """
+    n_rows, n_cols = shape
+    toggles = np.zeros((n_rows, n_cols + 1), dtype=np.int64)
+    points = np.round(polygon, TIE)
+    starts, ends = points, np.roll(points, -1, axis=0)
+    for begin in range(0, len(points), MOST_EDGES):
+        one, two = starts[begin : begin + MOST_EDGES], ends[begin : begin + MOST_EDGES]
+        upper, lower = np.where(one[:, :1] <= two[:, :1], (one, two), (two, one))
+        first = np.clip(np.ceil(upper[:, 0]), 0, n_rows).astype(np.intp)
+        last = np.clip(np.ceil(lower[:, 0]), 0, n_rows).astype(
+            np.intp
+        )  # the row of a lower end is not crossed
+        n_crossed = last - first
+        edge = np.repeat(np.arange(len(first)), n_crossed)
+        row = np.arange(edge.size) - np.repeat(np.cumsum(n_crossed) - n_crossed, n_crossed) + first[edge]
+        (r0, c0), (r1, c1) = upper[edge].T, lower[edge].T
+        column = np.ceil(np.round(c0 + (row - r0) * (c1 - c0) / (r1 - r0), TIE))
+        np.add.at(toggles, (row, np.clip(column, 0, n_cols).astype(np.intp)), 1)
+    inside: Mask = np.cumsum(toggles, axis=1)[:, :n_cols] % 2 == 1
+    return inside
+
+
+def _series_uids(rtstruct: Any) -> list[str]:
+    return [
+        str(series.SeriesInstanceUID)
+        for frame in rtstruct.get("ReferencedFrameOfReferenceSequence") or []
+        for study in frame.get("RTReferencedStudySequence") or []
+        for series in study.get("RTReferencedSeriesSequence") or []
+        if series.get("SeriesInstanceUID")
+    ]
+
+
+def _contours(
+    rtstruct: Any, roi: Segment, geometry: VolumeGeometry, wanted: Wanted
+) -> tuple[list[Points], int]:
+    """Closed contours of a ROI as (N, 3) voxel indices, and how many others there are.
+
+    Raises:
+        RoiError: There is no closed one, or a point is no place.
+    """
+    to_index = np.linalg.inv(geometry.affine)
+    contours, n_open = [], 0
+    for item in rtstruct.ROIContourSequence:
+        if int(item.ReferencedROINumber) != roi.number:
+            continue
+        for contour in item.get("ContourSequence") or []:
+            values = np.array(contour.get("ContourData") or (), float).ravel()
+            if (
+                values.size % 3
+                or not np.isfinite(values).all()
+                or np.abs(values).max(initial=0) > FARTHEST_MM
+            ):
+                raise RoiError(
+                    where=wanted.where,
+                    expected=f"contours of ROI {listed([roi])} with three finite coordinates for every point",
+                    found="a contour with points that are no places",
+                    remedy="delete or redraw that contour, and export the ROI again",
+                )
+            points = values.reshape(-1, 3)
+            if contour.ContourGeometricType not in CLOSED or len(points) < 3:
+                n_open += 1
+            else:
+                contours.append(points @ to_index[:3, :3].T + to_index[:3, 3])
+    if not contours:
+        raise RoiError(
+            where=wanted.where,
+            expected=f"closed contours of ROI {listed([roi])}",
+            found=f"{n_open} points and open contours" if n_open else "no contour",
+            remedy="give the RTSTRUCT in which the tumor was outlined, or another ROI",
+        )
+    return contours, n_open
+
+
+def _plane_axis(contours: list[Points], geometry: VolumeGeometry, wanted: Wanted) -> int:
+    """The axis of the CT to which all contours stand at right angles: 0, the slices, as a rule.
+
+    Raises:
+        RoiError: They lie in no plane of the CT's voxels.
+    """
+    heights_mm = np.array([np.ptp(points, axis=0) for points in contours]) * geometry.spacing_mm
+    axis = int(heights_mm.max(axis=0).argmin())
+    if heights_mm[:, axis].max() > PLANE_TOLERANCE_MM:
+        worst = int(heights_mm[:, axis].argmax())
+        raise RoiError(
+            where=wanted.where,
+            expected="contours in the planes of the CT",
+            found=f"an oblique one at {_place(contours[worst], geometry)} that crosses "
+            f"{heights_mm[worst, axis]:.1f} mm",
+            remedy="export the ROI as DICOM SEG or label map on this series",
+        )
+    return axis
+
+
+def _filled(
+    planes: dict[float, list[Points]], slices: dict[int, float], axis: int, geometry: VolumeGeometry
+) -> tuple[Mask, int, int]:
+    """Voxels (S, R, C) within the contours, how many of these were cut at the edge, and slices where some cross."""
+    voxels = np.zeros(geometry.shape, dtype=np.bool_)
+    turned = np.moveaxis(voxels, axis, 0)
+    n_cut = n_crossed = 0
+    for index, place in slices.items():
+        areas: list[Mask] = []
+        for polygon in planes[place]:
+            area = rasterise(polygon, turned.shape[1:])
+            turned[index] ^= area
+            areas += [area] if len(areas) < MOST_COMPARED else []
+            n_cut += bool((polygon < -0.5).any() or (polygon > np.array(turned.shape[1:]) - 0.5).any())
+        n_crossed += any(_cross(one, two) for one, two in combinations(areas, 2))
+    return voxels, n_cut, n_crossed
+
+
+def _cross(one: Mask, two: Mask) -> bool:
+    """True when two areas overlap in part: neither apart, nor one a hole or an island in the other."""
+    both, smaller = np.count_nonzero(one & two), min(np.count_nonzero(one), np.count_nonzero(two))
+    return bool(MOST_ALOOF * smaller < both < (1 - MOST_ALOOF) * smaller)
+
+
+def _once(polygons: list[Points]) -> list[Points]:
+    """The polygons without copies, which would cancel each other; a copy may start or turn another way."""
+    kept: dict[bytes, list[Points]] = {}
+    for polygon in polygons:
+        box = (np.round([polygon.min(axis=0), polygon.max(axis=0)], 3) + 0.0).tobytes()
+        alike = kept.setdefault(box, [])
+        if not any(_edges(polygon) == _edges(other) for other in alike):
+            alike.append(polygon)
+    return [polygon for alike in kept.values() for polygon in alike]
+
+
+def _edges(polygon: Points) -> list[list[tuple[float, float]]]:
+    ends = [(row, col) for row, col in (np.round(polygon, 3) + 0.0).tolist()]
+    return sorted(sorted(pair) for pair in pairwise([*ends, ends[0]]) if pair[0] != pair[1])
+
+
+def _planes(contours: list[Points], axis: int, step_mm: float) -> dict[float, list[Points]]:
+    """Contours as (N, 2), each once, by the plane in which they lie, a fraction of a slice; a hair apart is one."""
+    hair = min(PLANE_TOLERANCE_MM, step_mm / 4) / step_mm
+    places = np.array([float(points[:, axis].mean()) for points in contours])
+    planes: dict[float, list[Points]] = {}
+    for index in np.argsort(places, kind="stable"):
+        last = next(reversed(planes), None)
+        place = last if last is not None and places[index] - last < hair else float(places[index])
+        planes.setdefault(place, []).append(np.delete(contours[index], axis, axis=1))
+    return {place: _once(polygons) for place, polygons in planes.items()}
+
+
+def _on_slices(
+    planes: dict[float, list[Points]], axis: int, geometry: VolumeGeometry, wanted: Wanted
+) -> tuple[dict[int, float], list[Finding]]:
+    """The nearest plane of contours for every slice that has one within half a spacing, and what that leaves.
+
+    Raises:
+        RoiError: A plane lies more than half a spacing beyond the first or last slice.
+    """
+    step_mm, n_slices = geometry.spacing_mm[axis], geometry.shape[axis]
+    nearest: dict[int, float] = {}
+    for place, polygons in planes.items():
+        index = int(np.floor(round(place, TIE) + 0.5))
+        if not 0 <= index < n_slices:
+            points = np.insert(polygons[0], axis, place, axis=1)
+            beyond_mm = (-place if place < 0 else place - n_slices + 1) * step_mm
+            raise RoiError(
+                where=wanted.where,
+                expected=f"contours on the {n_slices} slices of the CT",
+                found=f"one at {_place(points, geometry)}, {beyond_mm:.1f} mm beyond the outermost",
+                remedy="give the ROI that was drawn on this series, and the whole series",
+            )
+        if index not in nearest or abs(place - index) < abs(nearest[index] - index):
+            nearest[index] = place
+    return nearest, list(_doubts(planes, nearest, step_mm, wanted))
+
+
+def _doubts(
+    planes: dict[float, list[Points]], nearest: dict[int, float], step_mm: float, wanted: Wanted
+) -> Iterator[Finding]:
+    off_mm = [abs(place - np.floor(round(place, TIE) + 0.5)) * step_mm for place in planes]
+    n_off = sum(mm > GRID_TOLERANCE_MM for mm in off_mm)
+    if n_off:
+        text = (
+            f"contours of {n_off} planes lie up to {max(off_mm):.2f} mm off the slices of the CT; "
+            f"each slice took the nearest, {len(planes) - len(nearest)} were not used"
+        )
+        yield wanted.finding("roi-resampled", text)
+    gaps = sorted(set(range(min(nearest), max(nearest) + 1)) - nearest.keys())
+    if gaps:
+        named = ", ".join(str(index) for index in gaps[:8]) + (" ..." if len(gaps) > 8 else "")
+        text = f"{len(gaps)} slices between outlined ones have no contour and stay empty: {named} (from 0)"
+        yield wanted.finding("roi-gap", text)
+
+
+def _place(points: Points, geometry: VolumeGeometry) -> str:
+    """The middle of a contour in LPS mm."""
+    middle = geometry.affine[:3, :3] @ points.mean(axis=0) + geometry.affine[:3, 3]
+    return f"({', '.join(f'{mm:.1f}' for mm in middle)}) mm"

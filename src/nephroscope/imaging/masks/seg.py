@@ -1,0 +1,271 @@
+"""DICOM SEG in, tumor voxels on the CT's grid out.
+
+pydicom alone: importing highdicom takes more than half of the time a clinic's whole answer may take. The tests read
+the same files with highdicom and compare.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.pixels import iter_pixels
+
+from nephroscope.base.errors import RoiError
+from nephroscope.imaging.grid import describe
+from nephroscope.imaging.masks.resample import fit_to_ct
+from nephroscope.imaging.masks.segments import Segment, Wanted, choose_segment, doubt_choice
+from nephroscope.imaging.nifti import MOST_VOXELS
+from nephroscope.records import CTVolume, Finding, VolumeGeometry
+from nephroscope.records.volumes import GRID_TOLERANCE_MM
+
+Mask = npt.NDArray[np.bool_]
+Affine = npt.NDArray[np.float64]
+UNEVEN = 0.1  # of the distance between frames: so far they may be off an even stack, as a CT's slices may
+THICKER = 1.5  # times the CT's step: frames that far apart stand for more than one slice
+BACKGROUND = 0  # a pixel value of label maps, sometimes described as a segment
+
+
+def read_seg(seg: Any, volume: CTVolume, wanted: Wanted) -> tuple[Mask, list[Finding]]:
+    """Tumor voxels (S, R, C) of a DICOM SEG on the grid of ``volume``; slices without a frame stay empty.
+
+    Frames on the CT's voxels are placed as they are, in any direction; others are stacked and resampled, and so are
+    frames that are declared thicker than the CT's slices, because each stands for several of them.
+
+    Raises:
+        RoiError: The SEG refers to another series, lies outside the CT, is no even stack, or does not say which of
+            its segments is the tumor. What pydicom raises for damage passes through.
+    """
+    findings = check_series(series_uids(seg), volume, wanted)
+    segments = seg_segments(seg)
+    chosen = choose_segment(segments, wanted)
+    findings += doubt_choice(segments, chosen, wanted)
+    number = chosen.number
+    frames = list(_frames(seg, number, wanted))
+    voxels = np.zeros(volume.geometry.shape, dtype=np.bool_)
+    outside = [_place(frame, affine, voxels, volume.geometry) for frame, affine in frames]
+    if None in outside or _are_thicker(frames, seg, volume.geometry):
+        mask, affine = _stack(frames, seg, _on_grid(volume.geometry), wanted)
+        voxels, more = fit_to_ct(mask, affine, volume.geometry, wanted)
+        return voxels, findings + more
+    n_outside = sum(n for n in outside if n)
+    if n_outside and not voxels.any():
+        raise _off_grid(frames[0], _on_grid(volume.geometry), wanted)
+    if n_outside:
+        text = f"{n_outside} voxels of {n_outside + int(voxels.sum())} lie outside the CT and were left out"
+        findings.append(wanted.finding("roi-outside", text))
+    return voxels, findings
+
+
+def seg_segments(seg: Any) -> list[Segment]:
+    """What a DICOM SEG holds, without the background of a label map."""
+    found = []
+    for item in seg.SegmentSequence:
+        kinds = item.get("SegmentedPropertyTypeCodeSequence") or []
+        segment = Segment(
+            number=int(item.SegmentNumber),
+            name=str(item.get("SegmentLabel") or ""),
+            meanings=tuple(str(kind.get("CodeMeaning", "")) for kind in kinds),
+            codes=frozenset(str(kind.get("CodeValue", "")) for kind in kinds),
+        )
+        found += [segment] if segment.number != BACKGROUND else []
+    return found
+
+
+def segment_stack(seg: Any, number: int, wanted: Wanted) -> tuple[Mask, Affine] | None:
+    """The frames of one segment that hold anything as one mask (S, R, C) with its affine to LPS mm; None for none.
+
+    Raises:
+        RoiError: They are no even stack, or too many. What pydicom raises for damage passes through.
+    """
+    frames = list(_frames(seg, number, wanted))
+    return _stack(frames, seg, "frames on an even grid", wanted) if frames else None
+
+
+def check_series(uids: list[str], volume: CTVolume, wanted: Wanted) -> list[Finding]:
+    """A finding when a ROI names no series.
+
+    A volume from NIfTI has no UID to compare; there the grid decides.
+
+    Raises:
+        RoiError: It names other series than the CT's.
+    """
+    if not volume.series_uid[:1].isdigit():
+        return []
+    if not uids:
+        text = "it does not name the series on which it was drawn; taken because it lies on this one"
+        return [wanted.finding("roi-reference", text)]
+    if volume.series_uid not in uids:
+        raise RoiError(
+            where=wanted.where,
+            expected=f"a ROI of series {volume.series_uid}",
+            found=f"one of series {uids[0]}",
+            remedy="give the ROI that was drawn on this series",
+        )
+    return []
+
+
+def series_uids(seg: Any) -> list[str]:
+    """The series on which a SEG was drawn, as far as it says so."""
+    return [str(item.SeriesInstanceUID) for item in seg.get("ReferencedSeriesSequence") or []]
+
+
+def _frames(seg: Any, number: int, wanted: Wanted) -> Iterator[tuple[Mask, Affine]]:
+    """Frames (R, C) of one segment that hold anything, with the 4x3 affine from (row, column, 1) to LPS mm."""
+    kind = seg.SegmentationType
+    shared = (seg.get("SharedFunctionalGroupsSequence") or [{}])[0]
+    groups = list(seg.PerFrameFunctionalGroupsSequence)
+    if len(groups) != int(seg.get("NumberOfFrames") or 1):
+        raise ValueError(f"{len(groups)} frames described, {seg.get('NumberOfFrames')} stored")
+    ours = [
+        index
+        for index, group in enumerate(groups)
+        if kind == "LABELMAP"
+        or int(_macro(group, shared, "SegmentIdentificationSequence").ReferencedSegmentNumber) == number
+    ]
+    if not 0 <= len(ours) * seg.Rows * seg.Columns <= MOST_VOXELS:
+        raise RoiError(
+            where=wanted.where,
+            expected=f"at most {MOST_VOXELS} voxels",
+            found=f"{len(ours)} frames of {seg.Rows} x {seg.Columns}",
+            remedy="export the tumor's segment alone",
+        )
+    half = float(seg.MaximumFractionalValue) / 2 if kind == "FRACTIONAL" else 0
+    for index, pixels in zip(ours, iter_pixels(seg, indices=ours) if ours else (), strict=True):
+        frame: Mask = pixels == number if kind == "LABELMAP" else pixels > half
+        if frame.shape != (seg.Rows, seg.Columns):
+            raise ValueError(f"a frame of shape {frame.shape}")
+        if frame.any():
+            yield frame, frame_affine(groups[index], shared)
+
+
+def frame_affine(group: Any, shared: Any) -> Affine:
+    """`plane_affine` of one frame, from its functional groups and those that all frames share."""
+    return plane_affine(
+        _macro(group, shared, "PlanePositionSequence").ImagePositionPatient,
+        _macro(group, shared, "PlaneOrientationSequence").ImageOrientationPatient,
+        _macro(group, shared, "PixelMeasuresSequence").PixelSpacing,
+    )
+
+
+def plane_affine(position: Any, orientation: Any, spacing: Any) -> Affine:
+    """4x3, from (row, column, 1) of an image to LPS mm. Source: DICOM PS3.3 C.7.6.2.1.1.
+
+    Raises:
+        ValueError: These three give no plane.
+    """
+    cosines = np.array(orientation, float)
+    row_mm, col_mm = (float(mm) for mm in spacing)
+    affine = np.zeros((4, 3))
+    affine[:3, 0], affine[:3, 1] = cosines[3:] * row_mm, cosines[:3] * col_mm
+    affine[:3, 2] = np.array(position, float)
+    affine[3, 2] = 1
+    lengths = np.linalg.norm(cosines.reshape(2, 3), axis=1)
+    if not np.isfinite(affine).all() or np.abs(lengths - 1).max() > 0.01 or min(row_mm, col_mm) <= 0:
+        raise ValueError("a frame without a usable plane")
+    return affine
+
+
+def _macro(group: Any, shared: Any, name: str) -> Any:
+    """A functional group of one frame: its own, or the one all frames share."""
+    own: Any = group.get(name)
+    return (own or shared[name].value)[0]
+
+
+def _place(frame: Mask, affine: Affine, voxels: Mask, geometry: VolumeGeometry) -> int | None:
+    """Set the CT voxels under a frame, in any direction; how many lie outside, or None when it is off the grid."""
+    to_index = (np.linalg.inv(geometry.affine) @ affine)[:3]
+    n_rows, n_cols = frame.shape
+    corners = to_index @ np.array(
+        [[0, 0, n_rows - 1, n_rows - 1], [0, n_cols - 1, 0, n_cols - 1], [1, 1, 1, 1]]
+    )
+    off_mm = np.abs(corners - np.round(corners)).max(axis=1) * geometry.spacing_mm
+    unit_steps = np.abs(to_index[:, :2]).max(axis=0)
+    if off_mm.max() > GRID_TOLERANCE_MM or np.abs(unit_steps - 1).max() > 0.01:
+        return None
+    index = np.round(to_index @ np.vstack([*np.nonzero(frame), np.ones(frame.sum())]))
+    inside = ((index >= 0) & (index < np.array(geometry.shape)[:, None])).all(axis=0)
+    s, r, c = index[:, inside].astype(np.intp)
+    voxels[s, r, c] = True
+    return int((~inside).sum())
+
+
+def _stack(frames: list[tuple[Mask, Affine]], seg: Any, expected: str, wanted: Wanted) -> tuple[Mask, Affine]:
+    """Frames on a grid of their own as one mask (S, R, C) with its affine.
+
+    Raises:
+        RoiError: They are turned against each other, or not evenly spaced.
+    """
+    first = frames[0][1]
+    normal, away = _along_normal(frames)
+    heights = away @ normal
+    aside_mm = np.abs(away - np.outer(heights, normal)).max()
+    turned = max(float(np.abs(affine[:3, :2] - first[:3, :2]).max()) for _, affine in frames)
+    heights -= heights.min()
+    steps = heights / (step := _step_mm(seg, heights))
+    off_mm = float(np.abs(steps - np.round(steps)).max()) * step
+    shape = (round(steps.max()) + 1, *frames[0][0].shape)
+    uneven = off_mm > UNEVEN * step or aside_mm > 2 * GRID_TOLERANCE_MM
+    if uneven or turned > 1e-3 or np.prod(shape, dtype=float) > MOST_VOXELS:
+        raise _off_grid(frames[0], expected, wanted)
+    mask = np.zeros(shape, dtype=np.bool_)
+    for (frame, _), place in zip(frames, np.round(steps).astype(int), strict=True):
+        mask[place] |= frame
+    affine = np.zeros((4, 4))
+    affine[:3, 0], affine[:, 1:] = normal * step, first
+    affine[:3, 3] += float((away @ normal).min()) * normal
+    return mask, affine
+
+
+def _along_normal(frames: list[tuple[Mask, Affine]]) -> tuple[Affine, Affine]:
+    """The direction at right angles to the first frame (3,), and how far each begins from where it does (n, 3)."""
+    first = frames[0][1]
+    along_col, along_row = (first[:3, axis] / np.linalg.norm(first[:3, axis]) for axis in (0, 1))
+    return np.cross(along_row, along_col), np.array([affine[:3, 2] - first[:3, 2] for _, affine in frames])
+
+
+def _are_thicker(frames: list[tuple[Mask, Affine]], seg: Any, ct: VolumeGeometry) -> bool:
+    """True when frames are declared to stand further apart than the CT's slices, and do."""
+    normal, away = _along_normal(frames) if frames else (np.zeros(3), np.zeros((0, 3)))
+    gaps, step = np.diff(np.unique(np.round(away @ normal, 3))), next(iter(_declared_mm(seg)), 0.0)
+    n_steps = step * float(np.abs(np.linalg.inv(ct.affine)[:3, :3] @ normal).max())
+    return n_steps > THICKER and bool(gaps.size) and _are_multiples(gaps, step)
+
+
+def _are_multiples(gaps: npt.NDArray[np.float64], step: float) -> bool:
+    return bool((np.abs(gaps / step - np.round(gaps / step)) <= UNEVEN).all())
+
+
+def _declared_mm(seg: Any) -> list[float]:
+    """Distance and thickness of the frames, as far as the SEG declares them."""
+    shared = (seg.get("SharedFunctionalGroupsSequence") or [{}])[0]
+    measures = _macro(seg.PerFrameFunctionalGroupsSequence[0], shared, "PixelMeasuresSequence")
+    declared = [float(measures.get(name) or 0) for name in ("SpacingBetweenSlices", "SliceThickness")]
+    return [mm for mm in declared if mm > 0]
+
+
+def _step_mm(seg: Any, heights: npt.NDArray[np.float64]) -> float:
+    """Distance between neighbouring planes: as declared where the frames' places agree, else their smallest step."""
+    gaps = np.diff(np.unique(np.round(heights, 3)))
+    for step in _declared_mm(seg):
+        if _are_multiples(gaps, step):
+            return step
+    if not gaps.size:
+        raise ValueError("one frame without a thickness")
+    return float(gaps.min())
+
+
+def _on_grid(ct: VolumeGeometry) -> str:
+    return f"frames on the grid of the CT, {describe(ct)}, or on an even grid of their own that meets it"
+
+
+def _off_grid(frame: tuple[Mask, Affine], expected: str, wanted: Wanted) -> RoiError:
+    pixels, affine = frame
+    at = ", ".join(f"{mm:.1f}" for mm in affine[:3, 2])
+    spacing = " x ".join(f"{mm:.4g}" for mm in np.linalg.norm(affine[:3, :2], axis=0))
+    return RoiError(
+        where=wanted.where,
+        expected=expected,
+        found=f"one of {pixels.shape[0]} x {pixels.shape[1]} pixels of {spacing} mm from ({at})",
+        remedy="draw the ROI on this series, or export it on the CT's own grid",
+    )

@@ -1,0 +1,200 @@
+"""A `RoiMask` in; a DICOM SEG of its CT series, or a NIfTI label map, out: whole or not at all."""
+
+import gzip
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from nephroscope.base.errors import RoiError
+from nephroscope.base.files import replacing
+from nephroscope.base.version import __version__
+from nephroscope.imaging.dicom.series import DICOM_DAMAGE, is_ct_image
+from nephroscope.imaging.grid import RAS_TO_LPS, describe
+from nephroscope.imaging.masks.seg import frame_affine, plane_affine
+from nephroscope.records import RoiMask
+from nephroscope.records.volumes import GRID_TOLERANCE_MM
+
+Side = Literal["", "left", "right"]
+Algorithm = Literal["MANUAL", "SEMIAUTOMATIC"]
+SIDES = {"left": ("7771000", "Left"), "right": ("24028007", "Right")}  # SNOMED CT
+TUMOR_LABEL = 1
+
+
+def write_nifti(roi: RoiMask, path: Path) -> None:
+    """Write the mask as a NIfTI label map, 0 and 1, columns first; gzipped when the name ends in ``.gz``."""
+    import nibabel
+
+    affine = RAS_TO_LPS @ roi.geometry.affine @ np.eye(4)[[2, 1, 0, 3]]
+    image = nibabel.Nifti1Image(roi.voxels.transpose(2, 1, 0).astype(np.uint8) * TUMOR_LABEL, affine)
+    image.header.set_xyzt_units("mm")
+    content = image.to_bytes()
+    with replacing(path) as temporary:
+        temporary.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
+
+
+def write_seg(
+    roi: RoiMask, source: Path | Sequence[Path], path: Path, algorithm: Algorithm = "MANUAL", side: Side = ""
+) -> None:
+    """Write the mask as a binary DICOM SEG: a neoplasm of the kidney, drawn on the CT in ``source``.
+
+    Args:
+        roi: On the grid of that CT.
+        source: Folder or files of the CT series, single-frame or enhanced, in any order and storage direction.
+        path: Of the SEG; replaced when it is there.
+        algorithm: How the region was drawn.
+        side: Of the kidney; empty when not known.
+
+    Raises:
+        RoiError: There is no CT at ``source``, it lies on another grid than the mask, or lacks what a SEG must copy.
+    """
+    where = f"case {roi.case_id}, SEG {path.name}"
+    images = _ct_images(source, where)
+    planes = [plane for image in images for plane in _planes(image, where)]
+    frames = np.stack([_frame(roi, affine, shape, where) for affine, shape in planes])
+    if frames.sum() != roi.voxels.sum():
+        raise RoiError(
+            where=where,
+            expected=f"the whole CT under the mask, {int(roi.voxels.sum())} voxels",
+            found=f"slices that hold {int(frames.sum())} of them, each once",
+            remedy="give all files of the series on which the ROI was drawn, and no other",
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            seg = _segmentation(images, frames, roi.case_id, algorithm, side)
+            with replacing(path) as temporary:
+                seg.save_as(temporary, enforce_file_format=True)
+    except DICOM_DAMAGE as error:
+        raise RoiError(
+            where=where,
+            expected="CT images with what a SEG copies from them (patient, study, frame of reference)",
+            found=f"something else ({type(error).__name__})",
+            remedy="give the original CT series",
+        ) from error
+
+
+def _ct_images(source: Path | Sequence[Path], where: str) -> list[Any]:
+    """The CT images of one series, whole, in the order of their files.
+
+    Raises:
+        RoiError: There is none, or of several series.
+    """
+    import pydicom
+
+    paths = sorted(source.iterdir()) if isinstance(source, Path) and source.is_dir() else source
+    images = []
+    for path in [paths] if isinstance(paths, Path) else paths:
+        try:
+            image = pydicom.dcmread(path)
+            images += [image] if is_ct_image(image) else []
+        except DICOM_DAMAGE:
+            continue
+    uids = {str(image.get("SeriesInstanceUID")) for image in images}
+    if len(uids) != 1:
+        raise RoiError(
+            where=where,
+            expected="the files of one CT series",
+            found=f"{len(uids)} series in {len(images)} CT files",
+            remedy="give the folder of the series on which the ROI was drawn",
+        )
+    return images
+
+
+def _planes(image: Any, where: str) -> list[tuple[npt.NDArray[np.float64], tuple[int, int]]]:
+    """Of each frame of an image the affine from (row, column, 1) to LPS mm, and its size."""
+    try:
+        size = (int(image.Rows), int(image.Columns))
+        if "PerFrameFunctionalGroupsSequence" not in image:
+            affine = plane_affine(
+                image.ImagePositionPatient, image.ImageOrientationPatient, image.PixelSpacing
+            )
+            return [(affine, size)]
+        shared = image.SharedFunctionalGroupsSequence[0]
+        return [(frame_affine(group, shared), size) for group in image.PerFrameFunctionalGroupsSequence]
+    except DICOM_DAMAGE as error:
+        raise RoiError(
+            where=where,
+            expected="CT images that say where they lie",
+            found=f"one that does not ({type(error).__name__})",
+            remedy="give the original CT series",
+        ) from error
+
+
+def _frame(
+    roi: RoiMask, affine: npt.NDArray[np.float64], shape: tuple[int, int], where: str
+) -> npt.NDArray[np.uint8]:
+    """The mask under one image (R, C), in the image's own row and column direction.
+
+    Raises:
+        RoiError: The image's pixels are no voxels of the mask's grid.
+    """
+    to_index = (np.linalg.inv(roi.geometry.affine) @ affine)[:3]
+    rows, cols = np.indices(shape).reshape(2, -1)
+    places = to_index @ np.stack([rows, cols, np.ones(rows.size)])
+    index = np.round(places)
+    off_mm = (np.abs(places - index) * np.array(roi.geometry.spacing_mm)[:, None]).max()
+    inside = ((index >= 0) & (index < np.array(roi.geometry.shape)[:, None])).all()
+    if off_mm > GRID_TOLERANCE_MM or not inside:
+        raise RoiError(
+            where=where,
+            expected=f"CT images on the grid of the mask, {describe(roi.geometry)}",
+            found=f"one from {_words(affine)}",
+            remedy="give the series on which the ROI was drawn",
+        )
+    s, r, c = index.astype(np.intp)
+    frame: npt.NDArray[np.uint8] = roi.voxels[s, r, c].reshape(shape).astype(np.uint8)
+    return frame
+
+
+def _words(affine: npt.NDArray[np.float64]) -> str:
+    return f"({', '.join(f'{mm:.1f}' for mm in affine[:3, 2])}) mm"
+
+
+def _segmentation(
+    images: list[Any], frames: npt.NDArray[np.uint8], case_id: str, algorithm: Algorithm, side: Side
+) -> Any:
+    import highdicom as hd
+    from pydicom.sr.codedict import codes
+    from pydicom.uid import generate_uid
+
+    identified = hd.AlgorithmIdentificationSequence(
+        name="not recorded", family=codes.DCM.ManualProcessing, version="1"
+    )
+    segment = hd.seg.SegmentDescription(
+        segment_number=TUMOR_LABEL,
+        segment_label="Tumor",
+        segmented_property_category=hd.sr.CodedConcept(
+            "49755003", "SCT", "Morphologically Altered Structure"
+        ),
+        segmented_property_type=hd.sr.CodedConcept("108369006", "SCT", "Neoplasm"),
+        algorithm_type=algorithm,
+        algorithm_identification=identified if algorithm != "MANUAL" else None,
+        tracking_uid=generate_uid(),
+        tracking_id=f"{case_id} tumor",
+        anatomic_regions=[hd.sr.CodedConcept("64033007", "SCT", "Kidney")],
+    )
+    if side:
+        value, meaning = SIDES[side]
+        region = segment.AnatomicRegionSequence[0]
+        region.AnatomicRegionModifierSequence = [hd.sr.CodedConcept(value, "SCT", meaning)]
+    return hd.seg.Segmentation(
+        source_images=images,
+        pixel_array=frames,
+        segmentation_type="BINARY",
+        segment_descriptions=[segment],
+        series_instance_uid=generate_uid(),
+        series_number=int(images[0].get("SeriesNumber") or 0) + 1000,
+        sop_instance_uid=generate_uid(),
+        instance_number=1,
+        manufacturer="nephroscope",
+        manufacturer_model_name="nephroscope",
+        software_versions=__version__,
+        device_serial_number="none",
+        content_label="TUMOR",
+        series_description="Tumor",
+        omit_empty_frames=True,
+    )

@@ -1,0 +1,207 @@
+"""NIfTI volumes and label maps in; the same CTVolume that DICOM gives out. nibabel is loaded when first needed."""
+
+import gzip
+import hashlib
+import io
+import math
+import warnings
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nephroscope.base.errors import SeriesError
+from nephroscope.imaging.dicom.hu_checks import check_hu
+from nephroscope.imaging.grid import RAS_TO_LPS, canonical, check_right_angles, check_voxel, hu_volume, in_mm
+from nephroscope.records import CTVolume, Finding, VolumeGeometry
+
+MOST_VOXELS = 2**30
+GZIP = b"\x1f\x8b"
+NIFTI1_SIZES = (b"\x5c\x01\x00\x00", b"\x00\x00\x01\x5c")  # the header begins with its own size, 348
+MOST_OFFSET = 2**20  # bytes before the voxels, in a header that is believed
+MOST_REST = 4096  # bytes after the voxels: with more, the header announces another size than was written
+HEADER_BYTES = 540  # of the longer, NIfTI-2
+NIFTI2_SIZES = (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")  # 540
+
+
+def read_nifti(path: Path) -> CTVolume:
+    """A CT volume in HU from .nii or .nii.gz, on the canonical grid.
+
+    Raises:
+        SeriesError: The file is no NIfTI or breaks off, has not three axes, or holds values that are no HU.
+    """
+    stored = read_stored(path)
+    values = stored.values
+    where = f"file {path.name}"
+    low, high = float(values.min()), float(values.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise SeriesError(
+            where=where,
+            expected="numbers only",
+            found="voxels that are not a number or infinite",
+            remedy="export the volume again without resampling beyond its edge",
+        )
+    if low < -32768 or high > 32767:
+        raise SeriesError(
+            where=where,
+            expected="HU from -32768 to 32767",
+            found=f"values from {low:g} to {high:g}",
+            remedy="export the CT in HU",
+        )
+    if not np.issubdtype(values.dtype, np.integer):
+        values = np.round(values)
+    uid = f"nifti-{stored.digest}"
+    hu = values.astype(np.int16)
+    volume = hu_volume(hu, stored.affine, uid, (*stored.findings, *check_hu(hu, path.name)))
+    check_right_angles(where, stored.affine)
+    return volume
+
+
+def read_label_map(path: Path) -> tuple[npt.NDArray[np.int32], VolumeGeometry]:
+    """Whole-number labels (S, R, C) and their grid, on the canonical axes.
+
+    Raises:
+        SeriesError: The file is no NIfTI or breaks off, has not three axes, or holds values that are no labels.
+    """
+    stored = read_stored(path)
+    values = stored.values
+    if not np.isfinite(values).all() or not np.array_equal(values, np.round(values)):
+        raise SeriesError(
+            where=f"file {path.name}",
+            expected="a label map of whole numbers",
+            found="fractions or values that are not a number",
+            remedy="export labels, not probabilities or a CT, and resample them with nearest neighbour",
+        )
+    return canonical(values.astype(np.int32), stored.affine)
+
+
+@dataclass(frozen=True, eq=False)
+class StoredNifti:
+    """Values with three axes as stored, the affine to LPS mm, a digest of the file, and doubts."""
+
+    values: npt.NDArray[Any]
+    affine: npt.NDArray[np.float64]
+    digest: str
+    findings: tuple[Finding, ...]
+
+
+def read_stored(path: Path) -> StoredNifti:
+    """What a NIfTI file holds; the name, suffix included, does not matter.
+
+    Raises:
+        SeriesError: The file is no NIfTI, breaks off, is larger than its header says, or has not three axes.
+    """
+    try:
+        content = path.read_bytes()
+        digest = hashlib.sha256(content).hexdigest()[:16]
+        image = _parse(content)
+        shape = image.shape
+        while len(shape) > 3 and shape[-1] == 1:
+            shape = shape[:-1]
+        if len(shape) != 3 or not 0 < math.prod(shape) <= MOST_VOXELS:
+            raise SeriesError(
+                where=f"file {path.name}",
+                expected="a volume with three axes",
+                found=f"{' x '.join(map(str, image.shape))} voxels",
+                remedy="export one phase as one volume",
+            )
+        values = np.asanyarray(image.dataobj).reshape(shape)
+        if values.dtype.kind not in "iuf":
+            raise ValueError(f"voxels of type {values.dtype}")
+        affine, other_unit = in_mm(np.array(image.affine, np.float64), int(image.header["xyzt_units"]))
+        unsaid = not image.header["sform_code"] and not image.header["qform_code"]
+    except (OSError, EOFError, ValueError, KeyError, zlib.error) as error:
+        why = (
+            "no file"
+            if isinstance(error, FileNotFoundError)
+            else f"one that breaks off or is another kind ({error})"
+        )
+        raise SeriesError(
+            where=f"file {path.name}",
+            expected="a whole NIfTI file (.nii or .nii.gz)",
+            found=why.replace(str(path), path.name),
+            remedy="copy or export it again",
+        ) from error
+    text = "the file does not say how the patient lies; its axes are taken as right, front and head"
+    doubt = Finding(code="orientation-unknown", severity="warning", message=text, case_id="", where=path.name)
+    findings = (doubt,) if unsaid else ()
+    if other_unit:
+        text = f"lengths are in {other_unit}, as its header declares, and were turned into mm"
+        units = Finding(code="units-not-mm", severity="note", message=text, case_id="", where=path.name)
+        findings = (*findings, units)
+    check_voxel(f"file {path.name}", affine)
+    return StoredNifti(values, RAS_TO_LPS @ affine, digest, findings)
+
+
+def read_announced(file: io.BufferedIOBase, n_bytes: int) -> bytes:
+    """What a file holds, read to its end, where a packed one has its checksum; a bomb is not unpacked.
+
+    Raises:
+        ValueError: It holds less than its header announces, or more than that and some padding.
+    """
+    content = file.read(n_bytes)
+    _check_size(len(content) + len(file.read(MOST_REST)), n_bytes)
+    return content
+
+
+def _check_size(n_bytes: int, announced: int) -> None:
+    if not announced <= n_bytes < announced + MOST_REST:
+        found = "more" if n_bytes > announced else f"{n_bytes} bytes, less"
+        raise ValueError(f"{found} than the {announced} bytes that its header announces")
+
+
+def _announced(start: bytes) -> int:
+    """Bytes of a whole NIfTI file, by its header.
+
+    Raises:
+        ValueError: The header announces what no label map or CT can be.
+    """
+    kind = _kind(start[:4]).header_class
+    header = kind(start[: kind.sizeof_hdr], check=False)
+    n_voxels = math.prod(int(n) for n in header.get_data_shape())
+    offset = float(header["vox_offset"])
+    if not (0 <= n_voxels <= MOST_VOXELS and 0 <= offset <= MOST_OFFSET):
+        raise ValueError(f"{n_voxels} voxels announced, {offset:g} bytes from the start")
+    return max(int(offset) + n_voxels * int(header.get_data_dtype().itemsize), len(start))
+
+
+def _kind(size: bytes) -> Any:
+    """The nibabel class for the first four bytes of a file.
+
+    Raises:
+        ValueError: They begin no NIfTI.
+    """
+    import nibabel
+
+    if size in NIFTI1_SIZES:
+        return nibabel.Nifti1Image
+    if size in NIFTI2_SIZES:
+        return nibabel.Nifti2Image
+    raise ValueError("no NIfTI header")
+
+
+def _parse(content: bytes) -> Any:
+    """The NIfTI-1 or NIfTI-2 image in these bytes, gzipped or not.
+
+    Raises:
+        ValueError: They are neither.
+    """
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
+    from nibabel.wrapstruct import WrapStructError
+
+    try:
+        if content.startswith(GZIP):
+            with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+                start = file.read(HEADER_BYTES)
+                content = start + read_announced(file, _announced(start) - len(start))
+        else:
+            _check_size(len(content), _announced(content[:HEADER_BYTES]))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd extensions, which nobody reads
+            return _kind(content[:4]).from_bytes(content)
+    except (ImageFileError, HeaderDataError, WrapStructError) as error:
+        raise ValueError(str(error)) from error

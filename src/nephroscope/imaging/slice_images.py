@@ -1,0 +1,366 @@
+"""8-bit slice images in, HU stacks with their tumor out."""
+
+import csv
+import hashlib
+import re
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from nephroscope.base.errors import CohortError, RoiError, SeriesError
+from nephroscope.base.tables import relative_to, save_table
+from nephroscope.imaging.grid import AIR_HU
+from nephroscope.records import Case, CTVolume, Finding, RoiMask, VolumeGeometry
+
+IMAGES_FILE = "images.csv"
+HEADER = "case_id,slice_index,file,mask,row_mm,col_mm"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRow:
+    """One slice image of a case; ``mask`` is None where there is none, spacing None where it is not known."""
+
+    case_id: str
+    file: Path
+    mask: Path | None
+    slice_index: int
+    row_mm: float | None
+    col_mm: float | None
+
+
+def save_image_rows(rows: Iterable[ImageRow], folder: Path) -> Path:
+    """Write images.csv into the study ``folder``, the rows of a case together, and return its path.
+
+    Raises:
+        CohortError: The study has slice images already.
+    """
+    path = folder / IMAGES_FILE
+    if path.exists():
+        raise CohortError(
+            where=IMAGES_FILE,
+            expected="a study without slice images yet",
+            found="those of an earlier import",
+            remedy="put all images below one folder and import that into a new study",
+        )
+    ordered = sorted(rows, key=lambda row: (row.case_id, row.slice_index))
+    save_table(path, HEADER.split(","), (_cells(row, folder) for row in ordered))
+    return path
+
+
+def load_image_rows(case: Case) -> list[ImageRow]:
+    """The rows of one case in slice order, found by seeking: a million slices need no more memory than a thousand.
+
+    Raises:
+        CohortError: images.csv is gone, does not hold the case, or was changed beyond understanding.
+    """
+    path = case.image
+    try:
+        start = _starts(path, path.stat().st_mtime_ns)[case.case_id]
+        with path.open(encoding="utf-8", newline="") as file:
+            file.seek(start)
+            rows = []
+            for cells in csv.reader(file):
+                if cells[0] != case.case_id:
+                    break
+                rows.append(_row(cells, path.parent))
+    except (OSError, KeyError, ValueError, IndexError) as error:
+        raise CohortError(
+            where=f"case {case.case_id}",
+            expected=f"its slices in {path.name} as the import wrote them",
+            found=f"{type(error).__name__} while reading it",
+            remedy="run `nephroscope import images` again",
+        ) from error
+    return rows
+
+
+@lru_cache(maxsize=2)
+def _starts(path: Path, _mtime_ns: int) -> dict[str, int]:
+    """Where in images.csv the rows of each case begin, in bytes."""
+    starts: dict[str, int] = {}
+    before = ""
+    with path.open("rb") as file:
+        at = len(file.readline())
+        for line in file:
+            name = next(csv.reader([line.decode("utf-8")]))[0]
+            if name != before and name in starts:
+                raise ValueError(f"rows of {name} apart")
+            starts.setdefault(name, at)
+            before = name
+            at += len(line)
+    return starts
+
+
+def _cells(row: ImageRow, folder: Path) -> list[str]:
+    spacing = ["" if mm is None else repr(mm) for mm in (row.row_mm, row.col_mm)]
+    files = [relative_to(folder, row.file), relative_to(folder, row.mask)]
+    return [row.case_id, str(row.slice_index), *files, *spacing]
+
+
+def _row(cells: list[str], folder: Path) -> ImageRow:
+    name, index, file, mask, row_mm, col_mm = cells
+    return ImageRow(
+        case_id=name,
+        file=folder / file,
+        mask=folder / mask if mask else None,
+        slice_index=int(index),
+        row_mm=float(row_mm) if row_mm else None,
+        col_mm=float(col_mm) if col_mm else None,
+    )
+
+
+NOMINAL_MM = 1.0
+JPEG_GRAY_TOLERANCE = 3  # channels of a gray picture that JPEG kept in color differ by rounding
+
+
+def source_words(level_hu: float, width_hu: float) -> str:
+    """How `Case.source` says that HU were seen through a window only: ``8-bit L40 W400``."""
+    return f"8-bit L{level_hu:g} W{width_hu:g}"
+
+
+def read_image_case(case: Case) -> tuple[CTVolume, RoiMask]:
+    """The slice images of one case, stacked in slice order, as HU with the tumor.
+
+    A slice whose mask holds no tumor is simply not crossed by it. Without masks the whole image is the region.
+
+    Raises:
+        SeriesError: An image is damaged, colored, 16-bit, or differs from its neighbours in size or spacing.
+        RoiError: A mask has another size than its image, or no mask of the case holds the tumor.
+        CohortError: images.csv or the source column is not as the import wrote it.
+    """
+    rows = load_image_rows(case)
+    level, width = _window(case)
+    gray = [_read_gray(row.file, f"case {case.case_id}") for row in rows]
+    sizes = {(pixels.shape, row.row_mm, row.col_mm) for pixels, row in zip(gray, rows, strict=True)}
+    if len(sizes) > 1:
+        odd = next(i for i, row in enumerate(rows) if _size(gray[i], row) != _size(gray[0], rows[0]))
+        raise SeriesError(
+            where=f"case {case.case_id}",
+            expected=f"all slices as {rows[0].file.name}, {_size(gray[0], rows[0])}",
+            found=f"{_size(gray[odd], rows[odd])} in {rows[odd].file.name}",
+            remedy="keep one series per case",
+        )
+    findings = _findings(case.case_id, rows, gray, case.source)
+    volume = _stack(
+        gray, (level, width), (rows[0].row_mm, rows[0].col_mm), f"images-{case.case_id}", findings
+    )
+    return volume, _tumor(case, rows, volume.geometry)
+
+
+def read_slice_image(
+    path: Path, window_level_hu: float, window_width_hu: float, spacing_mm: float | None
+) -> CTVolume:
+    """One slice image as a CT volume of one slice.
+
+    Args:
+        path: 8-bit gray PNG or JPEG.
+        window_level_hu: Center of the window behind which it was made.
+        window_width_hu: Width of that window.
+        spacing_mm: Of its pixels; None takes 1 mm and says so in a finding.
+
+    Raises:
+        SeriesError: The image is missing, damaged, colored or 16-bit.
+    """
+    gray = _read_gray(path, "slice image")
+    row = ImageRow(
+        case_id=path.stem, file=path, mask=None, slice_index=0, row_mm=spacing_mm, col_mm=spacing_mm
+    )
+    uid = f"image-{hashlib.sha256(gray.tobytes()).hexdigest()[:16]}"
+    findings = _findings(path.stem, [row], [gray], source_words(window_level_hu, window_width_hu))
+    return _stack([gray], (window_level_hu, window_width_hu), (spacing_mm, spacing_mm), uid, findings)
+
+
+def read_label_image(path: Path, case_id: str) -> npt.NDArray[Any]:
+    """The label values (R, C) of a mask image; a palette's indices, not its colors.
+
+    Raises:
+        RoiError: The file is missing, damaged or in color.
+    """
+    where = f"case {case_id}, mask {path.name}"
+    try:
+        labels = np.asarray(_open(path))
+    except _UNREADABLE as error:
+        raise RoiError(
+            where=where, expected="a readable PNG", found=_why(error), remedy="export the mask again"
+        ) from error
+    if labels.ndim == 3 and _is_gray(labels, 0):
+        labels = labels[..., 0]
+    if labels.ndim != 2:
+        raise RoiError(
+            where=where,
+            expected="one label value per pixel",
+            found=f"{labels.shape[-1]} color channels",
+            remedy="save the mask as 8-bit gray PNG with the label values",
+        )
+    return labels
+
+
+def _tumor(case: Case, rows: Sequence[ImageRow], geometry: VolumeGeometry) -> RoiMask:
+    if all(row.mask is None for row in rows):
+        text = "no mask: every image counts as tumor from edge to edge"
+        finding = Finding(code="no-mask", severity="note", message=text, case_id=case.case_id)
+        voxels = np.ones(geometry.shape, dtype=np.bool_)
+        return RoiMask(voxels=voxels, geometry=geometry, case_id=case.case_id, findings=(finding,))
+    voxels = np.zeros(geometry.shape, dtype=np.bool_)
+    seen: set[int] = set()
+    for index, row in enumerate(rows):
+        if row.mask is None:
+            continue
+        labels = read_label_image(row.mask, case.case_id)
+        if labels.shape != geometry.shape[1:]:
+            raise RoiError(
+                where=f"case {case.case_id}, mask {row.mask.name}",
+                expected=f"the size of its image, {' x '.join(map(str, geometry.shape[1:]))} pixels",
+                found=" x ".join(map(str, labels.shape)),
+                remedy="export image and mask again without cropping or scaling",
+            )
+        seen |= set(np.unique(labels).tolist())
+        voxels[index] = labels == case.tumor_label
+    if not voxels.any():
+        raise no_label(case.case_id, "its masks", case.tumor_label, seen)
+    return RoiMask(voxels=voxels, geometry=geometry, case_id=case.case_id)
+
+
+def no_label(case_id: str, where: str, tumor_label: int, seen: set[int]) -> RoiError:
+    """The refusal of a label map without tumor, with the values it does hold."""
+    listed = ", ".join(str(value) for value in sorted(seen)[:10])
+    return RoiError(
+        where=f"case {case_id}, {where}",
+        expected=f"the tumor label {tumor_label}",
+        found=f"only the values {listed}",
+        remedy="give the right --tumor-label, or leave the case out",
+    )
+
+
+def _findings(
+    case_id: str, rows: Sequence[ImageRow], gray: Sequence[npt.NDArray[np.uint8]], source: str
+) -> tuple[Finding, ...]:
+    text = f"gray images ({source}): HU are known inside the window only, in steps"
+    findings = [Finding(code="eight-bit", severity="note", message=text, case_id=case_id)]
+    if rows[0].row_mm is None or rows[0].col_mm is None:
+        text = f"pixel spacing is not known; {NOMINAL_MM:g} mm is taken, so sizes in mm mean nothing"
+        findings.append(Finding(code="spacing-unknown", severity="note", message=text, case_id=case_id))
+    for row, pixels in zip(rows, gray, strict=True):
+        if pixels.min() == pixels.max():
+            text = f"{row.file.name} has one gray value, {pixels.flat[0]}, in all pixels"
+            findings.append(
+                Finding(
+                    code="constant-image",
+                    severity="warning",
+                    message=text,
+                    case_id=case_id,
+                    where=row.file.name,
+                )
+            )
+    return tuple(findings)
+
+
+def _stack(
+    gray: Sequence[npt.NDArray[np.uint8]],
+    window: tuple[float, float],
+    spacing_mm: tuple[float | None, float | None],
+    series_uid: str,
+    findings: tuple[Finding, ...],
+) -> CTVolume:
+    """HU through the inverse of the window; slices at a nominal distance, as gaps are not known."""
+    level, width = window
+    table = np.round(level - width / 2 + np.arange(256) / 255 * width).clip(AIR_HU, 32767).astype(np.int16)
+    hu = table[np.stack(gray)]
+    affine = np.zeros((4, 4))
+    affine[2, 0], affine[3, 3] = NOMINAL_MM, 1
+    affine[1, 1], affine[0, 2] = spacing_mm[0] or NOMINAL_MM, spacing_mm[1] or NOMINAL_MM
+    return CTVolume(
+        hu=hu,
+        geometry=VolumeGeometry(shape=hu.shape, affine=affine),
+        series_uid=series_uid,
+        findings=findings,
+    )
+
+
+_UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    Image.DecompressionBombWarning,
+    Image.DecompressionBombError,
+)
+
+
+def _open(path: Path) -> Image.Image:
+    """The image, fully decoded, or one of `_UNREADABLE`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(path, formats=("PNG", "JPEG")) as image:
+            image.verify()  # the checksums of a PNG, which load() passes over
+        with Image.open(path, formats=("PNG", "JPEG")) as image:
+            image.load()
+            return image
+
+
+def _read_gray(path: Path, where: str) -> npt.NDArray[np.uint8]:
+    """Pixels (R, C) of an 8-bit gray image, also when it is stored as color with equal channels."""
+    where = f"{where}, image {path.name}"
+    try:
+        image = _open(path)
+    except _UNREADABLE as error:
+        raise SeriesError(
+            where=where,
+            expected="a whole PNG or JPEG of usual size",
+            found=_why(error),
+            remedy="export or copy the image again",
+        ) from error
+    if image.mode not in ("L", "LA", "P", "PA", "RGB", "RGBA"):
+        raise SeriesError(
+            where=where,
+            expected="an 8-bit gray image",
+            found=f"mode {image.mode}",
+            remedy="for 16 bits or HU use `nephroscope import dicom` or `import nifti`",
+        )
+    pixels = np.asarray(image.convert("RGB"))
+    if not _is_gray(pixels, JPEG_GRAY_TOLERANCE):
+        raise SeriesError(
+            where=where,
+            expected="gray: equal red, green and blue",
+            found="color",
+            remedy="export it without overlays or color maps",
+        )
+    return np.ascontiguousarray(pixels[..., 0])
+
+
+def _is_gray(pixels: npt.NDArray[Any], tolerance: int) -> bool:
+    channels = pixels[..., :3].astype(np.int16)
+    return bool((channels.max(axis=-1) - channels.min(axis=-1)).max() <= tolerance)
+
+
+def _why(error: BaseException) -> str:
+    """What Pillow or the system says, without the path in it."""
+    if isinstance(error, FileNotFoundError):
+        return "no file"
+    if isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError):
+        return "far too many pixels"
+    return re.sub(r"'[^']*[/\\][^']*'", "the file", str(error)) or type(error).__name__
+
+
+def _size(pixels: npt.NDArray[Any], row: ImageRow) -> str:
+    spacing = "unknown spacing" if row.row_mm is None else f"{row.row_mm:g} x {row.col_mm or 0:g} mm"
+    return f"{' x '.join(map(str, pixels.shape))} pixels, {spacing}"
+
+
+def _window(case: Case) -> tuple[float, float]:
+    match = re.fullmatch(r"8-bit L(-?[\d.]+) W([\d.]+)", case.source)
+    if not match:
+        raise CohortError(
+            where=f"case {case.case_id}, column source",
+            expected="the window of the images, such as 8-bit L40 W400",
+            found=repr(case.source),
+            remedy="correct it in cohort.csv",
+        )
+    return float(match[1]), float(match[2])

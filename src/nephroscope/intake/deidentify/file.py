@@ -1,0 +1,222 @@
+"""One file of an export in; the file without names, written and verified, or the reason why not, out.
+
+CT, SEG and RTSTRUCT are taken; all other kinds are left out, for they may carry text that no rule can clean. A file
+is written under a temporary name, read back and searched, and only then gets its name: what lies there is verified.
+"""
+
+import errno
+import hashlib
+import logging
+import os
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from nephroscope.base.files import replacing
+from nephroscope.imaging.dicom.series import DICOM_DAMAGE
+from nephroscope.intake.deidentify.pseudonyms import Secrets
+from nephroscope.intake.deidentify.rules import Options, Rules, deidentify_dataset, new_file_meta
+from nephroscope.intake.deidentify.verify import Identity, find_leaks, identity_of, pixel_bytes
+from nephroscope.intake.export.kinds import (
+    CT,
+    IN_WORDS,
+    KINDS,
+    LOCALIZER,
+    PROJECTION,
+    RTSTRUCT,
+    SEG,
+    kind_of,
+    sop_class,
+)
+
+_TAKEN = {CT: "CT", LOCALIZER: "CT", PROJECTION: "CT", SEG: "SEG", RTSTRUCT: "RTSTRUCT"}
+_OTHER_MODALITIES = {"mr", "pt", "us", "nm", "cr", "dx", "rf", "xa", "mg", "reg"}
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # the next file would fare no better
+_BURNED_IN = "CT that says of itself that text is burned in"
+_SECONDARY = "CT of ImageType SECONDARY or SCREEN: text may be burned in, look at it"
+_NO_ID = "no PatientID: the pseudonym stands for the examination, not for the patient"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One file to be worked on, below which folder it goes, and how."""
+
+    path: Path
+    destination: Path
+    secrets: Secrets
+    options: Options
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileResult:
+    """What became of one file.
+
+    Attributes:
+        outcome: ``written``, ``there`` (by an earlier run, or twice in the export), ``left out``, ``not dicom`` or
+            ``refused``.
+        kind: CT, SEG, RTSTRUCT, or what was left out.
+        reason: Of a refusal, without any value of the file.
+        doubts: What is doubtful about a written file.
+        target: Where it was written.
+        patient: The patient's identifier as it was: for the linkage table, never for messages.
+        pseudonym: The patient's new one.
+        words: What names persons in it: for cleaning the label table, never for messages.
+    """
+
+    outcome: str
+    kind: str = ""
+    reason: str = ""
+    doubts: tuple[str, ...] = ()
+    target: str = ""
+    patient: str = ""
+    pseudonym: str = ""
+    words: frozenset[str] = frozenset()
+
+
+def process_file(job: Job) -> FileResult:
+    """De-identify one file, whatever is in it; pydicom's own warnings stay silent, for they quote values."""
+    logger = logging.getLogger("pydicom")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _process(job)
+    except DICOM_DAMAGE as error:
+        if isinstance(error, OSError) and error.errno in _DISK:
+            raise
+        return FileResult(outcome="refused", reason=f"cannot be read or written ({type(error).__name__})")
+    finally:
+        logger.setLevel(level)
+
+
+def _process(job: Job) -> FileResult:
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    if job.path.is_symlink() or not (job.path.is_file() or job.path.is_dir()):
+        return FileResult(outcome="refused", reason="a link or a device: it is not followed")
+    try:
+        dataset = pydicom.dcmread(job.path)
+    except InvalidDicomError:
+        return FileResult(outcome="not dicom")
+    if not sop_class(dataset):
+        return FileResult(outcome="refused", reason="no SOP class tells what it is; it may be damaged")
+    found = kind_of(dataset)
+    kind = _TAKEN.get(found, "")
+    if not kind:
+        return FileResult(outcome="left out", kind=_in_words(found))
+    if str(dataset.get("BurnedInAnnotation", "")) == "YES":
+        return FileResult(outcome="left out", kind=_BURNED_IN)
+    reason = _refusal(dataset, kind)
+    if reason:
+        return FileResult(outcome="refused", kind=kind, reason=reason)
+    return _write(job, dataset, kind)
+
+
+def _write(job: Job, dataset: Any, kind: str) -> FileResult:
+    identity, pixels, patient = identity_of(dataset), pixel_bytes(dataset), _patient(dataset)
+    doubts, class_uid = _doubts(dataset, kind), sop_class(dataset)
+    pseudonym = job.secrets.pseudonym(patient)
+    instance = _instance(dataset)
+    content = pixels if pixels is not None and kind == "CT" else job.path.read_bytes()
+    place = _place(job.secrets, dataset, instance, content)
+    target = job.destination / pseudonym / place
+    result = FileResult(
+        outcome="there",
+        kind=kind,
+        doubts=doubts,
+        target=f"{pseudonym}/{place.as_posix()}",
+        patient=patient,
+        pseudonym=pseudonym,
+        words=identity.words | identity.ids,
+    )
+    if target.exists():
+        return result
+    rules = Rules(secrets=job.secrets, options=job.options, patient=patient, identity=identity.pattern)
+    deidentify_dataset(dataset, rules)
+    dataset.SOPClassUID, dataset.SOPInstanceUID = class_uid, job.secrets.uid(instance)
+    dataset.file_meta = new_file_meta(dataset, class_uid, dataset.SOPInstanceUID)
+    dataset.preamble = bytes(128)
+    leaks = _save(dataset, target, identity, pseudonym, pixels)
+    if leaks:
+        return FileResult(
+            outcome="refused", reason=f"not written, for reading it back found: {'; '.join(leaks)}"
+        )
+    return replace(result, outcome="written")
+
+
+def _save(dataset: Any, target: Path, identity: Identity, pseudonym: str, pixels: bytes | None) -> list[str]:
+    """Write, read back, search; the file gets its name only when nothing is found."""
+    leaks: list[str] = []
+    try:
+        with replacing(target) as temporary:
+            dataset.save_as(temporary, enforce_file_format=True)
+            leaks = find_leaks(temporary, identity, pseudonym, pixels)
+            if leaks:
+                raise _LeakError
+    except _LeakError:
+        _remove_empty(target.parent)
+        _remove_empty(target.parent.parent)
+    return leaks
+
+
+class _LeakError(Exception):
+    """Ends the block that would give the file its name."""
+
+
+def _remove_empty(folder: Path) -> None:
+    if not any(folder.iterdir()):
+        os.rmdir(folder)  # noqa: PTH106
+
+
+def _place(secrets: Secrets, dataset: Any, instance: str, content: bytes) -> Path:
+    """Series and file below the patient. Two files of one UID but other content stay two files."""
+    series = secrets.letters("series", str(dataset.get("SeriesInstanceUID") or ""), 12)
+    digest = hashlib.sha256(content).hexdigest()
+    return Path(f"S-{series}") / f"I-{secrets.letters('instance', instance + digest, 16)}.dcm"
+
+
+def _instance(dataset: Any) -> str:
+    return str(dataset.get("SOPInstanceUID") or dataset.file_meta.get("MediaStorageSOPInstanceUID") or "")
+
+
+def _patient(dataset: Any) -> str:
+    """Patient ID; where it is empty, the study or the frame of reference."""
+    for name in ("PatientID", "StudyInstanceUID", "FrameOfReferenceUID"):
+        found = str(dataset.get(name) or "").strip()
+        if found:
+            return found
+    return ""
+
+
+def _refusal(dataset: Any, kind: str) -> str:
+    if not _patient(dataset):
+        return "no PatientID, study or frame of reference tells whose it is"
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    if syntax is None or not syntax.is_transfer_syntax or syntax.is_private:
+        return "its transfer syntax is none of DICOM's"
+    if not _instance(dataset):
+        return "no SOP Instance UID"
+    if kind == "CT" and "Rows" not in dataset:
+        return "it breaks off before the image"
+    for group in range(0x6000, 0x6020, 2):
+        if (group, 0x0010) in dataset and (group, 0x3000) not in dataset:
+            return "an overlay lies in the bits of the pixels, where text may stand"
+    return ""
+
+
+def _doubts(dataset: Any, kind: str) -> tuple[str, ...]:
+    words = {str(word).upper() for word in dataset.get("ImageType") or []}
+    secondary = kind == "CT" and any(word == "SECONDARY" or word.startswith("SCREEN") for word in words)
+    no_id = not str(dataset.get("PatientID") or "").strip()
+    return ((_SECONDARY,) if secondary else ()) + ((_NO_ID,) if no_id else ())
+
+
+def _in_words(kind: str) -> str:
+    """What was left out, in words of ours: a modality is typed by people and may be anything."""
+    if kind in IN_WORDS or kind in KINDS.values():
+        return IN_WORDS.get(kind, kind)
+    modality = kind.removesuffix("-image")
+    return f"modality {modality.upper()}" if modality in _OTHER_MODALITIES else "another kind"

@@ -1,0 +1,161 @@
+"""Dates and ages of a DICOM file in, the same moved back or made coarse out."""
+
+import datetime
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nephroscope.base.errors import ConfigError
+from nephroscope.base.tables import read_table, save_table
+
+_HEADER = "nephroscope de-identification key, keep secret"
+KEY_BYTES = 32
+LARGEST_SHIFT_DAYS = 365
+_ALPHABET = "0123456789BCDFGHJKLMNPQRSTVWXZ"  # without vowels: no name can arise by chance
+PSEUDONYM = f"[PR]-[{_ALPHABET}]{{10}}"
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """Keyed hashes (HMAC-SHA256, FIPS 198-1) of what identifies.
+
+    Attributes:
+        key: 32 random bytes.
+    """
+
+    key: bytes = field(repr=False)
+
+    def pseudonym(self, patient: str) -> str:
+        """``P-`` and ten characters (49 bits) for a patient."""
+        return f"P-{self.letters('patient', patient, 10)}"
+
+    def reader(self, name: str) -> str:
+        """``R-`` and ten characters for who drew a region, so that readers are still told apart."""
+        return f"R-{self.letters('reader', name.casefold(), 10)}"
+
+    def uid(self, original: str) -> str:
+        """A UID below 2.25 (a UUID as a decimal number). Source: DICOM PS3.5 B.2."""
+        return f"2.25.{uuid.UUID(bytes=self._hash('uid', original)[:16], version=4).int}"
+
+    def days_back(self, patient: str) -> int:
+        """By how many days, 1 to 365, all dates of a patient move back."""
+        return 1 + int.from_bytes(self._hash("days", patient)[:8]) % LARGEST_SHIFT_DAYS
+
+    def letters(self, kind: str, text: str, length: int) -> str:
+        """``length`` digits and consonants that follow from a text."""
+        number, found = int.from_bytes(self._hash(kind, text)), ""
+        for _ in range(length):
+            number, place = divmod(number, len(_ALPHABET))
+            found += _ALPHABET[place]
+        return found
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells keys apart without telling the key."""
+        return self.letters("key", "fingerprint", 8)
+
+    def _hash(self, kind: str, text: str) -> bytes:
+        return hmac.new(self.key, f"{kind}\0{text}".encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
+
+
+def open_key(path: Path) -> tuple[Secrets, bool]:
+    """The key of a file, and whether it was made just now (readable by its owner only).
+
+    Raises:
+        ConfigError: The file is no such key.
+    """
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return Secrets(_read_key(path)), False
+    except FileNotFoundError as error:
+        raise ConfigError(
+            where="--key",
+            expected="a file in a folder that exists",
+            found="no such folder",
+            remedy="make the folder, outside the destination and readable only by you",
+        ) from error
+    key = secrets.token_bytes(KEY_BYTES)
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(f"{_HEADER}\n{key.hex()}\n")
+    return Secrets(key), True
+
+
+def linkage_path(key_path: Path) -> Path:
+    """The table of patients and pseudonyms, beside the key."""
+    return key_path.with_name(f"{key_path.name}.linkage.csv")
+
+
+def save_linkage(key_path: Path, pseudonyms: Mapping[str, str]) -> Path:
+    """Add patients to the table beside the key, readable by its owner only; gives its path."""
+    path = linkage_path(key_path)
+    known = {row[0]: row[1] for _, row in read_table(path)[1]} if path.is_file() else {}
+    known.update(pseudonyms)
+    before = os.umask(0o077)
+    try:
+        save_table(path, ("patient_id", "pseudonym"), sorted(known.items()))
+    finally:
+        os.umask(before)
+    return path
+
+
+def _read_key(path: Path) -> bytes:
+    try:
+        header, digits = path.read_text(encoding="ascii").splitlines()
+        key = bytes.fromhex(digits)
+    except (OSError, ValueError):
+        header, key = "", b""
+    if header != _HEADER or len(key) != KEY_BYTES:
+        raise ConfigError(
+            where="--key",
+            expected="a key file that nephroscope deidentify made",
+            found="a file of another kind",
+            remedy="give the key of the earlier run, or the name of a file that does not exist: a new key is made",
+        )
+    return key
+
+
+_DATE = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})(\d{0,6}(?:\.\d{1,6})?)([&+-]\d{4})?")
+OLDEST_YEARS = 89  # above it an age may identify (HIPAA, 45 CFR 164.514)
+
+
+def shifted(text: str, days: int) -> str:
+    """A date, or date and time, moved back by ``days``; empty when it is no date."""
+    found = _DATE.fullmatch(text.strip())
+    if found is None:
+        return ""
+    year, month, day, time, _ = found.groups()
+    try:
+        then = datetime.date(int(year), int(month), int(day))
+        then -= datetime.timedelta(days=days)
+    except (ValueError, OverflowError):
+        return ""
+    return f"{then:%Y%m%d}".rjust(8, "0") + time
+
+
+def age_of(dataset: Any) -> str:
+    """Patient's Age, or what birth and examination dates make of it, as DICOM's AS; over 89 it is 090Y."""
+    text = str(dataset.get("PatientAge") or "").strip()
+    if not re.fullmatch(r"\d{3}[DWMY]", text):
+        born = _day(dataset.get("PatientBirthDate"))
+        days = (_day(dataset.get(f"{name}Date")) for name in ("Study", "Acquisition", "Series"))
+        examined = next((day for day in days if day is not None), None)
+        if born is None or examined is None or examined < born:
+            return ""
+        years = examined.year - born.year - ((examined.month, examined.day) < (born.month, born.day))
+        text = f"{min(years, 999):03d}Y"
+    return "090Y" if text.endswith("Y") and int(text[:3]) > OLDEST_YEARS else text
+
+
+def _day(value: Any) -> datetime.date | None:
+    try:
+        return datetime.datetime.strptime(str(value or "").replace(".", ""), "%Y%m%d").date()
+    except ValueError:
+        return None

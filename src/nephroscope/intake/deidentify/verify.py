@@ -1,0 +1,182 @@
+"""What identifies a patient in a source file, and a search for it in the file that was written.
+
+The search reads the written file anew, element by element and as bare bytes; it shares no code with what removed it.
+What it finds is told by the kind of value and its place, never by the value.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from nephroscope.intake.deidentify.pseudonyms import PSEUDONYM
+from nephroscope.intake.safe_text import DEFINED_TERMS, FIRST_WITHOUT_CASE, plain
+
+_TEXT = {"AE", "AS", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"}
+_BYTES = {"OB", "UN"}
+_PIXELS = {"PixelData", "FloatPixelData", "DoubleFloatPixelData"}
+_ID_KEYWORDS = re.compile(
+    r"PatientID|OtherPatientIDs|AccessionNumber|.*BirthDate|PatientAddress|PatientTelephoneNumbers|MedicalRecordLocator"
+    r"|InstitutionName|InstitutionAddress|InstitutionalDepartmentName|AdmissionID|InsurancePlanIdentification"
+    r"|(Placer|Filler)OrderNumber.*|RequestedProcedureID"
+)
+_KEPT_UID_KEYWORDS = re.compile(r".*(SOPClass|TransferSyntax|Context|MappingResource).*")
+_UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa"})
+_ASIAN_CODECS = ("iso2022_jp", "shift_jis", "euc_jp", "euc_kr", "gb18030")
+STREAM_HEAD = 4096
+SHORTEST_WORD, SHORTEST_ID, SHORTEST_RAW_WORD, SHORTEST_RAW_NUMBER = 3, 4, 4, 7
+PUBLIC_UIDS = ("1.2.840.10008.", "2.16.840.1.113883.6.")  # of DICOM, and of public code systems (HL7)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Values of a source file that must not be found again, in lower case.
+
+    Attributes:
+        words: Parts of all person names, of three letters or more (two in scripts without case).
+        ids: Patient's and other identifiers, birth dates, addresses, institutions; four characters or more.
+        uids: UIDs of instances.
+    """
+
+    words: frozenset[str]
+    ids: frozenset[str]
+    uids: frozenset[str]
+
+    @property
+    def pattern(self) -> re.Pattern[str] | None:
+        """Finds a word or an identifier in lower-case text; None when the file names nobody."""
+        return _pattern(self.words, self.ids)
+
+
+def identity_of(dataset: Any) -> Identity:
+    """Everything in a data set that identifies, at any depth; names also without accents and with ae for ä."""
+    words: set[str] = set()
+    ids: set[str] = set()
+    uids = {str(dataset.file_meta.get("MediaStorageSOPInstanceUID", ""))}
+    for element in dataset.iterall():
+        if element.VR == "PN":
+            words.update(word for name in _values(element) for word in name_words(name))
+        elif element.VR == "UI" and not _KEPT_UID_KEYWORDS.fullmatch(element.keyword):
+            uids.update(_values(element))
+        elif _ID_KEYWORDS.fullmatch(element.keyword):
+            ids.update(" ".join(value.casefold().split()) for value in _values(element))
+    return Identity(
+        words=frozenset(words - DEFINED_TERMS),
+        ids=frozenset(i for i in ids if len(i) >= SHORTEST_ID) - DEFINED_TERMS,
+        uids=frozenset(uid for uid in uids if uid and not uid.startswith(PUBLIC_UIDS)),
+    )
+
+
+def name_words(name: str) -> set[str]:
+    """Parts of a name by which a person could be told, in the spellings that are usual."""
+    found: set[str] = set()
+    for word in re.findall(r"[^\W\d_]+", name.casefold()):
+        shortest = (
+            2 if word[0] >= FIRST_WITHOUT_CASE else SHORTEST_WORD
+        )  # Chinese, Japanese and Korean names are short
+        if len(word) >= shortest:
+            found |= {word, plain(word), word.translate(_UMLAUTS)}
+    return found
+
+
+def find_leaks(path: Path, identity: Identity, pseudonym: str, pixels: bytes | None) -> list[str]:
+    """What in a written file still identifies, or is not as it was; empty when nothing does.
+
+    Args:
+        path: The written file.
+        identity: Of the source file.
+        pseudonym: The only name of the patient that may stand there.
+        pixels: Stored pixels of the source, encoded as they were.
+    """
+    import pydicom
+
+    written = pydicom.dcmread(path)
+    leaks = [
+        *_in_elements(written, identity, pseudonym),
+        *_in_elements(written.file_meta, identity, pseudonym),
+    ]
+    stored = pixel_bytes(written)
+    if stored != pixels:
+        leaks.append("pixels: other than in the source")
+    if written.file_meta.TransferSyntaxUID.is_compressed:  # a comment may stand in the head of the stream
+        leaks += [f"pixels, {leak}" for leak in _in_bytes((stored or b"")[:STREAM_HEAD], identity)]
+    content = path.read_bytes()
+    leaks += _in_bytes(content[: len(content) - len(stored or b"")], identity)
+    return sorted(set(leaks))
+
+
+def pixel_bytes(dataset: Any) -> bytes | None:
+    """Stored pixels as they are encoded, or None."""
+    return next((bytes(dataset[name].value) for name in _PIXELS if name in dataset), None)
+
+
+def _in_elements(dataset: Any, identity: Identity, pseudonym: str) -> Iterator[str]:
+    for element in dataset.iterall():
+        name = element.keyword or f"({element.tag.group:04X},{element.tag.element:04X})"
+        if element.tag.is_private:
+            yield "a private attribute"
+        elif element.VR in _BYTES and element.keyword not in _PIXELS:
+            yield from (f"{name}: {found}" for found in _in_bytes(bytes(element.value or b""), identity))
+        elif found := _in_values(element.VR, _values(element), identity, pseudonym):
+            yield f"{name}: {found}"
+
+
+def _in_values(vr: str, values: list[str], identity: Identity, pseudonym: str) -> str:
+    if vr == "PN" and not all(v == pseudonym or re.fullmatch(PSEUDONYM, v) for v in values if v):
+        return "a person's name"
+    if vr == "UI" and identity.uids.intersection(values):
+        return "an original UID"
+    if vr in _TEXT and any(_found(value, identity) for value in values):
+        return "an identifying value"
+    return ""
+
+
+def _in_bytes(content: bytes, identity: Identity) -> Iterator[str]:
+    """The same search without any knowledge of DICOM's structure."""
+    words = frozenset(w for w in identity.words if len(w) >= SHORTEST_RAW_WORD or w[0] >= FIRST_WITHOUT_CASE)
+    ids = frozenset(i for i in identity.ids if not i.isdigit() or len(i) >= SHORTEST_RAW_NUMBER)
+    pattern = _pattern(words, ids)
+    if pattern is not None:
+        for codec in ("latin-1", "utf-8"):
+            if pattern.search(content.decode(codec, "ignore").casefold()):
+                yield "bytes: an identifying value"
+    for word in words:
+        for codec in _ASIAN_CODECS if not word.isascii() and word[0] >= FIRST_WITHOUT_CASE else ():
+            if (encoded := _encoded(word, codec)) and encoded in content:
+                yield "bytes: an identifying value"
+
+
+def _found(text: str, identity: Identity) -> bool:
+    pattern = identity.pattern
+    return pattern is not None and pattern.search(" ".join(text.casefold().split())) is not None
+
+
+@lru_cache(maxsize=256)
+def _pattern(words: frozenset[str], ids: frozenset[str]) -> re.Pattern[str] | None:
+    latin = sorted(word for word in words if word[0] < FIRST_WITHOUT_CASE)
+    asian = sorted(words.difference(latin))
+    parts = [rf"(?<![^\W\d_])(?:{_any(latin)})(?![^\W\d_])"] if latin else []
+    parts += [_any(asian)] if asian else []
+    parts += [rf"(?<![0-9a-z.])(?:{_any(sorted(ids))})(?![0-9a-z.])"] if ids else []
+    return re.compile("|".join(parts)) if parts else None
+
+
+def _any(texts: Iterable[str]) -> str:
+    return "|".join(map(re.escape, texts))
+
+
+def _values(element: Any) -> list[str]:
+    value = element.value
+    if value is None or value == "":
+        return []
+    many = not isinstance(value, str) and hasattr(value, "__iter__") and element.VM > 1
+    return [str(one).strip() for one in value] if many else [str(value).strip()]
+
+
+def _encoded(word: str, codec: str) -> bytes:
+    try:
+        return word.encode(codec)
+    except UnicodeEncodeError:
+        return b""

@@ -1,0 +1,294 @@
+"""A hospital's DICOM export in, any tree of files; one case per tumor out: CT series, ROI and label joined."""
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from nephroscope.base.errors import CohortError
+from nephroscope.base.tables import names
+from nephroscope.imaging.dicom.files import file_name
+from nephroscope.imaging.dicom.series import SUFFIX, SeriesFiles, read_dicom_series
+from nephroscope.intake.export.describe import ExportSeries, describe_export
+from nephroscope.intake.export.drawn import OTHER_PATIENT
+from nephroscope.intake.export.kinds import CT, OF_CT_CLASS, FoundRoi
+from nephroscope.intake.export.roi_files import RoiFiles
+from nephroscope.intake.export.scan import ExportScan, scan_export
+from nephroscope.intake.labels.join import Found, join_found
+from nephroscope.intake.labels.rows import LabelRow
+from nephroscope.intake.safe_text import clean_text
+from nephroscope.records import PHASES, Case, Cohort, Exclusion, Finding, digest_of
+
+
+def of_the_export(scan: ExportScan, rows: Sequence[ExportSeries]) -> list[Finding]:
+    """What is worth knowing of the whole export."""
+    uids = {row.series_uid for row in rows if row.kind == CT}
+    lost = [roi for roi in scan.rois if roi.series_uid not in uids]
+    found = []
+    if lost:
+        told = names(file_name(roi.path) for roi in lost)
+        text = f"{len(lost)} ROI files refer to a CT series that is not here: {told}"
+        found.append(Finding(code="roi-orphan", severity="warning", message=text, case_id=""))
+    strangers = {roi.path for row in rows for roi, why in row.not_joined if why == OTHER_PATIENT}
+    if strangers:
+        told = names(map(file_name, strangers))
+        text = f"{len(strangers)} ROI files were not used: each refers to a CT that has another PatientID: {told}"
+        found.append(Finding(code="roi-other-patient", severity="warning", message=text, case_id=""))
+    if scan.naming:
+        text = (
+            f"{len(scan.naming)} folders or ROI files are named after their patient; cohort.csv and series.csv do "
+            "not repeat it, the lists of files in series/ must: de-identify before the study leaves the hospital"
+        )
+        found.append(Finding(code="path-names-patient", severity="warning", message=text, case_id=""))
+    if scan.damaged:
+        text = f"{len(scan.damaged)} files are damaged or may not be opened, and were passed over"
+        found.append(Finding(code="file-damaged", severity="warning", message=text, case_id=""))
+    refused = Counter(row.reason for row in rows if row.kind == CT and not row.accepted)
+    for reason, n in refused.most_common():
+        text = f"{n} CT series cannot be used: {reason}"
+        found.append(Finding(code="series-unusable", severity="warning", message=text, case_id=""))
+    return found
+
+
+def of_cases(cases: Sequence[Case], rows: Sequence[ExportSeries]) -> list[Finding]:
+    """Second readers by assumption, a third who is not used; and phases that were kept for later."""
+    by_patient: dict[str, list[ExportSeries]] = defaultdict(list)
+    for row in rows:
+        if row.kind == CT and row.accepted:
+            by_patient[row.patient_id].append(row)
+    found = _readers(cases, rows)
+    for case in cases:
+        group = by_patient.get(case.patient_id, [])
+        chosen = next((row for row in group if row.chosen), None)
+        if chosen is not None and len(chosen.rois) > 2:
+            text = f"{len(chosen.rois) - 2} further ROI of this series are not used"
+            found.append(Finding(code="roi-unused", severity="note", message=text, case_id=case.case_id))
+        others = Counter(row.phase for row in group if not row.chosen)
+        if others:
+            told = ", ".join(f"{n} {phase}" for phase, n in sorted(others.items()))
+            text = f"1 of {len(group)} usable CT series is taken ({case.phase}); kept for later: {told}"
+            found.append(Finding(code="phases-kept", severity="note", message=text, case_id=case.case_id))
+    return found
+
+
+def _readers(cases: Sequence[Case], rows: Sequence[ExportSeries]) -> list[Finding]:
+    """That a second file on one CT was taken as a second reader's, where the files do not name two readers."""
+    known = {roi.path: roi for row in rows for roi in row.rois}
+    second = [
+        known[case.roi_reader2]
+        for case in cases
+        if case.roi_reader2 in known
+        and not _two_readers(known.get(case.roi) if case.roi else None, known[case.roi_reader2])
+    ]
+    if not second:
+        return []
+    called = {word for roi in second for name in roi.names if (word := clean_text(name))}
+    told = f" ({names(called)})" if called else ""
+    text = f"in {len(second)} cases the second ROI file was taken as a second reader's{told}"
+    return [Finding(code="readers-assumed", severity="note", message=text, case_id="")]
+
+
+def _two_readers(one: FoundRoi | None, two: FoundRoi) -> bool:
+    """True when both files name who drew, and not the same."""
+    return one is not None and bool(one.reader[0]) and bool(two.reader[0]) and one.reader[0] != two.reader[0]
+
+
+__all__ = ["DicomImport", "DicomOptions", "import_dicom", "look_into", "read_dicom_series", "scan_export"]
+LISTS_FOLDER, ROIS_FOLDER = "series", "rois"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DicomOptions:
+    """What an import goes by.
+
+    Attributes:
+        subtypes: The study's, in output order.
+        positive: The one whose probability is the score.
+        labels: Rows of the label table; None imports without labels.
+        preference: Phases, the preferred first.
+        rois: ROI files outside the export, by the name of patient or case.
+        study: The study folder; lists of files are to be written below it.
+    """
+
+    subtypes: tuple[str, ...]
+    positive: str
+    labels: list[LabelRow] | None = None
+    preference: Sequence[str] = PHASES
+    rois: RoiFiles = field(default_factory=RoiFiles)
+    study: Path = Path()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DicomImport:
+    """Cases of an export, who was left out and why, what each series is, and what is worth knowing.
+
+    ``lists`` holds, by the path that cases name as their image, the files of series that are not simply a folder.
+    ``copies`` holds, by the path that cases name, the ROI files to be copied, because their own path names a patient.
+    """
+
+    cases: tuple[Case, ...]
+    exclusions: tuple[Exclusion, ...]
+    findings: tuple[Finding, ...]
+    scan: ExportScan
+    series: tuple[ExportSeries, ...]
+    lists: Mapping[Path, SeriesFiles]
+    copies: Mapping[Path, Path]
+
+
+def look_into(
+    folder: Path,
+    preference: Sequence[str] = PHASES,
+    rois: RoiFiles | None = None,
+    labels: Sequence[LabelRow] | None = None,
+) -> tuple[ExportScan, list[ExportSeries]]:
+    """What an export holds and what would be taken, from headers alone.
+
+    Args:
+        folder: The export.
+        preference: Phases, the preferred first.
+        rois: ROI files outside the export.
+        labels: Rows of the label table; they may name segments.
+
+    Raises:
+        CohortError: There is no such folder, or no file in it.
+    """
+    scan = scan_export(folder)
+    if scan.n_files == 0:
+        raise CohortError(
+            where="folder of the export",
+            expected="a DICOM export",
+            found="no files" if folder.is_dir() else "no such folder",
+            remedy="check the path",
+        )
+    drawn_elsewhere = rois.patients(labels) if rois else ()
+    return scan, describe_export(scan, preference, drawn_elsewhere, _meant(labels or ()))
+
+
+def _meant(labels: Sequence[LabelRow]) -> Mapping[str, set[str]]:
+    """By patient_id in lower case, the segments that label rows name; "" for one by its number."""
+    meant: dict[str, set[str]] = defaultdict(set)
+    for row in labels:
+        if row.tumor_name or row.tumor_label is not None:
+            name = row.tumor_name.strip().casefold()
+            meant[(row.patient_id or row.case_id).lower()].add("" if name.startswith("#") else name)
+    return meant
+
+
+def import_dicom(folder: Path, options: DicomOptions) -> DicomImport:
+    """One case per label row, or per patient: the drawn CT series of the preferred phase. Pixels are not read.
+
+    Readers stand in the order of their name, then SeriesNumber, then UID; the first gives the ROI, the second is
+    kept for agreement.
+
+    Raises:
+        CohortError: The folder holds no CT.
+    """
+    scan, rows = look_into(folder, options.preference, options.rois, options.labels)
+    cts = [row for row in rows if row.kind == CT]
+    if not cts:
+        n_other = scan.n_files - scan.n_not_dicom
+        raise CohortError(
+            where="folder of the export",
+            expected="a DICOM export with CT series",
+            found=f"no CT ({n_other} other DICOM files, {scan.n_not_dicom} other files)",
+            remedy="check the path; for NIfTI or images use `nephroscope import nifti` or `import images`",
+        )
+    by_patient: dict[str, list[ExportSeries]] = defaultdict(list)
+    for row in cts:
+        by_patient[row.patient_id].append(row)
+    taker = _Taker(scan, options)
+    found = [taker.found(patient, group) for patient, group in sorted(by_patient.items())]
+    cases, exclusions = join_found(found, options.labels, options.subtypes, "dicom")
+    copies: dict[Path, Path] = {}
+    cases = tuple(_without_names(case, scan.naming, options.study, copies) for case in cases)
+    cohort = Cohort(subtypes=options.subtypes, positive=options.positive, cases=cases, exclusions=exclusions)
+    taken = {case.image for case in cases}
+    return DicomImport(
+        cases=cohort.cases,
+        exclusions=cohort.exclusions,
+        findings=(*of_the_export(scan, rows), *of_cases(cases, rows)),
+        scan=scan,
+        series=tuple(rows),
+        lists={path: files for path, files in taker.lists.items() if path in taken},
+        copies=copies,
+    )
+
+
+def _without_names(case: Case, naming: Set[str], study: Path, copies: dict[Path, Path]) -> Case:
+    """The case with a place in the study for each ROI file whose own path holds the patient's name."""
+    placed: dict[str, Any] = {}
+    for field_name in ("roi", "roi_reader2", "organs"):
+        path = getattr(case, field_name)
+        if path is not None and str(path) in naming:
+            placed[field_name] = study.resolve() / ROIS_FOLDER / f"{digest_of(str(path))[:12]}.dcm"
+            copies[placed[field_name]] = path
+    return replace(case, **placed)
+
+
+class _Taker:
+    """Gives each patient's CT and ROI; ``lists`` fills with the series that are not simply a folder."""
+
+    def __init__(self, scan: ExportScan, options: DicomOptions) -> None:
+        self.scan, self.options = scan, options
+        self.lists: dict[Path, SeriesFiles] = {}
+        self.cases_of: dict[str, list[str]] = defaultdict(list)
+        for label in options.labels or []:
+            self.cases_of[label.patient_id or ""].append(label.case_id)
+        self.ct_files_in = Counter(
+            os.path.dirname(path)  # noqa: PTH120 - a hundred thousand Path objects take a hundred megabytes
+            for (_, kind, _), series in scan.series.items()
+            if kind in OF_CT_CLASS
+            for path in series.paths
+        )
+
+    def found(self, patient: str, group: Sequence[ExportSeries]) -> Found:
+        """The CT of a patient that is taken, or the reason why there is none."""
+        facts = self.scan.series[group[0].series_uid, CT, patient]
+        chosen = next((row for row in group if row.chosen), None)
+        outside = self.options.rois.of(patient, self.cases_of[patient])
+        rois = outside or [roi.path for roi in (chosen.rois if chosen else ())]
+        return Found(
+            key=patient or f"series-{group[0].series_uid[-12:]}",
+            image=self._image(chosen) if chosen else Path(group[0].files[0]).parent,
+            roi=rois[0] if rois else None,
+            roi_reader2=rois[1] if len(rois) > 1 else None,
+            rois=self.options.rois.of_cases(self.cases_of[patient]) or (chosen.rois if chosen else ()),
+            organs=chosen.organs if chosen else None,
+            sex=facts.sex,
+            age_years=facts.age_years,
+            synthetic=facts.synthetic,
+            phase=chosen.phase if chosen else "unknown",
+            refusal="" if chosen else _why_none(patient, group),
+        )
+
+    def _image(self, row: ExportSeries) -> Path:
+        """The folder of a series; where that will not do, or names its patient, the path of a list to be written."""
+        files = tuple(Path(file) for file in row.files)
+        folder = files[0].parent
+        alone = {file.parent for file in files} == {folder} and not row.in_one_file
+        alone = alone and str(folder) not in self.scan.naming
+        if alone and self.ct_files_in[str(folder)] == len(files):
+            return folder
+        name = digest_of([row.series_uid, row.acquisition])[:12]
+        path = self.options.study.resolve() / LISTS_FOLDER / f"{name}{SUFFIX}"
+        self.lists[path] = SeriesFiles(
+            series_uid=row.series_uid, files=files, acquisition=row.acquisition if row.in_one_file else None
+        )
+        return path
+
+
+def _why_none(patient: str, group: Sequence[ExportSeries]) -> str:
+    if not patient:
+        return f"{len(group)} CT series without PatientID"
+    usable = [row for row in group if row.accepted]
+    drawn = next((row for row in group if row.rois), None)
+    if drawn:
+        return f"the CT its ROI was drawn on cannot be used: {drawn.reason}"
+    told = next((why for row in usable for _, why in row.not_joined), "")
+    if told:
+        return f"no ROI: the file that refers to its CT series is not used: {told}"
+    if usable:
+        return f"no ROI: no SEG or RTSTRUCT refers to its CT series ({len(usable)})"
+    return f"no usable CT series: {group[0].reason}" + (f" (and {len(group) - 1} more)" if group[1:] else "")

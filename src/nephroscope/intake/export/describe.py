@@ -1,0 +1,194 @@
+"""A scanned export in, one row per CT series or acquisition out: what it is, its phase, and what would be taken.
+
+This is what `import dicom --dry-run` prints, and what the import then does. Pixels are not read.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from nephroscope.imaging.dicom.acquisitions import reason_not_a_stack, split_acquisitions, without_copies
+from nephroscope.imaging.dicom.facts import SliceFacts
+from nephroscope.imaging.dicom.series import reason_not_copies
+from nephroscope.intake.export.drawn import ExportSeries, join_rois, judge_rois
+from nephroscope.intake.export.kinds import CT, DICOMDIR, IN_WORDS, LOCALIZER
+from nephroscope.intake.export.scan import ExportScan, FoundSeries
+from nephroscope.intake.phase.series import Candidate, SeriesText, name_phases, prefer
+
+__all__ = ["ExportSeries", "describe_export"]
+AXIAL_COSINE = 0.7  # of the angle between the slices' normal and the patient's long axis
+MOST_SCOUTS = 3  # so few images that are not axial are scouts, whatever they say
+
+
+def describe_export(
+    scan: ExportScan,
+    preference: Sequence[str],
+    drawn_elsewhere: Collection[str] = (),
+    meant: Mapping[str, Collection[str]] | None = None,
+) -> list[ExportSeries]:
+    """What an export holds and what would be taken of each patient: the drawn CT of the preferred phase.
+
+    Args:
+        scan: Headers of the export.
+        preference: Phases, the preferred first.
+        drawn_elsewhere: patient_ids, in lower case, whose ROI is a file outside the export.
+        meant: By patient_id in lower case, the names of segments that a label row gives; "" for one by its number.
+    """
+    rows, texts = [], []
+    series = [found for found in scan.series.values() if found.kind != DICOMDIR]
+    for found in series:
+        for row, text in _rows(found):
+            rows.append(row)
+            texts.append(text)
+    rows = _with_phases(rows, texts)
+    rows = _choose(join_rois(rows, scan, meant or {}), preference, drawn_elsewhere)
+    rows = judge_rois(rows, scan)
+    return sorted(rows, key=lambda row: (row.patient_id, row.study_uid, row.series_uid, row.acquisition))
+
+
+def _rows(found: FoundSeries) -> Iterable[tuple[ExportSeries, SeriesText]]:
+    row = ExportSeries(
+        series_uid=found.uid,
+        acquisition=0,
+        study_uid=found.study_uid,
+        patient_id=found.patient_id,
+        modality=found.modality,
+        kind=found.kind,
+        phase="",
+        evidence="",
+        n_files=len(found.paths),
+        n_slices=found.n_frames,
+        spacing_mm=None,
+        manufacturer=found.manufacturer,
+        series_number=found.text.series_number,
+        description=found.text.series_description,
+        accepted=False,
+        reason=_not_ct(found),
+        files=tuple(found.paths),
+    )
+    if found.kind != CT:
+        yield row, found.text
+        return
+    if found.problem:
+        yield replace(row, reason=found.problem), found.text
+        return
+    of_files = found.facts()
+    of_file = [i for i, facts in enumerate(of_files) for _ in facts]
+    facts = [one for facts in of_files for one in facts]
+    groups = split_acquisitions(facts)
+    for number, group in enumerate(groups, start=1):
+        members = [facts[i] for i in group]
+        torn = len(groups) > 1 and len({of_file[i] for i in group}) < len(group)
+        files = tuple(found.paths[i] for i in sorted({of_file[i] for i in group})) if not torn else row.files
+        part = replace(
+            row,
+            acquisition=number if len(groups) > 1 else 0,
+            n_files=len(files),
+            n_slices=len(without_copies(members)[0]),
+            files=files,
+            in_one_file=torn,
+        )
+        paths = [found.paths[of_file[i]] for i in group]
+        yield _judged(part, members, paths), _own_time(found.text, members)
+
+
+def _not_ct(found: FoundSeries) -> str:
+    return f"not a CT volume: {IN_WORDS.get(found.kind, found.kind.replace('-', ' '))}"
+
+
+def _judged(row: ExportSeries, facts: Sequence[SliceFacts], paths: Sequence[str]) -> ExportSeries:
+    """The row of a CT group with its verdict, from headers alone; ``paths`` has the file of each slice.
+
+    Only of slices that occur more than once are the pixels compared.
+    """
+    kept, copies = without_copies(facts)
+    if len(kept) <= MOST_SCOUTS and all(f.orientation and not _is_axial(f) for f in facts):
+        return replace(row, kind=LOCALIZER, reason=f"not a CT volume: {IN_WORDS['few-not-axial']}")
+    places = {tuple(round(mm, 1) for mm in f.position_mm) for f in facts if f.position_mm}
+    if len(kept) > 1 and len(places) == 1:
+        return replace(row, kind="bolus-tracking", reason=f"not a CT volume: {IN_WORDS['bolus-tracking']}")
+    reason = reason_not_a_stack(facts)
+    if reason is None and copies:
+        twice = sorted({Path(paths[index]) for pair in copies for index in pair})
+        reason = reason_not_copies(twice)
+    if reason is not None:
+        return replace(row, reason=reason)
+    slices = [one for one in facts if not one.is_localizer]
+    if not _is_axial(slices[0]):
+        return replace(row, kind="reformat", reason=IN_WORDS["reformat"])
+    return replace(row, accepted=True, spacing_mm=_spacing_mm(slices, _normal(slices[0])))
+
+
+def _is_axial(one: SliceFacts) -> bool:
+    return abs(float(_normal(one)[2])) >= AXIAL_COSINE
+
+
+def _normal(one: SliceFacts) -> npt.NDArray[np.float64]:
+    orientation = one.orientation or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+    return np.cross(orientation[:3], orientation[3:])
+
+
+def _spacing_mm(facts: Sequence[SliceFacts], normal: npt.NDArray[np.float64]) -> float | None:
+    """Distance between neighbours of an even stack along the normal of the slices."""
+    along = np.unique([round(float(np.dot(f.position_mm, normal)), 3) for f in facts if f.position_mm])
+    return round(float(along[-1] - along[0]) / (len(along) - 1), 3) if len(along) > 1 else None
+
+
+def _with_phases(rows: list[ExportSeries], texts: list[SeriesText]) -> list[ExportSeries]:
+    """The phase of every CT, from its own words and from its place in its study."""
+    cts = [i for i, row in enumerate(rows) if row.kind == CT]
+    for i, call in zip(cts, name_phases([texts[i] for i in cts]), strict=True):
+        rows[i] = replace(rows[i], phase=call.phase, evidence=call.evidence)
+    return rows
+
+
+def _choose(
+    rows: Sequence[ExportSeries], preference: Sequence[str], drawn_elsewhere: Collection[str]
+) -> list[ExportSeries]:
+    """Mark the CT of each patient that becomes a case, and say of the others why not."""
+    by_patient: dict[str, list[ExportSeries]] = defaultdict(list)
+    for row in rows:
+        if row.kind == CT and row.accepted and row.patient_id:
+            by_patient[row.patient_id].append(row)
+    best: dict[str, ExportSeries] = {}
+    for patient, group in by_patient.items():
+        drawn = [row for row in group if row.rois] or (group if patient.lower() in drawn_elsewhere else [])
+        if drawn:
+            kinds = [
+                Candidate(phase=r.phase, n_slices=r.n_slices, spacing_mm=r.spacing_mm, uid=r.series_uid)
+                for r in drawn
+            ]
+            best[patient] = drawn[prefer(kinds, preference)]
+    drawn_on = {row.patient_id for row in rows if row.rois}
+    return [
+        _told(row, best.get(row.patient_id), row.patient_id in drawn_on)
+        if row.kind == CT and row.accepted
+        else row
+        for row in rows
+    ]
+
+
+def _told(row: ExportSeries, best: ExportSeries | None, drawn_on: bool) -> ExportSeries:
+    if row is best:
+        return replace(row, chosen=True, reason="taken")
+    if not row.patient_id:
+        return replace(row, reason="usable, but without PatientID: fill it, or convert to NIfTI")
+    if best is None and row.not_joined:
+        return replace(row, reason=f"usable, but its ROI file is not used: {row.not_joined[0][1]}")
+    if best is None and drawn_on:
+        return replace(row, reason="usable, but the ROI of this patient is drawn on a CT that is not")
+    if best is None:
+        return replace(row, reason="usable, but no ROI is drawn on a CT of this patient")
+    drawn = "also drawn" if row.rois else "no ROI on it"
+    return replace(row, reason=f"kept for later ({drawn}): {best.phase} of this patient is taken")
+
+
+def _own_time(text: SeriesText, facts: Sequence[SliceFacts]) -> SeriesText:
+    """What a series says, with the time at which this acquisition began."""
+    times = [one.acquisition_time for one in facts if one.acquisition_time]
+    clock = min(times)[8:] if times and len(min(times).partition(".")[0]) == 14 else min(times, default="")
+    return replace(text, acquisition_time=clock or text.acquisition_time)

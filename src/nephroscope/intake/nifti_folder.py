@@ -1,0 +1,93 @@
+"""TODO."""
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from nephroscope.base.errors import CohortError
+from nephroscope.intake.labels.join import Found, RoiFile, join_found
+from nephroscope.intake.labels.rows import LabelRow
+from nephroscope.records import Case, Cohort, Exclusion, Finding
+
+MASK_NAME = re.compile(r"[_-](seg|segmentation|mask|label)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NiftiImport:
+    """Cases of a folder of NIfTI files, who was left out and why, and what is worth knowing."""
+
+    cases: tuple[Case, ...]
+    exclusions: tuple[Exclusion, ...]
+    findings: tuple[Finding, ...] = ()
+
+
+def import_nifti(
+    folder: Path, labels: list[LabelRow], subtypes: tuple[str, ...], positive: str, tumor_label: int
+) -> NiftiImport:
+    """Cases from pairs CASE.nii.gz + CASE_seg.nii.gz (_mask, -label) or CASE/imaging + segmentation.nii.gz.
+
+    Raises:
+        CohortError: The folder holds no NIfTI file.
+    """
+    found = _pairs(folder.resolve())
+    if not found:
+        raise CohortError(
+            where=f"folder {folder.name}",
+            expected="CT volumes and label maps as .nii or .nii.gz",
+            found=f"none among {sum(1 for _ in folder.rglob('*'))} files" if folder.is_dir() else "no folder",
+            remedy="check the path; for DICOM use `nephroscope import dicom`",
+        )
+    cases, exclusions = join_found(found, labels, subtypes, "nifti", tumor_label, folder.resolve())
+    cohort = Cohort(subtypes=subtypes, positive=positive, cases=cases, exclusions=exclusions)
+    return NiftiImport(cases=cohort.cases, exclusions=cohort.exclusions)
+
+
+def _pairs(folder: Path) -> list[Found]:
+    """Volumes with their label maps, by case."""
+    volumes: dict[str, list[Path]] = defaultdict(list)
+    masks: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(folder.rglob("*")):
+        stem = re.sub(r"\.nii(\.gz)?$", "", path.name)
+        if stem == path.name or path.name.startswith(".") or not path.is_file():
+            continue
+        if stem in ("imaging", "segmentation"):
+            (volumes if stem == "imaging" else masks)[path.parent.name].append(path)
+        elif MASK_NAME.search(stem):
+            masks[MASK_NAME.sub("", stem)].append(path)
+        else:
+            volumes[stem].append(path)
+    found = []
+    parts = _of_several_tumors(volumes, masks)
+    for name in sorted(volumes.keys() | masks.keys()):
+        refusal = without_roi = ""
+        if not volumes[name]:
+            refusal = f"no CT volume beside {masks[name][0].name}"
+        elif not masks[name]:
+            several = ": which of several is the tumor's is not said" if len(parts[name]) > 1 else ""
+            without_roi = f"no label map beside {volumes[name][0].name}{several}"
+        elif len(volumes[name]) > 1 or len(masks[name]) > 1:
+            refusal = f"{len(volumes[name])} volumes and {len(masks[name])} label maps of this name"
+        image = (volumes[name] or masks[name])[0]
+        rois = masks[name] or (parts[name] if len(parts[name]) == 1 else [])
+        found.append(
+            Found(
+                key=name,
+                image=image,
+                roi=next(iter(rois), None),
+                rois=tuple(RoiFile(path=path) for path in (*masks[name], *parts[name])),
+                refusal=refusal,
+                without_roi=without_roi,
+            )
+        )
+    return found
+
+
+def _of_several_tumors(volumes: dict[str, list[Path]], masks: dict[str, list[Path]]) -> dict[str, list[Path]]:
+    """Label maps named after a volume and a tumor (P1_t2_seg beside P1), taken out of ``masks``, by volume."""
+    parts: dict[str, list[Path]] = defaultdict(list)
+    for name in sorted(masks.keys() - volumes.keys()):
+        owners = [volume for volume in volumes if re.match(rf"{re.escape(volume)}[_ -]", name)]
+        if owners:
+            parts[max(owners, key=len)] += masks.pop(name)
+    return parts

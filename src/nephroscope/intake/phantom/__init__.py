@@ -1,0 +1,10 @@
+"""A synthetic cohort, for the demo and for tests: these are no real patients.
+
+Promise: the same seed gives the same bytes; the scan does not depend on the subtype; attenuation overlaps; and every
+header and name holds the word SYNTHETIC.
+"""
+
+from nephroscope.intake.phantom.make import Phantom, make_phantom
+from nephroscope.intake.phantom.write import write_phantoms
+
+__all__ = ["Phantom", "make_phantom", "write_phantoms"]

@@ -1,0 +1,72 @@
+"""One phantom in memory: a seed and an index in, HU, two readers' masks and clinical values out."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from nephroscope.intake.phantom.anatomy import paint_abdomen, plan_anatomy
+from nephroscope.intake.phantom.canvas import Canvas, scan
+from nephroscope.intake.phantom.patient import (
+    DESIGNS,
+    N_PIXELS,
+    N_SLICES,
+    Acquisition,
+    Clinical,
+    Design,
+    draw_patient,
+    draw_roster,
+)
+from nephroscope.intake.phantom.tumor import draw_outline, paint_tumor, place_tumor
+from nephroscope.records import VolumeGeometry
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Phantom:
+    """A synthetic patient.
+
+    Attributes:
+        hu: int16 (S, R, C), slices from feet to head, rows to the back, columns to the left.
+        reader1, reader2: Tumor masks, bool (S, R, C).
+        geometry: The grid in LPS mm.
+        clinical: Row of the clinical table.
+        acquisition: Scanner, kernel, dose and phase words.
+    """
+
+    hu: npt.NDArray[np.int16]
+    reader1: npt.NDArray[np.bool_]
+    reader2: npt.NDArray[np.bool_]
+    geometry: VolumeGeometry
+    clinical: Clinical
+    acquisition: Acquisition
+
+
+def make_phantom(seed: int, index: int, n_cases: int = 83, design: Design = DESIGNS["kits23"]) -> Phantom:
+    """Case ``index`` (from 0) of the cohort that ``write_phantoms`` writes for this seed and size.
+
+    Everything but the subtype depends on ``seed`` and ``index`` alone; subtypes are dealt out over the cohort.
+    """
+    subtype, look = draw_roster(seed, n_cases, design)[index]
+    rng = np.random.default_rng([seed, index])
+    clinical, acquisition = draw_patient(rng, index, subtype, look)
+    drawn_mm, pixel_mm = acquisition.spacing_mm
+    slice_mm = design.slice_mm or drawn_mm
+    acquisition = replace(acquisition, spacing_mm=(slice_mm, pixel_mm))
+    n_slices = round(N_SLICES * drawn_mm / slice_mm)
+    canvas = Canvas((n_slices, N_PIXELS, N_PIXELS), (slice_mm, pixel_mm, pixel_mm))
+    plan = plan_anatomy(rng, acquisition.half_width_mm)
+    lobes = 0.06 if look == "ChRCC" else 0.03
+    tumor = place_tumor(canvas, plan, clinical.size_cm, lobes, rng)
+    paint_abdomen(canvas, plan, tumor.solid, clinical.phase, rng)
+    paint_tumor(canvas, tumor, look, subtype, clinical.phase, rng)
+    affine = np.zeros((4, 4))
+    affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = slice_mm, pixel_mm, pixel_mm, 1
+    affine[:3, 3] = acquisition.origin_mm
+    return Phantom(
+        hu=scan(canvas.hu, pixel_mm, acquisition.cutoff_per_mm, acquisition.noise_hu, rng),
+        reader1=draw_outline(canvas, tumor, rng),
+        reader2=draw_outline(canvas, tumor, rng),
+        geometry=VolumeGeometry(shape=canvas.hu.shape, affine=affine),
+        clinical=clinical,
+        acquisition=acquisition,
+    )

@@ -1,0 +1,118 @@
+"""Free text of a DICOM file in, the words of it that cannot name anybody out.
+
+A word is kept only when it is known: phases (`phase_words`), body regions, reconstruction, kinds of regions of
+interest; beside them short numbers with or without a unit, and reconstruction kernels. A name, a date or a record
+number is none of these.
+"""
+
+import re
+import unicodedata
+from functools import cache
+
+from nephroscope.intake.phase.vocabulary import WORDS
+
+_MORE_WORDS = """
+    abd abdominal abdomen artery bolus contraste contrasto delay dynamic enhancement phase fase fases phasen
+    phases iv i v w wo c k km cm min mins minute minutes s sec secs second seconds post pre vor nach with
+    without ohne mit und and of con avec sans sin senza e et
+
+    abdomino adrenal adrenals aorta becken bauch bladder blase body chest colon flank full head hals kidney
+    kidneys kopf leber left right liver lower pel pelv kids lung lungs lunge neck niere nieren oberbauch pancreas
+    partialbody pelvic pelvis rein reins renal renale renales rene rinon rinones rumpf spine spleen stomach
+    thoracic thorax torax torso trunk upper ureter ureters wholebody whole cap tap bilateral both l r kub
+
+    3d mpr mip ax axi axial axiale axials cor coronal coronale sag sagittal sagittale oblique helical spiral
+    volume vol recon rekon reformat slice slices schicht thick thin dick dunn duenn std standard soft tissue
+    sharp smooth bone lung detail medium kernel filter fbp asir asirv idose imr safire admire aidr fc ct
+    ctac cect mdct dect petct pet low dose mono monoenergetic kev kv mm hu ma average window routine
+    protocol series scan study exam primary original derived secondary localizer scout topogram iodine
+
+    tumor tumour tumoral tumors tumours neoplasm mass masses lesion lesions carcinoma rcc ccrcc prcc chrcc
+    gtv ctv ptv gtvp cyst cysts vena cava ivc thrombus normal healthy organ structure region roi external
+    outline segment segmentation mask label reader manual auto automatic background papillary chromophobe
+    clear cell oncocytoma angiomyolipoma aml
+"""
+# Defined terms of DICOM, and what this product or the profile writes: a name that is one of them is not searched for.
+_DEFINED_TERMS = """
+    anonymized removed none unknown original primary axial localizer derived secondary binary fractional labelmap
+    monochrome manual automatic semiautomatic closed planar hfs ffs yes modified dcm sct srt ucum unsigned basic
+    application confidentiality profile retain longitudinal temporal information dates option patient characteristics
+    clean descriptors segment local code nephroscope
+"""
+DEFINED_TERMS = frozenset(_DEFINED_TERMS.split())
+FIRST_WITHOUT_CASE = "\u2e80"  # Chinese, Japanese and Korean letters begin here
+_SHORTEST_BEGINNING = (
+    5  # of a phase word that stands for all words beginning so; a shorter one may begin names
+)
+_TOKEN = re.compile(r"&|(?:(?<!\w)[+-])?[^\W_]+(?:\.\d+)?(?:[+-](?!\w))?")
+_NUMBER = re.compile(r"\d{1,3}(\.\d{1,3})?(mm|cm|s|sec|min|kv|kev|hu|ma|x\d{1,2}(\.\d{1,3})?)?")
+_KERNEL = re.compile(r"[bhidjquf][a-z]?\d{2}[a-z]?|fc\d{2}")
+_BODY_PART = re.compile(
+    r"(abdomen|abdo|abd|adrenal|aorta|bladder|body|brain|chest|colon|flank|groin|head|heart|hip|kidney|kub|left|liver|lower"
+    r"|lung|neck|pancreas|partial|pelvis|prostate|renal|retroperitoneum|right|skull|spine|spleen|stomach|[cltm]spine|thorax|torso|tract"
+    r"|trunk|upper|ureter|urinary|uterus|vascular|whole|and|s|[ _/,&-])*"
+)
+# Dates, and three or more numbers in a row: telephone and record numbers are typed so.
+_NUMBER_RUN = re.compile(r"\d+[./-]\d+[./-]\d+|\d+(\.\d+)?([ /-]+\d+(\.\d+)?){2,}")
+
+
+def clean_text(text: str, identity: re.Pattern[str] | None = None) -> str:
+    """The known words of a text, in their order and spelling; empty when there is none.
+
+    ``"MUELLER HANS arterial 1.5 B30f"`` becomes ``"arterial 1.5 B30f"``; dates and long numbers go, as names do.
+
+    Args:
+        text: As typed.
+        identity: Finds what names the patient; that goes even when it is a known word (Mr Kopf, Mrs Leber).
+    """
+    kept: list[str] = []
+    for token in _TOKEN.findall(_NUMBER_RUN.sub(" ", text)):
+        if identity is not None and identity.search(token.casefold()):
+            continue
+        if any(letter >= FIRST_WITHOUT_CASE for letter in token):
+            kept += _words_without_spaces().findall(token)
+        elif is_known(token):
+            kept.append(token)
+    return " ".join(kept)
+
+
+def clean_body_part(text: str) -> str:
+    """A body part of the body's words, also run together (``CHESTABDPELVIS``); empty when there is another in it."""
+    return text if _BODY_PART.fullmatch(plain(text)) else ""
+
+
+def is_known(token: str) -> bool:
+    """True for a word of the vocabulary, a short number, or a reconstruction kernel such as B30f."""
+    words, beginnings = _vocabulary()
+    word = plain(token).strip("+-&")
+    return (
+        not word
+        or word in words
+        or word.startswith(beginnings)
+        or _NUMBER.fullmatch(word) is not None
+        or _KERNEL.fullmatch(word) is not None
+    )
+
+
+def plain(text: str) -> str:
+    """Lower case without accents, so that ``Portalvenös`` and ``portalvenos`` are one word."""
+    split = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(c for c in split if not unicodedata.combining(c))
+
+
+@cache
+def _vocabulary() -> tuple[frozenset[str], tuple[str, ...]]:
+    """Whole words, and beginnings that stand for every word beginning so."""
+    phrases = " ".join(row.phrases for row in WORDS).replace(",", " ").split()
+    beginnings = {plain(word[:-1]) for word in phrases if word.endswith("*")}
+    words = {plain(word).strip("+-*#$") for word in phrases} | set(_MORE_WORDS.split())
+    return frozenset(words - {""}), tuple(b for b in beginnings if len(b) >= _SHORTEST_BEGINNING)
+
+
+@cache
+def _words_without_spaces() -> re.Pattern[str]:
+    """Chinese, Japanese and Korean phase words, which stand within longer runs of letters; the longest wins."""
+    words = sorted(
+        (word for word in _vocabulary()[0] if word[0] >= FIRST_WITHOUT_CASE), key=len, reverse=True
+    )
+    return re.compile("|".join(map(re.escape, words)))

@@ -1,0 +1,237 @@
+"""The paper's format: 8-bit slice images and a label table, or telling file names, in; cases and HU stacks out."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from nephroscope.base.errors import RoiError
+from nephroscope.base.tables import names
+from nephroscope.imaging.slice_images import (
+    IMAGES_FILE,
+    ImageRow,
+    read_image_case,
+    read_label_image,
+    read_slice_image,
+    save_image_rows,
+    source_words,
+)
+from nephroscope.intake.labels.join import case_fields, settle_labels
+from nephroscope.intake.labels.pathology import PathologyTable, default_table
+from nephroscope.intake.labels.rows import LabelRow, read_label_table, tell_subtypes
+from nephroscope.intake.slice_images.names import (
+    DEFAULT_PATTERN,
+    find_image_files,
+    find_mask_files,
+    import_warning,
+    mask_of,
+    rows_of_labels,
+    rows_of_names,
+)
+from nephroscope.records import Case, Cohort, Exclusion, Finding
+
+__all__ = [
+    "DEFAULT_PATTERN",
+    "ImageImport",
+    "ImageRow",
+    "ImagesOptions",
+    "import_images",
+    "read_image_case",
+    "read_slice_image",
+    "save_image_rows",
+]
+
+LEVEL_HU, WIDTH_HU = 40.0, 400.0  # the usual window of the abdomen
+MASKS_LOOKED_AT = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagesOptions:
+    """How a folder of slice images is read.
+
+    Attributes:
+        labels: Table with a row per image; without one, file names are read by ``pattern``.
+        columns: Our name -> header of that table, from study.toml.
+        pathology: The study's table of pathology texts; None takes the default one.
+        masks: Folder of label images with the names of the slices (or the same names as .png).
+        pattern: Regular expression with the named groups case, subtype and, if there, patient, sex, age, slice;
+            searched in the path below the source folder, with ``/`` between folders.
+        tumor_label: Value of the tumor in the masks.
+        window_level_hu, window_width_hu: The window behind which HU became gray; 0 and 255 are its ends. None assumes
+            40 and 400, with a finding.
+        row_mm, col_mm: Pixel spacing, where no label row knows it.
+    """
+
+    labels: Path | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    pathology: PathologyTable | None = None
+    masks: Path | None = None
+    pattern: str = DEFAULT_PATTERN
+    tumor_label: int = 1
+    window_level_hu: float | None = None
+    window_width_hu: float | None = None
+    row_mm: float | None = None
+    col_mm: float | None = None
+
+    @property
+    def window_hu(self) -> tuple[float, float]:
+        """Level and width, as given or assumed."""
+        level, width = self.window_level_hu, self.window_width_hu
+        return LEVEL_HU if level is None else level, WIDTH_HU if width is None else width
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageImport:
+    """What an import found: cases, who was left out, what is worth knowing, and the slice images in order.
+
+    ``image`` of the cases is relative to the study into which ``rows`` are saved.
+    """
+
+    cases: tuple[Case, ...]
+    exclusions: tuple[Exclusion, ...]
+    findings: tuple[Finding, ...]
+    rows: tuple[ImageRow, ...]
+
+
+def import_images(
+    source: Path, options: ImagesOptions, subtypes: tuple[str, ...], positive: str
+) -> ImageImport:
+    """Group the images below ``source`` into cases. Names are read, and the pixels of a few masks.
+
+    A damaged image is refused when it is cut.
+
+    Raises:
+        CohortError: There are no images, none has a label, or the label table has mistakes.
+        ConfigError: The pattern is no regular expression, or does not name case and subtype.
+    """
+    source = source.resolve()
+    files = find_image_files(source, options.masks)
+    if options.labels:
+        table = read_label_table(options.labels, options.columns)
+        rows, findings = rows_of_labels(table.rows, files, source)
+        findings += table.findings
+    else:
+        rows, findings = rows_of_names(files, options.pattern)
+    told = tell_subtypes(rows, options.pathology or default_table(), subtypes)
+    rows, findings = told.rows, [*findings, *told.findings]
+    settled, excluded = settle_labels(rows, subtypes)
+    by_case: dict[str, list[LabelRow]] = defaultdict(list)
+    for row in rows:
+        if row.case_id in settled:
+            by_case[row.case_id].append(row)
+    owners: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        owners[row.file or ""].add(row.case_id)
+    masks = find_mask_files(options.masks) if options.masks else None
+    images: list[ImageRow] = []
+    cases: list[Case] = []
+    for name, group in by_case.items():
+        slices, reason = _slices(group, files, masks, options)
+        shared = [row.file for row in group if row.file and len(owners[row.file]) > 1]
+        if shared:
+            reason = f"image {shared[0]} is labelled for {' and '.join(sorted(owners[shared[0]]))}"
+        if reason:
+            excluded[name] = Exclusion(case_id=name, reason=reason, subtype=settled[name].subtype)
+            continue
+        images += slices
+        cases.append(_image_case(settled[name], options))
+        bare = [s.file.name for s in slices if masks is not None and s.mask is None]
+        if bare:
+            findings.append(
+                import_warning("mask-missing", f"no mask for {names(bare)}; taken as without tumor", name)
+            )
+    findings += [*_window_assumed(options), *_mask_values(images, options.tumor_label)]
+    exclusions = tuple(excluded.values())
+    cohort = Cohort(subtypes=subtypes, positive=positive, cases=tuple(cases), exclusions=exclusions)
+    return ImageImport(
+        cases=cohort.cases, exclusions=cohort.exclusions, findings=tuple(findings), rows=tuple(images)
+    )
+
+
+def _slices(
+    rows: list[LabelRow], files: dict[str, Path], masks: dict[str, list[Path]] | None, options: ImagesOptions
+) -> tuple[list[ImageRow], str]:
+    """The slice images of one case in order, or the reason why it is left out."""
+    there = {replace(row, row=0) for row in rows if row.file}
+    if not there:
+        return [], "none of its labelled images exists"
+    twice = [file for file, n in Counter(row.file or "" for row in there).items() if n > 1]
+    if twice:
+        return [], f"its label rows contradict each other about {names(twice)}"
+    ordered = sorted(there, key=lambda row: (row.slice_index or 0, _natural(row.file or "")))
+    indices = [row.slice_index for row in ordered]
+    if all(index is None for index in indices):
+        indices = list(range(len(ordered)))
+    elif len(set(indices)) < len(indices) or None in indices:
+        double = names(Path(r.file or "").name for r in ordered if indices.count(r.slice_index) > 1)
+        return [], f"slice numbers missing or used twice: {double or 'some are missing'}"
+    made = [
+        ImageRow(
+            case_id=row.case_id,
+            file=files[row.file or ""],
+            mask=mask_of(row.file or "", masks),
+            slice_index=index or 0,
+            row_mm=row.row_mm or options.row_mm,
+            col_mm=row.col_mm or options.col_mm,
+        )
+        for row, index in zip(ordered, indices, strict=True)
+    ]
+    if masks is not None and all(row.mask is None for row in made):
+        return [], f"no mask named as {names(row.file.name for row in made)}"
+    return made, ""
+
+
+def _image_case(label: LabelRow, options: ImagesOptions) -> Case:
+    return Case(
+        **case_fields(label),
+        image=Path(IMAGES_FILE),
+        format="images",
+        roi=options.masks.resolve() if options.masks else None,
+        tumor_label=label.tumor_label or options.tumor_label,
+        source=source_words(*options.window_hu),
+    )
+
+
+def _window_assumed(options: ImagesOptions) -> list[Finding]:
+    if options.window_level_hu is not None and options.window_width_hu is not None:
+        return []
+    level, width = options.window_hu
+    text = (
+        f"the images are taken to show the window with level {level:g} and width {width:g} HU; if they were exported "
+        "with another one, give --window-level and --window-width"
+    )
+    return [Finding(code="window-assumed", severity="note", message=text, case_id="")]
+
+
+def _mask_values(images: list[ImageRow], tumor_label: int) -> list[Finding]:
+    """A warning where the first few masks hold several values and 1 is taken, a note where another is.
+
+    A damaged mask is refused when it is cut.
+    """
+    masks = [row for row in images if row.mask is not None][:MASKS_LOOKED_AT]
+    values: set[int] = set()
+    for row in masks:
+        with suppress(RoiError):
+            values |= set(np.unique(read_label_image(row.mask or row.file, row.case_id)).tolist())
+    listed = sorted(values - {0})
+    if len(listed) < 2:
+        return []
+    text = (
+        f"masks hold the values {', '.join(map(str, listed[:10]))} (the first {len(masks)} were looked at); "
+        f"{tumor_label} is taken as the tumor; where another value is, import again with --tumor-label (in KiTS, "
+        "1 is the kidney and 2 the tumor)"
+    )
+    return [
+        Finding(
+            code="mask-values", severity="warning" if tumor_label == 1 else "note", message=text, case_id=""
+        )
+    ]
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sorts slice 9 before slice 10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -1,0 +1,213 @@
+"""Which image file is what: files, names and label rows in, one label row per image out."""
+
+import re
+from collections import Counter, defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+from nephroscope.base.errors import CohortError, ConfigError
+from nephroscope.base.tables import names
+from nephroscope.intake.labels.rows import LabelRow
+from nephroscope.intake.labels.values import parse_age, parse_sex
+from nephroscope.records import Finding
+
+SUFFIXES = (".png", ".jpg", ".jpeg")
+# case012_M_63_PRCC_slice07.jpg, 012-F-55-ChRCC-7.png, P3 m 40 clear_cell_rcc 12.png: parts set apart by _ - or space.
+DEFAULT_PATTERN = (
+    r"(?:^|/)(?P<case>[A-Za-z]*[_\- ]?\d+)"
+    r"[_\- ](?P<sex>[A-Za-z]+)"
+    r"[_\- ](?P<age>\d{1,3})[Yy]?"
+    r"[_\- ](?P<subtype>[A-Za-z][A-Za-z_\- ]*?)"
+    r"(?:[_\- ]+(?:slice|image|img|im|s)?[_\- ]*(?P<slice>\d+))?"
+    r"\.[A-Za-z]+$"
+)
+
+
+def find_image_files(source: Path, masks: Path | None) -> dict[str, Path]:
+    """Images below the source but not below the masks, by their path relative to it."""
+    if not source.is_dir():
+        raise CohortError(
+            where=source.name, expected="a folder of images", found="no folder", remedy="check the path"
+        )
+    other = masks.resolve() if masks else None
+    everything = [p for p in sorted(source.rglob("*")) if p.is_file() and not p.name.startswith(".")]
+    files = {
+        path.relative_to(source).as_posix(): path
+        for path in everything
+        if path.suffix.lower() in SUFFIXES and not (other and path.is_relative_to(other))
+    }
+    if not files:
+        kinds = Counter(path.suffix.lower() or "no suffix" for path in everything)
+        listed = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common(5))
+        raise CohortError(
+            where=f"folder {source.name}",
+            expected=f"slice images ({', '.join(SUFFIXES)})",
+            found=f"only other files ({listed})" if listed else "an empty folder",
+            remedy="check the path; for DICOM or NIfTI use `nephroscope import dicom` or `import nifti`",
+        )
+    return files
+
+
+def rows_of_names(files: dict[str, Path], pattern: str) -> tuple[list[LabelRow], list[Finding]]:
+    """What the file names say, and a finding about those that say nothing."""
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise _bad_pattern(f"{pattern!r} ({error})") from error
+    if not {"case", "subtype"} <= expression.groupindex.keys():
+        raise _bad_pattern(f"{pattern!r} with the groups {', '.join(expression.groupindex) or 'none'}")
+    rows, silent = [], []
+    for file in files:
+        row = _row_of_name(file, expression)
+        if row:
+            rows.append(row)
+        else:
+            silent.append(file)
+    if not rows:
+        raise CohortError(
+            where="image file names",
+            expected=f"names that match the pattern {pattern!r}",
+            found=f"none among {len(files)}, such as {silent[0]!r}",
+            remedy="give --pattern for these names, or --labels with a table",
+        )
+    findings = []
+    if silent:
+        text = f"{len(silent)} file names do not match the pattern and were left out: {names(silent)}"
+        findings.append(import_warning("image-unlabelled", text))
+    return rows, findings
+
+
+def _row_of_name(file: str, expression: re.Pattern[str]) -> LabelRow | None:
+    match = expression.search(file)
+    if not match:
+        return None
+    said = {name: text for name, text in match.groupdict().items() if text}
+    try:
+        sex, age = parse_sex(said.get("sex", "")), parse_age(said.get("age", ""))
+        index = int(said["slice"]) if "slice" in said else None
+        case, subtype = said["case"], said["subtype"]
+    except (ValueError, KeyError):
+        return None
+    return LabelRow(
+        row=0,
+        file=file,
+        case_id=case,
+        patient_id=said.get("patient"),
+        subtype=subtype,
+        sex=sex,
+        age_years=age,
+        slice_index=index,
+    )
+
+
+def rows_of_labels(
+    labels: list[LabelRow], files: dict[str, Path], source: Path
+) -> tuple[list[LabelRow], list[Finding]]:
+    """Label rows with their file as a key of ``files`` (None: not there), each file once per contradiction."""
+    if not any(label.file for label in labels):
+        raise CohortError(
+            where="label table",
+            expected="a column named file, with the image of each row",
+            found="none, or an empty one",
+            remedy='add it: one row per image; or map its header in study.toml: [columns] file = "Bild"',
+        )
+    by_name: dict[str, list[str]] = defaultdict(list)
+    for key in files:
+        by_name[Path(key).name].append(key)
+    rows: list[LabelRow] = []
+    gone: list[str] = []
+    findings: list[Finding] = []
+    for label in labels:
+        place = _find_file(label.file or "", files, by_name)
+        if place is None:
+            gone.append(label.file or f"row {label.row}")
+        rows.append(replace(label, file=place))
+    if len(gone) == len(labels):
+        raise CohortError(
+            where=f"folder {source.name}",
+            expected="the images that the label table names",
+            found=f"none of {len(gone)}, such as {gone[0]!r}; but {names(files, 2)}",
+            remedy="check the folder and the column file",
+        )
+    if gone:
+        verb = "image does" if len(gone) == 1 else "images do"
+        text = f"{len(gone)} labelled {verb} not exist: {names(gone)}"
+        findings.append(import_warning("image-missing", text))
+    unlabelled = files.keys() - {row.file for row in rows}
+    if unlabelled:
+        verb, left = ("image has", "was") if len(unlabelled) == 1 else ("images have", "were")
+        text = f"{len(unlabelled)} {verb} no label and {left} left out: {names(unlabelled)}"
+        findings.append(import_warning("image-unlabelled", text))
+    twice = [row for row, n in Counter(replace(row, row=0) for row in rows if row.file).items() if n > 1]
+    if twice:
+        verb = "image has" if len(twice) == 1 else "images have"
+        text = f"{len(twice)} {verb} the same label row twice: {names(row.file or '' for row in twice)}"
+        findings.append(import_warning("label-repeated", text))
+    return rows, findings
+
+
+def _find_file(name: str, files: dict[str, Path], by_name: dict[str, list[str]]) -> str | None:
+    """The image a label row means: by its path below the source, else by its name alone."""
+    name = name.replace("\\", "/").removeprefix("./")
+    if name in files:
+        return name
+    found = by_name.get(Path(name).name, [])
+    if len(found) > 1:
+        raise CohortError(
+            where=f"image {Path(name).name}",
+            expected="one file of this name below the folder",
+            found=names(found),
+            remedy="give the folder that holds the images only, and --masks for the masks",
+        )
+    return found[0] if found else None
+
+
+def find_mask_files(folder: Path) -> dict[str, list[Path]]:
+    """Masks by their path below the folder and by their name, both without suffix. PNG only: JPEG blurs labels."""
+    found: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(folder.resolve().rglob("*.png")):
+        key = path.relative_to(folder.resolve()).with_suffix("").as_posix()
+        for name in {key, path.stem}:
+            found[name].append(path)
+    if not found:
+        raise CohortError(
+            where=f"mask folder {folder.name}",
+            expected="masks as .png with the names of the images",
+            found="no .png at all" if folder.is_dir() else "no such folder",
+            remedy="check --masks",
+        )
+    return found
+
+
+def mask_of(file: str, masks: dict[str, list[Path]] | None) -> Path | None:
+    """The mask named as the image ``file``, or None.
+
+    Raises:
+        CohortError: Several masks have this name.
+    """
+    if masks is None:
+        return None
+    path = Path(file)
+    found = masks.get(path.with_suffix("").as_posix()) or masks.get(path.stem) or []
+    if len(found) > 1:
+        raise CohortError(
+            where=f"mask of {path.name}",
+            expected="one mask of this name",
+            found=f"{len(found)}",
+            remedy="name masks as the images, folders included",
+        )
+    return found[0] if found else None
+
+
+def import_warning(code: str, message: str, case_id: str = "") -> Finding:
+    """A doubt about an import, about one case or the whole."""
+    return Finding(code=code, severity="warning", message=message, case_id=case_id)
+
+
+def _bad_pattern(found: str) -> ConfigError:
+    return ConfigError(
+        where="--pattern",
+        expected="a regular expression with the named groups (?P<case>...) and (?P<subtype>...)",
+        found=found,
+        remedy="correct it, or leave it out for names such as case012_M_63_PRCC_slice07.jpg",
+    )

@@ -1,0 +1,156 @@
+"""Cases of a study in, their features out, each computed once: a JSON per case under the digest of its origin.
+
+The key holds the slices that were cut of the case (HU, area and place of each), the content of its ROI files, the
+settings and the version of MIRP. So a changed ROI, CT or setting is computed anew, and a moved study is not.
+"""
+
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from nephroscope.base.errors import CohortError, RoiError, StudyError
+from nephroscope.base.files import load_json, save_json
+from nephroscope.base.parallel import map_in_processes
+from nephroscope.base.progress import track
+from nephroscope.learning.baselines.candidate import StudyData
+from nephroscope.learning.baselines.radiomics.extract import (
+    SLICES,
+    VOLUME,
+    RadiomicsSettings,
+    crop,
+    extract,
+    mirp_version,
+)
+from nephroscope.records import Case, Cohort, CTVolume, RoiMask, VolumeGeometry
+
+FORMAT = 1
+Features = dict[str, float | None]
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Task:
+    """What a process needs for one case: CT and ROI cut to the tumor, and where the features go."""
+
+    volume: CTVolume
+    roi: RoiMask
+    settings: RadiomicsSettings
+    path: Path
+
+
+def settings_of(cohort: Cohort) -> RadiomicsSettings:
+    """In volume, or by slice for all as soon as one case is slice images: features of one kind in a study."""
+    return SLICES if any(case.format == "images" for case in cohort.cases) else VOLUME
+
+
+def features_of_cases(data: StudyData, case_ids: Sequence[str]) -> dict[str, Features]:
+    """Features by case_id, from the cache where they are there; an interrupted extraction goes on.
+
+    A case whose ROI is too small for any feature has none: an empty dict, and a warning in the log.
+
+    Raises:
+        CohortError: A case has no slices, by which its features are keyed.
+    """
+    settings = settings_of(data.cohort)
+    paths = {name: _path_of(data, data.cohort.by_id[name], settings) for name in case_ids}
+    held = {name: content for name, path in paths.items() if (content := _held(path)) is not None}
+    todo = [data.cohort.by_id[name] for name in paths if name not in held]
+    if todo:
+        _extract(data, todo, paths, settings)
+        held |= {case.case_id: load_json(paths[case.case_id], FORMAT) for case in todo}
+    for name, content in held.items():
+        if content["why_none"]:
+            logger.warning("case %s has no radiomics features: %s", name, content["why_none"])
+    return {name: dict(content["features"]) for name, content in held.items()}
+
+
+def _held(path: Path) -> dict[str, Any] | None:
+    """What is kept of a case; None when there is nothing, or something damaged."""
+    if not path.exists():
+        return None
+    try:
+        return load_json(path, FORMAT)
+    except StudyError:
+        logger.warning("%s is damaged and is made again", path.name)
+        return None
+
+
+def _extract(
+    data: StudyData, todo: Sequence[Case], paths: dict[str, Path], settings: RadiomicsSettings
+) -> None:
+    logger.info(
+        "radiomics: features of %d of %d cases are computed first, seconds each", len(todo), len(paths)
+    )
+    behind_window = sum(case.source != "HU" for case in todo)
+    if behind_window:
+        logger.info(
+            "radiomics: %d of %d cases are 8-bit images behind a window; what lies outside it is lost",
+            behind_window,
+            len(todo),
+        )
+    tasks = (_task(data, case, paths[case.case_id], settings) for case in todo)
+    done: Iterator[None] = map(extract_and_save, tasks)
+    if len(todo) > 2:  # a process takes two seconds to start
+        done = map_in_processes(extract_and_save, tasks)
+    for _ in track(done, "radiomics", "case", len(todo)):
+        pass
+
+
+def _task(data: StudyData, case: Case, path: Path, settings: RadiomicsSettings) -> _Task:
+    volume, roi = data.read(case)
+    hu, mask = crop(volume.hu, roi.voxels)
+    grid = VolumeGeometry(shape=hu.shape, affine=volume.geometry.affine)
+    return _Task(
+        volume=CTVolume(hu=hu, geometry=grid, series_uid=volume.series_uid),
+        roi=RoiMask(voxels=mask, geometry=grid, case_id=case.case_id),
+        settings=settings,
+        path=path,
+    )
+
+
+def extract_and_save(task: _Task) -> None:
+    """Compute the features of one case and keep them, whole or not at all."""
+    features: Features = {}
+    why_none = ""
+    try:
+        features = extract(task.volume, task.roi, task.settings)
+    except RoiError as error:
+        why_none = f"expected {error.expected}, found {error.found}"
+    content = {
+        "format": FORMAT,
+        "mirp": mirp_version(),
+        "settings": task.settings.told,
+        "n_roi_voxels": int(task.roi.voxels.sum()),
+        "why_none": why_none,
+        "features": features,
+    }
+    save_json(task.path, content)
+
+
+def _path_of(data: StudyData, case: Case, settings: RadiomicsSettings) -> Path:
+    rows = data.store.rows_by_case.get(case.case_id)
+    if rows is None:
+        raise CohortError(
+            where=f"case {case.case_id}, radiomics",
+            expected="slices of the case",
+            found="none",
+            remedy="run `nephroscope slices` and compare the cases that it cuts",
+        )
+    key = hashlib.sha256(f"{settings.digest} {case.tumor_label} {case.tumor_name}".encode())
+    for column in (data.store.hu, data.store.slice_index, data.store.area_mm2, data.store.mm_per_px):
+        key.update(column[rows].tobytes())
+    for roi in (case.roi, case.roi_reader2):
+        if roi is not None and roi.is_file():
+            about = roi.stat()
+            key.update(_digest_of_file(roi, about.st_size, about.st_mtime_ns))
+    return data.cache / "radiomics" / f"{key.hexdigest()[:32]}.json"
+
+
+@lru_cache(maxsize=4096)
+def _digest_of_file(path: Path, size: int, time_ns: int) -> bytes:
+    """SHA-256 of a file; read again when its size or time has changed."""
+    return hashlib.sha256(path.read_bytes()).digest()

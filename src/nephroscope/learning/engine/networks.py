@@ -1,0 +1,218 @@
+"""Trained networks as candidates: runs of the study in; their answers on the same folds, or why not, out.
+
+Every answer comes from the fold that did not see the patient: test parts for the figures, validation parts for what
+is chosen after training. Scoring runs on ONNX Runtime; only training a network on another division needs torch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from nephroscope.base.errors import NephroscopeError, StudyError
+from nephroscope.base.files import digest_of, load_json, save_json
+from nephroscope.learning.engine.folds import (
+    HOLDOUT,
+    Answers,
+    Deal,
+    Probabilities,
+    present_deal,
+    same_folds,
+    thresholds_of,
+)
+from nephroscope.learning.engine.study_data import Material
+from nephroscope.learning.run_files import load_run, load_run_split, open_run_network
+from nephroscope.learning.score_run import RunToScore, score_run
+from nephroscope.records import CasePrediction, Cohort, Fold, Split, TrainConfig
+
+FORMAT = 1
+LEAKY = "LEAKY split by image: slices of one patient train and test"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FoundRun:
+    """A run of the study: its answers on the present folds, or the reason why it is not ranked.
+
+    Attributes:
+        leaky: True under the image protocol; then it is told apart and never ranked.
+    """
+
+    name: str
+    model: str
+    answers: Answers | None = None
+    reason: str = ""
+    leaky: bool = False
+
+
+def find_runs(material: Material, wanted: tuple[str, ...] | None, kept: Path) -> list[FoundRun]:
+    """All runs of the study, or those of these names, each with its answers or the reason why there are none.
+
+    Raises:
+        StudyError: There is no run of a name.
+    """
+    runs = material.folder
+    folders = runs.runs() if wanted is None else [runs.complete_run(name) for name in dict.fromkeys(wanted)]
+    return [_look_at(folder, material, kept) for folder in folders]
+
+
+def run_config(folder: Path) -> TrainConfig:
+    """The settings a run was trained under.
+
+    Raises:
+        StudyError: Its config.json is damaged.
+    """
+    try:
+        return TrainConfig(**load_json(folder / "config.json", FORMAT)["training"])
+    except (KeyError, TypeError, NephroscopeError) as error:
+        raise StudyError(
+            where=f"run {folder.name}, config.json",
+            expected="the settings it was trained under",
+            found=f"a damaged file ({error})",
+            remedy="train again, and remove this run",
+        ) from error
+
+
+def run_of(material: Material, model: str) -> str | None:
+    """Name of the newest run of a network that can be ranked; None where there is none."""
+    for folder in reversed(material.folder.runs()):
+        try:
+            is_it = run_config(folder).model == model
+        except StudyError:  # damaged: a run of no known network
+            continue
+        if is_it and not why_not(folder, material):
+            return folder.name
+    return None
+
+
+def why_not(folder: Path, material: Material) -> str:
+    """Why a run cannot be ranked on the present folds; empty when it can."""
+    if not (folder / "run.json").exists():
+        return "interrupted: go on with `nephroscope train --resume`"
+    try:
+        content = load_run(folder)
+    except StudyError as error:
+        return str(error)
+    digests = content["digests"]
+    if digests["slices"] != material.store.digest or digests["cohort"] != material.cohort.label_digest:
+        return "made from an older cohort or older slices: train again"
+    if content["leaky"]:
+        return LEAKY
+    try:
+        split = load_run_split(folder, material.cohort)
+        if not same_folds(split, material.split):
+            return "trained on other folds than splits.json: train again"
+        for fold in split.folds:
+            open_run_network(folder, fold.index)
+    except StudyError as error:
+        return str(error)
+    return "" if content["converged"] else "did not converge"
+
+
+def _look_at(folder: Path, material: Material, kept: Path) -> FoundRun:
+    name, model = folder.name, ""
+    try:
+        model, reason = run_config(folder).model, why_not(folder, material)
+    except StudyError as error:
+        reason = str(error)
+    if reason:
+        return FoundRun(name=name, model=model, reason=reason, leaky=reason == LEAKY)
+    deal = present_deal(material, 0)
+    scored = ScoredRun(folder=folder, name=name, model=model, cohort=material.cohort)
+    return FoundRun(name=name, model=model, answers=scored.answers(deal, material, kept / f"{name}.json"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredRun:
+    """A complete run to be answered with: its folder, its name in tables, and the cohort it learnt from."""
+
+    folder: Path
+    name: str
+    model: str
+    cohort: Cohort
+
+    def answers(self, deal: Deal, material: Material, kept: Path) -> Answers:
+        """Its answers on the folds it was trained on; kept, so that a run is scored once."""
+        made_from = digest_of(
+            [load_run(self.folder), asdict(material.settings.evaluation), material.data.seen]
+        )
+        held = _load(kept, made_from)
+        if held is None:
+            held = self._score(deal.split, material)
+            save_json(kept, {"format": FORMAT, "made_from": made_from, **held})
+        validation = {int(i): _rows(cases) for i, cases in held["validation"].items()}
+        thresholds = thresholds_of(validation, deal, material)
+        if thresholds and held["exported"] is not None:
+            thresholds[HOLDOUT] = thresholds[held["exported"]]
+        return Answers(
+            name=self.name,
+            kind="network",
+            told=f"{self.model}, trained on slices; mean probability over a tumor's slices",
+            p=_rows(held["p"]),
+            fold={name: int(i) for name, i in held["fold"].items()},
+            validation=validation,
+            thresholds=thresholds,
+        )
+
+    def _score(self, split: Split, material: Material) -> dict[str, Any]:
+        predictions = self._predict(split, material)
+        tested = {name for fold in split.folds for name in fold.test}
+        validation = {}
+        for fold in split.folds:
+            only = Fold(
+                index=fold.index, train=fold.train, validation=frozenset(), test=fold.validation
+            )  # its own model, asked for its validation part
+            part = replace(split, folds=(only,), holdout=frozenset())
+            validation[str(fold.index)] = _as_rows(self._predict(part, material), self.cohort)
+        held_out = {p.fold for p in predictions if p.case_id not in tested}
+        return {
+            "p": _as_rows(predictions, self.cohort),
+            "exported": min(held_out, default=None),
+            "fold": {p.case_id: p.fold if p.case_id in tested else HOLDOUT for p in predictions},
+            "validation": validation,
+        }
+
+    def _predict(self, split: Split, material: Material) -> list[CasePrediction]:
+        config = replace(material.settings.evaluation, criterion="fixed")
+        run = RunToScore(
+            folder=self.folder, cohort=self.cohort, store=material.store, split=split, config=config
+        )
+        return score_run(run)[0]
+
+
+def train_on(material: Material, config: TrainConfig, deal: Deal, cohort: Cohort, folder: Path) -> Answers:
+    """Train a network on a deal of its own, below comparison/, and give its answers; goes on where it stopped.
+
+    Args:
+        material: The study.
+        config: Network and settings.
+        deal: Folds and labels.
+        cohort: With the labels of the deal.
+        folder: Of comparison/networks.
+    """
+    from nephroscope.learning.training.run import RunInputs, train_run
+
+    inputs = RunInputs(cohort=cohort, store=material.store, split=deal.split, config=config)
+    parts = [[sorted(part) for part in (f.train, f.validation, f.test)] for f in deal.split.folds]
+    path = folder / config.model / f"{deal.name}-{digest_of([inputs.digests, parts])[:8]}"
+    if not (path / "run.json").exists():
+        train_run(path, inputs)
+    scored = ScoredRun(folder=path, name=config.model, model=config.model, cohort=cohort)
+    return scored.answers(deal, material, path / "answers.json")
+
+
+def _as_rows(predictions: list[CasePrediction], cohort: Cohort) -> dict[str, list[float]]:
+    return {p.case_id: [p.probabilities[s] for s in cohort.subtypes] for p in predictions}
+
+
+def _rows(held: Mapping[str, Any]) -> dict[str, Probabilities]:
+    return {name: tuple(map(float, row)) for name, row in held.items()}
+
+
+def _load(path: Path, made_from: str) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        held = load_json(path, FORMAT)
+    except StudyError:  # damaged: made again
+        return None
+    return held if held.get("made_from") == made_from else None

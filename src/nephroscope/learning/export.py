@@ -1,0 +1,148 @@
+"""A run in, a bundle out. The only module of this room that needs torch: ONNX must compute what torch computes."""
+
+import logging
+import shutil
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nephroscope.base.errors import BundleError
+from nephroscope.base.files import load_json, save_json, save_text
+from nephroscope.base.version import __version__
+from nephroscope.clinic.bundle import bundle_content, file_digest, slices_digest
+from nephroscope.learning.score_run import RunToScore, exported_fold, fold_scorer
+from nephroscope.records import EvaluationReport, TrainConfig
+
+logger = logging.getLogger(__name__)
+
+
+def export_bundle(run: RunToScore, report: EvaluationReport, out: Path, card: str = "") -> Path:
+    """Write the model of the run's best fold as a bundle, beside a temporary name, and rename it.
+
+    Args:
+        run: Complete.
+        report: Its evaluation.
+        out: Folder that does not exist yet.
+        card: The model card of the report; written as MODEL_CARD.md.
+
+    Raises:
+        BundleError: ``out`` exists, or ONNX and torch differ by more than 1e-4 on the reference slices.
+    """
+    from nephroscope.learning.networks.networks import build_network
+    from nephroscope.learning.networks.onnx_file import REFERENCE_SLICES, export_onnx
+    from nephroscope.learning.training.batches import labelled_slices
+    from nephroscope.learning.training.fit import load_weights
+
+    if out.exists():
+        raise BundleError(
+            where=f"bundle {out.name}",
+            expected="a folder that does not exist yet",
+            found="an existing one",
+            remedy="choose another --out, or remove it; nothing was changed",
+        )
+    index = exported_fold(run.folder)
+    fold = next(fold for fold in run.split.folds if fold.index == index)
+    n_known = len(fold.train | fold.validation)
+    logger.info("export, step 1 of 2: fold %d as ONNX, compared with torch", index)
+    config = TrainConfig(**load_json(run.folder / "config.json", 1)["training"])
+    network = build_network(
+        config.model, len(run.cohort.subtypes), run.store.spec, config.recipe, width=config.width
+    )
+    load_weights(network, run.folder / f"fold-{index}" / "weights.safetensors")
+    rows = labelled_slices(run.store, run.cohort, fold.train).rows
+    reference = np.asarray(run.store.hu[rows[:: max(len(rows) // REFERENCE_SLICES, 1)][:REFERENCE_SLICES]])
+    part = out.with_name(f".{out.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        logits = export_onnx(network, len(run.cohort.subtypes), reference, part / "model.onnx")
+        np.savez_compressed(part / "reference.npz", hu=reference, logits=logits)
+        save_text(part / "README.md", _card(run, report, index))
+        if card:
+            save_text(part / "MODEL_CARD.md", card)
+        logger.info("export, step 2 of 2: what the model knows, from %d %ss", n_known, _unit(report))
+        scorer = fold_scorer(run, fold)
+        content = bundle_content(scorer, _about(run, report, config, index), part)
+        content["training"]["slices_digests"] = sorted(_seen(run, fold.train | fold.validation))
+        save_json(part / "bundle.json", content)
+        part.rename(out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return out
+
+
+def _about(run: RunToScore, report: EvaluationReport, config: TrainConfig, index: int) -> dict[str, Any]:
+    fold = next(fold for fold in run.split.folds if fold.index == index)
+    return {
+        "nephroscope": __version__,
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "model": config.model,
+        "recipe": config.recipe,
+        "training": {
+            "run": run.folder.name,
+            "fold": index,
+            "cohort_digest": run.cohort.digest,
+            "weights_sha256": file_digest(run.folder / f"fold-{index}" / "weights.safetensors"),
+            "protocol": report.protocol,
+            "leaky": report.leaky,
+            "synthetic": report.synthetic,
+            "converged": report.converged,
+            "n_train": len(fold.train),
+            "n_validation": len(fold.validation),
+            "n_unit": _unit(report),
+        },
+        "evaluation": {
+            group.name: {name: asdict(estimate) for name, estimate in group.case.items()}
+            for group in report.groups
+        },
+    }
+
+
+def _unit(report: EvaluationReport) -> str:
+    """What a fold's parts are made of."""
+    return "image" if report.leaky else "case"
+
+
+def _seen(run: RunToScore, names: frozenset[str]) -> set[str]:
+    cases = {name if name in run.store.rows_by_case else name.rpartition("#")[0] for name in names}
+    return {slices_digest(np.asarray(run.store.hu[run.store.rows_by_case[case]])) for case in cases}
+
+
+def _card(run: RunToScore, report: EvaluationReport, index: int) -> str:
+    """The model card that lies in the bundle."""
+    marks = [
+        mark
+        for mark, on in (("SYNTHETIC phantoms", report.synthetic), ("LEAKY image split", report.leaky))
+        if on
+    ]
+    n_folds = len(run.split.folds)
+    lines = [
+        f"# {report.model}: {' or '.join(report.subtypes)}",
+        "",
+        "Research use only; not a medical device." + (f" **{'; '.join(marks)}.**" if marks else ""),
+        "",
+        f"Made by nephroscope {__version__} from run `{report.run}`, fold {index}"
+        f" ({n_folds} fold{'' if n_folds == 1 else 's'}, split by {report.protocol}).",
+        f"Probabilities are of {', '.join(report.subtypes)}; the threshold is on {report.positive}.",
+        "",
+        "Predict:",
+        "",
+        "    nephroscope predict . IMAGE --roi ROI",
+        "",
+        "## By case",
+    ]
+    for group in report.groups:
+        lines += ["", f"### {group.name} ({group.n_patients} patients)", ""]
+        lines += [f"* {name}: {estimate}" for name, estimate in group.case.items()]
+    if not report.converged:
+        lines += ["", "The run **did not converge**: do not use this model."]
+    lines += [
+        "",
+        "The interval belongs to the training procedure, not to this very network. Tumors of other subtypes",
+        'get one of these names too, unless the answer is "not sure".',
+        "",
+    ]
+    return "\n".join(lines)

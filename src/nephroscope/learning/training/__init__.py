@@ -1,0 +1,1 @@
+"""How weights are learnt: a fold of slices in, weights and learning curves out."""

@@ -1,0 +1,305 @@
+"""A fit on disk: one safetensors file with weights, optimizer state and history, replaced whole after each epoch."""
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nephroscope.base.errors import StudyError
+from nephroscope.base.files import replacing
+from nephroscope.learning.networks.networks import SubtypeNetwork, network_row
+from nephroscope.learning.training.augment import augment, draw_augmentation
+from nephroscope.learning.training.batches import LabelledSlices, draw_epoch
+from nephroscope.records import TrainConfig
+
+EXACT_NORM_STEPS = 10
+BEATS_CHANCE_BY = 0.05  # balanced accuracy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """One line of metrics.jsonl. Losses are cross-entropy in nats; accuracies are balanced over subtypes."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float  # of slices, as they were trained on
+    validation_loss: float  # mean over cases of the mean over their slices
+    validation_accuracy: float  # of slices
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(kw_only=True)
+class FitState:
+    """All that changes while fitting; a checkpoint is exactly this."""
+
+    network: SubtypeNetwork
+    optimizer: torch.optim.Optimizer
+    history: list[Epoch] = field(default_factory=list)
+    step: int = 0
+
+    @property
+    def best(self) -> Epoch | None:
+        """The epoch with the lowest finite validation loss."""
+        finite = [epoch for epoch in self.history if math.isfinite(epoch.validation_loss)]
+        return min(finite, key=lambda epoch: epoch.validation_loss, default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldTask:
+    """What is to be learnt: slices, settings and device of one fold."""
+
+    fold: int
+    train: LabelledSlices
+    validation: LabelledSlices
+    n_subtypes: int
+    config: TrainConfig
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of an epoch."""
+        return len(draw_epoch(self.train, self.config.slices_per_case, self.config.batch_size, self.rng(0)))
+
+    def rng(self, epoch: int) -> np.random.Generator:
+        """The chance of one epoch."""
+        return np.random.default_rng([self.config.seed, self.fold, epoch])
+
+
+def new_state(network: SubtypeNetwork, task: FoldTask) -> FitState:
+    """A fit before its first step, on the task's device, channels last."""
+    network = network.to(task.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(
+        network.parameters(), task.config.learning_rate, weight_decay=task.config.weight_decay, fused=True
+    )
+    return FitState(network=network, optimizer=optimizer)
+
+
+def fit(task: FoldTask, state: FitState) -> Iterator[Epoch]:
+    """Train until the last epoch or until patience ends, giving each epoch as it ends."""
+    while not is_finished(task, state):
+        run_epoch(task, state)
+        yield state.history[-1]
+
+
+def is_finished(task: FoldTask, state: FitState) -> bool:
+    """True after the last epoch, when patience is used up, or when the loss is no number any more."""
+    if not state.history:
+        return False
+    last, best = state.history[-1], state.best
+    waited = last.epoch - (best.epoch if best else 0)
+    out_of_patience = bool(task.config.patience) and waited >= task.config.patience
+    return last.epoch >= task.config.epochs or out_of_patience or not math.isfinite(last.train_loss)
+
+
+def run_epoch(task: FoldTask, state: FitState) -> None:
+    """Train on every batch once, validate, and append to the history."""
+    started = time.monotonic()
+    number = len(state.history) + 1
+    rng = task.rng(number)
+    torch.manual_seed(int(rng.integers(2**63)))  # dropout
+    batches = draw_epoch(task.train, task.config.slices_per_case, task.config.batch_size, rng)
+    weights = class_weights(task)
+    losses, hits = [], torch.zeros(2, task.n_subtypes)
+    state.network.train()
+    for chosen in batches:
+        hu, labels = task.train.load(chosen, task.device)
+        if task.config.augmentation:
+            hu = augment(hu, draw_augmentation(len(hu), rng))
+        rate = set_learning_rate(task, state, len(batches))
+        loss, logits = train_step(task, state, hu, labels, weights)
+        losses.append(loss * len(chosen))
+        hits += count_hits(logits, labels, task.n_subtypes)
+    n_trained = sum(map(len, batches))
+    validation_loss, validation_hits = validate(task, state.network)
+    state.history.append(
+        Epoch(
+            epoch=number,
+            train_loss=float(torch.stack(losses).sum()) / n_trained,
+            train_accuracy=balanced(hits),
+            validation_loss=validation_loss,
+            validation_accuracy=balanced(validation_hits),
+            learning_rate=rate,
+            seconds=round(time.monotonic() - started, 2),
+        )
+    )
+
+
+def train_step(
+    task: FoldTask, state: FitState, hu: Tensor, labels: Tensor, weights: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """One step of the optimizer; gives the loss and the logits (N, outputs) it was taken on."""
+    if task.config.recipe == "default":
+        settle_batch_norm(state.network, state.step)
+    with torch.autocast(task.device.type, task.dtype, enabled=task.dtype != torch.float32):
+        logits = state.network(hu)
+    loss = functional.cross_entropy(logits.float(), labels, weight=weights)
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    state.optimizer.step()
+    state.step += 1
+    return loss.detach(), logits.detach()
+
+
+@torch.inference_mode()
+def validate(task: FoldTask, network: SubtypeNetwork) -> tuple[float, Tensor]:
+    """Loss, as mean over cases of the mean over their slices, and hits by subtype."""
+    network.eval()
+    slices = task.validation
+    loss = torch.zeros(len(slices))
+    hits = torch.zeros(2, task.n_subtypes)
+    for start in range(0, len(slices), task.config.batch_size):
+        chosen = np.arange(start, min(start + task.config.batch_size, len(slices)))
+        hu, labels = slices.load(chosen, task.device)
+        with torch.autocast(task.device.type, task.dtype, enabled=task.dtype != torch.float32):
+            logits = network(hu)
+        loss[start : start + len(chosen)] = functional.cross_entropy(
+            logits.float(), labels, reduction="none"
+        ).cpu()
+        hits += count_hits(logits, labels, task.n_subtypes)
+    cases = torch.from_numpy(slices.cases)
+    n_cases = int(cases.max()) + 1
+    per_case = torch.zeros(n_cases).index_add_(0, cases, loss) / torch.bincount(cases, minlength=n_cases)
+    return float(per_case.mean()), hits
+
+
+def class_weights(task: FoldTask) -> Tensor | None:
+    """Loss weights that make every subtype count the same; 1 for the paper's spare outputs."""
+    if not task.config.class_weights:
+        return None
+    counts = np.bincount(task.train.labels, minlength=task.n_subtypes)
+    spare = network_row(task.config.model).paper_spare_outputs if task.config.recipe == "zuo2021" else 0
+    weights = [len(task.train) / (task.n_subtypes * count) for count in counts] + [1.0] * spare
+    return torch.tensor(weights, dtype=torch.float32, device=task.device)
+
+
+def set_learning_rate(task: FoldTask, state: FitState, steps_per_epoch: int) -> float:
+    """Linear warm-up, then a cosine to zero over all epochs, or constant."""
+    config, total = task.config, task.config.epochs * steps_per_epoch
+    n_warm = config.warmup * total
+    factor = 1.0
+    if state.step < n_warm:
+        factor = (state.step + 1) / (n_warm + 1)
+    elif config.schedule == "cosine":
+        factor = 0.5 * (1 + math.cos(math.pi * (state.step - n_warm) / max(total - n_warm, 1)))
+    for group in state.optimizer.param_groups:
+        group["lr"] = config.learning_rate * factor
+    return config.learning_rate * factor
+
+
+def settle_batch_norm(network: nn.Module, step: int) -> None:
+    """Average the first steps' statistics exactly: a small cohort has too few steps to forget the initial ones."""
+    if step > EXACT_NORM_STEPS:
+        return
+    momentum = max(1 / (step + 1), 0.1)
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = momentum
+
+
+def count_hits(logits: Tensor, labels: Tensor, n_subtypes: int) -> Tensor:
+    """Right answers and slices by subtype, (2, n_subtypes)."""
+    right = labels[logits[:, :n_subtypes].argmax(dim=1) == labels].cpu()
+    return torch.stack(
+        [torch.bincount(right, minlength=n_subtypes), torch.bincount(labels.cpu(), minlength=n_subtypes)]
+    ).float()
+
+
+def balanced(hits: Tensor) -> float:
+    """Mean over the subtypes present of the share of right answers."""
+    present = hits[1] > 0
+    return float((hits[0, present] / hits[1, present]).mean())
+
+
+def converged(history: list[Epoch], n_subtypes: int) -> bool:
+    """True when some epoch beats chance on its own training slices by more than luck over many epochs would."""
+    sound = [e.train_accuracy for e in history if math.isfinite(e.train_loss + e.validation_loss)]
+    return max(sound, default=0.0) > 1 / n_subtypes + BEATS_CHANCE_BY
+
+
+def save_weights(network: SubtypeNetwork, path: Path) -> None:
+    """Write the weights and batch-norm statistics of a network."""
+    with replacing(path) as temporary:
+        save_file(_plain(network.state_dict()), temporary)
+
+
+def load_weights(network: SubtypeNetwork, path: Path) -> None:
+    """Read weights into a network of the same kind.
+
+    Raises:
+        StudyError: The file is damaged or belongs to another network.
+    """
+    try:
+        network.load_state_dict(load_file(path))
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise _damaged(path, error) from error
+
+
+def save_checkpoint(state: FitState, path: Path) -> None:
+    """Write everything that a resumed fit needs."""
+    tensors = {f"network.{name}": value for name, value in state.network.state_dict().items()}
+    for number, values in state.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{name}": value for name, value in values.items()}
+    history = json.dumps([asdict(epoch) for epoch in state.history])
+    with replacing(path) as temporary:
+        save_file(_plain(tensors), temporary, {"history": history, "step": str(state.step)})
+
+
+def load_checkpoint(state: FitState, path: Path) -> None:
+    """Put a fresh state where the checkpoint left off.
+
+    Raises:
+        StudyError: The file is damaged or belongs to another network.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata()
+        tensors = load_file(path)
+        weights = {
+            name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")
+        }
+        state.network.load_state_dict(weights)
+        optimizer = state.optimizer.state_dict()
+        parameters = list(state.network.parameters())
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            if name.startswith("optimizer."):
+                _, number, key = name.split(".")
+                moments.setdefault(int(number), {})[key] = _laid_out_like(parameters[int(number)], value)
+        optimizer["state"] = moments
+        state.optimizer.load_state_dict(optimizer)
+        state.history = [Epoch(**epoch) for epoch in json.loads(about["history"])]
+        state.step = int(about["step"])
+    except (SafetensorError, OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def _laid_out_like(parameter: Tensor, value: Tensor) -> Tensor:
+    """The fused optimizer pairs weights and moments by their place in memory, so both are channels last."""
+    return torch.empty_like(parameter, device="cpu").copy_(value) if value.dim() else value
+
+
+def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name: value.detach().cpu().to(memory_format=torch.contiguous_format)
+        for name, value in tensors.items()
+    }
+
+
+def _damaged(path: Path, error: Exception) -> StudyError:
+    return StudyError(
+        where=f"{path.parent.parent.name}/{path.parent.name}/{path.name}",
+        expected="the weights of this run's network",
+        found=f"a file that does not fit ({type(error).__name__})",
+        remedy="train the run again under another --name",
+    )

@@ -1,0 +1,246 @@
+"""Accuracy against the number of weights: a study's folds and a list of networks in; a trained run of each out.
+
+The paper asks whether light networks are enough. Here every network, at every width, learns the same folds under the
+same settings, in capacity/runs of the study, and the patients that a fold did not see answer.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from nephroscope.base.errors import ConfigError, StudyError
+from nephroscope.base.files import digest_of
+from nephroscope.learning.networks.table import NETWORKS
+from nephroscope.learning.run_files import load_run
+from nephroscope.learning.score_run import OUT_OF_FOLD, RunToScore, score_run
+from nephroscope.records import CasePrediction, Cohort, EvaluationConfig, Split, TrainConfig
+from nephroscope.study.slices import SliceStore
+
+WIDTHS = (0.25, 0.5, 1.0)
+VALIDATION_COST = 1 / 3  # of a slice, against training on it
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CapacityOptions:
+    """What is compared.
+
+    Attributes:
+        models: Names of networks.
+        widths: Multipliers of channels; a network takes part at those that it has. None named: 0.25, 0.5 and 1.
+        epochs: Of every training; by default the study's.
+        repeats: Trainings of each network from other initial weights; AUC is their mean.
+
+    Raises:
+        ConfigError: A network is not known, a width is one that none of them has, or there are no repeats.
+    """
+
+    models: tuple[str, ...] = tuple(NETWORKS)
+    widths: tuple[float, ...] = ()
+    epochs: int | None = None
+    repeats: int = 1
+
+    def __post_init__(self) -> None:
+        for model in self.models:
+            if model not in NETWORKS:
+                raise _refusal("--models", f"names among {', '.join(NETWORKS)}", repr(model))
+        for width in self.widths:
+            if not any(NETWORKS[model].has_width(width) for model in self.models):
+                known = "; ".join(f"{model} {NETWORKS[model].told_widths}" for model in self.models)
+                raise _refusal("--widths", f"widths that the networks have ({known})", f"{width:g}")
+        if not self.models:
+            raise _refusal("--models", "at least one network", "none")
+        if self.epochs is not None and self.epochs < 1:
+            raise _refusal("--epochs", "a number from 1 on", str(self.epochs))
+        if not 1 <= self.repeats <= 100:
+            raise _refusal("--repeats", "a number from 1 to 100", str(self.repeats))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One network at one width."""
+
+    model: str
+    width: float
+
+    @property
+    def name(self) -> str:
+        """As in tables, such as ``mobilenet_v2 x0.5``; the width of 1 is not said."""
+        return self.model if self.width == 1 else f"{self.model} x{self.width:g}"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CapacityInputs:
+    """What the experiment is made from.
+
+    Raises:
+        ConfigError: The folds are those of the leaky protocol.
+    """
+
+    folder: Path
+    cohort: Cohort
+    store: SliceStore
+    split: Split
+    training: TrainConfig
+    evaluation: EvaluationConfig
+    options: CapacityOptions
+
+    def __post_init__(self) -> None:
+        if self.split.leaky:
+            raise ConfigError(
+                where="capacity",
+                expected="folds by patient",
+                found="splits.json by image, LEAKY: it favours networks that remember patients",
+                remedy="run `nephroscope split --protocol patient` first",
+            )
+
+    def config(self, point: Point, repeat: int) -> TrainConfig:
+        """Settings of one training: the study's, but for network, width, epochs and the repeat's seed."""
+        changed = replace(
+            self.training, model=point.model, width=point.width, seed=self.training.seed + repeat
+        )
+        return changed if self.options.epochs is None else replace(changed, epochs=self.options.epochs)
+
+    def run_folder(self, point: Point, repeat: int) -> Path:
+        """Where a training lies: named by what it is, and by a digest of all that it is made from."""
+        config = self.config(point, repeat)
+        parts = [[sorted(part) for part in (f.train, f.validation, f.test)] for f in self.split.folds]
+        made_from = digest_of([config.digest, self.cohort.label_digest, self.store.digest, parts])
+        return self.folder / "runs" / f"{point.model}-{point.width:g}-seed{config.seed}-{made_from[:8]}"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Trained:
+    """A network that was trained: number of weights, and for each repeat its predictions and whether it converged."""
+
+    point: Point
+    trainable: int
+    total: int
+    predictions: tuple[tuple[CasePrediction, ...], ...]
+    converged: tuple[bool, ...]
+    seconds: float
+
+
+def points_of(options: CapacityOptions) -> tuple[list[Point], list[str]]:
+    """The networks to train, and in words what was asked for and is not there."""
+    points, absent = [], []
+    for model in dict.fromkeys(options.models):
+        widths = [
+            width for width in sorted(set(options.widths or WIDTHS)) if NETWORKS[model].has_width(width)
+        ]
+        points += [Point(model=model, width=width) for width in widths]
+        without = [f"{width:g}" for width in sorted(set(options.widths)) if width not in widths]
+        if without:
+            absent.append(f"{model} has no width {', '.join(without)}")
+    return points, absent
+
+
+def seconds_needed(inputs: CapacityInputs, points: Sequence[Point]) -> tuple[int, float]:
+    """Number of folds left to train, and about how many seconds they take, by a short measurement of each network."""
+    from nephroscope.learning.training.run import seconds_per_slice
+
+    left, seconds = 0, 0.0
+    slices = _slices_per_epoch(inputs)
+    for point in points:
+        undone = [r for r in range(inputs.options.repeats) if not _complete(inputs, point, r)]
+        if undone:
+            config = inputs.config(point, 0)
+            one = seconds_per_slice(config, len(inputs.cohort.subtypes), inputs.store.spec)
+            left += len(undone) * len(inputs.split.folds)
+            seconds += one * slices * config.epochs * len(undone)
+    return left, seconds
+
+
+def train_point(inputs: CapacityInputs, point: Point) -> Trained:
+    """Train one network as often as asked, going on where it was interrupted, and let unseen patients answer."""
+    from nephroscope.learning.training.run import RunInputs, train_run
+
+    contents: list[dict[str, Any]] = []
+    predictions = []
+    for repeat in range(inputs.options.repeats):
+        folder = inputs.run_folder(point, repeat)
+        if not _complete(inputs, point, repeat):
+            if inputs.options.repeats > 1:
+                logger.info("%s, repeat %d of %d", point.name, repeat + 1, inputs.options.repeats)
+            config = inputs.config(point, repeat)
+            train_run(
+                folder,
+                RunInputs(cohort=inputs.cohort, store=inputs.store, split=inputs.split, config=config),
+            )
+        content, cases = _answers(inputs, folder)
+        contents.append(content)
+        predictions.append(cases)
+    trainable, total = _weights(point, len(inputs.cohort.subtypes), inputs)
+    return Trained(
+        point=point,
+        trainable=trainable,
+        total=total,
+        predictions=tuple(predictions),
+        converged=tuple(bool(content["converged"]) for content in contents),
+        seconds=sum(float(fold["seconds"]) for content in contents for fold in content["folds"]),
+    )
+
+
+def _answers(inputs: CapacityInputs, folder: Path) -> tuple[dict[str, Any], tuple[CasePrediction, ...]]:
+    """What run.json of a training says, and its answers to the test cases.
+
+    Raises:
+        StudyError: The training's folder is damaged; the remedy is one for a training of a capacity study.
+    """
+    run = RunToScore(
+        folder=folder,
+        cohort=inputs.cohort,
+        store=inputs.store,
+        split=inputs.split,
+        config=inputs.evaluation,
+    )
+    try:
+        return load_run(folder), tuple(_test_cases(score_run(run)[0]))
+    except StudyError as error:
+        own = f"run {folder.name}"
+        if not error.where.startswith(own):
+            raise
+        lost = f"{folder.name}/run.json" if "run.json" in error.where + error.expected else folder.name
+        raise StudyError(
+            where=f"capacity/runs/{folder.name}{error.where.removeprefix(own)}",
+            expected=error.expected,
+            found=error.found,
+            remedy=f"remove capacity/runs/{lost} and start `nephroscope capacity` again",
+        ) from error
+
+
+def _complete(inputs: CapacityInputs, point: Point, repeat: int) -> bool:
+    return (inputs.run_folder(point, repeat) / "run.json").exists()
+
+
+def _test_cases(predictions: Sequence[CasePrediction]) -> list[CasePrediction]:
+    """The out-of-fold cases with a known subtype; with one fold, the first test set there is."""
+    known = [p for p in predictions if p.truth is not None]
+    groups = {p.group for p in known}
+    chosen = OUT_OF_FOLD if OUT_OF_FOLD in groups else min(groups, default="")
+    return sorted((p for p in known if p.group == chosen), key=lambda p: p.case_id)
+
+
+def _weights(point: Point, n_subtypes: int, inputs: CapacityInputs) -> tuple[int, int]:
+    from nephroscope.learning.networks.networks import weights_of
+
+    count = weights_of(point.model, n_subtypes, inputs.training.recipe, point.width)
+    return count.trainable, count.total
+
+
+def _slices_per_epoch(inputs: CapacityInputs) -> float:
+    """Slices that all folds work through in one epoch, validation at its lower cost."""
+    most = inputs.training.slices_per_case
+    counts = {name: len(rows) for name, rows in inputs.store.rows_by_case.items()}
+
+    def drawn(names: frozenset[str]) -> int:
+        return sum(min(counts[n], most) if most else counts[n] for n in names if n in counts)
+
+    validation = (sum(counts.get(n, 0) for n in fold.validation) for fold in inputs.split.folds)
+    return sum(drawn(fold.train) for fold in inputs.split.folds) + VALIDATION_COST * sum(validation)
+
+
+def _refusal(where: str, expected: str, found: str) -> ConfigError:
+    return ConfigError(where=where, expected=expected, found=found, remedy="correct it")

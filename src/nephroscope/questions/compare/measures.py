@@ -1,0 +1,195 @@
+"""Figures of one candidate on one test set: its answers and the truth in; estimates by case out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from nephroscope.clinic.call import label_of
+from nephroscope.learning.engine.folds import Answers, Deal, test_cases
+from nephroscope.learning.engine.study_data import Material
+from nephroscope.records import Cohort, Estimate, EvaluationConfig
+from nephroscope.statistics import intervals
+from nephroscope.statistics.cells import patients_words
+from nephroscope.statistics.curve import REDRAWN, whole_draws
+from nephroscope.statistics.estimates import Rows, areas_of, estimate_all, shares_of
+from nephroscope.statistics.intervals import ALIKE, percentile_interval
+from nephroscope.statistics.metrics import Bools, Floats, Ints, auc
+
+SHOWN = ("auc", "accuracy", "sensitivity", "specificity", "brier")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TestSet:
+    """The cases of one test set: names, index of the true subtype (n,), and whose they are."""
+
+    __test__ = False  # no test, whatever its name says
+    name: str
+    cases: tuple[str, ...]
+    truth: Ints
+    subtypes: tuple[str, ...]
+    positive: int
+    patient_ids: tuple[str, ...]
+
+    @classmethod
+    def of(cls, name: str, cases: Sequence[str], labels: Mapping[str, int], cohort: Cohort) -> "TestSet":
+        """The set of these cases under these labels."""
+        return cls(
+            name=name,
+            cases=tuple(cases),
+            truth=np.array([labels[case] for case in cases], dtype=np.intp),
+            subtypes=cohort.subtypes,
+            positive=cohort.subtypes.index(cohort.positive),
+            patient_ids=tuple(cohort.by_id[case].patient_id for case in cases),
+        )
+
+    @cached_property
+    def patients(self) -> intervals.Patients:
+        """Who owns each case."""
+        return intervals.Patients.of(self.patient_ids, self.truth)
+
+    @property
+    def independent(self) -> bool:
+        """True when every case is another patient's."""
+        return self.patients.n == len(self.cases)
+
+    def areas(self, answers: Answers) -> list[tuple[Floats, Bools]]:
+        """Scores and truth behind the AUC: of the positive subtype, or of every one where there are more than two."""
+        p = self.probabilities(answers)
+        wanted = [self.positive] if len(self.subtypes) == 2 else range(len(self.subtypes))
+        return [(p[:, i], self.truth == i) for i in wanted]
+
+    def probabilities(self, answers: Answers) -> Floats:
+        """Probabilities (n, K)."""
+        return np.array([answers.p[case] for case in self.cases], dtype=np.float64)
+
+    def called(self, answers: Answers) -> Ints:
+        """Index of the subtype called, "not sure" not allowed, (n,)."""
+        calls = [label_of(answers.p[c], answers.threshold_of(c), self.positive) for c in self.cases]
+        return np.array(calls, dtype=np.intp)
+
+
+def test_sets(material: Material, deal: Deal) -> dict[str, TestSet]:
+    """The test sets of a deal by name, under its labels; the out-of-fold cases first, where there are folds."""
+    return {
+        name: TestSet.of(name, cases, deal.labels, material.cohort)
+        for name, cases in test_cases(deal, material).items()
+    }
+
+
+def first_test_set(material: Material, deal: Deal) -> TestSet:
+    """The one that ranks, repeats and control are about."""
+    return next(iter(test_sets(material, deal).values()))
+
+
+def figures_of(answers: Answers, tests: TestSet, config: EvaluationConfig) -> dict[str, Estimate]:
+    """AUC, accuracy, sensitivity, specificity, precision (of each subtype if over two) and Brier score."""
+    rows = Rows(
+        unit="case",
+        truth=tests.truth,
+        called=tests.called(answers),
+        p=tests.probabilities(answers),
+        patients=tests.patients,
+    )
+    shares = shares_of(rows, tests.subtypes, tests.positive)
+    found = estimate_all(rows, shares, areas_of(rows, tests.subtypes, tests.positive), config)
+    first = {"auc": found.pop("auc")}
+    first["auc_by_fold"] = mean_of_folds(answers, tests)
+    return first | found | {"brier": brier(rows.p, tests, config)}
+
+
+def auc_of(answers: Answers, tests: TestSet) -> float | None:
+    """The AUC alone; the mean over subtypes where there are more than two."""
+    values = [auc(scores, truth) for scores, truth in tests.areas(answers)]
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None
+
+
+def mean_of_folds(answers: Answers, tests: TestSet) -> Estimate:
+    """Mean of the AUCs within folds: each compares answers of one fit alone, so chance is 0.5.
+
+    Pooled, answers of several fits are compared; a fit whose training part has more of a subtype expects more of it,
+    and just there the test part has less: with nothing to learn the pooled AUC lies below 0.5.
+
+    Source:
+        Forman and Scholz 2010, SIGKDD Explor 12:49; Airola 2011, Comput Stat Data Anal 55:1828.
+    """
+    fold = np.array([answers.fold[case] for case in tests.cases])
+    indices, areas = np.unique(fold).tolist(), tests.areas(answers)
+    n = len(tests.cases)
+    if len(indices) < 2:
+        why = "undefined: one fit answered all cases"
+        return Estimate(value=None, low=None, high=None, n=n, unit="case", method=why)
+    values, used = [], 0
+    for index in indices:
+        own = fold == index
+        found = [auc(scores[own], truth[own]) for scores, truth in areas]
+        known = [value for value in found if value is not None]
+        if len(known) == len(found):
+            values.append(float(np.mean(known)))
+            used += int(own.sum())
+    if not values:
+        why = "undefined: no fold has a case of each class"
+        return Estimate(value=None, low=None, high=None, n=0, unit="case", method=why)
+    method = (
+        f"mean of the AUCs within {len(values)} of {len(indices)} folds (those with each class); "
+        "no interval: a fold has few cases"
+    )
+    return Estimate(value=float(np.mean(values)), low=None, high=None, n=used, unit="case", method=method)
+
+
+def brier(p: Floats, tests: TestSet, config: EvaluationConfig) -> Estimate:
+    """Mean squared distance of probability and truth: of the positive subtype, or summed over more than two.
+
+    Lower is better; always saying the share of each class gives the spread of the classes, 0.25 where two are even.
+
+    Source:
+        Brier 1950, Mon Weather Rev 78:1.
+    """
+    truth = np.eye(len(tests.subtypes))[tests.truth]
+    squares = (p - truth) ** 2
+    loss = squares[:, tests.positive] if len(tests.subtypes) == 2 else squares.sum(axis=1)
+    n, patients = loss.size, tests.patients
+    if n == 0:
+        why = "undefined: nothing to count"
+        return Estimate(value=None, low=None, high=None, n=0, unit="case", method=why)
+    sums, counts = patients.per_patient(loss), patients.per_patient(np.ones(n))
+    found = bootstrapped(
+        lambda w: (w @ sums) / (w @ counts), float(loss.mean()), n, tests, config, whole=True
+    )
+    if found.low is None and loss.mean() < ALIKE:  # every resample gives 0 again; `calibrate` has the same
+        high = intervals.clopper_pearson(0, patients.n, config.confidence)[1]
+        words = f"no probability is off; bound: Clopper-Pearson for the share of patients off, none of {patients.n}"
+        return replace(found, low=0.0, high=high, method=f"{words}, {100 * config.confidence:g} %")
+    return found
+
+
+def bootstrapped(
+    statistic: intervals.Statistic,
+    value: float,
+    n: int,
+    tests: TestSet,
+    config: EvaluationConfig,
+    whole: bool = False,
+) -> Estimate:
+    """A value with the percentile interval of its statistic over redrawn patients.
+
+    ``whole`` redraws the number of each class too, for what depends on it.
+    """
+    found = replace(spread_of(draws(statistic, tests, config, whole), value, tests, config), n=n)
+    return replace(found, method=f"{found.method}; {REDRAWN}") if whole and found.low is not None else found
+
+
+def spread_of(drawn: Floats, value: float, tests: TestSet, config: EvaluationConfig) -> Estimate:
+    """A value with the percentile interval of what `draws` gave, (resamples,)."""
+    low, high, method = percentile_interval(drawn, patients_words(tests.patients), config.confidence)
+    return Estimate(value=value, low=low, high=high, n=len(tests.cases), unit="case", method=method)
+
+
+def draws(
+    statistic: intervals.Statistic, tests: TestSet, config: EvaluationConfig, whole: bool = False
+) -> Floats:
+    """The values of a statistic over redrawn patients, (resamples,); NaN where it is undefined."""
+    patients = whole_draws(tests.patients) if whole else tests.patients
+    return intervals.clustered_bootstrap({"it": statistic}, patients, config.resamples, config.seed)["it"]

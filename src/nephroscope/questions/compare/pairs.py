@@ -1,0 +1,321 @@
+"""Ranked candidates and their pairs in; whether a network beats the baselines, and what else to take away, out.
+
+The first sentence is the answer to the question that a sceptic asks first. That two are the same is never said.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from scipy.stats import norm, rankdata
+
+from nephroscope.learning.engine.folds import Answers
+from nephroscope.questions.compare.measures import TestSet, auc_of, bootstrapped, draws, spread_of
+from nephroscope.records import Estimate, EvaluationConfig, counted_noun, p_is, p_words
+from nephroscope.statistics import intervals
+from nephroscope.statistics.auc import compare_aucs
+from nephroscope.statistics.intervals import ONE_PATIENT
+from nephroscope.statistics.mcnemar import exact_mcnemar, holm
+from nephroscope.statistics.metrics import Bools, Floats, auc
+
+TINY = 1e-9
+EXCHANGED = "ranks exchanged within patients at random"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two candidates on the same cases; ``one`` ranks above ``two``.
+
+    Attributes:
+        difference: AUC of the first minus AUC of the second.
+        p: Two-sided, of this pair alone; None where there is no test.
+        p_holm: Corrected for the number of pairs.
+        test: Its name, or why there is none.
+        accuracy: Of the calls: difference, how many only one has right, exact McNemar, corrected as well.
+        supported: True when the data show a difference of AUC after correction.
+        words: The same as a sentence.
+    """
+
+    one: str
+    two: str
+    difference: Estimate
+    p: float | None
+    p_holm: float | None
+    test: str
+    accuracy: dict[str, Any]
+    supported: bool = False
+    words: str = ""
+
+
+def compare_pairs(ranked: Sequence[Answers], tests: TestSet, config: EvaluationConfig) -> list[Pair]:
+    """All pairs, tested on the very same cases and corrected together by Holm's method."""
+    pairs = [_pair(one, two, tests, config) for one, two in combinations(ranked, 2)]
+    corrected = holm([pair.p for pair in pairs])
+    calls = holm([pair.accuracy["p"] for pair in pairs])
+    alpha = 1 - config.confidence
+    found = []
+    for pair, p_holm, p_calls in zip(pairs, corrected, calls, strict=True):
+        told = replace(
+            pair,
+            p_holm=p_holm,
+            accuracy=pair.accuracy | {"p_holm": p_calls},
+            supported=p_holm is not None and p_holm < alpha,
+        )
+        found.append(replace(told, words=words_of(told, tests, len(pairs))))
+    return found
+
+
+def words_of(pair: Pair, tests: TestSet, n_pairs: int) -> str:
+    """What the data say of a pair; that two are the same is never among it."""
+    patients = counted_noun(tests.patients.n, "patient")
+    d = pair.difference
+    if d.value is None:
+        return f"{pair.one} and {pair.two} cannot be compared: {d.method}."
+    between = "" if d.low is None or d.high is None else f", {d.low:.2f} to {d.high:.2f}"
+    size = f"difference of AUC {d.value:.2f}{between}"
+    if pair.p is None or pair.p_holm is None:
+        return f"The data do not show that {pair.one} is better than {pair.two} ({size}; {pair.test}; {patients})."
+    p = p_is(pair.p)
+    if n_pairs > 1:
+        p += f", {p_words(pair.p_holm)} corrected for {n_pairs} pairs"
+    verb = "show" if pair.supported else "do not show"
+    return f"The data {verb} that {pair.one} is better than {pair.two} ({size}, {p}, {patients})."
+
+
+def _pair(one: Answers, two: Answers, tests: TestSet, config: EvaluationConfig) -> Pair:
+    difference, p, test = _auc_difference(one, two, tests, config)
+    return Pair(
+        one=one.name,
+        two=two.name,
+        difference=difference,
+        p=p,
+        p_holm=None,
+        test=test,
+        accuracy=_calls(one, two, tests, config),
+    )
+
+
+def _auc_difference(
+    one: Answers, two: Answers, tests: TestSet, config: EvaluationConfig
+) -> tuple[Estimate, float | None, str]:
+    if len(tests.subtypes) == 2:
+        (a, truth), (b, _) = tests.areas(one)[0], tests.areas(two)[0]
+        patients = None if tests.independent else tests.patients
+        tested = compare_aucs(a, b, truth, patients, config, bootstrap=False)
+        if tested.p is None and abs(tested.difference.value or 0.0) > TINY:
+            return (
+                tested.difference,
+                exchanged_p(a, b, truth, tests, config),
+                f"{EXCHANGED} ({tested.method})",
+            )
+        return tested.difference, tested.p, tested.method
+    values = auc_of(one, tests), auc_of(two, tests)
+    if values[0] is None or values[1] is None:
+        why = "undefined: a class has no case"
+        n = tests.patients.n
+        return (
+            Estimate(value=None, low=None, high=None, n=n, unit="patient", method=why),
+            None,
+            why,
+        )
+    counts = [tests.patients.count(tests.truth == i) for i in range(len(tests.subtypes))]
+    if min(counts) < 2:  # a class of one patient is redrawn as itself: no spread, and any p would be made up
+        value, n = values[0] - values[1], tests.patients.n
+        return (
+            Estimate(value=value, low=None, high=None, n=n, unit="patient", method=ONE_PATIENT),
+            None,
+            ONE_PATIENT,
+        )
+    return _by_bootstrap(macro_statistic(one, tests), macro_statistic(two, tests), values, tests, config)
+
+
+def exchanged_p(one: Floats, two: Floats, truth: Bools, tests: TestSet, config: EvaluationConfig) -> float:
+    """The p of a difference of AUC where it has no variance, as when one parts the classes without fault.
+
+    Were both scores as good, a patient's ranks under the one and the other could change places: of so many random
+    exchanges, the data's own among them, the share whose difference is at least as large.
+
+    Source:
+        Bandos, Rockette and Gur 2005, Stat Med 24:2873; (b + 1) / (m + 1): Phipson and Smyth 2010.
+    """
+    ranks = np.stack([rankdata(one), rankdata(two)])
+    rng = np.random.default_rng([config.seed, 0xE8])
+    observed = abs((auc(ranks[0], truth) or 0.0) - (auc(ranks[1], truth) or 0.0))
+    as_large = 0
+    for _ in range(config.resamples):
+        swap = rng.integers(2, size=tests.patients.n)[tests.patients.row].astype(bool)
+        a, b = np.where(swap, ranks[1], ranks[0]), np.where(swap, ranks[0], ranks[1])
+        as_large += abs((auc(a, truth) or 0.0) - (auc(b, truth) or 0.0)) >= observed - TINY
+    return (1 + as_large) / (1 + config.resamples)
+
+
+def macro_statistic(answers: Answers, tests: TestSet) -> intervals.Statistic:
+    """The AUC, or the mean over subtypes where there are more than two, as a function of patient weights."""
+    parts = [intervals.auc_statistic(*area, tests.patients) for area in tests.areas(answers)]
+    return intervals.mean_statistic(parts)
+
+
+def _by_bootstrap(
+    one: intervals.Statistic,
+    two: intervals.Statistic,
+    values: tuple[float | None, float | None],
+    tests: TestSet,
+    config: EvaluationConfig,
+) -> tuple[Estimate, float | None, str]:
+    """A difference tested by its spread over redrawn patients."""
+
+    def statistic(weights: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+        return one(weights) - two(weights)
+
+    value = (values[0] or 0.0) - (values[1] or 0.0)
+    drawn = draws(statistic, tests, config)
+    estimate = replace(spread_of(drawn, value, tests, config), n=tests.patients.n, unit="patient")
+    drawn = drawn[~np.isnan(drawn)]
+    spread = float(drawn.std(ddof=1)) if drawn.size > 1 else 0.0
+    if spread < TINY:
+        return estimate, None, "no test: every resample of the patients agrees"
+    p = 2 * float(norm.sf(abs(value) / spread))
+    return estimate, p, "difference by its patient-bootstrap standard error"
+
+
+def _calls(one: Answers, two: Answers, tests: TestSet, config: EvaluationConfig) -> dict[str, Any]:
+    """Exact McNemar on the calls; it counts cases, so it is not for patients with two tumors."""
+    right = [tests.called(answers) == tests.truth for answers in (one, two)]
+    found = exact_mcnemar(right[0], right[1], config.confidence)
+    counts = {"only_one_right": found.only_one, "only_two_right": found.only_two}
+    if tests.independent:
+        return {"difference": asdict(found.difference), "p": found.p, **counts, "test": found.method}
+    gap = right[0].astype(np.float64) - right[1]
+    sums, n = tests.patients.per_patient(gap), tests.patients.per_patient(np.ones(gap.size))
+    estimate = bootstrapped(
+        lambda w: (w @ sums) / (w @ n), float(gap.mean()), gap.size, tests, config, whole=True
+    )
+    why = "no McNemar test: patients have several tumors, and it takes cases for independent"
+    return {"difference": asdict(estimate), "p": None, **counts, "test": why}
+
+
+VERDICTS = {
+    "network": "A network is shown to beat the best baseline",
+    "baseline": "The best network is not shown to beat the baselines; the best baseline is shown to beat it",
+    "not shown": "The best network is not shown to beat the best baseline",
+}
+FLATTERED = (
+    " Which are best was seen in these very ranks, so their AUCs flatter, and the p of the pair alone is not that of "
+    "a comparison planned beforehand."
+)
+
+
+def summary(ranked: Sequence[Answers], pairs: Sequence[Pair], tests: TestSet) -> list[str]:
+    """What to take away: the answer first, then what is shown, who is first, and the rest in one line."""
+    asked = primary(ranked, pairs)
+    answer = asked["words"] if asked else _unanswered(ranked)
+    if not pairs:
+        return [answer, "One candidate: nothing to compare it with."]
+    first = ranked[0].name
+    beside = [pair for pair in pairs if pair.one == first and not pair.supported]
+    lines = [answer, *(pair.words for pair in pairs if pair.supported)]
+    if beside:
+        lines.append(_highest(first, beside, tests.patients.n))
+    lines += _networks_against_baselines(ranked, pairs)
+    left = sum(not pair.supported for pair in pairs)
+    if left:
+        lines.append(
+            f"Of {len(pairs)} pairs, {left} show no difference that these data support; "
+            "this is not evidence that there is none."
+        )
+    return lines
+
+
+def primary(ranked: Sequence[Answers], pairs: Sequence[Pair]) -> dict[str, Any] | None:
+    """The best network against the best baseline; None without both.
+
+    ``p`` is that of the pair alone. The ``verdict`` (network, baseline or not shown) goes by the p that is corrected
+    for all pairs, as which two are best was seen in the ranks.
+    """
+    best = {kind: next((a.name for a in ranked if a.kind == kind), None) for kind in ("network", "baseline")}
+    names = set(best.values())
+    pair = next((pair for pair in pairs if {pair.one, pair.two} == names), None)
+    if pair is None:
+        return None
+    above = pair.one == best["network"]
+    difference = pair.difference if above else _turned(pair.difference)
+    verdict = "not shown" if not pair.supported else "network" if above else "baseline"
+    words = (
+        f"{VERDICTS[verdict]}: {best['network']}, the best network, against {best['baseline']}, the best baseline: "
+        f"{_size(difference)}, {_tested(pair, len(pairs))}, {counted_noun(difference.n, 'patient')}."
+    )
+    kinds = [a.kind for a in ranked]
+    networks = {a.name for a in ranked if a.kind == "network"} - {best["network"]}
+    shown = [p.one for p in pairs if p.supported and p.two == best["baseline"] and p.one in networks]
+    if verdict == "not shown" and shown:  # closer to the baseline case by case, so told apart with less
+        words += (
+            f" {', '.join(shown)}, with a lower AUC, {'is' if len(shown) == 1 else 'are'} shown to beat it."
+        )
+    if max(kinds.count("network"), kinds.count("baseline")) > 1:
+        words += FLATTERED
+    return {
+        **best,
+        "verdict": verdict,
+        "difference": asdict(difference),
+        "p": pair.p,
+        "p_holm": pair.p_holm,
+        "words": words,
+    }
+
+
+def _unanswered(ranked: Sequence[Answers]) -> str:
+    """Why the question has no answer: there is no network, or no baseline."""
+    if any(answers.kind == "network" for answers in ranked):
+        return "Whether a network beats the baselines is not answered: no baseline was ranked."
+    return (
+        "Whether a network beats the baselines is not answered: no network was ranked; `nephroscope compare STUDY "
+        "--train mobilenet_v2` trains one on these folds."
+    )
+
+
+def _turned(d: Estimate) -> Estimate:
+    """The same difference, the other way round."""
+    low, high = (None if end is None else -end for end in (d.high, d.low))
+    return replace(d, value=None if d.value is None else -d.value, low=low, high=high)
+
+
+def _size(d: Estimate) -> str:
+    if d.value is None:
+        return f"difference of AUC undefined, {d.method}"
+    between = "" if d.low is None or d.high is None else f" ({d.low:z.2f} to {d.high:z.2f})"
+    return f"difference of AUC, network minus baseline, {d.value:z.2f}{between}"
+
+
+def _tested(pair: Pair, n_pairs: int) -> str:
+    if pair.p is None or pair.p_holm is None:
+        return f"no p: {pair.test}"
+    alone = p_is(pair.p)
+    if n_pairs == 1:
+        return alone
+    return f"{alone}, {p_words(pair.p_holm)} corrected for {n_pairs} pairs"
+
+
+def _highest(first: str, beside: Sequence[Pair], n_patients: int) -> str:
+    """Who has the highest AUC, alone or with others, and than whom that is not shown to be better."""
+    equals = [pair.two for pair in beside if pair.difference.value == 0]
+    others = [pair.two for pair in beside if pair.two not in equals]
+    has = f"{', '.join([first, *equals])} share" if equals else f"{first} has"
+    than = (
+        f"; that {'they are' if equals else 'it is'} better than {', '.join(others)} is not shown"
+        if others
+        else ""
+    )
+    return f"{has} the highest AUC here{than} ({counted_noun(n_patients, 'patient')})."
+
+
+def _networks_against_baselines(ranked: Sequence[Answers], pairs: Sequence[Pair]) -> list[str]:
+    """Every network against the best baseline, where no difference is shown; the best network stands above."""
+    best = next((answers.name for answers in ranked if answers.kind == "baseline"), None)
+    others = [answers.name for answers in ranked if answers.kind == "network"][1:]
+    return [
+        pair.words
+        for pair in pairs
+        if not pair.supported and best in (pair.one, pair.two) and (pair.one in others or pair.two in others)
+    ]

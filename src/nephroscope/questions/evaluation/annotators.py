@@ -1,0 +1,197 @@
+"""Comparisons of two readers' ROIs in; pooled figures with intervals over patients out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nephroscope.records import Cohort, Estimate, EvaluationConfig, Finding, counted_noun
+from nephroscope.regions.agreement import RoiAgreement
+from nephroscope.statistics.bland_altman import bland_altman, growth
+from nephroscope.statistics.intervals import Patients, Statistic, clustered_bootstrap, percentile_interval
+from nephroscope.statistics.kappa import LabelAgreement, compare_labels
+from nephroscope.statistics.metrics import Floats
+
+MEASURES = (
+    *("dice", "surface_dice", "hd95_mm", "hausdorff_mm", "mean_surface_mm"),
+    *("volume_ml_1", "volume_ml_2", "volume_difference_ml", "volume_difference_percent"),
+    *("diameter_mm_1", "diameter_mm_2"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReaderReport:
+    """Everything `agreement` found about a study.
+
+    Attributes:
+        rule: How the study makes one ROI of two.
+        adjudicate_below: Dice under which a case is listed for adjudication.
+        tolerance_mm: Of the surface Dice.
+        cases: Those that two readers drew, the worst Dice first.
+        patient_of: patient_id of each.
+        pooled: Figures over all of them, by name; see `pool`.
+        labels: The two pathology readings, or None where no case has two.
+        disagreements: (case_id, first reading, second reading) of the cases they name differently.
+        one_reader: case_id of the cases with one reader.
+        findings: Refusals, a case each, and doubts about a ROI.
+        decisions: By adjudication, case_id to decision.
+        synthetic: True when a case is a phantom.
+    """
+
+    rule: str
+    adjudicate_below: float
+    tolerance_mm: float
+    cases: tuple[RoiAgreement, ...]
+    patient_of: Mapping[str, str]
+    pooled: dict[str, Estimate]
+    labels: LabelAgreement | None = None
+    disagreements: tuple[tuple[str, str, str], ...] = ()
+    one_reader: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    decisions: Mapping[str, str] = field(default_factory=dict)
+    synthetic: bool = False
+
+    @property
+    def refused(self) -> tuple[Finding, ...]:
+        """Cases that could not be compared, or of which the rule leaves nothing."""
+        return tuple(finding for finding in self.findings if finding.severity == "refusal")
+
+    @property
+    def n_patients(self) -> int:
+        """Patients among the cases that two readers drew."""
+        return len({self.patient_of[case.case_id] for case in self.cases})
+
+    def to_adjudicate(self, case: RoiAgreement) -> bool:
+        """True when the Dice of a case is below the limit."""
+        return case.dice < self.adjudicate_below
+
+
+def pool(
+    cases: Sequence[RoiAgreement], patient_ids: Sequence[str], config: EvaluationConfig
+) -> dict[str, Estimate]:
+    """Mean (``dice``) and median (``dice_median``) of every measure, and Bland-Altman figures of volume and diameter.
+
+    Bland-Altman names: ``volume_bias_ml``, ``volume_limit_low_ml``, ``volume_limit_high_ml``, the same with
+    ``volume_ratio_`` for the second over the first, ``volume_growth``, and the like with ``diameter_`` and ``_mm``.
+
+    Args:
+        cases: Comparisons, at least one.
+        patient_ids: Whose each is.
+        config: Gives confidence, resamples and seed.
+    """
+    patients = Patients.of(patient_ids, np.zeros(len(cases), np.intp))
+    columns = {name: np.array([getattr(case, name) for case in cases], float) for name in MEASURES}
+    pooled: dict[str, Estimate] = {}
+    statistics: dict[str, Statistic] = {}
+    for name, values in columns.items():
+        statistics |= {
+            name: mean_statistic(values, patients),
+            f"{name}_median": median_statistic(values, patients),
+        }
+    once = np.ones((1, patients.n))
+    drawn = clustered_bootstrap(statistics, patients, config.resamples, config.seed)
+    whose = counted_noun(patients.n, "patient")
+    for name, statistic in statistics.items():
+        pooled[name] = _estimate(float(statistic(once)[0]), drawn[name], len(cases), whose, config)
+    for what, unit in (("volume", "ml"), ("diameter", "mm")):
+        one, two = columns[f"{what}_{unit}_1"], columns[f"{what}_{unit}_2"]
+        for name, estimate in bland_altman(one, two, patients, config).items():
+            pooled[f"{what}_{name}_{unit}"] = estimate
+        for name, estimate in bland_altman(one, two, patients, config, ratio=True).items():
+            pooled[f"{what}_ratio_{name}"] = estimate
+        pooled[f"{what}_growth"] = growth(one, two, patients, config)
+    return pooled
+
+
+def mean_statistic(values: Floats, patients: Patients) -> Statistic:
+    """Mean over cases as a function of patient weights."""
+    total, count = patients.per_patient(values), patients.per_patient(np.ones(values.size))
+
+    def statistic(weights: Floats) -> Floats:
+        means: Floats = weights @ total / (weights @ count)
+        return means
+
+    return statistic
+
+
+def median_statistic(values: Floats, patients: Patients) -> Statistic:
+    """Median over cases as a function of patient weights that are whole numbers."""
+    order = np.argsort(values, kind="stable")
+    ordered, owner = values[order], patients.row[order]
+
+    def statistic(weights: Floats) -> Floats:
+        last = np.cumsum(weights[:, owner], axis=1)
+        n = last[:, -1]
+        low = (last > ((n - 1) // 2)[:, None]).argmax(axis=1)
+        high = (last > (n // 2)[:, None]).argmax(axis=1)
+        medians: Floats = (ordered[low] + ordered[high]) / 2
+        return medians
+
+    return statistic
+
+
+def compare_readings(
+    cohort: Cohort, config: EvaluationConfig, means: Callable[[str], str | None]
+) -> tuple[LabelAgreement | None, tuple[tuple[str, str, str], ...]]:
+    """Agreement of the two pathology readings of the cases that have both, and the cases they name differently.
+
+    Args:
+        cohort: With the second readings as typed.
+        config: Gives confidence, resamples and seed.
+        means: The study's name of a typed subtype, or None: then the second reading is a label of its own.
+    """
+    both = [
+        (case, case.subtype, means(case.subtype_reader2) or case.subtype_reader2)
+        for case in cohort.cases
+        if case.subtype and case.subtype_reader2
+    ]
+    if not both:
+        return None, ()
+    first, second = [row[1] for row in both], [row[2] for row in both]
+    labels = compare_labels(first, second, [case.patient_id for case, _, _ in both], config)
+    return labels, tuple((case.case_id, one, two) for case, one, two in both if one != two)
+
+
+def report_as_dict(report: ReaderReport) -> dict[str, Any]:
+    """The report for agreement.json and ``--json``."""
+    cases = [
+        {
+            "case_id": case.case_id,
+            "patient_id": report.patient_of[case.case_id],
+            **asdict(case),
+            "adjudicate": report.to_adjudicate(case),
+            "decision": report.decisions.get(case.case_id, ""),
+        }
+        for case in report.cases
+    ]
+    subtypes: dict[str, Any] = {}
+    if report.labels is not None:
+        named = [
+            {"case_id": name, "reading_1": first, "reading_2": second}
+            for name, first, second in report.disagreements
+        ]
+        subtypes = {
+            "labels": list(report.labels.labels),
+            "table": [list(row) for row in report.labels.table],
+            "agreement": asdict(report.labels.agreement),
+            "kappa": asdict(report.labels.kappa),
+            "disagreements": named,
+        }
+    return {
+        "rule": report.rule,
+        "adjudicate_below": report.adjudicate_below,
+        "tolerance_mm": report.tolerance_mm,
+        "synthetic": report.synthetic,
+        "n_patients": report.n_patients,
+        "pooled": {name: asdict(estimate) for name, estimate in report.pooled.items()},
+        "cases": cases,
+        "one_reader": list(report.one_reader),
+        "findings": [asdict(finding) for finding in report.findings],
+        "subtypes": subtypes,
+    }
+
+
+def _estimate(value: float, drawn: Floats, n: int, whose: str, config: EvaluationConfig) -> Estimate:
+    low, high, method = percentile_interval(drawn, whose, config.confidence)
+    return Estimate(value=value, low=low, high=high, n=n, unit="case", method=method)

@@ -1,0 +1,264 @@
+"""From predictions to the evaluation of a run: figures by image, by case and by the paper's majority of three.
+
+Enters: `CasePrediction`s whose truth is known. Leaves: an `EvaluationReport`, its JSON and two CSV tables.
+"""
+
+import csv
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nephroscope.base.errors import CohortError
+from nephroscope.base.files import replacing
+from nephroscope.clinic.call import label_of, majority_of_three
+from nephroscope.records import (
+    CasePrediction,
+    Estimate,
+    EvaluationConfig,
+    EvaluationGroup,
+    EvaluationReport,
+    OperatingPoint,
+    Protocol,
+)
+from nephroscope.statistics import intervals, metrics
+from nephroscope.statistics.estimates import Rows, areas_of, estimate_all, shares_of
+from nephroscope.statistics.metrics import Ints, Proportion
+
+LEAKY = "LEAKY split by image"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """What is known of a run beside its predictions; the fields are those of `EvaluationReport`."""
+
+    run: str
+    model: str
+    subtypes: tuple[str, ...]
+    positive: str
+    protocol: Protocol
+    operating_points: tuple[OperatingPoint, ...]
+    cohort_digest: str
+    run_digest: str
+    synthetic: bool
+    converged: bool
+
+
+def build_report(
+    facts: RunFacts, predictions: Sequence[CasePrediction], config: EvaluationConfig
+) -> EvaluationReport:
+    """The evaluation of a run, one group of figures per test set, in the order in which the sets first occur.
+
+    A run that did not converge gets no numbers; under the image protocol every method says LEAKY.
+
+    Raises:
+        CohortError: No prediction has a known subtype, or a case stands twice in a test set.
+    """
+    known = [p for p in predictions if p.truth is not None]
+    if not known:
+        raise CohortError(
+            where=f"run {facts.run}",
+            expected="test cases with a known subtype",
+            found=f"{len(predictions)} predictions, none with one",
+            remedy="add the pathology labels to cohort.csv",
+        )
+    groups = []
+    for name in dict.fromkeys(p.group for p in known):
+        members = [p for p in known if p.group == name]
+        group = evaluate_predictions(
+            members, name, facts.subtypes, facts.positive, facts.operating_points, config
+        )
+        groups.append(_marked(group, facts))
+    return EvaluationReport(
+        **{name: getattr(facts, name) for name in RunFacts.__dataclass_fields__},
+        groups=tuple(groups),
+        predictions=tuple(predictions),
+    )
+
+
+def evaluate_predictions(
+    predictions: Sequence[CasePrediction],
+    name: str,
+    subtypes: Sequence[str],
+    positive: str,
+    points: Sequence[OperatingPoint],
+    config: EvaluationConfig,
+) -> EvaluationGroup:
+    """Figures of one test set, every one with interval, n, unit and method.
+
+    Args:
+        predictions: Cases with a known subtype, each once.
+        name: Of the test set, such as ``out-of-fold`` or ``external-test:NAME``.
+        subtypes: In output order.
+        positive: The subtype that sensitivity is about.
+        points: One per fold, or a single one for all; image calls use that of their case's fold.
+        config: Resamples, seed and confidence.
+
+    Raises:
+        CohortError: A case stands twice.
+    """
+    _refuse_twins(predictions, name)
+    index = {s: i for i, s in enumerate(subtypes)}
+    truth = np.array([index[p.truth or ""] for p in predictions], dtype=np.intp)
+    ids = [p.patient_id for p in predictions]
+    thresholds = [points[p.fold if len(points) > 1 else 0].threshold for p in predictions]
+    at = index[positive]
+    cases = Rows(
+        unit="case",
+        truth=truth,
+        called=np.array([index[p.forced_call] for p in predictions], dtype=np.intp),
+        p=np.array([[p.probabilities[s] for s in subtypes] for p in predictions]),
+        patients=intervals.Patients.of(ids, truth),
+    )
+    images = _image_rows(predictions, truth, thresholds, at)
+    three = replace(
+        cases,
+        called=np.array(
+            [
+                majority_of_three(p.slices, _rng_of(p, config), threshold, at)
+                for p, threshold in zip(predictions, thresholds, strict=True)
+            ],
+            dtype=np.intp,
+        ),
+    )
+    sure = np.array([p.call is not None for p in predictions])
+    right = cases.called == truth
+    doubt = {
+        "coverage": Proportion(hits=sure, counted=np.ones_like(sure), empty="nothing to count"),
+        "accuracy_when_sure": Proportion(hits=right, counted=sure, empty="no case has a call"),
+    }
+    return EvaluationGroup(
+        name=name,
+        image=estimate_all(images, shares_of(images, subtypes, at), areas_of(images, subtypes, at), config),
+        case=estimate_all(
+            cases, shares_of(cases, subtypes, at) | doubt, areas_of(cases, subtypes, at), config
+        ),
+        majority=estimate_all(three, shares_of(three, subtypes, at), {}, config),
+        confusion_image=metrics.confusion(images.truth, images.called, len(subtypes)),
+        confusion_case=metrics.confusion(truth, cases.called, len(subtypes)),
+        n_patients=cases.patients.n,
+    )
+
+
+def report_as_dict(report: EvaluationReport) -> dict[str, Any]:
+    """The report for ``--json`` and report.json; the first group is also at the top, as ``image``, ``case`` ..."""
+    groups = {group.name: _group_as_dict(group) for group in report.groups}
+    top = {
+        "format": 1,
+        "run": report.run,
+        "model": report.model,
+        "subtypes": list(report.subtypes),
+        "positive": report.positive,
+        "protocol": report.protocol,
+        "leaky": report.leaky,
+        "warning": f"{LEAKY}: slices of one patient train and test" if report.leaky else None,
+        "synthetic": report.synthetic,
+        "converged": report.converged,
+        "operating_points": [asdict(point) for point in report.operating_points],
+        "cohort_digest": report.cohort_digest,
+        "run_digest": report.run_digest,
+    }
+    return top | groups[report.groups[0].name] | {"groups": groups}
+
+
+def predictions_to_csv(
+    predictions: Sequence[CasePrediction], path: Path, subtypes: Sequence[str], protocol: Protocol = "patient"
+) -> None:
+    """Write one row per case: truth, call (empty: not sure), reason, probabilities; ``protocol`` says LEAKY."""
+    names = ["case_id", "patient_id", "group", "fold", "truth", "call", "forced_call", "reason"]
+    rows = [
+        [p.case_id, p.patient_id, p.group, p.fold, p.truth or "", p.call or "", p.forced_call, p.reason]
+        + [f"{p.probabilities[s]:.6f}" for s in subtypes]
+        + [len(p.slices), _protocol_text(protocol)]
+        for p in predictions
+    ]
+    _save_csv(path, [*names, *(f"p_{s}" for s in subtypes), "n_slices", "protocol"], rows)
+
+
+def slices_to_csv(
+    predictions: Sequence[CasePrediction], path: Path, subtypes: Sequence[str], protocol: Protocol = "patient"
+) -> None:
+    """Write one row per slice: case, slice index, area in mm2, probabilities; ``protocol`` says LEAKY."""
+    mark = _protocol_text(protocol)
+    rows = [
+        [p.case_id, s.slice_index, f"{s.area_mm2:.1f}", *map("{:.6f}".format, s.probabilities), mark]
+        for p in predictions
+        for s in p.slices
+    ]
+    _save_csv(path, ["case_id", "slice_index", "area_mm2", *(f"p_{s}" for s in subtypes), "protocol"], rows)
+
+
+def _image_rows(
+    predictions: Sequence[CasePrediction], truth: Ints, thresholds: Sequence[float], positive: int
+) -> Rows:
+    """Every slice of every case, called by the threshold of its case's fold."""
+    counts = [len(p.slices) for p in predictions]
+    owner: list[int] = np.repeat(np.arange(len(predictions)), counts).tolist()
+    p = np.array([s.probabilities for case in predictions for s in case.slices])
+    called = [label_of(row.tolist(), thresholds[i], positive) for row, i in zip(p, owner, strict=True)]
+    return Rows(
+        unit="image",
+        truth=truth[owner],
+        called=np.array(called, dtype=np.intp),
+        p=p,
+        patients=intervals.Patients.of([predictions[i].patient_id for i in owner], truth[owner]),
+    )
+
+
+def _rng_of(prediction: CasePrediction, config: EvaluationConfig) -> np.random.Generator:
+    """Chance of this case alone: the three slices do not depend on which other cases are evaluated."""
+    return np.random.default_rng([config.seed, zlib.crc32(prediction.case_id.encode())])
+
+
+def _marked(group: EvaluationGroup, facts: RunFacts) -> EvaluationGroup:
+    """The group without numbers if the run did not converge; with LEAKY in every method if it is."""
+
+    def mark(estimate: Estimate) -> Estimate:
+        if not facts.converged:
+            estimate = replace(estimate, value=None, low=None, high=None, method="did not converge")
+        if facts.protocol == "image":
+            estimate = replace(estimate, method=f"{LEAKY}; {estimate.method}")
+        return estimate
+
+    figures: dict[str, Any] = {
+        part: {name: mark(e) for name, e in getattr(group, part).items()}
+        for part in ("image", "case", "majority")
+    }
+    hidden: dict[str, Any] = {} if facts.converged else {"confusion_image": (), "confusion_case": ()}
+    return replace(group, **figures, **hidden)
+
+
+def _refuse_twins(predictions: Sequence[CasePrediction], name: str) -> None:
+    case_id, times = Counter(p.case_id for p in predictions).most_common(1)[0]
+    if times > 1:
+        raise CohortError(
+            where=f"test set {name}, case {case_id}",
+            expected="one prediction of every case",
+            found=f"{times}",
+            remedy="put the slices of all its folds into one prediction, or evaluate the folds apart",
+        )
+
+
+def _group_as_dict(group: EvaluationGroup) -> dict[str, Any]:
+    parts = {
+        part: {name: asdict(e) for name, e in getattr(group, part).items()}
+        for part in ("image", "case", "majority")
+    }
+    confusion = {
+        "image": [list(row) for row in group.confusion_image],
+        "case": [list(row) for row in group.confusion_case],
+    }
+    return {**parts, "confusion": confusion, "n_patients": group.n_patients}
+
+
+def _save_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
+def _protocol_text(protocol: Protocol) -> str:
+    return LEAKY if protocol == "image" else protocol

@@ -1,0 +1,151 @@
+"""Probabilities and a wanted sensitivity in; thresholds chosen on other patients, and what they achieve, out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from nephroscope.base.errors import ConfigError
+from nephroscope.clinic.call import ROUNDING
+from nephroscope.learning.score_run import OUT_OF_FOLD
+from nephroscope.records import CasePrediction, Estimate, EvaluationConfig, OperatingPoint
+from nephroscope.statistics.estimates import Rows, estimate_all, shares_of
+from nephroscope.statistics.intervals import Patients
+from nephroscope.statistics.metrics import Bools, Floats, Ints
+
+
+@dataclass(frozen=True, kw_only=True)
+class AchievedPoint:
+    """One test set under thresholds for a wanted sensitivity.
+
+    Attributes:
+        group: The test set.
+        points: By fold; a single one, of fold -1, where all cases share it.
+        achieved: ``sensitivity``, ``specificity``, ``precision`` and ``accuracy`` on the test set.
+    """
+
+    group: str
+    wanted_sensitivity: float
+    points: dict[int, OperatingPoint]
+    achieved: dict[str, Estimate]
+
+
+def threshold_for_sensitivity(p: Floats, is_positive: Bools, sensitivity: float) -> float:
+    """The highest threshold that calls at least this share of the positives, halfway to the next lower probability.
+
+    Raises:
+        ConfigError: There is no positive case, or the sensitivity is not above 0 and at most 1.
+    """
+    positives = np.sort(p[is_positive])[::-1]
+    if not 0 < sensitivity <= 1 or not positives.size:
+        raise ConfigError(
+            where="operating point at a stated sensitivity",
+            expected="a sensitivity above 0 and at most 1, and positive cases to choose the threshold on",
+            found=f"{sensitivity:g} and {positives.size} positive",
+            remedy="correct the sensitivity, or use fewer folds",
+        )
+    lowest = positives[int(np.ceil(sensitivity * positives.size - ROUNDING)) - 1]
+    below = p[p < lowest]
+    return float((lowest + below.max()) / 2) if below.size else float(lowest)
+
+
+def thresholds_by_fold(
+    p: Floats,
+    is_positive: Bools,
+    patients: Patients,
+    folds: Ints,
+    sensitivity: float,
+    unit: Literal["image", "case"] = "case",
+) -> dict[int, OperatingPoint]:
+    """For each fold, the threshold for a sensitivity on the cases of the other folds, without its own patients.
+
+    Raises:
+        ConfigError: There is one fold only, or no positive case in the others.
+    """
+    names = np.unique(folds)
+    if names.size < 2:
+        raise ConfigError(
+            where="operating point at a stated sensitivity",
+            expected="two folds or more, so that each has others to choose its threshold on",
+            found="one fold",
+            remedy="divide into more folds, or choose the threshold on validation cases",
+        )
+    points = {}
+    for fold in names.tolist():
+        others = ~np.isin(patients.row, patients.row[folds == fold])
+        points[fold] = _point(
+            p[others], is_positive[others], sensitivity, f"of other folds than {fold}", unit
+        )
+    return points
+
+
+def achieved_by(
+    p: Floats,
+    is_positive: Bools,
+    patients: Patients,
+    thresholds: Floats,
+    config: EvaluationConfig,
+    unit: Literal["image", "case"] = "case",
+) -> dict[str, Estimate]:
+    """Sensitivity, specificity, precision and accuracy of rows called by their own thresholds, (n,)."""
+    called = (p >= thresholds).astype(np.intp)
+    truth = is_positive.astype(np.intp)
+    rows = Rows(unit=unit, truth=truth, called=called, p=np.column_stack([1 - p, p]), patients=patients)
+    return estimate_all(rows, shares_of(rows, ("negative", "positive"), 1), {}, config)
+
+
+def operating_point_at(
+    predictions: Sequence[CasePrediction], positive: str, sensitivity: float, config: EvaluationConfig
+) -> tuple[AchievedPoint, ...]:
+    """One per test set of a run: out-of-fold cases by thresholds from other folds, the rest by one from all of them.
+
+    Raises:
+        ConfigError: The out-of-fold cases have one fold only, or too few positive cases.
+    """
+    known = [p for p in predictions if p.truth is not None]
+    inner = [p for p in known if p.group == OUT_OF_FOLD]
+    found = []
+    for name in dict.fromkeys(p.group for p in known):
+        members = [p for p in known if p.group == name]
+        p, yes, patients = _arrays(members, positive)
+        if name == OUT_OF_FOLD:
+            folds = np.array([m.fold for m in members], dtype=np.intp)
+            points = thresholds_by_fold(p, yes, patients, folds, sensitivity)
+            thresholds = np.array([points[fold].threshold for fold in folds.tolist()])
+        else:
+            here = {m.patient_id for m in members}
+            chosen_on = [m for m in inner if m.patient_id not in here]
+            inner_p, inner_yes, _ = _arrays(chosen_on, positive)
+            points = {-1: _point(inner_p, inner_yes, sensitivity, "of all folds")}
+            thresholds = np.full(p.size, points[-1].threshold)
+        found.append(
+            AchievedPoint(
+                group=name,
+                wanted_sensitivity=sensitivity,
+                points=points,
+                achieved=achieved_by(p, yes, patients, thresholds, config),
+            )
+        )
+    return tuple(found)
+
+
+def _arrays(members: Sequence[CasePrediction], positive: str) -> tuple[Floats, Bools, Patients]:
+    p = np.array([m.probabilities[positive] for m in members], dtype=np.float64)
+    yes = np.array([m.truth == positive for m in members], dtype=bool)
+    return p, yes, Patients.of([m.patient_id for m in members], yes.astype(np.intp))
+
+
+def _point(
+    p: Floats,
+    is_positive: Bools,
+    sensitivity: float,
+    whose: str,
+    unit: Literal["image", "case"] = "case",
+) -> OperatingPoint:
+    rows = "cases" if unit == "case" else "rows"
+    return OperatingPoint(
+        threshold=threshold_for_sensitivity(p, is_positive, sensitivity),
+        criterion=f"sensitivity of at least {sensitivity:g}",
+        chosen_on=f"{p.size} out-of-fold {rows} {whose}, {int(is_positive.sum())} positive",
+    )

@@ -1,0 +1,341 @@
+"""Predictions, cohort and facts of series in; figures of subgroups and their gaps to the rest, out."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from nephroscope.base.tables import read_table
+from nephroscope.intake.export.series_table import SERIES_FILE
+from nephroscope.records import Case, CasePrediction, Cohort, Estimate, EvaluationConfig, counted_noun
+from nephroscope.statistics.estimates import Rows, areas_of, estimate_all, shares_of
+from nephroscope.statistics.intervals import (
+    CHUNK,
+    Patients,
+    Statistic,
+    auc_statistic,
+    clustered_bootstrap,
+    mean_statistic,
+    percentile_interval,
+    ratio_statistic,
+)
+from nephroscope.statistics.mcnemar import holm
+from nephroscope.statistics.metrics import Bools, Floats, Ints
+
+UNKNOWN = "unknown"
+OLD_YEARS, T1A_CM = 60.0, 4.0
+SPACINGS_MM = (1.5, 3.0)
+SEXES = {"F": "women", "M": "men", "O": "other"}
+# Words in DICOM Manufacturer (0008,0070), and the name a reader knows.
+VENDORS = {
+    "siemens": "Siemens",
+    "ge": "GE",
+    "philips": "Philips",
+    "toshiba": "Canon or Toshiba",
+    "canon": "Canon or Toshiba",
+    "hitachi": "Hitachi or Fujifilm",
+    "fujifilm": "Hitachi or Fujifilm",
+    "uih": "United Imaging",
+    "united": "United Imaging",
+    "neusoft": "Neusoft",
+}
+
+
+def series_facts(study: Path) -> dict[str, dict[str, str]]:
+    """Vendor and slice spacing of the series of each case, by case_id, from series.csv where there is one.
+
+    A case whose series differ in one of them has that one left out.
+    """
+    path = study / SERIES_FILE
+    if not path.exists():
+        return {}
+    header, rows = read_table(path)
+    at = {name: i for i, name in enumerate(header)}
+    seen: dict[str, dict[str, set[str]]] = {}
+    for _, row in rows:
+        for case_id in row[at["case_ids"]].split():
+            facts = seen.setdefault(case_id, {"vendor": set(), "slice spacing": set()})
+            facts["vendor"].add(vendor_of(row[at["manufacturer"]]))
+            facts["slice spacing"].add(spacing_of(row[at["spacing_mm"]]))
+    return {
+        case_id: {name: values.pop() for name, values in facts.items() if len(values) == 1}
+        for case_id, facts in seen.items()
+    }
+
+
+def vendor_of(manufacturer: str) -> str:
+    """The maker of the scanner under one name."""
+    words = manufacturer.casefold().replace("-", " ").replace("_", " ").split()
+    known = next((VENDORS[word] for word in words if word in VENDORS), None)
+    return known or manufacturer.strip() or UNKNOWN
+
+
+def spacing_of(spacing_mm: str) -> str:
+    """The class of a distance between slices."""
+    try:
+        mm = float(spacing_mm)
+    except ValueError:
+        return UNKNOWN
+    thin, thick = SPACINGS_MM
+    if mm <= thin:
+        return f"up to {thin:g} mm"
+    return f"over {thin:g} to {thick:g} mm" if mm <= thick else f"over {thick:g} mm"
+
+
+def attributes_of(case: Case, facts: Mapping[str, str]) -> dict[str, str]:
+    """Every attribute of a case with its value, ``unknown`` where it is not known."""
+    age, size = case.age_years, case.size_cm
+    return {
+        "sex": SEXES.get(case.sex or "", UNKNOWN),
+        "age": UNKNOWN if age is None else _side(age >= OLD_YEARS, f"under {OLD_YEARS:g}", "and over"),
+        "size": UNKNOWN if size is None else f"{'over' if size > T1A_CM else 'up to'} {T1A_CM:g} cm",
+        "phase": case.phase,
+        "site": case.site_id,
+        **{"vendor": UNKNOWN, "slice spacing": UNKNOWN, **facts},
+    }
+
+
+def _side(is_upper: bool, lower: str, upper: str) -> str:
+    return f"{OLD_YEARS:g} {upper}" if is_upper else lower
+
+
+FEWEST = 5  # patients of each subtype that a figure needs
+NAMES = ("auc", "accuracy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subgroup:
+    """One value of one attribute, such as women.
+
+    Attributes:
+        n_by_subtype: Patients of each subtype.
+        figures: ``auc`` (macro over three subtypes or more) and ``accuracy``; None with the reason where too few.
+        gaps: The same, less that of all other cases whose value is known.
+        p: Of no gap in the AUC; None where not tested. How, stands in the method of the gap.
+        p_holm: The same, by Holm over all tests of the table.
+    """
+
+    attribute: str
+    value: str
+    n_cases: int
+    n_patients: int
+    n_by_subtype: dict[str, int]
+    figures: dict[str, Estimate]
+    gaps: dict[str, Estimate]
+    p: float | None = None
+    p_holm: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """The cases of one test set, as arrays, and who is asked about."""
+
+    rows: Rows
+    subtypes: tuple[str, ...]
+    positive: int
+    config: EvaluationConfig
+
+
+def subgroup_table(
+    predictions: Sequence[CasePrediction],
+    cohort: Cohort,
+    facts: Mapping[str, Mapping[str, str]],
+    subtypes: Sequence[str],
+    positive: str,
+    config: EvaluationConfig,
+) -> tuple[Subgroup, ...]:
+    """Every subgroup of one test set, attribute by attribute; attributes unknown of every case are left out.
+
+    Gaps are explored, not confirmed: a small group hides a large gap, and of twenty tests one is below 0.05 by
+    chance, which is what ``p_holm`` allows for.
+
+    Args:
+        predictions: Cases with a known subtype, each once.
+        cohort: Knows sex, age, size, phase and site of each case.
+        facts: Further attributes by case_id, as `attributes.series_facts` reads them; may be empty.
+        subtypes: In output order.
+        positive: The subtype that the AUC is about where there are two.
+        config: Resamples (also of the permutations), seed and confidence.
+    """
+    known = [p for p in predictions if p.truth is not None]
+    index = {s: i for i, s in enumerate(subtypes)}
+    truth = np.array([index[p.truth or ""] for p in known], dtype=np.intp)
+    rows = Rows(
+        unit="case",
+        truth=truth,
+        called=np.array([index[p.forced_call] for p in known], dtype=np.intp),
+        p=np.array([[p.probabilities[s] for s in subtypes] for p in known]),
+        patients=Patients.of([p.patient_id for p in known], truth),
+    )
+    table = _Table(rows, tuple(subtypes), index[positive], config)
+    each = [attributes_of(cohort.by_id[p.case_id], facts.get(p.case_id, {})) for p in known]
+    found: list[Subgroup] = []
+    for attribute in dict.fromkeys(name for values in each for name in values):
+        values = np.array([v.get(attribute, UNKNOWN) for v in each])
+        if not (values == UNKNOWN).all():
+            found += _of_attribute(table, attribute, values)
+    return tuple(_adjusted(found))
+
+
+def _of_attribute(
+    table: _Table, attribute: str, values: np.ndarray[tuple[int], np.dtype[np.str_]]
+) -> list[Subgroup]:
+    """Its subgroups, in alphabetical order, the unknown last and without figures."""
+    is_known: Bools = values != UNKNOWN
+    levels = sorted({str(v) for v in values[is_known]})
+    groups = [_subgroup(table, attribute, level, values == level, is_known) for level in levels]
+    if len(groups) == 2 and groups[0].p is not None:  # one test, not two
+        groups[1] = replace(groups[1], p=groups[0].p)
+    if not is_known.all():
+        why = "the value is not known"
+        groups.append(_counted(table, attribute, UNKNOWN, ~is_known, dict.fromkeys(NAMES, why)))
+    return groups
+
+
+def _subgroup(table: _Table, attribute: str, value: str, inside: Bools, is_known: Bools) -> Subgroup:
+    few = _too_few(table, inside)
+    if few:
+        return _counted(table, attribute, value, inside, dict.fromkeys(NAMES, few))
+    part = _taken(table.rows, inside)
+    areas = {"auc": areas_of(part, table.subtypes, table.positive)["auc"]}
+    shares = {"accuracy": shares_of(part, table.subtypes, table.positive)["accuracy"]}
+    figures = estimate_all(part, shares, areas, table.config)
+    group = _counted(table, attribute, value, inside, {})
+    rest = is_known & ~inside
+    few = _too_few(table, rest)
+    if few:
+        why = f"the other cases: {few}" if rest.any() else "no other case"
+        return replace(group, figures=figures, gaps={name: _none(inside, why) for name in NAMES})
+    gaps, p = _gaps(table, inside, rest)
+    return replace(group, figures=figures, gaps=gaps, p=p)
+
+
+def _gaps(table: _Table, inside: Bools, rest: Bools) -> tuple[dict[str, Estimate], float]:
+    """Difference of each figure between two parts of the rows, with interval, and the p of the AUC's."""
+    parts = [(_area(table, part), _accuracy(table, part)) for part in (inside, rest)]
+    statistics = {
+        name: _difference(mine, theirs) for name, mine, theirs in zip(NAMES, parts[0], parts[1], strict=True)
+    }
+    patients, config = table.rows.patients, table.config
+    drawn = clustered_bootstrap(statistics, patients, config.resamples, config.seed)
+    once = np.ones((1, patients.n))
+    value = {name: float(statistic(once)[0]) for name, statistic in statistics.items()}
+    owners = patients.row[inside]
+    if np.isin(patients.row[rest], owners).any():
+        p, test = _bootstrap_p(drawn["auc"]), "p by the same bootstrap, as patients are on both sides"
+    else:
+        p, test = (
+            _permutation_p(table, inside | rest, owners, value["auc"]),
+            "p by permuting patients in their class",
+        )
+    gaps = {}
+    for name in NAMES:
+        low, high, words = percentile_interval(
+            drawn[name], counted_noun(patients.n, "patient"), config.confidence
+        )
+        method = f"{words}; {test}" if name == "auc" else words
+        n = int(np.count_nonzero(inside | rest))
+        gaps[name] = Estimate(value=value[name], low=low, high=high, n=n, unit="case", method=method)
+    return gaps, p
+
+
+def _permutation_p(table: _Table, known: Bools, owners: Ints, observed: float) -> float:
+    """Two-sided p of the difference of AUC when the group's patients are drawn anew within their class."""
+    patients, config = table.rows.patients, table.config
+    taking_part = np.zeros(patients.n)
+    taking_part[patients.row[known]] = 1.0
+    member = np.zeros(patients.n)
+    member[owners] = 1.0
+    statistic = _area(table, known)
+    rng = np.random.default_rng(config.seed)
+    strata = [
+        np.flatnonzero((patients.stratum == s) & (taking_part > 0)) for s in np.unique(patients.stratum)
+    ]
+    as_far = 0
+    for start in range(0, config.resamples, CHUNK):
+        size = min(CHUNK, config.resamples - start)
+        drawn = np.zeros((size, patients.n))
+        for who in strata:
+            drawn[:, who] = rng.permuted(np.tile(member[who], (size, 1)), axis=1)
+        gap = statistic(drawn) - statistic(taking_part - drawn)
+        as_far += int(np.count_nonzero(np.abs(gap) >= abs(observed) - 1e-12))
+    return (as_far + 1) / (config.resamples + 1)
+
+
+def _bootstrap_p(drawn: Floats) -> float:
+    """Two-sided p of 0 in the resampled differences."""
+    known = drawn[~np.isnan(drawn)]
+    tail = min(np.count_nonzero(known <= 0), np.count_nonzero(known >= 0))
+    return min(1.0, 2 * (tail + 1) / (known.size + 1))
+
+
+def _area(table: _Table, part: Bools) -> Statistic:
+    """AUC of some rows, macro over three subtypes or more, as a function of patient weights."""
+    taken = _taken(table.rows, part, renumber=False)
+    areas = areas_of(taken, table.subtypes, table.positive)["auc"]
+    return mean_statistic([auc_statistic(scores, yes, taken.patients) for scores, yes in areas])
+
+
+def _accuracy(table: _Table, part: Bools) -> Statistic:
+    taken = _taken(table.rows, part, renumber=False)
+    right = taken.called == taken.truth
+    return ratio_statistic(right, np.ones_like(right), taken.patients)
+
+
+def _difference(mine: Statistic, theirs: Statistic) -> Callable[[Floats], Floats]:
+    return lambda weights: mine(weights) - theirs(weights)
+
+
+def _taken(rows: Rows, part: Bools, renumber: bool = True) -> Rows:
+    """Some of the rows; patients numbered anew, or as in the whole table."""
+    owner = rows.patients.row[part]
+    patients = replace(rows.patients, row=owner)
+    if renumber:
+        patients = Patients.of([str(i) for i in owner.tolist()], rows.truth[part])
+    return replace(rows, truth=rows.truth[part], called=rows.called[part], p=rows.p[part], patients=patients)
+
+
+def _by_subtype(table: _Table, part: Bools) -> dict[str, int]:
+    rows = table.rows
+    return {s: rows.patients.count(part & (rows.truth == i)) for i, s in enumerate(table.subtypes)}
+
+
+def _too_few(table: _Table, part: Bools) -> str:
+    """Why a part of the rows gets no figure; empty where it gets one."""
+    short = [f"{n} {s}" for s, n in _by_subtype(table, part).items() if n < FEWEST]
+    return f"fewer than {FEWEST} patients of a subtype ({', '.join(short)})" if short else ""
+
+
+def _counted(table: _Table, attribute: str, value: str, part: Bools, why: dict[str, str]) -> Subgroup:
+    none = {name: _none(part, reason) for name, reason in why.items()}
+    return Subgroup(
+        attribute=attribute,
+        value=value,
+        n_cases=int(np.count_nonzero(part)),
+        n_patients=table.rows.patients.count(part),
+        n_by_subtype=_by_subtype(table, part),
+        figures=none,
+        gaps=dict(none),
+    )
+
+
+def _none(part: Bools, why: str) -> Estimate:
+    n = int(np.count_nonzero(part))
+    return Estimate(value=None, low=None, high=None, n=n, unit="case", method=f"undefined: {why}")
+
+
+def _adjusted(groups: Sequence[Subgroup]) -> list[Subgroup]:
+    """Holm over the tests; the two sides of an attribute with two values are one."""
+    sides = Counter(g.attribute for g in groups if g.value != UNKNOWN)
+
+    def test_of(g: Subgroup) -> tuple[str, str]:
+        return g.attribute, "" if sides[g.attribute] == 2 else g.value
+
+    tests: dict[tuple[str, str], float] = {}
+    for g in groups:
+        if g.p is not None:
+            tests.setdefault(test_of(g), g.p)
+    adjusted = dict(zip(tests, holm([*tests.values()]), strict=True))
+    return [g if g.p is None else replace(g, p_holm=adjusted[test_of(g)]) for g in groups]

@@ -1,0 +1,129 @@
+"""What readers answered, and what is known of the cases: the records that this room works on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from nephroscope.records import Finding
+from nephroscope.statistics.metrics import Bools, Floats, Ints
+
+# A reader's name and whether a program helped.
+Who = tuple[str, bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """Truth of the cases.
+
+    Attributes:
+        subtypes: Of the study, in order.
+        positive: The subtype that sensitivity and confidence are about.
+        truth: Subtype by case_id.
+        patient_of: patient_id by case_id.
+        group_of: Test set by case_id (out-of-fold, internal-test, external-test:NAME); empty without a study.
+    """
+
+    subtypes: tuple[str, ...]
+    positive: str
+    truth: Mapping[str, str]
+    patient_of: Mapping[str, str]
+    group_of: Mapping[str, str] = field(default_factory=dict)
+
+    def index(self, call: str) -> int:
+        """Place of a subtype; one past the last for a subtype that is none of the study's."""
+        return self.subtypes.index(call) if call in self.subtypes else len(self.subtypes)
+
+    def indices(self, cases: list[str]) -> Ints:
+        """Place of the true subtype of each case, (n,)."""
+        return np.array([self.index(self.truth[case]) for case in cases], dtype=np.intp)
+
+    def is_positive(self, cases: list[str]) -> Bools:
+        """Which cases are the positive subtype, (n,)."""
+        return np.array([self.truth[case] == self.positive for case in cases], dtype=bool)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One answer about one case.
+
+    Attributes:
+        call: The subtype; None: not sure.
+        confidence: How surely it is the positive subtype, on the scale of its table; None: not given.
+        seconds: It took; None: not given.
+        group: Test set that the case is of for the model that answers; empty: of no test set of its own.
+    """
+
+    call: str | None
+    confidence: float | None
+    seconds: float | None = None
+    group: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """All answers of one reader, or of one model.
+
+    Attributes:
+        name: As in the table, or the run's.
+        aided: True when a program helped the reader.
+        readings: By case_id.
+        model: True for a program's answers.
+        told: Where the answers are from.
+        of_study: True for a run or baseline of the study, whose intervals are those of `evaluate`.
+        baseline: True for a model of `nephroscope compare` that a network must beat.
+        leaky: True for a run that trained on slices of its test patients: it is shown, and never tested.
+        unrated: Why the confidences of the table are not used; empty where they are.
+    """
+
+    name: str
+    aided: bool
+    readings: Mapping[str, Reading]
+    model: bool = False
+    told: str = ""
+    of_study: bool = False
+    baseline: bool = False
+    leaky: bool = False
+    unrated: str = ""
+
+    @property
+    def title(self) -> str:
+        """Name for tables and sentences."""
+        return f"{self.name}, aided" if self.aided else self.name
+
+    @property
+    def called(self) -> dict[str, str]:
+        """Calls of the cases that have one."""
+        return {case: r.call for case, r in self.readings.items() if r.call is not None}
+
+    @property
+    def rated(self) -> dict[str, float]:
+        """Confidences of the cases that have one."""
+        return {case: r.confidence for case, r in self.readings.items() if r.confidence is not None}
+
+    def scores(self, cases: list[str]) -> Floats:
+        """Confidences of these cases, (n,)."""
+        rated = self.rated
+        return np.array([rated[case] for case in cases], dtype=float)
+
+    def right(self, cases: list[str], known: Known) -> Bools:
+        """Whether the call of each of these cases is the truth, (n,)."""
+        called = self.called
+        return np.array([called[case] == known.truth[case] for case in cases], dtype=bool)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallTable:
+    """A table of calls as read.
+
+    Attributes:
+        readers: People, unaided before aided, in the order of the table.
+        models: Programs whose answers stand in the table.
+        scale: Of the readers' confidence, in words; empty without one.
+        findings: Doubts about the table.
+    """
+
+    readers: tuple[Reader, ...]
+    models: tuple[Reader, ...]
+    scale: str
+    findings: tuple[Finding, ...]

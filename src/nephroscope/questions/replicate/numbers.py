@@ -1,0 +1,251 @@
+"""Figures of one protocol, and how far two protocols stand apart: answers in, estimates out.
+
+Every interval is over patients. A difference is the paper's protocol minus the leak-free twin, its
+interval a bootstrap in which both are judged on the same redrawn patients.
+"""
+
+import zlib
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+
+import numpy as np
+
+from nephroscope.clinic.call import majority_of_three
+from nephroscope.questions.replicate.answers import Answers
+from nephroscope.records import Estimate, EvaluationConfig, SlicePrediction
+from nephroscope.statistics import intervals
+from nephroscope.statistics.auc import auc_covariance
+from nephroscope.statistics.estimates import Rows, areas_of, estimate_all, shares_of
+from nephroscope.statistics.intervals import (
+    Patients,
+    Statistic,
+    auc_statistic,
+    clustered_bootstrap,
+    percentile_interval,
+)
+from nephroscope.statistics.metrics import Floats, auc
+
+LEAKY, LEAKY_EPOCH = "LEAKY: split by image", "epoch chosen on a LEAKY split by image"
+FIGURES = ("accuracy", "sensitivity", "specificity", "precision", "auc")
+THRESHOLD = 0.5
+FEWEST = 5  # patients for whom a bootstrap of a difference is worth printing
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Judged:
+    """What is counted: rows, whose each is, and ``mark``: how an image split stands behind them, or nothing."""
+
+    rows: Rows
+    patient_ids: "np.ndarray[tuple[int], np.dtype[np.str_]]"
+    case_ids: "np.ndarray[tuple[int], np.dtype[np.str_]]"
+    mark: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How answers are read: the two subtypes, which is positive, the intervals, and the seed of the three slices."""
+
+    subtypes: tuple[str, ...]
+    positive: int
+    config: EvaluationConfig
+    seed: int
+
+
+def by_image(answers: Answers, reading: Reading, mark: str = "") -> Judged:
+    """Every image on its own."""
+    rows = Rows(
+        unit="image",
+        truth=answers.truth,
+        called=_called(answers.p, reading),
+        p=answers.p,
+        patients=Patients.of(answers.patient_ids.tolist(), answers.truth),
+    )
+    return Judged(rows=rows, patient_ids=answers.patient_ids, case_ids=answers.case_ids, mark=mark)
+
+
+def by_case(answers: Answers, reading: Reading, mark: str = "", majority: bool = False) -> Judged:
+    """Each case once: its mean probability over all its images; called by it, or by two of three random images."""
+    cases, first, owner = np.unique(answers.case_ids, return_index=True, return_inverse=True)
+    n = np.bincount(owner)
+    p = np.stack([np.bincount(owner, weights=column) / n for column in answers.p.T], axis=1)
+    called = _called(p, reading)
+    if majority:
+        called = np.array([_vote(answers, str(case), reading) for case in cases], dtype=np.intp)
+    truth, ids = answers.truth[first], answers.patient_ids[first]
+    rows = Rows(unit="case", truth=truth, called=called, p=p, patients=Patients.of(ids.tolist(), truth))
+    return Judged(rows=rows, patient_ids=ids, case_ids=cases, mark=mark)
+
+
+def three_of_each(answers: Answers, reading: Reading) -> Answers:
+    """Three random images of each case, the same for every network; all of a case that has fewer."""
+    kept = []
+    for case in np.unique(answers.case_ids):
+        at = np.flatnonzero(answers.case_ids == case)
+        drawn = _rng(str(case), reading).choice(len(at), size=min(3, len(at)), replace=False)
+        kept += at[drawn].tolist()
+    return take(answers, np.array(kept, dtype=np.intp))
+
+
+def take(answers: Answers, kept: "np.ndarray[tuple[int], np.dtype[np.intp]]") -> Answers:
+    """Only these images."""
+    return Answers(
+        rows=answers.rows[kept],
+        truth=answers.truth[kept],
+        p=answers.p[kept],
+        case_ids=answers.case_ids[kept],
+        patient_ids=answers.patient_ids[kept],
+    )
+
+
+def figures(judged: Judged, reading: Reading) -> dict[str, Estimate]:
+    """Accuracy, sensitivity, specificity, precision and AUC; LEAKY in the method of each where it is."""
+    shares = shares_of(judged.rows, reading.subtypes, reading.positive)
+    areas = areas_of(judged.rows, reading.subtypes, reading.positive)
+    found = estimate_all(judged.rows, shares, areas, reading.config)
+    found["auc"] = _with_one_patient(found["auc"], judged, reading)
+    if judged.mark:
+        found = {name: replace(e, method=f"{judged.mark}; {e.method}") for name, e in found.items()}
+    return found
+
+
+def _with_one_patient(area: Estimate, judged: Judged, reading: Reading) -> Estimate:
+    """An AUC's interval where a subtype has one patient: resampling would draw that one each time, too narrow."""
+    rows, y = judged.rows, judged.rows.truth == reading.positive
+    m, n = rows.patients.count(y), rows.patients.count(~y)
+    if area.value is None or rows.independent or min(m, n) > 1:
+        return area
+    low, high = intervals.newcombe_auc(area.value, m, n, reading.config.confidence)
+    method = f"Newcombe 2006 method 5 on {m} and {n} patients, {100 * reading.config.confidence:g} %"
+    return replace(area, low=low, high=high, method=method)
+
+
+def differences(paper: Judged, twin: Judged, reading: Reading) -> dict[str, Estimate]:
+    """Every figure under the paper's protocol minus the twin's, with its patient-bootstrap interval."""
+    ids = np.concatenate([paper.patient_ids, twin.patient_ids])
+    both = Patients.of(ids.tolist(), np.concatenate([paper.rows.truth, twin.rows.truth]))
+    n = len(paper.patient_ids)
+    owners = [replace(both, row=both.row[:n]), replace(both, row=both.row[n:])]
+    pairs = [_statistics(j, o, reading) for j, o in zip((paper, twin), owners, strict=True)]
+    values = [_values(judged, reading) for judged in (paper, twin)]
+    known = [name for name in FIGURES if _known(values, name)]
+    fewest = {name: min(_counted(j, name, reading) for j in (paper, twin)) for name in known}
+    asked = {name: _minus(pairs[0][name], pairs[1][name]) for name in known if fewest[name] >= FEWEST}
+    drawn = clustered_bootstrap(asked, both, reading.config.resamples, reading.config.seed)
+    found = {}
+    for name in FIGURES:
+        one, two = values[0].get(name), values[1].get(name)
+        apart = None if one is None or two is None else one - two
+        told = f"{paper.mark}; paper's protocol minus twin" if paper.mark else "paper's protocol minus twin"
+        why = f"undefined: {told}: one of the two cannot be had"
+        if name in drawn and apart is not None:
+            found[name] = _apart(apart, drawn[name], (both.n, told), reading.config)
+            continue
+        if apart is not None:
+            patients = f"{fewest[name]} patient{'s' * (fewest[name] != 1)}"
+            why = f"{told}; no interval: {patients}, a bootstrap asks for {FEWEST}"
+        found[name] = Estimate(value=apart, low=None, high=None, n=both.n, unit="patient", method=why)
+    return found
+
+
+def _counted(judged: Judged, name: str, reading: Reading) -> int:
+    """How many patients a figure counts; of an AUC those of the smaller subtype."""
+    rows, y = judged.rows, judged.rows.truth == reading.positive
+    if name == "auc":
+        return min(rows.patients.count(y), rows.patients.count(~y))
+    return rows.patients.count(shares_of(rows, reading.subtypes, reading.positive)[name].counted)
+
+
+def area_two_ways(judged: Judged, reading: Reading) -> dict[str, object]:
+    """AUC by image as the paper tests it, each image for itself, and with images clustered by patient.
+
+    Each with interval and two-sided p against 0.5.
+
+    Source:
+        DeLong 1988; Obuchowski 1997; intervals on the logit scale.
+    """
+    scores, y = judged.rows.p[:, reading.positive], judged.rows.truth == reading.positive
+    found: dict[str, object] = {}
+    for name, patients in (("naive", None), ("clustered", judged.rows.patients)):
+        _, covariance, method = auc_covariance(scores[None], y, patients)
+        value = auc(scores, y)
+        variance = None if covariance is None else float(covariance[0, 0])
+        if patients is None and not judged.rows.independent:
+            method = f"{method}; takes {judged.rows.unit}s of one patient for independent"
+        estimate, p = _tested(value, variance, (len(y), method, judged), reading.config)
+        found[name] = {"estimate": estimate, "p_against_half": p}
+    return found | {"patients_by_subtype": _patients_by_subtype(judged, reading)}
+
+
+def _patients_by_subtype(judged: Judged, reading: Reading) -> dict[str, int]:
+    rows = judged.rows
+    return {s: len(set(rows.patients.row[rows.truth == i].tolist())) for i, s in enumerate(reading.subtypes)}
+
+
+def one_sided(judged: Judged) -> bool:
+    """Whether every row is called the same subtype, so that accuracy is the share of that subtype and no more."""
+    return len(set(judged.rows.called.tolist())) == 1
+
+
+def _tested(
+    value: float | None, variance: float | None, about: tuple[int, str, Judged], config: EvaluationConfig
+) -> tuple[Estimate, float | None]:
+    n, method, judged = about
+    if judged.mark:
+        method = f"{judged.mark}; {method}"
+    unit = judged.rows.unit
+    if value is None or variance is None or variance < 1e-12 or not 0 < value < 1:
+        if value is not None and variance is not None:
+            method = f"no interval: without variance ({method})"
+        return Estimate(value=value, low=None, high=None, n=n, unit=unit, method=method), None
+    low, high = intervals.logit_limits(value, variance, config.confidence)
+    p = 2 * NormalDist().cdf(-abs(value - 0.5) / variance**0.5)
+    method = f"{method}, {100 * config.confidence:g} %"
+    return Estimate(value=value, low=low, high=high, n=n, unit=unit, method=method), p
+
+
+def _called(p: Floats, reading: Reading) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
+    hit = p[:, reading.positive] >= THRESHOLD
+    return np.where(hit, reading.positive, 1 - reading.positive).astype(np.intp)
+
+
+def _rng(case_id: str, reading: Reading) -> np.random.Generator:
+    """Chance of this case alone: its three slices do not depend on which other cases there are."""
+    return np.random.default_rng([reading.seed, zlib.crc32(case_id.encode())])
+
+
+def _vote(answers: Answers, case_id: str, reading: Reading) -> int:
+    slices = [
+        SlicePrediction(slice_index=i, probabilities=tuple(answers.p[i].tolist()))
+        for i in np.flatnonzero(answers.case_ids == case_id).tolist()
+    ]
+    return majority_of_three(slices, _rng(case_id, reading), THRESHOLD, reading.positive)
+
+
+def _statistics(judged: Judged, owners: Patients, reading: Reading) -> dict[str, Statistic]:
+    shares = shares_of(judged.rows, reading.subtypes, reading.positive)
+    found = {n: intervals.ratio_statistic(s.hits, s.counted, owners) for n, s in shares.items()}
+    scores, y = judged.rows.p[:, reading.positive], judged.rows.truth == reading.positive
+    if y.any() and not y.all():
+        found["auc"] = auc_statistic(scores, y, owners)
+    return found
+
+
+def _values(judged: Judged, reading: Reading) -> dict[str, float | None]:
+    shares = shares_of(judged.rows, reading.subtypes, reading.positive)
+    scores, y = judged.rows.p[:, reading.positive], judged.rows.truth == reading.positive
+    return {name: share.value for name, share in shares.items()} | {"auc": auc(scores, y)}
+
+
+def _known(values: list[dict[str, float | None]], name: str) -> bool:
+    return all(part[name] is not None for part in values)
+
+
+def _minus(one: Statistic, two: Statistic) -> Statistic:
+    return lambda weights: one(weights) - two(weights)
+
+
+def _apart(value: float, drawn: Floats, about: tuple[int, str], config: EvaluationConfig) -> Estimate:
+    n, told = about
+    low, high, words = percentile_interval(drawn, "the patients", config.confidence)
+    method = f"{told}, {words}" if low is not None else f"{told}; {words}"
+    return Estimate(value=value, low=low, high=high, n=n, unit="patient", method=method)

@@ -1,0 +1,1 @@
+"""Where a network looked, and whether its maps depend on its weights."""

@@ -1,0 +1,331 @@
+"""A scored run and the slices asked for in; the map of each by the network that answered it, and the checks, out.
+
+Kept in the run folder under a digest of weights, slices and question, so a second report computes nothing.
+Without torch, weights or convergence there are no maps, and the reason is told.
+"""
+
+import hashlib
+import io
+import json
+import math
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nephroscope.base.errors import NephroscopeError, StudyError
+from nephroscope.base.files import digest_of, load_json, replacing
+from nephroscope.base.progress import track
+from nephroscope.clinic.cut import cut_slices
+from nephroscope.learning.score_run import RunToScore
+from nephroscope.questions.saliency.checks import (
+    Map,
+    Place,
+    SaliencyOfRun,
+    mean_over_patients,
+    rank_agreement,
+    share_inside,
+    shown_map,
+)
+from nephroscope.records import Case, CasePrediction, CTVolume, Estimate, RoiMask, TrainConfig
+
+SAME = 0.02  # largest difference of a slice's probability from the answer that is explained
+DRAWS = 3  # random networks a fold
+Agreement = dict[str, dict[Place, float]]  # random, random_size and mirrored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One slice to be explained: the fold that answered it, the subtype called, and what the answer was."""
+
+    place: Place
+    fold: int
+    subtype: int
+    p: float
+
+
+def weights_of(run: RunToScore, fold: int) -> Path:
+    """Where the weights of a fold lie."""
+    return run.folder / f"fold-{fold}" / "weights.safetensors"
+
+
+def fold_maps(
+    run: RunToScore, number: int, asked: Sequence[Asked], sample: Set[Place], agreement: Agreement
+) -> Map:
+    """Maps of the slices that one fold answered, (N, h, w); adds to ``agreement`` for those of the sample."""
+    from nephroscope.learning.networks.networks import SubtypeNetwork, build_network
+    from nephroscope.learning.networks.saliency import grad_cam, with_random_weights
+    from nephroscope.learning.training.fit import load_weights
+
+    n = len(run.cohort.subtypes)
+    config = TrainConfig(**load_json(run.folder / "config.json", 1)["training"])
+
+    def build() -> SubtypeNetwork:
+        return build_network(config.model, n, run.store.spec, config.recipe, width=config.width)
+
+    network = build()
+    load_weights(network, weights_of(run, number))
+    hu = np.stack([_slice(run, one.place) for one in asked])
+    subtype = np.array([one.subtype for one in asked])
+    maps, p = grad_cam(network, hu, subtype, n)
+    _check_same(run, number, asked, p)
+    at = np.array([i for i, one in enumerate(asked) if one.place in sample], dtype=np.intp)
+    if at.size:
+        mirrored, _ = grad_cam(network, hu[at, :, ::-1], subtype[at], n)
+        drawn = []
+        for draw in range(DRAWS):
+            other = with_random_weights(build, hu[at], seed=1000 * number + draw)
+            drawn.append(rank_agreement(maps[at], grad_cam(other, hu[at], subtype[at], n)[0]))
+        found = {
+            "random": _mean_known(np.stack(drawn)),
+            "random_size": _mean_known(np.abs(np.stack(drawn))),
+            "mirrored": rank_agreement(maps[at], mirrored[:, :, ::-1]),
+        }
+        for name, values in found.items():
+            agreement[name] |= {asked[i].place: float(v) for i, v in zip(at, values, strict=True)}
+    return maps
+
+
+def _mean_known(drawn: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Mean over the draws (d, N) that have a value, (N,); NaN where none has."""
+    known = ~np.isnan(drawn)
+    total, n = np.where(known, drawn, 0).sum(axis=0), known.sum(axis=0)
+    mean: npt.NDArray[np.float64] = np.divide(total, n, out=np.full(n.shape, np.nan), where=n > 0)
+    return mean
+
+
+def _check_same(run: RunToScore, number: int, asked: Sequence[Asked], p: npt.NDArray[np.float32]) -> None:
+    """A map explains an answer only when its network gives that answer.
+
+    Raises:
+        StudyError: It does not.
+    """
+    apart = max(abs(float(p[i, one.subtype]) - one.p) for i, one in enumerate(asked) if np.isfinite(one.p))
+    if not apart <= SAME:
+        raise StudyError(
+            where=f"run {run.folder.name}/fold-{number}/weights.safetensors",
+            expected=f"the probabilities of model.onnx on the slices shown, within {SAME:g}",
+            found=f"a difference of {apart:.2g}",
+            remedy="the files do not belong together: train the run again",
+        )
+
+
+def _slice(run: RunToScore, place: Place) -> npt.NDArray[np.int16]:
+    case_id, slice_index = place
+    rows = run.store.rows_by_case[case_id]
+    return np.asarray(run.store.hu[rows[list(run.store.slice_index[rows]).index(slice_index)]])
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class KeptMaps:
+    """What took time to compute; ``key`` is a digest of everything that it was made from."""
+
+    key: str
+    signed: Mapping[Place, Map]
+    rois: Mapping[Place, npt.NDArray[np.bool_]]
+    agreement: Agreement
+
+
+def save_maps(path: Path, kept: KeptMaps) -> None:
+    """Write them."""
+    about = {
+        "key": kept.key,
+        "maps": [*kept.signed],
+        "rois": [*kept.rois],
+        "agreement": {
+            name: [[*place, None if math.isnan(v) else v] for place, v in values.items()]
+            for name, values in kept.agreement.items()
+        },
+    }
+    arrays: dict[str, Any] = {"about": np.frombuffer(json.dumps(about, allow_nan=False).encode(), np.uint8)}
+    arrays |= {"signed": np.stack([*kept.signed.values()])} if kept.signed else {}
+    arrays |= {"roi": np.stack([*kept.rois.values()])} if kept.rois else {}
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)
+    with replacing(path) as temporary:
+        temporary.write_bytes(file.getvalue())
+
+
+def load_maps(path: Path, key: str) -> KeptMaps | None:
+    """What an earlier report kept; None where there is none, or it was made from something else, or is damaged."""
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            about = json.loads(file["about"].tobytes())
+            if about["key"] != key:
+                return None
+            maps, rois = ([(case_id, int(i)) for case_id, i in about[name]] for name in ("maps", "rois"))
+            return KeptMaps(
+                key=key,
+                signed=dict(zip(maps, file["signed"], strict=True)),
+                rois=dict(zip(rois, file["roi"], strict=True)) if rois else {},
+                agreement={
+                    name: {(case_id, int(i)): math.nan if v is None else v for case_id, i, v in values}
+                    for name, values in about["agreement"].items()
+                },
+            )
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
+
+
+METHOD = 1  # raised when maps or checks are computed another way: old files are then made again
+CHECKED = 4  # patients a fold for the checks
+WITHIN = 1000  # stands for "in the ROI" where a mask is cut as if it were HU
+Reader = Callable[[Case], tuple[CTVolume, RoiMask]]
+
+
+def saliency_of_run(
+    run: RunToScore,
+    predictions: Sequence[CasePrediction],
+    wanted: Mapping[str, Sequence[int]],
+    outlined: Iterable[str],
+    read: Reader,
+) -> SaliencyOfRun:
+    """Maps of the wanted slices, and the checks on a sample of all test patients, whatever was called.
+
+    Args:
+        run: Complete.
+        predictions: Of `score_run`; the map is for the forced call of a case.
+        wanted: slice_index by case_id.
+        outlined: case_id of those whose ROI is wanted as well.
+        read: Gives the CT and ROI of a case.
+    """
+    by_case = {p.case_id: p for p in predictions}
+    sample = _sample(run, predictions)
+    places = dict.fromkeys([(c, i) for c, indices in wanted.items() for i in indices] + sample)
+    asked = [_asked(run, by_case[case_id], index) for case_id, index in places]
+    missing = _missing(run, {one.fold for one in asked})
+    if missing or not asked:
+        return SaliencyOfRun(missing=missing or "no case was answered")
+    path, key = run.folder / "saliency" / "maps.npz", _key(run, asked, sample)
+    kept = load_maps(path, key)
+    try:
+        signed, agreement = (kept.signed, kept.agreement) if kept else _all_maps(run, asked, sample)
+    except NephroscopeError as error:
+        return SaliencyOfRun(missing=str(error))
+    rois = dict(kept.rois) if kept else {}
+    left = {*outlined, *(case_id for case_id, _ in sample)} - {case_id for case_id, _ in rois}
+    rois |= _rois(run, sorted(left), {*places}, read)
+    if kept is None or len(rois) > len(kept.rois):
+        save_maps(path, KeptMaps(key=key, signed=signed, rois=rois, agreement=agreement))
+    return SaliencyOfRun(signed=signed, rois=rois, figures=_figures(run, sample, agreement, signed, rois))
+
+
+def _sample(run: RunToScore, predictions: Sequence[CasePrediction]) -> list[Place]:
+    """The slice with the largest tumor of up to `CHECKED` patients a fold, drawn by the study's seed."""
+    rng = np.random.default_rng(run.config.seed)
+    chosen: dict[int, dict[str, Place]] = {}
+    ordered = sorted(predictions, key=lambda p: p.case_id)
+    for at in rng.permutation(len(ordered)):
+        p = ordered[at]
+        fold, done = chosen.setdefault(p.fold, {}), {name for f in chosen.values() for name in f}
+        if p.patient_id not in done and len(fold) < CHECKED and p.slices:
+            largest = max(p.slices, key=lambda s: (s.area_mm2, -s.slice_index))
+            fold[p.patient_id] = (p.case_id, largest.slice_index)
+    return [place for number in sorted(chosen) for place in chosen[number].values()]
+
+
+def _asked(run: RunToScore, prediction: CasePrediction, slice_index: int) -> Asked:
+    """Under the image protocol the slices of a case are answered by different folds."""
+    name = f"{prediction.case_id}#{slice_index}"
+    folds = [fold.index for fold in run.split.folds if name in fold.test]
+    subtype = run.cohort.subtypes.index(prediction.forced_call)
+    by_slice = {s.slice_index: s.probabilities[subtype] for s in prediction.slices}
+    return Asked(
+        place=(prediction.case_id, slice_index),
+        fold=folds[0] if folds else prediction.fold,
+        subtype=subtype,
+        p=by_slice.get(slice_index, np.nan),
+    )
+
+
+def _missing(run: RunToScore, folds: set[int]) -> str:
+    if find_spec("torch") is None:
+        return "torch is not installed here (pip install nephroscope[train])"
+    for number in sorted(folds):
+        if not weights_of(run, number).is_file():
+            return f"fold-{number}/weights.safetensors is not in the run folder"
+    return ""
+
+
+def _key(run: RunToScore, asked: list[Asked], sample: list[Place]) -> str:
+    """Of everything that maps and checks are made from."""
+    digests = {}
+    for number in sorted({one.fold for one in asked}):
+        with weights_of(run, number).open("rb") as file:
+            digests[number] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digest_of([METHOD, DRAWS, digests, run.store.digest, [asdict(one) for one in asked], sample])
+
+
+def _all_maps(
+    run: RunToScore, asked: list[Asked], sample: list[Place]
+) -> tuple[Mapping[Place, Map], Agreement]:
+    """Signed maps, and for the sample the agreement with random weights and with mirrored slices."""
+    signed: dict[Place, Map] = {}
+    agreement: Agreement = {"random": {}, "random_size": {}, "mirrored": {}}
+    folds = sorted({one.fold for one in asked})
+    for number in track(folds, "saliency", "fold", len(folds)):
+        of_fold = [one for one in asked if one.fold == number]
+        maps = fold_maps(run, number, of_fold, {*sample}, agreement)
+        signed |= {one.place: values for one, values in zip(of_fold, maps, strict=True)}
+    return signed, agreement
+
+
+def _rois(
+    run: RunToScore, case_ids: list[str], places: Set[Place], read: Reader
+) -> dict[Place, npt.NDArray[np.bool_]]:
+    """The tumor on the slices asked for, cut as the slices were; cases that cannot be read are left out."""
+    found: dict[Place, npt.NDArray[np.bool_]] = {}
+    for case_id in track(case_ids, "outlines", "case", len(case_ids)):
+        try:
+            volume, roi = read(run.cohort.by_id[case_id])
+            inside = np.where(roi.voxels, np.int16(WITHIN), np.int16(0))
+            as_hu = CTVolume(hu=inside, geometry=volume.geometry, series_uid=volume.series_uid)
+            cut = cut_slices(as_hu, roi, run.store.spec)
+        except (NephroscopeError, OSError):
+            continue  # counted: the figures say on how many patients they stand
+        found |= {
+            (case_id, part.slice_index): part.hu > WITHIN // 2
+            for part in cut
+            if (case_id, part.slice_index) in places
+        }
+    return found
+
+
+def _figures(
+    run: RunToScore,
+    sample: list[Place],
+    agreement: Agreement,
+    signed: Mapping[Place, Map],
+    rois: Mapping[Place, npt.NDArray[np.bool_]],
+) -> dict[str, Estimate]:
+    told = {
+        "random": f"Spearman with the maps of {DRAWS} networks of random weights",
+        "random_size": f"size of Spearman with the maps of {DRAWS} networks of random weights",
+        "mirrored": "Spearman with the map of the mirrored slice, mirrored back",
+    }
+    found = {
+        name: mean_over_patients([agreement[name][place] for place in sample], text, run.config)
+        for name, text in told.items()
+    }
+    with_roi = [place for place in sample if place in rois]
+    if with_roi:
+        masks = np.stack([rois[place] for place in with_roi])
+        shown = np.stack([shown_map(signed[place], masks.shape[-1]) for place in with_roi])
+        inside = share_inside(shown, masks)
+        area = masks.mean(axis=(1, 2))
+        pairs = {
+            "inside": ("share of the map in the ROI", inside),
+            "area": ("share of the slice in the ROI", area),
+            "inside_above_area": (
+                "share of the map in the ROI, less the ROI's share of the slice",
+                inside - area,
+            ),
+        }
+        found |= {name: mean_over_patients([*v], text, run.config) for name, (text, v) in pairs.items()}
+    return found

@@ -1,0 +1,222 @@
+"""Organ masks of other programs in; kidneys, vessels and more on the CT's grid out, by one set of names."""
+
+import re
+import warnings
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from nephroscope.base.errors import RoiError
+from nephroscope.imaging.masks.label_map import read_label_map, values_in
+from nephroscope.imaging.masks.resample import fit_to_ct
+from nephroscope.imaging.masks.segments import LabelMap, Segment, Wanted, listed, roi_file
+from nephroscope.imaging.nifti import GZIP, NIFTI1_SIZES, NIFTI2_SIZES
+from nephroscope.imaging.read import read_roi, roi_names
+from nephroscope.records import Case, CTVolume
+
+Organs = dict[str, npt.NDArray[np.bool_]]
+KITS = {1: "kidney", 2: "tumor", 3: "cyst"}
+NAMES = ("kidney_left", "kidney_right", "kidney", "aorta", "liver", "spleen", "tumor", "cyst")
+# SNOMED CT: left and right kidney, kidney, aorta, liver, spleen.
+CODES = {
+    "18639004": "kidney_left",
+    "9846003": "kidney_right",
+    "64033007": "kidney",
+    "15825003": "aorta",
+    "10200004": "liver",
+    "78961009": "spleen",
+}
+PNG = b"\x89PNG"
+SUFFIXES = (".nii.gz", ".nii", ".nrrd")
+# TotalSegmentator names the values of its label map in the NIfTI header, as Connectome Workbench does.
+NAMED_VALUE = re.compile(rb'<Label\b[^>]*\bKey="(\d{1,5})"[^>]*>(?:<!\[CDATA\[)?\s*([\w .-]{1,60})')
+HEADER_END = 200_000  # bytes in which names of values are sought
+
+
+def read_organs(path: Path, volume: CTVolume, case_id: str) -> Organs:
+    """Masks (S, R, C) by name, those of `NAMES` that exist and hold anything; ``kidney`` is left and right together.
+
+    Args:
+        path: A folder of masks as TotalSegmentator writes it, a label map (KiTS values, or named ones), a DICOM SEG
+            or RTSTRUCT.
+        volume: The CT of the case.
+        case_id: For refusals.
+
+    Raises:
+        RoiError: There is nothing to read, it is damaged, lies on another series, or names no organ of `NAMES`.
+    """
+    return _read(
+        path,
+        volume,
+        Wanted(case_id=case_id, where=f"case {case_id}, organs {roi_file(path, case_id)}", label=2),
+    )
+
+
+def _read(path: Path, volume: CTVolume, wanted: Wanted) -> Organs:
+    found: Organs = {}
+    for name, mask in _masks(path, volume, wanted):
+        if mask.any():
+            found[name] = found[name] | mask if name in found else mask
+    sides = [found[name] for name in ("kidney_left", "kidney_right", "kidney") if name in found]
+    if sides:
+        found["kidney"] = np.logical_or.reduce(sides)
+    return found
+
+
+def organs_of(case: Case, volume: CTVolume) -> Organs:
+    """Organs of a case: of its own file or folder, else those beside the tumor in its ROI file; none is no error.
+
+    Raises:
+        RoiError: Its organs cannot be read.
+    """
+    if case.organs is not None:
+        return read_organs(case.organs, volume, case.case_id)
+    if case.roi is None or case.format == "images" or not _may_hold_kidneys(case.roi, case.tumor_label):
+        return {}
+    where = f"case {case.case_id}, ROI {roi_file(case.roi, case.case_id)}"
+    try:
+        return _read(case.roi, volume, Wanted(case_id=case.case_id, where=where, label=case.tumor_label))
+    except RoiError:  # it holds a tumor and nothing else that has a name here
+        return {}
+
+
+def _may_hold_kidneys(roi: Path, tumor_label: int) -> bool:
+    """False when the file need not be read once more, because it names no kidney."""
+    if _start(roi).startswith(PNG):
+        return False
+    if not _is_label_map(roi):
+        return any(organ.startswith("kidney") for organ, *_ in _named(_dicom_segments(roi)))
+    return KITS.get(tumor_label) == "tumor" or roi.suffix == ".nrrd" or any(_named_values(roi))
+
+
+def organ_of(name: str, codes: Iterable[str] = ()) -> str:
+    """The name in `NAMES` for what a reader or program called an organ; empty for anything else."""
+    by_code = [CODES[code] for code in codes if code in CODES]
+    words = set(re.split(r"[\W_]+", name.casefold()))
+    if words & {"cyst", "cysts"}:
+        return "cyst"
+    segment = Segment(number=1, name=name)
+    if segment.says_tumor or segment.says_lesion:
+        return "tumor"
+    if words & {"kidney", "kidneys"} or by_code[:1] == ["kidney"]:
+        sides = [side for side in ("left", "right") if words & {side, side[0]}]
+        return f"kidney_{sides[0]}" if len(sides) == 1 else "kidney"
+    plain = [organ for organ in ("aorta", "liver", "spleen") if words & {organ, f"{organ}s"}]
+    return next(iter([*plain, *by_code]), "")
+
+
+def _masks(path: Path, volume: CTVolume, wanted: Wanted) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
+    if path.is_dir():
+        yield from _folder(path, volume, wanted)
+    elif _is_label_map(path):
+        stored = read_label_map(path, wanted.where)
+        for organ, layer, value in _labels(path, stored, wanted):
+            mask = stored.layers[layer] == value
+            if mask.any():
+                yield organ, fit_to_ct(mask, stored.affine, volume.geometry, wanted)[0]
+    else:
+        yield from _segments(path, volume, wanted)
+
+
+def _folder(folder: Path, volume: CTVolume, wanted: Wanted) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
+    files = [(name, folder / f"{name}{suffix}") for name in NAMES for suffix in SUFFIXES]
+    files = [(name, path) for name, path in files if path.is_file()]
+    if not files:
+        raise RoiError(
+            where=wanted.where,
+            expected="masks such as kidney_left.nii.gz and kidney_right.nii.gz",
+            found=f"none among {sum(1 for _ in folder.iterdir())} files",
+            remedy="give the folder that TotalSegmentator wrote, or name the masks as it does",
+        )
+    for name, path in files:
+        stored = read_label_map(path, f"{wanted.where}/{path.name}")
+        mask = stored.layers[0] > 0
+        if mask.any():
+            yield name, fit_to_ct(mask, stored.affine, volume.geometry, wanted)[0]
+
+
+def _labels(path: Path, stored: LabelMap, wanted: Wanted) -> list[tuple[str, int, int]]:
+    """Organ, layer and value of what a label map holds.
+
+    Raises:
+        RoiError: Its values have no names and are not those of KiTS, or none is of an organ in `NAMES`.
+    """
+    segments = stored.segments or tuple(_named_values(path))
+    if not segments:
+        values = {int(value) for layer in stored.layers for value in np.unique(layer)}
+        if KITS.get(wanted.label) == "tumor" and values <= {0, *KITS}:
+            return [(KITS[value], 0, value) for value in sorted(values - {0})]
+        raise RoiError(
+            where=wanted.where,
+            expected="names for the values, or those of KiTS: 1 kidney, 2 tumor, 3 cyst",
+            found=f"values without names: {values_in(stored)}",
+            remedy="give one mask per organ (kidney_left.nii.gz ...), or a label map with names",
+        )
+    return [(organ, s.layer, s.number) for organ, s in _some(segments, wanted)]
+
+
+def _segments(path: Path, volume: CTVolume, wanted: Wanted) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
+    roi_names(path)  # refuses what is damaged or no ROI
+    for organ, segment in _some(_dicom_segments(path), wanted):
+        name = segment.name or next(iter(segment.codes), "")
+        yield organ, read_roi(path, volume, wanted.case_id, segment.number, name).voxels
+
+
+def _dicom_segments(path: Path) -> list[Segment]:
+    import pydicom
+
+    from nephroscope.imaging.masks.rtstruct import rtstruct_segments
+    from nephroscope.imaging.masks.seg import seg_segments
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        roi = pydicom.dcmread(path, force=True)
+        if "Modality" not in roi:
+            return []
+        return seg_segments(roi) if roi.Modality == "SEG" else rtstruct_segments(roi)
+
+
+def _named(segments: Iterable[Segment]) -> list[tuple[str, Segment]]:
+    """Segments that are an organ of `NAMES`, with its name there."""
+    found = [(organ_of(" ".join((s.name, *s.meanings)), s.codes), s) for s in segments]
+    return [(organ, segment) for organ, segment in found if organ]
+
+
+def _some(segments: Sequence[Segment], wanted: Wanted) -> list[tuple[str, Segment]]:
+    """The same, refusing a file without any."""
+    found = _named(segments)
+    if not found:
+        raise RoiError(
+            where=wanted.where,
+            expected=f"at least one of {', '.join(NAMES)}",
+            found=listed(segments),
+            remedy="give the file that holds the kidneys",
+        )
+    return found
+
+
+def _named_values(path: Path) -> Iterator[Segment]:
+    """What the header of a NIfTI label map says of its values."""
+    with path.open("rb") as file:
+        start = file.read(HEADER_END)
+    if start.startswith(GZIP):
+        start = zlib.decompressobj(31).decompress(start, HEADER_END)
+    for number, name in NAMED_VALUE.findall(start):
+        yield Segment(number=int(number), name=name.decode("ascii").strip())
+
+
+def _is_label_map(path: Path) -> bool:
+    start = _start(path)
+    return start.startswith((GZIP, b"NRRD")) or start in (*NIFTI1_SIZES, *NIFTI2_SIZES)
+
+
+def _start(path: Path) -> bytes:
+    """First bytes of a file; none where it cannot be read, which its reader will say."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4)
+    except OSError:
+        return b""

@@ -1,0 +1,188 @@
+"""Figures of two readers' agreement as SVG, and pictures of the cases they draw most differently as PNG."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+from nephroscope.questions.evaluation.annotators import ReaderReport
+from nephroscope.records import CTVolume, Estimate, RoiMask
+from nephroscope.regions.agreement import RoiAgreement
+from nephroscope.report.drawing import COLORS, GRID, INK, QUIET, STYLE, svg_of
+from nephroscope.report.figures import _title
+from nephroscope.statistics.metrics import Floats
+
+N_WORST, N_SLICES = 6, 3
+MARGIN_MM = 15.0
+LEVEL_HU, WIDTH_HU = 40.0, 400.0
+# Okabe and Ito's sky blue and orange: apart for every kind of colour blindness, and both bright on gray.
+READER_COLORS = ("#56B4E9", "#E69F00")
+READER_WIDTHS = (2.6, 1.1)  # the second lies on the first, and both are seen where they coincide
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Cut:
+    """A piece of one slice with both masks, (H, W) each; ``aspect`` is row over column spacing."""
+
+    hu: npt.NDArray[np.int16]
+    one: Bools
+    two: Bools
+    slice_index: int
+    aspect: float
+
+    @property
+    def who(self) -> str:
+        """Who drew on this slice."""
+        if self.one.any() and self.two.any():
+            return "both drew"
+        return "only reader 1 drew" if self.one.any() else "only reader 2 drew"
+
+
+class Worst:
+    """Keeps pieces of the cases with the lowest Dice while all are read, so that memory stays flat."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[RoiAgreement, tuple[Cut, ...]]] = []
+
+    def offer(self, found: RoiAgreement, volume: CTVolume, one: RoiMask, two: RoiMask) -> None:
+        """Keep this case when it is among the worst so far."""
+        if len(self.kept) == N_WORST and found.dice >= self.kept[-1][0].dice:
+            return
+        self.kept.append((found, cut_out(found, volume, one, two)))
+        self.kept.sort(key=lambda row: (row[0].dice, row[0].case_id))
+        del self.kept[N_WORST:]
+
+
+def cut_out(found: RoiAgreement, volume: CTVolume, one: RoiMask, two: RoiMask) -> tuple[Cut, ...]:
+    """The slices that tell most: most disputed among those that both drew, then the largest that only one drew."""
+    _, row_mm, col_mm = volume.geometry.spacing_mm
+    first, last = found.box[0]
+    disputed = (one.voxels[first : last + 1] ^ two.voxels[first : last + 1]).sum(axis=(1, 2))
+    alone = {*found.slices_only_1, *found.slices_only_2}
+    order = sorted(range(first, last + 1), key=lambda s: (-int(disputed[s - first]), s))
+    chosen = [s for s in order if s not in alone][:1]
+    chosen += [s for s in order if s in alone][: N_SLICES - len(chosen)]
+    chosen += [s for s in order if s not in chosen][: N_SLICES - len(chosen)]
+    window = []
+    for (low, high), mm, n in zip(found.box[1:], (row_mm, col_mm), volume.geometry.shape[1:], strict=True):
+        margin = round(MARGIN_MM / mm)
+        window.append(slice(max(low - margin, 0), min(high + 1 + margin, n)))
+    rows, cols = window
+    return tuple(
+        Cut(
+            hu=volume.hu[s, rows, cols].copy(),
+            one=one.voxels[s, rows, cols].copy(),
+            two=two.voxels[s, rows, cols].copy(),
+            slice_index=s,
+            aspect=row_mm / col_mm,
+        )
+        for s in sorted(chosen)
+    )
+
+
+def picture(cuts: Sequence[Cut]) -> str:
+    """Slices side by side with both readers' contours, as ``data:image/png;base64,...``."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(2.2 * N_SLICES, 2.5), layout="constrained", dpi=130)
+        panels = figure.subplots(1, N_SLICES)
+        for axes in panels:
+            axes.set_axis_off()
+        for axes, cut in zip(panels, cuts, strict=False):
+            low, high = LEVEL_HU - WIDTH_HU / 2, LEVEL_HU + WIDTH_HU / 2
+            axes.imshow(cut.hu, cmap="gray", vmin=low, vmax=high, aspect=cut.aspect)
+            for mask, color, width in zip((cut.one, cut.two), READER_COLORS, READER_WIDTHS, strict=True):
+                axes.add_collection(LineCollection(edges(mask), colors=color, linewidths=width))
+            axes.set_title(f"slice {cut.slice_index}: {cut.who}", fontweight="normal")
+        file = io.BytesIO()
+        figure.savefig(file, format="png", metadata={"Software": None})
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def edges(mask: Bools) -> Sequence[Sequence[tuple[float, float]]]:
+    """The very edges of a mask's pixels, each from (column, row) to (column, row); not a smoothed line."""
+    padded = np.pad(mask, 1)
+    rows, cols = np.nonzero(padded[1:] != padded[:-1])
+    level = [((c - 1.5, r - 0.5), (c - 0.5, r - 0.5)) for r, c in zip(rows, cols, strict=True)]
+    rows, cols = np.nonzero(padded[:, 1:] != padded[:, :-1])
+    return level + [((c - 0.5, r - 1.5), (c - 0.5, r - 0.5)) for r, c in zip(rows, cols, strict=True)]
+
+
+def bland_altman_figure(report: ReaderReport, what: str, unit: str, marks: Sequence[str]) -> str:
+    """Difference and ratio of two readers' values against their mean, with bias and limits of agreement."""
+    one = np.array([getattr(case, f"{what}_{unit}_1") for case in report.cases])
+    two = np.array([getattr(case, f"{what}_{unit}_2") for case in report.cases])
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8.6, 3.3), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        _panel(left, (one + two) / 2, two - one, _three(report, what, unit), 0)
+        _panel(right, np.sqrt(one * two), two / one, _three(report, f"{what}_ratio", ""), 1)
+        left.set_title(_title(f"{what.capitalize()}, difference", marks))
+        left.set(xlabel=f"Mean of both readers ({unit})", ylabel=f"Reader 2 less reader 1 ({unit})")
+        right.set_title(_title(f"{what.capitalize()}, ratio", marks))
+        right.set(
+            xlabel=f"Geometric mean of both readers ({unit})", ylabel="Reader 2 over reader 1", xscale="log"
+        )
+        right.set_yscale("log")
+        ticks = _ratio_ticks(two / one)
+        right.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        right.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        right.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        for axis in (right.xaxis, right.yaxis):
+            axis.set_minor_formatter(NullFormatter())
+        return svg_of(figure, f"bland-altman {what}")
+
+
+def dice_figure(report: ReaderReport, marks: Sequence[str]) -> str:
+    """Histogram of Dice and of surface Dice, with the limit for adjudication."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8.6, 2.6), layout="constrained")
+        panels = (("dice", "Dice"), ("surface_dice", f"Surface Dice at {report.tolerance_mm:g} mm"))
+        for axes, (name, title), color in zip(figure.subplots(1, 2), panels, COLORS, strict=False):
+            values = [getattr(case, name) for case in report.cases]
+            edges = (
+                np.arange(np.floor(min(values) * 20 - 1e-9) / 20, 1.0001, 0.05)
+                if min(values) < 1
+                else [0.95, 1]
+            )
+            axes.hist(values, bins=list(edges), color=color, alpha=0.8, edgecolor="white")
+            axes.set(title=_title(title, marks), xlabel=title, ylabel="Cases")
+            axes.yaxis.get_major_locator().set_params(integer=True)
+            if name == "dice":
+                axes.axvline(report.adjudicate_below, color=INK, lw=1, ls="--")
+                axes.set_xlabel("Dice (dashed: adjudication below)")
+        return svg_of(figure, "dice")
+
+
+def _three(report: ReaderReport, what: str, unit: str) -> list[Estimate]:
+    suffix = f"_{unit}" if unit else ""
+    return [report.pooled[f"{what}_{name}{suffix}"] for name in ("bias", "limit_low", "limit_high")]
+
+
+def _panel(axes: Axes, x: Floats, y: Floats, estimates: list[Estimate], none: float) -> None:
+    axes.axhline(none, color=GRID, lw=1)
+    for estimate, style in zip(estimates, ("-", "--", "--"), strict=True):
+        if estimate.value is None or estimate.low is None or estimate.high is None:
+            continue
+        axes.axhspan(estimate.low, estimate.high, color=COLORS[0], alpha=0.12, lw=0)
+        axes.axhline(estimate.value, color=COLORS[0], lw=1.2, ls=style)
+        axes.annotate(
+            f"{estimate.value:.3g}", (1, estimate.value), xycoords=("axes fraction", "data"), xytext=(-2, 2),
+            textcoords="offset points", ha="right", fontsize=7.5, color=INK,
+        )  # fmt: skip
+    axes.plot(x, y, "o", color=COLORS[1], ms=5, mec="white", mew=0.6)
+    axes.tick_params(colors=QUIET)
+
+
+def _ratio_ticks(ratios: Floats) -> list[float]:
+    steps = (0.1, 0.2, 0.33, 0.5, 0.67, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
+    low, high = float(ratios.min()) / 1.15, float(ratios.max()) * 1.15
+    return [step for step in steps if low <= step <= high]

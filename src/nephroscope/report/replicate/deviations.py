@@ -1,0 +1,193 @@
+"""Every decision: what the paper says, what this run did, and why. Content of replicate.json in, rows out."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nephroscope.learning.training.copies import (
+    BLUR_SIGMA_PX,
+    JPEG_QUALITY,
+    LEVEL_HU,
+    ROTATION_DEG,
+    SHIFT_GRAY,
+    WIDTH_HU,
+)
+from nephroscope.questions.replicate.printed import NAMES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deviation:
+    """One decision."""
+
+    number: int
+    paper: str
+    done: str
+    why: str
+
+
+def deviations(content: dict[str, Any], readers: list[str]) -> list[dict[str, Any]]:
+    """The twenty decisions, those that depend on the run filled from it."""
+    rows = [*_images(content), *_protocol(content), *_judging(content, readers), *_scope(content)]
+    return [
+        asdict(Deviation(number=i, paper=paper, done=done, why=why))
+        for i, (paper, done, why) in enumerate(rows, start=1)
+    ]
+
+
+Row = tuple[str, str, str]
+
+
+def _images(content: dict[str, Any]) -> list[Row]:
+    used, n = content["configuration"], content["cohort"]["development"]
+    return [
+        (
+            "Window of 40 HU width and 400 HU level",
+            f"Level {LEVEL_HU:g}, width {WIDTH_HU:g} HU",
+            "The two words are swapped in print: level 400 with width 40 shows every tumor black.",
+        ),
+        (
+            "80 reviewed, 74 tumors, 70 patients",
+            f"{n['cases']} tumors of {n['patients']} patients, {n['slices']:,} slices in development",
+            "A case is a tumor; the twin goes by patient, and so does every interval but that which repeats "
+            "the paper's in Figure 4.",
+        ),
+        (
+            "90 to 10 by image, after augmentation",
+            f"The same, LEAKY: {content['leak']['patients_on_both_sides']} of "
+            f"{content['leak']['validation_patients']} patients validated on are trained on too. Beside it "
+            "the twin, by patient",
+            "To see how far the numbers of such a split are from those of new patients; what else differs "
+            "between the two is listed at the top.",
+        ),
+        (
+            "Blur, rotation, flipping, brighter, darker: 15 times",
+            f"4 geometries (none, rotation by {ROTATION_DEG:g} degrees, two flips) times 4 intensities "
+            "(none, blur, brighter, darker), less the original",
+            "A reading that gives 15; angles and strengths are not printed.",
+        ),
+        (
+            "Brighter, darker, blurred; no strengths",
+            f"{SHIFT_GRAY} of 255 gray values ({SHIFT_GRAY / 255 * WIDTH_HU:.0f} HU); blur with a sigma of "
+            f"{BLUR_SIGMA_PX:g} px",
+            "Strong enough to be seen. The product's own training moves by at most 10 HU, as "
+            "attenuation is the best known sign.",
+        ),
+        (
+            "ROI segmented and exported",
+            {
+                "crop": f"Square crop around the tumor with {used['margin_mm']:g} mm margin",
+                "mask": f"Crop with {used['margin_mm']:g} mm margin, air outside the ROI",
+                "full": "The whole slice",
+            }[used["roi_mode"]],
+            "The study's own slices; the paper does not say how its images were cut.",
+        ),
+        (
+            "8-bit JPEG, normalization",
+            f"Written as JPEG of quality {JPEG_QUALITY} and read again, scaled to 0 to 1, then "
+            "ImageNet's mean and SD",
+            "The quality is not printed. Never by an image's own minimum and maximum: that would lose "
+            "the attenuation.",
+        ),
+    ]
+
+
+def _protocol(content: dict[str, Any]) -> list[Row]:
+    training = content["configuration"]["training"]
+    few = sum(case["n_slices"] < 3 for case in content["cases"])
+    lost = [NAMES[n["model"]] for n in content["models"] if not n["paper"]["converged"]]
+    return [
+        (
+            "Three random images of a test case, majority",
+            "The same three for every network, seeded, called by two of three"
+            + (f" ({few} of {len(content['cases'])} cases have fewer than three slices)" if few else "")
+            + "; beside it the mean over all slices",
+            "The printed rule, more than 2, would mean 3 of 3 and cap the case accuracy at 9 of 10.",
+        ),
+        (
+            "Adam, 0.005, batch 24",
+            f"Adam, {training['learning_rate']:g}, batch {training['batch_size']}, "
+            f"{training['schedule']} rate; the twin takes as "
+            "many steps on as many images",
+            "So that neither learns longer than the other.",
+        ),
+        (
+            "Cannot converge",
+            f"A state with its loss curve: {', '.join(lost) if lost else 'no network here'}",
+            "Not converged: no epoch's balanced accuracy on its own training images exceeds 0.55.",
+        ),
+        (
+            "Best validation accuracy over epochs",
+            "Printed as that. The twin's epoch has the lowest loss on patients who are neither trained "
+            "on nor judged",
+            "A maximum over epochs is too good by itself, even without the leak.",
+        ),
+    ]
+
+
+def _judging(content: dict[str, Any], readers: list[str]) -> list[Row]:
+    sets = [name for name in content["cohort"] if name != "development"]
+    drawn = (
+        " (the study marks none: drawn at random from its patients, up to three of each subtype)"
+        * content["configuration"]["tests_drawn"]
+    )
+    together = (
+        f"Together and apart: {', '.join(sets)}" if len(sets) > 1 else f"One set here: {', '.join(sets)}"
+    )
+    return [
+        (
+            "Sensitivity of 88.2353 % by image",
+            "Sensitivity and precision, each under its name",
+            "15 of 17 is the precision; the sensitivity was 15 of 15.",
+        ),
+        (
+            "Six held-out and four TCIA cases as one test",
+            f"{together}{drawn}",
+            "Cases of another hospital ask another question.",
+        ),
+        (
+            "Mean of two readers",
+            f"Each reader and their mean: {', '.join(readers)}"
+            if readers
+            else "No readers' calls were given (--readers)",
+            "Exact McNemar of the printed readers against the printed model: p = 1.0 and 0.5; no "
+            "superiority is shown.",
+        ),
+        (
+            "No clinical data",
+            "None here",
+            "`nephroscope compare` holds the networks against age, sex, size and attenuation on the "
+            "same folds.",
+        ),
+        (
+            "Classifier with ReLU",
+            "Logits",
+            "A ReLU before the softmax would stop learning where both outputs are 0.",
+        ),
+        (
+            "Labels, age and sex in the file names",
+            "Labels from cohort.csv; nothing but pixels enters a network",
+            "A name is no input.",
+        ),
+    ]
+
+
+def _scope(content: dict[str, Any]) -> list[Row]:
+    phases = ", ".join(f"{name or 'not known'} {n}" for name, n in content["phases"].items())
+    return [
+        (
+            "Arterial phase preferred, one phase",
+            f"One series or set of slices a case, as in cohort.csv. Phases: {phases}",
+            "The phase is data: the report of the study shows it by subgroup.",
+        ),
+        (
+            "Other subtypes not mentioned",
+            "Left out on import and counted in Figure 1",
+            "At prediction, tumors out of scope are the majority in practice.",
+        ),
+        (
+            "TensorFlow, one RTX 2080 Ti",
+            f"PyTorch on {content['models'][0]['resources']['device']}, "
+            f"{content['models'][0]['resources']['precision']}; "
+            "batch norm with PyTorch's momentum. Judged by ONNX Runtime in fp32",
+            "The weights are the same numbers of weights; their start values are drawn otherwise.",
+        ),
+    ]

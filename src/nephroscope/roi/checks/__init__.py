@@ -1,1 +1,0 @@
-"""Where a tumor lies, how large it is, and what is doubtful about that."""

@@ -1,1 +1,0 @@
-"""ROI files of any program: SEG, RTSTRUCT, NIfTI and NRRD in, voxels on the CT out."""

@@ -1,1 +1,0 @@
-"""Two readers: how far their ROIs agree, and one ROI from both."""

@@ -1,0 +1,234 @@
+"""Probabilities and outcomes in; how far the probabilities mean what they say, out: figures and a curve.
+
+Intercept and slope are those of a logistic regression of the outcome on the log odds of the probability: 0 and 1
+where a probability means what it says. A slope below 1: the probabilities are too extreme (overconfident); above 1:
+they stay too near the middle (timid). An intercept below 0: they are too high on the whole; above 0: too low.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nephroscope.records import Estimate, EvaluationConfig
+from nephroscope.statistics.cells import Cells, patients_words
+from nephroscope.statistics.curve import (
+    Curve,
+    bootstrap_words,
+    is_alone,
+    no_curve,
+    patients_of_each,
+    whole_draws,
+)
+from nephroscope.statistics.intervals import (
+    ALIKE,
+    ONE_PATIENT,
+    Interval,
+    Patients,
+    clopper_pearson,
+    percentile_interval,
+    percentile_limits,
+    wilson,
+)
+from nephroscope.statistics.logistic import Unit, expit, fit_logistic, intercept_and_slope, logit, spline
+from nephroscope.statistics.metrics import Bools, Floats, Ints
+
+FEWEST = 5  # patients of each class that a curve needs
+RIDGE = 0.01  # on standardised columns, so that every resample has a curve
+GRID = 51
+UNSETTLED = "the fit did not settle"
+ROWS_A_BIN, MOST_BINS = 10, 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bin:
+    """One group of rows with like probabilities: their mean, and the share that is positive with its interval."""
+
+    mean_p: float
+    observed: Estimate
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class CalibrationCurve:
+    """The smooth curve (observed share ``y`` over probability ``x``) with its band, and grouped points."""
+
+    curve: Curve
+    bins: tuple[Bin, ...]
+
+
+def calibrate(
+    p: Floats, is_positive: Bools, patients: Patients, config: EvaluationConfig, unit: Unit = "case"
+) -> dict[str, Estimate]:
+    """Intercept (slope held at 1), slope, observed to expected, Brier and scaled Brier score, ICI, E50, E90.
+
+    Where every row is its own patient, intercept and slope have profile-likelihood intervals and O:E one on the
+    log scale; everything else, and everything where a patient has several rows, is resampled by patient.
+
+    Args:
+        p: Probability of the positive class, (n,).
+        is_positive: (n,).
+        patients: Who owns each row.
+        config: Resamples, seed and confidence.
+        unit: What a row is.
+
+    Source:
+        Cox 1958, Biometrika 45:562 (intercept, slope); Debray 2017, BMJ 356:i6460 (O:E); Brier 1950; Kattan and Gerds
+        2018, Diagn Progn Res 2:7 (scaled Brier); Austin and Steyerberg 2019, Stat Med 38:4051 (ICI, E50, E90).
+    """
+    found = intercept_and_slope(p, is_positive, patients, config, unit)
+    found |= _brier(p, is_positive, patients, config, unit)
+    return found | _distances(p, is_positive, patients, config, unit)
+
+
+def calibrate_each(
+    p: Floats, truth: Ints, subtypes: Sequence[str], patients: Patients, config: EvaluationConfig
+) -> dict[str, dict[str, Estimate]]:
+    """Calibration of every subtype against the rest; ``p`` (n, K) in the order of ``subtypes``."""
+    return {s: calibrate(p[:, i], truth == i, patients, config) for i, s in enumerate(subtypes)}
+
+
+def calibration_curve(
+    p: Floats, is_positive: Bools, patients: Patients, config: EvaluationConfig, unit: Unit = "case"
+) -> CalibrationCurve:
+    """The smooth curve with a patient-bootstrap band, over the range of ``p``, and grouped points.
+
+    The curve is a logistic regression on a restricted cubic spline of the log odds, lightly penalised. It is empty,
+    with the reason, where there are fewer than five patients of a class.
+
+    Source:
+        Austin and Steyerberg 2014, Stat Med 33:517; Van Calster 2016, J Clin Epidemiol 74:167, who ask for 200
+        of each class for a curve that can be leant on.
+    """
+    bins = _bins(p, is_positive, patients, config, unit)
+    why = _no_smooth(p, is_positive, patients)
+    if why:
+        return CalibrationCurve(curve=no_curve(patients, why), bins=bins)
+    grid = np.linspace(p.min(), p.max(), GRID)
+    cells = Cells.of(p, is_positive, whole_draws(patients), bins=logit(p))
+    m = cells.value.size
+    columns = spline(logit(p), logit(np.concatenate([cells.value, grid])))
+
+    def values(weights: Floats) -> Floats:
+        coefficients = fit_logistic(columns[:m], cells.flag, weights, ridge=RIDGE)
+        return expit(coefficients @ columns[m:].T)
+
+    y = values(cells.count[None])[0]
+    if np.isnan(y).any():
+        return CalibrationCurve(curve=no_curve(patients, UNSETTLED), bins=bins)
+    low, high = percentile_limits(cells.resampled(values, y, config), config.confidence)
+    kind = "linear" if columns.shape[1] == 2 else f"restricted cubic spline, {columns.shape[1]} knots"
+    words = f"logistic, {kind}; {bootstrap_words(patients, config)}"
+    if min(patients_of_each(patients, is_positive)) < 200:
+        words += "; fewer than the 200 of each class that a curve should have"
+    curve = Curve(x=grid, y=y, low=low, high=high, n=p.size, n_patients=patients.n, method=words)
+    return CalibrationCurve(curve=curve, bins=bins)
+
+
+def _brier(
+    p: Floats, is_positive: Bools, patients: Patients, config: EvaluationConfig, unit: Unit
+) -> dict[str, Estimate]:
+    """Brier score, and what it is below that of the prevalence; faultless probabilities have a bound only."""
+    cells = Cells.of(p, is_positive, whole_draws(patients), bins=logit(p))
+
+    def scores(off: Floats, yes: Bools, weights: Floats) -> Floats:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            total = weights.sum(axis=1)
+            brier, share = weights @ off / total, weights @ yes / total
+            scaled = 1 - brier / (share * (1 - share))
+        return np.stack([brier, np.where(share * (1 - share) > 0, scaled, np.nan)], axis=1)
+
+    off, n = (cells.value - cells.flag) ** 2, p.size
+    value = scores((p - is_positive) ** 2, is_positive, np.ones((1, n)))[0]
+    drawn = cells.resampled(lambda weights: scores(off, cells.flag, weights), value, config)
+    found = {}
+    for name, at, resamples in zip(("brier", "scaled_brier"), value, drawn.T, strict=True):
+        if not np.isfinite(at):
+            found[name] = _without(n, unit, "one class only")
+            continue
+        low, high, words = percentile_interval(resamples, patients_words(patients), config.confidence)
+        if is_alone(patients, is_positive):
+            low, high, words = None, None, ONE_PATIENT
+        if low is None and name == "brier" and at < ALIKE:
+            low, high, words = _faultless(patients.n, config.confidence)
+        found[name] = Estimate(value=float(at), low=low, high=high, n=n, unit=unit, method=words)
+    return found
+
+
+def _faultless(n: int, confidence: float) -> Interval:
+    """Bound of a Brier score of 0 over n patients, and how it came about."""
+    words = f"no probability is off; bound: Clopper-Pearson for the share of patients off, none of {n}"
+    return 0.0, clopper_pearson(0, n, confidence)[1], f"{words}, {100 * confidence:g} %"
+
+
+def _distances(
+    p: Floats, is_positive: Bools, patients: Patients, config: EvaluationConfig, unit: Unit
+) -> dict[str, Estimate]:
+    """Mean, median and 90th percentile of the distance between probability and curve, over the rows."""
+    names = ("ici", "e50", "e90")
+    why = _no_smooth(p, is_positive, patients)
+    if why:
+        return {name: _without(p.size, unit, why) for name in names}
+    cells = Cells.of(p, is_positive, whole_draws(patients), bins=logit(p))
+
+    def values(p_of: Floats, flag: Bools, columns: Floats, weights: Floats) -> Floats:
+        off = np.abs(expit(fit_logistic(columns, flag, weights, ridge=RIDGE) @ columns.T) - p_of)
+        mean = (off * weights).sum(axis=1) / weights.sum(axis=1)
+        return np.column_stack([mean, _quantiles(off, weights, (0.5, 0.9))])
+
+    value = values(p, is_positive, spline(logit(p), logit(p)), np.ones((1, p.size)))[0]
+    if np.isnan(value).any():
+        return {name: _without(p.size, unit, UNSETTLED) for name in names}
+    columns = spline(logit(p), logit(cells.value))
+    drawn = cells.resampled(lambda w: values(cells.value, cells.flag, columns, w), value, config)
+    found = {}
+    for name, v, column in zip(names, value, drawn.T, strict=True):
+        low, high, words = percentile_interval(column, patients_words(patients), config.confidence)
+        if low is not None:
+            words += "; never below 0, so high in small samples"
+        found[name] = Estimate(value=float(v), low=low, high=high, n=p.size, unit=unit, method=words)
+    return found
+
+
+def _quantiles(values: Floats, weights: Floats, shares: Sequence[float]) -> Floats:
+    """Smallest value (b, q) at which each share of the weight of its row is reached; NaN for rows with NaN."""
+    order = np.argsort(values, axis=1)
+    heaped = np.cumsum(np.take_along_axis(weights, order, axis=1), axis=1)
+    heaped /= heaped[:, -1:]
+    at = np.stack([(heaped >= share - 1e-12).argmax(axis=1) for share in shares], axis=1)
+    reached: Floats = np.take_along_axis(values, np.take_along_axis(order, at, axis=1), axis=1)
+    return reached
+
+
+def _bins(
+    p: Floats, is_positive: Bools, patients: Patients, config: EvaluationConfig, unit: Unit
+) -> tuple[Bin, ...]:
+    """Groups of about as many rows each, at least ten where there are so many; equal probabilities together."""
+    n_bins = max(1, min(MOST_BINS, p.size // ROWS_A_BIN))
+    edges = np.unique(np.quantile(p, np.arange(1, n_bins) / n_bins))
+    group = np.searchsorted(edges, p, side="right")
+    found = []
+    for g in np.unique(group):
+        inside = group == g
+        n, k = int(inside.sum()), int(is_positive[inside].sum())
+        n_patients = patients.count(inside)
+        low, high = wilson(k / n * n_patients, n_patients, config.confidence)
+        words = "Wilson" if n == n_patients else f"Wilson on {n_patients} patients"
+        observed = Estimate(
+            value=k / n, low=low, high=high, n=n, unit=unit, method=f"{words}, {100 * config.confidence:g} %"
+        )
+        found.append(Bin(mean_p=float(p[inside].mean()), observed=observed))
+    return tuple(found)
+
+
+def _no_smooth(p: Floats, is_positive: Bools, patients: Patients) -> str:
+    """Why there can be no curve; empty where there can."""
+    yes, no = patients_of_each(patients, is_positive)
+    if min(yes, no) < FEWEST:
+        return f"a curve needs {FEWEST} patients of each class, found {yes} and {no}"
+    if np.ptp(p) < 1e-9:
+        return "all probabilities are equal"
+    return ""
+
+
+def _without(n: int, unit: Unit, why: str) -> Estimate:
+    return Estimate(value=None, low=None, high=None, n=n, unit=unit, method=f"undefined: {why}")

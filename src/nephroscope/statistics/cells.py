@@ -1,0 +1,125 @@
+"""Rows of a table and whose they are in; the same rows, or few cells of like rows, to resample by patient, out.
+
+A table of thousands of rows is resampled as cells: rows of like value and the same outcome count together, and many
+patients are drawn in random groups. Figures are computed from the rows, only their spread from the cells; a smooth
+curve is wholly the cells'.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from nephroscope.records import EvaluationConfig, counted_noun
+from nephroscope.statistics.intervals import Patients, resampled_weights
+from nephroscope.statistics.metrics import Bools, Floats, Ints
+
+MOST_ROWS = 5000  # up to here every row is its own cell
+EDGES = 500  # bins of equal width, and of equal number of distinct values, each
+GROUPS = 2000  # of patients; their spread is known within 2 %
+FEWEST_GROUPS = 200  # of the patients of one class
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Cells:
+    """Rows counted together where they are many.
+
+    Attributes:
+        value: Mean value of the rows of each cell, (m,).
+        flag: Outcome of the rows of each cell, (m,).
+        count: Rows of each cell, (m,).
+        patients: Whose each row is, or which group of patients'.
+        row: Cell of each row, (n,).
+    """
+
+    value: Floats
+    flag: Bools
+    count: Floats
+    patients: Patients
+    row: Ints
+
+    @classmethod
+    def of(cls, value: Floats, flag: Bools, patients: Patients, bins: Floats | None = None) -> "Cells":
+        """Cells of rows, (n,) each.
+
+        Args:
+            value: What a cell has the mean of.
+            flag: True or False in all rows of a cell.
+            patients: Whose each row is.
+            bins: Rows alike in this, (n,), share a cell; by default those alike in ``value``.
+        """
+        n = value.size
+        if n <= MOST_ROWS:
+            return cls(value=value, flag=flag, count=np.ones(n), patients=patients, row=np.arange(n))
+        _, row = np.unique(2 * _bins(value if bins is None else bins) + flag, return_inverse=True)
+        row = row.reshape(-1)
+        count = np.bincount(row).astype(np.float64)
+        mean = np.bincount(row, weights=value) / count
+        has_flag = np.bincount(row, weights=flag) > 0
+        return cls(value=mean, flag=has_flag, count=count, patients=grouped(patients), row=row)
+
+    @property
+    def thinned(self) -> bool:
+        """True where cells hold more than one row."""
+        return self.value.size < self.row.size
+
+    def resampled(
+        self, values: Callable[[Floats], Floats], exact: Floats, config: EvaluationConfig
+    ) -> Floats:
+        """Values (resamples, g) of a function of cell weights (b, m), over redrawn patients with all their rows.
+
+        Of thinned rows they are moved by as much as ``exact`` (g,), the values of the rows, is apart from the cells'.
+        """
+        chunks = resampled_weights(self.patients, config.resamples, config.seed)
+        if not self.thinned:
+            return np.concatenate([values(weights[:, self.patients.row]) for weights in chunks])
+        shape = (self.patients.n, self.value.size)
+        at = np.ravel_multi_index((self.patients.row, self.row), shape)
+        held = np.bincount(at, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
+        apart = exact - values(self.count[None])[0]
+        with threadpool_limits(1, user_api="blas"):
+            drawn = np.concatenate([values(weights @ held) for weights in chunks])
+        return drawn + np.where(np.isfinite(apart), apart, 0.0)
+
+
+def is_grouped(patients: Patients) -> bool:
+    """True where there are so many patients that they are drawn in random groups."""
+    return patients.row.size > MOST_ROWS and patients.n > 2 * GROUPS
+
+
+def patients_words(patients: Patients) -> str:
+    """How many patients are redrawn, and whether in groups."""
+    return f"{counted_noun(patients.n, 'patient')}{' in random groups' if is_grouped(patients) else ''}"
+
+
+def grouped(patients: Patients) -> Patients:
+    """The same rows with patients in random groups within their class, where there are more than some thousands.
+
+    Groups of patients, drawn as one, spread as the patients do: their sums are independent and alike.
+
+    Source:
+        Wolter 2007, Introduction to Variance Estimation, 2nd ed., chapter 2 (random groups).
+    """
+    if not is_grouped(patients):
+        return patients
+    rng, start = np.random.default_rng(0), 0
+    group_of = np.empty(patients.n, dtype=np.intp)
+    strata = []
+    for stratum in np.unique(patients.stratum):
+        who = rng.permutation(np.flatnonzero(patients.stratum == stratum))
+        n = min(who.size, max(FEWEST_GROUPS, GROUPS * who.size // patients.n))
+        group_of[who] = start + np.arange(who.size) % n
+        strata.append(np.full(n, stratum))
+        start += n
+    return Patients(row=group_of[patients.row], stratum=np.concatenate(strata))
+
+
+def _bins(values: Floats) -> Ints:
+    """Number of the bin of each value (n,): its own where few differ, else of equal width and of equal number."""
+    levels = np.unique(values)
+    if levels.size <= 2 * EDGES:
+        return np.searchsorted(levels, values)
+    places = np.linspace(0, levels.size - 1, EDGES).astype(np.intp)
+    edges = np.unique(np.concatenate([np.linspace(levels[0], levels[-1], EDGES), levels[places]]))
+    return np.searchsorted(edges, values, side="right")

@@ -1,0 +1,137 @@
+"""Distance from the boundary and errors in; risk against coverage when "not sure" is allowed, out."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from nephroscope.clinic.call import ROUNDING
+from nephroscope.records import CasePrediction, Estimate, EvaluationConfig, OperatingPoint
+from nephroscope.statistics.cells import Cells, patients_words
+from nephroscope.statistics.curve import Curve, bootstrap_words, whole_draws
+from nephroscope.statistics.estimates import Rows, estimate_all
+from nephroscope.statistics.intervals import Patients, percentile_interval, percentile_limits
+from nephroscope.statistics.metrics import Bools, Floats, Proportion
+
+Unit = Literal["image", "case"]
+GRID = np.arange(1, 51) / 50
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class CoverageCurve:
+    """Error rate of the answers given (``risk.y``) over the share of cases answered (``risk.x``).
+
+    Attributes:
+        aurc: Area under the risk-coverage curve: mean risk over all coverages. Lower is better.
+        random: Risk if cases were left out at random: the error rate of all, at every coverage.
+        at_margin: ``coverage`` and ``risk`` at the margin in use, where one was given.
+    """
+
+    risk: Curve
+    aurc: Estimate
+    random: float
+    at_margin: dict[str, Estimate]
+
+
+def risk_coverage(
+    distance: Floats,
+    wrong: Bools,
+    patients: Patients,
+    config: EvaluationConfig,
+    margin: float | None = None,
+    unit: Unit = "case",
+) -> CoverageCurve:
+    """Risk at each coverage: cases are answered from the largest distance down, equal distances together.
+
+    All of it depends on how frequent the classes are, so patients are redrawn whatever their class.
+
+    Args:
+        distance: Of each case from the boundary, (n,): what the margin is compared with.
+        wrong: True where the answer would be wrong, (n,).
+        patients: Who owns each case.
+        config: Resamples, seed and confidence.
+        margin: Cases nearer than this to the boundary get no answer.
+        unit: What a row is.
+
+    Source:
+        El-Yaniv and Wiener 2010, J Mach Learn Res 11:1605; Geifman and El-Yaniv 2017 (area).
+    """
+    patients = whole_draws(patients)
+    value = _risks(distance, wrong)(np.ones((1, wrong.size)))[0]
+    cells = Cells.of(distance, wrong, patients)
+    drawn = cells.resampled(_risks(cells.value, cells.flag), value, config)
+    low, high = percentile_limits(drawn, config.confidence)
+    risk = Curve(
+        x=GRID,
+        y=value[:-1],
+        low=low[:-1],
+        high=high[:-1],
+        n=wrong.size,
+        n_patients=patients.n,
+        method=bootstrap_words(patients, config),
+    )
+    below, above, words = percentile_interval(drawn[:, -1], patients_words(patients), config.confidence)
+    aurc = Estimate(value=float(value[-1]), low=below, high=above, n=wrong.size, unit=unit, method=words)
+    return CoverageCurve(
+        risk=risk,
+        aurc=aurc,
+        random=float(wrong.mean()),
+        at_margin={} if margin is None else _at_margin(distance, wrong, patients, config, margin, unit),
+    )
+
+
+def _risks(distance: Floats, wrong: Bools) -> Callable[[Floats], Floats]:
+    """Of weights (b, n), the risk at each coverage of the grid, then the area, (b, g + 1)."""
+    order = np.argsort(-distance, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(distance[order]) < -ROUNDING, True))
+
+    def values(weights: Floats) -> Floats:
+        answered = np.cumsum(weights[:, order], axis=1)[:, last]
+        errors = np.cumsum((weights * wrong)[:, order], axis=1)[:, last]
+        risk = np.divide(errors, answered, out=np.zeros_like(errors), where=answered > 0)
+        total = answered[:, -1:]
+        sizes = np.diff(answered, prepend=0.0, axis=1)
+        area = (sizes * risk).sum(axis=1, keepdims=True) / total
+        at = np.stack([(answered >= c * total - 1e-9).argmax(axis=1) for c in GRID], axis=1)
+        return np.hstack([np.take_along_axis(risk, at, axis=1), area])
+
+    return values
+
+
+def coverage_of(
+    predictions: Sequence[CasePrediction],
+    subtypes: Sequence[str],
+    positive: str,
+    points: Sequence[OperatingPoint],
+    config: EvaluationConfig,
+) -> CoverageCurve:
+    """The same for cases of a run whose truth is known, by the product's margin rule and its forced calls.
+
+    The distance is that of the probability from the threshold (two subtypes) or from the next likeliest (more), as in
+    `calls.decide`. Findings, which also forbid a call, are not counted here.
+    """
+    thresholds = np.array([points[p.fold if len(points) > 1 else 0].threshold for p in predictions])
+    each = np.array([[p.probabilities[s] for s in subtypes] for p in predictions])
+    if len(subtypes) == 2:
+        distance = np.abs(each[:, list(subtypes).index(positive)] - thresholds)
+    else:
+        ordered = np.sort(each, axis=1)
+        distance = ordered[:, -1] - ordered[:, -2]
+    truth = np.array([list(subtypes).index(p.truth or "") for p in predictions], dtype=np.intp)
+    wrong = np.array([p.forced_call != p.truth for p in predictions])
+    patients = Patients.of([p.patient_id for p in predictions], truth)
+    return risk_coverage(distance, wrong, patients, config, config.not_sure_margin)
+
+
+def _at_margin(
+    distance: Floats, wrong: Bools, patients: Patients, config: EvaluationConfig, margin: float, unit: Unit
+) -> dict[str, Estimate]:
+    sure = distance >= margin - ROUNDING
+    shares = {
+        "coverage": Proportion(hits=sure, counted=np.ones_like(sure), empty="nothing to count"),
+        "risk": Proportion(hits=wrong, counted=sure, empty="no case is answered"),
+    }
+    nothing = np.zeros(wrong.size, dtype=np.intp)
+    rows = Rows(unit=unit, truth=nothing, called=nothing, p=np.empty((wrong.size, 0)), patients=patients)
+    return estimate_all(rows, shares, {}, config)

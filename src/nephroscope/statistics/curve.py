@@ -1,0 +1,79 @@
+"""What a curve over a grid is: values with a band, how many rows stand behind it, and how it was made."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from nephroscope.records import EvaluationConfig
+from nephroscope.statistics.cells import patients_words
+from nephroscope.statistics.intervals import Patients
+from nephroscope.statistics.metrics import Bools, Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Curve:
+    """Values ``y`` (g,) over ``x`` (g,) with a pointwise band ``low`` to ``high``; empty arrays where there is none.
+
+    Attributes:
+        n: Rows behind it.
+        n_patients: Patients behind it.
+        method: How it was made, or why there is none.
+    """
+
+    x: Floats
+    y: Floats
+    low: Floats
+    high: Floats
+    n: int
+    n_patients: int
+    method: str
+
+    @property
+    def is_empty(self) -> bool:
+        """True where the data do not carry a curve; ``method`` says why."""
+        return self.x.size == 0
+
+    def as_dict(self) -> dict[str, object]:
+        """The curve for JSON; a band that cannot be had at a point is None there."""
+        columns = {name: plain(getattr(self, name)) for name in ("x", "y", "low", "high")}
+        return {**columns, "n": self.n, "n_patients": self.n_patients, "method": self.method}
+
+
+def no_curve(patients: Patients, why: str) -> Curve:
+    """A curve that cannot be had, and why."""
+    none = np.empty(0)
+    n = patients.row.size
+    return Curve(x=none, y=none, low=none, high=none, n=n, n_patients=patients.n, method=f"undefined: {why}")
+
+
+def plain(values: Floats) -> list[float | None]:
+    """Numbers for JSON: None where there is none."""
+    return [float(v) if np.isfinite(v) else None for v in values]
+
+
+REDRAWN = "the number of each class is redrawn too"
+
+
+def whole_draws(patients: Patients) -> Patients:
+    """The same patients as one stratum, so that resampling redraws the number of positives too.
+
+    Calibration and net benefit are about how many are positive; holding that number would make their
+    intervals too narrow.
+    """
+    return replace(patients, stratum=np.zeros_like(patients.stratum))
+
+
+def bootstrap_words(patients: Patients, config: EvaluationConfig) -> str:
+    """How a band was drawn, in words."""
+    percent = f"{100 * config.confidence:g} %"
+    return f"patient bootstrap, {config.resamples} resamples of {patients_words(patients)}, {percent}"
+
+
+def is_alone(patients: Patients, is_positive: Bools) -> bool:
+    """True where a class has one patient: redrawing says nothing of how the patients of that class differ."""
+    return min(patients_of_each(patients, is_positive)) == 1
+
+
+def patients_of_each(patients: Patients, is_positive: Bools) -> tuple[int, int]:
+    """Number of patients with a positive row, and with a negative one."""
+    return patients.count(is_positive), patients.count(~is_positive)

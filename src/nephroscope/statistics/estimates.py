@@ -1,0 +1,158 @@
+"""Every figure of a set of rows (slices or cases) as an `Estimate`, by the interval its rows allow.
+
+Cases of different patients are independent: Wilson for shares, DeLong for areas. Slices are not, nor are two
+tumors of one patient: there, patients are resampled for shares, and Obuchowski's clustered variance serves for areas.
+Where a class has one patient with several rows, no area has an interval: nothing tells how its patients differ.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from nephroscope.records import Estimate, EvaluationConfig, counted_noun
+from nephroscope.statistics import intervals, metrics
+from nephroscope.statistics.auc import clustered_interval
+from nephroscope.statistics.cells import grouped, patients_words
+from nephroscope.statistics.curve import REDRAWN, whole_draws
+from nephroscope.statistics.intervals import Interval, percentile_interval
+from nephroscope.statistics.metrics import Bools, Floats, Ints, Proportion
+
+Area = tuple[Floats, Bools]  # scores and which rows are positive, both (n,)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Rows:
+    """What is scored: truth and call as subtype indices (n,), probabilities (n, K), and whose each row is."""
+
+    unit: Literal["image", "case"]
+    truth: Ints
+    called: Ints
+    p: Floats
+    patients: intervals.Patients
+
+    @property
+    def independent(self) -> bool:
+        """True when every row is a case of its own patient, so that plain formulas hold."""
+        return self.unit == "case" and self.patients.n == self.truth.size
+
+
+def shares_of(rows: Rows, subtypes: Sequence[str], positive: int) -> dict[str, Proportion]:
+    """Accuracy, sensitivity, specificity and precision, as `metrics.proportions` names them."""
+    return metrics.proportions(rows.truth, rows.called, subtypes, positive)
+
+
+def areas_of(rows: Rows, subtypes: Sequence[str], positive: int) -> dict[str, list[Area]]:
+    """Scores and truth behind each AUC; a macro AUC is the mean over its list."""
+    each = {s: (rows.p[:, i], rows.truth == i) for i, s in enumerate(subtypes)}
+    if len(subtypes) == 2:
+        return {"auc": [each[subtypes[positive]]]}
+    macro = list(each.values())
+    return {"auc": macro, "auc_macro": macro} | {f"auc_{s}": [area] for s, area in each.items()}
+
+
+def estimate_all(
+    rows: Rows,
+    shares: Mapping[str, Proportion],
+    areas: Mapping[str, list[Area]],
+    config: EvaluationConfig,
+) -> dict[str, Estimate]:
+    """Every figure with its interval; all that need the same redraws share one run of them."""
+    drawn_from = grouped(rows.patients).with_company
+    statistics: dict[str, intervals.Statistic] = {}
+    mixed: dict[str, intervals.Statistic] = {}
+    if not rows.independent:
+        for name, share in shares.items():
+            chosen = mixed if _mixes_classes(rows, share) else statistics
+            chosen[name] = intervals.ratio_statistic(share.hits, share.counted, drawn_from)
+    formulas = {n: _formula(rows, parts, config) for n, parts in areas.items()}
+    for name, parts in areas.items():
+        if formulas[name] is None and _fewest(rows, parts) > 1:
+            each = [intervals.auc_statistic(scores, y, drawn_from) for scores, y in parts]
+            statistics[name] = intervals.mean_statistic(each)
+    drawn = intervals.clustered_bootstrap(statistics, drawn_from, config.resamples, config.seed)
+    drawn |= intervals.clustered_bootstrap(mixed, whole_draws(drawn_from), config.resamples, config.seed)
+    found = {n: _share_estimate(rows, share, drawn.get(n), config) for n, share in shares.items()}
+    return found | {
+        n: _area_estimate(rows, parts, formulas[n], drawn.get(n), config) for n, parts in areas.items()
+    }
+
+
+def _mixes_classes(rows: Rows, share: Proportion) -> bool:
+    """True of accuracy and precision: they depend on how many of each class there are, so redraws draw that too."""
+    return np.unique(rows.truth[share.counted]).size > 1
+
+
+def _fewest(rows: Rows, parts: Sequence[Area]) -> int:
+    """Patients of the smallest class of the areas."""
+    return min(rows.patients.count(side) for _, y in parts for side in (y, ~y))
+
+
+def _formula(rows: Rows, parts: Sequence[Area], config: EvaluationConfig) -> tuple[float, float, str] | None:
+    """Low, high and method of the interval of a single area by a formula; None where only the bootstrap is left."""
+    if len(parts) > 1 or not all(y.any() and not y.all() for _, y in parts):
+        return None
+    if rows.independent:
+        return intervals.delong_auc(*parts[0], config.confidence)
+    return clustered_interval(*parts[0], rows.patients, config.confidence)
+
+
+def _share_estimate(
+    rows: Rows, share: Proportion, drawn: Floats | None, config: EvaluationConfig
+) -> Estimate:
+    if share.value is None:
+        return _undefined(rows, 0, share.empty)
+    if drawn is None:
+        low, high = intervals.wilson(share.k, share.n, config.confidence)
+        return _estimate(rows, share.value, (low, high, f"Wilson, {_percent(config)}"), share.n)
+    interval = percentile_interval(drawn, patients_words(rows.patients), config.confidence)
+    if _mixes_classes(rows, share):
+        interval = (*interval[:2], f"{interval[2]}; {REDRAWN}")
+    if interval[0] is None or interval[1] is None:
+        n = rows.patients.count(share.counted)
+        low, high = intervals.wilson(share.k / share.n * n, n, config.confidence)
+        told = f"Wilson on {counted_noun(n, 'patient')}, as every resample agrees, {_percent(config)}"
+        interval = (low, high, told)
+    return _estimate(rows, share.value, interval, share.n)
+
+
+def _area_estimate(
+    rows: Rows,
+    parts: Sequence[Area],
+    formula: tuple[float, float, str] | None,
+    drawn: Floats | None,
+    config: EvaluationConfig,
+) -> Estimate:
+    values = [metrics.auc(scores, y) for scores, y in parts]
+    known = [v for v in values if v is not None]
+    n = rows.truth.size
+    if len(known) < len(values):
+        return _undefined(rows, n, "a class has no case")
+    value = float(np.mean(known))
+    if formula is not None:
+        low, high, method = formula
+        return _estimate(rows, value, (low, high, f"{method}, {_percent(config)}"), n)
+    whose = patients_words(rows.patients)
+    if drawn is None:
+        return _estimate(rows, value, (None, None, f"no interval: a class has one patient, of {whose}"), n)
+    interval = percentile_interval(drawn, whose, config.confidence)
+    if interval[0] is None or interval[1] is None:
+        m = min(rows.patients.count(y) for _, y in parts)
+        low, high = intervals.newcombe_auc(value, m, max(1, rows.patients.n - m), config.confidence)
+        told = f"Newcombe 2006 method 5 on {whose}, as every resample agrees, {_percent(config)}"
+        interval = (low, high, told)
+    return _estimate(rows, value, interval, n)
+
+
+def _estimate(rows: Rows, value: float, interval: Interval, n: int) -> Estimate:
+    low, high, method = interval
+    return Estimate(value=value, low=low, high=high, n=n, unit=rows.unit, method=method)
+
+
+def _undefined(rows: Rows, n: int, why: str) -> Estimate:
+    return Estimate(value=None, low=None, high=None, n=n, unit=rows.unit, method=f"undefined: {why}")
+
+
+def _percent(config: EvaluationConfig) -> str:
+    return f"{100 * config.confidence:g} %"

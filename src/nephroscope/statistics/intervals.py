@@ -1,0 +1,344 @@
+"""Intervals over patients: formulas where each row is a patient, a patient bootstrap where it is not."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import brentq
+from scipy.stats import beta
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from nephroscope.statistics.metrics import Bools, Floats, Ints, auc, delong_covariance
+
+ALIKE = 1e-12  # resamples nearer to each other than this agree
+Interval = tuple[float | None, float | None, str]  # low, high, and the method or why there is none
+AGREED = "no interval: every resample of the patients agrees"
+ENDLESS = "no interval: without a finite limit, as too many resamples of the patients have none"
+ONE_PATIENT = "no interval: a class has one patient"
+NEARLY = "no interval: nearly every resample of the patients agrees"
+
+
+def percentile_limits(drawn: Floats, confidence: float) -> tuple[Floats, Floats]:
+    """Low and high limits (g,) of resamples (b, g); NaN where there is none.
+
+    Source:
+        Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13 (percentile interval).
+    """
+    if not len(drawn):
+        nothing = np.full(drawn.shape[1:], np.nan)
+        return nothing, nothing
+    ordered = np.sort(drawn, axis=0)  # NaN go last
+    n = np.count_nonzero(~np.isnan(ordered), axis=0)
+    last = np.maximum(n - 1, 0)
+    with np.errstate(invalid="ignore"):  # infinite less infinite
+        agrees = ordered[0] == _row(ordered, last)
+        agrees |= _row(ordered, last) - ordered[0] < ALIKE
+        known = (n >= max(2, len(drawn) / 2)) & ~agrees
+        limits = []
+        for share in ((1 - confidence) / 2, (1 + confidence) / 2):
+            place = share * last
+            below = np.floor(place).astype(np.intp)
+            one, two = _row(ordered, below), _row(ordered, np.minimum(below + 1, last))
+            at = np.where(place == below, one, one + (two - one) * (place - below))
+            limits.append(np.where(known & np.isfinite(at), at, np.nan))
+        alike = limits[1] - limits[0] < ALIKE
+    return np.where(alike, np.nan, limits[0]), np.where(alike, np.nan, limits[1])
+
+
+def percentile_interval(drawn: Floats, whose: str, confidence: float) -> Interval:
+    """Low and high limit of resamples (b,) with the method in words, or None and why.
+
+    Args:
+        drawn: Values of the figure.
+        whose: Who was redrawn, as `cells.patients_words` says it.
+        confidence: Of the interval.
+    """
+    low, high = (_or_none(limit[0]) for limit in percentile_limits(drawn[:, None], confidence))
+    n = int(np.count_nonzero(~np.isnan(drawn)))
+    if n < max(2, drawn.size / 2):
+        return (
+            None,
+            None,
+            f"no interval: undefined in {drawn.size - n} of {drawn.size} resamples of the patients",
+        )
+    if low is None and high is None and np.mean(np.isinf(drawn)) > (1 - confidence) / 2:
+        return None, None, ENDLESS
+    if low is None and high is None and np.isfinite(drawn).any():
+        return None, None, AGREED if np.ptp(drawn[np.isfinite(drawn)]) < ALIKE else NEARLY
+    return low, high, f"patient bootstrap, {n} resamples of {whose}, {100 * confidence:g} %"
+
+
+def _row(ordered: Floats, at: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Floats:
+    """Of each column the value in its own row."""
+    found: Floats = np.take_along_axis(ordered, at[None], axis=0)[0]
+    return found
+
+
+def _or_none(limit: float) -> float | None:
+    return float(limit) if np.isfinite(limit) else None
+
+
+Statistic = Callable[[Floats], Floats]  # patient weights (b, P) -> values (b,), NaN where undefined
+CHUNK = 256  # resamples at a time: memory stays flat
+CELLS = 4_000_000  # weights at a time, and comparisons of patients kept at most
+
+
+def wilson(k: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson score interval of the proportion k / n, n > 0.
+
+    Source:
+        Wilson 1927; Newcombe 1998, Stat Med 17:857, method 3.
+    """
+    z2, p = _z(confidence) ** 2, k / n
+    middle = p + z2 / (2 * n)
+    half = (z2 * (p * (1 - p) / n + z2 / (4 * n * n))) ** 0.5
+    return max(0.0, (middle - half) / (1 + z2 / n)), min(1.0, (middle + half) / (1 + z2 / n))
+
+
+def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Exact interval of the proportion k / n, n > 0.
+
+    Source:
+        Clopper and Pearson 1934, Biometrika 26:404.
+    """
+    tail = (1 - confidence) / 2
+    low = 0.0 if k == 0 else float(beta.ppf(tail, k, n - k + 1))
+    high = 1.0 if k == n else float(beta.ppf(1 - tail, k + 1, n - k))
+    return low, high
+
+
+def delong(scores: Floats, is_positive: Bools) -> tuple[float, float]:
+    """AUC and its DeLong variance; at least two rows of each class."""
+    aucs, covariance = delong_covariance(scores[None], is_positive)
+    return float(aucs[0]), float(covariance[0, 0])
+
+
+def delong_auc(scores: Floats, is_positive: Bools, confidence: float = 0.95) -> tuple[float, float, str]:
+    """Low, high and method of the interval of an AUC whose rows are independent; both classes needed.
+
+    DeLong's variance on the logit scale keeps the interval inside 0 to 1. It vanishes when the classes do
+    not overlap, so there, and with a single row of a class, Newcombe's interval stands in.
+    """
+    m = int(np.count_nonzero(is_positive))
+    n = is_positive.size - m
+    value, variance = delong(scores, is_positive) if min(m, n) > 1 else (auc(scores, is_positive) or 0.0, 0.0)
+    if not 0 < value < 1 or variance < 1e-12:
+        low, high = newcombe_auc(value, m, n, confidence)
+        why = "the DeLong variance is zero" if min(m, n) > 1 else "a class has a single row"
+        return low, high, f"Newcombe 2006 method 5, as {why}"
+    return *logit_limits(value, variance, confidence), "DeLong on the logit scale"
+
+
+def logit_limits(value: float, variance: float, confidence: float) -> tuple[float, float]:
+    """Low and high limit of an AUC between 0 and 1 from its variance above 0, normal on the logit scale.
+
+    Source:
+        Pepe 2003, The Statistical Evaluation of Medical Tests, section 5.2; delta method.
+    """
+    half = _z(confidence) * variance**0.5 / (value * (1 - value))
+    low, high = 1 / (1 + np.exp(-(np.log(value / (1 - value)) + np.array([-half, half]))))
+    return float(low), float(high)
+
+
+def hanley_mcneil(value: float, m: float, n: float) -> float:
+    """Variance of an AUC from its value and the class sizes alone, under exponential scores.
+
+    Source:
+        Hanley and McNeil 1982, Radiology 143:29, equation 2 with the exponential model.
+    """
+    q1, q2 = value / (2 - value), 2 * value**2 / (1 + value)
+    more = (m - 1) * (q1 - value**2) + (n - 1) * (q2 - value**2)
+    return float(max(value * (1 - value) + more, 0.0) / (m * n))
+
+
+def newcombe_auc(value: float, m: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of an AUC from its value and the two class sizes; not degenerate at 0 and 1.
+
+    The limits are the areas t that lie z standard errors (Hanley and McNeil, at t, both classes taken for their mean
+    size but in the product m n) from ``value``.
+
+    Source:
+        Newcombe 2006, Stat Med 25:559, method 5.
+    """
+    z2, middle = _z(confidence) ** 2, (m + n) / 2
+
+    def excess(t: float) -> float:
+        variance = hanley_mcneil(t, middle, middle) * middle**2 / (m * n)
+        return float((t - value) ** 2 - z2 * variance)
+
+    inside = min(max(value, 1e-9), 1 - 1e-9)
+    low = 0.0 if value < 1e-9 else brentq(excess, 0.0, inside)
+    high = 1.0 if value > 1 - 1e-9 else brentq(excess, inside, 1.0)
+    return float(low), float(high)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Patients:
+    """Who owns each row: ``row`` (n,) holds patient numbers 0 .. P-1; ``stratum`` (P,) their classes."""
+
+    row: Ints
+    stratum: Ints
+
+    @classmethod
+    def of(cls, patient_ids: Sequence[str], truth: Ints) -> "Patients":
+        """Number the patients; a patient's stratum is the set of subtypes among the rows."""
+        names, row = np.unique(np.asarray(patient_ids, dtype=str), return_inverse=True)
+        has = np.zeros((names.size, int(truth.max(initial=0)) + 1), dtype=bool)
+        has[row, truth] = True
+        bits = np.packbits(has, axis=1)  # one byte sorts many times as fast as a row
+        _, stratum = np.unique(bits, axis=0 if bits.shape[1] > 1 else None, return_inverse=True)
+        return cls(row=row.reshape(-1), stratum=stratum.reshape(-1))
+
+    @property
+    def n(self) -> int:
+        """Number of patients."""
+        return self.stratum.size
+
+    @property
+    def with_company(self) -> "Patients":
+        """The same, a class of one patient joined to the largest: redrawn alone, one patient never varies."""
+        size = np.bincount(self.stratum)
+        lonely = size[self.stratum] == 1
+        return replace(self, stratum=np.where(lonely, size.argmax(), self.stratum))
+
+    def per_patient(self, rows: npt.NDArray[np.generic]) -> Floats:
+        """Sum of a value (n,) over the rows of each patient, (P,)."""
+        sums: Floats = np.bincount(self.row, weights=rows.astype(np.float64), minlength=self.n).astype(
+            np.float64
+        )
+        return sums
+
+    def count(self, rows: Bools) -> int:
+        """Number of patients with a True row."""
+        return int(np.unique(self.row[rows]).size)
+
+
+def resampled_weights(patients: Patients, resamples: int, seed: int) -> Iterator[Floats]:
+    """How often each patient is drawn, (b, P) at a time: with replacement, within the patient's class."""
+    rng = np.random.default_rng(seed)
+    members = [np.flatnonzero(patients.stratum == s) for s in np.unique(patients.stratum)]
+    chunk = max(1, min(CHUNK, CELLS // max(1, patients.n)))
+    for start in range(0, resamples, chunk):
+        weights = np.empty((min(chunk, resamples - start), patients.n))
+        for who in members:
+            weights[:, who] = rng.multinomial(who.size, np.full(who.size, 1 / who.size), size=len(weights))
+        yield weights
+
+
+def clustered_bootstrap(
+    statistics: Mapping[str, Statistic], patients: Patients, resamples: int, seed: int
+) -> dict[str, Floats]:
+    """Values of each statistic, (resamples,), over the same redrawn patients with all their rows.
+
+    One thread: the products are small, and threads that wait for each other cost more than they give.
+    """
+    if not statistics:
+        return {}
+    with threadpool_limits(1, user_api="blas"):
+        chunks = [
+            {name: statistic(weights) for name, statistic in statistics.items()}
+            for weights in resampled_weights(patients, resamples, seed)
+        ]
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in statistics}
+
+
+def ratio_statistic(hits: Bools, counted: Bools, patients: Patients) -> Statistic:
+    """Share of hits among the counted rows, as a function of patient weights."""
+    k, n = patients.per_patient(hits & counted), patients.per_patient(counted)
+    return lambda weights: _divide(weights @ k, weights @ n)
+
+
+def auc_statistic(scores: Floats, is_positive: Bools, patients: Patients) -> Statistic:
+    """AUC over rows as a function of patient weights: w A w' / (w m)(w n).
+
+    A (P, P) holds how many comparisons the positive rows of one patient win against the negative of another,
+    so a resample costs one row of a matrix product and no sorting. Where that matrix would be far larger than the
+    rows (many patients with few rows), they are sorted once and each resample adds up along them.
+    """
+    m, n = map(patients.per_patient, (is_positive, ~is_positive))
+    winners, losers = np.flatnonzero(m), np.flatnonzero(n)
+    if winners.size * losers.size > CELLS:
+        return _sorted_statistic(scores, is_positive, patients)
+    wins = _wins(scores, is_positive, patients)
+
+    def statistic(weights: Floats) -> Floats:
+        won = weights[:, winners] @ wins
+        won *= weights[:, losers]
+        return _divide(won.sum(axis=1), (weights @ m) * (weights @ n))
+
+    return statistic
+
+
+def mean_statistic(parts: Sequence[Statistic]) -> Statistic:
+    """Mean of several statistics of the same patients, such as the macro AUC."""
+    return lambda weights: np.mean([part(weights) for part in parts], axis=0)
+
+
+def roc_band(
+    scores: Floats, is_positive: Bools, patients: Patients, grid: Floats, settings: tuple[int, int, float]
+) -> tuple[Floats, Floats]:
+    """Pointwise band of the true positive rate at the false positive rates of ``grid`` (g,).
+
+    By patient bootstrap; NaN where all resamples agree or a class has one patient. ``settings`` are resamples, seed
+    and confidence.
+    """
+    resamples, seed, confidence = settings
+    if min(patients.count(is_positive), patients.count(~is_positive)) < 2:
+        return np.full(grid.size, np.nan), np.full(grid.size, np.nan)
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.diff(scores[order]) != 0, True)
+    owner, positive = patients.row[order], is_positive[order]
+    curves = []
+    for weights in resampled_weights(patients, resamples, seed):
+        w = weights[:, owner]
+        tp, fp = np.cumsum(w * positive, axis=1)[:, last], np.cumsum(w * ~positive, axis=1)[:, last]
+        for t, f in zip(tp, fp, strict=True):
+            if t[-1] > 0 and f[-1] > 0:
+                curves.append(np.interp(grid, np.append(0, f / f[-1]), np.append(0, t / t[-1])))
+    return percentile_limits(np.array(curves), confidence)
+
+
+def _wins(scores: Floats, is_positive: Bools, patients: Patients) -> Floats:
+    """Comparisons won by each positive patient (rows) against each negative patient (columns); ties half.
+
+    All negative rows are sorted once; then a positive patient's few scores are placed among them.
+    """
+    own, other = patients.row[is_positive], patients.row[~is_positive]
+    by_own, by_other = np.argsort(own, kind="stable"), np.argsort(other, kind="stable")
+    x, y = scores[is_positive][by_own], scores[~is_positive][by_other]
+    starts, first = (np.unique(who, return_index=True)[1] for who in (own[by_own], other[by_other]))
+    order = np.argsort(y, kind="stable")
+    place = np.empty_like(order)
+    place[order] = np.arange(y.size)  # of each negative row among the sorted ones
+    ordered, wins = y[order], np.empty((starts.size, first.size))
+    for i, mine in enumerate(np.split(x, starts[1:])):
+        sides = [np.searchsorted(ordered, mine, side) for side in ("left", "right")]
+        steps = np.bincount(np.concatenate(sides), minlength=y.size + 1)
+        wins[i] = np.add.reduceat((mine.size - np.cumsum(steps)[:-1] / 2)[place], first)
+    return wins
+
+
+def _sorted_statistic(scores: Floats, is_positive: Bools, patients: Patients) -> Statistic:
+    order = np.argsort(scores, kind="stable")
+    ties = np.flatnonzero(np.append(True, np.diff(scores[order]) != 0))  # ties move in one step
+    owner, positive = patients.row[order], is_positive[order].astype(np.float64)
+
+    def one(weights: Floats) -> float:
+        drawn = weights[owner]
+        up, every = np.add.reduceat(drawn * positive, ties), np.add.reduceat(drawn, ties)
+        down = every - up
+        pairs = up.sum() * down.sum()
+        return float(up @ (np.cumsum(down) - down / 2) / pairs) if pairs > 0 else np.nan
+
+    return lambda weights: np.array([one(row) for row in weights])
+
+
+def _divide(k: Floats, n: Floats) -> Floats:
+    shares: Floats = np.divide(k, n, out=np.full(k.shape, np.nan), where=n > 0)
+    return shares
+
+
+def _z(confidence: float) -> float:
+    return NormalDist().inv_cdf((1 + confidence) / 2)

@@ -1,0 +1,308 @@
+"""Labels that several readers gave to the same cases in; Fleiss' kappa and Cohen's of each pair out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations
+from statistics import NormalDist
+from typing import Any, Literal
+
+import numpy as np
+
+from nephroscope.base.words import is_not_sure
+from nephroscope.records import Estimate, EvaluationConfig, counted_noun
+from nephroscope.statistics.intervals import (
+    Interval,
+    Patients,
+    clustered_bootstrap,
+    percentile_interval,
+    wilson,
+)
+from nephroscope.statistics.metrics import Floats
+
+Weights = Literal["none", "linear", "quadratic"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelAgreement:
+    """How far two readings agree.
+
+    Attributes:
+        labels: In the order of the table.
+        table: Cases by first reading (rows) and second (columns).
+        agreement: Share of the cases with the same label.
+        kappa: Cohen's, unweighted unless weights are asked for.
+    """
+
+    labels: tuple[str, ...]
+    table: tuple[tuple[int, ...], ...]
+    agreement: Estimate
+    kappa: Estimate
+
+
+def compare_labels(
+    first: Sequence[str],
+    second: Sequence[str],
+    patient_ids: Sequence[str],
+    config: EvaluationConfig,
+    ordered: Sequence[str] = (),
+    weights: Weights = "none",
+) -> LabelAgreement:
+    """Agreement and kappa of two readings; patients are resampled where one has several cases.
+
+    Args:
+        first: Label of each case by the first reading; at least one case.
+        second: By the second, in the same order.
+        patient_ids: Whose case it is.
+        config: Gives confidence, resamples and seed.
+        ordered: All labels from lowest to highest; needed for weights.
+        weights: How much a near miss counts; ``none``: not at all.
+    """
+    labels = tuple(ordered) or tuple(dict.fromkeys([*sorted(set(first)), *sorted(set(second))]))
+    w = agreement_weights(len(labels), weights)
+    rows, columns = ([labels.index(name) for name in reading] for reading in (first, second))
+    patients = Patients.of(patient_ids, np.zeros(len(first), np.intp))
+    counts = np.zeros((patients.n, len(labels), len(labels)))
+    np.add.at(counts, (patients.row, np.array(rows), np.array(columns)), 1)
+    table = counts.sum(axis=0)
+    n, clustered = len(first), patients.n < len(first)
+    drawn: dict[str, Floats] = {}
+    if clustered:
+        statistics = {
+            "agreement": lambda drawn: _agreement(np.tensordot(drawn, counts, 1)),
+            "kappa": lambda drawn: cohen_kappa(np.tensordot(drawn, counts, 1), w),
+        }
+        drawn = clustered_bootstrap(statistics, patients, config.resamples, config.seed)
+
+    def estimate(name: str, value: float, plain: Interval) -> Estimate:
+        low, high, method = plain
+        if clustered:
+            low, high, method = percentile_interval(
+                drawn[name], counted_noun(patients.n, "patient"), config.confidence
+            )
+        return Estimate(value=value, low=low, high=high, n=n, unit="case", method=method)
+
+    agreed, percent = float(np.trace(table)), f"{100 * config.confidence:g} %"
+    agreement = estimate(
+        "agreement", agreed / n, (*wilson(agreed, n, config.confidence), f"Wilson, {percent}")
+    )
+    value = float(cohen_kappa(table[None], w)[0])
+    if np.isnan(value):
+        why = "undefined: both readings give one and the same label to every case"
+        kappa = Estimate(value=None, low=None, high=None, n=n, unit="case", method=why)
+    else:
+        kappa = estimate("kappa", value, _plain(table, value, w, config))
+    whole = tuple(tuple(int(k) for k in row) for row in table)
+    return LabelAgreement(labels=labels, table=whole, agreement=agreement, kappa=kappa)
+
+
+def agreement_weights(n_labels: int, kind: Weights) -> Floats:
+    """How far two labels agree, 1 on the diagonal, (K, K).
+
+    Source:
+        Linear: Cicchetti and Allison 1971, Am J EEG Technol 11:101; quadratic: Fleiss and Cohen 1973.
+    """
+    if kind == "none" or n_labels < 2:
+        return np.eye(n_labels)
+    apart = np.abs(np.subtract.outer(np.arange(n_labels), np.arange(n_labels))) / (n_labels - 1)
+    weights: Floats = 1 - (apart if kind == "linear" else apart**2)
+    return weights
+
+
+def cohen_kappa(tables: Floats, weights: Floats | None = None) -> Floats:
+    """Cohen's kappa of each table (b, K, K); NaN where chance alone would always agree.
+
+    Source:
+        Cohen 1960, Educ Psychol Meas 20:37; with weights Cohen 1968, Psychol Bull 70:213.
+    """
+    w = np.eye(tables.shape[-1]) if weights is None else weights
+    n = tables.sum(axis=(1, 2))
+    observed = (tables * w).sum(axis=(1, 2)) / n
+    chance = np.einsum("bi,bj,ij->b", tables.sum(axis=2), tables.sum(axis=1), w) / n**2
+    missing = 1 - chance
+    kappa: Floats = np.divide(observed - chance, missing, out=np.full(n.shape, np.nan), where=missing > 1e-12)
+    return kappa
+
+
+def kappa_se(table: Floats, weights: Floats | None = None) -> float:
+    """Large-sample standard error of kappa, for intervals (not for the test against 0).
+
+    Source:
+        Fleiss, Cohen and Everitt 1969, Psychol Bull 72:323, equation 8; 13 is the same with weights 0 and 1.
+    """
+    w = np.eye(len(table)) if weights is None else weights
+    n, p = table.sum(), table / table.sum()
+    kappa = float(cohen_kappa(table[None], w)[0])
+    row, column = p.sum(axis=1), p.sum(axis=0)
+    chance = float(row @ w @ column)
+    expected = (w @ column)[:, None] + (row @ w)[None, :]
+    within = float((p * (w - expected * (1 - kappa)) ** 2).sum())
+    variance = (within - (kappa - chance * (1 - kappa)) ** 2) / (n * (1 - chance) ** 2)
+    return float(max(variance, 0.0) ** 0.5)
+
+
+def _agreement(tables: Floats) -> Floats:
+    shares: Floats = np.trace(tables, axis1=1, axis2=2) / tables.sum(axis=(1, 2))
+    return shares
+
+
+def _plain(table: Floats, value: float, weights: Floats, config: EvaluationConfig) -> Interval:
+    half = NormalDist().inv_cdf((1 + config.confidence) / 2) * kappa_se(table, weights)
+    if half < 1e-12:
+        return None, None, f"no interval: {_why_no_error(table)}; see the agreement's"
+    told = f"Fleiss, Cohen and Everitt 1969, {100 * config.confidence:g} %"
+    return max(-1.0, value - half), min(1.0, value + half), told
+
+
+def _why_no_error(table: Floats) -> str:
+    if np.trace(table) == table.sum():
+        return "no disagreement to estimate it from"
+    if min(np.count_nonzero(table.sum(axis=axis)) for axis in (0, 1)) == 1:
+        return "a reading gives one label to every case"
+    return "no agreement to estimate it from"
+
+
+Labels = Mapping[str, str]  # case_id -> label
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReaderPair:
+    """Cohen's kappa of two readers on the cases that both labelled."""
+
+    first: str
+    second: str
+    found: LabelAgreement
+
+
+@dataclass(frozen=True, kw_only=True)
+class KappaReport:
+    """Agreement of several readers.
+
+    Attributes:
+        fleiss: Over the cases that every reader labelled.
+        n_incomplete: Cases that some reader did not label; no part of ``fleiss``.
+        n_not_sure: Answers of "not sure", which are no label; ``fleiss`` says so too.
+        pairs: Every pair of readers that have a case in common.
+    """
+
+    readers: tuple[str, ...]
+    labels: tuple[str, ...]
+    weights: Weights
+    fleiss: Estimate
+    n_incomplete: int
+    n_not_sure: int
+    pairs: tuple[ReaderPair, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        pairs = [
+            {
+                "first": pair.first,
+                "second": pair.second,
+                "labels": list(pair.found.labels),
+                "table": [list(row) for row in pair.found.table],
+                "agreement": asdict(pair.found.agreement),
+                "kappa": asdict(pair.found.kappa),
+            }
+            for pair in self.pairs
+        ]
+        return asdict(self) | {"pairs": pairs}
+
+
+def compare_readers(
+    readings: Mapping[str, Labels],
+    patient_of: Mapping[str, str],
+    config: EvaluationConfig,
+    ordered: Sequence[str] = (),
+    weights: Weights = "none",
+) -> KappaReport:
+    """Fleiss' kappa over all readers and Cohen's kappa of each pair, patients being resampled.
+
+    Args:
+        readings: Reader to label by case_id; at least two readers. "Not sure" is no label unless ``ordered`` has it.
+        patient_of: Whose each case is.
+        config: Gives confidence, resamples and seed.
+        ordered: All labels from lowest to highest; needed for weights.
+        weights: Of Cohen's kappa; Fleiss' has none.
+    """
+    readers, given = tuple(readings), readings
+    readings = {
+        reader: {case: label for case, label in of.items() if label in ordered or not is_not_sure(label)}
+        for reader, of in given.items()
+    }
+    n_not_sure = sum(len(of) - len(readings[reader]) for reader, of in given.items())
+    told = f'; {counted_noun(n_not_sure, "answer")} of "not sure" left out, as no call'
+    told *= n_not_sure > 0
+    every = list(dict.fromkeys(case for labels in given.values() for case in labels))
+    complete = [case for case in every if all(case in labels for labels in readings.values())]
+    names = tuple(ordered) or tuple(sorted({label for of in readings.values() for label in of.values()}))
+    pairs = []
+    for first, second in combinations(readers, 2):
+        common = [case for case in every if case in readings[first] and case in readings[second]]
+        if common:
+            one, two = ([readings[name][case] for case in common] for name in (first, second))
+            patients = [patient_of[case] for case in common]
+            found = compare_labels(one, two, patients, config, names if ordered else (), weights)
+            found = replace(
+                found,
+                agreement=replace(found.agreement, method=found.agreement.method + told),
+                kappa=replace(found.kappa, method=found.kappa.method + told),
+            )
+            pairs.append(ReaderPair(first=first, second=second, found=found))
+    counts = np.array(
+        [[sum(readings[r][case] == name for r in readers) for name in names] for case in complete], float
+    ).reshape(len(complete), len(names))
+    fleiss = estimate_fleiss(counts, [patient_of[case] for case in complete], config)
+    fleiss = replace(fleiss, method=fleiss.method + told)
+    return KappaReport(
+        readers=readers,
+        labels=names,
+        weights=weights,
+        fleiss=fleiss,
+        n_not_sure=n_not_sure,
+        n_incomplete=len(every) - len(complete),
+        pairs=tuple(pairs),
+    )
+
+
+def estimate_fleiss(counts: Floats, patient_ids: Sequence[str], config: EvaluationConfig) -> Estimate:
+    """Fleiss' kappa with its patient bootstrap.
+
+    Args:
+        counts: How many readers gave each label, cases by labels (n, K), the same number of readers in all.
+        patient_ids: Whose each case is.
+        config: Gives confidence, resamples and seed.
+    """
+    n = len(counts)
+
+    def without(why: str) -> Estimate:
+        return Estimate(value=None, low=None, high=None, n=n, unit="case", method=why)
+
+    if n == 0:
+        return without("undefined: no case that every reader labelled")
+    patients = Patients.of(patient_ids, np.zeros(n, np.intp))
+    n_readers = counts[0].sum()
+    agreed = patients.per_patient(((counts**2).sum(axis=1) - n_readers) / (n_readers * (n_readers - 1)))
+    by_label = np.array([patients.per_patient(column) for column in counts.T])
+    cases = patients.per_patient(np.ones(n))
+
+    def statistic(weights: Floats) -> Floats:
+        total = weights @ cases
+        shares = weights @ by_label.T / (total * n_readers)[:, None]
+        chance = (shares**2).sum(axis=1)
+        missing = 1 - chance
+        kappa: Floats = np.divide(
+            weights @ agreed / total - chance,
+            missing,
+            out=np.full(total.shape, np.nan),
+            where=missing > 1e-12,
+        )
+        return kappa
+
+    value = float(statistic(np.ones((1, patients.n)))[0])
+    if np.isnan(value):
+        return without("undefined: every reader gives one and the same label to every case")
+    drawn = clustered_bootstrap({"kappa": statistic}, patients, config.resamples, config.seed)["kappa"]
+    low, high, told = percentile_interval(drawn, counted_noun(patients.n, "patient"), config.confidence)
+    link = "; " if low is None else ", "
+    method = f"Fleiss 1971{link}{told}"
+    return Estimate(value=value, low=low, high=high, n=n, unit="case", method=method)

@@ -1,0 +1,1 @@
+"""Anybody's table of predictions (CSV) in; columns checked cell by cell out."""

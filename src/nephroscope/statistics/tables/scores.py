@@ -1,0 +1,310 @@
+"""Scores of one test in; its AUC with every interval that its rows allow out, and which of them is the headline."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+
+from nephroscope.base.errors import CohortError, ConfigError
+from nephroscope.records import Estimate, EvaluationConfig
+from nephroscope.statistics.auc import NOTHING, auc_covariance
+from nephroscope.statistics.cells import grouped, patients_words
+from nephroscope.statistics.estimates import Rows, estimate_all
+from nephroscope.statistics.intervals import (
+    ONE_PATIENT,
+    Patients,
+    auc_statistic,
+    clustered_bootstrap,
+    hanley_mcneil,
+    logit_limits,
+    percentile_interval,
+)
+from nephroscope.statistics.metrics import Bools, Floats
+from nephroscope.statistics.tables.columns import MISSING, TRUTH, CsvTable
+from nephroscope.statistics.tables.owners import Asked, Owners, complete, notes_on, owners_of, read_rows
+
+Part = tuple[Floats, Bools, Patients]  # scores, which are positive, and whose each row is
+SCORE = re.compile(
+    r"(score|probability|probabilitie|prob|proba|prediction|predicted|pred|p|confidence|rating|model"
+    r"|y_(score|prob|proba|pred|hat))s?([_ .-].+)?",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Scored:
+    """Scores of the rows of a table, (n,) each, with truth and owners; ``notes`` are for the reader."""
+
+    table: CsvTable
+    scores: dict[str, Floats]
+    is_positive: Bools
+    truth: str
+    positive: str
+    owners: Owners
+    notes: tuple[str, ...]
+
+
+def read_scored(path: Path, asked: Asked) -> Scored:
+    """Read the table and find its columns; see `scored_of`."""
+    return scored_of(read_rows(path, asked), asked)
+
+
+def scored_of(table: CsvTable, asked: Asked) -> Scored:
+    """Find the columns of a table.
+
+    Raises:
+        CohortError: A column is missing, a cell is none, a row stands twice, or a case contradicts itself.
+        ConfigError: Which value is positive, or which rows to keep, is not said or not there.
+    """
+    truth = table.need(asked.truth, TRUTH, "--truth")
+    titles = _score_columns(table, asked, truth)
+    table, left_out = complete(table, (truth, *titles), asked)
+    is_positive, positive = table.positives(truth, asked.positive or _positive_of(table, truth, asked.score))
+    if not asked.score:
+        titles = _of_positive(table, truth, titles, positive)
+    sign = -1.0 if asked.lower_is_positive else 1.0
+    scores = {title: sign * table.numbers(title) for title in titles}
+    owners = owners_of(table, asked, table.texts(truth), (truth, *titles))
+    return Scored(
+        table=table,
+        scores=scores,
+        is_positive=is_positive,
+        truth=truth,
+        positive=positive,
+        owners=owners,
+        notes=(*left_out, *notes_on(table, owners)),
+    )
+
+
+def _score_columns(table: CsvTable, asked: Asked, truth: str) -> list[str]:
+    if asked.score:
+        titles = [table.need(title, (), "--score") for title in asked.score]
+        if len(set(titles)) < len(titles) or truth in titles:
+            raise ConfigError(
+                where="--score",
+                expected=f"every column once, and not the truth, {truth}",
+                found=", ".join(asked.score),
+                remedy="correct it",
+            )
+        return titles
+    titles = [title for title in table.header if SCORE.fullmatch(title) and title != truth]
+    if not titles:
+        raise CohortError(
+            where=table.name,
+            expected="a column of scores, such as score, probability or p_SUBTYPE",
+            found=table.titles,
+            remedy="name the column with --score",
+        )
+    return [title for title in titles if _is_score(table, title, truth)] or titles
+
+
+def _is_score(table: CsvTable, title: str, truth: str) -> bool:
+    """False for a column of calls: words of the truth, or no numbers at all."""
+    at, of_truth = table.header.index(title), table.header.index(truth)
+    cells = {row[at] for _, row in table.rows if row[at] not in MISSING}
+    return not cells <= {row[of_truth] for _, row in table.rows} and any(map(_is_number, cells))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.replace(",", "."))
+    except ValueError:
+        return False
+    return True
+
+
+def _positive_of(table: CsvTable, truth: str, score: Sequence[str]) -> str | None:
+    """The value of truth that the one score asked for is the probability of, p_VALUE."""
+    if len(score) != 1:
+        return None
+    return next(
+        (v for v in sorted(set(table.texts(truth))) if f"p_{v}".casefold() == score[0].casefold()), None
+    )
+
+
+def _of_positive(table: CsvTable, truth: str, titles: list[str], positive: str) -> list[str]:
+    """The columns without p_VALUE of the other class, where the positive has its own."""
+    own = f"p_{positive}".casefold()
+    others = {f"p_{value}".casefold() for value in set(table.texts(truth))} - {own}
+    if own not in {title.casefold() for title in titles}:
+        return titles
+    return [title for title in titles if title.casefold() not in others]
+
+
+def split_by(scored: Scored, column: str, score: str) -> tuple[tuple[str, Part], tuple[str, Part]]:
+    """The two sets of patients that a column of two values makes, each as scores, classes and owners.
+
+    Raises:
+        CohortError: The column has not two values, a patient is in both sets, or a set lacks a class.
+    """
+    title = scored.table.need(column, (), "--group")
+    texts = np.array(scored.table.texts(title))
+    values = sorted(set(texts.tolist()))
+    shared = set.intersection(
+        *({scored.owners.ids[i] for i in np.flatnonzero(texts == v).tolist()} for v in values)
+    )
+    where = f"{scored.table.name}, column {title}"
+    if len(values) != 2:
+        found = f"{len(values)}: {', '.join(values[:6])}"
+        raise CohortError(
+            where=where, expected="two values that split the patients", found=found, remedy="correct --group"
+        )
+    if shared:
+        raise CohortError(
+            where=where,
+            expected="every patient in one of the two sets",
+            found=f"{len(shared)} in both",
+            remedy="compare two columns of scores instead: that test is paired",
+        )
+    one, two = (_part(scored, score, texts == value) for value in values)
+    return (values[0], one), (values[1], two)
+
+
+def _part(scored: Scored, score: str, mask: Bools) -> Part:
+    ids = [scored.owners.ids[i] for i in np.flatnonzero(mask).tolist()]
+    y = scored.is_positive[mask]
+    return scored.scores[score][mask], y, Patients.of(ids, y.astype(np.intp))
+
+
+def read_probabilities(path: Path, asked: Asked) -> Scored:
+    """Read the table; where the truth has more than two values, the positive one stands against all others.
+
+    Raises:
+        CohortError: A column is missing, a cell is none, a row stands twice, or a case contradicts itself.
+        ConfigError: Which value is positive is not said, or a column is the probability of another value.
+    """
+    read = read_rows(path, asked)
+    truth = read.need(asked.truth, TRUTH, "--truth")
+    values = complete(read, (truth,), asked)[0].classes(truth)
+    scored = scored_of(read, asked) if len(values) <= 2 else _against_rest(read, asked, truth, values)
+    for name in scored.scores:
+        whose = next((v for v in values if f"p_{v}".casefold() == name.casefold()), scored.positive)
+        if whose != scored.positive:
+            raise ConfigError(
+                where=f"{scored.table.name}, column {name}",
+                expected=f"the probability of {scored.positive}, the positive value",
+                found=f"that of {whose}",
+                remedy=f"say --positive {whose}, or name another column with --score",
+            )
+    return scored
+
+
+def _against_rest(table: CsvTable, asked: Asked, truth: str, values: list[str]) -> Scored:
+    if asked.positive not in values:
+        raise ConfigError(
+            where=f"{table.name}, column {truth}",
+            expected=f"--positive with one of the {len(values)} values: {', '.join(values[:6])}",
+            found=repr(asked.positive) if asked.positive else "none said",
+            remedy="say which value stands against all others",
+        )
+    titles = asked.score or (table.need(None, (f"p_{asked.positive}".casefold(),), "--score"),)
+    titles = tuple(table.need(title, (), "--score") for title in titles)
+    table, left_out = complete(table, (truth, *titles), asked)
+    texts = table.texts(truth)
+    owners = owners_of(table, asked, texts, (truth, *titles))
+    others = ", ".join(value for value in values if value != asked.positive)
+    note = f"{asked.positive} against all other values of {truth} together: {others}"
+    return Scored(
+        table=table,
+        scores={title: table.numbers(title) for title in titles},
+        is_positive=np.array([text == asked.positive for text in texts]),
+        truth=truth,
+        positive=asked.positive,
+        owners=owners,
+        notes=(note, *left_out, *notes_on(table, owners)),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AucFigures:
+    """An AUC and its intervals.
+
+    Attributes:
+        auc: The headline, made as `evaluate` makes it: DeLong on the logit scale where each row is a patient,
+            Obuchowski on the logit scale where patients have several rows.
+        intervals: By name: delong (plain, as pROC prints it) and delong_logit; obuchowski, obuchowski_logit and
+            patient_bootstrap where rows share patients.
+        se: Standard errors by name: delong and hanley_mcneil, or obuchowski.
+        headline: Name of the headline among the intervals; newcombe where the variance is zero.
+    """
+
+    auc: Estimate
+    intervals: dict[str, Estimate]
+    se: dict[str, float | None]
+    headline: str
+
+
+def auc_figures(
+    scores: Floats, is_positive: Bools, patients: Patients, unit: str, config: EvaluationConfig
+) -> AucFigures:
+    """The AUC of scores (n,) that mean positive where high; both classes are there.
+
+    Source:
+        DeLong 1988; Obuchowski 1997; Newcombe 2006 where their variance is zero.
+    """
+    own = is_positive.astype(np.intp)
+    rows = Rows(
+        unit="case" if unit == "case" else "image",
+        truth=own,
+        called=own,
+        p=np.stack([-scores, scores], axis=1),
+        patients=patients,
+    )
+    headline = estimate_all(rows, {}, {"auc": [(scores, is_positive)]}, config)["auc"]
+    _, covariance, method = auc_covariance(scores[None], is_positive, patients)
+    variance = None if covariance is None else float(covariance[0, 0])
+    clustered = patients.n < is_positive.size
+    name = "obuchowski" if clustered else "delong"
+    plain, logit = _around(headline, variance, method, config.confidence)
+    intervals = {name: plain, f"{name}_logit": logit}
+    se = {name: None if variance is None else max(variance, 0.0) ** 0.5}
+    if not clustered:
+        m = int(own.sum())
+        se["hanley_mcneil"] = hanley_mcneil(headline.value or 0.0, m, own.size - m) ** 0.5
+    chosen = f"{name}_logit"
+    if clustered:
+        intervals["patient_bootstrap"] = _redrawn(headline, scores, is_positive, patients, config)
+    if "Newcombe" in headline.method:
+        chosen = "newcombe"
+    elif "bootstrap" in headline.method:
+        chosen = "patient_bootstrap"
+    return AucFigures(auc=headline, intervals=intervals | {chosen: headline}, se=se, headline=chosen)
+
+
+def _redrawn(
+    headline: Estimate, scores: Floats, is_positive: Bools, patients: Patients, config: EvaluationConfig
+) -> Estimate:
+    """Percentiles of the AUC over redrawn patients with all their rows."""
+    if min(patients.count(is_positive), patients.count(~is_positive)) < 2:
+        return replace(headline, low=None, high=None, method=ONE_PATIENT)
+    drawn_from = grouped(patients)
+    statistic = {"auc": auc_statistic(scores, is_positive, drawn_from)}
+    drawn = clustered_bootstrap(statistic, drawn_from, config.resamples, config.seed)["auc"]
+    low, high, told = percentile_interval(drawn, patients_words(patients), config.confidence)
+    return replace(headline, low=low, high=high, method=told)
+
+
+def _around(
+    headline: Estimate, variance: float | None, method: str, confidence: float
+) -> tuple[Estimate, Estimate]:
+    """Interval of the variance on the scale of the AUC, cut at 0 and 1 as pROC cuts it, and on the logit scale."""
+    value = headline.value or 0.0
+    limits: list[tuple[float | None, float | None, str]]
+    if variance is None or variance < NOTHING or not 0 < value < 1:
+        why = method if variance is None else f"no interval: the variance of {method} is zero"
+        limits = [(None, None, why)] * 2
+    else:
+        half, told = NormalDist().inv_cdf((1 + confidence) / 2) * variance**0.5, f"{100 * confidence:g} %"
+        low, high = logit_limits(value, variance, confidence)
+        limits = [
+            (max(0.0, value - half), min(1.0, value + half), f"{method}, plain, {told}"),
+            (low, high, f"{method}, on the logit scale, {told}"),
+        ]
+    made = [
+        Estimate(value=headline.value, low=low, high=high, n=headline.n, unit=headline.unit, method=told)
+        for low, high, told in limits
+    ]
+    return made[0], made[1]

@@ -1,0 +1,260 @@
+"""The study folder: where things lie, study.toml, and what is older than what it was made from.
+
+No verbs: those are in `nephroscope.facade`.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from nephroscope.base.errors import ConfigError, StudyError
+from nephroscope.base.files import save_text
+from nephroscope.records.settings import (
+    TABLES,
+    CohortConfig,
+    EvaluationConfig,
+    RoiConfig,
+    Settings,
+    SliceSpec,
+    SplitConfig,
+    TrainConfig,
+    check_columns,
+    from_mapping,
+    setting_words,
+)
+
+FORMAT = 1
+_HEADER = """\
+# A nephroscope study. Every setting is here with its default; research use only, not a medical device.
+# Names end in their unit. `nephroscope check` reads this file and names each mistake.
+"""
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """Paths of a study; nothing is read or written when it is made."""
+
+    root: Path
+
+    @property
+    def toml(self) -> Path:
+        """Settings."""
+        return self.root / "study.toml"
+
+    @property
+    def cohort_csv(self) -> Path:
+        """One row per tumor."""
+        return self.root / "cohort.csv"
+
+    @property
+    def slices(self) -> Path:
+        """Folder of slices.npy, slices.csv and spec.json."""
+        return self.root / "slices"
+
+    @property
+    def splits(self) -> Path:
+        """Who is in which fold."""
+        return self.root / "splits.json"
+
+    @property
+    def report(self) -> Path:
+        """Folder of the report."""
+        return self.root / "report"
+
+    def run(self, name: str) -> Path:
+        """Folder of one run.
+
+        Raises:
+            ConfigError: The name is not a plain folder name.
+        """
+        if not name or name != Path(name).name or name.startswith("."):
+            raise ConfigError(
+                where="run name",
+                expected="a plain name without folders",
+                found=repr(name),
+                remedy="use letters, digits, '-' and '_'",
+            )
+        return self.root / "runs" / name
+
+    def runs(self) -> list[Path]:
+        """Run folders, oldest first; a complete one holds run.json."""
+        made = (path for path in (self.root / "runs").glob("*/config.json"))
+        return [path.parent for path in sorted(made, key=lambda path: path.stat().st_mtime_ns)]
+
+    def new_run(self, name: str, numbered: bool) -> Path:
+        """Folder for a new run; ``numbered`` gives it the next free number when the name is taken."""
+        path = self.run(name)
+        number = 2
+        while numbered and path.exists():
+            path = self.run(f"{name}-{number}")
+            number += 1
+        if path.exists():
+            raise StudyError(
+                where=f"run {name}",
+                expected="a new run",
+                found="a complete one" if (path / "run.json").exists() else "an interrupted one",
+                remedy="choose another --name, or go on with --resume",
+            )
+        return path
+
+    def interrupted_run(self, name: str | None) -> Path:
+        """Folder of the named run, or of the last one that was interrupted."""
+        runs = [path for path in self.runs() if name is None or path.name == name]
+        left = [path for path in runs if not (path / "run.json").exists()]
+        if name is not None and runs and not left:
+            return runs[-1]
+        if not left:
+            raise StudyError(
+                where="train --resume",
+                expected=f"an interrupted run{f' named {name}' if name else ''}",
+                found=f"{len(runs)} complete",
+                remedy="train without --resume",
+            )
+        return left[-1]
+
+    def complete_run(self, name: str | None = None) -> Path:
+        """Folder of a complete run; the last one where none is named."""
+        complete = [path for path in self.runs() if (path / "run.json").exists()]
+        chosen = [path for path in complete if name is None or path.name == name]
+        if not chosen:
+            known = ", ".join(path.name for path in complete) or "none"
+            raise StudyError(
+                where=f"run {name or ''}".strip(),
+                expected="a complete run",
+                found=f"complete runs: {known}",
+                remedy="run `nephroscope train`, or go on with `nephroscope train --resume`",
+            )
+        return chosen[-1]
+
+
+def create_study(root: Path, settings: Settings) -> StudyFolder:
+    """Make a new study folder with its study.toml.
+
+    Raises:
+        StudyError: The folder already holds a study, or other files.
+    """
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        held = "a study" if (root / "study.toml").exists() else "other files"
+        raise StudyError(
+            where=f"folder {root.name}",
+            expected="a new or empty folder",
+            found=held,
+            remedy="choose another folder; nothing was changed",
+        )
+    folder = StudyFolder(root)
+    save_text(folder.toml, settings_as_toml(settings))
+    return folder
+
+
+def open_study(root: Path) -> tuple[StudyFolder, Settings]:
+    """Find a study and read its settings.
+
+    Raises:
+        StudyError: There is no study.toml, or it is of a newer format.
+        ConfigError: A setting is unknown, of another type or out of range.
+    """
+    folder = StudyFolder(root)
+    if not folder.toml.is_file():
+        raise StudyError(
+            where=f"folder {root.name or root}",
+            expected="a study (a folder with study.toml)",
+            found="no study.toml",
+            remedy="make one with `nephroscope new`, or correct the path",
+        )
+    try:
+        content = tomllib.loads(folder.toml.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            where="study.toml", expected="valid TOML", found=str(error), remedy="correct that line"
+        ) from error
+    return folder, _settings(content)
+
+
+def _settings(content: Mapping[str, Any]) -> Settings:
+    number = content.get("format")
+    if number != FORMAT:
+        raise StudyError(
+            where="study.toml",
+            expected=f"format = {FORMAT}",
+            found=f"format = {number}",
+            remedy="update nephroscope if the study is newer; else restore the line",
+        )
+    known = {"format": None} | {f.name: f for f in fields(Settings)}
+    for name in content:
+        if name not in known:
+            raise ConfigError(
+                where=f"study.toml, {name}",
+                expected=f"one of {', '.join(known)}",
+                found=repr(name),
+                remedy="correct the name, or remove it",
+            )
+    subtypes = content.get("subtypes")
+    if not isinstance(subtypes, list) or not all(isinstance(name, str) for name in subtypes):
+        raise ConfigError(
+            where="study.toml, subtypes",
+            expected='a list such as ["PRCC", "ChRCC"]',
+            found=repr(subtypes),
+            remedy="correct it",
+        )
+    kinds = {
+        "cohort": CohortConfig,
+        "roi": RoiConfig,
+        "slices": SliceSpec,
+        "split": SplitConfig,
+        "training": TrainConfig,
+        "evaluation": EvaluationConfig,
+    }
+    parts = {name: from_mapping(kind, content.get(name, {}), name) for name, kind in kinds.items()}
+    parts["columns"] = check_columns(content.get("columns", {}))
+    return Settings(subtypes=tuple(subtypes), positive=str(content.get("positive")), **parts)
+
+
+def settings_as_toml(settings: Settings) -> str:
+    """study.toml as text, each table introduced by what it decides, each setting followed by what it does."""
+    import tomlkit
+
+    document = tomlkit.document()
+    document["format"] = FORMAT
+    subtypes, positive = tomlkit.item(list(settings.subtypes)), tomlkit.item(settings.positive)
+    document.add("subtypes", subtypes.comment("To tell apart, in output order."))
+    document.add("positive", positive.comment("The one that sensitivity, threshold and AUC are about."))
+    for name, comment in TABLES.items():
+        table = tomlkit.table()
+        table.comment(comment)
+        values = settings.columns if name == "columns" else asdict(getattr(settings, name))
+        words = setting_words(getattr(settings, name))
+        for key, value in values.items():
+            item = tomlkit.item(list(value) if isinstance(value, tuple) else value)
+            table.add(key, item.comment(words[key]) if key in words else item)
+        document[name] = table
+    return _HEADER + tomlkit.dumps(document)
+
+
+def change_settings(folder: StudyFolder, table: str, values: Mapping[str, Any]) -> Settings:
+    """Write some settings into study.toml, keeping the user's comments and order.
+
+    Raises:
+        ConfigError: A new value is not allowed; the file is then unchanged.
+    """
+    import tomlkit
+
+    document = tomlkit.parse(folder.toml.read_text(encoding="utf-8"))
+    part = document.setdefault(table, tomlkit.table())
+    for key, value in values.items():
+        part[key] = value
+    text = tomlkit.dumps(document)
+    settings = _settings(tomllib.loads(text))
+    save_text(folder.toml, text)
+    return settings
+
+
+def stale(step: str, changed: str, remedy: str) -> StudyError:
+    """The refusal of a step that is older than what it was made from."""
+    return StudyError(
+        where=step,
+        expected="what it was made from to be unchanged",
+        found=f"{changed} changed since",
+        remedy=f"run `{remedy}` again",
+    )

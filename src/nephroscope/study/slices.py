@@ -1,0 +1,367 @@
+"""The slices of a study on disk: slices.npy (int16 HU, memory-mapped), slices.csv, spec.json.
+
+Cutting appends, so memory stays flat; a journal of finished cases makes it restartable. spec.json is written
+last: its presence means the store is complete.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import logging
+import os
+import sys
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from nephroscope.base.errors import CohortError, NephroscopeError, StudyError
+from nephroscope.base.files import digest_of, load_json, save_json
+from nephroscope.base.progress import track
+from nephroscope.clinic.cut import cut_slices
+from nephroscope.records import Case, CTVolume, Finding, RoiMask, SliceSpec
+
+Drawn = list[dict[str, Any] | None]
+
+
+def drawn_now(case: Case) -> Drawn:
+    """Size in bytes, time of change and SHA-256 of each reader's ROI file; None where there is no such file."""
+    return [_look(path) for path in _rois(case)]
+
+
+def redrawn(
+    cases: Iterable[Case], then: Mapping[str, Sequence[dict[str, Any] | None]], readers: Literal[1, 2]
+) -> list[str]:
+    """The case_ids of which an ROI file, of reader 1 or of both, is there and holds something else than ``then``.
+
+    A file of the same size and time of change is not read again. One that is gone says nothing: slices are used
+    where the CT is not.
+    """
+    return [
+        case.case_id
+        for case in cases
+        if any(
+            _differs(path, before)
+            for path, before in zip(_rois(case)[:readers], then.get(case.case_id, ()), strict=False)
+        )
+    ]
+
+
+def _rois(case: Case) -> list[Path | None]:
+    return [case.roi, case.roi_reader2]
+
+
+def _look(path: Path | None) -> dict[str, Any] | None:
+    if path is None or not path.is_file():
+        return None
+    about = path.stat()
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"bytes": about.st_size, "mtime_ns": about.st_mtime_ns, "sha256": digest}
+
+
+def _differs(path: Path | None, before: dict[str, Any] | None) -> bool:
+    if path is None or before is None or not path.is_file():
+        return False
+    about = path.stat()
+    if (about.st_size, about.st_mtime_ns) == (before["bytes"], before["mtime_ns"]):
+        return False
+    now = _look(path)
+    return now is not None and now["sha256"] != before["sha256"]
+
+
+COLUMNS = ("case_id", "slice_index", "area_mm2", "mm_per_px")
+HEADER_BYTES = 128
+
+
+class Journal:
+    """Appends cases to the partial files; after an interruption, keeps exactly the cases it had finished."""
+
+    def __init__(self, folder: Path, size_px: int, digest: str) -> None:
+        self.folder, self.size_px = folder, size_px
+        folder.mkdir(parents=True, exist_ok=True)
+        self.done: set[str] = set()
+        self.findings: list[Finding] = []
+        self.drawn: dict[str, Drawn] = {}
+        self.n_slices = self.n_cases = csv_bytes = 0
+        entries = self._entries(digest)
+        for entry in entries:
+            self.done.add(entry["case_id"])
+            self.findings += [Finding(**finding) for finding in entry["findings"]]
+            self.drawn[entry["case_id"]] = entry.get("drawn", [])
+            self.n_cases += entry["n_slices"] > self.n_slices
+            self.n_slices, csv_bytes = entry["n_slices"], entry["csv_bytes"]
+        self._data = self._open("slices.npy", HEADER_BYTES + self.n_slices * size_px * size_px * 2)
+        self._csv = self._open("slices.csv", csv_bytes)
+        if not entries:
+            self._csv.write((",".join(COLUMNS) + "\n").encode())
+        lines = [{"digest": digest}, *entries]
+        self._log = self._open("journal.jsonl", 0)
+        self._log.writelines(json.dumps(line).encode() + b"\n" for line in lines)
+        self._log.flush()
+
+    def partial(self, name: str) -> Path:
+        """Where a file lies until it is complete."""
+        return self.folder / f".{name}.partial"
+
+    def _entries(self, digest: str) -> list[dict[str, Any]]:
+        path = self.partial("journal.jsonl")
+        if not path.exists():
+            return []
+        lines = []
+        for text in path.read_text(encoding="utf-8").splitlines():
+            try:
+                lines.append(json.loads(text))
+            except ValueError:
+                break  # the line that was being written when the work was interrupted
+        if not lines or lines[0].get("digest") != digest:
+            return []
+        return lines[1:]
+
+    def _open(self, name: str, keep_bytes: int) -> io.BufferedRandom:
+        path = self.partial(name)
+        path.touch()
+        file = path.open("r+b")
+        file.truncate(keep_bytes)
+        file.seek(0, os.SEEK_END)
+        return file
+
+    def add(
+        self,
+        case_id: str,
+        rows: list[tuple[object, ...]],
+        hu: npt.NDArray[np.int16],
+        findings: list[Finding],
+        drawn: Drawn,
+    ) -> None:
+        """Append one case; it counts as done once its line is in the journal."""
+        self._data.write(hu.astype("<i2", copy=False).tobytes())
+        for row in rows:
+            self._csv.write((_csv_line(row)).encode())
+        self._data.flush()
+        self._csv.flush()
+        self.n_slices += len(rows)
+        self.n_cases += len(rows) > 0
+        self.findings += findings
+        self.drawn[case_id] = drawn
+        entry = {
+            "case_id": case_id,
+            "n_slices": self.n_slices,
+            "csv_bytes": self._csv.tell(),
+            "findings": [asdict(finding) for finding in findings],
+            "drawn": drawn,
+        }
+        self._log.write(json.dumps(entry).encode() + b"\n")
+        self._log.flush()
+
+    def finish(self) -> str:
+        """Write the NPY header over the reserved bytes; gives the digest of what was cut."""
+        shape = (self.n_slices, self.size_px, self.size_px)
+        text = f"{{'descr': '<i2', 'fortran_order': False, 'shape': {shape}, }}"
+        self._data.seek(0)
+        header = text.ljust(HEADER_BYTES - 11).encode() + b"\n"
+        self._data.write(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+        return digest_of([_digest_of_file(file) for file in (self._data, self._csv)])
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in (self._data, self._csv, self._log):
+            file.close()
+
+
+def _digest_of_file(file: io.BufferedRandom) -> str:
+    file.flush()
+    file.seek(0)
+    return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _csv_line(row: tuple[object, ...]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(row)
+    return text.getvalue()
+
+
+FORMAT = 1
+logger = logging.getLogger(__name__)
+Reader = Callable[[Case], tuple[CTVolume, RoiMask]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceStore:
+    """An open store: ``hu`` is a read-only memory map (N, size_px, size_px); row i is slice i everywhere.
+
+    ``source`` is the digest of what the slices were to be cut from (paths and settings), ``digest`` that and what
+    came out, ``drawn`` the ROI files as they were. The index, slices.csv, is read when it is first asked for.
+    """
+
+    folder: Path
+    hu: npt.NDArray[np.int16]
+    n_cases: int
+    spec: SliceSpec
+    source: str
+    digest: str
+    findings: tuple[Finding, ...]
+    drawn: dict[str, Drawn]
+
+    @cached_property
+    def _index(self) -> "tuple[list[str], array[int], array[float], array[float]]":
+        case_ids: list[str] = []
+        slice_index, area_mm2, mm_per_px = array("q"), array("d"), array("d")
+        with (self.folder / "slices.csv").open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                case_ids.append(sys.intern(row["case_id"]))
+                slice_index.append(int(row["slice_index"]))
+                area_mm2.append(float(row["area_mm2"]))
+                mm_per_px.append(float(row["mm_per_px"]))
+        if len(case_ids) != len(self.hu):
+            raise _do_not_belong(f"{len(self.hu)} rows in slices.csv, one per slice", str(len(case_ids)))
+        return case_ids, slice_index, area_mm2, mm_per_px
+
+    @cached_property
+    def case_ids(self) -> npt.NDArray[np.str_]:
+        """Case of each slice."""
+        return np.array(self._index[0])
+
+    @cached_property
+    def slice_index(self) -> npt.NDArray[np.int64]:
+        """Position of each slice in its volume."""
+        return np.array(self._index[1])
+
+    @cached_property
+    def area_mm2(self) -> npt.NDArray[np.float64]:
+        """Tumor cross-section of each slice."""
+        return np.array(self._index[2])
+
+    @cached_property
+    def mm_per_px(self) -> npt.NDArray[np.float64]:
+        """Physical scale of each slice."""
+        return np.array(self._index[3])
+
+    @cached_property
+    def rows_by_case(self) -> dict[str, npt.NDArray[np.int64]]:
+        """Row numbers of each case, in volume order."""
+        order = np.argsort(self.case_ids, kind="stable")
+        names, starts = np.unique(self.case_ids[order], return_index=True)
+        parts = np.split(order, starts[1:])
+        return {str(name): np.sort(rows) for name, rows in zip(names, parts, strict=True)}
+
+    def slices_of(self, case_id: str) -> Iterator[tuple[int, npt.NDArray[np.int16]]]:
+        """(slice_index, HU (size_px, size_px)) of each slice of a case."""
+        for row in self.rows_by_case.get(case_id, ()):
+            yield int(self.slice_index[row]), np.asarray(self.hu[row])
+
+    @property
+    def refused(self) -> tuple[Finding, ...]:
+        """The cases that could not be cut, and why."""
+        return tuple(finding for finding in self.findings if finding.severity == "refusal")
+
+
+def open_store(folder: Path) -> SliceStore:
+    """Open the slices of a study.
+
+    Raises:
+        StudyError: They were never cut completely, or the files do not belong together.
+    """
+    if not (folder / "spec.json").is_file():
+        raise StudyError(
+            where="slices",
+            expected="slices cut from the cohort",
+            found="none, or an interrupted cut",
+            remedy="run `nephroscope slices`",
+        )
+    about = load_json(folder / "spec.json", FORMAT)
+    n_slices, size_px = about["n_slices"], about["spec"]["size_px"]
+    try:
+        hu = np.load(folder / "slices.npy", mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise _do_not_belong(f"{n_slices} slices in slices.npy", "a damaged file") from error
+    if hu.shape != (n_slices, size_px, size_px):
+        raise _do_not_belong(f"{n_slices} slices of {size_px} x {size_px} in slices.npy", str(hu.shape))
+    return SliceStore(
+        folder=folder,
+        hu=hu,
+        n_cases=about["n_cases"],
+        spec=SliceSpec(**about["spec"]),
+        source=about["digest"],
+        digest=digest_of([about["digest"], about["content"]]) if "content" in about else about["digest"],
+        findings=tuple(Finding(**finding) for finding in about["findings"]),
+        drawn=about.get("drawn", {}),
+    )
+
+
+def _do_not_belong(expected: str, found: str) -> StudyError:
+    return StudyError(where="slices", expected=expected, found=found, remedy="run `nephroscope slices` again")
+
+
+def cut_cohort(cases: Iterable[Case], read: Reader, spec: SliceSpec, folder: Path, digest: str) -> SliceStore:
+    """Cut all cases into the store; one bad case is refused by name and the others go on.
+
+    An interrupted cut with the same ``digest`` (of cases and spec) goes on where it stopped.
+
+    Raises:
+        CohortError: No case could be cut.
+    """
+    cases = tuple(cases)
+    journal = Journal(folder, spec.size_px, digest)
+    with journal:
+        todo = [case for case in cases if case.case_id not in journal.done]
+        for case in track(todo, "cutting slices", "case", len(todo)):
+            journal.add(case.case_id, *_cut_case(case, read, spec), drawn_now(case))
+        if journal.n_slices == 0:
+            reasons = [finding.message for finding in journal.findings if finding.severity == "refusal"]
+            raise CohortError(
+                where="slices",
+                expected="at least one case that can be cut",
+                found=f"{len(cases)} cases, all refused; the first: {reasons[0] if reasons else 'no case'}",
+                remedy="run `nephroscope check` and correct the cohort",
+            )
+        content = journal.finish()
+    (folder / "spec.json").unlink(missing_ok=True)
+    journal.partial("slices.npy").replace(folder / "slices.npy")
+    journal.partial("slices.csv").replace(folder / "slices.csv")
+    about = {
+        "format": FORMAT,
+        "digest": digest,
+        "content": content,
+        "spec": asdict(spec),
+        "n_slices": journal.n_slices,
+        "n_cases": journal.n_cases,
+        "findings": [asdict(finding) for finding in journal.findings],
+        "drawn": journal.drawn,
+    }
+    save_json(folder / "spec.json", about)
+    journal.partial("journal.jsonl").unlink()
+    return open_store(folder)
+
+
+Cut = tuple[list[tuple[object, ...]], npt.NDArray[np.int16], list[Finding]]
+
+
+def _cut_case(case: Case, read: Reader, spec: SliceSpec) -> Cut:
+    """Rows for slices.csv, HU (n, size_px, size_px) and findings of one case; a refusal has no rows."""
+    try:
+        volume, roi = read(case)
+        cut = cut_slices(volume, roi, spec)
+    except NephroscopeError as error:
+        return _refused(case, error.code, str(error))
+    except OSError as error:
+        return _refused(case, "unreadable", f"case {case.case_id}: cannot be read: {error.strerror or error}")
+    rows: list[tuple[object, ...]] = [
+        (part.case_id, part.slice_index, round(part.area_mm2, 3), round(part.mm_per_px, 6)) for part in cut
+    ]
+    return rows, np.stack([part.hu for part in cut]), [*volume.findings, *roi.findings]
+
+
+def _refused(case: Case, code: str, message: str) -> Cut:
+    if code != "excluded":  # by adjudication: wanted
+        logger.warning("refused: %s", message)
+    finding = Finding(code=code, severity="refusal", message=message, case_id=case.case_id)
+    return [], np.empty((0, 0, 0), np.int16), [finding]

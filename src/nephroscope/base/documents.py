@@ -1,0 +1,135 @@
+"""Typed documents as JSON: a dataclass and its format number to a file, and back, checked field by field."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from nephroscope.base.errors import NephroscopeError, StudyError
+from nephroscope.base.files import save_json
+
+Document = TypeVar("Document")
+AGAIN = "remove the file and run the step that makes it again"
+_AT = re.compile(r"(?P<what>.*?)(?: - at `(?P<at>[^`]*)`)?", re.DOTALL)
+_EXPECTED = re.compile(r"Expected (?P<expected>.*?), got (?P<found>.*)", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(?P<name>[^`]*)`")
+
+
+def save_document(path: Path, document: object, number: int) -> None:
+    """Write a dataclass as an indented JSON object that begins with ``"format": number``, whole or not at all.
+
+    Paths become text with forward slashes; tuples become lists.
+    """
+    save_json(path, {"format": number, **as_plain(document)})
+
+
+def as_plain(document: object) -> dict[str, Any]:
+    """The fields of a dataclass as plain JSON values, nested ones too."""
+    plain: dict[str, Any] = msgspec.to_builtins(document, enc_hook=_plain)
+    return plain
+
+
+def read_document(
+    path: Path,
+    kind: type[Document],
+    newest: int,
+    remedy: str = AGAIN,
+    refusal: type[NephroscopeError] = StudyError,
+) -> Document:
+    """A dataclass from one of our JSON files. Fields that the dataclass does not have are passed over.
+
+    Args:
+        path: The file.
+        kind: The dataclass, with defaults for the fields that older formats lack.
+        newest: Highest format number that this program reads.
+        remedy: What to do when the file is damaged.
+        refusal: Kind of the refusal.
+
+    Raises:
+        NephroscopeError: Of the kind ``refusal``: the file cannot be read, is no JSON object, is of a newer format,
+            or a field is missing or holds something else; the field is named.
+    """
+    content = read_object(path, newest, remedy, refusal)
+    return from_plain(content, kind, path.name, remedy, refusal)
+
+
+def from_plain(
+    content: object,
+    kind: type[Document],
+    where: str,
+    remedy: str = AGAIN,
+    refusal: type[NephroscopeError] = StudyError,
+) -> Document:
+    """A dataclass from plain JSON values.
+
+    Raises:
+        NephroscopeError: Of the kind ``refusal``: a field is missing or holds something else; the field is named.
+    """
+    try:
+        return msgspec.convert(content, kind, str_keys=True, dec_hook=_typed)
+    except msgspec.ValidationError as error:
+        place, expected, found = _explained(str(error))
+        field = f"{where}, {place}" if place else where
+        raise refusal(where=field, expected=expected, found=found, remedy=remedy) from error
+
+
+def read_object(
+    path: Path, newest: int, remedy: str = AGAIN, refusal: type[NephroscopeError] = StudyError
+) -> dict[str, Any]:
+    """The JSON object in a file, with a format number of at most ``newest``; its fields are not checked.
+
+    Raises:
+        NephroscopeError: Of the kind ``refusal``: the file cannot be read, is no JSON object or of a newer format.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        number = content["format"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise refusal(
+            where=path.name,
+            expected="a JSON object with a format number",
+            found="no such file" if isinstance(error, FileNotFoundError) else "a damaged or different file",
+            remedy=remedy,
+        ) from error
+    if not isinstance(number, int) or number > newest:
+        raise refusal(
+            where=path.name,
+            expected=f"format {newest} or older",
+            found=f"format {number}",
+            remedy="it was written by a newer nephroscope: update this one",
+        )
+    return dict(content)
+
+
+def _explained(message: str) -> tuple[str, str, str]:
+    """Field (``spec.size_px``), what was expected there and what was found, from msgspec's message."""
+    parts = _AT.fullmatch(message)
+    what, at = (parts["what"], parts["at"] or "") if parts else (message, "")
+    place = at.removeprefix("$").removeprefix(".").replace("[...]", "[]")
+    missing = _MISSING.fullmatch(what)
+    if missing:
+        name = f"{place}.{missing['name']}".removeprefix(".")
+        return name, "a value", "none: the field is missing"
+    said = _EXPECTED.fullmatch(what)
+    if said:
+        return place, said["expected"].replace("`", ""), said["found"].replace("`", "")
+    return place, "a valid value", what.replace("`", "")
+
+
+def _plain(value: object) -> object:
+    """JSON value of what msgspec does not know: paths, and single NumPy numbers."""
+    if isinstance(value, Path):
+        return value.as_posix()
+    item = getattr(value, "item", None)
+    if callable(item):
+        return item()
+    raise TypeError(f"{type(value).__name__} has no place in a document")
+
+
+def _typed(kind: type[Any], value: object) -> object:
+    """The value of a type that msgspec does not know, from its JSON value."""
+    if issubclass(kind, Path) and isinstance(value, str):
+        return Path(value)
+    raise TypeError(f"{kind.__name__} has no place in a document")

@@ -195,7 +195,7 @@ def test_refusals_name_the_cell(tmp_path):
     unlabelled = Known(
         subtypes=("PRCC", "ChRCC"), positive="PRCC", truth={"b": "PRCC"}, patient_of={"a": "p", "b": "q"}
     )
-    assert "expected a case whose subtype is known, found 'a, without one'" in message(
+    assert "expected a case whose subtype is known, found 'a', which has none" in message(
         tmp_path, "case,reader,call\na,r,PRCC\n", unlabelled
     )
     assert "row 3: expected one answer of reader r about case a, found another one in row 2" in message(

@@ -95,15 +95,16 @@ class TableReaders(Command):
 
 
 def _options(scale: str, models: tuple[str, ...], columns: tuple[str, ...]) -> "CallOptions":
-    from nephroscope.questions.readers.read_calls import NAMES, CallOptions
+    from nephroscope.questions.readers.read_calls import COLUMNS, CallOptions
 
+    known = [column.name for column in COLUMNS]
     named: dict[str, str] = {}
     for pair in columns:
         ours, equals, yours = pair.partition("=")
-        if ours not in NAMES or not equals or not yours:
+        if ours not in known or not equals or not yours:
             raise ConfigError(
                 where="--columns",
-                expected=f"OURS=YOURS with one of {', '.join(NAMES)}",
+                expected=f"OURS=YOURS with one of {', '.join(known)}",
                 found=repr(pair),
                 remedy="correct it, for example call=Befund",
             )

@@ -1,14 +1,14 @@
 """A table of calls that also holds the truth in; what is known of its cases, without a study, out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nephroscope.base.columns import CheckedTable, listed_titles
 from nephroscope.base.errors import CohortError, ConfigError
-from nephroscope.base.tables import Mistakes, read_table
 from nephroscope.intake.labels.pathology import match_subtype, name_of_subtype
 from nephroscope.questions.readers.calls import Known
-from nephroscope.questions.readers.read_calls import CallOptions, find_call_columns
+from nephroscope.questions.readers.read_calls import CASE_ID, PATIENT_ID, TRUTH, CallOptions, open_calls
 from nephroscope.statistics.tables.columns import MISSING
 
 
@@ -34,20 +34,19 @@ def known_from_table(
         CohortError: There is no column truth, a cell of it is empty, or a case has two truths or two patients.
         ConfigError: The positive subtype is not said or none of the table's.
     """
-    header, rows = read_table(path)
-    where = find_call_columns(path.name, header, (options or CallOptions()).columns)
-    if "truth" not in where:
+    table = open_calls(path, options or CallOptions())
+    if not table.has(TRUTH):
         raise CohortError(
             where=path.name,
             expected="a column truth",
-            found=", ".join(header),
+            found=listed_titles(table.header),
             remedy="add it, or use `nephroscope readers STUDY FILE.csv`, which takes the truth from the study",
         )
-    found = _gather(path.name, header, rows, where)
+    found = _gather(table)
     subtypes = tuple(sorted(set(found.truth.values())))
     if len(subtypes) < 2:
         raise CohortError(
-            where=f"{path.name}, column {header[where['truth']]}",
+            where=f"{path.name}, column {table.title(TRUTH)}",
             expected="cases of two subtypes or more",
             found=", ".join(subtypes) or "no row",
             remedy="add the other cases",
@@ -65,21 +64,17 @@ def known_from_table(
     return known, lambda text: name_of_subtype(text, order)
 
 
-def _gather(
-    table: str, header: Sequence[str], rows: Sequence[tuple[int, list[str]]], where: dict[str, int]
-) -> _Truths:
-    mistakes, found = Mistakes(table), _Truths()
-    kinds = (("truth", found.truth), ("patient_id", found.patient_of))
-    for number, row in rows:
-        case = row[where["case_id"]]
+def _gather(table: CheckedTable) -> _Truths:
+    found = _Truths()
+    for row in table.rows:
+        case = row.text(CASE_ID)
         if not case:
-            mistakes.add(number, header[where["case_id"]], "a case", "nothing")
-        for name, of_case in kinds:
-            text = row[where[name]] if name in where else case
+            row.wrong(CASE_ID, "a case")
+        for column, of_case in ((TRUTH, found.truth), (PATIENT_ID, found.patient_of)):
+            text = row.text(column) if table.has(column) else case
             if text in MISSING:
-                mistakes.add(number, header[where[name]], "a value", repr(text) if text else "nothing")
+                row.wrong(column, "a value")
             elif of_case.setdefault(case, text) != text:
-                expected = f"{of_case[case]}, as in another row of case {case}"
-                mistakes.add(number, header[where[name]], expected, repr(text))
-    mistakes.refuse()
+                row.wrong(column, f"{of_case[case]}, as in another row of case {case}")
+    table.refuse()
     return found

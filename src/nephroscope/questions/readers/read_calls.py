@@ -4,69 +4,103 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
+from nephroscope.base.columns import CheckedRow, CheckedTable, Column, listed_titles
 from nephroscope.base.errors import CohortError, ConfigError
-from nephroscope.base.tables import UNKNOWN, Mistakes, names, read_table
+from nephroscope.base.tables import UNKNOWN, names
 from nephroscope.base.words import is_not_sure, plain_words
-from nephroscope.intake.labels.table import COLUMN_NAMES, plain
+from nephroscope.intake.labels.table import COLUMN_NAMES
 from nephroscope.intake.labels.values import NO, YES
 from nephroscope.questions.readers.calls import CallTable, Known, Reader, Reading, Who
 from nephroscope.questions.readers.confidence import AUTO, Scale, believed, call_doubts, scale_of
 from nephroscope.records import counted_noun
 
-# Compared without case, accents and whatever is neither letter nor digit; the first named is taken.
-NAMES = {
-    "case_id": COLUMN_NAMES["case_id"] + " id",
-    "reader": "reader readerid readername radiologist observer rater befunder leser lecteur lector lettore 阅片者",
-    "call": "call readercall answer reading diagnosis befund diagnose diagnostic diagnostico diagnosi subtype label",
-    "confidence": "confidence rating score certainty likelihood probability konfidenz sicherheit confiance confianza "
-    "confidenza 置信度",
-    "seconds": "seconds secs readingseconds readingtime readingtimes time times duration sekunden zeit dauer temps "
-    "tiempo tempo",
-    "aided": "aided assisted withai aisupport aiassisted mitki unterstutzt",
-    "kind": "kind readerkind model ismodel",
-    "truth": "truth groundtruth reference referencestandard goldstandard pathology histology",
-    "patient_id": COLUMN_NAMES["patient_id"].removesuffix(" id"),
-}
-
-
-def find_call_columns(table: str, header: Sequence[str], named: Mapping[str, str]) -> dict[str, int]:
-    """Place of each column that the table has.
-
-    Args:
-        table: File name, for refusals.
-        header: Of the table.
-        named: Our name to header, where the user says it.
-
-    Raises:
-        CohortError: A column is not there, is there twice, or neither call nor confidence is there.
-    """
-    plain_header = [plain(title) for title in header]
-    where: dict[str, int] = {}
-    for name, spellings in NAMES.items():
-        wanted = [plain(named[name])] if name in named else spellings.split()
-        found = [i for word in wanted for i, title in enumerate(plain_header) if title == word]
-        found = [i for i in found if i not in where.values()]
-        if name in named and not found:
-            raise _refusal(table, f"a column {named[name]!r}", header, "correct its name")
-        if found:
-            if plain_header.count(plain_header[found[0]]) > 1:
-                raise _refusal(table, f"one column {header[found[0]]!r}", header, "rename one of them")
-            where[name] = found[0]
-    for name in ("case_id", "reader"):
-        if name not in where:
-            raise _refusal(table, f"a column {name}", header, "rename the column")
-    if not {"call", "confidence"} & where.keys():
-        raise _refusal(table, "a column call or a column confidence", header, "add what the readers answered")
-    return where
-
-
-def _refusal(table: str, expected: str, header: Sequence[str], remedy: str) -> CohortError:
-    return CohortError(where=table, expected=expected, found=", ".join(header), remedy=remedy)
-
-
 LONGEST_S = 24 * 3600.0
+
+
+def _filled(text: str) -> str:
+    if not text:
+        raise ValueError(text)
+    return text
+
+
+def _number(text: str) -> float | None:
+    """A number, with a decimal comma or a percent sign if need be; None where it is not known."""
+    if text.casefold() in UNKNOWN:
+        return None
+    value = float(text.replace(",", ".").removesuffix("%"))
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
+
+
+def _seconds(text: str) -> float | None:
+    clock = re.fullmatch(r"(\d+):([0-5]\d)", text)
+    value = 60.0 * int(clock[1]) + int(clock[2]) if clock else _number(text)
+    if value is not None and not 0 < value <= LONGEST_S:
+        raise ValueError(text)
+    return value
+
+
+def _is_yes(text: str, *also: str) -> bool:
+    word = plain_words(text)
+    if word in (*YES, *also):
+        return True
+    if word not in (*NO, *UNKNOWN, "unaided", "reader", "human", "without ai"):
+        raise ValueError(text)
+    return False
+
+
+CASE_ID = Column(
+    name="case_id", titles=COLUMN_NAMES["case_id"] + " id", parse=str, expected="a case", required=True
+)
+READER = Column(
+    name="reader",
+    titles="reader readerid readername radiologist observer rater befunder leser lecteur lector lettore 阅片者",
+    parse=_filled,
+    expected="a reader",
+    required=True,
+)
+CALL = Column(
+    name="call",
+    titles="call readercall answer reading diagnosis befund diagnose diagnostic diagnostico diagnosi subtype label",
+    parse=str,
+)
+CONFIDENCE = Column(
+    name="confidence",
+    titles="confidence rating score certainty likelihood probability konfidenz sicherheit confiance confianza "
+    "confidenza 置信度",
+    parse=_number,
+    expected="a number",
+)
+SECONDS = Column(
+    name="seconds",
+    titles="seconds secs readingseconds readingtime readingtimes time times duration sekunden zeit dauer temps "
+    "tiempo tempo",
+    parse=_seconds,
+    expected="seconds above 0, or minutes:seconds",
+)
+AIDED = Column(
+    name="aided",
+    titles="aided assisted withai aisupport aiassisted mitki unterstutzt",
+    parse=lambda text: _is_yes(text, "aided", "with ai"),
+    expected="yes or no",
+)
+KIND = Column(
+    name="kind",
+    titles="kind readerkind model ismodel",
+    parse=lambda text: _is_yes(text, "model", "ai", "algorithm"),
+    expected="yes or no",
+)
+TRUTH = Column(
+    name="truth",
+    titles="truth groundtruth reference referencestandard goldstandard pathology histology",
+    parse=str,
+)
+PATIENT_ID = Column(name="patient_id", titles=COLUMN_NAMES["patient_id"].removesuffix(" id"), parse=str)
+COLUMNS = (CASE_ID, READER, CALL, CONFIDENCE, SECONDS, AIDED, KIND, TRUTH, PATIENT_ID)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +108,7 @@ class CallOptions:
     """How a table is read.
 
     Attributes:
-        columns: Our name of a column to its header, where it is not a usual one.
+        columns: Our name of a column to its title, where it is not a usual one.
         scale: Of the confidence, or ``auto``.
         models: Readers of the table that are programs.
     """
@@ -82,6 +116,25 @@ class CallOptions:
     columns: Mapping[str, str] = field(default_factory=dict)
     scale: str = AUTO
     models: Sequence[str] = ()
+
+
+def open_calls(path: Path, options: CallOptions) -> CheckedTable:
+    """The file of a table of calls, its columns found.
+
+    Raises:
+        CohortError: A column is missing or there twice, or neither call nor confidence is there.
+    """
+    table = CheckedTable.read(
+        path, COLUMNS, options.columns, "correct the header, or say with --columns which column is which"
+    )
+    if not table.has(CALL) and not table.has(CONFIDENCE):
+        raise CohortError(
+            where=path.name,
+            expected="a column call or a column confidence",
+            found=listed_titles(table.header),
+            remedy="add what the readers answered",
+        )
+    return table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,108 +146,60 @@ class _Row:
     model: bool
 
 
-class _Rows:
-    """Reads the rows of one table cell by cell."""
+@dataclass(frozen=True, kw_only=True)
+class _RowParser:
+    """Turns rows of a table into answers, and notes what is wrong in them."""
 
-    def __init__(
-        self, path: Path, known: Known, means: Callable[[str], str | None], options: CallOptions
-    ) -> None:
-        header, self.rows = read_table(path)
-        self.name, self.known, self.means, self.options = path.name, known, means, options
-        self.where = find_call_columns(self.name, header, options.columns)
-        self.header, self.mistakes = header, Mistakes(self.name)
-        self.by_folded = {case.casefold(): case for case in known.patient_of}
+    known: Known
+    means: Callable[[str], str | None]
+    models: Sequence[str]
 
-    def cell(self, row: Sequence[str], name: str) -> str:
-        return row[self.where[name]] if name in self.where else ""
-
-    def wrong(self, number: int, name: str, expected: str, found: str) -> None:
-        self.mistakes.add(
-            number, self.header[self.where[name]], expected, repr(found) if found else "nothing"
-        )
-
-    def read(self) -> list[_Row]:
-        """All rows, or the refusal of all mistakes."""
-        found = [self._row(number, row) for number, row in self.rows]
-        self._percents()
-        self.mistakes.refuse()
-        return [row for row in found if row is not None]
-
-    def _row(self, number: int, row: Sequence[str]) -> _Row | None:
-        reader, case = self.cell(row, "reader"), self._case(number, row)
-        if not reader:
-            self.wrong(number, "reader", "a reader", "")
-        model = reader in self.options.models or self._yes(number, row, "kind", ("model", "ai", "algorithm"))
-        reading = Reading(
-            call=self._call(number, row),
-            confidence=self._number(number, row, "confidence"),
-            seconds=self._seconds(number, row),
-        )
-        aided = self._yes(number, row, "aided", ("aided", "with ai"))
+    def parse(self, row: CheckedRow) -> _Row | None:
+        """The answer of one row; None where it names no known case."""
+        reader, case = row.value(READER) or "", self._case(row)
+        model = reader in self.models or (row.value(KIND) or False)
+        reading = Reading(call=self._call(row), confidence=row.value(CONFIDENCE), seconds=row.value(SECONDS))
+        who = (reader, row.value(AIDED) or False)
         if case is None:
             return None
-        return _Row(number=number, who=(reader, aided), case=case, reading=reading, model=model)
+        return _Row(number=row.number, who=who, case=case, reading=reading, model=model)
 
-    def _case(self, number: int, row: Sequence[str]) -> str | None:
-        text = self.cell(row, "case_id")
+    @cached_property
+    def by_folded(self) -> dict[str, str]:
+        """Cases by their names in small letters."""
+        return {case.casefold(): case for case in self.known.patient_of}
+
+    def _case(self, row: CheckedRow) -> str | None:
+        text = row.text(CASE_ID)
         case = text if text in self.known.patient_of else self.by_folded.get(text.casefold())
         if case is None:
-            self.wrong(number, "case_id", "a case that is known", text)
+            row.wrong(CASE_ID, "a case that is known")
             return None
         if case not in self.known.truth:
-            self.wrong(number, "case_id", "a case whose subtype is known", f"{case}, without one")
+            row.wrong(CASE_ID, "a case whose subtype is known", f"{case!r}, which has none")
             return None
-        said = self.cell(row, "truth")
-        if said and self.means(said) != self.known.truth[case]:
-            self.wrong(number, "truth", f"{self.known.truth[case]}, the truth of case {case} elsewhere", said)
+        truth = row.text(TRUTH)
+        if truth and self.means(truth) != self.known.truth[case]:
+            row.wrong(TRUTH, f"{self.known.truth[case]}, the truth of case {case} elsewhere")
         return case
 
-    def _call(self, number: int, row: Sequence[str]) -> str | None:
-        text = self.cell(row, "call")
+    def _call(self, row: CheckedRow) -> str | None:
+        text = row.text(CALL)
         if plain_words(text) in UNKNOWN or is_not_sure(text):
             return None
         meant = self.means(text)
         if meant is None:
-            self.wrong(number, "call", f"{', '.join(self.known.subtypes)}, another tumor, or not sure", text)
+            row.wrong(CALL, f"{', '.join(self.known.subtypes)}, another tumor, or not sure")
         return meant
 
-    def _number(self, number: int, row: Sequence[str], name: str) -> float | None:
-        text = self.cell(row, name)
-        if text.casefold() in UNKNOWN:
-            return None
-        try:
-            value = float(text.replace(",", ".").removesuffix("%"))
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
-            self.wrong(number, name, "a number", text)
-            return None
-        return value
 
-    def _percents(self) -> None:
-        """Notes confidences without % where others have it: 0.8 beside 80% could be either."""
-        given = [(number, self.cell(row, "confidence")) for number, row in self.rows]
-        if any(text.endswith("%") for _, text in given):
-            for number, text in given:
-                if not text.endswith("%") and text.casefold() not in UNKNOWN:
-                    self.wrong(number, "confidence", "a number with %, as in other rows", text)
-
-    def _seconds(self, number: int, row: Sequence[str]) -> float | None:
-        text = self.cell(row, "seconds")
-        clock = re.fullmatch(r"(\d+):([0-5]\d)", text)
-        value = 60.0 * int(clock[1]) + int(clock[2]) if clock else self._number(number, row, "seconds")
-        if value is not None and not 0 < value <= LONGEST_S:
-            self.wrong(number, "seconds", "seconds above 0, or minutes:seconds", text)
-            return None
-        return value
-
-    def _yes(self, number: int, row: Sequence[str], name: str, also: Sequence[str]) -> bool:
-        word = plain_words(self.cell(row, name))
-        if word in (*YES, *also):
-            return True
-        if word not in (*NO, *UNKNOWN, "unaided", "reader", "human", "without ai"):
-            self.wrong(number, name, "yes or no", word)
-        return False
+def _check_percents(table: CheckedTable) -> None:
+    """Notes confidences without % where others have it: 0.8 next to 80% could be either."""
+    if any(row.text(CONFIDENCE).endswith("%") for row in table.rows):
+        for row in table.rows:
+            text = row.text(CONFIDENCE)
+            if not text.endswith("%") and text.casefold() not in UNKNOWN:
+                row.wrong(CONFIDENCE, "a number with %, as in other rows")
 
 
 def read_calls(
@@ -213,23 +218,25 @@ def read_calls(
         ConfigError: The scale or a model named in the options does not exist.
     """
     options = options or CallOptions()
-    reading = _Rows(path, known, means, options)
-    rows = reading.read()
+    table = open_calls(path, options)
+    parser = _RowParser(known=known, means=means, models=options.models)
+    rows = [row for row in map(parser.parse, table.rows) if row is not None]
+    _check_percents(table)
+    table.refuse()
     _refuse_twice(path.name, rows)
     _refuse_two_spellings(path.name, rows)
     people = [row for row in rows if not row.model]
     _check_people(path.name, rows, people, options)
     values = [row.reading.confidence for row in people if row.reading.confidence is not None]
     scale = scale_of(values, options.scale, path.name) if values else None
-    if "call" not in reading.where and len(known.subtypes) > 2:
+    if not table.has(CALL) and len(known.subtypes) > 2:
         raise CohortError(
             where=path.name,
             expected="a column call, as a confidence names one of two subtypes only",
             found=f"{len(known.subtypes)} subtypes and no such column",
             remedy="add the column call",
         )
-    of_calls = "call" in reading.where
-    readers = _gathered(people, known, scale if not of_calls else None)
+    readers = _gathered(people, known, None if table.has(CALL) else scale)
     models = _gathered([row for row in rows if row.model], known, None, model=True)
     return CallTable(
         readers=tuple(believed(reader, known, scale) for reader in readers),

@@ -2,7 +2,6 @@
 
 import gc
 import math
-import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nephroscope.base.columns import listed_titles, places_of, usual_places
 from nephroscope.base.errors import CohortError, ConfigError
 from nephroscope.base.tables import Mistakes, read_table
 from nephroscope.statistics.metrics import Bools, Floats
@@ -58,24 +58,25 @@ class CsvTable:
         Raises:
             CohortError: The column asked for does not exist, or several that differ could be meant.
         """
-        by_name = {title.casefold(): title for title in self.header}
         if wanted is None:
             return self._usual(like, option, but)
-        if wanted.casefold() not in by_name:
+        places = places_of(self.header, wanted)
+        if len(places) != 1:
             raise CohortError(
                 where=self.name,
-                expected=f"a column {wanted!r}",
+                expected=f"{'one' if places else 'a'} column {wanted!r}",
                 found=self.titles,
                 remedy=f"correct {option}",
             )
-        return by_name[wanted.casefold()]
+        return self.header[places[0]]
 
     def _usual(self, like: Sequence[str], option: str, but: Collection[str]) -> str | None:
-        free = [title for title in self.header if title not in but]
-        found = [title for name in like for title in free if _plain(title) == _plain(name)]
+        but_places = [i for i, title in enumerate(self.header) if title in but]
+        places = usual_places(self.header, like, but_places)
+        found = [self.header[i] for i in places]
         if not found or found[0].casefold() == like[0]:
             return found[0] if found else None
-        if len({tuple(row[self.header.index(title)] for _, row in self.rows) for title in found}) > 1:
+        if len({tuple(row[i] for _, row in self.rows) for i in places}) > 1:
             raise CohortError(
                 where=self.name,
                 expected=f"one column for {option}",
@@ -87,7 +88,7 @@ class CsvTable:
     @property
     def titles(self) -> str:
         """Headers, for messages."""
-        return ", ".join(title or "(no name)" for title in self.header)
+        return listed_titles(self.header)
 
     def need(self, wanted: str | None, like: Sequence[str], option: str) -> str:
         """Header of a column that must be there.
@@ -253,10 +254,6 @@ def number_of(text: str) -> float:
         return math.nan if "_" in text else float(text.replace(",", "."))
     except ValueError:
         return math.nan
-
-
-def _plain(title: str) -> str:
-    return re.sub(r"[\W_]+", "", title.casefold())
 
 
 def read_csv(path: Path) -> CsvTable:

@@ -11,9 +11,9 @@ import pytest
 
 from nephroscope import cli
 from nephroscope.cli import COMMANDS, run
+from nephroscope.cli.command import parse
 from nephroscope.cli.learn import Train
 from nephroscope.cli.meanings import MEANINGS
-from nephroscope.cli.parse import parse
 from nephroscope.study.slices import Journal
 from phantoms import write_png
 from test_study import make_study
@@ -121,7 +121,7 @@ def test_models_json(capsys):
     assert {"name", "trainable", "total", "head"} <= entries[0].keys()
     assert run(["models", "--recipe", "zuo2021"]) == 0
     out = capsys.readouterr().out
-    assert "10 of 12 numbers are these exactly" in out
+    assert "10 of 12 numbers match exactly" in out
     assert "+1,281" in out
     assert "+7" in out
     assert run(["models", "--subtypes", "1"]) == 2

@@ -374,7 +374,7 @@ def test_command_prints_one_object_and_a_table(study, capsys, monkeypatch):
     assert "McNemar p" in text
     pair = content["pairwise"][0]
     assert f"{pair['one']}, {pair['two']}  " in text
-    assert "calibration, right at slope 1" in text
+    assert "calibration, ideal at slope 1" in text
     assert "control with shuffled labels" in text
     assert run(["compare", str(study.folder.root), "--jobs", "0"]) == 2
 

@@ -798,7 +798,7 @@ def test_command_says_what_was_done(tmp_path, capsys):
     text = capsys.readouterr().out
     assert "6 files read; written, read back and searched: 6 CT" in text
     assert "a NEW key was made" in text
-    assert "whoever holds either file can link" in text
+    assert "keep them in the hospital" in text
     assert "next: nephroscope import dicom" in text
     assert "pixels are copied as they are" in text
     assert "columns dropped: 5 (birth_date), 6, 7, 9\n" in text

@@ -9,7 +9,7 @@ import pytest
 from pydicom.uid import RLELossless, generate_uid
 
 from nephroscope.base.errors import SeriesError
-from nephroscope.cli.look import n_patients
+from nephroscope.cli.export_listing import n_patients
 from nephroscope.imaging.dicom.series import read_dicom_series
 from nephroscope.intake.export.cases import DicomOptions, import_dicom, look_into
 from phantoms import box_tumor, dicom_slices, set_stored, write_seg, write_slices

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nephroscope.cli import COMMANDS
-from nephroscope.cli.parse import parse
+from nephroscope.cli.command import parse
 from nephroscope.records.settings import Settings
 from nephroscope.study.folder import settings_as_toml
 from test_study import CONFIG, make_study

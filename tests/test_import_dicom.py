@@ -330,7 +330,7 @@ def test_dry_run_prints_and_writes_nothing(export, capsys):
     assert by_patient["P1", "ct"]["phase"] == "unknown"
     assert run(["import", "dicom", str(export / "none"), str(export), "--dry-run"]) == 0
     text = capsys.readouterr().out
-    assert "2 patients, 2 usable CT series, 1 would be taken" in text
+    assert "2 patients, 2 usable CT series, 1 would be imported" in text
     assert "Secret" not in text
     assert sorted(export.rglob("*")) == before
 
@@ -358,10 +358,10 @@ def test_a_dry_run_tells_how_to_find_a_series(tmp_path, capsys):
     )
     assert "Meyer" not in text
     (tmp_path / "seg.dcm").unlink()
-    assert "next: no ROI: export SEG or RTSTRUCT too" in dry_run(capsys, tmp_path / "none", tmp_path)
+    assert "next: no ROI found: export SEG or RTSTRUCT too" in dry_run(capsys, tmp_path / "none", tmp_path)
     for path in sorted(tmp_path.glob("[ab]/*")):
         path.unlink()
-    assert "next: no CT is here: check the path; NIfTI" in dry_run(capsys, tmp_path / "none", tmp_path)
+    assert "next: no CT found: check the path" in dry_run(capsys, tmp_path / "none", tmp_path)
 
 
 def test_a_dry_run_fits_labels_and_rois(export, tmp_path, capsys):
@@ -378,7 +378,7 @@ def test_a_dry_run_fits_labels_and_rois(export, tmp_path, capsys):
     )
     text = dry_run(capsys, export / "none", export, "--labels", labels, "--rois", rois)
     assert "1 of 2 patients with a CT have a label row (not P2); 2 cases" in text
-    assert "1 ROI files are named after no patient or case here: a file of " in text
+    assert "1 ROI files match no patient or case here: a file of " in text
     assert "Smith" not in text
     labels.write_text("case_id,subtype,sex\nP1,papillary,blue\n")
     assert run(["import", "dicom", *map(str, more), "--dry-run"]) == 2

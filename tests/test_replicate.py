@@ -374,7 +374,7 @@ def test_it_works_as_it_will_be_run(replicated, capsys):
 
 
 def test_commas_and_spaces_name_models(monkeypatch):
-    from nephroscope.cli.parse import parse
+    from nephroscope.cli.command import parse
     from nephroscope.facade import Study
 
     asked = []

@@ -1,37 +1,39 @@
-"""The command `nephroscope capacity`: networks and widths in; a table of AUC against weights, and words, out."""
+"""The command capacity: reads networks and widths, prints AUC against the number of weights."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
 
 from nephroscope.base.progress import time_words
-from nephroscope.cli.outcome import Command, Outcome, StudyPath, table
+from nephroscope.cli.command import Command, CountOption, NamesOption, Outcome, StudyPath, Switch, table
 from nephroscope.records import counted_noun
 
 
 @dataclass(frozen=True, kw_only=True)
 class Capacity(Command):
-    """Accuracy against the number of weights: networks and widths on the study's folds, intervals over patients.
+    """Compare networks of several sizes on the folds of the study: accuracy against the number of weights.
 
-    Trains below capacity/runs and writes capacity/capacity.json, .csv, .svg, .png. Started again it goes on.
+    Trains in capacity/runs and writes capacity/capacity.json, .csv, .svg and .png. Run it again to continue.
 
     Example: nephroscope capacity my-study --models mobilenet_v2 shufflenet_v2_x1_0 --widths 0.25 0.5 1 --epochs 20
     """
 
     study: StudyPath
     """Study folder."""
-    models: tuple[str, ...] = ()
-    """Networks, apart by commas or spaces; all six where none is named."""
-    widths: tuple[float, ...] = ()
-    """Multipliers of channels, 0.25, 0.5 and 1 where none is named; a network takes part at those that it has."""
-    epochs: int | None = None
-    """Of every training; by default the study's."""
+    models: NamesOption = ()
+    """Networks, separated by spaces or commas; by default all six."""
+    widths: Annotated[tuple[float, ...], tyro.conf.arg(metavar="NUMBER ...", help_behavior_hint="")] = ()
+    """Channel multipliers; by default 0.25, 0.5 and 1, where a network has them."""
+    epochs: CountOption = None
+    """Epochs of every training; by default as in study.toml."""
     repeats: int = 1
-    """Trainings of each network, from other initial weights."""
-    dry_run: bool = False
-    """Only say what would be trained, and measure how long it would take."""
+    """Number of trainings of each network, from different initial weights."""
+    dry_run: Switch = False
+    """Only list what would be trained, and measure how long it would take."""
 
     def run(self) -> Outcome:
-        """Train what is not trained yet, and compare."""
+        """Train what is missing, and compare."""
         from nephroscope.facade import Study
         from nephroscope.questions.capacity.runs import CapacityOptions
 
@@ -45,12 +47,12 @@ class Capacity(Command):
 def _plan(content: dict[str, Any]) -> str:
     lines = [f"networks: {', '.join(content['networks'])}", *content["absent"]]
     if not content["folds_left"]:
-        return "\n".join([*lines, "all of them are trained"])
+        return "\n".join([*lines, "all of them are trained already"])
     time = time_words(content["seconds_about"])
     return "\n".join(
         [
             *lines,
-            f"{content['folds_left']} folds to train: about {time} on this machine, less where patience ends early",
+            f"{content['folds_left']} folds to train: about {time} on this machine, less if training stops early",
         ]
     )
 

@@ -1,4 +1,4 @@
-"""Commands of the last rooms: export, predict, info. Predict and info need no torch."""
+"""The commands export, predict and info; predict and info need no torch."""
 
 import platform
 from dataclasses import dataclass
@@ -9,14 +9,22 @@ from typing import Annotated, Any
 import tyro
 
 from nephroscope.base.version import __version__
-from nephroscope.cli.outcome import Command, Outcome, RunName, StudyPath, findings_as_json
+from nephroscope.cli.command import (
+    Command,
+    NumberOption,
+    Outcome,
+    RunName,
+    StudyPath,
+    TextOption,
+    findings_as_json,
+)
 from nephroscope.learning.networks.table import NETWORKS
 from nephroscope.records import CasePrediction
 
 
 @dataclass(frozen=True, kw_only=True)
 class Export(Command):
-    """Write the model of a run as a bundle: a folder that predicts on a laptop without torch.
+    """Write the model of a run as a bundle, a folder that predicts on a laptop without torch.
 
     Example: nephroscope export my-study --out my-bundle
     """
@@ -26,7 +34,7 @@ class Export(Command):
     out: Path
     """New folder for the bundle."""
     run_name: RunName = None
-    """Run; by default the last complete one."""
+    """Name of the run; by default the last complete one."""
 
     def run(self) -> Outcome:
         """Export it."""
@@ -41,7 +49,7 @@ class Export(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Predict(Command):
-    """Predict the subtype of one tumor from CT and ROI: probabilities, a call or "not sure".
+    """Predict the subtype of one tumor from CT and ROI: probabilities, and a call or "not sure".
 
     Example: nephroscope predict my-bundle ct-series/ --roi tumor.dcm
     """
@@ -55,15 +63,15 @@ class Predict(Command):
     tumor_label: int = 1
     """Value of the tumor in a label map, or number of its segment."""
     tumor_name: str = ""
-    """Name or code of the tumor's segment or contour, where several are in the file."""
-    case_id: str | None = None
-    """Pseudonym to print; by default the image's name."""
+    """Name or code of the tumor's segment or contour; needed when the file has several."""
+    case_id: TextOption = None
+    """Pseudonym to print; by default the name of the image."""
     window_level: float = 40.0
-    """For PNG and JPEG: level, in HU, of the window they were exported through."""
+    """PNG and JPEG only: level in HU of the window used when they were exported."""
     window_width: float = 400.0
-    """For PNG and JPEG: width, in HU, of that window."""
-    spacing_mm: float | None = None
-    """For PNG and JPEG: pixel spacing."""
+    """PNG and JPEG only: width in HU of that window."""
+    spacing_mm: NumberOption = None
+    """PNG and JPEG only: pixel spacing in mm."""
 
     def run(self) -> Outcome:
         """Predict it."""
@@ -80,11 +88,11 @@ class Predict(Command):
             spacing_mm=self.spacing_mm,
         )
         answer, seconds = predict_files(self.bundle, what)
-        return Outcome(data=prediction_as_json(answer, seconds), text=_prediction_text(answer, seconds))
+        return Outcome(data=_answer_as_json(answer, seconds), text=_prediction_text(answer, seconds))
 
 
-def prediction_as_json(answer: CasePrediction, seconds: dict[str, float]) -> dict[str, Any]:
-    """A prediction as one JSON object."""
+def _answer_as_json(answer: CasePrediction, seconds: dict[str, float]) -> dict[str, Any]:
+    """An answer as one JSON object."""
     return {
         "case_id": answer.case_id,
         "probabilities": answer.probabilities,
@@ -119,13 +127,13 @@ def _prediction_text(answer: CasePrediction, seconds: dict[str, float]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Info(Command):
-    """Versions of nephroscope and what it stands on, and the networks it knows.
+    """Print the versions of nephroscope and the packages it uses, and the networks it knows.
 
     Example: nephroscope info --json
     """
 
     def run(self) -> Outcome:
-        """Tell."""
+        """List them."""
         names = ["numpy", "pydicom", "highdicom", "nibabel", "onnxruntime", "torch", "torchvision"]
         packages = {name: _version(name) for name in names}
         data = {

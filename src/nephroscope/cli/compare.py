@@ -1,14 +1,17 @@
 """The command compare: baselines, networks and their stack on the same folds."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from nephroscope.cli.outcome import Command, Outcome, StudyPath, table
+import tyro
+
+from nephroscope.cli.command import Command, NamesOption, Outcome, StudyPath, Switch, TextOption, table
 from nephroscope.records import counted_noun, p_words
 
 if TYPE_CHECKING:
     from nephroscope.questions.compare.comparison import Comparison
 
+SomeNames = Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="NAME ...", help_behavior_hint="")]
 FIGURES = ("auc", "auc_by_fold", "sensitivity", "specificity", "brier")
 TITLES = {"auc": "AUC", "auc_by_fold": "AUC, mean of folds"}
 
@@ -17,37 +20,36 @@ TITLES = {"auc": "AUC", "auc_by_fold": "AUC, mean of folds"}
 class Compare(Command):
     """Rank baselines, trained networks and their out-of-fold stack on the same folds, with paired tests.
 
-    Beside the table: a control with shuffled labels, and how well vendor, sex, site, phase and the CT's grid alone
-    tell the subtype. Results are kept in comparison/ of the study as they come: an interrupted comparison goes on, a
-    second one is free.
+    Also runs a control with shuffled labels, and tests how well vendor, sex, site, phase and the CT grid alone
+    predict the subtype. Each result is saved in comparison/ of the study, so an interrupted comparison continues.
 
     Example: nephroscope compare my-study --train mobilenet_v2 --repeats 10 --jobs 4
     """
 
     study: StudyPath
-    """Study folder, with slices cut."""
-    candidates: tuple[str, ...] | None = None
-    """Baselines; by default all that this study allows."""
-    runs: tuple[str, ...] | None = None
-    """Trained runs; by default all on the present folds."""
-    train: tuple[str, ...] = ()
-    """Networks to train first, where they have no run on these folds; and again for each of --repeats and --seeds."""
+    """Study folder; slices must be cut."""
+    candidates: SomeNames = None
+    """Baselines; by default all that the data of the study allow."""
+    runs: SomeNames = None
+    """Trained runs; by default all on the current folds."""
+    train: NamesOption = ()
+    """Networks to train first if they have no run on these folds, and again for --repeats and --seeds."""
     repeats: int = 1
-    """Divisions of the patients, splits.json the first of them; networks only where --train names them."""
+    """Number of divisions of the patients, splits.json first; of the networks only those of --train."""
     seeds: int = 1
-    """Fits on the same folds with so many seeds."""
+    """Number of random seeds for fits on the same folds."""
     permutations: int = 20
-    """Of the labels, in the control; what takes long gets a quarter of them."""
-    no_control: bool = False
-    """Leave the control with shuffled labels out."""
-    control_networks: bool = False
+    """Number of label permutations in the control; slow candidates get a quarter."""
+    no_control: Switch = False
+    """Skip the control with shuffled labels."""
+    control_networks: Switch = False
     """Train the networks of --train on shuffled labels too, three times."""
     jobs: int = 1
-    """Processes on this machine."""
-    ray: str | None = None
-    """Instead, a Ray cluster: its address, or auto. Every machine must see the study folder under the same path."""
+    """Number of processes on this machine."""
+    ray: TextOption = None
+    """Address of a Ray cluster to use instead, or auto; every machine must see the study under the same path."""
     seed: int = 0
-    """All chance of the comparison is derived from it."""
+    """Random seed of the whole comparison."""
 
     def run(self) -> Outcome:
         """Compare."""
@@ -75,9 +77,9 @@ def comparison_text(found: "Comparison") -> str:
     lines = [f"{'SYNTHETIC: ' if content['synthetic'] else ''}{content['answer']}", ""]
     for name, group in content["groups"].items():
         lines += _group(name, group, content)
-    for key, told in (("repeated", _repeated), ("control", _control), ("shortcuts", _shortcuts)):
+    for key, lines_of in (("repeated", _repeated), ("control", _control), ("shortcuts", _shortcuts)):
         if content[key]:
-            lines += [*told(content[key]), ""]
+            lines += [*lines_of(content[key]), ""]
     lines += [f"not compared: {row['name']}: {row['reason']}" for row in content["not_compared"]]
     lines += [f"not ranked: {row['name']}: {row['reason']}" for row in content["leaky"]]
     lines.append(f"wrote {found.path}")
@@ -85,13 +87,15 @@ def comparison_text(found: "Comparison") -> str:
 
 
 def _group(name: str, group: dict[str, Any], content: dict[str, Any]) -> list[str]:
-    """One test set: ranks, pairs, what to take away, calibration."""
+    """One test set: ranks, pairs, conclusions, calibration."""
     mark = " | SYNTHETIC" if content["synthetic"] else ""
     head = f"{name}: {_counted(group)}, positive {content['positive']}"
     rows = [[c["rank"] or "-", c["name"], *(_cell(c[f]) for f in FIGURES)] for c in group["candidates"]]
     lines = [head + mark, table(rows, ["rank", "candidate", *(TITLES.get(f, f) for f in FIGURES)])]
     lines += [f"{c['name']}: {remark}" for c in group["candidates"] for remark in c.get("remarks", ())]
-    words = group["words"][1:] if name == content["test_set"] else group["words"]  # its answer stands on top
+    words = (
+        group["words"][1:] if name == content["test_set"] else group["words"]
+    )  # the answer is printed on top
     return [*lines, "", *_pairs(group["pairwise"]), *words, "", *_calibration(group["candidates"]), ""]
 
 
@@ -100,7 +104,7 @@ def _counted(group: dict[str, Any]) -> str:
 
 
 def _pairs(pairs: list[dict[str, Any]]) -> list[str]:
-    """Every pair as a row: AUCs and calls, each with the p of the pair alone and corrected for all pairs."""
+    """A row per pair: AUCs and calls, each with p alone and p corrected for all pairs."""
     if not pairs:
         return []
     rows = [
@@ -116,7 +120,16 @@ def _pairs(pairs: list[dict[str, Any]]) -> list[str]:
         ]
         for pair in pairs
     ]
-    header = ("pair", "difference of AUC", "p", "p, Holm", "shown", "only one right", "McNemar p", "p, Holm")
+    header = (
+        "pair",
+        "difference of AUC",
+        "p",
+        "p, Holm",
+        "supported",
+        "only one correct",
+        "McNemar p",
+        "p, Holm",
+    )
     tests = dict.fromkeys(pair["test"] for pair in pairs)
     lines = [f"pairs, first minus second (AUC: {'; '.join(tests)}):", table(rows, header)]
     why = dict.fromkeys(pair["accuracy"]["test"] for pair in pairs if pair["accuracy"]["p"] is None)
@@ -124,7 +137,7 @@ def _pairs(pairs: list[dict[str, Any]]) -> list[str]:
 
 
 def _calibration(rows: list[dict[str, Any]]) -> list[str]:
-    """Slope and intercept of every candidate, and the slope after the temperature that was chosen inside."""
+    """Slope and intercept of every candidate, and the slope after temperature scaling within the folds."""
     cells = []
     for row in rows:
         found = row["calibration"]
@@ -133,7 +146,7 @@ def _calibration(rows: list[dict[str, Any]]) -> list[str]:
         cells.append([row["name"], _cell(found["slope"]), _cell(found["intercept"]), *after])
     header = ("candidate", "slope", "intercept", "slope, tempered", "Brier, tempered")
     lines = [
-        "calibration, right at slope 1 and intercept 0 (a slope below 1: too sure):",
+        "calibration, ideal at slope 1 and intercept 0 (slope below 1: overconfident):",
         table(cells, header),
     ]
     lines += [
@@ -141,17 +154,17 @@ def _calibration(rows: list[dict[str, Any]]) -> list[str]:
         for row in rows
         if row["calibration"]["slope"]["value"] is None
     ]
-    told = "tempered: by one temperature a fold, chosen on its validation part; not used in ranks and pairs"
+    note = "tempered: by one temperature per fold, chosen on its validation part; not used in ranks and pairs"
     if not any(row["calibration"]["inside"] for row in rows):
-        told = next(row["calibration"]["inside_told"] for row in rows)
-    return [*lines, told]
+        note = next(row["calibration"]["inside_told"] for row in rows)
+    return [*lines, note]
 
 
 def _repeated(rows: list[dict[str, Any]]) -> list[str]:
     header = [
         "candidate",
         "mean AUC",
-        "SD over divisions (their number)",
+        "SD over divisions (number)",
         "SD over seeds (number)",
         "refused",
     ]
@@ -165,8 +178,8 @@ def _repeated(rows: list[dict[str, Any]]) -> list[str]:
         ]
         for r in rows
     ]
-    told = [f"{r['name']}: refused: {why}" for r in rows for why in dict.fromkeys(r["refused"])]
-    return ["repeated:", table(cells, header), *told]
+    refused = [f"{r['name']}: refused: {why}" for r in rows for why in dict.fromkeys(r["refused"])]
+    return ["repeated:", table(cells, header), *refused]
 
 
 def _control(rows: list[dict[str, Any]]) -> list[str]:
@@ -184,13 +197,13 @@ def _control(rows: list[dict[str, Any]]) -> list[str]:
         ]
         for r in rows
     ]
-    told = [f"{r['name']}: refused: {why}" for r in rows for why in dict.fromkeys(r["refused"])]
-    head = "control with shuffled labels (AUCs are of so many permutations):"
-    return [head, table(cells, [*header, "AUC, true labels", "p"]), *(row["words"] for row in rows), *told]
+    refused = [f"{r['name']}: refused: {why}" for r in rows for why in dict.fromkeys(r["refused"])]
+    head = "control with shuffled labels (AUCs over the permutations):"
+    return [head, table(cells, [*header, "AUC, true labels", "p"]), *(row["words"] for row in rows), *refused]
 
 
 def permutation_words(row: dict[str, Any]) -> str:
-    """The permutation p of a row of the control; more permutations could lower the least that so few can give."""
+    """The permutation p of a row of the control; <= where more permutations could give a smaller p."""
     p = row["p"]
     if p is None:
         return "-"
@@ -202,7 +215,7 @@ def _shortcuts(probe: dict[str, Any]) -> list[str]:
         [row["name"], _cell(row["auc"]), "; ".join(filter(None, [row["how"], row["auc"]["method"]]))]
         for row in probe["facts"]
     ]
-    return ["facts beside the tumor:", table(cells, ["fact", "AUC alone", "how"]), *probe["words"]]
+    return ["facts other than the tumor:", table(cells, ["fact", "AUC alone", "how"]), *probe["words"]]
 
 
 def _cell(estimate: dict[str, Any]) -> str:

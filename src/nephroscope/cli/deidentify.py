@@ -6,32 +6,32 @@ from typing import Annotated, Any
 
 import tyro
 
-from nephroscope.cli.outcome import Command, Outcome
+from nephroscope.cli.command import Command, Outcome, PathOption, Switch
 
 _LISTED = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Deidentify(Command):
-    """Copy a DICOM export without names: PS3.15 basic profile, keyed pseudonyms and UIDs, dates shifted.
+    """Copy a DICOM export without names: PS3.15 basic profile, pseudonyms and UIDs from a key, dates shifted.
 
-    CT, DICOM SEG and RTSTRUCT are copied, and each copy is read back and searched. Pixels are not inspected.
+    CT, DICOM SEG and RTSTRUCT are copied. Each copy is read back and searched for names; pixels are not inspected.
 
     Example: nephroscope deidentify export/ clean/ --key ../nephroscope.key --keep-age-sex --keep-descriptions
     """
 
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SRC")]
-    """Folder of the export; it is only read."""
+    """Folder of the export; nothing in it is changed."""
     destination: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DST")]
-    """New or empty folder."""
+    """New or empty folder for the copy."""
     key: Path
-    """Key file outside of both, made if it does not exist. Same key, same pseudonyms; who has it can link."""
-    labels: Path | None = None
-    """Label table (CSV or XLSX) with patient_id or case_id: its known columns, with pseudonyms, go to DST."""
-    keep_age_sex: bool = False
-    """Keep sex and age, in the label table too; ages over 89 become 90."""
-    keep_descriptions: bool = False
-    """Keep the known words of descriptions (phase, body, kernel, tumor), by which phase and ROI are told."""
+    """Key file outside both folders, made if absent; the same key gives the same pseudonyms, so keep it secret."""
+    labels: PathOption = None
+    """Label table (CSV or XLSX) with patient_id or case_id; its known columns are copied with pseudonyms."""
+    keep_age_sex: Switch = False
+    """Keep sex and age, also in the label table; ages over 89 become 90."""
+    keep_descriptions: Switch = False
+    """Keep the known words of descriptions (phase, body, kernel, tumor); phase and ROI are recognized from them."""
 
     def run(self) -> Outcome:
         """Copy it."""
@@ -48,7 +48,7 @@ class Deidentify(Command):
         lines = [f"{data['n_files']} files read; written, read back and searched: {written}"]
         lines.append(f"{data['n_patients']} patients; profile: {data['profile']}")
         lines += [f"left out {n}: {kind}" for kind, n in data["left_out"].items()]
-        for key, words in (("n_not_dicom", "no DICOM"), ("n_twice", "the same image twice")):
+        for key, words in (("n_not_dicom", "not DICOM"), ("n_twice", "the same image twice")):
             if data[key]:
                 lines.append(f"left out {data[key]}: {words}")
         if "labels" in data:
@@ -61,11 +61,11 @@ class Deidentify(Command):
             )
         if not self.keep_descriptions:
             lines.append(
-                "phases cannot be named from descriptions any more; --keep-descriptions keeps their known words"
+                "phases can no longer be named from descriptions; --keep-descriptions keeps their known words"
             )
         made = "a NEW key was made" if data["key_made"] else "key"
         lines.append(f"{made}: {data['key']}; patients and pseudonyms: {data['linkage']}")
-        lines.append("whoever holds either file can link pseudonyms to patients: they stay in the hospital")
+        lines.append("both files can link pseudonyms to patients: keep them in the hospital")
         with_labels = f" --labels {self.destination / 'labels.csv'}" if "labels" in data else ""
         lines.append(f"next: nephroscope import dicom my-study {self.destination}{with_labels}")
         return lines
@@ -76,7 +76,5 @@ def _warnings(data: dict[str, Any]) -> list[str]:
     lines += [f"refused: file {r['file']} ({r['digest']}): {r['reason']}" for r in data["refused"][:_LISTED]]
     if data["n_refused"] > _LISTED:
         lines.append(f"and {data['n_refused'] - _LISTED} more refused, listed in deidentification.json")
-    lines.append(
-        "warning: pixels are copied as they are: text burned into them, and faces, were not looked for"
-    )
+    lines.append("warning: pixels were not inspected: look for burned-in text and faces")
     return lines

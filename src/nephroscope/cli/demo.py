@@ -1,4 +1,4 @@
-"""The command demo."""
+"""The command demo: every step on phantoms, and the functions that its tests share."""
 
 import logging
 import time
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nephroscope.cli.outcome import Command, Outcome, StudyPath
+from nephroscope.cli.command import Command, Outcome, StudyPath, Switch
 from nephroscope.facade import Study
 from nephroscope.records import EvaluationReport, Finding, SplitConfig, TrainConfig
 from nephroscope.study.cohort_table import save_cohort
@@ -22,11 +22,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class DemoPlan:
-    """How large a demo is; the defaults take under five minutes on two cores.
+    """Size and seed of a demo; the defaults take under five minutes on two cores.
 
     Attributes:
-        n_cases: Phantoms; ``holdout`` of them are the test.
-        shuffle_labels: Deal the subtypes out at random: an honest evaluation must then stay at chance.
+        n_cases: Number of phantoms; the share ``holdout`` of them is the test.
+        shuffle_labels: Assign the subtypes at random; an honest evaluation must then stay at chance.
     """
 
     n_cases: int = 240
@@ -38,7 +38,7 @@ class DemoPlan:
 
 
 def run_demo(root: Path, plan: DemoPlan) -> dict[str, Any]:
-    """Go the whole way in a new study below ``root``; gives what `nephroscope demo --json` prints."""
+    """Run every step in a new study at ``root``; returns what `nephroscope demo --json` prints."""
     started = time.monotonic()
     seconds: dict[str, float] = {}
 
@@ -82,7 +82,7 @@ def run_demo(root: Path, plan: DemoPlan) -> dict[str, Any]:
 
 
 def shuffle_labels(study: Study, seed: int) -> None:
-    """Deal the subtypes of the cohort out at random over its cases, and say so in the findings."""
+    """Assign the subtypes of the cohort to its cases at random, and note it in the findings."""
     cohort = study.cohort
     order = np.random.default_rng([seed, 0x5F]).permutation(len(cohort.cases))
     cases = tuple(
@@ -94,14 +94,14 @@ def shuffle_labels(study: Study, seed: int) -> None:
         Finding(
             code="labels-shuffled",
             severity="warning",
-            message="subtypes were dealt out at random: every figure must stay at chance",
+            message="subtypes were assigned at random: every figure must stay at chance",
             case_id="",
         )
     )
 
 
 def _predict_one(study: Study, evaluation: EvaluationReport, bundle: Path) -> dict[str, Any]:
-    """Predict a held-out phantom from its DICOM files, as a clinic would, beside what evaluation said."""
+    """Predict a held-out phantom from its DICOM files, as a clinic would, next to its evaluated probabilities."""
     from nephroscope.clinic.predict import ImageToPredict, predict_files
 
     known = evaluation.predictions[0]
@@ -123,22 +123,22 @@ def _predict_one(study: Study, evaluation: EvaluationReport, bundle: Path) -> di
 
 @dataclass(frozen=True, kw_only=True)
 class Demo(Command):
-    """The whole way on a SYNTHETIC cohort: phantoms, slices, training, evaluation, report, bundle, prediction.
+    """Run every step on a SYNTHETIC cohort: phantoms, slices, training, evaluation, report, bundle, prediction.
 
     Example: nephroscope demo my-demo --seed 3
     """
 
     study: StudyPath
-    """New folder."""
+    """New study folder."""
     seed: int = 0
-    """Of phantoms, split and training."""
+    """Random seed of phantoms, split and training."""
     cases: int = 240
-    """Phantoms to make; three in ten are the test."""
-    shuffle_labels: bool = False
-    """Deal subtypes out at random: the figures must then stay at chance."""
+    """Number of phantoms; three in ten are the test."""
+    shuffle_labels: Switch = False
+    """Assign subtypes at random; the figures must then stay at chance."""
 
     def run(self) -> Outcome:
-        """Go."""
+        """Run it."""
         plan = DemoPlan(n_cases=self.cases, seed=self.seed, shuffle_labels=self.shuffle_labels)
         data = run_demo(self.study, plan)
         auc, one = data["case"]["auc"], data["prediction"]

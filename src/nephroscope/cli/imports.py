@@ -1,4 +1,4 @@
-"""The commands `nephroscope import KIND`, one class a kind, and what they print."""
+"""The commands `nephroscope import KIND`, one class per kind, and what they print."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,8 +8,21 @@ from typing import Any, Literal
 
 from nephroscope.base.errors import ConfigError
 from nephroscope.base.tables import names
-from nephroscope.cli.look import export_text, look, series_as_json
-from nephroscope.cli.outcome import Command, Outcome, SourcePath, StudyPath, findings_as_json, table
+from nephroscope.cli.command import (
+    Command,
+    CountOption,
+    NamesOption,
+    NumberOption,
+    Outcome,
+    PathOption,
+    SourcePath,
+    StudyPath,
+    Switch,
+    TextOption,
+    findings_as_json,
+    table,
+)
+from nephroscope.cli.export_listing import export_text, list_export, series_as_json
 from nephroscope.facade import Study
 from nephroscope.intake.export.describe import ExportSeries
 from nephroscope.intake.export.scan import ExportScan
@@ -23,7 +36,7 @@ MASK_SOURCES = ("rcc-aid", "bamf")
 
 @dataclass(frozen=True, kw_only=True)
 class ImportKits(Command):
-    """Import the folder that the KiTS19, KiTS21 or KiTS23 project makes, with its clinical table.
+    """Import a folder of KiTS19, KiTS21 or KiTS23 with its clinical table.
 
     Example: nephroscope import kits my-study kits23/
     """
@@ -33,7 +46,7 @@ class ImportKits(Command):
     source: SourcePath
     """Clone of the KiTS repository with the CT downloaded, or its folder of cases."""
     vote: Vote = "MAJ"
-    """KiTS21 only: how the label maps of its three annotators were merged."""
+    """KiTS21 only: which merged label map of its three annotators to use."""
 
     def run(self) -> Outcome:
         """Import it."""
@@ -57,21 +70,21 @@ class ImportKits(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class ImportIdc(Command):
-    """Choose, download and import CT with masks of the Imaging Data Commons, one series per patient.
+    """Choose, download and import CT with masks from the Imaging Data Commons, one series per patient.
 
     Example: nephroscope import idc my-study --collections tcga_kirp tcga_kich --dry-run
     """
 
     study: StudyPath
     """Study folder; with --dry-run it need not exist."""
-    collections: tuple[str, ...]
-    """Of tcga_kirp, tcga_kich, tcga_kirc, cptac_ccrcc, c4kc_kits."""
+    collections: NamesOption
+    """One or more of tcga_kirp, tcga_kich, tcga_kirc, cptac_ccrcc, c4kc_kits."""
     masks: str = ",".join(MASK_SOURCES)
-    """Who drew the masks, the preferred first; masks that belong to a collection itself are always used."""
-    kits_json: Path | None = None
-    """Clinical table of a KiTS release, for c4kc_kits, whose files do not say the histology."""
-    dry_run: bool = False
-    """Only print patients, series, sizes, licences and citations; no network."""
+    """Sources of masks, the preferred first; masks of the collection itself are always used."""
+    kits_json: PathOption = None
+    """Clinical table of a KiTS release; needed for c4kc_kits, whose files lack the histology."""
+    dry_run: Switch = False
+    """Only list patients, series, sizes, licences and citations, without a network."""
 
     def run(self) -> Outcome:
         """Choose, and unless it is a dry run, download and import."""
@@ -87,12 +100,13 @@ class ImportIdc(Command):
         if study is None or self.dry_run:
             data["findings"] = findings_as_json(plan_findings(plan, wanted))
             return Outcome(
-                data=data, text=_in_words(data) + f"\nnext: the same without --dry-run ({self.study})"
+                data=data,
+                text=_plan_text(data) + f"\nnext: the same command without --dry-run ({self.study})",
             )
         cohort, refused = study.import_idc(plan, wanted)
         outcome = imported(study, cohort)
         warning = "\n".join(f"left out: {one.case_id}: {one.reason}" for one in refused)
-        text = "\n".join([_in_words(data), outcome.text])
+        text = "\n".join([_plan_text(data), outcome.text])
         data = outcome.data | {"plan": data}
         return Outcome(data=data, text=text, warning=warning, exit_code=3 if refused else 0)
 
@@ -120,8 +134,8 @@ def _sources(text: str) -> tuple[str, ...]:
     return sources
 
 
-def _in_words(data: dict[str, Any]) -> str:
-    """The plan as a table of collections, with phases, licences and citations below."""
+def _plan_text(data: dict[str, Any]) -> str:
+    """The plan as a table of collections, then phases, licences and citations."""
     rows = [
         (
             name,
@@ -144,7 +158,7 @@ def _in_words(data: dict[str, Any]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportImages(Command):
-    """Import slice images (JPEG or PNG) whose labels stand in a table or in their file names.
+    """Import slice images (JPEG or PNG), with labels from a table or from the file names.
 
     Example: nephroscope import images my-study slices/ --labels labels.csv --masks masks/ --tumor-label 2
     """
@@ -153,20 +167,20 @@ class ImportImages(Command):
     """Study folder."""
     source: SourcePath
     """Folder of images."""
-    labels: Path | None = None
+    labels: PathOption = None
     """CSV or XLSX with a row per image: file, case_id, subtype, sex, age ..."""
-    masks: Path | None = None
-    """Folder of label images with the same names."""
+    masks: PathOption = None
+    """Folder of label images with the same file names."""
     tumor_label: int = 1
     """Gray value of the tumor in the masks."""
-    pattern: str | None = None
-    """Regular expression for file names, with the groups case, subtype and, if there, sex, age, slice."""
-    window_level: float | None = None
-    """Level, in HU, of the window through which the images were exported; 40 where not given."""
-    window_width: float | None = None
-    """Width, in HU, of that window; 400 where not given."""
-    spacing_mm: float | None = None
-    """Pixel spacing in mm, where the table does not know it."""
+    pattern: TextOption = None
+    """Regular expression for file names, with groups case and subtype, and optionally sex, age, slice."""
+    window_level: NumberOption = None
+    """Level in HU of the window used when the images were exported; by default 40."""
+    window_width: NumberOption = None
+    """Width in HU of that window; by default 400."""
+    spacing_mm: NumberOption = None
+    """Pixel spacing in mm, for images whose table row has none."""
 
     def run(self) -> Outcome:
         """Import them."""
@@ -188,7 +202,7 @@ class ImportImages(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class ImportDicom(Command):
-    """Import a DICOM export of any tree: CT series with DICOM SEG or RTSTRUCT, and a table of labels.
+    """Import a DICOM export: CT series with DICOM SEG or RTSTRUCT, labelled by a table.
 
     Example: nephroscope import dicom my-study export/ --labels labels.xlsx
 
@@ -198,18 +212,18 @@ class ImportDicom(Command):
     study: StudyPath
     """Study folder."""
     source: SourcePath
-    """Export folder, any tree."""
-    labels: Path | None = None
+    """Folder of the export; subfolders are searched."""
+    labels: PathOption = None
     """CSV or XLSX with a row per tumor: case_id or patient_id, subtype, sex, age ..."""
-    rois: Path | None = None
-    """Folder of ROI files (NIfTI, NRRD, DICOM) named after patient or case; a second reader's end in _reader2."""
-    dry_run: bool = False
-    """Only print what the export holds and what would be taken."""
+    rois: PathOption = None
+    """Folder of ROI files (NIfTI, NRRD, DICOM) named by patient or case, with _reader2 for a second annotator."""
+    dry_run: Switch = False
+    """Only list what the export holds and what would be imported."""
 
     def run(self) -> Outcome:
-        """Import it, or only look."""
+        """Import it, or only list it."""
         if self.dry_run:
-            return look(self.study, self.source, self.rois, self.labels)
+            return list_export(self.study, self.source, self.rois, self.labels)
         study, seen = Study(self.study), []
 
         def show(scan: ExportScan, rows: Sequence[ExportSeries]) -> None:
@@ -222,7 +236,7 @@ class ImportDicom(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class ImportNifti(Command):
-    """Import NIfTI volumes with label maps, and a table of labels.
+    """Import NIfTI volumes with label maps, labelled by a table.
 
     Example: nephroscope import nifti my-study volumes/ --labels labels.csv --tumor-label 2
     """
@@ -244,22 +258,22 @@ class ImportNifti(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class ImportPhantom(Command):
-    """Write and import a SYNTHETIC cohort: DICOM CT, the SEG of two readers, a clinical table.
+    """Make and import a SYNTHETIC cohort: DICOM CT, the SEG of two annotators, a clinical table.
 
     Example: nephroscope import phantom my-study --cases 83 --seed 1
     """
 
     study: StudyPath
     """Study folder."""
-    cases: int | None = None
-    """How many patients; by default as many as the cohort that is imitated (83 or 84)."""
+    cases: CountOption = None
+    """Number of patients; by default that of the imitated cohort (83 or 84)."""
     like: Literal["kits23", "zuo2021"] = "kits23"
-    """Cohort to imitate: zuo2021 has thin slices (about 25 of a tumor) and the paper's test cases."""
+    """Cohort to imitate; zuo2021 has thin slices (about 25 per tumor) and the paper's test cases."""
     seed: int = 0
-    """Same seed, same bytes."""
+    """Random seed; the same seed gives the same files."""
 
     def run(self) -> Outcome:
-        """Write and import them."""
+        """Make and import them."""
         study = Study(self.study)
         return imported(study, study.import_phantom(self.cases, self.seed, self.like))
 
@@ -275,7 +289,7 @@ IMPORTS = {
 
 
 def imported(study: Study, cohort: Cohort) -> Outcome:
-    """What an import prints: counts, exclusions by reason, findings, and the next step."""
+    """Counts, exclusions by reason, findings and the next step, after an import."""
     subtypes = Counter(case.subtype for case in cohort.cases)
     reasons = Counter(exclusion.reason for exclusion in cohort.exclusions)
     findings = study.import_findings
@@ -303,15 +317,15 @@ def imported(study: Study, cohort: Cohort) -> Outcome:
     for reason, n in reasons.most_common():
         who = names((e.case_id for e in cohort.exclusions if e.reason == reason), most=3)
         lines.append(f"excluded {n}: {reason} ({who})")
-    lines += [_told(finding) for finding in sorted(findings, key=lambda f: f.severity == "note")]
+    lines += [_finding_text(finding) for finding in sorted(findings, key=lambda f: f.severity == "note")]
     if not cohort.cases:
-        lines.append("no case came in: see the reasons above; names are compared as they are written")
+        lines.append("no case was imported: see the reasons above; names must match exactly")
         return Outcome(data=data, text="\n".join(lines), exit_code=3)
     if None in subtypes:
-        lines.append("warning: cases without a subtype cannot be trained on: give --labels")
+        lines.append("warning: cases without a subtype cannot be used for training; give --labels")
     lines.append(f"next: nephroscope check {study.folder.root}")
     return Outcome(data=data, text="\n".join(lines))
 
 
-def _told(finding: Finding) -> str:
+def _finding_text(finding: Finding) -> str:
     return f"{finding.severity}: {f'{finding.case_id}: ' if finding.case_id else ''}{finding.message}"

@@ -1,12 +1,22 @@
-"""Commands of the middle rooms: models, train, evaluate, report."""
+"""The commands models, train, evaluate and report."""
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from nephroscope.base.errors import ConfigError
-from nephroscope.cli.outcome import Command, OneWay, Outcome, RunName, StudyPath, estimates_text, table
+from nephroscope.cli.command import (
+    Command,
+    CountOption,
+    Outcome,
+    RunName,
+    StudyPath,
+    Switch,
+    TextOption,
+    estimates_text,
+    table,
+)
 from nephroscope.records import EvaluationReport, Protocol, TrainConfig
 from nephroscope.records.settings import Settings
 
@@ -14,15 +24,18 @@ if TYPE_CHECKING:
     from nephroscope.facade import Study
 
 
+ProtocolOption = Annotated[Protocol | None, tyro.conf.arg(metavar="{patient,image}", help_behavior_hint="")]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Models(Command):
-    """The six networks: trainable weights, total with batch-norm statistics, head.
+    """List the six networks: trainable weights, total with batch-norm statistics, head.
 
     Example: nephroscope models --recipe zuo2021
     """
 
     recipe: Literal["default", "zuo2021"] = "default"
-    """zuo2021 builds the heads of the paper and sets its Table 1 beside them."""
+    """Heads of the networks; zuo2021 builds the paper's and compares with its Table 1."""
     subtypes: int = 2
     """Number of subtypes."""
 
@@ -39,27 +52,27 @@ class Models(Command):
         header = ["network", "trainable", "total", "head"]
         text = table(rows, header)
         if self.recipe == "zuo2021" and self.subtypes == 2:
-            text += "\n\n" + _beside_paper(entries)
-        note = "Input: HU; window, gray repeated to three channels, ImageNet mean and SD, then torchvision's stem."
+            text += "\n\n" + _against_paper(entries)
+        note = "Input: HU, windowed; gray copied to three channels; normalized as for ImageNet; torchvision's stem."
         return Outcome(data=entries, text=f"{text}\n\n{note}")
 
 
-def _beside_paper(entries: list[dict[str, Any]]) -> str:
+def _against_paper(entries: list[dict[str, Any]]) -> str:
     equal = sum(e[kind] == e[f"paper_{kind}"] for e in entries for kind in ("trainable", "total"))
-    lines = [f"Table 1 of Zuo et al. 2021: {equal} of {2 * len(entries)} numbers are these exactly."]
+    lines = [f"Table 1 of Zuo et al. 2021: {equal} of {2 * len(entries)} numbers match exactly."]
     for e in entries:
         for kind in ("trainable", "total"):
             if e[kind] != e[f"paper_{kind}"]:
-                apart = e[f"paper_{kind}"] - e[kind]
+                difference = e[f"paper_{kind}"] - e[kind]
                 lines.append(
-                    f"  {e['name']}, {kind}: printed {e[f'paper_{kind}']:,}, {apart:+,}: {e['note']}"
+                    f"  {e['name']}, {kind}: printed {e[f'paper_{kind}']:,}, {difference:+,}: {e['note']}"
                 )
     return "\n".join(lines)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train(Command):
-    """Train a network on every fold; settings not given here are those of study.toml.
+    """Train a network on every fold; settings not given here come from study.toml.
 
     Example: nephroscope train my-study --model mobilenet_v2 --folds 3 --epochs 20
     """
@@ -67,18 +80,18 @@ class Train(Command):
     study: StudyPath
     """Study folder."""
     training: TrainConfig = field(default_factory=TrainConfig)
-    folds: int | None = None
-    """Divide patients into so many folds first; by default splits.json as it is."""
-    protocol: Protocol | None = None
-    """image: the paper's split, LEAKY; by default splits.json as it is."""
-    name: str | None = None
-    """Name of the run; by default the network's."""
-    resume: OneWay = False
-    """Go on with an interrupted run, under the settings it was started with."""
+    folds: CountOption = None
+    """Divide patients into this many folds first; by default splits.json is used as it is."""
+    protocol: ProtocolOption = None
+    """Split by patient, or by image as in the paper (LEAKY); by default splits.json is used as it is."""
+    name: TextOption = None
+    """Name of the run; by default the name of the network."""
+    resume: Switch = False
+    """Continue an interrupted run with the settings it was started with."""
     jobs: int = 1
-    """Train so many folds at once, on this machine."""
-    ray: str | None = None
-    """Train the folds on a Ray cluster: its address, or auto. The study must lie where every machine sees it."""
+    """Number of folds trained at the same time on this machine."""
+    ray: TextOption = None
+    """Address of a Ray cluster to train on, or auto; every machine must see the study under the same path."""
 
     @classmethod
     def with_settings(cls, settings: Settings | None) -> "Train":
@@ -124,7 +137,7 @@ def _fold_line(fold: dict[str, Any]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(Command):
-    """Figures of a run on its test cases: by image and by case, each with its interval over patients.
+    """Compute the figures of a run on its test cases, by image and by case, with intervals over patients.
 
     Example: nephroscope evaluate my-study --run mobilenet_v2
     """
@@ -132,7 +145,7 @@ class Evaluate(Command):
     study: StudyPath
     """Study folder."""
     run_name: RunName = None
-    """Run; by default the last complete one."""
+    """Name of the run; by default the last complete one."""
 
     def run(self) -> Outcome:
         """Evaluate it."""
@@ -144,7 +157,7 @@ class Evaluate(Command):
 
 
 def evaluation_text(report: EvaluationReport) -> str:
-    """The figures as lines, marked SYNTHETIC and LEAKY where they are."""
+    """The figures as lines, marked SYNTHETIC or LEAKY where that applies."""
     marks = [
         mark for mark, on in (("SYNTHETIC", report.synthetic), ("LEAKY split by image", report.leaky)) if on
     ]
@@ -161,7 +174,7 @@ def evaluation_text(report: EvaluationReport) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Report(Command):
-    """Write one self-contained HTML page about a run.
+    """Write the report of a run as one self-contained HTML page.
 
     Example: nephroscope report my-study
     """
@@ -169,7 +182,7 @@ class Report(Command):
     study: StudyPath
     """Study folder."""
     run_name: RunName = None
-    """Run; by default the last complete one."""
+    """Name of the run; by default the last complete one."""
 
     def run(self) -> Outcome:
         """Write it."""

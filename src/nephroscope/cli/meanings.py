@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from nephroscope.cli.outcome import table
+from nephroscope.cli.command import table
 from nephroscope.records import Finding, counted_noun
 
 SEVERITIES = ("refusal", "warning", "note")

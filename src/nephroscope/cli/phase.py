@@ -1,11 +1,11 @@
-"""The command that names contrast phases: a table of series in, phases with their evidence out."""
+"""The command phase: reads a table of series and prints the phase of each, with the evidence."""
 
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from nephroscope.base.errors import CohortError
-from nephroscope.cli.outcome import Command, Outcome, table
+from nephroscope.cli.command import Command, Outcome, Switch, table
 from nephroscope.intake.phase.series import PHASES
 from nephroscope.intake.phase.table import PhaseTable, agreements, disagreements, read_phase_table
 from nephroscope.intake.safe_text import clean_text
@@ -15,26 +15,25 @@ LISTED = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Phase(Command):
-    """Name the contrast phase of each series in a table whose columns are DICOM keywords, and say why.
+    """Name the contrast phase of each series in a table, with the text or time it relies on.
 
     Example: nephroscope phase --table series.csv --json
     """
 
     table: Path
-    """CSV with a row per series: SeriesInstanceUID, SeriesDescription, StudyInstanceUID, AcquisitionTime ...; or the
-    study's series.csv."""
-    compare: bool = False
-    """Only compare with the experts' labels in the column `phase`, by the column `source`."""
+    """CSV with a row per series and DICOM keywords as columns (SeriesDescription ...), or a study's series.csv."""
+    compare: Switch = False
+    """Only compare with the experts' labels in the column `phase`, grouped by the column `source`."""
 
     def run(self) -> Outcome:
-        """Name them."""
+        """Name the phases."""
         found = read_phase_table(self.table)
         if self.compare and not found.labels:
             raise CohortError(
                 where=self.table.name,
                 expected="a column phase with the experts' labels",
                 found="none",
-                remedy="leave out --compare, or name the column so",
+                remedy="leave out --compare, or rename the column to phase",
             )
         data = [
             {"SeriesInstanceUID": text.series_uid, "phase": call.phase, "evidence": call.evidence}
@@ -47,7 +46,7 @@ class Phase(Command):
 
 
 def _listed(found: PhaseTable) -> str:
-    """The first series with their phases, then how many there are of each phase. Names are cleaned away."""
+    """The first series with their phases, then the number per phase. Descriptions are cleaned of names."""
     rows = [
         (
             text.series_number[:6],
@@ -65,8 +64,8 @@ def _listed(found: PhaseTable) -> str:
     if len(rows) > LISTED:
         lines.append(f"... {len(rows) - LISTED} more; --json lists all")
     counts = Counter(call.phase for call in found.calls)
-    told = ", ".join(f"{counts[phase]} {phase}" for phase in PHASES if counts[phase])
-    return "\n".join([*lines, f"{len(rows)} series: {told or 'none'}"])
+    by_phase = ", ".join(f"{counts[phase]} {phase}" for phase in PHASES if counts[phase])
+    return "\n".join([*lines, f"{len(rows)} series: {by_phase or 'none'}"])
 
 
 def _comparison(found: PhaseTable) -> str:
@@ -75,7 +74,7 @@ def _comparison(found: PhaseTable) -> str:
         labels = [phase for phase in PHASES if any(label == phase for label, _ in agreement.counts)]
         rows = [[label, *(agreement.counts.get((label, called), 0) for called in PHASES)] for label in labels]
         name = f"source {agreement.source}" if agreement.source else "all"
-        right = f"{agreement.right} of {agreement.named} named are as labelled"
+        right = f"{agreement.right} of {agreement.named} named as labelled"
         parts.append(f"{name}: {agreement.n} series; {right}, {agreement.n - agreement.named} unknown")
         parts.append(table(rows, ("label \\ called", *PHASES)))
     for i in disagreements(found):

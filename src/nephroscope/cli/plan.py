@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from nephroscope.cli.outcome import Command, Outcome, table
+from nephroscope.cli.command import Command, Outcome, table
 
 if TYPE_CHECKING:
     from nephroscope.statistics.sample_size import AucPlan

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from nephroscope.base.errors import CohortError
-from nephroscope.cli.outcome import Outcome
+from nephroscope.cli.command import Outcome
 from nephroscope.cli.statistics_table import TableCommand, told
 from nephroscope.records import counted_noun
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from nephroscope.base.errors import ConfigError
-from nephroscope.cli.outcome import Command, Outcome, StudyPath, table
+from nephroscope.cli.command import Command, Outcome, StudyPath, table
 from nephroscope.records import Estimate, EvaluationConfig, counted_noun
 
 if TYPE_CHECKING:

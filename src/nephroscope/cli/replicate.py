@@ -1,39 +1,47 @@
-"""The command `nephroscope replicate zuo2021`: options in, the sentence of the page and where it lies out."""
+"""The command replicate zuo2021: reads options, prints the summary and the path of the page."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from nephroscope.cli.outcome import Command, Outcome, StudyPath, table
+from nephroscope.cli.command import (
+    Command,
+    CountOption,
+    NamesOption,
+    Outcome,
+    PathOption,
+    StudyPath,
+    TextOption,
+    table,
+)
 
 DIGITS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Zuo2021(Command):
-    """Repeat Zuo et al. 2021 on a study: the paper's protocol, LEAKY, and beside each number its leak-free twin.
+    """Repeat Zuo et al. 2021 on a study: the paper's protocol, LEAKY, next to a leak-free twin.
 
-    Writes replicate/zuo2021 (page, JSON, tables, figures). Started again it goes on where it stopped.
+    Writes replicate/zuo2021 (page, JSON, tables, figures). Run it again to continue where it stopped.
 
     Example: nephroscope replicate zuo2021 my-study --models mobilenet_v2,shufflenet_v2_x1_0 --epochs 2
     """
 
     study: StudyPath
     """Study folder."""
-    models: tuple[str, ...] = ()
-    """Networks, apart by commas or spaces; all six where none is named."""
+    models: NamesOption = ()
+    """Networks, separated by spaces or commas; by default all six."""
     epochs: int = 30
-    """Of every training; the paper does not say how many it took."""
-    images_per_epoch: int | None = None
-    """Drawn from the augmented copies; by default as many as there are slices, 0 for all, sixteen times that."""
-    twin_folds: int | None = None
-    """Trainings of the leak-free twin, by patient; by default 5. 1 is the cheapest and judges few patients."""
-    shuffled_model: str | None = None
-    """Network that also learns shuffled labels; by default the lightest, none for no such control."""
-    readers: Path | None = None
-    """CSV of radiologists' calls of the test cases, with the columns case, reader, call."""
+    """Epochs of every training; the paper does not say how many it used."""
+    images_per_epoch: CountOption = None
+    """Augmented images per epoch; by default as many as there are slices; 0 uses all, sixteen times as many."""
+    twin_folds: CountOption = None
+    """Folds of the leak-free twin, by patient; by default 5; 1 is fastest but tests few patients."""
+    shuffled_model: TextOption = None
+    """Network to train on shuffled labels too; by default the lightest; none skips this control."""
+    readers: PathOption = None
+    """CSV of radiologists' calls of the test cases, with columns case, reader, call."""
     seed: int = 0
-    """Of everything drawn."""
+    """Random seed."""
 
     def run(self) -> Outcome:
         """Repeat it."""
@@ -66,8 +74,8 @@ def _text(content: dict[str, Any]) -> str:
     ]
     header = ("accuracy by image", "paper's protocol, LEAKY", "leak-free twin", "difference")
     marks = "SYNTHETIC | " if content["synthetic"] else ""
-    told = [content["tests_sentence"], *([content["one_sided"]] if content["one_sided"] else [])]
-    lines = [marks + content["summary"], "", *told, "", table(rows, header)]
+    sentences = [content["tests_sentence"], *([content["one_sided"]] if content["one_sided"] else [])]
+    lines = [marks + content["summary"], "", *sentences, "", table(rows, header)]
     if content["shuffled"]:
         lines += ["", content["shuffled"]["sentence"]]
     lines += ["", "The twin differs in more than the leak:", *content["twin_differs"], content["isolated"]]

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from nephroscope.base.errors import ConfigError
-from nephroscope.cli.outcome import Outcome, table
+from nephroscope.cli.command import Outcome, table
 from nephroscope.cli.probability_table import ProbabilityCommand, head_text, limited, outcome_of, unit_of
 from nephroscope.cli.statistics_table import limits_text
 

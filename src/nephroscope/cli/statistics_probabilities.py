@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from nephroscope.cli.outcome import Command, Outcome, table
+from nephroscope.cli.command import Command, Outcome, table
 from nephroscope.cli.probability_table import ProbabilityCommand, head_text, limited, outcome_of, unit_of
 from nephroscope.cli.statistics_calls import Coverage, OperatingPoints
 from nephroscope.cli.statistics_table import limits_text, number_text

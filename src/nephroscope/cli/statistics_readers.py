@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from nephroscope.base.errors import ConfigError
-from nephroscope.cli.outcome import Command, Outcome, table
+from nephroscope.cli.command import Command, Outcome, table
 from nephroscope.cli.readers import TableReaders
 from nephroscope.records import Estimate, p_is
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from nephroscope.cli.outcome import Command
+from nephroscope.cli.command import Command
 from nephroscope.records import Estimate, EvaluationConfig, p_words
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from nephroscope.base.errors import ConfigError
-from nephroscope.cli.outcome import Command, Outcome, table
+from nephroscope.cli.command import Command, Outcome, table
 from nephroscope.cli.statistics_table import (
     ScoreCommand,
     TableCommand,

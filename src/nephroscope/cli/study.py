@@ -1,12 +1,12 @@
-"""Commands of the first rooms: new, check, slices, split."""
+"""The commands new, check, slices and split."""
 
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import tyro
 
+from nephroscope.cli.command import Command, Outcome, StudyPath, TextOption, findings_as_json, table
 from nephroscope.cli.meanings import counted_findings
-from nephroscope.cli.outcome import Command, Outcome, StudyPath, findings_as_json, table
 from nephroscope.facade import Study
 from nephroscope.records import Finding, SplitConfig, counted_noun
 from nephroscope.records.settings import Settings
@@ -17,7 +17,7 @@ MEASURED = ("case", "ml", "largest axial mm", "slices", "side", "")
 
 @dataclass(frozen=True, kw_only=True)
 class New(Command):
-    """Make a study folder with a study.toml that spells out every setting.
+    """Make a study folder with a study.toml that lists every setting.
 
     Example: nephroscope new my-study --subtypes PRCC ChRCC --positive PRCC
     """
@@ -25,9 +25,9 @@ class New(Command):
     study: StudyPath
     """New folder."""
     subtypes: tuple[str, ...] = ("PRCC", "ChRCC")
-    """Subtypes to tell apart, two or more, in output order."""
-    positive: str | None = None
-    """The subtype that sensitivity is about; by default the first."""
+    """Two or more subtypes, in the order of the output."""
+    positive: TextOption = None
+    """Subtype that counts as positive; by default the first."""
 
     def run(self) -> Outcome:
         """Make it."""
@@ -43,7 +43,7 @@ class New(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Check(Command):
-    """Read every case and its ROI, and say what is doubtful or wrong.
+    """Read every case and its ROI, and list what is doubtful or wrong.
 
     Example: nephroscope check my-study
     """
@@ -80,13 +80,13 @@ class Check(Command):
         lines += ["", *counted_findings((name, f) for name, case in found.items() for f in case.findings)]
         read = counted_noun(len(found), "case")
         lines.append(f"{read} read, {len(doubtful)} with warnings, {len(refused)} refused")
-        lines.append("notes in full by --json; what to do about each code: docs/reference/findings.md")
+        lines.append("--json prints every note; docs/reference/findings.md says what to do about each code")
         lines.append(f"next: nephroscope slices {self.study}")
         return Outcome(data=data, text="\n".join(lines), exit_code=3 if refused else 0)
 
 
 def _measured(name: str, case: CheckedCase) -> tuple[str, ...]:
-    """One case as a line of the table."""
+    """One case as a row of the table."""
     worst = max((f.severity for f in case.findings), key=("note", "warning", "refusal").index, default="note")
     verdict = {"note": "", "warning": "warning", "refusal": "REFUSED"}[worst]
     if any(finding.code == "excluded" for finding in case.findings):
@@ -105,7 +105,7 @@ def _has_refusal(findings: tuple[Finding, ...]) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Slices(Command):
-    """Cut every slice that a tumor crosses to one size, in HU; an interrupted cut goes on.
+    """Cut the slices that show the tumor, all to one size, in HU; continues after an interruption.
 
     Example: nephroscope slices my-study
     """
@@ -138,7 +138,7 @@ class Slices(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class SplitPatients(Command):
-    """Divide patients into folds and a hold-out, stratified by subtype; written to splits.json.
+    """Divide patients into folds and a hold-out, stratified by subtype; writes splits.json.
 
     Example: nephroscope split my-study --folds 5 --holdout 0.2
     """

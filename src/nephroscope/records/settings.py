@@ -149,11 +149,11 @@ class SplitConfig:
     """How patients are divided.
 
     Attributes:
-        protocol: patient, or image: the paper's split by image, LEAKY.
-        folds: Number of cross-validation folds; 1 means a single training with the hold-out as test.
-        holdout: Share of the development patients set aside as internal test before folding.
-        validation: Share of each fold's remaining patients used to stop training.
-        seed: Of the division.
+        protocol: Split by patient, or by image as in the paper (LEAKY).
+        folds: Number of cross-validation folds; 1 trains once, with the hold-out as test.
+        holdout: Share of the development patients set aside as internal test before they are divided into folds.
+        validation: Share of the other patients of each fold that decides when training stops.
+        seed: Random seed of the division.
     """
 
     protocol: Protocol = "patient"
@@ -172,25 +172,25 @@ class SplitConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
-    """How weights are learnt.
+    """How a network is trained.
 
     Attributes:
         model: Network; `nephroscope models` lists them.
-        width: Times its channels: mobilenet_v2 has 0.1 to 2, shufflenet_v2_x1_0 0.5, 1, 1.5 and 2, the others 1.
-        recipe: default (plain head, warm-up and cosine) or zuo2021 (the paper's heads, Adam 0.005).
-        pretrained: Start from ImageNet weights, fetched once by torchvision.
-        epochs: At most so many.
+        width: Channel multiplier: mobilenet_v2 0.1 to 2, shufflenet_v2_x1_0 0.5, 1, 1.5 or 2, the others 1.
+        recipe: default (plain head, warm-up, cosine) or zuo2021 (the paper's heads, Adam at 0.005).
+        pretrained: Start from ImageNet weights, which torchvision downloads once.
+        epochs: Largest number of epochs.
         batch_size: Slices per step.
-        learning_rate: Of Adam, at its highest.
-        schedule: Cosine to zero, or constant.
-        warmup: Share of all steps over which the rate rises from 0, before the schedule.
-        weight_decay: Decoupled from the gradient.
+        learning_rate: Highest learning rate of Adam.
+        schedule: cosine (falls to zero) or constant.
+        warmup: Share of the steps during which the learning rate rises from 0.
+        weight_decay: Weight decay, decoupled from the gradient.
         class_weights: Weigh the loss so that every subtype counts the same.
-        slices_per_case: At most so many slices of a case in one epoch, drawn afresh; 0 takes all.
-        patience: Epochs without a better validation loss (mean over cases) before stopping; 0 never stops.
+        slices_per_case: Largest number of slices per case and epoch, drawn at random; 0 uses all.
+        patience: Epochs without a better validation loss (mean over cases) before training stops; 0 never stops.
         augmentation: Rotate, flip, blur, brighten and darken each batch.
-        precision: auto takes bf16 where the device computes in it, else fp32.
-        seed: Of initial weights, batches and augmentation.
+        precision: auto uses bf16 where the device supports it, else fp32.
+        seed: Random seed of initial weights, batches and augmentation.
     """
 
     model: str = "mobilenet_v2"
@@ -264,10 +264,10 @@ class EvaluationConfig:
 
     Attributes:
         criterion: fixed (threshold 0.5, chosen before any data) or youden (on validation cases).
-        not_sure_margin: No call when the probability is nearer than this to the threshold.
-        resamples: Patient-bootstrap resamples.
-        confidence: Of every interval.
-        seed: Of the bootstrap and of the three random slices.
+        not_sure_margin: No call when the probability is closer to the threshold than this.
+        resamples: Number of bootstrap resamples of patients.
+        confidence: Confidence level of every interval.
+        seed: Random seed of the bootstrap and of the three random slices.
     """
 
     criterion: Literal["fixed", "youden"] = "fixed"
@@ -377,7 +377,7 @@ TABLES = {
     "roi": "how the ROIs of two readers become one",
     "slices": "what a network sees of a tumor",
     "split": "how patients are divided",
-    "training": "how weights are learnt",
+    "training": "how a network is trained",
     "evaluation": "how predictions become calls and figures",
 }
 _ENTRY = re.compile(r"    (\w+(?:, \w+)*): (.+)")

@@ -1,11 +1,11 @@
-"""What `nephroscope import dicom --dry-run` prints: patients, series, what each is, and what would be taken."""
+"""What `nephroscope import dicom` prints about an export: a row per series, and which would be imported."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from nephroscope.base.tables import names
-from nephroscope.cli.outcome import Outcome, table
+from nephroscope.cli.command import Outcome, table
 from nephroscope.imaging.dicom.files import file_name
 from nephroscope.intake.export.cases import look_into
 from nephroscope.intake.export.describe import ExportSeries
@@ -23,11 +23,11 @@ MOST_LINES = 200
 LONGEST_CELL = 32
 
 
-def look(study: Path, source: Path, rois: Path | None, labels: Path | None = None) -> Outcome:
-    """Read the headers of an export and say what it holds; nothing is written, and the study need not exist yet.
+def list_export(study: Path, source: Path, rois: Path | None, labels: Path | None = None) -> Outcome:
+    """Read the headers of an export and list what it holds; writes nothing, and the study need not exist yet.
 
     Raises:
-        CohortError: There is no export, the label table has mistakes, or ROI files are named twice.
+        CohortError: There is no export, the label table has mistakes, or two ROI files have one name.
     """
     settings = open_study(study)[1] if study.exists() else None
     preference = settings.cohort.phase_preference if settings else PHASES
@@ -51,28 +51,28 @@ def look(study: Path, source: Path, rois: Path | None, labels: Path | None = Non
     if strangers:
         data["rois_of_nobody"] = len(strangers)
         lines.append(
-            f"{len(strangers)} ROI files are named after no patient or case here: {_few(map(file_name, strangers))}"
+            f"{len(strangers)} ROI files match no patient or case here: {_few(map(file_name, strangers))}"
         )
     lines.append(f"next: {_next(study, rows, labels)}")
     return Outcome(data=data, text="\n".join(lines))
 
 
 def _labels(study: Path, settings: Settings | None, path: Path) -> list[LabelRow]:
-    """The label table as the import would read it."""
+    """Read the label table as the import would."""
     if settings is None:
         return read_label_table(path).rows
     return read_label_table(path, settings.columns, load_pathology(study), settings.subtypes).rows
 
 
 def _fit(labels: Sequence[LabelRow], patients: set[str]) -> tuple[dict[str, int], str]:
-    """How many patients have a label row, and how many rows a CT: names are compared as they are written."""
+    """Count patients with a label row, and rows with a CT; names must match exactly."""
     named = {name for row in labels for name in (row.case_id, row.patient_id)}
     bare = patients - named
     lost = {row.case_id for row in labels if not patients & {row.case_id, row.patient_id or ""}}
-    told = f"{len(patients) - len(bare)} of {len(patients)} patients with a CT have a label row"
-    told += f" (not {_few(bare)})" if bare else ""
-    told += f"; {len(lost)} cases of the label table have no CT here ({_few(lost)})" if lost else ""
-    return {"patients_with_label": len(patients) - len(bare), "labels_without_ct": len(lost)}, told
+    text = f"{len(patients) - len(bare)} of {len(patients)} patients with a CT have a label row"
+    text += f" (not {_few(bare)})" if bare else ""
+    text += f"; {len(lost)} cases of the label table have no CT here ({_few(lost)})" if lost else ""
+    return {"patients_with_label": len(patients) - len(bare), "labels_without_ct": len(lost)}, text
 
 
 def _few(items: Iterable[str]) -> str:
@@ -80,26 +80,26 @@ def _few(items: Iterable[str]) -> str:
 
 
 def _next(study: Path, rows: Sequence[ExportSeries], labels: Path | None) -> str:
-    """What to do now."""
+    """The next step for the user."""
     cts = [row for row in rows if row.kind == CT]
     if not cts:
-        return "no CT is here: check the path; NIfTI and images have `nephroscope import nifti` and `import images`"
+        return "no CT found: check the path; for NIfTI and images use `nephroscope import nifti` and `import images`"
     if not any(row.accepted for row in cts):
-        return "no CT can be used: see the reasons above, and have the series sent again"
+        return "no CT can be used: see the reasons above, and ask for the series again"
     if not any(row.chosen for row in cts):
-        return "no ROI: export SEG or RTSTRUCT too, or give a folder of ROI files with --rois"
+        return "no ROI found: export SEG or RTSTRUCT too, or give a folder of ROI files with --rois"
     new = "" if study.exists() else f"`nephroscope new {study}`, then "
     return f"{new}the same command without --dry-run{'' if labels else ', with --labels TABLE'}"
 
 
 def n_patients(rows: Sequence[ExportSeries]) -> int:
-    """How many patients an export holds: by PatientID; without one, each study with a usable CT counts as one."""
+    """Number of patients by PatientID; without one, each study with a usable CT counts as a patient."""
     unnamed = {row.study_uid for row in rows if not row.patient_id and row.kind == CT and row.accepted}
     return len({row.patient_id for row in rows if row.patient_id}) + len(unnamed)
 
 
 def series_as_json(row: ExportSeries) -> dict[str, Any]:
-    """One series as a plain object."""
+    """One series as it is written to JSON."""
     return {
         "series_uid": row.series_uid,
         "acquisition": row.acquisition or None,
@@ -122,7 +122,7 @@ def series_as_json(row: ExportSeries) -> dict[str, Any]:
 
 
 def export_text(scan: ExportScan, rows: Sequence[ExportSeries]) -> str:
-    """A table of the series, and how many of what; a ROI that is used stands in the row of its CT."""
+    """A table of the series and the totals; an ROI that is used is shown in the row of its CT."""
     header = (
         "patient",
         "series",
@@ -136,7 +136,7 @@ def export_text(scan: ExportScan, rows: Sequence[ExportSeries]) -> str:
         "mm",
         "ROI",
         "usable",
-        "what is done with it",
+        "decision",
     )
     listed = [row for row in rows if not (row.kind in (SEG, RTSTRUCT) and row.accepted)]
     lines = table((_cells(row) for row in listed[:MOST_LINES]), header)
@@ -144,12 +144,12 @@ def export_text(scan: ExportScan, rows: Sequence[ExportSeries]) -> str:
     more = f"\n... and {rest} more series; --json lists them all" if rest > 0 else ""
     usable = [row for row in rows if row.kind == CT and row.accepted]
     chosen = [row for row in usable if row.chosen]
-    told = (
+    totals = (
         f"{scan.n_files} files: {scan.n_files - scan.n_not_dicom - len(scan.damaged)} DICOM, "
         f"{scan.n_not_dicom} others, {len(scan.damaged)} damaged\n"
-        f"{n_patients(rows)} patients, {len(usable)} usable CT series, {len(chosen)} would be taken"
+        f"{n_patients(rows)} patients, {len(usable)} usable CT series, {len(chosen)} would be imported"
     )
-    return f"{lines}{more}\n{told}"
+    return f"{lines}{more}\n{totals}"
 
 
 def _cells(row: ExportSeries) -> tuple[str, ...]:
@@ -173,9 +173,9 @@ def _cells(row: ExportSeries) -> tuple[str, ...]:
 
 
 def _rois(row: ExportSeries) -> str:
-    """How many ROI files were drawn on a CT, and what their segments are called."""
-    called = dict.fromkeys(word for roi in row.rois for name in roi.names if (word := clean_text(name)))
-    return _short(f"{len(row.rois)}: {', '.join(called)}".removesuffix(": ")) if row.rois else ""
+    """The number of ROI files drawn on a CT, and the names of their segments."""
+    segments = dict.fromkeys(word for roi in row.rois for name in roi.names if (word := clean_text(name)))
+    return _short(f"{len(row.rois)}: {', '.join(segments)}".removesuffix(": ")) if row.rois else ""
 
 
 def _short(text: str) -> str:

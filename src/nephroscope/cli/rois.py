@@ -1,4 +1,4 @@
-"""The command agreement: two readers of a study, or of two files."""
+"""The commands agreement and roi: annotators compared, and the ROI that the study uses written to a file."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from nephroscope.base.errors import ConfigError
-from nephroscope.cli.outcome import Command, Outcome, estimates_text, table
+from nephroscope.cli.command import Command, Outcome, StudyPath, estimates_text, table
 from nephroscope.facade import Study
 from nephroscope.records import Consensus
 from nephroscope.regions.agreement import TOLERANCE_MM, RoiAgreement
@@ -29,27 +29,53 @@ HEADER = (
 SHOWN = ("dice", "dice_median", "surface_dice", "hd95_mm", "mean_surface_mm", "volume_difference_percent")
 SHOWN_LIMITS = ("volume_ratio_bias", "volume_ratio_limit_low", "volume_ratio_limit_high")
 
+ConsensusOption = Annotated[Consensus | None, tyro.conf.arg(metavar="RULE", help_behavior_hint="")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriteRoi(Command):
+    """Write the ROI of a case as DICOM SEG or NIfTI; with two annotators, their consensus.
+
+    Example: nephroscope roi my-study P017 --out P017-tumor.dcm
+    """
+
+    study: StudyPath
+    """Study folder."""
+    case_id: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="CASE")]
+    """Case, as named in cohort.csv."""
+    out: Path
+    """File to write: .dcm for a DICOM SEG of the case's CT series, .nii.gz for a label map."""
+
+    def run(self) -> Outcome:
+        """Write it."""
+        path = Study(self.study).write_roi(self.case_id, self.out)
+        return Outcome(data={"case_id": self.case_id, "path": str(path)}, text=f"wrote {path}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement(Command):
-    """Compare two readers' ROIs case by case, and their pathology readings; or two segmentation files without a CT.
+    """Compare the ROIs of two annotators case by case, and two pathology readings; or two segmentation files.
 
-    Writes agreement/ (page, JSON, CSV) and adjudication.csv into the study: fill its column ``decision`` with
-    reader-1, reader-2, union, intersection or exclude.
+    Writes agreement/ (page, JSON, CSV) and adjudication.csv into the study. In its column decision, write reader-1,
+    reader-2, union, intersection or exclude.
 
     Example: nephroscope agreement my-study --consensus union
     """
 
-    study: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="STUDY")] = None
+    study: Annotated[
+        Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="STUDY", help_behavior_hint="")
+    ] = None
     """Study folder."""
-    files: Annotated[tuple[Path, Path] | None, tyro.conf.arg(metavar="FILE FILE")] = None
-    """Instead of a study: two DICOM SEG, NIfTI or NRRD files of one series."""
-    tumor_name: str = ""
-    """Of two files, compare only the segment of this label."""
-    consensus: Consensus | None = None
-    """Write this rule into the study: how one ROI is made of two when slices are cut."""
+    files: Annotated[tuple[Path, Path] | None, tyro.conf.arg(metavar="FILE FILE", help_behavior_hint="")] = (
+        None
+    )
+    """Two DICOM SEG, NIfTI or NRRD files of one series, instead of a study."""
+    tumor_name: Annotated[str, tyro.conf.arg(metavar="TEXT", help_behavior_hint="")] = ""
+    """With --files: compare only the segment with this label."""
+    consensus: ConsensusOption = None
+    """Rule for slices, written to study.toml: reader-1, reader-2, union, intersection or staple."""
     tolerance_mm: float = TOLERANCE_MM
-    """Of the surface Dice."""
+    """Tolerance of the surface Dice, in mm."""
 
     def run(self) -> Outcome:
         """Compare."""
@@ -79,7 +105,7 @@ class Agreement(Command):
             study.set_consensus(self.consensus)
         report = study.agreement(self.tolerance_mm)
         data = report_as_dict(report) | {"page": str(path / "agreement" / "index.html")}
-        lines = [_text(report)]
+        lines = [_report_text(report)]
         if self.consensus is not None:
             lines.append(
                 f'wrote roi.consensus = "{self.consensus}"; cut the slices again: nephroscope slices {path}'
@@ -87,7 +113,7 @@ class Agreement(Command):
         low = [case for case in report.cases if report.to_adjudicate(case)]
         if low:
             n_left = sum(case.case_id not in report.decisions for case in low)
-            left = f"{n_left} to decide in" if n_left else "all decided in"
+            left = f"{n_left} still to decide in" if n_left else "all decided in"
             below = f"{len(low)} cases with Dice below {report.adjudicate_below:g}"
             lines.append(f"{below}: {left} {path / 'adjudication.csv'}")
         lines.append(f"wrote {path / 'agreement' / 'index.html'}; open it in a browser")
@@ -119,15 +145,15 @@ def _without_id(part: RoiAgreement) -> dict[str, object]:
     return {name: value for name, value in asdict(part).items() if name != "case_id"}
 
 
-def _text(report: "ReaderReport") -> str:
+def _report_text(report: "ReaderReport") -> str:
     lines = []
     if report.cases:
-        lines = [_table(report.cases, "case"), "slices are counted from 0 at the feet", ""]
+        lines = [_table(report.cases, "case"), "slices are numbered from 0, starting at the feet", ""]
         head = f"{len(report.cases)} cases of {report.n_patients} patients, rule {report.rule}"
         lines.append(f"{head} | SYNTHETIC" if report.synthetic else head)
         lines.append(estimates_text({name: report.pooled[name] for name in (*SHOWN, *SHOWN_LIMITS)}))
     if report.one_reader:
-        lines.append(f"one reader only: {len(report.one_reader)} cases")
+        lines.append(f"one annotator only: {len(report.one_reader)} cases")
     if report.labels is not None:
         lines.append("two pathology readings:")
         lines.append(estimates_text({"agreement": report.labels.agreement, "kappa": report.labels.kappa}))

@@ -1,0 +1,99 @@
+"""What every command shares: options read from its fields, and what it gives back."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import tyro
+
+from nephroscope.records import Estimate, Finding
+from nephroscope.records.settings import Settings, TrainConfig, with_recipe
+from nephroscope.study.folder import open_study
+
+StudyPath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="STUDY")]
+SourcePath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
+# Options whose default is said in their help: without tyro's "(default: None)".
+PathOption = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
+TextOption = Annotated[str | None, tyro.conf.arg(metavar="TEXT", help_behavior_hint="")]
+CountOption = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]
+NumberOption = Annotated[float | None, tyro.conf.arg(metavar="NUMBER", help_behavior_hint="")]
+NamesOption = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...", help_behavior_hint="")]
+RunName = Annotated[str | None, tyro.conf.arg(name="run", metavar="NAME", help_behavior_hint="")]
+Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help_behavior_hint="")]
+
+CommandType = TypeVar("CommandType", bound="Command")
+_BOTH_FORMS = (tyro.conf.OmitArgPrefixes,)  # --augmentation and --no-augmentation, whatever study.toml says
+_ONE_FORM = (*_BOTH_FORMS, tyro.conf.FlagCreatePairsOff)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Result of a command: ``data`` is printed with --json, ``text`` without; ``warning`` always."""
+
+    data: Any
+    text: str
+    warning: str = ""
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """The options of a command are its fields."""
+
+    json: Switch = field(default=False, kw_only=True)
+    """Print one JSON object on stdout."""
+
+    @classmethod
+    def with_settings(cls, settings: Settings | None) -> "Command | None":
+        """The command with the study's settings as defaults, or None where it takes none."""
+        return None
+
+    def run(self) -> Outcome:
+        """Do the work and say what came out."""
+        raise NotImplementedError
+
+
+def parse(kind: type[CommandType], name: str, args: Sequence[str]) -> CommandType:
+    """Read the options of a command; settings not given there come from the study, or from the recipe."""
+    default: Any = kind.with_settings(_study_settings(args))
+    command = _read_options(kind, name, args, default)
+    training = getattr(command, "training", None)
+    if isinstance(training, TrainConfig) and training.recipe != default.training.recipe:
+        default = replace(default, training=with_recipe(default.training, training.recipe))
+        command = _read_options(kind, name, args, default)
+    return command
+
+
+def _read_options(kind: type[CommandType], name: str, args: Sequence[str], default: Any) -> CommandType:
+    more = {} if default is None else {"default": default}
+    config = _BOTH_FORMS if hasattr(default, "training") else _ONE_FORM
+    command: CommandType = tyro.cli(kind, prog=f"nephroscope {name}", args=list(args), config=config, **more)
+    return command
+
+
+def _study_settings(args: Sequence[str]) -> Settings | None:
+    if any(arg in ("-h", "--help") for arg in args):
+        return None
+    for arg in args:
+        if not arg.startswith("-") and (Path(arg) / "study.toml").is_file():
+            return open_study(Path(arg))[1]
+    return None
+
+
+def table(rows: Iterable[Iterable[object]], header: Iterable[str]) -> str:
+    """Rows as aligned text columns."""
+    cells = [[str(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def estimates_text(estimates: dict[str, Estimate]) -> str:
+    """One line per estimate."""
+    return "\n".join(f"  {name:22} {estimate}" for name, estimate in estimates.items())
+
+
+def findings_as_json(findings: Iterable[Finding]) -> list[dict[str, str]]:
+    """Findings as plain objects."""
+    return [asdict(finding) for finding in findings]

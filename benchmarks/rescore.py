@@ -16,11 +16,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from nephroscope import Study
-from nephroscope.learning.run_files import KEPT
-from nephroscope.learning.score_run import RunToScore, score_run
+from nephroscope.learning.run_files import KEPT, CompleteRun
+from nephroscope.learning.score_run import score_run
 
 
-def seconds(run: RunToScore) -> float:
+def seconds(run: CompleteRun) -> float:
     """Seconds of scoring every test case of the run."""
     started = time.perf_counter()
     score_run(run)
@@ -44,8 +44,8 @@ def main() -> None:
             first.append(seconds(replace(run, folder=copy)))
             again.append(seconds(replace(run, folder=copy)))
     told = {
-        "slices": len(run.store.slice_index),
-        "cases": len(run.store.rows_by_case),
+        "slices": len(run.snapshot.slices.slice_index),
+        "cases": len(run.snapshot.slices.rows_by_case),
         "seconds_first": round(statistics.median(first), 2),
         "seconds_again": round(statistics.median(again), 2),
         "again_over_first": round(statistics.median(b / a for a, b in zip(first, again, strict=True)), 3),

@@ -7,10 +7,12 @@ import numpy as np
 
 from nephroscope.intake.phantom import write_phantoms
 from nephroscope.learning.export import export_bundle
-from nephroscope.learning.score_run import RunToScore, score_run
-from nephroscope.learning.training.run import RunInputs, train_run
+from nephroscope.learning.run_files import CompleteRun
+from nephroscope.learning.score_run import score_run
+from nephroscope.learning.training.run import train_run
 from nephroscope.questions.evaluation.evaluate import RunFacts, build_report
 from nephroscope.records import EvaluationConfig, TrainConfig
+from nephroscope.study.snapshot import Snapshot
 from phantoms import write_nifti
 from small_study import make_cohort, make_store, read_disc, split_of
 
@@ -21,10 +23,9 @@ def main(folder: Path) -> None:
     store = make_store(folder / "slices", cohort)
     split = split_of(cohort, store, folds=2)
     config = TrainConfig(model="mobilenet_v2", epochs=1, batch_size=8)
-    train_run(folder / "run", RunInputs(cohort=cohort, store=store, split=split, config=config))
-    run = RunToScore(
-        folder=folder / "run", cohort=cohort, store=store, split=split, config=EvaluationConfig(resamples=200)
-    )
+    snapshot = Snapshot.of(cohort, store, split, EvaluationConfig(resamples=200))
+    train_run(folder / "run", snapshot, config)
+    run = CompleteRun(folder=folder / "run", snapshot=snapshot)
     predictions, points = score_run(run)
     facts = RunFacts(
         run="run",
@@ -38,7 +39,7 @@ def main(folder: Path) -> None:
         synthetic=True,
         converged=True,
     )
-    export_bundle(run, build_report(facts, predictions, run.config), folder / "bundle")
+    export_bundle(run, build_report(facts, predictions, snapshot.settings.evaluation), folder / "bundle")
     volume, roi = read_disc(cohort.cases[0])
     write_nifti(volume.hu, folder / "ct.nii.gz", volume.geometry.affine)
     write_nifti(roi.voxels.astype(np.uint8), folder / "roi.nii.gz", volume.geometry.affine)

@@ -10,11 +10,12 @@ from nephroscope.clinic.bundle import FILES, file_digest, open_bundle
 from nephroscope.clinic.predict import ImageToPredict, predict, predict_files
 from nephroscope.clinic.session import NetworkSession
 from nephroscope.learning.export import export_bundle
-from nephroscope.learning.run_files import KEPT, KeptNetwork
-from nephroscope.learning.score_run import RunToScore, exported_fold, score_run
-from nephroscope.learning.training.run import RunInputs, train_run
+from nephroscope.learning.run_files import KEPT, CompleteRun, KeptNetwork
+from nephroscope.learning.score_run import exported_fold, score_run
+from nephroscope.learning.training.run import train_run
 from nephroscope.questions.evaluation.evaluate import RunFacts, build_report
 from nephroscope.records import CTVolume, EvaluationConfig, RoiMask, TrainConfig
+from nephroscope.study.snapshot import Snapshot
 from phantoms import write_nifti
 from small_study import geometry, make_cohort, make_store, read_disc, split_of
 
@@ -28,10 +29,9 @@ def scored(tmp_path_factory):
     cohort = make_cohort(16)
     store = make_store(folder / "slices", cohort)
     split = split_of(cohort, store, folds=2, holdout=0.25)
-    train_run(folder / "run", RunInputs(cohort=cohort, store=store, split=split, config=CONFIG))
-    return RunToScore(
-        folder=folder / "run", cohort=cohort, store=store, split=split, config=EvaluationConfig(resamples=200)
-    )
+    snapshot = Snapshot.of(cohort, store, split, EvaluationConfig(resamples=200))
+    train_run(folder / "run", snapshot, CONFIG)
+    return CompleteRun(folder=folder / "run", snapshot=snapshot)
 
 
 def report_of(run):
@@ -39,16 +39,16 @@ def report_of(run):
     facts = RunFacts(
         run="run",
         model=CONFIG.model,
-        subtypes=run.cohort.subtypes,
-        positive=run.cohort.positive,
-        protocol=run.split.protocol,
+        subtypes=run.snapshot.cohort.subtypes,
+        positive=run.snapshot.cohort.positive,
+        protocol=run.snapshot.split.protocol,
         operating_points=tuple(points),
-        cohort_digest=run.cohort.digest,
+        cohort_digest=run.snapshot.cohort.digest,
         run_digest="r",
         synthetic=False,
         converged=True,
     )
-    return build_report(facts, predictions, run.config)
+    return build_report(facts, predictions, run.snapshot.settings.evaluation)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_another_network_or_other_slices_are_not_looked_up(scored, tmp_path, mon
     run = replace(scored, folder=shutil.copytree(scored.folder, tmp_path / "run"))
     score_run(run)
     asked = lookups(monkeypatch)
-    hu = np.asarray(run.store.hu[:4]).copy()
+    hu = np.asarray(run.snapshot.slices.hu[:4]).copy()
     network = KeptNetwork(run.folder, 0)
     before = network.probabilities(hu)
     hu[0, 0, 0] += 1
@@ -112,29 +112,30 @@ def test_answers_need_no_room_on_the_disk(scored, tmp_path):
 
 def test_every_case_is_scored_once_by_a_fold_that_never_saw_it(scored):
     predictions, _ = score_run(scored)
-    assert sorted(p.case_id for p in predictions) == sorted(case.case_id for case in scored.cohort.cases)
+    assert sorted(p.case_id for p in predictions) == sorted(
+        case.case_id for case in scored.snapshot.cohort.cases
+    )
     for p in predictions:
-        fold = scored.split.folds[p.fold]
+        fold = scored.snapshot.split.folds[p.fold]
         assert p.case_id not in fold.train | fold.validation
-        assert p.group == ("internal-test" if p.case_id in scored.split.holdout else "out-of-fold")
+        assert p.group == ("internal-test" if p.case_id in scored.snapshot.split.holdout else "out-of-fold")
 
 
 def test_threshold_is_chosen_on_validation_cases(scored):
-    run = replace(scored, config=EvaluationConfig(criterion="youden", resamples=200))
+    config = EvaluationConfig(criterion="youden", resamples=200)
+    run = replace(scored, snapshot=scored.snapshot.with_evaluation(config))
     _, points = score_run(run)
-    for fold, point in zip(run.split.folds, points, strict=True):
+    for fold, point in zip(run.snapshot.split.folds, points, strict=True):
         assert point.chosen_on == f"{len(fold.validation)} validation cases of fold {fold.index}"
 
 
 def test_image_protocol_scores_each_slice_once(scored, tmp_path):
-    split = split_of(scored.cohort, scored.store, folds=2, protocol="image")
-    inputs = RunInputs(
-        cohort=scored.cohort, store=scored.store, split=split, config=replace(CONFIG, epochs=1)
-    )
-    train_run(tmp_path / "leaky", inputs)
-    predictions, _ = score_run(replace(scored, folder=tmp_path / "leaky", split=split))
-    assert {p.case_id for p in predictions} == set(scored.store.rows_by_case)
-    assert sum(len(p.slices) for p in predictions) == len(scored.store.hu)
+    split = split_of(scored.snapshot.cohort, scored.snapshot.slices, folds=2, protocol="image")
+    snapshot = scored.snapshot.with_split(split)
+    train_run(tmp_path / "leaky", snapshot, replace(CONFIG, epochs=1))
+    predictions, _ = score_run(CompleteRun(folder=tmp_path / "leaky", snapshot=snapshot))
+    assert {p.case_id for p in predictions} == set(scored.snapshot.slices.rows_by_case)
+    assert sum(len(p.slices) for p in predictions) == len(scored.snapshot.slices.hu)
 
 
 def test_prediction_equals_evaluation(scored, made):
@@ -146,7 +147,7 @@ def test_prediction_equals_evaluation(scored, made):
     for known in predictions:
         if known.fold != index:
             continue
-        answer, seconds = predict(opened, *read_disc(scored.cohort.by_id[known.case_id]))
+        answer, seconds = predict(opened, *read_disc(scored.snapshot.cohort.by_id[known.case_id]))
         assert answer.probabilities == pytest.approx(known.probabilities, abs=1e-3)
         assert (answer.call, answer.forced_call) == (known.call, known.forced_call)
         assert [part.slice_index for part in answer.slices] == [part.slice_index for part in known.slices]
@@ -156,26 +157,26 @@ def test_prediction_equals_evaluation(scored, made):
 
 
 def test_prediction_on_a_training_case_says_so(scored, made):
-    fold = scored.split.folds[exported_fold(scored.folder)]
+    fold = scored.snapshot.split.folds[exported_fold(scored.folder)]
     opened = open_bundle(made)
     codes = {}
     for name in (min(fold.train), min(fold.validation), min(fold.test)):
-        answer, _ = predict(opened, *read_disc(scored.cohort.by_id[name]))
+        answer, _ = predict(opened, *read_disc(scored.snapshot.cohort.by_id[name]))
         codes[name] = {finding.code for finding in answer.findings}
     assert [("seen-in-training" in found) for found in codes.values()] == [True, True, False]
 
 
 def test_case_outside_the_training_range_gets_no_call(scored, made):
-    volume, roi = read_disc(scored.cohort.cases[0])
+    volume, roi = read_disc(scored.snapshot.cohort.cases[0])
     bright = CTVolume(hu=np.full_like(volume.hu, 1000), geometry=volume.geometry, series_uid="1")
     answer, _ = predict(open_bundle(made), bright, roi)
     assert answer.call is None
-    assert answer.forced_call in scored.cohort.subtypes
+    assert answer.forced_call in scored.snapshot.cohort.subtypes
     assert "outside-training-range" in answer.reason
 
 
 def test_predict_from_files_without_a_study(made, tmp_path, scored):
-    volume, roi = read_disc(scored.cohort.cases[0])
+    volume, roi = read_disc(scored.snapshot.cohort.cases[0])
     image = write_nifti(volume.hu, tmp_path / "ct.nii.gz", volume.geometry.affine)
     mask = write_nifti(roi.voxels.astype(np.uint8) * 2, tmp_path / "roi.nii.gz", volume.geometry.affine)
     what = ImageToPredict(image=image, roi=mask, case_id="x", tumor_label=2)
@@ -189,13 +190,13 @@ def test_predict_from_files_without_a_study(made, tmp_path, scored):
 
 def test_bundle_holds_no_identifier_of_a_patient(made, scored):
     text = (made / "bundle.json").read_text() + (made / "README.md").read_text()
-    for case in scored.cohort.cases:
+    for case in scored.snapshot.cohort.cases:
         assert case.case_id not in text.split('"')
         assert case.patient_id not in text.split('"')
     about = json.loads((made / "bundle.json").read_text())
     assert about["sha256"] == {name: file_digest(made / name) for name in FILES}
     assert about["operating_point"]["chosen_on"] == "nothing: fixed before any data"
-    assert about["training"]["cohort_digest"] == scored.cohort.digest
+    assert about["training"]["cohort_digest"] == scored.snapshot.cohort.digest
 
 
 def edit(bundle, **changes):

@@ -14,8 +14,8 @@ from nephroscope.cli.capacity import Capacity
 from nephroscope.learning.networks.networks import build_network, weights_of
 from nephroscope.questions.capacity.result import CapacityFigures
 from nephroscope.questions.capacity.runs import (
-    CapacityInputs,
     CapacityOptions,
+    CapacityTrainings,
     Point,
     Trained,
     points_of,
@@ -24,6 +24,7 @@ from nephroscope.questions.capacity.runs import (
 from nephroscope.records import CasePrediction, EvaluationConfig, SliceSpec, SplitConfig, TrainConfig
 from nephroscope.report.capacity_figures import capacity_figure
 from nephroscope.report.drawing import svg_of
+from nephroscope.study.folder import StudyFolder
 from small_study import make_cohort
 from test_study import CONFIG, make_study
 
@@ -359,15 +360,8 @@ def test_by_command_it_trains_once_and_goes_on(study, capsys, monkeypatch):
     ],
 )
 def test_a_damaged_training_is_named_with_a_remedy_of_its_own(study, tmp_path, content, told, lost):
-    inputs = CapacityInputs(
-        folder=tmp_path,
-        cohort=study.cohort,
-        store=study.slices(),
-        split=study.split(),
-        training=study.settings.training,
-        evaluation=study.settings.evaluation,
-        options=CapacityOptions(models=("shufflenet_v2_x1_0",)),
-    )
+    snapshot = replace(study.snapshot.with_split(study.split()), folder=StudyFolder(tmp_path))
+    inputs = CapacityTrainings(snapshot=snapshot, options=CapacityOptions(models=("shufflenet_v2_x1_0",)))
     point = Point(model="shufflenet_v2_x1_0", width=0.5)
     folder = inputs.run_folder(point, 0)
     folder.mkdir(parents=True)

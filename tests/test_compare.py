@@ -13,7 +13,6 @@ from compare_candidates import GUESSES, KNOWS, MISSING, NOISY, REFUSES, REMARKS
 from nephroscope import Study
 from nephroscope.base.errors import ConfigError, StudyError
 from nephroscope.cli import run
-from nephroscope.facade.compare import material_of
 from nephroscope.learning.engine import jobs as rooms
 from nephroscope.learning.engine.folds import Answers, Deal, present_deal
 from nephroscope.learning.engine.networks import find_runs
@@ -124,9 +123,7 @@ def test_leaky_run_stands_apart(made):
 
 def test_network_is_asked_by_the_fold_that_did_not_see_the_patient(made):
     """Its test answers are those of evaluate; its validation answers are of the fold's own validation part."""
-    converged = [
-        r for r in find_runs(material_of(made), None, made.folder.root / "comparison/runs") if r.answers
-    ]
+    converged = [r for r in find_runs(made.snapshot, None, made.folder.root / "comparison/runs") if r.answers]
     if not converged:
         assert "did not converge" in {
             r["reason"] for r in load_comparison(made.folder.root).content["not_compared"]
@@ -257,12 +254,12 @@ def test_thresholds_come_from_the_validation_part(study):
 
 def test_the_stack_has_thresholds_where_its_members_have(study):
     study.change("evaluation", criterion="youden")
-    material = material_of(study)
+    snapshot = study.snapshot
     (network,) = [
-        r.answers for r in find_runs(material, (CONFIG.model,), study.folder.root / "kept") if r.answers
+        r.answers for r in find_runs(snapshot, (CONFIG.model,), study.folder.root / "kept") if r.answers
     ]
     flat = replace(network, name="flat", kind="baseline", p=dict.fromkeys(network.p, (0.5, 0.5)))
-    stack = stack_with_networks(material, present_deal(material, 0), [network, flat])
+    stack = stack_with_networks(snapshot, present_deal(snapshot, 0), [network, flat])
     assert stack.thresholds.keys() == {0, 1}
     assert set(stack.thresholds.values()) != {0.5}
     assert "networks after their epoch was chosen on that same part" in stack.told

@@ -13,7 +13,6 @@ from compare_candidates import KNOWS, Candidate
 from nephroscope import Study
 from nephroscope.base.tables import save_table
 from nephroscope.cli import run
-from nephroscope.facade.compare import material_of
 from nephroscope.learning.engine.folds import shuffled
 from nephroscope.questions.compare import facts as room
 from nephroscope.questions.compare.comparison import ComparePlan
@@ -70,17 +69,17 @@ def with_facts(study, **fields):
 def test_permuted_labels_keep_patients_and_counts(study):
     with_facts(study, patient_id=lambda n, s: f"p{n // 2:02}" if n < 8 else f"p{n:02}")
     study.make_split(SplitConfig(folds=2, holdout=0.2))
-    material = material_of(study)
-    deal, cohort = shuffled(material, 1, 0)
-    assert deal.split.holdout == material.split.holdout
-    for names in (material.split.holdout, material.labels.keys() - material.split.holdout):
-        assert sorted(deal.labels[n] for n in names) == sorted(material.labels[n] for n in names)
-    assert dict(deal.labels) != dict(material.labels)
+    snapshot = study.snapshot
+    deal, cohort = shuffled(snapshot, 1, 0)
+    assert deal.split.holdout == snapshot.split.holdout
+    for names in (snapshot.split.holdout, snapshot.labels.keys() - snapshot.split.holdout):
+        assert sorted(deal.labels[n] for n in names) == sorted(snapshot.labels[n] for n in names)
+    assert dict(deal.labels) != dict(snapshot.labels)
     for patient in ("p00", "p01", "p02", "p03"):  # both of their tumors differ, as before
         own = [c.subtype for c in cohort.cases if c.patient_id == patient]
         assert sorted(own) == ["ChRCC", "PRCC"]
-    assert shuffled(material, 1, 0)[0].labels == deal.labels
-    assert shuffled(material, 2, 0)[0].labels != deal.labels
+    assert shuffled(snapshot, 1, 0)[0].labels == deal.labels
+    assert shuffled(snapshot, 2, 0)[0].labels != deal.labels
 
 
 def test_an_honest_candidate_raises_no_alarm(study):
@@ -98,12 +97,12 @@ def test_an_honest_candidate_raises_no_alarm(study):
 def test_a_leak_raises_an_alarm(study, monkeypatch):
     from nephroscope.questions.compare import control
 
-    def overheard(material, number, seed):
-        deal, cohort = shuffled(material, number, seed)
+    def overheard(snapshot, number, seed):
+        deal, cohort = shuffled(snapshot, number, seed)
         ANSWERS[deal.seed] = deal.labels
         return deal, cohort
 
-    ANSWERS[0] = material_of(study).labels
+    ANSWERS[0] = study.snapshot.labels
     monkeypatch.setattr(control, "shuffled", overheard)
     (row,) = study.compare(ComparePlan(known=(LEAKS,), permutations=3)).content["control"]
     assert row["lowest"] == row["highest"] == 1.0
@@ -198,33 +197,33 @@ def test_a_fact_that_is_the_subtype_clears_nobody(study):
 
 
 def test_facts_are_read_from_the_grid_once(study, tmp_path):
-    material = material_of(study)
-    facts = {fact.name: fact for fact in facts_of(material, tmp_path)}
+    snapshot = study.snapshot
+    facts = {fact.name: fact for fact in facts_of(snapshot, tmp_path)}
     assert set(facts["number of slices"].values.values()) == {6.0}
     assert set(facts["slice spacing"].values.values()) == {3.0}
     shutil.rmtree(study.folder.root / "volumes")
-    again = {fact.name: fact for fact in facts_of(material, tmp_path)}
+    again = {fact.name: fact for fact in facts_of(snapshot, tmp_path)}
     assert again["slice spacing"].values == facts["slice spacing"].values
 
 
 def test_a_ct_that_could_not_be_read_is_tried_again(study, tmp_path):
     path = next((study.folder.root / "volumes").glob("c03.nii.gz"))
     path.rename(path.with_name("away"))
-    spacing = {f.name: f.values for f in facts_of(material_of(study), tmp_path)}["slice spacing"]
+    spacing = {f.name: f.values for f in facts_of(study.snapshot, tmp_path)}["slice spacing"]
     assert len(spacing) == 23
     path.with_name("away").rename(path)
-    spacing = {f.name: f.values for f in facts_of(material_of(study), tmp_path)}["slice spacing"]
+    spacing = {f.name: f.values for f in facts_of(study.snapshot, tmp_path)}["slice spacing"]
     assert spacing["c03"] == 3.0
 
 
 def test_what_series_csv_and_a_header_tell_is_not_read_from_the_ct(study, tmp_path, monkeypatch):
-    material = material_of(study)
+    snapshot = study.snapshot
     (tmp_path / "dicom").mkdir()
     for name in ("a", "b"):
         (tmp_path / "dicom" / name).touch()
     heads = {"a": {"SeriesInstanceUID": "9"}, "b": {"SeriesInstanceUID": "1", "PixelSpacing": [0.7, 0.7]}}
     monkeypatch.setattr(room, "read_header", lambda path, tags: heads[path.name])
-    case = replace(material.cohort.cases[0], format="dicom", image=tmp_path / "dicom")
+    case = replace(snapshot.cohort.cases[0], format="dicom", image=tmp_path / "dicom")
     save_table(
         tmp_path / "series.csv",
         ["case_ids", "series_uid", "n_slices", "spacing_mm", "manufacturer"],

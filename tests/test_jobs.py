@@ -10,7 +10,6 @@ import pytest
 from compare_candidates import BROKEN, GUESSES, KNOWS, NOISY, REFUSES, Candidate
 from nephroscope import Study
 from nephroscope.base.errors import ConfigError, StudyError
-from nephroscope.facade.compare import material_of
 from nephroscope.learning.baselines.candidates import all_candidates
 from nephroscope.learning.engine import jobs as rooms
 from nephroscope.learning.engine.folds import jobs_of, present_deal
@@ -35,9 +34,9 @@ def study(made, tmp_path):
 
 
 def jobs_for(study, *candidates, choosing=False):
-    material = material_of(study)
-    deal = present_deal(material, 0)
-    return [job for c in candidates for job in jobs_of(material, c, deal, choosing)]
+    snapshot = study.snapshot
+    deal = present_deal(snapshot, 0)
+    return [job for c in candidates for job in jobs_of(snapshot, c, deal, choosing)]
 
 
 def test_a_job_names_who_learns_and_who_is_asked(study):
@@ -147,7 +146,7 @@ def test_another_machine_that_does_not_see_the_study(study, tmp_path):
 
 
 def test_candidates_never_see_labels(study):
-    data = data_of(str(study.folder.root), material_of(study).digest)
+    data = data_of(str(study.folder.root), study.snapshot.digest)
     assert {case.subtype for case in data.cohort.cases} == {None}
 
 

@@ -12,7 +12,7 @@ from nephroscope import Study
 from nephroscope.base.errors import StudyError
 from nephroscope.cli import run
 from nephroscope.cli.readers import _text
-from nephroscope.facade import model_readers
+from nephroscope.questions.readers import with_models
 from nephroscope.questions.readers.calls import CallTable, Known, Reader, Reading
 from nephroscope.questions.readers.read_calls import CallOptions, read_calls
 from nephroscope.questions.readers.reader_study import study_readers
@@ -550,13 +550,13 @@ def fake_runs(monkeypatch, study, converged=True, protocol="patient", groups=Non
 
     class Scored:
         folder = study.folder.root / "runs" / "net"
-        split = type("Split", (), {"protocol": protocol})
+        snapshot = type("Snapshot", (), {"split": type("Split", (), {"protocol": protocol})})
 
     Scored.folder.mkdir(parents=True, exist_ok=True)
     (Scored.folder / "config.json").write_text("{}")
     (Scored.folder / "run.json").write_text(json.dumps(RUN_JSON | {"converged": converged}))
-    monkeypatch.setattr(Study, "to_score", lambda self, name: Scored)
-    monkeypatch.setattr(model_readers, "score_run", lambda scored: (answers, []))
+    monkeypatch.setattr(with_models, "open_run", lambda snapshot, name: Scored)
+    monkeypatch.setattr(with_models, "score_run", lambda scored: (answers, []))
     return truth
 
 
@@ -661,7 +661,7 @@ def test_baselines_of_a_comparison_stand_beside_unless_stale(study_root, monkeyp
     path = tmp_path / "calls.csv"
     path.write_text("case_id,reader,call\nc00,one,PRCC\nc01,one,ChRCC\n")
     fresh = type("Comparison", (), {"stale": ""})
-    monkeypatch.setattr(model_readers, "load_comparison", lambda root: fresh)
+    monkeypatch.setattr(with_models, "load_comparison", lambda root: fresh)
     assert [m.name for m in study.readers(path).models] == ["net", "clinical"]
     assert [m.name for m in study.readers(path, ["net"]).models] == ["net"]
     table, head = folder / "predictions.csv", "name,kind,case_id,call,p_PRCC\n"
@@ -717,7 +717,7 @@ def test_cases_of_a_study_go_to_the_test_set_of_its_split(study_root, monkeypatc
         "internal-test": 2,
     }
     split = type("Split", (), {"holdout": frozenset({"c00"})})
-    monkeypatch.setattr(model_readers, "load_split", lambda path, cohort: (split, ""))
+    monkeypatch.setattr(with_models, "load_split", lambda path, cohort: (split, ""))
     found = study.readers(path, ["net"])
     assert {n: (p.n_cases, p.models[0].n_cases) for n, p in found.groups.items()} == {
         "out-of-fold": (9, 8),

@@ -23,7 +23,6 @@ from nephroscope import Study
 from nephroscope.questions.compare.comparison import ComparePlan
 from nephroscope.learning.engine.jobs import Means
 from dataclasses import replace
-from nephroscope.facade.compare import material_of
 from nephroscope.base.errors import StudyError
 from nephroscope.learning.engine.folds import jobs_of, present_deal
 from nephroscope.learning.engine.jobs import run_job
@@ -31,7 +30,7 @@ from nephroscope.base.cluster import map_on_ray
 from compare_candidates import GUESSES, SLOW
 
 def found_deal(root):
-    return present_deal(material_of(Study(root)), 4)
+    return present_deal(Study(root).snapshot, 4)
 
 root = sys.argv[1]
 cluster = Cluster(
@@ -55,7 +54,7 @@ killer.start()
 plan = ComparePlan(known=(SLOW, GUESSES), permutations=3, seed=4, means=Means(ray=cluster.address))
 found = Study(root).compare(plan)
 killer.join()
-job = next(iter(jobs_of(material_of(Study(root)), SLOW, found_deal(root), False)))
+job = next(iter(jobs_of(Study(root).snapshot, SLOW, found_deal(root), False)))
 try:
     list(map_on_ray(run_job, [replace(job, digest="another")], cluster.address))
 except StudyError as error:

@@ -14,7 +14,7 @@ from nephroscope.base.errors import RoiError
 from nephroscope.base.files import save_json
 from nephroscope.learning.networks.networks import SubtypeNetwork, build_network
 from nephroscope.learning.networks.saliency import grad_cam, with_random_weights
-from nephroscope.learning.score_run import RunToScore
+from nephroscope.learning.run_files import CompleteRun
 from nephroscope.learning.training.fit import save_weights
 from nephroscope.questions.saliency import maps as saliency_run
 from nephroscope.questions.saliency.checks import (
@@ -39,6 +39,7 @@ from nephroscope.report.data import report_json
 from nephroscope.report.page import render_page
 from nephroscope.report.page_parts import page_parts
 from nephroscope.report.saliency_words import check_words
+from nephroscope.study.snapshot import Snapshot
 from small_study import SUBTYPES, make_cohort, make_store, read_disc, split_of
 from test_report import make_content
 
@@ -231,7 +232,8 @@ def answered(tmp_path):
                 )
             )
     config = EvaluationConfig(resamples=100)
-    return RunToScore(folder=folder, cohort=cohort, store=store, split=split, config=config), predictions
+    run = CompleteRun(folder=folder, snapshot=Snapshot.of(cohort, store, split, config))
+    return run, predictions
 
 
 def unreadable(case):
@@ -268,7 +270,9 @@ def test_damaged_file_is_made_again(answered):
 
 def test_other_weights_than_those_that_answered_are_not_shown(answered):
     run, predictions = answered
-    other = with_random_weights(lambda: build_network(MODEL, 2, SPEC), np.asarray(run.store.hu[:8]), 99)
+    other = with_random_weights(
+        lambda: build_network(MODEL, 2, SPEC), np.asarray(run.snapshot.slices.hu[:8]), 99
+    )
     with torch.no_grad():
         other.backbone.fc[-1].bias[0] += 5
     save_weights(other, run.folder / "fold-1" / "weights.safetensors")

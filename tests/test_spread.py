@@ -10,9 +10,9 @@ from nephroscope import Study
 from nephroscope.base import cluster as ray_jobs
 from nephroscope.base.errors import StudyError
 from nephroscope.cli import run
-from nephroscope.facade import spread
-from nephroscope.facade.spread import FoldOfRun, train_one_fold
+from nephroscope.learning.engine import run_folds
 from nephroscope.learning.engine.jobs import Means
+from nephroscope.learning.engine.run_folds import FoldOfRun, train_one_fold
 from nephroscope.records import SplitConfig
 from test_study import CONFIG, make_study
 
@@ -88,7 +88,7 @@ def test_a_damaged_run_is_named_where_a_fold_is_trained(study, one_after_the_oth
 
 
 def test_one_process_spreads_nothing(study):
-    assert spread.spread_folds(study.folder.root, study.folder.run("x"), Means()) is None
+    assert run_folds.spread_folds(study.folder.root, study.folder.run("x"), Means()) is None
 
 
 def test_command_refuses_a_number_of_processes_out_of_range(study, capsys):

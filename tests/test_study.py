@@ -150,7 +150,7 @@ def test_changed_cohort_makes_later_steps_stale(study):
     cases = (replace(cohort.cases[0], tumor_label=2), *cohort.cases[1:])
     save_cohort(replace(cohort, cases=cases), study.folder.root)
     with pytest.raises(
-        StudyError, match=r"cohort.csv or \[slices\] in study.toml changed since; run `nephro"
+        StudyError, match=r"out of date: cohort.csv changed since the slices were cut; run `nephro"
     ):
         study.train()
 
@@ -175,14 +175,14 @@ def draw_anew(study, case_id):
 def test_an_roi_drawn_anew_in_its_file_makes_slices_and_then_runs_stale(study):
     for case_id in ("c02", "c04"):
         draw_anew(study, case_id)
-    with pytest.raises(StudyError, match="the ROI file of case c02 and of 1 more changed since; run `nephro"):
+    with pytest.raises(StudyError, match="the ROI file of case c02 and of 1 more changed since the slices were cut"):
         study.slices()
     before = open_store(study.folder.slices)
     after = study.cut_slices()
     assert (after.source == before.source, after.digest == before.digest) == (True, False)
     assert study.slices().digest == after.digest
     with pytest.raises(
-        StudyError, match=r"run shufflenet_v2_x1_0: .* the cohort or its slices changed since"
+        StudyError, match=r"run shufflenet_v2_x1_0: .* the slices changed since it was trained"
     ):
         study.evaluate()
 
@@ -211,7 +211,7 @@ def test_changed_labels_make_split_and_run_stale_but_not_slices(study):
     cases = (replace(cohort.cases[0], subtype="ChRCC"), *cohort.cases[1:])
     save_cohort(replace(cohort, cases=cases), study.folder.root)
     study.slices()
-    with pytest.raises(StudyError, match=r"splits.json: .* the cohort or its slices changed since"):
+    with pytest.raises(StudyError, match=r"splits.json: .* cohort.csv or the slices changed since"):
         study.split()
     with pytest.raises(StudyError, match=r"run shufflenet_v2_x1_0: .* changed since"):
         study.evaluate()

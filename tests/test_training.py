@@ -32,27 +32,28 @@ from nephroscope.learning.training.fit import (
     settle_batch_norm,
     validate,
 )
-from nephroscope.learning.training.run import RunInputs, compute_dtype, train_run
+from nephroscope.learning.training.run import compute_dtype, train_run
 from nephroscope.records import TrainConfig, with_recipe
+from nephroscope.study.snapshot import Snapshot
 from small_study import SPEC, make_cohort, make_store, split_of
 
 CONFIG = TrainConfig(model="shufflenet_v2_x1_0", epochs=2, batch_size=8, learning_rate=1e-3, precision="fp32")
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
+def snapshot(tmp_path_factory):
     cohort = make_cohort(12)
     store = make_store(tmp_path_factory.mktemp("slices"), cohort)
-    return RunInputs(cohort=cohort, store=store, split=split_of(cohort, store, folds=2), config=CONFIG)
+    return Snapshot.of(cohort, store, split_of(cohort, store, folds=2))
 
 
-def task_of(inputs, **changed):
-    fold = inputs.split.folds[0]
-    config = replace(inputs.config, **changed)
+def task_of(snapshot, **changed):
+    fold = snapshot.split.folds[0]
+    config = replace(CONFIG, **changed)
     return FoldTask(
         fold=0,
-        train=labelled_slices(inputs.store, inputs.cohort, fold.train),
-        validation=labelled_slices(inputs.store, inputs.cohort, fold.validation),
+        train=labelled_slices(snapshot.slices, snapshot.cohort, fold.train),
+        validation=labelled_slices(snapshot.slices, snapshot.cohort, fold.validation),
         n_subtypes=2,
         config=config,
         device=torch.device("cpu"),
@@ -64,8 +65,8 @@ def weights_of(folder, fold=0):
     return (folder / f"fold-{fold}" / "weights.safetensors").read_bytes()
 
 
-def test_run_is_complete_and_learns(tmp_path, inputs):
-    run = train_run(tmp_path / "run", replace(inputs, config=replace(CONFIG, epochs=6)))
+def test_run_is_complete_and_learns(tmp_path, snapshot):
+    run = train_run(tmp_path / "run", snapshot, replace(CONFIG, epochs=6))
     assert run["converged"]
     lines = (tmp_path / "run" / "fold-0" / "metrics.jsonl").read_text().splitlines()
     losses = [json.loads(line)["train_loss"] for line in lines]
@@ -75,19 +76,19 @@ def test_run_is_complete_and_learns(tmp_path, inputs):
     assert not list((tmp_path / "run").rglob("checkpoint*"))
 
 
-def test_same_seed_same_weights_and_other_seed_others(tmp_path, inputs):
+def test_same_seed_same_weights_and_other_seed_others(tmp_path, snapshot):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        train_run(tmp_path / name, replace(inputs, config=replace(CONFIG, epochs=1, seed=seed)))
+        train_run(tmp_path / name, snapshot, replace(CONFIG, epochs=1, seed=seed))
     assert weights_of(tmp_path / "a") == weights_of(tmp_path / "b")
     assert weights_of(tmp_path / "a") != weights_of(tmp_path / "c")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "auto"])
 def test_stopped_after_an_epoch_and_resumed_ends_with_the_same_weights(
-    tmp_path, inputs, precision, monkeypatch
+    tmp_path, snapshot, precision, monkeypatch
 ):
-    inputs = replace(inputs, config=replace(CONFIG, epochs=3, precision=precision))
-    train_run(tmp_path / "whole", inputs)
+    snapshot = replace(snapshot, config=replace(CONFIG, epochs=3, precision=precision))
+    train_run(tmp_path / "whole", snapshot)
 
     def stop(path, state, save=save_checkpoint):
         save(state, path) if isinstance(path, Path) else save(path, state)
@@ -97,9 +98,9 @@ def test_stopped_after_an_epoch_and_resumed_ends_with_the_same_weights(
         patch.setattr("nephroscope.learning.training.run.save_checkpoint", stop)
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt):
-                train_run(tmp_path / "part", inputs)
+                train_run(tmp_path / "part", snapshot)
     assert not (tmp_path / "part" / "run.json").exists()
-    train_run(tmp_path / "part", inputs)
+    train_run(tmp_path / "part", snapshot)
     for fold in (0, 1):
         assert weights_of(tmp_path / "part", fold) == weights_of(tmp_path / "whole", fold)
 
@@ -112,10 +113,11 @@ from dataclasses import replace
 from small_study import make_cohort, split_of
 from nephroscope.study.slices import open_store
 from test_training import CONFIG
-from nephroscope.learning.training.run import RunInputs, train_run
+from nephroscope.learning.training.run import train_run
+from nephroscope.study.snapshot import Snapshot
 cohort, store = make_cohort(12), open_store(Path({store!r}))
 split = split_of(cohort, store, folds=2)
-train_run(Path({run!r}), RunInputs(cohort=cohort, store=store, split=split, config=replace(CONFIG, epochs=3)))
+train_run(Path({run!r}), Snapshot.of(cohort, store, split), replace(CONFIG, epochs=3))
 """
 
 
@@ -144,13 +146,13 @@ def test_killed_and_resumed_ends_with_the_same_weights(tmp_path):
         assert weights_of(tmp_path / "part", fold) == weights_of(tmp_path / "whole", fold)
 
 
-def test_run_of_other_inputs_is_not_resumed(tmp_path, inputs):
-    train_run(tmp_path / "run", replace(inputs, config=replace(CONFIG, epochs=1)))
+def test_run_of_other_inputs_is_not_resumed(tmp_path, snapshot):
+    train_run(tmp_path / "run", snapshot, replace(CONFIG, epochs=1))
     with pytest.raises(StudyError, match="expected the same config as when it was started"):
-        train_run(tmp_path / "run", replace(inputs, config=replace(CONFIG, epochs=2)))
+        train_run(tmp_path / "run", snapshot, replace(CONFIG, epochs=2))
 
 
-def test_damaged_weights_are_refused(tmp_path, inputs):
+def test_damaged_weights_are_refused(tmp_path, snapshot):
     network = build_network("shufflenet_v2_x1_0", 2, SPEC)
     path = tmp_path / "run" / "fold-0" / "weights.safetensors"
     save_weights(network, path)
@@ -160,11 +162,11 @@ def test_damaged_weights_are_refused(tmp_path, inputs):
     with pytest.raises(StudyError, match=r"run/fold-0/weights.safetensors"):
         load_weights(network, path)
     with pytest.raises(StudyError, match="expected the weights of this run's network"):
-        load_checkpoint(new_state(network, task_of(inputs)), path)
+        load_checkpoint(new_state(network, task_of(snapshot)), path)
 
 
-def test_epoch_is_every_slice_once_or_so_many_of_a_case(inputs):
-    slices = task_of(inputs).train
+def test_epoch_is_every_slice_once_or_so_many_of_a_case(snapshot):
+    slices = task_of(snapshot).train
     all_of_them = np.concatenate(draw_epoch(slices, 0, 8, np.random.default_rng(0)))
     assert sorted(all_of_them) == list(range(len(slices)))
     two = np.concatenate(draw_epoch(slices, 2, 8, np.random.default_rng(0)))
@@ -174,17 +176,17 @@ def test_epoch_is_every_slice_once_or_so_many_of_a_case(inputs):
     ]
 
 
-def test_image_names_choose_slices(inputs):
-    chosen = labelled_slices(inputs.store, inputs.cohort, frozenset({"c01#2", "c00#4"}))
-    assert inputs.store.case_ids[chosen.rows].tolist() == ["c00", "c01"]
-    assert inputs.store.slice_index[chosen.rows].tolist() == [4, 2]
+def test_image_names_choose_slices(snapshot):
+    chosen = labelled_slices(snapshot.slices, snapshot.cohort, frozenset({"c01#2", "c00#4"}))
+    assert snapshot.slices.case_ids[chosen.rows].tolist() == ["c00", "c01"]
+    assert snapshot.slices.slice_index[chosen.rows].tolist() == [4, 2]
     assert chosen.labels.tolist() == [0, 1]
 
 
-def test_validation_loss_is_the_mean_over_cases(inputs):
+def test_validation_loss_is_the_mean_over_cases(snapshot):
     """One case with 4 slices and one with 1: both count the same."""
     names = frozenset({"c00#1", "c00#2", "c00#3", "c00#4", "c01#1"})
-    task = replace(task_of(inputs), validation=labelled_slices(inputs.store, inputs.cohort, names))
+    task = replace(task_of(snapshot), validation=labelled_slices(snapshot.slices, snapshot.cohort, names))
     network = build_network("shufflenet_v2_x1_0", 2, SPEC)
     loss, hits = validate(task, network)
     network.eval()
@@ -195,8 +197,8 @@ def test_validation_loss_is_the_mean_over_cases(inputs):
     assert hits[1].tolist() == [4, 1]
 
 
-def test_class_weights_make_subtypes_equal(inputs):
-    task = task_of(inputs)
+def test_class_weights_make_subtypes_equal(snapshot):
+    task = task_of(snapshot)
     labels = np.array([0, 0, 0, 1])
     task = replace(task, train=replace(task.train, labels=labels, rows=task.train.rows[:4]))
     weights = class_weights(task)
@@ -206,8 +208,8 @@ def test_class_weights_make_subtypes_equal(inputs):
     assert class_weights(replace(task, config=with_recipe(task.config, "zuo2021"))) is None
 
 
-def test_learning_rate_warms_up_and_falls_to_zero(inputs):
-    task = task_of(inputs, epochs=10, learning_rate=0.1, warmup=0.2)
+def test_learning_rate_warms_up_and_falls_to_zero(snapshot):
+    task = task_of(snapshot, epochs=10, learning_rate=0.1, warmup=0.2)
     state = new_state(build_network("shufflenet_v2_x1_0", 2, SPEC), task)
     rates = []
     for step in range(100):
@@ -217,7 +219,7 @@ def test_learning_rate_warms_up_and_falls_to_zero(inputs):
     assert max(rates) == rates[20] == pytest.approx(0.1)
     assert rates[-1] < 0.001
     assert state.optimizer.param_groups[0]["lr"] == rates[-1]
-    paper = task_of(inputs, **{"epochs": 10, "schedule": "constant", "warmup": 0.0, "learning_rate": 0.005})
+    paper = task_of(snapshot, **{"epochs": 10, "schedule": "constant", "warmup": 0.0, "learning_rate": 0.005})
     assert set_learning_rate(paper, state, 10) == 0.005
 
 
@@ -251,8 +253,8 @@ def epoch(number, validation_loss=1.0, train_accuracy=0.9, train_loss=1.0):
     )
 
 
-def test_stops_when_patience_ends_or_the_loss_is_no_number(inputs):
-    task = task_of(inputs, epochs=10, patience=2)
+def test_stops_when_patience_ends_or_the_loss_is_no_number(snapshot):
+    task = task_of(snapshot, epochs=10, patience=2)
     state = new_state(build_network("shufflenet_v2_x1_0", 2, SPEC), task)
     state.history = [epoch(1, 0.5), epoch(2, 0.7)]
     assert not is_finished(task, state)
@@ -278,9 +280,9 @@ def test_balanced_accuracy_of_hits():
     assert balanced(torch.tensor([[3.0, 0], [4, 0]])) == pytest.approx(0.75)
 
 
-def test_exploding_run_ends_and_says_so(tmp_path, inputs):
+def test_exploding_run_ends_and_says_so(tmp_path, snapshot):
     run = train_run(
-        tmp_path / "run", replace(inputs, config=replace(CONFIG, learning_rate=1.0, warmup=0.0, seed=5))
+        tmp_path / "run", replace(snapshot, config=replace(CONFIG, learning_rate=1.0, warmup=0.0, seed=5))
     )
     assert (tmp_path / "run" / "run.json").exists()
     for fold in run["folds"]:  # whatever it learnt, evaluation finds a network, and metrics.jsonl is JSON
@@ -298,7 +300,7 @@ def test_bf16_where_there_is_none_is_refused(monkeypatch):
     assert compute_dtype("auto", torch.device("cpu")) == torch.float32
 
 
-def test_fit_gives_each_epoch(inputs):
-    task = task_of(inputs)
+def test_fit_gives_each_epoch(snapshot):
+    task = task_of(snapshot)
     state = new_state(build_network("shufflenet_v2_x1_0", 2, SPEC), task)
     assert [done.epoch for done in fit(task, state)] == [1, 2]

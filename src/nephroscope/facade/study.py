@@ -1,22 +1,20 @@
 """`Study`: what can be done with a study folder, in the order in which it is done."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nephroscope.base.files import digest_of, save_json
 from nephroscope.facade.annotators import ReaderVerbs
 from nephroscope.facade.public import PublicVerbs
-from nephroscope.records import Cohort, EvaluationReport, Split, SplitConfig, TrainConfig
+from nephroscope.records import EvaluationReport, Split, SplitConfig, TrainConfig
 from nephroscope.regions.check import CheckedCase, check_cases
-from nephroscope.study.folder import stale
-from nephroscope.study.slices import SliceStore, cut_cohort, open_store, redrawn
-from nephroscope.study.split import load_split, make_split, save_split
+from nephroscope.study.slices import SliceStore
+from nephroscope.study.snapshot import Snapshot, cut_slices, divide_patients, take_snapshot
 
 if TYPE_CHECKING:
     from nephroscope.learning.engine.jobs import Means
-    from nephroscope.learning.score_run import RunToScore
+    from nephroscope.learning.run_files import CompleteRun
     from nephroscope.questions.capacity.runs import CapacityOptions
     from nephroscope.questions.compare.comparison import ComparePlan, Comparison
     from nephroscope.questions.readers.read_calls import CallOptions
@@ -41,63 +39,32 @@ class Study(ReaderVerbs, PublicVerbs):
 
     # 3 WHAT a network sees
 
+    @property
+    def snapshot(self) -> Snapshot:
+        """The study as it is on disk now: settings, cohort, slices and folds that belong together."""
+        return take_snapshot(self.folder.root)
+
     def cut_slices(self) -> SliceStore:
         """Cut all cases, refusing bad ones by name; goes on where an interrupted cut stopped."""
-        cohort = self.cohort
-        read, digest = self.case_reader(), self._slices_digest(cohort)
-        return cut_cohort(cohort.cases, read, self.settings.slices, self.folder.slices, digest)
-
-    def _slices_digest(self, cohort: Cohort) -> str:
-        parts = [cohort.image_digest, self.settings.slices.digest]
-        if self._needs_reader_2():
-            decisions = digest_of(self.decisions())
-            parts += [self.settings.roi.consensus, cohort.digest_of("roi_reader2"), decisions]
-        return digest_of(parts)
-
-    def _needs_reader_2(self) -> bool:
-        return self.settings.roi.consensus != "reader-1" or bool(self.decisions())
+        return cut_slices(self.snapshot)
 
     def slices(self) -> SliceStore:
-        """The slices on disk, when they are those of the present cohort and settings."""
-        store, remedy = open_store(self.folder.slices), f"nephroscope slices {self.folder.root}"
-        cohort = self.cohort
-        if store.source != self._slices_digest(cohort):
-            raise stale("slices", "adjudication.csv, [roi], cohort.csv or [slices] in study.toml", remedy)
-        anew = redrawn(cohort.cases, store.drawn, 2 if self._needs_reader_2() else 1)
-        if anew:
-            others = f" and of {len(anew) - 1} more" if len(anew) > 1 else ""
-            raise stale("slices", f"the ROI file of case {anew[0]}{others}", remedy)
-        return store
+        """The slices on disk, refused when they are out of date."""
+        return self.snapshot.slices
 
     def make_split(self, config: SplitConfig | None = None) -> Split:
-        """Divide patients anew and write splits.json."""
-        cohort, store = self.cohort, self.slices()
-        if config is not None and config != self.settings.split:
-            self.change("split", **asdict(config))
-        slices_of = {name: store.slice_index[rows].tolist() for name, rows in store.rows_by_case.items()}
-        split = make_split(cohort, slices_of, self.settings.split)
-        save_split(split, self.folder.splits, self._split_digest(cohort, store))
+        """Divide the patients and write splits.json."""
+        split = divide_patients(self.snapshot, config)
+        self.settings = self.snapshot.settings
         return split
-
-    def _split_digest(self, cohort: Cohort, store: SliceStore) -> str:
-        return digest_of([cohort.label_digest, store.digest])
 
     def has_split(self, config: SplitConfig) -> bool:
-        """True when splits.json is what ``config`` asks for and the cohort has not changed since."""
-        if not self.folder.splits.exists():
-            return False
-        split, digest = load_split(self.folder.splits, self.cohort)
-        return split.config == config and digest == self._split_digest(self.cohort, self.slices())
+        """True when splits.json is up to date and was made with these settings."""
+        return self.snapshot.has_split(config)
 
     def split(self) -> Split:
-        """The folds on disk; made when there are none yet, refused when the cohort changed since."""
-        if not self.folder.splits.exists():
-            return self.make_split()
-        split, digest = load_split(self.folder.splits, self.cohort)
-        if digest != self._split_digest(self.cohort, self.slices()):
-            remedy = f"nephroscope split {self.folder.root}"
-            raise stale("splits.json", "the cohort or its slices", remedy)
-        return split
+        """The folds on disk; made when there are none yet, refused when they are out of date."""
+        return self.snapshot.split
 
     # 5 how weights are learnt
 
@@ -116,39 +83,19 @@ class Study(ReaderVerbs, PublicVerbs):
             resume: Go on with the named run, or with the last one that was interrupted.
             means: Several processes or a Ray cluster, a fold each; by default one fold after the other, here.
         """
-        from nephroscope.facade.spread import spread_folds
-        from nephroscope.learning.engine.networks import run_config
-        from nephroscope.learning.run_files import load_run_split
-        from nephroscope.learning.training.run import RunInputs, train_run
+        from nephroscope.learning.engine.run_folds import resume_run, train_new_run
 
         if resume:
-            path = self.folder.interrupted_run(name)
-            config, split = run_config(path), load_run_split(path, self.cohort)
-        else:
-            config = config or self.settings.training
-            path = self.folder.new_run(name or config.model, numbered=name is None)
-            split = self.split()
-        inputs = RunInputs(cohort=self.cohort, store=self.slices(), split=split, config=config)
-        return train_run(path, inputs, spread_folds(self.folder.root, path, means) if means else None)
+            return resume_run(self.snapshot, name, means)
+        return train_new_run(self.snapshot, config or self.settings.training, name, means)
 
     # 6 how good, by patient
 
-    def to_score(self, name: str | None = None) -> "RunToScore":
+    def to_score(self, name: str | None = None) -> "CompleteRun":
         """A run (by default the last) with its cases, slices and folds, none of them changed since it was trained."""
-        from nephroscope.learning.run_files import load_run, load_run_split
-        from nephroscope.learning.score_run import RunToScore
+        from nephroscope.learning.run_files import open_run
 
-        path, cohort, store = self.folder.complete_run(name), self.cohort, self.slices()
-        digests = load_run(path)["digests"]
-        if digests["slices"] != store.digest or digests["cohort"] != cohort.label_digest:
-            raise stale(f"run {path.name}", "the cohort or its slices", "nephroscope train")
-        return RunToScore(
-            folder=path,
-            cohort=cohort,
-            store=store,
-            split=load_run_split(path, cohort),
-            config=self.settings.evaluation,
-        )
+        return open_run(self.snapshot, name)
 
     def evaluate(self, run: str | None = None) -> EvaluationReport:
         """Score the test cases of a run and write predictions.csv, slices.csv and evaluation.json into it."""
@@ -163,21 +110,23 @@ class Study(ReaderVerbs, PublicVerbs):
         )
 
         scored = self.to_score(run)
+        cohort, split = scored.snapshot.cohort, scored.snapshot.split
+        config = scored.snapshot.settings.evaluation
         content = load_run(scored.folder)
         predictions, points = score_run(scored)
         facts = RunFacts(
             run=scored.folder.name,
             model=content["model"],
-            subtypes=scored.cohort.subtypes,
-            positive=scored.cohort.positive,
-            protocol=scored.split.protocol,
+            subtypes=cohort.subtypes,
+            positive=cohort.positive,
+            protocol=split.protocol,
             operating_points=tuple(points),
-            cohort_digest=scored.cohort.digest,
+            cohort_digest=cohort.digest,
             run_digest=digest_of(content),
-            synthetic=scored.cohort.synthetic,
+            synthetic=cohort.synthetic,
             converged=content["converged"],
         )
-        report = build_report(facts, predictions, scored.config)
+        report = build_report(facts, predictions, config)
         for save, name in ((predictions_to_csv, "predictions.csv"), (slices_to_csv, "slices.csv")):
             save(predictions, scored.folder / name, report.subtypes, report.protocol)
         save_json(scored.folder / "evaluation.json", {"format": FORMAT, **report_as_dict(report)})
@@ -185,15 +134,25 @@ class Study(ReaderVerbs, PublicVerbs):
 
     def compare(self, plan: "ComparePlan | None" = None, train: Sequence[str] = ()) -> "Comparison":
         """Rank baselines, trained runs and their stack on the same folds; networks in ``train`` are trained first."""
-        from nephroscope.facade.compare import compare_study
+        from nephroscope.questions.compare.comparison import compare_study
 
-        return compare_study(self, plan, train)
+        return compare_study(self.snapshot, plan, train)
 
     def capacity(self, options: "CapacityOptions | None" = None, only_plan: bool = False) -> dict[str, Any]:
         """Train networks of several sizes on the study's folds; gives AUC against weights; writes capacity/."""
-        from nephroscope.facade.capacity import capacity
+        from nephroscope.questions.capacity.runs import CapacityOptions
+        from nephroscope.questions.capacity.study import plan_capacity, save_capacity, study_capacity
+        from nephroscope.report.capacity_figures import capacity_figure
+        from nephroscope.report.drawing import save_figures
 
-        return capacity(self, options, only_plan)
+        snapshot, options = self.snapshot, options or CapacityOptions()
+        if only_plan:
+            return plan_capacity(snapshot, options)
+        content = study_capacity(snapshot, options)
+        folder = self.folder.root / "capacity"
+        save_figures(folder, {"capacity": capacity_figure(content, content["synthetic"])})
+        save_capacity(snapshot, content)
+        return content
 
     def replicate_zuo2021(
         self, options: "ReplicateOptions | None" = None, readers: Path | str | None = None
@@ -201,15 +160,15 @@ class Study(ReaderVerbs, PublicVerbs):
         """Repeat Zuo et al. 2021 with and without its leak; gives the content of replicate.json."""
         from nephroscope.facade.replicate import replicate_zuo2021
 
-        return replicate_zuo2021(self, options, readers)
+        return replicate_zuo2021(self.snapshot, self.import_findings, options, readers)
 
     def readers(
         self, path: Path | str, runs: Sequence[str] = (), options: "CallOptions | None" = None
     ) -> "ReaderStudy":
         """Set a table of radiologists' calls beside all complete runs, or the named ones; writes readers/."""
-        from nephroscope.facade.model_readers import read_beside_models
+        from nephroscope.questions.readers.with_models import read_beside_models
 
-        return read_beside_models(self, Path(path), runs, options)
+        return read_beside_models(self.snapshot, Path(path), runs, options)
 
     # 7 tables, figures, one page
 
@@ -225,7 +184,7 @@ class Study(ReaderVerbs, PublicVerbs):
     def _page(self, run: str | None, evaluation: EvaluationReport) -> "ReportContent":
         from nephroscope.report.gather import gather
 
-        return gather(self.folder, self.settings, self.to_score(run), evaluation, self.import_findings)
+        return gather(self.to_score(run), evaluation, self.import_findings)
 
     # 8 what leaves the laboratory
 

@@ -13,13 +13,14 @@ from nephroscope.base.errors import BundleError
 from nephroscope.base.files import load_json, save_json, save_text
 from nephroscope.base.version import __version__
 from nephroscope.clinic.bundle import bundle_content, file_digest, slices_digest
-from nephroscope.learning.score_run import RunToScore, exported_fold, fold_scorer
+from nephroscope.learning.run_files import CompleteRun
+from nephroscope.learning.score_run import exported_fold, fold_scorer
 from nephroscope.records import EvaluationReport, TrainConfig
 
 logger = logging.getLogger(__name__)
 
 
-def export_bundle(run: RunToScore, report: EvaluationReport, out: Path, card: str = "") -> Path:
+def export_bundle(run: CompleteRun, report: EvaluationReport, out: Path, card: str = "") -> Path:
     """Write the model of the run's best fold as a bundle, beside a temporary name, and rename it.
 
     Args:
@@ -44,21 +45,27 @@ def export_bundle(run: RunToScore, report: EvaluationReport, out: Path, card: st
             remedy="choose another --out, or remove it; nothing was changed",
         )
     index = exported_fold(run.folder)
-    fold = next(fold for fold in run.split.folds if fold.index == index)
+    fold = next(fold for fold in run.snapshot.split.folds if fold.index == index)
     n_known = len(fold.train | fold.validation)
     logger.info("export, step 1 of 2: fold %d as ONNX, compared with torch", index)
     config = TrainConfig(**load_json(run.folder / "config.json", 1)["training"])
     network = build_network(
-        config.model, len(run.cohort.subtypes), run.store.spec, config.recipe, width=config.width
+        config.model,
+        len(run.snapshot.cohort.subtypes),
+        run.snapshot.slices.spec,
+        config.recipe,
+        width=config.width,
     )
     load_weights(network, run.folder / f"fold-{index}" / "weights.safetensors")
-    rows = labelled_slices(run.store, run.cohort, fold.train).rows
-    reference = np.asarray(run.store.hu[rows[:: max(len(rows) // REFERENCE_SLICES, 1)][:REFERENCE_SLICES]])
+    rows = labelled_slices(run.snapshot.slices, run.snapshot.cohort, fold.train).rows
+    reference = np.asarray(
+        run.snapshot.slices.hu[rows[:: max(len(rows) // REFERENCE_SLICES, 1)][:REFERENCE_SLICES]]
+    )
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
-        logits = export_onnx(network, len(run.cohort.subtypes), reference, part / "model.onnx")
+        logits = export_onnx(network, len(run.snapshot.cohort.subtypes), reference, part / "model.onnx")
         np.savez_compressed(part / "reference.npz", hu=reference, logits=logits)
         save_text(part / "README.md", _card(run, report, index))
         if card:
@@ -74,8 +81,8 @@ def export_bundle(run: RunToScore, report: EvaluationReport, out: Path, card: st
     return out
 
 
-def _about(run: RunToScore, report: EvaluationReport, config: TrainConfig, index: int) -> dict[str, Any]:
-    fold = next(fold for fold in run.split.folds if fold.index == index)
+def _about(run: CompleteRun, report: EvaluationReport, config: TrainConfig, index: int) -> dict[str, Any]:
+    fold = next(fold for fold in run.snapshot.split.folds if fold.index == index)
     return {
         "nephroscope": __version__,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -84,7 +91,7 @@ def _about(run: RunToScore, report: EvaluationReport, config: TrainConfig, index
         "training": {
             "run": run.folder.name,
             "fold": index,
-            "cohort_digest": run.cohort.digest,
+            "cohort_digest": run.snapshot.cohort.digest,
             "weights_sha256": file_digest(run.folder / f"fold-{index}" / "weights.safetensors"),
             "protocol": report.protocol,
             "leaky": report.leaky,
@@ -106,19 +113,22 @@ def _unit(report: EvaluationReport) -> str:
     return "image" if report.leaky else "case"
 
 
-def _seen(run: RunToScore, names: frozenset[str]) -> set[str]:
-    cases = {name if name in run.store.rows_by_case else name.rpartition("#")[0] for name in names}
-    return {slices_digest(np.asarray(run.store.hu[run.store.rows_by_case[case]])) for case in cases}
+def _seen(run: CompleteRun, names: frozenset[str]) -> set[str]:
+    cases = {name if name in run.snapshot.slices.rows_by_case else name.rpartition("#")[0] for name in names}
+    return {
+        slices_digest(np.asarray(run.snapshot.slices.hu[run.snapshot.slices.rows_by_case[case]]))
+        for case in cases
+    }
 
 
-def _card(run: RunToScore, report: EvaluationReport, index: int) -> str:
+def _card(run: CompleteRun, report: EvaluationReport, index: int) -> str:
     """The model card that lies in the bundle."""
     marks = [
         mark
         for mark, on in (("SYNTHETIC phantoms", report.synthetic), ("LEAKY image split", report.leaky))
         if on
     ]
-    n_folds = len(run.split.folds)
+    n_folds = len(run.snapshot.split.folds)
     lines = [
         f"# {report.model}: {' or '.join(report.subtypes)}",
         "",

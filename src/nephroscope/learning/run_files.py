@@ -13,10 +13,13 @@ import numpy.typing as npt
 from nephroscope.base.errors import BundleError, NephroscopeError, StudyError
 from nephroscope.base.files import load_json, replacing
 from nephroscope.clinic.session import NetworkSession, runtime_version
-from nephroscope.records import Cohort, Split
+from nephroscope.records import Cohort, Split, TrainConfig
+from nephroscope.study.folder import out_of_date
+from nephroscope.study.snapshot import Snapshot
 from nephroscope.study.split import load_split
 
 FORMAT = 1
+NAMES = {"cohort": "cohort.csv", "slices": "the slices"}  # of the inputs of a run, as messages have them
 
 
 def load_run(folder: Path) -> dict[str, Any]:
@@ -66,6 +69,50 @@ def load_run_split(folder: Path, cohort: Cohort) -> Split:
     except NephroscopeError as error:
         where = f"run {folder.name}, {error.where}"
         raise StudyError(where=where, expected=error.expected, found=error.found, remedy=remedy) from error
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CompleteRun:
+    """A complete run: its folder, and the study with the folds that it was trained on."""
+
+    folder: Path
+    snapshot: Snapshot
+
+
+def open_run(snapshot: Snapshot, name: str | None = None) -> CompleteRun:
+    """A complete run of a study, by default the last one.
+
+    Raises:
+        StudyError: There is none, or the cohort or its slices changed since it was trained.
+    """
+    folder = snapshot.folder.complete_run(name)
+    digests = load_run(folder)["digests"]
+    now = {"cohort.csv": snapshot.cohort.label_digest, "the slices": snapshot.slices.digest}
+    changed = [
+        what
+        for what, key in (("cohort.csv", "cohort"), ("the slices", "slices"))
+        if digests[key] != now[what]
+    ]
+    if changed:
+        raise out_of_date(f"run {folder.name}", " and ".join(changed), "it was trained", "nephroscope train")
+    return CompleteRun(folder=folder, snapshot=snapshot.with_split(load_run_split(folder, snapshot.cohort)))
+
+
+def run_config(folder: Path) -> TrainConfig:
+    """The settings a run was trained under.
+
+    Raises:
+        StudyError: Its config.json is damaged.
+    """
+    try:
+        return TrainConfig(**load_json(folder / "config.json", FORMAT)["training"])
+    except (KeyError, TypeError, NephroscopeError) as error:
+        raise StudyError(
+            where=f"run {folder.name}, config.json",
+            expected="the settings it was trained under",
+            found=f"a damaged file ({error})",
+            remedy="train again, and remove this run",
+        ) from error
 
 
 def run_network_path(folder: Path, index: int) -> Path:

@@ -1,7 +1,7 @@
 """Score the test cases of a run, each by a model that never saw its patient. ONNX Runtime; no torch."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,49 +10,31 @@ from nephroscope.base.errors import StudyError
 from nephroscope.base.progress import track
 from nephroscope.clinic.call import youden_threshold
 from nephroscope.clinic.score import CutCase, Scorer, case_features, learn_domain
-from nephroscope.learning.run_files import KeptNetwork, load_run
+from nephroscope.learning.run_files import CompleteRun, KeptNetwork, load_run
 from nephroscope.records import (
-    DEVELOPMENT,
-    INTERNAL_TEST,
     CasePrediction,
-    Cohort,
-    EvaluationConfig,
     Fold,
     OperatingPoint,
-    Split,
 )
-from nephroscope.study.slices import SliceStore
-
-OUT_OF_FOLD = "out-of-fold"
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunToScore:
-    """A complete run with what it was made from."""
-
-    folder: Path
-    cohort: Cohort
-    store: SliceStore
-    split: Split
-    config: EvaluationConfig
-
-
-def score_run(run: RunToScore) -> tuple[list[CasePrediction], list[OperatingPoint]]:
+def score_run(run: CompleteRun) -> tuple[list[CasePrediction], list[OperatingPoint]]:
     """Predictions of all test cases with truth, group and fold; and one operating point per fold.
 
     With several folds, development cases are answered by the fold that tested them, and held-out cases by the
     fold that would be exported.
     """
+    snapshot = run.snapshot
     points: list[OperatingPoint] = []
     answers: dict[str, CasePrediction] = {}
-    several = len(run.split.folds) > 1
-    chosen = exported_fold(run.folder) if several and run.split.holdout else None
-    for fold in track(run.split.folds, "scoring", "fold", len(run.split.folds)):
+    several = len(snapshot.split.folds) > 1
+    chosen = exported_fold(run.folder) if several and snapshot.split.holdout else None
+    for fold in track(snapshot.split.folds, "scoring", "fold", len(snapshot.split.folds)):
         scorer = fold_scorer(run, fold)
         points.append(scorer.point)
         names = fold.test
         if fold.index == chosen:
-            names = names | run.split.holdout
+            names = names | snapshot.split.holdout
         for case in _cut_cases(run, names):
             answer = scorer.answer(case)
             before = answers.get(case.case_id)
@@ -60,19 +42,11 @@ def score_run(run: RunToScore) -> tuple[list[CasePrediction], list[OperatingPoin
                 answer = scorer.conclude(case, (*before.slices, *answer.slices), before.findings)
             answers[case.case_id] = replace(
                 answer,
-                truth=run.cohort.by_id[case.case_id].subtype,
-                group=_group(run, case.case_id),
+                truth=snapshot.cohort.by_id[case.case_id].subtype,
+                group=snapshot.test_set_of(case.case_id),
                 fold=before.fold if before else fold.index,
             )
     return list(answers.values()), points
-
-
-def _group(run: RunToScore, case_id: str) -> str:
-    """Which test set a case belongs to."""
-    marked = run.cohort.by_id[case_id].cohort
-    if marked != DEVELOPMENT:
-        return marked
-    return INTERNAL_TEST if case_id in run.split.holdout else OUT_OF_FOLD
 
 
 def exported_fold(folder: Path) -> int:
@@ -90,36 +64,37 @@ def exported_fold(folder: Path) -> int:
     return int(best["index"])
 
 
-def fold_scorer(run: RunToScore, fold: Fold) -> Scorer:
+def fold_scorer(run: CompleteRun, fold: Fold) -> Scorer:
     """The scorer of one fold: its network, threshold and applicability domain."""
-    network = KeptNetwork(run.folder, fold.index)
-    spec = run.store.spec
+    network, snapshot = KeptNetwork(run.folder, fold.index), run.snapshot
+    config = snapshot.settings.evaluation
+    spec = snapshot.slices.spec
     features = (case_features(case.hu, case.mm_per_px, spec) for case in _cut_cases(run, fold.train))
     scorer = Scorer(
         network=network,
-        subtypes=run.cohort.subtypes,
-        positive=run.cohort.positive,
+        subtypes=snapshot.cohort.subtypes,
+        positive=snapshot.cohort.positive,
         point=OperatingPoint(threshold=0.5, criterion="fixed", chosen_on="nothing: fixed before any data"),
-        not_sure_margin=run.config.not_sure_margin,
+        not_sure_margin=config.not_sure_margin,
         domain=learn_domain(features),
         spec=spec,
         model_digest=network.digest[:16],
     )
-    if run.config.criterion == "fixed" or len(run.cohort.subtypes) > 2:
+    if config.criterion == "fixed" or len(snapshot.cohort.subtypes) > 2:
         return scorer
     answers = [scorer.answer(case) for case in _cut_cases(run, fold.validation)]
-    positive = run.cohort.positive
+    positive = snapshot.cohort.positive
     threshold = youden_threshold(
         [answer.probabilities[positive] for answer in answers],
-        [run.cohort.by_id[answer.case_id].subtype == positive for answer in answers],
+        [snapshot.cohort.by_id[answer.case_id].subtype == positive for answer in answers],
     )
     chosen_on = f"{len(answers)} validation cases of fold {fold.index}"
     return replace(scorer, point=OperatingPoint(threshold=threshold, criterion="youden", chosen_on=chosen_on))
 
 
-def _cut_cases(run: RunToScore, names: frozenset[str]) -> Iterator[CutCase]:
+def _cut_cases(run: CompleteRun, names: frozenset[str]) -> Iterator[CutCase]:
     """The named cases, or under the image protocol the named slices of each case."""
-    store = run.store
+    store = run.snapshot.slices
     wanted: dict[str, set[int]] = {}
     for name in sorted(names):
         if name in store.rows_by_case:
@@ -131,7 +106,7 @@ def _cut_cases(run: RunToScore, names: frozenset[str]) -> Iterator[CutCase]:
         rows = [row for row in store.rows_by_case[case_id] if int(store.slice_index[row]) in kept]
         yield CutCase(
             case_id=case_id,
-            patient_id=run.cohort.by_id[case_id].patient_id,
+            patient_id=run.snapshot.cohort.by_id[case_id].patient_id,
             hu=np.asarray(store.hu[rows]),
             slice_index=store.slice_index[rows].tolist(),
             area_mm2=store.area_mm2[rows].tolist(),

@@ -15,6 +15,7 @@ Sex = Literal["M", "F", "O"]
 Severity = Literal["note", "warning", "refusal"]
 ImageFormat = Literal["dicom", "nifti", "images"]
 DEVELOPMENT, INTERNAL_TEST, EXTERNAL_TEST = "development", "internal-test", "external-test:"
+OUT_OF_FOLD = "out-of-fold"  # test set of development cases, each answered by the fold that did not see it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

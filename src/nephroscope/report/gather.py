@@ -11,45 +11,34 @@ from nephroscope.base.files import load_json
 from nephroscope.base.tables import read_table
 from nephroscope.base.version import __version__
 from nephroscope.intake.export.series_table import SERIES_FILE
-from nephroscope.learning.engine.study_data import Material
-from nephroscope.learning.score_run import RunToScore
+from nephroscope.learning.run_files import CompleteRun
 from nephroscope.questions.evaluation.subgroups import series_facts, vendor_of
 from nephroscope.records import EvaluationReport, Finding, TrainConfig
-from nephroscope.records.settings import Settings
 from nephroscope.report.content import ReportContent, RunContent, Scan
 from nephroscope.report.shortcuts import probe_run
-from nephroscope.study.folder import StudyFolder
 
 
-def gather(
-    folder: StudyFolder,
-    settings: Settings,
-    scored: RunToScore,
-    evaluation: EvaluationReport,
-    findings: Sequence[Finding],
-) -> ReportContent:
+def gather(scored: CompleteRun, evaluation: EvaluationReport, findings: Sequence[Finding]) -> ReportContent:
     """Everything the page of one run shows; ``findings`` are those of the imports."""
-    store = scored.store
+    snapshot = scored.snapshot
+    folder, settings, store = snapshot.folder, snapshot.settings, snapshot.slices
     curves, converged = {}, {}
-    for fold in scored.split.folds:
+    for fold in snapshot.split.folds:
         path = scored.folder / f"fold-{fold.index}"
         lines = (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         curves[fold.index] = [_epoch(line) for line in lines]
         converged[fold.index] = bool(load_json(path / "fold.json", 1)["converged"])
     scans = scans_of(folder.root / SERIES_FILE)
-    material = Material(
-        folder=folder, settings=settings, cohort=scored.cohort, store=store, split=scored.split
-    )
     training = TrainConfig(**load_json(scored.folder / "config.json", 1)["training"])
     return ReportContent(
         title=folder.root.resolve().name,
         runs=(RunContent(report=evaluation, train=training, curves=curves, converged=converged),),
-        cohort=scored.cohort,
-        split=scored.split,
+        cohort=snapshot.cohort,
+        split=snapshot.split,
         slice_counts={case_id: len(rows) for case_id, rows in store.rows_by_case.items()},
         slices_of=store.slices_of,
         spec=store.spec,
-        evaluation=scored.config,
+        evaluation=snapshot.settings.evaluation,
         findings=(*findings, *store.findings),
         version=__version__,
         date=datetime.now(UTC).date().isoformat(),
@@ -58,7 +47,7 @@ def gather(
         roi_config=settings.roi,
         environment=_json(scored.folder / "environment.json"),
         scans=scans,
-        shortcuts=probe_run(material, evaluation, scans),
+        shortcuts=probe_run(snapshot, evaluation, scans),
         facts=series_facts(folder.root) if scans else {},
         roi_agreement=_json(folder.root / "agreement" / "agreement.json"),
     )

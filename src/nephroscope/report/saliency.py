@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from nephroscope.clinic.cut import apply_window
-from nephroscope.learning.score_run import RunToScore
+from nephroscope.learning.run_files import CompleteRun
 from nephroscope.questions.saliency.checks import SaliencyOfRun, shown_map
 from nephroscope.questions.saliency.maps import Reader, saliency_of_run
 from nephroscope.records import SliceSpec
@@ -26,7 +26,7 @@ MAP_COLOR, ROI_COLOR = (230, 159, 0), (86, 180, 233)  # orange and sky blue of O
 DENSEST = 0.6  # opacity of a map at its peak
 
 
-def with_saliency(content: ReportContent, run: RunToScore, read: Reader) -> ReportContent:
+def with_saliency(content: ReportContent, run: CompleteRun, read: Reader) -> ReportContent:
     """The content with maps for up to `MOST_CASES` cards, mistakes first, or with the reason why there are none.
 
     Args:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nephroscope.learning.engine.folds import Answers, Deal
-from nephroscope.learning.engine.study_data import Material
 from nephroscope.questions.compare.facts import Fact
 from nephroscope.questions.compare.measures import TestSet
 from nephroscope.questions.compare.probe import probe
@@ -12,21 +11,22 @@ from nephroscope.questions.evaluation.subgroups import UNKNOWN, attributes_of
 from nephroscope.records import Case, Estimate, EvaluationReport
 from nephroscope.report.content import Scan
 from nephroscope.report.tables import Cell, Letters, Table
+from nephroscope.study.snapshot import Snapshot
 
 WORDS = ("vendor", "sex", "site", "phase")  # named, and their values too, as in the figures by subgroup
 
 
-def probe_run(material: Material, report: EvaluationReport, scans: Mapping[str, Scan]) -> dict[str, Any]:
+def probe_run(snapshot: Snapshot, report: EvaluationReport, scans: Mapping[str, Scan]) -> dict[str, Any]:
     """The probe on the first test set of a run with this run's answers; empty for a LEAKY run or one that failed.
 
     Args:
-        material: The study and the split of the run.
+        snapshot: The study and the split of the run.
         report: Of the run.
         scans: What series.csv says, by case_id.
     """
     if report.leaky or not report.converged:
         return {}
-    labels = dict(material.labels)
+    labels = dict(snapshot.labels)
     group = report.groups[0].name
     asked = [p for p in report.predictions if p.group == group and p.case_id in labels]
     answers = Answers(
@@ -36,10 +36,10 @@ def probe_run(material: Material, report: EvaluationReport, scans: Mapping[str, 
         p={p.case_id: tuple(p.probabilities[s] for s in report.subtypes) for p in asked},
         fold={p.case_id: p.fold for p in asked},
     )
-    tests = TestSet.of(group, sorted(p.case_id for p in asked), labels, material.cohort)
-    cases = [material.cohort.by_id[name] for name in sorted(labels)]
-    deal = Deal(name="r0", split=material.split, labels=labels, seed=0)
-    return probe(material, facts_known(cases, scans), [answers], tests, deal)
+    tests = TestSet.of(group, sorted(p.case_id for p in asked), labels, snapshot.cohort)
+    cases = [snapshot.cohort.by_id[name] for name in sorted(labels)]
+    deal = Deal(name="r0", split=snapshot.split, labels=labels, seed=0)
+    return probe(snapshot, facts_known(cases, scans), [answers], tests, deal)
 
 
 def facts_known(cases: Sequence[Case], scans: Mapping[str, Scan]) -> list[Fact]:

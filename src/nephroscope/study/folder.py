@@ -250,11 +250,18 @@ def change_settings(folder: StudyFolder, table: str, values: Mapping[str, Any]) 
     return settings
 
 
-def stale(step: str, changed: str, remedy: str) -> StudyError:
-    """The refusal of a step that is older than what it was made from."""
+def out_of_date(what: str, changed: str, since: str, command: str) -> StudyError:
+    """The refusal of a part of the study that was made before one of its inputs changed.
+
+    Args:
+        what: The part, such as ``slices``.
+        changed: The inputs that changed, by name.
+        since: When it was made, such as "the slices were cut".
+        command: Makes it again.
+    """
     return StudyError(
-        where=step,
-        expected="what it was made from to be unchanged",
-        found=f"{changed} changed since",
-        remedy=f"run `{remedy}` again",
+        where=what,
+        expected=f"{what} made from the study as it is now",
+        found=f"out of date: {changed} changed since {since}",
+        remedy=f"run `{command}` again",
     )

@@ -13,7 +13,7 @@ import os
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -199,7 +199,8 @@ class SliceStore:
     """An open store: ``hu`` is a read-only memory map (N, size_px, size_px); row i is slice i everywhere.
 
     ``source`` is the digest of what the slices were to be cut from (paths and settings), ``digest`` that and what
-    came out, ``drawn`` the ROI files as they were. The index, slices.csv, is read when it is first asked for.
+    came out, ``drawn`` the ROI files as they were, ``made_from`` the digest of each input by name. slices.csv is
+    read when it is first asked for.
     """
 
     folder: Path
@@ -210,6 +211,7 @@ class SliceStore:
     digest: str
     findings: tuple[Finding, ...]
     drawn: dict[str, Drawn]
+    made_from: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def _index(self) -> "tuple[list[str], array[int], array[float], array[float]]":
@@ -253,6 +255,10 @@ class SliceStore:
         parts = np.split(order, starts[1:])
         return {str(name): np.sort(rows) for name, rows in zip(names, parts, strict=True)}
 
+    def indices_by_case(self) -> dict[str, list[int]]:
+        """Slice indices of every case that was cut."""
+        return {name: self.slice_index[rows].tolist() for name, rows in self.rows_by_case.items()}
+
     def slices_of(self, case_id: str) -> Iterator[tuple[int, npt.NDArray[np.int16]]]:
         """(slice_index, HU (size_px, size_px)) of each slice of a case."""
         for row in self.rows_by_case.get(case_id, ()):
@@ -294,6 +300,7 @@ def open_store(folder: Path) -> SliceStore:
         digest=digest_of([about["digest"], about["content"]]) if "content" in about else about["digest"],
         findings=tuple(Finding(**finding) for finding in about["findings"]),
         drawn=about.get("drawn", {}),
+        made_from=about.get("made_from", {}),
     )
 
 
@@ -301,10 +308,18 @@ def _do_not_belong(expected: str, found: str) -> StudyError:
     return StudyError(where="slices", expected=expected, found=found, remedy="run `nephroscope slices` again")
 
 
-def cut_cohort(cases: Iterable[Case], read: Reader, spec: SliceSpec, folder: Path, digest: str) -> SliceStore:
+def cut_cohort(
+    cases: Iterable[Case],
+    read: Reader,
+    spec: SliceSpec,
+    folder: Path,
+    digest: str,
+    made_from: Mapping[str, str] | None = None,
+) -> SliceStore:
     """Cut all cases into the store; one bad case is refused by name and the others go on.
 
-    An interrupted cut with the same ``digest`` (of cases and spec) goes on where it stopped.
+    An interrupted cut with the same ``digest`` (of cases and spec) goes on where it stopped; ``made_from`` holds the
+    digest of each input by name, and is kept so that a later step can say which one changed.
 
     Raises:
         CohortError: No case could be cut.
@@ -336,6 +351,7 @@ def cut_cohort(cases: Iterable[Case], read: Reader, spec: SliceSpec, folder: Pat
         "n_cases": journal.n_cases,
         "findings": [asdict(finding) for finding in journal.findings],
         "drawn": journal.drawn,
+        "made_from": dict(made_from or {}),
     }
     save_json(folder / "spec.json", about)
     journal.partial("journal.jsonl").unlink()

@@ -9,9 +9,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from nephroscope.base.files import digest_of
 from nephroscope.records import Case, Cohort, CTVolume, RoiMask
 from nephroscope.study.slices import SliceStore
+from nephroscope.study.snapshot import digest_of_files
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
@@ -48,18 +48,7 @@ class StudyData:
     @cached_property
     def seen(self) -> str:
         """Digest of what there is to be seen, for the key of a cache."""
-        return digest_of_seen(self.cohort, self.store)
-
-
-def digest_of_seen(cohort: Cohort, store: SliceStore) -> str:
-    """Digest of the slices' content, and of the files of cases that are not there now."""
-    gone = [
-        [case.case_id, kind]
-        for case in cohort.cases
-        for kind in ("image", "roi", "organs")
-        if (path := getattr(case, kind)) is not None and not path.exists()
-    ]
-    return digest_of([store.digest, gone])
+        return digest_of_files(self.cohort, self.store)
 
 
 class Fitted(Protocol):

@@ -17,8 +17,8 @@ from nephroscope.base.errors import ConfigError
 from nephroscope.clinic.call import youden_threshold
 from nephroscope.learning.baselines.candidate import Candidate
 from nephroscope.learning.engine.jobs import Job, Result, address_of
-from nephroscope.learning.engine.study_data import Material
 from nephroscope.records import DEVELOPMENT, INTERNAL_TEST, Case, Cohort, Fold, Split
+from nephroscope.study.snapshot import Snapshot
 from nephroscope.study.split import make_split
 
 Probabilities = tuple[float, ...]
@@ -76,24 +76,24 @@ def seed_of(*numbers: int) -> int:
     return int(np.random.SeedSequence([abs(n) for n in numbers]).generate_state(1)[0])
 
 
-def jobs_of(material: Material, candidate: Candidate, deal: Deal, choosing: bool) -> list[Job]:
+def jobs_of(snapshot: Snapshot, candidate: Candidate, deal: Deal, choosing: bool) -> list[Job]:
     """The fits that one candidate needs on one deal; ``choosing`` adds those that answer the validation parts."""
     jobs = []
     for fold in deal.split.folds:
         name = f"{candidate.name}/{deal.name}-f{fold.index}"
         everyone = fold.train | fold.validation
-        jobs.append(_job(material, candidate, deal, name, (everyone, fold.test)))
+        jobs.append(_job(snapshot, candidate, deal, name, (everyone, fold.test)))
         if choosing:
-            jobs.append(_job(material, candidate, deal, f"{name}-validation", (fold.train, fold.validation)))
+            jobs.append(_job(snapshot, candidate, deal, f"{name}-validation", (fold.train, fold.validation)))
     if deal.split.holdout and len(deal.split.folds) > 1:
         developed = frozenset().union(*(fold.test for fold in deal.split.folds))
         name = f"{candidate.name}/{deal.name}-holdout"
-        jobs.append(_job(material, candidate, deal, name, (developed, deal.split.holdout)))
+        jobs.append(_job(snapshot, candidate, deal, name, (developed, deal.split.holdout)))
     return jobs
 
 
 def answers_of(
-    candidate: Candidate, deal: Deal, results: Mapping[str, Result], material: Material
+    candidate: Candidate, deal: Deal, results: Mapping[str, Result], snapshot: Snapshot
 ) -> Answers | str:
     """The answers that the results of `jobs_of` hold, or why there are none."""
     p: dict[str, Probabilities] = {}
@@ -125,17 +125,17 @@ def answers_of(
         p=p,
         fold=of_fold,
         validation=validation,
-        thresholds=thresholds_of(validation, deal, material),
+        thresholds=thresholds_of(validation, deal, snapshot),
     )
 
 
 def thresholds_of(
-    validation: Mapping[int, Mapping[str, Probabilities]], deal: Deal, material: Material
+    validation: Mapping[int, Mapping[str, Probabilities]], deal: Deal, snapshot: Snapshot
 ) -> dict[int, float]:
     """Thresholds chosen on the validation parts, where the study chooses any; else none, which means 0.5."""
-    if material.settings.evaluation.criterion == "fixed" or len(material.cohort.subtypes) > 2:
+    if snapshot.settings.evaluation.criterion == "fixed" or len(snapshot.cohort.subtypes) > 2:
         return {}
-    at = material.positive
+    at = snapshot.positive
     return {
         index: youden_threshold(
             [row[at] for row in cases.values()], [deal.labels[name] == at for name in cases]
@@ -144,64 +144,64 @@ def thresholds_of(
     }
 
 
-def present_deal(material: Material, seed: int) -> Deal:
+def present_deal(snapshot: Snapshot, seed: int) -> Deal:
     """The folds of splits.json with the true labels."""
-    return Deal(name="r0", split=material.split, labels=material.labels, seed=seed)
+    return Deal(name="r0", split=snapshot.split, labels=snapshot.labels, seed=seed)
 
 
-def redealt(material: Material, repeat: int, seed: int) -> Deal:
+def redealt(snapshot: Snapshot, repeat: int, seed: int) -> Deal:
     """Patients dealt anew under the same rules; held-out cases stay held out.
 
     Raises:
         ConfigError: There is a single fold, so nothing to deal.
     """
-    if len(material.split.folds) < 2:
+    if len(snapshot.split.folds) < 2:
         raise ConfigError(
             where="--repeats",
             expected="two folds or more, to be dealt again",
             found="a split with one",
             remedy="divide the patients with `nephroscope split STUDY --folds 5`, or leave --repeats out",
         )
-    split = _deal_again(material, material.cohort, seed_of(seed, repeat, 1))
-    return Deal(name=f"r{repeat}-{seed}", split=split, labels=material.labels, seed=seed_of(seed, repeat, 2))
+    split = _deal_again(snapshot, snapshot.cohort, seed_of(seed, repeat, 1))
+    return Deal(name=f"r{repeat}-{seed}", split=split, labels=snapshot.labels, seed=seed_of(seed, repeat, 2))
 
 
-def shuffled(material: Material, permutation: int, seed: int) -> tuple[Deal, Cohort]:
+def shuffled(snapshot: Snapshot, permutation: int, seed: int) -> tuple[Deal, Cohort]:
     """Subtypes dealt out at random between patients, then folds by the very same rules; and the cohort with them.
 
     A patient's tumors keep together, and development and held-out patients keep apart, so that the counts stay.
     """
     rng = np.random.default_rng([abs(seed), permutation, 0x5F])
     tumors: dict[str, list[Case]] = {}
-    for case in sorted(material.cohort.cases, key=lambda case: case.case_id):
-        if case.subtype is not None and case.case_id in material.store.rows_by_case:
+    for case in sorted(snapshot.cohort.cases, key=lambda case: case.case_id):
+        if case.subtype is not None and case.case_id in snapshot.slices.rows_by_case:
             tumors.setdefault(case.patient_id, []).append(case)
     alike: dict[tuple[int, bool], list[list[Case]]] = {}
     for cases in tumors.values():
-        held = any(case.case_id in material.split.holdout for case in cases)
+        held = any(case.case_id in snapshot.split.holdout for case in cases)
         alike.setdefault((len(cases), held), []).append(cases)
     given: dict[str, str | None] = {}
     for patients in alike.values():
         for own, other in zip(patients, rng.permutation(len(patients)), strict=True):
             given |= {a.case_id: b.subtype for a, b in zip(own, patients[other], strict=True)}
     cases_now = tuple(
-        replace(case, subtype=given.get(case.case_id, case.subtype)) for case in material.cohort.cases
+        replace(case, subtype=given.get(case.case_id, case.subtype)) for case in snapshot.cohort.cases
     )
-    cohort = replace(material.cohort, cases=cases_now)
+    cohort = replace(snapshot.cohort, cases=cases_now)
     subtypes = cohort.subtypes
     labels = {c.case_id: subtypes.index(c.subtype) for c in cohort.cases if c.subtype is not None}
-    split = _deal_again(material, cohort, seed_of(seed, permutation, 3))
+    split = _deal_again(snapshot, cohort, seed_of(seed, permutation, 3))
     name = f"shuffled-{permutation}-{seed}"
     return Deal(name=name, split=split, labels=labels, seed=seed_of(seed, permutation, 4)), cohort
 
 
-def test_cases(deal: Deal, material: Material) -> dict[str, list[str]]:
+def test_cases(deal: Deal, snapshot: Snapshot) -> dict[str, list[str]]:
     """Test cases of a deal by test set; out-of-fold first, where there are folds."""
     names = sorted(frozenset().union(*(fold.test for fold in deal.split.folds)) | deal.split.holdout)
     groups: dict[str, list[str]] = {}
     for name in names:
         if name in deal.labels:
-            groups.setdefault(material.group_of(name, deal.split), []).append(name)
+            groups.setdefault(snapshot.test_set_of(name, deal.split), []).append(name)
     return dict(sorted(groups.items(), key=lambda item: (item[0] != "out-of-fold", item[0])))
 
 
@@ -214,18 +214,18 @@ def same_folds(one: Split, other: Split) -> bool:
     return parts(one.folds) == parts(other.folds) and one.holdout == other.holdout
 
 
-def _deal_again(material: Material, cohort: Cohort, seed: int) -> Split:
-    held = material.split.holdout
+def _deal_again(snapshot: Snapshot, cohort: Cohort, seed: int) -> Split:
+    held = snapshot.split.holdout
     cases = tuple(
         replace(case, cohort=INTERNAL_TEST) if case.case_id in held and case.cohort == DEVELOPMENT else case
         for case in cohort.cases
     )
-    config = replace(material.split.config, seed=seed, holdout=0.0)
-    return make_split(replace(cohort, cases=cases), material.slices_of(), config)
+    config = replace(snapshot.split.config, seed=seed, holdout=0.0)
+    return make_split(replace(cohort, cases=cases), snapshot.slices.indices_by_case(), config)
 
 
 def _job(
-    material: Material,
+    snapshot: Snapshot,
     candidate: Candidate,
     deal: Deal,
     key: str,
@@ -236,11 +236,11 @@ def _job(
         key=key,
         candidate=address_of(candidate),
         told=candidate.told,
-        study=str(material.folder.root),
-        digest=material.digest,
+        study=str(snapshot.folder.root),
+        digest=snapshot.digest,
         learn=learn,
         labels=tuple(deal.labels[name] for name in learn),
         predict=predict,
         seed=deal.seed,
-        n_subtypes=len(material.cohort.subtypes),
+        n_subtypes=len(snapshot.cohort.subtypes),
     )

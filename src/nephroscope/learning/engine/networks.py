@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nephroscope.base.errors import NephroscopeError, StudyError
+from nephroscope.base.errors import StudyError
 from nephroscope.base.files import digest_of, load_json, save_json
 from nephroscope.learning.engine.folds import (
     HOLDOUT,
@@ -20,10 +20,10 @@ from nephroscope.learning.engine.folds import (
     same_folds,
     thresholds_of,
 )
-from nephroscope.learning.engine.study_data import Material
-from nephroscope.learning.run_files import load_run, load_run_split, open_run_network
-from nephroscope.learning.score_run import RunToScore, score_run
+from nephroscope.learning.run_files import CompleteRun, load_run, load_run_split, open_run_network, run_config
+from nephroscope.learning.score_run import score_run
 from nephroscope.records import CasePrediction, Cohort, Fold, Split, TrainConfig
+from nephroscope.study.snapshot import Snapshot
 
 FORMAT = 1
 LEAKY = "LEAKY split by image: slices of one patient train and test"
@@ -44,47 +44,30 @@ class FoundRun:
     leaky: bool = False
 
 
-def find_runs(material: Material, wanted: tuple[str, ...] | None, kept: Path) -> list[FoundRun]:
+def find_runs(snapshot: Snapshot, wanted: tuple[str, ...] | None, kept: Path) -> list[FoundRun]:
     """All runs of the study, or those of these names, each with its answers or the reason why there are none.
 
     Raises:
         StudyError: There is no run of a name.
     """
-    runs = material.folder
+    runs = snapshot.folder
     folders = runs.runs() if wanted is None else [runs.complete_run(name) for name in dict.fromkeys(wanted)]
-    return [_look_at(folder, material, kept) for folder in folders]
+    return [_look_at(folder, snapshot, kept) for folder in folders]
 
 
-def run_config(folder: Path) -> TrainConfig:
-    """The settings a run was trained under.
-
-    Raises:
-        StudyError: Its config.json is damaged.
-    """
-    try:
-        return TrainConfig(**load_json(folder / "config.json", FORMAT)["training"])
-    except (KeyError, TypeError, NephroscopeError) as error:
-        raise StudyError(
-            where=f"run {folder.name}, config.json",
-            expected="the settings it was trained under",
-            found=f"a damaged file ({error})",
-            remedy="train again, and remove this run",
-        ) from error
-
-
-def run_of(material: Material, model: str) -> str | None:
+def run_of(snapshot: Snapshot, model: str) -> str | None:
     """Name of the newest run of a network that can be ranked; None where there is none."""
-    for folder in reversed(material.folder.runs()):
+    for folder in reversed(snapshot.folder.runs()):
         try:
             is_it = run_config(folder).model == model
         except StudyError:  # damaged: a run of no known network
             continue
-        if is_it and not why_not(folder, material):
+        if is_it and not why_not(folder, snapshot):
             return folder.name
     return None
 
 
-def why_not(folder: Path, material: Material) -> str:
+def why_not(folder: Path, snapshot: Snapshot) -> str:
     """Why a run cannot be ranked on the present folds; empty when it can."""
     if not (folder / "run.json").exists():
         return "interrupted: go on with `nephroscope train --resume`"
@@ -93,13 +76,13 @@ def why_not(folder: Path, material: Material) -> str:
     except StudyError as error:
         return str(error)
     digests = content["digests"]
-    if digests["slices"] != material.store.digest or digests["cohort"] != material.cohort.label_digest:
+    if digests["slices"] != snapshot.slices.digest or digests["cohort"] != snapshot.cohort.label_digest:
         return "made from an older cohort or older slices: train again"
     if content["leaky"]:
         return LEAKY
     try:
-        split = load_run_split(folder, material.cohort)
-        if not same_folds(split, material.split):
+        split = load_run_split(folder, snapshot.cohort)
+        if not same_folds(split, snapshot.split):
             return "trained on other folds than splits.json: train again"
         for fold in split.folds:
             open_run_network(folder, fold.index)
@@ -108,17 +91,17 @@ def why_not(folder: Path, material: Material) -> str:
     return "" if content["converged"] else "did not converge"
 
 
-def _look_at(folder: Path, material: Material, kept: Path) -> FoundRun:
+def _look_at(folder: Path, snapshot: Snapshot, kept: Path) -> FoundRun:
     name, model = folder.name, ""
     try:
-        model, reason = run_config(folder).model, why_not(folder, material)
+        model, reason = run_config(folder).model, why_not(folder, snapshot)
     except StudyError as error:
         reason = str(error)
     if reason:
         return FoundRun(name=name, model=model, reason=reason, leaky=reason == LEAKY)
-    deal = present_deal(material, 0)
-    scored = ScoredRun(folder=folder, name=name, model=model, cohort=material.cohort)
-    return FoundRun(name=name, model=model, answers=scored.answers(deal, material, kept / f"{name}.json"))
+    deal = present_deal(snapshot, 0)
+    scored = ScoredRun(folder=folder, name=name, model=model, cohort=snapshot.cohort)
+    return FoundRun(name=name, model=model, answers=scored.answers(deal, snapshot, kept / f"{name}.json"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,17 +113,17 @@ class ScoredRun:
     model: str
     cohort: Cohort
 
-    def answers(self, deal: Deal, material: Material, kept: Path) -> Answers:
+    def answers(self, deal: Deal, snapshot: Snapshot, kept: Path) -> Answers:
         """Its answers on the folds it was trained on; kept, so that a run is scored once."""
         made_from = digest_of(
-            [load_run(self.folder), asdict(material.settings.evaluation), material.data.seen]
+            [load_run(self.folder), asdict(snapshot.settings.evaluation), snapshot.files_digest]
         )
         held = _load(kept, made_from)
         if held is None:
-            held = self._score(deal.split, material)
+            held = self._score(deal.split, snapshot)
             save_json(kept, {"format": FORMAT, "made_from": made_from, **held})
         validation = {int(i): _rows(cases) for i, cases in held["validation"].items()}
-        thresholds = thresholds_of(validation, deal, material)
+        thresholds = thresholds_of(validation, deal, snapshot)
         if thresholds and held["exported"] is not None:
             thresholds[HOLDOUT] = thresholds[held["exported"]]
         return Answers(
@@ -153,8 +136,8 @@ class ScoredRun:
             thresholds=thresholds,
         )
 
-    def _score(self, split: Split, material: Material) -> dict[str, Any]:
-        predictions = self._predict(split, material)
+    def _score(self, split: Split, snapshot: Snapshot) -> dict[str, Any]:
+        predictions = self._predict(split, snapshot)
         tested = {name for fold in split.folds for name in fold.test}
         validation = {}
         for fold in split.folds:
@@ -162,7 +145,7 @@ class ScoredRun:
                 index=fold.index, train=fold.train, validation=frozenset(), test=fold.validation
             )  # its own model, asked for its validation part
             part = replace(split, folds=(only,), holdout=frozenset())
-            validation[str(fold.index)] = _as_rows(self._predict(part, material), self.cohort)
+            validation[str(fold.index)] = _as_rows(self._predict(part, snapshot), self.cohort)
         held_out = {p.fold for p in predictions if p.case_id not in tested}
         return {
             "p": _as_rows(predictions, self.cohort),
@@ -171,33 +154,31 @@ class ScoredRun:
             "validation": validation,
         }
 
-    def _predict(self, split: Split, material: Material) -> list[CasePrediction]:
-        config = replace(material.settings.evaluation, criterion="fixed")
-        run = RunToScore(
-            folder=self.folder, cohort=self.cohort, store=material.store, split=split, config=config
-        )
-        return score_run(run)[0]
+    def _predict(self, split: Split, snapshot: Snapshot) -> list[CasePrediction]:
+        config = replace(snapshot.settings.evaluation, criterion="fixed")
+        study = snapshot.with_labels(self.cohort, split).with_evaluation(config)
+        return score_run(CompleteRun(folder=self.folder, snapshot=study))[0]
 
 
-def train_on(material: Material, config: TrainConfig, deal: Deal, cohort: Cohort, folder: Path) -> Answers:
+def train_on(snapshot: Snapshot, config: TrainConfig, deal: Deal, cohort: Cohort, folder: Path) -> Answers:
     """Train a network on a deal of its own, below comparison/, and give its answers; goes on where it stopped.
 
     Args:
-        material: The study.
+        snapshot: The study.
         config: Network and settings.
         deal: Folds and labels.
         cohort: With the labels of the deal.
         folder: Of comparison/networks.
     """
-    from nephroscope.learning.training.run import RunInputs, train_run
+    from nephroscope.learning.training.run import run_digests, train_run
 
-    inputs = RunInputs(cohort=cohort, store=material.store, split=deal.split, config=config)
+    study = snapshot.with_labels(cohort, deal.split)
     parts = [[sorted(part) for part in (f.train, f.validation, f.test)] for f in deal.split.folds]
-    path = folder / config.model / f"{deal.name}-{digest_of([inputs.digests, parts])[:8]}"
+    path = folder / config.model / f"{deal.name}-{digest_of([run_digests(study, config), parts])[:8]}"
     if not (path / "run.json").exists():
-        train_run(path, inputs)
+        train_run(path, study, config)
     scored = ScoredRun(folder=path, name=config.model, model=config.model, cohort=cohort)
-    return scored.answers(deal, material, path / "answers.json")
+    return scored.answers(deal, snapshot, path / "answers.json")
 
 
 def _as_rows(predictions: list[CasePrediction], cohort: Cohort) -> dict[str, list[float]]:

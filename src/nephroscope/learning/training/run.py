@@ -6,7 +6,7 @@ import math
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -36,8 +36,8 @@ from nephroscope.learning.training.fit import (
     save_checkpoint,
     save_weights,
 )
-from nephroscope.records import Cohort, Fold, SliceSpec, Split, TrainConfig
-from nephroscope.study.slices import SliceStore
+from nephroscope.records import Fold, SliceSpec, TrainConfig
+from nephroscope.study.snapshot import Snapshot
 from nephroscope.study.split import save_split
 
 FORMAT = 1
@@ -45,33 +45,27 @@ logger = logging.getLogger(__name__)
 Told = Callable[[int, int], None]  # called after an epoch: index of the fold, epochs left at most
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunInputs:
-    """What a run is made from; its digests are kept with it."""
-
-    cohort: Cohort
-    store: SliceStore
-    split: Split
-    config: TrainConfig
-
-    @property
-    def digests(self) -> dict[str, str]:
-        """Of cohort, slices and configuration."""
-        return {
-            "cohort": self.cohort.label_digest,
-            "slices": self.store.digest,
-            "config": self.config.digest,
-        }
+def run_digests(snapshot: Snapshot, config: TrainConfig) -> dict[str, str]:
+    """Digests of what a run is made from: cohort, slices and configuration."""
+    return {
+        "cohort": snapshot.cohort.label_digest,
+        "slices": snapshot.slices.digest,
+        "config": config.digest,
+    }
 
 
 def train_run(
-    folder: Path, inputs: RunInputs, elsewhere: Callable[[list[int]], None] | None = None
+    folder: Path,
+    snapshot: Snapshot,
+    config: TrainConfig,
+    elsewhere: Callable[[list[int]], None] | None = None,
 ) -> dict[str, Any]:
     """Train all folds of a run, going on where an interrupted one stopped; gives the content of run.json.
 
     Args:
         folder: Of the run.
-        inputs: What it is made from.
+        snapshot: Cohort, slices and folds it is trained on.
+        config: Network and settings.
         elsewhere: Trains the folds of these indices by `train_fold` in other processes; the rest is trained here.
 
     Raises:
@@ -79,43 +73,43 @@ def train_run(
         ConfigError: The network or the precision is not to be had here.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = compute_dtype(inputs.config.precision, device)
-    _open_run(folder, inputs, device, dtype)
-    left = [f.index for f in inputs.split.folds if not (folder / f"fold-{f.index}" / "fold.json").exists()]
+    dtype = compute_dtype(config.precision, device)
+    _open_run(folder, snapshot, config, device, dtype)
+    left = [f.index for f in snapshot.split.folds if not (folder / f"fold-{f.index}" / "fold.json").exists()]
     if elsewhere is not None and len(left) > 1:
         elsewhere(left)
-    _train_folds(folder, inputs, inputs.split.folds, device, dtype)
-    folds = [load_json(folder / f"fold-{fold.index}" / "fold.json", FORMAT) for fold in inputs.split.folds]
+    _train_folds(folder, snapshot, config, snapshot.split.folds, (device, dtype))
+    folds = [load_json(folder / f"fold-{fold.index}" / "fold.json", FORMAT) for fold in snapshot.split.folds]
     content = {
         "format": FORMAT,
         "name": folder.name,
-        "model": inputs.config.model,
-        "subtypes": list(inputs.cohort.subtypes),
-        "positive": inputs.cohort.positive,
-        "protocol": inputs.split.protocol,
-        "leaky": inputs.split.leaky,
-        "digests": inputs.digests,
+        "model": config.model,
+        "subtypes": list(snapshot.cohort.subtypes),
+        "positive": snapshot.cohort.positive,
+        "protocol": snapshot.split.protocol,
+        "leaky": snapshot.split.leaky,
+        "digests": run_digests(snapshot, config),
         "converged": any(fold["converged"] for fold in folds),
         "folds": [{key: fold[key] for key in ("index", "converged", "best", "seconds")} for fold in folds],
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     save_json(folder / "run.json", content)
-    for fold in inputs.split.folds:
+    for fold in snapshot.split.folds:
         (folder / f"fold-{fold.index}" / "checkpoint.safetensors").unlink(missing_ok=True)
     return content
 
 
-def train_fold(folder: Path, inputs: RunInputs, index: int) -> None:
+def train_fold(folder: Path, snapshot: Snapshot, config: TrainConfig, index: int) -> None:
     """Train one fold of a run that `train_run` has opened; nothing is done when it is complete.
 
     Raises:
         StudyError: The folder holds a run of other inputs.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = compute_dtype(inputs.config.precision, device)
-    _open_run(folder, inputs, device, dtype)
-    own = [fold for fold in inputs.split.folds if fold.index == index]
-    _train_folds(folder, inputs, own, device, dtype)
+    dtype = compute_dtype(config.precision, device)
+    _open_run(folder, snapshot, config, device, dtype)
+    own = [fold for fold in snapshot.split.folds if fold.index == index]
+    _train_folds(folder, snapshot, config, own, (device, dtype))
 
 
 def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
@@ -139,10 +133,13 @@ def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if capable and precision != "fp32" else torch.float32
 
 
-def _open_run(folder: Path, inputs: RunInputs, device: torch.device, dtype: torch.dtype) -> None:
+def _open_run(
+    folder: Path, snapshot: Snapshot, config: TrainConfig, device: torch.device, dtype: torch.dtype
+) -> None:
+    digests = run_digests(snapshot, config)
     if (folder / "config.json").exists():
         held = load_json(folder / "config.json", FORMAT)
-        for what, digest in inputs.digests.items():
+        for what, digest in digests.items():
             if held["digests"].get(what) != digest:
                 raise StudyError(
                     where=f"run {folder.name}",
@@ -165,19 +162,22 @@ def _open_run(folder: Path, inputs: RunInputs, device: torch.device, dtype: torc
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     save_json(folder / "environment.json", environment)
-    save_split(inputs.split, folder / "split.json", inputs.digests["cohort"])
-    config = {"format": FORMAT, "training": asdict(inputs.config), "digests": inputs.digests}
-    save_json(folder / "config.json", config)
+    save_split(snapshot.split, folder / "split.json", digests["cohort"])
+    save_json(folder / "config.json", {"format": FORMAT, "training": asdict(config), "digests": digests})
 
 
 def _train_folds(
-    folder: Path, inputs: RunInputs, folds: Sequence[Fold], device: torch.device, dtype: torch.dtype
+    folder: Path,
+    snapshot: Snapshot,
+    config: TrainConfig,
+    folds: Sequence[Fold],
+    where: tuple[torch.device, torch.dtype],
 ) -> None:
     """Those of the folds that are not complete, under one progress over all their epochs."""
     todo = [fold for fold in folds if not (folder / f"fold-{fold.index}" / "fold.json").exists()]
-    left = {fold.index: inputs.config.epochs for fold in todo}  # epochs at most: patience may end a fold
+    left = {fold.index: config.epochs for fold in todo}  # epochs at most: patience may end a fold
     numbers = ", ".join(str(fold.index) for fold in todo)
-    what = f"{inputs.config.model}, fold{'s' * (len(todo) > 1)} {numbers}"
+    what = f"{config.model}, fold{'s' * (len(todo) > 1)} {numbers}"
     with counting(what, "epoch", sum(left.values()), lambda: sum(left.values())) as step:
 
         def told(index: int, n_left: int) -> None:
@@ -185,15 +185,20 @@ def _train_folds(
             step()
 
         for fold in todo:
-            _train_fold(folder / f"fold-{fold.index}", inputs, fold, (device, dtype), told)
+            _train_fold(folder / f"fold-{fold.index}", snapshot, config, fold, where, told)
             left[fold.index] = 0
 
 
 def _train_fold(
-    path: Path, inputs: RunInputs, fold: Fold, where: tuple[torch.device, torch.dtype], told: Told
+    path: Path,
+    snapshot: Snapshot,
+    config: TrainConfig,
+    fold: Fold,
+    where: tuple[torch.device, torch.dtype],
+    told: Told,
 ) -> None:
-    config, n_subtypes = inputs.config, len(inputs.cohort.subtypes)
-    train, validation = fold_slices(inputs.store, inputs.cohort, fold)
+    n_subtypes = len(snapshot.cohort.subtypes)
+    train, validation = fold_slices(snapshot.slices, snapshot.cohort, fold)
     if len(train) < 2:
         raise StudyError(
             where=f"fold {fold.index}",
@@ -211,13 +216,13 @@ def _train_fold(
         dtype=where[1],
     )
     torch.manual_seed(config.seed * 1000 + fold.index)  # initial weights
-    spec = inputs.store.spec
+    spec = snapshot.slices.spec
     network = build_network(config.model, n_subtypes, spec, config.recipe, config.pretrained, config.width)
     state = new_state(network, task)
     _fit_fold(path, task, state, told)
     load_weights(network, path / "weights.safetensors")
     step = max(len(train) // REFERENCE_SLICES, 1)
-    shown = np.asarray(inputs.store.hu[train.rows[::step][:REFERENCE_SLICES]])
+    shown = np.asarray(snapshot.slices.hu[train.rows[::step][:REFERENCE_SLICES]])
     export_onnx(network, n_subtypes, shown, path / "model.onnx")
     best = state.best
     save_json(

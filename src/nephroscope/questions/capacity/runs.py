@@ -13,11 +13,12 @@ from typing import Any
 from nephroscope.base.errors import ConfigError, StudyError
 from nephroscope.base.files import digest_of
 from nephroscope.learning.networks.table import NETWORKS
-from nephroscope.learning.run_files import load_run
-from nephroscope.learning.score_run import OUT_OF_FOLD, RunToScore, score_run
-from nephroscope.records import CasePrediction, Cohort, EvaluationConfig, Split, TrainConfig
-from nephroscope.study.slices import SliceStore
+from nephroscope.learning.run_files import CompleteRun, load_run
+from nephroscope.learning.score_run import score_run
+from nephroscope.records import OUT_OF_FOLD, CasePrediction, TrainConfig
+from nephroscope.study.snapshot import Snapshot
 
+FOLDER = "capacity"
 WIDTHS = (0.25, 0.5, 1.0)
 VALIDATION_COST = 1 / 3  # of a slice, against training on it
 logger = logging.getLogger(__name__)
@@ -72,23 +73,18 @@ class Point:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class CapacityInputs:
-    """What the experiment is made from.
+class CapacityTrainings:
+    """The trainings of a capacity study: which settings each has, and where it is kept.
 
     Raises:
         ConfigError: The folds are those of the leaky protocol.
     """
 
-    folder: Path
-    cohort: Cohort
-    store: SliceStore
-    split: Split
-    training: TrainConfig
-    evaluation: EvaluationConfig
+    snapshot: Snapshot
     options: CapacityOptions
 
     def __post_init__(self) -> None:
-        if self.split.leaky:
+        if self.snapshot.split.leaky:
             raise ConfigError(
                 where="capacity",
                 expected="folds by patient",
@@ -96,18 +92,26 @@ class CapacityInputs:
                 remedy="run `nephroscope split --protocol patient` first",
             )
 
+    @property
+    def folder(self) -> Path:
+        """Of the capacity study."""
+        return self.snapshot.folder.root / FOLDER
+
     def config(self, point: Point, repeat: int) -> TrainConfig:
         """Settings of one training: the study's, but for network, width, epochs and the repeat's seed."""
-        changed = replace(
-            self.training, model=point.model, width=point.width, seed=self.training.seed + repeat
-        )
+        training = self.snapshot.settings.training
+        changed = replace(training, model=point.model, width=point.width, seed=training.seed + repeat)
         return changed if self.options.epochs is None else replace(changed, epochs=self.options.epochs)
 
     def run_folder(self, point: Point, repeat: int) -> Path:
         """Where a training lies: named by what it is, and by a digest of all that it is made from."""
         config = self.config(point, repeat)
-        parts = [[sorted(part) for part in (f.train, f.validation, f.test)] for f in self.split.folds]
-        made_from = digest_of([config.digest, self.cohort.label_digest, self.store.digest, parts])
+        parts = [
+            [sorted(part) for part in (f.train, f.validation, f.test)] for f in self.snapshot.split.folds
+        ]
+        made_from = digest_of(
+            [config.digest, self.snapshot.cohort.label_digest, self.snapshot.slices.digest, parts]
+        )
         return self.folder / "runs" / f"{point.model}-{point.width:g}-seed{config.seed}-{made_from[:8]}"
 
 
@@ -137,42 +141,40 @@ def points_of(options: CapacityOptions) -> tuple[list[Point], list[str]]:
     return points, absent
 
 
-def seconds_needed(inputs: CapacityInputs, points: Sequence[Point]) -> tuple[int, float]:
+def seconds_needed(trainings: CapacityTrainings, points: Sequence[Point]) -> tuple[int, float]:
     """Number of folds left to train, and about how many seconds they take, by a short measurement of each network."""
     from nephroscope.learning.training.run import seconds_per_slice
 
     left, seconds = 0, 0.0
-    slices = _slices_per_epoch(inputs)
+    slices = _slices_per_epoch(trainings)
     for point in points:
-        undone = [r for r in range(inputs.options.repeats) if not _complete(inputs, point, r)]
+        undone = [r for r in range(trainings.options.repeats) if not _complete(trainings, point, r)]
         if undone:
-            config = inputs.config(point, 0)
-            one = seconds_per_slice(config, len(inputs.cohort.subtypes), inputs.store.spec)
-            left += len(undone) * len(inputs.split.folds)
+            config = trainings.config(point, 0)
+            one = seconds_per_slice(
+                config, len(trainings.snapshot.cohort.subtypes), trainings.snapshot.slices.spec
+            )
+            left += len(undone) * len(trainings.snapshot.split.folds)
             seconds += one * slices * config.epochs * len(undone)
     return left, seconds
 
 
-def train_point(inputs: CapacityInputs, point: Point) -> Trained:
+def train_point(trainings: CapacityTrainings, point: Point) -> Trained:
     """Train one network as often as asked, going on where it was interrupted, and let unseen patients answer."""
-    from nephroscope.learning.training.run import RunInputs, train_run
+    from nephroscope.learning.training.run import train_run
 
     contents: list[dict[str, Any]] = []
     predictions = []
-    for repeat in range(inputs.options.repeats):
-        folder = inputs.run_folder(point, repeat)
-        if not _complete(inputs, point, repeat):
-            if inputs.options.repeats > 1:
-                logger.info("%s, repeat %d of %d", point.name, repeat + 1, inputs.options.repeats)
-            config = inputs.config(point, repeat)
-            train_run(
-                folder,
-                RunInputs(cohort=inputs.cohort, store=inputs.store, split=inputs.split, config=config),
-            )
-        content, cases = _answers(inputs, folder)
+    for repeat in range(trainings.options.repeats):
+        folder = trainings.run_folder(point, repeat)
+        if not _complete(trainings, point, repeat):
+            if trainings.options.repeats > 1:
+                logger.info("%s, repeat %d of %d", point.name, repeat + 1, trainings.options.repeats)
+            train_run(folder, trainings.snapshot, trainings.config(point, repeat))
+        content, cases = _answers(trainings, folder)
         contents.append(content)
         predictions.append(cases)
-    trainable, total = _weights(point, len(inputs.cohort.subtypes), inputs)
+    trainable, total = _weights(point, len(trainings.snapshot.cohort.subtypes), trainings)
     return Trained(
         point=point,
         trainable=trainable,
@@ -183,19 +185,13 @@ def train_point(inputs: CapacityInputs, point: Point) -> Trained:
     )
 
 
-def _answers(inputs: CapacityInputs, folder: Path) -> tuple[dict[str, Any], tuple[CasePrediction, ...]]:
+def _answers(trainings: CapacityTrainings, folder: Path) -> tuple[dict[str, Any], tuple[CasePrediction, ...]]:
     """What run.json of a training says, and its answers to the test cases.
 
     Raises:
         StudyError: The training's folder is damaged; the remedy is one for a training of a capacity study.
     """
-    run = RunToScore(
-        folder=folder,
-        cohort=inputs.cohort,
-        store=inputs.store,
-        split=inputs.split,
-        config=inputs.evaluation,
-    )
+    run = CompleteRun(folder=folder, snapshot=trainings.snapshot)
     try:
         return load_run(folder), tuple(_test_cases(score_run(run)[0]))
     except StudyError as error:
@@ -211,8 +207,8 @@ def _answers(inputs: CapacityInputs, folder: Path) -> tuple[dict[str, Any], tupl
         ) from error
 
 
-def _complete(inputs: CapacityInputs, point: Point, repeat: int) -> bool:
-    return (inputs.run_folder(point, repeat) / "run.json").exists()
+def _complete(trainings: CapacityTrainings, point: Point, repeat: int) -> bool:
+    return (trainings.run_folder(point, repeat) / "run.json").exists()
 
 
 def _test_cases(predictions: Sequence[CasePrediction]) -> list[CasePrediction]:
@@ -223,23 +219,25 @@ def _test_cases(predictions: Sequence[CasePrediction]) -> list[CasePrediction]:
     return sorted((p for p in known if p.group == chosen), key=lambda p: p.case_id)
 
 
-def _weights(point: Point, n_subtypes: int, inputs: CapacityInputs) -> tuple[int, int]:
+def _weights(point: Point, n_subtypes: int, trainings: CapacityTrainings) -> tuple[int, int]:
     from nephroscope.learning.networks.networks import weights_of
 
-    count = weights_of(point.model, n_subtypes, inputs.training.recipe, point.width)
+    count = weights_of(point.model, n_subtypes, trainings.snapshot.settings.training.recipe, point.width)
     return count.trainable, count.total
 
 
-def _slices_per_epoch(inputs: CapacityInputs) -> float:
+def _slices_per_epoch(trainings: CapacityTrainings) -> float:
     """Slices that all folds work through in one epoch, validation at its lower cost."""
-    most = inputs.training.slices_per_case
-    counts = {name: len(rows) for name, rows in inputs.store.rows_by_case.items()}
+    most = trainings.snapshot.settings.training.slices_per_case
+    counts = {name: len(rows) for name, rows in trainings.snapshot.slices.rows_by_case.items()}
 
     def drawn(names: frozenset[str]) -> int:
         return sum(min(counts[n], most) if most else counts[n] for n in names if n in counts)
 
-    validation = (sum(counts.get(n, 0) for n in fold.validation) for fold in inputs.split.folds)
-    return sum(drawn(fold.train) for fold in inputs.split.folds) + VALIDATION_COST * sum(validation)
+    validation = (sum(counts.get(n, 0) for n in fold.validation) for fold in trainings.snapshot.split.folds)
+    return sum(drawn(fold.train) for fold in trainings.snapshot.split.folds) + VALIDATION_COST * sum(
+        validation
+    )
 
 
 def _refusal(where: str, expected: str, found: str) -> ConfigError:

@@ -6,24 +6,21 @@ runs), networks/ (networks trained on other divisions) and grids.json.
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
-
-import numpy as np
 
 from nephroscope.base.errors import ConfigError, NephroscopeError, StudyError
 from nephroscope.base.files import load_json, save_json
-from nephroscope.base.progress import time_words
 from nephroscope.base.version import __version__
 from nephroscope.learning.baselines.candidate import Candidate, remarks_of
 from nephroscope.learning.baselines.candidates import all_candidates, candidates_named
 from nephroscope.learning.engine.folds import Answers, Deal, answers_of, jobs_of, present_deal
-from nephroscope.learning.engine.jobs import FORMAT as JOB_FORMAT
-from nephroscope.learning.engine.jobs import Job, Means, is_kept, run_jobs
-from nephroscope.learning.engine.networks import FoundRun, find_runs, run_config
-from nephroscope.learning.engine.study_data import Material
-from nephroscope.learning.run_files import load_run
+from nephroscope.learning.engine.jobs import Means, run_jobs
+from nephroscope.learning.engine.networks import FoundRun, find_runs, run_of
+from nephroscope.learning.engine.run_folds import train_new_run
+from nephroscope.learning.engine.study_data import study_data
+from nephroscope.learning.networks.table import NETWORKS
+from nephroscope.learning.run_files import load_run, run_config
 from nephroscope.questions.compare.comparison_file import (
     FILE,
     FOLDER,
@@ -41,8 +38,10 @@ from nephroscope.questions.compare.repeated import Chance, cost_words, other_dea
 from nephroscope.questions.compare.stacked import NAME as STACK
 from nephroscope.questions.compare.stacked import stack_with_networks
 from nephroscope.questions.compare.table import Ranked, table_of, tempered
+from nephroscope.questions.compare.workload import work_words
 from nephroscope.records import Split, TrainConfig
 from nephroscope.study.folder import StudyFolder
+from nephroscope.study.snapshot import Snapshot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,113 +90,54 @@ def _within(where: str, value: int, low: int, high: int) -> None:
         )
 
 
-# Seconds of a fit where none is kept to go by: 74 cases, one core of two that had other work.
-SECONDS_A_FIT = {"radiomics": 30.0, "stack": 65.0}
-LEAVE_OUT = (
-    "to do less: --candidates attenuation clinical (names of those wanted), --no-control, or a smaller "
-    "--permutations; what is fitted is kept, so an interrupted comparison goes on"
-)
-
-
-def work_words(
-    material: Material, jobs: Mapping[str, Sequence[Job]], kept: Path, means: Means
-) -> tuple[str, ...]:
-    """Lines for the log, one a candidate; a single line where everything is kept.
-
-    Args:
-        material: The study.
-        jobs: All fits of each candidate by name: ranks, repeats and control.
-        kept: Folder of results.
-        means: Where the work is done.
-    """
-    left = {name: [job for job in own if not is_kept(kept, job)] for name, own in jobs.items()}
-    n_cases = len(material.store.rows_by_case)
-    if not any(left.values()):
-        told = f"every fit of {', '.join(jobs)} is kept" if jobs else "no baseline to fit"
-        return (f"compare: {n_cases} cases; {told}",)
-    lines = [f"compare: {n_cases} cases; fits to make, on {_where(means)}:"]
-    for name, own in jobs.items():
-        lines.append(f"  {name}: {_candidate(name, len(own), len(left[name]), kept)}")
-    return (*lines, LEAVE_OUT)
-
-
-def _where(means: Means) -> str:
-    if means.ray is not None:
-        return f"the Ray cluster {means.ray}"
-    return "one core (more by --jobs)" if means.jobs == 1 else f"{means.jobs} processes"
-
-
-def _candidate(name: str, n: int, left: int, kept: Path) -> str:
-    if not left:
-        return f"{n} fits, all kept"
-    before = f"{left} of {n} fits" if left < n else f"{n} fit{'' if n == 1 else 's'}"
-    seconds, told = _seconds(kept / name)
-    if seconds is None and name in SECONDS_A_FIT:
-        seconds, told = SECONDS_A_FIT[name], "with 74 cases"
-    if seconds is None:
-        return before
-    return f"{before}, {told} {seconds:.1f} s each, {time_words(seconds * left)} of computing"
-
-
-def _seconds(folder: Path) -> tuple[float | None, str]:
-    """Mean time of the fits of a candidate that this study keeps; whatever they were made from."""
-    known = []
-    for path in folder.glob("*.json"):
-        try:
-            known.append(float(load_json(path, JOB_FORMAT)["seconds"]))
-        except (StudyError, KeyError, TypeError, ValueError):
-            continue
-    return (float(np.mean(known)), f"as {len(known)} before") if known else (None, "")
-
-
 EVALUATION = 1  # format of evaluation.json
 logger = logging.getLogger(__name__)
 
 
-def compare(material: Material, plan: ComparePlan) -> Comparison:
+def compare(snapshot: Snapshot, plan: ComparePlan) -> Comparison:
     """Compare everything that can be compared on the present folds, and write comparison.json.
 
     Raises:
         StudyError: The split is by image, or nothing can be compared.
         ConfigError: A candidate or run is unknown.
     """
-    refuse_leaky(material.split)
-    folder = material.folder.root / FOLDER
-    deal = present_deal(material, plan.seed)
+    refuse_leaky(snapshot.split)
+    folder = snapshot.folder.root / FOLDER
+    deal = present_deal(snapshot, plan.seed)
     wanted = _wanted(plan)
     logger.info("compare: looking at the runs of the study; those that can be ranked are scored once")
-    runs = find_runs(material, plan.runs, folder / "runs")
-    configs = {run.name: run_config(material.folder.run(run.name)) for run in runs if run.answers is not None}
+    runs = find_runs(snapshot, plan.runs, folder / "runs")
+    configs = {run.name: run_config(snapshot.folder.run(run.name)) for run in runs if run.answers is not None}
     chance, asked = _repeats_and_control(plan, configs)
-    usable, refused = _usable(material, wanted)
-    _say_work(material, plan, usable, (chance, asked, _choosing(material, runs)))
-    ranked, no_answer = _ranked(material, plan, usable, runs, deal)
+    usable, refused = _usable(snapshot, wanted)
+    _say_work(snapshot, plan, usable, (chance, asked, _choosing(snapshot, runs)))
+    ranked, no_answer = _ranked(snapshot, plan, usable, runs, deal)
     candidates = [c for c in usable if c.name not in {row["name"] for row in no_answer}]
     everyone = Ranked(
         answers=ranked,
         tempered=tempered(ranked, deal),
-        remarks={c.name: remarks_of(c, material.data) for c in candidates},
+        remarks={c.name: remarks_of(c, study_data(snapshot)) for c in candidates},
     )
-    sets = test_sets(material, deal)
-    groups = {name: table_of(tests, everyone, material.settings.evaluation) for name, tests in sets.items()}
+    sets = test_sets(snapshot, deal)
+    groups = {name: table_of(tests, everyone, snapshot.settings.evaluation) for name, tests in sets.items()}
     name, tests = next(iter(sets.items()))
     places = folder, plan.means
     repeated = (
-        repeat_all(material, candidates, ranked, chance, places) if plan.repeats + plan.seeds > 2 else []
+        repeat_all(snapshot, candidates, ranked, chance, places) if plan.repeats + plan.seeds > 2 else []
     )
     content = {
         "format": FORMAT,
         **groups[name],
-        **_about(material, plan),
+        **_about(snapshot, plan),
         "test_set": name,
         "groups": groups,
         "not_compared": [*refused, *no_answer, *_runs_left_out(runs)],
-        "leaky": [_leaky(material, run) for run in runs if run.leaky],
+        "leaky": [_leaky(snapshot, run) for run in runs if run.leaky],
         "repeated": repeated,
-        "control": control(material, candidates, ranked, asked, places) if plan.permutations else [],
-        "shortcuts": probe(material, facts_of(material, folder), ranked, tests, deal),
+        "control": control(snapshot, candidates, ranked, asked, places) if plan.permutations else [],
+        "shortcuts": probe(snapshot, facts_of(snapshot, folder), ranked, tests, deal),
     }
-    save_answers(folder, ranked, material.cohort)
+    save_answers(folder, ranked, snapshot.cohort)
     save_json(folder / FILE, content)
     return Comparison(path=folder / FILE, content=content)
 
@@ -212,9 +152,9 @@ def _repeats_and_control(plan: ComparePlan, configs: Mapping[str, TrainConfig]) 
     return chance, asked
 
 
-def _choosing(material: Material, runs: Sequence[FoundRun]) -> bool:
+def _choosing(snapshot: Snapshot, runs: Sequence[FoundRun]) -> bool:
     """True where baselines are asked for the validation parts too: for a threshold, or beside networks."""
-    return any(run.answers for run in runs) or material.settings.evaluation.criterion != "fixed"
+    return any(run.answers for run in runs) or snapshot.settings.evaluation.criterion != "fixed"
 
 
 def _wanted(plan: ComparePlan) -> list[Candidate]:
@@ -225,34 +165,34 @@ def _wanted(plan: ComparePlan) -> list[Candidate]:
 
 
 def _say_work(
-    material: Material,
+    snapshot: Snapshot,
     plan: ComparePlan,
     wanted: Sequence[Candidate],
     more: tuple[Chance, ControlPlan, bool],
 ) -> None:
     """Tell in the log what will be fitted, and what training networks again will cost, before any of it starts."""
     chance, asked, choosing = more
-    deal, (other, reseeded) = present_deal(material, plan.seed), other_deals(material, chance)
-    shuffles = permuted(material, asked)
+    deal, (other, reseeded) = present_deal(snapshot, plan.seed), other_deals(snapshot, chance)
+    shuffles = permuted(snapshot, asked)
     jobs = {
         c.name: [
-            *jobs_of(material, c, deal, choosing),
-            *repeat_jobs(material, c, [*other, *reseeded]),
-            *control_jobs(material, c, asked, shuffles),
+            *jobs_of(snapshot, c, deal, choosing),
+            *repeat_jobs(snapshot, c, [*other, *reseeded]),
+            *control_jobs(snapshot, c, asked, shuffles),
         ]
         for c in wanted
     }
-    for line in work_words(material, jobs, material.folder.root / FOLDER / "folds", plan.means):
+    for line in work_words(snapshot, jobs, snapshot.folder.root / FOLDER / "folds", plan.means):
         logger.info("%s", line)
-    _say_cost(chance, asked, material.folder)
+    _say_cost(chance, asked, snapshot.folder)
 
 
-def _usable(material: Material, wanted: Sequence[Candidate]) -> tuple[list[Candidate], list[dict[str, str]]]:
+def _usable(snapshot: Snapshot, wanted: Sequence[Candidate]) -> tuple[list[Candidate], list[dict[str, str]]]:
     """The baselines that this study allows, and the others with the reason."""
     usable, refused = [], []
     for candidate in wanted:
         try:
-            why = candidate.missing(material.data)
+            why = candidate.missing(study_data(snapshot))
         except NephroscopeError as error:
             why = str(error)
         if why:
@@ -263,17 +203,17 @@ def _usable(material: Material, wanted: Sequence[Candidate]) -> tuple[list[Candi
 
 
 def _ranked(
-    material: Material, plan: ComparePlan, usable: Sequence[Candidate], runs: Sequence[FoundRun], deal: Deal
+    snapshot: Snapshot, plan: ComparePlan, usable: Sequence[Candidate], runs: Sequence[FoundRun], deal: Deal
 ) -> tuple[list[Answers], list[dict[str, str]]]:
     """Answers of all that can be ranked on one deal, and who gave none."""
     scored = [run.answers for run in runs if run.answers is not None]
     _refuse_twins([*(c.name for c in usable), STACK], [answers.name for answers in scored])
-    jobs = [job for c in usable for job in jobs_of(material, c, deal, _choosing(material, runs))]
-    kept = material.folder.root / FOLDER / "folds"
+    jobs = [job for c in usable for job in jobs_of(snapshot, c, deal, _choosing(snapshot, runs))]
+    kept = snapshot.folder.root / FOLDER / "folds"
     results = run_jobs(jobs, kept, plan.means, "folds")
-    found = [(c.name, answers_of(c, deal, results, material)) for c in usable]
+    found = [(c.name, answers_of(c, deal, results, snapshot)) for c in usable]
     ranked = [*(a for _, a in found if isinstance(a, Answers)), *scored]
-    both = stack_with_networks(material, deal, ranked)
+    both = stack_with_networks(snapshot, deal, ranked)
     if not ranked:
         raise StudyError(
             where="nephroscope compare",
@@ -287,20 +227,22 @@ def _ranked(
     return [*ranked, *([both] if both else [])], silent
 
 
-def _about(material: Material, plan: ComparePlan) -> dict[str, Any]:
-    config = material.split.config
+def _about(snapshot: Snapshot, plan: ComparePlan) -> dict[str, Any]:
+    config = snapshot.split.config
     return {
         "version": __version__,
-        "subtypes": list(material.cohort.subtypes),
-        "positive": material.cohort.positive,
-        "synthetic": material.cohort.synthetic,
-        "folds": len(material.split.folds),
-        "protocol": material.split.protocol,
+        "subtypes": list(snapshot.cohort.subtypes),
+        "positive": snapshot.cohort.positive,
+        "synthetic": snapshot.cohort.synthetic,
+        "folds": len(snapshot.split.folds),
+        "protocol": snapshot.split.protocol,
         "seed": plan.seed,
         "split_seed": config.seed,
-        "criterion": material.settings.evaluation.criterion,
-        "made_from": made_from(material.cohort, material.store, material.split, material.settings.evaluation),
-        "runs_seen": [run.name for run in material.folder.runs() if (run / "run.json").exists()],
+        "criterion": snapshot.settings.evaluation.criterion,
+        "made_from": made_from(
+            snapshot.cohort, snapshot.slices, snapshot.split, snapshot.settings.evaluation
+        ),
+        "runs_seen": [run.name for run in snapshot.folder.runs() if (run / "run.json").exists()],
     }
 
 
@@ -312,9 +254,9 @@ def _runs_left_out(runs: Sequence[FoundRun]) -> list[dict[str, str]]:
     ]
 
 
-def _leaky(material: Material, run: FoundRun) -> dict[str, Any]:
+def _leaky(snapshot: Snapshot, run: FoundRun) -> dict[str, Any]:
     """A run on a split by image: told apart, with the AUC of its own evaluation where there is one."""
-    path = material.folder.run(run.name) / "evaluation.json"
+    path = snapshot.folder.run(run.name) / "evaluation.json"
     auc = load_json(path, EVALUATION)["case"]["auc"] if path.is_file() else None
     return {"name": run.name, "model": run.model, "reason": run.reason, "auc": auc}
 
@@ -356,4 +298,49 @@ def _refuse_twins(baselines: Sequence[str], runs: Sequence[str]) -> None:
             )
 
 
-__all__ = ["ComparePlan", "Comparison", "compare", "load_comparison"]
+def compare_study(
+    snapshot: Snapshot, plan: ComparePlan | None = None, train: Sequence[str] = ()
+) -> Comparison:
+    """Rank baselines, trained runs and their stack on the present folds; writes comparison/ of the study.
+
+    Args:
+        snapshot: The study.
+        plan: What is compared, and how thoroughly.
+        train: Networks that are trained first where no run of theirs can be ranked.
+
+    Raises:
+        ConfigError: A network, candidate or number is not allowed.
+        StudyError: The split is by image or stale, or nothing can be compared.
+    """
+    plan = plan or ComparePlan()
+    refuse_leaky(snapshot.split)
+    trained = _train(snapshot, train, plan.means)
+    if plan.repeats > 1 or plan.seeds > 1 or plan.control_networks:
+        plan = replace(plan, trained=tuple(trained))
+    if plan.runs is not None:
+        plan = replace(plan, runs=tuple(dict.fromkeys([*plan.runs, *trained])))
+    return compare(snapshot, plan)
+
+
+def _train(snapshot: Snapshot, networks: Sequence[str], means: Means) -> list[str]:
+    """Names of the runs of these networks on the present folds, trained where there is none."""
+    for network in networks:
+        if network not in NETWORKS:
+            raise ConfigError(
+                where="--train",
+                expected=f"networks: {', '.join(NETWORKS)}",
+                found=repr(network),
+                remedy="correct the name",
+            )
+    names = []
+    for network in networks:
+        name = run_of(snapshot, network)
+        if name is None:
+            logger.info("training %s on %d folds", network, len(snapshot.split.folds))
+            config = replace(snapshot.settings.training, model=network)
+            name = str(train_new_run(snapshot, config, means=means)["name"])
+        names.append(name)
+    return names
+
+
+__all__ = ["ComparePlan", "Comparison", "compare", "compare_study", "load_comparison"]

@@ -10,8 +10,7 @@ from nephroscope.base.files import digest_of, load_json
 from nephroscope.base.tables import save_table
 from nephroscope.clinic.call import label_of
 from nephroscope.learning.engine.folds import Answers
-from nephroscope.learning.score_run import OUT_OF_FOLD
-from nephroscope.records import DEVELOPMENT, INTERNAL_TEST, Cohort, EvaluationConfig, Split
+from nephroscope.records import DEVELOPMENT, INTERNAL_TEST, OUT_OF_FOLD, Cohort, EvaluationConfig, Split
 from nephroscope.study.cohort_table import load_cohort
 from nephroscope.study.folder import open_study
 from nephroscope.study.slices import SliceStore, open_store

@@ -12,10 +12,10 @@ from nephroscope.learning.baselines.candidate import Candidate
 from nephroscope.learning.engine.folds import Answers, Deal, answers_of, jobs_of, present_deal, shuffled
 from nephroscope.learning.engine.jobs import Job, Means, run_jobs
 from nephroscope.learning.engine.networks import train_on
-from nephroscope.learning.engine.study_data import Material
 from nephroscope.questions.compare.measures import auc_of, first_test_set, mean_of_folds
 from nephroscope.records import Cohort, Estimate, TrainConfig
 from nephroscope.statistics.intervals import ALIKE
+from nephroscope.study.snapshot import Snapshot
 
 SLOW = ("radiomics", "stack")  # seconds for a fit, and a permutation has as many fits as there are folds
 Shuffled = tuple[Deal, Cohort]
@@ -43,7 +43,7 @@ class ControlPlan:
 
 
 def control(
-    material: Material,
+    snapshot: Snapshot,
     candidates: Sequence[Candidate],
     first: Sequence[Answers],
     plan: ControlPlan,
@@ -52,15 +52,15 @@ def control(
     """The same pipeline, folds and all, on labels permuted between patients; one row per candidate.
 
     Args:
-        material: The study.
+        snapshot: The study.
         candidates: Baselines that were ranked.
         first: Answers with the true labels.
         plan: How often.
         places: Folder of the comparison, and where the work is done.
     """
     folder, means = places
-    deals = permuted(material, plan)
-    jobs = [job for c in candidates for job in control_jobs(material, c, plan, deals)]
+    deals = permuted(snapshot, plan)
+    jobs = [job for c in candidates for job in control_jobs(snapshot, c, plan, deals)]
     results = run_jobs(jobs, folder / "folds", means, "shuffled labels")
     found: list[tuple[str, Tried]] = []
     for answers in first:
@@ -68,28 +68,28 @@ def control(
         config = plan.networks.get(answers.name)
         if own is not None:
             some = deals[: plan.times(own.name)]
-            said = [(answers_of(own, deal, results, material), deal) for deal, _ in some]
+            said = [(answers_of(own, deal, results, snapshot), deal) for deal, _ in some]
         elif config is not None:
             some = deals[: plan.network_permutations]
             where = folder / "networks"
-            said = [(train_on(material, config, deal, cohort, where), deal) for deal, cohort in some]
+            said = [(train_on(snapshot, config, deal, cohort, where), deal) for deal, cohort in some]
         else:
             continue
-        found.append((answers.name, _tried(material, answers, said)))
-    return [_row(material, len(found), name, tried) for name, tried in found]
+        found.append((answers.name, _tried(snapshot, answers, said)))
+    return [_row(snapshot, len(found), name, tried) for name, tried in found]
 
 
-def permuted(material: Material, plan: ControlPlan) -> list[Shuffled]:
+def permuted(snapshot: Snapshot, plan: ControlPlan) -> list[Shuffled]:
     """The permutations of a plan: folds dealt by permuted labels, and the cohort with these labels."""
-    return [shuffled(material, i, plan.seed) for i in range(1, plan.permutations + 1)]
+    return [shuffled(snapshot, i, plan.seed) for i in range(1, plan.permutations + 1)]
 
 
 def control_jobs(
-    material: Material, candidate: Candidate, plan: ControlPlan, deals: Sequence[Shuffled]
+    snapshot: Snapshot, candidate: Candidate, plan: ControlPlan, deals: Sequence[Shuffled]
 ) -> list[Job]:
     """The fits that a baseline needs on permuted labels."""
     some = deals[: plan.times(candidate.name)]
-    return [job for deal, _ in some for job in jobs_of(material, candidate, deal, False)]
+    return [job for deal, _ in some for job in jobs_of(snapshot, candidate, deal, False)]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -102,21 +102,21 @@ class Tried:
     observed: float | None
 
 
-def _tried(material: Material, answers: Answers, said: Sequence[tuple[Answers | str, Deal]]) -> Tried:
-    asked = [(a, first_test_set(material, deal)) for a, deal in said if isinstance(a, Answers)]
+def _tried(snapshot: Snapshot, answers: Answers, said: Sequence[tuple[Answers | str, Deal]]) -> Tried:
+    asked = [(a, first_test_set(snapshot, deal)) for a, deal in said if isinstance(a, Answers)]
     pooled = [auc_of(a, tests) for a, tests in asked]
     by_fold = [mean_of_folds(a, tests).value for a, tests in asked]
     return Tried(
         pooled=[v for v in pooled if v is not None],
         by_fold=[v for v in by_fold if v is not None],
         refused=[a for a, _ in said if isinstance(a, str)],
-        observed=auc_of(answers, first_test_set(material, present_deal(material, 0))),
+        observed=auc_of(answers, first_test_set(snapshot, present_deal(snapshot, 0))),
     )
 
 
-def _row(material: Material, n_rows: int, name: str, tried: Tried) -> dict[str, Any]:
-    n_patients = len({material.cohort.by_id[c].patient_id for c in material.labels})
-    confidence = material.settings.evaluation.confidence
+def _row(snapshot: Snapshot, n_rows: int, name: str, tried: Tried) -> dict[str, Any]:
+    n_patients = len({snapshot.cohort.by_id[c].patient_id for c in snapshot.labels})
+    confidence = snapshot.settings.evaluation.confidence
     aucs, mean = tried.pooled, mean_over(tried.pooled, n_patients, confidence)
     return {
         "name": name,

@@ -13,9 +13,9 @@ from nephroscope.base.progress import track
 from nephroscope.base.tables import read_table
 from nephroscope.imaging.dicom.files import read_header
 from nephroscope.intake.export.series_table import SERIES_FILE
-from nephroscope.learning.engine.study_data import Material
 from nephroscope.questions.evaluation.subgroups import UNKNOWN, attributes_of, vendor_of
 from nephroscope.records import Case
+from nephroscope.study.snapshot import Snapshot
 
 FORMAT = 2
 Value = str | float
@@ -36,13 +36,15 @@ class Fact:
         return all(isinstance(value, float) for value in self.values.values())
 
 
-def facts_of(material: Material, kept: Path) -> list[Fact]:
+def facts_of(snapshot: Snapshot, kept: Path) -> list[Fact]:
     """Vendor, sex, site, phase, source, and the grid of the CT, each for the cases of which it is known."""
     cases = [
-        material.cohort.by_id[name] for name in sorted(material.labels) if name in material.store.rows_by_case
+        snapshot.cohort.by_id[name]
+        for name in sorted(snapshot.labels)
+        if name in snapshot.slices.rows_by_case
     ]
-    series = _series(material.folder.root / SERIES_FILE)
-    grids = _grids(material, cases, series, kept)
+    series = _series(snapshot.folder.root / SERIES_FILE)
+    grids = _grids(snapshot, cases, series, kept)
 
     def words(name: str, told: str) -> Fact:
         """Named, and its values too, as in the figures by subgroup."""
@@ -108,11 +110,11 @@ def _series(path: Path) -> dict[str, Series]:
 
 
 def _grids(
-    material: Material, cases: list[Case], series: Mapping[str, Series], kept: Path
+    snapshot: Snapshot, cases: list[Case], series: Mapping[str, Series], kept: Path
 ) -> dict[str, dict[str, float]]:
     """Slice distance, pixel distance and number of slices of each CT; what is read is kept, a failure is not."""
     told = {name: [own.uid, own.n_slices, own.spacing_mm] for name, own in sorted(series.items())}
-    made_from = digest_of([material.cohort.image_digest, told])
+    made_from = digest_of([snapshot.cohort.image_digest, told])
     path = kept / "grids.json"
     grids: dict[str, dict[str, float]] = {}
     if path.is_file():
@@ -124,7 +126,7 @@ def _grids(
             grids = {name: dict(grid) for name, grid in held["grids"].items()}
     todo = [case for case in cases if case.case_id not in grids]
     for case in track(todo, "reading grids", "case", len(todo)):
-        found = _told_grid(case, series.get(case.case_id, Series())) or _grid(material, case)
+        found = _told_grid(case, series.get(case.case_id, Series())) or _grid(snapshot, case)
         if found:
             grids[case.case_id] = found
     if todo:
@@ -148,10 +150,10 @@ def _told_grid(case: Case, series: Series) -> dict[str, float]:
     return {}
 
 
-def _grid(material: Material, case: Case) -> dict[str, float]:
+def _grid(snapshot: Snapshot, case: Case) -> dict[str, float]:
     """The grid of one CT; empty where it cannot be read or its spacing is not known."""
     try:
-        volume, _ = material.data.read(case)
+        volume, _ = snapshot.read_case(case)
     except (NephroscopeError, OSError):
         return {}
     grid = {"n_slices": float(volume.geometry.shape[0])}

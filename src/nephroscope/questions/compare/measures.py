@@ -8,7 +8,6 @@ import numpy as np
 
 from nephroscope.clinic.call import label_of
 from nephroscope.learning.engine.folds import Answers, Deal, test_cases
-from nephroscope.learning.engine.study_data import Material
 from nephroscope.records import Cohort, Estimate, EvaluationConfig
 from nephroscope.statistics import intervals
 from nephroscope.statistics.cells import patients_words
@@ -16,6 +15,7 @@ from nephroscope.statistics.curve import REDRAWN, whole_draws
 from nephroscope.statistics.estimates import Rows, areas_of, estimate_all, shares_of
 from nephroscope.statistics.intervals import ALIKE, percentile_interval
 from nephroscope.statistics.metrics import Bools, Floats, Ints, auc
+from nephroscope.study.snapshot import Snapshot
 
 SHOWN = ("auc", "accuracy", "sensitivity", "specificity", "brier")
 
@@ -70,17 +70,17 @@ class TestSet:
         return np.array(calls, dtype=np.intp)
 
 
-def test_sets(material: Material, deal: Deal) -> dict[str, TestSet]:
+def test_sets(snapshot: Snapshot, deal: Deal) -> dict[str, TestSet]:
     """The test sets of a deal by name, under its labels; the out-of-fold cases first, where there are folds."""
     return {
-        name: TestSet.of(name, cases, deal.labels, material.cohort)
-        for name, cases in test_cases(deal, material).items()
+        name: TestSet.of(name, cases, deal.labels, snapshot.cohort)
+        for name, cases in test_cases(deal, snapshot).items()
     }
 
 
-def first_test_set(material: Material, deal: Deal) -> TestSet:
+def first_test_set(snapshot: Snapshot, deal: Deal) -> TestSet:
     """The one that ranks, repeats and control are about."""
-    return next(iter(test_sets(material, deal).values()))
+    return next(iter(test_sets(snapshot, deal).values()))
 
 
 def figures_of(answers: Answers, tests: TestSet, config: EvaluationConfig) -> dict[str, Estimate]:

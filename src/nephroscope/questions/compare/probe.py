@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from nephroscope.learning.engine.folds import Answers, Deal
-from nephroscope.learning.engine.study_data import Material
 from nephroscope.questions.compare.facts import Fact
 from nephroscope.questions.compare.measures import TestSet, bootstrapped, figures_of
 from nephroscope.records import Estimate, EvaluationConfig
 from nephroscope.statistics.metrics import Bools, Floats, auc
+from nephroscope.study.snapshot import Snapshot
 
 TOGETHER = "all together"
 EXACT = "the fact itself as score, in the direction these data have"
@@ -20,18 +20,18 @@ LEARNT = "logistic regression, out of fold"
 
 
 def probe(
-    material: Material, facts: Sequence[Fact], ranked: Sequence[Answers], tests: TestSet, deal: Deal
+    snapshot: Snapshot, facts: Sequence[Fact], ranked: Sequence[Answers], tests: TestSet, deal: Deal
 ) -> dict[str, Any]:
     """How well each fact alone predicts the subtype, and how far each candidate follows it within a subtype.
 
     Args:
-        material: The study.
+        snapshot: The study.
         facts: Of its cases.
         ranked: Candidates.
         tests: The first test set.
         deal: Its folds.
     """
-    config = material.settings.evaluation
+    config = snapshot.settings.evaluation
     rows, usable = [], []
     for fact in facts:
         why = _useless(fact, tests)

@@ -20,11 +20,11 @@ from nephroscope.learning.engine.folds import (
 )
 from nephroscope.learning.engine.jobs import Job, Means, run_jobs
 from nephroscope.learning.engine.networks import train_on
-from nephroscope.learning.engine.study_data import Material
 from nephroscope.questions.compare.measures import TestSet, auc_of, bootstrapped, first_test_set
 from nephroscope.questions.compare.pairs import macro_statistic
 from nephroscope.records import Estimate, EvaluationConfig, TrainConfig
 from nephroscope.statistics.intervals import mean_statistic
+from nephroscope.study.snapshot import Snapshot
 
 NO_CHANCE = 1e-12
 
@@ -47,7 +47,7 @@ class Chance:
 
 
 def repeat_all(
-    material: Material,
+    snapshot: Snapshot,
     candidates: Sequence[Candidate],
     first: Sequence[Answers],
     chance: Chance,
@@ -56,40 +56,40 @@ def repeat_all(
     """Each candidate over all divisions and seeds: mean AUC with interval, SD over splits and SD over seeds.
 
     Args:
-        material: The study.
+        snapshot: The study.
         candidates: Baselines that were ranked.
         first: Answers on splits.json, networks included.
         chance: How often.
         places: Folder of the comparison, and where the work is done.
     """
-    deals, reseeded = other_deals(material, chance)
+    deals, reseeded = other_deals(snapshot, chance)
     folder, means = places
-    jobs = [job for c in candidates for job in repeat_jobs(material, c, [*deals, *reseeded])]
+    jobs = [job for c in candidates for job in repeat_jobs(snapshot, c, [*deals, *reseeded])]
     results = run_jobs(jobs, folder / "folds", means, "repeats")
     rows = []
     for answers in first:
         own = next((c for c in candidates if c.name == answers.name), None)
         config = chance.networks.get(answers.name)
         if own is not None:
-            more = [answers_of(own, deal, results, material) for deal in [*deals, *reseeded]]
+            more = [answers_of(own, deal, results, snapshot) for deal in [*deals, *reseeded]]
         elif config is not None:
-            more = list(_trained(material, config, (deals, reseeded), folder / "networks"))
+            more = list(_trained(snapshot, config, (deals, reseeded), folder / "networks"))
         else:
             continue
         split_part, seed_part = more[: len(deals)], more[len(deals) :]
-        rows.append(_row(material, answers, split_part, seed_part))
+        rows.append(_row(snapshot, answers, split_part, seed_part))
     return rows
 
 
-def repeat_jobs(material: Material, candidate: Candidate, deals: Sequence[Deal]) -> list[Job]:
+def repeat_jobs(snapshot: Snapshot, candidate: Candidate, deals: Sequence[Deal]) -> list[Job]:
     """The fits that a baseline needs on other divisions and with other seeds."""
-    return [job for deal in deals for job in jobs_of(material, candidate, deal, False)]
+    return [job for deal in deals for job in jobs_of(snapshot, candidate, deal, False)]
 
 
-def other_deals(material: Material, chance: Chance) -> tuple[list[Deal], list[Deal]]:
+def other_deals(snapshot: Snapshot, chance: Chance) -> tuple[list[Deal], list[Deal]]:
     """Other divisions, and splits.json with other seeds."""
-    deals = [redealt(material, r, chance.seed) for r in range(1, chance.repeats)]
-    base = present_deal(material, chance.seed)
+    deals = [redealt(snapshot, r, chance.seed) for r in range(1, chance.repeats)]
+    base = present_deal(snapshot, chance.seed)
     reseeded = [
         replace(base, name=f"r0-seed{s}-{chance.seed}", seed=seed_of(chance.seed, s, 9))
         for s in range(1, chance.seeds)
@@ -98,29 +98,29 @@ def other_deals(material: Material, chance: Chance) -> tuple[list[Deal], list[De
 
 
 def _trained(
-    material: Material, config: TrainConfig, deals: tuple[Sequence[Deal], Sequence[Deal]], folder: Path
+    snapshot: Snapshot, config: TrainConfig, deals: tuple[Sequence[Deal], Sequence[Deal]], folder: Path
 ) -> list[Answers]:
     other_splits, other_seeds = deals
-    answers = [train_on(material, config, deal, material.cohort, folder) for deal in other_splits]
+    answers = [train_on(snapshot, config, deal, snapshot.cohort, folder) for deal in other_splits]
     for s, deal in enumerate(other_seeds, start=1):
         answers.append(
-            train_on(material, replace(config, seed=config.seed + s), deal, material.cohort, folder)
+            train_on(snapshot, replace(config, seed=config.seed + s), deal, snapshot.cohort, folder)
         )
     return answers
 
 
 def _row(
-    material: Material,
+    snapshot: Snapshot,
     first: Answers,
     splits: Sequence[Answers | str],
     seeds: Sequence[Answers | str],
 ) -> dict[str, Any]:
     """Figures of one candidate; a fit that was refused on some division is told, never skipped in silence."""
-    config = material.settings.evaluation
+    config = snapshot.settings.evaluation
     refused = [answers for answers in (*splits, *seeds) if isinstance(answers, str)]
     by_split = [first, *(a for a in splits if isinstance(a, Answers))]
     by_seed = [first, *(a for a in seeds if isinstance(a, Answers))]
-    tests = first_test_set(material, present_deal(material, 0))
+    tests = first_test_set(snapshot, present_deal(snapshot, 0))
     values = [auc_of(answers, tests) for answers in by_split]
     return {
         "name": first.name,

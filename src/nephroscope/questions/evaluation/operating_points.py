@@ -8,8 +8,7 @@ import numpy as np
 
 from nephroscope.base.errors import ConfigError
 from nephroscope.clinic.call import ROUNDING
-from nephroscope.learning.score_run import OUT_OF_FOLD
-from nephroscope.records import CasePrediction, Estimate, EvaluationConfig, OperatingPoint
+from nephroscope.records import OUT_OF_FOLD, CasePrediction, Estimate, EvaluationConfig, OperatingPoint
 from nephroscope.statistics.estimates import Rows, estimate_all, shares_of
 from nephroscope.statistics.intervals import Patients
 from nephroscope.statistics.metrics import Bools, Floats, Ints

@@ -12,8 +12,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from nephroscope.base.errors import ConfigError
-from nephroscope.learning.score_run import OUT_OF_FOLD
-from nephroscope.records import CasePrediction
+from nephroscope.records import OUT_OF_FOLD, CasePrediction
 from nephroscope.statistics.logistic import TINY, expit, fit_logistic, logit
 from nephroscope.statistics.metrics import Bools, Floats, Ints
 

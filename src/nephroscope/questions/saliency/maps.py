@@ -23,7 +23,7 @@ from nephroscope.base.errors import NephroscopeError, StudyError
 from nephroscope.base.files import digest_of, load_json, replacing
 from nephroscope.base.progress import track
 from nephroscope.clinic.cut import cut_slices
-from nephroscope.learning.score_run import RunToScore
+from nephroscope.learning.run_files import CompleteRun
 from nephroscope.questions.saliency.checks import (
     Map,
     Place,
@@ -50,24 +50,24 @@ class Asked:
     p: float
 
 
-def weights_of(run: RunToScore, fold: int) -> Path:
+def weights_of(run: CompleteRun, fold: int) -> Path:
     """Where the weights of a fold lie."""
     return run.folder / f"fold-{fold}" / "weights.safetensors"
 
 
 def fold_maps(
-    run: RunToScore, number: int, asked: Sequence[Asked], sample: Set[Place], agreement: Agreement
+    run: CompleteRun, number: int, asked: Sequence[Asked], sample: Set[Place], agreement: Agreement
 ) -> Map:
     """Maps of the slices that one fold answered, (N, h, w); adds to ``agreement`` for those of the sample."""
     from nephroscope.learning.networks.networks import SubtypeNetwork, build_network
     from nephroscope.learning.networks.saliency import grad_cam, with_random_weights
     from nephroscope.learning.training.fit import load_weights
 
-    n = len(run.cohort.subtypes)
+    n = len(run.snapshot.cohort.subtypes)
     config = TrainConfig(**load_json(run.folder / "config.json", 1)["training"])
 
     def build() -> SubtypeNetwork:
-        return build_network(config.model, n, run.store.spec, config.recipe, width=config.width)
+        return build_network(config.model, n, run.snapshot.slices.spec, config.recipe, width=config.width)
 
     network = build()
     load_weights(network, weights_of(run, number))
@@ -100,7 +100,7 @@ def _mean_known(drawn: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return mean
 
 
-def _check_same(run: RunToScore, number: int, asked: Sequence[Asked], p: npt.NDArray[np.float32]) -> None:
+def _check_same(run: CompleteRun, number: int, asked: Sequence[Asked], p: npt.NDArray[np.float32]) -> None:
     """A map explains an answer only when its network gives that answer.
 
     Raises:
@@ -116,10 +116,12 @@ def _check_same(run: RunToScore, number: int, asked: Sequence[Asked], p: npt.NDA
         )
 
 
-def _slice(run: RunToScore, place: Place) -> npt.NDArray[np.int16]:
+def _slice(run: CompleteRun, place: Place) -> npt.NDArray[np.int16]:
     case_id, slice_index = place
-    rows = run.store.rows_by_case[case_id]
-    return np.asarray(run.store.hu[rows[list(run.store.slice_index[rows]).index(slice_index)]])
+    rows = run.snapshot.slices.rows_by_case[case_id]
+    return np.asarray(
+        run.snapshot.slices.hu[rows[list(run.snapshot.slices.slice_index[rows]).index(slice_index)]]
+    )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -180,7 +182,7 @@ Reader = Callable[[Case], tuple[CTVolume, RoiMask]]
 
 
 def saliency_of_run(
-    run: RunToScore,
+    run: CompleteRun,
     predictions: Sequence[CasePrediction],
     wanted: Mapping[str, Sequence[int]],
     outlined: Iterable[str],
@@ -216,9 +218,9 @@ def saliency_of_run(
     return SaliencyOfRun(signed=signed, rois=rois, figures=_figures(run, sample, agreement, signed, rois))
 
 
-def _sample(run: RunToScore, predictions: Sequence[CasePrediction]) -> list[Place]:
+def _sample(run: CompleteRun, predictions: Sequence[CasePrediction]) -> list[Place]:
     """The slice with the largest tumor of up to `CHECKED` patients a fold, drawn by the study's seed."""
-    rng = np.random.default_rng(run.config.seed)
+    rng = np.random.default_rng(run.snapshot.settings.evaluation.seed)
     chosen: dict[int, dict[str, Place]] = {}
     ordered = sorted(predictions, key=lambda p: p.case_id)
     for at in rng.permutation(len(ordered)):
@@ -230,11 +232,11 @@ def _sample(run: RunToScore, predictions: Sequence[CasePrediction]) -> list[Plac
     return [place for number in sorted(chosen) for place in chosen[number].values()]
 
 
-def _asked(run: RunToScore, prediction: CasePrediction, slice_index: int) -> Asked:
+def _asked(run: CompleteRun, prediction: CasePrediction, slice_index: int) -> Asked:
     """Under the image protocol the slices of a case are answered by different folds."""
     name = f"{prediction.case_id}#{slice_index}"
-    folds = [fold.index for fold in run.split.folds if name in fold.test]
-    subtype = run.cohort.subtypes.index(prediction.forced_call)
+    folds = [fold.index for fold in run.snapshot.split.folds if name in fold.test]
+    subtype = run.snapshot.cohort.subtypes.index(prediction.forced_call)
     by_slice = {s.slice_index: s.probabilities[subtype] for s in prediction.slices}
     return Asked(
         place=(prediction.case_id, slice_index),
@@ -244,7 +246,7 @@ def _asked(run: RunToScore, prediction: CasePrediction, slice_index: int) -> Ask
     )
 
 
-def _missing(run: RunToScore, folds: set[int]) -> str:
+def _missing(run: CompleteRun, folds: set[int]) -> str:
     if find_spec("torch") is None:
         return "torch is not installed here (pip install nephroscope[train])"
     for number in sorted(folds):
@@ -253,17 +255,19 @@ def _missing(run: RunToScore, folds: set[int]) -> str:
     return ""
 
 
-def _key(run: RunToScore, asked: list[Asked], sample: list[Place]) -> str:
+def _key(run: CompleteRun, asked: list[Asked], sample: list[Place]) -> str:
     """Of everything that maps and checks are made from."""
     digests = {}
     for number in sorted({one.fold for one in asked}):
         with weights_of(run, number).open("rb") as file:
             digests[number] = hashlib.file_digest(file, "sha256").hexdigest()
-    return digest_of([METHOD, DRAWS, digests, run.store.digest, [asdict(one) for one in asked], sample])
+    return digest_of(
+        [METHOD, DRAWS, digests, run.snapshot.slices.digest, [asdict(one) for one in asked], sample]
+    )
 
 
 def _all_maps(
-    run: RunToScore, asked: list[Asked], sample: list[Place]
+    run: CompleteRun, asked: list[Asked], sample: list[Place]
 ) -> tuple[Mapping[Place, Map], Agreement]:
     """Signed maps, and for the sample the agreement with random weights and with mirrored slices."""
     signed: dict[Place, Map] = {}
@@ -277,16 +281,16 @@ def _all_maps(
 
 
 def _rois(
-    run: RunToScore, case_ids: list[str], places: Set[Place], read: Reader
+    run: CompleteRun, case_ids: list[str], places: Set[Place], read: Reader
 ) -> dict[Place, npt.NDArray[np.bool_]]:
     """The tumor on the slices asked for, cut as the slices were; cases that cannot be read are left out."""
     found: dict[Place, npt.NDArray[np.bool_]] = {}
     for case_id in track(case_ids, "outlines", "case", len(case_ids)):
         try:
-            volume, roi = read(run.cohort.by_id[case_id])
+            volume, roi = read(run.snapshot.cohort.by_id[case_id])
             inside = np.where(roi.voxels, np.int16(WITHIN), np.int16(0))
             as_hu = CTVolume(hu=inside, geometry=volume.geometry, series_uid=volume.series_uid)
-            cut = cut_slices(as_hu, roi, run.store.spec)
+            cut = cut_slices(as_hu, roi, run.snapshot.slices.spec)
         except (NephroscopeError, OSError):
             continue  # counted: the figures say on how many patients they stand
         found |= {
@@ -298,7 +302,7 @@ def _rois(
 
 
 def _figures(
-    run: RunToScore,
+    run: CompleteRun,
     sample: list[Place],
     agreement: Agreement,
     signed: Mapping[Place, Map],
@@ -310,7 +314,9 @@ def _figures(
         "mirrored": "Spearman with the map of the mirrored slice, mirrored back",
     }
     found = {
-        name: mean_over_patients([agreement[name][place] for place in sample], text, run.config)
+        name: mean_over_patients(
+            [agreement[name][place] for place in sample], text, run.snapshot.settings.evaluation
+        )
         for name, text in told.items()
     }
     with_roi = [place for place in sample if place in rois]
@@ -327,5 +333,8 @@ def _figures(
                 inside - area,
             ),
         }
-        found |= {name: mean_over_patients([*v], text, run.config) for name, (text, v) in pairs.items()}
+        found |= {
+            name: mean_over_patients([*v], text, run.snapshot.settings.evaluation)
+            for name, (text, v) in pairs.items()
+        }
     return found

@@ -1,37 +1,34 @@
-"""Radiologists beside the models of a study: the study, a table of calls and run names in; a reader study out."""
+"""Radiologists next to the models of a study: a table of their calls, and the runs they are compared with."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nephroscope.base.errors import NephroscopeError, StudyError
 from nephroscope.base.tables import read_table
 from nephroscope.intake.labels.pathology import load_pathology, name_of_subtype
-from nephroscope.learning.run_files import load_run
-from nephroscope.learning.score_run import OUT_OF_FOLD, score_run
+from nephroscope.learning.run_files import load_run, open_run
+from nephroscope.learning.score_run import score_run
 from nephroscope.questions.compare.comparison_file import load_comparison
 from nephroscope.questions.readers.calls import Known, Reader, Reading
 from nephroscope.questions.readers.read_calls import CallOptions, read_calls
 from nephroscope.questions.readers.reader_study import ReaderStudy, study_readers
 from nephroscope.questions.readers.write import COMPARED, FOLDER, made_from, save_reader_study
-from nephroscope.records import DEVELOPMENT, INTERNAL_TEST, CasePrediction, Finding
+from nephroscope.records import DEVELOPMENT, INTERNAL_TEST, OUT_OF_FOLD, CasePrediction, Finding
+from nephroscope.study.snapshot import Snapshot
 from nephroscope.study.split import load_split
-
-if TYPE_CHECKING:
-    from nephroscope.facade.study import Study
 
 LEAKY = " (LEAKY)"
 BASELINE = "baseline of the comparison"
 
 
 def read_beside_models(
-    study: "Study", path: Path, runs: Sequence[str] = (), options: CallOptions | None = None
+    snapshot: Snapshot, path: Path, runs: Sequence[str] = (), options: CallOptions | None = None
 ) -> ReaderStudy:
     """Score a table of calls beside runs and baselines, and write readers/ into the study.
 
     Args:
-        study: Gives truth, patients and runs.
+        snapshot: Gives truth, patients and runs.
         path: Table of calls.
         runs: Names of complete runs; without any, the baselines of the last comparison and all runs but those that
             are damaged or older than the cohort or its slices, which are told.
@@ -41,23 +38,23 @@ def read_beside_models(
         CohortError: The table is refused; see `read_calls`.
         StudyError: A named run is not complete, damaged, or older than the cohort or its slices.
     """
-    known, means = known_of(study)
+    known, means = known_of(snapshot)
     table = read_calls(path, known, means, options)
-    models, findings = run_models(study, runs)
-    baselines, doubts = ([], []) if runs else compared_models(study, known)
+    models, findings = run_models(snapshot, runs)
+    baselines, doubts = ([], []) if runs else compared_models(snapshot, known)
     findings += doubts
-    config = study.settings.evaluation
-    known = replace(known, group_of=test_sets(study, models))
-    found = study_readers(table, [*models, *baselines], known, config, study.cohort.synthetic, findings)
+    config = snapshot.settings.evaluation
+    known = replace(known, group_of=test_sets(snapshot, models))
+    found = study_readers(table, [*models, *baselines], known, config, snapshot.cohort.synthetic, findings)
     used = [model.name.removesuffix(LEAKY) for model in models]
-    digests = made_from(study.folder, study.cohort.label_digest, config, used, compared=not runs)
-    save_reader_study(study.folder.root / FOLDER, found, digests)
+    digests = made_from(snapshot.folder, snapshot.cohort.label_digest, config, used, compared=not runs)
+    save_reader_study(snapshot.folder.root / FOLDER, found, digests)
     return found
 
 
-def known_of(study: "Study") -> tuple[Known, Callable[[str], str | None]]:
+def known_of(snapshot: Snapshot) -> tuple[Known, Callable[[str], str | None]]:
     """What a study knows of its cases, and what it calls a typed subtype."""
-    cohort, pathology = study.cohort, load_pathology(study.folder.root)
+    cohort, pathology = snapshot.cohort, load_pathology(snapshot.folder.root)
     known = Known(
         subtypes=cohort.subtypes,
         positive=cohort.positive,
@@ -67,25 +64,25 @@ def known_of(study: "Study") -> tuple[Known, Callable[[str], str | None]]:
     return known, lambda text: name_of_subtype(text, cohort.subtypes, pathology)
 
 
-def test_sets(study: "Study", models: Sequence[Reader]) -> dict[str, str]:
+def test_sets(snapshot: Snapshot, models: Sequence[Reader]) -> dict[str, str]:
     """Test set of each labelled case by splits.json; where that is not to be read, by the runs' own splits."""
-    cases = {case.case_id: case.cohort for case in study.cohort.cases if case.subtype}
+    cases = {case.case_id: case.cohort for case in snapshot.cohort.cases if case.subtype}
     marked = {case_id: marked for case_id, marked in cases.items() if marked != DEVELOPMENT}
     try:
-        split, _ = load_split(study.folder.splits, study.cohort)
+        split, _ = load_split(snapshot.folder.splits, snapshot.cohort)
     except (NephroscopeError, OSError):
         by_runs = {c: r.group for model in models for c, r in model.readings.items() if r.group}
         return dict.fromkeys(cases, OUT_OF_FOLD) | by_runs | marked
     return dict.fromkeys(cases, OUT_OF_FOLD) | dict.fromkeys(split.holdout, INTERNAL_TEST) | marked
 
 
-def run_models(study: "Study", runs: Sequence[str]) -> tuple[list[Reader], list[Finding]]:
+def run_models(snapshot: Snapshot, runs: Sequence[str]) -> tuple[list[Reader], list[Finding]]:
     """Answers of each run about the cases that it was tested on, scored anew; runs left out are told."""
     models: list[Reader] = []
     findings: list[Finding] = []
-    for name in runs or _complete(study):
+    for name in runs or _complete(snapshot):
         try:
-            scored = study.to_score(name)
+            scored = open_run(snapshot, name)
             content = load_run(scored.folder)
             predictions = score_run(scored)[0] if content["converged"] else []
         except StudyError as error:
@@ -96,14 +93,14 @@ def run_models(study: "Study", runs: Sequence[str]) -> tuple[list[Reader], list[
         if not content["converged"]:
             findings.append(_left_out(f"run {name}", "did not converge"))
             continue
-        leaky = scored.split.protocol == "image"
+        leaky = scored.snapshot.split.protocol == "image"
         if leaky:
             message = (
                 f"run {name}: LEAKY split by image, slices of a patient train and test; its figures are shown and "
                 "marked, and it takes part in no test"
             )
             findings.append(Finding(code="leaky-split", severity="warning", message=message, case_id=""))
-        model = model_of(name, predictions, study.settings.positive)
+        model = model_of(name, predictions, snapshot.settings.positive)
         models.append(replace(model, name=name + LEAKY, leaky=True) if leaky else model)
     return models, findings
 
@@ -118,10 +115,10 @@ def model_of(name: str, predictions: Sequence[CasePrediction], positive: str) ->
     return Reader(name=name, aided=False, readings=readings, model=True, told=told, of_study=True)
 
 
-def compared_models(study: "Study", known: Known) -> tuple[list[Reader], list[Finding]]:
+def compared_models(snapshot: Snapshot, known: Known) -> tuple[list[Reader], list[Finding]]:
     """Baselines of `nephroscope compare`, where it kept their predictions; left out where they are stale."""
-    path = study.folder.root / COMPARED
-    compared = load_comparison(study.folder.root) if path.is_file() else None
+    path = snapshot.folder.root / COMPARED
+    compared = load_comparison(snapshot.folder.root) if path.is_file() else None
     if compared is None:
         return [], []
     if compared.stale:
@@ -162,8 +159,8 @@ def _damaged(found: str) -> StudyError:
     )
 
 
-def _complete(study: "Study") -> list[str]:
-    return [path.name for path in study.folder.runs() if (path / "run.json").exists()]
+def _complete(snapshot: Snapshot) -> list[str]:
+    return [path.name for path in snapshot.folder.runs() if (path / "run.json").exists()]
 
 
 def _left_out(what: str, why: str) -> Finding:

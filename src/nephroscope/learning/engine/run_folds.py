@@ -1,16 +1,39 @@
-"""The folds of a run dealt out to processes or a Ray cluster: a run folder in, its folds trained out."""
+"""A run of a study: train its folds here, in several processes or on a Ray cluster; go on where it stopped."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from nephroscope.base.errors import StudyError
 from nephroscope.base.parallel import map_in_processes
 from nephroscope.base.progress import track
+from nephroscope.learning.engine.jobs import Means
+from nephroscope.learning.run_files import load_run_split, run_config
+from nephroscope.records import TrainConfig
+from nephroscope.study.snapshot import Snapshot, take_snapshot
 
-if TYPE_CHECKING:
-    from nephroscope.learning.engine.jobs import Means
+
+def train_new_run(
+    snapshot: Snapshot, config: TrainConfig, name: str | None = None, means: Means | None = None
+) -> dict[str, Any]:
+    """Train all folds under a new name, by default the network's; gives the content of run.json."""
+    path = snapshot.folder.new_run(name or config.model, numbered=name is None)
+    return _train(path, snapshot, config, means)
+
+
+def resume_run(snapshot: Snapshot, name: str | None = None, means: Means | None = None) -> dict[str, Any]:
+    """Go on with the named run, or with the last one that was interrupted; gives the content of run.json."""
+    path = snapshot.folder.interrupted_run(name)
+    study = snapshot.with_split(load_run_split(path, snapshot.cohort))
+    return _train(path, study, run_config(path), means)
+
+
+def _train(path: Path, snapshot: Snapshot, config: TrainConfig, means: Means | None) -> dict[str, Any]:
+    from nephroscope.learning.training.run import train_run
+
+    elsewhere = spread_folds(snapshot.folder.root, path, means) if means else None
+    return train_run(path, snapshot, config, elsewhere)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +45,7 @@ class FoldOfRun:
     index: int
 
 
-def spread_folds(study: Path, run: Path, means: "Means") -> Callable[[list[int]], None] | None:
+def spread_folds(study: Path, run: Path, means: Means) -> Callable[[list[int]], None] | None:
     """What `train_run` calls to have its folds trained at once; None where there is one process only."""
     if means.jobs == 1 and means.ray is None:
         return None
@@ -48,10 +71,7 @@ def train_one_fold(task: FoldOfRun) -> int:
         StudyError: The run's folder is not to be seen from here or is damaged, or the cohort or its slices changed
             since it began.
     """
-    from nephroscope.facade.study import Study
-    from nephroscope.learning.engine.networks import run_config
-    from nephroscope.learning.run_files import load_run_split
-    from nephroscope.learning.training.run import RunInputs, train_fold
+    from nephroscope.learning.training.run import train_fold
 
     if not (Path(task.study) / "study.toml").is_file():
         raise StudyError(
@@ -60,13 +80,8 @@ def train_one_fold(task: FoldOfRun) -> int:
             found="none there on one of them",
             remedy="put the study on storage that all machines share",
         )
-    study = Study(task.study)
-    path = study.folder.run(task.run)
-    inputs = RunInputs(
-        cohort=study.cohort,
-        store=study.slices(),
-        split=load_run_split(path, study.cohort),
-        config=run_config(path),
-    )
-    train_fold(path, inputs, task.index)
+    snapshot = take_snapshot(Path(task.study))
+    path = snapshot.folder.run(task.run)
+    snapshot = snapshot.with_split(load_run_split(path, snapshot.cohort))
+    train_fold(path, snapshot, run_config(path), task.index)
     return task.index

@@ -1,0 +1,239 @@
+"""A study at one moment: its settings, cohort, slices and folds, each checked to belong to the others.
+
+Everything that is computed from a study takes a `Snapshot`: it cannot change while the work is done, and a part that
+is out of date is refused when it is first asked for, with the file that changed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+from nephroscope.base.errors import StudyError
+from nephroscope.base.files import digest_of
+from nephroscope.records import (
+    DEVELOPMENT,
+    INTERNAL_TEST,
+    OUT_OF_FOLD,
+    Case,
+    Cohort,
+    CTVolume,
+    EvaluationConfig,
+    RoiMask,
+    Split,
+    SplitConfig,
+)
+from nephroscope.records.settings import Settings
+from nephroscope.regions.consensus import FILE as DECISIONS_FILE
+from nephroscope.regions.consensus import load_decisions, read_consensus_case
+from nephroscope.study.cohort_table import load_cohort
+from nephroscope.study.folder import StudyFolder, change_settings, open_study, out_of_date
+from nephroscope.study.slices import SliceStore, cut_cohort, open_store, redrawn
+from nephroscope.study.split import load_split, make_split, save_split
+
+ONE_READER = "reader-1"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Snapshot:
+    """One view of a study.
+
+    Attributes:
+        folder: Where it lies on disk.
+        settings: Of study.toml.
+        cohort: Of cohort.csv.
+        decisions: Of adjudication.csv: case_id to the ROI that was decided on.
+        own_slices, own_split: Slices and folds to use instead of those on disk.
+    """
+
+    folder: StudyFolder
+    settings: Settings
+    cohort: Cohort
+    decisions: Mapping[str, str] = field(default_factory=dict)
+    own_slices: SliceStore | None = None
+    own_split: Split | None = None
+
+    @classmethod
+    def of(
+        cls, cohort: Cohort, slices: SliceStore, split: Split, evaluation: EvaluationConfig | None = None
+    ) -> "Snapshot":
+        """A snapshot of parts in memory, with default settings; its folder is that of the slices."""
+        settings = Settings(subtypes=cohort.subtypes, positive=cohort.positive)
+        if evaluation is not None:
+            settings = replace(settings, evaluation=evaluation)
+        folder = StudyFolder(slices.folder.parent)
+        return cls(folder=folder, settings=settings, cohort=cohort, own_slices=slices, own_split=split)
+
+    def with_split(self, split: Split) -> "Snapshot":
+        """The same study with other folds, such as those of an earlier run."""
+        return replace(self, own_slices=self.slices, own_split=split)
+
+    def with_labels(self, cohort: Cohort, split: Split) -> "Snapshot":
+        """The same slices under other subtypes and folds, for a control with shuffled labels."""
+        return replace(self.with_split(split), cohort=cohort)
+
+    def with_evaluation(self, config: EvaluationConfig) -> "Snapshot":
+        """The same study with other settings for evaluation."""
+        return replace(self, settings=replace(self.settings, evaluation=config))
+
+    @cached_property
+    def slices(self) -> SliceStore:
+        """The slices on disk.
+
+        Raises:
+            StudyError: They were never cut, or the cohort, an ROI or a setting changed since.
+        """
+        if self.own_slices is not None:
+            return self.own_slices
+        store, remedy = open_store(self.folder.slices), f"nephroscope slices {self.folder.root}"
+        if store.source != self.slices_digest:
+            changed = _changed(store.made_from, self.slices_made_from)
+            raise out_of_date("slices", changed, "the slices were cut", remedy)
+        drawn_again = redrawn(self.cohort.cases, store.drawn, 2 if self._needs_second_reader else 1)
+        if drawn_again:
+            others = f" and of {len(drawn_again) - 1} more" if len(drawn_again) > 1 else ""
+            file = f"the ROI file of case {drawn_again[0]}{others}"
+            raise out_of_date("slices", file, "the slices were cut", remedy)
+        return store
+
+    @cached_property
+    def split(self) -> Split:
+        """The folds on disk; made now where there are none yet.
+
+        Raises:
+            StudyError: The cohort or its slices changed since the patients were divided.
+        """
+        if self.own_split is not None:
+            return self.own_split
+        if not self.folder.splits.exists():
+            return divide_patients(self)
+        split, digest = load_split(self.folder.splits, self.cohort)
+        if digest != self._split_digest:
+            remedy = f"nephroscope split {self.folder.root}"
+            raise out_of_date("splits.json", "cohort.csv or the slices", "the patients were divided", remedy)
+        return split
+
+    def has_split(self, config: SplitConfig) -> bool:
+        """True when splits.json is up to date and was made with these settings."""
+        if not self.folder.splits.exists():
+            return False
+        split, digest = load_split(self.folder.splits, self.cohort)
+        return split.config == config and digest == self._split_digest
+
+    def read_case(self, case: Case) -> tuple[CTVolume, RoiMask]:
+        """The CT of a case, and the one ROI that the rule of the study, or a decision, makes of its annotators'."""
+        return read_consensus_case(case, self.decisions.get(case.case_id, self.settings.roi.consensus))
+
+    @cached_property
+    def labels(self) -> Mapping[str, int]:
+        """Index of the subtype of every labelled case."""
+        subtypes = self.cohort.subtypes
+        return {c.case_id: subtypes.index(c.subtype) for c in self.cohort.cases if c.subtype is not None}
+
+    @property
+    def positive(self) -> int:
+        """Index of the positive subtype."""
+        return self.cohort.subtypes.index(self.cohort.positive)
+
+    def test_set_of(self, case_id: str, split: Split | None = None) -> str:
+        """Which test set a case belongs to: out-of-fold, internal-test or external-test:NAME."""
+        marked = self.cohort.by_id[case_id].cohort
+        if marked != DEVELOPMENT:
+            return marked
+        return INTERNAL_TEST if case_id in (split or self.split).holdout else OUT_OF_FOLD
+
+    @property
+    def slices_made_from(self) -> dict[str, str]:
+        """Digest of each file that the slices depend on, by its name."""
+        made_from = {
+            "cohort.csv": self.cohort.image_digest,
+            "[slices] in study.toml": self.settings.slices.digest,
+        }
+        if self._needs_second_reader:
+            made_from |= {
+                "[roi] in study.toml": self.settings.roi.consensus,
+                "roi_reader2 in cohort.csv": self.cohort.digest_of("roi_reader2"),
+                "adjudication.csv": digest_of(self.decisions),
+            }
+        return made_from
+
+    @property
+    def slices_digest(self) -> str:
+        """Digest of everything the slices depend on."""
+        return digest_of(list(self.slices_made_from.values()))
+
+    @property
+    def _needs_second_reader(self) -> bool:
+        return self.settings.roi.consensus != ONE_READER or bool(self.decisions)
+
+    @property
+    def _split_digest(self) -> str:
+        return digest_of([self.cohort.label_digest, self.slices.digest])
+
+    @cached_property
+    def files_digest(self) -> str:
+        """Digest of what the slices show, and of which image files are there."""
+        return digest_of_files(self.cohort, self.slices)
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of what a learner may look at: the cohort, the slices and the image files."""
+        return digest_of([self.cohort.digest, self.files_digest])
+
+
+def digest_of_files(cohort: Cohort, slices: SliceStore) -> str:
+    """Digest of the slices, and of the image files that are missing now."""
+    missing = [
+        [case.case_id, kind]
+        for case in cohort.cases
+        for kind in ("image", "roi", "organs")
+        if (path := getattr(case, kind)) is not None and not path.exists()
+    ]
+    return digest_of([slices.digest, missing])
+
+
+def take_snapshot(root: Path) -> Snapshot:
+    """The study in a folder, as it is now.
+
+    Raises:
+        StudyError: There is no study, or no cohort in it.
+        ConfigError: A setting of study.toml is not allowed.
+        CohortError: A cell of cohort.csv or adjudication.csv is wrong.
+    """
+    folder, settings = open_study(root.resolve())
+    if not folder.cohort_csv.exists():
+        raise StudyError(
+            where="study", expected="a cohort", found="no cohort.csv", remedy="run `nephroscope import` first"
+        )
+    cohort = load_cohort(folder.root, settings.subtypes, settings.positive)
+    decisions = load_decisions(folder.root / DECISIONS_FILE, cohort.by_id)
+    return Snapshot(folder=folder, settings=settings, cohort=cohort, decisions=decisions)
+
+
+def cut_slices(snapshot: Snapshot) -> SliceStore:
+    """Cut all cases of a study, refusing bad ones by name; an interrupted cut goes on where it stopped."""
+    return cut_cohort(
+        snapshot.cohort.cases,
+        snapshot.read_case,
+        snapshot.settings.slices,
+        snapshot.folder.slices,
+        snapshot.slices_digest,
+        snapshot.slices_made_from,
+    )
+
+
+def divide_patients(snapshot: Snapshot, config: SplitConfig | None = None) -> Split:
+    """Divide the patients and write splits.json; other settings than those of study.toml are written there first."""
+    settings = snapshot.settings
+    if config is not None and config != settings.split:
+        settings = change_settings(snapshot.folder, "split", asdict(config))
+    split = make_split(snapshot.cohort, snapshot.slices.indices_by_case(), settings.split)
+    save_split(split, snapshot.folder.splits, snapshot._split_digest)
+    return split
+
+
+def _changed(then: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Names of the inputs that differ; all that could, where the digests of each were not kept."""
+    if not then:
+        return "cohort.csv, adjudication.csv, or [slices] or [roi] of study.toml"
+    return ", ".join(name for name in {**now, **then} if then.get(name) != now.get(name))

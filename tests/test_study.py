@@ -175,7 +175,9 @@ def draw_anew(study, case_id):
 def test_an_roi_drawn_anew_in_its_file_makes_slices_and_then_runs_stale(study):
     for case_id in ("c02", "c04"):
         draw_anew(study, case_id)
-    with pytest.raises(StudyError, match="the ROI file of case c02 and of 1 more changed since the slices were cut"):
+    with pytest.raises(
+        StudyError, match="the ROI file of case c02 and of 1 more changed since the slices were cut"
+    ):
         study.slices()
     before = open_store(study.folder.slices)
     after = study.cut_slices()

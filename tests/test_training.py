@@ -87,8 +87,8 @@ def test_same_seed_same_weights_and_other_seed_others(tmp_path, snapshot):
 def test_stopped_after_an_epoch_and_resumed_ends_with_the_same_weights(
     tmp_path, snapshot, precision, monkeypatch
 ):
-    snapshot = replace(snapshot, config=replace(CONFIG, epochs=3, precision=precision))
-    train_run(tmp_path / "whole", snapshot)
+    config = replace(CONFIG, epochs=3, precision=precision)
+    train_run(tmp_path / "whole", snapshot, config)
 
     def stop(path, state, save=save_checkpoint):
         save(state, path) if isinstance(path, Path) else save(path, state)
@@ -98,9 +98,9 @@ def test_stopped_after_an_epoch_and_resumed_ends_with_the_same_weights(
         patch.setattr("nephroscope.learning.training.run.save_checkpoint", stop)
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt):
-                train_run(tmp_path / "part", snapshot)
+                train_run(tmp_path / "part", snapshot, config)
     assert not (tmp_path / "part" / "run.json").exists()
-    train_run(tmp_path / "part", snapshot)
+    train_run(tmp_path / "part", snapshot, config)
     for fold in (0, 1):
         assert weights_of(tmp_path / "part", fold) == weights_of(tmp_path / "whole", fold)
 
@@ -281,9 +281,7 @@ def test_balanced_accuracy_of_hits():
 
 
 def test_exploding_run_ends_and_says_so(tmp_path, snapshot):
-    run = train_run(
-        tmp_path / "run", replace(snapshot, config=replace(CONFIG, learning_rate=1.0, warmup=0.0, seed=5))
-    )
+    run = train_run(tmp_path / "run", snapshot, replace(CONFIG, learning_rate=1.0, warmup=0.0, seed=5))
     assert (tmp_path / "run" / "run.json").exists()
     for fold in run["folds"]:  # whatever it learnt, evaluation finds a network, and metrics.jsonl is JSON
         path = tmp_path / "run" / f"fold-{fold['index']}"

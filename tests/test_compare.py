@@ -298,8 +298,8 @@ def test_networks_are_trained_again_only_where_asked(study, monkeypatch, caplog)
 
     made = []
 
-    def copied(folder, inputs):
-        made.append((folder.name, inputs.config.seed))
+    def copied(folder, snapshot, config):
+        made.append((folder.name, config.seed))
         shutil.copytree(study.folder.root / "runs" / CONFIG.model, folder)
 
     monkeypatch.setattr(training, "train_run", copied)

@@ -120,9 +120,9 @@ def warm(bundle: Path, image: Path, roi: Path, repeats: int) -> tuple[list[float
     from nephroscope.clinic.bundle import open_bundle
     from nephroscope.clinic.cut import cut_slices
     from nephroscope.clinic.predict import predict
-    from nephroscope.imaging.read import read_image, read_roi
+    from nephroscope.imaging.read import read_ct, read_roi
 
-    volume = read_image(image, 40, 400, None)
+    volume = read_ct(image, 40, 400, None)
     mask = read_roi(roi, volume, "bench", 1)
     opened = open_bundle(bundle)
     hu = np.stack([part.hu for part in cut_slices(volume, mask, opened.spec)])[:, None]

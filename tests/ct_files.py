@@ -5,7 +5,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from nephroscope.imaging.dicom.facts import SliceFacts
+from nephroscope.imaging.dicom.slice_header import SliceHeader
 from phantoms import ORIGIN_MM, SHAPE, SPACING_MM, box_hu, dicom_slices
 
 
@@ -65,7 +65,7 @@ def enhanced_ct(order=range(SHAPE[0]), times=(1,), shift_hu=0, stacks=False) -> 
     return image
 
 
-def facts(z_mm, number=1, **more) -> SliceFacts:
+def facts(z_mm, number=1, **more) -> SliceHeader:
     """A plain axial slice at ``z_mm``."""
     said = {
         "sop_uid": f"1.2.{number}",
@@ -80,9 +80,9 @@ def facts(z_mm, number=1, **more) -> SliceFacts:
         "photometric": "MONOCHROME2",
         "transfer_syntax": "1.2.840.10008.1.2.1",
     }
-    return SliceFacts(**said | more)
+    return SliceHeader(**said | more)
 
 
-def scan(n, start=0, step_mm=2.5, first=1, **more) -> list[SliceFacts]:
+def scan(n, start=0, step_mm=2.5, first=1, **more) -> list[SliceHeader]:
     """So many slices from ``start`` mm."""
     return [facts(start + index * step_mm, first + index, **more) for index in range(n)]

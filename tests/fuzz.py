@@ -27,7 +27,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 
 from nephroscope.base.errors import NephroscopeError
-from nephroscope.imaging.read import read_image, read_roi
+from nephroscope.imaging.read import read_ct, read_roi
 from nephroscope.intake.export.scan import scan_export
 from nephroscope.intake.labels.rows import read_labels
 from phantoms import box_tumor, box_volume, dicom_slices, write_nifti, write_png, write_seg, write_slices
@@ -66,7 +66,7 @@ def targets(folder: Path) -> dict[str, Target]:
         made[kind] = Target(path.read_bytes(), read, path, kind in CHECKSUMMED)
 
     def image(path: Path) -> np.ndarray:
-        got = read_image(path, 40, 400, 0.8)
+        got = read_ct(path, 40, 400, 0.8)
         assert got.hu.shape == got.geometry.shape
         assert min(got.geometry.spacing_mm) > 0
         return np.concatenate([got.hu.ravel().astype(float), got.geometry.affine.ravel()])

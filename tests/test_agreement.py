@@ -205,7 +205,7 @@ def test_files_that_cannot_be_compared_are_refused(tmp_path):
         RoiError, match=r"expected a segment 'Mass' in both, found Tumor in the first, Tumor in"
     ):
         compare_files(one, one, "Mass")
-    with pytest.raises(RoiError, match=r"file gone: expected a segmentation, found No such file"):
+    with pytest.raises(RoiError, match=r"file gone: expected a segmentation, found no file"):
         compare_files(one, tmp_path / "gone")
     image = dicom_slices()[0]
     image.save_as(tmp_path / "ct.dcm", enforce_file_format=True)

@@ -17,7 +17,7 @@ import fuzz
 from nephroscope.base.errors import NephroscopeError
 from nephroscope.imaging.dicom.series import read_dicom_series
 from nephroscope.imaging.nifti import read_nifti
-from nephroscope.imaging.read import read_image, read_roi
+from nephroscope.imaging.read import read_ct, read_roi
 from nephroscope.intake.export.cases import look_into
 from nephroscope.intake.labels.rows import read_labels
 from phantoms import box_volume, dicom_slices, write_nifti, write_slices
@@ -99,7 +99,7 @@ FILES = {
         lambda folder: nrrd(folder, "raw", b"", more="data file: ../../../../../etc/passwd\n"),
         lambda path: read_roi(path, box_volume(), "c"),
     ),
-    "decompression bomb as PNG": (png_bomb, lambda path: read_image(path, 40, 400, 1.0)),
+    "decompression bomb as PNG": (png_bomb, lambda path: read_ct(path, 40, 400, 1.0)),
     "zip bomb as spreadsheet": (xlsx_bomb, read_labels),
 }
 

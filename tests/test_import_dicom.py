@@ -18,7 +18,7 @@ from nephroscope.imaging.dicom.series import (
     read_dicom_series,
     save_series_files,
 )
-from nephroscope.imaging.read import read_image
+from nephroscope.imaging.read import read_ct
 from nephroscope.intake.export import scan as scan_module
 from nephroscope.intake.export.cases import DicomOptions, import_dicom, look_into
 from nephroscope.intake.export.roi_files import find_roi_files
@@ -428,7 +428,7 @@ def test_two_acquisitions_in_one_multi_frame_file_are_taken_apart(tmp_path):
     save_series_files(path, found, tmp_path / "study")
     assert load_series_files(path) == found
     first = read_dicom_series([tmp_path / "one.dcm"], acquisition=1)
-    assert np.array_equal(read_image(path, 40, 400, None).hu, np.maximum(first.hu + 50, -1024))
+    assert np.array_equal(read_ct(path, 40, 400, None).hu, np.maximum(first.hu + 50, -1024))
 
 
 def test_an_import_prints_what_it_found_first(export, tmp_path, capsys):

@@ -169,12 +169,13 @@ def test_a_mask_image_beside_a_volume_of_one_slice_holds_no_kidneys(tmp_path):
 
 def test_real_seg_names_its_kidneys(test_data):
     """Their CT is not there: only what they say is asked."""
-    from nephroscope.regions.organs import _dicom_segments, _named
+    from nephroscope.imaging.read import dicom_segments
+    from nephroscope.regions.organs import _named
 
     paths = sorted((test_data / "kidney_seg").glob("*.dcm"))
     if not paths:
         pytest.skip("no real SEG")
     for path in paths:
-        organs = [organ for organ, _ in _named(_dicom_segments(path))]
+        organs = [organ for organ, _ in _named(dicom_segments(path, "ROI"))]
         assert organs[0] == "kidney"
         assert set(organs) <= {"kidney", "tumor", "cyst"}

@@ -12,8 +12,7 @@ import pytest
 import torch
 
 from nephroscope.base.errors import CohortError, ConfigError, StudyError
-from nephroscope.base.files import save_json
-from nephroscope.base.lock import one_at_a_time
+from nephroscope.base.files import one_at_a_time, save_json
 from nephroscope.cli import run
 from nephroscope.cli.replicate import REPLICATES
 from nephroscope.facade.replicate import _scored_readers
@@ -702,7 +701,7 @@ def test_damaged_answers_are_made_again_and_damaged_networks_refused(replicated)
 def test_two_at_once_would_mix_their_epochs(tmp_path):
     with (
         one_at_a_time(tmp_path / "replicate" / "zuo2021"),
-        pytest.raises(StudyError, match="another one at work"),
+        pytest.raises(StudyError, match="another replication running"),
         one_at_a_time(tmp_path / "replicate" / "zuo2021"),
     ):
         pass

@@ -6,11 +6,11 @@ import pytest
 from nephroscope.base.errors import RoiError
 from nephroscope.imaging.grid import canonical
 from nephroscope.imaging.masks.resample import fit_to_ct, resample_nearest
-from nephroscope.imaging.masks.segments import Wanted
+from nephroscope.imaging.masks.segments import TumorQuery
 from nephroscope.records import VolumeGeometry
 from phantoms import ORIGIN_MM, SHAPE, SPACING_MM, box_affine, box_tumor
 
-WANTED = Wanted(case_id="P1", where="case P1, ROI m.nii")
+WANTED = TumorQuery(case_id="P1", where="case P1, ROI m.nii")
 CT = VolumeGeometry(shape=SHAPE, affine=box_affine())
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from nephroscope.base.errors import RoiError, SeriesError, StudyError
 from nephroscope.imaging.grid import canonical
-from nephroscope.imaging.masks.segments import Segment, Wanted, choose_segment
+from nephroscope.imaging.masks.segments import Segment, TumorQuery, choose_segment
 from nephroscope.imaging.nifti import read_nifti
-from nephroscope.imaging.read import read_case, read_image, read_roi, roi_names
+from nephroscope.imaging.read import read_case, read_ct, read_roi, roi_names
 from nephroscope.intake.export.cases import read_dicom_series
 from nephroscope.records import Case, CTVolume, VolumeGeometry
 from phantoms import (
@@ -257,7 +257,7 @@ def test_a_kidney_is_not_taken_for_the_tumor_by_its_number(images, volume, tmp_p
 def test_a_lesion_is_the_tumor_where_nothing_else_is():
     names = ("Kidney", "Lesion", "GTV", "lesion b")
     segments = [Segment(number=number, name=name) for number, name in enumerate(names, 1)]
-    wanted = Wanted(case_id="P1", where="")
+    wanted = TumorQuery(case_id="P1", where="")
     assert choose_segment(segments[:2], wanted) is segments[1]
     assert choose_segment(segments[:3], wanted) is segments[2]
     two = [segments[0], segments[1], segments[3]]
@@ -269,7 +269,7 @@ def test_a_lesion_is_the_tumor_where_nothing_else_is():
 def test_a_code_that_says_tumor_counts_more_than_a_name_that_says_kidney():
     one = Segment(number=1, name="Kidney", codes=frozenset({"108369006"}))
     two = Segment(number=2, name="Tumor")
-    assert choose_segment([one, two], Wanted(case_id="P1", where="", label=1)) is one
+    assert choose_segment([one, two], TumorQuery(case_id="P1", where="", label=1)) is one
 
 
 @pytest.mark.parametrize(
@@ -400,7 +400,7 @@ def test_other_files_are_refused(volume, tmp_path):
 def test_a_png_slice_and_its_png_mask(tmp_path):
     image = write_png(window_gray(box_hu()[2]), tmp_path / "a.png")
     mask = write_png((box_tumor()[2] * 2).astype(np.uint8), tmp_path / "m.png")
-    volume = read_image(image, 40, 400, 0.7)
+    volume = read_ct(image, 40, 400, 0.7)
     assert volume.geometry.spacing_mm == (1.0, 0.7, 0.7)
     assert np.array_equal(read_roi(mask, volume, "P1", 2).voxels[0], box_tumor()[2])
     with pytest.raises(RoiError, match=r"the tumor label 1, found only the values 0, 2"):
@@ -415,10 +415,10 @@ def test_a_png_slice_and_its_png_mask(tmp_path):
 
 def test_an_image_is_told_by_its_content(images, volume, tmp_path):
     write_nifti(box_hu(), tmp_path / "ct.nii.gz").rename(tmp_path / "x")
-    assert np.array_equal(read_image(tmp_path / "x", 40, 400, None).hu, volume.hu)
-    assert np.array_equal(read_image(tmp_path / "ct", 40, 400, None).hu, volume.hu)
+    assert np.array_equal(read_ct(tmp_path / "x", 40, 400, None).hu, volume.hu)
+    assert np.array_equal(read_ct(tmp_path / "ct", 40, 400, None).hu, volume.hu)
     with pytest.raises(SeriesError, match=r"found dicom; .*give the folder, not one file"):
-        read_image(tmp_path / "ct" / "IM000", 40, 400, None)
+        read_ct(tmp_path / "ct" / "IM000", 40, 400, None)
 
 
 # ---- cases

@@ -9,11 +9,12 @@ from ct_files import enhanced_ct, facts, scan
 from nephroscope.base.errors import SeriesError
 from nephroscope.imaging.dicom.acquisitions import (
     check_stack,
-    facts_of,
     reason_not_a_stack,
     split_acquisitions,
 )
-from nephroscope.imaging.dicom.series import FACT_TAGS, read_dicom_series, read_header
+from nephroscope.imaging.dicom.files import read_header
+from nephroscope.imaging.dicom.series import read_dicom_series
+from nephroscope.imaging.dicom.slice_header import SLICE_TAGS, slice_headers
 from nephroscope.imaging.dicom.stack import stack_of
 from phantoms import SPACING_MM, box_affine, dicom_slices, write_slices
 
@@ -323,8 +324,8 @@ def test_headers_alone_give_the_words_of_the_reader(tmp_path, spoil):
     images = dicom_slices()
     spoil(images)
     folder = write_slices(images, tmp_path)
-    headers = [read_header(path, FACT_TAGS) for path in sorted(folder.iterdir())]
-    reason = reason_not_a_stack([one for header in headers for one in facts_of(header)])
+    headers = [read_header(path, SLICE_TAGS) for path in sorted(folder.iterdir())]
+    reason = reason_not_a_stack([one for header in headers for one in slice_headers(header)])
     with pytest.raises(SeriesError) as caught:
         read_dicom_series(folder)
     assert str(caught.value) == f"series {images[0].SeriesInstanceUID}: {reason}"
@@ -334,8 +335,8 @@ def test_headers_alone_do_for_what_is_whole(tmp_path):
     write_slices(dicom_slices(), tmp_path / "plain")
     write_slices([enhanced_ct()], tmp_path / "enhanced")
     for name in ("plain", "enhanced"):
-        headers = [read_header(path, FACT_TAGS) for path in (tmp_path / name).iterdir()]
-        slices = [one for header in headers for one in facts_of(header)]
+        headers = [read_header(path, SLICE_TAGS) for path in (tmp_path / name).iterdir()]
+        slices = [one for header in headers for one in slice_headers(header)]
         assert len(slices) == 6
         assert reason_not_a_stack(slices) is None
         assert stack_of(slices, "").affine[2, 0] == SPACING_MM[0]

@@ -1,7 +1,7 @@
-"""What can be refused, and how a refusal is said: where, expected, found, and what to do.
+"""Refusals of input: each says where, what was expected, what was found, and what to do.
 
-Every refusal of input is a `NephroscopeError`. Its four parts are kept apart, so that a command, a report and
-a web page can all show them; its `code` is stable and may be relied on by other programs.
+Every refusal is a `NephroscopeError`. Its four parts are separate, so that a command, a report and a web page can
+all show them. Its `code` is stable: other programs may rely on it.
 """
 
 
@@ -10,9 +10,9 @@ class NephroscopeError(Exception):
 
     Args:
         where: The case, series, file, row or setting, without any patient's name.
-        expected: What the rule asks for.
-        found: What was there instead.
-        remedy: What the reader can do about it.
+        expected: What was expected.
+        found: What was found instead.
+        remedy: What the user can do about it.
     """
 
     code = "refused"
@@ -22,18 +22,16 @@ class NephroscopeError(Exception):
         super().__init__(f"{where}: expected {expected}, found {found}; {remedy}")
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Keep the four parts when an error crosses from a worker process."""
+        """Keep the four parts when an error is passed on from a worker process."""
         return (_rebuild, (type(self), self.where, self.expected, self.found, self.remedy))
+
+    def as_kind(self, kind: "type[NephroscopeError]", where: str) -> "NephroscopeError":
+        """The same refusal as another kind of error, of another place."""
+        return kind(where=where, expected=self.expected, found=self.found, remedy=self.remedy)
 
     def as_dict(self) -> dict[str, str]:
         """The refusal for ``--json``: code, where, expected, found, remedy."""
-        return {
-            "code": self.code,
-            "where": self.where,
-            "expected": self.expected,
-            "found": self.found,
-            "remedy": self.remedy,
-        }
+        return {name: getattr(self, name) for name in ("code", "where", "expected", "found", "remedy")}
 
 
 def _rebuild(
@@ -43,7 +41,7 @@ def _rebuild(
 
 
 class CohortError(NephroscopeError):
-    """The manifest, a label table or a split contradicts itself or the study."""
+    """cohort.csv, a label table or a split contradicts itself or the study."""
 
     code = "cohort"
 
@@ -55,24 +53,24 @@ class SeriesError(NephroscopeError):
 
 
 class RoiError(NephroscopeError):
-    """A region of interest is missing, empty or lies elsewhere than its CT."""
+    """A region of interest is missing, empty, or does not lie on its CT."""
 
     code = "roi"
 
 
 class StudyError(NephroscopeError):
-    """The study folder lacks a step, or a step is older than what it was made from."""
+    """A step of the study is missing or out of date."""
 
     code = "study"
 
 
 class ConfigError(NephroscopeError):
-    """A setting in study.toml, or an option, is outside what it may be."""
+    """A setting in study.toml or an option is not allowed."""
 
     code = "config"
 
 
 class BundleError(NephroscopeError):
-    """A bundle is damaged, of a newer format, or was made for other input."""
+    """A bundle is damaged, has a newer format, or was made for other input."""
 
     code = "bundle"

@@ -71,3 +71,34 @@ def load_json(path: Path, newest_format: int) -> dict[str, Any]:
             remedy="it was written by a newer nephroscope: update this one",
         )
     return dict(content)
+
+
+@contextlib.contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Lock the folder while the block runs: two replications of one network would overwrite each other's epochs.
+
+    The operating system frees the lock when the process ends, even if it was killed. Systems without such locks
+    (Windows) lock nothing.
+
+    Raises:
+        StudyError: Another process holds the lock.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StudyError(
+                where=f"{folder.parent.name}/{folder.name}",
+                expected="one replication at a time",
+                found="another replication running on this study",
+                remedy="wait until it has ended; what it has finished is not repeated",
+            ) from error
+        except OSError:
+            pass  # a file system without locks
+        yield

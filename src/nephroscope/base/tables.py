@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nephroscope.base.errors import CohortError
 from nephroscope.base.files import replacing
+from nephroscope.base.text import first_few
 
 LISTED = 20
 # What a spreadsheet would run as a formula; a number with a sign is none. Source: OWASP, CSV injection.
@@ -158,10 +159,8 @@ def parse_number(text: str, low: float, high: float) -> float | None:
 
 
 def names(items: Iterable[str], most: int = 5) -> str:
-    """The first few names, and how many more: "a, b, c and 4 more"."""
-    everything = sorted(items)
-    more = len(everything) - most
-    return ", ".join(everything[:most]) + (f" and {more} more" if more > 0 else "")
+    """The first names in alphabetical order and the number of the others: "a, b, c and 4 more"."""
+    return first_few(sorted(items), most)
 
 
 def _decode(path: Path) -> str:

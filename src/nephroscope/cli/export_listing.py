@@ -6,7 +6,7 @@ from typing import Any
 
 from nephroscope.base.tables import names
 from nephroscope.cli.command import Outcome, table
-from nephroscope.imaging.dicom.files import file_name
+from nephroscope.imaging.files import file_name
 from nephroscope.intake.export.cases import look_into
 from nephroscope.intake.export.describe import ExportSeries
 from nephroscope.intake.export.kinds import CT, RTSTRUCT, SEG

@@ -10,7 +10,7 @@ import numpy as np
 from nephroscope.clinic.bundle import Bundle, open_bundle, slices_digest
 from nephroscope.clinic.cut import cut_slices
 from nephroscope.clinic.score import CutCase
-from nephroscope.imaging.read import read_image, read_roi
+from nephroscope.imaging.read import read_ct, read_roi
 from nephroscope.records import CasePrediction, CTVolume, Finding, RoiMask
 
 
@@ -48,7 +48,7 @@ def predict_files(bundle: Path, what: ImageToPredict) -> tuple[CasePrediction, d
     started = time.perf_counter()
     with ThreadPoolExecutor(1) as pool:
         opening = pool.submit(_timed_open, bundle)  # ONNX Runtime loads while the CT is read
-        volume = read_image(what.image, what.window_level_hu, what.window_width_hu, what.spacing_mm)
+        volume = read_ct(what.image, what.window_level_hu, what.window_width_hu, what.spacing_mm)
         roi = read_roi(what.roi, volume, what.case_id, what.tumor_label, what.tumor_name)
         read = time.perf_counter()
         opened, open_s = opening.result()

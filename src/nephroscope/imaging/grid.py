@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import SeriesError
-from nephroscope.records import CTVolume, Finding, VolumeGeometry
+from nephroscope.records import CTVolume, Finding, VolumeGeometry, warning
 
 AIR_HU = -1024
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -17,6 +17,10 @@ OTHER_UNITS = {
 }  # of NIfTI's xyzt_units; all else is taken as mm
 SHEAR_TOLERANCE = 2e-3  # sine of the angle that counts as none: 0.1 degrees
 LEAST_MM, MOST_MM = 0.01, 100.0  # edges of a voxel of any CT or label map
+MOST_VOXELS = 2**30  # of a volume: 2 GiB of int16, more than 4000 slices of 512 x 512
+# Least shares of air and of soft tissue in a CT of a body.
+AIR_SHARE, TISSUE_SHARE = 1e-4, 5e-3
+SAMPLED_VOXELS = 10**6
 
 
 def canonical(
@@ -121,6 +125,31 @@ def check_right_angles(where: str, affine: npt.NDArray[np.float64]) -> None:
             found=f"a grid sheared by {np.degrees(np.arcsin(min(worst, 1.0))):.1f} degrees (tilted gantry)",
             remedy="export the series corrected for gantry tilt",
         )
+
+
+def check_hu(hu: npt.NDArray[np.int16], where: str) -> list[Finding]:
+    """A warning when the values of a volume cannot be those of a body in air.
+
+    Args:
+        hu: (S, R, C), of which a regular sample is looked at.
+        where: The series.
+    """
+    step = max(1, round((hu.size / SAMPLED_VOXELS) ** (1 / 3)))
+    sample = hu[::step, ::step, ::step]
+    low, high = int(sample.min()), int(sample.max())
+    tissue = np.count_nonzero((sample >= -200) & (sample <= 200)) / sample.size
+    air = np.count_nonzero(sample < -500) / sample.size
+    if high < 0:
+        doubt = f"nothing above {high} HU"
+    elif tissue < TISSUE_SHARE:
+        doubt = f"hardly anything between -200 and 200 HU (from {low} to {high})"
+    elif air < AIR_SHARE:
+        watery = np.count_nonzero((sample >= 824) & (sample <= 1224)) / sample.size
+        shifted = ", as if the intercept of -1024 were missing" if watery > 10 * TISSUE_SHARE else ""
+        doubt = f"no air (from {low} to {high} HU){shifted}"
+    else:
+        return []
+    return [warning("hu-implausible", f"implausible for a CT of the abdomen: {doubt}", where)]
 
 
 def describe(geometry: VolumeGeometry) -> str:

@@ -14,17 +14,22 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import SeriesError
-from nephroscope.imaging.dicom.hu_checks import check_hu
-from nephroscope.imaging.grid import RAS_TO_LPS, canonical, check_right_angles, check_voxel, hu_volume, in_mm
+from nephroscope.imaging.files import GZIP, NIFTI1_SIZES, NIFTI2_SIZES
+from nephroscope.imaging.grid import (
+    MOST_VOXELS,
+    RAS_TO_LPS,
+    canonical,
+    check_hu,
+    check_right_angles,
+    check_voxel,
+    hu_volume,
+    in_mm,
+)
 from nephroscope.records import CTVolume, Finding, VolumeGeometry
 
-MOST_VOXELS = 2**30
-GZIP = b"\x1f\x8b"
-NIFTI1_SIZES = (b"\x5c\x01\x00\x00", b"\x00\x00\x01\x5c")  # the header begins with its own size, 348
 MOST_OFFSET = 2**20  # bytes before the voxels, in a header that is believed
 MOST_REST = 4096  # bytes after the voxels: with more, the header announces another size than was written
 HEADER_BYTES = 540  # of the longer, NIfTI-2
-NIFTI2_SIZES = (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")  # 540
 
 
 def read_nifti(path: Path) -> CTVolume:

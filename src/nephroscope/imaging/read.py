@@ -1,110 +1,53 @@
-"""A ROI file in, told by its content; a `RoiMask` on the CT's grid out. And the one door to images of any kind."""
+"""The two doors for images: `read_ct` for a CT in any format, `read_roi` for a tumor on the grid of its CT."""
 
 import contextlib
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import RoiError, SeriesError, StudyError
+from nephroscope.imaging.files import LABEL_MAPS, NO_FILE, NOT_READABLE, file_kind, safe_name
 from nephroscope.imaging.grid import describe
-from nephroscope.imaging.masks.segments import Wanted, roi_file
-from nephroscope.imaging.nifti import GZIP, NIFTI1_SIZES, NIFTI2_SIZES, read_nifti
-from nephroscope.imaging.slice_images import no_label, read_image_case, read_label_image, read_slice_image
+from nephroscope.imaging.masks.segments import Segment, TumorQuery
+from nephroscope.imaging.nifti import read_nifti
+from nephroscope.imaging.slice_images import (
+    label_missing,
+    read_image_case,
+    read_label_image,
+    read_slice_image,
+)
 from nephroscope.records import Case, CTVolume, Finding, RoiMask
 
-Read = tuple[npt.NDArray[np.bool_], list[Finding]]
-LABEL_MAPS = ("nifti", "nrrd")
-BARE_DICOM = (
-    b"\x02\x00\x00\x00",
-    b"\x08\x00\x05\x00",
-    b"\x08\x00\x08\x00",
-    b"\x08\x00\x12\x00",
-    b"\x08\x00\x16\x00",
-)
 
-
-def read_roi(
-    path: Path, volume: CTVolume, case_id: str, tumor_label: int = 1, tumor_name: str = ""
-) -> RoiMask:
-    """The tumor in a DICOM SEG or RTSTRUCT, a NIfTI or NRRD label map or a PNG mask, on the grid of ``volume``.
-
-    Args:
-        path: Told by its content, not by its name.
-        volume: The CT on which the ROI was drawn.
-        case_id: For the mask and for refusals.
-        tumor_label: Number of the tumor: value in a label map; segment or ROI Number where none says that it is one.
-        tumor_name: Segment label, ROI name or code value of the tumor, or ``#2`` for the number 2; empty: the one
-            that says so.
-
-    Raises:
-        RoiError: The file is missing, damaged or of another kind, lies on another series or beside the CT, or holds
-            no tumor.
-    """
-    kind = _kind(path)
-    wanted = Wanted.tumor(case_id, f"case {case_id}, ROI {roi_file(path, case_id)}", tumor_label, tumor_name)
-    if kind == "dicom":
-        voxels, findings = _dicom_roi(path, volume, wanted)
-    elif kind in LABEL_MAPS:
-        from nephroscope.imaging.masks.label_map import tumor_on_ct
-
-        voxels, findings = tumor_on_ct(path, volume.geometry, wanted)
-    elif kind == "png":
-        voxels, findings = _label_image(path, volume, wanted), []
-    else:
-        raise _no_roi(wanted.where, kind)
-    return RoiMask(voxels=voxels, geometry=volume.geometry, case_id=case_id, findings=tuple(findings))
-
-
-def roi_names(path: Path) -> list[str]:
-    """What a ROI file holds, number and name: ``["1 Kidney", "2 Tumor"]``; values alone where it has no names.
-
-    Raises:
-        RoiError: The file is missing, damaged or no ROI.
-    """
-    kind, where = _kind(path), f"ROI {roi_file(path)}"
-    if kind == "dicom":
-        from nephroscope.imaging.masks.rtstruct import rtstruct_segments
-        from nephroscope.imaging.masks.seg import seg_segments
-
-        roi = read_dicom_roi(path, where)
-        with refusing_damage(where):
-            segments = seg_segments(roi) if roi.Modality == "SEG" else rtstruct_segments(roi)
-    elif kind in LABEL_MAPS:
-        from nephroscope.imaging.masks.label_map import read_label_map
-
-        stored = read_label_map(path, where)
-        segments = list(stored.segments)
-        if not segments:
-            return _values(*stored.layers)
-    elif kind == "png":
-        return _values(read_label_image(path, ""))
-    else:
-        raise _no_roi(where, kind)
-    return [f"{segment.number} {segment.name}".strip() for segment in segments]
-
-
-def read_image(
-    path: Path, window_level_hu: float, window_width_hu: float, spacing_mm: float | None
+def read_ct(
+    path: Path | str,
+    window_level_hu: float = 40.0,
+    window_width_hu: float = 400.0,
+    spacing_mm: float | None = None,
 ) -> CTVolume:
-    """The CT at a path, told by its content: folder of a DICOM series, NIfTI file, or one PNG or JPEG slice.
+    """A CT from the folder of a DICOM series, a NIfTI file, or one PNG or JPEG slice; the content decides which.
 
     Args:
         path: The folder or file.
-        window_level_hu: Center of the window of an 8-bit slice; not used for DICOM and NIfTI.
-        window_width_hu: Width of that window.
-        spacing_mm: Pixel spacing of an 8-bit slice, or None; not used for DICOM and NIfTI.
+        window_level_hu: PNG and JPEG only: level of the window the slice was exported with.
+        window_width_hu: PNG and JPEG only: width of that window.
+        spacing_mm: PNG and JPEG only: pixel spacing; None when it is not known.
+
+    Returns:
+        int16 HU (S, R, C) from feet to head, front to back, right to left of the patient, with findings.
 
     Raises:
-        SeriesError: There is no such path, or it cannot be read as a CT.
+        SeriesError: There is no such file or folder, or it cannot be read as a CT.
     """
+    path = Path(path)
     if path.is_dir() or path.name.endswith(".series.json"):
         return _series(path)
-    kind = _kind(path)
+    kind = file_kind(path)
     if kind in ("png", "jpeg"):
         return read_slice_image(path, window_level_hu, window_width_hu, spacing_mm)
     if kind == "nifti":
@@ -113,8 +56,106 @@ def read_image(
         where=f"image {path.name}",
         expected="the folder of a DICOM series, a NIfTI file, or a PNG or JPEG slice",
         found=kind,
-        remedy="check the path; of a DICOM series give the folder, not one file",
+        remedy="check the path; for a DICOM series, give the folder and not one file",
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnplacedRoi:
+    """A ROI file that is still to be placed on a CT.
+
+    Attributes:
+        path: SEG, RTSTRUCT, label map or PNG mask.
+        case_id: Name of the case in messages and in the mask.
+        tumor_label, tumor_name: As in `read_roi`.
+    """
+
+    path: Path
+    case_id: str = ""
+    tumor_label: int = 1
+    tumor_name: str = ""
+
+    def on(self, ct: CTVolume) -> RoiMask:
+        """The tumor on the grid of a CT.
+
+        Raises:
+            RoiError: The ROI is damaged, does not lie on this CT, or holds no tumor.
+        """
+        kind, where = _roi_kind(self.path, self.case_id)
+        query = TumorQuery.tumor(self.case_id, where, self.tumor_label, self.tumor_name)
+        findings: list[Finding] = []
+        if kind == "dicom":
+            voxels, findings = _dicom_tumor(self.path, ct, query)
+        elif kind == "png":
+            voxels = _png_tumor(self.path, ct, query)
+        else:
+            from nephroscope.imaging.masks.label_map import tumor_on_ct
+
+            voxels, findings = tumor_on_ct(self.path, ct.geometry, query)
+        return RoiMask(voxels=voxels, geometry=ct.geometry, case_id=self.case_id, findings=tuple(findings))
+
+
+@overload
+def read_roi(
+    path: Path | str, ct: CTVolume, case_id: str = "", tumor_label: int = 1, tumor_name: str = ""
+) -> RoiMask: ...
+
+
+@overload
+def read_roi(
+    path: Path | str, ct: None = None, case_id: str = "", tumor_label: int = 1, tumor_name: str = ""
+) -> UnplacedRoi: ...
+
+
+def read_roi(
+    path: Path | str,
+    ct: CTVolume | None = None,
+    case_id: str = "",
+    tumor_label: int = 1,
+    tumor_name: str = "",
+) -> RoiMask | UnplacedRoi:
+    """The tumor in a DICOM SEG or RTSTRUCT, a NIfTI or NRRD label map, or a PNG mask, on the grid of its CT.
+
+    Args:
+        path: The file; its content decides what it is, not its name.
+        ct: The CT on which the ROI was drawn. Without it the ROI is placed later, with `UnplacedRoi.on`.
+        case_id: Name of the case in messages and in the mask.
+        tumor_label: Value of the tumor in a label map; segment or ROI number where no segment is called a tumor.
+        tumor_name: Segment label, ROI name or code of the tumor, or ``#2`` for number 2; empty: the segment that is
+            called a tumor.
+
+    Returns:
+        bool (S, R, C), True inside the tumor, with findings; or the ROI still to be placed.
+
+    Raises:
+        RoiError: The file is missing, damaged or of another kind, does not lie on this CT, or holds no tumor.
+    """
+    roi = UnplacedRoi(path=Path(path), case_id=case_id, tumor_label=tumor_label, tumor_name=tumor_name)
+    if ct is not None:
+        return roi.on(ct)
+    _roi_kind(roi.path, case_id)
+    return roi
+
+
+def roi_names(path: Path) -> list[str]:
+    """What a ROI file holds, number and name: ``["1 Kidney", "2 Tumor"]``; only values where it has no names.
+
+    Raises:
+        RoiError: The file is missing, damaged or not a ROI.
+    """
+    kind, where = _roi_kind(path)
+    if kind == "dicom":
+        segments = dicom_segments(path, where)
+    elif kind == "png":
+        return _values(read_label_image(path, where))
+    else:
+        from nephroscope.imaging.masks.label_map import read_label_map
+
+        stored = read_label_map(path, where)
+        segments = list(stored.segments)
+        if not segments:
+            return _values(*stored.layers)
+    return [f"{segment.number} {segment.name}".strip() for segment in segments]
 
 
 def read_case(case: Case) -> tuple[CTVolume, RoiMask]:
@@ -151,7 +192,7 @@ def read_case(case: Case) -> tuple[CTVolume, RoiMask]:
 
 
 def _series(path: Path) -> CTVolume:
-    """The CT series in a folder, or of a list of files that an import wrote."""
+    """The CT series in a folder, or in a list of files that an import wrote."""
     from nephroscope.imaging.dicom.series import is_series_list, load_series_files, read_dicom_series
 
     if not is_series_list(path):
@@ -160,46 +201,65 @@ def _series(path: Path) -> CTVolume:
     return read_dicom_series(listed.files, acquisition=listed.acquisition)
 
 
-def _kind(path: Path) -> str:
-    """What a file is by its first bytes: dicom, png, jpeg, nifti, nrrd, or in words what else."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(348)
-    except OSError as error:
-        return "no file" if isinstance(error, FileNotFoundError) else "no readable file"
-    if start[128:132] == b"DICM" or start.startswith(BARE_DICOM):
-        return "dicom"
-    if start.startswith(GZIP) or start[:4] in (*NIFTI1_SIZES, *NIFTI2_SIZES):
-        return "nifti"
-    magic = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"NRRD": "nrrd"}
-    return next((kind for begin, kind in magic.items() if start.startswith(begin)), "a file of another kind")
+def _roi_kind(path: Path, case_id: str = "") -> tuple[str, str]:
+    """Kind of a ROI file, and what messages call it.
+
+    Raises:
+        RoiError: It is not a ROI file.
+    """
+    kind = file_kind(path)
+    where = f"{f'case {case_id}, ' if case_id else ''}ROI {safe_name(path, case_id)}"
+    if kind not in ("dicom", "png", *LABEL_MAPS):
+        raise RoiError(
+            where=where,
+            expected="a DICOM SEG or RTSTRUCT, a NIfTI or NRRD label map, or a PNG mask",
+            found=kind,
+            remedy="check the path, or export the ROI in one of these formats",
+        )
+    return kind, where
 
 
-def _dicom_roi(path: Path, volume: CTVolume, wanted: Wanted) -> Read:
+def _dicom_tumor(path: Path, ct: CTVolume, query: TumorQuery) -> tuple[npt.NDArray[np.bool_], list[Finding]]:
     from nephroscope.imaging.masks.rtstruct import read_rtstruct
     from nephroscope.imaging.masks.seg import read_seg
 
-    roi = read_dicom_roi(path, wanted.where)
-    with refusing_damage(wanted.where):
-        return (read_seg if roi.Modality == "SEG" else read_rtstruct)(roi, volume, wanted)
+    roi = read_dicom_roi(path, query.where)
+    with refusing_damage(query.where):
+        return (read_seg if roi.Modality == "SEG" else read_rtstruct)(roi, ct, query)
+
+
+def dicom_segments(path: Path, where: str) -> list[Segment]:
+    """The segments of a SEG, or the ROIs of an RTSTRUCT.
+
+    Raises:
+        RoiError: The file is damaged or neither of them.
+    """
+    from nephroscope.imaging.masks.rtstruct import rtstruct_segments
+    from nephroscope.imaging.masks.seg import seg_segments
+
+    roi = read_dicom_roi(path, where)
+    with refusing_damage(where):
+        return seg_segments(roi) if roi.Modality == "SEG" else rtstruct_segments(roi)
 
 
 def read_dicom_roi(path: Path, where: str) -> Any:
-    """The SEG or RTSTRUCT in a file, preamble or not.
+    """The SEG or RTSTRUCT in a file, with or without preamble.
 
     Raises:
-        RoiError: It is damaged, or DICOM of another modality.
+        RoiError: It is damaged, not DICOM, or DICOM of another modality.
     """
     import pydicom
 
-    with refusing_damage(where):
-        roi = pydicom.dcmread(path, force=True)
-        modality = roi.get("Modality", "unknown")
+    kind, modality = file_kind(path), "unknown"
+    if kind in ("dicom", NO_FILE, NOT_READABLE):
+        with refusing_damage(where):
+            roi = pydicom.dcmread(path, force=True)
+            kind = f"DICOM of modality {(modality := roi.get('Modality', 'unknown'))}"
     if modality not in ("SEG", "RTSTRUCT"):
         raise RoiError(
             where=where,
             expected="a DICOM SEG or RTSTRUCT",
-            found=f"DICOM of modality {modality}",
+            found=kind,
             remedy="give the segmentation, not the image",
         )
     return roi
@@ -207,12 +267,12 @@ def read_dicom_roi(path: Path, where: str) -> Any:
 
 @contextlib.contextmanager
 def refusing_damage(where: str) -> Iterator[None]:
-    """Make a refusal of what pydicom raises for damaged files; its warnings about them are not shown.
+    """Turn what pydicom raises for damaged files into a refusal, and hide its warnings.
 
     Raises:
-        RoiError: The block raised one of them.
+        RoiError: The block raised one of `DICOM_DAMAGE`.
     """
-    from nephroscope.imaging.dicom.series import DICOM_DAMAGE
+    from nephroscope.imaging.dicom.files import DICOM_DAMAGE
 
     try:
         with warnings.catch_warnings():
@@ -227,39 +287,25 @@ def refusing_damage(where: str) -> Iterator[None]:
         ) from error
 
 
-def _no_roi(where: str, kind: str) -> RoiError:
-    return RoiError(
-        where=where,
-        expected="a DICOM SEG or RTSTRUCT, a NIfTI or NRRD label map, or a PNG mask",
-        found=kind,
-        remedy="check the path, or export the ROI in one of these formats",
-    )
-
-
-def _label_image(path: Path, volume: CTVolume, wanted: Wanted) -> npt.NDArray[np.bool_]:
-    labels = read_label_image(path, wanted.case_id)[None]
-    if wanted.name.strip():
+def _png_tumor(path: Path, ct: CTVolume, query: TumorQuery) -> npt.NDArray[np.bool_]:
+    labels = read_label_image(path, query.where)[None]
+    if query.name.strip():
         raise RoiError(
-            where=wanted.where,
-            expected=f"a label called {wanted.name!r}",
-            found="an image, which has no names",
-            remedy="give the label's number as --tumor-label, without --tumor-name",
+            where=query.where,
+            expected=f"a label called {query.name!r}",
+            found="an image, in which labels have no names",
+            remedy="give the number of the label as --tumor-label, without --tumor-name",
         )
-    if labels.shape != volume.geometry.shape:
+    if labels.shape != ct.geometry.shape:
         raise RoiError(
-            where=wanted.where,
-            expected=f"a mask of the image's size, {describe(volume.geometry)}",
+            where=query.where,
+            expected=f"a mask as large as the image, {describe(ct.geometry)}",
             found=f"{labels.shape[1]} x {labels.shape[2]} pixels",
             remedy="export image and mask again without cropping or scaling",
         )
-    voxels: npt.NDArray[np.bool_] = labels == wanted.label
+    voxels: npt.NDArray[np.bool_] = labels == query.label
     if not voxels.any():
-        raise no_label(
-            wanted.case_id,
-            f"ROI {roi_file(path, wanted.case_id)}",
-            wanted.label,
-            set(np.unique(labels).tolist()),
-        )
+        raise label_missing(query.where, query.label, set(np.unique(labels).tolist()))
     return voxels
 
 

@@ -16,8 +16,9 @@ from PIL import Image
 
 from nephroscope.base.errors import CohortError, RoiError, SeriesError
 from nephroscope.base.tables import relative_to, save_table
+from nephroscope.base.text import first_few
 from nephroscope.imaging.grid import AIR_HU
-from nephroscope.records import Case, CTVolume, Finding, RoiMask, VolumeGeometry
+from nephroscope.records import Case, CTVolume, Finding, RoiMask, VolumeGeometry, note, warning
 
 IMAGES_FILE = "images.csv"
 HEADER = "case_id,slice_index,file,mask,row_mm,col_mm"
@@ -124,6 +125,12 @@ def source_words(level_hu: float, width_hu: float) -> str:
     return f"8-bit L{level_hu:g} W{width_hu:g}"
 
 
+def window_of(source: str) -> tuple[float, float] | None:
+    """Level and width in HU from such words; None when the HU were not seen through a window."""
+    match = re.fullmatch(r"8-bit L(-?[\d.]+) W([\d.]+)", source)
+    return (float(match[1]), float(match[2])) if match else None
+
+
 def read_image_case(case: Case) -> tuple[CTVolume, RoiMask]:
     """The slice images of one case, stacked in slice order, as HU with the tumor.
 
@@ -176,13 +183,12 @@ def read_slice_image(
     return _stack([gray], (window_level_hu, window_width_hu), (spacing_mm, spacing_mm), uid, findings)
 
 
-def read_label_image(path: Path, case_id: str) -> npt.NDArray[Any]:
-    """The label values (R, C) of a mask image; a palette's indices, not its colors.
+def read_label_image(path: Path, where: str) -> npt.NDArray[Any]:
+    """The label values (R, C) of a mask image; of a palette image the indices, not the colors.
 
     Raises:
-        RoiError: The file is missing, damaged or in color.
+        RoiError: The file is missing, damaged or in color; ``where`` names it.
     """
-    where = f"case {case_id}, mask {path.name}"
     try:
         labels = np.asarray(_open(path))
     except _UNREADABLE as error:
@@ -204,7 +210,7 @@ def read_label_image(path: Path, case_id: str) -> npt.NDArray[Any]:
 def _tumor(case: Case, rows: Sequence[ImageRow], geometry: VolumeGeometry) -> RoiMask:
     if all(row.mask is None for row in rows):
         text = "no mask: every image counts as tumor from edge to edge"
-        finding = Finding(code="no-mask", severity="note", message=text, case_id=case.case_id)
+        finding = note("no-mask", text, case_id=case.case_id)
         voxels = np.ones(geometry.shape, dtype=np.bool_)
         return RoiMask(voxels=voxels, geometry=geometry, case_id=case.case_id, findings=(finding,))
     voxels = np.zeros(geometry.shape, dtype=np.bool_)
@@ -212,10 +218,11 @@ def _tumor(case: Case, rows: Sequence[ImageRow], geometry: VolumeGeometry) -> Ro
     for index, row in enumerate(rows):
         if row.mask is None:
             continue
-        labels = read_label_image(row.mask, case.case_id)
+        where = f"case {case.case_id}, mask {row.mask.name}"
+        labels = read_label_image(row.mask, where)
         if labels.shape != geometry.shape[1:]:
             raise RoiError(
-                where=f"case {case.case_id}, mask {row.mask.name}",
+                where=where,
                 expected=f"the size of its image, {' x '.join(map(str, geometry.shape[1:]))} pixels",
                 found=" x ".join(map(str, labels.shape)),
                 remedy="export image and mask again without cropping or scaling",
@@ -223,17 +230,16 @@ def _tumor(case: Case, rows: Sequence[ImageRow], geometry: VolumeGeometry) -> Ro
         seen |= set(np.unique(labels).tolist())
         voxels[index] = labels == case.tumor_label
     if not voxels.any():
-        raise no_label(case.case_id, "its masks", case.tumor_label, seen)
+        raise label_missing(f"case {case.case_id}, its masks", case.tumor_label, seen)
     return RoiMask(voxels=voxels, geometry=geometry, case_id=case.case_id)
 
 
-def no_label(case_id: str, where: str, tumor_label: int, seen: set[int]) -> RoiError:
-    """The refusal of a label map without tumor, with the values it does hold."""
-    listed = ", ".join(str(value) for value in sorted(seen)[:10])
+def label_missing(where: str, tumor_label: int, values: set[int]) -> RoiError:
+    """The refusal of a mask that does not hold the tumor's label, with the values that it does hold."""
     return RoiError(
-        where=f"case {case_id}, {where}",
+        where=where,
         expected=f"the tumor label {tumor_label}",
-        found=f"only the values {listed}",
+        found=f"only the values {first_few(sorted(values), 10)}",
         remedy="give the right --tumor-label, or leave the case out",
     )
 
@@ -241,23 +247,15 @@ def no_label(case_id: str, where: str, tumor_label: int, seen: set[int]) -> RoiE
 def _findings(
     case_id: str, rows: Sequence[ImageRow], gray: Sequence[npt.NDArray[np.uint8]], source: str
 ) -> tuple[Finding, ...]:
-    text = f"gray images ({source}): HU are known inside the window only, in steps"
-    findings = [Finding(code="eight-bit", severity="note", message=text, case_id=case_id)]
+    text = f"gray images ({source}): HU are known only inside the window, and only in steps"
+    findings = [note("eight-bit", text, case_id=case_id)]
     if rows[0].row_mm is None or rows[0].col_mm is None:
-        text = f"pixel spacing is not known; {NOMINAL_MM:g} mm is taken, so sizes in mm mean nothing"
-        findings.append(Finding(code="spacing-unknown", severity="note", message=text, case_id=case_id))
+        text = f"pixel spacing is not known; {NOMINAL_MM:g} mm is assumed, so sizes in mm mean nothing"
+        findings.append(note("spacing-unknown", text, case_id=case_id))
     for row, pixels in zip(rows, gray, strict=True):
         if pixels.min() == pixels.max():
-            text = f"{row.file.name} has one gray value, {pixels.flat[0]}, in all pixels"
-            findings.append(
-                Finding(
-                    code="constant-image",
-                    severity="warning",
-                    message=text,
-                    case_id=case_id,
-                    where=row.file.name,
-                )
-            )
+            text = f"all pixels of {row.file.name} have the same gray value, {pixels.flat[0]}"
+            findings.append(warning("constant-image", text, row.file.name, case_id))
     return tuple(findings)
 
 
@@ -355,12 +353,12 @@ def _size(pixels: npt.NDArray[Any], row: ImageRow) -> str:
 
 
 def _window(case: Case) -> tuple[float, float]:
-    match = re.fullmatch(r"8-bit L(-?[\d.]+) W([\d.]+)", case.source)
-    if not match:
+    window = window_of(case.source)
+    if window is None:
         raise CohortError(
             where=f"case {case.case_id}, column source",
             expected="the window of the images, such as 8-bit L40 W400",
             found=repr(case.source),
             remedy="correct it in cohort.csv",
         )
-    return float(match[1]), float(match[2])
+    return window

@@ -4,7 +4,7 @@ Volumes are (slice, row, column) = (S, R, C) with an affine from index to LPS mi
 """
 
 from nephroscope.base.files import digest_of
-from nephroscope.base.words import counted_noun, p_is, p_words
+from nephroscope.base.text import counted_noun, p_is, p_words
 from nephroscope.records.cases import (
     DEVELOPMENT,
     EXTERNAL_TEST,
@@ -19,6 +19,8 @@ from nephroscope.records.cases import (
     Severity,
     Sex,
     Split,
+    note,
+    warning,
 )
 from nephroscope.records.results import (
     CasePrediction,
@@ -86,7 +88,9 @@ __all__ = [
     "counted_noun",
     "digest_of",
     "from_mapping",
+    "note",
     "p_is",
     "p_words",
+    "warning",
     "with_recipe",
 ]

@@ -35,6 +35,16 @@ class Finding:
     where: str = ""
 
 
+def note(code: str, message: str, where: str = "", case_id: str = "") -> Finding:
+    """A finding worth knowing."""
+    return Finding(code=code, severity="note", message=message, case_id=case_id, where=where)
+
+
+def warning(code: str, message: str, where: str = "", case_id: str = "") -> Finding:
+    """A finding that makes a case doubtful."""
+    return Finding(code=code, severity="warning", message=message, case_id=case_id, where=where)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """One tumor. A patient may have two: ``patient_id`` groups them.

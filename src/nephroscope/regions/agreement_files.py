@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import RoiError, SeriesError
-from nephroscope.imaging.grid import canonical, describe
+from nephroscope.imaging.files import NO_FILE, NOT_READABLE, file_kind
+from nephroscope.imaging.grid import MOST_VOXELS, canonical, describe
 from nephroscope.imaging.masks.label_map import read_label_map
 from nephroscope.imaging.masks.seg import seg_segments, segment_stack, series_uids
-from nephroscope.imaging.masks.segments import Wanted
+from nephroscope.imaging.masks.segments import TumorQuery
 from nephroscope.imaging.read import read_dicom_roi, refusing_damage
 from nephroscope.records import RoiMask, VolumeGeometry
 from nephroscope.records.volumes import GRID_TOLERANCE_MM
@@ -26,7 +27,6 @@ from nephroscope.regions.measure import crop
 Bools = npt.NDArray[np.bool_]
 Index = npt.NDArray[np.int_]
 _Named = tuple[str, int, int]  # name, number, layer
-MOST_VOXELS = 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,19 +112,14 @@ def compare_files(
 
 
 def _read(path: Path) -> _Stored:
-    where = f"file {path.name}"
-    try:
-        with path.open("rb") as file:
-            is_dicom = file.read(132)[128:] == b"DICM"
-    except OSError as error:
-        raise RoiError(
-            where=where, expected="a segmentation", found=error.strerror or "no file", remedy="check the path"
-        ) from error
-    return _read_seg(path, where) if is_dicom else _read_label_map(path, where)
+    where, kind = f"file {path.name}", file_kind(path)
+    if kind in (NO_FILE, NOT_READABLE):
+        raise RoiError(where=where, expected="a segmentation", found=kind, remedy="check the path")
+    return _read_seg(path, where) if kind == "dicom" else _read_label_map(path, where)
 
 
 def _read_seg(path: Path, where: str) -> _Stored:
-    wanted = Wanted(case_id="", where=where)
+    query = TumorQuery(case_id="", where=where)
     seg = read_dicom_roi(path, where)
     if seg.Modality != "SEG":
         raise RoiError(
@@ -138,7 +133,7 @@ def _read_seg(path: Path, where: str) -> _Stored:
     with refusing_damage(where):
         series = frozenset(series_uids(seg))
         for segment in seg_segments(seg):
-            stack = segment_stack(seg, segment.number, wanted)
+            stack = segment_stack(seg, segment.number, query)
             if stack is None:
                 continue
             mask, own = canonical(*stack)
@@ -161,9 +156,7 @@ def _read_label_map(path: Path, where: str) -> _Stored:
                 name = names.get((layer, value), "") or f"label {value}"
                 held.append(((name, value, layer), _Piece.of(array == value, np.zeros(3, int))))
     except SeriesError as error:
-        raise RoiError(
-            where=where, expected=error.expected, found=error.found, remedy=error.remedy
-        ) from error
+        raise error.as_kind(RoiError, where) from error
     return _Stored(where=where, masks=_by_label(held), geometry=geometry, series=frozenset())
 
 

@@ -1,6 +1,5 @@
 """Cases in, findings and measures out: what is doubtful or wrong with each CT and its ROI."""
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -9,6 +8,7 @@ import numpy as np
 from nephroscope.base.errors import NephroscopeError, RoiError
 from nephroscope.base.progress import track
 from nephroscope.imaging.read import read_case, read_roi
+from nephroscope.imaging.slice_images import window_of
 from nephroscope.records import Case, CTVolume, Finding, RoiMask, Severity, VolumeGeometry
 from nephroscope.regions.enhancement import check_phase, measure_enhancement
 from nephroscope.regions.measure import RoiMeasures, crop, find_parts, measure
@@ -339,10 +339,10 @@ def _check_images(case: Case, volume: CTVolume, roi: RoiMask) -> CheckedCase:
 
 
 def _on_black(case: Case, volume: CTVolume, roi: RoiMask) -> list[Finding]:
-    match = re.fullmatch(r"8-bit L(-?[\d.]+) W([\d.]+)", case.source)
-    low_hu = float(match[1]) - float(match[2]) / 2 if match else 0.0
+    window = window_of(case.source)
+    low_hu = window[0] - window[1] / 2 if window else 0.0
     share = float(np.mean(volume.hu[roi.voxels] <= low_hu + 1))
-    if not match or share <= MOST_BLACK:
+    if not window or share <= MOST_BLACK:
         return []
     text = f"{share:.0%} of the tumor is black (at most {low_hu:.0f} HU, where the window ends): fat, air or outside"
     return [Teller(case.case_id)("roi-on-black", text)]

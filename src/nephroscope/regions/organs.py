@@ -1,7 +1,6 @@
 """Organ masks of other programs in; kidneys, vessels and more on the CT's grid out, by one set of names."""
 
 import re
-import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -10,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import RoiError
+from nephroscope.imaging.files import GZIP, LABEL_MAPS, file_kind, safe_name
 from nephroscope.imaging.masks.label_map import read_label_map, values_in
 from nephroscope.imaging.masks.resample import fit_to_ct
-from nephroscope.imaging.masks.segments import LabelMap, Segment, Wanted, listed, roi_file
-from nephroscope.imaging.nifti import GZIP, NIFTI1_SIZES, NIFTI2_SIZES
-from nephroscope.imaging.read import read_roi, roi_names
+from nephroscope.imaging.masks.segments import LabelMap, Segment, TumorQuery, listed
+from nephroscope.imaging.read import dicom_segments, read_roi
 from nephroscope.records import Case, CTVolume
 
 Organs = dict[str, npt.NDArray[np.bool_]]
@@ -29,7 +28,6 @@ CODES = {
     "10200004": "liver",
     "78961009": "spleen",
 }
-PNG = b"\x89PNG"
 SUFFIXES = (".nii.gz", ".nii", ".nrrd")
 # TotalSegmentator names the values of its label map in the NIfTI header, as Connectome Workbench does.
 NAMED_VALUE = re.compile(rb'<Label\b[^>]*\bKey="(\d{1,5})"[^>]*>(?:<!\[CDATA\[)?\s*([\w .-]{1,60})')
@@ -51,13 +49,13 @@ def read_organs(path: Path, volume: CTVolume, case_id: str) -> Organs:
     return _read(
         path,
         volume,
-        Wanted(case_id=case_id, where=f"case {case_id}, organs {roi_file(path, case_id)}", label=2),
+        TumorQuery(case_id=case_id, where=f"case {case_id}, organs {safe_name(path, case_id)}", label=2),
     )
 
 
-def _read(path: Path, volume: CTVolume, wanted: Wanted) -> Organs:
+def _read(path: Path, volume: CTVolume, query: TumorQuery) -> Organs:
     found: Organs = {}
-    for name, mask in _masks(path, volume, wanted):
+    for name, mask in _masks(path, volume, query):
         if mask.any():
             found[name] = found[name] | mask if name in found else mask
     sides = [found[name] for name in ("kidney_left", "kidney_right", "kidney") if name in found]
@@ -76,20 +74,21 @@ def organs_of(case: Case, volume: CTVolume) -> Organs:
         return read_organs(case.organs, volume, case.case_id)
     if case.roi is None or case.format == "images" or not _may_hold_kidneys(case.roi, case.tumor_label):
         return {}
-    where = f"case {case.case_id}, ROI {roi_file(case.roi, case.case_id)}"
+    where = f"case {case.case_id}, ROI {safe_name(case.roi, case.case_id)}"
     try:
-        return _read(case.roi, volume, Wanted(case_id=case.case_id, where=where, label=case.tumor_label))
+        return _read(case.roi, volume, TumorQuery(case_id=case.case_id, where=where, label=case.tumor_label))
     except RoiError:  # it holds a tumor and nothing else that has a name here
         return {}
 
 
 def _may_hold_kidneys(roi: Path, tumor_label: int) -> bool:
     """False when the file need not be read once more, because it names no kidney."""
-    if _start(roi).startswith(PNG):
-        return False
-    if not _is_label_map(roi):
-        return any(organ.startswith("kidney") for organ, *_ in _named(_dicom_segments(roi)))
-    return KITS.get(tumor_label) == "tumor" or roi.suffix == ".nrrd" or any(_named_values(roi))
+    kind = file_kind(roi)
+    if kind == "dicom":
+        return any(organ.startswith("kidney") for organ, _ in _named(dicom_segments(roi, "ROI")))
+    return kind in LABEL_MAPS and (
+        KITS.get(tumor_label) == "tumor" or kind == "nrrd" or any(_named_values(roi))
+    )
 
 
 def organ_of(name: str, codes: Iterable[str] = ()) -> str:
@@ -108,37 +107,37 @@ def organ_of(name: str, codes: Iterable[str] = ()) -> str:
     return next(iter([*plain, *by_code]), "")
 
 
-def _masks(path: Path, volume: CTVolume, wanted: Wanted) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
+def _masks(path: Path, volume: CTVolume, query: TumorQuery) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
     if path.is_dir():
-        yield from _folder(path, volume, wanted)
-    elif _is_label_map(path):
-        stored = read_label_map(path, wanted.where)
-        for organ, layer, value in _labels(path, stored, wanted):
+        yield from _folder(path, volume, query)
+    elif file_kind(path) in LABEL_MAPS:
+        stored = read_label_map(path, query.where)
+        for organ, layer, value in _labels(path, stored, query):
             mask = stored.layers[layer] == value
             if mask.any():
-                yield organ, fit_to_ct(mask, stored.affine, volume.geometry, wanted)[0]
+                yield organ, fit_to_ct(mask, stored.affine, volume.geometry, query)[0]
     else:
-        yield from _segments(path, volume, wanted)
+        yield from _segments(path, volume, query)
 
 
-def _folder(folder: Path, volume: CTVolume, wanted: Wanted) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
+def _folder(folder: Path, volume: CTVolume, query: TumorQuery) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
     files = [(name, folder / f"{name}{suffix}") for name in NAMES for suffix in SUFFIXES]
     files = [(name, path) for name, path in files if path.is_file()]
     if not files:
         raise RoiError(
-            where=wanted.where,
+            where=query.where,
             expected="masks such as kidney_left.nii.gz and kidney_right.nii.gz",
             found=f"none among {sum(1 for _ in folder.iterdir())} files",
             remedy="give the folder that TotalSegmentator wrote, or name the masks as it does",
         )
     for name, path in files:
-        stored = read_label_map(path, f"{wanted.where}/{path.name}")
+        stored = read_label_map(path, f"{query.where}/{path.name}")
         mask = stored.layers[0] > 0
         if mask.any():
-            yield name, fit_to_ct(mask, stored.affine, volume.geometry, wanted)[0]
+            yield name, fit_to_ct(mask, stored.affine, volume.geometry, query)[0]
 
 
-def _labels(path: Path, stored: LabelMap, wanted: Wanted) -> list[tuple[str, int, int]]:
+def _labels(path: Path, stored: LabelMap, query: TumorQuery) -> list[tuple[str, int, int]]:
     """Organ, layer and value of what a label map holds.
 
     Raises:
@@ -147,36 +146,21 @@ def _labels(path: Path, stored: LabelMap, wanted: Wanted) -> list[tuple[str, int
     segments = stored.segments or tuple(_named_values(path))
     if not segments:
         values = {int(value) for layer in stored.layers for value in np.unique(layer)}
-        if KITS.get(wanted.label) == "tumor" and values <= {0, *KITS}:
+        if KITS.get(query.label) == "tumor" and values <= {0, *KITS}:
             return [(KITS[value], 0, value) for value in sorted(values - {0})]
         raise RoiError(
-            where=wanted.where,
+            where=query.where,
             expected="names for the values, or those of KiTS: 1 kidney, 2 tumor, 3 cyst",
             found=f"values without names: {values_in(stored)}",
             remedy="give one mask per organ (kidney_left.nii.gz ...), or a label map with names",
         )
-    return [(organ, s.layer, s.number) for organ, s in _some(segments, wanted)]
+    return [(organ, s.layer, s.number) for organ, s in _some(segments, query)]
 
 
-def _segments(path: Path, volume: CTVolume, wanted: Wanted) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
-    roi_names(path)  # refuses what is damaged or no ROI
-    for organ, segment in _some(_dicom_segments(path), wanted):
+def _segments(path: Path, volume: CTVolume, query: TumorQuery) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
+    for organ, segment in _some(dicom_segments(path, query.where), query):
         name = segment.name or next(iter(segment.codes), "")
-        yield organ, read_roi(path, volume, wanted.case_id, segment.number, name).voxels
-
-
-def _dicom_segments(path: Path) -> list[Segment]:
-    import pydicom
-
-    from nephroscope.imaging.masks.rtstruct import rtstruct_segments
-    from nephroscope.imaging.masks.seg import seg_segments
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        roi = pydicom.dcmread(path, force=True)
-        if "Modality" not in roi:
-            return []
-        return seg_segments(roi) if roi.Modality == "SEG" else rtstruct_segments(roi)
+        yield organ, read_roi(path, volume, query.case_id, segment.number, name).voxels
 
 
 def _named(segments: Iterable[Segment]) -> list[tuple[str, Segment]]:
@@ -185,12 +169,12 @@ def _named(segments: Iterable[Segment]) -> list[tuple[str, Segment]]:
     return [(organ, segment) for organ, segment in found if organ]
 
 
-def _some(segments: Sequence[Segment], wanted: Wanted) -> list[tuple[str, Segment]]:
+def _some(segments: Sequence[Segment], query: TumorQuery) -> list[tuple[str, Segment]]:
     """The same, refusing a file without any."""
     found = _named(segments)
     if not found:
         raise RoiError(
-            where=wanted.where,
+            where=query.where,
             expected=f"at least one of {', '.join(NAMES)}",
             found=listed(segments),
             remedy="give the file that holds the kidneys",
@@ -206,17 +190,3 @@ def _named_values(path: Path) -> Iterator[Segment]:
         start = zlib.decompressobj(31).decompress(start, HEADER_END)
     for number, name in NAMED_VALUE.findall(start):
         yield Segment(number=int(number), name=name.decode("ascii").strip())
-
-
-def _is_label_map(path: Path) -> bool:
-    start = _start(path)
-    return start.startswith((GZIP, b"NRRD")) or start in (*NIFTI1_SIZES, *NIFTI2_SIZES)
-
-
-def _start(path: Path) -> bytes:
-    """First bytes of a file; none where it cannot be read, which its reader will say."""
-    try:
-        with path.open("rb") as file:
-            return file.read(4)
-    except OSError:
-        return b""

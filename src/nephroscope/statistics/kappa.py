@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nephroscope.base.words import is_not_sure
+from nephroscope.base.text import is_not_sure
 from nephroscope.records import Estimate, EvaluationConfig, counted_noun
 from nephroscope.statistics.intervals import (
     Interval,

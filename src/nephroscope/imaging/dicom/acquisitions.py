@@ -1,4 +1,4 @@
-"""Several acquisitions under one Series Instance UID: facts of slices in, one even stack for each acquisition out.
+"""Several acquisitions under one Series Instance UID: headers of slices in, one even stack for each acquisition out.
 
 Headers are enough: what the reader would refuse can be said before a pixel is read, in the same words.
 """
@@ -11,41 +11,31 @@ from itertools import pairwise
 import numpy as np
 
 from nephroscope.base.errors import SeriesError
-from nephroscope.imaging.dicom.facts import FACT_TAGS, SliceFacts, facts_of
 from nephroscope.imaging.dicom.hounsfield import check_size
 from nephroscope.imaging.dicom.pixel_data import check_decodable
+from nephroscope.imaging.dicom.slice_header import SliceHeader
 from nephroscope.imaging.dicom.stack import SPACING_TOLERANCE_MM, Stack, check_whole, stack_of
-
-__all__ = [
-    "FACT_TAGS",
-    "SliceFacts",
-    "check_stack",
-    "facts_of",
-    "reason_not_a_stack",
-    "split_acquisitions",
-    "without_copies",
-]
 
 # A hole of fewer slices than this in an otherwise even stack is a loss, not the space between two scans.
 HOLE_SLICES = 10
 # Phases of one examination, and slices of a phase, whose slices may lie between each other's.
 MOST_INTERLEAVED, LEAST_INTERLEAVED = 8, 3
 # By what acquisitions are told apart, the most deliberate first.
-Key = Callable[[SliceFacts], str]
+Key = Callable[[SliceHeader], str]
 KEYS: tuple[Key, ...] = (
     lambda s: s.stack_id,
     lambda s: s.acquisition_number,
     lambda s: s.temporal_position,
     lambda s: f"{s.acquisition_number}/{s.temporal_position}/{s.stack_id}",
 )
-TIMES: tuple[Callable[[SliceFacts], float], ...] = (
+TIMES: tuple[Callable[[SliceHeader], float], ...] = (
     lambda s: _seconds(s.acquisition_time),
     lambda s: _seconds(s.content_time),
     lambda s: _number(s.trigger_time),
 )
 
 
-def split_acquisitions(facts: Sequence[SliceFacts]) -> list[list[int]]:
+def split_acquisitions(headers: Sequence[SliceHeader]) -> list[list[int]]:
     """Which slices belong together: one group for one even stack, else one for each acquisition.
 
     Two scans whose slices lie between each other's, told apart by number, are two, though together they are even.
@@ -56,41 +46,43 @@ def split_acquisitions(facts: Sequence[SliceFacts]) -> list[list[int]]:
     explain.
 
     Returns:
-        Positions in ``facts``, each once; acquisitions in the order of what tells them apart.
+        Positions in ``headers``, each once; acquisitions in the order of what tells them apart.
     """
-    everything = [list(range(len(facts)))]
-    kept, _ = without_copies(facts)
-    kept = [index for index in kept if not facts[index].is_localizer]
-    if _is_stack([facts[index] for index in kept]):
-        interleaved = next((way for way in _told_apart(facts, kept) if _are_interleaved(facts, way)), None)
-        return _with_copies(facts, interleaved) if interleaved else everything
-    ways = [groups for groups in _candidates(facts, kept) if len(groups) > 1]
-    for good in (_all_even, _apart):
+    everything = [list(range(len(headers)))]
+    kept, _ = without_copies(headers)
+    kept = [index for index in kept if not headers[index].is_localizer]
+    if _is_stack([headers[index] for index in kept]):
+        interleaved = next(
+            (way for way in _groups_by_number(headers, kept) if _are_interleaved(headers, way)), None
+        )
+        return _with_copies(headers, interleaved) if interleaved else everything
+    ways = [groups for groups in _candidates(headers, kept) if len(groups) > 1]
+    for good in (_all_even, _separate_repeats):
         for groups in ways:
-            if good([[facts[index] for index in group] for group in groups]):
-                return _with_copies(facts, groups)
+            if good([[headers[index] for index in group] for group in groups]):
+                return _with_copies(headers, groups)
     return everything
 
 
-def _are_interleaved(facts: Sequence[SliceFacts], groups: Sequence[Sequence[int]]) -> bool:
+def _are_interleaved(headers: Sequence[SliceHeader], groups: Sequence[Sequence[int]]) -> bool:
     """True when parts are each an even stack, of which two lie between each other's slices.
 
     A scanner that steps may give each step of one or a few slices a number of its own: these are one scan.
     """
     if not 1 < len(groups) <= MOST_INTERLEAVED or min(map(len, groups)) < LEAST_INTERLEAVED:
         return False
-    stacks = [[facts[index] for index in group] for group in groups]
+    stacks = [[headers[index] for index in group] for group in groups]
     if not all(map(_is_stack, stacks)):
         return False
     spans = _spans(stacks)
     return any(start < end for (_, end, _), (start, _, _) in pairwise(spans))
 
 
-def _all_even(stacks: Sequence[Sequence[SliceFacts]]) -> bool:
-    return all(map(_is_stack, stacks)) and not _is_torn(stacks)
+def _all_even(stacks: Sequence[Sequence[SliceHeader]]) -> bool:
+    return all(map(_is_stack, stacks)) and not _has_hole(stacks)
 
 
-def _apart(stacks: Sequence[Sequence[SliceFacts]]) -> bool:
+def _separate_repeats(stacks: Sequence[Sequence[SliceHeader]]) -> bool:
     """True when parts take repeated places apart, and one at least is an even stack; others may be bolus tracking."""
     each = [_most_at_one_place(slices) for slices in stacks]
     whole = _most_at_one_place([one for slices in stacks for one in slices])
@@ -98,26 +90,26 @@ def _apart(stacks: Sequence[Sequence[SliceFacts]]) -> bool:
     return whole > 1 and alone and min(map(len, stacks)) > 1 and any(map(_is_stack, stacks))
 
 
-def _with_copies(facts: Sequence[SliceFacts], groups: Sequence[list[int]]) -> list[list[int]]:
+def _with_copies(headers: Sequence[SliceHeader], groups: Sequence[list[int]]) -> list[list[int]]:
     """The groups with copies beside what they repeat, and scouts in the first."""
-    home = {facts[index].sop_uid + str(facts[index].frame): group for group in groups for index in group}
-    left = set(range(len(facts))) - {index for group in groups for index in group}
+    home = {headers[index].sop_uid + str(headers[index].frame): group for group in groups for index in group}
+    left = set(range(len(headers))) - {index for group in groups for index in group}
     for index in sorted(left):
-        home.get(facts[index].sop_uid + str(facts[index].frame), groups[0]).append(index)
+        home.get(headers[index].sop_uid + str(headers[index].frame), groups[0]).append(index)
     return [sorted(group) for group in groups]
 
 
-def check_stack(facts: Sequence[SliceFacts], where: str) -> Stack:
+def check_stack(headers: Sequence[SliceHeader], where: str) -> Stack:
     """The one even stack of a series.
 
     Args:
-        facts: Every slice of the series once.
+        headers: Every slice of the series once.
         where: The series, for the refusal.
 
     Raises:
         SeriesError: There are several acquisitions, or no even stack.
     """
-    n_groups = len(split_acquisitions(facts))
+    n_groups = len(split_acquisitions(headers))
     if n_groups > 1:
         raise SeriesError(
             where=where,
@@ -125,36 +117,36 @@ def check_stack(facts: Sequence[SliceFacts], where: str) -> Stack:
             found=f"{n_groups} acquisitions in one series",
             remedy="take them apart with `nephroscope import dicom`, or export each as a series of its own",
         )
-    stack = stack_of(facts, where)
-    check_decodable(facts, where)
-    check_size(facts, where)
-    slices = [facts[index] for index in stack.order]
+    stack = stack_of(headers, where)
+    check_decodable(headers, where)
+    check_size(headers, where)
+    slices = [headers[index] for index in stack.order]
     doubts = check_whole(slices, where)
     return Stack(order=stack.order, affine=stack.affine, findings=stack.findings + doubts)
 
 
-def reason_not_a_stack(facts: Sequence[SliceFacts]) -> str | None:
+def reason_not_a_stack(headers: Sequence[SliceHeader]) -> str | None:
     """Why the reader would refuse these slices, in its own words without the place; None when it would not.
 
     Several acquisitions are a reason too: ask for each group of `split_acquisitions` by itself.
     """
-    kept, _ = without_copies(facts)
+    kept, _ = without_copies(headers)
     try:
-        check_stack([facts[index] for index in kept], "")
+        check_stack([headers[index] for index in kept], "")
     except SeriesError as error:
         return f"expected {error.expected}, found {error.found}; {error.remedy}"
     return None
 
 
-def without_copies(facts: Sequence[SliceFacts]) -> tuple[list[int], list[tuple[int, int]]]:
+def without_copies(headers: Sequence[SliceHeader]) -> tuple[list[int], list[tuple[int, int]]]:
     """Which slices are new, and which are said to be copies: (copy, the slice it repeats).
 
-    A slice is said to be a copy when SOP Instance UID, frame and all other facts are the same, apart from how its
+    A slice is said to be a copy when SOP Instance UID, frame and all other headers are the same, apart from how its
     pixels are packed; that the pixels are the same too is for the reader to see.
     """
     seen: dict[tuple[object, ...], int] = {}
     kept, copies = [], []
-    for index, one in enumerate(facts):
+    for index, one in enumerate(headers):
         key = (one.sop_uid or index, one.frame, one.position_mm, one.orientation, one.slope, one.intercept)
         if key in seen:
             copies.append((index, seen[key]))
@@ -164,22 +156,22 @@ def without_copies(facts: Sequence[SliceFacts]) -> tuple[list[int], list[tuple[i
     return kept, copies
 
 
-def _candidates(facts: Sequence[SliceFacts], kept: Sequence[int]) -> list[list[list[int]]]:
+def _candidates(headers: Sequence[SliceHeader], kept: Sequence[int]) -> list[list[list[int]]]:
     """Ways to take the slices apart, the most deliberate first."""
-    ways = _told_apart(facts, kept)
-    n_repeats = _most_at_one_place([facts[index] for index in kept])
+    ways = _groups_by_number(headers, kept)
+    n_repeats = _most_at_one_place([headers[index] for index in kept])
     if n_repeats > 1:
-        ways += [_by_time(facts, kept, time, n_repeats) for time in TIMES]
+        ways += [_by_time(headers, kept, time, n_repeats) for time in TIMES]
     return ways
 
 
-def _told_apart(facts: Sequence[SliceFacts], kept: Sequence[int]) -> list[list[list[int]]]:
+def _groups_by_number(headers: Sequence[SliceHeader], kept: Sequence[int]) -> list[list[list[int]]]:
     """The same, by what acquisitions are numbered with alone."""
     ways = []
     for key in KEYS:
         groups: dict[str, list[int]] = defaultdict(list)
         for index in kept:
-            groups[key(facts[index])].append(index)
+            groups[key(headers[index])].append(index)
         ways.append([groups[name] for name in sorted(groups, key=_by_number)])
     return ways
 
@@ -195,10 +187,10 @@ def _number(text: str) -> float:
 
 
 def _by_time(
-    facts: Sequence[SliceFacts], kept: Sequence[int], time: Callable[[SliceFacts], float], n_groups: int
+    headers: Sequence[SliceHeader], kept: Sequence[int], time: Callable[[SliceHeader], float], n_groups: int
 ) -> list[list[int]]:
     """So many groups, cut at the longest pauses: slices of one scan may each have a time of their own."""
-    moments = np.array([time(facts[index]) for index in kept])
+    moments = np.array([time(headers[index]) for index in kept])
     if not np.isfinite(moments).all():
         return []
     order = np.argsort(moments, kind="stable")
@@ -224,7 +216,7 @@ def _seconds(text: str) -> float:
     return days * 86400 + seconds + float(f"0.{fraction or 0}")
 
 
-def _most_at_one_place(slices: Sequence[SliceFacts]) -> int:
+def _most_at_one_place(slices: Sequence[SliceHeader]) -> int:
     """How often the most repeated position occurs."""
     counts: dict[tuple[float, ...], int] = defaultdict(int)
     for one in slices:
@@ -233,7 +225,7 @@ def _most_at_one_place(slices: Sequence[SliceFacts]) -> int:
     return max(counts.values(), default=0)
 
 
-def _is_stack(slices: Sequence[SliceFacts]) -> bool:
+def _is_stack(slices: Sequence[SliceHeader]) -> bool:
     """True for an even stack of more than one slice."""
     if len(slices) < 2:
         return False
@@ -244,7 +236,7 @@ def _is_stack(slices: Sequence[SliceFacts]) -> bool:
     return True
 
 
-def _is_torn(stacks: Sequence[Sequence[SliceFacts]]) -> bool:
+def _has_hole(stacks: Sequence[Sequence[SliceHeader]]) -> bool:
     """True when two groups are one stack with a few slices missing between them."""
     for (_, end, spacing_mm), (start, _, other_mm) in pairwise(_spans(stacks)):
         alike = abs(spacing_mm - other_mm) <= SPACING_TOLERANCE_MM
@@ -253,7 +245,7 @@ def _is_torn(stacks: Sequence[Sequence[SliceFacts]]) -> bool:
     return False
 
 
-def _spans(stacks: Sequence[Sequence[SliceFacts]]) -> list[tuple[float, float, float]]:
+def _spans(stacks: Sequence[Sequence[SliceHeader]]) -> list[tuple[float, float, float]]:
     """First and last place along the normal, and the spacing, of even stacks, the lowest first; all in mm."""
     spans = []
     for slices in stacks:

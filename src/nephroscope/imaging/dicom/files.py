@@ -2,7 +2,6 @@
 
 import io
 import logging
-import re
 import struct
 import warnings
 import zlib
@@ -39,28 +38,6 @@ LOGGER = logging.getLogger("pydicom")
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 INFLATED_BYTES = 64 * 2**20
 INFLATED_RATIO = 100
-# What file names say beside numbers and UIDs when they name no one.
-PLAIN_NAME = re.compile(
-    r"(ct|mr|pt|sc|im|img|image|i|s|se|ser|series|slice|dicom|dcm|ima|file|frame|scan|export|instance|copy|x|of|nii|gz|nrrd|nhdr|seg|mask"
-    r"|[\W\d_])*",
-    re.IGNORECASE,
-)
-
-
-def file_name(path: Path) -> str:
-    """A file as messages may name it: its own name where that is made of numbers and the usual words.
-
-    Others may be a patient's name: then only the suffix and the size are told.
-    """
-    if PLAIN_NAME.fullmatch(path.name):
-        return f"file {path.name}"
-    size = path.stat().st_size if path.is_file() else 0
-    return f"a file of {size} bytes{f' ({path.suffix})' if PLAIN_NAME.fullmatch(path.suffix) else ''}"
-
-
-def folder_name(path: Path) -> str:
-    """A folder as messages may name it: others than those of numbers and the usual words may be a patient's name."""
-    return f"folder {path.name}" if PLAIN_NAME.fullmatch(path.name) else "the folder of the series"
 
 
 @contextmanager
@@ -142,3 +119,9 @@ def _begins_as_dicom(head: bytes) -> bool:
     )
     explicit = vr in (b"UL", b"OB", b"CS", b"UI", b"DA", b"TM", b"SH") and short <= 256
     return group in (2, 8) and element <= 0x18 and (explicit or long <= 256)
+
+
+def functional_group(group: Any, shared: Any, name: str) -> Any:
+    """A functional group of one frame: its own, or the one that all frames share; None where there is neither."""
+    items = group.get(name) or (shared.get(name) if shared is not None else None)
+    return items[0] if items else None

@@ -7,36 +7,43 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import SeriesError
-from nephroscope.imaging.dicom.facts import SliceFacts
 from nephroscope.imaging.dicom.files import DICOM_DAMAGE
 from nephroscope.imaging.dicom.pixel_data import PixelFile, PixelForm, damage_text, form_of, stored_frames
-from nephroscope.imaging.grid import AIR_HU
+from nephroscope.imaging.dicom.slice_header import SliceHeader
+from nephroscope.imaging.grid import AIR_HU, MOST_VOXELS
+from nephroscope.records import Finding, warning
 
 Stored = npt.NDArray[Any]
 
-# 2 GiB as int16: more than 4000 slices of 512 x 512.
-MAX_VOXELS = 2**30
 # What a patient's own voxels can be.
 TISSUE_HU = (-500, 3072)
+HU_UNITS = {"", "HU", "HU_MOD", "US"}
 
 
-def check_size(facts: Sequence[SliceFacts], where: str) -> None:
+def check_size(headers: Sequence[SliceHeader], where: str) -> None:
     """Refuse what would not fit, before it is tried.
 
     Raises:
         SeriesError: More voxels than any CT has.
     """
-    n_voxels = sum((one.rows or 0) * (one.columns or 0) for one in facts)
-    if n_voxels > MAX_VOXELS:
+    n_voxels = sum((one.rows or 0) * (one.columns or 0) for one in headers)
+    if n_voxels > MOST_VOXELS:
         raise SeriesError(
             where=where,
-            expected=f"at most {MAX_VOXELS} voxels",
-            found=f"{n_voxels} in {len(facts)} slices of {facts[0].rows} x {facts[0].columns}",
+            expected=f"at most {MOST_VOXELS} voxels",
+            found=f"{n_voxels} in {len(headers)} slices of {headers[0].rows} x {headers[0].columns}",
             remedy="export the original CT series",
         )
 
 
-def read_hu(file: PixelFile, frames: Sequence[tuple[SliceFacts, npt.NDArray[np.int16]]], where: str) -> None:
+def check_rescale(headers: Sequence[SliceHeader], where: str) -> list[Finding]:
+    """A warning when rescaling gives other units than HU. Source: DICOM PS3.3 C.11.1.1.2."""
+    others = ", ".join(sorted({one.rescale_type for one in headers} - HU_UNITS))
+    text = f"Rescale Type is {others}, not HU: the values may not be Hounsfield units"
+    return [warning("rescale-type", text, where)] if others else []
+
+
+def read_hu(file: PixelFile, frames: Sequence[tuple[SliceHeader, npt.NDArray[np.int16]]], where: str) -> None:
     """Fill the HU of slices of one file, with padding as air.
 
     Args:

@@ -16,8 +16,8 @@ from pydicom.pixels import get_decoder
 from pydicom.uid import UID
 
 from nephroscope.base.errors import SeriesError
-from nephroscope.imaging.dicom.facts import SliceFacts, short_of, syntax_of
 from nephroscope.imaging.dicom.files import DICOM_DAMAGE, opened
+from nephroscope.imaging.dicom.slice_header import SliceHeader, short_of, syntax_of
 
 PIXEL_TAGS = (
     "PlanarConfiguration",
@@ -150,7 +150,7 @@ def damage_of(stream: BinaryIO, header: Any, pixels_at: int) -> str:
 
     Args:
         stream: The file, inflated.
-        header: Read with `slice_facts.FACT_TAGS` and `PIXEL_TAGS`, or more.
+        header: Read with `SLICE_TAGS` and `PIXEL_TAGS`, or more.
         pixels_at: Where the header ended.
     """
     try:
@@ -197,13 +197,13 @@ class PixelFile:
     pixels_at: int
 
 
-def check_decodable(facts: Sequence[SliceFacts], where: str) -> None:
+def check_decodable(headers: Sequence[SliceHeader], where: str) -> None:
     """Refuse pixels that are not all there, and a transfer syntax without a decoder.
 
     Raises:
         SeriesError: The pixels of a slice cannot be decoded here.
     """
-    for syntax in dict.fromkeys(one.transfer_syntax for one in facts):
+    for syntax in dict.fromkeys(one.transfer_syntax for one in headers):
         if syntax in NATIVE:
             continue
         uid = uid_of(syntax)
@@ -212,7 +212,7 @@ def check_decodable(facts: Sequence[SliceFacts], where: str) -> None:
         except NotImplementedError:
             available = False
         if not available:
-            first = next(one for one in facts if one.transfer_syntax == syntax)
+            first = next(one for one in headers if one.transfer_syntax == syntax)
             name = uid.name if uid.is_valid else "no transfer syntax"
             raise SeriesError(
                 where=where,
@@ -220,7 +220,7 @@ def check_decodable(facts: Sequence[SliceFacts], where: str) -> None:
                 found=f"{name} that has no decoder here",
                 remedy="export the series uncompressed",
             )
-    broken = next((one for one in facts if one.damage), None)
+    broken = next((one for one in headers if one.damage), None)
     if broken is not None:
         raise SeriesError(
             where=where,
@@ -230,7 +230,7 @@ def check_decodable(facts: Sequence[SliceFacts], where: str) -> None:
         )
 
 
-def stored_frames(file: PixelFile, form: PixelForm, wanted: Sequence[SliceFacts]) -> Iterator[Stored]:
+def stored_frames(file: PixelFile, form: PixelForm, wanted: Sequence[SliceHeader]) -> Iterator[Stored]:
     """The stored values (R, C) of the frames wanted, one after the other.
 
     Raises:
@@ -259,7 +259,7 @@ def same_pixels(one: PixelFile, other: PixelFile) -> bool:
     return tails[0] == tails[1]
 
 
-def _decoded(header: Any, data: bytes, form: PixelForm, wanted: Sequence[SliceFacts]) -> Iterator[Stored]:
+def _decoded(header: Any, data: bytes, form: PixelForm, wanted: Sequence[SliceHeader]) -> Iterator[Stored]:
     """Frames of encapsulated pixel data, whose own size is compared before they are decoded."""
     n_frames = int(header.get("NumberOfFrames") or 1)
     coded = list(generate_frames(data, number_of_frames=n_frames))

@@ -14,28 +14,18 @@ from pydicom.tag import Tag
 from nephroscope.base.errors import SeriesError
 from nephroscope.base.files import load_json, save_json
 from nephroscope.base.tables import names, relative_to
-from nephroscope.imaging.dicom.acquisitions import (
-    FACT_TAGS,
-    SliceFacts,
-    check_stack,
-    facts_of,
-    split_acquisitions,
-    without_copies,
-)
-from nephroscope.imaging.dicom.facts import text_of
+from nephroscope.imaging.dicom.acquisitions import check_stack, split_acquisitions, without_copies
 from nephroscope.imaging.dicom.files import (
     DICOM_DAMAGE,
-    file_name,
-    folder_name,
     opened,
     parse_header,
     quiet,
-    read_header,
 )
-from nephroscope.imaging.dicom.hounsfield import check_size, read_hu
-from nephroscope.imaging.dicom.hu_checks import check_hu, check_rescale
+from nephroscope.imaging.dicom.hounsfield import check_rescale, check_size, read_hu
 from nephroscope.imaging.dicom.pixel_data import PIXEL_TAGS, PixelFile, same_pixels
-from nephroscope.imaging.grid import hu_volume
+from nephroscope.imaging.dicom.slice_header import SLICE_TAGS, SliceHeader, slice_headers, text_of
+from nephroscope.imaging.files import file_name, folder_name
+from nephroscope.imaging.grid import check_hu, hu_volume
 from nephroscope.records import CTVolume, Finding
 
 FORMAT = 1
@@ -92,18 +82,16 @@ def is_series_list(path: Path) -> bool:
     return path.name.endswith(SUFFIX)
 
 
-__all__ = ["DICOM_DAMAGE", "is_ct_image", "read_dicom_series", "read_header"]
-
 # CT Image, Enhanced CT Image, Legacy Converted Enhanced CT Image Storage.
 CT_IMAGE_CLASSES = {f"1.2.840.10008.5.1.4.1.1.{tail}" for tail in ("2", "2.1", "2.2")}
-TAGS = tuple(Tag(keyword) for keyword in FACT_TAGS + PIXEL_TAGS)
+TAGS = tuple(Tag(keyword) for keyword in SLICE_TAGS + PIXEL_TAGS)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Slice:
     """A slice and the file that holds its pixels."""
 
-    facts: SliceFacts
+    header: SliceHeader
     file: PixelFile
 
 
@@ -131,12 +119,12 @@ def read_dicom_series(
         where = f"series {uid}"
         slices, copies = _drop_copies(slices, where)
         slices = _of_acquisition(slices, acquisition, where)
-        facts = [one.facts for one in slices]
-        stack = check_stack(facts, where)
+        headers = [one.header for one in slices]
+        stack = check_stack(headers, where)
         slices = [slices[index] for index in stack.order]
         hu = _read_pixels(slices, where)
     findings += copies + list(stack.findings)
-    findings += check_rescale([one.facts for one in slices], where) + check_hu(hu, where)
+    findings += check_rescale([one.header for one in slices], where) + check_hu(hu, where)
     return hu_volume(hu, stack.affine, uid, tuple(findings))
 
 
@@ -244,7 +232,7 @@ def _read_ct(path: Path, series_uid: str | None) -> tuple[str, list[_Slice]] | N
         if "Rows" not in header:
             raise EOFError("no Rows")
         file = PixelFile(path=path, header=header, pixels_at=pixels_at)
-        return uid, [_Slice(facts=facts, file=file) for facts in facts_of(header)]
+        return uid, [_Slice(header=one, file=file) for one in slice_headers(header)]
     except DICOM_DAMAGE as error:
         if uid == series_uid:
             raise _OfThisSeriesError from error
@@ -253,13 +241,13 @@ def _read_ct(path: Path, series_uid: str | None) -> tuple[str, list[_Slice]] | N
 
 def _drop_copies(slices: Sequence[_Slice], where: str) -> tuple[list[_Slice], list[Finding]]:
     """Each slice once; refuses two slices that say they are the same and are not."""
-    kept, copies = without_copies([one.facts for one in slices])
+    kept, copies = without_copies([one.header for one in slices])
     for copy, original in copies:
         if not _same_pixels(slices[copy], slices[original], where):
             raise SeriesError(
                 where=where,
                 expected="one image for each SOP Instance UID",
-                found=f"two different ones for {slices[copy].facts.name} (SOP ..{slices[copy].facts.tail})",
+                found=f"two different ones for {slices[copy].header.name} (SOP ..{slices[copy].header.tail})",
                 remedy="find out which is right, and remove the other",
             )
     text = f"{len(copies)} slices are copies of others in the series and were left out"
@@ -269,7 +257,7 @@ def _drop_copies(slices: Sequence[_Slice], where: str) -> tuple[list[_Slice], li
 
 def _same_pixels(one: _Slice, other: _Slice, where: str) -> bool:
     """True when two slices have the same bytes, or other bytes for the same HU (compressed, and not)."""
-    if one.facts.frame is None and same_pixels(one.file, other.file):
+    if one.header.frame is None and same_pixels(one.file, other.file):
         return True
     return np.array_equal(_read_pixels([one], where), _read_pixels([other], where))
 
@@ -278,7 +266,7 @@ def _of_acquisition(slices: list[_Slice], acquisition: int | None, where: str) -
     """The slices of the acquisition asked for, all where none is."""
     if acquisition is None:
         return slices
-    groups = split_acquisitions([one.facts for one in slices])
+    groups = split_acquisitions([one.header for one in slices])
     if not 1 <= acquisition <= len(groups):
         raise SeriesError(
             where=where,
@@ -291,12 +279,12 @@ def _of_acquisition(slices: list[_Slice], acquisition: int | None, where: str) -
 
 def _read_pixels(slices: Sequence[_Slice], where: str) -> npt.NDArray[np.int16]:
     """HU (S, R, C) in the order of ``slices``."""
-    facts = [one.facts for one in slices]
-    check_size(facts, where)
-    hu = np.empty((len(slices), facts[0].rows or 0, facts[0].columns or 0), np.int16)
+    headers = [one.header for one in slices]
+    check_size(headers, where)
+    hu = np.empty((len(slices), headers[0].rows or 0, headers[0].columns or 0), np.int16)
     by_file: dict[Path, list[int]] = defaultdict(list)
     for index, one in enumerate(slices):
         by_file[one.file.path].append(index)
     for indices in by_file.values():
-        read_hu(slices[indices[0]].file, [(facts[index], hu[index]) for index in indices], where)
+        read_hu(slices[indices[0]].file, [(headers[index], hu[index]) for index in indices], where)
     return hu

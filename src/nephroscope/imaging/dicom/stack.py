@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import SeriesError
-from nephroscope.imaging.dicom.facts import SliceFacts
+from nephroscope.imaging.dicom.slice_header import SliceHeader
 from nephroscope.records import Finding
 
 Floats = npt.NDArray[np.float64]
@@ -32,7 +32,7 @@ class Stack:
     """Slices proven to be an even stack.
 
     Attributes:
-        order: Which of the facts given, along the normal; scouts are left out.
+        order: Which of the headers given, along the normal; scouts are left out.
         affine: 4x4 from (slice in this order, row, column) to LPS mm.
     """
 
@@ -41,19 +41,19 @@ class Stack:
     findings: tuple[Finding, ...]
 
 
-def stack_of(facts: Sequence[SliceFacts], where: str) -> Stack:
+def stack_of(headers: Sequence[SliceHeader], where: str) -> Stack:
     """The even stack that the slices make.
 
     Args:
-        facts: One acquisition, in any order, every slice once.
+        headers: One acquisition, in any order, every slice once.
         where: The series, for the refusal.
 
     Raises:
         SeriesError: Only scouts, a value without which there is no place or no HU, no gray pixels, slices of
             different size, orientation or spacing, the same place twice, a gap, or a tilted gantry.
     """
-    kept, findings = _without_scouts(facts, where)
-    slices = [facts[index] for index in kept]
+    kept, findings = _without_scouts(headers, where)
+    slices = [headers[index] for index in kept]
     _check_complete(slices, where)
     _check_alike(slices, where)
     along_row, along_column = _cosines(slices[0], where)
@@ -79,23 +79,23 @@ def stack_of(facts: Sequence[SliceFacts], where: str) -> Stack:
     return Stack(order=tuple(kept[index] for index in order), affine=affine, findings=tuple(findings))
 
 
-def _without_scouts(facts: Sequence[SliceFacts], where: str) -> tuple[list[int], list[Finding]]:
+def _without_scouts(headers: Sequence[SliceHeader], where: str) -> tuple[list[int], list[Finding]]:
     """Which slices are no scouts; a scout that was filed with a series is declared, and no part of it."""
-    kept = [index for index, one in enumerate(facts) if not one.is_localizer]
+    kept = [index for index, one in enumerate(headers) if not one.is_localizer]
     if not kept:
         raise SeriesError(
             where=where,
             expected="axial slices",
-            found=f"a scout (Image Type LOCALIZER, {len(facts)} of {len(facts)} images)",
+            found=f"a scout (Image Type LOCALIZER, {len(headers)} of {len(headers)} images)",
             remedy="give the CT series itself",
         )
-    if len(kept) == len(facts):
+    if len(kept) == len(headers):
         return kept, []
-    text = f"{len(facts) - len(kept)} scout images in the series were left out"
+    text = f"{len(headers) - len(kept)} scout images in the series were left out"
     return kept, [Finding(code="scout-in-series", severity="note", message=text, case_id="", where=where)]
 
 
-def _check_complete(slices: Sequence[SliceFacts], where: str) -> None:
+def _check_complete(slices: Sequence[SliceHeader], where: str) -> None:
     """Refuse slices without a value that neither place nor HU can do without."""
     for name, field in (
         ("Rows", "rows"),
@@ -132,7 +132,7 @@ def _check_complete(slices: Sequence[SliceFacts], where: str) -> None:
             )
 
 
-def _check_alike(slices: Sequence[SliceFacts], where: str) -> None:
+def _check_alike(slices: Sequence[SliceHeader], where: str) -> None:
     """Refuse slices of different size, orientation or pixel spacing."""
     for name, field, tolerance in (
         ("Rows", "rows", 0.0),
@@ -154,7 +154,7 @@ def _check_alike(slices: Sequence[SliceFacts], where: str) -> None:
             )
 
 
-def _cosines(one: SliceFacts, where: str) -> tuple[Floats, Floats]:
+def _cosines(one: SliceHeader, where: str) -> tuple[Floats, Floats]:
     """Unit vectors along a row (towards higher columns) and along a column, at right angles."""
     cosines = np.array(one.orientation).reshape(2, 3)
     lengths = np.linalg.norm(cosines, axis=1)
@@ -169,7 +169,7 @@ def _cosines(one: SliceFacts, where: str) -> tuple[Floats, Floats]:
     return along_row, along_column
 
 
-def _check_single(one: SliceFacts, normal: Floats, where: str) -> None:
+def _check_single(one: SliceHeader, normal: Floats, where: str) -> None:
     """Refuse a single image that is not axial: a scout that does not say so, or a key image."""
     if abs(normal[2]) < OBLIQUE:
         raise SeriesError(
@@ -180,7 +180,7 @@ def _check_single(one: SliceFacts, normal: Floats, where: str) -> None:
         )
 
 
-def _check_even(slices: Sequence[SliceFacts], places: Floats, normal: Floats, where: str) -> None:
+def _check_even(slices: Sequence[SliceHeader], places: Floats, normal: Floats, where: str) -> None:
     """Refuse slices at the same place, gaps, a tilted gantry, and slices beside the line of the others."""
     steps = np.diff(places, axis=0)
     gaps_mm = steps @ normal
@@ -208,7 +208,7 @@ def _check_even(slices: Sequence[SliceFacts], places: Floats, normal: Floats, wh
     _check_straight(slices, places, normal, where)
 
 
-def _refuse_two_spacings(slices: Sequence[SliceFacts], gaps_mm: Floats, where: str) -> None:
+def _refuse_two_spacings(slices: Sequence[SliceHeader], gaps_mm: Floats, where: str) -> None:
     """Refuse two stacks of different spacing, one after the other, in other words than slices that are missing."""
     (changes,) = np.nonzero(np.abs(np.diff(gaps_mm)) > SPACING_TOLERANCE_MM)
     if len(changes) != 1 or min(changes[0] + 1, len(gaps_mm) - changes[0] - 1) < LEAST_STEPS:
@@ -223,7 +223,7 @@ def _refuse_two_spacings(slices: Sequence[SliceFacts], gaps_mm: Floats, where: s
     )
 
 
-def _check_straight(slices: Sequence[SliceFacts], places: Floats, normal: Floats, where: str) -> None:
+def _check_straight(slices: Sequence[SliceHeader], places: Floats, normal: Floats, where: str) -> None:
     """Refuse a tilted gantry, and slices beside the line of the others."""
     steps = np.diff(places, axis=0)
     gaps_mm = steps @ normal
@@ -249,7 +249,7 @@ def _check_straight(slices: Sequence[SliceFacts], places: Floats, normal: Floats
         )
 
 
-def _gap(one: SliceFacts, other: SliceFacts, gap_mm: float, expected_mm: float) -> str:
+def _gap(one: SliceHeader, other: SliceHeader, gap_mm: float, expected_mm: float) -> str:
     """One uneven step in words, with the number of slices that are missing where it is a whole one."""
     first, second = sorted((one, other), key=lambda s: (s.instance_number or 0, s.frame or 0))
     text = f"{gap_mm:.4g} mm between {_with_tail(first)} and {_with_tail(second)}"
@@ -260,7 +260,7 @@ def _gap(one: SliceFacts, other: SliceFacts, gap_mm: float, expected_mm: float) 
     return f"{text}: {word} {'is' if missing == 1 else 'are'} missing"
 
 
-def _with_tail(one: SliceFacts) -> str:
+def _with_tail(one: SliceHeader) -> str:
     return one.name if one.instance_number is None else f"{one.name} (SOP ..{one.tail})"
 
 
@@ -268,7 +268,7 @@ def _numbers(values: Sequence[float] | Floats | None) -> str:
     return ", ".join(f"{value:g}" for value in (() if values is None else values))
 
 
-def check_whole(slices: Sequence[SliceFacts], where: str) -> tuple[Finding, ...]:
+def check_whole(slices: Sequence[SliceHeader], where: str) -> tuple[Finding, ...]:
     """Doubts that the slices are all of their series, each once.
 
     Raises:
@@ -277,7 +277,7 @@ def check_whole(slices: Sequence[SliceFacts], where: str) -> tuple[Finding, ...]
     return _cut_short(slices, where) + _parts_missing(slices, where) + _shared_uids(slices, where)
 
 
-def _parts_missing(slices: Sequence[SliceFacts], where: str) -> tuple[Finding, ...]:
+def _parts_missing(slices: Sequence[SliceHeader], where: str) -> tuple[Finding, ...]:
     """Doubt a concatenation of which files are missing; other acquisitions may lie in them."""
     n_parts = max((one.parts or 0 for one in slices), default=0)
     n_here = len({one.sop_uid for one in slices})
@@ -287,7 +287,7 @@ def _parts_missing(slices: Sequence[SliceFacts], where: str) -> tuple[Finding, .
     return (Finding(code="series-cut-short", severity="warning", message=text, case_id="", where=where),)
 
 
-def _shared_uids(slices: Sequence[SliceFacts], where: str) -> tuple[Finding, ...]:
+def _shared_uids(slices: Sequence[SliceHeader], where: str) -> tuple[Finding, ...]:
     """Doubt slices at places of their own that share a SOP Instance UID."""
     uids = [(one.sop_uid, one.frame) for one in slices if one.sop_uid]
     n_shared = len(uids) - len(set(uids))
@@ -297,7 +297,7 @@ def _shared_uids(slices: Sequence[SliceFacts], where: str) -> tuple[Finding, ...
     return (Finding(code="sop-uid-shared", severity="warning", message=text, case_id="", where=where),)
 
 
-def _cut_short(slices: Sequence[SliceFacts], where: str) -> tuple[Finding, ...]:
+def _cut_short(slices: Sequence[SliceHeader], where: str) -> tuple[Finding, ...]:
     """Refuse a series whose end is missing by its own count, and doubt one that looks so.
 
     Images in Acquisition may count several reconstructions: a whole multiple of what is there is no sign.

@@ -10,7 +10,7 @@ from nephroscope.base.errors import RoiError, SeriesError
 from nephroscope.imaging.grid import canonical
 from nephroscope.imaging.masks.nrrd import read_nrrd, whole_numbers
 from nephroscope.imaging.masks.resample import fit_to_ct
-from nephroscope.imaging.masks.segments import LabelMap, Wanted, choose_segment, doubt_choice
+from nephroscope.imaging.masks.segments import LabelMap, TumorQuery, check_choice, choose_segment
 from nephroscope.imaging.nifti import read_stored
 from nephroscope.records import Finding, VolumeGeometry
 
@@ -38,9 +38,7 @@ def read_label_map(path: Path, where: str) -> LabelMap:
             is_nrrd = file.read(4) == b"NRRD"
         return read_nrrd(path) if is_nrrd else _read_nifti(path)
     except SeriesError as error:
-        raise RoiError(
-            where=where, expected=error.expected, found=error.found, remedy=error.remedy
-        ) from error
+        raise error.as_kind(RoiError, where) from error
     except DAMAGE as error:
         why = str(error).replace(str(path), "the file") or type(error).__name__
         raise RoiError(
@@ -52,43 +50,43 @@ def read_label_map(path: Path, where: str) -> LabelMap:
 
 
 def tumor_on_ct(
-    path: Path, ct: VolumeGeometry, wanted: Wanted
+    path: Path, ct: VolumeGeometry, query: TumorQuery
 ) -> tuple[npt.NDArray[np.bool_], list[Finding]]:
     """Tumor voxels (S, R, C) of a label map on the CT's grid, resampled where that is another.
 
     Raises:
         RoiError: The file is no label map, does not hold that tumor, or lies elsewhere.
     """
-    stored = read_label_map(path, wanted.where)
-    layer, number, doubts = 0, wanted.label, []
+    stored = read_label_map(path, query.where)
+    layer, number, doubts = 0, query.label, []
     if stored.segments:
-        chosen = choose_segment(stored.segments, wanted)
+        chosen = choose_segment(stored.segments, query)
         layer, number = chosen.layer, chosen.number
-        doubts = doubt_choice(stored.segments, chosen, wanted)
-    elif wanted.name.strip():
+        doubts = check_choice(stored.segments, chosen, query)
+    elif query.name.strip():
         raise RoiError(
-            where=wanted.where,
-            expected=f"a label called {wanted.name!r}",
+            where=query.where,
+            expected=f"a label called {query.name!r}",
             found=f"labels without names: {values_in(stored)}",
             remedy="give its number as --tumor-label, without --tumor-name",
         )
     mask = stored.layers[layer] == number
     if not mask.any():
         raise RoiError(
-            where=wanted.where,
+            where=query.where,
             expected=f"the tumor label {number}",
             found=f"only the values {values_in(stored)}",
             remedy="give the label of the tumor as --tumor-label",
         )
     if not stored.placed and not canonical(mask, stored.affine)[1].matches(ct):
         raise RoiError(
-            where=wanted.where,
+            where=query.where,
             expected="a header that says where the voxels lie",
             found="none",
             remedy="export the ROI again with its orientation (sform or qform)",
         )
-    voxels, findings = fit_to_ct(mask, stored.affine, ct, wanted)
-    doubts += [wanted.finding(doubt.code, doubt.message) for doubt in stored.findings]
+    voxels, findings = fit_to_ct(mask, stored.affine, ct, query)
+    doubts += [query.finding(doubt.code, doubt.message) for doubt in stored.findings]
     return voxels, doubts + findings
 
 

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from nephroscope.base.errors import SeriesError
+from nephroscope.imaging.grid import MOST_VOXELS
 from nephroscope.imaging.masks.segments import Affine, LabelMap, Labels, Segment
-from nephroscope.imaging.nifti import MOST_VOXELS, read_announced
+from nephroscope.imaging.nifti import read_announced
 
 # To LPS. Source: NRRD format, "space"; the long names and their short ones.
 SPACES = {

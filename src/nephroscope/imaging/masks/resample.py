@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from nephroscope.base.errors import RoiError, SeriesError
 from nephroscope.imaging.grid import canonical, describe
-from nephroscope.imaging.masks.segments import Wanted
+from nephroscope.imaging.masks.segments import TumorQuery
 from nephroscope.records import Finding, VolumeGeometry
 from nephroscope.records.volumes import GRID_TOLERANCE_MM
 
@@ -19,14 +19,16 @@ MOST_CHANGE = 0.1  # of the volume, by resampling, before it is a finding of its
 TIE = 6  # decimals of an index: half a voxel is half a voxel, whatever the last bits say
 
 
-def fit_to_ct(mask: Mask, affine: Affine, ct: VolumeGeometry, wanted: Wanted) -> tuple[Mask, list[Finding]]:
+def fit_to_ct(
+    mask: Mask, affine: Affine, ct: VolumeGeometry, query: TumorQuery
+) -> tuple[Mask, list[Finding]]:
     """The mask on the CT's grid: as it is, cut or padded where voxels coincide, else by nearest neighbour.
 
     Args:
         mask: Any three axes, as stored.
         affine: 4x4 from the index of ``mask`` to LPS mm.
         ct: The grid of the CT.
-        wanted: For refusals and findings.
+        query: For refusals and findings.
 
     Returns:
         Voxels (S, R, C) and the findings ``roi-resampled``, ``roi-outside``, ``roi-volume-changed``.
@@ -38,11 +40,11 @@ def fit_to_ct(mask: Mask, affine: Affine, ct: VolumeGeometry, wanted: Wanted) ->
         voxels, own = canonical(mask, affine)
     except SeriesError as error:
         raise RoiError(
-            where=wanted.where, expected=error.expected, found=error.found, remedy="export the ROI again"
+            where=query.where, expected=error.expected, found=error.found, remedy="export the ROI again"
         ) from error
     if own.matches(ct):
         return voxels, []
-    _check_place(own, ct, wanted)
+    _check_place(own, ct, query)
     shift = _shift(own, ct)
     if shift is None:
         small, at = _cropped(mask, affine)
@@ -54,7 +56,7 @@ def fit_to_ct(mask: Mask, affine: Affine, ct: VolumeGeometry, wanted: Wanted) ->
     n_all = int(np.count_nonzero(mask))
     if n_all and not fitted.any():
         raise RoiError(
-            where=wanted.where,
+            where=query.where,
             expected=f"a ROI inside the CT, {describe(ct)}",
             found=f"one wholly outside it, on {describe(own)}"
             if n_outside == n_all
@@ -62,7 +64,7 @@ def fit_to_ct(mask: Mask, affine: Affine, ct: VolumeGeometry, wanted: Wanted) ->
             remedy="give the ROI that was drawn on this series",
         )
     moved = shift is None or (own.shape == ct.shape and any(shift))
-    return fitted, _findings(fitted, (n_all, n_outside), (own, ct), moved, wanted)
+    return fitted, _findings(fitted, (n_all, n_outside), (own, ct), moved, query)
 
 
 def resample_nearest(mask: Mask, affine: Affine, ct: VolumeGeometry) -> Mask:
@@ -88,7 +90,7 @@ def resample_nearest(mask: Mask, affine: Affine, ct: VolumeGeometry) -> Mask:
     return fitted
 
 
-def _check_place(own: VolumeGeometry, ct: VolumeGeometry, wanted: Wanted) -> None:
+def _check_place(own: VolumeGeometry, ct: VolumeGeometry, query: TumorQuery) -> None:
     """Refuse grids without a place, grids that look like the CT's with a spoilt header, and grids elsewhere.
 
     Raises:
@@ -97,7 +99,7 @@ def _check_place(own: VolumeGeometry, ct: VolumeGeometry, wanted: Wanted) -> Non
     cell = abs(np.linalg.det(own.affine[:3, :3])) / np.prod(own.spacing_mm)
     if cell < FLATTEST:
         raise RoiError(
-            where=wanted.where,
+            where=query.where,
             expected="a grid with three directions",
             found="two that are parallel",
             remedy="export the ROI again",
@@ -108,7 +110,7 @@ def _check_place(own: VolumeGeometry, ct: VolumeGeometry, wanted: Wanted) -> Non
         why = "it does not touch the CT: it seems to belong to another series"
     if why:
         raise RoiError(
-            where=wanted.where,
+            where=query.where,
             expected=f"the grid of the CT, {describe(ct)}",
             found=f"{describe(own)}: {why}",
             remedy="export the ROI again from the program in which it was drawn on this series",
@@ -186,7 +188,7 @@ def _findings(
     counts: tuple[int, int],
     grids: tuple[VolumeGeometry, VolumeGeometry],
     moved: bool,
-    wanted: Wanted,
+    query: TumorQuery,
 ) -> list[Finding]:
     """What fitting changed; ``counts`` are the mask's voxels on its own grid: all, and those outside the CT."""
     n_all, n_outside = counts
@@ -198,17 +200,17 @@ def _findings(
             f"drawn on another grid than the CT's, {describe(grids[0])}; resampled by nearest neighbour: "
             f"{before_ml:.2f} ml before, {after_ml:.2f} ml after"
         )
-        found.append(wanted.finding("roi-resampled", text))
+        found.append(query.finding("roi-resampled", text))
     if n_outside:
         text = f"{n_outside} voxels ({n_outside * own_ml:.2f} ml) of {n_all} lie outside the CT and were left out"
-        found.append(wanted.finding("roi-outside", text))
+        found.append(query.finding("roi-outside", text))
     inside_ml = (n_all - n_outside) * own_ml
     if moved and inside_ml and abs(after_ml / inside_ml - 1) > MOST_CHANGE:
         text = (
             f"resampling changed the volume inside the CT from {inside_ml:.2f} to {after_ml:.2f} ml, "
             f"more than {MOST_CHANGE:.0%}"
         )
-        found.append(wanted.finding("roi-volume-changed", text))
+        found.append(query.finding("roi-volume-changed", text))
     return found
 
 

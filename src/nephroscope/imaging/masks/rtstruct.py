@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from nephroscope.base.errors import RoiError
 from nephroscope.imaging.masks.seg import check_series
-from nephroscope.imaging.masks.segments import Segment, Wanted, choose_segment, doubt_choice, listed
+from nephroscope.imaging.masks.segments import Segment, TumorQuery, check_choice, choose_segment, listed
 from nephroscope.records import CTVolume, Finding, VolumeGeometry
 from nephroscope.records.volumes import GRID_TOLERANCE_MM
 
@@ -31,42 +31,42 @@ MOST_EDGES = 10_000  # looked at together, which bounds memory
 TIE = 6  # decimals of an index
 
 
-def read_rtstruct(rtstruct: Any, volume: CTVolume, wanted: Wanted) -> tuple[Mask, list[Finding]]:
+def read_rtstruct(rtstruct: Any, volume: CTVolume, query: TumorQuery) -> tuple[Mask, list[Finding]]:
     """Tumor voxels (S, R, C) of an RTSTRUCT on the grid of ``volume``, and what is doubtful about its contours.
 
     Raises:
         RoiError: The RTSTRUCT refers to another series, does not say which ROI is the tumor, or its contours are
             oblique, open, or outside the CT. What pydicom raises for damage passes through.
     """
-    findings = check_series(_series_uids(rtstruct), volume, wanted)
+    findings = check_series(_series_uids(rtstruct), volume, query)
     segments = rtstruct_segments(rtstruct)
-    roi = choose_segment(segments, wanted)
-    findings += doubt_choice(segments, roi, wanted)
-    contours, n_open = _contours(rtstruct, roi, volume.geometry, wanted)
+    roi = choose_segment(segments, query)
+    findings += check_choice(segments, roi, query)
+    contours, n_open = _contours(rtstruct, roi, volume.geometry, query)
     if n_open:
         text = f"{n_open} points and open contours of {roi.name!r} enclose nothing and were left out"
-        findings.append(wanted.finding("roi-open-contours", text))
-    axis = _plane_axis(contours, volume.geometry, wanted)
+        findings.append(query.finding("roi-open-contours", text))
+    axis = _plane_axis(contours, volume.geometry, query)
     planes = _planes(contours, axis, volume.geometry.spacing_mm[axis])
     n_copies = len(contours) - sum(map(len, planes.values()))
     if n_copies:
         text = f"{n_copies} contours of {roi.name!r} are stored more than once and count once"
-        findings.append(wanted.finding("roi-repeated-contours", text))
-    slices, more = _on_slices(planes, axis, volume.geometry, wanted)
+        findings.append(query.finding("roi-repeated-contours", text))
+    slices, more = _on_slices(planes, axis, volume.geometry, query)
     voxels, n_cut, n_crossed = _filled(planes, slices, axis, volume.geometry)
     if not voxels.any():
         raise RoiError(
-            where=wanted.where,
+            where=query.where,
             expected=f"contours of ROI {listed([roi])} around voxels of the CT",
             found="contours beside it" if n_cut else "contours that hold the centre of no voxel",
             remedy="give the ROI that was drawn on this series",
         )
     if n_cut:
         text = f"{n_cut} contours reach beyond the edge of the CT and were cut there"
-        more.append(wanted.finding("roi-outside", text))
+        more.append(query.finding("roi-outside", text))
     if n_crossed:
         text = f"contours cross each other on {n_crossed} slices; what lies within two of them is taken for a hole"
-        more.append(wanted.finding("roi-crossing-contours", text))
+        more.append(query.finding("roi-crossing-contours", text))
     return voxels, findings + more
 
 
@@ -131,7 +131,7 @@ def _series_uids(rtstruct: Any) -> list[str]:
 
 
 def _contours(
-    rtstruct: Any, roi: Segment, geometry: VolumeGeometry, wanted: Wanted
+    rtstruct: Any, roi: Segment, geometry: VolumeGeometry, query: TumorQuery
 ) -> tuple[list[Points], int]:
     """Closed contours of a ROI as (N, 3) voxel indices, and how many others there are.
 
@@ -151,7 +151,7 @@ def _contours(
                 or np.abs(values).max(initial=0) > FARTHEST_MM
             ):
                 raise RoiError(
-                    where=wanted.where,
+                    where=query.where,
                     expected=f"contours of ROI {listed([roi])} with three finite coordinates for every point",
                     found="a contour with points that are no places",
                     remedy="delete or redraw that contour, and export the ROI again",
@@ -163,7 +163,7 @@ def _contours(
                 contours.append(points @ to_index[:3, :3].T + to_index[:3, 3])
     if not contours:
         raise RoiError(
-            where=wanted.where,
+            where=query.where,
             expected=f"closed contours of ROI {listed([roi])}",
             found=f"{n_open} points and open contours" if n_open else "no contour",
             remedy="give the RTSTRUCT in which the tumor was outlined, or another ROI",
@@ -171,7 +171,7 @@ def _contours(
     return contours, n_open
 
 
-def _plane_axis(contours: list[Points], geometry: VolumeGeometry, wanted: Wanted) -> int:
+def _plane_axis(contours: list[Points], geometry: VolumeGeometry, query: TumorQuery) -> int:
     """The axis of the CT to which all contours stand at right angles: 0, the slices, as a rule.
 
     Raises:
@@ -182,7 +182,7 @@ def _plane_axis(contours: list[Points], geometry: VolumeGeometry, wanted: Wanted
     if heights_mm[:, axis].max() > PLANE_TOLERANCE_MM:
         worst = int(heights_mm[:, axis].argmax())
         raise RoiError(
-            where=wanted.where,
+            where=query.where,
             expected="contours in the planes of the CT",
             found=f"an oblique one at {_place(contours[worst], geometry)} that crosses "
             f"{heights_mm[worst, axis]:.1f} mm",
@@ -244,7 +244,7 @@ def _planes(contours: list[Points], axis: int, step_mm: float) -> dict[float, li
 
 
 def _on_slices(
-    planes: dict[float, list[Points]], axis: int, geometry: VolumeGeometry, wanted: Wanted
+    planes: dict[float, list[Points]], axis: int, geometry: VolumeGeometry, query: TumorQuery
 ) -> tuple[dict[int, float], list[Finding]]:
     """The nearest plane of contours for every slice that has one within half a spacing, and what that leaves.
 
@@ -259,18 +259,18 @@ def _on_slices(
             points = np.insert(polygons[0], axis, place, axis=1)
             beyond_mm = (-place if place < 0 else place - n_slices + 1) * step_mm
             raise RoiError(
-                where=wanted.where,
+                where=query.where,
                 expected=f"contours on the {n_slices} slices of the CT",
                 found=f"one at {_place(points, geometry)}, {beyond_mm:.1f} mm beyond the outermost",
                 remedy="give the ROI that was drawn on this series, and the whole series",
             )
         if index not in nearest or abs(place - index) < abs(nearest[index] - index):
             nearest[index] = place
-    return nearest, list(_doubts(planes, nearest, step_mm, wanted))
+    return nearest, list(_doubts(planes, nearest, step_mm, query))
 
 
 def _doubts(
-    planes: dict[float, list[Points]], nearest: dict[int, float], step_mm: float, wanted: Wanted
+    planes: dict[float, list[Points]], nearest: dict[int, float], step_mm: float, query: TumorQuery
 ) -> Iterator[Finding]:
     off_mm = [abs(place - np.floor(round(place, TIE) + 0.5)) * step_mm for place in planes]
     n_off = sum(mm > GRID_TOLERANCE_MM for mm in off_mm)
@@ -279,12 +279,12 @@ def _doubts(
             f"contours of {n_off} planes lie up to {max(off_mm):.2f} mm off the slices of the CT; "
             f"each slice took the nearest, {len(planes) - len(nearest)} were not used"
         )
-        yield wanted.finding("roi-resampled", text)
+        yield query.finding("roi-resampled", text)
     gaps = sorted(set(range(min(nearest), max(nearest) + 1)) - nearest.keys())
     if gaps:
         named = ", ".join(str(index) for index in gaps[:8]) + (" ..." if len(gaps) > 8 else "")
         text = f"{len(gaps)} slices between outlined ones have no contour and stay empty: {named} (from 0)"
-        yield wanted.finding("roi-gap", text)
+        yield query.finding("roi-gap", text)
 
 
 def _place(points: Points, geometry: VolumeGeometry) -> str:

@@ -12,10 +12,10 @@ import numpy.typing as npt
 from pydicom.pixels import iter_pixels
 
 from nephroscope.base.errors import RoiError
-from nephroscope.imaging.grid import describe
+from nephroscope.imaging.dicom.files import functional_group
+from nephroscope.imaging.grid import MOST_VOXELS, describe
 from nephroscope.imaging.masks.resample import fit_to_ct
-from nephroscope.imaging.masks.segments import Segment, Wanted, choose_segment, doubt_choice
-from nephroscope.imaging.nifti import MOST_VOXELS
+from nephroscope.imaging.masks.segments import Segment, TumorQuery, check_choice, choose_segment
 from nephroscope.records import CTVolume, Finding, VolumeGeometry
 from nephroscope.records.volumes import GRID_TOLERANCE_MM
 
@@ -26,7 +26,7 @@ THICKER = 1.5  # times the CT's step: frames that far apart stand for more than 
 BACKGROUND = 0  # a pixel value of label maps, sometimes described as a segment
 
 
-def read_seg(seg: Any, volume: CTVolume, wanted: Wanted) -> tuple[Mask, list[Finding]]:
+def read_seg(seg: Any, volume: CTVolume, query: TumorQuery) -> tuple[Mask, list[Finding]]:
     """Tumor voxels (S, R, C) of a DICOM SEG on the grid of ``volume``; slices without a frame stay empty.
 
     Frames on the CT's voxels are placed as they are, in any direction; others are stacked and resampled, and so are
@@ -36,24 +36,24 @@ def read_seg(seg: Any, volume: CTVolume, wanted: Wanted) -> tuple[Mask, list[Fin
         RoiError: The SEG refers to another series, lies outside the CT, is no even stack, or does not say which of
             its segments is the tumor. What pydicom raises for damage passes through.
     """
-    findings = check_series(series_uids(seg), volume, wanted)
+    findings = check_series(series_uids(seg), volume, query)
     segments = seg_segments(seg)
-    chosen = choose_segment(segments, wanted)
-    findings += doubt_choice(segments, chosen, wanted)
+    chosen = choose_segment(segments, query)
+    findings += check_choice(segments, chosen, query)
     number = chosen.number
-    frames = list(_frames(seg, number, wanted))
+    frames = list(_frames(seg, number, query))
     voxels = np.zeros(volume.geometry.shape, dtype=np.bool_)
     outside = [_place(frame, affine, voxels, volume.geometry) for frame, affine in frames]
     if None in outside or _are_thicker(frames, seg, volume.geometry):
-        mask, affine = _stack(frames, seg, _on_grid(volume.geometry), wanted)
-        voxels, more = fit_to_ct(mask, affine, volume.geometry, wanted)
+        mask, affine = _stack(frames, seg, _on_grid(volume.geometry), query)
+        voxels, more = fit_to_ct(mask, affine, volume.geometry, query)
         return voxels, findings + more
     n_outside = sum(n for n in outside if n)
     if n_outside and not voxels.any():
-        raise _off_grid(frames[0], _on_grid(volume.geometry), wanted)
+        raise _off_grid(frames[0], _on_grid(volume.geometry), query)
     if n_outside:
         text = f"{n_outside} voxels of {n_outside + int(voxels.sum())} lie outside the CT and were left out"
-        findings.append(wanted.finding("roi-outside", text))
+        findings.append(query.finding("roi-outside", text))
     return voxels, findings
 
 
@@ -72,17 +72,17 @@ def seg_segments(seg: Any) -> list[Segment]:
     return found
 
 
-def segment_stack(seg: Any, number: int, wanted: Wanted) -> tuple[Mask, Affine] | None:
+def segment_stack(seg: Any, number: int, query: TumorQuery) -> tuple[Mask, Affine] | None:
     """The frames of one segment that hold anything as one mask (S, R, C) with its affine to LPS mm; None for none.
 
     Raises:
         RoiError: They are no even stack, or too many. What pydicom raises for damage passes through.
     """
-    frames = list(_frames(seg, number, wanted))
-    return _stack(frames, seg, "frames on an even grid", wanted) if frames else None
+    frames = list(_frames(seg, number, query))
+    return _stack(frames, seg, "frames on an even grid", query) if frames else None
 
 
-def check_series(uids: list[str], volume: CTVolume, wanted: Wanted) -> list[Finding]:
+def check_series(uids: list[str], volume: CTVolume, query: TumorQuery) -> list[Finding]:
     """A finding when a ROI names no series.
 
     A volume from NIfTI has no UID to compare; there the grid decides.
@@ -94,10 +94,10 @@ def check_series(uids: list[str], volume: CTVolume, wanted: Wanted) -> list[Find
         return []
     if not uids:
         text = "it does not name the series on which it was drawn; taken because it lies on this one"
-        return [wanted.finding("roi-reference", text)]
+        return [query.finding("roi-reference", text)]
     if volume.series_uid not in uids:
         raise RoiError(
-            where=wanted.where,
+            where=query.where,
             expected=f"a ROI of series {volume.series_uid}",
             found=f"one of series {uids[0]}",
             remedy="give the ROI that was drawn on this series",
@@ -110,7 +110,7 @@ def series_uids(seg: Any) -> list[str]:
     return [str(item.SeriesInstanceUID) for item in seg.get("ReferencedSeriesSequence") or []]
 
 
-def _frames(seg: Any, number: int, wanted: Wanted) -> Iterator[tuple[Mask, Affine]]:
+def _frames(seg: Any, number: int, query: TumorQuery) -> Iterator[tuple[Mask, Affine]]:
     """Frames (R, C) of one segment that hold anything, with the 4x3 affine from (row, column, 1) to LPS mm."""
     kind = seg.SegmentationType
     shared = (seg.get("SharedFunctionalGroupsSequence") or [{}])[0]
@@ -121,11 +121,12 @@ def _frames(seg: Any, number: int, wanted: Wanted) -> Iterator[tuple[Mask, Affin
         index
         for index, group in enumerate(groups)
         if kind == "LABELMAP"
-        or int(_macro(group, shared, "SegmentIdentificationSequence").ReferencedSegmentNumber) == number
+        or int(functional_group(group, shared, "SegmentIdentificationSequence").ReferencedSegmentNumber)
+        == number
     ]
     if not 0 <= len(ours) * seg.Rows * seg.Columns <= MOST_VOXELS:
         raise RoiError(
-            where=wanted.where,
+            where=query.where,
             expected=f"at most {MOST_VOXELS} voxels",
             found=f"{len(ours)} frames of {seg.Rows} x {seg.Columns}",
             remedy="export the tumor's segment alone",
@@ -142,9 +143,9 @@ def _frames(seg: Any, number: int, wanted: Wanted) -> Iterator[tuple[Mask, Affin
 def frame_affine(group: Any, shared: Any) -> Affine:
     """`plane_affine` of one frame, from its functional groups and those that all frames share."""
     return plane_affine(
-        _macro(group, shared, "PlanePositionSequence").ImagePositionPatient,
-        _macro(group, shared, "PlaneOrientationSequence").ImageOrientationPatient,
-        _macro(group, shared, "PixelMeasuresSequence").PixelSpacing,
+        functional_group(group, shared, "PlanePositionSequence").ImagePositionPatient,
+        functional_group(group, shared, "PlaneOrientationSequence").ImageOrientationPatient,
+        functional_group(group, shared, "PixelMeasuresSequence").PixelSpacing,
     )
 
 
@@ -166,12 +167,6 @@ def plane_affine(position: Any, orientation: Any, spacing: Any) -> Affine:
     return affine
 
 
-def _macro(group: Any, shared: Any, name: str) -> Any:
-    """A functional group of one frame: its own, or the one all frames share."""
-    own: Any = group.get(name)
-    return (own or shared[name].value)[0]
-
-
 def _place(frame: Mask, affine: Affine, voxels: Mask, geometry: VolumeGeometry) -> int | None:
     """Set the CT voxels under a frame, in any direction; how many lie outside, or None when it is off the grid."""
     to_index = (np.linalg.inv(geometry.affine) @ affine)[:3]
@@ -190,7 +185,9 @@ def _place(frame: Mask, affine: Affine, voxels: Mask, geometry: VolumeGeometry) 
     return int((~inside).sum())
 
 
-def _stack(frames: list[tuple[Mask, Affine]], seg: Any, expected: str, wanted: Wanted) -> tuple[Mask, Affine]:
+def _stack(
+    frames: list[tuple[Mask, Affine]], seg: Any, expected: str, query: TumorQuery
+) -> tuple[Mask, Affine]:
     """Frames on a grid of their own as one mask (S, R, C) with its affine.
 
     Raises:
@@ -207,7 +204,7 @@ def _stack(frames: list[tuple[Mask, Affine]], seg: Any, expected: str, wanted: W
     shape = (round(steps.max()) + 1, *frames[0][0].shape)
     uneven = off_mm > UNEVEN * step or aside_mm > 2 * GRID_TOLERANCE_MM
     if uneven or turned > 1e-3 or np.prod(shape, dtype=float) > MOST_VOXELS:
-        raise _off_grid(frames[0], expected, wanted)
+        raise _off_grid(frames[0], expected, query)
     mask = np.zeros(shape, dtype=np.bool_)
     for (frame, _), place in zip(frames, np.round(steps).astype(int), strict=True):
         mask[place] |= frame
@@ -239,7 +236,7 @@ def _are_multiples(gaps: npt.NDArray[np.float64], step: float) -> bool:
 def _declared_mm(seg: Any) -> list[float]:
     """Distance and thickness of the frames, as far as the SEG declares them."""
     shared = (seg.get("SharedFunctionalGroupsSequence") or [{}])[0]
-    measures = _macro(seg.PerFrameFunctionalGroupsSequence[0], shared, "PixelMeasuresSequence")
+    measures = functional_group(seg.PerFrameFunctionalGroupsSequence[0], shared, "PixelMeasuresSequence")
     declared = [float(measures.get(name) or 0) for name in ("SpacingBetweenSlices", "SliceThickness")]
     return [mm for mm in declared if mm > 0]
 
@@ -259,12 +256,12 @@ def _on_grid(ct: VolumeGeometry) -> str:
     return f"frames on the grid of the CT, {describe(ct)}, or on an even grid of their own that meets it"
 
 
-def _off_grid(frame: tuple[Mask, Affine], expected: str, wanted: Wanted) -> RoiError:
+def _off_grid(frame: tuple[Mask, Affine], expected: str, query: TumorQuery) -> RoiError:
     pixels, affine = frame
     at = ", ".join(f"{mm:.1f}" for mm in affine[:3, 2])
     spacing = " x ".join(f"{mm:.4g}" for mm in np.linalg.norm(affine[:3, :2], axis=0))
     return RoiError(
-        where=wanted.where,
+        where=query.where,
         expected=expected,
         found=f"one of {pixels.shape[0]} x {pixels.shape[1]} pixels of {spacing} mm from ({at})",
         remedy="draw the ROI on this series, or export it on the CT's own grid",

@@ -3,13 +3,13 @@
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import RoiError
+from nephroscope.base.text import first_few
 from nephroscope.records import Finding
 
 # A word ends where no letter stands: "renal_mass", "L-GTV2", "ccRCC". In the languages of the exports seen.
@@ -87,31 +87,13 @@ def _is_kidney(name: str, meanings: Sequence[str]) -> bool:
     return bool(KIDNEY_WORDS.search(text)) and not _CYST_WORDS.search(text) and not REST_WORDS.search(name)
 
 
-# What names of ROI files say beside numbers, single letters and the case when they name no one.
-USUAL = re.compile(
-    r".?|cts?|dcm|dicom|file|gz|image|img|jpe?g|kidneys?|left|lesion|map|mask|nii|nrrd|organs?|png|reader|right|roi"
-    r"|label(s|map)?|rt|rts|rtstruct|seg(ment|mentation)?|struct|tumou?r",
-    re.IGNORECASE,
-)
-
-
-def roi_file(path: Path, case_id: str = "") -> str:
-    """The name of a ROI file where the case's id, numbers and usual words make it; else its size and kind."""
-    own = path.name.replace(case_id, " ") if case_id else path.name
-    if all(USUAL.fullmatch(word) for word in re.split(r"[\W\d_]+", own)):
-        return path.name
-    size = f" of {path.stat().st_size} bytes" if path.is_file() else ""
-    kind = f" ({path.suffix})" if USUAL.fullmatch(path.suffix[1:]) and path.suffix else ""
-    return f"a file{size}{kind}"
-
-
 Labels = npt.NDArray[Any]
 Affine = npt.NDArray[np.float64]
 MOST_LISTED = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class TumorQuery:
     """Whose tumor is looked for, and by which number or name.
 
     Attributes:
@@ -128,7 +110,7 @@ class Wanted:
     exact: bool = False
 
     @classmethod
-    def tumor(cls, case_id: str, where: str, label: int, name: str) -> "Wanted":
+    def tumor(cls, case_id: str, where: str, label: int, name: str) -> "TumorQuery":
         """The same from what a case says; ``#2`` means the number 2, also where another says that it is a tumor."""
         number = re.fullmatch(r"#(\d{1,5})", name.strip())
         if number:
@@ -199,7 +181,7 @@ class LabelMap:
     findings: tuple[Finding, ...] = ()
 
 
-def choose_segment(segments: Sequence[Segment], wanted: Wanted) -> Segment:
+def choose_segment(segments: Sequence[Segment], query: TumorQuery) -> Segment:
     """The tumor: the one of that name; else the only one, the one that says so, or the one of that number.
 
     Where none says that it is a tumor, a lesion is one.
@@ -210,28 +192,28 @@ def choose_segment(segments: Sequence[Segment], wanted: Wanted) -> Segment:
     numbers = [(segment.layer, segment.number) for segment in segments]
     if len(set(numbers)) < len(numbers):
         raise RoiError(
-            where=wanted.where,
+            where=query.where,
             expected="a number of its own for every segment",
             found=listed(segments),
             remedy="export the ROI again",
         )
-    if wanted.name.strip():
-        return _by_name(segments, wanted)
-    tumors = [] if wanted.exact else _tumors(segments)
+    if query.name.strip():
+        return _by_name(segments, query)
+    tumors = [] if query.exact else _tumors(segments)
     if len(tumors) == 1:
         return tumors[0]
-    numbered = [segment for segment in tumors or segments if segment.number == wanted.label]
-    chosen = segments if len(segments) == 1 and not wanted.exact else numbered
+    numbered = [segment for segment in tumors or segments if segment.number == query.label]
+    chosen = segments if len(segments) == 1 and not query.exact else numbered
     if len(chosen) != 1:
         raise RoiError(
-            where=wanted.where,
+            where=query.where,
             expected="one segment that is the tumor",
             found=f"{len(tumors)} that say so among {listed(segments)}",
             remedy="give the tumor's number as --tumor-label, or its name as --tumor-name",
         )
-    if chosen[0].says_other and not wanted.exact:
+    if chosen[0].says_other and not query.exact:
         raise RoiError(
-            where=wanted.where,
+            where=query.where,
             expected="a segment that is the tumor",
             found=f"only {chosen[0].name!r}" if len(segments) == 1 else listed(segments),
             remedy="give the segmentation that holds the tumor, or its name as --tumor-name",
@@ -239,17 +221,17 @@ def choose_segment(segments: Sequence[Segment], wanted: Wanted) -> Segment:
     return chosen[0]
 
 
-def doubt_choice(segments: Sequence[Segment], chosen: Segment, wanted: Wanted) -> list[Finding]:
+def check_choice(segments: Sequence[Segment], chosen: Segment, query: TumorQuery) -> list[Finding]:
     """What is doubtful about the segment that `choose_segment` chose without being told its name or number.
 
     Number 1 is what a case has that was told none; another number was given by somebody.
     """
-    if wanted.name.strip() or wanted.exact:
+    if query.name.strip() or query.exact:
         return []
     tumors = _tumors(segments)
-    if len(tumors) > 1 and wanted.label == 1:
+    if len(tumors) > 1 and query.label == 1:
         text = f"{len(tumors)} segments say that they are a tumor, {listed(tumors)}: number {chosen.number} was taken"
-        return [wanted.finding("roi-several-tumors", text)]
+        return [query.finding("roi-several-tumors", text)]
     return []
 
 
@@ -258,14 +240,14 @@ def _tumors(segments: Sequence[Segment]) -> list[Segment]:
     return tumors or [segment for segment in segments if segment.says_lesion]
 
 
-def _by_name(segments: Sequence[Segment], wanted: Wanted) -> Segment:
-    called = [segment for segment in segments if segment.is_called(wanted.name)]
+def _by_name(segments: Sequence[Segment], query: TumorQuery) -> Segment:
+    called = [segment for segment in segments if segment.is_called(query.name)]
     if len(called) > 1:
-        called = [segment for segment in called if segment.number == wanted.label]
+        called = [segment for segment in called if segment.number == query.label]
     if len(called) != 1:
         raise RoiError(
-            where=wanted.where,
-            expected=f"one segment called {wanted.name!r}",
+            where=query.where,
+            expected=f"one segment called {query.name!r}",
             found=listed(segments),
             remedy="give the name or the code as the file has it",
         )
@@ -274,6 +256,6 @@ def _by_name(segments: Sequence[Segment], wanted: Wanted) -> Segment:
 
 def listed(segments: Iterable[Segment]) -> str:
     """Numbers and names, such as ``1 Kidney, 2 Tumor``."""
-    words = [f"{segment.number} {segment.name}".strip() for segment in segments]
-    rest = len(words) - MOST_LISTED
-    return ", ".join(words[:MOST_LISTED]) + (f" and {rest} more" if rest > 0 else "") or "none"
+    return (
+        first_few((f"{segment.number} {segment.name}".strip() for segment in segments), MOST_LISTED) or "none"
+    )

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from nephroscope.base.errors import RoiError
 from nephroscope.base.files import replacing
 from nephroscope.base.version import __version__
-from nephroscope.imaging.dicom.series import DICOM_DAMAGE, is_ct_image
+from nephroscope.imaging.dicom.files import DICOM_DAMAGE
+from nephroscope.imaging.dicom.series import is_ct_image
 from nephroscope.imaging.grid import RAS_TO_LPS, describe
 from nephroscope.imaging.masks.seg import frame_affine, plane_affine
 from nephroscope.records import RoiMask

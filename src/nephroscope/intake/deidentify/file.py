@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nephroscope.base.files import replacing
-from nephroscope.imaging.dicom.series import DICOM_DAMAGE
+from nephroscope.imaging.dicom.files import DICOM_DAMAGE
 from nephroscope.intake.deidentify.pseudonyms import Secrets
 from nephroscope.intake.deidentify.rules import Options, Rules, deidentify_dataset, new_file_meta
 from nephroscope.intake.deidentify.verify import Identity, find_leaks, identity_of, pixel_bytes

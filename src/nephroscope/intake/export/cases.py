@@ -9,8 +9,8 @@ from typing import Any
 
 from nephroscope.base.errors import CohortError
 from nephroscope.base.tables import names
-from nephroscope.imaging.dicom.files import file_name
 from nephroscope.imaging.dicom.series import SUFFIX, SeriesFiles, read_dicom_series
+from nephroscope.imaging.files import file_name
 from nephroscope.intake.export.describe import ExportSeries, describe_export
 from nephroscope.intake.export.drawn import OTHER_PATIENT
 from nephroscope.intake.export.kinds import CT, OF_CT_CLASS, FoundRoi

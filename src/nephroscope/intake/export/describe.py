@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.imaging.dicom.acquisitions import reason_not_a_stack, split_acquisitions, without_copies
-from nephroscope.imaging.dicom.facts import SliceFacts
 from nephroscope.imaging.dicom.series import reason_not_copies
+from nephroscope.imaging.dicom.slice_header import SliceHeader
 from nephroscope.intake.export.drawn import ExportSeries, join_rois, judge_rois
 from nephroscope.intake.export.kinds import CT, DICOMDIR, IN_WORDS, LOCALIZER
 from nephroscope.intake.export.scan import ExportScan, FoundSeries
@@ -100,7 +100,7 @@ def _not_ct(found: FoundSeries) -> str:
     return f"not a CT volume: {IN_WORDS.get(found.kind, found.kind.replace('-', ' '))}"
 
 
-def _judged(row: ExportSeries, facts: Sequence[SliceFacts], paths: Sequence[str]) -> ExportSeries:
+def _judged(row: ExportSeries, facts: Sequence[SliceHeader], paths: Sequence[str]) -> ExportSeries:
     """The row of a CT group with its verdict, from headers alone; ``paths`` has the file of each slice.
 
     Only of slices that occur more than once are the pixels compared.
@@ -123,16 +123,16 @@ def _judged(row: ExportSeries, facts: Sequence[SliceFacts], paths: Sequence[str]
     return replace(row, accepted=True, spacing_mm=_spacing_mm(slices, _normal(slices[0])))
 
 
-def _is_axial(one: SliceFacts) -> bool:
+def _is_axial(one: SliceHeader) -> bool:
     return abs(float(_normal(one)[2])) >= AXIAL_COSINE
 
 
-def _normal(one: SliceFacts) -> npt.NDArray[np.float64]:
+def _normal(one: SliceHeader) -> npt.NDArray[np.float64]:
     orientation = one.orientation or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
     return np.cross(orientation[:3], orientation[3:])
 
 
-def _spacing_mm(facts: Sequence[SliceFacts], normal: npt.NDArray[np.float64]) -> float | None:
+def _spacing_mm(facts: Sequence[SliceHeader], normal: npt.NDArray[np.float64]) -> float | None:
     """Distance between neighbours of an even stack along the normal of the slices."""
     along = np.unique([round(float(np.dot(f.position_mm, normal)), 3) for f in facts if f.position_mm])
     return round(float(along[-1] - along[0]) / (len(along) - 1), 3) if len(along) > 1 else None
@@ -187,7 +187,7 @@ def _told(row: ExportSeries, best: ExportSeries | None, drawn_on: bool) -> Expor
     return replace(row, reason=f"kept for later ({drawn}): {best.phase} of this patient is taken")
 
 
-def _own_time(text: SeriesText, facts: Sequence[SliceFacts]) -> SeriesText:
+def _own_time(text: SeriesText, facts: Sequence[SliceHeader]) -> SeriesText:
     """What a series says, with the time at which this acquisition began."""
     times = [one.acquisition_time for one in facts if one.acquisition_time]
     clock = min(times)[8:] if times and len(min(times).partition(".")[0]) == 14 else min(times, default="")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nephroscope.base.errors import CohortError
-from nephroscope.imaging.dicom.files import file_name
+from nephroscope.imaging.files import file_name
 from nephroscope.intake.labels.join import RoiFile
 from nephroscope.intake.labels.rows import LabelRow
 

@@ -18,9 +18,9 @@ from typing import Any
 from nephroscope.base.errors import SeriesError
 from nephroscope.base.parallel import map_in_processes
 from nephroscope.base.progress import track
-from nephroscope.imaging.dicom.facts import FACT_TAGS, SliceFacts, facts_of
 from nephroscope.imaging.dicom.files import DICOM_DAMAGE, opened, parse_header, quiet
 from nephroscope.imaging.dicom.pixel_data import PIXEL_TAGS, damage_of
+from nephroscope.imaging.dicom.slice_header import SLICE_TAGS, SliceHeader, slice_headers
 from nephroscope.intake.export.kinds import (
     CT,
     RTSTRUCT,
@@ -79,7 +79,7 @@ TAGS = tuple(
             "RTROIObservationsSequence",
             *("DirectoryRecordSequence", "Manufacturer", "SliceThickness", "ConvolutionKernel"),
             "PatientName",
-            *FACT_TAGS,
+            *SLICE_TAGS,
             *PIXEL_TAGS,
             *PHASE_TAGS,
         )
@@ -88,7 +88,7 @@ TAGS = tuple(
 
 
 SeriesKey = tuple[str, str, str]
-_Unpacked = dict[SeriesKey, list[tuple[SliceFacts, ...]]]
+_Unpacked = dict[SeriesKey, list[tuple[SliceHeader, ...]]]
 
 
 @dataclass(kw_only=True)
@@ -110,7 +110,7 @@ class FoundSeries:
     paths: list[str] = field(default_factory=list)
     packed: list[bytes] = field(default_factory=list, repr=False)
 
-    def facts(self) -> list[tuple[SliceFacts, ...]]:
+    def facts(self) -> list[tuple[SliceHeader, ...]]:
         """For each path the facts of its slices; empty where it is no CT."""
         return [facts for part in self.packed for facts in _unpack(part)]
 
@@ -216,14 +216,14 @@ def _says_dicom(path: Path) -> bool:
         return isinstance(error, PermissionError)
 
 
-def _unpack(part: bytes) -> list[tuple[SliceFacts, ...]]:
+def _unpack(part: bytes) -> list[tuple[SliceHeader, ...]]:
     """Slices take forty bytes packed and two thousand unpacked; so one series at a time is unpacked."""
-    facts: list[tuple[SliceFacts, ...]] = pickle.loads(zlib.decompress(part))  # noqa: S301 - our own, in memory
+    facts: list[tuple[SliceHeader, ...]] = pickle.loads(zlib.decompress(part))  # noqa: S301 - our own, in memory
     return facts
 
 
 def _add(scan: ExportScan, header: Any, damage: str, path: Path, unpacked: _Unpacked) -> None:
-    facts: tuple[SliceFacts, ...]
+    facts: tuple[SliceHeader, ...]
     if not sop_class(header) and not header.get("Modality"):
         raise ValueError("neither SOP class nor modality")
     kind, uid = kind_of(header), str(header.get("SeriesInstanceUID") or "")
@@ -232,7 +232,7 @@ def _add(scan: ExportScan, header: Any, damage: str, path: Path, unpacked: _Unpa
     problem, facts = "", ()
     if kind == CT:
         try:
-            facts = facts_of(header)
+            facts = slice_headers(header)
             facts = tuple(replace(one, damage=damage) for one in facts) if damage else facts
         except SeriesError as error:
             problem = f"expected {error.expected}, found {error.found}"

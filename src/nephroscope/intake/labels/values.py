@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from typing import Literal
 
 from nephroscope.base.tables import UNKNOWN, parse_number
-from nephroscope.base.words import plain_words
+from nephroscope.base.text import plain_words
 from nephroscope.intake.phase.series import PHASES
 from nephroscope.intake.phase.text import read_text
 from nephroscope.records import Sex

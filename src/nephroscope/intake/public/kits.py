@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from nephroscope.base.errors import CohortError
 from nephroscope.base.tables import parse_number
-from nephroscope.imaging.nifti import GZIP, NIFTI1_SIZES, NIFTI2_SIZES
+from nephroscope.imaging.files import file_kind
 from nephroscope.intake.labels.join import Found, join_found
 from nephroscope.intake.labels.pathology import PathologyTable, name_of_subtype, unmapped_finding
 from nephroscope.intake.labels.rows import LabelRow
@@ -199,22 +199,15 @@ def _found(folder: Path, mask: str) -> Found:
     """The CT and the label map of one case folder, or why there is no case in it."""
     image, roi = folder / CT_NAME, folder / mask
     refusal = ""
-    if not _is_volume(image):
+    # What is not NIfTI may be an empty file, a pointer of Git LFS or a page of HTML.
+    if file_kind(image) != "nifti":
         refusal = NO_CT
-    elif not _is_volume(roi):
+    elif file_kind(roi) != "nifti":
         refusal = (
             f"{mask} is not in its folder (case_00012 of KiTS-00012); "
             "only cases with the project's label map can be used"
         )
     return Found(key=public_patient(folder.name) or folder.name, image=image, roi=roi, refusal=refusal)
-
-
-def _is_volume(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        start = file.read(4)  # what is missing may be an empty file, a pointer of Git LFS or a page of HTML
-    return start.startswith(GZIP) or start in NIFTI1_SIZES + NIFTI2_SIZES
 
 
 def _counts(

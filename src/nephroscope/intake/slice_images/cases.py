@@ -216,7 +216,8 @@ def _mask_values(images: list[ImageRow], tumor_label: int) -> list[Finding]:
     values: set[int] = set()
     for row in masks:
         with suppress(RoiError):
-            values |= set(np.unique(read_label_image(row.mask or row.file, row.case_id)).tolist())
+            mask = row.mask or row.file
+            values |= set(np.unique(read_label_image(mask, f"case {row.case_id}, mask {mask.name}")).tolist())
     listed = sorted(values - {0})
     if len(listed) < 2:
         return []

@@ -10,7 +10,7 @@ from pathlib import Path
 from nephroscope.base.columns import CheckedRow, CheckedTable, Column, listed_titles
 from nephroscope.base.errors import CohortError, ConfigError
 from nephroscope.base.tables import UNKNOWN, names
-from nephroscope.base.words import is_not_sure, plain_words
+from nephroscope.base.text import is_not_sure, plain_words
 from nephroscope.intake.labels.table import COLUMN_NAMES
 from nephroscope.intake.labels.values import NO, YES
 from nephroscope.questions.readers.calls import CallTable, Known, Reader, Reading, Who

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from nephroscope.base.errors import CohortError
-from nephroscope.base.files import save_text
-from nephroscope.base.lock import one_at_a_time
+from nephroscope.base.files import one_at_a_time, save_text
 from nephroscope.base.tables import save_table
 from nephroscope.base.version import __version__
 from nephroscope.learning.networks.layers import describe_layers

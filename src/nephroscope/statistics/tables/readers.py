@@ -9,7 +9,7 @@ import numpy as np
 
 from nephroscope.base.errors import CohortError, ConfigError
 from nephroscope.base.tables import LISTED
-from nephroscope.base.words import is_not_sure
+from nephroscope.base.text import is_not_sure
 from nephroscope.statistics.kappa import Weights
 from nephroscope.statistics.metrics import Floats
 from nephroscope.statistics.mrmc_design import Design, Figure, numbered

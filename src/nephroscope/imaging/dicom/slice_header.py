@@ -7,10 +7,10 @@ from typing import Any
 from pydicom.datadict import tag_for_keyword
 
 from nephroscope.base.errors import SeriesError
-from nephroscope.imaging.dicom.files import DICOM_DAMAGE, quiet
+from nephroscope.imaging.dicom.files import DICOM_DAMAGE, functional_group, quiet
 
-# Attributes to read of a CT header (``specific_tags``), so that `facts_of` finds all that it looks for.
-FACT_TAGS = (
+# Attributes to read of a CT header (``specific_tags``), so that `slice_headers` finds all that it looks for.
+SLICE_TAGS = (
     "ImageType",
     "SOPClassUID",
     "SOPInstanceUID",
@@ -44,7 +44,7 @@ FACT_TAGS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SliceFacts:
+class SliceHeader:
     """What the header says of one slice: a single-frame file, or one frame of a multi-frame file.
 
     Attributes:
@@ -164,10 +164,10 @@ def syntax_of(header: Any) -> str:
     return str(header.file_meta.get("TransferSyntaxUID", "")) if hasattr(header, "file_meta") else ""
 
 
-def file_facts(header: Any) -> SliceFacts:
+def _single_frame(header: Any) -> SliceHeader:
     """The facts of a single-frame file."""
     moment = text_of(header, "AcquisitionDateTime")
-    return SliceFacts(
+    return SliceHeader(
         sop_uid=text_of(header, "SOPInstanceUID"),
         instance_number=integer_of(header, "InstanceNumber"),
         position_mm=numbers_of(header, "ImagePositionPatient", 3),
@@ -197,11 +197,11 @@ def file_facts(header: Any) -> SliceFacts:
 MULTI_FRAME_CLASSES = {"1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"}
 
 
-def facts_of(header: Any) -> tuple[SliceFacts, ...]:
+def slice_headers(header: Any) -> tuple[SliceHeader, ...]:
     """What a CT header says of its slices: one for a single-frame file, one for each frame otherwise.
 
     Args:
-        header: Read with `slice_facts.FACT_TAGS` or more.
+        header: Read with `SLICE_TAGS` or more.
 
     Raises:
         SeriesError: A file of the single-frame kind holds several frames, or functional groups are missing or
@@ -213,10 +213,10 @@ def facts_of(header: Any) -> tuple[SliceFacts, ...]:
             raise SeriesError(
                 where=f"series {text_of(header, 'SeriesInstanceUID')}",
                 expected="one frame in a CT image, or an enhanced CT image",
-                found=f"{n_frames} frames without places of their own in {file_facts(header).name}",
+                found=f"{n_frames} frames without places of their own in {_single_frame(header).name}",
                 remedy="export the series as single-frame CT images",
             )
-        return (file_facts(header),)
+        return (_single_frame(header),)
     try:
         with quiet():
             return _frames(header, n_frames)
@@ -224,35 +224,35 @@ def facts_of(header: Any) -> tuple[SliceFacts, ...]:
         raise SeriesError(
             where=f"series {text_of(header, 'SeriesInstanceUID')}",
             expected="functional groups that can be read",
-            found=f"damaged ones in {file_facts(header).name} ({type(error).__name__})",
+            found=f"damaged ones in {_single_frame(header).name} ({type(error).__name__})",
             remedy="export the series again, as single-frame CT images if that is offered",
         ) from error
 
 
-def _frames(header: Any, n_frames: int | None) -> tuple[SliceFacts, ...]:
+def _frames(header: Any, n_frames: int | None) -> tuple[SliceHeader, ...]:
     """The facts of each frame."""
     groups = header.get("PerFrameFunctionalGroupsSequence") or []
     if not groups or n_frames != len(groups):
         raise SeriesError(
             where=f"series {text_of(header, 'SeriesInstanceUID')}",
             expected="one functional group for each frame",
-            found=f"{len(groups)} for {n_frames} frames in {file_facts(header).name}",
+            found=f"{len(groups)} for {n_frames} frames in {_single_frame(header).name}",
             remedy="export the series again, as single-frame CT images if that is offered",
         )
     shared = (header.get("SharedFunctionalGroupsSequence") or [None])[0]
-    whole = file_facts(header)
+    whole = _single_frame(header)
     return tuple(_frame(whole, index, group, shared) for index, group in enumerate(groups))
 
 
-def _frame(whole: SliceFacts, index: int, group: Any, shared: Any) -> SliceFacts:
+def _frame(whole: SliceHeader, index: int, group: Any, shared: Any) -> SliceHeader:
     """The facts of one frame. Source: DICOM PS3.3 C.7.6.16.2 and C.8.15.3."""
-    place = _macro(group, shared, "PlanePositionSequence")
-    turn = _macro(group, shared, "PlaneOrientationSequence")
-    measures = _macro(group, shared, "PixelMeasuresSequence")
-    rescale = _macro(group, shared, "PixelValueTransformationSequence")
-    content = _macro(group, shared, "FrameContentSequence")
-    kind = _macro(group, shared, "CTImageFrameTypeSequence")
-    legacy = _macro(group, shared, "UnassignedPerFrameConvertedAttributesSequence")
+    place = functional_group(group, shared, "PlanePositionSequence")
+    turn = functional_group(group, shared, "PlaneOrientationSequence")
+    measures = functional_group(group, shared, "PixelMeasuresSequence")
+    rescale = functional_group(group, shared, "PixelValueTransformationSequence")
+    content = functional_group(group, shared, "FrameContentSequence")
+    kind = functional_group(group, shared, "CTImageFrameTypeSequence")
+    legacy = functional_group(group, shared, "UnassignedPerFrameConvertedAttributesSequence")
     return replace(
         whole,
         frame=index,
@@ -292,9 +292,3 @@ def _moment(content: Any | None, legacy: Any | None) -> dict[str, Any]:
         "content_time": said("FrameReferenceDateTime") or kept("ContentTime"),
         "trigger_time": kept("TriggerTime"),
     }
-
-
-def _macro(group: Any, shared: Any, name: str) -> Any | None:
-    """A functional group of one frame: its own, or the one all frames share."""
-    own = group.get(name) or (shared.get(name) if shared is not None else None)
-    return own[0] if own else None

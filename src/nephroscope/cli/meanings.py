@@ -13,6 +13,7 @@ MEANINGS = {
     "roi": "ROI missing, damaged, empty, or drawn elsewhere than on its CT",
     "cohort": "manifest, label table or split contradicts itself",
     "study": "a file or step of the study is missing or older than what it was made from",
+    "environment": "a package is not installed, or a file cannot be read or written",
     "config": "a setting outside what it may be",
     "bundle": "a bundle damaged, newer, or made for other input",
     "excluded": "left out by the readers' decision in adjudication.csv",

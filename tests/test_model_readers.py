@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 
 from nephroscope import Study
+from nephroscope.base.documents import as_plain
 from nephroscope.base.errors import StudyError
 from nephroscope.cli import run
 from nephroscope.cli.readers import _text
 from nephroscope.questions.readers import with_models
-from nephroscope.questions.readers.calls import CallTable, Known, Reader, Reading
-from nephroscope.questions.readers.read_calls import CallOptions, read_calls
+from nephroscope.questions.readers.answers import CallTable, CaseLabels, Reader, ReaderAnswer
+from nephroscope.questions.readers.call_table import CallOptions, read_calls
 from nephroscope.questions.readers.reader_study import study_readers
-from nephroscope.questions.readers.write import made_from, save_reader_study
+from nephroscope.questions.readers.write import digests_of, save_reader_study
 from nephroscope.records import CasePrediction, EvaluationConfig
 from nephroscope.report import readers_section as readers_page
 from nephroscope.report.readers_section import readers_section
@@ -39,7 +40,7 @@ TRUTH = dict(zip("abcdefghij", ["PRCC"] * 5 + ["ChRCC"] * 5, strict=True))
 
 def known(truth=None, patient_of=None, subtypes=("PRCC", "ChRCC")):
     truth = truth or TRUTH
-    return Known(
+    return CaseLabels(
         subtypes=subtypes,
         positive="PRCC",
         truth=truth,
@@ -70,10 +71,10 @@ def reader(name, calls, confidence=None, aided=False, model=False):
     given = confidence or [None] * len(calls)
     short = {"P": "PRCC", "C": "ChRCC", "?": None}
     readings = {
-        case: Reading(call=short[call], confidence=score)
+        case: ReaderAnswer(call=short[call], confidence=score)
         for case, call, score in zip("abcdefghij", calls, given, strict=False)
     }
-    return Reader(name=name, aided=aided, readings=readings, model=model)
+    return Reader(name=name, aided=aided, answers=readings, model=model)
 
 
 def paper_table():
@@ -109,9 +110,9 @@ def test_the_papers_own_table(tmp_path, capsys):
 def test_confidences_make_calls_and_the_middle_is_not_sure(tmp_path):
     table = read(tmp_path, rows("case,radiologist,rating", r1="5445312113"))
     (one,) = table.readers
-    assert table.scale == "1 (surely not PRCC) to 5 (surely PRCC), 3: not sure"
-    assert [one.readings[c].call for c in "adefj"] == ["PRCC", "PRCC", None, "ChRCC", None]
-    assert "not sure in 2 of 10 cases; figures of calls leave them out" in table.findings[0].message
+    assert table.scale == "1 (certainly not PRCC) to 5 (certainly PRCC), 3: not sure"
+    assert [one.answers[c].call for c in "adefj"] == ["PRCC", "PRCC", None, "ChRCC", None]
+    assert "not sure in 2 of 10 cases; " in table.findings[0].message
     found = study_readers(table, (), known(), CONFIG).readers[0]
     assert found.counts["coverage"] == (8, 10)
     assert found.counts["accuracy"] == (8, 8)
@@ -125,7 +126,7 @@ def test_confidences_make_calls_and_the_middle_is_not_sure(tmp_path):
 )
 def test_scales(tmp_path, cells, scale):
     table = read(tmp_path, rows("case,reader,confidence", r=cells.split()))
-    assert table.scale.startswith(f"{scale} (surely not")
+    assert table.scale.startswith(f"{scale} (certainly not")
 
 
 @pytest.mark.parametrize(
@@ -142,14 +143,14 @@ def test_a_scale_that_cannot_be_told_is_asked_for(tmp_path, cells):
 def test_a_scale_can_be_said(tmp_path):
     text = rows("case,reader,confidence", r=["1", "7", "4"])
     table = read(tmp_path, text, scale="1-7")
-    assert table.scale == "1 (surely not PRCC) to 7 (surely PRCC), 4: not sure"
-    assert [r.call for r in table.readers[0].readings.values()] == ["ChRCC", "PRCC", None]
+    assert table.scale == "1 (certainly not PRCC) to 7 (certainly PRCC), 4: not sure"
+    assert [r.call for r in table.readers[0].answers.values()] == ["ChRCC", "PRCC", None]
     assert "expected all readers on one scale: 1-6, found 7" in message(tmp_path, text, scale="1-6")
 
 
 def test_calls_as_0_and_1_are_sure(tmp_path):
     table = read(tmp_path, rows("case,reader,confidence", r=["1", "0", "1"]))
-    assert [r.call for r in table.readers[0].readings.values()] == ["PRCC", "ChRCC", "PRCC"]
+    assert [r.call for r in table.readers[0].answers.values()] == ["PRCC", "ChRCC", "PRCC"]
 
 
 def test_a_reader_has_one_spelling_and_one_kind(tmp_path):
@@ -171,12 +172,12 @@ def test_spellings_of_headers_subtypes_and_times(tmp_path):
     )
     table = read(tmp_path, text)
     aided = {r.aided: r for r in table.readers}
-    assert aided[True].readings["a"].call == "PRCC"
-    assert aided[True].readings["a"].seconds == 90
-    assert aided[False].readings["b"].call == "ChRCC"
-    assert aided[False].readings["b"].seconds == 45.5
-    assert aided[False].readings["c"].call not in ("PRCC", "ChRCC", None), "another tumor is a wrong call"
-    assert aided[False].readings["d"].call is None
+    assert aided[True].answers["a"].call == "PRCC"
+    assert aided[True].answers["a"].seconds == 90
+    assert aided[False].answers["b"].call == "ChRCC"
+    assert aided[False].answers["b"].seconds == 45.5
+    assert aided[False].answers["c"].call not in ("PRCC", "ChRCC", None), "another tumor is a wrong call"
+    assert aided[False].answers["d"].call is None
 
 
 def message(tmp_path, text, of=None, **options):
@@ -192,7 +193,7 @@ def test_refusals_name_the_cell(tmp_path):
     assert "row 3, column case: expected a case that is known, found 'z'" in told
     assert "row 4, column call: expected PRCC, ChRCC, another tumor, or not sure, found 'carrot'" in told
     assert "row 5, column reader: expected a reader, found nothing" in told
-    unlabelled = Known(
+    unlabelled = CaseLabels(
         subtypes=("PRCC", "ChRCC"), positive="PRCC", truth={"b": "PRCC"}, patient_of={"a": "p", "b": "q"}
     )
     assert "expected a case whose subtype is known, found 'a', which has none" in message(
@@ -252,7 +253,7 @@ def test_doubts_are_told(tmp_path):
     text = "case,reader,call,confidence\na,r,PRCC,5\nb,r,PRCC,4\nf,r,ChRCC,5\na,s,PRCC,1\n"
     codes = {f.code: f.message for f in read(tmp_path, text).findings}
     assert codes["reader-cases-missing"] == "reader s: 2 of 3 cases not answered: b, f"
-    assert "call and confidence contradict in 1 case: a" in codes["reader-contradicts"]
+    assert "call and confidence contradict each other in 1 case: a" in codes["reader-contradicts"]
     text = "case,reader,confidence\na,r,80\nf,r,3\na,s,5\nf,s,1\n"
     (doubt,) = read(tmp_path, text).findings
     assert doubt.code == "reader-scale"
@@ -269,11 +270,11 @@ def test_confidences_that_run_against_the_calls_make_no_auc(tmp_path):
     found = study_readers(table, (), known(truth), CONFIG)
     r, s, t = found.readers
     assert r.figures["auc"].value is None
-    assert r.figures["auc"].method == "undefined: call and confidence contradict in 6 of 12 cases"
+    assert r.figures["auc"].method == "undefined: call and confidence contradict each other in 6 of 12 cases"
     assert r.figures["accuracy"].value == 1.0
     assert (s.figures["auc"].value, t.figures["auc"].value) == (1.0, 1.0)
     told = [f.message for f in table.findings if f.code == "reader-contradicts"]
-    assert "so many that no AUC is made of them" in told[0]
+    assert "no AUC is computed" in told[0]
     assert "no AUC" not in told[1]
     assert next(m for m in found.means if m.figure == "auc").mean.value is None
 
@@ -291,7 +292,7 @@ def test_reader_and_model_are_compared_on_the_cases_both_called():
     assert pair.n_called == 8
     assert (pair.calls.both, pair.calls.only_one) == (7, 1)
     assert pair.sentences == (
-        "No difference between r and m is shown (right in 8 and 7 of 8; exact McNemar p = 1.00, 8 cases).",
+        "No difference between r and m is shown (8 and 7 of 8 correct; exact McNemar p = 1.00, 8 cases).",
     )
     assert found.agreement is None
     assert {f.code for f in found.findings} == {"readers-few"}
@@ -306,30 +307,36 @@ def test_a_real_difference_is_told_with_its_direction():
         name="m",
         aided=False,
         model=True,
-        readings={c: Reading(call=truth[c], confidence=score[c]) for c in truth},
+        answers={c: ReaderAnswer(call=truth[c], confidence=score[c]) for c in truth},
     )
     poor = [
         Reader(
             name=f"r{k}",
             aided=False,
-            readings={c: Reading(call=rng.choice(["PRCC", "ChRCC"]), confidence=rng.normal()) for c in truth},
+            answers={
+                c: ReaderAnswer(call=rng.choice(["PRCC", "ChRCC"]), confidence=rng.normal()) for c in truth
+            },
         )
         for k in range(5)
     ]
     found = one_study(*poor, models=[good], of=of)
-    assert found.against_models[0].sentences[0].startswith("m is right more often than r0")
+    assert found.against_models[0].sentences[0].startswith("m classified more cases correctly than r0")
     assert (
         found.against_models[0].sentences[1].startswith("The AUC of m is higher than that of r0 (DeLong 1988")
     )
     words = {m.figure: m.sentence for m in found.mean_against_models}
-    assert found.against_models[0].sentences[0].startswith("m is right more often than r0 (in 40 and ")
-    assert words["auc"].startswith("AUC of mean of 5 readers is lower than of m (multi-reader analysis")
-    assert words["accuracy"].startswith("Accuracy of mean of 5 readers is lower than of m (")
+    assert (
+        found.against_models[0].sentences[0].startswith("m classified more cases correctly than r0 (40 and ")
+    )
+    assert words["auc"].startswith(
+        "The AUC of mean of 5 readers is lower than that of m (multi-reader analysis"
+    )
+    assert words["accuracy"].startswith("The accuracy of mean of 5 readers is lower than that of m (")
     (auc,) = [m for m in found.means if m.figure == "auc"]
     assert auc.mean.low < 0.5 < auc.mean.high
     assert found.agreement.fleiss.value == pytest.approx(0, abs=0.2)
     assert found.n_tests == 5 * 2 + 4
-    json.dumps(found.as_dict(), allow_nan=False)
+    json.dumps(as_plain(found), allow_nan=False)
 
 
 def test_three_subtypes_and_a_call_of_none_of_them(tmp_path):
@@ -358,7 +365,7 @@ def test_aided_beside_unaided():
     accuracy = next(m for m in found.mean_aided if m.figure == "accuracy")
     assert accuracy.found.first == "unaided"
     assert accuracy.found.difference.value < 0
-    assert "3 readers say little of other readers" in accuracy.sentence
+    assert "too few readers to generalize" in accuracy.sentence
     assert found.agreement_aided.fleiss.value > found.agreement.fleiss.value
     assert [(m.aided, m.n_readers) for m in found.means if m.figure == "accuracy"] == [(False, 3), (True, 3)]
 
@@ -367,7 +374,7 @@ def test_one_patient_with_two_tumors_is_told_and_resampled():
     of = known(patient_of={case: f"p{'aabbcddeef'[i]}" for i, case in enumerate("abcdefghij")})
     found = one_study(reader("r", "PPPCPCPCCC"), models=[reader("m", "PPPPPCCCCC", model=True)], of=of)
     assert "patient bootstrap" in found.readers[0].figures["accuracy"].method
-    assert "right in 8 and 10 of 10 cases of 6 patients" in found.against_models[0].sentences[0]
+    assert "classified 8 and 10 of 10 cases of 6 patients correctly" in found.against_models[0].sentences[0]
     assert "readers-clustered" in {f.code for f in found.findings}
 
 
@@ -376,10 +383,10 @@ def test_many_tumors_of_one_patient_show_no_superiority():
     cases = [f"c{i}" for i in range(72)]
     truth = {case: "PRCC" if i < 36 else "ChRCC" for i, case in enumerate(cases)}
     of = known(truth, {case: f"p{i // 6}" for i, case in enumerate(cases)})
-    right = {case: Reading(call=truth[case], confidence=None) for case in cases}
-    wrong = right | {case: Reading(call="ChRCC", confidence=None) for case in cases[:6]}
-    one = Reader(name="R1", aided=False, readings=right)
-    net = Reader(name="net", aided=False, readings=wrong, model=True)
+    right = {case: ReaderAnswer(call=truth[case], confidence=None) for case in cases}
+    wrong = right | {case: ReaderAnswer(call="ChRCC", confidence=None) for case in cases[:6]}
+    one = Reader(name="R1", aided=False, answers=right)
+    net = Reader(name="net", aided=False, answers=wrong, model=True)
     found = one_study(one, models=[net], of=of)
     (pair,) = found.against_models
     assert (pair.calls.p, pair.calls.mid_p, pair.calls_p_holm) == (None, None, None)
@@ -388,7 +395,7 @@ def test_many_tumors_of_one_patient_show_no_superiority():
     assert pair.calls.difference.low == 0
     assert found.n_tests == 0
     (sentence,) = found.sentences
-    assert "right in 72 and 66 of 72 cases of 12 patients" in sentence
+    assert "classified 72 and 66 of 72 cases of 12 patients correctly" in sentence
     assert "No test: cases of one patient are not independent." in sentence
     assert "more often" not in sentence
 
@@ -403,16 +410,16 @@ def test_a_p_that_correction_lifts_shows_nothing():
     """Six cases that only the model has right give p = 0.031; three readers make it a family of three and more."""
     truth = {f"c{i}": "PRCC" if i < 10 else "ChRCC" for i in range(20)}
     of = known(truth)
-    right = {case: Reading(call=t, confidence=None) for case, t in truth.items()}
-    off = right | {f"c{i}": Reading(call="ChRCC", confidence=None) for i in range(6)}
-    net = Reader(name="net", aided=False, readings=right, model=True)
-    alone = one_study(Reader(name="r0", aided=False, readings=off), models=[net], of=of)
+    right = {case: ReaderAnswer(call=t, confidence=None) for case, t in truth.items()}
+    off = right | {f"c{i}": ReaderAnswer(call="ChRCC", confidence=None) for i in range(6)}
+    net = Reader(name="net", aided=False, answers=right, model=True)
+    alone = one_study(Reader(name="r0", aided=False, answers=off), models=[net], of=of)
     assert alone.n_tests == 1
     assert alone.sentences == (
-        "net is right more often than r0 (in 20 and 14 of 20; exact McNemar p = 0.031, 20 cases).",
+        "net classified more cases correctly than r0 (20 and 14 of 20; exact McNemar p = 0.031, 20 cases).",
     )
-    people = [Reader(name="r0", aided=False, readings=off)]
-    people += [Reader(name=f"r{k}", aided=False, readings=right) for k in (1, 2)]
+    people = [Reader(name="r0", aided=False, answers=off)]
+    people += [Reader(name=f"r{k}", aided=False, answers=right) for k in (1, 2)]
     found = one_study(*people, models=[net], of=of)
     first = found.against_models[0]
     assert first.calls.p == pytest.approx(0.03125)
@@ -423,7 +430,7 @@ def test_a_p_that_correction_lifts_shows_nothing():
     asked = one_study(people[0], models=[net, *others], of=of)
     assert asked.n_tests == 10
     assert [pair.calls_p_holm for pair in asked.against_models][:2] == pytest.approx([0.03125, 9 * 0.03125])
-    assert asked.sentences[0].startswith("net is right more often than r0")
+    assert asked.sentences[0].startswith("net classified more cases correctly than r0")
     assert "corrected for 9 tests" in asked.sentences[1]
     strict = study_readers(
         CallTable(readers=(people[0],), models=(), scale="", findings=()),
@@ -450,22 +457,22 @@ def test_test_sets_stay_apart_and_the_pooled_figure_is_named():
     groups = dict.fromkeys("abcfgh", "out-of-fold") | dict.fromkeys("di", "internal-test")
     of = replace(known(), group_of=groups | dict.fromkeys("ej", "external-test:A"))
     model = reader("net", "PPPPCCCCCP", model=True)
-    own = {case: replace(r, group=of.group_of[case]) for case, r in model.readings.items()}
+    own = {case: replace(r, group=of.group_of[case]) for case, r in model.answers.items()}
     own["a"] = replace(own["a"], group="internal-test")  # by the run's own split
     people = [reader("r0", "PPPPPCCCCC"), reader("r1", "PPPP")]
-    found = one_study(*people, models=[replace(model, readings=own)], of=of)
+    found = one_study(*people, models=[replace(model, answers=own)], of=of)
     assert list(found.groups) == ["out-of-fold", "external-test:A", "internal-test"]
     right = {name: part.models[0].counts["accuracy"] for name, part in found.groups.items()}
     assert right == {"out-of-fold": (5, 5), "external-test:A": (0, 2), "internal-test": (2, 2)}
     assert found.models[0].counts["accuracy"] == (8, 10)
-    assert found.test_set == "all cases together, answered by different networks"
+    assert found.test_set == "all test sets pooled (different networks)"
     assert [r.name for r in found.groups["external-test:A"].readers] == ["r0"], "r1 read none of them"
     assert found.groups["out-of-fold"].against_models[0].n_called == 5
-    data = found.as_dict()
+    data = as_plain(found)
     assert set(data["groups"]) == set(groups.values()) | {"external-test:A"}
     assert data["sentences"][0].startswith("out-of-fold: No difference between r0 and net")
-    assert data["sentences"][-1].startswith("all cases together, answered by different networks: ")
-    assert "net: 1 of 10 cases are of another test set in its own split" in " ".join(
+    assert data["sentences"][-1].startswith("all test sets pooled (different networks): ")
+    assert "net: 1 of 10 cases are in another test set by its own split" in " ".join(
         f.message for f in found.findings
     )
     json.dumps(data, allow_nan=False)
@@ -477,14 +484,14 @@ def test_tables_page_and_words_keep_test_sets_apart(tmp_path):
     )
     people = [reader("r0", "PPPPPCCCCC"), reader("r1", "PPPPCCCCCC")]
     found = one_study(*people, models=[reader("net", "PPPPCCCCCP", model=True)], of=of)
-    save_reader_study(tmp_path / "readers", found, made_from(StudyFolder(tmp_path), "d", CONFIG, (), False))
+    save_reader_study(tmp_path / "readers", found, digests_of(StudyFolder(tmp_path), "d", CONFIG, (), False))
     with (tmp_path / "readers" / "pairs.csv").open() as file:
         table = list(csv.DictReader(file))
     sets = ["out-of-fold", "internal-test", found.test_set]
     assert [row["test_set"] for row in table] == [name for name in sets for _ in range(2)]
     text = _text(found)
     assert "\nout-of-fold: 6 cases of 6 patients\n" in text
-    assert "\nall cases together, answered by different networks: 10 cases of 10 patients\n" in text
+    assert "\nall test sets pooled (different networks): 10 cases of 10 patients\n" in text
     settings = type("Settings", (), {"evaluation": CONFIG})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(readers_page, "open_study", lambda root: (StudyFolder(root), settings))
@@ -511,7 +518,9 @@ def test_a_model_of_the_study_has_the_interval_that_evaluate_gives():
 
 
 def test_a_model_that_answers_other_cases_is_told():
-    other = Reader(name="m", aided=False, readings={"zz": Reading(call="PRCC", confidence=0.5)}, model=True)
+    other = Reader(
+        name="m", aided=False, answers={"zz": ReaderAnswer(call="PRCC", confidence=0.5)}, model=True
+    )
     found = one_study(reader("r", "PP"), models=[other])
     assert found.models == ()
     assert "m: no answer about a case that a reader saw" in [f.message for f in found.findings]
@@ -599,7 +608,7 @@ def test_command_readers_sets_readers_beside_runs(study_root, monkeypatch, tmp_p
     shown = capsys.readouterr().out
     assert "net (model)" in shown
     assert "34.5 (32.25 to 36.75)" in shown
-    assert "only a p corrected for all of its question (Holm) shows a difference" in shown
+    assert "a difference is shown only by a p corrected for all tests of its question (Holm)" in shown
     check_section(study)
 
 
@@ -613,7 +622,7 @@ def check_section(study):
     assert section.tables["readers"].rows[2][0] == "net"
     assert section.html.count("<svg") == 1
     assert "2 readers called 10 cases of 10 patients" in section.methods[0][1]
-    assert any("2 readers: what it says of other readers is weak" in text for text in section.limitations)
+    assert any("2 readers are too few" in text for text in section.limitations)
     later = readers_section(study.folder.root, "another digest")
     assert later.stale.startswith("Labels changed since")
     assert "run `nephroscope readers` again" in later.stale
@@ -723,7 +732,7 @@ def test_cases_of_a_study_go_to_the_test_set_of_its_split(study_root, monkeypatc
         "out-of-fold": (9, 8),
         "internal-test": (1, 1),
     }
-    assert "net: 1 of 10 cases are of another test set in its own split" in " ".join(
+    assert "net: 1 of 10 cases are in another test set by its own split" in " ".join(
         f.message for f in found.findings
     )
 

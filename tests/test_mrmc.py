@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nephroscope.base.documents import as_plain
 from nephroscope.base.errors import CohortError
 from nephroscope.cli import run
 from nephroscope.records import EvaluationConfig
@@ -134,7 +135,7 @@ def test_fixed_readers_and_fixed_cases_are_what_mrmcaov_prints():
 
 def test_each_reader_is_what_mrmcaov_prints():
     report = analyse(van_dyke())
-    aucs = {(t, r): e for t, r, e in report.figures}
+    aucs = {(cell.treatment, cell.reader): cell for cell in report.figures}
     printed = {
         ("1", "1"): ("0.9196457", "0.8606008", "0.9786907"),
         ("1", "5"): ("0.8297907", "0.7480206", "0.9115607"),
@@ -284,10 +285,10 @@ def test_perfect_readers_have_no_test_and_an_honest_interval():
     report = analyse(design)
     assert report.analyses[RANDOM].test.p is None
     assert "no test" in report.analyses[RANDOM].test.method
-    estimate = report.figures[0][2]
+    estimate = report.figures[0]
     assert estimate.value == 1.0
     assert estimate.low < 0.9
-    json.dumps(report.as_dict(), allow_nan=False)
+    json.dumps(as_plain(report), allow_nan=False)
 
 
 def test_classes_of_one_patient_are_refused():
@@ -309,7 +310,7 @@ def test_command_mrmc(tmp_path, capsys):
     assert len(data["figures"]) == 10
     assert run(["statistics", "mrmc", str(path)]) == 0
     shown = capsys.readouterr().out
-    assert "all treatments alike: F(1, 15.26) = 4.456, p = 0.0517" in shown
+    assert "test of all treatments: F(1, 15.26) = 4.456, p = 0.0517" in shown
     docs = Path(__file__).parents[1] / "docs"
     assert run(["statistics", "mrmc", str(docs / "examples" / "ratings.csv"), "--positive", "1"]) == 0
     page = (docs / "how-to" / "statistics.md").read_text(encoding="utf-8")
@@ -398,7 +399,7 @@ def test_kappa_leaves_out_cases_without_a_call_and_says_so():
     assert report.n_incomplete == 3
     assert report.fleiss.value is None
     assert report.fleiss.method == "undefined: every reader gives one and the same label to every case"
-    assert [pair.found.kappa.n for pair in report.pairs] == [3, 1, 1]
+    assert [pair.kappa.n for pair in report.pairs] == [3, 1, 1]
 
 
 def test_kappa_takes_na_for_no_call(tmp_path, capsys):

@@ -17,7 +17,7 @@ from nephroscope.cli import run
 from nephroscope.cli.replicate import REPLICATES
 from nephroscope.facade.replicate import _scored_readers
 from nephroscope.learning.training.arm import best_epoch, draw_images, train_arm
-from nephroscope.questions.readers.write import made_from
+from nephroscope.questions.readers.write import digests_of
 from nephroscope.questions.replicate import printed
 from nephroscope.questions.replicate.answers import Answers, make_parts
 from nephroscope.questions.replicate.case_table import known_tests
@@ -649,7 +649,7 @@ def test_both_points_of_each_network_and_of_shuffled_labels_are_drawn(replicated
 def test_an_old_readers_result_is_not_taken_for_a_new_one(replicated):
     study, _, _, _ = replicated
     path = study.folder.root / "readers" / "readers.json"
-    made = made_from(study.folder, study.cohort.label_digest, study.settings.evaluation, [], False)
+    made = digests_of(study.folder, study.cohort.label_digest, study.settings.evaluation, [], False)
     held = {"format": 1, "readers": [{"name": "A"}], "made_from": made}
     save_json(path, held)
     assert _scored_readers(study) == "The study has scored readers (A), see readers/readers.json."

@@ -144,7 +144,7 @@ def test_plan_command(capsys):
     assert run(["plan", "--auc", "0.85"]) == 0
     out = capsys.readouterr().out
     assert "117 positive and 117 negative patients, 234 together" in out
-    assert "<- wanted" in out
+    assert "<- plan" in out
     assert run(["plan", "--auc", "1.5"]) == 2
     assert "plan --auc: expected a number from 0.5 to 0.999, found 1.5" in capsys.readouterr().err
 

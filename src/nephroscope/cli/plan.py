@@ -1,4 +1,4 @@
-"""`nephroscope plan`: how many patients an interval of a wanted width needs, and how many a study still lacks."""
+"""`nephroscope plan`: how many patients an AUC interval of a given width needs, and how many a study still lacks."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ FromStudy = Annotated[Path | None, tyro.conf.arg(name="from", metavar="STUDY")]
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(Command):
-    """How many patients an AUC interval of a wanted width needs.
+    """How many patients an AUC interval of a given width needs.
 
     Example: nephroscope plan --auc 0.85 --width 0.10
 
@@ -26,23 +26,23 @@ class Plan(Command):
     """
 
     auc: float
-    """The AUC you expect; with --against, the one to beat."""
+    """The AUC you expect; with --against, that of the first model."""
     width: float = 0.10
-    """Of the whole interval, from end to end: 0.10 is 0.05 to each side."""
+    """Width of the whole interval: 0.10 is 0.05 to each side."""
     ratio: float | None = None
-    """Negative patients for one positive; by default 1, or as many as the study of --from has."""
+    """Negative patients per positive one; by default 1, or the ratio in the study of --from."""
     confidence: float = 0.95
     """Of the interval; 0.95 tests at the level 0.05."""
     sensitivity: float | None = None
-    """How many positive patients an interval of --width about this sensitivity needs; or negative, a specificity."""
+    """Number of positive patients for an interval of --width around this sensitivity (negative: specificity)."""
     against: float | None = None
-    """AUC of a second model on the same patients: how many of them show that it differs from --auc."""
+    """AUC of a second model on the same patients: how many patients show that it differs from --auc."""
     power: float = 0.8
-    """With --against: chance that its test finds the difference."""
+    """With --against: chance that the test finds the difference."""
     correlation: float = 0.5
-    """With --against: of the two AUCs; 0.3 to 0.6 for models of the same images."""
+    """With --against: correlation of the two AUCs; 0.3 to 0.6 for models of the same images."""
     study: FromStudy = None
-    """Count the patients of this study, and say how many more of each subtype the plan needs."""
+    """Count the patients of this study, and print how many more of each subtype the plan needs."""
 
     def run(self) -> Outcome:
         """Plan."""
@@ -68,16 +68,16 @@ class Plan(Command):
             "method": "Hanley and McNeil 1982; the interval is Newcombe 2006, method 5",
         }
         answers = [
-            f"AUC {self.auc:g}, {100 * self.confidence:g} % interval no wider than {self.width:g} from end to end: "
+            f"AUC {self.auc:g}, {100 * self.confidence:g} % interval at most {self.width:g} wide: "
             f"{needed.n_positive} positive and {needed.n_negative} negative patients, {needed.n} together"
         ]
-        for part, text in (self._study(have, needed), self._share(), self._difference(ratio)):
-            data |= part
-            if text and "difference" in part:  # what was asked for comes first
+        for found, text in (self._study(have, needed), self._share(), self._difference(ratio)):
+            data |= found
+            if text and "difference" in found:  # what was asked for comes first
                 answers.insert(0, text)
             elif text:
                 answers.append(text)
-        note = "patients are counted, not slices: slices of one patient add next to nothing to an interval"
+        note = "patients are counted, not slices: more slices of a patient hardly narrow an interval"
         return Outcome(data=data, text="\n".join([*answers, _table(steps, needed), note]))
 
     def _share(self) -> tuple[dict[str, Any], str]:
@@ -86,7 +86,7 @@ class Plan(Command):
         if self.sensitivity is None:
             return {}, ""
         n = patients_for_share(self.sensitivity, self.width, self.confidence)
-        text = f"sensitivity {self.sensitivity:g}, Wilson interval no wider than {self.width:g}: {n} positive"
+        text = f"sensitivity {self.sensitivity:g}, Wilson interval at most {self.width:g} wide: {n} positive patients"
         return {"sensitivity": {"expected": self.sensitivity, "n_positive": n, "method": "Wilson"}}, text
 
     def _difference(self, ratio: float) -> tuple[dict[str, Any], str]:
@@ -168,8 +168,8 @@ def _table(steps: "list[AucPlan]", needed: "AucPlan") -> str:
             str(step.n),
             f"{step.width:.3f}",
             f"{step.low:.3f} to {step.high:.3f}",
-            "<- wanted" if step == needed else "",
+            "<- plan" if step == needed else "",
         ]
         for step in steps
     ]
-    return table(rows, ["positive", "negative", "patients", "width", "interval printed", ""])
+    return table(rows, ["positive", "negative", "patients", "width", "interval", ""])

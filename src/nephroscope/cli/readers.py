@@ -1,21 +1,22 @@
-"""The command readers: radiologists' calls beside the models of a study; and the same on a plain table."""
+"""`nephroscope readers`: radiologists against the models of a study; and the same on a plain table."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from nephroscope.base.documents import as_plain
 from nephroscope.base.errors import ConfigError
 from nephroscope.cli.command import Command, Outcome, StudyPath, table
 from nephroscope.records import Estimate, EvaluationConfig, counted_noun
 
 if TYPE_CHECKING:
+    from nephroscope.questions.readers.call_table import CallOptions
+    from nephroscope.questions.readers.comparisons import MeanOfReaders
     from nephroscope.questions.readers.figures import ReaderFigures
-    from nephroscope.questions.readers.pooled import MeanOfReaders
-    from nephroscope.questions.readers.read_calls import CallOptions
-    from nephroscope.questions.readers.reader_study import ReaderPart, ReaderStudy
+    from nephroscope.questions.readers.reader_study import ReaderResults, ReaderStudy
 
 CallsPath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.csv")]
 RunNames = Annotated[tuple[str, ...], tyro.conf.arg(name="run", metavar="NAME")]
@@ -25,10 +26,11 @@ SHOWN = ("accuracy", "sensitivity", "specificity")
 
 @dataclass(frozen=True, kw_only=True)
 class Readers(Command):
-    """Set radiologists' calls beside the models: each reader, their mean, paired tests, multi-reader analysis, kappa.
+    """Compare radiologists with the models: each reader, their mean, paired tests, multi-reader analysis, kappa.
 
-    Columns: case_id, reader, and call (a subtype, or not sure) or confidence (1 surely not the positive subtype to 5
-    surely it); also seconds, aided (yes, no) and kind (model, for rows of a program). Writes readers/ into the study.
+    Columns: case_id, reader, and call (a subtype, or not sure) or confidence (from 1, certainly not the positive
+    subtype, to 5, certainly the positive subtype); also seconds, aided (yes, no) and kind (model, for rows of a
+    program). Writes the folder readers/ of the study.
 
     Example: nephroscope readers my-study calls.csv --run mobilenet_v2
     """
@@ -38,13 +40,13 @@ class Readers(Command):
     file: CallsPath
     """Table of calls, one row per reader and case."""
     run_names: RunNames = ()
-    """Complete runs to set beside; all of them where none is named."""
+    """Complete runs to compare with; all of them if none is named."""
     scale: str = "auto"
-    """Of the confidence: LOW-HIGH such as 1-7, or auto: the first of 1-5, -2-2, 0-1, 0-100 that it shows."""
+    """Of the confidence: LOW-HIGH such as 1-7, or auto: the first of 1-5, -2-2, 0-1, 0-100 that fits."""
     models: tuple[str, ...] = ()
     """Readers of the table that are programs."""
     columns: Mapped = ()
-    """Headers that are not usual ones, such as call=Befund."""
+    """Columns with unusual titles, such as call=Befund."""
 
     def run(self) -> Outcome:
         """Compare."""
@@ -58,7 +60,7 @@ class Readers(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class TableReaders(Command):
-    """Readers, and models whose answers stand in the same table, without a study: the table also says the truth.
+    """Compare readers with models in one table, without a study: the table also holds the truth.
 
     Columns as for `nephroscope readers`, and truth; patient_id where a patient has several cases.
 
@@ -68,34 +70,34 @@ class TableReaders(Command):
     file: CallsPath
     """Table of calls, one row per reader and case."""
     positive: str | None = None
-    """Which subtype sensitivity and confidence are about."""
+    """The subtype that sensitivity and confidence refer to."""
     models: tuple[str, ...] = ()
     """Readers of the table that are programs."""
     scale: str = "auto"
     """Of the confidence: LOW-HIGH such as 1-7, or auto."""
     columns: Mapped = ()
-    """Headers that are not usual ones, such as call=Befund."""
+    """Columns with unusual titles, such as call=Befund."""
     confidence: float = 0.95
     """Of every interval."""
     resamples: int = 2000
-    """Patient-bootstrap resamples."""
+    """Resamples of the patient bootstrap."""
     seed: int = 0
     """Of the bootstrap."""
 
     def run(self) -> Outcome:
         """Compare."""
-        from nephroscope.questions.readers.known_table import known_from_table
-        from nephroscope.questions.readers.read_calls import read_calls
+        from nephroscope.questions.readers.call_table import labels_from_table, read_calls
         from nephroscope.questions.readers.reader_study import study_readers
 
         options = _options(self.scale, self.models, self.columns)
-        known, means = known_from_table(self.file, self.positive, options)
+        labels, meaning_of = labels_from_table(self.file, self.positive, options)
         config = EvaluationConfig(confidence=self.confidence, resamples=self.resamples, seed=self.seed)
-        return _outcome(study_readers(read_calls(self.file, known, means, options), (), known, config))
+        table = read_calls(self.file, labels, meaning_of, options)
+        return _outcome(study_readers(table, (), labels, config))
 
 
 def _options(scale: str, models: tuple[str, ...], columns: tuple[str, ...]) -> "CallOptions":
-    from nephroscope.questions.readers.read_calls import COLUMNS, CallOptions
+    from nephroscope.questions.readers.call_table import COLUMNS, CallOptions
 
     known = [column.name for column in COLUMNS]
     named: dict[str, str] = {}
@@ -115,15 +117,14 @@ def _options(scale: str, models: tuple[str, ...], columns: tuple[str, ...]) -> "
 def _outcome(found: "ReaderStudy", wrote: str = "") -> Outcome:
     findings = "\n".join(f"{f.severity}: {f.message}" for f in found.findings)
     text = "\n".join(line for line in (_text(found), wrote) if line)
-    return Outcome(data=found.as_dict(), text=text, warning=findings)
+    return Outcome(data=as_plain(found), text=text, warning=findings)
 
 
 def _text(found: "ReaderStudy") -> str:
     synthetic = "SYNTHETIC; " if found.synthetic else ""
     lines = [
         f"{synthetic}{counted_noun(found.n_cases, 'case')} of {counted_noun(found.n_patients, 'patient')}; "
-        f"positive: {found.positive}; intervals in "
-        f"brackets, {_methods(found)}; right of counted before them"
+        f"positive: {found.positive}; correct/counted (interval); intervals: {_methods(found)}"
     ]
     if found.scale:
         lines.append(f"confidence: {found.scale}")
@@ -132,7 +133,7 @@ def _text(found: "ReaderStudy") -> str:
         if several:
             patients = counted_noun(part.n_patients, "patient")
             lines.append(f"\n{part.test_set}: {counted_noun(part.n_cases, 'case')} of {patients}")
-        lines += _part_lines(part)
+        lines += _part_lines(part, found.sentences_of(part))
     return "\n".join(lines)
 
 
@@ -153,13 +154,13 @@ def _methods(found: "ReaderStudy") -> str:
     )
 
 
-def _part_lines(part: "ReaderPart") -> list[str]:
+def _part_lines(part: "ReaderResults", sentences: Sequence[str]) -> list[str]:
     header = ("", "cases", "called", *SHOWN, "AUC", "seconds, median (quartiles)")
     rows = [_row(one) for one in (*part.readers, *part.models)]
-    lines = [table([*rows, *_mean_rows(part)], header), *_agreement_lines(part), *part.sentences]
+    lines = [table([*rows, *_mean_rows(part)], header), *_agreement_lines(part), *sentences]
     if part.n_tests > 1:
         lines.append(
-            f"{part.n_tests} tests; only a p corrected for all of its question (Holm) shows a difference."
+            f"{part.n_tests} tests; a difference is shown only by a p corrected for all tests of its question (Holm)."
         )
     return lines
 
@@ -169,17 +170,11 @@ def _row(one: "ReaderFigures") -> list[str]:
     shares = [f"{one.counts[name][0]}/{one.counts[name][1]} {_bounds(one.figures[name])}" for name in SHOWN]
     time = one.time
     seconds = f"{time.median_s:g} ({time.lower_quartile_s:g} to {time.upper_quartile_s:g})" if time else ""
-    return [
-        title,
-        str(one.n_cases),
-        str(one.counts["coverage"][0]),
-        *shares,
-        _value(one.figures["auc"]),
-        seconds,
-    ]
+    called = str(one.counts["coverage"][0])
+    return [title, str(one.n_cases), called, *shares, _value(one.figures["auc"]), seconds]
 
 
-def _mean_rows(found: "ReaderPart") -> Iterable[list[str]]:
+def _mean_rows(found: "ReaderResults") -> Iterable[list[str]]:
     for aided in (False, True):
         means: dict[str, MeanOfReaders] = {mean.figure: mean for mean in found.means if mean.aided is aided}
         if any(mean.mean.value is not None for mean in means.values()):
@@ -187,24 +182,21 @@ def _mean_rows(found: "ReaderPart") -> Iterable[list[str]]:
             rated = means["auc"].n_cases
             cases = f"{n.n_cases} (AUC {rated})" if rated not in (0, n.n_cases) else str(n.n_cases)
             title = f"mean of {n.n_readers} readers{', aided' if aided else ''}"
-            values: list[Any] = [_value(means[name].mean) for name in (*SHOWN, "auc")]
+            values = [_value(means[name].mean) for name in (*SHOWN, "auc")]
             yield [title, cases, "", *values, ""]
 
 
-def _agreement_lines(found: "ReaderPart") -> Iterable[str]:
+def _agreement_lines(found: "ReaderResults") -> Iterable[str]:
     for title, kappa in (("", found.agreement), (", aided", found.agreement_aided)):
         if kappa is None:
             continue
         for pair in kappa.pairs:
-            agreed, value = pair.found.agreement, pair.found.kappa
+            value, agreed = pair.kappa, pair.agreement
             cohen = _value(value) if value.value is not None else f"not available ({value.method})"
-            yield f"{pair.first} and {pair.second}{title}: Cohen's kappa {cohen}, the same call in {_percent(agreed)}"
+            share = f"{100 * (agreed.value or 0):.0f} % ({counted_noun(agreed.n, 'case')})"
+            yield f"{pair.first} and {pair.second}{title}: Cohen's kappa {cohen}, same call in {share}"
         if len(kappa.readers) > 2:
             yield f"{len(kappa.readers)} readers{title}: Fleiss' kappa {kappa.fleiss}"
-
-
-def _percent(share: Estimate) -> str:
-    return f"{100 * (share.value or 0):.0f} % of {counted_noun(share.n, 'case')}"
 
 
 def _value(estimate: Estimate) -> str:

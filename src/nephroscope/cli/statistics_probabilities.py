@@ -1,15 +1,26 @@
-"""Statistics of probabilities: `nephroscope statistics calibration` and `decision-curve`; the table of all four."""
+"""`nephroscope statistics` on probabilities: `calibration`, `decision-curve`, `operating-point` and `coverage`."""
 
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from nephroscope.base.errors import ConfigError
 from nephroscope.cli.command import Command, Outcome, table
-from nephroscope.cli.probability_table import ProbabilityCommand, head_text, limited, outcome_of, unit_of
-from nephroscope.cli.statistics_calls import Coverage, OperatingPoints
-from nephroscope.cli.statistics_table import limits_text, number_text
+from nephroscope.cli.statistics_table import (
+    ProbabilityCommand,
+    answer,
+    figures_table,
+    limits_text,
+    number_text,
+    point_text,
+    unit_of,
+)
 
 if TYPE_CHECKING:
     from nephroscope.statistics.decision_curve import DecisionCurve
+    from nephroscope.statistics.metrics import Ints
+    from nephroscope.statistics.tables.scores import Scored
+
+FOLDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,24 +35,23 @@ class Calibration(ProbabilityCommand):
         from nephroscope.statistics.calibration import calibrate, calibration_curve
 
         scored = self.probabilities()
-        patients = scored.owners.patients
-        unit = unit_of(scored)
-        rows, lines = [], [head_text(scored)]
+        patients, unit = scored.owners.patients, unit_of(scored)
+        rows: list[dict[str, object]] = []
+        lines = []
         for name, p in scored.scores.items():
             figures = calibrate(p, scored.is_positive, patients, self.config, unit)
-            curve = calibration_curve(p, scored.is_positive, patients, self.config, unit)
-            bins = [{"mean_p": b.mean_p, "observed": asdict(b.observed)} for b in curve.bins]
-            found = {key: asdict(value) for key, value in figures.items()}
-            rows.append({"score": name, **found, "curve": curve.curve.as_dict(), "bins": bins})
+            found = calibration_curve(p, scored.is_positive, patients, self.config, unit)
+            rows.append({"score": name, **figures, "curve": found.curve.as_dict(), "bins": found.bins})
             listed = [[name, key, *limits_text(value), value.method] for key, value in figures.items()]
             lines.append(table(listed, ["probability", "figure", "value", "interval", "method"]))
-            grouped = [[f"{b.mean_p:.3f}", str(b.observed.n), *limits_text(b.observed)] for b in curve.bins]
+            grouped = [[f"{b.mean_p:.3f}", b.observed.n, *limits_text(b.observed)] for b in found.bins]
             lines.append(table(grouped, ["mean probability", "rows", "observed", "interval"]))
         lines.append(
-            "right where intercept is 0, and slope and observed_expected are 1; slope below 1: too extreme "
-            "(overconfident), above 1: too near the middle (timid); intercept below 0: too high, above 0: too low"
+            "well calibrated: intercept 0, slope 1, observed_expected 1; slope below 1: probabilities too extreme "
+            "(overconfident), above 1: too close to the average (underconfident); intercept below 0: probabilities "
+            "too high, above 0: too low"
         )
-        return outcome_of(scored, rows, lines)
+        return answer(scored, rows, lines, scored.notes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,18 +73,153 @@ class DecisionCurves(ProbabilityCommand):
         from nephroscope.statistics.decision_curve import THRESHOLDS, decision_curve
 
         scored = self.probabilities()
+        patients = scored.owners.patients
         wanted = np.array(self.threshold) if self.threshold else THRESHOLDS
-        rows, lines = [], [head_text(scored)]
+        rows: list[dict[str, object]] = []
+        lines = []
         for name, p in scored.scores.items():
-            found = decision_curve(
-                p, scored.is_positive, scored.owners.patients, self.config, wanted, self.prevalence
-            )
+            found = decision_curve(p, scored.is_positive, patients, self.config, wanted, self.prevalence)
             rows.append({"score": name, **found.as_dict()})
-            lines.append(_decision_text(name, found, every=not self.threshold))
+            lines.append(f"{name}:\n" + _decision_table(found, every=not self.threshold))
         lines.append(
-            f"prevalence {found.prevalence:.3f}; acting on nobody has net benefit 0; {found.net_benefit.method}"
+            f"prevalence {found.prevalence:.3f}; net benefit of treating nobody: 0; {found.net_benefit.method}"
         )
-        return outcome_of(scored, rows, lines)
+        return answer(scored, rows, lines, scored.notes)
+
+
+def _decision_table(found: "DecisionCurve", every: bool) -> str:
+    """Rows at each threshold asked for, or at every tenth and twentieth part."""
+    curve, gain = found.net_benefit, found.over_all
+    rows = [
+        [
+            f"{t:g}",
+            *point_text(float(curve.y[i]), float(curve.low[i]), float(curve.high[i])),
+            number_text(float(found.treat_all[i])),
+            *point_text(float(gain.y[i]), float(gain.low[i]), float(gain.high[i])),
+            number_text(float(found.relative_utility[i])),
+        ]
+        for i, t in enumerate(found.thresholds)
+        if not every or round(100 * t) % 5 == 0
+    ]
+    head = ["threshold", "net benefit", "interval", "treat all", "gain over treat all", "interval"]
+    return table(rows, [*head, "relative utility"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatingPoints(ProbabilityCommand):
+    """Sensitivity and specificity at a wanted sensitivity; each threshold is chosen on the cases of other folds.
+
+    Example: nephroscope statistics operating-point predictions.csv --positive ChRCC --sensitivity 0.9
+    """
+
+    sensitivity: float = 0.95
+    """Wanted."""
+    fold: str | None = None
+    """Column of folds; by default fold, and without one five folds of patients are drawn."""
+
+    def run(self) -> Outcome:
+        """Choose the thresholds and report what they achieve."""
+        import numpy as np
+
+        from nephroscope.questions.evaluation.operating_points import achieved_by, thresholds_by_fold
+
+        scored = self.scored()
+        names, folds, note = self._folds(scored)
+        patients, y, unit = scored.owners.patients, scored.is_positive, unit_of(scored)
+        rows: list[dict[str, object]] = []
+        lines = []
+        for name, p in scored.scores.items():
+            points = thresholds_by_fold(p, y, patients, folds, self.sensitivity, unit)
+            thresholds = np.array([points[fold].threshold for fold in folds.tolist()])
+            achieved = achieved_by(p, y, patients, thresholds, self.config, unit)
+            chosen = [{"fold": names[fold], **asdict(point)} for fold, point in points.items()]
+            rows.append({"score": name, "wanted": self.sensitivity, "points": chosen, **achieved})
+            listed = [[names[f], f"{point.threshold:.4f}", point.chosen_on] for f, point in points.items()]
+            lines.append(f"{name}, wanted sensitivity {self.sensitivity:g}:")
+            lines.append(table(listed, ["fold", "threshold", "chosen on"]))
+            lines.append(figures_table(achieved, "achieved"))
+        return answer(scored, rows, lines, [*scored.notes, *note])
+
+    def _folds(self, scored: "Scored") -> "tuple[list[str], Ints, list[str]]":
+        """Names of the folds, the number of each row's, and a note where they were drawn here."""
+        import numpy as np
+
+        title = scored.table.find(self.fold, ("fold",), "--fold")
+        if title is not None:
+            found, number = np.unique(np.array(scored.table.texts(title)), return_inverse=True)
+            return [str(name) for name in found], number.reshape(-1), []
+        patients = scored.owners.patients
+        rng = np.random.default_rng(self.config.seed)
+        of_patient = np.empty(patients.n, dtype=np.intp)
+        start = 0
+        for stratum in np.unique(patients.stratum):
+            who = rng.permutation(np.flatnonzero(patients.stratum == stratum))
+            of_patient[who] = (start + np.arange(who.size)) % FOLDS
+            start += who.size
+        n_folds = min(FOLDS, patients.n)
+        note = f"no column of folds: {n_folds} folds of patients drawn with seed {self.seed}"
+        return [str(i) for i in range(n_folds)], of_patient[patients.row], [note]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage(ProbabilityCommand):
+    """Error rate against the share of cases answered, when cases near the threshold are left unanswered.
+
+    Example: nephroscope statistics coverage predictions.csv --positive ChRCC --margin 0.1
+    """
+
+    threshold: float = 0.5
+    """From this probability on a case is called positive."""
+    margin: float = 0.1
+    """Cases nearer than this to the threshold get no answer."""
+
+    def run(self) -> Outcome:
+        """Compute it."""
+        import numpy as np
+
+        from nephroscope.statistics.coverage import risk_coverage
+
+        for option, value, high in (("--threshold", self.threshold, 1.0), ("--margin", self.margin, 0.5)):
+            if not 0 <= value <= high:
+                raise ConfigError(
+                    where=option,
+                    expected=f"a number from 0 to {high:g}",
+                    found=f"{value:g}",
+                    remedy="correct it",
+                )
+        scored = self.probabilities()
+        patients = scored.owners.patients
+        rows: list[dict[str, object]] = []
+        lines = []
+        for name, p in scored.scores.items():
+            wrong = (p >= self.threshold) != scored.is_positive
+            distance = np.abs(p - self.threshold)
+            found = risk_coverage(distance, wrong, patients, self.config, self.margin, unit_of(scored))
+            rows.append(
+                {
+                    "score": name,
+                    "threshold": self.threshold,
+                    "margin": self.margin,
+                    "aurc": found.aurc,
+                    "random": found.random,
+                    "at_margin": found.at_margin,
+                    "risk": found.risk.as_dict(),
+                }
+            )
+            risk = found.risk
+            listed = [
+                [
+                    f"{100 * risk.x[i]:.0f} %",
+                    *point_text(float(risk.y[i]), float(risk.low[i]), float(risk.high[i])),
+                ]
+                for i in range(4, risk.x.size, 5)
+            ]
+            figures = {f"{key} at margin {self.margin:g}": value for key, value in found.at_margin.items()}
+            figures["area under the risk-coverage curve"] = found.aurc
+            lines.append(f"{name}:\n" + table(listed, ["answered", "error rate", "interval"]))
+            lines.append(figures_table(figures, "", ""))
+            lines.append(f"if cases were left out at random, the error rate would stay {found.random:.4f}")
+        return answer(scored, rows, lines, scored.notes)
 
 
 PROBABILITY_STATISTICS: dict[str, type[Command]] = {
@@ -83,21 +228,3 @@ PROBABILITY_STATISTICS: dict[str, type[Command]] = {
     "operating-point": OperatingPoints,
     "coverage": Coverage,
 }
-
-
-def _decision_text(name: str, found: "DecisionCurve", every: bool) -> str:
-    """Rows at each threshold asked for, or at every tenth and twentieth part."""
-    at = [i for i, t in enumerate(found.thresholds) if not every or round(100 * t) % 5 == 0]
-    curve, gain = found.net_benefit, found.over_all
-    listed = [
-        [
-            f"{found.thresholds[i]:g}",
-            *limited(curve.y[i], curve.low[i], curve.high[i]),
-            number_text(float(found.treat_all[i])),
-            *limited(gain.y[i], gain.low[i], gain.high[i]),
-            number_text(float(found.relative_utility[i])),
-        ]
-        for i in at
-    ]
-    head = ["threshold", "net benefit", "interval", "of acting on all", "more than all", "interval"]
-    return f"{name}:\n" + table(listed, [*head, "relative utility"])

@@ -1,12 +1,13 @@
-"""Statistics of several readers: `nephroscope statistics mrmc`, `kappa` and `readers`."""
+"""`nephroscope statistics` on several readers: `mrmc`, `kappa` and `readers`."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from nephroscope.base.documents import as_plain
 from nephroscope.base.errors import ConfigError
 from nephroscope.cli.command import Command, Outcome, table
 from nephroscope.cli.readers import TableReaders
@@ -14,14 +15,14 @@ from nephroscope.records import Estimate, p_is
 
 if TYPE_CHECKING:
     from nephroscope.statistics.kappa import KappaReport
-    from nephroscope.statistics.mrmc import MrmcReport, TreatmentTest
+    from nephroscope.statistics.mrmc import Difference, MrmcReport, TreatmentTest
 
 FilePath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.csv")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mrmc(Command):
-    """Compare treatments that several readers used on the same cases: Obuchowski-Rockette, with Hillis' df.
+    """Compare treatments that several readers used on the same cases: Obuchowski-Rockette with Hillis' df.
 
     One row per reader, treatment and case. Columns are found by their usual names (reader, treatment, case, truth,
     rating), or named by the options.
@@ -40,7 +41,7 @@ class Mrmc(Command):
     truth: str | None = None
     """Column of the truth, two values."""
     rating: str | None = None
-    """Column of ratings, higher for surer of the positive value; or of calls, 0 and 1."""
+    """Column of ratings, higher for more certainly positive; or of calls, 0 and 1."""
     patient: str | None = None
     """Column of patients, where one has several cases."""
     positive: str | None = None
@@ -48,7 +49,7 @@ class Mrmc(Command):
     figure: Literal["auc", "sensitivity", "specificity", "accuracy"] = "auc"
     """What is compared."""
     threshold: float | None = None
-    """For shares: a case is called positive from this rating on."""
+    """For sensitivity, specificity and accuracy: a case is called positive from this rating on."""
     covariance: Literal["jackknife", "delong"] = "jackknife"
     """How covariances over patients are estimated."""
     confidence: float = 0.95
@@ -62,15 +63,7 @@ class Mrmc(Command):
 
         _check_confidence(self.confidence)
         _check_threshold(self.threshold, self.figure)
-        columns = MrmcColumns(
-            reader=self.reader,
-            treatment=self.treatment,
-            case=self.case,
-            truth=self.truth,
-            rating=self.rating,
-            patient=self.patient,
-            positive=self.positive,
-        )
+        columns = MrmcColumns(**{field.name: getattr(self, field.name) for field in fields(MrmcColumns)})
         design = read_design(read_csv(self.file), columns, self.figure, self.threshold)
         if len(design.readers) < 2:
             raise ConfigError(
@@ -80,16 +73,15 @@ class Mrmc(Command):
                 remedy="for one reader use `nephroscope statistics compare`",
             )
         report = analyse(design, self.figure, self.covariance, self.confidence)
-        return Outcome(
-            data=report.as_dict(), text=_mrmc_text(report), warning=few_readers(len(design.readers))
-        )
+        warning = _few_readers(len(design.readers))
+        return Outcome(data=as_plain(report), text=_mrmc_text(report), warning=warning)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kappa(Command):
     """Agreement of two or more readers: Cohen's kappa of each pair, and Fleiss' kappa over all.
 
-    Long table (columns case, reader, call), or one row per case and a column per reader, named by --columns.
+    Long table (columns case, reader, call), or one row per case with a column per reader, named with --columns.
 
     Example: nephroscope statistics kappa calls.csv
     """
@@ -107,11 +99,11 @@ class Kappa(Command):
     patient: str | None = None
     """Column of patients, where one has several cases."""
     weights: Literal["none", "linear", "quadratic"] = "none"
-    """Of near misses, where the calls have an order (Cohen's only)."""
+    """How much near misses count, where the calls have an order (Cohen's kappa only)."""
     order: tuple[str, ...] = ()
     """All calls from lowest to highest; numbers are ordered without it."""
     resamples: int = 2000
-    """Of the patients."""
+    """Resamples of the patient bootstrap."""
     seed: int = 0
     """Of the bootstrap."""
     confidence: float = 0.95
@@ -133,27 +125,20 @@ class Kappa(Command):
         readings, patient_of = read_readings(read_csv(self.file), named)
         ordered = order_of(readings, self.order, self.weights)
         report = compare_readers(readings, patient_of, config, ordered, self.weights)
-        return Outcome(data=report.as_dict(), text=_kappa_text(report))
+        return Outcome(data=as_plain(report), text=_kappa_text(report))
 
 
 READER_STATISTICS: dict[str, type[Command]] = {"mrmc": Mrmc, "kappa": Kappa, "readers": TableReaders}
 
 
-def few_readers(n: int) -> str:
-    """What is to be said of an analysis of few readers; empty from five on."""
+def _few_readers(n: int) -> str:
+    """A warning about an analysis of few readers; empty from five on."""
     if n >= 5:
         return ""
-    return f"{n} readers: what this says of other readers is weak; look at the fixed-readers analysis and each reader"
+    return f"{n} readers are too few to generalize to other readers: see the fixed-readers analysis and each reader"
 
 
-def p_text(p: float | None, why: str = "") -> str:
-    """A p-value in words."""
-    if p is None:
-        return f"no p ({why})" if why else "no p"
-    return p_is(p, 4)
-
-
-def interval_text(estimate: Estimate) -> str:
+def _interval_text(estimate: Estimate) -> str:
     """Value and interval, without n and method."""
     if estimate.value is None:
         return "not available"
@@ -162,19 +147,24 @@ def interval_text(estimate: Estimate) -> str:
     return f"{estimate.value:.4f} ({estimate.low:.4f} to {estimate.high:.4f})"
 
 
-def tested_text(test: "TreatmentTest") -> str:
+def _test_text(test: "TreatmentTest") -> str:
     """Statistic, degrees of freedom and p."""
-    if test.statistic is None:
-        return p_text(test.p, test.method)
+    if test.statistic is None or test.p is None:
+        return f"no p ({test.method})"
     degrees = [f"{df:.2f}".rstrip("0").rstrip(".") for df in (test.df1, test.df2) if df is not None]
     name = "chi-square" if "chi-square" in test.method else test.method.split()[1].rstrip(",")
     inside = f"({', '.join(degrees)})" if degrees else ""
-    return f"{name}{inside} = {test.statistic:.3f}, {p_text(test.p)}"
+    return f"{name}{inside} = {test.statistic:.3f}, {p_is(test.p, 4)}"
+
+
+def _difference_text(found: "Difference") -> str:
+    difference, test = _interval_text(found.difference), _test_text(found.test)
+    return f"{found.first} minus {found.second}: {difference}, {test}"
 
 
 def _mrmc_text(report: "MrmcReport") -> str:
     rows = [
-        [reader, *(interval_text(e) for _, r, e in report.figures if r == reader)]
+        [reader, *(_interval_text(cell) for cell in report.figures if cell.reader == reader)]
         for reader in report.readers
     ]
     head = (
@@ -184,18 +174,12 @@ def _mrmc_text(report: "MrmcReport") -> str:
     lines = [head, table(rows, ("reader", *report.treatments))]
     for analysis in report.analyses.values():
         lines.append(f"{analysis.model} ({report.covariance} covariances):")
-        lines += [f"  mean, {name}: {interval_text(e)}" for name, e in analysis.means.items()]
-        lines.append(f"  all treatments alike: {tested_text(analysis.test)}")
-        lines += [
-            f"  {d.first} less {d.second}: {interval_text(d.difference)}, {tested_text(d.test)}"
-            for d in analysis.differences
-        ]
+        lines += [f"  mean, {name}: {_interval_text(e)}" for name, e in analysis.means.items()]
+        lines.append(f"  test of all treatments: {_test_text(analysis.test)}")
+        lines += [f"  {_difference_text(found)}" for found in analysis.differences]
     if report.single_readers:
         lines.append("within each reader:")
-    lines += [
-        f"  {d.reader}, {d.first} less {d.second}: {interval_text(d.difference)}, {tested_text(d.test)}"
-        for d in report.single_readers
-    ]
+    lines += [f"  {found.reader}, {_difference_text(found)}" for found in report.single_readers]
     return "\n".join(lines)
 
 
@@ -203,9 +187,9 @@ def _kappa_text(report: "KappaReport") -> str:
     rows = [
         (
             f"{pair.first}, {pair.second}",
-            pair.found.agreement.n,
-            interval_text(pair.found.agreement),
-            interval_text(pair.found.kappa),
+            pair.agreement.n,
+            _interval_text(pair.agreement),
+            _interval_text(pair.kappa),
         )
         for pair in report.pairs
     ]
@@ -213,10 +197,10 @@ def _kappa_text(report: "KappaReport") -> str:
     lines.append(f"Fleiss' kappa of {len(report.readers)} readers: {report.fleiss}")
     if report.n_not_sure:
         lines.append(
-            f'answers of "not sure" left out of every figure: {report.n_not_sure}; --order keeps them as a call'
+            f'answers "not sure" left out of every figure: {report.n_not_sure}; --order keeps them as a call'
         )
     if report.n_incomplete:
-        lines.append(f"{report.n_incomplete} cases that not every reader called: no part of Fleiss' kappa")
+        lines.append(f"{report.n_incomplete} cases not called by every reader: left out of Fleiss' kappa")
     return "\n".join(lines)
 
 

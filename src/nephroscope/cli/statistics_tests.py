@@ -1,20 +1,21 @@
 """Statistics of scores and calls: `nephroscope statistics auc`, `compare` and `mcnemar`."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from nephroscope.base.documents import as_plain
 from nephroscope.base.errors import ConfigError
 from nephroscope.cli.command import Command, Outcome, table
 from nephroscope.cli.statistics_table import (
     ScoreCommand,
     TableCommand,
+    answer,
     limits_text,
+    note_lines,
     number_text,
     p_text,
-    told,
 )
-from nephroscope.records import Estimate, counted_noun
 
 if TYPE_CHECKING:
     from nephroscope.statistics.auc import PairedTest
@@ -36,37 +37,51 @@ class Auc(ScoreCommand):
         from nephroscope.statistics.metrics import roc_points
         from nephroscope.statistics.tables.scores import auc_figures, read_scored
 
-        scored = read_scored(self.file, self.asked)
-        owners, rows, listed = scored.owners, [], []
-        notes = [*scored.notes]
+        scored = read_scored(self.file, self.read_options)
+        owners, listed, notes = scored.owners, [], [*scored.notes]
+        rows: list[dict[str, object]] = []
         for name, scores in scored.scores.items():
             found = auc_figures(scores, scored.is_positive, owners.patients, owners.unit, self.config)
             fpr, tpr = roc_points(scores, scored.is_positive)
-            figures = {key: asdict(value) for key, value in found.intervals.items()}
             rows.append(
                 {
                     "score": name,
-                    "auc": asdict(found.auc),
+                    "auc": found.auc,
                     "headline": found.headline,
-                    "intervals": figures,
+                    "intervals": found.intervals,
                     "se": found.se,
                     "roc": {"fpr": fpr.tolist(), "tpr": tpr.tolist()},
                 }
             )
-            first = dict(sorted(found.intervals.items(), key=lambda item: item[0] != found.headline))
-            for key, estimate in first.items():
+            for key, estimate in sorted(found.intervals.items(), key=lambda item: item[0] != found.headline):
                 mark = "headline" if key == found.headline else ""
-                se = found.se.get(key)
-                listed.append([name, *limits_text(estimate), number_text(se), mark, estimate.method])
+                se = number_text(found.se.get(key))
+                listed.append([name, *limits_text(estimate), se, mark, estimate.method])
             if (found.auc.value or 0.0) < 0.5:
-                say = "drop" if self.lower_is_positive else "if low scores mean positive, say"
+                how = "omit" if self.lower_is_positive else "if low scores mean positive, use"
                 notes.append(
-                    f"{name}: below 0.5: it ranks {scored.positive} below the other class; nothing was flipped; "
-                    f"{say} --lower-is-positive"
+                    f"{name}: AUC below 0.5: {scored.positive} has lower scores than the other class; scores were "
+                    f"not reversed; {how} --lower-is-positive"
                 )
         head = ["score", "AUC", "interval", "SE", "", "method"]
-        data = _facts(scored, notes) | {"scores": rows} | rows[0]
-        return Outcome(data=data, text="\n".join([_head(scored), table(listed, head), *told(notes)]))
+        return answer(scored, rows, [table(listed, head)], notes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedTest:
+    """A test of two AUCs with the names of the two; ``score`` where it is one score in two groups of patients."""
+
+    one: str
+    two: str
+    test: "PairedTest"
+    score: str = ""
+    p_holm: float | None = None
+
+    def for_json(self, corrected: bool) -> dict[str, object]:
+        """The test, its two names and, where there are several tests, the corrected p."""
+        score = {"score": self.score} if self.score else {}
+        holm = {"p_holm": self.p_holm} if corrected else {}
+        return {**score, "one": self.one, "two": self.two, **as_plain(self.test), **holm}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,54 +102,72 @@ class CompareAucs(ScoreCommand):
         from nephroscope.statistics.mcnemar import holm
         from nephroscope.statistics.tables.scores import read_scored
 
-        scored = read_scored(self.file, self.asked)
+        scored = read_scored(self.file, self.read_options)
         if self.group is not None:
             return self._unpaired(scored, self.group)
-        if len(scored.scores) < 2:
+        names = list(scored.scores)
+        if len(names) < 2:
             raise ConfigError(
                 where="--score",
                 expected="two or more columns to compare",
-                found=", ".join(scored.scores),
+                found=", ".join(names),
                 remedy="name another column with --score, or split the rows with --group",
             )
-        names = list(scored.scores)
-        tests, overall = compare_all(
+        found, overall = compare_all(
             list(scored.scores.values()), scored.is_positive, scored.owners.patients, self.config
         )
-        pairs = [_pair(names[i], names[j], test) for (i, j), test in tests.items()]
-        if len(pairs) > 1:
-            corrected = holm([pair["p"] for pair in pairs])
-            pairs = [pair | {"p_holm": p} for pair, p in zip(pairs, corrected, strict=True)]
-        data = _facts(scored, scored.notes) | {
-            "paired": True,
-            "pairs": pairs,
-            "overall": asdict(overall) if len(names) > 2 else None,
-        }
-        lines = [_head(scored), _pairs_text(pairs)]
+        corrected = holm([test.p for test in found.values()])
+        tests = [
+            NamedTest(one=names[i], two=names[j], test=test, p_holm=p)
+            for ((i, j), test), p in zip(found.items(), corrected, strict=True)
+        ]
+        lines = [_tests_table(tests, len(tests) > 1)]
         if len(names) > 2:
             p = f"p {p_text(overall.p)}" if overall.p is not None else "no p"
             value = f"chi-squared {overall.chi2:.2f} on {overall.df}, " if overall.chi2 is not None else ""
             lines.append(f"all {len(names)} at once: {value}{p} ({overall.method})")
-        return Outcome(data=data | pairs[0], text="\n".join([*lines, *told(scored.notes)]))
+        pairs = [test.for_json(len(tests) > 1) for test in tests]
+        more = {"paired": True, "pairs": pairs, "overall": overall if len(names) > 2 else None}
+        return answer(scored, pairs, lines, scored.notes, more)
 
     def _unpaired(self, scored: "Scored", column: str) -> Outcome:
         from nephroscope.statistics.auc import compare_unpaired
         from nephroscope.statistics.tables.scores import split_by
 
-        pairs = []
+        tests = []
         for name in scored.scores:
             (value_one, one), (value_two, two) = split_by(scored, column, name)
-            pairs.append(
-                {"score": name} | _pair(value_one, value_two, compare_unpaired(one, two, self.config))
-            )
-        data = _facts(scored, scored.notes) | {"paired": False, "group": column, "pairs": pairs}
-        text = "\n".join([_head(scored), _pairs_text(pairs), *told(scored.notes)])
-        return Outcome(data=data | pairs[0], text=text)
+            test = compare_unpaired(one, two, self.config)
+            tests.append(NamedTest(one=value_one, two=value_two, test=test, score=name))
+        pairs = [test.for_json(corrected=False) for test in tests]
+        more = {"paired": False, "group": column, "pairs": pairs}
+        return answer(scored, pairs, [_tests_table(tests, corrected=False)], scored.notes, more)
+
+
+def _tests_table(tests: Sequence[NamedTest], corrected: bool) -> str:
+    rows = []
+    for named in tests:
+        test = named.test
+        rows.append(
+            [
+                f"{named.score}: {named.one}, {named.two}" if named.score else f"{named.one}, {named.two}",
+                *map(number_text, test.aucs),
+                *limits_text(test.difference),
+                limits_text(test.bootstrap)[1],
+                number_text(test.se),
+                "" if test.z is None else f"{test.z:.3f}",
+                p_text(test.p),
+                *([p_text(named.p_holm)] if corrected else []),
+                test.method,
+            ]
+        )
+    head = ["pair", "first", "second", "difference", "interval", "bootstrap", "SE", "z", "p"]
+    return table(rows, [*head, *(["p (Holm)"] if corrected else []), "method"])
 
 
 @dataclass(frozen=True, kw_only=True)
 class McNemar(TableCommand):
-    """Whether two columns of calls are right equally often on the same cases: exact McNemar, and the difference.
+    """Whether two columns of calls are correct equally often on the same cases: exact McNemar, and the difference.
 
     Example: nephroscope statistics mcnemar calls.csv --truth subtype --call reader_1 model
     """
@@ -146,11 +179,11 @@ class McNemar(TableCommand):
         """Compare them."""
         from nephroscope.statistics.tables.calls import compare_calls
 
-        found = compare_calls(self.file, self.call, self.asked, self.config)
+        found = compare_calls(self.file, self.call, self.read_options, self.config)
         one, two = found.columns
         rows = [_mcnemar_row(name, test) for name, test in found.tests.items()]
         head = ["on", "n", one, two, "difference", "interval", f"only {one}", f"only {two}", "p", "mid-p"]
-        tests = {name: asdict(test) | {"n": test.n} for name, test in found.tests.items()}
+        tests = {name: as_plain(test) | {"n": test.n} for name, test in found.tests.items()}
         data = {
             "file": self.file.name,
             "truth": found.truth,
@@ -162,84 +195,26 @@ class McNemar(TableCommand):
             "notes": list(found.notes),
             "tests": tests,
         }
-        every = found.tests["all"]
-        methods = f"p: {every.method}; difference {one} minus {two}: {every.difference.method}"
-        text = "\n".join([table(rows, head), methods, *told(found.notes)])
-        lead = tests["all"]
+        accuracy = found.tests["all"]
+        methods = f"p: {accuracy.method}; difference {one} minus {two}: {accuracy.difference.method}"
+        first = {f"share_{k}" if k in ("one", "two") else k: value for k, value in tests["all"].items()}
         return Outcome(
-            data=data | {f"share_{k}" if k in ("one", "two") else k: v for k, v in lead.items()}, text=text
+            data=data | first, text="\n".join([table(rows, head), methods, *note_lines(found.notes)])
         )
-
-
-TEST_STATISTICS: dict[str, type[Command]] = {"auc": Auc, "compare": CompareAucs, "mcnemar": McNemar}
-
-
-def _facts(scored: "Scored", notes: Iterable[str]) -> dict[str, Any]:
-    return {
-        "file": scored.table.name,
-        "rows": scored.is_positive.size,
-        "positive_rows": int(scored.is_positive.sum()),
-        "patients": scored.owners.patients.n,
-        "patient_column": scored.owners.column,
-        "clustered": scored.owners.clustered,
-        "truth": scored.truth,
-        "positive": scored.positive,
-        "notes": list(notes),
-    }
-
-
-def _head(scored: "Scored") -> str:
-    n, positive = scored.is_positive.size, int(scored.is_positive.sum())
-    return (
-        f"{scored.table.name}: {counted_noun(n, 'row')} of "
-        f"{counted_noun(scored.owners.patients.n, 'patient')}; {scored.truth} is "
-        f"{scored.positive} (positive) in {counted_noun(positive, 'row')}, another in {n - positive}"
-    )
-
-
-def _pair(one: str, two: str, test: "PairedTest") -> dict[str, Any]:
-    return {"one": one, "two": two} | asdict(test)
-
-
-def _pairs_text(pairs: Sequence[dict[str, Any]]) -> str:
-    rows = []
-    for pair in pairs:
-        aucs = [number_text(value) for value in pair["aucs"]]
-        difference, beside = Estimate(**pair["difference"]), Estimate(**pair["bootstrap"])
-        name = (
-            f"{pair['score']}: {pair['one']}, {pair['two']}"
-            if "score" in pair
-            else f"{pair['one']}, {pair['two']}"
-        )
-        statistic = "" if pair["z"] is None else f"{pair['z']:.3f}"
-        adjusted = [p_text(pair["p_holm"])] if "p_holm" in pair else []
-        limits = [*limits_text(difference), limits_text(beside)[1]]
-        rows.append(
-            [
-                name,
-                *aucs,
-                *limits,
-                number_text(pair["se"]),
-                statistic,
-                p_text(pair["p"]),
-                *adjusted,
-                pair["method"],
-            ]
-        )
-    head = ["pair", "first", "second", "difference", "interval", "bootstrap", "SE", "z", "p"]
-    more = ["p (Holm)"] if "p_holm" in pairs[0] else []
-    return table(rows, [*head, *more, "method"])
 
 
 def _mcnemar_row(name: str, test: "McNemarTest") -> list[str]:
-    shares = [number_text(share.value) for share in (test.one, test.two)]
-    counts = [str(test.only_one), str(test.only_two)]
     return [
         name,
         str(test.n),
-        *shares,
+        number_text(test.one.value),
+        number_text(test.two.value),
         *limits_text(test.difference),
-        *counts,
+        str(test.only_one),
+        str(test.only_two),
         p_text(test.p),
         p_text(test.mid_p),
     ]
+
+
+TEST_STATISTICS: dict[str, type[Command]] = {"auc": Auc, "compare": CompareAucs, "mcnemar": McNemar}

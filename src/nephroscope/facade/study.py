@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nephroscope.learning.run_files import CompleteRun
     from nephroscope.questions.capacity.runs import CapacityOptions
     from nephroscope.questions.compare.comparison import ComparePlan, Comparison
-    from nephroscope.questions.readers.read_calls import CallOptions
+    from nephroscope.questions.readers.call_table import CallOptions
     from nephroscope.questions.readers.reader_study import ReaderStudy
     from nephroscope.questions.replicate.setup import ReplicateOptions
     from nephroscope.report.content import ReportContent
@@ -166,9 +166,9 @@ class Study(ReaderVerbs, PublicVerbs):
         self, path: Path | str, runs: Sequence[str] = (), options: "CallOptions | None" = None
     ) -> "ReaderStudy":
         """Set a table of radiologists' calls beside all complete runs, or the named ones; writes readers/."""
-        from nephroscope.questions.readers.with_models import read_beside_models
+        from nephroscope.questions.readers.with_models import readers_against_models
 
-        return read_beside_models(self.snapshot, Path(path), runs, options)
+        return readers_against_models(self.snapshot, Path(path), runs, options)
 
     # 7 tables, figures, one page
 

@@ -1,11 +1,10 @@
-"""Scores of the same rows by several tests in; AUCs, their covariance and the tests between them out.
+"""AUCs of several scores of the same rows, their covariance, and the tests between them.
 
-Rows of different patients are independent and go by DeLong; rows that share patients go by Obuchowski.
+DeLong's formulas where every row is another patient's, Obuchowski's where patients have several rows.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import NormalDist
 
 import numpy as np
 from scipy.stats import chi2, norm
@@ -15,10 +14,14 @@ from nephroscope.records import Estimate, EvaluationConfig, counted_noun
 from nephroscope.statistics.cells import grouped, is_grouped, patients_words
 from nephroscope.statistics.intervals import (
     ONE_PATIENT,
+    Interval,
     Patients,
     auc_statistic,
     clustered_bootstrap,
     logit_limits,
+    no_estimate,
+    normal_quantile,
+    percent,
     percentile_interval,
 )
 from nephroscope.statistics.metrics import Bools, Floats, delong_covariance, placements
@@ -100,10 +103,10 @@ class PairedTest:
     aucs: tuple[float | None, float | None]
     difference: Estimate
     bootstrap: Estimate
-    se: float | None
-    z: float | None
-    p: float | None
-    correlation: float | None
+    se: float | None = None
+    z: float | None = None
+    p: float | None = None
+    correlation: float | None = None
     method: str
     df: float | None = None
 
@@ -164,28 +167,23 @@ def compare_aucs(
     own = patients or Patients.of([f"{i:09d}" for i in range(is_positive.size)], is_positive.astype(np.intp))
     aucs, covariance, method = auc_covariance(np.stack([one, two]), is_positive, patients)
     if aucs is None:
-        nothing = Estimate(value=None, low=None, high=None, n=own.n, unit="patient", method=method)
-        return PairedTest(
-            aucs=(None, None),
-            difference=nothing,
-            bootstrap=nothing,
-            se=None,
-            z=None,
-            p=None,
-            correlation=None,
-            method=method,
-        )
+        nothing = no_estimate(method, own.n, "patient")
+        return PairedTest(aucs=(None, None), difference=nothing, bootstrap=nothing, method=method)
     value, pair = float(aucs[0] - aucs[1]), (float(aucs[0]), float(aucs[1]))
     variance, correlation = None, None
     if covariance is not None:
         variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
         spread = float(covariance[0, 0] * covariance[1, 1])
         correlation = float(covariance[0, 1] / spread**0.5) if spread > NOTHING**2 else None
-    drawn = _differences(one, two, is_positive, own, config) if bootstrap and covariance is not None else None
-    beside = _resampled(value, drawn, (patients_words(own), own.n), config)
     if covariance is None:
-        beside = replace(beside, method=ONE_PATIENT)
-    return _tested(pair, (value, variance, method), beside, correlation, config)
+        resampled = Interval(None, None, ONE_PATIENT)
+    elif bootstrap:
+        drawn = _differences(one, two, is_positive, own, config)
+        resampled = percentile_interval(drawn, patients_words(own), config.confidence)
+    else:
+        resampled = Interval(None, None, NOT_ASKED)
+    test = _tested(pair, (value, variance, method), resampled.around(value, own.n, "patient"), config)
+    return replace(test, correlation=correlation)
 
 
 def _differences(
@@ -221,17 +219,8 @@ def compare_unpaired(
     known = [None if aucs is None else float(aucs[0]) for aucs in (aucs_one, aucs_two)]
     method = method_one if aucs_one is None or cov_one is None else method_two
     if known[0] is None or known[1] is None:
-        nothing = Estimate(value=None, low=None, high=None, n=n, unit="patient", method=method)
-        return PairedTest(
-            aucs=(known[0], known[1]),
-            difference=nothing,
-            bootstrap=nothing,
-            se=None,
-            z=None,
-            p=None,
-            correlation=None,
-            method=method,
-        )
+        nothing = no_estimate(method, n, "patient")
+        return PairedTest(aucs=(known[0], known[1]), difference=nothing, bootstrap=nothing, method=method)
     value, variance, df = known[0] - known[1], None, None
     if cov_one is not None and cov_two is not None:
         v_one, v_two = float(cov_one[0, 0]), float(cov_two[0, 0])
@@ -240,13 +229,13 @@ def compare_unpaired(
             rows, method = (one[2].n, two[2].n), "Obuchowski 1997, rows clustered by patient"
         if variance > NOTHING:
             df = variance**2 / (v_one**2 / (rows[0] - 1) + v_two**2 / (rows[1] - 1))
-    if variance is None:
-        beside = Estimate(value=value, low=None, high=None, n=n, unit="patient", method=ONE_PATIENT)
-    else:
+    resampled = Interval(None, None, ONE_PATIENT)
+    if variance is not None:
         drawn = [_areas(part, config, i) for i, part in enumerate((one, two))]
         in_groups = " in random groups" if is_grouped(one[2]) or is_grouped(two[2]) else ""
-        beside = _resampled(value, drawn[0] - drawn[1], (f"{n} patients{in_groups}", n), config)
-    return _tested((known[0], known[1]), (value, variance, f"{method}, unpaired"), beside, None, config, df)
+        resampled = percentile_interval(drawn[0] - drawn[1], f"{n} patients{in_groups}", config.confidence)
+    pair, found = (known[0], known[1]), (value, variance, f"{method}, unpaired")
+    return _tested(pair, found, resampled.around(value, n, "patient"), config, df)
 
 
 def _areas(part: tuple[Floats, Bools, Patients], config: EvaluationConfig, set_number: int) -> Floats:
@@ -281,63 +270,34 @@ def _tested(
     aucs: tuple[float, float],
     found: tuple[float, float | None, str],
     bootstrap: Estimate,
-    correlation: float | None,
     config: EvaluationConfig,
     df: float | None = None,
 ) -> PairedTest:
-    """The test of a difference with its variance and the name of its formula."""
+    """The test of a difference; ``found`` is the difference, its variance and the name of the formula."""
     (value, variance, method), n = found, bootstrap.n
     if variance is None or variance < NOTHING:
         if variance is not None:
             method = "no test: " + (
                 "both order the rows alike" if abs(value) < NOTHING else "the difference has no variance"
             )
-        bare = Estimate(value=value, low=None, high=None, n=n, unit="patient", method=method)
-        return PairedTest(
-            aucs=aucs,
-            difference=bare,
-            bootstrap=bootstrap,
-            se=None,
-            z=None,
-            p=None,
-            correlation=correlation,
-            method=method,
-        )
+        bare = Interval(None, None, method).around(value, n, "patient")
+        return PairedTest(aucs=aucs, difference=bare, bootstrap=bootstrap, method=method)
     se, tail = variance**0.5, (1 + config.confidence) / 2
     z = value / se
-    p = 2 * float(norm.sf(abs(z)) if df is None else student.sf(abs(z), df))
-    half = se * (NormalDist().inv_cdf(tail) if df is None else float(student.ppf(tail, df)))
-    told = f"{method}, {100 * config.confidence:g} %"
-    difference = Estimate(
-        value=value,
-        low=max(-1.0, value - half),
-        high=min(1.0, value + half),
-        n=n,
-        unit="patient",
-        method=told,
+    half = se * (normal_quantile(config.confidence) if df is None else float(student.ppf(tail, df)))
+    interval = Interval(
+        max(-1.0, value - half), min(1.0, value + half), f"{method}, {percent(config.confidence)}"
     )
     return PairedTest(
         aucs=aucs,
-        difference=difference,
+        difference=interval.around(value, n, "patient"),
         bootstrap=bootstrap,
         se=se,
         z=z,
-        p=p,
-        correlation=correlation,
+        p=2 * float(norm.sf(abs(z)) if df is None else student.sf(abs(z), df)),
         method=method,
         df=df,
     )
-
-
-def _resampled(
-    value: float, drawn: Floats | None, told: tuple[str, int], config: EvaluationConfig
-) -> Estimate:
-    """The difference with its percentile interval; ``told`` are who was redrawn, in words, and how many."""
-    whose, n = told
-    low, high, method = None, None, NOT_ASKED if drawn is None else ""
-    if drawn is not None:
-        low, high, method = percentile_interval(drawn, whose, config.confidence)
-    return Estimate(value=value, low=low, high=high, n=n, unit="patient", method=method)
 
 
 def compare_all(

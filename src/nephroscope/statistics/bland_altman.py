@@ -1,6 +1,4 @@
-"""Two readers' measurements of the same tumors in, bias and limits of agreement with their intervals out."""
-
-from statistics import NormalDist
+"""How far two annotators' measurements of the same tumors agree: bias and limits of agreement, with intervals."""
 
 import numpy as np
 from scipy.stats import nct, rankdata, t
@@ -11,6 +9,9 @@ from nephroscope.statistics.intervals import (
     Patients,
     Statistic,
     clustered_bootstrap,
+    no_estimate,
+    normal_quantile,
+    percent,
     percentile_interval,
 )
 from nephroscope.statistics.metrics import Floats
@@ -22,14 +23,14 @@ FEWEST = 3
 def bland_altman(
     one: Floats, two: Floats, patients: Patients, config: EvaluationConfig, *, ratio: bool = False
 ) -> dict[str, Estimate]:
-    """Bias and lower and upper limit of agreement of the second reader against the first.
+    """Bias and lower and upper limit of agreement of the second annotator against the first.
 
     With one tumor per patient the intervals are Student's for the bias and exact for the limits; else patients are
     resampled with all their tumors.
 
     Args:
-        one: First reader's values (n,).
-        two: Second reader's.
+        one: First annotator's values (n,).
+        two: Second annotator's.
         patients: Whose each tumor is.
         config: Gives confidence, resamples and seed.
         ratio: Compare second over first, by logarithms: for values whose differences grow with the value.
@@ -43,9 +44,7 @@ def bland_altman(
     n = differences.size
     if patients.n < FEWEST:
         why = f"undefined: fewer than {FEWEST} patients"
-        return {
-            name: Estimate(value=None, low=None, high=None, n=n, unit="case", method=why) for name in names
-        }
+        return {name: no_estimate(why, n) for name in names}
     mean, deviation = float(differences.mean()), float(differences.std(ddof=1))
     values = (mean, mean - Z_LIMIT * deviation, mean + Z_LIMIT * deviation)
     if patients.n == n:
@@ -53,27 +52,22 @@ def bland_altman(
         tails = np.array([1 - config.confidence, 1 + config.confidence]) / 2
         reach = nct.ppf(tails, n - 1, Z_LIMIT * n**0.5) / n**0.5 * deviation
         pairs = [(mean - half, mean + half), tuple(mean - reach[::-1]), tuple(mean + reach)]
-        exact, percent = "exact (Carkeet 2015)", f"{100 * config.confidence:g} %"
-        intervals: list[Interval] = [
-            (low, high, f"{how}, {percent}")
+        exact = "exact (Carkeet 2015)"
+        intervals = [
+            Interval(low, high, f"{how}, {percent(config.confidence)}")
             for (low, high), how in zip(pairs, ("Student's t", exact, exact), strict=True)
         ]
     else:
         intervals = _resampled(differences, patients, config)
 
-    def plain(value: float | None) -> float | None:
-        return value if value is None else float(np.exp(value) if ratio else value)
+    def plain(value: float) -> float:
+        return float(np.exp(value) if ratio else value)
 
     scale = "ratio of second to first, " if ratio else ""
     return {
-        name: Estimate(
-            value=plain(value),
-            low=plain(low),
-            high=plain(high),
-            n=n,
-            unit="case",
-            method=f"{scale}{method}",
-        )
+        name: Interval(
+            low if low is None else plain(low), high if high is None else plain(high), f"{scale}{method}"
+        ).around(plain(value), n)
         for name, value, (low, high, method) in zip(names, values, intervals, strict=True)
     }
 
@@ -88,13 +82,13 @@ def growth(one: Floats, two: Floats, patients: Patients, config: EvaluationConfi
     ranks = [rankdata(values) for values in (np.abs(two - one), one + two)]
     if n < 5 or min(np.ptp(r) for r in ranks) == 0:
         why = "undefined: fewer than 5 patients" if n < 5 else "undefined: all differences are alike"
-        return Estimate(value=None, low=None, high=None, n=rows, unit="case", method=why)
+        return no_estimate(why, rows)
     rho = float(np.corrcoef(*ranks)[0, 1])
-    half = NormalDist().inv_cdf((1 + config.confidence) / 2) * ((1 + rho**2 / 2) / (n - 3)) ** 0.5
+    half = normal_quantile(config.confidence) * ((1 + rho**2 / 2) / (n - 3)) ** 0.5
     middle = np.arctanh(np.clip(rho, -0.999999, 0.999999))
-    method = f"Spearman, Bonett and Wright 2000, {n} patients, {100 * config.confidence:g} %"
+    method = f"Spearman, Bonett and Wright 2000, {n} patients, {percent(config.confidence)}"
     low, high = (float(np.tanh(middle + side)) for side in (-half, half))
-    return Estimate(value=rho, low=low, high=high, n=rows, unit="case", method=method)
+    return Interval(low, high, method).around(rho, rows)
 
 
 def _resampled(differences: Floats, patients: Patients, config: EvaluationConfig) -> list[Interval]:

@@ -25,12 +25,15 @@ from nephroscope.statistics.intervals import (
     ONE_PATIENT,
     Interval,
     Patients,
+    Unit,
     clopper_pearson,
+    no_estimate,
+    percent,
     percentile_interval,
     percentile_limits,
     wilson,
 )
-from nephroscope.statistics.logistic import Unit, expit, fit_logistic, intercept_and_slope, logit, spline
+from nephroscope.statistics.logistic import expit, fit_logistic, intercept_and_slope, logit, spline
 from nephroscope.statistics.metrics import Bools, Floats, Ints
 
 FEWEST = 5  # patients of each class that a curve needs
@@ -143,21 +146,21 @@ def _brier(
     found = {}
     for name, at, resamples in zip(("brier", "scaled_brier"), value, drawn.T, strict=True):
         if not np.isfinite(at):
-            found[name] = _without(n, unit, "one class only")
+            found[name] = no_estimate("undefined: one class only", n, unit)
             continue
-        low, high, words = percentile_interval(resamples, patients_words(patients), config.confidence)
+        interval = percentile_interval(resamples, patients_words(patients), config.confidence)
         if is_alone(patients, is_positive):
-            low, high, words = None, None, ONE_PATIENT
-        if low is None and name == "brier" and at < ALIKE:
-            low, high, words = _faultless(patients.n, config.confidence)
-        found[name] = Estimate(value=float(at), low=low, high=high, n=n, unit=unit, method=words)
+            interval = Interval(None, None, ONE_PATIENT)
+        if interval.low is None and name == "brier" and at < ALIKE:
+            interval = _faultless(patients.n, config.confidence)
+        found[name] = interval.around(float(at), n, unit)
     return found
 
 
 def _faultless(n: int, confidence: float) -> Interval:
     """Bound of a Brier score of 0 over n patients, and how it came about."""
     words = f"no probability is off; bound: Clopper-Pearson for the share of patients off, none of {n}"
-    return 0.0, clopper_pearson(0, n, confidence)[1], f"{words}, {100 * confidence:g} %"
+    return Interval(0.0, clopper_pearson(0, n, confidence)[1], f"{words}, {percent(confidence)}")
 
 
 def _distances(
@@ -167,7 +170,7 @@ def _distances(
     names = ("ici", "e50", "e90")
     why = _no_smooth(p, is_positive, patients)
     if why:
-        return {name: _without(p.size, unit, why) for name in names}
+        return {name: no_estimate(f"undefined: {why}", p.size, unit) for name in names}
     cells = Cells.of(p, is_positive, whole_draws(patients), bins=logit(p))
 
     def values(p_of: Floats, flag: Bools, columns: Floats, weights: Floats) -> Floats:
@@ -177,15 +180,15 @@ def _distances(
 
     value = values(p, is_positive, spline(logit(p), logit(p)), np.ones((1, p.size)))[0]
     if np.isnan(value).any():
-        return {name: _without(p.size, unit, UNSETTLED) for name in names}
+        return {name: no_estimate(f"undefined: {UNSETTLED}", p.size, unit) for name in names}
     columns = spline(logit(p), logit(cells.value))
     drawn = cells.resampled(lambda w: values(cells.value, cells.flag, columns, w), value, config)
     found = {}
     for name, v, column in zip(names, value, drawn.T, strict=True):
-        low, high, words = percentile_interval(column, patients_words(patients), config.confidence)
-        if low is not None:
-            words += "; never below 0, so high in small samples"
-        found[name] = Estimate(value=float(v), low=low, high=high, n=p.size, unit=unit, method=words)
+        interval = percentile_interval(column, patients_words(patients), config.confidence)
+        if interval.low is not None:
+            interval = interval._replace(method=f"{interval.method}; never below 0, so high in small samples")
+        found[name] = interval.around(float(v), p.size, unit)
     return found
 
 
@@ -211,11 +214,9 @@ def _bins(
         inside = group == g
         n, k = int(inside.sum()), int(is_positive[inside].sum())
         n_patients = patients.count(inside)
-        low, high = wilson(k / n * n_patients, n_patients, config.confidence)
         words = "Wilson" if n == n_patients else f"Wilson on {n_patients} patients"
-        observed = Estimate(
-            value=k / n, low=low, high=high, n=n, unit=unit, method=f"{words}, {100 * config.confidence:g} %"
-        )
+        limits = wilson(k / n * n_patients, n_patients, config.confidence)
+        observed = Interval(*limits, f"{words}, {percent(config.confidence)}").around(k / n, n, unit)
         found.append(Bin(mean_p=float(p[inside].mean()), observed=observed))
     return tuple(found)
 
@@ -228,7 +229,3 @@ def _no_smooth(p: Floats, is_positive: Bools, patients: Patients) -> str:
     if np.ptp(p) < 1e-9:
         return "all probabilities are equal"
     return ""
-
-
-def _without(n: int, unit: Unit, why: str) -> Estimate:
-    return Estimate(value=None, low=None, high=None, n=n, unit=unit, method=f"undefined: {why}")

@@ -71,11 +71,10 @@ def risk_coverage(
         n_patients=patients.n,
         method=bootstrap_words(patients, config),
     )
-    below, above, words = percentile_interval(drawn[:, -1], patients_words(patients), config.confidence)
-    aurc = Estimate(value=float(value[-1]), low=below, high=above, n=wrong.size, unit=unit, method=words)
+    interval = percentile_interval(drawn[:, -1], patients_words(patients), config.confidence)
     return CoverageCurve(
         risk=risk,
-        aurc=aurc,
+        aurc=interval.around(float(value[-1]), wrong.size, unit),
         random=float(wrong.mean()),
         at_margin={} if margin is None else _at_margin(distance, wrong, patients, config, margin, unit),
     )

@@ -6,7 +6,7 @@ import numpy as np
 
 from nephroscope.records import EvaluationConfig
 from nephroscope.statistics.cells import patients_words
-from nephroscope.statistics.intervals import Patients
+from nephroscope.statistics.intervals import Patients, percent
 from nephroscope.statistics.metrics import Bools, Floats
 
 
@@ -65,8 +65,8 @@ def whole_draws(patients: Patients) -> Patients:
 
 def bootstrap_words(patients: Patients, config: EvaluationConfig) -> str:
     """How a band was drawn, in words."""
-    percent = f"{100 * config.confidence:g} %"
-    return f"patient bootstrap, {config.resamples} resamples of {patients_words(patients)}, {percent}"
+    whose = patients_words(patients)
+    return f"patient bootstrap, {config.resamples} resamples of {whose}, {percent(config.confidence)}"
 
 
 def is_alone(patients: Patients, is_positive: Bools) -> bool:

@@ -16,7 +16,7 @@ from nephroscope.statistics import intervals, metrics
 from nephroscope.statistics.auc import clustered_interval
 from nephroscope.statistics.cells import grouped, patients_words
 from nephroscope.statistics.curve import REDRAWN, whole_draws
-from nephroscope.statistics.intervals import Interval, percentile_interval
+from nephroscope.statistics.intervals import Interval, no_estimate, percent, percentile_interval
 from nephroscope.statistics.metrics import Bools, Floats, Ints, Proportion
 
 Area = tuple[Floats, Bools]  # scores and which rows are positive, both (n,)
@@ -102,19 +102,22 @@ def _share_estimate(
     rows: Rows, share: Proportion, drawn: Floats | None, config: EvaluationConfig
 ) -> Estimate:
     if share.value is None:
-        return _undefined(rows, 0, share.empty)
+        return no_estimate(f"undefined: {share.empty}", 0, rows.unit)
     if drawn is None:
-        low, high = intervals.wilson(share.k, share.n, config.confidence)
-        return _estimate(rows, share.value, (low, high, f"Wilson, {_percent(config)}"), share.n)
+        limits = intervals.wilson(share.k, share.n, config.confidence)
+        interval = Interval(*limits, f"Wilson, {percent(config.confidence)}")
+        return interval.around(share.value, share.n, rows.unit)
     interval = percentile_interval(drawn, patients_words(rows.patients), config.confidence)
     if _mixes_classes(rows, share):
-        interval = (*interval[:2], f"{interval[2]}; {REDRAWN}")
-    if interval[0] is None or interval[1] is None:
+        interval = interval._replace(method=f"{interval.method}; {REDRAWN}")
+    if interval.low is None or interval.high is None:
         n = rows.patients.count(share.counted)
-        low, high = intervals.wilson(share.k / share.n * n, n, config.confidence)
-        told = f"Wilson on {counted_noun(n, 'patient')}, as every resample agrees, {_percent(config)}"
-        interval = (low, high, told)
-    return _estimate(rows, share.value, interval, share.n)
+        limits = intervals.wilson(share.k / share.n * n, n, config.confidence)
+        method = (
+            f"Wilson on {counted_noun(n, 'patient')}, as every resample agrees, {percent(config.confidence)}"
+        )
+        interval = Interval(*limits, method)
+    return interval.around(share.value, share.n, rows.unit)
 
 
 def _area_estimate(
@@ -128,31 +131,19 @@ def _area_estimate(
     known = [v for v in values if v is not None]
     n = rows.truth.size
     if len(known) < len(values):
-        return _undefined(rows, n, "a class has no case")
-    value = float(np.mean(known))
+        return no_estimate("undefined: a class has no case", n, rows.unit)
+    value, whose = float(np.mean(known)), patients_words(rows.patients)
     if formula is not None:
-        low, high, method = formula
-        return _estimate(rows, value, (low, high, f"{method}, {_percent(config)}"), n)
-    whose = patients_words(rows.patients)
-    if drawn is None:
-        return _estimate(rows, value, (None, None, f"no interval: a class has one patient, of {whose}"), n)
-    interval = percentile_interval(drawn, whose, config.confidence)
-    if interval[0] is None or interval[1] is None:
-        m = min(rows.patients.count(y) for _, y in parts)
-        low, high = intervals.newcombe_auc(value, m, max(1, rows.patients.n - m), config.confidence)
-        told = f"Newcombe 2006 method 5 on {whose}, as every resample agrees, {_percent(config)}"
-        interval = (low, high, told)
-    return _estimate(rows, value, interval, n)
-
-
-def _estimate(rows: Rows, value: float, interval: Interval, n: int) -> Estimate:
-    low, high, method = interval
-    return Estimate(value=value, low=low, high=high, n=n, unit=rows.unit, method=method)
-
-
-def _undefined(rows: Rows, n: int, why: str) -> Estimate:
-    return Estimate(value=None, low=None, high=None, n=n, unit=rows.unit, method=f"undefined: {why}")
-
-
-def _percent(config: EvaluationConfig) -> str:
-    return f"{100 * config.confidence:g} %"
+        interval = Interval(*formula[:2], f"{formula[2]}, {percent(config.confidence)}")
+    elif drawn is None:
+        interval = Interval(None, None, f"no interval: a class has one patient, of {whose}")
+    else:
+        interval = percentile_interval(drawn, whose, config.confidence)
+        if interval.low is None or interval.high is None:
+            m = min(rows.patients.count(y) for _, y in parts)
+            limits = intervals.newcombe_auc(value, m, max(1, rows.patients.n - m), config.confidence)
+            method = (
+                f"Newcombe 2006 method 5 on {whose}, as every resample agrees, {percent(config.confidence)}"
+            )
+            interval = Interval(*limits, method)
+    return interval.around(value, n, rows.unit)

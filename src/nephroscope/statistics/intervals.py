@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,14 +11,42 @@ from scipy.optimize import brentq
 from scipy.stats import beta
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from nephroscope.records import Estimate
 from nephroscope.statistics.metrics import Bools, Floats, Ints, auc, delong_covariance
 
+Unit = Literal["image", "case", "patient"]
 ALIKE = 1e-12  # resamples nearer to each other than this agree
-Interval = tuple[float | None, float | None, str]  # low, high, and the method or why there is none
 AGREED = "no interval: every resample of the patients agrees"
 ENDLESS = "no interval: without a finite limit, as too many resamples of the patients have none"
 ONE_PATIENT = "no interval: a class has one patient"
 NEARLY = "no interval: nearly every resample of the patients agrees"
+
+
+class Interval(NamedTuple):
+    """Low and high limit and how they were computed; None, and why, where there is no interval."""
+
+    low: float | None
+    high: float | None
+    method: str
+
+    def around(self, value: float, n: int, unit: Unit = "case") -> Estimate:
+        """The estimate that has this interval."""
+        return Estimate(value=value, low=self.low, high=self.high, n=n, unit=unit, method=self.method)
+
+
+def no_estimate(why: str, n: int, unit: Unit = "case") -> Estimate:
+    """An estimate without a value, and why."""
+    return Estimate(value=None, low=None, high=None, n=n, unit=unit, method=why)
+
+
+def percent(confidence: float) -> str:
+    """A confidence as every method names it: 0.95 is ``95 %``."""
+    return f"{100 * confidence:g} %"
+
+
+def normal_quantile(confidence: float) -> float:
+    """Half width, in standard errors, of a two-sided normal interval."""
+    return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
 def percentile_limits(drawn: Floats, confidence: float) -> tuple[Floats, Floats]:
@@ -52,32 +81,28 @@ def percentile_interval(drawn: Floats, whose: str, confidence: float) -> Interva
 
     Args:
         drawn: Values of the figure.
-        whose: Who was redrawn, as `cells.patients_words` says it.
+        whose: Who was redrawn, as `cells.patients_words` writes it.
         confidence: Of the interval.
     """
-    low, high = (_or_none(limit[0]) for limit in percentile_limits(drawn[:, None], confidence))
+    low, high = (
+        float(limit[0]) if np.isfinite(limit[0]) else None
+        for limit in percentile_limits(drawn[:, None], confidence)
+    )
     n = int(np.count_nonzero(~np.isnan(drawn)))
     if n < max(2, drawn.size / 2):
-        return (
-            None,
-            None,
-            f"no interval: undefined in {drawn.size - n} of {drawn.size} resamples of the patients",
-        )
+        why = f"no interval: undefined in {drawn.size - n} of {drawn.size} resamples of the patients"
+        return Interval(None, None, why)
     if low is None and high is None and np.mean(np.isinf(drawn)) > (1 - confidence) / 2:
-        return None, None, ENDLESS
+        return Interval(None, None, ENDLESS)
     if low is None and high is None and np.isfinite(drawn).any():
-        return None, None, AGREED if np.ptp(drawn[np.isfinite(drawn)]) < ALIKE else NEARLY
-    return low, high, f"patient bootstrap, {n} resamples of {whose}, {100 * confidence:g} %"
+        return Interval(None, None, AGREED if np.ptp(drawn[np.isfinite(drawn)]) < ALIKE else NEARLY)
+    return Interval(low, high, f"patient bootstrap, {n} resamples of {whose}, {percent(confidence)}")
 
 
 def _row(ordered: Floats, at: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Floats:
     """Of each column the value in its own row."""
     found: Floats = np.take_along_axis(ordered, at[None], axis=0)[0]
     return found
-
-
-def _or_none(limit: float) -> float | None:
-    return float(limit) if np.isfinite(limit) else None
 
 
 Statistic = Callable[[Floats], Floats]  # patient weights (b, P) -> values (b,), NaN where undefined
@@ -91,7 +116,7 @@ def wilson(k: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
     Source:
         Wilson 1927; Newcombe 1998, Stat Med 17:857, method 3.
     """
-    z2, p = _z(confidence) ** 2, k / n
+    z2, p = normal_quantile(confidence) ** 2, k / n
     middle = p + z2 / (2 * n)
     half = (z2 * (p * (1 - p) / n + z2 / (4 * n * n))) ** 0.5
     return max(0.0, (middle - half) / (1 + z2 / n)), min(1.0, (middle + half) / (1 + z2 / n))
@@ -137,7 +162,7 @@ def logit_limits(value: float, variance: float, confidence: float) -> tuple[floa
     Source:
         Pepe 2003, The Statistical Evaluation of Medical Tests, section 5.2; delta method.
     """
-    half = _z(confidence) * variance**0.5 / (value * (1 - value))
+    half = normal_quantile(confidence) * variance**0.5 / (value * (1 - value))
     low, high = 1 / (1 + np.exp(-(np.log(value / (1 - value)) + np.array([-half, half]))))
     return float(low), float(high)
 
@@ -162,7 +187,7 @@ def newcombe_auc(value: float, m: int, n: int, confidence: float = 0.95) -> tupl
     Source:
         Newcombe 2006, Stat Med 25:559, method 5.
     """
-    z2, middle = _z(confidence) ** 2, (m + n) / 2
+    z2, middle = normal_quantile(confidence) ** 2, (m + n) / 2
 
     def excess(t: float) -> float:
         variance = hanley_mcneil(t, middle, middle) * middle**2 / (m * n)
@@ -338,7 +363,3 @@ def _sorted_statistic(scores: Floats, is_positive: Bools, patients: Patients) ->
 def _divide(k: Floats, n: Floats) -> Floats:
     shares: Floats = np.divide(k, n, out=np.full(k.shape, np.nan), where=n > 0)
     return shares
-
-
-def _z(confidence: float) -> float:
-    return NormalDist().inv_cdf((1 + confidence) / 2)

@@ -1,10 +1,9 @@
-"""Labels that several readers gave to the same cases in; Fleiss' kappa and Cohen's of each pair out."""
+"""How far readers of the same cases agree: Fleiss' kappa over all of them, and Cohen's kappa of each pair."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import combinations
-from statistics import NormalDist
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -14,6 +13,9 @@ from nephroscope.statistics.intervals import (
     Interval,
     Patients,
     clustered_bootstrap,
+    no_estimate,
+    normal_quantile,
+    percent,
     percentile_interval,
     wilson,
 )
@@ -64,35 +66,28 @@ def compare_labels(
     counts = np.zeros((patients.n, len(labels), len(labels)))
     np.add.at(counts, (patients.row, np.array(rows), np.array(columns)), 1)
     table = counts.sum(axis=0)
-    n, clustered = len(first), patients.n < len(first)
-    drawn: dict[str, Floats] = {}
-    if clustered:
+    n, agreed, value = len(first), float(np.trace(table)), float(cohen_kappa(table[None], w)[0])
+    if patients.n < n:
         statistics = {
             "agreement": lambda drawn: _agreement(np.tensordot(drawn, counts, 1)),
             "kappa": lambda drawn: cohen_kappa(np.tensordot(drawn, counts, 1), w),
         }
         drawn = clustered_bootstrap(statistics, patients, config.resamples, config.seed)
-
-    def estimate(name: str, value: float, plain: Interval) -> Estimate:
-        low, high, method = plain
-        if clustered:
-            low, high, method = percentile_interval(
-                drawn[name], counted_noun(patients.n, "patient"), config.confidence
-            )
-        return Estimate(value=value, low=low, high=high, n=n, unit="case", method=method)
-
-    agreed, percent = float(np.trace(table)), f"{100 * config.confidence:g} %"
-    agreement = estimate(
-        "agreement", agreed / n, (*wilson(agreed, n, config.confidence), f"Wilson, {percent}")
-    )
-    value = float(cohen_kappa(table[None], w)[0])
-    if np.isnan(value):
-        why = "undefined: both readings give one and the same label to every case"
-        kappa = Estimate(value=None, low=None, high=None, n=n, unit="case", method=why)
+        of_agreement, of_kappa = (
+            percentile_interval(drawn[name], counted_noun(patients.n, "patient"), config.confidence)
+            for name in statistics
+        )
     else:
-        kappa = estimate("kappa", value, _plain(table, value, w, config))
-    whole = tuple(tuple(int(k) for k in row) for row in table)
-    return LabelAgreement(labels=labels, table=whole, agreement=agreement, kappa=kappa)
+        limits = wilson(agreed, n, config.confidence)
+        of_agreement = Interval(*limits, f"Wilson, {percent(config.confidence)}")
+        of_kappa = _large_sample_interval(table, value, w, config.confidence)
+    why = "undefined: both readings give one and the same label to every case"
+    return LabelAgreement(
+        labels=labels,
+        table=tuple(tuple(int(k) for k in row) for row in table),
+        agreement=of_agreement.around(agreed / n, n),
+        kappa=no_estimate(why, n) if np.isnan(value) else of_kappa.around(value, n),
+    )
 
 
 def agreement_weights(n_labels: int, kind: Weights) -> Floats:
@@ -145,12 +140,14 @@ def _agreement(tables: Floats) -> Floats:
     return shares
 
 
-def _plain(table: Floats, value: float, weights: Floats, config: EvaluationConfig) -> Interval:
-    half = NormalDist().inv_cdf((1 + config.confidence) / 2) * kappa_se(table, weights)
+def _large_sample_interval(table: Floats, value: float, weights: Floats, confidence: float) -> Interval:
+    if np.isnan(value):
+        return Interval(None, None, "")
+    half = normal_quantile(confidence) * kappa_se(table, weights)
     if half < 1e-12:
-        return None, None, f"no interval: {_why_no_error(table)}; see the agreement's"
-    told = f"Fleiss, Cohen and Everitt 1969, {100 * config.confidence:g} %"
-    return max(-1.0, value - half), min(1.0, value + half), told
+        return Interval(None, None, f"no interval: {_why_no_error(table)}; see the agreement's")
+    method = f"Fleiss, Cohen and Everitt 1969, {percent(confidence)}"
+    return Interval(max(-1.0, value - half), min(1.0, value + half), method)
 
 
 def _why_no_error(table: Floats) -> str:
@@ -165,12 +162,11 @@ Labels = Mapping[str, str]  # case_id -> label
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReaderPair:
-    """Cohen's kappa of two readers on the cases that both labelled."""
+class ReaderPair(LabelAgreement):
+    """How far two readers agree on the cases that both labelled."""
 
     first: str
     second: str
-    found: LabelAgreement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,21 +187,6 @@ class KappaReport:
     n_incomplete: int
     n_not_sure: int
     pairs: tuple[ReaderPair, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
-        pairs = [
-            {
-                "first": pair.first,
-                "second": pair.second,
-                "labels": list(pair.found.labels),
-                "table": [list(row) for row in pair.found.table],
-                "agreement": asdict(pair.found.agreement),
-                "kappa": asdict(pair.found.kappa),
-            }
-            for pair in self.pairs
-        ]
-        return asdict(self) | {"pairs": pairs}
 
 
 def compare_readers(
@@ -230,8 +211,11 @@ def compare_readers(
         for reader, of in given.items()
     }
     n_not_sure = sum(len(of) - len(readings[reader]) for reader, of in given.items())
-    told = f'; {counted_noun(n_not_sure, "answer")} of "not sure" left out, as no call'
-    told *= n_not_sure > 0
+    note = f'; {counted_noun(n_not_sure, "answer")} of "not sure" left out, as no call' * (n_not_sure > 0)
+
+    def with_note(estimate: Estimate) -> Estimate:
+        return replace(estimate, method=estimate.method + note)
+
     every = list(dict.fromkeys(case for labels in given.values() for case in labels))
     complete = [case for case in every if all(case in labels for labels in readings.values())]
     names = tuple(ordered) or tuple(sorted({label for of in readings.values() for label in of.values()}))
@@ -242,22 +226,25 @@ def compare_readers(
             one, two = ([readings[name][case] for case in common] for name in (first, second))
             patients = [patient_of[case] for case in common]
             found = compare_labels(one, two, patients, config, names if ordered else (), weights)
-            found = replace(
-                found,
-                agreement=replace(found.agreement, method=found.agreement.method + told),
-                kappa=replace(found.kappa, method=found.kappa.method + told),
+            pairs.append(
+                ReaderPair(
+                    first=first,
+                    second=second,
+                    labels=found.labels,
+                    table=found.table,
+                    agreement=with_note(found.agreement),
+                    kappa=with_note(found.kappa),
+                )
             )
-            pairs.append(ReaderPair(first=first, second=second, found=found))
     counts = np.array(
         [[sum(readings[r][case] == name for r in readers) for name in names] for case in complete], float
     ).reshape(len(complete), len(names))
     fleiss = estimate_fleiss(counts, [patient_of[case] for case in complete], config)
-    fleiss = replace(fleiss, method=fleiss.method + told)
     return KappaReport(
         readers=readers,
         labels=names,
         weights=weights,
-        fleiss=fleiss,
+        fleiss=with_note(fleiss),
         n_not_sure=n_not_sure,
         n_incomplete=len(every) - len(complete),
         pairs=tuple(pairs),
@@ -273,12 +260,8 @@ def estimate_fleiss(counts: Floats, patient_ids: Sequence[str], config: Evaluati
         config: Gives confidence, resamples and seed.
     """
     n = len(counts)
-
-    def without(why: str) -> Estimate:
-        return Estimate(value=None, low=None, high=None, n=n, unit="case", method=why)
-
     if n == 0:
-        return without("undefined: no case that every reader labelled")
+        return no_estimate("undefined: no case that every reader labelled", n)
     patients = Patients.of(patient_ids, np.zeros(n, np.intp))
     n_readers = counts[0].sum()
     agreed = patients.per_patient(((counts**2).sum(axis=1) - n_readers) / (n_readers * (n_readers - 1)))
@@ -300,9 +283,8 @@ def estimate_fleiss(counts: Floats, patient_ids: Sequence[str], config: Evaluati
 
     value = float(statistic(np.ones((1, patients.n)))[0])
     if np.isnan(value):
-        return without("undefined: every reader gives one and the same label to every case")
+        return no_estimate("undefined: every reader gives one and the same label to every case", n)
     drawn = clustered_bootstrap({"kappa": statistic}, patients, config.resamples, config.seed)["kappa"]
-    low, high, told = percentile_interval(drawn, counted_noun(patients.n, "patient"), config.confidence)
-    link = "; " if low is None else ", "
-    method = f"Fleiss 1971{link}{told}"
-    return Estimate(value=value, low=low, high=high, n=n, unit="case", method=method)
+    found = percentile_interval(drawn, counted_noun(patients.n, "patient"), config.confidence)
+    link = "; " if found.low is None else ", "
+    return found._replace(method=f"Fleiss 1971{link}{found.method}").around(value, n)

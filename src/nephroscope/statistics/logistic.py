@@ -1,7 +1,6 @@
 """Probabilities and outcomes in; calibration intercept, slope and observed-to-expected ratio with intervals out."""
 
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 from scipy.optimize import brentq
@@ -10,7 +9,15 @@ from scipy.stats import chi2, norm
 from nephroscope.records import Estimate, EvaluationConfig
 from nephroscope.statistics.cells import Cells, patients_words
 from nephroscope.statistics.curve import is_alone, whole_draws
-from nephroscope.statistics.intervals import ONE_PATIENT, Patients, percentile_interval
+from nephroscope.statistics.intervals import (
+    ONE_PATIENT,
+    Interval,
+    Patients,
+    Unit,
+    no_estimate,
+    percent,
+    percentile_interval,
+)
 from nephroscope.statistics.metrics import Bools, Floats
 
 STEPS = 50  # Newton's; ten are usual
@@ -123,7 +130,6 @@ def _cubed(x: Floats) -> Floats:
     return cubes
 
 
-Unit = Literal["image", "case", "patient"]
 LAST_STEP = 64.0  # where the search for a limit ends: no limit
 SLOPE = ("slope", "intercept_beside_slope")  # the two coefficients of one fit
 Limits = tuple[float | None, float | None]
@@ -147,9 +153,8 @@ def intercept_and_slope(
     intervals: dict[str, Limits]
     if patients.n == n:
         intervals = _by_likelihood(cells, values, config)
-        percent = f"{100 * config.confidence:g} %"
-        words = dict.fromkeys(values, f"profile likelihood, {percent}")
-        words["observed_expected"] = f"log scale, {percent}"
+        words = dict.fromkeys(values, f"profile likelihood, {percent(config.confidence)}")
+        words["observed_expected"] = f"log scale, {percent(config.confidence)}"
     elif is_alone(patients, is_positive):
         intervals, words = {}, dict.fromkeys(values, ONE_PATIENT)
     else:
@@ -160,25 +165,27 @@ def intercept_and_slope(
             name: percentile_interval(drawn[:, i], patients_words(patients), config.confidence)
             for i, name in enumerate(values)
         }
-        intervals = {name: (low, high) for name, (low, high, _) in found_limits.items()}
-        if None in intervals["slope"]:  # the intercept beside it runs away with it
+        intervals = {name: (found.low, found.high) for name, found in found_limits.items()}
+        words = {name: found.method for name, found in found_limits.items()}
+        if None in intervals["slope"]:  # the intercept of the same fit has no limit either
             intervals["intercept_beside_slope"] = (None, None)
-        words = {name: told for name, (_, _, told) in found_limits.items()}
-        if None in intervals["slope"]:
             words["intercept_beside_slope"] = words["slope"]
     clipped = np.count_nonzero((p < TINY) | (p > 1 - TINY))
     if clipped:
         words |= {
             k: f"{words[k]}; {clipped} of {n} p nearer than 1e-6 to 0 or 1" for k in ("intercept", "slope")
         }
-    found = {}
+    estimates = {}
     for name, value in values.items():
-        low, high = intervals.get(name, (None, None)) if value is not None else (None, None)
-        method = words[name] if value is not None else f"undefined: {why[name]}"
-        if value is not None and (low is None or high is None) and not method.startswith("no interval"):
-            method += "; without a finite limit, as the classes hardly overlap"
-        found[name] = Estimate(value=value, low=low, high=high, n=n, unit=unit, method=method)
-    return found
+        if value is None:
+            estimates[name] = no_estimate(f"undefined: {why[name]}", n, unit)
+            continue
+        interval = Interval(*intervals.get(name, (None, None)), words[name])
+        if None in interval[:2] and not interval.method.startswith("no interval"):
+            endless = f"{interval.method}; without a finite limit, as the classes hardly overlap"
+            interval = interval._replace(method=endless)
+        estimates[name] = interval.around(value, n, unit)
+    return estimates
 
 
 def _values(

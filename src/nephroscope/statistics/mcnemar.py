@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from scipy.stats import binom
@@ -10,9 +9,13 @@ from scipy.stats import binom
 from nephroscope.records import Estimate, EvaluationConfig
 from nephroscope.statistics.cells import grouped, patients_words
 from nephroscope.statistics.intervals import (
+    Interval,
     Patients,
     Statistic,
+    Unit,
     clustered_bootstrap,
+    no_estimate,
+    percent,
     percentile_interval,
     ratio_statistic,
     wilson,
@@ -35,7 +38,6 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return corrected
 
 
-Unit = Literal["image", "case", "patient"]
 EMPTY = "undefined: nothing to compare"
 
 
@@ -113,8 +115,8 @@ def clustered_mcnemar(
     drawn = clustered_bootstrap(statistics, drawn_from, config.resamples, config.seed)
     found = {}
     for name, values in drawn.items():
-        low, high, method = percentile_interval(values, patients_words(patients), config.confidence)
-        found[name] = replace(getattr(plain, name), unit=unit, low=low, high=high, method=method)
+        interval = percentile_interval(values, patients_words(patients), config.confidence)
+        found[name] = replace(getattr(plain, name), unit=unit, **interval._asdict())
     why = "no exact test: rows of one patient are not independent"
     return replace(plain, **found, p=None, mid_p=None, method=why)
 
@@ -136,22 +138,16 @@ def paired_difference(
     both, first, second, _ = counts
     n = sum(counts)
     if n == 0:
-        return Estimate(value=None, low=None, high=None, n=0, unit=unit, method=EMPTY)
+        return no_estimate(EMPTY, 0, unit)
     p_one, p_two = (both + first) / n, (both + second) / n
     (low_one, high_one), (low_two, high_two) = (wilson(p * n, n, confidence) for p in (p_one, p_two))
     phi = _phi(counts)
     below = _square_and_add(p_one - low_one, high_two - p_two, phi)
     above = _square_and_add(high_one - p_one, p_two - low_two, phi)
     difference = (first - second) / n
-    method = f"Newcombe 1998 paired method 10, {100 * confidence:g} %"
-    return Estimate(
-        value=difference,
-        low=max(-1.0, difference - below),
-        high=min(1.0, difference + above),
-        n=n,
-        unit=unit,
-        method=method,
-    )
+    method = f"Newcombe 1998 paired method 10, {percent(confidence)}"
+    interval = Interval(max(-1.0, difference - below), min(1.0, difference + above), method)
+    return interval.around(difference, n, unit)
 
 
 def _tails(fewer: int, discordant: int) -> tuple[float, float]:
@@ -181,6 +177,5 @@ def _square_and_add(one: float, two: float, phi: float) -> float:
 
 def _share(k: int, n: int, confidence: float, unit: Unit) -> Estimate:
     if n == 0:
-        return Estimate(value=None, low=None, high=None, n=0, unit=unit, method=EMPTY)
-    low, high = wilson(k, n, confidence)
-    return Estimate(value=k / n, low=low, high=high, n=n, unit=unit, method=f"Wilson, {100 * confidence:g} %")
+        return no_estimate(EMPTY, 0, unit)
+    return Interval(*wilson(k, n, confidence), f"Wilson, {percent(confidence)}").around(k / n, n, unit)

@@ -1,17 +1,16 @@
-"""A full crossing of readers, treatments and cases in; the multi-reader multi-case analysis out.
+"""The multi-reader multi-case analysis, where every reader rates every case with every treatment.
 
 By Obuchowski and Rockette with Hillis' degrees of freedom, as the R packages MRMCaov and RJafroc compute it.
 """
 
 from dataclasses import asdict, dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from nephroscope.records import Estimate
-from nephroscope.statistics.intervals import newcombe_auc, wilson
+from nephroscope.statistics.intervals import Interval, newcombe_auc, percent, wilson
 from nephroscope.statistics.metrics import Floats
 from nephroscope.statistics.mrmc_design import (
     Components,
@@ -42,7 +41,7 @@ NAMES = {
 
 @dataclass(frozen=True, kw_only=True)
 class TreatmentTest:
-    """A test of no difference. ``p`` is None where it cannot be had; ``method`` says why.
+    """A test of no difference. ``p`` is None where there is no test; ``method`` says why.
 
     Attributes:
         statistic: F, chi-square, t or z, as ``method`` says.
@@ -50,10 +49,10 @@ class TreatmentTest:
         df2: Of the denominator, or of t; None for chi-square and z.
     """
 
-    statistic: float | None
-    df1: float | None
-    df2: float | None
-    p: float | None
+    statistic: float | None = None
+    df1: float | None = None
+    df2: float | None = None
+    p: float | None = None
     method: str
 
 
@@ -78,12 +77,20 @@ class Analysis:
     differences: tuple[Difference, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellFigure(Estimate):
+    """The figure of one reader with one treatment."""
+
+    treatment: str
+    reader: str
+
+
 @dataclass(frozen=True, kw_only=True)
-class MrmcReport:
-    """The whole analysis.
+class MrmcReport(Analysis):
+    """All analyses; the fields of `Analysis` are those of random readers and random cases.
 
     Attributes:
-        figures: (treatment, reader, figure with interval) of every cell.
+        figures: Of every treatment and reader.
         single_readers: Differences within each reader, by that reader's own variances.
         analyses: By name, as in `NAMES`.
     """
@@ -95,16 +102,10 @@ class MrmcReport:
     n_cases: int
     n_positive: int
     n_patients: int
-    figures: tuple[tuple[str, str, Estimate], ...]
+    figures: tuple[CellFigure, ...]
     components: Components
     analyses: dict[str, Analysis]
     single_readers: tuple[Difference, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """For ``--json``; the analysis of random readers and cases is also at the top."""
-        figures = [{"treatment": t, "reader": r, **asdict(e)} for t, r, e in self.figures]
-        each = {name: asdict(analysis) for name, analysis in self.analyses.items()}
-        return asdict(self) | {"figures": figures, "analyses": each} | each[NAMES[""]]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -131,19 +132,14 @@ class _Cells:
         every = self.design.truth.size
         return {"sensitivity": positive, "specificity": every - positive}.get(self.figure, every)
 
-    def estimate(self, wald: Wald, low_end: float, told: str) -> Estimate:
+    def estimate(self, wald: Wald, low_end: float, model: str) -> Estimate:
         """A figure with the interval cut to what it may be, ``low_end`` to 1."""
-        n = self.n
         if wald.se < 1e-12:
-            return Estimate(
-                value=wald.value, low=None, high=None, n=n, unit="case", method="no interval: no variance"
-            )
+            return Interval(None, None, "no interval: no variance").around(wald.value, self.n)
         low, high = wald.interval(self.confidence)
         law = "normal" if wald.df is None else f"t, {wald.df:.2f} df"
-        method = f"Obuchowski-Rockette, {told}, {self.method} covariance, {law}, {100 * self.confidence:g} %"
-        return Estimate(
-            value=wald.value, low=max(low_end, low), high=min(1.0, high), n=n, unit="case", method=method
-        )
+        method = f"Obuchowski-Rockette, {model}, {self.method} covariance, {law}, {percent(self.confidence)}"
+        return Interval(max(low_end, low), min(1.0, high), method).around(wald.value, self.n)
 
 
 def analyse(
@@ -165,8 +161,10 @@ def analyse(
     cells = _Cells(
         design=design, figure=figure, method=covariance, figures=figures, matrix=matrix, confidence=confidence
     )
-    parts = components_of(figures, matrix)
+    components = components_of(figures, matrix)
+    analyses = {NAMES[fixed]: _analysis(cells, components, fixed) for fixed in MODELS}
     return MrmcReport(
+        **vars(analyses[NAMES[""]]),
         figure=figure,
         covariance=covariance,
         treatments=design.treatments,
@@ -175,13 +173,13 @@ def analyse(
         n_positive=int(np.count_nonzero(design.truth)),
         n_patients=design.n_patients,
         figures=tuple(_every_figure(cells)),
-        components=parts,
-        analyses={NAMES[fixed]: _analysis(cells, parts, fixed) for fixed in MODELS},
+        components=components,
+        analyses=analyses,
         single_readers=tuple(_single_readers(cells)),
     )
 
 
-def _every_figure(cells: _Cells) -> list[tuple[str, str, Estimate]]:
+def _every_figure(cells: _Cells) -> list[CellFigure]:
     """Each cell with the normal interval of its own variance; by formula where that variance is 0."""
     found = []
     design, variances = cells.design, np.diag(cells.matrix).reshape(cells.figures.shape)
@@ -190,7 +188,7 @@ def _every_figure(cells: _Cells) -> list[tuple[str, str, Estimate]]:
         estimate = cells.estimate(wald, 0.0, "one reader")
         if estimate.low is None:
             estimate = _degenerate(cells, float(value))
-        found.append((design.treatments[i], design.readers[j], estimate))
+        found.append(CellFigure(**asdict(estimate), treatment=design.treatments[i], reader=design.readers[j]))
     return found
 
 
@@ -198,43 +196,41 @@ def _degenerate(cells: _Cells, value: float) -> Estimate:
     """A figure whose variance is 0: the interval that stays honest there, on patients."""
     design, confidence = cells.design, cells.confidence
     m, n = (np.unique(design.patient[design.truth == positive]).size for positive in (True, False))
-    percent = f"{100 * confidence:g} %"
     if cells.figure == "auc":
-        low, high = newcombe_auc(value, m, n, confidence)
-        method = f"Newcombe 2006 method 5, as the {cells.method} variance is zero, {percent}"
+        limits, formula = newcombe_auc(value, m, n, confidence), "Newcombe 2006 method 5"
     else:
         counted = {"sensitivity": m, "specificity": n}.get(cells.figure, design.n_patients)
-        low, high = wilson(value * counted, counted, confidence)
-        method = f"Wilson on {counted} patients, as the {cells.method} variance is zero, {percent}"
-    return Estimate(value=value, low=low, high=high, n=cells.n, unit="case", method=method)
+        limits, formula = wilson(value * counted, counted, confidence), f"Wilson on {counted} patients"
+    method = f"{formula}, as the {cells.method} variance is zero, {percent(confidence)}"
+    return Interval(*limits, method).around(value, cells.n)
 
 
-def _analysis(cells: _Cells, parts: Components, fixed: str) -> Analysis:
+def _analysis(cells: _Cells, components: Components, fixed: str) -> Analysis:
     """Means, test and differences with readers or cases fixed, or neither."""
-    told, treatments = MODELS[fixed], cells.design.treatments
+    model, treatments = MODELS[fixed], cells.design.treatments
     means = {
-        name: cells.estimate(mean_of_readers(cells.figures[i], cells.block(i, i), fixed), 0.0, told)
+        name: cells.estimate(mean_of_readers(cells.figures[i], cells.block(i, i), fixed), 0.0, model)
         for i, name in enumerate(treatments)
     }
     shape = (len(treatments), len(cells.design.readers))
     if shape[0] < 2:
-        none = TreatmentTest(statistic=None, df1=None, df2=None, p=None, method="no test: one treatment")
-        return Analysis(model=told, means=means, test=none, differences=())
-    spread = spread_of(parts, shape, fixed)
+        none = TreatmentTest(method="no test: one treatment")
+        return Analysis(model=model, means=means, test=none, differences=())
+    spread = spread_of(components, shape, fixed)
     return Analysis(
-        model=told,
+        model=model,
         means=means,
-        test=_global_test(parts.ms_treatment or 0.0, shape[0], spread, told),
-        differences=tuple(_differences(cells, spread, told)),
+        test=_global_test(components.ms_treatment or 0.0, shape[0], spread, model),
+        differences=tuple(_differences(cells, spread, model)),
     )
 
 
-def _global_test(ms_treatment: float, n_treatments: int, spread: Spread, told: str) -> TreatmentTest:
+def _global_test(ms_treatment: float, n_treatments: int, spread: Spread, model: str) -> TreatmentTest:
     """Test that all treatments have the same mean."""
     df1 = float(n_treatments - 1)
     if spread.denominator < 1e-15:
         why = "no test: neither readers nor cases vary"
-        return TreatmentTest(statistic=None, df1=df1, df2=spread.df, p=None, method=why)
+        return TreatmentTest(df1=df1, df2=spread.df, method=why)
     if spread.df is None:
         statistic = df1 * ms_treatment / spread.denominator
         p, law = float(stats.chi2.sf(statistic, df1)), "chi-square"
@@ -242,27 +238,26 @@ def _global_test(ms_treatment: float, n_treatments: int, spread: Spread, told: s
         statistic = ms_treatment / spread.denominator
         p, law = float(stats.f.sf(statistic, df1, spread.df)), "F"
     return TreatmentTest(
-        statistic=statistic, df1=df1, df2=spread.df, p=p, method=f"Obuchowski-Rockette {law}, {told}"
+        statistic=statistic, df1=df1, df2=spread.df, p=p, method=f"Obuchowski-Rockette {law}, {model}"
     )
 
 
-def _differences(cells: _Cells, spread: Spread, told: str) -> list[Difference]:
+def _differences(cells: _Cells, spread: Spread, model: str) -> list[Difference]:
     """Each pair of treatments, by the denominator of the test of all."""
     means, j = cells.figures.mean(axis=1), len(cells.design.readers)
     se = (2 * max(spread.denominator, 0.0) / j) ** 0.5
-    return [
-        _difference(
-            cells, pair, Wald(value=float(means[pair[0]] - means[pair[1]]), se=se, df=spread.df), told
-        )
-        for pair in combinations(range(means.size), 2)
-    ]
+    walds = {
+        (i, k): Wald(value=float(means[i] - means[k]), se=se, df=spread.df)
+        for i, k in combinations(range(means.size), 2)
+    }
+    return [_difference(cells, pair, wald, model) for pair, wald in walds.items()]
 
 
 def _single_readers(cells: _Cells) -> list[Difference]:
     """Each pair of treatments within each reader, by that reader's variances and Cov1."""
     found = []
     n_treatments, n_readers = cells.figures.shape
-    for j in range(n_readers):
+    for j, reader in enumerate(cells.design.readers):
         own = cells.matrix.reshape(n_treatments, n_readers, n_treatments, n_readers)[:, j, :, j]
         if n_treatments < 2:
             continue
@@ -271,33 +266,28 @@ def _single_readers(cells: _Cells) -> list[Difference]:
         se = (2 * max(error - cov1, 0.0)) ** 0.5
         for pair in combinations(range(n_treatments), 2):
             value = float(cells.figures[pair[0], j] - cells.figures[pair[1], j])
-            found.append(
-                _difference(
-                    cells, pair, Wald(value=value, se=se, df=None), "one reader", cells.design.readers[j]
-                )
-            )
+            wald = Wald(value=value, se=se, df=None)
+            found.append(_difference(cells, pair, wald, "one reader", reader))
     return found
 
 
-def _difference(cells: _Cells, pair: tuple[int, int], wald: Wald, told: str, reader: str = "") -> Difference:
+def _difference(cells: _Cells, pair: tuple[int, int], wald: Wald, model: str, reader: str = "") -> Difference:
     first, second = (cells.design.treatments[i] for i in pair)
     return Difference(
         first=first,
         second=second,
-        difference=cells.estimate(wald, -1.0, told),
-        test=tested(wald, told),
+        difference=cells.estimate(wald, -1.0, model),
+        test=_wald_test(wald, model),
         reader=reader,
     )
 
 
-def tested(wald: Wald, told: str) -> TreatmentTest:
+def _wald_test(wald: Wald, model: str) -> TreatmentTest:
     """Two-sided test that the value is 0."""
     if wald.p is None:
-        return TreatmentTest(statistic=None, df1=None, df2=wald.df, p=None, method="no test: no variance")
-    law = "z" if wald.df is None else "t"
-    return TreatmentTest(
-        statistic=wald.statistic, df1=None, df2=wald.df, p=wald.p, method=f"Obuchowski-Rockette {law}, {told}"
-    )
+        return TreatmentTest(df2=wald.df, method="no test: no variance")
+    method = f"Obuchowski-Rockette {'z' if wald.df is None else 't'}, {model}"
+    return TreatmentTest(statistic=wald.statistic, df2=wald.df, p=wald.p, method=method)
 
 
 def against_one(
@@ -330,7 +320,7 @@ def against_one(
     j = len(readers.readers)
     contrast = np.hstack([np.eye(j), -np.ones((j, 1))])
     wald = mean_of_readers(contrast @ figures, contrast @ matrix @ contrast.T, "")
-    told = f"random readers and random cases, {other_name} fixed"
+    model = f"random readers and random cases, {other_name} fixed"
     cells = _Cells(
         design=design,
         figure=figure,
@@ -342,6 +332,6 @@ def against_one(
     return Difference(
         first=f"mean of {j} readers",
         second=other_name,
-        difference=cells.estimate(wald, -1.0, told),
-        test=tested(wald, told),
+        difference=cells.estimate(wald, -1.0, model),
+        test=_wald_test(wald, model),
     )

@@ -1,7 +1,7 @@
-"""An expected figure and a wanted width in; how many patients its interval needs, out.
+"""How many patients an interval of a given width, or a difference of two AUCs, needs.
 
-The AUC's variance is Hanley and McNeil's, the one that needs nothing but the AUC and the class sizes. It is planning,
-not inference: figures of a study get their own intervals from their own data.
+The AUC's variance is Hanley and McNeil's, which needs only the AUC and the class sizes. This is for planning: the
+figures of a study get their intervals from their own data.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from scipy.stats import norm
 from nephroscope.base.errors import ConfigError
 from nephroscope.statistics.intervals import hanley_mcneil, newcombe_auc, wilson
 
-MOST = 1_000_000  # patients of a class: beyond, a plan is no plan
+MOST = 1_000_000  # patients of a class: no plan is larger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ def auc_plan(auc: float, n_positive: int, n_negative: int, confidence: float = 0
 
 
 def patients_for_auc(auc: float, width: float, ratio: float = 1.0, confidence: float = 0.95) -> AucPlan:
-    """Smallest class sizes whose interval is no wider than ``width`` from end to end.
+    """Smallest class sizes whose whole interval is at most ``width`` wide.
 
     Args:
         auc: Expected, above 0.5 and below 1.

@@ -1,12 +1,12 @@
-"""Readers with their answers in; what is doubtful about them, as findings, and the confidences to believe, out."""
+"""The scale of the readers' confidence, and what is doubtful about their answers."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from nephroscope.base.errors import CohortError, ConfigError
 from nephroscope.base.tables import names
-from nephroscope.questions.readers.calls import Known, Reader
+from nephroscope.questions.readers.answers import CaseLabels, Reader
 from nephroscope.records import Finding, counted_noun
 
 AUTO = "auto"
@@ -14,7 +14,7 @@ AUTO = "auto"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """From surely not the positive subtype (``low``) to surely the positive one (``high``)."""
+    """From certainly not the positive subtype (``low``) to certainly the positive one (``high``)."""
 
     name: str
     low: float
@@ -23,16 +23,17 @@ class Scale:
 
     @property
     def middle(self) -> float:
-        """Neither."""
+        """Not sure."""
         return (self.low + self.high) / 2
 
     def holds(self, value: float) -> bool:
-        """True when a confidence can stand on this scale."""
+        """True when a confidence is possible on this scale."""
         return self.low <= value <= self.high and (not self.whole or value.is_integer())
 
-    def told(self, positive: str) -> str:
+    def in_words(self, positive: str) -> str:
         """The scale in words."""
-        return f"{self.low:g} (surely not {positive}) to {self.high:g} (surely {positive}), {self.middle:g}: not sure"
+        low, middle, high = (f"{value:g}" for value in (self.low, self.middle, self.high))
+        return f"{low} (certainly not {positive}) to {high} (certainly {positive}), {middle}: not sure"
 
 
 SCALES = {
@@ -44,40 +45,40 @@ SCALES = {
 
 
 def scale_of(values: Sequence[float], wanted: str, table: str) -> Scale:
-    """The scale that was said, or the first that holds every confidence and shows in them.
+    """The scale that the user names, or the first usual one that all confidences fit and that they make use of.
 
     Raises:
-        ConfigError: The scale is neither usual nor said as LOW-HIGH.
-        CohortError: No scale holds them all, or none of the usual ones can be told from them.
+        ConfigError: The scale is neither a usual one nor LOW-HIGH.
+        CohortError: The confidences do not fit the scale, or none of the usual ones.
     """
     if wanted == AUTO:
         candidates = [scale for scale in SCALES.values() if _shows(scale, values)]
     else:
-        candidates = [SCALES.get(wanted) or _said(wanted)]
+        candidates = [SCALES.get(wanted) or _from_to(wanted)]
     for scale in candidates:
         if all(scale.holds(value) for value in values):
             return scale
-    known = [scale.name for scale in (SCALES.values() if wanted == AUTO else candidates)]
+    tried = [scale.name for scale in (SCALES.values() if wanted == AUTO else candidates)]
     outside = sorted(
         {value for value in values if candidates and not candidates[-1].holds(value)} or set(values)
     )
     raise CohortError(
         where=f"{table}, confidence",
-        expected=f"all readers on one scale: {', '.join(known)}",
+        expected=f"all readers on one scale: {', '.join(tried)}",
         found=", ".join(f"{value:g}" for value in outside[:10]),
-        remedy="correct these cells, or say the scale that they do not show, such as --scale 1-7",
+        remedy="correct these cells, or name the scale, such as --scale 1-7",
     )
 
 
 def _shows(scale: Scale, values: Sequence[float]) -> bool:
-    """True where the values look like this scale: 0 and 1 are no -2 to 2, and 1 to 7 no 0 to 100."""
+    """True where the values look like this scale: 0 and 1 are not -2 to 2, and 1 to 7 not 0 to 100."""
     if scale.name == "-2-2":
         return min(values) < 0
     return min(values) < 1 if scale.name == "0-1" else max(values) > scale.middle
 
 
-def _said(wanted: str) -> Scale:
-    """The scale that LOW-HIGH says."""
+def _from_to(wanted: str) -> Scale:
+    """The scale from LOW to HIGH."""
     found = re.fullmatch(r"(-?\d{1,4})-(-?\d{1,4})", wanted)
     if found is None or int(found[1]) >= int(found[2]):
         raise ConfigError(
@@ -89,71 +90,59 @@ def _said(wanted: str) -> Scale:
     return Scale(name=wanted, low=int(found[1]), high=int(found[2]), whole=False)
 
 
-def scale_doubts(scale: Scale, by_reader: Mapping[str, Sequence[float]]) -> list[Finding]:
-    """Readers on a scale of 0 to 100 who may have used 1 to 5."""
-    if scale.name != "0-100":
-        return []
-    odd = [name for name, values in by_reader.items() if values and max(values) <= 5]
-    return [
-        Finding(
-            code="reader-scale",
-            severity="warning",
-            message=f"reader {name}: every confidence is 5 or less on a scale of 0 to 100; was it 1 to 5?",
-            case_id="",
-        )
-        for name in odd
-    ]
+MOST_CONTRADICTIONS = (
+    0.1  # of the cases with a call and a confidence: more than that are not slips of the pen
+)
 
 
-MOST_CONTRADICTIONS = 0.1  # of the cases with a call and a confidence: beyond, they are no slips of the pen
-
-
-def call_doubts(readers: Sequence[Reader], known: Known, scale: Scale | None) -> list[Finding]:
+def call_doubts(readers: Sequence[Reader], labels: CaseLabels, scale: Scale | None) -> list[Finding]:
     """Cases a reader left out or was not sure of, and confidences that contradict the call or the scale."""
-    every = {case for reader in readers for case in reader.readings}
+    every = {case for reader in readers for case in reader.answers}
     found: list[Finding] = []
+
+    def doubt(code: str, reader: Reader, message: str) -> None:
+        message = f"reader {reader.title}: {message}"
+        found.append(Finding(code=code, severity="warning", message=message, case_id=""))
+
     for reader in readers:
-        missing = every - reader.readings.keys()
+        missing = every - reader.answers.keys()
         if missing:
-            found.append(
-                _doubt(
-                    code="reader-cases-missing",
-                    message=f"reader {reader.title}: {len(missing)} of {counted_noun(len(every), 'case')} "
-                    f"not answered: {names(missing)}",
-                )
-            )
-        unsure = [case for case, r in reader.readings.items() if r.call is None]
+            n = counted_noun(len(every), "case")
+            doubt("reader-cases-missing", reader, f"{len(missing)} of {n} not answered: {names(missing)}")
+        unsure = [case for case, r in reader.answers.items() if r.call is None]
         if unsure:
-            message = (
-                f"reader {reader.title}: not sure in {len(unsure)} of "
-                f"{counted_noun(len(reader.readings), 'case')}; figures of calls leave them out, "
-                "and who calls the easy cases only looks better"
+            n = counted_noun(len(reader.answers), "case")
+            doubt(
+                "reader-not-sure",
+                reader,
+                f"not sure in {len(unsure)} of {n}; accuracy, sensitivity and specificity leave these cases out, "
+                "which favors a reader who calls only the easy ones",
             )
-            found.append(_doubt(code="reader-not-sure", message=message))
-        odd = [] if scale is None else _contradictions(reader, known, scale)
+        odd = [] if scale is None else _contradictions(reader, labels, scale)
         if odd:
-            found.append(
-                _doubt(
-                    code="reader-contradicts",
-                    message=f"reader {reader.title}: call and confidence contradict in "
-                    f"{counted_noun(len(odd), 'case')}: {names(odd)}; "
-                    f"confidence is how surely it is {known.positive}, not how sure the reader is of the call"
-                    f"{'; so many that no AUC is made of them' if _too_many(odd, reader) else ''}",
-                )
+            doubt(
+                "reader-contradicts",
+                reader,
+                f"call and confidence contradict each other in {counted_noun(len(odd), 'case')}: {names(odd)}; "
+                f"the confidence must say how likely {labels.positive} is, not how sure the reader is of the call"
+                f"{'; with so many, no AUC is computed' if _too_many(odd, reader) else ''}",
             )
-    if scale is not None:
-        found += scale_doubts(scale, {r.title: list(r.rated.values()) for r in readers})
+    for reader in readers:
+        if scale is not None and scale.name == "0-100" and max(reader.rated.values(), default=100) <= 5:
+            doubt(
+                "reader-scale", reader, "every confidence is 5 or less on a scale of 0 to 100; was it 1 to 5?"
+            )
     return found
 
 
-def believed(reader: Reader, known: Known, scale: Scale | None) -> Reader:
+def without_contradicted_confidences(reader: Reader, labels: CaseLabels, scale: Scale | None) -> Reader:
     """The reader without the confidences, where too many contradict the calls: an AUC of them would mean nothing."""
-    odd = [] if scale is None else _contradictions(reader, known, scale)
+    odd = [] if scale is None else _contradictions(reader, labels, scale)
     if not _too_many(odd, reader):
         return reader
-    why = f"call and confidence contradict in {len(odd)} of {counted_noun(_both(reader), 'case')}"
-    readings = {case: replace(reading, confidence=None) for case, reading in reader.readings.items()}
-    return replace(reader, readings=readings, unrated=why)
+    why = f"call and confidence contradict each other in {len(odd)} of {counted_noun(_both(reader), 'case')}"
+    answers = {case: replace(answer, confidence=None) for case, answer in reader.answers.items()}
+    return replace(reader, answers=answers, unrated=why)
 
 
 def _too_many(odd: Sequence[str], reader: Reader) -> bool:
@@ -165,16 +154,12 @@ def _both(reader: Reader) -> int:
     return len(reader.called.keys() & reader.rated.keys())
 
 
-def _contradictions(reader: Reader, known: Known, scale: Scale) -> list[str]:
+def _contradictions(reader: Reader, labels: CaseLabels, scale: Scale) -> list[str]:
     return [
         case
-        for case, r in reader.readings.items()
+        for case, r in reader.answers.items()
         if r.call is not None
         and r.confidence is not None
         and r.confidence != scale.middle
-        and (r.confidence > scale.middle) != (r.call == known.positive)
+        and (r.confidence > scale.middle) != (r.call == labels.positive)
     ]
-
-
-def _doubt(*, code: str, message: str) -> Finding:
-    return Finding(code=code, severity="warning", message=message, case_id="")

@@ -1,37 +1,40 @@
-"""Readers and models with known cases in; the whole reader study, by test set and together, and its JSON out."""
+"""The whole reader study: figures, comparisons and agreement by test set and on all cases together."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
-from nephroscope.questions.readers.calls import CallTable, Known, Reader
-from nephroscope.questions.readers.figures import Pair, ReaderFigures, compare_pair, figures_of
-from nephroscope.questions.readers.pooled import (
+from nephroscope.questions.readers.answers import CallTable, CaseLabels, Reader
+from nephroscope.questions.readers.comparisons import (
     FEW_READERS,
-    MeanBeside,
+    MeanComparison,
     MeanOfReaders,
-    aided_beside_unaided,
-    mean_beside_model,
+    Pair,
+    aided_against_unaided,
+    compare_pair,
+    correct,
+    mean_against_model,
     mean_of_readers,
 )
-from nephroscope.questions.readers.tested import correct
+from nephroscope.questions.readers.figures import ReaderFigures, figures_of
 from nephroscope.records import EvaluationConfig, Finding, counted_noun
 from nephroscope.statistics.kappa import KappaReport, compare_readers
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReaderPart:
-    """What was found on the cases of one test set, or on all cases together.
+class ReaderResults:
+    """Figures and tests on the cases of one test set, or on all of them together.
 
     Attributes:
-        test_set: out-of-fold, internal-test, external-test:NAME, or what all cases are; empty without a study.
+        test_set: out-of-fold, internal-test, external-test:NAME, or a name for all together; empty without a study.
         readers: Figures of people, unaided before aided.
-        models: Figures of models, on the cases that any reader answered; LEAKY ones stand here and in no test.
+        models: Figures of models, on the cases that any reader answered; LEAKY ones are shown but not tested.
         means: Over readers, by figure and aided or not.
         against_models: Each reader against each model.
         mean_against_models: Mean of the readers against each model.
         aided: Each reader unaided against aided, ``mean_aided`` over all who did both.
         agreement: Between readers, unaided and aided; None with one reader.
+        n_tests: How many p-values there are; each is corrected for those of its question.
+        sentences: What the tests show, in words.
     """
 
     test_set: str
@@ -41,84 +44,71 @@ class ReaderPart:
     models: tuple[ReaderFigures, ...]
     means: tuple[MeanOfReaders, ...]
     against_models: tuple[Pair, ...]
-    mean_against_models: tuple[MeanBeside, ...]
+    mean_against_models: tuple[MeanComparison, ...]
     aided: tuple[Pair, ...]
-    mean_aided: tuple[MeanBeside, ...]
+    mean_aided: tuple[MeanComparison, ...]
     agreement: KappaReport | None
     agreement_aided: KappaReport | None
-
-    @property
-    def n_tests(self) -> int:
-        """How many p-values stand here; each is corrected for those of its question."""
-        pairs = [*self.against_models, *self.aided]
-        tests = [test for pair in pairs for test in (pair.calls, pair.areas) if test is not None]
-        means = [found.found.test for found in (*self.mean_against_models, *self.mean_aided)]
-        return sum(test.p is not None for test in (*tests, *means))
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """What the tests say, in words."""
-        pairs = [s for pair in (*self.against_models, *self.aided) for s in pair.sentences]
-        return (*pairs, *(m.sentence for m in (*self.mean_against_models, *self.mean_aided)))
-
-    def as_dict(self) -> dict[str, Any]:
-        """For readers.json and ``--json``."""
-        kappas = {
-            name: None if found is None else found.as_dict()
-            for name, found in (("agreement", self.agreement), ("agreement_aided", self.agreement_aided))
-        }
-        extra = {"n_tests": self.n_tests, "sentences": list(self.sentences)}
-        return extra | asdict(self) | kappas
+    n_tests: int
+    sentences: tuple[str, ...]
 
 
-def study_part(
+def results_on(
     test_set: str,
     readers: Sequence[Reader],
     models: Sequence[Reader],
-    known: Known,
+    labels: CaseLabels,
     config: EvaluationConfig,
-) -> ReaderPart:
-    """Set readers beside models on the cases that they answered.
+) -> ReaderResults:
+    """Compare readers with models on the cases that they answered.
 
     Args:
         test_set: Which cases these are.
-        readers: People, with their answers about these cases alone.
-        models: Programs; answers about cases that no reader answered are left aside.
-        known: Truth of the cases.
+        readers: People, with their answers about these cases only.
+        models: Programs; answers about cases that no reader answered are not used.
+        labels: Truth of the cases.
         config: Gives confidence, resamples and seed; a corrected p below 1 - confidence shows a difference.
     """
-    read = {case for reader in readers for case in reader.readings}
-    programs = [program for model in models if (program := on_cases(model, read)).readings]
+    read = {case for reader in readers for case in reader.answers}
+    programs = [program for model in models if (program := on_cases(model, read)).answers]
     tested = [program for program in programs if not program.leaky]
     unaided, aided = by_arm(readers)
     arms = [arm for arm in (unaided, aided) if arm]
     both = [(u, a) for u in unaided for a in aided if u.name == a.name]
     once, again = ([pair[i] for pair in both] for i in (0, 1))
     confidence = config.confidence
-    against: list[Pair] = []
-    mean_against: list[MeanBeside] = []
+    pairs: list[Pair] = []
+    means: list[MeanComparison] = []
     for rivals in ([m for m in tested if not m.baseline], [m for m in tested if m.baseline]):
-        beside = [(arm, model) for arm in arms for model in rivals]
-        pairs = [compare_pair(reader, model, known, config) for arm, model in beside for reader in arm]
-        means = [m for arm, model in beside for m in mean_beside_model(arm, model, known, confidence)]
-        pairs, means = correct(pairs, means, 1 - confidence)
-        against, mean_against = [*against, *pairs], [*mean_against, *means]
-    mean_helped = aided_beside_unaided(once, again, known, confidence) if len(both) > 1 else []
-    helped = [compare_pair(u, a, known, config) for u, a in both]
-    helped, mean_helped = correct(helped, mean_helped, 1 - confidence)
-    return ReaderPart(
+        matches = [(arm, model) for arm in arms for model in rivals]
+        of_pairs, of_means = correct(
+            [compare_pair(reader, model, labels, config) for arm, model in matches for reader in arm],
+            [m for arm, model in matches for m in mean_against_model(arm, model, labels, confidence)],
+            1 - confidence,
+        )
+        pairs, means = [*pairs, *of_pairs], [*means, *of_means]
+    mean_aided = aided_against_unaided(once, again, labels, confidence) if len(both) > 1 else []
+    pairs_aided, mean_aided = correct(
+        [compare_pair(u, a, labels, config) for u, a in both], mean_aided, 1 - confidence
+    )
+    every_pair, every_mean = [*pairs, *pairs_aided], [*means, *mean_aided]
+    tests = [test for pair in every_pair for test in (pair.calls, pair.areas) if test is not None]
+    of_pairs_in_words = [sentence for pair in every_pair for sentence in pair.sentences]
+    return ReaderResults(
         test_set=test_set,
         n_cases=len(read),
-        n_patients=len({known.patient_of[case] for case in read}),
-        readers=tuple(figures_of(reader, known, config) for reader in readers),
-        models=tuple(figures_of(program, known, config) for program in programs),
-        means=tuple(mean for arm in arms for mean in mean_of_readers(arm, known, confidence)),
-        against_models=tuple(against),
-        mean_against_models=tuple(mean_against),
-        aided=tuple(helped),
-        mean_aided=tuple(mean_helped),
-        agreement=_agreement(unaided, known, config),
-        agreement_aided=_agreement(aided, known, config),
+        n_patients=len({labels.patient_of[case] for case in read}),
+        readers=tuple(figures_of(reader, labels, config) for reader in readers),
+        models=tuple(figures_of(program, labels, config) for program in programs),
+        means=tuple(mean for arm in arms for mean in mean_of_readers(arm, labels, confidence)),
+        against_models=tuple(pairs),
+        mean_against_models=tuple(means),
+        aided=tuple(pairs_aided),
+        mean_aided=tuple(mean_aided),
+        agreement=_agreement(unaided, labels, config),
+        agreement_aided=_agreement(aided, labels, config),
+        n_tests=sum(test.p is not None for test in (*tests, *(mean.found.test for mean in every_mean))),
+        sentences=(*of_pairs_in_words, *(mean.sentence for mean in every_mean)),
     )
 
 
@@ -128,157 +118,155 @@ def by_arm(readers: Sequence[Reader]) -> tuple[list[Reader], list[Reader]]:
 
 
 def on_cases(one: Reader, cases: set[str], test_set: str = "") -> Reader:
-    """The answers about these cases alone, less those that are of another test set by the answer's own word."""
+    """The answers about these cases only, without those that the model's own split puts in another test set."""
     kept = {
         case: reading
-        for case, reading in one.readings.items()
+        for case, reading in one.answers.items()
         if case in cases and not (test_set and reading.group and reading.group != test_set)
     }
-    return replace(one, readings=kept)
+    return replace(one, answers=kept)
 
 
-def _agreement(readers: Sequence[Reader], known: Known, config: EvaluationConfig) -> KappaReport | None:
+def _agreement(readers: Sequence[Reader], labels: CaseLabels, config: EvaluationConfig) -> KappaReport | None:
     if len(readers) < 2:
         return None
     answers = {
-        reader.name: {case: r.call or "not sure" for case, r in reader.readings.items()} for reader in readers
+        reader.name: {case: r.call or "not sure" for case, r in reader.answers.items()} for reader in readers
     }
-    return compare_readers(answers, known.patient_of, config)
+    return compare_readers(answers, labels.patient_of, config)
 
 
 FORMAT = 1
-TOGETHER = "all cases together"
-POOLED = f"{TOGETHER}, answered by different networks"
+POOLED = "all test sets pooled"
+POOLED_NETWORKS = f"{POOLED} (different networks)"
 OUT_OF_FOLD = "out-of-fold"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReaderStudy(ReaderPart):
-    """Everything found about a table of calls; what it has of a `ReaderPart` is of all cases.
+class ReaderStudy(ReaderResults):
+    """All results of a table of calls; the fields of `ReaderResults` are those of all cases together.
 
     Attributes:
         scale: Of the readers' confidence, in words; empty without one.
-        groups: The same by test set; one test set is all cases. Empty without a study.
+        groups: The same by test set; a single test set is all cases. Empty without a study.
+        sentences: Those of every part; with several test sets each begins with the name of its own.
         synthetic: True when a case is a phantom.
+        format: Of readers.json.
     """
 
     subtypes: tuple[str, ...]
     positive: str
     scale: str
-    groups: Mapping[str, ReaderPart]
+    groups: Mapping[str, ReaderResults]
     findings: tuple[Finding, ...]
     synthetic: bool = False
+    format: int = FORMAT
 
     @property
-    def parts(self) -> tuple[ReaderPart, ...]:
-        """What is shown: each test set and then all cases together, or all cases where there is one."""
+    def parts(self) -> tuple[ReaderResults, ...]:
+        """What is shown: each test set and then all together, or all cases where there is one test set."""
         return (*self.groups.values(), self) if len(self.groups) > 1 else (self,)
 
-    @property
-    def told(self) -> tuple[str, ...]:
-        """The sentences of every part; with several test sets each names its own."""
-        if len(self.groups) < 2:
-            return self.sentences
-        return tuple(f"{part.test_set}: {sentence}" for part in self.parts for sentence in part.sentences)
-
-    def as_dict(self) -> dict[str, Any]:
-        """For readers.json and ``--json``."""
-        groups = {name: part.as_dict() for name, part in self.groups.items()}
-        extra = {"format": FORMAT, "groups": groups, "sentences": list(self.told)}
-        return super().as_dict() | extra
+    def sentences_of(self, part: ReaderResults) -> tuple[str, ...]:
+        """The sentences of one of the parts, without its name."""
+        if part is not self or len(self.groups) < 2:
+            return part.sentences
+        name = f"{self.test_set}: "
+        return tuple(text.removeprefix(name) for text in self.sentences if text.startswith(name))
 
 
 def study_readers(
     table: CallTable,
     models: Sequence[Reader],
-    known: Known,
+    labels: CaseLabels,
     config: EvaluationConfig,
     synthetic: bool = False,
     findings: Sequence[Finding] = (),
 ) -> ReaderStudy:
-    """Set readers beside models, by test set and on all cases together.
+    """Compare readers with models, by test set and on all cases together.
 
     Args:
-        table: Readers, and models whose answers stand in the same table.
-        models: Further models, such as the runs of a study; answers about cases that no reader saw are left aside.
-        known: Truth of the cases, and their test sets.
+        table: Readers, and models whose answers are in the same table.
+        models: Further models, such as the runs of a study; answers about cases that no reader saw are not used.
+        labels: Truth of the cases, and their test sets.
         config: Gives confidence, resamples and seed.
         synthetic: True when a case is a phantom.
         findings: Doubts about the models.
     """
     every = [*table.models, *models]
-    sets = _test_sets(table.readers, known)
-    together = POOLED if every else TOGETHER
+    sets = _test_sets(table.readers, labels)
+    together = POOLED_NETWORKS if every else POOLED
     title = together if len(sets) > 1 else next(iter(sets), "")
     asked = [on_cases(model, sets[title], title) for model in every] if len(sets) == 1 else every
-    whole = study_part(title, table.readers, asked, known, config)
+    whole = results_on(title, table.readers, asked, labels, config)
     groups = {title: whole} if len(sets) == 1 else {}
     if len(sets) > 1:
         groups = {
-            name: study_part(
+            name: results_on(
                 name,
-                [kept for reader in table.readers if (kept := on_cases(reader, cases)).readings],
+                [kept for reader in table.readers if (kept := on_cases(reader, cases)).answers],
                 [on_cases(model, cases, name) for model in every],
-                known,
+                labels,
                 config,
             )
             for name, cases in sets.items()
         }
+    named = [f"{part.test_set}: {text}" for part in (*groups.values(), whole) for text in part.sentences]
     return ReaderStudy(
-        **{field.name: getattr(whole, field.name) for field in fields(ReaderPart)},
-        subtypes=known.subtypes,
-        positive=known.positive,
+        **vars(whole) | ({"sentences": tuple(named)} if len(sets) > 1 else {}),
+        subtypes=labels.subtypes,
+        positive=labels.positive,
         scale=table.scale,
         groups=groups,
-        findings=(*table.findings, *findings, *_doubts(table.readers, every, known, whole)),
+        findings=(*table.findings, *findings, *_doubts(table.readers, every, labels, whole)),
         synthetic=synthetic,
     )
 
 
-def _test_sets(readers: Sequence[Reader], known: Known) -> dict[str, set[str]]:
+def _test_sets(readers: Sequence[Reader], labels: CaseLabels) -> dict[str, set[str]]:
     """Cases that readers answered by test set, out-of-fold first; empty where no test set is known."""
     sets: dict[str, set[str]] = {}
     for reader in readers:
-        for case in reader.readings:
-            if case in known.group_of:
-                sets.setdefault(known.group_of[case], set()).add(case)
+        for case in reader.answers:
+            if case in labels.group_of:
+                sets.setdefault(labels.group_of[case], set()).add(case)
     return dict(sorted(sets.items(), key=lambda item: (item[0] != OUT_OF_FOLD, item[0])))
 
 
 def _doubts(
-    readers: Sequence[Reader], models: Sequence[Reader], known: Known, whole: ReaderPart
+    readers: Sequence[Reader], models: Sequence[Reader], labels: CaseLabels, whole: ReaderResults
 ) -> list[Finding]:
-    """What holds of the study as a whole."""
+    """What is doubtful about the study as a whole."""
     found = []
+
+    def doubt(code: str, message: str) -> None:
+        found.append(Finding(code=code, severity="warning", message=message, case_id=""))
+
     n_readers = max(len(arm) for arm in by_arm(readers))
     if n_readers < FEW_READERS:
-        what = "no multi-reader analysis" if n_readers == 1 else "what it says of other readers is weak"
-        found.append(_doubt("readers-few", f"{counted_noun(n_readers, 'reader')}: {what}"))
-    if whole.n_patients < whole.n_cases:
-        found.append(
-            _doubt(
-                "readers-clustered",
-                f"{counted_noun(whole.n_cases, 'case')} of {counted_noun(whole.n_patients, 'patient')}: "
-                "no exact McNemar test where a patient has "
-                "several of the cases; intervals and multi-reader analyses go by patient",
-            )
+        one = "1 reader: no multi-reader analysis"
+        doubt(
+            "readers-few",
+            one if n_readers == 1 else f"{n_readers} readers are too few to generalize to other readers",
         )
-    read = {case for reader in readers for case in reader.readings}
+    if whole.n_patients < whole.n_cases:
+        doubt(
+            "readers-clustered",
+            f"{counted_noun(whole.n_cases, 'case')} of {counted_noun(whole.n_patients, 'patient')}: no exact McNemar "
+            "test where a patient has several of the cases; intervals and multi-reader analyses are by patient",
+        )
+    read = {case for reader in readers for case in reader.answers}
     for model in models:
-        seen = on_cases(model, read).readings
+        seen = on_cases(model, read).answers
         if not seen:
-            found.append(_doubt("model-no-cases", f"{model.name}: no answer about a case that a reader saw"))
-        other = [case for case, r in seen.items() if r.group and r.group != known.group_of.get(case, r.group)]
+            doubt("model-no-cases", f"{model.name}: no answer about a case that a reader saw")
+        other = [
+            case for case, r in seen.items() if r.group and r.group != labels.group_of.get(case, r.group)
+        ]
         if other:
-            found.append(
-                _doubt(
-                    "model-left-out",
-                    f"{model.name}: {len(other)} of {len(seen)} cases are of another test set in its own split than "
-                    "in splits.json; left out of the figures of their test set",
-                )
+            doubt(
+                "model-left-out",
+                f"{model.name}: {len(other)} of {len(seen)} cases are in another test set by its own split than by "
+                "splits.json; left out of the figures of their test set",
             )
     return found
-
-
-def _doubt(code: str, message: str) -> Finding:
-    return Finding(code=code, severity="warning", message=message, case_id="")

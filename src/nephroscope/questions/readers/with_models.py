@@ -1,4 +1,4 @@
-"""Radiologists next to the models of a study: a table of their calls, and the runs they are compared with."""
+"""Radiologists and the models of a study: a table of calls compared with runs and baselines."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,10 +10,10 @@ from nephroscope.intake.labels.pathology import load_pathology, name_of_subtype
 from nephroscope.learning.run_files import load_run, open_run
 from nephroscope.learning.score_run import score_run
 from nephroscope.questions.compare.comparison_file import load_comparison
-from nephroscope.questions.readers.calls import Known, Reader, Reading
-from nephroscope.questions.readers.read_calls import CallOptions, read_calls
+from nephroscope.questions.readers.answers import CaseLabels, Reader, ReaderAnswer
+from nephroscope.questions.readers.call_table import CallOptions, read_calls
 from nephroscope.questions.readers.reader_study import ReaderStudy, study_readers
-from nephroscope.questions.readers.write import COMPARED, FOLDER, made_from, save_reader_study
+from nephroscope.questions.readers.write import COMPARED, FOLDER, digests_of, save_reader_study
 from nephroscope.records import DEVELOPMENT, INTERNAL_TEST, OUT_OF_FOLD, CasePrediction, Finding
 from nephroscope.study.snapshot import Snapshot
 from nephroscope.study.split import load_split
@@ -22,62 +22,62 @@ LEAKY = " (LEAKY)"
 BASELINE = "baseline of the comparison"
 
 
-def read_beside_models(
+def readers_against_models(
     snapshot: Snapshot, path: Path, runs: Sequence[str] = (), options: CallOptions | None = None
 ) -> ReaderStudy:
-    """Score a table of calls beside runs and baselines, and write readers/ into the study.
+    """Compare a table of calls with runs and baselines, and write readers/ into the study.
 
     Args:
         snapshot: Gives truth, patients and runs.
         path: Table of calls.
         runs: Names of complete runs; without any, the baselines of the last comparison and all runs but those that
-            are damaged or older than the cohort or its slices, which are told.
+            are damaged or older than the cohort or its slices; a finding names these.
         options: How the table is read.
 
     Raises:
         CohortError: The table is refused; see `read_calls`.
         StudyError: A named run is not complete, damaged, or older than the cohort or its slices.
     """
-    known, means = known_of(snapshot)
-    table = read_calls(path, known, means, options)
+    labels, meaning_of = labels_of(snapshot)
+    table = read_calls(path, labels, meaning_of, options)
     models, findings = run_models(snapshot, runs)
-    baselines, doubts = ([], []) if runs else compared_models(snapshot, known)
+    baselines, doubts = ([], []) if runs else compared_models(snapshot, labels)
     findings += doubts
     config = snapshot.settings.evaluation
-    known = replace(known, group_of=test_sets(snapshot, models))
-    found = study_readers(table, [*models, *baselines], known, config, snapshot.cohort.synthetic, findings)
+    labels = replace(labels, group_of=test_sets(snapshot, models))
+    found = study_readers(table, [*models, *baselines], labels, config, snapshot.cohort.synthetic, findings)
     used = [model.name.removesuffix(LEAKY) for model in models]
-    digests = made_from(snapshot.folder, snapshot.cohort.label_digest, config, used, compared=not runs)
+    digests = digests_of(snapshot.folder, snapshot.cohort.label_digest, config, used, compared=not runs)
     save_reader_study(snapshot.folder.root / FOLDER, found, digests)
     return found
 
 
-def known_of(snapshot: Snapshot) -> tuple[Known, Callable[[str], str | None]]:
-    """What a study knows of its cases, and what it calls a typed subtype."""
+def labels_of(snapshot: Snapshot) -> tuple[CaseLabels, Callable[[str], str | None]]:
+    """Truth of the cases of a study, and the study's name of a subtype as typed."""
     cohort, pathology = snapshot.cohort, load_pathology(snapshot.folder.root)
-    known = Known(
+    labels = CaseLabels(
         subtypes=cohort.subtypes,
         positive=cohort.positive,
         truth={case.case_id: case.subtype for case in cohort.cases if case.subtype},
         patient_of={case.case_id: case.patient_id for case in cohort.cases},
     )
-    return known, lambda text: name_of_subtype(text, cohort.subtypes, pathology)
+    return labels, lambda text: name_of_subtype(text, cohort.subtypes, pathology)
 
 
 def test_sets(snapshot: Snapshot, models: Sequence[Reader]) -> dict[str, str]:
-    """Test set of each labelled case by splits.json; where that is not to be read, by the runs' own splits."""
+    """Test set of each labelled case by splits.json; where that cannot be read, by the runs' own splits."""
     cases = {case.case_id: case.cohort for case in snapshot.cohort.cases if case.subtype}
     marked = {case_id: marked for case_id, marked in cases.items() if marked != DEVELOPMENT}
     try:
         split, _ = load_split(snapshot.folder.splits, snapshot.cohort)
     except (NephroscopeError, OSError):
-        by_runs = {c: r.group for model in models for c, r in model.readings.items() if r.group}
+        by_runs = {c: r.group for model in models for c, r in model.answers.items() if r.group}
         return dict.fromkeys(cases, OUT_OF_FOLD) | by_runs | marked
     return dict.fromkeys(cases, OUT_OF_FOLD) | dict.fromkeys(split.holdout, INTERNAL_TEST) | marked
 
 
 def run_models(snapshot: Snapshot, runs: Sequence[str]) -> tuple[list[Reader], list[Finding]]:
-    """Answers of each run about the cases that it was tested on, scored anew; runs left out are told."""
+    """Answers of each run about the cases that it was tested on, scored again; findings name the runs left out."""
     models: list[Reader] = []
     findings: list[Finding] = []
     for name in runs or _complete(snapshot):
@@ -97,7 +97,7 @@ def run_models(snapshot: Snapshot, runs: Sequence[str]) -> tuple[list[Reader], l
         if leaky:
             message = (
                 f"run {name}: LEAKY split by image, slices of a patient train and test; its figures are shown and "
-                "marked, and it takes part in no test"
+                "marked, and it is left out of all tests"
             )
             findings.append(Finding(code="leaky-split", severity="warning", message=message, case_id=""))
         model = model_of(name, predictions, snapshot.settings.positive)
@@ -107,16 +107,16 @@ def run_models(snapshot: Snapshot, runs: Sequence[str]) -> tuple[list[Reader], l
 
 def model_of(name: str, predictions: Sequence[CasePrediction], positive: str) -> Reader:
     """A run's answers: the call when "not sure" is not allowed, and the probability of the positive subtype."""
-    readings = {
-        p.case_id: Reading(call=p.forced_call, confidence=p.probabilities[positive], group=p.group)
+    answers = {
+        p.case_id: ReaderAnswer(call=p.forced_call, confidence=p.probabilities[positive], group=p.group)
         for p in predictions
     }
-    told = f"run, {', '.join(dict.fromkeys(p.group for p in predictions))}"
-    return Reader(name=name, aided=False, readings=readings, model=True, told=told, of_study=True)
+    source = f"run, {', '.join(dict.fromkeys(p.group for p in predictions))}"
+    return Reader(name=name, aided=False, answers=answers, model=True, source=source, of_study=True)
 
 
-def compared_models(snapshot: Snapshot, known: Known) -> tuple[list[Reader], list[Finding]]:
-    """Baselines of `nephroscope compare`, where it kept their predictions; left out where they are stale."""
+def compared_models(snapshot: Snapshot, labels: CaseLabels) -> tuple[list[Reader], list[Finding]]:
+    """Baselines of `nephroscope compare`, if it kept their predictions; left out if they are out of date."""
     path = snapshot.folder.root / COMPARED
     compared = load_comparison(snapshot.folder.root) if path.is_file() else None
     if compared is None:
@@ -124,19 +124,21 @@ def compared_models(snapshot: Snapshot, known: Known) -> tuple[list[Reader], lis
     if compared.stale:
         return [], [_left_out("baselines of the comparison", compared.stale)]
     header, rows = read_table(path)
-    column = f"p_{known.positive}"
+    column = f"p_{labels.positive}"
     if not {"name", "kind", "case_id", "call", column} <= set(header):
         raise _damaged(f"columns {', '.join(header)}")
-    found: dict[str, dict[str, Reading]] = {}
+    found: dict[str, dict[str, ReaderAnswer]] = {}
     for number, row in rows:
         cell = dict(zip(header, row, strict=True))
-        if cell["case_id"] in known.truth and cell["kind"] != "network":  # networks are the runs themselves
+        if cell["case_id"] in labels.truth and cell["kind"] != "network":  # networks are the runs themselves
             p = _probability(cell[column], number)
-            found.setdefault(cell["name"], {})[cell["case_id"]] = Reading(call=cell["call"], confidence=p)
-    if len({frozenset(readings) for readings in found.values()}) > 1:
+            found.setdefault(cell["name"], {})[cell["case_id"]] = ReaderAnswer(
+                call=cell["call"], confidence=p
+            )
+    if len({frozenset(answers) for answers in found.values()}) > 1:
         raise _damaged("other cases of one baseline than of another")
-    kind = Reader(name="", aided=False, readings={}, model=True, told=BASELINE, of_study=True, baseline=True)
-    models = [replace(kind, name=name, readings=readings) for name, readings in found.items()]
+    kind = Reader(name="", aided=False, answers={}, model=True, source=BASELINE, of_study=True, baseline=True)
+    models = [replace(kind, name=name, answers=answers) for name, answers in found.items()]
     return models, []
 
 

@@ -1,14 +1,15 @@
-"""A reader study in; readers.json and its tables as CSV out."""
+"""readers.json of a reader study and its tables as CSV, written and read; and whether they are out of date."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from nephroscope.base.files import digest_of, save_json
+from nephroscope.base.documents import read_document, save_document
+from nephroscope.base.files import digest_of
 from nephroscope.base.tables import save_table
-from nephroscope.questions.readers.figures import Pair
-from nephroscope.questions.readers.reader_study import ReaderPart, ReaderStudy
+from nephroscope.questions.readers.comparisons import Pair
+from nephroscope.questions.readers.reader_study import FORMAT, ReaderResults, ReaderStudy
 from nephroscope.records import Estimate, EvaluationConfig
 from nephroscope.study.folder import StudyFolder
 
@@ -16,17 +17,17 @@ LABELS, SPLIT, SETTINGS, COMPARED = "cohort", "splits.json", "[evaluation]", "co
 RUN = "run "
 
 
-def made_from(
+def digests_of(
     folder: StudyFolder, label_digest: str, config: EvaluationConfig, runs: Iterable[str], compared: bool
 ) -> dict[str, str]:
-    """Digests by what they are of; an empty one stands for a file that is not there.
+    """Digests of everything that the figures depend on; empty for a file that does not exist.
 
     Args:
         folder: Of the study.
         label_digest: Of the cohort.
-        config: As the figures were made.
+        config: With which the figures were computed.
         runs: Names of the runs that answered.
-        compared: True where baselines of the last comparison were looked for.
+        compared: True where the baselines of the last comparison were used if there were any.
     """
     files = {SPLIT: folder.splits} | {f"{RUN}{name}": folder.run(name) / "run.json" for name in runs}
     if compared:
@@ -38,9 +39,9 @@ def made_from(
 def changed_since(
     folder: StudyFolder, label_digest: str, config: EvaluationConfig, made: Mapping[str, str]
 ) -> list[str]:
-    """What is no longer as it was, by name; what an older file did not hold counts as changed."""
+    """Names of what has changed; what an older file does not contain counts as changed."""
     runs = [name.removeprefix(RUN) for name in made if name.startswith(RUN)]
-    now = made_from(folder, label_digest, config, runs, COMPARED in made)
+    now = digests_of(folder, label_digest, config, runs, COMPARED in made)
     changed = [name for name, digest in now.items() if made.get(name) != digest]
     return ["labels" if name == LABELS else name for name in changed]
 
@@ -56,48 +57,45 @@ READER_HEADER = (
     *("median_s", "lower_quartile_s", "upper_quartile_s", "told"),
 )
 PAIR_HEADER = (
-    *(
-        "test_set",
-        "first",
-        "second",
-        "n_called",
-        "both_right",
-        "only_first_right",
-        "only_second_right",
-        "neither_right",
-    ),
+    *("test_set", "first", "second", "n_called"),
+    *("both_right", "only_first_right", "only_second_right", "neither_right"),
     *("accuracy_difference", "accuracy_low", "accuracy_high", "mcnemar_p", "mcnemar_p_holm"),
     *("calls_method", "n_rated", "auc_difference", "auc_low", "auc_high", "auc_p", "auc_p_holm"),
     *("auc_method", "in_words"),
 )
 MEAN_HEADER = (
-    "test_set",
-    "first",
-    "second",
-    "figure",
-    "value",
-    "low",
-    "high",
-    "p",
-    "p_holm",
-    "n_readers",
-    "n_cases",
-    "method",
-    "in_words",
+    *("test_set", "first", "second", "figure", "value", "low", "high", "p", "p_holm"),
+    *("n_readers", "n_cases", "method", "in_words"),
 )
 KAPPA_HEADER = ("test_set", "readers", "aided", "figure", "value", "low", "high", "n", "method")
 
 
-def save_reader_study(folder: Path, study: ReaderStudy, made_from: Mapping[str, str]) -> Path:
-    """Write readers.json, readers.csv, pairs.csv, means.csv and agreement.csv; gives the path of readers.json.
+@dataclass(frozen=True, kw_only=True)
+class SavedReaderStudy(ReaderStudy):
+    """readers.json: the study, and the digests of what it depends on."""
+
+    made_from: Mapping[str, str]
+
+
+def load_reader_study(path: Path) -> SavedReaderStudy:
+    """Read readers.json.
+
+    Raises:
+        StudyError: It is damaged or of a newer format.
+    """
+    return read_document(path, SavedReaderStudy, FORMAT, "run `nephroscope readers` again")
+
+
+def save_reader_study(folder: Path, study: ReaderStudy, digests: Mapping[str, str]) -> Path:
+    """Write readers.json, readers.csv, pairs.csv, means.csv and agreement.csv; returns the path of readers.json.
 
     Args:
         folder: Of the study, ``readers``.
-        study: What was found.
-        made_from: Digests of what it depends on, so that a later step can tell whether it is stale.
+        study: The results.
+        digests: Of what it depends on, from `digests_of`, so that a later step knows whether it is out of date.
     """
     mark = "SYNTHETIC" if study.synthetic else ""
-    tables: dict[str, tuple[tuple[str, ...], Callable[[ReaderPart], Iterable[list[str]]]]] = {
+    tables: dict[str, tuple[tuple[str, ...], Callable[[ReaderResults], Iterable[list[str]]]]] = {
         "readers.csv": (READER_HEADER, _reader_rows),
         "pairs.csv": (PAIR_HEADER, _pair_rows),
         "means.csv": (MEAN_HEADER, _mean_rows),
@@ -106,20 +104,21 @@ def save_reader_study(folder: Path, study: ReaderStudy, made_from: Mapping[str, 
     for name, (header, rows_of) in tables.items():
         rows = [[part.test_set, *row, mark] for part in study.parts for row in rows_of(part)]
         save_table(folder / name, (*header, "mark"), rows)
-    save_json(folder / "readers.json", study.as_dict() | {"made_from": dict(made_from)})
+    saved = SavedReaderStudy(**vars(study), made_from=digests)
+    save_document(folder / "readers.json", saved, FORMAT)
     return folder / "readers.json"
 
 
-def number(value: float | None) -> str:
-    """A number as it stands in a table; empty for none."""
+def _number(value: float | None) -> str:
+    """A number as it is written in a table; empty for none."""
     return "" if value is None else f"{value:.6g}"
 
 
 def _limits(estimate: Estimate) -> list[str]:
-    return [number(v) for v in (estimate.value, estimate.low, estimate.high)]
+    return [_number(v) for v in (estimate.value, estimate.low, estimate.high)]
 
 
-def _reader_rows(part: ReaderPart) -> Iterable[list[str]]:
+def _reader_rows(part: ReaderResults) -> Iterable[list[str]]:
     for one in (*part.readers, *part.models):
         who = [one.name, "yes" if one.aided else "no", "yes" if one.model else "no"]
         time = one.time
@@ -127,11 +126,11 @@ def _reader_rows(part: ReaderPart) -> Iterable[list[str]]:
         for name in FIGURES:
             estimate = one.figures[name]
             right = str(one.counts[name][0]) if name in one.counts else ""
-            rest = [right, str(estimate.n), estimate.method, *map(number, seconds), one.told]
+            rest = [right, str(estimate.n), estimate.method, *map(_number, seconds), one.told]
             yield [*who, name, *_limits(estimate), *rest]
 
 
-def _pair_rows(part: ReaderPart) -> Iterable[list[str]]:
+def _pair_rows(part: ReaderResults) -> Iterable[list[str]]:
     return map(_pair_row, (*part.against_models, *part.aided))
 
 
@@ -140,43 +139,37 @@ def _pair_row(pair: Pair) -> list[str]:
     of_calls = [""] * 10
     if calls is not None:
         counts = (calls.both, calls.only_one, calls.only_two, calls.neither)
-        p = [number(calls.p), number(pair.calls_p_holm), calls.method]
+        p = [_number(calls.p), _number(pair.calls_p_holm), calls.method]
         of_calls = [*map(str, counts), *_limits(calls.difference), *p]
     of_areas = [""] * 6
     if areas is not None:
-        p = [number(areas.p), number(pair.areas_p_holm), areas.method]
+        p = [_number(areas.p), _number(pair.areas_p_holm), areas.method]
         of_areas = [*_limits(areas.difference), *p]
     who = [pair.first, pair.second, str(pair.n_called)]
     return [*who, *of_calls, str(pair.n_rated), *of_areas, " ".join(pair.sentences)]
 
 
-def _mean_rows(part: ReaderPart) -> Iterable[list[str]]:
+def _mean_rows(part: ReaderResults) -> Iterable[list[str]]:
     for mean in part.means:
         first = f"mean of {mean.n_readers} readers{', aided' if mean.aided else ''}"
         n = [str(mean.n_readers), str(mean.n_cases)]
         yield [first, "", mean.figure, *_limits(mean.mean), "", "", *n, mean.mean.method, ""]
     for found in (*part.mean_against_models, *part.mean_aided):
         pair = found.found
-        p = [number(pair.test.p), number(found.p_holm)]
+        p = [_number(pair.test.p), _number(found.p_holm)]
         n = [str(found.n_readers), str(found.n_cases)]
         who = [pair.first, pair.second, found.figure]
         yield [*who, *_limits(pair.difference), *p, *n, pair.difference.method, found.sentence]
 
 
-def _kappa_rows(part: ReaderPart) -> Iterable[list[str]]:
+def _kappa_rows(part: ReaderResults) -> Iterable[list[str]]:
     for aided, found in (("no", part.agreement), ("yes", part.agreement_aided)):
         if found is None:
             continue
         for pair in found.pairs:
             who = f"{pair.first}, {pair.second}"
-            for name, estimate in (("agreement", pair.found.agreement), ("Cohen's kappa", pair.found.kappa)):
+            for name, estimate in (("agreement", pair.agreement), ("Cohen's kappa", pair.kappa)):
                 yield [who, aided, name, *_limits(estimate), str(estimate.n), estimate.method]
-        every = f"{len(found.readers)} readers"
-        yield [
-            every,
-            aided,
-            "Fleiss' kappa",
-            *_limits(found.fleiss),
-            str(found.fleiss.n),
-            found.fleiss.method,
-        ]
+        fleiss = found.fleiss
+        who = f"{len(found.readers)} readers"
+        yield [who, aided, "Fleiss' kappa", *_limits(fleiss), str(fleiss.n), fleiss.method]

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from nephroscope.questions.readers.calls import Known, Reader
-from nephroscope.questions.readers.calls import Reading as Answer
-from nephroscope.questions.readers.figures import compare_pair, figures_of
+from nephroscope.questions.readers.answers import CaseLabels, Reader, ReaderAnswer
+from nephroscope.questions.readers.comparisons import compare_pair
+from nephroscope.questions.readers.figures import figures_of
 from nephroscope.questions.replicate.answers import Answers
 from nephroscope.questions.replicate.numbers import LEAKY_EPOCH, Reading, by_case, by_image, three_of_each
 from nephroscope.questions.replicate.setup import Setup
@@ -16,15 +16,15 @@ from nephroscope.records import Estimate
 PROTOCOLS = ("paper", "twin")
 
 
-def known_tests(setup: Setup) -> Known:
+def known_tests(setup: Setup) -> CaseLabels:
     """Truth of the test cases."""
     return known_cases(setup, setup.tests)
 
 
-def known_cases(setup: Setup, names: Sequence[str]) -> Known:
+def known_cases(setup: Setup, names: Sequence[str]) -> CaseLabels:
     """Truth of these labelled cases."""
     by_id = setup.cohort.by_id
-    return Known(
+    return CaseLabels(
         subtypes=setup.cohort.subtypes,
         positive=setup.cohort.positive,
         truth={name: str(by_id[name].subtype) for name in names},
@@ -77,7 +77,7 @@ def _by_protocol(answers: dict[str, Answers], reading: Reading) -> dict[str, dic
 
 
 def reader_results(
-    rows: Sequence[dict[str, Any]], readers: Sequence[Reader], known: Known, reading: Reading
+    rows: Sequence[dict[str, Any]], readers: Sequence[Reader], known: CaseLabels, reading: Reading
 ) -> list[dict[str, Any]]:
     """Figures of each reader on the test cases, and its exact McNemar test against every network's vote."""
     found = []
@@ -87,10 +87,10 @@ def reader_results(
         for model in rows[0]["models"]:
             for kind in PROTOCOLS:
                 calls = {
-                    row["case_id"]: Answer(call=row["models"][model][kind]["call"], confidence=None)
+                    row["case_id"]: ReaderAnswer(call=row["models"][model][kind]["call"], confidence=None)
                     for row in rows
                 }
-                program = Reader(name=f"{model}, {kind}", aided=False, readings=calls, model=True)
+                program = Reader(name=f"{model}, {kind}", aided=False, answers=calls, model=True)
                 pair = compare_pair(program, reader, known, reading.config)
                 if pair.calls is not None:
                     test = pair.calls
@@ -116,11 +116,11 @@ def mean_of_readers(results: Sequence[dict[str, Any]]) -> Estimate | None:
     return Estimate(value=value, low=None, high=None, n=min(e.n for e in known), unit="case", method=why)
 
 
-def on_tests(readers: Sequence[Reader], known: Known) -> list[Reader]:
+def on_tests(readers: Sequence[Reader], known: CaseLabels) -> list[Reader]:
     """The readers with their calls of test cases alone; one without any is left out."""
     kept = []
     for reader in readers:
-        own = {case: answer for case, answer in reader.readings.items() if case in known.truth}
+        own = {case: answer for case, answer in reader.answers.items() if case in known.truth}
         if own:
-            kept.append(Reader(name=reader.name, aided=reader.aided, readings=own, told=reader.told))
+            kept.append(Reader(name=reader.name, aided=reader.aided, answers=own, source=reader.source))
     return kept

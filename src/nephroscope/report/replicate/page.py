@@ -14,8 +14,8 @@ from nephroscope.base.tables import save_table
 from nephroscope.base.version import __version__
 from nephroscope.learning.networks.layers import describe_layers
 from nephroscope.learning.training.arm import read_record
-from nephroscope.questions.readers.calls import Reader
-from nephroscope.questions.readers.read_calls import read_calls
+from nephroscope.questions.readers.answers import Reader
+from nephroscope.questions.readers.call_table import read_calls
 from nephroscope.questions.replicate import case_table, described, experiment
 from nephroscope.questions.replicate.answers import Answers, answer_tests, joined, judge
 from nephroscope.questions.replicate.experiment import Trained

@@ -10,11 +10,18 @@ import numpy as np
 from nephroscope.base.errors import ConfigError
 from nephroscope.base.tables import Mistakes
 from nephroscope.records import EvaluationConfig
-from nephroscope.statistics.intervals import Patients
-from nephroscope.statistics.mcnemar import McNemarTest, Unit, clustered_mcnemar, exact_mcnemar
+from nephroscope.statistics.intervals import Patients, Unit
+from nephroscope.statistics.mcnemar import McNemarTest, clustered_mcnemar, exact_mcnemar
 from nephroscope.statistics.metrics import Bools
 from nephroscope.statistics.tables.columns import MISSING, TRUTH, CsvTable
-from nephroscope.statistics.tables.owners import Asked, Owners, complete, notes_on, owners_of, read_rows
+from nephroscope.statistics.tables.rows import (
+    Owners,
+    ReadOptions,
+    drop_missing,
+    notes_on,
+    owners_of,
+    read_rows,
+)
 
 CALL = re.compile(
     r"(call|pred|prediction|predicted|y_pred|reader|rater|model|decision)s?([_ .-].+)?", re.IGNORECASE
@@ -35,21 +42,23 @@ class ComparedCalls:
     notes: tuple[str, ...]
 
 
-def compare_calls(path: Path, call: Sequence[str], asked: Asked, config: EvaluationConfig) -> ComparedCalls:
+def compare_calls(
+    path: Path, call: Sequence[str], options: ReadOptions, config: EvaluationConfig
+) -> ComparedCalls:
     """Compare two columns of calls with the truth.
 
     Args:
         path: The table.
         call: Two columns; none for the only two that are named as calls are, or hold the words of the truth.
-        asked: Columns of truth, patient and case, and the rows to keep.
+        options: Columns of truth, patient and case, and the rows to keep.
         config: Confidence; resamples and seed where rows share patients.
 
     Raises:
         ConfigError: There are not two columns of calls.
         CohortError: A column is missing, or a call is no value of the truth.
     """
-    table = read_rows(path, asked)
-    column = table.need(asked.truth, TRUTH, "--truth")
+    table = read_rows(path, options)
+    column = table.need(options.truth, TRUTH, "--truth")
     titles = [table.need(title, (), "--call") for title in call] or _usual_calls(table, column)
     if len(set(titles)) != 2 or len(titles) != 2 or column in titles:
         raise ConfigError(
@@ -58,10 +67,10 @@ def compare_calls(path: Path, call: Sequence[str], asked: Asked, config: Evaluat
             found=", ".join(call or titles) or f"none among {table.titles}",
             remedy="name two",
         )
-    table, left_out = complete(table, (column, *titles), asked)
+    table, left_out = drop_missing(table, (column, *titles), options)
     texts = np.array(table.texts(column))
     right = [_right(table, title, texts) for title in titles]
-    owners = owners_of(table, asked, texts.tolist(), (column, *titles))
+    owners = owners_of(table, options, texts.tolist(), (column, *titles))
     masks = {"all": np.ones(texts.size, dtype=bool)}
     masks |= {str(value): texts == value for value in sorted(set(texts.tolist()))}
     tests = {name: _test(right, mask, owners, texts, config) for name, mask in masks.items()}

@@ -1,4 +1,4 @@
-"""A table of calls, long or with a column per reader, in; each reader's call of each case out."""
+"""Tables of several readers: ratings for the multi-reader analysis, calls for kappa."""
 
 import math
 import re

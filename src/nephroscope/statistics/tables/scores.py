@@ -1,10 +1,10 @@
-"""Scores of one test in; its AUC with every interval that its rows allow out, and which of them is the headline."""
+"""A table of scores: its columns of scores and truth, and the AUC of each with every interval its rows allow."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import NormalDist
 
 import numpy as np
 
@@ -20,11 +20,20 @@ from nephroscope.statistics.intervals import (
     clustered_bootstrap,
     hanley_mcneil,
     logit_limits,
+    normal_quantile,
+    percent,
     percentile_interval,
 )
 from nephroscope.statistics.metrics import Bools, Floats
-from nephroscope.statistics.tables.columns import MISSING, TRUTH, CsvTable
-from nephroscope.statistics.tables.owners import Asked, Owners, complete, notes_on, owners_of, read_rows
+from nephroscope.statistics.tables.columns import MISSING, TRUTH, CsvTable, number_of
+from nephroscope.statistics.tables.rows import (
+    Owners,
+    ReadOptions,
+    drop_missing,
+    notes_on,
+    owners_of,
+    read_rows,
+)
 
 Part = tuple[Floats, Bools, Patients]  # scores, which are positive, and whose each row is
 SCORE = re.compile(
@@ -47,27 +56,29 @@ class Scored:
     notes: tuple[str, ...]
 
 
-def read_scored(path: Path, asked: Asked) -> Scored:
+def read_scored(path: Path, options: ReadOptions) -> Scored:
     """Read the table and find its columns; see `scored_of`."""
-    return scored_of(read_rows(path, asked), asked)
+    return scored_of(read_rows(path, options), options)
 
 
-def scored_of(table: CsvTable, asked: Asked) -> Scored:
+def scored_of(table: CsvTable, options: ReadOptions) -> Scored:
     """Find the columns of a table.
 
     Raises:
         CohortError: A column is missing, a cell is none, a row stands twice, or a case contradicts itself.
         ConfigError: Which value is positive, or which rows to keep, is not said or not there.
     """
-    truth = table.need(asked.truth, TRUTH, "--truth")
-    titles = _score_columns(table, asked, truth)
-    table, left_out = complete(table, (truth, *titles), asked)
-    is_positive, positive = table.positives(truth, asked.positive or _positive_of(table, truth, asked.score))
-    if not asked.score:
+    truth = table.need(options.truth, TRUTH, "--truth")
+    titles = _score_columns(table, options, truth)
+    table, left_out = drop_missing(table, (truth, *titles), options)
+    is_positive, positive = table.positives(
+        truth, options.positive or _positive_of(table, truth, options.score)
+    )
+    if not options.score:
         titles = _of_positive(table, truth, titles, positive)
-    sign = -1.0 if asked.lower_is_positive else 1.0
+    sign = -1.0 if options.lower_is_positive else 1.0
     scores = {title: sign * table.numbers(title) for title in titles}
-    owners = owners_of(table, asked, table.texts(truth), (truth, *titles))
+    owners = owners_of(table, options, table.texts(truth), (truth, *titles))
     return Scored(
         table=table,
         scores=scores,
@@ -79,14 +90,14 @@ def scored_of(table: CsvTable, asked: Asked) -> Scored:
     )
 
 
-def _score_columns(table: CsvTable, asked: Asked, truth: str) -> list[str]:
-    if asked.score:
-        titles = [table.need(title, (), "--score") for title in asked.score]
+def _score_columns(table: CsvTable, options: ReadOptions, truth: str) -> list[str]:
+    if options.score:
+        titles = [table.need(title, (), "--score") for title in options.score]
         if len(set(titles)) < len(titles) or truth in titles:
             raise ConfigError(
                 where="--score",
                 expected=f"every column once, and not the truth, {truth}",
-                found=", ".join(asked.score),
+                found=", ".join(options.score),
                 remedy="correct it",
             )
         return titles
@@ -105,15 +116,9 @@ def _is_score(table: CsvTable, title: str, truth: str) -> bool:
     """False for a column of calls: words of the truth, or no numbers at all."""
     at, of_truth = table.header.index(title), table.header.index(truth)
     cells = {row[at] for _, row in table.rows if row[at] not in MISSING}
-    return not cells <= {row[of_truth] for _, row in table.rows} and any(map(_is_number, cells))
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text.replace(",", "."))
-    except ValueError:
-        return False
-    return True
+    return not cells <= {row[of_truth] for _, row in table.rows} and not all(
+        math.isnan(number_of(cell)) for cell in cells
+    )
 
 
 def _positive_of(table: CsvTable, truth: str, score: Sequence[str]) -> str | None:
@@ -169,17 +174,17 @@ def _part(scored: Scored, score: str, mask: Bools) -> Part:
     return scored.scores[score][mask], y, Patients.of(ids, y.astype(np.intp))
 
 
-def read_probabilities(path: Path, asked: Asked) -> Scored:
+def read_probabilities(path: Path, options: ReadOptions) -> Scored:
     """Read the table; where the truth has more than two values, the positive one stands against all others.
 
     Raises:
         CohortError: A column is missing, a cell is none, a row stands twice, or a case contradicts itself.
         ConfigError: Which value is positive is not said, or a column is the probability of another value.
     """
-    read = read_rows(path, asked)
-    truth = read.need(asked.truth, TRUTH, "--truth")
-    values = complete(read, (truth,), asked)[0].classes(truth)
-    scored = scored_of(read, asked) if len(values) <= 2 else _against_rest(read, asked, truth, values)
+    read = read_rows(path, options)
+    truth = read.need(options.truth, TRUTH, "--truth")
+    values = drop_missing(read, (truth,), options)[0].classes(truth)
+    scored = scored_of(read, options) if len(values) <= 2 else _against_rest(read, options, truth, values)
     for name in scored.scores:
         whose = next((v for v in values if f"p_{v}".casefold() == name.casefold()), scored.positive)
         if whose != scored.positive:
@@ -192,27 +197,27 @@ def read_probabilities(path: Path, asked: Asked) -> Scored:
     return scored
 
 
-def _against_rest(table: CsvTable, asked: Asked, truth: str, values: list[str]) -> Scored:
-    if asked.positive not in values:
+def _against_rest(table: CsvTable, options: ReadOptions, truth: str, values: list[str]) -> Scored:
+    if options.positive not in values:
         raise ConfigError(
             where=f"{table.name}, column {truth}",
             expected=f"--positive with one of the {len(values)} values: {', '.join(values[:6])}",
-            found=repr(asked.positive) if asked.positive else "none said",
+            found=repr(options.positive) if options.positive else "none said",
             remedy="say which value stands against all others",
         )
-    titles = asked.score or (table.need(None, (f"p_{asked.positive}".casefold(),), "--score"),)
+    titles = options.score or (table.need(None, (f"p_{options.positive}".casefold(),), "--score"),)
     titles = tuple(table.need(title, (), "--score") for title in titles)
-    table, left_out = complete(table, (truth, *titles), asked)
+    table, left_out = drop_missing(table, (truth, *titles), options)
     texts = table.texts(truth)
-    owners = owners_of(table, asked, texts, (truth, *titles))
-    others = ", ".join(value for value in values if value != asked.positive)
-    note = f"{asked.positive} against all other values of {truth} together: {others}"
+    owners = owners_of(table, options, texts, (truth, *titles))
+    others = ", ".join(value for value in values if value != options.positive)
+    note = f"{options.positive} against all other values of {truth} together: {others}"
     return Scored(
         table=table,
         scores={title: table.numbers(title) for title in titles},
-        is_positive=np.array([text == asked.positive for text in texts]),
+        is_positive=np.array([text == options.positive for text in texts]),
         truth=truth,
-        positive=asked.positive,
+        positive=options.positive,
         owners=owners,
         notes=(note, *left_out, *notes_on(table, owners)),
     )
@@ -283,8 +288,8 @@ def _redrawn(
     drawn_from = grouped(patients)
     statistic = {"auc": auc_statistic(scores, is_positive, drawn_from)}
     drawn = clustered_bootstrap(statistic, drawn_from, config.resamples, config.seed)["auc"]
-    low, high, told = percentile_interval(drawn, patients_words(patients), config.confidence)
-    return replace(headline, low=low, high=high, method=told)
+    interval = percentile_interval(drawn, patients_words(patients), config.confidence)
+    return replace(headline, **interval._asdict())
 
 
 def _around(
@@ -292,19 +297,17 @@ def _around(
 ) -> tuple[Estimate, Estimate]:
     """Interval of the variance on the scale of the AUC, cut at 0 and 1 as pROC cuts it, and on the logit scale."""
     value = headline.value or 0.0
-    limits: list[tuple[float | None, float | None, str]]
     if variance is None or variance < NOTHING or not 0 < value < 1:
         why = method if variance is None else f"no interval: the variance of {method} is zero"
-        limits = [(None, None, why)] * 2
-    else:
-        half, told = NormalDist().inv_cdf((1 + confidence) / 2) * variance**0.5, f"{100 * confidence:g} %"
-        low, high = logit_limits(value, variance, confidence)
-        limits = [
-            (max(0.0, value - half), min(1.0, value + half), f"{method}, plain, {told}"),
-            (low, high, f"{method}, on the logit scale, {told}"),
-        ]
-    made = [
-        Estimate(value=headline.value, low=low, high=high, n=headline.n, unit=headline.unit, method=told)
-        for low, high, told in limits
-    ]
-    return made[0], made[1]
+        bare = replace(headline, low=None, high=None, method=why)
+        return bare, bare
+    half = normal_quantile(confidence) * variance**0.5
+    low, high = logit_limits(value, variance, confidence)
+    plain = replace(
+        headline,
+        low=max(0.0, value - half),
+        high=min(1.0, value + half),
+        method=f"{method}, plain, {percent(confidence)}",
+    )
+    on_logit = f"{method}, on the logit scale, {percent(confidence)}"
+    return plain, replace(headline, low=low, high=high, method=on_logit)

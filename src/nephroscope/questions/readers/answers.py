@@ -1,4 +1,4 @@
-"""What readers answered, and what is known of the cases: the records that this room works on."""
+"""The answers of readers and models, and the truth of the cases."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ Who = tuple[str, bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class CaseLabels:
     """Truth of the cases.
 
     Attributes:
         subtypes: Of the study, in order.
-        positive: The subtype that sensitivity and confidence are about.
+        positive: The subtype that sensitivity and confidence refer to.
         truth: Subtype by case_id.
         patient_of: patient_id by case_id.
         group_of: Test set by case_id (out-of-fold, internal-test, external-test:NAME); empty without a study.
@@ -44,14 +44,14 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class ReaderAnswer:
     """One answer about one case.
 
     Attributes:
         call: The subtype; None: not sure.
-        confidence: How surely it is the positive subtype, on the scale of its table; None: not given.
+        confidence: How certain it is the positive subtype, on the scale of its table; None: not given.
         seconds: It took; None: not given.
-        group: Test set that the case is of for the model that answers; empty: of no test set of its own.
+        group: Test set of the case in the split of the model that answers; empty where it has none.
     """
 
     call: str | None
@@ -67,20 +67,20 @@ class Reader:
     Attributes:
         name: As in the table, or the run's.
         aided: True when a program helped the reader.
-        readings: By case_id.
+        answers: By case_id.
         model: True for a program's answers.
-        told: Where the answers are from.
+        source: Where the answers are from.
         of_study: True for a run or baseline of the study, whose intervals are those of `evaluate`.
         baseline: True for a model of `nephroscope compare` that a network must beat.
-        leaky: True for a run that trained on slices of its test patients: it is shown, and never tested.
+        leaky: True for a run that was trained on slices of its test patients: it is shown but never tested.
         unrated: Why the confidences of the table are not used; empty where they are.
     """
 
     name: str
     aided: bool
-    readings: Mapping[str, Reading]
+    answers: Mapping[str, ReaderAnswer]
     model: bool = False
-    told: str = ""
+    source: str = ""
     of_study: bool = False
     baseline: bool = False
     leaky: bool = False
@@ -94,22 +94,22 @@ class Reader:
     @property
     def called(self) -> dict[str, str]:
         """Calls of the cases that have one."""
-        return {case: r.call for case, r in self.readings.items() if r.call is not None}
+        return {case: r.call for case, r in self.answers.items() if r.call is not None}
 
     @property
     def rated(self) -> dict[str, float]:
         """Confidences of the cases that have one."""
-        return {case: r.confidence for case, r in self.readings.items() if r.confidence is not None}
+        return {case: r.confidence for case, r in self.answers.items() if r.confidence is not None}
 
     def scores(self, cases: list[str]) -> Floats:
         """Confidences of these cases, (n,)."""
         rated = self.rated
         return np.array([rated[case] for case in cases], dtype=float)
 
-    def right(self, cases: list[str], known: Known) -> Bools:
+    def right(self, cases: list[str], labels: CaseLabels) -> Bools:
         """Whether the call of each of these cases is the truth, (n,)."""
         called = self.called
-        return np.array([called[case] == known.truth[case] for case in cases], dtype=bool)
+        return np.array([called[case] == labels.truth[case] for case in cases], dtype=bool)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,7 @@ class CallTable:
 
     Attributes:
         readers: People, unaided before aided, in the order of the table.
-        models: Programs whose answers stand in the table.
+        models: Programs whose answers are in the table.
         scale: Of the readers' confidence, in words; empty without one.
         findings: Doubts about the table.
     """

@@ -1,4 +1,4 @@
-"""Which columns and rows of a CSV are meant in; the rows, and whose each is, out, with what a reader should know."""
+"""The rows of a table that a statistic uses, and which patient each belongs to, with notes for the user."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -13,14 +13,14 @@ from nephroscope.statistics.tables.columns import CASE, MISSING, PATIENT, TRUTH,
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """Which columns are meant; what is not said is guessed from usual names.
+class ReadOptions:
+    """Which columns and rows to use; a column that is not named is found by its usual names.
 
     Attributes:
-        only: COLUMN=VALUE, the rows to keep; all of them must hold.
+        only: COLUMN=VALUE, the rows to keep; all conditions must hold.
         labels: A table with a row per case, whose columns are added by case.
         lower_is_positive: Low scores mean positive.
-        drop_missing: Leave out rows without a value that is needed.
+        drop_missing: Leave out rows in which a required value is missing.
     """
 
     truth: str | None = None
@@ -36,12 +36,12 @@ class Asked:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Owners:
-    """Whose each row is.
+    """Which patient each row belongs to.
 
     Attributes:
-        ids: Patient, or case where no patient is told, of each row.
+        ids: Patient of each row, or case where there is no column of patients.
         patients: The same, numbered.
-        column: Where they stand; None where each row counts as a patient of its own.
+        column: The column they are from; None where each row counts as another patient.
         unit: case where each row is one, else image.
     """
 
@@ -56,37 +56,40 @@ class Owners:
         return self.patients.n < self.patients.row.size
 
 
-def read_rows(path: Path, asked: Asked) -> CsvTable:
+def read_rows(path: Path, options: ReadOptions) -> CsvTable:
     """The table with the columns of ``labels``, and the rows that ``only`` keeps.
 
     Raises:
-        CohortError: A table is none, no column holds the truth, or a case is not labelled.
-        ConfigError: Which rows to keep is not said as COLUMN=VALUE.
+        CohortError: A file is not a table, no column holds the truth, or a case is not labelled.
+        ConfigError: A condition for the rows to keep is not COLUMN=VALUE.
     """
     table = read_csv(path)
-    case = table.find(asked.case, CASE, "--case")
-    if asked.labels is not None:
-        labels = read_csv(asked.labels)
-        key = table.need(asked.case, CASE, "--case")
+    case = table.find(options.case, CASE, "--case")
+    if options.labels is not None:
+        labels = read_csv(options.labels)
+        key = table.need(options.case, CASE, "--case")
         table = table.joined(labels, key, labels.need(None, (key.casefold(), *CASE), "--labels"))
-    elif asked.truth is None and case is not None and table.find(None, TRUTH, "--truth") is None:
+    elif options.truth is None and case is not None and table.find(None, TRUTH, "--truth") is None:
         raise CohortError(
             where=table.name,
             expected=f"a column named {', '.join(TRUTH)}",
             found=", ".join(table.header),
-            remedy="name the column with --truth, or a table that tells the truth and the patient of each case "
-            "with --labels, such as the predictions.csv beside a slices.csv",
+            remedy="name the column with --truth, or with --labels a table with the truth and the patient of each "
+            "case, such as the predictions.csv in the same folder as a slices.csv",
         )
     return replace(
-        kept(table, asked.only), remedy="correct it, or leave rows without a value out with --drop-missing"
+        _rows_with(table, options.only),
+        remedy="correct it, or leave out rows without a value with --drop-missing",
     )
 
 
-def complete(table: CsvTable, columns: Collection[str], asked: Asked) -> tuple[CsvTable, list[str]]:
-    """The rows with a value in these columns, a case and a patient, where that is asked for; and what is left out."""
-    if not asked.drop_missing:
+def drop_missing(
+    table: CsvTable, columns: Collection[str], options: ReadOptions
+) -> tuple[CsvTable, list[str]]:
+    """The rows with a value in these columns, a case and a patient, and a note on the others; all rows by default."""
+    if not options.drop_missing:
         return table, []
-    columns = [*columns, *(title for title in _owner_columns(table, asked, columns) if title is not None)]
+    columns = [*columns, *(title for title in _owner_columns(table, options, columns) if title is not None)]
     at = [table.header.index(column) for column in columns]
     rows = tuple(row for row in table.rows if all(row[1][i] not in MISSING for i in at))
     n = len(table.rows) - len(rows)
@@ -96,8 +99,8 @@ def complete(table: CsvTable, columns: Collection[str], asked: Asked) -> tuple[C
     return replace(table, rows=rows), [note]
 
 
-def kept(table: CsvTable, only: Sequence[str]) -> CsvTable:
-    """The table with the rows that hold all of COLUMN=VALUE.
+def _rows_with(table: CsvTable, only: Sequence[str]) -> CsvTable:
+    """The rows that fulfil every condition COLUMN=VALUE.
 
     Raises:
         ConfigError: A condition is no COLUMN=VALUE, or no row holds it.
@@ -107,7 +110,7 @@ def kept(table: CsvTable, only: Sequence[str]) -> CsvTable:
         column, is_one, value = condition.partition("=")
         if not is_one:
             raise ConfigError(
-                where="--only", expected="COLUMN=VALUE", found=repr(condition), remedy="write it with ="
+                where="--only", expected="COLUMN=VALUE", found=repr(condition), remedy="add the ="
             )
         at = table.header.index(table.need(column, (), "--only"))
         values = sorted({row[at] for _, row in table.rows})
@@ -122,19 +125,21 @@ def kept(table: CsvTable, only: Sequence[str]) -> CsvTable:
     return table
 
 
-def owners_of(table: CsvTable, asked: Asked, truth: Sequence[str], used: Collection[str] = ()) -> Owners:
-    """Whose each row is: by the patient column, else the case column, else each row for itself.
+def owners_of(
+    table: CsvTable, options: ReadOptions, truth: Sequence[str], used: Collection[str] = ()
+) -> Owners:
+    """Which patient each row belongs to: by the patient column, else the case column, else each row another one.
 
     Args:
         table: The rows.
-        asked: Which columns are meant.
+        options: Which columns to use.
         truth: Of each row.
-        used: Columns of truth, scores or calls: never taken for the case or patient unless asked for.
+        used: Columns of truth, scores or calls: never taken for the case or patient unless options for.
 
     Raises:
-        CohortError: A row stands twice, or a case has two patients or two truths.
+        CohortError: A row occurs twice, or a case has two patients or two truths.
     """
-    case, patient = _owner_columns(table, asked, used)
+    case, patient = _owner_columns(table, options, used)
     cases = table.texts(case) if case is not None else None
     ids = table.texts(patient) if patient is not None else cases
     if cases is not None:
@@ -155,17 +160,16 @@ def owners_of(table: CsvTable, asked: Asked, truth: Sequence[str], used: Collect
 
 
 def notes_on(table: CsvTable, owners: Owners) -> list[str]:
-    """What the reader should know of the rows: shared patients, several sets, a leak."""
+    """What the user should know about the rows: shared patients, several test sets, a leak."""
     notes = []
     if owners.clustered:
         n, rows = owners.patients.n, len(table.rows)
         notes.append(
-            f"{counted_noun(rows, 'row')} of {counted_noun(n, 'patient')} (column {owners.column}): "
-            f"rows of one patient are not independent, "
-            "so DeLong over rows does not hold; intervals and tests go over patients"
+            f"{counted_noun(rows, 'row')} of {counted_noun(n, 'patient')} (column {owners.column}): rows of one "
+            "patient are not independent, so intervals and tests are computed by patient"
         )
     elif owners.column is None:
-        notes.append("no column of patients or cases: each row is taken for a patient of its own")
+        notes.append("no column of patients or cases: each row is taken as a different patient")
     by_name = {title.casefold(): i for i, title in enumerate(table.header)}
     of_candidates = {"name", "kind", "case_id", "fold"} <= by_name.keys()  # else a name may be a patient's
     for column in ("group", *["name"] * of_candidates):
@@ -173,17 +177,21 @@ def notes_on(table: CsvTable, owners: Owners) -> list[str]:
         if len(values) > 1:
             kinds = ", ".join(values[:5])
             notes.append(
-                f"column {column} has {len(values)} values ({kinds}), pooled here; --only {column}=VALUE keeps one"
+                f"column {column} has {len(values)} values ({kinds}), pooled here; --only {column}=VALUE selects one"
             )
     if "protocol" in by_name and any("LEAKY" in row[by_name["protocol"]] for _, row in table.rows):
-        notes.append("LEAKY split by image: slices of one patient train and test; these figures flatter")
+        notes.append(
+            "LEAKY split by image: slices of one patient train and test, so these figures are too good"
+        )
     return notes
 
 
-def _owner_columns(table: CsvTable, asked: Asked, used: Collection[str]) -> tuple[str | None, str | None]:
+def _owner_columns(
+    table: CsvTable, options: ReadOptions, used: Collection[str]
+) -> tuple[str | None, str | None]:
     """Headers of the case and of the patient."""
-    case = table.find(asked.case, CASE, "--case", used)
-    return case, table.find(asked.patient, PATIENT, "--patient", used)
+    case = table.find(options.case, CASE, "--case", used)
+    return case, table.find(options.patient, PATIENT, "--patient", used)
 
 
 def _refuse_twins(table: CsvTable) -> None:
@@ -194,7 +202,7 @@ def _refuse_twins(table: CsvTable) -> None:
                 where=f"{table.name}, row {number}",
                 expected="every row once",
                 found=f"the same as row {first[row]} in every cell",
-                remedy="remove one, or add a column that tells them apart, such as slice_index",
+                remedy="remove one, or add a column in which they differ, such as slice_index",
             )
         first[row] = number
 

@@ -1,4 +1,4 @@
-"""A CSV of radiologists' calls in; readers with their answers and doubts out; mistakes are named by cell."""
+"""Read a CSV of radiologists' calls; wrong cells are named by row and column."""
 
 import math
 import re
@@ -11,11 +11,19 @@ from nephroscope.base.columns import CheckedRow, CheckedTable, Column, listed_ti
 from nephroscope.base.errors import CohortError, ConfigError
 from nephroscope.base.tables import UNKNOWN, names
 from nephroscope.base.text import is_not_sure, plain_words
+from nephroscope.intake.labels.pathology import match_subtype, name_of_subtype
 from nephroscope.intake.labels.table import COLUMN_NAMES
 from nephroscope.intake.labels.values import NO, YES
-from nephroscope.questions.readers.calls import CallTable, Known, Reader, Reading, Who
-from nephroscope.questions.readers.confidence import AUTO, Scale, believed, call_doubts, scale_of
+from nephroscope.questions.readers.answers import CallTable, CaseLabels, Reader, ReaderAnswer, Who
+from nephroscope.questions.readers.confidence import (
+    AUTO,
+    Scale,
+    call_doubts,
+    scale_of,
+    without_contradicted_confidences,
+)
 from nephroscope.records import counted_noun
+from nephroscope.statistics.tables.columns import MISSING
 
 LONGEST_S = 24 * 3600.0
 
@@ -142,7 +150,7 @@ class _Row:
     number: int
     who: Who
     case: str
-    reading: Reading
+    answer: ReaderAnswer
     model: bool
 
 
@@ -150,46 +158,48 @@ class _Row:
 class _RowParser:
     """Turns rows of a table into answers, and notes what is wrong in them."""
 
-    known: Known
-    means: Callable[[str], str | None]
+    labels: CaseLabels
+    meaning_of: Callable[[str], str | None]
     models: Sequence[str]
 
     def parse(self, row: CheckedRow) -> _Row | None:
         """The answer of one row; None where it names no known case."""
         reader, case = row.value(READER) or "", self._case(row)
         model = reader in self.models or (row.value(KIND) or False)
-        reading = Reading(call=self._call(row), confidence=row.value(CONFIDENCE), seconds=row.value(SECONDS))
+        answer = ReaderAnswer(
+            call=self._call(row), confidence=row.value(CONFIDENCE), seconds=row.value(SECONDS)
+        )
         who = (reader, row.value(AIDED) or False)
         if case is None:
             return None
-        return _Row(number=row.number, who=who, case=case, reading=reading, model=model)
+        return _Row(number=row.number, who=who, case=case, answer=answer, model=model)
 
     @cached_property
     def by_folded(self) -> dict[str, str]:
         """Cases by their names in small letters."""
-        return {case.casefold(): case for case in self.known.patient_of}
+        return {case.casefold(): case for case in self.labels.patient_of}
 
     def _case(self, row: CheckedRow) -> str | None:
         text = row.text(CASE_ID)
-        case = text if text in self.known.patient_of else self.by_folded.get(text.casefold())
+        case = text if text in self.labels.patient_of else self.by_folded.get(text.casefold())
         if case is None:
             row.wrong(CASE_ID, "a case that is known")
             return None
-        if case not in self.known.truth:
+        if case not in self.labels.truth:
             row.wrong(CASE_ID, "a case whose subtype is known", f"{case!r}, which has none")
             return None
         truth = row.text(TRUTH)
-        if truth and self.means(truth) != self.known.truth[case]:
-            row.wrong(TRUTH, f"{self.known.truth[case]}, the truth of case {case} elsewhere")
+        if truth and self.meaning_of(truth) != self.labels.truth[case]:
+            row.wrong(TRUTH, f"{self.labels.truth[case]}, the truth of case {case} elsewhere")
         return case
 
     def _call(self, row: CheckedRow) -> str | None:
         text = row.text(CALL)
         if plain_words(text) in UNKNOWN or is_not_sure(text):
             return None
-        meant = self.means(text)
+        meant = self.meaning_of(text)
         if meant is None:
-            row.wrong(CALL, f"{', '.join(self.known.subtypes)}, another tumor, or not sure")
+            row.wrong(CALL, f"{', '.join(self.labels.subtypes)}, another tumor, or not sure")
         return meant
 
 
@@ -203,23 +213,26 @@ def _check_percents(table: CheckedTable) -> None:
 
 
 def read_calls(
-    path: Path, known: Known, means: Callable[[str], str | None], options: CallOptions | None = None
+    path: Path,
+    labels: CaseLabels,
+    meaning_of: Callable[[str], str | None],
+    options: CallOptions | None = None,
 ) -> CallTable:
     """Read a table of calls.
 
     Args:
         path: CSV with the columns case_id, reader, and call or confidence; also seconds, aided, kind, truth.
-        known: Truth of the cases that may be named.
-        means: What a typed subtype is called, None where nobody can tell.
+        labels: Truth of the cases that may occur.
+        meaning_of: Our name of a subtype as typed; None where it is unknown.
         options: How it is read.
 
     Raises:
-        CohortError: A cell is wrong, a reader answers a case twice, or confidences stand on no one scale.
+        CohortError: A cell is wrong, a reader answers a case twice, or the confidences fit no scale.
         ConfigError: The scale or a model named in the options does not exist.
     """
     options = options or CallOptions()
     table = open_calls(path, options)
-    parser = _RowParser(known=known, means=means, models=options.models)
+    parser = _RowParser(labels=labels, meaning_of=meaning_of, models=options.models)
     rows = [row for row in map(parser.parse, table.rows) if row is not None]
     _check_percents(table)
     table.refuse()
@@ -227,22 +240,22 @@ def read_calls(
     _refuse_two_spellings(path.name, rows)
     people = [row for row in rows if not row.model]
     _check_people(path.name, rows, people, options)
-    values = [row.reading.confidence for row in people if row.reading.confidence is not None]
+    values = [row.answer.confidence for row in people if row.answer.confidence is not None]
     scale = scale_of(values, options.scale, path.name) if values else None
-    if not table.has(CALL) and len(known.subtypes) > 2:
+    if not table.has(CALL) and len(labels.subtypes) > 2:
         raise CohortError(
             where=path.name,
             expected="a column call, as a confidence names one of two subtypes only",
-            found=f"{len(known.subtypes)} subtypes and no such column",
+            found=f"{len(labels.subtypes)} subtypes and no such column",
             remedy="add the column call",
         )
-    readers = _gathered(people, known, None if table.has(CALL) else scale)
-    models = _gathered([row for row in rows if row.model], known, None, model=True)
+    readers = _gathered(people, labels, None if table.has(CALL) else scale)
+    models = _gathered([row for row in rows if row.model], labels, None, model=True)
     return CallTable(
-        readers=tuple(believed(reader, known, scale) for reader in readers),
+        readers=tuple(without_contradicted_confidences(reader, labels, scale) for reader in readers),
         models=models,
-        scale=scale.told(known.positive) if scale else "",
-        findings=tuple(call_doubts(readers, known, scale)),
+        scale=scale.in_words(labels.positive) if scale else "",
+        findings=tuple(call_doubts(readers, labels, scale)),
     )
 
 
@@ -256,7 +269,7 @@ def _refuse_twice(table: str, rows: Sequence[_Row]) -> None:
                 where=f"{table}, row {row.number}",
                 expected=f"one answer of reader {row.who[0]}{aided} about case {row.case}",
                 found=f"another one in row {before}",
-                remedy="remove one, or tell them apart in the column aided",
+                remedy="remove one, or mark in the column aided which one was given with help",
             )
 
 
@@ -268,12 +281,12 @@ def _refuse_two_spellings(table: str, rows: Sequence[_Row]) -> None:
         before = first.setdefault(" ".join(re.findall(r"\w+", name.casefold())), row)
         if before.who[0] != name or before.model != row.model:
             kinds = ("a person", "a program")
-            told = [f"{one.who[0]}, {kinds[one.model]}" for one in (before, row)]
+            written = [f"{one.who[0]}, {kinds[one.model]}" for one in (before, row)]
             raise CohortError(
                 where=f"{table}, row {row.number}",
-                expected=f"a reader written in one way ({told[0]}, in row {before.number})",
-                found=told[1],
-                remedy="write the reader alike in all rows, or give two readers names that differ in more",
+                expected=f"a reader written in one way ({written[0]}, in row {before.number})",
+                found=written[1],
+                remedy="write the reader the same way in all rows, or give two readers clearly different names",
             )
 
 
@@ -296,24 +309,80 @@ def _check_people(table: str, rows: Sequence[_Row], people: Sequence[_Row], opti
 
 
 def _gathered(
-    rows: Sequence[_Row], known: Known, scale: Scale | None, model: bool = False
+    rows: Sequence[_Row], labels: CaseLabels, scale: Scale | None, model: bool = False
 ) -> tuple[Reader, ...]:
-    """Readers in the order of the table, unaided first; with a scale, calls are made of confidences."""
-    found: dict[Who, dict[str, Reading]] = {}
+    """Readers in the order of the table, unaided first; with a scale, calls are made from the confidences."""
+    found: dict[Who, dict[str, ReaderAnswer]] = {}
     for row in rows:
-        reading = row.reading
-        if scale is not None and reading.confidence is not None:
-            reading = replace(reading, call=_call_of(reading.confidence, known, scale.middle))
-        if model and reading.call is None and reading.confidence is not None and 0 <= reading.confidence <= 1:
-            reading = replace(reading, call=_call_of(reading.confidence, known, 0.5))
-        found.setdefault(row.who, {})[row.case] = reading
-    told = "the table of calls" if model else ""
+        answer, confidence = row.answer, row.answer.confidence
+        if scale is not None and confidence is not None:
+            answer = replace(answer, call=_call_of(confidence, labels, scale.middle))
+        if model and answer.call is None and confidence is not None and 0 <= confidence <= 1:
+            answer = replace(answer, call=_call_of(confidence, labels, 0.5))
+        found.setdefault(row.who, {})[row.case] = answer
+    source = "the table of calls" if model else ""
     order = sorted(found, key=lambda who: who[1])
-    return tuple(Reader(name=w[0], aided=w[1], readings=found[w], model=model, told=told) for w in order)
+    return tuple(Reader(name=w[0], aided=w[1], answers=found[w], model=model, source=source) for w in order)
 
 
-def _call_of(confidence: float, known: Known, middle: float) -> str | None:
-    if confidence == middle or len(known.subtypes) != 2:
+def _call_of(confidence: float, labels: CaseLabels, middle: float) -> str | None:
+    if confidence == middle or len(labels.subtypes) != 2:
         return None
-    other = next(name for name in known.subtypes if name != known.positive)
-    return known.positive if confidence > middle else other
+    other = next(name for name in labels.subtypes if name != labels.positive)
+    return labels.positive if confidence > middle else other
+
+
+def labels_from_table(
+    path: Path, positive: str | None, options: CallOptions | None = None
+) -> tuple[CaseLabels, Callable[[str], str | None]]:
+    """Truth and patient of each case from the table's own columns, and our name of a subtype as typed.
+
+    Args:
+        path: The table of calls, with a column truth.
+        positive: The subtype that sensitivity and confidence refer to.
+        options: How the table is read.
+
+    Raises:
+        CohortError: There is no column truth, a cell of it is empty, or a case has two truths or two patients.
+        ConfigError: The positive subtype is not given, or is none of the table's.
+    """
+    table = open_calls(path, options or CallOptions())
+    if not table.has(TRUTH):
+        raise CohortError(
+            where=path.name,
+            expected="a column truth",
+            found=listed_titles(table.header),
+            remedy="add it, or use `nephroscope readers STUDY FILE.csv`, which takes the truth from the study",
+        )
+    truth: dict[str, str] = {}
+    patient_of: dict[str, str] = {}
+    for row in table.rows:
+        case = row.text(CASE_ID)
+        if not case:
+            row.wrong(CASE_ID, "a case")
+        for column, of_case in ((TRUTH, truth), (PATIENT_ID, patient_of)):
+            text = row.text(column) if table.has(column) else case
+            if text in MISSING:
+                row.wrong(column, "a value")
+            elif of_case.setdefault(case, text) != text:
+                row.wrong(column, f"{of_case[case]}, as in another row of case {case}")
+    table.refuse()
+    subtypes = tuple(sorted(set(truth.values())))
+    if len(subtypes) < 2:
+        raise CohortError(
+            where=f"{path.name}, column {table.title(TRUTH)}",
+            expected="cases of two subtypes or more",
+            found=", ".join(subtypes) or "no row",
+            remedy="add the other cases",
+        )
+    named = match_subtype(positive, subtypes) if positive else None
+    if named is None:
+        raise ConfigError(
+            where="--positive",
+            expected=f"one of {', '.join(subtypes)}",
+            found=repr(positive) if positive else "nothing",
+            remedy="name the subtype that sensitivity refers to",
+        )
+    order = (named, *(name for name in subtypes if name != named))
+    labels = CaseLabels(subtypes=order, positive=named, truth=truth, patient_of=patient_of)
+    return labels, lambda text: name_of_subtype(text, order)

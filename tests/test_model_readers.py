@@ -711,7 +711,7 @@ def test_a_leaky_run_of_the_study_is_marked_and_untested(study_root, monkeypatch
     assert [m.name for m in found.models] == ["net (LEAKY)"]
     assert (found.against_models, found.mean_against_models, found.sentences) == ((), (), ())
     (leak,) = [f for f in found.findings if f.code == "leaky-split"]
-    assert leak.message.endswith("its figures are shown and marked, and it takes part in no test")
+    assert leak.message.endswith("its figures are shown and marked, and it is left out of all tests")
     assert readers_section(study_root, study.cohort.label_digest).stale == "", "the run's digest was found"
 
 

@@ -34,7 +34,7 @@ def main() -> None:
     options.add_argument("--run")
     options.add_argument("--repeats", type=int, default=3)
     asked = options.parse_args()
-    run = Study(asked.study).to_score(asked.run)
+    run = Study(asked.study).run(asked.run).inputs()
     first, again = [], []
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / run.folder.name

@@ -385,7 +385,7 @@ def test_a_run_of_another_width_can_be_exported(study, tmp_path):
     shutil.copytree(study.folder.root, tmp_path / "copy")
     copy = Study(tmp_path / "copy")
     copy.train(replace(CONFIG, width=0.5, slices_per_case=2, epochs=3), name="light")
-    bundle = copy.export(tmp_path / "bundle", "light")
+    bundle = copy.run("light").export(tmp_path / "bundle").folder
     assert (bundle / "model.onnx").stat().st_size == pytest.approx(4 * 351_794, rel=0.2)
 
 

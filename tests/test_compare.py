@@ -130,7 +130,7 @@ def test_network_is_asked_by_the_fold_that_did_not_see_the_patient(made):
         }
         pytest.fail("the tiny network must learn bright discs from dark ones")
     answers, split = converged[0].answers, made.split()
-    evaluated = {p.case_id: p for p in made.evaluate(converged[0].name).predictions}
+    evaluated = {p.case_id: p for p in made.run(converged[0].name).evaluate().predictions}
     for fold in split.folds:
         assert answers.validation[fold.index].keys() == fold.validation
         assert {case for case, own in answers.fold.items() if own == fold.index} == fold.test
@@ -270,7 +270,7 @@ def test_a_network_answers_held_out_cases_as_evaluate_does(study):
     study.change("evaluation", criterion="youden")
     study.train(CONFIG, "held")
     content = study.compare(ComparePlan(known=(), permutations=0, runs=("held",))).content
-    for group in study.evaluate("held").groups:
+    for group in study.run("held").evaluate().groups:
         (row,) = content["groups"][group.name]["candidates"]
         for name in ("auc", "sensitivity", "specificity", "accuracy"):
             assert row[name] == asdict(group.case[name])

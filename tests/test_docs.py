@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from dataclasses import asdict, fields, replace
 from importlib import import_module
 from pathlib import Path
@@ -47,9 +48,13 @@ def test_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     study = make_study(tmp_path / "my-study")
     study.change("training", **asdict(replace(CONFIG, epochs=4)))
     study.change("split", folds=2)
+    for name, file in (("ct", "c00"), ("tumor", "c00_seg")):
+        shutil.copy(tmp_path / "my-study" / "volumes" / f"{file}.nii.gz", tmp_path / f"{name}.nii.gz")
     monkeypatch.chdir(tmp_path)
     (snippet,) = [text for page, text in blocks("python") if page == "README.md"]
-    exec(compile(snippet, "README.md", "exec"), {})  # noqa: S102
+    names = {}
+    exec(compile(snippet, "README.md", "exec"), names)  # noqa: S102
+    assert sum(names["answer"].probabilities.values()) == pytest.approx(1)
     assert "10 cases" in capsys.readouterr().out
 
 

@@ -15,7 +15,7 @@ from pydicom.uid import generate_uid
 
 from nephroscope.base.errors import CohortError, ConfigError
 from nephroscope.cli.imports import ImportIdc
-from nephroscope.facade import Study
+from nephroscope.facade.study import Study
 from nephroscope.imaging.read import read_case
 from nephroscope.intake.phase.series import ARTERIAL_FIRST
 from nephroscope.intake.public import idc_fetch, idc_index

@@ -7,7 +7,7 @@ import numpy as np
 import openpyxl
 import pytest
 
-from nephroscope.facade import Study
+from nephroscope.facade.study import Study
 from nephroscope.imaging.read import read_case
 from nephroscope.intake.labels.join import Found, RoiFile, join_found, settle_labels
 from nephroscope.intake.labels.rows import LabelRow, read_labels

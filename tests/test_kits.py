@@ -9,7 +9,7 @@ import pytest
 
 from nephroscope.base.errors import CohortError
 from nephroscope.cli.imports import ImportKits
-from nephroscope.facade import Study
+from nephroscope.facade.study import Study
 from nephroscope.imaging.nifti import read_label_map
 from nephroscope.imaging.read import read_case
 from nephroscope.intake.labels.pathology import read_pathology

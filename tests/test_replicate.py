@@ -374,7 +374,7 @@ def test_it_works_as_it_will_be_run(replicated, capsys):
 
 def test_commas_and_spaces_name_models(monkeypatch):
     from nephroscope.cli.command import parse
-    from nephroscope.facade import Study
+    from nephroscope.facade.study import Study
 
     asked = []
     monkeypatch.setattr(Study, "__init__", lambda self, root: None)

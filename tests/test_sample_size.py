@@ -7,7 +7,7 @@ import pytest
 
 from nephroscope.base.errors import ConfigError
 from nephroscope.cli import run
-from nephroscope.facade import Study
+from nephroscope.facade.study import Study
 from nephroscope.statistics import sample_size
 from nephroscope.statistics.intervals import hanley_mcneil, wilson
 from nephroscope.statistics.sample_size import (

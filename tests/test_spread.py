@@ -40,7 +40,7 @@ def weights(study, name):
 
 def test_two_processes_give_the_same_weights(study, one_after_the_other, monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 2)
-    content = study.train(CONFIG, "jobs", means=Means(jobs=2))
+    content = study.train(CONFIG, "jobs", means=Means(jobs=2)).content
     assert weights(study, "jobs") == one_after_the_other
     assert [fold["index"] for fold in content["folds"]] == [0, 1]
 

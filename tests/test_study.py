@@ -78,7 +78,7 @@ def test_study_toml_tells_every_setting(tmp_path):
 
 
 def test_moved_study_is_the_same_study(study):
-    report = study.evaluate()
+    report = study.run().evaluate()
     assert report.groups[0].case["accuracy"].n == 10
     assert study.cut_slices().digest == study.slices().digest
 
@@ -140,7 +140,7 @@ def test_steps_out_of_order_say_what_to_run(tmp_path):
     with pytest.raises(StudyError, match="run `nephroscope slices`"):
         study.train()
     with pytest.raises(StudyError, match="complete runs: none"):
-        study.evaluate()
+        study.run().evaluate()
     with pytest.raises(StudyError, match="expected an interrupted run, found 0 complete"):
         study.train(resume=True)
 
@@ -158,7 +158,7 @@ def test_changed_cohort_makes_later_steps_stale(study):
 def test_changed_settings_make_slices_stale(study):
     study.change("slices", margin_mm=5.0)
     with pytest.raises(StudyError, match="changed since"):
-        study.evaluate()
+        study.run().evaluate()
 
 
 def draw_anew(study, case_id):
@@ -186,7 +186,7 @@ def test_an_roi_drawn_anew_in_its_file_makes_slices_and_then_runs_stale(study):
     with pytest.raises(
         StudyError, match=r"run shufflenet_v2_x1_0: .* the slices changed since it was trained"
     ):
-        study.evaluate()
+        study.run().evaluate()
 
 
 def test_the_same_roi_saved_again_or_lost_changes_nothing(study):
@@ -216,14 +216,14 @@ def test_changed_labels_make_split_and_run_stale_but_not_slices(study):
     with pytest.raises(StudyError, match=r"splits.json: .* cohort.csv or the slices changed since"):
         study.split()
     with pytest.raises(StudyError, match=r"run shufflenet_v2_x1_0: .* changed since"):
-        study.evaluate()
+        study.run().evaluate()
 
 
 def test_changed_age_makes_nothing_stale(study):
     cohort = study.cohort
     cases = (replace(cohort.cases[0], age_years=51.0), *cohort.cases[1:])
     save_cohort(replace(cohort, cases=cases), study.folder.root)
-    study.evaluate()
+    study.run().evaluate()
 
 
 def test_an_import_can_be_repeated_when_patients_have_been_added(study):
@@ -242,12 +242,12 @@ def test_an_import_can_be_repeated_when_patients_have_been_added(study):
 
 
 def test_runs_are_numbered_and_never_overwritten(study):
-    assert study.train(CONFIG)["name"] == "shufflenet_v2_x1_0-2"
+    assert study.train(CONFIG).name == "shufflenet_v2_x1_0-2"
     with pytest.raises(StudyError, match="expected a new run, found a complete one"):
         study.train(CONFIG, name="shufflenet_v2_x1_0")
     with pytest.raises(ConfigError, match="expected a plain name without folders"):
         study.train(CONFIG, name="../out")
-    assert study.train(CONFIG, name="shufflenet_v2_x1_0", resume=True)["name"] == "shufflenet_v2_x1_0"
+    assert study.train(CONFIG, name="shufflenet_v2_x1_0", resume=True).name == "shufflenet_v2_x1_0"
 
 
 def test_findings_stay_with_the_study(study):
@@ -293,7 +293,7 @@ def test_a_damaged_run_is_named_with_its_remedy(study, tmp_path, name, content, 
     path = next(run.glob(name.replace("fold-0", "fold-*")))
     told = told.replace("fold-0", path.parent.name)
     path.unlink() if content is None else path.write_text(content)
-    for verb in (study.evaluate, study.report):
+    for verb in (lambda: study.run().evaluate(), lambda: study.run().report()):
         with pytest.raises(StudyError) as refused:
             verb()
         assert told in str(refused.value)
@@ -342,9 +342,9 @@ def test_run_that_diverged_is_reported_in_words_not_numbers(study):
     for path in run.glob("fold-*/metrics.jsonl"):
         line = json.loads(path.read_text())
         path.write_text(json.dumps(line | {"train_loss": None, "validation_loss": None}) + "\n")
-    page = study.report()
+    page = study.run().report()
     assert "did not converge" in page.read_text(encoding="utf-8")
-    report = study.evaluate()
+    report = study.run().evaluate()
     assert all(estimate.value is None for estimate in report.groups[0].case.values())
     with pytest.raises(StudyError, match="a fold with a finite validation loss"):
-        study.export(study.folder.root / "bundle")
+        study.run().export(study.folder.root / "bundle")

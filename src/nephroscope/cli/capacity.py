@@ -34,7 +34,7 @@ class Capacity(Command):
 
     def run(self) -> Outcome:
         """Train what is missing, and compare."""
-        from nephroscope.facade import Study
+        from nephroscope.facade.study import Study
         from nephroscope.questions.capacity.runs import CapacityOptions
 
         named = tuple(dict.fromkeys(name for part in self.models for name in part.split(",") if name))

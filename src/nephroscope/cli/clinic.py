@@ -38,9 +38,9 @@ class Export(Command):
 
     def run(self) -> Outcome:
         """Export it."""
-        from nephroscope.facade import Study
+        from nephroscope.facade.study import Study
 
-        bundle = Study(self.study).export(self.out, self.run_name)
+        bundle = Study(self.study).run(self.run_name).export(self.out).folder
         return Outcome(
             data={"bundle": str(bundle)},
             text=f"wrote {bundle}; next: nephroscope predict {bundle} IMAGE --roi ROI",

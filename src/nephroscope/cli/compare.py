@@ -53,7 +53,7 @@ class Compare(Command):
 
     def run(self) -> Outcome:
         """Compare."""
-        from nephroscope.facade import Study
+        from nephroscope.facade.study import Study
         from nephroscope.learning.engine.jobs import Means
         from nephroscope.questions.compare.comparison import ComparePlan
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nephroscope.cli.command import Command, Outcome, StudyPath, Switch
-from nephroscope.facade import Study
+from nephroscope.facade.study import Study
 from nephroscope.records import EvaluationReport, Finding, SplitConfig, TrainConfig
 from nephroscope.study.cohort_table import save_cohort
 
@@ -58,10 +58,10 @@ def run_demo(root: Path, plan: DemoPlan) -> dict[str, Any]:
     study.change("training", **asdict(training))
     run = study.train(training)
     done("training")
-    evaluation = study.evaluate(run["name"])
-    page = study.report(run["name"])
+    evaluation = run.evaluate()
+    page = run.report()
     done("report")
-    bundle = study.export(root / "bundle", run["name"])
+    bundle = run.export(root / "bundle").folder
     prediction = _predict_one(study, evaluation, bundle)
     done("bundle")
     group = evaluation.groups[0]
@@ -69,7 +69,7 @@ def run_demo(root: Path, plan: DemoPlan) -> dict[str, Any]:
         "study": str(root),
         "report": str(page),
         "bundle": str(bundle),
-        "run": run["name"],
+        "run": run.name,
         "synthetic": True,
         "shuffled_labels": plan.shuffle_labels,
         "converged": evaluation.converged,

@@ -23,7 +23,7 @@ from nephroscope.cli.command import (
     table,
 )
 from nephroscope.cli.export_listing import export_text, list_export, series_as_json
-from nephroscope.facade import Study
+from nephroscope.facade.study import Study
 from nephroscope.intake.export.describe import ExportSeries
 from nephroscope.intake.export.scan import ExportScan
 from nephroscope.intake.public.idc_plan import IdcPlan, Wanted

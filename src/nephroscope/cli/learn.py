@@ -21,7 +21,7 @@ from nephroscope.records import EvaluationReport, Protocol, TrainConfig
 from nephroscope.records.settings import Settings
 
 if TYPE_CHECKING:
-    from nephroscope.facade import Study
+    from nephroscope.facade.study import Study
 
 
 ProtocolOption = Annotated[Protocol | None, tyro.conf.arg(metavar="{patient,image}", help_behavior_hint="")]
@@ -100,14 +100,14 @@ class Train(Command):
 
     def run(self) -> Outcome:
         """Train it."""
-        from nephroscope.facade import Study
+        from nephroscope.facade.study import Study
         from nephroscope.learning.engine.jobs import Means
 
         means = Means(jobs=self.jobs, ray=self.ray)
         study = Study(self.study)
         if not self.resume:
             self._divide(study)
-        content = study.train(self.training, self.name, self.resume, means)
+        content = study.train(self.training, self.name, self.resume, means).content
         lines = [_fold_line(fold) for fold in content["folds"]]
         lost = [str(fold["index"]) for fold in content["folds"] if not fold["converged"]]
         if lost:
@@ -149,10 +149,10 @@ class Evaluate(Command):
 
     def run(self) -> Outcome:
         """Evaluate it."""
-        from nephroscope.facade import Study
+        from nephroscope.facade.study import Study
         from nephroscope.questions.evaluation.evaluate import report_as_dict
 
-        report = Study(self.study).evaluate(self.run_name)
+        report = Study(self.study).run(self.run_name).evaluate()
         return Outcome(data=report_as_dict(report), text=evaluation_text(report))
 
 
@@ -186,7 +186,7 @@ class Report(Command):
 
     def run(self) -> Outcome:
         """Write it."""
-        from nephroscope.facade import Study
+        from nephroscope.facade.study import Study
 
-        page = Study(self.study).report(self.run_name)
+        page = Study(self.study).run(self.run_name).report()
         return Outcome(data={"report": str(page)}, text=f"wrote {page}; open it in a browser")

@@ -147,7 +147,7 @@ Have = tuple[
 
 
 def _have(folder: Path) -> Have:
-    from nephroscope.facade import Study
+    from nephroscope.facade.study import Study
 
     cohort = Study(folder).cohort
     yes = {case.patient_id for case in cohort.cases if case.subtype == cohort.positive}

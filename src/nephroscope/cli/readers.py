@@ -50,7 +50,7 @@ class Readers(Command):
 
     def run(self) -> Outcome:
         """Compare."""
-        from nephroscope.facade import Study
+        from nephroscope.facade.study import Study
         from nephroscope.questions.readers.write import FOLDER
 
         options = _options(self.scale, self.models, self.columns)

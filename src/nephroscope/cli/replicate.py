@@ -45,7 +45,7 @@ class Zuo2021(Command):
 
     def run(self) -> Outcome:
         """Repeat it."""
-        from nephroscope.facade import Study
+        from nephroscope.facade.study import Study
         from nephroscope.questions.replicate.setup import ReplicateOptions
 
         named = [name for part in self.models for name in part.split(",") if name]

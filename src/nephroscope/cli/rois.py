@@ -9,7 +9,7 @@ import tyro
 
 from nephroscope.base.errors import ConfigError
 from nephroscope.cli.command import Command, Outcome, StudyPath, estimates_text, table
-from nephroscope.facade import Study
+from nephroscope.facade.study import Study
 from nephroscope.records import Consensus
 from nephroscope.regions.agreement import TOLERANCE_MM, RoiAgreement
 

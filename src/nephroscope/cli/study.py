@@ -7,7 +7,7 @@ import tyro
 
 from nephroscope.cli.command import Command, Outcome, StudyPath, TextOption, findings_as_json, table
 from nephroscope.cli.meanings import counted_findings
-from nephroscope.facade import Study
+from nephroscope.facade.study import Study
 from nephroscope.records import Finding, SplitConfig, counted_noun
 from nephroscope.records.settings import Settings
 from nephroscope.regions.check import CheckedCase

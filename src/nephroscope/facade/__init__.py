@@ -1,8 +1,4 @@
-"""`Study` with verbs: a thin facade over the rooms, for notebooks and for the commands.
+"""What a notebook uses: `Study`, `Run` and `Bundle`. The commands use the same.
 
-Every verb reads what it needs from the study folder and writes its result there, whole or not at all.
+Nothing is imported here, so that a clinic that needs only `Bundle` loads nothing else.
 """
-
-from nephroscope.facade.study import Study
-
-__all__ = ["Study"]

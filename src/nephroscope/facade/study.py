@@ -1,43 +1,55 @@
 """`Study`: what can be done with a study folder, in the order in which it is done."""
 
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nephroscope.base.files import digest_of, save_json
+from nephroscope.base.html import Record, ShownAsTable
 from nephroscope.facade.annotators import ReaderVerbs
 from nephroscope.facade.public import PublicVerbs
-from nephroscope.records import EvaluationReport, Split, SplitConfig, TrainConfig
+from nephroscope.facade.run import Run
+from nephroscope.records import Split, SplitConfig, TrainConfig, counted_noun, from_mapping, with_recipe
 from nephroscope.regions.check import CheckedCase, check_cases
 from nephroscope.study.slices import SliceStore
 from nephroscope.study.snapshot import Snapshot, cut_slices, divide_patients, take_snapshot
 
 if TYPE_CHECKING:
     from nephroscope.learning.engine.jobs import Means
-    from nephroscope.learning.run_files import CompleteRun
     from nephroscope.questions.capacity.runs import CapacityOptions
     from nephroscope.questions.compare.comparison import ComparePlan, Comparison
     from nephroscope.questions.readers.call_table import CallOptions
     from nephroscope.questions.readers.reader_study import ReaderStudy
     from nephroscope.questions.replicate.setup import ReplicateOptions
-    from nephroscope.report.content import ReportContent
-
-FORMAT = 1
 
 
-class Study(ReaderVerbs, PublicVerbs):
-    """A study folder and its verbs: a thin facade over the rooms, for notebooks and for the commands."""
+class Study(ReaderVerbs, PublicVerbs, ShownAsTable):
+    """A study folder and what can be done with it, for notebooks and for the commands."""
 
-    # 2 WHERE the tumor is
+    def records(self) -> list[Record]:
+        """A row per subtype: labelled cases and patients; empty before the first import."""
+        cases = self.cohort.cases if self.folder.cohort_csv.exists() else ()
+        named = {name: [case for case in cases if case.subtype == name] for name in self.settings.subtypes}
+        return [
+            {"subtype": name, "cases": len(found), "patients": len({case.patient_id for case in found})}
+            for name, found in named.items()
+        ]
 
-    def check(self) -> dict[str, CheckedCase]:
+    def summary(self) -> str:
+        """Folder, and the complete runs."""
+        names = ", ".join(run.name for run in self.runs()) or "none"
+        return f"study {self.folder.root.name}; complete runs: {names}"
+
+    # 2 where the tumor is
+
+    def check(self) -> "CheckedCases":
         """Read every case and the ROI that its slices are cut from; findings and measures by case_id.
 
-        A refusal is among the findings where the case cannot be used.
+        A case that cannot be used has a finding of severity ``refusal``.
         """
-        return check_cases(self.cohort.cases, self.import_findings, self.case_reader())
+        return CheckedCases(check_cases(self.cohort.cases, self.import_findings, self.case_reader()))
 
-    # 3 WHAT a network sees
+    # 3 what a network sees
 
     @property
     def snapshot(self) -> Snapshot:
@@ -52,9 +64,10 @@ class Study(ReaderVerbs, PublicVerbs):
         """The slices on disk, refused when they are out of date."""
         return self.snapshot.slices
 
-    def make_split(self, config: SplitConfig | None = None) -> Split:
-        """Divide the patients and write splits.json."""
-        split = divide_patients(self.snapshot, config)
+    def make_split(self, config: SplitConfig | None = None, **changes: Any) -> Split:
+        """Divide the patients and write splits.json; ``changes`` are settings of [split], such as ``folds=3``."""
+        wanted = {**asdict(config or self.settings.split), **changes}
+        split = divide_patients(self.snapshot, from_mapping(SplitConfig, wanted, "split"))
         self.settings = self.snapshot.settings
         return split
 
@@ -66,7 +79,7 @@ class Study(ReaderVerbs, PublicVerbs):
         """The folds on disk; made when there are none yet, refused when they are out of date."""
         return self.snapshot.split
 
-    # 5 how weights are learnt
+    # 4 networks
 
     def train(
         self,
@@ -74,69 +87,54 @@ class Study(ReaderVerbs, PublicVerbs):
         name: str | None = None,
         resume: bool = False,
         means: "Means | None" = None,
-    ) -> dict[str, Any]:
-        """Train all folds; gives the content of run.json.
+        **changes: Any,
+    ) -> Run:
+        """Train a network on every fold.
 
         Args:
-            config: By default the study's.
-            name: Of the run; by default the network's name, numbered when it is taken.
-            resume: Go on with the named run, or with the last one that was interrupted.
+            config: Settings; by default those of study.toml.
+            name: Name of the run; by default that of the network, with a number when it is taken.
+            resume: Continue the named run, or the last one that was interrupted, with the settings it started with.
             means: Several processes or a Ray cluster, a fold each; by default one fold after the other, here.
+            changes: Settings of [training] to change for this run, such as ``model="mobilenet_v2"``.
+
+        Raises:
+            ConfigError: A setting has no such name or value.
+            StudyError: The slices or the split are missing or out of date.
         """
         from nephroscope.learning.engine.run_folds import resume_run, train_new_run
 
         if resume:
-            return resume_run(self.snapshot, name, means)
-        return train_new_run(self.snapshot, config or self.settings.training, name, means)
+            return Run(self.folder.root, resume_run(self.snapshot, name, means)["name"])
+        config = config or self.settings.training
+        if "recipe" in changes:
+            config = with_recipe(config, changes["recipe"])
+        config = from_mapping(TrainConfig, {**asdict(config), **changes}, "training")
+        return Run(self.folder.root, train_new_run(self.snapshot, config, name, means)["name"])
 
-    # 6 how good, by patient
+    def run(self, name: str | None = None) -> Run:
+        """A complete run, by default the last one."""
+        return Run(self.folder.root, name)
 
-    def to_score(self, name: str | None = None) -> "CompleteRun":
-        """A run (by default the last) with its cases, slices and folds, none of them changed since it was trained."""
-        from nephroscope.learning.run_files import open_run
+    def runs(self) -> list[Run]:
+        """All complete runs."""
+        return [self.run(path.name) for path in self.folder.runs() if (path / "run.json").exists()]
 
-        return open_run(self.snapshot, name)
+    # 5 questions
 
-    def evaluate(self, run: str | None = None) -> EvaluationReport:
-        """Score the test cases of a run and write predictions.csv, slices.csv and evaluation.json into it."""
-        from nephroscope.learning.run_files import load_run
-        from nephroscope.learning.score_run import score_run
-        from nephroscope.questions.evaluation.evaluate import (
-            RunFacts,
-            build_report,
-            predictions_to_csv,
-            report_as_dict,
-            slices_to_csv,
-        )
+    def compare(
+        self, plan: "ComparePlan | None" = None, train: Sequence[str] = (), **changes: Any
+    ) -> "Comparison":
+        """Rank baselines, trained runs and their stack on the same folds; writes comparison/.
 
-        scored = self.to_score(run)
-        cohort, split = scored.snapshot.cohort, scored.snapshot.split
-        config = scored.snapshot.settings.evaluation
-        content = load_run(scored.folder)
-        predictions, points = score_run(scored)
-        facts = RunFacts(
-            run=scored.folder.name,
-            model=content["model"],
-            subtypes=cohort.subtypes,
-            positive=cohort.positive,
-            protocol=split.protocol,
-            operating_points=tuple(points),
-            cohort_digest=cohort.digest,
-            run_digest=digest_of(content),
-            synthetic=cohort.synthetic,
-            converged=content["converged"],
-        )
-        report = build_report(facts, predictions, config)
-        for save, name in ((predictions_to_csv, "predictions.csv"), (slices_to_csv, "slices.csv")):
-            save(predictions, scored.folder / name, report.subtypes, report.protocol)
-        save_json(scored.folder / "evaluation.json", {"format": FORMAT, **report_as_dict(report)})
-        return report
+        Args:
+            plan: What to compare; by default all baselines and runs.
+            train: Networks to train first if they have no run on these folds.
+            changes: Fields of the plan to change, such as ``repeats=10``.
+        """
+        from nephroscope.questions.compare.comparison import ComparePlan, compare_study
 
-    def compare(self, plan: "ComparePlan | None" = None, train: Sequence[str] = ()) -> "Comparison":
-        """Rank baselines, trained runs and their stack on the same folds; networks in ``train`` are trained first."""
-        from nephroscope.questions.compare.comparison import compare_study
-
-        return compare_study(self.snapshot, plan, train)
+        return compare_study(self.snapshot, replace(plan or ComparePlan(), **changes), train)
 
     def capacity(self, options: "CapacityOptions | None" = None, only_plan: bool = False) -> dict[str, Any]:
         """Train networks of several sizes on the study's folds; gives AUC against weights; writes capacity/."""
@@ -170,29 +168,15 @@ class Study(ReaderVerbs, PublicVerbs):
 
         return readers_against_models(self.snapshot, Path(path), runs, options)
 
-    # 7 tables, figures, one page
 
-    def report(self, run: str | None = None) -> Path:
-        """Write the report of a run; gives the path of its page."""
-        from nephroscope.report.page import write_report
-        from nephroscope.report.saliency import with_saliency
+class CheckedCases(dict[str, CheckedCase], ShownAsTable):
+    """What `Study.check` found: findings and measures by case_id."""
 
-        content = self._page(run, self.evaluate(run))
-        content = with_saliency(content, self.to_score(run), self.case_reader())
-        return write_report(self.folder.report, content)
+    def records(self) -> list[Record]:
+        """A row per finding: code, severity, message, case_id, where."""
+        return [asdict(finding) for case in self.values() for finding in case.findings]
 
-    def _page(self, run: str | None, evaluation: EvaluationReport) -> "ReportContent":
-        from nephroscope.report.gather import gather
-
-        return gather(self.to_score(run), evaluation, self.import_findings)
-
-    # 8 what leaves the laboratory
-
-    def export(self, out: Path | str, run: str | None = None) -> Path:
-        """Write the model of a run as a bundle; gives its folder."""
-        from nephroscope.learning.export import export_bundle
-        from nephroscope.report.model_card import model_card
-
-        evaluation = self.evaluate(run)
-        card = model_card(self._page(run, evaluation))
-        return export_bundle(self.to_score(run), evaluation, Path(out), card)
+    def summary(self) -> str:
+        """Number of cases, and of those refused."""
+        refused = sum(any(f.severity == "refusal" for f in case.findings) for case in self.values())
+        return f"{counted_noun(len(self), 'case')} checked, {refused} refused"

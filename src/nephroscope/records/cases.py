@@ -2,13 +2,15 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from nephroscope.base.errors import CohortError
 from nephroscope.base.files import digest_of
+from nephroscope.base.html import Record, ShownAsTable
+from nephroscope.base.text import counted_noun
 from nephroscope.records.settings import Protocol, SplitConfig
 
 Sex = Literal["M", "F", "O"]
@@ -43,6 +45,16 @@ def note(code: str, message: str, where: str = "", case_id: str = "") -> Finding
 def warning(code: str, message: str, where: str = "", case_id: str = "") -> Finding:
     """A finding that makes a case doubtful."""
     return Finding(code=code, severity="warning", message=message, case_id=case_id, where=where)
+
+
+class Findings(tuple[Finding, ...], ShownAsTable):
+    """Findings, in the order in which they were made."""
+
+    __slots__ = ()
+
+    def records(self) -> list[Record]:
+        """A row per finding: code, severity, message, case_id, where."""
+        return [asdict(finding) for finding in self]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +111,7 @@ class Exclusion:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cohort:
+class Cohort(ShownAsTable):
     """Who is in the study: subtypes in output order, the positive one, cases and exclusions.
 
     ``folder`` is the study's; digests see paths relative to it, so that a moved study is the same study.
@@ -144,6 +156,22 @@ class Cohort:
     def by_id(self) -> dict[str, Case]:
         """Cases by case_id."""
         return {case.case_id: case for case in self.cases}
+
+    def records(self) -> list[Record]:
+        """A row per case, with the columns of cohort.csv; paths as text."""
+        rows = [{f.name: getattr(case, f.name) for f in fields(Case)} for case in self.cases]
+        return [
+            {name: str(value) if isinstance(value, Path) else value for name, value in row.items()}
+            for row in rows
+        ]
+
+    def summary(self) -> str:
+        """Number of cases and patients, and of cases per subtype."""
+        counts = Counter(case.subtype or "without a subtype" for case in self.cases)
+        patients = counted_noun(len({case.patient_id for case in self.cases}), "patient")
+        text = f"{counted_noun(len(self.cases), 'case')} of {patients}"
+        by_subtype = ", ".join(f"{n} {name}" for name, n in counts.items())
+        return f"{text}: {by_subtype or 'none'}{' | SYNTHETIC' if self.synthetic else ''}"
 
     @property
     def synthetic(self) -> bool:

@@ -1,9 +1,10 @@
-"""What came out: predictions, estimates with intervals, the evaluation."""
+"""Results: answers about cases, figures with intervals, the evaluation of a run."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from nephroscope.base.errors import ConfigError
+from nephroscope.base.html import Record, ShownAsTable, html_table
 from nephroscope.records.cases import Finding
 from nephroscope.records.settings import Protocol
 
@@ -40,15 +41,15 @@ class SlicePrediction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CasePrediction:
-    """The answer for one tumor.
+class CasePrediction(ShownAsTable):
+    """What a model says about one tumor, in evaluation and in the clinic.
 
     Attributes:
         probabilities: By subtype, mean over the slices.
-        call: The subtype called, or None: not sure.
-        reason: Why the call is what it is, in words.
-        forced_call: What the call would be if "not sure" were not allowed; figures count it.
-        model_digest: Of the weights that made it.
+        call: The subtype called; None means not sure.
+        reason: Why the call was made, or why there is none.
+        forced_call: The call if "not sure" were not allowed; figures count this one.
+        model_digest: Digest of the weights that gave the answer.
     """
 
     case_id: str
@@ -64,12 +65,33 @@ class CasePrediction:
     findings: tuple[Finding, ...] = ()
     model_digest: str = ""
 
+    def records(self) -> list[Record]:
+        """A row per slice: index, area in mm2, probability of each subtype."""
+        return [
+            {"case_id": self.case_id, "slice_index": one.slice_index, "area_mm2": one.area_mm2}
+            | {f"p_{name}": p for name, p in zip(self.probabilities, one.probabilities, strict=True)}
+            for one in self.slices
+        ]
+
+    def summary(self) -> str:
+        """The call and its reason."""
+        return f"case {self.case_id}: {self.call or 'not sure'} ({self.reason})"
+
+    def _repr_html_(self) -> str:
+        parts: list[Record] = [
+            {"subtype": name, "probability": p, "slices": len(self.slices)}
+            for name, p in self.probabilities.items()
+        ]
+        found: list[Record] = [asdict(finding) for finding in self.findings]
+        tables = [html_table(parts, self.summary()), *([html_table(found, "findings")] if found else [])]
+        return "\n".join([*tables, "<p>Research use only; not a medical device.</p>"])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A figure with its interval: never a bare number.
+    """A figure with its interval.
 
-    ``value`` is None when it cannot be had (one class only); ``method`` then says why. ``n`` counts ``unit``.
+    ``value`` is None when it could not be computed (one class only); ``method`` then says why. ``n`` counts ``unit``.
     """
 
     value: float | None
@@ -80,14 +102,22 @@ class Estimate:
     method: str
 
     def __str__(self) -> str:
+        return format(self, ".3f")
+
+    def __format__(self, digits: str) -> str:
+        """``f"{auc:.2f}"`` gives ``0.91 (0.84 to 0.96), 83 patients, DeLong``."""
         if self.value is None:
             return f"not available ({self.method})"
-        plural = "" if self.n == 1 else "s"
+        number = f"{self.n} {self.unit}{'' if self.n == 1 else 's'}"
+        return f"{self.interval(digits or '.3f')}, {number}, {self.method}"
+
+    def interval(self, digits: str = ".3f") -> str:
+        """Value and interval, such as ``0.910 (0.840 to 0.960)``; a dash where there is no value."""
+        if self.value is None:
+            return "-"
         if self.low is None or self.high is None:
-            return f"{self.value:.3f} ({self.n} {self.unit}{plural}; {self.method})"
-        return (
-            f"{self.value:.3f} ({self.low:.3f}-{self.high:.3f}; {self.n} {self.unit}{plural}; {self.method})"
-        )
+            return f"{self.value:{digits}}"
+        return f"{self.value:{digits}} ({self.low:{digits}} to {self.high:{digits}})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +138,8 @@ class EvaluationGroup:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationReport:
-    """Everything `evaluate` found for one run."""
+class EvaluationReport(ShownAsTable):
+    """The figures of one run on its test cases."""
 
     run: str
     model: str
@@ -128,3 +158,38 @@ class EvaluationReport:
     def leaky(self) -> bool:
         """True under the image protocol."""
         return self.protocol == "image"
+
+    @property
+    def auc(self) -> Estimate:
+        """AUC by case of the first test set; macro-averaged over subtypes where there are more than two."""
+        return self.groups[0].case["auc"]
+
+    def records(self) -> list[Record]:
+        """A row per figure: test set, counted by case, image or majority, value, limits, n, unit, method."""
+        return [
+            {"test_set": group.name, "counted_by": level, "figure": name, **asdict(estimate)}
+            for group in self.groups
+            for level, estimates in (
+                ("case", group.case),
+                ("image", group.image),
+                ("majority", group.majority),
+            )
+            for name, estimate in estimates.items()
+        ]
+
+    def summary(self) -> str:
+        """Run, subtypes and marks."""
+        marks = [("SYNTHETIC", self.synthetic), ("LEAKY split by image", self.leaky)]
+        marks.append(("did not converge", not self.converged))
+        head = f"run {self.run}: {', '.join(self.subtypes)}; positive {self.positive}"
+        return " | ".join([head, *(mark for mark, applies in marks if applies)])
+
+    def _repr_html_(self) -> str:
+        rows: list[Record] = [
+            {"test set": group.name, "figure": name, "by case": by_case.interval()}
+            | {"by image": group.image[name].interval() if name in group.image else None}
+            | {"cases": by_case.n, "method, by case": by_case.method}
+            for group in self.groups
+            for name, by_case in group.case.items()
+        ]
+        return html_table(rows, self.summary())

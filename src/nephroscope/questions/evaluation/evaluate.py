@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from nephroscope.base.errors import CohortError
-from nephroscope.base.files import replacing
+from nephroscope.base.files import digest_of, replacing, save_json
 from nephroscope.clinic.call import label_of, majority_of_three
+from nephroscope.learning.run_files import CompleteRun, load_run
+from nephroscope.learning.score_run import score_run
 from nephroscope.records import (
     CasePrediction,
     Estimate,
@@ -30,6 +32,29 @@ from nephroscope.statistics.estimates import Rows, areas_of, estimate_all, share
 from nephroscope.statistics.metrics import Ints, Proportion
 
 LEAKY = "LEAKY split by image"
+
+
+def evaluate_run(run: CompleteRun) -> EvaluationReport:
+    """Score the test cases of a run; writes predictions.csv, slices.csv and evaluation.json into its folder."""
+    cohort, content = run.snapshot.cohort, load_run(run.folder)
+    predictions, points = score_run(run)
+    facts = RunFacts(
+        run=run.folder.name,
+        model=content["model"],
+        subtypes=cohort.subtypes,
+        positive=cohort.positive,
+        protocol=run.snapshot.split.protocol,
+        operating_points=tuple(points),
+        cohort_digest=cohort.digest,
+        run_digest=digest_of(content),
+        synthetic=cohort.synthetic,
+        converged=content["converged"],
+    )
+    report = build_report(facts, predictions, run.snapshot.settings.evaluation)
+    for save, name in ((predictions_to_csv, "predictions.csv"), (slices_to_csv, "slices.csv")):
+        save(predictions, run.folder / name, report.subtypes, report.protocol)
+    save_json(run.folder / "evaluation.json", report_as_dict(report))
+    return report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

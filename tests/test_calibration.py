@@ -7,7 +7,7 @@ import pytest
 
 from nephroscope.base.errors import ConfigError
 from nephroscope.questions.evaluation.recalibration import recalibrate
-from nephroscope.records import CasePrediction, EvaluationConfig
+from nephroscope.records import Answer, EvaluationConfig
 from nephroscope.statistics.calibration import calibrate, calibrate_each, calibration_curve
 from nephroscope.statistics.intervals import Patients
 from nephroscope.statistics.logistic import expit, fit_logistic, intercept_and_slope, logit
@@ -231,7 +231,7 @@ def predictions(n=200, temperature=3.0, subtypes=("PRCC", "ChRCC"), seed=0):
         truth = subtypes[rng.choice(len(subtypes), p=right)]
         q = np.exp(x * temperature) / np.exp(x * temperature).sum()
         made.append(
-            CasePrediction(
+            Answer(
                 case_id=f"c{i}",
                 patient_id=f"p{i // 2}",
                 probabilities=dict(zip(subtypes, q.tolist(), strict=True)),

@@ -21,7 +21,7 @@ from nephroscope.questions.capacity.runs import (
     points_of,
     train_point,
 )
-from nephroscope.records import CasePrediction, EvaluationConfig, SliceSpec, SplitConfig, TrainConfig
+from nephroscope.records import Answer, EvaluationConfig, SliceSpec, SplitConfig, TrainConfig
 from nephroscope.report.capacity_figures import capacity_figure
 from nephroscope.report.drawing import svg_of
 from nephroscope.study.folder import StudyFolder
@@ -107,7 +107,7 @@ def test_networks_take_part_at_the_widths_they_have():
 def predictions(p, truth, tumors_per_patient=1):
     names = ("PRCC", "ChRCC")
     return tuple(
-        CasePrediction(
+        Answer(
             case_id=f"c{i:03}",
             patient_id=f"p{i // tumors_per_patient:03}",
             probabilities={"PRCC": float(value), "ChRCC": 1 - float(value)},

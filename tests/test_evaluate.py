@@ -15,7 +15,7 @@ from nephroscope.questions.evaluation.evaluate import (
     report_as_dict,
     slices_to_csv,
 )
-from nephroscope.records import CasePrediction, EvaluationConfig, OperatingPoint, SlicePrediction
+from nephroscope.records import Answer, EvaluationConfig, OperatingPoint, SlicePrediction
 from nephroscope.statistics import metrics
 from nephroscope.statistics.curve import REDRAWN
 from nephroscope.statistics.intervals import wilson
@@ -32,7 +32,7 @@ def predict(case_id, truth, rows, subtypes=TWO, **more):
     slices = tuple(SlicePrediction(slice_index=i, probabilities=row) for i, row in enumerate(rows))
     mean = mean_over_slices(slices)
     call, reason = decide(mean, subtypes, subtypes[0], HALF, CONFIG.not_sure_margin)
-    return CasePrediction(
+    return Answer(
         **{"patient_id": f"patient-{case_id}", "group": "out-of-fold"} | more,
         case_id=case_id,
         probabilities=dict(zip(subtypes, mean, strict=True)),

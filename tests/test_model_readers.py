@@ -18,7 +18,7 @@ from nephroscope.questions.readers.answers import CallTable, CaseLabels, Reader,
 from nephroscope.questions.readers.call_table import CallOptions, read_calls
 from nephroscope.questions.readers.reader_study import study_readers
 from nephroscope.questions.readers.write import digests_of, save_reader_study
-from nephroscope.records import CasePrediction, EvaluationConfig
+from nephroscope.records import Answer, EvaluationConfig
 from nephroscope.report import readers_section as readers_page
 from nephroscope.report.readers_section import readers_section
 from nephroscope.statistics.intervals import wilson
@@ -534,7 +534,7 @@ def study_root(tmp_path_factory):
 
 
 def prediction(case, p):
-    return CasePrediction(
+    return Answer(
         case_id=case,
         patient_id=case,
         probabilities={"PRCC": p, "ChRCC": 1 - p},

@@ -10,8 +10,8 @@ import pytest
 from nephroscope.clinic.call import decide, forced_call, mean_over_slices
 from nephroscope.questions.evaluation.evaluate import RunFacts, build_report
 from nephroscope.records import (
+    Answer,
     Case,
-    CasePrediction,
     Cohort,
     EvaluationConfig,
     Exclusion,
@@ -83,7 +83,7 @@ def make_predictions(cohort):
         mean, doubts = mean_over_slices(slices), (DOUBT,) if i == 2 else ()
         call, reason = decide(mean, cohort.subtypes, cohort.positive, POINT, 0.1, doubts)
         predictions.append(
-            CasePrediction(
+            Answer(
                 case_id=case.case_id,
                 patient_id=case.patient_id,
                 probabilities=dict(zip(cohort.subtypes, mean, strict=True)),

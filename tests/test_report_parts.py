@@ -8,7 +8,7 @@ import pytest
 
 from nephroscope.questions.evaluation.evaluate import LEAKY, RunFacts, build_report
 from nephroscope.questions.evaluation.subgroups import attributes_of
-from nephroscope.records import CasePrediction, Estimate, SlicePrediction
+from nephroscope.records import Answer, Estimate, SlicePrediction
 from nephroscope.report import cards, extra_sections
 from nephroscope.report.appraisal import RAW, appraise, marked
 from nephroscope.report.cards import case_sections, case_table, cases_with_cards
@@ -85,7 +85,7 @@ def many(content, n):
     """n predictions, all right, beside those there are."""
     slices = (SlicePrediction(slice_index=10, probabilities=(0.9, 0.1)),)
     more = tuple(
-        CasePrediction(
+        Answer(
             case_id=f"more-{i}",
             patient_id=f"more-{i}",
             probabilities={"PRCC": 0.9, "ChRCC": 0.1},

@@ -27,7 +27,7 @@ from nephroscope.questions.saliency.checks import (
 )
 from nephroscope.questions.saliency.maps import saliency_of_run
 from nephroscope.records import (
-    CasePrediction,
+    Answer,
     Estimate,
     EvaluationConfig,
     SlicePrediction,
@@ -220,7 +220,7 @@ def answered(tmp_path):
             )
             mean = p.mean(axis=0)
             predictions.append(
-                CasePrediction(
+                Answer(
                     case_id=case_id,
                     patient_id=cohort.by_id[case_id].patient_id,
                     probabilities=dict(zip(SUBTYPES, map(float, mean), strict=True)),

@@ -15,7 +15,7 @@ from nephroscope.questions.evaluation.subgroups import (
     subgroup_table,
     vendor_of,
 )
-from nephroscope.records import Case, CasePrediction, Cohort, EvaluationConfig
+from nephroscope.records import Answer, Case, Cohort, EvaluationConfig
 from nephroscope.statistics.metrics import auc
 
 CONFIG = EvaluationConfig(resamples=400)
@@ -30,7 +30,7 @@ def make_case(name, subtype, **fields):
 def make_prediction(case, p, subtypes=SUBTYPES):
     values = dict(zip(subtypes, [p, 1 - p] if np.isscalar(p) else p, strict=True))
     call = max(values, key=values.get)
-    return CasePrediction(
+    return Answer(
         case_id=case.case_id,
         patient_id=case.patient_id,
         probabilities=values,

@@ -19,7 +19,7 @@ from nephroscope.cli.command import (
     findings_as_json,
 )
 from nephroscope.learning.networks.table import NETWORKS
-from nephroscope.records import CasePrediction
+from nephroscope.records import Answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ class Predict(Command):
         return Outcome(data=_answer_as_json(answer, seconds), text=_prediction_text(answer, seconds))
 
 
-def _answer_as_json(answer: CasePrediction, seconds: dict[str, float]) -> dict[str, Any]:
+def _answer_as_json(answer: Answer, seconds: dict[str, float]) -> dict[str, Any]:
     """An answer as one JSON object."""
     return {
         "case_id": answer.case_id,
@@ -114,7 +114,7 @@ def _answer_as_json(answer: CasePrediction, seconds: dict[str, float]) -> dict[s
     }
 
 
-def _prediction_text(answer: CasePrediction, seconds: dict[str, float]) -> str:
+def _prediction_text(answer: Answer, seconds: dict[str, float]) -> str:
     lines = [f"case {answer.case_id}: {answer.call or 'not sure'} ({answer.reason})"]
     lines += [
         f"  {name:8} {p:6.3f}  mean of {len(answer.slices)} slices"

@@ -10,7 +10,7 @@ import numpy as np
 
 from nephroscope.cli.command import Command, Outcome, StudyPath, Switch
 from nephroscope.facade.study import Study
-from nephroscope.records import EvaluationReport, Finding, SplitConfig, TrainConfig
+from nephroscope.records import Evaluation, Finding, SplitConfig, TrainConfig
 from nephroscope.study.cohort_table import save_cohort
 
 SUBTYPES = ("PRCC", "ChRCC")
@@ -100,7 +100,7 @@ def shuffle_labels(study: Study, seed: int) -> None:
     )
 
 
-def _predict_one(study: Study, evaluation: EvaluationReport, bundle: Path) -> dict[str, Any]:
+def _predict_one(study: Study, evaluation: Evaluation, bundle: Path) -> dict[str, Any]:
     """Predict a held-out phantom from its DICOM files, as a clinic would, next to its evaluated probabilities."""
     from nephroscope.clinic.predict import ImageToPredict, predict_files
 

@@ -17,7 +17,7 @@ from nephroscope.cli.command import (
     estimates_text,
     table,
 )
-from nephroscope.records import EvaluationReport, Protocol, TrainConfig
+from nephroscope.records import Evaluation, Protocol, TrainConfig
 from nephroscope.records.settings import Settings
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Evaluate(Command):
         return Outcome(data=report_as_dict(report), text=evaluation_text(report))
 
 
-def evaluation_text(report: EvaluationReport) -> str:
+def evaluation_text(report: Evaluation) -> str:
     """The figures as lines, marked SYNTHETIC or LEAKY where that applies."""
     marks = [
         mark for mark, on in (("SYNTHETIC", report.synthetic), ("LEAKY split by image", report.leaky)) if on

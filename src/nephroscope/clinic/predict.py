@@ -11,7 +11,7 @@ from nephroscope.clinic.bundle import Bundle, open_bundle, slices_digest
 from nephroscope.clinic.cut import cut_slices
 from nephroscope.clinic.score import CutCase
 from nephroscope.imaging.read import read_ct, read_roi
-from nephroscope.records import CasePrediction, CTVolume, Finding, RoiMask
+from nephroscope.records import Answer, CTVolume, Finding, RoiMask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class ImageToPredict:
     spacing_mm: float | None = None
 
 
-def predict_files(bundle: Path, what: ImageToPredict) -> tuple[CasePrediction, dict[str, float]]:
+def predict_files(bundle: Path, what: ImageToPredict) -> tuple[Answer, dict[str, float]]:
     """Predict from files; gives the answer and the seconds of each part.
 
     Raises:
@@ -58,7 +58,7 @@ def predict_files(bundle: Path, what: ImageToPredict) -> tuple[CasePrediction, d
     return answer, {name: round(value, 4) for name, value in seconds.items()}
 
 
-def predict(bundle: Bundle, volume: CTVolume, roi: RoiMask) -> tuple[CasePrediction, dict[str, float]]:
+def predict(bundle: Bundle, volume: CTVolume, roi: RoiMask) -> tuple[Answer, dict[str, float]]:
     """Predict on a volume in memory; gives the answer and the seconds of cutting and network.
 
     Raises:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from nephroscope.clinic.call import decide, forced_call, mean_over_slices
 from nephroscope.clinic.cut import apply_window
-from nephroscope.records import CasePrediction, Finding, OperatingPoint, SlicePrediction, SliceSpec
+from nephroscope.records import Answer, Finding, OperatingPoint, SlicePrediction, SliceSpec
 
 SLACK = 0.5  # of the training range, on each side
 
@@ -90,7 +90,7 @@ class Scorer:
     spec: SliceSpec
     model_digest: str
 
-    def answer(self, case: CutCase) -> CasePrediction:
+    def answer(self, case: CutCase) -> Answer:
         """Probabilities by slice and case, the call or "not sure", and why."""
         p = self.network.probabilities(case.hu)  # (N, K)
         slices = tuple(
@@ -102,11 +102,11 @@ class Scorer:
 
     def conclude(
         self, case: CutCase, slices: tuple[SlicePrediction, ...], findings: tuple[Finding, ...]
-    ) -> CasePrediction:
+    ) -> Answer:
         """The call that these slices and findings support."""
         mean = mean_over_slices(slices)
         call, reason = decide(mean, self.subtypes, self.positive, self.point, self.not_sure_margin, findings)
-        return CasePrediction(
+        return Answer(
             case_id=case.case_id,
             patient_id=case.patient_id,
             probabilities=dict(zip(self.subtypes, mean, strict=True)),

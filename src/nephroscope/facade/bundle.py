@@ -7,7 +7,7 @@ from nephroscope.base.html import Record, ShownAsTable
 from nephroscope.clinic.bundle import open_bundle
 from nephroscope.clinic.predict import predict
 from nephroscope.imaging.read import UnplacedRoi
-from nephroscope.records import CasePrediction, CTVolume, RoiMask
+from nephroscope.records import Answer, CTVolume, RoiMask
 
 
 class Bundle(ShownAsTable):
@@ -32,7 +32,7 @@ class Bundle(ShownAsTable):
         """Subtypes it tells apart, in the order of its output."""
         return self._opened.scorer.subtypes
 
-    def predict(self, ct: CTVolume, roi: RoiMask | UnplacedRoi) -> CasePrediction:
+    def predict(self, ct: CTVolume, roi: RoiMask | UnplacedRoi) -> Answer:
         """Predict the subtype of one tumor.
 
         Args:

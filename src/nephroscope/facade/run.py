@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nephroscope.base.html import Record, ShownAsTable
 from nephroscope.facade.bundle import Bundle
-from nephroscope.records import EvaluationGroup, EvaluationReport
+from nephroscope.records import Evaluation, EvaluationGroup
 from nephroscope.study.cohort_table import load_findings
 from nephroscope.study.folder import StudyFolder
 from nephroscope.study.snapshot import take_snapshot
@@ -93,7 +93,7 @@ class Run(ShownAsTable):
 
         return open_run(take_snapshot(self._study), self.name)
 
-    def evaluate(self) -> EvaluationReport:
+    def evaluate(self) -> Evaluation:
         """Score the test cases; writes predictions.csv, slices.csv and evaluation.json into the folder of the run.
 
         Raises:
@@ -130,7 +130,7 @@ class Run(ShownAsTable):
         card = model_card(self._page(evaluation))
         return Bundle(export_bundle(self.inputs(), evaluation, Path(out), card))
 
-    def _page(self, evaluation: EvaluationReport) -> "ReportContent":
+    def _page(self, evaluation: Evaluation) -> "ReportContent":
         from nephroscope.report.gather import gather
 
         return gather(self.inputs(), evaluation, load_findings(self._study))

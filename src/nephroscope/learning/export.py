@@ -15,12 +15,12 @@ from nephroscope.base.version import __version__
 from nephroscope.clinic.bundle import bundle_content, file_digest, slices_digest
 from nephroscope.learning.run_files import CompleteRun
 from nephroscope.learning.score_run import exported_fold, fold_scorer
-from nephroscope.records import EvaluationReport, TrainConfig
+from nephroscope.records import Evaluation, TrainConfig
 
 logger = logging.getLogger(__name__)
 
 
-def export_bundle(run: CompleteRun, report: EvaluationReport, out: Path, card: str = "") -> Path:
+def export_bundle(run: CompleteRun, report: Evaluation, out: Path, card: str = "") -> Path:
     """Write the model of the run's best fold as a bundle, beside a temporary name, and rename it.
 
     Args:
@@ -81,7 +81,7 @@ def export_bundle(run: CompleteRun, report: EvaluationReport, out: Path, card: s
     return out
 
 
-def _about(run: CompleteRun, report: EvaluationReport, config: TrainConfig, index: int) -> dict[str, Any]:
+def _about(run: CompleteRun, report: Evaluation, config: TrainConfig, index: int) -> dict[str, Any]:
     fold = next(fold for fold in run.snapshot.split.folds if fold.index == index)
     return {
         "nephroscope": __version__,
@@ -108,7 +108,7 @@ def _about(run: CompleteRun, report: EvaluationReport, config: TrainConfig, inde
     }
 
 
-def _unit(report: EvaluationReport) -> str:
+def _unit(report: Evaluation) -> str:
     """What a fold's parts are made of."""
     return "image" if report.leaky else "case"
 
@@ -121,7 +121,7 @@ def _seen(run: CompleteRun, names: frozenset[str]) -> set[str]:
     }
 
 
-def _card(run: CompleteRun, report: EvaluationReport, index: int) -> str:
+def _card(run: CompleteRun, report: Evaluation, index: int) -> str:
     """The model card that lies in the bundle."""
     marks = [
         mark

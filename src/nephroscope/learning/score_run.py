@@ -12,13 +12,13 @@ from nephroscope.clinic.call import youden_threshold
 from nephroscope.clinic.score import CutCase, Scorer, case_features, learn_domain
 from nephroscope.learning.run_files import CompleteRun, KeptNetwork, load_run
 from nephroscope.records import (
-    CasePrediction,
+    Answer,
     Fold,
     OperatingPoint,
 )
 
 
-def score_run(run: CompleteRun) -> tuple[list[CasePrediction], list[OperatingPoint]]:
+def score_run(run: CompleteRun) -> tuple[list[Answer], list[OperatingPoint]]:
     """Predictions of all test cases with truth, group and fold; and one operating point per fold.
 
     With several folds, development cases are answered by the fold that tested them, and held-out cases by the
@@ -26,7 +26,7 @@ def score_run(run: CompleteRun) -> tuple[list[CasePrediction], list[OperatingPoi
     """
     snapshot = run.snapshot
     points: list[OperatingPoint] = []
-    answers: dict[str, CasePrediction] = {}
+    answers: dict[str, Answer] = {}
     several = len(snapshot.split.folds) > 1
     chosen = exported_fold(run.folder) if several and snapshot.split.holdout else None
     for fold in track(snapshot.split.folds, "scoring", "fold", len(snapshot.split.folds)):

@@ -24,8 +24,10 @@ from nephroscope.records.cases import (
     warning,
 )
 from nephroscope.records.results import (
+    Answer,
     CasePrediction,
     Estimate,
+    Evaluation,
     EvaluationGroup,
     EvaluationReport,
     OperatingPoint,
@@ -58,6 +60,7 @@ __all__ = [
     "INTERNAL_TEST",
     "OUT_OF_FOLD",
     "PHASES",
+    "Answer",
     "CTVolume",
     "Case",
     "CasePrediction",
@@ -65,6 +68,7 @@ __all__ = [
     "CohortConfig",
     "Consensus",
     "Estimate",
+    "Evaluation",
     "EvaluationConfig",
     "EvaluationGroup",
     "EvaluationReport",

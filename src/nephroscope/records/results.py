@@ -41,7 +41,7 @@ class SlicePrediction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CasePrediction(ShownAsTable):
+class Answer(ShownAsTable):
     """What a model says about one tumor, in evaluation and in the clinic.
 
     Attributes:
@@ -138,7 +138,7 @@ class EvaluationGroup:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationReport(ShownAsTable):
+class Evaluation(ShownAsTable):
     """The figures of one run on its test cases."""
 
     run: str
@@ -148,7 +148,7 @@ class EvaluationReport(ShownAsTable):
     protocol: Protocol
     operating_points: tuple[OperatingPoint, ...]
     groups: tuple[EvaluationGroup, ...]
-    predictions: tuple[CasePrediction, ...]
+    predictions: tuple[Answer, ...]
     cohort_digest: str
     run_digest: str
     synthetic: bool
@@ -193,3 +193,7 @@ class EvaluationReport(ShownAsTable):
             for name, by_case in group.case.items()
         ]
         return html_table(rows, self.summary())
+
+
+# Old names, until nothing uses them.
+CasePrediction, EvaluationReport = Answer, Evaluation

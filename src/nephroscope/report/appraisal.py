@@ -15,7 +15,7 @@ from nephroscope.questions.evaluation.evaluate import LEAKY
 from nephroscope.questions.evaluation.operating_points import AchievedPoint, operating_point_at
 from nephroscope.questions.evaluation.recalibration import How, Rescaling, recalibrate
 from nephroscope.questions.evaluation.subgroups import Subgroup, subgroup_table
-from nephroscope.records import CasePrediction, Estimate
+from nephroscope.records import Answer, Estimate
 from nephroscope.report.content import ReportContent
 from nephroscope.statistics.calibration import CalibrationCurve, calibrate, calibrate_each, calibration_curve
 from nephroscope.statistics.coverage import CoverageCurve, coverage_of
@@ -88,13 +88,13 @@ def appraise(content: ReportContent) -> Appraisal:
 class _OnOtherFolds:
     """What needs out-of-fold predictions of other patients to be fitted or chosen on."""
 
-    rescaled: Mapping[str, Mapping[str, CasePrediction]] = field(default_factory=dict)
+    rescaled: Mapping[str, Mapping[str, Answer]] = field(default_factory=dict)
     rescalings: tuple[Rescaling, ...] = ()
     achieved: tuple[AchievedPoint, ...] = ()
     why: str = ""
 
 
-def _on_other_folds(content: ReportContent, known: Sequence[CasePrediction]) -> _OnOtherFolds:
+def _on_other_folds(content: ReportContent, known: Sequence[Answer]) -> _OnOtherFolds:
     report = content.main.report
     try:
         fits = {how: recalibrate(known, report.subtypes, report.positive, how) for how in HOWS}
@@ -111,8 +111,8 @@ def _on_other_folds(content: ReportContent, known: Sequence[CasePrediction]) -> 
 def _group(
     content: ReportContent,
     name: str,
-    members: Sequence[CasePrediction],
-    rescaled: Mapping[str, Mapping[str, CasePrediction]],
+    members: Sequence[Answer],
+    rescaled: Mapping[str, Mapping[str, Answer]],
 ) -> GroupAppraisal:
     report, config = content.main.report, content.evaluation
     two = len(report.subtypes) == 2
@@ -136,8 +136,8 @@ def _group(
 
 def _two(
     content: ReportContent,
-    members: Sequence[CasePrediction],
-    rescaled: Mapping[str, Mapping[str, CasePrediction]],
+    members: Sequence[Answer],
+    rescaled: Mapping[str, Mapping[str, Answer]],
 ) -> tuple[dict[str, dict[str, Estimate]], dict[str, CalibrationCurve], DecisionCurve]:
     """Calibration of two subtypes, as it is and rescaled, and the decision curve."""
     report, config = content.main.report, content.evaluation
@@ -152,7 +152,7 @@ def _two(
     return figures, curves, decision_curve(p[RAW], is_positive, patients, config)
 
 
-def _truth(content: ReportContent, members: Sequence[CasePrediction]) -> tuple[Ints, Patients]:
+def _truth(content: ReportContent, members: Sequence[Answer]) -> tuple[Ints, Patients]:
     subtypes = content.main.report.subtypes
     truth = np.array([subtypes.index(m.truth or "") for m in members], dtype=np.intp)
     return truth, Patients.of([m.patient_id for m in members], truth)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nephroscope.records import CasePrediction, EvaluationReport
+from nephroscope.records import Answer, Evaluation
 from nephroscope.report import tables
 from nephroscope.report.content import ReportContent
 from nephroscope.report.tables import Table
@@ -31,7 +31,7 @@ class Picture:
 class CaseCard:
     """One case on the page; ``verdict`` is wrong, unsure, right or unlabelled."""
 
-    prediction: CasePrediction
+    prediction: Answer
     verdict: str
     facts: str
     pictures: tuple[Picture, ...]
@@ -95,7 +95,7 @@ def case_table(content: ReportContent) -> Table:
     return Table(caption="Every case", header=header, rows=tuple(rows))
 
 
-def verdict_of(prediction: CasePrediction) -> str:
+def verdict_of(prediction: Answer) -> str:
     """wrong, unsure, right or unlabelled."""
     if prediction.truth is None:
         return "unlabelled"
@@ -104,20 +104,20 @@ def verdict_of(prediction: CasePrediction) -> str:
     return "right" if prediction.call == prediction.truth else "wrong"
 
 
-def threshold_of(report: EvaluationReport, prediction: CasePrediction) -> float:
+def threshold_of(report: Evaluation, prediction: Answer) -> float:
     """The threshold that a case was called by."""
     points = report.operating_points
     return points[prediction.fold if len(points) > 1 else 0].threshold
 
 
-def _ordered(content: ReportContent) -> dict[str, list[CasePrediction]]:
-    found: dict[str, list[CasePrediction]] = {verdict: [] for verdict in HEADINGS}
+def _ordered(content: ReportContent) -> dict[str, list[Answer]]:
+    found: dict[str, list[Answer]] = {verdict: [] for verdict in HEADINGS}
     for p in sorted(content.main.report.predictions, key=lambda p: p.probabilities.get(p.truth or "", 1.0)):
         found[verdict_of(p)].append(p)
     return found
 
 
-def _card(content: ReportContent, prediction: CasePrediction, verdict: str) -> CaseCard:
+def _card(content: ReportContent, prediction: Answer, verdict: str) -> CaseCard:
     report = content.main.report
     shown = report.positive if len(report.subtypes) == 2 else prediction.truth or report.positive
     at = report.subtypes.index(shown)
@@ -133,7 +133,7 @@ def _card(content: ReportContent, prediction: CasePrediction, verdict: str) -> C
     )
 
 
-def _facts(content: ReportContent, prediction: CasePrediction) -> str:
+def _facts(content: ReportContent, prediction: Answer) -> str:
     case = content.cohort.by_id.get(prediction.case_id)
     facts = [tables.group_name(prediction.group)] if len(content.main.report.groups) > 1 else []
     facts += [f"{len(prediction.slices)} slices"]

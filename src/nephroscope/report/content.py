@@ -12,8 +12,8 @@ from nephroscope.records import (
     Cohort,
     CohortConfig,
     Estimate,
+    Evaluation,
     EvaluationConfig,
-    EvaluationReport,
     Finding,
     RoiConfig,
     SliceSpec,
@@ -34,7 +34,7 @@ class RunContent:
         converged: Whether each fold beat chance on its own training set, by fold index.
     """
 
-    report: EvaluationReport
+    report: Evaluation
     train: TrainConfig
     curves: Mapping[int, Sequence[Epoch]] = field(default_factory=dict)
     converged: Mapping[int, bool] = field(default_factory=dict)

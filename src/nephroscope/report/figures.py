@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nephroscope.records import CasePrediction, EvaluationConfig, EvaluationGroup, EvaluationReport
+from nephroscope.records import Answer, Evaluation, EvaluationConfig, EvaluationGroup
 from nephroscope.report.content import ReportContent, RunContent
 from nephroscope.report.drawing import COLORS, GRID, INK, QUIET, STYLE, color_of
 from nephroscope.statistics.intervals import Patients, roc_band
@@ -71,9 +71,9 @@ def learning_curves(run: RunContent, marks: Sequence[str]) -> Figure:
 
 
 def roc(
-    report: EvaluationReport,
+    report: Evaluation,
     group: EvaluationGroup,
-    members: Sequence[CasePrediction],
+    members: Sequence[Answer],
     config: EvaluationConfig,
     marks: Sequence[str],
 ) -> Figure:
@@ -110,8 +110,8 @@ def roc(
 
 
 def case_probabilities(
-    report: EvaluationReport,
-    members: Sequence[CasePrediction],
+    report: Evaluation,
+    members: Sequence[Answer],
     config: EvaluationConfig,
     marks: Sequence[str],
 ) -> Figure:
@@ -157,8 +157,8 @@ def case_probabilities(
 
 def _roc_panel(
     axes: Axes,
-    report: EvaluationReport,
-    members: Sequence[CasePrediction],
+    report: Evaluation,
+    members: Sequence[Answer],
     subtype: str,
     config: EvaluationConfig,
 ) -> None:

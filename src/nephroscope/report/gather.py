@@ -13,12 +13,12 @@ from nephroscope.base.version import __version__
 from nephroscope.intake.export.series_table import SERIES_FILE
 from nephroscope.learning.run_files import CompleteRun
 from nephroscope.questions.evaluation.subgroups import series_facts, vendor_of
-from nephroscope.records import EvaluationReport, Finding, TrainConfig
+from nephroscope.records import Evaluation, Finding, TrainConfig
 from nephroscope.report.content import ReportContent, RunContent, Scan
 from nephroscope.report.shortcuts import probe_run
 
 
-def gather(scored: CompleteRun, evaluation: EvaluationReport, findings: Sequence[Finding]) -> ReportContent:
+def gather(scored: CompleteRun, evaluation: Evaluation, findings: Sequence[Finding]) -> ReportContent:
     """Everything the page of one run shows; ``findings`` are those of the imports."""
     snapshot = scored.snapshot
     folder, settings, store = snapshot.folder, snapshot.settings, snapshot.slices

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from nephroscope.learning.training.batches import BLUR_SHARE, BLUR_SIGMA_PX, ROTATION_DEG, SHIFT_HU
-from nephroscope.records import CasePrediction, OperatingPoint, counted_noun
+from nephroscope.records import Answer, OperatingPoint, counted_noun
 from nephroscope.report.appraisal import SENSITIVITIES, Appraisal
 from nephroscope.report.content import ReportContent
 from nephroscope.report.flow import reason_group
@@ -335,6 +335,6 @@ def _probability_texts(content: ReportContent, appraisal: Appraisal) -> list[tup
     return [first, *texts, last]
 
 
-def _patients_with_several(predictions: Iterable[CasePrediction]) -> int:
+def _patients_with_several(predictions: Iterable[Answer]) -> int:
     counts = Counter(p.patient_id for p in predictions if p.truth is not None)
     return sum(n > 1 for n in counts.values())

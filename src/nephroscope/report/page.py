@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from nephroscope.base.errors import StudyError
 from nephroscope.base.files import load_json, save_json, save_text
-from nephroscope.records import EvaluationReport
+from nephroscope.records import Evaluation
 from nephroscope.report import tables, words
 from nephroscope.report.cards import case_sections, threshold_of
 from nephroscope.report.checklists.items import counts
@@ -130,14 +130,14 @@ def render_page(page: PageParts, drawn: Mapping[str, str]) -> str:
     )
 
 
-def _tiles(report: EvaluationReport) -> list[tuple[str, Any]]:
+def _tiles(report: Evaluation) -> list[tuple[str, Any]]:
     """The four figures at the top."""
     two = len(report.subtypes) == 2
     names = ("auc", "accuracy", "sensitivity", "specificity") if two else ("auc", "accuracy", "coverage")
     return [(name, report.groups[0].case[name]) for name in names]
 
 
-def _confusions(report: EvaluationReport, group: Any) -> list[tuple[str, Sequence[Sequence[int]]]]:
+def _confusions(report: Evaluation, group: Any) -> list[tuple[str, Sequence[Sequence[int]]]]:
     if not report.converged:
         return []
     return [("by case", group.confusion_case), ("by image", group.confusion_image)]

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nephroscope.records import CasePrediction, Estimate
+from nephroscope.records import Answer, Estimate
 from nephroscope.report.appraisal import RAW, Appraisal, GroupAppraisal
 from nephroscope.report.content import ReportContent
 from nephroscope.report.drawing import COLORS, GRID, INK, QUIET, STYLE
@@ -37,7 +37,7 @@ def probability_figures(content: ReportContent, appraisal: Appraisal) -> dict[st
     return figures
 
 
-def calibration(content: ReportContent, group: GroupAppraisal, members: Sequence[CasePrediction]) -> Figure:
+def calibration(content: ReportContent, group: GroupAppraisal, members: Sequence[Answer]) -> Figure:
     """Observed share over probability, smooth with its band, and in bins; below, a stroke per case by its truth."""
     report = content.main.report
     with mpl.rc_context(STYLE):

@@ -8,7 +8,7 @@ from nephroscope.questions.compare.facts import Fact
 from nephroscope.questions.compare.measures import TestSet
 from nephroscope.questions.compare.probe import probe
 from nephroscope.questions.evaluation.subgroups import UNKNOWN, attributes_of
-from nephroscope.records import Case, Estimate, EvaluationReport
+from nephroscope.records import Case, Estimate, Evaluation
 from nephroscope.report.content import Scan
 from nephroscope.report.tables import Cell, Letters, Table
 from nephroscope.study.snapshot import Snapshot
@@ -16,7 +16,7 @@ from nephroscope.study.snapshot import Snapshot
 WORDS = ("vendor", "sex", "site", "phase")  # named, and their values too, as in the figures by subgroup
 
 
-def probe_run(snapshot: Snapshot, report: EvaluationReport, scans: Mapping[str, Scan]) -> dict[str, Any]:
+def probe_run(snapshot: Snapshot, report: Evaluation, scans: Mapping[str, Scan]) -> dict[str, Any]:
     """The probe on the first test set of a run with this run's answers; empty for a LEAKY run or one that failed.
 
     Args:

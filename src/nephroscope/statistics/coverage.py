@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from nephroscope.clinic.call import ROUNDING
-from nephroscope.records import CasePrediction, Estimate, EvaluationConfig, OperatingPoint
+from nephroscope.records import Answer, Estimate, EvaluationConfig, OperatingPoint
 from nephroscope.statistics.cells import Cells, patients_words
 from nephroscope.statistics.curve import Curve, bootstrap_words, whole_draws
 from nephroscope.statistics.estimates import Rows, estimate_all
@@ -99,7 +99,7 @@ def _risks(distance: Floats, wrong: Bools) -> Callable[[Floats], Floats]:
 
 
 def coverage_of(
-    predictions: Sequence[CasePrediction],
+    predictions: Sequence[Answer],
     subtypes: Sequence[str],
     positive: str,
     points: Sequence[OperatingPoint],

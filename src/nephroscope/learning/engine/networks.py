@@ -22,7 +22,7 @@ from nephroscope.learning.engine.folds import (
 )
 from nephroscope.learning.run_files import CompleteRun, load_run, load_run_split, open_run_network, run_config
 from nephroscope.learning.score_run import score_run
-from nephroscope.records import CasePrediction, Cohort, Fold, Split, TrainConfig
+from nephroscope.records import Answer, Cohort, Fold, Split, TrainConfig
 from nephroscope.study.snapshot import Snapshot
 
 FORMAT = 1
@@ -154,7 +154,7 @@ class ScoredRun:
             "validation": validation,
         }
 
-    def _predict(self, split: Split, snapshot: Snapshot) -> list[CasePrediction]:
+    def _predict(self, split: Split, snapshot: Snapshot) -> list[Answer]:
         config = replace(snapshot.settings.evaluation, criterion="fixed")
         study = snapshot.with_labels(self.cohort, split).with_evaluation(config)
         return score_run(CompleteRun(folder=self.folder, snapshot=study))[0]
@@ -181,7 +181,7 @@ def train_on(snapshot: Snapshot, config: TrainConfig, deal: Deal, cohort: Cohort
     return scored.answers(deal, snapshot, path / "answers.json")
 
 
-def _as_rows(predictions: list[CasePrediction], cohort: Cohort) -> dict[str, list[float]]:
+def _as_rows(predictions: list[Answer], cohort: Cohort) -> dict[str, list[float]]:
     return {p.case_id: [p.probabilities[s] for s in cohort.subtypes] for p in predictions}
 
 

@@ -15,7 +15,7 @@ from scipy.stats import rankdata
 
 from nephroscope.base.errors import StudyError
 from nephroscope.questions.capacity.runs import Trained
-from nephroscope.records import CasePrediction, Cohort, Estimate, EvaluationConfig
+from nephroscope.records import Answer, Cohort, Estimate, EvaluationConfig
 from nephroscope.statistics import intervals, metrics
 from nephroscope.statistics.cells import patients_words
 from nephroscope.statistics.curve import REDRAWN, whole_draws
@@ -267,7 +267,7 @@ def _seed_words(points: Sequence[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _converged(one: Trained) -> list[tuple[CasePrediction, ...]]:
+def _converged(one: Trained) -> list[tuple[Answer, ...]]:
     return [cases for cases, good in zip(one.predictions, one.converged, strict=True) if good]
 
 

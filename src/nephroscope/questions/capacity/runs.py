@@ -15,7 +15,7 @@ from nephroscope.base.files import digest_of
 from nephroscope.learning.networks.table import NETWORKS
 from nephroscope.learning.run_files import CompleteRun, load_run
 from nephroscope.learning.score_run import score_run
-from nephroscope.records import OUT_OF_FOLD, CasePrediction, TrainConfig
+from nephroscope.records import OUT_OF_FOLD, Answer, TrainConfig
 from nephroscope.study.snapshot import Snapshot
 
 FOLDER = "capacity"
@@ -122,7 +122,7 @@ class Trained:
     point: Point
     trainable: int
     total: int
-    predictions: tuple[tuple[CasePrediction, ...], ...]
+    predictions: tuple[tuple[Answer, ...], ...]
     converged: tuple[bool, ...]
     seconds: float
 
@@ -185,7 +185,7 @@ def train_point(trainings: CapacityTrainings, point: Point) -> Trained:
     )
 
 
-def _answers(trainings: CapacityTrainings, folder: Path) -> tuple[dict[str, Any], tuple[CasePrediction, ...]]:
+def _answers(trainings: CapacityTrainings, folder: Path) -> tuple[dict[str, Any], tuple[Answer, ...]]:
     """What run.json of a training says, and its answers to the test cases.
 
     Raises:
@@ -211,7 +211,7 @@ def _complete(trainings: CapacityTrainings, point: Point, repeat: int) -> bool:
     return (trainings.run_folder(point, repeat) / "run.json").exists()
 
 
-def _test_cases(predictions: Sequence[CasePrediction]) -> list[CasePrediction]:
+def _test_cases(predictions: Sequence[Answer]) -> list[Answer]:
     """The out-of-fold cases with a known subtype; with one fold, the first test set there is."""
     known = [p for p in predictions if p.truth is not None]
     groups = {p.group for p in known}

@@ -1,6 +1,6 @@
 """From predictions to the evaluation of a run: figures by image, by case and by the paper's majority of three.
 
-Enters: `CasePrediction`s whose truth is known. Leaves: an `EvaluationReport`, its JSON and two CSV tables.
+Enters: `Answer`s whose truth is known. Leaves: an `Evaluation`, its JSON and two CSV tables.
 """
 
 import csv
@@ -19,11 +19,11 @@ from nephroscope.clinic.call import label_of, majority_of_three
 from nephroscope.learning.run_files import CompleteRun, load_run
 from nephroscope.learning.score_run import score_run
 from nephroscope.records import (
-    CasePrediction,
+    Answer,
     Estimate,
+    Evaluation,
     EvaluationConfig,
     EvaluationGroup,
-    EvaluationReport,
     OperatingPoint,
     Protocol,
 )
@@ -34,7 +34,7 @@ from nephroscope.statistics.metrics import Ints, Proportion
 LEAKY = "LEAKY split by image"
 
 
-def evaluate_run(run: CompleteRun) -> EvaluationReport:
+def evaluate_run(run: CompleteRun) -> Evaluation:
     """Score the test cases of a run; writes predictions.csv, slices.csv and evaluation.json into its folder."""
     cohort, content = run.snapshot.cohort, load_run(run.folder)
     predictions, points = score_run(run)
@@ -59,7 +59,7 @@ def evaluate_run(run: CompleteRun) -> EvaluationReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
-    """What is known of a run beside its predictions; the fields are those of `EvaluationReport`."""
+    """What is known of a run beside its predictions; the fields are those of `Evaluation`."""
 
     run: str
     model: str
@@ -73,9 +73,7 @@ class RunFacts:
     converged: bool
 
 
-def build_report(
-    facts: RunFacts, predictions: Sequence[CasePrediction], config: EvaluationConfig
-) -> EvaluationReport:
+def build_report(facts: RunFacts, predictions: Sequence[Answer], config: EvaluationConfig) -> Evaluation:
     """The evaluation of a run, one group of figures per test set, in the order in which the sets first occur.
 
     A run that did not converge gets no numbers; under the image protocol every method says LEAKY.
@@ -98,7 +96,7 @@ def build_report(
             members, name, facts.subtypes, facts.positive, facts.operating_points, config
         )
         groups.append(_marked(group, facts))
-    return EvaluationReport(
+    return Evaluation(
         **{name: getattr(facts, name) for name in RunFacts.__dataclass_fields__},
         groups=tuple(groups),
         predictions=tuple(predictions),
@@ -106,7 +104,7 @@ def build_report(
 
 
 def evaluate_predictions(
-    predictions: Sequence[CasePrediction],
+    predictions: Sequence[Answer],
     name: str,
     subtypes: Sequence[str],
     positive: str,
@@ -169,7 +167,7 @@ def evaluate_predictions(
     )
 
 
-def report_as_dict(report: EvaluationReport) -> dict[str, Any]:
+def report_as_dict(report: Evaluation) -> dict[str, Any]:
     """The report for ``--json`` and report.json; the first group is also at the top, as ``image``, ``case`` ..."""
     groups = {group.name: _group_as_dict(group) for group in report.groups}
     top = {
@@ -191,7 +189,7 @@ def report_as_dict(report: EvaluationReport) -> dict[str, Any]:
 
 
 def predictions_to_csv(
-    predictions: Sequence[CasePrediction], path: Path, subtypes: Sequence[str], protocol: Protocol = "patient"
+    predictions: Sequence[Answer], path: Path, subtypes: Sequence[str], protocol: Protocol = "patient"
 ) -> None:
     """Write one row per case: truth, call (empty: not sure), reason, probabilities; ``protocol`` says LEAKY."""
     names = ["case_id", "patient_id", "group", "fold", "truth", "call", "forced_call", "reason"]
@@ -205,7 +203,7 @@ def predictions_to_csv(
 
 
 def slices_to_csv(
-    predictions: Sequence[CasePrediction], path: Path, subtypes: Sequence[str], protocol: Protocol = "patient"
+    predictions: Sequence[Answer], path: Path, subtypes: Sequence[str], protocol: Protocol = "patient"
 ) -> None:
     """Write one row per slice: case, slice index, area in mm2, probabilities; ``protocol`` says LEAKY."""
     mark = _protocol_text(protocol)
@@ -218,7 +216,7 @@ def slices_to_csv(
 
 
 def _image_rows(
-    predictions: Sequence[CasePrediction], truth: Ints, thresholds: Sequence[float], positive: int
+    predictions: Sequence[Answer], truth: Ints, thresholds: Sequence[float], positive: int
 ) -> Rows:
     """Every slice of every case, called by the threshold of its case's fold."""
     counts = [len(p.slices) for p in predictions]
@@ -234,7 +232,7 @@ def _image_rows(
     )
 
 
-def _rng_of(prediction: CasePrediction, config: EvaluationConfig) -> np.random.Generator:
+def _rng_of(prediction: Answer, config: EvaluationConfig) -> np.random.Generator:
     """Chance of this case alone: the three slices do not depend on which other cases are evaluated."""
     return np.random.default_rng([config.seed, zlib.crc32(prediction.case_id.encode())])
 
@@ -257,7 +255,7 @@ def _marked(group: EvaluationGroup, facts: RunFacts) -> EvaluationGroup:
     return replace(group, **figures, **hidden)
 
 
-def _refuse_twins(predictions: Sequence[CasePrediction], name: str) -> None:
+def _refuse_twins(predictions: Sequence[Answer], name: str) -> None:
     case_id, times = Counter(p.case_id for p in predictions).most_common(1)[0]
     if times > 1:
         raise CohortError(

@@ -8,7 +8,7 @@ import numpy as np
 
 from nephroscope.base.errors import ConfigError
 from nephroscope.clinic.call import ROUNDING
-from nephroscope.records import OUT_OF_FOLD, CasePrediction, Estimate, EvaluationConfig, OperatingPoint
+from nephroscope.records import OUT_OF_FOLD, Answer, Estimate, EvaluationConfig, OperatingPoint
 from nephroscope.statistics.estimates import Rows, estimate_all, shares_of
 from nephroscope.statistics.intervals import Patients
 from nephroscope.statistics.metrics import Bools, Floats, Ints
@@ -95,7 +95,7 @@ def achieved_by(
 
 
 def operating_point_at(
-    predictions: Sequence[CasePrediction], positive: str, sensitivity: float, config: EvaluationConfig
+    predictions: Sequence[Answer], positive: str, sensitivity: float, config: EvaluationConfig
 ) -> tuple[AchievedPoint, ...]:
     """One per test set of a run: out-of-fold cases by thresholds from other folds, the rest by one from all of them.
 
@@ -129,7 +129,7 @@ def operating_point_at(
     return tuple(found)
 
 
-def _arrays(members: Sequence[CasePrediction], positive: str) -> tuple[Floats, Bools, Patients]:
+def _arrays(members: Sequence[Answer], positive: str) -> tuple[Floats, Bools, Patients]:
     p = np.array([m.probabilities[positive] for m in members], dtype=np.float64)
     yes = np.array([m.truth == positive for m in members], dtype=bool)
     return p, yes, Patients.of([m.patient_id for m in members], yes.astype(np.intp))

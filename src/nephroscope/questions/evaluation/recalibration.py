@@ -12,7 +12,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from nephroscope.base.errors import ConfigError
-from nephroscope.records import OUT_OF_FOLD, CasePrediction
+from nephroscope.records import OUT_OF_FOLD, Answer
 from nephroscope.statistics.logistic import TINY, expit, fit_logistic, logit
 from nephroscope.statistics.metrics import Bools, Floats, Ints
 
@@ -43,8 +43,8 @@ class Rescaling:
 
 
 def recalibrate(
-    predictions: Sequence[CasePrediction], subtypes: Sequence[str], positive: str, how: How
-) -> tuple[tuple[CasePrediction, ...], tuple[Rescaling, ...]]:
+    predictions: Sequence[Answer], subtypes: Sequence[str], positive: str, how: How
+) -> tuple[tuple[Answer, ...], tuple[Rescaling, ...]]:
     """Predictions with rescaled probabilities, and every fit.
 
     Out-of-fold cases of a fold are rescaled by a fit on those of the other folds, other test sets by a fit on
@@ -57,7 +57,7 @@ def recalibrate(
         Platt 1999, Advances in Large Margin Classifiers (with his targets); Guo 2017, ICML (temperature).
     """
     inner = [p for p in predictions if p.group == OUT_OF_FOLD and p.truth is not None]
-    changed: dict[str, CasePrediction] = {}
+    changed: dict[str, Answer] = {}
     fits = []
     for name, fold in dict.fromkeys(_part(p) for p in predictions):
         members = [p for p in predictions if _part(p) == (name, fold)]
@@ -73,17 +73,17 @@ def recalibrate(
     return tuple(changed[p.group + "\0" + p.case_id] for p in predictions), tuple(fits)
 
 
-def _part(p: CasePrediction) -> tuple[str, int]:
+def _part(p: Answer) -> tuple[str, int]:
     """Test set, and fold where folds count."""
     return p.group, p.fold if p.group == OUT_OF_FOLD else -1
 
 
-def _matrix(members: Sequence[CasePrediction], subtypes: Sequence[str]) -> Floats:
+def _matrix(members: Sequence[Answer], subtypes: Sequence[str]) -> Floats:
     return np.array([[p.probabilities[s] for s in subtypes] for p in members], dtype=np.float64)
 
 
 def _fit(
-    members: Sequence[CasePrediction], subtypes: Sequence[str], positive: str, how: How, title: str
+    members: Sequence[Answer], subtypes: Sequence[str], positive: str, how: How, title: str
 ) -> Rescaling:
     counts = {s: sum(m.truth == s for m in members) for s in subtypes}
     if min(counts.values()) == 0:

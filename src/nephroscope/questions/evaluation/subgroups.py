@@ -9,7 +9,7 @@ import numpy as np
 
 from nephroscope.base.tables import read_table
 from nephroscope.intake.export.series_table import SERIES_FILE
-from nephroscope.records import Case, CasePrediction, Cohort, Estimate, EvaluationConfig, counted_noun
+from nephroscope.records import Answer, Case, Cohort, Estimate, EvaluationConfig, counted_noun
 from nephroscope.statistics.estimates import Rows, areas_of, estimate_all, shares_of
 from nephroscope.statistics.intervals import (
     CHUNK,
@@ -139,7 +139,7 @@ class _Table:
 
 
 def subgroup_table(
-    predictions: Sequence[CasePrediction],
+    predictions: Sequence[Answer],
     cohort: Cohort,
     facts: Mapping[str, Mapping[str, str]],
     subtypes: Sequence[str],

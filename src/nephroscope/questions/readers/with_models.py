@@ -14,7 +14,7 @@ from nephroscope.questions.readers.answers import CaseLabels, Reader, ReaderAnsw
 from nephroscope.questions.readers.call_table import CallOptions, read_calls
 from nephroscope.questions.readers.reader_study import ReaderStudy, study_readers
 from nephroscope.questions.readers.write import COMPARED, FOLDER, digests_of, save_reader_study
-from nephroscope.records import DEVELOPMENT, INTERNAL_TEST, OUT_OF_FOLD, CasePrediction, Finding
+from nephroscope.records import DEVELOPMENT, INTERNAL_TEST, OUT_OF_FOLD, Answer, Finding
 from nephroscope.study.snapshot import Snapshot
 from nephroscope.study.split import load_split
 
@@ -105,7 +105,7 @@ def run_models(snapshot: Snapshot, runs: Sequence[str]) -> tuple[list[Reader], l
     return models, findings
 
 
-def model_of(name: str, predictions: Sequence[CasePrediction], positive: str) -> Reader:
+def model_of(name: str, predictions: Sequence[Answer], positive: str) -> Reader:
     """A run's answers: the call when "not sure" is not allowed, and the probability of the positive subtype."""
     answers = {
         p.case_id: ReaderAnswer(call=p.forced_call, confidence=p.probabilities[positive], group=p.group)

@@ -33,7 +33,7 @@ from nephroscope.questions.saliency.checks import (
     share_inside,
     shown_map,
 )
-from nephroscope.records import Case, CasePrediction, CTVolume, Estimate, RoiMask, TrainConfig
+from nephroscope.records import Answer, Case, CTVolume, Estimate, RoiMask, TrainConfig
 
 SAME = 0.02  # largest difference of a slice's probability from the answer that is explained
 DRAWS = 3  # random networks a fold
@@ -183,7 +183,7 @@ Reader = Callable[[Case], tuple[CTVolume, RoiMask]]
 
 def saliency_of_run(
     run: CompleteRun,
-    predictions: Sequence[CasePrediction],
+    predictions: Sequence[Answer],
     wanted: Mapping[str, Sequence[int]],
     outlined: Iterable[str],
     read: Reader,
@@ -218,7 +218,7 @@ def saliency_of_run(
     return SaliencyOfRun(signed=signed, rois=rois, figures=_figures(run, sample, agreement, signed, rois))
 
 
-def _sample(run: CompleteRun, predictions: Sequence[CasePrediction]) -> list[Place]:
+def _sample(run: CompleteRun, predictions: Sequence[Answer]) -> list[Place]:
     """The slice with the largest tumor of up to `CHECKED` patients a fold, drawn by the study's seed."""
     rng = np.random.default_rng(run.snapshot.settings.evaluation.seed)
     chosen: dict[int, dict[str, Place]] = {}
@@ -232,7 +232,7 @@ def _sample(run: CompleteRun, predictions: Sequence[CasePrediction]) -> list[Pla
     return [place for number in sorted(chosen) for place in chosen[number].values()]
 
 
-def _asked(run: CompleteRun, prediction: CasePrediction, slice_index: int) -> Asked:
+def _asked(run: CompleteRun, prediction: Answer, slice_index: int) -> Asked:
     """Under the image protocol the slices of a case are answered by different folds."""
     name = f"{prediction.case_id}#{slice_index}"
     folds = [fold.index for fold in run.snapshot.split.folds if name in fold.test]

@@ -38,7 +38,7 @@ class Checklist:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class AnsweredItem:
     """An item answered; ``authors`` says what is left to write."""
 
     number: str
@@ -50,21 +50,21 @@ class Answer:
     authors: str
 
 
-def answer(checklist: Checklist, evidence: Mapping[str, Evidence]) -> tuple[Answer, ...]:
+def answer(checklist: Checklist, evidence: Mapping[str, Evidence]) -> tuple[AnsweredItem, ...]:
     """Every item of the list, in its order."""
     return tuple(
         _answer(section, item, evidence) for section, items in checklist.sections.items() for item in items
     )
 
 
-def counts(answers: Sequence[Answer]) -> dict[str, int]:
+def counts(answers: Sequence[AnsweredItem]) -> dict[str, int]:
     """How many items have each state."""
     found = Counter(a.state for a in answers)
     states: tuple[State, ...] = ("answered", "in part", "for the authors", "not applicable")
     return {state: found[state] for state in states}
 
 
-def _answer(section: str, item: Item, evidence: Mapping[str, Evidence]) -> Answer:
+def _answer(section: str, item: Item, evidence: Mapping[str, Evidence]) -> AnsweredItem:
     asked = [] if item.evidence.startswith("?") else item.evidence.split("+")
     names = [name.rstrip("?") for name in asked if name]
     found = [evidence[name] for name in names if name in evidence]
@@ -77,7 +77,7 @@ def _answer(section: str, item: Item, evidence: Mapping[str, Evidence]) -> Answe
     elif not found:
         state = "for the authors"
     places = [place for e in found for place in e.where.split("; ")]
-    return Answer(
+    return AnsweredItem(
         number=item.number,
         section=section,
         topic=item.topic,

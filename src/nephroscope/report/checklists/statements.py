@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from nephroscope.questions.saliency.checks import weights_verdict
 from nephroscope.records import (
     DEVELOPMENT,
-    CasePrediction,
+    Answer,
     Estimate,
+    Evaluation,
     EvaluationGroup,
-    EvaluationReport,
     counted_noun,
 )
 from nephroscope.report.appraisal import Appraisal
@@ -119,7 +119,7 @@ def _of_probabilities(appraisal: Appraisal) -> dict[str, Evidence]:
     return found
 
 
-def _failures(predictions: Sequence[CasePrediction]) -> Evidence:
+def _failures(predictions: Sequence[Answer]) -> Evidence:
     known = [p for p in predictions if p.truth is not None]
     wrong = sum(p.call not in (None, p.truth) for p in known)
     unsure = sum(p.call is None for p in known)
@@ -140,7 +140,7 @@ def _events(content: ReportContent) -> str:
     return "; ".join(told) + "; training and validation by fold"
 
 
-def _accuracy(report: EvaluationReport) -> str:
+def _accuracy(report: Evaluation) -> str:
     names = ("sensitivity", "specificity") if len(report.subtypes) == 2 else ("accuracy",)
     return "; ".join(
         f"{group_name(g.name)}: " + ", ".join(f"{n} {_short(g.case[n])}" for n in names)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nephroscope.base.files import replacing, save_text
 from nephroscope.report.checklists.claim import CLAIM
-from nephroscope.report.checklists.items import Answer, Checklist, answer, counts
+from nephroscope.report.checklists.items import AnsweredItem, Checklist, answer, counts
 from nephroscope.report.checklists.metrics import METRICS
 from nephroscope.report.checklists.statements import Evidence
 from nephroscope.report.checklists.tripod import TRIPOD
@@ -19,12 +19,14 @@ LEAD = (
 )
 
 
-def answer_all(evidence: Mapping[str, Evidence]) -> dict[str, tuple[Answer, ...]]:
+def answer_all(evidence: Mapping[str, Evidence]) -> dict[str, tuple[AnsweredItem, ...]]:
     """Answers to every list, by its key."""
     return {checklist.key: answer(checklist, evidence) for checklist in CHECKLISTS}
 
 
-def save_checklists(folder: Path, answers: Mapping[str, Sequence[Answer]], marks: Sequence[str]) -> None:
+def save_checklists(
+    folder: Path, answers: Mapping[str, Sequence[AnsweredItem]], marks: Sequence[str]
+) -> None:
     """Write KEY.md and KEY.csv of each list; ``marks`` (SYNTHETIC, LEAKY) stand in both."""
     for checklist in CHECKLISTS:
         save_text(folder / f"{checklist.key}.md", as_markdown(checklist, answers[checklist.key], marks))
@@ -33,10 +35,10 @@ def save_checklists(folder: Path, answers: Mapping[str, Sequence[Answer]], marks
             temporary.open("w", newline="", encoding="utf-8") as file,
         ):
             rows = [[*asdict(a).values(), " ".join(marks)] for a in answers[checklist.key]]
-            csv.writer(file).writerows([[*(f.name for f in fields(Answer)), "mark"], *rows])
+            csv.writer(file).writerows([[*(f.name for f in fields(AnsweredItem)), "mark"], *rows])
 
 
-def as_markdown(checklist: Checklist, answers: Sequence[Answer], marks: Sequence[str]) -> str:
+def as_markdown(checklist: Checklist, answers: Sequence[AnsweredItem], marks: Sequence[str]) -> str:
     """One list as a table for people."""
     told = ", ".join(f"{n} {state}" for state, n in counts(answers).items() if n)
     lines = [

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from nephroscope.report.appraisal import Appraisal, appraise
 from nephroscope.report.checklists.evidence import evidence_of
-from nephroscope.report.checklists.items import Answer
+from nephroscope.report.checklists.items import AnsweredItem
 from nephroscope.report.checklists.write import answer_all
 from nephroscope.report.content import ReportContent
 from nephroscope.report.extra_sections import ExtraSection, extra_sections
@@ -37,7 +37,7 @@ class PageParts:
     methods: tuple[tuple[str, str], ...]
     limitations: tuple[str, ...]
     tables: Mapping[str, Table]
-    checklists: Mapping[str, tuple[Answer, ...]]
+    checklists: Mapping[str, tuple[AnsweredItem, ...]]
     sections: Mapping[str, ExtraSection] = field(default_factory=dict)
 
     @property

@@ -83,7 +83,7 @@ def test_other_grids_are_refused():
     shifted = box_affine()
     shifted[2, 3] += 2.5
     with pytest.raises(
-        RoiError, match=r"case P1: expected both readers on one grid, 6 x 40 x 48.*export both"
+        RoiError, match=r"case P1: expected both annotators' ROIs on one grid, 6 x 40 x 48.*export both"
     ):
         compare(mask(box_tumor()), mask(box_tumor(), shifted))
 
@@ -198,7 +198,7 @@ def test_files_that_cannot_be_compared_are_refused(tmp_path):
     one = write_seg(dicom_slices(), {"Tumor": box_tumor()}, tmp_path / "a.dcm")
     other = write_seg(dicom_slices(), {"Tumor": box_tumor()}, tmp_path / "b.dcm")
     with pytest.raises(
-        RoiError, match=r"file b.dcm: expected a segmentation of series .* as a.dcm is, found one"
+        RoiError, match=r"file b.dcm: expected a segmentation of series .* like a.dcm, found a segmentation"
     ):
         compare_files(one, other)
     with pytest.raises(
@@ -221,7 +221,7 @@ def test_files_that_cannot_be_compared_are_refused(tmp_path):
     a = write_nifti(box_tumor().astype(np.uint8), tmp_path / "a.nii.gz")
     b = write_nifti(box_tumor().astype(np.uint8), tmp_path / "b.nii.gz", affine)
     with pytest.raises(
-        RoiError, match=r"file b.nii.gz: expected the voxels of what was read before, 6 x 40 x 48"
+        RoiError, match=r"file b.nii.gz: expected the voxels of the segments before it, 6 x 40 x 48"
     ):
         compare_files(a, b)
 

@@ -141,21 +141,24 @@ def constant(images):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda images: images.clear(), "expected one CT series, found no CT among 0 files"),
-        (change(1, SeriesInstanceUID="1.9"), r"found 2 CT series \(.*1\.9\); give the folder of one series"),
+        (lambda images: images.clear(), "expected one CT series, found no CT image among 0 files"),
+        (
+            change(1, SeriesInstanceUID="1.9"),
+            r"found 2 CT series \(.*1\.9\); give the folder of a single series",
+        ),
         (
             drop(4, "PixelSpacing"),
             "expected PixelSpacing in every slice, found none in 1 of 6, first in IM 5",
         ),
         (drop(0, "RescaleSlope"), "expected RescaleSlope in every slice"),
-        (change(3, Rows=20), "one Rows in all slices, 40 as in IM 1, found 20 in IM 4"),
+        (change(3, Rows=20), "the same Rows in all slices, 40 as in IM 1, found 20 in IM 4"),
         (
             change(3, PixelSpacing=[0.9, 0.8]),
-            "one PixelSpacing in all slices, 0.9, 0.7 .*found 0.9, 0.8 in IM 4",
+            "the same PixelSpacing in all slices, 0.9, 0.7 .*found 0.9, 0.8 in IM 4",
         ),
         (
             change(3, ImageOrientationPatient=[1, 0, 0, 0, 0, -1]),
-            "one ImageOrientationPatient .*found 1, 0, 0, 0, 0, -1 in IM 4",
+            "the same ImageOrientationPatient .*found 1, 0, 0, 0, 0, -1 in IM 4",
         ),
         (
             lambda images: images.pop(3),
@@ -163,20 +166,20 @@ def constant(images):
         ),
         (
             change(3, ImagePositionPatient=[-20.0, -30.5, 105.0]),
-            "every slice at its own place, found IM [34] and IM [34] at the same one",
+            "each slice at a different position, found IM [34] and IM [34] at the same position",
         ),
-        (tilt, r"straight above each other, found each shifted by up to 0.5 mm \(tilted gantry\)"),
-        (constant, "a CT with more than one value, found a constant volume, all 40 HU"),
+        (tilt, r"straight above each other, found slices shifted by up to 0.5 mm each: a gantry tilt"),
+        (constant, "a CT with different values, found a constant volume, all 40 HU"),
         (
             change(2, NumberOfFrames=3),
-            "one frame in a CT image.*found 3 frames without places of their own in IM 3",
+            "one frame in each CT image.*found 3 frames without positions in IM 3",
         ),
         (
             change(2, PixelData=b"\0" * 100),
-            "decodable pixel data in IM 3, found Explicit VR Little Endian that breaks off or is damaged",
+            "decodable pixel data in IM 3, found Explicit VR Little Endian that is cut short or damaged",
         ),
         (drop(2, "PixelData"), "decodable pixel data in IM 3"),
-        (drop(2, "Rows"), "file IM002: expected a whole DICOM file, found one that breaks off"),
+        (drop(2, "Rows"), "file IM002: expected a whole DICOM file, found one that is cut short"),
     ],
 )
 def test_refusals(tmp_path, spoil, message):
@@ -206,7 +209,7 @@ def test_a_truncated_file_is_refused_and_never_crashes(tmp_path, keep):
     write_slices(dicom_slices(), tmp_path)
     path = tmp_path / "IM002"
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(SeriesError, match=r"break|decodable|apart|in every slice"):
+    with pytest.raises(SeriesError, match=r"cut short|decodable|apart|in every slice"):
         read_dicom_series(tmp_path)
 
 
@@ -220,7 +223,9 @@ def test_a_folder_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(type(tmp_path), "iterdir", refuse)
-    with pytest.raises(SeriesError, match=r"found one that cannot be read \(PermissionError\)") as refused:
+    with pytest.raises(
+        SeriesError, match=r"found a folder that cannot be read \(PermissionError\)"
+    ) as refused:
         read_dicom_series(tmp_path)
     assert str(tmp_path) not in str(refused.value)
 
@@ -249,7 +254,7 @@ def test_lossless_syntaxes_of_one_slice_are_equal(tmp_path, test_data, syntax):
 def test_a_syntax_without_decoder_is_named(tmp_path, test_data):
     (path,) = (test_data / "dicom_transfer_syntaxes").glob("*1.2.4.55.dcm")
     (tmp_path / "IM").write_bytes(path.read_bytes())
-    with pytest.raises(SeriesError, match=r"Process 10 and 12\) that has no decoder here"):
+    with pytest.raises(SeriesError, match=r"Process 10 and 12\), for which there is no decoder here"):
         read_dicom_series(tmp_path)
 
 

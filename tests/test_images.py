@@ -301,7 +301,9 @@ def case_a(labelled, tmp_path):
 def test_truncated_images_and_masks_are_named_without_their_folder(case_a, labelled):
     path = labelled / "images" / "a_9.png"
     path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(SeriesError, match=r"case a, image a_9.png: expected a whole PNG or JPEG") as caught:
+    with pytest.raises(
+        SeriesError, match=r"case a, image a_9.png: expected an undamaged PNG or JPEG"
+    ) as caught:
         read_image_case(case_a)
     assert str(labelled) not in str(caught.value)
     path.unlink()
@@ -317,7 +319,7 @@ def test_truncated_images_and_masks_are_named_without_their_folder(case_a, label
 def test_images_of_different_size_or_spacing_are_refused(case_a, labelled, tmp_path):
     write_png(gray()[:30], labelled / "images" / "a_10.png")
     with pytest.raises(
-        SeriesError, match=r"all slices as a_9.png, 40 x 48 pixels.*found 30 x 48 pixels.*in a_10.png"
+        SeriesError, match=r"all slices like a_9.png, 40 x 48 pixels.*found 30 x 48 pixels.*in a_10.png"
     ):
         read_image_case(case_a)
     write_png(gray(), labelled / "images" / "a_10.png")
@@ -374,7 +376,7 @@ def test_jpeg_is_read_and_color_16_bit_and_bombs_are_refused(tmp_path, monkeypat
     assert np.abs(hu - gray().astype(int)).mean() < 3
     write_png(np.dstack([gray(), gray(), 255 - gray()]), tmp_path / "c.png")
     with pytest.raises(
-        SeriesError, match=r"image c.png: expected gray: equal red, green and blue, found color"
+        SeriesError, match=r"image c.png: expected a gray image \(equal red, green and blue\), found color"
     ):
         read_slice_image(tmp_path / "c.png", 40, 400, None)
     Image.fromarray(gray().astype(np.uint16) * 200).save(tmp_path / "d.png")

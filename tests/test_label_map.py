@@ -168,7 +168,7 @@ def test_a_nifti_that_does_not_say_where_it_lies(tmp_path):
     image = nibabel.Nifti1Image(labels().transpose(2, 1, 0), None)
     image.header["pixdim"][1:4] = SPACING_MM[::-1]
     nibabel.save(image, tmp_path / "m.nii")
-    with pytest.raises(RoiError, match=r"a header that says where the voxels lie, found none"):
+    with pytest.raises(RoiError, match=r"a header with the position of the voxels, found none"):
         read_roi(tmp_path / "m.nii", box_volume(), "P1", TUMOR)
 
 
@@ -225,7 +225,7 @@ def test_overlapping_segments_lie_in_layers(tmp_path):
     roi = tumor_in(nrrd_bytes(values, **fields, **old), tmp_path, 1)
     assert np.array_equal(roi.voxels, box_tumor())
     far = {**named, "Segment1_Layer": "7"}
-    with pytest.raises(RoiError, match="a segment in a layer that is not there"):
+    with pytest.raises(RoiError, match="a segment in a layer that does not exist"):
         tumor_in(nrrd_bytes(values, **fields, **far), tmp_path, 1)
 
 
@@ -255,7 +255,7 @@ def test_labels_without_names_are_chosen_by_number(tmp_path):
     with pytest.raises(RoiError, match=r"expected the tumor label 3, found only the values 0, 1, 2"):
         tumor_in(nrrd_bytes(), tmp_path, 3)
     with pytest.raises(
-        RoiError, match=r"a label called 'Tumor', found labels without names: 0, 1, 2; give its number"
+        RoiError, match=r"a label called 'Tumor', found only labels without names: 0, 1, 2; give the number"
     ):
         tumor_in(nrrd_bytes(), tmp_path, 2, "Tumor")
 
@@ -272,21 +272,21 @@ def test_labels_without_names_are_chosen_by_number(tmp_path):
         ({"space_origin": None}, "no space origin"),
         ({"space_units": '"cm" "cm" "cm"'}, "units cm"),
         ({"sizes": "48 40"}, "whole NRRD label map|three axes"),
-        ({"sizes": "48 40 5"}, "found one that breaks off .*11520 of 9600 bytes"),
-        ({"sizes": "48 40 7"}, "found one that breaks off .*11520 of 13440 bytes"),
+        ({"sizes": "48 40 5"}, "found a file that is cut short .*11520 of 9600 bytes"),
+        ({"sizes": "48 40 7"}, "found a file that is cut short .*11520 of 13440 bytes"),
         ({"sizes": "4800000 4000000 6"}, "of at most 1073741824 voxels, found 4800000 x 4000000 x 6"),
         ({"sizes": "48 40 -6"}, "found 48 x 40 x -6 voxels"),
         ({"type": "block"}, "voxels of type block"),
         ({"encoding": "hex"}, "encoding hex"),
-        ({"encoding": "gzip"}, "breaks off or is another kind"),
-        ({"encoding": "bzip2"}, "breaks off or is another kind"),
-        ({"encoding": None}, "breaks off or is another kind"),
-        ({"type": "short", "endian": None}, "breaks off or is another kind"),
-        ({"byte_skip": "5"}, "voxels behind a skip"),
-        ({"space_directions": "(1,0,0) (1,0,0) (0,0,1)"}, "two that are parallel"),
+        ({"encoding": "gzip"}, "cut short or of another kind"),
+        ({"encoding": "bzip2"}, "cut short or of another kind"),
+        ({"encoding": None}, "cut short or of another kind"),
+        ({"type": "short", "endian": None}, "cut short or of another kind"),
+        ({"byte_skip": "5"}, "voxels after a skip"),
+        ({"space_directions": "(1,0,0) (1,0,0) (0,0,1)"}, "two parallel directions"),
         ({"space_directions": "(0,0,0) (0,1,0) (0,0,1)"}, "a finite affine with three directions"),
         ({"space_directions": "none (0,1,0) (0,0,1)"}, "2 space directions"),
-        ({"space_directions": "(a,0,0) (0,1,0) (0,0,1)"}, "breaks off or is another kind"),
+        ({"space_directions": "(a,0,0) (0,1,0) (0,0,1)"}, "cut short or of another kind"),
     ],
 )
 def test_headers_that_cannot_be_right_are_refused(tmp_path, changed, words):
@@ -374,7 +374,7 @@ def test_detached_voxels_must_lie_beside_their_header(tmp_path):
     for name, words in (
         ("../out.raw", "a data file outside the header's folder"),
         (str(tmp_path / "out.raw"), "a data file outside the header's folder"),
-        ("gone.raw", "its data file is not beside it"),
+        ("gone.raw", "its data file is not next to it"),
         ("LIST", "voxels in several files"),
         ("m%03d.raw 1 6 1", "voxels in several files"),
     ):
@@ -403,7 +403,7 @@ def test_bad_names_in_a_header_are_refused(tmp_path):
         {"org.mitk.multilabel.segmentation.labelgroups": '[{"labels": [{"name": "x"}]}]'},
         {**slicer(0, "Tumor"), "Segment0_LabelValue": "x"},
     ):
-        with pytest.raises(RoiError, match="expected a whole NRRD label map, found one that breaks off"):
+        with pytest.raises(RoiError, match="expected a whole NRRD label map, found a file that is cut short"):
             tumor_in(nrrd_bytes(**fields), tmp_path)
 
 

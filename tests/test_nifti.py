@@ -79,16 +79,16 @@ def four_axes(path):
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (with_nan, "expected numbers only, found voxels that are not a number or infinite"),
-        (truncated, "file ct.nii.gz: expected a whole NIfTI file .*found one that breaks off"),
+        (with_nan, "expected only finite numbers, found voxels that are infinite or not a number"),
+        (truncated, "file ct.nii.gz: expected a whole NIfTI file .*found a file that is cut short"),
         (four_axes, "a volume with three axes, found 4 x 4 x 4 x 2 voxels"),
         (
             lambda path: write_nifti(box_hu() * 40.0, path),
             "HU from -32768 to 32767, found values from -40000",
         ),
         (lambda path: write_nifti(box_hu() * 0, path), "found a constant volume, all 0 HU"),
-        (lambda path: path.write_bytes(gzip.compress(b"text" * 500)), "another kind .no NIfTI header"),
-        (lambda path: path.write_bytes(b"text"), "another kind .no NIfTI header"),
+        (lambda path: path.write_bytes(gzip.compress(b"text" * 500)), "another kind .not a NIfTI header"),
+        (lambda path: path.write_bytes(b"text"), "another kind .not a NIfTI header"),
         (lambda path: write_nifti(box_hu() * 1j, path), "voxels of type complex"),
         (lambda path: None, "found no file"),
     ],

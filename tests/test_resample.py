@@ -131,7 +131,7 @@ def test_another_grid_is_resampled_with_both_volumes():
     voxels, (finding,) = fit(fine, affine)
     assert np.array_equal(voxels, box_tumor())
     assert finding.code == "roi-resampled"
-    assert finding.message.endswith("resampled by nearest neighbour: 0.76 ml before, 0.76 ml after")
+    assert finding.message.endswith("resampled to the nearest voxel: 0.76 ml before, 0.76 ml after")
     thin = np.zeros_like(fine)
     thin[2, 20:41, 20:22] = True
     _, findings = fit(thin, affine)
@@ -195,9 +195,9 @@ def flipped(axis, sign):
         (np.diag([-1, -1, -1, 1]) @ box_affine(), "wrong sign in x and y and z;"),
         (
             np.diag([1.0, 1, 1, 1])[[2, 1, 0, 3]],
-            "1 mm voxels from 0, 0, 0 are what is left when a header is lost",
+            "1 mm voxels from 0, 0, 0: its header was lost",
         ),
-        (np.diag([-1.0, -1, 1, 1])[:, [2, 1, 0, 3]], "when a header is lost"),
+        (np.diag([-1.0, -1, 1, 1])[:, [2, 1, 0, 3]], "its header was lost"),
     ],
 )
 def test_spoilt_headers_are_caught(affine, words):
@@ -215,7 +215,7 @@ def test_what_a_program_forgot_to_write_is_named():
     no_spacing[:3, :3] /= SPACING_MM
     for affine, words in (
         (no_origin, "same size and spacing, but from 0, 0, 0: its origin was lost"),
-        (no_spacing, "same size and first voxel, but 1 mm voxels: their spacing was lost"),
+        (no_spacing, "same size and first voxel, but 1 mm voxels: its spacing was lost"),
         (box_affine(), "straight where the CT is turned: its directions were lost"),
     ):
         with pytest.raises(RoiError, match=words):
@@ -234,7 +234,7 @@ def test_a_flipped_header_that_turns_direction_and_keeps_the_origin_is_caught():
 def test_a_grid_elsewhere_belongs_to_another_series():
     affine = box_affine()
     affine[2, 3] += 500
-    with pytest.raises(RoiError, match=r"does not touch the CT: it seems to belong to another series"):
+    with pytest.raises(RoiError, match=r"does not touch the CT and seems to belong to another series"):
         fit(box_tumor(), affine)
 
 
@@ -243,7 +243,7 @@ def test_a_mask_beside_the_ct_on_a_grid_that_meets_it_is_refused():
     affine[2, 3] -= 3 * SPACING_MM[0]
     mask = np.zeros(SHAPE, bool)
     mask[0:2, 10:20, 10:20] = True
-    with pytest.raises(RoiError, match=r"a ROI inside the CT, .*found one wholly outside it"):
+    with pytest.raises(RoiError, match=r"a ROI inside the CT, .*found one completely outside it"):
         fit(mask, affine)
 
 
@@ -252,13 +252,13 @@ def test_a_mask_between_two_centres_is_refused():
     affine[:3, 0] /= 5
     mask = np.zeros((26, 40, 48), bool)
     mask[12, 10:20, 10:20] = True
-    with pytest.raises(RoiError, match=r"found one too thin to hold the centre of any voxel"):
+    with pytest.raises(RoiError, match=r"found one too thin to contain the centre of any voxel"):
         fit(mask, affine)
 
 
 @pytest.mark.parametrize(
     ("column", "words"),
-    [([0, 0, 0], "a finite affine with three directions"), ([2.5, 0, 0], "two that are parallel")],
+    [([0, 0, 0], "a finite affine with three directions"), ([2.5, 0, 0], "two parallel directions")],
 )
 def test_headers_without_three_directions_are_refused(column, words):
     affine = box_affine()
@@ -277,7 +277,7 @@ def test_a_unit_grid_at_zero_is_believed_beside_a_ct_at_zero():
     voxels, findings = fit_to_ct(mask, mask_affine, ct, WANTED)
     assert voxels.all()
     assert codes(findings)[0] == "roi-resampled"
-    with pytest.raises(RoiError, match="when a header is lost"):
+    with pytest.raises(RoiError, match="its header was lost"):
         fit_to_ct(np.ones(ct.shape, bool), mask_affine, ct, WANTED)
 
 

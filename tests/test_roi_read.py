@@ -70,11 +70,11 @@ def test_a_number_chooses_where_no_name_does(images, volume, tmp_path):
     path = write_seg(images, {"A": kidney, "B": box_tumor()}, tmp_path / "seg")
     assert np.array_equal(read_roi(path, volume, "P1", 2).voxels, box_tumor())
     with pytest.raises(
-        RoiError, match=r"one segment that is the tumor, found 0 that say so among 1 A, 2 B; give"
+        RoiError, match=r"one segment that is the tumor, found 0 called a tumor among 1 A, 2 B; give"
     ):
         read_roi(path, volume, "P1", 3)
     path = write_seg(images, {"A": kidney, "Tumor 1": kidney, "Tumor 2": box_tumor()}, tmp_path / "seg2")
-    with pytest.raises(RoiError, match=r"found 2 that say so"):
+    with pytest.raises(RoiError, match=r"found 2 called a tumor"):
         read_roi(path, volume, "P1", 1)
 
 
@@ -102,7 +102,7 @@ def test_a_file_named_after_a_patient_is_not_named(volume, tmp_path):
 
 def test_a_seg_of_another_series_is_refused(volume, tmp_path):
     path = write_seg(dicom_slices(), {"Tumor": box_tumor()}, tmp_path / "seg")
-    with pytest.raises(RoiError, match=r"case P1, ROI seg: expected a ROI of series .*found one of series"):
+    with pytest.raises(RoiError, match=r"case P1, ROI seg: expected a ROI of series .*found a ROI of series"):
         read_roi(path, volume, "P1")
 
 
@@ -129,7 +129,7 @@ def test_frames_off_the_grid_are_resampled_and_told(images, volume, tmp_path, sp
     (finding,) = roi.findings
     assert (finding.code, finding.severity, finding.case_id) == ("roi-resampled", "warning", "P1")
     assert finding.message.startswith(
-        "drawn on another grid than the CT's, 4 x 40 x 48 voxels of 2.5 x 0.9 x 0.7 mm"
+        "drawn on another grid than that of the CT, 4 x 40 x 48 voxels of 2.5 x 0.9 x 0.7 mm"
     )
 
 
@@ -178,11 +178,11 @@ def test_frames_beside_the_ct_are_refused(images, volume, tmp_path):
     path = write_seg(images, {"Tumor": box_tumor()}, tmp_path / "seg")
     away = other_ct(volume, lambda affine: affine[:3, 3].__iadd__([0, 0, 100]))
     with pytest.raises(
-        RoiError, match=r"frames on the grid of the CT, 6 x 40 x 48 voxels .*found one of 40 x 48"
+        RoiError, match=r"frames on the grid of the CT, 6 x 40 x 48 voxels .*found a frame of 40 x 48"
     ):
         read_roi(path, away, "P1")
     away = other_ct(volume, lambda affine: affine[:3, 3].__iadd__([0, 0, 101]))
-    with pytest.raises(RoiError, match=r"does not touch the CT: it seems to belong to another series"):
+    with pytest.raises(RoiError, match=r"does not touch the CT and seems to belong to another series"):
         read_roi(path, away, "P1")
 
 
@@ -201,9 +201,7 @@ def test_frames_that_are_no_even_stack_are_refused(images, volume, tmp_path):
     place = seg.PerFrameFunctionalGroupsSequence[1].PlanePositionSequence[0]
     place.ImagePositionPatient = [-20, -30.5, 105.7]
     seg.save_as(path)
-    with pytest.raises(
-        RoiError, match=r"or on an even grid of their own that meets it, found one of 40 x 48 pixels"
-    ):
+    with pytest.raises(RoiError, match=r"or on an even grid that meets it, found a frame of 40 x 48 pixels"):
         read_roi(path, volume, "P1")
 
 
@@ -261,7 +259,7 @@ def test_a_lesion_is_the_tumor_where_nothing_else_is():
     assert choose_segment(segments[:2], wanted) is segments[1]
     assert choose_segment(segments[:3], wanted) is segments[2]
     two = [segments[0], segments[1], segments[3]]
-    with pytest.raises(RoiError, match=r"found 2 that say so among 1 Kidney, 2 Lesion, 4 lesion b"):
+    with pytest.raises(RoiError, match=r"found 2 called a tumor among 1 Kidney, 2 Lesion, 4 lesion b"):
         choose_segment(two, wanted)
     assert choose_segment(two, replace(wanted, label=4)) is segments[3]
 
@@ -304,7 +302,7 @@ def test_a_choice_among_tumors_is_told(images, volume, tmp_path):
     path = write_seg(images, {"Tumor 1": box_tumor(), "Tumor 2": box_tumor()}, tmp_path / "seg")
     (finding,) = read_roi(path, volume, "P1").findings
     assert finding.code == "roi-several-tumors"
-    assert finding.message.endswith("are a tumor, 1 Tumor 1, 2 Tumor 2: number 1 was taken")
+    assert finding.message.endswith("called a tumor, 1 Tumor 1, 2 Tumor 2: number 1 was used")
     assert read_roi(path, volume, "P1", 2).findings == ()
     assert read_roi(path, volume, "P1", tumor_name="#2").findings == ()
     assert read_roi(path, volume, "P1", tumor_name="Tumor 2").findings == ()
@@ -315,7 +313,7 @@ def test_two_segments_of_one_number_are_refused(images, volume, tmp_path):
     seg = pydicom.dcmread(path)
     seg.SegmentSequence[1].SegmentNumber = 1
     seg.save_as(path)
-    with pytest.raises(RoiError, match=r"a number of its own for every segment, found 1 Kidney, 1 Tumor"):
+    with pytest.raises(RoiError, match=r"a different number for each segment, found 1 Kidney, 1 Tumor"):
         read_roi(path, volume, "P1")
 
 
@@ -406,10 +404,12 @@ def test_a_png_slice_and_its_png_mask(tmp_path):
     with pytest.raises(RoiError, match=r"the tumor label 1, found only the values 0, 2"):
         read_roi(mask, volume, "P1")
     assert roi_names(mask) == ["2"]
-    with pytest.raises(RoiError, match=r"a label called 'Tumor', found an image, which has no names"):
+    with pytest.raises(
+        RoiError, match=r"a label called 'Tumor', found an image, in which labels have no names"
+    ):
         read_roi(mask, volume, "P1", 2, "Tumor")
     other = write_png(np.zeros((5, 6), np.uint8), tmp_path / "o.png")
-    with pytest.raises(RoiError, match=r"a mask of the image's size, 1 x 40 x 48 .*found 5 x 6 pixels"):
+    with pytest.raises(RoiError, match=r"a mask as large as the image, 1 x 40 x 48 .*found 5 x 6 pixels"):
         read_roi(other, volume, "P1")
 
 
@@ -417,7 +417,7 @@ def test_an_image_is_told_by_its_content(images, volume, tmp_path):
     write_nifti(box_hu(), tmp_path / "ct.nii.gz").rename(tmp_path / "x")
     assert np.array_equal(read_ct(tmp_path / "x", 40, 400, None).hu, volume.hu)
     assert np.array_equal(read_ct(tmp_path / "ct", 40, 400, None).hu, volume.hu)
-    with pytest.raises(SeriesError, match=r"found dicom; .*give the folder, not one file"):
+    with pytest.raises(SeriesError, match=r"found dicom; .*give the folder and not one file"):
         read_ct(tmp_path / "ct" / "IM000", 40, 400, None)
 
 
@@ -502,7 +502,7 @@ def test_real_segs_are_read_as_highdicom_reads_them(test_data, series, name, num
 
 def test_a_real_seg_of_another_patient_is_refused(test_data):
     (path,) = (test_data / "kidney_seg").glob("ne1*.dcm")
-    with pytest.raises(RoiError, match=r"expected a ROI of series 1.2.3, found one of series"):
+    with pytest.raises(RoiError, match=r"expected a ROI of series 1.2.3, found a ROI of series"):
         read_roi(path, box_volume(), "P1")
 
 

@@ -121,7 +121,7 @@ def test_a_seg_needs_the_ct_under_the_mask(tmp_path):
     with pytest.raises(RoiError, match=r"found 2 series in 2 CT files"):
         write_seg(roi, [folder / "IM000", write_slices(dicom_slices(), tmp_path / "b") / "IM001"], target)
     with pytest.raises(
-        RoiError, match=r"expected the whole CT under the mask, 381 voxels, found slices that hold"
+        RoiError, match=r"expected all CT slices under the mask, 381 voxels, found slices with"
     ):
         write_seg(roi, [folder / "IM000", folder / "IM001"], target)
     images[0].PixelSpacing = [0.9, 0.69]
@@ -141,7 +141,8 @@ def test_a_ct_without_a_study_gives_no_half_written_seg(tmp_path):
     for image in images:
         del image.StudyInstanceUID
     with pytest.raises(
-        RoiError, match=r"expected CT images with what a SEG copies .*found something else \(AttributeError\)"
+        RoiError,
+        match=r"expected CT images with the data that a SEG copies .*found images without them \(AttributeError\)",
     ):
         write_seg(roi, write_slices(images, tmp_path / "d"), tmp_path / "out" / "a.dcm")
     assert not (tmp_path / "out").exists()

@@ -186,7 +186,7 @@ def test_a_roi_is_chosen_by_name_by_what_it_says_or_by_number(tmp_path):
         read(rois, tmp_path, name="tumour")
     rois = {"A": other, "B": tumor_contours()}
     assert np.array_equal(read(rois, tmp_path, label=2).voxels, box_tumor())
-    with pytest.raises(RoiError, match=r"found 0 that say so among 1 A, 2 B; give the tumor's number"):
+    with pytest.raises(RoiError, match=r"found 0 called a tumor among 1 A, 2 B; give the tumor's number"):
         read(rois, tmp_path, label=3)
     with pytest.raises(RoiError, match=r"expected a segment that is the tumor, found 1 BODY, 2 B"):
         read({"BODY": other, "B": other}, tmp_path)
@@ -251,7 +251,7 @@ def test_contours_between_slices_go_to_the_nearest(tmp_path):
         both = [*tumor_contours(), *(box(s, 30, 35, 30, 35) + up(beside_mm) for s in range(1, 5))]
         roi = read({"Tumor": both}, tmp_path)
         assert np.array_equal(roi.voxels, box_tumor())
-        assert "the nearest, 4 were not used" in roi.findings[0].message
+        assert "the nearest plane, and 4 planes were not used" in roi.findings[0].message
 
 
 def test_contours_written_a_hair_apart_lie_on_one_plane(tmp_path):
@@ -269,7 +269,7 @@ def test_contours_beyond_the_ct_are_refused_with_their_place(tmp_path, beyond, i
         return
     with pytest.raises(
         RoiError,
-        match=r"on the 6 slices of the CT, found one at \(-11.2, -16.5, .*\) mm, 1.3 mm beyond the outermost",
+        match=r"on the 6 slices of the CT, found a contour at \(-11.2, -16.5, .*\) mm, 1.3 mm beyond the last one",
     ):
         read({"Tumor": contours}, tmp_path)
 
@@ -278,9 +278,9 @@ def test_contours_beyond_the_edge_of_an_image_are_cut(tmp_path):
     roi = read({"Tumor": [box(2, -5, 3, 46, 60)]}, tmp_path)
     assert roi.voxels.sum() == roi.voxels[2, :3, 46:].sum() == 6
     assert codes(roi) == ["roi-outside"]
-    with pytest.raises(RoiError, match=r"around voxels of the CT, found contours beside it"):
+    with pytest.raises(RoiError, match=r"around voxels of the CT, found contours outside it"):
         read({"Tumor": [box(2, -5, -1, 46, 60)]}, tmp_path)
-    with pytest.raises(RoiError, match=r"found contours that hold the centre of no voxel"):
+    with pytest.raises(RoiError, match=r"found contours that do not contain the centre of any voxel"):
         read({"Tumor": [at(2, [(5.2, 5.2), (5.2, 5.4), (5.4, 5.4)])]}, tmp_path)
 
 
@@ -317,7 +317,7 @@ def test_contours_follow_a_turned_ct(tmp_path):
 
 
 def test_another_series_is_refused_and_none_is_told(tmp_path):
-    with pytest.raises(RoiError, match=r"expected a ROI of series 1.2.3, found one of series 9.9"):
+    with pytest.raises(RoiError, match=r"expected a ROI of series 1.2.3, found a ROI of series 9.9"):
         read({"Tumor": tumor_contours()}, tmp_path, series="9.9")
     roi = read({"Tumor": tumor_contours()}, tmp_path, series="")
     assert np.array_equal(roi.voxels, box_tumor())
@@ -345,7 +345,7 @@ def test_damaged_structure_sets_are_refused(tmp_path, spoil):
 def test_points_that_are_no_places_are_refused(tmp_path, data):
     made = rtstruct({"Tumor": tumor_contours()})
     made.ROIContourSequence[0].ContourSequence[0].ContourData = data
-    with pytest.raises(RoiError, match=r"of ROI 1 Tumor with three finite .* points that are no places"):
+    with pytest.raises(RoiError, match=r"of ROI 1 Tumor with three finite .* invalid points"):
         read_roi(save(made, tmp_path / "a"), box_volume(), "P1")
 
 
@@ -449,7 +449,7 @@ def test_real_contours_beyond_a_ct_cut_short_are_refused(test_data, mock_ct):
     folder = test_data / "rtstruct" / "mock_data"
     for name in ("invalid_reference_rt.dcm", "non_existent_reference_rt.dcm"):
         with pytest.raises(
-            RoiError, match=r"on the 2 slices of the CT, found one at \(.*, 70.0\) mm, 5.0 mm beyond"
+            RoiError, match=r"on the 2 slices of the CT, found a contour at \(.*, 70.0\) mm, 5.0 mm beyond"
         ):
             read_roi(folder / name, mock_ct, "real", 1)
         assert roi_names(folder / name) == ["1 ROI-1", "2 ROI-2", "3 ROI-3", "4 ROI-4"]

@@ -254,7 +254,7 @@ def rescale_type(images):
         (
             all_stored(lambda image, hu: store(image, hu + 1024, intercept=0)),
             "hu-implausible",
-            "no air (from 24 to 1324 HU), as if the intercept of -1024 were missing",
+            "no air (from 24 to 1324 HU), as if the intercept of -1024 had been lost",
         ),
         (all_stored(lambda image, hu: store(image, hu + 5000)), "hu-implausible", "hardly anything between"),
         (all_stored(lambda image, hu: store(image, hu // 40 + 40)), "hu-implausible", "nothing above -97"),
@@ -365,7 +365,7 @@ def test_legacy_converted_ct(tmp_path):
         ),
         (
             lambda image: setattr(image, "PixelData", image.PixelData[:-2]),
-            "breaks off or is damaged .23038 bytes for 6 of 40",
+            "is cut short or damaged .23038 bytes for 6 of 40",
         ),
         (
             lambda image: setattr(
@@ -373,7 +373,7 @@ def test_legacy_converted_ct(tmp_path):
                 "ImagePositionPatient",
                 [-20, -30.5, 100],
             ),
-            r"every slice at its own place, found IM 1 frame 1 and IM 1 frame 3",
+            r"each slice at a different position, found IM 1 frame 1 and IM 1 frame 3",
         ),
     ],
 )
@@ -394,7 +394,7 @@ def test_copies_are_dropped_and_declared(tmp_path):
     assert same_as_the_box(volume)
     (note,) = volume.findings
     assert (note.code, note.severity) == ("duplicate-files", "note")
-    assert note.message == "2 slices are copies of others in the series and were left out"
+    assert note.message == "2 slices are copies of other slices of the series and were left out"
 
 
 def test_a_compressed_copy_is_a_copy(tmp_path):
@@ -419,7 +419,8 @@ def test_two_images_with_one_uid_are_refused(tmp_path):
     set_stored(images[2], images[2].pixel_array + 1)
     images[2].save_as(tmp_path / "again", enforce_file_format=True)
     with pytest.raises(
-        SeriesError, match=r"one image for each SOP Instance UID, found two different ones for IM 3 \(SOP"
+        SeriesError,
+        match=r"each SOP Instance UID on one image only, found two different images for IM 3 \(SOP",
     ):
         read_dicom_series(tmp_path)
 
@@ -482,7 +483,7 @@ def test_a_code_stream_that_ends_early_in_a_whole_file(tmp_path, name):
     for cut in (1, 2, 20):
         image.PixelData = encapsulate([frame.rstrip(b"\0")[: -2 * cut]])
         image.save_as(tmp_path / "3")
-        assert "breaks off or is damaged" in refused(tmp_path)
+        assert "is cut short or damaged" in refused(tmp_path)
 
 
 def test_an_rle_frame_that_is_too_long(tmp_path):
@@ -511,7 +512,7 @@ def test_a_deflate_bomb(tmp_path):
     zeros = bytes(2**20)
     bomb = b"".join(packer.compress(zeros) for _ in range(300)) + packer.flush()
     (tmp_path / "bomb").write_bytes(content[:end] + bomb)
-    assert "a whole DICOM file, found one that breaks off or is damaged (ValueError)" in refused(tmp_path)
+    assert "a whole DICOM file, found one that is cut short or damaged (ValueError)" in refused(tmp_path)
 
 
 def test_sequences_a_thousand_deep(tmp_path):
@@ -527,7 +528,7 @@ def test_sequences_a_thousand_deep(tmp_path):
     for depth in (3000, 50_000):
         for nested in (start * depth + stop * depth, start * depth):
             (tmp_path / "IM003").write_bytes(content[:at] + nested + content[at:])
-            assert "found one that breaks off or is damaged" in refused(tmp_path)
+            assert "found one that is cut short or damaged" in refused(tmp_path)
 
 
 def test_a_damaged_file_beside_the_series_is_a_doubt(tmp_path):
@@ -669,14 +670,15 @@ def test_a_jpeg_without_its_end_is_refused(tmp_path, test_data, tail):
     image.PixelData = encapsulate([frame[:-4000]])
     image.save_as(tmp_path / "IM1")
     text = refused(tmp_path)
-    assert "breaks off or is damaged (frame 1 has no end)" in text
+    assert "is cut short or damaged (frame 1 has no end)" in text
 
 
 @pytest.mark.parametrize("tail", ["4.53", "4.55"])
 def test_retired_syntaxes_are_named(test_data, tail):
     (path,) = (test_data / "dicom_transfer_syntaxes").glob(f"*_1.2.840.10008.1.2.{tail}.dcm")
     with pytest.raises(
-        SeriesError, match=r"JPEG .*Non-Hierarchical .* that has no decoder here; export the series uncomp"
+        SeriesError,
+        match=r"JPEG .*Non-Hierarchical .*, for which there is no decoder here; export the series uncomp",
     ):
         read_dicom_series([path])
 

@@ -73,17 +73,17 @@ COMPLETE = scan(8, step_mm=1.6)
         ),
         (
             [one for pair in zip(scan(9), scan(9, first=21), strict=True) for one in pair],
-            "every slice at its own place, found IM 1 and IM 21 at the same one, and 8 more pairs",
+            "each slice at a different position, found IM 1 and IM 21 at the same position, and 8 more pairs",
         ),
-        (tilted(COMPLETE, 0.5), "each shifted by up to 0.5 mm (tilted gantry), 17.4 degrees"),
-        (tilted(COMPLETE, 0.05), "(tilted gantry), 1.8 degrees"),
+        (tilted(COMPLETE, 0.5), "slices shifted by up to 0.5 mm each: a gantry tilt of 17.4 degrees"),
+        (tilted(COMPLETE, 0.05), "a gantry tilt of 1.8 degrees"),
         (
             at(COMPLETE, 3, position_mm=(-17.0, -30.5, 4.8)),
-            "straight above each other, 1.6 mm apart, found IM 4 3 mm off",
+            "straight above each other, 1.6 mm apart, found IM 4 3 mm away",
         ),
         (
             [facts(i * 2.5 + 0.008 * i * i, i + 1) for i in range(12)],
-            "2.588 mm apart, found IM 6 0.24 mm off its place",
+            "2.588 mm apart, found IM 6 0.24 mm away from its position",
         ),
         (
             at(COMPLETE, 2, position_mm=None),
@@ -92,11 +92,11 @@ COMPLETE = scan(8, step_mm=1.6)
         (at(COMPLETE, 2, intercept=None), "RescaleIntercept in every slice"),
         (
             at(COMPLETE, 2, slope=0.0),
-            "a rescale slope that are not 0 in IM 3, found 40 x 48, 0.9, 0.7 mm, slope 0",
+            "rescale slope other than 0 in IM 3, found 40 x 48, 0.9, 0.7 mm, slope 0",
         ),
         (at(COMPLETE, 2, rows=0), "found 0 x 48"),
         (at(COMPLETE, 2, pixel_spacing_mm=(0.0, 0.7)), "found 40 x 48, 0, 0.7 mm"),
-        (at(COMPLETE, 2, rows=50), "one Rows in all slices, 40 as in IM 1, found 50 in IM 3"),
+        (at(COMPLETE, 2, rows=50), "the same Rows in all slices, 40 as in IM 1, found 50 in IM 3"),
         (
             at(COMPLETE, 2, orientation=(1.0, 0.0, 0.0, 0.0, 0.99, 0.14)),
             "in all slices, 1, 0, 0, 0, 1, 0 as in IM 1, found 1, 0, 0, 0, 0.99, 0.14 in IM 3",
@@ -116,15 +116,15 @@ COMPLETE = scan(8, step_mm=1.6)
         ),
         (
             at(COMPLETE, 2, transfer_syntax="1.2.840.10008.1.2.4.55"),
-            "Process 10 and 12) that has no decoder here",
+            "Process 10 and 12), for which there is no decoder here",
         ),
         (
             [replace(one, images_in_acquisition=11) for one in COMPLETE],
-            "11 slices, as Images in Acquisition says, found 8, IM 1 to IM 8: the series is cut short",
+            "11 slices, as Images in Acquisition says, found 8, from IM 1 to IM 8: the series is cut short",
         ),
         (
             scan(6, first=4, images_in_acquisition=9),
-            "9 slices, as Images in Acquisition says, found 6, IM 4 to IM 9: the series is cut short",
+            "9 slices, as Images in Acquisition says, found 6, from IM 4 to IM 9: the series is cut short",
         ),
     ],
 )
@@ -218,7 +218,7 @@ def test_acquisitions_are_told_apart(mark):
     assert [len(group) for group in groups] == [8, 8, 6]
     assert reason_not_a_stack(mixed) == (
         "expected one acquisition, found 3 acquisitions in one series; "
-        "take them apart with `nephroscope import dicom`, or export each as a series of its own"
+        "separate them with `nephroscope import dicom`, or export each as its own series"
     )
 
 
@@ -230,7 +230,7 @@ def test_numbers_are_ordered_as_numbers():
 def test_repeats_without_a_mark_stay_one_group_and_are_refused():
     mixed = [*scan(5), *scan(5, first=20)]
     assert split_acquisitions(mixed) == [list(range(10))]
-    assert "at the same one" in reason_not_a_stack(mixed)
+    assert "at the same position" in reason_not_a_stack(mixed)
 
 
 def test_temporal_positions_count_where_every_slice_has_its_own_number():
@@ -252,16 +252,15 @@ def test_a_phase_with_a_gap_does_not_spoil_the_other():
 def test_two_broken_phases_stay_one_group():
     mixed = [*number(without(scan(8), 3), 1), *number(without(scan(8, first=20), 4), 2)]
     assert split_acquisitions(mixed) == [list(range(14))]
-    assert "at the same one" in reason_not_a_stack(mixed)
+    assert "at the same position" in reason_not_a_stack(mixed)
 
 
 def test_a_tilted_gantry_as_scanners_write_it():
     """The plane is turned about x by 15 degrees, the table moves along z."""
     turn = (1.0, 0.0, 0.0, 0.0, 0.965926, -0.258819)
     slices = [replace(one, orientation=turn) for one in scan(8, step_mm=5)]
-    assert (
-        "expected slices straight above each other, found each shifted by up to 1.29 mm (tilted gantry), 15.0"
-        in (reason_not_a_stack(slices) or "")
+    assert "found slices shifted by up to 1.29 mm each: a gantry tilt of 15.0" in (
+        reason_not_a_stack(slices) or ""
     )
 
 
@@ -345,13 +344,13 @@ def test_headers_alone_do_for_what_is_whole(tmp_path):
 def test_two_spacings_in_one_series_are_not_called_missing_slices():
     chest, abdomen = scan(5, step_mm=5), scan(6, start=22.5, step_mm=2.5, first=6)
     assert reason_not_a_stack([*chest, *abdomen]).startswith(
-        "expected one spacing of slices, found 5 mm between IM 1 and IM 5, then 2.5 mm up to IM 11; export the two"
+        "expected the same distance between all slices, found 5 mm between IM 1 and IM 5, then 2.5 mm up to IM 11"
     )
 
 
 def test_the_odd_one_out_is_named_also_when_it_comes_first():
     scout = facts(0, 1, rows=888)
-    assert "one Rows in all slices, 40 as in IM 2, found 888 in IM 1" in reason_not_a_stack(
+    assert "the same Rows in all slices, 40 as in IM 2, found 888 in IM 1" in reason_not_a_stack(
         [scout, *scan(5, start=10, first=2)]
     )
 
@@ -361,7 +360,7 @@ def test_a_concatenation_that_lacks_a_file_is_doubted():
     parts += [replace(one, sop_uid="1.2", frame=i, parts=3) for i, one in enumerate(scan(4, start=10))]
     (doubt,) = check_stack(parts, "").findings
     assert (doubt.code, doubt.severity) == ("series-cut-short", "warning")
-    assert doubt.message == "2 of the 3 files of a concatenation: the series may be cut short"
+    assert doubt.message == "only 2 of the 3 files of a concatenation are here: the series may be cut short"
     assert check_stack([replace(one, parts=2) for one in parts], "").findings == ()
 
 
@@ -386,7 +385,7 @@ def test_bolus_tracking_in_the_series_of_the_scan_does_not_spoil_it():
 def test_one_slice_scanned_again_is_no_acquisition_of_its_own():
     mixed = [*number(scan(8), 1), *number([facts(10, 9)], 2)]
     assert split_acquisitions(mixed) == [list(range(9))]
-    assert "at the same one" in reason_not_a_stack(mixed)
+    assert "at the same position" in reason_not_a_stack(mixed)
 
 
 def test_phases_whose_slices_lie_between_each_others_are_two():

@@ -1,4 +1,4 @@
-"""From probabilities to a call, "not sure" included, and the threshold. NumPy only, for the clinic."""
+"""Turn probabilities into a call or "not sure", and choose the threshold. NumPy only."""
 
 from collections.abc import Sequence
 
@@ -32,15 +32,15 @@ def majority_of_three(
     threshold: float = 0.5,
     positive: int = 0,
 ) -> int:
-    """The subtype that at least two of three randomly drawn slices name, as in the paper.
+    """The subtype that at least two of three randomly drawn slices have, as in the paper.
 
-    A case with fewer than three slices gives all it has. Where no subtype has most votes (three slices, three
-    subtypes; two slices, two subtypes) the mean probability of the drawn slices decides.
+    A case with fewer than three slices uses all of them. Where no subtype has most votes (three slices and
+    three subtypes; two slices and two subtypes), the mean probability of the drawn slices decides.
 
     Args:
         slices: All slices of the case.
-        rng: Draws the three, without replacement.
-        threshold: On the positive subtype's probability; used for two subtypes only.
+        rng: Draws three slices without replacement.
+        threshold: On the probability of the positive subtype; used only for two subtypes.
         positive: Index of the positive subtype.
 
     Returns:
@@ -60,19 +60,19 @@ def majority_of_three(
 def label_of(
     probabilities: Sequence[float] | npt.NDArray[np.float64], threshold: float, positive: int
 ) -> int:
-    """Index of the subtype called: two subtypes by the threshold, more by the largest probability."""
+    """Index of the subtype called: by the threshold for two subtypes, otherwise by the largest probability."""
     if len(probabilities) == 2:
         return positive if probabilities[positive] >= threshold else 1 - positive
     return int(np.argmax(probabilities))
 
 
-ROUNDING = 1e-9  # 0.6 - 0.5 is a hair below 0.1; a margin of 0.1 must not notice
+ROUNDING = 1e-9  # 0.6 - 0.5 is slightly below 0.1; a margin of 0.1 must ignore that
 
 
 def forced_call(
     probabilities: Sequence[float], subtypes: Sequence[str], positive: str, point: OperatingPoint
 ) -> str:
-    """The subtype called when "not sure" is not allowed: by threshold for two, else the likeliest."""
+    """The subtype called when "not sure" is not allowed."""
     return subtypes[label_of(probabilities, point.threshold, subtypes.index(positive))]
 
 
@@ -89,11 +89,11 @@ def decide(
     Args:
         probabilities: In the order of ``subtypes``.
         subtypes: Two or more.
-        positive: The subtype the threshold is about.
-        point: Threshold on the positive subtype's probability.
-        not_sure_margin: No call when the probability is nearer than this to the threshold (two subtypes), or
-            the two likeliest are nearer than this to each other (more).
-        doubts: Findings of the case; each warning among them forbids a call.
+        positive: The subtype to which the threshold applies.
+        point: Threshold on the probability of the positive subtype.
+        not_sure_margin: No call when the probability is closer than this to the threshold (two subtypes), or
+            the two largest probabilities are closer than this to each other (more subtypes).
+        doubts: Findings of the case; with any warning among them there is no call.
     """
     distance, sentence = _distance(probabilities, subtypes, positive, point.threshold)
     reasons = [f"{f.code}: {f.message}" for f in doubts if f.severity == "warning"]
@@ -108,7 +108,7 @@ def decide(
 def _distance(
     p: Sequence[float], subtypes: Sequence[str], positive: str, threshold: float
 ) -> tuple[float, str]:
-    """How far from the boundary, and a sentence with a gap for what that means."""
+    """Distance from the boundary, and a sentence with a gap for its meaning."""
     if len(subtypes) == 2:
         p_positive = p[subtypes.index(positive)]
         sentence = f"probability of {positive} {p_positive:.2f} {{}} the threshold {threshold:.2f}"
@@ -121,17 +121,17 @@ def _distance(
 
 
 def youden_threshold(p_positive: npt.ArrayLike, is_positive: npt.ArrayLike) -> float:
-    """The threshold with the largest sensitivity + specificity - 1; of equals, the one nearest to 0.5.
+    """The threshold with the largest sensitivity + specificity - 1; of several, the one closest to 0.5.
 
-    Candidates lie halfway between neighbouring probabilities. Choose it on validation cases, never on those
-    it is reported on.
+    Candidates lie halfway between neighbouring probabilities. Choose it on validation cases, never on cases for which
+    results are reported.
 
     Args:
         p_positive: Probability of the positive subtype, (n,).
-        is_positive: True for the positive subtype, (n,).
+        is_positive: True for cases of the positive subtype, (n,).
 
     Raises:
-        ConfigError: There are not both positive and negative cases.
+        ConfigError: All cases, or none, are positive.
 
     Source:
         Youden 1950, Cancer 3:32.

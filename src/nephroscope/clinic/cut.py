@@ -1,6 +1,6 @@
-"""Cut a tumor out of a CT volume: HU and ROI in, square int16 HU slices out.
+"""Cut a tumor out of a CT volume as square slices in HU.
 
-NumPy and Pillow only: training and the clinic call this same code. The window is applied by the network.
+Training and the clinic use this same code, with NumPy and Pillow only. The network applies the window.
 """
 
 import math
@@ -17,15 +17,15 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom: pixel edges
 
 
 def cut_slices(volume: CTVolume, roi: RoiMask, spec: SliceSpec) -> list[TumorSlice]:
-    """Cut every slice the tumor crosses, all with one square box, so that scale is kept within the case.
+    """Cut each slice that the tumor crosses, all with the same square box, so that the scale stays the same.
 
     Args:
         volume: CT in HU, (S, R, C).
-        roi: Tumor mask on the grid of ``volume``.
+        roi: Mask of the tumor on the grid of ``volume``.
         spec: ROI mode, margin, smallest cross-section and output size.
 
     Returns:
-        Slices in volume order, one per cross-section of at least ``spec.min_area_mm2``.
+        Slices in volume order, one for each cross-section of at least ``spec.min_area_mm2``.
 
     Raises:
         RoiError: The mask lies on another grid, or no cross-section is large enough.
@@ -44,7 +44,7 @@ def cut_slices(volume: CTVolume, roi: RoiMask, spec: SliceSpec) -> list[TumorSli
         raise RoiError(
             where=f"case {roi.case_id}",
             expected=f"a tumor cross-section of at least {spec.min_area_mm2:g} mm2",
-            found=f"{areas_mm2.max():.1f} mm2 at most, on slice {areas_mm2.argmax()}",
+            found=f"at most {areas_mm2.max():.1f} mm2, on slice {areas_mm2.argmax()}",
             remedy="check the ROI and the pixel spacing, or lower slices.min_area_mm2",
         )
     extent = np.ones(roi.voxels.shape[1:], bool) if spec.roi_mode == "full" else np.any(roi.voxels, axis=0)
@@ -69,7 +69,7 @@ def cut_slices(volume: CTVolume, roi: RoiMask, spec: SliceSpec) -> list[TumorSli
 
 
 def apply_window(hu: npt.NDArray[np.int16], spec: SliceSpec) -> npt.NDArray[np.float32]:
-    """Map HU to [0, 1]: DICOM's LINEAR_EXACT function.
+    """Map HU to [0, 1] with DICOM's LINEAR_EXACT function.
 
     Source: DICOM PS3.3 C.11.2.1.3.2.
     """
@@ -79,7 +79,7 @@ def apply_window(hu: npt.NDArray[np.int16], spec: SliceSpec) -> npt.NDArray[np.f
 
 
 def _square_box(extent: npt.NDArray[np.bool_], row_mm: float, col_mm: float, margin_mm: float) -> Box:
-    """Smallest square, in mm, around ``extent`` (R, C), plus a margin all round."""
+    """Smallest square (in mm) around ``extent`` (R, C), plus a margin on all sides."""
     rows, cols = np.flatnonzero(extent.any(axis=1)), np.flatnonzero(extent.any(axis=0))
     height_mm = (rows[-1] - rows[0] + 1) * row_mm
     width_mm = (cols[-1] - cols[0] + 1) * col_mm
@@ -90,9 +90,9 @@ def _square_box(extent: npt.NDArray[np.bool_], row_mm: float, col_mm: float, mar
 
 
 def _resample(hu: npt.NDArray[np.int16], box: Box, size_px: int) -> npt.NDArray[np.int16]:
-    """Crop (R, C) to the box and resize bilinearly, antialiased when shrinking; beyond the image lies air."""
+    """Crop (R, C) to the box and resize bilinearly, with antialiasing when shrinking; outside the image is air."""
     left, top, right, bottom = box
-    reach = math.ceil(max(right - left, bottom - top) / size_px) + 1  # pixels the filter sees past the box
+    reach = math.ceil(max(right - left, bottom - top) / size_px) + 1  # pixels the filter uses outside the box
     n_rows, n_cols = hu.shape
     r0, r1 = _span(top, bottom, reach, n_rows)
     c0, c1 = _span(left, right, reach, n_cols)
@@ -108,6 +108,6 @@ def _resample(hu: npt.NDArray[np.int16], box: Box, size_px: int) -> npt.NDArray[
 
 
 def _span(low: float, high: float, reach: int, n_pixels: int) -> tuple[int, int]:
-    """Pixels that the filter needs for [low, high); past the image only where the box itself goes past it."""
+    """Pixels that the filter needs for [low, high); outside the image only where the box is outside it."""
     start, stop = math.floor(low) - reach, math.ceil(high) + reach
     return (start if low < 0 else max(start, 0)), (stop if high > n_pixels else min(stop, n_pixels))

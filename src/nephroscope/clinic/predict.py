@@ -1,4 +1,4 @@
-"""CT and ROI and a bundle in, the answer out: probabilities by subtype and slice, a call or "not sure". No torch."""
+"""Predict with a bundle: probabilities by subtype and slice, and a call or "not sure". No torch."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,21 +10,17 @@ import numpy as np
 from nephroscope.clinic.bundle import Bundle, open_bundle, slices_digest
 from nephroscope.clinic.cut import cut_slices
 from nephroscope.clinic.score import CutCase
-from nephroscope.imaging.read import read_ct, read_roi
-from nephroscope.records import Answer, CTVolume, Finding, RoiMask
+from nephroscope.imaging.read import UnplacedRoi, read_ct, read_roi
+from nephroscope.records import Answer, CTVolume, RoiMask, note
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageToPredict:
-    """What to predict on.
+    """The files of one case to predict.
 
     Attributes:
-        image: Folder of a DICOM series, a NIfTI file, or a PNG or JPEG slice.
-        roi: DICOM SEG, NIfTI label map, or a PNG mask.
-        tumor_label: Value of the tumor in a label map, or number of its segment.
-        tumor_name: Label or code of its segment, or name of its contour; empty where the file says it itself.
-        window_level_hu, window_width_hu: Through which an 8-bit slice was exported; not used for CT.
-        spacing_mm: Pixel spacing of an 8-bit slice.
+        image: As in `read_ct`, with ``window_level_hu``, ``window_width_hu`` and ``spacing_mm`` of an 8-bit slice.
+        roi: As in `read_roi`, with ``tumor_label`` and ``tumor_name``.
     """
 
     image: Path
@@ -37,19 +33,19 @@ class ImageToPredict:
     spacing_mm: float | None = None
 
 
-def predict_files(bundle: Path, what: ImageToPredict) -> tuple[Answer, dict[str, float]]:
-    """Predict from files; gives the answer and the seconds of each part.
+def predict_files(bundle: Path, case: ImageToPredict) -> tuple[Answer, dict[str, float]]:
+    """Predict from files; gives the answer and the seconds that each part took.
 
     Raises:
-        BundleError: The bundle is damaged or of a newer format.
-        SeriesError: The image cannot be read as CT.
-        RoiError: The ROI is missing, empty or lies elsewhere.
+        BundleError: The bundle is damaged or has a newer format.
+        SeriesError: The image cannot be read as a CT.
+        RoiError: The ROI is missing, empty or does not lie on the CT.
     """
     started = time.perf_counter()
     with ThreadPoolExecutor(1) as pool:
-        opening = pool.submit(_timed_open, bundle)  # ONNX Runtime loads while the CT is read
-        volume = read_ct(what.image, what.window_level_hu, what.window_width_hu, what.spacing_mm)
-        roi = read_roi(what.roi, volume, what.case_id, what.tumor_label, what.tumor_name)
+        opening = pool.submit(_timed_open, bundle)  # ONNX Runtime is loaded while the CT is read
+        volume = read_ct(case.image, case.window_level_hu, case.window_width_hu, case.spacing_mm)
+        roi = read_roi(case.roi, volume, case.case_id, case.tumor_label, case.tumor_name)
         read = time.perf_counter()
         opened, open_s = opening.result()
     seconds = {"open_bundle": open_s, "read": read - started}
@@ -58,13 +54,17 @@ def predict_files(bundle: Path, what: ImageToPredict) -> tuple[Answer, dict[str,
     return answer, {name: round(value, 4) for name, value in seconds.items()}
 
 
-def predict(bundle: Bundle, volume: CTVolume, roi: RoiMask) -> tuple[Answer, dict[str, float]]:
-    """Predict on a volume in memory; gives the answer and the seconds of cutting and network.
+def predict(
+    bundle: Bundle, volume: CTVolume, roi: RoiMask | UnplacedRoi
+) -> tuple[Answer, dict[str, float]]:
+    """Predict from a CT in memory; gives the answer and the seconds that cutting and network took.
 
     Raises:
-        RoiError: The ROI lies on another grid, or no cross-section is large enough.
+        RoiError: The ROI does not lie on the CT, or no cross-section is large enough.
     """
     started = time.perf_counter()
+    if isinstance(roi, UnplacedRoi):
+        roi = roi.on(volume)
     cut = cut_slices(volume, roi, bundle.spec)
     case = CutCase(
         case_id=roi.case_id,
@@ -77,7 +77,7 @@ def predict(bundle: Bundle, volume: CTVolume, roi: RoiMask) -> tuple[Answer, dic
     )
     ready = time.perf_counter()
     answer = bundle.scorer.answer(case)
-    notes = [_note(code, message, roi.case_id) for code, message in _about(bundle, case)]
+    notes = [note(code, message, case_id=roi.case_id) for code, message in _about(bundle, case)]
     seconds = {"cut": ready - started, "network": time.perf_counter() - ready}
     return replace(answer, findings=(*answer.findings, *notes)), seconds
 
@@ -86,21 +86,23 @@ def _about(bundle: Bundle, case: CutCase) -> list[tuple[str, str]]:
     notes = []
     if slices_digest(case.hu) in bundle.trained_on:
         notes.append(
-            ("seen-in-training", "this case was used to train the model: the answer is not independent")
+            ("seen-in-training", "this case was used to train the network: the answer is not independent")
         )
     if bundle.synthetic:
         notes.append(
-            ("synthetic-training", "the model was trained on SYNTHETIC phantoms: no clinical meaning")
+            (
+                "synthetic-training",
+                "the network was trained on SYNTHETIC phantoms: the answer has no clinical meaning",
+            )
         )
     if bundle.leaky:
         notes.append(
-            ("leaky-split", "LEAKY: the model was trained under the image split; its figures are inflated")
+            (
+                "leaky-split",
+                "LEAKY: the network was trained with the image split, so its figures are too good",
+            )
         )
     return notes
-
-
-def _note(code: str, message: str, case_id: str) -> Finding:
-    return Finding(code=code, severity="note", message=message, case_id=case_id)
 
 
 def _timed_open(folder: Path) -> tuple[Bundle, float]:

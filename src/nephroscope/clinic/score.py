@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from nephroscope.clinic.call import decide, forced_call, mean_over_slices
 from nephroscope.clinic.cut import apply_window
-from nephroscope.records import Answer, Finding, OperatingPoint, SlicePrediction, SliceSpec
+from nephroscope.records import Answer, Finding, OperatingPoint, SlicePrediction, SliceSpec, warning
 
 SLACK = 0.5  # of the training range, on each side
 
@@ -23,10 +23,9 @@ class ApplicabilityDomain:
     def doubts(self, case_id: str, features: Mapping[str, float]) -> list[Finding]:
         """A warning for each feature that lies outside."""
         return [
-            Finding(
-                code="outside-training-range",
-                severity="warning",
-                message=f"{name} is {features[name]:.3g}; the training cases allow {low:.3g} to {high:.3g}",
+            warning(
+                "outside-training-range",
+                f"{name} is {features[name]:.3g}; the training cases allow {low:.3g} to {high:.3g}",
                 case_id=case_id,
             )
             for name, (low, high) in self.limits.items()

@@ -1,4 +1,4 @@
-"""A network in ONNX Runtime, for evaluation and clinic alike: HU slices in, probabilities out. No torch."""
+"""A network in ONNX Runtime, for evaluation and clinic: HU slices give probabilities. No torch."""
 
 from pathlib import Path
 
@@ -7,21 +7,21 @@ import numpy.typing as npt
 
 from nephroscope.base.errors import BundleError
 
-BATCH_SLICES = 4  # larger batches are slower on a CPU's cache
+BATCH_SLICES = 4  # larger batches do not fit into the cache of a CPU and are slower
 
 
 def runtime_version() -> str:
-    """Version of ONNX Runtime; another one may answer with other last digits."""
+    """Version of ONNX Runtime; with another version the last digits of an answer may differ."""
     import onnxruntime
 
     return str(onnxruntime.__version__)
 
 
 class NetworkSession:
-    """An ONNX file ready to compute on the CPU.
+    """An ONNX network loaded to compute on the CPU.
 
     Raises:
-        BundleError: The file is no network that ONNX Runtime can load.
+        BundleError: ONNX Runtime cannot load the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,7 +59,7 @@ class NetworkSession:
         return np.concatenate(parts)
 
     def probabilities(self, hu: npt.NDArray[np.int16]) -> npt.NDArray[np.float64]:
-        """Softmax of the logits, (N, n_subtypes)."""
+        """Softmax of the logits of slices (N, size, size) in HU: (N, n_subtypes)."""
         logits = self.logits(hu).astype(np.float64)
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         shares: npt.NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""One grid for every door: an array with any axes in, the same in canonical (S, R, C) order out."""
+"""One grid for every file format: arrays are turned to (S, R, C) in patient directions, and HU are checked."""
 
 from itertools import permutations
 from typing import Any
@@ -14,8 +14,8 @@ RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 OTHER_UNITS = {
     1: ("metres", 1000.0),
     3: ("micrometres", 0.001),
-}  # of NIfTI's xyzt_units; all else is taken as mm
-SHEAR_TOLERANCE = 2e-3  # sine of the angle that counts as none: 0.1 degrees
+}  # of NIfTI's xyzt_units; any other value means mm
+SHEAR_TOLERANCE = 2e-3  # sine of the largest angle that counts as no shear: 0.1 degrees
 LEAST_MM, MOST_MM = 0.01, 100.0  # edges of a voxel of any CT or label map
 MOST_VOXELS = 2**30  # of a volume: 2 GiB of int16, more than 4000 slices of 512 x 512
 # Least shares of air and of soft tissue in a CT of a body.
@@ -26,13 +26,13 @@ SAMPLED_VOXELS = 10**6
 def canonical(
     voxels: npt.NDArray[Any], affine: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[Any], VolumeGeometry]:
-    """The array and its grid with slices towards the head, rows to the back, columns to the left of the patient.
+    """The array and its grid, with slices from feet to head, rows from front to back, columns from right to left.
 
     Axes are permuted and flipped, never resampled. The affine is rounded (directions to a nanometre, origin to a
-    micrometre), because NIfTI keeps it in single precision and both doors must give the same box to the last bit.
+    micrometre), because NIfTI stores it in single precision, and DICOM and NIfTI must give exactly the same slices.
 
     Args:
-        voxels: Any three axes.
+        voxels: Array with three axes in any order.
         affine: 4x4 from the index of ``voxels`` to LPS mm.
 
     Returns:
@@ -66,15 +66,15 @@ def hu_volume(
     series_uid: str,
     findings: tuple[Finding, ...] = (),
 ) -> CTVolume:
-    """A canonical CT volume; what lies below air (padding outside the scan circle) becomes air.
+    """A CT volume on the canonical grid. Values below air (padding outside the scan circle) become air.
 
     Raises:
-        SeriesError: All voxels have one value.
+        SeriesError: All voxels have the same value.
     """
     if hu.min() == hu.max():
         raise SeriesError(
             where=f"series {series_uid}",
-            expected="a CT with more than one value",
+            expected="a CT with different values",
             found=f"a constant volume, all {int(hu.flat[0])} HU",
             remedy="export the series again",
         )
@@ -84,7 +84,7 @@ def hu_volume(
 
 
 def in_mm(affine: npt.NDArray[np.float64], xyzt_units: int) -> tuple[npt.NDArray[np.float64], str]:
-    """The affine of a NIfTI file in mm, and the unit of length its header declares, if another than mm.
+    """The affine of a NIfTI file in mm, and the unit of length in its header if that is not mm.
 
     Source: nifti1.h, xyzt_units; ITK scales in the same way.
     """
@@ -95,7 +95,7 @@ def in_mm(affine: npt.NDArray[np.float64], xyzt_units: int) -> tuple[npt.NDArray
 
 
 def check_voxel(where: str, affine: npt.NDArray[np.float64]) -> None:
-    """Edges of voxels that no CT has come from a wrong unit of length.
+    """Refuse voxels of a size that no CT has: the unit of length is wrong.
 
     Raises:
         SeriesError: An edge is shorter than 0.01 mm or longer than 100 mm.
@@ -111,10 +111,10 @@ def check_voxel(where: str, affine: npt.NDArray[np.float64]) -> None:
 
 
 def check_right_angles(where: str, affine: npt.NDArray[np.float64]) -> None:
-    """A sheared grid is a tilted gantry's: refused, as at the door for DICOM.
+    """Refuse a sheared grid, which comes from a tilted gantry, as for DICOM.
 
     Raises:
-        SeriesError: Two axes are more than 0.1 degrees off the right angle.
+        SeriesError: Two axes differ from a right angle by more than 0.1 degrees.
     """
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     worst = float(max(abs(axes[:, i] @ axes[:, j]) for i, j in ((0, 1), (0, 2), (1, 2))))
@@ -128,10 +128,10 @@ def check_right_angles(where: str, affine: npt.NDArray[np.float64]) -> None:
 
 
 def check_hu(hu: npt.NDArray[np.int16], where: str) -> list[Finding]:
-    """A warning when the values of a volume cannot be those of a body in air.
+    """A warning when the values of a volume cannot be those of a body surrounded by air.
 
     Args:
-        hu: (S, R, C), of which a regular sample is looked at.
+        hu: (S, R, C); a regular sample of it is checked.
         where: The series.
     """
     step = max(1, round((hu.size / SAMPLED_VOXELS) ** (1 / 3)))
@@ -145,7 +145,7 @@ def check_hu(hu: npt.NDArray[np.int16], where: str) -> list[Finding]:
         doubt = f"hardly anything between -200 and 200 HU (from {low} to {high})"
     elif air < AIR_SHARE:
         watery = np.count_nonzero((sample >= 824) & (sample <= 1224)) / sample.size
-        shifted = ", as if the intercept of -1024 were missing" if watery > 10 * TISSUE_SHARE else ""
+        shifted = ", as if the intercept of -1024 had been lost" if watery > 10 * TISSUE_SHARE else ""
         doubt = f"no air (from {low} to {high} HU){shifted}"
     else:
         return []
@@ -153,7 +153,7 @@ def check_hu(hu: npt.NDArray[np.int16], where: str) -> list[Finding]:
 
 
 def describe(geometry: VolumeGeometry) -> str:
-    """Size, spacing and place of a grid in words, for refusals."""
+    """Size, spacing and position of a grid in words, for refusals."""
     size = " x ".join(str(n) for n in geometry.shape)
     spacing = " x ".join(f"{mm:.4g}" for mm in geometry.spacing_mm)
     origin = ", ".join(f"{mm:.1f}" for mm in geometry.affine[:3, 3])

@@ -1,4 +1,4 @@
-"""NIfTI volumes and label maps in; the same CTVolume that DICOM gives out. nibabel is loaded when first needed."""
+"""Read NIfTI volumes and label maps on the same grid as DICOM. nibabel is loaded only when it is needed."""
 
 import gzip
 import hashlib
@@ -25,10 +25,10 @@ from nephroscope.imaging.grid import (
     hu_volume,
     in_mm,
 )
-from nephroscope.records import CTVolume, Finding, VolumeGeometry
+from nephroscope.records import CTVolume, Finding, VolumeGeometry, note, warning
 
-MOST_OFFSET = 2**20  # bytes before the voxels, in a header that is believed
-MOST_REST = 4096  # bytes after the voxels: with more, the header announces another size than was written
+MOST_OFFSET = 2**20  # bytes before the voxels; a header with more is damaged
+MOST_REST = 4096  # bytes after the voxels; with more, the file does not match its header
 HEADER_BYTES = 540  # of the longer, NIfTI-2
 
 
@@ -36,7 +36,7 @@ def read_nifti(path: Path) -> CTVolume:
     """A CT volume in HU from .nii or .nii.gz, on the canonical grid.
 
     Raises:
-        SeriesError: The file is no NIfTI or breaks off, has not three axes, or holds values that are no HU.
+        SeriesError: The file is not NIfTI, is cut short, does not have three axes, or holds values that are not HU.
     """
     stored = read_stored(path)
     values = stored.values
@@ -45,9 +45,9 @@ def read_nifti(path: Path) -> CTVolume:
     if not (np.isfinite(low) and np.isfinite(high)):
         raise SeriesError(
             where=where,
-            expected="numbers only",
-            found="voxels that are not a number or infinite",
-            remedy="export the volume again without resampling beyond its edge",
+            expected="only finite numbers",
+            found="voxels that are infinite or not a number",
+            remedy="export the volume again without resampling it beyond its edge",
         )
     if low < -32768 or high > 32767:
         raise SeriesError(
@@ -66,10 +66,10 @@ def read_nifti(path: Path) -> CTVolume:
 
 
 def read_label_map(path: Path) -> tuple[npt.NDArray[np.int32], VolumeGeometry]:
-    """Whole-number labels (S, R, C) and their grid, on the canonical axes.
+    """Whole-number labels (S, R, C) on the canonical grid.
 
     Raises:
-        SeriesError: The file is no NIfTI or breaks off, has not three axes, or holds values that are no labels.
+        SeriesError: The file is not NIfTI, is cut short, has not three axes, or holds values that are not labels.
     """
     stored = read_stored(path)
     values = stored.values
@@ -85,7 +85,7 @@ def read_label_map(path: Path) -> tuple[npt.NDArray[np.int32], VolumeGeometry]:
 
 @dataclass(frozen=True, eq=False)
 class StoredNifti:
-    """Values with three axes as stored, the affine to LPS mm, a digest of the file, and doubts."""
+    """Values with three axes as stored, the affine to LPS mm, a digest of the file, and findings."""
 
     values: npt.NDArray[Any]
     affine: npt.NDArray[np.float64]
@@ -94,10 +94,10 @@ class StoredNifti:
 
 
 def read_stored(path: Path) -> StoredNifti:
-    """What a NIfTI file holds; the name, suffix included, does not matter.
+    """The content of a NIfTI file; its name and suffix do not matter.
 
     Raises:
-        SeriesError: The file is no NIfTI, breaks off, is larger than its header says, or has not three axes.
+        SeriesError: The file is not NIfTI, is cut short, does not match its header, or does not have three axes.
     """
     try:
         content = path.read_bytes()
@@ -122,7 +122,7 @@ def read_stored(path: Path) -> StoredNifti:
         why = (
             "no file"
             if isinstance(error, FileNotFoundError)
-            else f"one that breaks off or is another kind ({error})"
+            else f"a file that is cut short or of another kind ({error})"
         )
         raise SeriesError(
             where=f"file {path.name}",
@@ -130,22 +130,26 @@ def read_stored(path: Path) -> StoredNifti:
             found=why.replace(str(path), path.name),
             remedy="copy or export it again",
         ) from error
-    text = "the file does not say how the patient lies; its axes are taken as right, front and head"
-    doubt = Finding(code="orientation-unknown", severity="warning", message=text, case_id="", where=path.name)
+    text = (
+        "the file does not say how the patient is oriented; its axes are assumed to be right, front and head"
+    )
+    doubt = warning("orientation-unknown", text, path.name)
     findings = (doubt,) if unsaid else ()
     if other_unit:
-        text = f"lengths are in {other_unit}, as its header declares, and were turned into mm"
-        units = Finding(code="units-not-mm", severity="note", message=text, case_id="", where=path.name)
+        text = f"the header gives lengths in {other_unit}; they were converted to mm"
+        units = note("units-not-mm", text, path.name)
         findings = (*findings, units)
     check_voxel(f"file {path.name}", affine)
     return StoredNifti(values, RAS_TO_LPS @ affine, digest, findings)
 
 
 def read_announced(file: io.BufferedIOBase, n_bytes: int) -> bytes:
-    """What a file holds, read to its end, where a packed one has its checksum; a bomb is not unpacked.
+    """Read as many bytes as the header announces, and the end of the file, where a packed file has its checksum.
+
+    A file that unpacks to far more is not unpacked.
 
     Raises:
-        ValueError: It holds less than its header announces, or more than that and some padding.
+        ValueError: It holds less than its header announces, or much more.
     """
     content = file.read(n_bytes)
     _check_size(len(content) + len(file.read(MOST_REST)), n_bytes)
@@ -159,10 +163,10 @@ def _check_size(n_bytes: int, announced: int) -> None:
 
 
 def _announced(start: bytes) -> int:
-    """Bytes of a whole NIfTI file, by its header.
+    """Number of bytes that a whole NIfTI file has according to its header.
 
     Raises:
-        ValueError: The header announces what no label map or CT can be.
+        ValueError: No label map or CT can have these sizes.
     """
     kind = _kind(start[:4]).header_class
     header = kind(start[: kind.sizeof_hdr], check=False)
@@ -177,7 +181,7 @@ def _kind(size: bytes) -> Any:
     """The nibabel class for the first four bytes of a file.
 
     Raises:
-        ValueError: They begin no NIfTI.
+        ValueError: The file is not NIfTI.
     """
     import nibabel
 
@@ -185,14 +189,14 @@ def _kind(size: bytes) -> Any:
         return nibabel.Nifti1Image
     if size in NIFTI2_SIZES:
         return nibabel.Nifti2Image
-    raise ValueError("no NIfTI header")
+    raise ValueError("not a NIfTI header")
 
 
 def _parse(content: bytes) -> Any:
     """The NIfTI-1 or NIfTI-2 image in these bytes, gzipped or not.
 
     Raises:
-        ValueError: They are neither.
+        ValueError: They are not NIfTI, or damaged.
     """
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError
@@ -206,7 +210,7 @@ def _parse(content: bytes) -> Any:
         else:
             _check_size(len(content), _announced(content[:HEADER_BYTES]))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd extensions, which nobody reads
+            warnings.simplefilter("ignore")  # about header extensions, which we do not read
             return _kind(content[:4]).from_bytes(content)
     except (ImageFileError, HeaderDataError, WrapStructError) as error:
         raise ValueError(str(error)) from error

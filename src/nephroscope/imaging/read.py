@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import RoiError, SeriesError, StudyError
-from nephroscope.imaging.files import LABEL_MAPS, NO_FILE, NOT_READABLE, file_kind, safe_name
+from nephroscope.imaging.files import LABEL_MAPS, file_kind, safe_name
 from nephroscope.imaging.grid import describe
 from nephroscope.imaging.masks.segments import Segment, TumorQuery
 from nephroscope.imaging.nifti import read_nifti
@@ -251,7 +251,7 @@ def read_dicom_roi(path: Path, where: str) -> Any:
     import pydicom
 
     kind, modality = file_kind(path), "unknown"
-    if kind in ("dicom", NO_FILE, NOT_READABLE):
+    if kind == "dicom":
         with refusing_damage(where):
             roi = pydicom.dcmread(path, force=True)
             kind = f"DICOM of modality {(modality := roi.get('Modality', 'unknown'))}"

@@ -1,4 +1,4 @@
-"""8-bit slice images in, HU stacks with their tumor out."""
+"""Read the 8-bit slice images of a case as a CT volume in HU with its tumor, and keep the list images.csv."""
 
 import csv
 import hashlib
@@ -26,7 +26,7 @@ HEADER = "case_id,slice_index,file,mask,row_mm,col_mm"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRow:
-    """One slice image of a case; ``mask`` is None where there is none, spacing None where it is not known."""
+    """One slice image of a case; ``mask`` and spacing are None where they are not known."""
 
     case_id: str
     file: Path
@@ -37,7 +37,7 @@ class ImageRow:
 
 
 def save_image_rows(rows: Iterable[ImageRow], folder: Path) -> Path:
-    """Write images.csv into the study ``folder``, the rows of a case together, and return its path.
+    """Write images.csv into the study ``folder``, with the rows of a case together, and return its path.
 
     Raises:
         CohortError: The study has slice images already.
@@ -46,9 +46,9 @@ def save_image_rows(rows: Iterable[ImageRow], folder: Path) -> Path:
     if path.exists():
         raise CohortError(
             where=IMAGES_FILE,
-            expected="a study without slice images yet",
-            found="those of an earlier import",
-            remedy="put all images below one folder and import that into a new study",
+            expected="a study without slice images",
+            found="images of an earlier import",
+            remedy="put all images into one folder and import it into a new study",
         )
     ordered = sorted(rows, key=lambda row: (row.case_id, row.slice_index))
     save_table(path, HEADER.split(","), (_cells(row, folder) for row in ordered))
@@ -56,10 +56,10 @@ def save_image_rows(rows: Iterable[ImageRow], folder: Path) -> Path:
 
 
 def load_image_rows(case: Case) -> list[ImageRow]:
-    """The rows of one case in slice order, found by seeking: a million slices need no more memory than a thousand.
+    """The rows of one case in slice order. Only these rows are read, so that large tables need little memory.
 
     Raises:
-        CohortError: images.csv is gone, does not hold the case, or was changed beyond understanding.
+        CohortError: images.csv is missing, does not hold the case, or was edited and can no longer be read.
     """
     path = case.image
     try:
@@ -83,7 +83,7 @@ def load_image_rows(case: Case) -> list[ImageRow]:
 
 @lru_cache(maxsize=2)
 def _starts(path: Path, _mtime_ns: int) -> dict[str, int]:
-    """Where in images.csv the rows of each case begin, in bytes."""
+    """Position in images.csv, in bytes, at which the rows of each case begin."""
     starts: dict[str, int] = {}
     before = ""
     with path.open("rb") as file:
@@ -91,7 +91,7 @@ def _starts(path: Path, _mtime_ns: int) -> dict[str, int]:
         for line in file:
             name = next(csv.reader([line.decode("utf-8")]))[0]
             if name != before and name in starts:
-                raise ValueError(f"rows of {name} apart")
+                raise ValueError(f"rows of {name} in two places")
             starts.setdefault(name, at)
             before = name
             at += len(line)
@@ -117,16 +117,16 @@ def _row(cells: list[str], folder: Path) -> ImageRow:
 
 
 NOMINAL_MM = 1.0
-JPEG_GRAY_TOLERANCE = 3  # channels of a gray picture that JPEG kept in color differ by rounding
+JPEG_GRAY_TOLERANCE = 3  # JPEG rounding makes the color channels of a gray picture differ this much
 
 
 def source_words(level_hu: float, width_hu: float) -> str:
-    """How `Case.source` says that HU were seen through a window only: ``8-bit L40 W400``."""
+    """The text in `Case.source` for HU seen only through a window: ``8-bit L40 W400``."""
     return f"8-bit L{level_hu:g} W{width_hu:g}"
 
 
 def window_of(source: str) -> tuple[float, float] | None:
-    """Level and width in HU from such words; None when the HU were not seen through a window."""
+    """Level and width in HU from such a text; None for true HU."""
     match = re.fullmatch(r"8-bit L(-?[\d.]+) W([\d.]+)", source)
     return (float(match[1]), float(match[2])) if match else None
 
@@ -134,12 +134,12 @@ def window_of(source: str) -> tuple[float, float] | None:
 def read_image_case(case: Case) -> tuple[CTVolume, RoiMask]:
     """The slice images of one case, stacked in slice order, as HU with the tumor.
 
-    A slice whose mask holds no tumor is simply not crossed by it. Without masks the whole image is the region.
+    A slice without tumor in its mask is a slice the tumor does not cross. Without masks the whole image is the ROI.
 
     Raises:
-        SeriesError: An image is damaged, colored, 16-bit, or differs from its neighbours in size or spacing.
-        RoiError: A mask has another size than its image, or no mask of the case holds the tumor.
-        CohortError: images.csv or the source column is not as the import wrote it.
+        SeriesError: An image is damaged, in color, 16-bit, or differs from the others in size or spacing.
+        RoiError: A mask differs from its image in size, or no mask of the case holds the tumor.
+        CohortError: images.csv or the column source was changed since the import.
     """
     rows = load_image_rows(case)
     level, width = _window(case)
@@ -149,7 +149,7 @@ def read_image_case(case: Case) -> tuple[CTVolume, RoiMask]:
         odd = next(i for i, row in enumerate(rows) if _size(gray[i], row) != _size(gray[0], rows[0]))
         raise SeriesError(
             where=f"case {case.case_id}",
-            expected=f"all slices as {rows[0].file.name}, {_size(gray[0], rows[0])}",
+            expected=f"all slices like {rows[0].file.name}, {_size(gray[0], rows[0])}",
             found=f"{_size(gray[odd], rows[odd])} in {rows[odd].file.name}",
             remedy="keep one series per case",
         )
@@ -167,12 +167,12 @@ def read_slice_image(
 
     Args:
         path: 8-bit gray PNG or JPEG.
-        window_level_hu: Center of the window behind which it was made.
+        window_level_hu: Level of the window it was exported with.
         window_width_hu: Width of that window.
-        spacing_mm: Of its pixels; None takes 1 mm and says so in a finding.
+        spacing_mm: Pixel spacing; None assumes 1 mm and says so in a finding.
 
     Raises:
-        SeriesError: The image is missing, damaged, colored or 16-bit.
+        SeriesError: The image is missing, damaged, in color or 16-bit.
     """
     gray = _read_gray(path, "slice image")
     row = ImageRow(
@@ -266,7 +266,7 @@ def _stack(
     series_uid: str,
     findings: tuple[Finding, ...],
 ) -> CTVolume:
-    """HU through the inverse of the window; slices at a nominal distance, as gaps are not known."""
+    """HU from gray values by inverting the window; the distance between slices is nominal, as it is not known."""
     level, width = window
     table = np.round(level - width / 2 + np.arange(256) / 255 * width).clip(AIR_HU, 32767).astype(np.int16)
     hu = table[np.stack(gray)]
@@ -293,25 +293,25 @@ _UNREADABLE = (
 
 
 def _open(path: Path) -> Image.Image:
-    """The image, fully decoded, or one of `_UNREADABLE`."""
+    """The image, fully decoded; raises one of `_UNREADABLE`."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(path, formats=("PNG", "JPEG")) as image:
-            image.verify()  # the checksums of a PNG, which load() passes over
+            image.verify()  # checks the checksums of a PNG, which load() does not
         with Image.open(path, formats=("PNG", "JPEG")) as image:
             image.load()
             return image
 
 
 def _read_gray(path: Path, where: str) -> npt.NDArray[np.uint8]:
-    """Pixels (R, C) of an 8-bit gray image, also when it is stored as color with equal channels."""
+    """Pixels (R, C) of an 8-bit gray image, also if it is stored as color with equal channels."""
     where = f"{where}, image {path.name}"
     try:
         image = _open(path)
     except _UNREADABLE as error:
         raise SeriesError(
             where=where,
-            expected="a whole PNG or JPEG of usual size",
+            expected="an undamaged PNG or JPEG of usual size",
             found=_why(error),
             remedy="export or copy the image again",
         ) from error
@@ -326,7 +326,7 @@ def _read_gray(path: Path, where: str) -> npt.NDArray[np.uint8]:
     if not _is_gray(pixels, JPEG_GRAY_TOLERANCE):
         raise SeriesError(
             where=where,
-            expected="gray: equal red, green and blue",
+            expected="a gray image (equal red, green and blue)",
             found="color",
             remedy="export it without overlays or color maps",
         )
@@ -339,7 +339,7 @@ def _is_gray(pixels: npt.NDArray[Any], tolerance: int) -> bool:
 
 
 def _why(error: BaseException) -> str:
-    """What Pillow or the system says, without the path in it."""
+    """The reason that Pillow or the system gives, without the path."""
     if isinstance(error, FileNotFoundError):
         return "no file"
     if isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError):

@@ -1,1 +1,1 @@
-"""Where a tumor lies, how large it is, what is doubtful about that, and how far annotators agree on it."""
+"""Check ROIs and compare those of several annotators: findings, measures, agreement, consensus."""

@@ -1,4 +1,4 @@
-"""Two readers' masks of one tumor in, how far they agree out: overlap, surfaces, volumes, slices."""
+"""Compare two annotators' masks of one tumor: overlap, surfaces, volumes, slices."""
 
 from dataclasses import dataclass
 
@@ -17,13 +17,13 @@ TOLERANCE_MM = 2.0
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SurfaceDistances:
-    """How far each border voxel of one mask lies from the nearest border voxel of the other.
+    """Distance of each border voxel of one mask from the nearest border voxel of the other.
 
     Attributes:
-        one_to_two_mm: Of the first mask's border voxels (n,).
-        two_to_one_mm: Of the second's (m,).
-        one_mm2: Area of the faces that each border voxel of the first mask shows (n,).
-        two_mm2: Of the second's (m,).
+        one_to_two_mm: For the border voxels of the first mask (n,).
+        two_to_one_mm: For those of the second mask (m,).
+        one_mm2: Area of the outer faces of each border voxel of the first mask (n,).
+        two_mm2: The same for the second mask (m,).
     """
 
     one_to_two_mm: Floats
@@ -38,18 +38,18 @@ class SurfaceDistances:
 
     @property
     def hd95_mm(self) -> float:
-        """The larger of the two directions' 95th percentiles, each interpolated between neighbours."""
+        """The larger of the 95th percentiles of the two directions, each interpolated between neighbours."""
         return float(max(np.percentile(d, 95) for d in (self.one_to_two_mm, self.two_to_one_mm)))
 
     @property
     def mean_mm(self) -> float:
-        """Mean of the two directions' means, so that the larger surface does not weigh more."""
+        """Mean of the means of the two directions, so that the larger surface does not weigh more."""
         return float((self.one_to_two_mm.mean() + self.two_to_one_mm.mean()) / 2)
 
     def dice(self, tolerance_mm: float = TOLERANCE_MM) -> float:
-        """Share of both surfaces' area that lies within a tolerance of the other surface.
+        """Surface Dice: share of the area of both surfaces that lies within a tolerance of the other surface.
 
-        The default lies between the 1.15 mm that annotators of one protocol keep to in renal tumors and the 2 to 3 mm
+        The default lies between the 1.15 mm that annotators with one protocol reach in renal tumors and the 2 to 3 mm
         that count as uncertainty of contouring.
 
         Source:
@@ -63,7 +63,7 @@ class SurfaceDistances:
 
 
 def surface_distances(one: Bools, two: Bools, affine: Floats) -> SurfaceDistances:
-    """Distances between two masks' surfaces; time and memory go with the surfaces, not with the volume.
+    """Distances between the surfaces of two masks; time and memory grow with the surfaces, not with the volume.
 
     Args:
         one: Mask (S, R, C) with at least one voxel.
@@ -83,7 +83,7 @@ def surface_distances(one: Bools, two: Bools, affine: Floats) -> SurfaceDistance
 
 
 def border(voxels: Bools, affine: Floats) -> tuple[Floats, Floats]:
-    """Centers (n, 3) in mm of a mask's border voxels, and the area (n,) in mm2 of the faces each of them shows."""
+    """Centers (n, 3) in mm of a mask's border voxels, and the area (n,) in mm2 of their outer faces."""
     box, offset = crop(voxels)
     padded = np.pad(box, 1)
     middle = (slice(1, -1),) * 3
@@ -102,22 +102,22 @@ Range = tuple[int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoiAgreement:
-    """How far two readers agree on one tumor. Differences are the second reader's value less the first's.
+    """Agreement of two annotators on one tumor. Differences are second minus first.
 
     Attributes:
-        case_id: Of the tumor, or the label of a segment.
-        dice: Twice the common voxels over the voxels of both.
-        surface_dice: Share of both surfaces within ``tolerance_mm`` of the other; see `roi.surfaces`.
-        tolerance_mm: Of the surface Dice.
-        hd95_mm: The larger of the two directions' 95th percentiles of surface distance.
+        case_id: Case, or label of a segment.
+        dice: Twice the common voxels divided by the voxels of both.
+        surface_dice: Share of both surfaces within ``tolerance_mm`` of the other; see `SurfaceDistances.dice`.
+        tolerance_mm: Tolerance of the surface Dice.
+        hd95_mm: The larger of the 95th percentiles of surface distance in the two directions.
         hausdorff_mm: Largest surface distance.
-        mean_surface_mm: Mean of the two directions' mean surface distances.
-        volume_ml_1, volume_ml_2: Of each reader's mask.
-        volume_difference_ml: Second less first.
-        volume_difference_percent: The same over the mean of both volumes.
-        diameter_mm_1, diameter_mm_2: Largest within one slice.
-        n_slices_both: Slices that both drew on.
-        slices_only_1, slices_only_2: Slices, from 0 at the feet, that only one reader drew on.
+        mean_surface_mm: Mean of the mean surface distances in the two directions.
+        volume_ml_1, volume_ml_2: Volume of each annotator's mask.
+        volume_difference_ml: Second minus first.
+        volume_difference_percent: The same in percent of the mean of both volumes.
+        diameter_mm_1, diameter_mm_2: Largest diameter within one slice.
+        n_slices_both: Slices on which both drew.
+        slices_only_1, slices_only_2: Slices, from 0 at the feet, on which only one annotator drew.
         box: First and last slice, row and column of both masks together.
     """
 
@@ -141,7 +141,7 @@ class RoiAgreement:
 
 
 def compare(one: RoiMask, two: RoiMask, tolerance_mm: float = TOLERANCE_MM) -> RoiAgreement:
-    """Compare two readers' masks of one tumor; only the box that holds both is looked at.
+    """Compare two annotators' masks of one tumor, within the box that holds both.
 
     Raises:
         RoiError: They lie on different grids.
@@ -185,9 +185,9 @@ def check_same_grid(one: RoiMask, two: RoiMask) -> None:
     if not one.geometry.matches(two.geometry):
         raise RoiError(
             where=f"case {one.case_id}",
-            expected=f"both readers on one grid, {describe(one.geometry)}",
-            found=f"the second on {describe(two.geometry)}",
-            remedy="export both ROIs on the grid of the CT on which they were drawn",
+            expected=f"both annotators' ROIs on one grid, {describe(one.geometry)}",
+            found=f"the second one on {describe(two.geometry)}",
+            remedy="export both ROIs on the grid of their CT",
         )
 
 

@@ -1,7 +1,7 @@
-"""Two segmentation files without their CT in, the agreement of every segment that both hold out.
+"""Compare two segmentation files without their CT, segment by segment.
 
-DICOM SEG, NIfTI and NRRD. A SEG brings its own grid, and often only the slices that hold something: both files are
-laid on the smallest grid that holds them, by whole voxels, never resampled.
+DICOM SEG, NIfTI and NRRD. A SEG has its own grid, and often only slices that are not empty: both files are placed on
+the smallest grid that holds them, by whole voxels and never resampled.
 """
 
 import math
@@ -31,11 +31,11 @@ _Named = tuple[str, int, int]  # name, number, layer
 
 @dataclass(frozen=True, kw_only=True)
 class FilesAgreement:
-    """What two files agree on.
+    """Agreement of two files.
 
     Attributes:
-        segments: Compared, in the order of the first file; the label stands in ``case_id``.
-        only_1, only_2: Labels that only one file holds.
+        segments: Segments of both files in the order of the first; their label is in ``case_id``.
+        only_1, only_2: Labels in only one of the files.
     """
 
     segments: tuple[RoiAgreement, ...]
@@ -45,8 +45,8 @@ class FilesAgreement:
 
 @dataclass(frozen=True, eq=False)
 class _Piece:
-    mask: Bools  # the box (S, R, C) that holds a segment
-    offset: Index  # of its first voxel on the file's grid
+    mask: Bools  # the box (S, R, C) around a segment
+    offset: Index  # of its first voxel on the grid of the file
 
     @classmethod
     def of(cls, mask: Bools, moved: Index) -> "_Piece":
@@ -65,23 +65,23 @@ class _Stored:
 def compare_files(
     one: Path, two: Path, tumor_name: str = "", tolerance_mm: float = TOLERANCE_MM
 ) -> FilesAgreement:
-    """Compare the segments that two files call by one label (case does not matter).
+    """Compare the segments with the same label in two files (case does not matter).
 
     Args:
-        one: First reader's DICOM SEG or label map.
-        two: Second reader's.
-        tumor_name: Only this segment; empty: all.
-        tolerance_mm: Of the surface Dice.
+        one: DICOM SEG or label map of the first annotator.
+        two: The same of the second annotator.
+        tumor_name: Compare only this segment; empty: all.
+        tolerance_mm: Tolerance of the surface Dice.
 
     Raises:
-        RoiError: A file cannot be read, they refer to different series or grids, or share no segment of that name.
+        RoiError: A file cannot be read, or the files have different series or grids, or no such segment in common.
     """
     a, b = _read(one), _read(two)
     if a.series and b.series and not a.series & b.series:
         raise RoiError(
             where=b.where,
-            expected=f"a segmentation of series {min(a.series)}, as {one.name} is",
-            found=f"one of series {min(b.series)}",
+            expected=f"a segmentation of series {min(a.series)}, like {one.name}",
+            found=f"a segmentation of series {min(b.series)}",
             remedy="give two segmentations of one series",
         )
     known = {label.casefold(): label for label in b.masks}
@@ -93,9 +93,11 @@ def compare_files(
     if not shared:
         raise RoiError(
             where=f"{one.name} and {two.name}",
-            expected=f"a segment {tumor_name!r} in both" if tumor_name else "a segment of one label in both",
+            expected=f"a segment {tumor_name!r} in both"
+            if tumor_name
+            else "a segment with the same label in both",
             found=f"{', '.join(a.masks) or 'none'} in the first, {', '.join(b.masks) or 'none'} in the second",
-            remedy="give --tumor-name as both files have it, or rename the segments",
+            remedy="give --tumor-name exactly as in both files, or rename the segments",
         )
     grid, *shifts = _common_grid(a.geometry, b.geometry, b.where)
     compared = []
@@ -161,7 +163,7 @@ def _read_label_map(path: Path, where: str) -> _Stored:
 
 
 def _by_label(held: list[tuple[_Named, _Piece]]) -> dict[str, _Piece]:
-    """Pieces by name; where several have one, by name and number, and by layer if that does not tell them apart."""
+    """Pieces by name; where several share a name, by name and number, and by layer if that is not enough."""
     names = Counter(name.casefold() for (name, _, _), _ in held)
     numbers = Counter((name.casefold(), number) for (name, number, _), _ in held)
     masks = {}
@@ -172,7 +174,7 @@ def _by_label(held: list[tuple[_Named, _Piece]]) -> dict[str, _Piece]:
 
 
 def _common_grid(a: VolumeGeometry, b: VolumeGeometry, where: str) -> tuple[VolumeGeometry, Index, Index]:
-    """The smallest grid that holds both, and the index of each one's first voxel on it."""
+    """The smallest grid that holds both, and the index of the first voxel of each on it."""
     to_a = np.linalg.inv(a.affine) @ b.affine
     offset = np.round(to_a[:3, 3])
     snapped = a.affine.copy()
@@ -180,7 +182,7 @@ def _common_grid(a: VolumeGeometry, b: VolumeGeometry, where: str) -> tuple[Volu
     if not VolumeGeometry(shape=b.shape, affine=snapped).matches(b):
         raise RoiError(
             where=where,
-            expected=f"the voxels of what was read before, {describe(a)}, to within {GRID_TOLERANCE_MM:g} mm",
+            expected=f"the voxels of the segments before it, {describe(a)}, to within {GRID_TOLERANCE_MM:g} mm",
             found=describe(b),
             remedy="export both segmentations on the grid of the CT",
         )
@@ -196,7 +198,7 @@ def _common_grid(a: VolumeGeometry, b: VolumeGeometry, where: str) -> tuple[Volu
 def _compare_pieces(
     pair: list[_Piece], grid: VolumeGeometry, label: str, tolerance_mm: float
 ) -> RoiAgreement:
-    """Compare two pieces in the box of both; slices and box are counted on the whole grid."""
+    """Compare two pieces in the box of both; slices and box are numbered on the whole grid."""
     low = np.minimum(*(piece.offset for piece in pair))
     s, r, c = (np.maximum(*(piece.offset + piece.mask.shape for piece in pair)) - low).tolist()
     affine = grid.affine.copy()
@@ -221,9 +223,9 @@ def _check_size(shape: tuple[int, ...], where: str) -> None:
     if math.prod(shape) > MOST_VOXELS:
         raise RoiError(
             where=where,
-            expected=f"a grid of at most {MOST_VOXELS} voxels around what was drawn",
+            expected=f"a grid of at most {MOST_VOXELS} voxels around all segments",
             found=" x ".join(map(str, shape)),
-            remedy="check that the slices lie where they should, and that both files are of one patient",
+            remedy="check the positions of the slices, and that both files belong to one patient",
         )
 
 

@@ -1,6 +1,6 @@
-"""CT volume and organ masks in; how aorta, renal cortex and medulla enhance, and the phase that shows, out.
+"""Measure how aorta, renal cortex and medulla enhance, and name the contrast phase that the image shows.
 
-The image decides only where it is clear: between the thresholds the phase is ``unknown``, and no finding is made.
+Only a clear image decides: between the thresholds the phase is ``unknown``, and there is no finding.
 """
 
 from collections.abc import Mapping
@@ -10,21 +10,21 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import RoiError
-from nephroscope.records import CTVolume, Finding
+from nephroscope.records import CTVolume, Finding, note, warning
 
 Mask = npt.NDArray[np.bool_]
 
-CORTEX_DEPTH_MM = (0.75, 5.0)  # the outermost rim is left out, it is half fat
+CORTEX_DEPTH_MM = (0.75, 5.0)  # without the outermost rim, which is half fat
 MEDULLA_DEPTH_MM = 8.0
 AORTA_WALL_MM = 2.0
 FEWEST_VOXELS = 50
-TISSUE_HU = (-20, 500)  # sinus fat and stones are no parenchyma
+TISSUE_HU = (-20, 500)  # sinus fat and stones are not parenchyma
 
-# Thresholds in HU. Sources: unenhanced kidney 30-50 and blood about 40 (textbooks); 5-30 s after the trigger cortex
-# 195-217 and above medulla by 110-140, from 45 s on by less than 30 (128 patients, PMID 17367973); aorta 290-360 in
-# the late arterial phase (Radiopaedia, "Late arterial phase"), which leaves 200 as a cautious edge; opacified urine
-# is far brighter than blood and parenchyma. A portal venous series at 70 s may still show a bright cortex, so cortex
-# against medulla alone names no phase.
+# Thresholds in HU. Sources: unenhanced kidney 30-50 and blood about 40 (textbooks); 5-30 s after the trigger
+# cortex 195-217 and 110-140 above medulla, from 45 s on less than 30 above it (128 patients, PMID 17367973); aorta
+# 290-360 in the late arterial phase (Radiopaedia, "Late arterial phase"), so that 200 is a cautious limit;
+# opacified urine is far brighter than blood and parenchyma. A portal venous series at 70 s may still show a bright
+# cortex, so cortex against medulla alone does not name a phase.
 UNENHANCED_AORTA_HU = 70.0
 UNENHANCED_KIDNEY_HU = 55.0
 ARTERIAL_AORTA_HU = 200.0
@@ -39,11 +39,11 @@ URINE_MM3 = 500.0  # more than a stone of 9 mm
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Enhancement:
-    """Median HU of aorta, renal cortex, renal medulla and liver; None where there is no mask, or too little of it.
+    """Median HU of aorta, renal cortex, renal medulla and liver; None without a mask, or with too few voxels.
 
     Attributes:
         bright_mm3: Volume inside the kidneys as bright as opacified urine.
-        phase: What this suggests, ``unknown`` where it is not clear.
+        phase: Phase that this suggests; ``unknown`` where it is not clear.
     """
 
     aorta_hu: float | None
@@ -55,17 +55,17 @@ class Enhancement:
 
     def __str__(self) -> str:
         parts = (("aorta", self.aorta_hu), ("cortex", self.cortex_hu), ("medulla", self.medulla_hu))
-        told = [f"{name} {hu:.0f} HU" for name, hu in parts if hu is not None]
-        return ", ".join([*told, f"{self.bright_mm3 / 1000:.1f} ml of bright urine"])
+        known = [f"{name} {hu:.0f} HU" for name, hu in parts if hu is not None]
+        return ", ".join([*known, f"{self.bright_mm3 / 1000:.1f} ml of bright urine"])
 
 
 def measure_enhancement(volume: CTVolume, organs: Mapping[str, Mask]) -> Enhancement:
-    """Measure, and name the phase that it suggests.
+    """Measure the enhancement, and name the phase that it suggests.
 
     Args:
         volume: CT in HU, (S, R, C).
-        organs: Masks on its grid by name: aorta, kidney (both) or kidney_left and kidney_right, liver, tumor,
-            cyst. Any may be missing; tumor and cyst are taken out of the kidneys.
+        organs: Masks on its grid by name: aorta, kidney (both) or kidney_left and kidney_right, liver, tumor, cyst.
+            Any may be missing; tumor and cyst are removed from the kidneys.
 
     Raises:
         RoiError: A mask lies on another grid.
@@ -96,7 +96,7 @@ def measure_enhancement(volume: CTVolume, organs: Mapping[str, Mask]) -> Enhance
 def phase_of_image(
     aorta_hu: float | None, cortex_hu: float | None, medulla_hu: float | None, bright_mm3: float = 0.0
 ) -> str:
-    """The phase that HU suggest, ``unknown`` where they do not decide; without an aorta ``unenhanced`` at most.
+    """The phase that HU suggest; ``unknown`` where they are not clear; without an aorta at most ``unenhanced``.
 
     Args:
         aorta_hu: Median HU of the aorta.
@@ -122,22 +122,22 @@ def phase_of_image(
 
 
 def check_phase(named_phase: str, enhancement: Enhancement, case_id: str) -> tuple[Finding, ...]:
-    """A warning where text and image disagree, a note where only the image tells the phase; otherwise nothing."""
+    """A warning where text and image disagree, a note where only the image shows the phase; otherwise nothing."""
     if enhancement.phase in ("unknown", named_phase):
         return ()
     if named_phase == "unknown":
-        message = f"DICOM does not tell the phase; the image looks {enhancement.phase} ({enhancement})"
-        return (Finding(code="phase-from-image", severity="note", message=message, case_id=case_id),)
+        message = f"DICOM does not name the phase; the image looks {enhancement.phase} ({enhancement})"
+        return (note("phase-from-image", message, case_id=case_id),)
     message = (
         f"the table or the header says {named_phase}, the image looks {enhancement.phase} ({enhancement})"
     )
-    return (Finding(code="phase-disagrees", severity="warning", message=message, case_id=case_id),)
+    return (warning("phase-disagrees", message, case_id=case_id),)
 
 
 def depth_mm(mask: Mask, spacing_mm: tuple[float, float, float], limit_mm: float) -> npt.NDArray[np.float32]:
-    """How deep each voxel's center lies under the surface of a mask, in mm, up to ``limit_mm``; 0 outside.
+    """Depth of each voxel's center below the surface of a mask, in mm, up to ``limit_mm``; 0 outside.
 
-    The surface runs half a voxel outside the outermost centers. Exact Euclidean distance, one axis after the other.
+    The surface lies half a voxel outside the outermost centers. Exact Euclidean distance, one axis after the other.
     """
     half_mm = min(spacing_mm) / 2
     reach_mm = limit_mm + half_mm
@@ -167,7 +167,7 @@ def _union(volume: CTVolume, organs: Mapping[str, Mask], names: tuple[str, ...])
 
 
 def _kidney(volume: CTVolume, kidney: Mask) -> tuple[float | None, float | None, float]:
-    """Median HU of cortex and medulla, and the volume as bright as urine in mm3."""
+    """Median HU of cortex and medulla, and the volume as bright as urine, in mm3."""
     if not kidney.any():
         return None, None, 0.0
     box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in np.nonzero(kidney))
@@ -183,7 +183,7 @@ def _kidney(volume: CTVolume, kidney: Mask) -> tuple[float | None, float | None,
 
 
 def _aorta(volume: CTVolume, aorta: Mask, kidney: Mask) -> float | None:
-    """Median HU of the aorta without its wall, at the height of the kidneys where it reaches there."""
+    """Median HU of the aorta without its wall, at the height of the kidneys if it reaches there."""
     slices = np.flatnonzero(kidney.any(axis=(1, 2)))
     beside: Mask = np.zeros_like(aorta)
     beside[slices] = aorta[slices]

@@ -1,7 +1,7 @@
-"""How large a tumor is and where: a ROI in, volume, diameters, parts and center out.
+"""Measure a tumor: volume, diameters, parts and center.
 
-A diameter is the largest distance between two points of the drawn surface, which are the midpoints of the faces of
-its voxels: a row of n cubes is n cubes long, and a sphere of many voxels as long as the sphere.
+A diameter is the largest distance between two points on the surface of the drawn voxels, taken at the midpoints of
+their faces: a row of n cubes is n cubes long, and a sphere of many voxels is as long as the sphere.
 """
 
 from collections.abc import Iterator
@@ -19,12 +19,12 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Parts:
-    """Connected parts of a mask (S, R, C), kept as runs of True along its columns.
+    """Connected parts of a mask (S, R, C), stored as runs of True along its columns.
 
     Attributes:
-        shape: Of the mask.
-        start, end: First place of each run in the flattened mask, and the place after its last.
-        part: Number of the part each run belongs to, from 0.
+        shape: Shape of the mask.
+        start, end: Index of the first voxel of each run in the flattened mask, and the index after its last voxel.
+        part: Number of the part of each run, from 0.
         sizes: Voxels of each part.
     """
 
@@ -48,8 +48,8 @@ def find_parts(mask: Bools, *, corners: bool = True, within_slices: bool = False
 
     Args:
         mask: (S, R, C).
-        corners: Voxels that share an edge or a corner hang together (26 neighbours); else only by faces (6).
-        within_slices: Slices are apart (8 or 4 neighbours in the plane).
+        corners: Voxels that share an edge or a corner are connected (26 neighbours); otherwise only by faces (6).
+        within_slices: Slices are separate (8 or 4 neighbours in the plane).
     """
     n_slices, n_rows, n_cols = mask.shape
     padded = np.zeros((n_slices * n_rows, n_cols + 2), np.int8)
@@ -57,9 +57,9 @@ def find_parts(mask: Bools, *, corners: bool = True, within_slices: bool = False
     steps = np.diff(padded, axis=1)
     row, start = np.nonzero(steps == 1)
     end = np.nonzero(steps == -1)[1]
-    # Two runs touch when one begins before the other ends; by a corner, also when it begins just there.
+    # Two runs touch when one begins before the other ends; by a corner, also when it begins exactly there.
     reach = 1 if corners else 0
-    width = n_cols + 2  # apart, so that no run reaches into another row
+    width = n_cols + 2  # so that no run touches one of another row
     first, last = row * width + start, row * width + end
     beside = [(0, 1)] + ([] if within_slices else [(1, 0)])
     if corners and not within_slices:
@@ -80,7 +80,7 @@ def find_parts(mask: Bools, *, corners: bool = True, within_slices: bool = False
 
 
 def _united(n: int, one: Ints, two: Ints) -> Ints:
-    """Group of each of ``n`` things when ``one[i]`` and ``two[i]`` belong together: union-find, all pairs at once."""
+    """Group of each of ``n`` items if ``one[i]`` and ``two[i]`` belong together: union-find, all pairs at once."""
     root = np.arange(n)
     while True:
         low, high = np.minimum(root[one], root[two]), np.maximum(root[one], root[two])
@@ -95,23 +95,23 @@ def _united(n: int, one: Ints, two: Ints) -> Ints:
 
 Side = Literal["left", "right", "unknown"]
 Points = npt.NDArray[np.float64]
-ROUNDS = 6  # of leaving out points that are no corner; more change little
+ROUNDS = 6  # of removing points that are not corners; more change little
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoiMeasures:
-    """A tumor in numbers; None where they mean nothing (slice images have no distance between slices).
+    """Measures of a tumor; None where they mean nothing (slice images have no distance between slices).
 
     Attributes:
-        volume_ml: Of all voxels.
-        largest_axial_diameter_mm: Largest diameter within one slice, as radiologists measure; of the largest part.
-        largest_diameter_mm: In any direction; of the largest part.
-        n_voxels: In the mask.
+        volume_ml: Volume of all voxels.
+        largest_axial_diameter_mm: Largest diameter within one slice, as radiologists measure it; of the largest part.
+        largest_diameter_mm: Largest diameter in any direction; of the largest part.
+        n_voxels: Voxels of the mask.
         n_slices: Slices with tumor.
         n_parts: Parts that do not touch each other, not even at a corner.
-        largest_part_share: Share of the voxels that are in the largest part.
+        largest_part_share: Share of the voxels in the largest part.
         center_mm: Center of mass of the largest part, LPS.
-        side: Of the patient, on which the largest part lies.
+        side: Side of the patient of the largest part.
     """
 
     volume_ml: float | None
@@ -126,7 +126,7 @@ class RoiMeasures:
 
 
 def measure(roi: RoiMask) -> RoiMeasures:
-    """Measure a tumor; the side is left unknown, because a mask alone does not tell it."""
+    """Measure a tumor; the side stays unknown, as it cannot be seen in a mask alone."""
     affine = roi.geometry.affine
     box, offset = crop(roi.voxels)
     n_voxels, n_slices = int(np.count_nonzero(box)), int(np.count_nonzero(box.any(axis=(1, 2))))
@@ -149,7 +149,7 @@ def measure(roi: RoiMask) -> RoiMeasures:
 
 
 def crop(voxels: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """The smallest box that holds all True voxels, and the index of its first voxel."""
+    """The smallest box with all True voxels, and the index of its first voxel."""
     slices = np.flatnonzero(voxels.any(axis=(1, 2)))
     thick = voxels[slices[0] : slices[-1] + 1]
     plane: npt.NDArray[np.bool_] = np.any(thick, axis=0)
@@ -179,10 +179,10 @@ def diameter_mm(box: npt.NDArray[np.bool_], affine: npt.NDArray[np.float64]) -> 
 
 
 def farthest_mm(points: Points) -> float:
-    """Largest distance between two of these points (N, 3), exactly.
+    """Largest distance between two of these points (N, 3), exact.
 
-    A good distance is found first, going from end to end; then pairs are compared in blocks, the outermost points
-    first, and a block only with points that can lie further from it.
+    A long distance is found first, from end to end. Then pairs are compared in blocks, the outermost points first,
+    and only with points that can be further away.
     """
     points = points - (points.min(axis=0) + points.max(axis=0)) / 2
     radius = np.linalg.norm(points, axis=1)
@@ -204,10 +204,10 @@ def farthest_mm(points: Points) -> float:
 
 
 def _ends(box: npt.NDArray[np.bool_], axis: int, directions: tuple[int, ...]) -> Iterator[Points]:
-    """Midpoints, as index, of the first and of the last face of every line of voxels along an axis.
+    """Midpoints, as index, of the first and last face of each line of voxels along an axis.
 
-    Only those that can be the end of a diameter: a point on or behind the chord of two others is none. Chords run
-    along ``directions``, as a diameter within a slice must not be judged by other slices.
+    Only those that can be the end of a diameter: a point on or behind the chord of two others cannot. Chords run
+    along ``directions``, since a diameter within a slice must not depend on other slices.
     """
     lines = np.nonzero(box.any(axis=axis))
     others = [i for i in range(3) if i != axis]
@@ -230,9 +230,9 @@ def _before_chords(points: Points, axes: tuple[int, int, int], outwards: float) 
     """The points (N, 3) without those on or behind the chord of their two neighbours in the same plane.
 
     Args:
-        points: As index.
-        axes: The one on which a plane lies, the one along which neighbours are sought, the one they look along.
-        outwards: Its sign says which way they look.
+        points: Points as index.
+        axes: Axis that numbers the planes, axis along which neighbours follow each other, axis towards the outside.
+        outwards: Its sign gives the direction to the outside.
     """
     across, along, height = axes
     points = points[np.lexsort((points[:, along], points[:, across]))]
@@ -253,6 +253,6 @@ def mean_index(box: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
 
 
 def _reach_mm(points: Points) -> float:
-    """Radius of the points about the middle of their box: no two are further apart than twice of it."""
+    """Radius of the points around the middle of their box: no two points are further apart than twice this."""
     middle = (points.min(axis=0) + points.max(axis=0)) / 2
     return float(np.linalg.norm(points - middle, axis=1).max())

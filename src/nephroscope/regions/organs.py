@@ -1,4 +1,4 @@
-"""Organ masks of other programs in; kidneys, vessels and more on the CT's grid out, by one set of names."""
+"""Read organ masks of other programs: kidneys, vessels and more on the CT's grid, with one set of names."""
 
 import re
 import zlib
@@ -29,22 +29,22 @@ CODES = {
     "78961009": "spleen",
 }
 SUFFIXES = (".nii.gz", ".nii", ".nrrd")
-# TotalSegmentator names the values of its label map in the NIfTI header, as Connectome Workbench does.
+# TotalSegmentator stores the names of label values in the NIfTI header, as Connectome Workbench does.
 NAMED_VALUE = re.compile(rb'<Label\b[^>]*\bKey="(\d{1,5})"[^>]*>(?:<!\[CDATA\[)?\s*([\w .-]{1,60})')
-HEADER_END = 200_000  # bytes in which names of values are sought
+HEADER_END = 200_000  # bytes searched for names of values
 
 
 def read_organs(path: Path, volume: CTVolume, case_id: str) -> Organs:
-    """Masks (S, R, C) by name, those of `NAMES` that exist and hold anything; ``kidney`` is left and right together.
+    """Masks (S, R, C) by name: those of `NAMES` that exist and are not empty; ``kidney`` is left and right together.
 
     Args:
-        path: A folder of masks as TotalSegmentator writes it, a label map (KiTS values, or named ones), a DICOM SEG
-            or RTSTRUCT.
-        volume: The CT of the case.
-        case_id: For refusals.
+        path: A folder of masks from TotalSegmentator, a label map (KiTS values, or named ones), a DICOM SEG or an
+            RTSTRUCT.
+        volume: CT of the case.
+        case_id: Names the case in refusals.
 
     Raises:
-        RoiError: There is nothing to read, it is damaged, lies on another series, or names no organ of `NAMES`.
+        RoiError: It cannot be read, lies on another series, or holds no organ of `NAMES`.
     """
     return _read(
         path,
@@ -65,7 +65,7 @@ def _read(path: Path, volume: CTVolume, query: TumorQuery) -> Organs:
 
 
 def organs_of(case: Case, volume: CTVolume) -> Organs:
-    """Organs of a case: of its own file or folder, else those beside the tumor in its ROI file; none is no error.
+    """Organs of a case: from its organ file or folder, otherwise from its ROI file; empty where there are none.
 
     Raises:
         RoiError: Its organs cannot be read.
@@ -77,12 +77,12 @@ def organs_of(case: Case, volume: CTVolume) -> Organs:
     where = f"case {case.case_id}, ROI {safe_name(case.roi, case.case_id)}"
     try:
         return _read(case.roi, volume, TumorQuery(case_id=case.case_id, where=where, label=case.tumor_label))
-    except RoiError:  # it holds a tumor and nothing else that has a name here
+    except RoiError:  # it holds a tumor and no organ that has a name here
         return {}
 
 
 def _may_hold_kidneys(roi: Path, tumor_label: int) -> bool:
-    """False when the file need not be read once more, because it names no kidney."""
+    """False when the file names no kidney and does not have to be read again."""
     kind = file_kind(roi)
     if kind == "dicom":
         return any(organ.startswith("kidney") for organ, _ in _named(dicom_segments(roi, "ROI")))
@@ -92,7 +92,7 @@ def _may_hold_kidneys(roi: Path, tumor_label: int) -> bool:
 
 
 def organ_of(name: str, codes: Iterable[str] = ()) -> str:
-    """The name in `NAMES` for what a reader or program called an organ; empty for anything else."""
+    """The name in `NAMES` for what an annotator or program called an organ; empty for anything else."""
     by_code = [CODES[code] for code in codes if code in CODES]
     words = set(re.split(r"[\W_]+", name.casefold()))
     if words & {"cyst", "cysts"}:
@@ -128,7 +128,7 @@ def _folder(folder: Path, volume: CTVolume, query: TumorQuery) -> Iterator[tuple
             where=query.where,
             expected="masks such as kidney_left.nii.gz and kidney_right.nii.gz",
             found=f"none among {sum(1 for _ in folder.iterdir())} files",
-            remedy="give the folder that TotalSegmentator wrote, or name the masks as it does",
+            remedy="give the folder written by TotalSegmentator, or name the masks in the same way",
         )
     for name, path in files:
         stored = read_label_map(path, f"{query.where}/{path.name}")
@@ -138,10 +138,10 @@ def _folder(folder: Path, volume: CTVolume, query: TumorQuery) -> Iterator[tuple
 
 
 def _labels(path: Path, stored: LabelMap, query: TumorQuery) -> list[tuple[str, int, int]]:
-    """Organ, layer and value of what a label map holds.
+    """Organ, layer and value of the labels of a label map.
 
     Raises:
-        RoiError: Its values have no names and are not those of KiTS, or none is of an organ in `NAMES`.
+        RoiError: Its values have no names and are not those of KiTS, or none is an organ of `NAMES`.
     """
     segments = stored.segments or tuple(_named_values(path))
     if not segments:
@@ -164,13 +164,13 @@ def _segments(path: Path, volume: CTVolume, query: TumorQuery) -> Iterator[tuple
 
 
 def _named(segments: Iterable[Segment]) -> list[tuple[str, Segment]]:
-    """Segments that are an organ of `NAMES`, with its name there."""
+    """Segments that are an organ of `NAMES`, with that name."""
     found = [(organ_of(" ".join((s.name, *s.meanings)), s.codes), s) for s in segments]
     return [(organ, segment) for organ, segment in found if organ]
 
 
 def _some(segments: Sequence[Segment], query: TumorQuery) -> list[tuple[str, Segment]]:
-    """The same, refusing a file without any."""
+    """The same; a file without any is refused."""
     found = _named(segments)
     if not found:
         raise RoiError(
@@ -183,7 +183,7 @@ def _some(segments: Sequence[Segment], query: TumorQuery) -> list[tuple[str, Seg
 
 
 def _named_values(path: Path) -> Iterator[Segment]:
-    """What the header of a NIfTI label map says of its values."""
+    """Names of label values in the header of a NIfTI label map."""
     with path.open("rb") as file:
         start = file.read(HEADER_END)
     if start.startswith(GZIP):

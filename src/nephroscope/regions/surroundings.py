@@ -1,4 +1,4 @@
-"""How a tumor lies to the kidneys: masks on one grid in, gap in mm, overlap, side and mirror images out."""
+"""Where a tumor lies in the body and to the kidneys: HU under it, gap in mm, overlap, side and mirror images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,24 +12,24 @@ from nephroscope.regions.measure import Side, crop, find_parts, mean_index
 Bools = npt.NDArray[np.bool_]
 AIR_BELOW_HU, DENSE_ABOVE_HU = -300, 300
 FAT_HU = (-150, -30)
-COARSE_MM = 3.0  # pixel at which the body is sought; its edge is known to about so much
-TABLE_MM = 12.0  # what is thinner than this beside the body is table, blanket or tube
-MOST_SLICES = 40  # of a tumor on which the body is sought
-MIDLINE_MM = 15.0  # nearer than this to the midline, a tumor is on neither side
+COARSE_MM = 3.0  # pixel size for finding the body, whose edge is then known to about this much
+TABLE_MM = 12.0  # anything thinner next to the body is table, blanket or tube
+MOST_SLICES = 40  # of a tumor in which the body is searched
+MIDLINE_MM = 15.0  # a tumor closer than this to the midline is on neither side
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Underlying:
+class CtUnderTumor:
     """The CT under a tumor.
 
     Attributes:
-        mean_hu, median_hu: Of the tumor's voxels.
-        fat_share: Of the tumor's voxels that have the HU of fat, -150 to -30.
-        air_share: Below -300 HU.
-        dense_share: Above 300 HU: bone, metal, contrast in a vessel or in the renal pelvis.
-        outside_share: Of the tumor's voxels that lie outside the body.
-        body_share: Of the body, in the tumor's slices, that is tumor.
-        midline_mm: LPS x of the body's middle at the tumor; None without a body.
+        mean_hu, median_hu: Mean and median of the tumor's voxels.
+        fat_share: Share of the tumor's voxels with the HU of fat, -150 to -30.
+        air_share: Share below -300 HU.
+        dense_share: Share above 300 HU: bone, metal, contrast medium in a vessel or in the renal pelvis.
+        outside_share: Share of the tumor's voxels outside the body.
+        body_share: Share of the body, in the tumor's slices, that is tumor.
+        midline_mm: LPS x of the middle of the body at the tumor; None without a body.
     """
 
     mean_hu: float
@@ -42,12 +42,12 @@ class Underlying:
     midline_mm: float | None
 
 
-def look_under(volume: CTVolume, roi: RoiMask) -> Underlying:
-    """What the CT says about the region drawn as tumor."""
+def measure_ct_under(volume: CTVolume, roi: RoiMask) -> CtUnderTumor:
+    """HU, body and midline of the CT under the tumor."""
     box, start = crop(roi.voxels)
     inside = tuple(slice(first, first + n) for first, n in zip(start, box.shape, strict=True))
     under = volume.hu[inside][box]
-    # Body and tumor are compared on a coarse grid: every third millimetre, and at most MOST_SLICES slices.
+    # Body and tumor are compared on a coarse grid: every third millimetre and at most MOST_SLICES slices.
     spacing = volume.geometry.spacing_mm
     steps = np.array([-(-box.shape[0] // MOST_SLICES), *(max(1, int(COARSE_MM / mm)) for mm in spacing[1:])])
     coarse = volume.hu[inside[0]][:: steps[0], :: steps[1], :: steps[2]]
@@ -62,7 +62,7 @@ def look_under(volume: CTVolume, roi: RoiMask) -> Underlying:
     if n_body:
         middle = np.array([place.mean() for place in np.nonzero(body)]) * steps + (start[0], 0, 0)
         midline = float((volume.geometry.affine @ (*middle, 1))[0])
-    return Underlying(
+    return CtUnderTumor(
         mean_hu=float(under.mean()),
         median_hu=float(np.median(under)),
         fat_share=hu_share(under, *FAT_HU),
@@ -75,15 +75,15 @@ def look_under(volume: CTVolume, roi: RoiMask) -> Underlying:
 
 
 def hu_share(hu: npt.NDArray[np.int16], low: float, high: float) -> float:
-    """Share of these voxels from ``low`` to ``high`` HU."""
+    """Share of voxels from ``low`` to ``high`` HU."""
     return float(((hu >= low) & (hu <= high)).mean())
 
 
 def find_body(hu: npt.NDArray[np.int16], pixel_mm: float) -> Bools:
-    """The body in a stack of slices (S, R, C), filled: bowel gas and lung belong to it, table and blanket do not.
+    """The filled body in a stack of slices (S, R, C), with bowel gas and lung, without table and blanket.
 
-    What is thinner than `TABLE_MM` is taken away, then parts smaller than a tenth of the largest; what was near
-    comes back, and holes are filled slice by slice.
+    Anything thinner than `TABLE_MM` is removed, then parts smaller than a tenth of the largest; what was near is
+    added again, and holes are filled slice by slice.
     """
     dense = hu >= AIR_BELOW_HU
     thin_px = max(1, round(TABLE_MM / 2 / pixel_mm))
@@ -96,7 +96,7 @@ def find_body(hu: npt.NDArray[np.int16], pixel_mm: float) -> Bools:
 
 
 def grown(mask: Bools, n_px: int) -> Bools:
-    """A mask (S, R, C) grown within its slices by a square of ``n_px`` to each side."""
+    """A mask (S, R, C) grown within its slices by a square of ``n_px`` on each side."""
     for axis in (1, 2):
         out = mask.copy()
         for step in range(1, n_px + 1):
@@ -109,7 +109,7 @@ def grown(mask: Bools, n_px: int) -> Bools:
 
 
 def _filled(body: Bools) -> Bools:
-    """The body with what the air around it cannot reach within a slice."""
+    """The body with everything that the surrounding air cannot reach within a slice."""
     around = np.pad(~body, ((0, 0), (1, 1), (1, 1)), constant_values=True)
     parts = find_parts(around, corners=False, within_slices=True)
     _, rows, cols = around.shape
@@ -120,15 +120,15 @@ def _filled(body: Bools) -> Bools:
 
 
 def side_of(x_mm: float, midline_mm: float | None) -> Side:
-    """Left or right of the patient by LPS x; unknown near the midline or without one."""
+    """Side of the patient by LPS x; unknown near the midline or without one."""
     if midline_mm is None or abs(x_mm - midline_mm) < MIDLINE_MM:
         return "unknown"
     return "left" if x_mm > midline_mm else "right"
 
 
 SOFT_HU = (-29, 300)
-LEAST_SOFT = 0.9  # of a mirrored tumor, where no kidney can say that it is right
-LEAST_SOFT_BY_KIDNEY = 0.5  # of one that comes from elsewhere to a kidney
+LEAST_SOFT = 0.9  # share of soft tissue under a mirrored tumor where no kidney is known
+LEAST_SOFT_BY_KIDNEY = 0.5  # the same where it then lies on a kidney
 FLIPS = {
     "head to foot": (0,),
     "left to right": (2,),
@@ -138,13 +138,13 @@ FLIPS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToKidney:
-    """A tumor beside the kidneys.
+class KidneyRelation:
+    """Where a tumor lies to the kidneys.
 
     Attributes:
-        gap_mm: Between the centers of the nearest voxels; 0 where they touch or overlap.
-        dice: With the kidney it is most like: 1 when the ROI is that kidney.
-        side: Of the kidney whose center is nearer, where left and right are told apart.
+        gap_mm: Distance between the centers of the nearest voxels; 0 where they touch or overlap.
+        dice: Dice with the most similar kidney: 1 when the ROI is that kidney.
+        side: Side of the nearer kidney, where left and right are known.
     """
 
     gap_mm: float
@@ -152,8 +152,8 @@ class ToKidney:
     side: Side
 
 
-def compare_with_kidney(roi: RoiMask, organs: Mapping[str, Bools]) -> ToKidney:
-    """Gap, overlap and side; ``organs`` holds ``kidney`` and perhaps ``kidney_left`` and ``kidney_right``."""
+def compare_with_kidney(roi: RoiMask, organs: Mapping[str, Bools]) -> KidneyRelation:
+    """Gap, overlap and side; ``organs`` holds ``kidney``, and ``kidney_left`` and ``kidney_right`` where known."""
     spacing = np.array(roi.geometry.spacing_mm)
     box, start = crop(roi.voxels)
     boxes = {name: crop(organs[name]) for name in ("kidney_left", "kidney_right", "kidney") if name in organs}
@@ -163,7 +163,7 @@ def compare_with_kidney(roi: RoiMask, organs: Mapping[str, Bools]) -> ToKidney:
     side: Side = "unknown"
     if "kidney_left" in away and "kidney_right" in away:
         side = "left" if away["kidney_left"] < away["kidney_right"] else "right"
-    return ToKidney(gap_mm=gap_mm(roi.voxels, organs["kidney"], spacing), dice=dice, side=side)
+    return KidneyRelation(gap_mm=gap_mm(roi.voxels, organs["kidney"], spacing), dice=dice, side=side)
 
 
 def gap_mm(one: Bools, two: Bools, spacing_mm: npt.NDArray[np.float64]) -> float:
@@ -177,7 +177,7 @@ def gap_mm(one: Bools, two: Bools, spacing_mm: npt.NDArray[np.float64]) -> float
     others -= (zero := surface.mean(axis=0))
     surface -= zero
     low, high = surface.min(axis=0), surface.max(axis=0)
-    # Nearest to the box of the first come first; when that is further than what was found, it is the nearest.
+    # The points nearest to the box come first; when the next is further than the best found, that is the nearest.
     to_box = np.linalg.norm(np.maximum(0, np.maximum(low - others, others - high)), axis=1)
     order = np.argsort(to_box)
     best, squared = np.inf, (surface**2).sum(1)
@@ -190,16 +190,16 @@ def gap_mm(one: Bools, two: Bools, spacing_mm: npt.NDArray[np.float64]) -> float
     return best
 
 
-def mirrored_words(
+def mirrored_axes(
     volume: CTVolume, roi: RoiMask, kidney: Bools | None, least_soft: float = LEAST_SOFT
 ) -> str:
-    """The flips that put a misplaced ROI on a kidney or, where none is known, on soft tissue; empty if none does.
+    """The flips that would put a misplaced ROI on a kidney or, without one, on soft tissue; empty if none does.
 
     Args:
         volume: The CT.
-        roi: As it lies.
-        kidney: Which the flipped ROI must touch, or None.
-        least_soft: Share of the flipped ROI that must be soft tissue.
+        roi: The ROI as it lies.
+        kidney: Kidney that the flipped ROI must touch, or None.
+        least_soft: Share of soft tissue that the flipped ROI must have.
     """
     found = []
     for direction, axes in FLIPS.items():
@@ -211,7 +211,7 @@ def mirrored_words(
 
 
 def _touch(box: Bools, start: npt.NDArray[np.int64], other: Bools) -> bool:
-    """True when masks overlap or have voxels that are neighbours, by a corner at least."""
+    """True when masks overlap or have neighbouring voxels, at least by a corner."""
     wide = np.pad(box, 1)
     for axis in range(3):
         ahead, behind = np.roll(wide, 1, axis), np.roll(wide, -1, axis)
@@ -224,7 +224,7 @@ def _touch(box: Bools, start: npt.NDArray[np.int64], other: Bools) -> bool:
 
 
 def _surface(box: Bools) -> Bools:
-    """Voxels with a face to the outside."""
+    """Voxels with a face on the outside."""
     wide = np.pad(box, 1)
     inner = wide.copy()
     for axis in range(3):

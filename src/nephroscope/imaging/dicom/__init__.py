@@ -1,1 +1,1 @@
-"""One CT series: DICOM files in, a `CTVolume` in HU out, or the reason why it is no even stack."""
+"""Read one CT series from DICOM files: a `CTVolume` in HU, or the reason why it is not an even stack."""

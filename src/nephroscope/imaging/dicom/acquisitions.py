@@ -1,6 +1,6 @@
-"""Several acquisitions under one Series Instance UID: headers of slices in, one even stack for each acquisition out.
+"""Split a series into its acquisitions, each an even stack, from headers alone.
 
-Headers are enough: what the reader would refuse can be said before a pixel is read, in the same words.
+Headers are enough to say why a series would be refused, before a pixel is read, in the same words as the reading.
 """
 
 import math
@@ -16,11 +16,11 @@ from nephroscope.imaging.dicom.pixel_data import check_decodable
 from nephroscope.imaging.dicom.slice_header import SliceHeader
 from nephroscope.imaging.dicom.stack import SPACING_TOLERANCE_MM, Stack, check_whole, stack_of
 
-# A hole of fewer slices than this in an otherwise even stack is a loss, not the space between two scans.
+# A gap of fewer slices than this in an otherwise even stack means lost slices, not the space between two scans.
 HOLE_SLICES = 10
-# Phases of one examination, and slices of a phase, whose slices may lie between each other's.
+# Most phases of one examination, and fewest slices of a phase, whose slices may lie between each other's.
 MOST_INTERLEAVED, LEAST_INTERLEAVED = 8, 3
-# By what acquisitions are told apart, the most deliberate first.
+# What distinguishes acquisitions, the most deliberate first.
 Key = Callable[[SliceHeader], str]
 KEYS: tuple[Key, ...] = (
     lambda s: s.stack_id,
@@ -36,17 +36,17 @@ TIMES: tuple[Callable[[SliceHeader], float], ...] = (
 
 
 def split_acquisitions(headers: Sequence[SliceHeader]) -> list[list[int]]:
-    """Which slices belong together: one group for one even stack, else one for each acquisition.
+    """Which slices belong together: one group for one even stack, otherwise one group for each acquisition.
 
-    Two scans whose slices lie between each other's, told apart by number, are two, though together they are even.
-    Else slices go by stack, acquisition number, temporal position or time, whichever gives groups that are each an
-    even stack; else whichever takes repeated places apart into groups of which one at least is an even stack, so
-    that a phase that lacks a slice does not spoil the others. Copies of a slice (same SOP Instance UID) stay with
-    it, scouts with the first group. What no attribute takes apart stays one group, for `reason_not_a_stack` to
-    explain.
+    Two scans whose slices alternate are two acquisitions if their numbers differ, though together they
+    are an even stack. Otherwise slices are grouped by stack, acquisition number, temporal position or time: the first
+    that gives only even stacks; else the first that separates repeated positions into groups of which at least one is
+    an even stack, so that a phase with a missing slice does not spoil the others. Copies of a slice (same SOP
+    Instance UID) stay with it, and scouts with the first group. What no attribute separates stays one group, and
+    `reason_not_a_stack` says why.
 
     Returns:
-        Positions in ``headers``, each once; acquisitions in the order of what tells them apart.
+        Positions in ``headers``, each once; groups in the order of what distinguishes them.
     """
     everything = [list(range(len(headers)))]
     kept, _ = without_copies(headers)
@@ -65,9 +65,9 @@ def split_acquisitions(headers: Sequence[SliceHeader]) -> list[list[int]]:
 
 
 def _are_interleaved(headers: Sequence[SliceHeader], groups: Sequence[Sequence[int]]) -> bool:
-    """True when parts are each an even stack, of which two lie between each other's slices.
+    """True when all parts are even stacks and the slices of two of them lie between each other's.
 
-    A scanner that steps may give each step of one or a few slices a number of its own: these are one scan.
+    A scanner that moves in steps may number each step of one or a few slices: these are one scan.
     """
     if not 1 < len(groups) <= MOST_INTERLEAVED or min(map(len, groups)) < LEAST_INTERLEAVED:
         return False
@@ -83,7 +83,7 @@ def _all_even(stacks: Sequence[Sequence[SliceHeader]]) -> bool:
 
 
 def _separate_repeats(stacks: Sequence[Sequence[SliceHeader]]) -> bool:
-    """True when parts take repeated places apart, and one at least is an even stack; others may be bolus tracking."""
+    """True when the parts separate repeated positions and one at least is an even stack (others: bolus tracking)."""
     each = [_most_at_one_place(slices) for slices in stacks]
     whole = _most_at_one_place([one for slices in stacks for one in slices])
     alone = all(most in (1, len(slices)) for most, slices in zip(each, stacks, strict=True))
@@ -91,7 +91,7 @@ def _separate_repeats(stacks: Sequence[Sequence[SliceHeader]]) -> bool:
 
 
 def _with_copies(headers: Sequence[SliceHeader], groups: Sequence[list[int]]) -> list[list[int]]:
-    """The groups with copies beside what they repeat, and scouts in the first."""
+    """The groups, with copies next to the slice they repeat, and scouts in the first group."""
     home = {headers[index].sop_uid + str(headers[index].frame): group for group in groups for index in group}
     left = set(range(len(headers))) - {index for group in groups for index in group}
     for index in sorted(left):
@@ -103,11 +103,11 @@ def check_stack(headers: Sequence[SliceHeader], where: str) -> Stack:
     """The one even stack of a series.
 
     Args:
-        headers: Every slice of the series once.
-        where: The series, for the refusal.
+        headers: Each slice of the series once.
+        where: Name of the series in the refusal.
 
     Raises:
-        SeriesError: There are several acquisitions, or no even stack.
+        SeriesError: There are several acquisitions, or the slices are not an even stack.
     """
     n_groups = len(split_acquisitions(headers))
     if n_groups > 1:
@@ -115,7 +115,7 @@ def check_stack(headers: Sequence[SliceHeader], where: str) -> Stack:
             where=where,
             expected="one acquisition",
             found=f"{n_groups} acquisitions in one series",
-            remedy="take them apart with `nephroscope import dicom`, or export each as a series of its own",
+            remedy="separate them with `nephroscope import dicom`, or export each as its own series",
         )
     stack = stack_of(headers, where)
     check_decodable(headers, where)
@@ -126,9 +126,9 @@ def check_stack(headers: Sequence[SliceHeader], where: str) -> Stack:
 
 
 def reason_not_a_stack(headers: Sequence[SliceHeader]) -> str | None:
-    """Why the reader would refuse these slices, in its own words without the place; None when it would not.
+    """Why these slices would be refused, without the name of the series; None when they would not.
 
-    Several acquisitions are a reason too: ask for each group of `split_acquisitions` by itself.
+    Several acquisitions are a reason too: ask for each group of `split_acquisitions` separately.
     """
     kept, _ = without_copies(headers)
     try:
@@ -139,10 +139,10 @@ def reason_not_a_stack(headers: Sequence[SliceHeader]) -> str | None:
 
 
 def without_copies(headers: Sequence[SliceHeader]) -> tuple[list[int], list[tuple[int, int]]]:
-    """Which slices are new, and which are said to be copies: (copy, the slice it repeats).
+    """Which slices are new, and which claim to be copies: (copy, the slice it repeats).
 
-    A slice is said to be a copy when SOP Instance UID, frame and all other headers are the same, apart from how its
-    pixels are packed; that the pixels are the same too is for the reader to see.
+    A slice is a copy when SOP Instance UID, frame, position, orientation and rescale are the same. Whether its pixels
+    are also the same is checked when they are read.
     """
     seen: dict[tuple[object, ...], int] = {}
     kept, copies = [], []
@@ -157,7 +157,7 @@ def without_copies(headers: Sequence[SliceHeader]) -> tuple[list[int], list[tupl
 
 
 def _candidates(headers: Sequence[SliceHeader], kept: Sequence[int]) -> list[list[list[int]]]:
-    """Ways to take the slices apart, the most deliberate first."""
+    """Ways to group the slices, the most deliberate first."""
     ways = _groups_by_number(headers, kept)
     n_repeats = _most_at_one_place([headers[index] for index in kept])
     if n_repeats > 1:
@@ -166,7 +166,7 @@ def _candidates(headers: Sequence[SliceHeader], kept: Sequence[int]) -> list[lis
 
 
 def _groups_by_number(headers: Sequence[SliceHeader], kept: Sequence[int]) -> list[list[list[int]]]:
-    """The same, by what acquisitions are numbered with alone."""
+    """Ways to group the slices by their numbers alone."""
     ways = []
     for key in KEYS:
         groups: dict[str, list[int]] = defaultdict(list)
@@ -182,14 +182,14 @@ def _by_number(text: str) -> tuple[float, str]:
 
 
 def _number(text: str) -> float:
-    """A number that is written in digits, NaN for other text."""
+    """A number written in digits; NaN for other text."""
     return float(text) if text.replace(".", "", 1).isdecimal() else float("nan")
 
 
 def _by_time(
     headers: Sequence[SliceHeader], kept: Sequence[int], time: Callable[[SliceHeader], float], n_groups: int
 ) -> list[list[int]]:
-    """So many groups, cut at the longest pauses: slices of one scan may each have a time of their own."""
+    """``n_groups`` groups, divided at the longest pauses: slices of one scan may each have their own time."""
     moments = np.array([time(headers[index]) for index in kept])
     if not np.isfinite(moments).all():
         return []
@@ -200,7 +200,7 @@ def _by_time(
 
 
 def _seconds(text: str) -> float:
-    """A DICOM time, or date and time, in seconds from some midnight; NaN when it is neither."""
+    """A DICOM time, or date and time, in seconds from some midnight; NaN for anything else."""
     whole, _, fraction = text.partition(".")
     fraction = fraction.partition("+")[0].partition("-")[0]
     if not whole.isdigit() or (fraction and not fraction.isdigit()):
@@ -246,7 +246,7 @@ def _has_hole(stacks: Sequence[Sequence[SliceHeader]]) -> bool:
 
 
 def _spans(stacks: Sequence[Sequence[SliceHeader]]) -> list[tuple[float, float, float]]:
-    """First and last place along the normal, and the spacing, of even stacks, the lowest first; all in mm."""
+    """First and last position along the normal and spacing, in mm, of even stacks, the lowest first."""
     spans = []
     for slices in stacks:
         stack = stack_of(slices, "")

@@ -1,4 +1,4 @@
-"""DICOM files of any origin in, headers out; what is damaged or a trap raises one of `DICOM_DAMAGE`, nothing else."""
+"""Open DICOM files of any origin and read their headers; damage raises one of `DICOM_DAMAGE` and nothing else."""
 
 import io
 import logging
@@ -42,7 +42,7 @@ INFLATED_RATIO = 100
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No warnings and no log: pydicom's quote values of the file, and what matters is checked here."""
+    """Silence pydicom's warnings and log: they quote values of the file. We check what matters ourselves."""
     level = LOGGER.level
     LOGGER.setLevel(logging.CRITICAL)
     try:
@@ -54,7 +54,7 @@ def quiet() -> Iterator[None]:
 
 
 def read_header(path: Path, tags: Sequence[str | int]) -> Any | None:
-    """The named attributes of a DICOM file, or None when it is not DICOM or damaged."""
+    """These attributes of a DICOM file, or None when it is not DICOM or damaged."""
     try:
         with quiet(), opened(path) as file:
             return parse_header(file, tags)[0]
@@ -64,10 +64,10 @@ def read_header(path: Path, tags: Sequence[str | int]) -> Any | None:
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """A file, already inflated where it is deflated, within bounds.
+    """A file, unpacked if it is deflated, up to a limit.
 
     Raises:
-        ValueError: It inflates to more than an image of its size can.
+        ValueError: It unpacks to more than an image of its size can.
     """
     with path.open("rb") as file:
         head = file.read(1024)
@@ -83,15 +83,15 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     data = inflater.decompress(packed, limit)
     if inflater.unconsumed_tail:
-        raise ValueError("inflates without bounds")
+        raise ValueError("it unpacks to far too much")
     plain = head[:end].replace(DEFLATED, b"1.2.840.10008.1.2.1\0\0\0")
     yield io.BytesIO(plain + data)
 
 
 def parse_header(file: BinaryIO, tags: Sequence[str | int]) -> tuple[Any, int]:
-    """The named attributes up to the pixel data, and where in the file that begins.
+    """These attributes up to the pixel data, and the position in the file where the pixel data begin.
 
-    Old exports lack the preamble of 128 bytes and its ``DICM``: they are read when they begin as DICOM does.
+    Files of old exports, without the preamble of 128 bytes and ``DICM``, are read if they begin as DICOM does.
 
     Raises:
         InvalidDicomError: The file is not DICOM.
@@ -111,7 +111,7 @@ def parse_header(file: BinaryIO, tags: Sequence[str | int]) -> tuple[Any, int]:
 
 
 def _begins_as_dicom(head: bytes) -> bool:
-    """True when the first attribute is of group 2 or 8, low in it, and as long as these are."""
+    """True when the first attribute belongs to group 2 or 8, near its start, with a usual length."""
     if len(head) < 132:
         return False
     group, element, vr, short, long = struct.unpack_from("<HH2sHxx", head)[:4] + struct.unpack_from(

@@ -1,4 +1,4 @@
-"""Stored values and each slice's rescale in, Hounsfield units in int16 out."""
+"""Turn stored values into Hounsfield units (int16) with the rescale of each slice."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,13 +15,13 @@ from nephroscope.records import Finding, warning
 
 Stored = npt.NDArray[Any]
 
-# What a patient's own voxels can be.
+# HU that a patient's own voxels can have.
 TISSUE_HU = (-500, 3072)
 HU_UNITS = {"", "HU", "HU_MOD", "US"}
 
 
 def check_size(headers: Sequence[SliceHeader], where: str) -> None:
-    """Refuse what would not fit, before it is tried.
+    """Refuse a volume that would not fit into memory, before it is read.
 
     Raises:
         SeriesError: More voxels than any CT has.
@@ -44,11 +44,11 @@ def check_rescale(headers: Sequence[SliceHeader], where: str) -> list[Finding]:
 
 
 def read_hu(file: PixelFile, frames: Sequence[tuple[SliceHeader, npt.NDArray[np.int16]]], where: str) -> None:
-    """Fill the HU of slices of one file, with padding as air.
+    """Write the HU of slices of one file into arrays; padding becomes air.
 
     Args:
-        file: Where the pixels are.
-        frames: Each slice wanted, and the array (R, C) to fill.
+        file: The file with the pixels.
+        frames: Each slice and the array (R, C) to fill.
         where: The series, for the refusal.
 
     Raises:
@@ -79,7 +79,7 @@ def _fill_hu(
     slope, intercept = rescale
     padded = None
     if form.padding is not None and not _within(form.padding, form.limits):
-        padded = _in_range(stored, form.padding)  # a value that the bits stored cannot hold
+        padded = _in_range(stored, form.padding)  # a value outside the bits stored
     values = _masked(stored, form)
     low, high = int(values.min()), int(values.max())
     if padded is None and form.padding is not None and _below_air(form.padding, slope, intercept):
@@ -95,7 +95,7 @@ def _fill_hu(
         and high + shift <= 32767
         and abs(shift) <= 32767
     ):
-        # Sums of 16 bits are right whenever the result fits, also for unsigned ones.
+        # 16-bit addition is exact as long as the result fits, also for unsigned values.
         np.add(values.view(values.dtype.newbyteorder("=").str.replace("u", "i")), np.int16(shift), out=out)
     else:
         hu = values * slope + intercept
@@ -110,14 +110,14 @@ def _within(span: tuple[int, int], limits: tuple[int, int]) -> bool:
 
 
 def _below_air(padding: tuple[int, int], slope: float, intercept: float) -> bool:
-    """True when padding has to be turned into air, False when its HU is there or below already."""
+    """True when padding must be set to air; False when its HU is already there or below."""
     return max(value * slope + intercept for value in padding) > AIR_HU
 
 
 def _from_the_sides(padded: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """What is padded without a break from the left or the right end of its row.
+    """Padding that reaches the left or right end of its row without a gap.
 
-    Some scanners pad with 0 where 0 is the HU of water: inside the scan circle it means water.
+    Some scanners pad with 0, which is also the HU of water: inside the scan circle it is water.
     """
     left = np.logical_and.accumulate(padded, axis=1)
     right = np.logical_and.accumulate(padded[:, ::-1], axis=1)[:, ::-1]
@@ -131,7 +131,7 @@ def _in_range(stored: Stored, span: tuple[int, int]) -> npt.NDArray[np.bool_]:
 
 
 def _masked(stored: Stored, form: PixelForm) -> Stored:
-    """Values of the bits stored alone: bits above may hold overlays, or the sign. Native byte order.
+    """The bits that belong to the value: bits above may hold overlays or the sign. In native byte order.
 
     Source: DICOM PS3.5 8.1.1.
     """

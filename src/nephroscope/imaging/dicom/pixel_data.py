@@ -1,4 +1,4 @@
-"""A DICOM file in, the stored values of its frames out, in every transfer syntax that has a decoder."""
+"""Read the stored pixel values of DICOM frames, in every transfer syntax for which there is a decoder."""
 
 import os
 import struct
@@ -36,12 +36,12 @@ UNDEFINED = 0xFFFFFFFF
 
 
 class PixelDamageError(ValueError):
-    """Pixel data contradict their header; the text may be shown."""
+    """Pixel data contradict their header; the message may be shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PixelForm:
-    """How the pixels of a file are stored; ``padding`` is the range of stored values outside the scan circle.
+    """How the pixels of a file are stored; ``padding`` is the range of stored values used outside the scan circle.
 
     Source: DICOM PS3.5 8.1.1, PS3.3 C.7.5.1.1.2.
     """
@@ -56,12 +56,12 @@ class PixelForm:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of a pixel, little endian."""
+        """Type of a pixel, little endian."""
         return np.dtype(f"<{'i' if self.signed else 'u'}{self.bits_allocated // 8}")
 
     @property
     def limits(self) -> tuple[int, int]:
-        """Lowest and highest value that the bits stored can hold."""
+        """Lowest and highest value that the stored bits can hold."""
         if self.signed:
             return -(1 << (self.bits_stored - 1)), (1 << (self.bits_stored - 1)) - 1
         return 0, (1 << self.bits_stored) - 1
@@ -95,16 +95,16 @@ def form_of(header: Any) -> PixelForm:
 
 
 def uid_of(syntax: str) -> UID:
-    """A transfer syntax with its name, also where the text is damaged."""
+    """A transfer syntax with its name, even if the text is damaged."""
     return UID(syntax, validation_mode=config.IGNORE)
 
 
 def begin_pixels(stream: BinaryIO, header: Any, pixels_at: int, form: PixelForm) -> tuple[int, bool]:
-    """Where in the file the pixel data begin, and whether they are big endian; the stream is left there.
+    """Position of the pixel data in the file, and whether they are big endian; the stream is left there.
 
     Raises:
-        ValueError: There are no integer pixels, or fewer than the header says.
-        NotImplementedError: No decoder knows this way of storing.
+        ValueError: There are no integer pixels, or not as many as the header says.
+        NotImplementedError: There is no decoder for this way of storing pixels.
     """
     size = stream.seek(0, os.SEEK_END)
     stream.seek(pixels_at)
@@ -133,7 +133,7 @@ def begin_pixels(stream: BinaryIO, header: Any, pixels_at: int, form: PixelForm)
 
 
 def _check_fragments(stream: BinaryIO, size: int) -> None:
-    """Refuse compressed pixel data whose last fragment breaks off. Source: DICOM PS3.5 A.4."""
+    """Refuse compressed pixel data with an incomplete last fragment. Source: DICOM PS3.5 A.4."""
     while len(head := stream.read(8)) == 8:
         group, element, length = struct.unpack("<HHL", head)
         if (group, element) != (0xFFFE, 0xE000):
@@ -144,14 +144,14 @@ def _check_fragments(stream: BinaryIO, size: int) -> None:
 
 
 def damage_of(stream: BinaryIO, header: Any, pixels_at: int) -> str:
-    """Why the pixels of a file cannot all be read, in the reader's words; empty when nothing speaks against it.
+    """Why not all pixels of a file can be read, in the words of the refusal; empty when no reason is known.
 
-    Compressed ones may still prove damaged when they are decoded.
+    Compressed pixels may still turn out to be damaged when they are decoded.
 
     Args:
-        stream: The file, inflated.
+        stream: The file, unpacked.
         header: Read with `SLICE_TAGS` and `PIXEL_TAGS`, or more.
-        pixels_at: Where the header ended.
+        pixels_at: Position at which the header ended.
     """
     try:
         begin_pixels(stream, header, pixels_at, form_of(header))
@@ -163,13 +163,13 @@ def damage_of(stream: BinaryIO, header: Any, pixels_at: int) -> str:
 def damage_text(header: Any, error: BaseException) -> str:
     """What was found instead of decodable pixel data."""
     if isinstance(error, NotImplementedError):
-        return f"{uid_of(syntax_of(header)).name} that has no decoder here"
-    told = f" ({error})" if isinstance(error, PixelDamageError) else ""
-    return f"{uid_of(syntax_of(header)).name} that breaks off or is damaged{told}"
+        return f"{uid_of(syntax_of(header)).name}, for which there is no decoder here"
+    detail = f" ({error})" if isinstance(error, PixelDamageError) else ""
+    return f"{uid_of(syntax_of(header)).name} that is cut short or damaged{detail}"
 
 
 def _wrap(value: int, bits: int, signed: bool) -> int:
-    """A padding value as a pixel has it: headers give -2000 as 63536 too."""
+    """A padding value as a pixel stores it: headers also write -2000 as 63536."""
     value &= (1 << bits) - 1
     return value - (1 << bits) if signed and value >> (bits - 1) else value
 
@@ -177,20 +177,20 @@ def _wrap(value: int, bits: int, signed: bool) -> int:
 Stored = npt.NDArray[Any]
 
 RLE = "1.2.840.10008.1.2.5"
-# Decoders several times as fast as the one pydicom would take: JPEG-LS; JPEG 2000 on several cores.
+# Decoders that are several times faster than pydicom's choice: JPEG-LS; JPEG 2000 on several cores.
 FASTEST = {
     "1.2.840.10008.1.2.4.80": "pyjpegls",
     "1.2.840.10008.1.2.4.81": "pyjpegls",
     "1.2.840.10008.1.2.4.90": "pillow",
     "1.2.840.10008.1.2.4.91": "pillow",
 }
-# Markers of JPEG frames that hold the size: SOF0 to SOF15 without DHT, JPG and DAC; SOF55 of JPEG-LS.
+# JPEG markers that hold the image size: SOF0 to SOF15 without DHT, JPG and DAC; SOF55 of JPEG-LS.
 SIZE_MARKERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PixelFile:
-    """One file with pixel data: ``pixels_at`` is where the attribute begins; ``header`` has FACT and PIXEL tags."""
+    """One file with pixel data, its header (`SLICE_TAGS`, `PIXEL_TAGS`) and the position of the pixel data in it."""
 
     path: Path
     header: Any
@@ -198,7 +198,7 @@ class PixelFile:
 
 
 def check_decodable(headers: Sequence[SliceHeader], where: str) -> None:
-    """Refuse pixels that are not all there, and a transfer syntax without a decoder.
+    """Refuse incomplete pixels, and a transfer syntax without a decoder.
 
     Raises:
         SeriesError: The pixels of a slice cannot be decoded here.
@@ -217,7 +217,7 @@ def check_decodable(headers: Sequence[SliceHeader], where: str) -> None:
             raise SeriesError(
                 where=where,
                 expected=f"decodable pixel data in {first.name}",
-                found=f"{name} that has no decoder here",
+                found=f"{name}, for which there is no decoder here",
                 remedy="export the series uncompressed",
             )
     broken = next((one for one in headers if one.damage), None)
@@ -231,7 +231,7 @@ def check_decodable(headers: Sequence[SliceHeader], where: str) -> None:
 
 
 def stored_frames(file: PixelFile, form: PixelForm, wanted: Sequence[SliceHeader]) -> Iterator[Stored]:
-    """The stored values (R, C) of the frames wanted, one after the other.
+    """The stored values (R, C) of these frames, one after the other.
 
     Raises:
         DICOM_DAMAGE: The pixel data are missing, of another size, damaged, or without a decoder.
@@ -250,7 +250,7 @@ def stored_frames(file: PixelFile, form: PixelForm, wanted: Sequence[SliceHeader
 
 
 def same_pixels(one: PixelFile, other: PixelFile) -> bool:
-    """True when two files end in the same bytes from their pixel data on."""
+    """True when two files have the same bytes from their pixel data to the end."""
     tails = []
     for file in (one, other):
         with opened(file.path) as stream:
@@ -260,7 +260,7 @@ def same_pixels(one: PixelFile, other: PixelFile) -> bool:
 
 
 def _decoded(header: Any, data: bytes, form: PixelForm, wanted: Sequence[SliceHeader]) -> Iterator[Stored]:
-    """Frames of encapsulated pixel data, whose own size is compared before they are decoded."""
+    """Frames of encapsulated pixel data; the size in each code stream is checked before decoding."""
     n_frames = int(header.get("NumberOfFrames") or 1)
     coded = list(generate_frames(data, number_of_frames=n_frames))
     if len(coded) != n_frames:
@@ -291,9 +291,9 @@ def _decoded(header: Any, data: bytes, form: PixelForm, wanted: Sequence[SliceHe
 
 
 def _rle(frame: bytes, form: PixelForm) -> Stored:
-    """A frame of one segment for each byte of a pixel, the highest first. Source: DICOM PS3.5 annex G.
+    """A frame with one segment for each byte of a pixel, the highest byte first. Source: DICOM PS3.5 annex G.
 
-    The package's decoder of whole frames panics on damaged ones, beyond what Python can catch.
+    The package's own decoder of whole frames crashes on damaged ones in a way that Python cannot catch.
     """
     from rle.rle import decode_segment
 
@@ -315,7 +315,7 @@ def _rle(frame: bytes, form: PixelForm) -> Stored:
 
 @contextmanager
 def _openjpeg_threads() -> Iterator[None]:
-    """Let OpenJPEG decode on two cores, as GDCM does; the variable is its only switch, and is put back."""
+    """Let OpenJPEG decode on several cores; this variable is its only switch, and it is reset afterwards."""
     if "OPJ_NUM_THREADS" in os.environ:
         yield
         return
@@ -327,7 +327,7 @@ def _openjpeg_threads() -> Iterator[None]:
 
 
 def _coded_size(frame: bytes) -> tuple[int, int] | None:
-    """Rows and columns that a JPEG, JPEG-LS or JPEG 2000 code stream says of itself; None for others."""
+    """Rows and columns in a JPEG, JPEG-LS or JPEG 2000 code stream; None for others."""
     if frame[:4] == b"\xff\x4f\xff\x51":
         right, bottom, left, top = struct.unpack_from(">4L", frame, 8)
         return bottom - top, right - left

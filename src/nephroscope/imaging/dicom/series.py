@@ -1,4 +1,4 @@
-"""One DICOM CT series in, one CTVolume in HU out; what is no evenly spaced stack is refused with the reason."""
+"""Read one DICOM CT series as a CTVolume in HU; slices that are not an even stack are refused with the reason."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from nephroscope.imaging.dicom.pixel_data import PIXEL_TAGS, PixelFile, same_pix
 from nephroscope.imaging.dicom.slice_header import SLICE_TAGS, SliceHeader, slice_headers, text_of
 from nephroscope.imaging.files import file_name, folder_name
 from nephroscope.imaging.grid import check_hu, hu_volume
-from nephroscope.records import CTVolume, Finding
+from nephroscope.records import CTVolume, Finding, note, warning
 
 FORMAT = 1
 SUFFIX = ".series.json"
@@ -36,7 +36,7 @@ SUFFIX = ".series.json"
 class SeriesFiles:
     """The files of one series, or of one acquisition of it.
 
-    ``acquisition`` counts from 1 where one file holds several and only one of them is meant; else None.
+    ``acquisition``, from 1, is set only where one file holds several and only one of them is meant.
     """
 
     series_uid: str
@@ -45,7 +45,7 @@ class SeriesFiles:
 
 
 def save_series_files(path: Path, content: SeriesFiles, study: Path) -> None:
-    """Write the list; files below the ``study`` folder are written relative to it."""
+    """Write the list; paths below the ``study`` folder are written relative to it."""
     files = [relative_to(study, file) for file in content.files]
     listed = {"series_uid": content.series_uid, "acquisition": content.acquisition, "files": files}
     save_json(path, {"format": FORMAT, **listed})
@@ -56,10 +56,10 @@ def load_series_files(path: Path, study: Path | None = None) -> SeriesFiles:
 
     Args:
         path: As `save_series_files` wrote it.
-        study: Where relative paths start; by default two folders up, as in ``STUDY/series/CASE.series.json``.
+        study: Folder at which relative paths start; by default two folders up (``STUDY/series/CASE.series.json``).
 
     Raises:
-        StudyError: The file is damaged or of a newer format.
+        StudyError: The file is damaged or has a newer format.
         SeriesError: It names no files.
     """
     content = load_json(path, FORMAT)
@@ -78,7 +78,7 @@ def load_series_files(path: Path, study: Path | None = None) -> SeriesFiles:
 
 
 def is_series_list(path: Path) -> bool:
-    """True for the path of such a list."""
+    """True for the path of such a list of files."""
     return path.name.endswith(SUFFIX)
 
 
@@ -89,7 +89,7 @@ TAGS = tuple(Tag(keyword) for keyword in SLICE_TAGS + PIXEL_TAGS)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Slice:
-    """A slice and the file that holds its pixels."""
+    """A slice and the file with its pixels."""
 
     header: SliceHeader
     file: PixelFile
@@ -100,19 +100,18 @@ def read_dicom_series(
 ) -> CTVolume:
     """One CT series, in any transfer syntax, file order and storage direction, on the canonical grid.
 
-    HU are the stored values through each slice's own rescale slope and intercept; padding becomes air. Files that are
-    no DICOM, or no CT, are passed over.
+    HU are the stored values with each slice's own rescale slope and intercept; padding becomes air. Files that are
+    not DICOM, or not CT, are ignored.
 
     Args:
-        source: A folder (not what lies in folders below it), or the files themselves, wherever they lie.
-        series_uid: The series to take where others lie beside it; without it there must be one only.
-        acquisition: Which of the acquisitions of `split_acquisitions` to take, from 1; without it there must be
-            one only.
+        source: A folder (without its subfolders), or the files themselves.
+        series_uid: The series to read where there are several; otherwise there must be only one.
+        acquisition: Which acquisition of `split_acquisitions` to read, from 1; otherwise there must be only one.
 
     Raises:
-        SeriesError: No CT or several series or acquisitions, slices of different size, orientation or spacing, no
-            spacing or rescale, the same place twice, a gap, a tilted gantry, a series cut short, or pixel data
-            that cannot be decoded.
+        SeriesError: There is no CT, or several series or acquisitions; slices differ in size, orientation or spacing;
+            spacing or rescale is missing; a position is repeated; there is a gap or a tilted gantry; the series is
+            cut short; or pixel data cannot be decoded.
     """
     with quiet():
         slices, uid, findings = _read_slices(source, series_uid)
@@ -129,16 +128,16 @@ def read_dicom_series(
 
 
 def is_ct_image(header: Any) -> bool:
-    """True for CT images, not for what else a scanner stores under modality CT (dose reports, captures)."""
+    """True for CT images, but not for other objects with modality CT (dose reports, screenshots)."""
     said = header.file_meta.get("MediaStorageSOPClassUID") or header.get("SOPClassUID", "")
     return str(said) in CT_IMAGE_CLASSES
 
 
 def reason_not_copies(files: Sequence[Path]) -> str | None:
-    """Why the reader would refuse what looks like copies of slices, without the place; None when they are copies.
+    """Why slices that look like copies would be refused, without the name of the series; None when they are copies.
 
     Args:
-        files: All files of the slices that occur more than once, of one series; their pixels are read.
+        files: All files of the repeated slices of one series; their pixels are read.
     """
     try:
         with quiet():
@@ -151,7 +150,7 @@ def reason_not_copies(files: Sequence[Path]) -> str | None:
 def _read_slices(
     source: Path | Sequence[Path], series_uid: str | None
 ) -> tuple[list[_Slice], str, list[Finding]]:
-    """The slices of one series, unsorted and without pixels, with its UID."""
+    """The slices of one series, unsorted and without pixels, its UID, and findings."""
     paths, where = _paths(source)
     slices: list[_Slice] = []
     uids: set[str] = set()
@@ -164,7 +163,7 @@ def _read_slices(
                 raise SeriesError(
                     where=file_name(path),
                     expected="a whole DICOM file",
-                    found=f"one that breaks off or is damaged ({type(error.__cause__ or error).__name__})",
+                    found=f"one that is cut short or damaged ({type(error.__cause__ or error).__name__})",
                     remedy="copy or export it again",
                 ) from error
             n_damaged += 1
@@ -176,47 +175,47 @@ def _read_slices(
         slices += of_file if series_uid in (None, uid) else []
     wanted = {series_uid} & uids if series_uid else uids
     if len(wanted) != 1:
-        others = f"{len(uids)} CT series ({names(uids)})" if uids else f"no CT among {len(paths)} files"
+        others = f"{len(uids)} CT series ({names(uids)})" if uids else f"no CT image among {len(paths)} files"
         raise SeriesError(
             where=where,
             expected=f"CT series {series_uid}" if series_uid else "one CT series",
             found=others,
-            remedy="give the folder of one series" if uids else "check the path and the export",
+            remedy="give the folder of a single series" if uids else "check the path and the export",
         )
-    text = f"{n_damaged} damaged files beside the series were passed over; whether they belong to it is not known"
-    doubt = Finding(code="damaged-files", severity="warning", message=text, case_id="", where=where)
+    text = f"{n_damaged} damaged files next to the series were skipped; they may belong to it"
+    doubt = warning("damaged-files", text, where)
     return slices, wanted.pop(), [doubt] if n_damaged else []
 
 
 def _paths(source: Path | Sequence[Path]) -> tuple[list[Path], str]:
-    """The files to look at, by name, and how a refusal calls them."""
+    """The files in order of their names, and what a refusal calls them."""
     if not isinstance(source, Path):
         return sorted(source), f"{len(source)} files"
     try:
         found = "no such folder" if not source.is_dir() else ""
         paths = [] if found else [p for p in source.iterdir() if p.is_file() and not p.name.startswith(".")]
     except OSError as error:
-        found = f"one that cannot be read ({type(error).__name__})"
+        found = f"a folder that cannot be read ({type(error).__name__})"
     if found:
         raise SeriesError(
             where=folder_name(source),
             expected="a folder with one CT series",
             found=found,
-            remedy="check the path, and whether you may read it",
+            remedy="check the path and your permission to read it",
         )
     return sorted(paths), folder_name(source)
 
 
 class _OfThisSeriesError(ValueError):
-    """A damaged file that says of itself that it belongs to the series wanted."""
+    """A damaged file that belongs, by its header, to the requested series."""
 
 
 def _read_ct(path: Path, series_uid: str | None) -> tuple[str, list[_Slice]] | None:
-    """Series UID and slices of the CT image in a file, None when it is something else.
+    """Series UID and slices of the CT image in a file; None when it is something else.
 
     Raises:
-        SeriesError: It has frames without places.
-        DICOM_DAMAGE: The file breaks off or is damaged.
+        SeriesError: It has frames without positions.
+        DICOM_DAMAGE: The file is cut short or damaged.
     """
     try:
         with opened(path) as stream:
@@ -240,30 +239,30 @@ def _read_ct(path: Path, series_uid: str | None) -> tuple[str, list[_Slice]] | N
 
 
 def _drop_copies(slices: Sequence[_Slice], where: str) -> tuple[list[_Slice], list[Finding]]:
-    """Each slice once; refuses two slices that say they are the same and are not."""
+    """Each slice once. Two different slices that claim to be the same are refused."""
     kept, copies = without_copies([one.header for one in slices])
     for copy, original in copies:
         if not _same_pixels(slices[copy], slices[original], where):
             raise SeriesError(
                 where=where,
-                expected="one image for each SOP Instance UID",
-                found=f"two different ones for {slices[copy].header.name} (SOP ..{slices[copy].header.tail})",
-                remedy="find out which is right, and remove the other",
+                expected="each SOP Instance UID on one image only",
+                found=f"two different images for {slices[copy].header.name} (SOP ..{slices[copy].header.tail})",
+                remedy="find out which one is correct, and remove the other",
             )
-    text = f"{len(copies)} slices are copies of others in the series and were left out"
-    note = Finding(code="duplicate-files", severity="note", message=text, case_id="", where=where)
-    return [slices[index] for index in kept], [note] if copies else []
+    text = f"{len(copies)} slices are copies of other slices of the series and were left out"
+    found = [note("duplicate-files", text, where)] if copies else []
+    return [slices[index] for index in kept], found
 
 
 def _same_pixels(one: _Slice, other: _Slice, where: str) -> bool:
-    """True when two slices have the same bytes, or other bytes for the same HU (compressed, and not)."""
+    """True when two slices have the same bytes, or the same HU from different bytes (one compressed, one not)."""
     if one.header.frame is None and same_pixels(one.file, other.file):
         return True
     return np.array_equal(_read_pixels([one], where), _read_pixels([other], where))
 
 
 def _of_acquisition(slices: list[_Slice], acquisition: int | None, where: str) -> list[_Slice]:
-    """The slices of the acquisition asked for, all where none is."""
+    """The slices of the requested acquisition, or all when none is requested."""
     if acquisition is None:
         return slices
     groups = split_acquisitions([one.header for one in slices])
@@ -272,7 +271,7 @@ def _of_acquisition(slices: list[_Slice], acquisition: int | None, where: str) -
             where=where,
             expected=f"acquisition {acquisition}",
             found=f"{len(groups)} acquisitions",
-            remedy="give the number of one of them",
+            remedy="give the number of an acquisition",
         )
     return [slices[index] for index in groups[acquisition - 1]]
 

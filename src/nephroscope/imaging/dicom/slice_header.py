@@ -1,4 +1,4 @@
-"""Enhanced and legacy-converted multi-frame CT: functional groups in, the facts of each frame out."""
+"""Read what a CT header says about each slice: single-frame, enhanced and legacy-converted multi-frame files."""
 
 import math
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from pydicom.datadict import tag_for_keyword
 from nephroscope.base.errors import SeriesError
 from nephroscope.imaging.dicom.files import DICOM_DAMAGE, functional_group, quiet
 
-# Attributes to read of a CT header (``specific_tags``), so that `slice_headers` finds all that it looks for.
+# Attributes of a CT header that `slice_headers` uses (``specific_tags`` of pydicom).
 SLICE_TAGS = (
     "ImageType",
     "SOPClassUID",
@@ -45,18 +45,18 @@ SLICE_TAGS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SliceHeader:
-    """What the header says of one slice: a single-frame file, or one frame of a multi-frame file.
+    """The header of one slice: a single-frame file, or one frame of a multi-frame file.
 
     Attributes:
-        frame: Number of the frame in its file from 0; None in a single-frame file.
+        frame: Number of the frame in its file, from 0; None in a single-frame file.
         position_mm: Centre of the first pixel, LPS.
         orientation: Direction cosines along a row, then along a column.
         pixel_spacing_mm: Between rows, between columns.
-        stack_id: Stack of the frame in a multi-frame file.
-        acquisition_time: Date and time, or the time alone, as written; times compare as text.
-        transfer_syntax: UID; empty where the file does not say.
-        parts: How many files its concatenation has; None where it is of none.
-        damage: Why its pixels cannot be read, as far as header and length of the file tell; else empty.
+        stack_id: Stack ID of a frame in a multi-frame file.
+        acquisition_time: Date and time, or only the time, as written; times are compared as text.
+        transfer_syntax: UID; empty where it is missing.
+        parts: Number of files of its concatenation; None where there is none.
+        damage: Why its pixels cannot be read, as far as header and file length show; otherwise empty.
     """
 
     sop_uid: str = ""
@@ -87,7 +87,7 @@ class SliceHeader:
 
     @property
     def name(self) -> str:
-        """The slice by its Instance Number, as workstations show it; by the end of its UID where it has none."""
+        """The slice by its Instance Number, as workstations show it, or else by the end of its UID."""
         number = f"SOP ..{self.tail}" if self.instance_number is None else f"{self.instance_number}"
         file = number if self.instance_number is None else f"IM {number}"
         return file if self.frame is None else f"{file} frame {self.frame + 1}"
@@ -99,14 +99,14 @@ class SliceHeader:
 
     @property
     def is_localizer(self) -> bool:
-        """True for a scout, which has the modality of a CT but is a projection."""
+        """True for a scout: a projection with modality CT."""
         return any(word.upper() in ("LOCALIZER", "SCOUT", "TOPOGRAM") for word in self.image_type)
 
 
 def text_of(item: Any, keyword: str) -> str:
-    """A value as it is written, several joined by a backslash; empty when absent or unreadable.
+    """A value as written, several values joined by a backslash; empty when absent or unreadable.
 
-    Values are taken raw where the file has not been converted yet, which is several times as fast.
+    Raw bytes are used where pydicom has not converted them yet, which is several times faster.
     """
     element = item.get_item(tag_for_keyword(keyword))
     value = None if element is None else element.value
@@ -120,7 +120,7 @@ def text_of(item: Any, keyword: str) -> str:
 
 
 def numbers_of(item: Any, keyword: str, count: int) -> tuple[float, ...] | None:
-    """So many finite numbers of a decimal string, or None."""
+    """Exactly ``count`` finite numbers from a decimal string, or None."""
     try:
         numbers = tuple(float(part) for part in text_of(item, keyword).split("\\"))
     except ValueError:
@@ -129,13 +129,13 @@ def numbers_of(item: Any, keyword: str, count: int) -> tuple[float, ...] | None:
 
 
 def number_of(item: Any, keyword: str) -> float | None:
-    """One finite number of a decimal string, or None."""
+    """One finite number from a decimal string, or None."""
     numbers = numbers_of(item, keyword, 1)
     return numbers[0] if numbers else None
 
 
 def integer_of(item: Any, keyword: str) -> int | None:
-    """A whole number of an integer string, or None."""
+    """A whole number from an integer string, or None."""
     number = number_of(item, keyword)
     return int(number) if number is not None and number.is_integer() else None
 
@@ -160,12 +160,12 @@ def words_of(item: Any, keyword: str) -> tuple[str, ...]:
 
 
 def syntax_of(header: Any) -> str:
-    """Transfer Syntax UID of a file; empty where it does not say."""
+    """Transfer Syntax UID of a file; empty where it is missing."""
     return str(header.file_meta.get("TransferSyntaxUID", "")) if hasattr(header, "file_meta") else ""
 
 
 def _single_frame(header: Any) -> SliceHeader:
-    """The facts of a single-frame file."""
+    """The slice header of a single-frame file."""
     moment = text_of(header, "AcquisitionDateTime")
     return SliceHeader(
         sop_uid=text_of(header, "SOPInstanceUID"),
@@ -198,22 +198,21 @@ MULTI_FRAME_CLASSES = {"1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2
 
 
 def slice_headers(header: Any) -> tuple[SliceHeader, ...]:
-    """What a CT header says of its slices: one for a single-frame file, one for each frame otherwise.
+    """The slice headers in a CT header: one for a single-frame file, otherwise one for each frame.
 
     Args:
         header: Read with `SLICE_TAGS` or more.
 
     Raises:
-        SeriesError: A file of the single-frame kind holds several frames, or functional groups are missing or
-            damaged.
+        SeriesError: A single-frame class holds several frames, or functional groups are missing or damaged.
     """
     n_frames = integer_of(header, "NumberOfFrames")
     if text_of(header, "SOPClassUID") not in MULTI_FRAME_CLASSES:
         if (n_frames or 1) > 1:
             raise SeriesError(
                 where=f"series {text_of(header, 'SeriesInstanceUID')}",
-                expected="one frame in a CT image, or an enhanced CT image",
-                found=f"{n_frames} frames without places of their own in {_single_frame(header).name}",
+                expected="one frame in each CT image, or an enhanced CT image",
+                found=f"{n_frames} frames without positions in {_single_frame(header).name}",
                 remedy="export the series as single-frame CT images",
             )
         return (_single_frame(header),)
@@ -223,14 +222,14 @@ def slice_headers(header: Any) -> tuple[SliceHeader, ...]:
     except DICOM_DAMAGE as error:
         raise SeriesError(
             where=f"series {text_of(header, 'SeriesInstanceUID')}",
-            expected="functional groups that can be read",
+            expected="readable functional groups",
             found=f"damaged ones in {_single_frame(header).name} ({type(error).__name__})",
             remedy="export the series again, as single-frame CT images if that is offered",
         ) from error
 
 
 def _frames(header: Any, n_frames: int | None) -> tuple[SliceHeader, ...]:
-    """The facts of each frame."""
+    """The slice header of each frame."""
     groups = header.get("PerFrameFunctionalGroupsSequence") or []
     if not groups or n_frames != len(groups):
         raise SeriesError(
@@ -245,7 +244,7 @@ def _frames(header: Any, n_frames: int | None) -> tuple[SliceHeader, ...]:
 
 
 def _frame(whole: SliceHeader, index: int, group: Any, shared: Any) -> SliceHeader:
-    """The facts of one frame. Source: DICOM PS3.3 C.7.6.16.2 and C.8.15.3."""
+    """The slice header of one frame. Source: DICOM PS3.3 C.7.6.16.2 and C.8.15.3."""
     place = functional_group(group, shared, "PlanePositionSequence")
     turn = functional_group(group, shared, "PlaneOrientationSequence")
     measures = functional_group(group, shared, "PixelMeasuresSequence")
@@ -270,11 +269,11 @@ def _frame(whole: SliceHeader, index: int, group: Any, shared: Any) -> SliceHead
 
 
 def _moment(content: Any | None, legacy: Any | None) -> dict[str, Any]:
-    """Which acquisition, moment and stack a frame is of; binary numbers are converted here by pydicom.
+    """Acquisition, time and stack of a frame; pydicom converts binary numbers here.
 
     Args:
-        content: Frame Content.
-        legacy: What a conversion of single frames had no place for.
+        content: Frame Content Sequence item.
+        legacy: Attributes of the single frames that the conversion could not place elsewhere.
     """
 
     def said(keyword: str) -> str:

@@ -1,4 +1,4 @@
-"""Slices of an even stack in; whether that is the whole series, by its own numbers, out: a refusal or doubts."""
+"""Check that slices form an even stack, and that they are the whole series."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,31 +8,31 @@ import numpy.typing as npt
 
 from nephroscope.base.errors import SeriesError
 from nephroscope.imaging.dicom.slice_header import SliceHeader
-from nephroscope.records import Finding
+from nephroscope.records import Finding, note, warning
 
 Floats = npt.NDArray[np.float64]
 
 SPACING_TOLERANCE_MM = 0.1
-# How far a slice may lie from where an even stack has it: more than headers round, less than changes a measure.
+# How far a slice may lie from its place in an even stack: more than rounding in headers, less than matters.
 PLACE_TOLERANCE_MM = 0.2
 SAME_PLACE_MM = 0.01
-# Cosines of real series differ by 1e-4 from slice to slice.
+# The cosines of real series differ by 1e-4 from slice to slice.
 ORIENTATION_TOLERANCE = 1e-3
-# Tangent of the tilt that counts as none: 0.1 degrees.
+# Tangent of the largest tilt that counts as none: 0.1 degrees.
 TILT_TOLERANCE = 2e-3
-# Cosine of 45 degrees to the axis of the body.
+# Cosine of 45 degrees to the long axis of the body.
 OBLIQUE = 0.7
 LISTED_GAPS = 3
-LEAST_STEPS = 3  # so many equal steps are a spacing of their own
+LEAST_STEPS = 3  # equal steps that count as a spacing of their own
 WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Stack:
-    """Slices proven to be an even stack.
+    """Slices that form an even stack.
 
     Attributes:
-        order: Which of the headers given, along the normal; scouts are left out.
+        order: Positions of the given headers, sorted along the normal; scouts are left out.
         affine: 4x4 from (slice in this order, row, column) to LPS mm.
     """
 
@@ -42,15 +42,15 @@ class Stack:
 
 
 def stack_of(headers: Sequence[SliceHeader], where: str) -> Stack:
-    """The even stack that the slices make.
+    """The even stack that the slices form.
 
     Args:
-        headers: One acquisition, in any order, every slice once.
-        where: The series, for the refusal.
+        headers: One acquisition, in any order, each slice once.
+        where: Name of the series in the refusal.
 
     Raises:
-        SeriesError: Only scouts, a value without which there is no place or no HU, no gray pixels, slices of
-            different size, orientation or spacing, the same place twice, a gap, or a tilted gantry.
+        SeriesError: There are only scouts, a position, spacing or rescale is missing, pixels are not gray, slices
+            differ in size, orientation or spacing, a position is repeated, there is a gap, or the gantry is tilted.
     """
     kept, findings = _without_scouts(headers, where)
     slices = [headers[index] for index in kept]
@@ -66,8 +66,8 @@ def stack_of(headers: Sequence[SliceHeader], where: str) -> Stack:
         _check_single(slices[0], normal, where)
         thickness_mm = slices[0].thickness_mm or 1.0
         affine[:3, 0] = abs(thickness_mm) * normal
-        text = f"one slice: {abs(thickness_mm):g} mm is taken as its thickness"
-        findings.append(Finding(code="single-slice", severity="note", message=text, case_id="", where=where))
+        text = f"only one slice; {abs(thickness_mm):g} mm is used as its thickness"
+        findings.append(note("single-slice", text, where))
     else:
         _check_even(slices, places, normal, where)
         affine[:3, 0] = (places[-1] - places[0]) / (len(places) - 1)
@@ -80,7 +80,7 @@ def stack_of(headers: Sequence[SliceHeader], where: str) -> Stack:
 
 
 def _without_scouts(headers: Sequence[SliceHeader], where: str) -> tuple[list[int], list[Finding]]:
-    """Which slices are no scouts; a scout that was filed with a series is declared, and no part of it."""
+    """Which slices are not scouts; a scout filed with a series is reported and left out."""
     kept = [index for index, one in enumerate(headers) if not one.is_localizer]
     if not kept:
         raise SeriesError(
@@ -91,12 +91,12 @@ def _without_scouts(headers: Sequence[SliceHeader], where: str) -> tuple[list[in
         )
     if len(kept) == len(headers):
         return kept, []
-    text = f"{len(headers) - len(kept)} scout images in the series were left out"
-    return kept, [Finding(code="scout-in-series", severity="note", message=text, case_id="", where=where)]
+    text = f"{len(headers) - len(kept)} scout images of the series were left out"
+    return kept, [note("scout-in-series", text, where)]
 
 
 def _check_complete(slices: Sequence[SliceHeader], where: str) -> None:
-    """Refuse slices without a value that neither place nor HU can do without."""
+    """Refuse slices that lack a value needed for their position or HU."""
     for name, field in (
         ("Rows", "rows"),
         ("Columns", "columns"),
@@ -126,14 +126,14 @@ def _check_complete(slices: Sequence[SliceHeader], where: str) -> None:
         if not one.slope or min(one.pixel_spacing_mm or (0,)) <= 0 or not one.rows or not one.columns:
             raise SeriesError(
                 where=where,
-                expected=f"rows, columns, pixel spacing and a rescale slope that are not 0 in {one.name}",
+                expected=f"rows, columns, pixel spacing and rescale slope other than 0 in {one.name}",
                 found=f"{one.rows} x {one.columns}, {_numbers(one.pixel_spacing_mm)} mm, slope {one.slope:g}",
                 remedy="export the original CT series",
             )
 
 
 def _check_alike(slices: Sequence[SliceHeader], where: str) -> None:
-    """Refuse slices of different size, orientation or pixel spacing."""
+    """Refuse slices that differ in size, orientation or pixel spacing."""
     for name, field, tolerance in (
         ("Rows", "rows", 0.0),
         ("Columns", "columns", 0.0),
@@ -148,14 +148,14 @@ def _check_alike(slices: Sequence[SliceHeader], where: str) -> None:
             other = np.flatnonzero(np.abs(values - values[usual]).max(axis=1) > tolerance)
             raise SeriesError(
                 where=where,
-                expected=f"one {name} in all slices, {_numbers(values[usual])} as in {slices[usual].name}",
+                expected=f"the same {name} in all slices, {_numbers(values[usual])} as in {slices[usual].name}",
                 found=f"{_numbers(values[other[0]])} in {slices[other[0]].name}",
-                remedy="export scout images and reformations as series of their own",
+                remedy="export scout images and reformations as separate series",
             )
 
 
 def _cosines(one: SliceHeader, where: str) -> tuple[Floats, Floats]:
-    """Unit vectors along a row (towards higher columns) and along a column, at right angles."""
+    """Unit vectors along a row and along a column, at right angles."""
     cosines = np.array(one.orientation).reshape(2, 3)
     lengths = np.linalg.norm(cosines, axis=1)
     if np.abs(lengths - 1).max() > 0.01 or abs(cosines[0] @ cosines[1]) > 0.01:
@@ -170,7 +170,7 @@ def _cosines(one: SliceHeader, where: str) -> tuple[Floats, Floats]:
 
 
 def _check_single(one: SliceHeader, normal: Floats, where: str) -> None:
-    """Refuse a single image that is not axial: a scout that does not say so, or a key image."""
+    """Refuse a single image that is not axial: an unlabelled scout, or a key image."""
     if abs(normal[2]) < OBLIQUE:
         raise SeriesError(
             where=where,
@@ -181,7 +181,7 @@ def _check_single(one: SliceHeader, normal: Floats, where: str) -> None:
 
 
 def _check_even(slices: Sequence[SliceHeader], places: Floats, normal: Floats, where: str) -> None:
-    """Refuse slices at the same place, gaps, a tilted gantry, and slices beside the line of the others."""
+    """Refuse repeated positions, gaps, a tilted gantry, and slices off the line of the others."""
     steps = np.diff(places, axis=0)
     gaps_mm = steps @ normal
     (twice,) = np.nonzero(gaps_mm < SAME_PLACE_MM)
@@ -189,9 +189,9 @@ def _check_even(slices: Sequence[SliceHeader], places: Floats, normal: Floats, w
         more = f", and {len(twice) - 1} more pairs" if len(twice) > 1 else ""
         raise SeriesError(
             where=where,
-            expected="every slice at its own place",
-            found=f"{slices[twice[0]].name} and {slices[twice[0] + 1].name} at the same one{more}",
-            remedy="remove the repeated images, or export phases as series of their own",
+            expected="each slice at a different position",
+            found=f"{slices[twice[0]].name} and {slices[twice[0] + 1].name} at the same position{more}",
+            remedy="remove the repeated images, or export the phases as separate series",
         )
     expected_mm = float(np.median(gaps_mm))
     (uneven,) = np.nonzero(np.abs(gaps_mm - expected_mm) > min(SPACING_TOLERANCE_MM, expected_mm / 4))
@@ -203,28 +203,28 @@ def _check_even(slices: Sequence[SliceHeader], places: Floats, normal: Floats, w
             where=where,
             expected=f"slices {expected_mm:.4g} mm apart",
             found=", ".join(listed) + more,
-            remedy="send the series again, complete and alone",
+            remedy="send the complete series again, without other series",
         )
     _check_straight(slices, places, normal, where)
 
 
 def _refuse_two_spacings(slices: Sequence[SliceHeader], gaps_mm: Floats, where: str) -> None:
-    """Refuse two stacks of different spacing, one after the other, in other words than slices that are missing."""
+    """Refuse two stacks of different spacing, one after the other, and say so rather than that slices are missing."""
     (changes,) = np.nonzero(np.abs(np.diff(gaps_mm)) > SPACING_TOLERANCE_MM)
     if len(changes) != 1 or min(changes[0] + 1, len(gaps_mm) - changes[0] - 1) < LEAST_STEPS:
         return
     turn = int(changes[0]) + 1
     raise SeriesError(
         where=where,
-        expected="one spacing of slices",
+        expected="the same distance between all slices",
         found=f"{gaps_mm[0]:.4g} mm between {slices[0].name} and {slices[turn].name}, "
         f"then {gaps_mm[-1]:.4g} mm up to {slices[-1].name}",
-        remedy="export the two parts as series of their own, or send the missing slices",
+        remedy="export the two parts as separate series, or send the missing slices",
     )
 
 
 def _check_straight(slices: Sequence[SliceHeader], places: Floats, normal: Floats, where: str) -> None:
-    """Refuse a tilted gantry, and slices beside the line of the others."""
+    """Refuse a tilted gantry, and slices off the line of the others."""
     steps = np.diff(places, axis=0)
     gaps_mm = steps @ normal
     off_mm = np.linalg.norm(places - np.linspace(places[0], places[-1], len(places)), axis=1)
@@ -235,22 +235,22 @@ def _check_straight(slices: Sequence[SliceHeader], places: Floats, normal: Float
         shift_mm = float(np.linalg.norm(steps - np.outer(gaps_mm, normal), axis=1).max())
         raise SeriesError(
             where=where,
-            expected="slices straight above each other",
-            found=f"each shifted by up to {shift_mm:.3g} mm (tilted gantry), {degrees:.1f} degrees",
+            expected="slices stacked straight above each other",
+            found=f"slices shifted by up to {shift_mm:.3g} mm each: a gantry tilt of {degrees:.1f} degrees",
             remedy="export the series corrected for gantry tilt",
         )
     if off_mm.max() > PLACE_TOLERANCE_MM:
         worst = int(off_mm.argmax())
         raise SeriesError(
             where=where,
-            expected=f"slices straight above each other, {np.median(gaps_mm):.4g} mm apart",
-            found=f"{slices[worst].name} {off_mm[worst]:.3g} mm off its place",
-            remedy="send the series again, complete and alone",
+            expected=f"slices stacked straight above each other, {np.median(gaps_mm):.4g} mm apart",
+            found=f"{slices[worst].name} {off_mm[worst]:.3g} mm away from its position",
+            remedy="send the complete series again, without other series",
         )
 
 
 def _gap(one: SliceHeader, other: SliceHeader, gap_mm: float, expected_mm: float) -> str:
-    """One uneven step in words, with the number of slices that are missing where it is a whole one."""
+    """One uneven step in words, with the number of missing slices where it is a whole number."""
     first, second = sorted((one, other), key=lambda s: (s.instance_number or 0, s.frame or 0))
     text = f"{gap_mm:.4g} mm between {_with_tail(first)} and {_with_tail(second)}"
     missing = round(gap_mm / expected_mm) - 1
@@ -269,38 +269,38 @@ def _numbers(values: Sequence[float] | Floats | None) -> str:
 
 
 def check_whole(slices: Sequence[SliceHeader], where: str) -> tuple[Finding, ...]:
-    """Doubts that the slices are all of their series, each once.
+    """Warnings that slices of the series may be missing or mixed up.
 
     Raises:
-        SeriesError: The end is missing by the series' own count.
+        SeriesError: The series has fewer slices than it says it has.
     """
     return _cut_short(slices, where) + _parts_missing(slices, where) + _shared_uids(slices, where)
 
 
 def _parts_missing(slices: Sequence[SliceHeader], where: str) -> tuple[Finding, ...]:
-    """Doubt a concatenation of which files are missing; other acquisitions may lie in them."""
+    """A warning about a concatenation with missing files; other acquisitions may be in them."""
     n_parts = max((one.parts or 0 for one in slices), default=0)
     n_here = len({one.sop_uid for one in slices})
     if n_here >= n_parts:
         return ()
-    text = f"{n_here} of the {n_parts} files of a concatenation: the series may be cut short"
-    return (Finding(code="series-cut-short", severity="warning", message=text, case_id="", where=where),)
+    text = f"only {n_here} of the {n_parts} files of a concatenation are here: the series may be cut short"
+    return (warning("series-cut-short", text, where),)
 
 
 def _shared_uids(slices: Sequence[SliceHeader], where: str) -> tuple[Finding, ...]:
-    """Doubt slices at places of their own that share a SOP Instance UID."""
+    """A warning about slices at different positions that share a SOP Instance UID."""
     uids = [(one.sop_uid, one.frame) for one in slices if one.sop_uid]
     n_shared = len(uids) - len(set(uids))
     if not n_shared:
         return ()
-    text = f"{n_shared} slices have the SOP Instance UID of another slice, at another place"
-    return (Finding(code="sop-uid-shared", severity="warning", message=text, case_id="", where=where),)
+    text = f"{n_shared} slices share their SOP Instance UID with a slice at another position"
+    return (warning("sop-uid-shared", text, where),)
 
 
 def _cut_short(slices: Sequence[SliceHeader], where: str) -> tuple[Finding, ...]:
-    """Refuse a series whose end is missing by its own count, and doubt one that looks so.
+    """Refuse a series that lacks its end by its own count, and warn about one that may.
 
-    Images in Acquisition may count several reconstructions: a whole multiple of what is there is no sign.
+    Images in Acquisition may count several reconstructions: a whole multiple of the slices present is no sign.
     """
     numbers = [one.instance_number for one in slices if one.instance_number is not None and one.frame is None]
     if len(numbers) != len(slices) or len(numbers) < 2:
@@ -314,7 +314,7 @@ def _cut_short(slices: Sequence[SliceHeader], where: str) -> tuple[Finding, ...]
         raise SeriesError(
             where=where,
             expected=f"{total} slices, as Images in Acquisition says",
-            found=f"{len(slices)}, IM {low} to IM {high}: the series is cut short",
+            found=f"{len(slices)}, from IM {low} to IM {high}: the series is cut short",
             remedy="send the whole series again",
         )
     first_scan = {one.acquisition_number for one in slices} <= {"", "0", "1"}
@@ -324,4 +324,4 @@ def _cut_short(slices: Sequence[SliceHeader], where: str) -> tuple[Finding, ...]
     signs = [f"Images in Acquisition says {total}"] if lacks else []
     signs += [f"the first is IM {low}"] if starts_late else []
     text = f"{len(slices)} slices, but {' and '.join(signs)}: the series may be cut short"
-    return (Finding(code="series-cut-short", severity="warning", message=text, case_id="", where=where),)
+    return (warning("series-cut-short", text, where),)

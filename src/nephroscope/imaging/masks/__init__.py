@@ -1,1 +1,1 @@
-"""ROI files of any program: SEG, RTSTRUCT, NIfTI and NRRD in, voxels on the CT out; and written back."""
+"""Read ROI files of any program (SEG, RTSTRUCT, NIfTI, NRRD) as voxels on the CT, and write masks."""

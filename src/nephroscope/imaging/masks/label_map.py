@@ -1,4 +1,4 @@
-"""A NIfTI or NRRD label map in, as ITK-SNAP, 3D Slicer and MITK write it; the tumor on the CT's grid out."""
+"""Read a NIfTI or NRRD label map, as ITK-SNAP, 3D Slicer and MITK write it, and place its tumor on the CT."""
 
 import zlib
 from pathlib import Path
@@ -28,10 +28,10 @@ DAMAGE = (
 
 
 def read_label_map(path: Path, where: str) -> LabelMap:
-    """The label map in a NIfTI or NRRD file, told by its content.
+    """The label map in a NIfTI or NRRD file; its content decides which.
 
     Raises:
-        RoiError: The file is damaged, too large, has no three axes, or holds values that are no labels.
+        RoiError: The file is damaged or too large, does not have three axes, or holds values that are not labels.
     """
     try:
         with path.open("rb") as file:
@@ -44,18 +44,18 @@ def read_label_map(path: Path, where: str) -> LabelMap:
         raise RoiError(
             where=where,
             expected="a whole NRRD label map",
-            found=f"one that breaks off or is another kind ({why})",
-            remedy="export it again, with its voxels in the same file",
+            found=f"a file that is cut short or of another kind ({why})",
+            remedy="export it again, with header and voxels in one file",
         ) from error
 
 
 def tumor_on_ct(
     path: Path, ct: VolumeGeometry, query: TumorQuery
 ) -> tuple[npt.NDArray[np.bool_], list[Finding]]:
-    """Tumor voxels (S, R, C) of a label map on the CT's grid, resampled where that is another.
+    """Tumor voxels (S, R, C) of a label map on the CT's grid, resampled where the grids differ.
 
     Raises:
-        RoiError: The file is no label map, does not hold that tumor, or lies elsewhere.
+        RoiError: The file is not a label map, does not hold the tumor, or lies elsewhere.
     """
     stored = read_label_map(path, query.where)
     layer, number, doubts = 0, query.label, []
@@ -67,8 +67,8 @@ def tumor_on_ct(
         raise RoiError(
             where=query.where,
             expected=f"a label called {query.name!r}",
-            found=f"labels without names: {values_in(stored)}",
-            remedy="give its number as --tumor-label, without --tumor-name",
+            found=f"only labels without names: {values_in(stored)}",
+            remedy="give the number of the label as --tumor-label, without --tumor-name",
         )
     mask = stored.layers[layer] == number
     if not mask.any():
@@ -81,7 +81,7 @@ def tumor_on_ct(
     if not stored.placed and not canonical(mask, stored.affine)[1].matches(ct):
         raise RoiError(
             where=query.where,
-            expected="a header that says where the voxels lie",
+            expected="a header with the position of the voxels",
             found="none",
             remedy="export the ROI again with its orientation (sform or qform)",
         )

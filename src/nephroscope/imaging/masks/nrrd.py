@@ -1,6 +1,6 @@
-"""A NRRD label map in, attached or with its one data file beside it; labels, grid and names of segments out.
+"""Read a NRRD label map, with its voxels in the same file or in one file next to it: labels, grid, segment names.
 
-pynrrd parses the header. The voxels are unpacked here, because no more may be unpacked than the header announces.
+pynrrd parses the header. The voxels are unpacked here, so that no more is unpacked than the header announces.
 """
 
 import bz2
@@ -18,7 +18,7 @@ from nephroscope.imaging.grid import MOST_VOXELS
 from nephroscope.imaging.masks.segments import Affine, LabelMap, Labels, Segment
 from nephroscope.imaging.nifti import read_announced
 
-# To LPS. Source: NRRD format, "space"; the long names and their short ones.
+# Signs to LPS by "space", long and short names. Source: NRRD format.
 SPACES = {
     "left-posterior-superior": (1.0, 1.0, 1.0),
     "lps": (1.0, 1.0, 1.0),
@@ -27,7 +27,7 @@ SPACES = {
     "left-anterior-superior": (1.0, -1.0, 1.0),
     "las": (1.0, -1.0, 1.0),
 }
-# Names of types. Source: NRRD format, "type".
+# Names of "type". Source: NRRD format.
 TYPES = {
     "i1": "signed char, int8, int8_t",
     "u1": "uchar, unsigned char, uint8, uint8_t",
@@ -47,7 +47,7 @@ MOST_TEXT_PER_VOXEL = 32
 
 
 def read_nrrd(path: Path) -> LabelMap:
-    """The label map in a NRRD file, or in the one file beside it that its header names."""
+    """The label map in a NRRD file, or in the file next to it that its header names."""
     import nrrd
     from nrrd.errors import NRRDError
 
@@ -59,7 +59,7 @@ def read_nrrd(path: Path) -> LabelMap:
     except NRRDError as error:
         raise ValueError(str(error)) from error
     detached = header.get("data file", header.get("datafile"))
-    content = _beside(path, detached).read_bytes() if detached else path.read_bytes()[lines.tell() :]
+    content = _data_file(path, detached).read_bytes() if detached else path.read_bytes()[lines.tell() :]
     sizes = [int(size) for size in header["sizes"]]
     affine, spatial = _nrrd_affine(header, path.name)
     layered = len(sizes) == 4 and spatial == [1, 2, 3]
@@ -71,15 +71,15 @@ def read_nrrd(path: Path) -> LabelMap:
     layers = tuple(voxels[index] for index in range(sizes[0])) if layered else (voxels,)
     segments = tuple(_slicer_segments(header, layered) or _mitk_segments(header))
     if any(not 0 <= segment.layer < len(layers) for segment in segments):
-        raise ValueError("a segment in a layer that is not there")
+        raise ValueError("a segment in a layer that does not exist")
     return LabelMap(layers=layers, affine=affine, segments=segments)
 
 
-def _beside(path: Path, name: object) -> Path:
-    """The data file of a detached header, which must lie in the header's own folder or below.
+def _data_file(path: Path, name: object) -> Path:
+    """The data file of a detached header; it must be in the folder of the header or below.
 
     Raises:
-        ValueError: It is a list or a pattern, or lies elsewhere.
+        ValueError: It is a list or a pattern, or elsewhere.
     """
     if not isinstance(name, str) or name.strip().upper().startswith("LIST") or "%" in name:
         raise ValueError("voxels in several files")
@@ -87,15 +87,15 @@ def _beside(path: Path, name: object) -> Path:
     if not found.is_relative_to(path.parent.resolve()):
         raise ValueError("a data file outside the header's folder")
     if not found.is_file():
-        raise ValueError("its data file is not beside it")
+        raise ValueError("its data file is not next to it")
     return found
 
 
 def _nrrd_affine(header: dict[str, Any], name: str) -> tuple[Affine, list[int]]:
-    """From index to LPS mm, and which axes of the file are the spatial ones.
+    """Affine from index to LPS mm, and which axes of the file are the spatial ones.
 
     Raises:
-        SeriesError: The header does not say where the patient's left, back and head are.
+        SeriesError: The header does not say where left, back and head of the patient are.
     """
     space = str(header.get("space", "")).lower()
     directions = header.get("space directions")
@@ -108,7 +108,7 @@ def _nrrd_affine(header: dict[str, Any], name: str) -> tuple[Affine, list[int]]:
             found=f"space {space or 'not given'}"
             + (f", {name_missing}" if (name_missing := _missing(directions, origin)) else "")
             + (f", units {', '.join(sorted(units))}" if units else ""),
-            remedy="save the segmentation again from the program in which it was drawn",
+            remedy="save the segmentation again in the program in which it was drawn",
         )
     rows = [np.full(3, np.nan) if row is None else np.asarray(row, float) for row in directions]
     spatial = [index for index, row in enumerate(rows) if np.isfinite(row).all()]
@@ -130,23 +130,23 @@ def _missing(directions: object, origin: object) -> str:
 def _not_three_axes(name: str, sizes: list[int]) -> SeriesError:
     return SeriesError(
         where=f"file {name}",
-        expected=f"a label map with three axes, or layers of them, of at most {MOST_VOXELS} voxels",
+        expected=f"a label map with three axes, or several layers of them, of at most {MOST_VOXELS} voxels",
         found=f"{' x '.join(map(str, sizes))} voxels",
-        remedy="export the segmentation alone",
+        remedy="export only the segmentation",
     )
 
 
 def _nrrd_voxels(header: dict[str, Any], content: bytes, sizes: list[int]) -> Labels:
-    """Values in the file's axis order (fastest first); no more is unpacked than the header announces.
+    """Values in the axis order of the file (fastest first); no more is unpacked than the header announces.
 
     Raises:
-        ValueError: There is less, or it is packed or typed in a way that is not read.
+        ValueError: There are fewer, or they are packed or typed in an unknown way.
     """
     dtype = _nrrd_type(header)
     if int(header.get("line skip", header.get("lineskip", 0))) or int(
         header.get("byte skip", header.get("byteskip", 0))
     ):
-        raise ValueError("voxels behind a skip")
+        raise ValueError("voxels after a skip")
     count = int(np.prod(sizes))
     n_bytes = count * dtype.itemsize
     encoding = str(header["encoding"]).lower()
@@ -182,7 +182,7 @@ def _nrrd_type(header: dict[str, Any]) -> np.dtype[Any]:
 
 
 def _slicer_segments(header: dict[str, Any], layered: bool) -> list[Segment]:
-    """Segments as 3D Slicer describes them; its older files give each a layer of its own and no numbers."""
+    """Segments as 3D Slicer describes them; its older files have one layer per segment and no numbers."""
     found = []
     numbers = sorted({int(m[1]) for key in header if (m := re.fullmatch(r"Segment(\d+)_ID", key))})
     for number in numbers:
@@ -203,7 +203,7 @@ def _slicer_segments(header: dict[str, Any], layered: bool) -> list[Segment]:
 
 
 def _mitk_segments(header: dict[str, Any]) -> list[Segment]:
-    """Labels as MITK describes them: groups, one per layer, in JSON."""
+    """Labels as MITK describes them in JSON: groups, one per layer."""
     if MITK_LABELS not in header:
         return []
     text = re.sub(r"\\([\\n])", lambda m: " " if m[1] == "n" else m[1], str(header[MITK_LABELS]))
@@ -216,10 +216,10 @@ def _mitk_segments(header: dict[str, Any]) -> list[Segment]:
 
 
 def whole_numbers(values: Labels, name: str) -> Labels:
-    """The values, which must be whole numbers.
+    """The values if they are whole numbers.
 
     Raises:
-        SeriesError: They are not.
+        SeriesError: They are not whole numbers.
     """
     if values.dtype.kind in "iu":
         return values

@@ -1,4 +1,4 @@
-"""A mask on any grid in; the same region on the CT's grid out, with what that changed, or why it cannot be there."""
+"""Place a mask of any grid on the grid of the CT, and say what that changed or why it is not possible."""
 
 from itertools import product
 
@@ -14,27 +14,27 @@ from nephroscope.records.volumes import GRID_TOLERANCE_MM
 Mask = npt.NDArray[np.bool_]
 Affine = npt.NDArray[np.float64]
 SAME_SPACING = 1e-3  # relative
-FLATTEST = 1e-3  # volume of a voxel over the product of its edges: less is no grid
-MOST_CHANGE = 0.1  # of the volume, by resampling, before it is a finding of its own
-TIE = 6  # decimals of an index: half a voxel is half a voxel, whatever the last bits say
+FLATTEST = 1e-3  # volume of a voxel over the product of its edges; below this the axes are not a grid
+MOST_CHANGE = 0.1  # largest change of the volume by resampling without a finding
+TIE = 6  # decimals of an index: half a voxel stays half a voxel, whatever the last bits are
 
 
 def fit_to_ct(
     mask: Mask, affine: Affine, ct: VolumeGeometry, query: TumorQuery
 ) -> tuple[Mask, list[Finding]]:
-    """The mask on the CT's grid: as it is, cut or padded where voxels coincide, else by nearest neighbour.
+    """The mask on the CT's grid: unchanged, shifted by whole voxels, or resampled to the nearest voxel.
 
     Args:
         mask: Any three axes, as stored.
         affine: 4x4 from the index of ``mask`` to LPS mm.
         ct: The grid of the CT.
-        query: For refusals and findings.
+        query: Names the ROI in refusals and findings.
 
     Returns:
         Voxels (S, R, C) and the findings ``roi-resampled``, ``roi-outside``, ``roi-volume-changed``.
 
     Raises:
-        RoiError: The header has no usable grid, looks flipped or lost, or nothing of the mask lies in the CT.
+        RoiError: The header has no usable grid or looks flipped or lost, or nothing of the mask lies in the CT.
     """
     try:
         voxels, own = canonical(mask, affine)
@@ -58,9 +58,9 @@ def fit_to_ct(
         raise RoiError(
             where=query.where,
             expected=f"a ROI inside the CT, {describe(ct)}",
-            found=f"one wholly outside it, on {describe(own)}"
+            found=f"one completely outside it, on {describe(own)}"
             if n_outside == n_all
-            else "one too thin to hold the centre of any voxel",
+            else "one too thin to contain the centre of any voxel",
             remedy="give the ROI that was drawn on this series",
         )
     moved = shift is None or (own.shape == ct.shape and any(shift))
@@ -68,9 +68,9 @@ def fit_to_ct(
 
 
 def resample_nearest(mask: Mask, affine: Affine, ct: VolumeGeometry) -> Mask:
-    """Each voxel of the CT gets the value of the mask's voxel in which its centre lies; half up, as ITK does.
+    """Each voxel of the CT gets the value of the mask voxel that contains its centre; half rounds up, as in ITK.
 
-    Only slices and rows that can be reached are looked at, one slice at a time.
+    Only slices and rows that the mask can reach are computed, one slice at a time.
     """
     fitted = np.zeros(ct.shape, dtype=np.bool_)
     span = _reached(mask, np.linalg.inv(ct.affine) @ affine, ct.shape)
@@ -91,23 +91,23 @@ def resample_nearest(mask: Mask, affine: Affine, ct: VolumeGeometry) -> Mask:
 
 
 def _check_place(own: VolumeGeometry, ct: VolumeGeometry, query: TumorQuery) -> None:
-    """Refuse grids without a place, grids that look like the CT's with a spoilt header, and grids elsewhere.
+    """Refuse grids that are not valid, look like the CT's grid with a damaged header, or lie elsewhere.
 
     Raises:
-        RoiError: With what seems to have happened.
+        RoiError: It says what probably happened.
     """
     cell = abs(np.linalg.det(own.affine[:3, :3])) / np.prod(own.spacing_mm)
     if cell < FLATTEST:
         raise RoiError(
             where=query.where,
-            expected="a grid with three directions",
-            found="two that are parallel",
+            expected="a grid with three different directions",
+            found="two parallel directions",
             remedy="export the ROI again",
         )
     why = _why_spoilt(own, ct)
     low, high = zip(*(_box_mm(grid) for grid in (own, ct)), strict=True)
     if not why and (np.maximum(*low) > np.minimum(*high)).any():
-        why = "it does not touch the CT: it seems to belong to another series"
+        why = "it does not touch the CT and seems to belong to another series"
     if why:
         raise RoiError(
             where=query.where,
@@ -118,7 +118,7 @@ def _check_place(own: VolumeGeometry, ct: VolumeGeometry, query: TumorQuery) -> 
 
 
 def _why_spoilt(own: VolumeGeometry, ct: VolumeGeometry) -> str:
-    """In words, what header error would make the CT's grid into this one; empty when none would."""
+    """The header error that would turn the CT's grid into this one, in words; empty when there is none."""
     why = _what_is_lost(own, ct)
     if why or own.shape != ct.shape or not np.allclose(own.spacing_mm, ct.spacing_mm, rtol=SAME_SPACING):
         return why
@@ -142,16 +142,16 @@ def _why_spoilt(own: VolumeGeometry, ct: VolumeGeometry) -> str:
 
 
 def _what_is_lost(own: VolumeGeometry, ct: VolumeGeometry) -> str:
-    """In words, what of the CT's header a program forgot when it wrote this grid; empty when nothing."""
+    """The part of the CT's header that a program lost when it wrote this grid, in words; empty when nothing."""
     at_zero = _has_corner_at_zero(own) and not (own.shape != ct.shape and _has_corner_at_zero(ct))
     unit = np.allclose(own.spacing_mm, 1)
     if at_zero and unit and np.allclose(np.abs(own.affine[:3, :3]).max(axis=0), 1):
-        return "1 mm voxels from 0, 0, 0 are what is left when a header is lost"
+        return "1 mm voxels from 0, 0, 0: its header was lost"
     if own.shape != ct.shape:
         return ""
     if not np.allclose(own.spacing_mm, ct.spacing_mm, rtol=SAME_SPACING):
         lost = unit and _share_corner(own, ct)
-        return "the same size and first voxel, but 1 mm voxels: their spacing was lost" if lost else ""
+        return "the same size and first voxel, but 1 mm voxels: its spacing was lost" if lost else ""
     if at_zero and not _has_corner_at_zero(ct):
         return "the same size and spacing, but from 0, 0, 0: its origin was lost"
     if _is_straight(own) and not _is_straight(ct) and _share_corner(own, ct):
@@ -160,7 +160,7 @@ def _what_is_lost(own: VolumeGeometry, ct: VolumeGeometry) -> str:
 
 
 def _shift(own: VolumeGeometry, ct: VolumeGeometry) -> tuple[int, int, int] | None:
-    """Index in the CT of the mask's first voxel when all their voxels coincide, else None."""
+    """Index in the CT of the mask's first voxel if all their voxels coincide, otherwise None."""
     to_ct = (np.linalg.inv(ct.affine) @ own.affine)[:3]
     corners = to_ct @ _corners(own.shape)
     first = np.round(to_ct[:, 3])
@@ -190,14 +190,14 @@ def _findings(
     moved: bool,
     query: TumorQuery,
 ) -> list[Finding]:
-    """What fitting changed; ``counts`` are the mask's voxels on its own grid: all, and those outside the CT."""
+    """What changed; ``counts`` are the mask's voxels on its own grid: all, and those outside the CT."""
     n_all, n_outside = counts
     own_ml, ct_ml = (abs(float(np.linalg.det(grid.affine[:3, :3]))) / 1000 for grid in grids)
     before_ml, after_ml = n_all * own_ml, float(np.count_nonzero(fitted)) * ct_ml
     found = []
     if moved:
         text = (
-            f"drawn on another grid than the CT's, {describe(grids[0])}; resampled by nearest neighbour: "
+            f"drawn on another grid than that of the CT, {describe(grids[0])}; resampled to the nearest voxel: "
             f"{before_ml:.2f} ml before, {after_ml:.2f} ml after"
         )
         found.append(query.finding("roi-resampled", text))
@@ -215,7 +215,7 @@ def _findings(
 
 
 def _count_outside(mask: Mask, to_ct: Affine, shape: tuple[int, ...]) -> int:
-    """Voxels of the mask whose centre lies in no voxel of the CT, counted plane by plane."""
+    """Voxels of the mask with their centre outside the CT, counted plane by plane."""
     n_outside, size = 0, np.array(shape)[:, None]
     for i in np.flatnonzero(mask.any(axis=(1, 2))):
         j, k = np.nonzero(mask[i])
@@ -225,7 +225,7 @@ def _count_outside(mask: Mask, to_ct: Affine, shape: tuple[int, ...]) -> int:
 
 
 def _cropped(mask: Mask, affine: Affine) -> tuple[Mask, Affine]:
-    """The smallest box that holds all of the mask, and its own affine."""
+    """The smallest box that holds the mask, and its affine."""
     spans = _spans(mask)
     if spans is None:
         return mask, affine
@@ -236,13 +236,13 @@ def _cropped(mask: Mask, affine: Affine) -> tuple[Mask, Affine]:
 
 
 def _spans(mask: Mask) -> list[tuple[int, int]] | None:
-    """First and last index of the mask along each axis, or None when it is empty."""
+    """First and last index of the mask along each axis; None when it is empty."""
     axes = [np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
     return [(int(axis[0]), int(axis[-1])) for axis in axes] if axes[0].size else None
 
 
 def _reached(mask: Mask, to_ct: Affine, shape: tuple[int, ...]) -> tuple[slice, slice, slice] | None:
-    """The box of the CT that the mask's voxels can touch, or None."""
+    """The box of the CT that the mask's voxels can touch; None when there is none."""
     spans = _spans(mask)
     if spans is None:
         return None
@@ -257,7 +257,7 @@ def _reached(mask: Mask, to_ct: Affine, shape: tuple[int, ...]) -> tuple[slice, 
 
 
 def _corners(shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
-    """Indices (4, 8) of the first and last voxels, homogeneous."""
+    """Indices (4, 8) of the corner voxels, homogeneous."""
     return np.array([(*corner, 1) for corner in product(*[(0, n - 1) for n in shape])], float).T
 
 
@@ -267,20 +267,20 @@ def _has_corner_at_zero(grid: VolumeGeometry) -> bool:
 
 
 def _share_corner(one: VolumeGeometry, two: VolumeGeometry) -> bool:
-    """True when a corner voxel of both lies in one place."""
+    """True when both have a corner voxel at the same place."""
     ours, theirs = ((grid.affine[:3] @ _corners(grid.shape)).T for grid in (one, two))
     away = np.linalg.norm(ours[:, None] - theirs[None], axis=2)
     return bool(away.min() <= GRID_TOLERANCE_MM)
 
 
 def _is_straight(grid: VolumeGeometry) -> bool:
-    """True when its axes run along those of the patient."""
+    """True when its axes are parallel to those of the patient."""
     directions = np.abs(grid.affine[:3, :3]) / grid.spacing_mm
     return bool(np.allclose(directions.max(axis=0), 1, atol=1e-5))
 
 
 def _box_mm(grid: VolumeGeometry) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Lowest and highest x, y, z of a grid's voxels, edges included."""
+    """Lowest and highest x, y, z of a grid, including the edges of its voxels."""
     edges = [(-0.5, n - 0.5) for n in grid.shape]
     places = grid.affine[:3] @ np.array([(*corner, 1.0) for corner in product(*edges)]).T
     return places.min(axis=1), places.max(axis=1)

@@ -1,9 +1,9 @@
-"""DICOM RTSTRUCT in, tumor voxels on the CT's grid out: a voxel is tumor when its centre lies within the contour.
+"""Read a DICOM RTSTRUCT as tumor voxels on the CT's grid: a voxel is tumor if its centre lies within a contour.
 
-Contours on one plane are joined by exclusive or, so that a contour within a contour is a hole; a keyhole, whose
-bridge runs there and back, needs no other rule. A contour stored twice counts once. A centre on the contour itself
-counts on one side only (towards lower rows and columns), so that areas are kept and regions that share a contour
-share no voxel.
+Contours on one plane are combined by exclusive or, so that a contour within a contour is a hole; a keyhole, with a
+bridge that runs there and back, needs no other rule. A contour stored twice counts once. A centre exactly on a
+contour counts on one side only (towards lower rows and columns), so that areas are kept and regions with a common
+contour have no common voxel.
 """
 
 from collections.abc import Iterator
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import RoiError
+from nephroscope.base.text import first_few
 from nephroscope.imaging.masks.seg import check_series
 from nephroscope.imaging.masks.segments import Segment, TumorQuery, check_choice, choose_segment, listed
 from nephroscope.records import CTVolume, Finding, VolumeGeometry
@@ -22,21 +23,21 @@ from nephroscope.records.volumes import GRID_TOLERANCE_MM
 Mask = npt.NDArray[np.bool_]
 Points = npt.NDArray[np.float64]
 CLOSED = {"CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR"}
-TYPES = ("GTV", "PTV", "EXTERNAL")  # interpreted types that tell the tumor from what is not
-PLANE_TOLERANCE_MM = 0.2  # how far points of one contour may leave their plane: they are written rounded
-MOST_ALOOF = 0.1  # of the smaller of two contours: so far a hole may reach out, or neighbours overlap
-MOST_COMPARED = 12  # contours of a slice that are asked whether they cross
-FARTHEST_MM = 1e6  # from the origin that a point may lie
-MOST_EDGES = 10_000  # looked at together, which bounds memory
+TYPES = ("GTV", "PTV", "EXTERNAL")  # interpreted types that distinguish the tumor from other ROIs
+PLANE_TOLERANCE_MM = 0.2  # distance of points from the plane of their contour, as they are written rounded
+MOST_OVERLAP = 0.1  # share of the smaller of two contours that a hole may reach out, or neighbours overlap
+MOST_COMPARED = 12  # contours of a slice that are checked for crossing
+FARTHEST_MM = 1e6  # largest coordinate of a point
+MOST_EDGES = 10_000  # handled together, which limits memory
 TIE = 6  # decimals of an index
 
 
 def read_rtstruct(rtstruct: Any, volume: CTVolume, query: TumorQuery) -> tuple[Mask, list[Finding]]:
-    """Tumor voxels (S, R, C) of an RTSTRUCT on the grid of ``volume``, and what is doubtful about its contours.
+    """Tumor voxels (S, R, C) of an RTSTRUCT on the grid of ``volume``, with findings about its contours.
 
     Raises:
-        RoiError: The RTSTRUCT refers to another series, does not say which ROI is the tumor, or its contours are
-            oblique, open, or outside the CT. What pydicom raises for damage passes through.
+        RoiError: The RTSTRUCT belongs to another series, does not say which ROI is the tumor, or its contours are
+            oblique, open or outside the CT. What pydicom raises for damage is not caught here.
     """
     findings = check_series(_series_uids(rtstruct), volume, query)
     segments = rtstruct_segments(rtstruct)
@@ -44,13 +45,13 @@ def read_rtstruct(rtstruct: Any, volume: CTVolume, query: TumorQuery) -> tuple[M
     findings += check_choice(segments, roi, query)
     contours, n_open = _contours(rtstruct, roi, volume.geometry, query)
     if n_open:
-        text = f"{n_open} points and open contours of {roi.name!r} enclose nothing and were left out"
+        text = f"{n_open} points and open contours of {roi.name!r} do not enclose anything and were left out"
         findings.append(query.finding("roi-open-contours", text))
     axis = _plane_axis(contours, volume.geometry, query)
     planes = _planes(contours, axis, volume.geometry.spacing_mm[axis])
     n_copies = len(contours) - sum(map(len, planes.values()))
     if n_copies:
-        text = f"{n_copies} contours of {roi.name!r} are stored more than once and count once"
+        text = f"{n_copies} contours of {roi.name!r} are stored more than once and were counted once"
         findings.append(query.finding("roi-repeated-contours", text))
     slices, more = _on_slices(planes, axis, volume.geometry, query)
     voxels, n_cut, n_crossed = _filled(planes, slices, axis, volume.geometry)
@@ -58,20 +59,20 @@ def read_rtstruct(rtstruct: Any, volume: CTVolume, query: TumorQuery) -> tuple[M
         raise RoiError(
             where=query.where,
             expected=f"contours of ROI {listed([roi])} around voxels of the CT",
-            found="contours beside it" if n_cut else "contours that hold the centre of no voxel",
+            found="contours outside it" if n_cut else "contours that do not contain the centre of any voxel",
             remedy="give the ROI that was drawn on this series",
         )
     if n_cut:
-        text = f"{n_cut} contours reach beyond the edge of the CT and were cut there"
+        text = f"{n_cut} contours extend beyond the edge of the CT and were cut there"
         more.append(query.finding("roi-outside", text))
     if n_crossed:
-        text = f"contours cross each other on {n_crossed} slices; what lies within two of them is taken for a hole"
+        text = f"contours cross each other on {n_crossed} slices; the area inside both counts as a hole"
         more.append(query.finding("roi-crossing-contours", text))
     return voxels, findings + more
 
 
 def rtstruct_segments(rtstruct: Any) -> list[Segment]:
-    """The ROIs that an RTSTRUCT names, with their codes where it has them."""
+    """The ROIs of an RTSTRUCT, with codes and types where it has them."""
     kinds: dict[int, list[Any]] = {}
     types: dict[int, str] = {}
     for item in rtstruct.get("RTROIObservationsSequence") or []:
@@ -93,10 +94,10 @@ def rtstruct_segments(rtstruct: Any) -> list[Segment]:
 
 
 def rasterise(polygon: Points, shape: tuple[int, int]) -> Mask:
-    """Pixels whose centre lies within a closed polygon, by the even-odd rule.
+    """Pixels with their centre inside a closed polygon, by the even-odd rule.
 
     Args:
-        polygon: (N, 2) of (row, column) in pixels; centres are whole numbers; beyond ``shape`` it is cut.
+        polygon: (N, 2) of (row, column) in pixels, where centres are whole numbers; it is cut at ``shape``.
         shape: (R, C).
     """
     n_rows, n_cols = shape
@@ -133,10 +134,10 @@ def _series_uids(rtstruct: Any) -> list[str]:
 def _contours(
     rtstruct: Any, roi: Segment, geometry: VolumeGeometry, query: TumorQuery
 ) -> tuple[list[Points], int]:
-    """Closed contours of a ROI as (N, 3) voxel indices, and how many others there are.
+    """Closed contours of a ROI as (N, 3) voxel indices, and the number of other contours.
 
     Raises:
-        RoiError: There is no closed one, or a point is no place.
+        RoiError: There is no closed contour, or a point has no valid position.
     """
     to_index = np.linalg.inv(geometry.affine)
     contours, n_open = [], 0
@@ -153,7 +154,7 @@ def _contours(
                 raise RoiError(
                     where=query.where,
                     expected=f"contours of ROI {listed([roi])} with three finite coordinates for every point",
-                    found="a contour with points that are no places",
+                    found="a contour with invalid points",
                     remedy="delete or redraw that contour, and export the ROI again",
                 )
             points = values.reshape(-1, 3)
@@ -172,10 +173,10 @@ def _contours(
 
 
 def _plane_axis(contours: list[Points], geometry: VolumeGeometry, query: TumorQuery) -> int:
-    """The axis of the CT to which all contours stand at right angles: 0, the slices, as a rule.
+    """The axis of the CT at right angles to all contours: as a rule 0, the slices.
 
     Raises:
-        RoiError: They lie in no plane of the CT's voxels.
+        RoiError: They do not lie in a plane of the CT's voxels.
     """
     heights_mm = np.array([np.ptp(points, axis=0) for points in contours]) * geometry.spacing_mm
     axis = int(heights_mm.max(axis=0).argmin())
@@ -194,7 +195,7 @@ def _plane_axis(contours: list[Points], geometry: VolumeGeometry, query: TumorQu
 def _filled(
     planes: dict[float, list[Points]], slices: dict[int, float], axis: int, geometry: VolumeGeometry
 ) -> tuple[Mask, int, int]:
-    """Voxels (S, R, C) within the contours, how many of these were cut at the edge, and slices where some cross."""
+    """Voxels (S, R, C) within the contours, number of contours cut at the edge, and of slices where some cross."""
     voxels = np.zeros(geometry.shape, dtype=np.bool_)
     turned = np.moveaxis(voxels, axis, 0)
     n_cut = n_crossed = 0
@@ -210,13 +211,13 @@ def _filled(
 
 
 def _cross(one: Mask, two: Mask) -> bool:
-    """True when two areas overlap in part: neither apart, nor one a hole or an island in the other."""
+    """True when two areas overlap partly: not separate, and not one inside the other."""
     both, smaller = np.count_nonzero(one & two), min(np.count_nonzero(one), np.count_nonzero(two))
-    return bool(MOST_ALOOF * smaller < both < (1 - MOST_ALOOF) * smaller)
+    return bool(MOST_OVERLAP * smaller < both < (1 - MOST_OVERLAP) * smaller)
 
 
 def _once(polygons: list[Points]) -> list[Points]:
-    """The polygons without copies, which would cancel each other; a copy may start or turn another way."""
+    """The polygons without copies, which would cancel each other; a copy may start or turn differently."""
     kept: dict[bytes, list[Points]] = {}
     for polygon in polygons:
         box = (np.round([polygon.min(axis=0), polygon.max(axis=0)], 3) + 0.0).tobytes()
@@ -232,7 +233,7 @@ def _edges(polygon: Points) -> list[list[tuple[float, float]]]:
 
 
 def _planes(contours: list[Points], axis: int, step_mm: float) -> dict[float, list[Points]]:
-    """Contours as (N, 2), each once, by the plane in which they lie, a fraction of a slice; a hair apart is one."""
+    """Contours as (N, 2), each once, by their plane in fractions of a slice; planes closer than a hair are one."""
     hair = min(PLANE_TOLERANCE_MM, step_mm / 4) / step_mm
     places = np.array([float(points[:, axis].mean()) for points in contours])
     planes: dict[float, list[Points]] = {}
@@ -246,10 +247,10 @@ def _planes(contours: list[Points], axis: int, step_mm: float) -> dict[float, li
 def _on_slices(
     planes: dict[float, list[Points]], axis: int, geometry: VolumeGeometry, query: TumorQuery
 ) -> tuple[dict[int, float], list[Finding]]:
-    """The nearest plane of contours for every slice that has one within half a spacing, and what that leaves.
+    """For each slice the nearest plane of contours within half a slice distance, and findings about the others.
 
     Raises:
-        RoiError: A plane lies more than half a spacing beyond the first or last slice.
+        RoiError: A plane lies more than half a slice distance beyond the first or last slice.
     """
     step_mm, n_slices = geometry.spacing_mm[axis], geometry.shape[axis]
     nearest: dict[int, float] = {}
@@ -261,8 +262,8 @@ def _on_slices(
             raise RoiError(
                 where=query.where,
                 expected=f"contours on the {n_slices} slices of the CT",
-                found=f"one at {_place(points, geometry)}, {beyond_mm:.1f} mm beyond the outermost",
-                remedy="give the ROI that was drawn on this series, and the whole series",
+                found=f"a contour at {_place(points, geometry)}, {beyond_mm:.1f} mm beyond the last one",
+                remedy="give the ROI that was drawn on this series, and the complete series",
             )
         if index not in nearest or abs(place - index) < abs(nearest[index] - index):
             nearest[index] = place
@@ -277,17 +278,16 @@ def _doubts(
     if n_off:
         text = (
             f"contours of {n_off} planes lie up to {max(off_mm):.2f} mm off the slices of the CT; "
-            f"each slice took the nearest, {len(planes) - len(nearest)} were not used"
+            f"each slice got the nearest plane, and {len(planes) - len(nearest)} planes were not used"
         )
         yield query.finding("roi-resampled", text)
     gaps = sorted(set(range(min(nearest), max(nearest) + 1)) - nearest.keys())
     if gaps:
-        named = ", ".join(str(index) for index in gaps[:8]) + (" ..." if len(gaps) > 8 else "")
-        text = f"{len(gaps)} slices between outlined ones have no contour and stay empty: {named} (from 0)"
+        text = f"{len(gaps)} slices between outlined ones have no contour and stay empty: {first_few(gaps)} (from 0)"
         yield query.finding("roi-gap", text)
 
 
 def _place(points: Points, geometry: VolumeGeometry) -> str:
-    """The middle of a contour in LPS mm."""
+    """The middle of a contour in LPS mm, for messages."""
     middle = geometry.affine[:3, :3] @ points.mean(axis=0) + geometry.affine[:3, 3]
     return f"({', '.join(f'{mm:.1f}' for mm in middle)}) mm"

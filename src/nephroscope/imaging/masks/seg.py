@@ -1,6 +1,6 @@
-"""DICOM SEG in, tumor voxels on the CT's grid out.
+"""Read a DICOM SEG as tumor voxels on the CT's grid.
 
-pydicom alone: importing highdicom takes more than half of the time a clinic's whole answer may take. The tests read
+With pydicom alone: importing highdicom takes more than half of the time allowed for a prediction. The tests read
 the same files with highdicom and compare.
 """
 
@@ -21,20 +21,20 @@ from nephroscope.records.volumes import GRID_TOLERANCE_MM
 
 Mask = npt.NDArray[np.bool_]
 Affine = npt.NDArray[np.float64]
-UNEVEN = 0.1  # of the distance between frames: so far they may be off an even stack, as a CT's slices may
-THICKER = 1.5  # times the CT's step: frames that far apart stand for more than one slice
-BACKGROUND = 0  # a pixel value of label maps, sometimes described as a segment
+UNEVEN = 0.1  # frames may differ from an even stack by this share of their distance, as slices of a CT may
+THICKER = 1.5  # times the CT's slice distance: frames that far apart stand for several slices
+BACKGROUND = 0  # pixel value of label maps that is sometimes described as a segment
 
 
 def read_seg(seg: Any, volume: CTVolume, query: TumorQuery) -> tuple[Mask, list[Finding]]:
     """Tumor voxels (S, R, C) of a DICOM SEG on the grid of ``volume``; slices without a frame stay empty.
 
-    Frames on the CT's voxels are placed as they are, in any direction; others are stacked and resampled, and so are
-    frames that are declared thicker than the CT's slices, because each stands for several of them.
+    Frames on the CT's voxels are placed unchanged, in any direction. Others are stacked and resampled, and so are
+    frames declared thicker than the CT's slices, because each stands for several of them.
 
     Raises:
-        RoiError: The SEG refers to another series, lies outside the CT, is no even stack, or does not say which of
-            its segments is the tumor. What pydicom raises for damage passes through.
+        RoiError: The SEG belongs to another series, lies outside the CT, is not an even stack, or does not say which
+            segment is the tumor. What pydicom raises for damage is not caught here.
     """
     findings = check_series(series_uids(seg), volume, query)
     segments = seg_segments(seg)
@@ -58,7 +58,7 @@ def read_seg(seg: Any, volume: CTVolume, query: TumorQuery) -> tuple[Mask, list[
 
 
 def seg_segments(seg: Any) -> list[Segment]:
-    """What a DICOM SEG holds, without the background of a label map."""
+    """The segments of a DICOM SEG, without the background of a label map."""
     found = []
     for item in seg.SegmentSequence:
         kinds = item.get("SegmentedPropertyTypeCodeSequence") or []
@@ -73,19 +73,19 @@ def seg_segments(seg: Any) -> list[Segment]:
 
 
 def segment_stack(seg: Any, number: int, query: TumorQuery) -> tuple[Mask, Affine] | None:
-    """The frames of one segment that hold anything as one mask (S, R, C) with its affine to LPS mm; None for none.
+    """The frames of one segment that are not empty as a mask (S, R, C) with its affine to LPS mm; None without any.
 
     Raises:
-        RoiError: They are no even stack, or too many. What pydicom raises for damage passes through.
+        RoiError: They are not an even stack, or too many. What pydicom raises for damage is not caught here.
     """
     frames = list(_frames(seg, number, query))
     return _stack(frames, seg, "frames on an even grid", query) if frames else None
 
 
 def check_series(uids: list[str], volume: CTVolume, query: TumorQuery) -> list[Finding]:
-    """A finding when a ROI names no series.
+    """A finding when a ROI does not name its series.
 
-    A volume from NIfTI has no UID to compare; there the grid decides.
+    A volume from NIfTI has no UID to compare; there only the grid is checked.
 
     Raises:
         RoiError: It names other series than the CT's.
@@ -93,25 +93,25 @@ def check_series(uids: list[str], volume: CTVolume, query: TumorQuery) -> list[F
     if not volume.series_uid[:1].isdigit():
         return []
     if not uids:
-        text = "it does not name the series on which it was drawn; taken because it lies on this one"
+        text = "it does not name the series on which it was drawn; it was accepted because it lies on this CT"
         return [query.finding("roi-reference", text)]
     if volume.series_uid not in uids:
         raise RoiError(
             where=query.where,
             expected=f"a ROI of series {volume.series_uid}",
-            found=f"one of series {uids[0]}",
+            found=f"a ROI of series {uids[0]}",
             remedy="give the ROI that was drawn on this series",
         )
     return []
 
 
 def series_uids(seg: Any) -> list[str]:
-    """The series on which a SEG was drawn, as far as it says so."""
+    """The series on which a SEG was drawn, where it names them."""
     return [str(item.SeriesInstanceUID) for item in seg.get("ReferencedSeriesSequence") or []]
 
 
 def _frames(seg: Any, number: int, query: TumorQuery) -> Iterator[tuple[Mask, Affine]]:
-    """Frames (R, C) of one segment that hold anything, with the 4x3 affine from (row, column, 1) to LPS mm."""
+    """Frames (R, C) of one segment that are not empty, each with the 4x3 affine from (row, column, 1) to LPS mm."""
     kind = seg.SegmentationType
     shared = (seg.get("SharedFunctionalGroupsSequence") or [{}])[0]
     groups = list(seg.PerFrameFunctionalGroupsSequence)
@@ -129,7 +129,7 @@ def _frames(seg: Any, number: int, query: TumorQuery) -> Iterator[tuple[Mask, Af
             where=query.where,
             expected=f"at most {MOST_VOXELS} voxels",
             found=f"{len(ours)} frames of {seg.Rows} x {seg.Columns}",
-            remedy="export the tumor's segment alone",
+            remedy="export only the segment of the tumor",
         )
     half = float(seg.MaximumFractionalValue) / 2 if kind == "FRACTIONAL" else 0
     for index, pixels in zip(ours, iter_pixels(seg, indices=ours) if ours else (), strict=True):
@@ -141,7 +141,7 @@ def _frames(seg: Any, number: int, query: TumorQuery) -> Iterator[tuple[Mask, Af
 
 
 def frame_affine(group: Any, shared: Any) -> Affine:
-    """`plane_affine` of one frame, from its functional groups and those that all frames share."""
+    """`plane_affine` of one frame, from its functional groups and those shared by all frames."""
     return plane_affine(
         functional_group(group, shared, "PlanePositionSequence").ImagePositionPatient,
         functional_group(group, shared, "PlaneOrientationSequence").ImageOrientationPatient,
@@ -153,7 +153,7 @@ def plane_affine(position: Any, orientation: Any, spacing: Any) -> Affine:
     """4x3, from (row, column, 1) of an image to LPS mm. Source: DICOM PS3.3 C.7.6.2.1.1.
 
     Raises:
-        ValueError: These three give no plane.
+        ValueError: These values do not define a plane.
     """
     cosines = np.array(orientation, float)
     row_mm, col_mm = (float(mm) for mm in spacing)
@@ -168,7 +168,7 @@ def plane_affine(position: Any, orientation: Any, spacing: Any) -> Affine:
 
 
 def _place(frame: Mask, affine: Affine, voxels: Mask, geometry: VolumeGeometry) -> int | None:
-    """Set the CT voxels under a frame, in any direction; how many lie outside, or None when it is off the grid."""
+    """Set the CT voxels under a frame; returns how many lie outside the CT, or None when it is off the grid."""
     to_index = (np.linalg.inv(geometry.affine) @ affine)[:3]
     n_rows, n_cols = frame.shape
     corners = to_index @ np.array(
@@ -188,10 +188,10 @@ def _place(frame: Mask, affine: Affine, voxels: Mask, geometry: VolumeGeometry) 
 def _stack(
     frames: list[tuple[Mask, Affine]], seg: Any, expected: str, query: TumorQuery
 ) -> tuple[Mask, Affine]:
-    """Frames on a grid of their own as one mask (S, R, C) with its affine.
+    """Frames on their own grid as one mask (S, R, C) with its affine.
 
     Raises:
-        RoiError: They are turned against each other, or not evenly spaced.
+        RoiError: They are not parallel, or not evenly spaced.
     """
     first = frames[0][1]
     normal, away = _along_normal(frames)
@@ -215,14 +215,14 @@ def _stack(
 
 
 def _along_normal(frames: list[tuple[Mask, Affine]]) -> tuple[Affine, Affine]:
-    """The direction at right angles to the first frame (3,), and how far each begins from where it does (n, 3)."""
+    """The normal of the first frame (3,), and the distance of each frame's origin from that of the first (n, 3)."""
     first = frames[0][1]
     along_col, along_row = (first[:3, axis] / np.linalg.norm(first[:3, axis]) for axis in (0, 1))
     return np.cross(along_row, along_col), np.array([affine[:3, 2] - first[:3, 2] for _, affine in frames])
 
 
 def _are_thicker(frames: list[tuple[Mask, Affine]], seg: Any, ct: VolumeGeometry) -> bool:
-    """True when frames are declared to stand further apart than the CT's slices, and do."""
+    """True when frames are declared further apart than the CT's slices, and are."""
     normal, away = _along_normal(frames) if frames else (np.zeros(3), np.zeros((0, 3)))
     gaps, step = np.diff(np.unique(np.round(away @ normal, 3))), next(iter(_declared_mm(seg)), 0.0)
     n_steps = step * float(np.abs(np.linalg.inv(ct.affine)[:3, :3] @ normal).max())
@@ -234,7 +234,7 @@ def _are_multiples(gaps: npt.NDArray[np.float64], step: float) -> bool:
 
 
 def _declared_mm(seg: Any) -> list[float]:
-    """Distance and thickness of the frames, as far as the SEG declares them."""
+    """Distance and thickness of the frames, where the SEG declares them."""
     shared = (seg.get("SharedFunctionalGroupsSequence") or [{}])[0]
     measures = functional_group(seg.PerFrameFunctionalGroupsSequence[0], shared, "PixelMeasuresSequence")
     declared = [float(measures.get(name) or 0) for name in ("SpacingBetweenSlices", "SliceThickness")]
@@ -242,7 +242,7 @@ def _declared_mm(seg: Any) -> list[float]:
 
 
 def _step_mm(seg: Any, heights: npt.NDArray[np.float64]) -> float:
-    """Distance between neighbouring planes: as declared where the frames' places agree, else their smallest step."""
+    """Distance between neighbouring planes: as declared if the positions agree, otherwise the smallest step."""
     gaps = np.diff(np.unique(np.round(heights, 3)))
     for step in _declared_mm(seg):
         if _are_multiples(gaps, step):
@@ -253,7 +253,7 @@ def _step_mm(seg: Any, heights: npt.NDArray[np.float64]) -> float:
 
 
 def _on_grid(ct: VolumeGeometry) -> str:
-    return f"frames on the grid of the CT, {describe(ct)}, or on an even grid of their own that meets it"
+    return f"frames on the grid of the CT, {describe(ct)}, or on an even grid that meets it"
 
 
 def _off_grid(frame: tuple[Mask, Affine], expected: str, query: TumorQuery) -> RoiError:
@@ -263,6 +263,6 @@ def _off_grid(frame: tuple[Mask, Affine], expected: str, query: TumorQuery) -> R
     return RoiError(
         where=query.where,
         expected=expected,
-        found=f"one of {pixels.shape[0]} x {pixels.shape[1]} pixels of {spacing} mm from ({at})",
-        remedy="draw the ROI on this series, or export it on the CT's own grid",
+        found=f"a frame of {pixels.shape[0]} x {pixels.shape[1]} pixels of {spacing} mm from ({at})",
+        remedy="draw the ROI on this series, or export it on the grid of the CT",
     )

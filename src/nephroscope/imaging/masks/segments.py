@@ -1,4 +1,4 @@
-"""What a ROI file says that it holds, in; which of it is the tumor, out: one rule for SEG, RTSTRUCT, label maps."""
+"""Which segment of a ROI file is the tumor: one rule for SEG, RTSTRUCT and label maps."""
 
 import re
 from collections.abc import Collection, Iterable, Sequence
@@ -12,14 +12,14 @@ from nephroscope.base.errors import RoiError
 from nephroscope.base.text import first_few
 from nephroscope.records import Finding
 
-# A word ends where no letter stands: "renal_mass", "L-GTV2", "ccRCC". In the languages of the exports seen.
+# A word ends where no letter follows: "renal_mass", "L-GTV2", "ccRCC". In the languages of the exports seen so far.
 _BEGIN, _END = r"(?<![^\W\d_])", r"(?![^\W\d_])"
 TUMOR_WORDS = re.compile(
     r"(?<!peri)(?<!peri[ _-])tumou?r|tumeur|neopl[aá]s|carcino|karzinom|cancer|krebs|raumforderung"
     rf"|{_BEGIN}((mass|masse|masa|massa|(cc|p|ch)?rcc|nzk){_END}|gtv)",
     re.IGNORECASE,
 )
-# What is left of an organ without the tumor, as plans have it: "Kidney_L-GTV", "kidney minus tumor".
+# The rest of an organ without the tumor, as in treatment plans: "Kidney_L-GTV", "kidney minus tumor".
 REST_WORDS = re.compile(
     rf"{_BEGIN}(minus|without|ohne|sans|senza|healthy|non){_END}|(kidneys?|nieren?)([ _]?(left|right|l|r))?-\w",
     re.IGNORECASE,
@@ -34,24 +34,26 @@ ORGAN_WORDS = re.compile(
     rf"|{_BEGIN}(lungs?|fat|fett|veins?|arter(y|ies)|ureters?|ribs?|leber|milz|foie|h[ií]gado|fegato){_END}",
     re.IGNORECASE,
 )
-LESION_WORDS = re.compile(r"l[eéaä]si[oó]n", re.IGNORECASE)  # tumor or cyst: taken when it is meant or alone
+LESION_WORDS = re.compile(
+    r"l[eéaä]si[oó]n", re.IGNORECASE
+)  # tumor or cyst: used when it is named or the only one
 KIDNEY_WORDS = re.compile(rf"kidney|{_BEGIN}(nieren?|reins?|ri[nñ][oó]n(es)?){_END}", re.IGNORECASE)
 _CYST_WORDS = re.compile(rf"cyst|{_BEGIN}(kystes?|quistes?|zysten?){_END}", re.IGNORECASE)
-# SNOMED CT: neoplasm, primary neoplasm, mass; and their SNOMED RT twins.
+# SNOMED CT: neoplasm, primary neoplasm, mass; and the same codes of SNOMED RT.
 TUMOR_CODES = {"108369006", "86049000", "4147007", "M-8FFFF", "M-80003", "M-03000"}
 
 Content = Literal["", "other", "organs"]
 
 
 def says_tumor(name: str, meanings: Sequence[str] = (), codes: Collection[str] = ()) -> bool:
-    """True when a code or a word says that this is the tumor, and none that it is what is left without it."""
+    """True when a code or word says tumor, and no word says that it is the organ without the tumor."""
     if REST_WORDS.search(name):
         return False
     return bool(TUMOR_CODES.intersection(codes)) or any(TUMOR_WORDS.search(w) for w in (name, *meanings))
 
 
 def says_other(name: str, meanings: Sequence[str] = (), codes: Collection[str] = ()) -> bool:
-    """True for an organ, a cyst, a margin or the background that does not say that it is the tumor."""
+    """True for a kidney, a cyst, a margin or the background that is not called a tumor."""
     words = (name, *meanings)
     return not says_tumor(name, meanings, codes) and any(
         OTHER_WORDS.search(word) and not LESION_WORDS.search(word) for word in words
@@ -59,15 +61,15 @@ def says_other(name: str, meanings: Sequence[str] = (), codes: Collection[str] =
 
 
 def says_organ(words: Iterable[str]) -> bool:
-    """True when a word names an organ that is no kidney, and no lesion of it."""
+    """True when a word names an organ other than the kidney, and not a lesion of it."""
     return any(ORGAN_WORDS.search(word) and not LESION_WORDS.search(word) for word in words)
 
 
 def content_of(segments: Sequence[tuple[str, Sequence[str], Collection[str]]]) -> Content:
-    """What a ROI file holds by (name, meanings, codes) of each of its segments.
+    """What a ROI file holds, by (name, code meanings, codes) of each of its segments.
 
-    ``organs`` are kidneys with or without the aorta and nothing else, ``other`` is what else says that it is no
-    tumor; empty where a tumor may be among it.
+    ``organs``: only kidneys, with or without the aorta. ``other``: other structures, none called a tumor. Empty:
+    one of them may be the tumor.
     """
     if not segments or not all(_is_no_tumor(*one) for one in segments):
         return ""
@@ -94,13 +96,13 @@ MOST_LISTED = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TumorQuery:
-    """Whose tumor is looked for, and by which number or name.
+    """Which tumor of a ROI file is meant, by number or name.
 
     Attributes:
-        where: Case and file, for refusals and findings.
-        label: Number of the tumor where nothing says that it is one.
-        name: Label, ROI name or code of the tumor; empty: the one that says so.
-        exact: ``label`` is meant, whatever the segments say of themselves.
+        where: Case and file, in refusals and findings.
+        label: Number of the tumor, used where no segment is called a tumor.
+        name: Label, ROI name or code of the tumor; empty: the segment that is called a tumor.
+        exact: ``label`` is meant, whatever the segments are called.
     """
 
     case_id: str
@@ -111,25 +113,25 @@ class TumorQuery:
 
     @classmethod
     def tumor(cls, case_id: str, where: str, label: int, name: str) -> "TumorQuery":
-        """The same from what a case says; ``#2`` means the number 2, also where another says that it is a tumor."""
+        """From the fields of a case; the name ``#2`` means number 2, even if another segment is called a tumor."""
         number = re.fullmatch(r"#(\d{1,5})", name.strip())
         if number:
             return cls(case_id=case_id, where=where, label=int(number[1]), exact=True)
         return cls(case_id=case_id, where=where, label=label, name=name)
 
     def finding(self, code: str, message: str) -> Finding:
-        """A doubt about this ROI."""
+        """A warning about this ROI."""
         return Finding(code=code, severity="warning", message=message, case_id=self.case_id, where=self.where)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """One thing that a file holds.
+    """One segment of a SEG, ROI of an RTSTRUCT, or label of a label map.
 
     Attributes:
         number: Segment Number, ROI Number or label value.
-        name: As its reader called it.
-        meanings: What its codes mean, in words.
+        name: As its annotator called it.
+        meanings: Meanings of its codes, in words.
         codes: Code values.
         layer: Of a label map with several; 0 elsewhere.
     """
@@ -142,36 +144,36 @@ class Segment:
 
     @property
     def says_tumor(self) -> bool:
-        """True when a code or a word says that this is the tumor, and none that it is what is left without it."""
+        """True when it is called a tumor; see the function `says_tumor`."""
         return says_tumor(self.name, self.meanings, self.codes)
 
     @property
     def says_other(self) -> bool:
-        """True when it says that it is an organ, a cyst, a margin or the background, and not that it is the tumor."""
+        """True when it is called an organ, a cyst, a margin or the background, and not a tumor."""
         organ = not self.says_tumor and says_organ((self.name, *self.meanings))
         return organ or says_other(self.name, self.meanings, self.codes)
 
     @property
     def says_lesion(self) -> bool:
-        """True for a tumor or a cyst: the tumor where no other segment says that it is one."""
+        """True for a lesion (tumor or cyst), which is the tumor if no segment is called a tumor."""
         return LESION_WORDS.search(self.name) is not None and not REST_WORDS.search(self.name)
 
     def is_called(self, name: str) -> bool:
-        """True when ``name`` is its name, a code of it or the meaning of one; case does not matter."""
+        """True when ``name`` is its name, one of its codes or the meaning of one; case does not matter."""
         words = {self.name, *self.meanings, *self.codes}
         return name.strip().casefold() in {word.strip().casefold() for word in words}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LabelMap:
-    """Labels as stored.
+    """A label map as stored.
 
     Attributes:
-        layers: Whole numbers, any three axes each; several where segments overlap.
+        layers: Whole numbers with three axes each; several layers where segments overlap.
         affine: 4x4 from index to LPS mm.
-        segments: What the file names; empty where it has numbers only.
-        placed: False when the header does not say where the voxels lie.
-        findings: Doubts about the file, without a case.
+        segments: Segments that the file names; empty where it has only numbers.
+        placed: False when the header lacks the position of the voxels.
+        findings: Findings about the file, without a case.
     """
 
     layers: tuple[Labels, ...]
@@ -182,18 +184,19 @@ class LabelMap:
 
 
 def choose_segment(segments: Sequence[Segment], query: TumorQuery) -> Segment:
-    """The tumor: the one of that name; else the only one, the one that says so, or the one of that number.
+    """The segment that is the tumor.
 
-    Where none says that it is a tumor, a lesion is one.
+    It is the one with the requested name; otherwise the only one, the only one called a tumor (or else a lesion), or
+    the one with the requested number.
 
     Raises:
-        RoiError: None or several fit, or what fits says that it is an organ, a cyst or the background.
+        RoiError: None or several fit, or the one that fits is called an organ, a cyst or the background.
     """
     numbers = [(segment.layer, segment.number) for segment in segments]
     if len(set(numbers)) < len(numbers):
         raise RoiError(
             where=query.where,
-            expected="a number of its own for every segment",
+            expected="a different number for each segment",
             found=listed(segments),
             remedy="export the ROI again",
         )
@@ -208,7 +211,7 @@ def choose_segment(segments: Sequence[Segment], query: TumorQuery) -> Segment:
         raise RoiError(
             where=query.where,
             expected="one segment that is the tumor",
-            found=f"{len(tumors)} that say so among {listed(segments)}",
+            found=f"{len(tumors)} called a tumor among {listed(segments)}",
             remedy="give the tumor's number as --tumor-label, or its name as --tumor-name",
         )
     if chosen[0].says_other and not query.exact:
@@ -216,21 +219,21 @@ def choose_segment(segments: Sequence[Segment], query: TumorQuery) -> Segment:
             where=query.where,
             expected="a segment that is the tumor",
             found=f"only {chosen[0].name!r}" if len(segments) == 1 else listed(segments),
-            remedy="give the segmentation that holds the tumor, or its name as --tumor-name",
+            remedy="give the segmentation of the tumor, or the name of its segment as --tumor-name",
         )
     return chosen[0]
 
 
 def check_choice(segments: Sequence[Segment], chosen: Segment, query: TumorQuery) -> list[Finding]:
-    """What is doubtful about the segment that `choose_segment` chose without being told its name or number.
+    """A warning when several segments are called a tumor and none was requested by name or number.
 
-    Number 1 is what a case has that was told none; another number was given by somebody.
+    Number 1 is the default of a case; any other number was given by somebody.
     """
     if query.name.strip() or query.exact:
         return []
     tumors = _tumors(segments)
     if len(tumors) > 1 and query.label == 1:
-        text = f"{len(tumors)} segments say that they are a tumor, {listed(tumors)}: number {chosen.number} was taken"
+        text = f"{len(tumors)} segments are called a tumor, {listed(tumors)}: number {chosen.number} was used"
         return [query.finding("roi-several-tumors", text)]
     return []
 
@@ -249,13 +252,13 @@ def _by_name(segments: Sequence[Segment], query: TumorQuery) -> Segment:
             where=query.where,
             expected=f"one segment called {query.name!r}",
             found=listed(segments),
-            remedy="give the name or the code as the file has it",
+            remedy="give the name or the code exactly as in the file",
         )
     return called[0]
 
 
 def listed(segments: Iterable[Segment]) -> str:
-    """Numbers and names, such as ``1 Kidney, 2 Tumor``."""
+    """Numbers and names of segments for messages: ``1 Kidney, 2 Tumor``."""
     return (
         first_few((f"{segment.number} {segment.name}".strip() for segment in segments), MOST_LISTED) or "none"
     )

@@ -1,4 +1,4 @@
-"""A `RoiMask` in; a DICOM SEG of its CT series, or a NIfTI label map, out: whole or not at all."""
+"""Write a `RoiMask` as a DICOM SEG of its CT series or as a NIfTI label map, completely or not at all."""
 
 import gzip
 import warnings
@@ -26,7 +26,7 @@ TUMOR_LABEL = 1
 
 
 def write_nifti(roi: RoiMask, path: Path) -> None:
-    """Write the mask as a NIfTI label map, 0 and 1, columns first; gzipped when the name ends in ``.gz``."""
+    """Write the mask as a NIfTI label map of 0 and 1, columns first; gzipped when the name ends in ``.gz``."""
     import nibabel
 
     affine = RAS_TO_LPS @ roi.geometry.affine @ np.eye(4)[[2, 1, 0, 3]]
@@ -40,17 +40,17 @@ def write_nifti(roi: RoiMask, path: Path) -> None:
 def write_seg(
     roi: RoiMask, source: Path | Sequence[Path], path: Path, algorithm: Algorithm = "MANUAL", side: Side = ""
 ) -> None:
-    """Write the mask as a binary DICOM SEG: a neoplasm of the kidney, drawn on the CT in ``source``.
+    """Write the mask as a binary DICOM SEG of a neoplasm of the kidney, drawn on the CT in ``source``.
 
     Args:
-        roi: On the grid of that CT.
-        source: Folder or files of the CT series, single-frame or enhanced, in any order and storage direction.
-        path: Of the SEG; replaced when it is there.
+        roi: Mask on the grid of that CT.
+        source: Folder or files of the CT series, single-frame or enhanced, in any order and direction.
+        path: File to write; an existing file is replaced.
         algorithm: How the region was drawn.
-        side: Of the kidney; empty when not known.
+        side: Side of the kidney; empty when not known.
 
     Raises:
-        RoiError: There is no CT at ``source``, it lies on another grid than the mask, or lacks what a SEG must copy.
+        RoiError: There is no CT at ``source``, it has another grid than the mask, or lacks what a SEG must copy.
     """
     where = f"case {roi.case_id}, SEG {path.name}"
     images = _ct_images(source, where)
@@ -59,9 +59,9 @@ def write_seg(
     if frames.sum() != roi.voxels.sum():
         raise RoiError(
             where=where,
-            expected=f"the whole CT under the mask, {int(roi.voxels.sum())} voxels",
-            found=f"slices that hold {int(frames.sum())} of them, each once",
-            remedy="give all files of the series on which the ROI was drawn, and no other",
+            expected=f"all CT slices under the mask, {int(roi.voxels.sum())} voxels",
+            found=f"slices with {int(frames.sum())} of them",
+            remedy="give all files of the series on which the ROI was drawn, and no others",
         )
     try:
         with warnings.catch_warnings():
@@ -72,17 +72,17 @@ def write_seg(
     except DICOM_DAMAGE as error:
         raise RoiError(
             where=where,
-            expected="CT images with what a SEG copies from them (patient, study, frame of reference)",
-            found=f"something else ({type(error).__name__})",
+            expected="CT images with the data that a SEG copies (patient, study, frame of reference)",
+            found=f"images without them ({type(error).__name__})",
             remedy="give the original CT series",
         ) from error
 
 
 def _ct_images(source: Path | Sequence[Path], where: str) -> list[Any]:
-    """The CT images of one series, whole, in the order of their files.
+    """The complete CT images of one series, in the order of their files.
 
     Raises:
-        RoiError: There is none, or of several series.
+        RoiError: There is no series, or there are several.
     """
     import pydicom
 
@@ -106,7 +106,7 @@ def _ct_images(source: Path | Sequence[Path], where: str) -> list[Any]:
 
 
 def _planes(image: Any, where: str) -> list[tuple[npt.NDArray[np.float64], tuple[int, int]]]:
-    """Of each frame of an image the affine from (row, column, 1) to LPS mm, and its size."""
+    """For each frame of an image, the affine from (row, column, 1) to LPS mm and the size."""
     try:
         size = (int(image.Rows), int(image.Columns))
         if "PerFrameFunctionalGroupsSequence" not in image:
@@ -119,8 +119,8 @@ def _planes(image: Any, where: str) -> list[tuple[npt.NDArray[np.float64], tuple
     except DICOM_DAMAGE as error:
         raise RoiError(
             where=where,
-            expected="CT images that say where they lie",
-            found=f"one that does not ({type(error).__name__})",
+            expected="CT images with their positions",
+            found=f"one without ({type(error).__name__})",
             remedy="give the original CT series",
         ) from error
 
@@ -128,10 +128,10 @@ def _planes(image: Any, where: str) -> list[tuple[npt.NDArray[np.float64], tuple
 def _frame(
     roi: RoiMask, affine: npt.NDArray[np.float64], shape: tuple[int, int], where: str
 ) -> npt.NDArray[np.uint8]:
-    """The mask under one image (R, C), in the image's own row and column direction.
+    """The mask (R, C) on one image, in the image's own row and column direction.
 
     Raises:
-        RoiError: The image's pixels are no voxels of the mask's grid.
+        RoiError: The pixels of the image are not voxels of the mask's grid.
     """
     to_index = (np.linalg.inv(roi.geometry.affine) @ affine)[:3]
     rows, cols = np.indices(shape).reshape(2, -1)
@@ -143,7 +143,7 @@ def _frame(
         raise RoiError(
             where=where,
             expected=f"CT images on the grid of the mask, {describe(roi.geometry)}",
-            found=f"one from {_words(affine)}",
+            found=f"an image from {_words(affine)}",
             remedy="give the series on which the ROI was drawn",
         )
     s, r, c = index.astype(np.intp)

@@ -11,7 +11,7 @@ from pathlib import Path
 from nephroscope.base.errors import CohortError
 from nephroscope.base.files import save_text
 from nephroscope.base.tables import names, read_table
-from nephroscope.records import Finding
+from nephroscope.records import Finding, warning
 
 # Said of a tumor without changing its subtype: removed before words of negation are looked for.
 _ATTRIBUTE = (
@@ -294,7 +294,7 @@ def unmapped_finding(texts: Iterable[str], table: PathologyTable | None = None) 
     table = table or default_table()
     listed = names((repr(shortened(t)) + table.obstacle(t) for t in dict.fromkeys(unknown)), 20)
     message = f"{len(unknown)} cases with a pathology text that {PATHOLOGY_FILE} does not tell: {listed}"
-    return (Finding(code="subtype-unmapped", severity="warning", message=message, case_id=""),)
+    return (warning("subtype-unmapped", message),)
 
 
 def shortened(text: str, most: int = 80) -> str:

@@ -35,7 +35,7 @@ from nephroscope.intake.labels.values import (
     years_between,
 )
 from nephroscope.intake.phase.series import PHASES
-from nephroscope.records import DEVELOPMENT, Finding, Sex
+from nephroscope.records import DEVELOPMENT, Finding, Sex, note
 from nephroscope.records.cases import LARGEST_CM, OLDEST_YEARS, parse_cohort_word
 
 NAME = "a name (long numbers as text, as spreadsheets round them)"
@@ -217,12 +217,7 @@ class _Reader:
     def findings(self) -> tuple[Finding, ...]:
         """How ages came from dates."""
         return tuple(
-            Finding(
-                code="age-from-dates",
-                severity="note",
-                message=f"{n} ages are completed years {what}",
-                case_id="",
-            )
+            note("age-from-dates", f"{n} ages are completed years {what}")
             for what, n in self.n_from_dates.items()
         )
 

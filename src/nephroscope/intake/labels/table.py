@@ -9,7 +9,7 @@ from pathlib import Path
 from nephroscope.base.errors import CohortError
 from nephroscope.base.tables import names, read_table
 from nephroscope.base.workbook import Sheet, is_workbook, only_sheet, read_workbook
-from nephroscope.records import Finding
+from nephroscope.records import Finding, note, warning
 
 # Compared without case, accents and whatever is neither letter nor digit; where a table has several, the first named
 # here is taken.
@@ -138,7 +138,7 @@ def not_read(table: str, header: Sequence[str], where: Mapping[str, int]) -> tup
             f"; {names(tumors)} looks like the number of a tumor: map it as tumor_label if that is its value "
             "in the ROI, else give each tumor a case_id such as P7-2"
         )
-    return (Finding(code="label-columns", severity="note", message=text, case_id=""),)
+    return (note("label-columns", text),)
 
 
 def _mapped(table: str, header: Sequence[str], name: str, wanted: str) -> int:
@@ -204,10 +204,10 @@ def open_table(path: Path, columns: Mapping[str, str]) -> RawTable:
     findings = []
     if hidden:
         text = f"{len(hidden)} rows of {path.name} are hidden there, and were read too: {names(map(str, hidden))}"
-        findings.append(Finding(code="label-hidden", severity="warning", message=text, case_id=""))
+        findings.append(warning("label-hidden", text))
     if len(sheets) > 1:
         text = f"labels are from sheet {sheet.name!r} of {path.name}, one of {len(sheets)}"
-        findings.append(Finding(code="label-sheet", severity="note", message=text, case_id=""))
+        findings.append(note("label-sheet", text))
     return RawTable(header=header[:width], rows=rows, unsaved=sheet.unsaved, findings=tuple(findings))
 
 

@@ -15,7 +15,7 @@ from nephroscope.intake.public.idc_index import OWN, IdcSeries, citations_of, in
 from nephroscope.intake.public.idc_plan import Choice, IdcPlan, PlannedSeries, Wanted, best_mask, prefer_ct
 from nephroscope.intake.public.kits import read_kits_labels
 from nephroscope.intake.public.same_patients import public_patient
-from nephroscope.records import Case, Cohort, Exclusion, Finding
+from nephroscope.records import Case, Cohort, Exclusion, Finding, note, warning
 from nephroscope.records.settings import Settings
 
 IDC_CITATION = "Fedorov et al., RadioGraphics 2023;43:e230180, doi 10.1148/rg.230180"
@@ -121,13 +121,7 @@ def plan_findings(plan: IdcPlan, wanted: Wanted) -> tuple[Finding, ...]:
     chosen = [planned.series for planned in plan.series if planned.chosen]
     texts = citations_of(one.doi for one in chosen)
     found = [
-        Finding(
-            code="data-citation",
-            severity="note",
-            message=f"{what}, {licence}: {texts[doi]}",
-            case_id="",
-            where=what,
-        )
+        note("data-citation", f"{what}, {licence}: {texts[doi]}", what)
         for what, licence, doi in sorted({(origin(one), one.licence, one.doi) for one in chosen})
     ]
     if chosen:
@@ -145,11 +139,11 @@ def plan_findings(plan: IdcPlan, wanted: Wanted) -> tuple[Finding, ...]:
             text = (
                 f"{listed}: a network may learn the source instead of the tumor; test on another collection"
             )
-            found.append(Finding(code="subtype-from-source", severity="warning", message=text, case_id=""))
+            found.append(warning("subtype-from-source", text))
     unsaid = [choice.ct.patient_id for choice in plan.choices if choice.subtype is None]
     if unsaid:
         text = f"{len(unsaid)} patients without a subtype ({names(unsaid)}): name the KiTS table with --kits-json"
-        found.append(Finding(code="subtype-unknown", severity="warning", message=text, case_id=""))
+        found.append(warning("subtype-unknown", text))
     return tuple(found)
 
 

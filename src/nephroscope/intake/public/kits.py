@@ -20,7 +20,7 @@ from nephroscope.intake.labels.pathology import PathologyTable, name_of_subtype,
 from nephroscope.intake.labels.rows import LabelRow
 from nephroscope.intake.labels.values import parse_age, parse_sex
 from nephroscope.intake.public.same_patients import public_patient
-from nephroscope.records import Case, Cohort, Exclusion, Finding
+from nephroscope.records import Case, Cohort, Exclusion, Finding, note, warning
 from nephroscope.records.cases import LARGEST_CM
 
 Vote = Literal["MAJ", "AND", "OR"]
@@ -177,9 +177,7 @@ def _labels(
                 label = replace(label, **{field: parse(text)})
             except ValueError:
                 message = f"{column} is {text[:40]!r} in {file}, which is none; taken as not known"
-                findings.append(
-                    Finding(code="clinical-unreadable", severity="warning", message=message, case_id=name)
-                )
+                findings.append(warning("clinical-unreadable", message, case_id=name))
         labels.append(label)
     return labels, exclusions, findings
 
@@ -234,4 +232,4 @@ def _counts(
 
 def _citation(release: str) -> Finding:
     text = f"{release} is licensed {LICENCE}; cite {CITATIONS[release]}. Ages are those at nephrectomy"
-    return Finding(code="data-citation", severity="note", message=text, case_id="", where=release)
+    return note("data-citation", text, release)

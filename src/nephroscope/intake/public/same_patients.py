@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from nephroscope.base.tables import names
-from nephroscope.records import Case, Cohort, Exclusion, Finding
+from nephroscope.records import Case, Cohort, Exclusion, Finding, note, warning
 
 KITS_NAME = re.compile(r"(?:KiTS[-_]?|case_)(\d{5})", re.IGNORECASE)
 TCGA_NAME = re.compile(r"(TCGA-[A-Z0-9]{2}-[A-Z0-9]{4})(?:-.+)?", re.IGNORECASE)
@@ -65,8 +65,8 @@ def drop_known_patients(
         f"({names(e.case_id for e in dropped)}); KiTS19, KiTS21, KiTS23 and C4KC-KiTS share patients, "
         "and the first imported is kept"
     )
-    note = Finding(code="patient-shared", severity="note", message=text, case_id="")
-    return tuple(kept), tuple(dropped), (note, *doubts)
+    shared = note("patient-shared", text)
+    return tuple(kept), tuple(dropped), (shared, *doubts)
 
 
 def _contradictions(case: Case, known: Case) -> list[Finding]:
@@ -76,9 +76,7 @@ def _contradictions(case: Case, known: Case) -> list[Finding]:
         new, old = getattr(case, field), getattr(known, field)
         if new and old and new != old:
             text = f"its {field} is {old}{_from(known)} and {new}{_from(case)}; the first is kept: look it up"
-            found.append(
-                Finding(code="patient-contradicts", severity="warning", message=text, case_id=known.case_id)
-            )
+            found.append(warning("patient-contradicts", text, case_id=known.case_id))
     return found
 
 

@@ -32,7 +32,7 @@ from nephroscope.intake.slice_images.names import (
     rows_of_labels,
     rows_of_names,
 )
-from nephroscope.records import Case, Cohort, Exclusion, Finding
+from nephroscope.records import Case, Cohort, Exclusion, Finding, note
 
 __all__ = [
     "DEFAULT_PATTERN",
@@ -204,7 +204,7 @@ def _window_assumed(options: ImagesOptions) -> list[Finding]:
         f"the images are taken to show the window with level {level:g} and width {width:g} HU; if they were exported "
         "with another one, give --window-level and --window-width"
     )
-    return [Finding(code="window-assumed", severity="note", message=text, case_id="")]
+    return [note("window-assumed", text)]
 
 
 def _mask_values(images: list[ImageRow], tumor_label: int) -> list[Finding]:

@@ -23,7 +23,7 @@ from nephroscope.questions.capacity.runs import (
 )
 from nephroscope.records import Answer, EvaluationConfig, SliceSpec, SplitConfig, TrainConfig
 from nephroscope.report.capacity_figures import capacity_figure
-from nephroscope.report.drawing import svg_of
+from nephroscope.report.page.drawing import svg_of
 from nephroscope.study.folder import StudyFolder
 from small_study import make_cohort
 from test_study import CONFIG, make_study

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nephroscope.records import Case, Cohort, Fold, Split, p_is, p_words
-from nephroscope.report.characteristics import (
+from nephroscope.report.cohort.characteristics import (
     characteristics_by_part,
     characteristics_by_subtype,
     compare_categories,
@@ -16,7 +16,7 @@ from nephroscope.report.characteristics import (
     difference_of_categories,
     difference_of_numbers,
 )
-from nephroscope.report.tables import Cell
+from nephroscope.report.page.table import Cell
 
 
 def test_mann_whitney_by_counting():
@@ -164,7 +164,7 @@ def test_by_subtype():
     assert rows["Contrast phase"][:2] == (Cell("1 arterial, 1 venous", "2 unknown"), "not known")
     assert rows["Slices of a tumor"][1].small.endswith("1 unknown")
     assert rows["Image format"][3] == ""
-    assert table.notes[-1] == "Tests that count tumors take the tumors of one patient as independent."
+    assert table.notes[-1] == "Tests that count tumors treat the tumors of one patient as independent."
 
 
 def test_a_patient_with_both_subtypes_is_in_no_test_of_patients():

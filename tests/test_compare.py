@@ -24,7 +24,9 @@ from nephroscope.questions.compare.stacked import NAME as STACK
 from nephroscope.questions.compare.stacked import stack_with_networks
 from nephroscope.questions.compare.table import calibration_of, fitted_factor, scaled, temper
 from nephroscope.records import EvaluationConfig, SplitConfig
-from nephroscope.report.comparison_section import comparison_section
+from nephroscope.report.page.section import figures_in, tables_in
+from nephroscope.report.study.sections.comparison import filled_comparison
+from nephroscope.report.study.sections.control import control_table
 from nephroscope.statistics.calibration import calibrate
 from nephroscope.statistics.mcnemar import holm
 from nephroscope.statistics.metrics import auc
@@ -194,9 +196,9 @@ def test_a_comparison_of_an_older_format_is_out_of_date(study):
     stale = load_comparison(study.folder.root).stale
     assert stale.startswith(f"it is of format {FORMAT - 1}, made by nephroscope 0.0.9, and this one writes")
     assert stale.endswith("run `nephroscope compare` again")
-    section = comparison_section(study.folder.root)
+    section = section_of(study)
     assert section.data is None
-    assert stale in section.stale
+    assert stale in section.blocks[0].text
     path.write_text(json.dumps(content | {"format": FORMAT + 1}))
     with pytest.raises(StudyError, match=f"found format {FORMAT + 1}; it was written by a newer"):
         load_comparison(study.folder.root)
@@ -238,7 +240,7 @@ def test_held_out_cases_are_a_set_of_their_own(study):
     content = study.compare(ComparePlan(known=(KNOWS, REMARKS), permutations=0)).content
     told = {row["name"]: row["remarks"] for row in content["candidates"]}
     assert told["remarks"] == ["24 cases, all of them SYNTHETIC discs"]
-    notes = comparison_section(study.folder.root).comparison.tables["comparison"].notes
+    notes = tables_in(section_of(study).blocks)["comparison"].notes
     assert "remarks: 24 cases, all of them SYNTHETIC discs" in notes
     assert list(content["groups"]) == ["out-of-fold", "internal-test"]
     assert [g["n_cases"] for g in content["groups"].values()] == [18, 6]
@@ -675,26 +677,27 @@ def test_three_subtypes_go_by_the_mean_over_subtypes():
 # the part of the report page
 
 
+def section_of(study):
+    return filled_comparison(load_comparison(study.folder.root), "a run")
+
+
 def test_section_of_the_page(made, study):
-    section = comparison_section(made.folder.root)
-    assert section.stale == ""
-    assert section.comparison.tables["comparison"].rows[0][:3] == ("knows", "1", "baseline")
-    assert {"pairs", "not-compared"} <= section.comparison.tables.keys()
-    assert section.comparison.html.startswith("<figure>")
-    assert "<svg" in section.comparison.html
-    assert "guesses" in section.comparison.html
-    assert section.control is None
-    assert "leaky" in {row[0] for row in section.comparison.tables["not-compared"].rows}
+    section = section_of(made)
+    tables = tables_in(section.blocks)
+    assert tables["comparison"].rows[0][:3] == ("knows", "1", "baseline")
+    assert {"pairs", "not-compared"} <= tables.keys()
+    drawn = figures_in(section.blocks)["comparison"]()
+    assert "guesses" in [label.get_text() for label in drawn.axes[0].get_yticklabels()]
+    assert section.data["control"] == []
+    assert "leaky" in {row[0] for row in tables["not-compared"].rows}
     study.compare(ComparePlan(known=(KNOWS, GUESSES), permutations=2, repeats=2))
-    more = comparison_section(study.folder.root)
-    assert {row[0] for row in more.control.tables["control"].rows} == {"knows", "guesses"}
-    assert "repeats" in more.comparison.tables
+    more = section_of(study)
+    rows = control_table(more.data["control"], more.data["n_cases"]).rows
+    assert {row[0] for row in rows} == {"knows", "guesses"}
+    assert "repeats" in tables_in(more.blocks)
     study.change("evaluation", resamples=300)
-    assert (
-        "[evaluation] changed since; run `nephroscope compare` again"
-        in comparison_section(study.folder.root).stale
-    )
-    assert comparison_section(study.folder.root / "runs") is None
+    assert "[evaluation] changed since; run `nephroscope compare` again" in section_of(study).blocks[0].text
+    assert load_comparison(study.folder.root / "runs") is None
 
 
 def test_a_class_of_one_patient_names_no_winner_of_three_subtypes():

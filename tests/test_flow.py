@@ -8,7 +8,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from nephroscope.records import Case, Cohort, Exclusion, Finding, Fold, Split, SplitConfig
-from nephroscope.report.flow import draw_flow, flow_of, flow_svg, reason_group
+from nephroscope.report.cohort.flow import draw_flow, flow_of, reason_group
+from nephroscope.report.page.drawing import svg_of
 from nephroscope.study.split import make_split
 
 
@@ -66,7 +67,7 @@ def test_exclusions_are_counted_by_reason():
         "  clear_cell: 1",
         "motion: 1",
         "no CT found: 1",
-        "subtype not told by the pathology text: 1",
+        "subtype not stated in the pathology text: 1",
     ]
 
 
@@ -89,7 +90,10 @@ def test_a_case_that_came_in_later_is_not_excluded():
 @pytest.mark.parametrize(
     ("reason", "group"),
     [
-        ("2 label rows (t1, t2) for one CT volume name the same ROI", "several tumors, ROI of each not told"),
+        (
+            "2 label rows (t1, t2) for one CT volume name the same ROI",
+            "several tumors, unclear which ROI is whose",
+        ),
         ("its rows contradict each other: age_years 50.0 and 51.0", "contradicting labels"),
         ("no ROI: no SEG or RTSTRUCT refers to its CT series (3)", "no region of interest"),
         ("no label map beside P1.nii.gz", "no region of interest"),
@@ -160,8 +164,8 @@ def test_a_split_by_image_is_leaky():
     flow = flow_of(cohort(*THREE), split)
     assert texts(flow.parts[0])[-1] == "trained, validated and tested in turn (1 fold by image: LEAKY)"
     assert flow.later.title == "Left out later: 1 tumor"
-    assert "LEAKY" in flow_svg(cohort(*THREE), split)
-    assert "SYNTHETIC" in flow_svg(cohort(case(1, synthetic=True)))
+    assert "LEAKY" in svg_of(draw_flow(cohort(*THREE), split), "flow")
+    assert "SYNTHETIC" in svg_of(draw_flow(cohort(case(1, synthetic=True))), "flow")
 
 
 def big_cohort():
@@ -198,7 +202,7 @@ def test_every_text_lies_inside_its_box_and_no_box_on_another():
 
 
 def test_the_svg_is_text_and_the_same_each_time():
-    svg = flow_svg(cohort(*THREE))
-    assert svg == flow_svg(cohort(*THREE))
+    svg = svg_of(draw_flow(cohort(*THREE)), "flow")
+    assert svg == svg_of(draw_flow(cohort(*THREE)), "flow")
     assert re.search(r"<text[^>]*>Included: 2 patients, 3 tumors</text>", svg)
     assert "href" not in svg.replace('xlink:href="#', "")

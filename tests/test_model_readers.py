@@ -19,8 +19,9 @@ from nephroscope.questions.readers.call_table import CallOptions, read_calls
 from nephroscope.questions.readers.reader_study import study_readers
 from nephroscope.questions.readers.write import digests_of, save_reader_study
 from nephroscope.records import Answer, EvaluationConfig
-from nephroscope.report import readers_section as readers_page
-from nephroscope.report.readers_section import readers_section
+from nephroscope.report.page.section import figures_in, tables_in, texts_in
+from nephroscope.report.study.sections import readers as readers_page
+from nephroscope.report.study.sections.readers import readers_of
 from nephroscope.statistics.intervals import wilson
 from nephroscope.statistics.mcnemar import holm
 from nephroscope.study.folder import StudyFolder
@@ -495,15 +496,14 @@ def test_tables_page_and_words_keep_test_sets_apart(tmp_path):
     settings = type("Settings", (), {"evaluation": CONFIG})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(readers_page, "open_study", lambda root: (StudyFolder(root), settings))
-        section = readers_section(tmp_path, "d")
-    pairs = section.tables["readers-pairs"]
+        section = readers_of(tmp_path, "d", "net")
+    pairs = tables_in(section.blocks)["readers-pairs"]
     assert pairs.header[:3] == ("", "Test set", "Cases")
     told = ["cross-validation", "internal test set", found.test_set]
     assert [row[1] for row in pairs.rows[::2]] == told
-    assert section.words[0].startswith("Cross-validation: ")
+    assert texts_in(section.blocks)[0].startswith("Cross-validation: ")
     assert pairs.rows[0][2] == "6"
-    assert len(section.figure.axes) == 2
-    assert "A panel for each test set" in section.html
+    assert len(figures_in(section.blocks)["readers"]().axes) == 2
 
 
 def test_a_model_of_the_study_has_the_interval_that_evaluate_gives():
@@ -614,19 +614,21 @@ def test_command_readers_sets_readers_beside_runs(study_root, monkeypatch, tmp_p
 
 def check_section(study):
     """The report's part says what readers.json says, and nothing once the labels changed."""
-    section = readers_section(study.folder.root, study.cohort.label_digest)
-    assert "No difference between two and net is shown" in " ".join(section.words)
-    row = section.tables["readers-pairs"].rows[1]
+    section = readers_of(study.folder.root, study.cohort.label_digest, "net")
+    assert "No difference between two and net is shown" in " ".join(texts_in(section.blocks))
+    tables = tables_in(section.blocks)
+    row = tables["readers-pairs"].rows[1]
     assert row[:3] == ("two, net", "10", "8 and 10")
     assert (row[4].text, row[4].small) == ("0.50", "corrected 1.00")
-    assert section.tables["readers"].rows[2][0] == "net"
-    assert section.html.count("<svg") == 1
+    assert tables["readers"].rows[2][0] == "net"
+    assert list(figures_in(section.blocks)) == ["readers"]
     assert "2 readers called 10 cases of 10 patients" in section.methods[0][1]
     assert any("2 readers are too few" in text for text in section.limitations)
-    later = readers_section(study.folder.root, "another digest")
-    assert later.stale.startswith("Labels changed since")
-    assert "run `nephroscope readers` again" in later.stale
-    assert later.tables == {}
+    later = readers_of(study.folder.root, "another digest", "net")
+    (text,) = texts_in(later.blocks)
+    assert text.startswith("Labels changed since")
+    assert "run `nephroscope readers` again" in text
+    assert tables_in(later.blocks) == {}
     for path, name in (
         ("runs/net/run.json", "Run net"),
         ("splits.json", "Splits.json"),
@@ -642,21 +644,18 @@ def check_stale(study, path, name):
     path.parent.mkdir(exist_ok=True)
     changed = (before or "").replace("resamples = 200", "resamples = 300") + "\n"
     path.write_text(changed)
-    later = readers_section(study.folder.root, study.cohort.label_digest)
-    assert (
-        later.stale
-        == f"{name} changed since the readers' calls were scored: run `nephroscope readers` again."
-    )
-    assert later.words == ()
+    later = readers_of(study.folder.root, study.cohort.label_digest, "net")
+    changed = f"{name} changed since the readers' calls were scored: run `nephroscope readers` again."
+    assert texts_in(later.blocks) == [changed]
     if before is None:
         path.unlink()
     else:
         path.write_text(before)
-    assert readers_section(study.folder.root, study.cohort.label_digest).stale == ""
+    assert readers_of(study.folder.root, study.cohort.label_digest, "net").data is not None
 
 
 def test_a_study_without_calls_has_no_section(tmp_path):
-    assert readers_section(tmp_path, "digest") is None
+    assert readers_of(tmp_path, "digest", "net") is None
 
 
 def test_baselines_of_a_comparison_stand_beside_unless_stale(study_root, monkeypatch, tmp_path):
@@ -712,7 +711,8 @@ def test_a_leaky_run_of_the_study_is_marked_and_untested(study_root, monkeypatch
     assert (found.against_models, found.mean_against_models, found.sentences) == ((), (), ())
     (leak,) = [f for f in found.findings if f.code == "leaky-split"]
     assert leak.message.endswith("its figures are shown and marked, and it is left out of all tests")
-    assert readers_section(study_root, study.cohort.label_digest).stale == "", "the run's digest was found"
+    section = readers_of(study_root, study.cohort.label_digest, "net")
+    assert section.data is not None, "the run's digest was found"
 
 
 def test_cases_of_a_study_go_to_the_test_set_of_its_split(study_root, monkeypatch, tmp_path):

@@ -35,13 +35,13 @@ from nephroscope.questions.replicate.numbers import (
 from nephroscope.questions.replicate.numbers import one_sided as has_one_answer
 from nephroscope.questions.replicate.setup import ReplicateOptions, make_setup, shuffle_between_patients
 from nephroscope.records import EvaluationConfig
+from nephroscope.report.page.table import Cell
 from nephroscope.report.replicate import words
 from nephroscope.report.replicate import words as apart
 from nephroscope.report.replicate.figures import comparison_figure, learning_figure
 from nephroscope.report.replicate.tables import reader_table, validation_table
 from nephroscope.report.replicate.tables_more import area_table
 from nephroscope.report.replicate.words import hours_of, hours_words, isolated, one_sided
-from nephroscope.report.tables import Cell
 from nephroscope.statistics.intervals import Patients
 from small_study import make_cohort, make_store
 from test_study import make_study

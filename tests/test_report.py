@@ -24,18 +24,18 @@ from nephroscope.records import (
     SplitConfig,
     TrainConfig,
 )
-from nephroscope.report import tables, words
-from nephroscope.report.cards import case_sections
-from nephroscope.report.characteristics import characteristics_by_subtype
-from nephroscope.report.content import ReportContent, RunContent
-from nephroscope.report.data import report_json
-from nephroscope.report.drawing import save_figures, svg_of
-from nephroscope.report.figures import all_figures
-from nephroscope.report.limitations import limitations
-from nephroscope.report.methods import methods
-from nephroscope.report.page import render_page, write_report
-from nephroscope.report.page_parts import page_figures, page_parts
-from nephroscope.report.thumbnails import thumbnails
+from nephroscope.report.cohort.characteristics import characteristics_by_subtype
+from nephroscope.report.page.drawing import save_figures, svg_of
+from nephroscope.report.page.render import render
+from nephroscope.report.study.case_cards import case_sections, thumbnails
+from nephroscope.report.study.content import ReportContent, RunContent
+from nephroscope.report.study.key_result import key_result
+from nephroscope.report.study.page import page_figures, page_of, report_json, write_report
+from nephroscope.report.study.sections.cohort import exclusion_table, finding_table
+from nephroscope.report.study.sections.limitations import limitations
+from nephroscope.report.study.sections.methods import methods
+from nephroscope.report.study.sections.results import figure_table
+from nephroscope.report.study.sections.split import split_table
 
 CONFIG = EvaluationConfig(resamples=100)
 POINT = OperatingPoint(threshold=0.5, criterion="fixed", chosen_on="before any data")
@@ -166,7 +166,11 @@ def written(tmp_path, content):
 
 def html_of(content):
     """The page without its figures, which are what takes time."""
-    return render_page(page_parts(content), {})
+    return html_of_page(page_of(content))
+
+
+def html_of_page(page, drawn=None):
+    return render(page.page, drawn or {})
 
 
 def test_the_page_needs_no_network(html):
@@ -214,8 +218,8 @@ def test_what_is_written(report, html):
 
 def test_same_content_same_bytes(html, report, tmp_path):
     drawn = {name: (report / "figures" / f"{name}.svg").read_text() for name in FIGURES}
-    page = page_parts(make_content())
-    assert render_page(page, drawn) == html
+    page = page_of(make_content())
+    assert html_of_page(page, drawn) == html
     save_figures(tmp_path, {name: page_figures(page)[name] for name in ("flow", f"roc-{GROUP}")})
     for path in tmp_path.iterdir():
         assert path.read_bytes() == (report / "figures" / path.name).read_bytes(), path.name
@@ -254,12 +258,12 @@ def test_leaky_is_explained():
     assert "The shortcut probe needs folds by patient" in html
     assert limitations(content)[0].startswith("The split is LEAKY")
     assert dict(methods(content))["Split"].startswith("LEAKY: ")
-    assert tables.split_table(content).rows[0][1:] == ("train", "6 / 6 / 27", "6 / 6 / 27", "12 / 12 / 54")
+    assert split_table(content).rows[0][1:] == ("train", "6 / 6 / 27", "6 / 6 / 27", "12 / 12 / 54")
 
 
 def test_three_subtypes():
     content = make_content(("PRCC", "ChRCC", "ccRCC"))
-    html, svg = html_of(content), svg_of(all_figures(content)[f"roc-{GROUP}"], "roc")
+    html, svg = html_of(content), svg_of(page_of(content).page.figures[f"roc-{GROUP}"](), "roc")
     for subtype in ("PRCC", "ChRCC", "ccRCC"):
         assert f"{subtype} against rest" in svg
         assert f"AUC ({subtype} against the rest)" in html
@@ -277,7 +281,7 @@ def test_worst_mistake_comes_first():
     assert [(section.heading, section.n, len(section.cards)) for section in sections] == [
         ("Mistakes, worst first", 2, 2),
         ("Not sure", 1, 1),
-        ("Called right, the least sure first", 9, 9),
+        ("Classified correctly, the least sure first", 9, 9),
     ]
     assert [c.prediction.case_id for c in sections[0].cards] == ["case-0", "case-1"]
     assert sections[1].cards[0].prediction.reason == "native-phase: no contrast seen"
@@ -290,18 +294,16 @@ def test_a_run_that_did_not_converge_shows_no_numbers():
     assert "mobilenet_v2 did not converge: it never beat chance on its own training set" in html
     assert "DID NOT CONVERGE" in html
     assert "not available" in html
-    assert sorted(page_figures(page_parts(content))) == ["flow", "learning"]
+    assert sorted(page_figures(page_of(content))) == ["flow", "learning"]
 
 
 def test_key_result_is_a_sentence_with_interval_n_unit_and_method():
-    text = words.key_result(make_content())
+    text = key_result(make_content())
     assert text.startswith(
-        "In the cross-validation of 12 patients, PRCC and ChRCC were told apart with an AUC of 0."
+        "In the cross-validation of 12 patients, the network separated PRCC and ChRCC, with an AUC of 0."
     )
-    assert (
-        "10 of 12 cases were called right: 83.3 % (95 % interval 55.2 % to 95.3 %, 12 cases; Wilson)." in text
-    )
-    assert text.endswith("it gave a call for 11 of 12.")
+    assert "correctly: 83.3 % (95 % interval 55.2 % to 95.3 %, 12 cases; Wilson)." in text
+    assert text.endswith("a call for 11 of 12.")
 
 
 def test_undefined_auc_is_said():
@@ -313,12 +315,12 @@ def test_undefined_auc_is_said():
     }
     report = replace(run.report, groups=(replace(group, case=case),))
     html = html_of(replace(content, runs=(replace(run, report=report),)))
-    assert "could not be told apart, as x" in html
+    assert "no AUC could be computed: x." in html
 
 
 def test_every_figure_of_the_table_carries_n_unit_and_method():
     content = make_content()
-    table = tables.figure_table(content, content.main.report.groups[0])
+    table = figure_table(content.main.report, content.main.report.groups[0])
     assert [row[0] for row in table.rows][:3] == ["AUC", "Accuracy", "Sensitivity (PRCC)"]
     cells = [cell for row in table.rows for cell in row[1:] if cell != ""]
     assert all(re.fullmatch(r"n = \d+ (image|case)s? · [a-z]", cell.small) for cell in cells)
@@ -332,17 +334,17 @@ def test_tables_of_cohort_exclusions_and_split():
     assert rows["Patients"] == ("6", "6", "12", "")
     assert rows["Age, years"][2].small == "56 (53 to 58); n = 12"
     assert rows["Sex, patients"][2] == "8 men, 4 women"
-    assert tables.exclusion_table(content).rows == (
+    assert exclusion_table(content).rows == (
         ("subtype outside the study", "oncocytoma", "1"),
         ("roi-small: ROI too small", "", "1"),
     )
-    assert tables.split_table(content).rows[2] == ("", "test", "1 / 1 / 5", "2 / 2 / 10", "3 / 3 / 15")
+    assert split_table(content).rows[2] == ("", "test", "1 / 1 / 5", "2 / 2 / 10", "3 / 3 / 15")
 
 
 def test_many_reasons_are_folded():
     content = make_content(findings=())
     many = tuple(Exclusion(case_id=f"x{i}", reason=f"reason {i // 2}") for i in range(80))
-    rows = tables.exclusion_table(replace(content, cohort=replace(content.cohort, exclusions=many))).rows
+    rows = exclusion_table(replace(content, cohort=replace(content.cohort, exclusions=many))).rows
     assert len(rows) == 31
     assert rows[-1] == ("and 10 more reasons, see exclusions.csv", "", "20")
 
@@ -350,7 +352,7 @@ def test_many_reasons_are_folded():
 def test_findings_are_gathered_by_kind():
     notes = [Finding(code="one-reader", severity="note", message=f"m{i}", case_id=f"c{i}") for i in range(10)]
     content = make_content(findings=(*notes, DOUBT))
-    assert tables.finding_table(content).rows == (
+    assert finding_table(content).rows == (
         ("warning", "native-phase", "no contrast seen", "case-2"),
         ("note", "one-reader", "m0 (and 9 of the same kind)", "c0, c1, c2, c3, c4, c5, c6, c7 and 2 more"),
     )
@@ -385,8 +387,8 @@ def test_limitations_come_from_the_data():
 def test_several_runs_are_compared():
     content = make_content()
     other = replace(content.main, report=replace(content.main.report, run="run-2", model="resnet34"))
-    page = page_parts(replace(content, runs=(content.main, other)))
-    html = render_page(page, {})
+    page = page_of(replace(content, runs=(content.main, other)))
+    html = html_of_page(page)
     assert "All runs, by case" in html
     assert "resnet34" in html
     assert len(report_json(page, [])["runs"]) == 2

@@ -3,14 +3,13 @@
 import csv
 from dataclasses import replace
 
-from nephroscope.report.checklists.claim import CLAIM
-from nephroscope.report.checklists.items import Checklist, Item, answer, counts
-from nephroscope.report.checklists.metrics import METRICS
-from nephroscope.report.checklists.statements import Evidence
-from nephroscope.report.checklists.tripod import TRIPOD
-from nephroscope.report.checklists.write import answer_all, save_checklists
-from nephroscope.report.page import write_report
-from nephroscope.report.page_parts import page_parts
+from nephroscope.report.checklists.checklist import Checklist, Item, answer, counts, save_answers
+from nephroscope.report.checklists.claim2024 import CLAIM
+from nephroscope.report.checklists.metrics2024 import METRICS
+from nephroscope.report.checklists.tripod_ai import TRIPOD
+from nephroscope.report.page.section import Evidence
+from nephroscope.report.study.page import page_of, write_report
+from nephroscope.report.study.sections.checklists import LISTS
 from test_report import make_content
 
 PLACES = {
@@ -24,7 +23,7 @@ def numbers(checklist):
 
 
 def answers_of(content, key="claim2024"):
-    return {a.number: a for a in page_parts(content).checklists[key]}
+    return {a.number: a for a in page_of(content).checklists[key]}
 
 
 def test_the_lists_are_complete():
@@ -38,9 +37,9 @@ def test_the_lists_are_complete():
 
 
 def test_without_evidence_everything_is_for_the_authors():
-    for key, answers in answer_all({}).items():
-        found = counts(answers)
-        assert found["answered"] == found["in part"] == 0, key
+    for checklist in LISTS:
+        found = counts(answer(checklist, {}))
+        assert found["answered"] == found["in part"] == 0, checklist.key
 
 
 def test_states():
@@ -84,18 +83,18 @@ def test_an_external_test_set_answers_its_item_and_nothing_else_does():
         "in part",
         "in what it is external: its sites also gave cases to development",
     )
-    assert any("no test at a new hospital" in text for text in page_parts(other).limitations)
+    assert any("no test at a new hospital" in text for text in page_of(other).limitations)
     away = tuple(replace(c, site_id="elsewhere", cohort=group.name) for c in other.cohort.cases)
     other = replace(other, cohort=replace(other.cohort, cases=away))
     item = answers_of(other)["33"]
     assert item.state == "answered"
     assert item.evidence.startswith("external test set TCIA, 12 patients: AUC 0.")
-    assert not any("no test at a new hospital" in text for text in page_parts(other).limitations)
+    assert not any("no test at a new hospital" in text for text in page_of(other).limitations)
 
 
 def test_a_leaky_split_is_never_simply_answered():
     item = answers_of(make_content(protocol="image"))["20"]
-    assert item.evidence == "LEAKY: by image, patients stand in several parts"
+    assert item.evidence == "LEAKY: by image, patients are in several parts"
     assert (item.state, item.authors) == ("in part", "justify a division below the patient")
     assert answers_of(make_content())["20"].state == "answered"
     found = answers_of(make_content(protocol="image"))
@@ -158,7 +157,7 @@ def test_a_run_that_did_not_converge_has_no_performance():
 
 def test_every_pointer_points(tmp_path):
     """Anchors are on the page, files are written."""
-    page = page_parts(make_content())
+    page = page_of(make_content())
     for answers in page.checklists.values():
         for a in answers:
             for place in filter(None, a.where.split("; ")):
@@ -185,7 +184,9 @@ def test_every_pointer_is_there_when_the_page_is_written(tmp_path):
 
 def test_files(tmp_path):
     content = make_content(synthetic=True)
-    save_checklists(tmp_path, page_parts(content).checklists, content.marks)
+    page = page_of(content)
+    for checklist in LISTS:
+        save_answers(tmp_path, checklist, page.checklists[checklist.key], content.marks)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         *(
             "claim2024.csv",

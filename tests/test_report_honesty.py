@@ -7,15 +7,15 @@ import pytest
 
 from nephroscope.base.files import save_json
 from nephroscope.records import Estimate
-from nephroscope.report.appraisal import appraise
-from nephroscope.report.content import Saliency, SaliencyMap
-from nephroscope.report.limitations import limitations
-from nephroscope.report.page import remove_leftovers, write_report
-from nephroscope.report.probability_tables import coverage_table
-from nephroscope.report.saliency_words import check_words, saliency_limitations
+from nephroscope.report.study.appraisal import appraise
+from nephroscope.report.study.content import Saliency, SaliencyMap
+from nephroscope.report.study.page import remove_leftovers, write_report
+from nephroscope.report.study.saliency import check_sentences, saliency_limitations
+from nephroscope.report.study.sections.limitations import limitations
+from nephroscope.report.study.sections.probabilities import coverage_table
 from test_report import make_content
 
-CHOSEN = "This run was chosen, or may have been, among "
+CHOSEN = "This run was, or may have been, chosen from "
 
 
 def chosen(content):
@@ -40,8 +40,7 @@ def test_a_run_that_may_have_been_chosen_says_so(tmp_path):
 
     add_run(tmp_path / "runs", content, "second")
     (text,) = chosen(content)
-    assert text.startswith(f"{CHOSEN}2 on the same cases: ")
-    assert "its AUC is optimistic by an unknown amount" in text
+    assert text.startswith(f"{CHOSEN}2 models that were tested on the same cases. ")
 
     rows = [{"name": name} for name in (own, "second", "clinical", "stack")]
     made_from = {"cohort.csv": content.cohort.digest}
@@ -51,8 +50,8 @@ def test_a_run_that_may_have_been_chosen_says_so(tmp_path):
     add_run(tmp_path / "capacity" / "runs", content, "mobilenet_v2-0.5-seed0-abc")
     (text,) = chosen(content)
     assert text.startswith(
-        f"{CHOSEN}5 on the same cases (2 runs, 2 other candidates of `nephroscope compare`, "
-        "1 training of `nephroscope capacity`): "
+        f"{CHOSEN}5 models that were tested on the same cases (2 runs, 2 other candidates of `nephroscope compare`, "
+        "1 training of `nephroscope capacity`). "
     )
 
 
@@ -89,17 +88,17 @@ def test_few_patients_name_the_confidence_of_the_study():
 def test_coverage_at_the_margin_is_not_that_of_the_tile():
     (group,) = appraise(make_content()).groups.values()
     assert any(
-        note.startswith("At the margin in use the margin alone is counted.")
+        note.startswith("At the margin in use only the margin is counted.")
         for note in coverage_table(group).notes
     )
 
 
 def test_maps_without_figures_are_not_called_checked():
     maps = {"case-0": (SaliencyMap(slice_index=10, address="data:,"),)}
-    content = replace(make_content(), saliency=Saliency(maps=maps, told="", check=""))
+    content = replace(make_content(), saliency=Saliency(maps=maps, text="", check=""))
     (text,) = saliency_limitations(content)
     assert "Whether they depend on the weights could not be checked." in text
-    assert check_words({}) == "Whether the maps depend on the weights was not checked."
+    assert check_sentences({}) == "Whether the maps depend on the weights was not checked."
 
 
 def test_an_earlier_report_leaves_nothing_but_the_users_files(tmp_path):

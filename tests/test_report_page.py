@@ -6,16 +6,14 @@ import numpy as np
 import pytest
 
 from nephroscope.records import counted_noun
-from nephroscope.report import words
-from nephroscope.report.appraisal import appraise
-from nephroscope.report.figures import all_figures
-from nephroscope.report.methods import methods, software_text
-from nephroscope.report.page import render_page
-from nephroscope.report.page_parts import page_parts
-from nephroscope.report.probability_tables import probability_tables
-from nephroscope.report.shortcuts import shortcut_section_table, shortcut_words
-from nephroscope.report.tables import group_title
-from test_report import make_content
+from nephroscope.report.page.names import group_title
+from nephroscope.report.study.appraisal import appraise
+from nephroscope.report.study.key_result import key_result, other_sets
+from nephroscope.report.study.page import page_of
+from nephroscope.report.study.sections.methods import methods, software_text
+from nephroscope.report.study.sections.probabilities import rescaling_table
+from nephroscope.report.study.sections.shortcuts import filled_shortcuts, shortcut_sentences, shortcut_table
+from test_report import html_of, html_of_page, make_content
 from test_report_words import two_folds
 
 EXTERNAL = "external-test:TCIA"
@@ -34,7 +32,7 @@ def with_test_set(content, name=EXTERNAL, n=4):
 def test_a_name_given_by_its_owner_keeps_its_letters():
     assert group_title("external-test:TCIA") == "External test set TCIA"
     assert group_title("out-of-fold") == "Cross-validation"
-    assert "External test set TCIA, 4 patients" in render_page(page_parts(with_test_set(make_content())), {})
+    assert "External test set TCIA, 4 patients" in html_of(with_test_set(make_content()))
 
 
 def test_counted_noun():
@@ -43,28 +41,28 @@ def test_counted_noun():
 
 def test_every_test_set_stands_at_the_top():
     content = make_content()
-    assert words.other_sets(content) == ""
-    told = words.other_sets(with_test_set(content))
+    assert other_sets(content) == ""
+    told = other_sets(with_test_set(content))
     assert told.startswith("External test set TCIA: 4 patients, AUC 0.")
-    assert told.endswith("cases called right.")
-    html = render_page(page_parts(with_test_set(content)), {})
+    assert told.endswith("cases classified correctly.")
+    html = html_of(with_test_set(content))
     assert html.index("External test set TCIA: 4 patients") < html.index('<div class="tiles">')
     assert '<a href="#limits">' in html[: html.index('<div class="tiles">')]
-    assert words.other_sets(with_test_set(make_content(converged=False))) == ""
+    assert other_sets(with_test_set(make_content(converged=False))) == ""
 
 
 def test_a_test_set_too_small_for_a_curve_is_folded():
-    page = page_parts(with_test_set(make_content()))
-    html = render_page(page, {})
+    page = page_of(with_test_set(make_content()))
+    html = html_of_page(page)
     assert html.count("No calibration curve: a curve needs 5 patients of each class, found 2 and 2.") == 1
     assert "<summary>Figures of 4 patients</summary>" in html
     assert "No calibration curve: undefined" not in html
 
 
 def test_subgroups_without_a_figure_are_a_sentence():
-    page = page_parts(with_test_set(make_content()))
-    assert not page.appraisal.groups[EXTERNAL].has_subgroups
-    html = render_page(page, {})
+    page = page_of(with_test_set(make_content()))
+    assert not page.source.appraisal.groups[EXTERNAL].has_subgroups
+    html = html_of_page(page)
     assert "External test set TCIA: 4 patients, too few of each subtype in any subgroup for a figure" in html
     assert "subgroups-external-test-TCIA" in page.tables
     assert "In the external test set TCIA no subgroup has enough patients of each subtype for a figure." in (
@@ -73,7 +71,7 @@ def test_subgroups_without_a_figure_are_a_sentence():
 
 
 def test_rescalings_stand_in_order_and_in_words():
-    table = probability_tables(appraise(two_folds(make_content())))["rescaling"]
+    table = rescaling_table(appraise(two_folds(make_content())))
     assert [row[0] for row in table.rows] == ["cross-validation, fold 0", "cross-validation, fold 1"] * 2
     assert [row[1] for row in table.rows] == ["platt", "platt", "temperature", "temperature"]
     assert "no interval" in table.notes[-1]
@@ -82,7 +80,7 @@ def test_rescalings_stand_in_order_and_in_words():
 def test_held_out_cases_have_one_network_and_it_is_named():
     content = make_content()
     name = "From slices to a case"
-    assert "Held-out" not in dict(methods(content))[name]
+    assert "held-out" not in dict(methods(content))[name]
     first = content.main.report.predictions[0]
     predictions = (replace(first, fold=1), *content.main.report.predictions[1:])
     report = replace(content.main.report, predictions=predictions)
@@ -92,7 +90,7 @@ def test_held_out_cases_have_one_network_and_it_is_named():
     split = replace(content.split, folds=(fold, replace(fold, index=1)), holdout=frozenset(held_out))
     held = replace(content, split=split, runs=(replace(content.main, report=report),))
     assert (
-        "Held-out cases were answered by the network of fold 1, that of the lowest"
+        "The network of fold 1, which has the lowest validation loss, classified the held-out cases."
         in dict(methods(held))[name]
     )
 
@@ -123,7 +121,7 @@ def test_a_band_without_width_is_not_drawn():
     clear = replace(content, runs=(replace(content.main, report=replace(report, predictions=tuple(parted))),))
     legends = []
     for one in (content, clear):
-        axes = all_figures(one)["roc-out-of-fold"].axes[0]
+        axes = page_of(one).page.figures["roc-out-of-fold"]().axes[0]
         legends.append(axes.get_legend_handles_labels()[1])
     assert any("band" in label for label in legends[0])
     assert not any("band" in label for label in legends[1])
@@ -139,16 +137,17 @@ def test_shortcuts_name_who_was_asked(names, said):
         "follows": [{"name": n, "fact": "sex", "gap": estimate, "one": "M", "other": "F"} for n in names],
         "facts": [{"name": "sex", "levels": ["M (5)"], "auc": estimate}],
     }
-    assert said in shortcut_words(found)[0][0]
-    notes = shortcut_section_table(found, "run").notes
+    assert said in filled_shortcuts(found, names[0]).limitations[0]
+    assert said in shortcut_sentences(found)[0]
+    notes = shortcut_table(found, "run").notes
     assert any(note.startswith("An AUC below 0.5") for note in notes)
     found["facts"][0]["auc"] = estimate | {"value": 0.6}
-    assert not any(note.startswith("An AUC below") for note in shortcut_section_table(found, "run").notes)
+    assert not any(note.startswith("An AUC below") for note in shortcut_table(found, "run").notes)
 
 
 @pytest.mark.parametrize("more", [{"subtypes": ("a", "b", "c")}, {"protocol": "image"}, {"converged": False}])
 def test_other_kinds_of_run_have_a_whole_page(more):
-    html = render_page(page_parts(make_content(**more)), {})
+    html = html_of(make_content(**more))
     assert "None" not in html
     assert "{{" not in html
     assert np.isfinite(len(html))
@@ -158,14 +157,14 @@ def test_an_interval_that_holds_one_half_is_not_told_as_a_success():
     content = make_content()
     report = content.main.report
     group = report.groups[0]
-    assert "PRCC and ChRCC were told apart with an AUC of" in words.key_result(content)
+    assert "the network separated PRCC and ChRCC, with an AUC of" in key_result(content)
     chance = replace(group.case["auc"], value=0.6, low=0.4, high=0.8)
     case = group.case | {"auc": chance}
     report = replace(report, groups=(replace(group, case=case), *report.groups[1:]))
-    said = words.key_result(replace(content, runs=(replace(content.main, report=report),)))
-    assert "PRCC and ChRCC were not shown to be told apart, with an AUC of 0.60" in said
-    three = words.key_result(make_content(("a", "b", "c")))
-    assert "a, b and c were" in three
+    said = key_result(replace(content, runs=(replace(content.main, report=report),)))
+    assert "was not shown to separate PRCC and ChRCC, with an AUC of 0.60" in said
+    three = key_result(make_content(("a", "b", "c")))
+    assert " a, b and c, with a mean one-against-rest AUC of" in three
 
 
 def test_gray_images_are_told_in_the_methods():
@@ -179,7 +178,7 @@ def test_gray_images_are_told_in_the_methods():
 
 
 def test_three_narrow_panels_keep_their_curves_free_of_text():
-    figure = all_figures(make_content(("a", "b", "c")))["roc-out-of-fold"]
+    figure = page_of(make_content(("a", "b", "c"))).page.figures["roc-out-of-fold"]()
     assert [len(axes.texts) for axes in figure.axes] == [0, 0, 0]
     assert all(axes.get_legend() is None for axes in figure.axes)
     assert all("AUC by case" in axes.get_xlabel() for axes in figure.axes)

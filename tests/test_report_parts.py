@@ -6,26 +6,27 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from nephroscope.questions.compare.comparison_file import Comparison
 from nephroscope.questions.evaluation.evaluate import LEAKY, RunFacts, build_report
 from nephroscope.questions.evaluation.subgroups import attributes_of
 from nephroscope.records import Answer, Estimate, SlicePrediction
-from nephroscope.report import cards, extra_sections
-from nephroscope.report.appraisal import RAW, appraise, marked
-from nephroscope.report.cards import case_sections, case_table, cases_with_cards
-from nephroscope.report.comparison_section import ComparisonPart, ComparisonSection, control_part, spread_cell
-from nephroscope.report.content import Saliency, SaliencyMap, Scan
-from nephroscope.report.data import plain, report_json
-from nephroscope.report.gather import scans_of
-from nephroscope.report.model_card import model_card
-from nephroscope.report.page import render_page
-from nephroscope.report.page_parts import page_parts
-from nephroscope.report.probability_tables import calibration_table, operating_table
-from nephroscope.report.readers_section import ReadersSection, _with_set_in_words
-from nephroscope.report.shortcuts import facts_known, shortcut_words
-from nephroscope.report.tables import Cell, Letters, Table
-from nephroscope.report.words import key_result
+from nephroscope.report.page.section import texts_in
+from nephroscope.report.page.table import Cell, Column, Letters, build_table
+from nephroscope.report.study import case_cards
+from nephroscope.report.study.appraisal import RAW, appraise, marked_leaky, source_of
+from nephroscope.report.study.case_cards import case_sections, cases_with_cards
+from nephroscope.report.study.content import Saliency, SaliencyMap, Scan
+from nephroscope.report.study.key_result import key_result
+from nephroscope.report.study.page import card_of, fill_page, page_of, plain, report_json
+from nephroscope.report.study.read_run import facts_known, scans_of
+from nephroscope.report.study.sections.cases import case_table
+from nephroscope.report.study.sections.comparison import spread_cell
+from nephroscope.report.study.sections.control import filled_control
+from nephroscope.report.study.sections.probabilities import calibration_table, operating_table
+from nephroscope.report.study.sections.readers import filled_readers, first_sentences, with_test_set
+from nephroscope.report.study.sections.shortcuts import filled_shortcuts
 from nephroscope.statistics.metrics import auc
-from test_report import make_content
+from test_report import html_of, html_of_page, make_content
 from test_report_words import two_folds
 
 GROUP = "out-of-fold"
@@ -47,7 +48,7 @@ def test_calibration_is_that_of_the_predictions():
     n = len(content.main.report.predictions)
     assert (
         points[0][1].small
-        == f"2 folds, each by the cases of the others, {n} in all, without patients of its own"
+        == f"2 folds, each threshold chosen on the other folds, {n} cases in all, no patient of the fold among them"
     )
     assert "no interval" in operating_table(found).notes[-1]
 
@@ -74,7 +75,7 @@ def test_subgroups_are_of_the_cohort():
 
 def test_leaky_stands_in_every_method():
     e = Estimate(value=0.5, low=None, high=None, n=1, unit="case", method="Wilson")
-    assert marked({"a": (e,)})["a"][0].method == f"{LEAKY}; Wilson"
+    assert marked_leaky({"a": (e,)})["a"][0].method == f"{LEAKY}; Wilson"
     group = appraise(make_content(protocol="image")).groups[GROUP]
     assert group.coverage.aurc.method.startswith(LEAKY)
     assert group.curves[RAW].curve.method.startswith(LEAKY)
@@ -107,10 +108,10 @@ def many(content, n):
 def test_a_large_cohort_has_a_small_page():
     content = many(make_content(), 300)
     right = case_sections(content)[2]
-    assert (right.n, len(right.cards)) == (309, cards.MOST["right"])
-    assert len(cases_with_cards(content)) == 2 + 1 + cards.MOST["right"]
+    assert (right.n, len(right.cards)) == (309, case_cards.MOST["right"])
+    assert len(cases_with_cards(content)) == 2 + 1 + case_cards.MOST["right"]
     assert len(case_table(content).rows) == 312
-    html = render_page(page_parts(content), {})
+    html = html_of(content)
     assert html.count("<article") == 27
     assert "24 of 309 are shown; all are rows of the table below and of tables/cases.csv." in html
     assert "more-299" in html
@@ -123,19 +124,19 @@ def test_saliency_maps_stand_on_their_cards():
         name: Estimate(value=x, low=x - 0.1, high=x + 0.1, n=9, unit="patient", method="m")
         for name, x in (("random_size", 0.1), ("mirrored", 0.8))
     }
-    made = Saliency(maps=maps, told="Grad-CAM.", check="Differs from random weights.", figures=figures)
+    made = Saliency(maps=maps, text="Grad-CAM.", check="Differs from random weights.", figures=figures)
     content = make_content(saliency=made)
     cards_of = {c.prediction.case_id: c for section in case_sections(content) for c in section.cards}
     assert [p.saliency for p in cards_of["case-0"].pictures if p.slice_index == 12] == [address]
     assert not any(p.saliency for p in cards_of["case-1"].pictures)
-    page = page_parts(content)
-    html = render_page(page, {})
+    page = page_of(content)
+    html = html_of_page(page)
     assert html.count(address) == 1
     assert "Differs from random weights." in html
     assert next(a for a in page.checklists["claim2024"] if a.number == "31").state == "answered"
     alike = replace(made, figures=figures | {"random_size": figures["mirrored"]})
     item = next(
-        a for a in page_parts(replace(content, saliency=alike)).checklists["claim2024"] if a.number == "31"
+        a for a in page_of(replace(content, saliency=alike)).checklists["claim2024"] if a.number == "31"
     )
     assert (item.state, item.authors) == (
         "in part",
@@ -146,7 +147,7 @@ def test_saliency_maps_stand_on_their_cards():
 def test_plain_data_holds_no_nan():
     found = plain({"a": np.array([1.0, np.nan]), "b": float("inf"), "c": (np.int64(3), {"z", "y"})})
     assert found == {"a": [1.0, None], "b": None, "c": [3, ["y", "z"]]}
-    page = page_parts(make_content())
+    page = page_of(make_content())
     told = json.loads(json.dumps(report_json(page, ["flow"]), allow_nan=False))
     assert told["figures"] == ["flow"]
     assert {
@@ -163,15 +164,14 @@ def test_plain_data_holds_no_nan():
 
 
 def test_what_is_missing_names_its_command():
-    page = page_parts(make_content(title="kidney"))
-    html = render_page(page, {})
+    html = html_of(make_content(title="kidney"))
     assert "<code>nephroscope compare kidney</code>" in html
     assert "<code>nephroscope readers kidney FILE.csv</code>" in html
     assert "No control with shuffled labels was run" in html
 
 
 def test_the_navigation_finds_every_section():
-    html = render_page(page_parts(make_content()), {})
+    html = html_of(make_content())
     nav = html[html.index("<nav>") : html.index("</nav>")]
     anchors = [part.split('"')[0] for part in nav.split('href="#')[1:]]
     assert len(anchors) >= 12
@@ -191,18 +191,20 @@ def test_scans_are_read_from_the_series_table(tmp_path):
     assert (scans["c"].manufacturer, scans["c"].spacing_mm) == ("", None)
 
 
-def test_shortcut_sentences_become_limitations_only_where_a_fact_tells():
+def test_shortcut_sentences_become_limitations_only_where_a_fact_predicts_the_subtype():
     found = {
-        "words": ["In this cohort sex alone gives AUC 0.72 (0.59 to 0.81): whoever ...", "No fact is seen."]
+        "words": ["In this cohort sex alone gives AUC 0.72 (0.59 to 0.81): whoever ...", "No fact is seen."],
+        "facts": [],
+        "follows": [],
     }
-    alone, words = shortcut_words(found)
-    assert len(alone) == 1
-    assert len(words) == 2
+    filled = filled_shortcuts(found, "run-1")
+    assert filled.limitations == (found["words"][0],)
+    assert texts_in(filled.blocks) == found["words"]
 
 
 def test_the_model_card_says_what_the_page_says():
     content = make_content()
-    text = model_card(content)
+    text = card_of(page_of(content))
     for heading in ("Intended use", "Out of scope", "Figures, by case", "Subgroups", "Limits", "Ethics"):
         assert f"\n## {heading}\n" in text
     e = content.main.report.groups[0].case["auc"]
@@ -210,26 +212,26 @@ def test_the_model_card_says_what_the_page_says():
     scores = np.array([p.probabilities["PRCC"] for p in content.main.report.predictions])
     truth = np.array([p.truth == "PRCC" for p in content.main.report.predictions])
     assert auc(scores, truth) == pytest.approx(e.value)
-    assert "do not use this model" in model_card(make_content(converged=False))
+    assert "do not use this model" in card_of(page_of(make_content(converged=False)))
 
 
 def test_the_model_card_begins_with_its_use_and_its_verdict():
     """What for, what not for, SYNTHETIC, the figure with interval, n and method; keys of JSON nowhere."""
     content = make_content(synthetic=True)
-    text = model_card(content)
+    text = card_of(page_of(content))
     headings = [line for line in text.splitlines() if line.startswith("## ")]
     assert headings[:3] == ["## Intended use", "## Out of scope", "## Headline"]
     headline = text[text.index("## Headline") : text.index("## Model")]
     assert headline.split("\n\n")[1].startswith("**SYNTHETIC: ")
     assert key_result(content) in headline
-    assert f"{len(page_parts(content).limitations)} limitations, under Limits." in headline
+    assert f"{len(page_of(content).limitations)} limitations under Limits." in headline
     assert not any(key in text for key in ("observed_expected", "intercept_beside_slope", "e50:"))
     assert "Observed to expected (1 is ideal)" in text
 
 
 def test_what_the_model_card_has_no_figure_of_is_one_line():
     """12 patients: subgroups below 5 of a subtype are named together, not a row each."""
-    text = model_card(make_content())
+    text = card_of(page_of(make_content()))
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert not any("not available" in row for row in rows)
     assert any(line.startswith("Not available: ") for line in text.splitlines()) or (
@@ -265,34 +267,43 @@ CONTROL = {
 
 def test_the_control_says_how_many_each_number_counts():
     """Range, mean of folds and the AUC with the true labels have no interval: their n and unit stand beside."""
-    part = control_part({"control": [CONTROL], "n_cases": 74})
-    (row,) = part.tables["control"].rows
+    filled = filled_control([CONTROL], 74)
+    lead, folded, shown = filled.blocks
+    (row,) = shown.table.rows
     assert row[4] == Cell("0.500", "n = 20 permutations")
     assert row[5] == Cell("0.32 to 0.61", "n = 20 permutations")
     assert row[6] == Cell("0.950", "n = 74 cases")
-    (told,) = part.words
-    assert told.startswith("No alarm for 1 of 1 candidate. That is no proof:")
-    assert "a mean AUC of up to 0.53 would have gone unnoticed" in told
-    assert part.more == (CONTROL["words"],)
-    alarm = CONTROL | {"alarm": True, "words": "WARNING: a leak."}
-    part = control_part({"control": [alarm], "n_cases": 74})
-    assert part.words == part.limitations == ("WARNING: a leak.",)
+    assert lead.text.startswith("No alarm for 1 of 1 candidate. That is no proof:")
+    assert "a mean AUC of up to 0.53 would have gone unnoticed" in lead.text
+    assert texts_in([folded]) == [CONTROL["words"]]
+    filled = filled_control([CONTROL | {"alarm": True, "words": "WARNING: a leak."}], 74)
+    assert tuple(texts_in(filled.blocks)) == filled.limitations == ("WARNING: a leak.",)
     assert spread_cell({"sd": 0.02, "sd_n": 5, "sd_unit": "division"}, "sd") == Cell(
         "0.020", "n = 5 divisions"
     )
     assert spread_cell({"sd": None}, "sd") == "-"
 
 
-def test_folded_tables_and_sentences_are_on_the_page(monkeypatch, tmp_path):
-    table = Table(caption="Pairs", header=("Pair",), rows=(("a, b",),))
-    part = ComparisonPart(
-        words=("The answer.",), more=("A detail.",), tables={"pairs": table}, folded=frozenset({"pairs"})
-    )
-    html = render_page(
-        with_sections(monkeypatch, tmp_path, ComparisonSection(comparison=part, data=COMPARED)), {}
-    )
+def test_folded_tables_and_sentences_are_on_the_page(tmp_path):
+    html = html_of_page(compared_page(tmp_path))
     assert "<summary>1 more sentence</summary>" in html
-    assert "<summary>Pairs <small>1 row, also in tables/pairs.csv</small></summary>" in html
+    summary = "<summary>Pairs, cross-validation <small>2 rows, also in tables/pairs.csv</small></summary>"
+    assert summary in html
+
+
+def test_a_table_is_built_from_records_and_columns():
+    e = Estimate(value=0.5, low=0.25, high=0.75, n=4, unit="case", method="Wilson")
+    columns = [
+        Column("Name", lambda r: r[0]),
+        Column("Size", lambda r: r[1], unit="cm"),
+        Column("AUC", lambda r: r[2]),
+    ]
+    table = build_table("All", columns, [("a|b", 3, e), ("c", None, None)], ["A note."])
+    assert table.header == ("Name", "Size, cm", "AUC")
+    assert table.rows == (("a|b", "3", Cell("0.500 (0.250 to 0.750)", "n = 4 cases · a")), ("c", "", ""))
+    assert table.notes == ("a: Wilson", "A note.")
+    assert table.markdown()[2] == "| a/b | 3 | 0.500 (0.250 to 0.750) |"
+    assert table.as_json()["rows"][0][2] == {"text": "0.500 (0.250 to 0.750)", "small": "n = 4 cases · a"}
 
 
 def test_facts_of_the_probe_have_the_names_of_the_subgroups():
@@ -311,93 +322,116 @@ def estimate(value):
     return {name: getattr(e, name) for name in ("value", "low", "high", "n", "unit", "method")}
 
 
+def candidate(name, kind, rank, value):
+    return {"name": name, "kind": kind, "rank": rank, "auc": estimate(value), "told": "as it was"}
+
+
+def pair(one, two, value):
+    calls = {"p": 0.5, "only_one_right": 2, "only_two_right": 1}
+    tested = {"difference": estimate(value), "p": 0.01, "p_holm": 0.02, "test": "DeLong", "accuracy": calls}
+    return {"one": one, "two": two, "supported": True} | tested
+
+
+CANDIDATES = [
+    candidate("attenuation", "baseline", 1, 0.9),
+    candidate("run-1", "network", 2, 0.6),
+    candidate("radiomics", "baseline", 3, 0.5),
+]
 COMPARED = {
-    "candidates": [
-        {"name": "attenuation", "kind": "baseline", "rank": 1, "auc": estimate(0.9)},
-        {"name": "run-1", "kind": "network", "rank": 2, "auc": estimate(0.6)},
-        {"name": "radiomics", "kind": "baseline", "rank": 3, "auc": estimate(0.5)},
-    ],
+    "candidates": CANDIDATES,
     "test_set": "out-of-fold",
     "groups": {
         "out-of-fold": {
-            "pairwise": [
-                {"one": "attenuation", "two": "run-1", "supported": True, "difference": estimate(0.3)},
-                {"one": "run-1", "two": "radiomics", "supported": True, "difference": estimate(0.1)},
-            ]
+            "candidates": CANDIDATES,
+            "n_patients": 12,
+            "pairwise": [pair("attenuation", "run-1", 0.3), pair("run-1", "radiomics", 0.1)],
         }
     },
+    **{
+        "words": ["The answer.", "A detail."],
+        "n_cases": 12,
+        "n_patients": 12,
+        "folds": 2,
+        "synthetic": False,
+    },
+    **{"control": [], "repeated": [], "not_compared": [], "leaky": [], "shortcuts": {}},
 }
 
 
-def with_sections(monkeypatch, tmp_path, compared=None, readers=None):
-    monkeypatch.setattr(extra_sections, "comparison_section", lambda root: compared)
-    monkeypatch.setattr(extra_sections, "readers_section", lambda root, digest: readers)
-    return page_parts(make_content(study=tmp_path))
+def compared_page(tmp_path, stale=""):
+    """The page of a study with a comparison."""
+    source = source_of(make_content())
+    found = Comparison(path=tmp_path, content=COMPARED, stale=stale)
+    return fill_page(replace(source, comparison=found))
 
 
-def test_a_better_baseline_stands_at_the_top_and_in_the_limitations(monkeypatch, tmp_path):
-    table = Table(caption="All candidates", header=("Candidate",), rows=(("attenuation",),))
-    part = ComparisonPart(tables={"comparison": table}, methods=(("Comparison", "As told."),))
-    page = with_sections(monkeypatch, tmp_path, ComparisonSection(comparison=part, data=COMPARED))
-    html = render_page(page, {})
+def test_a_better_baseline_is_named_at_the_top_and_in_the_limitations(tmp_path):
+    page = compared_page(tmp_path)
+    html = html_of_page(page)
     top = html[: html.index('id="data"')]
-    assert "Beside 2 other candidates on the same folds it is number 2 by AUC" in top
+    assert "Compared with 2 other candidates on the same folds, it ranks number 2 by AUC" in top
     assert "attenuation (baseline) reaches 0.90 (0.85 to 0.95, 12 cases)." in top
     (limit,) = [text for text in page.limitations if "a baseline, is better" in text]
     assert limit.startswith("attenuation, a baseline, is better than this network: difference of AUC 0.300")
-    assert page.tables["comparison"] is table
-    assert ("Comparison", "As told.") in page.methods
+    assert [row[0] for row in page.tables["comparison"].rows] == ["attenuation", "run-1", "radiomics"]
+    assert page.tables["pairs"].rows[0][:1] == ("attenuation, run-1",)
+    assert dict(page.methods)["Candidates"].startswith("attenuation: as it was.")
     metrics = {a.number: a.state for a in page.checklists["metrics2024"]}
     assert (metrics["25"], metrics["12"]) == ("answered", "answered")
     assert "No control with shuffled labels was run" in html
 
 
 def test_without_radiomics_its_items_do_not_apply():
-    metrics = {a.number: a for a in page_parts(make_content()).checklists["metrics2024"]}
+    metrics = {a.number: a for a in page_of(make_content()).checklists["metrics2024"]}
     assert [metrics[n].state for n in ("12", "13", "14", "15", "16")] == ["not applicable"] * 5
     assert metrics["17"].state == "for the authors"
     assert metrics["25"].authors == "run `nephroscope compare`"
 
 
-def test_what_is_out_of_date_is_said_and_not_shown(monkeypatch, tmp_path):
-    page = with_sections(
-        monkeypatch,
-        tmp_path,
-        ComparisonSection(stale="Out of date: slices."),
-        ReadersSection(stale="Read again."),
-    )
-    html = render_page(page, {})
-    assert "Out of date: slices." in html
-    assert "Read again." in html
-    assert "comparison" not in page.sections_data
+def test_what_is_out_of_date_is_said_and_not_shown(tmp_path):
+    page = compared_page(tmp_path, stale="slices changed since")
+    assert "The comparison is out of date: slices changed since." in html_of_page(page)
+    assert "comparison" not in page.tables
+    assert page.sections["comparison"].data is None
 
 
-def test_readers_stand_on_the_page(monkeypatch, tmp_path):
-    data = {"readers": [{"name": "R1"}, {"name": "R1"}, {"name": "R2"}], "n_cases": 12}
-    section = ReadersSection(words=("R1 was right in 9 of 12.",), limitations=("Two readers.",), data=data)
-    page = with_sections(monkeypatch, tmp_path, readers=section)
-    assert "R1 was right in 9 of 12." in render_page(page, {})
-    assert "Two readers." in page.limitations
-    assert page.sections["readers"].evidence["readers"].text == "2 readers on 12 cases beside the models"
+READ = {
+    "sentences": ["out-of-fold: R1 is right."],
+    "groups": {},
+    "test_set": "",
+    "findings": [{"code": "few-readers", "message": "Two readers."}],
+    "readers": [],
+    "models": [],
+    **{"scale": "", "n_tests": 0, "n_cases": 12, "n_patients": 12, "positive": "PRCC", "synthetic": False},
+    **{"against_models": [], "aided": [], "means": [], "mean_against_models": [], "mean_aided": []},
+    **{"agreement": None, "agreement_aided": None},
+}
 
 
-def test_many_sentences_of_readers_are_folded_but_for_the_first_of_this_run(monkeypatch, tmp_path):
-    """A confidence that runs against the calls stands before the AUCs that it makes meaningless."""
+def test_readers_fill_their_section():
+    filled = filled_readers(READ, "run-1")
+    assert texts_in(filled.blocks) == ["out-of-fold: R1 is right."]
+    assert filled.limitations == ("Two readers.",)
+    assert filled.evidence["readers"].text == "0 readers on 12 cases, compared with the models"
+    contradicts = {"code": "reader-contradicts", "message": "R1 contradicts."}
+    filled = filled_readers(READ | {"findings": [contradicts], "groups": {"out-of-fold": READ}}, "run-1")
+    assert texts_in(filled.blocks) == ["R1 contradicts.", "Cross-validation: R1 is right."]
+
+
+def test_many_sentences_of_readers_are_folded_but_for_the_first_of_this_run():
     run = make_content().main.report.run
-    words = tuple(f"R{i} against {name}, nothing is shown." for i in range(8) for name in ("other", run))
-    data = {"readers": [{"name": "R1"}], "n_cases": 12}
-    section = ReadersSection(words=words, warnings=("R1 contradicts.",), data=data)
-    found = with_sections(monkeypatch, tmp_path, readers=section).sections["readers"]
-    assert found.words == ("R1 contradicts.", *words[1:12:2])
-    assert len(found.more) == 10
-    assert not set(found.words) & set(found.more)
+    words = [f"R{i} against {name}, nothing is shown." for i in range(8) for name in ("other", run)]
+    first, more = first_sentences(words, run)
+    assert first == words[1:12:2]
+    assert len(more) == 10
+    assert not set(first) & set(more)
 
 
 def test_sentences_of_readers_name_the_test_set_in_words():
     groups = ("out-of-fold", "external-test:TCIA")
-    assert _with_set_in_words("out-of-fold: R1 is right.", groups) == "Cross-validation: R1 is right."
-    assert _with_set_in_words("external-test:TCIA: R1.", groups) == "External test set TCIA: R1."
-    assert _with_set_in_words("R1 is right.", groups) == "R1 is right."
+    assert with_test_set("out-of-fold: R1 is right.", groups) == "Cross-validation: R1 is right."
+    assert with_test_set("external-test:TCIA: R1.", groups) == "External test set TCIA: R1."
+    assert with_test_set("R1 is right.", groups) == "R1 is right."
 
 
 @pytest.mark.parametrize(
@@ -418,6 +452,6 @@ def test_awkward_test_sets_still_give_a_page(change):
     kept = [new for i, p in enumerate(old.predictions) if (new := change(i, p)) is not None]
     facts = RunFacts(**{name: getattr(old, name) for name in RunFacts.__dataclass_fields__})
     report = build_report(facts, kept, content.evaluation)
-    page = page_parts(replace(content, runs=(replace(content.main, report=report),)))
-    assert "out-of-fold cases of every subtype" in render_page(page, {})
+    page = page_of(replace(content, runs=(replace(content.main, report=report),)))
+    assert "out-of-fold cases of every subtype" in html_of_page(page)
     json.dumps(report_json(page, []), allow_nan=False)

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from nephroscope.learning.training.batches import ROTATION_DEG
-from nephroscope.records import Exclusion, Finding, Split, SplitConfig, TrainConfig
-from nephroscope.report.appraisal import appraise
-from nephroscope.report.content import Scan
-from nephroscope.report.limitations import limitations
-from nephroscope.report.methods import methods
+from nephroscope.records import Estimate, Exclusion, Finding, Split, SplitConfig, TrainConfig
+from nephroscope.report.study.appraisal import appraise
+from nephroscope.report.study.content import Scan
+from nephroscope.report.study.sections.limitations import limitations
+from nephroscope.report.study.sections.methods import methods
 from test_report import CONFIG, make_content
 
 SAME_SITE = "All cases come from one site."
@@ -44,7 +44,7 @@ def test_training_is_told_from_its_configuration():
     )
     text = told(plain, "Training and augmentation")
     assert text.startswith(
-        "Adam, learning rate 0.001, constant, batches of 24 slices; cross-entropy not weighed"
+        "Adam, learning rate 0.001, constant, batches of 24 slices; cross-entropy not weighted"
     )
     assert "No augmentation." in text
     assert "from ImageNet weights" in told(with_training(content, pretrained=True), "Network")
@@ -65,7 +65,7 @@ def test_population_imaging_and_regions():
     content = make_content()
     text = told(content, "Study population")
     assert text.startswith("12 tumors of 12 patients were included (6 PRCC, 6 ChRCC)")
-    assert "1 tumors were excluded: 1 subtype outside the study" in text
+    assert "1 tumor was excluded: 1 subtype outside the study" in text
     none = with_cases(content, phase=["nephrographic"] * 8 + ["excretory"] * 4)
     none = replace(
         none, scans={"case-0": Scan(manufacturer="GE", spacing_mm=5.0), "case-1": Scan(manufacturer="GE")}
@@ -75,13 +75,13 @@ def test_population_imaging_and_regions():
     assert "Vendors: 2 GE. Slice spacing (between positions of slices): median 5 mm, 5 to 5 mm, 1 CT." in text
     assert "Vendors" not in told(content, "Imaging")
     two = with_cases(content, roi="roi.nii", roi_reader2=["two.nii"] * 3 + [None] * 9)
-    assert "3 have a second reader's, and the first reader's region was used" in told(
+    assert "3 have a second annotator's, and the first annotator's region was used" in told(
         two, "Regions of interest"
     )
     measured = replace(
-        two, roi_agreement={"pooled": {"dice": {"value": 0.9, "low": None, "n": 3, "unit": "case"}}}
+        two, roi_agreement=Estimate(value=0.9, low=None, high=None, n=3, unit="case", method="none")
     )
-    assert "Mean Dice of both readers: 0.900, 3 cases" in told(measured, "Regions of interest")
+    assert "Mean Dice of both annotators: 0.900, 3 cases" in told(measured, "Regions of interest")
 
 
 def test_software_versions_are_those_of_the_run():
@@ -101,7 +101,7 @@ def test_only_what_was_computed_is_told():
     ]
     assert "Calibration" not in named
     one_fold = make_content()
-    assert appraise(one_fold).not_to_be_had.startswith(
+    assert appraise(one_fold).why_not_rescaled.startswith(
         "out-of-fold cases of every subtype, of other patients"
     )
     assert "temperature" not in told(one_fold, "Calibration")
@@ -126,10 +126,10 @@ def two_folds(content):
         ({"age_years": [None] * 3 + [50.0] * 9}, "Clinical data are missing (age of 3 of 12 cases)"),
         ({"source": "8-bit L40 W400"}, "12 of 12 cases come from 8-bit images"),
         ({"synthetic": [True] * 2 + [False] * 10}, "2 of 12 cases are SYNTHETIC phantoms."),
-        ({"roi": "a.nii"}, "12 of 12 tumor regions were drawn by one reader"),
+        ({"roi": "a.nii"}, "12 of 12 tumor regions were drawn by one annotator"),
         (
             {"roi": "a.nii", "roi_reader2": "b.nii"},
-            "Two readers drew every region, but their agreement was not",
+            "Two annotators drew every region, but their agreement was not",
         ),
         ({"site_id": ["a", "b"] * 6}, "Subtypes differ in site (a: 100 % of PRCC, 0 % of ChRCC)"),
     ],
@@ -162,7 +162,7 @@ def test_imbalance_scanners_and_resampled_regions():
 def test_intervals_that_hold_chance_and_few_in_subgroups():
     content = make_content()
     text = " ".join(limitations(content, appraise(content)))
-    assert "the interval of the AUC holds 0.5" in text or "the interval of the AUC is" in text
+    assert "the interval of the AUC includes 0.5" in text or "the interval of the AUC is" in text
     assert "subgroups have fewer than 10 patients of a subtype" in text
 
 

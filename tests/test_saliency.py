@@ -34,14 +34,12 @@ from nephroscope.records import (
     SliceSpec,
     TrainConfig,
 )
-from nephroscope.report import saliency
-from nephroscope.report.data import report_json
-from nephroscope.report.page import render_page
-from nephroscope.report.page_parts import page_parts
-from nephroscope.report.saliency_words import check_words
+from nephroscope.report.study import saliency
+from nephroscope.report.study.page import page_of, report_json
+from nephroscope.report.study.saliency import check_sentences
 from nephroscope.study.snapshot import Snapshot
 from small_study import SUBTYPES, make_cohort, make_store, read_disc, split_of
-from test_report import make_content
+from test_report import html_of, html_of_page, make_content
 
 SPEC = SliceSpec(size_px=64, margin_mm=4.0, min_area_mm2=1.0)
 MODEL = "shufflenet_v2_x1_0"
@@ -193,7 +191,7 @@ def figures(random, mirrored):
 def test_check_says_what_was_found(random, mirrored, verdict, words):
     found = figures(random, mirrored)
     assert weights_verdict(found) == verdict
-    assert words in check_words(found)
+    assert words in check_sentences(found)
 
 
 @pytest.fixture
@@ -314,8 +312,8 @@ def test_page_shows_map_and_outline_or_why_not(monkeypatch):
 
     monkeypatch.setattr(saliency, "saliency_of_run", found)
     told = saliency.with_saliency(content, None, None)
-    page = page_parts(told)
-    html = render_page(page, {})
+    page = page_of(told)
+    html = html_of_page(page)
     assert "The maps depend on the weights" in html
     assert "A research aid, not evidence." in html
     assert any("Saliency maps" in text for text in page.limitations)
@@ -331,8 +329,8 @@ def test_page_shows_map_and_outline_or_why_not(monkeypatch):
         saliency, "saliency_of_run", lambda *_: SaliencyOfRun(missing="torch is not installed")
     )
     without = saliency.with_saliency(content, None, None)
-    html = render_page(page_parts(without), {})
+    html = html_of(without)
     assert "No saliency maps: torch is not installed." in html
     assert "where the network looked" not in html
     unlearnt = saliency.with_saliency(make_content(converged=False), None, None)
-    assert unlearnt.saliency.told == "No saliency maps: the run did not converge."
+    assert unlearnt.saliency.text == "No saliency maps: the run did not converge."

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from nephroscope.learning.run_files import CompleteRun
-    from nephroscope.report.content import ReportContent
+    from nephroscope.report.study.content import ReportContent
 
 
 class Run(ShownAsTable):
@@ -110,8 +110,8 @@ class Run(ShownAsTable):
 
     def report(self) -> Path:
         """Write the report of the run; returns the path of its page."""
-        from nephroscope.report.page import write_report
-        from nephroscope.report.saliency import with_saliency
+        from nephroscope.report.study.page import write_report
+        from nephroscope.report.study.saliency import with_saliency
 
         run, content = self.inputs(), self._page(self.evaluate())
         content = with_saliency(content, run, run.snapshot.read_case)
@@ -124,16 +124,16 @@ class Run(ShownAsTable):
             BundleError: ``out`` exists already, or the exported network computes something else than the trained one.
         """
         from nephroscope.learning.export import export_bundle
-        from nephroscope.report.model_card import model_card
+        from nephroscope.report.study.page import card_of, page_of
 
         evaluation = self.evaluate()
-        card = model_card(self._page(evaluation))
+        card = card_of(page_of(self._page(evaluation)))
         return Bundle(export_bundle(self.inputs(), evaluation, Path(out), card))
 
     def _page(self, evaluation: Evaluation) -> "ReportContent":
-        from nephroscope.report.gather import gather
+        from nephroscope.report.study.read_run import read_run
 
-        return gather(self.inputs(), evaluation, load_findings(self._study))
+        return read_run(self.inputs(), evaluation, load_findings(self._study))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -147,13 +147,13 @@ class RunFigures:
 
     def learning_curves(self) -> "Figure":
         """Loss (nats) and balanced accuracy by epoch, a line per fold."""
-        from nephroscope.report.figures import learning_curves
+        from nephroscope.report.study.sections.learning import learning_curves
 
         return learning_curves(self.content.main, self.content.marks)
 
     def roc(self, group: str = "") -> "Figure":
         """ROC curve by case, with its bootstrap band over patients, and by image."""
-        from nephroscope.report.figures import roc
+        from nephroscope.report.study.sections.results import roc
 
         report = self.content.main.report
         chosen = self._group(group)
@@ -162,7 +162,7 @@ class RunFigures:
 
     def probabilities(self, group: str = "") -> "Figure":
         """A dot per case: its probability, by true subtype."""
-        from nephroscope.report.figures import case_probabilities
+        from nephroscope.report.study.sections.results import case_probabilities
 
         report = self.content.main.report
         chosen = self._group(group).name

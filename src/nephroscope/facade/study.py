@@ -141,7 +141,7 @@ class Study(ReaderVerbs, PublicVerbs, ShownAsTable):
         from nephroscope.questions.capacity.runs import CapacityOptions
         from nephroscope.questions.capacity.study import plan_capacity, save_capacity, study_capacity
         from nephroscope.report.capacity_figures import capacity_figure
-        from nephroscope.report.drawing import save_figures
+        from nephroscope.report.page.drawing import save_figures
 
         snapshot, options = self.snapshot, options or CapacityOptions()
         if only_plan:

@@ -1,5 +1,7 @@
-"""One page that explains a study, in one file: the room's promise is that it opens without a network, for years.
+"""Pages that explain a study, each in one file that opens without a network, for years.
 
-No figure is shown without interval, unit, n and method; SYNTHETIC and LEAKY stand wherever they are true; no
-name of a patient can occur, because none enters. matplotlib and Jinja2 come with the ``train`` extra.
+No figure is shown without its interval, unit, n and method; SYNTHETIC and LEAKY are printed wherever they are true;
+no page holds the name of a patient. matplotlib and Jinja2 come with the ``train`` extra.
+
+``page`` holds what all pages share, ``study`` the page of a run, ``annotators`` and ``replicate`` theirs.
 """

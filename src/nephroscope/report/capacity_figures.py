@@ -6,7 +6,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from nephroscope.report.drawing import QUIET, STYLE, color_of
+from nephroscope.report.page.drawing import QUIET, STYLE, color_of
 
 
 def capacity_figure(result: dict[str, Any], synthetic: bool) -> Figure:

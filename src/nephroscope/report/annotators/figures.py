@@ -16,8 +16,8 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from nephroscope.questions.evaluation.annotators import ReaderReport
 from nephroscope.records import CTVolume, Estimate, RoiMask
 from nephroscope.regions.agreement import RoiAgreement
-from nephroscope.report.drawing import COLORS, GRID, INK, QUIET, STYLE, svg_of
-from nephroscope.report.figures import _title
+from nephroscope.report.page.drawing import COLORS, GRID, INK, QUIET, STYLE, svg_of
+from nephroscope.report.page.names import with_marks
 from nephroscope.statistics.metrics import Floats
 
 N_WORST, N_SLICES = 6, 3
@@ -125,9 +125,9 @@ def bland_altman_figure(report: ReaderReport, what: str, unit: str, marks: Seque
         left, right = figure.subplots(1, 2)
         _panel(left, (one + two) / 2, two - one, _three(report, what, unit), 0)
         _panel(right, np.sqrt(one * two), two / one, _three(report, f"{what}_ratio", ""), 1)
-        left.set_title(_title(f"{what.capitalize()}, difference", marks))
+        left.set_title(with_marks(f"{what.capitalize()}, difference", marks))
         left.set(xlabel=f"Mean of both readers ({unit})", ylabel=f"Reader 2 less reader 1 ({unit})")
-        right.set_title(_title(f"{what.capitalize()}, ratio", marks))
+        right.set_title(with_marks(f"{what.capitalize()}, ratio", marks))
         right.set(
             xlabel=f"Geometric mean of both readers ({unit})", ylabel="Reader 2 over reader 1", xscale="log"
         )
@@ -154,7 +154,7 @@ def dice_figure(report: ReaderReport, marks: Sequence[str]) -> str:
                 else [0.95, 1]
             )
             axes.hist(values, bins=list(edges), color=color, alpha=0.8, edgecolor="white")
-            axes.set(title=_title(title, marks), xlabel=title, ylabel="Cases")
+            axes.set(title=with_marks(title, marks), xlabel=title, ylabel="Cases")
             axes.yaxis.get_major_locator().set_params(integer=True)
             if name == "dice":
                 axes.axvline(report.adjudicate_below, color=INK, lw=1, ls="--")

@@ -19,7 +19,7 @@ from nephroscope.report.annotators.figures import (
     dice_figure,
     picture,
 )
-from nephroscope.report.words import RESEARCH_USE
+from nephroscope.report.page.names import RESEARCH_USE
 
 FORMAT = 1
 CSV_COLUMNS = (

@@ -13,7 +13,7 @@ from matplotlib.patches import FancyBboxPatch
 from nephroscope.learning.training.copies import copy_name, copy_of, through_jpeg
 from nephroscope.questions.replicate.numbers import Judged
 from nephroscope.questions.replicate.printed import NAMES
-from nephroscope.report.drawing import COLORS, GRID, INK, QUIET, STYLE
+from nephroscope.report.page.drawing import COLORS, GRID, INK, QUIET, STYLE
 from nephroscope.statistics.metrics import roc_points
 
 PAPER, TWIN, PRINTED = COLORS[1], COLORS[0], QUIET

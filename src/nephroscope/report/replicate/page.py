@@ -23,12 +23,12 @@ from nephroscope.questions.replicate.numbers import Reading, by_case, by_image, 
 from nephroscope.questions.replicate.printed import MODELS
 from nephroscope.questions.replicate.setup import TOGETHER, ReplicateOptions, Setup, make_setup
 from nephroscope.records import Cohort, EvaluationConfig, Finding
-from nephroscope.report.drawing import save_figures
+from nephroscope.report.page.drawing import save_figures
+from nephroscope.report.page.names import RESEARCH_USE
+from nephroscope.report.page.table import Table
 from nephroscope.report.replicate import tables, tables_more, words
 from nephroscope.report.replicate import tables as tables_tests
 from nephroscope.report.replicate.deviations import deviations
-from nephroscope.report.tables import Table
-from nephroscope.report.words import RESEARCH_USE
 from nephroscope.study.slices import SliceStore
 
 if TYPE_CHECKING:
@@ -296,7 +296,7 @@ def _curves(
 def _figures(
     inputs: ReplicateInputs, setup: Setup, content: dict[str, Any], curves: dict[str, Any]
 ) -> "dict[str, Figure]":
-    from nephroscope.report.flow import draw_flow
+    from nephroscope.report.cohort.flow import draw_flow
     from nephroscope.report.replicate import figures
 
     marks = marks_of(content)

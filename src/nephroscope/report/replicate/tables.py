@@ -5,8 +5,8 @@ from typing import Any
 
 from nephroscope.questions.replicate import printed
 from nephroscope.questions.replicate.printed import NAMES
+from nephroscope.report.page.table import Cell, Table
 from nephroscope.report.replicate.words import said
-from nephroscope.report.tables import Cell, Table
 
 SHARES = ("accuracy", "sensitivity", "specificity", "precision")
 LEAKY_NOTE = "LEAKY: split by image after augmentation; images of one patient are trained and validated on."

@@ -5,9 +5,9 @@ from typing import Any
 from nephroscope.questions.replicate import printed
 from nephroscope.questions.replicate.printed import NAMES
 from nephroscope.records import p_words
+from nephroscope.report.page.table import Cell, Table
 from nephroscope.report.replicate.tables import FIGURE_NAMES, LEAKY_NOTE, SETS, cell_of
 from nephroscope.report.replicate.words import POOLED, hours_words
-from nephroscope.report.tables import Cell, Table
 
 FEW = 5  # patients of a subtype
 FEW_NOTE = (

@@ -1,0 +1,1 @@
+"""Who is in a study: the flow diagram and the tables of characteristics."""

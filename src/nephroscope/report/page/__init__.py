@@ -1,0 +1,1 @@
+"""What all pages share: tables, sections, figures, and the frame they are written into."""

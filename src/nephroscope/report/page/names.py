@@ -1,0 +1,72 @@
+"""Names of figures, test sets and subtypes as the pages print them, and a few words that all pages share."""
+
+import re
+from collections.abc import Sequence
+
+from nephroscope.records import Estimate, Evaluation
+
+RESEARCH_USE = "Research use only. Not a medical device; not for decisions about a patient."
+NAMES = {
+    "accuracy": "Accuracy",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "precision": "Precision",
+    "auc": "AUC",
+    "coverage": "Coverage (share with a call)",
+    "accuracy_when_sure": "Accuracy when sure",
+}
+SEXES = {"M": "men", "F": "women", "O": "other"}
+CONSENSUS = {
+    "reader-1": "the first annotator's region was used",
+    "reader-2": "the second annotator's region was used",
+    "union": "the union of both regions was used",
+    "intersection": "the intersection of both regions was used",
+    "staple": "both regions were combined by STAPLE",
+}
+
+
+def figure_name(name: str, report: Evaluation) -> str:
+    """Name of a figure: ``sensitivity_PRCC`` -> ``Sensitivity (PRCC against the rest)``."""
+    if name == "auc" and len(report.subtypes) > 2:
+        return "AUC, mean over subtypes"
+    if name in ("sensitivity", "specificity", "precision"):
+        return f"{NAMES[name]} ({report.positive})"
+    kind, _, subtype = name.partition("_")
+    return NAMES[name] if name in NAMES else f"{NAMES[kind]} ({subtype} against the rest)"
+
+
+def group_name(name: str) -> str:
+    """Name of a test set: ``out-of-fold`` -> ``cross-validation``."""
+    known = {"out-of-fold": "cross-validation", "internal-test": "internal test set", "": "test cases"}
+    if name.startswith("external-test:"):
+        return f"external test set {name.partition(':')[2]}"
+    return known.get(name, name)
+
+
+def group_title(name: str) -> str:
+    """Name of a test set at the start of a line; a name that somebody gave keeps its letters."""
+    text = group_name(name)
+    return text[:1].upper() + text[1:]
+
+
+def slug(group: str) -> str:
+    """A test set's name as part of a file name."""
+    return re.sub(r"[^A-Za-z0-9-]+", "-", group).strip("-")
+
+
+def percent(value: float) -> str:
+    """A share as a percentage with one decimal."""
+    return f"{100 * value:.1f} %"
+
+
+def with_marks(text: str, marks: Sequence[str]) -> str:
+    """A title with SYNTHETIC and LEAKY behind it."""
+    return " · ".join([text, *marks])
+
+
+def with_interval(e: Estimate, digits: int = 2) -> str:
+    """``0.91 (0.84 to 0.96)``, or the value alone where there is no interval."""
+    if e.value is None:
+        return "not available"
+    interval = f" ({e.low:.{digits}f} to {e.high:.{digits}f})" if e.low is not None else ""
+    return f"{e.value:.{digits}f}{interval}"

@@ -1,0 +1,1 @@
+"""The page of a run: what it is made from, its sections, and the files written with it."""

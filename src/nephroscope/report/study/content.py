@@ -1,0 +1,129 @@
+"""What the page of a run is made from: one frozen record."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nephroscope.records import (
+    Cohort,
+    CohortConfig,
+    Estimate,
+    Evaluation,
+    EvaluationConfig,
+    Finding,
+    RoiConfig,
+    SliceSpec,
+    Split,
+    TrainConfig,
+)
+
+Epoch = Mapping[str, float]  # epoch, train_loss, validation_loss, train_accuracy, validation_accuracy, ...
+SlicesOf = Callable[[str], Iterable[tuple[int, npt.NDArray[np.int16]]]]  # case_id -> (slice_index, HU (H, W))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RunContent:
+    """One run: its evaluation, its settings, and the learning curves of its folds.
+
+    Attributes:
+        curves: Epochs of each fold, by fold index.
+        converged: Whether each fold beat chance on its own training set, by fold index.
+    """
+
+    report: Evaluation
+    train: TrainConfig
+    curves: Mapping[int, Sequence[Epoch]] = field(default_factory=dict)
+    converged: Mapping[int, bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """The CT of a case, from series.csv: vendor, and slice spacing in mm."""
+
+    manufacturer: str = ""
+    spacing_mm: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaliencyMap:
+    """Where a network looked on one slice; ``address`` is the picture as a ``data:`` address."""
+
+    slice_index: int
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saliency:
+    """Maps for the case cards by case_id, a text on how they were made, and what their sanity check found.
+
+    Without maps, ``text`` is the reason why there are none. ``figures`` are those of `SaliencyOfRun`.
+    """
+
+    maps: Mapping[str, Sequence[SaliencyMap]]
+    text: str
+    check: str
+    figures: Mapping[str, Estimate] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ReportContent:
+    """Everything on the page.
+
+    Attributes:
+        title: Name of the study.
+        runs: One or more; the page describes the first and compares all.
+        slice_counts: Number of slices cut of each case_id.
+        slices_of: Gives the slices of a case, for the thumbnails.
+        findings: Of the data, refused cases (severity ``refusal``) included.
+        date: As printed.
+        study: Folder of the study, for the sections that other commands fill; None without one.
+        cohort_config, roi_config: Which series was taken; how one ROI was made of two annotators'.
+        environment: Versions and machine of the training, from the run's environment.json.
+        scans: By case_id, from series.csv.
+        facts: By case_id, the attributes for the subgroups that series.csv holds: vendor, slice spacing.
+        roi_agreement: Mean Dice of two annotators, from agreement.json; None where it was not measured.
+        shortcuts: What the probe of facts other than the tumor found; empty where it was not run.
+        saliency: None where no maps were made.
+    """
+
+    title: str
+    runs: tuple[RunContent, ...]
+    cohort: Cohort
+    split: Split
+    slice_counts: Mapping[str, int]
+    slices_of: SlicesOf
+    spec: SliceSpec
+    evaluation: EvaluationConfig
+    findings: tuple[Finding, ...]
+    version: str
+    date: str
+    study: Path | None = None
+    cohort_config: CohortConfig = field(default_factory=CohortConfig)
+    roi_config: RoiConfig = field(default_factory=RoiConfig)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    scans: Mapping[str, Scan] = field(default_factory=dict)
+    facts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    roi_agreement: Estimate | None = None
+    shortcuts: Mapping[str, Any] = field(default_factory=dict)
+    saliency: Saliency | None = None
+
+    @property
+    def main(self) -> RunContent:
+        """The run the page is about."""
+        return self.runs[0]
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """SYNTHETIC and LEAKY where they are true: for the header, every caption and every figure."""
+        synthetic = self.cohort.synthetic or any(run.report.synthetic for run in self.runs)
+        leaky = self.split.leaky or any(run.report.leaky for run in self.runs)
+        return ("SYNTHETIC",) * synthetic + ("LEAKY",) * leaky
+
+    def sites_of(self, group: str) -> set[str]:
+        """The sites of a test set's cases."""
+        by_id = self.cohort.by_id
+        return {by_id[p.case_id].site_id for p in self.main.report.predictions if p.group == group}

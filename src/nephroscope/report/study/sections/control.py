@@ -1,0 +1,104 @@
+"""Section Shuffled labels: the same candidates with labels permuted between patients."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nephroscope.records import Estimate, counted_noun, p_words
+from nephroscope.report.page.section import Evidence, Filled, Section, ShownTable, Text
+from nephroscope.report.page.table import Cell, Column, Table, build_table
+from nephroscope.report.study.appraisal import RunSource
+from nephroscope.report.study.sections.comparison import (
+    counted_value,
+    more_sentences,
+    p_cell,
+    refused_notes,
+)
+
+Row = Mapping[str, Any]
+METHOD = (
+    "Labels were permuted between patients, folds were made by the same rules, and every baseline was fitted and "
+    "tested as with the true labels. Alarm: a mean AUC of 0.60 or more, or above 0.5 by a one-sided t test over "
+    "permutations at 0.05, corrected for all candidates (Bonferroni). Pooled over few folds, the AUC of a model that "
+    "has nothing to learn is somewhat below 0.5, which can hide small leaks; the mean of the folds is at 0.5."
+)
+
+
+def _fill(source: RunSource) -> Filled | None:
+    found = source.comparison
+    if found is None or found.stale or not found.content["control"]:
+        return None
+    return filled_control(found.content["control"], found.content["n_cases"])
+
+
+CONTROL = Section(
+    id="control",
+    title="Shuffled labels",
+    level=3,
+    fill=_fill,
+    hint=(
+        "No control with shuffled labels was run. It measures what the same pipeline scores when there is nothing to "
+        "learn, and so reveals a large leak: `nephroscope compare {study}` runs it."
+    ),
+)
+
+
+def filled_control(rows: Sequence[Row], n_cases: int) -> Filled:
+    """Table and sentences; a warning is also a limitation of the page."""
+    sentences = [row["words"] for row in rows]
+    warnings = tuple(text for text in sentences if text.startswith("WARNING"))
+    leads = [*warnings, *_no_alarm(rows)]
+    return Filled(
+        blocks=[
+            *(Text(text, "lead") for text in leads),
+            *more_sentences([text for text in sentences if text not in warnings]),
+            ShownTable(name="control", table=control_table(rows, n_cases), small=True),
+        ],
+        limitations=warnings,
+        methods=(("Shuffled labels", METHOD),),
+        evidence={
+            "control": Evidence(text="control with shuffled labels", where="#control; tables/control.csv")
+        },
+    )
+
+
+def control_table(rows: Sequence[Row], n_cases: int) -> Table:
+    """A row for each candidate: AUC over permutations, their range, and the AUC with the true labels."""
+    columns: list[Column[Row]] = [
+        Column("Candidate", lambda row: row["name"]),
+        Column("Permutations", lambda row: row["permutations"]),
+        Column("Refused", lambda row: len(row["refused"])),
+        Column("Mean AUC, labels shuffled", lambda row: Estimate(**row["auc"])),
+        Column(
+            "Same, mean of folds",
+            lambda row: counted_value(row.get("auc_by_fold"), row.get("auc_by_fold_n"), "permutation"),
+        ),
+        Column("Range", _range),
+        Column("AUC, true labels", lambda row: counted_value(row["observed"], n_cases, "case")),
+        Column("Permutation p", _permutation_p),
+    ]
+    return build_table("With labels shuffled between patients", columns, rows, refused_notes(list(rows)))
+
+
+def _range(row: Row) -> str | Cell:
+    if row["lowest"] is None:
+        return "-"
+    n = counted_noun(row["permutations"], "permutation")
+    return Cell(f"{row['lowest']:.2f} to {row['highest']:.2f}", f"n = {n}")
+
+
+def _no_alarm(rows: Sequence[Row]) -> list[str]:
+    """How many candidates gave no alarm, and how large a leak the control would have missed."""
+    quiet = [row["noticed_above"] for row in rows if row["alarm"] is False]
+    if not quiet:
+        return []
+    return [
+        f"No alarm for {len(quiet)} of {counted_noun(len(rows), 'candidate')}. That is no proof: with these "
+        f"permutations a mean AUC of up to {max(quiet):.2f} would have gone unnoticed."
+    ]
+
+
+def _permutation_p(row: Row) -> str | Cell:
+    if row["p"] is None or row["p"] != row.get("p_floor"):
+        return p_cell(row["p"])
+    smallest = f"the smallest p possible with {counted_noun(row['permutations'], 'permutation')}"
+    return Cell(f"<= {p_words(row['p'])}", smallest)

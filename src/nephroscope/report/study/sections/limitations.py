@@ -1,0 +1,319 @@
+"""Section Limitations: what the data themselves say against the result, most serious first."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from nephroscope.base.files import load_json
+from nephroscope.questions.compare.comparison_file import FILE, FOLDER
+from nephroscope.questions.compare.comparison_file import FORMAT as COMPARISON
+from nephroscope.records import DEVELOPMENT, Case, Cohort, Estimate, counted_noun, p_is
+from nephroscope.report.page.names import group_name
+from nephroscope.report.page.section import Bullets, Filled, Section
+from nephroscope.report.study.appraisal import RAW, Appraisal, RunSource
+from nephroscope.report.study.content import ReportContent
+
+FEW, VERY_FEW = 50, 20  # patients of a subtype
+FEW_EVENTS = 10  # patients of a subtype in a subgroup
+WIDE_AUC = 0.2  # width of an interval
+DIFFER = 0.2  # of shares between subtypes
+IMBALANCE = 2.0  # ratio of the subtypes' patients
+UNKNOWN = 0.1  # share of cases without a clinical value
+THICK_MM = 3.0
+RUN_FORMAT = 1
+
+
+def _fill(source: RunSource) -> Filled:
+    own = limitations(source.content, source.appraisal)
+    found = (*own, *(text for filled in source.above for text in filled.limitations))
+    return Filled(blocks=[Bullets(found)], limitations=found)
+
+
+LIMITATIONS = Section(id="limits", title="Limitations", navigation="Limitations", fill=_fill)
+
+
+def limitations(content: ReportContent, appraisal: Appraisal | None = None) -> list[str]:
+    """Sentences, each with its figure; only those that the data call for."""
+    found = appraisal or Appraisal()
+    return [
+        *_of_protocol(content),
+        *filter(None, [best_of_several(content)]),
+        *_of_size(content),
+        *_of_precision(content),
+        *_of_calibration(found),
+        *_of_subgroups(found, 1 - content.evaluation.confidence),
+        *_of_confounders(content),
+        *_of_sources(content),
+        *_of_regions(content),
+        *_of_scope(content),
+    ]
+
+
+def _of_protocol(content: ReportContent) -> Iterator[str]:
+    if content.split.leaky:
+        yield "The split is LEAKY: the same patients train and test. No figure here holds for a new patient."
+    n = sum(c.synthetic for c in content.cohort.cases)
+    if n:
+        which = (
+            "The cases are"
+            if n == len(content.cohort.cases)
+            else f"{n} of {len(content.cohort.cases)} cases are"
+        )
+        yield f"{which} SYNTHETIC phantoms. The figures show that the software works, not that the method does."
+    failed = sorted(fold for fold, good in content.main.converged.items() if not good)
+    if failed:
+        yield (
+            f"Training did not converge in fold{'s' if len(failed) > 1 else ''} {', '.join(map(str, failed))} of "
+            f"{len(content.main.converged)}: "
+            "there the network never beat chance on its own training slices."
+        )
+    if any(f.code == "labels-shuffled" for f in content.findings):
+        yield "The labels of this study were shuffled on purpose: no figure here is about the tumors."
+
+
+def _of_size(content: ReportContent) -> Iterator[str]:
+    patients = {
+        s: len({c.patient_id for c in content.cohort.cases if c.subtype == s})
+        for s in content.cohort.subtypes
+    }
+    said = ", ".join(f"{n} of {s}" for s, n in patients.items())
+    fewest, most = min(patients.values()), max(patients.values())
+    if fewest < FEW:
+        yield f"Few patients ({said}): the intervals are wide, and differences within them mean nothing."
+    yield from _of_small_sets(content)
+    if fewest and most >= IMBALANCE * fewest:
+        yield (
+            f"The subtypes are unbalanced ({said}, {most / fewest:.1f} to 1): accuracy and precision are valid for "
+            "this mixture only."
+        )
+    if len(content.split.folds) > 1:
+        yield (
+            f"Probabilities of {len(content.split.folds)} networks are pooled; each was tested on its own fold, and "
+            "the networks differ."
+        )
+
+
+def _of_small_sets(content: ReportContent) -> Iterator[str]:
+    """Test sets in which a patient bootstrap cannot be trusted."""
+    small = []
+    for group in content.main.report.groups:
+        members = [p for p in content.main.report.predictions if p.group == group.name]
+        counts = {
+            s: len({p.patient_id for p in members if p.truth == s}) for s in content.main.report.subtypes
+        }
+        if min(counts.values()) < VERY_FEW:
+            said = ", ".join(f"{n} {s}" for s, n in counts.items())
+            small.append(f"{group_name(group.name)}: {said}")
+    if small:
+        yield (
+            f"With fewer than {VERY_FEW} patients of a subtype ({'; '.join(small)}), a patient bootstrap is itself "
+            f"too narrow: a {100 * content.evaluation.confidence:g} % interval of a figure by image contains the "
+            "true value less often than that."
+        )
+
+
+def _of_precision(content: ReportContent) -> Iterator[str]:
+    for group in content.main.report.groups:
+        auc = group.case["auc"]
+        if auc.value is None or auc.low is None or auc.high is None:
+            continue
+        if auc.low <= 0.5:
+            yield (
+                f"In the {group_name(group.name)} the interval of the AUC includes 0.5 ({auc.low:.2f} to "
+                f"{auc.high:.2f}, n = {auc.n}): the data do not show that the network separates the subtypes."
+            )
+        elif auc.high - auc.low > WIDE_AUC:
+            yield (
+                f"In the {group_name(group.name)} the interval of the AUC is {auc.high - auc.low:.2f} wide "
+                f"({auc.low:.2f} to {auc.high:.2f}, n = {auc.n})."
+            )
+
+
+def _of_calibration(appraisal: Appraisal) -> Iterator[str]:
+    """Intercept and slope with intervals that exclude the ideal values, 0 and 1."""
+    for group in appraisal.groups.values():
+        for subtype, figures in _as_it_is(group.calibration).items():
+            where = f"In the {group_name(group.name)} the probabilities"
+            where += f" of {subtype}" if subtype != RAW else ""
+            off = [
+                f"{name} {e.value:.2f} ({e.low:.2f} to {e.high:.2f})"
+                for name, ideal in (("intercept", 0.0), ("slope", 1.0))
+                if (e := figures.get(name)) and _excludes(e, ideal)
+            ]
+            if off:
+                yield f"{where} are not calibrated, so they must not be read as frequencies: {', '.join(off)}."
+
+
+def _of_subgroups(appraisal: Appraisal, alpha: float) -> Iterator[str]:
+    """Subgroups with few patients, and those whose gap has a corrected p below ``alpha``."""
+    for group in appraisal.groups.values():
+        few = [
+            f"{s.attribute} {s.value} ({min(s.n_by_subtype.values(), default=0)})"
+            for s in group.subgroups
+            if min(s.n_by_subtype.values(), default=0) < FEW_EVENTS
+        ]
+        where = f"In the {group_name(group.name)}"
+        if few and not group.has_subgroups:
+            yield f"{where} no subgroup has enough patients of each subtype for a figure."
+        elif few:
+            rest = f" and {len(few) - 6} more" if len(few) > 6 else ""
+            yield (
+                f"{where} {len(few)} of {len(group.subgroups)} subgroups have fewer than {FEW_EVENTS} "
+                f"patients of a subtype: {', '.join(few[:6])}{rest}. Their figures say little."
+            )
+        for s in group.subgroups:
+            if s.p_holm is None or s.p_holm >= alpha:
+                continue
+            gap = s.gaps["auc"]
+            yield (
+                f"{where} {s.attribute} {s.value} differs from all other cases: AUC {gap.value:+.2f} "
+                f"({p_is(s.p_holm)} by Holm)."
+            )
+
+
+def _of_confounders(content: ReportContent) -> Iterator[str]:
+    """Traits by which subtypes differ, so that a network might learn them in place of the tumor."""
+    scans = content.scans
+    traits: tuple[tuple[str, Callable[[Case], str | None]], ...] = (
+        ("sex", lambda c: {"M": "men", "F": "women"}.get(c.sex or "")),
+        ("contrast phase", lambda c: c.phase),
+        ("site", lambda c: c.site_id),
+        (
+            "vendor",
+            lambda c: scans[c.case_id].manufacturer or None if c.case_id in scans else None,
+        ),
+    )
+    for name, read in traits:
+        shares = {}
+        for subtype in content.cohort.subtypes:
+            values = [v for c in content.cohort.cases if c.subtype == subtype and (v := read(c)) is not None]
+            shares[subtype] = {v: n / len(values) for v, n in Counter(values).items()}
+        for value in sorted({v for share in shares.values() for v in share}):
+            found = {s: share.get(value, 0.0) for s, share in shares.items() if share}
+            if len(found) > 1 and max(found.values()) - min(found.values()) > DIFFER:
+                said = ", ".join(f"{100 * x:.0f} % of {s}" for s, x in found.items())
+                yield f"Subtypes differ in {name} ({value}: {said}); part of the result may be that difference."
+                break
+
+
+def _of_sources(content: ReportContent) -> Iterator[str]:
+    cases = content.cohort.cases
+    coarse = sum(c.source != "HU" for c in cases)
+    if coarse:
+        yield f"{coarse} of {len(cases)} cases come from 8-bit images, in which attenuation is cut off at the window."
+    if len({c.site_id for c in cases}) == 1:
+        yield "All cases come from one site."
+    phases = Counter(c.phase for c in cases)
+    if len(phases) == 1 and not phases["unknown"]:
+        yield f"All cases are of one contrast phase ({cases[0].phase}); nothing is known about other phases."
+    elif phases["unknown"]:
+        yield f"The contrast phase of {phases['unknown']} of {len(cases)} cases is not known."
+    scans = [content.scans[c.case_id] for c in cases if c.case_id in content.scans]
+    makers = {scan.manufacturer for scan in scans if scan.manufacturer}
+    if len(makers) == 1 and len(scans) == len(cases):
+        yield f"All CT come from scanners of one maker ({makers.pop()})."
+    thick = sum(scan.spacing_mm is not None and scan.spacing_mm > THICK_MM for scan in scans)
+    if thick:
+        yield f"{thick} of {len(scans)} CT have a slice spacing of more than {THICK_MM:g} mm."
+    yield from _of_clinical_data(cases)
+    yield from _of_external_tests(content)
+
+
+def _of_external_tests(content: ReportContent) -> Iterator[str]:
+    """None at all, or one that shares every site with development."""
+    groups = [g for g in content.main.report.groups if g.name.startswith("external-test")]
+    if not groups:
+        yield "There is no external test set."
+    known = {c.site_id for c in content.cohort.cases if c.cohort == DEVELOPMENT}
+    for group in groups:
+        if content.sites_of(group.name) <= known:
+            yield (
+                f"Every site of the {group_name(group.name)} also gave cases to development: it is no test at a new "
+                "hospital."
+            )
+
+
+def _of_clinical_data(cases: Sequence[Case]) -> Iterator[str]:
+    missing = {
+        "age": sum(c.age_years is None for c in cases),
+        "sex": sum(c.sex is None for c in cases),
+        "size": sum(c.size_cm is None for c in cases),
+    }
+    many = [f"{name} of {n}" for name, n in missing.items() if n > UNKNOWN * len(cases)]
+    if many:
+        yield (
+            f"Clinical data are missing ({', '.join(many)} of {len(cases)} cases): baselines and subgroups lack them."
+        )
+
+
+def _of_regions(content: ReportContent) -> Iterator[str]:
+    cases = [c for c in content.cohort.cases if c.roi is not None]
+    two = sum(c.roi_reader2 is not None for c in cases)
+    if cases and two < len(cases):
+        n = len(cases) - two
+        yield (
+            f"{n} of {len(cases)} tumor regions were drawn by one annotator, so it is not known how much the result "
+            "depends on who drew them."
+        )
+    elif cases and content.roi_agreement is None:
+        yield "Two annotators drew every region, but their agreement was not measured (`nephroscope agreement`)."
+    resampled = {f.case_id for f in content.findings if f.code == "roi-resampled"}
+    if resampled:
+        yield f"{len(resampled)} of {len(cases)} regions were drawn on another grid than their CT and resampled."
+
+
+def _of_scope(content: ReportContent) -> Iterator[str]:
+    yield (
+        f"Only {', '.join(content.cohort.subtypes)} were studied. Any other tumor would be given one of these names, "
+        "or “not sure”."
+    )
+
+
+def _as_it_is(calibration: Mapping[str, Mapping[str, Estimate]]) -> dict[str, Mapping[str, Estimate]]:
+    """The figures that are not rescaled: one set with two subtypes, one of each subtype with more."""
+    return {RAW: calibration[RAW]} if RAW in calibration else dict(calibration)
+
+
+def _excludes(e: Estimate, ideal: float) -> bool:
+    return e.value is not None and e.low is not None and e.high is not None and not e.low <= ideal <= e.high
+
+
+def best_of_several(content: ReportContent) -> str:
+    """That the run may have been chosen from several by its results on these cases; empty if there are no others."""
+    if content.study is None:
+        return ""
+    cohort, leaky = content.cohort, content.split.leaky
+    runs = {content.main.report.run, *_runs(content.study / "runs", cohort, leaky)}
+    capacity = set(_runs(content.study / "capacity" / "runs", cohort, leaky))
+    compared = _compared(content.study / FOLDER / FILE, cohort) - runs
+    if len(runs) + len(capacity) + len(compared) < 2:
+        return ""
+    parts = [counted_noun(len(runs), "run")]
+    if compared:
+        parts.append(f"{counted_noun(len(compared), 'other candidate')} of `nephroscope compare`")
+    if capacity:
+        parts.append(f"{counted_noun(len(capacity), 'training')} of `nephroscope capacity`")
+    n = len(runs) + len(capacity) + len(compared)
+    among = "" if len(parts) == 1 else f" ({', '.join(parts)})"
+    return (
+        f"This run was, or may have been, chosen from {n} models that were tested on the same cases{among}. The best "
+        "of several is partly the luckiest, so its AUC is too good by an unknown amount that no interval here "
+        "includes. Only cases that played no part in any choice can show how much."
+    )
+
+
+def _runs(folder: Path, cohort: Cohort, leaky: bool) -> Iterator[str]:
+    """Names of the complete runs on the same cases, under a split of the same kind."""
+    for path in sorted(folder.glob("*/run.json")):
+        made = load_json(path, RUN_FORMAT)
+        same = made.get("digests", {}).get("cohort") == cohort.label_digest
+        if same and bool(made.get("leaky")) == leaky:
+            yield path.parent.name
+
+
+def _compared(path: Path, cohort: Cohort) -> set[str]:
+    """Names of the candidates of the last comparison, when it was of the same cases."""
+    made = load_json(path, COMPARISON) if path.is_file() else {}
+    if made.get("made_from", {}).get("cohort.csv") != cohort.digest:
+        return set()
+    return {str(row["name"]) for row in made.get("candidates", ())}

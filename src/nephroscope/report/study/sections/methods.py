@@ -1,0 +1,338 @@
+"""Section Methods: prose for a paper, filled from the records that were used; only what was done is described."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from nephroscope.learning.training.batches import BLUR_SHARE, BLUR_SIGMA_PX, ROTATION_DEG, SHIFT_HU
+from nephroscope.records import Answer, OperatingPoint, counted_noun
+from nephroscope.report.cohort.flow import reason_group
+from nephroscope.report.page.names import CONSENSUS, group_name, percent, with_interval
+from nephroscope.report.page.section import Definitions, Filled, Section, Text
+from nephroscope.report.study.appraisal import SENSITIVITIES, Appraisal, RunSource
+from nephroscope.report.study.content import ReportContent
+
+
+def _fill(source: RunSource) -> Filled:
+    own = methods(source.content, source.appraisal)
+    found = (*own, *(pair for filled in source.above for pair in filled.methods))
+    lead = Text("Written from the records of this run, to be pasted and completed.", "notes")
+    return Filled(blocks=[lead, Definitions(found)], methods=found)
+
+
+METHODS = Section(id="methods", title="Methods", navigation="Methods", fill=_fill)
+
+
+def methods(content: ReportContent, appraisal: Appraisal | None = None) -> list[tuple[str, str]]:
+    """(heading, text) of each method."""
+    return [
+        ("Study population", _population_text(content)),
+        ("Imaging", _imaging_text(content)),
+        ("Regions of interest", _roi_text(content)),
+        ("Slices and intensities", _slices_text(content)),
+        ("Split", _split_text(content)),
+        ("Network", network_text(content)),
+        ("Training and augmentation", training_text(content)),
+        ("Choice of the weights", selection_text(content)),
+        ("From slices to a case", _call_text(content)),
+        ("Figures and intervals", _interval_text(content)),
+        *_probability_texts(content, appraisal or Appraisal()),
+        ("Software", software_text(content)),
+    ]
+
+
+def network_text(content: ReportContent) -> str:
+    """Architecture, head, initial weights."""
+    train, report = content.main.train, content.main.report
+    start = "ImageNet weights" if train.pretrained else "random weights"
+    head = (
+        f"one linear layer of {len(report.subtypes)} outputs"
+        if train.recipe == "default"
+        else "the head of Zuo et al. 2021"
+    )
+    return (
+        f"{train.model} as torchvision builds it, with {head}, from {start}. Input: slices of {content.spec.size_px} "
+        f"x {content.spec.size_px} pixels in the window, repeated to three channels. Output: probabilities of "
+        f"{', '.join(report.subtypes)} (softmax)."
+    )
+
+
+def training_text(content: ReportContent) -> str:
+    """Optimiser, schedule, loss, stop, augmentation, seed."""
+    train = content.main.train
+    rate = f"learning rate {train.learning_rate:g}"
+    if train.schedule == "cosine":
+        rate += f", rising over the first {100 * train.warmup:g} % of the steps and then falling as a cosine to zero"
+    else:
+        rate += ", constant" + (
+            f" after the first {100 * train.warmup:g} % of the steps" if train.warmup else ""
+        )
+    decay = f"AdamW with weight decay {train.weight_decay:g}" if train.weight_decay else "Adam"
+    weighted = (
+        "weighted so that every subtype counts the same" if train.class_weights else "not weighted by subtype"
+    )
+    most = f", at most {train.slices_per_case} slices of a case in an epoch" if train.slices_per_case else ""
+    return (
+        f"{decay}, {rate}, batches of {train.batch_size} slices{most}; cross-entropy {weighted}. "
+        f"{_augmentation_text(content)} Recipe {train.recipe}, seed {train.seed}."
+    )
+
+
+def selection_text(content: ReportContent) -> str:
+    """Which epoch's weights were kept, and how many epochs there were."""
+    run, train = content.main, content.main.train
+    patience = (
+        f"stopped after {train.patience} epochs without a better validation loss"
+        if 0 < train.patience < train.epochs
+        else "no early stop"
+    )
+    done = [len(epochs) for epochs in run.curves.values() if epochs]
+    trained = f" {min(done)} to {max(done)} epochs were trained." if done and min(done) < max(done) else ""
+    each = " in each fold" if len(done) > 1 else ""
+    if done and not trained:
+        trained = f" {done[0]} epoch{'s were' if done[0] > 1 else ' was'} trained{each}."
+    failed = sorted(fold for fold, good in run.converged.items() if not good)
+    lost = f" Fold {', '.join(map(str, failed))} did not converge." if failed else ""
+    kept = (
+        "loss were kept; the validation slices are of patients who also train."
+        if content.split.leaky
+        else "loss (mean over cases) were kept; test cases played no part in the choice."
+    )
+    return (
+        f"At most {train.epochs} epochs ({patience}).{trained} The weights of the epoch with the lowest validation "
+        f"{kept}{lost}"
+    )
+
+
+def software_text(content: ReportContent) -> str:
+    """Versions and machine, from the run's environment.json."""
+    recorded = content.environment
+    versions = [f"nephroscope {recorded.get('nephroscope', content.version)}"]
+    named = (("python", "Python"), ("torch", "PyTorch"), ("torchvision", "torchvision"), ("numpy", "NumPy"))
+    versions += [f"{name} {recorded[key]}" for key, name in named if key in recorded]
+    text = ", ".join(versions)
+    if "device" in recorded:
+        threads, precision = _threads(recorded.get("threads", "?")), recorded.get("precision", "?")
+        text += f"; trained on {recorded['device']}, {threads}, {precision}"
+    if recorded.get("nephroscope", content.version) != content.version:
+        text += f"; evaluated with nephroscope {content.version}"
+    return f"{text}."
+
+
+def _threads(n: object) -> str:
+    return f"{n} thread{'' if n == 1 else 's'}"
+
+
+def _augmentation_text(content: ReportContent) -> str:
+    if not content.main.train.augmentation:
+        return "No augmentation."
+    return (
+        f"Augmentation of training slices, drawn again for each batch: rotation by up to {ROTATION_DEG:g}°, flips in "
+        f"both axes, Gaussian blur of {BLUR_SIGMA_PX[0]:g} to {BLUR_SIGMA_PX[1]:g} pixels on {100 * BLUR_SHARE:g} % "
+        f"of the slices, brightness by up to {SHIFT_HU:g} HU."
+    )
+
+
+def counted(words: Iterable[str]) -> str:
+    """``3 a, 1 b``, the most frequent first."""
+    counts = Counter(words)
+    return ", ".join(
+        f"{n} {word}" for word, n in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    )
+
+
+def _population_text(content: ReportContent) -> str:
+    cohort = content.cohort
+    n_patients = len({c.patient_id for c in cohort.cases})
+    by_subtype = ", ".join(f"{sum(c.subtype == s for c in cohort.cases)} {s}" for s in cohort.subtypes)
+    text = (
+        f"{counted_noun(len(cohort.cases), 'tumor')} of {counted_noun(n_patients, 'patient')} were included "
+        f"({by_subtype}); the reference standard is the subtype in the label table of the study"
+    )
+    second = [c for c in cohort.cases if c.subtype_reader2 is not None]
+    if second:
+        differ = sum(c.subtype != c.subtype_reader2 for c in second)
+        text += f", and {len(second)} have a second pathology reading, which differs in {differ}"
+    left_out = [e for e in cohort.exclusions if e.case_id not in cohort.by_id]
+    if left_out:
+        reasons = counted(reason_group(e.reason) for e in left_out)
+        verb = "was" if len(left_out) == 1 else "were"
+        text += f". {counted_noun(len(left_out), 'tumor')} {verb} excluded: {reasons}"
+    parts = Counter(c.cohort for c in cohort.cases)
+    if len(parts) > 1:
+        text += ". By part of the study: " + ", ".join(f"{n} {group_name(name)}" for name, n in parts.items())
+    sites = {c.site_id for c in cohort.cases}
+    text += f". The cases come from {counted_noun(len(sites), 'site')}."
+    return text + (" All are SYNTHETIC phantoms." if all(c.synthetic for c in cohort.cases) else "")
+
+
+def _imaging_text(content: ReportContent) -> str:
+    cases = content.cohort.cases
+    text = f"Contrast phases: {counted(c.phase for c in cases)}"
+    if len(set(content.cohort_config.phase_preference)) > 1:
+        order = ", ".join(content.cohort_config.phase_preference)
+        text += f" (where an import found several series of a patient, the first of {order} was taken)"
+    text += f". Images: {counted(c.format for c in cases)}; intensities: {counted(c.source for c in cases)}."
+    scans = [content.scans[c.case_id] for c in cases if c.case_id in content.scans]
+    makers = [scan.manufacturer for scan in scans if scan.manufacturer]
+    if makers:
+        text += f" Vendors: {counted(makers)}."
+    spacing = sorted(scan.spacing_mm for scan in scans if scan.spacing_mm is not None)
+    if spacing:
+        middle = spacing[len(spacing) // 2]
+        text += f" Slice spacing (between positions of slices): median {middle:g} mm, "
+        text += f"{spacing[0]:g} to {spacing[-1]:g} mm, {counted_noun(len(spacing), 'CT')}."
+    return text
+
+
+def _roi_text(content: ReportContent) -> str:
+    cases = content.cohort.cases
+    two = sum(c.roi_reader2 is not None for c in cases)
+    none = sum(c.roi is None for c in cases)
+    text = f"{len(cases) - none} of {len(cases)} cases have a tumor region drawn by an annotator"
+    if none:
+        text += f"; in {none} every image is itself the region"
+    if two:
+        text += f"; {two} have a second annotator's, and {CONSENSUS[content.roi_config.consensus]}"
+        dice = content.roi_agreement
+        if dice is not None:
+            n = counted_noun(dice.n, dice.unit)
+            text += f". Mean Dice of both annotators: {with_interval(dice, 3)}, {n}"
+    return text + "."
+
+
+def _slices_text(content: ReportContent) -> str:
+    spec = content.spec
+    seen = {
+        "crop": f"a square box around the tumor with {spec.margin_mm:g} mm on each side",
+        "mask": f"a square box around the tumor with {spec.margin_mm:g} mm on each side, outside it air",
+        "full": "the whole slice",
+    }[spec.roi_mode]
+    coarse = sum(c.source != "HU" for c in content.cohort.cases)
+    if coarse:
+        source = (
+            f"{coarse} of {len(content.cohort.cases)} cases came as 8-bit images: their gray values were converted "
+            "back to Hounsfield units by the window given for them, and are cut off at its limits. All intensities "
+            "were"
+        )
+    else:
+        source = "Intensities in Hounsfield units were"
+    return (
+        f"Every axial slice in which the tumor covers at least {spec.min_area_mm2:g} mm² was cut to {seen}, "
+        f"one scale per case, {spec.size_px} x {spec.size_px} pixels: {sum(content.slice_counts.values())} slices of "
+        f"{len(content.slice_counts)} cases. {source} windowed (level {spec.window_level_hu:g}, width "
+        f"{spec.window_width_hu:g} HU) and scaled to 0 to 1, the same for all cases."
+    )
+
+
+def _split_text(content: ReportContent) -> str:
+    split, config = content.split, content.split.config
+    if split.leaky:
+        return (
+            f"LEAKY: slices were divided at random into {counted_noun(len(split.folds), 'fold')} without regard to "
+            "the patient, as in the paper, so slices of one patient train and test the network. The figures show how "
+            "good that makes a network look; they say nothing about a new patient."
+        )
+    folds = (
+        f"{len(split.folds)} folds, each patient tested once by a network that never saw them"
+        if len(split.folds) > 1
+        else "one training with a held-out test set"
+    )
+    held = f" {len(split.holdout)} cases were held out of all training." if split.holdout else ""
+    return (
+        f"By patient and stratified by subtype: {folds}.{held} Within a fold, {percent(config.validation)} of the "
+        f"remaining patients decided when to stop. Seed {config.seed}."
+    )
+
+
+def _call_text(content: ReportContent) -> str:
+    report, config = content.main.report, content.evaluation
+    points = dict.fromkeys(_point_text(p) for p in report.operating_points)
+    if len(report.subtypes) == 2:
+        rule = (
+            f"{report.positive} is called at or above the threshold {'; '.join(points)}. Nearer to it than "
+            f"{config.not_sure_margin:.2f}, or with a doubt about the images, the answer is “not sure”"
+        )
+    else:
+        rule = (
+            "The most probable subtype is called. When the next is nearer than "
+            f"{config.not_sure_margin:.2f}, or with a doubt about the images, the answer is “not sure”"
+        )
+    return (
+        f"The probability of a case is the mean over all its slices. {_answered_by(content)}{rule}. Accuracy, "
+        "sensitivity, specificity and precision count the call that would be given without “not sure”. Majority of "
+        f"three: the call of at least two of three slices drawn at random (seed {config.seed}), as in the paper."
+    )
+
+
+def _answered_by(content: ReportContent) -> str:
+    """Which network classified the cases that were held out of all folds."""
+    folds = {p.fold for p in content.main.report.predictions if p.case_id in content.split.holdout}
+    if len(content.split.folds) < 2 or len(folds) != 1 or content.split.leaky:
+        return ""
+    return f"The network of fold {folds.pop()}, which has the lowest validation loss, classified the held-out cases. "
+
+
+def _point_text(point: OperatingPoint) -> str:
+    how = "before any data" if point.criterion == "fixed" else f"by {point.criterion} on {point.chosen_on}"
+    return f"{point.threshold:.2f} (chosen {how})"
+
+
+def _interval_text(content: ReportContent) -> str:
+    config = content.evaluation
+    several = _patients_with_several(content.main.report.predictions)
+    tumors = f" Of the tested patients, {several} had several tumors." if several else ""
+    return (
+        f"{100 * config.confidence:g} % intervals. Where every case is a different patient: Wilson for proportions, "
+        "DeLong on the logit scale for the AUC (Newcombe's method 5 when the classes do not overlap). By image, and "
+        "where a patient has two tumors: Obuchowski's clustered variance on the logit scale for the AUC of two "
+        f"classes; otherwise {config.resamples} bootstrap resamples of patients within their subtype, with all "
+        f"slices of a patient kept together (seed {config.seed}); Wilson on patients where every resample gives the "
+        f"same value.{tumors} Intervals cover chance in who was tested, not in training."
+    )
+
+
+def _probability_texts(content: ReportContent, appraisal: Appraisal) -> list[tuple[str, str]]:
+    """What was computed from the probabilities, where it was."""
+    if not appraisal.groups:
+        return []
+    config, positive = content.evaluation, content.main.report.positive
+    text = (
+        "Intercept and slope of a logistic regression of the outcome on the log odds (Cox), the ratio of observed to "
+        "expected, the Brier score, and the distance of a smooth curve from the diagonal (ICI, E50, E90)"
+    )
+    texts = []
+    if appraisal.rescalings:
+        text += (
+            "; for the probabilities as they are, and after temperature scaling and Platt scaling, each fitted on "
+            "the out-of-fold predictions of patients other than those it was applied to"
+        )
+        wanted = ", ".join(percent(s) for s in SENSITIVITIES)
+        points = (
+            f"Thresholds for a sensitivity of {wanted} were chosen on the out-of-fold predictions of folds other "
+            "than those they were applied to: the highest that reaches it, halfway to the next lower probability."
+        )
+        texts.append(("Operating points", points))
+    if any(group.decision is not None for group in appraisal.groups.values()):
+        benefit = f"Net benefit of calling {positive} was computed over threshold probabilities (Vickers and Elkin)."
+        texts.append(("Net benefit", benefit))
+    first = (
+        "Calibration",
+        f"{text}. Bands and intervals: {config.resamples} bootstrap resamples of patients.",
+    )
+    attributes = dict.fromkeys(s.attribute for g in appraisal.groups.values() for s in g.subgroups)
+    compared = (
+        f" Subgroups by {', '.join(attributes)} were each compared with all other cases; p values of the gaps are "
+        "also given with Holm's correction."
+    )
+    last = (
+        "Not sure, and subgroups",
+        "Risk against coverage: cases are answered in order, the surest first. As this depends on how frequent the "
+        "subtypes are, patients are resampled regardless of their subtype."
+        + (compared if attributes else ""),
+    )
+    return [first, *texts, last]
+
+
+def _patients_with_several(predictions: Iterable[Answer]) -> int:
+    counts = Counter(p.patient_id for p in predictions if p.truth is not None)
+    return sum(n > 1 for n in counts.values())

@@ -337,7 +337,7 @@ def test_command_mrmc_names_the_missing_cells(tmp_path, capsys):
     path.write_text(path.read_text().replace("\n1,2,1,0,", "\n1,2,1,1,"))
     assert "case 1: expected one truth and one patient for a case" in refused(capsys, "mrmc", path)
     table_of_van_dyke(path)
-    assert "say from which rating on a case is called positive" in refused(
+    assert "give the lowest rating that is called positive" in refused(
         capsys, "mrmc", path, "--figure", "accuracy"
     )
     path.write_text("reader,treatment,case,truth,rating\na,1,x,1,2\na,1,y,0,1\n")

@@ -235,7 +235,7 @@ def test_mcnemar_finds_the_two_columns_that_hold_the_words_of_the_truth(table, c
     assert (found["one"], found["two"]) == ("A", "B")
     assert found["tests"]["all"]["only_one"] == 1
     digits = table("id,sex,truth,A\n1,0,0,1\n2,1,1,1\n")
-    assert "--call: expected two columns beside the truth" in refused(capsys, "mcnemar", digits)
+    assert "--call: expected two columns of calls other than the truth" in refused(capsys, "mcnemar", digits)
 
 
 def test_mcnemar_of_two_tumors_a_patient_gives_no_p(table, capsys):
@@ -276,7 +276,7 @@ def test_mcnemar_of_two_tumors_a_patient_gives_no_p(table, capsys):
             "column truth: expected two values, one of them positive, found 1: 1",
         ),
         ("truth,score\na,2\nb,1\nc,1\n", (), "expected two values, one of them positive, found 3: a, b, c"),
-        ("truth,score\na,2\nb,1\n", (), "expected --positive a or --positive b, found neither said"),
+        ("truth,score\na,2\nb,1\n", (), "expected --positive a or --positive b, found neither"),
         ("truth,score\na,2\nb,1\n", ("--positive", "A"), "expected --positive a or --positive b, found 'A'"),
         ("truth,score\n1,high\n0,1\n", (), "table.csv, row 2, column score: expected a number, found 'high'"),
         ("truth,score\n1,nan\n0,inf\n", (), "row 2, column score: expected a number, found 'nan'; row 3"),
@@ -351,8 +351,8 @@ def test_refusals_of_files(tmp_path, capsys):
             ("compare", "--group", "half"),
             "column half: expected every patient in one of the two sets, found 1 in both",
         ),
-        (("mcnemar", "--call", "a"), "--call: expected two columns beside the truth, truth, found a"),
-        (("mcnemar", "--call", "a", "a"), "--call: expected two columns beside the truth, truth, found a, a"),
+        (("mcnemar", "--call", "a"), "--call: expected two columns of calls other than the truth (truth), found a"),
+        (("mcnemar", "--call", "a", "a"), "--call: expected two columns of calls other than the truth (truth), found a, a"),
         (
             ("mcnemar", "--call", "a", "b"),
             "row 4, column b: expected a value of the truth (0, 1), found 'no'",
@@ -405,7 +405,7 @@ def test_names_of_other_programs_are_found(table, capsys):
 
 def test_what_could_be_several_columns_is_asked(table, capsys):
     two = "id,outcome,status,p\na,1,0,0.4\nb,0,1,0.3\n"
-    assert "expected one column for --truth, found 2 that differ: outcome, status; say which" in refused(
+    assert "expected one column for --truth, found 2 that differ: outcome, status; name the right one" in refused(
         capsys, "auc", table(two)
     )
     assert told(capsys, "auc", table(two), "--truth", "status")["auc"]["value"] == 0
@@ -431,7 +431,7 @@ def test_a_truth_named_case_is_not_taken_for_the_case(table, capsys):
 def test_the_positive_value_is_known_only_beside_its_opposite(table, capsys, values, positive):
     assert told(capsys, "auc", table(f"y,p\n{values[0]},0.2\n{values[1]},0.7\n"))["positive"] == positive
     strange = refused(capsys, "auc", table(f"y,p\n2,0.2\n{values[1]},0.7\n"))
-    assert "found neither said; say which value is the positive one" in strange
+    assert "found neither; name the positive value" in strange
 
 
 @pytest.mark.parametrize(("cell", "kind"), [("NA", "auc"), ("", "calibration"), ("<NA>", "auc")])

@@ -28,8 +28,8 @@ class Mistakes:
         """Note one cell: ``row`` as a spreadsheet counts, the header being row 1."""
         self.found.append((f"row {row}, column {column}", expected, found))
 
-    def refuse(self) -> None:
-        """Say all mistakes, or nothing when there are none.
+    def refuse(self, remedy: str = "") -> None:
+        """Say all mistakes, or nothing when there are none; ``remedy`` if there is more to do than to correct cells.
 
         Raises:
             CohortError: There is at least one mistake.
@@ -39,7 +39,10 @@ class Mistakes:
         if len(self.found) == 1:
             ((where, expected, found),) = self.found
             raise CohortError(
-                where=f"{self.file}, {where}", expected=expected, found=found, remedy="correct this cell"
+                where=f"{self.file}, {where}",
+                expected=expected,
+                found=found,
+                remedy=remedy or "correct this cell",
             )
         listed = "; ".join(f"{w}: expected {e}, found {f}" for w, e, f in self.found[:LISTED])
         more = len(self.found) - LISTED
@@ -47,7 +50,7 @@ class Mistakes:
             where=self.file,
             expected="a table without mistakes",
             found=f"{len(self.found)}: {listed}" + (f"; and {more} more" if more > 0 else ""),
-            remedy="correct these cells",
+            remedy=remedy or "correct these cells",
         )
 
 

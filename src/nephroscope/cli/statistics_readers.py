@@ -1,7 +1,7 @@
 """`nephroscope statistics` on several readers: `mrmc`, `kappa` and `readers`."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -59,12 +59,11 @@ class Mrmc(Command):
         """Analyse."""
         from nephroscope.statistics.mrmc import analyse
         from nephroscope.statistics.tables.columns import read_csv
-        from nephroscope.statistics.tables.readers import MrmcColumns, read_design
+        from nephroscope.statistics.tables.readers import read_design
 
         _check_confidence(self.confidence)
         _check_threshold(self.threshold, self.figure)
-        columns = MrmcColumns(**{field.name: getattr(self, field.name) for field in fields(MrmcColumns)})
-        design = read_design(read_csv(self.file), columns, self.figure, self.threshold)
+        design = read_design(read_csv(self.file), vars(self), self.figure, self.threshold)
         if len(design.readers) < 2:
             raise ConfigError(
                 where=f"{self.file.name}, readers",
@@ -114,15 +113,12 @@ class Kappa(Command):
         from nephroscope.records import EvaluationConfig
         from nephroscope.statistics.kappa import compare_readers
         from nephroscope.statistics.tables.columns import read_csv
-        from nephroscope.statistics.tables.readers import KappaColumns, order_of, read_readings
+        from nephroscope.statistics.tables.readers import order_of, read_readings
 
         _check_confidence(self.confidence)
         _check_order(self.order)
         config = EvaluationConfig(resamples=self.resamples, seed=self.seed, confidence=self.confidence)
-        named = KappaColumns(
-            reader=self.reader, case=self.case, call=self.call, patient=self.patient, wide=self.columns
-        )
-        readings, patient_of = read_readings(read_csv(self.file), named)
+        readings, patient_of = read_readings(read_csv(self.file), vars(self), self.columns)
         ordered = order_of(readings, self.order, self.weights)
         report = compare_readers(readings, patient_of, config, ordered, self.weights)
         return Outcome(data=as_plain(report), text=_kappa_text(report))

@@ -24,6 +24,7 @@ from nephroscope.questions.readers.confidence import (
 )
 from nephroscope.records import counted_noun
 from nephroscope.statistics.tables.columns import MISSING
+from nephroscope.statistics.tables.readers import refuse_two_spellings
 
 LONGEST_S = 24 * 3600.0
 
@@ -237,7 +238,9 @@ def read_calls(
     _check_percents(table)
     table.refuse()
     _refuse_twice(path.name, rows)
-    _refuse_two_spellings(path.name, rows)
+    kinds = {False: "a person", True: "a program"}
+    named = [(row.number, row.who[0], f"{row.who[0]}, {kinds[row.model]}") for row in rows]
+    refuse_two_spellings(path.name, named)
     people = [row for row in rows if not row.model]
     _check_people(path.name, rows, people, options)
     values = [row.answer.confidence for row in people if row.answer.confidence is not None]
@@ -270,23 +273,6 @@ def _refuse_twice(table: str, rows: Sequence[_Row]) -> None:
                 expected=f"one answer of reader {row.who[0]}{aided} about case {row.case}",
                 found=f"another one in row {before}",
                 remedy="remove one, or mark in the column aided which one was given with help",
-            )
-
-
-def _refuse_two_spellings(table: str, rows: Sequence[_Row]) -> None:
-    """One reader as "Dr. A" and "dr a" would be two; as person and program, too."""
-    first: dict[str, _Row] = {}
-    for row in rows:
-        name = row.who[0]
-        before = first.setdefault(" ".join(re.findall(r"\w+", name.casefold())), row)
-        if before.who[0] != name or before.model != row.model:
-            kinds = ("a person", "a program")
-            written = [f"{one.who[0]}, {kinds[one.model]}" for one in (before, row)]
-            raise CohortError(
-                where=f"{table}, row {row.number}",
-                expected=f"a reader written in one way ({written[0]}, in row {before.number})",
-                found=written[1],
-                remedy="write the reader the same way in all rows, or give two readers clearly different names",
             )
 
 

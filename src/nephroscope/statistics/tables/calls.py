@@ -1,4 +1,4 @@
-"""A CSV of two columns of calls in; how often each is right, by class too, and the tests out."""
+"""Two columns of calls compared with the truth: how often each is correct, overall and by class, with tests."""
 
 import re
 from collections.abc import Sequence
@@ -55,7 +55,7 @@ def compare_calls(
 
     Raises:
         ConfigError: There are not two columns of calls.
-        CohortError: A column is missing, or a call is no value of the truth.
+        CohortError: A column is missing, or a call is not a value of the truth.
     """
     table = read_rows(path, options)
     column = table.need(options.truth, TRUTH, "--truth")
@@ -63,7 +63,7 @@ def compare_calls(
     if len(set(titles)) != 2 or len(titles) != 2 or column in titles:
         raise ConfigError(
             where="--call",
-            expected=f"two columns beside the truth, {column}",
+            expected=f"two columns of calls other than the truth ({column})",
             found=", ".join(call or titles) or f"none among {table.titles}",
             remedy="name two",
         )

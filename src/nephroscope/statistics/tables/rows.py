@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nephroscope.base.errors import CohortError, ConfigError
+from nephroscope.base.errors import ConfigError
 from nephroscope.records import counted_noun
 from nephroscope.statistics.intervals import Patients
 from nephroscope.statistics.tables.columns import CASE, MISSING, PATIENT, TRUTH, CsvTable, read_csv
@@ -70,11 +70,10 @@ def read_rows(path: Path, options: ReadOptions) -> CsvTable:
         key = table.need(options.case, CASE, "--case")
         table = table.joined(labels, key, labels.need(None, (key.casefold(), *CASE), "--labels"))
     elif options.truth is None and case is not None and table.find(None, TRUTH, "--truth") is None:
-        raise CohortError(
-            where=table.name,
-            expected=f"a column named {', '.join(TRUTH)}",
-            found=", ".join(table.header),
-            remedy="name the column with --truth, or with --labels a table with the truth and the patient of each "
+        raise table.refusal(
+            f"a column named {', '.join(TRUTH)}",
+            table.titles,
+            "name the column with --truth, or with --labels a table with the truth and the patient of each "
             "case, such as the predictions.csv in the same folder as a slices.csv",
         )
     return replace(
@@ -134,7 +133,7 @@ def owners_of(
         table: The rows.
         options: Which columns to use.
         truth: Of each row.
-        used: Columns of truth, scores or calls: never taken for the case or patient unless options for.
+        used: Columns of truth, scores or calls: never taken for the case or patient unless asked for.
 
     Raises:
         CohortError: A row occurs twice, or a case has two patients or two truths.
@@ -198,11 +197,11 @@ def _refuse_twins(table: CsvTable) -> None:
     first: dict[tuple[str, ...], int] = {}
     for number, row in table.rows:
         if row in first:
-            raise CohortError(
-                where=f"{table.name}, row {number}",
-                expected="every row once",
-                found=f"the same as row {first[row]} in every cell",
-                remedy="remove one, or add a column in which they differ, such as slice_index",
+            raise table.refusal(
+                "every row once",
+                f"the same as row {first[row]} in every cell",
+                "remove one, or add a column in which they differ, such as slice_index",
+                f"row {number}",
             )
         first[row] = number
 
@@ -212,9 +211,9 @@ def _refuse_two(table: CsvTable, cases: Sequence[str], values: Sequence[str], ex
     for (number, _), case, value in zip(table.rows, cases, values, strict=True):
         known, row = first.setdefault(case, (value, number))
         if known != value:
-            raise CohortError(
-                where=f"{table.name}, row {number}, case {case}",
-                expected=f"{expected} of a case",
-                found=f"another in row {row}",
-                remedy="correct the row, or name other columns with --case and --patient",
+            raise table.refusal(
+                f"{expected} of a case",
+                f"another in row {row}",
+                "correct the row, or name other columns with --case and --patient",
+                f"row {number}, case {case}",
             )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nephroscope.base.errors import CohortError, ConfigError
+from nephroscope.base.errors import ConfigError
 from nephroscope.records import Estimate, EvaluationConfig
 from nephroscope.statistics.auc import NOTHING, auc_covariance
 from nephroscope.statistics.cells import grouped, patients_words
@@ -45,7 +45,7 @@ SCORE = re.compile(
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Scored:
-    """Scores of the rows of a table, (n,) each, with truth and owners; ``notes`` are for the reader."""
+    """Scores of the rows of a table, (n,) each, with truth and patients; ``notes`` are for the user."""
 
     table: CsvTable
     scores: dict[str, Floats]
@@ -65,8 +65,8 @@ def scored_of(table: CsvTable, options: ReadOptions) -> Scored:
     """Find the columns of a table.
 
     Raises:
-        CohortError: A column is missing, a cell is none, a row stands twice, or a case contradicts itself.
-        ConfigError: Which value is positive, or which rows to keep, is not said or not there.
+        CohortError: A column is missing, a cell is wrong, a row occurs twice, or a case contradicts itself.
+        ConfigError: The positive value, or the rows to keep, are not named or do not exist.
     """
     truth = table.need(options.truth, TRUTH, "--truth")
     titles = _score_columns(table, options, truth)
@@ -103,12 +103,8 @@ def _score_columns(table: CsvTable, options: ReadOptions, truth: str) -> list[st
         return titles
     titles = [title for title in table.header if SCORE.fullmatch(title) and title != truth]
     if not titles:
-        raise CohortError(
-            where=table.name,
-            expected="a column of scores, such as score, probability or p_SUBTYPE",
-            found=table.titles,
-            remedy="name the column with --score",
-        )
+        expected = "a column of scores, such as score, probability or p_SUBTYPE"
+        raise table.refusal(expected, table.titles, "name the column with --score")
     return [title for title in titles if _is_score(table, title, truth)] or titles
 
 
@@ -151,18 +147,16 @@ def split_by(scored: Scored, column: str, score: str) -> tuple[tuple[str, Part],
     shared = set.intersection(
         *({scored.owners.ids[i] for i in np.flatnonzero(texts == v).tolist()} for v in values)
     )
-    where = f"{scored.table.name}, column {title}"
+    place = f"column {title}"
     if len(values) != 2:
         found = f"{len(values)}: {', '.join(values[:6])}"
-        raise CohortError(
-            where=where, expected="two values that split the patients", found=found, remedy="correct --group"
-        )
+        raise scored.table.refusal("two values that split the patients", found, "correct --group", place)
     if shared:
-        raise CohortError(
-            where=where,
-            expected="every patient in one of the two sets",
-            found=f"{len(shared)} in both",
-            remedy="compare two columns of scores instead: that test is paired",
+        raise scored.table.refusal(
+            "every patient in one of the two sets",
+            f"{len(shared)} in both",
+            "compare two columns of scores instead: that test is paired",
+            place,
         )
     one, two = (_part(scored, score, texts == value) for value in values)
     return (values[0], one), (values[1], two)
@@ -175,11 +169,11 @@ def _part(scored: Scored, score: str, mask: Bools) -> Part:
 
 
 def read_probabilities(path: Path, options: ReadOptions) -> Scored:
-    """Read the table; where the truth has more than two values, the positive one stands against all others.
+    """Read the table; where the truth has more than two values, the positive one is compared with all others.
 
     Raises:
-        CohortError: A column is missing, a cell is none, a row stands twice, or a case contradicts itself.
-        ConfigError: Which value is positive is not said, or a column is the probability of another value.
+        CohortError: A column is missing, a cell is wrong, a row occurs twice, or a case contradicts itself.
+        ConfigError: The positive value is not named, or a column is the probability of another value.
     """
     read = read_rows(path, options)
     truth = read.need(options.truth, TRUTH, "--truth")
@@ -192,7 +186,7 @@ def read_probabilities(path: Path, options: ReadOptions) -> Scored:
                 where=f"{scored.table.name}, column {name}",
                 expected=f"the probability of {scored.positive}, the positive value",
                 found=f"that of {whose}",
-                remedy=f"say --positive {whose}, or name another column with --score",
+                remedy=f"use --positive {whose}, or name another column with --score",
             )
     return scored
 
@@ -202,8 +196,8 @@ def _against_rest(table: CsvTable, options: ReadOptions, truth: str, values: lis
         raise ConfigError(
             where=f"{table.name}, column {truth}",
             expected=f"--positive with one of the {len(values)} values: {', '.join(values[:6])}",
-            found=repr(options.positive) if options.positive else "none said",
-            remedy="say which value stands against all others",
+            found=repr(options.positive) if options.positive else "none",
+            remedy="name the value to compare with all others",
         )
     titles = options.score or (table.need(None, (f"p_{options.positive}".casefold(),), "--score"),)
     titles = tuple(table.need(title, (), "--score") for title in titles)
@@ -228,7 +222,7 @@ class AucFigures:
     """An AUC and its intervals.
 
     Attributes:
-        auc: The headline, made as `evaluate` makes it: DeLong on the logit scale where each row is a patient,
+        auc: The headline, computed as in `evaluate`: DeLong on the logit scale where each row is a patient,
             Obuchowski on the logit scale where patients have several rows.
         intervals: By name: delong (plain, as pROC prints it) and delong_logit; obuchowski, obuchowski_logit and
             patient_bootstrap where rows share patients.

@@ -5,14 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from nephroscope.base.documents import as_plain
 from nephroscope.base.errors import CohortError
 from nephroscope.clinic.call import decide, forced_call, mean_over_slices
 from nephroscope.questions.evaluation.evaluate import (
     RunFacts,
     build_report,
+    document_of,
     evaluate_predictions,
     predictions_to_csv,
-    report_as_dict,
     slices_to_csv,
 )
 from nephroscope.records import Answer, EvaluationConfig, OperatingPoint, SlicePrediction
@@ -233,7 +234,9 @@ def test_test_sets_are_kept_apart_and_unlabelled_cases_only_listed():
 
 
 def test_json_has_the_primary_group_on_top():
-    found = json.loads(json.dumps(report_as_dict(build_report(facts(), cohort(), CONFIG)), allow_nan=False))
+    found = json.loads(
+        json.dumps(as_plain(document_of(build_report(facts(), cohort(), CONFIG))), allow_nan=False)
+    )
     wanted = {
         "subtypes",
         "positive",
@@ -255,7 +258,7 @@ def test_json_has_the_primary_group_on_top():
 
 
 def test_leaky_stands_in_every_figure():
-    found = report_as_dict(build_report(facts(protocol="image"), cohort(), CONFIG))
+    found = as_plain(document_of(build_report(facts(protocol="image"), cohort(), CONFIG)))
     assert found["leaky"] is True
     assert found["warning"].startswith("LEAKY")
     for part in ("image", "case", "majority"):

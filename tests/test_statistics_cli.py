@@ -351,8 +351,14 @@ def test_refusals_of_files(tmp_path, capsys):
             ("compare", "--group", "half"),
             "column half: expected every patient in one of the two sets, found 1 in both",
         ),
-        (("mcnemar", "--call", "a"), "--call: expected two columns of calls other than the truth (truth), found a"),
-        (("mcnemar", "--call", "a", "a"), "--call: expected two columns of calls other than the truth (truth), found a, a"),
+        (
+            ("mcnemar", "--call", "a"),
+            "--call: expected two columns of calls other than the truth (truth), found a",
+        ),
+        (
+            ("mcnemar", "--call", "a", "a"),
+            "--call: expected two columns of calls other than the truth (truth), found a, a",
+        ),
         (
             ("mcnemar", "--call", "a", "b"),
             "row 4, column b: expected a value of the truth (0, 1), found 'no'",
@@ -405,8 +411,9 @@ def test_names_of_other_programs_are_found(table, capsys):
 
 def test_what_could_be_several_columns_is_asked(table, capsys):
     two = "id,outcome,status,p\na,1,0,0.4\nb,0,1,0.3\n"
-    assert "expected one column for --truth, found 2 that differ: outcome, status; name the right one" in refused(
-        capsys, "auc", table(two)
+    assert (
+        "expected one column for --truth, found 2 that differ: outcome, status; name the right one"
+        in refused(capsys, "auc", table(two))
     )
     assert told(capsys, "auc", table(two), "--truth", "status")["auc"]["value"] == 0
     assert told(capsys, "auc", table(two.replace("outcome", "truth")))["truth"] == "truth"
@@ -449,7 +456,7 @@ def test_calls_are_guessed_where_there_are_two(table, capsys):
     found = told(capsys, "mcnemar", table(text))
     assert (found["one"], found["two"], found["only_one"]) == ("call_a", "call_b", 1)
     three = "truth,call_a,call_b,model\n1,1,0,0\n0,0,0,unsure\n"
-    assert "truth, found call_a, call_b, model; name two" in refused(capsys, "mcnemar", table(three))
+    assert "found call_a, call_b, model; name two" in refused(capsys, "mcnemar", table(three))
     assert "found none among truth, score; name two" in refused(
         capsys, "mcnemar", table("truth,score\n1,0.2\n0,0.4\n")
     )

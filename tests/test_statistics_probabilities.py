@@ -275,7 +275,7 @@ def test_three_subtypes_stand_one_against_the_rest(tmp_path, capsys, kind):
 @pytest.mark.parametrize(
     ("args", "text"),
     [
-        ((), "expected --positive with one of the 3 values: a, b, c, found none said"),
+        ((), "expected --positive with one of the 3 values: a, b, c, found none"),
         (("--positive", "d"), "found 'd'"),
         (
             ("--positive", "b", "--score", "p_c"),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from nephroscope.base.documents import as_plain
 from nephroscope.base.errors import ConfigError
 from nephroscope.cli.command import (
     Command,
@@ -150,10 +151,10 @@ class Evaluate(Command):
     def run(self) -> Outcome:
         """Evaluate it."""
         from nephroscope.facade.study import Study
-        from nephroscope.questions.evaluation.evaluate import report_as_dict
+        from nephroscope.questions.evaluation.evaluate import document_of
 
         report = Study(self.study).run(self.run_name).evaluate()
-        return Outcome(data=report_as_dict(report), text=evaluation_text(report))
+        return Outcome(data=as_plain(document_of(report)), text=evaluation_text(report))
 
 
 def evaluation_text(report: Evaluation) -> str:

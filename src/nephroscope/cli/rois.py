@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from nephroscope.base.documents import as_plain
 from nephroscope.base.errors import ConfigError
 from nephroscope.cli.command import Command, Outcome, StudyPath, estimates_text, table
 from nephroscope.facade.study import Study
@@ -14,7 +15,7 @@ from nephroscope.records import Consensus
 from nephroscope.regions.agreement import TOLERANCE_MM, RoiAgreement
 
 if TYPE_CHECKING:
-    from nephroscope.questions.evaluation.annotators import ReaderReport
+    from nephroscope.questions.evaluation.annotators import AnnotatorReport
 
 HEADER = (
     "case",
@@ -98,13 +99,13 @@ class Agreement(Command):
         )
 
     def _study(self, path: Path) -> Outcome:
-        from nephroscope.questions.evaluation.annotators import report_as_dict
+        from nephroscope.questions.evaluation.annotators import document_of
 
         study = Study(path)
         if self.consensus is not None:
             study.set_consensus(self.consensus)
         report = study.agreement(self.tolerance_mm)
-        data = report_as_dict(report) | {"page": str(path / "agreement" / "index.html")}
+        data = as_plain(document_of(report)) | {"page": str(path / "agreement" / "index.html")}
         lines = [_report_text(report)]
         if self.consensus is not None:
             lines.append(
@@ -145,7 +146,7 @@ def _without_id(part: RoiAgreement) -> dict[str, object]:
     return {name: value for name, value in asdict(part).items() if name != "case_id"}
 
 
-def _report_text(report: "ReaderReport") -> str:
+def _report_text(report: "AnnotatorReport") -> str:
     lines = []
     if report.cases:
         lines = [_table(report.cases, "case"), "slices are numbered from 0, starting at the feet", ""]

@@ -54,9 +54,7 @@ def predict_files(bundle: Path, case: ImageToPredict) -> tuple[Answer, dict[str,
     return answer, {name: round(value, 4) for name, value in seconds.items()}
 
 
-def predict(
-    bundle: Bundle, volume: CTVolume, roi: RoiMask | UnplacedRoi
-) -> tuple[Answer, dict[str, float]]:
+def predict(bundle: Bundle, volume: CTVolume, roi: RoiMask | UnplacedRoi) -> tuple[Answer, dict[str, float]]:
     """Predict from a CT in memory; gives the answer and the seconds that cutting and network took.
 
     Raises:

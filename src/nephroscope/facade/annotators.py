@@ -24,7 +24,7 @@ from nephroscope.regions.consensus import (
 )
 
 if TYPE_CHECKING:
-    from nephroscope.questions.evaluation.annotators import ReaderReport
+    from nephroscope.questions.evaluation.annotators import AnnotatorReport
     from nephroscope.report.annotators.figures import Worst
 
 logger = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class ReaderVerbs(CohortVerbs):
         write_seg(roi, listed, path)
         return path
 
-    def agreement(self, tolerance_mm: float = TOLERANCE_MM) -> "ReaderReport":
+    def agreement(self, tolerance_mm: float = TOLERANCE_MM) -> "AnnotatorReport":
         """Compare two readers case by case; writes agreement/ and the cases to adjudicate.
 
         One bad case is refused by name and the others go on.
@@ -101,7 +101,7 @@ class ReaderVerbs(CohortVerbs):
         Raises:
             StudyError: No case has the ROIs of two readers, nor two pathology readings.
         """
-        from nephroscope.questions.evaluation.annotators import ReaderReport, compare_readings, pool
+        from nephroscope.questions.evaluation.annotators import AnnotatorReport, compare_readings, pool
         from nephroscope.report.annotators.page import write_agreement
 
         cohort, config, decisions = self.cohort, self.settings.evaluation, self.decisions()
@@ -116,7 +116,7 @@ class ReaderVerbs(CohortVerbs):
             )
         found, findings, worst = self._compare_all(double, decisions, tolerance_mm)
         patient_of = {case.case_id: case.patient_id for case in cohort.cases}
-        report = ReaderReport(
+        report = AnnotatorReport(
             rule=self.settings.roi.consensus,
             adjudicate_below=self.settings.roi.adjudicate_below,
             tolerance_mm=tolerance_mm,

@@ -1,4 +1,4 @@
-"""Distance from the boundary and errors in; risk against coverage when "not sure" is allowed, out."""
+"""Risk against coverage: the error rate if "not sure" is allowed for the cases nearest to the boundary."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from nephroscope.clinic.call import ROUNDING
 from nephroscope.records import Answer, Estimate, EvaluationConfig, OperatingPoint
 from nephroscope.statistics.cells import Cells, patients_words
 from nephroscope.statistics.curve import Curve, bootstrap_words, whole_draws
-from nephroscope.statistics.estimates import Rows, estimate_all
+from nephroscope.statistics.estimates import Rows, estimate_all, rows_of_cases
 from nephroscope.statistics.intervals import Patients, percentile_interval, percentile_limits
 from nephroscope.statistics.metrics import Bools, Floats, Proportion
 
@@ -111,16 +111,13 @@ def coverage_of(
     `calls.decide`. Findings, which also forbid a call, are not counted here.
     """
     thresholds = np.array([points[p.fold if len(points) > 1 else 0].threshold for p in predictions])
-    each = np.array([[p.probabilities[s] for s in subtypes] for p in predictions])
+    rows = rows_of_cases(predictions, subtypes)
     if len(subtypes) == 2:
-        distance = np.abs(each[:, list(subtypes).index(positive)] - thresholds)
+        distance = np.abs(rows.p[:, list(subtypes).index(positive)] - thresholds)
     else:
-        ordered = np.sort(each, axis=1)
+        ordered = np.sort(rows.p, axis=1)
         distance = ordered[:, -1] - ordered[:, -2]
-    truth = np.array([list(subtypes).index(p.truth or "") for p in predictions], dtype=np.intp)
-    wrong = np.array([p.forced_call != p.truth for p in predictions])
-    patients = Patients.of([p.patient_id for p in predictions], truth)
-    return risk_coverage(distance, wrong, patients, config, config.not_sure_margin)
+    return risk_coverage(distance, rows.called != rows.truth, rows.patients, config, config.not_sure_margin)
 
 
 def _at_margin(

@@ -1,8 +1,8 @@
-"""Every figure of a set of rows (slices or cases) as an `Estimate`, by the interval its rows allow.
+"""Every figure of a set of rows (slices or cases) as an `Estimate`, with the interval that its rows allow.
 
-Cases of different patients are independent: Wilson for shares, DeLong for areas. Slices are not, nor are two
-tumors of one patient: there, patients are resampled for shares, and Obuchowski's clustered variance serves for areas.
-Where a class has one patient with several rows, no area has an interval: nothing tells how its patients differ.
+Cases of different patients are independent: Wilson for shares, DeLong for areas. Slices are not, nor are two tumors
+of one patient: for these, patients are resampled for shares, and areas have Obuchowski's clustered variance. Where a
+class has one patient with several rows, no area has an interval: one patient does not show how patients differ.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from nephroscope.records import Estimate, EvaluationConfig, counted_noun
+from nephroscope.records import Answer, Estimate, EvaluationConfig, counted_noun
 from nephroscope.statistics import intervals, metrics
 from nephroscope.statistics.auc import clustered_interval
 from nephroscope.statistics.cells import grouped, patients_words
@@ -36,6 +36,19 @@ class Rows:
     def independent(self) -> bool:
         """True when every row is a case of its own patient, so that plain formulas hold."""
         return self.unit == "case" and self.patients.n == self.truth.size
+
+
+def rows_of_cases(predictions: Sequence[Answer], subtypes: Sequence[str]) -> Rows:
+    """Cases with a known subtype, each once, by their forced call; probabilities in the order of ``subtypes``."""
+    index = {s: i for i, s in enumerate(subtypes)}
+    truth = np.array([index[p.truth or ""] for p in predictions], dtype=np.intp)
+    return Rows(
+        unit="case",
+        truth=truth,
+        called=np.array([index[p.forced_call] for p in predictions], dtype=np.intp),
+        p=np.array([[p.probabilities[s] for s in subtypes] for p in predictions]),
+        patients=intervals.Patients.of([p.patient_id for p in predictions], truth),
+    )
 
 
 def shares_of(rows: Rows, subtypes: Sequence[str], positive: int) -> dict[str, Proportion]:
@@ -80,7 +93,7 @@ def estimate_all(
 
 
 def _mixes_classes(rows: Rows, share: Proportion) -> bool:
-    """True of accuracy and precision: they depend on how many of each class there are, so redraws draw that too."""
+    """True of accuracy and precision: they depend on the number of each class, so resampling redraws that too."""
     return np.unique(rows.truth[share.counted]).size > 1
 
 

@@ -1,8 +1,7 @@
-"""Comparisons of two readers' ROIs in; pooled figures with intervals over patients out."""
+"""How far two annotators agree in a study: figures over all cases, with intervals over patients."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -21,19 +20,19 @@ MEASURES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReaderReport:
+class AnnotatorReport:
     """Everything `agreement` found about a study.
 
     Attributes:
         rule: How the study makes one ROI of two.
         adjudicate_below: Dice under which a case is listed for adjudication.
         tolerance_mm: Of the surface Dice.
-        cases: Those that two readers drew, the worst Dice first.
+        cases: Those that two annotators drew, the worst Dice first.
         patient_of: patient_id of each.
         pooled: Figures over all of them, by name; see `pool`.
         labels: The two pathology readings, or None where no case has two.
         disagreements: (case_id, first reading, second reading) of the cases they name differently.
-        one_reader: case_id of the cases with one reader.
+        one_reader: case_id of the cases with one annotator.
         findings: Refusals, a case each, and doubts about a ROI.
         decisions: By adjudication, case_id to decision.
         synthetic: True when a case is a phantom.
@@ -59,7 +58,7 @@ class ReaderReport:
 
     @property
     def n_patients(self) -> int:
-        """Patients among the cases that two readers drew."""
+        """Patients among the cases that two annotators drew."""
         return len({self.patient_of[case.case_id] for case in self.cases})
 
     def to_adjudicate(self, case: RoiAgreement) -> bool:
@@ -93,7 +92,8 @@ def pool(
     drawn = clustered_bootstrap(statistics, patients, config.resamples, config.seed)
     whose = counted_noun(patients.n, "patient")
     for name, statistic in statistics.items():
-        pooled[name] = _estimate(float(statistic(once)[0]), drawn[name], len(cases), whose, config)
+        interval = percentile_interval(drawn[name], whose, config.confidence)
+        pooled[name] = interval.around(float(statistic(once)[0]), len(cases))
     for what, unit in (("volume", "ml"), ("diameter", "mm")):
         one, two = columns[f"{what}_{unit}_1"], columns[f"{what}_{unit}_2"]
         for name, estimate in bland_altman(one, two, patients, config).items():
@@ -132,17 +132,17 @@ def median_statistic(values: Floats, patients: Patients) -> Statistic:
 
 
 def compare_readings(
-    cohort: Cohort, config: EvaluationConfig, means: Callable[[str], str | None]
+    cohort: Cohort, config: EvaluationConfig, meaning_of: Callable[[str], str | None]
 ) -> tuple[LabelAgreement | None, tuple[tuple[str, str, str], ...]]:
     """Agreement of the two pathology readings of the cases that have both, and the cases they name differently.
 
     Args:
         cohort: With the second readings as typed.
         config: Gives confidence, resamples and seed.
-        means: The study's name of a typed subtype, or None: then the second reading is a label of its own.
+        meaning_of: The study's name of a subtype as typed, or None: then the second reading stays as typed.
     """
     both = [
-        (case, case.subtype, means(case.subtype_reader2) or case.subtype_reader2)
+        (case, case.subtype, meaning_of(case.subtype_reader2) or case.subtype_reader2)
         for case in cohort.cases
         if case.subtype and case.subtype_reader2
     ]
@@ -153,45 +153,74 @@ def compare_readings(
     return labels, tuple((case.case_id, one, two) for case, one, two in both if one != two)
 
 
-def report_as_dict(report: ReaderReport) -> dict[str, Any]:
-    """The report for agreement.json and ``--json``."""
-    cases = [
-        {
-            "case_id": case.case_id,
-            "patient_id": report.patient_of[case.case_id],
-            **asdict(case),
-            "adjudicate": report.to_adjudicate(case),
-            "decision": report.decisions.get(case.case_id, ""),
-        }
-        for case in report.cases
-    ]
-    subtypes: dict[str, Any] = {}
-    if report.labels is not None:
-        named = [
-            {"case_id": name, "reading_1": first, "reading_2": second}
-            for name, first, second in report.disagreements
-        ]
-        subtypes = {
-            "labels": list(report.labels.labels),
-            "table": [list(row) for row in report.labels.table],
-            "agreement": asdict(report.labels.agreement),
-            "kappa": asdict(report.labels.kappa),
-            "disagreements": named,
-        }
-    return {
-        "rule": report.rule,
-        "adjudicate_below": report.adjudicate_below,
-        "tolerance_mm": report.tolerance_mm,
-        "synthetic": report.synthetic,
-        "n_patients": report.n_patients,
-        "pooled": {name: asdict(estimate) for name, estimate in report.pooled.items()},
-        "cases": cases,
-        "one_reader": list(report.one_reader),
-        "findings": [asdict(finding) for finding in report.findings],
-        "subtypes": subtypes,
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseDocument(RoiAgreement):
+    """One case in agreement.json."""
+
+    patient_id: str
+    adjudicate: bool
+    decision: str
 
 
-def _estimate(value: float, drawn: Floats, n: int, whose: str, config: EvaluationConfig) -> Estimate:
-    low, high, method = percentile_interval(drawn, whose, config.confidence)
-    return Estimate(value=value, low=low, high=high, n=n, unit="case", method=method)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disagreement:
+    """A case that the two pathology readings name differently."""
+
+    case_id: str
+    reading_1: str
+    reading_2: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubtypeDocument(LabelAgreement):
+    """The two pathology readings in agreement.json."""
+
+    disagreements: tuple[Disagreement, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgreementDocument:
+    """agreement.json; ``subtypes`` is empty where no case has two pathology readings."""
+
+    rule: str
+    adjudicate_below: float
+    tolerance_mm: float
+    synthetic: bool
+    n_patients: int
+    pooled: dict[str, Estimate]
+    cases: tuple[CaseDocument, ...]
+    one_reader: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    subtypes: SubtypeDocument | dict[str, str]
+
+
+def document_of(report: AnnotatorReport) -> AgreementDocument:
+    """The report as it is written to agreement.json and for ``--json``."""
+    return AgreementDocument(
+        rule=report.rule,
+        adjudicate_below=report.adjudicate_below,
+        tolerance_mm=report.tolerance_mm,
+        synthetic=report.synthetic,
+        n_patients=report.n_patients,
+        pooled=report.pooled,
+        cases=tuple(
+            CaseDocument(
+                **asdict(case),
+                patient_id=report.patient_of[case.case_id],
+                adjudicate=report.to_adjudicate(case),
+                decision=report.decisions.get(case.case_id, ""),
+            )
+            for case in report.cases
+        ),
+        one_reader=report.one_reader,
+        findings=report.findings,
+        subtypes={}
+        if report.labels is None
+        else SubtypeDocument(
+            **vars(report.labels),
+            disagreements=tuple(
+                Disagreement(case_id=name, reading_1=first, reading_2=second)
+                for name, first, second in report.disagreements
+            ),
+        ),
+    )

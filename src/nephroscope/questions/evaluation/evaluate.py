@@ -1,20 +1,21 @@
-"""From predictions to the evaluation of a run: figures by image, by case and by the paper's majority of three.
+"""The evaluation of a run from its predictions: figures by image, by case and by the paper's majority of three.
 
-Enters: `Answer`s whose truth is known. Leaves: an `Evaluation`, its JSON and two CSV tables.
+It is written as evaluation.json and two CSV tables.
 """
 
 import csv
 import zlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nephroscope.base.documents import save_document
 from nephroscope.base.errors import CohortError
-from nephroscope.base.files import digest_of, replacing, save_json
+from nephroscope.base.files import digest_of, replacing
 from nephroscope.clinic.call import label_of, majority_of_three
 from nephroscope.learning.run_files import CompleteRun, load_run
 from nephroscope.learning.score_run import score_run
@@ -28,7 +29,7 @@ from nephroscope.records import (
     Protocol,
 )
 from nephroscope.statistics import intervals, metrics
-from nephroscope.statistics.estimates import Rows, areas_of, estimate_all, shares_of
+from nephroscope.statistics.estimates import Rows, areas_of, estimate_all, rows_of_cases, shares_of
 from nephroscope.statistics.metrics import Ints, Proportion
 
 LEAKY = "LEAKY split by image"
@@ -53,13 +54,13 @@ def evaluate_run(run: CompleteRun) -> Evaluation:
     report = build_report(facts, predictions, run.snapshot.settings.evaluation)
     for save, name in ((predictions_to_csv, "predictions.csv"), (slices_to_csv, "slices.csv")):
         save(predictions, run.folder / name, report.subtypes, report.protocol)
-    save_json(run.folder / "evaluation.json", report_as_dict(report))
+    save_document(run.folder / "evaluation.json", document_of(report), FORMAT)
     return report
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RunFacts:
-    """What is known of a run beside its predictions; the fields are those of `Evaluation`."""
+    """What is known of a run apart from its predictions; the fields are those of `Evaluation`."""
 
     run: str
     model: str
@@ -79,7 +80,7 @@ def build_report(facts: RunFacts, predictions: Sequence[Answer], config: Evaluat
     A run that did not converge gets no numbers; under the image protocol every method says LEAKY.
 
     Raises:
-        CohortError: No prediction has a known subtype, or a case stands twice in a test set.
+        CohortError: No prediction has a known subtype, or a case occurs twice in a test set.
     """
     known = [p for p in predictions if p.truth is not None]
     if not known:
@@ -122,21 +123,12 @@ def evaluate_predictions(
         config: Resamples, seed and confidence.
 
     Raises:
-        CohortError: A case stands twice.
+        CohortError: A case occurs twice.
     """
     _refuse_twins(predictions, name)
-    index = {s: i for i, s in enumerate(subtypes)}
-    truth = np.array([index[p.truth or ""] for p in predictions], dtype=np.intp)
-    ids = [p.patient_id for p in predictions]
     thresholds = [points[p.fold if len(points) > 1 else 0].threshold for p in predictions]
-    at = index[positive]
-    cases = Rows(
-        unit="case",
-        truth=truth,
-        called=np.array([index[p.forced_call] for p in predictions], dtype=np.intp),
-        p=np.array([[p.probabilities[s] for s in subtypes] for p in predictions]),
-        patients=intervals.Patients.of(ids, truth),
-    )
+    at, cases = list(subtypes).index(positive), rows_of_cases(predictions, subtypes)
+    truth = cases.truth
     images = _image_rows(predictions, truth, thresholds, at)
     three = replace(
         cases,
@@ -167,25 +159,49 @@ def evaluate_predictions(
     )
 
 
-def report_as_dict(report: Evaluation) -> dict[str, Any]:
-    """The report for ``--json`` and report.json; the first group is also at the top, as ``image``, ``case`` ..."""
-    groups = {group.name: _group_as_dict(group) for group in report.groups}
-    top = {
-        "format": 1,
-        "run": report.run,
-        "model": report.model,
-        "subtypes": list(report.subtypes),
-        "positive": report.positive,
-        "protocol": report.protocol,
-        "leaky": report.leaky,
-        "warning": f"{LEAKY}: slices of one patient train and test" if report.leaky else None,
-        "synthetic": report.synthetic,
-        "converged": report.converged,
-        "operating_points": [asdict(point) for point in report.operating_points],
-        "cohort_digest": report.cohort_digest,
-        "run_digest": report.run_digest,
+FORMAT = 1  # of evaluation.json
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupDocument:
+    """One test set in evaluation.json; ``confusion`` has ``image`` and ``case``."""
+
+    image: dict[str, Estimate]
+    case: dict[str, Estimate]
+    majority: dict[str, Estimate]
+    confusion: dict[str, tuple[tuple[int, ...], ...]]
+    n_patients: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationDocument(GroupDocument, RunFacts):
+    """evaluation.json; the fields of `GroupDocument` are those of the first test set."""
+
+    leaky: bool
+    warning: str | None
+    groups: dict[str, GroupDocument]
+    format: int = FORMAT
+
+
+def document_of(report: Evaluation) -> EvaluationDocument:
+    """The report as it is written to evaluation.json and for ``--json``."""
+    groups = {
+        group.name: GroupDocument(
+            image=group.image,
+            case=group.case,
+            majority=group.majority,
+            confusion={"image": group.confusion_image, "case": group.confusion_case},
+            n_patients=group.n_patients,
+        )
+        for group in report.groups
     }
-    return top | groups[report.groups[0].name] | {"groups": groups}
+    return EvaluationDocument(
+        **vars(groups[report.groups[0].name]),
+        **{name: getattr(report, name) for name in RunFacts.__dataclass_fields__},
+        leaky=report.leaky,
+        warning=f"{LEAKY}: slices of one patient train and test" if report.leaky else None,
+        groups=groups,
+    )
 
 
 def predictions_to_csv(
@@ -233,7 +249,7 @@ def _image_rows(
 
 
 def _rng_of(prediction: Answer, config: EvaluationConfig) -> np.random.Generator:
-    """Chance of this case alone: the three slices do not depend on which other cases are evaluated."""
+    """Random numbers of this case only: its three slices do not depend on which other cases are evaluated."""
     return np.random.default_rng([config.seed, zlib.crc32(prediction.case_id.encode())])
 
 
@@ -262,20 +278,8 @@ def _refuse_twins(predictions: Sequence[Answer], name: str) -> None:
             where=f"test set {name}, case {case_id}",
             expected="one prediction of every case",
             found=f"{times}",
-            remedy="put the slices of all its folds into one prediction, or evaluate the folds apart",
+            remedy="put the slices of all its folds into one prediction, or evaluate the folds separately",
         )
-
-
-def _group_as_dict(group: EvaluationGroup) -> dict[str, Any]:
-    parts = {
-        part: {name: asdict(e) for name, e in getattr(group, part).items()}
-        for part in ("image", "case", "majority")
-    }
-    confusion = {
-        "image": [list(row) for row in group.confusion_image],
-        "case": [list(row) for row in group.confusion_case],
-    }
-    return {**parts, "confusion": confusion, "n_patients": group.n_patients}
 
 
 def _save_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from nephroscope.base.tables import read_table
 from nephroscope.intake.export.series_table import SERIES_FILE
 from nephroscope.records import Answer, Case, Cohort, Estimate, EvaluationConfig, counted_noun
-from nephroscope.statistics.estimates import Rows, areas_of, estimate_all, shares_of
+from nephroscope.statistics.estimates import Rows, areas_of, estimate_all, rows_of_cases, shares_of
 from nephroscope.statistics.intervals import (
     CHUNK,
     Patients,
@@ -160,16 +160,8 @@ def subgroup_table(
         config: Resamples (also of the permutations), seed and confidence.
     """
     known = [p for p in predictions if p.truth is not None]
-    index = {s: i for i, s in enumerate(subtypes)}
-    truth = np.array([index[p.truth or ""] for p in known], dtype=np.intp)
-    rows = Rows(
-        unit="case",
-        truth=truth,
-        called=np.array([index[p.forced_call] for p in known], dtype=np.intp),
-        p=np.array([[p.probabilities[s] for s in subtypes] for p in known]),
-        patients=Patients.of([p.patient_id for p in known], truth),
-    )
-    table = _Table(rows, tuple(subtypes), index[positive], config)
+    rows = rows_of_cases(known, subtypes)
+    table = _Table(rows, tuple(subtypes), list(subtypes).index(positive), config)
     each = [attributes_of(cohort.by_id[p.case_id], facts.get(p.case_id, {})) for p in known]
     found: list[Subgroup] = []
     for attribute in dict.fromkeys(name for values in each for name in values):

@@ -13,7 +13,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from nephroscope.questions.evaluation.annotators import ReaderReport
+from nephroscope.questions.evaluation.annotators import AnnotatorReport
 from nephroscope.records import CTVolume, Estimate, RoiMask
 from nephroscope.regions.agreement import RoiAgreement
 from nephroscope.report.page.drawing import COLORS, GRID, INK, QUIET, STYLE, svg_of
@@ -116,7 +116,7 @@ def edges(mask: Bools) -> Sequence[Sequence[tuple[float, float]]]:
     return level + [((c - 0.5, r - 1.5), (c - 0.5, r - 0.5)) for r, c in zip(rows, cols, strict=True)]
 
 
-def bland_altman_figure(report: ReaderReport, what: str, unit: str, marks: Sequence[str]) -> str:
+def bland_altman_figure(report: AnnotatorReport, what: str, unit: str, marks: Sequence[str]) -> str:
     """Difference and ratio of two readers' values against their mean, with bias and limits of agreement."""
     one = np.array([getattr(case, f"{what}_{unit}_1") for case in report.cases])
     two = np.array([getattr(case, f"{what}_{unit}_2") for case in report.cases])
@@ -141,7 +141,7 @@ def bland_altman_figure(report: ReaderReport, what: str, unit: str, marks: Seque
         return svg_of(figure, f"bland-altman {what}")
 
 
-def dice_figure(report: ReaderReport, marks: Sequence[str]) -> str:
+def dice_figure(report: AnnotatorReport, marks: Sequence[str]) -> str:
     """Histogram of Dice and of surface Dice, with the limit for adjudication."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.6, 2.6), layout="constrained")
@@ -162,7 +162,7 @@ def dice_figure(report: ReaderReport, marks: Sequence[str]) -> str:
         return svg_of(figure, "dice")
 
 
-def _three(report: ReaderReport, what: str, unit: str) -> list[Estimate]:
+def _three(report: AnnotatorReport, what: str, unit: str) -> list[Estimate]:
     suffix = f"_{unit}" if unit else ""
     return [report.pooled[f"{what}_{name}{suffix}"] for name in ("bias", "limit_low", "limit_high")]
 

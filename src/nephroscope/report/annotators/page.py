@@ -1,4 +1,4 @@
-"""The page of two readers: a `ReaderReport` in; one HTML file without network, its JSON, CSV and figures out."""
+"""The page of two readers: an `AnnotatorReport` in; one HTML file without network, its JSON, CSV and figures out."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,10 +6,11 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from nephroscope.base.files import save_json, save_text
+from nephroscope.base.documents import as_plain, save_document
+from nephroscope.base.files import save_text
 from nephroscope.base.tables import save_table
 from nephroscope.base.version import __version__
-from nephroscope.questions.evaluation.annotators import ReaderReport, report_as_dict
+from nephroscope.questions.evaluation.annotators import AnnotatorReport, document_of
 from nephroscope.records import Estimate
 from nephroscope.regions.agreement import RoiAgreement
 from nephroscope.report.annotators.figures import (
@@ -50,7 +51,7 @@ LIMITS = {
 Worst = Sequence[tuple[RoiAgreement, Sequence[Cut]]]
 
 
-def write_agreement(folder: Path, title: str, report: ReaderReport, worst: Worst) -> Path:
+def write_agreement(folder: Path, title: str, report: AnnotatorReport, worst: Worst) -> Path:
     """Write index.html, agreement.json, agreement.csv and figures/*.svg into ``folder``.
 
     Returns:
@@ -59,14 +60,14 @@ def write_agreement(folder: Path, title: str, report: ReaderReport, worst: Worst
     figures = _figures(report)
     for name, svg in figures.items():
         save_text(folder / "figures" / f"{name}.svg", svg)
-    content = report_as_dict(report)
-    save_json(folder / "agreement.json", {"format": FORMAT, **content})
-    save_table(folder / "agreement.csv", CSV_COLUMNS, [_csv_row(case) for case in content["cases"]])
+    document = document_of(report)
+    save_document(folder / "agreement.json", document, FORMAT)
+    save_table(folder / "agreement.csv", CSV_COLUMNS, [_csv_row(as_plain(case)) for case in document.cases])
     save_text(folder / "index.html", render(title, report, figures, worst))
     return folder / "index.html"
 
 
-def render(title: str, report: ReaderReport, figures: dict[str, str], worst: Worst) -> str:
+def render(title: str, report: AnnotatorReport, figures: dict[str, str], worst: Worst) -> str:
     """The whole page as text."""
     environment = Environment(
         loader=PackageLoader("nephroscope.report", "."),
@@ -91,7 +92,7 @@ def render(title: str, report: ReaderReport, figures: dict[str, str], worst: Wor
     )
 
 
-def _figures(report: ReaderReport) -> dict[str, str]:
+def _figures(report: AnnotatorReport) -> dict[str, str]:
     if not report.cases:
         return {}
     marks = _marks(report)
@@ -101,11 +102,11 @@ def _figures(report: ReaderReport) -> dict[str, str]:
     return drawn
 
 
-def _marks(report: ReaderReport) -> list[str]:
+def _marks(report: AnnotatorReport) -> list[str]:
     return ["SYNTHETIC"] if report.synthetic else []
 
 
-def _pooled_rows(report: ReaderReport) -> list[tuple[str, Estimate, Estimate]]:
+def _pooled_rows(report: AnnotatorReport) -> list[tuple[str, Estimate, Estimate]]:
     if not report.cases:
         return []
     rows = []
@@ -115,7 +116,7 @@ def _pooled_rows(report: ReaderReport) -> list[tuple[str, Estimate, Estimate]]:
     return rows
 
 
-def _limit_rows(report: ReaderReport) -> list[tuple[str, Estimate, Estimate, Estimate, Estimate]]:
+def _limit_rows(report: AnnotatorReport) -> list[tuple[str, Estimate, Estimate, Estimate, Estimate]]:
     if not report.cases:
         return []
     rows = []

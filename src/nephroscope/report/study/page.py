@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from nephroscope.base.documents import as_plain
 from nephroscope.base.errors import StudyError
 from nephroscope.base.files import load_json, save_json, save_text
-from nephroscope.questions.evaluation.evaluate import report_as_dict
+from nephroscope.questions.evaluation.evaluate import document_of
 from nephroscope.records import Estimate, Evaluation, counted_noun
 from nephroscope.report.checklists.checklist import AnsweredItem, save_answers
 from nephroscope.report.page.drawing import save_figures
@@ -247,9 +248,9 @@ def report_json(page: RunPage, figures: Iterable[str]) -> dict[str, Any]:
     With several runs, all are under ``runs``; ``figures`` are the names of their files.
     """
     content, appraisal = page.content, page.source.appraisal
-    found = report_as_dict(content.main.report) | {"version": content.version, "date": content.date}
+    found = as_plain(document_of(content.main.report)) | {"version": content.version, "date": content.date}
     if len(content.runs) > 1:
-        found["runs"] = [report_as_dict(run.report) for run in content.runs]
+        found["runs"] = [as_plain(document_of(run.report)) for run in content.runs]
     data = {name: filled.data for name, filled in page.sections.items() if name != CHECKLISTS.id}
     return found | {
         "title": content.title,

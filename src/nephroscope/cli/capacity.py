@@ -7,7 +7,7 @@ import tyro
 
 from nephroscope.base.progress import time_words
 from nephroscope.cli.command import Command, CountOption, NamesOption, Outcome, StudyPath, Switch, table
-from nephroscope.records import counted_noun
+from nephroscope.records import Estimate, counted_noun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,8 @@ def _plan(content: dict[str, Any]) -> str:
 
 def _text(content: dict[str, Any]) -> str:
     rows = [
-        (p["name"], f"{p['trainable']:,}", _said(p["auc"]), _said(p["accuracy"])) for p in content["points"]
+        (p["name"], f"{p['trainable']:,}", _figure(p["auc"]), _figure(p["accuracy"]))
+        for p in content["points"]
     ]
     mark = "SYNTHETIC | " if content["synthetic"] else ""
     cases, patients = counted_noun(content["n_cases"], "case"), counted_noun(content["n_patients"], "patient")
@@ -68,9 +69,6 @@ def _text(content: dict[str, Any]) -> str:
     return "\n".join([*lines, *content["words"], *content["absent"], f"wrote {content['files'][0]}"])
 
 
-def _said(estimate: dict[str, Any]) -> str:
-    if estimate["value"] is None:
-        return str(estimate["method"]).partition(":")[0]
-    if estimate["low"] is None:
-        return f"{estimate['value']:.3f}"
-    return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"
+def _figure(content: dict[str, Any]) -> str:
+    estimate = Estimate(**content)
+    return estimate.method.partition(":")[0] if estimate.value is None else estimate.interval()

@@ -6,14 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from nephroscope.cli.command import Command, NamesOption, Outcome, StudyPath, Switch, TextOption, table
-from nephroscope.records import counted_noun, p_words
+from nephroscope.records import Estimate, counted_noun, p_words
 
 if TYPE_CHECKING:
     from nephroscope.questions.compare.comparison import Comparison
 
 SomeNames = Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="NAME ...", help_behavior_hint="")]
-FIGURES = ("auc", "auc_by_fold", "sensitivity", "specificity", "brier")
-TITLES = {"auc": "AUC", "auc_by_fold": "AUC, mean of folds"}
+FIGURES = {
+    "auc": "AUC",
+    "auc_by_fold": "AUC, mean of folds",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "brier": "brier",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +96,7 @@ def _group(name: str, group: dict[str, Any], content: dict[str, Any]) -> list[st
     mark = " | SYNTHETIC" if content["synthetic"] else ""
     head = f"{name}: {_counted(group)}, positive {content['positive']}"
     rows = [[c["rank"] or "-", c["name"], *(_cell(c[f]) for f in FIGURES)] for c in group["candidates"]]
-    lines = [head + mark, table(rows, ["rank", "candidate", *(TITLES.get(f, f) for f in FIGURES)])]
+    lines = [head + mark, table(rows, ["rank", "candidate", *FIGURES.values()])]
     lines += [f"{c['name']}: {remark}" for c in group["candidates"] for remark in c.get("remarks", ())]
     words = (
         group["words"][1:] if name == content["test_set"] else group["words"]
@@ -219,11 +224,7 @@ def _shortcuts(probe: dict[str, Any]) -> list[str]:
 
 
 def _cell(estimate: dict[str, Any]) -> str:
-    if estimate["value"] is None:
-        return "-"
-    if estimate["low"] is None or estimate["high"] is None:
-        return f"{estimate['value']:.3f}"
-    return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"
+    return Estimate(**estimate).interval()
 
 
 def _of(value: float | None, n: int) -> str:

@@ -13,8 +13,7 @@ from nephroscope.cli.command import (
     TextOption,
     table,
 )
-
-DIGITS = 3
+from nephroscope.records import Estimate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +65,9 @@ def _text(content: dict[str, Any]) -> str:
     rows = [
         (
             network["model"] + ("" if network["paper"]["converged"] else " (did not converge)"),
-            _said(network["paper"]["validation"]["accuracy"]),
-            _said(network["twin"]["by_image"]["accuracy"]),
-            _said(network["difference"]["accuracy"]),
+            _figure(network["paper"]["validation"]["accuracy"]),
+            _figure(network["twin"]["by_image"]["accuracy"]),
+            _figure(network["difference"]["accuracy"]),
         )
         for network in content["models"]
     ]
@@ -84,13 +83,9 @@ def _text(content: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _said(estimate: dict[str, Any]) -> str:
-    if estimate["value"] is None:
-        return "not available"
-    if estimate["low"] is None:
-        return f"{estimate['value']:.{DIGITS}f}"
-    low, high = (f"{estimate[name]:.{DIGITS}f}" for name in ("low", "high"))
-    return f"{estimate['value']:.{DIGITS}f} ({low} to {high})"
+def _figure(content: dict[str, Any]) -> str:
+    estimate = Estimate(**content)
+    return "not available" if estimate.value is None else estimate.interval()
 
 
 REPLICATES = {"zuo2021": Zuo2021}

@@ -1,13 +1,13 @@
 """A trained run of a study: its folds, figures, report page and bundle."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nephroscope.base.errors import StudyError
 from nephroscope.base.html import Record, ShownAsTable
 from nephroscope.facade.bundle import Bundle
-from nephroscope.records import Evaluation, EvaluationGroup
+from nephroscope.records import Answer, Evaluation, EvaluationConfig, EvaluationGroup
 from nephroscope.study.cohort_table import load_findings
 from nephroscope.study.folder import StudyFolder
 from nephroscope.study.snapshot import take_snapshot
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from nephroscope.learning.run_files import CompleteRun
-    from nephroscope.report.study.content import ReportContent
+    from nephroscope.report.study.content import ReportContent, RunContent
 
 
 class Run(ShownAsTable):
@@ -105,8 +105,11 @@ class Run(ShownAsTable):
 
     @property
     def figures(self) -> "RunFigures":
-        """The figures of the run; it is evaluated first."""
-        return RunFigures(content=self._page(self.evaluate()))
+        """The figures of the run, which is evaluated first."""
+        from nephroscope.report.study.read_run import run_content
+
+        run = self.inputs()
+        return RunFigures(run=run_content(run, self.evaluate()), config=run.snapshot.settings.evaluation)
 
     def report(self) -> Path:
         """Write the report of the run; returns the path of its page."""
@@ -138,43 +141,60 @@ class Run(ShownAsTable):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class RunFigures:
-    """The figures of a run, as matplotlib figures; nothing is written.
+    """The figures of a run as matplotlib figures; nothing is written.
 
-    ``group`` names a test set, such as ``out-of-fold``; by default the first of the evaluation.
+    ``test_set`` is a name such as ``out-of-fold``; by default the first of the evaluation.
     """
 
-    content: "ReportContent"
+    run: "RunContent"
+    config: EvaluationConfig
 
     def learning_curves(self) -> "Figure":
-        """Loss (nats) and balanced accuracy by epoch, a line per fold."""
+        """Loss (cross-entropy, nats) and balanced accuracy by epoch, a line per fold."""
         from nephroscope.report.study.sections.learning import learning_curves
 
-        return learning_curves(self.content.main, self.content.marks)
+        return learning_curves(self.run, self._marks)
 
-    def roc(self, group: str = "") -> "Figure":
-        """ROC curve by case, with its bootstrap band over patients, and by image."""
+    def roc(self, test_set: str = "") -> "Figure":
+        """ROC curve by case with its bootstrap band over patients, and by image.
+
+        Raises:
+            StudyError: There is no such test set, or its AUC could not be computed.
+        """
         from nephroscope.report.study.sections.results import roc
 
-        report = self.content.main.report
-        chosen = self._group(group)
-        members = [p for p in report.predictions if p.group == chosen.name and p.truth is not None]
-        return roc(report, chosen, members, self.content.evaluation, self.content.marks)
+        group = self._group(test_set)
+        if group.case["auc"].value is None:
+            raise StudyError(
+                where=f"run {self.run.report.run}, test set {group.name}",
+                expected="an AUC",
+                found=group.case["auc"].method,
+                remedy="look at the learning curves",
+            )
+        return roc(self.run.report, group, self._cases(group), self.config, self._marks)
 
-    def probabilities(self, group: str = "") -> "Figure":
+    def probabilities(self, test_set: str = "") -> "Figure":
         """A dot per case: its probability, by true subtype."""
         from nephroscope.report.study.sections.results import case_probabilities
 
-        report = self.content.main.report
-        chosen = self._group(group).name
-        members = [p for p in report.predictions if p.group == chosen and p.truth is not None]
-        return case_probabilities(report, members, self.content.evaluation, self.content.marks)
+        cases = self._cases(self._group(test_set))
+        return case_probabilities(self.run.report, cases, self.config, self._marks)
+
+    @property
+    def _marks(self) -> tuple[str, ...]:
+        report = self.run.report
+        return ("SYNTHETIC",) * report.synthetic + ("LEAKY",) * report.leaky
+
+    def _cases(self, group: EvaluationGroup) -> list[Answer]:
+        return [p for p in self.run.report.predictions if p.group == group.name and p.truth is not None]
 
     def _group(self, name: str) -> EvaluationGroup:
-        groups = self.content.main.report.groups
-        return next((group for group in groups if group.name == name), groups[0])
-
-
-def runs_of(study: Path) -> Sequence[Run]:
-    """All complete runs of a study, the oldest first."""
-    folders = StudyFolder(study).runs()
-    return [Run(study, folder.name) for folder in folders if (folder / "run.json").exists()]
+        groups = {group.name: group for group in self.run.report.groups}
+        if name and name not in groups:
+            raise StudyError(
+                where=f"run {self.run.report.run}",
+                expected=f"one of the test sets {', '.join(groups)}",
+                found=repr(name),
+                remedy="correct the name",
+            )
+        return groups[name] if name else self.run.report.groups[0]

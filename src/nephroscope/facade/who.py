@@ -11,7 +11,7 @@ from nephroscope.base.files import copy_file
 from nephroscope.base.tables import names
 from nephroscope.intake.labels.pathology import load_pathology, write_pathology
 from nephroscope.intake.public.same_patients import drop_known_patients
-from nephroscope.records import Case, Cohort, Exclusion, Finding
+from nephroscope.records import Case, Cohort, Exclusion, Finding, Findings
 from nephroscope.records.settings import Settings
 from nephroscope.study.cohort_table import load_cohort, load_findings, save_cohort, save_findings
 from nephroscope.study.folder import StudyFolder, change_settings, create_study, open_study
@@ -186,9 +186,9 @@ class CohortVerbs:
         save_findings(self.folder.root, dict.fromkeys((*self.import_findings, *findings)))
 
     @property
-    def import_findings(self) -> tuple[Finding, ...]:
+    def import_findings(self) -> Findings:
         """What the imports found worth knowing."""
-        return load_findings(self.folder.root)
+        return Findings(load_findings(self.folder.root))
 
 
 def _kept(known: Sequence[str]) -> tuple[Finding, ...]:

@@ -6,28 +6,83 @@ from pathlib import Path
 from typing import Any
 
 from nephroscope.base.errors import NephroscopeError, StudyError
-from nephroscope.base.files import digest_of, load_json
+from nephroscope.base.files import digest_of, load_json, save_json
+from nephroscope.base.html import Record, ShownAsTable, html_table
 from nephroscope.base.tables import save_table
 from nephroscope.clinic.call import label_of
 from nephroscope.learning.engine.folds import Answers
-from nephroscope.records import DEVELOPMENT, INTERNAL_TEST, OUT_OF_FOLD, Cohort, EvaluationConfig, Split
+from nephroscope.records import (
+    DEVELOPMENT,
+    INTERNAL_TEST,
+    OUT_OF_FOLD,
+    Cohort,
+    Estimate,
+    EvaluationConfig,
+    Split,
+)
 from nephroscope.study.cohort_table import load_cohort
 from nephroscope.study.folder import open_study
 from nephroscope.study.slices import SliceStore, open_store
 from nephroscope.study.split import load_split
 
 FORMAT = 2  # 2: calibration of every candidate, chosen inside; the answer first
+FIGURES = ("auc", "auc_by_fold", "sensitivity", "specificity", "brier")
 FOLDER, FILE, ANSWERS = "comparison", "comparison.json", "predictions.csv"
 AGAIN = "run `nephroscope compare` again"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Comparison:
-    """A comparison as it lies in the study: ``content`` is comparison.json, ``stale`` what changed since."""
+class Comparison(ShownAsTable):
+    """The last comparison of a study.
+
+    Attributes:
+        path: Its comparison.json.
+        content: The content of that file.
+        stale: What changed since; empty when it is up to date.
+    """
 
     path: Path
     content: dict[str, Any]
     stale: str = ""
+
+    def records(self) -> list[Record]:
+        """A row per test set and candidate: rank, name, kind, and each figure with its limits."""
+        return [
+            {"test_set": name, "rank": row["rank"], "name": row["name"], "kind": row["kind"]}
+            | {
+                f"{figure}{end}": row[figure][part]
+                for figure in FIGURES
+                for end, part in (("", "value"), ("_low", "low"), ("_high", "high"))
+            }
+            for name, group in self.content["groups"].items()
+            for row in group["candidates"]
+        ]
+
+    def summary(self) -> str:
+        """The answer in one sentence."""
+        marks = "SYNTHETIC: " if self.content["synthetic"] else ""
+        return f"{marks}{self.content['answer']}{f' Out of date: {self.stale}' if self.stale else ''}"
+
+    def _repr_html_(self) -> str:
+        rows: list[Record] = [
+            {"test set": name, "rank": row["rank"], "candidate": row["name"]}
+            | {figure: Estimate(**row[figure]).interval() for figure in FIGURES}
+            for name, group in self.content["groups"].items()
+            for row in group["candidates"]
+        ]
+        return html_table(rows, self.summary())
+
+    def to_csv(self, path: Path | str) -> Path:
+        """Write `records` as a table; returns its path."""
+        rows = self.records()
+        cells = [["" if value is None else str(value) for value in row.values()] for row in rows]
+        save_table(Path(path), list(rows[0]), cells)
+        return Path(path)
+
+    def to_json(self, path: Path | str) -> Path:
+        """Write the whole comparison, as comparison.json has it; returns the path."""
+        save_json(Path(path), self.content)
+        return Path(path)
 
 
 def load_comparison(root: Path) -> Comparison | None:

@@ -50,18 +50,11 @@ def read_run(run: CompleteRun, evaluation: Evaluation, findings: Sequence[Findin
     """Everything the page of one run shows; ``findings`` are those of the imports."""
     snapshot = run.snapshot
     folder, settings, store = snapshot.folder, snapshot.settings, snapshot.slices
-    curves, converged = {}, {}
-    for fold in snapshot.split.folds:
-        path = run.folder / f"fold-{fold.index}"
-        lines = (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        curves[fold.index] = [_epoch(line) for line in lines]
-        converged[fold.index] = read_document(path / "fold.json", _Fold, 1).converged
     scans = scans_of(folder.root / SERIES_FILE)
-    training = read_document(run.folder / "config.json", _Config, 1).training
     environment, agreement = run.folder / "environment.json", folder.root / "agreement" / "agreement.json"
     return ReportContent(
         title=folder.root.resolve().name,
-        runs=(RunContent(report=evaluation, train=training, curves=curves, converged=converged),),
+        runs=(run_content(run, evaluation),),
         cohort=snapshot.cohort,
         split=snapshot.split,
         slice_counts={case_id: len(rows) for case_id, rows in store.rows_by_case.items()},
@@ -80,6 +73,18 @@ def read_run(run: CompleteRun, evaluation: Evaluation, findings: Sequence[Findin
         facts=series_facts(folder.root) if scans else {},
         roi_agreement=_mean_dice(agreement) if agreement.exists() else None,
     )
+
+
+def run_content(run: CompleteRun, evaluation: Evaluation) -> RunContent:
+    """A run with its evaluation, settings and learning curves."""
+    curves, converged = {}, {}
+    for fold in run.snapshot.split.folds:
+        path = run.folder / f"fold-{fold.index}"
+        lines = (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        curves[fold.index] = [_epoch(line) for line in lines]
+        converged[fold.index] = read_document(path / "fold.json", _Fold, 1).converged
+    training = read_document(run.folder / "config.json", _Config, 1).training
+    return RunContent(report=evaluation, train=training, curves=curves, converged=converged)
 
 
 def scans_of(series_csv: Path) -> dict[str, Scan]:

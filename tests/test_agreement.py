@@ -453,7 +453,7 @@ def test_pictures_show_where_they_differ():
     found = compare(one, two)
     cuts = cut_out(found, volume, one, two)
     assert [cut.slice_index for cut in cuts] == [1, 2, 5]
-    assert [cut.who for cut in cuts] == ["only reader 1 drew", "both drew", "only reader 2 drew"]
+    assert [cut.who for cut in cuts] == ["only annotator 1 drew", "both drew", "only annotator 2 drew"]
     assert cuts[0].aspect == pytest.approx(0.9 / 0.7)
     assert cuts[0].one.sum() == 120
     assert cuts[0].hu.shape == cuts[0].one.shape

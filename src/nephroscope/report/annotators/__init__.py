@@ -1,1 +1,1 @@
-"""The page on how far two annotators agree."""
+"""The page of two annotators."""

@@ -1,4 +1,4 @@
-"""Figures of two readers' agreement as SVG, and pictures of the cases they draw most differently as PNG."""
+"""Figures of the agreement of two annotators, and pictures of the cases that they draw most differently."""
 
 import base64
 import io
@@ -16,14 +16,14 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from nephroscope.questions.evaluation.annotators import AnnotatorReport
 from nephroscope.records import CTVolume, Estimate, RoiMask
 from nephroscope.regions.agreement import RoiAgreement
-from nephroscope.report.page.drawing import COLORS, GRID, INK, QUIET, STYLE, svg_of
+from nephroscope.report.page.drawing import COLORS, GRID, INK, QUIET, STYLE
 from nephroscope.report.page.names import with_marks
 from nephroscope.statistics.metrics import Floats
 
 N_WORST, N_SLICES = 6, 3
 MARGIN_MM = 15.0
 LEVEL_HU, WIDTH_HU = 40.0, 400.0
-# Okabe and Ito's sky blue and orange: apart for every kind of colour blindness, and both bright on gray.
+# Okabe and Ito's sky blue and orange: distinct in every kind of colour blindness, and both bright on gray.
 READER_COLORS = ("#56B4E9", "#E69F00")
 READER_WIDTHS = (2.6, 1.1)  # the second lies on the first, and both are seen where they coincide
 Bools = npt.NDArray[np.bool_]
@@ -44,7 +44,7 @@ class Cut:
         """Who drew on this slice."""
         if self.one.any() and self.two.any():
             return "both drew"
-        return "only reader 1 drew" if self.one.any() else "only reader 2 drew"
+        return "only annotator 1 drew" if self.one.any() else "only annotator 2 drew"
 
 
 class Worst:
@@ -63,7 +63,7 @@ class Worst:
 
 
 def cut_out(found: RoiAgreement, volume: CTVolume, one: RoiMask, two: RoiMask) -> tuple[Cut, ...]:
-    """The slices that tell most: most disputed among those that both drew, then the largest that only one drew."""
+    """The most informative slices: the most disputed that both drew, then the largest that only one drew."""
     _, row_mm, col_mm = volume.geometry.spacing_mm
     first, last = found.box[0]
     disputed = (one.voxels[first : last + 1] ^ two.voxels[first : last + 1]).sum(axis=(1, 2))
@@ -90,7 +90,7 @@ def cut_out(found: RoiAgreement, volume: CTVolume, one: RoiMask, two: RoiMask) -
 
 
 def picture(cuts: Sequence[Cut]) -> str:
-    """Slices side by side with both readers' contours, as ``data:image/png;base64,...``."""
+    """Slices side by side with both annotators' contours, as ``data:image/png;base64,...``."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(2.2 * N_SLICES, 2.5), layout="constrained", dpi=130)
         panels = figure.subplots(1, N_SLICES)
@@ -108,7 +108,7 @@ def picture(cuts: Sequence[Cut]) -> str:
 
 
 def edges(mask: Bools) -> Sequence[Sequence[tuple[float, float]]]:
-    """The very edges of a mask's pixels, each from (column, row) to (column, row); not a smoothed line."""
+    """The edges of a mask's pixels, not smoothed, each from (column, row) to (column, row)."""
     padded = np.pad(mask, 1)
     rows, cols = np.nonzero(padded[1:] != padded[:-1])
     level = [((c - 1.5, r - 0.5), (c - 0.5, r - 0.5)) for r, c in zip(rows, cols, strict=True)]
@@ -116,8 +116,8 @@ def edges(mask: Bools) -> Sequence[Sequence[tuple[float, float]]]:
     return level + [((c - 0.5, r - 1.5), (c - 0.5, r - 0.5)) for r, c in zip(rows, cols, strict=True)]
 
 
-def bland_altman_figure(report: AnnotatorReport, what: str, unit: str, marks: Sequence[str]) -> str:
-    """Difference and ratio of two readers' values against their mean, with bias and limits of agreement."""
+def bland_altman_figure(report: AnnotatorReport, what: str, unit: str, marks: Sequence[str]) -> Figure:
+    """Difference and ratio of the two annotators' values against their mean, with bias and limits of agreement."""
     one = np.array([getattr(case, f"{what}_{unit}_1") for case in report.cases])
     two = np.array([getattr(case, f"{what}_{unit}_2") for case in report.cases])
     with mpl.rc_context(STYLE):
@@ -126,10 +126,12 @@ def bland_altman_figure(report: AnnotatorReport, what: str, unit: str, marks: Se
         _panel(left, (one + two) / 2, two - one, _three(report, what, unit), 0)
         _panel(right, np.sqrt(one * two), two / one, _three(report, f"{what}_ratio", ""), 1)
         left.set_title(with_marks(f"{what.capitalize()}, difference", marks))
-        left.set(xlabel=f"Mean of both readers ({unit})", ylabel=f"Reader 2 less reader 1 ({unit})")
+        left.set(xlabel=f"Mean of both annotators ({unit})", ylabel=f"Annotator 2 minus annotator 1 ({unit})")
         right.set_title(with_marks(f"{what.capitalize()}, ratio", marks))
         right.set(
-            xlabel=f"Geometric mean of both readers ({unit})", ylabel="Reader 2 over reader 1", xscale="log"
+            xlabel=f"Geometric mean of both annotators ({unit})",
+            ylabel="Annotator 2 / annotator 1",
+            xscale="log",
         )
         right.set_yscale("log")
         ticks = _ratio_ticks(two / one)
@@ -138,11 +140,11 @@ def bland_altman_figure(report: AnnotatorReport, what: str, unit: str, marks: Se
         right.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         for axis in (right.xaxis, right.yaxis):
             axis.set_minor_formatter(NullFormatter())
-        return svg_of(figure, f"bland-altman {what}")
+        return figure
 
 
-def dice_figure(report: AnnotatorReport, marks: Sequence[str]) -> str:
-    """Histogram of Dice and of surface Dice, with the limit for adjudication."""
+def dice_figure(report: AnnotatorReport, marks: Sequence[str]) -> Figure:
+    """Histograms of Dice and of surface Dice, with the limit for adjudication."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.6, 2.6), layout="constrained")
         panels = (("dice", "Dice"), ("surface_dice", f"Surface Dice at {report.tolerance_mm:g} mm"))
@@ -159,7 +161,7 @@ def dice_figure(report: AnnotatorReport, marks: Sequence[str]) -> str:
             if name == "dice":
                 axes.axvline(report.adjudicate_below, color=INK, lw=1, ls="--")
                 axes.set_xlabel("Dice (dashed: adjudication below)")
-        return svg_of(figure, "dice")
+        return figure
 
 
 def _three(report: AnnotatorReport, what: str, unit: str) -> list[Estimate]:

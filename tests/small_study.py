@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from nephroscope.records import Case, Cohort, CTVolume, RoiMask, SliceSpec, SplitConfig, VolumeGeometry
+from nephroscope.records import Cohort, CTVolume, RoiMask, SliceSpec, SplitConfig, VolumeGeometry
 from nephroscope.study.slices import SliceStore, cut_cohort
 from nephroscope.study.split import make_split
+from one_series import one_series
 
 SPEC = SliceSpec(size_px=32, margin_mm=4.0, min_area_mm2=1.0)
 SUBTYPES = ("PRCC", "ChRCC")
@@ -20,7 +21,7 @@ def geometry(shape=(6, 24, 24), spacing_mm=(3.0, 1.0, 1.0)):
 
 def make_cohort(n_cases=12, subtypes=SUBTYPES, **fields):
     cases = tuple(
-        Case(
+        one_series(
             case_id=f"c{number:02}",
             patient_id=f"p{number:02}",
             image=Path("ct"),

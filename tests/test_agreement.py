@@ -15,6 +15,7 @@ from nephroscope.regions.agreement import compare
 from nephroscope.regions.agreement_files import compare_files
 from nephroscope.report.annotators.figures import Cut, Worst, cut_out, edges
 from nephroscope.study.cohort_table import save_cohort
+from one_series import changed
 from phantoms import SHAPE, box_affine, box_tumor, box_volume, dicom_slices, write_nifti, write_seg
 from small_study import make_cohort, read_disc
 from test_label_map import labels, nrrd_bytes, slicer
@@ -296,9 +297,9 @@ def make_double_study(root, n_cases=8):
         labels = {"subtype_reader2": "prcc" if number == 1 else case.subtype}
         patient = f"p{number // 2}"
         cases.append(
-            replace(case, image=image, roi=paths[0], roi_reader2=paths[1], patient_id=patient, **labels)
+            changed(case, image=image, roi=paths[0], roi_reader2=paths[1], patient_id=patient, **labels)
         )
-    cases[7] = replace(cases[7], roi_reader2=None, subtype_reader2=None)
+    cases[7] = changed(cases[7], roi_reader2=None, subtype_reader2=None)
     cohort = Cohort(subtypes=("PRCC", "ChRCC"), positive="PRCC", cases=tuple(cases), folder=root)
     save_cohort(cohort, root)
     return study
@@ -382,11 +383,11 @@ def test_a_reading_typed_into_the_cohort_is_known_by_the_pathology_table(study):
 
 
 def test_doubts_about_a_file_name_their_case(study, capsys):
-    case = study.cohort.cases[0]
-    stored = read_roi(case.roi_reader2, read_case(case)[0], "c00")
+    case = study.cohort.chosen[0]
+    stored = read_roi(case.roi_by("reader-2").path, read_case(case)[0], "c00")
     moved = stored.geometry.affine.copy()
     moved[2, 3] += 0.4
-    write_nifti(stored.voxels.astype(np.uint8), case.roi_reader2, moved)
+    write_nifti(stored.voxels.astype(np.uint8), case.roi_by("reader-2").path, moved)
     run(["agreement", str(study.folder.root)])
     assert "warning: case c00, ROI c00_2.nii.gz: drawn on another grid" in capsys.readouterr().out
     assert "case c00, ROI c00_2.nii.gz: drawn on" in (study.folder.root / "agreement/index.html").read_text()
@@ -394,9 +395,11 @@ def test_doubts_about_a_file_name_their_case(study, capsys):
 
 def test_a_study_with_one_reader_is_refused(tmp_path):
     study = make_double_study(tmp_path / "study")
-    cases = tuple(replace(c, roi_reader2=None, subtype_reader2=None) for c in study.cohort.cases)
+    cases = tuple(changed(c, roi_reader2=None, subtype_reader2=None) for c in study.cohort.cases)
     save_cohort(replace(study.cohort, cases=cases), study.folder.root)
-    with pytest.raises(StudyError, match=r"expected cases with two readers' ROIs .* found 8 cases with one"):
+    with pytest.raises(
+        StudyError, match=r"expected cases with ROIs of reader-1 and reader-2 .* found 8 cases with one"
+    ):
         study.agreement()
 
 
@@ -500,7 +503,7 @@ def test_the_roi_of_the_study_is_written_for_other_programs(tmp_path, name, caps
     study = Study.create(tmp_path / "s", subtypes=["PRCC", "ChRCC"])
     study.import_phantom(2, seed=4)
     study.set_consensus("union")
-    case = study.cohort.cases[0]
+    case = study.cohort.chosen[0]
     out = tmp_path / name
     assert run(["roi", str(tmp_path / "s"), case.case_id, "--out", str(out)]) == 0
     assert "wrote" in capsys.readouterr().out

@@ -16,7 +16,8 @@ from nephroscope.learning.baselines.features import FeatureTable, cached_table
 from nephroscope.learning.baselines.inner_folds import by_patient, log_losses, patient_folds
 from nephroscope.learning.baselines.measured import attenuation_table, clinical_table, measured_table
 from nephroscope.learning.baselines.regression import STRENGTHS, _turn, fit_logistic
-from nephroscope.records import Case, Cohort, CTVolume, Finding, RoiMask
+from nephroscope.records import Cohort, CTVolume, Finding, RoiMask
+from one_series import changed, one_series
 from small_study import SUBTYPES, geometry, make_cohort, make_store, read_disc
 
 HOW_TO = Path(__file__).parents[1] / "docs" / "how-to" / "baselines.md"
@@ -186,7 +187,7 @@ def test_features_are_read_once_and_a_damaged_cache_is_made_again(tmp_path, capl
 def test_a_ct_that_comes_back_is_measured(tmp_path):
     cohort = make_cohort(12)
     image = tmp_path / "ct.nii"
-    first = dataclasses.replace(cohort.cases[0], image=image)
+    first = changed(cohort.cases[0], image=image)
     cohort = dataclasses.replace(cohort, cases=(first, *cohort.cases[1:]))
 
     def read(case):
@@ -216,8 +217,8 @@ def test_another_digest_replaces_the_cached_table(tmp_path):
 def test_clinical_takes_the_table_and_measures_what_it_lacks(tmp_path):
     """The disc is 11 voxels of 1 mm across."""
     data, _, _ = study(tmp_path, 4, age_years=61.0)
-    cases = [dataclasses.replace(case, sex=sex) for case, sex in zip(data.cohort.cases, "MFO", strict=False)]
-    cases = [dataclasses.replace(cases[0], size_cm=4.0), *cases[1:], data.cohort.cases[3]]
+    cases = [changed(case, sex=sex) for case, sex in zip(data.cohort.cases, "MFO", strict=False)]
+    cases = [changed(cases[0], size_cm=4.0), *cases[1:], data.cohort.cases[3]]
     data = dataclasses.replace(data, cohort=dataclasses.replace(data.cohort, cases=tuple(cases)))
     table = clinical_table(data)
     assert table.column("age_years").tolist() == [61.0] * 4
@@ -431,7 +432,7 @@ def kits23(table, cache):
     from nephroscope.intake.public.kits import read_kits_labels
 
     cases = [
-        Case(
+        one_series(
             case_id=row.case_id,
             patient_id=row.patient_id,
             image=Path("ct"),

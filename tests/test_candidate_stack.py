@@ -17,7 +17,8 @@ from nephroscope.learning.baselines.stack import (
     apply_stack,
     fit_stack,
 )
-from nephroscope.records import Case, Cohort
+from nephroscope.records import Cohort
+from one_series import one_series
 
 SUBTYPES = ("PRCC", "ChRCC")
 
@@ -188,7 +189,7 @@ class Recorder:
 
 def stacked_study(monkeypatch, recorders):
     cases = tuple(
-        Case(
+        one_series(
             case_id=f"c{n:02}",
             patient_id=f"p{n // 2:02}",
             image=None,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nephroscope.records import Case, Cohort, Fold, Split, p_is, p_words
+from nephroscope.records import Cohort, Fold, Split, p_is, p_words
 from nephroscope.report.cohort.characteristics import (
     characteristics_by_part,
     characteristics_by_subtype,
@@ -17,6 +17,7 @@ from nephroscope.report.cohort.characteristics import (
     difference_of_numbers,
 )
 from nephroscope.report.page.table import Cell
+from one_series import one_series
 
 
 def test_mann_whitney_by_counting():
@@ -119,7 +120,7 @@ def test_p_in_words():
 
 def case(i, subtype="PRCC", patient=None, **more):
     known = {"sex": "M", "age_years": 60.0, "size_cm": 3.0} | more
-    return Case(
+    return one_series(
         case_id=f"c{i}",
         patient_id=patient or f"p{i}",
         image=Path("ct"),

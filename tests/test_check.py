@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nephroscope.intake.phantom.make import make_phantom
-from nephroscope.records import Case, CTVolume, Finding, RoiMask, VolumeGeometry
+from nephroscope.records import CTVolume, Finding, RoiMask, VolumeGeometry
 from nephroscope.regions import check
 from nephroscope.regions.check import (
     check_cases,
@@ -29,6 +29,7 @@ from nephroscope.regions.surroundings import (
     mirrored_axes,
     side_of,
 )
+from one_series import changed, one_series
 from phantoms import window_gray, write_nifti, write_png
 
 ROOT = Path(__file__).parents[1]
@@ -97,7 +98,7 @@ def write_case(tmp_path):
         for name, mask in kidneys().items() if organs else ():
             (tmp_path / "organs").mkdir(exist_ok=True)
             write_nifti(mask.astype(np.uint8), tmp_path / "organs" / f"{name}.nii.gz", affine())
-        return Case(
+        return one_series(
             case_id="c",
             patient_id="c",
             format="nifti",
@@ -129,7 +130,7 @@ def test_clean_phantoms_give_no_warning(seed):
         phantom = make_phantom(seed, index, 6)
         volume = CTVolume(hu=phantom.hu, geometry=phantom.geometry, series_uid="1")
         size_cm, name = phantom.clinical.size_cm, phantom.clinical.case_id
-        case = Case(case_id=name, patient_id=name, image=Path(), format="dicom", size_cm=size_cm)
+        case = one_series(case_id=name, patient_id=name, image=Path(), format="dicom", size_cm=size_cm)
         for voxels in (phantom.reader1, phantom.reader2):
             checked = _check_roi(
                 case, volume, RoiMask(voxels=voxels, geometry=phantom.geometry, case_id=name)
@@ -279,7 +280,7 @@ def test_a_whole_body_is_refused_as_a_tumor(write_case):
 def test_size_beside_the_clinical_table(size_cm, words):
     _, roi = scene(box())
     measures = replace(measure(roi), largest_axial_diameter_mm=40.0, largest_diameter_mm=50.0)
-    case = Case(case_id="c", patient_id="c", image=Path(), format="nifti", size_cm=size_cm)
+    case = one_series(case_id="c", patient_id="c", image=Path(), format="nifti", size_cm=size_cm)
     found = check_table_size(measures, case)
     if words is None:
         assert found == []
@@ -290,9 +291,9 @@ def test_size_beside_the_clinical_table(size_cm, words):
 
 def test_small_tumors_may_differ_by_the_rounding_of_the_table():
     measures = replace(measure(scene(box())[1]), largest_axial_diameter_mm=14.0, largest_diameter_mm=15.0)
-    case = Case(case_id="c", patient_id="c", image=Path(), format="nifti", size_cm=0.9)
+    case = one_series(case_id="c", patient_id="c", image=Path(), format="nifti", size_cm=0.9)
     assert check_table_size(measures, case) == []
-    assert codes(check_table_size(measures, replace(case, size_cm=0.8))) == ["roi-size-differs"]
+    assert codes(check_table_size(measures, changed(case, size_cm=0.8))) == ["roi-size-differs"]
 
 
 def test_gap_is_the_distance_of_the_nearest_voxels():
@@ -380,7 +381,7 @@ def test_a_roi_flipped_head_to_foot_on_fat_is_named(write_case, organs):
     true = box(s=(1, 6), r=(38, 46), c=(72, 80))
     case = write_case(true, SOFT, organs=organs)
     assert "roi-mirrored" not in codes(check_cases([case])["c"].findings)
-    write_nifti(np.flip(true, 0).astype(np.uint8), case.roi, affine())
+    write_nifti(np.flip(true, 0).astype(np.uint8), case.roi.path, affine())
     found = {f.code: f.message for f in check_cases([case])["c"].findings}
     assert "roi-on-fat" in found
     assert found["roi-mirrored"].startswith("mirrored head to foot, the tumor would lie on ")
@@ -399,18 +400,18 @@ def test_phase_of_text_and_image_are_compared(write_case):
 def test_kidneys_beside_the_tumor_in_its_own_file_are_used(write_case, tmp_path):
     labels = np.where(box(r=(20, 28)), 2, np.where(kidneys()["kidney_left"], 1, 0)).astype(np.uint8)
     roi = write_nifti(labels, tmp_path / "kits.nii.gz", affine())
-    checked = check_cases([replace(write_case(box(r=(20, 28))), roi=roi, tumor_label=2)])["c"]
+    checked = check_cases([changed(write_case(box(r=(20, 28))), roi=roi, tumor_label=2)])["c"]
     assert "roi-off-kidney" in codes(checked.findings)
 
 
 def test_organs_that_cannot_be_read_do_not_spoil_the_case(write_case, tmp_path):
-    case = replace(write_case(box()), organs=tmp_path / "absent.nii.gz")
+    case = changed(write_case(box()), organs=tmp_path / "absent.nii.gz")
     checked = check_cases([case])["c"]
     assert codes(checked.findings) == ["organs-unreadable", "roi-measures"]
     liver = tmp_path / "other"
     liver.mkdir()
     write_nifti(box().astype(np.uint8), liver / "liver.nii.gz", affine())
-    checked = check_cases([replace(case, organs=liver)])["c"]
+    checked = check_cases([changed(case, organs=liver)])["c"]
     assert codes(checked.findings) == ["organs-no-kidney", "roi-measures"]
 
 
@@ -425,7 +426,7 @@ def test_a_finding_about_organs_does_not_tell_the_path_of_the_file(write_case, t
 
 def test_one_bad_case_never_stops_the_others(write_case):
     good = write_case(box())
-    bad = replace(good, case_id="bad", roi=good.image.with_name("absent.nii.gz"))
+    bad = changed(good, case_id="bad", roi=good.image.with_name("absent.nii.gz"))
     known = Finding(code="x", severity="note", message="of the import", case_id="bad")
     found = check_cases([bad, good], [known])
     assert [(f.code, f.severity) for f in found["bad"].findings] == [("x", "note"), ("study", "refusal")]
@@ -449,16 +450,16 @@ def test_slice_images_are_asked_what_they_can_answer(tmp_path, gray, codes_):
         col_mm=3.0,
     )
     listed = save_image_rows([row], tmp_path)
-    case = Case(
+    case = one_series(
         case_id="c", patient_id="c", image=listed, format="images", source="8-bit L40 W400", size_cm=2.8
     )
     checked = check_cases([case])["c"]
     assert codes(checked.findings) == ["eight-bit", *codes_]
     assert checked.measures.largest_axial_diameter_mm == pytest.approx(np.hypot(9, 7) * 3)
     assert checked.measures.volume_ml is None
-    larger = check_cases([replace(case, size_cm=6.0)])["c"]
+    larger = check_cases([changed(case, size_cm=6.0)])["c"]
     assert "roi-size-differs" not in codes(larger.findings), "one slice need not be the largest"
-    smaller = check_cases([replace(case, size_cm=1.5)])["c"]
+    smaller = check_cases([changed(case, size_cm=1.5)])["c"]
     assert "roi-size-differs" in codes(smaller.findings)
 
 
@@ -475,7 +476,7 @@ def test_real_kidneys_are_found_out(test_data, tmp_path):
         organs[name] = np.zeros(volume.geometry.shape, bool)
         organs[name][82:] = read_label_map(folder / "example_seg_fast" / f"{name}.nii.gz")[0] > 0
         write_nifti(organs[name].astype(np.uint8), tmp_path / f"{name}.nii.gz", volume.geometry.affine)
-    case = Case(
+    case = one_series(
         case_id="c",
         patient_id="c",
         image=folder / "example_ct.nii.gz",
@@ -483,7 +484,7 @@ def test_real_kidneys_are_found_out(test_data, tmp_path):
         organs=tmp_path,
         phase="unenhanced",
     )
-    found = {name: check_cases([replace(case, roi=tmp_path / f"{name}.nii.gz")])["c"] for name in organs}
+    found = {name: check_cases([changed(case, roi=tmp_path / f"{name}.nii.gz")])["c"] for name in organs}
     assert codes(found["kidney_left"].findings) == ["roi-is-kidney", "roi-measures"]
     assert {name: found[name].measures.side for name in ("kidney_left", "kidney_right", "liver")} == {
         "kidney_left": "left",
@@ -491,7 +492,7 @@ def test_real_kidneys_are_found_out(test_data, tmp_path):
         "liver": "right",
     }
     assert {"roi-on-air", "roi-off-kidney"} <= set(codes(found["lung_lower_lobe_left"].findings))
-    aside = check_cases([replace(case, roi=folder / "example_seg_fast" / "liver.nii.gz", organs=None)])["c"]
+    aside = check_cases([changed(case, roi=folder / "example_seg_fast" / "liver.nii.gz", organs=None)])["c"]
     assert {"roi-outside-body", "roi-on-air", "roi-on-fat"} <= set(codes(aside.findings))
 
 

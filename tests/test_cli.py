@@ -319,5 +319,5 @@ def test_study_named_by_a_relative_path(tmp_path, capsys, monkeypatch):
     capsys.readouterr()
     assert run(["slices", "study", "--json"]) == 0
     assert told(capsys)[0]["slices"] == 4
-    rows = (tmp_path / "study" / "cohort.csv").read_text().splitlines()
+    rows = (tmp_path / "study" / "series.csv").read_text().splitlines()
     assert ",images.csv," in rows[1]  # relative to the study, so that it can be moved

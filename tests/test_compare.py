@@ -31,6 +31,7 @@ from nephroscope.statistics.calibration import calibrate
 from nephroscope.statistics.mcnemar import holm
 from nephroscope.statistics.metrics import auc
 from nephroscope.study.cohort_table import save_cohort
+from one_series import changed
 from test_study import CONFIG, draw_anew, make_study
 
 KNOWN = (KNOWS, NOISY, GUESSES, MISSING, REFUSES)
@@ -158,7 +159,7 @@ def test_what_changed_since_is_told(study):
     assert load_comparison(study.folder.root).stale == ""
     cohort = study.cohort
     save_cohort(
-        replace(cohort, cases=tuple(replace(case, age_years=60.0) for case in cohort.cases)),
+        replace(cohort, cases=tuple(changed(case, age_years=60.0) for case in cohort.cases)),
         study.folder.root,
     )
     assert "cohort.csv changed since" in load_comparison(study.folder.root).stale

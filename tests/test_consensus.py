@@ -17,6 +17,7 @@ from nephroscope.regions.consensus import (
     staple,
 )
 from nephroscope.study.cohort_table import save_cohort
+from one_series import changed
 from phantoms import write_nifti
 from test_agreement import make_double_study
 
@@ -119,7 +120,7 @@ def study(tmp_path):
 
 
 def test_a_case_is_read_by_the_rule(study):
-    case = study.cohort.cases[0]
+    case = study.cohort.chosen[0]
     _, one, two = read_readers(case)
     assert one.voxels.sum() > two.voxels.sum()
     sizes = {
@@ -129,12 +130,12 @@ def test_a_case_is_read_by_the_rule(study):
 
 
 def test_one_reader_is_kept_with_a_note(study):
-    lone = study.cohort.cases[7]
+    lone = study.cohort.chosen[7]
     assert read_consensus_case(lone, "reader-1")[1].findings == ()
     (note,) = read_consensus_case(lone, "union")[1].findings
     assert (note.code, note.severity, note.case_id) == ("one-reader", "note", "c07")
     assert note.message == "case c07: one reader only; reader-1 was kept where the rule is union"
-    other = replace(lone, roi=None, roi_reader2=lone.roi)
+    other = changed(lone, roi=None, roi_reader2=lone.roi.path)
     assert read_consensus_case(other, "reader-2")[1].findings == ()
     assert (
         "reader-2 was kept where the rule is reader-1"
@@ -143,15 +144,15 @@ def test_one_reader_is_kept_with_a_note(study):
 
 
 def test_what_is_missing_is_refused(study):
-    case = study.cohort.cases[0]
+    case = study.cohort.chosen[0]
     with pytest.raises(
-        StudyError, match=r"case c00: expected the roi_reader2 that its row in cohort.csv points to"
+        StudyError, match=r"case c00: expected the roi of reader-2 that its row in rois.csv points to"
     ):
-        read_consensus_case(replace(case, roi_reader2=case.image.parent / "gone.nii"), "union")
-    with pytest.raises(RoiError, match=r"with the ROIs of two readers, found one reader; fill the columns"):
-        read_readers(study.cohort.cases[7])
+        read_consensus_case(changed(case, roi_reader2=case.image.parent / "gone.nii"), "union")
+    with pytest.raises(RoiError, match=r"with the ROIs of two readers, found one reader; add the rows"):
+        read_readers(study.cohort.chosen[7])
     with pytest.raises(RoiError, match=r"found slice images"):
-        read_readers(replace(case, format="images"))
+        read_readers(changed(case, format="images"))
     with pytest.raises(RoiError, match=r"found the decision 'exclude' in adjudication.csv"):
         read_consensus_case(case, "exclude")
 
@@ -162,7 +163,8 @@ def test_slices_follow_rule_and_decisions(study):
     assert first.n_cases == 8
     study.set_consensus("intersection")
     with pytest.raises(
-        StudyError, match=r"adjudication.csv, \[roi\], cohort.csv or \[slices\] in study.toml changed since"
+        StudyError,
+        match=r"out of date: \[roi\] in study.toml, reader-2 in rois.csv, adjudication.csv changed since",
     ):
         study.slices()
     cut = study.cut_slices()
@@ -185,15 +187,15 @@ def test_slices_follow_rule_and_decisions(study):
 
 def test_a_new_file_of_reader_2_makes_slices_stale_where_the_rule_needs_it(study):
     def draw(n_columns):
-        case = study.cohort.cases[0]
+        case = study.cohort.chosen[0]
         volume, one, _ = read_readers(case)
         voxels = one.voxels.astype(np.uint8)
         voxels[:, :, -n_columns:] = 0
         return write_nifti(voxels, study.folder.root / f"new{n_columns}.nii.gz", volume.geometry.affine)
 
     def give(path):
-        first, *others = study.cohort.cases
-        cases = (replace(first, roi_reader2=path), *others)
+        first, *others = study.cohort.chosen
+        cases = (changed(first, roi_reader2=path), *others)
         save_cohort(replace(study.cohort, cases=cases), study.folder.root)
 
     study.cut_slices()
@@ -231,7 +233,7 @@ def test_check_looks_at_the_roi_that_slices_are_cut_from(study):
     def volumes():
         return {name: case.measures and case.measures.n_voxels for name, case in study.check().items()}
 
-    cases = {case.case_id: case for case in study.cohort.cases}
+    cases = {case.case_id: case for case in study.cohort.chosen}
     one, two = (np.count_nonzero(mask.voxels) for mask in read_readers(cases["c00"])[1:])
     assert volumes()["c00"] == one
     told = {f.code: f for f in study.check()["c05"].findings}

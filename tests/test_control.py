@@ -22,6 +22,7 @@ from nephroscope.questions.compare.measures import TestSet
 from nephroscope.questions.compare.probe import within_class_gap
 from nephroscope.records import EvaluationConfig, SplitConfig
 from nephroscope.study.cohort_table import save_cohort
+from one_series import changed
 from test_study import CONFIG, make_study
 
 ANSWERS = {}  # what the leaking candidate overhears
@@ -60,7 +61,7 @@ def with_facts(study, **fields):
     """The cohort with other facts, a function of the case's number and subtype each."""
     cohort = study.cohort
     cases = tuple(
-        replace(c, **{name: f(int(c.case_id[1:]), c.subtype) for name, f in fields.items()})
+        changed(c, **{name: f(int(c.case_id[1:]), c.subtype) for name, f in fields.items()})
         for c in cohort.cases
     )
     save_cohort(replace(cohort, cases=cases), study.folder.root)
@@ -168,7 +169,7 @@ def test_a_planted_shortcut_is_found(study):
     header = ["case_ids", "manufacturer"]
     others = ["SIEMENS", "Siemens Healthineers"]  # one maker, written in two ways
     rows = [[f"c{n:02}", "MAKER A" if n % 2 == 0 and n >= 4 else others[n % 2]] for n in range(24)]
-    save_table(study.folder.root / "series.csv", header, rows)
+    save_table(study.folder.root / "seen_series.csv", header, rows)
     study.make_split(SplitConfig(folds=3))
     shortcuts = study.compare(ComparePlan(known=(KNOWS,), permutations=0)).content["shortcuts"]
     rows = {row["name"]: row for row in shortcuts["facts"]}
@@ -223,13 +224,13 @@ def test_what_series_csv_and_a_header_tell_is_not_read_from_the_ct(study, tmp_pa
         (tmp_path / "dicom" / name).touch()
     heads = {"a": {"SeriesInstanceUID": "9"}, "b": {"SeriesInstanceUID": "1", "PixelSpacing": [0.7, 0.7]}}
     monkeypatch.setattr(room, "read_header", lambda path, tags: heads[path.name])
-    case = replace(snapshot.cohort.cases[0], format="dicom", image=tmp_path / "dicom")
+    case = changed(snapshot.cohort.chosen[0], format="dicom", image=tmp_path / "dicom")
     save_table(
-        tmp_path / "series.csv",
+        tmp_path / "seen_series.csv",
         ["case_ids", "series_uid", "n_slices", "spacing_mm", "manufacturer"],
         [["c00", "1", "40", "2.5", "GE MEDICAL SYSTEMS"], ["c01", "2", "40", "2.5", ""]],
     )
-    told = room._series(tmp_path / "series.csv")
+    told = room._series(tmp_path / "seen_series.csv")
     assert told["c00"].vendor == "GE"
     assert told["c01"].words == {}
     assert room._told_grid(case, told["c00"]) == {"n_slices": 40.0, "slice_mm": 2.5, "pixel_mm": 0.7}

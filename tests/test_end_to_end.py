@@ -11,6 +11,7 @@ import pytest
 from nephroscope import Study
 from nephroscope.cli.demo import DEMO_TRAINING, DemoPlan, run_demo, shuffle_labels
 from nephroscope.imaging.read import read_case
+from one_series import changed
 
 PLAN = DemoPlan(
     n_cases=12,
@@ -51,9 +52,9 @@ def test_synthetic_stands_everywhere(demo):
 def test_phantoms_come_in_with_two_readers_and_a_phase(demo):
     cohort = Study(demo["study"]).cohort
     assert len(cohort.cases) == 12
-    assert all(case.roi and case.roi_reader2 and case.sex and case.age_years for case in cohort.cases)
-    volume, roi = read_case(cohort.cases[0])
-    _, other = read_case(replace(cohort.cases[0], roi=cohort.cases[0].roi_reader2))
+    assert all(case.both_readers and case.clinical.sex and case.clinical.age_years for case in cohort.chosen)
+    volume, roi = read_case(cohort.chosen[0])
+    _, other = read_case(changed(cohort.chosen[0], roi=cohort.chosen[0].roi_by("reader-2").path))
     overlap = 2 * (roi.voxels & other.voxels).sum() / (roi.voxels.sum() + other.voxels.sum())
     assert 0.7 < overlap < 1
     assert volume.hu[roi.voxels].mean() > -50

@@ -62,12 +62,18 @@ def test_readers_of_the_phantom_study_print_what_the_page_says(tmp_path, monkeyp
     ((_, text),) = [found for found in PRINTS.findall(page_text("readers.md")) if PHANTOM in found[0]]
     monkeypatch.chdir(tmp_path)
     assert run(["new", "my-study", "--subtypes", "PRCC", "ChRCC", "--positive", "PRCC"]) == 0
-    rows = [
-        f"SYNTHETIC-{i:04d},{subtype},dicom,ct,yes"
-        for i, (subtype, _) in enumerate(draw_roster(3, 24), start=1)
-    ]
-    table = "\n".join(["case_id,subtype,format,image,synthetic", *rows])
-    (tmp_path / "my-study" / "cohort.csv").write_text(table, encoding="utf-8")
+    cases = [f"SYNTHETIC-{i:04d}" for i in range(1, 25)]
+    subtypes = [subtype for subtype, _ in draw_roster(3, 24)]
+    tables = {
+        "cohort.csv": [
+            "case_id,subtype,synthetic",
+            *(f"{c},{s},yes" for c, s in zip(cases, subtypes, strict=True)),
+        ],
+        "series.csv": ["case_id,format,image", *(f"{case},dicom,ct" for case in cases)],
+        "rois.csv": ["case_id,author,roi"],
+    }
+    for file, lines in tables.items():
+        (tmp_path / "my-study" / file).write_text("\n".join(lines), encoding="utf-8")
     capsys.readouterr()
     assert run(["readers", "my-study", str(EXAMPLES / "phantom-calls.csv")]) == 0
     assert "".join(capsys.readouterr()) == text

@@ -12,6 +12,7 @@ from nephroscope.imaging.masks.segments import content_of
 from nephroscope.intake.export.cases import DicomOptions, import_dicom, look_into
 from nephroscope.intake.export.series_table import add_to_series_table
 from nephroscope.intake.labels.rows import LabelRow
+from one_series import flat
 from phantoms import box_tumor, dicom_slices, write_seg, write_slices
 
 
@@ -101,7 +102,7 @@ def test_a_roi_on_a_file_of_two_acquisitions_goes_by_its_frame(tmp_path, frame, 
 def test_a_liver_is_no_second_reader(tmp_path):
     drawn(tmp_path, one=["Tumor"], two=["Liver", "Spleen"])
     result = bring(tmp_path)
-    (case,) = result.cases
+    (case,) = map(flat, result.cases)
     assert (case.roi.name, case.roi_reader2, case.organs) == ("one.dcm", None, None)
     assert row_of(tmp_path, "two").reason == "it holds no tumor, but other structures (Liver, Spleen, Tissue)"
     assert "readers-assumed" not in codes(result)
@@ -109,7 +110,7 @@ def test_a_liver_is_no_second_reader(tmp_path):
 
 def test_kidneys_become_the_organs(tmp_path):
     drawn(tmp_path, one=["Kidney left", "Kidney right", "Aorta"], two=["Tumor"])
-    (case,) = bring(tmp_path).cases
+    (case,) = map(flat, bring(tmp_path).cases)
     assert (case.roi.name, case.roi_reader2, case.organs.name) == ("two.dcm", None, "one.dcm")
     row = row_of(tmp_path, "one")
     assert (row.accepted, row.chosen, row.reason) == (
@@ -128,7 +129,7 @@ def test_a_patient_with_organs_only_is_left_out_with_the_reason(tmp_path):
 def test_a_segment_that_a_label_row_means_is_the_tumor(tmp_path):
     drawn(tmp_path, one=["Kidney"])
     by_name, by_number = bring(tmp_path, label(tumor_name="kidney ")), bring(tmp_path, label(tumor_label=1))
-    assert [case.roi.name for case in (*by_name.cases, *by_number.cases)] == ["one.dcm", "one.dcm"]
+    assert [case.roi.name for case in map(flat, (*by_name.cases, *by_number.cases))] == ["one.dcm", "one.dcm"]
     assert bring(tmp_path, label(tumor_name="lesion")).cases == ()
 
 
@@ -163,7 +164,7 @@ def test_codes_count_as_names_do():
 def test_second_readers_are_said_to_be_assumed(tmp_path):
     drawn(tmp_path, same_reader=True, one=["Mass"], two=["Mass Meyer"])
     result = bring(tmp_path)
-    assert {result.cases[0].roi.name, result.cases[0].roi_reader2.name} == {"one.dcm", "two.dcm"}
+    assert {flat(result.cases[0]).roi.name, flat(result.cases[0]).roi_reader2.name} == {"one.dcm", "two.dcm"}
     assert codes(result)["readers-assumed"] == (
         "in 1 cases the second ROI file was taken as a second reader's (Mass)"
     )
@@ -173,7 +174,7 @@ def test_second_readers_are_said_to_be_assumed(tmp_path):
 def test_readers_whom_the_files_name_are_not_assumed(tmp_path):
     drawn(tmp_path, one=["Tumor"], two=["Mass Meyer"])
     result = bring(tmp_path)
-    assert result.cases[0].roi_reader2.name == "two.dcm"
+    assert flat(result.cases[0]).roi_reader2.name == "two.dcm"
     assert "readers-assumed" not in codes(result)
 
 
@@ -181,20 +182,20 @@ def test_a_file_that_another_tumor_claims_is_no_second_reader(tmp_path):
     drawn(tmp_path, one=["Tumor"], two=["Tumor"])
     first = label("P1-1", patient_id="P1", roi=tmp_path / "one.dcm")
     second = label("P1-2", patient_id="P1", roi=tmp_path / "two.dcm")
-    cases = bring(tmp_path, first, second).cases
+    cases = map(flat, bring(tmp_path, first, second).cases)
     assert [(case.roi.name, case.roi_reader2) for case in cases] == [("one.dcm", None), ("two.dcm", None)]
     by_hand = replace(second, excluded="too blurred")
     for left_out in (replace(second, subtype="oncocytoma"), by_hand):
-        (case,) = bring(tmp_path, first, left_out).cases
+        (case,) = map(flat, bring(tmp_path, first, left_out).cases)
         assert (case.roi.name, case.roi_reader2) == ("one.dcm", None)
-    (alone,) = bring(tmp_path, first).cases
+    (alone,) = map(flat, bring(tmp_path, first).cases)
     assert alone.roi_reader2.name == "two.dcm"
 
 
 def test_a_segment_named_after_another_tumor_is_no_second_reader(tmp_path):
     drawn(tmp_path, one=["P1-1"], two=["P1-2"])
     rows = [label(f"P1-{n}", patient_id="P1") for n in (1, 2)]
-    assert [(case.roi.name, case.roi_reader2) for case in bring(tmp_path, *rows).cases] == [
+    assert [(case.roi.name, case.roi_reader2) for case in map(flat, bring(tmp_path, *rows).cases)] == [
         ("one.dcm", None),
         ("two.dcm", None),
     ]
@@ -206,7 +207,7 @@ def test_two_readers_of_two_tumors_stay_two_readers(tmp_path):
     named = [replace(row, tumor_name=f"Tumor {n}") for n, row in enumerate(rows, 1)]
     oncocytoma = replace(rows[1], subtype="oncocytoma")
     for table, n in ((rows, 2), (named, 2), ([named[0], oncocytoma], 1)):
-        cases = bring(tmp_path, *table).cases
+        cases = [flat(case) for case in bring(tmp_path, *table).cases]
         assert [(case.roi.name, case.roi_reader2.name) for case in cases] == [("one.dcm", "two.dcm")] * n
 
 
@@ -218,13 +219,13 @@ def test_a_series_that_is_seen_again_is_told_anew(tmp_path):
     add_to_series_table(study, not_yet.series, not_yet.cases)
     result = bring(tmp_path, label())
     add_to_series_table(study, result.series, result.cases)
-    ((_, row),) = read_table(study / "series.csv")[1]
+    ((_, row),) = read_table(study / "seen_series.csv")[1]
     assert row[:2] == ["P1", "P1"]
     add_to_series_table(study, result.series, ())
-    ((_, row),) = read_table(study / "series.csv")[1]
+    ((_, row),) = read_table(study / "seen_series.csv")[1]
     assert row[:2] == ["P1", "P1"]
     other = drawn(tmp_path / "more", "P2", two=["Tumor"])
     later = bring(tmp_path / "more")
     add_to_series_table(study, later.series, later.cases)
-    assert [row[0] for _, row in read_table(study / "series.csv")[1]] == ["P1", "P2"]
+    assert [row[0] for _, row in read_table(study / "seen_series.csv")[1]] == ["P1", "P2"]
     assert other[0].PatientID == "P2"

@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from nephroscope.records import Case, Cohort, Exclusion, Finding, Fold, Split, SplitConfig
+from nephroscope.records import Cohort, Exclusion, Finding, Fold, Split, SplitConfig
 from nephroscope.report.cohort.flow import draw_flow, flow_of, reason_group
 from nephroscope.report.page.drawing import svg_of
 from nephroscope.study.split import make_split
+from one_series import one_series
 
 
 def case(i, subtype="PRCC", patient=None, cohort="development", **more):
-    return Case(
+    return one_series(
         case_id=f"c{i}",
         patient_id=patient or f"p{i}",
         image=Path("ct"),

@@ -22,7 +22,7 @@ from nephroscope.intake.public import idc_fetch, idc_index
 from nephroscope.intake.public.idc_fetch import fetch, is_complete, open_client, referenced_series
 from nephroscope.intake.public.idc_index import COLUMNS, MASKS, IdcSeries, citations_of, read_index
 from nephroscope.intake.public.idc_plan import PHASE_OF_RCC_AID, Wanted, best_mask, is_axial_volume, plan_idc
-from nephroscope.records import Case
+from one_series import flat, one_series
 from phantoms import box_tumor, dicom_slices, write_seg, write_slices
 
 SUBTYPES = ("PRCC", "ChRCC")
@@ -145,7 +145,9 @@ def test_a_corrected_mask_goes_before_the_machine_s():
 
 
 def test_who_is_left_out_and_why():
-    known = Case(case_id="KiTS-00012", patient_id="KiTS-00012", image="ct", format="nifti", site_id="KiTS23")
+    known = one_series(
+        case_id="KiTS-00012", patient_id="KiTS-00012", image="ct", format="nifti", site_id="KiTS23"
+    )
     mine = replace(known, case_id="x", patient_id="TCGA-B9-0005", site_id="tcga_kirp")
     kits = {"collection": "c4kc_kits", "study_uid": "9"}
     series = [
@@ -339,7 +341,7 @@ def test_the_whole_way_and_the_mask_s_own_reference_decides(tmp_path, commons):
         "TCGA-KM-0002": "ChRCC",
     }
     uid = commons.uids
-    second = cases["TCGA-KM-0002"]
+    second = flat(cases["TCGA-KM-0002"])
     root = tmp_path / "study" / "idc"
     assert second.image == root / "tcga_kich" / "TCGA-KM-0002" / uid["p2-pre"]
     assert second.roi.parent.name == uid["p2-hand"]
@@ -405,7 +407,7 @@ def test_a_mask_that_does_not_arrive_leaves_out_its_patient_or_gives_way_to_anot
     assert outcome.warning == (
         "left out: TCGA-B9-0001: its masks did not arrive, or refer to a CT that the index does not list"
     )
-    (case,) = Study(tmp_path / "study").cohort.cases
+    (case,) = map(flat, Study(tmp_path / "study").cohort.cases)
     assert case.roi.parent.name == commons.uids["p2-ai"]
 
 

@@ -1,7 +1,5 @@
 """Slice images in: names or a table, masks or none, and everything a folder of pictures can get wrong."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,6 +14,7 @@ from nephroscope.intake.slice_images.cases import (
 )
 from nephroscope.records import Cohort
 from nephroscope.study.cohort_table import load_cohort, save_cohort
+from one_series import changed, flat
 from phantoms import box_hu, box_tumor, window_gray, write_png
 
 SUBTYPES = ("PRCC", "ChRCC")
@@ -77,7 +76,7 @@ def options_for(folder, **more):
 def test_default_pattern(tmp_path, name, case, subtype, sex, age, index):
     write_png(gray(), tmp_path / name)
     result = run(tmp_path)
-    (made,) = result.cases
+    (made,) = map(flat, result.cases)
     assert (made.case_id, made.patient_id, made.subtype, made.sex, made.age_years) == (
         case,
         case,
@@ -176,7 +175,7 @@ def test_the_window_travels_in_the_manifest(labelled, tmp_path):
     assert case.source == "8-bit L127.5 W255"
     assert np.array_equal(read_image_case(case)[0].hu[0], gray(2))
     with pytest.raises(CohortError, match=r"case a, column source: expected the window .*found 'HU'"):
-        read_image_case(replace(case, source="HU"))
+        read_image_case(changed(case, source="HU"))
 
 
 def test_masks_inside_the_source_folder_are_not_images(labelled):
@@ -257,7 +256,7 @@ def test_an_assumed_window_and_masks_of_several_values_are_notes(labelled):
     assert masks.message.startswith(
         "masks hold the values 1, 2, 3 (the first 3 were looked at); 2 is taken as the tumor; "
     )
-    assert {case.source for case in result.cases} == {"8-bit L40 W400"}
+    assert {case.source for case in map(flat, result.cases)} == {"8-bit L40 W400"}
     kidney = run(labelled / "images", **options_for(labelled, tumor_label=1)).findings
     assert [(f.code, f.severity) for f in kidney if f.code == "mask-values"] == [("mask-values", "warning")]
     (labelled / "masks" / "a_9.png").write_bytes(b"damaged")

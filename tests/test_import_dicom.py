@@ -24,6 +24,7 @@ from nephroscope.intake.export.cases import DicomOptions, import_dicom, look_int
 from nephroscope.intake.export.roi_files import find_roi_files
 from nephroscope.intake.export.scan import names_patient, scan_export
 from nephroscope.intake.labels.rows import LabelRow
+from one_series import flat
 from phantoms import box_tumor, dicom_slices, write_nifti, write_seg, write_slices
 
 
@@ -155,7 +156,7 @@ def test_two_acquisitions_of_one_series_are_taken_apart(tmp_path):
         (1, 6, True, False),
         (2, 6, True, True),
     ]
-    (case,) = bring(tmp_path).cases
+    (case,) = map(flat, bring(tmp_path).cases)
     assert case.image == tmp_path / "y"
 
 
@@ -201,7 +202,7 @@ def test_the_preferred_phase_among_drawn_series_is_taken(tmp_path):
     assert rows["unenhanced"].reason == "kept for later (also drawn): nephrographic of this patient is taken"
     native_first = {row.phase: row.chosen for row in look_into(tmp_path, ("unenhanced", "nephrographic"))[1]}
     assert native_first["unenhanced"]
-    (case,) = bring(tmp_path, label()).cases
+    (case,) = map(flat, bring(tmp_path, label()).cases)
     assert (case.phase, case.image.name) == ("nephrographic", "ven")
     finding = next(f for f in bring(tmp_path, label()).findings if f.code == "phases-kept")
     assert finding.message == (
@@ -212,7 +213,7 @@ def test_the_preferred_phase_among_drawn_series_is_taken(tmp_path):
 def test_import_joins_series_rois_and_labels(export):
     labels = [label(), label("P2", "ChRCC"), label("P3", "ChRCC"), label("P4", "oncocytoma")]
     result = bring(export, *labels)
-    (case,) = result.cases
+    (case,) = map(flat, result.cases)
     assert (case.case_id, case.subtype, case.sex, case.age_years) == ("P1", "PRCC", "F", 63.0)
     assert case.synthetic
     assert case.image == export / "a" / "ct"
@@ -226,7 +227,7 @@ def test_import_joins_series_rois_and_labels(export):
 
 def test_labels_meet_by_patient_id_and_win_over_the_header(export):
     result = bring(export, label("tumor-1", patient_id="P1", sex="M", age_years=50.0, phase="excretory"))
-    (case,) = result.cases
+    (case,) = map(flat, result.cases)
     assert (case.case_id, case.patient_id, case.sex, case.age_years) == ("tumor-1", "P1", "M", 50.0)
     assert case.phase == "excretory"
     assert {x.case_id: x.reason for x in result.exclusions} == {"P2": "no label row names it"}
@@ -243,7 +244,7 @@ def test_series_that_share_a_folder_or_lie_in_two_become_lists(export):
     (export / "a" / "ct" / "IM000").rename(export / "d" / "IM000")
     result = bring(export, label())
     ((path, files),) = result.lists.items()
-    assert [case.image for case in result.cases] == [path]
+    assert [flat(case).image for case in result.cases] == [path]
     assert path.parent == (export / "study" / "series").resolve()
     assert sorted(file.name for file in files.files) == [f"IM{n:03d}" for n in range(6)]
 
@@ -282,7 +283,7 @@ def test_roi_files_outside_go_by_name(export, tmp_path):
         write_nifti(box_tumor().astype(np.uint8), rois / name)
     (export / "rois-elsewhere").mkdir()
     outside = find_roi_files(rois)
-    cases = {case.case_id: case for case in bring(export, rois=outside).cases}
+    cases = {case.case_id: flat(case) for case in bring(export, rois=outside).cases}
     assert [cases["P2"].roi.name, cases["P2"].roi_reader2.name] == ["p2.nii.gz", "P2_reader2.nii.gz"]
     assert cases["P1"].roi.name == "second.dcm"
     by_case = bring(export, label("T7", patient_id="P1"), rois=outside)
@@ -389,7 +390,7 @@ def test_import_writes_who_got_what(export, tmp_path, capsys):
     study = tmp_path / "s"
     run(["new", str(study)])
     assert run(["import", "dicom", str(study), str(export)]) == 0
-    lines = (study / "series.csv").read_text().splitlines()
+    lines = (study / "seen_series.csv").read_text().splitlines()
     assert len(lines) == 3
     assert "Secret" not in capsys.readouterr().out + "".join(lines)
     assert any(line.startswith("P1,P1,") and ",yes,yes,taken," in line for line in lines)
@@ -449,10 +450,10 @@ def test_a_name_in_a_path_reaches_neither_table(export, tmp_path):
     (export / "a").rename(export / "SÉCRET, anna")
     study = Study.create(tmp_path / "s", subtypes=["PRCC", "ChRCC"])
     study.import_dicom(export)
-    (case,) = study.cohort.cases
+    (case,) = map(flat, study.cohort.cases)
     assert case.image.name.endswith(".series.json")
     assert {case.roi.parent.name, case.roi_reader2.parent.name} == {"rois"}
-    for name in ("cohort.csv", "series.csv", "findings.json", "exclusions.csv"):
+    for name in ("cohort.csv", "series.csv", "seen_series.csv", "findings.json", "exclusions.csv"):
         assert "cret, anna" not in (study.folder.root / name).read_text().lower(), name
     assert any(f.code == "path-names-patient" for f in study.import_findings)
     assert study.check()["P1"].measures.n_slices == 4

@@ -12,6 +12,7 @@ from nephroscope.imaging.read import read_case
 from nephroscope.intake.labels.join import Found, RoiFile, join_found, settle_labels
 from nephroscope.intake.labels.rows import LabelRow, read_labels
 from nephroscope.intake.nifti_folder import import_nifti
+from one_series import flat
 from phantoms import box_hu, box_tumor, dicom_slices, write_nifti, write_seg, write_slices
 
 SUBTYPES = ("PRCC", "ChRCC")
@@ -25,7 +26,7 @@ def row(case_id, subtype="pRCC", patient_id="P1", **more):
 def join(rows, *found, source=None):
     found = found or (Found(key="P1", image=Path("ct"), roi=SHARED, roi_reader2=Path("seg2.dcm")),)
     cases, excluded = join_found(found, rows, SUBTYPES, "dicom", source=source)
-    return {case.case_id: case for case in cases}, {x.case_id: x.reason for x in excluded}
+    return {case.case_id: flat(case) for case in cases}, {x.case_id: x.reason for x in excluded}
 
 
 def test_tumors_told_by_label_number():
@@ -207,7 +208,7 @@ def test_nifti_with_a_label_map_for_each_tumor(tmp_path):
         write_nifti(box_tumor().astype(np.uint8), tmp_path / f"{name}.nii.gz")
     labels = [row("P1_t1"), row("P1_t2", "ChRCC")]
     result = import_nifti(tmp_path, labels, SUBTYPES, "PRCC", 1)
-    assert [(case.case_id, case.roi.name) for case in result.cases] == [
+    assert [(case.case_id, case.roi.name) for case in map(flat, result.cases)] == [
         ("P1_t1", "P1_t1_seg.nii.gz"),
         ("P1_t2", "P1_t2_seg.nii.gz"),
     ]
@@ -236,7 +237,7 @@ def test_a_study_reads_its_columns_and_its_pathology_table(tmp_path):
     texts = study.folder.root / "pathology.csv"
     texts.write_text(texts.read_text(encoding="utf-8") + "K17,ChRCC,our code\n", encoding="utf-8")
     cohort = study.import_nifti(tmp_path / "in", tmp_path / "labels.xlsx")
-    assert {c.case_id: (c.subtype, c.age_years, c.subtype_reader2) for c in cohort.cases} == {
+    assert {c.case_id: (c.subtype, c.age_years, c.subtype_reader2) for c in map(flat, cohort.cases)} == {
         "A": ("PRCC", 70, "ChRCC"),
         "B": ("ChRCC", None, None),
     }
@@ -264,9 +265,9 @@ def test_two_tumors_in_one_dicom_seg_are_two_cases_with_their_own_voxels(tmp_pat
     )
     study = Study.create(tmp_path / "study", SUBTYPES)
     cohort = study.import_dicom(tmp_path / "in", tmp_path / "labels.csv")
-    assert {c.case_id: (c.patient_id, c.subtype) for c in cohort.cases} == {
+    assert {c.case_id: (c.patient_id, c.subtype) for c in map(flat, cohort.cases)} == {
         "P7-1": ("P7", "PRCC"),
         "P7-2": ("P7", "ChRCC"),
     }
-    masks = {case.case_id: read_case(case)[1].voxels for case in cohort.cases}
+    masks = {case.case_id: read_case(case)[1].voxels for case in cohort.chosen}
     assert (int(masks["P7-1"].sum()), int(masks["P7-2"].sum())) == (int(left.sum()), 4)

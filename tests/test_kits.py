@@ -15,7 +15,8 @@ from nephroscope.imaging.read import read_case
 from nephroscope.intake.labels.pathology import read_pathology
 from nephroscope.intake.public.kits import NO_CT, import_kits, read_kits_labels
 from nephroscope.intake.public.same_patients import drop_known_patients, public_patient
-from nephroscope.records import Case, Cohort
+from nephroscope.records import ChoiceRule, Cohort
+from one_series import flat, one_series
 
 SUBTYPES = ("PRCC", "ChRCC")
 LAYOUTS = {
@@ -71,9 +72,9 @@ def test_each_release_is_known_by_its_folder(tmp_path, release, inside):
         ("KiTS-00007", "KiTS-00007", "PRCC", release),
         ("KiTS-00008", "KiTS-00008", "ChRCC", release),
     ]
-    assert found.cases[0].roi.name == LAYOUTS[release][1]
-    assert found.cases[0].tumor_label == 2
-    assert found.cases[0].phase == "unknown"
+    assert flat(found.cases[0]).roi.name == LAYOUTS[release][1]
+    assert flat(found.cases[0]).tumor_label == 2
+    assert flat(found.cases[0]).phase == "unknown"
     note = found.findings[0]
     assert note.code == "data-citation"
     assert "CC BY-NC-SA" in note.message
@@ -84,7 +85,7 @@ def test_the_vote_of_kits21_is_chosen(tmp_path):
     names = [f"aggregated_{vote}_seg.nii.gz" for vote in ("MAJ", "AND", "OR")]
     make_kits(tmp_path, "KiTS21", [row(1)], with_ct=(1,), masks=names)
     for vote, name in zip(("MAJ", "AND", "OR"), names, strict=True):
-        assert import_kits(tmp_path, SUBTYPES, "PRCC", vote).cases[0].roi.name == name
+        assert flat(import_kits(tmp_path, SUBTYPES, "PRCC", vote).cases[0]).roi.name == name
 
 
 def test_kits21_without_label_maps_is_known_by_its_300_cases(tmp_path):
@@ -105,7 +106,7 @@ def test_kits21_without_label_maps_is_known_by_its_300_cases(tmp_path):
 def test_the_tumor_lies_where_the_affine_says(tmp_path):
     """Slices are turned to run from feet to head; a matrix of 20 x 31 keeps its sides."""
     make_kits(tmp_path, "KiTS23", [row(1)], with_ct=(1,))
-    volume, roi = read_case(import_kits(tmp_path, SUBTYPES, "PRCC").cases[0])
+    volume, roi = read_case(import_kits(tmp_path, SUBTYPES, "PRCC").cases[0].chosen(ChoiceRule()))
     assert volume.hu.shape == (4, 20, 31)
     assert np.allclose(volume.geometry.spacing_mm, (3.0, 0.8, 0.8))
     assert np.flatnonzero(roi.voxels.any(axis=(1, 2))).tolist() == [2]
@@ -122,7 +123,7 @@ def test_the_tumor_lies_where_the_affine_says(tmp_path):
 def test_ages_in_the_forms_of_the_releases(tmp_path, age, years):
     make_kits(tmp_path, "KiTS19", [row(1, age_at_nephrectomy=age)], with_ct=(1,))
     found = import_kits(tmp_path, SUBTYPES, "PRCC")
-    assert found.cases[0].age_years == years
+    assert found.cases[0].clinical.age_years == years
     assert len(found.findings) == 1
 
 
@@ -132,7 +133,7 @@ def test_ages_in_the_forms_of_the_releases(tmp_path, age, years):
 )
 def test_three_genders_and_none(tmp_path, gender, sex):
     make_kits(tmp_path, "KiTS19", [row(1, gender=gender)], with_ct=(1,))
-    assert import_kits(tmp_path, SUBTYPES, "PRCC").cases[0].sex == sex
+    assert import_kits(tmp_path, SUBTYPES, "PRCC").cases[0].clinical.sex == sex
 
 
 @pytest.mark.parametrize(
@@ -150,7 +151,7 @@ def test_a_cell_that_cannot_be_read_is_a_finding_not_an_end(tmp_path, column, va
     make_kits(tmp_path, "KiTS19", [row(1, **{column: value}), row(2)], with_ct=(1, 2))
     found = import_kits(tmp_path, SUBTYPES, "PRCC")
     assert len(found.cases) == 2
-    assert getattr(found.cases[0], field) is None
+    assert getattr(flat(found.cases[0]), field) is None
     (doubt,) = [finding for finding in found.findings if finding.code == "clinical-unreadable"]
     assert (doubt.case_id, doubt.severity) == ("KiTS-00001", "warning")
     assert column in doubt.message
@@ -264,7 +265,7 @@ def test_names_of_public_patients(name, same):
 
 
 def case(name, patient=None, **more):
-    return Case(case_id=name, patient_id=patient or name, image="ct", format="nifti", **more)
+    return one_series(case_id=name, patient_id=patient or name, image="ct", format="nifti", **more)
 
 
 def test_the_first_release_in_stays():
@@ -381,7 +382,7 @@ def test_a_synthetic_ct_on_a_real_grid(test_data, tmp_path, name):
     ct = nibabel.Nifti1Image((labels.astype(np.int16) * 40 - 20), stored.affine)
     (folder / "imaging.nii.gz").write_bytes(ct.to_bytes())
     (tmp_path / "kits23.json").write_text(json.dumps([row(int(name[5:]))]))
-    volume, roi = read_case(import_kits(tmp_path, SUBTYPES, "PRCC").cases[0])
+    volume, roi = read_case(import_kits(tmp_path, SUBTYPES, "PRCC").cases[0].chosen(ChoiceRule()))
     where = np.argwhere(labels == 2)
     ml = len(where) * abs(np.linalg.det(stored.affine[:3, :3])) / 1000
     assert roi.voxels.sum() * np.prod(volume.geometry.spacing_mm) / 1000 == pytest.approx(ml, rel=1e-4)

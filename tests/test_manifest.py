@@ -1,4 +1,4 @@
-"""cohort.csv: out, through a spreadsheet, and back; every mistake by row and column."""
+"""cohort.csv, series.csv and rois.csv: written, edited, read; every mistake is named by file, row and column."""
 
 from pathlib import Path
 
@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from nephroscope.base.errors import CohortError, StudyError
 from nephroscope.base.tables import read_table, save_table
-from nephroscope.records import Case, Cohort, Exclusion
+from nephroscope.records import Case, ClinicalFacts, Cohort, Exclusion, RoiRef, SeriesRef
 from nephroscope.study.cohort_table import COLUMNS, load_cohort, save_cohort
+from one_series import flat, one_series
 
 SUBTYPES = ("PRCC", "ChRCC")
 
@@ -22,34 +23,82 @@ def load(folder):
     return load_cohort(folder, SUBTYPES, "PRCC")
 
 
-def write(folder, text, encoding="utf-8"):
-    (folder / "cohort.csv").write_bytes(text.encode(encoding))
+TABLES = {
+    "cohort.csv": "case_id,patient_id,subtype,age_years,sex,cohort,synthetic\na,p,PRCC,50,male,development,no\n",
+    "series.csv": "case_id,series,phase,format,image\na,ct,,nifti,i\n",
+    "rois.csv": "case_id,author,series,roi,tumor_label\na,reader-1,ct,r,1\n",
+}
+
+
+def write(folder, encoding="utf-8", **texts):
+    """The three tables, or others in their places: ``cohort=...``."""
+    for file, text in TABLES.items():
+        text = texts.get(file.partition(".")[0], text)
+        (folder / file).write_bytes(text.encode(encoding))
     return folder
 
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1)
 numbers = st.none() | st.floats(0.01, 50)
-cases = st.builds(
-    Case,
-    case_id=words,
-    patient_id=words,
-    image=words.map(lambda w: Path("/elsewhere") / w.replace("/", "_").replace(".", "_")),
-    format=st.sampled_from(["dicom", "nifti", "images"]),
-    roi=st.none() | st.just(Path("/elsewhere/roi")),
-    tumor_label=st.integers(1, 65535),
-    subtype=st.sampled_from([None, *SUBTYPES]),
-    sex=st.sampled_from([None, "M", "F", "O"]),
-    age_years=numbers,
-    size_cm=numbers,
-    phase=words,
-    site_id=words,
-    cohort=st.sampled_from(["development", "internal-test", "external-test:Köln"]),
-    source=words,
-    synthetic=st.booleans(),
+paths = words.map(lambda w: Path("/elsewhere") / w.replace("/", "_").replace(".", "_"))
+clinical = st.builds(
+    ClinicalFacts, sex=st.sampled_from([None, "M", "F", "O"]), age_years=numbers, size_cm=numbers
 )
 
 
-@given(st.lists(cases, max_size=5, unique_by=(lambda c: c.case_id, lambda c: c.patient_id)))
+@st.composite
+def cases(draw):
+    series = draw(
+        st.lists(
+            st.builds(
+                SeriesRef,
+                name=words,
+                image=paths,
+                format=st.sampled_from(["dicom", "nifti", "images"]),
+                phase=words,
+                source=words,
+                series_uid=st.sampled_from(["", "1.2.3"]),
+                organs=st.none() | paths,
+            ),
+            min_size=1,
+            max_size=3,
+            unique_by=lambda one: one.name,
+        )
+    )
+    rois = draw(
+        st.lists(
+            st.builds(
+                RoiRef,
+                author=st.sampled_from(
+                    ["reader-1", "reader-2", "reader-3", "consensus", "model:nnU-Net@2.1"]
+                ),
+                path=paths,
+                series=st.sampled_from([one.name for one in series]),
+                label=st.integers(1, 65535),
+                name=st.just("") | words,
+            ),
+            max_size=4,
+            unique_by=lambda roi: (roi.author, roi.series),
+        )
+    )
+    return draw(
+        st.builds(
+            Case,
+            case_id=words,
+            patient_id=words,
+            subtype=st.sampled_from([None, *SUBTYPES]),
+            subtype_reader2=st.none() | words,
+            clinical=clinical,
+            series=st.just(tuple(series)),
+            rois=st.just(tuple(rois)),
+            site_id=words,
+            cohort=st.sampled_from(["development", "internal-test", "external-test:Köln"]),
+            synthetic=st.booleans(),
+        )
+    )
+
+
+@given(st.lists(cases(), max_size=5, unique_by=(lambda c: c.case_id, lambda c: c.patient_id)))
 def test_round_trip(tmp_path_factory, drawn):
     folder = tmp_path_factory.mktemp("study")
     cohort = make(*drawn, exclusions=(Exclusion(case_id="x", reason="no, really;", subtype="cyst"),))
@@ -61,40 +110,44 @@ def test_a_moved_study_finds_its_own_files(tmp_path):
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     inside, outside = here / "data" / "a.nii.gz", tmp_path / "b.nii.gz"
-    case = Case(case_id="a", patient_id="a", image=inside, roi=outside, format="nifti")
-    save_cohort(
-        make(case, Case(case_id="b", patient_id="b", image=Path("images.csv"), format="images")), here
-    )
-    assert "data/a.nii.gz" in (here / "cohort.csv").read_text().split(",")
+    case = one_series(case_id="a", image=inside, roi=outside, format="nifti")
+    save_cohort(make(case, one_series(case_id="b", image=Path("images.csv"), format="images")), here)
+    assert "data/a.nii.gz" in (here / "series.csv").read_text().split(",")
     here.rename(there)
-    one, two = load(there).cases
+    one, two = map(flat, load(there).cases)
     assert (one.image, one.roi, two.image) == (there / "data" / "a.nii.gz", outside, there / "images.csv")
 
 
-def test_the_table_is_plain(tmp_path):
-    save_cohort(
-        make(Case(case_id="a", patient_id="p", image=Path("/x"), format="dicom", age_years=63.0)), tmp_path
+def test_the_tables_are_plain(tmp_path):
+    case = one_series(
+        case_id="a", patient_id="p", image=Path("/x"), format="dicom", age_years=63.0, roi=Path("/r")
     )
+    save_cohort(make(case), tmp_path)
     assert (tmp_path / "cohort.csv").read_text() == (
-        "case_id,patient_id,site_id,subtype,sex,age_years,size_cm,phase,cohort,format,image,roi,roi_reader2,"
-        "tumor_label,tumor_name,organs,subtype_reader2,source,synthetic\n"
-        "a,p,site-1,,,63,,unknown,development,dicom,/x,,,1,,,,HU,no\n"
+        "case_id,patient_id,site_id,subtype,subtype_reader2,sex,age_years,size_cm,cohort,synthetic\n"
+        "a,p,site-1,,,,63,,development,no\n"
+    )
+    assert (tmp_path / "series.csv").read_text() == (
+        "case_id,series,phase,format,image,source,organs,series_uid\na,ct,unknown,dicom,/x,HU,,\n"
+    )
+    assert (tmp_path / "rois.csv").read_text() == (
+        "case_id,author,series,roi,tumor_label,tumor_name\na,reader-1,ct,/r,1,\n"
     )
     assert (tmp_path / "exclusions.csv").read_text() == "case_id,reason,subtype\n"
 
 
 def test_a_failed_write_leaves_the_old_table(tmp_path, monkeypatch):
     save_cohort(make(), tmp_path)
-    before = (tmp_path / "cohort.csv").read_text()
+    before = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert sorted(before) == ["cohort.csv", "exclusions.csv", "rois.csv", "series.csv"]
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OSError, match=r"No space"):
-        save_cohort(make(Case(case_id="a", patient_id="a", image=Path("/x"), format="dicom")), tmp_path)
-    assert (tmp_path / "cohort.csv").read_text() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cohort.csv", "exclusions.csv"]
+        save_cohort(make(one_series(case_id="a", image=Path("/x"), format="dicom")), tmp_path)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before
 
 
 SPREADSHEETS = {
@@ -107,72 +160,125 @@ SPREADSHEETS = {
 
 @pytest.mark.parametrize(("separator", "mark", "encoding", "size"), SPREADSHEETS.values(), ids=SPREADSHEETS)
 def test_what_spreadsheets_do_is_understood(tmp_path, separator, mark, encoding, size):
-    lines = [
-        ["notes", "Subtype", " case_id ", "image", "format", "sex", "size_cm", "site_id"],
-        ["hm", "PRCC", " a ", "a.nii", "nifti", "male", size, "Köln"],
-        [""] * 8,
-        ["", "ChRCC", "b", "b.nii", "nifti", "f", "", ""],
-    ]
-    text = mark + "\r\n".join(separator.join(line) for line in lines) + "\r\n\r\n"
-    one, two = load(write(tmp_path, text, encoding)).cases
+    def text(*lines):
+        return mark + "\r\n".join(separator.join(line) for line in lines) + "\r\n\r\n"
+
+    cohort = text(
+        ["notes", "Subtype", " case_id ", "sex", "size_cm", "site_id"],
+        ["hm", "PRCC", " a ", "male", size, "Köln"],
+        [""] * 6,
+        ["", "ChRCC", "b", "f", "", ""],
+    )
+    series = text(["Case ID", "image", "format"], ["a", "a.nii", "nifti"], ["b ", "b.nii", "nifti"])
+    rois = text(["case_id", "Author", "ROI"], ["a", "reader-1", "r.nii"])
+    one, two = map(flat, load(write(tmp_path, encoding, cohort=cohort, series=series, rois=rois)).cases)
     assert (one.case_id, one.patient_id, one.subtype, one.sex) == ("a", "a", "PRCC", "M")
     assert (one.size_cm, one.site_id, one.cohort) == (4.3, "Köln", "development")
     assert (two.sex, two.size_cm, two.site_id, two.roi) == ("F", None, "site-1", None)
-
-
-HEADER = "case_id,patient_id,subtype,format,image,age_years,sex,cohort,tumor_label,synthetic\n"
+    assert (one.image.name, one.roi.name, two.image.name) == ("a.nii", "r.nii", "b.nii")
 
 
 @pytest.mark.parametrize(
-    ("row", "message"),
+    ("file", "row", "message"),
     [
         (
-            "c,,PRCC,nifti,i,sixty,,,,",
+            "cohort",
+            "c,,PRCC,sixty",
             "column age_years: expected a number above 0 and up to 120, found 'sixty'",
         ),
-        ("c,,PRCC,nifti,i,0,,,,", "column age_years: .*found '0'"),
-        ("c,,PRCC,nifti,i,121,,,,", "column age_years: .*found '121'"),
-        ("c,,PRCC,nifti,i,inf,,,,", "column age_years: .*found 'inf'"),
+        ("cohort", "c,,PRCC,0", "column age_years: .*found '0'"),
+        ("cohort", "c,,PRCC,121", "column age_years: .*found '121'"),
+        ("cohort", "c,,PRCC,inf", "column age_years: .*found 'inf'"),
+        ("cohort", "c,,cyst,", r"column subtype: expected .* \(PRCC, ChRCC\) or nothing, found 'cyst'"),
+        ("cohort", ",p,PRCC,", "column case_id: expected a name, found nothing"),
+        ("cohort", "c,,PRCC,,x", "column sex: expected M, F, O or nothing, found 'x'"),
         (
-            "c,,cyst,nifti,i,,,,,",
-            r"column subtype: expected .* \(PRCC, ChRCC\) or nothing, found 'cyst'",
-        ),
-        (",,PRCC,nifti,i,,,,,", "column case_id: expected a name, found nothing"),
-        ("c,,PRCC,nifti,,,,,,", "column image: expected a path, found nothing"),
-        ("c,,PRCC,mhd,i,,,,,", "column format: expected dicom, nifti or images, found 'mhd'"),
-        ("c,,PRCC,nifti,i,,x,,,", "column sex: expected M, F, O or nothing, found 'x'"),
-        (
-            "c,,PRCC,nifti,i,,,test,,",
+            "cohort",
+            "c,,PRCC,,,test",
             "column cohort: expected development, internal-test or external-test:NAME",
         ),
-        ("c,,PRCC,nifti,i,,,external-test:,,", "column cohort: .*found 'external-test:'"),
-        ("c,,PRCC,nifti,i,,,,0,", "column tumor_label: expected a whole number from 1 to 65535, found '0'"),
-        ("c,,PRCC,nifti,i,,,,1.5,", "column tumor_label: .*found '1.5'"),
-        ("c,,PRCC,nifti,i,,,,,maybe", "column synthetic: expected yes or no, found 'maybe'"),
-        ("a,,PRCC,nifti,i,,,,,", "column case_id: expected every case_id once, found 'a' in row 2 too"),
-        ("c,p,PRCC,nifti,i,,F,,,", "column sex: expected one sex for patient p, found F, but M in row 2"),
+        ("cohort", "c,,PRCC,,,external-test:", "column cohort: .*found 'external-test:'"),
+        ("cohort", "c,,PRCC,,,,maybe", "column synthetic: expected yes or no, found 'maybe'"),
+        ("cohort", "a,,PRCC", "column case_id: expected every case_id once, found 'a' in row 2 too"),
+        ("cohort", "c,p,PRCC,,F", "column sex: expected one sex for patient p, found F, but M in row 2"),
+        ("series", "a,two,,nifti,", "column image: expected a path, found nothing"),
+        ("series", "a,two,,mhd,i", "column format: expected dicom, nifti or images, found 'mhd'"),
+        (
+            "series",
+            "a,ct,,nifti,i",
+            "column series: expected every series of case a once, found 'ct' in row 2",
+        ),
+        ("series", "x,,,nifti,i", "column case_id: expected a case of cohort.csv, found 'x'"),
+        (
+            "rois",
+            "a,reader-2,ct,r,0",
+            "column tumor_label: expected a whole number from 1 to 65535, found '0'",
+        ),
+        ("rois", "a,reader-2,ct,r,1.5", "column tumor_label: .*found '1.5'"),
+        (
+            "rois",
+            "a,me,ct,r",
+            "column author: expected reader-1, reader-2, .* or model:NAME@VERSION, found 'me'",
+        ),
+        ("rois", "a,model:net,ct,r", "column author: .*found 'model:net'"),
+        (
+            "rois",
+            "a,reader-2,venous,r",
+            r"column series: expected a series of case a .*\(ct\), found 'venous'",
+        ),
+        ("rois", "a,reader-2,ct,", "column roi: expected a path, found nothing"),
+        ("rois", "x,reader-2,ct,r", "column case_id: expected a case of cohort.csv, found 'x'"),
+        (
+            "rois",
+            "a,reader-1,ct,r",
+            "column author: expected one ROI of an author on series ct, .* row 2 too",
+        ),
     ],
 )
-def test_mistakes_are_named_by_row_and_column(tmp_path, row, message):
-    text = HEADER + "a,p,PRCC,nifti,i,50,male,development,1,no\n" + row + "\n"
-    with pytest.raises(CohortError, match=r"^cohort.csv, row 3, " + message):
-        load(write(tmp_path, text))
+def test_mistakes_are_named_by_file_row_and_column(tmp_path, file, row, message):
+    texts = {file: TABLES[f"{file}.csv"] + row + "\n"}
+    if file == "cohort" and row.startswith("c"):
+        texts["series"] = TABLES["series.csv"] + "c,ct,,nifti,i\n"
+    with pytest.raises(CohortError, match=rf"^{file}.csv, row 3, " + message):
+        load(write(tmp_path, **texts))
+
+
+def test_a_case_without_a_series_is_a_mistake(tmp_path):
+    with pytest.raises(
+        CohortError, match=r"^cohort.csv, row 3, column case_id: expected .* row in series.csv"
+    ):
+        load(write(tmp_path, cohort=TABLES["cohort.csv"] + "c,,PRCC\n"))
+
+
+def test_a_series_without_a_name_takes_that_of_its_phase(tmp_path):
+    series = "case_id,phase,format,image\na,nephrographic,nifti,i\n"
+    rois = "case_id,author,roi\na,reader-1,r\n"
+    (case,) = load(write(tmp_path, series=series, rois=rois)).cases
+    assert [one.name for one in case.series] == [roi.series for roi in case.rois] == ["nephrographic"]
+
+
+HEADER = TABLES["cohort.csv"].partition("\n")[0] + "\n"
 
 
 def test_all_mistakes_are_said_at_once_and_a_long_list_is_counted(tmp_path):
     with pytest.raises(CohortError, match=r"found 2: row 2, column subtype: .*; row 2, column age_years: "):
-        load(write(tmp_path, HEADER + "a,,cyst,nifti,i,old,,,,\n"))
-    rows = "".join(f"c{n},,cyst,nifti,i,,,,,\n" for n in range(30))
+        load(write(tmp_path, cohort=HEADER + "a,,cyst,old\n"))
+    rows = "".join(f"c{n},,cyst\n" for n in range(30))
+    series = "case_id,format,image\n" + "".join(f"c{n},nifti,i\n" for n in range(30))
     with pytest.raises(
         CohortError, match=r"found 30: row 2, .* row 21, .*; and 10 more; correct these cells"
     ):
-        load(write(tmp_path, HEADER + rows))
+        load(write(tmp_path, cohort=HEADER + rows, series=series, rois="case_id,author,roi\n"))
+    with pytest.raises(
+        CohortError,
+        match=r"^cohort.csv and rois.csv: .*found 2: cohort.csv, row 2, column subtype: .*; rois.csv, row 2, column",
+    ):
+        load(write(tmp_path, cohort=HEADER + "a,,cyst\n", rois="case_id,author,roi\na,me,r\n"))
 
 
 def test_rows_count_as_in_the_spreadsheet(tmp_path):
-    text = HEADER + "\n\n" + "a,,cyst,nifti,i,,,,,\n"
     with pytest.raises(CohortError, match=r"row 4, column subtype"):
-        load(write(tmp_path, text))
+        load(write(tmp_path, cohort=HEADER + "\n\n" + "a,,cyst\n"))
 
 
 def test_no_table_a_workbook_and_a_wrong_header_are_refused(tmp_path):
@@ -182,20 +288,30 @@ def test_no_table_a_workbook_and_a_wrong_header_are_refused(tmp_path):
     with pytest.raises(CohortError, match=r"found a spreadsheet workbook; .*save the sheet as CSV"):
         load(tmp_path)
     with pytest.raises(CohortError, match=r"found an empty file"):
-        load(write(tmp_path, "\n\n"))
+        load(write(tmp_path, cohort="\n\n"))
     with pytest.raises(
-        CohortError, match=r"expected the columns .*found no subtype, image among case_id, format"
+        CohortError, match=r"^cohort.csv: expected the columns .*found no subtype among case_id, sex"
     ):
-        load(write(tmp_path, "case_id,format\n"))
+        load(write(tmp_path, cohort="case_id,sex\n"))
+    with pytest.raises(
+        CohortError, match=r"^series.csv: expected the columns .*found no image among case_id"
+    ):
+        load(write(tmp_path, series="case_id,format\n"))
     (tmp_path / "cohort.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(CohortError, match=r"found bytes that are no text"):
         load(tmp_path)
     with pytest.raises(CohortError, match=r"field larger than"):
-        load(write(tmp_path, "a,b\n" + "x" * 140_000))
+        load(write(tmp_path, cohort="a,b\n" + "x" * 140_000))
+    (write(tmp_path) / "rois.csv").unlink()
+    with pytest.raises(StudyError, match=r"expected rois.csv, found none; restore it"):
+        load(tmp_path)
 
 
 def test_every_field_of_a_case_has_a_column():
-    assert sorted(COLUMNS) == sorted(Case.__dataclass_fields__)
+    names = {name for columns in COLUMNS.values() for name in columns}
+    own = {f for kind in (Case, ClinicalFacts, SeriesRef, RoiRef) for f in kind.__dataclass_fields__}
+    renamed = {"name", "path", "label", "clinical", "rois", "series"}
+    assert own - renamed == names - {"author", "roi", "tumor_label", "tumor_name", "series"} | {"author"}
 
 
 def test_what_a_spreadsheet_would_run_is_written_as_text_and_read_as_it_was(tmp_path):

@@ -11,6 +11,7 @@ from nephroscope.imaging.nifti import read_label_map, read_nifti
 from nephroscope.intake.export.cases import read_dicom_series
 from nephroscope.intake.labels.rows import LabelRow
 from nephroscope.intake.nifti_folder import import_nifti
+from one_series import flat
 from phantoms import box_affine, box_hu, box_tumor, dicom_slices, write_nifti, write_slices
 
 SUBTYPES = ("PRCC", "ChRCC")
@@ -128,12 +129,12 @@ def test_pairs_are_found_by_name_and_by_folder(tmp_path):
         (tmp_path / name).touch()
     labels = [label(name) for name in ("one", "two", "case_3", "bare", "lost", "gone")]
     result = import_nifti(tmp_path, labels, SUBTYPES, "PRCC", 2)
-    assert {c.case_id: c.roi.name for c in result.cases} == {
+    assert {c.case_id: c.roi.name for c in map(flat, result.cases)} == {
         "one": "one_seg.nii.gz",
         "two": "two-label.nii.gz",
         "case_3": "segmentation.nii.gz",
     }
-    assert {(c.subtype, c.tumor_label, c.format) for c in result.cases} == {("PRCC", 2, "nifti")}
+    assert {(c.subtype, c.tumor_label, c.format) for c in map(flat, result.cases)} == {("PRCC", 2, "nifti")}
     assert {x.case_id: x.reason for x in result.exclusions} == {
         "bare": "no label map beside bare.nii.gz",
         "lost": "no CT volume beside lost_mask.nii.gz",

@@ -6,8 +6,8 @@ import pytest
 
 from nephroscope.base.errors import RoiError
 from nephroscope.intake.export.cases import read_dicom_series
-from nephroscope.records import Case
 from nephroscope.regions.organs import organ_of, organs_of, read_organs
+from one_series import one_series
 from phantoms import (
     SHAPE,
     box_tumor,
@@ -25,7 +25,7 @@ RIGHT[1:4, 24:32, 8:16] = True
 
 
 def case_with(path, label, **more):
-    return Case(
+    return one_series(
         case_id="P1", patient_id="P1", image=path, format="nifti", roi=path, tumor_label=label, **more
     )
 

@@ -18,6 +18,7 @@ from nephroscope.learning.baselines.radiomics.elastic_net import Choice, Elastic
 from nephroscope.learning.baselines.radiomics.extract import SLICES, VOLUME
 from nephroscope.learning.baselines.radiomics.ibsi import compare_with_ibsi, phantom
 from nephroscope.records import CTVolume, RoiMask
+from one_series import changed
 from small_study import geometry, make_cohort, make_store, read_disc
 
 SMALL = replace(VOLUME, families=("statistics", "ngtdm"))
@@ -131,7 +132,7 @@ def test_a_roi_outside_the_range_is_refused():
 def test_slice_images_are_taken_by_slice_without_shape():
     assert cases.settings_of(make_cohort(2)) is VOLUME
     cohort = make_cohort(4)
-    mixed = replace(cohort, cases=(replace(cohort.cases[0], format="images"), *cohort.cases[1:]))
+    mixed = replace(cohort, cases=(changed(cohort.cases[0], format="images"), *cohort.cases[1:]))
     assert cases.settings_of(mixed) is SLICES
     assert "morphology" not in SLICES.families
 
@@ -165,7 +166,7 @@ def test_features_are_computed_once_and_an_interrupted_extraction_goes_on(data, 
 def test_another_roi_or_setting_is_computed_anew(data, few_features, monkeypatch, tmp_path):
     roi = tmp_path / "roi.nii.gz"
     roi.write_bytes(b"one")
-    case = replace(data.cohort.cases[0], roi=roi)
+    case = changed(data.cohort.cases[0], roi=roi)
     moved = replace(data, cohort=replace(data.cohort, cases=(case, *data.cohort.cases[1:])))
 
     def key():

@@ -11,7 +11,6 @@ from nephroscope.clinic.call import decide, forced_call, mean_over_slices
 from nephroscope.questions.evaluation.evaluate import RunFacts, build_report
 from nephroscope.records import (
     Answer,
-    Case,
     Cohort,
     EvaluationConfig,
     Exclusion,
@@ -36,6 +35,7 @@ from nephroscope.report.study.sections.limitations import limitations
 from nephroscope.report.study.sections.methods import methods
 from nephroscope.report.study.sections.results import figure_table
 from nephroscope.report.study.sections.split import split_table
+from one_series import changed, one_series
 
 CONFIG = EvaluationConfig(resamples=100)
 POINT = OperatingPoint(threshold=0.5, criterion="fixed", chosen_on="before any data")
@@ -48,7 +48,7 @@ def hu_of(case_id):
 
 def make_cohort(subtypes, n, synthetic):
     cases = tuple(
-        Case(
+        one_series(
             case_id=f"case-{i}",
             patient_id=f"patient-{i}",
             image=Path("images"),
@@ -375,7 +375,7 @@ def test_limitations_come_from_the_data():
     assert "All cases come from one site." in text
     assert "Subtypes differ" not in text
     cases = tuple(
-        replace(c, source="8-bit L40 W400", sex="M" if c.subtype == "PRCC" else "F")
+        changed(c, source="8-bit L40 W400", sex="M" if c.subtype == "PRCC" else "F")
         for c in content.cohort.cases
     )
     other = replace(content, cohort=replace(content.cohort, cases=cases))

@@ -10,6 +10,7 @@ from nephroscope.report.checklists.tripod_ai import TRIPOD
 from nephroscope.report.page.section import Evidence
 from nephroscope.report.study.page import page_of, write_report
 from nephroscope.report.study.sections.checklists import LISTS
+from one_series import changed
 from test_report import make_content
 
 PLACES = {
@@ -133,10 +134,10 @@ def test_development_and_evaluation_items_are_marked():
 
 def test_unknown_phases_and_makers_answer_nothing_about_acquisition():
     content = make_content()
-    told = tuple(replace(c, phase="excretory") for c in content.cohort.cases)
+    told = tuple(changed(c, phase="excretory") for c in content.cohort.cases)
     found = answers_of(replace(content, cohort=replace(content.cohort, cases=told)))
     assert found["13"].state == "in part"
-    unknown = tuple(replace(c, phase="unknown") for c in content.cohort.cases)
+    unknown = tuple(changed(c, phase="unknown") for c in content.cohort.cases)
     found = answers_of(replace(content, cohort=replace(content.cohort, cases=unknown), scans={}))
     assert found["13"].state == "for the authors"
 

@@ -13,6 +13,7 @@ from nephroscope.report.study.page import page_of
 from nephroscope.report.study.sections.methods import methods, software_text
 from nephroscope.report.study.sections.probabilities import rescaling_table
 from nephroscope.report.study.sections.shortcuts import filled_shortcuts, shortcut_sentences, shortcut_table
+from one_series import changed
 from test_report import html_of, html_of_page, make_content
 from test_report_words import two_folds
 
@@ -171,7 +172,7 @@ def test_gray_images_are_told_in_the_methods():
     content = make_content()
     name = "Slices and intensities"
     assert "8-bit" not in dict(methods(content))[name]
-    gray = tuple(replace(c, source="8-bit L40 W400") for c in content.cohort.cases)
+    gray = tuple(changed(c, source="8-bit L40 W400") for c in content.cohort.cases)
     told = dict(methods(replace(content, cohort=replace(content.cohort, cases=gray))))[name]
     assert "12 of 12 cases came as 8-bit images" in told
     assert "Intensities are Hounsfield units behind" not in told

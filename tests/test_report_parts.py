@@ -26,6 +26,7 @@ from nephroscope.report.study.sections.probabilities import calibration_table, o
 from nephroscope.report.study.sections.readers import filled_readers, first_sentences, with_test_set
 from nephroscope.report.study.sections.shortcuts import filled_shortcuts
 from nephroscope.statistics.metrics import auc
+from one_series import changed
 from test_report import html_of, html_of_page, make_content
 from test_report_words import two_folds
 
@@ -308,7 +309,7 @@ def test_a_table_is_built_from_records_and_columns():
 
 def test_facts_of_the_probe_have_the_names_of_the_subgroups():
     content = make_content()
-    cases = [replace(c, sex="F") for c in content.cohort.cases]
+    cases = [changed(c, sex="F") for c in content.cohort.cases]
     scans = {cases[0].case_id: Scan(manufacturer="GE", spacing_mm=1.5)}
     facts = {fact.name: fact for fact in facts_known(cases, scans)}
     assert set(attributes_of(cases[0], {})) - {"age", "size"} <= set(facts)

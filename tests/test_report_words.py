@@ -10,6 +10,7 @@ from nephroscope.report.study.appraisal import appraise
 from nephroscope.report.study.content import Scan
 from nephroscope.report.study.sections.limitations import limitations
 from nephroscope.report.study.sections.methods import methods
+from one_series import changed
 from test_report import CONFIG, make_content
 
 SAME_SITE = "All cases come from one site."
@@ -19,7 +20,7 @@ def with_cases(content, **changes):
     """Every case changed; a list gives each case its own value."""
     cases = content.cohort.cases
     new = tuple(
-        replace(c, **{k: v[i] if isinstance(v, list) else v for k, v in changes.items()})
+        changed(c, **{k: v[i] if isinstance(v, list) else v for k, v in changes.items()})
         for i, c in enumerate(cases)
     )
     return replace(content, cohort=replace(content.cohort, cases=new))

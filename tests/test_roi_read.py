@@ -12,7 +12,8 @@ from nephroscope.imaging.masks.segments import Segment, TumorQuery, choose_segme
 from nephroscope.imaging.nifti import read_nifti
 from nephroscope.imaging.read import read_case, read_ct, read_roi, roi_names
 from nephroscope.intake.export.cases import read_dicom_series
-from nephroscope.records import Case, CTVolume, VolumeGeometry
+from nephroscope.records import CTVolume, VolumeGeometry
+from one_series import changed, one_series
 from phantoms import (
     box_hu,
     box_tumor,
@@ -427,7 +428,7 @@ def test_an_image_is_told_by_its_content(images, volume, tmp_path):
 @pytest.fixture
 def case(images, volume, tmp_path):
     roi = write_seg(images, {"Tumor": box_tumor()}, tmp_path / "seg")
-    return Case(case_id="P1", patient_id="P1", image=tmp_path / "ct", roi=roi, format="dicom")
+    return one_series(case_id="P1", patient_id="P1", image=tmp_path / "ct", roi=roi, format="dicom")
 
 
 def test_a_case_gives_volume_and_roi(case, tmp_path):
@@ -436,7 +437,7 @@ def test_a_case_gives_volume_and_roi(case, tmp_path):
     assert np.array_equal(roi.voxels, box_tumor())
     image = write_nifti(box_hu(), tmp_path / "ct.nii.gz")
     mask = write_nifti(box_tumor().astype(np.uint8), tmp_path / "m.nii.gz")
-    volume, roi = read_case(replace(case, image=image, roi=mask, format="nifti"))
+    volume, roi = read_case(changed(case, image=image, roi=mask, format="nifti"))
     assert np.array_equal(volume.hu, box_hu())
     assert np.array_equal(roi.voxels, box_tumor())
 
@@ -444,7 +445,7 @@ def test_a_case_gives_volume_and_roi(case, tmp_path):
 def test_a_case_may_name_its_tumor(images, case, tmp_path):
     masks = {"A": np.roll(box_tumor(), 9, axis=2), "B": box_tumor()}
     roi = write_seg(images, masks, tmp_path / "named")
-    _, roi = read_case(replace(case, roi=roi, tumor_name="b"))
+    _, roi = read_case(changed(case, roi=roi, tumor_name="b"))
     assert np.array_equal(roi.voxels, box_tumor())
 
 
@@ -452,17 +453,19 @@ def test_findings_of_a_volume_get_its_case(tmp_path):
     images = dicom_slices()[1:2]
     write_slices(images, tmp_path / "ct")
     roi = write_seg(images, {"Tumor": box_tumor()[1:2]}, tmp_path / "seg")
-    volume, _ = read_case(Case(case_id="P7", patient_id="P7", image=tmp_path / "ct", roi=roi, format="dicom"))
+    volume, _ = read_case(
+        one_series(case_id="P7", patient_id="P7", image=tmp_path / "ct", roi=roi, format="dicom")
+    )
     assert [(f.code, f.case_id) for f in volume.findings] == [("single-slice", "P7")]
 
 
 def test_missing_files_of_a_case_are_named(case):
-    with pytest.raises(StudyError, match=r"the image that its row in cohort.csv points to, found no .*/gone"):
-        read_case(replace(case, image=case.image / "gone"))
-    with pytest.raises(StudyError, match=r"case P1: expected the roi that"):
-        read_case(replace(case, roi=case.image / "gone"))
-    with pytest.raises(RoiError, match=r"found an empty column roi"):
-        read_case(replace(case, roi=None))
+    with pytest.raises(StudyError, match=r"the image that its row in series.csv points to, found no .*/gone"):
+        read_case(changed(case, image=case.image / "gone"))
+    with pytest.raises(StudyError, match=r"case P1: expected the roi of reader-1 that its row in rois.csv"):
+        read_case(changed(case, roi=case.image / "gone"))
+    with pytest.raises(RoiError, match=r"expected a ROI by reader-1 .*, found no row in rois.csv"):
+        read_case(changed(case, roi=None))
 
 
 # ---- real files, compared with highdicom

@@ -13,6 +13,7 @@ from nephroscope.records.settings import Settings
 from nephroscope.study.cohort_table import save_cohort
 from nephroscope.study.folder import settings_as_toml
 from nephroscope.study.slices import open_store
+from one_series import changed
 from phantoms import write_nifti
 from small_study import make_cohort, read_disc
 
@@ -88,7 +89,7 @@ def test_settings_are_refused_by_name(tmp_path):
     Study.create(root, ["A", "B"])
     original = (root / "study.toml").read_text()
     for old, new, message in (
-        ("format = 1", "format = 2", "expected format = 1, found format = 2"),
+        ("format = 2", "format = 3", "expected format = 2, found format = 3"),
         ("folds = 5", "folds = 0", "split.folds: expected a number from 1 to 100, found 0"),
         ("folds = 5", 'folds = "five"', "split.folds: expected a int such as 5, found 'five'"),
         ("folds = 5", "fold = 5", "split.fold: expected one of protocol, folds"),
@@ -96,7 +97,7 @@ def test_settings_are_refused_by_name(tmp_path):
         ('["A", "B"]', '["A"]', "at least two different subtypes, found 'A'"),
         ('["A", "B"]', '"A"', "expected a list such as"),
         ("[split]", "[splits]", "study.toml, splits: expected one of format"),
-        ("format = 1", "format =", "expected valid TOML"),
+        ("format = 2", "format =", "expected valid TOML"),
         ("window_width_hu = 400.0", "window_width_hu = 30.0", "a level not above the width"),
         ('roi_mode = "crop"', 'roi_mode = "box"', "expected one of full, crop, mask, found 'box'"),
         ("augmentation = true", "augmentation = 1", "expected a bool such as True"),
@@ -147,10 +148,11 @@ def test_steps_out_of_order_say_what_to_run(tmp_path):
 
 def test_changed_cohort_makes_later_steps_stale(study):
     cohort = study.cohort
-    cases = (replace(cohort.cases[0], tumor_label=2), *cohort.cases[1:])
+    cases = (changed(cohort.cases[0], tumor_label=2), *cohort.cases[1:])
     save_cohort(replace(cohort, cases=cases), study.folder.root)
     with pytest.raises(
-        StudyError, match=r"out of date: cohort.csv changed since the slices were cut; run `nephro"
+        StudyError,
+        match=r"out of date: cohort.csv, series.csv, .* changed since the slices were cut; run `nephro",
     ):
         study.train()
 
@@ -165,7 +167,7 @@ def draw_anew(study, case_id):
     """The ROI of a case in the same file, one row of voxels smaller."""
     import nibabel
 
-    path = study.cohort.by_id[case_id].roi
+    path = study.cohort.by_id[case_id].roi.path
     image = nibabel.load(path)
     mask = np.asarray(image.dataobj).astype(np.uint8)
     mask[np.nonzero(mask.any(axis=(1, 2)))[0][0]] = 0
@@ -191,7 +193,7 @@ def test_an_roi_drawn_anew_in_its_file_makes_slices_and_then_runs_stale(study):
 
 def test_the_same_roi_saved_again_or_lost_changes_nothing(study):
     digest = study.slices().digest
-    roi = study.cohort.by_id["c03"].roi
+    roi = study.cohort.by_id["c03"].roi.path
     os.utime(roi, (1, 1))
     assert study.slices().digest == digest
     assert study.cut_slices().digest == digest
@@ -221,7 +223,7 @@ def test_changed_labels_make_split_and_run_stale_but_not_slices(study):
 
 def test_changed_age_makes_nothing_stale(study):
     cohort = study.cohort
-    cases = (replace(cohort.cases[0], age_years=51.0), *cohort.cases[1:])
+    cases = (changed(cohort.cases[0], age_years=51.0), *cohort.cases[1:])
     save_cohort(replace(cohort, cases=cases), study.folder.root)
     study.run().evaluate()
 

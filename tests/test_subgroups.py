@@ -15,8 +15,9 @@ from nephroscope.questions.evaluation.subgroups import (
     subgroup_table,
     vendor_of,
 )
-from nephroscope.records import Answer, Case, Cohort, EvaluationConfig
+from nephroscope.records import Answer, Cohort, EvaluationConfig
 from nephroscope.statistics.metrics import auc
+from one_series import one_series
 
 CONFIG = EvaluationConfig(resamples=400)
 SUBTYPES = ("PRCC", "ChRCC")
@@ -24,7 +25,9 @@ SUBTYPES = ("PRCC", "ChRCC")
 
 def make_case(name, subtype, **fields):
     fields = {"patient_id": f"p{name}", **fields}
-    return Case(case_id=name, image=Path("ct"), roi=Path("roi"), format="nifti", subtype=subtype, **fields)
+    return one_series(
+        case_id=name, image=Path("ct"), roi=Path("roi"), format="nifti", subtype=subtype, **fields
+    )
 
 
 def make_prediction(case, p, subtypes=SUBTYPES):
@@ -216,7 +219,7 @@ def test_facts_come_from_series_csv(tmp_path):
 
     assert series_facts(tmp_path) == {}
     rows = [row("a b", "GE MEDICAL SYSTEMS", "1.25"), row("b", "Philips", "1"), row("", "SIEMENS", "5")]
-    save_table(tmp_path / "series.csv", COLUMNS, rows)
+    save_table(tmp_path / "seen_series.csv", COLUMNS, rows)
     assert series_facts(tmp_path) == {
         "a": {"vendor": "GE", "slice spacing": "up to 1.5 mm"},
         "b": {"slice spacing": "up to 1.5 mm"},  # two makers: neither

@@ -108,7 +108,7 @@ def _predict_one(study: Study, evaluation: Evaluation, bundle: Path) -> dict[str
     case = study.cohort.by_id[known.case_id]
     assert case.roi is not None  # noqa: S101 (phantoms have one)
     answer, seconds = predict_files(
-        bundle, ImageToPredict(image=case.image, roi=case.roi, case_id=case.case_id)
+        bundle, ImageToPredict(image=case.image, roi=case.roi.path, case_id=case.case_id)
     )
     return {
         "case_id": case.case_id,

@@ -17,11 +17,11 @@ LISTED = 60
 class Phase(Command):
     """Name the contrast phase of each series in a table, with the text or time it relies on.
 
-    Example: nephroscope phase --table series.csv --json
+    Example: nephroscope phase --table seen_series.csv --json
     """
 
     table: Path
-    """CSV with a row per series and DICOM keywords as columns (SeriesDescription ...), or a study's series.csv."""
+    """CSV with a row per series, its columns DICOM keywords (SeriesDescription ...), or a study's seen_series.csv."""
     compare: Switch = False
     """Only compare with the experts' labels in the column `phase`, grouped by the column `source`."""
 

@@ -10,7 +10,7 @@ from nephroscope.base.progress import track
 from nephroscope.facade.who import CohortVerbs
 from nephroscope.imaging.dicom.series import is_series_list, load_series_files
 from nephroscope.intake.labels.pathology import load_pathology, name_of_subtype
-from nephroscope.records import Case, CTVolume, Finding, RoiMask
+from nephroscope.records import ChosenCase, CTVolume, Finding, RoiMask
 from nephroscope.regions.agreement import TOLERANCE_MM, RoiAgreement, compare
 from nephroscope.regions.consensus import (
     EXCLUDE,
@@ -51,7 +51,7 @@ class ReaderVerbs(CohortVerbs):
         check_rule(rule)
         self.change("roi", consensus=rule)
 
-    def case_reader(self) -> Callable[[Case], tuple[CTVolume, RoiMask]]:
+    def case_reader(self) -> Callable[[ChosenCase], tuple[CTVolume, RoiMask]]:
         """Reads the CT of a case and the one ROI that the rule, or a decision about it, makes of its readers'."""
         decisions, rule = self.decisions(), self.settings.roi.consensus
         return lambda case: read_consensus_case(case, decisions.get(case.case_id, rule))
@@ -105,14 +105,14 @@ class ReaderVerbs(CohortVerbs):
         from nephroscope.report.annotators.page import write_agreement
 
         cohort, config, decisions = self.cohort, self.settings.evaluation, self.decisions()
-        double = [case for case in cohort.cases if case.roi_reader2 is not None]
+        double = [case for case in cohort.chosen if case.both_readers]
         labels, disagreements = compare_readings(cohort, config, self._named())
         if not double and labels is None:
             raise StudyError(
-                where="cohort.csv",
-                expected="cases with two readers' ROIs (roi_reader2) or two readings (subtype_reader2)",
+                where="study",
+                expected="cases with ROIs of reader-1 and reader-2 (rois.csv) or two readings (subtype_reader2)",
                 found=f"{len(cohort.cases)} cases with one",
-                remedy="fill these columns; ROI paths may be relative to the study",
+                remedy="add them to rois.csv or cohort.csv; paths may be relative to the study",
             )
         found, findings, worst = self._compare_all(double, decisions, tolerance_mm)
         patient_of = {case.case_id: case.patient_id for case in cohort.cases}
@@ -125,7 +125,7 @@ class ReaderVerbs(CohortVerbs):
             pooled=pool(found, [patient_of[row.case_id] for row in found], config) if found else {},
             labels=labels,
             disagreements=disagreements,
-            one_reader=tuple(c.case_id for c in cohort.cases if c.roi_reader2 is None),
+            one_reader=tuple(c.case_id for c in cohort.chosen if not c.both_readers),
             findings=tuple(findings),
             decisions=decisions,
             synthetic=cohort.synthetic,
@@ -141,7 +141,7 @@ class ReaderVerbs(CohortVerbs):
         return lambda text: name_of_subtype(text, subtypes, table)
 
     def _compare_all(
-        self, cases: Sequence[Case], decisions: Mapping[str, str], tolerance_mm: float
+        self, cases: Sequence[ChosenCase], decisions: Mapping[str, str], tolerance_mm: float
     ) -> "tuple[list[RoiAgreement], list[Finding], Worst]":
         """Comparisons, the worst first; findings; and pieces of the worst cases."""
         from nephroscope.report.annotators.figures import Worst
@@ -168,6 +168,6 @@ class ReaderVerbs(CohortVerbs):
         return found, findings, worst
 
 
-def _refusal(case: Case, code: str, message: str) -> Finding:
+def _refusal(case: ChosenCase, code: str, message: str) -> Finding:
     logger.warning("refused: %s", message)
     return Finding(code=code, severity="refusal", message=message, case_id=case.case_id)

@@ -47,7 +47,7 @@ class Study(ReaderVerbs, PublicVerbs, ShownAsTable):
 
         A case that cannot be used has a finding of severity ``refusal``.
         """
-        return CheckedCases(check_cases(self.cohort.cases, self.import_findings, self.case_reader()))
+        return CheckedCases(check_cases(self.cohort.chosen, self.import_findings, self.case_reader()))
 
     # 3 what a network sees
 

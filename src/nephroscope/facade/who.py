@@ -11,7 +11,7 @@ from nephroscope.base.files import copy_file
 from nephroscope.base.tables import names
 from nephroscope.intake.labels.pathology import load_pathology, write_pathology
 from nephroscope.intake.public.same_patients import drop_known_patients
-from nephroscope.records import Case, Cohort, Exclusion, Finding, Findings
+from nephroscope.records import Case, ChoiceRule, Cohort, Exclusion, Finding, Findings
 from nephroscope.records.settings import Settings
 from nephroscope.study.cohort_table import load_cohort, load_findings, save_cohort, save_findings
 from nephroscope.study.folder import StudyFolder, change_settings, create_study, open_study
@@ -64,7 +64,8 @@ class CohortVerbs:
                 found="no cohort.csv",
                 remedy="run `nephroscope import` first",
             )
-        return load_cohort(self.folder.root, self.settings.subtypes, self.settings.positive)
+        subtypes, positive = self.settings.subtypes, self.settings.positive
+        return load_cohort(self.folder.root, subtypes, positive, ChoiceRule.of(self.settings))
 
     def import_images(self, source: Path | str, options: "ImagesOptions") -> Cohort:
         """Add the cases of a folder of slice images; without masks, the study's slices are cut whole."""
@@ -74,7 +75,7 @@ class CohortVerbs:
         found = import_images(Path(source), options, self.settings.subtypes, self.settings.positive)
         self._check_new(found.cases)
         images = save_image_rows(found.rows, self.folder.root)
-        cases = [replace(case, image=images) for case in found.cases]
+        cases = [replace(c, series=tuple(replace(s, image=images) for s in c.series)) for c in found.cases]
         if options.masks is None and self.settings.slices.roi_mode != "full":
             self.change("slices", roi_mode="full")
             logger.info('no masks: set slices.roi_mode = "full" in study.toml')
@@ -175,6 +176,7 @@ class CohortVerbs:
             positive=self.settings.positive,
             cases=(*(before.cases if before else ()), *cases),
             exclusions=(*(one for one in earlier if one.case_id not in told_anew), *exclusions),
+            rule=ChoiceRule.of(self.settings),
             folder=self.folder.root,
         )
         save_cohort(cohort, self.folder.root)

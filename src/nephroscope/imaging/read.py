@@ -21,7 +21,7 @@ from nephroscope.imaging.slice_images import (
     read_label_image,
     read_slice_image,
 )
-from nephroscope.records import Case, CTVolume, Finding, RoiMask
+from nephroscope.records import ChosenCase, CTVolume, Finding, RoiMask, RoiRef
 
 
 def read_ct(
@@ -158,37 +158,66 @@ def roi_names(path: Path) -> list[str]:
     return [f"{segment.number} {segment.name}".strip() for segment in segments]
 
 
-def read_case(case: Case) -> tuple[CTVolume, RoiMask]:
-    """The CT volume and the tumor of a case, whatever its format.
+def read_case_ct(case: ChosenCase) -> CTVolume:
+    """The CT volume of the chosen series of a case.
 
     Raises:
-        StudyError: A file that cohort.csv names is not there.
+        StudyError: A file that series.csv names is not there.
         SeriesError: The CT cannot be read as one.
-        RoiError: The ROI is missing, damaged, empty or drawn elsewhere.
         CohortError: images.csv is not as the import wrote it.
     """
-    for column, path in (("image", case.image), ("roi", case.roi)):
-        if path is not None and not path.exists():
-            raise StudyError(
-                where=f"case {case.case_id}",
-                expected=f"the {column} that its row in cohort.csv points to",
-                found=f"no {path.parent.name}/{path.name}",
-                remedy="restore it, or correct the path",
-            )
+    _must_exist(case, "image", case.image, "series.csv")
     if case.format == "images":
-        volume, roi = read_image_case(case)
-    else:
-        volume = _series(case.image) if case.format == "dicom" else read_nifti(case.image)
-        if case.roi is None:
-            raise RoiError(
-                where=f"case {case.case_id}",
-                expected="a ROI (only slice images may do without)",
-                found="an empty column roi",
-                remedy="fill it in cohort.csv, or import the case again with its ROI",
-            )
-        roi = read_roi(case.roi, volume, case.case_id, case.tumor_label, case.tumor_name)
+        return read_image_case(case)[0]
+    volume = _series(case.image) if case.format == "dicom" else read_nifti(case.image)
     findings = tuple(replace(f, case_id=f.case_id or case.case_id) for f in volume.findings)
-    return replace(volume, findings=findings), roi
+    return replace(volume, findings=findings)
+
+
+def read_case_roi(case: ChosenCase, roi: RoiRef, ct: CTVolume) -> RoiMask:
+    """The tumor of a case as one author drew it, on the grid of a CT.
+
+    Raises:
+        StudyError: The file that rois.csv names is not there.
+        RoiError: The ROI is damaged, does not lie on this CT, or holds no tumor.
+    """
+    _must_exist(case, f"roi of {roi.author}", roi.path, "rois.csv")
+    return read_roi(roi.path, ct, case.case_id, roi.label, roi.name)
+
+
+def read_case(case: ChosenCase) -> tuple[CTVolume, RoiMask]:
+    """The CT volume of the chosen series of a case, and the tumor as the first author whom its rule names drew it.
+
+    Raises:
+        StudyError: A file that series.csv or rois.csv names is not there.
+        SeriesError: The CT cannot be read as one.
+        RoiError: The ROI is missing, damaged, empty or drawn elsewhere, or the author drew none.
+        CohortError: images.csv is not as the import wrote it.
+    """
+    _must_exist(case, "image", case.image, "series.csv")
+    if case.roi is not None:
+        _must_exist(case, f"roi of {case.roi.author}", case.roi.path, "rois.csv")
+    if case.format == "images":
+        return read_image_case(case)
+    volume = read_case_ct(case)
+    if case.roi is None:
+        raise RoiError(
+            where=f"case {case.case_id}",
+            expected=f"a ROI by {case.rule.roi} (only slice images may do without)",
+            found=", ".join(roi.author for roi in case.rois) or "no row in rois.csv",
+            remedy="add its row to rois.csv, import the case again with its ROI, or change [roi] in study.toml",
+        )
+    return volume, read_case_roi(case, case.roi, volume)
+
+
+def _must_exist(case: ChosenCase, what: str, path: Path, table: str) -> None:
+    if not path.exists():
+        raise StudyError(
+            where=f"case {case.case_id}",
+            expected=f"the {what} that its row in {table} points to",
+            found=f"no {path.parent.name}/{path.name}",
+            remedy="restore it, or correct the path",
+        )
 
 
 def _series(path: Path) -> CTVolume:

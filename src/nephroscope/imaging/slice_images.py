@@ -18,7 +18,7 @@ from nephroscope.base.errors import CohortError, RoiError, SeriesError
 from nephroscope.base.tables import relative_to, save_table
 from nephroscope.base.text import first_few
 from nephroscope.imaging.grid import AIR_HU
-from nephroscope.records import Case, CTVolume, Finding, RoiMask, VolumeGeometry, note, warning
+from nephroscope.records import ChosenCase, CTVolume, Finding, RoiMask, VolumeGeometry, note, warning
 
 IMAGES_FILE = "images.csv"
 HEADER = "case_id,slice_index,file,mask,row_mm,col_mm"
@@ -55,7 +55,7 @@ def save_image_rows(rows: Iterable[ImageRow], folder: Path) -> Path:
     return path
 
 
-def load_image_rows(case: Case) -> list[ImageRow]:
+def load_image_rows(case: ChosenCase) -> list[ImageRow]:
     """The rows of one case in slice order. Only these rows are read, so that large tables need little memory.
 
     Raises:
@@ -121,7 +121,7 @@ JPEG_GRAY_TOLERANCE = 3  # JPEG rounding makes the color channels of a gray pict
 
 
 def source_words(level_hu: float, width_hu: float) -> str:
-    """The text in `Case.source` for HU seen only through a window: ``8-bit L40 W400``."""
+    """The text in `SeriesRef.source` for HU seen only through a window: ``8-bit L40 W400``."""
     return f"8-bit L{level_hu:g} W{width_hu:g}"
 
 
@@ -131,7 +131,7 @@ def window_of(source: str) -> tuple[float, float] | None:
     return (float(match[1]), float(match[2])) if match else None
 
 
-def read_image_case(case: Case) -> tuple[CTVolume, RoiMask]:
+def read_image_case(case: ChosenCase) -> tuple[CTVolume, RoiMask]:
     """The slice images of one case, stacked in slice order, as HU with the tumor.
 
     A slice without tumor in its mask is a slice the tumor does not cross. Without masks the whole image is the ROI.
@@ -207,12 +207,13 @@ def read_label_image(path: Path, where: str) -> npt.NDArray[Any]:
     return labels
 
 
-def _tumor(case: Case, rows: Sequence[ImageRow], geometry: VolumeGeometry) -> RoiMask:
+def _tumor(case: ChosenCase, rows: Sequence[ImageRow], geometry: VolumeGeometry) -> RoiMask:
     if all(row.mask is None for row in rows):
         text = "no mask: every image counts as tumor from edge to edge"
         finding = note("no-mask", text, case_id=case.case_id)
         voxels = np.ones(geometry.shape, dtype=np.bool_)
         return RoiMask(voxels=voxels, geometry=geometry, case_id=case.case_id, findings=(finding,))
+    tumor_label = case.roi.label if case.roi else 1
     voxels = np.zeros(geometry.shape, dtype=np.bool_)
     seen: set[int] = set()
     for index, row in enumerate(rows):
@@ -228,9 +229,9 @@ def _tumor(case: Case, rows: Sequence[ImageRow], geometry: VolumeGeometry) -> Ro
                 remedy="export image and mask again without cropping or scaling",
             )
         seen |= set(np.unique(labels).tolist())
-        voxels[index] = labels == case.tumor_label
+        voxels[index] = labels == tumor_label
     if not voxels.any():
-        raise label_missing(f"case {case.case_id}, its masks", case.tumor_label, seen)
+        raise label_missing(f"case {case.case_id}, its masks", tumor_label, seen)
     return RoiMask(voxels=voxels, geometry=geometry, case_id=case.case_id)
 
 
@@ -352,13 +353,13 @@ def _size(pixels: npt.NDArray[Any], row: ImageRow) -> str:
     return f"{' x '.join(map(str, pixels.shape))} pixels, {spacing}"
 
 
-def _window(case: Case) -> tuple[float, float]:
+def _window(case: ChosenCase) -> tuple[float, float]:
     window = window_of(case.source)
     if window is None:
         raise CohortError(
             where=f"case {case.case_id}, column source",
             expected="the window of the images, such as 8-bit L40 W400",
             found=repr(case.source),
-            remedy="correct it in cohort.csv",
+            remedy="correct it in series.csv",
         )
     return window

@@ -1,4 +1,4 @@
-"""TODO."""
+"""CT volumes and label maps as NIfTI files in a folder in; cases out."""
 
 import re
 from collections import defaultdict

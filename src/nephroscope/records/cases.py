@@ -1,60 +1,105 @@
-"""Who: cases, exclusions, the cohort, and how it is divided."""
+"""A tumor with its CT series and ROIs, and the rule that chooses which of them a question uses."""
 
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from functools import cached_property
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
 from nephroscope.base.errors import CohortError
-from nephroscope.base.files import digest_of
-from nephroscope.base.html import Record, ShownAsTable
-from nephroscope.base.text import counted_noun
-from nephroscope.records.settings import Protocol, SplitConfig
+from nephroscope.records.settings import AUTHOR, COMBINED, PHASES, READERS, Settings
 
 Sex = Literal["M", "F", "O"]
-Severity = Literal["note", "warning", "refusal"]
 ImageFormat = Literal["dicom", "nifti", "images"]
 DEVELOPMENT, INTERNAL_TEST, EXTERNAL_TEST = "development", "internal-test", "external-test:"
 OUT_OF_FOLD = "out-of-fold"  # test set of development cases, each answered by the fold that did not see it
+OLDEST_YEARS, LARGEST_CM = 120, 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """Something a reader must know about a case; it travels to the report and the screen.
+class ClinicalFacts:
+    """What the clinical table says of a tumor and its patient; None where it is not known.
 
     Attributes:
-        code: Stable name, such as ``spacing-unknown``.
-        severity: ``note`` (worth knowing), ``warning`` (doubt), ``refusal`` (the case was left out).
-        where: Series UID, slice or file the finding is about; empty when it is the whole case.
+        sex: DICOM Patient's Sex (0010,0040): M, F, O.
+        age_years: Age at imaging.
+        size_cm: Largest diameter.
     """
 
-    code: str
-    severity: Severity
-    message: str
-    case_id: str
-    where: str = ""
+    sex: Sex | None = None
+    age_years: float | None = None
+    size_cm: float | None = None
 
 
-def note(code: str, message: str, where: str = "", case_id: str = "") -> Finding:
-    """A finding worth knowing."""
-    return Finding(code=code, severity="note", message=message, case_id=case_id, where=where)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesRef:
+    """One CT series on which a tumor is seen.
+
+    Attributes:
+        name: Unique in its case, such as ``nephrographic``; ROIs name it.
+        image: Folder of a DICOM series, a NIfTI file, or the ``images.csv`` that lists slice images.
+        phase: Contrast phase, one of `PHASES` where it is known.
+        source: Where HU come from: ``HU``, or ``8-bit L40 W400`` for gray images seen through a window.
+        series_uid: SeriesInstanceUID (0020,000E); empty where the import did not read one.
+        organs: Label map, SEG or folder of masks of kidneys and vessels on this series, where there is one.
+    """
+
+    name: str
+    image: Path
+    format: ImageFormat
+    phase: str = "unknown"
+    source: str = "HU"
+    series_uid: str = ""
+    organs: Path | None = None
 
 
-def warning(code: str, message: str, where: str = "", case_id: str = "") -> Finding:
-    """A finding that makes a case doubtful."""
-    return Finding(code=code, severity="warning", message=message, case_id=case_id, where=where)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoiRef:
+    """A tumor as one author drew it on one series.
+
+    Attributes:
+        author: ``reader-1``, ``reader-2`` ..., ``consensus``, or ``model:NAME@VERSION``.
+        path: DICOM SEG or RTSTRUCT, label map, or the folder of masks of slice images.
+        series: Name of the series it was drawn on.
+        label: Value of the tumor in a label map, or number of its segment.
+        name: Label or code of the tumor's segment or contour; empty where the file itself says which it is.
+
+    Raises:
+        CohortError: The author is none of these.
+    """
+
+    author: str
+    path: Path
+    series: str
+    label: int = 1
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not AUTHOR.fullmatch(self.author):
+            raise CohortError(
+                where="ROI, author",
+                expected="reader-1, reader-2, consensus or model:NAME@VERSION",
+                found=repr(self.author),
+                remedy="correct it in rois.csv",
+            )
 
 
-class Findings(tuple[Finding, ...], ShownAsTable):
-    """Findings, in the order in which they were made."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChoiceRule:
+    """Which series of a case a question uses, and which of the ROIs drawn on it.
 
-    __slots__ = ()
+    Attributes:
+        phases: Contrast phases, the preferred first; a phase that is not named comes after all that are.
+        roi: An author, or how reader-1 and reader-2 become one: union, intersection or staple.
+    """
 
-    def records(self) -> list[Record]:
-        """A row per finding: code, severity, message, case_id, where."""
-        return [asdict(finding) for finding in self]
+    phases: tuple[str, ...] = PHASES
+    roi: str = READERS[0]
+
+    @classmethod
+    def of(cls, settings: Settings) -> "ChoiceRule":
+        """The rule that study.toml gives, in ``[cohort]`` and ``[roi]``."""
+        return cls(phases=settings.cohort.phase_preference, roi=settings.roi.consensus)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,234 +108,142 @@ class Case:
 
     Attributes:
         case_id: Pseudonym of the tumor, unique in the cohort.
-        patient_id: Pseudonym of the patient; splits, metrics and intervals go by it.
+        patient_id: Pseudonym of the patient; patients, not cases, are split, counted and resampled.
         subtype: Pathology label, one of the study's subtypes; None when not known (prediction only).
-        sex: DICOM Patient's Sex (0010,0040): M, F, O; None when not known.
-        age_years: Age at imaging.
-        size_cm: Largest diameter in the clinical table.
-        cohort: ``development``, ``internal-test`` or ``external-test:NAME``.
-        image: Folder of a DICOM series, a NIfTI file, or the ``images.csv`` that lists slice images.
-        roi: DICOM SEG, label map, or None when every image is itself the region (``images`` only).
-        roi_reader2: The second reader's ROI, where there is one.
-        tumor_label: Value of the tumor in a label map, or number of its segment.
-        tumor_name: Label or code of the tumor's segment or contour; empty where the file says it itself.
-        organs: Label map, SEG or folder of masks with kidneys and vessels, where there is one.
         subtype_reader2: The second pathology reading, where there is one; never used as a label.
-        source: Where HU come from: ``HU``, or ``8-bit L40 W400`` for gray images behind a window.
-        synthetic: True for phantoms; then the word stands in every table and page.
+        series: CT series of the tumor, at least one.
+        rois: ROIs of the tumor, at most one of an author on each series. Slice images may do without: each image is
+            then the region.
+        cohort: ``development``, ``internal-test`` or ``external-test:NAME``.
+        synthetic: True for phantoms; every table and page then says so.
+
+    Raises:
+        CohortError: There is no series, two have one name, a ROI names a series that is not there, or an author has
+            two ROIs on one series.
     """
 
     case_id: str
     patient_id: str
-    image: Path
-    format: ImageFormat
-    roi: Path | None = None
-    roi_reader2: Path | None = None
-    tumor_label: int = 1
-    tumor_name: str = ""
-    organs: Path | None = None
     subtype: str | None = None
     subtype_reader2: str | None = None
-    sex: Sex | None = None
-    age_years: float | None = None
-    size_cm: float | None = None
-    phase: str = "unknown"
+    clinical: ClinicalFacts = field(default_factory=ClinicalFacts)
+    series: tuple[SeriesRef, ...]
+    rois: tuple[RoiRef, ...] = ()
     site_id: str = "site-1"
     cohort: str = DEVELOPMENT
-    source: str = "HU"
     synthetic: bool = False
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exclusion:
-    """A case that was seen and left out, and why; counted in the flow diagram."""
-
-    case_id: str
-    reason: str
-    subtype: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cohort(ShownAsTable):
-    """Who is in the study: subtypes in output order, the positive one, cases and exclusions.
-
-    ``folder`` is the study's; digests see paths relative to it, so that a moved study is the same study.
-
-    Raises:
-        CohortError: A case_id appears twice, a subtype is not the study's, or a patient has two sexes.
-    """
-
-    subtypes: tuple[str, ...]
-    positive: str
-    cases: tuple[Case, ...]
-    exclusions: tuple[Exclusion, ...] = ()
-    folder: Path = field(default=Path(), compare=False)
-
     def __post_init__(self) -> None:
-        twice = [name for name, n in Counter(c.case_id for c in self.cases).items() if n > 1]
-        if twice:
-            raise CohortError(
-                where=f"cohort, case {twice[0]}",
-                expected="every case_id once",
-                found=f"{twice[0]!r} {sum(c.case_id == twice[0] for c in self.cases)} times",
-                remedy="give each tumor its own case_id (patient_id groups the tumors of a patient)",
+        names = [one.name for one in self.series]
+        if not names or len(set(names)) < len(names) or "" in names:
+            raise self._refusal(
+                "at least one series, each with a name of its own",
+                f"the names {', '.join(map(repr, names))}" if names else "no series",
+                "series.csv",
             )
-        sexes: dict[str, str] = {}
-        for case in self.cases:
-            if case.subtype is not None and case.subtype not in self.subtypes:
-                raise CohortError(
-                    where=f"case {case.case_id}",
-                    expected=f"a subtype of the study ({', '.join(self.subtypes)})",
-                    found=repr(case.subtype),
-                    remedy="correct the label, or add the subtype to study.toml",
-                )
-            if case.sex and sexes.setdefault(case.patient_id, case.sex) != case.sex:
-                raise CohortError(
-                    where=f"patient {case.patient_id}",
-                    expected="one sex for all tumors of a patient",
-                    found=f"{sexes[case.patient_id]} and {case.sex}",
-                    remedy="correct the sex, or the patient_id if these are two patients",
+        drawn = [(roi.author, roi.series) for roi in self.rois]
+        for author, series in drawn:
+            if series not in names:
+                found = f"the ROI of {author} on {series!r}"
+                raise self._refusal(f"ROIs on its series ({', '.join(names)})", found, "rois.csv")
+            if drawn.count((author, series)) > 1:
+                raise self._refusal(
+                    "one ROI of an author on a series", f"two of {author} on {series}", "rois.csv"
                 )
 
-    @cached_property
-    def by_id(self) -> dict[str, Case]:
-        """Cases by case_id."""
-        return {case.case_id: case for case in self.cases}
+    def _refusal(self, expected: str, found: str, table: str) -> CohortError:
+        where, remedy = f"case {self.case_id}", f"correct the rows of this case in {table}"
+        return CohortError(where=where, expected=expected, found=found, remedy=remedy)
 
-    def records(self) -> list[Record]:
-        """A row per case, with the columns of cohort.csv; paths as text."""
-        rows = [{f.name: getattr(case, f.name) for f in fields(Case)} for case in self.cases]
-        return [
-            {name: str(value) if isinstance(value, Path) else value for name, value in row.items()}
-            for row in rows
-        ]
+    def chosen(self, rule: ChoiceRule) -> "ChosenCase":
+        """The case with the series that a rule chooses.
 
-    def summary(self) -> str:
-        """Number of cases and patients, and of cases per subtype."""
-        counts = Counter(case.subtype or "without a subtype" for case in self.cases)
-        patients = counted_noun(len({case.patient_id for case in self.cases}), "patient")
-        text = f"{counted_noun(len(self.cases), 'case')} of {patients}"
-        by_subtype = ", ".join(f"{n} {name}" for name, n in counts.items())
-        return f"{text}: {by_subtype or 'none'}{' | SYNTHETIC' if self.synthetic else ''}"
+        This is the first phase on which a wanted ROI was drawn: by the named author or by both readers, else by
+        either reader. Where no such ROI was drawn it is the first phase. Of two series of one phase, the first one.
+        """
+        rank = {phase: place for place, phase in enumerate(rule.phases)}
+        ordered = sorted(self.series, key=lambda one: rank.get(one.phase, len(rank)))
+        authors = {one.name: {roi.author for roi in self.rois if roi.series == one.name} for one in ordered}
+        for wanted in _wanted(rule.roi):
+            for one in ordered:
+                if wanted <= authors[one.name]:
+                    return self._on(one, rule)
+        return self._on(ordered[0], rule)
 
-    @property
-    def synthetic(self) -> bool:
-        """True when any case is a phantom."""
-        return any(case.synthetic for case in self.cases)
+    def _on(self, ct: SeriesRef, rule: ChoiceRule) -> "ChosenCase":
+        return ChosenCase(ct=ct, rule=rule, **{f.name: getattr(self, f.name) for f in fields(Case)})
 
-    @property
-    def digest(self) -> str:
-        """Digest of everything in the manifest but exclusions."""
-        return self.digest_of(*(f.name for f in fields(Case)))
 
-    @property
-    def image_digest(self) -> str:
-        """Digest of what slices are cut from."""
-        return self.digest_of("case_id", "format", "image", "roi", "tumor_label", "tumor_name", "source")
-
-    @property
-    def label_digest(self) -> str:
-        """Digest of what patients are divided by and networks learn."""
-        return self.digest_of("case_id", "patient_id", "subtype", "cohort")
-
-    def digest_of(self, *names: str) -> str:
-        """Digest of the subtypes and of these fields of all cases; paths relative to the study folder."""
-
-        def plain(value: object) -> str:
-            if isinstance(value, Path) and value.is_relative_to(self.folder):
-                return value.relative_to(self.folder).as_posix()
-            return str(value)
-
-        rows = [[plain(getattr(case, name)) for name in names] for case in self.cases]
-        return digest_of([self.subtypes, self.positive, names, rows])
+def _wanted(rule: str) -> list[set[str]]:
+    """Sets of authors, the most wanted first, of which a series must have all."""
+    one, two = READERS
+    if rule in COMBINED:
+        return [{one, two}, {one}, {two}]
+    return [{one}, {two}] if rule == one else [{two}, {one}] if rule == two else [{rule}]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fold:
-    """One division of names into training, validation and test.
-
-    Names are case_ids; under the image protocol ``case_id#slice_index``.
-
-    Raises:
-        CohortError: A name stands in two parts.
-    """
-
-    index: int
-    train: frozenset[str]
-    validation: frozenset[str]
-    test: frozenset[str]
-
-    def __post_init__(self) -> None:
-        for one, two in (("train", "validation"), ("train", "test"), ("validation", "test")):
-            both = getattr(self, one) & getattr(self, two)
-            if both:
-                raise CohortError(
-                    where=f"fold {self.index}",
-                    expected=f"no name in both {one} and {two}",
-                    found=f"{min(both)!r} in both",
-                    remedy="run `nephroscope split` again instead of editing splits.json",
-                )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Split:
-    """All folds of a study, proven free of patient overlap unless the protocol is ``image``.
+class ChosenCase(Case):
+    """A case with the one series that a question uses. `Case.chosen` makes it.
 
     Attributes:
-        patient_of: patient_id of every case_id named; the proof needs it.
-        holdout: case_ids that no fold trains on: internal and external test. With one fold, its test.
-
-    Raises:
-        CohortError: A patient stands on two sides of a fold, or a name is not in the cohort.
+        ct: The series.
+        rule: By which it was chosen.
     """
 
-    protocol: Protocol
-    folds: tuple[Fold, ...]
-    patient_of: Mapping[str, str]
-    holdout: frozenset[str] = frozenset()
-    config: SplitConfig = field(default_factory=SplitConfig)
-
-    def __post_init__(self) -> None:
-        if self.protocol == "image":
-            return
-        for fold in self.folds:
-            parts = {
-                "train": self._patients(fold.train),
-                "validation": self._patients(fold.validation),
-                "test": self._patients(fold.test),
-            }
-            if len(self.folds) > 1:
-                parts["hold-out"] = self._patients(self.holdout)
-            for one, two in [("train", p) for p in parts if p != "train"] + [
-                ("validation", p) for p in parts if p not in ("train", "validation")
-            ]:
-                both = parts[one] & parts[two]
-                if both:
-                    raise CohortError(
-                        where=f"splits, fold {fold.index}",
-                        expected=f"no patient in both {one} and {two}",
-                        found=f"patient {min(both)} in both",
-                        remedy="run `nephroscope split` again",
-                    )
-
-    def _patients(self, names: frozenset[str]) -> set[str]:
-        unknown = names - self.patient_of.keys()
-        if unknown:
-            raise CohortError(
-                where="splits",
-                expected="only cases of cohort.csv",
-                found=f"{min(unknown)!r}",
-                remedy="run `nephroscope split` again",
-            )
-        return {self.patient_of[name] for name in names}
+    ct: SeriesRef
+    rule: ChoiceRule
 
     @property
-    def leaky(self) -> bool:
-        """True when slices of one patient stand on both sides; everything it touches says LEAKY."""
-        return self.protocol == "image"
+    def image(self) -> Path:
+        """Of the chosen series."""
+        return self.ct.image
+
+    @property
+    def format(self) -> ImageFormat:
+        """Of the chosen series."""
+        return self.ct.format
+
+    @property
+    def phase(self) -> str:
+        """Of the chosen series."""
+        return self.ct.phase
+
+    @property
+    def source(self) -> str:
+        """Where the HU of the chosen series come from."""
+        return self.ct.source
+
+    def roi_by(self, author: str) -> RoiRef | None:
+        """What an author drew on the chosen series."""
+        return next((r for r in self.rois if (r.author, r.series) == (author, self.ct.name)), None)
+
+    @property
+    def both_readers(self) -> tuple[RoiRef, RoiRef] | None:
+        """What reader-1 and reader-2 drew on the chosen series, where both did."""
+        one, two = map(self.roi_by, READERS)
+        return (one, two) if one and two else None
+
+    def authors(self, rule: str | None = None) -> tuple[str, ...]:
+        """Whose ROIs a rule takes, by default the case's own; a case that one reader drew keeps that reader's."""
+        for wanted in _wanted(rule or self.rule.roi):
+            if all(map(self.roi_by, wanted)):
+                return tuple(sorted(wanted))
+        return ()
+
+    @property
+    def roi(self) -> RoiRef | None:
+        """The ROI that the rule takes; of two, the first reader's."""
+        return next(map(self.roi_by, self.authors()), None)
 
 
-OLDEST_YEARS, LARGEST_CM = 120, 50
+def series_name(phase: str, taken: Sequence[str] = ()) -> str:
+    """A name for a new series: its phase (``ct`` where it is not known), with a number when that is taken."""
+    base, number = "ct" if phase in ("", "unknown") else re.sub(r"\W+", "-", phase), 2
+    name = base
+    while name in taken:
+        name, number = f"{base}-{number}", number + 1
+    return name
 
 
 def parse_cohort_word(text: str) -> str:

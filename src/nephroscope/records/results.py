@@ -5,7 +5,7 @@ from typing import Literal
 
 from nephroscope.base.errors import ConfigError
 from nephroscope.base.html import Record, ShownAsTable, html_table
-from nephroscope.records.cases import Finding
+from nephroscope.records.cohort import Finding
 from nephroscope.records.settings import Protocol
 
 

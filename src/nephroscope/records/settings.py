@@ -4,7 +4,7 @@ import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from nephroscope.base.errors import ConfigError
 from nephroscope.base.files import digest_of
@@ -23,43 +23,36 @@ def check_columns(values: Any) -> Mapping[str, str]:
     Raises:
         ConfigError: It is no table, a name is not ours, a header is no text, or one header stands for two names.
     """
+
+    def refuse(name: str, expected: str, found: str, remedy: str) -> ConfigError:
+        return ConfigError(where=f"study.toml, {name}", expected=expected, found=found, remedy=remedy)
+
     if not isinstance(values, Mapping):
-        raise ConfigError(
-            where="study.toml, columns",
-            expected='a table such as [columns] with subtype = "Histologie"',
-            found=repr(values),
-            remedy="correct it",
+        raise refuse(
+            "columns", 'a table such as [columns] with subtype = "Histologie"', repr(values), "correct it"
         )
     owners: dict[str, str] = {}
     for name, header in values.items():
+        where = f"columns.{name}"
         if name not in LABEL_COLUMNS:
-            raise ConfigError(
-                where=f"study.toml, columns.{name}",
-                expected=f"one of {', '.join(LABEL_COLUMNS)}",
-                found=repr(name),
-                remedy="write our name on the left and the header of your table on the right",
-            )
+            remedy = "write our name on the left and the header of your table on the right"
+            raise refuse(where, f"one of {', '.join(LABEL_COLUMNS)}", repr(name), remedy)
         if not isinstance(header, str) or not header.strip():
-            raise ConfigError(
-                where=f"study.toml, columns.{name}",
-                expected="the header of a column of your label table",
-                found=repr(header),
-                remedy="correct it, or remove the line",
-            )
+            expected, remedy = "the header of a column of your label table", "correct it, or remove the line"
+            raise refuse(where, expected, repr(header), remedy)
         other = owners.setdefault(header.strip().casefold(), name)
         if other != name:
-            raise ConfigError(
-                where=f"study.toml, columns.{name}",
-                expected="a header of its own",
-                found=f"{header!r}, which stands for {other} too",
-                remedy="remove one of the two lines",
-            )
+            found = f"{header!r}, which stands for {other} too"
+            raise refuse(where, "a header of its own", found, "remove one of the two lines")
     return dict(values)
 
 
 Protocol = Literal["patient", "image"]
 RoiMode = Literal["full", "crop", "mask"]
 Consensus = Literal["reader-1", "reader-2", "union", "intersection", "staple"]
+READERS = ("reader-1", "reader-2")
+COMBINED = ("union", "intersection", "staple")  # how the ROIs of the two become one
+AUTHOR = re.compile(r"reader-[1-9]\d?|consensus|model:[^\s:@,;|]+@[^\s:@,;|]+")
 LARGEST_SEED = 2**32 - 1  # that scikit-learn takes
 # As the paper prefers them. Corticomedullary is also called arterial, nephrographic venous, excretory delayed.
 PHASES = ("corticomedullary", "nephrographic", "excretory", "unenhanced", "unknown")
@@ -107,10 +100,10 @@ class SliceSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CohortConfig:
-    """Which series of a patient is taken.
+    """Which series of a case is used.
 
     Attributes:
-        phase_preference: Contrast phases, the preferred first; the first that a patient has is taken.
+        phase_preference: Contrast phases, the preferred first; the first on which a wanted ROI was drawn is used.
     """
 
     phase_preference: tuple[str, ...] = PHASES
@@ -129,18 +122,20 @@ class CohortConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoiConfig:
-    """How the ROIs of two readers become one.
+    """Which ROI of a case is used.
 
     Attributes:
-        consensus: reader-1, reader-2, union, intersection or staple; cases with one reader keep that reader's.
+        consensus: reader-1, reader-2, union, intersection, staple (one reader's where there is one), consensus or
+            model:NAME@VERSION.
         adjudicate_below: Cases whose Dice is lower are listed for adjudication.
     """
 
-    consensus: Consensus = "reader-1"
+    consensus: str = "reader-1"
     adjudicate_below: float = 0.8
 
     def __post_init__(self) -> None:
-        _one_of("roi.consensus", self.consensus, get_args(Consensus))
+        if not AUTHOR.fullmatch(self.consensus):
+            _one_of("roi.consensus", self.consensus, (*READERS, *COMBINED, "consensus", "model:NAME@VERSION"))
         _within("roi.adjudicate_below", self.adjudicate_below, 0, 1)
 
 
@@ -373,8 +368,8 @@ class Settings:
 
 TABLES = {
     "columns": 'headers of your label table, where ours are not found, such as subtype = "Histologie"',
-    "cohort": "which series of a patient is taken",
-    "roi": "how the ROIs of two readers become one",
+    "cohort": "which series of a case is used",
+    "roi": "which ROI of a case is used",
     "slices": "what a network sees of a tumor",
     "split": "how patients are divided",
     "training": "how a network is trained",

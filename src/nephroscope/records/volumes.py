@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import RoiError, SeriesError
-from nephroscope.records.cases import Finding
+from nephroscope.records.cohort import Finding
 
 GRID_TOLERANCE_MM = 0.05
 

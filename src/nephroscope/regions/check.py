@@ -5,12 +5,21 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nephroscope.base.errors import NephroscopeError, RoiError
+from nephroscope.base.errors import NephroscopeError, RoiError, StudyError
 from nephroscope.base.progress import track
 from nephroscope.base.text import first_few
-from nephroscope.imaging.read import read_case, read_roi
+from nephroscope.imaging.read import read_case, read_case_roi
 from nephroscope.imaging.slice_images import window_of
-from nephroscope.records import Case, CTVolume, Finding, RoiMask, Severity, VolumeGeometry, note, warning
+from nephroscope.records import (
+    ChosenCase,
+    CTVolume,
+    Finding,
+    RoiMask,
+    Severity,
+    VolumeGeometry,
+    note,
+    warning,
+)
 from nephroscope.regions.enhancement import check_phase, measure_enhancement
 from nephroscope.regions.measure import RoiMeasures, crop, find_parts, measure
 from nephroscope.regions.organs import Organs, organs_of
@@ -124,17 +133,17 @@ def check_size(measures: RoiMeasures, roi: RoiMask, body_share: float = 0.0) -> 
     return found
 
 
-def check_table_size(measures: RoiMeasures, case: Case) -> list[Finding]:
+def check_table_size(measures: RoiMeasures, case: ChosenCase) -> list[Finding]:
     """Warn when the largest diameter does not agree with the size in the clinical table."""
     axial_mm, any_mm = measures.largest_axial_diameter_mm, measures.largest_diameter_mm
-    if case.size_cm is None or case.size_cm <= 0 or axial_mm is None:
+    if case.clinical.size_cm is None or case.clinical.size_cm <= 0 or axial_mm is None:
         return []
-    table_mm = 10 * case.size_cm
+    table_mm = 10 * case.clinical.size_cm
     if _agrees(axial_mm, table_mm, any_mm or axial_mm):
         return []
     if any_mm is None and table_mm > axial_mm and not _agrees(axial_mm, table_mm / 10, axial_mm):
         return []  # single slices of a tumor may be smaller than the tumor
-    text = f"the largest axial diameter is {axial_mm:.0f} mm, the clinical table says {case.size_cm:g} cm"
+    text = f"the largest axial diameter is {axial_mm:.0f} mm, the clinical table says {case.clinical.size_cm:g} cm"
     if _agrees(axial_mm, table_mm / 10, any_mm or axial_mm):
         text += ", ten times as much: mm entered as cm"
     elif _agrees(axial_mm, table_mm * 10, any_mm or axial_mm):
@@ -160,7 +169,7 @@ def check_kidney(relation: KidneyRelation, case_id: str) -> list[Finding]:
     return found
 
 
-def measures_finding(measures: RoiMeasures, case: Case) -> Finding:
+def measures_finding(measures: RoiMeasures, case: ChosenCase) -> Finding:
     """A note with the measures, and the size in the clinical table."""
     parts = []
     if measures.volume_ml is not None:
@@ -170,13 +179,13 @@ def measures_finding(measures: RoiMeasures, case: Case) -> Finding:
     if measures.largest_diameter_mm is not None:
         parts.append(f"in any direction {measures.largest_diameter_mm:.0f} mm")
     parts += [f"{measures.n_slices} slices", f"side {measures.side}"]
-    if case.size_cm is not None:
-        parts.append(f"clinical table {case.size_cm:g} cm")
+    if case.clinical.size_cm is not None:
+        parts.append(f"clinical table {case.clinical.size_cm:g} cm")
     return note("roi-measures", ", ".join(parts), case_id=case.case_id)
 
 
 MISPLACED = {"roi-outside-body", "roi-on-air", "roi-on-bone", "roi-on-fat"}
-ReadCase = Callable[[Case], tuple[CTVolume, RoiMask]]
+ReadCase = Callable[[ChosenCase], tuple[CTVolume, RoiMask]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +202,7 @@ class CheckedCase:
 
 
 def check_cases(
-    cases: Sequence[Case], known: Sequence[Finding] = (), read: ReadCase = read_case
+    cases: Sequence[ChosenCase], known: Sequence[Finding] = (), read: ReadCase = read_case
 ) -> dict[str, CheckedCase]:
     """Read and check every case; findings by case_id, with a refusal among them where the case cannot be used.
 
@@ -210,7 +219,7 @@ def check_cases(
     return found
 
 
-def _check_case(case: Case, read: ReadCase) -> CheckedCase:
+def _check_case(case: ChosenCase, read: ReadCase) -> CheckedCase:
     try:
         volume, roi = read(case)
     except NephroscopeError as error:
@@ -229,20 +238,20 @@ def _check_case(case: Case, read: ReadCase) -> CheckedCase:
     )
 
 
-def _second_reader(case: Case, volume: CTVolume) -> tuple[Finding, ...]:
+def _second_reader(case: ChosenCase, volume: CTVolume) -> tuple[Finding, ...]:
     """Findings about the ROI of the second annotator, which may be unreadable where the study does not use it."""
-    if case.roi_reader2 is None or case.roi is None or case.format == "images":
+    if case.both_readers is None or case.format == "images":
         return ()
     try:
-        roi = read_roi(case.roi_reader2, volume, case.case_id, case.tumor_label, case.tumor_name)
-    except (RoiError, OSError) as error:
-        why = error if isinstance(error, RoiError) else error.strerror
+        roi = read_case_roi(case, case.both_readers[1], volume)
+    except (RoiError, StudyError, OSError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
         text = f"the ROI of the second annotator is not used and could not be read: {why}"
         return (warning("roi-reader2-unreadable", text, case_id=case.case_id),)
     return roi.findings
 
 
-def _check_roi(case: Case, volume: CTVolume, roi: RoiMask) -> CheckedCase:
+def _check_roi(case: ChosenCase, volume: CTVolume, roi: RoiMask) -> CheckedCase:
     """All checks of a volume with its ROI."""
     under, measures = measure_ct_under(volume, roi), measure(roi)
     organs, findings = _organs(case, volume)
@@ -260,7 +269,7 @@ def _check_roi(case: Case, volume: CTVolume, roi: RoiMask) -> CheckedCase:
     return CheckedCase(findings=tuple(findings), measures=measures)
 
 
-def _phase(case: Case, volume: CTVolume, roi: RoiMask, organs: Organs) -> tuple[Finding, ...]:
+def _phase(case: ChosenCase, volume: CTVolume, roi: RoiMask, organs: Organs) -> tuple[Finding, ...]:
     """Compare the phase in the image with that in the text; only the box around kidneys and aorta is used."""
     box, start = crop(organs["kidney"])
     height = slice(start[0], start[0] + box.shape[0])
@@ -294,20 +303,20 @@ def _reason(error: RoiError | OSError) -> str:
     return str(error) if isinstance(error, RoiError) else error.strerror or type(error).__name__
 
 
-def _organs(case: Case, volume: CTVolume) -> tuple[Organs, list[Finding]]:
+def _organs(case: ChosenCase, volume: CTVolume) -> tuple[Organs, list[Finding]]:
     """The organs, where there are any; the case remains usable if they cannot be read."""
     try:
         organs = organs_of(case, volume)
     except (RoiError, OSError) as error:
         text = f"the tumor was not compared with organs: {_reason(error)}"
         return {}, [warning("organs-unreadable", text, case_id=case.case_id)]
-    if case.organs is not None and "kidney" not in organs:
+    if case.ct.organs is not None and "kidney" not in organs:
         text = f"organs without a kidney: only {', '.join(organs) or 'empty masks'}"
         return organs, [warning("organs-no-kidney", text, case_id=case.case_id)]
     return organs, []
 
 
-def _check_images(case: Case, volume: CTVolume, roi: RoiMask) -> CheckedCase:
+def _check_images(case: ChosenCase, volume: CTVolume, roi: RoiMask) -> CheckedCase:
     """Checks of slice images; body, parts and volume mean nothing, as HU are cut off and distances are not known."""
     codes = {finding.code for finding in (*volume.findings, *roi.findings)}
     if "no-mask" in codes:
@@ -328,7 +337,7 @@ def _check_images(case: Case, volume: CTVolume, roi: RoiMask) -> CheckedCase:
     return CheckedCase(findings=(*findings, measures_finding(measures, case)), measures=measures)
 
 
-def _on_black(case: Case, volume: CTVolume, roi: RoiMask) -> list[Finding]:
+def _on_black(case: ChosenCase, volume: CTVolume, roi: RoiMask) -> list[Finding]:
     window = window_of(case.source)
     low_hu = window[0] - window[1] / 2 if window else 0.0
     share = float(np.mean(volume.hu[roi.voxels] <= low_hu + 1))

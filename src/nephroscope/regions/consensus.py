@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from nephroscope.base.errors import CohortError, ConfigError, RoiError, StudyError
+from nephroscope.base.errors import CohortError, ConfigError, RoiError
 from nephroscope.base.tables import Mistakes, read_table, save_table
-from nephroscope.imaging.read import read_case, read_roi
-from nephroscope.records import Case, CTVolume, Finding, RoiMask
+from nephroscope.imaging.read import read_case, read_case_ct, read_case_roi
+from nephroscope.records import ChosenCase, CTVolume, Finding, RoiMask
+from nephroscope.records.settings import COMBINED, READERS
 from nephroscope.regions.agreement import check_same_grid
 from nephroscope.regions.measure import crop
 
@@ -30,46 +31,40 @@ class ExcludedError(RoiError):
     code = "excluded"
 
 
-def read_readers(case: Case) -> tuple[CTVolume, RoiMask, RoiMask]:
+def read_readers(case: ChosenCase) -> tuple[CTVolume, RoiMask, RoiMask]:
     """The CT of a case and the ROI of each of its two readers.
 
     Raises:
-        StudyError: A file that cohort.csv names is not there.
+        StudyError: A file that series.csv or rois.csv names is not there.
         SeriesError: The CT cannot be read as one.
         RoiError: One of the ROIs is missing, damaged, empty or drawn elsewhere, or the case is made of slice images.
     """
-    path = case.roi_reader2
-    if path is None or case.roi is None or case.format == "images":
+    if case.both_readers is None or case.format == "images":
         raise RoiError(
             where=f"case {case.case_id}",
             expected="a CT volume with the ROIs of two readers",
             found="slice images" if case.format == "images" else "one reader",
-            remedy="fill the columns roi and roi_reader2 of cohort.csv, or leave the case out of the comparison",
+            remedy="add the rows of reader-1 and reader-2 to rois.csv, or leave the case out of the comparison",
         )
-    if not path.exists():
-        raise StudyError(
-            where=f"case {case.case_id}",
-            expected="the roi_reader2 that its row in cohort.csv points to",
-            found=f"no {path.parent.name}/{path.name}",
-            remedy="restore it, or correct the path",
-        )
-    volume, one = read_case(case)
-    return volume, one, read_roi(path, volume, case.case_id, case.tumor_label, case.tumor_name)
+    one, two = case.both_readers
+    volume = read_case_ct(case)
+    return volume, read_case_roi(case, one, volume), read_case_roi(case, two, volume)
 
 
-def read_consensus_case(case: Case, rule: str) -> tuple[CTVolume, RoiMask]:
-    """The CT of a case and the one ROI that a rule makes of its readers'.
+def read_consensus_case(case: ChosenCase, rule: str) -> tuple[CTVolume, RoiMask]:
+    """The CT of a case and the one ROI that a rule makes of those drawn on it.
 
-    A case with one reader keeps that reader's ROI, and a note says so where the rule asks for another.
+    Where the rule asks for both readers, or the other one, a case with one reader keeps that reader's ROI, and a note
+    says so.
 
     Args:
-        case: With one reader or two.
-        rule: reader-1, reader-2, union, intersection or staple; exclude, by adjudication, refuses the case.
+        case: With ROIs on its chosen series.
+        rule: An author, or union, intersection or staple; exclude, by adjudication, refuses the case.
 
     Raises:
-        StudyError: A file that cohort.csv names is not there.
+        StudyError: A file that series.csv or rois.csv names is not there.
         SeriesError: The CT cannot be read as one.
-        RoiError: A ROI cannot be read, nothing is left of the two.
+        RoiError: A ROI cannot be read, the author drew none, or nothing is left of the two.
         ExcludedError: The case was excluded by adjudication.
         ConfigError: STAPLE is asked for and SimpleITK is not installed.
     """
@@ -80,15 +75,22 @@ def read_consensus_case(case: Case, rule: str) -> tuple[CTVolume, RoiMask]:
             found="the decision 'exclude' in adjudication.csv",
             remedy="nothing, if that is meant; else change the decision",
         )
-    if case.format == "images" or (case.roi_reader2 is None and case.roi is not None):
-        return _with_note(*read_case(case), None if rule == "reader-1" else (rule, "reader-1"))
-    if case.roi is None:
-        found = read_case(replace(case, roi=case.roi_reader2))
-        return _with_note(*found, None if rule == "reader-2" else (rule, "reader-2"))
-    if rule == "reader-1":
-        return read_case(case)
-    volume, one, two = read_readers(case)
-    return volume, combine(one, two, rule)
+    case = replace(case, rule=replace(case.rule, roi=rule))
+    authors = case.authors()
+    if len(authors) == 2 and case.format != "images":
+        volume, one, two = read_readers(case)
+        return volume, combine(one, two, rule)
+    kept = authors[0] if authors else READERS[0]
+    volume, roi = read_case(case)
+    if kept == rule or rule not in (*READERS, *COMBINED):
+        return volume, roi
+    note = Finding(
+        code="one-reader",
+        severity="note",
+        message=f"case {roi.case_id}: one reader only; {kept} was kept where the rule is {rule}",
+        case_id=roi.case_id,
+    )
+    return volume, replace(roi, findings=(*roi.findings, note))
 
 
 def combine(one: RoiMask, two: RoiMask, rule: str) -> RoiMask:
@@ -163,19 +165,6 @@ def _simpleitk() -> types.ModuleType:
         ) from error
     module: types.ModuleType = SimpleITK
     return module
-
-
-def _with_note(volume: CTVolume, roi: RoiMask, differs: tuple[str, str] | None) -> tuple[CTVolume, RoiMask]:
-    if differs is None:
-        return volume, roi
-    rule, kept = differs
-    note = Finding(
-        code="one-reader",
-        severity="note",
-        message=f"case {roi.case_id}: one reader only; {kept} was kept where the rule is {rule}",
-        case_id=roi.case_id,
-    )
-    return volume, replace(roi, findings=(*roi.findings, note))
 
 
 FILE = "adjudication.csv"

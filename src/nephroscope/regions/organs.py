@@ -14,7 +14,8 @@ from nephroscope.imaging.masks.label_map import read_label_map, values_in
 from nephroscope.imaging.masks.resample import fit_to_ct
 from nephroscope.imaging.masks.segments import LabelMap, Segment, TumorQuery, listed
 from nephroscope.imaging.read import dicom_segments, read_roi
-from nephroscope.records import Case, CTVolume
+from nephroscope.records import ChosenCase, CTVolume
+from nephroscope.records.settings import READERS
 
 Organs = dict[str, npt.NDArray[np.bool_]]
 KITS = {1: "kidney", 2: "tumor", 3: "cyst"}
@@ -64,19 +65,20 @@ def _read(path: Path, volume: CTVolume, query: TumorQuery) -> Organs:
     return found
 
 
-def organs_of(case: Case, volume: CTVolume) -> Organs:
+def organs_of(case: ChosenCase, volume: CTVolume) -> Organs:
     """Organs of a case: from its organ file or folder, otherwise from its ROI file; empty where there are none.
 
     Raises:
         RoiError: Its organs cannot be read.
     """
-    if case.organs is not None:
-        return read_organs(case.organs, volume, case.case_id)
-    if case.roi is None or case.format == "images" or not _may_hold_kidneys(case.roi, case.tumor_label):
+    if case.ct.organs is not None:
+        return read_organs(case.ct.organs, volume, case.case_id)
+    roi = case.roi_by(READERS[0]) or case.roi
+    if roi is None or case.format == "images" or not _may_hold_kidneys(roi.path, roi.label):
         return {}
-    where = f"case {case.case_id}, ROI {safe_name(case.roi, case.case_id)}"
+    where = f"case {case.case_id}, ROI {safe_name(roi.path, case.case_id)}"
     try:
-        return _read(case.roi, volume, TumorQuery(case_id=case.case_id, where=where, label=case.tumor_label))
+        return _read(roi.path, volume, TumorQuery(case_id=case.case_id, where=where, label=roi.label))
     except RoiError:  # it holds a tumor and no organ that has a name here
         return {}
 

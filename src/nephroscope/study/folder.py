@@ -24,8 +24,9 @@ from nephroscope.records.settings import (
     from_mapping,
     setting_words,
 )
+from nephroscope.study.format_1 import rewrite_format_1
 
-FORMAT = 1
+FORMAT = 2
 _HEADER = """\
 # A nephroscope study. Every setting is here with its default; research use only, not a medical device.
 # Names end in their unit. `nephroscope check` reads this file and names each mistake.
@@ -149,7 +150,7 @@ def create_study(root: Path, settings: Settings) -> StudyFolder:
 
 
 def open_study(root: Path) -> tuple[StudyFolder, Settings]:
-    """Find a study and read its settings.
+    """Find a study and read its settings; one of format 1 is rewritten first.
 
     Raises:
         StudyError: There is no study.toml, or it is of a newer format.
@@ -163,13 +164,21 @@ def open_study(root: Path) -> tuple[StudyFolder, Settings]:
             found="no study.toml",
             remedy="make one with `nephroscope new`, or correct the path",
         )
+    content = _toml(folder.toml)
+    if content.get("format") == 1:
+        _settings({**content, "format": FORMAT})  # whatever is wrong in it is said first
+        rewrite_format_1(root)
+        content = _toml(folder.toml)
+    return folder, _settings(content)
+
+
+def _toml(path: Path) -> dict[str, Any]:
     try:
-        content = tomllib.loads(folder.toml.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
             where="study.toml", expected="valid TOML", found=str(error), remedy="correct that line"
         ) from error
-    return folder, _settings(content)
 
 
 def _settings(content: Mapping[str, Any]) -> Settings:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,36 +25,41 @@ from nephroscope.base.errors import CohortError, NephroscopeError, StudyError
 from nephroscope.base.files import digest_of, load_json, save_json
 from nephroscope.base.progress import track
 from nephroscope.clinic.cut import cut_slices
-from nephroscope.records import Case, CTVolume, Finding, RoiMask, SliceSpec
+from nephroscope.records import ChosenCase, CTVolume, Finding, RoiMask, SliceSpec
+from nephroscope.records.settings import READERS
 
 Drawn = list[dict[str, Any] | None]
 
 
-def drawn_now(case: Case) -> Drawn:
+def drawn_now(case: ChosenCase) -> Drawn:
     """Size in bytes, time of change and SHA-256 of each reader's ROI file; None where there is no such file."""
     return [_look(path) for path in _rois(case)]
 
 
 def redrawn(
-    cases: Iterable[Case], then: Mapping[str, Sequence[dict[str, Any] | None]], readers: Literal[1, 2]
+    cases: Iterable[ChosenCase], then: Mapping[str, Sequence[dict[str, Any] | None]], only_reader_1: bool
 ) -> list[str]:
     """The case_ids of which an ROI file, of reader 1 or of both, is there and holds something else than ``then``.
 
     A file of the same size and time of change is not read again. One that is gone says nothing: slices are used
     where the CT is not.
     """
+    n_files = 1 if only_reader_1 else None
     return [
         case.case_id
         for case in cases
         if any(
             _differs(path, before)
-            for path, before in zip(_rois(case)[:readers], then.get(case.case_id, ()), strict=False)
+            for path, before in zip(_rois(case)[:n_files], then.get(case.case_id, ()), strict=False)
         )
     ]
 
 
-def _rois(case: Case) -> list[Path | None]:
-    return [case.roi, case.roi_reader2]
+def _rois(case: ChosenCase) -> list[Path | None]:
+    """Of reader-1 and reader-2; and of the author whom the rule names, where that is another."""
+    others = [author for author in case.authors() if author not in READERS]
+    rois = map(case.roi_by, (*READERS, *others))
+    return [roi.path if roi else None for roi in rois]
 
 
 def _look(path: Path | None) -> dict[str, Any] | None:
@@ -191,7 +196,7 @@ def _csv_line(row: tuple[object, ...]) -> str:
 
 FORMAT = 1
 logger = logging.getLogger(__name__)
-Reader = Callable[[Case], tuple[CTVolume, RoiMask]]
+Reader = Callable[[ChosenCase], tuple[CTVolume, RoiMask]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -309,7 +314,7 @@ def _do_not_belong(expected: str, found: str) -> StudyError:
 
 
 def cut_cohort(
-    cases: Iterable[Case],
+    cases: Iterable[ChosenCase],
     read: Reader,
     spec: SliceSpec,
     folder: Path,
@@ -361,7 +366,7 @@ def cut_cohort(
 Cut = tuple[list[tuple[object, ...]], npt.NDArray[np.int16], list[Finding]]
 
 
-def _cut_case(case: Case, read: Reader, spec: SliceSpec) -> Cut:
+def _cut_case(case: ChosenCase, read: Reader, spec: SliceSpec) -> Cut:
     """Rows for slices.csv, HU (n, size_px, size_px) and findings of one case; a refusal has no rows."""
     try:
         volume, roi = read(case)
@@ -376,7 +381,7 @@ def _cut_case(case: Case, read: Reader, spec: SliceSpec) -> Cut:
     return rows, np.stack([part.hu for part in cut]), [*volume.findings, *roi.findings]
 
 
-def _refused(case: Case, code: str, message: str) -> Cut:
+def _refused(case: ChosenCase, code: str, message: str) -> Cut:
     if code != "excluded":  # by adjudication: wanted
         logger.warning("refused: %s", message)
     finding = Finding(code=code, severity="refusal", message=message, case_id=case.case_id)

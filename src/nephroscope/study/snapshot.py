@@ -15,7 +15,8 @@ from nephroscope.records import (
     DEVELOPMENT,
     INTERNAL_TEST,
     OUT_OF_FOLD,
-    Case,
+    ChoiceRule,
+    ChosenCase,
     Cohort,
     CTVolume,
     EvaluationConfig,
@@ -32,6 +33,7 @@ from nephroscope.study.slices import SliceStore, cut_cohort, open_store, redrawn
 from nephroscope.study.split import load_split, make_split, save_split
 
 ONE_READER = "reader-1"
+TABLES = "cohort.csv, series.csv, rois.csv or [cohort] in study.toml"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -89,7 +91,7 @@ class Snapshot:
         if store.source != self.slices_digest:
             changed = _changed(store.made_from, self.slices_made_from)
             raise out_of_date("slices", changed, "the slices were cut", remedy)
-        drawn_again = redrawn(self.cohort.cases, store.drawn, 2 if self._needs_second_reader else 1)
+        drawn_again = redrawn(self.cohort.chosen, store.drawn, not self._needs_second_reader)
         if drawn_again:
             others = f" and of {len(drawn_again) - 1} more" if len(drawn_again) > 1 else ""
             file = f"the ROI file of case {drawn_again[0]}{others}"
@@ -120,7 +122,7 @@ class Snapshot:
         split, digest = load_split(self.folder.splits, self.cohort)
         return split.config == config and digest == self._split_digest
 
-    def read_case(self, case: Case) -> tuple[CTVolume, RoiMask]:
+    def read_case(self, case: ChosenCase) -> tuple[CTVolume, RoiMask]:
         """The CT of a case, and the one ROI that the rule of the study, or a decision, makes of its annotators'."""
         return read_consensus_case(case, self.decisions.get(case.case_id, self.settings.roi.consensus))
 
@@ -146,13 +148,13 @@ class Snapshot:
     def slices_made_from(self) -> dict[str, str]:
         """Digest of each file that the slices depend on, by its name."""
         made_from = {
-            "cohort.csv": self.cohort.image_digest,
+            TABLES: self.cohort.image_digest,
             "[slices] in study.toml": self.settings.slices.digest,
         }
         if self._needs_second_reader:
             made_from |= {
                 "[roi] in study.toml": self.settings.roi.consensus,
-                "roi_reader2 in cohort.csv": self.cohort.digest_of("roi_reader2"),
+                "reader-2 in rois.csv": self.cohort.digest_of("roi_reader2"),
                 "adjudication.csv": digest_of(self.decisions),
             }
         return made_from
@@ -183,12 +185,10 @@ class Snapshot:
 
 def digest_of_files(cohort: Cohort, slices: SliceStore) -> str:
     """Digest of the slices, and of the image files that are missing now."""
-    missing = [
-        [case.case_id, kind]
-        for case in cohort.cases
-        for kind in ("image", "roi", "organs")
-        if (path := getattr(case, kind)) is not None and not path.exists()
-    ]
+    missing = []
+    for case in cohort.chosen:
+        files = {"image": case.image, "roi": case.roi.path if case.roi else None, "organs": case.ct.organs}
+        missing += [[case.case_id, kind] for kind, path in files.items() if path and not path.exists()]
     return digest_of([slices.digest, missing])
 
 
@@ -205,7 +205,7 @@ def take_snapshot(root: Path) -> Snapshot:
         raise StudyError(
             where="study", expected="a cohort", found="no cohort.csv", remedy="run `nephroscope import` first"
         )
-    cohort = load_cohort(folder.root, settings.subtypes, settings.positive)
+    cohort = load_cohort(folder.root, settings.subtypes, settings.positive, ChoiceRule.of(settings))
     decisions = load_decisions(folder.root / DECISIONS_FILE, cohort.by_id)
     return Snapshot(folder=folder, settings=settings, cohort=cohort, decisions=decisions)
 
@@ -213,7 +213,7 @@ def take_snapshot(root: Path) -> Snapshot:
 def cut_slices(snapshot: Snapshot) -> SliceStore:
     """Cut all cases of a study, refusing bad ones by name; an interrupted cut goes on where it stopped."""
     return cut_cohort(
-        snapshot.cohort.cases,
+        snapshot.cohort.chosen,
         snapshot.read_case,
         snapshot.settings.slices,
         snapshot.folder.slices,

@@ -5,7 +5,6 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from nephroscope.base.errors import CohortError
 from nephroscope.base.tables import names
@@ -20,6 +19,7 @@ from nephroscope.intake.labels.join import Found, join_found
 from nephroscope.intake.labels.rows import LabelRow
 from nephroscope.intake.safe_text import clean_text
 from nephroscope.records import PHASES, Case, Cohort, Exclusion, Finding, digest_of
+from nephroscope.records.settings import READERS
 
 
 def of_the_export(scan: ExportScan, rows: Sequence[ExportSeries]) -> list[Finding]:
@@ -68,7 +68,7 @@ def of_cases(cases: Sequence[Case], rows: Sequence[ExportSeries]) -> list[Findin
         others = Counter(row.phase for row in group if not row.chosen)
         if others:
             told = ", ".join(f"{n} {phase}" for phase, n in sorted(others.items()))
-            text = f"1 of {len(group)} usable CT series is taken ({case.phase}); kept for later: {told}"
+            text = f"1 of {len(group)} usable CT series is taken ({case.series[0].phase}); kept for later: {told}"
             found.append(Finding(code="phases-kept", severity="note", message=text, case_id=case.case_id))
     return found
 
@@ -76,12 +76,11 @@ def of_cases(cases: Sequence[Case], rows: Sequence[ExportSeries]) -> list[Findin
 def _readers(cases: Sequence[Case], rows: Sequence[ExportSeries]) -> list[Finding]:
     """That a second file on one CT was taken as a second reader's, where the files do not name two readers."""
     known = {roi.path: roi for row in rows for roi in row.rois}
-    second = [
-        known[case.roi_reader2]
-        for case in cases
-        if case.roi_reader2 in known
-        and not _two_readers(known.get(case.roi) if case.roi else None, known[case.roi_reader2])
-    ]
+    second = []
+    for case in cases:
+        one, two = (next((r.path for r in case.rois if r.author == reader), None) for reader in READERS)
+        if two in known and not _two_readers(known.get(one) if one else None, known[two]):
+            second.append(known[two])
     if not second:
         return []
     called = {word for roi in second for name in roi.names if (word := clean_text(name))}
@@ -204,7 +203,7 @@ def import_dicom(folder: Path, options: DicomOptions) -> DicomImport:
     copies: dict[Path, Path] = {}
     cases = tuple(_without_names(case, scan.naming, options.study, copies) for case in cases)
     cohort = Cohort(subtypes=options.subtypes, positive=options.positive, cases=cases, exclusions=exclusions)
-    taken = {case.image for case in cases}
+    taken = {one.image for case in cases for one in case.series}
     return DicomImport(
         cases=cohort.cases,
         exclusions=cohort.exclusions,
@@ -218,13 +217,19 @@ def import_dicom(folder: Path, options: DicomOptions) -> DicomImport:
 
 def _without_names(case: Case, naming: Set[str], study: Path, copies: dict[Path, Path]) -> Case:
     """The case with a place in the study for each ROI file whose own path holds the patient's name."""
-    placed: dict[str, Any] = {}
-    for field_name in ("roi", "roi_reader2", "organs"):
-        path = getattr(case, field_name)
-        if path is not None and str(path) in naming:
-            placed[field_name] = study.resolve() / ROIS_FOLDER / f"{digest_of(str(path))[:12]}.dcm"
-            copies[placed[field_name]] = path
-    return replace(case, **placed)
+
+    def placed(path: Path) -> Path:
+        if str(path) not in naming:
+            return path
+        place = study.resolve() / ROIS_FOLDER / f"{digest_of(str(path))[:12]}.dcm"
+        copies[place] = path
+        return place
+
+    return replace(
+        case,
+        series=tuple(replace(one, organs=one.organs and placed(one.organs)) for one in case.series),
+        rois=tuple(replace(roi, path=placed(roi.path)) for roi in case.rois),
+    )
 
 
 class _Taker:

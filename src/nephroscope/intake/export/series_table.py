@@ -1,4 +1,4 @@
-"""series.csv: every CT series that the imports saw, its phase, and which case got it."""
+"""seen_series.csv: every CT series that the imports saw, its phase, and which case got it."""
 
 import os
 from collections import defaultdict
@@ -9,7 +9,7 @@ from nephroscope.base.tables import read_table, relative_to, save_table
 from nephroscope.intake.export.describe import ExportSeries
 from nephroscope.records import Case
 
-SERIES_FILE = "series.csv"
+SEEN_FILE = "seen_series.csv"
 COLUMNS = [
     *("patient_id", "case_ids", "series_uid", "acquisition", "kind", "phase", "evidence", "n_slices"),
     *("spacing_mm", "manufacturer", "accepted", "chosen", "reason", "folder"),
@@ -24,7 +24,7 @@ def add_to_series_table(
     Series of earlier imports stay; one that is seen again is told anew, and keeps its cases if it got none now.
     Folders that are ``naming`` their patient are left empty.
     """
-    path = study / SERIES_FILE
+    path = study / SEEN_FILE
     before = [row for _, row in read_table(path)[1]] if path.exists() else []
     cases_of: dict[str, list[str]] = defaultdict(list)
     for case in cases:

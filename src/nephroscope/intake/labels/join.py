@@ -10,7 +10,9 @@ from typing import Any, Protocol
 from nephroscope.intake.labels.pathology import PATHOLOGY_FILE, default_table, name_of_subtype, shortened
 from nephroscope.intake.labels.rows import LabelRow
 from nephroscope.intake.safe_text import clean_text
-from nephroscope.records import Case, Exclusion, ImageFormat, Sex
+from nephroscope.records import Case, ClinicalFacts, Exclusion, ImageFormat, RoiRef, SeriesRef, Sex
+from nephroscope.records.cases import series_name
+from nephroscope.records.settings import READERS
 
 
 class NamedRoi(Protocol):
@@ -323,10 +325,7 @@ def case_fields(label: LabelRow) -> dict[str, Any]:
         "patient_id": label.patient_id or label.case_id,
         "subtype": label.subtype or None,
         "subtype_reader2": label.subtype_reader2,
-        "sex": label.sex,
-        "age_years": label.age_years,
-        "size_cm": label.size_cm,
-        "phase": label.phase,
+        "clinical": ClinicalFacts(sex=label.sex, age_years=label.age_years, size_cm=label.size_cm),
         "site_id": label.site_id,
         "cohort": label.cohort,
         "synthetic": label.synthetic,
@@ -342,20 +341,25 @@ def _case(
     organs: Path | None,
 ) -> Case:
     known = case_fields(label)
-    known["sex"] = label.sex or volume.sex
-    known["age_years"] = label.age_years if label.age_years is not None else volume.age_years
-    known["phase"] = label.phase if label.phase != "unknown" else volume.phase
+    facts: ClinicalFacts = known["clinical"]
+    age_years = facts.age_years if facts.age_years is not None else volume.age_years
+    known["clinical"] = replace(facts, sex=facts.sex or volume.sex, age_years=age_years)
     known["synthetic"] = label.synthetic or volume.synthetic
-    return Case(
-        **known,
-        image=volume.image,
-        format=format,
-        roi=choice.path,
-        roi_reader2=choice.reader2,
-        tumor_label=choice.tumor_label or tumor_label,
-        tumor_name=choice.tumor_name,
-        organs=organs,
+    phase = label.phase if label.phase != "unknown" else volume.phase
+    name = series_name(phase)
+    series = SeriesRef(name=name, phase=phase, image=volume.image, format=format, organs=organs)
+    rois = tuple(
+        RoiRef(
+            author=author,
+            path=path,
+            series=name,
+            label=choice.tumor_label or tumor_label,
+            name=choice.tumor_name,
+        )
+        for author, path in zip(READERS, (choice.path, choice.reader2), strict=True)
+        if path is not None
     )
+    return Case(**known, series=(series,), rois=rois)
 
 
 def _one_label(group: list[LabelRow], matched: set[str]) -> tuple[LabelRow, str]:

@@ -19,7 +19,7 @@ from nephroscope.intake.phase.series import (
 )
 
 LABEL, SOURCE = "phase", "source"
-OURS = {"series_uid", "phase", "evidence"}  # columns of the study's own series.csv
+OURS = {"series_uid", "phase", "evidence"}  # columns of the study's own seen_series.csv
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class Agreement:
 def read_phase_table(path: Path) -> PhaseTable:
     """Name the phase of every row of a CSV whose columns are DICOM keywords, in any case; any of them may be missing.
 
-    The study's own series.csv holds phases and no descriptions: its rows stay as the import named them.
+    The study's own seen_series.csv holds phases and no descriptions: its rows stay as the import named them.
 
     Raises:
         CohortError: It is no table, or none of its columns is a DICOM attribute that is asked for.

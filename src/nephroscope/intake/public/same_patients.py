@@ -72,8 +72,10 @@ def drop_known_patients(
 def _contradictions(case: Case, known: Case) -> list[Finding]:
     """A warning for each thing that two releases say differently of one patient."""
     found = []
-    for field in ("subtype", "sex"):
-        new, old = getattr(case, field), getattr(known, field)
+    for field, new, old in (
+        ("subtype", case.subtype, known.subtype),
+        ("sex", case.clinical.sex, known.clinical.sex),
+    ):
         if new and old and new != old:
             text = f"its {field} is {old}{_from(known)} and {new}{_from(case)}; the first is kept: look it up"
             found.append(warning("patient-contradicts", text, case_id=known.case_id))

@@ -32,7 +32,9 @@ from nephroscope.intake.slice_images.names import (
     rows_of_labels,
     rows_of_names,
 )
-from nephroscope.records import Case, Cohort, Exclusion, Finding, note
+from nephroscope.records import Case, Cohort, Exclusion, Finding, RoiRef, SeriesRef, note
+from nephroscope.records.cases import series_name
+from nephroscope.records.settings import READERS
 
 __all__ = [
     "DEFAULT_PATTERN",
@@ -186,14 +188,12 @@ def _slices(
 
 
 def _image_case(label: LabelRow, options: ImagesOptions) -> Case:
-    return Case(
-        **case_fields(label),
-        image=Path(IMAGES_FILE),
-        format="images",
-        roi=options.masks.resolve() if options.masks else None,
-        tumor_label=label.tumor_label or options.tumor_label,
-        source=source_words(*options.window_hu),
-    )
+    name, masks = series_name(label.phase), options.masks
+    source = source_words(*options.window_hu)
+    series = SeriesRef(name=name, phase=label.phase, image=Path(IMAGES_FILE), format="images", source=source)
+    tumor_label = label.tumor_label or options.tumor_label
+    drawn = RoiRef(author=READERS[0], path=masks.resolve(), series=name, label=tumor_label) if masks else None
+    return Case(**case_fields(label), series=(series,), rois=(drawn,) if drawn else ())
 
 
 def _window_assumed(options: ImagesOptions) -> list[Finding]:

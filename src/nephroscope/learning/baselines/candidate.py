@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from nephroscope.records import Case, Cohort, CTVolume, RoiMask
+from nephroscope.records import ChosenCase, Cohort, CTVolume, RoiMask
 from nephroscope.study.slices import SliceStore
 from nephroscope.study.snapshot import digest_of_files
 
@@ -30,7 +30,7 @@ class StudyData:
 
     cohort: Cohort
     store: SliceStore
-    read: Callable[[Case], tuple[CTVolume, RoiMask]]
+    read: Callable[[ChosenCase], tuple[CTVolume, RoiMask]]
     cache: Path
 
     @classmethod
@@ -38,7 +38,7 @@ class StudyData:
         cls,
         cohort: Cohort,
         store: SliceStore,
-        read: Callable[[Case], tuple[CTVolume, RoiMask]],
+        read: Callable[[ChosenCase], tuple[CTVolume, RoiMask]],
         cache: Path,
     ) -> "StudyData":
         """The data of a study without its subtypes."""

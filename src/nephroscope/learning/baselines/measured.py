@@ -11,7 +11,7 @@ from nephroscope.base.files import digest_of
 from nephroscope.base.progress import track
 from nephroscope.learning.baselines.candidate import StudyData
 from nephroscope.learning.baselines.features import FeatureTable, cached_table
-from nephroscope.records import Case, CTVolume, RoiMask
+from nephroscope.records import Case, ChosenCase, CTVolume, RoiMask
 from nephroscope.regions.enhancement import Enhancement, measure_enhancement
 from nephroscope.regions.measure import axial_diameter_mm, crop
 from nephroscope.regions.organs import organs_of
@@ -37,7 +37,7 @@ def attenuation_table(data: StudyData) -> FeatureTable:
 def tells_attenuation(data: StudyData) -> tuple[str, ...]:
     """What HU are worth on this study: behind which window they were seen, and how many ratios are known."""
     table, told = attenuation_table(data), []
-    windows = {case.source for case in data.cohort.cases if WINDOWED.fullmatch(case.source)}
+    windows = {case.source for case in data.cohort.chosen if WINDOWED.fullmatch(case.source)}
     for source in sorted(windows):
         told.append(f"HU of cases with source {source} are clipped to {_ends(source)}")
     for name, organ in (("to_cortex", "renal cortex"), ("to_aorta", "aorta")):
@@ -47,7 +47,7 @@ def tells_attenuation(data: StudyData) -> tuple[str, ...]:
 
 
 def _measure_all(data: StudyData) -> FeatureTable:
-    cases, notes, rows = data.cohort.cases, {}, []
+    cases, notes, rows = data.cohort.chosen, {}, []
     for case in track(cases, "attenuation", "case", len(cases)):
         row: dict[str, float] = {}
         try:
@@ -68,7 +68,7 @@ def _measure_all(data: StudyData) -> FeatureTable:
     )
 
 
-def _measure(case: Case, volume: CTVolume, roi: RoiMask) -> tuple[dict[str, float], str]:
+def _measure(case: ChosenCase, volume: CTVolume, roi: RoiMask) -> tuple[dict[str, float], str]:
     """Numbers by name, and what is to be said of them."""
     codes = {finding.code for finding in (*volume.findings, *roi.findings)}
     hu = volume.hu[roi.voxels].astype(np.float64)
@@ -118,13 +118,13 @@ def clinical_table(data: StudyData) -> FeatureTable:
     measure it on the CT; that, too, is known before surgery.
     """
     cases, notes = data.cohort.cases, {}
-    measured = measured_table(data) if any(case.size_cm is None for case in cases) else None
+    measured = measured_table(data) if any(case.clinical.size_cm is None for case in cases) else None
     rows = []
     for place, case in enumerate(cases):
         roi_cm = float(measured.column(DIAMETER)[place]) if measured is not None else math.nan
         row = (
-            _number(case.age_years),
-            {"M": 1.0, "F": 0.0}.get(case.sex or "", math.nan),
+            _number(case.clinical.age_years),
+            {"M": 1.0, "F": 0.0}.get(case.clinical.sex or "", math.nan),
             _log_size(case, roi_cm),
         )
         rows.append(row)
@@ -142,7 +142,9 @@ def clinical_table(data: StudyData) -> FeatureTable:
 def lacks_clinical(data: StudyData) -> str:
     """Why there is no clinical baseline; empty when a single case has an age, a sex or a size."""
     known = any(
-        case.age_years is not None or case.sex in ("M", "F") or case.size_cm is not None
+        case.clinical.age_years is not None
+        or case.clinical.sex in ("M", "F")
+        or case.clinical.size_cm is not None
         for case in data.cohort.cases
     )
     return "" if known else "no age, sex or size in cohort.csv"
@@ -152,7 +154,7 @@ def tells_clinical(data: StudyData) -> tuple[str, ...]:
     """How many sizes were measured on ROIs, and which columns are empty."""
     cases, table = data.cohort.cases, clinical_table(data)
     from_roi = sum(
-        case.size_cm is None and not math.isnan(size)
+        case.clinical.size_cm is None and not math.isnan(size)
         for case, size in zip(cases, table.column("log_size_cm"), strict=True)
     )
     told = [f"{from_roi} of {len(cases)} sizes are the largest axial diameter of the ROI"] if from_roi else []
@@ -165,5 +167,5 @@ def _number(value: float | None) -> float:
 
 
 def _log_size(case: Case, roi_cm: float) -> float:
-    size_cm = _number(case.size_cm) if case.size_cm is not None else roi_cm
+    size_cm = _number(case.clinical.size_cm) if case.clinical.size_cm is not None else roi_cm
     return math.log(size_cm) if size_cm > 0 else math.nan

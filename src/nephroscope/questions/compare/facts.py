@@ -1,4 +1,4 @@
-"""What is known of a case beside its tumor: cohort.csv, series.csv and the CT's grid in; facts by case out.
+"""What is known of a case beside its tumor: cohort.csv, seen_series.csv and the CT's grid in; facts by case out.
 
 No image content: who made the picture, where, of whom and on which grid. None of it should tell a subtype.
 """
@@ -12,9 +12,9 @@ from nephroscope.base.files import digest_of, load_json, save_json
 from nephroscope.base.progress import track
 from nephroscope.base.tables import read_table
 from nephroscope.imaging.dicom.files import read_header
-from nephroscope.intake.export.series_table import SERIES_FILE
+from nephroscope.intake.export.series_table import SEEN_FILE
 from nephroscope.questions.evaluation.subgroups import UNKNOWN, attributes_of, vendor_of
-from nephroscope.records import Case
+from nephroscope.records import ChosenCase
 from nephroscope.study.snapshot import Snapshot
 
 FORMAT = 2
@@ -43,7 +43,7 @@ def facts_of(snapshot: Snapshot, kept: Path) -> list[Fact]:
         for name in sorted(snapshot.labels)
         if name in snapshot.slices.rows_by_case
     ]
-    series = _series(snapshot.folder.root / SERIES_FILE)
+    series = _series(snapshot.folder.root / SEEN_FILE)
     grids = _grids(snapshot, cases, series, kept)
 
     def words(name: str, told: str) -> Fact:
@@ -71,7 +71,7 @@ def facts_of(snapshot: Snapshot, kept: Path) -> list[Fact]:
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """What series.csv says of the series of a case; what it does not say, or says in two ways, is empty."""
+    """What seen_series.csv says of the series of a case; what it does not say, or says in two ways, is empty."""
 
     vendor: str = ""
     uid: str = ""
@@ -85,7 +85,7 @@ class Series:
 
 
 def _series(path: Path) -> dict[str, Series]:
-    """The series that each case got, from series.csv where there is one."""
+    """The series that each case got, from seen_series.csv where there is one."""
     if not path.exists():
         return {}
     header, rows = read_table(path)
@@ -110,7 +110,7 @@ def _series(path: Path) -> dict[str, Series]:
 
 
 def _grids(
-    snapshot: Snapshot, cases: list[Case], series: Mapping[str, Series], kept: Path
+    snapshot: Snapshot, cases: list[ChosenCase], series: Mapping[str, Series], kept: Path
 ) -> dict[str, dict[str, float]]:
     """Slice distance, pixel distance and number of slices of each CT; what is read is kept, a failure is not."""
     told = {name: [own.uid, own.n_slices, own.spacing_mm] for name, own in sorted(series.items())}
@@ -134,8 +134,8 @@ def _grids(
     return {case.case_id: grids[case.case_id] for case in cases if case.case_id in grids}
 
 
-def _told_grid(case: Case, series: Series) -> dict[str, float]:
-    """The grid by series.csv and one header, no image read; empty where they do not tell all of it."""
+def _told_grid(case: ChosenCase, series: Series) -> dict[str, float]:
+    """The grid by seen_series.csv and one header, no image read; empty where they do not tell all of it."""
     if case.format != "dicom" or not (series.uid and case.image.is_dir()):
         return {}
     try:
@@ -150,7 +150,7 @@ def _told_grid(case: Case, series: Series) -> dict[str, float]:
     return {}
 
 
-def _grid(snapshot: Snapshot, case: Case) -> dict[str, float]:
+def _grid(snapshot: Snapshot, case: ChosenCase) -> dict[str, float]:
     """The grid of one CT; empty where it cannot be read or its spacing is not known."""
     try:
         volume, _ = snapshot.read_case(case)

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from nephroscope.base.tables import read_table
-from nephroscope.intake.export.series_table import SERIES_FILE
-from nephroscope.records import Answer, Case, Cohort, Estimate, EvaluationConfig, counted_noun
+from nephroscope.intake.export.series_table import SEEN_FILE
+from nephroscope.records import Answer, ChosenCase, Cohort, Estimate, EvaluationConfig, counted_noun
 from nephroscope.statistics.estimates import Rows, areas_of, estimate_all, rows_of_cases, shares_of
 from nephroscope.statistics.intervals import (
     CHUNK,
@@ -44,11 +44,11 @@ VENDORS = {
 
 
 def series_facts(study: Path) -> dict[str, dict[str, str]]:
-    """Vendor and slice spacing of the series of each case, by case_id, from series.csv where there is one.
+    """Vendor and slice spacing of the series of each case, by case_id, from seen_series.csv where there is one.
 
     A case whose series differ in one of them has that one left out.
     """
-    path = study / SERIES_FILE
+    path = study / SEEN_FILE
     if not path.exists():
         return {}
     header, rows = read_table(path)
@@ -84,11 +84,11 @@ def spacing_of(spacing_mm: str) -> str:
     return f"over {thin:g} to {thick:g} mm" if mm <= thick else f"over {thick:g} mm"
 
 
-def attributes_of(case: Case, facts: Mapping[str, str]) -> dict[str, str]:
+def attributes_of(case: ChosenCase, facts: Mapping[str, str]) -> dict[str, str]:
     """Every attribute of a case with its value, ``unknown`` where it is not known."""
-    age, size = case.age_years, case.size_cm
+    age, size = case.clinical.age_years, case.clinical.size_cm
     return {
-        "sex": SEXES.get(case.sex or "", UNKNOWN),
+        "sex": SEXES.get(case.clinical.sex or "", UNKNOWN),
         "age": UNKNOWN if age is None else _side(age >= OLD_YEARS, f"under {OLD_YEARS:g}", "and over"),
         "size": UNKNOWN if size is None else f"{'over' if size > T1A_CM else 'up to'} {T1A_CM:g} cm",
         "phase": case.phase,

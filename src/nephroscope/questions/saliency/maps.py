@@ -33,7 +33,7 @@ from nephroscope.questions.saliency.checks import (
     share_inside,
     shown_map,
 )
-from nephroscope.records import Answer, Case, CTVolume, Estimate, RoiMask, TrainConfig
+from nephroscope.records import Answer, ChosenCase, CTVolume, Estimate, RoiMask, TrainConfig
 
 SAME = 0.02  # largest difference of a slice's probability from the answer that is explained
 DRAWS = 3  # random networks a fold
@@ -178,7 +178,7 @@ def load_maps(path: Path, key: str) -> KeptMaps | None:
 METHOD = 1  # raised when maps or checks are computed another way: old files are then made again
 CHECKED = 4  # patients a fold for the checks
 WITHIN = 1000  # stands for "in the ROI" where a mask is cut as if it were HU
-Reader = Callable[[Case], tuple[CTVolume, RoiMask]]
+Reader = Callable[[ChosenCase], tuple[CTVolume, RoiMask]]
 
 
 def saliency_of_run(

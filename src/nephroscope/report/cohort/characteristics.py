@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from nephroscope.records import DEVELOPMENT, INTERNAL_TEST, Case, Cohort, Split, p_words
+from nephroscope.records import DEVELOPMENT, INTERNAL_TEST, ChosenCase, Cohort, Split, p_words
 from nephroscope.report.page.names import SEXES, group_name
 from nephroscope.report.page.table import Cell, Table
 
@@ -130,7 +130,7 @@ def _with_interval(size: float, n_one: int, n_other: int, confidence: float) -> 
 
 NOT_DEFINED = "-"
 Value = float | str | None
-Groups = Sequence[Sequence[Case]]
+Groups = Sequence[Sequence[ChosenCase]]
 NOTES = (
     "Sex, age and site: patients, the first tumor of each; else tumors. Numbers: mean ± standard deviation; median "
     "(quartiles); they describe these cases, so they have no interval. Unknown values are counted and left out of "
@@ -151,7 +151,7 @@ class Characteristic:
     """
 
     name: str
-    value: Callable[[Case], Value]
+    value: Callable[[ChosenCase], Value]
     unit: Literal["patient", "tumor"] = "tumor"
     digits: int = 0
     tested: bool = True
@@ -164,9 +164,9 @@ def characteristics_by_subtype(cohort: Cohort, slice_counts: Mapping[str, int] |
         cohort: Who is in.
         slice_counts: Slices of each case, where they are cut.
     """
-    groups = [[c for c in cohort.cases if c.subtype == subtype] for subtype in cohort.subtypes]
-    unknown = [c for c in cohort.cases if c.subtype is None]
-    shown = [*groups, *([unknown] if unknown else []), list(cohort.cases)]
+    groups = [[c for c in cohort.chosen if c.subtype == subtype] for subtype in cohort.subtypes]
+    unknown = [c for c in cohort.chosen if c.subtype is None]
+    shown = [*groups, *([unknown] if unknown else []), list(cohort.chosen)]
     header = ("", *cohort.subtypes, *(["no label"] if unknown else []), "all", "p")
     rows = [(*_counts("Patients", shown), ""), (*_counts("Tumors", shown), "")]
     for item in _items(slice_counts):
@@ -190,8 +190,8 @@ def characteristics_by_part(
         slice_counts: Slices of each case, where they are cut.
         confidence: Of the intervals of the differences.
     """
-    parts: dict[str, list[Case]] = {}
-    for case in cohort.cases:
+    parts: dict[str, list[ChosenCase]] = {}
+    for case in cohort.chosen:
         parts.setdefault(_part(case, split), []).append(case)
     names = sorted(
         parts, key=lambda name: ((DEVELOPMENT, INTERNAL_TEST).index(name) if ":" not in name else 2, name)
@@ -222,9 +222,9 @@ def characteristics_by_part(
 def _items(slice_counts: Mapping[str, int] | None) -> list[Characteristic]:
     counts = slice_counts or {}
     items = [
-        Characteristic(name="Sex, patients", value=lambda c: SEXES.get(c.sex or ""), unit="patient"),
-        Characteristic(name="Age, years", value=lambda c: c.age_years, unit="patient"),
-        Characteristic(name="Largest diameter, cm", value=lambda c: c.size_cm, digits=1),
+        Characteristic(name="Sex, patients", value=lambda c: SEXES.get(c.clinical.sex or ""), unit="patient"),
+        Characteristic(name="Age, years", value=lambda c: c.clinical.age_years, unit="patient"),
+        Characteristic(name="Largest diameter, cm", value=lambda c: c.clinical.size_cm, digits=1),
         Characteristic(name="Contrast phase", value=lambda c: c.phase if c.phase != "unknown" else None),
         Characteristic(name="Site, patients", value=lambda c: c.site_id, unit="patient"),
         Characteristic(name="Part of the study", value=lambda c: group_name(c.cohort), tested=False),
@@ -241,7 +241,7 @@ def _number(value: int | None) -> float | None:
     return None if value is None else float(value)
 
 
-def _values(item: Characteristic, group: Sequence[Case]) -> list[Value]:
+def _values(item: Characteristic, group: Sequence[ChosenCase]) -> list[Value]:
     """One value of each tumor, or of each patient: the first tumor's that is known."""
     if item.unit == "tumor":
         return [item.value(case) for case in group]
@@ -260,7 +260,7 @@ def _cells(item: Characteristic, groups: Groups) -> list[str | Cell]:
     return [_cell(item, group, words) for group in groups]
 
 
-def _cell(item: Characteristic, group: Sequence[Case], words: Sequence[str]) -> str | Cell:
+def _cell(item: Characteristic, group: Sequence[ChosenCase], words: Sequence[str]) -> str | Cell:
     values = _values(item, group)
     known = [value for value in values if value is not None]
     missing = f"{len(values) - len(known)} unknown" if len(known) < len(values) else ""
@@ -308,7 +308,7 @@ def _test(item: Characteristic, groups: Groups) -> Test:
 
 
 def _difference(
-    item: Characteristic, one: Sequence[Case], other: Sequence[Case], confidence: float
+    item: Characteristic, one: Sequence[ChosenCase], other: Sequence[ChosenCase], confidence: float
 ) -> str | Cell:
     pair = [[value for value in _values(item, group) if value is not None] for group in (one, other)]
     if all(isinstance(value, str) for values in pair for value in values):
@@ -343,7 +343,7 @@ def _shared(groups: Groups) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _part(case: Case, split: Split | None) -> str:
+def _part(case: ChosenCase, split: Split | None) -> str:
     """A case's part: held out by the split, or marked in the cohort."""
     if split is not None and case.case_id in split.holdout and case.cohort == DEVELOPMENT:
         return INTERNAL_TEST

@@ -130,9 +130,9 @@ def _facts(content: ReportContent, prediction: Answer) -> str:
     facts = [group_name(prediction.group)] if len(content.main.report.groups) > 1 else []
     facts += [f"{len(prediction.slices)} slices"]
     if case is not None:
-        facts += [{"M": "man", "F": "woman"}[case.sex]] if case.sex in ("M", "F") else []
-        facts += [f"{case.age_years:.0f} y"] if case.age_years is not None else []
-        facts += [f"{case.size_cm:.1f} cm"] if case.size_cm is not None else []
+        facts += [{"M": "man", "F": "woman"}[case.clinical.sex]] if case.clinical.sex in ("M", "F") else []
+        facts += [f"{case.clinical.age_years:.0f} y"] if case.clinical.age_years is not None else []
+        facts += [f"{case.clinical.size_cm:.1f} cm"] if case.clinical.size_cm is not None else []
         facts += [case.phase] if case.phase != "unknown" else []
     return " · ".join(facts)
 

@@ -42,7 +42,7 @@ class RunContent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
-    """The CT of a case, from series.csv: vendor, and slice spacing in mm."""
+    """The CT of a case, from seen_series.csv: vendor, and slice spacing in mm."""
 
     manufacturer: str = ""
     spacing_mm: float | None = None
@@ -83,8 +83,8 @@ class ReportContent:
         study: Folder of the study, for the sections that other commands fill; None without one.
         cohort_config, roi_config: Which series was taken; how one ROI was made of two annotators'.
         environment: Versions and machine of the training, from the run's environment.json.
-        scans: By case_id, from series.csv.
-        facts: By case_id, the attributes for the subgroups that series.csv holds: vendor, slice spacing.
+        scans: By case_id, from seen_series.csv.
+        facts: By case_id, the attributes for the subgroups that seen_series.csv holds: vendor, slice spacing.
         roi_agreement: Mean Dice of two annotators, from agreement.json; None where it was not measured.
         shortcuts: What the probe of facts other than the tumor found; empty where it was not run.
         saliency: None where no maps were made.

@@ -46,7 +46,7 @@ def evidence_of(source: RunSource, n_limits: int) -> dict[str, Evidence]:
 
 def _of_inclusion(content: ReportContent) -> dict[str, Evidence | None]:
     """Where the cases come from, and who was left out."""
-    cases, cohort = content.cohort.cases, content.cohort
+    cases, cohort = content.cohort.chosen, content.cohort
     patients = {c.patient_id for c in cases}
     sites = {c.site_id for c in cases}
     left_out = len({e.case_id for e in cohort.exclusions} - set(cohort.by_id))
@@ -76,11 +76,11 @@ def _of_inclusion(content: ReportContent) -> dict[str, Evidence | None]:
 
 def _of_cases(content: ReportContent) -> dict[str, Evidence | None]:
     """What is known of them."""
-    cases, cohort = content.cohort.cases, content.cohort
+    cases, cohort = content.cohort.chosen, content.cohort
     unknown = {
-        "age": sum(c.age_years is None for c in cases),
-        "sex": sum(c.sex is None for c in cases),
-        "size": sum(c.size_cm is None for c in cases),
+        "age": sum(c.clinical.age_years is None for c in cases),
+        "sex": sum(c.clinical.sex is None for c in cases),
+        "size": sum(c.clinical.size_cm is None for c in cases),
         "phase": sum(c.phase == "unknown" for c in cases),
     }
     missing = ", ".join(f"{name} {n}" for name, n in unknown.items() if n) or "none"
@@ -113,9 +113,9 @@ def _of_cases(content: ReportContent) -> dict[str, Evidence | None]:
 
 
 def _of_annotators(content: ReportContent) -> dict[str, Evidence]:
-    cases = content.cohort.cases
+    cases = content.cohort.chosen
     drawn = sum(c.roi is not None for c in cases)
-    two = sum(c.roi_reader2 is not None for c in cases)
+    two = sum(c.both_readers is not None for c in cases)
     found = {
         "annotation": Evidence(
             text=f"tumor region drawn in {drawn} of {len(cases)} cases, by two annotators in {two}",
@@ -267,7 +267,7 @@ def _of_results(content: ReportContent, appraisal: Appraisal) -> dict[str, Evide
 
 def _external(content: ReportContent, groups: Sequence[EvaluationGroup]) -> Evidence:
     """External test sets; a set whose every site also gave cases to development is external in name only."""
-    known = {c.site_id for c in content.cohort.cases if c.cohort == DEVELOPMENT}
+    known = {c.site_id for c in content.cohort.chosen if c.cohort == DEVELOPMENT}
     shared = [g.name for g in groups if content.sites_of(g.name) <= known]
     return Evidence(
         text=_test_sets(groups),

@@ -11,14 +11,14 @@ from typing import Any
 from nephroscope.base.documents import read_document, read_object
 from nephroscope.base.tables import read_table
 from nephroscope.base.version import __version__
-from nephroscope.intake.export.series_table import SERIES_FILE
+from nephroscope.intake.export.series_table import SEEN_FILE
 from nephroscope.learning.engine.folds import Answers, Deal
 from nephroscope.learning.run_files import CompleteRun
 from nephroscope.questions.compare.facts import Fact
 from nephroscope.questions.compare.measures import TestSet
 from nephroscope.questions.compare.probe import probe
 from nephroscope.questions.evaluation.subgroups import UNKNOWN, attributes_of, series_facts, vendor_of
-from nephroscope.records import Case, Estimate, Evaluation, Finding, TrainConfig
+from nephroscope.records import ChosenCase, Estimate, Evaluation, Finding, TrainConfig
 from nephroscope.report.study.content import ReportContent, RunContent, Scan
 from nephroscope.study.snapshot import Snapshot
 
@@ -50,7 +50,7 @@ def read_run(run: CompleteRun, evaluation: Evaluation, findings: Sequence[Findin
     """Everything the page of one run shows; ``findings`` are those of the imports."""
     snapshot = run.snapshot
     folder, settings, store = snapshot.folder, snapshot.settings, snapshot.slices
-    scans = scans_of(folder.root / SERIES_FILE)
+    scans = scans_of(folder.root / SEEN_FILE)
     environment, agreement = run.folder / "environment.json", folder.root / "agreement" / "agreement.json"
     return ReportContent(
         title=folder.root.resolve().name,
@@ -88,7 +88,7 @@ def run_content(run: CompleteRun, evaluation: Evaluation) -> RunContent:
 
 
 def scans_of(series_csv: Path) -> dict[str, Scan]:
-    """Maker and slice spacing of the CT of each case, from series.csv; empty without the table or its columns."""
+    """Maker and slice spacing of the CT of each case, from seen_series.csv; empty without its columns."""
     if not series_csv.exists():
         return {}
     header, rows = read_table(series_csv)
@@ -144,7 +144,7 @@ def _probe(snapshot: Snapshot, report: Evaluation, scans: Mapping[str, Scan]) ->
     return probe(snapshot, facts_known(cases, scans), [answers], tests, deal)
 
 
-def facts_known(cases: Sequence[Case], scans: Mapping[str, Scan]) -> list[Fact]:
+def facts_known(cases: Sequence[ChosenCase], scans: Mapping[str, Scan]) -> list[Fact]:
     """What the study folder knows of the cases other than the tumor, named as in the figures by subgroup."""
     seen = {c.case_id: scans.get(c.case_id, Scan()) for c in cases}
     of = {c.case_id: attributes_of(c, {"vendor": seen[c.case_id].manufacturer or UNKNOWN}) for c in cases}

@@ -25,7 +25,8 @@ from nephroscope.learning.baselines.radiomics.extract import (
     extract,
     mirp_version,
 )
-from nephroscope.records import Case, Cohort, CTVolume, RoiMask, VolumeGeometry
+from nephroscope.records import ChosenCase, Cohort, CTVolume, RoiMask, VolumeGeometry
+from nephroscope.records.settings import READERS
 
 FORMAT = 1
 Features = dict[str, float | None]
@@ -44,7 +45,7 @@ class _Task:
 
 def settings_of(cohort: Cohort) -> RadiomicsSettings:
     """In volume, or by slice for all as soon as one case is slice images: features of one kind in a study."""
-    return SLICES if any(case.format == "images" for case in cohort.cases) else VOLUME
+    return SLICES if any(case.format == "images" for case in cohort.chosen) else VOLUME
 
 
 def features_of_cases(data: StudyData, case_ids: Sequence[str]) -> dict[str, Features]:
@@ -80,7 +81,7 @@ def _held(path: Path) -> dict[str, Any] | None:
 
 
 def _extract(
-    data: StudyData, todo: Sequence[Case], paths: dict[str, Path], settings: RadiomicsSettings
+    data: StudyData, todo: Sequence[ChosenCase], paths: dict[str, Path], settings: RadiomicsSettings
 ) -> None:
     logger.info(
         "radiomics: features of %d of %d cases are computed first, seconds each", len(todo), len(paths)
@@ -100,7 +101,7 @@ def _extract(
         pass
 
 
-def _task(data: StudyData, case: Case, path: Path, settings: RadiomicsSettings) -> _Task:
+def _task(data: StudyData, case: ChosenCase, path: Path, settings: RadiomicsSettings) -> _Task:
     volume, roi = data.read(case)
     hu, mask = crop(volume.hu, roi.voxels)
     grid = VolumeGeometry(shape=hu.shape, affine=volume.geometry.affine)
@@ -131,7 +132,7 @@ def extract_and_save(task: _Task) -> None:
     save_json(task.path, content)
 
 
-def _path_of(data: StudyData, case: Case, settings: RadiomicsSettings) -> Path:
+def _path_of(data: StudyData, case: ChosenCase, settings: RadiomicsSettings) -> Path:
     rows = data.store.rows_by_case.get(case.case_id)
     if rows is None:
         raise CohortError(
@@ -140,13 +141,15 @@ def _path_of(data: StudyData, case: Case, settings: RadiomicsSettings) -> Path:
             found="none",
             remedy="run `nephroscope slices` and compare the cases that it cuts",
         )
-    key = hashlib.sha256(f"{settings.digest} {case.tumor_label} {case.tumor_name}".encode())
+    tumors = [case.roi_by(author) for author in dict.fromkeys((*READERS, *case.authors()))]
+    label, name = next(((roi.label, roi.name) for roi in tumors if roi), (1, ""))
+    key = hashlib.sha256(f"{settings.digest} {label} {name}".encode())
     for column in (data.store.hu, data.store.slice_index, data.store.area_mm2, data.store.mm_per_px):
         key.update(column[rows].tobytes())
-    for roi in (case.roi, case.roi_reader2):
-        if roi is not None and roi.is_file():
-            about = roi.stat()
-            key.update(_digest_of_file(roi, about.st_size, about.st_mtime_ns))
+    for roi in tumors:
+        if roi is not None and roi.path.is_file():
+            about = roi.path.stat()
+            key.update(_digest_of_file(roi.path, about.st_size, about.st_mtime_ns))
     return data.cache / "radiomics" / f"{key.hexdigest()[:32]}.json"
 
 

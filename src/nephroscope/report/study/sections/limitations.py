@@ -7,7 +7,7 @@ from pathlib import Path
 from nephroscope.base.files import load_json
 from nephroscope.questions.compare.comparison_file import FILE, FOLDER
 from nephroscope.questions.compare.comparison_file import FORMAT as COMPARISON
-from nephroscope.records import DEVELOPMENT, Case, Cohort, Estimate, counted_noun, p_is
+from nephroscope.records import DEVELOPMENT, ChosenCase, Cohort, Estimate, counted_noun, p_is
 from nephroscope.report.page.names import group_name
 from nephroscope.report.page.section import Bullets, Filled, Section
 from nephroscope.report.study.appraisal import RAW, Appraisal, RunSource
@@ -52,12 +52,12 @@ def limitations(content: ReportContent, appraisal: Appraisal | None = None) -> l
 def _of_protocol(content: ReportContent) -> Iterator[str]:
     if content.split.leaky:
         yield "The split is LEAKY: the same patients train and test. No figure here holds for a new patient."
-    n = sum(c.synthetic for c in content.cohort.cases)
+    n = sum(c.synthetic for c in content.cohort.chosen)
     if n:
         which = (
             "The cases are"
-            if n == len(content.cohort.cases)
-            else f"{n} of {len(content.cohort.cases)} cases are"
+            if n == len(content.cohort.chosen)
+            else f"{n} of {len(content.cohort.chosen)} cases are"
         )
         yield f"{which} SYNTHETIC phantoms. The figures show that the software works, not that the method does."
     failed = sorted(fold for fold, good in content.main.converged.items() if not good)
@@ -73,7 +73,7 @@ def _of_protocol(content: ReportContent) -> Iterator[str]:
 
 def _of_size(content: ReportContent) -> Iterator[str]:
     patients = {
-        s: len({c.patient_id for c in content.cohort.cases if c.subtype == s})
+        s: len({c.patient_id for c in content.cohort.chosen if c.subtype == s})
         for s in content.cohort.subtypes
     }
     said = ", ".join(f"{n} of {s}" for s, n in patients.items())
@@ -174,8 +174,8 @@ def _of_subgroups(appraisal: Appraisal, alpha: float) -> Iterator[str]:
 def _of_confounders(content: ReportContent) -> Iterator[str]:
     """Traits by which subtypes differ, so that a network might learn them in place of the tumor."""
     scans = content.scans
-    traits: tuple[tuple[str, Callable[[Case], str | None]], ...] = (
-        ("sex", lambda c: {"M": "men", "F": "women"}.get(c.sex or "")),
+    traits: tuple[tuple[str, Callable[[ChosenCase], str | None]], ...] = (
+        ("sex", lambda c: {"M": "men", "F": "women"}.get(c.clinical.sex or "")),
         ("contrast phase", lambda c: c.phase),
         ("site", lambda c: c.site_id),
         (
@@ -186,7 +186,7 @@ def _of_confounders(content: ReportContent) -> Iterator[str]:
     for name, read in traits:
         shares = {}
         for subtype in content.cohort.subtypes:
-            values = [v for c in content.cohort.cases if c.subtype == subtype and (v := read(c)) is not None]
+            values = [v for c in content.cohort.chosen if c.subtype == subtype and (v := read(c)) is not None]
             shares[subtype] = {v: n / len(values) for v, n in Counter(values).items()}
         for value in sorted({v for share in shares.values() for v in share}):
             found = {s: share.get(value, 0.0) for s, share in shares.items() if share}
@@ -197,7 +197,7 @@ def _of_confounders(content: ReportContent) -> Iterator[str]:
 
 
 def _of_sources(content: ReportContent) -> Iterator[str]:
-    cases = content.cohort.cases
+    cases = content.cohort.chosen
     coarse = sum(c.source != "HU" for c in cases)
     if coarse:
         yield f"{coarse} of {len(cases)} cases come from 8-bit images, in which attenuation is cut off at the window."
@@ -224,7 +224,7 @@ def _of_external_tests(content: ReportContent) -> Iterator[str]:
     groups = [g for g in content.main.report.groups if g.name.startswith("external-test")]
     if not groups:
         yield "There is no external test set."
-    known = {c.site_id for c in content.cohort.cases if c.cohort == DEVELOPMENT}
+    known = {c.site_id for c in content.cohort.chosen if c.cohort == DEVELOPMENT}
     for group in groups:
         if content.sites_of(group.name) <= known:
             yield (
@@ -233,11 +233,11 @@ def _of_external_tests(content: ReportContent) -> Iterator[str]:
             )
 
 
-def _of_clinical_data(cases: Sequence[Case]) -> Iterator[str]:
+def _of_clinical_data(cases: Sequence[ChosenCase]) -> Iterator[str]:
     missing = {
-        "age": sum(c.age_years is None for c in cases),
-        "sex": sum(c.sex is None for c in cases),
-        "size": sum(c.size_cm is None for c in cases),
+        "age": sum(c.clinical.age_years is None for c in cases),
+        "sex": sum(c.clinical.sex is None for c in cases),
+        "size": sum(c.clinical.size_cm is None for c in cases),
     }
     many = [f"{name} of {n}" for name, n in missing.items() if n > UNKNOWN * len(cases)]
     if many:
@@ -247,8 +247,8 @@ def _of_clinical_data(cases: Sequence[Case]) -> Iterator[str]:
 
 
 def _of_regions(content: ReportContent) -> Iterator[str]:
-    cases = [c for c in content.cohort.cases if c.roi is not None]
-    two = sum(c.roi_reader2 is not None for c in cases)
+    cases = [c for c in content.cohort.chosen if c.roi is not None]
+    two = sum(c.both_readers is not None for c in cases)
     if cases and two < len(cases):
         n = len(cases) - two
         yield (

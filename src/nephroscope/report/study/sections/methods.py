@@ -142,13 +142,13 @@ def counted(words: Iterable[str]) -> str:
 
 def _population_text(content: ReportContent) -> str:
     cohort = content.cohort
-    n_patients = len({c.patient_id for c in cohort.cases})
-    by_subtype = ", ".join(f"{sum(c.subtype == s for c in cohort.cases)} {s}" for s in cohort.subtypes)
+    n_patients = len({c.patient_id for c in cohort.chosen})
+    by_subtype = ", ".join(f"{sum(c.subtype == s for c in cohort.chosen)} {s}" for s in cohort.subtypes)
     text = (
-        f"{counted_noun(len(cohort.cases), 'tumor')} of {counted_noun(n_patients, 'patient')} were included "
+        f"{counted_noun(len(cohort.chosen), 'tumor')} of {counted_noun(n_patients, 'patient')} were included "
         f"({by_subtype}); the reference standard is the subtype in the label table of the study"
     )
-    second = [c for c in cohort.cases if c.subtype_reader2 is not None]
+    second = [c for c in cohort.chosen if c.subtype_reader2 is not None]
     if second:
         differ = sum(c.subtype != c.subtype_reader2 for c in second)
         text += f", and {len(second)} have a second pathology reading, which differs in {differ}"
@@ -157,16 +157,16 @@ def _population_text(content: ReportContent) -> str:
         reasons = counted(reason_group(e.reason) for e in left_out)
         verb = "was" if len(left_out) == 1 else "were"
         text += f". {counted_noun(len(left_out), 'tumor')} {verb} excluded: {reasons}"
-    parts = Counter(c.cohort for c in cohort.cases)
+    parts = Counter(c.cohort for c in cohort.chosen)
     if len(parts) > 1:
         text += ". By part of the study: " + ", ".join(f"{n} {group_name(name)}" for name, n in parts.items())
-    sites = {c.site_id for c in cohort.cases}
+    sites = {c.site_id for c in cohort.chosen}
     text += f". The cases come from {counted_noun(len(sites), 'site')}."
-    return text + (" All are SYNTHETIC phantoms." if all(c.synthetic for c in cohort.cases) else "")
+    return text + (" All are SYNTHETIC phantoms." if all(c.synthetic for c in cohort.chosen) else "")
 
 
 def _imaging_text(content: ReportContent) -> str:
-    cases = content.cohort.cases
+    cases = content.cohort.chosen
     text = f"Contrast phases: {counted(c.phase for c in cases)}"
     if len(set(content.cohort_config.phase_preference)) > 1:
         order = ", ".join(content.cohort_config.phase_preference)
@@ -185,8 +185,8 @@ def _imaging_text(content: ReportContent) -> str:
 
 
 def _roi_text(content: ReportContent) -> str:
-    cases = content.cohort.cases
-    two = sum(c.roi_reader2 is not None for c in cases)
+    cases = content.cohort.chosen
+    two = sum(c.both_readers is not None for c in cases)
     none = sum(c.roi is None for c in cases)
     text = f"{len(cases) - none} of {len(cases)} cases have a tumor region drawn by an annotator"
     if none:
@@ -207,10 +207,10 @@ def _slices_text(content: ReportContent) -> str:
         "mask": f"a square box around the tumor with {spec.margin_mm:g} mm on each side, outside it air",
         "full": "the whole slice",
     }[spec.roi_mode]
-    coarse = sum(c.source != "HU" for c in content.cohort.cases)
+    coarse = sum(c.source != "HU" for c in content.cohort.chosen)
     if coarse:
         source = (
-            f"{coarse} of {len(content.cohort.cases)} cases came as 8-bit images: their gray values were converted "
+            f"{coarse} of {len(content.cohort.chosen)} cases came as 8-bit images: their gray values were converted "
             "back to Hounsfield units by the window given for them, and are cut off at its limits. All intensities "
             "were"
         )

@@ -1,0 +1,90 @@
+"""A study of format 1, whose cases had one series each, rewritten once as format 2; its tables are kept.
+
+Cells are moved, not read: mistakes in them are named when the new tables are.
+"""
+
+import logging
+from pathlib import Path
+
+from nephroscope.base.errors import StudyError
+from nephroscope.base.files import copy_file, save_text
+from nephroscope.base.tables import read_table, save_table
+from nephroscope.records.cases import series_name
+from nephroscope.records.settings import READERS
+
+KEPT = "format-1"
+FILES = ("cohort.csv", "series.csv", "rois.csv", "study.toml")
+SERIES_COLUMNS = ("phase", "format", "image", "source", "organs")
+ROI_COLUMNS = ("roi", "roi_reader2", "tumor_label", "tumor_name")
+logger = logging.getLogger(__name__)
+
+
+def rewrite_format_1(root: Path) -> None:
+    """Rewrite cohort.csv as three tables, and number study.toml 2; an interrupted rewriting is done again.
+
+    What it replaces lies in the folder ``format-1`` afterwards. The table of all series that the imports saw, which
+    was series.csv, is seen_series.csv now.
+
+    Raises:
+        StudyError: The folder cannot be written.
+    """
+    try:
+        _keep(root)
+        kept = root / KEPT
+        if (kept / "cohort.csv").exists():
+            _rewrite_tables(kept / "cohort.csv", root)
+        text = (kept / "study.toml").read_text(encoding="utf-8")
+        save_text(root / "study.toml", _numbered(text))
+    except OSError as error:
+        raise StudyError(
+            where=f"study {root.name}",
+            expected="a folder that can be written, to rewrite a study of format 1 once",
+            found=error.strerror or type(error).__name__,
+            remedy="open it once where it can be written, or copy it to such a place",
+        ) from error
+    logger.info("study %s is rewritten in format 2; its former tables are kept in %s/", root.name, KEPT)
+
+
+def _keep(root: Path) -> None:
+    """Copy what is replaced. After an interruption, cohort.csv is still the old one or was kept before."""
+    kept, cohort = root / KEPT, root / "cohort.csv"
+    again = kept.is_dir()
+    if again and cohort.exists() and "image" not in read_table(cohort)[0]:
+        return
+    kept.mkdir(exist_ok=True)
+    for name in ("cohort.csv", "study.toml") if again else FILES:
+        if (root / name).exists():
+            copy_file(root / name, kept / name)
+
+
+def _rewrite_tables(old: Path, root: Path) -> None:
+    from nephroscope.intake.export.series_table import SEEN_FILE
+
+    header, rows = read_table(old)
+    header = [name.lower().replace(" ", "_") for name in header]
+    facts = [name for name in header if name not in (*SERIES_COLUMNS, *ROI_COLUMNS)]
+    series: list[list[str]] = []
+    rois: list[list[str]] = []
+    for _, row in rows:
+        cells = dict(zip(header, row, strict=True))
+        case_id, name = cells.get("case_id", ""), series_name(cells.get("phase", ""))
+        series.append([case_id, name, *(cells.get(column, "") for column in SERIES_COLUMNS)])
+        drawn = [
+            (author, cells.get(column, "")) for author, column in zip(READERS, ROI_COLUMNS, strict=False)
+        ]
+        tumor = [cells.get(column, "") for column in ROI_COLUMNS[2:]]
+        rois += [[case_id, author, name, path, *tumor] for author, path in drawn if path]
+    if (old.parent / "series.csv").exists():
+        copy_file(old.parent / "series.csv", root / SEEN_FILE)
+    save_table(root / "rois.csv", ("case_id", "author", "series", *ROI_COLUMNS[:1], *ROI_COLUMNS[2:]), rois)
+    save_table(root / "series.csv", ("case_id", "series", *SERIES_COLUMNS), series)
+    at = [header.index(name) for name in facts]
+    save_table(root / "cohort.csv", facts, [[row[index] for index in at] for _, row in rows])
+
+
+def _numbered(text: str) -> str:
+    import tomlkit
+
+    document = tomlkit.parse(text)
+    document["format"] = 2
+    return tomlkit.dumps(document)

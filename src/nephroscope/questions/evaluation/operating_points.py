@@ -1,4 +1,4 @@
-"""Probabilities and a wanted sensitivity in; thresholds chosen on other patients, and what they achieve, out."""
+"""Thresholds for a wanted sensitivity, chosen on other patients, and what they achieve."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from nephroscope.statistics.metrics import Bools, Floats, Ints
 
 @dataclass(frozen=True, kw_only=True)
 class AchievedPoint:
-    """One test set under thresholds for a wanted sensitivity.
+    """What thresholds for a wanted sensitivity achieve on one test set.
 
     Attributes:
         group: The test set.
-        points: By fold; a single one, of fold -1, where all cases share it.
+        points: By fold; a single one, of fold -1, if all cases share it.
         achieved: ``sensitivity``, ``specificity``, ``precision`` and ``accuracy`` on the test set.
     """
 
@@ -66,17 +66,15 @@ def thresholds_by_fold(
     if names.size < 2:
         raise ConfigError(
             where="operating point at a stated sensitivity",
-            expected="two folds or more, so that each has others to choose its threshold on",
+            expected="two folds or more, so that the threshold of each can be chosen on others",
             found="one fold",
             remedy="divide into more folds, or choose the threshold on validation cases",
         )
-    points = {}
-    for fold in names.tolist():
-        others = ~np.isin(patients.row, patients.row[folds == fold])
-        points[fold] = _point(
-            p[others], is_positive[others], sensitivity, f"of other folds than {fold}", unit
-        )
-    return points
+    others = {fold: ~np.isin(patients.row, patients.row[folds == fold]) for fold in names.tolist()}
+    return {
+        fold: _point(p[rows], is_positive[rows], sensitivity, f"of other folds than {fold}", unit)
+        for fold, rows in others.items()
+    }
 
 
 def achieved_by(
@@ -118,13 +116,9 @@ def operating_point_at(
             inner_p, inner_yes, _ = _arrays(chosen_on, positive)
             points = {-1: _point(inner_p, inner_yes, sensitivity, "of all folds")}
             thresholds = np.full(p.size, points[-1].threshold)
+        achieved = achieved_by(p, yes, patients, thresholds, config)
         found.append(
-            AchievedPoint(
-                group=name,
-                wanted_sensitivity=sensitivity,
-                points=points,
-                achieved=achieved_by(p, yes, patients, thresholds, config),
-            )
+            AchievedPoint(group=name, wanted_sensitivity=sensitivity, points=points, achieved=achieved)
         )
     return tuple(found)
 
@@ -136,11 +130,7 @@ def _arrays(members: Sequence[Answer], positive: str) -> tuple[Floats, Bools, Pa
 
 
 def _point(
-    p: Floats,
-    is_positive: Bools,
-    sensitivity: float,
-    whose: str,
-    unit: Literal["image", "case"] = "case",
+    p: Floats, is_positive: Bools, sensitivity: float, whose: str, unit: str = "case"
 ) -> OperatingPoint:
     rows = "cases" if unit == "case" else "rows"
     return OperatingPoint(

@@ -1,7 +1,7 @@
-"""Predictions of a run in; their probabilities rescaled by fits on other patients, and what was fitted, out.
+"""The probabilities of a run rescaled by fits on other patients: temperature or Platt scaling.
 
-Temperature divides the log odds by one number; Platt scaling also shifts them. The order of the cases of a fold
-stays, and so its AUC; what a probability means changes. Calls stay as they were given.
+Temperature divides the log odds by one number; Platt scaling also shifts them. The order of the cases in a fold does
+not change, and so neither does its AUC; what a probability means does. Calls are not changed.
 """
 
 from collections.abc import Sequence
@@ -17,18 +17,18 @@ from nephroscope.statistics.logistic import TINY, expit, fit_logistic, logit
 from nephroscope.statistics.metrics import Bools, Floats, Ints
 
 How = Literal["temperature", "platt"]
-LEAST, MOST = 0.05, 20.0  # bounds of a slope: the order of cases stays, and so does a fit without overlap
+LEAST, MOST = 0.05, 20.0  # bounds of a slope: the order of cases is kept, even if the classes do not overlap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rescaling:
-    """What was fitted for one fold or test set: log odds x become ``intercept + slope * x``.
+    """The fit for one fold or test set: log odds x become ``intercept + slope * x``.
 
-    With a temperature T, slope is 1/T and intercept 0; over more than two subtypes it multiplies log probabilities.
-    Platt scaling of more than two goes by subtype against the rest, made to sum to 1 again.
+    With a temperature T, slope is 1/T and intercept 0; for more than two subtypes it multiplies log probabilities.
+    Platt scaling of more than two is done for each subtype against the rest, and rescaled to sum to 1.
 
     Attributes:
-        applied_to: Name of the test set, and its fold where it has several.
+        applied_to: Name of the test set, and its fold if it has several.
         fitted_on: Cases and patients of the fit, in words.
     """
 
@@ -87,11 +87,10 @@ def _fit(
 ) -> Rescaling:
     counts = {s: sum(m.truth == s for m in members) for s in subtypes}
     if min(counts.values()) == 0:
-        found = ", ".join(f"{n} {s}" for s, n in counts.items())
         raise ConfigError(
             where=f"recalibration of {title}",
             expected="out-of-fold cases of every subtype, of other patients, to fit on",
-            found=found,
+            found=", ".join(f"{n} {s}" for s, n in counts.items()),
             remedy="divide into two folds or more with cases of each subtype in each",
         )
     p = _matrix(members, subtypes)
@@ -103,12 +102,8 @@ def _fit(
         whom = (positive,) if len(subtypes) == 2 else tuple(subtypes)
         pairs = {s: _platt(p[:, list(subtypes).index(s)], truth == list(subtypes).index(s)) for s in whom}
         intercepts, slopes = {s: a for s, (a, _) in pairs.items()}, {s: b for s, (_, b) in pairs.items()}
-    at_end = any(not LEAST * 1.001 < b < MOST * 0.999 for b in slopes.values())
-    note = (
-        "the fit ended at its bound: the classes hardly overlap, or the probabilities tell nothing"
-        if at_end
-        else ""
-    )
+    at_bound = any(not LEAST * 1.001 < b < MOST * 0.999 for b in slopes.values())
+    note = "the fit ended at its bound: the classes hardly overlap, or the probabilities are uninformative"
     n_patients = len({m.patient_id for m in members})
     return Rescaling(
         how=how,
@@ -118,7 +113,7 @@ def _fit(
         n_patients=n_patients,
         intercept=intercepts,
         slope=slopes,
-        note=note,
+        note=note if at_bound else "",
     )
 
 
@@ -144,12 +139,10 @@ def _platt(p: Floats, is_positive: Bools) -> tuple[float, float]:
     target = np.where(is_positive, (yes + 1) / (yes + 2), 1 / (no + 2))
     x = logit(p)
     ones = np.ones((1, x.size))
-    a, b = (
-        fit_logistic(np.column_stack([np.ones(x.size), x]), target, ones)[0]
-        if np.ptp(x) > 1e-9
-        else (0.0, 0.0)
-    )
-    if not LEAST <= b <= MOST:  # turned round or endless: keep the order, at the nearer bound
+    a, b = 0.0, 0.0
+    if np.ptp(x) > 1e-9:
+        a, b = fit_logistic(np.column_stack([np.ones(x.size), x]), target, ones)[0]
+    if not LEAST <= b <= MOST:  # negative or infinite: keep the order, at the nearer bound
         b = MOST if b > MOST else LEAST
         a = fit_logistic(np.ones((x.size, 1)), target, ones, offset=b * x)[0, 0]
     return float(a), float(b)

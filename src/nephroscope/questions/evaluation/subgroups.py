@@ -1,4 +1,4 @@
-"""Predictions, cohort and facts of series in; figures of subgroups and their gaps to the rest, out."""
+"""AUC and accuracy of subgroups, such as women or one vendor, and their gaps to all other cases."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +18,7 @@ from nephroscope.statistics.intervals import (
     auc_statistic,
     clustered_bootstrap,
     mean_statistic,
+    no_estimate,
     percentile_interval,
     ratio_statistic,
 )
@@ -28,7 +29,7 @@ UNKNOWN = "unknown"
 OLD_YEARS, T1A_CM = 60.0, 4.0
 SPACINGS_MM = (1.5, 3.0)
 SEXES = {"F": "women", "M": "men", "O": "other"}
-# Words in DICOM Manufacturer (0008,0070), and the name a reader knows.
+# Words in DICOM Manufacturer (0008,0070), and the usual name.
 VENDORS = {
     "siemens": "Siemens",
     "ge": "GE",
@@ -44,21 +45,21 @@ VENDORS = {
 
 
 def series_facts(study: Path) -> dict[str, dict[str, str]]:
-    """Vendor and slice spacing of the series of each case, by case_id, from seen_series.csv where there is one.
+    """Vendor and slice spacing of the series of each case, by case_id, from seen_series.csv if there is one.
 
-    A case whose series differ in one of them has that one left out.
+    If the series of a case differ in one of them, that one is left out.
     """
     path = study / SEEN_FILE
     if not path.exists():
         return {}
     header, rows = read_table(path)
-    at = {name: i for i, name in enumerate(header)}
     seen: dict[str, dict[str, set[str]]] = {}
     for _, row in rows:
-        for case_id in row[at["case_ids"]].split():
+        cells = dict(zip(header, row, strict=True))
+        for case_id in cells["case_ids"].split():
             facts = seen.setdefault(case_id, {"vendor": set(), "slice spacing": set()})
-            facts["vendor"].add(vendor_of(row[at["manufacturer"]]))
-            facts["slice spacing"].add(spacing_of(row[at["spacing_mm"]]))
+            facts["vendor"].add(vendor_of(cells["manufacturer"]))
+            facts["slice spacing"].add(spacing_of(cells["spacing_mm"]))
     return {
         case_id: {name: values.pop() for name, values in facts.items() if len(values) == 1}
         for case_id, facts in seen.items()
@@ -66,14 +67,14 @@ def series_facts(study: Path) -> dict[str, dict[str, str]]:
 
 
 def vendor_of(manufacturer: str) -> str:
-    """The maker of the scanner under one name."""
+    """The maker of the scanner, by its usual name."""
     words = manufacturer.casefold().replace("-", " ").replace("_", " ").split()
     known = next((VENDORS[word] for word in words if word in VENDORS), None)
     return known or manufacturer.strip() or UNKNOWN
 
 
 def spacing_of(spacing_mm: str) -> str:
-    """The class of a distance between slices."""
+    """The class of a slice spacing."""
     try:
         mm = float(spacing_mm)
     except ValueError:
@@ -87,18 +88,15 @@ def spacing_of(spacing_mm: str) -> str:
 def attributes_of(case: ChosenCase, facts: Mapping[str, str]) -> dict[str, str]:
     """Every attribute of a case with its value, ``unknown`` where it is not known."""
     age, size = case.clinical.age_years, case.clinical.size_cm
+    ages = f"under {OLD_YEARS:g}", f"{OLD_YEARS:g} and over"
     return {
         "sex": SEXES.get(case.clinical.sex or "", UNKNOWN),
-        "age": UNKNOWN if age is None else _side(age >= OLD_YEARS, f"under {OLD_YEARS:g}", "and over"),
+        "age": UNKNOWN if age is None else ages[age >= OLD_YEARS],
         "size": UNKNOWN if size is None else f"{'over' if size > T1A_CM else 'up to'} {T1A_CM:g} cm",
         "phase": case.phase,
         "site": case.site_id,
         **{"vendor": UNKNOWN, "slice spacing": UNKNOWN, **facts},
     }
-
-
-def _side(is_upper: bool, lower: str, upper: str) -> str:
-    return f"{OLD_YEARS:g} {upper}" if is_upper else lower
 
 
 FEWEST = 5  # patients of each subtype that a figure needs
@@ -112,9 +110,9 @@ class Subgroup:
     Attributes:
         n_by_subtype: Patients of each subtype.
         figures: ``auc`` (macro over three subtypes or more) and ``accuracy``; None with the reason where too few.
-        gaps: The same, less that of all other cases whose value is known.
-        p: Of no gap in the AUC; None where not tested. How, stands in the method of the gap.
-        p_holm: The same, by Holm over all tests of the table.
+        gaps: The same, minus that of all other cases with a known value.
+        p: Of no gap in the AUC; None where not tested. The method of the gap names the test.
+        p_holm: Corrected by Holm for all tests of the table.
     """
 
     attribute: str
@@ -130,7 +128,7 @@ class Subgroup:
 
 @dataclass(frozen=True, eq=False)
 class _Table:
-    """The cases of one test set, as arrays, and who is asked about."""
+    """The cases of one test set as arrays, and the settings."""
 
     rows: Rows
     subtypes: tuple[str, ...]
@@ -146,17 +144,17 @@ def subgroup_table(
     positive: str,
     config: EvaluationConfig,
 ) -> tuple[Subgroup, ...]:
-    """Every subgroup of one test set, attribute by attribute; attributes unknown of every case are left out.
+    """Every subgroup of one test set, attribute by attribute; an attribute that no case has is left out.
 
-    Gaps are explored, not confirmed: a small group hides a large gap, and of twenty tests one is below 0.05 by
-    chance, which is what ``p_holm`` allows for.
+    Gaps are explored, not confirmed: a small group can hide a large gap, and of twenty tests one is below 0.05 by
+    chance, which ``p_holm`` takes into account.
 
     Args:
         predictions: Cases with a known subtype, each once.
-        cohort: Knows sex, age, size, phase and site of each case.
-        facts: Further attributes by case_id, as `attributes.series_facts` reads them; may be empty.
+        cohort: With sex, age, size, phase and site of each case.
+        facts: Further attributes by case_id, from `series_facts`; may be empty.
         subtypes: In output order.
-        positive: The subtype that the AUC is about where there are two.
+        positive: The subtype that the AUC refers to if there are two.
         config: Resamples (also of the permutations), seed and confidence.
     """
     known = [p for p in predictions if p.truth is not None]
@@ -181,27 +179,25 @@ def _of_attribute(
     if len(groups) == 2 and groups[0].p is not None:  # one test, not two
         groups[1] = replace(groups[1], p=groups[0].p)
     if not is_known.all():
-        why = "the value is not known"
-        groups.append(_counted(table, attribute, UNKNOWN, ~is_known, dict.fromkeys(NAMES, why)))
+        groups.append(_counted(table, attribute, UNKNOWN, ~is_known, "the value is not known"))
     return groups
 
 
 def _subgroup(table: _Table, attribute: str, value: str, inside: Bools, is_known: Bools) -> Subgroup:
     few = _too_few(table, inside)
     if few:
-        return _counted(table, attribute, value, inside, dict.fromkeys(NAMES, few))
+        return _counted(table, attribute, value, inside, few)
     part = _taken(table.rows, inside)
     areas = {"auc": areas_of(part, table.subtypes, table.positive)["auc"]}
     shares = {"accuracy": shares_of(part, table.subtypes, table.positive)["accuracy"]}
     figures = estimate_all(part, shares, areas, table.config)
-    group = _counted(table, attribute, value, inside, {})
     rest = is_known & ~inside
     few = _too_few(table, rest)
     if few:
         why = f"the other cases: {few}" if rest.any() else "no other case"
-        return replace(group, figures=figures, gaps={name: _none(inside, why) for name in NAMES})
+        return replace(_counted(table, attribute, value, inside, why), figures=figures)
     gaps, p = _gaps(table, inside, rest)
-    return replace(group, figures=figures, gaps=gaps, p=p)
+    return replace(_counted(table, attribute, value, inside, ""), figures=figures, gaps=gaps, p=p)
 
 
 def _gaps(table: _Table, inside: Bools, rest: Bools) -> tuple[dict[str, Estimate], float]:
@@ -218,23 +214,16 @@ def _gaps(table: _Table, inside: Bools, rest: Bools) -> tuple[dict[str, Estimate
     if np.isin(patients.row[rest], owners).any():
         p, test = _bootstrap_p(drawn["auc"]), "p by the same bootstrap, as patients are on both sides"
     else:
-        p, test = (
-            _permutation_p(table, inside | rest, owners, value["auc"]),
-            "p by permuting patients in their class",
-        )
-    gaps = {}
-    for name in NAMES:
-        low, high, words = percentile_interval(
-            drawn[name], counted_noun(patients.n, "patient"), config.confidence
-        )
-        method = f"{words}; {test}" if name == "auc" else words
-        n = int(np.count_nonzero(inside | rest))
-        gaps[name] = Estimate(value=value[name], low=low, high=high, n=n, unit="case", method=method)
-    return gaps, p
+        p = _permutation_p(table, inside | rest, owners, value["auc"])
+        test = "p by permuting patients in their class"
+    whose, n = counted_noun(patients.n, "patient"), int(np.count_nonzero(inside | rest))
+    found = {name: percentile_interval(drawn[name], whose, config.confidence) for name in NAMES}
+    found["auc"] = found["auc"]._replace(method=f"{found['auc'].method}; {test}")
+    return {name: found[name].around(value[name], n) for name in NAMES}, p
 
 
 def _permutation_p(table: _Table, known: Bools, owners: Ints, observed: float) -> float:
-    """Two-sided p of the difference of AUC when the group's patients are drawn anew within their class."""
+    """Two-sided p of the difference of the AUCs if the patients of the group are drawn again within their class."""
     patients, config = table.rows.patients, table.config
     taking_part = np.zeros(patients.n)
     taking_part[patients.row[known]] = 1.0
@@ -281,7 +270,7 @@ def _difference(mine: Statistic, theirs: Statistic) -> Callable[[Floats], Floats
 
 
 def _taken(rows: Rows, part: Bools, renumber: bool = True) -> Rows:
-    """Some of the rows; patients numbered anew, or as in the whole table."""
+    """Some of the rows; patients numbered again, or as in the whole table."""
     owner = rows.patients.row[part]
     patients = replace(rows.patients, row=owner)
     if renumber:
@@ -295,17 +284,19 @@ def _by_subtype(table: _Table, part: Bools) -> dict[str, int]:
 
 
 def _too_few(table: _Table, part: Bools) -> str:
-    """Why a part of the rows gets no figure; empty where it gets one."""
+    """Why a part of the rows has no figure; empty if it has one."""
     short = [f"{n} {s}" for s, n in _by_subtype(table, part).items() if n < FEWEST]
     return f"fewer than {FEWEST} patients of a subtype ({', '.join(short)})" if short else ""
 
 
-def _counted(table: _Table, attribute: str, value: str, part: Bools, why: dict[str, str]) -> Subgroup:
-    none = {name: _none(part, reason) for name, reason in why.items()}
+def _counted(table: _Table, attribute: str, value: str, part: Bools, why: str) -> Subgroup:
+    """The counts of a subgroup, and why it has neither figures nor gaps."""
+    n = int(np.count_nonzero(part))
+    none = {name: no_estimate(f"undefined: {why}", n) for name in NAMES}
     return Subgroup(
         attribute=attribute,
         value=value,
-        n_cases=int(np.count_nonzero(part)),
+        n_cases=n,
         n_patients=table.rows.patients.count(part),
         n_by_subtype=_by_subtype(table, part),
         figures=none,
@@ -313,13 +304,8 @@ def _counted(table: _Table, attribute: str, value: str, part: Bools, why: dict[s
     )
 
 
-def _none(part: Bools, why: str) -> Estimate:
-    n = int(np.count_nonzero(part))
-    return Estimate(value=None, low=None, high=None, n=n, unit="case", method=f"undefined: {why}")
-
-
 def _adjusted(groups: Sequence[Subgroup]) -> list[Subgroup]:
-    """Holm over the tests; the two sides of an attribute with two values are one."""
+    """Corrected by Holm; the two groups of an attribute with two values are one test."""
     sides = Counter(g.attribute for g in groups if g.value != UNKNOWN)
 
     def test_of(g: Subgroup) -> tuple[str, str]:

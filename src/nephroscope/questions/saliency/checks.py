@@ -1,4 +1,4 @@
-"""Saliency maps in; whether they depend on the weights, and how much of them lies in the tumor, out. No torch."""
+"""Checks of saliency maps: do they depend on the weights, and how much of them lies in the tumor? No torch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,13 @@ from PIL import Image
 from scipy.stats import spearmanr
 
 from nephroscope.records import Estimate, EvaluationConfig
-from nephroscope.statistics.intervals import Patients, clustered_bootstrap, percentile_interval
+from nephroscope.statistics.intervals import (
+    Interval,
+    Patients,
+    clustered_bootstrap,
+    no_estimate,
+    percentile_interval,
+)
 from nephroscope.statistics.metrics import Floats
 
 ALIKE = 0.5  # mean size of Spearman with random weights from which maps count as alike: our choice
@@ -27,7 +33,7 @@ class SaliencyOfRun:
         signed: Map (h, w) of each slice asked for, in log odds of the forced call of its case.
         rois: Tumor (H, W) on the slices whose ROI was read.
         figures: By name: random, random_size, mirrored, inside, area, inside_above_area.
-        missing: Why there are no maps; empty where there are.
+        missing: Why there are no maps; empty if there are.
     """
 
     signed: Mapping[Place, Map] = field(default_factory=dict)
@@ -37,10 +43,10 @@ class SaliencyOfRun:
 
 
 def shown_map(signed: Map, size_px: int) -> Map:
-    """A map as it is shown, (h, w) to (size_px, size_px) in [0, 1]: what spoke for the subtype, by its own peak.
+    """A map as it is shown, (h, w) to (size_px, size_px) in [0, 1]: what favored the subtype.
 
-    Negative places are 0; the map is enlarged bilinearly and divided by its largest value, so the strength of
-    two slices cannot be compared. A map without a positive place is 0 everywhere.
+    Negative values are 0; the map is enlarged bilinearly and divided by its largest value, so the strength of two
+    slices cannot be compared. A map without positive values is 0 everywhere.
 
     Source:
         Selvaraju 2017, Grad-CAM, ICCV, the ReLU of equation 2.
@@ -55,7 +61,7 @@ def shown_map(signed: Map, size_px: int) -> Map:
 def rank_agreement(one: Map, other: Map) -> Floats:
     """Spearman's rank correlation of two signed maps of each slice, (N, h, w) twice, to (N,).
 
-    NaN where a map is the same everywhere.
+    NaN if a map is the same everywhere.
 
     Source:
         Adebayo 2018, Sanity checks for saliency maps, NeurIPS, section 3: Spearman rank correlation.
@@ -76,38 +82,29 @@ def share_inside(shown: Map, roi: npt.NDArray[np.bool_]) -> Floats:
 
 
 def mean_over_patients(values: Sequence[float], what: str, config: EvaluationConfig) -> Estimate:
-    """Mean of one value a patient with a patient-bootstrap interval; a NaN is left out and counted in words."""
+    """Mean of one value per patient with a patient-bootstrap interval; the method counts values left out (NaN)."""
     each = np.asarray(values, dtype=np.float64)
     known = each[~np.isnan(each)]
     method = f"mean {what}, one slice a patient"
     if known.size < each.size:
         method += f", {each.size - known.size} without a value left out"
     if known.size == 0:
-        return Estimate(
-            value=None, low=None, high=None, n=0, unit="patient", method="undefined: no slice has a value"
-        )
+        return no_estimate("undefined: no slice has a value", 0, "patient")
     value = float(known.mean())
     if known.size == 1:
-        return Estimate(
-            value=value, low=None, high=None, n=1, unit="patient", method=f"{method}; no interval from one"
-        )
+        return Interval(None, None, f"{method}; no interval from one").around(value, 1, "patient")
     patients = Patients(row=np.arange(known.size), stratum=np.zeros(known.size, np.intp))
-    drawn = clustered_bootstrap(
-        {"mean": lambda weights: weights @ known / weights.sum(axis=1)},
-        patients,
-        config.resamples,
-        config.seed,
-    )["mean"]
-    low, high, told = percentile_interval(drawn, f"{known.size} patients", config.confidence)
-    n = known.size
-    return Estimate(value=value, low=low, high=high, n=n, unit="patient", method=f"{method}; {told}")
+    statistics = {"mean": lambda weights: weights @ known / weights.sum(axis=1)}
+    drawn = clustered_bootstrap(statistics, patients, config.resamples, config.seed)["mean"]
+    interval = percentile_interval(drawn, f"{known.size} patients", config.confidence)
+    return interval._replace(method=f"{method}; {interval.method}").around(value, known.size, "patient")
 
 
 def weights_verdict(figures: Mapping[str, Estimate]) -> Verdict:
-    """Whether maps depend on the weights, are alike under random ones, or it is unclear.
+    """Whether maps depend on the weights, are similar for random ones, or it is unclear.
 
-    The size of the correlation is looked at, since an untrained network may show the same places with the other
-    sign. It must be below `ALIKE`, and below what the map of the mirrored slice reaches.
+    The absolute correlation counts, because an untrained network may show the same places with the opposite sign. It
+    must be below `ALIKE`, and below what the map of the mirrored slice reaches.
     """
     random, mirrored = figures["random_size"], figures["mirrored"]
     if random.value is None:

@@ -1,4 +1,4 @@
-"""A scored run and the slices asked for in; the map of each by the network that answered it, and the checks, out.
+"""Saliency maps of slices of a run, each by the network that answered the slice, and the checks of the maps.
 
 Kept in the run folder under a digest of weights, slices and question, so a second report computes nothing.
 Without torch, weights or convergence there are no maps, and the reason is told.
@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from nephroscope.base.documents import as_plain, from_plain
 from nephroscope.base.errors import NephroscopeError, StudyError
 from nephroscope.base.files import digest_of, load_json, replacing
 from nephroscope.base.progress import track
@@ -41,7 +41,7 @@ Agreement = dict[str, dict[Place, float]]  # random, random_size and mirrored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ExplainedSlice:
     """One slice to be explained: the fold that answered it, the subtype called, and what the answer was."""
 
     place: Place
@@ -56,7 +56,11 @@ def weights_of(run: CompleteRun, fold: int) -> Path:
 
 
 def fold_maps(
-    run: CompleteRun, number: int, asked: Sequence[Asked], sample: Set[Place], agreement: Agreement
+    run: CompleteRun,
+    number: int,
+    slices: Sequence[ExplainedSlice],
+    sample: Set[Place],
+    agreement: Agreement,
 ) -> Map:
     """Maps of the slices that one fold answered, (N, h, w); adds to ``agreement`` for those of the sample."""
     from nephroscope.learning.networks.networks import SubtypeNetwork, build_network
@@ -71,11 +75,11 @@ def fold_maps(
 
     network = build()
     load_weights(network, weights_of(run, number))
-    hu = np.stack([_slice(run, one.place) for one in asked])
-    subtype = np.array([one.subtype for one in asked])
+    hu = np.stack([_slice(run, one.place) for one in slices])
+    subtype = np.array([one.subtype for one in slices])
     maps, p = grad_cam(network, hu, subtype, n)
-    _check_same(run, number, asked, p)
-    at = np.array([i for i, one in enumerate(asked) if one.place in sample], dtype=np.intp)
+    _check_same(run, number, slices, p)
+    at = np.array([i for i, one in enumerate(slices) if one.place in sample], dtype=np.intp)
     if at.size:
         mirrored, _ = grad_cam(network, hu[at, :, ::-1], subtype[at], n)
         drawn = []
@@ -88,7 +92,7 @@ def fold_maps(
             "mirrored": rank_agreement(maps[at], mirrored[:, :, ::-1]),
         }
         for name, values in found.items():
-            agreement[name] |= {asked[i].place: float(v) for i, v in zip(at, values, strict=True)}
+            agreement[name] |= {slices[i].place: float(v) for i, v in zip(at, values, strict=True)}
     return maps
 
 
@@ -100,13 +104,15 @@ def _mean_known(drawn: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return mean
 
 
-def _check_same(run: CompleteRun, number: int, asked: Sequence[Asked], p: npt.NDArray[np.float32]) -> None:
+def _check_same(
+    run: CompleteRun, number: int, slices: Sequence[ExplainedSlice], p: npt.NDArray[np.float32]
+) -> None:
     """A map explains an answer only when its network gives that answer.
 
     Raises:
         StudyError: It does not.
     """
-    apart = max(abs(float(p[i, one.subtype]) - one.p) for i, one in enumerate(asked) if np.isfinite(one.p))
+    apart = max(abs(float(p[i, one.subtype]) - one.p) for i, one in enumerate(slices) if np.isfinite(one.p))
     if not apart <= SAME:
         raise StudyError(
             where=f"run {run.folder.name}/fold-{number}/weights.safetensors",
@@ -125,8 +131,8 @@ def _slice(run: CompleteRun, place: Place) -> npt.NDArray[np.int16]:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class KeptMaps:
-    """What took time to compute; ``key`` is a digest of everything that it was made from."""
+class StoredMaps:
+    """What took time to compute; ``key`` is a digest of everything that it depends on."""
 
     key: str
     signed: Mapping[Place, Map]
@@ -134,51 +140,61 @@ class KeptMaps:
     agreement: Agreement
 
 
-def save_maps(path: Path, kept: KeptMaps) -> None:
-    """Write them."""
-    about = {
-        "key": kept.key,
-        "maps": [*kept.signed],
-        "rois": [*kept.rois],
-        "agreement": {
-            name: [[*place, None if math.isnan(v) else v] for place, v in values.items()]
-            for name, values in kept.agreement.items()
+@dataclass(frozen=True, kw_only=True)
+class _Index:
+    """What the arrays of the file are; None in ``agreement`` is NaN."""
+
+    key: str
+    maps: tuple[Place, ...]
+    rois: tuple[Place, ...]
+    agreement: dict[str, tuple[tuple[str, int, float | None], ...]]
+
+
+def save_maps(path: Path, stored: StoredMaps) -> None:
+    """Write them to one compressed file, whole or not at all."""
+    index = _Index(
+        key=stored.key,
+        maps=tuple(stored.signed),
+        rois=tuple(stored.rois),
+        agreement={
+            name: tuple((*place, None if math.isnan(v) else v) for place, v in values.items())
+            for name, values in stored.agreement.items()
         },
-    }
-    arrays: dict[str, Any] = {"about": np.frombuffer(json.dumps(about, allow_nan=False).encode(), np.uint8)}
-    arrays |= {"signed": np.stack([*kept.signed.values()])} if kept.signed else {}
-    arrays |= {"roi": np.stack([*kept.rois.values()])} if kept.rois else {}
+    )
+    arrays = {"about": np.frombuffer(json.dumps(as_plain(index), allow_nan=False).encode(), np.uint8)}
+    for name, images in (("signed", stored.signed), ("roi", stored.rois)):
+        if images:
+            arrays[name] = np.stack([*images.values()])
     file = io.BytesIO()
-    np.savez_compressed(file, **arrays)
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     with replacing(path) as temporary:
         temporary.write_bytes(file.getvalue())
 
 
-def load_maps(path: Path, key: str) -> KeptMaps | None:
-    """What an earlier report kept; None where there is none, or it was made from something else, or is damaged."""
+def load_maps(path: Path, key: str) -> StoredMaps | None:
+    """What an earlier report stored; None if there is nothing, or it is out of date or damaged."""
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            about = json.loads(file["about"].tobytes())
-            if about["key"] != key:
+            index = from_plain(json.loads(file["about"].tobytes()), _Index, path.name)
+            if index.key != key:
                 return None
-            maps, rois = ([(case_id, int(i)) for case_id, i in about[name]] for name in ("maps", "rois"))
-            return KeptMaps(
+            return StoredMaps(
                 key=key,
-                signed=dict(zip(maps, file["signed"], strict=True)),
-                rois=dict(zip(rois, file["roi"], strict=True)) if rois else {},
+                signed=dict(zip(index.maps, file["signed"], strict=True)),
+                rois=dict(zip(index.rois, file["roi"], strict=True)) if index.rois else {},
                 agreement={
-                    name: {(case_id, int(i)): math.nan if v is None else v for case_id, i, v in values}
-                    for name, values in about["agreement"].items()
+                    name: {(case_id, i): math.nan if v is None else v for case_id, i, v in values}
+                    for name, values in index.agreement.items()
                 },
             )
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, StudyError):
         return None
 
 
 METHOD = 1  # raised when maps or checks are computed another way: old files are then made again
 CHECKED = 4  # patients a fold for the checks
 WITHIN = 1000  # stands for "in the ROI" where a mask is cut as if it were HU
-Reader = Callable[[ChosenCase], tuple[CTVolume, RoiMask]]
+CaseReader = Callable[[ChosenCase], tuple[CTVolume, RoiMask]]
 
 
 def saliency_of_run(
@@ -186,7 +202,7 @@ def saliency_of_run(
     predictions: Sequence[Answer],
     wanted: Mapping[str, Sequence[int]],
     outlined: Iterable[str],
-    read: Reader,
+    read: CaseReader,
 ) -> SaliencyOfRun:
     """Maps of the wanted slices, and the checks on a sample of all test patients, whatever was called.
 
@@ -200,21 +216,21 @@ def saliency_of_run(
     by_case = {p.case_id: p for p in predictions}
     sample = _sample(run, predictions)
     places = dict.fromkeys([(c, i) for c, indices in wanted.items() for i in indices] + sample)
-    asked = [_asked(run, by_case[case_id], index) for case_id, index in places]
-    missing = _missing(run, {one.fold for one in asked})
-    if missing or not asked:
+    slices = [_explained(run, by_case[case_id], index) for case_id, index in places]
+    missing = _missing(run, {one.fold for one in slices})
+    if missing or not slices:
         return SaliencyOfRun(missing=missing or "no case was answered")
-    path, key = run.folder / "saliency" / "maps.npz", _key(run, asked, sample)
-    kept = load_maps(path, key)
+    path, key = run.folder / "saliency" / "maps.npz", _key(run, slices, sample)
+    stored = load_maps(path, key)
     try:
-        signed, agreement = (kept.signed, kept.agreement) if kept else _all_maps(run, asked, sample)
+        signed, agreement = (stored.signed, stored.agreement) if stored else _all_maps(run, slices, sample)
     except NephroscopeError as error:
         return SaliencyOfRun(missing=str(error))
-    rois = dict(kept.rois) if kept else {}
+    rois = dict(stored.rois) if stored else {}
     left = {*outlined, *(case_id for case_id, _ in sample)} - {case_id for case_id, _ in rois}
     rois |= _rois(run, sorted(left), {*places}, read)
-    if kept is None or len(rois) > len(kept.rois):
-        save_maps(path, KeptMaps(key=key, signed=signed, rois=rois, agreement=agreement))
+    if stored is None or len(rois) > len(stored.rois):
+        save_maps(path, StoredMaps(key=key, signed=signed, rois=rois, agreement=agreement))
     return SaliencyOfRun(signed=signed, rois=rois, figures=_figures(run, sample, agreement, signed, rois))
 
 
@@ -232,13 +248,13 @@ def _sample(run: CompleteRun, predictions: Sequence[Answer]) -> list[Place]:
     return [place for number in sorted(chosen) for place in chosen[number].values()]
 
 
-def _asked(run: CompleteRun, prediction: Answer, slice_index: int) -> Asked:
+def _explained(run: CompleteRun, prediction: Answer, slice_index: int) -> ExplainedSlice:
     """Under the image protocol the slices of a case are answered by different folds."""
     name = f"{prediction.case_id}#{slice_index}"
     folds = [fold.index for fold in run.snapshot.split.folds if name in fold.test]
     subtype = run.snapshot.cohort.subtypes.index(prediction.forced_call)
     by_slice = {s.slice_index: s.probabilities[subtype] for s in prediction.slices}
-    return Asked(
+    return ExplainedSlice(
         place=(prediction.case_id, slice_index),
         fold=folds[0] if folds else prediction.fold,
         subtype=subtype,
@@ -255,33 +271,33 @@ def _missing(run: CompleteRun, folds: set[int]) -> str:
     return ""
 
 
-def _key(run: CompleteRun, asked: list[Asked], sample: list[Place]) -> str:
+def _key(run: CompleteRun, slices: list[ExplainedSlice], sample: list[Place]) -> str:
     """Of everything that maps and checks are made from."""
     digests = {}
-    for number in sorted({one.fold for one in asked}):
+    for number in sorted({one.fold for one in slices}):
         with weights_of(run, number).open("rb") as file:
             digests[number] = hashlib.file_digest(file, "sha256").hexdigest()
     return digest_of(
-        [METHOD, DRAWS, digests, run.snapshot.slices.digest, [asdict(one) for one in asked], sample]
+        [METHOD, DRAWS, digests, run.snapshot.slices.digest, [asdict(one) for one in slices], sample]
     )
 
 
 def _all_maps(
-    run: CompleteRun, asked: list[Asked], sample: list[Place]
+    run: CompleteRun, slices: list[ExplainedSlice], sample: list[Place]
 ) -> tuple[Mapping[Place, Map], Agreement]:
     """Signed maps, and for the sample the agreement with random weights and with mirrored slices."""
     signed: dict[Place, Map] = {}
     agreement: Agreement = {"random": {}, "random_size": {}, "mirrored": {}}
-    folds = sorted({one.fold for one in asked})
+    folds = sorted({one.fold for one in slices})
     for number in track(folds, "saliency", "fold", len(folds)):
-        of_fold = [one for one in asked if one.fold == number]
+        of_fold = [one for one in slices if one.fold == number]
         maps = fold_maps(run, number, of_fold, {*sample}, agreement)
         signed |= {one.place: values for one, values in zip(of_fold, maps, strict=True)}
     return signed, agreement
 
 
 def _rois(
-    run: CompleteRun, case_ids: list[str], places: Set[Place], read: Reader
+    run: CompleteRun, case_ids: list[str], places: Set[Place], read: CaseReader
 ) -> dict[Place, npt.NDArray[np.bool_]]:
     """The tumor on the slices asked for, cut as the slices were; cases that cannot be read are left out."""
     found: dict[Place, npt.NDArray[np.bool_]] = {}

@@ -16,7 +16,7 @@ from PIL import Image
 from nephroscope.clinic.cut import apply_window
 from nephroscope.learning.run_files import CompleteRun
 from nephroscope.questions.saliency.checks import ALIKE, SaliencyOfRun, shown_map, weights_verdict
-from nephroscope.questions.saliency.maps import CHECKED, DRAWS, Reader, saliency_of_run
+from nephroscope.questions.saliency.maps import CHECKED, DRAWS, CaseReader, saliency_of_run
 from nephroscope.records import Estimate, SliceSpec, counted_noun
 from nephroscope.report.study.case_cards import SIDE_PX, cases_with_cards, shown_rows
 from nephroscope.report.study.content import ReportContent, Saliency, SaliencyMap
@@ -28,7 +28,7 @@ MAP_COLOR, ROI_COLOR = (230, 159, 0), (86, 180, 233)  # orange and sky blue of O
 DENSEST = 0.6  # opacity of a map at its peak
 
 
-def with_saliency(content: ReportContent, run: CompleteRun, read: Reader) -> ReportContent:
+def with_saliency(content: ReportContent, run: CompleteRun, read: CaseReader) -> ReportContent:
     """The content with maps for up to `MOST_CASES` cards, mistakes first, or with the reason why there are none.
 
     Args:

@@ -141,7 +141,7 @@ def test_a_perfect_split_has_no_slope_and_says_why():
     p = np.where(y, 0.9, 0.1) + np.linspace(-0.05, 0.05, 20)
     found = calibrate(p, y, own_patients(y), CONFIG)
     assert found["slope"].value is None
-    assert "parts the classes" in found["slope"].method
+    assert "separates the classes" in found["slope"].method
     assert found["intercept"].value is not None
     assert found["brier"].value == pytest.approx(((p - y) ** 2).mean())
 

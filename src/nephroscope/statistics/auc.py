@@ -30,12 +30,8 @@ from nephroscope.statistics.metrics import Bools, Floats, delong_covariance, pla
 def clustered_covariance(scores: Floats, is_positive: Bools, patients: Patients) -> tuple[Floats, Floats]:
     """AUCs (m,) of m tests on the same rows, and their covariance (m, m) over patients.
 
-    A patient may have rows of one class or of both. With one row a patient this is DeLong's covariance.
-
-    Args:
-        scores: (m, n), finite.
-        is_positive: (n,); at least two patients with a positive row, two with a negative one.
-        patients: Whose each row is.
+    A patient may have rows of one class or of both; with one row per patient this is DeLong's covariance. ``scores``
+    are (m, n), finite; there are at least two patients with a positive row, and two with a negative one.
 
     Source:
         Obuchowski 1997, Biometrics 53:567: sums of placement values by patient, less the patient's number of rows
@@ -60,7 +56,7 @@ def clustered_interval(
 ) -> tuple[float, float, str] | None:
     """Low, high and method of the interval of an AUC whose rows (n,) share patients, on the logit scale.
 
-    None where there is none: a class of one patient, or no variance.
+    None if a class has one patient, or there is no variance.
 
     Source:
         Obuchowski 1997, Biometrics 53:567; why not the bootstrap: `benchmarks/interval_coverage.py`.
@@ -124,12 +120,9 @@ class OverallTest:
 def auc_covariance(
     scores: Floats, is_positive: Bools, patients: Patients | None
 ) -> tuple[Floats | None, Floats | None, str]:
-    """AUCs, covariance and the name of its formula; None, and why, where a class has too few patients.
+    """AUCs of scores (m, n), their covariance and its formula; None, and why, if a class has too few patients.
 
-    Args:
-        scores: (m, n), finite.
-        is_positive: (n,).
-        patients: Whose each row is; None: each row is a patient of its own.
+    Without ``patients`` each row is another patient's.
     """
     owner = np.arange(is_positive.size) if patients is None else patients.row
     n_positive, n_negative = (np.unique(owner[y]).size for y in (is_positive, ~is_positive))
@@ -151,18 +144,13 @@ def compare_aucs(
     config: EvaluationConfig,
     bootstrap: bool = True,
 ) -> PairedTest:
-    """Test whether two scores of the same rows have the same AUC.
+    """Test whether two scores (n,) of the same rows have the same AUC.
 
-    Args:
-        one: (n,), finite.
-        two: (n,), of the same rows in the same order.
-        is_positive: (n,).
-        patients: Whose each row is; None: each row is a patient of its own.
-        config: Confidence, and resamples and seed of the bootstrap beside the test.
-        bootstrap: False leaves it away; the test does not need it.
+    Without ``patients`` each row is another patient's. ``bootstrap`` adds the bootstrap interval of the difference,
+    which the test does not need.
 
     Source:
-        DeLong 1988 where each row is a patient; Obuchowski 1997 where patients have several.
+        DeLong 1988 if each row is another patient's; Obuchowski 1997 if patients have several.
     """
     own = patients or Patients.of([f"{i:09d}" for i in range(is_positive.size)], is_positive.astype(np.intp))
     aucs, covariance, method = auc_covariance(np.stack([one, two]), is_positive, patients)
@@ -205,10 +193,7 @@ def compare_unpaired(
 ) -> PairedTest:
     """Test whether a score has the same AUC in two sets of different patients.
 
-    Args:
-        one: Scores (n,), which are positive (n,), and whose each row is.
-        two: The same of the other patients.
-        config: Confidence, resamples and seed.
+    Each set is given by its scores (n,), which rows are positive (n,), and their patients.
 
     Source:
         DeLong 1988 variances, added; degrees of freedom by Satterthwaite 1946, as pROC's unpaired test has them.

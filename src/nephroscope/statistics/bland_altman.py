@@ -25,15 +25,9 @@ def bland_altman(
 ) -> dict[str, Estimate]:
     """Bias and lower and upper limit of agreement of the second annotator against the first.
 
-    With one tumor per patient the intervals are Student's for the bias and exact for the limits; else patients are
-    resampled with all their tumors.
-
-    Args:
-        one: First annotator's values (n,).
-        two: Second annotator's.
-        patients: Whose each tumor is.
-        config: Gives confidence, resamples and seed.
-        ratio: Compare second over first, by logarithms: for values whose differences grow with the value.
+    With one tumor per patient the intervals are Student's for the bias and exact for the limits; otherwise patients
+    are resampled with all their tumors. ``ratio`` compares second over first, by logarithms: for values (n,) that
+    differ more where they are larger.
 
     Source:
         Bland and Altman 1986, Lancet 327:307, and 1999, Stat Methods Med Res 8:135 (ratio: section 3); exact limits:
@@ -73,7 +67,7 @@ def bland_altman(
 
 
 def growth(one: Floats, two: Floats, patients: Patients, config: EvaluationConfig) -> Estimate:
-    """Rank correlation of the absolute difference with the mean of both: above 0 when large tumors differ more.
+    """Rank correlation of the absolute difference with the mean of both: above 0 if large tumors differ more.
 
     Source:
         Bonett and Wright 2000, Psychometrika 65:23, with the number of patients as n.

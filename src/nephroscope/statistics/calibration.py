@@ -1,8 +1,8 @@
-"""Probabilities and outcomes in; how far the probabilities mean what they say, out: figures and a curve.
+"""Calibration: whether the probabilities mean what they say, as figures and as a curve.
 
-Intercept and slope are those of a logistic regression of the outcome on the log odds of the probability: 0 and 1
-where a probability means what it says. A slope below 1: the probabilities are too extreme (overconfident); above 1:
-they stay too near the middle (timid). An intercept below 0: they are too high on the whole; above 0: too low.
+Intercept and slope are those of a logistic regression of the outcome on the log odds of the probability: 0 and 1 for
+well calibrated probabilities. With a slope below 1 they are too extreme (overconfident), above 1 too close to the
+average (underconfident). With an intercept below 0 they are too high on the whole, above 0 too low.
 """
 
 from collections.abc import Sequence
@@ -64,15 +64,9 @@ def calibrate(
 ) -> dict[str, Estimate]:
     """Intercept (slope held at 1), slope, observed to expected, Brier and scaled Brier score, ICI, E50, E90.
 
-    Where every row is its own patient, intercept and slope have profile-likelihood intervals and O:E one on the
-    log scale; everything else, and everything where a patient has several rows, is resampled by patient.
-
-    Args:
-        p: Probability of the positive class, (n,).
-        is_positive: (n,).
-        patients: Who owns each row.
-        config: Resamples, seed and confidence.
-        unit: What a row is.
+    If every row is another patient's, intercept and slope have profile-likelihood intervals and O:E one on the log
+    scale; everything else, and everything if a patient has several rows, is resampled by patient. ``p`` is the
+    probability of the positive class, (n,).
 
     Source:
         Cox 1958, Biometrika 45:562 (intercept, slope); Debray 2017, BMJ 356:i6460 (O:E); Brier 1950; Kattan and Gerds
@@ -95,12 +89,12 @@ def calibration_curve(
 ) -> CalibrationCurve:
     """The smooth curve with a patient-bootstrap band, over the range of ``p``, and grouped points.
 
-    The curve is a logistic regression on a restricted cubic spline of the log odds, lightly penalised. It is empty,
-    with the reason, where there are fewer than five patients of a class.
+    The curve is a logistic regression on a restricted cubic spline of the log odds, lightly penalized. It is empty,
+    with the reason, if a class has fewer than five patients.
 
     Source:
         Austin and Steyerberg 2014, Stat Med 33:517; Van Calster 2016, J Clin Epidemiol 74:167, who ask for 200
-        of each class for a curve that can be leant on.
+        of each class for a reliable curve.
     """
     bins = _bins(p, is_positive, patients, config, unit)
     why = _no_smooth(p, is_positive, patients)
@@ -130,7 +124,7 @@ def calibration_curve(
 def _brier(
     p: Floats, is_positive: Bools, patients: Patients, config: EvaluationConfig, unit: Unit
 ) -> dict[str, Estimate]:
-    """Brier score, and what it is below that of the prevalence; faultless probabilities have a bound only."""
+    """Brier score, and by how much it is below that of the prevalence; perfect probabilities only have a bound."""
     cells = Cells.of(p, is_positive, whole_draws(patients), bins=logit(p))
 
     def scores(off: Floats, yes: Bools, weights: Floats) -> Floats:
@@ -158,7 +152,7 @@ def _brier(
 
 
 def _faultless(n: int, confidence: float) -> Interval:
-    """Bound of a Brier score of 0 over n patients, and how it came about."""
+    """Bound of a Brier score of 0 over n patients, and how it is computed."""
     words = f"no probability is off; bound: Clopper-Pearson for the share of patients off, none of {n}"
     return Interval(0.0, clopper_pearson(0, n, confidence)[1], f"{words}, {percent(confidence)}")
 
@@ -222,7 +216,7 @@ def _bins(
 
 
 def _no_smooth(p: Floats, is_positive: Bools, patients: Patients) -> str:
-    """Why there can be no curve; empty where there can."""
+    """Why there is no curve; empty if there is one."""
     yes, no = patients_of_each(patients, is_positive)
     if min(yes, no) < FEWEST:
         return f"a curve needs {FEWEST} patients of each class, found {yes} and {no}"

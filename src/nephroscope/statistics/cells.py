@@ -1,8 +1,8 @@
-"""Rows of a table and whose they are in; the same rows, or few cells of like rows, to resample by patient, out.
+"""Rows to resample by patient; in a large table, cells of similar rows.
 
-A table of thousands of rows is resampled as cells: rows of like value and the same outcome count together, and many
-patients are drawn in random groups. Figures are computed from the rows, only their spread from the cells; a smooth
-curve is wholly the cells'.
+A table of thousands of rows is resampled as cells: rows of similar value and the same outcome count together, and
+many patients are drawn in random groups. Figures are computed from the rows, only their spread from the cells; a
+smooth curve comes from the cells alone.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ class Cells:
         value: Mean value of the rows of each cell, (m,).
         flag: Outcome of the rows of each cell, (m,).
         count: Rows of each cell, (m,).
-        patients: Whose each row is, or which group of patients'.
+        patients: The patient, or group of patients, of each row.
         row: Cell of each row, (n,).
     """
 
@@ -41,14 +41,7 @@ class Cells:
 
     @classmethod
     def of(cls, value: Floats, flag: Bools, patients: Patients, bins: Floats | None = None) -> "Cells":
-        """Cells of rows, (n,) each.
-
-        Args:
-            value: What a cell has the mean of.
-            flag: True or False in all rows of a cell.
-            patients: Whose each row is.
-            bins: Rows alike in this, (n,), share a cell; by default those alike in ``value``.
-        """
+        """Cells of rows, (n,) each: of similar ``bins`` (by default ``value``) and the same ``flag``."""
         n = value.size
         if n <= MOST_ROWS:
             return cls(value=value, flag=flag, count=np.ones(n), patients=patients, row=np.arange(n))
@@ -69,7 +62,7 @@ class Cells:
     ) -> Floats:
         """Values (resamples, g) of a function of cell weights (b, m), over redrawn patients with all their rows.
 
-        Of thinned rows they are moved by as much as ``exact`` (g,), the values of the rows, is apart from the cells'.
+        For thinned rows they are shifted by the difference of ``exact`` (g,), the values of the rows, from the cells.
         """
         chunks = resampled_weights(self.patients, config.resamples, config.seed)
         if not self.thinned:
@@ -77,10 +70,10 @@ class Cells:
         shape = (self.patients.n, self.value.size)
         at = np.ravel_multi_index((self.patients.row, self.row), shape)
         held = np.bincount(at, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
-        apart = exact - values(self.count[None])[0]
+        shift = exact - values(self.count[None])[0]
         with threadpool_limits(1, user_api="blas"):
             drawn = np.concatenate([values(weights @ held) for weights in chunks])
-        return drawn + np.where(np.isfinite(apart), apart, 0.0)
+        return drawn + np.where(np.isfinite(shift), shift, 0.0)
 
 
 def is_grouped(patients: Patients) -> bool:
@@ -96,7 +89,7 @@ def patients_words(patients: Patients) -> str:
 def grouped(patients: Patients) -> Patients:
     """The same rows with patients in random groups within their class, where there are more than some thousands.
 
-    Groups of patients, drawn as one, spread as the patients do: their sums are independent and alike.
+    Groups of patients, drawn as one, vary as the patients do: their sums are independent and similar.
 
     Source:
         Wolter 2007, Introduction to Variance Estimation, 2nd ed., chapter 2 (random groups).

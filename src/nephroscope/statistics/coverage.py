@@ -44,15 +44,8 @@ def risk_coverage(
 ) -> CoverageCurve:
     """Risk at each coverage: cases are answered from the largest distance down, equal distances together.
 
-    All of it depends on how frequent the classes are, so patients are redrawn whatever their class.
-
-    Args:
-        distance: Of each case from the boundary, (n,): what the margin is compared with.
-        wrong: True where the answer would be wrong, (n,).
-        patients: Who owns each case.
-        config: Resamples, seed and confidence.
-        margin: Cases nearer than this to the boundary get no answer.
-        unit: What a row is.
+    All of it depends on how frequent the classes are, so patients are resampled regardless of class. ``distance`` of
+    each case from the boundary, (n,), is what ``margin`` is compared with: nearer cases get no answer.
 
     Source:
         El-Yaniv and Wiener 2010, J Mach Learn Res 11:1605; Geifman and El-Yaniv 2017 (area).
@@ -105,10 +98,10 @@ def coverage_of(
     points: Sequence[OperatingPoint],
     config: EvaluationConfig,
 ) -> CoverageCurve:
-    """The same for cases of a run whose truth is known, by the product's margin rule and its forced calls.
+    """The same for cases of a run with known truth, by the margin rule of the clinic and the forced calls.
 
-    The distance is that of the probability from the threshold (two subtypes) or from the next likeliest (more), as in
-    `calls.decide`. Findings, which also forbid a call, are not counted here.
+    The distance is that of the probability from the threshold (two subtypes) or from the next most likely subtype
+    (more), as in `clinic.call.decide`. Findings, which also prevent a call, are not considered here.
     """
     thresholds = np.array([points[p.fold if len(points) > 1 else 0].threshold for p in predictions])
     rows = rows_of_cases(predictions, subtypes)

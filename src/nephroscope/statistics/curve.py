@@ -1,4 +1,4 @@
-"""What a curve over a grid is: values with a band, how many rows stand behind it, and how it was made."""
+"""A curve over a grid with its band, and what its bootstrap needs to know about the patients."""
 
 from dataclasses import dataclass, replace
 
@@ -15,9 +15,8 @@ class Curve:
     """Values ``y`` (g,) over ``x`` (g,) with a pointwise band ``low`` to ``high``; empty arrays where there is none.
 
     Attributes:
-        n: Rows behind it.
-        n_patients: Patients behind it.
-        method: How it was made, or why there is none.
+        n: Rows that it is computed from, of ``n_patients`` patients.
+        method: How it was computed, or why there is none.
     """
 
     x: Floats
@@ -30,17 +29,17 @@ class Curve:
 
     @property
     def is_empty(self) -> bool:
-        """True where the data do not carry a curve; ``method`` says why."""
+        """True if there is no curve; ``method`` says why."""
         return self.x.size == 0
 
     def as_dict(self) -> dict[str, object]:
-        """The curve for JSON; a band that cannot be had at a point is None there."""
+        """The curve for JSON; where there is no band, it is None."""
         columns = {name: plain(getattr(self, name)) for name in ("x", "y", "low", "high")}
         return {**columns, "n": self.n, "n_patients": self.n_patients, "method": self.method}
 
 
 def no_curve(patients: Patients, why: str) -> Curve:
-    """A curve that cannot be had, and why."""
+    """An empty curve, and why."""
     none = np.empty(0)
     n = patients.row.size
     return Curve(x=none, y=none, low=none, high=none, n=n, n_patients=patients.n, method=f"undefined: {why}")
@@ -57,8 +56,8 @@ REDRAWN = "the number of each class is redrawn too"
 def whole_draws(patients: Patients) -> Patients:
     """The same patients as one stratum, so that resampling redraws the number of positives too.
 
-    Calibration and net benefit are about how many are positive; holding that number would make their
-    intervals too narrow.
+    Calibration and net benefit depend on how many are positive; holding that number fixed would make their intervals
+    too narrow.
     """
     return replace(patients, stratum=np.zeros_like(patients.stratum))
 
@@ -70,7 +69,7 @@ def bootstrap_words(patients: Patients, config: EvaluationConfig) -> str:
 
 
 def is_alone(patients: Patients, is_positive: Bools) -> bool:
-    """True where a class has one patient: redrawing says nothing of how the patients of that class differ."""
+    """True if a class has one patient: resampling does not show how the patients of that class differ."""
     return min(patients_of_each(patients, is_positive)) == 1
 
 

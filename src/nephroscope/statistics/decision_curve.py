@@ -1,4 +1,4 @@
-"""Probabilities and outcomes in; net benefit of acting on them, over threshold probabilities, out."""
+"""Decision curves: net benefit of acting on a probability, over threshold probabilities."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,22 +14,21 @@ from nephroscope.statistics.logistic import TINY
 from nephroscope.statistics.metrics import Bools, Floats
 
 THRESHOLDS = np.arange(1, 100) / 100
-ROUNDING = 1e-12  # 0.35 written two ways is one threshold
+ROUNDING = 1e-12  # 0.35 computed in two ways is one threshold
 NO_BAND = "no interval where all resamples agree, such as where everybody is acted on, or nobody"
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class DecisionCurve:
-    """What acting on a probability is worth, over the threshold from which one would act; all arrays are (g,).
+    """The value of acting on a probability, over the threshold from which one would act; all arrays are (g,).
 
     Attributes:
-        thresholds: Threshold probabilities.
-        net_benefit: True positives per case less false positives weighted by the odds of the threshold.
-        treat_all: Net benefit of acting on everybody; that of acting on nobody is 0.
-        standardised: Net benefit over the prevalence: at most 1.
-        over_all: Net benefit less that of acting on everybody.
-        relative_utility: Share of the way from the better of all and none to perfect answers.
-        prevalence: Share of positives, of the data or as given.
+        net_benefit: True positives per case minus false positives weighted by the odds of the threshold.
+        treat_all: Net benefit of treating everybody; that of treating nobody is 0.
+        standardised: Net benefit divided by the prevalence: at most 1.
+        over_all: Net benefit minus that of treating everybody.
+        relative_utility: Share of the way from the better of all and none to perfect predictions.
+        prevalence: Share of positives, in the data or as given.
     """
 
     thresholds: Floats
@@ -59,15 +58,8 @@ def decision_curve(
 ) -> DecisionCurve:
     """Net benefit, standardised, and over treat-all, each with a patient-bootstrap band; treat none is 0.
 
-    A case is acted on where its probability is at least the threshold.
-
-    Args:
-        p: Probability of the positive class, (n,).
-        is_positive: (n,).
-        patients: Who owns each row.
-        config: Resamples, seed and confidence.
-        thresholds: Between 0 and 1, (g,).
-        prevalence: Of the population, where the share of positives here is a matter of sampling.
+    A case is treated if its probability ``p`` (n,) is at least the threshold (g,). Give the ``prevalence`` of the
+    population if the share of positives here depends on how cases were collected.
 
     Raises:
         ConfigError: A threshold or the prevalence is not between 0 and 1.

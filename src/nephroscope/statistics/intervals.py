@@ -77,13 +77,7 @@ def percentile_limits(drawn: Floats, confidence: float) -> tuple[Floats, Floats]
 
 
 def percentile_interval(drawn: Floats, whose: str, confidence: float) -> Interval:
-    """Low and high limit of resamples (b,) with the method in words, or None and why.
-
-    Args:
-        drawn: Values of the figure.
-        whose: Who was redrawn, as `cells.patients_words` writes it.
-        confidence: Of the interval.
-    """
+    """The percentile interval of resamples (b,), or why there is none; ``whose`` is from `cells.patients_words`."""
     low, high = (
         float(limit[0]) if np.isfinite(limit[0]) else None
         for limit in percentile_limits(drawn[:, None], confidence)
@@ -143,8 +137,8 @@ def delong(scores: Floats, is_positive: Bools) -> tuple[float, float]:
 def delong_auc(scores: Floats, is_positive: Bools, confidence: float = 0.95) -> tuple[float, float, str]:
     """Low, high and method of the interval of an AUC whose rows are independent; both classes needed.
 
-    DeLong's variance on the logit scale keeps the interval inside 0 to 1. It vanishes when the classes do
-    not overlap, so there, and with a single row of a class, Newcombe's interval stands in.
+    DeLong's variance on the logit scale keeps the interval inside 0 to 1. It is zero if the classes do not overlap;
+    then, and if a class has a single row, Newcombe's interval is used.
     """
     m = int(np.count_nonzero(is_positive))
     n = is_positive.size - m
@@ -181,8 +175,8 @@ def hanley_mcneil(value: float, m: float, n: float) -> float:
 def newcombe_auc(value: float, m: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Interval of an AUC from its value and the two class sizes; not degenerate at 0 and 1.
 
-    The limits are the areas t that lie z standard errors (Hanley and McNeil, at t, both classes taken for their mean
-    size but in the product m n) from ``value``.
+    The limits are the areas t at z standard errors from ``value`` (Hanley and McNeil at t, with the mean of the class
+    sizes for both, except in the product m n).
 
     Source:
         Newcombe 2006, Stat Med 25:559, method 5.
@@ -201,7 +195,7 @@ def newcombe_auc(value: float, m: int, n: int, confidence: float = 0.95) -> tupl
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Patients:
-    """Who owns each row: ``row`` (n,) holds patient numbers 0 .. P-1; ``stratum`` (P,) their classes."""
+    """The patient of each row: ``row`` (n,) holds patient numbers 0 .. P-1; ``stratum`` (P,) their classes."""
 
     row: Ints
     stratum: Ints
@@ -223,7 +217,7 @@ class Patients:
 
     @property
     def with_company(self) -> "Patients":
-        """The same, a class of one patient joined to the largest: redrawn alone, one patient never varies."""
+        """The same, a class of one patient joined to the largest: resampled alone, one patient never varies."""
         size = np.bincount(self.stratum)
         lonely = size[self.stratum] == 1
         return replace(self, stratum=np.where(lonely, size.argmax(), self.stratum))
@@ -257,7 +251,7 @@ def clustered_bootstrap(
 ) -> dict[str, Floats]:
     """Values of each statistic, (resamples,), over the same redrawn patients with all their rows.
 
-    One thread: the products are small, and threads that wait for each other cost more than they give.
+    One thread: the products are small, and several threads would mostly wait for each other.
     """
     if not statistics:
         return {}
@@ -278,9 +272,9 @@ def ratio_statistic(hits: Bools, counted: Bools, patients: Patients) -> Statisti
 def auc_statistic(scores: Floats, is_positive: Bools, patients: Patients) -> Statistic:
     """AUC over rows as a function of patient weights: w A w' / (w m)(w n).
 
-    A (P, P) holds how many comparisons the positive rows of one patient win against the negative of another,
-    so a resample costs one row of a matrix product and no sorting. Where that matrix would be far larger than the
-    rows (many patients with few rows), they are sorted once and each resample adds up along them.
+    A (P, P) counts the comparisons that the positive rows of one patient win against the negative rows of another,
+    so a resample costs one row of a matrix product and no sorting. If A would be far larger than the rows, these are
+    sorted once and each resample adds up along them.
     """
     m, n = map(patients.per_patient, (is_positive, ~is_positive))
     winners, losers = np.flatnonzero(m), np.flatnonzero(n)
@@ -306,8 +300,8 @@ def roc_band(
 ) -> tuple[Floats, Floats]:
     """Pointwise band of the true positive rate at the false positive rates of ``grid`` (g,).
 
-    By patient bootstrap; NaN where all resamples agree or a class has one patient. ``settings`` are resamples, seed
-    and confidence.
+    By patient bootstrap; NaN where all resamples agree or if a class has one patient. ``settings`` are resamples,
+    seed and confidence.
     """
     resamples, seed, confidence = settings
     if min(patients.count(is_positive), patients.count(~is_positive)) < 2:

@@ -49,15 +49,9 @@ def compare_labels(
     ordered: Sequence[str] = (),
     weights: Weights = "none",
 ) -> LabelAgreement:
-    """Agreement and kappa of two readings; patients are resampled where one has several cases.
+    """Agreement and kappa of two readings, a label per case each; patients are resampled if one has several cases.
 
-    Args:
-        first: Label of each case by the first reading; at least one case.
-        second: By the second, in the same order.
-        patient_ids: Whose case it is.
-        config: Gives confidence, resamples and seed.
-        ordered: All labels from lowest to highest; needed for weights.
-        weights: How much a near miss counts; ``none``: not at all.
+    ``weights`` is how much a near miss counts; they need ``ordered``, all labels from lowest to highest.
     """
     labels = tuple(ordered) or tuple(dict.fromkeys([*sorted(set(first)), *sorted(set(second))]))
     w = agreement_weights(len(labels), weights)
@@ -196,11 +190,11 @@ def compare_readers(
     ordered: Sequence[str] = (),
     weights: Weights = "none",
 ) -> KappaReport:
-    """Fleiss' kappa over all readers and Cohen's kappa of each pair, patients being resampled.
+    """Fleiss' kappa over all readers and Cohen's kappa of each pair, with patients resampled.
 
     Args:
-        readings: Reader to label by case_id; at least two readers. "Not sure" is no label unless ``ordered`` has it.
-        patient_of: Whose each case is.
+        readings: Label by case_id of each reader; at least two. "Not sure" is no label unless ``ordered`` has it.
+        patient_of: patient_id by case_id.
         config: Gives confidence, resamples and seed.
         ordered: All labels from lowest to highest; needed for weights.
         weights: Of Cohen's kappa; Fleiss' has none.
@@ -252,13 +246,7 @@ def compare_readers(
 
 
 def estimate_fleiss(counts: Floats, patient_ids: Sequence[str], config: EvaluationConfig) -> Estimate:
-    """Fleiss' kappa with its patient bootstrap.
-
-    Args:
-        counts: How many readers gave each label, cases by labels (n, K), the same number of readers in all.
-        patient_ids: Whose each case is.
-        config: Gives confidence, resamples and seed.
-    """
+    """Fleiss' kappa with its patient bootstrap; ``counts`` (n, K) of readers by case and label."""
     n = len(counts)
     if n == 0:
         return no_estimate("undefined: no case that every reader labelled", n)

@@ -1,4 +1,4 @@
-"""Probabilities and outcomes in; calibration intercept, slope and observed-to-expected ratio with intervals out."""
+"""Calibration intercept, slope and observed-to-expected ratio with intervals, and the logistic fits they need."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ from nephroscope.statistics.intervals import (
 )
 from nephroscope.statistics.metrics import Bools, Floats
 
-STEPS = 50  # Newton's; ten are usual
+STEPS = 50  # of Newton's method; ten are usual
 FARTHEST = 2.5  # log odds that a row may move in one step; without a bound, Newton may jump to and fro
 TINY = 1e-6  # probabilities nearer to 0 or 1 are taken as this far off
 
@@ -100,12 +100,12 @@ def spline(knots_from: Floats, x: Floats) -> Floats:
 
 
 def log_likelihood(x: Floats, is_positive: Bools, count: Floats | float = 1.0) -> float:
-    """Of log odds ``x`` (n,), the logarithm of the chance of these outcomes, each seen ``count`` times."""
+    """Log likelihood of these outcomes, each seen ``count`` times, for log odds ``x`` (n,)."""
     return float(-(count * np.logaddexp(0.0, np.where(is_positive, -x, x))).sum())
 
 
 def overlap(x: Floats, is_positive: Bools) -> bool:
-    """True when no threshold on ``x`` parts the classes, so that a slope is finite."""
+    """True if no threshold on ``x`` separates the classes, so that the slope is finite."""
     yes, no = x[is_positive], x[~is_positive]
     return bool(yes.size and no.size and yes.min() < no.max() and no.min() < yes.max())
 
@@ -140,7 +140,7 @@ def intercept_and_slope(
 ) -> dict[str, Estimate]:
     """``intercept`` with the slope held at 1, ``slope``, ``intercept_beside_slope`` and ``observed_expected``.
 
-    The first is calibration in the large; the third is the intercept of the fit that gives the slope, which says
+    The first is calibration in the large; the third is the intercept of the fit that gives the slope, which means
     little by itself.
 
     Source:
@@ -207,11 +207,11 @@ def _values(
     if np.ptp(x) < 1e-9:
         why |= dict.fromkeys(SLOPE, "all probabilities are equal")
     elif not overlap(x, is_positive):
-        why |= dict.fromkeys(SLOPE, "a threshold parts the classes, so that no slope is the likeliest")
+        why |= dict.fromkeys(SLOPE, "a threshold separates the classes, so there is no most likely slope")
     else:
-        beside, slope = fit_logistic(np.column_stack([np.ones(n), x]), is_positive, ones)[0]
+        intercept, slope = fit_logistic(np.column_stack([np.ones(n), x]), is_positive, ones)[0]
         values |= (
-            {"slope": float(slope), "intercept_beside_slope": float(beside)} if np.isfinite(slope) else {}
+            {"slope": float(slope), "intercept_beside_slope": float(intercept)} if np.isfinite(slope) else {}
         )
     return values, why
 
@@ -221,12 +221,12 @@ def _drawn(x: Floats, p: Floats, is_positive: Bools, weights: Floats) -> Floats:
     total, yes = weights.sum(axis=1), weights @ is_positive
     both = (yes > 0) & (yes < total)
     shift = fit_logistic(np.ones((x.size, 1)), is_positive, weights, offset=x)[:, 0]
-    beside, slope = fit_logistic(np.column_stack([np.ones(x.size), x]), is_positive, weights).T
+    intercept, slope = fit_logistic(np.column_stack([np.ones(x.size), x]), is_positive, weights).T
     with np.errstate(divide="ignore", invalid="ignore"):
-        apart = weights @ (x * is_positive) / yes - weights @ (x * ~is_positive) / (total - yes)
+        gap = weights @ (x * is_positive) / yes - weights @ (x * ~is_positive) / (total - yes)
         ratio = yes / (weights @ p)
-    slope = np.where(np.isnan(slope), np.where(apart > 0, np.inf, -np.inf), slope)
-    only_both = [np.where(both, drawn, np.nan) for drawn in (shift, slope, beside)]
+    slope = np.where(np.isnan(slope), np.where(gap > 0, np.inf, -np.inf), slope)
+    only_both = [np.where(both, drawn, np.nan) for drawn in (shift, slope, intercept)]
     return np.column_stack([*only_both, ratio])
 
 
@@ -258,8 +258,8 @@ def _by_likelihood(
         low, high = (
             _profile(best[name], at, config) if name in best else _ratio_limits(at, count, yes, config)
         )
-        apart = value - at
-        found[name] = (None if low is None else low + apart, None if high is None else high + apart)
+        shift = value - at
+        found[name] = (None if low is None else low + shift, None if high is None else high + shift)
     return found
 
 
@@ -267,7 +267,7 @@ def _profile(best: Callable[[float], float], at: float, config: EvaluationConfig
     """Where the log likelihood has fallen by half the chi-squared quantile, on both sides of its maximum."""
     with np.errstate(invalid="ignore", over="ignore"):
         drop, top = float(chi2.ppf(config.confidence, 1)) / 2, best(at)
-    if not np.isfinite(top):  # a slope so steep that the fit beside it does not settle
+    if not np.isfinite(top):  # a slope so steep that the intercept of the same fit does not settle
         return None, None
 
     def fallen(b: float) -> float:

@@ -1,4 +1,4 @@
-"""Two calls of the same cases in; exact McNemar test and the paired difference of the shares with interval out."""
+"""Two calls of the same cases: exact McNemar test, and the paired difference of the shares with its interval."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -43,18 +43,14 @@ EMPTY = "undefined: nothing to compare"
 
 @dataclass(frozen=True, kw_only=True)
 class McNemarTest:
-    """How often two readers of the same cases are right, and whether they differ.
+    """How often two readers of the same cases are correct, and whether they differ.
 
     Attributes:
-        both: Cases on which both are right.
-        only_one: On which only the first is.
-        only_two: On which only the second is.
-        neither: On which both are wrong.
-        one: Share right of the first, with Wilson's interval.
-        two: Of the second.
+        both: Cases that both classified correctly; ``only_one``, ``only_two``, ``neither``: the others.
+        one: Share correct of the first, with Wilson's interval; ``two``: of the second.
         difference: One minus two, with Newcombe's paired interval.
         p: Exact two-sided p; None without a case.
-        mid_p: The mid-p beside it: less conservative, not exact.
+        mid_p: The mid-p: less conservative, not exact.
         method: Name of the test, or why there is no p.
     """
 
@@ -78,9 +74,9 @@ class McNemarTest:
 def exact_mcnemar(
     right_one: Bools, right_two: Bools, confidence: float = 0.95, unit: Unit = "case"
 ) -> McNemarTest:
-    """Compare which calls are right, on the same independent cases in the same order, both bool (n,).
+    """Compare which calls are correct, on the same independent cases in the same order, both bool (n,).
 
-    Without a case on which only one is right the exact p is 1: the data speak for neither.
+    If there is no case that only one classified correctly, the exact p is 1: the data favor neither.
 
     Source:
         McNemar 1947, Psychometrika 12:153, with the exact binomial distribution of the discordant cases;
@@ -124,16 +120,13 @@ def clustered_mcnemar(
 def paired_difference(
     counts: tuple[int, int, int, int], confidence: float = 0.95, unit: Unit = "case"
 ) -> Estimate:
-    """Difference of two shares of the same cases, first minus second, with an interval that stays within -1 to 1.
+    """Difference of two shares of the same cases, first minus second, with an interval within -1 to 1.
 
-    Args:
-        counts: Cases both have, only the first, only the second, neither.
-        confidence: Of the interval.
-        unit: What is counted.
+    ``counts`` are the cases of both, of only the first, of only the second and of neither.
 
     Source:
         Newcombe 1998, Stat Med 17:2635, method 10: Wilson limits, squared and added, with the correlation phi
-        of the table, whose numerator is lessened by n/2 where it is positive, down to 0.
+        of the table; its numerator, if positive, is reduced by n/2, down to 0.
     """
     both, first, second, _ = counts
     n = sum(counts)

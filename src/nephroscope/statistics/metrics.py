@@ -1,4 +1,4 @@
-"""Scores of the same rows in; placement values out, from which every nonparametric variance of an AUC is made."""
+"""Shares, AUC and confusion matrix of rows, and the placement values behind the variances of an AUC."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -97,11 +97,7 @@ def roc_points(scores: Floats, is_positive: Bools) -> tuple[Floats, Floats]:
 
 
 def placements(scores: Floats, is_positive: Bools) -> tuple[Floats, Floats]:
-    """Share of the other class that each row wins against, by midranks.
-
-    Args:
-        scores: Of m tests on the same n rows, (m, n), finite.
-        is_positive: (n,), both classes present.
+    """Share of the other class that each row wins against, by midranks; scores (m, n) of m tests on the same rows.
 
     Returns:
         For each positive row the share of negatives below it, (m, n positives), and for each negative row the
@@ -122,9 +118,7 @@ def placements(scores: Floats, is_positive: Bools) -> tuple[Floats, Floats]:
 def delong_covariance(scores: Floats, is_positive: Bools) -> tuple[Floats, Floats]:
     """AUCs (m,) of m tests on the same independent rows, and their covariance (m, m).
 
-    Args:
-        scores: (m, n), finite.
-        is_positive: (n,); at least two rows of each class.
+    ``scores`` are (m, n), finite; each class has at least two rows.
 
     Source:
         DeLong, DeLong and Clarke-Pearson 1988, Biometrics 44:837.

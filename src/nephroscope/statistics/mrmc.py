@@ -26,7 +26,7 @@ from nephroscope.statistics.mrmc_design import (
     spread_of,
 )
 
-# What is taken as fixed, and what the answer then holds for.
+# What is taken as fixed, and what the results then apply to.
 MODELS = {
     "": "random readers and random cases",
     "readers": "fixed readers and random cases",
@@ -58,7 +58,7 @@ class TreatmentTest:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """First treatment less second, over all readers or of one (``reader``)."""
+    """First treatment minus second, over all readers or of one (``reader``)."""
 
     first: str
     second: str
@@ -69,7 +69,7 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis:
-    """What one choice of fixed and random says: means by treatment, test of all, pairwise differences."""
+    """The analysis for one choice of fixed and random: means by treatment, test of all, pairwise differences."""
 
     model: str
     means: dict[str, Estimate]
@@ -110,7 +110,7 @@ class MrmcReport(Analysis):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Cells:
-    """Figures (I, J), their covariances (I J, I J), and how intervals are said."""
+    """Figures (I, J), their covariances (I J, I J), and how intervals are described."""
 
     design: Design
     figure: Figure
@@ -149,7 +149,7 @@ def analyse(
 
     Args:
         design: Ratings of at least two readers; with one treatment there are means but no test.
-        figure: What is compared.
+        figure: The figure to compare.
         covariance: How the covariances over patients are estimated; DeLong's only for AUC.
         confidence: Of the intervals.
 
@@ -193,7 +193,7 @@ def _every_figure(cells: _Cells) -> list[CellFigure]:
 
 
 def _degenerate(cells: _Cells, value: float) -> Estimate:
-    """A figure whose variance is 0: the interval that stays honest there, on patients."""
+    """A figure with variance 0: an interval that is still valid then, counted by patient."""
     design, confidence = cells.design, cells.confidence
     m, n = (np.unique(design.patient[design.truth == positive]).size for positive in (True, False))
     if cells.figure == "auc":
@@ -293,17 +293,10 @@ def _wald_test(wald: Wald, model: str) -> TreatmentTest:
 def against_one(
     readers: Design, other: Floats, other_name: str, figure: Figure = "auc", confidence: float = 0.95
 ) -> Difference:
-    """Mean of the readers (one treatment) less one other rating of the same cases, such as a model's.
+    """Mean of at least two readers (one treatment) minus one other rating (n,) of the same cases, such as a model's.
 
-    The differences reader less model are analysed as figures of one treatment: the model is the same for every
+    The differences reader minus model are analyzed as figures of one treatment: the model is the same for every
     reader, and fixed; readers and patients are random.
-
-    Args:
-        readers: One treatment, at least two readers.
-        other: The model's rating of each case, (n,).
-        other_name: Of the model.
-        figure: What is compared.
-        confidence: Of the interval.
 
     Source:
         Hillis, Obuchowski and Berbaum 2011, Acad Radiol 18:129; Chakraborty 2017, Observer Performance Methods

@@ -1,6 +1,6 @@
-"""Ratings of every case by every reader with every treatment in; figures of merit and their covariances out.
+"""Ratings of every case by every reader with every treatment: figures of merit and their covariances.
 
-The cases of one patient are left out together by the jackknife, so that the covariances are those of patients.
+The jackknife leaves out all cases of a patient together, so the covariances are over patients.
 """
 
 from collections.abc import Sequence
@@ -16,13 +16,10 @@ from nephroscope.statistics.metrics import Bools, Floats, Ints, delong_covarianc
 
 @dataclass(frozen=True, kw_only=True)
 class Components:
-    """Mean squares, and the parts of the variance of a reader's figure.
+    """Mean squares, None with one treatment or reader, and the parts of the variance of a reader's figure.
 
     Attributes:
-        ms_treatment: None with one treatment.
-        ms_reader: None with one reader.
-        ms_treatment_reader: None with one of either.
-        reader: Variance between readers; None where it cannot be had; may come out below 0.
+        reader: Variance between readers; None if it could not be computed; may come out below 0.
         treatment_reader: Variance of a reader's own response to a treatment; likewise.
         error: Variance of a figure over patients.
         cov1: Covariance of two treatments, one reader.
@@ -84,7 +81,7 @@ def covariances(
 
 
 def components_of(figures: Floats, matrix: Floats) -> Components:
-    """Mean squares of the figures (I, J) and what they say together with the covariances (I J, I J)."""
+    """Mean squares of the figures (I, J), and the variances from them and the covariances (I J, I J)."""
     i, j = figures.shape
     by_treatment, by_reader, mean = figures.mean(axis=1), figures.mean(axis=0), figures.mean()
     rest = figures - by_treatment[:, None] - by_reader + mean
@@ -160,9 +157,9 @@ class Design:
     """A full crossing of I treatments, J readers and n cases.
 
     Attributes:
-        ratings: (I, J, n), higher is surer of the positive class; for shares, 1 where called positive, else 0.
-        truth: True where the case is positive, (n,).
-        patient: Whose case it is, as any numbers, (n,).
+        ratings: (I, J, n), higher for more certainly positive; for shares, 1 if called positive, else 0.
+        truth: True if the case is positive, (n,).
+        patient: The patient of each case, as any numbers, (n,).
     """
 
     treatments: tuple[str, ...]
@@ -180,14 +177,14 @@ class Design:
         """Refuse what has no covariance.
 
         Raises:
-            CohortError: A class has fewer than two patients; or DeLong where it does not hold.
+            CohortError: A class has fewer than two patients; or DeLong's covariances are not valid.
         """
         per_class = [np.unique(self.patient[self.truth == positive]).size for positive in (True, False)]
         needed = {"auc": per_class, "sensitivity": per_class[:1], "specificity": per_class[1:]}
         if min(needed.get(figure, [self.n_patients])) < 2:
             raise CohortError(
                 where=f"multi-reader analysis of {figure}",
-                expected="at least two patients of each class that the figure is about",
+                expected="at least two patients of each class that the figure refers to",
                 found=f"{per_class[0]} positive, {per_class[1]} negative",
                 remedy="add cases",
             )
@@ -222,7 +219,7 @@ def covariance_of(design: Design, figure: Figure, method: Method) -> Floats:
 
 
 def _wins(scores: Floats, truth: Bools) -> Floats:
-    """1 where a positive case (rows) is rated above a negative one (columns), one half for ties."""
+    """1 if a positive case (rows) is rated above a negative one (columns), one half for ties."""
     x, y = scores[truth][:, None], scores[~truth][None, :]
     won: Floats = (x > y) + 0.5 * (x == y)
     return won
@@ -242,8 +239,8 @@ def _jackknife(values: Floats) -> Floats:
         Efron 1982, The Jackknife, the Bootstrap and Other Resampling Plans, chapter 3.
     """
     g = len(values)
-    apart = values - values.mean(axis=0)
-    covariance: Floats = (g - 1) / g * (apart.T @ apart)
+    deviations = values - values.mean(axis=0)
+    covariance: Floats = (g - 1) / g * (deviations.T @ deviations)
     return covariance
 
 

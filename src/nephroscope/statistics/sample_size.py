@@ -18,11 +18,7 @@ MOST = 1_000_000  # patients of a class: no plan is larger
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AucPlan:
-    """What class sizes give: the whole width of the symmetric interval, and the interval a study would print.
-
-    Attributes:
-        low, high: Newcombe's interval at the expected AUC, which is wider downwards.
-    """
+    """Class sizes, the whole width of the symmetric interval, and Newcombe's, which a study would print."""
 
     n_positive: int
     n_negative: int
@@ -56,13 +52,9 @@ def auc_plan(auc: float, n_positive: int, n_negative: int, confidence: float = 0
 
 
 def patients_for_auc(auc: float, width: float, ratio: float = 1.0, confidence: float = 0.95) -> AucPlan:
-    """Smallest class sizes whose whole interval is at most ``width`` wide.
+    """Smallest class sizes with a whole interval at most ``width`` wide, 2 x 1.96 standard errors at 95 %.
 
-    Args:
-        auc: Expected, above 0.5 and below 1.
-        width: Of the whole interval, 2 x 1.96 standard errors at 95 %.
-        ratio: Negative patients for one positive.
-        confidence: Of the interval.
+    ``auc`` is the expected one, above 0.5 and below 1; ``ratio`` is negative patients per positive one.
 
     Raises:
         ConfigError: A number is out of range, or more than a million patients would be needed.
@@ -102,13 +94,9 @@ def patients_for_share(share: float, width: float, confidence: float = 0.95) -> 
 def power_of_difference(
     delta: float, null_variance: float, variance: float, confidence: float = 0.95
 ) -> float:
-    """Power of the two-sided test of two AUCs of the same patients.
+    """Power of the two-sided test of two AUCs of the same patients, at the level 1 - ``confidence``.
 
-    Args:
-        delta: Expected difference.
-        null_variance: Of the difference where both have the first's AUC.
-        variance: Of the difference as expected.
-        confidence: 1 less the level of the test.
+    ``delta`` is the expected difference; ``null_variance`` is its variance if both had the AUC of the first.
 
     Source:
         Obuchowski and McClish 1997, Stat Med 16:1529, formula (2), as pROC's power.roc.test.
@@ -125,12 +113,8 @@ def patients_for_difference(
 ) -> tuple[int, int]:
     """Positive and negative patients that show a difference of two AUCs of the same patients with this power.
 
-    Args:
-        aucs: Expected; the first is the one to beat.
-        power: Wanted.
-        correlation: Of the two AUCs over samples; 0.3 to 0.6 for models of the same images.
-        ratio: Negative patients for one positive.
-        confidence: 1 less the level of the two-sided test.
+    The test is two-sided, at the level 1 - ``confidence``; ``ratio`` is negative patients per positive one.
+    ``correlation`` is that of the two AUCs over samples: 0.3 to 0.6 for models of the same images.
 
     Raises:
         ConfigError: A number is out of range, or more than a million patients would be needed.

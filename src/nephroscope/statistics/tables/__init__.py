@@ -1,1 +1,1 @@
-"""Anybody's table of predictions (CSV) in; columns checked cell by cell out."""
+"""Tables of predictions (CSV) from anywhere, checked cell by cell."""

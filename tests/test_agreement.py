@@ -507,7 +507,7 @@ def test_the_roi_of_the_study_is_written_for_other_programs(tmp_path, name, caps
     out = tmp_path / name
     assert run(["roi", str(tmp_path / "s"), case.case_id, "--out", str(out)]) == 0
     assert "wrote" in capsys.readouterr().out
-    volume, union = study.case_reader()(case)
+    volume, union = study.snapshot.read_case(case)
     assert np.array_equal(read_roi(out, volume, "c").voxels, union.voxels)
     assert run(["roi", str(tmp_path / "s"), "nobody", "--out", str(out)]) == 2
     assert run(["roi", str(tmp_path / "s"), case.case_id, "--out", str(tmp_path / "x.stl")]) == 2

@@ -10,7 +10,7 @@ from nephroscope.base.progress import track
 from nephroscope.facade.who import CohortVerbs
 from nephroscope.imaging.dicom.series import is_series_list, load_series_files
 from nephroscope.intake.labels.pathology import load_pathology, name_of_subtype
-from nephroscope.records import ChosenCase, CTVolume, Finding, RoiMask
+from nephroscope.records import ChosenCase, Finding
 from nephroscope.regions.agreement import TOLERANCE_MM, RoiAgreement, compare
 from nephroscope.regions.consensus import (
     EXCLUDE,
@@ -18,10 +18,10 @@ from nephroscope.regions.consensus import (
     check_rule,
     combine,
     load_decisions,
-    read_consensus_case,
     read_readers,
     save_adjudication,
 )
+from nephroscope.study.snapshot import take_snapshot
 
 if TYPE_CHECKING:
     from nephroscope.questions.evaluation.annotators import AnnotatorReport
@@ -50,11 +50,6 @@ class ReaderVerbs(CohortVerbs):
         """
         check_rule(rule)
         self.change("roi", consensus=rule)
-
-    def case_reader(self) -> Callable[[ChosenCase], tuple[CTVolume, RoiMask]]:
-        """Reads the CT of a case and the one ROI that the rule, or a decision about it, makes of its readers'."""
-        decisions, rule = self.decisions(), self.settings.roi.consensus
-        return lambda case: read_consensus_case(case, decisions.get(case.case_id, rule))
 
     def write_roi(self, case_id: str, path: Path | str) -> Path:
         """Write the one ROI of a case, as the rule or a decision makes it, for other programs; gives the path.
@@ -85,7 +80,7 @@ class ReaderVerbs(CohortVerbs):
                 found=f"{path.suffix or 'no ending'}, and a CT as {case.format}",
                 remedy="choose another name",
             )
-        _, roi = self.case_reader()(case)
+        _, roi = take_snapshot(self.folder.root).read_case(case)
         if not as_seg:
             write_nifti(roi, path)
             return path

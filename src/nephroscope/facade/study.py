@@ -37,8 +37,7 @@ class Study(ReaderVerbs, PublicVerbs, ShownAsTable):
 
     def summary(self) -> str:
         """Folder, and the complete runs."""
-        names = ", ".join(run.name for run in self.runs()) or "none"
-        return f"study {self.folder.root.name}; complete runs: {names}"
+        return f"study {self.folder.root.name}; complete runs: {', '.join(self._run_names()) or 'none'}"
 
     # 2 where the tumor is
 
@@ -47,7 +46,7 @@ class Study(ReaderVerbs, PublicVerbs, ShownAsTable):
 
         A case that cannot be used has a finding of severity ``refusal``.
         """
-        return CheckedCases(check_cases(self.cohort.chosen, self.import_findings, self.case_reader()))
+        return CheckedCases(check_cases(self.cohort.chosen, self.import_findings, self.snapshot.read_case))
 
     # 3 what a network sees
 
@@ -57,7 +56,7 @@ class Study(ReaderVerbs, PublicVerbs, ShownAsTable):
         return take_snapshot(self.folder.root)
 
     def cut_slices(self) -> SliceStore:
-        """Cut all cases, refusing bad ones by name; goes on where an interrupted cut stopped."""
+        """Cut the slices of all cases; a case that cannot be cut is refused by name, an interrupted cut continues."""
         return cut_slices(self.snapshot)
 
     def slices(self) -> SliceStore:
@@ -118,7 +117,10 @@ class Study(ReaderVerbs, PublicVerbs, ShownAsTable):
 
     def runs(self) -> list[Run]:
         """All complete runs."""
-        return [self.run(path.name) for path in self.folder.runs() if (path / "run.json").exists()]
+        return [self.run(name) for name in self._run_names()]
+
+    def _run_names(self) -> list[str]:
+        return [path.name for path in self.folder.runs() if (path / "run.json").exists()]
 
     # 5 questions
 
@@ -137,7 +139,7 @@ class Study(ReaderVerbs, PublicVerbs, ShownAsTable):
         return compare_study(self.snapshot, replace(plan or ComparePlan(), **changes), train)
 
     def capacity(self, options: "CapacityOptions | None" = None, only_plan: bool = False) -> dict[str, Any]:
-        """Train networks of several sizes on the study's folds; gives AUC against weights; writes capacity/."""
+        """Train networks of several sizes on the folds; returns the content of capacity/capacity.json."""
         from nephroscope.questions.capacity.runs import CapacityOptions
         from nephroscope.questions.capacity.study import plan_capacity, save_capacity, study_capacity
         from nephroscope.report.capacity_figures import capacity_figure
@@ -155,7 +157,7 @@ class Study(ReaderVerbs, PublicVerbs, ShownAsTable):
     def replicate_zuo2021(
         self, options: "ReplicateOptions | None" = None, readers: Path | str | None = None
     ) -> dict[str, Any]:
-        """Repeat Zuo et al. 2021 with and without its leak; gives the content of replicate.json."""
+        """Repeat Zuo et al. 2021 with its leak and without; returns the content of replicate.json."""
         from nephroscope.facade.replicate import replicate_zuo2021
 
         return replicate_zuo2021(self.snapshot, self.import_findings, options, readers)
@@ -163,7 +165,7 @@ class Study(ReaderVerbs, PublicVerbs, ShownAsTable):
     def readers(
         self, path: Path | str, runs: Sequence[str] = (), options: "CallOptions | None" = None
     ) -> "ReaderStudy":
-        """Set a table of radiologists' calls beside all complete runs, or the named ones; writes readers/."""
+        """Compare a table of radiologists' calls with all complete runs, or the named ones; writes readers/."""
         from nephroscope.questions.readers.with_models import readers_against_models
 
         return readers_against_models(self.snapshot, Path(path), runs, options)

@@ -205,7 +205,7 @@ def test_plan_answers_what_was_asked_first(capsys):
     assert first.startswith(
         "AUC 0.88 against 0.8 on the same patients: 115 positive and 115 negative patients"
     )
-    assert second.startswith("AUC 0.8, 95 % interval no wider than 0.1")
+    assert second.startswith("AUC 0.8, 95 % interval at most 0.1 wide")
 
 
 def test_refusal_is_exit_code_2_with_its_four_parts(capsys, tmp_path):

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from nephroscope.cli.command import Command, Outcome, table
+from nephroscope.cli.command import Command, NumberOption, Outcome, table
 
 if TYPE_CHECKING:
     from nephroscope.statistics.sample_size import AucPlan
 
-FromStudy = Annotated[Path | None, tyro.conf.arg(name="from", metavar="STUDY")]
+FromStudy = Annotated[Path | None, tyro.conf.arg(name="from", metavar="STUDY", help_behavior_hint="")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,13 +29,13 @@ class Plan(Command):
     """The AUC you expect; with --against, that of the first model."""
     width: float = 0.10
     """Width of the whole interval: 0.10 is 0.05 to each side."""
-    ratio: float | None = None
+    ratio: NumberOption = None
     """Negative patients per positive one; by default 1, or the ratio in the study of --from."""
     confidence: float = 0.95
     """Of the interval; 0.95 tests at the level 0.05."""
-    sensitivity: float | None = None
+    sensitivity: NumberOption = None
     """Number of positive patients for an interval of --width around this sensitivity (negative: specificity)."""
-    against: float | None = None
+    against: NumberOption = None
     """AUC of a second model on the same patients: how many patients show that it differs from --auc."""
     power: float = 0.8
     """With --against: chance that the test finds the difference."""

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from nephroscope.base.documents import as_plain
 from nephroscope.base.errors import ConfigError
-from nephroscope.cli.command import Command, Outcome, StudyPath, table
-from nephroscope.records import Estimate, EvaluationConfig, counted_noun
+from nephroscope.cli.command import Command, NamesOption, Outcome, StudyPath, TextOption, table
+from nephroscope.cli.statistics_table import IntervalCommand, TablePath
+from nephroscope.records import Estimate, counted_noun
 
 if TYPE_CHECKING:
     from nephroscope.questions.readers.call_table import CallOptions
@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from nephroscope.questions.readers.figures import ReaderFigures
     from nephroscope.questions.readers.reader_study import ReaderResults, ReaderStudy
 
-CallsPath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.csv")]
-RunNames = Annotated[tuple[str, ...], tyro.conf.arg(name="run", metavar="NAME")]
-Mapped = Annotated[tuple[str, ...], tyro.conf.arg(metavar="OURS=YOURS")]
+RunNames = Annotated[tuple[str, ...], tyro.conf.arg(name="run", metavar="NAME ...", help_behavior_hint="")]
+Mapped = Annotated[tuple[str, ...], tyro.conf.arg(metavar="OURS=YOURS ...", help_behavior_hint="")]
 SHOWN = ("accuracy", "sensitivity", "specificity")
 
 
@@ -37,13 +36,13 @@ class Readers(Command):
 
     study: StudyPath
     """Study folder."""
-    file: CallsPath
+    file: TablePath
     """Table of calls, one row per reader and case."""
     run_names: RunNames = ()
     """Complete runs to compare with; all of them if none is named."""
     scale: str = "auto"
     """Of the confidence: LOW-HIGH such as 1-7, or auto: the first of 1-5, -2-2, 0-1, 0-100 that fits."""
-    models: tuple[str, ...] = ()
+    models: NamesOption = ()
     """Readers of the table that are programs."""
     columns: Mapped = ()
     """Columns with unusual titles, such as call=Befund."""
@@ -59,7 +58,7 @@ class Readers(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TableReaders(Command):
+class TableReaders(IntervalCommand):
     """Compare readers with models in one table, without a study: the table also holds the truth.
 
     Columns as for `nephroscope readers`, and truth; patient_id where a patient has several cases.
@@ -67,22 +66,14 @@ class TableReaders(Command):
     Example: nephroscope statistics readers calls.csv --positive PRCC --models mobilenet_v2
     """
 
-    file: CallsPath
-    """Table of calls, one row per reader and case."""
-    positive: str | None = None
+    positive: TextOption = None
     """The subtype that sensitivity and confidence refer to."""
-    models: tuple[str, ...] = ()
+    models: NamesOption = ()
     """Readers of the table that are programs."""
     scale: str = "auto"
     """Of the confidence: LOW-HIGH such as 1-7, or auto."""
     columns: Mapped = ()
     """Columns with unusual titles, such as call=Befund."""
-    confidence: float = 0.95
-    """Of every interval."""
-    resamples: int = 2000
-    """Resamples of the patient bootstrap."""
-    seed: int = 0
-    """Of the bootstrap."""
 
     def run(self) -> Outcome:
         """Compare."""
@@ -91,9 +82,8 @@ class TableReaders(Command):
 
         options = _options(self.scale, self.models, self.columns)
         labels, meaning_of = labels_from_table(self.file, self.positive, options)
-        config = EvaluationConfig(confidence=self.confidence, resamples=self.resamples, seed=self.seed)
         table = read_calls(self.file, labels, meaning_of, options)
-        return _outcome(study_readers(table, (), labels, config))
+        return _outcome(study_readers(table, (), labels, self.config))
 
 
 def _options(scale: str, models: tuple[str, ...], columns: tuple[str, ...]) -> "CallOptions":

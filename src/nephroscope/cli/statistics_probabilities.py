@@ -3,8 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from nephroscope.base.errors import ConfigError
-from nephroscope.cli.command import Command, Outcome, table
+from nephroscope.cli.command import Command, NumberOption, Outcome, TextOption, table
 from nephroscope.cli.statistics_table import (
     ProbabilityCommand,
     answer,
@@ -14,6 +13,7 @@ from nephroscope.cli.statistics_table import (
     point_text,
     unit_of,
 )
+from nephroscope.records.settings import check_within
 
 if TYPE_CHECKING:
     from nephroscope.statistics.decision_curve import DecisionCurve
@@ -63,7 +63,7 @@ class DecisionCurves(ProbabilityCommand):
 
     threshold: tuple[float, ...] = ()
     """Threshold probabilities; by default 0.01 to 0.99 by 0.01."""
-    prevalence: float | None = None
+    prevalence: NumberOption = None
     """Of the positive value where the probability will be used; by default its share of the rows."""
 
     def run(self) -> Outcome:
@@ -114,7 +114,7 @@ class OperatingPoints(ProbabilityCommand):
 
     sensitivity: float = 0.95
     """Wanted."""
-    fold: str | None = None
+    fold: TextOption = None
     """Column of folds; by default fold, and without one five folds of patients are drawn."""
 
     def run(self) -> Outcome:
@@ -179,14 +179,8 @@ class Coverage(ProbabilityCommand):
 
         from nephroscope.statistics.coverage import risk_coverage
 
-        for option, value, high in (("--threshold", self.threshold, 1.0), ("--margin", self.margin, 0.5)):
-            if not 0 <= value <= high:
-                raise ConfigError(
-                    where=option,
-                    expected=f"a number from 0 to {high:g}",
-                    found=f"{value:g}",
-                    remedy="correct it",
-                )
+        check_within("--threshold", self.threshold, 0, 1)
+        check_within("--margin", self.margin, 0, 0.5)
         scored = self.probabilities()
         patients = scored.owners.patients
         rows: list[dict[str, object]] = []

@@ -2,22 +2,19 @@
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
-
-import tyro
+from typing import TYPE_CHECKING, Literal
 
 from nephroscope.base.documents import as_plain
 from nephroscope.base.errors import ConfigError
-from nephroscope.cli.command import Command, Outcome, table
+from nephroscope.cli.command import Command, NamesOption, NumberOption, Outcome, TextOption, table
 from nephroscope.cli.readers import TableReaders
+from nephroscope.cli.statistics_table import IntervalCommand, TablePath
 from nephroscope.records import Estimate, p_is
+from nephroscope.records.settings import check_within
 
 if TYPE_CHECKING:
     from nephroscope.statistics.kappa import KappaReport
     from nephroscope.statistics.mrmc import Difference, MrmcReport, TreatmentTest
-
-FilePath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.csv")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,25 +27,25 @@ class Mrmc(Command):
     Example: nephroscope statistics mrmc ratings.csv --positive 1
     """
 
-    file: FilePath
+    file: TablePath
     """Long table of ratings."""
-    reader: str | None = None
+    reader: TextOption = None
     """Column of readers."""
-    treatment: str | None = None
+    treatment: TextOption = None
     """Column of treatments (modalities, unaided and aided)."""
-    case: str | None = None
+    case: TextOption = None
     """Column of cases."""
-    truth: str | None = None
+    truth: TextOption = None
     """Column of the truth, two values."""
-    rating: str | None = None
+    rating: TextOption = None
     """Column of ratings, higher for more certainly positive; or of calls, 0 and 1."""
-    patient: str | None = None
+    patient: TextOption = None
     """Column of patients, where one has several cases."""
-    positive: str | None = None
+    positive: TextOption = None
     """Which value of the truth is positive."""
     figure: Literal["auc", "sensitivity", "specificity", "accuracy"] = "auc"
     """What is compared."""
-    threshold: float | None = None
+    threshold: NumberOption = None
     """For sensitivity, specificity and accuracy: a case is called positive from this rating on."""
     covariance: Literal["jackknife", "delong"] = "jackknife"
     """How covariances over patients are estimated."""
@@ -61,7 +58,7 @@ class Mrmc(Command):
         from nephroscope.statistics.tables.columns import read_csv
         from nephroscope.statistics.tables.readers import read_design
 
-        _check_confidence(self.confidence)
+        check_within("--confidence", self.confidence, 0.5, 0.999)
         _check_threshold(self.threshold, self.figure)
         design = read_design(read_csv(self.file), vars(self), self.figure, self.threshold)
         if len(design.readers) < 2:
@@ -77,7 +74,7 @@ class Mrmc(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kappa(Command):
+class Kappa(IntervalCommand):
     """Agreement of two or more readers: Cohen's kappa of each pair, and Fleiss' kappa over all.
 
     Long table (columns case, reader, call), or one row per case with a column per reader, named with --columns.
@@ -85,42 +82,33 @@ class Kappa(Command):
     Example: nephroscope statistics kappa calls.csv
     """
 
-    file: FilePath
-    """Table of calls."""
-    reader: str | None = None
+    reader: TextOption = None
     """Column of readers, in a long table."""
-    case: str | None = None
+    case: TextOption = None
     """Column of cases."""
-    call: str | None = None
+    call: TextOption = None
     """Column of calls, in a long table."""
-    columns: tuple[str, ...] = ()
+    columns: NamesOption = ()
     """In a wide table: the columns of the readers."""
-    patient: str | None = None
+    patient: TextOption = None
     """Column of patients, where one has several cases."""
     weights: Literal["none", "linear", "quadratic"] = "none"
     """How much near misses count, where the calls have an order (Cohen's kappa only)."""
-    order: tuple[str, ...] = ()
+    order: NamesOption = ()
     """All calls from lowest to highest; numbers are ordered without it."""
-    resamples: int = 2000
-    """Resamples of the patient bootstrap."""
-    seed: int = 0
-    """Of the bootstrap."""
-    confidence: float = 0.95
-    """Of the intervals."""
 
     def run(self) -> Outcome:
         """Compare."""
-        from nephroscope.records import EvaluationConfig
         from nephroscope.statistics.kappa import compare_readers
         from nephroscope.statistics.tables.columns import read_csv
         from nephroscope.statistics.tables.readers import order_of, read_readings
 
-        _check_confidence(self.confidence)
-        _check_order(self.order)
-        config = EvaluationConfig(resamples=self.resamples, seed=self.seed, confidence=self.confidence)
+        if len(set(self.order)) < len(self.order):
+            found = " ".join(self.order)
+            raise ConfigError(where="--order", expected="every call once", found=found, remedy="correct it")
         readings, patient_of = read_readings(read_csv(self.file), vars(self), self.columns)
         ordered = order_of(readings, self.order, self.weights)
-        report = compare_readers(readings, patient_of, config, ordered, self.weights)
+        report = compare_readers(readings, patient_of, self.config, ordered, self.weights)
         return Outcome(data=as_plain(report), text=_kappa_text(report))
 
 
@@ -210,20 +198,3 @@ def _check_threshold(threshold: float | None, figure: str) -> None:
         found=f"{threshold:g} with --figure {figure}",
         remedy="correct it",
     )
-
-
-def _check_order(order: tuple[str, ...]) -> None:
-    if len(set(order)) < len(order):
-        raise ConfigError(
-            where="--order", expected="every call once", found=" ".join(order), remedy="correct it"
-        )
-
-
-def _check_confidence(confidence: float) -> None:
-    if not 0.5 <= confidence <= 0.999:
-        raise ConfigError(
-            where="--confidence",
-            expected="a number from 0.5 to 0.999",
-            found=f"{confidence:g}",
-            remedy="correct it",
-        )

@@ -9,7 +9,7 @@ import tyro
 
 from nephroscope.base.documents import as_plain
 from nephroscope.base.errors import CohortError
-from nephroscope.cli.command import Command, Outcome, table
+from nephroscope.cli.command import Command, NamesOption, Outcome, PathOption, Switch, TextOption, table
 from nephroscope.records import Estimate, EvaluationConfig, counted_noun, p_words
 
 if TYPE_CHECKING:
@@ -20,23 +20,11 @@ TablePath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.cs
 
 
 @dataclass(frozen=True, kw_only=True)
-class TableCommand(Command):
-    """Options of every statistic of a table."""
+class IntervalCommand(Command):
+    """Options of every statistic with bootstrap intervals."""
 
     file: TablePath
-    """CSV with a row per case, or per slice with a column of patients."""
-    truth: str | None = None
-    """Column of the truth; by default truth, outcome, label, subtype ..."""
-    patient: str | None = None
-    """Column of the patient; by default patient_id, patient, subject ..."""
-    case: str | None = None
-    """Column of the case; by default case_id, case, id."""
-    labels: Path | None = None
-    """A table with a row per case, whose columns (truth, patient_id ...) are added by case."""
-    only: tuple[str, ...] = ()
-    """Keep the rows with COLUMN=VALUE, such as group=out-of-fold."""
-    drop_missing: bool = False
-    """Leave out rows in which a required value is missing (empty, NA); a note says how many."""
+    """The table, as CSV."""
     confidence: float = 0.95
     """Of every interval."""
     resamples: int = 2000
@@ -49,6 +37,24 @@ class TableCommand(Command):
         """The settings of the intervals."""
         return EvaluationConfig(confidence=self.confidence, resamples=self.resamples, seed=self.seed)
 
+
+@dataclass(frozen=True, kw_only=True)
+class TableCommand(IntervalCommand):
+    """Options of every statistic of predictions or calls: a row per case, or per slice with a column of patients."""
+
+    truth: TextOption = None
+    """Column of the truth; by default truth, outcome, label, subtype ..."""
+    patient: TextOption = None
+    """Column of the patient; by default patient_id, patient, subject ..."""
+    case: TextOption = None
+    """Column of the case; by default case_id, case, id."""
+    labels: PathOption = None
+    """A table with a row per case; its columns (truth, patient_id ...) are added by case."""
+    only: Annotated[tuple[str, ...], tyro.conf.arg(metavar="COLUMN=VALUE ...", help_behavior_hint="")] = ()
+    """Keep the rows with COLUMN=VALUE, such as group=out-of-fold."""
+    drop_missing: Switch = False
+    """Leave out rows in which a required value is missing (empty, NA); a note says how many."""
+
     @property
     def read_options(self) -> "ReadOptions":
         """Which columns and rows are used."""
@@ -60,25 +66,17 @@ class TableCommand(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreCommand(TableCommand):
-    """Further options of statistics of scores."""
+    """Further options of statistics of scores or probabilities."""
 
-    positive: str | None = None
+    positive: TextOption = None
     """Value of the truth that counts as positive; needed unless it is 1, yes, true or positive."""
-    score: tuple[str, ...] = ()
+    score: NamesOption = ()
     """Columns of scores; by default score, probability, prob, p_SUBTYPE, model_A ..."""
-    lower_is_positive: bool = False
-    """Low scores mean positive. Never guessed."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProbabilityCommand(TableCommand):
-    """Further options of statistics of probabilities."""
-
-    positive: str | None = None
-    """Value of the truth whose probability is given; needed unless it is 1, yes, true or positive. Of more than two
-    values, this one is compared with all others together."""
-    score: tuple[str, ...] = ()
-    """Columns of probabilities; by default score, probability, prob, p_SUBTYPE, model_A ..."""
+class ProbabilityCommand(ScoreCommand):
+    """Statistics of probabilities; a positive value among more than two is compared with all others together."""
 
     def scored(self) -> "Scored":
         """The columns of the table.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nephroscope.base.documents import as_plain
 from nephroscope.base.errors import ConfigError
-from nephroscope.cli.command import Command, Outcome, table
+from nephroscope.cli.command import Command, NamesOption, Outcome, Switch, TextOption, table
 from nephroscope.cli.statistics_table import (
     ScoreCommand,
     TableCommand,
@@ -24,7 +24,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Auc(ScoreCommand):
+class DirectedScoreCommand(ScoreCommand):
+    """Statistics of scores with a direction."""
+
+    lower_is_positive: Switch = False
+    """Low scores mean positive. Never guessed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Auc(DirectedScoreCommand):
     """AUC of each column of scores, by DeLong, or by Obuchowski and patient bootstrap where rows share patients.
 
     Example: nephroscope statistics auc predictions.csv --positive ChRCC
@@ -85,7 +93,7 @@ class NamedTest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareAucs(ScoreCommand):
+class CompareAucs(DirectedScoreCommand):
     """Whether scores of the same rows have the same AUC: DeLong, or Obuchowski where rows share patients.
 
     Example: nephroscope statistics compare aSAH.csv --truth outcome --positive Poor --score s100b wfns
@@ -93,7 +101,7 @@ class CompareAucs(ScoreCommand):
     Example: nephroscope statistics compare aSAH.csv --truth outcome --positive Poor --score s100b --group gender
     """
 
-    group: str | None = None
+    group: TextOption = None
     """Column of two values that splits the patients: an unpaired test of one score between the two."""
 
     def run(self) -> Outcome:
@@ -172,7 +180,7 @@ class McNemar(TableCommand):
     Example: nephroscope statistics mcnemar calls.csv --truth subtype --call reader_1 model
     """
 
-    call: tuple[str, ...] = ()
+    call: NamesOption = ()
     """Two columns of calls, in the words of the truth; by default the only two named call_A, reader_A ..."""
 
     def run(self) -> Outcome:

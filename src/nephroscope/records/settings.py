@@ -79,11 +79,11 @@ class SliceSpec:
 
     def __post_init__(self) -> None:
         _one_of("slices.roi_mode", self.roi_mode, ("full", "crop", "mask"))
-        _within("slices.margin_mm", self.margin_mm, 0, 200)
-        _within("slices.min_area_mm2", self.min_area_mm2, 0, 10_000)
-        _within("slices.size_px", self.size_px, 32, 1024)
-        _within("slices.window_width_hu", self.window_width_hu, 1, 5000)
-        _within("slices.window_level_hu", self.window_level_hu, -1000, 3000)
+        check_within("slices.margin_mm", self.margin_mm, 0, 200)
+        check_within("slices.min_area_mm2", self.min_area_mm2, 0, 10_000)
+        check_within("slices.size_px", self.size_px, 32, 1024)
+        check_within("slices.window_width_hu", self.window_width_hu, 1, 5000)
+        check_within("slices.window_level_hu", self.window_level_hu, -1000, 3000)
         if self.window_level_hu > self.window_width_hu:
             raise ConfigError(
                 where="slices.window_level_hu",
@@ -136,7 +136,7 @@ class RoiConfig:
     def __post_init__(self) -> None:
         if not AUTHOR.fullmatch(self.consensus):
             _one_of("roi.consensus", self.consensus, (*READERS, *COMBINED, "consensus", "model:NAME@VERSION"))
-        _within("roi.adjudicate_below", self.adjudicate_below, 0, 1)
+        check_within("roi.adjudicate_below", self.adjudicate_below, 0, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,10 +159,10 @@ class SplitConfig:
 
     def __post_init__(self) -> None:
         _one_of("split.protocol", self.protocol, ("patient", "image"))
-        _within("split.folds", self.folds, 1, 100)
-        _within("split.holdout", self.holdout, 0, 0.9)
-        _within("split.validation", self.validation, 0.01, 0.9)
-        _within("split.seed", self.seed, 0, LARGEST_SEED)
+        check_within("split.folds", self.folds, 1, 100)
+        check_within("split.holdout", self.holdout, 0, 0.9)
+        check_within("split.validation", self.validation, 0.01, 0.9)
+        check_within("split.seed", self.seed, 0, LARGEST_SEED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,15 +209,15 @@ class TrainConfig:
         _one_of("training.recipe", self.recipe, ("default", "zuo2021"))
         _one_of("training.schedule", self.schedule, ("cosine", "constant"))
         _one_of("training.precision", self.precision, ("auto", "bf16", "fp32"))
-        _within("training.width", self.width, 0.05, 10)
-        _within("training.epochs", self.epochs, 1, 10_000)
-        _within("training.batch_size", self.batch_size, 2, 4096)
-        _within("training.learning_rate", self.learning_rate, 1e-8, 1)
-        _within("training.warmup", self.warmup, 0, 0.9)
-        _within("training.weight_decay", self.weight_decay, 0, 1)
-        _within("training.slices_per_case", self.slices_per_case, 0, 100_000)
-        _within("training.patience", self.patience, 0, 10_000)
-        _within("training.seed", self.seed, 0, LARGEST_SEED)
+        check_within("training.width", self.width, 0.05, 10)
+        check_within("training.epochs", self.epochs, 1, 10_000)
+        check_within("training.batch_size", self.batch_size, 2, 4096)
+        check_within("training.learning_rate", self.learning_rate, 1e-8, 1)
+        check_within("training.warmup", self.warmup, 0, 0.9)
+        check_within("training.weight_decay", self.weight_decay, 0, 1)
+        check_within("training.slices_per_case", self.slices_per_case, 0, 100_000)
+        check_within("training.patience", self.patience, 0, 10_000)
+        check_within("training.seed", self.seed, 0, LARGEST_SEED)
 
     @property
     def digest(self) -> str:
@@ -273,10 +273,10 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         _one_of("evaluation.criterion", self.criterion, ("fixed", "youden"))
-        _within("evaluation.not_sure_margin", self.not_sure_margin, 0, 0.5)
-        _within("evaluation.resamples", self.resamples, 100, 1_000_000)
-        _within("evaluation.confidence", self.confidence, 0.5, 0.999)
-        _within("evaluation.seed", self.seed, 0, LARGEST_SEED)
+        check_within("evaluation.not_sure_margin", self.not_sure_margin, 0, 0.5)
+        check_within("evaluation.resamples", self.resamples, 100, 1_000_000)
+        check_within("evaluation.confidence", self.confidence, 0.5, 0.999)
+        check_within("evaluation.seed", self.seed, 0, LARGEST_SEED)
 
 
 def from_mapping(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
@@ -320,7 +320,12 @@ def _one_of(where: str, value: str, allowed: tuple[str, ...]) -> None:
         )
 
 
-def _within(where: str, value: float, low: float, high: float) -> None:
+def check_within(where: str, value: float, low: float, high: float) -> None:
+    """Refuse a setting or option outside a range.
+
+    Raises:
+        ConfigError: It is outside, or NaN.
+    """
     if not low <= value <= high:
         raise ConfigError(
             where=where,

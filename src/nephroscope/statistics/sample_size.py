@@ -11,6 +11,7 @@ from math import ceil, floor
 from scipy.stats import norm
 
 from nephroscope.base.errors import ConfigError
+from nephroscope.records.settings import check_within
 from nephroscope.statistics.intervals import hanley_mcneil, newcombe_auc, wilson
 
 MOST = 1_000_000  # patients of a class: no plan is larger
@@ -60,8 +61,8 @@ def patients_for_auc(auc: float, width: float, ratio: float = 1.0, confidence: f
         ConfigError: A number is out of range, or more than a million patients would be needed.
     """
     _check(auc, confidence)
-    _within("plan --width", width, 0.001, 1.0)
-    _within("plan --ratio", ratio, 0.01, 100.0)
+    check_within("plan --width", width, 0.001, 1.0)
+    check_within("plan --ratio", ratio, 0.01, 100.0)
     wanted = (width / 2 / _z(confidence)) ** 2
 
     def enough(n: int) -> bool:
@@ -80,9 +81,9 @@ def patients_for_share(share: float, width: float, confidence: float = 0.95) -> 
     Source:
         Wilson 1927; as `prec_sens` of the R package presize counts.
     """
-    _within("plan, expected share", share, 0.0, 1.0)
-    _within("plan --width", width, 0.001, 1.0)
-    _within("plan --confidence", confidence, 0.5, 0.999)
+    check_within("plan, expected share", share, 0.0, 1.0)
+    check_within("plan --width", width, 0.001, 1.0)
+    check_within("plan --confidence", confidence, 0.5, 0.999)
 
     def enough(n: int) -> bool:
         low, high = wilson(share * n, n, confidence)
@@ -121,9 +122,9 @@ def patients_for_difference(
     """
     for auc in aucs:
         _check(auc, confidence)
-    _within("plan --power", power, 0.5, 0.999)
-    _within("plan --correlation", correlation, 0.0, 0.99)
-    _within("plan --ratio", ratio, 0.01, 100.0)
+    check_within("plan --power", power, 0.5, 0.999)
+    check_within("plan --correlation", correlation, 0.0, 0.99)
+    check_within("plan --ratio", ratio, 0.01, 100.0)
     first, second = aucs
     if abs(first - second) < 1e-9:
         raise ConfigError(
@@ -176,18 +177,8 @@ def _smallest(enough: Callable[[int], bool], where: str, found: str) -> int:
 
 
 def _check(auc: float, confidence: float) -> None:
-    _within("plan --auc", auc, 0.5, 0.999)
-    _within("plan --confidence", confidence, 0.5, 0.999)
-
-
-def _within(where: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ConfigError(
-            where=where,
-            expected=f"a number from {low:g} to {high:g}",
-            found=f"{value:g}",
-            remedy="correct it",
-        )
+    check_within("plan --auc", auc, 0.5, 0.999)
+    check_within("plan --confidence", confidence, 0.5, 0.999)
 
 
 def _z(confidence: float) -> float:

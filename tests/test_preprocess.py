@@ -114,7 +114,7 @@ def test_small_sections_are_left_out_and_none_is_refused():
     roi.voxels[2] = False
     roi.voxels[2, 15, 15] = True
     assert [part.slice_index for part in cut_slices(volume, roi, SliceSpec(min_area_mm2=20))] == [1]
-    with pytest.raises(RoiError, match=r"at least 900 mm2, found 400.0 mm2 at most, on slice 1"):
+    with pytest.raises(RoiError, match=r"at least 900 mm2, found at most 400.0 mm2, on slice 1"):
         cut_slices(volume, roi, SliceSpec(min_area_mm2=900))
 
 

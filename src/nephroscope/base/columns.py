@@ -5,7 +5,6 @@ columns in a header, refuses missing and doubled ones, and collects what is wron
 """
 
 import re
-import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from nephroscope.base.errors import CohortError
 from nephroscope.base.tables import Mistakes, read_table
+from nephroscope.base.text import without_accents
 
 T = TypeVar("T")
 REMEDY = "correct the header of the table"
@@ -42,8 +42,7 @@ class Column(Generic[T]):
 @cache
 def plain_title(text: str) -> str:
     """A title as it is compared: without case, accents, spaces and punctuation."""
-    flat = unicodedata.normalize("NFKD", text.casefold())
-    return re.sub(r"[\W_]", "", "".join(c for c in flat if not unicodedata.combining(c)))
+    return re.sub(r"[\W_]", "", without_accents(text))
 
 
 def listed_titles(header: Iterable[str]) -> str:

@@ -10,9 +10,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from nephroscope.base.errors import RoiError
+from nephroscope.imaging.grid import AIR_HU
 from nephroscope.records import CTVolume, RoiMask, SliceSpec, TumorSlice
 
-AIR_HU = -1024
 Box = tuple[float, float, float, float]  # left, top, right, bottom: pixel edges, not centers
 
 

@@ -35,13 +35,8 @@ class NetworkSession:
                 str(path), options, providers=["CPUExecutionProvider"]
             )
         except (
-            raised.Fail,
-            raised.InvalidArgument,
-            raised.InvalidGraph,
-            raised.InvalidProtobuf,
-            raised.NoSuchFile,
-            raised.NotImplemented,
-            raised.RuntimeException,
+            *(raised.Fail, raised.InvalidArgument, raised.InvalidGraph, raised.InvalidProtobuf),
+            *(raised.NoSuchFile, raised.NotImplemented, raised.RuntimeException),
         ) as error:
             raise BundleError(
                 where=path.name,

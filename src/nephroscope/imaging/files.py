@@ -1,7 +1,24 @@
 """What a file is, by its first bytes, and what messages may call it without showing a patient's name."""
 
 import re
+import struct
+import zlib
 from pathlib import Path
+
+# What parsers of image files raise for damaged files, by experience. RecursionError is a RuntimeError, UnicodeError a
+# ValueError, IndexError and KeyError are LookupErrors.
+FILE_DAMAGE = (
+    *(
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        EOFError,
+        LookupError,
+        MemoryError,
+        NotImplementedError,
+    ),
+    *(OSError, RuntimeError, TypeError, ValueError, struct.error, zlib.error),
+)
 
 GZIP = b"\x1f\x8b"
 NIFTI1_SIZES = (b"\x5c\x01\x00\x00", b"\x00\x00\x01\x5c")  # the header begins with its own size, 348

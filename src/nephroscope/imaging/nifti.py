@@ -163,11 +163,7 @@ def _check_size(n_bytes: int, announced: int) -> None:
 
 
 def _announced(start: bytes) -> int:
-    """Number of bytes that a whole NIfTI file has according to its header.
-
-    Raises:
-        ValueError: No label map or CT can have these sizes.
-    """
+    """Number of bytes that a whole NIfTI file has according to its header."""
     kind = _kind(start[:4]).header_class
     header = kind(start[: kind.sizeof_hdr], check=False)
     n_voxels = math.prod(int(n) for n in header.get_data_shape())
@@ -178,11 +174,7 @@ def _announced(start: bytes) -> int:
 
 
 def _kind(size: bytes) -> Any:
-    """The nibabel class for the first four bytes of a file.
-
-    Raises:
-        ValueError: The file is not NIfTI.
-    """
+    """The nibabel class for the first four bytes of a file."""
     import nibabel
 
     if size in NIFTI1_SIZES:
@@ -193,11 +185,7 @@ def _kind(size: bytes) -> Any:
 
 
 def _parse(content: bytes) -> Any:
-    """The NIfTI-1 or NIfTI-2 image in these bytes, gzipped or not.
-
-    Raises:
-        ValueError: They are not NIfTI, or damaged.
-    """
+    """The NIfTI-1 or NIfTI-2 image in these bytes, gzipped or not."""
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError
     from nibabel.wrapstruct import WrapStructError

@@ -231,11 +231,7 @@ def _series(path: Path) -> CTVolume:
 
 
 def _roi_kind(path: Path, case_id: str = "") -> tuple[str, str]:
-    """Kind of a ROI file, and what messages call it.
-
-    Raises:
-        RoiError: It is not a ROI file.
-    """
+    """Kind of a ROI file, and what messages call it."""
     kind = file_kind(path)
     where = f"{f'case {case_id}, ' if case_id else ''}ROI {safe_name(path, case_id)}"
     if kind not in ("dicom", "png", *LABEL_MAPS):

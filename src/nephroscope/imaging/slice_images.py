@@ -283,13 +283,8 @@ def _stack(
 
 
 _UNREADABLE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    Image.DecompressionBombWarning,
-    Image.DecompressionBombError,
+    *(OSError, SyntaxError, ValueError, EOFError, IndexError),
+    *(Image.DecompressionBombWarning, Image.DecompressionBombError),
 )
 
 

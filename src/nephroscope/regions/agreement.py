@@ -154,6 +154,7 @@ def compare(one: RoiMask, two: RoiMask, tolerance_mm: float = TOLERANCE_MM) -> R
     n_a, n_b = int(np.count_nonzero(a)), int(np.count_nonzero(b))
     voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
     surfaces = surface_distances(a, b, affine)
+    spans = [(first, first + n - 1) for first, n in zip(offset.tolist(), box.shape, strict=True)]
     drew_a, drew_b = a.any(axis=(1, 2)), b.any(axis=(1, 2))
     return RoiAgreement(
         case_id=one.case_id,
@@ -172,7 +173,7 @@ def compare(one: RoiMask, two: RoiMask, tolerance_mm: float = TOLERANCE_MM) -> R
         n_slices_both=int(np.count_nonzero(drew_a & drew_b)),
         slices_only_1=tuple((np.flatnonzero(drew_a & ~drew_b) + offset[0]).tolist()),
         slices_only_2=tuple((np.flatnonzero(drew_b & ~drew_a) + offset[0]).tolist()),
-        box=_box(offset.tolist(), box.shape),
+        box=(spans[0], spans[1], spans[2]),
     )
 
 
@@ -189,8 +190,3 @@ def check_same_grid(one: RoiMask, two: RoiMask) -> None:
             found=f"the second one on {describe(two.geometry)}",
             remedy="export both ROIs on the grid of their CT",
         )
-
-
-def _box(first: list[int], shape: tuple[int, ...]) -> tuple[Range, Range, Range]:
-    s, r, c = ((start, start + n - 1) for start, n in zip(first, shape, strict=True))
-    return s, r, c

@@ -140,11 +140,7 @@ def _folder(folder: Path, volume: CTVolume, query: TumorQuery) -> Iterator[tuple
 
 
 def _labels(path: Path, stored: LabelMap, query: TumorQuery) -> list[tuple[str, int, int]]:
-    """Organ, layer and value of the labels of a label map.
-
-    Raises:
-        RoiError: Its values have no names and are not those of KiTS, or none is an organ of `NAMES`.
-    """
+    """Organ, layer and value of the labels of a label map."""
     segments = stored.segments or tuple(_named_values(path))
     if not segments:
         values = {int(value) for layer in stored.layers for value in np.unique(layer)}

@@ -15,25 +15,10 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-# What pydicom and its decoders raise for damaged files, by experience: it has no one base class. RecursionError
-# (sequences a thousand deep) is a RuntimeError, UnicodeError a ValueError, IndexError and KeyError are LookupErrors.
-DICOM_DAMAGE = (
-    InvalidDicomError,
-    BytesLengthException,
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    NotImplementedError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
+from nephroscope.imaging.files import FILE_DAMAGE
+
+# pydicom has no common base class of its errors.
+DICOM_DAMAGE = (InvalidDicomError, BytesLengthException, *FILE_DAMAGE)
 LOGGER = logging.getLogger("pydicom")
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 INFLATED_BYTES = 64 * 2**20

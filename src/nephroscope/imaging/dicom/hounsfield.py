@@ -78,7 +78,7 @@ def _fill_hu(
     """Write HU = stored value * slope + intercept, rounded, with padding as air."""
     slope, intercept = rescale
     padded = None
-    if form.padding is not None and not _within(form.padding, form.limits):
+    if form.padding is not None and (form.padding[0] < form.limits[0] or form.padding[1] > form.limits[1]):
         padded = _in_range(stored, form.padding)  # a value outside the bits stored
     values = _masked(stored, form)
     low, high = int(values.min()), int(values.max())
@@ -103,10 +103,6 @@ def _fill_hu(
         out[...] = np.clip(hu, AIR_HU, 32767)
     if padded is not None:
         out[padded] = AIR_HU
-
-
-def _within(span: tuple[int, int], limits: tuple[int, int]) -> bool:
-    return limits[0] <= span[0] and span[1] <= limits[1]
 
 
 def _below_air(padding: tuple[int, int], slope: float, intercept: float) -> bool:

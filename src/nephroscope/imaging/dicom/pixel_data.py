@@ -20,14 +20,8 @@ from nephroscope.imaging.dicom.files import DICOM_DAMAGE, opened
 from nephroscope.imaging.dicom.slice_header import SliceHeader, short_of, syntax_of
 
 PIXEL_TAGS = (
-    "PlanarConfiguration",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "PixelPaddingValue",
-    "PixelPaddingRangeLimit",
-    "ExtendedOffsetTable",
-    "ExtendedOffsetTableLengths",
+    *("PlanarConfiguration", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue"),
+    *("PixelPaddingRangeLimit", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
 )
 IMPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
 NATIVE = {IMPLICIT, "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", BIG_ENDIAN}

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ import numpy.typing as npt
 from pydicom.errors import InvalidDicomError
 from pydicom.tag import Tag
 
+from nephroscope.base.documents import read_document, save_document
 from nephroscope.base.errors import SeriesError
-from nephroscope.base.files import load_json, save_json
 from nephroscope.base.tables import names, relative_to
 from nephroscope.imaging.dicom.acquisitions import check_stack, split_acquisitions, without_copies
 from nephroscope.imaging.dicom.files import (
@@ -40,15 +40,14 @@ class SeriesFiles:
     """
 
     series_uid: str
-    files: tuple[Path, ...]
     acquisition: int | None = None
+    files: tuple[Path, ...]
 
 
 def save_series_files(path: Path, content: SeriesFiles, study: Path) -> None:
     """Write the list; paths below the ``study`` folder are written relative to it."""
-    files = [relative_to(study, file) for file in content.files]
-    listed = {"series_uid": content.series_uid, "acquisition": content.acquisition, "files": files}
-    save_json(path, {"format": FORMAT, **listed})
+    files = tuple(Path(relative_to(study, file)) for file in content.files)
+    save_document(path, replace(content, files=files), FORMAT)
 
 
 def load_series_files(path: Path, study: Path | None = None) -> SeriesFiles:
@@ -59,22 +58,15 @@ def load_series_files(path: Path, study: Path | None = None) -> SeriesFiles:
         study: Folder at which relative paths start; by default two folders up (``STUDY/series/CASE.series.json``).
 
     Raises:
-        StudyError: The file is damaged or has a newer format.
-        SeriesError: It names no files.
+        SeriesError: The file is damaged, has a newer format, or names no files.
     """
-    content = load_json(path, FORMAT)
-    files, uid, acquisition = content.get("files"), content.get("series_uid"), content.get("acquisition")
-    named = isinstance(files, list) and isinstance(uid, str) and isinstance(acquisition, int | None)
-    if not named or not files:
+    content = read_document(path, SeriesFiles, FORMAT, "import the case again", SeriesError)
+    if not content.files:
         raise SeriesError(
-            where=path.name,
-            expected="a series_uid and a list of files",
-            found="something else",
-            remedy="import the case again",
+            where=path.name, expected="a list of files", found="an empty list", remedy="import the case again"
         )
     root = study or path.resolve().parent.parent
-    paths = tuple(root / str(file) for file in files)
-    return SeriesFiles(series_uid=str(uid), files=paths, acquisition=acquisition)
+    return replace(content, files=tuple(root / file for file in content.files))
 
 
 def is_series_list(path: Path) -> bool:
@@ -211,12 +203,7 @@ class _OfThisSeriesError(ValueError):
 
 
 def _read_ct(path: Path, series_uid: str | None) -> tuple[str, list[_Slice]] | None:
-    """Series UID and slices of the CT image in a file; None when it is something else.
-
-    Raises:
-        SeriesError: It has frames without positions.
-        DICOM_DAMAGE: The file is cut short or damaged.
-    """
+    """Series UID and slices of the CT image in a file; None when it is something else."""
     try:
         with opened(path) as stream:
             header, pixels_at = parse_header(stream, TAGS)

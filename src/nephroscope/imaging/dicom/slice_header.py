@@ -10,37 +10,15 @@ from nephroscope.base.errors import SeriesError
 from nephroscope.imaging.dicom.files import DICOM_DAMAGE, functional_group, quiet
 
 # Attributes of a CT header that `slice_headers` uses (``specific_tags`` of pydicom).
-SLICE_TAGS = (
-    "ImageType",
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "AcquisitionDate",
-    "AcquisitionDateTime",
-    "AcquisitionTime",
-    "ContentTime",
-    "SliceThickness",
-    "TriggerTime",
-    "SeriesInstanceUID",
-    "AcquisitionNumber",
-    "InstanceNumber",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "TemporalPositionIdentifier",
-    "ImagesInAcquisition",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "NumberOfFrames",
-    "InConcatenationTotalNumber",
-    "Rows",
-    "Columns",
-    "PixelSpacing",
-    "BitsAllocated",
-    "RescaleIntercept",
-    "RescaleSlope",
-    "RescaleType",
-    "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence",
-)
+_SLICE_TAGS = """
+    ImageType SOPClassUID SOPInstanceUID AcquisitionDate AcquisitionDateTime AcquisitionTime ContentTime
+    SliceThickness TriggerTime SeriesInstanceUID AcquisitionNumber InstanceNumber ImagePositionPatient
+    ImageOrientationPatient TemporalPositionIdentifier ImagesInAcquisition SamplesPerPixel
+    PhotometricInterpretation NumberOfFrames InConcatenationTotalNumber Rows Columns PixelSpacing
+    BitsAllocated RescaleIntercept RescaleSlope RescaleType SharedFunctionalGroupsSequence
+    PerFrameFunctionalGroupsSequence
+"""
+SLICE_TAGS = tuple(_SLICE_TAGS.split())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,30 +1,18 @@
 """Read a NIfTI or NRRD label map, as ITK-SNAP, 3D Slicer and MITK write it, and place its tumor on the CT."""
 
-import zlib
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import RoiError, SeriesError
+from nephroscope.imaging.files import FILE_DAMAGE
 from nephroscope.imaging.grid import canonical
 from nephroscope.imaging.masks.nrrd import read_nrrd, whole_numbers
 from nephroscope.imaging.masks.resample import fit_to_ct
 from nephroscope.imaging.masks.segments import LabelMap, TumorQuery, check_choice, choose_segment
 from nephroscope.imaging.nifti import read_stored
 from nephroscope.records import Finding, VolumeGeometry
-
-DAMAGE = (
-    OSError,
-    EOFError,
-    ValueError,
-    KeyError,
-    TypeError,
-    IndexError,
-    AttributeError,
-    OverflowError,
-    zlib.error,
-)
 
 
 def read_label_map(path: Path, where: str) -> LabelMap:
@@ -39,7 +27,7 @@ def read_label_map(path: Path, where: str) -> LabelMap:
         return read_nrrd(path) if is_nrrd else _read_nifti(path)
     except SeriesError as error:
         raise error.as_kind(RoiError, where) from error
-    except DAMAGE as error:
+    except FILE_DAMAGE as error:
         why = str(error).replace(str(path), "the file") or type(error).__name__
         raise RoiError(
             where=where,

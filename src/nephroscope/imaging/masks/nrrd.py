@@ -76,11 +76,7 @@ def read_nrrd(path: Path) -> LabelMap:
 
 
 def _data_file(path: Path, name: object) -> Path:
-    """The data file of a detached header; it must be in the folder of the header or below.
-
-    Raises:
-        ValueError: It is a list or a pattern, or elsewhere.
-    """
+    """The data file of a detached header; it must be in the folder of the header or below."""
     if not isinstance(name, str) or name.strip().upper().startswith("LIST") or "%" in name:
         raise ValueError("voxels in several files")
     found = (path.parent / name).resolve()
@@ -92,11 +88,7 @@ def _data_file(path: Path, name: object) -> Path:
 
 
 def _nrrd_affine(header: dict[str, Any], name: str) -> tuple[Affine, list[int]]:
-    """Affine from index to LPS mm, and which axes of the file are the spatial ones.
-
-    Raises:
-        SeriesError: The header does not say where left, back and head of the patient are.
-    """
+    """Affine from index to LPS mm, and which axes of the file are the spatial ones."""
     space = str(header.get("space", "")).lower()
     directions = header.get("space directions")
     origin = header.get("space origin")
@@ -137,11 +129,7 @@ def _not_three_axes(name: str, sizes: list[int]) -> SeriesError:
 
 
 def _nrrd_voxels(header: dict[str, Any], content: bytes, sizes: list[int]) -> Labels:
-    """Values in the axis order of the file (fastest first); no more is unpacked than the header announces.
-
-    Raises:
-        ValueError: There are fewer, or they are packed or typed in an unknown way.
-    """
+    """Values in the axis order of the file (fastest first); no more is unpacked than the header announces."""
     dtype = _nrrd_type(header)
     if int(header.get("line skip", header.get("lineskip", 0))) or int(
         header.get("byte skip", header.get("byteskip", 0))

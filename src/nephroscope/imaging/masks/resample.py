@@ -91,11 +91,7 @@ def resample_nearest(mask: Mask, affine: Affine, ct: VolumeGeometry) -> Mask:
 
 
 def _check_place(own: VolumeGeometry, ct: VolumeGeometry, query: TumorQuery) -> None:
-    """Refuse grids that are not valid, look like the CT's grid with a damaged header, or lie elsewhere.
-
-    Raises:
-        RoiError: It says what probably happened.
-    """
+    """Refuse grids that are not valid, look like the CT's grid with a damaged header, or lie elsewhere."""
     cell = abs(np.linalg.det(own.affine[:3, :3])) / np.prod(own.spacing_mm)
     if cell < FLATTEST:
         raise RoiError(

@@ -134,11 +134,7 @@ def _series_uids(rtstruct: Any) -> list[str]:
 def _contours(
     rtstruct: Any, roi: Segment, geometry: VolumeGeometry, query: TumorQuery
 ) -> tuple[list[Points], int]:
-    """Closed contours of a ROI as (N, 3) voxel indices, and the number of other contours.
-
-    Raises:
-        RoiError: There is no closed contour, or a point has no valid position.
-    """
+    """Closed contours of a ROI as (N, 3) voxel indices, and the number of other contours."""
     to_index = np.linalg.inv(geometry.affine)
     contours, n_open = [], 0
     for item in rtstruct.ROIContourSequence:
@@ -173,11 +169,7 @@ def _contours(
 
 
 def _plane_axis(contours: list[Points], geometry: VolumeGeometry, query: TumorQuery) -> int:
-    """The axis of the CT at right angles to all contours: as a rule 0, the slices.
-
-    Raises:
-        RoiError: They do not lie in a plane of the CT's voxels.
-    """
+    """The axis of the CT at right angles to all contours: as a rule 0, the slices."""
     heights_mm = np.array([np.ptp(points, axis=0) for points in contours]) * geometry.spacing_mm
     axis = int(heights_mm.max(axis=0).argmin())
     if heights_mm[:, axis].max() > PLANE_TOLERANCE_MM:
@@ -247,11 +239,7 @@ def _planes(contours: list[Points], axis: int, step_mm: float) -> dict[float, li
 def _on_slices(
     planes: dict[float, list[Points]], axis: int, geometry: VolumeGeometry, query: TumorQuery
 ) -> tuple[dict[int, float], list[Finding]]:
-    """For each slice the nearest plane of contours within half a slice distance, and findings about the others.
-
-    Raises:
-        RoiError: A plane lies more than half a slice distance beyond the first or last slice.
-    """
+    """For each slice the nearest plane of contours within half a slice distance, and findings about the others."""
     step_mm, n_slices = geometry.spacing_mm[axis], geometry.shape[axis]
     nearest: dict[int, float] = {}
     for place, polygons in planes.items():

@@ -188,11 +188,7 @@ def _place(frame: Mask, affine: Affine, voxels: Mask, geometry: VolumeGeometry) 
 def _stack(
     frames: list[tuple[Mask, Affine]], seg: Any, expected: str, query: TumorQuery
 ) -> tuple[Mask, Affine]:
-    """Frames on their own grid as one mask (S, R, C) with its affine.
-
-    Raises:
-        RoiError: They are not parallel, or not evenly spaced.
-    """
+    """Frames on their own grid as one mask (S, R, C) with its affine."""
     first = frames[0][1]
     normal, away = _along_normal(frames)
     heights = away @ normal

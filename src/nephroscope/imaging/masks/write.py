@@ -79,11 +79,7 @@ def write_seg(
 
 
 def _ct_images(source: Path | Sequence[Path], where: str) -> list[Any]:
-    """The complete CT images of one series, in the order of their files.
-
-    Raises:
-        RoiError: There is no series, or there are several.
-    """
+    """The complete CT images of one series, in the order of their files."""
     import pydicom
 
     paths = sorted(source.iterdir()) if isinstance(source, Path) and source.is_dir() else source
@@ -128,11 +124,7 @@ def _planes(image: Any, where: str) -> list[tuple[npt.NDArray[np.float64], tuple
 def _frame(
     roi: RoiMask, affine: npt.NDArray[np.float64], shape: tuple[int, int], where: str
 ) -> npt.NDArray[np.uint8]:
-    """The mask (R, C) on one image, in the image's own row and column direction.
-
-    Raises:
-        RoiError: The pixels of the image are not voxels of the mask's grid.
-    """
+    """The mask (R, C) on one image, in the image's own row and column direction."""
     to_index = (np.linalg.inv(roi.geometry.affine) @ affine)[:3]
     rows, cols = np.indices(shape).reshape(2, -1)
     places = to_index @ np.stack([rows, cols, np.ones(rows.size)])
@@ -143,16 +135,12 @@ def _frame(
         raise RoiError(
             where=where,
             expected=f"CT images on the grid of the mask, {describe(roi.geometry)}",
-            found=f"an image from {_words(affine)}",
+            found=f"an image from ({', '.join(f'{mm:.1f}' for mm in affine[:3, 2])}) mm",
             remedy="give the series on which the ROI was drawn",
         )
     s, r, c = index.astype(np.intp)
     frame: npt.NDArray[np.uint8] = roi.voxels[s, r, c].reshape(shape).astype(np.uint8)
     return frame
-
-
-def _words(affine: npt.NDArray[np.float64]) -> str:
-    return f"({', '.join(f'{mm:.1f}' for mm in affine[:3, 2])}) mm"
 
 
 def _segmentation(

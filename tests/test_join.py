@@ -176,7 +176,7 @@ def test_a_table_may_bring_the_roi_that_an_import_lacks(tmp_path):
         (
             [row("a", "favor papillary")],
             "pathology text 'favor papillary' is not in pathology.csv "
-            "('favor' says that it is not certain, or not so)",
+            "('favor' makes it uncertain or negates it)",
         ),
         ([row("a", "clear cell papillary rcc")], "subtype clear_cell_papillary is not in the study"),
         ([row("a", excluded="motion")], "left out by hand: motion"),
@@ -243,7 +243,7 @@ def test_a_study_reads_its_columns_and_its_pathology_table(tmp_path):
     }
     assert {x.case_id: x.reason for x in cohort.exclusions} == {
         "C": "pathology text 'am ehesten papillär' is not in pathology.csv "
-        "('ehesten' says that it is not certain, or not so)",
+        "('ehesten' makes it uncertain or negates it)",
         "D": "subtype oncocytoma is not in the study",
     }
     assert [f.code for f in study.import_findings] == ["age-from-dates", "subtype-unmapped"]

@@ -13,7 +13,7 @@ from nephroscope.intake.labels.pathology import (
     unmapped_finding,
     write_pathology,
 )
-from nephroscope.intake.labels.rows import LabelRow, read_label_table, tell_subtypes
+from nephroscope.intake.labels.rows import LabelRow, map_subtypes, read_label_table
 
 STUDY = ("PRCC", "ChRCC")
 
@@ -147,12 +147,12 @@ def test_doubt_and_negation_are_never_mapped(text):
 def test_words_before_a_name_that_take_it_back(words, name):
     assert default_table().meaning(name)
     assert default_table().meaning(f"{words} {name}") is None
-    assert " says that it is not certain" in default_table().obstacle(f"{words} {name}")
+    assert " makes it uncertain" in default_table().obstacle(f"{words} {name}")
 
 
 def test_the_obstacle_is_named():
     table = default_table()
-    assert table.obstacle("could be papillary RCC") == " ('could' says that it is not certain, or not so)"
+    assert table.obstacle("could be papillary RCC") == " ('could' makes it uncertain or negates it)"
     assert (
         table.obstacle("papillary RCC and chromophobe RCC") == " (chromophobe and papillary are both named)"
     )
@@ -198,7 +198,7 @@ def test_what_a_person_writes_in_full_counts_even_with_a_doubt(tmp_path):
         ([",papillary,"], "pathology.csv, row 2: expected a text, found nothing"),
         (
             ["Papillary-RCC,a,", "papillary rcc,b,"],
-            "row 3: expected one subtype for one text, found 'b', but 'a' in row 2",
+            "row 3: expected only one subtype for a text, found 'b', but 'a' in row 2",
         ),
     ],
 )
@@ -237,13 +237,13 @@ def test_rows_that_are_not_mapped_are_listed(tmp_path):
         LabelRow(row=5, case_id="c", subtype="something " * 20),
         LabelRow(row=6, case_id="d", subtype="oncocytoma"),
     ]
-    told = tell_subtypes(rows, default_table(), STUDY)
-    assert [row.means for row in told.rows] == ["PRCC", "", "", "", "oncocytoma"]
+    told = map_subtypes(rows, default_table(), STUDY)
+    assert [row.mapped_subtype for row in told.rows] == ["PRCC", "", "", "", "oncocytoma"]
     assert told.rows[0].subtype_reader2 == "ChRCC"
     (finding,) = told.findings
     assert (finding.code, finding.severity) == ("subtype-unmapped", "warning")
     assert finding.message.startswith(
-        "2 cases with a pathology text that pathology.csv does not tell: 'favor papillary'"
+        "2 cases with a pathology text that pathology.csv does not map: 'favor papillary'"
     )
     assert len(finding.message) < 250
     assert unmapped_finding([]) == ()
@@ -253,7 +253,7 @@ def test_a_table_of_labels_is_told_by_the_table_of_texts(tmp_path):
     (tmp_path / "labels.csv").write_text("case,histology\na,K7\nb,K8\n")
     own = read_pathology(table(tmp_path, "K7,ChRCC,", "K8,papillary,"))
     read = read_label_table(tmp_path / "labels.csv", {}, own, STUDY)
-    assert [(row.subtype, row.means) for row in read.rows] == [("K7", "ChRCC"), ("K8", "papillary")]
+    assert [(row.subtype, row.mapped_subtype) for row in read.rows] == [("K7", "ChRCC"), ("K8", "papillary")]
 
 
 def test_the_real_histologies_of_kits23(test_data):

@@ -15,7 +15,7 @@ from nephroscope.intake.phase.series import (
     ARTERIAL_FIRST,
     PHASE_TAGS,
     PHASES,
-    Candidate,
+    SeriesCandidate,
     SeriesText,
     name_phase,
     name_phases,
@@ -24,7 +24,7 @@ from nephroscope.intake.phase.series import (
     series_text_of_row,
 )
 from nephroscope.intake.phase.table import agreements, read_phase_table
-from nephroscope.intake.phase.text import find_hits, read_text, spaced
+from nephroscope.intake.phase.text import find_hits, phase_of_text, spaced
 from nephroscope.intake.phase.vocabulary import WORDS
 
 # Descriptions from memory of many hospitals; none is taken from a table of labels.
@@ -187,9 +187,9 @@ def test_accents_may_be_written_apart():
         ("Abdomen Ven 5.0", 'SeriesDescription: "Ven"'),
         ("70 SEC DELAY", 'SeriesDescription: "70 SEC DELAY"'),
         ("ART/VEN", 'SeriesDescription: "ART" and "VEN": more than one phase'),
-        ("Topogram art", 'SeriesDescription: "Topogram": no image of a phase'),
-        ("POST CONTRAST", 'SeriesDescription: "POST CONTRAST" says no phase'),
-        ("Kidney", "no words or times of a phase"),
+        ("Topogram art", 'SeriesDescription: "Topogram": not an image of a phase'),
+        ("POST CONTRAST", 'SeriesDescription: "POST CONTRAST" does not name a phase'),
+        ("Kidney", "no words or times that show a phase"),
     ],
 )
 def test_evidence_is_said_in_the_words_found(text, evidence):
@@ -325,7 +325,7 @@ def test_protocol_is_silent_where_its_series_differ():
     study = [series("Kidney", protocol_name="Abd ven"), series("Kidney art", protocol_name="Abd ven")]
     calls = name_phases(study)
     assert [call.phase for call in calls] == ["unknown", "corticomedullary"]
-    assert calls[0].evidence == 'ProtocolName: "ven" is also that of a series named corticomedullary'
+    assert calls[0].evidence == 'ProtocolName: "ven" also belongs to a series named corticomedullary'
     alone = [study[0], series("Kidney art", protocol_name="Abd art")]
     assert name_phases(alone)[0].phase == "nephrographic"
     same_study = [
@@ -401,7 +401,7 @@ def test_real_header(test_data):
 
 def test_prefer():
     def candidate(phase, n=100, mm=1.0, uid="1"):
-        return Candidate(phase=phase, n_slices=n, spacing_mm=mm, uid=uid)
+        return SeriesCandidate(phase=phase, n_slices=n, spacing_mm=mm, uid=uid)
 
     every = [candidate(phase) for phase in PHASES]
     assert every[prefer(every)].phase == "corticomedullary"
@@ -500,8 +500,8 @@ def test_command_reads_the_series_of_a_study(tmp_path, capsys):
 
 @pytest.mark.parametrize("text", ["parenchymatöse Phase", "Parenchymatoese Phase", "tubuläre Phase"])
 def test_german_words_of_the_nephrographic_phase(text):
-    assert read_text(text).phase == "nephrographic"
-    assert read_text("Phase kortikomedullär").phase == "corticomedullary"
+    assert phase_of_text(text).phase == "nephrographic"
+    assert phase_of_text("Phase kortikomedullär").phase == "corticomedullary"
 
 
 @pytest.mark.parametrize("separator", [",", "\t", ";"])

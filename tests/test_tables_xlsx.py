@@ -44,7 +44,7 @@ def test_numbers_texts_and_empty_rows(tmp_path):
 
 def test_a_rounded_identifier_is_refused(tmp_path):
     path = book(tmp_path, HEADER, [12345678901234567, "pRCC"], [0.1 + 0.2, "pRCC"])
-    assert "row 2, column Case ID: expected a name (long numbers as text, as spreadsheets round" in refused(
+    assert "row 2, column Case ID: expected a name (long numbers as text, because spreadsheets round" in refused(
         path
     )
     path = book(tmp_path, HEADER, ["12345678901234567", "pRCC"], [123456789012345, "pRCC"], ["007", "pRCC"])
@@ -111,7 +111,7 @@ def test_dates_as_cells_give_ages_and_are_forgotten(tmp_path):
     assert [row.age_years for row in table.rows] == [62, 63, 63, 90]
     assert [f.message for f in table.findings] == [
         "3 ages are completed years at the scan",
-        "1 ages are completed years at surgery, as no scan date stands there",
+        "1 ages are completed years at surgery, as there is no scan date",
     ]
     assert "19" not in repr(table.rows)
 
@@ -122,13 +122,13 @@ def test_hidden_rows_are_read_and_said(tmp_path):
 
     table = read_label_table(book(tmp_path, HEADER, ["a", "pRCC"], ["b", "pRCC"], change=hide))
     assert len(table.rows) == 2
-    assert table.findings[0].message == "1 rows of labels.xlsx are hidden there, and were read too: 3"
+    assert table.findings[0].message == "1 hidden rows of labels.xlsx were used too: 3"
 
 
 def test_formulas_without_a_result_are_refused(tmp_path):
     path = book(tmp_path, HEADER, ["a", "pRCC", "=60+3", "f"])
     assert (
-        "row 2, column Age: expected years up to 120, found a formula without its result; open the"
+        "row 2, column Age: expected years up to 120, found a formula without a saved result; open the"
         in refused(path)
     )
 
@@ -148,7 +148,7 @@ def two_sheets(made):
 def test_the_sheet_whose_header_fits_is_taken(tmp_path):
     table = read_label_table(book(tmp_path, ["a legend"], ["nothing"], change=two_sheets))
     assert table.rows[0].case_id == "z"
-    assert table.findings[0].message == "labels are from sheet 'Liste' of labels.xlsx, one of 2"
+    assert table.findings[0].message == "the labels are from sheet 'Liste' of labels.xlsx, one of 2 sheets"
 
 
 def test_two_sheets_that_fit_are_refused(tmp_path):

@@ -1,14 +1,13 @@
-"""Free text of a DICOM file in, the words of it that cannot name anybody out.
+"""Keep only those words of a DICOM free text that cannot identify anybody.
 
-A word is kept only when it is known: phases (`phase_words`), body regions, reconstruction, kinds of regions of
-interest; beside them short numbers with or without a unit, and reconstruction kernels. A name, a date or a record
-number is none of these.
+A word is kept only if it is known: phases (the vocabulary), body regions, reconstruction, kinds of ROI; and short
+numbers with or without a unit, and reconstruction kernels. A name, a date or a record number is none of these.
 """
 
 import re
-import unicodedata
 from functools import cache
 
+from nephroscope.base.text import without_accents
 from nephroscope.intake.phase.vocabulary import WORDS
 
 _MORE_WORDS = """
@@ -32,7 +31,7 @@ _MORE_WORDS = """
     outline segment segmentation mask label reader manual auto automatic background papillary chromophobe
     clear cell oncocytoma angiomyolipoma aml
 """
-# Defined terms of DICOM, and what this product or the profile writes: a name that is one of them is not searched for.
+# Defined terms of DICOM, and words that this product or the profile writes: a name equal to one is not searched for.
 _DEFINED_TERMS = """
     anonymized removed none unknown original primary axial localizer derived secondary binary fractional labelmap
     monochrome manual automatic semiautomatic closed planar hfs ffs yes modified dcm sct srt ucum unsigned basic
@@ -41,9 +40,7 @@ _DEFINED_TERMS = """
 """
 DEFINED_TERMS = frozenset(_DEFINED_TERMS.split())
 FIRST_WITHOUT_CASE = "\u2e80"  # Chinese, Japanese and Korean letters begin here
-_SHORTEST_BEGINNING = (
-    5  # of a phase word that stands for all words beginning so; a shorter one may begin names
-)
+_SHORTEST_BEGINNING = 5  # letters of a phase word ending in *; a shorter beginning may be that of a name
 _TOKEN = re.compile(r"&|(?:(?<!\w)[+-])?[^\W_]+(?:\.\d+)?(?:[+-](?!\w))?")
 _NUMBER = re.compile(r"\d{1,3}(\.\d{1,3})?(mm|cm|s|sec|min|kv|kev|hu|ma|x\d{1,2}(\.\d{1,3})?)?")
 _KERNEL = re.compile(r"[bhidjquf][a-z]?\d{2}[a-z]?|fc\d{2}")
@@ -52,18 +49,18 @@ _BODY_PART = re.compile(
     r"|lung|neck|pancreas|partial|pelvis|prostate|renal|retroperitoneum|right|skull|spine|spleen|stomach|[cltm]spine|thorax|torso|tract"
     r"|trunk|upper|ureter|urinary|uterus|vascular|whole|and|s|[ _/,&-])*"
 )
-# Dates, and three or more numbers in a row: telephone and record numbers are typed so.
+# Dates, and three or more numbers in a row, like telephone and record numbers.
 _NUMBER_RUN = re.compile(r"\d+[./-]\d+[./-]\d+|\d+(\.\d+)?([ /-]+\d+(\.\d+)?){2,}")
 
 
 def clean_text(text: str, identity: re.Pattern[str] | None = None) -> str:
-    """The known words of a text, in their order and spelling; empty when there is none.
+    """The known words of a text, in their order and spelling; empty without any.
 
-    ``"MUELLER HANS arterial 1.5 B30f"`` becomes ``"arterial 1.5 B30f"``; dates and long numbers go, as names do.
+    ``"MUELLER HANS arterial 1.5 B30f"`` becomes ``"arterial 1.5 B30f"``; dates and long numbers are removed too.
 
     Args:
         text: As typed.
-        identity: Finds what names the patient; that goes even when it is a known word (Mr Kopf, Mrs Leber).
+        identity: Finds what names the patient; this is removed even if it is a known word (Mr Kopf, Mrs Leber).
     """
     kept: list[str] = []
     for token in _TOKEN.findall(_NUMBER_RUN.sub(" ", text)):
@@ -77,14 +74,14 @@ def clean_text(text: str, identity: re.Pattern[str] | None = None) -> str:
 
 
 def clean_body_part(text: str) -> str:
-    """A body part of the body's words, also run together (``CHESTABDPELVIS``); empty when there is another in it."""
-    return text if _BODY_PART.fullmatch(plain(text)) else ""
+    """A body part made of known words, also run together (``CHESTABDPELVIS``); empty otherwise."""
+    return text if _BODY_PART.fullmatch(without_accents(text)) else ""
 
 
 def is_known(token: str) -> bool:
     """True for a word of the vocabulary, a short number, or a reconstruction kernel such as B30f."""
     words, beginnings = _vocabulary()
-    word = plain(token).strip("+-&")
+    word = without_accents(token).strip("+-&")
     return (
         not word
         or word in words
@@ -94,24 +91,18 @@ def is_known(token: str) -> bool:
     )
 
 
-def plain(text: str) -> str:
-    """Lower case without accents, so that ``Portalvenös`` and ``portalvenos`` are one word."""
-    split = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(c for c in split if not unicodedata.combining(c))
-
-
 @cache
 def _vocabulary() -> tuple[frozenset[str], tuple[str, ...]]:
-    """Whole words, and beginnings that stand for every word beginning so."""
+    """Known words, and known beginnings of words."""
     phrases = " ".join(row.phrases for row in WORDS).replace(",", " ").split()
-    beginnings = {plain(word[:-1]) for word in phrases if word.endswith("*")}
-    words = {plain(word).strip("+-*#$") for word in phrases} | set(_MORE_WORDS.split())
+    beginnings = {without_accents(word[:-1]) for word in phrases if word.endswith("*")}
+    words = {without_accents(word).strip("+-*#$") for word in phrases} | set(_MORE_WORDS.split())
     return frozenset(words - {""}), tuple(b for b in beginnings if len(b) >= _SHORTEST_BEGINNING)
 
 
 @cache
 def _words_without_spaces() -> re.Pattern[str]:
-    """Chinese, Japanese and Korean phase words, which stand within longer runs of letters; the longest wins."""
+    """Chinese, Japanese and Korean phase words, which occur within longer runs of letters; the longest counts."""
     words = sorted(
         (word for word in _vocabulary()[0] if word[0] >= FIRST_WITHOUT_CASE), key=len, reverse=True
     )

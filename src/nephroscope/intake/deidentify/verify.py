@@ -11,8 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from nephroscope.base.text import without_accents
 from nephroscope.intake.deidentify.pseudonyms import PSEUDONYM
-from nephroscope.intake.safe_text import DEFINED_TERMS, FIRST_WITHOUT_CASE, plain
+from nephroscope.intake.safe_text import DEFINED_TERMS, FIRST_WITHOUT_CASE
 
 _TEXT = {"AE", "AS", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"}
 _BYTES = {"OB", "UN"}
@@ -77,7 +78,7 @@ def name_words(name: str) -> set[str]:
             2 if word[0] >= FIRST_WITHOUT_CASE else SHORTEST_WORD
         )  # Chinese, Japanese and Korean names are short
         if len(word) >= shortest:
-            found |= {word, plain(word), word.translate(_UMLAUTS)}
+            found |= {word, without_accents(word), word.translate(_UMLAUTS)}
     return found
 
 

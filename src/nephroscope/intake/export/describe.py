@@ -17,7 +17,7 @@ from nephroscope.imaging.dicom.slice_header import SliceHeader
 from nephroscope.intake.export.drawn import ExportSeries, join_rois, judge_rois
 from nephroscope.intake.export.kinds import CT, DICOMDIR, IN_WORDS, LOCALIZER
 from nephroscope.intake.export.scan import ExportScan, FoundSeries
-from nephroscope.intake.phase.series import Candidate, SeriesText, name_phases, prefer
+from nephroscope.intake.phase.series import SeriesCandidate, SeriesText, name_phases, prefer
 
 __all__ = ["ExportSeries", "describe_export"]
 AXIAL_COSINE = 0.7  # of the angle between the slices' normal and the patient's long axis
@@ -159,7 +159,7 @@ def _choose(
         drawn = [row for row in group if row.rois] or (group if patient.lower() in drawn_elsewhere else [])
         if drawn:
             kinds = [
-                Candidate(phase=r.phase, n_slices=r.n_slices, spacing_mm=r.spacing_mm, uid=r.series_uid)
+                SeriesCandidate(phase=r.phase, n_slices=r.n_slices, spacing_mm=r.spacing_mm, uid=r.series_uid)
                 for r in drawn
             ]
             best[patient] = drawn[prefer(kinds, preference)]

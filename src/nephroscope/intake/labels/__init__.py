@@ -1,1 +1,1 @@
-"""What people wrote down: tables and pathology texts in, one label per tumor out; nothing is guessed."""
+"""Label tables and pathology texts become one label per tumor; nothing is guessed."""

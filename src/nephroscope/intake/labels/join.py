@@ -232,7 +232,9 @@ def settle_labels(
 
 def _meaning(row: LabelRow, subtypes: tuple[str, ...]) -> str:
     """The study's or the table's name of a row's subtype; empty when nobody can tell."""
-    return row.means if row.means is not None else name_of_subtype(row.subtype, subtypes) or ""
+    return (
+        row.mapped_subtype if row.mapped_subtype is not None else name_of_subtype(row.subtype, subtypes) or ""
+    )
 
 
 def join_found(

@@ -1,7 +1,6 @@
-"""What a pathologist wrote in, a subtype out, by a table the user sees and edits (pathology.csv); never a guess."""
+"""Map a pathologist's text to a subtype with a table that the user sees and edits (pathology.csv); never a guess."""
 
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -11,9 +10,10 @@ from pathlib import Path
 from nephroscope.base.errors import CohortError
 from nephroscope.base.files import save_text
 from nephroscope.base.tables import names, read_table
+from nephroscope.base.text import without_accents
 from nephroscope.records import Finding, warning
 
-# Said of a tumor without changing its subtype: removed before words of negation are looked for.
+# Attributes of a tumor that do not change its subtype: removed before searching for words of negation.
 _ATTRIBUTE = (
     r"(?:sar[ck]omatoid\w*|rhabdoid\w*|necros[ie]s|nekros\w*|necrose|lympho\w*|lvi|vascular|angio\w*|vein|venous|"
     r"renal vein|capsular|perinephric|extrarenal|lymph node\w*|margin\w*|invasion|extension|infiltration|"
@@ -38,7 +38,7 @@ _ABBREVIATIONS = (
     (re.compile(r"(?<![^\W\d_])(typ|type|tipo)(?=\d)"), r"\1 "),
     (re.compile(r"\bm-?(\d{4}/\d)\b"), r"\1"),
 )
-# The text is then in doubt, or says what the tumor is not.
+# Words that make the diagnosis uncertain, or negate it.
 _DOUBT_WORDS = """
     ? no not non without neither nor never versus vs or either dd ddx differential differentialdiagnose
     differenzialdiagnose rule ruled exclude excluded excluding exclusion negative lack lacks lacking absent absence
@@ -56,7 +56,7 @@ _DOUBT_WORDS = """
     aut vel history clear klarzellig klarzellige klarzelliger klarzelliges claires claras chiare"""
 DOUBT = frozenset(_DOUBT_WORDS.split())
 _CHINESE_DOUBT = ("或", "疑", "除外", "考虑", "可能", "非", "不", "未", "混合")
-# Beside a bare adjective these change nothing.
+# Words next to a bare adjective that change nothing.
 _HARMLESS_WORDS = """
     renal kidney cell cells cellular carcinoma ca cancer rcc ccr nzk nzca vom adenocarcinoma nos
     nierenzellkarzinom nierenzell karzinom nierenkarzinom niere nieren carcinome cellules renales rein
@@ -76,9 +76,8 @@ _CHINESE_HARMLESS = frozenset("肾细胞癌型性左右侧级的和与")
 
 
 def words_of(text: str) -> tuple[str, ...]:
-    """Words in small letters without accents; what joins or divides them is gone, a question mark stays."""
-    flat = unicodedata.normalize("NFKD", text.casefold())
-    flat = "".join(c for c in flat if not unicodedata.combining(c))
+    """Words in lower case without accents and punctuation; a question mark stays."""
+    flat = without_accents(text)
     for pattern, instead in _ABBREVIATIONS:
         flat = pattern.sub(instead, flat)
     flat = _NEGATED.sub(" ", _MARGINS.sub(" ", flat.replace("_", " ")))
@@ -86,29 +85,29 @@ def words_of(text: str) -> tuple[str, ...]:
 
 
 def squeezed(words: Iterable[str]) -> str:
-    """Words without what stands between them, so that ``Papillary RCC`` and ``papillary_rcc`` meet."""
+    """Words joined without spaces, so that ``Papillary RCC`` and ``papillary_rcc`` are equal."""
     return "".join(words)
 
 
 def doubt_in(words: Sequence[str]) -> str:
-    """The first word that says that the diagnosis is not certain, or negates something; empty when none does."""
+    """The first word that makes the diagnosis uncertain or negates it; empty without one."""
     return next((w for w in words if w in DOUBT or any(sign in w for sign in _CHINESE_DOUBT)), "")
 
 
 def harmless(words: Sequence[str]) -> bool:
-    """True when the words beside a bare adjective tell only grade, type, stage, side, size."""
+    """True when the words next to a bare adjective are only grade, type, stage, side, size and the like."""
     return all(
         word in _HARMLESS or _CODE.fullmatch(word) or _CHINESE_HARMLESS.issuperset(word) for word in words
     )
 
 
 def is_chinese(word: str) -> bool:
-    """True for text written without spaces."""
+    """True for Chinese text, which is written without spaces."""
     return any("\u4e00" <= sign <= "\u9fff" for sign in word)
 
 
 def names_a_tumor(words: Sequence[str]) -> bool:
-    """True when the words contain a noun (carcinoma, oncocytoma, RCC) or a code, not an adjective alone."""
+    """True when the words contain a noun (carcinoma, oncocytoma, RCC) or a code, not only an adjective."""
     return any(_TUMOR.fullmatch(word) for word in words)
 
 
@@ -117,10 +116,10 @@ PATHOLOGY_FILE = "pathology.csv"
 
 @dataclass(frozen=True, kw_only=True)
 class PathologyRow:
-    """``text`` as whole words in a diagnosis means ``subtype``; an empty subtype means that nobody can tell.
+    """``text``, as whole words in a diagnosis, means ``subtype``; an empty subtype means that nobody can say.
 
     Attributes:
-        row: As a spreadsheet counts it.
+        row: Number of the row in the spreadsheet.
     """
 
     row: int
@@ -129,31 +128,30 @@ class PathologyRow:
 
     @cached_property
     def words(self) -> tuple[str, ...]:
-        """Of the text, as they are compared."""
+        """Words of the text, as they are compared."""
         return words_of(self.text)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PathologyTable:
-    """Rows in order; where two match, the first wins."""
+    """Rows in order; if two match, the first one counts."""
 
     rows: tuple[PathologyRow, ...]
 
     @cached_property
     def whole(self) -> dict[str, str]:
-        """Subtype of each text that a diagnosis may be as a whole."""
+        """Subtype of each text that can be a whole diagnosis."""
         found: dict[str, str] = {}
         for row in self.rows:
             found.setdefault(squeezed(row.words), row.subtype)
         return found
 
     def meaning(self, text: str) -> str | None:
-        """The subtype of a diagnosis, or None where the table does not tell, or the text itself is in doubt.
+        """The subtype of a diagnosis; None where the table does not have it or the text is uncertain.
 
-        A diagnosis that is a row's text, as a whole, means that row's subtype. Otherwise rows match whole words;
-        words once matched are used up. Two subtypes in one text, or a word of doubt or negation beside one, make
-        None. A row that names no tumor (``papillary``) counts only when nothing but grade, type, side and the like
-        stands beside it.
+        A diagnosis that equals the text of a row has the subtype of that row. Otherwise rows match whole words, each
+        word only once. Two subtypes in one text, or a word of doubt or negation next to one, give None. A row without
+        a noun (``papillary``) counts only if nothing but grade, type, side and the like is next to it.
         """
         if text not in self._known:
             self._known[text] = self._meaning(list(words_of(text)))
@@ -161,16 +159,16 @@ class PathologyTable:
 
     @cached_property
     def _known(self) -> dict[str, str | None]:
-        """Diagnoses met before: tables with a row per image repeat them."""
+        """Diagnoses seen before: tables with a row per image repeat them."""
         return {}
 
     def obstacle(self, text: str) -> str:
-        """Why a diagnosis has no meaning, in words that may follow it: ``('favor' says that it is not certain)``."""
+        """Why a diagnosis has no subtype, to follow it in a message: ``('favor' makes it uncertain)``."""
         meant, _, rest = self._matched(list(words_of(text)))
         if len(set(meant)) > 1:
             return f" ({' and '.join(sorted(set(meant)))} are both named)"
         word = doubt_in(rest) if meant else ""
-        return f" ({word!r} says that it is not certain, or not so)" if word else ""
+        return f" ({word!r} makes it uncertain or negates it)" if word else ""
 
     def _meaning(self, words: list[str]) -> str | None:
         if squeezed(words) in self.whole:
@@ -181,7 +179,7 @@ class PathologyTable:
         return meant[0] or None
 
     def _matched(self, words: list[str]) -> tuple[list[str], bool, list[str]]:
-        """Subtypes of the rows that match, whether one of them is a bare adjective, and the words left over."""
+        """Subtypes of the matching rows, whether one is a bare adjective, and the words left over."""
         meant: list[str] = []
         bare = False
         for row in self.rows:
@@ -194,7 +192,7 @@ class PathologyTable:
 
 
 def _place(wanted: tuple[str, ...], words: list[str]) -> int | None:
-    """Where the words stand one after the other; Chinese, which has no spaces, is searched within words."""
+    """Position of these words one after the other; Chinese text is searched within words."""
     if len(wanted) == 1 and is_chinese(wanted[0]):
         return next((i for i, word in enumerate(words) if wanted[0] in word), None)
     n = len(wanted)
@@ -203,19 +201,19 @@ def _place(wanted: tuple[str, ...], words: list[str]) -> int | None:
 
 @cache
 def default_table() -> PathologyTable:
-    """The table that a new study gets: WHO 2022 with usual synonyms in five languages."""
+    """The table of a new study: WHO 2022 with usual synonyms in five languages."""
     with resources.as_file(resources.files("nephroscope.intake.labels") / PATHOLOGY_FILE) as path:
         return read_pathology(path)
 
 
 def write_pathology(folder: Path) -> None:
-    """Put the default table into a study folder, to be edited."""
+    """Copy the default table into a study folder, where it can be edited."""
     source = resources.files("nephroscope.intake.labels") / PATHOLOGY_FILE
     save_text(folder / PATHOLOGY_FILE, source.read_text(encoding="utf-8"))
 
 
 def load_pathology(folder: Path) -> PathologyTable:
-    """The table of a study; the default one where the study has none.
+    """The table of a study, or the default table if the study has none.
 
     Raises:
         CohortError: It has no columns text and subtype, or a row without text, or two rows that contradict.
@@ -225,7 +223,7 @@ def load_pathology(folder: Path) -> PathologyTable:
 
 
 def read_pathology(path: Path) -> PathologyTable:
-    """Rows of a table with the columns text and subtype, in order.
+    """The rows of a table with the columns text and subtype, in order.
 
     Raises:
         CohortError: It has no columns text and subtype, or a row without text, or two rows that contradict.
@@ -237,7 +235,7 @@ def read_pathology(path: Path) -> PathologyTable:
             where=path.name,
             expected="the columns text and subtype",
             found=", ".join(header),
-            remedy=f"restore the header line: text,subtype,comment; or remove {path.name} to use the default",
+            remedy=f"restore the header line text,subtype,comment, or remove {path.name} to use the default",
         )
     at_text, at_subtype = header.index("text"), header.index("subtype")
     made = tuple(PathologyRow(row=n, text=row[at_text], subtype=row[at_subtype]) for n, row in rows)
@@ -254,7 +252,7 @@ def read_pathology(path: Path) -> PathologyTable:
         if before.subtype != row.subtype:
             raise CohortError(
                 where=f"{path.name}, row {row.row}",
-                expected="one subtype for one text",
+                expected="only one subtype for a text",
                 found=f"{row.subtype!r}, but {before.subtype!r} in row {before.row}",
                 remedy="remove one of the two rows",
             )
@@ -262,10 +260,10 @@ def read_pathology(path: Path) -> PathologyTable:
 
 
 def match_subtype(text: str, subtypes: tuple[str, ...], table: PathologyTable | None = None) -> str | None:
-    """The study's subtype that ``text`` means, or None: it is another one, or cannot be told.
+    """The study's subtype for a text; None if it is another subtype or unclear.
 
-    A study's own name always means itself. Otherwise it is what `PathologyTable.meaning` says: a name of the
-    study, or a subtype of which a name of the study is a plain synonym (PRCC of papillary; not "papillary type 1").
+    A name of the study always stands for itself. Otherwise `PathologyTable.meaning` decides: it gives a name of the
+    study, or a subtype with exactly one synonym among the study's names (PRCC for papillary; not "papillary type 1").
     """
     table = table or default_table()
     for same in (str, lambda name: squeezed(words_of(name))):
@@ -282,22 +280,22 @@ def match_subtype(text: str, subtypes: tuple[str, ...], table: PathologyTable | 
 
 
 def name_of_subtype(text: str, subtypes: tuple[str, ...], table: PathologyTable | None = None) -> str | None:
-    """The study's name of what ``text`` means, else the table's, else None: not in the table."""
+    """The study's name for a text, otherwise the name in the table; None if it is not in the table."""
     return match_subtype(text, subtypes, table) or (table or default_table()).meaning(text)
 
 
 def unmapped_finding(texts: Iterable[str], table: PathologyTable | None = None) -> tuple[Finding, ...]:
-    """One warning that lists the diagnoses which pathology.csv does not tell, or none."""
+    """One warning that lists the diagnoses that pathology.csv does not map; nothing without any."""
     unknown = sorted(texts)
     if not unknown:
         return ()
     table = table or default_table()
     listed = names((repr(shortened(t)) + table.obstacle(t) for t in dict.fromkeys(unknown)), 20)
-    message = f"{len(unknown)} cases with a pathology text that {PATHOLOGY_FILE} does not tell: {listed}"
+    message = f"{len(unknown)} cases with a pathology text that {PATHOLOGY_FILE} does not map: {listed}"
     return (warning("subtype-unmapped", message),)
 
 
 def shortened(text: str, most: int = 80) -> str:
-    """A diagnosis as it is printed."""
+    """A diagnosis shortened for messages."""
     text = " ".join(text.split())
     return text if len(text) <= most else text[: most - 1] + "…"

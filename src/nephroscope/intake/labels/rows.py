@@ -1,4 +1,4 @@
-"""A label table (CSV or .xlsx) in, one row per image or per case out, with columns found by name or by mapping."""
+"""Read a label table (CSV or .xlsx): one label per row, which is an image or a case."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -38,29 +38,29 @@ from nephroscope.intake.phase.series import PHASES
 from nephroscope.records import DEVELOPMENT, Finding, Sex, note
 from nephroscope.records.cases import LARGEST_CM, OLDEST_YEARS, parse_cohort_word
 
-NAME = "a name (long numbers as text, as spreadsheets round them)"
-AGE_AT = {"scan_date": "at the scan", "surgery_date": "at surgery, as no scan date stands there"}
+NAME = "a name (long numbers as text, because spreadsheets round them)"
+AGE_AT = {"scan_date": "at the scan", "surgery_date": "at surgery, as there is no scan date"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelRow:
-    """One row of a label table, or what a file name says.
+    """One row of a label table, or the data in a file name.
 
     Attributes:
-        row: As a spreadsheet counts it; 0 when it comes from a file name.
+        row: Number of the row in the spreadsheet; 0 when it comes from a file name.
         subtype: As typed.
-        means: Name of the subtype by the study's pathology.csv; empty where that does not tell; None when not asked.
-        subtype_reader2: The second pathology reading, as typed.
-        row_mm: Distance between rows; ``col_mm`` between columns.
-        tumor_label, tumor_name, roi: Which ROI is this tumor's: label or segment number, segment name, a file.
-        organs: File with kidneys and vessels.
-        excluded: Why a person left the case out; empty where nobody did.
+        mapped_subtype: The subtype after pathology.csv; empty where that does not map it, None before it was used.
+        subtype_reader2: Subtype of the second pathology reading, as typed.
+        row_mm, col_mm: Distance between rows, and between columns.
+        tumor_label, tumor_name, roi: The ROI of this tumor: label or segment number, segment name, a file.
+        organs: File of kidneys and vessels.
+        excluded: Reason why a person excluded the case; empty otherwise.
     """
 
     row: int
     case_id: str
     subtype: str
-    means: str | None = None
+    mapped_subtype: str | None = None
     file: str | None = None
     patient_id: str | None = None
     subtype_reader2: str | None = None
@@ -84,7 +84,7 @@ class LabelRow:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelTable:
-    """Rows of a label table, and what is worth knowing about it."""
+    """Rows of a label table, and findings about it."""
 
     rows: list[LabelRow]
     findings: tuple[Finding, ...] = ()
@@ -101,25 +101,25 @@ def read_label_table(
     pathology: PathologyTable | None = None,
     subtypes: tuple[str, ...] = (),
 ) -> LabelTable:
-    """All rows of a label table, CSV or .xlsx, told by its content.
+    """All rows of a label table, CSV or .xlsx; its content decides which.
 
-    Age 0 means unknown (KiTS writes it so) and ``>89`` or ``90+`` mean 90. Dates of birth, scan and surgery give the
-    age where no age stands, and are then forgotten.
+    Age 0 means unknown (as in KiTS), and ``>89`` or ``90+`` mean 90. Dates of birth, scan and surgery give the age
+    where it is missing, and are then discarded.
 
     Args:
-        path: The table. Paths in its columns ``roi`` and ``organs`` start at its folder, when there is such a file.
-        columns: Our name -> header, from study.toml.
-        pathology: The study's; with it, `LabelRow.means` is filled and a finding lists what it does not tell.
-        subtypes: The study's; needed with ``pathology``.
+        path: The table. Paths in its columns ``roi`` and ``organs`` may be relative to its folder.
+        columns: Our name -> title, from study.toml.
+        pathology: The study's pathology.csv; it fills `LabelRow.mapped_subtype`, and a finding lists what it lacks.
+        subtypes: The study's subtypes; needed with ``pathology``.
 
     Raises:
-        CohortError: There is no such table, no column for the case or the subtype, two columns or sheets for one
-            thing, or cells that cannot be understood, each named by row and column.
+        CohortError: The table or a required column is missing, two columns or sheets fit, or cells cannot be
+            understood; each cell is named by row and column.
     """
     table = open_table(path, columns or {})
-    reader = _Reader(path, table, find_columns(path.name, table.header, columns or {}))
-    labels = [reader.label(n, row) for n, row in table.rows]
-    reader.mistakes.refuse()
+    parser = _RowParser(path, table, find_columns(path.name, table.header, columns or {}))
+    labels = [parser.label(n, row) for n, row in table.rows]
+    parser.mistakes.refuse()
     if not labels:
         raise CohortError(
             where=path.name,
@@ -128,15 +128,15 @@ def read_label_table(
             remedy="fill the table",
         )
     rows = [label for label in labels if label]
-    findings = (*table.findings, *reader.findings(), *not_read(path.name, table.header, reader.where))
+    findings = (*table.findings, *parser.findings(), *not_read(path.name, table.header, parser.where))
     if pathology is None:
         return LabelTable(rows=rows, findings=findings)
-    told = tell_subtypes(rows, pathology, subtypes)
-    return LabelTable(rows=told.rows, findings=(*findings, *told.findings))
+    mapped = map_subtypes(rows, pathology, subtypes)
+    return LabelTable(rows=mapped.rows, findings=(*findings, *mapped.findings))
 
 
-def tell_subtypes(rows: list[LabelRow], pathology: PathologyTable, subtypes: tuple[str, ...]) -> LabelTable:
-    """The rows with what the study's pathology.csv says of them, and one finding that lists what it does not tell."""
+def map_subtypes(rows: list[LabelRow], pathology: PathologyTable, subtypes: tuple[str, ...]) -> LabelTable:
+    """The rows with subtypes mapped by pathology.csv, and one finding that lists the texts it does not map."""
 
     @cache  # a table with a row per image repeats them
     def named(text: str) -> str | None:
@@ -145,18 +145,18 @@ def tell_subtypes(rows: list[LabelRow], pathology: PathologyTable, subtypes: tup
     rows = [
         replace(
             row,
-            means=named(row.subtype) or "",
+            mapped_subtype=named(row.subtype) or "",
             subtype_reader2=row.subtype_reader2 and (named(row.subtype_reader2) or row.subtype_reader2),
         )
         for row in rows
     ]
-    untold = {row.case_id: row.subtype for row in rows if not row.means and not row.excluded}
-    return LabelTable(rows=rows, findings=unmapped_finding(untold.values(), pathology))
+    unmapped = {row.case_id: row.subtype for row in rows if not row.mapped_subtype and not row.excluded}
+    return LabelTable(rows=rows, findings=unmapped_finding(unmapped.values(), pathology))
 
 
 @dataclass
-class _Reader:
-    """Turns rows into labels, and notes what is wrong in them."""
+class _RowParser:
+    """Parses rows into labels and collects mistakes."""
 
     path: Path
     table: RawTable
@@ -176,7 +176,7 @@ class _Reader:
         }
 
     def label(self, n: int, row: list[str]) -> LabelRow | None:
-        """The label of one row, or None after noting what is wrong in it."""
+        """The label of one row; None after noting what is wrong in it."""
         n_before = len(self.mistakes.found)
 
         def cell(name: str, parse: Callable[[str], Any], expected: str) -> Any:
@@ -215,10 +215,10 @@ class _Reader:
         return label if len(self.mistakes.found) == n_before else None
 
     def findings(self) -> tuple[Finding, ...]:
-        """How ages came from dates."""
+        """Notes about ages computed from dates."""
         return tuple(
-            note("age-from-dates", f"{n} ages are completed years {what}")
-            for what, n in self.n_from_dates.items()
+            note("age-from-dates", f"{n} ages are completed years {when}")
+            for when, n in self.n_from_dates.items()
         )
 
     def _cell(self, n: int, row: list[str], name: str, parse: Callable[[str], Any], expected: str) -> Any:
@@ -226,7 +226,7 @@ class _Reader:
             return parse("")
         at = self.where[name]
         if (n, at) in self.table.unsaved:
-            found = "a formula without its result; open the workbook, let it compute, and save it"
+            found = "a formula without a saved result; open the workbook, let it calculate, and save it"
             self.mistakes.add(n, self.table.header[at], expected, found)
             return None
         try:
@@ -235,15 +235,12 @@ class _Reader:
             self.mistakes.add(n, self.table.header[at], expected, repr(row[at]) if row[at] else "nothing")
 
     def _age(self, n: int, row: list[str]) -> float | None:
-        """The age that stands there, else completed years from birth to scan, or to surgery without a scan date."""
+        """The age in the table, otherwise completed years from birth to scan, or to surgery without a scan date."""
         age = self._cell(n, row, "age_years", parse_age, f"years up to {OLDEST_YEARS}")
         birth = None if age is not None else self._day(n, row, "birth_date")
         if not isinstance(birth, date):
             return age if isinstance(age, float) else None
-        for name, what in (
-            ("scan_date", "at the scan"),
-            ("surgery_date", "at surgery, as no scan date stands there"),
-        ):
+        for name, when in AGE_AT.items():
             day = self._day(n, row, name)
             if day is not None:
                 try:
@@ -251,12 +248,12 @@ class _Reader:
                 except ValueError as error:
                     self.mistakes.add(n, self.table.header[self.where[name]], "a day after birth", str(error))
                     return None
-                self.n_from_dates[what] = self.n_from_dates.get(what, 0) + 1
+                self.n_from_dates[when] = self.n_from_dates.get(when, 0) + 1
                 return age
         return None
 
     def _day(self, n: int, row: list[str], name: str) -> date | None:
-        """A date; mistakes tell its form, never itself."""
+        """A date; a mistake shows its form, never the date itself."""
         if name not in self.where:
             return None
         text = row[self.where[name]]
@@ -264,12 +261,14 @@ class _Reader:
             return parse_date(text, self.orders[name])
         except ValueError as error:
             form = re.sub(r"[^\W\d_]", "a", re.sub(r"\d", "9", text))[:24]
-            expected = "a date such as 2021-12-31 (12/03/2021 only where the column tells which is the day)"
+            expected = (
+                "a date such as 2021-12-31 (12/03/2021 only where other dates of the column show the order)"
+            )
             self.mistakes.add(n, self.table.header[self.where[name]], expected, f"{error}, written as {form}")
             return None
 
     def _path(self, text: str) -> Path | None:
-        """Below the table's folder when it is there; else as typed, for the import to find."""
+        """Relative to the table's folder if there is such a file; otherwise as typed, for the import to find."""
         if not text:
             return None
         path = Path(text.replace("\\", "/"))

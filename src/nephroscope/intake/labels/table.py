@@ -1,18 +1,17 @@
-"""The file of a label table in, told by its content; its header, its numbered rows of text and doubts out."""
+"""Open a label table, CSV or workbook, and find its header and columns."""
 
-import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nephroscope.base.columns import places_of, plain_title, usual_places
 from nephroscope.base.errors import CohortError
 from nephroscope.base.tables import names, read_table
 from nephroscope.base.workbook import Sheet, is_workbook, only_sheet, read_workbook
 from nephroscope.records import Finding, note, warning
 
-# Compared without case, accents and whatever is neither letter nor digit; where a table has several, the first named
-# here is taken.
+# Titles as `plain_title` makes them. Where a table has several titles for one column, the first one listed here is
+# used.
 COLUMN_NAMES = {
     "file": "file filename image imagefile",
     "case_id": "caseid case tumorid tumourid lesionid fallnummer fallid fall casid idcaso 病例号",
@@ -59,21 +58,15 @@ COLUMN_NAMES = {
     "synthetic": "synthetic",
 }
 
-# Of a patient, or in the ROI: nobody can tell which, so it is not read but pointed out.
+# Such a number may count the tumors of a patient or be the label in the ROI, so it is reported but not used.
 TUMOR_NUMBERS = """
     tumornr tumornummer tumorno tumornumber tumorn tumorindex tumour tumourno tumournumber tumor lesion lesionno
     lesionnr lesionnumber lasion lasionsnr lasionnr herd herdnr ntumeur numerotumeur numerotumor 肿瘤编号
 """
 
 
-def plain(text: str) -> str:
-    """A header as it is compared."""
-    flat = unicodedata.normalize("NFKD", text.casefold())
-    return re.sub(r"[\W_]", "", "".join(c for c in flat if not unicodedata.combining(c)))
-
-
 def fits(header: Sequence[str], columns: Mapping[str, str]) -> bool:
-    """True when a row has all that a header needs: whose it is, and the subtype."""
+    """True when a row has what a header needs: whose row it is, and the subtype."""
     mapped = {header_of.strip().casefold() for header_of in columns.values()}
     if not mapped <= {name.strip().casefold() for name in header}:
         return False
@@ -82,35 +75,34 @@ def fits(header: Sequence[str], columns: Mapping[str, str]) -> bool:
 
 
 def n_known(header: Sequence[str]) -> int:
-    """How many cells are usual names of columns: two in a row, and it is a header."""
+    """Number of cells that are usual titles of columns; with two or more, a row is a header."""
     return sum(bool(name and usual_name(name)) for name in header)
 
 
 def find_columns(table: str, header: Sequence[str], columns: Mapping[str, str]) -> dict[str, int]:
-    """Position of each column the table has.
+    """Position of each known column of a table.
 
     Args:
-        table: File name, for refusals.
-        header: Of the table.
-        columns: Our name -> header, from ``[columns]`` of study.toml; these stand before the usual names.
+        table: File name, in refusals.
+        header: Header of the table.
+        columns: Our name -> title, from ``[columns]`` of study.toml; these come before the usual titles.
 
     Raises:
-        CohortError: A mapped header is not there or there twice, no column tells whose a row is or the subtype, or
-            two columns are for one thing.
+        CohortError: A mapped title is missing or there twice, no column names the case or the subtype, or two columns
+            have the same meaning.
     """
     where = {name: _mapped(table, header, name, wanted) for name, wanted in columns.items()}
     taken = set(where.values())
     for name, spellings in COLUMN_NAMES.items():
-        order = spellings.split()
-        found = [i for i, column in enumerate(header) if plain(column) in order and i not in taken]
+        found = usual_places(header, spellings.split(), taken)
         if name in where or not found:
             continue
-        where[name] = min(found, key=lambda i: order.index(plain(header[i])))
-        if len({plain(header[i]) for i in found}) < len(found):
+        where[name] = found[0]
+        if len({plain_title(header[i]) for i in found}) < len(found):
             raise CohortError(
                 where=table,
                 expected=f"one column for the {name}",
-                found=" and ".join(header[i] for i in found),
+                found=" and ".join(header[i] for i in sorted(found)),
                 remedy="rename or remove all but one",
             )
     if "subtype" not in where or not {"case_id", "patient_id"} & where.keys():
@@ -124,25 +116,25 @@ def find_columns(table: str, header: Sequence[str], columns: Mapping[str, str]) 
 
 
 def not_read(table: str, header: Sequence[str], where: Mapping[str, int]) -> tuple[Finding, ...]:
-    """A note that lists the columns nobody looks at: one of them may be the age under an unusual name."""
+    """A note that lists the columns that are not used: one of them may be the age under an unusual title."""
     unread = [name for i, name in enumerate(header) if name and i not in where.values()]
     if not unread:
         return ()
     text = (
-        f"columns of {table} that were not read: {names(unread, 30)}; "
+        f"columns of {table} that were not used: {names(unread, 30)}; "
         "map them under [columns] in study.toml if needed"
     )
-    tumors = [name for name in unread if plain(name) in TUMOR_NUMBERS.split()]
+    tumors = [name for name in unread if plain_title(name) in TUMOR_NUMBERS.split()]
     if tumors:
         text += (
-            f"; {names(tumors)} looks like the number of a tumor: map it as tumor_label if that is its value "
-            "in the ROI, else give each tumor a case_id such as P7-2"
+            f"; {names(tumors)} may be the number of a tumor: map it as tumor_label if it is the label "
+            "in the ROI, otherwise give each tumor a case_id such as P7-2"
         )
     return (note("label-columns", text),)
 
 
 def _mapped(table: str, header: Sequence[str], name: str, wanted: str) -> int:
-    found = [i for i, column in enumerate(header) if column.strip().casefold() == wanted.strip().casefold()]
+    found = places_of(header, wanted)
     if len(found) != 1:
         raise CohortError(
             where=f"{table}, columns.{name} of study.toml",
@@ -154,17 +146,15 @@ def _mapped(table: str, header: Sequence[str], name: str, wanted: str) -> int:
 
 
 def _listed(header: Sequence[str]) -> str:
-    """The header for a message; a line without any known name may be a patient's, and is only counted."""
+    """The header for a message. A line without any known title may hold a patient's data and is only counted."""
     filled = [name for name in header if name]
     known = any(map(usual_name, filled))
-    return (
-        ", ".join(filled) if known else f"{len(filled)} cells of which none is a known name (no header line?)"
-    )
+    return ", ".join(filled) if known else f"{len(filled)} cells without a known title (no header line?)"
 
 
 def usual_name(column: str) -> str:
-    """Our name of a column with a usual header; empty when it is none."""
-    word = plain(column)
+    """Our name of a column with a usual title; empty for other titles."""
+    word = plain_title(column)
     return next((name for name, spellings in COLUMN_NAMES.items() if word in spellings.split()), "")
 
 
@@ -173,7 +163,7 @@ TITLE_ROWS = 30  # above a header in a workbook
 
 @dataclass(frozen=True, kw_only=True)
 class RawTable:
-    """Header, numbered rows as wide as it, formulas without a result as (row, column), and doubts."""
+    """Header, numbered rows of the same width, formulas without a saved result as (row, column), and findings."""
 
     header: list[str]
     rows: list[tuple[int, list[str]]]
@@ -182,11 +172,10 @@ class RawTable:
 
 
 def open_table(path: Path, columns: Mapping[str, str]) -> RawTable:
-    """Read a label table; of a workbook the one sheet whose header fits, below whatever stands above that header.
+    """Read a label table; in a workbook, the one sheet with a fitting header, below any title lines.
 
     Raises:
-        CohortError: It is missing, damaged, too large or of another kind, several sheets fit, or the header takes
-            two rows.
+        CohortError: It is missing, damaged, too large or of another kind, several sheets fit, or it has two headers.
     """
     if not is_workbook(path):
         header, rows = read_table(path)
@@ -203,16 +192,16 @@ def open_table(path: Path, columns: Mapping[str, str]) -> RawTable:
     hidden = sorted(n for n, _ in rows if n in sheet.hidden)
     findings = []
     if hidden:
-        text = f"{len(hidden)} rows of {path.name} are hidden there, and were read too: {names(map(str, hidden))}"
+        text = f"{len(hidden)} hidden rows of {path.name} were used too: {names(map(str, hidden))}"
         findings.append(warning("label-hidden", text))
     if len(sheets) > 1:
-        text = f"labels are from sheet {sheet.name!r} of {path.name}, one of {len(sheets)}"
+        text = f"the labels are from sheet {sheet.name!r} of {path.name}, one of {len(sheets)} sheets"
         findings.append(note("label-sheet", text))
     return RawTable(header=header[:width], rows=rows, unsaved=sheet.unsaved, findings=tuple(findings))
 
 
 def _header_place(sheet: Sheet, columns: Mapping[str, str]) -> int | None:
-    """Which of the rows is the header: titles and merged groups may stand above it, and groups may fit themselves."""
+    """Which row is the header: titles and merged group names may be above it, and a group row may also fit."""
     heads = [row for _, row in sheet.rows[:TITLE_ROWS]]
     place = next((place for place, row in enumerate(heads) if fits(row, columns)), None)
     if place is not None and fits((heads[place + 1 :] or [[]])[0], columns):
@@ -221,13 +210,13 @@ def _header_place(sheet: Sheet, columns: Mapping[str, str]) -> int | None:
 
 
 def _refuse_second_header(path: Path, header: list[str], rows: list[tuple[int, list[str]]]) -> None:
-    """Two header rows: which name is a column's cannot be told, and what one row alone says would be lost unseen."""
+    """Refuse two header rows: the title of a column would be ambiguous, and part of the header would be lost."""
     n, below = rows[0] if rows else (0, [])
     if n_known(below) < 2:
         return
     raise CohortError(
         where=f"{path.name}, row {n}",
-        expected="one header row with a name for each column",
-        found=f"{n_known(below)} names of columns below a header already",
-        remedy="join the two rows to one, or delete the upper one",
+        expected="one header row with a title for each column",
+        found=f"{n_known(below)} more column titles below the header",
+        remedy="join the two rows into one, or delete the upper one",
     )

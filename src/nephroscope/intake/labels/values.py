@@ -1,4 +1,4 @@
-"""Cells of a label table in, as people type them; ages, dates, sides and spacings out. ValueError: it is none."""
+"""Parsers of cells as people type them: ages, dates, sides, sizes, spacings. They raise ValueError."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -8,13 +8,13 @@ from typing import Literal
 from nephroscope.base.tables import UNKNOWN, parse_number
 from nephroscope.base.text import plain_words
 from nephroscope.intake.phase.series import PHASES
-from nephroscope.intake.phase.text import read_text
+from nephroscope.intake.phase.text import phase_of_text
 from nephroscope.records import Sex
 from nephroscope.records.cases import LARGEST_CM, OLDEST_YEARS
 
 Order = Literal["day-first", "month-first", "contradictory", "unsaid"]
 Side = Literal["left", "right"]
-AGE_CAP = 90  # above, an age tells who a person is; clinical tables write it as >89 or 90+
+AGE_CAP = 90  # a higher age may identify a person; clinical tables write >89 or 90+
 EXCEL_DAY_0 = date(1899, 12, 30)
 EXCEL_ERRORS = ("#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NULL!", "#NUM!")
 YEARS = "y|yr|yrs|year|years|yo|y/o|y.o.|years old|j|j.|jahre|jahr|jr|a|ans|an|anos|ano|anni|anno|岁|歳|세"
@@ -34,10 +34,10 @@ NO = ("no", "n", "false", "0", "nein", "non", "faux", "falsch", "否")
 def parse_age(text: str) -> float | None:
     """Age in years from ``63``, ``63,5``, ``63 y``, ``63 Jahre``, ``063Y``, ``18 months``, ``>89`` or ``90+`` (90).
 
-    None for 0 (KiTS writes it so) and for what is not known.
+    None for 0 (as KiTS writes it) and for unknown.
 
     Raises:
-        ValueError: It is none of these, or nobody's age.
+        ValueError: It is none of these, or not a possible age.
     """
     word = plain_words(text)
     dicom = re.fullmatch(r"(\d{3})([dwmy])", word)
@@ -58,7 +58,7 @@ def parse_age(text: str) -> float | None:
 
 
 def date_order(texts: Iterable[str]) -> Order:
-    """Whether a column writes the day or the month first, from its dates with two slashes or hyphens."""
+    """Whether a column writes the day or the month first, judged by its dates with two slashes or hyphens."""
     firsts, seconds = set(), set()
     for text in texts:
         found = re.match(r"(\d{1,2})[/-](\d{1,2})[/-]\d{4}\b", text.strip())
@@ -76,12 +76,12 @@ def parse_date(text: str, order: Order) -> date | None:
     """A day from ISO, ``19580312``, ``12.03.1958``, ``12/03/1958``, ``12 Mar 1958`` or Excel's day number.
 
     Args:
-        text: With or without a time of day behind it.
-        order: Of the whole column, from `date_order`.
+        text: With or without a time of day after it.
+        order: Order of day and month in the column, from `date_order`.
 
     Raises:
-        ValueError: It is none of these, no such day, or day and month can be swapped. The error does not tell the
-            date, which may be a date of birth.
+        ValueError: It is none of these, does not exist, or day and month can be swapped. The message does not show
+            the date, which may be a date of birth.
     """
     word = re.sub(r"[ t]\d{1,2}:\d\d.*$", "", plain_words(text))
     if word in UNKNOWN:
@@ -122,7 +122,7 @@ def _named_month(word: str) -> date:
         if len(letters) == 1 and letters[0].startswith(tuple(stems.split()))
     ]
     if len(months) != 1 or len(digits) != 2 or len(digits[1]) != 4 or len(digits[0]) > 2:
-        raise ValueError("no date that can be read")
+        raise ValueError("not a readable date")
     return _day(int(digits[1]), months[0], int(digits[0]))
 
 
@@ -137,25 +137,25 @@ def years_between(birth: date, later: date) -> float:
     """Completed years; above 89 it is 90, as in clinical tables.
 
     Raises:
-        ValueError: Nobody is that old, or not yet born.
+        ValueError: The dates do not give a possible age.
     """
     years = later.year - birth.year - ((later.month, later.day) < (birth.month, birth.day))
     if not 0 <= years <= OLDEST_YEARS:
-        raise ValueError("dates that give no age")
+        raise ValueError("dates that do not give an age")
     return float(min(years, AGE_CAP))
 
 
 def parse_side(text: str) -> Side | None:
-    """Left or right, when exactly one of them is said."""
+    """Left or right, if exactly one of them is named."""
     words = re.findall(r"\w+", plain_words(text))
     said = [side for side, spellings in SIDES.items() if set(words) & set(spellings.split())]
     return said[0] if len(said) == 1 else None
 
 
 def parse_exclude(text: str) -> tuple[bool, str] | None:
-    """(left out?, reason in the user's words); None for an empty cell and for what is not known (``-``, ``n/a``).
+    """(excluded?, reason in the user's words); None for an empty cell and for unknown (``-``, ``n/a``).
 
-    A text other than yes and no is a reason.
+    Any text other than yes and no is a reason.
     """
     word = plain_words(text)
     if word in UNKNOWN:
@@ -164,22 +164,22 @@ def parse_exclude(text: str) -> tuple[bool, str] | None:
 
 
 def parse_name(text: str) -> str:
-    """A pseudonym; not a long number that a spreadsheet has rounded, such as 1.23457E+16."""
+    """A pseudonym, but not a long number that a spreadsheet has rounded, such as 1.23457E+16."""
     if text in EXCEL_ERRORS or re.fullmatch(r"\d([.,]\d+)?e\+\d+", text.lower()):
         raise ValueError(text)
     return text
 
 
 def parse_phase(text: str) -> str | None:
-    """One of `PHASES` from its name or from words as in a description (``portal venös``); None for what is not known.
+    """One of `PHASES`, from its name or from words of a description (``portal venös``); None for unknown.
 
     Raises:
-        ValueError: The words name none, or several.
+        ValueError: The words name no phase, or several.
     """
     word = plain_words(text)
     if word in UNKNOWN or word in PHASES:
         return None if word in UNKNOWN else word
-    phase = read_text(text).phase
+    phase = phase_of_text(text).phase
     if phase == "unknown":
         raise ValueError(text)
     return phase
@@ -198,7 +198,7 @@ def parse_filled(text: str) -> str:
 
 
 def parse_size_cm(text: str) -> float | None:
-    """Centimetres, with or without the unit; ``45 mm`` is 4.5. None for 0 and what is not known."""
+    """Centimetres, with or without the unit; ``45 mm`` is 4.5. None for 0 and for unknown."""
     found = re.fullmatch(r"(.*\d) ?(mm|cm)", plain_words(text))
     if found and found[2] == "mm":
         return parse_size_mm(found[1])
@@ -217,7 +217,7 @@ def parse_mm(text: str) -> float | None:
 
 
 def parse_whole(text: str) -> int | None:
-    """A whole number from 0."""
+    """A whole number, 0 or more."""
     number = parse_number(text, -1, 10**9)
     if number is not None and not number.is_integer():
         raise ValueError(text)
@@ -233,7 +233,7 @@ def parse_tumor_label(text: str) -> int | None:
 
 
 def parse_yes(text: str) -> bool:
-    """True for yes, false for no and for what is not known."""
+    """True for yes, False for no and for unknown."""
     word = text.lower()
     if word not in {"yes", "no", "true", "false", "1", "0"} | UNKNOWN:
         raise ValueError(text)
@@ -257,10 +257,10 @@ SEXES: dict[Sex, str] = {
 
 
 def parse_sex(text: str) -> Sex | None:
-    """M, F or O (DICOM Patient's Sex) from the usual spellings; None when it is not known.
+    """M, F or O (DICOM Patient's Sex) from the usual spellings; None for unknown.
 
     Raises:
-        ValueError: The spelling is not a usual one.
+        ValueError: The spelling is not known.
     """
     word = text.lower().replace("-", "_").replace(" ", "_")
     if word in UNKNOWN or word == "u":
@@ -272,7 +272,7 @@ def parse_sex(text: str) -> Sex | None:
 
 
 def sex_parser(texts: Iterable[str]) -> Callable[[str], Sex | None]:
-    """How a column writes the sex: ``H`` is *homme* or *hombre* where no ``M`` stands, which may be *mujer*."""
+    """Parser for the sex in a column: ``H`` is *homme* or *hombre* if no ``M`` is there, which may be *mujer*."""
     words = {text.strip().casefold() for text in texts}
     if "h" not in words or "m" in words:
         return parse_sex

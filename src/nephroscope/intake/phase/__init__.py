@@ -1,1 +1,1 @@
-"""The contrast phase of a series, from what DICOM says; "unknown" rather than a guess."""
+"""Name the contrast phase of a CT series from its DICOM texts and times."""

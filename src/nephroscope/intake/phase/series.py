@@ -1,7 +1,7 @@
-"""The contrast phase of a CT series: what DICOM says in, one of five phases and the words it was found in out.
+"""Name the contrast phase of CT series from DICOM attributes, with the words it was found in.
 
-For people: corticomedullary is arterial, nephrographic is portal venous, excretory is delayed. `name_phase` looks at
-one series, `name_phases` also at the others of its study, `prefer` chooses among the series of a patient.
+Corticomedullary is arterial, nephrographic is portal venous, excretory is delayed. `name_phase` uses one series,
+`name_phases` also the other series of its study, and `prefer` chooses among the series of a patient.
 """
 
 from collections import defaultdict
@@ -10,7 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nephroscope.intake.phase.text import Reading, phase_of_delay, read_text, seconds_of_day
+from nephroscope.base.columns import plain_title
+from nephroscope.intake.phase.text import TextPhase, phase_of_delay, phase_of_text, seconds_of_day
 from nephroscope.intake.phase.vocabulary import CONTRAST, MIXED, NO_PHASE, NOTHING, SEVERAL, WEAK
 from nephroscope.records import PHASES as PREFERRED
 
@@ -31,8 +32,8 @@ NO_AGENT = {
 }
 NO_AGENT |= {"sin contraste", "nessuno", "geen", "0", "off"}
 BEFORE_INJECTION_S = 7200.0
-# Order within a study, in s: what may be said of a series from the time between it and a named one. The gaps between
-# the ranges are wide on purpose: a corticomedullary series is taken at about 30 s, a nephrographic one at about 90 s.
+# Order within a study, in s: the phase of a series by the time between it and a named one. The gaps between the
+# ranges are wide on purpose: corticomedullary is at about 30 s, nephrographic at about 90 s.
 SAME_ACQUISITION_S = 5.0
 AFTER_S = (
     ("corticomedullary", 35.0, 90.0, "nephrographic"),
@@ -44,7 +45,7 @@ BEFORE_S = ("corticomedullary", 15.0, 1800.0, "unenhanced")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesText:
-    """What DICOM says of a series that may tell its phase; fields are the attributes in `TAGS`, empty when absent."""
+    """DICOM attributes of a series that may show its phase (see `TAGS`); empty when absent."""
 
     modality: str = ""
     series_description: str = ""
@@ -86,7 +87,7 @@ class PhaseCall:
     """The phase of a series, one of `PHASES`.
 
     Attributes:
-        evidence: The words in which it was found, ``SeriesDescription: "ven"``, or why it is unknown.
+        evidence: The text it was found in, ``SeriesDescription: "ven"``, or why it is unknown.
         source: The DICOM attribute, ``time`` (of injection and scan), ``order`` (in the study), or empty.
     """
 
@@ -96,8 +97,8 @@ class PhaseCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A series that could stand for a patient: its phase, number of slices, slice spacing in mm, UID."""
+class SeriesCandidate:
+    """A series that could be used for a patient: phase, number of slices, slice distance in mm, UID."""
 
     phase: str
     n_slices: int
@@ -106,7 +107,7 @@ class Candidate:
 
 
 def series_text(header: Any) -> SeriesText:
-    """The same from a pydicom header; an attribute whose value is damaged counts as absent."""
+    """From a pydicom header; damaged attributes count as absent."""
     from nephroscope.imaging.dicom.files import DICOM_DAMAGE
 
     found = {}
@@ -117,31 +118,31 @@ def series_text(header: Any) -> SeriesText:
 
 
 def series_text_of_row(row: Mapping[str, str]) -> SeriesText:
-    """The same from a row of a table whose columns are DICOM keywords, in any case, with spaces or underscores."""
-    known = {column_key(name): value for name, value in row.items()}
-    return SeriesText(**{name: known.get(column_key(tag), "").strip() for name, tag in TAGS.items()})
+    """From a table row whose columns are DICOM keywords, in any case, with spaces or underscores."""
+    known = {plain_title(name): value for name, value in row.items()}
+    return SeriesText(**{name: known.get(plain_title(tag), "").strip() for name, tag in TAGS.items()})
 
 
 def name_phase(text: SeriesText) -> PhaseCall:
     """The phase of one series from its own attributes; ``unknown`` rather than a guess."""
     if text.modality and text.modality.upper() != "CT":
-        return PhaseCall(phase="unknown", evidence=f"Modality {text.modality}: no CT", source="Modality")
+        return PhaseCall(phase="unknown", evidence=f"Modality {text.modality}: not CT", source="Modality")
     if "LOCALIZER" in text.image_type.upper():
         return PhaseCall(phase="unknown", evidence="ImageType: localizer", source="ImageType")
-    own = read_text(text.series_description)
+    own = phase_of_text(text.series_description)
     if own.phase != "unknown" or own.says in ("conflict", MIXED, NO_PHASE):
         return _call(own, "SeriesDescription")
-    comment = read_text(text.image_comments)
+    comment = phase_of_text(text.image_comments)
     if comment.phase != "unknown" and comment.says != SEVERAL:
         return _call(comment, "ImageComments")
     return _from_time(text) or _from_examination(text, own) or _unknown(own)
 
 
 def name_phases(texts: Sequence[SeriesText]) -> list[PhaseCall]:
-    """The phases of several series, one call each in the same order, with the order in the study as a tie breaker.
+    """The phases of several series, in the same order; the order in the study may decide.
 
-    A series whose own description or times are clear is called as `name_phase` does, whatever stands beside it. A
-    protocol or study description speaks only where no series of its examination is clearly of another phase.
+    A series with a clear description or clear times is named as by `name_phase`, whatever the others are. A protocol
+    or study description counts only where no series of its examination clearly has another phase.
     """
     calls = [name_phase(text) for text in texts]
     studies: dict[str, list[int]] = defaultdict(list)
@@ -157,12 +158,12 @@ def name_phases(texts: Sequence[SeriesText]) -> list[PhaseCall]:
     return calls
 
 
-def prefer(candidates: Sequence[Candidate], preference: Sequence[str] = ARTERIAL_FIRST) -> int:
-    """The position of the series to take: by phase, then more slices, then thinner spacing, then UID.
+def prefer(candidates: Sequence[SeriesCandidate], preference: Sequence[str] = ARTERIAL_FIRST) -> int:
+    """Position of the series to use: by phase, then most slices, then smallest slice distance, then UID.
 
     Args:
         candidates: Series of one patient, at least one.
-        preference: Phases, the most wanted first; a phase that is not named comes after all named ones.
+        preference: Phases, the preferred first; all others come last.
     """
     rank = {phase: i for i, phase in enumerate(preference)}
     return min(
@@ -176,24 +177,24 @@ def prefer(candidates: Sequence[Candidate], preference: Sequence[str] = ARTERIAL
     )
 
 
-def _call(reading: Reading, source: str) -> PhaseCall:
+def _call(reading: TextPhase, source: str) -> PhaseCall:
     why = {
         "conflict": ": more than one phase",
         MIXED: ": more than one phase",
-        NO_PHASE: ": no image of a phase",
+        NO_PHASE: ": not an image of a phase",
     }
     tail = why.get(reading.says, "") if reading.phase == "unknown" else ""
     return PhaseCall(phase=reading.phase, evidence=f'{source}: "{reading.words}"{tail}', source=source)
 
 
-def _unknown(own: Reading) -> PhaseCall:
+def _unknown(own: TextPhase) -> PhaseCall:
     if own.says in (CONTRAST, SEVERAL):
-        return PhaseCall(phase="unknown", evidence=f'SeriesDescription: "{own.words}" says no phase')
-    return PhaseCall(phase="unknown", evidence="no words or times of a phase")
+        return PhaseCall(phase="unknown", evidence=f'SeriesDescription: "{own.words}" does not name a phase')
+    return PhaseCall(phase="unknown", evidence="no words or times that show a phase")
 
 
 def _from_time(text: SeriesText) -> PhaseCall | None:
-    """By the time between the start of the injection and the scan."""
+    """From the time between start of injection and scan."""
     start_s, scan_s = seconds_of_day(text.contrast_start_time), seconds_of_day(text.acquisition_time)
     if start_s is None or scan_s is None:
         return None
@@ -203,13 +204,13 @@ def _from_time(text: SeriesText) -> PhaseCall | None:
     return None if phase == "unknown" else PhaseCall(phase=phase, evidence=evidence, source="time")
 
 
-def _from_examination(text: SeriesText, own: Reading) -> PhaseCall | None:
-    """By the protocol, the study description or the agent, where these speak of one phase and the series of none."""
+def _from_examination(text: SeriesText, own: TextPhase) -> PhaseCall | None:
+    """From the protocol, the study description or the agent, where these name one phase and the series none."""
     if own.says == SEVERAL:
         return None
     no_agent = text.contrast_agent.strip().casefold() in NO_AGENT
     for source, words in (("ProtocolName", text.protocol_name), ("StudyDescription", text.study_description)):
-        reading = read_text(words)
+        reading = phase_of_text(words)
         if reading.says != NOTHING and (reading.says != "named" or reading.level == WEAK):
             continue
         contrast = own.says == CONTRAST or bool(text.contrast_agent and not no_agent)
@@ -228,14 +229,14 @@ def _is_own(call: PhaseCall) -> bool:
 def _unless_contradicted(
     i: int, texts: Sequence[SeriesText], calls: Sequence[PhaseCall], clear: Sequence[int]
 ) -> PhaseCall:
-    """The call of ``i``, unless it rests on a protocol or study that holds a series of another phase."""
+    """The call of ``i``, unless it comes from a protocol or study that also has a series of another phase."""
     call = calls[i]
     if call.source not in ("ProtocolName", "StudyDescription"):
         return call
     for k in clear:
         same = call.source == "StudyDescription" or texts[k].protocol_name == texts[i].protocol_name
         if same and calls[k].phase != call.phase:
-            evidence = f"{call.evidence} is also that of a series named {calls[k].phase}"
+            evidence = f"{call.evidence} also belongs to a series named {calls[k].phase}"
             return replace(call, phase="unknown", evidence=evidence)
     return call
 
@@ -243,8 +244,8 @@ def _unless_contradicted(
 def _from_order(
     i: int, texts: Sequence[SeriesText], calls: Sequence[PhaseCall], clear: Sequence[int]
 ) -> PhaseCall | None:
-    """By the time to clearly named series of the same study, where all that can be said agrees."""
-    at_s, own = seconds_of_day(texts[i].acquisition_time), read_text(texts[i].series_description)
+    """From the time to clearly named series of the same study, where all of them agree."""
+    at_s, own = seconds_of_day(texts[i].acquisition_time), phase_of_text(texts[i].series_description)
     if at_s is None or own.says in (NO_PHASE, MIXED) or calls[i].source in ("Modality", "ImageType"):
         return None
     said: dict[str, str] = {}
@@ -266,7 +267,7 @@ def _from_order(
 
 
 def _relation(later_s: float, phase: str) -> tuple[str, str]:
-    """What a series is that was acquired ``later_s`` after one of ``phase``; empty where it cannot be told."""
+    """Phase of a series acquired ``later_s`` after one of ``phase``, and the relation; empty where not clear."""
     if abs(later_s) <= SAME_ACQUISITION_S:
         return phase, "together with"
     named, low, high, told = BEFORE_S
@@ -276,11 +277,6 @@ def _relation(later_s: float, phase: str) -> tuple[str, str]:
         if phase == named and low <= later_s <= high:
             return told, f"{later_s:.0f} s after"
     return "", ""
-
-
-def column_key(name: str) -> str:
-    """A column's name as compared: without case, spaces, underscores."""
-    return "".join(char for char in name.casefold() if char.isalnum())
 
 
 def _plain(value: Any) -> str:

@@ -1,10 +1,11 @@
-"""A table of series with DICOM column names in, their phases out; with experts' labels also who agrees with whom."""
+"""Name the phase of each series in a table, and compare the phases with experts' labels."""
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nephroscope.base.columns import plain_title
 from nephroscope.base.errors import CohortError
 from nephroscope.base.tables import read_table
 from nephroscope.intake.phase.series import (
@@ -12,19 +13,18 @@ from nephroscope.intake.phase.series import (
     PHASES,
     PhaseCall,
     SeriesText,
-    column_key,
     name_phase,
     name_phases,
     series_text_of_row,
 )
 
 LABEL, SOURCE = "phase", "source"
-OURS = {"series_uid", "phase", "evidence"}  # columns of the study's own seen_series.csv
+OURS = {"series_uid", "phase", "evidence"}  # columns of the study's seen_series.csv
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseTable:
-    """Series of a table: one text and call a row; ``labels`` is empty where there is no such column."""
+    """Series of a table: one text and call per row; ``labels`` is empty without such a column."""
 
     texts: tuple[SeriesText, ...]
     calls: tuple[PhaseCall, ...]
@@ -34,39 +34,39 @@ class PhaseTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """Calls against experts' labels for one source: ``counts`` of (label as a phase, called phase)."""
+    """Calls and experts' labels of one source: ``counts`` of (labelled phase, called phase)."""
 
     source: str
     counts: dict[tuple[str, str], int]
 
     @property
     def n(self) -> int:
-        """Series with a label that is a phase."""
+        """Series with a phase as label."""
         return sum(self.counts.values())
 
     @property
     def named(self) -> int:
-        """Series called something other than ``unknown``."""
+        """Series with a phase called, not ``unknown``."""
         return sum(n for (_, called), n in self.counts.items() if called != "unknown")
 
     @property
     def right(self) -> int:
-        """Series called as labelled."""
+        """Series called correctly."""
         return sum(n for (label, called), n in self.counts.items() if label == called)
 
 
 def read_phase_table(path: Path) -> PhaseTable:
-    """Name the phase of every row of a CSV whose columns are DICOM keywords, in any case; any of them may be missing.
+    """Name the phase of each row of a CSV whose columns are DICOM keywords, in any case; any may be missing.
 
-    The study's own seen_series.csv holds phases and no descriptions: its rows stay as the import named them.
+    The study's seen_series.csv has phases but no descriptions: its rows keep the phases of the import.
 
     Raises:
-        CohortError: It is no table, or none of its columns is a DICOM attribute that is asked for.
+        CohortError: It is not a table, or no column is a DICOM attribute that we use.
     """
     header, rows = read_table(path)
     if set(header) >= OURS:
         return _named_before([dict(zip(header, row, strict=True)) for _, row in rows])
-    if not {column_key(name) for name in header} & {column_key(tag) for tag in PHASE_TAGS}:
+    if not {plain_title(name) for name in header} & {plain_title(tag) for tag in PHASE_TAGS}:
         raise CohortError(
             where=path.name,
             expected="columns with DICOM names, such as SeriesInstanceUID and SeriesDescription",
@@ -98,7 +98,7 @@ def _named_before(records: list[dict[str, str]]) -> PhaseTable:
 
 
 def agreements(table: PhaseTable) -> list[Agreement]:
-    """Calls against labels by source; labels are read as descriptions are, and those that name no phase left out."""
+    """Calls and labels by source; labels are parsed like descriptions, and labels without a phase are left out."""
     by_source: dict[str, Counter[tuple[str, str]]] = {}
     for call, label, source in zip(table.calls, table.labels, table.sources, strict=True):
         phase = phase_of_label(label)
@@ -108,7 +108,7 @@ def agreements(table: PhaseTable) -> list[Agreement]:
 
 
 def disagreements(table: PhaseTable) -> list[int]:
-    """Positions of rows that were called another phase than the label, ``unknown`` aside."""
+    """Positions of rows called another phase than the label, except ``unknown``."""
     pairs: Sequence[tuple[PhaseCall, str]] = list(zip(table.calls, table.labels, strict=True))
     return [
         i
@@ -118,5 +118,5 @@ def disagreements(table: PhaseTable) -> list[int]:
 
 
 def phase_of_label(label: str) -> str:
-    """An expert's label, in whatever words, as one of the phases."""
+    """An expert's label, in any words, as one of the phases."""
     return name_phase(SeriesText(series_description=label)).phase

@@ -1,4 +1,4 @@
-"""One description in, the contrast phase it names out: words, table look-up and the rule between several hits."""
+"""Find the contrast phase in one description: tokens, table look-up, and rules for several hits."""
 
 import re
 import unicodedata
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import pairwise
 
+from nephroscope.base.text import without_accents
 from nephroscope.intake.phase.vocabulary import (
     CONTRAST,
     LATE,
@@ -20,11 +21,11 @@ from nephroscope.intake.phase.vocabulary import (
 )
 
 TIMED = 2
-LONGEST_TEXT = 1000  # characters; what follows is no description
+LONGEST_TEXT = 1000  # characters; the rest is not a description
 NAMED = ("unenhanced", "corticomedullary", "nephrographic", "excretory")
-# Seconds after the start of the injection; between the ranges nothing is said. Source: Yuh and Cohan, AJR
+# Seconds after the start of the injection; between the ranges no phase is named. Source: Yuh and Cohan, AJR
 # 1999;173:747 (corticomedullary 25-70 s, nephrographic 80-180 s, excretory from 180 s), with the portal venous
-# phase (60-80 s) counted as nephrographic, and the edges left out.
+# phase (60-80 s) counted as nephrographic, and without the edges.
 DELAYS_S = (
     ("corticomedullary", 15.0, 45.0),
     ("nephrographic", 60.0, 150.0),
@@ -32,13 +33,13 @@ DELAYS_S = (
 )
 
 _LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "\u0131": "i", "æ": "ae", "œ": "oe"})
-# Reconstruction kernels (B30f, B70s, I26f, Br40d, FC08): their "70s" is no time.
+# Reconstruction kernels (B30f, B70s, I26f, Br40d, FC08): their "70s" is not a time.
 _KERNEL = re.compile(
     r"(?<![^\W_])(?:[BHIU]\d\d[fhs]|D\d\df|[BHQST][rfvl]\d\d[a-z]?|FC\d\d)(?![^\W_])", re.IGNORECASE
 )
 _PLURAL = re.compile(
     r"(?<=\d)['\u2032\u2019]s(?![^\W_])", re.IGNORECASE
-)  # "Helical 5's": of 5 mm, not 5 minutes
+)  # "Helical 5's": 5 mm, not 5 minutes
 _GLUED = re.compile(
     r"(?<=[^\W\d_]{2})(?=(?:phases?|phasen|fase|fasen|fasi|faz[aey]?|fazi|fas)(?![^\W\d_]))", re.IGNORECASE
 )
@@ -56,24 +57,13 @@ _SECONDS += " сек 秒 초"
 _MINUTES = "min mins minute minutes minuten minuti minutos minut mn dk dakika мин минут 分 분 '"
 _UNITS_S = dict.fromkeys(_SECONDS.split(), 1.0) | dict.fromkeys(_MINUTES.split(), 60.0)
 _UNITS_S |= {"分 钟": 60.0, "分 鐘": 60.0}
-_DELAY_WORDS = {
-    "delay",
-    "delays",
-    "dly",
-    "del",
-    "verzogerung",
-    "retard",
-    "retardo",
-    "ritardo",
-    "post",
-    "pi",
-}
-LONGEST_BARE_S = 300.0  # "512 s" is no delay
+_DELAY_WORDS = {"delay", "delays", "dly", "del", "verzogerung", "retard", "retardo", "ritardo", "post", "pi"}
+LONGEST_BARE_S = 300.0  # "512 s" is not a delay
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A word as compared (folded), and where it stands in the normalised text."""
+    """A word as compared (folded), and its position in the normalised text."""
 
     folded: str
     start: int
@@ -82,7 +72,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A phrase found: what it means, how strongly, its words and the places of its first and next token."""
+    """A phrase found: meaning, strength, words, and positions of its first and next token."""
 
     meaning: str
     level: int
@@ -93,7 +83,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class _Phrase:
-    """A row's phrase, ready to compare."""
+    """A phrase of a table row, ready to compare."""
 
     meaning: str
     level: int
@@ -103,8 +93,8 @@ class _Phrase:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """What one text says: a phase or ``unknown``, the words it was found in, and all phases it names.
+class TextPhase:
+    """What one text shows: a phase or ``unknown``, the words it was found in, and all phases named.
 
     ``says`` is one of: nothing, contrast, several, mixed, no phase, named, conflict.
     """
@@ -117,10 +107,10 @@ class Reading:
 
 
 def fold(text: str) -> str:
-    """Lower case without accents, as words are compared."""
-    plain = unicodedata.normalize("NFKD", text.casefold().translate(_LETTERS))
-    kept = "".join(char for char in plain if not unicodedata.combining(char))
-    return unicodedata.normalize("NFC", kept.translate(_LETTERS))
+    """Lower case without accents, for comparing words."""
+    return unicodedata.normalize(
+        "NFC", without_accents(text.casefold().translate(_LETTERS)).translate(_LETTERS)
+    )
 
 
 def tokens(text: str) -> list[Token]:
@@ -154,31 +144,31 @@ def seconds_of_day(time: str) -> float | None:
 
 
 @lru_cache(maxsize=20_000)
-def read_text(text: str) -> Reading:
-    """What a description says of the phase."""
+def phase_of_text(text: str) -> TextPhase:
+    """The phase in a description."""
     text = clean(text[:LONGEST_TEXT])
     hits = _adjectives_joined(find_hits(text))
     dead = next((hit for hit in hits if hit.meaning in (NO_PHASE, MIXED)), None)
     if dead:
-        return Reading("unknown", dead.words, dead.meaning)
+        return TextPhase("unknown", dead.words, dead.meaning)
     named = [hit for hit in hits if hit.meaning in NAMED]
     phases = frozenset(hit.meaning for hit in named)
     if not named:
         other = next((hit for hit in hits if hit.meaning in (SEVERAL, CONTRAST)), None)
-        return Reading("unknown", other.words if other else "", other.meaning if other else NOTHING)
+        return TextPhase("unknown", other.words if other else "", other.meaning if other else NOTHING)
     level = max(hit.level for hit in named)
     best = {hit.meaning: hit.words for hit in reversed(named) if hit.level == level}
     with_contrast = next((hit.words for hit in hits if hit.meaning == CONTRAST), "")
     if len(best) == 1 and not ("unenhanced" in best and with_contrast):
         ((phase, words),) = best.items()
         several = any(hit.meaning == SEVERAL for hit in hits)
-        return Reading(phase, words, SEVERAL if several else "named", level, phases)
+        return TextPhase(phase, words, SEVERAL if several else "named", level, phases)
     spoken = [*reversed(best.values())] + ([with_contrast] if len(best) == 1 else [])
-    return Reading("unknown", '" and "'.join(spoken), "conflict", level, phases)
+    return TextPhase("unknown", '" and "'.join(spoken), "conflict", level, phases)
 
 
 def find_hits(text: str) -> list[Hit]:
-    """Times and phrases from left to right, at each place the longest; none overlap."""
+    """Times and phrases from left to right, at each position the longest; none overlap."""
     found = tokens(text)
     words = [token.folded for token in found]
     hits, i = [], 0
@@ -191,7 +181,7 @@ def find_hits(text: str) -> list[Hit]:
 
 
 def _time_at(words: list[str], i: int) -> tuple[str, int, int] | None:
-    """A time such as ``delay 70 s`` at word ``i``: its phase (or nothing), the level and the next word."""
+    """A time such as ``delay 70 s`` at word ``i``: phase (or nothing), level and next word."""
     number = i + 1 if words[i] in _DELAY_WORDS else i
     if number >= len(words) or not words[number][0].isdecimal():
         return None
@@ -233,9 +223,9 @@ def _fits(pattern: str, word: str) -> bool:
 
 
 def _adjectives_joined(hits: list[Hit]) -> list[Hit]:
-    """Lateness beside the name of an earlier phase belongs to it; elsewhere it names the excretory phase.
+    """Words for late next to the name of an earlier phase belong to it; elsewhere they name the excretory phase.
 
-    Beside a time it says no more than the time: "delayed 90 s" is torn, "delayed 5 min" is not.
+    Next to a time they add nothing: "delayed 90 s" is a conflict, "delayed 5 min" is not.
     """
     timed = any(hit.level == TIMED and hit.meaning in NAMED for hit in hits)
     kept = []
@@ -257,7 +247,7 @@ def _adjectives_joined(hits: list[Hit]) -> list[Hit]:
 
 @cache
 def _phrases() -> dict[str, list[_Phrase]]:
-    """The table by first word; the longest phrase has the highest rank, an exact one before a stem."""
+    """The table by first word; longest phrases have the highest rank, exact ones come before stems."""
     by_first: dict[str, list[_Phrase]] = defaultdict(list)
     for row in WORDS:
         for written in row.phrases.split(","):
@@ -269,7 +259,7 @@ def _phrases() -> dict[str, list[_Phrase]]:
 
 
 def spaced(phrase: str) -> str:
-    """A phrase of the table in the form texts are compared in: CJK characters apart."""
+    """A phrase of the table in the form in which texts are compared: CJK characters separated."""
     return " ".join(re.sub(rf"([{_CJK}])", r" \1 ", fold(phrase)).split())
 
 

@@ -1,8 +1,8 @@
-"""The words that hospitals use for contrast phases: a table to read and to edit; nothing enters, rows leave.
+"""The words that hospitals use for contrast phases: a table to read and to edit.
 
-How a phrase is written: words as `phase_text.tokens` gives them (lower case, no accents, no punctuation: ``w/o`` is
-``w o``), phrases parted by commas. ``word*`` is any word beginning so, ``#`` a number, ``$`` the end of the text.
-The longest phrase that fits wins, so a trap is simply a longer phrase.
+How to write a phrase: words as `tokens` gives them (lower case, no accents, no punctuation: ``w/o`` is ``w o``),
+phrases separated by commas. ``word*`` is any word that begins so, ``#`` a number, ``$`` the end of the text. The
+longest phrase that fits counts, so an exception is simply a longer phrase.
 """
 
 from dataclasses import dataclass
@@ -10,20 +10,20 @@ from dataclasses import dataclass
 # ruff: noqa: RUF001  (letters of other scripts are meant)
 
 
-STRONG, WEAK = 3, 1  # a time such as "70 s" stands between, as 2
+STRONG, WEAK = 3, 1  # a time such as "70 s" is between them: 2
 
-CONTRAST = "contrast"  # contrast is in, which phase is not told
-SEVERAL = "several"  # an examination of several phases; another word may say which one the series is
+CONTRAST = "contrast"  # contrast medium was given, the phase is not named
+SEVERAL = "several"  # an examination of several phases; another word may name the phase of the series
 MIXED = "mixed"  # images of more than one phase in one series
 NO_PHASE = "no phase"  # a localizer, bolus tracking, a report, a derived image
-NOTHING = "nothing"  # looks like a phase and is none
-LATE = "late"  # excretory by itself; before the name of a phase only an adjective: "late arterial"
+NOTHING = "nothing"  # looks like a phase but is not
+LATE = "late"  # excretory on its own; before the name of a phase only an adjective: "late arterial"
 TARDIVE = "tardive"  # the same in languages where the adjective may follow: "arterial tardia"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What some phrases mean: a phase or one of the meanings above, how strongly, in which languages."""
+    """Meaning of some phrases: a phase or one of the meanings above, with strength and languages."""
 
     meaning: str
     language: str

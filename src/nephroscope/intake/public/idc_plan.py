@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nephroscope.intake.labels.pathology import PathologyTable, match_subtype
-from nephroscope.intake.phase.series import Candidate, SeriesText, name_phases, prefer
+from nephroscope.intake.phase.series import SeriesCandidate, SeriesText, name_phases, prefer
 from nephroscope.intake.public.idc_index import COLLECTIONS, OWN, IdcSeries
 from nephroscope.intake.public.same_patients import public_patient
 from nephroscope.records import Case, Exclusion
@@ -200,7 +200,7 @@ def prefer_ct(phase_of: Mapping[IdcSeries, str], preference: Sequence[str]) -> I
     """The CT of a patient to take, by phase and then by the number of its images."""
     cts = list(phase_of)
     candidates = [
-        Candidate(phase=phase, n_slices=ct.n_files, uid=ct.series_uid) for ct, phase in phase_of.items()
+        SeriesCandidate(phase=phase, n_slices=ct.n_files, uid=ct.series_uid) for ct, phase in phase_of.items()
     ]
     return cts[prefer(candidates, preference)]
 

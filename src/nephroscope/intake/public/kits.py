@@ -85,8 +85,10 @@ def import_kits(
     release = _release(table, len(rows))
     mask = f"aggregated_{vote}_seg.nii.gz" if release == "KiTS21" else "segmentation.nii.gz"
     labels, exclusions, findings = _labels(rows, table.name, release)
-    labels = [replace(row, means=name_of_subtype(row.subtype, subtypes, pathology) or "") for row in labels]
-    findings += unmapped_finding((row.subtype for row in labels if not row.means), pathology)
+    labels = [
+        replace(row, mapped_subtype=name_of_subtype(row.subtype, subtypes, pathology) or "") for row in labels
+    ]
+    findings += unmapped_finding((row.subtype for row in labels if not row.mapped_subtype), pathology)
     folders = {path.name for path in table.parent.iterdir() if CASE_FOLDER.fullmatch(path.name)}
     listed = {row["case_id"] for row in rows if CASE_FOLDER.fullmatch(str(row.get("case_id")))}
     found = [_found(table.parent / name, mask) for name in sorted(folders | listed)]
@@ -214,7 +216,7 @@ def _counts(
     """By subtype, the study's first and then the most frequent."""
     cases: dict[str, set[str]] = defaultdict(set)
     for label in labels:
-        cases[label.means or label.subtype].add(label.case_id)
+        cases[label.mapped_subtype or label.subtype].add(label.case_id)
     for exclusion in exclusions:
         cases[NOT_SAID].add(exclusion.case_id)
     others = sorted(cases.keys() - set(subtypes), key=lambda name: (-len(cases[name]), name))

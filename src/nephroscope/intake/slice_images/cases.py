@@ -22,7 +22,7 @@ from nephroscope.imaging.slice_images import (
 )
 from nephroscope.intake.labels.join import case_fields, settle_labels
 from nephroscope.intake.labels.pathology import PathologyTable, default_table
-from nephroscope.intake.labels.rows import LabelRow, read_label_table, tell_subtypes
+from nephroscope.intake.labels.rows import LabelRow, map_subtypes, read_label_table
 from nephroscope.intake.slice_images.names import (
     DEFAULT_PATTERN,
     find_image_files,
@@ -118,7 +118,7 @@ def import_images(
         findings += table.findings
     else:
         rows, findings = rows_of_names(files, options.pattern)
-    told = tell_subtypes(rows, options.pathology or default_table(), subtypes)
+    told = map_subtypes(rows, options.pathology or default_table(), subtypes)
     rows, findings = told.rows, [*findings, *told.findings]
     settled, excluded = settle_labels(rows, subtypes)
     by_case: dict[str, list[LabelRow]] = defaultdict(list)

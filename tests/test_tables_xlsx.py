@@ -44,8 +44,9 @@ def test_numbers_texts_and_empty_rows(tmp_path):
 
 def test_a_rounded_identifier_is_refused(tmp_path):
     path = book(tmp_path, HEADER, [12345678901234567, "pRCC"], [0.1 + 0.2, "pRCC"])
-    assert "row 2, column Case ID: expected a name (long numbers as text, because spreadsheets round" in refused(
-        path
+    assert (
+        "row 2, column Case ID: expected a name (long numbers as text, because spreadsheets round"
+        in refused(path)
     )
     path = book(tmp_path, HEADER, ["12345678901234567", "pRCC"], [123456789012345, "pRCC"], ["007", "pRCC"])
     assert [row.case_id for row in read_labels(path)] == ["12345678901234567", "123456789012345", "007"]

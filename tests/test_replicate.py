@@ -15,7 +15,6 @@ from nephroscope.base.errors import CohortError, ConfigError, StudyError
 from nephroscope.base.files import one_at_a_time, save_json
 from nephroscope.cli import run
 from nephroscope.cli.replicate import REPLICATES
-from nephroscope.facade.replicate import _scored_readers
 from nephroscope.learning.training.arm import best_epoch, draw_images, train_arm
 from nephroscope.questions.readers.write import digests_of
 from nephroscope.questions.replicate import printed
@@ -39,6 +38,7 @@ from nephroscope.report.page.table import Cell
 from nephroscope.report.replicate import words
 from nephroscope.report.replicate import words as apart
 from nephroscope.report.replicate.figures import comparison_figure, learning_figure
+from nephroscope.report.replicate.study import _scored_readers
 from nephroscope.report.replicate.tables import reader_table, validation_table
 from nephroscope.report.replicate.tables_more import area_table
 from nephroscope.report.replicate.words import hours_of, hours_words, isolated, one_sided

@@ -5,12 +5,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nephroscope.base.errors import CohortError
 from nephroscope.base.html import Record, ShownAsTable
-from nephroscope.facade.annotators import ReaderVerbs
-from nephroscope.facade.public import PublicVerbs
+from nephroscope.facade.imports import StudyImports
 from nephroscope.facade.run import Run
 from nephroscope.records import Split, SplitConfig, TrainConfig, counted_noun, from_mapping, with_recipe
+from nephroscope.regions.agreement import TOLERANCE_MM
 from nephroscope.regions.check import CheckedCase, check_cases
+from nephroscope.regions.consensus import check_rule
 from nephroscope.study.slices import SliceStore
 from nephroscope.study.snapshot import Snapshot, cut_slices, divide_patients, take_snapshot
 
@@ -18,12 +20,13 @@ if TYPE_CHECKING:
     from nephroscope.learning.engine.jobs import Means
     from nephroscope.questions.capacity.runs import CapacityOptions
     from nephroscope.questions.compare.comparison import ComparePlan, Comparison
+    from nephroscope.questions.evaluation.annotators import AnnotatorReport
     from nephroscope.questions.readers.call_table import CallOptions
     from nephroscope.questions.readers.reader_study import ReaderStudy
     from nephroscope.questions.replicate.setup import ReplicateOptions
 
 
-class Study(ReaderVerbs, PublicVerbs, ShownAsTable):
+class Study(StudyImports, ShownAsTable):
     """A study folder and what can be done with it, for notebooks and for the commands."""
 
     def records(self) -> list[Record]:
@@ -47,6 +50,57 @@ class Study(ReaderVerbs, PublicVerbs, ShownAsTable):
         A case that cannot be used has a finding of severity ``refusal``.
         """
         return CheckedCases(check_cases(self.cohort.chosen, self.import_findings, self.snapshot.read_case))
+
+    def set_consensus(self, rule: str) -> None:
+        """Write into study.toml how the ROIs of two annotators are combined; slices cut before are then out of date.
+
+        Raises:
+            ConfigError: There is no such rule, or STAPLE is chosen and SimpleITK is not installed.
+        """
+        check_rule(rule)
+        self.change("roi", consensus=rule)
+
+    def agreement(self, tolerance_mm: float = TOLERANCE_MM) -> "AnnotatorReport":
+        """Compare two annotators case by case; writes agreement/ and adjudication.csv.
+
+        Args:
+            tolerance_mm: Tolerance of the surface Dice.
+
+        Raises:
+            StudyError: No case has the ROIs of two annotators or two pathology readings.
+        """
+        from nephroscope.questions.evaluation.annotators import compare_annotators
+        from nephroscope.report.annotators.figures import Worst
+        from nephroscope.report.annotators.page import write_agreement
+
+        worst, root = Worst(), self.folder.root
+        report = compare_annotators(self.snapshot, tolerance_mm, worst.offer)
+        write_agreement(root / "agreement", root.name, report, worst.kept)
+        return report
+
+    def write_roi(self, case_id: str, path: Path | str) -> Path:
+        """Write the ROI that the study uses for a case, for other programs; returns the path.
+
+        Args:
+            case_id: Case, as named in cohort.csv.
+            path: Ends in .nii or .nii.gz for a NIfTI label map, or in .dcm for a DICOM SEG of its CT series.
+
+        Raises:
+            CohortError: There is no such case.
+            RoiError: The file name ends differently, or a SEG is asked for and the CT is not DICOM.
+        """
+        from nephroscope.imaging.masks.write import write_roi
+
+        snapshot = self.snapshot
+        case = snapshot.cohort.by_id.get(case_id)
+        if case is None:
+            raise CohortError(
+                where=f"case {case_id}",
+                expected="a case of cohort.csv",
+                found="none of that name",
+                remedy="look up its case_id",
+            )
+        return write_roi(snapshot.read_case(case)[1], Path(path), case)
 
     # 3 what a network sees
 
@@ -158,7 +212,7 @@ class Study(ReaderVerbs, PublicVerbs, ShownAsTable):
         self, options: "ReplicateOptions | None" = None, readers: Path | str | None = None
     ) -> dict[str, Any]:
         """Repeat Zuo et al. 2021 with its leak and without; returns the content of replicate.json."""
-        from nephroscope.facade.replicate import replicate_zuo2021
+        from nephroscope.report.replicate.study import replicate_zuo2021
 
         return replicate_zuo2021(self.snapshot, self.import_findings, options, readers)
 

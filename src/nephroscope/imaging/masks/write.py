@@ -13,16 +13,42 @@ from nephroscope.base.errors import RoiError
 from nephroscope.base.files import replacing
 from nephroscope.base.version import __version__
 from nephroscope.imaging.dicom.files import DICOM_DAMAGE
-from nephroscope.imaging.dicom.series import is_ct_image
+from nephroscope.imaging.dicom.series import is_ct_image, is_series_list, load_series_files
 from nephroscope.imaging.grid import RAS_TO_LPS, describe
 from nephroscope.imaging.masks.seg import frame_affine, plane_affine
-from nephroscope.records import RoiMask
+from nephroscope.records import ChosenCase, RoiMask
 from nephroscope.records.volumes import GRID_TOLERANCE_MM
 
 Side = Literal["", "left", "right"]
 Algorithm = Literal["MANUAL", "SEMIAUTOMATIC"]
 SIDES = {"left": ("7771000", "Left"), "right": ("24028007", "Right")}  # SNOMED CT
 TUMOR_LABEL = 1
+
+
+def write_roi(roi: RoiMask, path: Path, case: ChosenCase) -> Path:
+    """Write the ROI of a case in the format that the file name says; returns the path.
+
+    Args:
+        roi: On the grid of the CT of the case.
+        path: Ends in .nii or .nii.gz for a label map, or in .dcm for a DICOM SEG of the CT series.
+        case: Gives the CT series.
+
+    Raises:
+        RoiError: The file name ends differently, or a SEG is asked for and the CT is not DICOM.
+    """
+    if path.name.endswith((".nii", ".nii.gz")):
+        write_nifti(roi, path)
+    elif path.suffix == ".dcm" and case.format == "dicom":
+        listed = load_series_files(case.image).files if is_series_list(case.image) else case.image
+        write_seg(roi, listed, path)
+    else:
+        raise RoiError(
+            where=f"case {case.case_id}, {path.name}",
+            expected="a name that ends in .nii.gz, or in .dcm where the CT is DICOM",
+            found=f"{path.suffix or 'no ending'}, and a CT as {case.format}",
+            remedy="choose another name",
+        )
+    return path
 
 
 def write_nifti(roi: RoiMask, path: Path) -> None:

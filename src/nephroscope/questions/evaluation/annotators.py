@@ -1,17 +1,26 @@
 """How far two annotators agree in a study: figures over all cases, with intervals over patients."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from nephroscope.records import Cohort, Estimate, EvaluationConfig, Finding, counted_noun
-from nephroscope.regions.agreement import RoiAgreement
+from nephroscope.base.errors import NephroscopeError, StudyError
+from nephroscope.base.progress import track
+from nephroscope.intake.labels.pathology import load_pathology, name_of_subtype
+from nephroscope.records import Cohort, CTVolume, Estimate, EvaluationConfig, Finding, RoiMask, counted_noun
+from nephroscope.regions.agreement import RoiAgreement, compare
+from nephroscope.regions.consensus import EXCLUDE, combine, read_readers, save_adjudication
+from nephroscope.regions.consensus import FILE as DECISIONS_FILE
 from nephroscope.statistics.bland_altman import bland_altman, growth
 from nephroscope.statistics.intervals import Patients, Statistic, clustered_bootstrap, percentile_interval
 from nephroscope.statistics.kappa import LabelAgreement, compare_labels
 from nephroscope.statistics.metrics import Floats
+from nephroscope.study.snapshot import Snapshot
 
+logger = logging.getLogger(__name__)
+Keep = Callable[[RoiAgreement, CTVolume, RoiMask, RoiMask], None]
 MEASURES = (
     *("dice", "surface_dice", "hd95_mm", "hausdorff_mm", "mean_surface_mm"),
     *("volume_ml_1", "volume_ml_2", "volume_difference_ml", "volume_difference_percent"),
@@ -151,6 +160,73 @@ def compare_readings(
     first, second = [row[1] for row in both], [row[2] for row in both]
     labels = compare_labels(first, second, [case.patient_id for case, _, _ in both], config)
     return labels, tuple((case.case_id, one, two) for case, one, two in both if one != two)
+
+
+def compare_annotators(snapshot: Snapshot, tolerance_mm: float, keep: Keep) -> AnnotatorReport:
+    """Compare two annotators case by case; writes the cases to adjudicate. A bad case is refused, the others go on.
+
+    Args:
+        snapshot: The study.
+        tolerance_mm: Tolerance of the surface Dice.
+        keep: Called with each comparison, the CT and both ROIs, while they are in memory.
+
+    Raises:
+        StudyError: No case has the ROIs of two annotators or two pathology readings.
+    """
+    cohort, settings, decisions = snapshot.cohort, snapshot.settings, snapshot.decisions
+    pathology = load_pathology(snapshot.folder.root)
+    double = [case for case in cohort.chosen if case.both_readers]
+    labels, disagreements = compare_readings(
+        cohort, settings.evaluation, lambda text: name_of_subtype(text, cohort.subtypes, pathology)
+    )
+    if not double and labels is None:
+        raise StudyError(
+            where="study",
+            expected="cases with ROIs of reader-1 and reader-2 (rois.csv) or two readings (subtype_reader2)",
+            found=f"{len(cohort.cases)} cases with one",
+            remedy="add them to rois.csv or cohort.csv; paths may be relative to the study",
+        )
+    found: list[RoiAgreement] = []
+    findings: list[Finding] = []
+    for case in track(double, "comparing", "case", len(double)):
+        try:
+            volume, one, two = read_readers(case)
+            compared = compare(one, two, tolerance_mm)
+            found.append(compared)
+            keep(compared, volume, one, two)
+            findings += dict.fromkeys((*one.findings, *two.findings))
+            rule = decisions.get(case.case_id, settings.roi.consensus)
+            if compared.dice == 0 and rule != EXCLUDE:
+                combine(one, two, rule)  # refuses when nothing is left
+        except NephroscopeError as error:
+            findings.append(_refusal(case.case_id, error.code, str(error)))
+        except OSError as error:
+            why = f"case {case.case_id}: cannot be read: {error.strerror or error}"
+            findings.append(_refusal(case.case_id, "unreadable", why))
+    found.sort(key=lambda row: (row.dice, row.case_id))
+    patient_of = {case.case_id: case.patient_id for case in cohort.cases}
+    report = AnnotatorReport(
+        rule=settings.roi.consensus,
+        adjudicate_below=settings.roi.adjudicate_below,
+        tolerance_mm=tolerance_mm,
+        cases=tuple(found),
+        patient_of=patient_of,
+        pooled=pool(found, [patient_of[row.case_id] for row in found], settings.evaluation) if found else {},
+        labels=labels,
+        disagreements=disagreements,
+        one_reader=tuple(case.case_id for case in cohort.chosen if not case.both_readers),
+        findings=tuple(findings),
+        decisions=decisions,
+        synthetic=cohort.synthetic,
+    )
+    dices = [(row.case_id, row.dice) for row in found]
+    save_adjudication(snapshot.folder.root / DECISIONS_FILE, dices, report.adjudicate_below, decisions)
+    return report
+
+
+def _refusal(case_id: str, code: str, message: str) -> Finding:
+    logger.warning("refused: %s", message)
+    return Finding(code=code, severity="refusal", message=message, case_id=case_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The first verbs of a study: open or make it, and bring cases in."""
+"""Open or make a study, and import cases into it."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from nephroscope.intake.export.describe import ExportSeries
     from nephroscope.intake.export.scan import ExportScan
     from nephroscope.intake.labels.rows import LabelTable
+    from nephroscope.intake.public.idc_plan import IdcPlan, Wanted
+    from nephroscope.intake.public.kits import KitsImport, Vote
     from nephroscope.intake.slice_images.cases import ImagesOptions
 
 logger = logging.getLogger(__name__)
 
 
-class CohortVerbs:
-    """A study folder, its settings, and who is in it.
+class StudyImports:
+    """A study folder, its settings, and how cases come into it.
 
     Args:
         root: Folder with study.toml.
@@ -43,7 +45,7 @@ class CohortVerbs:
 
     @classmethod
     def create(cls, root: Path | str, subtypes: Sequence[str], positive: str | None = None) -> Self:
-        """Make a new study; ``positive`` is the first subtype where it is not said."""
+        """Make a new study folder; ``positive`` is by default the first subtype."""
         settings = Settings(subtypes=tuple(subtypes), positive=positive or next(iter(subtypes), ""))
         write_pathology(create_study(Path(root), settings).root)
         return cls(root)
@@ -52,11 +54,11 @@ class CohortVerbs:
         """Write settings of one table of study.toml, such as ``study.change("slices", roi_mode="full")``."""
         self.settings = change_settings(self.folder, table, values)
 
-    # 1 WHO is in the study
+    # 1 the cases
 
     @property
     def cohort(self) -> Cohort:
-        """The manifest as it is on disk now."""
+        """The cases in cohort.csv, series.csv and rois.csv as they are now."""
         if not self.folder.cohort_csv.exists():
             raise StudyError(
                 where="study",
@@ -68,7 +70,7 @@ class CohortVerbs:
         return load_cohort(self.folder.root, subtypes, positive, ChoiceRule.of(self.settings))
 
     def import_images(self, source: Path | str, options: "ImagesOptions") -> Cohort:
-        """Add the cases of a folder of slice images; without masks, the study's slices are cut whole."""
+        """Add the cases of a folder of slice images; without masks, whole images become slices."""
         from nephroscope.intake.slice_images.cases import import_images, save_image_rows
 
         options = replace(options, columns=self.settings.columns, pathology=load_pathology(self.folder.root))
@@ -88,13 +90,13 @@ class CohortVerbs:
         rois: Path | str | None = None,
         show: "Callable[[ExportScan, Sequence[ExportSeries]], None] | None" = None,
     ) -> Cohort:
-        """Add the patients of a DICOM export: of each the drawn CT of the preferred phase, labelled by a table.
+        """Add the patients of a DICOM export, labelled by a table.
 
         Args:
-            source: Any tree of files.
+            source: Folder of the export; subfolders are searched.
             labels: Table with a row per tumor.
-            rois: Folder of ROI files named after patient or case, where they are not DICOM in the export.
-            show: Is given what the export holds, before anything is written.
+            rois: Folder of ROI files named by patient or case, if they are not DICOM in the export.
+            show: Called with what the export holds before anything is written.
         """
         from nephroscope.imaging.dicom.series import save_series_files
         from nephroscope.intake.export.cases import DicomOptions, import_dicom
@@ -130,19 +132,68 @@ class CohortVerbs:
         return self.add(found.cases, found.exclusions, (*table.findings, *found.findings))
 
     def _read_labels(self, path: Path | str) -> "LabelTable":
-        """A label table by the study's [columns] and pathology.csv."""
+        """Read a label table with the [columns] and pathology.csv of the study."""
         from nephroscope.intake.labels.rows import read_label_table
 
         pathology = load_pathology(self.folder.root)
         return read_label_table(Path(path), self.settings.columns, pathology, self.settings.subtypes)
 
     def import_phantom(self, n_cases: int | None, seed: int = 0, like: str = "kits23") -> Cohort:
-        """Write a synthetic DICOM export into the study's folder ``phantom`` and import it."""
+        """Make a SYNTHETIC DICOM export in the folder ``phantom`` of the study and import it."""
         from nephroscope.intake.phantom import write_phantoms
 
         export = self.folder.root / "phantom"
         labels = write_phantoms(export, n_cases, seed, like=like)
         return self.import_dicom(export, labels)
+
+    def import_kits(self, source: Path | str, vote: "Vote" = "MAJ") -> "tuple[Cohort, KitsImport]":
+        """Add the cases of the folder that the KiTS19, KiTS21 or KiTS23 project makes.
+
+        Args:
+            source: Clone of the KiTS repository with the CT downloaded, or its folder of cases.
+            vote: KiTS21 only: which merged label map of its three annotators to use.
+
+        Returns:
+            The new cohort, and what the folder held.
+        """
+        from nephroscope.intake.public.kits import import_kits
+
+        settings, pathology = self.settings, load_pathology(self.folder.root)
+        found = import_kits(Path(source), settings.subtypes, settings.positive, vote, pathology)
+        return self.add(found.cases, found.exclusions, found.findings), found
+
+    def plan_idc(
+        self, collections: Sequence[str], masks: Sequence[str], kits_json: Path | None = None
+    ) -> "tuple[IdcPlan, Wanted]":
+        """Choose one CT with its mask per patient, without a network; the study does not change.
+
+        Args:
+            collections: Of the Imaging Data Commons, such as ``tcga_kirp``.
+            masks: Who drew the masks, the preferred first.
+            kits_json: Clinical table of a KiTS release, for ``c4kc_kits``.
+        """
+        from nephroscope.intake.public.idc import wanted_of
+        from nephroscope.intake.public.idc_index import read_index
+        from nephroscope.intake.public.idc_plan import plan_idc
+
+        cohort = self.cohort if self.folder.cohort_csv.exists() else None
+        wanted = wanted_of(self.settings, masks, kits_json, cohort, load_pathology(self.folder.root))
+        return plan_idc(read_index(tuple(collections)), wanted), wanted
+
+    def import_idc(self, plan: "IdcPlan", wanted: "Wanted") -> tuple[Cohort, tuple[Exclusion, ...]]:
+        """Download what `plan_idc` chose into the folder ``idc`` and add it; continues after an interruption.
+
+        Returns:
+            The new cohort, and who was left out.
+        """
+        from nephroscope.intake.public import idc_fetch
+        from nephroscope.intake.public.idc import download, hand_over, plan_findings
+
+        refused: tuple[Exclusion, ...] = ()
+        if plan.choices:
+            settled, failed = download(plan, wanted, self.folder.root / "idc", idc_fetch.open_client())
+            refused = (*failed, *hand_over(settled, self.import_dicom))
+        return self.add((), (*plan.exclusions, *refused), plan_findings(plan, wanted)), refused
 
     def _check_new(self, cases: Sequence[Case]) -> None:
         if self.folder.cohort_csv.exists():
@@ -158,11 +209,11 @@ class CohortVerbs:
     def add(
         self, cases: Sequence[Case], exclusions: Sequence[Exclusion], findings: Sequence[Finding]
     ) -> Cohort:
-        """Write cases, exclusions and findings of an import beside those that are there; gives the new cohort.
+        """Add cases, exclusions and findings of an import to those of the study; returns the new cohort.
 
-        A case that is there already stays as it is, so an import can be repeated when patients have been added. Of a
-        patient whom an earlier import of a public collection brought in, the first case stays. An earlier exclusion
-        goes when the same case comes in now, or is left out for a new reason.
+        Cases that are known already do not change, so an import can be repeated after patients were added. A patient
+        whom another public collection brought in before is not added again. An earlier exclusion is removed when the
+        case is imported now, or excluded for a new reason.
         """
         before = self.cohort if self.folder.cohort_csv.exists() else None
         cases, dropped, shared = drop_known_patients(cases, before)
@@ -170,12 +221,12 @@ class CohortVerbs:
         cases = [case for case in cases if not (before and case.case_id in before.by_id)]
         exclusions, findings = (*exclusions, *dropped), (*findings, *shared, *_kept(known))
         earlier = before.exclusions if before else ()
-        told_anew = {case.case_id for case in cases} | {one.case_id for one in exclusions}
+        again = {case.case_id for case in cases} | {one.case_id for one in exclusions}
         cohort = Cohort(
             subtypes=self.settings.subtypes,
             positive=self.settings.positive,
             cases=(*(before.cases if before else ()), *cases),
-            exclusions=(*(one for one in earlier if one.case_id not in told_anew), *exclusions),
+            exclusions=(*(one for one in earlier if one.case_id not in again), *exclusions),
             rule=ChoiceRule.of(self.settings),
             folder=self.folder.root,
         )
@@ -184,21 +235,21 @@ class CohortVerbs:
         return self.cohort
 
     def note(self, *findings: Finding) -> None:
-        """Keep findings with the study, each once; they go into its report."""
+        """Keep findings in the study, each once; the report shows them."""
         save_findings(self.folder.root, dict.fromkeys((*self.import_findings, *findings)))
 
     @property
     def import_findings(self) -> Findings:
-        """What the imports found worth knowing."""
+        """Findings of the imports."""
         return Findings(load_findings(self.folder.root))
 
 
 def _kept(known: Sequence[str]) -> tuple[Finding, ...]:
-    """A note about cases that an import met again."""
+    """A note about cases that were imported before."""
     if not known:
         return ()
     text = (
         f"{len(known)} cases are in cohort.csv already and stay as they are ({names(known)}); "
-        "to import one anew, remove its row first"
+        "to import one again, remove its row first"
     )
     return (Finding(code="case-known", severity="note", message=text, case_id=""),)

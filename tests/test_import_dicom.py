@@ -206,7 +206,7 @@ def test_the_preferred_phase_among_drawn_series_is_taken(tmp_path):
     assert (case.phase, case.image.name) == ("nephrographic", "ven")
     finding = next(f for f in bring(tmp_path, label()).findings if f.code == "phases-kept")
     assert finding.message == (
-        "1 of 3 usable CT series is taken (nephrographic); kept for later: 1 corticomedullary, 1 unenhanced"
+        "1 of 3 usable CT series is taken (nephrographic); also in series.csv: 1 corticomedullary, 1 unenhanced"
     )
 
 

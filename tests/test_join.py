@@ -9,8 +9,9 @@ import pytest
 
 from nephroscope.facade.study import Study
 from nephroscope.imaging.read import read_case
-from nephroscope.intake.labels.join import Found, RoiFile, join_found, settle_labels
+from nephroscope.intake.labels.join import Found, join_found, settle_labels
 from nephroscope.intake.labels.rows import LabelRow, read_labels
+from nephroscope.intake.labels.whose_roi import RoiFile
 from nephroscope.intake.nifti_folder import import_nifti
 from one_series import flat
 from phantoms import box_hu, box_tumor, dicom_slices, write_nifti, write_seg, write_slices

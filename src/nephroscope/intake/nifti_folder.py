@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nephroscope.base.errors import CohortError
-from nephroscope.intake.labels.join import Found, RoiFile, join_found
+from nephroscope.intake.labels.join import Found, join_found
 from nephroscope.intake.labels.rows import LabelRow
+from nephroscope.intake.labels.whose_roi import RoiFile
 from nephroscope.records import Case, Cohort, Exclusion, Finding
 
 MASK_NAME = re.compile(r"[_-](seg|segmentation|mask|label)$", re.IGNORECASE)

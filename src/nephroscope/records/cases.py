@@ -158,15 +158,16 @@ class Case:
     def chosen(self, rule: ChoiceRule) -> "ChosenCase":
         """The case with the series that a rule chooses.
 
-        This is the first phase on which a wanted ROI was drawn: by the named author or by both readers, else by
-        either reader. Where no such ROI was drawn it is the first phase. Of two series of one phase, the first one.
+        This is the first phase on which a wanted ROI was drawn: by the named author; or, where the rule is about
+        readers, by both or the one it names, else by the other, else by anybody. Where there is no such ROI it is the
+        first phase. Of two series of one phase, the first in series.csv is taken.
         """
         rank = {phase: place for place, phase in enumerate(rule.phases)}
         ordered = sorted(self.series, key=lambda one: rank.get(one.phase, len(rank)))
         authors = {one.name: {roi.author for roi in self.rois if roi.series == one.name} for one in ordered}
         for wanted in _wanted(rule.roi):
             for one in ordered:
-                if wanted <= authors[one.name]:
+                if wanted <= authors[one.name] and authors[one.name]:
                     return self._on(one, rule)
         return self._on(ordered[0], rule)
 
@@ -175,11 +176,11 @@ class Case:
 
 
 def _wanted(rule: str) -> list[set[str]]:
-    """Sets of authors, the most wanted first, of which a series must have all."""
+    """Sets of authors, the most wanted first, of which a series must have all; the empty set is anybody."""
     one, two = READERS
     if rule in COMBINED:
-        return [{one, two}, {one}, {two}]
-    return [{one}, {two}] if rule == one else [{two}, {one}] if rule == two else [{rule}]
+        return [{one, two}, {one}, {two}, set()]
+    return [{one}, {two}, set()] if rule == one else [{two}, {one}, set()] if rule == two else [{rule}]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,10 +226,15 @@ class ChosenCase(Case):
         return (one, two) if one and two else None
 
     def authors(self, rule: str | None = None) -> tuple[str, ...]:
-        """Whose ROIs a rule takes, by default the case's own; a case that one reader drew keeps that reader's."""
+        """Whose ROIs a rule takes, by default the case's own.
+
+        Where the rule is about readers, a case that one of them drew keeps that ROI, and one that neither drew the
+        first that is there.
+        """
+        drawn = [roi.author for roi in self.rois if roi.series == self.ct.name]
         for wanted in _wanted(rule or self.rule.roi):
-            if all(map(self.roi_by, wanted)):
-                return tuple(sorted(wanted))
+            if wanted <= set(drawn):
+                return tuple(sorted(wanted)) or tuple(drawn[:1])
         return ()
 
     @property

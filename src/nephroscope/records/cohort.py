@@ -194,10 +194,12 @@ FORMAT_1 = (
 
 
 def _format_1(case: ChosenCase) -> dict[str, object]:
-    """The facts of `FORMAT_1` of a case; the ROI is that of the author whom the rule names, or of reader-1."""
+    """The facts of `FORMAT_1` of a case; the ROI is that of reader-1, or of another author whom the rule takes."""
     one, two = READERS
     named = one if case.rule.roi in (*COMBINED, two) else case.rule.roi
     first, second = case.roi_by(named), case.roi_by(two)
+    if first is None and case.roi is not None and case.roi.author not in READERS:
+        first = case.roi
     tumor = first or second
     label, name = (tumor.label, tumor.name) if tumor else (1, "")
     second_cell: object = second.path if second else None

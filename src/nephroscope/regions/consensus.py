@@ -16,7 +16,7 @@ import numpy.typing as npt
 from nephroscope.base.errors import CohortError, ConfigError, RoiError
 from nephroscope.base.tables import Mistakes, read_table, save_table
 from nephroscope.imaging.read import read_case, read_case_ct, read_case_roi
-from nephroscope.records import ChosenCase, CTVolume, Finding, RoiMask
+from nephroscope.records import ChosenCase, CTVolume, RoiMask, note
 from nephroscope.records.settings import COMBINED, READERS
 from nephroscope.regions.agreement import check_same_grid
 from nephroscope.regions.measure import crop
@@ -84,13 +84,9 @@ def read_consensus_case(case: ChosenCase, rule: str) -> tuple[CTVolume, RoiMask]
     volume, roi = read_case(case)
     if kept == rule or rule not in (*READERS, *COMBINED):
         return volume, roi
-    note = Finding(
-        code="one-reader",
-        severity="note",
-        message=f"case {roi.case_id}: one reader only; {kept} was kept where the rule is {rule}",
-        case_id=roi.case_id,
-    )
-    return volume, replace(roi, findings=(*roi.findings, note))
+    code, why = ("one-reader", "one reader only") if kept in READERS else ("no-reader", "drawn by no reader")
+    text = f"case {roi.case_id}: {why}; {kept} was kept where the rule is {rule}"
+    return volume, replace(roi, findings=(*roi.findings, note(code, text, case_id=roi.case_id)))
 
 
 def combine(one: RoiMask, two: RoiMask, rule: str) -> RoiMask:

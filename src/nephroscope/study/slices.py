@@ -33,33 +33,30 @@ Drawn = list[dict[str, Any] | None]
 
 def drawn_now(case: ChosenCase) -> Drawn:
     """Size in bytes, time of change and SHA-256 of each reader's ROI file; None where there is no such file."""
-    return [_look(path) for path in _rois(case)]
+    return [_look(path) for path in _rois(case).values()]
 
 
 def redrawn(
-    cases: Iterable[ChosenCase], then: Mapping[str, Sequence[dict[str, Any] | None]], only_reader_1: bool
+    cases: Iterable[ChosenCase], then: Mapping[str, Sequence[dict[str, Any] | None]], only_used: bool
 ) -> list[str]:
-    """The case_ids of which an ROI file, of reader 1 or of both, is there and holds something else than ``then``.
+    """The case_ids of which an ROI file is there and differs from ``then``; only those that the rule takes, or any.
 
-    A file of the same size and time of change is not read again. One that is gone says nothing: slices are used
+    A file of the same size and time of change is not read again. One that is missing says nothing: slices are used
     where the CT is not.
     """
-    n_files = 1 if only_reader_1 else None
-    return [
-        case.case_id
-        for case in cases
-        if any(
-            _differs(path, before)
-            for path, before in zip(_rois(case)[:n_files], then.get(case.case_id, ()), strict=False)
-        )
-    ]
+    found = []
+    for case in cases:
+        files = zip(_rois(case).items(), then.get(case.case_id, ()), strict=False)
+        used = case.authors() if only_used else _rois(case)
+        if any(_differs(path, before) for (author, path), before in files if author in used):
+            found.append(case.case_id)
+    return found
 
 
-def _rois(case: ChosenCase) -> list[Path | None]:
-    """Of reader-1 and reader-2; and of the author whom the rule names, where that is another."""
-    others = [author for author in case.authors() if author not in READERS]
-    rois = map(case.roi_by, (*READERS, *others))
-    return [roi.path if roi else None for roi in rois]
+def _rois(case: ChosenCase) -> dict[str, Path | None]:
+    """ROI files of reader-1 and reader-2, and of the author whom the rule takes, where that is another."""
+    authors = dict.fromkeys((*READERS, *case.authors()))
+    return {author: roi.path if (roi := case.roi_by(author)) else None for author in authors}
 
 
 def _look(path: Path | None) -> dict[str, Any] | None:

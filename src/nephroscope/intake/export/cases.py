@@ -10,7 +10,7 @@ from nephroscope.base.errors import CohortError
 from nephroscope.base.tables import names
 from nephroscope.imaging.dicom.series import SUFFIX, SeriesFiles, read_dicom_series
 from nephroscope.imaging.files import file_name
-from nephroscope.intake.export.describe import ExportSeries, describe_export
+from nephroscope.intake.export.describe import ExportSeries, describe_export, in_order
 from nephroscope.intake.export.drawn import OTHER_PATIENT
 from nephroscope.intake.export.kinds import CT, OF_CT_CLASS, FoundRoi
 from nephroscope.intake.export.roi_files import RoiFiles
@@ -53,7 +53,7 @@ def of_the_export(scan: ExportScan, rows: Sequence[ExportSeries]) -> list[Findin
 
 
 def of_cases(cases: Sequence[Case], rows: Sequence[ExportSeries]) -> list[Finding]:
-    """Second readers by assumption, a third who is not used; and phases that were kept for later."""
+    """Second readers by assumption; ROIs and phases that the present rule does not use."""
     by_patient: dict[str, list[ExportSeries]] = defaultdict(list)
     for row in rows:
         if row.kind == CT and row.accepted:
@@ -67,8 +67,11 @@ def of_cases(cases: Sequence[Case], rows: Sequence[ExportSeries]) -> list[Findin
             found.append(Finding(code="roi-unused", severity="note", message=text, case_id=case.case_id))
         others = Counter(row.phase for row in group if not row.chosen)
         if others:
-            told = ", ".join(f"{n} {phase}" for phase, n in sorted(others.items()))
-            text = f"1 of {len(group)} usable CT series is taken ({case.series[0].phase}); kept for later: {told}"
+            listed = ", ".join(f"{n} {phase}" for phase, n in sorted(others.items()))
+            text = (
+                f"1 of {len(group)} usable CT series is taken ({case.series[0].phase}); "
+                f"also in series.csv: {listed}"
+            )
             found.append(Finding(code="phases-kept", severity="note", message=text, case_id=case.case_id))
     return found
 
@@ -76,16 +79,18 @@ def of_cases(cases: Sequence[Case], rows: Sequence[ExportSeries]) -> list[Findin
 def _readers(cases: Sequence[Case], rows: Sequence[ExportSeries]) -> list[Finding]:
     """That a second file on one CT was taken as a second reader's, where the files do not name two readers."""
     known = {roi.path: roi for row in rows for roi in row.rois}
-    second = []
+    second: dict[str, FoundRoi] = {}
     for case in cases:
-        one, two = (next((r.path for r in case.rois if r.author == reader), None) for reader in READERS)
-        if two in known and not _two_readers(known.get(one) if one else None, known[two]):
-            second.append(known[two])
+        for one in case.series:
+            drawn = {roi.author: known.get(roi.path) for roi in case.rois if roi.series == one.name}
+            first, other = (drawn.get(reader) for reader in READERS)
+            if other is not None and not _two_readers(first, other):
+                second[case.case_id] = other
     if not second:
         return []
-    called = {word for roi in second for name in roi.names if (word := clean_text(name))}
-    told = f" ({names(called)})" if called else ""
-    text = f"in {len(second)} cases the second ROI file was taken as a second reader's{told}"
+    called = {word for roi in second.values() for name in roi.names if (word := clean_text(name))}
+    words = f" ({names(called)})" if called else ""
+    text = f"in {len(second)} cases the second ROI file was taken as a second reader's{words}"
     return [Finding(code="readers-assumed", severity="note", message=text, case_id="")]
 
 
@@ -176,10 +181,10 @@ def _meant(labels: Sequence[LabelRow]) -> Mapping[str, set[str]]:
 
 
 def import_dicom(folder: Path, options: DicomOptions) -> DicomImport:
-    """One case per label row, or per patient: the drawn CT series of the preferred phase. Pixels are not read.
+    """One case per label row, or per patient, with every usable CT series and every ROI. Pixels are not read.
 
-    Readers stand in the order of their name, then SeriesNumber, then UID; the first gives the ROI, the second is
-    kept for agreement.
+    The drawn series of the preferred phase comes first. On each series, readers are numbered in the order of their
+    name, then SeriesNumber, then UID.
 
     Raises:
         CohortError: The folder holds no CT.
@@ -249,23 +254,40 @@ class _Taker:
         )
 
     def found(self, patient: str, group: Sequence[ExportSeries]) -> Found:
-        """The CT of a patient that is taken, or the reason why there is none."""
+        """The CT series of a patient, the one that is taken first; or the reason why there is none."""
         facts = self.scan.series[group[0].series_uid, CT, patient]
         chosen = next((row for row in group if row.chosen), None)
+        key = patient or f"series-{group[0].series_uid[-12:]}"
+        if chosen is None:
+            return Found(key=key, image=Path(group[0].files[0]).parent, refusal=_why_none(patient, group))
         outside = self.options.rois.of(patient, self.cases_of[patient])
-        rois = outside or [roi.path for roi in (chosen.rois if chosen else ())]
-        return Found(
-            key=patient or f"series-{group[0].series_uid[-12:]}",
-            image=self._image(chosen) if chosen else Path(group[0].files[0]).parent,
-            roi=rois[0] if rois else None,
-            roi_reader2=rois[1] if len(rois) > 1 else None,
-            rois=self.options.rois.of_cases(self.cases_of[patient]) or (chosen.rois if chosen else ()),
-            organs=chosen.organs if chosen else None,
+        taken = self._series(key, chosen, outside)
+        if of_cases := self.options.rois.of_cases(self.cases_of[patient]):
+            taken = replace(taken, rois=of_cases)
+        others = [row for row in group if row.accepted and row is not chosen]
+        return replace(
+            taken,
             sex=facts.sex,
             age_years=facts.age_years,
             synthetic=facts.synthetic,
-            phase=chosen.phase if chosen else "unknown",
-            refusal="" if chosen else _why_none(patient, group),
+            other_series=tuple(self._series(key, row) for row in in_order(others, self.options.preference)),
+        )
+
+    def _series(self, key: str, row: ExportSeries, outside: Sequence[Path] = ()) -> Found:
+        """One series with the ROIs drawn on it, people's before programs'; or with ROI files from outside."""
+        drawn = sorted(row.rois, key=lambda roi: bool(roi.model))
+        people = [roi.path for roi in drawn if not roi.model]
+        first = [*outside] or people or [roi.path for roi in drawn[:1]]
+        return Found(
+            key=key,
+            image=self._image(row),
+            roi=first[0] if first else None,
+            roi_reader2=first[1] if len(first) > 1 else None,
+            rois=() if outside else drawn,
+            models={roi.path: roi.model for roi in drawn if roi.model},
+            organs=row.organs,
+            series_uid=row.series_uid,
+            phase=row.phase,
         )
 
     def _image(self, row: ExportSeries) -> Path:

@@ -17,7 +17,7 @@ from nephroscope.imaging.dicom.slice_header import SliceHeader
 from nephroscope.intake.export.drawn import ExportSeries, join_rois, judge_rois
 from nephroscope.intake.export.kinds import CT, DICOMDIR, IN_WORDS, LOCALIZER
 from nephroscope.intake.export.scan import ExportScan, FoundSeries
-from nephroscope.intake.phase.series import SeriesCandidate, SeriesText, name_phases, prefer
+from nephroscope.intake.phase.series import SeriesCandidate, SeriesText, name_phases, preference_key
 
 __all__ = ["ExportSeries", "describe_export"]
 AXIAL_COSINE = 0.7  # of the angle between the slices' normal and the patient's long axis
@@ -156,13 +156,10 @@ def _choose(
             by_patient[row.patient_id].append(row)
     best: dict[str, ExportSeries] = {}
     for patient, group in by_patient.items():
+        by_people = [row for row in group if any(not roi.model for roi in row.rois)]
         drawn = [row for row in group if row.rois] or (group if patient.lower() in drawn_elsewhere else [])
         if drawn:
-            kinds = [
-                SeriesCandidate(phase=r.phase, n_slices=r.n_slices, spacing_mm=r.spacing_mm, uid=r.series_uid)
-                for r in drawn
-            ]
-            best[patient] = drawn[prefer(kinds, preference)]
+            best[patient] = in_order(by_people or drawn, preference)[0]
     drawn_on = {row.patient_id for row in rows if row.rois}
     return [
         _told(row, best.get(row.patient_id), row.patient_id in drawn_on)
@@ -170,6 +167,18 @@ def _choose(
         else row
         for row in rows
     ]
+
+
+def in_order(rows: Sequence[ExportSeries], preference: Sequence[str]) -> list[ExportSeries]:
+    """CT series, the preferred first: by phase, then more slices, then thinner spacing, then UID."""
+
+    def key(row: ExportSeries) -> tuple[int, int, float, str]:
+        one = SeriesCandidate(
+            phase=row.phase, n_slices=row.n_slices, spacing_mm=row.spacing_mm, uid=row.series_uid
+        )
+        return preference_key(one, preference)
+
+    return sorted(rows, key=key)
 
 
 def _told(row: ExportSeries, best: ExportSeries | None, drawn_on: bool) -> ExportSeries:

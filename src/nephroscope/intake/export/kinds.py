@@ -1,5 +1,6 @@
 """The header of a SEG or RTSTRUCT in; what it was drawn on, by whom, and whether it may hold the tumor out."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,7 @@ class FoundRoi:
         names: Labels of its segments or contours.
         meanings: What their types mean, in words.
         content: What they say that they are, where none may be the tumor: ``organs`` (kidneys, aorta) or ``other``.
+        model: ``model:NAME@VERSION`` of the program that drew all of its segments; empty where a person took part.
     """
 
     path: Path
@@ -106,6 +108,7 @@ class FoundRoi:
     names: tuple[str, ...]
     meanings: tuple[str, ...] = ()
     content: Content = ""
+    model: str = ""
 
 
 def roi_of(header: Any, path: Path, kind: str) -> FoundRoi:
@@ -130,7 +133,21 @@ def roi_of(header: Any, path: Path, kind: str) -> FoundRoi:
         names=tuple(names),
         meanings=tuple(word for _, words, _ in said for word in words),
         content=content_of(said),
+        model=_model(header, segments),
     )
+
+
+def _model(header: Any, segments: Sequence[Any]) -> str:
+    """The program behind a SEG whose segments are all AUTOMATIC (PS3.3 C.8.20.4), as the author of a ROI."""
+    if not segments or any(one.get("SegmentAlgorithmType") != "AUTOMATIC" for one in segments):
+        return ""
+    stated: Any = next(iter(segments[0].get("SegmentationAlgorithmIdentificationSequence") or []), {})
+    versions = header.get("SoftwareVersions") or ""
+    software = versions if isinstance(versions, str) else next(iter(versions), "")
+    name = segments[0].get("SegmentAlgorithmName") or header.get("ManufacturerModelName") or ""
+    words = (name, stated.get("AlgorithmVersion") or software)
+    plain = [re.sub(r"[^\w.+-]+", "-", str(word), flags=re.ASCII).strip("-") or "unknown" for word in words]
+    return f"model:{plain[0]}@{plain[1]}"
 
 
 def _codes(segment: Any, types: Mapping[Any, str]) -> tuple[tuple[str, ...], frozenset[str]]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from nephroscope.base.errors import CohortError
 from nephroscope.imaging.files import file_name
-from nephroscope.intake.labels.join import RoiFile
 from nephroscope.intake.labels.rows import LabelRow
+from nephroscope.intake.labels.whose_roi import RoiFile
 
 SUFFIX = re.compile(r"(\.seg)?\.(nii|nii\.gz|nrrd|nhdr|dcm)$", re.IGNORECASE)
 READER = re.compile(r"[_-](?:reader|r)[_-]?([12])$", re.IGNORECASE)

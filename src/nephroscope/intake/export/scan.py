@@ -76,7 +76,7 @@ TAGS = tuple(
             *("PatientID", "PatientSex", "PatientAge", "SyntheticData", "SeriesNumber", "ContentCreatorName"),
             *("ReferencedSeriesSequence", "ReferencedFrameOfReferenceSequence", "NumberOfFrames"),
             *("StructureSetLabel", "OperatorsName", "SegmentSequence", "StructureSetROISequence"),
-            "RTROIObservationsSequence",
+            *("RTROIObservationsSequence", "ManufacturerModelName", "SoftwareVersions"),
             *("DirectoryRecordSequence", "Manufacturer", "SliceThickness", "ConvolutionKernel"),
             "PatientName",
             *SLICE_TAGS,

@@ -2,161 +2,17 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from nephroscope.intake.labels.pathology import PATHOLOGY_FILE, default_table, name_of_subtype, shortened
 from nephroscope.intake.labels.rows import LabelRow
+from nephroscope.intake.labels.whose_roi import NamedRoi, RoiChoice, choose_rois, find_beside
 from nephroscope.intake.safe_text import clean_text
 from nephroscope.records import Case, ClinicalFacts, Exclusion, ImageFormat, RoiRef, SeriesRef, Sex
 from nephroscope.records.cases import series_name
-from nephroscope.records.settings import READERS
-
-
-class NamedRoi(Protocol):
-    """A ROI file of a CT volume, and what its segments or contours are called, where that is known."""
-
-    @property
-    def path(self) -> Path:
-        """Of the file."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Labels of segments or contours."""
-
-    @property
-    def meanings(self) -> tuple[str, ...]:
-        """What their codes mean, in words, by which they may be called too."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoiFile:
-    """The plain `NamedRoi`."""
-
-    path: Path
-    names: tuple[str, ...] = ()
-    meanings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoiChoice:
-    """The ROI of one tumor, and the second reader's; ``tumor_label`` None is the import's default."""
-
-    path: Path | None
-    reader2: Path | None = None
-    tumor_label: int | None = None
-    tumor_name: str = ""
-
-
-def choose_rois(
-    rows: Sequence[LabelRow], others: Sequence[LabelRow], volume: "Found", near: Sequence[Path]
-) -> tuple[dict[str, RoiChoice], str]:
-    """The ROI of each case on one CT volume and the second reader's, or the reason why it cannot be told.
-
-    What one tumor's row claims, by its column roi or in its name, is never the second reader's of another tumor.
-    The arguments are those of `_choose`.
-    """
-    chosen, reason = _choose(rows, [row for row in others if not row.excluded], volume, near)
-    claims = {name: {choice.path} for name, choice in chosen.items()}
-    named = _by_name(others, volume.rois)
-    for row in others:
-        choice = named.get(row.case_id)
-        claims[row.case_id] = {find_beside(row.roi, near), choice.path if choice else None}
-    settled = {}
-    for name, choice in chosen.items():
-        second = choice.reader2 or (volume.roi_reader2 if choice.path == volume.roi else None)
-        of_others = set().union(*(paths for other, paths in claims.items() if other != name)) - {choice.path}
-        settled[name] = replace(choice, reader2=None if second in of_others else second)
-    return settled, reason
-
-
-def _choose(
-    rows: Sequence[LabelRow], others: Sequence[LabelRow], volume: "Found", near: Sequence[Path]
-) -> tuple[dict[str, RoiChoice], str]:
-    """The ROI of each case on one CT volume, or the reason why it cannot be told.
-
-    A row tells it by its columns roi, tumor_name and tumor_label. Where no row of several does, a segment or a file
-    whose name holds the case_id, or the tumor's number (``P7-2``, ``P7_T2``: 2), is taken, if there is exactly one.
-
-    Args:
-        rows: One per tumor that is to be a case, with different case_ids.
-        others: Those of tumors that are left out, such as of another subtype: the one ROI may be theirs.
-        volume: Its ROI, and all its ROI files where there are several.
-        near: Folders in which relative paths of the column roi are looked for.
-    """
-    chosen: dict[str, RoiChoice] = {}
-    for row in rows:
-        path = volume.roi if row.roi is None else find_beside(row.roi, near)
-        if row.roi is not None and path is None:
-            return {}, f"its ROI file {row.roi.name} is not there"
-        if row.organs is not None and find_beside(row.organs, near) is None:
-            return {}, f"its organ file {row.organs.name} is not there"
-        name = row.tumor_name or (f"#{row.tumor_label}" if row.tumor_label else "")
-        chosen[row.case_id] = RoiChoice(path=path, tumor_label=row.tumor_label, tumor_name=name)
-    n, listed = len(rows) + len(others), ", ".join(sorted(row.case_id for row in (*rows, *others)))
-    if n == 1 or not rows:
-        return chosen, ""
-    told = [row for row in rows if row.roi or row.tumor_label or row.tumor_name]
-    if not told:
-        chosen = _by_name(rows, volume.rois)
-    if len(chosen) < len(rows) or (told and len(told) < len(rows)):
-        return {}, (
-            f"{n} label rows ({listed}) for one CT volume, and not each says which ROI is its own; "
-            "fill tumor_label, tumor_name or roi"
-        )
-    if len(set(chosen.values())) < len(rows):
-        return {}, f"{n} label rows ({listed}) for one CT volume name the same ROI"
-    return chosen, ""
-
-
-def find_beside(path: Path | None, near: Sequence[Path]) -> Path | None:
-    """A path as typed in a table, found in one of these folders, or None."""
-    if path is None:
-        return None
-    return next(((place / path).resolve() for place in near if (place / path).exists()), None)
-
-
-def _by_name(rows: Sequence[LabelRow], rois: Sequence[NamedRoi]) -> dict[str, RoiChoice]:
-    """The one segment or file that is named after each case; cases without exactly one are not in it.
-
-    The same name in a second file is the second reader's.
-    """
-    chosen = {}
-    for row in rows:
-        for wanted in _names(row):
-            segments = [
-                (roi.path, name) for roi in rois for name in roi.names if wanted.search(_spaced(name))
-            ]
-            files = [(roi.path, "") for roi in rois if wanted.search(_spaced(roi.path.name))]
-            found = segments or files
-            one_each = (
-                len({path for path, _ in found}) == len(found) and len({name for _, name in found}) == 1
-            )
-            if len(found) == 1 or (segments and one_each):
-                path, name = found[0]
-                reader2 = found[1][0] if len(found) > 1 else None
-                chosen[row.case_id] = RoiChoice(path=path, reader2=reader2, tumor_name=name)
-            if found:
-                break
-    return chosen
-
-
-def _names(row: LabelRow) -> list[re.Pattern[str]]:
-    """How a case may be named: its case_id, then ``tumor 2`` where the case_id ends in the tumor's number."""
-    wanted = [re.compile(rf"(?<!\w){re.escape(_spaced(row.case_id))}(?!\w)")]
-    ending = _spaced(row.case_id.removeprefix(row.patient_id or ""))
-    number = re.fullmatch(r"\W*(?:t|tumou?r|lesion|mass)? ?0*(\d{1,2})", ending)
-    if number and row.patient_id and row.case_id.startswith(row.patient_id):
-        words = r"t|tumou?r|lesion|mass|roi|tumeur|läsion|raumforderung"
-        wanted.append(re.compile(rf"(?<!\w)(?:{words}) ?0*{number[1]}(?!\d)"))
-    return wanted
-
-
-def _spaced(text: str) -> str:
-    return re.sub(r"[\s_-]+", " ", text.casefold())
-
 
 # What must be the same in all rows of one case.
 OF_A_CASE = (
@@ -167,17 +23,19 @@ OF_A_CASE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """One CT volume on disk that may become a case, or several of one patient, or why it cannot.
+    """One CT volume on disk that may become the series of a case, or of several of one patient, or why it cannot.
 
     Attributes:
         key: case_id or patient_id by which label rows find it.
-        image: As in `Case`.
+        image: As in `SeriesRef`.
         roi: The ROI of a volume with one tumor, or the file that holds those of all its tumors.
         rois: All ROI files with the names of their segments, readers in order; needed only where a patient has
-            several tumors and the label rows do not say which ROI is whose.
+            several tumors and the label rows do not say which ROI is whose, or where more than two authors drew.
+        models: Of the ROI files that a program drew, the author.
         organs: Kidneys and vessels, where the import knows a file of them.
         refusal: Why there is no case in it.
         without_roi: Why it has no ROI; no refusal where the label row names one in its column ``roi``.
+        other_series: Further CT volumes of the same patient: series of the same cases.
     """
 
     key: str
@@ -185,13 +43,16 @@ class Found:
     roi: Path | None = None
     roi_reader2: Path | None = None
     rois: Sequence[NamedRoi] = ()
+    models: Mapping[Path, str] = field(default_factory=dict)
     organs: Path | None = None
+    series_uid: str = ""
     sex: Sex | None = None
     age_years: float | None = None
     synthetic: bool = False
     phase: str = "unknown"
     refusal: str = ""
     without_roi: str = ""
+    other_series: "tuple[Found, ...]" = ()
 
 
 def settle_labels(
@@ -274,13 +135,17 @@ def join_found(
         near = [Path(), *([source] if source else []), volume.image, volume.image.parent]
         others = [first[name] for name in names if name in excluded]
         chosen, reason = choose_rois(rows, others, volume, near)
+        alone = len(rows) + len(others) == 1
+        further = [_on_other_series(rows, others, other) for other in volume.other_series]
         for row in rows:
             why = volume.refusal or reason or _no_roi(chosen[row.case_id], volume)
             if why:
                 excluded[row.case_id] = Exclusion(case_id=row.case_id, reason=why, subtype=row.subtype)
-            else:
-                organs = find_beside(row.organs, near) or volume.organs
-                cases.append(_case(volume, row, chosen[row.case_id], format, tumor_label, organs))
+                continue
+            phase = row.phase if row.phase != "unknown" else volume.phase
+            own = replace(volume, phase=phase, organs=find_beside(row.organs, near) or volume.organs)
+            drawn = [(own, chosen[row.case_id]), *((other, on[row.case_id]) for other, on in further)]
+            cases.append(_case(row, drawn, format, tumor_label, alone))
     for name, label in settled.items():
         excluded[name] = Exclusion(
             case_id=name, reason="labelled, but no CT of it was found", subtype=label.subtype
@@ -334,34 +199,82 @@ def case_fields(label: LabelRow) -> dict[str, Any]:
     }
 
 
+def _on_other_series(
+    rows: Sequence[LabelRow], others: Sequence[LabelRow], volume: Found
+) -> tuple[Found, dict[str, RoiChoice]]:
+    """A further series with the ROI of each case on it; none where it cannot be told."""
+    bare, others = ([replace(row, roi=None, organs=None) for row in each] for each in (rows, others))
+    chosen, reason = choose_rois(bare, others, volume, ())
+    none = RoiChoice(path=None)
+    if reason:
+        return volume, {row.case_id: none for row in rows}
+    return volume, {name: none if _no_roi(choice, volume) else choice for name, choice in chosen.items()}
+
+
 def _case(
-    volume: Found,
     label: LabelRow,
-    choice: RoiChoice,
+    drawn: Sequence[tuple[Found, RoiChoice]],
     format: ImageFormat,
     tumor_label: int,
-    organs: Path | None,
+    alone: bool,
 ) -> Case:
-    known = case_fields(label)
+    """The case of a label row with its series, the first of which describes the patient, and the ROIs on each."""
+    known, first = case_fields(label), drawn[0][0]
     facts: ClinicalFacts = known["clinical"]
-    age_years = facts.age_years if facts.age_years is not None else volume.age_years
-    known["clinical"] = replace(facts, sex=facts.sex or volume.sex, age_years=age_years)
-    known["synthetic"] = label.synthetic or volume.synthetic
-    phase = label.phase if label.phase != "unknown" else volume.phase
-    name = series_name(phase)
-    series = SeriesRef(name=name, phase=phase, image=volume.image, format=format, organs=organs)
-    rois = tuple(
-        RoiRef(
-            author=author,
-            path=path,
-            series=name,
-            label=choice.tumor_label or tumor_label,
-            name=choice.tumor_name,
+    age_years = facts.age_years if facts.age_years is not None else first.age_years
+    known["clinical"] = replace(facts, sex=facts.sex or first.sex, age_years=age_years)
+    known["synthetic"] = label.synthetic or first.synthetic
+    series: list[SeriesRef] = []
+    rois: list[RoiRef] = []
+    for volume, choice in drawn:
+        name = series_name(volume.phase, [one.name for one in series])
+        series.append(
+            SeriesRef(
+                name=name,
+                phase=volume.phase,
+                image=volume.image,
+                format=format,
+                series_uid=volume.series_uid,
+                organs=volume.organs,
+            )
         )
-        for author, path in zip(READERS, (choice.path, choice.reader2), strict=True)
-        if path is not None
-    )
-    return Case(**known, series=(series,), rois=rois)
+        rois += [
+            RoiRef(
+                author=author,
+                path=path,
+                series=name,
+                label=choice.tumor_label or tumor_label,
+                name=choice.tumor_name,
+            )
+            for author, path in _authors(volume, choice, alone).items()
+        ]
+    return Case(**known, series=tuple(series), rois=tuple(rois))
+
+
+def _authors(volume: Found, choice: RoiChoice, alone: bool) -> dict[str, Path]:
+    """Who drew the tumor on a series: people are numbered in order, programs go by their name.
+
+    Besides the chosen ROI and the second reader's, these are all other files of the series where its patient has one
+    tumor; of several tumors, the programs' files in which a segment has the same name.
+    """
+    others = []
+    if choice.path in [roi.path for roi in volume.rois]:
+        others = [
+            roi.path
+            for roi in volume.rois
+            if alone or (roi.path in volume.models and choice.tumor_name and choice.tumor_name in roi.names)
+        ]
+    found: dict[str, Path] = {}
+    n_readers = 0
+    for path in dict.fromkeys((choice.path, choice.reader2, *others)):
+        if path is None:
+            continue
+        if path in volume.models:
+            found.setdefault(volume.models[path], path)
+        else:
+            n_readers += 1
+            found[f"reader-{n_readers}"] = path
+    return found
 
 
 def _one_label(group: list[LabelRow], matched: set[str]) -> tuple[LabelRow, str]:

@@ -165,16 +165,13 @@ def prefer(candidates: Sequence[SeriesCandidate], preference: Sequence[str] = AR
         candidates: Series of one patient, at least one.
         preference: Phases, the preferred first; all others come last.
     """
+    return min(range(len(candidates)), key=lambda i: preference_key(candidates[i], preference))
+
+
+def preference_key(one: SeriesCandidate, preference: Sequence[str]) -> tuple[int, int, float, str]:
+    """Sorts series, the preferred first."""
     rank = {phase: i for i, phase in enumerate(preference)}
-    return min(
-        range(len(candidates)),
-        key=lambda i: (
-            rank.get(candidates[i].phase, len(rank)),
-            -candidates[i].n_slices,
-            candidates[i].spacing_mm or float("inf"),
-            candidates[i].uid,
-        ),
-    )
+    return rank.get(one.phase, len(rank)), -one.n_slices, one.spacing_mm or float("inf"), one.uid
 
 
 def _call(reading: TextPhase, source: str) -> PhaseCall:

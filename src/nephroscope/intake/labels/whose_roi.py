@@ -1,0 +1,168 @@
+"""Which ROI on a CT is whose, where a patient has several tumors."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from nephroscope.intake.labels.rows import LabelRow
+
+
+class NamedRoi(Protocol):
+    """A ROI file of a CT volume, and what its segments or contours are called, where that is known."""
+
+    @property
+    def path(self) -> Path:
+        """Of the file."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Labels of segments or contours."""
+
+    @property
+    def meanings(self) -> tuple[str, ...]:
+        """What their codes mean, in words, by which they may be called too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoiFile:
+    """The plain `NamedRoi`."""
+
+    path: Path
+    names: tuple[str, ...] = ()
+    meanings: tuple[str, ...] = ()
+
+
+class DrawnOn(Protocol):
+    """A CT volume: its ROI, that of a second reader, and all its ROI files where there are several."""
+
+    @property
+    def roi(self) -> Path | None:
+        """The ROI of a volume with one tumor, or the file that holds those of all its tumors."""
+
+    @property
+    def roi_reader2(self) -> Path | None:
+        """The second reader's."""
+
+    @property
+    def rois(self) -> Sequence[NamedRoi]:
+        """All, readers in order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoiChoice:
+    """The ROI of one tumor, and the second reader's; ``tumor_label`` None is the import's default."""
+
+    path: Path | None
+    reader2: Path | None = None
+    tumor_label: int | None = None
+    tumor_name: str = ""
+
+
+def choose_rois(
+    rows: Sequence[LabelRow], others: Sequence[LabelRow], volume: "DrawnOn", near: Sequence[Path]
+) -> tuple[dict[str, RoiChoice], str]:
+    """The ROI of each case on one CT volume and the second reader's, or the reason why it cannot be told.
+
+    What one tumor's row claims, by its column roi or in its name, is never the second reader's of another tumor.
+    The arguments are those of `_choose`.
+    """
+    chosen, reason = _choose(rows, [row for row in others if not row.excluded], volume, near)
+    claims = {name: {choice.path} for name, choice in chosen.items()}
+    named = _by_name(others, volume.rois)
+    for row in others:
+        choice = named.get(row.case_id)
+        claims[row.case_id] = {find_beside(row.roi, near), choice.path if choice else None}
+    settled = {}
+    for name, choice in chosen.items():
+        second = choice.reader2 or (volume.roi_reader2 if choice.path == volume.roi else None)
+        of_others = set().union(*(paths for other, paths in claims.items() if other != name)) - {choice.path}
+        settled[name] = replace(choice, reader2=None if second in of_others else second)
+    return settled, reason
+
+
+def _choose(
+    rows: Sequence[LabelRow], others: Sequence[LabelRow], volume: "DrawnOn", near: Sequence[Path]
+) -> tuple[dict[str, RoiChoice], str]:
+    """The ROI of each case on one CT volume, or the reason why it cannot be told.
+
+    A row tells it by its columns roi, tumor_name and tumor_label. Where no row of several does, a segment or a file
+    whose name holds the case_id, or the tumor's number (``P7-2``, ``P7_T2``: 2), is taken, if there is exactly one.
+
+    Args:
+        rows: One per tumor that is to be a case, with different case_ids.
+        others: Those of tumors that are left out, such as of another subtype: the one ROI may be theirs.
+        volume: Its ROI, and all its ROI files where there are several.
+        near: Folders in which relative paths of the column roi are looked for.
+    """
+    chosen: dict[str, RoiChoice] = {}
+    for row in rows:
+        path = volume.roi if row.roi is None else find_beside(row.roi, near)
+        if row.roi is not None and path is None:
+            return {}, f"its ROI file {row.roi.name} is not there"
+        if row.organs is not None and find_beside(row.organs, near) is None:
+            return {}, f"its organ file {row.organs.name} is not there"
+        name = row.tumor_name or (f"#{row.tumor_label}" if row.tumor_label else "")
+        chosen[row.case_id] = RoiChoice(path=path, tumor_label=row.tumor_label, tumor_name=name)
+    n, listed = len(rows) + len(others), ", ".join(sorted(row.case_id for row in (*rows, *others)))
+    if n == 1 or not rows:
+        return chosen, ""
+    told = [row for row in rows if row.roi or row.tumor_label or row.tumor_name]
+    if not told:
+        chosen = _by_name(rows, volume.rois)
+    if len(chosen) < len(rows) or (told and len(told) < len(rows)):
+        return {}, (
+            f"{n} label rows ({listed}) for one CT volume, and not each says which ROI is its own; "
+            "fill tumor_label, tumor_name or roi"
+        )
+    if len(set(chosen.values())) < len(rows):
+        return {}, f"{n} label rows ({listed}) for one CT volume name the same ROI"
+    return chosen, ""
+
+
+def find_beside(path: Path | None, near: Sequence[Path]) -> Path | None:
+    """A path as typed in a table, found in one of these folders, or None."""
+    if path is None:
+        return None
+    return next(((place / path).resolve() for place in near if (place / path).exists()), None)
+
+
+def _by_name(rows: Sequence[LabelRow], rois: Sequence[NamedRoi]) -> dict[str, RoiChoice]:
+    """The one segment or file that is named after each case; cases without exactly one are not in it.
+
+    The same name in a second file is the second reader's.
+    """
+    chosen = {}
+    for row in rows:
+        for wanted in _names(row):
+            segments = [
+                (roi.path, name) for roi in rois for name in roi.names if wanted.search(_spaced(name))
+            ]
+            files = [(roi.path, "") for roi in rois if wanted.search(_spaced(roi.path.name))]
+            found = segments or files
+            one_each = (
+                len({path for path, _ in found}) == len(found) and len({name for _, name in found}) == 1
+            )
+            if len(found) == 1 or (segments and one_each):
+                path, name = found[0]
+                reader2 = found[1][0] if len(found) > 1 else None
+                chosen[row.case_id] = RoiChoice(path=path, reader2=reader2, tumor_name=name)
+            if found:
+                break
+    return chosen
+
+
+def _names(row: LabelRow) -> list[re.Pattern[str]]:
+    """How a case may be named: its case_id, then ``tumor 2`` where the case_id ends in the tumor's number."""
+    wanted = [re.compile(rf"(?<!\w){re.escape(_spaced(row.case_id))}(?!\w)")]
+    ending = _spaced(row.case_id.removeprefix(row.patient_id or ""))
+    number = re.fullmatch(r"\W*(?:t|tumou?r|lesion|mass)? ?0*(\d{1,2})", ending)
+    if number and row.patient_id and row.case_id.startswith(row.patient_id):
+        words = r"t|tumou?r|lesion|mass|roi|tumeur|läsion|raumforderung"
+        wanted.append(re.compile(rf"(?<!\w)(?:{words}) ?0*{number[1]}(?!\d)"))
+    return wanted
+
+
+def _spaced(text: str) -> str:
+    return re.sub(r"[\s_-]+", " ", text.casefold())

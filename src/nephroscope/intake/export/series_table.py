@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nephroscope.base.tables import read_table, relative_to, save_table
 from nephroscope.intake.export.describe import ExportSeries
-from nephroscope.records import Case
+from nephroscope.records import Case, ChosenCase
 
 SEEN_FILE = "seen_series.csv"
 COLUMNS = [
@@ -54,3 +54,26 @@ def _cells(study: Path, row: ExportSeries, own: Sequence[str], naming: Set[str])
         row.reason,
         "" if os.path.dirname(row.files[0]) in naming else relative_to(study, Path(row.files[0]).parent),  # noqa: PTH120
     ]
+
+
+def seen_rows(path: Path, cases: Iterable[ChosenCase] = ()) -> list[dict[str, str]]:
+    """Rows of the table, by column; ``case_ids`` are those whose chosen series it is, or as the imports wrote them.
+
+    Args:
+        path: Of the table; without it there are no rows.
+        cases: Cases whose chosen series may be another than the imports took.
+    """
+    if not path.exists():
+        return []
+    header, listed = read_table(path)
+    rows = [dict(zip(header, cells, strict=True)) for _, cells in listed]
+    for case in cases:
+        name = case.case_id
+        own = [row for row in rows if case.ct.series_uid and row.get("series_uid") == case.ct.series_uid]
+        named = [row for row in rows if name in row.get("case_ids", "").split()]
+        both = [row for row in own if row in named]  # of several acquisitions, the one that was taken
+        for row in named if own else []:
+            row["case_ids"] = " ".join(other for other in row["case_ids"].split() if other != name)
+        for row in both or own:
+            row["case_ids"] = f"{row['case_ids']} {name}".strip()
+    return rows

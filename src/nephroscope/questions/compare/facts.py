@@ -3,16 +3,15 @@
 No image content: who made the picture, where, of whom and on which grid. None of it should tell a subtype.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from nephroscope.base.errors import NephroscopeError, StudyError
 from nephroscope.base.files import digest_of, load_json, save_json
 from nephroscope.base.progress import track
-from nephroscope.base.tables import read_table
 from nephroscope.imaging.dicom.files import read_header
-from nephroscope.intake.export.series_table import SEEN_FILE
+from nephroscope.intake.export.series_table import SEEN_FILE, seen_rows
 from nephroscope.questions.evaluation.subgroups import UNKNOWN, attributes_of, vendor_of
 from nephroscope.records import ChosenCase
 from nephroscope.study.snapshot import Snapshot
@@ -43,7 +42,7 @@ def facts_of(snapshot: Snapshot, kept: Path) -> list[Fact]:
         for name in sorted(snapshot.labels)
         if name in snapshot.slices.rows_by_case
     ]
-    series = _series(snapshot.folder.root / SEEN_FILE)
+    series = _series(snapshot.folder.root / SEEN_FILE, cases)
     grids = _grids(snapshot, cases, series, kept)
 
     def words(name: str, told: str) -> Fact:
@@ -84,11 +83,8 @@ class Series:
         return {"vendor": self.vendor} if self.vendor else {}
 
 
-def _series(path: Path) -> dict[str, Series]:
-    """The series that each case got, from seen_series.csv where there is one."""
-    if not path.exists():
-        return {}
-    header, rows = read_table(path)
+def _series(path: Path, cases: Iterable[ChosenCase] = ()) -> dict[str, Series]:
+    """The chosen series of each case, from seen_series.csv where there is one."""
     columns = {
         "manufacturer": "vendor",
         "series_uid": "uid",
@@ -96,8 +92,7 @@ def _series(path: Path) -> dict[str, Series]:
         "spacing_mm": "spacing_mm",
     }
     seen: dict[str, dict[str, set[str]]] = {}
-    for _, row in rows:
-        cells = dict(zip(header, row, strict=False))
+    for cells in seen_rows(path, cases):
         for case in cells.get("case_ids", "").split():
             for column, name in columns.items():
                 value = cells.get(column, "").strip()

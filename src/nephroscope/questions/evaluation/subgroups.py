@@ -1,14 +1,13 @@
 """AUC and accuracy of subgroups, such as women or one vendor, and their gaps to all other cases."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from nephroscope.base.tables import read_table
-from nephroscope.intake.export.series_table import SEEN_FILE
+from nephroscope.intake.export.series_table import SEEN_FILE, seen_rows
 from nephroscope.records import Answer, ChosenCase, Cohort, Estimate, EvaluationConfig, counted_noun
 from nephroscope.statistics.estimates import Rows, areas_of, estimate_all, rows_of_cases, shares_of
 from nephroscope.statistics.intervals import (
@@ -44,22 +43,17 @@ VENDORS = {
 }
 
 
-def series_facts(study: Path) -> dict[str, dict[str, str]]:
+def series_facts(study: Path, cases: Iterable[ChosenCase] = ()) -> dict[str, dict[str, str]]:
     """Vendor and slice spacing of the series of each case, by case_id, from seen_series.csv if there is one.
 
     If the series of a case differ in one of them, that one is left out.
     """
-    path = study / SEEN_FILE
-    if not path.exists():
-        return {}
-    header, rows = read_table(path)
     seen: dict[str, dict[str, set[str]]] = {}
-    for _, row in rows:
-        cells = dict(zip(header, row, strict=True))
-        for case_id in cells["case_ids"].split():
+    for row in seen_rows(study / SEEN_FILE, cases):
+        for case_id in row["case_ids"].split():
             facts = seen.setdefault(case_id, {"vendor": set(), "slice spacing": set()})
-            facts["vendor"].add(vendor_of(cells["manufacturer"]))
-            facts["slice spacing"].add(spacing_of(cells["spacing_mm"]))
+            facts["vendor"].add(vendor_of(row["manufacturer"]))
+            facts["slice spacing"].add(spacing_of(row["spacing_mm"]))
     return {
         case_id: {name: values.pop() for name, values in facts.items() if len(values) == 1}
         for case_id, facts in seen.items()

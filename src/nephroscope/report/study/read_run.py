@@ -2,16 +2,15 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from nephroscope.base.documents import read_document, read_object
-from nephroscope.base.tables import read_table
 from nephroscope.base.version import __version__
-from nephroscope.intake.export.series_table import SEEN_FILE
+from nephroscope.intake.export.series_table import SEEN_FILE, seen_rows
 from nephroscope.learning.engine.folds import Answers, Deal
 from nephroscope.learning.run_files import CompleteRun
 from nephroscope.questions.compare.facts import Fact
@@ -50,7 +49,7 @@ def read_run(run: CompleteRun, evaluation: Evaluation, findings: Sequence[Findin
     """Everything the page of one run shows; ``findings`` are those of the imports."""
     snapshot = run.snapshot
     folder, settings, store = snapshot.folder, snapshot.settings, snapshot.slices
-    scans = scans_of(folder.root / SEEN_FILE)
+    scans = scans_of(folder.root / SEEN_FILE, snapshot.cohort.chosen)
     environment, agreement = run.folder / "environment.json", folder.root / "agreement" / "agreement.json"
     return ReportContent(
         title=folder.root.resolve().name,
@@ -70,7 +69,7 @@ def read_run(run: CompleteRun, evaluation: Evaluation, findings: Sequence[Findin
         environment=read_object(environment, 1) if environment.exists() else {},
         scans=scans,
         shortcuts=_probe(snapshot, evaluation, scans),
-        facts=series_facts(folder.root) if scans else {},
+        facts=series_facts(folder.root, snapshot.cohort.chosen) if scans else {},
         roi_agreement=_mean_dice(agreement) if agreement.exists() else None,
     )
 
@@ -87,16 +86,12 @@ def run_content(run: CompleteRun, evaluation: Evaluation) -> RunContent:
     return RunContent(report=evaluation, train=training, curves=curves, converged=converged)
 
 
-def scans_of(series_csv: Path) -> dict[str, Scan]:
+def scans_of(seen_series_csv: Path, cases: Iterable[ChosenCase] = ()) -> dict[str, Scan]:
     """Maker and slice spacing of the CT of each case, from seen_series.csv; empty without its columns."""
-    if not series_csv.exists():
-        return {}
-    header, rows = read_table(series_csv)
-    if not {"case_ids", "manufacturer", "spacing_mm"} <= set(header):
-        return {}
     scans: dict[str, Scan] = {}
-    for _, cells in rows:
-        row = dict(zip(header, cells, strict=True))
+    for row in seen_rows(seen_series_csv, cases):
+        if not {"case_ids", "manufacturer", "spacing_mm"} <= set(row):
+            return {}
         made_by, spacing = row["manufacturer"], _number(row["spacing_mm"])
         scan = Scan(manufacturer=vendor_of(made_by) if made_by else "", spacing_mm=spacing)
         scans |= dict.fromkeys(row["case_ids"].split(), scan)

@@ -18,6 +18,7 @@ import torch
 from nephroscope.learning.networks.networks import build_network
 from nephroscope.learning.training.augment import augment, draw_augmentation
 from nephroscope.learning.training.batches import LabelledSlices, draw_epoch
+from nephroscope.learning.training.device import compute_dtype
 from nephroscope.learning.training.fit import (
     FoldTask,
     class_weights,
@@ -25,7 +26,6 @@ from nephroscope.learning.training.fit import (
     set_learning_rate,
     train_step,
 )
-from nephroscope.learning.training.run import compute_dtype
 from nephroscope.records import SliceSpec, TrainConfig
 
 
@@ -48,7 +48,7 @@ def make_task(folder: Path, model: str, n_slices: int) -> FoldTask:
 
 
 def epoch_step(task, state, chosen, rng, weights) -> None:
-    """What `run_epoch` does with one batch: load, augment, step."""
+    """What `epoch_steps` does with one batch: load, augment, step."""
     hu, labels = task.train.load(chosen, task.device)
     hu = augment(hu, draw_augmentation(len(hu), rng))
     set_learning_rate(task, state, 100)

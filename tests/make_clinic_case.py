@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from nephroscope.intake.phantom import write_phantoms
+from nephroscope.learning.engine.runs import train_in
 from nephroscope.learning.export import export_bundle
 from nephroscope.learning.run_files import CompleteRun
 from nephroscope.learning.score_run import score_run
-from nephroscope.learning.training.run import train_run
 from nephroscope.questions.evaluation.evaluate import RunFacts, build_report
 from nephroscope.records import EvaluationConfig, TrainConfig
 from nephroscope.study.snapshot import Snapshot
@@ -24,7 +24,7 @@ def main(folder: Path) -> None:
     split = split_of(cohort, store, folds=2)
     config = TrainConfig(model="mobilenet_v2", epochs=1, batch_size=8)
     snapshot = Snapshot.of(cohort, store, split, EvaluationConfig(resamples=200))
-    train_run(folder / "run", snapshot, config)
+    train_in(folder / "run", snapshot, config)
     run = CompleteRun(folder=folder / "run", snapshot=snapshot)
     predictions, points = score_run(run)
     facts = RunFacts(

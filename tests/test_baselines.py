@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from nephroscope.base.errors import CohortError, ConfigError, RoiError
-from nephroscope.learning.baselines import candidates, measured
-from nephroscope.learning.baselines.candidate import StudyData, remarks_of
-from nephroscope.learning.baselines.candidates import all_candidates, candidates_named
+from nephroscope.learning import measured
 from nephroscope.learning.baselines.features import FeatureTable, cached_table
 from nephroscope.learning.baselines.inner_folds import by_patient, log_losses, patient_folds
 from nephroscope.learning.baselines.measured import attenuation_table, clinical_table, measured_table
 from nephroscope.learning.baselines.regression import STRENGTHS, _turn, fit_logistic
+from nephroscope.learning.learner import StudyData, remarks_of
+from nephroscope.learning.learners import all_learners, learners_named
 from nephroscope.records import Cohort, CTVolume, Finding, RoiMask
 from one_series import changed, one_series
 from small_study import SUBTYPES, geometry, make_cohort, make_store, read_disc
@@ -70,7 +70,7 @@ def test_attenuation_is_that_of_the_voxels_in_the_roi(tmp_path):
 
 def test_bright_and_dark_tumors_are_told_apart_by_cases_not_seen(tmp_path):
     data, labels, ids = study(tmp_path)
-    fitted = all_candidates()["attenuation"].fit(data, ids[:8], labels[:8], 0)
+    fitted = all_learners()["attenuation"].fit(data, ids[:8], labels[:8], 0)
     said = fitted.probabilities(ids[8:])
     assert said.shape == (4, 2)
     assert said.sum(axis=1) == pytest.approx(np.ones(4))
@@ -102,7 +102,7 @@ def test_ratios_to_cortex_and_aorta(tmp_path, monkeypatch):
     row = dict(zip(measured.ATTENUATION, attenuation_table(data).rows(["c00"])[0], strict=True))
     assert row["to_cortex"] == pytest.approx(90 / 180)
     assert row["to_aorta"] == pytest.approx(90 / 150)
-    assert "ratio to aorta known for 2 of 2 cases" in remarks_of(all_candidates()["attenuation"], data)
+    assert "ratio to aorta known for 2 of 2 cases" in remarks_of(all_learners()["attenuation"], data)
 
 
 def test_organs_that_cannot_be_read_cost_the_ratio_alone(tmp_path, monkeypatch):
@@ -125,7 +125,7 @@ def test_a_case_that_cannot_be_read_is_a_gap_with_its_reason(tmp_path):
         return read_disc(case)
 
     data, labels, ids = study(tmp_path, read=read)
-    candidate = all_candidates()["attenuation"]
+    candidate = all_learners()["attenuation"]
     assert candidate.missing(data) == ""
     table = attenuation_table(data)
     assert np.isnan(table.rows(["c01", "c02"])).all()
@@ -143,13 +143,13 @@ def test_nothing_readable_is_a_reason_not_a_figure(tmp_path):
         raise RoiError(where="case", expected="a ROI", found="none", remedy="draw it")
 
     data, _, _ = study(tmp_path, read=read)
-    told = all_candidates()["attenuation"].missing(data)
+    told = all_learners()["attenuation"].missing(data)
     assert told == "attenuation: not one value is known (case c00: case: expected a ROI, found none; draw it)"
 
 
 def test_hu_behind_a_window_are_told(tmp_path):
     data, _, _ = study(tmp_path, source="8-bit L40 W400")
-    told = remarks_of(all_candidates()["attenuation"], data)
+    told = remarks_of(all_learners()["attenuation"], data)
     assert told[0] == "HU of cases with source 8-bit L40 W400 are clipped to -160 to 240"
 
 
@@ -227,19 +227,19 @@ def test_clinical_takes_the_table_and_measures_what_it_lacks(tmp_path):
     assert np.exp(table.column("log_size_cm")[0]) == pytest.approx(4.0)
     assert np.exp(table.column("log_size_cm")[1:]) == pytest.approx([1.1] * 3, abs=0.02)
     assert table.notes == {"c02": "no sex", "c03": "no sex"}
-    told = remarks_of(all_candidates()["clinical"], data)
+    told = remarks_of(all_learners()["clinical"], data)
     assert "3 of 4 sizes are the largest axial diameter of the ROI" in told
 
 
 def test_clinical_needs_something(tmp_path):
     data, _, _ = study(tmp_path)
     for name in ("clinical", "attenuation+clinical"):
-        assert all_candidates()[name].missing(data) == "no age, sex or size in cohort.csv"
+        assert all_learners()[name].missing(data) == "no age, sex or size in cohort.csv"
 
 
 def test_attenuation_and_clinical_stand_side_by_side(tmp_path):
     data, labels, ids = study(tmp_path, age_years=50.0, size_cm=3.0)
-    fitted = all_candidates()["attenuation+clinical"].fit(data, ids[:8], labels[:8], 0)
+    fitted = all_learners()["attenuation+clinical"].fit(data, ids[:8], labels[:8], 0)
     assert fitted.table.names[:1] == ("mean_hu",)
     assert fitted.table.names[-3:] == ("age_years", "male", "log_size_cm")
     assert auc(fitted.probabilities(ids[8:])[:, 0], labels[8:] == 0) == 1.0
@@ -255,14 +255,14 @@ def test_notes_of_two_tables_are_joined():
 
 def test_a_case_of_another_study_is_refused(tmp_path):
     data, labels, ids = study(tmp_path)
-    fitted = all_candidates()["attenuation"].fit(data, ids, labels, 0)
+    fitted = all_learners()["attenuation"].fit(data, ids, labels, 0)
     with pytest.raises(CohortError, match=r"case zz: expected a case of the study, found none of that name"):
         fitted.probabilities(["zz"])
 
 
 def test_an_unknown_baseline_is_refused():
     with pytest.raises(ConfigError, match=r"baselines: expected one of .*clinical.*, found 'x'"):
-        candidates_named(["x"])
+        learners_named(["x"])
 
 
 # the regression
@@ -465,7 +465,7 @@ def test_the_clinical_baseline_on_kits23(test_data, tmp_path):
 
 def repeated_auc(data, labels, seed):
     """AUC of the probabilities that 5 folds of patients gave to cases that they had not seen."""
-    ids, candidate = [case.case_id for case in data.cohort.cases], all_candidates()["clinical"]
+    ids, candidate = [case.case_id for case in data.cohort.cases], all_learners()["clinical"]
     folds = patient_folds(labels, [case.patient_id for case in data.cohort.cases], 5, seed)
     said = np.empty(len(ids))
     for fold in range(5):
@@ -479,10 +479,12 @@ def test_the_example_of_the_how_to_is_a_whole_baseline(tmp_path, monkeypatch):
     """Its file, put beside ours, is found, fitted and asked; nothing else was told of it."""
     text = HOW_TO.read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    from nephroscope.learning import learners
+
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "shape_of_slices.py").write_text(code)
-    monkeypatch.setattr(candidates, "__path__", [*candidates.__path__, str(tmp_path / "parts")])
-    candidate = all_candidates()["largest-slice"]
+    monkeypatch.setattr(learners, "__path__", [*learners.__path__, str(tmp_path / "parts")])
+    candidate = all_learners()["largest-slice"]
     data, labels, ids = study(tmp_path)
     assert candidate.missing(data) == ""
     said = candidate.fit(data, ids[:8], labels[:8], 0).probabilities(ids[8:])

@@ -9,10 +9,10 @@ from nephroscope.base.errors import BundleError, RoiError, StudyError
 from nephroscope.clinic.bundle import FILES, file_digest, open_bundle
 from nephroscope.clinic.predict import ImageToPredict, predict, predict_files
 from nephroscope.clinic.session import NetworkSession
+from nephroscope.learning.engine.runs import train_in
 from nephroscope.learning.export import export_bundle
 from nephroscope.learning.run_files import KEPT, CompleteRun, KeptNetwork
 from nephroscope.learning.score_run import exported_fold, score_run
-from nephroscope.learning.training.run import train_run
 from nephroscope.questions.evaluation.evaluate import RunFacts, build_report
 from nephroscope.records import CTVolume, EvaluationConfig, RoiMask, TrainConfig
 from nephroscope.study.snapshot import Snapshot
@@ -30,7 +30,7 @@ def scored(tmp_path_factory):
     store = make_store(folder / "slices", cohort)
     split = split_of(cohort, store, folds=2, holdout=0.25)
     snapshot = Snapshot.of(cohort, store, split, EvaluationConfig(resamples=200))
-    train_run(folder / "run", snapshot, CONFIG)
+    train_in(folder / "run", snapshot, CONFIG)
     return CompleteRun(folder=folder / "run", snapshot=snapshot)
 
 
@@ -132,7 +132,7 @@ def test_threshold_is_chosen_on_validation_cases(scored):
 def test_image_protocol_scores_each_slice_once(scored, tmp_path):
     split = split_of(scored.snapshot.cohort, scored.snapshot.slices, folds=2, protocol="image")
     snapshot = scored.snapshot.with_split(split)
-    train_run(tmp_path / "leaky", snapshot, replace(CONFIG, epochs=1))
+    train_in(tmp_path / "leaky", snapshot, replace(CONFIG, epochs=1))
     predictions, _ = score_run(CompleteRun(folder=tmp_path / "leaky", snapshot=snapshot))
     assert {p.case_id for p in predictions} == set(scored.snapshot.slices.rows_by_case)
     assert sum(len(p.slices) for p in predictions) == len(scored.snapshot.slices.hu)

@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 
 from nephroscope.base.errors import ConfigError
-from nephroscope.learning.baselines.candidate import StudyData, remarks_of
-from nephroscope.learning.baselines.candidates.stack import MEMBERS, Stack
 from nephroscope.learning.baselines.inner_folds import log_losses, patient_folds
-from nephroscope.learning.baselines.stack import (
+from nephroscope.learning.baselines.stack_weights import (
     SHRINKAGES,
     StackWeights,
     _logits,
@@ -17,6 +15,8 @@ from nephroscope.learning.baselines.stack import (
     apply_stack,
     fit_stack,
 )
+from nephroscope.learning.learner import StudyData, remarks_of
+from nephroscope.learning.learners.stack import MEMBERS, Stack
 from nephroscope.records import Cohort
 from one_series import one_series
 
@@ -200,7 +200,7 @@ def stacked_study(monkeypatch, recorders):
     )
     cohort = Cohort(subtypes=SUBTYPES, positive="PRCC", cases=cases)
     known = {recorder.name: recorder for recorder in recorders}
-    monkeypatch.setattr("nephroscope.learning.baselines.candidates.stack.all_candidates", lambda: known)
+    monkeypatch.setattr("nephroscope.learning.learners.stack.all_learners", lambda: known)
     data = StudyData.of(cohort, None, None, None)
     labels = np.array([SUBTYPES.index(case.subtype) for case in cases])
     return data, [case.case_id for case in cases], labels
@@ -237,6 +237,6 @@ def test_one_member_is_no_stack(monkeypatch):
 
 
 def test_default_members_are_ours():
-    from nephroscope.learning.baselines.candidates import all_candidates
+    from nephroscope.learning.learners import all_learners
 
-    assert set(MEMBERS) <= set(all_candidates())
+    assert set(MEMBERS) <= set(all_learners())

@@ -5,23 +5,24 @@ import json
 import logging
 import shutil
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from compare_candidates import GUESSES, KNOWS, MISSING, NOISY, REFUSES, REMARKS
 from nephroscope import Study
 from nephroscope.base.errors import ConfigError, StudyError
 from nephroscope.cli import run
-from nephroscope.learning.engine import jobs as rooms
-from nephroscope.learning.engine.folds import Answers, Deal, present_deal
-from nephroscope.learning.engine.networks import find_runs
+from nephroscope.learning.engine import fits as rooms
+from nephroscope.learning.engine.divisions import present_division
+from nephroscope.learning.engine.predictions import Predictions
+from nephroscope.learning.engine.trained_runs import find_runs
 from nephroscope.questions.compare.comparison import ComparePlan, load_comparison
-from nephroscope.questions.compare.comparison_file import FORMAT
+from nephroscope.questions.compare.document import FORMAT
 from nephroscope.questions.compare.measures import TestSet, brier, figures_of, mean_of_folds
+from nephroscope.questions.compare.network_stack import NAME as STACK
+from nephroscope.questions.compare.network_stack import stack_with_networks
 from nephroscope.questions.compare.pairs import compare_pairs, exchanged_p, primary, summary
-from nephroscope.questions.compare.stacked import NAME as STACK
-from nephroscope.questions.compare.stacked import stack_with_networks
 from nephroscope.questions.compare.table import calibration_of, fitted_factor, scaled, temper
 from nephroscope.records import EvaluationConfig, SplitConfig
 from nephroscope.report.page.section import figures_in, tables_in
@@ -32,6 +33,7 @@ from nephroscope.statistics.mcnemar import holm
 from nephroscope.statistics.metrics import auc
 from nephroscope.study.cohort_table import save_cohort
 from one_series import changed
+from some_learners import GUESSES, KNOWS, MISSING, NOISY, REFUSES, REMARKS
 from test_study import CONFIG, draw_anew, make_study
 
 KNOWN = (KNOWS, NOISY, GUESSES, MISSING, REFUSES)
@@ -126,13 +128,15 @@ def test_leaky_run_stands_apart(made):
 
 def test_network_is_asked_by_the_fold_that_did_not_see_the_patient(made):
     """Its test answers are those of evaluate; its validation answers are of the fold's own validation part."""
-    converged = [r for r in find_runs(made.snapshot, None, made.folder.root / "comparison/runs") if r.answers]
+    converged = [
+        r for r in find_runs(made.snapshot, None, made.folder.root / "comparison/runs") if r.predictions
+    ]
     if not converged:
         assert "did not converge" in {
             r["reason"] for r in load_comparison(made.folder.root).content["not_compared"]
         }
         pytest.fail("the tiny network must learn bright discs from dark ones")
-    answers, split = converged[0].answers, made.split()
+    answers, split = converged[0].predictions, made.split()
     evaluated = {p.case_id: p for p in made.run(converged[0].name).evaluate().predictions}
     for fold in split.folds:
         assert answers.validation[fold.index].keys() == fold.validation
@@ -147,10 +151,10 @@ def test_second_call_costs_nothing_and_says_the_same(study, monkeypatch):
 
     def no_fit(job):
         if job.key.startswith("refuses"):  # what was refused is asked again
-            return rooms.Result(refused="fold: expected more, found less; add cases")
+            return rooms.FitResult(refused="fold: expected more, found less; add cases")
         raise AssertionError(job.key)
 
-    monkeypatch.setattr(rooms, "run_job", no_fit)
+    monkeypatch.setattr(rooms, "run_fit", no_fit)
     assert study.compare(QUICK).content == before
 
 
@@ -165,8 +169,8 @@ def test_what_changed_since_is_told(study):
     assert "cohort.csv changed since" in load_comparison(study.folder.root).stale
     assert load_comparison(study.folder.root / "runs") is None
     path = study.folder.root / "comparison" / "comparison.json"
-    path.write_text('{"format": 1}')
-    with pytest.raises(StudyError, match="expected a comparison, found only format; run `nephroscope comp"):
+    path.write_text(f'{{"format": {FORMAT}}}')
+    with pytest.raises(StudyError, match="expected a value, found none: the field is missing; run `nephrosc"):
         load_comparison(study.folder.root)
 
 
@@ -185,7 +189,7 @@ def test_slices_cut_anew_from_another_roi_make_fits_and_figures_anew(study):
     )
     assert was != now
     left_out = next(run for run in after["not_compared"] if run["name"] == CONFIG.model)
-    assert "made from an older cohort or older slices" in left_out["reason"]
+    assert "out of date: the slices changed since it was trained" in left_out["reason"]
 
 
 def test_a_comparison_of_an_older_format_is_out_of_date(study):
@@ -259,13 +263,15 @@ def test_the_stack_has_thresholds_where_its_members_have(study):
     study.change("evaluation", criterion="youden")
     snapshot = study.snapshot
     (network,) = [
-        r.answers for r in find_runs(snapshot, (CONFIG.model,), study.folder.root / "kept") if r.answers
+        r.predictions
+        for r in find_runs(snapshot, (CONFIG.model,), study.folder.root / "kept")
+        if r.predictions
     ]
     flat = replace(network, name="flat", kind="baseline", p=dict.fromkeys(network.p, (0.5, 0.5)))
-    stack = stack_with_networks(snapshot, present_deal(snapshot, 0), [network, flat])
+    stack = stack_with_networks(snapshot, present_division(snapshot, 0), [network, flat])
     assert stack.thresholds.keys() == {0, 1}
     assert set(stack.thresholds.values()) != {0.5}
-    assert "networks after their epoch was chosen on that same part" in stack.told
+    assert "networks after their epoch was chosen on that same part" in stack.description
 
 
 def test_a_network_answers_held_out_cases_as_evaluate_does(study):
@@ -292,12 +298,12 @@ def test_repeats_and_seeds_are_told_apart(study):
     assert auc["low"] < auc["value"] < auc["high"]
     assert auc["method"].startswith("mean over 3 divisions; patient bootstrap")
     study.make_split(SplitConfig(folds=1, holdout=0.4))
-    with pytest.raises(ConfigError, match="--repeats: expected two folds or more"):
+    with pytest.raises(ConfigError, match="--repeats: expected a split with two folds or more"):
         study.compare(plan)
 
 
 def test_networks_are_trained_again_only_where_asked(study, monkeypatch, caplog):
-    from nephroscope.learning.training import run as training
+    from nephroscope.learning.engine import networks
 
     made = []
 
@@ -305,7 +311,7 @@ def test_networks_are_trained_again_only_where_asked(study, monkeypatch, caplog)
         made.append((folder.name, config.seed))
         shutil.copytree(study.folder.root / "runs" / CONFIG.model, folder)
 
-    monkeypatch.setattr(training, "train_run", copied)
+    monkeypatch.setattr(networks, "train_in", copied)
     caplog.set_level(logging.INFO)
     plan = ComparePlan(known=(KNOWS,), repeats=2, seeds=2, permutations=4, control_networks=True)
     content = study.compare(plan, [CONFIG.model]).content
@@ -384,7 +390,7 @@ def test_command_prints_one_object_and_a_table(study, capsys, monkeypatch):
 
 def answers(name, p, kind="baseline"):
     rows = {f"c{i:03}": (float(x), 1 - float(x)) for i, x in enumerate(p)}
-    return Answers(name=name, kind=kind, told="", p=rows, fold=dict.fromkeys(rows, 0))
+    return Predictions(name=name, kind=kind, description="", p=rows, fold=dict.fromkeys(rows, 0))
 
 
 def cases_of(truth, patients=None):
@@ -512,10 +518,10 @@ def test_the_answer_comes_first_with_its_p_alone_and_corrected():
     tests, ranked = three()
     pairs = compare_pairs(ranked, tests, CONFIG_200)
     found, pair = primary(ranked, pairs), pairs[0]
-    assert (found["network"], found["baseline"], found["p"]) == ("alike", "good", pair.p)
-    assert found["difference"]["value"] == -pair.difference.value
-    assert found["difference"]["low"] == -pair.difference.high < found["difference"]["high"]
-    assert found["verdict"] == "not shown"
+    assert (found.network, found.baseline, found.p) == ("alike", "good", pair.p)
+    assert found.difference.value == -pair.difference.value
+    assert found.difference.low == -pair.difference.high < found.difference.high
+    assert found.verdict == "not shown"
     first = summary(ranked, pairs, tests)[0]
     assert first.startswith(
         "The best network is not shown to beat the best baseline: alike, the best network, against good, the best "
@@ -551,8 +557,8 @@ def test_the_answer_says_who_is_shown_to_be_better(kinds, verdict, told):
     ranked = [replace(a, kind=kind) for a, kind in zip((good, chance), kinds, strict=True)]
     pairs = compare_pairs(ranked, tests, CONFIG_200)
     found = primary(ranked, pairs)
-    assert found["verdict"] == verdict
-    assert (found["difference"]["low"] > 0) == (verdict == "network")
+    assert found.verdict == verdict
+    assert (found.difference.low > 0) == (verdict == "network")
     assert told in summary(ranked, pairs, tests)[0]
 
 
@@ -567,10 +573,10 @@ def overconfident(factor=5.0, n=400, seed=3):
     names = list(rows)
     asked = [i for i in range(n) if not validated[i]]
     tests = replace(tests, cases=tuple(names[i] for i in asked), patient_ids=tuple(names[i] for i in asked))
-    said = Answers(
+    said = Predictions(
         name="too sure",
         kind="baseline",
-        told="",
+        description="",
         p={names[i]: rows[names[i]] for i in asked},
         fold={names[i]: int(fold[i]) for i in asked},
         validation={
@@ -578,35 +584,34 @@ def overconfident(factor=5.0, n=400, seed=3):
         },
     )
     labels = dict(zip(names, truth.tolist(), strict=True))
-    return said, tests, Deal(name="r0", split=None, labels=labels, seed=0)
+    return said, tests, SimpleNamespace(labels=labels)
 
 
 def test_a_temperature_chosen_inside_mends_the_slope_and_leaves_the_auc_of_a_fold():
-    said, tests, deal = overconfident()
-    inside = temper(said, deal)
+    said, tests, division = overconfident()
+    inside = temper(said, division)
     found = calibration_of(said, tests, inside, CONFIG_200)
-    assert found["slope"]["value"] == pytest.approx(0.2, abs=0.06)  # 1 / 5
-    assert found["slope"]["high"] < 0.5
-    assert found["inside"]["slope"]["low"] < 1 < found["inside"]["slope"]["high"]
-    assert found["inside"]["slope"]["value"] == pytest.approx(1, abs=0.25)
-    assert found["inside"]["brier"]["value"] < figures_of(said, tests, CONFIG_200)["brier"].value - 0.02
+    assert found.slope.value == pytest.approx(0.2, abs=0.06)  # 1 / 5
+    assert found.slope.high < 0.5
+    assert found.inside.slope.low < 1 < found.inside.slope.high
+    assert found.inside.slope.value == pytest.approx(1, abs=0.25)
+    assert found.inside.brier.value < figures_of(said, tests, CONFIG_200)["brier"].value - 0.02
     assert mean_of_folds(inside, tests).value == mean_of_folds(said, tests).value
-    assert found["slope"]["n"] == 200
+    assert found.slope.n == 200
     own = calibrate(tests.probabilities(said)[:, 0], tests.truth == 0, tests.patients, CONFIG_200)["slope"]
-    assert found["slope"]["value"] == own.value
+    assert found.slope.value == own.value
 
 
 def test_the_temperature_of_a_fold_sees_its_validation_part_alone():
-    said, _, deal = overconfident()
-    other = replace(deal, labels=deal.labels | {case: 1 - deal.labels[case] for case in said.p})
-    assert temper(said, other).p == temper(said, deal).p
-    assert temper(replace(said, validation={}), deal) is None
+    said, _, division = overconfident()
+    other = SimpleNamespace(labels=division.labels | {case: 1 - division.labels[case] for case in said.p})
+    assert temper(said, other).p == temper(said, division).p
+    assert temper(replace(said, validation={}), division) is None
     assert (
-        "no temperature was chosen"
-        in calibration_of(said, overconfident()[1], None, CONFIG_200)["inside_told"]
+        "no temperature was chosen" in calibration_of(said, overconfident()[1], None, CONFIG_200).inside_told
     )
     held = replace(said, fold=dict.fromkeys(said.fold, -1))
-    assert temper(held, deal).p != said.p
+    assert temper(held, division).p != said.p
 
 
 def test_a_temperature_stays_finite_on_few_and_on_none():
@@ -641,8 +646,8 @@ def test_two_tumors_of_a_patient_are_not_two_patients():
     width = (both.difference.high - both.difference.low) / (once.difference.high - once.difference.low)
     assert 0.9 < width < 1.1
     assert both.difference.n == 60
-    assert both.accuracy["p"] is None
-    assert "patients have several tumors" in both.accuracy["test"]
+    assert both.accuracy.p is None
+    assert "patients have several tumors" in both.accuracy.test
 
 
 def test_faultless_against_chance_is_tested_though_delong_has_no_variance():
@@ -666,7 +671,7 @@ def test_three_subtypes_go_by_the_mean_over_subtypes():
 
     def named(name, p):
         rows = {case: tuple(row) for case, row in zip(tests.cases, p.tolist(), strict=True)}
-        return Answers(name=name, kind="baseline", told="", p=rows, fold=dict.fromkeys(rows, 0))
+        return Predictions(name=name, kind="baseline", description="", p=rows, fold=dict.fromkeys(rows, 0))
 
     pair = compare_pairs([named("strong", soft(3.0)), named("none", soft(0.0))], tests, CONFIG_200)[0]
     assert pair.supported
@@ -697,7 +702,10 @@ def test_section_of_the_page(made, study):
     assert {row[0] for row in rows} == {"knows", "guesses"}
     assert "repeats" in tables_in(more.blocks)
     study.change("evaluation", resamples=300)
-    assert "[evaluation] changed since; run `nephroscope compare` again" in section_of(study).blocks[0].text
+    assert (
+        "[evaluation] changed since it was made; run `nephroscope compare` again"
+        in section_of(study).blocks[0].text
+    )
     assert load_comparison(study.folder.root / "runs") is None
 
 
@@ -718,7 +726,7 @@ def test_a_class_of_one_patient_names_no_winner_of_three_subtypes():
     (pair,) = compare_pairs(ranked, tests, CONFIG_200)
     assert (pair.p, pair.difference.low, pair.supported) == (None, None, False)
     assert pair.difference.method == "no interval: a class has one patient"
-    assert primary(ranked, [pair])["verdict"] == "not shown"
+    assert primary(ranked, [pair]).verdict == "not shown"
 
 
 def test_a_lower_network_that_beats_the_best_baseline_is_named_in_the_answer():
@@ -741,5 +749,5 @@ def test_a_lower_network_that_beats_the_best_baseline_is_named_in_the_answer():
     pairs = compare_pairs(ranked, tests, CONFIG_200)
     assert [a.name for a in ranked] == ["best", "near", "base"]
     found = primary(ranked, pairs)
-    assert (found["network"], found["verdict"]) == ("best", "not shown")
-    assert "near, with a lower AUC, is shown to beat it." in found["words"]
+    assert (found.network, found.verdict) == ("best", "not shown")
+    assert "near, with a lower AUC, is shown to beat it." in found.words

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from compare_candidates import KNOWS, Candidate
 from nephroscope import Study
 from nephroscope.base.tables import save_table
 from nephroscope.cli import run
-from nephroscope.learning.engine.folds import shuffled
+from nephroscope.learning.engine.divisions import shuffle_labels
 from nephroscope.questions.compare import facts as room
 from nephroscope.questions.compare.comparison import ComparePlan
 from nephroscope.questions.compare.control import alarm_of, mean_over, permutation_p, words_of
@@ -23,13 +22,14 @@ from nephroscope.questions.compare.probe import within_class_gap
 from nephroscope.records import EvaluationConfig, SplitConfig
 from nephroscope.study.cohort_table import save_cohort
 from one_series import changed
+from some_learners import KNOWS, Learner
 from test_study import CONFIG, make_study
 
 ANSWERS = {}  # what the leaking candidate overhears
 
 
 @dataclass(frozen=True)
-class Overhears(Candidate):
+class Overhears(Learner):
     """Learns from labels it was not given: those that the test below puts where it listens."""
 
     def fit(self, data, case_ids, labels, seed):
@@ -71,16 +71,16 @@ def test_permuted_labels_keep_patients_and_counts(study):
     with_facts(study, patient_id=lambda n, s: f"p{n // 2:02}" if n < 8 else f"p{n:02}")
     study.make_split(SplitConfig(folds=2, holdout=0.2))
     snapshot = study.snapshot
-    deal, cohort = shuffled(snapshot, 1, 0)
-    assert deal.split.holdout == snapshot.split.holdout
+    division = shuffle_labels(snapshot, 1, 0)
+    assert division.split.holdout == snapshot.split.holdout
     for names in (snapshot.split.holdout, snapshot.labels.keys() - snapshot.split.holdout):
-        assert sorted(deal.labels[n] for n in names) == sorted(snapshot.labels[n] for n in names)
-    assert dict(deal.labels) != dict(snapshot.labels)
+        assert sorted(division.labels[n] for n in names) == sorted(snapshot.labels[n] for n in names)
+    assert dict(division.labels) != dict(snapshot.labels)
     for patient in ("p00", "p01", "p02", "p03"):  # both of their tumors differ, as before
-        own = [c.subtype for c in cohort.cases if c.patient_id == patient]
+        own = [c.subtype for c in division.cohort.cases if c.patient_id == patient]
         assert sorted(own) == ["ChRCC", "PRCC"]
-    assert shuffled(snapshot, 1, 0)[0].labels == deal.labels
-    assert shuffled(snapshot, 2, 0)[0].labels != deal.labels
+    assert shuffle_labels(snapshot, 1, 0).labels == division.labels
+    assert shuffle_labels(snapshot, 2, 0).labels != division.labels
 
 
 def test_an_honest_candidate_raises_no_alarm(study):
@@ -96,15 +96,15 @@ def test_an_honest_candidate_raises_no_alarm(study):
 
 
 def test_a_leak_raises_an_alarm(study, monkeypatch):
-    from nephroscope.questions.compare import control
+    from nephroscope.questions.compare import plan
 
     def overheard(snapshot, number, seed):
-        deal, cohort = shuffled(snapshot, number, seed)
-        ANSWERS[deal.seed] = deal.labels
-        return deal, cohort
+        division = shuffle_labels(snapshot, number, seed)
+        ANSWERS[division.seed] = division.labels
+        return division
 
     ANSWERS[0] = study.snapshot.labels
-    monkeypatch.setattr(control, "shuffled", overheard)
+    monkeypatch.setattr(plan, "shuffle_labels", overheard)
     (row,) = study.compare(ComparePlan(known=(LEAKS,), permutations=3)).content["control"]
     assert row["lowest"] == row["highest"] == 1.0
     assert row["alarm"] is True
@@ -233,8 +233,8 @@ def test_what_series_csv_and_a_header_tell_is_not_read_from_the_ct(study, tmp_pa
     told = room._series(tmp_path / "seen_series.csv")
     assert told["c00"].vendor == "GE"
     assert told["c01"].words == {}
-    assert room._told_grid(case, told["c00"]) == {"n_slices": 40.0, "slice_mm": 2.5, "pixel_mm": 0.7}
-    assert room._told_grid(case, told["c01"]) == {}  # no file of that series: its CT is read
+    assert room._grid_of_table(case, told["c00"]) == {"n_slices": 40.0, "slice_mm": 2.5, "pixel_mm": 0.7}
+    assert room._grid_of_table(case, told["c01"]) == {}  # no file of that series: its CT is read
 
 
 def test_gap_within_a_subtype_by_hand():

@@ -13,7 +13,7 @@ from nephroscope.base.errors import ConfigError, StudyError
 from nephroscope.base.html import html_table
 from nephroscope.facade.run import RunFigures
 from nephroscope.facade.study import CheckedCases
-from nephroscope.questions.compare.comparison_file import Comparison
+from nephroscope.questions.compare.document import Comparison
 from nephroscope.records import Answer, Cohort, Estimate, Evaluation, Finding, Findings, SlicePrediction
 from small_study import make_cohort
 from test_study import CONFIG, make_study

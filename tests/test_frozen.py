@@ -7,8 +7,8 @@ from PIL import Image
 
 from nephroscope.base.errors import ConfigError
 from nephroscope.learning.baselines import frozen_features
-from nephroscope.learning.baselines.candidate import StudyData
-from nephroscope.learning.baselines.candidates import all_candidates
+from nephroscope.learning.learner import StudyData
+from nephroscope.learning.learners import all_learners
 from nephroscope.learning.networks import frozen
 from nephroscope.learning.networks.frozen import (
     GRAY_MEAN,
@@ -117,14 +117,14 @@ def test_a_case_is_the_mean_of_its_slices_and_is_computed_once(tmp_path, monkeyp
     assert calls == [len(data.store.hu)]
     ids = [case.case_id for case in cohort.cases]
     labels = np.arange(12) % 2
-    said = all_candidates()["frozen"].fit(data, ids, labels, 0).probabilities(ids)
+    said = all_learners()["frozen"].fit(data, ids, labels, 0).probabilities(ids)
     assert said.shape == (12, 2)
 
 
 def test_real_features_tell_bright_from_dark(tmp_path):
     data, cohort = study(tmp_path)
     ids, labels = [case.case_id for case in cohort.cases], np.arange(12) % 2
-    candidate = all_candidates()["frozen"]
+    candidate = all_learners()["frozen"]
     assert candidate.missing(data) == ""
     said = candidate.fit(data, ids[:8], labels[:8], 0).probabilities(ids[8:])
     assert (said.argmax(axis=1) == labels[8:]).all()
@@ -133,7 +133,7 @@ def test_real_features_tell_bright_from_dark(tmp_path):
 def test_no_weights_is_a_reason_and_a_refusal(tmp_path, monkeypatch):
     monkeypatch.setattr(frozen, "WEIGHTS_PACKAGE", "no_such_package")
     data, _ = study(tmp_path)
-    assert all_candidates()["frozen"].missing(data) == "the package no-such-package is not installed"
+    assert all_learners()["frozen"].missing(data) == "the package no-such-package is not installed"
     with pytest.raises(ConfigError, match=r"in the package no-such-package, found none; install nephroscope"):
         imagenet_network()
 
@@ -163,7 +163,7 @@ def test_torchvisions_weights_are_used_where_they_were_fetched_once(tmp_path, mo
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     data, _ = study(tmp_path)
-    candidate = all_candidates()["frozen-mobilenet_v2"]
+    candidate = all_learners()["frozen-mobilenet_v2"]
     told = candidate.missing(data)
     assert told.startswith(
         "torchvision's weights mobilenet_v2-7ebf99e0.pth are not in torch's cache; fetch them once"

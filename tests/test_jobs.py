@@ -7,15 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from compare_candidates import BROKEN, GUESSES, KNOWS, NOISY, REFUSES, Candidate
 from nephroscope import Study
 from nephroscope.base.errors import ConfigError, StudyError
-from nephroscope.learning.baselines.candidates import all_candidates
-from nephroscope.learning.engine import jobs as rooms
-from nephroscope.learning.engine.folds import jobs_of, present_deal
-from nephroscope.learning.engine.jobs import Means, address_of, candidate_at, run_job, run_jobs
+from nephroscope.learning.engine import fits as rooms
+from nephroscope.learning.engine.divisions import present_division
+from nephroscope.learning.engine.fits import address_of, learner_at, run_fit, run_fits
+from nephroscope.learning.engine.predictions import fits_of
 from nephroscope.learning.engine.study_data import data_of
+from nephroscope.learning.engine.workers import Workers
+from nephroscope.learning.learners import all_learners
 from nephroscope.records import SplitConfig
+from some_learners import BROKEN, GUESSES, KNOWS, NOISY, REFUSES, Learner
 from test_study import make_study
 
 
@@ -35,8 +37,8 @@ def study(made, tmp_path):
 
 def jobs_for(study, *candidates, choosing=False):
     snapshot = study.snapshot
-    deal = present_deal(snapshot, 0)
-    return [job for c in candidates for job in jobs_of(snapshot, c, deal, choosing)]
+    division = present_division(snapshot, 0)
+    return [job for c in candidates for job in fits_of(snapshot, c, division, choosing)]
 
 
 def test_a_job_names_who_learns_and_who_is_asked(study):
@@ -58,8 +60,8 @@ def test_a_job_names_who_learns_and_who_is_asked(study):
 
 def test_same_result_in_one_process_and_in_three(study, tmp_path):
     jobs = jobs_for(study, KNOWS, NOISY, GUESSES)
-    alone = run_jobs(jobs, tmp_path / "one", Means(), "fits")
-    spread = run_jobs(jobs, tmp_path / "three", Means(jobs=3), "fits")
+    alone = run_fits(jobs, tmp_path / "one", Workers(), "fits")
+    spread = run_fits(jobs, tmp_path / "three", Workers(jobs=3), "fits")
     assert {k: r.probabilities for k, r in alone.items()} == {k: r.probabilities for k, r in spread.items()}
 
 
@@ -70,28 +72,28 @@ def test_interrupted_work_goes_on_and_a_second_call_is_free(study, tmp_path, mon
         if len(done) == 3:
             raise KeyboardInterrupt
         done.append(job.key)
-        return run_job(job)
+        return run_fit(job)
 
-    monkeypatch.setattr(rooms, "run_job", interrupted)
+    monkeypatch.setattr(rooms, "run_fit", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run_jobs(jobs, tmp_path / "kept", Means(), "fits")
+        run_fits(jobs, tmp_path / "kept", Workers(), "fits")
     assert len(list((tmp_path / "kept").rglob("*.json"))) == 3
     done.clear()
-    results = run_jobs(jobs, tmp_path / "kept", Means(), "fits")
+    results = run_fits(jobs, tmp_path / "kept", Workers(), "fits")
     assert done == [jobs[3].key]
-    assert run_jobs(jobs, tmp_path / "kept", Means(), "fits") == results
+    assert run_fits(jobs, tmp_path / "kept", Workers(), "fits") == results
     assert done == [jobs[3].key]
 
 
 def test_stale_and_damaged_results_are_made_anew(study, tmp_path):
     kept = tmp_path / "kept"
     (first, *_) = jobs = jobs_for(study, KNOWS)
-    results = run_jobs(jobs, kept, Means(), "fits")
+    results = run_fits(jobs, kept, Workers(), "fits")
     path = kept / f"{first.key}.json"
     good = path.read_text()
     for spoilt in ("{", good.replace(first.made_from, "another"), json.dumps({"format": 1})):
         path.write_text(spoilt)
-        again = run_jobs(jobs, kept, Means(), "fits")[first.key]
+        again = run_fits(jobs, kept, Workers(), "fits")[first.key]
         assert again.probabilities == results[first.key].probabilities
         assert json.loads(path.read_text())["made_from"] == first.made_from
     csv = study.folder.cohort_csv
@@ -117,7 +119,7 @@ def test_other_code_or_other_libraries_make_results_anew(study, monkeypatch):
     assert len({before, changed, now()}) == 3
     monkeypatch.undo()
     content = Path.read_text
-    for edited in ("compare_candidates.py", "measured.py", "radiomics.py"):
+    for edited in ("some_learners.py", "measured.py", "radiomics.py"):
         with monkeypatch.context() as patch:
             more = lambda path, name=edited, **kw: content(path, **kw) + "#" * (path.name == name)  # noqa: E731
             patch.setattr(Path, "read_text", more)
@@ -126,7 +128,7 @@ def test_other_code_or_other_libraries_make_results_anew(study, monkeypatch):
 
 
 def test_a_candidate_that_refuses_is_a_result_and_is_not_kept(study, tmp_path):
-    results = run_jobs(jobs_for(study, REFUSES), tmp_path, Means(), "fits")
+    results = run_fits(jobs_for(study, REFUSES), tmp_path, Workers(), "fits")
     assert {r.refused for r in results.values()} == {"fold: expected more, found less; add cases"}
     assert not list(tmp_path.rglob("refuses/*.json"))
 
@@ -135,7 +137,7 @@ def test_what_is_no_probability_is_refused(study, tmp_path):
     with pytest.raises(
         StudyError, match="candidate broken: expected probabilities of 6 cases and 2 subtypes"
     ):
-        run_jobs(jobs_for(study, BROKEN), tmp_path, Means(), "fits")
+        run_fits(jobs_for(study, BROKEN), tmp_path, Workers(), "fits")
 
 
 def test_another_machine_that_does_not_see_the_study(study, tmp_path):
@@ -151,13 +153,13 @@ def test_candidates_never_see_labels(study):
 
 
 def test_every_baseline_is_found_by_its_address():
-    for candidate in all_candidates().values():
-        assert candidate_at(address_of(candidate)) is candidate
-    assert address_of(KNOWS) == "compare_candidates:KNOWS"
+    for candidate in all_learners().values():
+        assert learner_at(address_of(candidate)) is candidate
+    assert address_of(KNOWS) == "some_learners:KNOWS"
     with pytest.raises(ConfigError, match="candidate local: expected a global name of a module"):
-        address_of(Candidate("local"))
+        address_of(Learner("local"))
 
 
 def test_number_of_processes_is_checked():
     with pytest.raises(ConfigError, match="--jobs: expected a number from 1 to 1024, found 0"):
-        Means(jobs=0)
+        Workers(jobs=0)

@@ -94,14 +94,15 @@ def test_training_counts_the_epochs_of_all_folds(minute_by_minute, monkeypatch, 
 
     from nephroscope.learning.training import run as training
 
-    def two_epochs(path, inputs, fold, where, told):
-        told(fold.index, 3)
-        told(fold.index, 2 if fold.index else 0)
+    def two_epochs(path, fold, snapshot, after_epoch):
+        after_epoch(fold.index, 3)
+        after_epoch(fold.index, 2 if fold.index else 0)
 
     monkeypatch.setattr(training, "_train_fold", two_epochs)
-    inputs = SimpleNamespace(config=SimpleNamespace(epochs=4, model="resnet34"))
+    monkeypatch.setattr(training, "_task", lambda snapshot, config, fold: fold)
     folds = [SimpleNamespace(index=0), SimpleNamespace(index=1)]
-    training._train_folds(tmp_path, inputs, folds, "cpu", None)
+    snapshot = SimpleNamespace(split=SimpleNamespace(folds=folds))
+    training.train_folds(tmp_path, snapshot, SimpleNamespace(epochs=4, model="resnet34"), [0, 1])
     lines = [record.getMessage() for record in minute_by_minute.records]
     assert [line.partition(",")[0] for line in lines] == ["resnet34"] * 4
     assert [line.partition(": ")[2].partition(",")[0] for line in lines] == [

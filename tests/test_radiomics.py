@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from nephroscope.base.errors import CohortError, ConfigError, RoiError
-from nephroscope.learning.baselines.candidate import StudyData
-from nephroscope.learning.baselines.candidates.radiomics import CANDIDATE
 from nephroscope.learning.baselines.radiomics import cases, elastic_net, extract
 from nephroscope.learning.baselines.radiomics.cases import features_of_cases
 from nephroscope.learning.baselines.radiomics.elastic_net import Choice, ElasticNet, Selection, choose
 from nephroscope.learning.baselines.radiomics.extract import SLICES, VOLUME
 from nephroscope.learning.baselines.radiomics.ibsi import compare_with_ibsi, phantom
+from nephroscope.learning.learner import StudyData
+from nephroscope.learning.learners.radiomics import LEARNER
 from nephroscope.records import CTVolume, RoiMask
 from one_series import changed
 from small_study import geometry, make_cohort, make_store, read_disc
@@ -199,7 +199,7 @@ def test_a_case_without_features_is_said_and_gets_the_answer_of_a_middling_tumor
 
     bad = replace(data, read=read)
     labels = np.arange(7) % 2
-    fitted = CANDIDATE.fit(bad, [f"c{n:02}" for n in range(7)], labels, seed=0)
+    fitted = LEARNER.fit(bad, [f"c{n:02}" for n in range(7)], labels, seed=0)
     p = fitted.probabilities(["c07"])
     assert "case c07 has no radiomics features: expected a ROI with voxels of -1000 to 400 HU" in caplog.text
     assert p.sum() == pytest.approx(1)
@@ -208,31 +208,31 @@ def test_a_case_without_features_is_said_and_gets_the_answer_of_a_middling_tumor
 def test_the_candidate_tells_dark_from_bright_tumors(data, few_features):
     names = [case.case_id for case in data.cohort.cases]
     labels = np.array([n % 2 for n in range(8)])
-    fitted = CANDIDATE.fit(data, names[:6], labels[:6], seed=0)
+    fitted = LEARNER.fit(data, names[:6], labels[:6], seed=0)
     p = fitted.probabilities(names[6:])
     assert p.sum(axis=1) == pytest.approx(1)
     assert p.argmax(axis=1).tolist() == [0, 1]
     assert fitted.chosen
-    again = CANDIDATE.fit(data, names[:6], labels[:6], seed=0).probabilities(names[6:])
+    again = LEARNER.fit(data, names[:6], labels[:6], seed=0).probabilities(names[6:])
     assert np.array_equal(p, again)
 
 
 def test_features_are_extracted_once_before_the_fits(data, few_features, monkeypatch):
     from nephroscope.learning.baselines.radiomics import cases
 
-    assert CANDIDATE.missing(data) == ""
+    assert LEARNER.missing(data) == ""
     monkeypatch.setattr(cases, "_extract", lambda *_: pytest.fail("extracted again"))
     names = [case.case_id for case in data.cohort.cases]
-    CANDIDATE.fit(data, names[:6], np.array([n % 2 for n in range(6)]), seed=0).probabilities(names[6:])
+    LEARNER.fit(data, names[:6], np.array([n % 2 for n in range(6)]), seed=0).probabilities(names[6:])
 
 
 def test_without_mirp_it_says_what_to_install(data, monkeypatch):
-    from nephroscope.learning.baselines.candidates import radiomics
+    from nephroscope.learning.learners import radiomics
 
     monkeypatch.setattr(radiomics, "mirp_version", lambda: "")
-    assert CANDIDATE.missing(data) == "MIRP is not installed: pip install 'nephroscope[train,radiomics]'"
+    assert LEARNER.missing(data) == "MIRP is not installed: pip install 'nephroscope[train,radiomics]'"
     with pytest.raises(ConfigError, match=r"expected MIRP, found none installed; pip install"):
-        CANDIDATE.fit(data, ["c00"], np.array([0]), seed=0)
+        LEARNER.fit(data, ["c00"], np.array([0]), seed=0)
 
 
 def test_a_mirp_that_cannot_be_imported_is_refused(monkeypatch):

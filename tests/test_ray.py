@@ -21,16 +21,13 @@ import ray
 from ray.cluster_utils import Cluster
 from nephroscope import Study
 from nephroscope.questions.compare.comparison import ComparePlan
-from nephroscope.learning.engine.jobs import Means
 from dataclasses import replace
 from nephroscope.base.errors import StudyError
-from nephroscope.learning.engine.folds import jobs_of, present_deal
-from nephroscope.learning.engine.jobs import run_job
 from nephroscope.base.cluster import map_on_ray
-from compare_candidates import GUESSES, SLOW
+from some_learners import GUESSES, SLOW
 
 def found_deal(root):
-    return present_deal(Study(root).snapshot, 4)
+    return present_division(Study(root).snapshot, 4)
 
 root = sys.argv[1]
 cluster = Cluster(
@@ -51,12 +48,12 @@ def kill():
 
 killer = threading.Thread(target=kill)
 killer.start()
-plan = ComparePlan(known=(SLOW, GUESSES), permutations=3, seed=4, means=Means(ray=cluster.address))
+plan = ComparePlan(known=(SLOW, GUESSES), permutations=3, seed=4, workers=Workers(ray=cluster.address))
 found = Study(root).compare(plan)
 killer.join()
-job = next(iter(jobs_of(Study(root).snapshot, SLOW, found_deal(root), False)))
+job = next(iter(fits_of(Study(root).snapshot, SLOW, found_deal(root), False)))
 try:
-    list(map_on_ray(run_job, [replace(job, digest="another")], cluster.address))
+    list(map_on_ray(run_fit, [replace(job, digest="another")], cluster.address))
 except StudyError as error:
     log["refused"] = str(error)
 ray.init(address=cluster.address, log_to_driver=False)
@@ -88,8 +85,8 @@ def run_script(text, *words):
 
 
 def test_two_nodes_one_killed_same_result(study):
-    from compare_candidates import GUESSES, SLOW
     from nephroscope.questions.compare.comparison import ComparePlan
+    from some_learners import GUESSES, SLOW
 
     done = run_script(SCRIPT, study.folder.root)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -220,7 +220,7 @@ def test_what_never_had_a_finite_loss_is_a_state(data, tmp_path, monkeypatch):
     def diverge(task, state, hu, labels, weights):
         return torch.tensor(float("nan")), torch.zeros(len(labels), 3)
 
-    monkeypatch.setattr("nephroscope.learning.training.arm.train_step", diverge)
+    monkeypatch.setattr("nephroscope.learning.training.fit.train_step", diverge)
     arm = make_parts(make_setup(*data, OPTIONS), tmp_path)[0].arm
     list(train_arm(arm))
     record = json.loads((arm.folder / "arm.json").read_text())
@@ -389,7 +389,7 @@ def test_commas_and_spaces_name_models(monkeypatch):
 
 def test_what_is_finished_is_not_done_again(replicated, monkeypatch):
     study, content, options, calls = replicated
-    monkeypatch.setattr("nephroscope.learning.training.arm.train_step", None)  # would fail if called
+    monkeypatch.setattr("nephroscope.learning.training.fit.train_step", None)  # would fail if called
     again = study.replicate_zuo2021(options, calls)
     assert again["models"] == content["models"]
     assert len(list((study.folder.root / "replicate/zuo2021/arms").iterdir())) == 4

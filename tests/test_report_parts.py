@@ -2,11 +2,11 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from nephroscope.questions.compare.comparison_file import Comparison
 from nephroscope.questions.evaluation.evaluate import LEAKY, RunFacts, build_report
 from nephroscope.questions.evaluation.subgroups import attributes_of
 from nephroscope.records import Answer, Estimate, SlicePrediction
@@ -362,7 +362,7 @@ COMPARED = {
 def compared_page(tmp_path, stale=""):
     """The page of a study with a comparison."""
     source = source_of(make_content())
-    found = Comparison(path=tmp_path, content=COMPARED, stale=stale)
+    found = SimpleNamespace(content=COMPARED, stale=stale)
     return fill_page(replace(source, comparison=found))
 
 

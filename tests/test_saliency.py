@@ -15,7 +15,7 @@ from nephroscope.base.files import save_json
 from nephroscope.learning.networks.networks import SubtypeNetwork, build_network
 from nephroscope.learning.networks.saliency import grad_cam, with_random_weights
 from nephroscope.learning.run_files import CompleteRun
-from nephroscope.learning.training.fit import save_weights
+from nephroscope.learning.training.checkpoint import save_weights
 from nephroscope.questions.saliency import maps as saliency_run
 from nephroscope.questions.saliency.checks import (
     SaliencyOfRun,

@@ -10,9 +10,8 @@ from nephroscope import Study
 from nephroscope.base import cluster as ray_jobs
 from nephroscope.base.errors import StudyError
 from nephroscope.cli import run
-from nephroscope.learning.engine import run_folds
-from nephroscope.learning.engine.jobs import Means
-from nephroscope.learning.engine.run_folds import FoldOfRun, train_one_fold
+from nephroscope.learning.engine.runs import FoldOfRun, train_one_fold
+from nephroscope.learning.engine.workers import Workers
 from nephroscope.records import SplitConfig
 from test_study import CONFIG, make_study
 
@@ -40,7 +39,7 @@ def weights(study, name):
 
 def test_two_processes_give_the_same_weights(study, one_after_the_other, monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 2)
-    content = study.train(CONFIG, "jobs", means=Means(jobs=2)).content
+    content = study.train(CONFIG, "jobs", workers=Workers(jobs=2)).content
     assert weights(study, "jobs") == one_after_the_other
     assert [fold["index"] for fold in content["folds"]] == [0, 1]
 
@@ -57,7 +56,7 @@ def test_a_cluster_is_asked_for_each_fold_and_the_rest_is_done_here(study, one_a
         torch.set_num_threads(threads)
 
     monkeypatch.setattr(ray_jobs, "map_on_ray", cluster)
-    study.train(CONFIG, "ray", means=Means(ray="10.0.0.1:6379"))
+    study.train(CONFIG, "ray", workers=Workers(ray="10.0.0.1:6379"))
     assert asked == [("10.0.0.1:6379", 0), ("10.0.0.1:6379", 1)]
     assert weights(study, "ray")[1] == one_after_the_other[1]
     assert Study(study.folder.root).folder.complete_run("ray")
@@ -67,13 +66,13 @@ def test_a_machine_without_the_study_is_refused(tmp_path):
     with pytest.raises(
         StudyError, match=r"run a, fold 1: expected the study folder at the same path on every"
     ):
-        train_one_fold(FoldOfRun(study=str(tmp_path), run="a", index=1))
+        train_one_fold(FoldOfRun(study=str(tmp_path), run=str(tmp_path / "runs" / "a"), index=1))
 
 
 def test_a_damaged_run_is_named_where_a_fold_is_trained(study, one_after_the_other, tmp_path):
     shutil.copytree(study.folder.root, tmp_path / "copy")
-    task = FoldOfRun(study=str(tmp_path / "copy"), run="alone", index=0)
     run_folder = tmp_path / "copy" / "runs" / "alone"
+    task = FoldOfRun(study=str(tmp_path / "copy"), run=str(run_folder), index=0)
     config = run_folder / "config.json"
     whole = config.read_text()
     config.write_text('{"format": 1}')
@@ -88,7 +87,9 @@ def test_a_damaged_run_is_named_where_a_fold_is_trained(study, one_after_the_oth
 
 
 def test_one_process_spreads_nothing(study):
-    assert run_folds.spread_folds(study.folder.root, study.folder.run("x"), Means()) is None
+    assert Workers().only_here
+    assert not Workers(jobs=2).only_here
+    assert not Workers(ray="auto").only_here
 
 
 def test_command_refuses_a_number_of_processes_out_of_range(study, capsys):

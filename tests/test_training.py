@@ -12,8 +12,16 @@ import pytest
 import torch
 
 from nephroscope.base.errors import ConfigError, StudyError
+from nephroscope.learning.engine.runs import train_in
 from nephroscope.learning.networks.networks import build_network
 from nephroscope.learning.training.batches import draw_epoch, labelled_slices
+from nephroscope.learning.training.checkpoint import (
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+    save_weights,
+)
+from nephroscope.learning.training.device import compute_dtype
 from nephroscope.learning.training.fit import (
     Epoch,
     FoldTask,
@@ -22,17 +30,11 @@ from nephroscope.learning.training.fit import (
     converged,
     count_hits,
     fit,
-    is_finished,
-    load_checkpoint,
-    load_weights,
     new_state,
-    save_checkpoint,
-    save_weights,
     set_learning_rate,
     settle_batch_norm,
     validate,
 )
-from nephroscope.learning.training.run import compute_dtype, train_run
 from nephroscope.records import TrainConfig, with_recipe
 from nephroscope.study.snapshot import Snapshot
 from small_study import SPEC, make_cohort, make_store, split_of
@@ -66,7 +68,7 @@ def weights_of(folder, fold=0):
 
 
 def test_run_is_complete_and_learns(tmp_path, snapshot):
-    run = train_run(tmp_path / "run", snapshot, replace(CONFIG, epochs=6))
+    run = train_in(tmp_path / "run", snapshot, replace(CONFIG, epochs=6))
     assert run["converged"]
     lines = (tmp_path / "run" / "fold-0" / "metrics.jsonl").read_text().splitlines()
     losses = [json.loads(line)["train_loss"] for line in lines]
@@ -78,7 +80,7 @@ def test_run_is_complete_and_learns(tmp_path, snapshot):
 
 def test_same_seed_same_weights_and_other_seed_others(tmp_path, snapshot):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        train_run(tmp_path / name, snapshot, replace(CONFIG, epochs=1, seed=seed))
+        train_in(tmp_path / name, snapshot, replace(CONFIG, epochs=1, seed=seed))
     assert weights_of(tmp_path / "a") == weights_of(tmp_path / "b")
     assert weights_of(tmp_path / "a") != weights_of(tmp_path / "c")
 
@@ -88,19 +90,19 @@ def test_stopped_after_an_epoch_and_resumed_ends_with_the_same_weights(
     tmp_path, snapshot, precision, monkeypatch
 ):
     config = replace(CONFIG, epochs=3, precision=precision)
-    train_run(tmp_path / "whole", snapshot, config)
+    train_in(tmp_path / "whole", snapshot, config)
 
     def stop(path, state, save=save_checkpoint):
         save(state, path) if isinstance(path, Path) else save(path, state)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("nephroscope.learning.training.run.save_checkpoint", stop)
+        patch.setattr("nephroscope.learning.training.checkpoint.save_checkpoint", stop)
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt):
-                train_run(tmp_path / "part", snapshot, config)
+                train_in(tmp_path / "part", snapshot, config)
     assert not (tmp_path / "part" / "run.json").exists()
-    train_run(tmp_path / "part", snapshot, config)
+    train_in(tmp_path / "part", snapshot, config)
     for fold in (0, 1):
         assert weights_of(tmp_path / "part", fold) == weights_of(tmp_path / "whole", fold)
 
@@ -113,11 +115,11 @@ from dataclasses import replace
 from small_study import make_cohort, split_of
 from nephroscope.study.slices import open_store
 from test_training import CONFIG
-from nephroscope.learning.training.run import train_run
+from nephroscope.learning.engine.runs import train_in
 from nephroscope.study.snapshot import Snapshot
 cohort, store = make_cohort(12), open_store(Path({store!r}))
 split = split_of(cohort, store, folds=2)
-train_run(Path({run!r}), Snapshot.of(cohort, store, split), replace(CONFIG, epochs=3))
+train_in(Path({run!r}), Snapshot.of(cohort, store, split), replace(CONFIG, epochs=3))
 """
 
 
@@ -147,9 +149,9 @@ def test_killed_and_resumed_ends_with_the_same_weights(tmp_path):
 
 
 def test_run_of_other_inputs_is_not_resumed(tmp_path, snapshot):
-    train_run(tmp_path / "run", snapshot, replace(CONFIG, epochs=1))
+    train_in(tmp_path / "run", snapshot, replace(CONFIG, epochs=1))
     with pytest.raises(StudyError, match="expected the same config as when it was started"):
-        train_run(tmp_path / "run", snapshot, replace(CONFIG, epochs=2))
+        train_in(tmp_path / "run", snapshot, replace(CONFIG, epochs=2))
 
 
 def test_damaged_weights_are_refused(tmp_path, snapshot):
@@ -257,12 +259,12 @@ def test_stops_when_patience_ends_or_the_loss_is_no_number(snapshot):
     task = task_of(snapshot, epochs=10, patience=2)
     state = new_state(build_network("shufflenet_v2_x1_0", 2, SPEC), task)
     state.history = [epoch(1, 0.5), epoch(2, 0.7)]
-    assert not is_finished(task, state)
+    assert not task.is_finished(state)
     state.history.append(epoch(3, 0.6))
-    assert is_finished(task, state)
+    assert task.is_finished(state)
     assert state.best.epoch == 1
     state.history = [epoch(1, train_loss=float("nan"), validation_loss=float("nan"))]
-    assert is_finished(task, state)
+    assert task.is_finished(state)
     assert state.best is None
 
 
@@ -281,7 +283,7 @@ def test_balanced_accuracy_of_hits():
 
 
 def test_exploding_run_ends_and_says_so(tmp_path, snapshot):
-    run = train_run(tmp_path / "run", snapshot, replace(CONFIG, learning_rate=1.0, warmup=0.0, seed=5))
+    run = train_in(tmp_path / "run", snapshot, replace(CONFIG, learning_rate=1.0, warmup=0.0, seed=5))
     assert (tmp_path / "run" / "run.json").exists()
     for fold in run["folds"]:  # whatever it learnt, evaluation finds a network, and metrics.jsonl is JSON
         path = tmp_path / "run" / f"fold-{fold['index']}"

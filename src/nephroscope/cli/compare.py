@@ -59,7 +59,7 @@ class Compare(Command):
     def run(self) -> Outcome:
         """Compare."""
         from nephroscope.facade.study import Study
-        from nephroscope.learning.engine.jobs import Means
+        from nephroscope.learning.engine.workers import Workers
         from nephroscope.questions.compare.comparison import ComparePlan
 
         plan = ComparePlan(
@@ -70,7 +70,7 @@ class Compare(Command):
             permutations=0 if self.no_control else self.permutations,
             control_networks=self.control_networks,
             seed=self.seed,
-            means=Means(jobs=self.jobs, ray=self.ray),
+            workers=Workers(jobs=self.jobs, ray=self.ray),
         )
         found = Study(self.study).compare(plan, self.train)
         return Outcome(data=found.content, text=comparison_text(found))

@@ -102,13 +102,13 @@ class Train(Command):
     def run(self) -> Outcome:
         """Train it."""
         from nephroscope.facade.study import Study
-        from nephroscope.learning.engine.jobs import Means
+        from nephroscope.learning.engine.workers import Workers
 
-        means = Means(jobs=self.jobs, ray=self.ray)
+        workers = Workers(jobs=self.jobs, ray=self.ray)
         study = Study(self.study)
         if not self.resume:
             self._divide(study)
-        content = study.train(self.training, self.name, self.resume, means).content
+        content = study.train(self.training, self.name, self.resume, workers).content
         lines = [_fold_line(fold) for fold in content["folds"]]
         lost = [str(fold["index"]) for fold in content["folds"] if not fold["converged"]]
         if lost:

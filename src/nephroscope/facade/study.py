@@ -17,7 +17,7 @@ from nephroscope.study.slices import SliceStore
 from nephroscope.study.snapshot import Snapshot, cut_slices, divide_patients, take_snapshot
 
 if TYPE_CHECKING:
-    from nephroscope.learning.engine.jobs import Means
+    from nephroscope.learning.engine.workers import Workers
     from nephroscope.questions.capacity.runs import CapacityOptions
     from nephroscope.questions.compare.comparison import ComparePlan, Comparison
     from nephroscope.questions.evaluation.annotators import AnnotatorReport
@@ -139,7 +139,7 @@ class Study(StudyImports, ShownAsTable):
         config: TrainConfig | None = None,
         name: str | None = None,
         resume: bool = False,
-        means: "Means | None" = None,
+        workers: "Workers | None" = None,
         **changes: Any,
     ) -> Run:
         """Train a network on every fold.
@@ -148,22 +148,22 @@ class Study(StudyImports, ShownAsTable):
             config: Settings; by default those of study.toml.
             name: Name of the run; by default that of the network, with a number when it is taken.
             resume: Continue the named run, or the last one that was interrupted, with the settings it started with.
-            means: Several processes or a Ray cluster, a fold each; by default one fold after the other, here.
+            workers: Several processes or a Ray cluster, a fold each; by default one fold after the other, here.
             changes: Settings of [training] to change for this run, such as ``model="mobilenet_v2"``.
 
         Raises:
             ConfigError: A setting has no such name or value.
             StudyError: The slices or the split are missing or out of date.
         """
-        from nephroscope.learning.engine.run_folds import resume_run, train_new_run
+        from nephroscope.learning.engine.runs import resume_run, train_new_run
 
         if resume:
-            return Run(self.folder.root, resume_run(self.snapshot, name, means)["name"])
+            return Run(self.folder.root, resume_run(self.snapshot, name, workers)["name"])
         config = config or self.settings.training
         if "recipe" in changes:
             config = with_recipe(config, changes["recipe"])
         config = from_mapping(TrainConfig, {**asdict(config), **changes}, "training")
-        return Run(self.folder.root, train_new_run(self.snapshot, config, name, means)["name"])
+        return Run(self.folder.root, train_new_run(self.snapshot, config, name, workers)["name"])
 
     def run(self, name: str | None = None) -> Run:
         """A complete run, by default the last one."""

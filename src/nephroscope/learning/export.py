@@ -35,7 +35,7 @@ def export_bundle(run: CompleteRun, report: Evaluation, out: Path, card: str = "
     from nephroscope.learning.networks.networks import build_network
     from nephroscope.learning.networks.onnx_file import REFERENCE_SLICES, export_onnx
     from nephroscope.learning.training.batches import labelled_slices
-    from nephroscope.learning.training.fit import load_weights
+    from nephroscope.learning.training.checkpoint import load_weights
 
     if out.exists():
         raise BundleError(

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from nephroscope.study.snapshot import Snapshot
 from nephroscope.study.split import load_split
 
 FORMAT = 1
-NAMES = {"cohort": "cohort.csv", "slices": "the slices"}  # of the inputs of a run, as messages have them
 
 
 def load_run(folder: Path) -> dict[str, Any]:
@@ -86,16 +86,21 @@ def open_run(snapshot: Snapshot, name: str | None = None) -> CompleteRun:
         StudyError: There is none, or the cohort or its slices changed since it was trained.
     """
     folder = snapshot.folder.complete_run(name)
-    digests = load_run(folder)["digests"]
-    now = {"cohort.csv": snapshot.cohort.label_digest, "the slices": snapshot.slices.digest}
-    changed = [
-        what
-        for what, key in (("cohort.csv", "cohort"), ("the slices", "slices"))
-        if digests[key] != now[what]
-    ]
-    if changed:
-        raise out_of_date(f"run {folder.name}", " and ".join(changed), "it was trained", "nephroscope train")
+    if changed := changed_inputs(load_run(folder), snapshot):
+        raise out_of_date(f"run {folder.name}", changed, "it was trained", "nephroscope train")
     return CompleteRun(folder=folder, snapshot=snapshot.with_split(load_run_split(folder, snapshot.cohort)))
+
+
+def changed_inputs(run: Mapping[str, Any], snapshot: Snapshot) -> str:
+    """Which inputs changed since a run was trained, by name; empty when none did.
+
+    Args:
+        run: Content of its run.json.
+        snapshot: The study as it is now.
+    """
+    now = {"cohort": snapshot.cohort.label_digest, "slices": snapshot.slices.digest}
+    names = {"cohort": "cohort.csv", "slices": "the slices"}
+    return " and ".join(names[key] for key, digest in now.items() if run["digests"][key] != digest)
 
 
 def run_config(folder: Path) -> TrainConfig:

@@ -78,6 +78,11 @@ class Snapshot:
         """The same study with other settings for evaluation."""
         return replace(self, settings=replace(self.settings, evaluation=config))
 
+    def as_on_disk(self) -> "Snapshot":
+        """With the slices and folds that are on disk, even where they are out of date."""
+        split, _ = load_split(self.folder.splits, self.cohort)
+        return replace(self, own_slices=open_store(self.folder.slices), own_split=split)
+
     @cached_property
     def slices(self) -> SliceStore:
         """The slices on disk.

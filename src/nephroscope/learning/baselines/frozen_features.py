@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.files import digest_of
-from nephroscope.learning.baselines.candidate import StudyData
 from nephroscope.learning.baselines.features import FeatureTable, cached_table
+from nephroscope.learning.learner import StudyData
 from nephroscope.records import SliceSpec
 
 FeaturesOf = Callable[[npt.NDArray[np.int16], SliceSpec], npt.NDArray[np.float32]]

@@ -9,8 +9,8 @@ import numpy as np
 from nephroscope.base.errors import NephroscopeError
 from nephroscope.base.files import digest_of
 from nephroscope.base.progress import track
-from nephroscope.learning.baselines.candidate import StudyData
 from nephroscope.learning.baselines.features import FeatureTable, cached_table
+from nephroscope.learning.learner import StudyData
 from nephroscope.records import Case, ChosenCase, CTVolume, RoiMask
 from nephroscope.regions.enhancement import Enhancement, measure_enhancement
 from nephroscope.regions.measure import axial_diameter_mm, crop

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from nephroscope.learning.baselines.candidate import StudyData
 from nephroscope.learning.baselines.features import FeatureTable
 from nephroscope.learning.baselines.inner_folds import (
     INNER_FOLDS,
@@ -17,6 +16,7 @@ from nephroscope.learning.baselines.inner_folds import (
     log_losses,
     patient_folds,
 )
+from nephroscope.learning.learner import StudyData
 
 # Inverse of the ridge penalty, from "the prevalence, whatever the features say" to "almost none".
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
@@ -177,19 +177,19 @@ def _tells_nothing(data: StudyData) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureCandidate:
+class FeatureLearner:
     """What one file of `candidates/` makes: a name, what it is, and how its features are got.
 
     Attributes:
         name: Column of tables, option of commands.
-        told: What it is, in a sentence for the report's methods.
+        description: What it is, in a sentence for the report's methods.
         table: Its features, computed or from the cache; a row for every case of the cohort.
         lacks: Why there cannot be any on this study, known without computing them; empty when there can.
         tells: What a reader must know of them on this study.
     """
 
     name: str
-    told: str
+    description: str
     table: Callable[[StudyData], FeatureTable]
     lacks: Callable[[StudyData], str] = _lacks_nothing
     tells: Callable[[StudyData], tuple[str, ...]] = _tells_nothing

@@ -1,199 +1,99 @@
-"""Trained networks as candidates: runs of the study in; their answers on the same folds, or why not, out.
+"""A network as a learner: trained in a folder, its epoch chosen on patients that it does not learn from."""
 
-Every answer comes from the fold that did not see the patient: test parts for the figures, validation parts for what
-is chosen after training. Scoring runs on ONNX Runtime; only training a network on another division needs torch.
-"""
-
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from nephroscope.base.errors import StudyError
-from nephroscope.base.files import digest_of, load_json, save_json
-from nephroscope.learning.engine.folds import (
-    HOLDOUT,
-    Answers,
-    Deal,
-    Probabilities,
-    present_deal,
-    same_folds,
-    thresholds_of,
-)
-from nephroscope.learning.run_files import CompleteRun, load_run, load_run_split, open_run_network, run_config
-from nephroscope.learning.score_run import score_run
-from nephroscope.records import Answer, Cohort, Fold, Split, TrainConfig
+import numpy as np
+
+from nephroscope.base.files import digest_of
+from nephroscope.learning.baselines.inner_folds import INNER_FOLDS, patient_folds
+from nephroscope.learning.engine.divisions import Division, fold_names
+from nephroscope.learning.engine.predictions import Predictions
+from nephroscope.learning.engine.runs import train_in
+from nephroscope.learning.engine.trained_runs import ScoredRun, network_description
+from nephroscope.learning.learner import Floats, Ints, StudyData
+from nephroscope.learning.run_files import KeptNetwork
+from nephroscope.records import Fold, Split, SplitConfig, TrainConfig
+from nephroscope.study.slices import SliceStore
 from nephroscope.study.snapshot import Snapshot
 
-FORMAT = 1
-LEAKY = "LEAKY split by image: slices of one patient train and test"
+ANSWERS = "answers.json"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class FoundRun:
-    """A run of the study: its answers on the present folds, or the reason why it is not ranked.
+class FittedNetwork:
+    """A trained network; a case gets the mean probability over its slices."""
 
-    Attributes:
-        leaky: True under the image protocol; then it is told apart and never ranked.
-    """
+    network: KeptNetwork
+    store: SliceStore
 
-    name: str
-    model: str
-    answers: Answers | None = None
-    reason: str = ""
-    leaky: bool = False
-
-
-def find_runs(snapshot: Snapshot, wanted: tuple[str, ...] | None, kept: Path) -> list[FoundRun]:
-    """All runs of the study, or those of these names, each with its answers or the reason why there are none.
-
-    Raises:
-        StudyError: There is no run of a name.
-    """
-    runs = snapshot.folder
-    folders = runs.runs() if wanted is None else [runs.complete_run(name) for name in dict.fromkeys(wanted)]
-    return [_look_at(folder, snapshot, kept) for folder in folders]
-
-
-def run_of(snapshot: Snapshot, model: str) -> str | None:
-    """Name of the newest run of a network that can be ranked; None where there is none."""
-    for folder in reversed(snapshot.folder.runs()):
-        try:
-            is_it = run_config(folder).model == model
-        except StudyError:  # damaged: a run of no known network
-            continue
-        if is_it and not why_not(folder, snapshot):
-            return folder.name
-    return None
-
-
-def why_not(folder: Path, snapshot: Snapshot) -> str:
-    """Why a run cannot be ranked on the present folds; empty when it can."""
-    if not (folder / "run.json").exists():
-        return "interrupted: go on with `nephroscope train --resume`"
-    try:
-        content = load_run(folder)
-    except StudyError as error:
-        return str(error)
-    digests = content["digests"]
-    if digests["slices"] != snapshot.slices.digest or digests["cohort"] != snapshot.cohort.label_digest:
-        return "made from an older cohort or older slices: train again"
-    if content["leaky"]:
-        return LEAKY
-    try:
-        split = load_run_split(folder, snapshot.cohort)
-        if not same_folds(split, snapshot.split):
-            return "trained on other folds than splits.json: train again"
-        for fold in split.folds:
-            open_run_network(folder, fold.index)
-    except StudyError as error:
-        return str(error)
-    return "" if content["converged"] else "did not converge"
-
-
-def _look_at(folder: Path, snapshot: Snapshot, kept: Path) -> FoundRun:
-    name, model = folder.name, ""
-    try:
-        model, reason = run_config(folder).model, why_not(folder, snapshot)
-    except StudyError as error:
-        reason = str(error)
-    if reason:
-        return FoundRun(name=name, model=model, reason=reason, leaky=reason == LEAKY)
-    deal = present_deal(snapshot, 0)
-    scored = ScoredRun(folder=folder, name=name, model=model, cohort=snapshot.cohort)
-    return FoundRun(name=name, model=model, answers=scored.answers(deal, snapshot, kept / f"{name}.json"))
+    def probabilities(self, case_ids: Sequence[str]) -> Floats:
+        """Probabilities (n, K) of cases that have slices."""
+        rows = [self.store.rows_by_case[case_id] for case_id in case_ids]
+        return np.stack(
+            [self.network.probabilities(np.asarray(self.store.hu[row])).mean(axis=0) for row in rows]
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoredRun:
-    """A complete run to be answered with: its folder, its name in tables, and the cohort it learnt from."""
+class NetworkLearner:
+    """One of the networks under some settings."""
 
-    folder: Path
-    name: str
-    model: str
-    cohort: Cohort
+    config: TrainConfig
 
-    def answers(self, deal: Deal, snapshot: Snapshot, kept: Path) -> Answers:
-        """Its answers on the folds it was trained on; kept, so that a run is scored once."""
-        made_from = digest_of(
-            [load_run(self.folder), asdict(snapshot.settings.evaluation), snapshot.files_digest]
-        )
-        held = _load(kept, made_from)
-        if held is None:
-            held = self._score(deal.split, snapshot)
-            save_json(kept, {"format": FORMAT, "made_from": made_from, **held})
-        validation = {int(i): _rows(cases) for i, cases in held["validation"].items()}
-        thresholds = thresholds_of(validation, deal, snapshot)
-        if thresholds and held["exported"] is not None:
-            thresholds[HOLDOUT] = thresholds[held["exported"]]
-        return Answers(
-            name=self.name,
-            kind="network",
-            told=f"{self.model}, trained on slices; mean probability over a tumor's slices",
-            p=_rows(held["p"]),
-            fold={name: int(i) for name, i in held["fold"].items()},
-            validation=validation,
-            thresholds=thresholds,
-        )
+    @property
+    def name(self) -> str:
+        """The network's."""
+        return self.config.model
 
-    def _score(self, split: Split, snapshot: Snapshot) -> dict[str, Any]:
-        predictions = self._predict(split, snapshot)
-        tested = {name for fold in split.folds for name in fold.test}
-        validation = {}
-        for fold in split.folds:
-            only = Fold(
-                index=fold.index, train=fold.train, validation=frozenset(), test=fold.validation
-            )  # its own model, asked for its validation part
-            part = replace(split, folds=(only,), holdout=frozenset())
-            validation[str(fold.index)] = _as_rows(self._predict(part, snapshot), self.cohort)
-        held_out = {p.fold for p in predictions if p.case_id not in tested}
-        return {
-            "p": _as_rows(predictions, self.cohort),
-            "exported": min(held_out, default=None),
-            "fold": {p.case_id: p.fold if p.case_id in tested else HOLDOUT for p in predictions},
-            "validation": validation,
-        }
+    @property
+    def description(self) -> str:
+        """For the report's methods."""
+        return network_description(self.config.model)
 
-    def _predict(self, split: Split, snapshot: Snapshot) -> list[Answer]:
-        config = replace(snapshot.settings.evaluation, criterion="fixed")
-        study = snapshot.with_labels(self.cohort, split).with_evaluation(config)
-        return score_run(CompleteRun(folder=self.folder, snapshot=study))[0]
+    def missing(self, data: StudyData) -> str:
+        """Why it cannot be trained here; empty when it can."""
+        from importlib.util import find_spec
 
+        return "" if find_spec("torch") else "torch is not installed; install nephroscope[train]"
 
-def train_on(snapshot: Snapshot, config: TrainConfig, deal: Deal, cohort: Cohort, folder: Path) -> Answers:
-    """Train a network on a deal of its own, below comparison/, and give its answers; goes on where it stopped.
+    def fit(self, data: StudyData, case_ids: Sequence[str], labels: Ints, seed: int) -> FittedNetwork:
+        """Learn from four fifths of the patients and choose the epoch on the others; kept, and resumed, in the cache.
 
-    Args:
-        snapshot: The study.
-        config: Network and settings.
-        deal: Folds and labels.
-        cohort: With the labels of the deal.
-        folder: Of comparison/networks.
-    """
-    from nephroscope.learning.training.run import run_digests, train_run
+        Args:
+            data: The study, without labels.
+            case_ids: Cases with slices.
+            labels: Index of each one's subtype, (n,).
+            seed: Of the division and the training.
+        """
+        subtypes, by_id = data.cohort.subtypes, data.cohort.by_id
+        patients = [by_id[case_id].patient_id for case_id in case_ids]
+        inner = patient_folds(labels, patients, INNER_FOLDS, seed)
+        chosen_on = frozenset(case for case, part in zip(case_ids, inner, strict=True) if part == 0)
+        fold = Fold(index=0, train=frozenset(case_ids) - chosen_on, validation=chosen_on, test=frozenset())
+        known = {case: subtypes[label] for case, label in zip(case_ids, labels.tolist(), strict=True)}
+        cases = tuple(replace(c, subtype=known.get(c.case_id)) for c in data.cohort.cases)
+        cohort, config = replace(data.cohort, cases=cases), replace(self.config, seed=seed)
+        patient_of = {case.case_id: case.patient_id for case in cases}
+        split = Split(protocol="patient", folds=(fold,), patient_of=patient_of, config=SplitConfig(folds=1))
+        digest = digest_of([config.digest, cohort.label_digest, data.store.digest, fold_names(split)])
+        folder = data.cache / "networks" / f"{self.name}-{digest}"
+        if not (folder / "run.json").exists():
+            train_in(folder, Snapshot.of(cohort, data.store, split), config)
+        return FittedNetwork(network=KeptNetwork(folder, 0), store=data.store)
 
-    study = snapshot.with_labels(cohort, deal.split)
-    parts = [[sorted(part) for part in (f.train, f.validation, f.test)] for f in deal.split.folds]
-    path = folder / config.model / f"{deal.name}-{digest_of([run_digests(study, config), parts])[:8]}"
-    if not (path / "run.json").exists():
-        train_run(path, study, config)
-    scored = ScoredRun(folder=path, name=config.model, model=config.model, cohort=cohort)
-    return scored.answers(deal, snapshot, path / "answers.json")
+    def predict(self, snapshot: Snapshot, division: Division, kept: Path) -> Predictions:
+        """What it predicts on a division: one training a fold, kept below ``kept``; goes on where it stopped.
 
+        The epoch is chosen on the validation part of the fold, as in a run of the study.
+        """
+        from nephroscope.learning.training.run import run_digests
 
-def _as_rows(predictions: list[Answer], cohort: Cohort) -> dict[str, list[float]]:
-    return {p.case_id: [p.probabilities[s] for s in cohort.subtypes] for p in predictions}
-
-
-def _rows(held: Mapping[str, Any]) -> dict[str, Probabilities]:
-    return {name: tuple(map(float, row)) for name, row in held.items()}
-
-
-def _load(path: Path, made_from: str) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        held = load_json(path, FORMAT)
-    except StudyError:  # damaged: made again
-        return None
-    return held if held.get("made_from") == made_from else None
+        study = snapshot.with_labels(division.cohort, division.split)
+        digest = digest_of([run_digests(study, self.config), fold_names(division.split)])
+        folder = kept / self.name / f"{division.name}-{digest[:8]}"
+        if not (folder / "run.json").exists():
+            train_in(folder, study, self.config)
+        scored = ScoredRun(folder=folder, name=self.name, model=self.name)
+        return scored.predictions(division, snapshot, folder / ANSWERS)

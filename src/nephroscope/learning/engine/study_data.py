@@ -5,7 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from nephroscope.base.errors import StudyError
-from nephroscope.learning.baselines.candidate import StudyData
+from nephroscope.learning.learner import StudyData
 from nephroscope.study.snapshot import Snapshot, take_snapshot
 
 FEATURES = "features"

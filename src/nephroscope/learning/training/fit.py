@@ -1,6 +1,7 @@
-"""A fit on disk: one safetensors file with weights, optimizer state and history, replaced whole after each epoch."""
+"""Train a network on one fold: batches, steps of the optimizer, validation and the choice of the best epoch."""
 
 import json
+import logging
 import math
 import time
 from collections.abc import Iterator
@@ -8,19 +9,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nephroscope.base.errors import StudyError
 from nephroscope.base.files import replacing
 from nephroscope.learning.networks.networks import SubtypeNetwork, network_row
 from nephroscope.learning.training.augment import augment, draw_augmentation
 from nephroscope.learning.training.batches import LabelledSlices, draw_epoch
 from nephroscope.records import TrainConfig
 
+logger = logging.getLogger(__name__)
 EXACT_NORM_STEPS = 10
 BEATS_CHANCE_BY = 0.05  # balanced accuracy
 
@@ -56,7 +56,7 @@ class FitState:
 
 @dataclass(frozen=True, kw_only=True)
 class FoldTask:
-    """What is to be learnt: slices, settings and device of one fold."""
+    """What is to be learnt: slices, settings and device of one fold, and the rules of its epochs."""
 
     fold: int
     train: LabelledSlices
@@ -66,14 +66,55 @@ class FoldTask:
     device: torch.device
     dtype: torch.dtype
 
+    def rng(self, epoch: int) -> np.random.Generator:
+        """The chance of one epoch, from (seed, fold, epoch) alone, so that an epoch can be replayed."""
+        return np.random.default_rng([self.config.seed, self.fold, epoch])
+
+    def batches(self, rng: np.random.Generator) -> list[npt.NDArray[np.int64]]:
+        """Positions of the training slices of an epoch, batch by batch."""
+        return draw_epoch(self.train, self.config.slices_per_case, self.config.batch_size, rng)
+
     @property
     def steps_per_epoch(self) -> int:
         """Batches of an epoch."""
-        return len(draw_epoch(self.train, self.config.slices_per_case, self.config.batch_size, self.rng(0)))
+        return len(self.batches(self.rng(0)))
 
-    def rng(self, epoch: int) -> np.random.Generator:
-        """The chance of one epoch."""
-        return np.random.default_rng([self.config.seed, self.fold, epoch])
+    def mean_loss(self, losses: list[Tensor], sizes: list[int]) -> float:
+        """Mean loss over the slices of an epoch."""
+        return float(torch.stack([loss * n for loss, n in zip(losses, sizes, strict=True)]).sum()) / sum(
+            sizes
+        )
+
+    def is_finished(self, state: FitState) -> bool:
+        """True after the last epoch, when patience is used up, or when the loss is no number any more."""
+        if not state.history:
+            return False
+        last, best = state.history[-1], state.best
+        waited = last.epoch - (best.epoch if best else 0)
+        out_of_patience = bool(self.config.patience) and waited >= self.config.patience
+        return last.epoch >= self.config.epochs or out_of_patience or not math.isfinite(last.train_loss)
+
+    def has_improved(self, state: FitState) -> bool:
+        """True when the last epoch is the best so far."""
+        return state.best is state.history[-1]
+
+    def note(self, epoch: Epoch, hits: Tensor) -> None:
+        """Called with every new epoch and its hits on the validation slices, (2, n_subtypes)."""
+
+    def save_history(self, folder: Path, state: FitState) -> None:
+        """Write metrics.jsonl, a line an epoch."""
+        with replacing(folder / "metrics.jsonl") as temporary:
+            lines = [json.dumps(finite(epoch), allow_nan=False) + "\n" for epoch in state.history]
+            temporary.write_text("".join(lines), encoding="utf-8")
+
+    def load_history(self, folder: Path, state: FitState) -> None:
+        """Called when a fit goes on from a checkpoint, which has the history."""
+        logger.info("fold %d: resumed after epoch %d", self.fold, len(state.history))
+
+
+def finite(epoch: Epoch) -> dict[str, float | None]:
+    """An epoch as JSON has it: a loss that is no number becomes null."""
+    return {name: value if math.isfinite(value) else None for name, value in asdict(epoch).items()}
 
 
 def new_state(network: SubtypeNetwork, task: FoldTask) -> FitState:
@@ -87,30 +128,19 @@ def new_state(network: SubtypeNetwork, task: FoldTask) -> FitState:
 
 def fit(task: FoldTask, state: FitState) -> Iterator[Epoch]:
     """Train until the last epoch or until patience ends, giving each epoch as it ends."""
-    while not is_finished(task, state):
-        run_epoch(task, state)
+    while not task.is_finished(state):
+        for _ in epoch_steps(task, state):
+            pass
         yield state.history[-1]
 
 
-def is_finished(task: FoldTask, state: FitState) -> bool:
-    """True after the last epoch, when patience is used up, or when the loss is no number any more."""
-    if not state.history:
-        return False
-    last, best = state.history[-1], state.best
-    waited = last.epoch - (best.epoch if best else 0)
-    out_of_patience = bool(task.config.patience) and waited >= task.config.patience
-    return last.epoch >= task.config.epochs or out_of_patience or not math.isfinite(last.train_loss)
-
-
-def run_epoch(task: FoldTask, state: FitState) -> None:
-    """Train on every batch once, validate, and append to the history."""
-    started = time.monotonic()
-    number = len(state.history) + 1
+def epoch_steps(task: FoldTask, state: FitState) -> Iterator[None]:
+    """Train on every batch once, giving control back after each; then validate and append to the history."""
+    started, number = time.monotonic(), len(state.history) + 1
     rng = task.rng(number)
     torch.manual_seed(int(rng.integers(2**63)))  # dropout
-    batches = draw_epoch(task.train, task.config.slices_per_case, task.config.batch_size, rng)
-    weights = class_weights(task)
-    losses, hits = [], torch.zeros(2, task.n_subtypes)
+    batches, weights = task.batches(rng), class_weights(task)
+    losses, hits, rate = [], torch.zeros(2, task.n_subtypes), 0.0
     state.network.train()
     for chosen in batches:
         hu, labels = task.train.load(chosen, task.device)
@@ -118,21 +148,21 @@ def run_epoch(task: FoldTask, state: FitState) -> None:
             hu = augment(hu, draw_augmentation(len(hu), rng))
         rate = set_learning_rate(task, state, len(batches))
         loss, logits = train_step(task, state, hu, labels, weights)
-        losses.append(loss * len(chosen))
+        losses.append(loss)
         hits += count_hits(logits, labels, task.n_subtypes)
-    n_trained = sum(map(len, batches))
+        yield
     validation_loss, validation_hits = validate(task, state.network)
-    state.history.append(
-        Epoch(
-            epoch=number,
-            train_loss=float(torch.stack(losses).sum()) / n_trained,
-            train_accuracy=balanced(hits),
-            validation_loss=validation_loss,
-            validation_accuracy=balanced(validation_hits),
-            learning_rate=rate,
-            seconds=round(time.monotonic() - started, 2),
-        )
+    epoch = Epoch(
+        epoch=number,
+        train_loss=task.mean_loss(losses, [len(chosen) for chosen in batches]),
+        train_accuracy=balanced(hits),
+        validation_loss=validation_loss,
+        validation_accuracy=balanced(validation_hits),
+        learning_rate=rate,
+        seconds=round(time.monotonic() - started, 2),
     )
+    state.history.append(epoch)
+    task.note(epoch, validation_hits)
 
 
 def train_step(
@@ -225,81 +255,3 @@ def converged(history: list[Epoch], n_subtypes: int) -> bool:
     """True when some epoch beats chance on its own training slices by more than luck over many epochs would."""
     sound = [e.train_accuracy for e in history if math.isfinite(e.train_loss + e.validation_loss)]
     return max(sound, default=0.0) > 1 / n_subtypes + BEATS_CHANCE_BY
-
-
-def save_weights(network: SubtypeNetwork, path: Path) -> None:
-    """Write the weights and batch-norm statistics of a network."""
-    with replacing(path) as temporary:
-        save_file(_plain(network.state_dict()), temporary)
-
-
-def load_weights(network: SubtypeNetwork, path: Path) -> None:
-    """Read weights into a network of the same kind.
-
-    Raises:
-        StudyError: The file is damaged or belongs to another network.
-    """
-    try:
-        network.load_state_dict(load_file(path))
-    except (SafetensorError, OSError, RuntimeError) as error:
-        raise _damaged(path, error) from error
-
-
-def save_checkpoint(state: FitState, path: Path) -> None:
-    """Write everything that a resumed fit needs."""
-    tensors = {f"network.{name}": value for name, value in state.network.state_dict().items()}
-    for number, values in state.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{number}.{name}": value for name, value in values.items()}
-    history = json.dumps([asdict(epoch) for epoch in state.history])
-    with replacing(path) as temporary:
-        save_file(_plain(tensors), temporary, {"history": history, "step": str(state.step)})
-
-
-def load_checkpoint(state: FitState, path: Path) -> None:
-    """Put a fresh state where the checkpoint left off.
-
-    Raises:
-        StudyError: The file is damaged or belongs to another network.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = file.metadata()
-        tensors = load_file(path)
-        weights = {
-            name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")
-        }
-        state.network.load_state_dict(weights)
-        optimizer = state.optimizer.state_dict()
-        parameters = list(state.network.parameters())
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in tensors.items():
-            if name.startswith("optimizer."):
-                _, number, key = name.split(".")
-                moments.setdefault(int(number), {})[key] = _laid_out_like(parameters[int(number)], value)
-        optimizer["state"] = moments
-        state.optimizer.load_state_dict(optimizer)
-        state.history = [Epoch(**epoch) for epoch in json.loads(about["history"])]
-        state.step = int(about["step"])
-    except (SafetensorError, OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
-        raise _damaged(path, error) from error
-
-
-def _laid_out_like(parameter: Tensor, value: Tensor) -> Tensor:
-    """The fused optimizer pairs weights and moments by their place in memory, so both are channels last."""
-    return torch.empty_like(parameter, device="cpu").copy_(value) if value.dim() else value
-
-
-def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        name: value.detach().cpu().to(memory_format=torch.contiguous_format)
-        for name, value in tensors.items()
-    }
-
-
-def _damaged(path: Path, error: Exception) -> StudyError:
-    return StudyError(
-        where=f"{path.parent.parent.name}/{path.parent.name}/{path.name}",
-        expected="the weights of this run's network",
-        found=f"a file that does not fit ({type(error).__name__})",
-        remedy="train the run again under another --name",
-    )

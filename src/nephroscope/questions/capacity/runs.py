@@ -12,6 +12,7 @@ from typing import Any
 
 from nephroscope.base.errors import ConfigError, StudyError
 from nephroscope.base.files import digest_of
+from nephroscope.learning.engine.runs import train_in
 from nephroscope.learning.networks.table import NETWORKS
 from nephroscope.learning.run_files import CompleteRun, load_run
 from nephroscope.learning.score_run import score_run
@@ -143,7 +144,7 @@ def points_of(options: CapacityOptions) -> tuple[list[Point], list[str]]:
 
 def seconds_needed(trainings: CapacityTrainings, points: Sequence[Point]) -> tuple[int, float]:
     """Number of folds left to train, and about how many seconds they take, by a short measurement of each network."""
-    from nephroscope.learning.training.run import seconds_per_slice
+    from nephroscope.learning.training.speed import seconds_per_slice
 
     left, seconds = 0, 0.0
     slices = _slices_per_epoch(trainings)
@@ -161,8 +162,6 @@ def seconds_needed(trainings: CapacityTrainings, points: Sequence[Point]) -> tup
 
 def train_point(trainings: CapacityTrainings, point: Point) -> Trained:
     """Train one network as often as asked, going on where it was interrupted, and let unseen patients answer."""
-    from nephroscope.learning.training.run import train_run
-
     contents: list[dict[str, Any]] = []
     predictions = []
     for repeat in range(trainings.options.repeats):
@@ -170,7 +169,7 @@ def train_point(trainings: CapacityTrainings, point: Point) -> Trained:
         if not _complete(trainings, point, repeat):
             if trainings.options.repeats > 1:
                 logger.info("%s, repeat %d of %d", point.name, repeat + 1, trainings.options.repeats)
-            train_run(folder, trainings.snapshot, trainings.config(point, repeat))
+            train_in(folder, trainings.snapshot, trainings.config(point, repeat))
         content, cases = _answers(trainings, folder)
         contents.append(content)
         predictions.append(cases)

@@ -1,97 +1,99 @@
-"""The comparison of a study: its folds and a plan in; one table of all candidates, pairs, controls and words out.
+"""The comparison of a study: all learners on the same folds, with pairs, repeats, a control and shortcuts.
 
-comparison/ of the study holds comparison.json, predictions.csv, folds/ (results of fits), runs/ (answers of trained
-runs), networks/ (networks trained on other divisions) and grids.json.
+comparison/ of the study holds comparison.json, predictions.csv, folds/ (results of fits), runs/ (predictions of
+trained runs), networks/ (networks trained on other divisions) and grids.json.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from nephroscope.base.documents import from_plain
 from nephroscope.base.errors import ConfigError, NephroscopeError, StudyError
-from nephroscope.base.files import load_json, save_json
+from nephroscope.base.files import load_json
 from nephroscope.base.version import __version__
-from nephroscope.learning.baselines.candidate import Candidate, remarks_of
-from nephroscope.learning.baselines.candidates import all_candidates, candidates_named
-from nephroscope.learning.engine.folds import Answers, Deal, answers_of, jobs_of, present_deal
-from nephroscope.learning.engine.jobs import Means, run_jobs
-from nephroscope.learning.engine.networks import FoundRun, find_runs, run_of
-from nephroscope.learning.engine.run_folds import train_new_run
+from nephroscope.learning.engine.engine import Engine, by_name
+from nephroscope.learning.engine.fits import Fit
+from nephroscope.learning.engine.networks import NetworkLearner
+from nephroscope.learning.engine.predictions import Predictions, fits_of
+from nephroscope.learning.engine.runs import train_new_run
 from nephroscope.learning.engine.study_data import study_data
+from nephroscope.learning.engine.trained_runs import FoundRun, find_runs, run_of
+from nephroscope.learning.engine.workers import Workers
+from nephroscope.learning.learner import Learner, remarks_of
 from nephroscope.learning.networks.table import NETWORKS
-from nephroscope.learning.run_files import load_run, run_config
-from nephroscope.questions.compare.comparison_file import (
-    FILE,
+from nephroscope.learning.run_files import run_config
+from nephroscope.questions.compare.control import control
+from nephroscope.questions.compare.document import (
     FOLDER,
-    FORMAT,
     Comparison,
+    complete_runs,
     load_comparison,
     made_from,
     save_answers,
+    save_comparison,
 )
-from nephroscope.questions.compare.control import ControlPlan, control, control_jobs, permuted
 from nephroscope.questions.compare.facts import facts_of
 from nephroscope.questions.compare.measures import test_sets
+from nephroscope.questions.compare.network_stack import NAME as STACK
+from nephroscope.questions.compare.network_stack import stack_with_networks
+from nephroscope.questions.compare.plan import ComparePlan, Schedule
 from nephroscope.questions.compare.probe import probe
-from nephroscope.questions.compare.repeated import Chance, cost_words, other_deals, repeat_all, repeat_jobs
-from nephroscope.questions.compare.stacked import NAME as STACK
-from nephroscope.questions.compare.stacked import stack_with_networks
+from nephroscope.questions.compare.repeated import repeat_all
+from nephroscope.questions.compare.results import ComparisonDocument, LeakyRun, NotCompared, RankTable
 from nephroscope.questions.compare.table import Ranked, table_of, tempered
-from nephroscope.questions.compare.workload import work_words
-from nephroscope.records import Split, TrainConfig
-from nephroscope.study.folder import StudyFolder
+from nephroscope.questions.compare.workload import training_words, work_words
+from nephroscope.records import Estimate, Split
 from nephroscope.study.snapshot import Snapshot
-
-
-@dataclass(frozen=True, kw_only=True)
-class ComparePlan:
-    """What is compared, and how thoroughly.
-
-    Attributes:
-        candidates: Names of baselines; None takes all.
-        runs: Names of runs; None takes all.
-        repeats: Divisions of the patients, splits.json the first of them.
-        seeds: Fits on splits.json with another seed each.
-        permutations: Of the control with shuffled labels; 0 leaves it out.
-        trained: Names of runs whose networks are trained again for each repeat and seed.
-        control_networks: Train the networks on shuffled labels too.
-        seed: All chance of the comparison is derived from it.
-        means: Where the work is done.
-        known: The baselines to choose from; None: all there are.
-    """
-
-    candidates: tuple[str, ...] | None = None
-    runs: tuple[str, ...] | None = None
-    repeats: int = 1
-    seeds: int = 1
-    permutations: int = 20
-    trained: tuple[str, ...] = ()
-    control_networks: bool = False
-    seed: int = 0
-    means: Means = field(default_factory=Means)
-    known: tuple[Candidate, ...] | None = None
-
-    def __post_init__(self) -> None:
-        for name, value, low in (
-            ("repeats", self.repeats, 1),
-            ("seeds", self.seeds, 1),
-            ("seed", self.seed, 0),
-        ):
-            _within(f"--{name}", value, low, 2**31 if name == "seed" else 1000)
-        if self.permutations:
-            _within("--permutations", self.permutations, 2, 10_000)
-
-
-def _within(where: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise ConfigError(
-            where=where, expected=f"a number from {low} to {high}", found=str(value), remedy="correct it"
-        )
-
 
 EVALUATION = 1  # format of evaluation.json
 logger = logging.getLogger(__name__)
+
+
+def compare_study(
+    snapshot: Snapshot, plan: ComparePlan | None = None, train: Sequence[str] = ()
+) -> Comparison:
+    """Rank baselines, trained runs and their stack on the present folds; writes comparison/ into the study.
+
+    Args:
+        snapshot: The study.
+        plan: What is compared, and how thoroughly.
+        train: Networks that are trained first where no run of theirs can be ranked.
+
+    Raises:
+        ConfigError: A network, candidate or number is not allowed.
+        StudyError: The split is by image or out of date, or nothing can be compared.
+    """
+    plan = plan or ComparePlan()
+    refuse_leaky(snapshot.split)
+    trained = _train(snapshot, train, plan.workers)
+    if plan.repeats > 1 or plan.seeds > 1 or plan.control_networks:
+        plan = replace(plan, trained=tuple(trained))
+    if plan.runs is not None:
+        plan = replace(plan, runs=tuple(dict.fromkeys([*plan.runs, *trained])))
+    return compare(snapshot, plan)
+
+
+def _train(snapshot: Snapshot, networks: Sequence[str], workers: Workers) -> list[str]:
+    """Names of the runs of these networks on the present folds, trained where there is none."""
+    for network in networks:
+        if network not in NETWORKS:
+            raise ConfigError(
+                where="--train",
+                expected=f"networks: {', '.join(NETWORKS)}",
+                found=repr(network),
+                remedy="correct the name",
+            )
+    names = []
+    for network in networks:
+        name = run_of(snapshot, network)
+        if name is None:
+            logger.info("training %s on %d folds", network, len(snapshot.split.folds))
+            config = replace(snapshot.settings.training, model=network)
+            name = str(train_new_run(snapshot, config, workers=workers)["name"])
+        names.append(name)
+    return names
 
 
 def compare(snapshot: Snapshot, plan: ComparePlan) -> Comparison:
@@ -102,118 +104,103 @@ def compare(snapshot: Snapshot, plan: ComparePlan) -> Comparison:
         ConfigError: A candidate or run is unknown.
     """
     refuse_leaky(snapshot.split)
-    folder = snapshot.folder.root / FOLDER
-    deal = present_deal(snapshot, plan.seed)
-    wanted = _wanted(plan)
+    folder, wanted = snapshot.folder.root / FOLDER, plan.baselines
+    engine = Engine(snapshot=snapshot, folder=folder, workers=plan.workers)
     logger.info("compare: looking at the runs of the study; those that can be ranked are scored once")
     runs = find_runs(snapshot, plan.runs, folder / "runs")
-    configs = {run.name: run_config(snapshot.folder.run(run.name)) for run in runs if run.answers is not None}
-    chance, asked = _repeats_and_control(plan, configs)
+    ranked_runs = {run.name for run in runs if run.predictions is not None}
+    networks = {
+        name: NetworkLearner(config=run_config(snapshot.folder.run(name)))
+        for name in plan.trained
+        if name in ranked_runs
+    }
+    schedule = Schedule(snapshot=snapshot, plan=plan, networks=networks)
+    choosing = bool(ranked_runs) or snapshot.settings.evaluation.criterion != "fixed"
     usable, refused = _usable(snapshot, wanted)
-    _say_work(snapshot, plan, usable, (chance, asked, _choosing(snapshot, runs)))
-    ranked, no_answer = _ranked(snapshot, plan, usable, runs, deal)
-    candidates = [c for c in usable if c.name not in {row["name"] for row in no_answer}]
-    everyone = Ranked(
-        answers=ranked,
-        tempered=tempered(ranked, deal),
-        remarks={c.name: remarks_of(c, study_data(snapshot)) for c in candidates},
+    _log_work(schedule, engine, usable, choosing)
+    ranked, without_answer = _ranked(schedule, engine, usable, runs, choosing)
+    baselines = [c for c in usable if c.name not in {row.name for row in without_answer}]
+    learners = by_name(baselines, networks)
+    division, config = schedule.present, snapshot.settings.evaluation
+    remarks = {c.name: remarks_of(c, study_data(snapshot)) for c in baselines}
+    everyone = Ranked(answers=ranked, tempered=tempered(ranked, division), remarks=remarks)
+    sets = test_sets(snapshot, division)
+    groups = {name: table_of(tests, everyone, config) for name, tests in sets.items()}
+    repeats = plan.repeats + plan.seeds > 2
+    document = _document(
+        snapshot,
+        plan,
+        groups,
+        not_compared=(*refused, *without_answer, *_runs_left_out(runs)),
+        leaky=tuple(_leaky(snapshot, run) for run in runs if run.leaky),
+        repeated=tuple(repeat_all(schedule, engine, learners, ranked)) if repeats else (),
+        control=tuple(control(schedule, engine, learners, ranked)) if plan.permutations else (),
+        shortcuts=probe(snapshot, facts_of(snapshot, folder), ranked, next(iter(sets.values())), division),
     )
-    sets = test_sets(snapshot, deal)
-    groups = {name: table_of(tests, everyone, snapshot.settings.evaluation) for name, tests in sets.items()}
-    name, tests = next(iter(sets.items()))
-    places = folder, plan.means
-    repeated = (
-        repeat_all(snapshot, candidates, ranked, chance, places) if plan.repeats + plan.seeds > 2 else []
-    )
-    content = {
-        "format": FORMAT,
-        **groups[name],
-        **_about(snapshot, plan),
-        "test_set": name,
-        "groups": groups,
-        "not_compared": [*refused, *no_answer, *_runs_left_out(runs)],
-        "leaky": [_leaky(snapshot, run) for run in runs if run.leaky],
-        "repeated": repeated,
-        "control": control(snapshot, candidates, ranked, asked, places) if plan.permutations else [],
-        "shortcuts": probe(snapshot, facts_of(snapshot, folder), ranked, tests, deal),
-    }
     save_answers(folder, ranked, snapshot.cohort)
-    save_json(folder / FILE, content)
-    return Comparison(path=folder / FILE, content=content)
+    return save_comparison(folder, document)
 
 
-def _repeats_and_control(plan: ComparePlan, configs: Mapping[str, TrainConfig]) -> tuple[Chance, ControlPlan]:
-    """What is fitted beside the ranks; networks only where the plan names their runs."""
-    networks = {run: configs[run] for run in plan.trained if run in configs}
-    chance = Chance(repeats=plan.repeats, seeds=plan.seeds, seed=plan.seed, networks=networks)
-    asked = ControlPlan(
-        permutations=plan.permutations, seed=plan.seed, networks=networks if plan.control_networks else {}
+def _document(
+    snapshot: Snapshot, plan: ComparePlan, groups: dict[str, RankTable], **found: Any
+) -> ComparisonDocument:
+    return ComparisonDocument(
+        version=__version__,
+        subtypes=snapshot.cohort.subtypes,
+        positive=snapshot.cohort.positive,
+        synthetic=snapshot.cohort.synthetic,
+        folds=len(snapshot.split.folds),
+        protocol=snapshot.split.protocol,
+        seed=plan.seed,
+        split_seed=snapshot.split.config.seed,
+        criterion=snapshot.settings.evaluation.criterion,
+        made_from=made_from(snapshot),
+        runs_seen=tuple(complete_runs(snapshot)),
+        test_set=next(iter(groups)),
+        groups=groups,
+        **found,
     )
-    return chance, asked
 
 
-def _choosing(snapshot: Snapshot, runs: Sequence[FoundRun]) -> bool:
-    """True where baselines are asked for the validation parts too: for a threshold, or beside networks."""
-    return any(run.answers for run in runs) or snapshot.settings.evaluation.criterion != "fixed"
+def _log_work(schedule: Schedule, engine: Engine, learners: Sequence[Learner], choosing: bool) -> None:
+    """Log what will be fitted, and what training networks again will cost, before any of it starts."""
+    snapshot = schedule.snapshot
 
+    def fits(learner: Learner) -> list[Fit]:
+        more = [*schedule.repeats_of(learner), *schedule.control_of(learner)]
+        again = [fit for _, division in more for fit in fits_of(snapshot, learner, division, False)]
+        return [*fits_of(snapshot, learner, schedule.present, choosing), *again]
 
-def _wanted(plan: ComparePlan) -> list[Candidate]:
-    """The baselines that are asked for."""
-    if plan.candidates is not None:
-        return candidates_named(tuple(dict.fromkeys(plan.candidates)))
-    return list(plan.known) if plan.known is not None else list(all_candidates().values())
-
-
-def _say_work(
-    snapshot: Snapshot,
-    plan: ComparePlan,
-    wanted: Sequence[Candidate],
-    more: tuple[Chance, ControlPlan, bool],
-) -> None:
-    """Tell in the log what will be fitted, and what training networks again will cost, before any of it starts."""
-    chance, asked, choosing = more
-    deal, (other, reseeded) = present_deal(snapshot, plan.seed), other_deals(snapshot, chance)
-    shuffles = permuted(snapshot, asked)
-    jobs = {
-        c.name: [
-            *jobs_of(snapshot, c, deal, choosing),
-            *repeat_jobs(snapshot, c, [*other, *reseeded]),
-            *control_jobs(snapshot, c, asked, shuffles),
-        ]
-        for c in wanted
-    }
-    for line in work_words(snapshot, jobs, snapshot.folder.root / FOLDER / "folds", plan.means):
+    n_cases, workers = len(snapshot.slices.rows_by_case), schedule.plan.workers
+    for line in work_words(n_cases, {c.name: fits(c) for c in learners}, engine.fits, workers):
         logger.info("%s", line)
-    _say_cost(chance, asked, snapshot.folder)
+    if words := training_words(schedule):
+        logger.info("%s", words)
 
 
-def _usable(snapshot: Snapshot, wanted: Sequence[Candidate]) -> tuple[list[Candidate], list[dict[str, str]]]:
+def _usable(snapshot: Snapshot, wanted: Sequence[Learner]) -> tuple[list[Learner], list[NotCompared]]:
     """The baselines that this study allows, and the others with the reason."""
     usable, refused = [], []
-    for candidate in wanted:
+    for learner in wanted:
         try:
-            why = candidate.missing(study_data(snapshot))
+            why = learner.missing(study_data(snapshot))
         except NephroscopeError as error:
             why = str(error)
         if why:
-            refused.append({"name": candidate.name, "kind": "baseline", "reason": why})
+            refused.append(NotCompared(name=learner.name, kind="baseline", reason=why))
         else:
-            usable.append(candidate)
+            usable.append(learner)
     return usable, refused
 
 
 def _ranked(
-    snapshot: Snapshot, plan: ComparePlan, usable: Sequence[Candidate], runs: Sequence[FoundRun], deal: Deal
-) -> tuple[list[Answers], list[dict[str, str]]]:
-    """Answers of all that can be ranked on one deal, and who gave none."""
-    scored = [run.answers for run in runs if run.answers is not None]
-    _refuse_twins([*(c.name for c in usable), STACK], [answers.name for answers in scored])
-    jobs = [job for c in usable for job in jobs_of(snapshot, c, deal, _choosing(snapshot, runs))]
-    kept = snapshot.folder.root / FOLDER / "folds"
-    results = run_jobs(jobs, kept, plan.means, "folds")
-    found = [(c.name, answers_of(c, deal, results, snapshot)) for c in usable]
-    ranked = [*(a for _, a in found if isinstance(a, Answers)), *scored]
-    both = stack_with_networks(snapshot, deal, ranked)
+    schedule: Schedule, engine: Engine, usable: Sequence[Learner], runs: Sequence[FoundRun], choosing: bool
+) -> tuple[list[Predictions], list[NotCompared]]:
+    """Predictions of all that can be ranked on the present folds, and who gave none."""
+    scored = [run.predictions for run in runs if run.predictions is not None]
+    _refuse_same_names([*(c.name for c in usable), STACK], [one.name for one in scored])
+    found = engine.predict([(c, schedule.present) for c in usable], "folds", choosing)
+    ranked = [*(one for one in found if isinstance(one, Predictions)), *scored]
     if not ranked:
         raise StudyError(
             where="nephroscope compare",
@@ -221,54 +208,28 @@ def _ranked(
             found="neither",
             remedy="train a network, or add sex, age or size to cohort.csv",
         )
+    stack = stack_with_networks(schedule.snapshot, schedule.present, ranked)
     silent = [
-        {"name": name, "kind": "baseline", "reason": why} for name, why in found if isinstance(why, str)
+        NotCompared(name=learner.name, kind="baseline", reason=why)
+        for learner, why in zip(usable, found, strict=True)
+        if isinstance(why, str)
     ]
-    return [*ranked, *([both] if both else [])], silent
+    return [*ranked, *([stack] if stack else [])], silent
 
 
-def _about(snapshot: Snapshot, plan: ComparePlan) -> dict[str, Any]:
-    config = snapshot.split.config
-    return {
-        "version": __version__,
-        "subtypes": list(snapshot.cohort.subtypes),
-        "positive": snapshot.cohort.positive,
-        "synthetic": snapshot.cohort.synthetic,
-        "folds": len(snapshot.split.folds),
-        "protocol": snapshot.split.protocol,
-        "seed": plan.seed,
-        "split_seed": config.seed,
-        "criterion": snapshot.settings.evaluation.criterion,
-        "made_from": made_from(
-            snapshot.cohort, snapshot.slices, snapshot.split, snapshot.settings.evaluation
-        ),
-        "runs_seen": [run.name for run in snapshot.folder.runs() if (run / "run.json").exists()],
-    }
-
-
-def _runs_left_out(runs: Sequence[FoundRun]) -> list[dict[str, str]]:
+def _runs_left_out(runs: Sequence[FoundRun]) -> list[NotCompared]:
     return [
-        {"name": run.name, "kind": "network", "reason": run.reason}
+        NotCompared(name=run.name, kind="network", reason=run.reason)
         for run in runs
         if run.reason and not run.leaky
     ]
 
 
-def _leaky(snapshot: Snapshot, run: FoundRun) -> dict[str, Any]:
-    """A run on a split by image: told apart, with the AUC of its own evaluation where there is one."""
+def _leaky(snapshot: Snapshot, run: FoundRun) -> LeakyRun:
     path = snapshot.folder.run(run.name) / "evaluation.json"
     auc = load_json(path, EVALUATION)["case"]["auc"] if path.is_file() else None
-    return {"name": run.name, "model": run.model, "reason": run.reason, "auc": auc}
-
-
-def _say_cost(chance: Chance, asked: ControlPlan, folder: StudyFolder) -> None:
-    seconds = {
-        name: sum(fold["seconds"] for fold in load_run(folder.run(name))["folds"]) for name in chance.networks
-    }
-    on_shuffled = min(asked.network_permutations, asked.permutations) * bool(asked.networks)
-    words = cost_words(chance, on_shuffled, seconds)
-    if words:
-        logger.info("%s", words)
+    found = None if auc is None else from_plain(auc, Estimate, f"run {run.name}, evaluation.json, case.auc")
+    return LeakyRun(name=run.name, model=run.model, reason=run.reason, auc=found)
 
 
 def refuse_leaky(split: Split) -> None:
@@ -286,7 +247,7 @@ def refuse_leaky(split: Split) -> None:
         )
 
 
-def _refuse_twins(baselines: Sequence[str], runs: Sequence[str]) -> None:
+def _refuse_same_names(baselines: Sequence[str], runs: Sequence[str]) -> None:
     """Refuse a run that has a baseline's name: their figures would be taken for each other."""
     for name in runs:
         if name in baselines:
@@ -296,51 +257,6 @@ def _refuse_twins(baselines: Sequence[str], runs: Sequence[str]) -> None:
                 found=f"the baseline {name}",
                 remedy=f"rename the folder runs/{name}",
             )
-
-
-def compare_study(
-    snapshot: Snapshot, plan: ComparePlan | None = None, train: Sequence[str] = ()
-) -> Comparison:
-    """Rank baselines, trained runs and their stack on the present folds; writes comparison/ of the study.
-
-    Args:
-        snapshot: The study.
-        plan: What is compared, and how thoroughly.
-        train: Networks that are trained first where no run of theirs can be ranked.
-
-    Raises:
-        ConfigError: A network, candidate or number is not allowed.
-        StudyError: The split is by image or stale, or nothing can be compared.
-    """
-    plan = plan or ComparePlan()
-    refuse_leaky(snapshot.split)
-    trained = _train(snapshot, train, plan.means)
-    if plan.repeats > 1 or plan.seeds > 1 or plan.control_networks:
-        plan = replace(plan, trained=tuple(trained))
-    if plan.runs is not None:
-        plan = replace(plan, runs=tuple(dict.fromkeys([*plan.runs, *trained])))
-    return compare(snapshot, plan)
-
-
-def _train(snapshot: Snapshot, networks: Sequence[str], means: Means) -> list[str]:
-    """Names of the runs of these networks on the present folds, trained where there is none."""
-    for network in networks:
-        if network not in NETWORKS:
-            raise ConfigError(
-                where="--train",
-                expected=f"networks: {', '.join(NETWORKS)}",
-                found=repr(network),
-                remedy="correct the name",
-            )
-    names = []
-    for network in networks:
-        name = run_of(snapshot, network)
-        if name is None:
-            logger.info("training %s on %d folds", network, len(snapshot.split.folds))
-            config = replace(snapshot.settings.training, model=network)
-            name = str(train_new_run(snapshot, config, means=means)["name"])
-        names.append(name)
-    return names
 
 
 __all__ = ["ComparePlan", "Comparison", "compare", "compare_study", "load_comparison"]

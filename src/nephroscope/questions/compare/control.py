@@ -1,100 +1,52 @@
-"""The control with shuffled labels: candidates in; their AUC when there is nothing to learn out."""
+"""The control with shuffled labels: the AUC of every learner when there is nothing to learn."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import t as student
 
-from nephroscope.learning.baselines.candidate import Candidate
-from nephroscope.learning.engine.folds import Answers, Deal, answers_of, jobs_of, present_deal, shuffled
-from nephroscope.learning.engine.jobs import Job, Means, run_jobs
-from nephroscope.learning.engine.networks import train_on
+from nephroscope.learning.engine.divisions import Division, present_division
+from nephroscope.learning.engine.engine import Engine
+from nephroscope.learning.engine.predictions import Predictions
+from nephroscope.learning.learner import Learner
 from nephroscope.questions.compare.measures import auc_of, first_test_set, mean_of_folds
-from nephroscope.records import Cohort, Estimate, TrainConfig
+from nephroscope.questions.compare.plan import Schedule
+from nephroscope.questions.compare.results import Control
+from nephroscope.records import Estimate
 from nephroscope.statistics.intervals import ALIKE
 from nephroscope.study.snapshot import Snapshot
 
-SLOW = ("radiomics", "stack")  # seconds for a fit, and a permutation has as many fits as there are folds
-Shuffled = tuple[Deal, Cohort]
-ALARM = 0.05  # chance that an honest comparison fails the t test of one candidate or more
+ALARM = 0.05  # chance that an honest comparison fails the t test of one learner or more
 LIMIT = (
     0.60  # a mean AUC from here on is an alarm whatever the t test says: with few permutations it sees little
 )
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class ControlPlan:
-    """How many times labels are permuted: for baselines, and for networks, which are trained each time.
-
-    Those that take long (`SLOW`) get a quarter of the permutations, at least two.
-    """
-
-    permutations: int = 20
-    seed: int = 0
-    networks: Mapping[str, TrainConfig] = field(default_factory=dict)
-    network_permutations: int = 3
-
-    def times(self, name: str) -> int:
-        """Permutations that a baseline gets."""
-        return max(2, self.permutations // 4) if name in SLOW else self.permutations
-
-
 def control(
-    snapshot: Snapshot,
-    candidates: Sequence[Candidate],
-    first: Sequence[Answers],
-    plan: ControlPlan,
-    places: tuple[Path, Means],
-) -> list[dict[str, Any]]:
-    """The same pipeline, folds and all, on labels permuted between patients; one row per candidate.
+    schedule: Schedule, engine: Engine, learners: Mapping[str, Learner], first: Sequence[Predictions]
+) -> list[Control]:
+    """The same pipeline, folds and all, on labels permuted between patients; one row per learner.
 
     Args:
-        snapshot: The study.
-        candidates: Baselines that were ranked.
-        first: Answers with the true labels.
-        plan: How often.
-        places: Folder of the comparison, and where the work is done.
+        schedule: Says how often for whom.
+        engine: Fits and predicts.
+        learners: By the name under which they were ranked.
+        first: Predictions with the true labels.
     """
-    folder, means = places
-    deals = permuted(snapshot, plan)
-    jobs = [job for c in candidates for job in control_jobs(snapshot, c, plan, deals)]
-    results = run_jobs(jobs, folder / "folds", means, "shuffled labels")
-    found: list[tuple[str, Tried]] = []
-    for answers in first:
-        own = next((c for c in candidates if c.name == answers.name), None)
-        config = plan.networks.get(answers.name)
-        if own is not None:
-            some = deals[: plan.times(own.name)]
-            said = [(answers_of(own, deal, results, snapshot), deal) for deal, _ in some]
-        elif config is not None:
-            some = deals[: plan.network_permutations]
-            where = folder / "networks"
-            said = [(train_on(snapshot, config, deal, cohort, where), deal) for deal, cohort in some]
-        else:
-            continue
-        found.append((answers.name, _tried(snapshot, answers, said)))
-    return [_row(snapshot, len(found), name, tried) for name, tried in found]
-
-
-def permuted(snapshot: Snapshot, plan: ControlPlan) -> list[Shuffled]:
-    """The permutations of a plan: folds dealt by permuted labels, and the cohort with these labels."""
-    return [shuffled(snapshot, i, plan.seed) for i in range(1, plan.permutations + 1)]
-
-
-def control_jobs(
-    snapshot: Snapshot, candidate: Candidate, plan: ControlPlan, deals: Sequence[Shuffled]
-) -> list[Job]:
-    """The fits that a baseline needs on permuted labels."""
-    some = deals[: plan.times(candidate.name)]
-    return [job for deal, _ in some for job in jobs_of(snapshot, candidate, deal, False)]
+    asked = [(one, schedule.control_of(learners[one.name])) for one in first if one.name in learners]
+    asked = [(one, wanted) for one, wanted in asked if wanted]
+    found = iter(engine.predict([pair for _, wanted in asked for pair in wanted], "shuffled labels"))
+    tried = []
+    for one, wanted in asked:
+        said = [(next(found), division) for _, division in wanted]
+        tried.append((one.name, _tried(schedule.snapshot, one, said)))
+    return [_row(schedule.snapshot, len(tried), name, of_name) for name, of_name in tried]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Tried:
-    """AUCs with shuffled labels, pooled and as means over folds; fits that were refused; AUC with the true labels."""
+    """AUCs with shuffled labels, pooled and as means over folds; why fits were refused; AUC with the true labels."""
 
     pooled: list[float]
     by_fold: list[float]
@@ -102,40 +54,40 @@ class Tried:
     observed: float | None
 
 
-def _tried(snapshot: Snapshot, answers: Answers, said: Sequence[tuple[Answers | str, Deal]]) -> Tried:
-    asked = [(a, first_test_set(snapshot, deal)) for a, deal in said if isinstance(a, Answers)]
+def _tried(
+    snapshot: Snapshot, answers: Predictions, said: Sequence[tuple[Predictions | str, Division]]
+) -> Tried:
+    asked = [(a, first_test_set(snapshot, division)) for a, division in said if isinstance(a, Predictions)]
     pooled = [auc_of(a, tests) for a, tests in asked]
     by_fold = [mean_of_folds(a, tests).value for a, tests in asked]
     return Tried(
         pooled=[v for v in pooled if v is not None],
         by_fold=[v for v in by_fold if v is not None],
         refused=[a for a, _ in said if isinstance(a, str)],
-        observed=auc_of(answers, first_test_set(snapshot, present_deal(snapshot, 0))),
+        observed=auc_of(answers, first_test_set(snapshot, present_division(snapshot, 0))),
     )
 
 
-def _row(snapshot: Snapshot, n_rows: int, name: str, tried: Tried) -> dict[str, Any]:
+def _row(snapshot: Snapshot, n_rows: int, name: str, tried: Tried) -> Control:
     n_patients = len({snapshot.cohort.by_id[c].patient_id for c in snapshot.labels})
-    confidence = snapshot.settings.evaluation.confidence
-    aucs, mean = tried.pooled, mean_over(tried.pooled, n_patients, confidence)
-    return {
-        "name": name,
-        "permutations": len(aucs),
-        "auc": asdict(mean),
-        "auc_by_fold": float(np.mean(tried.by_fold)) if tried.by_fold else None,
-        "auc_by_fold_n": len(tried.by_fold),
-        "lowest": min(aucs, default=None),
-        "highest": max(aucs, default=None),
-        "range_n": len(aucs),
-        "unit": "permutation",
-        "observed": tried.observed,
-        "p": permutation_p(tried.observed, aucs),
-        "p_floor": 1 / (1 + len(aucs)) if aucs else None,
-        "alarm": bool(alarm_of(aucs, n_rows)) if aucs else None,
-        "noticed_above": noticed_above(aucs, n_rows),
-        "words": words_of(name, aucs, n_rows, len(tried.refused)),
-        "refused": tried.refused,
-    }
+    aucs = tried.pooled
+    return Control(
+        name=name,
+        permutations=len(aucs),
+        auc=mean_over(aucs, n_patients, snapshot.settings.evaluation.confidence),
+        auc_by_fold=float(np.mean(tried.by_fold)) if tried.by_fold else None,
+        auc_by_fold_n=len(tried.by_fold),
+        lowest=min(aucs, default=None),
+        highest=max(aucs, default=None),
+        range_n=len(aucs),
+        observed=tried.observed,
+        p=permutation_p(tried.observed, aucs),
+        p_floor=1 / (1 + len(aucs)) if aucs else None,
+        alarm=bool(alarm_of(aucs, n_rows)) if aucs else None,
+        noticed_above=noticed_above(aucs, n_rows),
+        words=words_of(name, aucs, n_rows, len(tried.refused)),
+        refused=tuple(tried.refused),
+    )
 
 
 def permutation_p(observed: float | None, aucs: Sequence[float]) -> float | None:

@@ -25,7 +25,7 @@ class Fact:
     """One fact of many cases: words, or numbers in ``unit``; a case of which it is not known is left out."""
 
     name: str
-    told: str
+    description: str
     values: Mapping[str, Value]
     unit: str = ""
 
@@ -45,23 +45,25 @@ def facts_of(snapshot: Snapshot, kept: Path) -> list[Fact]:
     series = _series(snapshot.folder.root / SEEN_FILE, cases)
     grids = _grids(snapshot, cases, series, kept)
 
-    def words(name: str, told: str) -> Fact:
+    def words(name: str, description: str) -> Fact:
         """Named, and its values too, as in the figures by subgroup."""
         said = {c.case_id: attributes_of(c, series.get(c.case_id, Series()).words)[name] for c in cases}
         return Fact(
-            name=name, told=told, values={case: word for case, word in said.items() if word != UNKNOWN}
+            name=name,
+            description=description,
+            values={case: word for case, word in said.items() if word != UNKNOWN},
         )
 
-    def numbers(name: str, told: str, key: str, unit: str = "") -> Fact:
+    def numbers(name: str, description: str, key: str, unit: str = "") -> Fact:
         values = {case: float(grid[key]) for case, grid in grids.items() if key in grid}
-        return Fact(name=name, told=told, values=values, unit=unit)
+        return Fact(name=name, description=description, values=values, unit=unit)
 
     return [
         words("vendor", "manufacturer of the scanner"),
         words("sex", "sex"),
         words("site", "hospital"),
         words("phase", "contrast phase"),
-        Fact(name="source", told="where HU come from", values={c.case_id: c.source for c in cases}),
+        Fact(name="source", description="where HU come from", values={c.case_id: c.source for c in cases}),
         numbers("slice spacing", "distance between slices", "slice_mm", "mm"),
         numbers("number of slices", "slices of the CT series", "n_slices"),
         numbers("pixel spacing", "distance between pixels", "pixel_mm", "mm"),
@@ -108,8 +110,8 @@ def _grids(
     snapshot: Snapshot, cases: list[ChosenCase], series: Mapping[str, Series], kept: Path
 ) -> dict[str, dict[str, float]]:
     """Slice distance, pixel distance and number of slices of each CT; what is read is kept, a failure is not."""
-    told = {name: [own.uid, own.n_slices, own.spacing_mm] for name, own in sorted(series.items())}
-    made_from = digest_of([snapshot.cohort.image_digest, told])
+    known = {name: [own.uid, own.n_slices, own.spacing_mm] for name, own in sorted(series.items())}
+    made_from = digest_of([snapshot.cohort.image_digest, known])
     path = kept / "grids.json"
     grids: dict[str, dict[str, float]] = {}
     if path.is_file():
@@ -121,7 +123,7 @@ def _grids(
             grids = {name: dict(grid) for name, grid in held["grids"].items()}
     todo = [case for case in cases if case.case_id not in grids]
     for case in track(todo, "reading grids", "case", len(todo)):
-        found = _told_grid(case, series.get(case.case_id, Series())) or _grid(snapshot, case)
+        found = _grid_of_table(case, series.get(case.case_id, Series())) or _grid(snapshot, case)
         if found:
             grids[case.case_id] = found
     if todo:
@@ -129,8 +131,8 @@ def _grids(
     return {case.case_id: grids[case.case_id] for case in cases if case.case_id in grids}
 
 
-def _told_grid(case: ChosenCase, series: Series) -> dict[str, float]:
-    """The grid by seen_series.csv and one header, no image read; empty where they do not tell all of it."""
+def _grid_of_table(case: ChosenCase, series: Series) -> dict[str, float]:
+    """The grid by seen_series.csv and one header, no image read; empty where they do not say all of it."""
     if case.format != "dicom" or not (series.uid and case.image.is_dir()):
         return {}
     try:

@@ -7,7 +7,8 @@ from functools import cached_property
 import numpy as np
 
 from nephroscope.clinic.call import label_of
-from nephroscope.learning.engine.folds import Answers, Deal, test_cases
+from nephroscope.learning.engine.divisions import Division
+from nephroscope.learning.engine.predictions import Predictions
 from nephroscope.records import Cohort, Estimate, EvaluationConfig
 from nephroscope.statistics import intervals
 from nephroscope.statistics.cells import patients_words
@@ -16,8 +17,6 @@ from nephroscope.statistics.estimates import Rows, areas_of, estimate_all, share
 from nephroscope.statistics.intervals import ALIKE, percentile_interval
 from nephroscope.statistics.metrics import Bools, Floats, Ints, auc
 from nephroscope.study.snapshot import Snapshot
-
-SHOWN = ("auc", "accuracy", "sensitivity", "specificity", "brier")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -54,36 +53,36 @@ class TestSet:
         """True when every case is another patient's."""
         return self.patients.n == len(self.cases)
 
-    def areas(self, answers: Answers) -> list[tuple[Floats, Bools]]:
+    def areas(self, answers: Predictions) -> list[tuple[Floats, Bools]]:
         """Scores and truth behind the AUC: of the positive subtype, or of every one where there are more than two."""
         p = self.probabilities(answers)
         wanted = [self.positive] if len(self.subtypes) == 2 else range(len(self.subtypes))
         return [(p[:, i], self.truth == i) for i in wanted]
 
-    def probabilities(self, answers: Answers) -> Floats:
+    def probabilities(self, answers: Predictions) -> Floats:
         """Probabilities (n, K)."""
         return np.array([answers.p[case] for case in self.cases], dtype=np.float64)
 
-    def called(self, answers: Answers) -> Ints:
+    def called(self, answers: Predictions) -> Ints:
         """Index of the subtype called, "not sure" not allowed, (n,)."""
         calls = [label_of(answers.p[c], answers.threshold_of(c), self.positive) for c in self.cases]
         return np.array(calls, dtype=np.intp)
 
 
-def test_sets(snapshot: Snapshot, deal: Deal) -> dict[str, TestSet]:
-    """The test sets of a deal by name, under its labels; the out-of-fold cases first, where there are folds."""
+def test_sets(snapshot: Snapshot, division: Division) -> dict[str, TestSet]:
+    """The test sets of a division by name, under its labels; the out-of-fold cases first, where there are folds."""
     return {
-        name: TestSet.of(name, cases, deal.labels, snapshot.cohort)
-        for name, cases in test_cases(deal, snapshot).items()
+        name: TestSet.of(name, cases, division.labels, snapshot.cohort)
+        for name, cases in division.test_cases().items()
     }
 
 
-def first_test_set(snapshot: Snapshot, deal: Deal) -> TestSet:
+def first_test_set(snapshot: Snapshot, division: Division) -> TestSet:
     """The one that ranks, repeats and control are about."""
-    return next(iter(test_sets(snapshot, deal).values()))
+    return next(iter(test_sets(snapshot, division).values()))
 
 
-def figures_of(answers: Answers, tests: TestSet, config: EvaluationConfig) -> dict[str, Estimate]:
+def figures_of(answers: Predictions, tests: TestSet, config: EvaluationConfig) -> dict[str, Estimate]:
     """AUC, accuracy, sensitivity, specificity, precision (of each subtype if over two) and Brier score."""
     rows = Rows(
         unit="case",
@@ -99,14 +98,14 @@ def figures_of(answers: Answers, tests: TestSet, config: EvaluationConfig) -> di
     return first | found | {"brier": brier(rows.p, tests, config)}
 
 
-def auc_of(answers: Answers, tests: TestSet) -> float | None:
+def auc_of(answers: Predictions, tests: TestSet) -> float | None:
     """The AUC alone; the mean over subtypes where there are more than two."""
     values = [auc(scores, truth) for scores, truth in tests.areas(answers)]
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if len(known) == len(values) else None
 
 
-def mean_of_folds(answers: Answers, tests: TestSet) -> Estimate:
+def mean_of_folds(answers: Predictions, tests: TestSet) -> Estimate:
     """Mean of the AUCs within folds: each compares answers of one fit alone, so chance is 0.5.
 
     Pooled, answers of several fits are compared; a fit whose training part has more of a subtype expects more of it,

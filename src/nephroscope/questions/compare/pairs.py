@@ -4,15 +4,15 @@ The first sentence is the answer to the question that a sceptic asks first. That
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from scipy.stats import norm, rankdata
 
-from nephroscope.learning.engine.folds import Answers
+from nephroscope.learning.engine.predictions import Predictions
 from nephroscope.questions.compare.measures import TestSet, auc_of, bootstrapped, draws, spread_of
+from nephroscope.questions.compare.results import CallPair, Pair, Primary
 from nephroscope.records import Estimate, EvaluationConfig, counted_noun, p_is, p_words
 from nephroscope.statistics import intervals
 from nephroscope.statistics.auc import compare_aucs
@@ -24,46 +24,21 @@ TINY = 1e-9
 EXCHANGED = "ranks exchanged within patients at random"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pair:
-    """Two candidates on the same cases; ``one`` ranks above ``two``.
-
-    Attributes:
-        difference: AUC of the first minus AUC of the second.
-        p: Two-sided, of this pair alone; None where there is no test.
-        p_holm: Corrected for the number of pairs.
-        test: Its name, or why there is none.
-        accuracy: Of the calls: difference, how many only one has right, exact McNemar, corrected as well.
-        supported: True when the data show a difference of AUC after correction.
-        words: The same as a sentence.
-    """
-
-    one: str
-    two: str
-    difference: Estimate
-    p: float | None
-    p_holm: float | None
-    test: str
-    accuracy: dict[str, Any]
-    supported: bool = False
-    words: str = ""
-
-
-def compare_pairs(ranked: Sequence[Answers], tests: TestSet, config: EvaluationConfig) -> list[Pair]:
+def compare_pairs(ranked: Sequence[Predictions], tests: TestSet, config: EvaluationConfig) -> list[Pair]:
     """All pairs, tested on the very same cases and corrected together by Holm's method."""
     pairs = [_pair(one, two, tests, config) for one, two in combinations(ranked, 2)]
     corrected = holm([pair.p for pair in pairs])
-    calls = holm([pair.accuracy["p"] for pair in pairs])
+    calls = holm([pair.accuracy.p for pair in pairs])
     alpha = 1 - config.confidence
     found = []
     for pair, p_holm, p_calls in zip(pairs, corrected, calls, strict=True):
-        told = replace(
+        tested = replace(
             pair,
             p_holm=p_holm,
-            accuracy=pair.accuracy | {"p_holm": p_calls},
+            accuracy=replace(pair.accuracy, p_holm=p_calls),
             supported=p_holm is not None and p_holm < alpha,
         )
-        found.append(replace(told, words=words_of(told, tests, len(pairs))))
+        found.append(replace(tested, words=words_of(tested, tests, len(pairs))))
     return found
 
 
@@ -84,7 +59,7 @@ def words_of(pair: Pair, tests: TestSet, n_pairs: int) -> str:
     return f"The data {verb} that {pair.one} is better than {pair.two} ({size}, {p}, {patients})."
 
 
-def _pair(one: Answers, two: Answers, tests: TestSet, config: EvaluationConfig) -> Pair:
+def _pair(one: Predictions, two: Predictions, tests: TestSet, config: EvaluationConfig) -> Pair:
     difference, p, test = _auc_difference(one, two, tests, config)
     return Pair(
         one=one.name,
@@ -98,7 +73,7 @@ def _pair(one: Answers, two: Answers, tests: TestSet, config: EvaluationConfig) 
 
 
 def _auc_difference(
-    one: Answers, two: Answers, tests: TestSet, config: EvaluationConfig
+    one: Predictions, two: Predictions, tests: TestSet, config: EvaluationConfig
 ) -> tuple[Estimate, float | None, str]:
     if len(tests.subtypes) == 2:
         (a, truth), (b, _) = tests.areas(one)[0], tests.areas(two)[0]
@@ -151,7 +126,7 @@ def exchanged_p(one: Floats, two: Floats, truth: Bools, tests: TestSet, config: 
     return (1 + as_large) / (1 + config.resamples)
 
 
-def macro_statistic(answers: Answers, tests: TestSet) -> intervals.Statistic:
+def macro_statistic(answers: Predictions, tests: TestSet) -> intervals.Statistic:
     """The AUC, or the mean over subtypes where there are more than two, as a function of patient weights."""
     parts = [intervals.auc_statistic(*area, tests.patients) for area in tests.areas(answers)]
     return intervals.mean_statistic(parts)
@@ -166,7 +141,7 @@ def _by_bootstrap(
 ) -> tuple[Estimate, float | None, str]:
     """A difference tested by its spread over redrawn patients."""
 
-    def statistic(weights: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def statistic(weights: Floats) -> Floats:
         return one(weights) - two(weights)
 
     value = (values[0] or 0.0) - (values[1] or 0.0)
@@ -180,20 +155,26 @@ def _by_bootstrap(
     return estimate, p, "difference by its patient-bootstrap standard error"
 
 
-def _calls(one: Answers, two: Answers, tests: TestSet, config: EvaluationConfig) -> dict[str, Any]:
+def _calls(one: Predictions, two: Predictions, tests: TestSet, config: EvaluationConfig) -> CallPair:
     """Exact McNemar on the calls; it counts cases, so it is not for patients with two tumors."""
     right = [tests.called(answers) == tests.truth for answers in (one, two)]
     found = exact_mcnemar(right[0], right[1], config.confidence)
-    counts = {"only_one_right": found.only_one, "only_two_right": found.only_two}
     if tests.independent:
-        return {"difference": asdict(found.difference), "p": found.p, **counts, "test": found.method}
-    gap = right[0].astype(np.float64) - right[1]
-    sums, n = tests.patients.per_patient(gap), tests.patients.per_patient(np.ones(gap.size))
-    estimate = bootstrapped(
-        lambda w: (w @ sums) / (w @ n), float(gap.mean()), gap.size, tests, config, whole=True
+        difference, p, test = found.difference, found.p, found.method
+    else:
+        gap = right[0].astype(np.float64) - right[1]
+        sums, n = tests.patients.per_patient(gap), tests.patients.per_patient(np.ones(gap.size))
+        difference = bootstrapped(
+            lambda w: (w @ sums) / (w @ n), float(gap.mean()), gap.size, tests, config, whole=True
+        )
+        p, test = None, "no McNemar test: patients have several tumors, and it takes cases for independent"
+    return CallPair(
+        difference=difference,
+        p=p,
+        only_one_right=found.only_one,
+        only_two_right=found.only_two,
+        test=test,
     )
-    why = "no McNemar test: patients have several tumors, and it takes cases for independent"
-    return {"difference": asdict(estimate), "p": None, **counts, "test": why}
 
 
 VERDICTS = {
@@ -207,10 +188,10 @@ FLATTERED = (
 )
 
 
-def summary(ranked: Sequence[Answers], pairs: Sequence[Pair], tests: TestSet) -> list[str]:
+def summary(ranked: Sequence[Predictions], pairs: Sequence[Pair], tests: TestSet) -> list[str]:
     """What to take away: the answer first, then what is shown, who is first, and the rest in one line."""
     asked = primary(ranked, pairs)
-    answer = asked["words"] if asked else _unanswered(ranked)
+    answer = asked.words if asked else _unanswered(ranked)
     if not pairs:
         return [answer, "One candidate: nothing to compare it with."]
     first = ranked[0].name
@@ -228,7 +209,7 @@ def summary(ranked: Sequence[Answers], pairs: Sequence[Pair], tests: TestSet) ->
     return lines
 
 
-def primary(ranked: Sequence[Answers], pairs: Sequence[Pair]) -> dict[str, Any] | None:
+def primary(ranked: Sequence[Predictions], pairs: Sequence[Pair]) -> Primary | None:
     """The best network against the best baseline; None without both.
 
     ``p`` is that of the pair alone. The ``verdict`` (network, baseline or not shown) goes by the p that is corrected
@@ -249,23 +230,26 @@ def primary(ranked: Sequence[Answers], pairs: Sequence[Pair]) -> dict[str, Any] 
     kinds = [a.kind for a in ranked]
     networks = {a.name for a in ranked if a.kind == "network"} - {best["network"]}
     shown = [p.one for p in pairs if p.supported and p.two == best["baseline"] and p.one in networks]
-    if verdict == "not shown" and shown:  # closer to the baseline case by case, so told apart with less
+    if (
+        verdict == "not shown" and shown
+    ):  # closer to the baseline case by case, so a smaller difference is enough
         words += (
             f" {', '.join(shown)}, with a lower AUC, {'is' if len(shown) == 1 else 'are'} shown to beat it."
         )
     if max(kinds.count("network"), kinds.count("baseline")) > 1:
         words += FLATTERED
-    return {
-        **best,
-        "verdict": verdict,
-        "difference": asdict(difference),
-        "p": pair.p,
-        "p_holm": pair.p_holm,
-        "words": words,
-    }
+    return Primary(
+        network=str(best["network"]),
+        baseline=str(best["baseline"]),
+        verdict=verdict,
+        difference=difference,
+        p=pair.p,
+        p_holm=pair.p_holm,
+        words=words,
+    )
 
 
-def _unanswered(ranked: Sequence[Answers]) -> str:
+def _unanswered(ranked: Sequence[Predictions]) -> str:
     """Why the question has no answer: there is no network, or no baseline."""
     if any(answers.kind == "network" for answers in ranked):
         return "Whether a network beats the baselines is not answered: no baseline was ranked."
@@ -310,7 +294,7 @@ def _highest(first: str, beside: Sequence[Pair], n_patients: int) -> str:
     return f"{has} the highest AUC here{than} ({counted_noun(n_patients, 'patient')})."
 
 
-def _networks_against_baselines(ranked: Sequence[Answers], pairs: Sequence[Pair]) -> list[str]:
+def _networks_against_baselines(ranked: Sequence[Predictions], pairs: Sequence[Pair]) -> list[str]:
     """Every network against the best baseline, where no difference is shown; the best network stands above."""
     best = next((answers.name for answers in ranked if answers.kind == "baseline"), None)
     others = [answers.name for answers in ranked if answers.kind == "network"][1:]

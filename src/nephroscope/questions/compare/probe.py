@@ -2,14 +2,14 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 
-from nephroscope.learning.engine.folds import Answers, Deal
+from nephroscope.learning.engine.divisions import Division
+from nephroscope.learning.engine.predictions import Predictions
 from nephroscope.questions.compare.facts import Fact
 from nephroscope.questions.compare.measures import TestSet, bootstrapped, figures_of
+from nephroscope.questions.compare.results import FactGap, FactRow, Shortcuts
 from nephroscope.records import Estimate, EvaluationConfig
 from nephroscope.statistics.metrics import Bools, Floats, auc
 from nephroscope.study.snapshot import Snapshot
@@ -20,8 +20,12 @@ LEARNT = "logistic regression, out of fold"
 
 
 def probe(
-    snapshot: Snapshot, facts: Sequence[Fact], ranked: Sequence[Answers], tests: TestSet, deal: Deal
-) -> dict[str, Any]:
+    snapshot: Snapshot,
+    facts: Sequence[Fact],
+    ranked: Sequence[Predictions],
+    tests: TestSet,
+    division: Division,
+) -> Shortcuts:
     """How well each fact alone predicts the subtype, and how far each candidate follows it within a subtype.
 
     Args:
@@ -29,7 +33,7 @@ def probe(
         facts: Of its cases.
         ranked: Candidates.
         tests: The first test set.
-        deal: Its folds.
+        division: Its folds.
     """
     config = snapshot.settings.evaluation
     rows, usable = [], []
@@ -39,25 +43,26 @@ def probe(
             rows.append(_row(fact, _nothing(why, len(tests.cases)), ""))
             continue
         usable.append(fact)
-        estimate, how = _alone(fact, tests, deal, config)
+        estimate, how = _alone(fact, tests, division, config)
         rows.append(_row(fact, estimate, how))
     if len(usable) > 1:
-        everything = Fact(name=TOGETHER, told=", ".join(fact.name for fact in usable), values={})
-        estimate = _auc(_learnt(usable, tests, deal), tests, config)
+        everything = Fact(name=TOGETHER, description=", ".join(fact.name for fact in usable), values={})
+        estimate = _auc(_learnt(usable, tests, division), tests, config)
         rows.append(_row(everything, estimate, LEARNT))
     gaps = [_gap_row(fact, answers, tests, config) for fact in usable for answers in ranked]
-    return {"facts": rows, "follows": gaps, "words": _words(rows, gaps, tests)}
+    words = _words(rows, gaps, tests)
+    return Shortcuts(facts=tuple(rows), follows=tuple(gaps), words=tuple(words))
 
 
-def _row(fact: Fact, estimate: Estimate, how: str) -> dict[str, Any]:
-    return {
-        "name": fact.name,
-        "told": fact.told,
-        "known": len(fact.values) if fact.name != TOGETHER else None,
-        "levels": _levels(fact),
-        "auc": asdict(estimate),
-        "how": how,
-    }
+def _row(fact: Fact, estimate: Estimate, how: str) -> FactRow:
+    return FactRow(
+        name=fact.name,
+        told=fact.description,
+        known=len(fact.values) if fact.name != TOGETHER else None,
+        levels=tuple(_levels(fact)),
+        auc=estimate,
+        how=how,
+    )
 
 
 def _levels(fact: Fact) -> list[str]:
@@ -81,7 +86,7 @@ def _useless(fact: Fact, tests: TestSet) -> str:
     return ""
 
 
-def _alone(fact: Fact, tests: TestSet, deal: Deal, config: EvaluationConfig) -> tuple[Estimate, str]:
+def _alone(fact: Fact, tests: TestSet, division: Division, config: EvaluationConfig) -> tuple[Estimate, str]:
     values = [fact.values.get(case) for case in tests.cases]
     simple = fact.numeric or len(set(values)) == 2
     if len(tests.subtypes) == 2 and simple and None not in values:
@@ -91,34 +96,34 @@ def _alone(fact: Fact, tests: TestSet, deal: Deal, config: EvaluationConfig) -> 
         if (auc(score, truth) or 0.0) < 0.5:
             score = 1 - score
         return _auc(_as_answers(score, tests), tests, config), EXACT
-    return _auc(_learnt([fact], tests, deal), tests, config), LEARNT
+    return _auc(_learnt([fact], tests, division), tests, config), LEARNT
 
 
-def _as_answers(score: Floats, tests: TestSet) -> Answers:
+def _as_answers(score: Floats, tests: TestSet) -> Predictions:
     rows = {
         case: tuple(s if i == tests.positive else 1 - s for i in range(2))
         for case, s in zip(tests.cases, score.tolist(), strict=True)
     }
-    return Answers(name="fact", kind="probe", told="", p=rows, fold=dict.fromkeys(rows, 0))
+    return Predictions(name="fact", kind="probe", description="", p=rows, fold=dict.fromkeys(rows, 0))
 
 
-def _learnt(facts: Sequence[Fact], tests: TestSet, deal: Deal) -> Answers:
+def _learnt(facts: Sequence[Fact], tests: TestSet, division: Division) -> Predictions:
     """Logistic regression on the facts, learnt and asked on the folds that every candidate had."""
     from sklearn.linear_model import LogisticRegression
 
     p: dict[str, tuple[float, ...]] = {}
-    for fold in deal.split.folds:
+    for fold in division.split.folds:
         asked = sorted(fold.test & set(tests.cases))
         learn = sorted(fold.train | fold.validation)
         if not asked:
             continue
-        x, y = _design(facts, learn, learn), np.array([deal.labels[case] for case in learn])
+        x, y = _design(facts, learn, learn), np.array([division.labels[case] for case in learn])
         fitted = LogisticRegression(C=1.0, max_iter=1000).fit(x, y)
         found = fitted.predict_proba(_design(facts, learn, asked))
         wide = np.zeros((len(asked), len(tests.subtypes)))
         wide[:, fitted.classes_] = found
         p |= {case: tuple(row) for case, row in zip(asked, wide.tolist(), strict=True)}
-    return Answers(name="fact", kind="probe", told="", p=p, fold=dict.fromkeys(p, 0))
+    return Predictions(name="fact", kind="probe", description="", p=p, fold=dict.fromkeys(p, 0))
 
 
 def _design(facts: Sequence[Fact], learn: Sequence[str], cases: Sequence[str]) -> Floats:
@@ -136,15 +141,15 @@ def _design(facts: Sequence[Fact], learn: Sequence[str], cases: Sequence[str]) -
     return np.array(columns, dtype=np.float64).T
 
 
-def _auc(answers: Answers, tests: TestSet, config: EvaluationConfig) -> Estimate:
+def _auc(answers: Predictions, tests: TestSet, config: EvaluationConfig) -> Estimate:
     return figures_of(answers, tests, config)["auc"]
 
 
-def _gap_row(fact: Fact, answers: Answers, tests: TestSet, config: EvaluationConfig) -> dict[str, Any]:
+def _gap_row(fact: Fact, answers: Predictions, tests: TestSet, config: EvaluationConfig) -> FactGap:
     one, other, above = _two_sides(fact, tests)
     known = np.array([case in fact.values for case in tests.cases])
     estimate = within_class_gap(tests.probabilities(answers)[:, tests.positive], above, known, tests, config)
-    return {"fact": fact.name, "name": answers.name, "one": one, "other": other, "gap": asdict(estimate)}
+    return FactGap(fact=fact.name, name=answers.name, one=one, other=other, gap=estimate)
 
 
 def _two_sides(fact: Fact, tests: TestSet) -> tuple[str, str, Bools]:
@@ -201,44 +206,41 @@ def _nothing(why: str, n: int) -> Estimate:
     return Estimate(value=None, low=None, high=None, n=n, unit="case", method=f"undefined: {why}")
 
 
-def _words(rows: list[dict[str, Any]], gaps: list[dict[str, Any]], tests: TestSet) -> list[str]:
+def _words(rows: Sequence[FactRow], gaps: Sequence[FactGap], tests: TestSet) -> list[str]:
     lines = []
     for row in rows:
-        auc_found = row["auc"]
-        if auc_found["value"] is None or auc_found["low"] is None or auc_found["low"] <= 0.5:
+        e = row.auc
+        if e.value is None or e.low is None or e.high is None or e.low <= 0.5:
             continue
-        size = f"{auc_found['value']:.2f} ({auc_found['low']:.2f} to {auc_found['high']:.2f})"
-        line = f"In this cohort {row['name']} alone gives AUC {size}"
-        if row["name"] == TOGETHER:
+        line = f"In this cohort {row.name} alone gives AUC {e.value:.2f} ({e.low:.2f} to {e.high:.2f})"
+        if row.name == TOGETHER:
             lines.append(f"{line.replace(' alone gives', ' give')}, without any image.")
         else:
-            own = [gap for gap in gaps if gap["fact"] == row["name"]]
+            own = [gap for gap in gaps if gap.fact == row.name]
             lines.append(f"{line}: whoever sees it can score that. {_followers(own, tests)}")
     return lines or ["No fact beside the tumor is seen to tell the subtype in this cohort."]
 
 
-def _followers(gaps: list[dict[str, Any]], tests: TestSet) -> str:
+def _followers(gaps: Sequence[FactGap], tests: TestSet) -> str:
     """Who follows a fact; where it never differs within a subtype that cannot be seen, and nobody is cleared."""
-    if all(gap["gap"]["value"] is None for gap in gaps):
+    if all(gap.gap.value is None for gap in gaps):
         return (
             "Whether a candidate follows it cannot be seen: within each subtype all cases are on one side of it, "
             "so these data cannot tell the fact from the subtype."
         )
-    return " ".join(_follower(gap, tests) for gap in gaps if _clear(gap["gap"])) or (
+    return " ".join(filter(None, (_follower(gap, tests) for gap in gaps))) or (
         "No candidate is seen to follow it within a subtype."
     )
 
 
-def _clear(gap: dict[str, Any]) -> bool:
-    return gap["low"] is not None and gap["high"] is not None and (gap["low"] > 0 or gap["high"] < 0)
-
-
-def _follower(gap: dict[str, Any], tests: TestSet) -> str:
-    e = gap["gap"]
-    subtype = tests.subtypes[tests.positive]
+def _follower(gap: FactGap, tests: TestSet) -> str:
+    """A sentence on a learner whose gap is not by chance; else empty."""
+    e, subtype = gap.gap, tests.subtypes[tests.positive]
+    if e.value is None or e.low is None or e.high is None or e.low <= 0 <= e.high:
+        return ""
     return (
-        f"Within a subtype, {gap['name']} gives {subtype} {abs(e['value']):.2f} "
-        f"({min(abs(e['low']), abs(e['high'])):.2f} to {max(abs(e['low']), abs(e['high'])):.2f}) "
-        f"{'more' if e['value'] > 0 else 'less'} probability where it is {gap['one']} than where it is "
-        f"{gap['other']}."
+        f"Within a subtype, {gap.name} gives {subtype} {abs(e.value):.2f} "
+        f"({min(abs(e.low), abs(e.high)):.2f} to {max(abs(e.low), abs(e.high)):.2f}) "
+        f"{'more' if e.value > 0 else 'less'} probability where it is {gap.one} than where it is "
+        f"{gap.other}."
     )

@@ -1,22 +1,22 @@
 """The table of one test set: answers in; ranked rows with figures and remarks, pairs and words out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from nephroscope.learning.engine.folds import Answers, Deal, Probabilities
+from nephroscope.learning.engine.divisions import Division
+from nephroscope.learning.engine.predictions import Predictions, Probabilities
 from nephroscope.questions.compare.measures import TestSet, brier, figures_of
 from nephroscope.questions.compare.pairs import compare_pairs, primary, summary
-from nephroscope.records import EvaluationConfig
+from nephroscope.questions.compare.results import Calibration, RankedLearner, RankTable, Tempered
+from nephroscope.records import Estimate, EvaluationConfig
 from nephroscope.statistics.logistic import intercept_and_slope
 from nephroscope.statistics.metrics import Floats, Ints
 
 LEAST, MOST = 0.05, 20.0  # bounds of the factor on log probabilities
 TINY = 1e-6
-SHOWN = ("intercept", "slope")
 HOW = (
     "one temperature for each fold, fitted to what the candidate said of the fold's validation part (targets shrunk "
     "as Platt's); held-out cases: to all validation parts"
@@ -28,9 +28,9 @@ NOT_ASKED = (
 
 
 def calibration_of(
-    answers: Answers, tests: TestSet, inside: Answers | None, config: EvaluationConfig
-) -> dict[str, Any]:
-    """Intercept and slope of the positive subtype's probability on one test set, ready for JSON.
+    answers: Predictions, tests: TestSet, inside: Predictions | None, config: EvaluationConfig
+) -> Calibration:
+    """Intercept and slope of the positive subtype's probability on one test set.
 
     ``intercept`` (slope held at 1) and ``slope`` are of the answers as ranked; ``inside`` holds the same, and the
     Brier score, after the temperature, and is None where there is none: ``inside_told`` then says why.
@@ -41,14 +41,16 @@ def calibration_of(
         inside: The same answers after `temper`; None where they could not be.
         config: Of the intervals.
     """
+    intercept, slope = _figures(answers, tests, config)
     if inside is None:
-        return {**_figures(answers, tests, config), "inside": None, "inside_told": NOT_ASKED}
+        return Calibration(intercept=intercept, slope=slope, inside=None, inside_told=NOT_ASKED)
     after = _figures(inside, tests, config)
-    after["brier"] = asdict(brier(tests.probabilities(inside), tests, config))
-    return {**_figures(answers, tests, config), "inside": after, "inside_told": HOW}
+    loss = brier(tests.probabilities(inside), tests, config)
+    tempered = Tempered(intercept=after[0], slope=after[1], brier=loss)
+    return Calibration(intercept=intercept, slope=slope, inside=tempered, inside_told=HOW)
 
 
-def temper(answers: Answers, deal: Deal) -> Answers | None:
+def temper(answers: Predictions, division: Division) -> Predictions | None:
     """The answers with every fold's temperature applied; None where a validation part was not asked.
 
     Source:
@@ -59,7 +61,7 @@ def temper(answers: Answers, deal: Deal) -> Answers | None:
     if not answers.validation or not {i for i in folds if i >= 0} <= answers.validation.keys():
         return None
     parts = {index: (index,) if index >= 0 else tuple(answers.validation) for index in folds}
-    factors = {index: _factor_on(answers, deal, part) for index, part in parts.items()}
+    factors = {index: _factor_on(answers, division, part) for index, part in parts.items()}
     p: dict[str, Probabilities] = {}
     for index, factor in factors.items():
         cases = [case for case, own in answers.fold.items() if own == index]
@@ -93,23 +95,24 @@ def fitted_factor(p: Floats, truth: Ints) -> float:
     return float(np.exp(found.x))
 
 
-def _factor_on(answers: Answers, deal: Deal, folds: Sequence[int]) -> float:
+def _factor_on(answers: Predictions, division: Division, folds: Sequence[int]) -> float:
     said: dict[str, Probabilities] = {}
     for index in folds:
         said |= answers.validation[index]
     p = np.array(list(said.values()), dtype=np.float64).reshape(len(said), -1)
-    return fitted_factor(p, np.array([deal.labels[case] for case in said], dtype=np.intp))
+    return fitted_factor(p, np.array([division.labels[case] for case in said], dtype=np.intp))
 
 
-def _figures(answers: Answers, tests: TestSet, config: EvaluationConfig) -> dict[str, Any]:
+def _figures(answers: Predictions, tests: TestSet, config: EvaluationConfig) -> tuple[Estimate, Estimate]:
+    """Intercept and slope."""
     p, truth = tests.probabilities(answers)[:, tests.positive], tests.truth == tests.positive
     found = intercept_and_slope(p, truth, tests.patients, config, "case")
-    return {name: asdict(found[name]) for name in SHOWN}
+    return found["intercept"], found["slope"]
 
 
-def tempered(ranked: Sequence[Answers], deal: Deal) -> Mapping[str, Answers]:
+def tempered(ranked: Sequence[Predictions], division: Division) -> Mapping[str, Predictions]:
     """By name, the answers of every candidate that a temperature could be chosen for."""
-    found = {answers.name: temper(answers, deal) for answers in ranked}
+    found = {answers.name: temper(answers, division) for answers in ranked}
     return {name: answers for name, answers in found.items() if answers is not None}
 
 
@@ -123,17 +126,17 @@ class Ranked:
         remarks: By name, what a reader must know of a candidate on this study.
     """
 
-    answers: Sequence[Answers]
-    tempered: Mapping[str, Answers]
+    answers: Sequence[Predictions]
+    tempered: Mapping[str, Predictions]
     remarks: Mapping[str, Sequence[str]]
 
 
-def table_of(tests: TestSet, ranked: Ranked, config: EvaluationConfig) -> dict[str, Any]:
+def table_of(tests: TestSet, ranked: Ranked, config: EvaluationConfig) -> RankTable:
     """Table, pairs and words of one test set.
 
     Args:
         tests: Its cases.
-        ranked: Every candidate.
+        ranked: Every learner.
         config: Of the figures and intervals.
     """
     figures = {a.name: figures_of(a, tests, config) for a in ranked.answers}
@@ -141,24 +144,24 @@ def table_of(tests: TestSet, ranked: Ranked, config: EvaluationConfig) -> dict[s
     pairs = compare_pairs(ordered, tests, config)
     values = [figures[a.name]["auc"].value for a in ordered]
     rows = [
-        {
-            "rank": None if value is None else 1 + sum(v is not None and v > value for v in values),
-            "name": a.name,
-            "kind": a.kind,
-            "told": a.told,
-            "remarks": list(ranked.remarks.get(a.name, ())),
-            **{name: asdict(estimate) for name, estimate in figures[a.name].items()},
-            "calibration": calibration_of(a, tests, ranked.tempered.get(a.name), config),
-        }
+        RankedLearner(
+            rank=None if value is None else 1 + sum(v is not None and v > value for v in values),
+            name=a.name,
+            kind=a.kind,
+            description=a.description,
+            remarks=tuple(ranked.remarks.get(a.name, ())),
+            figures=figures[a.name],
+            calibration=calibration_of(a, tests, ranked.tempered.get(a.name), config),
+        )
         for a, value in zip(ordered, values, strict=True)
     ]
     words = summary(ordered, pairs, tests)
-    return {
-        "answer": words[0],
-        "n_cases": len(tests.cases),
-        "n_patients": tests.patients.n,
-        "candidates": rows,
-        "pairwise": [asdict(pair) for pair in pairs],
-        "primary": primary(ordered, pairs),
-        "words": words,
-    }
+    return RankTable(
+        answer=words[0],
+        n_cases=len(tests.cases),
+        n_patients=tests.patients.n,
+        candidates=tuple(rows),
+        pairwise=tuple(pairs),
+        primary=primary(ordered, pairs),
+        words=tuple(words),
+    )

@@ -9,7 +9,7 @@ from nephroscope.base.tables import read_table
 from nephroscope.intake.labels.pathology import load_pathology, name_of_subtype
 from nephroscope.learning.run_files import load_run, open_run
 from nephroscope.learning.score_run import score_run
-from nephroscope.questions.compare.comparison_file import load_comparison
+from nephroscope.questions.compare.document import load_comparison
 from nephroscope.questions.readers.answers import CaseLabels, Reader, ReaderAnswer
 from nephroscope.questions.readers.call_table import CallOptions, read_calls
 from nephroscope.questions.readers.reader_study import ReaderStudy, study_readers

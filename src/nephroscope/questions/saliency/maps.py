@@ -65,7 +65,7 @@ def fold_maps(
     """Maps of the slices that one fold answered, (N, h, w); adds to ``agreement`` for those of the sample."""
     from nephroscope.learning.networks.networks import SubtypeNetwork, build_network
     from nephroscope.learning.networks.saliency import grad_cam, with_random_weights
-    from nephroscope.learning.training.fit import load_weights
+    from nephroscope.learning.training.checkpoint import load_weights
 
     n = len(run.snapshot.cohort.subtypes)
     config = TrainConfig(**load_json(run.folder / "config.json", 1)["training"])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nephroscope.base.errors import ConfigError
-from nephroscope.questions.compare.comparison_file import Comparison, load_comparison
+from nephroscope.questions.compare.document import Comparison, load_comparison
 from nephroscope.questions.evaluation.evaluate import LEAKY
 from nephroscope.questions.evaluation.operating_points import AchievedPoint, operating_point_at
 from nephroscope.questions.evaluation.recalibration import How, Rescaling, recalibrate

@@ -11,8 +11,10 @@ from typing import Any
 from nephroscope.base.documents import read_document, read_object
 from nephroscope.base.version import __version__
 from nephroscope.intake.export.series_table import SEEN_FILE, seen_rows
-from nephroscope.learning.engine.folds import Answers, Deal
+from nephroscope.learning.engine.divisions import present_division
+from nephroscope.learning.engine.predictions import Predictions
 from nephroscope.learning.run_files import CompleteRun
+from nephroscope.questions.compare.document import plain_json
 from nephroscope.questions.compare.facts import Fact
 from nephroscope.questions.compare.measures import TestSet
 from nephroscope.questions.compare.probe import probe
@@ -126,17 +128,17 @@ def _probe(snapshot: Snapshot, report: Evaluation, scans: Mapping[str, Scan]) ->
     labels = dict(snapshot.labels)
     group = report.groups[0].name
     asked = [p for p in report.predictions if p.group == group and p.case_id in labels]
-    answers = Answers(
+    answers = Predictions(
         name=report.run,
         kind="network",
-        told=report.model,
+        description=report.model,
         p={p.case_id: tuple(p.probabilities[s] for s in report.subtypes) for p in asked},
         fold={p.case_id: p.fold for p in asked},
     )
     tests = TestSet.of(group, sorted(p.case_id for p in asked), labels, snapshot.cohort)
     cases = [snapshot.cohort.by_id[name] for name in sorted(labels)]
-    deal = Deal(name="r0", split=snapshot.split, labels=labels, seed=0)
-    return probe(snapshot, facts_known(cases, scans), [answers], tests, deal)
+    facts, division = facts_known(cases, scans), present_division(snapshot, 0)
+    return plain_json(probe(snapshot, facts, [answers], tests, division))
 
 
 def facts_known(cases: Sequence[ChosenCase], scans: Mapping[str, Scan]) -> list[Fact]:
@@ -148,11 +150,11 @@ def facts_known(cases: Sequence[ChosenCase], scans: Mapping[str, Scan]) -> list[
         *(
             Fact(
                 name=name,
-                told=name,
+                description=name,
                 values={c: known[name] for c, known in of.items() if known[name] != UNKNOWN},
             )
             for name in NAMED
         ),
-        Fact(name="source", told="source of intensities", values={c.case_id: c.source for c in cases}),
-        Fact(name="slice spacing", told="slice spacing", values=spacing, unit="mm"),
+        Fact(name="source", description="source of intensities", values={c.case_id: c.source for c in cases}),
+        Fact(name="slice spacing", description="slice spacing", values=spacing, unit="mm"),
     ]

@@ -16,7 +16,6 @@ from nephroscope.base.errors import CohortError, RoiError, StudyError
 from nephroscope.base.files import load_json, save_json
 from nephroscope.base.parallel import map_in_processes
 from nephroscope.base.progress import track
-from nephroscope.learning.baselines.candidate import StudyData
 from nephroscope.learning.baselines.radiomics.extract import (
     SLICES,
     VOLUME,
@@ -25,6 +24,7 @@ from nephroscope.learning.baselines.radiomics.extract import (
     extract,
     mirp_version,
 )
+from nephroscope.learning.learner import StudyData
 from nephroscope.records import ChosenCase, Cohort, CTVolume, RoiMask, VolumeGeometry
 from nephroscope.records.settings import READERS
 

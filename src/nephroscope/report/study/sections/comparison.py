@@ -6,7 +6,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from nephroscope.questions.compare.comparison_file import Comparison
+from nephroscope.questions.compare.document import Comparison
 from nephroscope.records import INTERNAL_TEST, Estimate, counted_noun, p_words
 from nephroscope.report.page.drawing import COLORS, GRID, INK, QUIET, STYLE
 from nephroscope.report.page.names import NAMES, group_name

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from nephroscope.base.files import load_json
-from nephroscope.questions.compare.comparison_file import FILE, FOLDER
-from nephroscope.questions.compare.comparison_file import FORMAT as COMPARISON
+from nephroscope.questions.compare.document import FILE, FOLDER
+from nephroscope.questions.compare.document import FORMAT as COMPARISON
 from nephroscope.records import DEVELOPMENT, ChosenCase, Cohort, Estimate, counted_noun, p_is
 from nephroscope.report.page.names import group_name
 from nephroscope.report.page.section import Bullets, Filled, Section

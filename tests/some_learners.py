@@ -1,4 +1,4 @@
-"""Candidates for tests, found by name from other processes and machines: one knows, one guesses, one is slow."""
+"""Learners for tests, found by name from other processes and machines: one knows, one guesses, one is slow."""
 
 import time
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Learner:
     """Learns the mean of a number in each subtype."""
 
     name: str
     kind: str = "hu"
     seconds: float = 0.0
-    told: str = "for tests"
+    description: str = "for tests"
 
     def missing(self, data):
         return "made to be missing" if self.kind == "missing" else ""
@@ -53,7 +53,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Broken(Candidate):
+class Broken(Learner):
     """Gives numbers that are no probabilities."""
 
     def fit(self, data, case_ids, labels, seed):
@@ -65,18 +65,18 @@ class Broken(Candidate):
 
 
 @dataclass(frozen=True)
-class Remarks(Candidate):
+class Remarks(Learner):
     """Has something to tell of a study."""
 
     def remarks(self, data):
         return (f"{len(data.cohort.cases)} cases, all of them SYNTHETIC discs",)
 
 
-KNOWS = Candidate("knows")
+KNOWS = Learner("knows")
 REMARKS = Remarks("remarks", "guess")
-NOISY = Candidate("noisy", "noisy")
-GUESSES = Candidate("guesses", "guess")
-SLOW = Candidate("slow", "noisy", seconds=0.4)
-MISSING = Candidate("absent", "missing")
-REFUSES = Candidate("refuses", "refuses")
+NOISY = Learner("noisy", "noisy")
+GUESSES = Learner("guesses", "guess")
+SLOW = Learner("slow", "noisy", seconds=0.4)
+MISSING = Learner("absent", "missing")
+REFUSES = Learner("refuses", "refuses")
 BROKEN = Broken("broken")

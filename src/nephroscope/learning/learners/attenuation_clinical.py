@@ -1,6 +1,5 @@
 """Attenuation, age, sex and size in one regression: what a careful reader knows in a minute."""
 
-from nephroscope.learning.baselines.candidate import StudyData
 from nephroscope.learning.baselines.features import FeatureTable
 from nephroscope.learning.baselines.measured import (
     attenuation_table,
@@ -9,7 +8,8 @@ from nephroscope.learning.baselines.measured import (
     tells_attenuation,
     tells_clinical,
 )
-from nephroscope.learning.baselines.regression import METHOD, FeatureCandidate
+from nephroscope.learning.baselines.regression import METHOD, FeatureLearner
+from nephroscope.learning.learner import StudyData
 
 
 def both_tables(data: StudyData) -> FeatureTable:
@@ -22,9 +22,9 @@ def both_tell(data: StudyData) -> tuple[str, ...]:
     return (*tells_attenuation(data), *tells_clinical(data))
 
 
-CANDIDATE = FeatureCandidate(
+LEARNER = FeatureLearner(
     name="attenuation+clinical",
-    told=f"attenuation and clinical features together; {METHOD}",
+    description=f"attenuation and clinical features together; {METHOD}",
     table=both_tables,
     lacks=lacks_clinical,
     tells=both_tell,

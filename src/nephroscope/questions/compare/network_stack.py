@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from nephroscope.learning.baselines.inner_folds import INNER_FOLDS, patient_folds
-from nephroscope.learning.baselines.stack import StackWeights, apply_stack, fit_stack
-from nephroscope.learning.engine.folds import HOLDOUT, Answers, Deal, Probabilities, thresholds_of
+from nephroscope.learning.baselines.stack_weights import StackWeights, apply_stack, fit_stack
+from nephroscope.learning.engine.divisions import Division
+from nephroscope.learning.engine.predictions import HOLDOUT, Predictions, Probabilities, thresholds_of
 from nephroscope.statistics.metrics import Floats
 from nephroscope.study.snapshot import Snapshot
 
@@ -19,7 +20,9 @@ HOW = (
 NO_MEMBERS = ("stack", "attenuation+clinical")  # made of others that are members themselves
 
 
-def stack_with_networks(snapshot: Snapshot, deal: Deal, ranked: Sequence[Answers]) -> Answers | None:
+def stack_with_networks(
+    snapshot: Snapshot, division: Division, ranked: Sequence[Predictions]
+) -> Predictions | None:
     """Networks and single baselines, weighed by what each said of the validation part of each fold.
 
     Each fold has weights of its own; held-out cases get weights from all validation parts. No weight and no threshold
@@ -29,9 +32,13 @@ def stack_with_networks(snapshot: Snapshot, deal: Deal, ranked: Sequence[Answers
     members = [a for a in ranked if a.name not in NO_MEMBERS and a.validation]
     if len(members) < 2 or all(member.kind != "network" for member in members):
         return None
-    weights = {fold.index: _weights(snapshot, deal, members, [fold.index]) for fold in deal.split.folds}
+    weights = {
+        fold.index: _weights(snapshot, division, members, [fold.index]) for fold in division.split.folds
+    }
     if any(member.fold[case] == HOLDOUT for member in members for case in member.fold):
-        weights[HOLDOUT] = _weights(snapshot, deal, members, [fold.index for fold in deal.split.folds])
+        weights[HOLDOUT] = _weights(
+            snapshot, division, members, [fold.index for fold in division.split.folds]
+        )
     fold_of = members[0].fold
     p: dict[str, Probabilities] = {}
     for index in dict.fromkeys(fold_of.values()):
@@ -41,32 +48,34 @@ def stack_with_networks(snapshot: Snapshot, deal: Deal, ranked: Sequence[Answers
         p |= {case: tuple(row) for case, row in zip(cases, found.tolist(), strict=True)}
     names = ", ".join(member.name for member in members)
     told = f"{names}; {HOW}"
-    thresholds = _thresholds(snapshot, deal, members)
-    return Answers(name=NAME, kind="stack", told=told, p=p, fold=dict(fold_of), thresholds=thresholds)
+    thresholds = _thresholds(snapshot, division, members)
+    return Predictions(
+        name=NAME, kind="stack", description=told, p=p, fold=dict(fold_of), thresholds=thresholds
+    )
 
 
-def _thresholds(snapshot: Snapshot, deal: Deal, members: Sequence[Answers]) -> dict[int, float]:
+def _thresholds(snapshot: Snapshot, division: Division, members: Sequence[Predictions]) -> dict[int, float]:
     """Chosen, where the study chooses any, on what inner folds of the validation part say of it."""
     if snapshot.settings.evaluation.criterion == "fixed":
         return {}
-    said = {fold.index: _inner(snapshot, deal, members, fold.index) for fold in deal.split.folds}
-    return thresholds_of(said, deal, snapshot)
+    said = {fold.index: _inner(snapshot, division, members, fold.index) for fold in division.split.folds}
+    return thresholds_of(snapshot, division, said)
 
 
 def _inner(
-    snapshot: Snapshot, deal: Deal, members: Sequence[Answers], index: int
+    snapshot: Snapshot, division: Division, members: Sequence[Predictions], index: int
 ) -> dict[str, Probabilities]:
     """The stack's answers to a validation part, each case by weights that did not see its patient."""
     cases = sorted(members[0].validation[index])
     table = np.stack([_table(member.validation[index], cases) for member in members])
-    labels = np.array([deal.labels[case] for case in cases], dtype=np.intp)
+    labels = np.array([division.labels[case] for case in cases], dtype=np.intp)
     patients = [snapshot.cohort.by_id[case].patient_id for case in cases]
-    inner = patient_folds(labels, patients, INNER_FOLDS, deal.seed)
+    inner = patient_folds(labels, patients, INNER_FOLDS, division.seed)
     found: dict[str, Probabilities] = {}
     for number in np.unique(inner).tolist():
         own, rest = np.flatnonzero(inner == number), np.flatnonzero(inner != number)
         if rest.size:
-            weights = fit_stack(table[:, rest], labels[rest], [patients[i] for i in rest], deal.seed)
+            weights = fit_stack(table[:, rest], labels[rest], [patients[i] for i in rest], division.seed)
             answers = apply_stack(weights, table[:, own])
         else:  # one patient: nothing to weigh by, so the plain mean
             answers = table[:, own].mean(axis=0)
@@ -75,15 +84,15 @@ def _inner(
 
 
 def _weights(
-    snapshot: Snapshot, deal: Deal, members: Sequence[Answers], folds: Sequence[int]
+    snapshot: Snapshot, division: Division, members: Sequence[Predictions], folds: Sequence[int]
 ) -> StackWeights:
     tables, labels, patients = [], [], []
     for index in folds:
         cases = sorted(members[0].validation[index])
         tables.append(np.stack([_table(member.validation[index], cases) for member in members]))
-        labels += [deal.labels[case] for case in cases]
+        labels += [division.labels[case] for case in cases]
         patients += [snapshot.cohort.by_id[case].patient_id for case in cases]
-    return fit_stack(np.concatenate(tables, axis=1), np.array(labels, dtype=np.intp), patients, deal.seed)
+    return fit_stack(np.concatenate(tables, axis=1), np.array(labels, dtype=np.intp), patients, division.seed)
 
 
 def _table(rows: Mapping[str, Probabilities], cases: Sequence[str]) -> Floats:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from nephroscope.base.errors import ConfigError
-from nephroscope.learning.baselines.candidate import Floats, Ints, StudyData
 from nephroscope.learning.baselines.radiomics.cases import features_of_cases
 from nephroscope.learning.baselines.radiomics.elastic_net import ElasticNet
 from nephroscope.learning.baselines.radiomics.extract import EXTRA, mirp_version
+from nephroscope.learning.learner import Floats, Ints, StudyData
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -36,7 +36,7 @@ class Radiomics:
     """IBSI features of the tumor, selected and weighed inside the training cases."""
 
     name: str = "radiomics"
-    told: str = (
+    description: str = (
         "IBSI features by MIRP (morphology, intensity, textures; 2 mm, fixed bin size 25 HU, no filter; slice images "
         "by slice), selected inside the training cases, elastic-net logistic regression"
     )
@@ -81,4 +81,4 @@ def feature_table(data: StudyData, case_ids: Sequence[str], names: Sequence[str]
     return values
 
 
-CANDIDATE = Radiomics()
+LEARNER = Radiomics()

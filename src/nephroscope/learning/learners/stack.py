@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nephroscope.learning.baselines.candidate import Candidate, Fitted, StudyData
-from nephroscope.learning.baselines.candidates import all_candidates
 from nephroscope.learning.baselines.inner_folds import INNER_FOLDS, Floats, Ints, patient_folds
-from nephroscope.learning.baselines.stack import StackWeights, apply_stack, fit_stack
+from nephroscope.learning.baselines.stack_weights import StackWeights, apply_stack, fit_stack
+from nephroscope.learning.learner import Fitted, Learner, StudyData
+from nephroscope.learning.learners import all_learners
 
 MEMBERS = ("attenuation", "clinical", "frozen", "radiomics")
 FEWEST_MEMBERS = 2
@@ -33,7 +33,7 @@ class Stack:
 
     members: tuple[str, ...] = MEMBERS
     name: str = "stack"
-    told: str = (
+    description: str = (
         "the other baselines (attenuation, clinical, frozen, radiomics: those this study allows), combined by a "
         "logistic regression on their logits, shrunk towards the plain mean; weights from what each said in 5 inner "
         "folds of patients about cases it was not fitted on, applied to members fitted on all training cases"
@@ -41,7 +41,7 @@ class Stack:
 
     def missing(self, data: StudyData) -> str:
         """Why there is nothing to combine; empty when two members or more can be computed."""
-        reasons = {name: candidate.missing(data) for name, candidate in self._candidates().items()}
+        reasons = {name: candidate.missing(data) for name, candidate in self._learners().items()}
         there = [name for name, reason in reasons.items() if not reason]
         if len(there) >= FEWEST_MEMBERS:
             return ""
@@ -72,12 +72,12 @@ class Stack:
             weights=fit_stack(said, labels, patient_ids, seed),
         )
 
-    def _candidates(self) -> dict[str, Candidate]:
-        known = all_candidates()
+    def _learners(self) -> dict[str, Learner]:
+        known = all_learners()
         return {name: known[name] for name in self.members if name in known}
 
-    def _present(self, data: StudyData) -> dict[str, Candidate]:
-        return {name: each for name, each in self._candidates().items() if not each.missing(data)}
+    def _present(self, data: StudyData) -> dict[str, Learner]:
+        return {name: each for name, each in self._learners().items() if not each.missing(data)}
 
 
-CANDIDATE = Stack()
+LEARNER = Stack()

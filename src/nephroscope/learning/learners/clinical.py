@@ -1,11 +1,11 @@
 """Who the patient is and how large the tumor: what is known without looking inside it."""
 
 from nephroscope.learning.baselines.measured import clinical_table, lacks_clinical, tells_clinical
-from nephroscope.learning.baselines.regression import METHOD, FeatureCandidate
+from nephroscope.learning.baselines.regression import METHOD, FeatureLearner
 
-CANDIDATE = FeatureCandidate(
+LEARNER = FeatureLearner(
     name="clinical",
-    told=f"age, sex and log of the largest diameter; {METHOD}",
+    description=f"age, sex and log of the largest diameter; {METHOD}",
     table=clinical_table,
     lacks=lacks_clinical,
     tells=tells_clinical,

@@ -1,4 +1,8 @@
-"""The one interface of everything that is compared: fit on cases, then probabilities for cases."""
+"""The one interface of everything that learns: fit on cases, then probabilities for cases.
+
+A new learner is one file in `learning/learners` that holds a `LEARNER`; commands, folds, parallel work, the control
+with shuffled labels and the report then know it.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,11 +19,12 @@ from nephroscope.study.snapshot import digest_of_files
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
+CaseReader = Callable[[ChosenCase], tuple[CTVolume, RoiMask]]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class StudyData:
-    """What a candidate may look at. Subtypes are taken away: labels reach it through `Candidate.fit` alone.
+    """What a learner may look at. Subtypes are taken away: labels reach it through `Learner.fit` alone.
 
     Attributes:
         cohort: Cases whose ``subtype`` is None.
@@ -30,48 +35,45 @@ class StudyData:
 
     cohort: Cohort
     store: SliceStore
-    read: Callable[[ChosenCase], tuple[CTVolume, RoiMask]]
+    read: CaseReader
     cache: Path
 
     @classmethod
-    def of(
-        cls,
-        cohort: Cohort,
-        store: SliceStore,
-        read: Callable[[ChosenCase], tuple[CTVolume, RoiMask]],
-        cache: Path,
-    ) -> "StudyData":
+    def of(cls, cohort: Cohort, store: SliceStore, read: CaseReader, cache: Path) -> "StudyData":
         """The data of a study without its subtypes."""
         blind = tuple(replace(case, subtype=None, subtype_reader2=None) for case in cohort.cases)
         return cls(cohort=replace(cohort, cases=blind), store=store, read=read, cache=cache)
 
     @cached_property
     def seen(self) -> str:
-        """Digest of what there is to be seen, for the key of a cache."""
+        """Digest of the slices and image files, for the key of a cache."""
         return digest_of_files(self.cohort, self.store)
 
 
 class Fitted(Protocol):
-    """A candidate that has seen its training cases."""
+    """A learner that has seen its training cases."""
 
     def probabilities(self, case_ids: Sequence[str]) -> Floats:
         """Probabilities (n, K) of the subtypes in the cohort's order; every row sums to one."""
         ...
 
 
-class Candidate(Protocol):
-    """What can be compared.
+class Learner(Protocol):
+    """A baseline or a network.
 
     Attributes:
         name: Short and stable: column of tables, option of commands.
-        told: What it is, in a sentence for the report's methods.
+        description: A sentence for the report's methods.
     """
 
-    name: str
-    told: str
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def description(self) -> str: ...  # noqa: D102
 
     def missing(self, data: StudyData) -> str:
-        """Why it cannot be computed on this study ("no sex, age or size in cohort.csv"); empty when it can."""
+        """Why it cannot be used on this study ("no sex, age or size in cohort.csv"); empty when it can."""
         ...
 
     def fit(self, data: StudyData, case_ids: Sequence[str], labels: Ints, seed: int) -> Fitted:
@@ -86,10 +88,10 @@ class Candidate(Protocol):
         ...
 
 
-def remarks_of(candidate: Candidate, data: StudyData) -> tuple[str, ...]:
-    """What a reader must know of a candidate on this study: clipped HU, gaps, members; none where it tells nothing.
+def remarks_of(learner: Learner, data: StudyData) -> tuple[str, ...]:
+    """Sentences for the page about a learner on this study: clipped HU, gaps, members of a stack.
 
-    A candidate may have a third verb for this, ``remarks(data)``, with sentences for the page.
+    They come from a third method, ``remarks(data)``, which a learner may have.
     """
-    remarks = getattr(candidate, "remarks", None)
+    remarks = getattr(learner, "remarks", None)
     return tuple(remarks(data)) if remarks is not None else ()

@@ -1,11 +1,11 @@
 """How bright the tumor is: the oldest sign, papillary tumors enhance least."""
 
 from nephroscope.learning.baselines.measured import attenuation_table, tells_attenuation
-from nephroscope.learning.baselines.regression import METHOD, FeatureCandidate
+from nephroscope.learning.baselines.regression import METHOD, FeatureLearner
 
-CANDIDATE = FeatureCandidate(
+LEARNER = FeatureLearner(
     name="attenuation",
-    told=(
+    description=(
         "mean, SD and percentiles (10, 50, 90) of HU inside the ROI, its mean over that of renal cortex and aorta "
         f"where known; {METHOD}"
     ),

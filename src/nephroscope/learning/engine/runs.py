@@ -1,0 +1,84 @@
+"""Train a network on the folds of a study: here, in several processes or on a Ray cluster; go on where it stopped."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nephroscope.base.errors import StudyError
+from nephroscope.base.progress import track
+from nephroscope.learning.engine.workers import Workers
+from nephroscope.learning.run_files import load_run_split, run_config
+from nephroscope.records import TrainConfig
+from nephroscope.study.snapshot import Snapshot, take_snapshot
+
+
+def train_new_run(
+    snapshot: Snapshot, config: TrainConfig, name: str | None = None, workers: Workers | None = None
+) -> dict[str, Any]:
+    """Train all folds under a new name, by default the network's; gives the content of run.json."""
+    path = snapshot.folder.new_run(name or config.model, numbered=name is None)
+    return train_in(path, snapshot, config, workers)
+
+
+def resume_run(snapshot: Snapshot, name: str | None = None, workers: Workers | None = None) -> dict[str, Any]:
+    """Go on with the named run, or with the last one that was interrupted; gives the content of run.json."""
+    path = snapshot.folder.interrupted_run(name)
+    study = snapshot.with_split(load_run_split(path, snapshot.cohort))
+    return train_in(path, study, run_config(path), workers)
+
+
+def train_in(
+    folder: Path, snapshot: Snapshot, config: TrainConfig, workers: Workers | None = None
+) -> dict[str, Any]:
+    """Train all folds of the snapshot in a folder, going on where an earlier call stopped; the content of run.json.
+
+    With several workers each trains a fold; they take the labels from the study on disk, so ``snapshot`` must have
+    them too.
+
+    Raises:
+        StudyError: The folder holds a run of another cohort, other slices or other settings.
+        ConfigError: The network or the precision is not available here.
+    """
+    from nephroscope.learning.training.run import close_run, folds_left, open_run_folder, train_folds
+
+    open_run_folder(folder, snapshot, config)
+    left = folds_left(folder, snapshot)
+    if workers is not None and not workers.only_here and len(left) > 1:
+        tasks = [FoldOfRun(study=str(snapshot.folder.root), run=str(folder), index=index) for index in left]
+        for _ in track(workers.each(train_one_fold, tasks), f"training {folder.name}", "fold", len(tasks)):
+            pass
+    train_folds(folder, snapshot, config, folds_left(folder, snapshot))
+    return close_run(folder, snapshot, config)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldOfRun:
+    """One fold to be trained, small enough to be sent: the study must lie at the same path everywhere."""
+
+    study: str
+    run: str
+    index: int
+
+
+def train_one_fold(task: FoldOfRun) -> int:
+    """Train one fold of a run where this process runs; gives its index.
+
+    Raises:
+        StudyError: The run's folder cannot be seen from here or is damaged, or the cohort or its slices changed
+            since it began.
+    """
+    from nephroscope.learning.training.run import open_run_folder, train_folds
+
+    path = Path(task.run)
+    if not (Path(task.study) / "study.toml").is_file():
+        raise StudyError(
+            where=f"run {path.name}, fold {task.index}",
+            expected="the study folder at the same path on every machine",
+            found="none there on one of them",
+            remedy="put the study on storage that all machines share",
+        )
+    snapshot, config = take_snapshot(Path(task.study)), run_config(path)
+    snapshot = snapshot.with_split(load_run_split(path, snapshot.cohort))
+    open_run_folder(path, snapshot, config)
+    train_folds(path, snapshot, config, [task.index])
+    return task.index

@@ -1,0 +1,181 @@
+"""Trained runs of a study, and networks trained on other divisions: what they predict, or why they are not ranked.
+
+Every answer comes from the fold that did not see the patient: test parts for the figures, validation parts for what
+is chosen after training. Scoring runs on ONNX Runtime; only training needs torch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from nephroscope.base.errors import StudyError
+from nephroscope.base.files import digest_of, load_json, save_json
+from nephroscope.learning.engine.divisions import Division, present_division, same_folds
+from nephroscope.learning.engine.predictions import HOLDOUT, Predictions, Probabilities, thresholds_of
+from nephroscope.learning.run_files import (
+    CompleteRun,
+    changed_inputs,
+    load_run,
+    load_run_split,
+    open_run_network,
+    run_config,
+)
+from nephroscope.learning.score_run import score_run
+from nephroscope.records import Answer, Cohort, Fold, Split
+from nephroscope.study.snapshot import Snapshot
+
+FORMAT = 1
+LEAKY = "LEAKY split by image: slices of one patient train and test"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FoundRun:
+    """A run of the study: what it predicts on the present folds, or the reason why it is not ranked.
+
+    Attributes:
+        leaky: True under the image protocol; it is then listed separately and never ranked.
+    """
+
+    name: str
+    model: str
+    predictions: Predictions | None = None
+    reason: str = ""
+    leaky: bool = False
+
+
+def find_runs(snapshot: Snapshot, wanted: tuple[str, ...] | None, kept: Path) -> list[FoundRun]:
+    """All runs of the study, or those of these names, each with its predictions or the reason why there are none.
+
+    Raises:
+        StudyError: There is no run of a name.
+    """
+    runs = snapshot.folder
+    folders = runs.runs() if wanted is None else [runs.complete_run(name) for name in dict.fromkeys(wanted)]
+    return [_look_at(folder, snapshot, kept) for folder in folders]
+
+
+def run_of(snapshot: Snapshot, model: str) -> str | None:
+    """Name of the newest run of a network that can be ranked; None where there is none."""
+    for folder in reversed(snapshot.folder.runs()):
+        try:
+            is_it = run_config(folder).model == model
+        except StudyError:  # damaged: a run of no known network
+            continue
+        if is_it and not why_not(folder, snapshot):
+            return folder.name
+    return None
+
+
+def why_not(folder: Path, snapshot: Snapshot) -> str:
+    """Why a run cannot be ranked on the present folds; empty when it can."""
+    if not (folder / "run.json").exists():
+        return "interrupted: go on with `nephroscope train --resume`"
+    try:
+        content = load_run(folder)
+    except StudyError as error:
+        return str(error)
+    if changed := changed_inputs(content, snapshot):
+        return f"out of date: {changed} changed since it was trained; train again"
+    if content["leaky"]:
+        return LEAKY
+    try:
+        split = load_run_split(folder, snapshot.cohort)
+        if not same_folds(split, snapshot.split):
+            return "trained on other folds than splits.json: train again"
+        for fold in split.folds:
+            open_run_network(folder, fold.index)
+    except StudyError as error:
+        return str(error)
+    return "" if content["converged"] else "did not converge"
+
+
+def _look_at(folder: Path, snapshot: Snapshot, kept: Path) -> FoundRun:
+    name, model = folder.name, ""
+    try:
+        model, reason = run_config(folder).model, why_not(folder, snapshot)
+    except StudyError as error:
+        reason = str(error)
+    if reason:
+        return FoundRun(name=name, model=model, reason=reason, leaky=reason == LEAKY)
+    division = present_division(snapshot, 0)
+    scored = ScoredRun(folder=folder, name=name, model=model)
+    predictions = scored.predictions(division, snapshot, kept / f"{name}.json")
+    return FoundRun(name=name, model=model, predictions=predictions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredRun:
+    """A complete run that predicts: its folder, its name in tables and its network."""
+
+    folder: Path
+    name: str
+    model: str
+
+    def predictions(self, division: Division, snapshot: Snapshot, kept: Path) -> Predictions:
+        """What it predicts on the folds it was trained on; kept, so that a run is scored once."""
+        made_from = digest_of(
+            [load_run(self.folder), asdict(snapshot.settings.evaluation), snapshot.files_digest]
+        )
+        held = _load(kept, made_from)
+        if held is None:
+            held = self._score(division, snapshot)
+            save_json(kept, {"format": FORMAT, "made_from": made_from, **held})
+        validation = {int(i): _rows(cases) for i, cases in held["validation"].items()}
+        thresholds = thresholds_of(snapshot, division, validation)
+        if thresholds and held["exported"] is not None:
+            thresholds[HOLDOUT] = thresholds[held["exported"]]
+        return Predictions(
+            name=self.name,
+            kind="network",
+            description=network_description(self.model),
+            p=_rows(held["p"]),
+            fold={name: int(i) for name, i in held["fold"].items()},
+            validation=validation,
+            thresholds=thresholds,
+        )
+
+    def _score(self, division: Division, snapshot: Snapshot) -> dict[str, Any]:
+        split, cohort = division.split, division.cohort
+        predictions = self._predict(split, snapshot, cohort)
+        tested = {name for fold in split.folds for name in fold.test}
+        validation = {}
+        for fold in split.folds:  # each network is asked for its own validation part
+            only = Fold(index=fold.index, train=fold.train, validation=frozenset(), test=fold.validation)
+            part = replace(split, folds=(only,), holdout=frozenset())
+            validation[str(fold.index)] = _as_rows(self._predict(part, snapshot, cohort), cohort)
+        held_out = {p.fold for p in predictions if p.case_id not in tested}
+        return {
+            "p": _as_rows(predictions, cohort),
+            "exported": min(held_out, default=None),
+            "fold": {p.case_id: p.fold if p.case_id in tested else HOLDOUT for p in predictions},
+            "validation": validation,
+        }
+
+    def _predict(self, split: Split, snapshot: Snapshot, cohort: Cohort) -> list[Answer]:
+        config = replace(snapshot.settings.evaluation, criterion="fixed")
+        study = snapshot.with_labels(cohort, split).with_evaluation(config)
+        return score_run(CompleteRun(folder=self.folder, snapshot=study))[0]
+
+
+def network_description(model: str) -> str:
+    """A trained network in a sentence for the report's methods."""
+    return f"{model}, trained on slices; mean probability over a tumor's slices"
+
+
+def _as_rows(predictions: list[Answer], cohort: Cohort) -> dict[str, list[float]]:
+    return {p.case_id: [p.probabilities[s] for s in cohort.subtypes] for p in predictions}
+
+
+def _rows(held: Mapping[str, Any]) -> dict[str, Probabilities]:
+    return {name: tuple(map(float, row)) for name, row in held.items()}
+
+
+def _load(path: Path, made_from: str) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        held = load_json(path, FORMAT)
+    except StudyError:  # damaged: made again
+        return None
+    return held if held.get("made_from") == made_from else None

@@ -1,0 +1,136 @@
+"""A fit on disk: the best weights, and a checkpoint after each epoch from which the fit goes on bit for bit."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from nephroscope.base.errors import StudyError
+from nephroscope.base.files import replacing
+from nephroscope.learning.networks.networks import SubtypeNetwork, build_network
+from nephroscope.learning.networks.onnx_file import export_onnx
+from nephroscope.learning.training.fit import Epoch, FitState, FoldTask, epoch_steps, new_state
+from nephroscope.records import SliceSpec
+
+WEIGHTS, CHECKPOINT, MODEL = "weights.safetensors", "checkpoint.safetensors", "model.onnx"
+
+
+def first_state(task: FoldTask, spec: SliceSpec) -> FitState:
+    """The network of a task with its initial weights, which depend on seed and fold alone."""
+    config = task.config
+    torch.manual_seed(config.seed * 1000 + task.fold)
+    network = build_network(
+        config.model, task.n_subtypes, spec, config.recipe, config.pretrained, config.width
+    )
+    return new_state(network, task)
+
+
+def fit_in_folder(folder: Path, task: FoldTask, state: FitState) -> Iterator[Epoch | None]:
+    """Train to the end, going on at the last checkpoint; gives None after a batch and the epoch after each epoch.
+
+    Of an epoch the best weights are written first, then the history, and last the checkpoint: it alone decides what
+    a resumed fit does again.
+    """
+    if (folder / CHECKPOINT).exists():
+        load_checkpoint(state, folder / CHECKPOINT)
+        task.load_history(folder, state)
+    else:
+        save_weights(state.network, folder / WEIGHTS)  # kept where no loss is ever finite
+    while not task.is_finished(state):
+        yield from epoch_steps(task, state)
+        if task.has_improved(state):
+            save_weights(state.network, folder / WEIGHTS)
+        task.save_history(folder, state)
+        save_checkpoint(state, folder / CHECKPOINT)
+        yield state.history[-1]
+
+
+def export_best(folder: Path, task: FoldTask, state: FitState, shown: npt.NDArray[np.int16]) -> None:
+    """Write the best weights as model.onnx; ``shown`` are slices in HU (N, size, size) to export it with."""
+    load_weights(state.network, folder / WEIGHTS)
+    export_onnx(state.network, task.n_subtypes, shown, folder / MODEL)
+
+
+def save_weights(network: SubtypeNetwork, path: Path) -> None:
+    """Write the weights and batch-norm statistics of a network."""
+    with replacing(path) as temporary:
+        save_file(_plain(network.state_dict()), temporary)
+
+
+def load_weights(network: SubtypeNetwork, path: Path) -> None:
+    """Read weights into a network of the same kind.
+
+    Raises:
+        StudyError: The file is damaged or belongs to another network.
+    """
+    try:
+        network.load_state_dict(load_file(path))
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise _damaged(path, error) from error
+
+
+def save_checkpoint(state: FitState, path: Path) -> None:
+    """Write everything that a resumed fit needs."""
+    tensors = {f"network.{name}": value for name, value in state.network.state_dict().items()}
+    for number, values in state.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{name}": value for name, value in values.items()}
+    history = json.dumps([asdict(epoch) for epoch in state.history])
+    with replacing(path) as temporary:
+        save_file(_plain(tensors), temporary, {"history": history, "step": str(state.step)})
+
+
+def load_checkpoint(state: FitState, path: Path) -> None:
+    """Put a fresh state where the checkpoint left off.
+
+    Raises:
+        StudyError: The file is damaged or belongs to another network.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata()
+        tensors = load_file(path)
+        weights = {
+            name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")
+        }
+        state.network.load_state_dict(weights)
+        optimizer = state.optimizer.state_dict()
+        parameters = list(state.network.parameters())
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            if name.startswith("optimizer."):
+                _, number, key = name.split(".")
+                moments.setdefault(int(number), {})[key] = _laid_out_like(parameters[int(number)], value)
+        optimizer["state"] = moments
+        state.optimizer.load_state_dict(optimizer)
+        state.history = [Epoch(**epoch) for epoch in json.loads(about["history"])]
+        state.step = int(about["step"])
+    except (SafetensorError, OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def _laid_out_like(parameter: Tensor, value: Tensor) -> Tensor:
+    """The fused optimizer pairs weights and moments by their place in memory, so both are channels last."""
+    return torch.empty_like(parameter, device="cpu").copy_(value) if value.dim() else value
+
+
+def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name: value.detach().cpu().to(memory_format=torch.contiguous_format)
+        for name, value in tensors.items()
+    }
+
+
+def _damaged(path: Path, error: Exception) -> StudyError:
+    return StudyError(
+        where=f"{path.parent.parent.name}/{path.parent.name}/{path.name}",
+        expected="the weights of this run's network",
+        found=f"a file that does not fit ({type(error).__name__})",
+        remedy="train the run again under another --name",
+    )

@@ -1,0 +1,249 @@
+"""What a comparison finds, as records: ranks, pairs, repeats, the control with shuffled labels, and shortcuts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nephroscope.records import Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tempered:
+    """Calibration after a temperature that was chosen on the validation parts."""
+
+    intercept: Estimate
+    slope: Estimate
+    brier: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """Of the positive subtype's probability, as ranked; ``inside`` is None where ``inside_told`` says why."""
+
+    intercept: Estimate
+    slope: Estimate
+    inside: Tempered | None
+    inside_told: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankedLearner:
+    """One row of a table of ranks.
+
+    Attributes:
+        kind: baseline, network or stack.
+        description: What the learner is, in a sentence.
+        remarks: What a reader must know of it on this study.
+        figures: ``auc``, ``auc_by_fold``, ``accuracy``, ..., ``brier``: each of cases.
+    """
+
+    rank: int | None
+    name: str
+    kind: str
+    description: str
+    remarks: tuple[str, ...]
+    figures: Mapping[str, Estimate]
+    calibration: Calibration
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallPair:
+    """The calls of two learners on the same cases: difference of accuracy, and who alone is correct how often.
+
+    ``p`` is that of an exact McNemar test, ``p_holm`` corrected for the number of pairs; None without a test.
+    """
+
+    difference: Estimate
+    p: float | None
+    only_one_right: int
+    only_two_right: int
+    test: str
+    p_holm: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two learners on the same cases; ``one`` ranks above ``two``.
+
+    Attributes:
+        difference: AUC of the first minus AUC of the second.
+        p: Two-sided, of this pair alone; None where there is no test.
+        p_holm: Corrected for the number of pairs.
+        test: Its name, or why there is none.
+        accuracy: Of the calls.
+        supported: True when the data show a difference of AUC after correction.
+        words: The same as a sentence.
+    """
+
+    one: str
+    two: str
+    difference: Estimate
+    p: float | None
+    p_holm: float | None
+    test: str
+    accuracy: CallPair
+    supported: bool = False
+    words: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Primary:
+    """The best network against the best baseline: ``verdict`` is network, baseline or not shown."""
+
+    network: str
+    baseline: str
+    verdict: str
+    difference: Estimate
+    p: float | None
+    p_holm: float | None
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankTable:
+    """All learners on one test set: ranks, pairs and what to take away, the answer first."""
+
+    answer: str
+    n_cases: int
+    n_patients: int
+    candidates: tuple[RankedLearner, ...]
+    pairwise: tuple[Pair, ...]
+    primary: Primary | None
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotCompared:
+    """A learner or run that was left out, and why."""
+
+    name: str
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeakyRun:
+    """A run on a split by image, which is never ranked; with the AUC of its own evaluation where there is one."""
+
+    name: str
+    model: str
+    reason: str
+    auc: Estimate | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repeated:
+    """One learner over other divisions of the patients and other seeds; SDs are None with fewer than two values."""
+
+    name: str
+    repeats: int
+    auc: Estimate
+    auc_by_repeat: tuple[float | None, ...]
+    sd_over_splits: float | None
+    sd_over_splits_n: int
+    seeds: int
+    sd_over_seeds: float | None
+    sd_over_seeds_n: int
+    refused: tuple[str, ...]
+    sd_over_splits_unit: str = "division"
+    sd_over_seeds_unit: str = "seed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """One learner on labels permuted between patients.
+
+    Attributes:
+        auc: Mean over the permutations.
+        auc_by_fold: Mean of the means within folds.
+        observed: AUC with the true labels.
+        p: Of the permutations; ``p_floor`` is the least that so many can give.
+        alarm: True when something may leak; None without permutations.
+        noticed_above: The mean AUC above which there would have been an alarm.
+        words: The same as a sentence.
+        refused: Why fits were refused.
+    """
+
+    name: str
+    permutations: int
+    auc: Estimate
+    auc_by_fold: float | None
+    auc_by_fold_n: int
+    lowest: float | None
+    highest: float | None
+    range_n: int
+    observed: float | None
+    p: float | None
+    p_floor: float | None
+    alarm: bool | None
+    noticed_above: float | None
+    words: str
+    refused: tuple[str, ...]
+    unit: str = "permutation"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactRow:
+    """How well one fact alone tells the subtype.
+
+    Attributes:
+        told: What the fact is.
+        known: Cases of which it is known; None for all facts together.
+        levels: Its values with their numbers, or its range.
+        how: The score behind the AUC.
+    """
+
+    name: str
+    told: str
+    known: int | None
+    levels: tuple[str, ...]
+    auc: Estimate
+    how: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactGap:
+    """How much more probability a learner gives on one side of a fact, among cases of one subtype."""
+
+    fact: str
+    name: str
+    one: str
+    other: str
+    gap: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shortcuts:
+    """Facts that should not tell a subtype: how well they do, who follows them, and what that means."""
+
+    facts: tuple[FactRow, ...]
+    follows: tuple[FactGap, ...]
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonDocument:
+    """The content of comparison.json; ``test_set`` is the one that answer, repeats and control are about."""
+
+    version: str
+    subtypes: tuple[str, ...]
+    positive: str
+    synthetic: bool
+    folds: int
+    protocol: str
+    seed: int
+    split_seed: int
+    criterion: str
+    made_from: Mapping[str, str]
+    runs_seen: tuple[str, ...]
+    test_set: str
+    groups: Mapping[str, RankTable]
+    not_compared: tuple[NotCompared, ...]
+    leaky: tuple[LeakyRun, ...]
+    repeated: tuple[Repeated, ...]
+    control: tuple[Control, ...]
+    shortcuts: Shortcuts
+
+    @property
+    def first(self) -> RankTable:
+        """The table of ``test_set``."""
+        return self.groups[self.test_set]

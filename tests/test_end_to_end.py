@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nephroscope import Study
+from nephroscope.base.documents import as_plain
 from nephroscope.cli.demo import DEMO_TRAINING, DemoPlan, run_demo, shuffle_labels
 from nephroscope.imaging.read import read_case
 from one_series import changed
@@ -28,29 +29,30 @@ def demo(tmp_path_factory):
 
 
 def test_demo_gives_everything(demo):
-    assert json.loads(json.dumps(demo)) == demo
-    for name in ("study", "report", "bundle"):
-        assert Path(demo[name]).exists()
-    assert demo["case"]["auc"].keys() == {"value", "low", "high", "n", "unit", "method"}
-    assert demo["case"]["auc"]["unit"] == "case"
+    printed = as_plain(demo)
+    assert json.loads(json.dumps(printed)) == printed
+    for path in (demo.study, demo.report, demo.bundle):
+        assert Path(path).exists()
+    assert printed["case"]["auc"].keys() == {"value", "low", "high", "n", "unit", "method"}
+    assert demo.case["auc"].unit == "case"
 
 
 def test_clinic_says_what_evaluation_said(demo):
     """The DICOM files through the bundle, the slices through the run: the same probability."""
-    one = demo["prediction"]
-    assert one["probabilities"] == pytest.approx(one["evaluated"], abs=1e-3)
+    one = demo.prediction
+    assert one.probabilities == pytest.approx(one.evaluated, abs=1e-3)
 
 
 def test_synthetic_stands_everywhere(demo):
-    root = Path(demo["study"])
-    assert "SYNTHETIC" in Path(demo["report"]).read_text(encoding="utf-8")
-    assert "SYNTHETIC" in (Path(demo["bundle"]) / "README.md").read_text(encoding="utf-8")
+    root = Path(demo.study)
+    assert "SYNTHETIC" in Path(demo.report).read_text(encoding="utf-8")
+    assert "SYNTHETIC" in (Path(demo.bundle) / "README.md").read_text(encoding="utf-8")
     assert all(case.synthetic for case in Study(root).cohort.cases)
-    assert json.loads((root / "runs" / demo["run"] / "evaluation.json").read_text())["synthetic"]
+    assert json.loads((root / "runs" / demo.run / "evaluation.json").read_text())["synthetic"]
 
 
 def test_phantoms_come_in_with_two_readers_and_a_phase(demo):
-    cohort = Study(demo["study"]).cohort
+    cohort = Study(demo.study).cohort
     assert len(cohort.cases) == 12
     assert all(case.both_readers and case.clinical.sex and case.clinical.age_years for case in cohort.chosen)
     volume, roi = read_case(cohort.chosen[0])
@@ -61,7 +63,7 @@ def test_phantoms_come_in_with_two_readers_and_a_phase(demo):
 
 
 def test_shuffled_labels_keep_the_counts_and_say_so(demo, tmp_path):
-    study = Study(demo["study"])
+    study = Study(demo.study)
     before = [case.subtype for case in study.cohort.cases]
     shuffle_labels(study, 1)
     after = [case.subtype for case in study.cohort.cases]
@@ -73,5 +75,5 @@ def test_shuffled_labels_keep_the_counts_and_say_so(demo, tmp_path):
 def test_same_seed_same_slices(demo, tmp_path):
     study = Study.create(tmp_path / "again", ["PRCC", "ChRCC"])
     study.import_phantom(PLAN.n_cases, PLAN.seed)
-    again, first = study.cut_slices(), Study(demo["study"]).folder.slices
+    again, first = study.cut_slices(), Study(demo.study).folder.slices
     assert np.array_equal(again.hu, np.load(first / "slices.npy"))

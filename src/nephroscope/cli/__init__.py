@@ -9,6 +9,7 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
@@ -174,7 +175,10 @@ def _list_kinds(name: str, args: Sequence[str], kinds: "Mapping[str, type[Comman
 
 def _show(outcome: "Outcome", as_json: bool) -> int:
     if as_json:
-        print(json.dumps(outcome.data, ensure_ascii=False, allow_nan=False))
+        from nephroscope.base.documents import as_plain
+
+        data = as_plain(outcome.data) if is_dataclass(outcome.data) else outcome.data
+        print(json.dumps(data, ensure_ascii=False, allow_nan=False))
         if outcome.warning:
             print(outcome.warning, file=sys.stderr)
     else:

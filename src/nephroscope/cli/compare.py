@@ -198,7 +198,7 @@ def _control(rows: list[dict[str, Any]]) -> list[str]:
             _sd(r["auc_by_fold"]),
             "-" if r["lowest"] is None else f"{r['lowest']:.3f} to {r['highest']:.3f}",
             _sd(r["observed"]),
-            permutation_words(r),
+            _permutation_p(r),
         ]
         for r in rows
     ]
@@ -207,7 +207,7 @@ def _control(rows: list[dict[str, Any]]) -> list[str]:
     return [head, table(cells, [*header, "AUC, true labels", "p"]), *(row["words"] for row in rows), *refused]
 
 
-def permutation_words(row: dict[str, Any]) -> str:
+def _permutation_p(row: dict[str, Any]) -> str:
     """The permutation p of a row of the control; <= where more permutations could give a smaller p."""
     p = row["p"]
     if p is None:

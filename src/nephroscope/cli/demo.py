@@ -4,13 +4,12 @@ import logging
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from nephroscope.cli.command import Command, Outcome, StudyPath, Switch
 from nephroscope.facade.study import Study
-from nephroscope.records import Evaluation, Finding, SplitConfig, TrainConfig
+from nephroscope.records import Estimate, Evaluation, Finding, SplitConfig, TrainConfig
 from nephroscope.study.cohort_table import save_cohort
 
 SUBTYPES = ("PRCC", "ChRCC")
@@ -37,8 +36,39 @@ class DemoPlan:
     training: TrainConfig = DEMO_TRAINING
 
 
-def run_demo(root: Path, plan: DemoPlan) -> dict[str, Any]:
-    """Run every step in a new study at ``root``; returns what `nephroscope demo --json` prints."""
+@dataclass(frozen=True, kw_only=True)
+class DemoPrediction:
+    """A held-out phantom predicted from its DICOM files, next to its probabilities in the evaluation."""
+
+    case_id: str
+    truth: str | None
+    call: str | None
+    reason: str
+    probabilities: dict[str, float]
+    evaluated: dict[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoResult:
+    """What `nephroscope demo --json` prints: paths, figures of the held-out phantoms, one prediction, seconds."""
+
+    study: str
+    report: str
+    bundle: str
+    run: str
+    synthetic: bool
+    shuffled_labels: bool
+    converged: bool
+    case: dict[str, Estimate]
+    image: dict[str, Estimate]
+    prediction: DemoPrediction
+    timings: dict[str, float]
+    seconds: float
+
+
+def run_demo(root: Path, plan: DemoPlan) -> DemoResult:
+    """Run every step in a new study at ``root``."""
     started = time.monotonic()
     seconds: dict[str, float] = {}
 
@@ -58,27 +88,25 @@ def run_demo(root: Path, plan: DemoPlan) -> dict[str, Any]:
     study.change("training", **asdict(training))
     run = study.train(training)
     done("training")
-    evaluation = run.evaluate()
-    page = run.report()
+    evaluation, page = run.evaluate(), run.report()
     done("report")
     bundle = run.export(root / "bundle").folder
     prediction = _predict_one(study, evaluation, bundle)
     done("bundle")
-    group = evaluation.groups[0]
-    return {
-        "study": str(root),
-        "report": str(page),
-        "bundle": str(bundle),
-        "run": run.name,
-        "synthetic": True,
-        "shuffled_labels": plan.shuffle_labels,
-        "converged": evaluation.converged,
-        "case": {name: asdict(estimate) for name, estimate in group.case.items()},
-        "image": {name: asdict(estimate) for name, estimate in group.image.items()},
-        "prediction": prediction,
-        "timings": seconds,
-        "seconds": round(time.monotonic() - started, 1),
-    }
+    return DemoResult(
+        study=str(root),
+        report=str(page),
+        bundle=str(bundle),
+        run=run.name,
+        synthetic=True,
+        shuffled_labels=plan.shuffle_labels,
+        converged=evaluation.converged,
+        case=evaluation.groups[0].case,
+        image=evaluation.groups[0].image,
+        prediction=prediction,
+        timings=seconds,
+        seconds=round(time.monotonic() - started, 1),
+    )
 
 
 def shuffle_labels(study: Study, seed: int) -> None:
@@ -100,7 +128,7 @@ def shuffle_labels(study: Study, seed: int) -> None:
     )
 
 
-def _predict_one(study: Study, evaluation: Evaluation, bundle: Path) -> dict[str, Any]:
+def _predict_one(study: Study, evaluation: Evaluation, bundle: Path) -> DemoPrediction:
     """Predict a held-out phantom from its DICOM files, as a clinic would, next to its evaluated probabilities."""
     from nephroscope.clinic.predict import ImageToPredict, predict_files
 
@@ -110,15 +138,15 @@ def _predict_one(study: Study, evaluation: Evaluation, bundle: Path) -> dict[str
     answer, seconds = predict_files(
         bundle, ImageToPredict(image=case.image, roi=case.roi.path, case_id=case.case_id)
     )
-    return {
-        "case_id": case.case_id,
-        "truth": case.subtype,
-        "call": answer.call,
-        "reason": answer.reason,
-        "probabilities": answer.probabilities,
-        "evaluated": known.probabilities,
-        "seconds": seconds["total"],
-    }
+    return DemoPrediction(
+        case_id=case.case_id,
+        truth=case.subtype,
+        call=answer.call,
+        reason=answer.reason,
+        probabilities=answer.probabilities,
+        evaluated=known.probabilities,
+        seconds=seconds["total"],
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,18 +168,13 @@ class Demo(Command):
     def run(self) -> Outcome:
         """Run it."""
         plan = DemoPlan(n_cases=self.cases, seed=self.seed, shuffle_labels=self.shuffle_labels)
-        data = run_demo(self.study, plan)
-        auc, one = data["case"]["auc"], data["prediction"]
-        figure = "did not converge"
-        if auc["value"] is not None:
-            figure = (
-                f"{auc['value']:.3f} ({auc['low']:.3f}-{auc['high']:.3f}; {auc['n']} cases; {auc['method']})"
-            )
+        found = run_demo(self.study, plan)
+        one, auc = found.prediction, found.case["auc"]
         lines = [
-            f"SYNTHETIC cohort. AUC by case on held-out phantoms: {figure}",
-            f"case {one['case_id']}: {one['call'] or 'not sure'} ({one['reason']}); truth {one['truth']}",
-            f"report: {data['report']}  (open it in a browser)",
-            f"bundle: {data['bundle']}  (nephroscope predict {data['bundle']} IMAGE --roi ROI)",
-            f"{data['seconds']:.0f} s",
+            f"SYNTHETIC cohort. AUC by case on held-out phantoms: {auc}",
+            f"case {one.case_id}: {one.call or 'not sure'} ({one.reason}); truth {one.truth}",
+            f"report: {found.report}  (open it in a browser)",
+            f"bundle: {found.bundle}  (nephroscope predict {found.bundle} IMAGE --roi ROI)",
+            f"{found.seconds:.0f} s",
         ]
-        return Outcome(data=data, text="\n".join(lines))
+        return Outcome(data=found, text="\n".join(lines))

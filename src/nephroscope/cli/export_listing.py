@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
+from nephroscope.base.html import Record
 from nephroscope.base.tables import names
 from nephroscope.cli.command import Outcome, table
 from nephroscope.imaging.files import file_name
@@ -21,6 +21,10 @@ from nephroscope.study.folder import open_study
 
 MOST_LINES = 200
 LONGEST_CELL = 32
+HEADER = (
+    *("patient", "series", "no.", "description", "kind", "phase", "found in"),
+    *("files", "slices", "mm", "ROI", "usable", "decision"),
+)
 
 
 def list_export(study: Path, source: Path, rois: Path | None, labels: Path | None = None) -> Outcome:
@@ -39,7 +43,7 @@ def list_export(study: Path, source: Path, rois: Path | None, labels: Path | Non
         "files": scan.n_files,
         "not_dicom": scan.n_not_dicom,
         "damaged": len(scan.damaged),
-        "series": [series_as_json(row) for row in rows],
+        "series": [series_record(row) for row in rows],
     }
     lines = [export_text(scan, rows)]
     patients = {row.patient_id for row in rows if row.kind == CT and row.patient_id}
@@ -98,48 +102,28 @@ def n_patients(rows: Sequence[ExportSeries]) -> int:
     return len({row.patient_id for row in rows if row.patient_id}) + len(unnamed)
 
 
-def series_as_json(row: ExportSeries) -> dict[str, Any]:
-    """One series as it is written to JSON."""
-    return {
-        "series_uid": row.series_uid,
+SAME = (
+    *("series_uid", "patient_id", "study_uid", "modality", "kind", "n_files", "n_slices", "spacing_mm"),
+    *("accepted", "chosen", "reason"),
+)
+
+
+def series_record(row: ExportSeries) -> Record:
+    """One series as --json prints it; a number or description that may hold a name is left out."""
+    return {name: getattr(row, name) for name in SAME} | {
         "acquisition": row.acquisition or None,
-        "patient_id": row.patient_id,
-        "study_uid": row.study_uid,
         "series_number": row.series_number if row.series_number.isdecimal() else None,
         "description": clean_text(row.description) or None,
-        "modality": row.modality,
-        "kind": row.kind,
         "phase": row.phase or None,
         "phase_evidence": row.evidence or None,
-        "n_files": row.n_files,
-        "n_slices": row.n_slices,
-        "spacing_mm": row.spacing_mm,
         "n_rois": len(row.rois),
-        "accepted": row.accepted,
-        "chosen": row.chosen,
-        "reason": row.reason,
     }
 
 
 def export_text(scan: ExportScan, rows: Sequence[ExportSeries]) -> str:
     """A table of the series and the totals; an ROI that is used is shown in the row of its CT."""
-    header = (
-        "patient",
-        "series",
-        "no.",
-        "description",
-        "kind",
-        "phase",
-        "found in",
-        "files",
-        "slices",
-        "mm",
-        "ROI",
-        "usable",
-        "decision",
-    )
     listed = [row for row in rows if not (row.kind in (SEG, RTSTRUCT) and row.accepted)]
-    lines = table((_cells(row) for row in listed[:MOST_LINES]), header)
+    lines = table((_cells(row) for row in listed[:MOST_LINES]), HEADER)
     rest = len(listed) - MOST_LINES
     more = f"\n... and {rest} more series; --json lists them all" if rest > 0 else ""
     usable = [row for row in rows if row.kind == CT and row.accepted]

@@ -22,7 +22,7 @@ from nephroscope.cli.command import (
     findings_as_json,
     table,
 )
-from nephroscope.cli.export_listing import export_text, list_export, series_as_json
+from nephroscope.cli.export_listing import export_text, list_export, series_record
 from nephroscope.facade.study import Study
 from nephroscope.intake.export.describe import ExportSeries
 from nephroscope.intake.export.scan import ExportScan
@@ -227,7 +227,7 @@ class ImportDicom(Command):
         study, seen = Study(self.study), []
 
         def show(scan: ExportScan, rows: Sequence[ExportSeries]) -> None:
-            seen.append((export_text(scan, rows), [series_as_json(row) for row in rows]))
+            seen.append((export_text(scan, rows), [series_record(row) for row in rows]))
 
         outcome = imported(study, study.import_dicom(self.source, self.labels, self.rois, show))
         ((text, series),) = seen

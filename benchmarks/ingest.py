@@ -21,19 +21,28 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGLossless,
+    JPEGLosslessSV1,
     JPEGLSLossless,
     RLELossless,
     generate_uid,
 )
 
 SIZE_PX = 512
-COMPRESSED = {"JPEG 2000": JPEG2000Lossless, "JPEG-LS": JPEGLSLossless, "RLE": RLELossless}
+COMPRESSED = {
+    "JPEG lossless": JPEGLosslessSV1,
+    "JPEG lossless, another predictor": JPEGLossless,
+    "JPEG 2000": JPEG2000Lossless,
+    "JPEG-LS": JPEGLSLossless,
+    "RLE": RLELossless,
+}
 PLAIN = {"native": ExplicitVRLittleEndian, "implicit": ImplicitVRLittleEndian}
 
 
 def write_series(folder: Path, n_slices: int, syntax: str) -> None:
     """A body with a spine and noise in air, one file per slice, with as many attributes as scanners write."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    from compress import compress
     from phantoms import dicom_slices
 
     rng = np.random.default_rng(0)
@@ -56,7 +65,7 @@ def write_series(folder: Path, n_slices: int, syntax: str) -> None:
         image.PixelData = np.clip(hu + 1024, 0, 4095).astype("<u2").tobytes()
         image["PixelData"].is_undefined_length = False
         if syntax in COMPRESSED:
-            image.compress(COMPRESSED[syntax], generate_instance_uid=False)
+            compress(image, COMPRESSED[syntax])
         image.save_as(folder / f"IM{index:04d}.dcm", enforce_file_format=True)
 
 

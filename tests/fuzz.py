@@ -26,14 +26,33 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from pydicom.uid import (
+    HTJ2KLossless,
+    JPEG2000Lossless,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+from compress import compress
 from nephroscope.base.errors import NephroscopeError
 from nephroscope.imaging.read import read_ct, read_roi
 from nephroscope.intake.export.scan import scan_export
 from nephroscope.intake.labels.rows import read_labels
 from phantoms import box_tumor, box_volume, dicom_slices, write_nifti, write_png, write_seg, write_slices
 
+COMPRESSED = {
+    "rle": RLELossless,
+    "jpeg-lossless": JPEGLosslessSV1,
+    "jpeg-predictor": JPEGLossless,
+    "jpeg-ls": JPEGLSLossless,
+    "jpeg-2000": JPEG2000Lossless,
+    "htj2k": HTJ2KLossless,
+}
 KINDS = {
-    *("dicom", "dicom-scan", "dicom-rle", "dicom-deflated", "dicom-multi-frame", "rtstruct", "nrrd"),
+    *("dicom", "dicom-scan", "dicom-deflated", "dicom-multi-frame", "rtstruct", "nrrd"),
+    *(f"dicom-{name}" for name in COMPRESSED),
     *("seg-binary", "seg-fractional", "seg-labelmap", "nifti", "nifti-gz", "nifti-roi", "png", "csv", "xlsx"),
 }
 HANG_S = 10
@@ -102,7 +121,7 @@ def targets(folder: Path) -> dict[str, Target]:
 def more_targets(folder, images, volume, add, image, roi) -> None:
     """RTSTRUCT, NRRD, and the DICOM transfer syntaxes and multi-frame kinds."""
     import nrrd
-    from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
 
     header = {
         "space": "left-posterior-superior",
@@ -114,13 +133,13 @@ def more_targets(folder, images, volume, add, image, roi) -> None:
     nrrd.write(str(path), box_tumor().astype(np.uint8).transpose(2, 1, 0), header)
     add("nrrd", path, roi)
     add("rtstruct", _rtstruct(images, folder / "rt.dcm"), roi)
-    for name, syntax in (("rle", RLELossless), ("deflated", DeflatedExplicitVRLittleEndian)):
+    for name, syntax in {"deflated": DeflatedExplicitVRLittleEndian, **COMPRESSED}.items():
         copies = write_slices(images, folder / name)
         import pydicom
 
         one = pydicom.dcmread(copies / "IM002")
-        if syntax == RLELossless:
-            one.compress(RLELossless)
+        if name in COMPRESSED:
+            compress(one, syntax)
         else:
             one.file_meta.TransferSyntaxUID = syntax
         one.save_as(copies / "IM002")

@@ -34,7 +34,7 @@ TORCH_OK = {
 HEAVY = {
     *("torch", "torchvision", "sklearn", "scipy", "matplotlib", "jinja2", "onnx", "safetensors", "SimpleITK"),
     *("highdicom", "pandas", "openpyxl", "nibabel", "dicomanonymizer", "idc_index", "pyarrow", "duckdb"),
-    *("mirp", "itk", "ray"),
+    *("mirp", "itk", "ray", "imagecodecs"),
 }
 FILES = sorted(SRC.rglob("*.py"))
 

@@ -115,6 +115,14 @@ def _guarded(name: str, args: Sequence[str]) -> int:
         return 130
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
+        if package == "highdicom":
+            refusal = InstallationError(
+                where="installation",
+                expected=f"highdicom, which writes DICOM segmentations, for `nephroscope {name}`",
+                found="no highdicom: a part of it has no build for Windows on ARM",
+                remedy="run this command on another computer",
+            )
+            return _refuse(refusal, as_json)
         if package not in SLOW_MODULES:
             raise
         refusal = InstallationError(

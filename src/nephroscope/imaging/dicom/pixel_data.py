@@ -3,19 +3,17 @@
 import os
 import struct
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 from pydicom import config
 from pydicom.encaps import generate_frames
-from pydicom.pixels import get_decoder
 from pydicom.uid import UID
 
 from nephroscope.base.errors import SeriesError
+from nephroscope.imaging.dicom.codecs import DECODERS, PixelDamageError, Stored, check_frame, decode_frame
 from nephroscope.imaging.dicom.files import DICOM_DAMAGE, opened
 from nephroscope.imaging.dicom.slice_header import SliceHeader, short_of, syntax_of
 
@@ -27,10 +25,6 @@ IMPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
 NATIVE = {IMPLICIT, "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", BIG_ENDIAN}
 PIXEL_DATA = (0x7FE0, 0x0010)
 UNDEFINED = 0xFFFFFFFF
-
-
-class PixelDamageError(ValueError):
-    """Pixel data contradict their header; the message may be shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,20 +162,6 @@ def _wrap(value: int, bits: int, signed: bool) -> int:
     return value - (1 << bits) if signed and value >> (bits - 1) else value
 
 
-Stored = npt.NDArray[Any]
-
-RLE = "1.2.840.10008.1.2.5"
-# Decoders that are several times faster than pydicom's choice: JPEG-LS; JPEG 2000 on several cores.
-FASTEST = {
-    "1.2.840.10008.1.2.4.80": "pyjpegls",
-    "1.2.840.10008.1.2.4.81": "pyjpegls",
-    "1.2.840.10008.1.2.4.90": "pillow",
-    "1.2.840.10008.1.2.4.91": "pillow",
-}
-# JPEG markers that hold the image size: SOF0 to SOF15 without DHT, JPG and DAC; SOF55 of JPEG-LS.
-SIZE_MARKERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PixelFile:
     """One file with pixel data, its header (`SLICE_TAGS`, `PIXEL_TAGS`) and the position of the pixel data in it."""
@@ -200,12 +180,8 @@ def check_decodable(headers: Sequence[SliceHeader], where: str) -> None:
     for syntax in dict.fromkeys(one.transfer_syntax for one in headers):
         if syntax in NATIVE:
             continue
-        uid = uid_of(syntax)
-        try:
-            available = uid.is_valid and get_decoder(uid).is_available
-        except NotImplementedError:
-            available = False
-        if not available:
+        if syntax not in DECODERS:
+            uid = uid_of(syntax)
             first = next(one for one in headers if one.transfer_syntax == syntax)
             name = uid.name if uid.is_valid else "no transfer syntax"
             raise SeriesError(
@@ -259,81 +235,8 @@ def _decoded(header: Any, data: bytes, form: PixelForm, wanted: Sequence[SliceHe
     coded = list(generate_frames(data, number_of_frames=n_frames))
     if len(coded) != n_frames:
         raise PixelDamageError(f"{len(coded)} frames for {n_frames}")
-    if wanted[0].transfer_syntax == RLE:
-        yield from (_rle(coded[one.frame or 0], form) for one in wanted)
-        return
-    for n_coded, frame in enumerate(coded, start=1):
-        if frame[:2] in (b"\xff\xd8", b"\xff\x4f") and not frame.rstrip(b"\0").endswith(b"\xff\xd9"):
-            raise PixelDamageError(f"frame {n_coded} has no end")
-        size = _coded_size(frame)
-        if size is not None and size != (form.rows, form.columns):
-            raise PixelDamageError(f"{size[0]} x {size[1]} pixels for {form.rows} x {form.columns}")
-    decoder = get_decoder(uid_of(wanted[0].transfer_syntax))
-    header.PixelData = data
-    header["PixelData"].is_undefined_length = True
-    plugin = FASTEST.get(wanted[0].transfer_syntax, "")
-    plugin = plugin if plugin in decoder.available_plugins else ""
-    try:
-        with _openjpeg_threads():
-            indices = [one.frame or 0 for one in wanted]
-            for array, _ in decoder.iter_array(header, indices=indices, raw=True, decoding_plugin=plugin):
-                if array.shape != (form.rows, form.columns):
-                    raise PixelDamageError(f"an array of {' x '.join(map(str, array.shape))}")
-                yield array
-    finally:
-        del header.PixelData
-
-
-def _rle(frame: bytes, form: PixelForm) -> Stored:
-    """A frame with one segment for each byte of a pixel, the highest byte first. Source: DICOM PS3.5 annex G.
-
-    The package's own decoder of whole frames crashes on damaged ones in a way that Python cannot catch.
-    """
-    from rle.rle import decode_segment
-
-    n_bytes, n_pixels = form.dtype.itemsize, form.rows * form.columns
-    n_segments, *starts = struct.unpack_from("<16L", frame)
-    ends = [*starts[1:n_bytes], len(frame)]
-    if n_segments != n_bytes:
-        raise PixelDamageError(f"{n_segments} segments for {n_bytes} bytes a pixel")
-    planes = np.empty((n_pixels, n_bytes), np.uint8)
-    for number, (start, end) in enumerate(zip(starts, ends, strict=False)):
-        segment = frame[start:end]
-        plane = decode_segment(segment) if 64 <= start < end <= len(frame) else b""
-        if not n_pixels <= len(plane) <= n_pixels + 1:
-            raise PixelDamageError(f"{len(plane)} bytes for {n_pixels} pixels")
-        planes[:, n_bytes - 1 - number] = np.frombuffer(plane, np.uint8, n_pixels)
-    stored: Stored = planes.view(form.dtype).reshape(form.rows, form.columns)
-    return stored
-
-
-@contextmanager
-def _openjpeg_threads() -> Iterator[None]:
-    """Let OpenJPEG decode on several cores; this variable is its only switch, and it is reset afterwards."""
-    if "OPJ_NUM_THREADS" in os.environ:
-        yield
-        return
-    os.environ["OPJ_NUM_THREADS"] = str(min(4, os.cpu_count() or 1))
-    try:
-        yield
-    finally:
-        os.environ.pop("OPJ_NUM_THREADS", None)
-
-
-def _coded_size(frame: bytes) -> tuple[int, int] | None:
-    """Rows and columns in a JPEG, JPEG-LS or JPEG 2000 code stream; None for others."""
-    if frame[:4] == b"\xff\x4f\xff\x51":
-        right, bottom, left, top = struct.unpack_from(">4L", frame, 8)
-        return bottom - top, right - left
-    if frame[:2] != b"\xff\xd8":
-        return None
-    at = 2
-    while at + 9 <= len(frame):
-        if frame[at] != 0xFF:
-            return None
-        marker = frame[at + 1]
-        if marker in SIZE_MARKERS:
-            rows, columns = struct.unpack_from(">HH", frame, at + 5)
-            return rows, columns
-        at += 1 if marker == 0xFF else 2 + struct.unpack_from(">H", frame, at + 2)[0]
-    return None
+    shape = (form.rows, form.columns)
+    for number, frame in enumerate(coded, start=1):
+        check_frame(frame, f"frame {number}", shape)
+    for one in wanted:
+        yield decode_frame(coded[one.frame or 0], one.transfer_syntax, shape, form.dtype)

@@ -12,7 +12,9 @@ import numpy.typing as npt
 from pydicom.pixels import iter_pixels
 
 from nephroscope.base.errors import RoiError
+from nephroscope.imaging.dicom.codecs import pydicom_plugin
 from nephroscope.imaging.dicom.files import functional_group
+from nephroscope.imaging.dicom.slice_header import syntax_of
 from nephroscope.imaging.grid import MOST_VOXELS, describe
 from nephroscope.imaging.masks.resample import fit_to_ct
 from nephroscope.imaging.masks.segments import Segment, TumorQuery, check_choice, choose_segment
@@ -132,7 +134,9 @@ def _frames(seg: Any, number: int, query: TumorQuery) -> Iterator[tuple[Mask, Af
             remedy="export only the segment of the tumor",
         )
     half = float(seg.MaximumFractionalValue) / 2 if kind == "FRACTIONAL" else 0
-    for index, pixels in zip(ours, iter_pixels(seg, indices=ours) if ours else (), strict=True):
+    plugin = pydicom_plugin(syntax_of(seg))
+    stored = iter_pixels(seg, indices=ours, decoding_plugin=plugin) if ours else ()
+    for index, pixels in zip(ours, stored, strict=True):
         frame: Mask = pixels == number if kind == "LABELMAP" else pixels > half
         if frame.shape != (seg.Rows, seg.Columns):
             raise ValueError(f"a frame of shape {frame.shape}")

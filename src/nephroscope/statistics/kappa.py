@@ -220,16 +220,8 @@ def compare_readers(
             one, two = ([readings[name][case] for case in common] for name in (first, second))
             patients = [patient_of[case] for case in common]
             found = compare_labels(one, two, patients, config, names if ordered else (), weights)
-            pairs.append(
-                ReaderPair(
-                    first=first,
-                    second=second,
-                    labels=found.labels,
-                    table=found.table,
-                    agreement=with_note(found.agreement),
-                    kappa=with_note(found.kappa),
-                )
-            )
+            pair = ReaderPair(first=first, second=second, **vars(found))
+            pairs.append(replace(pair, agreement=with_note(pair.agreement), kappa=with_note(pair.kappa)))
     counts = np.array(
         [[sum(readings[r][case] == name for r in readers) for name in names] for case in complete], float
     ).reshape(len(complete), len(names))

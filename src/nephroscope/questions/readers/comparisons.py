@@ -16,7 +16,7 @@ from nephroscope.statistics.auc import PairedTest, compare_aucs
 from nephroscope.statistics.intervals import Patients, no_estimate
 from nephroscope.statistics.mcnemar import McNemarTest, clustered_mcnemar, exact_mcnemar, holm
 from nephroscope.statistics.metrics import Floats
-from nephroscope.statistics.mrmc import NAMES, Difference, MrmcReport, against_one, analyse
+from nephroscope.statistics.mrmc import Difference, against_one, analyse
 from nephroscope.statistics.mrmc_design import Design, Figure, numbered
 
 FIGURES: tuple[Figure, ...] = ("accuracy", "sensitivity", "specificity", "auc")
@@ -117,36 +117,30 @@ def mean_of_readers(readers: Sequence[Reader], labels: CaseLabels, confidence: f
     """Mean of each figure over readers that are all aided or all unaided; None, and why, where there is none."""
     found = []
     for figure in FIGURES:
-        design, cases = _design([readers], labels, figure)
-        analysed = _analysed(design, figure, len(readers), confidence)
-        if isinstance(analysed, str):
-            mean = no_estimate(analysed, len(cases))
+        design, n = _design([readers], labels, figure)
+        if isinstance(design, str):
+            mean = no_estimate(design, n)
         else:
-            mean = analysed.analyses[NAMES[""]].means[analysed.treatments[0]]
-        found.append(
-            MeanOfReaders(
-                figure=figure, aided=readers[0].aided, n_readers=len(readers), n_cases=len(cases), mean=mean
-            )
-        )
+            (mean,) = analyse(design, figure, "jackknife", confidence).means.values()
+        aided = readers[0].aided
+        found.append(MeanOfReaders(figure=figure, aided=aided, n_readers=len(readers), n_cases=n, mean=mean))
     return found
 
 
 def mean_against_model(
     readers: Sequence[Reader], model: Reader, labels: CaseLabels, confidence: float
 ) -> list[MeanComparison]:
-    """Mean of the readers minus the model, by figure, on the cases that all of them answered."""
-    found = []
+    """Mean of two or more readers minus the model, by figure, on the cases that all of them answered."""
+    found: list[MeanComparison] = []
     for figure in FIGURES:
-        design, cases = _design([[*readers, model]], labels, figure)
-        if isinstance(_checked(design, figure, len(readers)), str) or design is None:
+        design, n = _design([[*readers, model]], labels, figure)
+        if len(readers) < 2 or isinstance(design, str):
             continue
         people = replace(design, readers=design.readers[:-1], ratings=design.ratings[:, :-1])
         difference = against_one(people, design.ratings[0, -1], model.title, figure, confidence)
         if readers[0].aided:
             difference = replace(difference, first=f"{difference.first}, aided")
-        found.append(
-            MeanComparison(figure=figure, n_readers=len(readers), n_cases=len(cases), found=difference)
-        )
+        found.append(MeanComparison(figure=figure, n_readers=len(readers), n_cases=n, found=difference))
     return found
 
 
@@ -156,35 +150,35 @@ def aided_against_unaided(
     """Unaided minus aided over the readers who did both, by figure; readers in the same order in both."""
     found = []
     for figure in FIGURES:
-        design, cases = _design([unaided, aided], labels, figure)
-        analysed = _analysed(design, figure, len(unaided), confidence)
-        if isinstance(analysed, str):
-            continue
-        difference = analysed.analyses[NAMES[""]].differences[0]
-        found.append(
-            MeanComparison(figure=figure, n_readers=len(unaided), n_cases=len(cases), found=difference)
-        )
+        design, n = _design([unaided, aided], labels, figure)
+        if not isinstance(design, str):
+            difference = analyse(design, figure, "jackknife", confidence).differences[0]
+            found.append(MeanComparison(figure=figure, n_readers=len(unaided), n_cases=n, found=difference))
     return found
 
 
-def _design(
-    arms: Sequence[Sequence[Reader]], labels: CaseLabels, figure: Figure
-) -> tuple[Design | None, list[str]]:
-    """The crossing of the cases that everybody answered, in the order of the first reader; None without one."""
+def _design(arms: Sequence[Sequence[Reader]], labels: CaseLabels, figure: Figure) -> tuple[Design | str, int]:
+    """The crossing of the cases that everybody answered, or why there is no analysis; and how many cases."""
     everybody = [reader for arm in arms for reader in arm]
     answered = [set(reader.rated if figure == "auc" else reader.called) for reader in everybody]
     cases = [case for case in everybody[0].answers if all(case in of for of in answered)]
+    if len(arms[0]) < 2:
+        return "undefined: one reader; a mean over readers needs two", len(cases)
     if not cases:
-        return None, cases
-    ratings = [[_ratings(reader, cases, labels, figure) for reader in arm] for arm in arms]
+        answer = "confidence" if figure == "auc" else "call"
+        return f"undefined: no case with a {answer} of every reader", 0
     design = Design(
         treatments=("unaided", "aided") if len(arms) == 2 else ("readers",),
         readers=tuple(reader.name for reader in arms[0]),
-        ratings=np.array(ratings),
+        ratings=np.array([[_ratings(reader, cases, labels, figure) for reader in arm] for arm in arms]),
         truth=labels.is_positive(cases),
         patient=numbered([labels.patient_of[case] for case in cases]),
     )
-    return design, cases
+    try:
+        design.check(figure, "jackknife")
+    except CohortError as error:
+        return f"undefined: expected {error.expected}, found {error.found}", len(cases)
+    return design, len(cases)
 
 
 def _ratings(reader: Reader, cases: list[str], labels: CaseLabels, figure: Figure) -> Floats:
@@ -196,27 +190,6 @@ def _ratings(reader: Reader, cases: list[str], labels: CaseLabels, figure: Figur
         right = reader.right(cases, labels)
         return np.where(right, positive, ~positive).astype(float)
     return np.array([called[case] == labels.positive for case in cases], dtype=float)
-
-
-def _checked(design: Design | None, figure: Figure, n_readers: int) -> str | None:
-    """Why there is no analysis, or None."""
-    if n_readers < 2:
-        return "undefined: one reader; a mean over readers needs two"
-    if design is None:
-        answer = "confidence" if figure == "auc" else "call"
-        return f"undefined: no case with a {answer} of every reader"
-    try:
-        design.check(figure, "jackknife")
-    except CohortError as error:
-        return f"undefined: expected {error.expected}, found {error.found}"
-    return None
-
-
-def _analysed(design: Design | None, figure: Figure, n_readers: int, confidence: float) -> MrmcReport | str:
-    why = _checked(design, figure, n_readers)
-    if why is not None or design is None:
-        return why or "undefined"
-    return analyse(design, figure, "jackknife", confidence)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from nephroscope.base.errors import CohortError, ConfigError
 from nephroscope.base.tables import names
 from nephroscope.questions.readers.answers import CaseLabels, Reader
-from nephroscope.records import Finding, counted_noun
+from nephroscope.records import Finding, counted_noun, warning
 
 AUTO = "auto"
 
@@ -101,8 +101,7 @@ def call_doubts(readers: Sequence[Reader], labels: CaseLabels, scale: Scale | No
     found: list[Finding] = []
 
     def doubt(code: str, reader: Reader, message: str) -> None:
-        message = f"reader {reader.title}: {message}"
-        found.append(Finding(code=code, severity="warning", message=message, case_id=""))
+        found.append(warning(code, f"reader {reader.title}: {message}"))
 
     for reader in readers:
         missing = every - reader.answers.keys()

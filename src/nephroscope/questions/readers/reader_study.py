@@ -16,7 +16,7 @@ from nephroscope.questions.readers.comparisons import (
     mean_of_readers,
 )
 from nephroscope.questions.readers.figures import ReaderFigures, figures_of
-from nephroscope.records import EvaluationConfig, Finding, counted_noun
+from nephroscope.records import OUT_OF_FOLD, EvaluationConfig, Finding, counted_noun, warning
 from nephroscope.statistics.kappa import KappaReport, compare_readers
 
 
@@ -63,7 +63,7 @@ def results_on(
     """Compare readers with models on the cases that they answered.
 
     Args:
-        test_set: Which cases these are.
+        test_set: Name of these cases.
         readers: People, with their answers about these cases only.
         models: Programs; answers about cases that no reader answered are not used.
         labels: Truth of the cases.
@@ -139,7 +139,6 @@ def _agreement(readers: Sequence[Reader], labels: CaseLabels, config: Evaluation
 FORMAT = 1
 POOLED = "all test sets pooled"
 POOLED_NETWORKS = f"{POOLED} (different networks)"
-OUT_OF_FOLD = "out-of-fold"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,35 +237,27 @@ def _doubts(
 ) -> list[Finding]:
     """What is doubtful about the study as a whole."""
     found = []
-
-    def doubt(code: str, message: str) -> None:
-        found.append(Finding(code=code, severity="warning", message=message, case_id=""))
-
     n_readers = max(len(arm) for arm in by_arm(readers))
     if n_readers < FEW_READERS:
-        one = "1 reader: no multi-reader analysis"
-        doubt(
-            "readers-few",
-            one if n_readers == 1 else f"{n_readers} readers are too few to generalize to other readers",
-        )
+        few = f"{n_readers} readers are too few to generalize to other readers"
+        found.append(warning("readers-few", "1 reader: no multi-reader analysis" if n_readers == 1 else few))
     if whole.n_patients < whole.n_cases:
-        doubt(
-            "readers-clustered",
-            f"{counted_noun(whole.n_cases, 'case')} of {counted_noun(whole.n_patients, 'patient')}: no exact McNemar "
-            "test where a patient has several of the cases; intervals and multi-reader analyses are by patient",
+        counts = f"{counted_noun(whole.n_cases, 'case')} of {counted_noun(whole.n_patients, 'patient')}"
+        clustered = (
+            "no exact McNemar test where a patient has several of the cases; intervals and multi-reader analyses are "
+            "by patient"
         )
+        found.append(warning("readers-clustered", f"{counts}: {clustered}"))
     read = {case for reader in readers for case in reader.answers}
     for model in models:
         seen = on_cases(model, read).answers
         if not seen:
-            doubt("model-no-cases", f"{model.name}: no answer about a case that a reader saw")
+            found.append(warning("model-no-cases", f"{model.name}: no answer about a case that a reader saw"))
         other = [
             case for case, r in seen.items() if r.group and r.group != labels.group_of.get(case, r.group)
         ]
         if other:
-            doubt(
-                "model-left-out",
-                f"{model.name}: {len(other)} of {len(seen)} cases are in another test set by its own split than by "
-                "splits.json; left out of the figures of their test set",
-            )
+            counts = f"{model.name}: {len(other)} of {len(seen)} cases"
+            why = "are in another test set by its own split than by splits.json; left out of its figures"
+            found.append(warning("model-left-out", f"{counts} {why}"))
     return found

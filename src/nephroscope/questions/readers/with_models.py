@@ -14,7 +14,7 @@ from nephroscope.questions.readers.answers import CaseLabels, Reader, ReaderAnsw
 from nephroscope.questions.readers.call_table import CallOptions, read_calls
 from nephroscope.questions.readers.reader_study import ReaderStudy, study_readers
 from nephroscope.questions.readers.write import COMPARED, FOLDER, digests_of, save_reader_study
-from nephroscope.records import DEVELOPMENT, INTERNAL_TEST, OUT_OF_FOLD, Answer, Finding
+from nephroscope.records import DEVELOPMENT, INTERNAL_TEST, OUT_OF_FOLD, Answer, Finding, warning
 from nephroscope.study.snapshot import Snapshot
 from nephroscope.study.split import load_split
 
@@ -80,7 +80,8 @@ def run_models(snapshot: Snapshot, runs: Sequence[str]) -> tuple[list[Reader], l
     """Answers of each run about the cases that it was tested on, scored again; findings name the runs left out."""
     models: list[Reader] = []
     findings: list[Finding] = []
-    for name in runs or _complete(snapshot):
+    complete = [path.name for path in snapshot.folder.runs() if (path / "run.json").exists()]
+    for name in runs or complete:
         try:
             scored = open_run(snapshot, name)
             content = load_run(scored.folder)
@@ -95,11 +96,9 @@ def run_models(snapshot: Snapshot, runs: Sequence[str]) -> tuple[list[Reader], l
             continue
         leaky = scored.snapshot.split.protocol == "image"
         if leaky:
-            message = (
-                f"run {name}: LEAKY split by image, slices of a patient train and test; its figures are shown and "
-                "marked, and it is left out of all tests"
-            )
-            findings.append(Finding(code="leaky-split", severity="warning", message=message, case_id=""))
+            why = "LEAKY split by image, slices of a patient train and test"
+            what = "its figures are shown and marked, and it is left out of all tests"
+            findings.append(warning("leaky-split", f"run {name}: {why}; {what}"))
         model = model_of(name, predictions, snapshot.settings.positive)
         models.append(replace(model, name=name + LEAKY, leaky=True) if leaky else model)
     return models, findings
@@ -131,15 +130,12 @@ def compared_models(snapshot: Snapshot, labels: CaseLabels) -> tuple[list[Reader
     for number, row in rows:
         cell = dict(zip(header, row, strict=True))
         if cell["case_id"] in labels.truth and cell["kind"] != "network":  # networks are the runs themselves
-            p = _probability(cell[column], number)
-            found.setdefault(cell["name"], {})[cell["case_id"]] = ReaderAnswer(
-                call=cell["call"], confidence=p
-            )
+            answer = ReaderAnswer(call=cell["call"], confidence=_probability(cell[column], number))
+            found.setdefault(cell["name"], {})[cell["case_id"]] = answer
     if len({frozenset(answers) for answers in found.values()}) > 1:
         raise _damaged("other cases of one baseline than of another")
     kind = Reader(name="", aided=False, answers={}, model=True, source=BASELINE, of_study=True, baseline=True)
-    models = [replace(kind, name=name, answers=answers) for name, answers in found.items()]
-    return models, []
+    return [replace(kind, name=name, answers=answers) for name, answers in found.items()], []
 
 
 def _probability(text: str, number: int) -> float:
@@ -161,9 +157,5 @@ def _damaged(found: str) -> StudyError:
     )
 
 
-def _complete(snapshot: Snapshot) -> list[str]:
-    return [path.name for path in snapshot.folder.runs() if (path / "run.json").exists()]
-
-
 def _left_out(what: str, why: str) -> Finding:
-    return Finding(code="model-left-out", severity="warning", message=f"{what}: {why}; left out", case_id="")
+    return warning("model-left-out", f"{what}: {why}; left out")

@@ -2,10 +2,11 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from nephroscope.base.documents import as_plain
 from nephroscope.cli.command import Command, NumberOption, Outcome, table
 
 if TYPE_CHECKING:
@@ -48,128 +49,109 @@ class Plan(Command):
         """Plan."""
         from nephroscope.statistics.sample_size import auc_plan, patients_for_auc, sizes_around
 
-        have = _have(self.study) if self.study else None
-        present = have[1][1] / have[0][1] if have and min(have[0][1], have[1][1]) else 1.0
+        have = _classes_of(self.study) if self.study else None
+        present = have.n_negative / have.n_positive if have and have.n_positive and have.n_negative else 1.0
         ratio = present if self.ratio is None else self.ratio
         needed = patients_for_auc(self.auc, self.width, ratio, self.confidence)
+        n = needed.n_positive
         steps = [
-            needed
-            if n == needed.n_positive
-            else auc_plan(self.auc, n, max(1, round(n * ratio)), self.confidence)
-            for n in sizes_around(needed.n_positive)
+            needed if m == n else auc_plan(self.auc, m, max(1, round(m * ratio)), self.confidence)
+            for m in sizes_around(n)
         ]
-        data: dict[str, Any] = {
+        data: dict[str, object] = {
             "auc": self.auc,
             "width": self.width,
             "ratio": ratio,
             "confidence": self.confidence,
-            "needed": _as_dict(needed),
-            "table": [_as_dict(step) for step in steps],
+            "needed": needed,
+            "table": steps,
             "method": "Hanley and McNeil 1982; the interval is Newcombe 2006, method 5",
         }
-        answers = [
+        lines = [
             f"AUC {self.auc:g}, {100 * self.confidence:g} % interval at most {self.width:g} wide: "
-            f"{needed.n_positive} positive and {needed.n_negative} negative patients, {needed.n} together"
+            f"{n} positive and {needed.n_negative} negative patients, {needed.n} together"
         ]
-        for found, text in (self._study(have, needed), self._share(), self._difference(ratio)):
-            data |= found
-            if text and "difference" in found:  # what was asked for comes first
-                answers.insert(0, text)
-            elif text:
-                answers.append(text)
+        if have is not None:
+            data["study"], text = self._study(have, needed)
+            lines.append(text)
+        if self.sensitivity is not None:
+            data["sensitivity"], text = self._sensitivity(self.sensitivity)
+            lines.append(text)
+        if self.against is not None:  # what was asked for comes first
+            data["difference"], text = self._difference(self.against, ratio)
+            lines.insert(0, text)
         note = "patients are counted, not slices: more slices of a patient hardly narrow an interval"
-        return Outcome(data=data, text="\n".join([*answers, _table(steps, needed), note]))
+        return Outcome(data=as_plain(data), text="\n".join([*lines, _table(steps, needed), note]))
 
-    def _share(self) -> tuple[dict[str, Any], str]:
+    def _sensitivity(self, sensitivity: float) -> tuple[dict[str, object], str]:
         from nephroscope.statistics.sample_size import patients_for_share
 
-        if self.sensitivity is None:
-            return {}, ""
-        n = patients_for_share(self.sensitivity, self.width, self.confidence)
-        text = f"sensitivity {self.sensitivity:g}, Wilson interval at most {self.width:g} wide: {n} positive patients"
-        return {"sensitivity": {"expected": self.sensitivity, "n_positive": n, "method": "Wilson"}}, text
+        n = patients_for_share(sensitivity, self.width, self.confidence)
+        text = (
+            f"sensitivity {sensitivity:g}, Wilson interval at most {self.width:g} wide: {n} positive patients"
+        )
+        return {"expected": sensitivity, "n_positive": n, "method": "Wilson"}, text
 
-    def _difference(self, ratio: float) -> tuple[dict[str, Any], str]:
+    def _difference(self, against: float, ratio: float) -> tuple[dict[str, object], str]:
         from nephroscope.statistics.sample_size import patients_for_difference
 
-        if self.against is None:
-            return {}, ""
-        yes, no = patients_for_difference(
-            (self.auc, self.against), self.power, self.correlation, ratio, self.confidence
-        )
-        found = {
-            "aucs": [self.auc, self.against],
-            "power": self.power,
-            "correlation": self.correlation,
-            "n_positive": yes,
-            "n_negative": no,
-            "method": "Obuchowski and McClish 1997",
-        }
+        aucs = (self.auc, against)
+        yes, no = patients_for_difference(aucs, self.power, self.correlation, ratio, self.confidence)
         text = (
-            f"AUC {self.against:g} against {self.auc:g} on the same patients: {yes} positive and {no} negative "
+            f"AUC {against:g} against {self.auc:g} on the same patients: {yes} positive and {no} negative "
             f"patients, {yes + no} together (power {self.power:g}, correlation {self.correlation:g}, two-sided "
             f"{1 - self.confidence:g})"
         )
-        return {"difference": found}, text
+        found = {"power": self.power, "correlation": self.correlation, "n_positive": yes, "n_negative": no}
+        return {"aucs": aucs, **found, "method": "Obuchowski and McClish 1997"}, text
 
-    def _study(self, have: "Have | None", needed: "AucPlan") -> tuple[dict[str, Any], str]:
-        """What the study has, the width that this gives, and what it lacks."""
-        from nephroscope.statistics.sample_size import auc_plan, more_of_each
+    def _study(self, have: "Classes", needed: "AucPlan") -> tuple[dict[str, object], str]:
+        """The patients of the study, the width that they give, and how many more are needed."""
+        from nephroscope.statistics.sample_size import auc_plan
 
-        if have is None:
-            return {}, ""
-        (positive, yes), (negative, no) = have
-        more = more_of_each(needed, yes, no)
+        yes, no = have.n_positive, have.n_negative
+        more = max(0, needed.n_positive - yes), max(0, needed.n_negative - no)
         present = auc_plan(self.auc, yes, no, self.confidence) if min(yes, no) else None
-        found = {
-            "positive": positive,
-            "negative": negative,
-            "n_positive": yes,
-            "n_negative": no,
-            "present": _as_dict(present) if present else None,
-            "more_positive": more[0],
-            "more_negative": more[1],
-        }
-        now = (
-            f"an AUC of {self.auc:g} has a width of {present.width:.3f} ({present.low:.3f} to {present.high:.3f})"
-            if present
-            else "no AUC without patients of both classes"
-        )
-        lack = (
-            f"{more[0]} more {positive} and {more[1]} more {negative} are needed" if any(more) else "enough"
-        )
-        return {"study": found}, f"the study has {yes} {positive} and {no} {negative} patients: {now}; {lack}"
+        now = "no AUC without patients of both classes"
+        if present:
+            limits = f"{present.low:.3f} to {present.high:.3f}"
+            now = f"an AUC of {self.auc:g} has a width of {present.width:.3f} ({limits})"
+        lack = f"{more[0]} more {have.positive} and {more[1]} more {have.negative} are needed"
+        found = {**asdict(have), "present": present, "more_positive": more[0], "more_negative": more[1]}
+        counts = f"{yes} {have.positive} and {no} {have.negative}"
+        return found, f"the study has {counts} patients: {now}; {lack if any(more) else 'enough'}"
 
 
-Have = tuple[
-    tuple[str, int], tuple[str, int]
-]  # name and number of patients: the positive subtype, the others
+@dataclass(frozen=True, kw_only=True)
+class Classes:
+    """Names of the positive subtype and of the others, and the number of patients of each."""
+
+    positive: str
+    negative: str
+    n_positive: int
+    n_negative: int
 
 
-def _have(folder: Path) -> Have:
+def _classes_of(folder: Path) -> Classes:
     from nephroscope.facade.study import Study
 
     cohort = Study(folder).cohort
     yes = {case.patient_id for case in cohort.cases if case.subtype == cohort.positive}
     no = {case.patient_id for case in cohort.cases if case.subtype not in (None, cohort.positive)}
     others = " or ".join(s for s in cohort.subtypes if s != cohort.positive)
-    return (cohort.positive, len(yes)), (others, len(no))
-
-
-def _as_dict(plan: "AucPlan") -> dict[str, float]:
-    return {**asdict(plan), "half_width": plan.width / 2, "n": plan.n}
+    return Classes(positive=cohort.positive, negative=others, n_positive=len(yes), n_negative=len(no))
 
 
 def _table(steps: "list[AucPlan]", needed: "AucPlan") -> str:
     rows = [
-        [
-            str(step.n_positive),
-            str(step.n_negative),
-            str(step.n),
+        (
+            step.n_positive,
+            step.n_negative,
+            step.n,
             f"{step.width:.3f}",
             f"{step.low:.3f} to {step.high:.3f}",
             "<- plan" if step == needed else "",
-        ]
+        )
         for step in steps
     ]
     return table(rows, ["positive", "negative", "patients", "width", "interval", ""])

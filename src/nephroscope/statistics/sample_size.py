@@ -23,14 +23,11 @@ class AucPlan:
 
     n_positive: int
     n_negative: int
+    n: int
     width: float
+    half_width: float
     low: float
     high: float
-
-    @property
-    def n(self) -> int:
-        """Patients together."""
-        return self.n_positive + self.n_negative
 
 
 def auc_plan(auc: float, n_positive: int, n_negative: int, confidence: float = 0.95) -> AucPlan:
@@ -49,7 +46,15 @@ def auc_plan(auc: float, n_positive: int, n_negative: int, confidence: float = 0
         )
     low, high = newcombe_auc(auc, n_positive, n_negative, confidence)
     width = 2 * _z(confidence) * hanley_mcneil(auc, n_positive, n_negative) ** 0.5
-    return AucPlan(n_positive=n_positive, n_negative=n_negative, width=width, low=low, high=high)
+    return AucPlan(
+        n_positive=n_positive,
+        n_negative=n_negative,
+        n=n_positive + n_negative,
+        width=width,
+        half_width=width / 2,
+        low=low,
+        high=high,
+    )
 
 
 def patients_for_auc(auc: float, width: float, ratio: float = 1.0, confidence: float = 0.95) -> AucPlan:
@@ -143,11 +148,6 @@ def patients_for_difference(
 
     n = _smallest(enough, "plan --power", f"{power:g}")
     return n, max(1, ceil(n * ratio - 1e-9))
-
-
-def more_of_each(plan: AucPlan, n_positive: int, n_negative: int) -> tuple[int, int]:
-    """How many more patients of each class a study with these many needs for the plan."""
-    return max(0, plan.n_positive - n_positive), max(0, plan.n_negative - n_negative)
 
 
 def sizes_around(n: int) -> list[int]:

@@ -62,9 +62,7 @@ def _is_yes(text: str, *also: str) -> bool:
     return False
 
 
-CASE_ID = Column(
-    name="case_id", titles=COLUMN_NAMES["case_id"] + " id", parse=str, expected="a case", required=True
-)
+CASE_ID = Column(name="case_id", titles=COLUMN_NAMES["case_id"] + " id", parse=str, required=True)
 READER = Column(
     name="reader",
     titles="reader readerid readername radiologist observer rater befunder leser lecteur lector lettore 阅片者",
@@ -148,6 +146,8 @@ def open_calls(path: Path, options: CallOptions) -> CheckedTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Row:
+    """One row as parsed."""
+
     number: int
     who: Who
     case: str
@@ -237,12 +237,8 @@ def read_calls(
     rows = [row for row in map(parser.parse, table.rows) if row is not None]
     _check_percents(table)
     table.refuse()
-    _refuse_twice(path.name, rows)
-    kinds = {False: "a person", True: "a program"}
-    named = [(row.number, row.who[0], f"{row.who[0]}, {kinds[row.model]}") for row in rows]
-    refuse_two_spellings(path.name, named)
     people = [row for row in rows if not row.model]
-    _check_people(path.name, rows, people, options)
+    _check_rows(path.name, rows, people, options)
     values = [row.answer.confidence for row in people if row.answer.confidence is not None]
     scale = scale_of(values, options.scale, path.name) if values else None
     if not table.has(CALL) and len(labels.subtypes) > 2:
@@ -262,7 +258,8 @@ def read_calls(
     )
 
 
-def _refuse_twice(table: str, rows: Sequence[_Row]) -> None:
+def _check_rows(table: str, rows: Sequence[_Row], people: Sequence[_Row], options: CallOptions) -> None:
+    """Refuse two answers about a case, a reader written in two ways, and a table without people or a named model."""
     first: dict[tuple[Who, str], int] = {}
     for row in rows:
         before = first.setdefault((row.who, row.case), row.number)
@@ -274,9 +271,9 @@ def _refuse_twice(table: str, rows: Sequence[_Row]) -> None:
                 found=f"another one in row {before}",
                 remedy="remove one, or mark in the column aided which one was given with help",
             )
-
-
-def _check_people(table: str, rows: Sequence[_Row], people: Sequence[_Row], options: CallOptions) -> None:
+    kinds = ("a person", "a program")
+    named = [(row.number, row.who[0], f"{row.who[0]}, {kinds[row.model]}") for row in rows]
+    refuse_two_spellings(table, named)
     if not people:
         raise CohortError(
             where=table,

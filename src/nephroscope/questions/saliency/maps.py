@@ -1,7 +1,7 @@
 """Saliency maps of slices of a run, each by the network that answered the slice, and the checks of the maps.
 
-Kept in the run folder under a digest of weights, slices and question, so a second report computes nothing.
-Without torch, weights or convergence there are no maps, and the reason is told.
+They are stored in the run folder with a digest of weights and slices, so a second report computes nothing. Without
+torch, weights or convergence there are no maps, and `SaliencyOfRun.missing` says why.
 """
 
 import hashlib
@@ -112,22 +112,21 @@ def _check_same(
     Raises:
         StudyError: It does not.
     """
-    apart = max(abs(float(p[i, one.subtype]) - one.p) for i, one in enumerate(slices) if np.isfinite(one.p))
-    if not apart <= SAME:
+    gap = max(abs(float(p[i, one.subtype]) - one.p) for i, one in enumerate(slices) if np.isfinite(one.p))
+    if not gap <= SAME:
         raise StudyError(
             where=f"run {run.folder.name}/fold-{number}/weights.safetensors",
             expected=f"the probabilities of model.onnx on the slices shown, within {SAME:g}",
-            found=f"a difference of {apart:.2g}",
+            found=f"a difference of {gap:.2g}",
             remedy="the files do not belong together: train the run again",
         )
 
 
 def _slice(run: CompleteRun, place: Place) -> npt.NDArray[np.int16]:
     case_id, slice_index = place
-    rows = run.snapshot.slices.rows_by_case[case_id]
-    return np.asarray(
-        run.snapshot.slices.hu[rows[list(run.snapshot.slices.slice_index[rows]).index(slice_index)]]
-    )
+    store = run.snapshot.slices
+    rows = store.rows_by_case[case_id]
+    return np.asarray(store.hu[rows[list(store.slice_index[rows]).index(slice_index)]])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -191,9 +190,9 @@ def load_maps(path: Path, key: str) -> StoredMaps | None:
         return None
 
 
-METHOD = 1  # raised when maps or checks are computed another way: old files are then made again
-CHECKED = 4  # patients a fold for the checks
-WITHIN = 1000  # stands for "in the ROI" where a mask is cut as if it were HU
+METHOD = 1  # raised when maps or checks are computed differently: old files are then computed again
+CHECKED = 4  # patients per fold for the checks
+WITHIN = 1000  # means "in the ROI" where a mask is cut as if it were HU
 CaseReader = Callable[[ChosenCase], tuple[CTVolume, RoiMask]]
 
 
@@ -210,7 +209,7 @@ def saliency_of_run(
         run: Complete.
         predictions: Of `score_run`; the map is for the forced call of a case.
         wanted: slice_index by case_id.
-        outlined: case_id of those whose ROI is wanted as well.
+        outlined: case_id of those to outline the ROI of.
         read: Gives the CT and ROI of a case.
     """
     by_case = {p.case_id: p for p in predictions}
@@ -272,7 +271,7 @@ def _missing(run: CompleteRun, folds: set[int]) -> str:
 
 
 def _key(run: CompleteRun, slices: list[ExplainedSlice], sample: list[Place]) -> str:
-    """Of everything that maps and checks are made from."""
+    """Digest of everything that maps and checks depend on."""
     digests = {}
     for number in sorted({one.fold for one in slices}):
         with weights_of(run, number).open("rb") as file:
@@ -308,12 +307,9 @@ def _rois(
             as_hu = CTVolume(hu=inside, geometry=volume.geometry, series_uid=volume.series_uid)
             cut = cut_slices(as_hu, roi, run.snapshot.slices.spec)
         except (NephroscopeError, OSError):
-            continue  # counted: the figures say on how many patients they stand
-        found |= {
-            (case_id, part.slice_index): part.hu > WITHIN // 2
-            for part in cut
-            if (case_id, part.slice_index) in places
-        }
+            continue  # the n of the figures shows how many are left
+        masks = {(case_id, part.slice_index): part.hu > WITHIN // 2 for part in cut}
+        found |= {place: mask for place, mask in masks.items() if place in places}
     return found
 
 
@@ -324,33 +320,22 @@ def _figures(
     signed: Mapping[Place, Map],
     rois: Mapping[Place, npt.NDArray[np.bool_]],
 ) -> dict[str, Estimate]:
-    told = {
-        "random": f"Spearman with the maps of {DRAWS} networks of random weights",
-        "random_size": f"size of Spearman with the maps of {DRAWS} networks of random weights",
-        "mirrored": "Spearman with the map of the mirrored slice, mirrored back",
-    }
-    found = {
-        name: mean_over_patients(
-            [agreement[name][place] for place in sample], text, run.snapshot.settings.evaluation
+    values: dict[str, tuple[str, Iterable[float]]] = {
+        name: (what, [agreement[name][place] for place in sample])
+        for name, what in (
+            ("random", f"Spearman with the maps of {DRAWS} networks of random weights"),
+            ("random_size", f"size of Spearman with the maps of {DRAWS} networks of random weights"),
+            ("mirrored", "Spearman with the map of the mirrored slice, mirrored back"),
         )
-        for name, text in told.items()
     }
     with_roi = [place for place in sample if place in rois]
     if with_roi:
         masks = np.stack([rois[place] for place in with_roi])
         shown = np.stack([shown_map(signed[place], masks.shape[-1]) for place in with_roi])
-        inside = share_inside(shown, masks)
-        area = masks.mean(axis=(1, 2))
-        pairs = {
-            "inside": ("share of the map in the ROI", inside),
-            "area": ("share of the slice in the ROI", area),
-            "inside_above_area": (
-                "share of the map in the ROI, less the ROI's share of the slice",
-                inside - area,
-            ),
-        }
-        found |= {
-            name: mean_over_patients([*v], text, run.snapshot.settings.evaluation)
-            for name, (text, v) in pairs.items()
-        }
-    return found
+        inside, area = share_inside(shown, masks), masks.mean(axis=(1, 2))
+        values["inside"] = "share of the map in the ROI", inside
+        values["area"] = "share of the slice in the ROI", area
+        less = "share of the map in the ROI, less the ROI's share of the slice"
+        values["inside_above_area"] = less, inside - area
+    config = run.snapshot.settings.evaluation
+    return {name: mean_over_patients([*each], what, config) for name, (what, each) in values.items()}

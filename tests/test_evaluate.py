@@ -18,8 +18,8 @@ from nephroscope.questions.evaluation.evaluate import (
 )
 from nephroscope.records import Answer, EvaluationConfig, OperatingPoint, SlicePrediction
 from nephroscope.statistics import metrics
-from nephroscope.statistics.curve import REDRAWN
 from nephroscope.statistics.intervals import wilson
+from nephroscope.statistics.resampling import REDRAWN
 
 TWO = ("PRCC", "ChRCC")
 THREE = ("PRCC", "ChRCC", "ccRCC")

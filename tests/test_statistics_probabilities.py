@@ -7,7 +7,7 @@ import pytest
 
 from nephroscope.cli import run
 from nephroscope.records import Estimate, EvaluationConfig
-from nephroscope.statistics import cells
+from nephroscope.statistics import resampling
 from nephroscope.statistics.calibration import calibrate
 from nephroscope.statistics.coverage import risk_coverage
 from nephroscope.statistics.decision_curve import decision_curve
@@ -118,11 +118,11 @@ def test_many_rows_are_resampled_as_cells_and_say_what_rows_say(monkeypatch, kin
         limits = {"low": float(at.low[0]), "high": float(at.high[0])}
         return {"benefit": Estimate(value=float(at.y[0]), **limits, n=at.n, unit="case", method=at.method)}
 
-    monkeypatch.setattr(cells, "MOST_ROWS", 6000)
-    monkeypatch.setattr(cells, "GROUPS", 900)
+    monkeypatch.setattr(resampling, "MOST_ROWS", 6000)
+    monkeypatch.setattr(resampling, "GROUPS", 900)
     rows = found()
     assert not any("random groups" in e.method for e in rows.values())
-    monkeypatch.setattr(cells, "MOST_ROWS", 5999)
+    monkeypatch.setattr(resampling, "MOST_ROWS", 5999)
     thin = found()
     assert any("random groups" in e.method for e in thin.values())
     for name, row in rows.items():
@@ -136,11 +136,11 @@ def test_cells_hold_few_numbers_however_many_rows(per_patient):
     rng = np.random.default_rng(0)
     p = rng.random(40_000)
     patients = Patients.of([str(i // per_patient) for i in range(p.size)], np.zeros(p.size, np.intp))
-    found = cells.Cells.of(p, p > 0.7, patients)
-    assert found.value.size < 2 * 2 * cells.EDGES
-    assert found.patients.n == cells.GROUPS
+    found = resampling.Cells.of(p, p > 0.7, patients)
+    assert found.value.size < 2 * 2 * resampling.EDGES
+    assert found.patients.n == resampling.GROUPS
     assert found.count.sum() == p.size
-    assert np.abs(found.value[found.row] - p).max() < 1 / cells.EDGES
+    assert np.abs(found.value[found.row] - p).max() < 1 / resampling.EDGES
     owners = np.array([found.patients.row[i : i + per_patient] for i in range(0, p.size, per_patient)])
     assert (owners == owners[:, :1]).all(), "rows of a patient stay together"
     drawn = found.resampled(
@@ -151,7 +151,7 @@ def test_cells_hold_few_numbers_however_many_rows(per_patient):
 
 def test_the_groups_of_a_class_are_of_that_class():
     stratum = np.repeat([0, 1, 2], [9000, 900, 100])
-    many = cells.grouped(Patients(row=np.arange(10_000), stratum=stratum))
+    many = resampling.grouped(Patients(row=np.arange(10_000), stratum=stratum))
     assert (many.stratum[many.row] == stratum).all()
     assert np.bincount(many.stratum).tolist() == [1800, 200, 100]
 

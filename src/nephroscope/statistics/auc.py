@@ -11,7 +11,6 @@ from scipy.stats import chi2, norm
 from scipy.stats import t as student
 
 from nephroscope.records import Estimate, EvaluationConfig, counted_noun
-from nephroscope.statistics.cells import grouped, is_grouped, patients_words
 from nephroscope.statistics.intervals import (
     ONE_PATIENT,
     Interval,
@@ -25,6 +24,7 @@ from nephroscope.statistics.intervals import (
     percentile_interval,
 )
 from nephroscope.statistics.metrics import Bools, Floats, delong_covariance, placements
+from nephroscope.statistics.resampling import grouped, is_grouped, patients_words
 
 
 def clustered_covariance(scores: Floats, is_positive: Bools, patients: Patients) -> tuple[Floats, Floats]:

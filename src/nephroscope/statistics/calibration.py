@@ -11,15 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from nephroscope.records import Estimate, EvaluationConfig
-from nephroscope.statistics.cells import Cells, patients_words
-from nephroscope.statistics.curve import (
-    Curve,
-    bootstrap_words,
-    is_alone,
-    no_curve,
-    patients_of_each,
-    whole_draws,
-)
 from nephroscope.statistics.intervals import (
     ALIKE,
     ONE_PATIENT,
@@ -35,6 +26,16 @@ from nephroscope.statistics.intervals import (
 )
 from nephroscope.statistics.logistic import expit, fit_logistic, intercept_and_slope, logit, spline
 from nephroscope.statistics.metrics import Bools, Floats, Ints
+from nephroscope.statistics.resampling import (
+    Cells,
+    Curve,
+    bootstrap_words,
+    is_alone,
+    no_curve,
+    patients_of_each,
+    patients_words,
+    whole_draws,
+)
 
 FEWEST = 5  # patients of each class that a curve needs
 RIDGE = 0.01  # on standardised columns, so that every resample has a curve

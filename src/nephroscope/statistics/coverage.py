@@ -8,11 +8,10 @@ import numpy as np
 
 from nephroscope.clinic.call import ROUNDING
 from nephroscope.records import Answer, Estimate, EvaluationConfig, OperatingPoint
-from nephroscope.statistics.cells import Cells, patients_words
-from nephroscope.statistics.curve import Curve, bootstrap_words, whole_draws
 from nephroscope.statistics.estimates import Rows, estimate_all, rows_of_cases
 from nephroscope.statistics.intervals import Patients, percentile_interval, percentile_limits
 from nephroscope.statistics.metrics import Bools, Floats, Proportion
+from nephroscope.statistics.resampling import Cells, Curve, bootstrap_words, patients_words, whole_draws
 
 Unit = Literal["image", "case"]
 GRID = np.arange(1, 51) / 50

@@ -7,11 +7,18 @@ import numpy as np
 
 from nephroscope.base.errors import ConfigError
 from nephroscope.records import EvaluationConfig
-from nephroscope.statistics.cells import Cells
-from nephroscope.statistics.curve import Curve, bootstrap_words, is_alone, no_curve, plain, whole_draws
 from nephroscope.statistics.intervals import ONE_PATIENT, Patients, percentile_limits
 from nephroscope.statistics.logistic import TINY
 from nephroscope.statistics.metrics import Bools, Floats
+from nephroscope.statistics.resampling import (
+    Cells,
+    Curve,
+    bootstrap_words,
+    is_alone,
+    no_curve,
+    plain,
+    whole_draws,
+)
 
 THRESHOLDS = np.arange(1, 100) / 100
 ROUNDING = 1e-12  # 0.35 computed in two ways is one threshold

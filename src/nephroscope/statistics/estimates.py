@@ -14,10 +14,9 @@ import numpy as np
 from nephroscope.records import Answer, Estimate, EvaluationConfig, counted_noun
 from nephroscope.statistics import intervals, metrics
 from nephroscope.statistics.auc import clustered_interval
-from nephroscope.statistics.cells import grouped, patients_words
-from nephroscope.statistics.curve import REDRAWN, whole_draws
 from nephroscope.statistics.intervals import Interval, no_estimate, percent, percentile_interval
 from nephroscope.statistics.metrics import Bools, Floats, Ints, Proportion
+from nephroscope.statistics.resampling import REDRAWN, grouped, patients_words, whole_draws
 
 Area = tuple[Floats, Bools]  # scores and which rows are positive, both (n,)
 

@@ -77,7 +77,7 @@ def percentile_limits(drawn: Floats, confidence: float) -> tuple[Floats, Floats]
 
 
 def percentile_interval(drawn: Floats, whose: str, confidence: float) -> Interval:
-    """The percentile interval of resamples (b,), or why there is none; ``whose`` is from `cells.patients_words`."""
+    """The percentile interval of resamples (b,), or why there is none; `patients_words` gives ``whose``."""
     low, high = (
         float(limit[0]) if np.isfinite(limit[0]) else None
         for limit in percentile_limits(drawn[:, None], confidence)

@@ -7,8 +7,6 @@ from scipy.optimize import brentq
 from scipy.stats import chi2, norm
 
 from nephroscope.records import Estimate, EvaluationConfig
-from nephroscope.statistics.cells import Cells, patients_words
-from nephroscope.statistics.curve import is_alone, whole_draws
 from nephroscope.statistics.intervals import (
     ONE_PATIENT,
     Interval,
@@ -19,6 +17,7 @@ from nephroscope.statistics.intervals import (
     percentile_interval,
 )
 from nephroscope.statistics.metrics import Bools, Floats
+from nephroscope.statistics.resampling import Cells, is_alone, patients_words, whole_draws
 
 STEPS = 50  # of Newton's method; ten are usual
 FARTHEST = 2.5  # log odds that a row may move in one step; without a bound, Newton may jump to and fro

@@ -7,7 +7,6 @@ import numpy as np
 from scipy.stats import binom
 
 from nephroscope.records import Estimate, EvaluationConfig
-from nephroscope.statistics.cells import grouped, patients_words
 from nephroscope.statistics.intervals import (
     Interval,
     Patients,
@@ -21,6 +20,7 @@ from nephroscope.statistics.intervals import (
     wilson,
 )
 from nephroscope.statistics.metrics import Bools
+from nephroscope.statistics.resampling import grouped, patients_words
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -17,11 +17,10 @@ from nephroscope.base.errors import StudyError
 from nephroscope.questions.capacity.runs import Trained
 from nephroscope.records import Answer, Cohort, Estimate, EvaluationConfig
 from nephroscope.statistics import intervals, metrics
-from nephroscope.statistics.cells import patients_words
-from nephroscope.statistics.curve import REDRAWN, whole_draws
 from nephroscope.statistics.intervals import percentile_interval
 from nephroscope.statistics.mcnemar import holm
 from nephroscope.statistics.metrics import Floats, Ints
+from nephroscope.statistics.resampling import REDRAWN, patients_words, whole_draws
 
 TINY = 1e-9
 NOT_CONVERGED = "did not converge: it never beat chance on its own training slices"

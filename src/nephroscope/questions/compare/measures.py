@@ -11,11 +11,10 @@ from nephroscope.learning.engine.divisions import Division
 from nephroscope.learning.engine.predictions import Predictions
 from nephroscope.records import Cohort, Estimate, EvaluationConfig
 from nephroscope.statistics import intervals
-from nephroscope.statistics.cells import patients_words
-from nephroscope.statistics.curve import REDRAWN, whole_draws
 from nephroscope.statistics.estimates import Rows, areas_of, estimate_all, shares_of
 from nephroscope.statistics.intervals import ALIKE, percentile_interval
 from nephroscope.statistics.metrics import Bools, Floats, Ints, auc
+from nephroscope.statistics.resampling import REDRAWN, patients_words, whole_draws
 from nephroscope.study.snapshot import Snapshot
 
 

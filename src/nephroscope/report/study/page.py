@@ -43,7 +43,7 @@ from nephroscope.report.study.sections.results import RESULTS
 from nephroscope.report.study.sections.shortcuts import SHORTCUTS
 from nephroscope.report.study.sections.split import SPLIT
 from nephroscope.report.study.sections.subgroups import SUBGROUPS
-from nephroscope.statistics.curve import Curve
+from nephroscope.statistics.resampling import Curve
 
 FORMAT = 1
 ENDINGS = {"figures": (".svg", ".png"), "tables": (".csv",)}

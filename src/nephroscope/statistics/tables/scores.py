@@ -11,7 +11,6 @@ import numpy as np
 from nephroscope.base.errors import ConfigError
 from nephroscope.records import Estimate, EvaluationConfig
 from nephroscope.statistics.auc import NOTHING, auc_covariance
-from nephroscope.statistics.cells import grouped, patients_words
 from nephroscope.statistics.estimates import Rows, estimate_all
 from nephroscope.statistics.intervals import (
     ONE_PATIENT,
@@ -25,6 +24,7 @@ from nephroscope.statistics.intervals import (
     percentile_interval,
 )
 from nephroscope.statistics.metrics import Bools, Floats
+from nephroscope.statistics.resampling import grouped, patients_words
 from nephroscope.statistics.tables.columns import MISSING, TRUTH, CsvTable, number_of
 from nephroscope.statistics.tables.rows import (
     Owners,

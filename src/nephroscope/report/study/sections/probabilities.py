@@ -26,7 +26,7 @@ from nephroscope.report.page.section import (
 from nephroscope.report.page.table import Cell, Column, Table, build_table
 from nephroscope.report.study.appraisal import RAW, Appraisal, GroupAppraisal, RunSource
 from nephroscope.report.study.content import ReportContent
-from nephroscope.statistics.curve import Curve
+from nephroscope.statistics.resampling import Curve
 
 RESCALED = {"platt": "Platt scaling, fitted on other patients"}
 CALIBRATION = {

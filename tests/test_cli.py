@@ -31,7 +31,7 @@ def study(tmp_path):
     return str(tmp_path / "study")
 
 
-def told(capsys):
+def printed(capsys):
     """stdout as JSON, and stderr."""
     out, err = capsys.readouterr()
     return (json.loads(out) if out.strip() else None), err
@@ -40,17 +40,17 @@ def told(capsys):
 def test_whole_way_by_commands(study, capsys, tmp_path):
     """Each command's JSON as promised, from slices to a prediction."""
     assert run(["check", study, "--json"]) == 0
-    assert {case["case_id"] for case in told(capsys)[0]["cases"]} == {f"c{n:02}" for n in range(10)}
+    assert {case["case_id"] for case in printed(capsys)[0]["cases"]} == {f"c{n:02}" for n in range(10)}
     assert run(["slices", study, "--json"]) == 0
-    assert told(capsys)[0]["slices"] == 40
+    assert printed(capsys)[0]["slices"] == 40
     assert run(["split", study, "--folds", "3", "--json"]) == 0
-    assert [fold["test"] for fold in told(capsys)[0]["folds"]] == [4, 3, 3]
+    assert [fold["test"] for fold in printed(capsys)[0]["folds"]] == [4, 3, 3]
     options = ["--model", "shufflenet_v2_x1_0", "--folds", "2", "--epochs", "3", "--batch-size", "8"]
     assert run(["train", study, *options, "--json"]) == 0
-    content, _ = told(capsys)
+    content, _ = printed(capsys)
     assert len(content["folds"]) == 2
     assert run(["evaluate", study, "--json"]) == 0
-    evaluation, _ = told(capsys)
+    evaluation, _ = printed(capsys)
     assert {"subtypes", "positive", "protocol", "image", "case"} <= evaluation.keys()
     for figures in (evaluation["image"], evaluation["case"]):
         for estimate in figures.values():
@@ -58,14 +58,14 @@ def test_whole_way_by_commands(study, capsys, tmp_path):
     assert evaluation["case"]["accuracy"]["n"] == 10
     assert evaluation["image"]["accuracy"]["n"] == 40
     assert run(["report", study, "--json"]) == 0
-    assert Path(told(capsys)[0]["report"]).is_file()
+    assert Path(printed(capsys)[0]["report"]).is_file()
     bundle = str(tmp_path / "bundle")
     assert run(["export", study, "--out", bundle, "--json"]) == 0
     capsys.readouterr()
     volumes = Path(study) / "volumes"
     ct, roi = str(volumes / "c00.nii.gz"), str(volumes / "c00_seg.nii.gz")
     assert run(["predict", bundle, ct, "--roi", roi, "--json"]) == 0
-    answer, _ = told(capsys)
+    answer, _ = printed(capsys)
     assert {"case_id", "probabilities", "call", "reason", "slices", "findings", "seconds"} <= answer.keys()
     assert answer["case_id"] == "c00"
     assert sum(answer["probabilities"].values()) == pytest.approx(1)
@@ -81,7 +81,7 @@ def test_image_protocol_says_leaky_everywhere(study, capsys):
     assert run(["evaluate", study]) == 0
     assert "LEAKY" in capsys.readouterr().out
     assert run(["evaluate", study, "--json"]) == 0
-    evaluation, _ = told(capsys)
+    evaluation, _ = printed(capsys)
     assert evaluation["leaky"]
     assert all("LEAKY" in estimate["method"] for estimate in evaluation["case"].values())
     assert run(["report", study]) == 0
@@ -116,7 +116,7 @@ def test_recipe_of_the_paper_sets_what_is_not_given(study, capsys):
 
 def test_models_json(capsys):
     assert run(["models", "--recipe", "zuo2021", "--json"]) == 0
-    entries, _ = told(capsys)
+    entries, _ = printed(capsys)
     assert [entry["trainable"] for entry in entries][:2] == [2_226_434, 1_256_679]
     assert {"name", "trainable", "total", "head"} <= entries[0].keys()
     assert run(["models", "--recipe", "zuo2021"]) == 0
@@ -145,7 +145,7 @@ def test_every_command_has_an_example(capsys):
     assert all(name in out for name in COMMANDS)
 
 
-def test_kinds_of_a_command_are_told_with_a_sentence_each(capsys):
+def test_kinds_of_a_command_are_listed_with_a_sentence_each(capsys):
     assert run(["statistics", "--help"]) == 0
     out = capsys.readouterr().out
     assert "usage: nephroscope statistics KIND" in out
@@ -166,8 +166,8 @@ def test_check_counts_findings_by_code_with_their_meaning(study, capsys):
 
 def test_every_code_of_the_reference_has_a_short_meaning():
     page = Path(__file__).parents[1] / "docs" / "reference" / "findings.md"
-    told = re.findall(r"^\| `([a-z0-9-]+)` \|", page.read_text(encoding="utf-8"), re.MULTILINE)
-    assert set(told) == set(MEANINGS)
+    listed = re.findall(r"^\| `([a-z0-9-]+)` \|", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(listed) == set(MEANINGS)
 
 
 def test_an_import_of_one_case_is_in_the_singular(tmp_path, capsys):
@@ -210,7 +210,7 @@ def test_plan_answers_what_was_asked_first(capsys):
 
 def test_refusal_is_exit_code_2_with_its_four_parts(capsys, tmp_path):
     assert run(["slices", str(tmp_path), "--json"]) == 2
-    content, err = told(capsys)
+    content, err = printed(capsys)
     assert content["error"].keys() == {"code", "where", "expected", "found", "remedy", "message"}
     assert "refused" in err
     assert "Traceback" not in err
@@ -242,7 +242,7 @@ def test_full_disk_is_told_and_the_study_goes_on(study, capsys, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Journal, "add", full)
         assert run(["slices", study, "--json"]) == 2
-    content, err = told(capsys)
+    content, err = printed(capsys)
     assert content["error"]["found"] == "No space left on device"
     assert content["error"]["where"] == "slices.npy"
     assert "Traceback" not in err
@@ -255,7 +255,7 @@ def test_missing_extra_names_what_to_install(capsys, monkeypatch, study):
 
     monkeypatch.setattr(cli, "_command", no_torch)
     assert run(["train", study, "--json"]) == 2
-    assert told(capsys)[0]["error"]["remedy"] == "pip install 'nephroscope[train]'"
+    assert printed(capsys)[0]["error"]["remedy"] == "pip install 'nephroscope[train]'"
     monkeypatch.setattr(cli, "_command", lambda *_: (_ for _ in ()).throw(ModuleNotFoundError(name="typo")))
     with pytest.raises(ModuleNotFoundError):
         run(["train", study])
@@ -263,11 +263,11 @@ def test_missing_extra_names_what_to_install(capsys, monkeypatch, study):
 
 def test_a_wrong_option_is_an_object_too(capsys):
     assert run(["plan", "--auc", "0.8", "--bogus", "--json"]) == 2
-    content, err = told(capsys)
+    content, err = printed(capsys)
     assert content["error"]["remedy"] == "see nephroscope plan --help"
     assert "--bogus" in err
     assert run(["statistics", "magic", "--json"]) == 2
-    assert told(capsys)[0]["error"]["code"] == "config"
+    assert printed(capsys)[0]["error"]["code"] == "config"
 
 
 def test_interrupt_is_exit_code_130(capsys, monkeypatch, study):
@@ -318,6 +318,6 @@ def test_study_named_by_a_relative_path(tmp_path, capsys, monkeypatch):
     assert run(["import", "images", "study", "slices", "--masks", "masks", "--spacing-mm", "0.8"]) == 0
     capsys.readouterr()
     assert run(["slices", "study", "--json"]) == 0
-    assert told(capsys)[0]["slices"] == 4
+    assert printed(capsys)[0]["slices"] == 4
     rows = (tmp_path / "study" / "series.csv").read_text().splitlines()
     assert ",images.csv," in rows[1]  # relative to the study, so that it can be moved

@@ -13,6 +13,7 @@ from nephroscope.cli.command import (
     Command,
     NumberOption,
     Outcome,
+    PartName,
     RunName,
     StudyPath,
     TextOption,
@@ -62,7 +63,7 @@ class Predict(Command):
     """DICOM SEG or RTSTRUCT, NIfTI or NRRD label map, or PNG mask."""
     tumor_label: int = 1
     """Value of the tumor in a label map, or number of its segment."""
-    tumor_name: str = ""
+    tumor_name: PartName = ""
     """Name or code of the tumor's segment or contour; needed when the file has several."""
     case_id: TextOption = None
     """Pseudonym to print; by default the name of the image."""

@@ -120,8 +120,8 @@ class Train(Command):
         return Outcome(data=content, text="\n".join(lines))
 
     def _divide(self, study: "Study") -> None:
-        asked = {"folds": self.folds, "protocol": self.protocol}
-        changes: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+        given = {"folds": self.folds, "protocol": self.protocol}
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if changes and not study.has_split(replace(study.settings.split, **changes)):
             study.make_split(replace(study.settings.split, **changes))
 

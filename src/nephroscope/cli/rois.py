@@ -9,7 +9,7 @@ import tyro
 
 from nephroscope.base.documents import as_plain
 from nephroscope.base.errors import ConfigError
-from nephroscope.cli.command import Command, Outcome, StudyPath, estimates_text, table
+from nephroscope.cli.command import Command, Outcome, PartName, StudyPath, estimates_text, table
 from nephroscope.facade.study import Study
 from nephroscope.records import Consensus
 from nephroscope.regions.agreement import TOLERANCE_MM, RoiAgreement
@@ -71,7 +71,7 @@ class Agreement(Command):
         None
     )
     """Two DICOM SEG, NIfTI or NRRD files of one series, instead of a study."""
-    tumor_name: Annotated[str, tyro.conf.arg(metavar="TEXT", help_behavior_hint="")] = ""
+    tumor_name: PartName = ""
     """With --files: compare only the segment with this label."""
     consensus: ConsensusOption = None
     """Rule for slices, written to study.toml: reader-1, reader-2, union, intersection or staple."""

@@ -173,4 +173,4 @@ class SplitPatients(Command):
             "holdout": len(split.holdout),
         }
         text = table((fold.values() for fold in folds), ("fold", "train", "validation", "test"))
-        return Outcome(data=data, text=f"{text}\nunit: {unit}; held out: {len(split.holdout)}")
+        return Outcome(data=data, text=f"{text}\ndivided by {unit}; held out: {len(split.holdout)}")

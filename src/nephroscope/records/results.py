@@ -25,7 +25,7 @@ class OperatingPoint:
         if "test" in self.chosen_on:
             raise ConfigError(
                 where="operating point",
-                expected="a threshold chosen before or beside the test cases",
+                expected="a threshold chosen in advance, or on other cases than the test cases",
                 found=f"one chosen on {self.chosen_on!r}",
                 remedy="choose it on the validation cases, or fix it",
             )

@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 import torch
 
+from nephroscope.base.documents import as_plain, from_plain
 from nephroscope.base.errors import CohortError, ConfigError, StudyError
 from nephroscope.base.files import one_at_a_time, save_json
 from nephroscope.cli import run
 from nephroscope.cli.replicate import REPLICATES
 from nephroscope.learning.training.arm import best_epoch, draw_images, train_arm
 from nephroscope.questions.readers.write import digests_of
-from nephroscope.questions.replicate import printed
+from nephroscope.questions.replicate import printed, sentences
 from nephroscope.questions.replicate.answers import Answers, make_parts
-from nephroscope.questions.replicate.case_table import known_tests
-from nephroscope.questions.replicate.described import leak_of
-from nephroscope.questions.replicate.experiment import train_all
+from nephroscope.questions.replicate.cases_and_readers import known_cases, scored_readers
+from nephroscope.questions.replicate.experiment import leak_of, train_all
 from nephroscope.questions.replicate.numbers import (
     Reading,
     area_two_ways,
@@ -32,17 +32,17 @@ from nephroscope.questions.replicate.numbers import (
     three_of_each,
 )
 from nephroscope.questions.replicate.numbers import one_sided as has_one_answer
+from nephroscope.questions.replicate.replication import Epoch, Replication, ShuffledControl
 from nephroscope.questions.replicate.setup import ReplicateOptions, make_setup, shuffle_between_patients
 from nephroscope.records import EvaluationConfig
+from nephroscope.records.settings import Settings
 from nephroscope.report.page.table import Cell
-from nephroscope.report.replicate import words
-from nephroscope.report.replicate import words as apart
+from nephroscope.report.replicate.case_tables import area_table, reader_table
 from nephroscope.report.replicate.figures import comparison_figure, learning_figure
-from nephroscope.report.replicate.study import _scored_readers
-from nephroscope.report.replicate.tables import reader_table, validation_table
-from nephroscope.report.replicate.tables_more import area_table
-from nephroscope.report.replicate.words import hours_of, hours_words, isolated, one_sided
+from nephroscope.report.replicate.network_tables import validation_table
 from nephroscope.statistics.intervals import Patients
+from nephroscope.study.folder import StudyFolder
+from nephroscope.study.snapshot import Snapshot
 from small_study import make_cohort, make_store
 from test_study import make_study
 
@@ -64,11 +64,23 @@ def replicated(tmp_path_factory):
     study = make_study(tmp_path_factory.mktemp("made") / "study", 14)
     study.cut_slices()
     calls = study.folder.root / "calls.csv"
-    cases = make_setup(study.cohort, study.slices(), OPTIONS).tests
+    cases = make_setup(study.snapshot, OPTIONS).tests
     lines = [f"{name},A,{study.cohort.by_id[name].subtype}" for name in cases]
     calls.write_text("\n".join(["case_id,reader,call", *lines]) + "\n")
     options = replace(OPTIONS, epochs=1, shuffled_model=None)
-    return study, study.replicate_zuo2021(options, calls), options, calls
+    return study, as_plain(study.replicate_zuo2021(options, calls)), options, calls
+
+
+def typed(content):
+    """The records of replicate.json from its plain content."""
+    return from_plain(content, Replication, "content")
+
+
+def snapshot_of(cohort, store):
+    """A study in memory, without folds."""
+    settings = Settings(subtypes=cohort.subtypes, positive=cohort.positive)
+    folder = StudyFolder(store.folder.parent)
+    return Snapshot(folder=folder, settings=settings, cohort=cohort, own_slices=store)
 
 
 def answers(p, truth, case_ids, patient_ids=None):
@@ -86,7 +98,7 @@ def answers(p, truth, case_ids, patient_ids=None):
 
 
 def test_the_papers_split_leaks_and_the_twin_does_not(data):
-    setup = make_setup(*data, OPTIONS)
+    setup = make_setup(snapshot_of(*data), OPTIONS)
     train, validation = setup.paper_split
     n_images = setup.n_slices * 16
     assert (len(train), len(validation)) == (n_images - round(n_images / 10), round(n_images / 10))
@@ -96,8 +108,8 @@ def test_the_papers_split_leaks_and_the_twin_does_not(data):
     of_used = {
         str(name) for name in data[1].case_ids[parts[0].judged.rows]
     }  # 24 images are not of every patient
-    assert leak["patients_on_both_sides"] == leak["validation_patients"] == len(of_used)
-    assert leak["development_patients"] == len(setup.development)
+    assert leak.patients_on_both_sides == leak.validation_patients == len(of_used)
+    assert leak.development_patients == len(setup.development)
     for part in parts:
         of = {
             name: {str(data[1].case_ids[row]) for row in images.rows}
@@ -119,17 +131,19 @@ def test_the_papers_split_leaks_and_the_twin_does_not(data):
 
 def test_both_protocols_take_as_many_steps_on_as_many_images(data):
     for asked in (0, 24, 10**6):
-        setup = make_setup(*data, replace(OPTIONS, images_per_epoch=asked))
+        setup = make_setup(snapshot_of(*data), replace(OPTIONS, images_per_epoch=asked))
         parts = make_parts(setup, data[1].folder / "nowhere")
         assert len({part.arm.steps_per_epoch for part in parts}) == 1
         assert {part.arm.images_per_epoch for part in parts} == {
             24 if asked == 24 else len(setup.paper_split[0])
         }
-    assert make_setup(*data, replace(OPTIONS, images_per_epoch=None)).images_per_epoch == 48  # slices
+    assert (
+        make_setup(snapshot_of(*data), replace(OPTIONS, images_per_epoch=None)).images_per_epoch == 48
+    )  # slices
 
 
 def test_every_patient_is_judged_once_out_of_fold(data):
-    setup = make_setup(*data, replace(OPTIONS, twin_folds=None))
+    setup = make_setup(snapshot_of(*data), replace(OPTIONS, twin_folds=None))
     assert setup.n_folds == 5
     twins = [p for p in make_parts(setup, data[1].folder / "nowhere") if p.kind == "twin"]
     judged = [name for part in twins for name in {str(data[1].case_ids[r]) for r in part.judged.rows}]
@@ -138,11 +152,11 @@ def test_every_patient_is_judged_once_out_of_fold(data):
 
 def test_test_cases_are_the_marked_ones_or_drawn(data):
     cohort, store = data
-    setup = make_setup(cohort, store, OPTIONS)
+    setup = make_setup(snapshot_of(cohort, store), OPTIONS)
     assert setup.tests_drawn
     assert [setup.cohort.by_id[name].subtype for name in setup.tests].count("PRCC") == 2  # a quarter of 8
     marked = tuple(replace(c, cohort="external-test:X") if c.case_id == "c03" else c for c in cohort.cases)
-    setup = make_setup(replace(cohort, cases=marked), store, OPTIONS)
+    setup = make_setup(snapshot_of(replace(cohort, cases=marked), store), OPTIONS)
     assert (setup.tests, setup.tests_drawn) == (("c03",), False)
 
 
@@ -169,7 +183,8 @@ def test_tumors_of_one_patient_get_one_shuffled_label():
 def test_shuffling_permutes_and_keeps_enough_patients_for_the_folds(tmp_path):
     cohort = make_cohort(12)  # one of six is drawn as a test case: 5 and 5 are left, and 2.5 is rounded
     setup = make_setup(
-        cohort, make_store(tmp_path, cohort), replace(OPTIONS, twin_folds=None, shuffled_model=None)
+        snapshot_of(cohort, make_store(tmp_path, cohort)),
+        replace(OPTIONS, twin_folds=None, shuffled_model=None),
     )
     counts = [
         [of.by_id[n].subtype for n in setup.development] for of in (setup.cohort, setup.shuffled_cohort)
@@ -198,7 +213,7 @@ def test_the_best_epoch_is_the_first_best_by_its_own_rule():
 
 
 def test_a_killed_training_goes_on_at_its_epoch_to_the_same_bits(data, tmp_path):
-    setup = make_setup(*data, OPTIONS)
+    setup = make_setup(snapshot_of(*data), OPTIONS)
     whole, killed = (make_parts(setup, tmp_path / name)[1].arm for name in ("whole", "killed"))
     list(train_arm(whole))
     steps = train_arm(killed)
@@ -221,13 +236,15 @@ def test_what_never_had_a_finite_loss_is_a_state(data, tmp_path, monkeypatch):
         return torch.tensor(float("nan")), torch.zeros(len(labels), 3)
 
     monkeypatch.setattr("nephroscope.learning.training.fit.train_step", diverge)
-    arm = make_parts(make_setup(*data, OPTIONS), tmp_path)[0].arm
+    arm = make_parts(make_setup(snapshot_of(*data), OPTIONS), tmp_path)[0].arm
     list(train_arm(arm))
     record = json.loads((arm.folder / "arm.json").read_text())
     assert (record["converged"], record["best_epoch"]) == (False, None)
     assert len(record["epochs"]) == 1  # no use in going on
     assert record["epochs"][0]["train_loss"] is None
-    network = {"model": "shufflenet_v2_x1_0", "paper": record, "twin": {"epochs": [record["epochs"]]}}
+    epochs = [Epoch(**row) for row in record["epochs"]]
+    paper, twin = SimpleNamespace(converged=False, epochs=epochs), SimpleNamespace(epochs=[epochs])
+    network = SimpleNamespace(model="shufflenet_v2_x1_0", paper=paper, twin=twin)
     left = learning_figure([network], ["SYNTHETIC"]).axes[0]
     assert left.get_title(loc="left") == "ShuffleNetV2 x1.0: did not converge"
 
@@ -284,10 +301,10 @@ def test_clustering_widens_the_interval_of_the_auc():
     own = rng.normal(0, 1, 20).repeat(6) + 0.6 * (np.array(truth) == 0)
     judged = by_image(answers(1 / (1 + np.exp(-own)), truth, ids), READING)
     found = area_two_ways(judged, READING)
-    naive, clustered = (found[name]["estimate"] for name in ("naive", "clustered"))
+    naive, clustered = found.naive.estimate, found.clustered.estimate
     assert naive.value == clustered.value
     assert clustered.high - clustered.low > 1.5 * (naive.high - naive.low)
-    assert "takes images of one patient for independent" in naive.method
+    assert "treats images of one patient as independent" in naive.method
 
 
 def test_numbers_of_the_leaky_split_say_so(replicated):
@@ -313,39 +330,35 @@ def test_an_auc_with_one_patient_of_a_subtype_has_no_narrow_interval():
     apart = differences(few, few, READING)
     assert apart["auc"].low is None
     assert "1 patient, a bootstrap asks for 5" in apart["auc"].method
-    assert (
-        "takes"
-        not in area_two_ways(by_case(answers(p, [0] * 6 + [1] * 3, list("abcdefghi")), READING), READING)[
-            "naive"
-        ]["estimate"].method
-    )
+    cases = area_two_ways(by_case(answers(p, [0] * 6 + [1] * 3, list("abcdefghi")), READING), READING)
+    assert "treats" not in cases.naive.estimate.method
 
 
 # words
 
 
 def control(paper, twin):
-    def estimate(value, low, high):
-        return {"value": value, "low": low, "high": high, "n": 10}
+    """Shuffled labels with these AUCs; all else is empty."""
 
-    return {
-        "model": "resnet34",
-        "paper": {"validation": {"auc": estimate(*paper), "accuracy": estimate(0.9, 0.8, 1.0)}},
-        "twin": {"by_case": {"auc": estimate(*twin)}},
-    }
+    def figure(value, low, high):
+        return {"value": value, "low": low, "high": high, "n": 10, "unit": "case", "method": ""}
+
+    empty = {"mark": "", "converged": True, "best_epoch": 1, "one_sided": False, "steps": 1, "epochs": []}
+    areas = {"auc": figure(*paper), "accuracy": figure(0.9, 0.8, 1.0)}
+    of_paper = empty | {"validation": areas, "n_train_images": 1}
+    folds = {"converged": [], "best_epoch": [], "one_sided": [], "steps": [], "epochs": [], "folds": []}
+    of_twin = folds | {"by_image": {}, "by_case": {"auc": figure(*twin)}}
+    content = {"model": "resnet34", "paper": of_paper, "twin": of_twin, "difference": {}}
+    return from_plain(content, ShuffledControl, "control")
 
 
 def test_the_sentence_about_shuffled_labels_claims_what_is_seen():
-    seen = words.shuffled_sentence(control((0.98, 0.95, 0.99), (0.5, 0.3, 0.7)))
-    assert (
-        "The illusion shows under the paper's protocol alone. The twin was not shown to differ from chance"
-        in seen
-    )
-    short = words.shuffled_sentence(control((0.55, 0.4, 0.7), (0.5, 0.3, 0.7)))
-    assert "illusion does not show" in short
-    assert "illusion is" not in short
-    broken = words.shuffled_sentence(control((0.98, 0.95, 0.99), (0.9, 0.8, 0.95)))
-    assert "does not hold 0.50" in broken
+    seen = sentences.shuffled_sentence(control((0.98, 0.95, 0.99), (0.5, 0.3, 0.7)))
+    assert "The illusion appears under the paper's protocol alone. The twin was not shown to differ" in seen
+    short = sentences.shuffled_sentence(control((0.55, 0.4, 0.7), (0.5, 0.3, 0.7)))
+    assert "illusion does not appear" in short
+    broken = sentences.shuffled_sentence(control((0.98, 0.95, 0.99), (0.9, 0.8, 0.95)))
+    assert "does not include 0.50" in broken
     assert "not shown to differ" not in broken
 
 
@@ -379,9 +392,9 @@ def test_commas_and_spaces_name_models(monkeypatch):
     asked = []
     monkeypatch.setattr(Study, "__init__", lambda self, root: None)
     monkeypatch.setattr(
-        Study, "replicate_zuo2021", lambda self, options, readers: asked.append(options) or {}
+        Study, "replicate_zuo2021", lambda self, options, readers: asked.append(options) or options
     )
-    monkeypatch.setattr("nephroscope.cli.replicate._text", lambda content: "")
+    monkeypatch.setattr("nephroscope.cli.replicate._text", lambda found, page: "")
     for models in (["mobilenet_v2,resnet34"], ["mobilenet_v2", "resnet34"], ["mobilenet_v2,", "resnet34"]):
         parse(REPLICATES["zuo2021"], "replicate zuo2021", ["s", "--models", *models]).run()
     assert {options.models for options in asked} == {("mobilenet_v2", "resnet34")}
@@ -390,17 +403,17 @@ def test_commas_and_spaces_name_models(monkeypatch):
 def test_what_is_finished_is_not_done_again(replicated, monkeypatch):
     study, content, options, calls = replicated
     monkeypatch.setattr("nephroscope.learning.training.fit.train_step", None)  # would fail if called
-    again = study.replicate_zuo2021(options, calls)
+    again = as_plain(study.replicate_zuo2021(options, calls))
     assert again["models"] == content["models"]
     assert len(list((study.folder.root / "replicate/zuo2021/arms").iterdir())) == 4
 
 
 def test_other_labels_are_other_trainings(data, tmp_path):
     cohort, store = data
-    names = {p.arm.folder.name for p in make_parts(make_setup(cohort, store, OPTIONS), tmp_path)}
+    names = {p.arm.folder.name for p in make_parts(make_setup(snapshot_of(cohort, store), OPTIONS), tmp_path)}
     first = cohort.cases[0]
     changed = (replace(first, subtype="ChRCC"), *cohort.cases[1:])
-    others = make_parts(make_setup(replace(cohort, cases=changed), store, OPTIONS), tmp_path)
+    others = make_parts(make_setup(snapshot_of(replace(cohort, cases=changed), store), OPTIONS), tmp_path)
     assert not names & {part.arm.folder.name for part in others}
 
 
@@ -468,45 +481,46 @@ def test_what_was_shortened_is_told_from_the_configuration(replicated):
         "models": list(printed.MODELS),
         "validation_images_used": full["leak"]["validation_images"],
     }
-    (epochs,) = words.shortened(full)
-    assert epochs == "Epochs: 1; the paper does not say how many it took."
+    (epochs,) = sentences.shortened(typed(full))
+    assert epochs == "Epochs: 1; the paper does not say how many it used."
 
 
 def estimate(value, low, high, n, method=""):
     return {"value": value, "low": low, "high": high, "n": n, "unit": "case", "method": method}
 
 
-def sentence_of(paper, twin, apart):
-    """What the sentence about the test cases reads."""
-    found = {"paper": {"accuracy": paper}, "twin": {"accuracy": twin}, "difference": {"accuracy": apart}}
-    cases = [{"truth": "PRCC"}, {"truth": "ChRCC"}]
-    return {"cases": cases}, {"model": "resnet34", "tests": {"together": {"by_case": found}}}
+def sentence_of(content, paper, twin, difference):
+    """What is said of these accuracies on two test cases, one of each subtype."""
+    content = json.loads(json.dumps(content))
+    found = content["models"][0]["tests"]["together"]["by_case"]
+    for kind, accuracy in (("paper", paper), ("twin", twin), ("difference", difference)):
+        found[kind]["accuracy"] = accuracy
+    replication = typed(content)
+    assert [case.truth for case in replication.cases] in (["PRCC", "ChRCC"], ["ChRCC", "PRCC"])
+    return sentences.tests_sentence(replication, replication.models[0])
 
 
-def test_the_top_says_what_the_test_cases_say_and_when_they_are_too_few():
-    few = apart.tests_sentence(
-        *sentence_of(
-            estimate(5 / 6, 0.44, 0.97, 6), estimate(0.5, 0.19, 0.81, 6), estimate(0.33, None, None, 6)
-        )
+def test_the_top_says_what_the_test_cases_say_and_when_they_are_too_few(replicated):
+    content = replicated[1]
+    few = sentence_of(
+        content,
+        estimate(5 / 6, 0.44, 0.97, 6),
+        estimate(0.5, 0.19, 0.81, 6),
+        estimate(0.33, None, None, 6),
     )
-    assert (
-        "calls 5 of 6 (0.83, 0.44 to 0.97) right under the paper's protocol (epoch chosen on the LEAKY split)"
-        in few
-    )
+    assert "classifies 5 of 6 (0.83, 0.44 to 0.97) correctly under the paper's protocol (epoch chosen" in few
     assert "and 3 of 6 (0.50, 0.19 to 0.81) as the leak-free twin" in few
-    assert (
-        "The test set is too small to tell much: the difference is 0.33, without an interval; neither is shown"
-        in few
-    )
-    assert "More right under the paper's protocol is no leak here" in few
-    many = apart.tests_sentence(
-        *sentence_of(
-            estimate(0.6, 0.5, 0.7, 100), estimate(0.8, 0.7, 0.9, 100), estimate(-0.2, -0.3, -0.1, 100)
-        )
+    assert "too small to say much: the difference is 0.33, without an interval; neither is shown" in few
+    assert "is not a leak" in few
+    many = sentence_of(
+        content,
+        estimate(0.6, 0.5, 0.7, 100),
+        estimate(0.8, 0.7, 0.9, 100),
+        estimate(-0.2, -0.3, -0.1, 100),
     )
     assert "The difference is -0.20 (-0.30 to -0.10); the first is not shown to be better than always" in many
     assert "too small" not in many
-    assert "More right" not in many
+    assert "is not a leak" not in many
 
 
 def test_the_top_and_the_table_of_tests_hold_the_same_numbers(replicated):
@@ -516,7 +530,7 @@ def test_the_top_and_the_table_of_tests_hold_the_same_numbers(replicated):
         accuracy = found[kind]["accuracy"]
         assert f"{round(accuracy['value'] * accuracy['n'])} of {accuracy['n']} (" in content["tests_sentence"]
     page = (study.folder.root / "replicate/zuo2021/index.html").read_text(encoding="utf-8")
-    assert "On the 2 test cases, learnt from under neither protocol" in page
+    assert "On the 2 test cases, not used for training under either protocol" in page
 
 
 def test_the_four_differences_of_the_twin_are_told_with_numbers(replicated):
@@ -528,9 +542,9 @@ def test_the_four_differences_of_the_twin_are_told_with_numbers(replicated):
     assert f"{fold['choose_patients'] + fold['judge_patients']} fewer" in learnt
     assert f"lowest loss on {fold['choose_patients']} patients" in epoch
     assert judged == "Judged on. Paper's protocol: 24 augmented copies. Twin: original slices."
-    assert f"such as {fold['train_patients']} patients to learn from against" in content["summary"]
+    assert f"patients to learn from ({fold['train_patients']} against" in content["summary"]
     assert "Shuffled labels isolate the leak" in content["isolated"]
-    assert isolated({"shuffled": None}).endswith("They were not run here.")
+    assert sentences.isolated(with_control=False).endswith("They were not run here.")
     page = (study.folder.root / "replicate/zuo2021/index.html").read_text(encoding="utf-8")
     assert page.count("A training of the twin learns from") == 1
     for wrong in ("amplif", "LEAKY epoch", "only the leak", "Only the leak", "the split alone"):
@@ -538,19 +552,18 @@ def test_the_four_differences_of_the_twin_are_told_with_numbers(replicated):
 
 
 def one_sided_as(paper, *folds):
-    return {"model": "resnet34", "paper": {"one_sided": paper}, "twin": {"one_sided": list(folds)}}
+    return SimpleNamespace(
+        model="resnet34", paper=SimpleNamespace(one_sided=paper), twin=SimpleNamespace(one_sided=folds)
+    )
 
 
 def test_a_network_with_one_answer_is_named():
     """Each training of the twin for itself: joined folds hide networks of one answer each, but not the same."""
-    assert "the same subtype by ResNet-34 (paper's protocol): such" in one_sided(
-        {"models": [one_sided_as(True, False)]}
-    )
-    assert "ResNet-34 (twin in 2 of 3 folds): such" in one_sided(
-        {"models": [one_sided_as(False, True, False, True)]}
-    )
-    assert "ResNet-34 (twin): such" in one_sided({"models": [one_sided_as(False, True)]})
-    assert not one_sided({"models": [one_sided_as(False, False)]})
+    said = sentences.one_sided_sentence
+    assert "the same subtype by ResNet-34 (paper's protocol)." in said([one_sided_as(True, False)])
+    assert "ResNet-34 (twin in 2 of 3 folds)." in said([one_sided_as(False, True, False, True)])
+    assert "ResNet-34 (twin)." in said([one_sided_as(False, True)])
+    assert not said([one_sided_as(False, False)])
 
 
 def test_one_answer_is_found_in_the_calls():
@@ -567,17 +580,21 @@ def test_one_answer_is_found_in_the_calls():
         (one_sided_as(False, True, False), ""),
         (one_sided_as(True, False), " That network calls every image the same subtype"),
         (one_sided_as(False, True, True), " Each network of the twin calls every image the same subtype"),
-        (one_sided_as(True, True), " That network, as each of its twin, calls every image the same subtype"),
+        (
+            one_sided_as(True, True),
+            " That network, like each of its twin, calls every image the same subtype",
+        ),
     ],
 )
 def test_the_top_sentence_does_not_take_shares_for_the_leak(replicated, network, told):
-    assert apart.shares_alone(network).startswith(told)
-    assert bool(apart.shares_alone(network)) == bool(told)
+    said = sentences.shares_alone(network)
+    assert said.startswith(told)
+    assert bool(said) == bool(told)
     content = json.loads(json.dumps(replicated[1]))
-    best = words.best_network(content)
-    best["paper"]["one_sided"] = network["paper"]["one_sided"]
-    best["twin"]["one_sided"] = network["twin"]["one_sided"]
-    assert apart.shares_alone(network) in words.summary(content)
+    (best,) = content["models"]
+    best["paper"]["one_sided"] = network.paper.one_sided
+    best["twin"]["one_sided"] = list(network.twin.one_sided)
+    assert said in sentences.summary(typed(content))
 
 
 def test_converged_and_one_answer_stand_apart_in_the_table(replicated):
@@ -585,7 +602,7 @@ def test_converged_and_one_answer_stand_apart_in_the_table(replicated):
     network = content["models"][0]
     network["paper"] |= {"converged": True, "one_sided": True, "best_epoch": 1}
     network["twin"] |= {"converged": [True, False, False], "one_sided": [False, True, False]}
-    table = validation_table(content)
+    table = validation_table(typed(content))
     assert table.rows[0][2].small.startswith("calls one subtype · best epoch 1")
     assert table.rows[0][3].small.startswith("3 folds, 2 did not converge, 1 calls one subtype · n =")
     assert "whether it converged or not" in table.notes[-1]
@@ -598,7 +615,7 @@ def test_few_patients_stand_beside_a_p(replicated, patients, warned):
         for key in ("by_image_paper", "by_case_twin"):
             found = dict(zip(("PRCC", "ChRCC"), patients, strict=True))
             network["tests"]["together"]["roc"][key]["patients_by_subtype"] = found
-    table = area_table(content, ["together"])
+    table = area_table(typed(content))
     assert table.rows[1][1].small == f"patients: {patients[0]} PRCC, {patients[1]} ChRCC"
     assert any("a small p there shows nothing" in note for note in table.notes) == warned
 
@@ -609,30 +626,32 @@ def test_hours_are_the_seconds_of_all_epochs(replicated):
     seconds = [row["seconds"] for path in arms for row in json.loads(path.read_text())["epochs"]]
     assert content["trainings"] == len(arms) == 4
     assert content["hours"] == pytest.approx(sum(seconds) / 3600, abs=1e-4)
-    assert hours_of([{"epochs": [{"seconds": 5400}, {"seconds": 1800}]}]) == 2.0
-    told = {"models": [{"resources": {"device": "cpu", "threads": 2}}], "trainings": 8, "hours": 2.04}
-    assert hours_words(told) == (
+    two_hours = replace(typed(content), hours=2.04, trainings=8)
+    (network,) = two_hours.models
+    on_cpu = replace(network, resources=replace(network.resources, device="cpu", threads=2))
+    said = sentences.hours_sentence(replace(two_hours, models=(on_cpu,)))
+    assert said == (
         "Training took 2 h 2 min in all (8 trainings, all their epochs with validation) on CPU, 2 threads."
     )
-    assert "Training took 36 s in all" in hours_words(told | {"hours": 0.01})
+    assert "Training took 36 s in all" in sentences.hours_sentence(replace(two_hours, hours=0.01))
 
 
 def test_no_p_is_told_with_its_reason(replicated):
     content = json.loads(json.dumps(replicated[1]))
     test = content["readers"][0]["against"][0]
     test |= {"p": None, "method": "patients have several of the cases"}
-    assert reader_table(content).rows[0][-1] == Cell("none", "patients have several of the cases")
+    assert reader_table(typed(content)).rows[0][-1] == Cell("none", "patients have several of the cases")
     roc = content["models"][0]["tests"]["together"]["roc"]["by_case_twin"]
     roc["clustered"] = {"estimate": estimate(1.0, None, None, 4, "no interval: without variance (X)")}
     roc["clustered"]["p_against_half"] = None
-    row = area_table(content, ["together"]).rows[2]
+    row = area_table(typed(content)).rows[2]
     assert row[-1] == Cell("none", "no variance to test with")
     assert row[-2].small == "n = 4 cases · no interval: without variance"
 
 
 def test_both_points_of_each_network_and_of_shuffled_labels_are_drawn(replicated):
     _, content, _, _ = replicated
-    left, right = comparison_figure(content["models"], content["shuffled"], {}, []).axes
+    left, right = comparison_figure(typed(content).models, typed(content).shuffled, {}, []).axes
     names = [label.get_text() for label in left.get_yticklabels()]
     assert names == ["ShuffleNetV2 x1.0,\nlabels shuffled", "ShuffleNetV2 x1.0"]
     for axes, name in ((left, "accuracy"), (right, "auc")):
@@ -652,13 +671,13 @@ def test_an_old_readers_result_is_not_taken_for_a_new_one(replicated):
     made = digests_of(study.folder, study.cohort.label_digest, study.settings.evaluation, [], False)
     held = {"format": 1, "readers": [{"name": "A"}], "made_from": made}
     save_json(path, held)
-    assert _scored_readers(study) == "The study has scored readers (A), see readers/readers.json."
+    assert scored_readers(study.snapshot) == "The study has scored readers (A), see readers/readers.json."
     save_json(path, held | {"made_from": made | {"[evaluation]": "old", "splits.json": "old"}})
-    assert _scored_readers(study).endswith(
+    assert scored_readers(study.snapshot).endswith(
         "is older than its [evaluation], splits.json: run `nephroscope readers` again."
     )
     path.unlink()
-    assert _scored_readers(study) == ""
+    assert scored_readers(study.snapshot) == ""
 
 
 def test_the_papers_percentages_are_its_counts():
@@ -676,7 +695,7 @@ def test_the_papers_percentages_are_its_counts():
 
 def arm_of(study, options):
     folder = study.folder.root / "replicate" / "zuo2021"
-    return make_parts(make_setup(study.cohort, study.slices(), options), folder)[0].arm.folder
+    return make_parts(make_setup(study.snapshot, options), folder)[0].arm.folder
 
 
 def test_damaged_answers_are_made_again_and_damaged_networks_refused(replicated):
@@ -684,7 +703,10 @@ def test_damaged_answers_are_made_again_and_damaged_networks_refused(replicated)
     folder = arm_of(study, options)
     for path in (*folder.glob("*.npy"), folder / "timing.json"):
         path.write_bytes(b"cut")
-    assert study.replicate_zuo2021(options, calls)["models"][0]["paper"] == content["models"][0]["paper"]
+    assert (
+        as_plain(study.replicate_zuo2021(options, calls))["models"][0]["paper"]
+        == content["models"][0]["paper"]
+    )
     for name, message in (
         ("arm.json", "record of a finished training"),
         ("model.onnx", "the trained network"),
@@ -716,7 +738,7 @@ def test_readers_calls_of_other_cases_are_left_aside(replicated, tmp_path):
     )
     line = f"{other.case_id},A,{other.subtype}\n"
     (tmp_path / "all.csv").write_text(calls.read_text() + line)
-    assert study.replicate_zuo2021(options, tmp_path / "all.csv")["readers"] == content["readers"]
+    assert as_plain(study.replicate_zuo2021(options, tmp_path / "all.csv"))["readers"] == content["readers"]
     (tmp_path / "none.csv").write_text(f"case_id,reader,call\n{line}")
     with pytest.raises(CohortError, match="found calls of development cases alone"):
         study.replicate_zuo2021(options, tmp_path / "none.csv")
@@ -754,15 +776,15 @@ def test_options_that_cannot_be(options, message):
 def test_studies_that_cannot_be_used(data):
     cohort, store = data
     three = replace(cohort, subtypes=("PRCC", "ChRCC", "oncocytoma"))
-    with pytest.raises(CohortError, match="expected two subtypes: the paper tells two apart, found 3"):
-        make_setup(three, store, OPTIONS)
+    with pytest.raises(CohortError, match="expected two subtypes, as in the paper, found 3"):
+        make_setup(snapshot_of(three, store), OPTIONS)
     few = tuple(c for c in cohort.cases if c.subtype == "PRCC" or c.case_id in ("c01", "c03"))
     with pytest.raises(
         CohortError, match=r"at least 3 development patients of each subtype.*found 1 of ChRCC"
     ):
-        make_setup(replace(cohort, cases=few), store, OPTIONS)
+        make_setup(snapshot_of(replace(cohort, cases=few), store), OPTIONS)
     with pytest.raises(CohortError, match="split into 30 folds: expected at least 30 development patients"):
-        make_parts(make_setup(cohort, store, replace(OPTIONS, twin_folds=30)), store.folder)
+        make_parts(make_setup(snapshot_of(cohort, store), replace(OPTIONS, twin_folds=30)), store.folder)
 
 
 def test_slices_that_were_not_cut_are_asked_for(replicated, tmp_path, capsys):
@@ -783,7 +805,7 @@ def test_a_wrong_table_of_readers_is_refused_before_training(replicated, tmp_pat
 
 
 def test_known_tests_are_test_cases_alone(data):
-    setup = make_setup(*data, OPTIONS)
-    assert set(known_tests(setup).truth) == set(setup.tests)
+    setup = make_setup(snapshot_of(*data), OPTIONS)
+    assert set(known_cases(setup, setup.tests).truth) == set(setup.tests)
     assert Patients.of(["a"], np.array([0])).n == 1
     assert callable(train_all)

@@ -1,8 +1,9 @@
 """The command replicate zuo2021: reads options, prints the summary and the path of the page."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from nephroscope.base.documents import as_plain
 from nephroscope.cli.command import (
     Command,
     CountOption,
@@ -14,6 +15,9 @@ from nephroscope.cli.command import (
     table,
 )
 from nephroscope.records import Estimate
+
+if TYPE_CHECKING:
+    from nephroscope.questions.replicate.replication import Replication
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,34 +61,34 @@ class Zuo2021(Command):
             seed=self.seed,
             **models,
         )
-        content = Study(self.study).replicate_zuo2021(options, self.readers)
-        return Outcome(data=content, text=_text(content))
+        found = Study(self.study).replicate_zuo2021(options, self.readers)
+        page = str(self.study.resolve() / "replicate" / "zuo2021" / "index.html")
+        return Outcome(data=as_plain(found) | {"page": page}, text=_text(found, page))
 
 
-def _text(content: dict[str, Any]) -> str:
+def _text(found: "Replication", page: str) -> str:
     rows = [
         (
-            network["model"] + ("" if network["paper"]["converged"] else " (did not converge)"),
-            _figure(network["paper"]["validation"]["accuracy"]),
-            _figure(network["twin"]["by_image"]["accuracy"]),
-            _figure(network["difference"]["accuracy"]),
+            network.model + ("" if network.paper.converged else " (did not converge)"),
+            _figure(network.paper.validation["accuracy"]),
+            _figure(network.twin.by_image["accuracy"]),
+            _figure(network.difference["accuracy"]),
         )
-        for network in content["models"]
+        for network in found.models
     ]
     header = ("accuracy by image", "paper's protocol, LEAKY", "leak-free twin", "difference")
-    marks = "SYNTHETIC | " if content["synthetic"] else ""
-    sentences = [content["tests_sentence"], *([content["one_sided"]] if content["one_sided"] else [])]
-    lines = [marks + content["summary"], "", *sentences, "", table(rows, header)]
-    if content["shuffled"]:
-        lines += ["", content["shuffled"]["sentence"]]
-    lines += ["", "The twin differs in more than the leak:", *content["twin_differs"], content["isolated"]]
-    lines += ["", "Shortened:", *content["shortened"], content["hours_sentence"]]
-    lines += [f"wrote {content['page']}; open it in a browser"]
+    marks = "SYNTHETIC | " if found.synthetic else ""
+    sentences = [found.tests_sentence, *([found.one_sided] if found.one_sided else [])]
+    lines = [marks + found.summary, "", *sentences, "", table(rows, header)]
+    if found.shuffled is not None:
+        lines += ["", found.shuffled.sentence]
+    lines += ["", "The twin differs in more than the leak:", *found.twin_differs, found.isolated]
+    lines += ["", "Shortened:", *found.shortened, found.hours_sentence]
+    lines += [f"wrote {page}; open it in a browser"]
     return "\n".join(lines)
 
 
-def _figure(content: dict[str, Any]) -> str:
-    estimate = Estimate(**content)
+def _figure(estimate: Estimate) -> str:
     return "not available" if estimate.value is None else estimate.interval()
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nephroscope.questions.evaluation.annotators import AnnotatorReport
     from nephroscope.questions.readers.call_table import CallOptions
     from nephroscope.questions.readers.reader_study import ReaderStudy
+    from nephroscope.questions.replicate.replication import Replication
     from nephroscope.questions.replicate.setup import ReplicateOptions
 
 
@@ -210,9 +211,9 @@ class Study(StudyImports, ShownAsTable):
 
     def replicate_zuo2021(
         self, options: "ReplicateOptions | None" = None, readers: Path | str | None = None
-    ) -> dict[str, Any]:
+    ) -> "Replication":
         """Repeat Zuo et al. 2021 with its leak and without; returns the content of replicate.json."""
-        from nephroscope.report.replicate.study import replicate_zuo2021
+        from nephroscope.report.replicate.page import replicate_zuo2021
 
         return replicate_zuo2021(self.snapshot, self.import_findings, options, readers)
 

@@ -1,4 +1,4 @@
-"""Figures of one protocol, and how far two protocols stand apart: answers in, estimates out.
+"""Figures of one protocol, and the difference between two protocols, as estimates.
 
 Every interval is over patients. A difference is the paper's protocol minus the leak-free twin, its
 interval a bootstrap in which both are judged on the same redrawn patients.
@@ -12,6 +12,7 @@ import numpy as np
 
 from nephroscope.clinic.call import majority_of_three
 from nephroscope.questions.replicate.answers import Answers
+from nephroscope.questions.replicate.replication import Area, AreaTwoWays
 from nephroscope.records import Estimate, EvaluationConfig, SlicePrediction
 from nephroscope.statistics import intervals
 from nephroscope.statistics.auc import auc_covariance
@@ -33,7 +34,7 @@ FEWEST = 5  # patients for whom a bootstrap of a difference is worth printing
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Judged:
-    """What is counted: rows, whose each is, and ``mark``: how an image split stands behind them, or nothing."""
+    """What is counted: rows with their patients and cases; ``mark`` says what is LEAKY about them, or is empty."""
 
     rows: Rows
     patient_ids: "np.ndarray[tuple[int], np.dtype[np.str_]]"
@@ -109,7 +110,7 @@ def figures(judged: Judged, reading: Reading) -> dict[str, Estimate]:
 
 
 def _with_one_patient(area: Estimate, judged: Judged, reading: Reading) -> Estimate:
-    """An AUC's interval where a subtype has one patient: resampling would draw that one each time, too narrow."""
+    """The interval of an AUC where a subtype has one patient; a bootstrap would be too narrow."""
     rows, y = judged.rows, judged.rows.truth == reading.positive
     m, n = rows.patients.count(y), rows.patients.count(~y)
     if area.value is None or rows.independent or min(m, n) > 1:
@@ -136,7 +137,7 @@ def differences(paper: Judged, twin: Judged, reading: Reading) -> dict[str, Esti
         one, two = values[0].get(name), values[1].get(name)
         apart = None if one is None or two is None else one - two
         told = f"{paper.mark}; paper's protocol minus twin" if paper.mark else "paper's protocol minus twin"
-        why = f"undefined: {told}: one of the two cannot be had"
+        why = f"undefined: {told}: one of the two could not be computed"
         if name in drawn and apart is not None:
             found[name] = _apart(apart, drawn[name], (both.n, told), reading.config)
             continue
@@ -155,8 +156,8 @@ def _counted(judged: Judged, name: str, reading: Reading) -> int:
     return rows.patients.count(shares_of(rows, reading.subtypes, reading.positive)[name].counted)
 
 
-def area_two_ways(judged: Judged, reading: Reading) -> dict[str, object]:
-    """AUC by image as the paper tests it, each image for itself, and with images clustered by patient.
+def area_two_ways(judged: Judged, reading: Reading) -> AreaTwoWays:
+    """AUC as the paper tests it, each row for itself, and with rows clustered by patient.
 
     Each with interval and two-sided p against 0.5.
 
@@ -164,16 +165,18 @@ def area_two_ways(judged: Judged, reading: Reading) -> dict[str, object]:
         DeLong 1988; Obuchowski 1997; intervals on the logit scale.
     """
     scores, y = judged.rows.p[:, reading.positive], judged.rows.truth == reading.positive
-    found: dict[str, object] = {}
-    for name, patients in (("naive", None), ("clustered", judged.rows.patients)):
+    found = []
+    for patients in (None, judged.rows.patients):
         _, covariance, method = auc_covariance(scores[None], y, patients)
         value = auc(scores, y)
         variance = None if covariance is None else float(covariance[0, 0])
         if patients is None and not judged.rows.independent:
-            method = f"{method}; takes {judged.rows.unit}s of one patient for independent"
+            method = f"{method}; treats {judged.rows.unit}s of one patient as independent"
         estimate, p = _tested(value, variance, (len(y), method, judged), reading.config)
-        found[name] = {"estimate": estimate, "p_against_half": p}
-    return found | {"patients_by_subtype": _patients_by_subtype(judged, reading)}
+        found.append(Area(estimate=estimate, p_against_half=p))
+    naive, clustered = found
+    by_subtype = _patients_by_subtype(judged, reading)
+    return AreaTwoWays(naive=naive, clustered=clustered, patients_by_subtype=by_subtype)
 
 
 def _patients_by_subtype(judged: Judged, reading: Reading) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Who learns, who chooses, who is judged: a cohort with its slices and the options in, a `Setup` out."""
+"""Which cases are trained on, used to choose an epoch, and judged in a replication."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -12,13 +12,14 @@ import numpy.typing as npt
 from nephroscope.base.errors import CohortError, ConfigError
 from nephroscope.learning.networks.table import NETWORKS
 from nephroscope.learning.training.copies import N_COPIES
+from nephroscope.questions.replicate.replication import TOGETHER
 from nephroscope.records import DEVELOPMENT, INTERNAL_TEST, Cohort, Fold, SplitConfig, TrainConfig
 from nephroscope.records.settings import with_recipe
 from nephroscope.study.slices import SliceStore
+from nephroscope.study.snapshot import Snapshot
 from nephroscope.study.split import make_split
 
 PAPER_TESTS = 3  # of each subtype
-TOGETHER = "together"  # the name of all test sets as one
 VALIDATION = 0.1
 FOLDS = 5
 LIGHTEST_FIRST = sorted(NETWORKS, key=lambda name: NETWORKS[name].paper_trainable)
@@ -77,19 +78,27 @@ class ReplicateOptions:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Setup:
-    """The cohort as it is used here, and everything drawn from it.
+    """A study as it is used here, and everything drawn from it.
 
-    ``tests_drawn`` says that the study marks no test case, so that some were drawn as the paper did.
+    Attributes:
+        snapshot: The study.
+        cohort: Its cohort, with the test cases drawn where the study marks none.
+        tests_drawn: True where they were drawn, as the paper did.
     """
 
+    snapshot: Snapshot
     cohort: Cohort
-    store: SliceStore
     options: ReplicateOptions
     tests_drawn: bool
 
+    @property
+    def store(self) -> SliceStore:
+        """The slices of the study."""
+        return self.snapshot.slices
+
     @cached_property
     def development(self) -> tuple[str, ...]:
-        """case_ids that may be learnt from."""
+        """case_ids that may be trained on."""
         return tuple(name for name in self._usable if self.cohort.by_id[name].cohort == DEVELOPMENT)
 
     @cached_property
@@ -114,7 +123,7 @@ class Setup:
 
     @cached_property
     def paper_split(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """LEAKY: positions in the augmented copies to train and to validate on, dealt by image."""
+        """LEAKY: positions in the augmented copies to train and to validate on, divided by image."""
         n_images = self.n_slices * N_COPIES
         order = np.random.default_rng([self.options.seed, 0x21A6E]).permutation(n_images)
         n_validation = max(round(n_images * VALIDATION), 1)
@@ -145,7 +154,7 @@ class Setup:
         return min(len(names) for names in patients.values())
 
     def twin_folds(self, cohort: Cohort) -> tuple[Fold, ...]:
-        """Patients to train on, to choose the epoch on and to be judged; with one fold a tenth is judged."""
+        """Patients to train on, to choose the epoch on and to judge; with one fold a tenth is judged."""
         n = self.n_folds if self.n_folds > 1 else max(2, min(10, self._smallest))
         slices_of = {c: self.store.slice_index[self.store.rows_by_case[c]].tolist() for c in self._usable}
         config = SplitConfig(folds=n, validation=VALIDATION, seed=self.options.seed)
@@ -159,20 +168,21 @@ class Setup:
         return with_recipe(config, "zuo2021")
 
 
-def make_setup(cohort: Cohort, store: SliceStore, options: ReplicateOptions) -> Setup:
-    """Look whether the study can be used, and draw test cases where none is marked.
+def make_setup(snapshot: Snapshot, options: ReplicateOptions) -> Setup:
+    """Check whether the study can be used, and draw test cases where none is marked.
 
     Raises:
         CohortError: There are not two subtypes, or too few patients of one.
     """
+    cohort = snapshot.cohort
     if len(cohort.subtypes) != 2:
         raise CohortError(
             where="study.toml, subtypes",
-            expected="two subtypes: the paper tells two apart",
+            expected="two subtypes, as in the paper",
             found=f"{len(cohort.subtypes)} ({', '.join(cohort.subtypes)})",
             remedy="make a study of two of them with `nephroscope new --subtypes`",
         )
-    setup = Setup(cohort=cohort, store=store, options=options, tests_drawn=False)
+    setup = Setup(snapshot=snapshot, cohort=cohort, options=options, tests_drawn=False)
     if not setup.tests:
         drawn = _draw_tests(setup)
         cases = tuple(replace(c, cohort=INTERNAL_TEST) if c.patient_id in drawn else c for c in cohort.cases)
@@ -182,7 +192,7 @@ def make_setup(cohort: Cohort, store: SliceStore, options: ReplicateOptions) -> 
 
 
 def _patients_by_subtype(setup: Setup) -> dict[str, list[str]]:
-    """Development patients of each subtype; one with both stands with the first."""
+    """Development patients of each subtype; one with both counts for the first."""
     of: dict[str, str] = {}
     for name in setup.development:
         case = setup.cohort.by_id[name]
@@ -195,7 +205,7 @@ def _check_enough(setup: Setup) -> None:
     drawn, remedy = "", f"import more cases, or {fewer}"
     if setup.tests_drawn:
         drawn, remedy = (
-            " beside the test cases drawn",
+            " in addition to the test cases drawn",
             "import more cases: 4 patients of each subtype are the least",
         )
     for subtype, patients in _patients_by_subtype(setup).items():
@@ -242,7 +252,7 @@ def shuffle_between_patients(cohort: Cohort, names: Sequence[str], seed: int) ->
 
 
 def test_sets(setup: Setup) -> dict[str, list[str]]:
-    """case_ids of all test cases together, then of each set apart."""
+    """case_ids of all test cases together, then of each set."""
     sets = {TOGETHER: list(setup.tests)}
     for name in setup.tests:
         sets.setdefault(setup.cohort.by_id[name].cohort, []).append(name)

@@ -1,1 +1,1 @@
-"""The pages of a replication. What was shortened or decided differently is listed on the page itself."""
+"""The page of a replication: what the paper printed, what this study gives, and the same without the leak."""

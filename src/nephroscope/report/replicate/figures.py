@@ -1,7 +1,6 @@
-"""The paper's figures, drawn from this study: content and answers in, matplotlib figures out."""
+"""The paper's figures, drawn from this study."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -10,14 +9,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
+from nephroscope.learning.networks.layers import LayerRow
 from nephroscope.learning.training.copies import copy_name, copy_of, through_jpeg
 from nephroscope.questions.replicate.numbers import Judged
 from nephroscope.questions.replicate.printed import NAMES
+from nephroscope.questions.replicate.replication import BothArms, Epoch, ShuffledControl
+from nephroscope.records import Estimate
 from nephroscope.report.page.drawing import COLORS, GRID, INK, QUIET, STYLE
+from nephroscope.report.page.names import with_marks
 from nephroscope.statistics.metrics import roc_points
 
 PAPER, TWIN, PRINTED = COLORS[1], COLORS[0], QUIET
-Curves = dict[str, Judged]  # what is drawn -> whose
+Curves = Mapping[str, Judged]  # what is drawn -> its rows
 
 
 def copies_figure(hu: npt.NDArray[np.int16], marks: Sequence[str]) -> Figure:
@@ -29,20 +32,20 @@ def copies_figure(hu: npt.NDArray[np.int16], marks: Sequence[str]) -> Figure:
             axes.imshow(copy_of(gray, copy), cmap="gray", vmin=0, vmax=255)
             axes.set_axis_off()
             axes.set_title(copy_name(copy).replace(", ", ",\n"), fontsize=8, fontweight="normal", loc="left")
-        figure.suptitle(_title("One slice and its 15 copies", marks), x=0.01, ha="left", fontsize=10)
+        figure.suptitle(with_marks("One slice and its 15 copies", marks), x=0.01, ha="left", fontsize=10)
     return figure
 
 
 def comparison_figure(
-    models: Sequence[dict[str, Any]],
-    shuffled: dict[str, Any] | None,
-    printed: dict[str, float],
+    models: Sequence[BothArms],
+    shuffled: ShuffledControl | None,
+    printed: Mapping[str, float],
     marks: Sequence[str],
 ) -> Figure:
     """Accuracy and AUC by image, under the paper's protocol and of the leak-free twin; shuffled labels lowest."""
-    rows = [(NAMES[network["model"]], network) for network in models]
+    rows: list[tuple[str, BothArms]] = [(NAMES[network.model], network) for network in models]
     if shuffled is not None:
-        rows.append((f"{NAMES[shuffled['model']]},\nlabels shuffled", shuffled))
+        rows.append((f"{NAMES[shuffled.model]},\nlabels shuffled", shuffled))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.6, 1.4 + 0.55 * len(rows)), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
@@ -53,9 +56,9 @@ def comparison_figure(
             axes.set(xlim=(-0.02, 1.02), ylim=(-0.5, len(rows) - 0.5), xlabel=label)
             axes.grid(visible=True, axis="x", lw=0.5)
         for place, network in enumerate(models):
-            if network["model"] in printed:
+            if network.model in printed:
                 y = len(rows) - 1 - place + 0.14
-                left.plot(printed[network["model"]], y, "x", color=PRINTED, ms=6, zorder=4)
+                left.plot(printed[network.model], y, "x", color=PRINTED, ms=6, zorder=4)
         left.set_yticks(range(len(rows)), [name for name, _ in reversed(rows)])
         for label, marker, color in (
             ("paper's protocol, LEAKY", "o", PAPER),
@@ -65,43 +68,43 @@ def comparison_figure(
         ):
             left.plot([], [], marker, color=color, label=label, lw=1)
         figure.suptitle(
-            _title("The same network, with and without the leak", marks), x=0.01, ha="left", fontsize=10
+            with_marks("The same network, with and without the leak", marks), x=0.01, ha="left", fontsize=10
         )
         figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     return figure
 
 
-def _two_points(axes: Axes, networks: Sequence[dict[str, Any]], name: str) -> None:
+def _two_points(axes: Axes, networks: Sequence[BothArms], name: str) -> None:
     """A figure of each network under both protocols, the first on top, and the line of chance."""
     axes.axvline(0.5, color=INK, lw=1, ls="--", zorder=1)
     for y, network in enumerate(reversed(networks)):
-        _interval(axes, network["paper"]["validation"][name], y + 0.14, PAPER)
-        _interval(axes, network["twin"]["by_image"][name], y - 0.14, TWIN)
+        _interval(axes, network.paper.validation[name], y + 0.14, PAPER)
+        _interval(axes, network.twin.by_image[name], y - 0.14, TWIN)
 
 
-def _interval(axes: Axes, estimate: dict[str, Any], y: float, color: str) -> None:
-    if estimate["value"] is None:
+def _interval(axes: Axes, e: Estimate, y: float, color: str) -> None:
+    if e.value is None:
         return
-    if estimate["low"] is not None:
-        axes.plot([estimate["low"], estimate["high"]], [y, y], color=color, lw=2, solid_capstyle="butt")
-    axes.plot(estimate["value"], y, "o", color=color, ms=5, zorder=3)
+    if e.low is not None and e.high is not None:
+        axes.plot([e.low, e.high], [y, y], color=color, lw=2, solid_capstyle="butt")
+    axes.plot(e.value, y, "o", color=color, ms=5, zorder=3)
 
 
-def learning_figure(models: Sequence[dict[str, Any]], marks: Sequence[str]) -> Figure:
+def learning_figure(models: Sequence[BothArms], marks: Sequence[str]) -> Figure:
     """Loss and accuracy by epoch of every network: this is what "cannot converge" looks like."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.6, 0.6 + 1.9 * len(models)), layout="constrained")
         for network, (left, right) in zip(
             models, figure.subplots(len(models), 2, squeeze=False), strict=True
         ):
-            runs = [(network["paper"]["epochs"], PAPER, 1.6)]
-            runs += [(epochs, TWIN, 0.9) for epochs in network["twin"]["epochs"]]
+            runs = [(network.paper.epochs, PAPER, 1.6)]
+            runs += [(epochs, TWIN, 0.9) for epochs in network.twin.epochs]
             for epochs, color, width in runs:
                 for axes, what in ((left, "loss"), (right, "accuracy")):
                     for part, style in (("train", "-"), ("validation", ":")):
                         _curve(axes, epochs, f"{part}_{what}", (style, color, width))
-            state = "" if network["paper"]["converged"] else ": did not converge"
-            left.set_title(f"{NAMES[network['model']]}{state}")
+            state = "" if network.paper.converged else ": did not converge"
+            left.set_title(f"{NAMES[network.model]}{state}")
             left.set(ylabel="Cross-entropy (nats)", yscale="log" if left.get_ylim()[1] > 20 else "linear")
             right.set(ylabel="Balanced accuracy", ylim=(0, 1.02))
             for axes in (left, right):
@@ -117,19 +120,19 @@ def learning_figure(models: Sequence[dict[str, Any]], marks: Sequence[str]) -> F
             right.plot([], [], style, color=color, label=label)
         handles, labels = right.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
-        figure.suptitle(_title("Learning", marks), x=0.01, ha="left", fontsize=10)
+        figure.suptitle(with_marks("Learning", marks), x=0.01, ha="left", fontsize=10)
     return figure
 
 
-def _curve(axes: Axes, epochs: Sequence[dict[str, Any]], name: str, look: tuple[str, str, float]) -> None:
+def _curve(axes: Axes, epochs: Sequence[Epoch], name: str, look: tuple[str, str, float]) -> None:
     """One line over the epochs that have this figure; a dot where there is but one."""
     style, color, width = look
-    known = [(e["epoch"], e[name]) for e in epochs if e[name] is not None]
+    known = [(e.epoch, getattr(e, name)) for e in epochs if getattr(e, name) is not None]
     if known:
         axes.plot(*zip(*known, strict=True), style, color=color, lw=width, marker="." * (len(known) == 1))
 
 
-def roc_figure(curves: dict[str, Curves], positive: int, marks: Sequence[str]) -> Figure:
+def roc_figure(curves: Mapping[str, Curves], positive: int, marks: Sequence[str]) -> Figure:
     """Figure 4: a panel for each network; curves by what they count."""
     in_row = min(len(curves), 3)
     n_rows = -(-len(curves) // in_row)
@@ -145,7 +148,7 @@ def roc_figure(curves: dict[str, Curves], positive: int, marks: Sequence[str]) -
                     axes.plot(*roc_points(judged.rows.p[:, positive], y), color=color, lw=1.5, label=label)
             axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="1 - specificity", ylabel="Sensitivity")
             axes.set_aspect("equal")
-            axes.set_title(_title(NAMES[model], marks))
+            axes.set_title(with_marks(NAMES[model], marks))
         for axes in list(figure.axes)[len(curves) :]:
             axes.set_axis_off()
         handles, labels = figure.axes[0].get_legend_handles_labels()
@@ -153,15 +156,15 @@ def roc_figure(curves: dict[str, Curves], positive: int, marks: Sequence[str]) -
     return figure
 
 
-def blocks_figure(layers: Sequence[dict[str, Any]]) -> Figure:
+def blocks_figure(layers: Sequence[LayerRow]) -> Figure:
     """Figure 3: MobileNetV2 from its rows; height is the side of the output, width of a bar its channels."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.6, 3.6), layout="constrained")
         axes = figure.subplots()
         x = 0.0
         for layer in layers:
-            side = layer["output"][0] if len(layer["output"]) == 3 else 1
-            channels = layer["output"][-1]
+            side = layer.output[0] if len(layer.output) == 3 else 1
+            channels = layer.output[-1]
             height = 0.25 + np.log2(side) if side > 1 else 0.25
             width = 0.35 + 0.11 * np.log2(channels)
             axes.add_patch(
@@ -174,7 +177,7 @@ def blocks_figure(layers: Sequence[dict[str, Any]]) -> Figure:
                     edgecolor="white",
                 )
             )
-            label = layer["name"].replace("inverted_residual", "block").replace("_", " ")
+            label = layer.name.replace("inverted_residual", "block").replace("_", " ")
             axes.text(x + width / 2, -4.5, label, rotation=90, ha="center", va="top", fontsize=7.5)
             shape = f"{side}²·{channels}" if side > 1 else f"{channels}"
             axes.text(
@@ -196,15 +199,11 @@ def blocks_figure(layers: Sequence[dict[str, Any]]) -> Figure:
     return figure
 
 
-def _color(layer: dict[str, Any]) -> str:
-    if layer["name"].startswith("inverted"):
-        if layer["residual"]:
+def _color(layer: LayerRow) -> str:
+    if layer.name.startswith("inverted"):
+        if layer.residual:
             return COLORS[2]
-        return COLORS[1] if layer["stride"] == 2 else COLORS[4]
-    if layer["name"] == "Input Layer":
+        return COLORS[1] if layer.stride == 2 else COLORS[4]
+    if layer.name == "Input Layer":
         return QUIET
-    return COLORS[5] if layer["filters"] and layer["name"] != "Classifier" else COLORS[3]
-
-
-def _title(text: str, marks: Sequence[str]) -> str:
-    return " · ".join([text, *marks])
+    return COLORS[5] if layer.filters and layer.name != "Classifier" else COLORS[3]

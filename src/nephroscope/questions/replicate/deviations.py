@@ -1,7 +1,4 @@
-"""Every decision: what the paper says, what this run did, and why. Content of replicate.json in, rows out."""
-
-from dataclasses import asdict, dataclass
-from typing import Any
+"""Every decision of a replication: what the paper says, what this run did, and why."""
 
 from nephroscope.learning.training.copies import (
     BLUR_SIGMA_PX,
@@ -12,32 +9,22 @@ from nephroscope.learning.training.copies import (
     WIDTH_HU,
 )
 from nephroscope.questions.replicate.printed import NAMES
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deviation:
-    """One decision."""
-
-    number: int
-    paper: str
-    done: str
-    why: str
-
-
-def deviations(content: dict[str, Any], readers: list[str]) -> list[dict[str, Any]]:
-    """The twenty decisions, those that depend on the run filled from it."""
-    rows = [*_images(content), *_protocol(content), *_judging(content, readers), *_scope(content)]
-    return [
-        asdict(Deviation(number=i, paper=paper, done=done, why=why))
-        for i, (paper, done, why) in enumerate(rows, start=1)
-    ]
-
+from nephroscope.questions.replicate.replication import Deviation, Replication
 
 Row = tuple[str, str, str]
 
 
-def _images(content: dict[str, Any]) -> list[Row]:
-    used, n = content["configuration"], content["cohort"]["development"]
+def deviations(found: Replication) -> list[Deviation]:
+    """The twenty decisions; those that depend on the run are filled from it."""
+    rows = [*_images(found), *_protocol(found), *_judging(found), *_scope(found)]
+    return [
+        Deviation(number=i, paper=paper, done=done, why=why)
+        for i, (paper, done, why) in enumerate(rows, start=1)
+    ]
+
+
+def _images(found: Replication) -> list[Row]:
+    used, n = found.configuration, found.cohort["development"]
     return [
         (
             "Window of 40 HU width and 400 HU level",
@@ -46,15 +33,14 @@ def _images(content: dict[str, Any]) -> list[Row]:
         ),
         (
             "80 reviewed, 74 tumors, 70 patients",
-            f"{n['cases']} tumors of {n['patients']} patients, {n['slices']:,} slices in development",
-            "A case is a tumor; the twin goes by patient, and so does every interval but that which repeats "
-            "the paper's in Figure 4.",
+            f"{n.cases} tumors of {n.patients} patients, {n.slices:,} slices in development",
+            "A case is a tumor. The twin is split by patient, and every interval is over patients, except the one "
+            "that repeats the paper's in Figure 4.",
         ),
         (
             "90 to 10 by image, after augmentation",
-            f"The same, LEAKY: {content['leak']['patients_on_both_sides']} of "
-            f"{content['leak']['validation_patients']} patients validated on are trained on too. Beside it "
-            "the twin, by patient",
+            f"The same, LEAKY: {found.leak.patients_on_both_sides} of {found.leak.validation_patients} patients "
+            "validated on are also trained on. In addition the twin, by patient",
             "To see how far the numbers of such a split are from those of new patients; what else differs "
             "between the two is listed at the top.",
         ),
@@ -62,22 +48,22 @@ def _images(content: dict[str, Any]) -> list[Row]:
             "Blur, rotation, flipping, brighter, darker: 15 times",
             f"4 geometries (none, rotation by {ROTATION_DEG:g} degrees, two flips) times 4 intensities "
             "(none, blur, brighter, darker), less the original",
-            "A reading that gives 15; angles and strengths are not printed.",
+            "An interpretation that gives 15; angles and strengths are not printed.",
         ),
         (
             "Brighter, darker, blurred; no strengths",
             f"{SHIFT_GRAY} of 255 gray values ({SHIFT_GRAY / 255 * WIDTH_HU:.0f} HU); blur with a sigma of "
             f"{BLUR_SIGMA_PX:g} px",
-            "Strong enough to be seen. The product's own training moves by at most 10 HU, as "
+            "Strong enough to be seen. The product's own training shifts by at most 10 HU, because "
             "attenuation is the best known sign.",
         ),
         (
             "ROI segmented and exported",
             {
-                "crop": f"Square crop around the tumor with {used['margin_mm']:g} mm margin",
-                "mask": f"Crop with {used['margin_mm']:g} mm margin, air outside the ROI",
+                "crop": f"Square crop around the tumor with {used.margin_mm:g} mm margin",
+                "mask": f"Crop with {used.margin_mm:g} mm margin, air outside the ROI",
                 "full": "The whole slice",
-            }[used["roi_mode"]],
+            }[used.roi_mode],
             "The study's own slices; the paper does not say how its images were cut.",
         ),
         (
@@ -90,23 +76,22 @@ def _images(content: dict[str, Any]) -> list[Row]:
     ]
 
 
-def _protocol(content: dict[str, Any]) -> list[Row]:
-    training = content["configuration"]["training"]
-    few = sum(case["n_slices"] < 3 for case in content["cases"])
-    lost = [NAMES[n["model"]] for n in content["models"] if not n["paper"]["converged"]]
+def _protocol(found: Replication) -> list[Row]:
+    training = found.configuration.training
+    few = sum(case.n_slices < 3 for case in found.cases)
+    lost = [NAMES[n.model] for n in found.models if not n.paper.converged]
     return [
         (
             "Three random images of a test case, majority",
             "The same three for every network, seeded, called by two of three"
-            + (f" ({few} of {len(content['cases'])} cases have fewer than three slices)" if few else "")
-            + "; beside it the mean over all slices",
+            + (f" ({few} of {len(found.cases)} cases have fewer than three slices)" if few else "")
+            + "; in addition the mean over all slices",
             "The printed rule, more than 2, would mean 3 of 3 and cap the case accuracy at 9 of 10.",
         ),
         (
             "Adam, 0.005, batch 24",
-            f"Adam, {training['learning_rate']:g}, batch {training['batch_size']}, "
-            f"{training['schedule']} rate; the twin takes as "
-            "many steps on as many images",
+            f"Adam, {training.learning_rate:g}, batch {training.batch_size}, {training.schedule} rate; the twin "
+            "takes as many steps on as many images",
             "So that neither learns longer than the other.",
         ),
         (
@@ -116,21 +101,21 @@ def _protocol(content: dict[str, Any]) -> list[Row]:
         ),
         (
             "Best validation accuracy over epochs",
-            "Printed as that. The twin's epoch has the lowest loss on patients who are neither trained "
-            "on nor judged",
+            "Printed as such. The twin's epoch has the lowest loss on patients who are used neither for training nor "
+            "for judging",
             "A maximum over epochs is too good by itself, even without the leak.",
         ),
     ]
 
 
-def _judging(content: dict[str, Any], readers: list[str]) -> list[Row]:
-    sets = [name for name in content["cohort"] if name != "development"]
+def _judging(found: Replication) -> list[Row]:
+    sets, readers = [name for name in found.cohort if name != "development"], [r.name for r in found.readers]
     drawn = (
         " (the study marks none: drawn at random from its patients, up to three of each subtype)"
-        * content["configuration"]["tests_drawn"]
+        * found.configuration.tests_drawn
     )
     together = (
-        f"Together and apart: {', '.join(sets)}" if len(sets) > 1 else f"One set here: {', '.join(sets)}"
+        f"Together and separately: {', '.join(sets)}" if len(sets) > 1 else f"One set here: {', '.join(sets)}"
     )
     return [
         (
@@ -154,7 +139,7 @@ def _judging(content: dict[str, Any], readers: list[str]) -> list[Row]:
         (
             "No clinical data",
             "None here",
-            "`nephroscope compare` holds the networks against age, sex, size and attenuation on the "
+            "`nephroscope compare` compares the networks with age, sex, size and attenuation on the "
             "same folds.",
         ),
         (
@@ -170,8 +155,9 @@ def _judging(content: dict[str, Any], readers: list[str]) -> list[Row]:
     ]
 
 
-def _scope(content: dict[str, Any]) -> list[Row]:
-    phases = ", ".join(f"{name or 'not known'} {n}" for name, n in content["phases"].items())
+def _scope(found: Replication) -> list[Row]:
+    used = found.models[0].resources
+    phases = ", ".join(f"{name or 'not known'} {n}" for name, n in found.phases.items())
     return [
         (
             "Arterial phase preferred, one phase",
@@ -185,9 +171,8 @@ def _scope(content: dict[str, Any]) -> list[Row]:
         ),
         (
             "TensorFlow, one RTX 2080 Ti",
-            f"PyTorch on {content['models'][0]['resources']['device']}, "
-            f"{content['models'][0]['resources']['precision']}; "
-            "batch norm with PyTorch's momentum. Judged by ONNX Runtime in fp32",
-            "The weights are the same numbers of weights; their start values are drawn otherwise.",
+            f"PyTorch on {used.device}, {used.precision}; batch norm with PyTorch's momentum. Judged by ONNX Runtime "
+            "in fp32",
+            "The number of weights is the same; their start values are drawn differently.",
         ),
     ]

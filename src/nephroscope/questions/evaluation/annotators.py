@@ -9,7 +9,16 @@ import numpy as np
 from nephroscope.base.errors import NephroscopeError, StudyError
 from nephroscope.base.progress import track
 from nephroscope.intake.labels.pathology import load_pathology, name_of_subtype
-from nephroscope.records import Cohort, CTVolume, Estimate, EvaluationConfig, Finding, RoiMask, counted_noun
+from nephroscope.records import (
+    ChosenCase,
+    Cohort,
+    CTVolume,
+    Estimate,
+    EvaluationConfig,
+    Finding,
+    RoiMask,
+    counted_noun,
+)
 from nephroscope.regions.agreement import RoiAgreement, compare
 from nephroscope.regions.consensus import EXCLUDE, combine, read_readers, save_adjudication
 from nephroscope.regions.consensus import FILE as DECISIONS_FILE
@@ -186,24 +195,7 @@ def compare_annotators(snapshot: Snapshot, tolerance_mm: float, keep: Keep) -> A
             found=f"{len(cohort.cases)} cases with one",
             remedy="add them to rois.csv or cohort.csv; paths may be relative to the study",
         )
-    found: list[RoiAgreement] = []
-    findings: list[Finding] = []
-    for case in track(double, "comparing", "case", len(double)):
-        try:
-            volume, one, two = read_readers(case)
-            compared = compare(one, two, tolerance_mm)
-            found.append(compared)
-            keep(compared, volume, one, two)
-            findings += dict.fromkeys((*one.findings, *two.findings))
-            rule = decisions.get(case.case_id, settings.roi.consensus)
-            if compared.dice == 0 and rule != EXCLUDE:
-                combine(one, two, rule)  # refuses when nothing is left
-        except NephroscopeError as error:
-            findings.append(_refusal(case.case_id, error.code, str(error)))
-        except OSError as error:
-            why = f"case {case.case_id}: cannot be read: {error.strerror or error}"
-            findings.append(_refusal(case.case_id, "unreadable", why))
-    found.sort(key=lambda row: (row.dice, row.case_id))
+    found, findings = _compare_each(snapshot, double, tolerance_mm, keep)
     patient_of = {case.case_id: case.patient_id for case in cohort.cases}
     report = AnnotatorReport(
         rule=settings.roi.consensus,
@@ -222,6 +214,31 @@ def compare_annotators(snapshot: Snapshot, tolerance_mm: float, keep: Keep) -> A
     dices = [(row.case_id, row.dice) for row in found]
     save_adjudication(snapshot.folder.root / DECISIONS_FILE, dices, report.adjudicate_below, decisions)
     return report
+
+
+def _compare_each(
+    snapshot: Snapshot, cases: Sequence[ChosenCase], tolerance_mm: float, keep: Keep
+) -> tuple[list[RoiAgreement], list[Finding]]:
+    """Comparisons, the lowest Dice first, and findings."""
+    found: list[RoiAgreement] = []
+    findings: list[Finding] = []
+    for case in track(cases, "comparing", "case", len(cases)):
+        try:
+            volume, one, two = read_readers(case)
+            compared = compare(one, two, tolerance_mm)
+            found.append(compared)
+            keep(compared, volume, one, two)
+            findings += dict.fromkeys((*one.findings, *two.findings))
+            rule = snapshot.decisions.get(case.case_id, snapshot.settings.roi.consensus)
+            if compared.dice == 0 and rule != EXCLUDE:
+                combine(one, two, rule)  # refuses when nothing is left
+        except NephroscopeError as error:
+            findings.append(_refusal(case.case_id, error.code, str(error)))
+        except OSError as error:
+            why = f"case {case.case_id}: cannot be read: {error.strerror or error}"
+            findings.append(_refusal(case.case_id, "unreadable", why))
+    found.sort(key=lambda row: (row.dice, row.case_id))
+    return found, findings
 
 
 def _refusal(case_id: str, code: str, message: str) -> Finding:

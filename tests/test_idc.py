@@ -21,12 +21,18 @@ from nephroscope.intake.phase.series import ARTERIAL_FIRST
 from nephroscope.intake.public import idc_fetch, idc_index
 from nephroscope.intake.public.idc_fetch import fetch, is_complete, open_client, referenced_series
 from nephroscope.intake.public.idc_index import COLUMNS, MASKS, IdcSeries, citations_of, read_index
-from nephroscope.intake.public.idc_plan import PHASE_OF_RCC_AID, Wanted, best_mask, is_axial_volume, plan_idc
+from nephroscope.intake.public.idc_plan import (
+    PHASE_OF_RCC_AID,
+    IdcRequest,
+    best_mask,
+    is_axial_volume,
+    plan_idc,
+)
 from one_series import flat, one_series
 from phantoms import box_tumor, dicom_slices, write_seg, write_slices
 
 SUBTYPES = ("PRCC", "ChRCC")
-WANTED = Wanted(
+WANTED = IdcRequest(
     masks=("rcc-aid", "bamf", "collection"), subtypes=SUBTYPES, preference=ARTERIAL_FIRST, known={}
 )
 
@@ -84,7 +90,7 @@ def test_the_expert_s_phase_and_number_choose_the_ct():
     assert reasons(plan) == {
         "1.4": "corticomedullary, preferred to 1 other CT",
         "1.7": "corticomedullary is preferred",
-        "1.9": "no mask is known to be of it",
+        "1.9": "no mask is known to belong to it",
         "2.4": "of CT series 4, by its description",
         "2.7": "its CT is not the chosen one",
     }
@@ -102,7 +108,7 @@ def test_the_earliest_study_with_a_mask_goes_before_the_phase():
     ]
     plan = plan_idc(series, WANTED)
     assert chosen(plan) == ["1.1", "2.1"]
-    assert reasons(plan)["1.2"] == "a study other than the chosen"
+    assert reasons(plan)["1.2"] == "another study than the chosen one"
 
 
 def test_sources_of_masks_are_taken_in_the_order_asked_for():
@@ -110,10 +116,12 @@ def test_sources_of_masks_are_taken_in_the_order_asked_for():
     assert chosen(plan_idc(series, WANTED)) == ["1.4", "2.4"]
     plan = plan_idc(series, replace(WANTED, masks=("bamf", "rcc-aid")))
     assert chosen(plan) == ["1.4", "3.1"]
-    assert reasons(plan)["3.1"] == "of this study; its own reference decides"
-    assert reasons(plan)["1.4"].endswith("preferred to 1 other CT; expected, its mask's reference decides")
+    assert reasons(plan)["3.1"] == "of this study; its own reference will decide"
+    assert reasons(plan)["1.4"].endswith(
+        "preferred to 1 other CT; expected, the reference in its mask will decide"
+    )
     only = plan_idc(series, replace(WANTED, masks=("bamf",)))
-    assert reasons(only)["2.4"] == "rcc-aid is not asked for"
+    assert reasons(only)["2.4"] == "rcc-aid was not requested"
 
 
 def test_a_mask_by_study_is_not_put_on_scouts_and_reformats():
@@ -126,8 +134,8 @@ def test_a_mask_by_study_is_not_put_on_scouts_and_reformats():
     ]
     plan = plan_idc(series, WANTED)
     assert chosen(plan) == ["1.4", "3.1"]
-    assert reasons(plan)["1.1"] == "2 images are no volume"
-    assert reasons(plan)["1.2"] == reasons(plan)["1.3"] == "a reformat or projection by its description"
+    assert reasons(plan)["1.1"] == "2 images are not a volume"
+    assert reasons(plan)["1.2"] == reasons(plan)["1.3"] == "a reformation or projection by its description"
     assert is_axial_volume(ct("1", "CORTICOMEDULLARY"))
 
 
@@ -159,16 +167,16 @@ def test_who_is_left_out_and_why():
         ct("1.4", patient_id="KiTS-00012", **kits),
         ct("1.5", patient_id="KiTS-00013", **kits),
     ]
-    wanted = replace(
+    request = replace(
         WANTED, known={"KiTS-00012": known, "TCGA-B9-0005": mine}, histology={"KiTS-00012": "papillary"}
     )
-    plan = plan_idc(series, wanted)
+    plan = plan_idc(series, request)
     assert chosen(plan) == []
     assert {one.case_id: one.reason for one in plan.exclusions} == {
         "TCGA-B9-0002": "the patient has no mask of rcc-aid or bamf",
         "TCGA-CZ-0003": "subtype clear cell is not in the study",
         "KiTS-00012": "the same patient as KiTS-00012, already in the study from KiTS23",
-        "KiTS-00013": "the KiTS table says no histology of it",
+        "KiTS-00013": "the KiTS table has no histology for it",
     }
     assert plan.n_known == 1
 
@@ -396,7 +404,7 @@ def test_one_that_breaks_off_alone_is_left_out_and_fetched_the_next_time(tmp_pat
     outcome = command(tmp_path).run()
     assert outcome.exit_code == 3
     assert outcome.data["by_subtype"] == {"ChRCC": 1}
-    assert "left out: TCGA-B9-0001: its CT did not arrive whole: 5 files of" in outcome.warning
+    assert "left out: TCGA-B9-0001: its CT did not arrive completely: 5 files of" in outcome.warning
     commons.break_off = {}
     assert command(tmp_path).run().data["by_subtype"] == {"ChRCC": 1, "PRCC": 1}
 
@@ -405,7 +413,7 @@ def test_a_mask_that_does_not_arrive_leaves_out_its_patient_or_gives_way_to_anot
     commons.spoil = {commons.uids[name]: no_dicom for name in ("p1-seg", "p2-hand")}
     outcome = command(tmp_path).run()
     assert outcome.warning == (
-        "left out: TCGA-B9-0001: its masks did not arrive, or refer to a CT that the index does not list"
+        "left out: TCGA-B9-0001: its masks did not arrive, or refer to a CT that is not in the index"
     )
     (case,) = map(flat, Study(tmp_path / "study").cohort.cases)
     assert case.roi.parent.name == commons.uids["p2-ai"]
@@ -430,7 +438,7 @@ def another_series(paths):
     ("spoil", "found"),
     [
         (cut, r"6 files of 0\.0 MB"),
-        (no_dicom, r"IM000, which is no DICOM file"),
+        (no_dicom, r"IM000, which is not a DICOM file"),
         (another_series, r"IM000 of another series"),
     ],
 )
@@ -470,9 +478,7 @@ def test_no_network_is_said_at_once(monkeypatch):
 
     monkeypatch.setattr(idc_fetch, "getproxies", dict)
     monkeypatch.setattr(idc_fetch.socket, "create_connection", refuse)
-    message = (
-        r"expected a connection to s3.amazonaws.com, found none \(TimeoutError\); connect .* same command"
-    )
+    message = r"expected a connection to s3.amazonaws.com, found none \(TimeoutError\); connect .* run the command again"
     with pytest.raises(ConfigError, match=message):
         open_client()
 
@@ -499,7 +505,7 @@ def test_a_mask_without_reference_or_of_an_unknown_ct(tmp_path, commons):
     commons.write_index()
     outcome = command(tmp_path).run()
     assert outcome.exit_code == 3
-    assert "refer to a CT that the index does not list" in outcome.warning
+    assert "refer to a CT that is not in the index" in outcome.warning
     del header.ReferencedSeriesSequence
     header.save_as(path)
     assert referenced_series(seg) == ""
@@ -517,7 +523,7 @@ def test_c4kc_needs_the_kits_table(tmp_path, commons):
     Study.create(tmp_path / "study", SUBTYPES)
     kits = ImportIdc(study=tmp_path / "study", collections=("c4kc_kits",))
     dry = replace(kits, dry_run=True).run()
-    assert any("name the KiTS table with --kits-json" in f["message"] for f in dry.data["findings"])
+    assert any("give the KiTS table with --kits-json" in f["message"] for f in dry.data["findings"])
     with pytest.raises(ConfigError, match=r"expected the histology of its patients, found none"):
         kits.run()
     table = tmp_path / "kits.json"

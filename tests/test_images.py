@@ -5,13 +5,8 @@ import pytest
 from PIL import Image
 
 from nephroscope.base.errors import CohortError, ConfigError, RoiError, SeriesError
-from nephroscope.intake.slice_images.cases import (
-    ImagesOptions,
-    import_images,
-    read_image_case,
-    read_slice_image,
-    save_image_rows,
-)
+from nephroscope.imaging.slice_images import read_image_case, read_slice_image, save_image_rows
+from nephroscope.intake.slice_images.cases import ImagesOptions, import_images
 from nephroscope.records import Cohort
 from nephroscope.study.cohort_table import load_cohort, save_cohort
 from one_series import changed, flat
@@ -208,7 +203,7 @@ def test_missing_masks(labelled, tmp_path):
     result = run(labelled / "images", **options_for(labelled))
     assert reasons(result) == {"b": "no mask named as b_1.png"}
     assert [(f.code, f.message) for f in result.findings] == [
-        ("mask-missing", "no mask for a_9.png; taken as without tumor")
+        ("mask-missing", "no mask for a_9.png; taken as slices without tumor")
     ]
     roi = read_image_case(studied(result, tmp_path / "study")["a"])[1]
     assert roi.voxels.any(axis=(1, 2)).tolist() == [False, True]
@@ -254,7 +249,7 @@ def test_an_assumed_window_and_masks_of_several_values_are_notes(labelled):
     assert "level 40 and width 400 HU" in window.message
     assert (masks.code, masks.severity) == ("mask-values", "note")
     assert masks.message.startswith(
-        "masks hold the values 1, 2, 3 (the first 3 were looked at); 2 is taken as the tumor; "
+        "masks hold the values 1, 2, 3 (in the first 3 of them); 2 is used for the tumor; "
     )
     assert {case.source for case in map(flat, result.cases)} == {"8-bit L40 W400"}
     kidney = run(labelled / "images", **options_for(labelled, tumor_label=1)).findings

@@ -228,7 +228,7 @@ def test_a_table_that_is_none_is_refused(tmp_path, text, message):
 def test_no_table_and_two_tables_are_refused(tmp_path):
     with pytest.raises(CohortError, match=r"expected one clinical table of KiTS .* found no folder"):
         import_kits(tmp_path / "none", SUBTYPES, "PRCC")
-    with pytest.raises(CohortError, match=r"found none; name the folder of one release"):
+    with pytest.raises(CohortError, match=r"found none; give the folder of one release"):
         import_kits(tmp_path, SUBTYPES, "PRCC")
     make_kits(tmp_path / "a", "KiTS19", [row(1)])
     make_kits(tmp_path / "a/kits", "KiTS23", [row(1)])
@@ -284,7 +284,7 @@ def test_the_first_release_in_stays():
     assert [(one.case_id, one.subtype) for one in dropped] == [("case_00012", "ChRCC")]
     assert dropped[0].reason == "the same patient as KiTS-00012, already in the study from KiTS23"
     assert [finding.code for finding in findings] == ["patient-shared", "patient-contradicts"]
-    assert findings[0].message.startswith("1 of 3 cases are of patients already in the study (case_00012)")
+    assert findings[0].message.startswith("1 of 3 cases belong to patients already in the study (case_00012)")
     assert findings[1].message.startswith("its subtype is PRCC from KiTS23 and ChRCC from KiTS19")
 
 
@@ -329,7 +329,7 @@ def test_two_releases_in_one_study(tmp_path):
         for one in second.data["exclusions"]
         if "already in the study from KiTS23" in one["reason"]
     }
-    assert "1 of 2 cases are of patients already in the study" in second.text
+    assert "1 of 2 cases belong to patients already in the study" in second.text
 
 
 def test_the_same_release_again_after_its_ct_was_downloaded(tmp_path):

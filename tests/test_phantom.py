@@ -129,7 +129,7 @@ def test_numbers_out_of_range_are_refused(tmp_path, n_cases, seed):
 
 def test_a_place_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(CohortError, match="expected a folder that can be written"):
+    with pytest.raises(CohortError, match="expected a writable folder"):
         write_phantoms(tmp_path / "file" / "new", 1, seed=0)
 
 

@@ -26,7 +26,7 @@ from nephroscope.cli.export_listing import export_text, list_export, series_reco
 from nephroscope.facade.study import Study
 from nephroscope.intake.export.describe import ExportSeries
 from nephroscope.intake.export.scan import ExportScan
-from nephroscope.intake.public.idc_plan import IdcPlan, Wanted
+from nephroscope.intake.public.idc_plan import IdcPlan, IdcRequest
 from nephroscope.intake.public.kits import Vote
 from nephroscope.records import Cohort, Finding, counted_noun
 from nephroscope.records.settings import Settings
@@ -93,31 +93,31 @@ class ImportIdc(Command):
         sources = _sources(self.masks)
         study = None if self.dry_run and not (self.study / "study.toml").is_file() else Study(self.study)
         if study is None:
-            plan, wanted = self._plan_without_study(sources)
+            plan, request = self._plan_without_study(sources)
         else:
-            plan, wanted = study.plan_idc(self.collections, sources, self.kits_json)
+            plan, request = study.plan_idc(self.collections, sources, self.kits_json)
         data = plan_as_dict(plan, sources)
         if study is None or self.dry_run:
-            data["findings"] = findings_as_json(plan_findings(plan, wanted))
+            data["findings"] = findings_as_json(plan_findings(plan, request))
             return Outcome(
                 data=data,
                 text=_plan_text(data) + f"\nnext: the same command without --dry-run ({self.study})",
             )
-        cohort, refused = study.import_idc(plan, wanted)
+        cohort, refused = study.import_idc(plan, request)
         outcome = imported(study, cohort)
         warning = "\n".join(f"left out: {one.case_id}: {one.reason}" for one in refused)
         text = "\n".join([_plan_text(data), outcome.text])
         data = outcome.data | {"plan": data}
         return Outcome(data=data, text=text, warning=warning, exit_code=3 if refused else 0)
 
-    def _plan_without_study(self, sources: tuple[str, ...]) -> tuple[IdcPlan, Wanted]:
-        from nephroscope.intake.public.idc import wanted_of
+    def _plan_without_study(self, sources: tuple[str, ...]) -> tuple[IdcPlan, IdcRequest]:
+        from nephroscope.intake.public.idc import idc_request
         from nephroscope.intake.public.idc_index import read_index
         from nephroscope.intake.public.idc_plan import plan_idc
 
         settings = Settings(subtypes=("PRCC", "ChRCC"), positive="PRCC")
-        wanted = wanted_of(settings, sources, self.kits_json)
-        return plan_idc(read_index(self.collections), wanted), wanted
+        request = idc_request(settings, sources, self.kits_json)
+        return plan_idc(read_index(self.collections), request), request
 
 
 def _sources(text: str) -> tuple[str, ...]:
@@ -184,7 +184,8 @@ class ImportImages(Command):
 
     def run(self) -> Outcome:
         """Import them."""
-        from nephroscope.intake.slice_images.cases import DEFAULT_PATTERN, ImagesOptions
+        from nephroscope.intake.slice_images.cases import ImagesOptions
+        from nephroscope.intake.slice_images.names import DEFAULT_PATTERN
 
         options = ImagesOptions(
             labels=self.labels,

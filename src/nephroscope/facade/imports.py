@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nephroscope.intake.export.describe import ExportSeries
     from nephroscope.intake.export.scan import ExportScan
     from nephroscope.intake.labels.rows import LabelTable
-    from nephroscope.intake.public.idc_plan import IdcPlan, Wanted
+    from nephroscope.intake.public.idc_plan import IdcPlan, IdcRequest
     from nephroscope.intake.public.kits import KitsImport, Vote
     from nephroscope.intake.slice_images.cases import ImagesOptions
 
@@ -71,7 +71,8 @@ class StudyImports:
 
     def import_images(self, source: Path | str, options: "ImagesOptions") -> Cohort:
         """Add the cases of a folder of slice images; without masks, whole images become slices."""
-        from nephroscope.intake.slice_images.cases import import_images, save_image_rows
+        from nephroscope.imaging.slice_images import save_image_rows
+        from nephroscope.intake.slice_images.cases import import_images
 
         options = replace(options, columns=self.settings.columns, pathology=load_pathology(self.folder.root))
         found = import_images(Path(source), options, self.settings.subtypes, self.settings.positive)
@@ -164,7 +165,7 @@ class StudyImports:
 
     def plan_idc(
         self, collections: Sequence[str], masks: Sequence[str], kits_json: Path | None = None
-    ) -> "tuple[IdcPlan, Wanted]":
+    ) -> "tuple[IdcPlan, IdcRequest]":
         """Choose one CT with its mask per patient, without a network; the study does not change.
 
         Args:
@@ -172,28 +173,28 @@ class StudyImports:
             masks: Who drew the masks, the preferred first.
             kits_json: Clinical table of a KiTS release, for ``c4kc_kits``.
         """
-        from nephroscope.intake.public.idc import wanted_of
+        from nephroscope.intake.public.idc import idc_request
         from nephroscope.intake.public.idc_index import read_index
         from nephroscope.intake.public.idc_plan import plan_idc
 
         cohort = self.cohort if self.folder.cohort_csv.exists() else None
-        wanted = wanted_of(self.settings, masks, kits_json, cohort, load_pathology(self.folder.root))
-        return plan_idc(read_index(tuple(collections)), wanted), wanted
+        request = idc_request(self.settings, masks, kits_json, cohort, load_pathology(self.folder.root))
+        return plan_idc(read_index(tuple(collections)), request), request
 
-    def import_idc(self, plan: "IdcPlan", wanted: "Wanted") -> tuple[Cohort, tuple[Exclusion, ...]]:
+    def import_idc(self, plan: "IdcPlan", request: "IdcRequest") -> tuple[Cohort, tuple[Exclusion, ...]]:
         """Download what `plan_idc` chose into the folder ``idc`` and add it; continues after an interruption.
 
         Returns:
             The new cohort, and who was left out.
         """
         from nephroscope.intake.public import idc_fetch
-        from nephroscope.intake.public.idc import download, hand_over, plan_findings
+        from nephroscope.intake.public.idc import download, import_patients, plan_findings
 
         refused: tuple[Exclusion, ...] = ()
         if plan.choices:
-            settled, failed = download(plan, wanted, self.folder.root / "idc", idc_fetch.open_client())
-            refused = (*failed, *hand_over(settled, self.import_dicom))
-        return self.add((), (*plan.exclusions, *refused), plan_findings(plan, wanted)), refused
+            settled, failed = download(plan, request, self.folder.root / "idc", idc_fetch.open_client())
+            refused = (*failed, *import_patients(settled, self.import_dicom))
+        return self.add((), (*plan.exclusions, *refused), plan_findings(plan, request)), refused
 
     def _check_new(self, cases: Sequence[Case]) -> None:
         if self.folder.cohort_csv.exists():

@@ -1,1 +1,1 @@
-"""A copy of an export without names, after the basic profile of DICOM PS3.15, verified by re-reading."""
+"""Copy an export without names, by the basic profile of DICOM PS3.15, and verify each copy by reading it back."""

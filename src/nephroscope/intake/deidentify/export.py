@@ -1,7 +1,7 @@
-"""A DICOM export in, a copy without names out: CT, SEG and RTSTRUCT that still belong together, each file verified.
+"""Copy a DICOM export without names: CT, SEG and RTSTRUCT that still belong together, each file verified.
 
-One bad file never stops the rest. Messages and the summary name a file by its running number and the digest of its
-path, for paths hold names; links between patients and pseudonyms leave with the key only.
+One bad file does not stop the others. Messages and the summary identify a file by its running number and the digest
+of its path, because paths contain names. Only the key links patients and pseudonyms.
 """
 
 import hashlib
@@ -32,17 +32,17 @@ _PARALLEL_FROM = 64
 def deidentify_export(
     source: Path, destination: Path, key_path: Path, options: Options, labels: Path | None = None
 ) -> dict[str, Any]:
-    """Copy a DICOM export without what identifies; gives the summary that is also written to the destination.
+    """De-identify a DICOM export; returns the summary, which is also written to the destination.
 
     Args:
-        source: Folder of the export; it is only read.
-        destination: New or empty folder, or one where the same run was interrupted.
-        key_path: Key file, outside of both; it is made when it does not exist. The linkage table lies beside it.
-        options: What the profile's options keep.
-        labels: Label table to be written to the destination with pseudonyms.
+        source: Folder of the export; it is not changed.
+        destination: New or empty folder, or the folder of an interrupted run with the same key and options.
+        key_path: Key file outside both folders; created if it does not exist. The linkage table is saved next to it.
+        options: Options of the profile.
+        labels: Label table to write to the destination with pseudonyms.
 
     Raises:
-        ConfigError: Folders or key lie inside each other, the destination holds something else, or the key is none.
+        ConfigError: Folders or key are inside each other, the destination holds other files, or the key is not valid.
         CohortError: The label table cannot be read, or has no column of patients.
         StudyError: A worker process was ended from outside.
     """
@@ -80,7 +80,7 @@ def deidentify_export(
 
 
 class _Tally:
-    """Counts over all files, and what links pseudonyms to patients."""
+    """Counts over all files, and the links between pseudonyms and patients."""
 
     def __init__(self) -> None:
         self.outcomes: Counter[str] = Counter()
@@ -97,7 +97,7 @@ class _Tally:
         self._n_twice = 0
 
     def add(self, result: FileResult, number: int, place: Path) -> None:
-        """Count one file; ``place`` is told as a digest only."""
+        """Count one file; of its path ``place`` only a digest is kept."""
         if result.target:
             digest = hashlib.sha256(result.target.encode()).digest()[:8]
             if digest in self._targets:
@@ -117,7 +117,7 @@ class _Tally:
             )
 
     def as_dict(self) -> dict[str, Any]:
-        """For the summary: no identifier is among it."""
+        """For the summary; it contains no identifiers."""
         return {
             "n_patients": len(set(self.pseudonyms.values())),
             "n_written": self.outcomes["written"] + self.outcomes["there"],
@@ -137,20 +137,20 @@ def _check_folders(source: Path, destination: Path, key_path: Path) -> None:
     if not source.is_dir():
         raise _refused("SRC", "a folder with a DICOM export", "no such folder", "check the path")
     if destination.is_relative_to(source) or source.is_relative_to(destination):
-        raise _refused("DST", "a folder apart from SRC", "one inside the other", "name a folder elsewhere")
+        raise _refused("DST", "a folder outside SRC", "one inside the other", "name another folder")
     if key_path.is_relative_to(destination) or key_path.is_relative_to(source):
         raise _refused(
             "--key",
             "a key file outside of SRC and DST",
             "one inside",
-            "keep it where only you can read it: who has it can link pseudonyms to patients",
+            "keep it where only you can read it: with the key, pseudonyms can be linked to patients",
         )
     if destination.exists() and not destination.is_dir():
-        raise _refused("DST", "a folder, new or empty", "a file", "name another folder")
+        raise _refused("DST", "a new or empty folder", "a file", "name another folder")
 
 
 def _begin(destination: Path, begun: dict[str, object]) -> None:
-    """Mark the destination as begun, or find it marked by an interrupted run with the same key and options."""
+    """Mark the destination as begun, or check that an interrupted run with the same key and options marked it."""
     destination.mkdir(parents=True, exist_ok=True)
     mark = begun | {"complete": False}
     if any(destination.iterdir()):
@@ -161,11 +161,11 @@ def _begin(destination: Path, begun: dict[str, object]) -> None:
         if not same:
             raise _refused(
                 "DST",
-                "a new or empty folder, or that of an interrupted run with the same key and options",
-                "other content",
+                "a new or empty folder, or the folder of an interrupted run with the same key and options",
+                "a folder with other files",
                 "name a new folder",
             )
-    for stray in destination.rglob(".*.tmp"):  # of a process that was killed: not verified
+    for stray in destination.rglob(".*.tmp"):  # files of a killed process, not verified
         stray.unlink()
     save_json(destination / SUMMARY, mark)
 
@@ -175,7 +175,7 @@ def _refused(where: str, expected: str, found: str, remedy: str) -> ConfigError:
 
 
 def _files(source: Path) -> Iterator[Path]:
-    """What lies below a folder, in order: files, links (not followed), and folders that cannot be opened."""
+    """Everything below a folder, in order: files, links (not followed), and folders that cannot be opened."""
     closed: list[Path] = []
     for folder, folders, names in os.walk(source, onerror=lambda error: closed.append(Path(error.filename))):
         folders.sort()
@@ -185,7 +185,7 @@ def _files(source: Path) -> Iterator[Path]:
 
 
 def _results(jobs: Iterator[Job], n_jobs: int) -> Iterator[FileResult]:
-    """In the order of the jobs; by several processes where that is worth their start."""
+    """Results in the order of the jobs; with several processes if there are enough files."""
     if n_jobs < _PARALLEL_FROM:
         yield from map(process_file, jobs)
         return

@@ -1,7 +1,7 @@
-"""One file of an export in; the file without names, written and verified, or the reason why not, out.
+"""De-identify one file of an export: write it, verify it, or say why not.
 
-CT, SEG and RTSTRUCT are taken; all other kinds are left out, for they may carry text that no rule can clean. A file
-is written under a temporary name, read back and searched, and only then gets its name: what lies there is verified.
+CT, SEG and RTSTRUCT are copied; all other kinds are left out, because they may contain text that no rule can clean.
+A file is written under a temporary name, read back and searched, and only then renamed: every final file is verified.
 """
 
 import errno
@@ -32,15 +32,15 @@ from nephroscope.intake.export.kinds import (
 
 _TAKEN = {CT: "CT", LOCALIZER: "CT", PROJECTION: "CT", SEG: "SEG", RTSTRUCT: "RTSTRUCT"}
 _OTHER_MODALITIES = {"mr", "pt", "us", "nm", "cr", "dx", "rf", "xa", "mg", "reg"}
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # the next file would fare no better
-_BURNED_IN = "CT that says of itself that text is burned in"
-_SECONDARY = "CT of ImageType SECONDARY or SCREEN: text may be burned in, look at it"
-_NO_ID = "no PatientID: the pseudonym stands for the examination, not for the patient"
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # the next file would fail too
+_BURNED_IN = "CT with Burned In Annotation YES"
+_SECONDARY = "CT of ImageType SECONDARY or SCREEN: it may contain burned-in text, look at it"
+_NO_ID = "no PatientID: the pseudonym is that of the examination, not of the patient"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One file to be worked on, below which folder it goes, and how."""
+    """One file to de-identify, the destination folder, key and options."""
 
     path: Path
     destination: Path
@@ -50,18 +50,18 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileResult:
-    """What became of one file.
+    """The result for one file.
 
     Attributes:
-        outcome: ``written``, ``there`` (by an earlier run, or twice in the export), ``left out``, ``not dicom`` or
+        outcome: ``written``, ``there`` (from an earlier run, or twice in the export), ``left out``, ``not dicom`` or
             ``refused``.
         kind: CT, SEG, RTSTRUCT, or what was left out.
-        reason: Of a refusal, without any value of the file.
-        doubts: What is doubtful about a written file.
-        target: Where it was written.
-        patient: The patient's identifier as it was: for the linkage table, never for messages.
-        pseudonym: The patient's new one.
-        words: What names persons in it: for cleaning the label table, never for messages.
+        reason: Reason of a refusal, without any value of the file.
+        doubts: Doubts about a written file.
+        target: Path of the written file.
+        patient: Original identifier of the patient, only for the linkage table, never for messages.
+        pseudonym: New identifier of the patient.
+        words: Names and identifiers in it, only for cleaning the label table, never for messages.
     """
 
     outcome: str
@@ -75,7 +75,7 @@ class FileResult:
 
 
 def process_file(job: Job) -> FileResult:
-    """De-identify one file, whatever is in it; pydicom's own warnings stay silent, for they quote values."""
+    """De-identify one file, whatever it is; pydicom's warnings are silenced, because they quote values."""
     logger = logging.getLogger("pydicom")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
@@ -96,13 +96,13 @@ def _process(job: Job) -> FileResult:
     from pydicom.errors import InvalidDicomError
 
     if job.path.is_symlink() or not (job.path.is_file() or job.path.is_dir()):
-        return FileResult(outcome="refused", reason="a link or a device: it is not followed")
+        return FileResult(outcome="refused", reason="a link or a device, which is not followed")
     try:
         dataset = pydicom.dcmread(job.path)
     except InvalidDicomError:
         return FileResult(outcome="not dicom")
     if not sop_class(dataset):
-        return FileResult(outcome="refused", reason="no SOP class tells what it is; it may be damaged")
+        return FileResult(outcome="refused", reason="no SOP class; it may be damaged")
     found = kind_of(dataset)
     kind = _TAKEN.get(found, "")
     if not kind:
@@ -142,13 +142,13 @@ def _write(job: Job, dataset: Any, kind: str) -> FileResult:
     leaks = _save(dataset, target, identity, pseudonym, pixels)
     if leaks:
         return FileResult(
-            outcome="refused", reason=f"not written, for reading it back found: {'; '.join(leaks)}"
+            outcome="refused", reason=f"not written, because it still contained: {'; '.join(leaks)}"
         )
     return replace(result, outcome="written")
 
 
 def _save(dataset: Any, target: Path, identity: Identity, pseudonym: str, pixels: bytes | None) -> list[str]:
-    """Write, read back, search; the file gets its name only when nothing is found."""
+    """Write, read back and search; the file gets its final name only if nothing is found."""
     leaks: list[str] = []
     try:
         with replacing(target) as temporary:
@@ -163,7 +163,7 @@ def _save(dataset: Any, target: Path, identity: Identity, pseudonym: str, pixels
 
 
 class _LeakError(Exception):
-    """Ends the block that would give the file its name."""
+    """Leaves the block that would rename the file."""
 
 
 def _remove_empty(folder: Path) -> None:
@@ -172,7 +172,7 @@ def _remove_empty(folder: Path) -> None:
 
 
 def _place(secrets: Secrets, dataset: Any, instance: str, content: bytes) -> Path:
-    """Series and file below the patient. Two files of one UID but other content stay two files."""
+    """Folder and file name below the patient. Files with the same UID but other content stay different files."""
     series = secrets.letters("series", str(dataset.get("SeriesInstanceUID") or ""), 12)
     digest = hashlib.sha256(content).hexdigest()
     return Path(f"S-{series}") / f"I-{secrets.letters('instance', instance + digest, 16)}.dcm"
@@ -183,7 +183,7 @@ def _instance(dataset: Any) -> str:
 
 
 def _patient(dataset: Any) -> str:
-    """Patient ID; where it is empty, the study or the frame of reference."""
+    """Patient ID; if empty, the study or the frame of reference."""
     for name in ("PatientID", "StudyInstanceUID", "FrameOfReferenceUID"):
         found = str(dataset.get(name) or "").strip()
         if found:
@@ -193,17 +193,17 @@ def _patient(dataset: Any) -> str:
 
 def _refusal(dataset: Any, kind: str) -> str:
     if not _patient(dataset):
-        return "no PatientID, study or frame of reference tells whose it is"
+        return "no PatientID, study or frame of reference that shows whose it is"
     syntax = dataset.file_meta.get("TransferSyntaxUID")
     if syntax is None or not syntax.is_transfer_syntax or syntax.is_private:
-        return "its transfer syntax is none of DICOM's"
+        return "its transfer syntax is not one of DICOM"
     if not _instance(dataset):
         return "no SOP Instance UID"
     if kind == "CT" and "Rows" not in dataset:
-        return "it breaks off before the image"
+        return "it is cut short before the image"
     for group in range(0x6000, 0x6020, 2):
         if (group, 0x0010) in dataset and (group, 0x3000) not in dataset:
-            return "an overlay lies in the bits of the pixels, where text may stand"
+            return "an overlay in the bits of the pixels, which may contain text"
     return ""
 
 
@@ -215,7 +215,7 @@ def _doubts(dataset: Any, kind: str) -> tuple[str, ...]:
 
 
 def _in_words(kind: str) -> str:
-    """What was left out, in words of ours: a modality is typed by people and may be anything."""
+    """What was left out, in our own words: a modality is typed by people and may contain anything."""
     if kind in IN_WORDS or kind in KINDS.values():
         return IN_WORDS.get(kind, kind)
     modality = kind.removesuffix("-image")

@@ -1,4 +1,4 @@
-"""A label table in, the same with pseudonyms out: only columns whose meaning the import knows and needs are kept."""
+"""Copy a label table with pseudonyms; only columns that the import knows and needs are kept."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -22,13 +22,13 @@ from nephroscope.intake.safe_text import clean_text
 IDS = ("patient_id", "case_id")
 AGE_SEX = ("age_years", "sex")
 _TEXTS = ("subtype", "subtype_reader2", "site_id", "cohort", "exclude", "exclusion_reason")
-# Five digits in a row, or a date, in a text that people type: a record number or a day.
+# Five digits in a row or a date in a typed text: it may be a record number or a day.
 _NUMBERS = re.compile(r"\d{5}|\d+[./-]\d+[./-]\d{2}|[A-Za-z]\d{2}[-/]\d{3}")
 _ENDING = re.compile(r"([-_ .]?(left|right|l|r|li|re|[a-d]|\d{1,2}|t\d|tumou?r ?\d))?")
 
 
 def read_labels_to_translate(path: Path) -> RawTable:
-    """The table, CSV or .xlsx, proven to say whose its rows are.
+    """The table, CSV or .xlsx, with a column that shows whose rows they are.
 
     Raises:
         CohortError: It cannot be read, or has neither ``patient_id`` nor ``case_id``.
@@ -39,7 +39,7 @@ def read_labels_to_translate(path: Path) -> RawTable:
             where="--labels",
             expected="a column patient_id (DICOM's PatientID) or case_id",
             found=f"{len(table.header)} columns without one",
-            remedy="add patient_id",
+            remedy="add the column patient_id",
         )
     return table
 
@@ -53,19 +53,19 @@ def translate_labels(
     *,
     age_sex: bool,
 ) -> dict[str, object]:
-    """Write the table with pseudonyms; gives what was dropped, emptied and not matched, as counts and positions.
+    """Write the table with pseudonyms; returns counts and positions of what was dropped, emptied and not matched.
 
-    A column stays when its header is a usual name of an identifier, subtype, size, side, phase, site, cohort, tumor
-    or exclusion; whatever it is called otherwise may name somebody. Sizes, sides, ages and the like are read, and
-    emptied where they are none; texts are searched as a whole. A case that is a patient's identifier with an ending
-    (``1234-left``) keeps the ending; any other case becomes ``C-`` and a keyed hash. Ages over 89 become 90.
+    A column stays if its title is a usual one for an identifier, subtype, size, side, phase, site, cohort, tumor or
+    exclusion; any other column may name somebody. Sizes, sides, ages and the like are parsed, and emptied if they
+    cannot be; texts are searched as a whole. A case that is a patient's identifier with an ending (``1234-left``)
+    keeps the ending; any other case becomes ``C-`` and a keyed hash. Ages over 89 become 90.
 
     Args:
         table: Header and rows.
-        path: Where to write.
-        secrets: The key of the images.
-        pseudonyms: Of the patients of the export.
-        words: Names and identifiers met in the export, in lower case: a text with one of them is emptied.
+        path: File to write.
+        secrets: Key used for the images.
+        pseudonyms: Pseudonyms of the patients of the export.
+        words: Names and identifiers found in the export, in lower case: a text with one of them is emptied.
         age_sex: Keep the columns of age and sex.
     """
     meanings = [usual_name(column) for column in table.header]
@@ -81,7 +81,7 @@ def translate_labels(
         if meaning in _READ:
             return _read(text, meaning)
         if meaning.startswith("subtype") and squeezed(words_of(text)) in default_table().whole:
-            return text  # "clear cell" names nobody, even where a patient is called Clear
+            return text  # "clear cell" names nobody, even if a patient is called Clear
         return "" if named(text) or _NUMBERS.search(text) else text
 
     translated = [[cell(row[c], meanings[c]) for c in kept] for _, row in table.rows]
@@ -101,7 +101,7 @@ def translate_labels(
 
 
 def _search(words: Collection[str]) -> Callable[[str], bool]:
-    """Whether a text holds one of these names and identifiers, as words of their own."""
+    """A function that finds these names and identifiers as whole words."""
     asian = [word for word in words if word and word[0] >= "\u2e80"]
     listed = "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
     pattern = re.compile(rf"(?<![^\W_])(?:{listed})(?![^\W_])") if words else None
@@ -126,12 +126,12 @@ def _identifier(text: str, meaning: str, secrets: Secrets, pseudonyms: Mapping[s
 
 
 def _owner(text: str, pseudonyms: Mapping[str, str]) -> str:
-    """The longest patient identifier that a case's name begins with."""
+    """The longest patient identifier with which the name of a case begins."""
     return max((p for p in pseudonyms if text.startswith(p)), key=len, default="")
 
 
 def _read(text: str, meaning: str) -> str:
-    """A cell of a number or one of a few words; empty when it is none, for then it may be anything."""
+    """A cell of a number or of one of a few words; empty if it cannot be parsed, as it may then be anything."""
     try:
         return _READ[meaning](text)
     except ValueError:
@@ -144,7 +144,7 @@ def _age(text: str) -> str:
 
 
 def _if_read_by(parse: Callable[[str], object]) -> Callable[[str], str]:
-    """The text itself where a parser reads a value in it."""
+    """The text itself if a parser finds a value in it."""
     return lambda text: text if parse(text) is not None else ""
 
 
@@ -156,5 +156,5 @@ _READ: dict[str, Callable[[str], str]] = {
     "side": lambda text: parse_side(text) or "",
     "tumor_label": _if_read_by(parse_tumor_label),
     "phase": clean_text,
-    "tumor_name": lambda text: clean_text(text) or "segment",  # as segments are called in the copy
+    "tumor_name": lambda text: clean_text(text) or "segment",  # as segments are named in the copy
 }

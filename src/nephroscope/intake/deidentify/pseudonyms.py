@@ -1,4 +1,4 @@
-"""Dates and ages of a DICOM file in, the same moved back or made coarse out."""
+"""The key: pseudonyms, UIDs and shifted dates that depend on it, and the table that links patients to them."""
 
 import datetime
 import hashlib
@@ -18,13 +18,13 @@ from nephroscope.base.tables import read_table, save_table
 _HEADER = "nephroscope de-identification key, keep secret"
 KEY_BYTES = 32
 LARGEST_SHIFT_DAYS = 365
-_ALPHABET = "0123456789BCDFGHJKLMNPQRSTVWXZ"  # without vowels: no name can arise by chance
+_ALPHABET = "0123456789BCDFGHJKLMNPQRSTVWXZ"  # without vowels, so that no name can arise by chance
 PSEUDONYM = f"[PR]-[{_ALPHABET}]{{10}}"
 
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """Keyed hashes (HMAC-SHA256, FIPS 198-1) of what identifies.
+    """Keyed hashes (HMAC-SHA256, FIPS 198-1) of identifying values.
 
     Attributes:
         key: 32 random bytes.
@@ -33,23 +33,23 @@ class Secrets:
     key: bytes = field(repr=False)
 
     def pseudonym(self, patient: str) -> str:
-        """``P-`` and ten characters (49 bits) for a patient."""
+        """Pseudonym of a patient: ``P-`` and ten characters (49 bits)."""
         return f"P-{self.letters('patient', patient, 10)}"
 
     def reader(self, name: str) -> str:
-        """``R-`` and ten characters for who drew a region, so that readers are still told apart."""
+        """Pseudonym of an annotator: ``R-`` and ten characters, so that annotators stay distinguishable."""
         return f"R-{self.letters('reader', name.casefold(), 10)}"
 
     def uid(self, original: str) -> str:
-        """A UID below 2.25 (a UUID as a decimal number). Source: DICOM PS3.5 B.2."""
+        """A UID under 2.25 (a UUID as a decimal number). Source: DICOM PS3.5 B.2."""
         return f"2.25.{uuid.UUID(bytes=self._hash('uid', original)[:16], version=4).int}"
 
     def days_back(self, patient: str) -> int:
-        """By how many days, 1 to 365, all dates of a patient move back."""
+        """Number of days, 1 to 365, by which all dates of a patient are moved back."""
         return 1 + int.from_bytes(self._hash("days", patient)[:8]) % LARGEST_SHIFT_DAYS
 
     def letters(self, kind: str, text: str, length: int) -> str:
-        """``length`` digits and consonants that follow from a text."""
+        """``length`` digits and consonants computed from a text."""
         number, found = int.from_bytes(self._hash(kind, text)), ""
         for _ in range(length):
             number, place = divmod(number, len(_ALPHABET))
@@ -58,7 +58,7 @@ class Secrets:
 
     @property
     def fingerprint(self) -> str:
-        """Tells keys apart without telling the key."""
+        """Distinguishes keys without showing the key."""
         return self.letters("key", "fingerprint", 8)
 
     def _hash(self, kind: str, text: str) -> bytes:
@@ -66,10 +66,10 @@ class Secrets:
 
 
 def open_key(path: Path) -> tuple[Secrets, bool]:
-    """The key of a file, and whether it was made just now (readable by its owner only).
+    """The key in a file, and whether it was created now (readable only by its owner).
 
     Raises:
-        ConfigError: The file is no such key.
+        ConfigError: The file is not such a key.
     """
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -78,9 +78,9 @@ def open_key(path: Path) -> tuple[Secrets, bool]:
     except FileNotFoundError as error:
         raise ConfigError(
             where="--key",
-            expected="a file in a folder that exists",
+            expected="a file in an existing folder",
             found="no such folder",
-            remedy="make the folder, outside the destination and readable only by you",
+            remedy="create the folder, outside the destination and readable only by you",
         ) from error
     key = secrets.token_bytes(KEY_BYTES)
     with os.fdopen(handle, "w", encoding="ascii") as file:
@@ -89,12 +89,12 @@ def open_key(path: Path) -> tuple[Secrets, bool]:
 
 
 def linkage_path(key_path: Path) -> Path:
-    """The table of patients and pseudonyms, beside the key."""
+    """Path of the table of patients and pseudonyms, next to the key."""
     return key_path.with_name(f"{key_path.name}.linkage.csv")
 
 
 def save_linkage(key_path: Path, pseudonyms: Mapping[str, str]) -> Path:
-    """Add patients to the table beside the key, readable by its owner only; gives its path."""
+    """Add patients to the table next to the key, readable only by its owner; returns its path."""
     path = linkage_path(key_path)
     known = {row[0]: row[1] for _, row in read_table(path)[1]} if path.is_file() else {}
     known.update(pseudonyms)
@@ -115,19 +115,19 @@ def _read_key(path: Path) -> bytes:
     if header != _HEADER or len(key) != KEY_BYTES:
         raise ConfigError(
             where="--key",
-            expected="a key file that nephroscope deidentify made",
+            expected="a key file made by nephroscope deidentify",
             found="a file of another kind",
-            remedy="give the key of the earlier run, or the name of a file that does not exist: a new key is made",
+            remedy="give the key of the earlier run, or a file name that does not exist yet to create a new key",
         )
     return key
 
 
 _DATE = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})(\d{0,6}(?:\.\d{1,6})?)([&+-]\d{4})?")
-OLDEST_YEARS = 89  # above it an age may identify (HIPAA, 45 CFR 164.514)
+OLDEST_YEARS = 89  # a higher age may identify a person (HIPAA, 45 CFR 164.514)
 
 
 def shifted(text: str, days: int) -> str:
-    """A date, or date and time, moved back by ``days``; empty when it is no date."""
+    """A date, or date and time, moved back by ``days``; empty if it is not a date."""
     found = _DATE.fullmatch(text.strip())
     if found is None:
         return ""
@@ -141,7 +141,7 @@ def shifted(text: str, days: int) -> str:
 
 
 def age_of(dataset: Any) -> str:
-    """Patient's Age, or what birth and examination dates make of it, as DICOM's AS; over 89 it is 090Y."""
+    """Patient's Age, or the age from birth and examination dates, as DICOM AS; over 89 it is 090Y."""
     text = str(dataset.get("PatientAge") or "").strip()
     if not re.fullmatch(r"\d{3}[DWMY]", text):
         born = _day(dataset.get("PatientBirthDate"))

@@ -1,9 +1,9 @@
-"""One DICOM data set in, the same without what identifies out: PS3.15 Annex E, stricter where its lists end.
+"""De-identify a DICOM data set: PS3.15 Annex E, and stricter where its lists end.
 
-The tables of the Basic Application Level Confidentiality Profile come from the library dicomanonymizer. How it
-applies them is not enough here (top level only, random UIDs, one dummy date), so the actions are carried out by these
-functions: in every nested sequence, with keyed hashes and with dates shifted. The profile lists attributes and keeps
-all others; here text, bytes and whatever is said of the patient go too unless they are known to be technical.
+The tables of the Basic Application Level Confidentiality Profile come from the library dicomanonymizer. The way it
+applies them is not enough here (top level only, random UIDs, one dummy date), so these functions do it: in each
+nested sequence, with keyed hashes and with shifted dates. The profile lists attributes and keeps all others; here
+text, bytes and everything about the patient are removed too, unless they are known to be technical.
 """
 
 import re
@@ -17,7 +17,7 @@ from nephroscope.intake.deidentify.pseudonyms import Secrets, age_of, shifted
 from nephroscope.intake.safe_text import clean_body_part, clean_text
 
 PROFILE = "dicomfields_2026c"
-PUBLIC_UIDS = ("1.2.840.10008.", "2.16.840.1.113883.6.")  # of DICOM, and of public code systems (HL7)
+PUBLIC_UIDS = ("1.2.840.10008.", "2.16.840.1.113883.6.")  # of DICOM, and of public coding systems (HL7)
 _TEXT = {"LO", "SH", "ST", "LT", "UT", "UC", "UR", "AE"}
 _BYTES = {"OB", "OW", "OF", "OD", "OL", "OV", "OB or OW", "US or OW", "US or SS or OW"}
 _KEPT_BYTES = {
@@ -37,7 +37,7 @@ _TECHNICAL = {
     *("SegmentAlgorithmName", "PositionReferenceIndicator", "StackID", "AcquisitionMode"),
 }
 _CODES = {"CodeValue", "LongCodeValue", "CodingSchemeDesignator", "CodingSchemeVersion", "CodeMeaning"}
-# Coding schemes whose meanings are printed in a standard; a meaning of any other scheme is free text.
+# Coding schemes with meanings from a standard; in any other scheme the meaning is free text.
 _STANDARD_SCHEMES = {
     "SCT",
     "SRT",
@@ -66,11 +66,11 @@ _DESCRIPTIONS = {
 _LABELS = {
     "SegmentLabel",
     "SegmentDescription",
-}  # type 1, and the product tells the tumor by it: cleaned always
+}  # required in SEG, and the product finds the tumor by it, so it is always cleaned
 _NOTHING_KNOWN = {
     "SegmentLabel": "segment",
     "ContrastBolusAgent": "contrast",
-}  # that there was an agent is not lost
+}  # keeps the fact that contrast medium was given
 _READERS = {"ContentCreatorName", "ROIInterpreter"}
 _KEPT_UIDS = re.compile(r"SOPClass|TransferSyntax|^Context|MappingResource")
 _UID = re.compile(r"[0-9.]{0,64}")
@@ -79,11 +79,11 @@ _TIME = re.compile(r"\d{2}:?(\d{2}:?(\d{2}(\.\d{1,6})?)?)?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Options of the profile that are chosen.
+    """Options of the profile.
 
     Attributes:
         age_sex: Keep Patient's Sex and Age (Retain Patient Characteristics); ages over 89 become 90.
-        descriptions: Keep the known words of descriptions (Clean Descriptors).
+        descriptions: Keep known words of descriptions (Clean Descriptors).
     """
 
     age_sex: bool = False
@@ -92,7 +92,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What stands for one patient, and what of the patient must not be found again."""
+    """Replacements for one patient, and what of the patient must not remain."""
 
     secrets: Secrets
     options: Options
@@ -101,7 +101,7 @@ class Rules:
 
 
 def deidentify_dataset(dataset: Any, rules: Rules) -> None:
-    """Change a data set, with everything nested in it, in place; pixels are not touched."""
+    """De-identify a data set with its nested sequences in place; pixels are not changed."""
     age = age_of(dataset) if rules.options.age_sex else ""
     sex = str(dataset.get("PatientSex") or "") if rules.options.age_sex else ""
     _walk(dataset, rules)
@@ -118,7 +118,7 @@ def deidentify_dataset(dataset: Any, rules: Rules) -> None:
 
 
 def new_file_meta(dataset: Any, sop_class: str, sop_instance: str) -> Any:
-    """File meta information with nothing of the old one but class and transfer syntax."""
+    """New file meta information with only class and transfer syntax of the old one."""
     from pydicom.dataset import FileMetaDataset
 
     meta = FileMetaDataset()
@@ -130,7 +130,7 @@ def new_file_meta(dataset: Any, sop_class: str, sop_instance: str) -> Any:
 
 @cache
 def profile_actions() -> dict[tuple[int, int], str]:
-    """Tag to action of the basic profile, as the library names them (``delete``, ``empty``, ``replace_UID`` ...)."""
+    """Action of the basic profile for each tag, in the library's words (``delete``, ``empty`` ...)."""
     from dicomanonymizer.simpledicomanonymizer import initialize_actions
 
     return {tag: action.__name__ for tag, action in initialize_actions(PROFILE).items() if len(tag) == 2}
@@ -140,7 +140,7 @@ def _walk(dataset: Any, rules: Rules) -> None:
     for element in list(dataset):
         tag = element.tag
         if tag.is_private or tag.element == 0 or tag.group >> 8 in (0x50, 0x60) or tag.group == 0x0010:
-            del dataset[tag]  # private, group lengths, curves and overlays, the patient
+            del dataset[tag]  # private attributes, group lengths, curves and overlays, the patient group
         elif element.VR == "SQ":
             _sequence(dataset, element, rules)
         elif not _keeps(element, dataset, rules):
@@ -157,7 +157,7 @@ def _sequence(dataset: Any, element: Any, rules: Rules) -> None:
 
 
 def _keeps(element: Any, dataset: Any, rules: Rules) -> bool:
-    """Change one element that is no sequence; False when it has to go."""
+    """Change one element that is not a sequence; False if it must be removed."""
     vr = element.VR
     if vr == "UI":
         element.value = _uids(element, rules.secrets)
@@ -179,7 +179,7 @@ def _keeps(element: Any, dataset: Any, rules: Rules) -> bool:
 
 
 def _uids(element: Any, secrets: Secrets) -> Any:
-    """UIDs of instances by keyed hash; classes, transfer syntaxes and those that DICOM itself defines stay."""
+    """Replace UIDs of instances by keyed hashes; classes, transfer syntaxes and UIDs defined by DICOM stay."""
     kept = _KEPT_UIDS.search(element.keyword) is not None
 
     def change(uid: str) -> str:
@@ -215,7 +215,7 @@ def _text(element: Any, dataset: Any, rules: Rules) -> bool:
 
 
 def _local_code(keyword: str, value: str, rules: Rules) -> str:
-    """A hospital's own code tells the hospital, and its meaning is free text: the same code stays the same code."""
+    """A hospital's own code shows the hospital, and its meaning is free text; equal codes stay equal."""
     if keyword == "CodeMeaning":
         return clean_text(value, rules.identity) or "local code"
     if keyword == "CodingSchemeDesignator":
@@ -224,7 +224,7 @@ def _local_code(keyword: str, value: str, rules: Rules) -> str:
 
 
 def _other(element: Any, rules: Rules) -> bool:
-    """Code strings, numbers, ages: by the profile's action, else kept; a code string without the patient's words."""
+    """Code strings, numbers, ages: the profile's action, otherwise kept; code strings without the patient's words."""
     action = profile_actions().get((element.tag.group, element.tag.element), "")
     if element.VR == "AS" or action == "delete":
         return False
@@ -236,7 +236,7 @@ def _other(element: Any, rules: Rules) -> bool:
 
 
 def _code_string(keyword: str, text: str, rules: Rules) -> str:
-    """Two code strings are typed by people; of the others, the patient's words go."""
+    """Two code strings are typed by people; in the others, words that name the patient are removed."""
     if keyword == "BodyPartExamined":
         text = clean_body_part(text)
     elif keyword == "ContentLabel":
@@ -245,7 +245,7 @@ def _code_string(keyword: str, text: str, rules: Rules) -> str:
 
 
 def _each(value: Any, change: Any) -> Any:
-    """A change of each text of an element that may have several."""
+    """Apply a change to each text of an element that may have several."""
     if value is None or isinstance(value, str):
         return change(str(value or ""))
     if isinstance(value, Iterable):
@@ -254,7 +254,7 @@ def _each(value: Any, change: Any) -> Any:
 
 
 def _without(identity: re.Pattern[str] | None, text: str) -> str:
-    """A technical text without the words that name the patient."""
+    """A technical text; empty if it contains words that name the patient."""
     return text if identity is None or not identity.search(text.casefold()) else ""
 
 

@@ -1,7 +1,7 @@
-"""What identifies a patient in a source file, and a search for it in the file that was written.
+"""Collect what identifies a patient in a source file, and search for it in the written file.
 
-The search reads the written file anew, element by element and as bare bytes; it shares no code with what removed it.
-What it finds is told by the kind of value and its place, never by the value.
+The search reads the written file again, element by element and as bytes; it shares no code with the removal. A leak
+is reported by the kind and place of the value, never by the value.
 """
 
 import re
@@ -28,16 +28,16 @@ _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": 
 _ASIAN_CODECS = ("iso2022_jp", "shift_jis", "euc_jp", "euc_kr", "gb18030")
 STREAM_HEAD = 4096
 SHORTEST_WORD, SHORTEST_ID, SHORTEST_RAW_WORD, SHORTEST_RAW_NUMBER = 3, 4, 4, 7
-PUBLIC_UIDS = ("1.2.840.10008.", "2.16.840.1.113883.6.")  # of DICOM, and of public code systems (HL7)
+PUBLIC_UIDS = ("1.2.840.10008.", "2.16.840.1.113883.6.")  # of DICOM, and of public coding systems (HL7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Values of a source file that must not be found again, in lower case.
+    """Values of a source file that must not be found in the copy, in lower case.
 
     Attributes:
-        words: Parts of all person names, of three letters or more (two in scripts without case).
-        ids: Patient's and other identifiers, birth dates, addresses, institutions; four characters or more.
+        words: Parts of all person names with three letters or more (two in scripts without case).
+        ids: Identifiers, birth dates, addresses, institutions; four characters or more.
         uids: UIDs of instances.
     """
 
@@ -47,12 +47,12 @@ class Identity:
 
     @property
     def pattern(self) -> re.Pattern[str] | None:
-        """Finds a word or an identifier in lower-case text; None when the file names nobody."""
+        """Finds a word or an identifier in lower-case text; None if the file names nobody."""
         return _pattern(self.words, self.ids)
 
 
 def identity_of(dataset: Any) -> Identity:
-    """Everything in a data set that identifies, at any depth; names also without accents and with ae for ä."""
+    """Everything identifying in a data set, at any depth; names also without accents and with ae for ä."""
     words: set[str] = set()
     ids: set[str] = set()
     uids = {str(dataset.file_meta.get("MediaStorageSOPInstanceUID", ""))}
@@ -71,7 +71,7 @@ def identity_of(dataset: Any) -> Identity:
 
 
 def name_words(name: str) -> set[str]:
-    """Parts of a name by which a person could be told, in the spellings that are usual."""
+    """Parts of a name that could identify a person, in their usual spellings."""
     found: set[str] = set()
     for word in re.findall(r"[^\W\d_]+", name.casefold()):
         shortest = (
@@ -83,13 +83,13 @@ def name_words(name: str) -> set[str]:
 
 
 def find_leaks(path: Path, identity: Identity, pseudonym: str, pixels: bytes | None) -> list[str]:
-    """What in a written file still identifies, or is not as it was; empty when nothing does.
+    """What still identifies in a written file, or was changed by mistake; empty if nothing.
 
     Args:
         path: The written file.
-        identity: Of the source file.
-        pseudonym: The only name of the patient that may stand there.
-        pixels: Stored pixels of the source, encoded as they were.
+        identity: Identifying values of the source file.
+        pseudonym: The only name of the patient that is allowed.
+        pixels: Encoded pixels of the source.
     """
     import pydicom
 
@@ -100,8 +100,8 @@ def find_leaks(path: Path, identity: Identity, pseudonym: str, pixels: bytes | N
     ]
     stored = pixel_bytes(written)
     if stored != pixels:
-        leaks.append("pixels: other than in the source")
-    if written.file_meta.TransferSyntaxUID.is_compressed:  # a comment may stand in the head of the stream
+        leaks.append("pixels: different from the source")
+    if written.file_meta.TransferSyntaxUID.is_compressed:  # the head of the stream may contain a comment
         leaks += [f"pixels, {leak}" for leak in _in_bytes((stored or b"")[:STREAM_HEAD], identity)]
     content = path.read_bytes()
     leaks += _in_bytes(content[: len(content) - len(stored or b"")], identity)
@@ -109,7 +109,7 @@ def find_leaks(path: Path, identity: Identity, pseudonym: str, pixels: bytes | N
 
 
 def pixel_bytes(dataset: Any) -> bytes | None:
-    """Stored pixels as they are encoded, or None."""
+    """Encoded pixels, or None."""
     return next((bytes(dataset[name].value) for name in _PIXELS if name in dataset), None)
 
 
@@ -135,7 +135,7 @@ def _in_values(vr: str, values: list[str], identity: Identity, pseudonym: str) -
 
 
 def _in_bytes(content: bytes, identity: Identity) -> Iterator[str]:
-    """The same search without any knowledge of DICOM's structure."""
+    """The same search in bytes, without using the structure of DICOM."""
     words = frozenset(w for w in identity.words if len(w) >= SHORTEST_RAW_WORD or w[0] >= FIRST_WITHOUT_CASE)
     ids = frozenset(i for i in identity.ids if not i.isdigit() or len(i) >= SHORTEST_RAW_NUMBER)
     pattern = _pattern(words, ids)

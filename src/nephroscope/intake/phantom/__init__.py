@@ -1,7 +1,7 @@
-"""A synthetic cohort, for the demo and for tests: these are no real patients.
+"""A synthetic cohort for the demo and for tests: these are not real patients.
 
-Promise: the same seed gives the same bytes; the scan does not depend on the subtype; attenuation overlaps; and every
-header and name holds the word SYNTHETIC.
+Promise: the same seed gives the same bytes; the scan does not depend on the subtype; attenuation overlaps; and each
+header and name contains the word SYNTHETIC.
 """
 
 from nephroscope.intake.phantom.make import Phantom, make_phantom

@@ -1,4 +1,4 @@
-"""The abdomen around the tumor: body, bones, vessels, liver, spleen, bowel and two kidneys, enhanced by phase."""
+"""Paint the abdomen around the tumor: body, bones, vessels, liver, spleen, bowel and kidneys, by phase."""
 
 from dataclasses import dataclass
 
@@ -35,12 +35,12 @@ ENHANCEMENT = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Where things are in one patient, in mm: what must be known before anything is painted.
+    """The anatomy of one patient in mm, planned before anything is painted.
 
     Attributes:
         body: The skin's surface.
         cavity: The inner surface of the abdominal wall.
-        spine: Vertebral bodies with psoas and great vessels, where no tumor grows.
+        spine: Vertebral bodies with psoas and great vessels, where no tumor may be.
         kidneys: Right, left; the first axis of each points to its hilum.
     """
 
@@ -73,7 +73,7 @@ def plan_anatomy(rng: np.random.Generator, half_width_mm: float) -> Plan:
 
 
 def paint_abdomen(canvas: Canvas, plan: Plan, tumor: Solid, phase: str, rng: np.random.Generator) -> None:
-    """Paint everything but the tumor, for which the organs make room; each organ lies over those before."""
+    """Paint everything except the tumor, for which the organs leave room; each organ covers those before it."""
     typical = ENHANCEMENT[phase]
     # Contrast dose and timing differ from patient to patient.
     strength = rng.normal(1, 0.08)
@@ -100,7 +100,7 @@ def paint_abdomen(canvas: Canvas, plan: Plan, tumor: Solid, phase: str, rng: np.
 
 
 def _paint_ribs(canvas: Canvas, cavity: Solid, rng: np.random.Generator) -> None:
-    """Short arcs of rib in the wall, each lower ones further back, as an axial slice meets them."""
+    """Short arcs of ribs in the wall, lower ones further back, as in an axial slice."""
     for side in (0, 180):
         start = rng.uniform(-20, 20)
         for i in range(10):

@@ -1,4 +1,4 @@
-"""What a scanner makes of an abdomen: blur of the kernel and correlated noise, both shaped in frequency space."""
+"""A canvas to paint an abdomen on, and a scanner that adds blur and correlated noise."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ Floats = npt.NDArray[np.float32]
 Vector = tuple[float, float, float]
 Box = tuple[slice, slice, slice]
 UPRIGHT = np.eye(3)
-FOREVER = 1e6  # half axis along z of what runs through the whole scan, mm
+FOREVER = 1e6  # half axis along z of a solid that passes through the whole scan, mm
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -21,7 +21,7 @@ class Solid:
     rotation: npt.NDArray[np.float64] = field(default_factory=lambda: UPRIGHT)
 
     def grown(self, mm: float) -> "Solid":
-        """The same solid with every half axis longer by ``mm``, but those that run through the scan."""
+        """The same solid with all half axes longer by ``mm``, except those that pass through the scan."""
         a, b, c = self.axes
         longer = (a + mm, b + mm, c if c >= FOREVER else c + mm)
         return Solid(center=self.center, axes=longer, rotation=self.rotation)
@@ -33,7 +33,7 @@ class Solid:
 
 
 class Canvas:
-    """An abdomen being painted: ``hu`` float32 (S, R, C); x, y, z are voxel centers in mm.
+    """An abdomen to paint on: ``hu`` float32 (S, R, C); x, y, z are voxel centers in mm.
 
     x runs to the patient's left, y to the back, z to the head; (0, 0, 0) is the middle of the volume.
     """
@@ -47,7 +47,7 @@ class Canvas:
         )
 
     def box(self, solid: Solid) -> Box:
-        """The voxels (S, R, C) the solid may touch; a single slice where it runs through all of them."""
+        """The voxels (S, R, C) that the solid may touch; a single slice if it passes through all of them."""
         reach = np.sqrt((solid.rotation.T**2) @ np.square(solid.axes))  # half extent along x, y, z
         box = []
         for i, (centers, step) in enumerate(zip((self.z, self.y, self.x), self.spacing_mm, strict=True)):
@@ -64,7 +64,7 @@ class Canvas:
         return [row[0] * x + row[1] * y + row[2] * z for row in solid.rotation.astype(np.float32)]
 
     def level(self, solid: Solid, box: Box) -> tuple[Floats, Floats]:
-        """A function that is 0 on the surface and below 0 inside, and how much it changes across a voxel."""
+        """A function that is 0 on the surface and negative inside, and how much it changes across a voxel."""
         level = np.float32(-1)
         slopes = [np.float32(0)] * 3
         turn = solid.rotation.astype(np.float32)
@@ -91,13 +91,13 @@ class Canvas:
         blend(place, covered, hu)
 
     def waves(self, box: Box, scale_mm: float, rng: np.random.Generator, n_waves: int = 24) -> Floats:
-        """A smooth random field of mean 0 and SD 1 on the voxels of ``box``; it does not depend on the grid.
+        """A smooth random field with mean 0 and SD 1 on the voxels of ``box``; it does not depend on the grid.
 
         Args:
-            box: Voxels (S, R, C) wanted.
-            scale_mm: Typical distance from one hill to the next.
-            rng: Source of chance: it draws directions, lengths and shifts of plane waves.
-            n_waves: Number of plane waves summed.
+            box: Voxels (S, R, C).
+            scale_mm: Typical distance between neighbouring maxima.
+            rng: Random numbers for directions, lengths and phases of plane waves.
+            n_waves: Number of plane waves.
         """
         direction = rng.normal(size=(n_waves, 3))
         direction /= np.linalg.norm(direction, axis=1, keepdims=True)
@@ -115,7 +115,7 @@ class Canvas:
 
 
 def edge(level: Floats, width: Floats) -> Floats:
-    """Share of a voxel where ``level`` is below 0, given how much it changes across the voxel."""
+    """Share of a voxel with ``level`` below 0, from its change across the voxel."""
     covered: Floats = np.clip(0.5 - level / width, 0, 1)
     return covered
 
@@ -137,14 +137,14 @@ def turned(degrees: float, tilt: float = 0.0) -> npt.NDArray[np.float64]:
 def scan(
     hu: Floats, pixel_mm: float, cutoff_per_mm: float, noise_hu: float, rng: np.random.Generator
 ) -> npt.NDArray[np.int16]:
-    """The image of an ideal abdomen, in place of a reconstruction.
+    """The image of an ideal abdomen, instead of a reconstruction.
 
     Args:
         hu: Ideal attenuation, (S, R, C).
         pixel_mm: Spacing of rows and columns.
         cutoff_per_mm: Frequency at which the kernel's transfer falls to 1/e, cycles/mm.
         noise_hu: Standard deviation of the noise.
-        rng: Source of chance.
+        rng: Random numbers.
 
     Returns:
         HU as int16 (S, R, C), not below -1024.

@@ -1,4 +1,4 @@
-"""One phantom in memory: a seed and an index in, HU, two readers' masks and clinical values out."""
+"""Make one phantom in memory: HU, the masks of two annotators, and clinical values from a seed and an index."""
 
 from dataclasses import dataclass, replace
 
@@ -27,7 +27,7 @@ class Phantom:
 
     Attributes:
         hu: int16 (S, R, C), slices from feet to head, rows to the back, columns to the left.
-        reader1, reader2: Tumor masks, bool (S, R, C).
+        reader1, reader2: Tumor masks of two annotators, bool (S, R, C).
         geometry: The grid in LPS mm.
         clinical: Row of the clinical table.
         acquisition: Scanner, kernel, dose and phase words.
@@ -42,9 +42,9 @@ class Phantom:
 
 
 def make_phantom(seed: int, index: int, n_cases: int = 83, design: Design = DESIGNS["kits23"]) -> Phantom:
-    """Case ``index`` (from 0) of the cohort that ``write_phantoms`` writes for this seed and size.
+    """Case ``index`` (from 0) of the cohort that ``write_phantoms`` writes for this seed and number of cases.
 
-    Everything but the subtype depends on ``seed`` and ``index`` alone; subtypes are dealt out over the cohort.
+    All but the subtype depends only on ``seed`` and ``index``; subtypes are distributed over the cohort.
     """
     subtype, look = draw_roster(seed, n_cases, design)[index]
     rng = np.random.default_rng([seed, index])

@@ -1,4 +1,4 @@
-"""Who is drawn, and on which scanner: seed and index in, clinical values and acquisition out."""
+"""Draw a synthetic patient and the scan: clinical values and acquisition."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,12 +15,12 @@ ATYPICAL = 0.03  # share of each subtype whose tumor looks like the other
 # KiTS23 (Heller et al.): share of men, age mean and SD, median size and SD of its logarithm.
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Design:
-    """Which cohort is imitated.
+    """The cohort to imitate.
 
     Attributes:
-        cases: Cases of each subtype; another number of cases keeps their proportion.
-        slice_mm: Slice spacing of every scan over the same height; None: drawn, as hospitals have it.
-        tests: Cohort and number of cases of each subtype that are set aside for it, in the order of the roster.
+        cases: Cases of each subtype; with another number of cases the proportion stays.
+        slice_mm: Slice spacing of each scan over the same height; None: random, as in hospitals.
+        tests: Test cohorts with the number of cases of each subtype set aside for them, in the order of the roster.
     """
 
     cases: Mapping[str, int]
@@ -33,8 +33,8 @@ class Design:
         return sum(self.cases.values())
 
 
-# zuo2021: 39 + 35 tumors to train on, 3 + 3 of the same hospital and 2 + 2 of TCIA to test; at 1.4 mm a tumor has
-# about 25 slices, as there.
+# zuo2021: 39 + 35 tumors for training, 3 + 3 of the same hospital and 2 + 2 of TCIA for testing; with slices of
+# 1.4 mm a tumor has about 25 slices, as there.
 DESIGNS = {
     "kits23": Design(cases={"PRCC": 45, "ChRCC": 38}),
     "zuo2021": Design(
@@ -53,7 +53,7 @@ _SERIES_WORDS = {
     "nephrographic": ("NEPHROGRAPHIC", "Nephro phase", "VENOUS", "PORTAL VENOUS 75s"),
     "excretory": ("EXCRETORY", "DELAYED 5min", "Excretory phase", "DELAY"),
 }
-# Manufacturer, model, and its kernels from soft to sharp with the frequency (cycles/mm) where each fades.
+# Manufacturer, model and its kernels from soft to sharp, with the frequency (cycles/mm) at which each fades.
 _SCANNERS = (
     ("SIEMENS", "SOMATOM Definition AS+", (("B30f", 0.22), ("B40f", 0.30))),
     ("SIEMENS", "SOMATOM Definition Flash", (("I30f", 0.20), ("I40f", 0.28))),
@@ -79,13 +79,13 @@ class Clinical:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acquisition:
-    """How the scan was made: none of it depends on the subtype.
+    """How the scan was made; nothing of it depends on the subtype.
 
     Attributes:
         cutoff_per_mm: Spatial frequency at which the kernel's transfer has fallen to 1/e.
         noise_hu: Standard deviation of the noise.
         spacing_mm: Slice spacing, which is also the thickness, and pixel spacing.
-        half_width_mm: Of the body, which the field of view was fitted to.
+        half_width_mm: Half width of the body, to which the field of view was fitted.
     """
 
     manufacturer: str
@@ -101,9 +101,9 @@ class Acquisition:
 
 
 def draw_roster(seed: int, n_cases: int, design: Design = DESIGNS["kits23"]) -> list[tuple[str, str]]:
-    """Subtype and look of every case, in the proportion of the design, mixed.
+    """Subtype and look of each case, in the proportion of the design, in random order.
 
-    Both subtypes are there from two cases on; ``ATYPICAL`` of each look like the other.
+    From two cases on there are both subtypes; ``ATYPICAL`` of each look like the other.
     """
     first = round(n_cases * design.cases["PRCC"] / design.n_cases)
     n_first = min(max(first, 1), max(n_cases - 1, 1))
@@ -116,7 +116,7 @@ def draw_roster(seed: int, n_cases: int, design: Design = DESIGNS["kits23"]) -> 
 
 
 def deal_cohorts(roster: Sequence[tuple[str, str]], design: Design) -> list[str]:
-    """The cohort of every case of a roster: the first of each subtype are set aside for the tests."""
+    """The cohort of each case of a roster: the first of each subtype are set aside for the tests."""
     places = [name for name, n in design.tests for _ in range(n)]
     seen: Counter[str] = Counter()
     cohorts = []
@@ -129,7 +129,7 @@ def deal_cohorts(roster: Sequence[tuple[str, str]], design: Design) -> list[str]
 def draw_patient(
     rng: np.random.Generator, index: int, subtype: str, look: str
 ) -> tuple[Clinical, Acquisition]:
-    """One patient and one scan; the scan is drawn without a look at the subtype."""
+    """One patient and one scan; the scan does not depend on the subtype."""
     phase = str(rng.choice(list(_PHASES), p=list(_PHASES.values())))
     acquisition = _draw_acquisition(rng, phase)
     age_mean, age_sd = _AGE_YEARS[subtype]

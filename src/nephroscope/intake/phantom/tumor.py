@@ -1,4 +1,4 @@
-"""Two readers outline one tumor: smooth disagreement along the edge, and at the poles."""
+"""Place and paint a tumor, and outline it as two annotators do, who differ along the edge and at the poles."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,8 @@ import numpy.typing as npt
 from nephroscope.intake.phantom.anatomy import Plan
 from nephroscope.intake.phantom.canvas import Box, Canvas, Floats, Solid, blend, edge, turned
 
-# HU of enhancing tumor by phase, mean over patients, and SD between patients. The order of subtypes and phases is
-# that of the literature; the distance is less and the spread wider, so that attenuation alone does not decide.
+# HU of enhancing tumor by phase: mean over patients, and SD between patients. The order of subtypes and phases is
+# that of the literature; the difference is smaller and the spread wider, so that attenuation alone does not decide.
 _SOLID_HU = {
     "PRCC": {"corticomedullary": 92.0, "nephrographic": 100.0, "excretory": 95.0},
     "ChRCC": {"corticomedullary": 109.0, "nephrographic": 117.0, "excretory": 110.0},
@@ -23,8 +23,8 @@ class Tumor:
 
     Attributes:
         solid: The ellipsoid that the outline follows.
-        box: Voxels (S, R, C) around it, with room for the readers' errors.
-        level: Below 0 inside, on ``box``; 0.1 is about 5 % of the radius.
+        box: Voxels (S, R, C) around it, with room for the annotators' errors.
+        level: Negative inside, on ``box``; 0.1 is about 5 % of the radius.
         width: How much ``level`` changes across a voxel.
     """
 
@@ -35,14 +35,14 @@ class Tumor:
 
 
 def place_tumor(canvas: Canvas, plan: Plan, size_cm: float, lobes: float, rng: np.random.Generator) -> Tumor:
-    """Attach a tumor to one kidney, inside the abdominal wall and clear of the spine.
+    """Attach a tumor to one kidney, inside the abdominal wall and away from the spine.
 
     Args:
-        canvas: The grid; nothing is painted.
-        plan: The patient's anatomy.
+        canvas: Grid; nothing is painted yet.
+        plan: Anatomy of the patient.
         size_cm: Largest diameter in the axial plane.
-        lobes: How far the outline leaves the ellipsoid, as a share of the radius.
-        rng: Source of chance.
+        lobes: Deviation of the outline from the ellipsoid, as a share of the radius.
+        rng: Random numbers.
     """
     radius = 5 * size_cm
     room = (len(canvas.z) / 2 - 2) * canvas.spacing_mm[0]
@@ -61,7 +61,7 @@ def place_tumor(canvas: Canvas, plan: Plan, size_cm: float, lobes: float, rng: n
             best, best_clash = (float(center[0]), float(center[1]), float(center[2])), clash
         if clash == 0:
             break
-    # The scan is taken around the tumor: its middle moves, the rest of the abdomen with it.
+    # The scan is centered on the tumor: its middle moves, and the rest of the abdomen with it.
     height = min(radius * tall, room)
     shift = float(np.clip(best[2], height - room, room - height))
     solid = Solid(
@@ -76,7 +76,7 @@ def place_tumor(canvas: Canvas, plan: Plan, size_cm: float, lobes: float, rng: n
 
 
 def _clash(plan: Plan, center: npt.NDArray[np.float64], radius: float) -> float:
-    """How far, mm, a ball reaches into the abdominal wall or the spine; 0 where it lies free."""
+    """How far a ball reaches into the abdominal wall or the spine, in mm; 0 if it is free."""
     cavity, spine = plan.cavity, plan.spine
     from_middle = np.hypot(
         (center[0] - cavity.center[0]) / (cavity.axes[0] - radius),
@@ -125,7 +125,7 @@ def _ball_inside(canvas: Canvas, tumor: Tumor, radius: float, rng: np.random.Gen
 
 
 def _common(values: Floats, box: Box, other: Box) -> Floats:
-    """The part of ``values``, which lie on ``box``, that ``other`` covers too: a view."""
+    """The part of ``values`` (on ``box``) that is also in ``other``: a view."""
     return values[
         tuple(
             slice(max(b.start, o.start) - b.start, min(b.stop, o.stop) - b.start)
@@ -156,7 +156,7 @@ def _chromophobe(canvas: Canvas, tumor: Tumor, solid_hu: float, rng: np.random.G
 
 
 def draw_outline(canvas: Canvas, tumor: Tumor, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
-    """One reader's mask, (S, R, C): a bias, a hand that wanders smoothly, and poles left out at will."""
+    """The mask (S, R, C) of one annotator: with a bias, a smoothly wandering hand, and poles left out at random."""
     radius = tumor.solid.axes[0]
     bias_mm = rng.normal(0, 0.25 + 0.015 * radius)
     wander_mm = (0.3 + 0.028 * radius) * canvas.waves(tumor.box, max(1.2 * radius, 10), rng)

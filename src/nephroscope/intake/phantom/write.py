@@ -1,4 +1,4 @@
-"""The cohort on disk: a number of cases and a seed in, a folder of DICOM and a clinical table out."""
+"""Write the synthetic cohort: a folder of DICOM files and a clinical table."""
 
 import csv
 import os
@@ -41,7 +41,7 @@ def write_series(folder: Path, phantom: Phantom, seed: int) -> list[Dataset]:
 
 
 def write_segmentation(path: Path, images: list[Dataset], phantom: Phantom, reader: int, seed: int) -> None:
-    """Write the mask of one reader (1 or 2) as a binary DICOM segmentation of ``images``."""
+    """Write the mask of one annotator (1 or 2) as a binary DICOM segmentation of ``images``."""
     from highdicom.seg import Segmentation
 
     case_id = phantom.clinical.case_id
@@ -71,7 +71,7 @@ def write_segmentation(path: Path, images: list[Dataset], phantom: Phantom, read
 
 
 def _series_header(phantom: Phantom, seed: int) -> Dataset:
-    """What all images of the series share."""
+    """The header that all images of the series share."""
     clinical, acquisition = phantom.clinical, phantom.acquisition
     slice_mm, row_mm, column_mm = phantom.geometry.spacing_mm
     header = Dataset()
@@ -156,7 +156,7 @@ def _describe_segment(case_id: str, reader: int, seed: int) -> object:
 
 
 def _fix(segmentation: Dataset, dimensions_uid: str) -> None:
-    """Replace what highdicom draws or reads off the clock: dates, times, the dimension organization."""
+    """Replace random and current values of highdicom: dates, times, the dimension organization."""
     for element in segmentation.iterall():
         if element.VR == "DA" and element.value:
             element.value = _DATE
@@ -169,7 +169,7 @@ def _fix(segmentation: Dataset, dimensions_uid: str) -> None:
 
 
 def _uid(seed: int, *parts: object) -> str:
-    """A UID that follows from the seed and what it names."""
+    """A UID computed from the seed and the object it names."""
     return str(generate_uid(entropy_srcs=["nephroscope phantom", str(seed), *map(str, parts)]))
 
 
@@ -186,7 +186,7 @@ def write_phantoms(
     on_case: Callable[[str], None] | None = None,
     like: str = "kits23",
 ) -> Path:
-    """Write a synthetic cohort and return its ``clinical.csv``; the folder appears when all of it is written.
+    """Write a synthetic cohort and return its ``clinical.csv``; the folder appears when everything is written.
 
     Below ``folder``: ``clinical.csv``, and per case ``SYNTHETIC-0001/ct/*.dcm``, ``roi_reader1.dcm`` and
     ``roi_reader2.dcm``. The same seed and number of cases give the same bytes. From 24 cases on two processes
@@ -194,13 +194,13 @@ def write_phantoms(
 
     Args:
         folder: A new or empty folder.
-        n_cases: Number of patients, one tumor each; None for as many as the cohort that is imitated.
-        seed: Not negative.
-        on_case: Called with each case_id once it is written, in order.
+        n_cases: Number of patients with one tumor each; None for the number of the imitated cohort.
+        seed: Zero or larger.
+        on_case: Called with each case_id in order after it was written.
         like: kits23 (45 PRCC to 38 ChRCC) or zuo2021 (84 cases with thin slices and the paper's test cases).
 
     Raises:
-        CohortError: The folder holds something or cannot be written, or a number is out of range.
+        CohortError: The folder is not empty or cannot be written, or a number is out of range.
     """
     n_cases = DESIGNS[like].n_cases if n_cases is None else n_cases
     _check(folder, n_cases, seed)
@@ -223,9 +223,9 @@ def write_phantoms(
     except OSError as error:
         raise CohortError(
             where=str(folder),
-            expected="a folder that can be written",
+            expected="a writable folder",
             found=error.strerror or type(error).__name__,
-            remedy="choose another folder, or make room (about 3.3 MB per case)",
+            remedy="choose another folder, or free some space (about 3.3 MB per case)",
         ) from error
     return folder / "clinical.csv"
 
@@ -234,7 +234,7 @@ def _check(folder: Path, n_cases: int, seed: int) -> None:
     if n_cases < 1 or seed < 0:
         raise CohortError(
             where="phantoms",
-            expected="at least one case and a seed not below 0",
+            expected="at least one case and a seed of 0 or more",
             found=f"{n_cases} cases, seed {seed}",
             remedy="correct the number",
         )

@@ -1,1 +1,1 @@
-"""Public cohorts: the folders of KiTS and the collections of the Imaging Data Commons."""
+"""Public cohorts: KiTS folders, and collections of the Imaging Data Commons."""

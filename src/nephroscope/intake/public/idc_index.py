@@ -1,6 +1,6 @@
-"""The packaged index of the Imaging Data Commons in; CT and SEG series of the asked collections out.
+"""Read CT and SEG series of collections from the packaged index of the Imaging Data Commons.
 
-No network: one parquet file of the extra ``public``, of which a few columns and rows are read.
+Without network: one parquet file of the extra ``public``, of which a few columns and rows are read.
 """
 
 import html
@@ -16,7 +16,7 @@ from nephroscope.base.errors import ConfigError
 from nephroscope.intake.labels.values import parse_age, parse_sex
 from nephroscope.records import Sex
 
-COLLECTIONS = {  # and what the collection is of; c4kc_kits needs the KiTS table to say it
+COLLECTIONS = {  # with their subtype; for c4kc_kits only the KiTS table has it
     "tcga_kirp": "papillary",
     "tcga_kich": "chromophobe",
     "tcga_kirc": "clear cell",
@@ -51,9 +51,9 @@ class IdcSeries:
     """One series of the index.
 
     Attributes:
-        size_mb: In 10^6 bytes, as the index counts; the sum of its files to the byte.
-        study_date: ISO date, shifted by the collection for the patient's privacy.
-        source: For a SEG, who drew it: rcc-aid, bamf or collection; else empty.
+        size_mb: Size in 10^6 bytes, as in the index: exactly the sum of its files.
+        study_date: ISO date, shifted by the collection for privacy.
+        source: Source of a SEG: rcc-aid, bamf or collection; otherwise empty.
     """
 
     collection: str
@@ -75,14 +75,14 @@ class IdcSeries:
 
 
 def read_index(collections: Sequence[str], file: Path | None = None) -> list[IdcSeries]:
-    """CT series of the collections, and the SEG series drawn on them, in the order of their UIDs.
+    """CT series of the collections and SEG series drawn on them, in the order of their UIDs.
 
     Args:
-        collections: Names as the Commons writes them, such as tcga_kirp.
-        file: Parquet to read instead of the package's.
+        collections: Names as in the Commons, such as tcga_kirp.
+        file: Parquet file to read instead of that of the package.
 
     Raises:
-        ConfigError: A collection is none of those whose tumors are known, or the extra ``public`` is not installed.
+        ConfigError: The subtype of a collection is not known, or the extra ``public`` is not installed.
     """
     unknown = sorted(set(collections) - COLLECTIONS.keys())
     if unknown or not collections:
@@ -102,7 +102,7 @@ def read_index(collections: Sequence[str], file: Path | None = None) -> list[Idc
 
 
 def index_version() -> str:
-    """Name and version of the packaged index; its first number is that of the Commons' release."""
+    """Name and version of the packaged index; the first number is the release of the Commons."""
     try:
         return f"idc-index-data {version('idc-index-data')}"
     except PackageNotFoundError:
@@ -110,15 +110,15 @@ def index_version() -> str:
 
 
 def citations_of(dois: Iterable[str]) -> dict[str, str]:
-    """The citation that the Commons gives for each DOI; the DOI's address where it gives none."""
-    wanted = sorted(set(dois))
+    """The citation in the Commons for each DOI, or the address of the DOI without one."""
+    request = sorted(set(dois))
     texts: dict[str, str] = {}
     for row in _rows(_packaged("analysis_results_index.parquet"), ["source_DOI", "citation"], None):
         texts[str(row["source_DOI"]).lower()] = row["citation"] or ""
     for row in _rows(_packaged("collections_index.parquet"), ["sources"], None):
         for source in row["sources"] or []:
             texts[str(source["source_doi"]).lower()] = source["citation"] or ""
-    return {doi: _plain_text(texts.get(doi.lower(), "")) or f"https://doi.org/{doi}" for doi in wanted}
+    return {doi: _plain_text(texts.get(doi.lower(), "")) or f"https://doi.org/{doi}" for doi in request}
 
 
 def _packaged(name: str) -> Path:
@@ -142,7 +142,7 @@ def _rows(path: Path, columns: list[str], filters: Any) -> list[dict[str, Any]]:
 
 
 def _series(row: dict[str, Any]) -> IdcSeries | None:
-    """One row as a record, or None: a SEG of another kind, or names that are no folder names."""
+    """One row as a record; None for a SEG of another source, or for names that are not valid folder names."""
     values = {ours: row[theirs] for theirs, ours in COLUMNS.items()}
     result = values.pop("analysis_result_id") or ""
     source = next((name for name, known in MASKS.items() if known == result), None)
@@ -167,5 +167,5 @@ def _lenient(parse: Any, text: object) -> Any:
 
 
 def _plain_text(text: str) -> str:
-    """Words of a citation without its HTML and line breaks."""
+    """A citation without HTML and line breaks."""
     return " ".join(html.unescape(re.sub(r"<[^>]*>", "", text)).split())

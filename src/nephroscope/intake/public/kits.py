@@ -1,7 +1,7 @@
-"""The folder of KiTS19, KiTS21 or KiTS23 as its project's script makes it in; cases, exclusions and counts out.
+"""Import the folder of KiTS19, KiTS21 or KiTS23 as its project's script makes it.
 
-The clinical table is JSON with quirks: ages as numbers, ``">90"`` or 0, three genders, nulls, and other names of
-the same subtype in each release. Volumes are NIfTI with axis 0 running from head to feet, as their affine says.
+The clinical table is JSON with peculiarities: ages as numbers, ``">90"`` or 0, three genders, nulls, and different
+names of the same subtype in each release. Volumes are NIfTI with axis 0 from head to feet, as their affine says.
 """
 
 import json
@@ -42,7 +42,7 @@ LICENCE = "CC BY-NC-SA 4.0: no commercial use, share alike"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubtypeCount:
-    """How many tumors of one subtype the clinical table lists, and of how many the CT is there."""
+    """Number of tumors of one subtype in the clinical table, and of those with a CT."""
 
     subtype: str
     in_study: bool
@@ -52,7 +52,7 @@ class SubtypeCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KitsImport:
-    """Cases of a KiTS release, who was left out and why, what is worth knowing, and what its table lists."""
+    """Cases of a KiTS release, exclusions with reasons, findings, and counts of its table."""
 
     release: str
     cases: tuple[Case, ...]
@@ -72,10 +72,10 @@ def import_kits(
 
     Args:
         folder: The clone of the KiTS repository, or its folder of cases.
-        subtypes: The study's, in output order.
-        positive: The one whose probability is the score.
-        vote: Which of the label maps of KiTS21 that its three annotators were merged into.
-        pathology: The study's table of what names of subtypes mean; by default ours.
+        subtypes: Subtypes of the study, in output order.
+        positive: The subtype whose probability is the score.
+        vote: Which merged label map of the three KiTS21 annotators to use.
+        pathology: The study's pathology.csv; None uses the default table.
 
     Raises:
         CohortError: There is no clinical table, more than one, or one without histology.
@@ -108,10 +108,10 @@ def import_kits(
 
 
 def read_kits_labels(table: Path) -> list[LabelRow]:
-    """Labels of a KiTS JSON alone, for C4KC-KiTS, whose DICOM files do not say the histology.
+    """Labels from a KiTS JSON alone, for C4KC-KiTS, as its DICOM files have no histology.
 
     Raises:
-        CohortError: It is no clinical table of KiTS.
+        CohortError: It is not a clinical table of KiTS.
     """
     return _labels(_read_rows(table), table.name, "c4kc_kits")[0]
 
@@ -126,12 +126,12 @@ def _find_table(folder: Path) -> Path:
         where=f"folder {folder.name}",
         expected="one clinical table of KiTS (data/kits.json, kits21/data/kits.json or dataset/kits23.json)",
         found=listed or ("none" if folder.is_dir() else "no folder"),
-        remedy="name the folder of one release: the clone of its repository, or the folder with its cases",
+        remedy="give the folder of one release: the clone of its repository, or the folder with its cases",
     )
 
 
 def _read_rows(table: Path) -> list[dict[str, Any]]:
-    """The objects of the JSON list; at least one says a histology."""
+    """The objects of the JSON list; at least one has a histology."""
     try:
         rows = json.loads(table.read_text(encoding="utf-8-sig"))
         whole = isinstance(rows, list) and any(isinstance(row, dict) for row in rows)
@@ -159,7 +159,7 @@ def _release(table: Path, n_rows: int) -> str:
 def _labels(
     rows: list[dict[str, Any]], file: str, release: str
 ) -> tuple[list[LabelRow], list[Exclusion], list[Finding]]:
-    """Rows with a histology as labels; the others as exclusions; cells that cannot be read as findings."""
+    """Rows with a histology as labels, others as exclusions, unreadable cells as findings."""
     labels, exclusions, findings = [], [], []
     for number, row in enumerate(rows, start=1):
         name = public_patient(str(row.get("case_id")))
@@ -178,7 +178,7 @@ def _labels(
             try:
                 label = replace(label, **{field: parse(text)})
             except ValueError:
-                message = f"{column} is {text[:40]!r} in {file}, which is none; taken as not known"
+                message = f"{column} is {text[:40]!r} in {file}, which cannot be read; taken as unknown"
                 findings.append(warning("clinical-unreadable", message, case_id=name))
         labels.append(label)
     return labels, exclusions, findings
@@ -196,7 +196,7 @@ CLINICAL: dict[str, tuple[str, Callable[[str], Any]]] = {
 
 
 def _found(folder: Path, mask: str) -> Found:
-    """The CT and the label map of one case folder, or why there is no case in it."""
+    """The CT and the label map of one case folder, or why there is no case."""
     image, roi = folder / CT_NAME, folder / mask
     refusal = ""
     # What is not NIfTI may be an empty file, a pointer of Git LFS or a page of HTML.
@@ -213,7 +213,7 @@ def _found(folder: Path, mask: str) -> Found:
 def _counts(
     labels: list[LabelRow], exclusions: list[Exclusion], subtypes: tuple[str, ...], with_ct: set[str]
 ) -> tuple[SubtypeCount, ...]:
-    """By subtype, the study's first and then the most frequent."""
+    """Counts by subtype, first those of the study, then the most frequent."""
     cases: dict[str, set[str]] = defaultdict(set)
     for label in labels:
         cases[label.mapped_subtype or label.subtype].add(label.case_id)

@@ -1,4 +1,4 @@
-"""Patients whom public collections share: new cases and the study in, those that are really new out."""
+"""Recognise patients that several public collections share, so that each is in a study only once."""
 
 import re
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ NO_SITE = "site-1"
 
 
 def public_patient(name: str) -> str | None:
-    """One spelling for a patient of a public collection, or None: the name is nobody's we know.
+    """One spelling for a patient of a public collection; None for other names.
 
-    KiTS19, KiTS21, KiTS23 (``case_00012``) and C4KC-KiTS (``KiTS-00012``) number the same patients alike, and KiTS23
-    kept the numbers of its predecessors. A TCGA barcode is cut to the patient.
+    KiTS19, KiTS21, KiTS23 (``case_00012``) and C4KC-KiTS (``KiTS-00012``) number the same patients in the same way. A
+    TCGA barcode is cut to the patient.
 
     Source: the case folders of github.com/neheller/kits19, kits21 and kits23; PatientID of c4kc_kits in the Imaging
         Data Commons; TCGA barcodes, docs.gdc.cancer.gov.
@@ -31,18 +31,18 @@ def public_patient(name: str) -> str | None:
 def drop_known_patients(
     cases: Sequence[Case], cohort: Cohort | None
 ) -> tuple[tuple[Case, ...], tuple[Exclusion, ...], tuple[Finding, ...]]:
-    """Leave out new cases whose patient a public collection has brought in before; the first in stays.
+    """Leave out new cases of patients that another public collection has added before; the first one stays.
 
-    Patients whose names are no public ones pass: a hospital may add a second tumor of a patient later.
+    Patients without a public name are not compared: a hospital may add a second tumor of a patient later.
 
     Args:
-        cases: What an import found.
-        cohort: Who is in the study; None while nobody is.
+        cases: Cases of an import.
+        cohort: Cases already in the study; None without any.
 
     Returns:
-        Cases to add; an exclusion for each that another release has brought in; a note with their number, and a
-        warning for each patient whose two records contradict each other. A case that the same release has brought
-        in is passed over.
+        Cases to add; an exclusion for each case that another release has added before; a note with their number,
+        and a warning for each patient with contradicting records. Cases that the same release has added before are
+        skipped silently.
     """
     first: dict[str, Case] = {}
     for case in cohort.cases if cohort else ():
@@ -61,23 +61,23 @@ def drop_known_patients(
     if not dropped:
         return tuple(kept), (), ()
     text = (
-        f"{len(dropped)} of {len(cases)} cases are of patients already in the study "
+        f"{len(dropped)} of {len(cases)} cases belong to patients already in the study "
         f"({names(e.case_id for e in dropped)}); KiTS19, KiTS21, KiTS23 and C4KC-KiTS share patients, "
-        "and the first imported is kept"
+        "and the first import is kept"
     )
     shared = note("patient-shared", text)
     return tuple(kept), tuple(dropped), (shared, *doubts)
 
 
 def _contradictions(case: Case, known: Case) -> list[Finding]:
-    """A warning for each thing that two releases say differently of one patient."""
+    """A warning for each value in which two releases contradict each other."""
     found = []
     for field, new, old in (
         ("subtype", case.subtype, known.subtype),
         ("sex", case.clinical.sex, known.clinical.sex),
     ):
         if new and old and new != old:
-            text = f"its {field} is {old}{_from(known)} and {new}{_from(case)}; the first is kept: look it up"
+            text = f"its {field} is {old}{_from(known)} and {new}{_from(case)}; the first is kept: check it"
             found.append(warning("patient-contradicts", text, case_id=known.case_id))
     return found
 

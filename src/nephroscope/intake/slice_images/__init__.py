@@ -1,1 +1,1 @@
-"""The paper's folders of slices: JPEG and PNG in, cases and HU through a window out."""
+"""Import 8-bit slice images with a label table or with labels in their file names."""

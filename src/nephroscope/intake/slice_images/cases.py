@@ -1,4 +1,4 @@
-"""The paper's format: 8-bit slice images and a label table, or telling file names, in; cases and HU stacks out."""
+"""Import slice images, the format of the paper: group them into cases with labels and masks."""
 
 import re
 from collections import Counter, defaultdict
@@ -11,13 +11,11 @@ import numpy as np
 
 from nephroscope.base.errors import RoiError
 from nephroscope.base.tables import names
+from nephroscope.base.text import first_few
 from nephroscope.imaging.slice_images import (
     IMAGES_FILE,
     ImageRow,
-    read_image_case,
     read_label_image,
-    read_slice_image,
-    save_image_rows,
     source_words,
 )
 from nephroscope.intake.labels.join import case_fields, settle_labels
@@ -27,45 +25,33 @@ from nephroscope.intake.slice_images.names import (
     DEFAULT_PATTERN,
     find_image_files,
     find_mask_files,
-    import_warning,
     mask_of,
     rows_of_labels,
     rows_of_names,
 )
-from nephroscope.records import Case, Cohort, Exclusion, Finding, RoiRef, SeriesRef, note
+from nephroscope.records import Case, Cohort, Exclusion, Finding, RoiRef, SeriesRef, note, warning
 from nephroscope.records.cases import series_name
 from nephroscope.records.settings import READERS
 
-__all__ = [
-    "DEFAULT_PATTERN",
-    "ImageImport",
-    "ImageRow",
-    "ImagesOptions",
-    "import_images",
-    "read_image_case",
-    "read_slice_image",
-    "save_image_rows",
-]
-
 LEVEL_HU, WIDTH_HU = 40.0, 400.0  # the usual window of the abdomen
-MASKS_LOOKED_AT = 10
+MASKS_CHECKED = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagesOptions:
-    """How a folder of slice images is read.
+    """How to read a folder of slice images.
 
     Attributes:
-        labels: Table with a row per image; without one, file names are read by ``pattern``.
-        columns: Our name -> header of that table, from study.toml.
-        pathology: The study's table of pathology texts; None takes the default one.
-        masks: Folder of label images with the names of the slices (or the same names as .png).
-        pattern: Regular expression with the named groups case, subtype and, if there, patient, sex, age, slice;
-            searched in the path below the source folder, with ``/`` between folders.
+        labels: Table with a row per image; without it, labels are parsed from file names with ``pattern``.
+        columns: Our name -> title in that table, from study.toml.
+        pathology: The study's pathology.csv; None uses the default table.
+        masks: Folder of label images with the names of the slices (or these names with .png).
+        pattern: Regular expression with the named groups case and subtype, and if there patient, sex, age and slice;
+            it is searched in the path below the source folder, with ``/`` between folders.
         tumor_label: Value of the tumor in the masks.
-        window_level_hu, window_width_hu: The window behind which HU became gray; 0 and 255 are its ends. None assumes
-            40 and 400, with a finding.
-        row_mm, col_mm: Pixel spacing, where no label row knows it.
+        window_level_hu, window_width_hu: Window of the export: gray 0 and 255 are its ends. None assumes level 40 and
+            width 400, with a finding.
+        row_mm, col_mm: Pixel spacing where the label row has none.
     """
 
     labels: Path | None = None
@@ -88,9 +74,9 @@ class ImagesOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageImport:
-    """What an import found: cases, who was left out, what is worth knowing, and the slice images in order.
+    """The result of an import: cases, exclusions, findings, and the slice images in order.
 
-    ``image`` of the cases is relative to the study into which ``rows`` are saved.
+    ``image`` of the cases is relative to the study in which ``rows`` are saved.
     """
 
     cases: tuple[Case, ...]
@@ -102,13 +88,13 @@ class ImageImport:
 def import_images(
     source: Path, options: ImagesOptions, subtypes: tuple[str, ...], positive: str
 ) -> ImageImport:
-    """Group the images below ``source`` into cases. Names are read, and the pixels of a few masks.
+    """Group the images below ``source`` into cases. Only names, and the pixels of a few masks, are read.
 
-    A damaged image is refused when it is cut.
+    Damaged images are refused later, when slices are cut.
 
     Raises:
         CohortError: There are no images, none has a label, or the label table has mistakes.
-        ConfigError: The pattern is no regular expression, or does not name case and subtype.
+        ConfigError: The pattern is not a regular expression, or lacks the groups case and subtype.
     """
     source = source.resolve()
     files = find_image_files(source, options.masks)
@@ -144,7 +130,9 @@ def import_images(
         bare = [s.file.name for s in slices if masks is not None and s.mask is None]
         if bare:
             findings.append(
-                import_warning("mask-missing", f"no mask for {names(bare)}; taken as without tumor", name)
+                warning(
+                    "mask-missing", f"no mask for {names(bare)}; taken as slices without tumor", case_id=name
+                )
             )
     findings += [*_window_assumed(options), *_mask_values(images, options.tumor_label)]
     exclusions = tuple(excluded.values())
@@ -157,7 +145,7 @@ def import_images(
 def _slices(
     rows: list[LabelRow], files: dict[str, Path], masks: dict[str, list[Path]] | None, options: ImagesOptions
 ) -> tuple[list[ImageRow], str]:
-    """The slice images of one case in order, or the reason why it is left out."""
+    """The slice images of one case in order, or the reason for leaving it out."""
     there = {replace(row, row=0) for row in rows if row.file}
     if not there:
         return [], "none of its labelled images exists"
@@ -201,18 +189,18 @@ def _window_assumed(options: ImagesOptions) -> list[Finding]:
         return []
     level, width = options.window_hu
     text = (
-        f"the images are taken to show the window with level {level:g} and width {width:g} HU; if they were exported "
-        "with another one, give --window-level and --window-width"
+        f"a window with level {level:g} and width {width:g} HU is assumed; if the images were exported "
+        "with another window, give --window-level and --window-width"
     )
     return [note("window-assumed", text)]
 
 
 def _mask_values(images: list[ImageRow], tumor_label: int) -> list[Finding]:
-    """A warning where the first few masks hold several values and 1 is taken, a note where another is.
+    """A warning if the first masks hold several values and 1 is used, a note if another value is used.
 
-    A damaged mask is refused when it is cut.
+    Damaged masks are refused later, when slices are cut.
     """
-    masks = [row for row in images if row.mask is not None][:MASKS_LOOKED_AT]
+    masks = [row for row in images if row.mask is not None][:MASKS_CHECKED]
     values: set[int] = set()
     for row in masks:
         with suppress(RoiError):
@@ -222,17 +210,14 @@ def _mask_values(images: list[ImageRow], tumor_label: int) -> list[Finding]:
     if len(listed) < 2:
         return []
     text = (
-        f"masks hold the values {', '.join(map(str, listed[:10]))} (the first {len(masks)} were looked at); "
-        f"{tumor_label} is taken as the tumor; where another value is, import again with --tumor-label (in KiTS, "
-        "1 is the kidney and 2 the tumor)"
+        f"masks hold the values {first_few(listed, 10)} (in the first {len(masks)} of them); {tumor_label} is used "
+        "for the tumor; if the tumor has another value, import again with --tumor-label (in KiTS, 1 is the kidney "
+        "and 2 the tumor)"
     )
-    return [
-        Finding(
-            code="mask-values", severity="warning" if tumor_label == 1 else "note", message=text, case_id=""
-        )
-    ]
+    make = warning if tumor_label == 1 else note
+    return [make("mask-values", text)]
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """Sorts slice 9 before slice 10."""
+    """Sort key that puts slice 9 before slice 10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

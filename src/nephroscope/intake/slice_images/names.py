@@ -1,4 +1,4 @@
-"""Which image file is what: files, names and label rows in, one label row per image out."""
+"""Find image files and masks, and the label of each image: from its name or from a label table."""
 
 import re
 from collections import Counter, defaultdict
@@ -9,7 +9,7 @@ from nephroscope.base.errors import CohortError, ConfigError
 from nephroscope.base.tables import names
 from nephroscope.intake.labels.rows import LabelRow
 from nephroscope.intake.labels.values import parse_age, parse_sex
-from nephroscope.records import Finding
+from nephroscope.records import Finding, warning
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 # case012_M_63_PRCC_slice07.jpg, 012-F-55-ChRCC-7.png, P3 m 40 clear_cell_rcc 12.png: parts set apart by _ - or space.
@@ -24,7 +24,7 @@ DEFAULT_PATTERN = (
 
 
 def find_image_files(source: Path, masks: Path | None) -> dict[str, Path]:
-    """Images below the source but not below the masks, by their path relative to it."""
+    """Images below the source (without those of the masks), by their path relative to it."""
     if not source.is_dir():
         raise CohortError(
             where=source.name, expected="a folder of images", found="no folder", remedy="check the path"
@@ -49,7 +49,7 @@ def find_image_files(source: Path, masks: Path | None) -> dict[str, Path]:
 
 
 def rows_of_names(files: dict[str, Path], pattern: str) -> tuple[list[LabelRow], list[Finding]]:
-    """What the file names say, and a finding about those that say nothing."""
+    """Labels parsed from file names, and a finding about names that do not match."""
     try:
         expression = re.compile(pattern)
     except re.error as error:
@@ -73,7 +73,7 @@ def rows_of_names(files: dict[str, Path], pattern: str) -> tuple[list[LabelRow],
     findings = []
     if silent:
         text = f"{len(silent)} file names do not match the pattern and were left out: {names(silent)}"
-        findings.append(import_warning("image-unlabelled", text))
+        findings.append(warning("image-unlabelled", text))
     return rows, findings
 
 
@@ -103,13 +103,13 @@ def _row_of_name(file: str, expression: re.Pattern[str]) -> LabelRow | None:
 def rows_of_labels(
     labels: list[LabelRow], files: dict[str, Path], source: Path
 ) -> tuple[list[LabelRow], list[Finding]]:
-    """Label rows with their file as a key of ``files`` (None: not there), each file once per contradiction."""
+    """Label rows with their file as a key of ``files`` (None: missing), and findings about missing files."""
     if not any(label.file for label in labels):
         raise CohortError(
             where="label table",
             expected="a column named file, with the image of each row",
             found="none, or an empty one",
-            remedy='add it: one row per image; or map its header in study.toml: [columns] file = "Bild"',
+            remedy='add it, with one row per image, or map its title in study.toml: [columns] file = "Bild"',
         )
     by_name: dict[str, list[str]] = defaultdict(list)
     for key in files:
@@ -125,29 +125,29 @@ def rows_of_labels(
     if len(gone) == len(labels):
         raise CohortError(
             where=f"folder {source.name}",
-            expected="the images that the label table names",
+            expected="the images named in the label table",
             found=f"none of {len(gone)}, such as {gone[0]!r}; but {names(files, 2)}",
             remedy="check the folder and the column file",
         )
     if gone:
         verb = "image does" if len(gone) == 1 else "images do"
         text = f"{len(gone)} labelled {verb} not exist: {names(gone)}"
-        findings.append(import_warning("image-missing", text))
+        findings.append(warning("image-missing", text))
     unlabelled = files.keys() - {row.file for row in rows}
     if unlabelled:
         verb, left = ("image has", "was") if len(unlabelled) == 1 else ("images have", "were")
         text = f"{len(unlabelled)} {verb} no label and {left} left out: {names(unlabelled)}"
-        findings.append(import_warning("image-unlabelled", text))
+        findings.append(warning("image-unlabelled", text))
     twice = [row for row, n in Counter(replace(row, row=0) for row in rows if row.file).items() if n > 1]
     if twice:
         verb = "image has" if len(twice) == 1 else "images have"
         text = f"{len(twice)} {verb} the same label row twice: {names(row.file or '' for row in twice)}"
-        findings.append(import_warning("label-repeated", text))
+        findings.append(warning("label-repeated", text))
     return rows, findings
 
 
 def _find_file(name: str, files: dict[str, Path], by_name: dict[str, list[str]]) -> str | None:
-    """The image a label row means: by its path below the source, else by its name alone."""
+    """The image of a label row: by its path below the source, otherwise by its name alone."""
     name = name.replace("\\", "/").removeprefix("./")
     if name in files:
         return name
@@ -157,13 +157,13 @@ def _find_file(name: str, files: dict[str, Path], by_name: dict[str, list[str]])
             where=f"image {Path(name).name}",
             expected="one file of this name below the folder",
             found=names(found),
-            remedy="give the folder that holds the images only, and --masks for the masks",
+            remedy="give a folder that holds only the images, and --masks for the masks",
         )
     return found[0] if found else None
 
 
 def find_mask_files(folder: Path) -> dict[str, list[Path]]:
-    """Masks by their path below the folder and by their name, both without suffix. PNG only: JPEG blurs labels."""
+    """Masks by their path below the folder and by their name, both without suffix. Only PNG: JPEG blurs labels."""
     found: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.resolve().rglob("*.png")):
         key = path.relative_to(folder.resolve()).with_suffix("").as_posix()
@@ -173,14 +173,14 @@ def find_mask_files(folder: Path) -> dict[str, list[Path]]:
         raise CohortError(
             where=f"mask folder {folder.name}",
             expected="masks as .png with the names of the images",
-            found="no .png at all" if folder.is_dir() else "no such folder",
+            found="no .png file" if folder.is_dir() else "no such folder",
             remedy="check --masks",
         )
     return found
 
 
 def mask_of(file: str, masks: dict[str, list[Path]] | None) -> Path | None:
-    """The mask named as the image ``file``, or None.
+    """The mask with the name of the image ``file``, or None.
 
     Raises:
         CohortError: Several masks have this name.
@@ -194,14 +194,9 @@ def mask_of(file: str, masks: dict[str, list[Path]] | None) -> Path | None:
             where=f"mask of {path.name}",
             expected="one mask of this name",
             found=f"{len(found)}",
-            remedy="name masks as the images, folders included",
+            remedy="give the masks the names of the images, folders included",
         )
     return found[0] if found else None
-
-
-def import_warning(code: str, message: str, case_id: str = "") -> Finding:
-    """A doubt about an import, about one case or the whole."""
-    return Finding(code=code, severity="warning", message=message, case_id=case_id)
 
 
 def _bad_pattern(found: str) -> ConfigError:

@@ -425,7 +425,7 @@ def test_the_search_sees_every_kind_of_leak(tmp_path):
     assert leaks(ImageComments="19300704")[0] == "ImageComments: an identifying value"
     assert leaks(OperatorsName="Kurz^A") == ["OperatorsName: a person's name"]
     assert leaks(StudyInstanceUID=original.StudyInstanceUID) == ["StudyInstanceUID: an original UID"]
-    assert leaks(PixelData=bytes(len(original.PixelData))) == ["pixels: other than in the source"]
+    assert leaks(PixelData=bytes(len(original.PixelData))) == ["pixels: different from the source"]
     assert leaks(ICCProfile=b"..Brandt") == [
         "ICCProfile: bytes: an identifying value",
         "bytes: an identifying value",
@@ -458,7 +458,7 @@ def test_an_overlay_in_the_pixels_is_refused(tmp_path):
     write_slices(images, tmp_path / "src")
     summary = go(tmp_path, tmp_path / "src")
     assert summary["n_written"] == 5
-    assert "overlay lies in the bits of the pixels" in summary["refused"][0]["reason"]
+    assert "overlay in the bits of the pixels" in summary["refused"][0]["reason"]
 
 
 def test_damaged_files_do_not_stop_the_rest_nor_tell_their_names(tmp_path, capsys):
@@ -520,8 +520,8 @@ def test_links_are_not_followed_and_closed_folders_are_told(tmp_path, monkeypatc
     summary = go(tmp_path, source)
     assert (summary["n_written"], summary["n_patients"]) == (6, 1)
     assert [refused["reason"] for refused in summary["refused"]] == [
-        "a link or a device: it is not followed",
-        "a link or a device: it is not followed",
+        "a link or a device, which is not followed",
+        "a link or a device, which is not followed",
         "cannot be read or written (IsADirectoryError)",
     ]
     assert_says_nothing(tmp_path / "dst")
@@ -634,7 +634,7 @@ def test_interrupted_run_goes_on(tmp_path, monkeypatch):
     assert_says_nothing(tmp_path / "dst")
     assert not stray.exists()
     with pytest.raises(
-        ConfigError, match=r"new or empty folder, or that of an interrupted run .* found other content"
+        ConfigError, match=r"new or empty folder, or the folder of an interrupted run .* found a folder with other files"
     ):
         go(tmp_path, tmp_path / "src")
 
@@ -662,19 +662,19 @@ def test_many_files_by_several_processes(tmp_path):
     ("source", "to", "key", "text"),
     [
         ("none", "dst", "k", r"SRC: expected a folder with a DICOM export, found no such folder"),
-        ("src", "src/dst", "k", r"DST: expected a folder apart from SRC, found one inside the other"),
-        ("src/a", "src", "k", r"DST: expected a folder apart from SRC, found one inside the other"),
+        ("src", "src/dst", "k", r"DST: expected a folder outside SRC, found one inside the other"),
+        ("src/a", "src", "k", r"DST: expected a folder outside SRC, found one inside the other"),
         ("src", "dst", "dst/k", r"--key: expected a key file outside of SRC and DST, found one inside"),
         ("src", "dst", "src/k", r"--key: expected a key file outside of SRC and DST, found one inside"),
-        ("src", "file", "k", r"DST: expected a folder, new or empty, found a file"),
-        ("src", "dst", "nowhere/k", r"--key: expected a file in a folder that exists, found no such folder"),
+        ("src", "file", "k", r"DST: expected a new or empty folder, found a file"),
+        ("src", "dst", "nowhere/k", r"--key: expected a file in an existing folder, found no such folder"),
         (
             "src",
             "dst",
             "file",
-            r"--key: expected a key file that nephroscope deidentify made, found a file of another",
+            r"--key: expected a key file made by nephroscope deidentify, found a file of another",
         ),
-        ("src", "other", "k", r"DST: expected a new or empty folder.*found other content"),
+        ("src", "other", "k", r"DST: expected a new or empty folder.*found a folder with other files"),
     ],
 )
 def test_refusals(tmp_path, source, to, key, text):
@@ -694,7 +694,7 @@ def test_files_without_patient_id_say_so(tmp_path):
     assert "no PatientID" in next(iter(summary["doubts"]))
     images[0].StudyInstanceUID = images[0].FrameOfReferenceUID = ""
     write_slices(images[:1], tmp_path / "src2")
-    assert "tells whose it is" in go(tmp_path, tmp_path / "src2", to="dst2")["refused"][0]["reason"]
+    assert "shows whose it is" in go(tmp_path, tmp_path / "src2", to="dst2")["refused"][0]["reason"]
 
 
 LABELS = f"""patient_id;case_id;subtype;age;Geburtsdatum;Nachname;op_date;size_cm;Hans says

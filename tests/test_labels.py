@@ -503,14 +503,14 @@ def test_any_text_in_a_cell_is_read_or_refused(text):
 
 def test_a_quote_left_open_swallows_no_rows(tmp_path):
     for cells in ('a,"PRCC\nb,ChRCC\nc,PRCC\n', 'a,"PRCC\nb,"ChRCC\nc,PRCC\n'):
-        with pytest.raises(CohortError, match="line 2: expected every quote that opens a cell to close it"):
+        with pytest.raises(CohortError, match="line 2: expected a closing quote for each opening quote"):
             read_labels(table(tmp_path, f"case_id,subtype\n{cells}"))
     rows = read_labels(table(tmp_path, 'case_id,subtype,note\na,"PRCC,\ntype 1",6" big\nb,"x" y,\n'))
     assert [(row.case_id, row.subtype) for row in rows] == [("a", "PRCC,\ntype 1"), ("b", "x y")]
 
 
 def test_zero_bytes_are_no_text(tmp_path):
-    with pytest.raises(CohortError, match="found zero bytes, which no text has"):
+    with pytest.raises(CohortError, match="found zero bytes, so it is not text"):
         read_labels(table(tmp_path, "case_id,subtype\na,PR\0CC\n"))
 
 

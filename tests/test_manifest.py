@@ -298,7 +298,7 @@ def test_no_table_a_workbook_and_a_wrong_header_are_refused(tmp_path):
     ):
         load(write(tmp_path, series="case_id,format\n"))
     (tmp_path / "cohort.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(CohortError, match=r"found bytes that are no text"):
+    with pytest.raises(CohortError, match=r"found bytes that are not text"):
         load(tmp_path)
     with pytest.raises(CohortError, match=r"field larger than"):
         load(write(tmp_path, cohort="a,b\n" + "x" * 140_000))

@@ -169,7 +169,7 @@ def test_no_sheet_fits(tmp_path):
     assert "expected columns named case_id (or patient_id) and subtype" in refused(
         book(tmp_path, ["name", "x"])
     )
-    assert "found no visible sheet that holds anything; fill the table" in refused(book(tmp_path))
+    assert "found only empty or hidden sheets; fill the table" in refused(book(tmp_path))
 
 
 def test_other_files_are_refused_with_words(tmp_path):

@@ -1,4 +1,4 @@
-"""What every room stands on: refusals, files written whole or not at all, tables, processes, progress.
+"""What every room uses: refusals, files written completely or not at all, tables, processes, progress.
 
-Nothing here knows of tumors, studies or networks.
+Nothing here depends on tumors, studies or networks.
 """

@@ -1,4 +1,4 @@
-"""A function over many items on a Ray cluster: items in; (place, result) out as they come, whoever dies."""
+"""Run a function on many items on a Ray cluster; results come as they are done, even if machines fail."""
 
 import contextlib
 import logging
@@ -19,18 +19,18 @@ logger = logging.getLogger(__name__)
 def map_on_ray(
     function: Callable[[Item], Result], items: Sequence[Item], address: str
 ) -> Iterator[tuple[int, Result]]:
-    """Run ``function`` on every item, each with one core of the cluster; gives its place and result when it is done.
+    """Run ``function`` on each item, with one core of the cluster each; yields position and result when done.
 
-    A task whose machine dies is started again elsewhere, up to five times.
+    A task whose machine fails is started again elsewhere, up to five times.
 
     Args:
-        function: Importable by its name on every machine.
-        items: What it is called with; small, as each is sent over the network.
-        address: Of the cluster, such as ``10.0.0.1:6379``; ``auto`` finds the one this machine belongs to.
+        function: Function that every machine can import by its name.
+        items: Its arguments; small, because each is sent over the network.
+        address: Address of the cluster, such as ``10.0.0.1:6379``; ``auto`` finds the cluster of this machine.
 
     Raises:
-        ConfigError: Ray is not installed, no cluster answers there, or machines died too often.
-        NephroscopeError: What the function refused.
+        ConfigError: Ray is not installed, no cluster answers, or machines failed too often.
+        NephroscopeError: A refusal by the function.
     """
     ray = _ray()
     mine = not ray.is_initialized()
@@ -59,7 +59,7 @@ def _ray() -> Any:
         raise ConfigError(
             where="--ray",
             expected="the extra 'ray'",
-            found="no ray",
+            found="the package ray is not installed",
             remedy="pip install 'nephroscope[ray]'",
         ) from error
     return ray
@@ -68,7 +68,7 @@ def _ray() -> Any:
 def _connect(ray: Any, address: str) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address != "auto":
-        _knock(address)  # Ray itself would wait for minutes
+        _check_address(address)  # Ray itself would wait for minutes
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
@@ -79,8 +79,8 @@ def _connect(ray: Any, address: str) -> None:
     )
 
 
-def _knock(address: str) -> None:
-    """Refuse an address at which nothing listens."""
+def _check_address(address: str) -> None:
+    """Refuse an address that does not answer."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
         raise _no_cluster(address, "no host:port")
@@ -96,7 +96,7 @@ def _no_cluster(address: str, found: str) -> ConfigError:
         where="--ray",
         expected=f"a Ray cluster at {address}",
         found=f"none that answers ({found})",
-        remedy="start one with `ray start --head`, and give the address it prints",
+        remedy="start one with `ray start --head`, and give the address that it prints",
     )
 
 
@@ -110,7 +110,7 @@ def _get(ray: Any, reference: Any) -> Any:
     except ray.exceptions.RayError as error:
         raise ConfigError(
             where="--ray",
-            expected=f"a machine that lives long enough, in {RETRIES + 1} attempts",
+            expected=f"a machine that does not fail in {RETRIES + 1} attempts",
             found=type(error).__name__,
-            remedy="look at the memory of the machines; what was done is kept, so run the command again",
+            remedy="check the memory of the machines and run the command again; finished work is kept",
         ) from error

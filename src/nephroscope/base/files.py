@@ -1,4 +1,4 @@
-"""Writing so that a file is either the old one or the new one, whole: temporary name, then rename."""
+"""Write files completely or not at all (temporary name, then rename), compute digests, and lock folders."""
 
 import contextlib
 import hashlib
@@ -20,7 +20,7 @@ def digest_of(content: object) -> str:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``: renamed to it when the block ends well, else removed."""
+    """Give a temporary path next to ``path``; it is renamed to it when the block succeeds, otherwise removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -31,19 +31,19 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def save_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8, whole or not at all."""
+    """Write ``text`` as UTF-8, completely or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def copy_file(source: Path, path: Path) -> None:
-    """Copy the content of a file, whole or not at all."""
+    """Copy the content of a file, completely or not at all."""
     with replacing(path) as temporary:
         shutil.copyfile(source, temporary)
 
 
 def save_json(path: Path, content: object) -> None:
-    """Write ``content`` as indented JSON, whole or not at all."""
+    """Write ``content`` as indented JSON, completely or not at all."""
     save_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -51,7 +51,7 @@ def load_json(path: Path, newest_format: int) -> dict[str, Any]:
     """Read one of our JSON files.
 
     Raises:
-        StudyError: The file is not JSON, not an object, or of a format newer than ``newest_format``.
+        StudyError: The file is not a JSON object, or of a format newer than ``newest_format``.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -60,7 +60,7 @@ def load_json(path: Path, newest_format: int) -> dict[str, Any]:
         raise StudyError(
             where=path.name,
             expected="a JSON object with a format number",
-            found=f"something else ({error})",
+            found=f"other content ({error})",
             remedy="remove the file and run the step that makes it again",
         ) from error
     if not isinstance(number, int) or number > newest_format:

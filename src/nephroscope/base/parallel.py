@@ -1,7 +1,7 @@
-"""A function of our own over many items, in order, in processes of their own; memory for a few items ahead.
+"""Run one of our functions on many items in several processes, in order, with only a few items in memory.
 
-The processes are plain Python ones that import the function by name. So a user's script needs no
-``if __name__ == "__main__"``, as it would with multiprocessing, and is never run a second time.
+The processes are plain Python processes that import the function by name. So a user's script needs no
+``if __name__ == "__main__"``, as with multiprocessing, and is never run a second time.
 """
 
 import contextlib
@@ -30,13 +30,13 @@ def map_in_processes(
     """``map(function, items)`` on all cores; ``function`` must be importable by its name.
 
     Args:
-        function: Of one item.
-        items: In the order of the results.
-        processes: So many instead, each with its share of the cores for the threads of the libraries.
+        function: Function of one item.
+        items: Items, in the order of the results.
+        processes: Number of processes, each with its share of the cores for threads of libraries; None: one per core.
 
     Raises:
-        Exception: What the function raised, as it would have here.
-        StudyError: A process was ended from outside.
+        Exception: Whatever the function raised.
+        StudyError: A process was ended by the system.
     """
     cores = os.cpu_count() or 1
     n = processes or cores
@@ -76,7 +76,7 @@ def _in_order(free: "SimpleQueue[_Child]", items: Iterable[Any], n: int) -> Iter
 
 
 class _Child:
-    """One process that answers with the function's result, or with what it raised."""
+    """One process that returns the function's result, or what it raised."""
 
     def __init__(self, function: Callable[[Any], Any], limits: dict[str, str]) -> None:
         command = [sys.executable, "-c", _CHILD]
@@ -96,9 +96,9 @@ class _Child:
             worked, result = pickle.load(self.answers)  # noqa: S301 - from our own child
         except (EOFError, BrokenPipeError) as error:
             raise StudyError(
-                where="a process of our own",
-                expected="an answer",
-                found="that it has ended, as the system does when memory is short",
+                where="a worker process",
+                expected="a result",
+                found="that the system ended it, as it does when memory is short",
                 remedy="close other programs, and run the command again",
             ) from error
         if not worked:

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar with time left on a terminal, a log line now and then elsewhere."""
+"""Show the progress of long work: a bar with the time left on a terminal, otherwise a log line now and then."""
 
 import contextlib
 import logging
@@ -10,29 +10,29 @@ from typing import TypeVar
 logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 SECONDS_BETWEEN_LINES = 10.0
-SECONDS_OF_PACE = 10.0  # after the first item, before a time left is worth telling,
+SECONDS_OF_PACE = 10.0  # after the first item, before a time left is shown,
 SHARE_OF_PACE = 0.03  # or this share of the whole
 
 
 def track(items: Iterable[Item], what: str, unit: str, total: int) -> Iterator[Item]:
-    """Pass ``items`` on and tell on stderr how many of ``total`` are done and how long it will take."""
+    """Pass ``items`` on, and show on stderr how many of ``total`` are done and how long the rest will take."""
     with counting(what, unit, total) as step:
         for item in items:
             yield item
-            step()  # the work is done before or after the yield: items made, or items worked on
+            step()  # the work is done before the yield (items are made) or after it (items are used)
 
 
 @contextlib.contextmanager
 def counting(
     what: str, unit: str, total: int, left: Callable[[], int] | None = None
 ) -> Iterator[Callable[[], None]]:
-    """The same for work that is no row of items: gives what is to be called after each of them.
+    """The same for work that is not a sequence of items: gives a function to call after each step.
 
     Args:
         what: Name of the work.
-        unit: Of one item, in the singular.
+        unit: Name of one item, in the singular.
         total: How many items there are.
-        left: Where work may end early: how many are left at most, asked after each item; ``total`` is then a bound.
+        left: For work that may end early: most items still left, asked after each item; ``total`` is then a limit.
     """
     if not sys.stderr.isatty():
         yield _Lines(what, unit, total, left).step
@@ -50,7 +50,7 @@ def counting(
 
 
 class _Lines:
-    """A log line now and then."""
+    """Logs a line now and then."""
 
     def __init__(self, what: str, unit: str, total: int, left: Callable[[], int] | None) -> None:
         self._words, self._total, self._left = (what, unit), total, left
@@ -74,7 +74,7 @@ class _Lines:
 
 
 class Pace:
-    """How fast items come, without the first one: that one also opens files and warms the machine up."""
+    """Speed of the items, without the first one, which also opens files and warms up the machine."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -89,7 +89,7 @@ class Pace:
             self._first = self._last
 
     def left(self, total: int) -> float | None:
-        """Seconds until ``total`` items are done; None as long as the pace is not known."""
+        """Seconds until ``total`` items are done; None until the speed is known."""
         taken = self._last - self._first
         if self._n < 2 or (taken < SECONDS_OF_PACE and self._n < SHARE_OF_PACE * total):
             return None
@@ -97,7 +97,7 @@ class Pace:
 
 
 def time_words(seconds: float) -> str:
-    """A time in words: seconds below 120 s, then minutes, then hours and minutes."""
+    """A time in words: seconds up to 120 s, then minutes, then hours and minutes."""
     if seconds < 120:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)

@@ -1,4 +1,4 @@
-"""CSV as people and spreadsheets write it: file in, rows with their numbers out; and our own, written at once."""
+"""Read CSV as people and spreadsheets write it, with row numbers, and write our own."""
 
 import csv
 import io
@@ -12,24 +12,24 @@ from nephroscope.base.files import replacing
 from nephroscope.base.text import first_few
 
 LISTED = 20
-# What a spreadsheet would run as a formula; a number with a sign is none. Source: OWASP, CSV injection.
+# What a spreadsheet would run as a formula; a signed number is not one. Source: OWASP, CSV injection.
 _FORMULA = re.compile(r"[=@\t\r]|[+-](?![\d.,eE+-]*$)")
 UNKNOWN = {"", "na", "n/a", "nan", "none", "null", "unknown", "?", "-"}
 
 
 @dataclass
 class Mistakes:
-    """Collects what is wrong with a table, cell by cell, so that all of it is said at once."""
+    """Collects the mistakes of a table, cell by cell, so that all are reported at once."""
 
     file: str
     found: list[tuple[str, str, str]] = field(default_factory=list)
 
     def add(self, row: int, column: str, expected: str, found: str) -> None:
-        """Note one cell: ``row`` as a spreadsheet counts, the header being row 1."""
+        """Add one cell: ``row`` as in the spreadsheet, where the header is row 1."""
         self.found.append((f"row {row}, column {column}", expected, found))
 
     def refuse(self, remedy: str = "") -> None:
-        """Say all mistakes, or nothing when there are none; ``remedy`` if there is more to do than to correct cells.
+        """Report all mistakes, if there are any; ``remedy`` if there is more to do than correct the cells.
 
         Raises:
             CohortError: There is at least one mistake.
@@ -55,21 +55,17 @@ class Mistakes:
 
 
 def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Header and numbered rows of a CSV with ``,``, ``;``, ``|`` or tab, any byte order mark, and stray spaces.
+    """Header and numbered rows of a CSV separated by ``,``, ``;``, ``|`` or tab, with any byte order mark.
 
-    Rows are as wide as the header: one with more is refused, since its cells may be shifted. Empty ones are dropped,
-    but counted in the numbers, as a spreadsheet does. The apostrophe that `save_table` puts before what a spreadsheet
-    would run is taken away.
-
-    Args:
-        path: The file.
+    Rows are as wide as the header: a wider one is refused, since its cells may be shifted. Empty rows are dropped but
+    counted, as in a spreadsheet. The apostrophe that `save_table` puts before a possible formula is removed.
 
     Raises:
-        CohortError: The file is missing, a workbook instead of text, has no header, or a quote that is never closed;
-            or a row is wider than the header.
+        CohortError: The file is missing or a workbook, has no header or a quote that is never closed, or a row is
+            wider than the header.
     """
     text = _decode(path)
-    lines = list(io.StringIO(text, newline=""))  # csv itself sees to line ends inside quotes
+    lines = list(io.StringIO(text, newline=""))  # csv handles line ends inside quotes itself
     first = next((n for n, line in enumerate(lines) if line.strip()), 0)
     said = re.fullmatch(
         r'"?sep=(.)"?', lines[first].strip("\r\n ") if lines else ""
@@ -95,13 +91,13 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
             where=f"{path.name}, row {odd[0]}",
             expected=f"{width} cells, as the header has",
             found=f"{len(odd[1])}",
-            remedy="quote a number with a decimal comma, or give a column without a title one",
+            remedy="put a number with a decimal comma in quotes, or give each column a title",
         )
     return header, [(n, row if len(row) == width else (row + [""] * width)[:width]) for n, row in rows]
 
 
 def _records(path: Path, lines: list[str], separator: str) -> Iterator[list[str]]:
-    """Rows of cells. A row over several lines must be quoted to the letter: else a quote left open swallows rows."""
+    """Rows of cells. A row over several lines must be quoted correctly: an open quote would swallow rows."""
     reader, before = csv.reader(lines, delimiter=separator), 0
     for row in reader:
         if reader.line_num > before + 1:
@@ -110,8 +106,8 @@ def _records(path: Path, lines: list[str], separator: str) -> Iterator[list[str]
             except csv.Error as error:
                 raise CohortError(
                     where=f"{path.name}, line {before + 1}",
-                    expected="every quote that opens a cell to close it",
-                    found=f"a cell that goes on to line {reader.line_num}",
+                    expected="a closing quote for each opening quote",
+                    found=f"a cell that continues to line {reader.line_num}",
                     remedy="close or remove the quote in this line",
                 ) from error
         before = reader.line_num
@@ -119,9 +115,9 @@ def _records(path: Path, lines: list[str], separator: str) -> Iterator[list[str]
 
 
 def save_table(path: Path, header: Sequence[str], rows: Iterable[Iterable[str]]) -> None:
-    """Write a CSV under a temporary name and rename it, so that it is there whole or not at all.
+    """Write a CSV completely or not at all.
 
-    A cell that a spreadsheet would run as a formula gets an apostrophe before it, as one would type it there.
+    A cell that a spreadsheet would run as a formula gets an apostrophe before it, as one would type it.
     """
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -139,7 +135,7 @@ def _unguarded(cell: str) -> str:
 
 
 def relative_to(folder: Path, path: Path | None) -> str:
-    """How a path is written in a study: relative (posix) below the study, else absolute; empty for None."""
+    """A path as written in a study: relative (with /) if below the study, otherwise absolute; empty for None."""
     if path is None:
         return ""
     if path.is_absolute() and path.is_relative_to(folder.resolve()):
@@ -148,10 +144,10 @@ def relative_to(folder: Path, path: Path | None) -> str:
 
 
 def parse_number(text: str, low: float, high: float) -> float | None:
-    """A number above ``low`` and up to ``high``, with a point or a comma; None when it is not known.
+    """A number above ``low`` and up to ``high``, with a decimal point or comma; None for unknown.
 
     Raises:
-        ValueError: It is not a number, or outside.
+        ValueError: It is not a number, or out of range.
     """
     if text.lower() in UNKNOWN:
         return None
@@ -175,14 +171,14 @@ def _decode(path: Path) -> str:
     if content.startswith((b"PK", b"\xd0\xcf")):
         raise _not_a_table(path, "a spreadsheet workbook")
     if b"\0" in content and not wide:
-        raise _not_a_table(path, "zero bytes, which no text has")
+        raise _not_a_table(path, "zero bytes, so it is not text")
     encodings = ["utf-16"] if wide else ["utf-8-sig", "cp1252"]
     for encoding in encodings:
         try:
             return content.decode(encoding)
         except UnicodeDecodeError:
             continue
-    raise _not_a_table(path, "bytes that are no text")
+    raise _not_a_table(path, "bytes that are not text")
 
 
 def _not_a_table(path: Path, found: str) -> CohortError:

@@ -1,4 +1,4 @@
-"""An Excel workbook (.xlsx) in, its visible sheets out as rows of text; sizes are checked before anything is read."""
+"""Read the visible sheets of an Excel workbook (.xlsx) as rows of text; sizes are checked first."""
 
 import warnings
 import zipfile
@@ -19,7 +19,7 @@ ZIP, OLE = b"PK", b"\xd0\xcf\x11\xe0"
 DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, ParseError, OSError, EOFError, RuntimeError, NotImplementedError),
     *(KeyError, IndexError, ValueError, TypeError, AttributeError, OverflowError),
-)  # what openpyxl, zipfile and expat raise at damaged workbooks
+)  # what openpyxl, zipfile and expat raise for damaged workbooks
 Row = tuple[int, list[str]]
 
 
@@ -28,9 +28,9 @@ class Sheet:
     """One visible sheet.
 
     Attributes:
-        rows: Not the empty ones; each with its number in the spreadsheet. Dates are ISO, numbers plain.
-        hidden: Numbers of rows that a filter or a person hides.
-        unsaved: (row, column from 0) of formulas whose result the file does not hold.
+        rows: Rows that are not empty, with their number in the spreadsheet. Dates are ISO, numbers plain.
+        hidden: Numbers of rows hidden by a filter or a person.
+        unsaved: (row, column from 0) of formulas without a saved result.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Sheet:
 
 @dataclass(kw_only=True)
 class _Layout:
-    """What openpyxl's quick reader does not tell of a sheet."""
+    """What openpyxl's fast mode does not report about a sheet."""
 
     n_rows: int = 0
     n_columns: int = 0
@@ -51,10 +51,10 @@ class _Layout:
 
 
 def is_workbook(path: Path) -> bool:
-    """True when the content, whatever the name, is a zip or an old Office file instead of text.
+    """True when the content, not the name, is a zip or an old Office file instead of text.
 
     Raises:
-        CohortError: It is HTML or XML, as some hospital systems write tables named .xls.
+        CohortError: It is HTML or XML, which some hospital systems write as .xls.
     """
     try:
         with path.open("rb") as file:
@@ -70,7 +70,7 @@ def read_workbook(path: Path) -> list[Sheet]:
     """The visible sheets of an .xlsx in order.
 
     Raises:
-        CohortError: It is an old .xls, has a password, is another kind of file, damaged, or unpacks to too much.
+        CohortError: It is an old .xls, has a password, is of another kind, damaged, or unpacks to too much.
     """
     from openpyxl import load_workbook
     from openpyxl.utils.exceptions import CellCoordinatesException, InvalidFileException, NamedRangeException
@@ -85,7 +85,9 @@ def read_workbook(path: Path) -> list[Sheet]:
                 places = _sheet_places(archive)
                 layouts = {name: _layout(path, name, archive, place) for name, place in places.items()}
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # of styles and extensions that no label needs
+                warnings.simplefilter(
+                    "ignore", UserWarning
+                )  # about styles and extensions that we do not need
                 book = load_workbook(file, read_only=True, data_only=True, keep_links=False)
                 return [_sheet(book[name], layout) for name, layout in layouts.items()]
         except (*DAMAGE, InvalidFileException, CellCoordinatesException, NamedRangeException) as error:
@@ -94,7 +96,7 @@ def read_workbook(path: Path) -> list[Sheet]:
 
 
 def _check_size(path: Path, archive: zipfile.ZipFile) -> None:
-    """Before anything is unpacked; zipfile never gives more bytes than a part declares."""
+    """Check sizes before anything is unpacked; zipfile never gives more bytes than a part declares."""
     parts = archive.infolist()
     if "xl/workbook.xml" not in archive.namelist():
         kind = "an OpenDocument file" if "mimetype" in archive.namelist() else "a zip archive of another kind"
@@ -105,12 +107,12 @@ def _check_size(path: Path, archive: zipfile.ZipFile) -> None:
             where=path.name,
             expected=f"a workbook of at most {MOST_BYTES // 2**20} MiB unpacked and {MOST_PARTS} parts",
             found=f"{n_bytes / 2**20:.0f} MiB in {len(parts)} parts",
-            remedy="save the sheet with the labels alone",
+            remedy="save only the sheet with the labels",
         )
 
 
 def _sheet_places(archive: zipfile.ZipFile) -> dict[str, str]:
-    """Name of each visible worksheet -> its part of the archive."""
+    """Part of the archive for each visible worksheet, by its name."""
     targets = {}
     for element in _elements(archive, "xl/_rels/workbook.xml.rels", "Relationship"):
         if element.get("Type", "").endswith("/worksheet"):
@@ -161,13 +163,13 @@ def _layout(path: Path, name: str, archive: zipfile.ZipFile, place: str) -> _Lay
                     where=f"{path.name}, sheet {name}",
                     expected=f"at most {MOST_ROWS} rows and {MOST_COLUMNS} columns",
                     found=f"{max(seen, layout.n_rows)} rows, {layout.n_columns} columns or more",
-                    remedy="delete what stands far below or beside the table, and save it again",
+                    remedy="delete everything far below or to the side of the table, and save it again",
                 )
     return layout
 
 
 def _sheet(worksheet: Any, layout: _Layout) -> Sheet:
-    """The rows of one sheet as text; what is merged downwards stands in every row it covers."""
+    """The rows of one sheet as text; a value merged downwards is in each row that it covers."""
     from openpyxl.utils.cell import range_boundaries
 
     cells: dict[int, list[str]] = {}
@@ -192,7 +194,7 @@ def _sheet(worksheet: Any, layout: _Layout) -> Sheet:
 
 
 def _text(value: object) -> str:
-    """A cell as one would type it; ``#N/A`` is nothing."""
+    """A cell as one would type it; ``#N/A`` is empty."""
     if value is None or value == "#N/A":
         return ""
     if isinstance(value, bool):
@@ -209,21 +211,21 @@ def _text(value: object) -> str:
 
 
 def only_sheet(path: Path, sheets: list[Sheet], fitting: list[Sheet]) -> Sheet:
-    """The one sheet whose header fits; the first, for its refusal, when none does.
+    """The only sheet with a fitting header; the first sheet, for its refusal, if none fits.
 
     Raises:
-        CohortError: Several sheets fit, or none holds anything.
+        CohortError: Several sheets fit, or all are empty.
     """
     if len(fitting) > 1:
         raise CohortError(
             where=path.name,
             expected="one sheet with labels",
             found=f"{len(fitting)}: {names((sheet.name for sheet in fitting), 10)}",
-            remedy="save the sheet to be used as a file of its own, or rename the columns of the others",
+            remedy="save the sheet to use as a separate file, or rename the columns of the others",
         )
     filled = [sheet for sheet in sheets if sheet.rows]
     if not filled:
-        raise _refusal(path, "no visible sheet that holds anything", "fill the table")
+        raise _refusal(path, "only empty or hidden sheets", "fill the table")
     return (fitting or filled)[0]
 
 

@@ -33,7 +33,7 @@ from nephroscope.intake.export.kinds import (
 _TAKEN = {CT: "CT", LOCALIZER: "CT", PROJECTION: "CT", SEG: "SEG", RTSTRUCT: "RTSTRUCT"}
 _OTHER_MODALITIES = {"mr", "pt", "us", "nm", "cr", "dx", "rf", "xa", "mg", "reg"}
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # the next file would fail too
-_BURNED_IN = "CT with Burned In Annotation YES"
+_BURNED_IN = "CT with text burned in (Burned In Annotation is YES)"
 _SECONDARY = "CT of ImageType SECONDARY or SCREEN: it may contain burned-in text, look at it"
 _NO_ID = "no PatientID: the pseudonym is that of the examination, not of the patient"
 

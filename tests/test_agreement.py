@@ -346,7 +346,8 @@ def test_low_cases_are_listed_for_adjudication_and_decisions_are_kept(study):
     assert path.read_text() == "case_id,dice,decision\nc03,0.0000,\n"
     path.write_text("case_id,dice,decision\nc03,0.0000,reader-2\nc00,,Union\n")
     report = study.agreement()
-    assert report.decisions == {"c03": "reader-2", "c00": "union"}
+    decisions = {case.case_id: case.decision for case in report.cases if case.decision}
+    assert decisions == {"c03": "reader-2", "c00": "union"}
     assert path.read_text().splitlines()[1] == "c03,0.0000,reader-2"
     assert path.read_text().splitlines()[2].startswith("c00,0.")
 
@@ -363,10 +364,11 @@ def test_an_intersection_without_voxels_is_refused_unless_decided(study):
 
 def test_two_pathology_readings(study):
     report = study.agreement()
-    assert report.disagreements == (("c01", "ChRCC", "PRCC"),)
-    assert report.labels.labels == ("ChRCC", "PRCC")
-    assert report.labels.table == ((2, 1), (0, 4))
-    assert report.labels.agreement.value == pytest.approx(6 / 7)
+    (one,) = report.readings.disagreements
+    assert (one.case_id, one.reading_1, one.reading_2) == ("c01", "ChRCC", "PRCC")
+    assert report.readings.labels == ("ChRCC", "PRCC")
+    assert report.readings.table == ((2, 1), (0, 4))
+    assert report.readings.agreement.value == pytest.approx(6 / 7)
 
 
 def test_a_reading_typed_into_the_cohort_is_known_by_the_pathology_table(study):
@@ -376,7 +378,7 @@ def test_a_reading_typed_into_the_cohort_is_known_by_the_pathology_table(study):
         for case in study.cohort.cases
     )
     save_cohort(replace(study.cohort, cases=cases), study.folder.root)
-    assert {name: second for name, _, second in study.agreement().disagreements} == {
+    assert {d.case_id: d.reading_2 for d in study.agreement().readings.disagreements} == {
         "c01": "PRCC",
         "c04": "oncocytoma",
     }

@@ -99,21 +99,19 @@ class Agreement(Command):
         )
 
     def _study(self, path: Path) -> Outcome:
-        from nephroscope.questions.evaluation.annotators import document_of
-
         study = Study(path)
         if self.consensus is not None:
             study.set_consensus(self.consensus)
         report = study.agreement(self.tolerance_mm)
-        data = as_plain(document_of(report)) | {"page": str(path / "agreement" / "index.html")}
+        data = as_plain(report) | {"page": str(path / "agreement" / "index.html")}
         lines = [_report_text(report)]
         if self.consensus is not None:
             lines.append(
                 f'wrote roi.consensus = "{self.consensus}"; cut the slices again: nephroscope slices {path}'
             )
-        low = [case for case in report.cases if report.to_adjudicate(case)]
+        low = [case for case in report.cases if case.adjudicate]
         if low:
-            n_left = sum(case.case_id not in report.decisions for case in low)
+            n_left = sum(not case.decision for case in low)
             left = f"{n_left} still to decide in" if n_left else "all decided in"
             below = f"{len(low)} cases with Dice below {report.adjudicate_below:g}"
             lines.append(f"{below}: {left} {path / 'adjudication.csv'}")
@@ -155,10 +153,10 @@ def _report_text(report: "AnnotatorReport") -> str:
         lines.append(estimates_text({name: report.pooled[name] for name in (*SHOWN, *SHOWN_LIMITS)}))
     if report.one_reader:
         lines.append(f"one annotator only: {len(report.one_reader)} cases")
-    if report.labels is not None:
+    if report.readings is not None:
         lines.append("two pathology readings:")
-        lines.append(estimates_text({"agreement": report.labels.agreement, "kappa": report.labels.kappa}))
-        lines += [f"  {name}: {first}, {second}" for name, first, second in report.disagreements]
+        lines.append(estimates_text({"agreement": report.readings.agreement, "kappa": report.readings.kappa}))
+        lines += [f"  {d.case_id}: {d.reading_1}, {d.reading_2}" for d in report.readings.disagreements]
     return "\n".join(lines)
 
 

@@ -1,8 +1,8 @@
 """How far two annotators agree in a study: figures over all cases, with intervals over patients."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -37,51 +37,68 @@ MEASURES = (
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotatedCase(RoiAgreement):
+    """A case that two annotators drew; ``adjudicate`` if its Dice is below the limit, ``decision`` may be empty."""
+
+    patient_id: str
+    adjudicate: bool
+    decision: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disagreement:
+    """A case that the two pathology readings name differently."""
+
+    case_id: str
+    reading_1: str
+    reading_2: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathologyReadings(LabelAgreement):
+    """Agreement of the two pathology readings."""
+
+    disagreements: tuple[Disagreement, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class AnnotatorReport:
-    """Everything `agreement` found about a study.
+    """The result of `compare_annotators`, as it is written to agreement.json.
 
     Attributes:
         rule: How the study makes one ROI of two.
-        adjudicate_below: Dice under which a case is listed for adjudication.
+        adjudicate_below: Dice below which a case is listed for adjudication.
         tolerance_mm: Of the surface Dice.
-        cases: Those that two annotators drew, the worst Dice first.
-        patient_of: patient_id of each.
-        pooled: Figures over all of them, by name; see `pool`.
-        labels: The two pathology readings, or None where no case has two.
-        disagreements: (case_id, first reading, second reading) of the cases they name differently.
-        one_reader: case_id of the cases with one annotator.
-        findings: Refusals, a case each, and doubts about a ROI.
-        decisions: By adjudication, case_id to decision.
         synthetic: True when a case is a phantom.
+        n_patients: Patients among the cases that two annotators drew.
+        pooled: Figures over all of them, by name; see `pool`.
+        cases: Those that two annotators drew, the worst Dice first.
+        one_reader: case_id of the cases with one annotator.
+        findings: Refusals, one per case, and doubts about a ROI.
+        subtypes: The two pathology readings; an empty dict if no case has two.
     """
 
     rule: str
     adjudicate_below: float
     tolerance_mm: float
-    cases: tuple[RoiAgreement, ...]
-    patient_of: Mapping[str, str]
+    synthetic: bool
+    n_patients: int
     pooled: dict[str, Estimate]
-    labels: LabelAgreement | None = None
-    disagreements: tuple[tuple[str, str, str], ...] = ()
-    one_reader: tuple[str, ...] = ()
-    findings: tuple[Finding, ...] = ()
-    decisions: Mapping[str, str] = field(default_factory=dict)
-    synthetic: bool = False
+    cases: tuple[AnnotatedCase, ...]
+    one_reader: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    subtypes: PathologyReadings | dict[str, str]
+
+    @property
+    def readings(self) -> PathologyReadings | None:
+        """The two pathology readings, or None if no case has two."""
+        return self.subtypes if isinstance(self.subtypes, PathologyReadings) else None
 
     @property
     def refused(self) -> tuple[Finding, ...]:
         """Cases that could not be compared, or of which the rule leaves nothing."""
         return tuple(finding for finding in self.findings if finding.severity == "refusal")
-
-    @property
-    def n_patients(self) -> int:
-        """Patients among the cases that two annotators drew."""
-        return len({self.patient_of[case.case_id] for case in self.cases})
-
-    def to_adjudicate(self, case: RoiAgreement) -> bool:
-        """True when the Dice of a case is below the limit."""
-        return case.dice < self.adjudicate_below
 
 
 def pool(
@@ -92,10 +109,7 @@ def pool(
     Bland-Altman names: ``volume_bias_ml``, ``volume_limit_low_ml``, ``volume_limit_high_ml``, the same with
     ``volume_ratio_`` for the second over the first, ``volume_growth``, and the like with ``diameter_`` and ``_mm``.
 
-    Args:
-        cases: Comparisons, at least one.
-        patient_ids: Whose each is.
-        config: Gives confidence, resamples and seed.
+    ``patient_ids`` are those of the cases, of which there is at least one.
     """
     patients = Patients.of(patient_ids, np.zeros(len(cases), np.intp))
     columns = {name: np.array([getattr(case, name) for case in cases], float) for name in MEASURES}
@@ -151,13 +165,10 @@ def median_statistic(values: Floats, patients: Patients) -> Statistic:
 
 def compare_readings(
     cohort: Cohort, config: EvaluationConfig, meaning_of: Callable[[str], str | None]
-) -> tuple[LabelAgreement | None, tuple[tuple[str, str, str], ...]]:
-    """Agreement of the two pathology readings of the cases that have both, and the cases they name differently.
+) -> PathologyReadings | None:
+    """Agreement of the two pathology readings of the cases that have both; None without any.
 
-    Args:
-        cohort: With the second readings as typed.
-        config: Gives confidence, resamples and seed.
-        meaning_of: The study's name of a subtype as typed, or None: then the second reading stays as typed.
+    A second reading is compared by the study's name of it (``meaning_of``), or as typed if it has none.
     """
     both = [
         (case, case.subtype, meaning_of(case.subtype_reader2) or case.subtype_reader2)
@@ -165,10 +176,15 @@ def compare_readings(
         if case.subtype and case.subtype_reader2
     ]
     if not both:
-        return None, ()
+        return None
     first, second = [row[1] for row in both], [row[2] for row in both]
     labels = compare_labels(first, second, [case.patient_id for case, _, _ in both], config)
-    return labels, tuple((case.case_id, one, two) for case, one, two in both if one != two)
+    differ = (
+        Disagreement(case_id=case.case_id, reading_1=one, reading_2=two)
+        for case, one, two in both
+        if one != two
+    )
+    return PathologyReadings(**vars(labels), disagreements=tuple(differ))
 
 
 def compare_annotators(snapshot: Snapshot, tolerance_mm: float, keep: Keep) -> AnnotatorReport:
@@ -185,10 +201,10 @@ def compare_annotators(snapshot: Snapshot, tolerance_mm: float, keep: Keep) -> A
     cohort, settings, decisions = snapshot.cohort, snapshot.settings, snapshot.decisions
     pathology = load_pathology(snapshot.folder.root)
     double = [case for case in cohort.chosen if case.both_readers]
-    labels, disagreements = compare_readings(
+    readings = compare_readings(
         cohort, settings.evaluation, lambda text: name_of_subtype(text, cohort.subtypes, pathology)
     )
-    if not double and labels is None:
+    if not double and readings is None:
         raise StudyError(
             where="study",
             expected="cases with ROIs of reader-1 and reader-2 (rois.csv) or two readings (subtype_reader2)",
@@ -197,22 +213,29 @@ def compare_annotators(snapshot: Snapshot, tolerance_mm: float, keep: Keep) -> A
         )
     found, findings = _compare_each(snapshot, double, tolerance_mm, keep)
     patient_of = {case.case_id: case.patient_id for case in cohort.cases}
+    owners, below = [patient_of[row.case_id] for row in found], settings.roi.adjudicate_below
     report = AnnotatorReport(
         rule=settings.roi.consensus,
-        adjudicate_below=settings.roi.adjudicate_below,
+        adjudicate_below=below,
         tolerance_mm=tolerance_mm,
-        cases=tuple(found),
-        patient_of=patient_of,
-        pooled=pool(found, [patient_of[row.case_id] for row in found], settings.evaluation) if found else {},
-        labels=labels,
-        disagreements=disagreements,
+        synthetic=cohort.synthetic,
+        n_patients=len(set(owners)),
+        pooled=pool(found, owners, settings.evaluation) if found else {},
+        cases=tuple(
+            AnnotatedCase(
+                **asdict(row),
+                patient_id=owner,
+                adjudicate=row.dice < below,
+                decision=decisions.get(row.case_id, ""),
+            )
+            for row, owner in zip(found, owners, strict=True)
+        ),
         one_reader=tuple(case.case_id for case in cohort.chosen if not case.both_readers),
         findings=tuple(findings),
-        decisions=decisions,
-        synthetic=cohort.synthetic,
+        subtypes=readings or {},
     )
     dices = [(row.case_id, row.dice) for row in found]
-    save_adjudication(snapshot.folder.root / DECISIONS_FILE, dices, report.adjudicate_below, decisions)
+    save_adjudication(snapshot.folder.root / DECISIONS_FILE, dices, below, decisions)
     return report
 
 
@@ -244,76 +267,3 @@ def _compare_each(
 def _refusal(case_id: str, code: str, message: str) -> Finding:
     logger.warning("refused: %s", message)
     return Finding(code=code, severity="refusal", message=message, case_id=case_id)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CaseDocument(RoiAgreement):
-    """One case in agreement.json."""
-
-    patient_id: str
-    adjudicate: bool
-    decision: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Disagreement:
-    """A case that the two pathology readings name differently."""
-
-    case_id: str
-    reading_1: str
-    reading_2: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class SubtypeDocument(LabelAgreement):
-    """The two pathology readings in agreement.json."""
-
-    disagreements: tuple[Disagreement, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class AgreementDocument:
-    """agreement.json; ``subtypes`` is empty where no case has two pathology readings."""
-
-    rule: str
-    adjudicate_below: float
-    tolerance_mm: float
-    synthetic: bool
-    n_patients: int
-    pooled: dict[str, Estimate]
-    cases: tuple[CaseDocument, ...]
-    one_reader: tuple[str, ...]
-    findings: tuple[Finding, ...]
-    subtypes: SubtypeDocument | dict[str, str]
-
-
-def document_of(report: AnnotatorReport) -> AgreementDocument:
-    """The report as it is written to agreement.json and for ``--json``."""
-    return AgreementDocument(
-        rule=report.rule,
-        adjudicate_below=report.adjudicate_below,
-        tolerance_mm=report.tolerance_mm,
-        synthetic=report.synthetic,
-        n_patients=report.n_patients,
-        pooled=report.pooled,
-        cases=tuple(
-            CaseDocument(
-                **asdict(case),
-                patient_id=report.patient_of[case.case_id],
-                adjudicate=report.to_adjudicate(case),
-                decision=report.decisions.get(case.case_id, ""),
-            )
-            for case in report.cases
-        ),
-        one_reader=report.one_reader,
-        findings=report.findings,
-        subtypes={}
-        if report.labels is None
-        else SubtypeDocument(
-            **vars(report.labels),
-            disagreements=tuple(
-                Disagreement(case_id=name, reading_1=first, reading_2=second)
-                for name, first, second in report.disagreements
-            ),
-        ),
-    )

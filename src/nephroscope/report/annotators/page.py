@@ -1,4 +1,4 @@
-"""The page of two annotators: a `AnnotatorReport` goes in; one HTML file, its JSON, CSV and figures come out."""
+"""The page of two annotators: an `AnnotatorReport` goes in; one HTML file, its JSON, CSV and figures come out."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from nephroscope.base.documents import save_document
 from nephroscope.base.files import save_text
 from nephroscope.base.tables import save_table
-from nephroscope.questions.evaluation.annotators import AnnotatorReport, CaseDocument, document_of
+from nephroscope.questions.evaluation.annotators import AnnotatedCase, AnnotatorReport
 from nephroscope.records import Estimate, counted_noun
 from nephroscope.regions.agreement import RoiAgreement
 from nephroscope.report.annotators.figures import (
@@ -77,9 +77,8 @@ def write_agreement(
     figures = {name: svg_of(draw(), name) for name, draw in page.figures.items()}
     for name, svg in figures.items():
         save_text(folder / "figures" / f"{name}.svg", svg)
-    document = document_of(report)
-    save_document(folder / "agreement.json", document, FORMAT)
-    save_table(folder / "agreement.csv", CSV_COLUMNS, [_csv_row(case) for case in document.cases])
+    save_document(folder / "agreement.json", report, FORMAT)
+    save_table(folder / "agreement.csv", CSV_COLUMNS, [_csv_row(case) for case in report.cases])
     save_text(folder / "index.html", render(page, figures))
     return folder / "index.html"
 
@@ -217,10 +216,10 @@ def _fill_cases(source: AnnotatorSource) -> Filled | None:
 def case_table(report: AnnotatorReport) -> Table:
     """Every case, the worst Dice first; those to adjudicate are marked."""
 
-    def low(case: RoiAgreement, text: str) -> Cell:
-        return Cell(text, warn=report.to_adjudicate(case))
+    def low(case: AnnotatedCase, text: str) -> Cell:
+        return Cell(text, warn=case.adjudicate)
 
-    columns: list[Column[RoiAgreement]] = [
+    columns: list[Column[AnnotatedCase]] = [
         Column("Case", lambda case: low(case, case.case_id)),
         Column("Dice", lambda case: low(case, f"{case.dice:.3f}")),
         Column("Surface Dice", lambda case: f"{case.surface_dice:.3f}"),
@@ -231,10 +230,7 @@ def case_table(report: AnnotatorReport) -> Table:
         Column("Slices both drew", lambda case: case.n_slices_both),
         Column("Slices only annotator 1 drew", lambda case: _ranges(case.slices_only_1)),
         Column("Slices only annotator 2 drew", lambda case: _ranges(case.slices_only_2)),
-        Column(
-            "Adjudication",
-            lambda case: report.decisions.get(case.case_id) or ("open" if report.to_adjudicate(case) else ""),
-        ),
+        Column("Adjudication", lambda case: case.decision or ("open" if case.adjudicate else "")),
     ]
     note = (
         "Slices are counted from 0 at the feet; viewers count from 1, many from the head. HD95 and the largest and "
@@ -245,7 +241,7 @@ def case_table(report: AnnotatorReport) -> Table:
 
 
 def _fill_pathology(source: AnnotatorSource) -> Filled | None:
-    report, labels = source.report, source.report.labels
+    labels = source.report.readings
     if labels is None:
         return None
     agreed, kappa = (_significant(3)(e, Letters()) for e in (labels.agreement, labels.kappa))
@@ -257,7 +253,7 @@ def _fill_pathology(source: AnnotatorSource) -> Filled | None:
     rows = tuple((name, *map(str, row)) for name, row in zip(labels.labels, labels.table, strict=True))
     caption = "Cases by first reading (rows) and second (columns)"
     table = Table(caption=caption, header=("", *labels.labels), rows=rows)
-    differ = [f"{name}: {first}, {second}" for name, first, second in report.disagreements]
+    differ = [f"{d.case_id}: {d.reading_1}, {d.reading_2}" for d in labels.disagreements]
     return Filled(
         blocks=[
             Text(sentence, marked=True),
@@ -306,7 +302,7 @@ def _ranges(slices: Sequence[int]) -> str:
     return ", ".join(f"{part[0]}-{part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)
 
 
-def _csv_row(case: CaseDocument) -> list[str]:
+def _csv_row(case: AnnotatedCase) -> list[str]:
     return [_csv_cell(getattr(case, name)) for name in CSV_COLUMNS]
 
 

@@ -634,7 +634,8 @@ def test_interrupted_run_goes_on(tmp_path, monkeypatch):
     assert_says_nothing(tmp_path / "dst")
     assert not stray.exists()
     with pytest.raises(
-        ConfigError, match=r"new or empty folder, or the folder of an interrupted run .* found a folder with other files"
+        ConfigError,
+        match=r"new or empty folder, or the folder of an interrupted run .* found a folder with other files",
     ):
         go(tmp_path, tmp_path / "src")
 

@@ -1,5 +1,7 @@
 """A patient with two phases and three authors: imported whole, and the rule in study.toml chooses."""
 
+import json
+
 import numpy as np
 import pydicom
 import pytest
@@ -127,3 +129,31 @@ def test_an_author_may_be_named(root):
     assert "expected a ROI by consensus" in store_refused["P1"]
     with pytest.raises(ConfigError, match=r"roi.consensus: expected one of reader-1, .*, model:NAME@VERSION"):
         study.change("roi", consensus="model:net")
+
+
+def told(capsys, *words):
+    capsys.readouterr()
+    assert run([*words, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_each_step_says_which_series_and_whose_roi(root, capsys):
+    used = {
+        c["case_id"]: (c["series"], c["phase"], c["roi"]) for c in told(capsys, "check", str(root))["cases"]
+    }
+    assert used == {
+        "P1": ("corticomedullary", "corticomedullary", "reader-1"),
+        "P2": ("nephrographic", "nephrographic", NET),
+    }
+    study = Study(root)
+    study.set_consensus("union")
+    cut = told(capsys, "slices", str(root))
+    assert cut["phases"] == {"corticomedullary": 1, "nephrographic": 1}
+    assert cut["rois"] == {"union of reader-1 and reader-2": 1, NET: 1}
+    assert study.slices().used["P1"].roi == "union of reader-1 and reader-2"
+    assert run(["slices", str(root)]) == 0
+    assert "phase: corticomedullary (1), nephrographic (1); ROI by: union of" in capsys.readouterr().out
+    assert run(["check", str(root)]) == 0
+    assert "union of reader-1 and reader-2" in capsys.readouterr().out
+    (root / "adjudication.csv").write_text("case_id,dice,decision\nP1,,reader-2\n")
+    assert told(capsys, "slices", str(root))["rois"] == {"reader-2": 1, NET: 1}

@@ -55,6 +55,7 @@ MEANINGS = {
     "mask-missing": "an image has no mask",
     "roi-reader2-unreadable": "the second reader's ROI cannot be used",
     "one-reader": "one reader only",
+    "no-reader": "drawn by no reader; the ROI of a program or a consensus was used",
     "single-slice": "one slice, its thickness as declared",
     "scout-in-series": "scouts left out",
     "duplicate-files": "copies of files left out",

@@ -1,5 +1,7 @@
 """The commands new, check, slices and split."""
 
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -12,7 +14,7 @@ from nephroscope.records import Finding, SplitConfig, counted_noun
 from nephroscope.records.settings import Settings
 from nephroscope.regions.check import CheckedCase
 
-MEASURED = ("case", "ml", "largest axial mm", "slices", "side", "")
+MEASURED = ("case", "phase", "ROI by", "ml", "largest axial mm", "slices", "side", "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,7 @@ class Check(Command):
             "cases": [
                 {
                     "case_id": name,
+                    **(asdict(case.used) if case.used else {}),
                     "findings": findings_as_json(case.findings),
                     "measures": asdict(case.measures) if case.measures else None,
                 }
@@ -91,12 +94,13 @@ def _measured(name: str, case: CheckedCase) -> tuple[str, ...]:
     verdict = {"note": "", "warning": "warning", "refusal": "REFUSED"}[worst]
     if any(finding.code == "excluded" for finding in case.findings):
         verdict = "excluded by adjudication"
+    used = (case.used.phase, case.used.roi) if case.used else ("", "")
     if case.measures is None:
-        return (name, "", "", "", "", verdict)
+        return (name, *used, "", "", "", "", verdict)
     m = case.measures
     numbers = (m.volume_ml, m.largest_axial_diameter_mm)
     ml, mm = ("" if value is None else f"{value:.1f}" for value in numbers)
-    return (name, ml, mm, str(m.n_slices), m.side, verdict)
+    return (name, *used, ml, mm, str(m.n_slices), m.side, verdict)
 
 
 def _has_refusal(findings: tuple[Finding, ...]) -> bool:
@@ -118,22 +122,33 @@ class Slices(Command):
         store = Study(self.study).cut_slices()
         excluded = [finding for finding in store.refused if finding.code == "excluded"]
         refused = [finding for finding in store.refused if finding not in excluded]
-        data = {
+        data: dict[str, Any] = {
             "slices": len(store.hu),
             "cases": store.n_cases,
             "size_px": store.spec.size_px,
+            "phases": _counts(used.phase for used in store.used.values()),
+            "rois": _counts(used.roi for used in store.used.values()),
             "refused": findings_as_json(refused),
             "excluded": [finding.case_id for finding in excluded],
         }
         text = (
             f"{counted_noun(len(store.hu), 'slice')} of {counted_noun(store.n_cases, 'case')}, "
             f"{store.spec.size_px} x {store.spec.size_px}, ROI mode {store.spec.roi_mode}"
+            f"\nphase: {_listed(data['phases'])}; ROI by: {_listed(data['rois'])}"
         )
         if excluded:
             names = ", ".join(finding.case_id for finding in excluded)
             text += f"\n{counted_noun(len(excluded), 'case')} excluded by adjudication: {names}"
         warning = "\n".join(f"refused: {finding.message}" for finding in refused)
         return Outcome(data=data, text=text, warning=warning, exit_code=3 if warning else 0)
+
+
+def _counts(words: Iterable[str]) -> dict[str, int]:
+    return dict(Counter(word or "none" for word in words).most_common())
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{word} ({n})" for word, n in counts.items())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,7 +50,8 @@ class Study(StudyImports, ShownAsTable):
 
         A case that cannot be used has a finding of severity ``refusal``.
         """
-        return CheckedCases(check_cases(self.cohort.chosen, self.import_findings, self.snapshot.read_case))
+        snapshot = self.snapshot
+        return CheckedCases(check_cases(snapshot.cases_to_read, self.import_findings, snapshot.read_case))
 
     def set_consensus(self, rule: str) -> None:
         """Write into study.toml how the ROIs of two annotators are combined; slices cut before are then out of date.

@@ -18,6 +18,7 @@ from nephroscope.records.cases import (
     RoiRef,
     SeriesRef,
     Sex,
+    UsedInput,
 )
 from nephroscope.records.cohort import (
     Cohort,
@@ -102,6 +103,7 @@ __all__ = [
     "SplitConfig",
     "TrainConfig",
     "TumorSlice",
+    "UsedInput",
     "VolumeGeometry",
     "counted_noun",
     "digest_of",

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal
 
@@ -184,6 +184,21 @@ def _wanted(rule: str) -> list[set[str]]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UsedInput:
+    """What a step used of a case.
+
+    Attributes:
+        series: Name of the series.
+        phase: Its contrast phase.
+        roi: Whose ROI: ``reader-1``, ``union of reader-1 and reader-2``; empty where there is none.
+    """
+
+    series: str
+    phase: str
+    roi: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenCase(Case):
     """A case with the one series that a question uses. `Case.chosen` makes it.
 
@@ -236,6 +251,17 @@ class ChosenCase(Case):
             if wanted <= set(drawn):
                 return tuple(sorted(wanted)) or tuple(drawn[:1])
         return ()
+
+    def under(self, roi_rule: str) -> "ChosenCase":
+        """The case on the same series under another rule for its ROIs, such as a decision about it."""
+        return replace(self, rule=replace(self.rule, roi=roi_rule))
+
+    @property
+    def used(self) -> UsedInput:
+        """What a step that reads the case uses of it."""
+        authors = " and ".join(self.authors())
+        roi = f"{self.rule.roi} of {authors}" if len(self.authors()) > 1 else authors
+        return UsedInput(series=self.ct.name, phase=self.phase, roi=roi)
 
     @property
     def roi(self) -> RoiRef | None:

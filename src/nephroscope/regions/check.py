@@ -16,6 +16,7 @@ from nephroscope.records import (
     Finding,
     RoiMask,
     Severity,
+    UsedInput,
     VolumeGeometry,
     note,
     warning,
@@ -195,10 +196,12 @@ class CheckedCase:
     Attributes:
         findings: From the import, the files, and the position, shape and size of the tumor.
         measures: None where the case was refused or its images have no ROI.
+        used: The series and the ROI that were looked at.
     """
 
     findings: tuple[Finding, ...]
     measures: RoiMeasures | None = None
+    used: UsedInput | None = None
 
 
 def check_cases(
@@ -215,7 +218,7 @@ def check_cases(
     for case in track(cases, "checking", "case", len(cases)):
         earlier = tuple(finding for finding in known if finding.case_id == case.case_id)
         checked = _check_case(case, read)
-        found[case.case_id] = replace(checked, findings=(*earlier, *checked.findings))
+        found[case.case_id] = replace(checked, used=case.used, findings=(*earlier, *checked.findings))
     return found
 
 

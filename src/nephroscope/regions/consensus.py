@@ -84,9 +84,11 @@ def read_consensus_case(case: ChosenCase, rule: str) -> tuple[CTVolume, RoiMask]
     volume, roi = read_case(case)
     if kept == rule or rule not in (*READERS, *COMBINED):
         return volume, roi
-    code, why = ("one-reader", "one reader only") if kept in READERS else ("no-reader", "drawn by no reader")
+    by_reader = kept in READERS
+    why = "one reader only" if by_reader else "drawn by no reader"
     text = f"case {roi.case_id}: {why}; {kept} was kept where the rule is {rule}"
-    return volume, replace(roi, findings=(*roi.findings, note(code, text, case_id=roi.case_id)))
+    finding = note("one-reader" if by_reader else "no-reader", text, case_id=roi.case_id)
+    return volume, replace(roi, findings=(*roi.findings, finding))
 
 
 def combine(one: RoiMask, two: RoiMask, rule: str) -> RoiMask:

@@ -25,7 +25,7 @@ from nephroscope.base.errors import CohortError, NephroscopeError, StudyError
 from nephroscope.base.files import digest_of, load_json, save_json
 from nephroscope.base.progress import track
 from nephroscope.clinic.cut import cut_slices
-from nephroscope.records import ChosenCase, CTVolume, Finding, RoiMask, SliceSpec
+from nephroscope.records import ChosenCase, CTVolume, Finding, RoiMask, SliceSpec, UsedInput
 from nephroscope.records.settings import READERS
 
 Drawn = list[dict[str, Any] | None]
@@ -201,7 +201,8 @@ class SliceStore:
     """An open store: ``hu`` is a read-only memory map (N, size_px, size_px); row i is slice i everywhere.
 
     ``source`` is the digest of what the slices were to be cut from (paths and settings), ``digest`` that and what
-    came out, ``drawn`` the ROI files as they were, ``made_from`` the digest of each input by name. slices.csv is
+    came out, ``drawn`` the ROI files as they were, ``used`` the series and ROI of each case, ``made_from`` the digest
+    of each input by name. slices.csv is
     read when it is first asked for.
     """
 
@@ -213,6 +214,7 @@ class SliceStore:
     digest: str
     findings: tuple[Finding, ...]
     drawn: dict[str, Drawn]
+    used: dict[str, UsedInput] = field(default_factory=dict)
     made_from: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
@@ -302,6 +304,7 @@ def open_store(folder: Path) -> SliceStore:
         digest=digest_of([about["digest"], about["content"]]) if "content" in about else about["digest"],
         findings=tuple(Finding(**finding) for finding in about["findings"]),
         drawn=about.get("drawn", {}),
+        used={name: UsedInput(**used) for name, used in about.get("used", {}).items()},
         made_from=about.get("made_from", {}),
     )
 
@@ -353,6 +356,7 @@ def cut_cohort(
         "n_cases": journal.n_cases,
         "findings": [asdict(finding) for finding in journal.findings],
         "drawn": journal.drawn,
+        "used": {case.case_id: asdict(case.used) for case in cases},
         "made_from": dict(made_from or {}),
     }
     save_json(folder / "spec.json", about)

@@ -127,6 +127,12 @@ class Snapshot:
         split, digest = load_split(self.folder.splits, self.cohort)
         return split.config == config and digest == self._split_digest
 
+    @cached_property
+    def cases_to_read(self) -> tuple[ChosenCase, ...]:
+        """The cases, each under the rule of the study or the decision about it."""
+        rule = self.settings.roi.consensus
+        return tuple(case.under(self.decisions.get(case.case_id, rule)) for case in self.cohort.chosen)
+
     def read_case(self, case: ChosenCase) -> tuple[CTVolume, RoiMask]:
         """The CT of a case, and the one ROI that the rule of the study, or a decision, makes of its annotators'."""
         return read_consensus_case(case, self.decisions.get(case.case_id, self.settings.roi.consensus))
@@ -218,7 +224,7 @@ def take_snapshot(root: Path) -> Snapshot:
 def cut_slices(snapshot: Snapshot) -> SliceStore:
     """Cut all cases of a study, refusing bad ones by name; an interrupted cut goes on where it stopped."""
     return cut_cohort(
-        snapshot.cohort.chosen,
+        snapshot.cases_to_read,
         snapshot.read_case,
         snapshot.settings.slices,
         snapshot.folder.slices,

@@ -1,17 +1,32 @@
 """The command compare: baselines, networks and their stack on the same folds."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from nephroscope.cli.command import Command, NamesOption, Outcome, StudyPath, Switch, TextOption, table
-from nephroscope.records import Estimate, counted_noun, p_words
+from nephroscope.records import counted_noun, p_words
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nephroscope.questions.compare.comparison import Comparison
+    from nephroscope.questions.compare.results import (
+        ComparisonDocument,
+        Control,
+        Pair,
+        RankedLearner,
+        Repeated,
+        Shortcuts,
+    )
 
 SomeNames = Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="NAME ...", help_behavior_hint="")]
+PAIR_HEADER = (
+    *("pair", "difference of AUC", "p", "p, Holm"),
+    *("supported", "only one correct", "McNemar p", "p, Holm"),
+)
+TEMPERED = "tempered: by one temperature per fold, chosen on its validation part; not used in ranks and pairs"
 FIGURES = {
     "auc": "AUC",
     "auc_by_fold": "AUC, mean of folds",
@@ -76,164 +91,123 @@ class Compare(Command):
         return Outcome(data=found.content, text=comparison_text(found))
 
 
-def comparison_text(found: "Comparison") -> str:
+def comparison_text(comparison: "Comparison") -> str:
     """The comparison as sentences and tables, the answer first."""
-    content = found.content
-    lines = [f"{'SYNTHETIC: ' if content['synthetic'] else ''}{content['answer']}", ""]
-    for name, group in content["groups"].items():
-        lines += _group(name, group, content)
-    for key, lines_of in (("repeated", _repeated), ("control", _control), ("shortcuts", _shortcuts)):
-        if content[key]:
-            lines += [*lines_of(content[key]), ""]
-    lines += [f"not compared: {row['name']}: {row['reason']}" for row in content["not_compared"]]
-    lines += [f"not ranked: {row['name']}: {row['reason']}" for row in content["leaky"]]
-    lines.append(f"wrote {found.path}")
+    found = comparison.found
+    lines = [f"{'SYNTHETIC: ' if found.synthetic else ''}{found.first.answer}", ""]
+    for name in found.groups:
+        lines += _test_set(name, found)
+    for part in (_repeated(found.repeated), _control(found.control), _shortcuts(found.shortcuts)):
+        lines += [*part, ""] if part else []
+    lines += [f"not compared: {row.name}: {row.reason}" for row in found.not_compared]
+    lines += [f"not ranked: {row.name}: {row.reason}" for row in found.leaky]
+    lines.append(f"wrote {comparison.path}")
     return "\n".join(lines)
 
 
-def _group(name: str, group: dict[str, Any], content: dict[str, Any]) -> list[str]:
+def _test_set(name: str, found: "ComparisonDocument") -> list[str]:
     """One test set: ranks, pairs, conclusions, calibration."""
-    mark = " | SYNTHETIC" if content["synthetic"] else ""
-    head = f"{name}: {_counted(group)}, positive {content['positive']}"
-    rows = [[c["rank"] or "-", c["name"], *(_cell(c[f]) for f in FIGURES)] for c in group["candidates"]]
-    lines = [head + mark, table(rows, ["rank", "candidate", *FIGURES.values()])]
-    lines += [f"{c['name']}: {remark}" for c in group["candidates"] for remark in c.get("remarks", ())]
-    words = (
-        group["words"][1:] if name == content["test_set"] else group["words"]
-    )  # the answer is printed on top
-    return [*lines, "", *_pairs(group["pairwise"]), *words, "", *_calibration(group["candidates"]), ""]
+    ranks = found.groups[name]
+    mark = " | SYNTHETIC" if found.synthetic else ""
+    counts = f"{counted_noun(ranks.n_cases, 'case')} of {counted_noun(ranks.n_patients, 'patient')}"
+    rows = [[c.rank or "-", c.name, *(c.figures[f].interval() for f in FIGURES)] for c in ranks.candidates]
+    lines = [f"{name}: {counts}, positive {found.positive}{mark}"]
+    lines.append(table(rows, ["rank", "candidate", *FIGURES.values()]))
+    lines += [f"{c.name}: {remark}" for c in ranks.candidates for remark in c.remarks]
+    conclusions = ranks.words[1:] if name == found.test_set else ranks.words  # the answer is printed on top
+    return [*lines, "", *_pairs(ranks.pairwise), *conclusions, "", *_calibration(ranks.candidates), ""]
 
 
-def _counted(group: dict[str, Any]) -> str:
-    return f"{counted_noun(group['n_cases'], 'case')} of {counted_noun(group['n_patients'], 'patient')}"
-
-
-def _pairs(pairs: list[dict[str, Any]]) -> list[str]:
+def _pairs(pairs: "Sequence[Pair]") -> list[str]:
     """A row per pair: AUCs and calls, each with p alone and p corrected for all pairs."""
     if not pairs:
         return []
     rows = [
         [
-            f"{pair['one']}, {pair['two']}",
-            _cell(pair["difference"]),
-            _p(pair["p"]),
-            _p(pair["p_holm"]),
-            "yes" if pair["supported"] else "no",
-            f"{pair['accuracy']['only_one_right']}, {pair['accuracy']['only_two_right']}",
-            _p(pair["accuracy"]["p"]),
-            _p(pair["accuracy"]["p_holm"]),
+            *(f"{pair.one}, {pair.two}", pair.difference.interval(), _p(pair.p), _p(pair.p_holm)),
+            "yes" if pair.supported else "no",
+            f"{pair.accuracy.only_one_right}, {pair.accuracy.only_two_right}",
+            *(_p(pair.accuracy.p), _p(pair.accuracy.p_holm)),
         ]
         for pair in pairs
     ]
-    header = (
-        "pair",
-        "difference of AUC",
-        "p",
-        "p, Holm",
-        "supported",
-        "only one correct",
-        "McNemar p",
-        "p, Holm",
-    )
-    tests = dict.fromkeys(pair["test"] for pair in pairs)
-    lines = [f"pairs, first minus second (AUC: {'; '.join(tests)}):", table(rows, header)]
-    why = dict.fromkeys(pair["accuracy"]["test"] for pair in pairs if pair["accuracy"]["p"] is None)
-    return [*lines, *why, ""]
+    tests = "; ".join(dict.fromkeys(pair.test for pair in pairs))
+    no_test = dict.fromkeys(pair.accuracy.test for pair in pairs if pair.accuracy.p is None)
+    return [f"pairs, first minus second (AUC: {tests}):", table(rows, PAIR_HEADER), *no_test, ""]
 
 
-def _calibration(rows: list[dict[str, Any]]) -> list[str]:
+def _calibration(rows: "Sequence[RankedLearner]") -> list[str]:
     """Slope and intercept of every candidate, and the slope after temperature scaling within the folds."""
     cells = []
     for row in rows:
-        found = row["calibration"]
-        inside = found["inside"]
-        after = [_cell(inside["slope"]), _cell(inside["brier"])] if inside else ["-", "-"]
-        cells.append([row["name"], _cell(found["slope"]), _cell(found["intercept"]), *after])
-    header = ("candidate", "slope", "intercept", "slope, tempered", "Brier, tempered")
-    lines = [
-        "calibration, ideal at slope 1 and intercept 0 (slope below 1: overconfident):",
-        table(cells, header),
-    ]
-    lines += [
-        f"{row['name']}, slope: {row['calibration']['slope']['method']}"
-        for row in rows
-        if row["calibration"]["slope"]["value"] is None
-    ]
-    note = "tempered: by one temperature per fold, chosen on its validation part; not used in ranks and pairs"
-    if not any(row["calibration"]["inside"] for row in rows):
-        note = next(row["calibration"]["inside_told"] for row in rows)
-    return [*lines, note]
+        found = row.calibration
+        after = [found.inside.slope.interval(), found.inside.brier.interval()] if found.inside else ["-", "-"]
+        cells.append([row.name, found.slope.interval(), found.intercept.interval(), *after])
+    lines = ["calibration, ideal at slope 1 and intercept 0 (slope below 1: overconfident):"]
+    lines.append(table(cells, ("candidate", "slope", "intercept", "slope, tempered", "Brier, tempered")))
+    slopes = {row.name: row.calibration.slope for row in rows}
+    lines += [f"{name}, slope: {slope.method}" for name, slope in slopes.items() if slope.value is None]
+    if any(row.calibration.inside for row in rows):
+        return [*lines, TEMPERED]
+    return [*lines, next(row.calibration.inside_told for row in rows)]
 
 
-def _repeated(rows: list[dict[str, Any]]) -> list[str]:
+def _repeated(rows: "Sequence[Repeated]") -> list[str]:
+    if not rows:
+        return []
+    header = ["candidate", "mean AUC", "SD over divisions (number)", "SD over seeds (number)", "refused"]
+    cells = [
+        [
+            *(r.name, r.auc.interval()),
+            "-" if r.sd_over_splits is None else f"{r.sd_over_splits:.3f} ({r.sd_over_splits_n})",
+            "-" if r.sd_over_seeds is None else f"{r.sd_over_seeds:.3f} ({r.sd_over_seeds_n})",
+            len(r.refused),
+        ]
+        for r in rows
+    ]
+    return ["repeated:", table(cells, header), *_refused(rows)]
+
+
+def _control(rows: "Sequence[Control]") -> list[str]:
+    if not rows:
+        return []
     header = [
         "candidate",
-        "mean AUC",
-        "SD over divisions (number)",
-        "SD over seeds (number)",
+        "permutations",
         "refused",
+        "mean AUC",
+        "mean of folds",
+        "range",
+        "AUC, true labels",
     ]
     cells = [
         [
-            r["name"],
-            _cell(r["auc"]),
-            _of(r["sd_over_splits"], r["sd_over_splits_n"]),
-            _of(r["sd_over_seeds"], r["sd_over_seeds_n"]),
-            len(r["refused"]),
+            *(r.name, r.permutations, len(r.refused), r.auc.interval(), _number(r.auc_by_fold)),
+            "-" if r.lowest is None else f"{r.lowest:.3f} to {r.highest:.3f}",
+            _number(r.observed),
+            f"{'<= ' if r.p is not None and r.p == r.p_floor else ''}{_p(r.p)}",
         ]
         for r in rows
     ]
-    refused = [f"{r['name']}: refused: {why}" for r in rows for why in dict.fromkeys(r["refused"])]
-    return ["repeated:", table(cells, header), *refused]
-
-
-def _control(rows: list[dict[str, Any]]) -> list[str]:
-    header = ["candidate", "permutations", "refused", "mean AUC", "mean of folds", "range"]
-    cells = [
-        [
-            r["name"],
-            r["permutations"],
-            len(r["refused"]),
-            _cell(r["auc"]),
-            _sd(r["auc_by_fold"]),
-            "-" if r["lowest"] is None else f"{r['lowest']:.3f} to {r['highest']:.3f}",
-            _sd(r["observed"]),
-            _permutation_p(r),
-        ]
-        for r in rows
-    ]
-    refused = [f"{r['name']}: refused: {why}" for r in rows for why in dict.fromkeys(r["refused"])]
     head = "control with shuffled labels (AUCs over the permutations):"
-    return [head, table(cells, [*header, "AUC, true labels", "p"]), *(row["words"] for row in rows), *refused]
+    return [head, table(cells, [*header, "p"]), *(row.words for row in rows), *_refused(rows)]
 
 
-def _permutation_p(row: dict[str, Any]) -> str:
-    """The permutation p of a row of the control; <= where more permutations could give a smaller p."""
-    p = row["p"]
-    if p is None:
-        return "-"
-    return f"<= {p_words(p)}" if p == row["p_floor"] else p_words(p)
+def _refused(rows: "Sequence[Repeated | Control]") -> list[str]:
+    return [f"{r.name}: refused: {why}" for r in rows for why in dict.fromkeys(r.refused)]
 
 
-def _shortcuts(probe: dict[str, Any]) -> list[str]:
+def _shortcuts(found: "Shortcuts") -> list[str]:
     cells = [
-        [row["name"], _cell(row["auc"]), "; ".join(filter(None, [row["how"], row["auc"]["method"]]))]
-        for row in probe["facts"]
+        [row.name, row.auc.interval(), "; ".join(filter(None, [row.how, row.auc.method]))]
+        for row in found.facts
     ]
-    return ["facts other than the tumor:", table(cells, ["fact", "AUC alone", "how"]), *probe["words"]]
-
-
-def _cell(estimate: dict[str, Any]) -> str:
-    return Estimate(**estimate).interval()
-
-
-def _of(value: float | None, n: int) -> str:
-    return "-" if value is None else f"{value:.3f} ({n})"
+    return ["facts other than the tumor:", table(cells, ["fact", "AUC alone", "how"]), *found.words]
 
 
 def _p(p: float | None) -> str:
     return "-" if p is None else p_words(p)
 
 
-def _sd(value: float | None) -> str:
+def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"

@@ -33,11 +33,9 @@ from nephroscope.records.cohort import (
 )
 from nephroscope.records.results import (
     Answer,
-    CasePrediction,
     Estimate,
     Evaluation,
     EvaluationGroup,
-    EvaluationReport,
     OperatingPoint,
     SlicePrediction,
 )
@@ -71,7 +69,6 @@ __all__ = [
     "Answer",
     "CTVolume",
     "Case",
-    "CasePrediction",
     "ChoiceRule",
     "ChosenCase",
     "ClinicalFacts",
@@ -82,7 +79,6 @@ __all__ = [
     "Evaluation",
     "EvaluationConfig",
     "EvaluationGroup",
-    "EvaluationReport",
     "Exclusion",
     "Finding",
     "Findings",

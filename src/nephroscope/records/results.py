@@ -193,7 +193,3 @@ class Evaluation(ShownAsTable):
             for name, by_case in group.case.items()
         ]
         return html_table(rows, self.summary())
-
-
-# Old names, until nothing uses them.
-CasePrediction, EvaluationReport = Answer, Evaluation

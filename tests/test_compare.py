@@ -698,7 +698,7 @@ def test_section_of_the_page(made, study):
     assert "leaky" in {row[0] for row in tables["not-compared"].rows}
     study.compare(ComparePlan(known=(KNOWS, GUESSES), permutations=2, repeats=2))
     more = section_of(study)
-    rows = control_table(more.data["control"], more.data["n_cases"]).rows
+    rows = control_table(load_comparison(study.folder.root).found.control, 24).rows
     assert {row[0] for row in rows} == {"knows", "guesses"}
     assert "repeats" in tables_in(more.blocks)
     study.change("evaluation", resamples=300)

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nephroscope.records import counted_noun
+from nephroscope.questions.compare.results import FactGap, FactRow, Shortcuts
+from nephroscope.records import Estimate, counted_noun
 from nephroscope.report.page.names import group_title
 from nephroscope.report.study.appraisal import appraise
 from nephroscope.report.study.key_result import key_result, other_sets
@@ -132,18 +133,19 @@ def test_a_band_without_width_is_not_drawn():
     ("names", "said"), [(("run",), "This network is not seen"), (("run", "x"), "No candidate is seen")]
 )
 def test_shortcuts_name_who_was_asked(names, said):
-    estimate = {"value": 0.4, "low": 0.3, "high": 0.5, "n": 9, "unit": "case", "method": "m"}
-    found = {
-        "words": ["In this cohort sex alone gives AUC 0.62: x. No candidate is seen to follow it."],
-        "follows": [{"name": n, "fact": "sex", "gap": estimate, "one": "M", "other": "F"} for n in names],
-        "facts": [{"name": "sex", "levels": ["M (5)"], "auc": estimate}],
-    }
+    e = Estimate(value=0.4, low=0.3, high=0.5, n=9, unit="case", method="m")
+    fact = FactRow(name="sex", told="sex", known=9, levels=("M (5)",), auc=e, how="")
+    found = Shortcuts(
+        facts=(fact,),
+        follows=tuple(FactGap(name=n, fact="sex", gap=e, one="M", other="F") for n in names),
+        words=("In this cohort sex alone gives AUC 0.62: x. No candidate is seen to follow it.",),
+    )
     assert said in filled_shortcuts(found, names[0]).limitations[0]
     assert said in shortcut_sentences(found)[0]
     notes = shortcut_table(found, "run").notes
     assert any(note.startswith("An AUC below 0.5") for note in notes)
-    found["facts"][0]["auc"] = estimate | {"value": 0.6}
-    assert not any(note.startswith("An AUC below") for note in shortcut_table(found, "run").notes)
+    above = replace(found, facts=(replace(fact, auc=replace(e, value=0.6)),))
+    assert not any(note.startswith("An AUC below") for note in shortcut_table(above, "run").notes)
 
 
 @pytest.mark.parametrize("more", [{"subtypes": ("a", "b", "c")}, {"protocol": "image"}, {"converged": False}])

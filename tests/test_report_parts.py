@@ -2,11 +2,21 @@
 
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from nephroscope.questions.compare.document import Comparison
+from nephroscope.questions.compare.results import (
+    Calibration,
+    CallPair,
+    ComparisonDocument,
+    Control,
+    Pair,
+    RankedLearner,
+    RankTable,
+    Shortcuts,
+)
 from nephroscope.questions.evaluation.evaluate import LEAKY, RunFacts, build_report
 from nephroscope.questions.evaluation.subgroups import attributes_of
 from nephroscope.records import Answer, Estimate, SlicePrediction
@@ -20,7 +30,7 @@ from nephroscope.report.study.key_result import key_result
 from nephroscope.report.study.page import card_of, fill_page, page_of, plain, report_json
 from nephroscope.report.study.read_run import facts_known, scans_of
 from nephroscope.report.study.sections.cases import case_table
-from nephroscope.report.study.sections.comparison import spread_cell
+from nephroscope.report.study.sections.comparison import counted_value
 from nephroscope.report.study.sections.control import filled_control
 from nephroscope.report.study.sections.probabilities import calibration_table, operating_table
 from nephroscope.report.study.sections.readers import filled_readers, first_sentences, with_test_set
@@ -193,14 +203,10 @@ def test_scans_are_read_from_the_series_table(tmp_path):
 
 
 def test_shortcut_sentences_become_limitations_only_where_a_fact_predicts_the_subtype():
-    found = {
-        "words": ["In this cohort sex alone gives AUC 0.72 (0.59 to 0.81): whoever ...", "No fact is seen."],
-        "facts": [],
-        "follows": [],
-    }
-    filled = filled_shortcuts(found, "run-1")
-    assert filled.limitations == (found["words"][0],)
-    assert texts_in(filled.blocks) == found["words"]
+    words = ("In this cohort sex alone gives AUC 0.72 (0.59 to 0.81): whoever ...", "No fact is seen.")
+    filled = filled_shortcuts(Shortcuts(facts=(), follows=(), words=words), "run-1")
+    assert filled.limitations == words[:1]
+    assert texts_in(filled.blocks) == list(words)
 
 
 def test_the_model_card_says_what_the_page_says():
@@ -249,21 +255,23 @@ def test_a_value_without_an_interval_is_shown_with_its_reason():
     assert letters.notes == ("a: 3 patients, too few", "b: undefined: no case")
 
 
-CONTROL = {
-    "name": "attenuation",
-    "permutations": 20,
-    "refused": [],
-    "auc": {"value": 0.48, "low": 0.44, "high": 0.52, "n": 84, "unit": "patient", "method": "t"},
-    "auc_by_fold": 0.5,
-    "auc_by_fold_n": 20,
-    "lowest": 0.32,
-    "highest": 0.61,
-    "observed": 0.95,
-    "p": 0.2,
-    "alarm": False,
-    "noticed_above": 0.53,
-    "words": "With shuffled labels attenuation does not rise above chance.",
-}
+CONTROL = Control(
+    name="attenuation",
+    permutations=20,
+    refused=(),
+    auc=Estimate(value=0.48, low=0.44, high=0.52, n=84, unit="patient", method="t"),
+    auc_by_fold=0.5,
+    auc_by_fold_n=20,
+    lowest=0.32,
+    highest=0.61,
+    range_n=20,
+    observed=0.95,
+    p=0.2,
+    p_floor=0.05,
+    alarm=False,
+    noticed_above=0.53,
+    words="With shuffled labels attenuation does not rise above chance.",
+)
 
 
 def test_the_control_says_how_many_each_number_counts():
@@ -276,13 +284,11 @@ def test_the_control_says_how_many_each_number_counts():
     assert row[6] == Cell("0.950", "n = 74 cases")
     assert lead.text.startswith("No alarm for 1 of 1 candidate. That is no proof:")
     assert "a mean AUC of up to 0.53 would have gone unnoticed" in lead.text
-    assert texts_in([folded]) == [CONTROL["words"]]
-    filled = filled_control([CONTROL | {"alarm": True, "words": "WARNING: a leak."}], 74)
+    assert texts_in([folded]) == [CONTROL.words]
+    filled = filled_control([replace(CONTROL, alarm=True, words="WARNING: a leak.")], 74)
     assert tuple(texts_in(filled.blocks)) == filled.limitations == ("WARNING: a leak.",)
-    assert spread_cell({"sd": 0.02, "sd_n": 5, "sd_unit": "division"}, "sd") == Cell(
-        "0.020", "n = 5 divisions"
-    )
-    assert spread_cell({"sd": None}, "sd") == "-"
+    assert counted_value(0.02, 5, "division") == Cell("0.020", "n = 5 divisions")
+    assert counted_value(None, 0, "division") == "-"
 
 
 def test_folded_tables_and_sentences_are_on_the_page(tmp_path):
@@ -319,51 +325,76 @@ def test_facts_of_the_probe_have_the_names_of_the_subgroups():
 
 
 def estimate(value):
-    e = Estimate(value=value, low=value - 0.05, high=value + 0.05, n=12, unit="case", method="DeLong")
-    return {name: getattr(e, name) for name in ("value", "low", "high", "n", "unit", "method")}
+    return Estimate(value=value, low=value - 0.05, high=value + 0.05, n=12, unit="case", method="DeLong")
 
 
 def candidate(name, kind, rank, value):
-    return {"name": name, "kind": kind, "rank": rank, "auc": estimate(value), "told": "as it was"}
+    e = estimate(value)
+    return RankedLearner(
+        name=name,
+        kind=kind,
+        rank=rank,
+        description="as it was",
+        remarks=(),
+        figures={"auc": e},
+        calibration=Calibration(intercept=e, slope=e, inside=None, inside_told=""),
+    )
 
 
 def pair(one, two, value):
-    calls = {"p": 0.5, "only_one_right": 2, "only_two_right": 1}
-    tested = {"difference": estimate(value), "p": 0.01, "p_holm": 0.02, "test": "DeLong", "accuracy": calls}
-    return {"one": one, "two": two, "supported": True} | tested
+    calls = CallPair(difference=estimate(0.1), p=0.5, only_one_right=2, only_two_right=1, test="exact")
+    return Pair(
+        one=one,
+        two=two,
+        difference=estimate(value),
+        p=0.01,
+        p_holm=0.02,
+        test="DeLong",
+        accuracy=calls,
+        supported=True,
+    )
 
 
-CANDIDATES = [
-    candidate("attenuation", "baseline", 1, 0.9),
-    candidate("run-1", "network", 2, 0.6),
-    candidate("radiomics", "baseline", 3, 0.5),
-]
-COMPARED = {
-    "candidates": CANDIDATES,
-    "test_set": "out-of-fold",
-    "groups": {
-        "out-of-fold": {
-            "candidates": CANDIDATES,
-            "n_patients": 12,
-            "pairwise": [pair("attenuation", "run-1", 0.3), pair("run-1", "radiomics", 0.1)],
-        }
+COMPARED = ComparisonDocument(
+    version="0.1.0",
+    subtypes=("PRCC", "ChRCC"),
+    positive="PRCC",
+    synthetic=False,
+    folds=2,
+    protocol="patient",
+    seed=0,
+    split_seed=0,
+    criterion="auc",
+    made_from={},
+    runs_seen=(),
+    test_set="out-of-fold",
+    groups={
+        "out-of-fold": RankTable(
+            answer="The answer.",
+            n_cases=12,
+            n_patients=12,
+            candidates=(
+                candidate("attenuation", "baseline", 1, 0.9),
+                candidate("run-1", "network", 2, 0.6),
+                candidate("radiomics", "baseline", 3, 0.5),
+            ),
+            pairwise=(pair("attenuation", "run-1", 0.3), pair("run-1", "radiomics", 0.1)),
+            primary=None,
+            words=("The answer.", "A detail."),
+        )
     },
-    **{
-        "words": ["The answer.", "A detail."],
-        "n_cases": 12,
-        "n_patients": 12,
-        "folds": 2,
-        "synthetic": False,
-    },
-    **{"control": [], "repeated": [], "not_compared": [], "leaky": [], "shortcuts": {}},
-}
+    not_compared=(),
+    leaky=(),
+    repeated=(),
+    control=(),
+    shortcuts=Shortcuts(facts=(), follows=(), words=()),
+)
 
 
 def compared_page(tmp_path, stale=""):
     """The page of a study with a comparison."""
-    source = source_of(make_content())
-    found = SimpleNamespace(content=COMPARED, stale=stale)
-    return fill_page(replace(source, comparison=found))
+    found = Comparison(path=tmp_path, document=COMPARED, stale=stale)
+    return fill_page(replace(source_of(make_content()), comparison=found))
 
 
 def test_a_better_baseline_is_named_at_the_top_and_in_the_limitations(tmp_path):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nephroscope.questions.compare.results import Shortcuts
 from nephroscope.records import (
     Cohort,
     CohortConfig,
@@ -86,7 +87,7 @@ class ReportContent:
         scans: By case_id, from seen_series.csv.
         facts: By case_id, the attributes for the subgroups that seen_series.csv holds: vendor, slice spacing.
         roi_agreement: Mean Dice of two annotators, from agreement.json; None where it was not measured.
-        shortcuts: What the probe of facts other than the tumor found; empty where it was not run.
+        shortcuts: What the probe of facts other than the tumor found; None where it was not run.
         saliency: None where no maps were made.
     """
 
@@ -108,7 +109,7 @@ class ReportContent:
     scans: Mapping[str, Scan] = field(default_factory=dict)
     facts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     roi_agreement: Estimate | None = None
-    shortcuts: Mapping[str, Any] = field(default_factory=dict)
+    shortcuts: Shortcuts | None = None
     saliency: Saliency | None = None
 
     @property

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from nephroscope.base.documents import read_document, read_object
 from nephroscope.base.version import __version__
@@ -14,10 +13,10 @@ from nephroscope.intake.export.series_table import SEEN_FILE, seen_rows
 from nephroscope.learning.engine.divisions import present_division
 from nephroscope.learning.engine.predictions import Predictions
 from nephroscope.learning.run_files import CompleteRun
-from nephroscope.questions.compare.document import plain_json
 from nephroscope.questions.compare.facts import Fact
 from nephroscope.questions.compare.measures import TestSet
 from nephroscope.questions.compare.probe import probe
+from nephroscope.questions.compare.results import Shortcuts
 from nephroscope.questions.evaluation.subgroups import UNKNOWN, attributes_of, series_facts, vendor_of
 from nephroscope.records import ChosenCase, Estimate, Evaluation, Finding, TrainConfig
 from nephroscope.report.study.content import ReportContent, RunContent, Scan
@@ -118,13 +117,13 @@ def _epoch(line: str) -> dict[str, float]:
     return {name: math.nan if value is None else value for name, value in json.loads(line).items()}
 
 
-def _probe(snapshot: Snapshot, report: Evaluation, scans: Mapping[str, Scan]) -> dict[str, Any]:
+def _probe(snapshot: Snapshot, report: Evaluation, scans: Mapping[str, Scan]) -> Shortcuts | None:
     """The shortcut probe on the first test set, with this run's answers and the facts known without reading an image.
 
-    Empty for a LEAKY run or one that did not converge.
+    None for a LEAKY run or one that did not converge.
     """
     if report.leaky or not report.converged:
-        return {}
+        return None
     labels = dict(snapshot.labels)
     group = report.groups[0].name
     asked = [p for p in report.predictions if p.group == group and p.case_id in labels]
@@ -138,7 +137,7 @@ def _probe(snapshot: Snapshot, report: Evaluation, scans: Mapping[str, Scan]) ->
     tests = TestSet.of(group, sorted(p.case_id for p in asked), labels, snapshot.cohort)
     cases = [snapshot.cohort.by_id[name] for name in sorted(labels)]
     facts, division = facts_known(cases, scans), present_division(snapshot, 0)
-    return plain_json(probe(snapshot, facts, [answers], tests, division))
+    return probe(snapshot, facts, [answers], tests, division)
 
 
 def facts_known(cases: Sequence[ChosenCase], scans: Mapping[str, Scan]) -> list[Fact]:

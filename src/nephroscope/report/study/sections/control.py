@@ -1,9 +1,9 @@
 """Section Shuffled labels: the same candidates with labels permuted between patients."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from nephroscope.records import Estimate, counted_noun, p_words
+from nephroscope.questions.compare.results import Control
+from nephroscope.records import counted_noun, p_words
 from nephroscope.report.page.section import Evidence, Filled, Section, ShownTable, Text
 from nephroscope.report.page.table import Cell, Column, Table, build_table
 from nephroscope.report.study.appraisal import RunSource
@@ -14,7 +14,6 @@ from nephroscope.report.study.sections.comparison import (
     refused_notes,
 )
 
-Row = Mapping[str, Any]
 METHOD = (
     "Labels were permuted between patients, folds were made by the same rules, and every baseline was fitted and "
     "tested as with the true labels. Alarm: a mean AUC of 0.60 or more, or above 0.5 by a one-sided t test over "
@@ -25,9 +24,9 @@ METHOD = (
 
 def _fill(source: RunSource) -> Filled | None:
     found = source.comparison
-    if found is None or found.stale or not found.content["control"]:
+    if found is None or found.stale or not found.found.control:
         return None
-    return filled_control(found.content["control"], found.content["n_cases"])
+    return filled_control(found.found.control, found.found.first.n_cases)
 
 
 CONTROL = Section(
@@ -42,9 +41,9 @@ CONTROL = Section(
 )
 
 
-def filled_control(rows: Sequence[Row], n_cases: int) -> Filled:
+def filled_control(rows: Sequence[Control], n_cases: int) -> Filled:
     """Table and sentences; a warning is also a limitation of the page."""
-    sentences = [row["words"] for row in rows]
+    sentences = [row.words for row in rows]
     warnings = tuple(text for text in sentences if text.startswith("WARNING"))
     leads = [*warnings, *_no_alarm(rows)]
     return Filled(
@@ -61,34 +60,35 @@ def filled_control(rows: Sequence[Row], n_cases: int) -> Filled:
     )
 
 
-def control_table(rows: Sequence[Row], n_cases: int) -> Table:
+def control_table(rows: Sequence[Control], n_cases: int) -> Table:
     """A row for each candidate: AUC over permutations, their range, and the AUC with the true labels."""
-    columns: list[Column[Row]] = [
-        Column("Candidate", lambda row: row["name"]),
-        Column("Permutations", lambda row: row["permutations"]),
-        Column("Refused", lambda row: len(row["refused"])),
-        Column("Mean AUC, labels shuffled", lambda row: Estimate(**row["auc"])),
+    columns: list[Column[Control]] = [
+        Column("Candidate", lambda row: row.name),
+        Column("Permutations", lambda row: row.permutations),
+        Column("Refused", lambda row: len(row.refused)),
+        Column("Mean AUC, labels shuffled", lambda row: row.auc),
         Column(
             "Same, mean of folds",
-            lambda row: counted_value(row.get("auc_by_fold"), row.get("auc_by_fold_n"), "permutation"),
+            lambda row: counted_value(row.auc_by_fold, row.auc_by_fold_n, "permutation"),
         ),
         Column("Range", _range),
-        Column("AUC, true labels", lambda row: counted_value(row["observed"], n_cases, "case")),
+        Column("AUC, true labels", lambda row: counted_value(row.observed, n_cases, "case")),
         Column("Permutation p", _permutation_p),
     ]
-    return build_table("With labels shuffled between patients", columns, rows, refused_notes(list(rows)))
+    return build_table("With labels shuffled between patients", columns, rows, refused_notes(rows))
 
 
-def _range(row: Row) -> str | Cell:
-    if row["lowest"] is None:
+def _range(row: Control) -> str | Cell:
+    if row.lowest is None:
         return "-"
-    n = counted_noun(row["permutations"], "permutation")
-    return Cell(f"{row['lowest']:.2f} to {row['highest']:.2f}", f"n = {n}")
+    return Cell(
+        f"{row.lowest:.2f} to {row.highest:.2f}", f"n = {counted_noun(row.permutations, 'permutation')}"
+    )
 
 
-def _no_alarm(rows: Sequence[Row]) -> list[str]:
+def _no_alarm(rows: Sequence[Control]) -> list[str]:
     """How many candidates gave no alarm, and how large a leak the control would have missed."""
-    quiet = [row["noticed_above"] for row in rows if row["alarm"] is False]
+    quiet = [row.noticed_above or 0.0 for row in rows if row.alarm is False]
     if not quiet:
         return []
     return [
@@ -97,8 +97,8 @@ def _no_alarm(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _permutation_p(row: Row) -> str | Cell:
-    if row["p"] is None or row["p"] != row.get("p_floor"):
-        return p_cell(row["p"])
-    smallest = f"the smallest p possible with {counted_noun(row['permutations'], 'permutation')}"
-    return Cell(f"<= {p_words(row['p'])}", smallest)
+def _permutation_p(row: Control) -> str | Cell:
+    if row.p is None or row.p != row.p_floor:
+        return p_cell(row.p)
+    smallest = f"the smallest p possible with {counted_noun(row.permutations, 'permutation')}"
+    return Cell(f"<= {p_words(row.p)}", smallest)

@@ -4,28 +4,24 @@ Every report has it, as the probe needs no training. A comparison that holds thi
 those that take reading every CT.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
-from nephroscope.records import Estimate, counted_noun
+from nephroscope.questions.compare.document import plain_json
+from nephroscope.questions.compare.results import FactGap, FactRow, Shortcuts
+from nephroscope.records import counted_noun
 from nephroscope.report.page.section import Evidence, Filled, Section, ShownTable, Text
 from nephroscope.report.page.table import Cell, Column, Letters, Table, build_table
 from nephroscope.report.study.appraisal import RunSource
-
-Probe = Mapping[str, Any]
 
 
 def _fill(source: RunSource) -> Filled | None:
     run, found = source.report.run, source.content.shortcuts
     compared = source.comparison
     if compared is not None and not compared.stale:
-        follows = compared.content["shortcuts"].get("follows", ())
-        if any(gap["name"] == run for gap in follows):
-            found = compared.content["shortcuts"]
-    if not found and source.content.split.leaky:
+        of_run = [gap for gap in compared.found.shortcuts.follows if gap.name == run]
+        found = compared.found.shortcuts if of_run else found
+    if found is None and source.content.split.leaky:
         needs = "The shortcut probe needs folds by patient, and this split is LEAKY."
         return Filled(blocks=[Text(needs, "empty")])
-    return filled_shortcuts(found, run) if found else None
+    return None if found is None else filled_shortcuts(found, run)
 
 
 SHORTCUTS = Section(
@@ -37,10 +33,10 @@ SHORTCUTS = Section(
 )
 
 
-def filled_shortcuts(found: Probe, run: str) -> Filled:
+def filled_shortcuts(found: Shortcuts, run: str) -> Filled:
     """Table and sentences; a fact that predicts the subtype is also a limitation of the page."""
     sentences = shortcut_sentences(found)
-    known = [row["name"] for row in found["facts"] if row["auc"]["value"] is not None]
+    known = [row.name for row in found.facts if row.auc.value is not None]
     methods: tuple[tuple[str, str], ...] = ()
     evidence: dict[str, Evidence] = {}
     if known:
@@ -59,42 +55,41 @@ def filled_shortcuts(found: Probe, run: str) -> Filled:
         limitations=tuple(text for text in sentences if " AUC " in text),
         methods=methods,
         evidence=evidence,
-        data=found,
+        data=plain_json(found),
     )
 
 
-def shortcut_sentences(found: Probe) -> tuple[str, ...]:
+def shortcut_sentences(found: Shortcuts) -> tuple[str, ...]:
     """The sentences of the probe; with one network they are about this network."""
-    sentences = tuple(found["words"])
-    if len({gap["name"] for gap in found.get("follows", ())}) == 1:
-        return tuple(text.replace("No candidate is seen", "This network is not seen") for text in sentences)
-    return sentences
+    if len({gap.name for gap in found.follows}) == 1:
+        return tuple(text.replace("No candidate is seen", "This network is not seen") for text in found.words)
+    return found.words
 
 
-def shortcut_table(found: Probe, run: str) -> Table:
+def shortcut_table(found: Shortcuts, run: str) -> Table:
     """Each fact as a predictor, and how the run's network follows it within a subtype."""
-    gaps = {gap["fact"]: gap for gap in found["follows"] if gap["name"] == run}
+    gaps = {gap.fact: gap for gap in found.follows if gap.name == run}
     notes = ["Values: over all cases with a label, held-out ones included."]
-    if any((row["auc"]["value"] or 0.5) < 0.5 for row in found["facts"]):
+    if any((row.auc.value or 0.5) < 0.5 for row in found.facts):
         notes.append(
             "An AUC below 0.5: what the fact predicted in the other folds was wrong in the fold tested."
         )
-    columns: list[Column[Probe]] = [
-        Column("Fact", lambda row: row["name"]),
-        Column("Values", lambda row: ", ".join(row["levels"][:4] + ["…"] * (len(row["levels"]) > 4))),
-        Column("AUC of the fact alone", lambda row: Estimate(**row["auc"])),
+    columns: list[Column[FactRow]] = [
+        Column("Fact", lambda row: row.name),
+        Column("Values", lambda row: ", ".join([*row.levels[:4], *["…"] * (len(row.levels) > 4)])),
+        Column("AUC of the fact alone", lambda row: row.auc),
         Column(
             "Difference in the network's probability, within a subtype",
-            lambda row: gaps.get(row["name"]),
+            lambda row: gaps.get(row.name),
             _gap_cell,
         ),
     ]
-    return build_table("What predicts the subtype without the tumor", columns, found["facts"], notes)
+    return build_table("What predicts the subtype without the tumor", columns, found.facts, notes)
 
 
-def _gap_cell(gap: Probe | None, letters: Letters) -> str | Cell:
+def _gap_cell(gap: FactGap | None, letters: Letters) -> str | Cell:
     if gap is None:
         return ""
-    cell = letters.cell(Estimate(**gap["gap"]))
-    sides = f"{gap['one']} against {gap['other']}"
+    cell = letters.cell(gap.gap)
+    sides = f"{gap.one} against {gap.other}"
     return cell if isinstance(cell, str) else Cell(cell.text, f"{sides} · {cell.small}")

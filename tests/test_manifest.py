@@ -178,6 +178,44 @@ def test_what_spreadsheets_do_is_understood(tmp_path, separator, mark, encoding,
     assert (one.image.name, one.roi.name, two.image.name) == ("a.nii", "r.nii", "b.nii")
 
 
+def study_of(*names):
+    return make(
+        *(
+            Case(
+                case_id=name,
+                patient_id=name,
+                series=(SeriesRef(name="ct", image=Path("/x"), format="nifti"),),
+                rois=(RoiRef(author="reader-1", path=Path("/r"), series="ct"),),
+            )
+            for name in names
+        ),
+        exclusions=tuple(Exclusion(case_id=f"not-{name}", reason="why") for name in names),
+    )
+
+
+@pytest.mark.parametrize("at", range(1, 12))
+def test_killed_at_any_rename_the_tables_are_all_old_or_all_new(tmp_path, monkeypatch, at):
+    old, new = study_of("a"), study_of("b", "c")
+    save_cohort(old, tmp_path)
+    replace, calls = Path.replace, []
+
+    def killed(self, target):
+        calls.append(self)
+        if len(calls) == at:
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        if at <= 9:  # four tables, the folder, four moves
+            with pytest.raises(KeyboardInterrupt):
+                save_cohort(new, tmp_path)
+        else:
+            save_cohort(new, tmp_path)
+    assert load(tmp_path) == (old if at <= 5 else new)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*COLUMNS, "exclusions.csv"])
+
+
 @pytest.mark.parametrize(
     ("file", "row", "message"),
     [

@@ -30,6 +30,41 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def replacing_together(folder: Path, name: str) -> Iterator[Path]:
+    """Give a temporary folder; the files written there replace those of ``folder`` when the block succeeds.
+
+    All of them or none: when the process is killed while they are moved, `finish_replacing` moves the rest.
+
+    Args:
+        folder: Holds the files.
+        name: Of this group of files.
+    """
+    finish_replacing(folder, name)
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{name}.{os.getpid()}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+        temporary.replace(folder / f".{name}.ready")
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    finish_replacing(folder, name)
+
+
+def finish_replacing(folder: Path, name: str) -> None:
+    """Move the files that an interrupted `replacing_together` had ready; mostly there are none."""
+    ready = folder / f".{name}.ready"
+    if not ready.is_dir():
+        return
+    for path in sorted(ready.iterdir()):
+        with contextlib.suppress(FileNotFoundError):  # another process moves them too
+            path.replace(folder / path.name)
+    with contextlib.suppress(FileNotFoundError):
+        ready.rmdir()
+
+
 def save_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8, completely or not at all."""
     with replacing(path) as temporary:

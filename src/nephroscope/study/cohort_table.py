@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nephroscope.base.errors import CohortError, StudyError
-from nephroscope.base.files import load_json, save_json
+from nephroscope.base.files import finish_replacing, load_json, replacing_together, save_json
 from nephroscope.base.tables import Mistakes, parse_number, read_table, relative_to, save_table
 from nephroscope.intake.labels.values import parse_sex
 from nephroscope.records import (
@@ -35,6 +35,7 @@ COHORT_FILE, SERIES_FILE, ROIS_FILE, EXCLUSIONS_FILE = (
     "rois.csv",
     "exclusions.csv",
 )
+TABLES = "tables"  # the group of files that are replaced together
 COLUMNS = {
     COHORT_FILE: (
         *("case_id", "patient_id", "site_id", "subtype", "subtype_reader2", "sex", "age_years", "size_cm"),
@@ -51,16 +52,11 @@ REQUIRED = {
 
 
 def save_cohort(cohort: Cohort, folder: Path) -> None:
-    """Write the four tables into the study ``folder``, each whole or not at all.
+    """Write the four tables into the study ``folder``: all of them or, when something interrupts it, none.
 
     Paths below the study are written relative to it, so that a moved study finds them; a relative path is taken
     as relative to the study already.
     """
-    save_table(
-        folder / EXCLUSIONS_FILE,
-        [f.name for f in fields(Exclusion)],
-        [(x.case_id, x.reason, x.subtype) for x in cohort.exclusions],
-    )
     rows: dict[str, list[dict[str, object]]] = {ROIS_FILE: [], SERIES_FILE: [], COHORT_FILE: []}
     for case in cohort.cases:
         own = {"case_id": case.case_id}
@@ -70,9 +66,12 @@ def save_cohort(cohort: Cohort, folder: Path) -> None:
         ]
         rows[SERIES_FILE] += [{**own, **_fields(one), "series": one.name} for one in case.series]
         rows[COHORT_FILE].append({**_fields(case), **_fields(case.clinical)})
-    for file, listed in rows.items():
-        cells = [[_cell(folder, row[name]) for name in COLUMNS[file]] for row in listed]
-        save_table(folder / file, COLUMNS[file], cells)
+    excluded = [(x.case_id, x.reason, x.subtype) for x in cohort.exclusions]
+    with replacing_together(folder, TABLES) as new:
+        save_table(new / EXCLUSIONS_FILE, [f.name for f in fields(Exclusion)], excluded)
+        for file, listed in rows.items():
+            cells = [[_cell(folder, row[name]) for name in COLUMNS[file]] for row in listed]
+            save_table(new / file, COLUMNS[file], cells)
 
 
 def _fields(record: Any) -> dict[str, object]:
@@ -94,6 +93,7 @@ def load_cohort(
         StudyError: A table is not there.
         CohortError: A cell is wrong; every one is named by file, row and column.
     """
+    finish_replacing(folder, TABLES)
     place = folder.resolve()
     tables = {file: _Table.read(folder, file, cells) for file, cells in _cells(place, subtypes).items()}
     cases = _join(*tables.values())

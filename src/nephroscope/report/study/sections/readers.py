@@ -8,8 +8,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nephroscope.base.files import load_json
-from nephroscope.questions.readers.write import changed_since
+from nephroscope.base.documents import as_plain
+from nephroscope.questions.readers.write import changed_since, load_reader_study
 from nephroscope.records import Estimate, counted_noun, p_words
 from nephroscope.report.page.drawing import COLORS, GRID, INK, QUIET, STYLE
 from nephroscope.report.page.names import NAMES, group_name, group_title
@@ -27,7 +27,6 @@ from nephroscope.report.study.appraisal import RunSource
 from nephroscope.report.study.sections.comparison import more_sentences
 from nephroscope.study.folder import open_study
 
-FORMAT = 1
 FILE = Path("readers") / "readers.json"
 CONTRADICTS = "reader-contradicts"  # code of the finding
 SHOWN = ("accuracy", "sensitivity", "specificity", "auc", "coverage")
@@ -68,14 +67,14 @@ def readers_of(root: Path, label_digest: str, run: str) -> Filled | None:
     path = root / FILE
     if not path.is_file():
         return None
-    content = load_json(path, FORMAT)
+    saved = load_reader_study(path)
     folder, settings = open_study(root)
-    changed = changed_since(folder, label_digest, settings.evaluation, content["made_from"])
+    changed = changed_since(folder, label_digest, settings.evaluation, saved.made_from)
     if changed:
         names = ", ".join(changed)
         stale = f"{names[0].upper()}{names[1:]} changed since the readers' calls were scored: "
         return Filled(blocks=[Text(f"{stale}run `nephroscope readers` again.", "empty")])
-    return filled_readers(content, run)
+    return filled_readers(as_plain(saved), run)
 
 
 def filled_readers(content: Content, run: str) -> Filled:

@@ -86,7 +86,7 @@ def test_growth_is_spearmans():
     assert (found.low, found.high) == pytest.approx(
         (np.tanh(np.arctanh(rho) - half), np.tanh(np.arctanh(rho) + half)), abs=1e-6
     )
-    assert growth(one, one, one_each(30), CONFIG).method == "undefined: all differences are alike"
+    assert growth(one, one, one_each(30), CONFIG).method == "undefined: all differences are the same"
 
 
 # ---- kappa

@@ -283,7 +283,7 @@ def test_a_score_against_itself_has_no_p():
         0,
         None,
     )
-    assert test.method == "no test: both order the rows alike"
+    assert test.method == "no test: both order the rows in the same way"
     assert test.bootstrap.method == "no interval: every resample of the patients agrees"
 
 
@@ -324,7 +324,7 @@ def test_one_class_only_has_no_value():
     both = (np.arange(4.0), np.arange(4) > 1, own(np.arange(4) > 1))
     lacking = (np.arange(4.0), np.ones(4, dtype=bool), own(np.ones(4, dtype=bool)))
     assert compare_unpaired(both, lacking, CONFIG).method == "undefined: a class has no row"
-    assert compare_unpaired(both, both, CONFIG).method == "no test: both order the rows alike"
+    assert compare_unpaired(both, both, CONFIG).method == "no test: both order the rows in the same way"
 
 
 def test_perfect_scores_keep_an_interval():
@@ -440,6 +440,6 @@ def test_the_bootstrap_beside_a_test_can_be_left_away():
         compare_aucs(SCORES["s100b"], SCORES["wfns"], POOR, None, CONFIG, bootstrap=asked)
         for asked in (True, False)
     )
-    assert without.bootstrap.method == "not asked for"
+    assert without.bootstrap.method == "not computed"
     assert without.bootstrap.low is None
     assert replace(without, bootstrap=with_it.bootstrap) == with_it

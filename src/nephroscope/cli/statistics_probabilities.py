@@ -88,7 +88,7 @@ class DecisionCurves(ProbabilityCommand):
 
 
 def _decision_table(found: "DecisionCurve", every: bool) -> str:
-    """Rows at each threshold asked for, or at every tenth and twentieth part."""
+    """Rows at each threshold given, or at every multiple of 0.05."""
     curve, gain = found.net_benefit, found.over_all
     rows = [
         [

@@ -34,7 +34,7 @@ def clustered_covariance(scores: Floats, is_positive: Bools, patients: Patients)
     are (m, n), finite; there are at least two patients with a positive row, and two with a negative one.
 
     Source:
-        Obuchowski 1997, Biometrics 53:567: sums of placement values by patient, less the patient's number of rows
+        Obuchowski 1997, Biometrics 53:567: sums of placement values by patient, minus the patient's number of rows
         times the AUC; S10, S01 and, for patients with both classes, S11.
     """
     of_positives, of_negatives = placements(scores, is_positive)
@@ -77,7 +77,7 @@ def _sums(values: Floats, owner: np.ndarray[tuple[int], np.dtype[np.intp]], n_pa
 
 
 NOTHING = 1e-12  # variances below this are rounding
-NOT_ASKED = "not asked for"
+NOT_ASKED = "not computed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,9 +238,9 @@ def overall_test(aucs: Floats, covariance: Floats, method: str) -> OverallTest:
         DeLong 1988: the chi-squared statistic of the contrasts; its degrees of freedom are their rank.
     """
     contrasts = np.eye(aucs.size)[1:] - np.eye(aucs.size)[:1]
-    apart, spread = contrasts @ aucs, contrasts @ covariance @ contrasts.T
+    differences, spread = contrasts @ aucs, contrasts @ covariance @ contrasts.T
     sizes, axes = np.linalg.eigh(spread)
-    along = axes.T @ apart
+    along = axes.T @ differences
     real = sizes > max(NOTHING, 1e-9 * float(sizes.max(initial=0.0)))
     df = int(np.count_nonzero(real))
     if df == 0 or np.abs(along[~real]).max(initial=0.0) > 1e-9:
@@ -263,7 +263,9 @@ def _tested(
     if variance is None or variance < NOTHING:
         if variance is not None:
             method = "no test: " + (
-                "both order the rows alike" if abs(value) < NOTHING else "the difference has no variance"
+                "both order the rows in the same way"
+                if abs(value) < NOTHING
+                else "the difference has no variance"
             )
         bare = Interval(None, None, method).around(value, n, "patient")
         return PairedTest(aucs=aucs, difference=bare, bootstrap=bootstrap, method=method)

@@ -75,7 +75,7 @@ def growth(one: Floats, two: Floats, patients: Patients, config: EvaluationConfi
     n, rows = patients.n, int(one.size)
     ranks = [rankdata(values) for values in (np.abs(two - one), one + two)]
     if n < 5 or min(np.ptp(r) for r in ranks) == 0:
-        why = "undefined: fewer than 5 patients" if n < 5 else "undefined: all differences are alike"
+        why = "undefined: fewer than 5 patients" if n < 5 else "undefined: all differences are the same"
         return no_estimate(why, rows)
     rho = float(np.corrcoef(*ranks)[0, 1])
     half = normal_quantile(config.confidence) * ((1 + rho**2 / 2) / (n - 3)) ** 0.5

@@ -23,7 +23,7 @@ Area = tuple[Floats, Bools]  # scores and which rows are positive, both (n,)
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Rows:
-    """What is scored: truth and call as subtype indices (n,), probabilities (n, K), and whose each row is."""
+    """What is scored: truth and call as subtype indices (n,), probabilities (n, K), and patients."""
 
     unit: Literal["image", "case"]
     truth: Ints
@@ -33,7 +33,7 @@ class Rows:
 
     @property
     def independent(self) -> bool:
-        """True when every row is a case of its own patient, so that plain formulas hold."""
+        """True if every row is the case of another patient, so that formulas for independent rows are valid."""
         return self.unit == "case" and self.patients.n == self.truth.size
 
 

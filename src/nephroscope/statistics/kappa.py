@@ -92,8 +92,8 @@ def agreement_weights(n_labels: int, kind: Weights) -> Floats:
     """
     if kind == "none" or n_labels < 2:
         return np.eye(n_labels)
-    apart = np.abs(np.subtract.outer(np.arange(n_labels), np.arange(n_labels))) / (n_labels - 1)
-    weights: Floats = 1 - (apart if kind == "linear" else apart**2)
+    distance = np.abs(np.subtract.outer(np.arange(n_labels), np.arange(n_labels))) / (n_labels - 1)
+    weights: Floats = 1 - (distance if kind == "linear" else distance**2)
     return weights
 
 
@@ -170,7 +170,7 @@ class KappaReport:
     Attributes:
         fleiss: Over the cases that every reader labelled.
         n_incomplete: Cases that some reader did not label; no part of ``fleiss``.
-        n_not_sure: Answers of "not sure", which are no label; ``fleiss`` says so too.
+        n_not_sure: Answers of "not sure", which are no label; the method of ``fleiss`` counts them too.
         pairs: Every pair of readers that have a case in common.
     """
 

@@ -132,7 +132,7 @@ def open_calls(path: Path, options: CallOptions) -> CheckedTable:
         CohortError: A column is missing or there twice, or neither call nor confidence is there.
     """
     table = CheckedTable.read(
-        path, COLUMNS, options.columns, "correct the header, or say with --columns which column is which"
+        path, COLUMNS, options.columns, "correct the header, or name the columns with --columns"
     )
     if not table.has(CALL) and not table.has(CONFIDENCE):
         raise CohortError(

@@ -196,8 +196,8 @@ def study_readers(
     sets = _test_sets(table.readers, labels)
     together = POOLED_NETWORKS if every else POOLED
     title = together if len(sets) > 1 else next(iter(sets), "")
-    asked = [on_cases(model, sets[title], title) for model in every] if len(sets) == 1 else every
-    whole = results_on(title, table.readers, asked, labels, config)
+    models = [on_cases(model, sets[title], title) for model in every] if len(sets) == 1 else every
+    whole = results_on(title, table.readers, models, labels, config)
     groups = {title: whole} if len(sets) == 1 else {}
     if len(sets) > 1:
         groups = {

@@ -19,7 +19,7 @@ from nephroscope.statistics.intervals import (
 )
 from nephroscope.statistics.metrics import Floats
 
-ALIKE = 0.5  # mean size of Spearman with random weights from which maps count as alike: our choice
+ALIKE = 0.5  # from this mean absolute Spearman on, maps with random weights count as similar: our choice
 Verdict = Literal["depends", "unclear", "alike", "unknown"]
 Map = npt.NDArray[np.float32]
 Place = tuple[str, int]  # case_id, slice_index

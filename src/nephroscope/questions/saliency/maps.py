@@ -335,7 +335,7 @@ def _figures(
         inside, area = share_inside(shown, masks), masks.mean(axis=(1, 2))
         values["inside"] = "share of the map in the ROI", inside
         values["area"] = "share of the slice in the ROI", area
-        less = "share of the map in the ROI, less the ROI's share of the slice"
-        values["inside_above_area"] = less, inside - area
+        excess = "share of the map in the ROI, less the ROI's share of the slice"
+        values["inside_above_area"] = excess, inside - area
     config = run.snapshot.settings.evaluation
     return {name: mean_over_patients([*each], what, config) for name, (what, each) in values.items()}

@@ -87,7 +87,7 @@ def compare_calls(
 def _usual_calls(table: CsvTable, truth: str) -> list[str]:
     """Columns named as calls are, with a cell that is a value of the truth; else those that hold its words alone.
 
-    Words that say no more than yes and no could be anything, and are not looked for.
+    Columns of yes and no could be anything, and are not used.
     """
     words = {row[table.header.index(truth)] for _, row in table.rows}
     cells = {title: {row[i] for _, row in table.rows} - set(MISSING) for i, title in enumerate(table.header)}

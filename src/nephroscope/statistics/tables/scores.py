@@ -35,7 +35,7 @@ from nephroscope.statistics.tables.rows import (
     read_rows,
 )
 
-Part = tuple[Floats, Bools, Patients]  # scores, which are positive, and whose each row is
+Part = tuple[Floats, Bools, Patients]  # scores, which rows are positive, and patients
 SCORE = re.compile(
     r"(score|probability|probabilitie|prob|proba|prediction|predicted|pred|p|confidence|rating|model"
     r"|y_(score|prob|proba|pred|hat))s?([_ .-].+)?",
@@ -118,7 +118,7 @@ def _is_score(table: CsvTable, title: str, truth: str) -> bool:
 
 
 def _positive_of(table: CsvTable, truth: str, score: Sequence[str]) -> str | None:
-    """The value of truth that the one score asked for is the probability of, p_VALUE."""
+    """The value of truth of which the only score is the probability, p_VALUE."""
     if len(score) != 1:
         return None
     return next(

@@ -509,4 +509,4 @@ def test_a_row_wider_than_the_header_is_refused_and_not_cut(table, capsys, text)
     width = text.split("\n")[0].count(",") + 1
     told = refused(capsys, "auc", table(text))
     assert f"row 2: expected {width} cells, as the header has, found {width + 1}" in told
-    assert "give a column without a title one" in told
+    assert "give each column a title" in told

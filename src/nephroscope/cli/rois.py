@@ -148,8 +148,7 @@ def _report_text(report: "AnnotatorReport") -> str:
     lines = []
     if report.cases:
         lines = [_table(report.cases, "case"), "slices are numbered from 0, starting at the feet", ""]
-        head = f"{len(report.cases)} cases of {report.n_patients} patients, rule {report.rule}"
-        lines.append(f"{head} | SYNTHETIC" if report.synthetic else head)
+        lines.append(report.summary())
         lines.append(estimates_text({name: report.pooled[name] for name in (*SHOWN, *SHOWN_LIMITS)}))
     if report.one_reader:
         lines.append(f"one annotator only: {len(report.one_reader)} cases")

@@ -131,11 +131,7 @@ class Slices(Command):
             "refused": findings_as_json(refused),
             "excluded": [finding.case_id for finding in excluded],
         }
-        text = (
-            f"{counted_noun(len(store.hu), 'slice')} of {counted_noun(store.n_cases, 'case')}, "
-            f"{store.spec.size_px} x {store.spec.size_px}, ROI mode {store.spec.roi_mode}"
-            f"\nphase: {_listed(data['phases'])}; ROI by: {_listed(data['rois'])}"
-        )
+        text = store.summary()
         if excluded:
             names = ", ".join(finding.case_id for finding in excluded)
             text += f"\n{counted_noun(len(excluded), 'case')} excluded by adjudication: {names}"
@@ -170,22 +166,12 @@ class SplitPatients(Command):
     def run(self) -> Outcome:
         """Divide them."""
         split = Study(self.study).make_split(replace(self.config))
-        folds: list[dict[str, Any]] = [
-            {
-                "index": fold.index,
-                "train": len(fold.train),
-                "validation": len(fold.validation),
-                "test": len(fold.test),
-            }
-            for fold in split.folds
-        ]
-        unit = "LEAKY: image" if split.leaky else "case"
         data = {
             "protocol": split.protocol,
             "leaky": split.leaky,
-            "unit": unit,
-            "folds": folds,
+            "unit": "LEAKY: image" if split.leaky else "case",
+            "folds": split.records(),
             "holdout": len(split.holdout),
         }
-        text = table((fold.values() for fold in folds), ("fold", "train", "validation", "test"))
-        return Outcome(data=data, text=f"{text}\ndivided by {unit}; held out: {len(split.holdout)}")
+        rows = table((fold.values() for fold in split.records()), ("fold", "train", "validation", "test"))
+        return Outcome(data=data, text=f"{rows}\n{split.summary()}")

@@ -261,7 +261,7 @@ class Fold:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Split:
+class Split(ShownAsTable):
     """All folds of a study, proven free of patient overlap unless the protocol is ``image``.
 
     Attributes:
@@ -277,6 +277,19 @@ class Split:
     patient_of: Mapping[str, str]
     holdout: frozenset[str] = frozenset()
     config: SplitConfig = field(default_factory=SplitConfig)
+
+    def records(self) -> list[Record]:
+        """A row per fold: index, and cases (images under the image protocol) of each part."""
+        sizes = ("train", "validation", "test")
+        rows: list[Record] = []
+        for fold in self.folds:
+            rows.append({"index": fold.index, **{part: len(getattr(fold, part)) for part in sizes}})
+        return rows
+
+    def summary(self) -> str:
+        """By what it divides, and how many are held out."""
+        unit = "LEAKY: image" if self.leaky else "case"
+        return f"divided by {unit}; held out: {len(self.holdout)}"
 
     def __post_init__(self) -> None:
         if self.protocol == "image":

@@ -23,7 +23,9 @@ import numpy.typing as npt
 
 from nephroscope.base.errors import CohortError, NephroscopeError, StudyError
 from nephroscope.base.files import digest_of, load_json, save_json
+from nephroscope.base.html import Record, ShownAsTable
 from nephroscope.base.progress import track
+from nephroscope.base.text import counted_noun
 from nephroscope.clinic.cut import cut_slices
 from nephroscope.records import ChosenCase, CTVolume, Finding, RoiMask, SliceSpec, UsedInput
 from nephroscope.records.settings import READERS
@@ -197,7 +199,7 @@ Reader = Callable[[ChosenCase], tuple[CTVolume, RoiMask]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SliceStore:
+class SliceStore(ShownAsTable):
     """An open store: ``hu`` is a read-only memory map (N, size_px, size_px); row i is slice i everywhere.
 
     ``source`` is the digest of what the slices were to be cut from (paths and settings), ``digest`` that and what
@@ -216,6 +218,15 @@ class SliceStore:
     drawn: dict[str, Drawn]
     used: dict[str, UsedInput] = field(default_factory=dict)
     made_from: Mapping[str, str] = field(default_factory=dict)
+
+    def records(self) -> list[Record]:
+        """A row per case: number of slices."""
+        return [{"case_id": name, "slices": len(rows)} for name, rows in self.rows_by_case.items()]
+
+    def summary(self) -> str:
+        """Number of slices and cases, size in pixels, ROI mode."""
+        counts = f"{counted_noun(len(self.hu), 'slice')} of {counted_noun(self.n_cases, 'case')}"
+        return f"{counts}, {self.spec.size_px} x {self.spec.size_px}, ROI mode {self.spec.roi_mode}"
 
     @cached_property
     def _index(self) -> "tuple[list[str], array[int], array[float], array[float]]":

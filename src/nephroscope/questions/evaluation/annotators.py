@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from nephroscope.base.errors import NephroscopeError, StudyError
+from nephroscope.base.html import Record, ShownAsTable
 from nephroscope.base.progress import track
 from nephroscope.intake.labels.pathology import load_pathology, name_of_subtype
 from nephroscope.records import (
@@ -63,7 +64,7 @@ class PathologyReadings(LabelAgreement):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnnotatorReport:
+class AnnotatorReport(ShownAsTable):
     """The result of `compare_annotators`, as it is written to agreement.json.
 
     Attributes:
@@ -89,6 +90,16 @@ class AnnotatorReport:
     one_reader: tuple[str, ...]
     findings: tuple[Finding, ...]
     subtypes: PathologyReadings | dict[str, str]
+
+    def records(self) -> list[Record]:
+        """A row per case: the measures, and the decision of adjudication."""
+        names = ("case_id", "patient_id", *MEASURES, "adjudicate", "decision")
+        return [{name: getattr(case, name) for name in names} for case in self.cases]
+
+    def summary(self) -> str:
+        """Number of cases and patients, and the rule."""
+        counts = f"{counted_noun(len(self.cases), 'case')} of {counted_noun(self.n_patients, 'patient')}"
+        return f"{counts}, rule {self.rule}{' | SYNTHETIC' if self.synthetic else ''}"
 
     @property
     def readings(self) -> PathologyReadings | None:

@@ -9,6 +9,7 @@ from nephroscope.base.errors import BundleError, RoiError, StudyError
 from nephroscope.clinic.bundle import FILES, file_digest, open_bundle
 from nephroscope.clinic.predict import ImageToPredict, predict, predict_files
 from nephroscope.clinic.session import NetworkSession
+from nephroscope.imaging.read import read_ct, read_roi
 from nephroscope.learning.engine.runs import train_in
 from nephroscope.learning.export import export_bundle
 from nephroscope.learning.run_files import KEPT, CompleteRun, KeptNetwork
@@ -184,6 +185,8 @@ def test_predict_from_files_without_a_study(made, tmp_path, scored):
     memory, _ = predict(open_bundle(made), volume, roi)
     assert answer.probabilities == pytest.approx(memory.probabilities, abs=1e-6)
     assert set(seconds) == {"open_bundle", "read", "cut", "network", "total"}
+    later, _ = predict(open_bundle(made), read_ct(image), read_roi(mask, case_id="x", tumor_label=2))
+    assert (later.probabilities, later.case_id) == (answer.probabilities, "x")
     with pytest.raises(RoiError, match="case x"):
         predict_files(made, replace(what, tumor_label=7))
 

@@ -259,9 +259,11 @@ def test_a_list_of_files_is_read_back_and_moves_with_the_study(tmp_path):
     moved = load_series_files(tmp_path / "moved" / "series" / "x.series.json")
     assert moved.files == (tmp_path / "moved" / "data" / "a", tmp_path / "outside")
     moved_path = tmp_path / "moved" / "series" / "x.series.json"
-    moved_path.write_text(json.dumps({"format": 1, "series_uid": "1.2", "files": []}))
-    with pytest.raises(SeriesError, match="expected a series_uid and a list of files"):
-        load_series_files(moved_path)
+    for content, where in (({"files": []}, ""), ({"files": "a"}, ", files"), ({}, ", files")):
+        moved_path.write_text(json.dumps({"format": 1, "series_uid": "1.2", **content}))
+        with pytest.raises(SeriesError) as refused:
+            load_series_files(moved_path)
+        assert refused.value.where == f"x.series.json{where}"
 
 
 def test_lost_and_further_rois_are_said(export):

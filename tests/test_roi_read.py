@@ -10,7 +10,7 @@ from nephroscope.base.errors import RoiError, SeriesError, StudyError
 from nephroscope.imaging.grid import canonical
 from nephroscope.imaging.masks.segments import Segment, TumorQuery, choose_segment
 from nephroscope.imaging.nifti import read_nifti
-from nephroscope.imaging.read import read_case, read_ct, read_roi, roi_names
+from nephroscope.imaging.read import UnplacedRoi, read_case, read_ct, read_roi, roi_names
 from nephroscope.intake.export.cases import read_dicom_series
 from nephroscope.records import CTVolume, VolumeGeometry
 from one_series import changed, one_series
@@ -43,6 +43,22 @@ def test_seg_of_any_kind_lies_on_the_ct(images, volume, tmp_path, kind):
     roi = read_roi(path, volume, "P1")
     assert np.array_equal(roi.voxels, box_tumor())
     assert roi.geometry is volume.geometry
+
+
+def test_a_roi_without_its_ct_is_placed_later(images, tmp_path):
+    """As in a notebook: paths as text, no name of the case, the ROI before its CT."""
+    write_slices(images, tmp_path / "ct")
+    path = write_seg(images, {"Tumor": box_tumor()}, tmp_path / "roi.dcm")
+    roi, volume = read_roi(str(path)), read_ct(str(tmp_path / "ct"))
+    assert roi == UnplacedRoi(path=path)
+    placed = roi.on(volume)
+    assert np.array_equal(placed.voxels, read_roi(path, volume).voxels)
+    assert (placed.case_id, read_roi(path, case_id="P1").on(volume).case_id) == ("", "P1")
+    with pytest.raises(RoiError) as refused:
+        read_roi(tmp_path / "gone")
+    assert (refused.value.where, refused.value.found) == ("ROI a file", "no file")
+    with pytest.raises(RoiError, match=r"^ROI roi.dcm: expected one segment called 'X'"):
+        read_roi(path, tumor_name="X").on(volume)
 
 
 def test_seg_follows_images_stored_upside_down_and_in_any_order(tmp_path):

@@ -69,8 +69,8 @@ class _Lines:
         what, unit = self._words
         bound = "" if self._left is None else "at most "
         left_s = self._pace.left(most)
-        told = "" if left_s is None else f", {bound}about {time_words(left_s)} left"
-        logger.info("%s: %d of %s%d %ss%s", what, self._n, bound, most, unit, told)
+        rest = "" if left_s is None else f", {bound}about {time_words(left_s)} left"
+        logger.info("%s: %d of %s%d %ss%s", what, self._n, bound, most, unit, rest)
 
 
 class Pace:

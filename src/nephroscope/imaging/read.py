@@ -315,15 +315,13 @@ def refusing_damage(where: str) -> Iterator[None]:
 def _png_tumor(path: Path, ct: CTVolume, query: TumorQuery) -> npt.NDArray[np.bool_]:
     labels = read_label_image(path, query.where)[None]
     if query.name.strip():
-        raise RoiError(
-            where=query.where,
+        raise query.refusal(
             expected=f"a label called {query.name!r}",
             found="an image, in which labels have no names",
             remedy="give the number of the label as --tumor-label, without --tumor-name",
         )
     if labels.shape != ct.geometry.shape:
-        raise RoiError(
-            where=query.where,
+        raise query.refusal(
             expected=f"a mask as large as the image, {describe(ct.geometry)}",
             found=f"{labels.shape[1]} x {labels.shape[2]} pixels",
             remedy="export image and mask again without cropping or scaling",

@@ -204,11 +204,12 @@ def _compare_pieces(
     affine = grid.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ low
     box = VolumeGeometry(shape=(s, r, c), affine=affine)
-    one, two = (
-        RoiMask(voxels=_laid(piece.mask, piece.offset - low, box), geometry=box, case_id=label)
-        for piece in pair
-    )
-    found = compare(one, two, tolerance_mm)
+    one, two = np.zeros((2, s, r, c), np.bool_)
+    for voxels, piece in zip((one, two), pair, strict=True):
+        place = zip(piece.offset - low, piece.mask.shape, strict=True)
+        voxels[tuple(slice(first, first + n) for first, n in place)] = piece.mask
+    first_roi, second_roi = (RoiMask(voxels=voxels, geometry=box, case_id=label) for voxels in (one, two))
+    found = compare(first_roi, second_roi, tolerance_mm)
     ds, dr, dc = low.tolist()
     rows = [(first + d, last + d) for (first, last), d in zip(found.box, (ds, dr, dc), strict=True)]
     return replace(
@@ -227,9 +228,3 @@ def _check_size(shape: tuple[int, ...], where: str) -> None:
             found=" x ".join(map(str, shape)),
             remedy="check the positions of the slices, and that both files belong to one patient",
         )
-
-
-def _laid(mask: Bools, shift: Index, grid: VolumeGeometry) -> Bools:
-    voxels = np.zeros(grid.shape, np.bool_)
-    voxels[tuple(slice(first, first + n) for first, n in zip(shift, mask.shape, strict=True))] = mask
-    return voxels

@@ -185,9 +185,9 @@ def _kidney(volume: CTVolume, kidney: Mask) -> tuple[float | None, float | None,
 def _aorta(volume: CTVolume, aorta: Mask, kidney: Mask) -> float | None:
     """Median HU of the aorta without its wall, at the height of the kidneys if it reaches there."""
     slices = np.flatnonzero(kidney.any(axis=(1, 2)))
-    beside: Mask = np.zeros_like(aorta)
-    beside[slices] = aorta[slices]
-    chosen = beside if beside.sum() >= FEWEST_VOXELS else aorta
+    at_kidneys: Mask = np.zeros_like(aorta)
+    at_kidneys[slices] = aorta[slices]
+    chosen = at_kidneys if at_kidneys.sum() >= FEWEST_VOXELS else aorta
     if not chosen.any():
         return None
     box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in np.nonzero(chosen))

@@ -34,9 +34,9 @@ class Parts:
     part: Ints
     sizes: Ints
 
-    def mask(self, wanted: Bools) -> Bools:
-        """The parts for which ``wanted`` (one per part) is True, as a mask."""
-        kept = wanted[self.part]
+    def mask(self, chosen: Bools) -> Bools:
+        """The parts for which ``chosen`` (one per part) is True, as a mask."""
+        kept = chosen[self.part]
         steps = np.zeros(int(np.prod(self.shape)) + 1, np.int8)
         np.add.at(steps, self.start[kept], 1)
         np.add.at(steps, self.end[kept], -1)
@@ -61,11 +61,11 @@ def find_parts(mask: Bools, *, corners: bool = True, within_slices: bool = False
     reach = 1 if corners else 0
     width = n_cols + 2  # so that no run touches one of another row
     first, last = row * width + start, row * width + end
-    beside = [(0, 1)] + ([] if within_slices else [(1, 0)])
+    neighbours = [(0, 1)] + ([] if within_slices else [(1, 0)])
     if corners and not within_slices:
-        beside += [(1, -1), (1, 1)]
+        neighbours += [(1, -1), (1, 1)]
     one, two = [], []
-    for down, across in beside:
+    for down, across in neighbours:
         slice_, line = row // n_rows + down, row % n_rows + across
         other = np.where((line >= 0) & (line < n_rows) & (slice_ < n_slices), slice_ * n_rows + line, -1)
         low = np.searchsorted(last, other * width + start - reach, side="right")
@@ -84,10 +84,10 @@ def _united(n: int, one: Ints, two: Ints) -> Ints:
     root = np.arange(n)
     while True:
         low, high = np.minimum(root[one], root[two]), np.maximum(root[one], root[two])
-        apart = low < high
-        if not apart.any():
+        differ = low < high
+        if not differ.any():
             break
-        np.minimum.at(root, high[apart], low[apart])
+        np.minimum.at(root, high[differ], low[differ])
         while not np.array_equal(root, root[root]):
             root = root[root]
     return np.unique(root, return_inverse=True)[1].astype(np.int64)
@@ -188,9 +188,9 @@ def farthest_mm(points: Points) -> float:
     radius = np.linalg.norm(points, axis=1)
     best, start = 0.0, points[radius.argmax()]
     for _ in range(4):
-        apart = np.linalg.norm(points - start, axis=1)
-        best = max(best, float(apart.max()))
-        start = points[apart.argmax()]
+        distance = np.linalg.norm(points - start, axis=1)
+        best = max(best, float(distance.max()))
+        start = points[distance.argmax()]
     order = np.argsort(-radius)
     points, radius = points[order], radius[order]
     for first in range(0, len(points), 64):

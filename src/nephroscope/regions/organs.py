@@ -126,8 +126,7 @@ def _folder(folder: Path, volume: CTVolume, query: TumorQuery) -> Iterator[tuple
     files = [(name, folder / f"{name}{suffix}") for name in NAMES for suffix in SUFFIXES]
     files = [(name, path) for name, path in files if path.is_file()]
     if not files:
-        raise RoiError(
-            where=query.where,
+        raise query.refusal(
             expected="masks such as kidney_left.nii.gz and kidney_right.nii.gz",
             found=f"none among {sum(1 for _ in folder.iterdir())} files",
             remedy="give the folder written by TotalSegmentator, or name the masks in the same way",
@@ -146,8 +145,7 @@ def _labels(path: Path, stored: LabelMap, query: TumorQuery) -> list[tuple[str, 
         values = {int(value) for layer in stored.layers for value in np.unique(layer)}
         if KITS.get(query.label) == "tumor" and values <= {0, *KITS}:
             return [(KITS[value], 0, value) for value in sorted(values - {0})]
-        raise RoiError(
-            where=query.where,
+        raise query.refusal(
             expected="names for the values, or those of KiTS: 1 kidney, 2 tumor, 3 cyst",
             found=f"values without names: {values_in(stored)}",
             remedy="give one mask per organ (kidney_left.nii.gz ...), or a label map with names",
@@ -171,8 +169,7 @@ def _some(segments: Sequence[Segment], query: TumorQuery) -> list[tuple[str, Seg
     """The same; a file without any is refused."""
     found = _named(segments)
     if not found:
-        raise RoiError(
-            where=query.where,
+        raise query.refusal(
             expected=f"at least one of {', '.join(NAMES)}",
             found=listed(segments),
             remedy="give the file that holds the kidneys",

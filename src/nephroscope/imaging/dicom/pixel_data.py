@@ -200,7 +200,7 @@ def check_decodable(headers: Sequence[SliceHeader], where: str) -> None:
         )
 
 
-def stored_frames(file: PixelFile, form: PixelForm, wanted: Sequence[SliceHeader]) -> Iterator[Stored]:
+def stored_frames(file: PixelFile, form: PixelForm, frames: Sequence[SliceHeader]) -> Iterator[Stored]:
     """The stored values (R, C) of these frames, one after the other.
 
     Raises:
@@ -208,12 +208,12 @@ def stored_frames(file: PixelFile, form: PixelForm, wanted: Sequence[SliceHeader
     """
     with opened(file.path) as stream:
         start, big = begin_pixels(stream, file.header, file.pixels_at, form)
-        if wanted[0].transfer_syntax not in NATIVE:
-            yield from _decoded(file.header, stream.read(), form, wanted)
+        if frames[0].transfer_syntax not in NATIVE:
+            yield from _decoded(file.header, stream.read(), form, frames)
             return
         n_pixels = form.rows * form.columns
         dtype = form.dtype.newbyteorder(">" if big else "<")
-        for one in wanted:
+        for one in frames:
             stream.seek(start + (one.frame or 0) * n_pixels * dtype.itemsize)
             data = stream.read(n_pixels * dtype.itemsize)
             yield np.frombuffer(data, dtype).reshape(form.rows, form.columns)
@@ -229,7 +229,7 @@ def same_pixels(one: PixelFile, other: PixelFile) -> bool:
     return tails[0] == tails[1]
 
 
-def _decoded(header: Any, data: bytes, form: PixelForm, wanted: Sequence[SliceHeader]) -> Iterator[Stored]:
+def _decoded(header: Any, data: bytes, form: PixelForm, frames: Sequence[SliceHeader]) -> Iterator[Stored]:
     """Frames of encapsulated pixel data; the size in each code stream is checked before decoding."""
     n_frames = int(header.get("NumberOfFrames") or 1)
     coded = list(generate_frames(data, number_of_frames=n_frames))
@@ -238,5 +238,5 @@ def _decoded(header: Any, data: bytes, form: PixelForm, wanted: Sequence[SliceHe
     shape = (form.rows, form.columns)
     for number, frame in enumerate(coded, start=1):
         check_frame(frame, f"frame {number}", shape)
-    for one in wanted:
+    for one in frames:
         yield decode_frame(coded[one.frame or 0], one.transfer_syntax, shape, form.dtype)

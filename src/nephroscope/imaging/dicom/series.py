@@ -165,8 +165,8 @@ def _read_slices(
         uid, of_file = found
         uids.add(uid)
         slices += of_file if series_uid in (None, uid) else []
-    wanted = {series_uid} & uids if series_uid else uids
-    if len(wanted) != 1:
+    requested = {series_uid} & uids if series_uid else uids
+    if len(requested) != 1:
         others = f"{len(uids)} CT series ({names(uids)})" if uids else f"no CT image among {len(paths)} files"
         raise SeriesError(
             where=where,
@@ -176,7 +176,7 @@ def _read_slices(
         )
     text = f"{n_damaged} damaged files next to the series were skipped; they may belong to it"
     doubt = warning("damaged-files", text, where)
-    return slices, wanted.pop(), [doubt] if n_damaged else []
+    return slices, requested.pop(), [doubt] if n_damaged else []
 
 
 def _paths(source: Path | Sequence[Path]) -> tuple[list[Path], str]:

@@ -52,23 +52,20 @@ def tumor_on_ct(
         layer, number = chosen.layer, chosen.number
         doubts = check_choice(stored.segments, chosen, query)
     elif query.name.strip():
-        raise RoiError(
-            where=query.where,
+        raise query.refusal(
             expected=f"a label called {query.name!r}",
             found=f"only labels without names: {values_in(stored)}",
             remedy="give the number of the label as --tumor-label, without --tumor-name",
         )
     mask = stored.layers[layer] == number
     if not mask.any():
-        raise RoiError(
-            where=query.where,
+        raise query.refusal(
             expected=f"the tumor label {number}",
             found=f"only the values {values_in(stored)}",
             remedy="give the label of the tumor as --tumor-label",
         )
     if not stored.placed and not canonical(mask, stored.affine)[1].matches(ct):
-        raise RoiError(
-            where=query.where,
+        raise query.refusal(
             expected="a header with the position of the voxels",
             found="none",
             remedy="export the ROI again with its orientation (sform or qform)",

@@ -55,8 +55,7 @@ def fit_to_ct(
         n_outside = int(np.count_nonzero(voxels)) - int(np.count_nonzero(fitted))
     n_all = int(np.count_nonzero(mask))
     if n_all and not fitted.any():
-        raise RoiError(
-            where=query.where,
+        raise query.refusal(
             expected=f"a ROI inside the CT, {describe(ct)}",
             found=f"one completely outside it, on {describe(own)}"
             if n_outside == n_all
@@ -94,8 +93,7 @@ def _check_place(own: VolumeGeometry, ct: VolumeGeometry, query: TumorQuery) -> 
     """Refuse grids that are not valid, look like the CT's grid with a damaged header, or lie elsewhere."""
     cell = abs(np.linalg.det(own.affine[:3, :3])) / np.prod(own.spacing_mm)
     if cell < FLATTEST:
-        raise RoiError(
-            where=query.where,
+        raise query.refusal(
             expected="a grid with three different directions",
             found="two parallel directions",
             remedy="export the ROI again",
@@ -105,8 +103,7 @@ def _check_place(own: VolumeGeometry, ct: VolumeGeometry, query: TumorQuery) -> 
     if not why and (np.maximum(*low) > np.minimum(*high)).any():
         why = "it does not touch the CT and seems to belong to another series"
     if why:
-        raise RoiError(
-            where=query.where,
+        raise query.refusal(
             expected=f"the grid of the CT, {describe(ct)}",
             found=f"{describe(own)}: {why}",
             remedy="export the ROI again from the program in which it was drawn on this series",

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nephroscope.base.errors import RoiError
 from nephroscope.base.text import first_few
 from nephroscope.imaging.masks.seg import check_series
 from nephroscope.imaging.masks.segments import Segment, TumorQuery, check_choice, choose_segment, listed
@@ -56,8 +55,7 @@ def read_rtstruct(rtstruct: Any, volume: CTVolume, query: TumorQuery) -> tuple[M
     slices, more = _on_slices(planes, axis, volume.geometry, query)
     voxels, n_cut, n_crossed = _filled(planes, slices, axis, volume.geometry)
     if not voxels.any():
-        raise RoiError(
-            where=query.where,
+        raise query.refusal(
             expected=f"contours of ROI {listed([roi])} around voxels of the CT",
             found="contours outside it" if n_cut else "contours that do not contain the centre of any voxel",
             remedy="give the ROI that was drawn on this series",
@@ -147,8 +145,7 @@ def _contours(
                 or not np.isfinite(values).all()
                 or np.abs(values).max(initial=0) > FARTHEST_MM
             ):
-                raise RoiError(
-                    where=query.where,
+                raise query.refusal(
                     expected=f"contours of ROI {listed([roi])} with three finite coordinates for every point",
                     found="a contour with invalid points",
                     remedy="delete or redraw that contour, and export the ROI again",
@@ -159,8 +156,7 @@ def _contours(
             else:
                 contours.append(points @ to_index[:3, :3].T + to_index[:3, 3])
     if not contours:
-        raise RoiError(
-            where=query.where,
+        raise query.refusal(
             expected=f"closed contours of ROI {listed([roi])}",
             found=f"{n_open} points and open contours" if n_open else "no contour",
             remedy="give the RTSTRUCT in which the tumor was outlined, or another ROI",
@@ -174,8 +170,7 @@ def _plane_axis(contours: list[Points], geometry: VolumeGeometry, query: TumorQu
     axis = int(heights_mm.max(axis=0).argmin())
     if heights_mm[:, axis].max() > PLANE_TOLERANCE_MM:
         worst = int(heights_mm[:, axis].argmax())
-        raise RoiError(
-            where=query.where,
+        raise query.refusal(
             expected="contours in the planes of the CT",
             found=f"an oblique one at {_place(contours[worst], geometry)} that crosses "
             f"{heights_mm[worst, axis]:.1f} mm",
@@ -247,8 +242,7 @@ def _on_slices(
         if not 0 <= index < n_slices:
             points = np.insert(polygons[0], axis, place, axis=1)
             beyond_mm = (-place if place < 0 else place - n_slices + 1) * step_mm
-            raise RoiError(
-                where=query.where,
+            raise query.refusal(
                 expected=f"contours on the {n_slices} slices of the CT",
                 found=f"a contour at {_place(points, geometry)}, {beyond_mm:.1f} mm beyond the last one",
                 remedy="give the ROI that was drawn on this series, and the complete series",

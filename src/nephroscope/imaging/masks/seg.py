@@ -98,8 +98,7 @@ def check_series(uids: list[str], volume: CTVolume, query: TumorQuery) -> list[F
         text = "it does not name the series on which it was drawn; it was accepted because it lies on this CT"
         return [query.finding("roi-reference", text)]
     if volume.series_uid not in uids:
-        raise RoiError(
-            where=query.where,
+        raise query.refusal(
             expected=f"a ROI of series {volume.series_uid}",
             found=f"a ROI of series {uids[0]}",
             remedy="give the ROI that was drawn on this series",
@@ -127,8 +126,7 @@ def _frames(seg: Any, number: int, query: TumorQuery) -> Iterator[tuple[Mask, Af
         == number
     ]
     if not 0 <= len(ours) * seg.Rows * seg.Columns <= MOST_VOXELS:
-        raise RoiError(
-            where=query.where,
+        raise query.refusal(
             expected=f"at most {MOST_VOXELS} voxels",
             found=f"{len(ours)} frames of {seg.Rows} x {seg.Columns}",
             remedy="export only the segment of the tumor",

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from nephroscope.base.errors import RoiError
 from nephroscope.base.text import first_few
-from nephroscope.records import Finding
+from nephroscope.records import Finding, warning
 
 # A word ends where no letter follows: "renal_mass", "L-GTV2", "ccRCC". In the languages of the exports seen so far.
 _BEGIN, _END = r"(?<![^\W\d_])", r"(?![^\W\d_])"
@@ -119,9 +119,13 @@ class TumorQuery:
             return cls(case_id=case_id, where=where, label=int(number[1]), exact=True)
         return cls(case_id=case_id, where=where, label=label, name=name)
 
+    def refusal(self, *, expected: str, found: str, remedy: str) -> RoiError:
+        """A refusal of this ROI."""
+        return RoiError(where=self.where, expected=expected, found=found, remedy=remedy)
+
     def finding(self, code: str, message: str) -> Finding:
         """A warning about this ROI."""
-        return Finding(code=code, severity="warning", message=message, case_id=self.case_id, where=self.where)
+        return warning(code, message, self.where, self.case_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,8 +198,7 @@ def choose_segment(segments: Sequence[Segment], query: TumorQuery) -> Segment:
     """
     numbers = [(segment.layer, segment.number) for segment in segments]
     if len(set(numbers)) < len(numbers):
-        raise RoiError(
-            where=query.where,
+        raise query.refusal(
             expected="a different number for each segment",
             found=listed(segments),
             remedy="export the ROI again",
@@ -208,15 +211,13 @@ def choose_segment(segments: Sequence[Segment], query: TumorQuery) -> Segment:
     numbered = [segment for segment in tumors or segments if segment.number == query.label]
     chosen = segments if len(segments) == 1 and not query.exact else numbered
     if len(chosen) != 1:
-        raise RoiError(
-            where=query.where,
+        raise query.refusal(
             expected="one segment that is the tumor",
             found=f"{len(tumors)} called a tumor among {listed(segments)}",
             remedy="give the tumor's number as --tumor-label, or its name as --tumor-name",
         )
     if chosen[0].says_other and not query.exact:
-        raise RoiError(
-            where=query.where,
+        raise query.refusal(
             expected="a segment that is the tumor",
             found=f"only {chosen[0].name!r}" if len(segments) == 1 else listed(segments),
             remedy="give the segmentation of the tumor, or the name of its segment as --tumor-name",
@@ -248,8 +249,7 @@ def _by_name(segments: Sequence[Segment], query: TumorQuery) -> Segment:
     if len(called) > 1:
         called = [segment for segment in called if segment.number == query.label]
     if len(called) != 1:
-        raise RoiError(
-            where=query.where,
+        raise query.refusal(
             expected=f"one segment called {query.name!r}",
             found=listed(segments),
             remedy="give the name or the code exactly as in the file",

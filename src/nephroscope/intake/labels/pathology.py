@@ -191,12 +191,12 @@ class PathologyTable:
         return meant, bare, words
 
 
-def _place(wanted: tuple[str, ...], words: list[str]) -> int | None:
+def _place(phrase: tuple[str, ...], words: list[str]) -> int | None:
     """Position of these words one after the other; Chinese text is searched within words."""
-    if len(wanted) == 1 and is_chinese(wanted[0]):
-        return next((i for i, word in enumerate(words) if wanted[0] in word), None)
-    n = len(wanted)
-    return next((i for i in range(len(words) - n + 1) if tuple(words[i : i + n]) == wanted), None)
+    if len(phrase) == 1 and is_chinese(phrase[0]):
+        return next((i for i, word in enumerate(words) if phrase[0] in word), None)
+    n = len(phrase)
+    return next((i for i in range(len(words) - n + 1) if tuple(words[i : i + n]) == phrase), None)
 
 
 @cache

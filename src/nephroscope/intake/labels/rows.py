@@ -272,8 +272,8 @@ class _RowParser:
         if not text:
             return None
         path = Path(text.replace("\\", "/"))
-        beside = self.path.parent / path
-        return beside.resolve() if beside.exists() else path
+        next_to_table = self.path.parent / path
+        return next_to_table.resolve() if next_to_table.exists() else path
 
     def _excluded(self, n: int, row: list[str]) -> str:
         said = self._cell(n, row, "exclude", parse_exclude, "yes, no or a reason")

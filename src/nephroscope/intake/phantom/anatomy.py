@@ -157,7 +157,7 @@ def _paint_liver_and_spleen(
 
 
 def _paint_spine(canvas: Canvas, spine: Solid, level: Enhancement, rng: np.random.Generator) -> None:
-    """Vertebrae with discs between them, canal, processes, the muscles beside, aorta and cava in front."""
+    """Vertebrae with discs between them, canal, processes, muscles at the sides, aorta and cava in front."""
     _, y, _ = spine.center
     for side in (-1, 1):
         canvas.paint(Solid(center=(side * 40, y + 30, 0), axes=(30, 19, FOREVER)), MUSCLE)

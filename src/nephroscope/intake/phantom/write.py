@@ -1,12 +1,8 @@
 """Write the synthetic cohort: a folder of DICOM files and a clinical table."""
 
-import csv
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +11,9 @@ from pydicom import Dataset, FileMetaDataset, dcmwrite
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from nephroscope.base.errors import CohortError
+from nephroscope.base.parallel import map_in_processes
 from nephroscope.base.progress import track
+from nephroscope.base.tables import save_table
 from nephroscope.intake.phantom.make import Phantom, make_phantom
 from nephroscope.intake.phantom.patient import DESIGNS, Clinical, deal_cohorts, draw_roster
 
@@ -189,8 +187,8 @@ def write_phantoms(
     """Write a synthetic cohort and return its ``clinical.csv``; the folder appears when everything is written.
 
     Below ``folder``: ``clinical.csv``, and per case ``SYNTHETIC-0001/ct/*.dcm``, ``roi_reader1.dcm`` and
-    ``roi_reader2.dcm``. The same seed and number of cases give the same bytes. From 24 cases on two processes
-    share the work, so a script must call this below ``if __name__ == "__main__":``.
+    ``roi_reader2.dcm``. The same seed and number of cases give the same bytes. From 24 cases on, two processes
+    share the work.
 
     Args:
         folder: A new or empty folder.
@@ -216,7 +214,9 @@ def write_phantoms(
                 rows.append(clinical)
                 if on_case is not None:
                     on_case(clinical.case_id)
-            _write_table(draft / "clinical.csv", rows, cohorts)
+            save_table(
+                draft / "clinical.csv", COLUMNS, (_cells(*row) for row in zip(rows, cohorts, strict=True))
+            )
             if folder.exists():
                 folder.rmdir()
             draft.rename(folder)
@@ -248,17 +248,14 @@ def _check(folder: Path, n_cases: int, seed: int) -> None:
 
 
 def _write_cases(folder: Path, n_cases: int, seed: int, like: str) -> Iterator[Clinical]:
-    """Write every case below ``folder``, in order of their names, on at most two processes."""
-    write = partial(_write_case, folder, n_cases, seed, like)
+    """Write every case below ``folder``, in order of their names, with at most two processes."""
+    jobs = [(folder, n_cases, seed, like, index) for index in range(n_cases)]
     n_workers = min(2, os.cpu_count() or 1, n_cases // _WORTH_A_WORKER)
-    if n_workers < 2:
-        yield from map(write, range(n_cases))
-        return
-    with ProcessPoolExecutor(n_workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(write, range(n_cases))
+    return map(_write_case, jobs) if n_workers < 2 else map_in_processes(_write_case, jobs, n_workers)
 
 
-def _write_case(folder: Path, n_cases: int, seed: int, like: str, index: int) -> Clinical:
+def _write_case(job: tuple[Path, int, int, str, int]) -> Clinical:
+    folder, n_cases, seed, like, index = job
     phantom = make_phantom(seed, index, n_cases, DESIGNS[like])
     case = folder / phantom.clinical.case_id
     images = write_series(case / "ct", phantom, seed)
@@ -267,10 +264,6 @@ def _write_case(folder: Path, n_cases: int, seed: int, like: str, index: int) ->
     return phantom.clinical
 
 
-def _write_table(path: Path, rows: list[Clinical], cohorts: list[str]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(COLUMNS)
-        for row, cohort in zip(rows, cohorts, strict=True):
-            who = (row.case_id, row.case_id, row.site_id, row.subtype, row.sex)
-            table.writerow([*who, row.age_years, row.size_cm, row.phase, cohort, "yes"])
+def _cells(row: Clinical, cohort: str) -> list[str]:
+    who = [row.case_id, row.case_id, row.site_id, row.subtype, row.sex]
+    return [*who, str(row.age_years), str(row.size_cm), row.phase, cohort, "yes"]

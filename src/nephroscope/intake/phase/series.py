@@ -267,12 +267,12 @@ def _relation(later_s: float, phase: str) -> tuple[str, str]:
     """Phase of a series acquired ``later_s`` after one of ``phase``, and the relation; empty where not clear."""
     if abs(later_s) <= SAME_ACQUISITION_S:
         return phase, "together with"
-    named, low, high, told = BEFORE_S
+    named, low, high, implied = BEFORE_S
     if phase == named and low <= -later_s <= high:
-        return told, f"{-later_s:.0f} s before"
-    for named, low, high, told in AFTER_S:
+        return implied, f"{-later_s:.0f} s before"
+    for named, low, high, implied in AFTER_S:
         if phase == named and low <= later_s <= high:
-            return told, f"{later_s:.0f} s after"
+            return implied, f"{later_s:.0f} s after"
     return "", ""
 
 

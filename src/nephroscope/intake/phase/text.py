@@ -114,7 +114,7 @@ def fold(text: str) -> str:
 
 
 def tokens(text: str) -> list[Token]:
-    """The words of a normalised text: letters apart from digits, camel case apart, each CJK character alone."""
+    """The words of a normalised text: letters and digits separate, camel case split, each CJK character alone."""
     return [Token(_sign(m[0]), m.start(), m.end()) for m in _TOKEN.finditer(text)]
 
 

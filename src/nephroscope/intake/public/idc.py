@@ -196,9 +196,9 @@ def _settle(
 def _place(choice: Choice, ct: IdcSeries, mask: IdcSeries, root: Path) -> DownloadedPatient:
     """Copy the mask next to its CT, and write the label of the patient."""
     folder = _ct_folder(root, ct).parent
-    beside = folder / mask.series_uid
-    if not is_complete(mask, beside):
-        shutil.copytree(_mask_folder(root, mask), beside, dirs_exist_ok=True)
+    copied = folder / mask.series_uid
+    if not is_complete(mask, copied):
+        shutil.copytree(_mask_folder(root, mask), copied, dirs_exist_ok=True)
     phase = choice.phases.get(ct.series_uid) or choice.said.get(ct.series_uid, "unknown")
     age = "" if ct.age_years is None else f"{ct.age_years:g}"
     row = (ct.patient_id, ct.patient_id, choice.subtype or "", ct.sex or "", age, phase, ct.collection)

@@ -104,8 +104,8 @@ def import_images(
         findings += table.findings
     else:
         rows, findings = rows_of_names(files, options.pattern)
-    told = map_subtypes(rows, options.pathology or default_table(), subtypes)
-    rows, findings = told.rows, [*findings, *told.findings]
+    mapped = map_subtypes(rows, options.pathology or default_table(), subtypes)
+    rows, findings = mapped.rows, [*findings, *mapped.findings]
     settled, excluded = settle_labels(rows, subtypes)
     by_case: dict[str, list[LabelRow]] = defaultdict(list)
     for row in rows:

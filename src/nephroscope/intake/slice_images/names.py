@@ -12,7 +12,7 @@ from nephroscope.intake.labels.values import parse_age, parse_sex
 from nephroscope.records import Finding, warning
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
-# case012_M_63_PRCC_slice07.jpg, 012-F-55-ChRCC-7.png, P3 m 40 clear_cell_rcc 12.png: parts set apart by _ - or space.
+# case012_M_63_PRCC_slice07.jpg, 012-F-55-ChRCC-7.png, P3 m 40 clear_cell_rcc 12.png: parts separated by _ - or space.
 DEFAULT_PATTERN = (
     r"(?:^|/)(?P<case>[A-Za-z]*[_\- ]?\d+)"
     r"[_\- ](?P<sex>[A-Za-z]+)"

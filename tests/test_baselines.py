@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nephroscope.base.errors import CohortError, ConfigError, RoiError
-from nephroscope.learning import measured
+from nephroscope.learning.baselines import measured
 from nephroscope.learning.baselines.features import FeatureTable, cached_table
 from nephroscope.learning.baselines.inner_folds import by_patient, log_losses, patient_folds
 from nephroscope.learning.baselines.measured import attenuation_table, clinical_table, measured_table

@@ -215,7 +215,9 @@ def test_changed_labels_make_split_and_run_stale_but_not_slices(study):
     cases = (replace(cohort.cases[0], subtype="ChRCC"), *cohort.cases[1:])
     save_cohort(replace(cohort, cases=cases), study.folder.root)
     study.slices()
-    with pytest.raises(StudyError, match=r"splits.json: .* cohort.csv or the slices changed since"):
+    with pytest.raises(
+        StudyError, match=r"splits.json: .* cohort.csv changed since the patients were divided"
+    ):
         study.split()
     with pytest.raises(StudyError, match=r"run shufflenet_v2_x1_0: .* changed since"):
         study.run().evaluate()

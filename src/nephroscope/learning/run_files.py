@@ -15,7 +15,7 @@ from nephroscope.base.errors import BundleError, NephroscopeError, StudyError
 from nephroscope.base.files import load_json, replacing
 from nephroscope.clinic.session import NetworkSession, runtime_version
 from nephroscope.records import Cohort, Split, TrainConfig
-from nephroscope.study.folder import out_of_date
+from nephroscope.study.artifact import changed_inputs, out_of_date
 from nephroscope.study.snapshot import Snapshot
 from nephroscope.study.split import load_split
 
@@ -86,21 +86,21 @@ def open_run(snapshot: Snapshot, name: str | None = None) -> CompleteRun:
         StudyError: There is none, or the cohort or its slices changed since it was trained.
     """
     folder = snapshot.folder.complete_run(name)
-    if changed := changed_inputs(load_run(folder), snapshot):
+    if changed := changed_since_run(load_run(folder), snapshot):
         raise out_of_date(f"run {folder.name}", changed, "it was trained", "nephroscope train")
     return CompleteRun(folder=folder, snapshot=snapshot.with_split(load_run_split(folder, snapshot.cohort)))
 
 
-def changed_inputs(run: Mapping[str, Any], snapshot: Snapshot) -> str:
+def changed_since_run(run: Mapping[str, Any], snapshot: Snapshot) -> str:
     """Which inputs changed since a run was trained, by name; empty when none did.
 
     Args:
         run: Content of its run.json.
         snapshot: The study as it is now.
     """
-    now = {"cohort": snapshot.cohort.label_digest, "slices": snapshot.slices.digest}
-    names = {"cohort": "cohort.csv", "slices": "the slices"}
-    return " and ".join(names[key] for key, digest in now.items() if run["digests"][key] != digest)
+    held = run["digests"]
+    then = {"cohort.csv": held["cohort"], "the slices": held["slices"]}
+    return " and ".join(changed_inputs(then, snapshot.split_made_from))
 
 
 def run_config(folder: Path) -> TrainConfig:

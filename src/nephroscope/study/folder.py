@@ -257,20 +257,3 @@ def change_settings(folder: StudyFolder, table: str, values: Mapping[str, Any]) 
     settings = _settings(tomllib.loads(text))
     save_text(folder.toml, text)
     return settings
-
-
-def out_of_date(what: str, changed: str, since: str, command: str) -> StudyError:
-    """The refusal of a part of the study that was made before one of its inputs changed.
-
-    Args:
-        what: The part, such as ``slices``.
-        changed: The inputs that changed, by name.
-        since: When it was made, such as "the slices were cut".
-        command: Makes it again.
-    """
-    return StudyError(
-        where=what,
-        expected=f"{what} made from the study as it is now",
-        found=f"out of date: {changed} changed since {since}",
-        remedy=f"run `{command}` again",
-    )

@@ -27,12 +27,15 @@ from nephroscope.records import (
 from nephroscope.records.settings import Settings
 from nephroscope.regions.consensus import FILE as DECISIONS_FILE
 from nephroscope.regions.consensus import load_decisions, read_consensus_case
+from nephroscope.study.artifact import changed_words, inputs_kept_in, out_of_date
 from nephroscope.study.cohort_table import load_cohort
-from nephroscope.study.folder import StudyFolder, change_settings, open_study, out_of_date
+from nephroscope.study.folder import StudyFolder, change_settings, open_study
 from nephroscope.study.slices import SliceStore, cut_cohort, open_store, redrawn
+from nephroscope.study.split import FORMAT as SPLIT_FORMAT
 from nephroscope.study.split import load_split, make_split, save_split
 
 ONE_READER = "reader-1"
+ANY_INPUT = "cohort.csv, adjudication.csv, or [slices] or [roi] of study.toml"  # where none was kept by name
 TABLES = "cohort.csv, series.csv, rois.csv or [cohort] in study.toml"
 
 
@@ -94,7 +97,7 @@ class Snapshot:
             return self.own_slices
         store, remedy = open_store(self.folder.slices), f"nephroscope slices {self.folder.root}"
         if store.source != self.slices_digest:
-            changed = _changed(store.made_from, self.slices_made_from)
+            changed = changed_words(store.made_from, self.slices_made_from, ANY_INPUT)
             raise out_of_date("slices", changed, "the slices were cut", remedy)
         drawn_again = redrawn(self.cohort.chosen, store.drawn, not self._needs_second_reader)
         if drawn_again:
@@ -115,9 +118,11 @@ class Snapshot:
         if not self.folder.splits.exists():
             return divide_patients(self)
         split, digest = load_split(self.folder.splits, self.cohort)
-        if digest != self._split_digest:
+        if digest != self.split_digest:
+            then, now = inputs_kept_in(self.folder.splits, SPLIT_FORMAT), self.split_made_from
+            changed = changed_words(then, now, "cohort.csv or the slices")
             remedy = f"nephroscope split {self.folder.root}"
-            raise out_of_date("splits.json", "cohort.csv or the slices", "the patients were divided", remedy)
+            raise out_of_date("splits.json", changed, "the patients were divided", remedy)
         return split
 
     def has_split(self, config: SplitConfig) -> bool:
@@ -125,7 +130,7 @@ class Snapshot:
         if not self.folder.splits.exists():
             return False
         split, digest = load_split(self.folder.splits, self.cohort)
-        return split.config == config and digest == self._split_digest
+        return split.config == config and digest == self.split_digest
 
     @cached_property
     def cases_to_read(self) -> tuple[ChosenCase, ...]:
@@ -180,8 +185,14 @@ class Snapshot:
         return self.settings.roi.consensus != ONE_READER or bool(self.decisions)
 
     @property
-    def _split_digest(self) -> str:
-        return digest_of([self.cohort.label_digest, self.slices.digest])
+    def split_made_from(self) -> dict[str, str]:
+        """Digest of what the division into folds depends on, by its name."""
+        return {"cohort.csv": self.cohort.label_digest, "the slices": self.slices.digest}
+
+    @property
+    def split_digest(self) -> str:
+        """Digest of everything the division into folds depends on."""
+        return digest_of(list(self.split_made_from.values()))
 
     @cached_property
     def files_digest(self) -> str:
@@ -239,12 +250,5 @@ def divide_patients(snapshot: Snapshot, config: SplitConfig | None = None) -> Sp
     if config is not None and config != settings.split:
         settings = change_settings(snapshot.folder, "split", asdict(config))
     split = make_split(snapshot.cohort, snapshot.slices.indices_by_case(), settings.split)
-    save_split(split, snapshot.folder.splits, snapshot._split_digest)
+    save_split(split, snapshot.folder.splits, snapshot.split_digest, snapshot.split_made_from)
     return split
-
-
-def _changed(then: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """Names of the inputs that differ; all that could, where the digests of each were not kept."""
-    if not then:
-        return "cohort.csv, adjudication.csv, or [slices] or [roi] of study.toml"
-    return ", ".join(name for name in {**now, **then} if then.get(name) != now.get(name))

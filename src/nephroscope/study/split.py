@@ -56,8 +56,17 @@ def make_split(cohort: Cohort, slices_of: Mapping[str, Iterable[int]], config: S
     )
 
 
-def save_split(split: Split, path: Path, cohort_digest: str) -> None:
-    """Write splits.json: names of cases, never positions."""
+def save_split(
+    split: Split, path: Path, cohort_digest: str, made_from: Mapping[str, str] | None = None
+) -> None:
+    """Write splits.json: names of cases, never positions.
+
+    Args:
+        split: Folds and held-out cases.
+        path: The file.
+        cohort_digest: Of everything that the division depends on.
+        made_from: The same by name of each input, where it is known.
+    """
     folds = [
         {"index": fold.index}
         | {part: sorted(getattr(fold, part)) for part in ("train", "validation", "test")}
@@ -68,6 +77,7 @@ def save_split(split: Split, path: Path, cohort_digest: str) -> None:
         "protocol": split.protocol,
         "unit": "LEAKY: image" if split.leaky else "patient",
         "cohort_digest": cohort_digest,
+        **({"made_from": dict(made_from)} if made_from else {}),
         "config": asdict(split.config),
         "holdout": sorted(split.holdout),
         "folds": folds,

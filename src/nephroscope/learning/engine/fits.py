@@ -17,7 +17,7 @@ import numpy as np
 
 from nephroscope import learning
 from nephroscope.base.errors import ConfigError, NephroscopeError, StudyError
-from nephroscope.base.files import digest_of, load_json, save_json
+from nephroscope.base.files import digest_of
 from nephroscope.base.progress import track
 from nephroscope.base.version import __version__
 from nephroscope.learning import learners
@@ -25,6 +25,7 @@ from nephroscope.learning.engine.study_data import data_of
 from nephroscope.learning.engine.workers import Workers
 from nephroscope.learning.learner import Floats, Learner
 from nephroscope.learning.learners import all_learners
+from nephroscope.study.artifact import Artifact
 
 FORMAT = 1
 ROUNDING = 1e-6
@@ -155,7 +156,7 @@ def run_fits(fits: Sequence[Fit], kept: Path, workers: Workers, what: str) -> di
     results: dict[str, FitResult] = {}
     todo: list[Fit] = []
     for fit in fits:
-        held = _load(kept / f"{fit.key}.json", fit)
+        held = _load(kept, fit)
         if held is None:
             todo.append(fit)
         else:
@@ -163,13 +164,13 @@ def run_fits(fits: Sequence[Fit], kept: Path, workers: Workers, what: str) -> di
     for fit, result in track(_made(todo, workers), what, "fit", len(todo)):
         results[fit.key] = result
         if not result.refused:
-            _save(kept / f"{fit.key}.json", fit, result)
+            _save(kept, fit, result)
     return {fit.key: results[fit.key] for fit in fits}
 
 
 def is_kept(kept: Path, fit: Fit) -> bool:
     """True when a folder of results holds that of a fit."""
-    return _load(kept / f"{fit.key}.json", fit) is not None
+    return _load(kept, fit) is not None
 
 
 def _made(fits: Sequence[Fit], workers: Workers) -> Iterator[tuple[Fit, FitResult]]:
@@ -206,27 +207,33 @@ def _check(fit: Fit, p: Floats) -> None:
     )
 
 
-def _load(path: Path, fit: Fit) -> FitResult | None:
+@dataclass(frozen=True, kw_only=True)
+class KeptFit:
+    """A fit as it is kept."""
+
+    candidate: str
+    seconds: float
+    cases: tuple[str, ...]
+    probabilities: tuple[tuple[float, ...], ...]
+
+
+def _artifact(kept: Path, fit: Fit) -> Artifact[KeptFit]:
+    return Artifact(path=kept / f"{fit.key}.json", kind=KeptFit, number=FORMAT, made_from=fit.made_from)
+
+
+def _load(kept: Path, fit: Fit) -> FitResult | None:
     """A kept result of the same origin; None where it is damaged or out of date."""
-    if not path.is_file():
+    held = _artifact(kept, fit).load()
+    if held is None or held.cases != fit.predict:
         return None
-    try:
-        held = load_json(path, FORMAT)
-    except StudyError:
-        return None
-    if held.get("made_from") != fit.made_from or held.get("cases") != list(fit.predict):
-        return None
-    rows = tuple(tuple(map(float, row)) for row in held["probabilities"])
-    return FitResult(probabilities=rows, seconds=float(held["seconds"]))
+    return FitResult(probabilities=held.probabilities, seconds=held.seconds)
 
 
-def _save(path: Path, fit: Fit, result: FitResult) -> None:
-    content = {
-        "format": FORMAT,
-        "candidate": fit.learner,
-        "made_from": fit.made_from,
-        "seconds": result.seconds,
-        "cases": list(fit.predict),
-        "probabilities": [list(row) for row in result.probabilities],
-    }
-    save_json(path, content)
+def _save(kept: Path, fit: Fit, result: FitResult) -> None:
+    content = KeptFit(
+        candidate=fit.learner,
+        seconds=result.seconds,
+        cases=fit.predict,
+        probabilities=result.probabilities,
+    )
+    _artifact(kept, fit).save(content)

@@ -4,18 +4,16 @@ Every answer comes from the fold that did not see the patient: test parts for th
 is chosen after training. Scoring runs on ONNX Runtime; only training needs torch.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from nephroscope.base.errors import StudyError
-from nephroscope.base.files import digest_of, load_json, save_json
+from nephroscope.base.files import digest_of
 from nephroscope.learning.engine.divisions import Division, present_division, same_folds
 from nephroscope.learning.engine.predictions import HOLDOUT, Predictions, Probabilities, thresholds_of
 from nephroscope.learning.run_files import (
     CompleteRun,
-    changed_inputs,
+    changed_since_run,
     load_run,
     load_run_split,
     open_run_network,
@@ -23,6 +21,7 @@ from nephroscope.learning.run_files import (
 )
 from nephroscope.learning.score_run import score_run
 from nephroscope.records import Answer, Cohort, Fold, Split
+from nephroscope.study.artifact import Artifact
 from nephroscope.study.snapshot import Snapshot
 
 FORMAT = 1
@@ -75,7 +74,7 @@ def why_not(folder: Path, snapshot: Snapshot) -> str:
         content = load_run(folder)
     except StudyError as error:
         return str(error)
-    if changed := changed_inputs(content, snapshot):
+    if changed := changed_since_run(content, snapshot):
         return f"out of date: {changed} changed since it was trained; train again"
     if content["leaky"]:
         return LEAKY
@@ -105,6 +104,23 @@ def _look_at(folder: Path, snapshot: Snapshot, kept: Path) -> FoundRun:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunAnswers:
+    """Probabilities of a run, as they are kept.
+
+    Attributes:
+        p: Of the test cases.
+        exported: Index of the fold that answers held-out cases; None where there are none.
+        fold: Index of the fold that answered, by case; -1 for held-out cases.
+        validation: Of each fold's validation part.
+    """
+
+    p: dict[str, Probabilities]
+    exported: int | None
+    fold: dict[str, int]
+    validation: dict[int, dict[str, Probabilities]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScoredRun:
     """A complete run that predicts: its folder, its name in tables and its network."""
 
@@ -114,43 +130,41 @@ class ScoredRun:
 
     def predictions(self, division: Division, snapshot: Snapshot, kept: Path) -> Predictions:
         """What it predicts on the folds it was trained on; kept, so that a run is scored once."""
-        made_from = digest_of(
-            [load_run(self.folder), asdict(snapshot.settings.evaluation), snapshot.files_digest]
-        )
-        held = _load(kept, made_from)
-        if held is None:
-            held = self._score(division, snapshot)
-            save_json(kept, {"format": FORMAT, "made_from": made_from, **held})
-        validation = {int(i): _rows(cases) for i, cases in held["validation"].items()}
-        thresholds = thresholds_of(snapshot, division, validation)
-        if thresholds and held["exported"] is not None:
-            thresholds[HOLDOUT] = thresholds[held["exported"]]
+        parts = [load_run(self.folder), asdict(snapshot.settings.evaluation), snapshot.files_digest]
+        artifact = Artifact(path=kept, kind=RunAnswers, number=FORMAT, made_from=digest_of(parts))
+        found = artifact.load()
+        if found is None:
+            found = self._score(division, snapshot)
+            artifact.save(found)
+        thresholds = thresholds_of(snapshot, division, found.validation)
+        if thresholds and found.exported is not None:
+            thresholds[HOLDOUT] = thresholds[found.exported]
         return Predictions(
             name=self.name,
             kind="network",
             description=network_description(self.model),
-            p=_rows(held["p"]),
-            fold={name: int(i) for name, i in held["fold"].items()},
-            validation=validation,
+            p=found.p,
+            fold=found.fold,
+            validation=found.validation,
             thresholds=thresholds,
         )
 
-    def _score(self, division: Division, snapshot: Snapshot) -> dict[str, Any]:
+    def _score(self, division: Division, snapshot: Snapshot) -> RunAnswers:
         split, cohort = division.split, division.cohort
-        predictions = self._predict(split, snapshot, cohort)
+        answers = self._predict(split, snapshot, cohort)
         tested = {name for fold in split.folds for name in fold.test}
         validation = {}
         for fold in split.folds:  # each network is asked for its own validation part
             only = Fold(index=fold.index, train=fold.train, validation=frozenset(), test=fold.validation)
             part = replace(split, folds=(only,), holdout=frozenset())
-            validation[str(fold.index)] = _as_rows(self._predict(part, snapshot, cohort), cohort)
-        held_out = {p.fold for p in predictions if p.case_id not in tested}
-        return {
-            "p": _as_rows(predictions, cohort),
-            "exported": min(held_out, default=None),
-            "fold": {p.case_id: p.fold if p.case_id in tested else HOLDOUT for p in predictions},
-            "validation": validation,
-        }
+            validation[fold.index] = _rows(self._predict(part, snapshot, cohort), cohort)
+        held_out = {p.fold for p in answers if p.case_id not in tested}
+        return RunAnswers(
+            p=_rows(answers, cohort),
+            exported=min(held_out, default=None),
+            fold={p.case_id: p.fold if p.case_id in tested else HOLDOUT for p in answers},
+            validation=validation,
+        )
 
     def _predict(self, split: Split, snapshot: Snapshot, cohort: Cohort) -> list[Answer]:
         config = replace(snapshot.settings.evaluation, criterion="fixed")
@@ -163,19 +177,5 @@ def network_description(model: str) -> str:
     return f"{model}, trained on slices; mean probability over a tumor's slices"
 
 
-def _as_rows(predictions: list[Answer], cohort: Cohort) -> dict[str, list[float]]:
-    return {p.case_id: [p.probabilities[s] for s in cohort.subtypes] for p in predictions}
-
-
-def _rows(held: Mapping[str, Any]) -> dict[str, Probabilities]:
-    return {name: tuple(map(float, row)) for name, row in held.items()}
-
-
-def _load(path: Path, made_from: str) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        held = load_json(path, FORMAT)
-    except StudyError:  # damaged: made again
-        return None
-    return held if held.get("made_from") == made_from else None
+def _rows(answers: list[Answer], cohort: Cohort) -> dict[str, Probabilities]:
+    return {p.case_id: tuple(p.probabilities[s] for s in cohort.subtypes) for p in answers}

@@ -17,6 +17,7 @@ from nephroscope.learning.engine.divisions import fold_names
 from nephroscope.learning.engine.predictions import Predictions
 from nephroscope.questions.compare.results import ComparisonDocument
 from nephroscope.records import DEVELOPMENT, INTERNAL_TEST, OUT_OF_FOLD, Cohort
+from nephroscope.study.artifact import changed_inputs
 from nephroscope.study.snapshot import Snapshot, take_snapshot
 
 FORMAT = 2  # 2: calibration of every candidate, chosen inside; the answer first
@@ -177,8 +178,7 @@ def complete_runs(snapshot: Snapshot) -> list[str]:
 
 def _changed(document: ComparisonDocument, snapshot: Snapshot) -> list[str]:
     """Names of the inputs that changed since a comparison was made."""
-    now = made_from(snapshot.as_on_disk())
-    changed = [name for name, digest in now.items() if document.made_from.get(name) != digest]
+    changed = changed_inputs(document.made_from, made_from(snapshot.as_on_disk()))
     runs = set(complete_runs(snapshot)) ^ set(document.runs_seen)
     return [*changed, *(f"run {name}" for name in sorted(runs))]
 

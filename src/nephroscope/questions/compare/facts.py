@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nephroscope.base.errors import NephroscopeError, StudyError
-from nephroscope.base.files import digest_of, load_json, save_json
+from nephroscope.base.errors import NephroscopeError
+from nephroscope.base.files import digest_of
 from nephroscope.base.progress import track
 from nephroscope.imaging.dicom.files import read_header
 from nephroscope.intake.export.series_table import SEEN_FILE, seen_rows
 from nephroscope.questions.evaluation.subgroups import UNKNOWN, attributes_of, vendor_of
 from nephroscope.records import ChosenCase
+from nephroscope.study.artifact import Artifact
 from nephroscope.study.snapshot import Snapshot
 
 FORMAT = 2
@@ -106,28 +107,29 @@ def _series(path: Path, cases: Iterable[ChosenCase] = ()) -> dict[str, Series]:
     }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Grids:
+    """Slice distance (``slice_mm``), pixel distance (``pixel_mm``) and ``n_slices`` of the CT of each case."""
+
+    grids: dict[str, dict[str, float]]
+
+
 def _grids(
     snapshot: Snapshot, cases: list[ChosenCase], series: Mapping[str, Series], kept: Path
 ) -> dict[str, dict[str, float]]:
     """Slice distance, pixel distance and number of slices of each CT; what is read is kept, a failure is not."""
     known = {name: [own.uid, own.n_slices, own.spacing_mm] for name, own in sorted(series.items())}
     made_from = digest_of([snapshot.cohort.image_digest, known])
-    path = kept / "grids.json"
-    grids: dict[str, dict[str, float]] = {}
-    if path.is_file():
-        try:
-            held = load_json(path, FORMAT)
-        except StudyError:
-            held = {}
-        if held.get("made_from") == made_from:
-            grids = {name: dict(grid) for name, grid in held["grids"].items()}
+    artifact = Artifact(path=kept / "grids.json", kind=Grids, number=FORMAT, made_from=made_from)
+    held = artifact.load()
+    grids = dict(held.grids) if held else {}
     todo = [case for case in cases if case.case_id not in grids]
     for case in track(todo, "reading grids", "case", len(todo)):
         found = _grid_of_table(case, series.get(case.case_id, Series())) or _grid(snapshot, case)
         if found:
             grids[case.case_id] = found
     if todo:
-        save_json(path, {"format": FORMAT, "made_from": made_from, "grids": grids})
+        artifact.save(Grids(grids=grids))
     return {case.case_id: grids[case.case_id] for case in cases if case.case_id in grids}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nephroscope.base.documents import plain_json
 from nephroscope.base.errors import ConfigError, StudyError
 from nephroscope.cli import run
 from nephroscope.cli.capacity import Capacity
@@ -141,8 +142,12 @@ def trained(width, weights, skill, n=80, converged=(True,), seed=0, tumors=1):
     )
 
 
-def result_of(networks, **config):
+def findings_of(networks, **config):
     return CapacityFigures(networks, make_cohort(4), replace(CONFIG_SMALL, **config)).result()
+
+
+def result_of(networks, **config):
+    return plain_json(findings_of(networks, **config))
 
 
 def test_a_trend_that_is_there_is_found():
@@ -280,10 +285,10 @@ def test_without_test_cases_it_is_refused():
 
 def test_the_figure_shows_every_network_with_figures():
     networks = [trained(w, n, 1.0) for w, n in ((0.25, 10**5), (0.5, 10**6), (1.0, 10**7))]
-    text = svg_of(capacity_figure(result_of(networks), synthetic=True), "capacity")
+    text = svg_of(capacity_figure(findings_of(networks), synthetic=True), "capacity")
     for told in ("SYNTHETIC", "80 patients", "x0.25", "x0.5", "mobilenet_v2", "Trainable weights"):
         assert told in text
-    none = result_of([trained(1.0, 10**6, 1.0, converged=(False,))])
+    none = findings_of([trained(1.0, 10**6, 1.0, converged=(False,))])
     assert "no network converged" in svg_of(capacity_figure(none, synthetic=False), "capacity")
 
 

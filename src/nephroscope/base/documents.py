@@ -31,6 +31,12 @@ def as_plain(document: object) -> dict[str, Any]:
     return plain
 
 
+def plain_json(document: object) -> dict[str, Any]:
+    """The fields of a dataclass as they are read back from JSON: tuples are lists."""
+    plain: dict[str, Any] = json.loads(json.dumps(as_plain(document)))
+    return plain
+
+
 def read_document(
     path: Path,
     kind: type[Document],

@@ -1,13 +1,16 @@
 """The command capacity: reads networks and widths, prints AUC against the number of weights."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from nephroscope.base.progress import time_words
 from nephroscope.cli.command import Command, CountOption, NamesOption, Outcome, StudyPath, Switch, table
 from nephroscope.records import Estimate, counted_noun
+
+if TYPE_CHECKING:
+    from nephroscope.questions.capacity.study import CapacityPlan, CapacityResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,39 +39,40 @@ class Capacity(Command):
         """Train what is missing, and compare."""
         from nephroscope.facade.study import Study
         from nephroscope.questions.capacity.runs import CapacityOptions
+        from nephroscope.questions.capacity.study import capacity_as_json
 
         named = tuple(dict.fromkeys(name for part in self.models for name in part.split(",") if name))
         chosen: dict[str, Any] = {"models": named} if self.models else {}
         options = CapacityOptions(widths=self.widths, epochs=self.epochs, repeats=self.repeats, **chosen)
-        content = Study(self.study).capacity(options, self.dry_run)
-        return Outcome(data=content, text=_plan(content) if self.dry_run else _text(content))
+        study = Study(self.study)
+        if self.dry_run:
+            plan = study.plan_capacity(options)
+            return Outcome(data=capacity_as_json(plan), text=_plan(plan))
+        found = study.capacity(options)
+        return Outcome(data=capacity_as_json(found), text=_text(found))
 
 
-def _plan(content: dict[str, Any]) -> str:
-    lines = [f"networks: {', '.join(content['networks'])}", *content["absent"]]
-    if not content["folds_left"]:
+def _plan(content: "CapacityPlan") -> str:
+    lines = [f"networks: {', '.join(content.networks)}", *content.absent]
+    if not content.folds_left:
         return "\n".join([*lines, "all of them are trained already"])
-    time = time_words(content["seconds_about"])
+    time = time_words(content.seconds_about)
     return "\n".join(
         [
             *lines,
-            f"{content['folds_left']} folds to train: about {time} on this machine, less if training stops early",
+            f"{content.folds_left} folds to train: about {time} on this machine, less if training stops early",
         ]
     )
 
 
-def _text(content: dict[str, Any]) -> str:
-    rows = [
-        (p["name"], f"{p['trainable']:,}", _figure(p["auc"]), _figure(p["accuracy"]))
-        for p in content["points"]
-    ]
-    mark = "SYNTHETIC | " if content["synthetic"] else ""
-    cases, patients = counted_noun(content["n_cases"], "case"), counted_noun(content["n_patients"], "patient")
-    head = f"{mark}{content['group']}: {cases} of {patients}"
+def _text(content: "CapacityResult") -> str:
+    rows = [(p.name, f"{p.trainable:,}", _figure(p.auc), _figure(p.accuracy)) for p in content.points]
+    mark = "SYNTHETIC | " if content.synthetic else ""
+    cases, patients = counted_noun(content.n_cases, "case"), counted_noun(content.n_patients, "patient")
+    head = f"{mark}{content.group}: {cases} of {patients}"
     lines = [head, "", table(rows, ("network", "weights", "AUC by case", "accuracy by case")), ""]
-    return "\n".join([*lines, *content["words"], *content["absent"], f"wrote {content['files'][0]}"])
+    return "\n".join([*lines, *content.words, *content.absent, f"wrote {content.files[0]}"])
 
 
-def _figure(content: dict[str, Any]) -> str:
-    estimate = Estimate(**content)
+def _figure(estimate: Estimate) -> str:
     return estimate.method.partition(":")[0] if estimate.value is None else estimate.interval()

@@ -19,6 +19,7 @@ from nephroscope.study.snapshot import Snapshot, cut_slices, divide_patients, ta
 if TYPE_CHECKING:
     from nephroscope.learning.engine.workers import Workers
     from nephroscope.questions.capacity.runs import CapacityOptions
+    from nephroscope.questions.capacity.study import CapacityPlan, CapacityResult
     from nephroscope.questions.compare.comparison import ComparePlan, Comparison
     from nephroscope.questions.evaluation.annotators import AnnotatorReport
     from nephroscope.questions.readers.call_table import CallOptions
@@ -194,21 +195,25 @@ class Study(StudyImports, ShownAsTable):
 
         return compare_study(self.snapshot, replace(plan or ComparePlan(), **changes), train)
 
-    def capacity(self, options: "CapacityOptions | None" = None, only_plan: bool = False) -> dict[str, Any]:
-        """Train networks of several sizes on the folds; returns the content of capacity/capacity.json."""
+    def plan_capacity(self, options: "CapacityOptions | None" = None) -> "CapacityPlan":
+        """What `capacity` would train, and about how long that takes on this machine."""
         from nephroscope.questions.capacity.runs import CapacityOptions
-        from nephroscope.questions.capacity.study import plan_capacity, save_capacity, study_capacity
+        from nephroscope.questions.capacity.study import plan_capacity
+
+        return plan_capacity(self.snapshot, options or CapacityOptions())
+
+    def capacity(self, options: "CapacityOptions | None" = None) -> "CapacityResult":
+        """Train networks of several sizes on the folds: AUC against the number of weights; writes capacity/."""
+        from nephroscope.questions.capacity.runs import CapacityOptions
+        from nephroscope.questions.capacity.study import save_capacity, study_capacity
         from nephroscope.report.capacity_figures import capacity_figure
         from nephroscope.report.page.drawing import save_figures
 
-        snapshot, options = self.snapshot, options or CapacityOptions()
-        if only_plan:
-            return plan_capacity(snapshot, options)
-        content = study_capacity(snapshot, options)
-        folder = self.folder.root / "capacity"
-        save_figures(folder, {"capacity": capacity_figure(content, content["synthetic"])})
-        save_capacity(snapshot, content)
-        return content
+        snapshot = self.snapshot
+        result = study_capacity(snapshot, options or CapacityOptions())
+        save_figures(self.folder.root / "capacity", {"capacity": capacity_figure(result, result.synthetic)})
+        save_capacity(snapshot, result)
+        return result
 
     def replicate_zuo2021(
         self, options: "ReplicateOptions | None" = None, readers: Path | str | None = None

@@ -1,34 +1,33 @@
 """The result of a capacity study in; AUC by case against the number of weights, with intervals over patients, out."""
 
-from typing import Any
-
 import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from nephroscope.questions.capacity.result import CapacityFindings
 from nephroscope.report.page.drawing import QUIET, STYLE, color_of
 
 
-def capacity_figure(result: dict[str, Any], synthetic: bool) -> Figure:
+def capacity_figure(result: CapacityFindings, synthetic: bool) -> Figure:
     """A dot per network on a logarithmic axis of weights, a colour per family, lines between widths of one."""
-    families = list(dict.fromkeys(point["model"] for point in result["points"]))
+    families = list(dict.fromkeys(point.model for point in result.points))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.6, 3.9), layout="constrained")
         axes = figure.subplots()
         for index, model in enumerate(families):
-            points = [p for p in result["points"] if p["model"] == model and p["auc"]["value"] is not None]
+            points = [p for p in result.points if p.model == model and p.auc.value is not None]
             if not points:
                 continue
-            x, y = [p["trainable"] for p in points], [p["auc"]["value"] for p in points]
+            x, y = [p.trainable for p in points], [p.auc.value or 0.0 for p in points]
             color = color_of(index)
             axes.plot(x, y, "o-", color=color, ms=5, lw=1.1, label=model)
             for p in points:
-                if p["auc"]["low"] is not None:
-                    axes.plot([p["trainable"]] * 2, [p["auc"]["low"], p["auc"]["high"]], color=color, lw=1.4)
-                if p["width"] != 1:
+                if p.auc.low is not None and p.auc.high is not None:
+                    axes.plot([p.trainable] * 2, [p.auc.low, p.auc.high], color=color, lw=1.4)
+                if p.width != 1:
                     axes.annotate(
-                        f"x{p['width']:g}",
-                        (p["trainable"], p["auc"]["value"]),
+                        f"x{p.width:g}",
+                        (p.trainable, p.auc.value),
                         xytext=(5, 3),
                         textcoords="offset points",
                         fontsize=7,
@@ -41,9 +40,9 @@ def capacity_figure(result: dict[str, Any], synthetic: bool) -> Figure:
         axes.xaxis.set_minor_formatter(NullFormatter())
         mark = "SYNTHETIC: " if synthetic else ""
         axes.set(
-            title=f"{mark}AUC against the number of weights, {result['n_patients']} patients",
+            title=f"{mark}AUC against the number of weights, {result.n_patients} patients",
             xlabel="Trainable weights (logarithmic)",
-            ylabel=f"AUC by case, {result['group']}",
+            ylabel=f"AUC by case, {result.group}",
             ylim=(min([0.45, *_lows(result)]), 1.02),
         )
         axes.grid(visible=True, lw=0.5)
@@ -54,6 +53,6 @@ def capacity_figure(result: dict[str, Any], synthetic: bool) -> Figure:
         return figure
 
 
-def _lows(result: dict[str, Any]) -> list[float]:
+def _lows(result: CapacityFindings) -> list[float]:
     """Lower ends of the intervals, a little below, so that none is cut off."""
-    return [p["auc"]["low"] - 0.03 for p in result["points"] if p["auc"]["low"] is not None]
+    return [p.auc.low - 0.03 for p in result.points if p.auc.low is not None]

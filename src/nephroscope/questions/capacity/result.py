@@ -1,14 +1,13 @@
-"""Trained networks in; AUC and accuracy of each, the trend over the number of weights, tests and words out.
+"""AUC and accuracy of trained networks against the number of weights, with the trend, tests and words.
 
 Patients are redrawn once for all networks together, so a difference or a trend has the interval it has for the same
 patients, and its p is of the same redraws. Accuracy depends on how many of each class there are, so its redraws draw
-that too. Training chance is in neither: with repeats, its SD stands beside. A
-network that did not converge has no figures and no part in trend and tests.
+that too. Training chance is in neither: with repeats, its SD is given separately. A network that did not converge has
+no figures and no part in trend and tests.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import rankdata
@@ -24,6 +23,69 @@ from nephroscope.statistics.resampling import REDRAWN, patients_words, whole_dra
 
 TINY = 1e-9
 NOT_CONVERGED = "did not converge: it never beat chance on its own training slices"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CapacityPoint:
+    """One network at one width.
+
+    Attributes:
+        name: As in tables, such as ``mobilenet_v2 x0.5``.
+        trainable, total: Numbers of weights.
+        converged: How many of its ``repeats`` trainings converged.
+        auc, accuracy: By case, mean over the trainings that converged.
+        auc_sd_of_seeds: SD of the AUC over these trainings; None for a single one.
+        seconds: Of all trainings.
+    """
+
+    name: str
+    model: str
+    width: float
+    trainable: int
+    total: int
+    converged: int
+    repeats: int
+    auc: Estimate
+    auc_sd_of_seeds: float | None
+    auc_sd_of_seeds_n: int
+    accuracy: Estimate
+    seconds: float
+    auc_sd_of_seeds_unit: str = "training"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trend:
+    """Change of AUC with ten times the weights (least squares), its p, and Spearman's rank correlation."""
+
+    auc_per_tenfold: Estimate
+    p: float | None
+    supported: bool
+    spearman: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class CapacityPair:
+    """AUC of the heavier network minus that of the lighter; ``p_holm`` is corrected for the number of pairs."""
+
+    heavier: str
+    lighter: str
+    difference: Estimate
+    p: float | None
+    p_holm: float | None
+    supported: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class CapacityFindings:
+    """AUC and accuracy against the number of weights, on one test set."""
+
+    group: str
+    n_cases: int
+    n_patients: int
+    points: tuple[CapacityPoint, ...]
+    trend: Trend
+    pairs: tuple[CapacityPair, ...]
+    words: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -72,19 +134,19 @@ class CapacityFigures:
         for what, own in statistics.items():
             self.drawn |= intervals.clustered_bootstrap(own, redrawn[what], config.resamples, config.seed)
 
-    def result(self) -> dict[str, Any]:
-        """Points, trend, pairs and words, ready for JSON."""
+    def result(self) -> CapacityFindings:
+        """Points, trend, pairs and words."""
         points = [self._point(one) for one in sorted(self.trained, key=lambda t: t.trainable)]
         trend, pairs = self._trend(), self._pairs()
-        return {
-            "group": self.group,
-            "n_cases": int(self.truth.size),
-            "n_patients": self.patients.n,
-            "points": points,
-            "trend": trend,
-            "pairs": pairs,
-            "words": words_of(points, trend, pairs),
-        }
+        return CapacityFindings(
+            group=self.group,
+            n_cases=int(self.truth.size),
+            n_patients=self.patients.n,
+            points=tuple(points),
+            trend=trend,
+            pairs=tuple(pairs),
+            words=tuple(words_of(points, trend, pairs)),
+        )
 
     def _measures(self, one: Trained) -> dict[str, tuple[float | None, intervals.Statistic]]:
         """AUC (mean over subtypes where there are over two) and accuracy, means over the repeats that converged."""
@@ -114,8 +176,8 @@ class CapacityFigures:
         if value is None:
             return self._none("undefined: a class has no case")
         found = self._interval(_Drawn(value=value, values=self.drawn[f"{what} {one.point.name}"]))
-        told = what == "accuracy" and found.low is not None
-        return replace(found, method=f"{found.method}; {REDRAWN}") if told else found
+        classes_redrawn = what == "accuracy" and found.low is not None
+        return replace(found, method=f"{found.method}; {REDRAWN}") if classes_redrawn else found
 
     def _interval(self, found: _Drawn) -> Estimate:
         low, high, method = percentile_interval(
@@ -128,40 +190,41 @@ class CapacityFigures:
     def _none(self, why: str) -> Estimate:
         return Estimate(value=None, low=None, high=None, n=self.patients.n, unit="patient", method=why)
 
-    def _point(self, one: Trained) -> dict[str, Any]:
+    def _point(self, one: Trained) -> CapacityPoint:
         auc = self._estimate("auc", one)
-        return {
-            "name": one.point.name,
-            "model": one.point.model,
-            "width": one.point.width,
-            "trainable": one.trainable,
-            "total": one.total,
-            "converged": sum(one.converged),
-            "repeats": len(one.converged),
-            "auc": asdict(auc),
-            **(self._sd_of_seeds(one) if auc.value is not None else _sd([])),
-            "accuracy": asdict(self._estimate("accuracy", one)),
-            "seconds": round(one.seconds, 1),
-        }
+        seeds = self._auc_of_seeds(one) if auc.value is not None else []
+        return CapacityPoint(
+            name=one.point.name,
+            model=one.point.model,
+            width=one.point.width,
+            trainable=one.trainable,
+            total=one.total,
+            converged=sum(one.converged),
+            repeats=len(one.converged),
+            auc=auc,
+            auc_sd_of_seeds=float(np.std(seeds, ddof=1)) if len(seeds) > 1 else None,
+            auc_sd_of_seeds_n=len(seeds),
+            accuracy=self._estimate("accuracy", one),
+            seconds=round(one.seconds, 1),
+        )
 
-    def _sd_of_seeds(self, one: Trained) -> dict[str, Any]:
-        """SD of the AUC over the repeats that converged; None for a single one."""
+    def _auc_of_seeds(self, one: Trained) -> list[float]:
+        """AUC of each training that converged."""
         each = [replace(one, predictions=(cases,), converged=(True,)) for cases in _converged(one)]
-        known = [value for alone in each if (value := self._measures(alone)["auc"][0]) is not None]
-        return _sd(known)
+        return [value for alone in each if (value := self._measures(alone)["auc"][0]) is not None]
 
     def _ranked(self) -> list[Trained]:
         """Networks with an AUC, lightest first."""
         known = [one for one in self.sound if self.values[f"auc {one.point.name}"] is not None]
         return sorted(known, key=lambda one: one.trainable)
 
-    def _trend(self) -> dict[str, Any]:
+    def _trend(self) -> Trend:
         """Change of AUC with ten times the weights (least squares), and Spearman's rank correlation."""
         ranked = self._ranked()
         tenfold = np.log10([one.trainable for one in ranked]) if ranked else np.zeros(0)
         if np.unique(tenfold).size < 3:
             why = self._none(f"no trend: {len(ranked)} networks with an AUC, three or more sizes are needed")
-            return {"auc_per_tenfold": asdict(why), "p": None, "supported": False, "spearman": asdict(why)}
+            return Trend(auc_per_tenfold=why, p=None, supported=False, spearman=why)
         values = np.array([self.values[f"auc {one.point.name}"] for one in ranked], dtype=np.float64)
         drawn = np.stack([self.drawn[f"auc {one.point.name}"] for one in ranked], axis=1)  # (B, networks)
         drawn = drawn[~np.isnan(drawn).any(axis=1)]
@@ -169,14 +232,14 @@ class CapacityFigures:
         slope = _Drawn(value=float(values @ x / (x @ x)), values=drawn @ x / (x @ x))
         rho = _Drawn(value=float(_spearman(values[None], x)[0]), values=_spearman(drawn, x))
         same, p = self._none("undefined: all networks have the same AUC"), _p_of(slope)
-        return {
-            "auc_per_tenfold": asdict(self._interval(slope)),
-            "p": p,
-            "supported": p is not None and p < 1 - self.config.confidence,
-            "spearman": asdict(same if np.isnan(rho.value) else self._interval(rho)),
-        }
+        return Trend(
+            auc_per_tenfold=self._interval(slope),
+            p=p,
+            supported=p is not None and p < 1 - self.config.confidence,
+            spearman=same if np.isnan(rho.value) else self._interval(rho),
+        )
 
-    def _pairs(self) -> list[dict[str, Any]]:
+    def _pairs(self) -> list[CapacityPair]:
         """The heaviest against the lightest, over all and within each family of widths; p corrected by Holm."""
         ranked = self._ranked()
         families = [ranked] + [
@@ -194,33 +257,31 @@ class CapacityFigures:
         p_values = [_p_of(found) for found in named.values()]
         alpha = 1 - self.config.confidence
         return [
-            {
-                "heavier": heavy,
-                "lighter": light,
-                "difference": asdict(self._interval(found)),
-                "p": p,
-                "p_holm": p_holm,
-                "supported": p_holm is not None and p_holm < alpha,
-            }
+            CapacityPair(
+                heavier=heavy,
+                lighter=light,
+                difference=self._interval(found),
+                p=p,
+                p_holm=p_holm,
+                supported=p_holm is not None and p_holm < alpha,
+            )
             for ((heavy, light), found), p, p_holm in zip(
                 named.items(), p_values, holm(p_values), strict=True
             )
         ]
 
 
-def words_of(
-    points: Sequence[dict[str, Any]], trend: dict[str, Any], pairs: Sequence[dict[str, Any]]
-) -> list[str]:
-    """What the data say of weights and accuracy; that light networks are as good is never among it."""
-    lines = [f"{p['name']} {NOT_CONVERGED}." for p in points if not p["converged"]]
+def words_of(points: Sequence[CapacityPoint], trend: Trend, pairs: Sequence[CapacityPair]) -> list[str]:
+    """What the data say of weights and accuracy; never that light networks are as good."""
+    lines = [f"{p.name} {NOT_CONVERGED}." for p in points if not p.converged]
     lines.append(_trend_words(trend))
     for pair in pairs:
-        d = pair["difference"]
-        between = "" if d["low"] is None else f", {d['low']:+.3f} to {d['high']:+.3f}"
-        p = "no test" if pair["p_holm"] is None else f"p {pair['p_holm']:.3f} corrected for {len(pairs)}"
-        verb = "differ" if pair["supported"] else "are not shown to differ"
+        d = pair.difference
+        between = "" if d.low is None else f", {d.low:+.3f} to {d.high:+.3f}"
+        p = "no test" if pair.p_holm is None else f"p {pair.p_holm:.3f} corrected for {len(pairs)}"
+        verb = "differ" if pair.supported else "are not shown to differ"
         lines.append(
-            f"As trained, {pair['heavier']} and {pair['lighter']} {verb} (AUC {d['value']:+.3f}{between}; {p})."
+            f"As trained, {pair.heavier} and {pair.lighter} {verb} (AUC {d.value:+.3f}{between}; {p})."
         )
     lines += _seed_words(points)
     lines.append(
@@ -229,28 +290,26 @@ def words_of(
     return lines
 
 
-def _trend_words(trend: dict[str, Any]) -> str:
-    slope = trend["auc_per_tenfold"]
-    if slope["value"] is None:
-        return f"No trend can be told: {slope['method'].removeprefix('no trend: ')}."
-    low, high = slope["low"], slope["high"]
-    between = "" if low is None else f" ({low:+.3f} to {high:+.3f}, {slope['n']} patients)"
-    way = "more" if slope["value"] > 0 else "less"
-    told = "No trend is shown among these trained networks"
-    if trend["supported"]:
-        told = f"Of these trained networks, the heavier have {way} AUC"
-    return f"{told}: with ten times the weights AUC changes by {slope['value']:+.3f}{between}."
+def _trend_words(trend: Trend) -> str:
+    slope = trend.auc_per_tenfold
+    if slope.value is None:
+        return f"No trend can be computed: {slope.method.removeprefix('no trend: ')}."
+    between = "" if slope.low is None else f" ({slope.low:+.3f} to {slope.high:+.3f}, {slope.n} patients)"
+    found = "No trend is shown among these trained networks"
+    if trend.supported:
+        found = f"Of these trained networks, the heavier have {'more' if slope.value > 0 else 'less'} AUC"
+    return f"{found}: with ten times the weights AUC changes by {slope.value:+.3f}{between}."
 
 
-def _seed_words(points: Sequence[dict[str, Any]]) -> list[str]:
-    """What chance in training does to the AUC, or that it is not known: no interval here holds it."""
-    sound = [p for p in points if p["auc"]["value"] is not None]
+def _seed_words(points: Sequence[CapacityPoint]) -> list[str]:
+    """What chance in training does to the AUC, or that it is not known: no interval here includes it."""
+    sound = [p for p in points if p.auc.value is not None]
     spread = [
-        f"{p['auc_sd_of_seeds']:.3f} {p['name']} ({p['auc_sd_of_seeds_n']} trainings)"
+        f"{p.auc_sd_of_seeds:.3f} {p.name} ({p.auc_sd_of_seeds_n} trainings)"
         for p in sound
-        if p["auc_sd_of_seeds"] is not None
+        if p.auc_sd_of_seeds is not None
     ]
-    once = [p["name"] for p in sound if p["auc_sd_of_seeds"] is None]
+    once = [p.name for p in sound if p.auc_sd_of_seeds is None]
     lines = []
     if spread:
         lines.append(
@@ -268,12 +327,6 @@ def _seed_words(points: Sequence[dict[str, Any]]) -> list[str]:
 
 def _converged(one: Trained) -> list[tuple[Answer, ...]]:
     return [cases for cases, good in zip(one.predictions, one.converged, strict=True) if good]
-
-
-def _sd(values: Sequence[float]) -> dict[str, Any]:
-    """SD of values, one a training, with their number."""
-    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return {"auc_sd_of_seeds": sd, "auc_sd_of_seeds_n": len(values), "auc_sd_of_seeds_unit": "training"}
 
 
 def _p_of(found: _Drawn) -> float | None:

@@ -1,4 +1,4 @@
-"""Accuracy against the number of weights: a study's folds and a list of networks in; a trained run of each out.
+"""The trainings of a capacity study: which networks, where each is kept, how long it takes, and what it predicts.
 
 The paper asks whether light networks are enough. Here every network, at every width, learns the same folds under the
 same settings, in capacity/runs of the study, and the patients that a fold did not see answer.
@@ -12,6 +12,7 @@ from typing import Any
 
 from nephroscope.base.errors import ConfigError, StudyError
 from nephroscope.base.files import digest_of
+from nephroscope.learning.engine.divisions import fold_names
 from nephroscope.learning.engine.runs import train_in
 from nephroscope.learning.networks.table import NETWORKS
 from nephroscope.learning.run_files import CompleteRun, load_run
@@ -107,12 +108,8 @@ class CapacityTrainings:
     def run_folder(self, point: Point, repeat: int) -> Path:
         """Where a training lies: named by what it is, and by a digest of all that it is made from."""
         config = self.config(point, repeat)
-        parts = [
-            [sorted(part) for part in (f.train, f.validation, f.test)] for f in self.snapshot.split.folds
-        ]
-        made_from = digest_of(
-            [config.digest, self.snapshot.cohort.label_digest, self.snapshot.slices.digest, parts]
-        )
+        study, folds = self.snapshot, fold_names(self.snapshot.split)
+        made_from = digest_of([config.digest, study.cohort.label_digest, study.slices.digest, folds])
         return self.folder / "runs" / f"{point.model}-{point.width:g}-seed{config.seed}-{made_from[:8]}"
 
 

@@ -2,12 +2,15 @@
 
 import csv
 import logging
+from dataclasses import dataclass, fields
 from typing import Any
 
-from nephroscope.base.files import replacing, save_json
+from nephroscope.base.documents import plain_json, save_document
+from nephroscope.base.files import replacing
 from nephroscope.base.progress import time_words
-from nephroscope.questions.capacity.result import CapacityFigures
+from nephroscope.questions.capacity.result import CapacityFigures, CapacityFindings
 from nephroscope.questions.capacity.runs import (
+    FOLDER,
     CapacityOptions,
     CapacityTrainings,
     points_of,
@@ -21,8 +24,45 @@ LEAST_SECONDS = 0.1  # shown where the estimate is shorter
 logger = logging.getLogger(__name__)
 
 
-def plan_capacity(snapshot: Snapshot, options: CapacityOptions) -> dict[str, Any]:
-    """What would be trained, and ``seconds_about``, measured on this machine; nothing is trained."""
+@dataclass(frozen=True, kw_only=True)
+class CapacityPlan:
+    """What would be trained.
+
+    Attributes:
+        networks: By name.
+        absent: Networks that do not have a width that was asked for, in words.
+        folds_left: How many folds are not trained yet.
+        seconds_about: How long they will take on this machine, by a short measurement.
+    """
+
+    networks: tuple[str, ...]
+    absent: tuple[str, ...]
+    folds_left: int
+    seconds_about: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CapacityResult(CapacityFindings):
+    """The content of capacity.json.
+
+    Attributes:
+        absent: Networks that do not have a width that was asked for, in words.
+        files: What was written.
+    """
+
+    synthetic: bool
+    epochs: int
+    absent: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+def capacity_as_json(found: CapacityPlan | CapacityResult) -> dict[str, Any]:
+    """Plain JSON values."""
+    return {"format": FORMAT, **plain_json(found)}
+
+
+def plan_capacity(snapshot: Snapshot, options: CapacityOptions) -> CapacityPlan:
+    """What would be trained, and how long it takes on this machine; nothing is trained."""
     trainings = CapacityTrainings(snapshot=snapshot, options=options)
     points, absent = points_of(options)
     left, seconds = seconds_needed(trainings, points)
@@ -33,20 +73,19 @@ def plan_capacity(snapshot: Snapshot, options: CapacityOptions) -> dict[str, Any
             left,
             time_words(seconds),
         )
-    return {
-        "format": FORMAT,
-        "networks": [point.name for point in points],
-        "absent": absent,
-        "folds_left": left,
-        "seconds_about": max(round(seconds, 1), LEAST_SECONDS) if left else 0.0,
-    }
+    return CapacityPlan(
+        networks=tuple(point.name for point in points),
+        absent=tuple(absent),
+        folds_left=left,
+        seconds_about=max(round(seconds, 1), LEAST_SECONDS) if left else 0.0,
+    )
 
 
-def study_capacity(snapshot: Snapshot, options: CapacityOptions) -> dict[str, Any]:
+def study_capacity(snapshot: Snapshot, options: CapacityOptions) -> CapacityResult:
     """Train every network at every width on the study's folds, and set AUC against weights.
 
-    A training that is complete is kept, and an interrupted one goes on at its epoch. Gives the content of
-    capacity.json, which `save_capacity` writes.
+    A training that is complete is kept, and an interrupted one goes on at its epoch. `save_capacity` writes
+    the result.
     """
     plan = plan_capacity(snapshot, options)
     trainings = CapacityTrainings(snapshot=snapshot, options=options)
@@ -55,35 +94,30 @@ def study_capacity(snapshot: Snapshot, options: CapacityOptions) -> dict[str, An
     for number, point in enumerate(points, start=1):
         logger.info("capacity: network %d of %d, %s", number, len(points), point.name)
         trained.append(train_point(trainings, point))
-    folder = trainings.folder
-    return {
-        "format": FORMAT,
-        "synthetic": snapshot.cohort.synthetic,
-        "epochs": trainings.config(points[0], 0).epochs,
-        "absent": plan["absent"],
-        **CapacityFigures(trained, snapshot.cohort, snapshot.settings.evaluation).result(),
-        "files": [str(folder / f"capacity.{ending}") for ending in ("json", "csv", "svg", "png")],
-    }
+    found = CapacityFigures(trained, snapshot.cohort, snapshot.settings.evaluation).result()
+    return CapacityResult(
+        synthetic=snapshot.cohort.synthetic,
+        epochs=trainings.config(points[0], 0).epochs,
+        absent=plan.absent,
+        files=tuple(str(trainings.folder / f"capacity.{ending}") for ending in ("json", "csv", "svg", "png")),
+        **{f.name: getattr(found, f.name) for f in fields(found)},
+    )
 
 
-def save_capacity(snapshot: Snapshot, content: dict[str, Any]) -> None:
+def save_capacity(snapshot: Snapshot, result: CapacityResult) -> None:
     """Write capacity.csv and, last, capacity.json."""
-    folder = snapshot.folder.root / "capacity"
+    folder = snapshot.folder.root / FOLDER
+    header = ["network", "width", "trainable", "total", "repeats", "converged"]
+    header += [f"{what}{end}" for what in ("auc", "accuracy") for end in ("", "_low", "_high")]
+    rows: list[list[object]] = []
+    for p in result.points:
+        row: list[object] = [p.name, p.width, p.trainable, p.total, p.repeats, p.converged]
+        for e in (p.auc, p.accuracy):
+            row += ["" if value is None else f"{value:.6f}" for value in (e.value, e.low, e.high)]
+        rows.append([*row, result.n_patients, result.group, result.synthetic, p.auc.method])
     with (
         replacing(folder / "capacity.csv") as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,
     ):
-        csv.writer(file).writerows(_rows(content))
-    save_json(folder / "capacity.json", content)
-
-
-def _rows(content: dict[str, Any]) -> list[list[object]]:
-    header = ["network", "width", "trainable", "total", "repeats", "converged"]
-    header += [f"{what}{end}" for what in ("auc", "accuracy") for end in ("", "_low", "_high")]
-    rows: list[list[object]] = [[*header, "n_patients", "test_cases", "synthetic", "method"]]
-    for p in content["points"]:
-        row = [p["name"], p["width"], p["trainable"], p["total"], p["repeats"], p["converged"]]
-        for what in ("auc", "accuracy"):
-            row += ["" if p[what][end] is None else f"{p[what][end]:.6f}" for end in ("value", "low", "high")]
-        rows.append([*row, content["n_patients"], content["group"], content["synthetic"], p["auc"]["method"]])
-    return rows
+        csv.writer(file).writerows([[*header, "n_patients", "test_cases", "synthetic", "method"], *rows])
+    save_document(folder / "capacity.json", result, FORMAT)

@@ -1,13 +1,12 @@
 """comparison.json of a study: written, read back, and checked for being out of date."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from nephroscope.base.documents import as_plain, from_plain, read_object
+from nephroscope.base.documents import from_plain, plain_json, read_object
 from nephroscope.base.errors import NephroscopeError, StudyError
 from nephroscope.base.files import digest_of, save_json
 from nephroscope.base.html import Record, ShownAsTable, html_table
@@ -92,12 +91,6 @@ class Comparison(ShownAsTable):
         """Write the whole comparison, as comparison.json has it; returns the path."""
         save_json(Path(path), self.content)
         return Path(path)
-
-
-def plain_json(record: object) -> dict[str, Any]:
-    """A record as it is read back from JSON, tuples as lists."""
-    plain: dict[str, Any] = json.loads(json.dumps(as_plain(record)))
-    return plain
 
 
 def as_json(document: ComparisonDocument) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nephroscope.base.documents import plain_json, read_document, read_object
+from nephroscope.base.documents import read_document, read_object
 from nephroscope.base.version import __version__
 from nephroscope.intake.export.series_table import SEEN_FILE, seen_rows
 from nephroscope.learning.engine.divisions import present_division

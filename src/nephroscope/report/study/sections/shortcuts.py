@@ -4,7 +4,7 @@ Every report has it, as the probe needs no training. A comparison that holds thi
 those that take reading every CT.
 """
 
-from nephroscope.questions.compare.document import plain_json
+from nephroscope.base.documents import plain_json
 from nephroscope.questions.compare.results import FactGap, FactRow, Shortcuts
 from nephroscope.records import counted_noun
 from nephroscope.report.page.section import Evidence, Filled, Section, ShownTable, Text

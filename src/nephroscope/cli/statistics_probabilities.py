@@ -11,7 +11,6 @@ from nephroscope.cli.statistics_table import (
     limits_text,
     number_text,
     point_text,
-    unit_of,
 )
 from nephroscope.records.settings import check_within
 
@@ -35,7 +34,7 @@ class Calibration(ProbabilityCommand):
         from nephroscope.statistics.calibration import calibrate, calibration_curve
 
         scored = self.probabilities()
-        patients, unit = scored.owners.patients, unit_of(scored)
+        patients, unit = scored.owners.patients, scored.owners.unit
         rows: list[dict[str, object]] = []
         lines = []
         for name, p in scored.scores.items():
@@ -125,7 +124,7 @@ class OperatingPoints(ProbabilityCommand):
 
         scored = self.scored()
         names, folds, note = self._folds(scored)
-        patients, y, unit = scored.owners.patients, scored.is_positive, unit_of(scored)
+        patients, y, unit = scored.owners.patients, scored.is_positive, scored.owners.unit
         rows: list[dict[str, object]] = []
         lines = []
         for name, p in scored.scores.items():
@@ -188,7 +187,7 @@ class Coverage(ProbabilityCommand):
         for name, p in scored.scores.items():
             wrong = (p >= self.threshold) != scored.is_positive
             distance = np.abs(p - self.threshold)
-            found = risk_coverage(distance, wrong, patients, self.config, self.margin, unit_of(scored))
+            found = risk_coverage(distance, wrong, patients, self.config, self.margin, scored.owners.unit)
             rows.append(
                 {
                     "score": name,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -177,8 +177,3 @@ def p_text(value: float | None) -> str:
 def note_lines(notes: Iterable[str]) -> list[str]:
     """Notes as lines."""
     return [f"note: {note}" for note in notes]
-
-
-def unit_of(scored: "Scored") -> Literal["image", "case"]:
-    """What a row is."""
-    return "case" if scored.owners.unit == "case" else "image"

@@ -10,7 +10,7 @@ import numpy as np
 from nephroscope.base.errors import ConfigError
 from nephroscope.base.tables import Mistakes
 from nephroscope.records import EvaluationConfig
-from nephroscope.statistics.intervals import Patients, Unit
+from nephroscope.statistics.intervals import Patients
 from nephroscope.statistics.mcnemar import McNemarTest, clustered_mcnemar, exact_mcnemar
 from nephroscope.statistics.metrics import Bools
 from nephroscope.statistics.tables.columns import MISSING, TRUTH, CsvTable
@@ -108,9 +108,9 @@ def _test(
     own = [owners.ids[i] for i in np.flatnonzero(mask).tolist()]
     if len(set(own)) == len(own):
         return exact_mcnemar(one, two, config.confidence)
-    unit: Unit = "case" if owners.unit == "case" else "image"
     _, classes = np.unique(truth[mask], return_inverse=True)
-    return clustered_mcnemar(one, two, Patients.of(own, classes.astype(np.intp)), config, unit)
+    patients = Patients.of(own, classes.astype(np.intp))
+    return clustered_mcnemar(one, two, patients, config, owners.unit)
 
 
 def _right(table: CsvTable, title: str, truth: np.ndarray[tuple[int], np.dtype[np.str_]]) -> Bools:

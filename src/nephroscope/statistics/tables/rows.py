@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -48,7 +49,7 @@ class Owners:
     ids: tuple[str, ...]
     patients: Patients
     column: str | None
-    unit: str
+    unit: Literal["image", "case"]
 
     @property
     def clustered(self) -> bool:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -76,17 +77,28 @@ def scored_of(table: CsvTable, options: ReadOptions) -> Scored:
     )
     if not options.score:
         titles = _of_positive(table, truth, titles, positive)
+    return _scored(table, options, (truth, titles), (is_positive, positive), left_out)
+
+
+def _scored(
+    table: CsvTable,
+    options: ReadOptions,
+    columns: tuple[str, Sequence[str]],
+    positives: tuple[Bools, str],
+    notes: Sequence[str],
+) -> Scored:
+    """The columns of truth and of scores, which rows are positive by which value, and notes so far."""
+    truth, titles = columns
     sign = -1.0 if options.lower_is_positive else 1.0
-    scores = {title: sign * table.numbers(title) for title in titles}
     owners = owners_of(table, options, table.texts(truth), (truth, *titles))
     return Scored(
         table=table,
-        scores=scores,
-        is_positive=is_positive,
+        scores={title: sign * table.numbers(title) for title in titles},
+        is_positive=positives[0],
         truth=truth,
-        positive=positive,
+        positive=positives[1],
         owners=owners,
-        notes=(*left_out, *notes_on(table, owners)),
+        notes=(*notes, *notes_on(table, owners)),
     )
 
 
@@ -202,19 +214,10 @@ def _against_rest(table: CsvTable, options: ReadOptions, truth: str, values: lis
     titles = options.score or (table.need(None, (f"p_{options.positive}".casefold(),), "--score"),)
     titles = tuple(table.need(title, (), "--score") for title in titles)
     table, left_out = drop_missing(table, (truth, *titles), options)
-    texts = table.texts(truth)
-    owners = owners_of(table, options, texts, (truth, *titles))
+    is_positive = np.array([text == options.positive for text in table.texts(truth)])
     others = ", ".join(value for value in values if value != options.positive)
     note = f"{options.positive} against all other values of {truth} together: {others}"
-    return Scored(
-        table=table,
-        scores={title: table.numbers(title) for title in titles},
-        is_positive=np.array([text == options.positive for text in texts]),
-        truth=truth,
-        positive=options.positive,
-        owners=owners,
-        notes=(note, *left_out, *notes_on(table, owners)),
-    )
+    return _scored(table, options, (truth, titles), (is_positive, options.positive), [note, *left_out])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,7 +240,11 @@ class AucFigures:
 
 
 def auc_figures(
-    scores: Floats, is_positive: Bools, patients: Patients, unit: str, config: EvaluationConfig
+    scores: Floats,
+    is_positive: Bools,
+    patients: Patients,
+    unit: Literal["image", "case"],
+    config: EvaluationConfig,
 ) -> AucFigures:
     """The AUC of scores (n,) that mean positive where high; both classes are there.
 
@@ -246,7 +253,7 @@ def auc_figures(
     """
     own = is_positive.astype(np.intp)
     rows = Rows(
-        unit="case" if unit == "case" else "image",
+        unit=unit,
         truth=own,
         called=own,
         p=np.stack([-scores, scores], axis=1),

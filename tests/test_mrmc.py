@@ -335,7 +335,7 @@ def test_command_mrmc_names_the_missing_cells(tmp_path, capsys):
     assert "a second one of case 1 by reader 1 with treatment 1" in refused(capsys, "mrmc", path)
     table_of_van_dyke(path)
     path.write_text(path.read_text().replace("\n1,2,1,0,", "\n1,2,1,1,"))
-    assert "case 1: expected one truth and one patient for a case" in refused(capsys, "mrmc", path)
+    assert "case 1: expected one truth of a case" in refused(capsys, "mrmc", path)
     table_of_van_dyke(path)
     assert "give the lowest rating that is called positive" in refused(
         capsys, "mrmc", path, "--figure", "accuracy"
@@ -479,4 +479,4 @@ def test_command_kappa_refuses(tmp_path, capsys):
     path.write_text("case,reader,call\n1,a,low\n")
     assert "two readers or more, found 1" in refused(capsys, "kappa", path)
     path.write_text("case,patient,reader,call\n1,p,a,low\n1,q,b,low\n")
-    assert "one patient of case 1, found q and p" in refused(capsys, "kappa", path)
+    assert "case 1: expected one patient of a case" in refused(capsys, "kappa", path)

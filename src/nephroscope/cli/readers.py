@@ -190,7 +190,7 @@ def _agreement_lines(found: "ReaderResults") -> Iterable[str]:
 
 
 def _value(estimate: Estimate) -> str:
-    return "" if estimate.value is None else f"{estimate.value:.3f} {_bounds(estimate)}".strip()
+    return "" if estimate.value is None else estimate.interval()
 
 
 def _bounds(estimate: Estimate) -> str:

@@ -20,7 +20,6 @@ from nephroscope.statistics.intervals import (
     logit_limits,
     no_estimate,
     normal_quantile,
-    percent,
     percentile_interval,
 )
 from nephroscope.statistics.metrics import Bools, Floats, delong_covariance, placements
@@ -272,9 +271,8 @@ def _tested(
     se, tail = variance**0.5, (1 + config.confidence) / 2
     z = value / se
     half = se * (normal_quantile(config.confidence) if df is None else float(student.ppf(tail, df)))
-    interval = Interval(
-        max(-1.0, value - half), min(1.0, value + half), f"{method}, {percent(config.confidence)}"
-    )
+    limits = max(-1.0, value - half), min(1.0, value + half)
+    interval = Interval.of(limits, method, config.confidence)
     return PairedTest(
         aucs=aucs,
         difference=interval.around(value, n, "patient"),

@@ -11,7 +11,6 @@ from nephroscope.statistics.intervals import (
     clustered_bootstrap,
     no_estimate,
     normal_quantile,
-    percent,
     percentile_interval,
 )
 from nephroscope.statistics.metrics import Floats
@@ -48,7 +47,7 @@ def bland_altman(
         pairs = [(mean - half, mean + half), tuple(mean - reach[::-1]), tuple(mean + reach)]
         exact = "exact (Carkeet 2015)"
         intervals = [
-            Interval(low, high, f"{how}, {percent(config.confidence)}")
+            Interval.of((low, high), how, config.confidence)
             for (low, high), how in zip(pairs, ("Student's t", exact, exact), strict=True)
         ]
     else:
@@ -80,9 +79,9 @@ def growth(one: Floats, two: Floats, patients: Patients, config: EvaluationConfi
     rho = float(np.corrcoef(*ranks)[0, 1])
     half = normal_quantile(config.confidence) * ((1 + rho**2 / 2) / (n - 3)) ** 0.5
     middle = np.arctanh(np.clip(rho, -0.999999, 0.999999))
-    method = f"Spearman, Bonett and Wright 2000, {n} patients, {percent(config.confidence)}"
-    low, high = (float(np.tanh(middle + side)) for side in (-half, half))
-    return Interval(low, high, method).around(rho, rows)
+    limits = float(np.tanh(middle - half)), float(np.tanh(middle + half))
+    method = f"Spearman, Bonett and Wright 2000, {n} patients"
+    return Interval.of(limits, method, config.confidence).around(rho, rows)
 
 
 def _resampled(differences: Floats, patients: Patients, config: EvaluationConfig) -> list[Interval]:

@@ -19,7 +19,6 @@ from nephroscope.statistics.intervals import (
     Unit,
     clopper_pearson,
     no_estimate,
-    percent,
     percentile_interval,
     percentile_limits,
     wilson,
@@ -155,7 +154,7 @@ def _brier(
 def _faultless(n: int, confidence: float) -> Interval:
     """Bound of a Brier score of 0 over n patients, and how it is computed."""
     words = f"no probability is off; bound: Clopper-Pearson for the share of patients off, none of {n}"
-    return Interval(0.0, clopper_pearson(0, n, confidence)[1], f"{words}, {percent(confidence)}")
+    return Interval.of((0.0, clopper_pearson(0, n, confidence)[1]), words, confidence)
 
 
 def _distances(
@@ -211,7 +210,7 @@ def _bins(
         n_patients = patients.count(inside)
         words = "Wilson" if n == n_patients else f"Wilson on {n_patients} patients"
         limits = wilson(k / n * n_patients, n_patients, config.confidence)
-        observed = Interval(*limits, f"{words}, {percent(config.confidence)}").around(k / n, n, unit)
+        observed = Interval.of(limits, words, config.confidence).around(k / n, n, unit)
         found.append(Bin(mean_p=float(p[inside].mean()), observed=observed))
     return tuple(found)
 

@@ -14,7 +14,7 @@ import numpy as np
 from nephroscope.records import Answer, Estimate, EvaluationConfig, counted_noun
 from nephroscope.statistics import intervals, metrics
 from nephroscope.statistics.auc import clustered_interval
-from nephroscope.statistics.intervals import Interval, no_estimate, percent, percentile_interval
+from nephroscope.statistics.intervals import Interval, no_estimate, percentile_interval
 from nephroscope.statistics.metrics import Bools, Floats, Ints, Proportion
 from nephroscope.statistics.resampling import REDRAWN, grouped, patients_words, whole_draws
 
@@ -115,20 +115,17 @@ def _share_estimate(
 ) -> Estimate:
     if share.value is None:
         return no_estimate(f"undefined: {share.empty}", 0, rows.unit)
+    confidence = config.confidence
     if drawn is None:
-        limits = intervals.wilson(share.k, share.n, config.confidence)
-        interval = Interval(*limits, f"Wilson, {percent(config.confidence)}")
+        interval = Interval.of(intervals.wilson(share.k, share.n, confidence), "Wilson", confidence)
         return interval.around(share.value, share.n, rows.unit)
-    interval = percentile_interval(drawn, patients_words(rows.patients), config.confidence)
+    interval = percentile_interval(drawn, patients_words(rows.patients), confidence)
     if _mixes_classes(rows, share):
         interval = interval._replace(method=f"{interval.method}; {REDRAWN}")
     if interval.low is None or interval.high is None:
         n = rows.patients.count(share.counted)
-        limits = intervals.wilson(share.k / share.n * n, n, config.confidence)
-        method = (
-            f"Wilson on {counted_noun(n, 'patient')}, as every resample agrees, {percent(config.confidence)}"
-        )
-        interval = Interval(*limits, method)
+        method = f"Wilson on {counted_noun(n, 'patient')}, as every resample agrees"
+        interval = Interval.of(intervals.wilson(share.k / share.n * n, n, confidence), method, confidence)
     return interval.around(share.value, share.n, rows.unit)
 
 
@@ -146,7 +143,7 @@ def _area_estimate(
         return no_estimate("undefined: a class has no case", n, rows.unit)
     value, whose = float(np.mean(known)), patients_words(rows.patients)
     if formula is not None:
-        interval = Interval(*formula[:2], f"{formula[2]}, {percent(config.confidence)}")
+        interval = Interval.of(formula[:2], formula[2], config.confidence)
     elif drawn is None:
         interval = Interval(None, None, f"no interval: a class has one patient, of {whose}")
     else:
@@ -154,8 +151,6 @@ def _area_estimate(
         if interval.low is None or interval.high is None:
             m = min(rows.patients.count(y) for _, y in parts)
             limits = intervals.newcombe_auc(value, m, max(1, rows.patients.n - m), config.confidence)
-            method = (
-                f"Newcombe 2006 method 5 on {whose}, as every resample agrees, {percent(config.confidence)}"
-            )
-            interval = Interval(*limits, method)
+            method = f"Newcombe 2006 method 5 on {whose}, as every resample agrees"
+            interval = Interval.of(limits, method, config.confidence)
     return interval.around(value, n, rows.unit)

@@ -29,6 +29,11 @@ class Interval(NamedTuple):
     high: float | None
     method: str
 
+    @classmethod
+    def of(cls, limits: tuple[float, float], method: str, confidence: float) -> "Interval":
+        """Low and high limit with the method and the confidence, such as ``Wilson, 95 %``."""
+        return cls(*limits, f"{method}, {percent(confidence)}")
+
     def around(self, value: float, n: int, unit: Unit = "case") -> Estimate:
         """The estimate that has this interval."""
         return Estimate(value=value, low=self.low, high=self.high, n=n, unit=unit, method=self.method)

@@ -15,7 +15,6 @@ from nephroscope.statistics.intervals import (
     clustered_bootstrap,
     no_estimate,
     normal_quantile,
-    percent,
     percentile_interval,
     wilson,
 )
@@ -72,8 +71,7 @@ def compare_labels(
             for name in statistics
         )
     else:
-        limits = wilson(agreed, n, config.confidence)
-        of_agreement = Interval(*limits, f"Wilson, {percent(config.confidence)}")
+        of_agreement = Interval.of(wilson(agreed, n, config.confidence), "Wilson", config.confidence)
         of_kappa = _large_sample_interval(table, value, w, config.confidence)
     why = "undefined: both readings give one and the same label to every case"
     return LabelAgreement(
@@ -140,8 +138,8 @@ def _large_sample_interval(table: Floats, value: float, weights: Floats, confide
     half = normal_quantile(confidence) * kappa_se(table, weights)
     if half < 1e-12:
         return Interval(None, None, f"no interval: {_why_no_error(table)}; see the agreement's")
-    method = f"Fleiss, Cohen and Everitt 1969, {percent(confidence)}"
-    return Interval(max(-1.0, value - half), min(1.0, value + half), method)
+    limits = max(-1.0, value - half), min(1.0, value + half)
+    return Interval.of(limits, "Fleiss, Cohen and Everitt 1969", confidence)
 
 
 def _why_no_error(table: Floats) -> str:

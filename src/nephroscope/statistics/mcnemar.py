@@ -14,7 +14,6 @@ from nephroscope.statistics.intervals import (
     Unit,
     clustered_bootstrap,
     no_estimate,
-    percent,
     percentile_interval,
     ratio_statistic,
     wilson,
@@ -138,8 +137,8 @@ def paired_difference(
     below = _square_and_add(p_one - low_one, high_two - p_two, phi)
     above = _square_and_add(high_one - p_one, p_two - low_two, phi)
     difference = (first - second) / n
-    method = f"Newcombe 1998 paired method 10, {percent(confidence)}"
-    interval = Interval(max(-1.0, difference - below), min(1.0, difference + above), method)
+    limits = max(-1.0, difference - below), min(1.0, difference + above)
+    interval = Interval.of(limits, "Newcombe 1998 paired method 10", confidence)
     return interval.around(difference, n, unit)
 
 
@@ -171,4 +170,4 @@ def _square_and_add(one: float, two: float, phi: float) -> float:
 def _share(k: int, n: int, confidence: float, unit: Unit) -> Estimate:
     if n == 0:
         return no_estimate(EMPTY, 0, unit)
-    return Interval(*wilson(k, n, confidence), f"Wilson, {percent(confidence)}").around(k / n, n, unit)
+    return Interval.of(wilson(k, n, confidence), "Wilson", confidence).around(k / n, n, unit)

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from nephroscope.records import Estimate
-from nephroscope.statistics.intervals import Interval, newcombe_auc, percent, wilson
+from nephroscope.statistics.intervals import Interval, newcombe_auc, wilson
 from nephroscope.statistics.metrics import Floats
 from nephroscope.statistics.mrmc_design import (
     Components,
@@ -138,8 +138,9 @@ class _Cells:
             return Interval(None, None, "no interval: no variance").around(wald.value, self.n)
         low, high = wald.interval(self.confidence)
         law = "normal" if wald.df is None else f"t, {wald.df:.2f} df"
-        method = f"Obuchowski-Rockette, {model}, {self.method} covariance, {law}, {percent(self.confidence)}"
-        return Interval(max(low_end, low), min(1.0, high), method).around(wald.value, self.n)
+        limits = max(low_end, low), min(1.0, high)
+        method = f"Obuchowski-Rockette, {model}, {self.method} covariance, {law}"
+        return Interval.of(limits, method, self.confidence).around(wald.value, self.n)
 
 
 def analyse(
@@ -201,8 +202,8 @@ def _degenerate(cells: _Cells, value: float) -> Estimate:
     else:
         counted = {"sensitivity": m, "specificity": n}.get(cells.figure, design.n_patients)
         limits, formula = wilson(value * counted, counted, confidence), f"Wilson on {counted} patients"
-    method = f"{formula}, as the {cells.method} variance is zero, {percent(confidence)}"
-    return Interval(*limits, method).around(value, cells.n)
+    method = f"{formula}, as the {cells.method} variance is zero"
+    return Interval.of(limits, method, confidence).around(value, cells.n)
 
 
 def _analysis(cells: _Cells, components: Components, fixed: str) -> Analysis:

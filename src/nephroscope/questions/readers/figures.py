@@ -8,7 +8,7 @@ import numpy as np
 from nephroscope.questions.readers.answers import CaseLabels, Reader
 from nephroscope.records import Estimate, EvaluationConfig
 from nephroscope.statistics.estimates import Rows, estimate_all
-from nephroscope.statistics.intervals import Interval, Patients, clopper_pearson, no_estimate, percent
+from nephroscope.statistics.intervals import Interval, Patients, clopper_pearson, no_estimate
 from nephroscope.statistics.metrics import Proportion, proportions
 
 SHARES = ("accuracy", "sensitivity", "specificity", "precision")
@@ -97,8 +97,8 @@ def _share(share: Proportion, rows: Rows, config: EvaluationConfig, exact: bool)
     if not exact or share.value is None or not rows.independent:
         return estimate_all(rows, {"share": share}, {}, config)["share"]
     limits = clopper_pearson(share.k, share.n, config.confidence)
-    method = f"exact (Clopper-Pearson), {percent(config.confidence)}"
-    return Interval(*limits, method).around(share.value, share.n)
+    interval = Interval.of(limits, "exact (Clopper-Pearson)", config.confidence)
+    return interval.around(share.value, share.n)
 
 
 def _area(reader: Reader, rated: list[str], labels: CaseLabels, config: EvaluationConfig) -> Estimate:

@@ -186,6 +186,23 @@ class CsvTable:
             )
         return np.array([text == positive for text in texts]), positive
 
+    def check_same(self, cases: Sequence[str], values: Sequence[str], expected: str) -> None:
+        """Refuse a case whose rows differ in a value, such as the truth; both by row.
+
+        Raises:
+            CohortError: They differ.
+        """
+        first: dict[str, tuple[str, int]] = {}
+        for (number, _), case, value in zip(self.rows, cases, values, strict=True):
+            known, row = first.setdefault(case, (value, number))
+            if known != value:
+                raise self.refusal(
+                    f"{expected} of a case",
+                    f"another in row {row}",
+                    "correct the row, or name other columns with --case and --patient",
+                    f"row {number}, case {case}",
+                )
+
     def joined(self, other: "CsvTable", key: str, other_key: str) -> "CsvTable":
         """The same rows with the columns that only ``other`` has, looked up by ``key``.
 

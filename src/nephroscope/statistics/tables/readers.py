@@ -38,22 +38,17 @@ def read_design(
     treatment = table.find(columns["treatment"], TREATMENT, "--treatment")
     treatments = table.texts(treatment) if treatment else ["all"] * len(readers)
     cases = table.texts(table.need(columns["case"], CASE, "--case"))
-    truth, _ = table.positives(table.need(columns["truth"], TRUTH, "--truth"), columns["positive"])
+    title = table.need(columns["truth"], TRUTH, "--truth")
+    truth, _ = table.positives(title, columns["positive"])
     ratings = table.numbers(table.need(columns["rating"], RATING, "--rating"))
     patient = table.find(columns["patient"], PATIENT, "--patient")
     patients = table.texts(patient) if patient else cases
     if figure != "auc":
         ratings = _called(table, ratings, threshold)
+    table.check_same(cases, table.texts(title), "one truth")
+    table.check_same(cases, patients, "one patient")
     truth_of = dict(zip(cases, truth.tolist(), strict=True))
     patient_of = dict(zip(cases, patients, strict=True))
-    for (number, _), case, positive, owner in zip(table.rows, cases, truth.tolist(), patients, strict=True):
-        if truth_of[case] != positive or patient_of[case] != owner:
-            raise table.refusal(
-                "one truth and one patient for a case in all its rows",
-                "another one in another row",
-                "correct the table",
-                f"row {number}, case {case}",
-            )
     names = (tuple(dict.fromkeys(treatments)), tuple(dict.fromkeys(readers)), tuple(truth_of))
     return Design(
         treatments=names[0],
@@ -134,11 +129,7 @@ def read_readings(
     cases = table.texts(case) if case else [f"row {number}" for number in numbers]
     patient = table.find(columns["patient"], PATIENT, "--patient")
     patients = table.texts(patient) if patient else cases
-    patient_of: dict[str, str] = {}
-    for number, name, owner in zip(numbers, cases, patients, strict=True):
-        if patient_of.setdefault(name, owner) != owner:
-            found = f"{owner} and {patient_of[name]}"
-            raise table.refusal(f"one patient of case {name}", found, "correct the table", f"row {number}")
+    table.check_same(cases, patients, "one patient")
     if wide:
         titles = [table.need(title, (), "--columns") for title in wide]
         of_titles = ([title] * len(cases) for title in titles)
@@ -163,7 +154,7 @@ def read_readings(
     if len(readings) < 2:
         remedy = "add readers, or name their columns with --columns"
         raise table.refusal("two readers or more", f"{len(readings)}", remedy)
-    return readings, patient_of
+    return readings, dict(zip(cases, patients, strict=True))
 
 
 def refuse_two_spellings(table: str, rows: Iterable[tuple[int, str, str]]) -> None:

@@ -144,9 +144,9 @@ def owners_of(
     ids = table.texts(patient) if patient is not None else cases
     if cases is not None:
         _refuse_twins(table)
-        _refuse_two(table, cases, truth, "one truth")
+        table.check_same(cases, truth, "one truth")
         if patient is not None:
-            _refuse_two(table, cases, table.texts(patient), "one patient")
+            table.check_same(cases, table.texts(patient), "one patient")
     whole = tuple(ids or (f"{i:09d}" for i in range(len(table.rows))))
     order = {value: i for i, value in enumerate(sorted(set(truth)))}
     patients = Patients.of(whole, np.array([order[value] for value in truth], dtype=np.intp))
@@ -205,16 +205,3 @@ def _refuse_twins(table: CsvTable) -> None:
                 f"row {number}",
             )
         first[row] = number
-
-
-def _refuse_two(table: CsvTable, cases: Sequence[str], values: Sequence[str], expected: str) -> None:
-    first: dict[str, tuple[str, int]] = {}
-    for (number, _), case, value in zip(table.rows, cases, values, strict=True):
-        known, row = first.setdefault(case, (value, number))
-        if known != value:
-            raise table.refusal(
-                f"{expected} of a case",
-                f"another in row {row}",
-                "correct the row, or name other columns with --case and --patient",
-                f"row {number}, case {case}",
-            )

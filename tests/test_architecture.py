@@ -149,6 +149,7 @@ def test_prediction_needs_few_modules():
     [
         "nephroscope",
         "nephroscope.clinic.predict",
+        "nephroscope.facade.bundle",
         *(
             f"nephroscope.cli.{name}"
             for name in (

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from pathlib import Path
 
 import pandas
@@ -46,6 +47,11 @@ def finished(tmp_path_factory):
 
 def test_outputs_are_cleared():
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code_cells())
+
+
+def test_links_exist():
+    for target in re.findall(r"\]\(([^)#]+)\)", NOTEBOOK.read_text(encoding="utf-8")):
+        assert (NOTEBOOK.parent / target).exists(), target
 
 
 def test_every_cell_shows_what_it_made(finished):

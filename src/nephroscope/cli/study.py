@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import tyro
@@ -156,16 +156,16 @@ class SplitPatients(Command):
 
     study: StudyPath
     """Study folder."""
-    config: SplitConfig = field(default_factory=SplitConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
 
     @classmethod
     def with_settings(cls, settings: Settings | None) -> "SplitPatients":
         """The study's settings as defaults."""
-        return cls(study=tyro.MISSING, config=settings.split if settings else SplitConfig())
+        return cls(study=tyro.MISSING, split=settings.split if settings else SplitConfig())
 
     def run(self) -> Outcome:
         """Divide them."""
-        split = Study(self.study).make_split(replace(self.config))
+        split = Study(self.study).make_split(self.split)
         data = {
             "protocol": split.protocol,
             "leaky": split.leaky,

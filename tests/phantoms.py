@@ -7,6 +7,8 @@ from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from nephroscope.imaging.grid import canonical
+from nephroscope.imaging.masks import label_map
 from nephroscope.records import CTVolume, VolumeGeometry
 
 SHAPE = (6, 40, 48)
@@ -157,3 +159,9 @@ def write_png(pixels: np.ndarray, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
     return path
+
+
+def read_label_map(path):
+    """Labels (S, R, C) of a label map on the canonical grid, and that grid."""
+    stored = label_map.read_label_map(path, path.name)
+    return canonical(stored.layers[0], stored.affine)

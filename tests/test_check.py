@@ -464,7 +464,8 @@ def test_slice_images_are_asked_what_they_can_answer(tmp_path, gray, codes_):
 
 def test_real_kidneys_are_found_out(test_data, tmp_path):
     """The masks are of the last 30 slices; their headers say the first, and so they lie on lung and bone."""
-    from nephroscope.imaging.nifti import read_label_map, read_nifti
+    from nephroscope.imaging.nifti import read_nifti
+    from phantoms import read_label_map
 
     folder = test_data / "ct_with_kidneys"
     if not folder.is_dir():

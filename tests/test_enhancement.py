@@ -186,7 +186,8 @@ def test_depth_is_euclidean_distance():
 
 def test_real_native_ct_is_seen_as_unenhanced(test_data):
     """TotalSegmentator's example: masks of the last 30 slices, whatever their header says."""
-    from nephroscope.imaging.nifti import read_label_map, read_nifti
+    from nephroscope.imaging.nifti import read_nifti
+    from phantoms import read_label_map
 
     folder = test_data / "ct_with_kidneys"
     volume = read_nifti(folder / "example_ct.nii.gz")

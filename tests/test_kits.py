@@ -10,13 +10,13 @@ import pytest
 from nephroscope.base.errors import CohortError
 from nephroscope.cli.imports import ImportKits
 from nephroscope.facade.study import Study
-from nephroscope.imaging.nifti import read_label_map
 from nephroscope.imaging.read import read_case
 from nephroscope.intake.labels.pathology import read_pathology
 from nephroscope.intake.public.kits import NO_CT, import_kits, read_kits_labels
 from nephroscope.intake.public.same_patients import drop_known_patients, public_patient
 from nephroscope.records import ChoiceRule, Cohort
 from one_series import flat, one_series
+from phantoms import read_label_map
 
 SUBTYPES = ("PRCC", "ChRCC")
 LAYOUTS = {

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from nephroscope.imaging.nifti import read_label_map
 from nephroscope.records import RoiMask, VolumeGeometry
 from nephroscope.regions.measure import axial_diameter_mm, crop, diameter_mm, farthest_mm, find_parts, measure
+from phantoms import read_label_map
 
 FULL = np.ones((3, 3, 3))
 FACES = np.array(

@@ -6,13 +6,13 @@ import nibabel
 import numpy as np
 import pytest
 
-from nephroscope.base.errors import CohortError, SeriesError
-from nephroscope.imaging.nifti import read_label_map, read_nifti
+from nephroscope.base.errors import CohortError, RoiError, SeriesError
+from nephroscope.imaging.nifti import read_nifti
 from nephroscope.intake.export.cases import read_dicom_series
 from nephroscope.intake.labels.rows import LabelRow
 from nephroscope.intake.nifti_folder import import_nifti
 from one_series import flat
-from phantoms import box_affine, box_hu, box_tumor, dicom_slices, write_nifti, write_slices
+from phantoms import box_affine, box_hu, box_tumor, dicom_slices, read_label_map, write_nifti, write_slices
 
 SUBTYPES = ("PRCC", "ChRCC")
 
@@ -109,7 +109,7 @@ def test_a_label_map_keeps_its_numbers(tmp_path):
 
 @pytest.mark.parametrize("value", [0.5, np.nan, np.inf])
 def test_a_label_map_of_fractions_is_refused(tmp_path, value):
-    with pytest.raises(SeriesError, match=r"label map of whole numbers, found fractions"):
+    with pytest.raises(RoiError, match=r"label map of whole numbers, found fractions"):
         read_label_map(write_nifti(np.where(box_tumor(), value, 0.0), tmp_path / "m.nii.gz"))
 
 

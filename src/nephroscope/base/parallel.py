@@ -98,7 +98,7 @@ class _Child:
             raise StudyError(
                 where="a worker process",
                 expected="a result",
-                found="that the system ended it, as it does when memory is short",
+                found="a process that the system ended, perhaps because memory is short",
                 remedy="close other programs, and run the command again",
             ) from error
         if not worked:

@@ -1,4 +1,4 @@
-"""Read NIfTI volumes and label maps on the same grid as DICOM. nibabel is loaded only when it is needed."""
+"""Read NIfTI files: a CT on the same grid as DICOM, or the values as stored. nibabel is loaded only when needed."""
 
 import gzip
 import hashlib
@@ -18,14 +18,13 @@ from nephroscope.imaging.files import GZIP, NIFTI1_SIZES, NIFTI2_SIZES
 from nephroscope.imaging.grid import (
     MOST_VOXELS,
     RAS_TO_LPS,
-    canonical,
     check_hu,
     check_right_angles,
     check_voxel,
     hu_volume,
     in_mm,
 )
-from nephroscope.records import CTVolume, Finding, VolumeGeometry, note, warning
+from nephroscope.records import CTVolume, Finding, note, warning
 
 MOST_OFFSET = 2**20  # bytes before the voxels; a header with more is damaged
 MOST_REST = 4096  # bytes after the voxels; with more, the file does not match its header
@@ -63,24 +62,6 @@ def read_nifti(path: Path) -> CTVolume:
     volume = hu_volume(hu, stored.affine, uid, (*stored.findings, *check_hu(hu, path.name)))
     check_right_angles(where, stored.affine)
     return volume
-
-
-def read_label_map(path: Path) -> tuple[npt.NDArray[np.int32], VolumeGeometry]:
-    """Whole-number labels (S, R, C) on the canonical grid.
-
-    Raises:
-        SeriesError: The file is not NIfTI, is cut short, has not three axes, or holds values that are not labels.
-    """
-    stored = read_stored(path)
-    values = stored.values
-    if not np.isfinite(values).all() or not np.array_equal(values, np.round(values)):
-        raise SeriesError(
-            where=f"file {path.name}",
-            expected="a label map of whole numbers",
-            found="fractions or values that are not a number",
-            remedy="export labels, not probabilities or a CT, and resample them with nearest neighbour",
-        )
-    return canonical(values.astype(np.int32), stored.affine)
 
 
 @dataclass(frozen=True, eq=False)

@@ -329,7 +329,7 @@ def test_an_auc_with_one_patient_of_a_subtype_has_no_narrow_interval():
     assert "Newcombe 2006 method 5 on 2 and 1 patients" in area.method
     apart = differences(few, few, READING)
     assert apart["auc"].low is None
-    assert "1 patient, a bootstrap asks for 5" in apart["auc"].method
+    assert "1 patient, a bootstrap needs 5" in apart["auc"].method
     cases = area_two_ways(by_case(answers(p, [0] * 6 + [1] * 3, list("abcdefghi")), READING), READING)
     assert "treats" not in cases.naive.estimate.method
 

@@ -51,7 +51,7 @@ def test_states():
         Item("4", "d", "?z", "whether"),
     )
     checklist = Checklist(key="k", name="K", source="s", sections={"S": (*items, Item("5", "e", "z?"))})
-    found = answer(checklist, {"x": Evidence(text="seen", where="#data; #data")})
+    found = answer(checklist, {"x": Evidence("seen", "#data; #data")})
     assert [a.state for a in found] == [
         "answered",
         "in part",
@@ -62,10 +62,10 @@ def test_states():
     assert [a.authors for a in found] == ["", "y", "run it", "", ""]
     assert found[0].where == "#data"
     left = Checklist(key="k", name="K", source="s", sections={"S": (Item("1", "a", "x", left="why"),)})
-    one = answer(left, {"x": Evidence(text="seen", where="#data")})[0]
+    one = answer(left, {"x": Evidence("seen", "#data")})[0]
     assert (one.state, one.authors) == ("in part", "why")
-    assert answer(checklist, {"z": Evidence(text="z", where="#data")})[3].state == "for the authors"
-    rest = answer(checklist, {"x": Evidence(text="seen", where="#data", rest="say who")})
+    assert answer(checklist, {"z": Evidence("z", "#data")})[3].state == "for the authors"
+    rest = answer(checklist, {"x": Evidence("seen", "#data", "say who")})
     assert (rest[0].state, rest[0].authors) == ("in part", "say who")
 
 

@@ -66,7 +66,7 @@ def test_population_imaging_and_regions():
     content = make_content()
     text = told(content, "Study population")
     assert text.startswith("12 tumors of 12 patients were included (6 PRCC, 6 ChRCC)")
-    assert "1 tumor was excluded: 1 subtype outside the study" in text
+    assert "1 tumor was excluded: subtype outside the study (1)" in text
     none = with_cases(content, phase=["nephrographic"] * 8 + ["excretory"] * 4)
     none = replace(
         none, scans={"case-0": Scan(manufacturer="GE", spacing_mm=5.0), "case-1": Scan(manufacturer="GE")}
@@ -177,7 +177,7 @@ def test_exclusions_are_grouped_in_the_methods():
     content = make_content()
     many = tuple(Exclusion(case_id=f"x{i}", reason="no CT found") for i in range(3))
     text = told(replace(content, cohort=replace(content.cohort, exclusions=many)), "Study population")
-    assert "3 tumors were excluded: 3 no CT found" in text
+    assert "3 tumors were excluded: no CT found (3)" in text
 
 
 def test_defaults_used_here_are_the_products():

@@ -232,10 +232,7 @@ def _load(path: Path, n: int) -> npt.NDArray[np.float64] | None:
 
 
 def _answers(
-    setup: Setup,
-    rows: npt.NDArray[np.int64],
-    labels: npt.NDArray[np.int64],
-    p: npt.NDArray[np.float64],
+    setup: Setup, rows: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], p: npt.NDArray[np.float64]
 ) -> Answers:
     case_ids = setup.store.case_ids[rows]
     patients = [setup.cohort.by_id[str(name)].patient_id for name in case_ids]

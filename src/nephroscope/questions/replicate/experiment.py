@@ -181,7 +181,7 @@ def _replicate(setup: Setup, readers: Sequence[Reader], folder: Path) -> Replica
             for entry in describe_networks(2, "zuo2021")
         },
         models=tuple(network_of(trained, answers[trained.model], setup, reading) for trained in networks),
-        shuffled=None if control is None else _shuffled(control, setup, reading),
+        shuffled=None if control is None else ShuffledControl(**vars(_arms(control, setup, reading))),
         cases=rows,
         readers=scored,
         readers_mean=mean_of_readers(scored),
@@ -236,12 +236,8 @@ def network_of(trained: Trained, answers: BothAnswers, setup: Setup, reading: Re
     paper, *folds = trained.records
     chosen = folds[trained.twin.index(trained.chosen_twin)]
     memory = [r.peak_memory_mb for r in (paper, chosen) if r.peak_memory_mb]
-    arms = _arms(trained, setup, reading)
     return Network(
-        model=arms.model,
-        paper=arms.paper,
-        twin=arms.twin,
-        difference=arms.difference,
+        **vars(_arms(trained, setup, reading)),
         tests={name: _of_tests(answers, cases, reading) for name, cases in test_sets(setup).items()},
         resources=Resources(
             seconds_per_epoch=paper.seconds_per_epoch,
@@ -288,11 +284,6 @@ def _arms(trained: Trained, setup: Setup, reading: Reading) -> BothArms:
         ),
         difference=differences(paper, twin, reading),
     )
-
-
-def _shuffled(trained: Trained, setup: Setup, reading: Reading) -> ShuffledControl:
-    arms = _arms(trained, setup, reading)
-    return ShuffledControl(model=arms.model, paper=arms.paper, twin=arms.twin, difference=arms.difference)
 
 
 def _patients_of(part: Part, setup: Setup) -> TwinFold:

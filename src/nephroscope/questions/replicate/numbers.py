@@ -143,7 +143,7 @@ def differences(paper: Judged, twin: Judged, reading: Reading) -> dict[str, Esti
             continue
         if apart is not None:
             patients = f"{fewest[name]} patient{'s' * (fewest[name] != 1)}"
-            why = f"{told}; no interval: {patients}, a bootstrap asks for {FEWEST}"
+            why = f"{told}; no interval: {patients}, a bootstrap needs {FEWEST}"
         found[name] = Estimate(value=apart, low=None, high=None, n=both.n, unit="patient", method=why)
     return found
 

@@ -63,7 +63,7 @@ TEST_IMAGES_NOTE = (
     "printed as sensitivity 88.2353 %: that is 15 of 17, the precision; the sensitivity is 15 of 15"
 )
 AUC = (0.9489, 0.849, 1.000)
-AUC_NOTE = "by image, 213.5 of 225 pairs; its interval takes three images of a patient for independent"
+AUC_NOTE = "by image, 213.5 of 225 pairs; its interval treats three images of a patient as independent"
 READERS = {
     "reader 1": (9, 10, 1.0),
     "reader 2": (8, 10, 0.5),
@@ -121,7 +121,7 @@ def printed_layers() -> list[PrintedLayer]:
 
 LAYERS_NOTE = (
     "Of the three convolutions of a block the paper prints one, without the expansion; it names ReLU6 or Linear; "
-    "in every block ReLU6 stands after the first two, and the last is linear"
+    "in every block ReLU6 follows the first two, and the last is linear"
 )
 
 
@@ -130,7 +130,7 @@ def layer_note(name: str) -> str:
     if name == "Conv1":
         return "the input has 3 channels: 3*3*3*32"
     if name == "inverted_residual":
-        return "a depthwise 3*3 stands before it; no expansion"
+        return "a depthwise 3*3 comes before it; no expansion"
     if name == "Classifier":
         return "built without the ReLU: logits"
     return ""

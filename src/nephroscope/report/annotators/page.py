@@ -32,7 +32,7 @@ from nephroscope.report.page.section import (
     ShownTable,
     Text,
 )
-from nephroscope.report.page.table import Cell, Column, Format, Letters, Table, build_table, plain
+from nephroscope.report.page.table import Cell, Column, Format, Table, build_table, plain
 
 FORMAT = 1
 CSV_COLUMNS = (
@@ -121,31 +121,29 @@ def _top(source: AnnotatorSource) -> list[Block]:
     ]
     return [
         Text(key, "key", marked=True),
-        ShownTable(name="", table=build_table("Agreement over all cases", columns, NAMES, [note])),
+        ShownTable("", build_table("Agreement over all cases", columns, NAMES, [note])),
         ShownFigure(
-            name="dice",
-            caption="Number of cases by Dice and by surface Dice.",
-            draw=lambda: dice_figure(report, source.marks),
+            "dice", "Number of cases by Dice and by surface Dice.", lambda: dice_figure(report, source.marks)
         ),
     ]
 
 
 def _significant(digits: int) -> Format:
-    """An estimate with so many significant digits, its interval below it."""
+    """Format of a column: an estimate with so many significant digits, its interval below it."""
+    return lambda value, letters: (
+        _cell(value, digits) if isinstance(value, Estimate) else plain(value, letters)
+    )
 
+
+def _cell(e: Estimate, digits: int = 3) -> Cell:
     def number(value: float) -> str:
         return f"{value:#.{digits}g}".removesuffix(".")
 
-    def cell(value: object, letters: Letters) -> str | Cell:
-        if not isinstance(value, Estimate):
-            return plain(value, letters)
-        if value.value is None:
-            return Cell("not available", value.method)
-        if value.low is None or value.high is None:
-            return Cell(number(value.value), value.method)
-        return Cell(number(value.value), f"{number(value.low)} to {number(value.high)}")
-
-    return cell
+    if e.value is None:
+        return Cell("not available", e.method)
+    if e.low is None or e.high is None:
+        return Cell(number(e.value), e.method)
+    return Cell(number(e.value), f"{number(e.low)} to {number(e.high)}")
 
 
 def _fill_size(source: AnnotatorSource) -> Filled | None:
@@ -179,9 +177,9 @@ def _fill_size(source: AnnotatorSource) -> Filled | None:
     }
     return Filled(
         blocks=[
-            ShownTable(name="", table=table),
+            ShownTable("", table),
             *(
-                ShownFigure(name=f"bland-altman-{what}", caption=caption, draw=_bland_altman(source, what))
+                ShownFigure(f"bland-altman-{what}", caption, _bland_altman(source, what))
                 for what, caption in captions.items()
             ),
         ]
@@ -210,7 +208,7 @@ def _fill_worst(source: AnnotatorSource) -> Filled | None:
 def _fill_cases(source: AnnotatorSource) -> Filled | None:
     if not source.report.cases:
         return None
-    return Filled(blocks=[ShownTable(name="", table=case_table(source.report), small=True)])
+    return Filled(blocks=[ShownTable("", case_table(source.report), small=True)])
 
 
 def case_table(report: AnnotatorReport) -> Table:
@@ -244,10 +242,10 @@ def _fill_pathology(source: AnnotatorSource) -> Filled | None:
     labels = source.report.readings
     if labels is None:
         return None
-    agreed, kappa = (_significant(3)(e, Letters()) for e in (labels.agreement, labels.kappa))
+    agreed, kappa = _cell(labels.agreement), _cell(labels.kappa)
     sentence = (
-        f"The same label in {_text(agreed)} of {labels.agreement.n} cases ({_small(agreed)}); Cohen's kappa "
-        f"{_text(kappa)} ({_small(kappa)})."
+        f"The same label in {agreed.text} of {labels.agreement.n} cases ({agreed.small}); Cohen's kappa {kappa.text} "
+        f"({kappa.small})."
     )
     methods = f"{labels.agreement.method} (agreement); {labels.kappa.method} (kappa)."
     rows = tuple((name, *map(str, row)) for name, row in zip(labels.labels, labels.table, strict=True))
@@ -258,7 +256,7 @@ def _fill_pathology(source: AnnotatorSource) -> Filled | None:
         blocks=[
             Text(sentence, marked=True),
             Text(methods, "notes"),
-            ShownTable(name="", table=table),
+            ShownTable("", table),
             *([Bullets(differ)] if differ else []),
         ]
     )
@@ -281,14 +279,6 @@ SECTIONS: tuple[Section[AnnotatorSource], ...] = (
     Section(id="pathology", title="Pathology, two readings", navigation="Pathology", fill=_fill_pathology),
     Section(id="doubt", title="Not compared, or in doubt", navigation="Not compared", fill=_fill_left_out),
 )
-
-
-def _text(cell: str | Cell) -> str:
-    return cell if isinstance(cell, str) else cell.text
-
-
-def _small(cell: str | Cell) -> str:
-    return "" if isinstance(cell, str) else cell.small
 
 
 def _ranges(slices: Sequence[int]) -> str:

@@ -17,14 +17,8 @@ CLAIM = Checklist(
             Item("1", "that AI is used, and which technology", "technology"),
             Item("2", "structured summary"),
         ),
-        "Introduction": (
-            Item("3", "background, intended use and role"),
-            Item("4", "aims and hypotheses"),
-        ),
-        "Study design": (
-            Item("5", "prospective or retrospective"),
-            Item("6", "goal of the study"),
-        ),
+        "Introduction": (Item("3", "background, intended use and role"), Item("4", "aims and hypotheses")),
+        "Study design": (Item("5", "prospective or retrospective"), Item("6", "goal of the study")),
         "Data": (
             Item("7", "where the data come from", "source"),
             Item("8", "inclusion and exclusion", "eligibility", "who was screened, and by which criteria"),
@@ -96,10 +90,7 @@ CLAIM = Checklist(
             Item("38", "diagnostic accuracy and its precision", "accuracy"),
             Item("39", "analysis of failures", "failures"),
         ),
-        "Discussion": (
-            Item("40", "limitations", "limitations"),
-            Item("41", "meaning for practice"),
-        ),
+        "Discussion": (Item("40", "limitations", "limitations"), Item("41", "meaning for practice")),
         "Other": (
             Item(
                 "42",

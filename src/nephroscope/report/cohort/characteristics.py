@@ -132,9 +132,9 @@ NOT_DEFINED = "-"
 Value = float | str | None
 Groups = Sequence[Sequence[ChosenCase]]
 NOTES = (
-    "Sex, age and site: patients, the first tumor of each; else tumors. Numbers: mean ± standard deviation; median "
-    "(quartiles); they describe these cases, so they have no interval. Unknown values are counted and left out of "
-    "tests.",
+    "Sex, age and site count patients (the first tumor of each), all other rows count tumors. Numbers are mean ± "
+    "standard deviation, and median (quartiles); they describe these cases, so they have no interval. Unknown values "
+    "are counted and left out of tests.",
     "p values are two-sided and not corrected for the number of tests: they show where groups differ, not why.",
 )
 

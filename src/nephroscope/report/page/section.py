@@ -17,7 +17,7 @@ Source = TypeVar("Source")
 Look = Literal["text", "key", "beside", "lead", "notes", "empty"]  # classes of the style sheet
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Block:
     """A part of a section; ``kind`` names the macro that writes it."""
 
@@ -60,7 +60,7 @@ class Definitions(Block):
     items: Sequence[tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ShownTable(Block):
     """A table on the page.
 
@@ -79,7 +79,7 @@ class ShownTable(Block):
     of_study: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ShownFigure(Block):
     """A figure on the page and as SVG and PNG files; ``draw`` makes it when it is needed."""
 
@@ -118,7 +118,7 @@ class Fragment(Block):
     content: object
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """A statement that may answer an item of a reporting checklist.
 

@@ -38,12 +38,7 @@ class Table:
             [cell if isinstance(cell, str) else {"text": cell.text, "small": cell.small} for cell in row]
             for row in self.rows
         ]
-        return {
-            "caption": self.caption,
-            "header": list(self.header),
-            "rows": rows,
-            "notes": list(self.notes),
-        }
+        return {"caption": self.caption, "header": list(self.header), "rows": rows, "notes": list(self.notes)}
 
     def markdown(self) -> list[str]:
         """Lines of a Markdown table, header first; small print is left out."""
@@ -105,10 +100,7 @@ class Column(Generic[Record]):
 
 
 def build_table(
-    caption: str,
-    columns: Sequence[Column[Record]],
-    records: Iterable[Record],
-    notes: Sequence[str] = (),
+    caption: str, columns: Sequence[Column[Record]], records: Iterable[Record], notes: Sequence[str] = ()
 ) -> Table:
     """A row for each record, a cell for each column; the notes name the methods first."""
     letters = Letters()

@@ -124,9 +124,9 @@ def _top(found: Replication) -> list[Block]:
     return [
         Text(found.summary, "key", marked=True),
         ShownFigure(
-            name="comparison",
-            caption=caption,
-            draw=lambda: figures.comparison_figure(found.models, found.shuffled, printed, found.marks),
+            "comparison",
+            caption,
+            lambda: figures.comparison_figure(found.models, found.shuffled, printed, found.marks),
         ),
         *(Text(text) for text in sentences if text),
         Heading("What differs between the two", marked=False),
@@ -142,9 +142,9 @@ def _flow(source: ReplicateSource) -> Filled:
     drawn = " The study marks no test case, so some were drawn at random, as the paper did."
     caption = "From all tumors reviewed to the parts of this study."
     figure = ShownFigure(
-        name="figure1-flow",
-        caption=caption + drawn * source.found.configuration.tests_drawn,
-        draw=lambda: draw_flow(setup.cohort, None, [*source.findings, *setup.store.findings]),
+        "figure1-flow",
+        caption + drawn * source.found.configuration.tests_drawn,
+        lambda: draw_flow(setup.cohort, None, [*source.findings, *setup.store.findings]),
     )
     return Filled(blocks=[figure, _table("cohort_table", network_tables.cohort_table(source.found))])
 
@@ -226,10 +226,7 @@ def _layers(source: ReplicateSource) -> Filled:
         "Drawn from Table 3. Height: logarithm of the side of the output; width: logarithm of its channels."
     )
     figure = ShownFigure(
-        name="figure3-network",
-        caption=caption,
-        draw=lambda: figures.blocks_figure(found.layers),
-        of_study=False,
+        "figure3-network", caption, lambda: figures.blocks_figure(found.layers), of_study=False
     )
     return Filled(blocks=[figure, _table("layers", network_tables.layer_table(found), of_study=False)])
 
@@ -243,11 +240,11 @@ def _decisions(source: ReplicateSource) -> Filled:
 
 
 def _table(name: str, table: Table, of_study: bool = True) -> ShownTable:
-    return ShownTable(name=name, table=table, of_study=of_study)
+    return ShownTable(name, table, of_study=of_study)
 
 
 def _figure(name: str, caption: str, draw: Callable[[], Figure]) -> ShownFigure:
-    return ShownFigure(name=name, caption=caption, draw=draw)
+    return ShownFigure(name, caption, draw)
 
 
 SECTIONS: tuple[Section[ReplicateSource], ...] = (

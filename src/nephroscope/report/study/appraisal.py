@@ -111,10 +111,7 @@ def _on_other_folds(content: ReportContent, known: Sequence[Answer]) -> _OnOther
 
 
 def _group(
-    content: ReportContent,
-    name: str,
-    members: Sequence[Answer],
-    rescaled: Mapping[str, Mapping[str, Answer]],
+    content: ReportContent, name: str, members: Sequence[Answer], rescaled: Mapping[str, Mapping[str, Answer]]
 ) -> GroupAppraisal:
     report, config = content.main.report, content.evaluation
     two = len(report.subtypes) == 2
@@ -137,9 +134,7 @@ def _group(
 
 
 def _two(
-    content: ReportContent,
-    members: Sequence[Answer],
-    rescaled: Mapping[str, Mapping[str, Answer]],
+    content: ReportContent, members: Sequence[Answer], rescaled: Mapping[str, Mapping[str, Answer]]
 ) -> tuple[dict[str, dict[str, Estimate]], dict[str, CalibrationCurve], DecisionCurve]:
     """Calibration of two subtypes, as it is and rescaled, and the decision curve."""
     report, config = content.main.report, content.evaluation

@@ -31,11 +31,9 @@ def evidence_of(source: RunSource, n_limits: int) -> dict[str, Evidence]:
         **_of_output(content),
         **_of_results(content, source.appraisal),
         "limitations": Evidence(
-            text=f"{n_limits} limitations written from the data",
-            where="#limits",
-            rest="bias and generalisation in words",
+            f"{n_limits} limitations written from the data", "#limits", "bias and generalisation in words"
         ),
-        "software": Evidence(text="versions as recorded with the run", where="#methods")
+        "software": Evidence("versions as recorded with the run", "#methods")
         if content.environment
         else None,
     }
@@ -51,26 +49,24 @@ def _of_inclusion(content: ReportContent) -> dict[str, Evidence | None]:
     sites = {c.site_id for c in cases}
     left_out = len({e.case_id for e in cohort.exclusions} - set(cohort.by_id))
     eligibility = Evidence(
-        text=f"{counted_noun(left_out, 'tumor')} excluded, each with its reason",
-        where="#data; figures/flow.svg; tables/left-out.csv",
-        rest="the criteria as they were planned",
+        f"{counted_noun(left_out, 'tumor')} excluded, each with its reason",
+        "#data; figures/flow.svg; tables/left-out.csv",
+        "the criteria as they were planned",
     )
     return {
         "source": Evidence(
-            text=f"{counted_noun(len(cases), 'tumor')} of {counted_noun(len(patients), 'patient')}, "
+            f"{counted_noun(len(cases), 'tumor')} of {counted_noun(len(patients), 'patient')}, "
             f"{counted_noun(len(sites), 'site')}",
-            where="#data; tables/who.csv",
-            rest="which institutions, when, consecutive or not",
+            "#data; tables/who.csv",
+            "which institutions, when, consecutive or not",
         ),
         "eligibility": eligibility if left_out else None,
         "flow": Evidence(
-            text=f"{len(cases) + left_out} tumors reviewed, {left_out} excluded, {len(cases)} included",
-            where="#data; figures/flow.svg",
-            rest="" if left_out else "who was left out before the tables were made",
+            f"{len(cases) + left_out} tumors reviewed, {left_out} excluded, {len(cases)} included",
+            "#data; figures/flow.svg",
+            "" if left_out else "who was left out before the tables were made",
         ),
-        "multicenter": Evidence(text=f"{len(sites)} sites", where="#data; tables/who.csv")
-        if len(sites) > 1
-        else None,
+        "multicenter": Evidence(f"{len(sites)} sites", "#data; tables/who.csv") if len(sites) > 1 else None,
     }
 
 
@@ -86,28 +82,25 @@ def _of_cases(content: ReportContent) -> dict[str, Evidence | None]:
     missing = ", ".join(f"{name} {n}" for name, n in unknown.items() if n) or "none"
     phases = ", ".join(f"{n} {phase}" for phase, n in Counter(c.phase for c in cases).most_common())
     acquisition = Evidence(
-        text=f"phases: {phases}" + ("; makers and slice spacing" if content.scans else ""),
-        where="#methods",
-        rest="kV, kernel, contrast agent and timing",
+        f"phases: {phases}" + ("; makers and slice spacing" if content.scans else ""),
+        "#methods",
+        "kV, kernel, contrast agent and timing",
     )
     parts = Evidence(
-        text="development and each test set, with standardised differences",
-        where="#split; tables/parts.csv",
+        "development and each test set, with standardised differences", "#split; tables/parts.csv"
     )
     return {
         "missing": Evidence(
-            text=f"unknown values by case: {missing}; counted, left out of tests, and no input of the network",
-            where="#data; tables/who.csv",
+            f"unknown values by case: {missing}; counted, left out of tests, and no input of the network",
+            "#data; tables/who.csv",
         ),
         "acquisition": acquisition if content.scans or unknown["phase"] < len(cases) else None,
         "reference": Evidence(
-            text=f"subtype of the label table ({', '.join(cohort.subtypes)})",
-            where="#methods",
-            rest="how pathology was read, and by whom",
+            f"subtype of the label table ({', '.join(cohort.subtypes)})",
+            "#methods",
+            "how pathology was read, and by whom",
         ),
-        "characteristics": Evidence(
-            text="age, sex, size, phase, site by subtype", where="#data; tables/who.csv"
-        ),
+        "characteristics": Evidence("age, sex, size, phase, site by subtype", "#data; tables/who.csv"),
         "parts": None if characteristics_by_part(cohort, content.split) is None else parts,
     }
 
@@ -118,9 +111,9 @@ def _of_annotators(content: ReportContent) -> dict[str, Evidence]:
     two = sum(c.both_readers is not None for c in cases)
     found = {
         "annotation": Evidence(
-            text=f"tumor region drawn in {drawn} of {len(cases)} cases, by two annotators in {two}",
-            where="#methods",
-            rest="qualification of the annotators, tool, blinding",
+            f"tumor region drawn in {drawn} of {len(cases)} cases, by two annotators in {two}",
+            "#methods",
+            "qualification of the annotators, tool, blinding",
         )
     }
     if drawn:
@@ -128,16 +121,14 @@ def _of_annotators(content: ReportContent) -> dict[str, Evidence]:
         if two:
             used = CONSENSUS[content.roi_config.consensus]
         found["one region"] = Evidence(
-            text=f"of each case: {used}",
-            where="#methods",
-            rest="whether this is how a clinic would draw it",
+            f"of each case: {used}", "#methods", "whether this is how a clinic would draw it"
         )
     dice = content.roi_agreement
     if dice is not None:
         found["agreement"] = Evidence(
-            text=f"mean Dice of two annotators {dice.value:.3f}, {counted_noun(dice.n, dice.unit)}",
-            where="../agreement/index.html",
-            rest="agreement of one annotator with themselves",
+            f"mean Dice of two annotators {dice.value:.3f}, {counted_noun(dice.n, dice.unit)}",
+            "../agreement/index.html",
+            "agreement of one annotator with themselves",
         )
     return found
 
@@ -151,16 +142,14 @@ def _of_parts(content: ReportContent) -> dict[str, Evidence]:
     external = [g for g in report.groups if g.name.startswith("external-test")]
     found = {
         "partitions": Evidence(
-            text=f"{counted_noun(len(split.folds), 'fold')}, {counted_noun(len(split.holdout), 'case')} held out, "
+            f"{counted_noun(len(split.folds), 'fold')}, {counted_noun(len(split.holdout), 'case')} held out, "
             f"seed {split.config.seed}",
-            where="#split; tables/split.csv",
+            "#split; tables/split.csv",
         ),
-        "disjoint": Evidence(
-            text=level, where="#split", rest="justify a division below the patient" if split.leaky else ""
-        ),
+        "disjoint": Evidence(level, "#split", "justify a division below the patient" if split.leaky else ""),
     }
     if internal:
-        found["internal"] = Evidence(text=_test_sets(internal), where="#results", rest=patients_in_both)
+        found["internal"] = Evidence(_test_sets(internal), "#results", patients_in_both)
     if external:
         found["external"] = _external(content, external)
     return found
@@ -169,20 +158,18 @@ def _of_parts(content: ReportContent) -> dict[str, Evidence]:
 def _of_input(content: ReportContent) -> dict[str, Evidence]:
     train, spec = content.main.train, content.spec
     return {
-        "technology": Evidence(
-            text=f"deep learning on CT: {train.model}", where="#methods", rest="title and abstract"
-        ),
+        "technology": Evidence(f"deep learning on CT: {train.model}", "#methods", "title and abstract"),
         "preprocessing": Evidence(
-            text=f"window level {spec.window_level_hu:g} width {spec.window_width_hu:g} HU, ROI {spec.roi_mode}, "
+            f"window level {spec.window_level_hu:g} width {spec.window_width_hu:g} HU, ROI {spec.roi_mode}, "
             f"{spec.size_px} pixels",
-            where="#methods",
+            "#methods",
         ),
         "subset": Evidence(
-            text=f"slices with at least {spec.min_area_mm2:g} mm² of tumor; series by the order of phases",
-            where="#methods",
+            f"slices with at least {spec.min_area_mm2:g} mm² of tumor; series by the order of phases",
+            "#methods",
         ),
-        "one image": Evidence(text="one CT series of each case", where="#methods"),
-        "input": Evidence(text="axial slices of the tumor in HU; no clinical value", where="#methods"),
+        "one image": Evidence("one CT series of each case", "#methods"),
+        "input": Evidence("axial slices of the tumor in HU; no clinical value", "#methods"),
     }
 
 
@@ -191,27 +178,25 @@ def _of_training(content: ReportContent) -> dict[str, Evidence]:
     weights = "ImageNet weights" if train.pretrained else "random weights"
     balance = "loss weighted by subtype" if train.class_weights else "loss not weighted by subtype"
     return {
-        "model": Evidence(text=f"{train.model}, recipe {train.recipe}", where="#methods"),
-        "start": Evidence(text=f"{weights}, seed {train.seed}", where="#methods"),
+        "model": Evidence(f"{train.model}, recipe {train.recipe}", "#methods"),
+        "start": Evidence(f"{weights}, seed {train.seed}", "#methods"),
         "training": Evidence(
-            text=f"at most {train.epochs} epochs, batches of {train.batch_size}, rate {train.learning_rate:g}, "
+            f"at most {train.epochs} epochs, batches of {train.batch_size}, rate {train.learning_rate:g}, "
             f"augmentation {'on' if train.augmentation else 'off'}",
-            where="#methods; report.json",
+            "#methods; report.json",
         ),
         "selection": Evidence(
-            text="epoch with the lowest validation loss",
-            where="#methods; #learning",
-            rest="validation patients also train" if leaky else "",
+            "epoch with the lowest validation loss",
+            "#methods; #learning",
+            "validation patients also train" if leaky else "",
         ),
         "ensemble": Evidence(
-            text="mean over the slices of a case, each classified by the network of its fold"
+            "mean over the slices of a case, each classified by the network of its fold"
             if leaky
             else "each case is classified by one network, as the mean over its slices: no ensemble",
-            where="#methods",
+            "#methods",
         ),
-        "balance": Evidence(
-            text=balance, where="#methods", rest="why it was weighted" if train.class_weights else ""
-        ),
+        "balance": Evidence(balance, "#methods", "why it was weighted" if train.class_weights else ""),
     }
 
 
@@ -221,17 +206,17 @@ def _of_output(content: ReportContent) -> dict[str, Evidence]:
     if len(content.main.report.subtypes) == 2:
         rule = "threshold " + ", ".join(sorted({f"{p.threshold:.2f} ({p.criterion})" for p in points}))
     return {
-        "output": Evidence(text=f"probability of each subtype; {rule}", where="#methods"),
+        "output": Evidence(f"probability of each subtype; {rule}", "#methods"),
         "threshold": Evidence(
-            text=f"probability of each subtype; {rule}",
-            where="#methods",
-            rest="why this threshold" if any(p.criterion == "fixed" for p in points) else "",
+            f"probability of each subtype; {rule}",
+            "#methods",
+            "why this threshold" if any(p.criterion == "fixed" for p in points) else "",
         ),
         "poor input": Evidence(
-            text="unreadable images and regions are refused with a reason; a case unlike the training cases is "
+            "unreadable images and regions are refused with a reason; a case unlike the training cases is "
             "answered “not sure”",
-            where="#methods",
-            rest="what the user does then",
+            "#methods",
+            "what the user does then",
         ),
     }
 
@@ -248,19 +233,19 @@ def _of_results(content: ReportContent, appraisal: Appraisal) -> dict[str, Evide
     measured += ", net benefit" if any(g.decision for g in appraisal.groups.values()) else ""
     where = "#results; tables/figures.csv"
     found = {
-        "metrics": Evidence(text=measured, where="#methods; #results"),
-        "uncertainty": Evidence(text=f"{interval}, method named with each figure", where="#methods"),
-        "performance": Evidence(text=_test_sets(report.groups), where=where, rest=rest),
-        "accuracy": Evidence(text=_accuracy(report), where=where, rest=rest),
-        "events": Evidence(text=_events(content), where="#split; tables/split.csv"),
+        "metrics": Evidence(measured, "#methods; #results"),
+        "uncertainty": Evidence(f"{interval}, method named with each figure", "#methods"),
+        "performance": Evidence(_test_sets(report.groups), where, rest),
+        "accuracy": Evidence(_accuracy(report), where, rest),
+        "events": Evidence(_events(content), "#split; tables/split.csv"),
         "failures": _failures(report.predictions),
     }
     if content.saliency is not None and content.saliency.maps:
         passed = weights_verdict(content.saliency.figures) == "depends"
         found["saliency"] = Evidence(
-            text=f"Grad-CAM. {content.saliency.check}",
-            where="#cases",
-            rest="" if passed else "the check does not show that the maps explain the model",
+            f"Grad-CAM. {content.saliency.check}",
+            "#cases",
+            "" if passed else "the check does not show that the maps explain the model",
         )
     return found | _of_probabilities(appraisal)
 
@@ -270,9 +255,9 @@ def _external(content: ReportContent, groups: Sequence[EvaluationGroup]) -> Evid
     known = {c.site_id for c in content.cohort.chosen if c.cohort == DEVELOPMENT}
     shared = [g.name for g in groups if content.sites_of(g.name) <= known]
     return Evidence(
-        text=_test_sets(groups),
-        where="#results; tables/figures.csv",
-        rest="in what it is external: its sites also gave cases to development" if shared else "",
+        _test_sets(groups),
+        "#results; tables/figures.csv",
+        "in what it is external: its sites also gave cases to development" if shared else "",
     )
 
 
@@ -290,37 +275,37 @@ def _of_probabilities(appraisal: Appraisal) -> dict[str, Evidence]:
     found = {}
     if any("slope" in by and by["slope"].value is not None for g in groups for by in g.calibration.values()):
         found["calibration"] = Evidence(
-            text="intercept, slope, observed to expected, Brier score"
+            "intercept, slope, observed to expected, Brier score"
             + (
                 ", curve with band"
                 if any(not c.curve.is_empty for g in groups for c in g.curves.values())
                 else ""
             ),
-            where="#calibration; tables/calibration-*.csv",
+            "#calibration; tables/calibration-*.csv",
         )
     subgroups = [s for g in groups for s in g.subgroups]
     known = [s for s in subgroups if "auc" in s.figures and s.figures["auc"].value is not None]
     where = "#subgroups; tables/subgroups-*.csv"
     if known:
         found["subgroups"] = Evidence(
-            text=f"{len(known)} of {counted_noun(len(subgroups), 'subgroup')} have figures, each against all other "
+            f"{len(known)} of {counted_noun(len(subgroups), 'subgroup')} have figures, each against all other "
             "cases",
-            where=where,
+            where,
         )
     sites = [s for s in known if s.attribute == "site"]
     if len(sites) > 1:
-        found["sites"] = Evidence(text=f"{len(sites)} sites, each against all others", where=where)
+        found["sites"] = Evidence(f"{len(sites)} sites, each against all others", where)
     traits = [name for name in ("sex", "age") if any(s.attribute == name for s in known)]
     if traits:
         found["fairness"] = Evidence(
-            text=f"subgroups by {' and '.join(traits)}", where=where, rest="other groups, and what was done"
+            f"subgroups by {' and '.join(traits)}", where, "other groups, and what was done"
         )
     if any(g.decision is not None for g in groups):
-        found["utility"] = Evidence(text="decision curve", where="#calibration; figures/decision-*.svg")
+        found["utility"] = Evidence("decision curve", "#calibration; figures/decision-*.svg")
     if appraisal.rescalings:
         found["updating"] = Evidence(
-            text="temperature and Platt scaling, fitted on other patients; all other figures are without it",
-            where="#calibration; tables/rescaling.csv",
+            "temperature and Platt scaling, fitted on other patients; all other figures are without it",
+            "#calibration; tables/rescaling.csv",
         )
     return found
 
@@ -331,9 +316,9 @@ def _failures(predictions: Sequence[Answer]) -> Evidence:
     unsure = sum(p.call is None for p in known)
     shown = "each" if wrong <= MOST["wrong"] and unsure <= MOST["unsure"] else "the worst"
     return Evidence(
-        text=f"{counted_noun(wrong, 'mistake')} and {unsure} “not sure”, {shown} with slices",
-        where="#cases; tables/cases.csv",
-        rest="what the mistakes have in common",
+        f"{counted_noun(wrong, 'mistake')} and {unsure} “not sure”, {shown} with slices",
+        "#cases; tables/cases.csv",
+        "what the mistakes have in common",
     )
 
 

@@ -110,9 +110,9 @@ def check_sentences(figures: Mapping[str, Estimate]) -> str:
         "unknown": "Whether the maps depend on the weights could not be checked",
     }[weights_verdict(figures)]
     words = [
-        f"{verdict}: mean Spearman with the maps of the same network under random weights "
-        f"{_with_patients(figures['random'])}; without its sign {_with_patients(figures['random_size'])}; for "
-        "comparison, with the map of the mirrored slice, which would be 1 for a steady map, "
+        f"{verdict}: mean Spearman correlation with the maps of the same network under random weights "
+        f"{_with_patients(figures['random'])}; ignoring the sign {_with_patients(figures['random_size'])}; for "
+        "comparison, with the map of the mirrored slice, which would be 1 for a stable map, "
         f"{_with_patients(figures['mirrored'])}."
     ]
     if "inside" in figures and figures["inside"].value is not None:
@@ -126,11 +126,11 @@ def _checked(figures: Mapping[str, Estimate]) -> bool:
 
 def _inside(figures: Mapping[str, Estimate]) -> str:
     above = figures["inside_above_area"]
-    verdict = "no more than an even map would have there"
+    verdict = "no more than an evenly spread map would have there"
     if above.low is not None and above.low > 0:
-        verdict = "more than an even map would have there"
+        verdict = "more than an evenly spread map would have there"
     elif above.high is not None and above.high < 0:
-        verdict = "less than an even map would have there"
+        verdict = "less than an evenly spread map would have there"
     return (
         f"The share of the map that lies in the ROI is {_with_patients(figures['inside'])}; the ROI fills "
         f"{_with_patients(figures['area'])} of the slice: {verdict} (difference {_with_patients(above)})."

@@ -2,16 +2,7 @@
 
 from nephroscope.records import Answer
 from nephroscope.report.page.names import group_name
-from nephroscope.report.page.section import (
-    Block,
-    Filled,
-    Fold,
-    Fragment,
-    Heading,
-    Section,
-    ShownTable,
-    Text,
-)
+from nephroscope.report.page.section import Block, Filled, Fold, Fragment, Heading, Section, ShownTable, Text
 from nephroscope.report.page.table import Column, Table, build_table
 from nephroscope.report.study.appraisal import RunSource
 from nephroscope.report.study.case_cards import case_sections, verdict_of
@@ -37,7 +28,7 @@ def _fill(source: RunSource) -> Filled:
             text = f"{shown}; all are rows of the table below and of tables/cases.csv."
             blocks.append(Text(text, "notes"))
         blocks.append(Fragment("study/cards.html.j2", section.cards))
-    every = ShownTable(name="cases", table=case_table(content), small=True)
+    every = ShownTable("cases", case_table(content), small=True)
     blocks.append(Fold(f"All {len(report.predictions)} cases", [every], small="(also in tables/cases.csv)"))
     return Filled(blocks=blocks, limitations=saliency_limitations(content), methods=saliency_methods(content))
 

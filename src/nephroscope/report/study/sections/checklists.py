@@ -32,6 +32,6 @@ CHECKLISTS = Section(id="checklists", title="Reporting checklists", navigation="
 
 
 def _folded(checklist: Checklist, answers: tuple[AnsweredItem, ...]) -> Block:
-    table = ShownTable(name="", table=answer_table(checklist, answers), small=True)
+    table = ShownTable("", answer_table(checklist, answers), small=True)
     source = Text(f"{checklist.source}. {checklist.note}".strip(), "notes")
     return Fold(checklist.name, [source, table], small=f"{counts_text(answers)}, of {len(answers)}")

@@ -17,19 +17,19 @@ def _fill(source: RunSource) -> Filled:
     content = source.content
     blocks: list[Block] = [
         ShownFigure(
-            name="flow",
-            caption="From all tumors reviewed to the parts of the study.",
-            draw=lambda: draw_flow(content.cohort, content.split, content.findings),
+            "flow",
+            "From all tumors reviewed to the parts of the study.",
+            lambda: draw_flow(content.cohort, content.split, content.findings),
         ),
-        ShownTable(name="who", table=characteristics_by_subtype(content.cohort, content.slice_counts)),
+        ShownTable("who", characteristics_by_subtype(content.cohort, content.slice_counts)),
     ]
     left_out, found = exclusion_table(content), finding_table(content)
     if left_out.rows:
-        blocks.append(ShownTable(name="left-out", table=left_out))
+        blocks.append(ShownTable("left-out", left_out))
     else:
         blocks.append(Text("No case was left out."))
     if found.rows:
-        blocks.append(ShownTable(name="findings", table=found))
+        blocks.append(ShownTable("findings", found))
     return Filled(blocks=blocks)
 
 

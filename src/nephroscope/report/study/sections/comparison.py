@@ -66,11 +66,8 @@ def filled_comparison(found: Comparison, run: str) -> Filled:
     blocks: list[Block] = [
         *(Text(text, "lead") for text in words[:1]),
         *more_sentences(words[1:]),
-        ShownFigure(name="comparison", caption=_caption(content), draw=lambda: forest_plot(content)),
-        *(
-            ShownTable(name=n, table=t, shown="open" if n in OPEN else "folded", small=True)
-            for n, t in tables.items()
-        ),
+        ShownFigure("comparison", _caption(content), lambda: forest_plot(content)),
+        *(ShownTable(n, t, shown="open" if n in OPEN else "folded", small=True) for n, t in tables.items()),
     ]
     return Filled(
         blocks=blocks,
@@ -120,26 +117,27 @@ def better_baselines(compared: ComparisonDocument, run: str) -> tuple[str, ...]:
 
 def _evidence(content: ComparisonDocument) -> dict[str, Evidence]:
     names = [row.name for row in content.first.candidates]
-    evidence = {"comparison": Evidence(text=f"{len(names)} candidates on the same folds", where=WHERE)}
+    evidence = {"comparison": Evidence(f"{len(names)} candidates on the same folds", WHERE)}
     for key, wanted in (("clinical", {"clinical"}), ("simple", {"attenuation", "clinical"})):
         there = [name for name in names if name in wanted]
         if there:
             text = f"{', '.join(there)} on the same folds, paired tests"
-            evidence[key] = Evidence(text=text, where=WHERE)
+            evidence[key] = Evidence(text, WHERE)
     if any("radiomics" in name for name in names):
         text = "features by IBSI, chosen inside the folds, as a candidate"
-        evidence["radiomics"] = Evidence(text=text, where="#comparison; #methods")
+        evidence["radiomics"] = Evidence(text, "#comparison; #methods")
     if content.repeated:
         text = "patients divided again, and fitted with other seeds"
-        evidence["repeats"] = Evidence(text=text, where="#comparison; tables/repeats.csv")
+        evidence["repeats"] = Evidence(text, "#comparison; tables/repeats.csv")
     return evidence
 
 
 def _methods(content: ComparisonDocument) -> tuple[tuple[str, str], ...]:
     method = (
         f"Every candidate was fitted and tested on the same {content.folds} folds by patient (splits.json). "
-        "Baselines learn from the training and validation part; networks learn from the training part and stop by "
-        "the validation part. Pairs are tested on the same cases, with p corrected by Holm's method."
+        "Baselines learn from the training and validation part; networks learn from the training part, and the "
+        "validation part decides when they stop. Pairs are tested on the same cases, with p corrected by Holm's "
+        "method."
     )
     candidates = "\n".join(f"{row.name}: {row.description}." for row in content.first.candidates)
     return ("Comparison", method), ("Candidates", candidates)

@@ -7,12 +7,7 @@ from nephroscope.records import counted_noun, p_words
 from nephroscope.report.page.section import Evidence, Filled, Section, ShownTable, Text
 from nephroscope.report.page.table import Cell, Column, Table, build_table
 from nephroscope.report.study.appraisal import RunSource
-from nephroscope.report.study.sections.comparison import (
-    counted_value,
-    more_sentences,
-    p_cell,
-    refused_notes,
-)
+from nephroscope.report.study.sections.comparison import counted_value, more_sentences, p_cell, refused_notes
 
 METHOD = (
     "Labels were permuted between patients, folds were made by the same rules, and every baseline was fitted and "
@@ -50,13 +45,11 @@ def filled_control(rows: Sequence[Control], n_cases: int) -> Filled:
         blocks=[
             *(Text(text, "lead") for text in leads),
             *more_sentences([text for text in sentences if text not in warnings]),
-            ShownTable(name="control", table=control_table(rows, n_cases), small=True),
+            ShownTable("control", control_table(rows, n_cases), small=True),
         ],
         limitations=warnings,
         methods=(("Shuffled labels", METHOD),),
-        evidence={
-            "control": Evidence(text="control with shuffled labels", where="#control; tables/control.csv")
-        },
+        evidence={"control": Evidence("control with shuffled labels", "#control; tables/control.csv")},
     )
 
 

@@ -18,9 +18,7 @@ def _fill(source: RunSource) -> Filled:
     if not any(len(epochs) > 0 for epochs in run.curves.values()):
         return Filled(blocks=[Text("No learning curves were recorded.")])
     caption = "Learning curves, a line per fold; the dot marks the epoch whose weights were kept."
-    figure = ShownFigure(
-        name="learning", caption=caption, draw=lambda: learning_curves(run, source.content.marks)
-    )
+    figure = ShownFigure("learning", caption, lambda: learning_curves(run, source.content.marks))
     return Filled(blocks=[figure])
 
 

@@ -178,10 +178,7 @@ def _of_confounders(content: ReportContent) -> Iterator[str]:
         ("sex", lambda c: {"M": "men", "F": "women"}.get(c.clinical.sex or "")),
         ("contrast phase", lambda c: c.phase),
         ("site", lambda c: c.site_id),
-        (
-            "vendor",
-            lambda c: scans[c.case_id].manufacturer or None if c.case_id in scans else None,
-        ),
+        ("vendor", lambda c: scans[c.case_id].manufacturer or None if c.case_id in scans else None),
     )
     for name, read in traits:
         shares = {}
@@ -264,8 +261,8 @@ def _of_regions(content: ReportContent) -> Iterator[str]:
 
 def _of_scope(content: ReportContent) -> Iterator[str]:
     yield (
-        f"Only {', '.join(content.cohort.subtypes)} were studied. Any other tumor would be given one of these names, "
-        "or “not sure”."
+        f"Only {' and '.join(content.cohort.subtypes)} were studied. Any other tumor would be given one of these "
+        "names, or “not sure”."
     )
 
 

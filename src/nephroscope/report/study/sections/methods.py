@@ -61,7 +61,7 @@ def training_text(content: ReportContent) -> str:
     train = content.main.train
     rate = f"learning rate {train.learning_rate:g}"
     if train.schedule == "cosine":
-        rate += f", rising over the first {100 * train.warmup:g} % of the steps and then falling as a cosine to zero"
+        rate += f", rising over the first {100 * train.warmup:g} % of the steps, then falling to zero along a cosine"
     else:
         rate += ", constant" + (
             f" after the first {100 * train.warmup:g} % of the steps" if train.warmup else ""
@@ -154,9 +154,10 @@ def _population_text(content: ReportContent) -> str:
         text += f", and {len(second)} have a second pathology reading, which differs in {differ}"
     left_out = [e for e in cohort.exclusions if e.case_id not in cohort.by_id]
     if left_out:
-        reasons = counted(reason_group(e.reason) for e in left_out)
-        verb = "was" if len(left_out) == 1 else "were"
-        text += f". {counted_noun(len(left_out), 'tumor')} {verb} excluded: {reasons}"
+        reasons = Counter(reason_group(e.reason) for e in left_out).most_common()
+        why = ", ".join(f"{reason} ({n})" for reason, n in reasons)
+        were = "was" if len(left_out) == 1 else "were"
+        text += f". {counted_noun(len(left_out), 'tumor')} {were} excluded: {why}"
     parts = Counter(c.cohort for c in cohort.chosen)
     if len(parts) > 1:
         text += ". By part of the study: " + ", ".join(f"{n} {group_name(name)}" for name, n in parts.items())
@@ -203,8 +204,8 @@ def _roi_text(content: ReportContent) -> str:
 def _slices_text(content: ReportContent) -> str:
     spec = content.spec
     seen = {
-        "crop": f"a square box around the tumor with {spec.margin_mm:g} mm on each side",
-        "mask": f"a square box around the tumor with {spec.margin_mm:g} mm on each side, outside it air",
+        "crop": f"a square box around the tumor with a margin of {spec.margin_mm:g} mm on each side",
+        "mask": "the same box, with air outside the tumor",
         "full": "the whole slice",
     }[spec.roi_mode]
     coarse = sum(c.source != "HU" for c in content.cohort.chosen)
@@ -218,8 +219,8 @@ def _slices_text(content: ReportContent) -> str:
         source = "Intensities in Hounsfield units were"
     return (
         f"Every axial slice in which the tumor covers at least {spec.min_area_mm2:g} mm² was cut to {seen}, "
-        f"one scale per case, {spec.size_px} x {spec.size_px} pixels: {sum(content.slice_counts.values())} slices of "
-        f"{len(content.slice_counts)} cases. {source} windowed (level {spec.window_level_hu:g}, width "
+        f"at one scale per case, {spec.size_px} x {spec.size_px} pixels: {sum(content.slice_counts.values())} slices "
+        f"of {len(content.slice_counts)} cases. {source} windowed (level {spec.window_level_hu:g}, width "
         f"{spec.window_width_hu:g} HU) and scaled to 0 to 1, the same for all cases."
     )
 
@@ -249,7 +250,7 @@ def _call_text(content: ReportContent) -> str:
     points = dict.fromkeys(_point_text(p) for p in report.operating_points)
     if len(report.subtypes) == 2:
         rule = (
-            f"{report.positive} is called at or above the threshold {'; '.join(points)}. Nearer to it than "
+            f"A case is called {report.positive} at or above the threshold {'; '.join(points)}. Nearer to it than "
             f"{config.not_sure_margin:.2f}, or with a doubt about the images, the answer is “not sure”"
         )
     else:

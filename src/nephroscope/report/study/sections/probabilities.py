@@ -76,7 +76,7 @@ def _fill(source: RunSource) -> Filled:
             )
         )
     if appraisal.rescalings:
-        table = ShownTable(name="rescaling", table=rescaling_table(appraisal))
+        table = ShownTable("rescaling", rescaling_table(appraisal))
         blocks.append(Fold("What was fitted, and on whom", [table]))
     return Filled(blocks=blocks)
 
@@ -93,7 +93,7 @@ def _of_group(content: ReportContent, group: GroupAppraisal, patients: str) -> l
     if group.operating:
         tables = {"calibration": tables["calibration"], "operating": operating_table(group), **tables}
     blocks: list[Block] = [Side("trio", _figures(content, group))]
-    shown: list[Block] = [ShownTable(name=f"{n}-{suffix}", table=t) for n, t in tables.items()]
+    shown: list[Block] = [ShownTable(f"{n}-{suffix}", t) for n, t in tables.items()]
     empty = {how: _why(curve.curve) for how, curve in group.curves.items() if curve.curve.is_empty}
     if group.curves and len(empty) == len(group.curves):
         text = (
@@ -121,25 +121,17 @@ def _figures(content: ReportContent, group: GroupAppraisal) -> list[Block]:
             f"bars: {level} intervals. Below, every case by its truth."
         )
         drawn.append(
-            ShownFigure(
-                name=f"calibration-{suffix}",
-                caption=caption,
-                draw=lambda: calibration(content, group, members),
-            )
+            ShownFigure(f"calibration-{suffix}", caption, lambda: calibration(content, group, members))
         )
     if group.decision and not group.decision.net_benefit.is_empty:
         caption = (
             f"Net benefit of acting on the model, on calling all cases {report.positive}, and on calling none; below "
             f"0 a model does harm. Shaded: {level} patient bootstrap."
         )
-        drawn.append(
-            ShownFigure(name=f"decision-{suffix}", caption=caption, draw=lambda: decision(group, marks))
-        )
+        drawn.append(ShownFigure(f"decision-{suffix}", caption, lambda: decision(group, marks)))
     if not group.coverage.risk.is_empty:
         caption = f"Share of wrong answers if only the surest cases are answered. Shaded: {level} patient bootstrap."
-        drawn.append(
-            ShownFigure(name=f"coverage-{suffix}", caption=caption, draw=lambda: coverage(group, marks))
-        )
+        drawn.append(ShownFigure(f"coverage-{suffix}", caption, lambda: coverage(group, marks)))
     return drawn
 
 

@@ -13,15 +13,7 @@ from nephroscope.questions.readers.write import changed_since, load_reader_study
 from nephroscope.records import Estimate, counted_noun, p_words
 from nephroscope.report.page.drawing import COLORS, GRID, INK, QUIET, STYLE
 from nephroscope.report.page.names import NAMES, group_name, group_title
-from nephroscope.report.page.section import (
-    Block,
-    Evidence,
-    Filled,
-    Section,
-    ShownFigure,
-    ShownTable,
-    Text,
-)
+from nephroscope.report.page.section import Block, Evidence, Filled, Section, ShownFigure, ShownTable, Text
 from nephroscope.report.page.table import Cell, Column, Letters, Table, build_table
 from nephroscope.report.study.appraisal import RunSource
 from nephroscope.report.study.sections.comparison import more_sentences
@@ -84,13 +76,9 @@ def filled_readers(content: Content, run: str) -> Filled:
     first, more = first_sentences([with_test_set(text, groups) for text in content["sentences"]], run)
     blocks: list[Block] = [*(Text(text, "lead") for text in (*warnings, *first)), *more_sentences(more)]
     if _panels(content):
-        blocks.append(
-            ShownFigure(name="readers", caption=_caption(content), draw=lambda: draw_readers(content))
-        )
+        blocks.append(ShownFigure("readers", _caption(content), lambda: draw_readers(content)))
     blocks += [
-        ShownTable(name=name, table=table, small=True)
-        for name, table in reader_tables(content).items()
-        if table.rows
+        ShownTable(name, table, small=True) for name, table in reader_tables(content).items() if table.rows
     ]
     n = len({one["name"] for one in content["readers"]})
     text = (
@@ -100,7 +88,7 @@ def filled_readers(content: Content, run: str) -> Filled:
         blocks=blocks,
         limitations=tuple(f["message"] for f in findings),
         methods=(("Readers", _methods(content)),),
-        evidence={"readers": Evidence(text=text, where="#readers; tables/readers.csv")},
+        evidence={"readers": Evidence(text, "#readers; tables/readers.csv")},
         data=content,
     )
 

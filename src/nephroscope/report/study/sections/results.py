@@ -8,13 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nephroscope.records import (
-    Answer,
-    Evaluation,
-    EvaluationConfig,
-    EvaluationGroup,
-    counted_noun,
-)
+from nephroscope.records import Answer, Evaluation, EvaluationConfig, EvaluationGroup, counted_noun
 from nephroscope.report.page.drawing import GRID, INK, QUIET, STYLE, color_of
 from nephroscope.report.page.names import figure_name, group_name, group_title, slug, with_marks
 from nephroscope.report.page.section import (
@@ -47,13 +41,11 @@ def _fill(source: RunSource) -> Filled:
     content, report = source.content, source.report
     blocks: list[Block] = []
     if len(content.runs) > 1:
-        blocks.append(ShownTable(name="runs", table=run_table(content)))
+        blocks.append(ShownTable("runs", run_table(content)))
     for group in report.groups:
         blocks.append(Heading(f"{group_title(group.name)}, {counted_noun(group.n_patients, 'patient')}"))
         blocks.append(Side("pair", _figures(content, group)))
-        blocks.append(
-            ShownTable(name=f"figures-{slug(group.name)}", table=figure_table(report, group)),
-        )
+        blocks.append(ShownTable(f"figures-{slug(group.name)}", figure_table(report, group)))
         if report.converged:
             both = (("by case", group.confusion_case), ("by image", group.confusion_image))
             counts = [Confusion(name=n, subtypes=report.subtypes, counts=rows) for n, rows in both]
@@ -104,14 +96,14 @@ def _figures(content: ReportContent, group: EvaluationGroup) -> list[Block]:
     level = f"{100 * config.confidence:g} %"
     zone = "; the line is the threshold, the gray zone “not sure”." if len(report.subtypes) == 2 else "."
     curve = ShownFigure(
-        name=f"roc-{slug(group.name)}",
-        caption=f"ROC by case and by image; shaded: {level} patient bootstrap by case, where resamples differ.",
-        draw=lambda: roc(report, group, members, config, content.marks),
+        f"roc-{slug(group.name)}",
+        f"ROC by case and by image; shaded: {level} patient bootstrap, by case.",
+        lambda: roc(report, group, members, config, content.marks),
     )
     every = ShownFigure(
-        name=f"cases-{slug(group.name)}",
-        caption=f"Every case{zone}",
-        draw=lambda: case_probabilities(report, members, config, content.marks),
+        f"cases-{slug(group.name)}",
+        f"Every case{zone}",
+        lambda: case_probabilities(report, members, config, content.marks),
     )
     return [curve, every] if group.case["auc"].value is not None else [every]
 
@@ -156,10 +148,7 @@ def roc(
 
 
 def case_probabilities(
-    report: Evaluation,
-    members: Sequence[Answer],
-    config: EvaluationConfig,
-    marks: Sequence[str],
+    report: Evaluation, members: Sequence[Answer], config: EvaluationConfig, marks: Sequence[str]
 ) -> Figure:
     """A dot per case: the probability of the positive subtype (two) or of the true one (more), by truth."""
     two = len(report.subtypes) == 2
@@ -202,11 +191,7 @@ def case_probabilities(
 
 
 def _roc_panel(
-    axes: Axes,
-    report: Evaluation,
-    members: Sequence[Answer],
-    subtype: str,
-    config: EvaluationConfig,
+    axes: Axes, report: Evaluation, members: Sequence[Answer], subtype: str, config: EvaluationConfig
 ) -> None:
     at = report.subtypes.index(subtype)
     truth = np.array([p.truth == subtype for p in members])

@@ -46,11 +46,11 @@ def filled_shortcuts(found: Shortcuts, run: str) -> Filled:
         )
         methods = (("Shortcuts", method),)
         text = f"{counted_noun(len(known), 'fact')} other than the tumor, as predictors of the subtype"
-        evidence = {"shortcuts": Evidence(text=text, where="#shortcuts; tables/shortcuts.csv")}
+        evidence = {"shortcuts": Evidence(text, "#shortcuts; tables/shortcuts.csv")}
     return Filled(
         blocks=[
             *(Text(text, "lead") for text in sentences),
-            ShownTable(name="shortcuts", table=shortcut_table(found, run), small=True),
+            ShownTable("shortcuts", shortcut_table(found, run), small=True),
         ],
         limitations=tuple(text for text in sentences if " AUC " in text),
         methods=methods,

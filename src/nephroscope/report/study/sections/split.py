@@ -15,15 +15,12 @@ def _fill(source: RunSource) -> Filled:
     content = source.content
     table = split_table(content)
     summary = f"{table.caption} of {counted_noun(len(content.split.folds), 'fold')}"
-    blocks: list[Block] = [
-        Text(table.notes[0], "notes"),
-        Fold(summary, [ShownTable(name="split", table=table)]),
-    ]
+    blocks: list[Block] = [Text(table.notes[0], "notes"), Fold(summary, [ShownTable("split", table)])]
     parts = characteristics_by_part(
         content.cohort, content.split, content.slice_counts, content.evaluation.confidence
     )
     if parts is not None:
-        blocks.append(ShownTable(name="parts", table=parts))
+        blocks.append(ShownTable("parts", parts))
     return Filled(blocks=blocks)
 
 

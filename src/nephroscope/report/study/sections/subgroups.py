@@ -28,7 +28,7 @@ SUBGROUPS = Section(id="subgroups", title="Subgroups", navigation="Subgroups", f
 
 def _of_group(content: ReportContent, group: GroupAppraisal, n_patients: int) -> list[Block]:
     name = f"subgroups-{slug(group.name)}"
-    table = ShownTable(name=name, table=subgroup_rows(group), small=True)
+    table = ShownTable(name, subgroup_rows(group), small=True)
     if not group.has_subgroups:
         few = (
             f"{group_title(group.name)}: {counted_noun(n_patients, 'patient')}, too few of each subtype in any "
@@ -38,7 +38,7 @@ def _of_group(content: ReportContent, group: GroupAppraisal, n_patients: int) ->
     blocks: list[Block] = [table]
     if _with_auc(group):
         caption = "AUC by case of every subgroup that is large enough, with its interval."
-        blocks.insert(0, ShownFigure(name=name, caption=caption, draw=lambda: forest(content, group)))
+        blocks.insert(0, ShownFigure(name, caption, lambda: forest(content, group)))
     return blocks
 
 

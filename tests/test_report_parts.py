@@ -19,7 +19,8 @@ from nephroscope.questions.compare.results import (
 )
 from nephroscope.questions.evaluation.evaluate import LEAKY, RunFacts, build_report
 from nephroscope.questions.evaluation.subgroups import attributes_of
-from nephroscope.records import Answer, Estimate, SlicePrediction
+from nephroscope.questions.readers.reader_study import ReaderResults, ReaderStudy
+from nephroscope.records import Answer, Estimate, Finding, SlicePrediction
 from nephroscope.report.page.section import texts_in
 from nephroscope.report.page.table import Cell, Column, Letters, build_table
 from nephroscope.report.study import case_cards
@@ -428,25 +429,36 @@ def test_what_is_out_of_date_is_said_and_not_shown(tmp_path):
 
 
 READ = {
-    "sentences": ["out-of-fold: R1 is right."],
-    "groups": {},
     "test_set": "",
-    "findings": [{"code": "few-readers", "message": "Two readers."}],
-    "readers": [],
-    "models": [],
-    **{"scale": "", "n_tests": 0, "n_cases": 12, "n_patients": 12, "positive": "PRCC", "synthetic": False},
-    **{"against_models": [], "aided": [], "means": [], "mean_against_models": [], "mean_aided": []},
-    **{"agreement": None, "agreement_aided": None},
+    "n_cases": 12,
+    "n_patients": 12,
+    **dict.fromkeys(("readers", "models", "means", "against_models", "mean_against_models"), ()),
+    **dict.fromkeys(("aided", "mean_aided"), ()),
+    **dict.fromkeys(("agreement", "agreement_aided")),
+    "n_tests": 0,
+    "sentences": ("out-of-fold: R1 is right.",),
 }
 
 
+def reader_study(finding, groups=()):
+    return ReaderStudy(
+        **READ,
+        subtypes=("PRCC", "ChRCC"),
+        positive="PRCC",
+        scale="",
+        groups={name: ReaderResults(**READ) for name in groups},
+        findings=(finding,),
+    )
+
+
 def test_readers_fill_their_section():
-    filled = filled_readers(READ, "run-1")
+    few = Finding(code="few-readers", severity="warning", message="Two readers.", case_id="")
+    filled = filled_readers(reader_study(few), "run-1")
     assert texts_in(filled.blocks) == ["out-of-fold: R1 is right."]
     assert filled.limitations == ("Two readers.",)
     assert filled.evidence["readers"].text == "0 readers on 12 cases, compared with the models"
-    contradicts = {"code": "reader-contradicts", "message": "R1 contradicts."}
-    filled = filled_readers(READ | {"findings": [contradicts], "groups": {"out-of-fold": READ}}, "run-1")
+    contradicts = replace(few, code="reader-contradicts", message="R1 contradicts.")
+    filled = filled_readers(reader_study(contradicts, ["out-of-fold"]), "run-1")
     assert texts_in(filled.blocks) == ["R1 contradicts.", "Cross-validation: R1 is right."]
 
 

@@ -1,14 +1,15 @@
 """Section Readers: radiologists' calls next to the models on the same cases, from readers/readers.json."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nephroscope.base.documents import as_plain
+from nephroscope.questions.readers.figures import ReaderFigures
+from nephroscope.questions.readers.reader_study import ReaderResults, ReaderStudy
 from nephroscope.questions.readers.write import changed_since, load_reader_study
 from nephroscope.records import Estimate, counted_noun, p_words
 from nephroscope.report.page.drawing import COLORS, GRID, INK, QUIET, STYLE
@@ -23,8 +24,9 @@ FILE = Path("readers") / "readers.json"
 CONTRADICTS = "reader-contradicts"  # code of the finding
 SHOWN = ("accuracy", "sensitivity", "specificity", "auc", "coverage")
 MOST_SENTENCES = 6
-Content = Mapping[str, Any]
-RowsOf = Callable[[Content], Iterable[tuple[str, list[object]]]]  # of a test set: name and cells of each row
+RowsOf = Callable[
+    [ReaderResults], Iterable[tuple[str, list[object]]]
+]  # of a test set: name and cells of each row
 
 
 def _fill(source: RunSource) -> Filled | None:
@@ -59,37 +61,35 @@ def readers_of(root: Path, label_digest: str, run: str) -> Filled | None:
     path = root / FILE
     if not path.is_file():
         return None
-    saved = load_reader_study(path)
+    content = load_reader_study(path)
     folder, settings = open_study(root)
-    changed = changed_since(folder, label_digest, settings.evaluation, saved.made_from)
+    changed = changed_since(folder, label_digest, settings.evaluation, content.made_from)
     if changed:
         names = ", ".join(changed)
         stale = f"{names[0].upper()}{names[1:]} changed since the readers' calls were scored: "
         return Filled(blocks=[Text(f"{stale}run `nephroscope readers` again.", "empty")])
-    return filled_readers(as_plain(saved), run)
+    return filled_readers(content, run)
 
 
-def filled_readers(content: Content, run: str) -> Filled:
+def filled_readers(content: ReaderStudy, run: str) -> Filled:
     """Sentences, figure and tables of the readers."""
-    findings, groups = content["findings"], content["groups"]
-    warnings = [f["message"] for f in findings if f["code"] == CONTRADICTS]
-    first, more = first_sentences([with_test_set(text, groups) for text in content["sentences"]], run)
+    findings, groups = content.findings, content.groups
+    warnings = [f.message for f in findings if f.code == CONTRADICTS]
+    first, more = first_sentences([with_test_set(text, groups) for text in content.sentences], run)
     blocks: list[Block] = [*(Text(text, "lead") for text in (*warnings, *first)), *more_sentences(more)]
     if _panels(content):
         blocks.append(ShownFigure("readers", _caption(content), lambda: draw_readers(content)))
     blocks += [
         ShownTable(name, table, small=True) for name, table in reader_tables(content).items() if table.rows
     ]
-    n = len({one["name"] for one in content["readers"]})
-    text = (
-        f"{counted_noun(n, 'reader')} on {counted_noun(content['n_cases'], 'case')}, compared with the models"
-    )
+    n = len({one.name for one in content.readers})
+    text = f"{counted_noun(n, 'reader')} on {counted_noun(content.n_cases, 'case')}, compared with the models"
     return Filled(
         blocks=blocks,
-        limitations=tuple(f["message"] for f in findings),
+        limitations=tuple(f.message for f in findings),
         methods=(("Readers", _methods(content)),),
         evidence={"readers": Evidence(text, "#readers; tables/readers.csv")},
-        data=content,
+        data=as_plain(content),
     )
 
 
@@ -110,10 +110,10 @@ def with_test_set(text: str, groups: Iterable[str]) -> str:
     return text
 
 
-def reader_tables(content: Content) -> dict[str, Table]:
+def reader_tables(content: ReaderStudy) -> dict[str, Table]:
     """Figures, pairs, means and agreement, by the names of their files."""
-    several = len(content["groups"]) > 1
-    parts = (*content["groups"].values(), content) if several else (content,)
+    several = len(content.groups) > 1
+    parts = (*content.groups.values(), content) if several else (content,)
 
     def table(caption: str, header: Sequence[str], rows_of: RowsOf, notes: Sequence[str] = ()) -> Table:
         """The rows of all test sets and of all cases together; a column says which, where there are several."""
@@ -125,14 +125,14 @@ def reader_tables(content: Content) -> dict[str, Table]:
         columns += [Column("Test set", lambda row: row[1])] * several
         columns += [Column(title, cell(i), with_method) for i, title in enumerate(header)]
         rows = [
-            (name, group_name(part["test_set"]) if several else "", cells)
+            (name, group_name(part.test_set) if several else "", cells)
             for part in parts
             for name, cells in rows_of(part)
         ]
         return build_table(caption, columns, rows, notes)
 
-    scale = [f"Confidence: {content['scale']}."] if content["scale"] else []
-    counts = ", ".join(str(part["n_tests"]) for part in parts)
+    scale = [f"Confidence: {content.scale}."] if content.scale else []
+    counts = ", ".join(str(part.n_tests) for part in parts)
     tests = (
         f"Number of tests in each test set: {counts}. Every p is corrected (Holm) for the tests of the same test set "
         "and question: readers against networks, readers against baselines, aided against unaided."
@@ -169,52 +169,46 @@ def with_method(value: object, _: Letters) -> str | Cell:
     return Cell(f"{value.value:.2f}{limits}", f"{counted_noun(value.n, value.unit)}; {value.method}")
 
 
-def _figure_rows(part: Content) -> Iterator[tuple[str, list[object]]]:
-    for one in (*part["readers"], *part["models"]):
-        time = one["time"]
+def _figure_rows(part: ReaderResults) -> Iterator[tuple[str, list[object]]]:
+    for one in (*part.readers, *part.models):
+        time = one.time
         seconds: object = ""
         if time is not None:
-            quartiles = f"{time['lower_quartile_s']:g} to {time['upper_quartile_s']:g}"
-            seconds = Cell(f"{time['median_s']:g}", quartiles)
-        yield _title(one), [*(Estimate(**one["figures"][name]) for name in SHOWN), seconds]
+            seconds = Cell(f"{time.median_s:g}", f"{time.lower_quartile_s:g} to {time.upper_quartile_s:g}")
+        yield _title(one), [*(one.figures[name] for name in SHOWN), seconds]
 
 
-def _pair_rows(part: Content) -> Iterator[tuple[str, list[object]]]:
-    for pair in (*part["against_models"], *part["aided"]):
-        calls, areas = pair["calls"], pair["areas"]
-        cells: list[object] = [pair["n_called"], "", "", "", "", ""]
+def _pair_rows(part: ReaderResults) -> Iterator[tuple[str, list[object]]]:
+    for pair in (*part.against_models, *part.aided):
+        calls, areas = pair.calls, pair.areas
+        cells: list[object] = [pair.n_called, "", "", "", "", ""]
         if calls is not None:
-            right = [calls["both"] + calls[f"only_{which}"] for which in ("one", "two")]
-            p = _p(calls["p"], pair["calls_p_holm"])
-            cells[1:4] = [f"{right[0]} and {right[1]}", Estimate(**calls["difference"]), p]
+            right = f"{calls.both + calls.only_one} and {calls.both + calls.only_two}"
+            cells[1:4] = [right, calls.difference, _p(calls.p, pair.calls_p_holm)]
         if areas is not None:
-            cells[4:] = [Estimate(**areas["difference"]), _p(areas["p"], pair["areas_p_holm"])]
-        yield f"{pair['first']}, {pair['second']}", cells
+            cells[4:] = [areas.difference, _p(areas.p, pair.areas_p_holm)]
+        yield f"{pair.first}, {pair.second}", cells
 
 
-def _mean_rows(part: Content) -> Iterator[tuple[str, list[object]]]:
-    for m in part["means"]:
-        mean = Estimate(**m["mean"])
-        if mean.value is not None:
-            title = f"mean of {m['n_readers']} readers{', aided' if m['aided'] else ''}"
-            yield title, [NAMES[m["figure"]], m["n_cases"], mean, ""]
-    for m in (*part["mean_against_models"], *part["mean_aided"]):
-        found = m["found"]
-        p = _p(found["test"]["p"], m["p_holm"])
-        cells = [NAMES[m["figure"]], m["n_cases"], Estimate(**found["difference"]), p]
-        yield f"{found['first']} minus {found['second']}", cells
+def _mean_rows(part: ReaderResults) -> Iterator[tuple[str, list[object]]]:
+    for m in part.means:
+        if m.mean.value is not None:
+            title = f"mean of {m.n_readers} readers{', aided' if m.aided else ''}"
+            yield title, [NAMES[m.figure], m.n_cases, m.mean, ""]
+    for pair in (*part.mean_against_models, *part.mean_aided):
+        found = pair.found
+        cells = [NAMES[pair.figure], pair.n_cases, found.difference, _p(found.test.p, pair.p_holm)]
+        yield f"{found.first} minus {found.second}", cells
 
 
-def _agreement_rows(part: Content) -> Iterator[tuple[str, list[object]]]:
-    for name, arm in (("agreement", ""), ("agreement_aided", ", aided")):
-        kappa = part[name]
+def _agreement_rows(part: ReaderResults) -> Iterator[tuple[str, list[object]]]:
+    for kappa, arm in ((part.agreement, ""), (part.agreement_aided, ", aided")):
         if kappa is None:
             continue
-        for pair in kappa["pairs"]:
-            cells: list[object] = [Estimate(**pair["agreement"]), Estimate(**pair["kappa"])]
-            yield f"{pair['first']} and {pair['second']}{arm}", cells
-        if len(kappa["readers"]) > 2:
-            yield f"{len(kappa['readers'])} readers{arm} (Fleiss)", ["", Estimate(**kappa["fleiss"])]
+        for pair in kappa.pairs:
+            yield f"{pair.first} and {pair.second}{arm}", [pair.agreement, pair.kappa]
+        if len(kappa.readers) > 2:
+            yield f"{len(kappa.readers)} readers{arm} (Fleiss)", ["", kappa.fleiss]
 
 
 def _p(p: float | None, p_holm: float | None) -> str | Cell:
@@ -223,30 +217,27 @@ def _p(p: float | None, p_holm: float | None) -> str | Cell:
     return Cell(p_words(p), f"corrected {p_words(p_holm)}")
 
 
-def _title(one: Content) -> str:
-    return f"{one['name']}, aided" if one["aided"] else str(one["name"])
+def _title(one: ReaderFigures) -> str:
+    return f"{one.name}, aided" if one.aided else one.name
 
 
-def _caption(content: Content) -> str:
-    positive, panels = (
-        content["positive"],
-        " A panel for each test set." if len(content["groups"]) > 1 else "",
-    )
+def _caption(content: ReaderStudy) -> str:
+    positive, panels = content.positive, " A panel for each test set." if len(content.groups) > 1 else ""
     return (
         f"Each reader and model as a point: share of {positive} called {positive}, against share of the others "
-        f"called {positive}. Lines: their intervals.{panels} {counted_noun(content['n_cases'], 'case')}."
+        f"called {positive}. Lines: their intervals.{panels} {counted_noun(content.n_cases, 'case')}."
     )
 
 
-def _methods(content: Content) -> str:
-    names = {one["name"] for one in content["readers"]}
-    scale = f" Confidence was given from {content['scale']}." if content["scale"] else ""
+def _methods(content: ReaderStudy) -> str:
+    names = {one.name for one in content.readers}
+    scale = f" Confidence was given from {content.scale}." if content.scale else ""
     sets = ""
-    if len(content["groups"]) > 1:
+    if len(content.groups) > 1:
         sets = " Test sets are reported separately, and all cases together in addition."
     return (
-        f"{counted_noun(len(names), 'reader')} called {counted_noun(content['n_cases'], 'case')} of "
-        f"{counted_noun(content['n_patients'], 'patient')}.{scale}{sets} Proportions of readers have exact "
+        f"{counted_noun(len(names), 'reader')} called {counted_noun(content.n_cases, 'case')} of "
+        f"{counted_noun(content.n_patients, 'patient')}.{scale}{sets} Proportions of readers have exact "
         "(Clopper-Pearson) intervals, those of models Wilson intervals, as everywhere on this page; where patients "
         "have several cases, both have patient bootstrap intervals. Readers and models were compared on the cases "
         "that both answered, by the exact McNemar test (no test where patients have several cases) and by a paired "
@@ -257,37 +248,36 @@ def _methods(content: Content) -> str:
     )
 
 
-def _panels(content: Content) -> list[Content]:
+def _panels(content: ReaderStudy) -> list[ReaderResults]:
     """The test sets in which a reader or model has sensitivity and specificity; all cases where there are none."""
-    parts = list(content["groups"].values()) or [content]
-    return [part for part in parts if any(_at(one) for one in (*part["readers"], *part["models"]))]
+    parts: list[ReaderResults] = list(content.groups.values()) or [content]
+    return [part for part in parts if any(_at(one) for one in (*part.readers, *part.models))]
 
 
-def draw_readers(content: Content) -> Figure:
+def draw_readers(content: ReaderStudy) -> Figure:
     """Readers and models by sensitivity and specificity, a panel for each test set."""
     parts = _panels(content)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.4 * len(parts), 4.4), layout="constrained")
         for axes, part in zip(figure.subplots(1, len(parts), squeeze=False)[0], parts, strict=True):
-            title = "Readers and models" if len(parts) == 1 else part["test_set"]
-            axes.set_title(f"SYNTHETIC: {title}" if content["synthetic"] else title)
-            _panel(axes, part, content["positive"])
+            title = "Readers and models" if len(parts) == 1 else part.test_set
+            axes.set_title(f"SYNTHETIC: {title}" if content.synthetic else title)
+            _panel(axes, part, content.positive)
     return figure
 
 
-def _panel(axes: Axes, part: Content, positive: str) -> None:
-    people = part["readers"]
+def _panel(axes: Axes, part: ReaderResults, positive: str) -> None:
     axes.plot([0, 1], [0, 1], color=GRID, lw=1)
-    _points(axes, [one for one in people if not one["aided"]], ("o", "white", INK, "reader"))
-    _points(axes, [one for one in people if one["aided"]], ("o", INK, INK, "reader, aided"))
-    _points(axes, part["models"], ("D", COLORS[0], COLORS[0], "model"))
+    _points(axes, [one for one in part.readers if not one.aided], ("o", "white", INK, "reader"))
+    _points(axes, [one for one in part.readers if one.aided], ("o", INK, INK, "reader, aided"))
+    _points(axes, part.models, ("D", COLORS[0], COLORS[0], "model"))
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
     axes.set_xlabel(f"1 - specificity (others called {positive})")
     axes.set_ylabel(f"Sensitivity ({positive} called {positive})")
     axes.legend(loc="lower right", fontsize=8)
 
 
-def _points(axes: Axes, everybody: Iterable[Content], look: tuple[str, str, str, str]) -> None:
+def _points(axes: Axes, everybody: Iterable[ReaderFigures], look: tuple[str, str, str, str]) -> None:
     """Points with their names, and thin lines for the intervals."""
     marker, face, edge, label = look
     named: dict[tuple[float, float], list[str]] = {}
@@ -295,13 +285,11 @@ def _points(axes: Axes, everybody: Iterable[Content], look: tuple[str, str, str,
         at = _at(one)
         if at is None:
             continue
-        sensitivity, specificity = one["figures"]["sensitivity"], one["figures"]["specificity"]
-        if sensitivity["low"] is not None:
-            axes.plot([at[0]] * 2, [sensitivity["low"], sensitivity["high"]], color=GRID, lw=1.2, zorder=1)
-        if specificity["low"] is not None:
-            axes.plot(
-                [1 - specificity["high"], 1 - specificity["low"]], [at[1]] * 2, color=GRID, lw=1.2, zorder=1
-            )
+        sensitivity, specificity = one.figures["sensitivity"], one.figures["specificity"]
+        if sensitivity.low is not None and sensitivity.high is not None:
+            axes.plot([at[0]] * 2, [sensitivity.low, sensitivity.high], color=GRID, lw=1.2, zorder=1)
+        if specificity.low is not None and specificity.high is not None:
+            axes.plot([1 - specificity.high, 1 - specificity.low], [at[1]] * 2, color=GRID, lw=1.2, zorder=1)
         named.setdefault(at, []).append(_title(one))
     for i, (at, names) in enumerate(named.items()):
         axes.plot(*at, marker, mfc=face, mec=edge, ms=7, ls="", label=label if i == 0 else None)
@@ -310,6 +298,6 @@ def _points(axes: Axes, everybody: Iterable[Content], look: tuple[str, str, str,
         )
 
 
-def _at(one: Content) -> tuple[float, float] | None:
-    sensitivity, specificity = (one["figures"][name]["value"] for name in ("sensitivity", "specificity"))
+def _at(one: ReaderFigures) -> tuple[float, float] | None:
+    sensitivity, specificity = (one.figures[name].value for name in ("sensitivity", "specificity"))
     return None if sensitivity is None or specificity is None else (1 - specificity, sensitivity)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from nephroscope.base.documents import as_plain
 from nephroscope.questions.readers.figures import ReaderFigures
-from nephroscope.questions.readers.reader_study import ReaderResults, ReaderStudy
+from nephroscope.questions.readers.reader_study import FORMAT, ReaderResults, ReaderStudy
 from nephroscope.questions.readers.write import changed_since, load_reader_study
 from nephroscope.records import Estimate, counted_noun, p_words
 from nephroscope.report.page.drawing import COLORS, GRID, INK, QUIET, STYLE
@@ -89,7 +89,7 @@ def filled_readers(content: ReaderStudy, run: str) -> Filled:
         limitations=tuple(f.message for f in findings),
         methods=(("Readers", _methods(content)),),
         evidence={"readers": Evidence(text, "#readers; tables/readers.csv")},
-        data=as_plain(content),
+        data={"format": FORMAT} | as_plain(content),
     )
 
 

@@ -330,9 +330,9 @@ def test_a_real_difference_is_told_with_its_direction():
         found.against_models[0].sentences[0].startswith("m classified more cases correctly than r0 (40 and ")
     )
     assert words["auc"].startswith(
-        "The AUC of mean of 5 readers is lower than that of m (multi-reader analysis"
+        "The AUC of the mean of 5 readers is lower than that of m (multi-reader analysis"
     )
-    assert words["accuracy"].startswith("The accuracy of mean of 5 readers is lower than that of m (")
+    assert words["accuracy"].startswith("The accuracy of the mean of 5 readers is lower than that of m (")
     (auc,) = [m for m in found.means if m.figure == "auc"]
     assert auc.mean.low < 0.5 < auc.mean.high
     assert found.agreement.fleiss.value == pytest.approx(0, abs=0.2)
@@ -622,7 +622,7 @@ def test_command_readers_sets_readers_beside_runs(study_root, monkeypatch, tmp_p
     shown = capsys.readouterr().out
     assert "net (model)" in shown
     assert "34.5 (32.25 to 36.75)" in shown
-    assert "a difference is shown only by a p corrected for all tests of its question (Holm)" in shown
+    assert "a difference is judged by the p corrected for all tests of its question (Holm)" in shown
     check_section(study)
 
 

@@ -150,7 +150,7 @@ def _part_lines(part: "ReaderResults", sentences: Sequence[str]) -> list[str]:
     lines = [table([*rows, *_mean_rows(part)], header), *_agreement_lines(part), *sentences]
     if part.n_tests > 1:
         lines.append(
-            f"{part.n_tests} tests; a difference is shown only by a p corrected for all tests of its question (Holm)."
+            f"{part.n_tests} tests; a difference is judged by the p corrected for all tests of its question (Holm)."
         )
     return lines
 

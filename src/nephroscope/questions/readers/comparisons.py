@@ -261,16 +261,17 @@ def _areas_sentence(pair: Pair, test: PairedTest, tested: Tested) -> str:
 def _mean_sentence(mean: MeanComparison, tested: Tested) -> str:
     """What the mean of readers against a model, or unaided against aided, shows."""
     found, name = mean.found, "AUC" if mean.figure == "auc" else mean.figure
+    first = f"the {found.first}" if found.first.startswith("mean of") else found.first
     value = found.difference.value
     if found.test.p is None or value is None:
         why = f"{found.test.method}; {counted_noun(mean.n_cases, 'case')}"
-        return f"Mean {name}: {found.first} and {found.second} could not be compared ({why})."
+        return f"Mean {name}: {first} and {found.second} could not be compared ({why})."
     few = "; too few readers to generalize to others" if mean.n_readers < FEW_READERS else ""
     how = f"multi-reader analysis, {tested}, {mean.n_readers} readers, {counted_noun(mean.n_cases, 'case')}{few}"
     if not tested.shown:
-        return f"No difference in {name} between {found.first} and {found.second} is shown ({how})."
+        return f"No difference in {name} between {first} and {found.second} is shown ({how})."
     word = "higher" if value > 0 else "lower"
-    return f"The {name} of {found.first} is {word} than that of {found.second} ({how})."
+    return f"The {name} of {first} is {word} than that of {found.second} ({how})."
 
 
 def correct(

@@ -7,7 +7,7 @@ import tyro
 
 from nephroscope.base.progress import time_words
 from nephroscope.cli.command import Command, CountOption, NamesOption, Outcome, StudyPath, Switch, table
-from nephroscope.records import Estimate, counted_noun
+from nephroscope.records import Estimate
 
 if TYPE_CHECKING:
     from nephroscope.questions.capacity.study import CapacityPlan, CapacityResult
@@ -67,10 +67,12 @@ def _plan(content: "CapacityPlan") -> str:
 
 def _text(content: "CapacityResult") -> str:
     rows = [(p.name, f"{p.trainable:,}", _figure(p.auc), _figure(p.accuracy)) for p in content.points]
-    mark = "SYNTHETIC | " if content.synthetic else ""
-    cases, patients = counted_noun(content.n_cases, "case"), counted_noun(content.n_patients, "patient")
-    head = f"{mark}{content.group}: {cases} of {patients}"
-    lines = [head, "", table(rows, ("network", "weights", "AUC by case", "accuracy by case")), ""]
+    lines = [
+        content.summary(),
+        "",
+        table(rows, ("network", "weights", "AUC by case", "accuracy by case")),
+        "",
+    ]
     return "\n".join([*lines, *content.words, *content.absent, f"wrote {content.files[0]}"])
 
 

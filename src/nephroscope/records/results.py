@@ -111,6 +111,10 @@ class Estimate:
         number = f"{self.n} {self.unit}{'' if self.n == 1 else 's'}"
         return f"{self.interval(digits or '.3f')}, {number}, {self.method}"
 
+    def columns(self, name: str) -> Record:
+        """Value and limits as three columns of a table: ``auc``, ``auc_low``, ``auc_high``."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
     def interval(self, digits: str = ".3f") -> str:
         """Value and interval, such as ``0.910 (0.840 to 0.960)``; a dash where there is no value."""
         if self.value is None:

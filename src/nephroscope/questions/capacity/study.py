@@ -7,7 +7,9 @@ from typing import Any
 
 from nephroscope.base.documents import plain_json, save_document
 from nephroscope.base.files import replacing
+from nephroscope.base.html import Record, ShownAsTable
 from nephroscope.base.progress import time_words
+from nephroscope.base.text import counted_noun
 from nephroscope.questions.capacity.result import CapacityFigures, CapacityFindings
 from nephroscope.questions.capacity.runs import (
     FOLDER,
@@ -42,7 +44,7 @@ class CapacityPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CapacityResult(CapacityFindings):
+class CapacityResult(CapacityFindings, ShownAsTable):
     """The content of capacity.json.
 
     Attributes:
@@ -54,6 +56,23 @@ class CapacityResult(CapacityFindings):
     epochs: int
     absent: tuple[str, ...]
     files: tuple[str, ...]
+
+    def records(self) -> list[Record]:
+        """A row per network: width, weights, AUC and accuracy with their limits."""
+        return [
+            {"network": p.name, "width": p.width, "trainable": p.trainable, "total": p.total}
+            | {"repeats": p.repeats, "converged": p.converged}
+            | p.auc.columns("auc")
+            | p.accuracy.columns("accuracy")
+            | {"n_patients": self.n_patients, "test_cases": self.group, "synthetic": self.synthetic}
+            | {"method": p.auc.method}
+            for p in self.points
+        ]
+
+    def summary(self) -> str:
+        """The test set, and how many cases and patients."""
+        counts = f"{counted_noun(self.n_cases, 'case')} of {counted_noun(self.n_patients, 'patient')}"
+        return f"{'SYNTHETIC | ' if self.synthetic else ''}{self.group}: {counts}"
 
 
 def capacity_as_json(found: CapacityPlan | CapacityResult) -> dict[str, Any]:
@@ -107,17 +126,16 @@ def study_capacity(snapshot: Snapshot, options: CapacityOptions) -> CapacityResu
 def save_capacity(snapshot: Snapshot, result: CapacityResult) -> None:
     """Write capacity.csv and, last, capacity.json."""
     folder = snapshot.folder.root / FOLDER
-    header = ["network", "width", "trainable", "total", "repeats", "converged"]
-    header += [f"{what}{end}" for what in ("auc", "accuracy") for end in ("", "_low", "_high")]
-    rows: list[list[object]] = []
-    for p in result.points:
-        row: list[object] = [p.name, p.width, p.trainable, p.total, p.repeats, p.converged]
-        for e in (p.auc, p.accuracy):
-            row += ["" if value is None else f"{value:.6f}" for value in (e.value, e.low, e.high)]
-        rows.append([*row, result.n_patients, result.group, result.synthetic, p.auc.method])
+    rows = [
+        [
+            "" if v is None else f"{v:.6f}" if name.startswith(("auc", "accuracy")) else v
+            for name, v in row.items()
+        ]
+        for row in result.records()
+    ]
     with (
         replacing(folder / "capacity.csv") as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,
     ):
-        csv.writer(file).writerows([[*header, "n_patients", "test_cases", "synthetic", "method"], *rows])
+        csv.writer(file).writerows([list(result.records()[0]), *rows])
     save_document(folder / "capacity.json", result, FORMAT)

@@ -62,8 +62,7 @@ class Comparison(ShownAsTable):
             for row in table.candidates:
                 own: Record = {"test_set": name, "rank": row.rank, "name": row.name, "kind": row.kind}
                 for figure in FIGURES:
-                    e = row.figures[figure]
-                    own |= {figure: e.value, f"{figure}_low": e.low, f"{figure}_high": e.high}
+                    own |= row.figures[figure].columns(figure)
                 rows.append(own)
         return rows
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from nephroscope.base.html import Record, ShownAsTable
 from nephroscope.questions.readers.answers import CallTable, CaseLabels, Reader
 from nephroscope.questions.readers.comparisons import (
     FEW_READERS,
@@ -142,7 +143,7 @@ POOLED_NETWORKS = f"{POOLED} (different networks)"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReaderStudy(ReaderResults):
+class ReaderStudy(ReaderResults, ShownAsTable):
     """All results of a table of calls; the fields of `ReaderResults` are those of all cases together.
 
     Attributes:
@@ -160,6 +161,23 @@ class ReaderStudy(ReaderResults):
     findings: tuple[Finding, ...]
     synthetic: bool = False
     format: int = FORMAT
+
+    def records(self) -> list[Record]:
+        """A row per test set and reader or model: cases, and each figure with its limits."""
+        rows: list[Record] = []
+        for part in self.parts:
+            for one in (*part.readers, *part.models):
+                row: Record = {"test_set": part.test_set, "name": one.name, "aided": one.aided}
+                row |= {"model": one.model, "n_cases": one.n_cases}
+                for name, estimate in one.figures.items():
+                    row |= estimate.columns(name)
+                rows.append(row)
+        return rows
+
+    def summary(self) -> str:
+        """Number of cases and patients, and marks."""
+        counts = f"{counted_noun(self.n_cases, 'case')} of {counted_noun(self.n_patients, 'patient')}"
+        return f"{counts}, positive {self.positive}{' | SYNTHETIC' if self.synthetic else ''}"
 
     @property
     def parts(self) -> tuple[ReaderResults, ...]:

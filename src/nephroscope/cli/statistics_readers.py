@@ -69,7 +69,10 @@ class Mrmc(Command):
                 remedy="for one reader use `nephroscope statistics compare`",
             )
         report = analyse(design, self.figure, self.covariance, self.confidence)
-        warning = _few_readers(len(design.readers))
+        n, warning = len(design.readers), ""
+        if n < 5:
+            where = "see the fixed-readers analysis and each reader"
+            warning = f"{n} readers are too few to generalize to other readers: {where}"
         return Outcome(data=as_plain(report), text=_mrmc_text(report), warning=warning)
 
 
@@ -113,13 +116,6 @@ class Kappa(IntervalCommand):
 
 
 READER_STATISTICS: dict[str, type[Command]] = {"mrmc": Mrmc, "kappa": Kappa, "readers": TableReaders}
-
-
-def _few_readers(n: int) -> str:
-    """A warning about an analysis of few readers; empty from five on."""
-    if n >= 5:
-        return ""
-    return f"{n} readers are too few to generalize to other readers: see the fixed-readers analysis and each reader"
 
 
 def _interval_text(estimate: Estimate) -> str:

@@ -165,26 +165,26 @@ def compare_aucs(
     if covariance is None:
         resampled = Interval(None, None, ONE_PATIENT)
     elif bootstrap:
-        drawn = _differences(one, two, is_positive, own, config)
-        resampled = percentile_interval(drawn, patients_words(own), config.confidence)
+        drawn = redrawn_aucs([one, two], is_positive, own, config)
+        resampled = percentile_interval(drawn[0] - drawn[1], patients_words(own), config.confidence)
     else:
         resampled = Interval(None, None, NOT_ASKED)
     test = _tested(pair, (value, variance, method), resampled.around(value, own.n, "patient"), config)
     return replace(test, correlation=correlation)
 
 
-def _differences(
-    one: Floats, two: Floats, is_positive: Bools, patients: Patients, config: EvaluationConfig
-) -> Floats:
-    """Differences of the AUCs over redrawn patients, (resamples,)."""
+def redrawn_aucs(
+    scores: Sequence[Floats],
+    is_positive: Bools,
+    patients: Patients,
+    config: EvaluationConfig,
+    set_number: int = 0,
+) -> list[Floats]:
+    """AUCs of scores (n,) of the same rows over the same redrawn patients, (resamples,) each."""
     drawn_from = grouped(patients)
-    statistics = [auc_statistic(s, is_positive, drawn_from) for s in (one, two)]
-    return clustered_bootstrap(
-        {"d": lambda weights: statistics[0](weights) - statistics[1](weights)},
-        drawn_from,
-        config.resamples,
-        config.seed,
-    )["d"]
+    statistics = {str(i): auc_statistic(each, is_positive, drawn_from) for i, each in enumerate(scores)}
+    seed = config.seed + set_number
+    return list(clustered_bootstrap(statistics, drawn_from, config.resamples, seed).values())
 
 
 def compare_unpaired(
@@ -215,19 +215,11 @@ def compare_unpaired(
             df = variance**2 / (v_one**2 / (rows[0] - 1) + v_two**2 / (rows[1] - 1))
     resampled = Interval(None, None, ONE_PATIENT)
     if variance is not None:
-        drawn = [_areas(part, config, i) for i, part in enumerate((one, two))]
+        drawn = [redrawn_aucs([s], y, who, config, i)[0] for i, (s, y, who) in enumerate((one, two))]
         in_groups = " in random groups" if is_grouped(one[2]) or is_grouped(two[2]) else ""
         resampled = percentile_interval(drawn[0] - drawn[1], f"{n} patients{in_groups}", config.confidence)
     pair, found = (known[0], known[1]), (value, variance, f"{method}, unpaired")
     return _tested(pair, found, resampled.around(value, n, "patient"), config, df)
-
-
-def _areas(part: tuple[Floats, Bools, Patients], config: EvaluationConfig, set_number: int) -> Floats:
-    """AUCs of one set over its redrawn patients, (resamples,)."""
-    scores, is_positive, patients = part
-    drawn_from = grouped(patients)
-    statistics = {"a": auc_statistic(scores, is_positive, drawn_from)}
-    return clustered_bootstrap(statistics, drawn_from, config.resamples, config.seed + set_number)["a"]
 
 
 def overall_test(aucs: Floats, covariance: Floats, method: str) -> OverallTest:

@@ -146,15 +146,11 @@ def _brier(
         if is_alone(patients, is_positive):
             interval = Interval(None, None, ONE_PATIENT)
         if interval.low is None and name == "brier" and at < ALIKE:
-            interval = _faultless(patients.n, config.confidence)
+            bound = clopper_pearson(0, patients.n, config.confidence)[1]
+            how = f"bound: Clopper-Pearson for the share of patients off, none of {patients.n}"
+            interval = Interval.of((0.0, bound), f"no probability is off; {how}", config.confidence)
         found[name] = interval.around(float(at), n, unit)
     return found
-
-
-def _faultless(n: int, confidence: float) -> Interval:
-    """Bound of a Brier score of 0 over n patients, and how it is computed."""
-    words = f"no probability is off; bound: Clopper-Pearson for the share of patients off, none of {n}"
-    return Interval.of((0.0, clopper_pearson(0, n, confidence)[1]), words, confidence)
 
 
 def _distances(

@@ -214,12 +214,6 @@ class Tested:
         return f"{p_is(self.p)}, corrected for {self.n_tests} tests {p_is(self.p_holm)}"
 
 
-def _pair_sentences(pair: Pair, calls: Tested, areas: Tested) -> tuple[str, ...]:
-    """What the calls of a pair show and, where there are any, its confidences."""
-    of_calls = _calls_sentence(pair, pair.calls, calls)
-    return (of_calls,) if pair.areas is None else (of_calls, _areas_sentence(pair, pair.areas, areas))
-
-
 def _calls_sentence(pair: Pair, test: McNemarTest | None, tested: Tested) -> str:
     one, two = pair.first, pair.second
     if test is None:
@@ -294,15 +288,13 @@ def correct(
         for p, p_holm in zip(raw, holm(raw), strict=True)
     ]
     of_pairs, of_means = tested[: 2 * len(pairs)], tested[2 * len(pairs) :]
-    corrected_pairs = [
-        replace(
-            pair,
-            calls_p_holm=calls.p_holm,
-            areas_p_holm=areas.p_holm,
-            sentences=_pair_sentences(pair, calls, areas),
-        )
-        for pair, calls, areas in zip(pairs, of_pairs[::2], of_pairs[1::2], strict=True)
-    ]
+    corrected_pairs = []
+    for pair, calls, areas in zip(pairs, of_pairs[::2], of_pairs[1::2], strict=True):
+        sentences = [_calls_sentence(pair, pair.calls, calls)]
+        if pair.areas is not None:
+            sentences.append(_areas_sentence(pair, pair.areas, areas))
+        pair = replace(pair, calls_p_holm=calls.p_holm, areas_p_holm=areas.p_holm)
+        corrected_pairs.append(replace(pair, sentences=tuple(sentences)))
     corrected_means = [
         replace(mean, p_holm=one.p_holm, sentence=_mean_sentence(mean, one))
         for mean, one in zip(means, of_means, strict=True)

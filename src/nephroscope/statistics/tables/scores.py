@@ -11,13 +11,11 @@ import numpy as np
 
 from nephroscope.base.errors import ConfigError
 from nephroscope.records import Estimate, EvaluationConfig
-from nephroscope.statistics.auc import NOTHING, auc_covariance
+from nephroscope.statistics.auc import NOTHING, auc_covariance, redrawn_aucs
 from nephroscope.statistics.estimates import Rows, estimate_all
 from nephroscope.statistics.intervals import (
     ONE_PATIENT,
     Patients,
-    auc_statistic,
-    clustered_bootstrap,
     hanley_mcneil,
     logit_limits,
     normal_quantile,
@@ -25,7 +23,7 @@ from nephroscope.statistics.intervals import (
     percentile_interval,
 )
 from nephroscope.statistics.metrics import Bools, Floats
-from nephroscope.statistics.resampling import grouped, patients_words
+from nephroscope.statistics.resampling import patients_words
 from nephroscope.statistics.tables.columns import MISSING, TRUTH, CsvTable, number_of
 from nephroscope.statistics.tables.rows import (
     Owners,
@@ -286,9 +284,7 @@ def _redrawn(
     """Percentiles of the AUC over redrawn patients with all their rows."""
     if min(patients.count(is_positive), patients.count(~is_positive)) < 2:
         return replace(headline, low=None, high=None, method=ONE_PATIENT)
-    drawn_from = grouped(patients)
-    statistic = {"auc": auc_statistic(scores, is_positive, drawn_from)}
-    drawn = clustered_bootstrap(statistic, drawn_from, config.resamples, config.seed)["auc"]
+    (drawn,) = redrawn_aucs([scores], is_positive, patients, config)
     interval = percentile_interval(drawn, patients_words(patients), config.confidence)
     return replace(headline, **interval._asdict())
 

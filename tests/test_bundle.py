@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nephroscope.base.errors import BundleError, RoiError, StudyError
-from nephroscope.clinic.bundle import FILES, file_digest, open_bundle
+from nephroscope.clinic.bundle import FILES, Needs, file_digest, open_bundle
 from nephroscope.clinic.predict import ImageToPredict, predict, predict_files
 from nephroscope.clinic.session import NetworkSession
 from nephroscope.imaging.read import read_ct, read_roi
@@ -224,7 +224,7 @@ def test_damaged_bundles_are_refused(bundle, tmp_path):
     original = (bundle / "bundle.json").read_text()
     about = json.loads(original)
     for changes, message in (
-        ({"format": 99}, "format 1 or older, found format 99"),
+        ({"format": 99}, "format 2 or older, found format 99"),
         ({"sha256": {}}, "digests of model.onnx"),
         ({"slices": about["slices"] | {"margin_mm": 11.0}}, "the slice specification"),
         ({"slices": about["slices"] | {"zoom": 2}}, "a complete bundle.json"),
@@ -274,3 +274,34 @@ def test_roi_of_another_grid_is_refused(made):
     roi = RoiMask(voxels=np.ones(other.shape, bool), geometry=other, case_id="c")
     with pytest.raises(RoiError, match="expected the ROI on the grid of its CT"):
         predict(open_bundle(made), volume, roi)
+
+
+def test_a_bundle_of_format_1_answers_as_before(scored, bundle, tmp_path):
+    """Format 1 said neither what a network needs nor the phases of its training cases."""
+    case_id = scored.snapshot.cohort.cases[0].case_id
+    volume, roi = read_disc(scored.snapshot.cohort.by_id[case_id])
+    opened = open_bundle(bundle)
+    assert (opened.needs, opened.about["format"]) == (Needs(), 2)
+    assert (
+        sum(opened.phases.values())
+        == opened.about["training"]["n_train"] + opened.about["training"]["n_validation"]
+    )
+    old = shutil.copytree(bundle, tmp_path / "old")
+    about = json.loads((old / "bundle.json").read_text())
+    del about["needs"], about["training"]["phases"]
+    (old / "bundle.json").write_text(json.dumps({**about, "format": 1}))
+    of_format_1 = open_bundle(old)
+    assert (of_format_1.needs, of_format_1.phases) == (Needs(), {})
+    assert predict(of_format_1, volume, roi)[0] == predict(opened, volume, roi)[0]
+
+
+def test_a_bundle_that_needs_more_refuses_a_case_without_it(scored, bundle):
+    about = json.loads((bundle / "bundle.json").read_text())
+    needs = {"phases": ["nephrographic"], "clinical": ["age_years"]}
+    (bundle / "bundle.json").write_text(json.dumps({**about, "needs": needs}))
+    opened = open_bundle(bundle)
+    volume, roi = read_disc(scored.snapshot.cohort.chosen[0])
+    with pytest.raises(
+        BundleError, match=r"needs: nephrographic, age_years, found no nephrographic, age_years"
+    ):
+        predict(opened, volume, roi)

@@ -1,6 +1,7 @@
 """A patient with two phases and three authors: imported whole, and the rule in study.toml chooses."""
 
 import json
+import shutil
 
 import numpy as np
 import pydicom
@@ -11,9 +12,12 @@ from nephroscope import Study
 from nephroscope.base.errors import ConfigError, StudyError
 from nephroscope.base.tables import read_table
 from nephroscope.cli import run
+from nephroscope.clinic.cut import cut_at_same_places, cut_slices
 from nephroscope.imaging.read import read_case
 from nephroscope.intake.export.series_table import SEEN_FILE, seen_rows
-from nephroscope.records import ChoiceRule
+from nephroscope.records import ChoiceRule, CTVolume, RoiMask, SliceSpec, VolumeGeometry
+from nephroscope.study.journal import Journal
+from nephroscope.study.slices import open_store
 from phantoms import box_tumor, dicom_slices, write_seg, write_slices
 
 NET = "model:Kidney-Net@2.1"
@@ -50,7 +54,7 @@ def root(tmp_path):
             image.Manufacturer = maker
             if description == "venous":
                 image.ImagePositionPatient = [
-                    p + q for p, q in zip(image.ImagePositionPatient, (0, 0, 30), strict=True)
+                    p + q for p, q in zip(image.ImagePositionPatient, (0, 0, 3), strict=True)
                 ]
         write_slices(images[patient, description], export / patient / description)
     write_seg(images["P1", "arterial"], {"Tumor": box_tumor()}, export / "P1" / "a.dcm", "Abe^A")
@@ -157,3 +161,114 @@ def test_each_step_says_which_series_and_whose_roi(root, capsys):
     assert "union of reader-1 and reader-2" in capsys.readouterr().out
     (root / "adjudication.csv").write_text("case_id,dice,decision\nP1,,reader-2\n")
     assert told(capsys, "slices", str(root))["rois"] == {"reader-2": 1, NET: 1}
+
+
+# ---- slices of several phases
+
+
+PHASES = ("corticomedullary", "nephrographic", "excretory")
+
+
+def test_slices_of_several_phases_show_the_same_places(root):
+    """The venous series lies 3 mm, one slice, higher; P2 has no arterial and nobody has an excretory phase."""
+    study = Study(root)
+    one_phase = study.cut_slices()
+    assert (one_phase.phases, one_phase.presence) == ({}, {})
+    study.change("slices", phases=list(PHASES))
+    with pytest.raises(StudyError, match=r"\[slices\] in study.toml changed since"):
+        study.slices()
+    store = study.cut_slices()
+    assert np.array_equal(store.hu, one_phase.hu), "the chosen series is cut as before"
+    assert sorted(path.name for path in store.folder.glob("*.npy")) == [
+        "slices-corticomedullary.npy",
+        "slices-excretory.npy",
+        "slices-nephrographic.npy",
+        "slices.npy",
+    ]
+    first, second = (store.rows_by_case[name] for name in ("P1", "P2"))
+    slices, presence = store.by_phase("P1", first)
+    assert store.phase_of("P1") == "corticomedullary"
+    assert np.array_equal(slices["corticomedullary"], store.hu[first])
+    assert presence["corticomedullary"].all()
+    assert presence["nephrographic"].all()
+    assert not presence["excretory"].any()
+    assert (slices["excretory"] == -1024).all()
+    # Both hold the same voxels, the venous one a slice higher: it shows what the arterial one shows a slice lower.
+    arterial, venous = slices["corticomedullary"], slices["nephrographic"]
+    assert np.array_equal(venous[1:], arterial[:-1])
+    assert not store.presence["corticomedullary"][second].any()
+    assert store.presence["nephrographic"][second].all()
+    codes = {(f.code, f.case_id, f.where) for f in store.findings if f.code.startswith("phase")}
+    assert codes == {("phases-frame-differs", "P1", "nephrographic")}
+    assert np.array_equal(open_store(store.folder).presence["excretory"], np.zeros(len(store.hu), bool))
+
+
+def test_an_interrupted_cut_of_several_phases_goes_on(root, monkeypatch):
+    study = Study(root)
+    study.change("slices", phases=["nephrographic"])
+    whole = study.cut_slices()
+    shutil.rmtree(whole.folder)
+    real, n = Journal.add, []
+
+    def broken(self, *words):
+        if n:
+            raise KeyboardInterrupt
+        n.append(1)
+        return real(self, *words)
+
+    monkeypatch.setattr(Journal, "add", broken)
+    with pytest.raises(KeyboardInterrupt):
+        study.cut_slices()
+    monkeypatch.undo()
+    again = study.cut_slices()
+    assert again.digest == whole.digest
+    assert np.array_equal(again.phases["nephrographic"], whole.phases["nephrographic"])
+
+
+def test_a_phase_that_cannot_be_read_is_absent_with_a_finding(root):
+    study = Study(root)
+    study.change("slices", phases=["nephrographic"])
+    case = study.cohort.by_id["P1"]
+    venous = next(one for one in case.series if one.phase == "nephrographic")
+    shutil.rmtree(venous.image)
+    store = study.cut_slices()
+    rows = store.rows_by_case["P1"]
+    assert not store.presence["nephrographic"][rows].any()
+    (finding,) = [f for f in store.findings if f.code == "phase-left-out"]
+    assert (finding.case_id, finding.where, finding.severity) == ("P1", "nephrographic", "warning")
+
+
+def test_without_further_phases_nothing_is_stored_otherwise():
+    assert SliceSpec().digest == "febb53e486b7d09c"
+    assert SliceSpec(size_px=32, margin_mm=4.0).digest == "9e6fe392f7472d68"
+    assert "phases" not in SliceSpec().as_dict
+    assert SliceSpec(phases=("excretory",)).digest != SliceSpec().digest
+    with pytest.raises(ConfigError, match=r"slices.phases: expected one of corticomedullary, .*found 'late'"):
+        SliceSpec(phases=("late",))
+
+
+def test_a_finer_series_shows_the_same_field():
+    """Twice as many rows, columns and slices: the box holds the same millimetres around the same point."""
+    fine_hu = np.zeros((12, 48, 48), np.int16) - 1000
+    fine_hu[4:8, 20:28, 18:30] = 100
+    coarse_hu = fine_hu[::2, ::2, ::2].copy()
+    fine_affine, coarse_affine = np.zeros((4, 4)), np.zeros((4, 4))
+    fine_affine[[2, 1, 0, 3], [0, 1, 2, 3]] = (1.5, 0.5, 0.5, 1.0)
+    coarse_affine[[2, 1, 0, 3], [0, 1, 2, 3]] = (3.0, 1.0, 1.0, 1.0)
+    fine_affine[:3, 3] = (-0.25, -0.25, -0.75)  # the corner of both volumes is the same point
+    coarse_affine[:3, 3] = (0.0, 0.0, 0.0)
+    made = [
+        CTVolume(hu=hu, geometry=VolumeGeometry(shape=hu.shape, affine=affine), series_uid="1")
+        for hu, affine in ((coarse_hu, coarse_affine), (fine_hu, fine_affine))
+    ]
+    coarse, fine = ((one, RoiMask(voxels=one.hu > 0, geometry=one.geometry, case_id="c")) for one in made)
+    spec = SliceSpec(size_px=32, margin_mm=4.0, min_area_mm2=1.0)
+    cut = cut_slices(*coarse, spec)
+    hu, present = cut_at_same_places(*fine, coarse, cut, spec)
+    assert present.all()
+    for part, other in zip(cut, hu, strict=True):
+        assert np.abs(part.hu.astype(int) - other).mean() < 60
+        rows, cols = np.nonzero(other > 0)
+        mine = np.nonzero(part.hu > 0)
+        assert abs(rows.mean() - mine[0].mean()) < 0.6
+        assert abs(cols.mean() - mine[1].mean()) < 0.6

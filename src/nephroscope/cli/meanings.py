@@ -74,6 +74,8 @@ MEANINGS = {
     "constant-image": "one gray value in all pixels",
     "image-missing": "labelled images that do not exist",
     "image-unlabelled": "images without a label left out",
+    "phase-left-out": "a further phase that cannot be read or does not show the tumor",
+    "phases-frame-differs": "phases without a common frame of reference",
     "phases-kept": "which phase is used, and which are kept",
     "phase-from-image": "phase suggested by enhancement, not by DICOM",
     "phase-disagrees": "phase by text and by enhancement disagree",

@@ -5,7 +5,8 @@ cases are known by a digest of their slices, so that a prediction on one of them
 """
 
 import hashlib
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +15,61 @@ import numpy.typing as npt
 
 from nephroscope.base.errors import BundleError, ConfigError, StudyError
 from nephroscope.base.files import load_json
-from nephroscope.clinic.score import ApplicabilityDomain, Scorer
+from nephroscope.clinic.score import ApplicabilityDomain, CaseInput, Scorer
 from nephroscope.clinic.session import NetworkSession
 from nephroscope.records import OperatingPoint, SliceSpec, from_mapping
 
-FORMAT = 1
+FORMAT = 2
 FILES = ("model.onnx", "reference.npz", "README.md")
 REFERENCE_TOLERANCE = 1e-3  # logits; other processors round differently
 
 
 @dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What a network needs besides the slices of the chosen series.
+
+    Attributes:
+        phases: Contrast phases, each as slices of the same places.
+        clinical: Fields of `ClinicalFacts`.
+    """
+
+    phases: tuple[str, ...] = ()
+    clinical: tuple[str, ...] = ()
+
+    def check(self, case: CaseInput) -> None:
+        """Refuse a case that does not have them.
+
+        Raises:
+            BundleError: A phase or a clinical fact is missing.
+        """
+        missing = [phase for phase in self.phases if phase not in case.slices]
+        missing += [name for name in self.clinical if getattr(case.clinical, name, None) is None]
+        if missing:
+            raise BundleError(
+                where=f"case {case.case_id}",
+                expected=f"what the bundle needs: {', '.join((*self.phases, *self.clinical))}",
+                found=f"no {', '.join(missing)}",
+                remedy="give them, or use a bundle that does without",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """An opened bundle: how to cut, how to answer, and what it was trained on."""
+    """An opened bundle: how to cut, how to answer, what it needs and what it was trained on.
+
+    Attributes:
+        trained_on: Digests of the slices of its training and validation cases.
+        phases: Contrast phases of these cases, with the number of cases; empty in bundles of format 1.
+    """
 
     scorer: Scorer
     spec: SliceSpec
     synthetic: bool
     leaky: bool
-    trained_on: frozenset[str]  # digests of the slices of its training and validation cases
+    trained_on: frozenset[str]
     about: dict[str, Any]
+    needs: Needs = field(default_factory=Needs)
+    phases: Mapping[str, int] = field(default_factory=dict)
 
 
 def slices_digest(hu: npt.NDArray[np.int16]) -> str:
@@ -52,7 +89,7 @@ def bundle_content(scorer: Scorer, about: dict[str, Any], folder: Path) -> dict[
         "research_use_only": "Not a medical device.",
         "subtypes": list(scorer.subtypes),
         "positive": scorer.positive,
-        "slices": asdict(scorer.spec),
+        "slices": scorer.spec.as_dict,
         "slices_digest": scorer.spec.digest,
         "operating_point": asdict(scorer.point),
         "not_sure_margin": scorer.not_sure_margin,
@@ -95,6 +132,8 @@ def open_bundle(folder: Path) -> Bundle:
             leaky=bool(trained["leaky"]),
             trained_on=frozenset(trained["slices_digests"]),
             about=about,
+            needs=_needs(about.get("needs", {})),
+            phases={str(phase): int(n) for phase, n in trained.get("phases", {}).items()},
         )
         specification = about["slices_digest"]
     except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
@@ -106,6 +145,10 @@ def open_bundle(folder: Path) -> Bundle:
         raise _refusal(folder, f"the slice specification {specification}", found, "export the bundle again")
     _check_reference(folder, session)
     return bundle
+
+
+def _needs(content: Mapping[str, Any]) -> Needs:
+    return Needs(phases=tuple(content.get("phases", ())), clinical=tuple(content.get("clinical", ())))
 
 
 def _digests(folder: Path, about: dict[str, Any]) -> dict[str, str]:

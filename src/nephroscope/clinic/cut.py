@@ -4,6 +4,7 @@ Training and the clinic use this same code, with NumPy and Pillow only. The netw
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -47,10 +48,8 @@ def cut_slices(volume: CTVolume, roi: RoiMask, spec: SliceSpec) -> list[TumorSli
             found=f"at most {areas_mm2.max():.1f} mm2, on slice {areas_mm2.argmax()}",
             remedy="check the ROI and the pixel spacing, or lower slices.min_area_mm2",
         )
-    extent = np.ones(roi.voxels.shape[1:], bool) if spec.roi_mode == "full" else np.any(roi.voxels, axis=0)
-    margin_mm = 0.0 if spec.roi_mode == "full" else spec.margin_mm
-    box = _square_box(extent, row_mm, col_mm, margin_mm)
-    mm_per_px = (box[2] - box[0]) * col_mm / spec.size_px
+    box = _field(volume, roi, spec)
+    mm_per_px = (box[2] - box[0]) * volume.geometry.spacing_mm[2] / spec.size_px
     cut = []
     for s in kept:
         hu = volume.hu[s]
@@ -68,6 +67,50 @@ def cut_slices(volume: CTVolume, roi: RoiMask, spec: SliceSpec) -> list[TumorSli
     return cut
 
 
+def cut_at_same_places(
+    volume: CTVolume,
+    roi: RoiMask,
+    chosen: tuple[CTVolume, RoiMask],
+    cut: Sequence[TumorSlice],
+    spec: SliceSpec,
+) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.bool_]]:
+    """Another CT at the places where slices were cut: of each the nearest slice, with the same field of view in mm.
+
+    Args:
+        volume: The other CT, with axes in the same order.
+        roi: The tumor on its grid.
+        chosen: CT and tumor that the slices were cut from.
+        cut: The slices.
+        spec: How they were cut.
+
+    Returns:
+        HU (n, size_px, size_px), air where the other CT does not reach; and bool (n,), where it does.
+    """
+    reference, tumor = chosen
+    left, top, right, bottom = _field(reference, tumor, spec)
+    _, row_mm, col_mm = reference.geometry.spacing_mm
+    _, other_row_mm, other_col_mm = volume.geometry.spacing_mm
+    half_r = (bottom - top) / 2 * row_mm / other_row_mm
+    half_c = (right - left) / 2 * col_mm / other_col_mm
+    to_other = np.linalg.inv(volume.geometry.affine) @ reference.geometry.affine
+    hu = np.full((len(cut), spec.size_px, spec.size_px), AIR_HU, np.int16)
+    present = np.zeros(len(cut), np.bool_)
+    for row, part in enumerate(cut):
+        # A pixel's index is its center; the edges of a box lie half a pixel further.
+        center = np.array([part.slice_index, (top + bottom - 1) / 2, (left + right - 1) / 2, 1.0])
+        s, r, c = (to_other @ center)[:3]
+        nearest = round(float(s))
+        shape = volume.geometry.shape
+        present[row] = 0 <= nearest < shape[0] and 0 <= r <= shape[1] - 1 and 0 <= c <= shape[2] - 1
+        if present[row]:
+            pixels = volume.hu[nearest]
+            if spec.roi_mode == "mask":
+                pixels = np.where(roi.voxels[nearest], pixels, np.int16(AIR_HU))
+            r, c = r + 0.5, c + 0.5
+            hu[row] = _resample(pixels, (c - half_c, r - half_r, c + half_c, r + half_r), spec.size_px)
+    return hu, present
+
+
 def apply_window(hu: npt.NDArray[np.int16], spec: SliceSpec) -> npt.NDArray[np.float32]:
     """Map HU to [0, 1] with DICOM's LINEAR_EXACT function.
 
@@ -76,6 +119,14 @@ def apply_window(hu: npt.NDArray[np.int16], spec: SliceSpec) -> npt.NDArray[np.f
     scaled = (hu.astype(np.float32) - spec.window_level_hu) / spec.window_width_hu + 0.5
     pixels: npt.NDArray[np.float32] = np.clip(scaled, 0.0, 1.0)
     return pixels
+
+
+def _field(volume: CTVolume, roi: RoiMask, spec: SliceSpec) -> Box:
+    """The box of all slices of a case: around the tumor, or around the whole image."""
+    _, row_mm, col_mm = volume.geometry.spacing_mm
+    if spec.roi_mode == "full":
+        return _square_box(np.ones(roi.voxels.shape[1:], bool), row_mm, col_mm, 0.0)
+    return _square_box(np.any(roi.voxels, axis=0), row_mm, col_mm, spec.margin_mm)
 
 
 def _square_box(extent: npt.NDArray[np.bool_], row_mm: float, col_mm: float, margin_mm: float) -> Box:

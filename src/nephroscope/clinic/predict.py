@@ -9,9 +9,11 @@ import numpy as np
 
 from nephroscope.clinic.bundle import Bundle, open_bundle, slices_digest
 from nephroscope.clinic.cut import cut_slices
-from nephroscope.clinic.score import CutCase
+from nephroscope.clinic.score import CaseInput
 from nephroscope.imaging.read import UnplacedRoi, read_ct, read_roi
 from nephroscope.records import Answer, CTVolume, RoiMask, note
+
+UNKNOWN = "unknown"  # phase of a CT that is given without a study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,20 +61,24 @@ def predict(bundle: Bundle, volume: CTVolume, roi: RoiMask | UnplacedRoi) -> tup
 
     Raises:
         RoiError: The ROI does not lie on the CT, or no cross-section is large enough.
+        BundleError: The bundle needs more than the slices of one series.
     """
     started = time.perf_counter()
     if isinstance(roi, UnplacedRoi):
         roi = roi.on(volume)
     cut = cut_slices(volume, roi, bundle.spec)
-    case = CutCase(
+    case = CaseInput(
         case_id=roi.case_id,
         patient_id=roi.case_id,
-        hu=np.stack([part.hu for part in cut]),
+        slices={UNKNOWN: np.stack([part.hu for part in cut])},
+        presence={UNKNOWN: np.ones(len(cut), np.bool_)},
+        chosen=UNKNOWN,
         slice_index=[part.slice_index for part in cut],
         area_mm2=[part.area_mm2 for part in cut],
         mm_per_px=cut[0].mm_per_px,
         findings=(*volume.findings, *roi.findings),
     )
+    bundle.needs.check(case)
     ready = time.perf_counter()
     answer = bundle.scorer.answer(case)
     notes = [note(code, message, case_id=roi.case_id) for code, message in _about(bundle, case)]
@@ -80,7 +86,7 @@ def predict(bundle: Bundle, volume: CTVolume, roi: RoiMask | UnplacedRoi) -> tup
     return replace(answer, findings=(*answer.findings, *notes)), seconds
 
 
-def _about(bundle: Bundle, case: CutCase) -> list[tuple[str, str]]:
+def _about(bundle: Bundle, case: CaseInput) -> list[tuple[str, str]]:
     notes = []
     if slices_digest(case.hu) in bundle.trained_on:
         notes.append(

@@ -1,7 +1,7 @@
 """Slices of a case in, the answer out: one `Scorer` for evaluation and clinic, so both say the same. No torch."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -9,7 +9,15 @@ import numpy.typing as npt
 
 from nephroscope.clinic.call import decide, forced_call, mean_over_slices
 from nephroscope.clinic.cut import apply_window
-from nephroscope.records import Answer, Finding, OperatingPoint, SlicePrediction, SliceSpec, warning
+from nephroscope.records import (
+    Answer,
+    ClinicalFacts,
+    Finding,
+    OperatingPoint,
+    SlicePrediction,
+    SliceSpec,
+    warning,
+)
 
 SLACK = 0.5  # of the training range, on each side
 
@@ -64,16 +72,33 @@ class Network(Protocol):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class CutCase:
-    """The slices of one case as cut: ``hu`` int16 (N, size, size), one number per slice in the others."""
+class CaseInput:
+    """What a network or a bundle sees of one case.
+
+    Attributes:
+        slices: HU by contrast phase, int16 (N, size, size) each; row i shows the same place in every phase.
+        presence: By phase, bool (N,): where the phase has that place. Where it has not, its row is air.
+        chosen: Phase of the series that was chosen; all its rows are present.
+        clinical: What the clinical table says.
+        slice_index, area_mm2: Of each row, on the chosen series.
+        mm_per_px: Scale of all rows.
+    """
 
     case_id: str
     patient_id: str
-    hu: npt.NDArray[np.int16]
+    slices: Mapping[str, npt.NDArray[np.int16]]
+    presence: Mapping[str, npt.NDArray[np.bool_]]
+    chosen: str
     slice_index: Sequence[int]
     area_mm2: Sequence[float]
     mm_per_px: float
+    clinical: ClinicalFacts = field(default_factory=ClinicalFacts)
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def hu(self) -> npt.NDArray[np.int16]:
+        """The slices of the chosen series, int16 (N, size, size)."""
+        return self.slices[self.chosen]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +114,8 @@ class Scorer:
     spec: SliceSpec
     model_digest: str
 
-    def answer(self, case: CutCase) -> Answer:
-        """Probabilities by slice and case, the call or "not sure", and why."""
+    def answer(self, case: CaseInput) -> Answer:
+        """Probabilities by slice and case, the call or "not sure", and why. The network sees the chosen series."""
         p = self.network.probabilities(case.hu)  # (N, K)
         slices = tuple(
             SlicePrediction(slice_index=int(s), probabilities=tuple(row.tolist()), area_mm2=float(area))
@@ -100,7 +125,7 @@ class Scorer:
         return self.conclude(case, slices, (*case.findings, *doubts))
 
     def conclude(
-        self, case: CutCase, slices: tuple[SlicePrediction, ...], findings: tuple[Finding, ...]
+        self, case: CaseInput, slices: tuple[SlicePrediction, ...], findings: tuple[Finding, ...]
     ) -> Answer:
         """The call that these slices and findings support."""
         mean = mean_over_slices(slices)

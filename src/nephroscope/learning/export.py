@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from collections import Counter
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,10 +13,10 @@ import numpy as np
 from nephroscope.base.errors import BundleError
 from nephroscope.base.files import load_json, save_json, save_text
 from nephroscope.base.version import __version__
-from nephroscope.clinic.bundle import bundle_content, file_digest, slices_digest
+from nephroscope.clinic.bundle import Needs, bundle_content, file_digest, slices_digest
 from nephroscope.learning.run_files import CompleteRun
 from nephroscope.learning.score_run import exported_fold, fold_scorer
-from nephroscope.records import Evaluation, TrainConfig
+from nephroscope.records import Evaluation, Fold, TrainConfig
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ def export_bundle(run: CompleteRun, report: Evaluation, out: Path, card: str = "
         logger.info("export, step 2 of 2: what the model knows, from %d %ss", n_known, _unit(report))
         scorer = fold_scorer(run, fold)
         content = bundle_content(scorer, _about(run, report, config, index), part)
-        content["training"]["slices_digests"] = sorted(_seen(run, fold.train | fold.validation))
+        content["training"]["slices_digests"] = sorted(_seen(run, _cases(run, fold)))
         save_json(part / "bundle.json", content)
         part.rename(out)
     finally:
@@ -100,7 +101,11 @@ def _about(run: CompleteRun, report: Evaluation, config: TrainConfig, index: int
             "n_train": len(fold.train),
             "n_validation": len(fold.validation),
             "n_unit": _unit(report),
+            "phases": dict(
+                Counter(map(run.snapshot.slices.phase_of, sorted(_cases(run, fold)))).most_common()
+            ),
         },
+        "needs": asdict(Needs()),
         "evaluation": {
             group.name: {name: asdict(estimate) for name, estimate in group.case.items()}
             for group in report.groups
@@ -113,8 +118,13 @@ def _unit(report: Evaluation) -> str:
     return "image" if report.leaky else "case"
 
 
-def _seen(run: CompleteRun, names: frozenset[str]) -> set[str]:
-    cases = {name if name in run.snapshot.slices.rows_by_case else name.rpartition("#")[0] for name in names}
+def _cases(run: CompleteRun, fold: Fold) -> set[str]:
+    """Cases of which the network has seen at least a slice."""
+    known = run.snapshot.slices.rows_by_case
+    return {name if name in known else name.rpartition("#")[0] for name in fold.train | fold.validation}
+
+
+def _seen(run: CompleteRun, cases: set[str]) -> set[str]:
     return {
         slices_digest(np.asarray(run.snapshot.slices.hu[run.snapshot.slices.rows_by_case[case]]))
         for case in cases

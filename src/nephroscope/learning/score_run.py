@@ -4,12 +4,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from nephroscope.base.errors import StudyError
 from nephroscope.base.progress import track
 from nephroscope.clinic.call import youden_threshold
-from nephroscope.clinic.score import CutCase, Scorer, case_features, learn_domain
+from nephroscope.clinic.score import CaseInput, Scorer, case_features, learn_domain
 from nephroscope.learning.run_files import CompleteRun, KeptNetwork, load_run
 from nephroscope.records import (
     Answer,
@@ -92,7 +90,7 @@ def fold_scorer(run: CompleteRun, fold: Fold) -> Scorer:
     return replace(scorer, point=OperatingPoint(threshold=threshold, criterion="youden", chosen_on=chosen_on))
 
 
-def _cut_cases(run: CompleteRun, names: frozenset[str]) -> Iterator[CutCase]:
+def _cut_cases(run: CompleteRun, names: frozenset[str]) -> Iterator[CaseInput]:
     """The named cases, or under the image protocol the named slices of each case."""
     store = run.snapshot.slices
     wanted: dict[str, set[int]] = {}
@@ -104,10 +102,15 @@ def _cut_cases(run: CompleteRun, names: frozenset[str]) -> Iterator[CutCase]:
             wanted.setdefault(case_id, set()).add(int(slice_index))
     for case_id, kept in wanted.items():
         rows = [row for row in store.rows_by_case[case_id] if int(store.slice_index[row]) in kept]
-        yield CutCase(
+        case = run.snapshot.cohort.by_id[case_id]
+        slices, presence = store.by_phase(case_id, rows)
+        yield CaseInput(
             case_id=case_id,
-            patient_id=run.snapshot.cohort.by_id[case_id].patient_id,
-            hu=np.asarray(store.hu[rows]),
+            patient_id=case.patient_id,
+            slices=slices,
+            presence=presence,
+            chosen=store.phase_of(case_id),
+            clinical=case.clinical,
             slice_index=store.slice_index[rows].tolist(),
             area_mm2=store.area_mm2[rows].tolist(),
             mm_per_px=float(store.mm_per_px[rows[0]]),

@@ -1,6 +1,5 @@
-"""A settings record in; what each setting does, in the words of its docstring, out: the comments of study.toml."""
+"""The settings of study.toml: what each decides, and which values are allowed."""
 
-import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -68,6 +67,7 @@ class SliceSpec:
         min_area_mm2: Cross-sections smaller than this are not cut.
         size_px: Rows and columns of a slice.
         window_level_hu, window_width_hu: Applied to HU just before the network; slices are stored in HU.
+        phases: Contrast phases that are cut at the same places as well; none cuts the chosen series only.
     """
 
     roi_mode: RoiMode = "crop"
@@ -76,8 +76,11 @@ class SliceSpec:
     size_px: int = 256
     window_level_hu: float = 40.0
     window_width_hu: float = 400.0
+    phases: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for phase in self.phases:
+            _one_of("slices.phases", phase, PHASES[:-1])
         _one_of("slices.roi_mode", self.roi_mode, ("full", "crop", "mask"))
         check_within("slices.margin_mm", self.margin_mm, 0, 200)
         check_within("slices.min_area_mm2", self.min_area_mm2, 0, 10_000)
@@ -95,7 +98,12 @@ class SliceSpec:
     @property
     def digest(self) -> str:
         """Digest of the specification; slices and bundles carry it."""
-        return digest_of(asdict(self))
+        return digest_of(self.as_dict)
+
+    @property
+    def as_dict(self) -> dict[str, Any]:
+        """As slices and bundles keep it: without phases where there are none, as before there were any."""
+        return {name: value for name, value in asdict(self).items() if (name, value) != ("phases", ())}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -369,32 +377,3 @@ class Settings:
                 found=repr(self.positive),
                 remedy="name the subtype whose probability the threshold is on",
             )
-
-
-TABLES = {
-    "columns": 'headers of your label table, where ours are not found, such as subtype = "Histologie"',
-    "cohort": "which series of a case is used",
-    "roi": "which ROI of a case is used",
-    "slices": "what a network sees of a tumor",
-    "split": "how patients are divided",
-    "training": "how a network is trained",
-    "evaluation": "how predictions become calls and figures",
-}
-_ENTRY = re.compile(r"    (\w+(?:, \w+)*): (.+)")
-
-
-def setting_words(record: Any) -> dict[str, str]:
-    """By name of a setting, the sentence that the record's docstring has under Attributes; a line each."""
-    _, _, attributes = inspect.cleandoc(type(record).__doc__ or "").partition("Attributes:\n")
-    told: dict[str, str] = {}
-    names: list[str] = []
-    for line in attributes.splitlines():
-        entry = _ENTRY.fullmatch(line)
-        if entry:
-            names = entry[1].split(", ")
-            told |= dict.fromkeys(names, entry[2])
-        elif line.startswith("        "):  # the sentence goes on
-            told |= {name: f"{told[name]} {line.strip()}" for name in names}
-        elif line:  # another section
-            break
-    return told

@@ -51,13 +51,16 @@ class VolumeGeometry:
 class CTVolume:
     """A CT volume: ``hu`` is int16 (S, R, C) in Hounsfield units.
 
-    ``series_uid`` is the Series Instance UID, or a digest of the file where there is none.
+    Attributes:
+        series_uid: Series Instance UID, or a digest of the file where there is none.
+        frame_uid: Frame of Reference UID (0020,0052); empty where there is none.
     """
 
     hu: npt.NDArray[np.int16]
     geometry: VolumeGeometry
     series_uid: str
     findings: tuple[Finding, ...] = ()
+    frame_uid: str = ""
 
     def __post_init__(self) -> None:
         if self.hu.shape != self.geometry.shape or self.hu.dtype != np.int16:

@@ -3,6 +3,8 @@
 No verbs: those are in `nephroscope.facade`.
 """
 
+import inspect
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -12,7 +14,6 @@ from typing import Any
 from nephroscope.base.errors import ConfigError, StudyError
 from nephroscope.base.files import save_text
 from nephroscope.records.settings import (
-    TABLES,
     CohortConfig,
     EvaluationConfig,
     RoiConfig,
@@ -22,7 +23,6 @@ from nephroscope.records.settings import (
     TrainConfig,
     check_columns,
     from_mapping,
-    setting_words,
 )
 from nephroscope.study.format_1 import rewrite_format_1
 
@@ -257,3 +257,33 @@ def change_settings(folder: StudyFolder, table: str, values: Mapping[str, Any]) 
     settings = _settings(tomllib.loads(text))
     save_text(folder.toml, text)
     return settings
+
+
+TABLES = {
+    "columns": 'headers of your label table, where ours are not found, such as subtype = "Histologie"',
+    "cohort": "which series of a case is used",
+    "roi": "which ROI of a case is used",
+    "slices": "what a network sees of a tumor",
+    "split": "how patients are divided",
+    "training": "how a network is trained",
+    "evaluation": "how predictions become calls and figures",
+}
+
+_ENTRY = re.compile(r"    (\w+(?:, \w+)*): (.+)")
+
+
+def setting_words(record: Any) -> dict[str, str]:
+    """By name of a setting, the sentence that the record's docstring has under Attributes; a line each."""
+    _, _, attributes = inspect.cleandoc(type(record).__doc__ or "").partition("Attributes:\n")
+    told: dict[str, str] = {}
+    names: list[str] = []
+    for line in attributes.splitlines():
+        entry = _ENTRY.fullmatch(line)
+        if entry:
+            names = entry[1].split(", ")
+            told |= dict.fromkeys(names, entry[2])
+        elif line.startswith("        "):  # the sentence goes on
+            told |= {name: f"{told[name]} {line.strip()}" for name in names}
+        elif line:  # another section
+            break
+    return told

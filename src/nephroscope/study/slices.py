@@ -6,10 +6,7 @@ last: its presence means the store is complete.
 
 import csv
 import hashlib
-import io
-import json
 import logging
-import os
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,10 +24,10 @@ from nephroscope.base.html import Record, ShownAsTable
 from nephroscope.base.progress import track
 from nephroscope.base.text import counted_noun
 from nephroscope.clinic.cut import cut_slices
-from nephroscope.records import ChosenCase, CTVolume, Finding, RoiMask, SliceSpec, UsedInput
+from nephroscope.records import ChosenCase, CTVolume, Finding, RoiMask, SliceSpec, UsedInput, from_mapping
 from nephroscope.records.settings import READERS
-
-Drawn = list[dict[str, Any] | None]
+from nephroscope.study.journal import Cut, Drawn, Journal, data_files
+from nephroscope.study.phases import cut_phase
 
 
 def drawn_now(case: ChosenCase) -> Drawn:
@@ -80,119 +77,6 @@ def _differs(path: Path | None, before: dict[str, Any] | None) -> bool:
     return now is not None and now["sha256"] != before["sha256"]
 
 
-COLUMNS = ("case_id", "slice_index", "area_mm2", "mm_per_px")
-HEADER_BYTES = 128
-
-
-class Journal:
-    """Appends cases to the partial files; after an interruption, keeps exactly the cases it had finished."""
-
-    def __init__(self, folder: Path, size_px: int, digest: str) -> None:
-        self.folder, self.size_px = folder, size_px
-        folder.mkdir(parents=True, exist_ok=True)
-        self.done: set[str] = set()
-        self.findings: list[Finding] = []
-        self.drawn: dict[str, Drawn] = {}
-        self.n_slices = self.n_cases = csv_bytes = 0
-        entries = self._entries(digest)
-        for entry in entries:
-            self.done.add(entry["case_id"])
-            self.findings += [Finding(**finding) for finding in entry["findings"]]
-            self.drawn[entry["case_id"]] = entry.get("drawn", [])
-            self.n_cases += entry["n_slices"] > self.n_slices
-            self.n_slices, csv_bytes = entry["n_slices"], entry["csv_bytes"]
-        self._data = self._open("slices.npy", HEADER_BYTES + self.n_slices * size_px * size_px * 2)
-        self._csv = self._open("slices.csv", csv_bytes)
-        if not entries:
-            self._csv.write((",".join(COLUMNS) + "\n").encode())
-        lines = [{"digest": digest}, *entries]
-        self._log = self._open("journal.jsonl", 0)
-        self._log.writelines(json.dumps(line).encode() + b"\n" for line in lines)
-        self._log.flush()
-
-    def partial(self, name: str) -> Path:
-        """Where a file lies until it is complete."""
-        return self.folder / f".{name}.partial"
-
-    def _entries(self, digest: str) -> list[dict[str, Any]]:
-        path = self.partial("journal.jsonl")
-        if not path.exists():
-            return []
-        lines = []
-        for text in path.read_text(encoding="utf-8").splitlines():
-            try:
-                lines.append(json.loads(text))
-            except ValueError:
-                break  # the line that was being written when the work was interrupted
-        if not lines or lines[0].get("digest") != digest:
-            return []
-        return lines[1:]
-
-    def _open(self, name: str, keep_bytes: int) -> io.BufferedRandom:
-        path = self.partial(name)
-        path.touch()
-        file = path.open("r+b")
-        file.truncate(keep_bytes)
-        file.seek(0, os.SEEK_END)
-        return file
-
-    def add(
-        self,
-        case_id: str,
-        rows: list[tuple[object, ...]],
-        hu: npt.NDArray[np.int16],
-        findings: list[Finding],
-        drawn: Drawn,
-    ) -> None:
-        """Append one case; it counts as done once its line is in the journal."""
-        self._data.write(hu.astype("<i2", copy=False).tobytes())
-        for row in rows:
-            self._csv.write((_csv_line(row)).encode())
-        self._data.flush()
-        self._csv.flush()
-        self.n_slices += len(rows)
-        self.n_cases += len(rows) > 0
-        self.findings += findings
-        self.drawn[case_id] = drawn
-        entry = {
-            "case_id": case_id,
-            "n_slices": self.n_slices,
-            "csv_bytes": self._csv.tell(),
-            "findings": [asdict(finding) for finding in findings],
-            "drawn": drawn,
-        }
-        self._log.write(json.dumps(entry).encode() + b"\n")
-        self._log.flush()
-
-    def finish(self) -> str:
-        """Write the NPY header over the reserved bytes; gives the digest of what was cut."""
-        shape = (self.n_slices, self.size_px, self.size_px)
-        text = f"{{'descr': '<i2', 'fortran_order': False, 'shape': {shape}, }}"
-        self._data.seek(0)
-        header = text.ljust(HEADER_BYTES - 11).encode() + b"\n"
-        self._data.write(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
-        return digest_of([_digest_of_file(file) for file in (self._data, self._csv)])
-
-    def __enter__(self) -> "Journal":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for file in (self._data, self._csv, self._log):
-            file.close()
-
-
-def _digest_of_file(file: io.BufferedRandom) -> str:
-    file.flush()
-    file.seek(0)
-    return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _csv_line(row: tuple[object, ...]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(row)
-    return text.getvalue()
-
-
 FORMAT = 1
 logger = logging.getLogger(__name__)
 Reader = Callable[[ChosenCase], tuple[CTVolume, RoiMask]]
@@ -200,12 +84,16 @@ Reader = Callable[[ChosenCase], tuple[CTVolume, RoiMask]]
 
 @dataclass(frozen=True, kw_only=True)
 class SliceStore(ShownAsTable):
-    """An open store: ``hu`` is a read-only memory map (N, size_px, size_px); row i is slice i everywhere.
+    """An open store. Row i is slice i everywhere; slices.csv is read when it is first asked for.
 
-    ``source`` is the digest of what the slices were to be cut from (paths and settings), ``digest`` that and what
-    came out, ``drawn`` the ROI files as they were, ``used`` the series and ROI of each case, ``made_from`` the digest
-    of each input by name. slices.csv is
-    read when it is first asked for.
+    Attributes:
+        hu: Slices of the chosen series, a read-only memory map (N, size_px, size_px).
+        source: Digest of what the slices were to be cut from (paths and settings).
+        digest: Digest of that and of what came out.
+        drawn: ROI files as they were, by case_id.
+        used: Series and ROI of each case.
+        made_from: Digest of each input by name.
+        phases: The same places in further phases, by phase, like ``hu``.
     """
 
     folder: Path
@@ -218,6 +106,32 @@ class SliceStore(ShownAsTable):
     drawn: dict[str, Drawn]
     used: dict[str, UsedInput] = field(default_factory=dict)
     made_from: Mapping[str, str] = field(default_factory=dict)
+    phases: Mapping[str, npt.NDArray[np.int16]] = field(default_factory=dict)
+
+    @cached_property
+    def presence(self) -> dict[str, npt.NDArray[np.bool_]]:
+        """By further phase, bool (N,): where it has the place of the slice. Where it has not, its row is air."""
+        if not self.phases:
+            return {}
+        with (self.folder / "slices.csv").open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return {p: np.array([row[f"present_{p}"] == "1" for row in rows], np.bool_) for p in self.phases}
+
+    def phase_of(self, case_id: str) -> str:
+        """Phase of the series that was chosen of a case; ``unknown`` in slices that do not say it."""
+        return self.used[case_id].phase if case_id in self.used else "unknown"
+
+    def by_phase(
+        self, case_id: str, rows: Sequence[int]
+    ) -> tuple[dict[str, npt.NDArray[np.int16]], dict[str, npt.NDArray[np.bool_]]]:
+        """HU (n, size_px, size_px) and presence (n,) of some rows of a case, by phase, the chosen one among them."""
+        slices = {phase: np.asarray(hu[rows]) for phase, hu in self.phases.items()}
+        presence = {phase: present[rows] for phase, present in self.presence.items()}
+        chosen = self.phase_of(case_id)
+        return (
+            {**slices, chosen: np.asarray(self.hu[rows])},
+            {**presence, chosen: np.ones(len(rows), np.bool_)},
+        )
 
     def records(self) -> list[Record]:
         """A row per case: number of slices."""
@@ -299,18 +213,14 @@ def open_store(folder: Path) -> SliceStore:
             remedy="run `nephroscope slices`",
         )
     about = load_json(folder / "spec.json", FORMAT)
-    n_slices, size_px = about["n_slices"], about["spec"]["size_px"]
-    try:
-        hu = np.load(folder / "slices.npy", mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise _do_not_belong(f"{n_slices} slices in slices.npy", "a damaged file") from error
-    if hu.shape != (n_slices, size_px, size_px):
-        raise _do_not_belong(f"{n_slices} slices of {size_px} x {size_px} in slices.npy", str(hu.shape))
+    spec = from_mapping(SliceSpec, about["spec"], "spec.json, spec")
+    hu, *others = (_open_data(folder / name, about["n_slices"], spec.size_px) for name in data_files(spec))
     return SliceStore(
         folder=folder,
         hu=hu,
+        phases=dict(zip(spec.phases, others, strict=True)),
         n_cases=about["n_cases"],
-        spec=SliceSpec(**about["spec"]),
+        spec=spec,
         source=about["digest"],
         digest=digest_of([about["digest"], about["content"]]) if "content" in about else about["digest"],
         findings=tuple(Finding(**finding) for finding in about["findings"]),
@@ -318,6 +228,16 @@ def open_store(folder: Path) -> SliceStore:
         used={name: UsedInput(**used) for name, used in about.get("used", {}).items()},
         made_from=about.get("made_from", {}),
     )
+
+
+def _open_data(path: Path, n_slices: int, size_px: int) -> npt.NDArray[np.int16]:
+    try:
+        hu: npt.NDArray[np.int16] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise _do_not_belong(f"{n_slices} slices in {path.name}", "a damaged file") from error
+    if hu.shape != (n_slices, size_px, size_px):
+        raise _do_not_belong(f"{n_slices} slices of {size_px} x {size_px} in {path.name}", str(hu.shape))
+    return hu
 
 
 def _do_not_belong(expected: str, found: str) -> StudyError:
@@ -341,11 +261,11 @@ def cut_cohort(
         CohortError: No case could be cut.
     """
     cases = tuple(cases)
-    journal = Journal(folder, spec.size_px, digest)
+    journal = Journal(folder, spec, digest)
     with journal:
         todo = [case for case in cases if case.case_id not in journal.done]
         for case in track(todo, "cutting slices", "case", len(todo)):
-            journal.add(case.case_id, *_cut_case(case, read, spec), drawn_now(case))
+            journal.add(case.case_id, _cut_case(case, read, spec), drawn_now(case))
         if journal.n_slices == 0:
             reasons = [finding.message for finding in journal.findings if finding.severity == "refusal"]
             raise CohortError(
@@ -356,13 +276,13 @@ def cut_cohort(
             )
         content = journal.finish()
     (folder / "spec.json").unlink(missing_ok=True)
-    journal.partial("slices.npy").replace(folder / "slices.npy")
-    journal.partial("slices.csv").replace(folder / "slices.csv")
+    for name in (*data_files(spec), "slices.csv"):
+        journal.partial(name).replace(folder / name)
     about = {
         "format": FORMAT,
         "digest": digest,
         "content": content,
-        "spec": asdict(spec),
+        "spec": spec.as_dict,
         "n_slices": journal.n_slices,
         "n_cases": journal.n_cases,
         "findings": [asdict(finding) for finding in journal.findings],
@@ -375,26 +295,32 @@ def cut_cohort(
     return open_store(folder)
 
 
-Cut = tuple[list[tuple[object, ...]], npt.NDArray[np.int16], list[Finding]]
-
-
 def _cut_case(case: ChosenCase, read: Reader, spec: SliceSpec) -> Cut:
-    """Rows for slices.csv, HU (n, size_px, size_px) and findings of one case; a refusal has no rows."""
+    """Rows for slices.csv, HU and findings of one case; a refusal has no rows."""
     try:
         volume, roi = read(case)
         cut = cut_slices(volume, roi, spec)
     except NephroscopeError as error:
-        return _refused(case, error.code, str(error))
+        return _refused(case, error.code, str(error), spec)
     except OSError as error:
-        return _refused(case, "unreadable", f"case {case.case_id}: cannot be read: {error.strerror or error}")
+        why = f"case {case.case_id}: cannot be read: {error.strerror or error}"
+        return _refused(case, "unreadable", why, spec)
+    hu = np.stack([part.hu for part in cut])
+    phases = [cut_phase(case, phase, (volume, roi, hu), cut, spec) for phase in spec.phases]
     rows: list[tuple[object, ...]] = [
-        (part.case_id, part.slice_index, round(part.area_mm2, 3), round(part.mm_per_px, 6)) for part in cut
+        (
+            *(part.case_id, part.slice_index, round(part.area_mm2, 3), round(part.mm_per_px, 6)),
+            *(int(phase.present[row]) for phase in phases),
+        )
+        for row, part in enumerate(cut)
     ]
-    return rows, np.stack([part.hu for part in cut]), [*volume.findings, *roi.findings]
+    findings = [*volume.findings, *roi.findings, *(f for phase in phases for f in phase.findings)]
+    return Cut(rows=rows, hu=hu, findings=findings, phases=tuple(phase.hu for phase in phases))
 
 
-def _refused(case: ChosenCase, code: str, message: str) -> Cut:
+def _refused(case: ChosenCase, code: str, message: str, spec: SliceSpec) -> Cut:
     if code != "excluded":  # by adjudication: wanted
         logger.warning("refused: %s", message)
     finding = Finding(code=code, severity="refusal", message=message, case_id=case.case_id)
-    return [], np.empty((0, 0, 0), np.int16), [finding]
+    none = np.empty((0, 0, 0), np.int16)
+    return Cut(rows=[], hu=none, findings=[finding], phases=(none,) * len(spec.phases))

@@ -116,7 +116,8 @@ def read_dicom_series(
         hu = _read_pixels(slices, where)
     findings += copies + list(stack.findings)
     findings += check_rescale([one.header for one in slices], where) + check_hu(hu, where)
-    return hu_volume(hu, stack.affine, uid, tuple(findings))
+    volume = hu_volume(hu, stack.affine, uid, tuple(findings))
+    return replace(volume, frame_uid=headers[0].frame_uid)
 
 
 def is_ct_image(header: Any) -> bool:

@@ -16,7 +16,7 @@ _SLICE_TAGS = """
     ImageOrientationPatient TemporalPositionIdentifier ImagesInAcquisition SamplesPerPixel
     PhotometricInterpretation NumberOfFrames InConcatenationTotalNumber Rows Columns PixelSpacing
     BitsAllocated RescaleIntercept RescaleSlope RescaleType SharedFunctionalGroupsSequence
-    PerFrameFunctionalGroupsSequence
+    PerFrameFunctionalGroupsSequence FrameOfReferenceUID
 """
 SLICE_TAGS = tuple(_SLICE_TAGS.split())
 
@@ -35,6 +35,7 @@ class SliceHeader:
         transfer_syntax: UID; empty where it is missing.
         parts: Number of files of its concatenation; None where there is none.
         damage: Why its pixels cannot be read, as far as header and file length show; otherwise empty.
+        frame_uid: Frame of Reference UID; empty where it is missing.
     """
 
     sop_uid: str = ""
@@ -62,6 +63,7 @@ class SliceHeader:
     parts: int | None = None
     transfer_syntax: str = ""
     damage: str = ""
+    frame_uid: str = ""
 
     @property
     def name(self) -> str:
@@ -168,6 +170,7 @@ def _single_frame(header: Any) -> SliceHeader:
         images_in_acquisition=integer_of(header, "ImagesInAcquisition"),
         parts=short_of(header, "InConcatenationTotalNumber"),
         transfer_syntax=syntax_of(header),
+        frame_uid=text_of(header, "FrameOfReferenceUID"),
     )
 
 

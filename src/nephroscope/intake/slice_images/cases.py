@@ -214,8 +214,7 @@ def _mask_values(images: list[ImageRow], tumor_label: int) -> list[Finding]:
         "for the tumor; if the tumor has another value, import again with --tumor-label (in KiTS, 1 is the kidney "
         "and 2 the tumor)"
     )
-    make = warning if tumor_label == 1 else note
-    return [make("mask-values", text)]
+    return [warning("mask-values", text) if tumor_label == 1 else note("mask-values", text)]
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -1,7 +1,5 @@
 """The commands new, check, slices and split."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -126,8 +124,8 @@ class Slices(Command):
             "slices": len(store.hu),
             "cases": store.n_cases,
             "size_px": store.spec.size_px,
-            "phases": _counts(used.phase for used in store.used.values()),
-            "rois": _counts(used.roi for used in store.used.values()),
+            "phases": store.n_by_phase,
+            "rois": store.n_by_roi,
             "refused": findings_as_json(refused),
             "excluded": [finding.case_id for finding in excluded],
         }
@@ -137,14 +135,6 @@ class Slices(Command):
             text += f"\n{counted_noun(len(excluded), 'case')} excluded by adjudication: {names}"
         warning = "\n".join(f"refused: {finding.message}" for finding in refused)
         return Outcome(data=data, text=text, warning=warning, exit_code=3 if warning else 0)
-
-
-def _counts(words: Iterable[str]) -> dict[str, int]:
-    return dict(Counter(word or "none" for word in words).most_common())
-
-
-def _listed(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{word} ({n})" for word, n in counts.items())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ import hashlib
 import logging
 import sys
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -134,13 +135,28 @@ class SliceStore(ShownAsTable):
         )
 
     def records(self) -> list[Record]:
-        """A row per case: number of slices."""
-        return [{"case_id": name, "slices": len(rows)} for name, rows in self.rows_by_case.items()]
+        """A row per case: number of slices, and the series, phase and ROI they were cut from."""
+        unknown = UsedInput(series="", phase="unknown", roi="")
+        return [
+            {"case_id": name, "slices": len(rows), **asdict(self.used.get(name, unknown))}
+            for name, rows in self.rows_by_case.items()
+        ]
 
     def summary(self) -> str:
-        """Number of slices and cases, size in pixels, ROI mode."""
+        """Number of slices and cases, size in pixels, ROI mode; phases and authors of ROIs with their numbers."""
         counts = f"{counted_noun(len(self.hu), 'slice')} of {counted_noun(self.n_cases, 'case')}"
-        return f"{counts}, {self.spec.size_px} x {self.spec.size_px}, ROI mode {self.spec.roi_mode}"
+        text = f"{counts}, {self.spec.size_px} x {self.spec.size_px}, ROI mode {self.spec.roi_mode}"
+        return f"{text}; phase: {_listed(self.n_by_phase)}; ROI by: {_listed(self.n_by_roi)}"
+
+    @property
+    def n_by_phase(self) -> dict[str, int]:
+        """Cases by the phase that was used."""
+        return _counts(used.phase for used in self.used.values())
+
+    @property
+    def n_by_roi(self) -> dict[str, int]:
+        """Cases by whose ROI was used."""
+        return _counts(used.roi for used in self.used.values())
 
     @cached_property
     def _index(self) -> "tuple[list[str], array[int], array[float], array[float]]":
@@ -197,6 +213,14 @@ class SliceStore(ShownAsTable):
     def refused(self) -> tuple[Finding, ...]:
         """The cases that could not be cut, and why."""
         return tuple(finding for finding in self.findings if finding.severity == "refusal")
+
+
+def _counts(words: Iterable[str]) -> dict[str, int]:
+    return dict(Counter(word or "none" for word in words).most_common())
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{word} ({n})" for word, n in counts.items()) or "unknown"
 
 
 def open_store(folder: Path) -> SliceStore:

@@ -528,7 +528,7 @@ def test_the_answer_comes_first_with_its_p_alone_and_corrected():
         "baseline: d"
     )
     assert f"p = {pair.p:.2f}, {pair.p_holm:.2f} corrected for 3 pairs, 120 patients" in first
-    assert "seen in these very ranks" in first
+    assert "picked by these same results" in first
     baselines = [ranked[0], ranked[2]]
     alone = compare_pairs(baselines, tests, CONFIG_200)
     assert primary(baselines, alone) is None

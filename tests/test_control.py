@@ -193,8 +193,8 @@ def test_a_fact_that_is_the_subtype_clears_nobody(study):
     study.make_split(SplitConfig(folds=3))
     shortcuts = study.compare(ComparePlan(known=(KNOWS,), permutations=0)).content["shortcuts"]
     told = next(line for line in shortcuts["words"] if "sex alone gives AUC 1.00" in line)
-    assert "Whether a candidate follows it cannot be seen" in told
-    assert "No candidate is seen" not in told
+    assert "Whether a candidate follows it cannot be determined" in told
+    assert "No candidate is shown" not in told
 
 
 def test_facts_are_read_from_the_grid_once(study, tmp_path):

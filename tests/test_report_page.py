@@ -130,7 +130,7 @@ def test_a_band_without_width_is_not_drawn():
 
 
 @pytest.mark.parametrize(
-    ("names", "said"), [(("run",), "This network is not seen"), (("run", "x"), "No candidate is seen")]
+    ("names", "said"), [(("run",), "This network is not shown"), (("run", "x"), "No candidate is shown")]
 )
 def test_shortcuts_name_who_was_asked(names, said):
     e = Estimate(value=0.4, low=0.3, high=0.5, n=9, unit="case", method="m")
@@ -138,7 +138,7 @@ def test_shortcuts_name_who_was_asked(names, said):
     found = Shortcuts(
         facts=(fact,),
         follows=tuple(FactGap(name=n, fact="sex", gap=e, one="M", other="F") for n in names),
-        words=("In this cohort sex alone gives AUC 0.62: x. No candidate is seen to follow it.",),
+        words=("In this cohort sex alone gives AUC 0.62: x. No candidate is shown to follow it.",),
     )
     assert said in filled_shortcuts(found, names[0]).limitations[0]
     assert said in shortcut_sentences(found)[0]

@@ -183,8 +183,8 @@ VERDICTS = {
     "not shown": "The best network is not shown to beat the best baseline",
 }
 FLATTERED = (
-    " Which are best was seen in these very ranks, so their AUCs flatter, and the p of the pair alone is not that of "
-    "a comparison planned beforehand."
+    " Both were picked by these same results, so their AUCs are too optimistic, and the p of this pair alone is not "
+    "that of a comparison planned beforehand."
 )
 
 

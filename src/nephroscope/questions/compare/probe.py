@@ -217,19 +217,21 @@ def _words(rows: Sequence[FactRow], gaps: Sequence[FactGap], tests: TestSet) -> 
             lines.append(f"{line.replace(' alone gives', ' give')}, without any image.")
         else:
             own = [gap for gap in gaps if gap.fact == row.name]
-            lines.append(f"{line}: whoever sees it can score that. {_followers(own, tests)}")
-    return lines or ["No fact beside the tumor is seen to tell the subtype in this cohort."]
+            lines.append(
+                f"{line}: whoever knows it can reach that without looking at the tumor. {_followers(own, tests)}"
+            )
+    return lines or ["No fact other than the tumor is shown to predict the subtype in this cohort."]
 
 
 def _followers(gaps: Sequence[FactGap], tests: TestSet) -> str:
     """Who follows a fact; where it never differs within a subtype that cannot be seen, and nobody is cleared."""
     if all(gap.gap.value is None for gap in gaps):
         return (
-            "Whether a candidate follows it cannot be seen: within each subtype all cases are on one side of it, "
-            "so these data cannot tell the fact from the subtype."
+            "Whether a candidate follows it cannot be determined: within each subtype all cases are on one side of "
+            "it, so these data cannot separate the fact from the subtype."
         )
     return " ".join(filter(None, (_follower(gap, tests) for gap in gaps))) or (
-        "No candidate is seen to follow it within a subtype."
+        "No candidate is shown to follow it within a subtype."
     )
 
 
@@ -241,6 +243,6 @@ def _follower(gap: FactGap, tests: TestSet) -> str:
     return (
         f"Within a subtype, {gap.name} gives {subtype} {abs(e.value):.2f} "
         f"({min(abs(e.low), abs(e.high)):.2f} to {max(abs(e.low), abs(e.high)):.2f}) "
-        f"{'more' if e.value > 0 else 'less'} probability where it is {gap.one} than where it is "
+        f"{'more' if e.value > 0 else 'less'} probability to cases with {gap.one} than to cases with "
         f"{gap.other}."
     )

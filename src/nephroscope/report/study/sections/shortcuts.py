@@ -62,7 +62,9 @@ def filled_shortcuts(found: Shortcuts, run: str) -> Filled:
 def shortcut_sentences(found: Shortcuts) -> tuple[str, ...]:
     """The sentences of the probe; with one network they are about this network."""
     if len({gap.name for gap in found.follows}) == 1:
-        return tuple(text.replace("No candidate is seen", "This network is not seen") for text in found.words)
+        return tuple(
+            text.replace("No candidate is shown", "This network is not shown") for text in found.words
+        )
     return found.words
 
 

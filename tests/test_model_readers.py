@@ -473,7 +473,7 @@ def test_test_sets_stay_apart_and_the_pooled_figure_is_named():
     assert set(data["groups"]) == set(groups.values()) | {"external-test:A"}
     assert data["sentences"][0].startswith("out-of-fold: No difference between r0 and net")
     assert data["sentences"][-1].startswith("all test sets pooled (different networks): ")
-    assert "net: 1 of 10 cases are in another test set by its own split" in " ".join(
+    assert "net: 1 of 10 cases are in a different test set in its own split" in " ".join(
         f.message for f in found.findings
     )
     json.dumps(data, allow_nan=False)
@@ -746,7 +746,7 @@ def test_cases_of_a_study_go_to_the_test_set_of_its_split(study_root, monkeypatc
         "out-of-fold": (9, 8),
         "internal-test": (1, 1),
     }
-    assert "net: 1 of 10 cases are in another test set by its own split" in " ".join(
+    assert "net: 1 of 10 cases are in a different test set in its own split" in " ".join(
         f.message for f in found.findings
     )
 

@@ -276,6 +276,6 @@ def _doubts(
         ]
         if other:
             counts = f"{model.name}: {len(other)} of {len(seen)} cases"
-            why = "are in another test set by its own split than by splits.json; left out of its figures"
+            why = "are in a different test set in its own split than in splits.json; these are left out"
             found.append(warning("model-left-out", f"{counts} {why}"))
     return found

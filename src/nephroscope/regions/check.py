@@ -326,16 +326,8 @@ def _check_images(case: ChosenCase, volume: CTVolume, roi: RoiMask) -> CheckedCa
         return CheckedCase(findings=())
     measures = measure(roi)
     axial_mm = None if "spacing-unknown" in codes else measures.largest_axial_diameter_mm
-    measures = RoiMeasures(
-        volume_ml=None,
-        largest_axial_diameter_mm=axial_mm,
-        largest_diameter_mm=None,
-        n_voxels=measures.n_voxels,
-        n_slices=measures.n_slices,
-        n_parts=None,
-        largest_part_share=None,
-        center_mm=None,
-    )
+    measures = replace(measures, largest_axial_diameter_mm=axial_mm, largest_diameter_mm=None, volume_ml=None)
+    measures = replace(measures, n_parts=None, largest_part_share=None, center_mm=None)
     findings = [*_on_black(case, volume, roi), *check_size(measures, roi), *check_table_size(measures, case)]
     return CheckedCase(findings=(*findings, measures_finding(measures, case)), measures=measures)
 

@@ -96,14 +96,7 @@ def measure_enhancement(volume: CTVolume, organs: Mapping[str, Mask]) -> Enhance
 def phase_of_image(
     aorta_hu: float | None, cortex_hu: float | None, medulla_hu: float | None, bright_mm3: float = 0.0
 ) -> str:
-    """The phase that HU suggest; ``unknown`` where they are not clear; without an aorta at most ``unenhanced``.
-
-    Args:
-        aorta_hu: Median HU of the aorta.
-        cortex_hu: Median HU of the renal cortex.
-        medulla_hu: Median HU of the renal medulla.
-        bright_mm3: Volume of opacified urine in the kidneys.
-    """
+    """The phase that HU suggest; ``unknown`` where they are not clear; without an aorta at most ``unenhanced``."""
     dull_kidney = cortex_hu is not None and cortex_hu <= UNENHANCED_KIDNEY_HU
     if dull_kidney and (aorta_hu is None or aorta_hu <= UNENHANCED_AORTA_HU):
         return "unenhanced"

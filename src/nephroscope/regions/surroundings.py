@@ -193,14 +193,7 @@ def gap_mm(one: Bools, two: Bools, spacing_mm: npt.NDArray[np.float64]) -> float
 def mirrored_axes(
     volume: CTVolume, roi: RoiMask, kidney: Bools | None, least_soft: float = LEAST_SOFT
 ) -> str:
-    """The flips that would put a misplaced ROI on a kidney or, without one, on soft tissue; empty if none does.
-
-    Args:
-        volume: The CT.
-        roi: The ROI as it lies.
-        kidney: Kidney that the flipped ROI must touch, or None.
-        least_soft: Share of soft tissue that the flipped ROI must have.
-    """
+    """The flips that would put a misplaced ROI on a kidney or, without one, on soft tissue; empty if none does."""
     found = []
     for direction, axes in FLIPS.items():
         flipped = np.flip(roi.voxels, axes)

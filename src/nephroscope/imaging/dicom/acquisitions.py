@@ -102,10 +102,6 @@ def _with_copies(headers: Sequence[SliceHeader], groups: Sequence[list[int]]) ->
 def check_stack(headers: Sequence[SliceHeader], where: str) -> Stack:
     """The one even stack of a series.
 
-    Args:
-        headers: Each slice of the series once.
-        where: Name of the series in the refusal.
-
     Raises:
         SeriesError: There are several acquisitions, or the slices are not an even stack.
     """

@@ -82,10 +82,12 @@ def _fill_hu(
         padded = _in_range(stored, form.padding)  # a value outside the bits stored
     values = _masked(stored, form)
     low, high = int(values.min()), int(values.max())
-    if padded is None and form.padding is not None and _below_air(form.padding, slope, intercept):
-        padded = _in_range(values, form.padding)
-        if any(TISSUE_HU[0] < value * slope + intercept < TISSUE_HU[1] for value in form.padding):
-            padded = _from_the_sides(padded)
+    if padded is None and form.padding is not None:
+        padding_hu = [value * slope + intercept for value in form.padding]
+        if max(padding_hu) > AIR_HU:  # else it is air, or below, already
+            padded = _in_range(values, form.padding)
+            if any(TISSUE_HU[0] < hu < TISSUE_HU[1] for hu in padding_hu):
+                padded = _from_the_sides(padded)
     shift = int(intercept)
     if (
         slope == 1
@@ -103,11 +105,6 @@ def _fill_hu(
         out[...] = np.clip(hu, AIR_HU, 32767)
     if padded is not None:
         out[padded] = AIR_HU
-
-
-def _below_air(padding: tuple[int, int], slope: float, intercept: float) -> bool:
-    """True when padding must be set to air; False when its HU is already there or below."""
-    return max(value * slope + intercept for value in padding) > AIR_HU
 
 
 def _from_the_sides(padded: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

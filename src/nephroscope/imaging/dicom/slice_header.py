@@ -181,9 +181,6 @@ MULTI_FRAME_CLASSES = {"1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2
 def slice_headers(header: Any) -> tuple[SliceHeader, ...]:
     """The slice headers in a CT header: one for a single-frame file, otherwise one for each frame.
 
-    Args:
-        header: Read with `SLICE_TAGS` or more.
-
     Raises:
         SeriesError: A single-frame class holds several frames, or functional groups are missing or damaged.
     """

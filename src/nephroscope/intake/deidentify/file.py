@@ -33,9 +33,10 @@ from nephroscope.intake.export.kinds import (
 _TAKEN = {CT: "CT", LOCALIZER: "CT", PROJECTION: "CT", SEG: "SEG", RTSTRUCT: "RTSTRUCT"}
 _OTHER_MODALITIES = {"mr", "pt", "us", "nm", "cr", "dx", "rf", "xa", "mg", "reg"}
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # the next file would fail too
-_BURNED_IN = "CT with text burned in (Burned In Annotation is YES)"
-_SECONDARY = "CT of ImageType SECONDARY or SCREEN: it may contain burned-in text, look at it"
-_NO_ID = "no PatientID: the pseudonym is that of the examination, not of the patient"
+# Keys of the summary, which other programs may read.
+_BURNED_IN = "CT that says of itself that text is burned in"
+_SECONDARY = "CT of ImageType SECONDARY or SCREEN: text may be burned in, look at it"
+_NO_ID = "no PatientID: the pseudonym stands for the examination, not for the patient"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

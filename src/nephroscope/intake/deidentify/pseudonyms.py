@@ -36,7 +36,7 @@ class Secrets:
         """Pseudonym of a patient: ``P-`` and ten characters (49 bits)."""
         return f"P-{self.letters('patient', patient, 10)}"
 
-    def reader(self, name: str) -> str:
+    def annotator(self, name: str) -> str:
         """Pseudonym of an annotator: ``R-`` and ten characters, so that annotators stay distinguishable."""
         return f"R-{self.letters('reader', name.casefold(), 10)}"
 

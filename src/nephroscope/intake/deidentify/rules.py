@@ -21,12 +21,8 @@ PUBLIC_UIDS = ("1.2.840.10008.", "2.16.840.1.113883.6.")  # of DICOM, and of pub
 _TEXT = {"LO", "SH", "ST", "LT", "UT", "UC", "UR", "AE"}
 _BYTES = {"OB", "OW", "OF", "OD", "OL", "OV", "OB or OW", "US or OW", "US or SS or OW"}
 _KEPT_BYTES = {
-    "PixelData",
-    "FloatPixelData",
-    "DoubleFloatPixelData",
-    "ExtendedOffsetTable",
-    "ExtendedOffsetTableLengths",
-    "LUTData",
+    *("PixelData", "FloatPixelData", "DoubleFloatPixelData", "LUTData"),
+    *("ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
     *(f"{color}PaletteColorLookupTableData" for color in ("Red", "Green", "Blue")),
 }
 _TECHNICAL = {
@@ -39,39 +35,17 @@ _TECHNICAL = {
 _CODES = {"CodeValue", "LongCodeValue", "CodingSchemeDesignator", "CodingSchemeVersion", "CodeMeaning"}
 # Coding schemes with meanings from a standard; in any other scheme the meaning is free text.
 _STANDARD_SCHEMES = {
-    "SCT",
-    "SRT",
-    "SNM3",
-    "99SDM",
-    "DCM",
-    "UCUM",
-    "FMA",
-    "LN",
-    "RADLEX",
-    "UMLS",
-    "NCIt",
-    "ICD10",
+    *("SCT", "SRT", "SNM3", "99SDM", "DCM", "UCUM", "FMA", "LN", "RADLEX", "UMLS", "NCIt", "ICD10"),
 }
 _DESCRIPTIONS = {
-    "SeriesDescription",
-    "StudyDescription",
-    "ProtocolName",
-    "AcquisitionProtocolName",
-    "ContrastBolusAgent",
-    "ImageComments",
-    "ROIName",
-    "ROIObservationLabel",
-    "StructureSetLabel",
+    *("SeriesDescription", "StudyDescription", "ProtocolName", "AcquisitionProtocolName", "ImageComments"),
+    *("ContrastBolusAgent", "ROIName", "ROIObservationLabel", "StructureSetLabel"),
 }
-_LABELS = {
-    "SegmentLabel",
-    "SegmentDescription",
-}  # required in SEG, and the product finds the tumor by it, so it is always cleaned
-_NOTHING_KNOWN = {
-    "SegmentLabel": "segment",
-    "ContrastBolusAgent": "contrast",
-}  # keeps the fact that contrast medium was given
-_READERS = {"ContentCreatorName", "ROIInterpreter"}
+# Required in SEG, and the product finds the tumor by them, so they are always cleaned.
+_LABELS = {"SegmentLabel", "SegmentDescription"}
+# What remains where no word is known: that there is a segment, and that contrast medium was given.
+_NOTHING_KNOWN = {"SegmentLabel": "segment", "ContrastBolusAgent": "contrast"}
+_ANNOTATORS = {"ContentCreatorName", "ROIInterpreter"}
 _KEPT_UIDS = re.compile(r"SOPClass|TransferSyntax|^Context|MappingResource")
 _UID = re.compile(r"[0-9.]{0,64}")
 _TIME = re.compile(r"\d{2}:?(\d{2}:?(\d{2}(\.\d{1,6})?)?)?")
@@ -168,7 +142,7 @@ def _keeps(element: Any, dataset: Any, rules: Rules) -> bool:
         element.value = _each(element.value, lambda text: text if _TIME.fullmatch(text.strip()) else "")
     elif vr == "PN":
         name = str(element.value or "")
-        element.value = rules.secrets.reader(name) if name and element.keyword in _READERS else ""
+        element.value = rules.secrets.annotator(name) if name and element.keyword in _ANNOTATORS else ""
     elif vr in _BYTES or vr == "UN":
         return element.keyword in _KEPT_BYTES
     elif vr in _TEXT:

@@ -263,12 +263,9 @@ def _by_collection(plan: IdcPlan, masks: Sequence[str]) -> dict[str, Any]:
 
 def _series_as_dict(planned: PlannedSeries) -> dict[str, Any]:
     one = planned.series
+    names = ("collection", "patient_id", "study_uid", "series_uid", "modality")
     return {
-        "collection": one.collection,
-        "patient_id": one.patient_id,
-        "study_uid": one.study_uid,
-        "series_uid": one.series_uid,
-        "modality": one.modality,
+        **{name: getattr(one, name) for name in names},
         "kind": "ct" if one.modality == "CT" else "mask",
         "source": one.source,
         "description": one.description,

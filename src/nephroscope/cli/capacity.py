@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from nephroscope.base.progress import time_words
-from nephroscope.cli.command import Command, CountOption, NamesOption, Outcome, StudyPath, Switch, table
+from nephroscope.cli.command import (
+    CountOption,
+    NamesOption,
+    Outcome,
+    StudyCommand,
+    Switch,
+    table,
+)
 from nephroscope.records import Estimate
 
 if TYPE_CHECKING:
@@ -14,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Capacity(Command):
+class Capacity(StudyCommand):
     """Compare networks of several sizes on the folds of the study: accuracy against the number of weights.
 
     Trains in capacity/runs and writes capacity/capacity.json, .csv, .svg and .png. Run it again to continue.
@@ -22,8 +29,6 @@ class Capacity(Command):
     Example: nephroscope capacity my-study --models mobilenet_v2 shufflenet_v2_x1_0 --widths 0.25 0.5 1 --epochs 20
     """
 
-    study: StudyPath
-    """Study folder."""
     models: NamesOption = ()
     """Networks, separated by spaces or commas; by default all six."""
     widths: Annotated[tuple[float, ...], tyro.conf.arg(metavar="NUMBER ...", help_behavior_hint="")] = ()

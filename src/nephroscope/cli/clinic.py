@@ -14,8 +14,7 @@ from nephroscope.cli.command import (
     NumberOption,
     Outcome,
     PartName,
-    RunName,
-    StudyPath,
+    RunCommand,
     TextOption,
     findings_as_json,
 )
@@ -24,18 +23,14 @@ from nephroscope.records import Answer
 
 
 @dataclass(frozen=True, kw_only=True)
-class Export(Command):
+class Export(RunCommand):
     """Write the model of a run as a bundle, a folder that predicts on a laptop without torch.
 
     Example: nephroscope export my-study --out my-bundle
     """
 
-    study: StudyPath
-    """Study folder."""
     out: Path
     """New folder for the bundle."""
-    run_name: RunName = None
-    """Name of the run; by default the last complete one."""
 
     def run(self) -> Outcome:
         """Export it."""

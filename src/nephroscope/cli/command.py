@@ -55,6 +55,22 @@ class Command:
         raise NotImplementedError
 
 
+@dataclass(frozen=True, kw_only=True)
+class StudyCommand(Command):
+    """A command on a study."""
+
+    study: StudyPath
+    """Study folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCommand(StudyCommand):
+    """A command on a complete run of a study."""
+
+    run_name: RunName = None
+    """Name of the run; by default the last complete one."""
+
+
 def parse(kind: type[CommandType], name: str, args: Sequence[str]) -> CommandType:
     """Read the options of a command; settings not given there come from the study, or from the recipe."""
     default: Any = kind.with_settings(_study_settings(args))

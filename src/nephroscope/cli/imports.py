@@ -16,6 +16,7 @@ from nephroscope.cli.command import (
     Outcome,
     PathOption,
     SourcePath,
+    StudyCommand,
     StudyPath,
     Switch,
     TextOption,
@@ -35,14 +36,12 @@ MASK_SOURCES = ("rcc-aid", "bamf")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportKits(Command):
+class ImportKits(StudyCommand):
     """Import a folder of KiTS19, KiTS21 or KiTS23 with its clinical table.
 
     Example: nephroscope import kits my-study kits23/
     """
 
-    study: StudyPath
-    """Study folder."""
     source: SourcePath
     """Clone of the KiTS repository with the CT downloaded, or its folder of cases."""
     vote: Vote = "MAJ"
@@ -157,14 +156,12 @@ def _plan_text(data: dict[str, Any]) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportImages(Command):
+class ImportImages(StudyCommand):
     """Import slice images (JPEG or PNG), with labels from a table or from the file names.
 
     Example: nephroscope import images my-study slices/ --labels labels.csv --masks masks/ --tumor-label 2
     """
 
-    study: StudyPath
-    """Study folder."""
     source: SourcePath
     """Folder of images."""
     labels: PathOption = None
@@ -202,7 +199,7 @@ class ImportImages(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportDicom(Command):
+class ImportDicom(StudyCommand):
     """Import a DICOM export: CT series with DICOM SEG or RTSTRUCT, labelled by a table.
 
     Example: nephroscope import dicom my-study export/ --labels labels.xlsx
@@ -210,8 +207,6 @@ class ImportDicom(Command):
     Example: nephroscope import dicom my-study export/ --dry-run
     """
 
-    study: StudyPath
-    """Study folder."""
     source: SourcePath
     """Folder of the export; subfolders are searched."""
     labels: PathOption = None
@@ -236,14 +231,12 @@ class ImportDicom(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportNifti(Command):
+class ImportNifti(StudyCommand):
     """Import NIfTI volumes with label maps, labelled by a table.
 
     Example: nephroscope import nifti my-study volumes/ --labels labels.csv --tumor-label 2
     """
 
-    study: StudyPath
-    """Study folder."""
     source: SourcePath
     """Folder with CASE.nii.gz and CASE_seg.nii.gz, or CASE/imaging.nii.gz and CASE/segmentation.nii.gz."""
     labels: Path
@@ -258,14 +251,12 @@ class ImportNifti(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportPhantom(Command):
+class ImportPhantom(StudyCommand):
     """Make and import a SYNTHETIC cohort: DICOM CT, the SEG of two annotators, a clinical table.
 
     Example: nephroscope import phantom my-study --cases 83 --seed 1
     """
 
-    study: StudyPath
-    """Study folder."""
     cases: CountOption = None
     """Number of patients; by default that of the imitated cohort (83 or 84)."""
     like: Literal["kits23", "zuo2021"] = "kits23"

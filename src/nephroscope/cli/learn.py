@@ -11,8 +11,8 @@ from nephroscope.cli.command import (
     Command,
     CountOption,
     Outcome,
-    RunName,
-    StudyPath,
+    RunCommand,
+    StudyCommand,
     Switch,
     TextOption,
     estimates_text,
@@ -72,14 +72,12 @@ def _against_paper(entries: list[dict[str, Any]]) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train(Command):
+class Train(StudyCommand):
     """Train a network on every fold; settings not given here come from study.toml.
 
     Example: nephroscope train my-study --model mobilenet_v2 --folds 3 --epochs 20
     """
 
-    study: StudyPath
-    """Study folder."""
     training: TrainConfig = field(default_factory=TrainConfig)
     folds: CountOption = None
     """Divide patients into this many folds first; by default splits.json is used as it is."""
@@ -137,16 +135,11 @@ def _fold_line(fold: dict[str, Any]) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(Command):
+class Evaluate(RunCommand):
     """Compute the figures of a run on its test cases, by image and by case, with intervals over patients.
 
     Example: nephroscope evaluate my-study --run mobilenet_v2
     """
-
-    study: StudyPath
-    """Study folder."""
-    run_name: RunName = None
-    """Name of the run; by default the last complete one."""
 
     def run(self) -> Outcome:
         """Evaluate it."""
@@ -159,13 +152,7 @@ class Evaluate(Command):
 
 def evaluation_text(report: Evaluation) -> str:
     """The figures as lines, marked SYNTHETIC or LEAKY where that applies."""
-    marks = [
-        mark for mark, on in (("SYNTHETIC", report.synthetic), ("LEAKY split by image", report.leaky)) if on
-    ]
-    head = f"run {report.run}: {', '.join(report.subtypes)}; positive {report.positive}"
-    lines = [" | ".join([head, *marks])]
-    if not report.converged:
-        lines.append("did not converge")
+    lines = [report.summary()]
     for group in report.groups:
         lines += [f"{group.name}, by case:", estimates_text(group.case)]
         lines += [f"{group.name}, by image:", estimates_text(group.image)]
@@ -174,16 +161,11 @@ def evaluation_text(report: Evaluation) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report(Command):
+class Report(RunCommand):
     """Write the report of a run as one self-contained HTML page.
 
     Example: nephroscope report my-study
     """
-
-    study: StudyPath
-    """Study folder."""
-    run_name: RunName = None
-    """Name of the run; by default the last complete one."""
 
     def run(self) -> Outcome:
         """Write it."""

@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from nephroscope.base.documents import as_plain
 from nephroscope.cli.command import (
-    Command,
     CountOption,
     NamesOption,
     Outcome,
     PathOption,
-    StudyPath,
+    StudyCommand,
     TextOption,
     table,
 )
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Zuo2021(Command):
+class Zuo2021(StudyCommand):
     """Repeat Zuo et al. 2021 on a study: the paper's protocol, LEAKY, next to a leak-free twin.
 
     Writes replicate/zuo2021 (page, JSON, tables, figures). Run it again to continue where it stopped.
@@ -29,8 +28,6 @@ class Zuo2021(Command):
     Example: nephroscope replicate zuo2021 my-study --models mobilenet_v2,shufflenet_v2_x1_0 --epochs 2
     """
 
-    study: StudyPath
-    """Study folder."""
     models: NamesOption = ()
     """Networks, separated by spaces or commas; by default all six."""
     epochs: int = 30

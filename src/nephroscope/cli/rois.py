@@ -9,7 +9,7 @@ import tyro
 
 from nephroscope.base.documents import as_plain
 from nephroscope.base.errors import ConfigError
-from nephroscope.cli.command import Command, Outcome, PartName, StudyPath, estimates_text, table
+from nephroscope.cli.command import Command, Outcome, PartName, StudyCommand, estimates_text, table
 from nephroscope.facade.study import Study
 from nephroscope.records import Consensus
 from nephroscope.regions.agreement import TOLERANCE_MM, RoiAgreement
@@ -34,14 +34,12 @@ ConsensusOption = Annotated[Consensus | None, tyro.conf.arg(metavar="RULE", help
 
 
 @dataclass(frozen=True, kw_only=True)
-class WriteRoi(Command):
+class WriteRoi(StudyCommand):
     """Write the ROI of a case as DICOM SEG or NIfTI; with two annotators, their consensus.
 
     Example: nephroscope roi my-study P017 --out P017-tumor.dcm
     """
 
-    study: StudyPath
-    """Study folder."""
     case_id: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="CASE")]
     """Case, as named in cohort.csv."""
     out: Path

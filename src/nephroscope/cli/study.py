@@ -5,7 +5,15 @@ from typing import Any
 
 import tyro
 
-from nephroscope.cli.command import Command, Outcome, StudyPath, TextOption, findings_as_json, table
+from nephroscope.cli.command import (
+    Command,
+    Outcome,
+    StudyCommand,
+    StudyPath,
+    TextOption,
+    findings_as_json,
+    table,
+)
 from nephroscope.cli.meanings import counted_findings
 from nephroscope.facade.study import Study
 from nephroscope.records import Finding, SplitConfig, counted_noun
@@ -42,14 +50,11 @@ class New(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check(Command):
+class Check(StudyCommand):
     """Read every case and its ROI, and list what is doubtful or wrong.
 
     Example: nephroscope check my-study
     """
-
-    study: StudyPath
-    """Study folder."""
 
     def run(self) -> Outcome:
         """Check it."""
@@ -106,14 +111,11 @@ def _has_refusal(findings: tuple[Finding, ...]) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Slices(Command):
+class Slices(StudyCommand):
     """Cut the slices that show the tumor, all to one size, in HU; continues after an interruption.
 
     Example: nephroscope slices my-study
     """
-
-    study: StudyPath
-    """Study folder."""
 
     def run(self) -> Outcome:
         """Cut them."""
@@ -138,14 +140,12 @@ class Slices(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SplitPatients(Command):
+class SplitPatients(StudyCommand):
     """Divide patients into folds and a hold-out, stratified by subtype; writes splits.json.
 
     Example: nephroscope split my-study --folds 5 --holdout 0.2
     """
 
-    study: StudyPath
-    """Study folder."""
     split: SplitConfig = field(default_factory=SplitConfig)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Run in an environment without extras: no torch, small enough, and `predict` answers for NIfTI and for DICOM.
+"""Run in an environment without extras: no torch or GPL, small enough, every codec, `predict` on NIfTI and DICOM.
 
 python clinic_check.py FOLDER LIMIT_MB      FOLDER as make_clinic_case.py leaves it
 """
@@ -17,11 +17,13 @@ def main(folder: Path, limit_mb: float) -> None:
     """Check, and print one JSON object."""
     for name in ("torch", "torchvision", "scipy", "sklearn", "matplotlib"):
         assert importlib.util.find_spec(name) is None, f"{name} is installed: the clinic must not need it"
+    assert importlib.util.find_spec("libjpeg") is None, "pylibjpeg-libjpeg is installed, which is under GPL"
     site = Path(sysconfig.get_paths()["purelib"])
     files = [Path(root) / name for root, _, names in os.walk(site) for name in names]
     size_mb = sum(path.lstat().st_size for path in files) / 1e6
     assert size_mb <= limit_mb, f"{size_mb:.0f} MB installed, at most {limit_mb:g} are allowed"
     case = folder / "export" / "SYNTHETIC-0001"
+    syntaxes = read_compressed(case / "ct", folder / "compressed")
     answers = {
         "nifti": predict(folder, folder / "ct.nii.gz", folder / "roi.nii.gz"),
         "dicom": predict(folder, case / "ct", case / "roi_reader1.dcm"),
@@ -31,7 +33,27 @@ def main(folder: Path, limit_mb: float) -> None:
         "help": timed(sys.executable, "-m", "nephroscope", "--help"),
         "bare_python": timed(sys.executable, "-c", "pass"),
     }
-    print(json.dumps({"installed_mb": round(size_mb, 1), "predicted": answers, "seconds": seconds}))
+    print(
+        json.dumps(
+            {
+                "installed_mb": round(size_mb, 1),
+                "syntaxes": syntaxes,
+                "predicted": answers,
+                "seconds": seconds,
+            }
+        )
+    )
+
+
+def read_compressed(plain: Path, folder: Path) -> list[str]:
+    """The lossless transfer syntaxes in which a series has the same values as uncompressed."""
+    from nephroscope import read_ct
+
+    expected = read_ct(plain).hu
+    found = sorted(folder.iterdir())
+    for series in found:
+        assert (read_ct(series).hu == expected).all(), f"transfer syntax {series.name} has other values"
+    return [series.name for series in found]
 
 
 def predict(folder: Path, image: Path, roi: Path) -> dict:

@@ -46,6 +46,7 @@ ENCODERS = {
     HTJ2KLossless: lambda frame: imagecodecs.htj2k_encode(frame, reversible=True),
     RLELossless: rle,
 }
+LOSSLESS = [syntax for syntax in ENCODERS if syntax not in (JPEGBaseline8Bit, JPEGExtended12Bit)]
 
 
 def compress(image, syntax):

@@ -4,7 +4,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from pydicom import dcmread
 
+from compress import LOSSLESS, compress
 from nephroscope.intake.phantom import write_phantoms
 from nephroscope.learning.engine.runs import train_in
 from nephroscope.learning.export import export_bundle
@@ -44,6 +46,12 @@ def main(folder: Path) -> None:
     write_nifti(volume.hu, folder / "ct.nii.gz", volume.geometry.affine)
     write_nifti(roi.voxels.astype(np.uint8), folder / "roi.nii.gz", volume.geometry.affine)
     write_phantoms(folder / "export", 2, 0)
+    for path in sorted((folder / "export" / "SYNTHETIC-0001" / "ct").iterdir()):
+        for syntax in LOSSLESS:
+            image = dcmread(path)
+            compress(image, syntax)
+            (folder / "compressed" / syntax).mkdir(parents=True, exist_ok=True)
+            image.save_as(folder / "compressed" / syntax / path.name)
 
 
 if __name__ == "__main__":

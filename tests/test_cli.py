@@ -256,6 +256,11 @@ def test_missing_extra_names_what_to_install(capsys, monkeypatch, study):
     monkeypatch.setattr(cli, "_command", no_torch)
     assert run(["train", study, "--json"]) == 2
     assert printed(capsys)[0]["error"]["remedy"] == "pip install 'nephroscope[train]'"
+    for name in ("highdicom", "highdicom.seg"):
+        missing = ModuleNotFoundError(name=name)
+        monkeypatch.setattr(cli, "_command", lambda *_, missing=missing: (_ for _ in ()).throw(missing))
+        assert run(["export", "rois", study, "--json"]) == 2
+        assert "no highdicom" in printed(capsys)[0]["error"]["found"]
     monkeypatch.setattr(cli, "_command", lambda *_: (_ for _ in ()).throw(ModuleNotFoundError(name="typo")))
     with pytest.raises(ModuleNotFoundError):
         run(["train", study])

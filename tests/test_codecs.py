@@ -6,17 +6,15 @@ import pytest
 from pydicom.encaps import generate_frames
 from pydicom.pixels import get_decoder
 from pydicom.uid import (
-    HTJ2KLossless,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
     JPEGLossless,
     JPEGLosslessSV1,
     JPEGLSLossless,
-    RLELossless,
 )
 
-from compress import ENCODERS, jpeg_lossless
+from compress import ENCODERS, LOSSLESS, jpeg_lossless
 from nephroscope.imaging.dicom.codecs import (
     DECODERS,
     END,
@@ -28,7 +26,6 @@ from nephroscope.imaging.dicom.codecs import (
     pydicom_plugin,
 )
 
-LOSSLESS = [JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, JPEG2000Lossless, HTJ2KLossless, RLELossless]
 U1, U2, I2 = np.dtype("<u1"), np.dtype("<u2"), np.dtype("<i2")
 
 

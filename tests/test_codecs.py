@@ -1,5 +1,7 @@
 """Compressed frames: every value as it was, and nothing read where data are missing or left over."""
 
+import struct
+
 import numpy as np
 import pydicom
 import pytest
@@ -65,6 +67,59 @@ def test_jpeg_lossless_of_every_predictor_and_depth(predictor, bits):
         assert np.array_equal(
             decode_frame(frame, JPEGLosslessSV1, picture.shape, dtype), picture.astype(dtype)
         )
+
+
+def lossless_by_hand(picture, predictor, *, restart_rows=0, shift=0, fill="1", categories=range(17)):
+    """JPEG lossless of 12 bits as other encoders write it: restart markers, point transform, bits 0 at the end."""
+    values, middle = (picture >> shift).astype(int), 1 << (11 - shift)
+    rows, cols = values.shape
+    markers = struct.pack(">2sHBHHB3s", b"\xff\xc3", 11, 12, rows, cols, 1, b"\1\x11\0")
+    markers += struct.pack(">2sHB16s17s", b"\xff\xc4", 36, 0, b"\0\0\0\0\x11" + bytes(11), bytes(categories))
+    if restart_rows:
+        markers += struct.pack(">2sHH", b"\xff\xdd", 4, restart_rows * cols)
+    markers += struct.pack(">2sH6s", b"\xff\xda", 8, bytes([1, 1, 0, predictor, 0, shift]))
+    bits = [""]
+    for r, c in np.ndindex(rows, cols):
+        first = r == 0 or (restart_rows and r % restart_rows == 0)
+        if first and r and c == 0:
+            bits.append("")
+        left, upper, corner = values[r, c - 1], values[r - 1, c], values[r - 1, c - 1]
+        predicted = {
+            1: left,
+            2: upper,
+            3: corner,
+            4: left + upper - corner,
+            5: left + ((upper - corner) >> 1),
+            6: upper + ((left - corner) >> 1),
+            7: (left + upper) >> 1,
+        }[predictor]
+        predicted = (left if c else middle) if first else predicted if c else upper
+        difference = int(values[r, c] - predicted)
+        category = abs(difference).bit_length()
+        bits[-1] += f"{list(categories).index(category):05b}"
+        if category:
+            bits[-1] += f"{difference if difference > 0 else difference + (1 << category) - 1:0{category}b}"
+    parts = [part + fill * (-len(part) % 8) for part in bits]
+    coded = [bytes(int(part[at : at + 8], 2) for at in range(0, len(part), 8)) for part in parts]
+    stuffed = [part.replace(b"\xff", b"\xff\0") for part in coded]
+    scan = b"".join(part + b"\xff" + bytes([0xD0 + number % 8]) for number, part in enumerate(stuffed[:-1]))
+    return b"\xff\xd8" + markers + scan + stuffed[-1] + END
+
+
+@pytest.mark.parametrize("categories", [range(17), [3, 0, 1, 2, *range(4, 17)], range(16, -1, -1)])
+@pytest.mark.parametrize(
+    ("restart_rows", "shift", "fill"), [(0, 0, "1"), (0, 0, "0"), (0, 2, "1"), (1, 0, "1"), (5, 0, "1")]
+)
+@pytest.mark.parametrize("predictor", range(1, 8))
+def test_jpeg_lossless_by_another_encoder(predictor, restart_rows, shift, fill, categories):
+    ending_in_middle = noise((20, 13))
+    ending_in_middle[-2:] = 2048
+    for picture in (noise((20, 13)), ending_in_middle, np.full((20, 13), 2048, U2), np.full((20, 13), 8, U2)):
+        picture = (picture >> shift) << shift
+        frame = lossless_by_hand(
+            picture, predictor, restart_rows=restart_rows, shift=shift, fill=fill, categories=categories
+        )
+        assert np.array_equal(decode_frame(frame, JPEGLossless, picture.shape, U2), picture)
 
 
 def test_fewer_bits_in_the_stream_than_in_a_pixel():

@@ -1,6 +1,6 @@
 """Everything that is required, for the clinic and for each extra, is free of GPL and AGPL.
 
-LGPL, MPL and EUPL are allowed: they do not reach the code of a program that imports the package unchanged.
+Other licenses are not judged here: LGPL and MPL are fine for what is only imported, and mirp (an extra) is under EUPL.
 """
 
 import re

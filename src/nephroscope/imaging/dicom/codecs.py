@@ -28,7 +28,7 @@ LOSSLESS = 0xC3
 SIZE_MARKERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 # SOF0, SOF1 (8 or 12 bits, lossy), SOF3: one scan for each component, Huffman codes.
 DECODED_JPEG = {0xC0, 0xC1, LOSSLESS}
-MORE_DATA = bytes([0xF5, 0xC3, 0x96, 0x1B, 0x2D, 0x78, 0xE4, 0x4B])  # bits of all kinds, first of all 1
+MORE_DATA = bytes(171 * number % 255 for number in range(1, 33))  # bits of all kinds, first of all 1
 BLOCK = 8  # rows and columns that lossy JPEG codes together
 OPENJPEG_THREADS = min(4, os.cpu_count() or 1)
 
@@ -166,8 +166,8 @@ def _data_damage(frame: bytes, coded: CodedHeader, decoded: Stored, n_rows: int)
     data decide: they must show below the picture, and nowhere in it.
     """
     middle = 1 << (coded.bits - 1)
-    if (decoded == middle).all():
-        return ""
+    if (decoded == middle).all() or _segment(frame, {RESTARTS}) is not None:
+        return ""  # after a restart marker nothing is known of the data before it
     if (decoded[n_rows:] == middle).all():
         data = frame[: frame.rindex(END)].rstrip(b"\xff")
         again, _ = _jpeg_with_more(data + MORE_DATA + END, coded)
@@ -203,10 +203,8 @@ def _is_filled(frame: bytes, coded: CodedHeader, above: Stored, below: Stored) -
         6: upper + ((left - corner) >> 1),
         7: (left + upper) >> 1,
     }
-    # The first row after a restart marker is predicted from the left.
-    ways = {predictor, 1} if _segment(frame, {RESTARTS}) is not None else {predictor}
-    differences = [(value - predicted[way]) % (1 << bits) for way in ways]
-    return any((found[1:] == found[-1:]).all() for found in differences)
+    differences = (value - predicted[predictor]) % (1 << bits)
+    return bool((differences[1:] == differences[-1:]).all())
 
 
 @cache

@@ -1,6 +1,6 @@
 """Everything that is required, for the clinic and for each extra, is free of GPL and AGPL.
 
-Other licenses are not judged here: LGPL and MPL are fine for what is only imported, and mirp (an extra) is under EUPL.
+Other licenses are not judged here: LGPL and MPL are fine for what is only imported; mirp (an extra) is under EUPL.
 """
 
 import re

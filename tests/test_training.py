@@ -69,7 +69,7 @@ def weights_of(folder, fold=0):
 
 def test_run_is_complete_and_learns(tmp_path, snapshot):
     run = train_in(tmp_path / "run", snapshot, replace(CONFIG, epochs=6))
-    assert run["converged"]
+    assert run.converged
     lines = (tmp_path / "run" / "fold-0" / "metrics.jsonl").read_text().splitlines()
     losses = [json.loads(line)["train_loss"] for line in lines]
     assert losses[-1] < losses[0]
@@ -285,8 +285,8 @@ def test_balanced_accuracy_of_hits():
 def test_exploding_run_ends_and_says_so(tmp_path, snapshot):
     run = train_in(tmp_path / "run", snapshot, replace(CONFIG, learning_rate=1.0, warmup=0.0, seed=5))
     assert (tmp_path / "run" / "run.json").exists()
-    for fold in run["folds"]:  # whatever it learnt, evaluation finds a network, and metrics.jsonl is JSON
-        path = tmp_path / "run" / f"fold-{fold['index']}"
+    for fold in run.folds:  # whatever it learnt, evaluation finds a network, and metrics.jsonl is JSON
+        path = tmp_path / "run" / f"fold-{fold.index}"
         assert (path / "model.onnx").exists()
         for line in (path / "metrics.jsonl").read_text().splitlines():
             assert "NaN" not in line

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from nephroscope.base.documents import read_object
 from nephroscope.base.errors import StudyError
 from nephroscope.base.html import Record, ShownAsTable
 from nephroscope.facade.bundle import Bundle
@@ -35,11 +36,12 @@ class Run(ShownAsTable):
     """
 
     def __init__(self, study: Path | str, name: str | None = None) -> None:
-        from nephroscope.learning.run_files import load_run
+        from nephroscope.learning.run_files import FORMAT, load_run
 
         self._study = Path(study).resolve()
         self.folder = StudyFolder(self._study).complete_run(name)
-        self.content: dict[str, Any] = load_run(self.folder)
+        self._record = load_run(self.folder)
+        self.content = read_object(self.folder / "run.json", FORMAT)
 
     def __repr__(self) -> str:
         return f"Run({self.summary()})"
@@ -52,35 +54,35 @@ class Run(ShownAsTable):
     @property
     def model(self) -> str:
         """Name of its network."""
-        return str(self.content["model"])
+        return self._record.model
 
     @property
     def converged(self) -> bool:
         """False when no fold learned more than chance on its own training slices."""
-        return bool(self.content["converged"])
+        return self._record.converged
 
     @property
     def leaky(self) -> bool:
         """True when it was trained on a split by image."""
-        return bool(self.content["leaky"])
+        return self._record.leaky
 
     def records(self) -> list[Record]:
         """A row per fold: best epoch, validation loss there (mean over cases, in nats), training time in seconds."""
         return [
             {
-                "fold": fold["index"],
-                "best_epoch": (fold["best"] or {}).get("epoch"),
-                "validation_loss": (fold["best"] or {}).get("validation_loss"),
-                "converged": fold["converged"],
-                "seconds": fold["seconds"],
+                "fold": fold.index,
+                "best_epoch": fold.best.epoch if fold.best else None,
+                "validation_loss": fold.best.validation_loss if fold.best else None,
+                "converged": fold.converged,
+                "seconds": fold.seconds,
             }
-            for fold in self.content["folds"]
+            for fold in self._record.folds
         ]
 
     def summary(self) -> str:
         """Name, network and marks."""
         marks = [("LEAKY split by image", self.leaky), ("did not converge", not self.converged)]
-        head = f"run {self.name}: {self.model}, {len(self.content['folds'])} folds"
+        head = f"run {self.name}: {self.model}, {len(self._record.folds)} folds"
         return " | ".join([head, *(mark for mark, applies in marks if applies)])
 
     def inputs(self) -> "CompleteRun":

@@ -161,12 +161,12 @@ class Study(StudyImports, ShownAsTable):
         from nephroscope.learning.engine.runs import resume_run, train_new_run
 
         if resume:
-            return Run(self.folder.root, resume_run(self.snapshot, name, workers)["name"])
+            return Run(self.folder.root, resume_run(self.snapshot, name, workers).name)
         config = config or self.settings.training
         if "recipe" in changes:
             config = with_recipe(config, changes["recipe"])
         config = from_mapping(TrainConfig, {**asdict(config), **changes}, "training")
-        return Run(self.folder.root, train_new_run(self.snapshot, config, name, workers)["name"])
+        return Run(self.folder.root, train_new_run(self.snapshot, config, name, workers).name)
 
     def run(self, name: str | None = None) -> Run:
         """A complete run, by default the last one."""

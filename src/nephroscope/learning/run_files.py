@@ -3,16 +3,15 @@
 import contextlib
 import hashlib
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from nephroscope.base.documents import from_plain, read_object
 from nephroscope.base.errors import BundleError, NephroscopeError, StudyError
-from nephroscope.base.files import load_json, replacing
+from nephroscope.base.files import digest_of, load_json, replacing
 from nephroscope.clinic.session import NetworkSession, runtime_version
 from nephroscope.records import Cohort, Split, TrainConfig
 from nephroscope.study.artifact import changed_inputs, out_of_date
@@ -22,34 +21,90 @@ from nephroscope.study.split import load_split
 FORMAT = 1
 
 
-def load_run(folder: Path) -> dict[str, Any]:
-    """The content of run.json, with all that is read of it elsewhere.
+@dataclass(frozen=True, kw_only=True)
+class BestEpoch:
+    """The epoch of a fold whose weights were kept; loss in nats, mean over the validation cases."""
+
+    epoch: int
+    validation_loss: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldRecord:
+    """A trained fold; ``best`` is None where no loss was ever finite."""
+
+    index: int
+    converged: bool
+    best: BestEpoch | None
+    seconds: float
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.seconds + (self.best.validation_loss if self.best else 0)):
+            raise ValueError("not a finite number")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunDigests:
+    """Of what a run was trained on."""
+
+    cohort: str
+    slices: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """A complete run, as run.json has it.
+
+    Attributes:
+        converged: False when no fold learned more than chance on its own training slices.
+        leaky: True when it was trained on a split by image.
+        digest: Of the whole file.
+    """
+
+    model: str
+    converged: bool
+    leaky: bool
+    digests: RunDigests
+    folds: tuple[FoldRecord, ...]
+    name: str = ""
+    digest: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.folds:
+            raise ValueError("no folds")
+
+    @property
+    def seconds(self) -> float:
+        """Training time of all folds."""
+        return sum(fold.seconds for fold in self.folds)
+
+
+def load_run(folder: Path) -> RunRecord:
+    """The record of a complete run.
 
     Raises:
-        StudyError: It is lost, damaged, or of a newer format.
+        StudyError: run.json is lost, damaged, or of a newer format.
     """
     path, remedy = folder / "run.json", f"remove it, and write it again by {_resume(folder)}"
+    where = f"run {folder.name}, run.json"
     if not path.is_file():
         raise _lost(folder, "run.json", remedy)
     try:
-        content = load_json(path, FORMAT)
+        content = read_object(path, FORMAT, remedy)
     except StudyError as error:
-        newer = error.found.startswith("format ")
         raise StudyError(
-            where=f"run {folder.name}, run.json",
-            expected=error.expected,
-            found=error.found,
-            remedy=error.remedy if newer else remedy,
+            where=where, expected=error.expected, found=error.found, remedy=error.remedy
         ) from error
-    lacking = _lacking(content)
-    if lacking:
+    try:
+        record = from_plain(content, RunRecord, "")
+    except StudyError as error:
         raise StudyError(
-            where=f"run {folder.name}, run.json",
+            where=where,
             expected="the model, digests and folds of a trained run",
-            found=f"none, or damaged: {', '.join(lacking)}",
+            found=f"none, or damaged:{error.where.removeprefix(',')} {error.found}",
             remedy=remedy,
-        )
-    return content
+        ) from error
+    return replace(record, digest=digest_of(content))
 
 
 def load_run_split(folder: Path, cohort: Cohort) -> Split:
@@ -91,15 +146,14 @@ def open_run(snapshot: Snapshot, name: str | None = None) -> CompleteRun:
     return CompleteRun(folder=folder, snapshot=snapshot.with_split(load_run_split(folder, snapshot.cohort)))
 
 
-def changed_since_run(run: Mapping[str, Any], snapshot: Snapshot) -> str:
+def changed_since_run(run: RunRecord, snapshot: Snapshot) -> str:
     """Which inputs changed since a run was trained, by name; empty when none did.
 
     Args:
-        run: Content of its run.json.
+        run: Its record.
         snapshot: The study as it is now.
     """
-    held = run["digests"]
-    then = {"cohort.csv": held["cohort"], "the slices": held["slices"]}
+    then = {"cohort.csv": run.digests.cohort, "the slices": run.digests.slices}
     return " and ".join(changed_inputs(then, snapshot.split_made_from))
 
 
@@ -152,31 +206,6 @@ def open_run_network(folder: Path, index: int) -> NetworkSession:
 
 def _again(folder: Path, index: int) -> str:
     return f"remove run.json and fold-{index} of this run, and train that fold again by {_resume(folder)}"
-
-
-def _lacking(content: dict[str, Any]) -> list[str]:
-    """What run.json has not, or not as it should be."""
-    digests, folds = content.get("digests"), content.get("folds")
-    sound = {
-        "model": isinstance(content.get("model"), str),
-        "converged": isinstance(content.get("converged"), bool),
-        "leaky": isinstance(content.get("leaky"), bool),
-        "digests": isinstance(digests, dict) and {"cohort", "slices"} <= digests.keys(),
-        "folds": isinstance(folds, list) and bool(folds) and all(map(_is_fold, folds)),
-    }
-    return [name for name, is_sound in sound.items() if not is_sound]
-
-
-def _is_fold(fold: object) -> bool:
-    if not isinstance(fold, dict) or not {"index", "converged", "best", "seconds"} <= fold.keys():
-        return False
-    best = fold["best"]
-    has_loss = isinstance(best, dict) and _is_number(best.get("validation_loss"))
-    return isinstance(fold["index"], int) and _is_number(fold["seconds"]) and (has_loss or best is None)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def _resume(folder: Path) -> str:

@@ -49,8 +49,7 @@ def score_run(run: CompleteRun) -> tuple[list[Answer], list[OperatingPoint]]:
 
 def exported_fold(folder: Path) -> int:
     """The fold whose model leaves the laboratory: lowest validation loss, of those that converged."""
-    folds = load_run(folder)["folds"]
-    usable = [fold for fold in folds if fold["best"]]
+    usable = [(fold, fold.best.validation_loss) for fold in load_run(folder).folds if fold.best]
     if not usable:
         raise StudyError(
             where=f"run {folder.name}",
@@ -58,8 +57,8 @@ def exported_fold(folder: Path) -> int:
             found="none: it did not converge",
             remedy="train another network, or with a lower --learning-rate",
         )
-    best = min(usable, key=lambda fold: (not fold["converged"], fold["best"]["validation_loss"]))
-    return int(best["index"])
+    best, _ = min(usable, key=lambda item: (not item[0].converged, item[1]))
+    return best.index
 
 
 def fold_scorer(run: CompleteRun, fold: Fold) -> Scorer:

@@ -2,26 +2,25 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from nephroscope.base.errors import StudyError
 from nephroscope.base.progress import track
 from nephroscope.learning.engine.workers import Workers
-from nephroscope.learning.run_files import load_run_split, run_config
+from nephroscope.learning.run_files import RunRecord, load_run, load_run_split, run_config
 from nephroscope.records import TrainConfig
 from nephroscope.study.snapshot import Snapshot, take_snapshot
 
 
 def train_new_run(
     snapshot: Snapshot, config: TrainConfig, name: str | None = None, workers: Workers | None = None
-) -> dict[str, Any]:
-    """Train all folds under a new name, by default the network's; gives the content of run.json."""
+) -> RunRecord:
+    """Train all folds under a new name, by default the network's; gives its record."""
     path = snapshot.folder.new_run(name or config.model, numbered=name is None)
     return train_in(path, snapshot, config, workers)
 
 
-def resume_run(snapshot: Snapshot, name: str | None = None, workers: Workers | None = None) -> dict[str, Any]:
-    """Go on with the named run, or with the last one that was interrupted; gives the content of run.json."""
+def resume_run(snapshot: Snapshot, name: str | None = None, workers: Workers | None = None) -> RunRecord:
+    """Go on with the named run, or with the last one that was interrupted; gives its record."""
     path = snapshot.folder.interrupted_run(name)
     study = snapshot.with_split(load_run_split(path, snapshot.cohort))
     return train_in(path, study, run_config(path), workers)
@@ -29,8 +28,8 @@ def resume_run(snapshot: Snapshot, name: str | None = None, workers: Workers | N
 
 def train_in(
     folder: Path, snapshot: Snapshot, config: TrainConfig, workers: Workers | None = None
-) -> dict[str, Any]:
-    """Train all folds of the snapshot in a folder, going on where an earlier call stopped; the content of run.json.
+) -> RunRecord:
+    """Train all folds of the snapshot in a folder, going on where an earlier call stopped; gives its record.
 
     With several workers each trains a fold; they take the labels from the study on disk, so ``snapshot`` must have
     them too.
@@ -48,7 +47,8 @@ def train_in(
         for _ in track(workers.each(train_one_fold, tasks), f"training {folder.name}", "fold", len(tasks)):
             pass
     train_folds(folder, snapshot, config, folds_left(folder, snapshot))
-    return close_run(folder, snapshot, config)
+    close_run(folder, snapshot, config)
+    return load_run(folder)
 
 
 @dataclass(frozen=True, kw_only=True)

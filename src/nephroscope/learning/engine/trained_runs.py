@@ -7,6 +7,7 @@ is chosen after training. Scoring runs on ONNX Runtime; only training needs torc
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from nephroscope.base.documents import read_object
 from nephroscope.base.errors import StudyError
 from nephroscope.base.files import digest_of
 from nephroscope.learning.engine.divisions import Division, present_division, same_folds
@@ -71,12 +72,12 @@ def why_not(folder: Path, snapshot: Snapshot) -> str:
     if not (folder / "run.json").exists():
         return "interrupted: go on with `nephroscope train --resume`"
     try:
-        content = load_run(folder)
+        record = load_run(folder)
     except StudyError as error:
         return str(error)
-    if changed := changed_since_run(content, snapshot):
+    if changed := changed_since_run(record, snapshot):
         return f"out of date: {changed} changed since it was trained; train again"
-    if content["leaky"]:
+    if record.leaky:
         return LEAKY
     try:
         split = load_run_split(folder, snapshot.cohort)
@@ -86,7 +87,7 @@ def why_not(folder: Path, snapshot: Snapshot) -> str:
             open_run_network(folder, fold.index)
     except StudyError as error:
         return str(error)
-    return "" if content["converged"] else "did not converge"
+    return "" if record.converged else "did not converge"
 
 
 def _look_at(folder: Path, snapshot: Snapshot, kept: Path) -> FoundRun:
@@ -130,7 +131,11 @@ class ScoredRun:
 
     def predictions(self, division: Division, snapshot: Snapshot, kept: Path) -> Predictions:
         """What it predicts on the folds it was trained on; kept, so that a run is scored once."""
-        parts = [load_run(self.folder), asdict(snapshot.settings.evaluation), snapshot.files_digest]
+        parts = [
+            read_object(self.folder / "run.json", FORMAT),
+            asdict(snapshot.settings.evaluation),
+            snapshot.files_digest,
+        ]
         artifact = Artifact(path=kept, kind=RunAnswers, number=FORMAT, made_from=digest_of(parts))
         found = artifact.load()
         if found is None:

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -104,8 +103,8 @@ def train_folds(folder: Path, snapshot: Snapshot, config: TrainConfig, indices: 
             left[fold.index] = 0
 
 
-def close_run(folder: Path, snapshot: Snapshot, config: TrainConfig) -> dict[str, Any]:
-    """Write run.json, which makes a run complete, and give its content; checkpoints are then removed."""
+def close_run(folder: Path, snapshot: Snapshot, config: TrainConfig) -> None:
+    """Write run.json, which makes a run complete, and remove the checkpoints."""
     folders = [folder / f"fold-{fold.index}" for fold in snapshot.split.folds]
     folds = [load_json(path / "fold.json", FORMAT) for path in folders]
     content = {
@@ -124,7 +123,6 @@ def close_run(folder: Path, snapshot: Snapshot, config: TrainConfig) -> dict[str
     save_json(folder / "run.json", content)
     for path in folders:
         (path / CHECKPOINT).unlink(missing_ok=True)
-    return content
 
 
 def _task(snapshot: Snapshot, config: TrainConfig, fold: Fold) -> FoldTask:

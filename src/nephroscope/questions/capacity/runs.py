@@ -8,14 +8,13 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from nephroscope.base.errors import ConfigError, StudyError
 from nephroscope.base.files import digest_of
 from nephroscope.learning.engine.divisions import fold_names
 from nephroscope.learning.engine.runs import train_in
 from nephroscope.learning.networks.table import NETWORKS
-from nephroscope.learning.run_files import CompleteRun, load_run
+from nephroscope.learning.run_files import CompleteRun, RunRecord, load_run
 from nephroscope.learning.score_run import score_run
 from nephroscope.records import OUT_OF_FOLD, Answer, TrainConfig
 from nephroscope.study.snapshot import Snapshot
@@ -159,7 +158,7 @@ def seconds_needed(trainings: CapacityTrainings, points: Sequence[Point]) -> tup
 
 def train_point(trainings: CapacityTrainings, point: Point) -> Trained:
     """Train one network as often as asked, going on where it was interrupted, and let unseen patients answer."""
-    contents: list[dict[str, Any]] = []
+    records: list[RunRecord] = []
     predictions = []
     for repeat in range(trainings.options.repeats):
         folder = trainings.run_folder(point, repeat)
@@ -167,8 +166,8 @@ def train_point(trainings: CapacityTrainings, point: Point) -> Trained:
             if trainings.options.repeats > 1:
                 logger.info("%s, repeat %d of %d", point.name, repeat + 1, trainings.options.repeats)
             train_in(folder, trainings.snapshot, trainings.config(point, repeat))
-        content, cases = _answers(trainings, folder)
-        contents.append(content)
+        record, cases = _answers(trainings, folder)
+        records.append(record)
         predictions.append(cases)
     trainable, total = _weights(point, len(trainings.snapshot.cohort.subtypes), trainings)
     return Trained(
@@ -176,13 +175,13 @@ def train_point(trainings: CapacityTrainings, point: Point) -> Trained:
         trainable=trainable,
         total=total,
         predictions=tuple(predictions),
-        converged=tuple(bool(content["converged"]) for content in contents),
-        seconds=sum(float(fold["seconds"]) for content in contents for fold in content["folds"]),
+        converged=tuple(record.converged for record in records),
+        seconds=sum(record.seconds for record in records),
     )
 
 
-def _answers(trainings: CapacityTrainings, folder: Path) -> tuple[dict[str, Any], tuple[Answer, ...]]:
-    """What run.json of a training says, and its answers to the test cases.
+def _answers(trainings: CapacityTrainings, folder: Path) -> tuple[RunRecord, tuple[Answer, ...]]:
+    """The record of a training, and its answers to the test cases.
 
     Raises:
         StudyError: The training's folder is damaged; the remedy is one for a training of a capacity study.

@@ -91,7 +91,7 @@ def _train(snapshot: Snapshot, networks: Sequence[str], workers: Workers) -> lis
         if name is None:
             logger.info("training %s on %d folds", network, len(snapshot.split.folds))
             config = replace(snapshot.settings.training, model=network)
-            name = str(train_new_run(snapshot, config, workers=workers)["name"])
+            name = train_new_run(snapshot, config, workers=workers).name
         names.append(name)
     return names
 

@@ -70,7 +70,7 @@ def training_words(schedule: Schedule) -> str:
     parts, n = [], 0
     for name, learner in schedule.networks.items():
         each = len(schedule.repeats_of(learner)) + len(schedule.control_of(learner))
-        folds = load_run(schedule.snapshot.folder.run(name))["folds"]
-        parts.append(f"{name}: {each} x {time_words(sum(fold['seconds'] for fold in folds))}")
+        seconds = load_run(schedule.snapshot.folder.run(name)).seconds
+        parts.append(f"{name}: {each} x {time_words(seconds)}")
         n += each
     return f"{n} trainings, where they are not kept yet ({'; '.join(parts)})" if n else ""

@@ -15,7 +15,7 @@ import numpy as np
 
 from nephroscope.base.documents import save_document
 from nephroscope.base.errors import CohortError
-from nephroscope.base.files import digest_of, replacing
+from nephroscope.base.files import replacing
 from nephroscope.clinic.call import label_of, majority_of_three
 from nephroscope.learning.run_files import CompleteRun, load_run
 from nephroscope.learning.score_run import score_run
@@ -37,19 +37,19 @@ LEAKY = "LEAKY split by image"
 
 def evaluate_run(run: CompleteRun) -> Evaluation:
     """Score the test cases of a run; writes predictions.csv, slices.csv and evaluation.json into its folder."""
-    cohort, content = run.snapshot.cohort, load_run(run.folder)
+    cohort, record = run.snapshot.cohort, load_run(run.folder)
     predictions, points = score_run(run)
     facts = RunFacts(
         run=run.folder.name,
-        model=content["model"],
+        model=record.model,
         subtypes=cohort.subtypes,
         positive=cohort.positive,
         protocol=run.snapshot.split.protocol,
         operating_points=tuple(points),
         cohort_digest=cohort.digest,
-        run_digest=digest_of(content),
+        run_digest=record.digest,
         synthetic=cohort.synthetic,
-        converged=content["converged"],
+        converged=record.converged,
     )
     report = build_report(facts, predictions, run.snapshot.settings.evaluation)
     for save, name in ((predictions_to_csv, "predictions.csv"), (slices_to_csv, "slices.csv")):

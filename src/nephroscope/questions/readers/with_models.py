@@ -84,14 +84,14 @@ def run_models(snapshot: Snapshot, runs: Sequence[str]) -> tuple[list[Reader], l
     for name in runs or complete:
         try:
             scored = open_run(snapshot, name)
-            content = load_run(scored.folder)
-            predictions = score_run(scored)[0] if content["converged"] else []
+            converged = load_run(scored.folder).converged
+            predictions = score_run(scored)[0] if converged else []
         except StudyError as error:
             if runs:
                 raise
             findings.append(_left_out(f"run {name}", str(error).removeprefix(f"run {name}: ")))
             continue
-        if not content["converged"]:
+        if not converged:
             findings.append(_left_out(f"run {name}", "did not converge"))
             continue
         leaky = scored.snapshot.split.protocol == "image"

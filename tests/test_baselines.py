@@ -163,7 +163,7 @@ def test_an_image_without_mask_or_spacing_says_so(tmp_path):
     data, _, _ = study(tmp_path, read=read)
     table = measured_table(data)
     assert np.isnan(table.column("roi_diameter_cm")).all()
-    assert table.notes == {"c00": "no mask: HU of the whole image, with what lies beside the tumor"}
+    assert table.notes == {"c00": "no mask: HU of the whole image, with the tissue around the tumor"}
 
 
 def test_features_are_read_once_and_a_damaged_cache_is_made_again(tmp_path, caplog):
@@ -248,7 +248,7 @@ def test_attenuation_and_clinical_stand_side_by_side(tmp_path):
 def test_notes_of_two_tables_are_joined():
     one = FeatureTable(case_ids=("a", "b"), names=("x",), values=np.ones((2, 1)), notes={"a": "no x"})
     two = FeatureTable(case_ids=("b", "a"), names=("y",), values=np.array([[1], [2]]), notes={"a": "no y"})
-    both = one.beside(two)
+    both = one.joined(two)
     assert both.values.tolist() == [[1, 2], [1, 1]]
     assert both.notes == {"a": "no x; no y"}
 

@@ -144,7 +144,7 @@ def test_damaged_weights_are_refused(tmp_path, monkeypatch, content):
     path.write_bytes(content)
     monkeypatch.setattr(frozen, "weights_file", lambda: path)
     with pytest.raises(
-        ConfigError, match=r"found a file that is none \(\w+\); install nephroscope\[train\] anew"
+        ConfigError, match=r"found a file that is none \(\w+\); install nephroscope\[train\] again"
     ):
         imagenet_network()
 

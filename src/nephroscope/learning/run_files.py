@@ -115,7 +115,7 @@ def load_run_split(folder: Path, cohort: Cohort) -> Split:
     """
     path, remedy = (
         folder / "split.json",
-        "train again: without its folds nobody can tell what this run learnt from",
+        "train again: without its folds nobody knows what this run learned from",
     )
     if not path.is_file():
         raise _lost(folder, "split.json", remedy)
@@ -257,8 +257,8 @@ class KeptNetwork:
         return answer
 
     def _key(self, hu: npt.NDArray[np.int16]) -> str:
-        told = f"{self.digest} {runtime_version()} {hu.shape} {hu.dtype.str}"
-        return hashlib.sha256(told.encode() + np.ascontiguousarray(hu).data).hexdigest()[:32]
+        key = f"{self.digest} {runtime_version()} {hu.shape} {hu.dtype.str}"
+        return hashlib.sha256(key.encode() + np.ascontiguousarray(hu).data).hexdigest()[:32]
 
 
 def _known(path: Path, n_slices: int) -> npt.NDArray[np.float64] | None:

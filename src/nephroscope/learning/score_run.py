@@ -48,7 +48,7 @@ def score_run(run: CompleteRun) -> tuple[list[Answer], list[OperatingPoint]]:
 
 
 def exported_fold(folder: Path) -> int:
-    """The fold whose model leaves the laboratory: lowest validation loss, of those that converged."""
+    """The fold that is exported: lowest validation loss of those that converged."""
     usable = [(fold, fold.best.validation_loss) for fold in load_run(folder).folds if fold.best]
     if not usable:
         raise StudyError(

@@ -50,7 +50,7 @@ class Artifact(Generic[Document]):
 
 
 def changed_inputs(then: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:
-    """Names of the inputs whose digests differ, those that are new or gone among them."""
+    """Names of the inputs whose digests differ, including those that are new or gone."""
     return tuple(name for name in {**now, **then} if then.get(name) != now.get(name))
 
 

@@ -1,7 +1,7 @@
 """A study at one moment: its settings, cohort, slices and folds, each checked to belong to the others.
 
 Everything that is computed from a study takes a `Snapshot`: it cannot change while the work is done, and a part that
-is out of date is refused when it is first asked for, with the file that changed.
+is out of date is refused when it is first used, with the file that changed.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Divide patients into folds and a hold-out: a cohort in, a `Split` that names cases out.
+"""Divide the patients of a cohort into folds and a hold-out.
 
 The unit is the patient. The paper's split by image is here too, to show its illusion; it says LEAKY.
 """
@@ -17,7 +17,7 @@ from nephroscope.records import DEVELOPMENT, Case, Cohort, Fold, Split, SplitCon
 
 FORMAT = 1
 logger = logging.getLogger(__name__)
-Strata = dict[str, list[str]]  # stratum -> names to deal
+Strata = dict[str, list[str]]  # stratum -> names to divide
 
 
 def make_split(cohort: Cohort, slices_of: Mapping[str, Iterable[int]], config: SplitConfig) -> Split:
@@ -30,7 +30,7 @@ def make_split(cohort: Cohort, slices_of: Mapping[str, Iterable[int]], config: S
 
     Raises:
         CohortError: Only one subtype has cases, a subtype has fewer patients than folds, or a patient
-            stands in development and in a test set.
+            is in development and in a test set.
         ConfigError: One fold is asked for and nothing is held out to test it on.
     """
     cases = [case for case in cohort.cases if case.subtype is not None and case.case_id in slices_of]
@@ -89,7 +89,7 @@ def load_split(path: Path, cohort: Cohort) -> tuple[Split, str]:
     """Read splits.json, prove it against the cohort, and give the digest of the cohort it was made for.
 
     Raises:
-        CohortError: A patient stands on two sides, or a case is unknown.
+        CohortError: A patient is on two sides, or a case is unknown.
         StudyError: The file is damaged or of a newer format.
     """
     content = load_json(path, FORMAT)
@@ -232,7 +232,7 @@ def _too_few(n_folds: int, found: str) -> CohortError:
 def _image_folds(
     cases: list[Case], slices_of: Mapping[str, Iterable[int]], config: SplitConfig, rng: np.random.Generator
 ) -> tuple[Fold, ...]:
-    """The paper's split: every slice is dealt on its own, so a patient stands on both sides. LEAKY."""
+    """The paper's split: every slice is divided on its own, so a patient is on both sides. LEAKY."""
     logger.warning("LEAKY: the split is by image; slices of one patient stand on both sides")
     strata: Strata = defaultdict(list)
     for case in cases:

@@ -69,7 +69,7 @@ class FeatureTable:
             case_ids=self.case_ids, names=tuple(names), values=self.values[:, columns], notes=self.notes
         )
 
-    def beside(self, other: "FeatureTable") -> "FeatureTable":
+    def joined(self, other: "FeatureTable") -> "FeatureTable":
         """Both tables' columns, of this one's cases."""
         notes = {
             case_id: "; ".join(
@@ -92,7 +92,7 @@ class FeatureTable:
 def cached_table(folder: Path, name: str, digest: str, make: Callable[[], FeatureTable]) -> FeatureTable:
     """The table in ``folder`` if it was made from what ``digest`` says, else made now and kept.
 
-    A damaged file is made anew. Tables of the same name with another digest are removed.
+    A damaged file is made again. Tables of the same name with another digest are removed.
     """
     path = folder / f"{name}-{digest}.npz"
     table = _load(path) if path.is_file() else None

@@ -26,9 +26,9 @@ def frozen_table(data: StudyData) -> FeatureTable:
     return cached_table(data.cache, "frozen", digest, lambda: _compute(data, slice_features, "lite0"))
 
 
-def lacks_frozen(data: StudyData) -> str:
+def why_no_frozen(data: StudyData) -> str:
     """Why there are no frozen features: what they need is not installed."""
-    if reason := _lacks_torch():
+    if reason := _why_no_torch():
         return reason
     from nephroscope.learning.networks.frozen import WEIGHTS_PACKAGE, weights_file
 
@@ -53,18 +53,18 @@ def torchvision_table(data: StudyData) -> FeatureTable:
     )
 
 
-def lacks_torchvision(data: StudyData) -> str:
+def why_no_torchvision(data: StudyData) -> str:
     """Why there are none: the weights were never fetched. A comparison fetches nothing by itself."""
-    if reason := _lacks_torch():
+    if reason := _why_no_torch():
         return reason
     from nephroscope.learning.networks.frozen import torchvision_file
 
     path = torchvision_file()
-    told = "fetch them once by `nephroscope train STUDY --model mobilenet_v2 --pretrained` where there is a network"
-    return "" if path.is_file() else f"torchvision's weights {path.name} are not in torch's cache; {told}"
+    remedy = "fetch them once by `nephroscope train STUDY --model mobilenet_v2 --pretrained` where there is a network"
+    return "" if path.is_file() else f"torchvision's weights {path.name} are not in torch's cache; {remedy}"
 
 
-def _lacks_torch() -> str:
+def _why_no_torch() -> str:
     from importlib.util import find_spec
 
     there = all(find_spec(name) is not None for name in ("torch", "torchvision", "onnx"))

@@ -1,4 +1,4 @@
-"""Divide training cases once more, for choices made inside them: labels and patients in, folds out."""
+"""Divide the training cases into inner folds of patients, for choices that are made inside them."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ SMALLEST = 1e-6  # a probability that is taken for zero: one sure mistake costs 
 
 
 def patient_folds(labels: Ints, patient_ids: Sequence[str], n_folds: int, seed: int) -> Ints:
-    """Number of the fold of each case, (n,): all tumors of a patient in one, each subtype dealt out evenly.
+    """Number of the fold of each case, (n,): all tumors of a patient in one, each subtype spread evenly.
 
     Never more folds than patients; one where there is only one patient, and then nothing can be chosen.
     """

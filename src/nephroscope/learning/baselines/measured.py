@@ -1,4 +1,4 @@
-"""Age, sex and size: the manifest in, three columns out; a size that no table tells is measured on the ROI."""
+"""Features that are measured or known without a network: attenuation in the ROI; age, sex and size."""
 
 import math
 import re
@@ -34,16 +34,16 @@ def attenuation_table(data: StudyData) -> FeatureTable:
     return measured_table(data).only(ATTENUATION)
 
 
-def tells_attenuation(data: StudyData) -> tuple[str, ...]:
+def attenuation_notes(data: StudyData) -> tuple[str, ...]:
     """What HU are worth on this study: behind which window they were seen, and how many ratios are known."""
-    table, told = attenuation_table(data), []
+    table, notes = attenuation_table(data), []
     windows = {case.source for case in data.cohort.chosen if WINDOWED.fullmatch(case.source)}
     for source in sorted(windows):
-        told.append(f"HU of cases with source {source} are clipped to {_ends(source)}")
+        notes.append(f"HU of cases with source {source} are clipped to {_ends(source)}")
     for name, organ in (("to_cortex", "renal cortex"), ("to_aorta", "aorta")):
         n = int(np.isfinite(table.column(name)).sum())
-        told.append(f"ratio to {organ} known for {n} of {len(table.case_ids)} cases")
-    return tuple(told)
+        notes.append(f"ratio to {organ} known for {n} of {len(table.case_ids)} cases")
+    return tuple(notes)
 
 
 def _measure_all(data: StudyData) -> FeatureTable:
@@ -69,13 +69,13 @@ def _measure_all(data: StudyData) -> FeatureTable:
 
 
 def _measure(case: ChosenCase, volume: CTVolume, roi: RoiMask) -> tuple[dict[str, float], str]:
-    """Numbers by name, and what is to be said of them."""
+    """Numbers by name, and a note on them."""
     codes = {finding.code for finding in (*volume.findings, *roi.findings)}
     hu = volume.hu[roi.voxels].astype(np.float64)
     low, middle, high = np.percentile(hu, (10, 50, 90))
     row = {"mean_hu": hu.mean(), "sd_hu": hu.std(), "p10_hu": low, "median_hu": middle, "p90_hu": high}
     if "no-mask" in codes:
-        return row, "no mask: HU of the whole image, with what lies beside the tumor"
+        return row, "no mask: HU of the whole image, with the tissue around the tumor"
     if "spacing-unknown" not in codes:
         box, _ = crop(roi.voxels)
         row[DIAMETER] = axial_diameter_mm(box, roi.geometry.affine) / 10
@@ -139,7 +139,7 @@ def clinical_table(data: StudyData) -> FeatureTable:
     )
 
 
-def lacks_clinical(data: StudyData) -> str:
+def why_no_clinical(data: StudyData) -> str:
     """Why there is no clinical baseline; empty when a single case has an age, a sex or a size."""
     known = any(
         case.clinical.age_years is not None
@@ -150,16 +150,18 @@ def lacks_clinical(data: StudyData) -> str:
     return "" if known else "no age, sex or size in cohort.csv"
 
 
-def tells_clinical(data: StudyData) -> tuple[str, ...]:
+def clinical_notes(data: StudyData) -> tuple[str, ...]:
     """How many sizes were measured on ROIs, and which columns are empty."""
     cases, table = data.cohort.cases, clinical_table(data)
     from_roi = sum(
         case.clinical.size_cm is None and not math.isnan(size)
         for case, size in zip(cases, table.column("log_size_cm"), strict=True)
     )
-    told = [f"{from_roi} of {len(cases)} sizes are the largest axial diameter of the ROI"] if from_roi else []
+    notes = (
+        [f"{from_roi} of {len(cases)} sizes are the largest axial diameter of the ROI"] if from_roi else []
+    )
     empty = [name for name in NAMES if not any(math.isfinite(value) for value in table.column(name))]
-    return (*told, *(f"{name} is not known of any case" for name in empty))
+    return (*notes, *(f"{name} is not known of any case" for name in empty))
 
 
 def _number(value: float | None) -> float:

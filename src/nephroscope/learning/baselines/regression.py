@@ -1,4 +1,4 @@
-"""A candidate from a table of features: study data in, a penalised logistic regression on some columns out."""
+"""A learner from a table of features: penalised logistic regression on its columns."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ def fit_logistic(
     Args:
         values: Features (n, F); NaN where not known.
         labels: Index of each case's subtype, (n,).
-        patient_ids: Of each case: all tumors of a patient stand in one inner fold.
+        patient_ids: Of each case: all tumors of a patient are in one inner fold.
         n_subtypes: K; a subtype may have no training case.
         seed: Of the inner folds.
     """
@@ -168,45 +168,45 @@ class FittedFeatures:
         return self.logistic.probabilities(self.table.rows(case_ids))
 
 
-def _lacks_nothing(data: StudyData) -> str:
+def _always_available(data: StudyData) -> str:
     return ""
 
 
-def _tells_nothing(data: StudyData) -> tuple[str, ...]:
+def _no_notes(data: StudyData) -> tuple[str, ...]:
     return ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureLearner:
-    """What one file of `candidates/` makes: a name, what it is, and how its features are got.
+    """A baseline from one row of features for each case.
 
     Attributes:
         name: Column of tables, option of commands.
         description: What it is, in a sentence for the report's methods.
         table: Its features, computed or from the cache; a row for every case of the cohort.
-        lacks: Why there cannot be any on this study, known without computing them; empty when there can.
-        tells: What a reader must know of them on this study.
+        unavailable: Why there cannot be any on this study, known without computing them; empty when there can.
+        notes: Sentences on them for this study.
     """
 
     name: str
     description: str
     table: Callable[[StudyData], FeatureTable]
-    lacks: Callable[[StudyData], str] = _lacks_nothing
-    tells: Callable[[StudyData], tuple[str, ...]] = _tells_nothing
+    unavailable: Callable[[StudyData], str] = _always_available
+    notes: Callable[[StudyData], tuple[str, ...]] = _no_notes
 
     def missing(self, data: StudyData) -> str:
         """Why it cannot be computed on this study; empty when it can."""
-        if reason := self.lacks(data):
+        if reason := self.unavailable(data):
             return reason
         table = self.table(data)
         return f"{self.name}: not one value is known ({_first(table)})" if table.empty else ""
 
     def remarks(self, data: StudyData) -> tuple[str, ...]:
-        """What a reader must know: what `tells` says, and how many cases have gaps, with a reason."""
+        """The notes on its features, and how many cases have gaps, with a reason."""
         table = self.table(data)
         gaps = sum(case_id in table.notes for case_id in table.case_ids)
-        told = (f"{gaps} of {len(table.case_ids)} cases with gaps ({_first(table)})",) if gaps else ()
-        return (*self.tells(data), *told)
+        gap_note = (f"{gaps} of {len(table.case_ids)} cases with gaps ({_first(table)})",) if gaps else ()
+        return (*self.notes(data), *gap_note)
 
     def fit(self, data: StudyData, case_ids: Sequence[str], labels: Ints, seed: int) -> FittedFeatures:
         """Learn from these cases alone."""

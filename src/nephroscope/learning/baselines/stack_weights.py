@@ -1,4 +1,4 @@
-"""Weigh several candidates: their out-of-fold probabilities and labels in, a weight for each and one probability out.
+"""Combine several learners: a weight for each, from their out-of-fold probabilities and the labels.
 
 The probabilities must come from folds that did not train on the case. With few cases weights stay near the mean.
 """
@@ -166,5 +166,8 @@ def _weights(x: Floats, m: int, shrinkage: float | None) -> StackWeights:
 
 def _refused(expected: str, found: str) -> ConfigError:
     return ConfigError(
-        where="stack", expected=expected, found=found, remedy="give what each member said of every case"
+        where="stack",
+        expected=expected,
+        found=found,
+        remedy="give the probabilities of each member for every case",
     )

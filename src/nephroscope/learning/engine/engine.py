@@ -42,7 +42,7 @@ class Engine:
 
         Args:
             wanted: Learners with divisions.
-            what: The work, in words for the progress bar.
+            what: What the progress bar calls the work.
             choosing: Ask baselines for the validation parts too, from which thresholds and weights are chosen.
         """
         fits = [

@@ -29,7 +29,7 @@ from nephroscope.study.artifact import Artifact
 
 FORMAT = 1
 ROUNDING = 1e-6
-LIBRARIES = ("numpy", "scikit-learn", "mirp")  # whose version may change what a learner says
+LIBRARIES = ("numpy", "scikit-learn", "mirp")  # a new version may change what a learner predicts
 CODE = ("learner.py", "baselines", "learners")  # in `learning`: what the built-in learners are made of
 
 
@@ -114,7 +114,7 @@ def address_of(learner: Learner) -> str:
         where=f"candidate {learner.name}",
         expected="a global name of a module",
         found="an object that no module holds",
-        remedy="give it a file of its own in nephroscope/learning/learners",
+        remedy="give it its own file in nephroscope/learning/learners",
     )
 
 

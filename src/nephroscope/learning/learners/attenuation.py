@@ -1,6 +1,6 @@
 """How bright the tumor is: the oldest sign, papillary tumors enhance least."""
 
-from nephroscope.learning.baselines.measured import attenuation_table, tells_attenuation
+from nephroscope.learning.baselines.measured import attenuation_notes, attenuation_table
 from nephroscope.learning.baselines.regression import METHOD, FeatureLearner
 
 LEARNER = FeatureLearner(
@@ -10,5 +10,5 @@ LEARNER = FeatureLearner(
         f"where known; {METHOD}"
     ),
     table=attenuation_table,
-    tells=tells_attenuation,
+    notes=attenuation_notes,
 )

@@ -1,6 +1,6 @@
 """A network trained on photographs, never on CT: the cheap strong one."""
 
-from nephroscope.learning.baselines.frozen_features import frozen_table, lacks_frozen
+from nephroscope.learning.baselines.frozen_features import frozen_table, why_no_frozen
 from nephroscope.learning.baselines.regression import METHOD, FeatureLearner
 
 LEARNER = FeatureLearner(
@@ -9,5 +9,5 @@ LEARNER = FeatureLearner(
         f"1,280 features of EfficientNet-Lite0 with ImageNet weights, mean over all slices of a case; {METHOD}"
     ),
     table=frozen_table,
-    lacks=lacks_frozen,
+    unavailable=why_no_frozen,
 )

@@ -1,6 +1,6 @@
 """The product's default network before it saw a CT; only where torchvision's weights were fetched once."""
 
-from nephroscope.learning.baselines.frozen_features import lacks_torchvision, torchvision_table
+from nephroscope.learning.baselines.frozen_features import torchvision_table, why_no_torchvision
 from nephroscope.learning.baselines.regression import METHOD, FeatureLearner
 
 LEARNER = FeatureLearner(
@@ -10,5 +10,5 @@ LEARNER = FeatureLearner(
         + METHOD
     ),
     table=torchvision_table,
-    lacks=lacks_torchvision,
+    unavailable=why_no_torchvision,
 )

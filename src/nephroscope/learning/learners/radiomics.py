@@ -44,7 +44,7 @@ class Radiomics:
     def missing(self, data: StudyData) -> str:
         """What to install; empty when MIRP is there: the features of every case that was cut are then kept.
 
-        So they are extracted once, before fits are dealt out to several processes.
+        So they are extracted once, before several processes make the fits.
         """
         if not mirp_version():
             return f"MIRP is not installed: {EXTRA}"

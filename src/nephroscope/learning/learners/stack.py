@@ -1,4 +1,4 @@
-"""The other baselines together, weighed by what each says of training cases that it has not seen."""
+"""The other baselines combined, weighted by what each predicts of training cases that it has not seen."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ class FittedStack:
 
     def probabilities(self, case_ids: Sequence[str]) -> Floats:
         """Probabilities (n, K) of the subtypes in the cohort's order."""
-        said = [member.probabilities(case_ids) for member in self.members.values()]
-        return apply_stack(self.weights, np.stack(said))
+        predicted = [member.probabilities(case_ids) for member in self.members.values()]
+        return apply_stack(self.weights, np.stack(predicted))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +35,8 @@ class Stack:
     name: str = "stack"
     description: str = (
         "the other baselines (attenuation, clinical, frozen, radiomics: those this study allows), combined by a "
-        "logistic regression on their logits, shrunk towards the plain mean; weights from what each said in 5 inner "
-        "folds of patients about cases it was not fitted on, applied to members fitted on all training cases"
+        "logistic regression on their logits, shrunk towards the plain mean; weights from what each predicted in 5 "
+        "inner folds of patients for cases it was not fitted on, applied to members fitted on all training cases"
     )
 
     def missing(self, data: StudyData) -> str:
@@ -45,8 +45,8 @@ class Stack:
         there = [name for name, reason in reasons.items() if not reason]
         if len(there) >= FEWEST_MEMBERS:
             return ""
-        told = "; ".join(f"{name}: {reason}" for name, reason in reasons.items() if reason)
-        return f"nothing to combine, {len(there)} of {len(reasons)} members can be computed ({told})"
+        why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items() if reason)
+        return f"nothing to combine, {len(there)} of {len(reasons)} members can be computed ({why})"
 
     def remarks(self, data: StudyData) -> tuple[str, ...]:
         """Which members this study allows."""
@@ -57,7 +57,7 @@ class Stack:
         members, by_id = self._present(data), data.cohort.by_id
         patient_ids = [by_id[case_id].patient_id for case_id in case_ids]
         folds = patient_folds(labels, patient_ids, INNER_FOLDS, seed)
-        said = np.full(
+        predicted = np.full(
             (len(members), len(case_ids), len(data.cohort.subtypes)), 1 / len(data.cohort.subtypes)
         )
         for fold in range(folds.max(initial=0) + 1):
@@ -66,10 +66,10 @@ class Stack:
                 continue
             for place, member in enumerate(members.values()):
                 fitted = member.fit(data, [case_ids[i] for i in train], labels[train], seed)
-                said[place, test] = fitted.probabilities([case_ids[i] for i in test])
+                predicted[place, test] = fitted.probabilities([case_ids[i] for i in test])
         return FittedStack(
             members={name: member.fit(data, case_ids, labels, seed) for name, member in members.items()},
-            weights=fit_stack(said, labels, patient_ids, seed),
+            weights=fit_stack(predicted, labels, patient_ids, seed),
         )
 
     def _learners(self) -> dict[str, Learner]:

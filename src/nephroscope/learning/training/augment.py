@@ -1,6 +1,6 @@
 """Vary a batch of HU slices on the training device: rotation, flips, blur, brighter and darker.
 
-Chance is drawn apart from the work. Brightness moves by at most 10 HU: attenuation is the best known sign of the
+Random numbers are drawn before the work. Brightness moves by at most 10 HU: attenuation is the best known sign of the
 subtype, so a network must not learn to ignore it.
 """
 

@@ -1,7 +1,7 @@
-"""The paper's amplified images: a slice in HU in, its 8-bit JPEG and 15 copies of it out, made when asked for.
+"""The paper's amplified images: the 8-bit JPEG of a slice in HU and 15 copies of it, made when they are needed.
 
 Four geometries (none, rotation, two flips) times four intensities (none, Gaussian blur, brighter, darker) are 16, so
-15 copies beside the original. A copy is a number from 0 (the original) to 15: nothing is drawn, and no file sixteen
+15 copies and the original. A copy is a number from 0 (the original) to 15: nothing is drawn, and no file sixteen
 times as large as the slices is ever written.
 """
 

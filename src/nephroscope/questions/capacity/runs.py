@@ -69,7 +69,7 @@ class Point:
 
     @property
     def name(self) -> str:
-        """As in tables, such as ``mobilenet_v2 x0.5``; the width of 1 is not said."""
+        """As in tables, such as ``mobilenet_v2 x0.5``; a width of 1 is left out."""
         return self.model if self.width == 1 else f"{self.model} x{self.width:g}"
 
 
@@ -125,7 +125,7 @@ class Trained:
 
 
 def points_of(options: CapacityOptions) -> tuple[list[Point], list[str]]:
-    """The networks to train, and in words what was asked for and is not there."""
+    """The networks to train, and sentences on widths that a network does not have."""
     points, absent = [], []
     for model in dict.fromkeys(options.models):
         widths = [

@@ -32,7 +32,7 @@ class CapacityPlan:
 
     Attributes:
         networks: By name.
-        absent: Networks that do not have a width that was asked for, in words.
+        absent: Sentences on widths that a network does not have.
         folds_left: How many folds are not trained yet.
         seconds_about: How long they will take on this machine, by a short measurement.
     """
@@ -48,7 +48,7 @@ class CapacityResult(CapacityFindings, ShownAsTable):
     """The content of capacity.json.
 
     Attributes:
-        absent: Networks that do not have a width that was asked for, in words.
+        absent: Sentences on widths that a network does not have.
         files: What was written.
     """
 

@@ -155,7 +155,7 @@ def _tested_above(aucs: Sequence[float], n_rows: int) -> float | None:
 
 
 def words_of(name: str, aucs: Sequence[float], n_rows: int, n_refused: int = 0) -> str:
-    """What the control found of a candidate; that there is no leak is never among it."""
+    """What the control found of a candidate; never that there is no leak."""
     left = f"; {n_refused} more refused" if n_refused else ""
     above, n = noticed_above(aucs, n_rows), len(aucs)
     if above is None:

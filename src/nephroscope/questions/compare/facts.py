@@ -1,6 +1,6 @@
-"""What is known of a case beside its tumor: cohort.csv, seen_series.csv and the CT's grid in; facts by case out.
+"""Facts of a case other than its tumor, from cohort.csv, seen_series.csv and the grid of the CT.
 
-No image content: who made the picture, where, of whom and on which grid. None of it should tell a subtype.
+No image content: who made the picture, where, of whom and on which grid. None of it should predict a subtype.
 """
 
 from collections.abc import Iterable, Mapping

@@ -20,7 +20,7 @@ from nephroscope.study.snapshot import Snapshot
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TestSet:
-    """The cases of one test set: names, index of the true subtype (n,), and whose they are."""
+    """The cases of one test set: names, index of the true subtype (n,), and their patients."""
 
     __test__ = False  # no test, whatever its name says
     name: str

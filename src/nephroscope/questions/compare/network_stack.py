@@ -1,4 +1,4 @@
-"""Networks and baselines combined out of fold: their answers in; those of the combination, and its weights, out."""
+"""Networks and baselines combined, with weights from the validation part of each fold."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,9 +13,9 @@ from nephroscope.study.snapshot import Snapshot
 
 NAME = "stack+networks"
 HOW = (
-    "weights from what each member said of the validation part of each fold: baselines by a fit on the training part "
-    "alone, networks after their epoch was chosen on that same part, which flatters them there; the weights are then "
-    "applied to baselines fitted on both parts"
+    "weights from what each member predicted on the validation part of each fold: baselines by a fit on the training "
+    "part alone, networks after their epoch was chosen on that same part, which flatters them there; the weights are "
+    "then applied to baselines fitted on both parts"
 )
 NO_MEMBERS = ("stack", "attenuation+clinical")  # made of others that are members themselves
 
@@ -23,11 +23,11 @@ NO_MEMBERS = ("stack", "attenuation+clinical")  # made of others that are member
 def stack_with_networks(
     snapshot: Snapshot, division: Division, ranked: Sequence[Predictions]
 ) -> Predictions | None:
-    """Networks and single baselines, weighed by what each said of the validation part of each fold.
+    """Networks and single baselines, weighted by what each predicted on the validation part of each fold.
 
-    Each fold has weights of its own; held-out cases get weights from all validation parts. No weight and no threshold
+    Each fold has its own weights; held-out cases get weights from all validation parts. No weight and no threshold
     sees a test case, but a network's epoch was chosen on the validation part that weighs it, which flatters it there.
-    None where there is no network, or nothing beside it.
+    None where there is no network, or nothing else.
     """
     members = [a for a in ranked if a.name not in NO_MEMBERS and a.validation]
     if len(members) < 2 or all(member.kind != "network" for member in members):
@@ -47,10 +47,10 @@ def stack_with_networks(
         found = apply_stack(weights[index], said)
         p |= {case: tuple(row) for case, row in zip(cases, found.tolist(), strict=True)}
     names = ", ".join(member.name for member in members)
-    told = f"{names}; {HOW}"
+    description = f"{names}; {HOW}"
     thresholds = _thresholds(snapshot, division, members)
     return Predictions(
-        name=NAME, kind="stack", description=told, p=p, fold=dict(fold_of), thresholds=thresholds
+        name=NAME, kind="stack", description=description, p=p, fold=dict(fold_of), thresholds=thresholds
     )
 
 

@@ -1,6 +1,6 @@
-"""Ranked candidates and their pairs in; whether a network beats the baselines, and what else to take away, out.
+"""Pairs of ranked learners: whether a network beats the baselines, and what else to take away.
 
-The first sentence is the answer to the question that a sceptic asks first. That two are the same is never said.
+The first sentence is the answer to the question that a sceptic asks first. It never says that two are the same.
 """
 
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ def compare_pairs(ranked: Sequence[Predictions], tests: TestSet, config: Evaluat
 
 
 def words_of(pair: Pair, tests: TestSet, n_pairs: int) -> str:
-    """What the data say of a pair; that two are the same is never among it."""
+    """What the data say of a pair; never that two are the same."""
     patients = counted_noun(tests.patients.n, "patient")
     d = pair.difference
     if d.value is None:
@@ -212,7 +212,7 @@ def summary(ranked: Sequence[Predictions], pairs: Sequence[Pair], tests: TestSet
 def primary(ranked: Sequence[Predictions], pairs: Sequence[Pair]) -> Primary | None:
     """The best network against the best baseline; None without both.
 
-    ``p`` is that of the pair alone. The ``verdict`` (network, baseline or not shown) goes by the p that is corrected
+    ``p`` is that of the pair alone. The ``verdict`` (network, baseline or not shown) follows the p that is corrected
     for all pairs, as which two are best was seen in the ranks.
     """
     best = {kind: next((a.name for a in ranked if a.kind == kind), None) for kind in ("network", "baseline")}
@@ -295,7 +295,7 @@ def _highest(first: str, beside: Sequence[Pair], n_patients: int) -> str:
 
 
 def _networks_against_baselines(ranked: Sequence[Predictions], pairs: Sequence[Pair]) -> list[str]:
-    """Every network against the best baseline, where no difference is shown; the best network stands above."""
+    """Every network against the best baseline, where no difference is shown; the best network is in the answer."""
     best = next((answers.name for answers in ranked if answers.kind == "baseline"), None)
     others = [answers.name for answers in ranked if answers.kind == "network"][1:]
     return [

@@ -1,4 +1,4 @@
-"""The shortcut probe: facts that should not tell a subtype in; how well they do, and who follows them, out."""
+"""The shortcut probe: how well facts that should not predict a subtype do, and which learners follow them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -75,7 +75,7 @@ def _levels(fact: Fact) -> list[str]:
 
 
 def _useless(fact: Fact, tests: TestSet) -> str:
-    """Why a fact tells nothing here, in words; empty when it can be looked at."""
+    """Why a fact cannot be tested here; empty when it can."""
     known = [fact.values[case] for case in tests.cases if case in fact.values]
     if not known:
         return "not known of any case"
@@ -108,7 +108,7 @@ def _as_answers(score: Floats, tests: TestSet) -> Predictions:
 
 
 def _learnt(facts: Sequence[Fact], tests: TestSet, division: Division) -> Predictions:
-    """Logistic regression on the facts, learnt and asked on the folds that every candidate had."""
+    """Logistic regression on the facts, fitted and tested on the same folds as every candidate."""
     from sklearn.linear_model import LogisticRegression
 
     p: dict[str, tuple[float, ...]] = {}

@@ -122,7 +122,7 @@ class NotCompared:
 
 @dataclass(frozen=True, kw_only=True)
 class LeakyRun:
-    """A run on a split by image, which is never ranked; with the AUC of its own evaluation where there is one."""
+    """A run on a split by image, which is never ranked; with the AUC of its evaluation where there is one."""
 
     name: str
     model: str
@@ -183,7 +183,7 @@ class Control:
 
 @dataclass(frozen=True, kw_only=True)
 class FactRow:
-    """How well one fact alone tells the subtype.
+    """How well one fact alone predicts the subtype.
 
     Attributes:
         told: What the fact is.
@@ -213,7 +213,7 @@ class FactGap:
 
 @dataclass(frozen=True, kw_only=True)
 class Shortcuts:
-    """Facts that should not tell a subtype: how well they do, who follows them, and what that means."""
+    """Facts that should not predict a subtype: how well they do, who follows them, and what that means."""
 
     facts: tuple[FactRow, ...]
     follows: tuple[FactGap, ...]

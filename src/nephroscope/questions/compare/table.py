@@ -1,4 +1,4 @@
-"""The table of one test set: answers in; ranked rows with figures and remarks, pairs and words out."""
+"""The table of one test set: ranks with figures and remarks, calibration, pairs and words."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,8 +18,8 @@ from nephroscope.statistics.metrics import Floats, Ints
 LEAST, MOST = 0.05, 20.0  # bounds of the factor on log probabilities
 TINY = 1e-6
 HOW = (
-    "one temperature for each fold, fitted to what the candidate said of the fold's validation part (targets shrunk "
-    "as Platt's); held-out cases: to all validation parts"
+    "one temperature for each fold, fitted to what the candidate predicted on the fold's validation part (targets "
+    "shrunk as Platt's); held-out cases: to all validation parts"
 )
 NOT_ASKED = (
     "no temperature was chosen: validation parts are asked where a network is ranked or a threshold is chosen, and "
@@ -51,7 +51,7 @@ def calibration_of(
 
 
 def temper(answers: Predictions, division: Division) -> Predictions | None:
-    """The answers with every fold's temperature applied; None where a validation part was not asked.
+    """The answers with every fold's temperature applied; None where there are no predictions on a validation part.
 
     Source:
         Guo 2017, ICML (temperature); Platt 1999, Advances in Large Margin Classifiers (targets, which keep a fit on

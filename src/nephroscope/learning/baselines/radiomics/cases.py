@@ -1,7 +1,7 @@
 """Cases of a study in, their features out, each computed once: a JSON per case under the digest of its origin.
 
 The key holds the slices that were cut of the case (HU, area and place of each), the content of its ROI files, the
-settings and the version of MIRP. So a changed ROI, CT or setting is computed anew, and a moved study is not.
+settings and the version of MIRP. So a changed ROI, CT or setting is computed again, and a moved study is not.
 """
 
 import hashlib
@@ -124,7 +124,7 @@ def extract_and_save(task: _Task) -> None:
     content = {
         "format": FORMAT,
         "mirp": mirp_version(),
-        "settings": task.settings.told,
+        "settings": task.settings.summary,
         "n_roi_voxels": int(task.roi.voxels.sum()),
         "why_none": why_none,
         "features": features,

@@ -1,7 +1,7 @@
 """Features and labels of training cases in, an elastic-net logistic regression out; all is chosen inside them.
 
 The number of features, the penalty's strength and its mix are those with the lowest cross-entropy in an inner
-cross-validation by patient, in which the features are selected anew within each inner training part.
+cross-validation by patient, in which the features are selected again within each inner training part.
 
 Source: elastic net, Zou and Hastie 2005, J R Stat Soc B 67:301.
 """
@@ -130,7 +130,7 @@ class ElasticNet:
 def choose(values: Floats, labels: Ints, patients: Sequence[str], seed: int) -> Choice:
     """The setting with the lowest cross-entropy over patients that were left out; of equals the simplest.
 
-    Features are selected anew within each inner training part. Where a part lacks a subtype it is passed over.
+    Features are selected again within each inner training part. Where a part lacks a subtype it is passed over.
     """
     choices = [
         Choice(n_features=count, strength=strength, mix=mix)

@@ -1,4 +1,4 @@
-"""One tumor's HU and mask in, IBSI features by name out. MIRP computes them; here stand the settings.
+"""IBSI features of one tumor from its HU and mask. MIRP computes them; the settings are here.
 
 MIRP is imported on first use: it takes seconds and brings ITK. It logs to stdout and warns; neither leaves this file.
 """
@@ -52,7 +52,7 @@ class RadiomicsSettings:
         return digest_of([asdict(self), mirp_version()])
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """The settings in words, for a report's methods."""
         grid = f"{self.spacing_mm:g} mm, linear" if self.spacing_mm else "the grid of the image"
         low, high = self.range_hu

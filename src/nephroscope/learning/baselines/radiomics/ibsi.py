@@ -1,4 +1,4 @@
-"""The digital phantom of IBSI 1: its voxels in, our features beside the published consensus values out.
+"""The digital phantom of IBSI 1: our features of its voxels next to the published consensus values.
 
 Source: Zwanenburg et al. 2020, Radiology 295:328; IBSI reference manual, arXiv 1612.07003, chapter "Reference data
 sets"; phantom and table of reference values by theibsi (CC BY 4.0). Values with the digits that the table prints.
@@ -124,7 +124,7 @@ def phantom() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
 
 
 def compare_with_ibsi() -> list[IbsiRow]:
-    """Every published value of the phantom beside what the extraction gives, in volume and by slice."""
+    """Every published value of the phantom next to what the extraction gives, in volume and by slice."""
     levels, mask = phantom()
     ours = features_of(levels, mask, SPACING_MM, PHANTOM_2D) | features_of(
         levels, mask, SPACING_MM, PHANTOM_3D

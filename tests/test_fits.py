@@ -1,4 +1,4 @@
-"""Jobs: kept as they come, the same wherever they run, stale ones made anew, and no false probabilities."""
+"""Fits: kept as they come, the same wherever they run, out of date ones made again, and no false probabilities."""
 
 import json
 import shutil

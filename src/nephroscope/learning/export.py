@@ -1,4 +1,4 @@
-"""A run in, a bundle out. The only module of this room that needs torch: ONNX must compute what torch computes."""
+"""Export the model of a run as a bundle. This needs torch: ONNX must compute what torch computes."""
 
 import logging
 import shutil

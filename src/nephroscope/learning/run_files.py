@@ -1,4 +1,4 @@
-"""A fold's network that computes no slice twice: what it answered is kept by the content of slices and network."""
+"""The folder of a run: its record, settings, folds and networks; no network predicts the same slices twice."""
 
 import contextlib
 import hashlib

@@ -1,5 +1,4 @@
-"""What a network must beat: candidates that are fitted on cases and give probabilities for cases.
+"""What the baselines are made of: tables of features, regressions on them, and the weights of a stack.
 
-Promise to the next rooms: every candidate has the same two verbs and sees labels in `fit` only. A new baseline is
-one file in `candidates/` that holds a `LEARNER`; nothing else needs to know of it.
+The baselines themselves are in `learning/learners`, one file each.
 """

@@ -1,4 +1,4 @@
-"""Features of a network that never saw a CT: slices of a study in, their mean over each case's slices out, cached."""
+"""Features of a network that never saw a CT: their mean over the slices of each case, cached."""
 
 from collections.abc import Callable
 

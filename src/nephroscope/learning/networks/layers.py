@@ -1,4 +1,4 @@
-"""The layers of MobileNetV2 as they are really built: a head's size and the side of a slice in, rows of a table out.
+"""The layers of MobileNetV2 as they are really built, as rows of a table.
 
 Shapes come from hooks on a forward pass without memory (torch's meta device), never from a description.
 """

@@ -1,4 +1,4 @@
-"""Six light CNNs as six rows of a table: a name in, a network from HU to logits out.
+"""Six light CNNs as six rows of a table: each takes HU and gives logits.
 
 A CT slice has one channel and the stems have three: after the window the gray is repeated to three channels and
 normalised with ImageNet's mean and SD, so that pretrained stems see what they were trained on and the weights

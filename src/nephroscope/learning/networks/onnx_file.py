@@ -1,4 +1,4 @@
-"""Weights to one ONNX file: HU int16 (N, 1, size, size) in, logits (N, n_subtypes) out, checked against torch."""
+"""A network as one ONNX file, from HU int16 (N, 1, size, size) to logits (N, n_subtypes), checked against torch."""
 
 import warnings
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""How weights are learnt: a fold of slices in, weights and learning curves out."""
+"""How a network learns on one fold: batches, steps, checkpoints and learning curves. The only room that trains."""

@@ -1,4 +1,4 @@
-"""One arm of a replication: images to learn from and to choose the epoch on in; model.onnx and arm.json out.
+"""One arm of a replication: trained on some images, its epoch chosen on others; writes model.onnx and arm.json.
 
 It goes on at the epoch where it was stopped; arm.json is written last and means finished. The steps are those of
 every training; only what an epoch draws and how the best one is chosen differ.

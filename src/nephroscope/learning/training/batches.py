@@ -1,4 +1,4 @@
-"""Which slices go into which batch: chance is drawn here from a seed, so that an epoch can be replayed."""
+"""Which slices go into which batch, drawn from a seed, so that an epoch can be repeated exactly."""
 
 from dataclasses import dataclass
 

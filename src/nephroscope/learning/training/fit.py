@@ -238,7 +238,7 @@ def settle_batch_norm(network: nn.Module, step: int) -> None:
 
 
 def count_hits(logits: Tensor, labels: Tensor, n_subtypes: int) -> Tensor:
-    """Right answers and slices by subtype, (2, n_subtypes)."""
+    """Correct answers and slices by subtype, (2, n_subtypes)."""
     right = labels[logits[:, :n_subtypes].argmax(dim=1) == labels].cpu()
     return torch.stack(
         [torch.bincount(right, minlength=n_subtypes), torch.bincount(labels.cpu(), minlength=n_subtypes)]
@@ -246,7 +246,7 @@ def count_hits(logits: Tensor, labels: Tensor, n_subtypes: int) -> Tensor:
 
 
 def balanced(hits: Tensor) -> float:
-    """Mean over the subtypes present of the share of right answers."""
+    """Mean over the subtypes present of the share of correct answers."""
     present = hits[1] > 0
     return float((hits[0, present] / hits[1, present]).mean())
 

@@ -1,4 +1,4 @@
-"""Which candidate is better, and how much of that is chance: networks, baselines and their stack on the same folds.
+"""Which learner is better, and how much of that is chance: networks, baselines and their stack on the same folds.
 
-Promise to the next rooms: results are kept as they come, and the same command goes on where it was stopped.
+Results are kept as they come, and the same command goes on where it was stopped.
 """

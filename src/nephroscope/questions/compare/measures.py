@@ -1,4 +1,4 @@
-"""Figures of one candidate on one test set: its answers and the truth in; estimates by case out."""
+"""Figures by case of one learner on one test set."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -32,7 +32,7 @@ class RankedLearner:
     Attributes:
         kind: baseline, network or stack.
         description: What the learner is, in a sentence.
-        remarks: What a reader must know of it on this study.
+        remarks: What users must know of it on this study.
         figures: ``auc``, ``auc_by_fold``, ``accuracy``, ..., ``brier``: each of cases.
     """
 

@@ -123,7 +123,7 @@ class Ranked:
     Attributes:
         answers: Of every candidate, on all test sets.
         tempered: By name, the same after a temperature that was chosen inside, where there is one.
-        remarks: By name, what a reader must know of a candidate on this study.
+        remarks: By name, what users must know of a candidate on this study.
     """
 
     answers: Sequence[Predictions]

@@ -1,4 +1,4 @@
-"""Cases of a study in, their features out, each computed once: a JSON per case under the digest of its origin.
+"""Features of the cases of a study, each computed once: a JSON per case under the digest of its inputs.
 
 The key holds the slices that were cut of the case (HU, area and place of each), the content of its ROI files, the
 settings and the version of MIRP. So a changed ROI, CT or setting is computed again, and a moved study is not.

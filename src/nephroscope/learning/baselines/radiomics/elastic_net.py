@@ -1,4 +1,4 @@
-"""Features and labels of training cases in, an elastic-net logistic regression out; all is chosen inside them.
+"""Elastic-net logistic regression on features of training cases; everything is chosen inside these cases.
 
 The number of features, the penalty's strength and its mix are those with the lowest cross-entropy in an inner
 cross-validation by patient, in which the features are selected again within each inner training part.

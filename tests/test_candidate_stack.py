@@ -139,7 +139,7 @@ def test_the_same_seed_gives_the_same_weights():
 def test_what_cannot_be_stacked_is_refused():
     said = np.full((2, 3, 2), 0.5)
     with pytest.raises(
-        ConfigError, match=r"stack: expected finite probabilities, found 1 that are not; give what"
+        ConfigError, match=r"stack: expected finite probabilities, found 1 that are not; give the prob"
     ):
         fit_stack(
             np.where(np.arange(12).reshape(2, 3, 2) == 4, np.nan, said), np.array([0, 1, 0]), names(3), 0

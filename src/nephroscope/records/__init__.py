@@ -37,6 +37,7 @@ from nephroscope.records.results import (
     Evaluation,
     EvaluationGroup,
     OperatingPoint,
+    RunFacts,
     SlicePrediction,
 )
 from nephroscope.records.settings import (
@@ -90,6 +91,7 @@ __all__ = [
     "RoiMask",
     "RoiMode",
     "RoiRef",
+    "RunFacts",
     "SeriesRef",
     "Severity",
     "Sex",

@@ -142,8 +142,8 @@ class EvaluationGroup:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation(ShownAsTable):
-    """The figures of one run on its test cases."""
+class RunFacts:
+    """What an evaluation says about its run, apart from figures and predictions."""
 
     run: str
     model: str
@@ -151,12 +151,18 @@ class Evaluation(ShownAsTable):
     positive: str
     protocol: Protocol
     operating_points: tuple[OperatingPoint, ...]
-    groups: tuple[EvaluationGroup, ...]
-    predictions: tuple[Answer, ...]
     cohort_digest: str
     run_digest: str
     synthetic: bool
     converged: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(RunFacts, ShownAsTable):
+    """The figures of one run on its test cases."""
+
+    groups: tuple[EvaluationGroup, ...]
+    predictions: tuple[Answer, ...]
 
     @property
     def leaky(self) -> bool:

@@ -27,6 +27,7 @@ from nephroscope.records import (
     EvaluationGroup,
     OperatingPoint,
     Protocol,
+    RunFacts,
 )
 from nephroscope.statistics import intervals, metrics
 from nephroscope.statistics.estimates import Rows, areas_of, estimate_all, rows_of_cases, shares_of
@@ -58,22 +59,6 @@ def evaluate_run(run: CompleteRun) -> Evaluation:
     return report
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunFacts:
-    """What is known of a run apart from its predictions; the fields are those of `Evaluation`."""
-
-    run: str
-    model: str
-    subtypes: tuple[str, ...]
-    positive: str
-    protocol: Protocol
-    operating_points: tuple[OperatingPoint, ...]
-    cohort_digest: str
-    run_digest: str
-    synthetic: bool
-    converged: bool
-
-
 def build_report(facts: RunFacts, predictions: Sequence[Answer], config: EvaluationConfig) -> Evaluation:
     """The evaluation of a run, one group of figures per test set, in the order in which the sets first occur.
 
@@ -97,11 +82,7 @@ def build_report(facts: RunFacts, predictions: Sequence[Answer], config: Evaluat
             members, name, facts.subtypes, facts.positive, facts.operating_points, config
         )
         groups.append(_marked(group, facts))
-    return Evaluation(
-        **{name: getattr(facts, name) for name in RunFacts.__dataclass_fields__},
-        groups=tuple(groups),
-        predictions=tuple(predictions),
-    )
+    return Evaluation(**vars(facts), groups=tuple(groups), predictions=tuple(predictions))
 
 
 def evaluate_predictions(

@@ -34,7 +34,7 @@ LABEL_MAPS = ("nifti", "nrrd")
 _USUAL_WORD = re.compile(
     r"(ct|mr|pt|sc|im|img|image|i|s|se|ser|series|slice|dicom|dcm|ima|file|frame|scan|export|instance|copy|x|of"
     r"|nii|gz|nrrd|nhdr|seg|mask)*"
-    r"|.|cts|jpe?g|kidneys?|left|lesion|map|organs?|png|reader|right|roi|label(s|map)?|rt|rts|rtstruct"
+    r"|cts|jpe?g|kidneys?|left|lesion|map|organs?|png|reader|right|roi|label(s|map)?|rt|rts|rtstruct"
     r"|seg(ment|mentation)|struct|tumou?r",
     re.IGNORECASE,
 )
@@ -54,9 +54,15 @@ def file_kind(path: Path) -> str:
     return next((kind for begin, kind in MAGIC.items() if start.startswith(begin)), "a file of another kind")
 
 
-def safe_name(path: Path, case_id: str = "") -> str:
-    """The name of a file if only the case ID, numbers and usual words are in it; otherwise its size and suffix."""
-    if _names_no_one(path.name.replace(case_id, " ") if case_id else path.name):
+def safe_name(path: Path, case_id: str = "", letters: bool = True) -> str:
+    """The name of a file if only the case ID, numbers and usual words are in it; otherwise its size and suffix.
+
+    Args:
+        path: The file.
+        case_id: Pseudonym of the case, which may be in the name.
+        letters: Single letters are allowed too, as in names of ROI files; elsewhere they may be initials.
+    """
+    if _names_no_one(path.name.replace(case_id, " ") if case_id else path.name, letters):
         return path.name
     size = f" of {path.stat().st_size} bytes" if path.is_file() else ""
     return f"a file{size}{f' ({path.suffix})' if path.suffix and _names_no_one(path.suffix) else ''}"
@@ -64,7 +70,7 @@ def safe_name(path: Path, case_id: str = "") -> str:
 
 def file_name(path: Path) -> str:
     """The same as a noun: ``file IM0001``, ``a file of 512 bytes (.dcm)``."""
-    name = safe_name(path)
+    name = safe_name(path, letters=False)
     return f"file {name}" if name == path.name else name
 
 
@@ -73,5 +79,6 @@ def folder_name(path: Path) -> str:
     return f"folder {path.name}" if _names_no_one(path.name) else "the folder of the series"
 
 
-def _names_no_one(name: str) -> bool:
-    return all(_USUAL_WORD.fullmatch(word) for word in re.split(r"[\W\d_]+", name))
+def _names_no_one(name: str, letters: bool = False) -> bool:
+    words = re.split(r"[\W\d_]+", name)
+    return all(_USUAL_WORD.fullmatch(word) or (letters and len(word) == 1) for word in words)

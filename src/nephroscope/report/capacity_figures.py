@@ -1,4 +1,4 @@
-"""The result of a capacity study in; AUC by case against the number of weights, with intervals over patients, out."""
+"""The figure of a capacity study: AUC by case against the number of weights, with intervals over patients."""
 
 import matplotlib as mpl
 from matplotlib.figure import Figure

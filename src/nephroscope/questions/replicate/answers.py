@@ -1,4 +1,4 @@
-"""What the trained networks answer: a finished part in, probabilities of its images out, kept beside its weights.
+"""What the trained networks answer: probabilities of images, kept next to the weights of the network.
 
 ONNX Runtime in fp32, as in evaluation and clinic.
 """
@@ -121,7 +121,7 @@ TIMED = 30
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Answers:
-    """Images with what one network, or the folds of one protocol, said of them.
+    """Images with what one network, or the folds of one protocol, answered for them.
 
     Arrays are (n,) but ``p``, which is (n, 2) in the order of the subtypes; ``rows`` are rows of the slice store.
     """
@@ -196,7 +196,7 @@ def open_network(part: Part) -> NetworkSession:
             where=f"arms/{part.arm.folder.name}/model.onnx",
             expected="the trained network",
             found="no such file" if not (part.arm.folder / "model.onnx").exists() else "a damaged file",
-            remedy=f"delete the folder {part.arm.folder.name}, and run the command again: it is trained anew",
+            remedy=f"delete the folder {part.arm.folder.name}, and run the command again: it is trained again",
         ) from error
 
 

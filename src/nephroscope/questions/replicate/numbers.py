@@ -135,16 +135,16 @@ def differences(paper: Judged, twin: Judged, reading: Reading) -> dict[str, Esti
     found = {}
     for name in FIGURES:
         one, two = values[0].get(name), values[1].get(name)
-        apart = None if one is None or two is None else one - two
-        told = f"{paper.mark}; paper's protocol minus twin" if paper.mark else "paper's protocol minus twin"
-        why = f"undefined: {told}: one of the two could not be computed"
-        if name in drawn and apart is not None:
-            found[name] = _apart(apart, drawn[name], (both.n, told), reading.config)
+        gap = None if one is None or two is None else one - two
+        what = f"{paper.mark}; paper's protocol minus twin" if paper.mark else "paper's protocol minus twin"
+        why = f"undefined: {what}: one of the two could not be computed"
+        if name in drawn and gap is not None:
+            found[name] = _estimate_of(gap, drawn[name], (both.n, what), reading.config)
             continue
-        if apart is not None:
+        if gap is not None:
             patients = f"{fewest[name]} patient{'s' * (fewest[name] != 1)}"
-            why = f"{told}; no interval: {patients}, a bootstrap needs {FEWEST}"
-        found[name] = Estimate(value=apart, low=None, high=None, n=both.n, unit="patient", method=why)
+            why = f"{what}; no interval: {patients}, a bootstrap needs {FEWEST}"
+        found[name] = Estimate(value=gap, low=None, high=None, n=both.n, unit="patient", method=why)
     return found
 
 
@@ -247,8 +247,8 @@ def _minus(one: Statistic, two: Statistic) -> Statistic:
     return lambda weights: one(weights) - two(weights)
 
 
-def _apart(value: float, drawn: Floats, about: tuple[int, str], config: EvaluationConfig) -> Estimate:
-    n, told = about
+def _estimate_of(value: float, drawn: Floats, about: tuple[int, str], config: EvaluationConfig) -> Estimate:
+    n, what = about
     low, high, words = percentile_interval(drawn, "the patients", config.confidence)
-    method = f"{told}, {words}" if low is not None else f"{told}; {words}"
+    method = f"{what}, {words}" if low is not None else f"{what}; {words}"
     return Estimate(value=value, low=low, high=high, n=n, unit="patient", method=method)

@@ -70,10 +70,10 @@ def summary(found: Replication) -> str:
         if gap.high < 0:
             beyond = ": here the twin is the better one"
         text += f" The difference is {with_interval(gap)}{beyond}."
-    learnt = _range([fold.train_patients for fold in found.folds])
+    learning = _range([fold.train_patients for fold in found.folds])
     text += (
         f"{shares_alone(best)} The two differ in more than the leak, for example in the number of patients to learn "
-        f"from ({learnt} against {found.leak.development_patients}): see below."
+        f"from ({learning} against {found.leak.development_patients}): see below."
     )
     if not best.paper.converged:
         text += (
@@ -170,13 +170,15 @@ def shares_alone(network: BothArms) -> str:
 def twin_differs(found: Replication) -> list[str]:
     """The four things in which the twin differs from the paper's protocol."""
     leak, folds, n = found.leak, found.folds, found.leak.development_patients
-    choose, learnt = (_range([getattr(f, f"{part}_patients") for f in folds]) for part in ("choose", "train"))
+    choose, learning = (
+        _range([getattr(f, f"{part}_patients") for f in folds]) for part in ("choose", "train")
+    )
     fewer = _range([n - fold.train_patients for fold in folds])
     return [
         "Split. Paper's protocol: by image, after augmentation, so that copies of one slice are trained on and "
         f"validated on ({leak.patients_on_both_sides} of {leak.validation_patients} patients on both sides). "
         "Twin: by patient.",
-        f"Patients trained on. A training of the twin learns from {learnt} patients, one of the paper's protocol "
+        f"Patients trained on. A training of the twin learns from {learning} patients, one of the paper's protocol "
         f"from all {n}: {fewer} fewer, as others are needed to choose its epoch and to judge it.",
         "Epoch. Paper's protocol: the best accuracy on the very images whose accuracy is printed. "
         f"Twin: the lowest loss on {choose} patients who are used neither for training nor for judging.",

@@ -1,4 +1,4 @@
-"""Matplotlib figures in; the same as SVG text for the page and as SVG and PNG files beside it, out."""
+"""Matplotlib figures as SVG text for a page, and as SVG and PNG files next to it; colors and style of all figures."""
 
 import io
 import re
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from nephroscope.base.files import replacing, save_text
 from nephroscope.base.progress import track
 
-# Okabe and Ito's colours: told apart with every kind of colour blindness
+# Okabe and Ito's colours, distinct in every kind of colour blindness
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 INK, QUIET, GRID = "#1d2733", "#6b7785", "#dfe4e9"
 PNG_DPI = 200

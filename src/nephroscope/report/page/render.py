@@ -15,7 +15,7 @@ from nephroscope.report.page.table import Table
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Page:
-    """What stands on a page.
+    """Everything on a page.
 
     Attributes:
         title, subtitle: At the top.

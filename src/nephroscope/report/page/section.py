@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from nephroscope.report.page.table import Table
 
 Source = TypeVar("Source")
-Look = Literal["text", "key", "beside", "lead", "notes", "empty"]  # classes of the style sheet
+Look = Literal["text", "key", "second", "lead", "notes", "empty"]  # classes of the style sheet
 
 
 @dataclass(frozen=True, slots=True)

@@ -251,7 +251,7 @@ def _of_results(content: ReportContent, appraisal: Appraisal) -> dict[str, Evide
 
 
 def _external(content: ReportContent, groups: Sequence[EvaluationGroup]) -> Evidence:
-    """External test sets; a set whose every site also gave cases to development is external in name only."""
+    """External test sets; a set is external in name only when all its sites also gave cases to development."""
     known = {c.site_id for c in content.cohort.chosen if c.cohort == DEVELOPMENT}
     shared = [g.name for g in groups if content.sites_of(g.name) <= known]
     return Evidence(
@@ -324,11 +324,11 @@ def _failures(predictions: Sequence[Answer]) -> Evidence:
 
 def _events(content: ReportContent) -> str:
     report = content.main.report
-    told = []
+    counts = []
     for group in report.groups:
         n = Counter(p.truth for p in report.predictions if p.group == group.name)
-        told.append(f"{group_name(group.name)}: " + ", ".join(f"{n[s]} {s}" for s in report.subtypes))
-    return "; ".join(told) + "; training and validation by fold"
+        counts.append(f"{group_name(group.name)}: " + ", ".join(f"{n[s]} {s}" for s in report.subtypes))
+    return "; ".join(counts) + "; training and validation by fold"
 
 
 def _accuracy(report: Evaluation) -> str:

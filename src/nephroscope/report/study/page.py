@@ -122,7 +122,7 @@ class RunPage:
         limits = counted_noun(len(self.limitations), "limitation")
         return [
             Text(key_result(self.content), "key", marked=True),
-            *([Text(others, "beside", marked=True)] if others else []),
+            *([Text(others, "second", marked=True)] if others else []),
             Fragment("study/compared.html.j2", (compared, limits)),
             Fragment("study/tiles.html.j2", _tiles(self.content.main.report)),
         ]

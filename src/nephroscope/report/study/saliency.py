@@ -167,7 +167,7 @@ def saliency_methods(content: ReportContent) -> tuple[tuple[str, str], ...]:
 
 
 def saliency_limitations(content: ReportContent) -> tuple[str, ...]:
-    """What must be said of maps that were made; empty where there are none."""
+    """The limits of saliency maps; empty where there are none."""
     if content.saliency is None or not content.saliency.maps:
         return ()
     text = "Saliency maps show roughly where a network looked, and not why; no reader was tested with them."

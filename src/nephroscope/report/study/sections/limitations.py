@@ -76,14 +76,14 @@ def _of_size(content: ReportContent) -> Iterator[str]:
         s: len({c.patient_id for c in content.cohort.chosen if c.subtype == s})
         for s in content.cohort.subtypes
     }
-    said = ", ".join(f"{n} of {s}" for s, n in patients.items())
+    shares = ", ".join(f"{n} of {s}" for s, n in patients.items())
     fewest, most = min(patients.values()), max(patients.values())
     if fewest < FEW:
-        yield f"Few patients ({said}): the intervals are wide, and differences within them mean nothing."
+        yield f"Few patients ({shares}): the intervals are wide, and differences within them mean nothing."
     yield from _of_small_sets(content)
     if fewest and most >= IMBALANCE * fewest:
         yield (
-            f"The subtypes are unbalanced ({said}, {most / fewest:.1f} to 1): accuracy and precision are valid for "
+            f"The subtypes are unbalanced ({shares}, {most / fewest:.1f} to 1): accuracy and precision are valid for "
             "this mixture only."
         )
     if len(content.split.folds) > 1:
@@ -102,8 +102,8 @@ def _of_small_sets(content: ReportContent) -> Iterator[str]:
             s: len({p.patient_id for p in members if p.truth == s}) for s in content.main.report.subtypes
         }
         if min(counts.values()) < VERY_FEW:
-            said = ", ".join(f"{n} {s}" for s, n in counts.items())
-            small.append(f"{group_name(group.name)}: {said}")
+            shares = ", ".join(f"{n} {s}" for s, n in counts.items())
+            small.append(f"{group_name(group.name)}: {shares}")
     if small:
         yield (
             f"With fewer than {VERY_FEW} patients of a subtype ({'; '.join(small)}), a patient bootstrap is itself "
@@ -188,8 +188,8 @@ def _of_confounders(content: ReportContent) -> Iterator[str]:
         for value in sorted({v for share in shares.values() for v in share}):
             found = {s: share.get(value, 0.0) for s, share in shares.items() if share}
             if len(found) > 1 and max(found.values()) - min(found.values()) > DIFFER:
-                said = ", ".join(f"{100 * x:.0f} % of {s}" for s, x in found.items())
-                yield f"Subtypes differ in {name} ({value}: {said}); part of the result may be that difference."
+                texts = ", ".join(f"{100 * x:.0f} % of {s}" for s, x in found.items())
+                yield f"Subtypes differ in {name} ({value}: {texts}); part of the result may be that difference."
                 break
 
 

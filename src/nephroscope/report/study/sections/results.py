@@ -221,7 +221,7 @@ def _thin(axes: Axes, fpr: Floats, tpr: Floats) -> None:
 
 
 def _swarm(x: Sequence[float]) -> Floats:
-    """Vertical offsets that keep dots of equal x apart, the same each time."""
+    """Vertical offsets, the same each time, so that dots of equal x do not overlap."""
     offsets = np.zeros(len(x))
     bins: dict[int, int] = {}
     for i in np.argsort(x, kind="stable"):

@@ -126,7 +126,7 @@ def test_a_seg_needs_the_ct_under_the_mask(tmp_path):
         write_seg(roi, [folder / "IM000", folder / "IM001"], target)
     images[0].PixelSpacing = [0.9, 0.69]
     with pytest.raises(
-        RoiError, match=r"CT images on the grid of the mask, 6 x 40 x 48 .* found one from \(-20.0"
+        RoiError, match=r"CT images on the grid of the mask, 6 x 40 x 48 .* found an image from \(-20.0"
     ):
         write_seg(roi, write_slices(images, tmp_path / "c"), target)
     del images[0].ImagePositionPatient

@@ -198,6 +198,14 @@ def test_slices_of_several_phases_show_the_same_places(root):
     assert np.array_equal(venous[1:], arterial[:-1])
     assert not store.presence["corticomedullary"][second].any()
     assert store.presence["nephrographic"][second].all()
+    table = (root / "series.csv").read_text()
+    (root / "series.csv").write_text(
+        table.replace("P1,nephrographic,nephrographic", "P1,nephrographic,excretory")
+    )
+    with pytest.raises(StudyError, match=r"out of date: further phases in series.csv changed"):
+        study.slices()
+    (root / "series.csv").write_text(table)
+    study.slices()
     codes = {(f.code, f.case_id, f.where) for f in store.findings if f.code.startswith("phase")}
     assert codes == {("phases-frame-differs", "P1", "nephrographic")}
     assert np.array_equal(open_store(store.folder).presence["excretory"], np.zeros(len(store.hu), bool))

@@ -169,6 +169,16 @@ class Cohort(ShownAsTable):
         """Digest of what patients are divided by and networks learn."""
         return self.digest_of("case_id", "patient_id", "subtype", "cohort")
 
+    def phases_digest(self, phases: Sequence[str]) -> str:
+        """Digest of the series of these phases, whether chosen or not."""
+        listed = [(case.case_id, one) for case in self.cases for one in case.series if one.phase in phases]
+        return digest_of(
+            [
+                [name, one.phase, one.format, _plain(one.image, self.folder), one.source]
+                for name, one in listed
+            ]
+        )
+
     def digest_of(self, *names: str, more: Sequence[object] = ()) -> str:
         """Digest of the subtypes and of some facts of all cases, as the chosen series and its ROIs give them.
 

@@ -173,6 +173,8 @@ class Snapshot:
                 "reader-2 in rois.csv": self.cohort.digest_of("roi_reader2"),
                 "adjudication.csv": digest_of(self.decisions),
             }
+        if phases := self.settings.slices.phases:
+            made_from["further phases in series.csv"] = self.cohort.phases_digest(phases)
         return made_from
 
     @property

@@ -1,6 +1,6 @@
 """Reading a CT series with all checks, beside SimpleITK's bare GDCM read of the same files.
 
-    python benchmarks/ingest.py [--slices 200] [--repeats 7] [--syntaxes native "JPEG 2000" ...]
+    python benchmarks/ingest.py [--slices 200] [--repeats 7] [--syntaxes native "JPEG 2000" ...] [--copies FILE ...]
 
 Prints JSON. Series of 512 x 512 phantom slices with noise are written to a temporary folder, in each transfer
 syntax; both readers read them in turn in one process, and the ratio is the median of ours over the median of theirs.
@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pydicom
 from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -69,6 +70,16 @@ def write_series(folder: Path, n_slices: int, syntax: str) -> None:
         image.save_as(folder / f"IM{index:04d}.dcm", enforce_file_format=True)
 
 
+def write_copies(folder: Path, file: Path, n_slices: int) -> None:
+    """A series of copies of one CT image as it is stored, 2 mm apart."""
+    image = pydicom.dcmread(file)
+    for index in range(n_slices):
+        image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        image.InstanceNumber = index + 1
+        image.ImagePositionPatient = [*image.ImagePositionPatient[:2], 2.0 * index]
+        image.save_as(folder / f"IM{index:04d}.dcm")
+
+
 def measure(folder: Path, repeats: int) -> dict[str, float | bool]:
     """Medians in seconds of both readers in turn, and whether they give the same voxels."""
     import SimpleITK as sitk  # noqa: N813
@@ -111,8 +122,20 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--syntaxes", nargs="+", default=[*PLAIN, *COMPRESSED])
+    parser.add_argument(
+        "--copies", nargs="+", type=Path, default=[], help="series of copies of these files instead"
+    )
     args = parser.parse_args()
     results = {}
+    for file in args.copies:
+        with tempfile.TemporaryDirectory() as name:
+            write_copies(Path(name), file, args.slices)
+            results[pydicom.dcmread(file, stop_before_pixels=True).file_meta.TransferSyntaxUID.name] = (
+                measure(Path(name), args.repeats)
+            )
+    if args.copies:
+        print(json.dumps({"slices": args.slices, "copies": results}))
+        return
     for syntax in args.syntaxes:
         with tempfile.TemporaryDirectory() as name:
             write_series(Path(name), args.slices, syntax)

@@ -175,7 +175,7 @@ def test_slices_of_several_phases_show_the_same_places(root):
     one_phase = study.cut_slices()
     assert (one_phase.phases, one_phase.presence) == ({}, {})
     study.change("slices", phases=list(PHASES))
-    with pytest.raises(StudyError, match=r"\[slices\] in study.toml changed since"):
+    with pytest.raises(StudyError, match=r"\[slices\] in study.toml.* changed since"):
         study.slices()
     store = study.cut_slices()
     assert np.array_equal(store.hu, one_phase.hu), "the chosen series is cut as before"

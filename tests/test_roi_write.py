@@ -130,7 +130,7 @@ def test_a_seg_needs_the_ct_under_the_mask(tmp_path):
     ):
         write_seg(roi, write_slices(images, tmp_path / "c"), target)
     del images[0].ImagePositionPatient
-    with pytest.raises(RoiError, match=r"CT images that say where they lie, found one that does not \(Attr"):
+    with pytest.raises(RoiError, match=r"CT images with their positions, found one without \(Attr"):
         write_seg(roi, write_slices(images, tmp_path / "c"), target)
     assert not target.exists()
 

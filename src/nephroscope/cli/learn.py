@@ -23,6 +23,7 @@ from nephroscope.records.settings import Settings
 
 if TYPE_CHECKING:
     from nephroscope.facade.study import Study
+    from nephroscope.learning.run_files import FoldRecord
 
 
 ProtocolOption = Annotated[Protocol | None, tyro.conf.arg(metavar="{patient,image}", help_behavior_hint="")]
@@ -106,16 +107,16 @@ class Train(StudyCommand):
         study = Study(self.study)
         if not self.resume:
             self._divide(study)
-        content = study.train(self.training, self.name, self.resume, workers).content
-        lines = [_fold_line(fold) for fold in content["folds"]]
-        lost = [str(fold["index"]) for fold in content["folds"] if not fold["converged"]]
+        run = study.train(self.training, self.name, self.resume, workers)
+        lines = [_fold_line(fold) for fold in run.record.folds]
+        lost = [str(fold.index) for fold in run.record.folds if not fold.converged]
         if lost:
-            what = f"fold {', '.join(lost)}" if content["converged"] else "the run"
+            what = f"fold {', '.join(lost)}" if run.converged else "the run"
             lines.append(f"did not converge: {what} never beat chance on its own training slices")
-        if content["leaky"]:
+        if run.leaky:
             lines.append("LEAKY: split by image")
-        lines.append(f"run {content['name']} complete; next: nephroscope report {self.study}")
-        return Outcome(data=content, text="\n".join(lines))
+        lines.append(f"run {run.name} complete; next: nephroscope report {self.study}")
+        return Outcome(data=run.content, text="\n".join(lines))
 
     def _divide(self, study: "Study") -> None:
         given = {"folds": self.folds, "protocol": self.protocol}
@@ -124,13 +125,12 @@ class Train(StudyCommand):
             study.make_split(replace(study.settings.split, **changes))
 
 
-def _fold_line(fold: dict[str, Any]) -> str:
-    best = fold["best"]
-    if best is None:
-        return f"fold {fold['index']}: no finite validation loss"
+def _fold_line(fold: "FoldRecord") -> str:
+    if fold.best is None:
+        return f"fold {fold.index}: no finite validation loss"
     return (
-        f"fold {fold['index']}: best epoch {best['epoch']}, validation loss {best['validation_loss']:.3f} "
-        f"(mean over cases), {fold['seconds']:.0f} s"
+        f"fold {fold.index}: best epoch {fold.best.epoch}, validation loss {fold.best.validation_loss:.3f} "
+        f"(mean over cases), {fold.seconds:.0f} s"
     )
 
 

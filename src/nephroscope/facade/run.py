@@ -29,7 +29,8 @@ class Run(ShownAsTable):
 
     Attributes:
         folder: Folder of the run.
-        content: Content of its run.json.
+        record: Content of its run.json.
+        content: The same as plain JSON values.
 
     Raises:
         StudyError: There is no complete run of that name, or it is damaged.
@@ -40,7 +41,7 @@ class Run(ShownAsTable):
 
         self._study = Path(study).resolve()
         self.folder = StudyFolder(self._study).complete_run(name)
-        self._record = load_run(self.folder)
+        self.record = load_run(self.folder)
         self.content = read_object(self.folder / "run.json", FORMAT)
 
     def __repr__(self) -> str:
@@ -54,17 +55,17 @@ class Run(ShownAsTable):
     @property
     def model(self) -> str:
         """Name of its network."""
-        return self._record.model
+        return self.record.model
 
     @property
     def converged(self) -> bool:
         """False when no fold learned more than chance on its own training slices."""
-        return self._record.converged
+        return self.record.converged
 
     @property
     def leaky(self) -> bool:
         """True when it was trained on a split by image."""
-        return self._record.leaky
+        return self.record.leaky
 
     def records(self) -> list[Record]:
         """A row per fold: best epoch, validation loss there (mean over cases, in nats), training time in seconds."""
@@ -76,13 +77,13 @@ class Run(ShownAsTable):
                 "converged": fold.converged,
                 "seconds": fold.seconds,
             }
-            for fold in self._record.folds
+            for fold in self.record.folds
         ]
 
     def summary(self) -> str:
         """Name, network and marks."""
         marks = [("LEAKY split by image", self.leaky), ("did not converge", not self.converged)]
-        head = f"run {self.name}: {self.model}, {len(self._record.folds)} folds"
+        head = f"run {self.name}: {self.model}, {len(self.record.folds)} folds"
         return " | ".join([head, *(mark for mark, applies in marks if applies)])
 
     def inputs(self) -> "CompleteRun":

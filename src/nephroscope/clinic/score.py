@@ -1,4 +1,4 @@
-"""Slices of a case in, the answer out: one `Scorer` for evaluation and clinic, so both say the same. No torch."""
+"""From the slices of a case to its answer: one `Scorer` for evaluation and clinic, so both say the same. No torch."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

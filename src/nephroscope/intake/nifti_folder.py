@@ -1,4 +1,4 @@
-"""CT volumes and label maps as NIfTI files in a folder in; cases out."""
+"""Import a folder of CT volumes and label maps as NIfTI files."""
 
 import re
 from collections import defaultdict

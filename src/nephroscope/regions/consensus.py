@@ -1,4 +1,4 @@
-"""adjudication.csv: the cases on which two readers differ most, and what was decided about each of them.
+"""One ROI from those of several annotators: by a rule of study.toml, or by the decisions in adjudication.csv.
 
 The file is written with an empty column ``decision``; a person fills it, and it is read back, every mistake named.
 Columns that a person adds, such as a comment, stay.

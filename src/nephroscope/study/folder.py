@@ -1,4 +1,4 @@
-"""The study folder: where things lie, study.toml, and what is older than what it was made from.
+"""The study folder: where its files are, and study.toml.
 
 No verbs: those are in `nephroscope.facade`.
 """

@@ -1,4 +1,4 @@
-"""A hospital's DICOM export in, any tree of files; one case per tumor out: CT series, ROI and label joined."""
+"""Cases from a hospital's DICOM export: one per tumor, with all its usable series, its ROIs and its label."""
 
 import os
 from collections import Counter, defaultdict

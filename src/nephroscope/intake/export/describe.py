@@ -1,4 +1,4 @@
-"""A scanned export in, one row per CT series or acquisition out: what it is, its phase, and what would be taken.
+"""What each CT series of a scanned export is: its kind, its phase, and whether it would be used.
 
 This is what `import dicom --dry-run` prints, and what the import then does. Pixels are not read.
 """

@@ -1,4 +1,4 @@
-"""Rows of CT series and ROI files in; which ROI was drawn on which CT out, and of the others why they are on none."""
+"""Which ROI was drawn on which CT series of an export; and why the others belong to none."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence

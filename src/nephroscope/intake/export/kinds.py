@@ -1,4 +1,4 @@
-"""The header of a SEG or RTSTRUCT in; what it was drawn on, by whom, and whether it may hold the tumor out."""
+"""What a DICOM file is, from its header: its kind by SOP class and Image Type; of a SEG or RTSTRUCT also its author."""
 
 import re
 from collections.abc import Mapping, Sequence

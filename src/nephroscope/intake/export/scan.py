@@ -1,4 +1,4 @@
-"""Headers of everything below a folder in, series and ROI files by what they are out. No pixel is read.
+"""Read the headers of everything below a folder, and group them into series and ROI files. No pixel is read.
 
 Linear in the number of files, on all cores, and of each file only a few numbers are kept. Birth dates are never
 read; a patient's name is only looked for in the path of the same file, and kept nowhere.

@@ -1,4 +1,4 @@
-"""Label rows and what was found on disk in, cases and exclusions out: the rules that all three doors share."""
+"""Join label rows with the images and ROIs that were found: the rules that all imports share."""
 
 import re
 from collections import defaultdict

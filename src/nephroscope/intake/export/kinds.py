@@ -1,4 +1,4 @@
-"""What a DICOM file is, from its header: its kind by SOP class and Image Type; of a SEG or RTSTRUCT also its author."""
+"""What a DICOM file is, from its header: its kind by SOP class and Image Type; of a ROI also its author."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""ROI files outside a DICOM export, matched by the patient or case in their name: CASE.nii.gz, CASE_reader2.seg.nrrd."""
+"""ROI files outside a DICOM export, matched by the patient or case in their name, such as CASE_reader2.seg.nrrd."""
 
 import re
 from collections.abc import Iterable, Sequence

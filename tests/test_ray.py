@@ -24,9 +24,13 @@ from nephroscope.questions.compare.comparison import ComparePlan
 from dataclasses import replace
 from nephroscope.base.errors import StudyError
 from nephroscope.base.cluster import map_on_ray
+from nephroscope.learning.engine.divisions import present_division
+from nephroscope.learning.engine.fits import run_fit
+from nephroscope.learning.engine.predictions import fits_of
+from nephroscope.learning.engine.workers import Workers
 from some_learners import GUESSES, SLOW
 
-def found_deal(root):
+def found_division(root):
     return present_division(Study(root).snapshot, 4)
 
 root = sys.argv[1]
@@ -51,9 +55,9 @@ killer.start()
 plan = ComparePlan(known=(SLOW, GUESSES), permutations=3, seed=4, workers=Workers(ray=cluster.address))
 found = Study(root).compare(plan)
 killer.join()
-job = next(iter(fits_of(Study(root).snapshot, SLOW, found_deal(root), False)))
+fit = next(iter(fits_of(Study(root).snapshot, SLOW, found_division(root), False)))
 try:
-    list(map_on_ray(run_fit, [replace(job, digest="another")], cluster.address))
+    list(map_on_ray(run_fit, [replace(fit, digest="another")], cluster.address))
 except StudyError as error:
     log["refused"] = str(error)
 ray.init(address=cluster.address, log_to_driver=False)

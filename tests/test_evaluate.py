@@ -271,6 +271,13 @@ def test_a_run_that_did_not_converge_gets_no_numbers():
     assert group.confusion_case == group.confusion_image == ()
 
 
+def test_what_a_spreadsheet_would_run_is_guarded(tmp_path):
+    predictions_to_csv([predict("=1+1", "PRCC", [0.9])], tmp_path / "predictions.csv", TWO)
+    with (tmp_path / "predictions.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["case_id"] == "'=1+1"
+
+
 def test_csv_of_cases_and_slices(tmp_path):
     cases = [predict("a", "PRCC", [0.9, 0.8]), predict("b", None, [0.52])]
     predictions_to_csv(cases, tmp_path / "predictions.csv", TWO)

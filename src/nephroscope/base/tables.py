@@ -114,8 +114,8 @@ def _records(path: Path, lines: list[str], separator: str) -> Iterator[list[str]
         yield row
 
 
-def save_table(path: Path, header: Sequence[str], rows: Iterable[Iterable[str]]) -> None:
-    """Write a CSV completely or not at all.
+def save_table(path: Path, header: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
+    """Write a CSV completely or not at all: the one writer of the tables that people open.
 
     A cell that a spreadsheet would run as a formula gets an apostrophe before it, as one would type it.
     """
@@ -125,7 +125,9 @@ def save_table(path: Path, header: Sequence[str], rows: Iterable[Iterable[str]])
         writer.writerows([_guarded(cell) for cell in row] for row in rows)
 
 
-def _guarded(cell: str) -> str:
+def _guarded(cell: object) -> object:
+    if not isinstance(cell, str):
+        return cell
     return f"'{cell}" if _FORMULA.match(cell.removeprefix("'")) else cell
 
 

@@ -1,14 +1,13 @@
 """Accuracy against the number of weights on the folds of a study: what will be trained, and what was found."""
 
-import csv
 import logging
 from dataclasses import dataclass, fields
 from typing import Any
 
 from nephroscope.base.documents import plain_json, save_document
-from nephroscope.base.files import replacing
 from nephroscope.base.html import Record, ShownAsTable
 from nephroscope.base.progress import time_words
+from nephroscope.base.tables import save_table
 from nephroscope.base.text import counted_noun
 from nephroscope.questions.capacity.result import CapacityFigures, CapacityFindings
 from nephroscope.questions.capacity.runs import (
@@ -133,9 +132,5 @@ def save_capacity(snapshot: Snapshot, result: CapacityResult) -> None:
         ]
         for row in result.records()
     ]
-    with (
-        replacing(folder / "capacity.csv") as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as file,
-    ):
-        csv.writer(file).writerows([list(result.records()[0]), *rows])
+    save_table(folder / "capacity.csv", list(result.records()[0]), rows)
     save_document(folder / "capacity.json", result, FORMAT)

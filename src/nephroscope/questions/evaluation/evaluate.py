@@ -3,7 +3,6 @@
 It is written as evaluation.json and two CSV tables.
 """
 
-import csv
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ import numpy as np
 
 from nephroscope.base.documents import save_document
 from nephroscope.base.errors import CohortError
-from nephroscope.base.files import replacing
+from nephroscope.base.tables import save_table
 from nephroscope.clinic.call import label_of, majority_of_three
 from nephroscope.learning.run_files import CompleteRun, load_run
 from nephroscope.learning.score_run import score_run
@@ -196,7 +195,7 @@ def predictions_to_csv(
         + [len(p.slices), _protocol_text(protocol)]
         for p in predictions
     ]
-    _save_csv(path, [*names, *(f"p_{s}" for s in subtypes), "n_slices", "protocol"], rows)
+    save_table(path, [*names, *(f"p_{s}" for s in subtypes), "n_slices", "protocol"], rows)
 
 
 def slices_to_csv(
@@ -209,7 +208,7 @@ def slices_to_csv(
         for p in predictions
         for s in p.slices
     ]
-    _save_csv(path, ["case_id", "slice_index", "area_mm2", *(f"p_{s}" for s in subtypes), "protocol"], rows)
+    save_table(path, ["case_id", "slice_index", "area_mm2", *(f"p_{s}" for s in subtypes), "protocol"], rows)
 
 
 def _image_rows(
@@ -261,11 +260,6 @@ def _refuse_twins(predictions: Sequence[Answer], name: str) -> None:
             found=f"{times}",
             remedy="put the slices of all its folds into one prediction, or evaluate the folds separately",
         )
-
-
-def _save_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *rows])
 
 
 def _protocol_text(protocol: Protocol) -> str:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from nephroscope.base.files import save_text
+from nephroscope.base.tables import save_table
 from nephroscope.report.page.section import Evidence
-from nephroscope.report.page.table import Cell, Column, Table, build_table, save_rows
+from nephroscope.report.page.table import Cell, Column, Table, build_table
 
 State = Literal["answered", "in part", "for the authors", "not applicable"]
 LEAD = (
@@ -118,7 +119,7 @@ def save_answers(
     """Write KEY.md and KEY.csv of a list; ``marks`` (SYNTHETIC, LEAKY) are in both."""
     save_text(folder / f"{checklist.key}.md", as_markdown(checklist, answers, marks))
     header = [*(f.name for f in fields(AnsweredItem)), "mark"]
-    save_rows(folder / f"{checklist.key}.csv", header, [[*astuple(a), " ".join(marks)] for a in answers])
+    save_table(folder / f"{checklist.key}.csv", header, [[*astuple(a), " ".join(marks)] for a in answers])
 
 
 def as_markdown(checklist: Checklist, answers: Sequence[AnsweredItem], marks: Sequence[str]) -> str:

@@ -1,12 +1,10 @@
 """The tables of all pages: records and columns go in, a `Table` comes out, and from it HTML, CSV and Markdown."""
 
-import csv
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
-from nephroscope.base.files import replacing
 from nephroscope.base.tables import save_table
 from nephroscope.records import Estimate, counted_noun
 
@@ -117,7 +115,7 @@ def save_csv(path: Path, table: Table, marks: Sequence[str], layout: Layout = "b
         table: Its header and rows.
         marks: SYNTHETIC and LEAKY, in a last column of every row.
         layout: Small print in brackets behind its value, with the notes in a column of their own; or in a column
-            ``NAME, note`` behind its value, without the notes and guarded against formulas.
+            ``NAME, note`` behind its value, without the notes.
     """
     if layout == "columns":
         _save_in_columns(path, table, marks)
@@ -127,13 +125,7 @@ def save_csv(path: Path, table: Table, marks: Sequence[str], layout: Layout = "b
     for i, row in enumerate(table.rows):
         notes = [" | ".join(table.notes) if i == 0 else ""] if table.notes else []
         rows.append([*map(_in_brackets, row), *notes, *([" ".join(marks)] if marks else [])])
-    save_rows(path, header, rows)
-
-
-def save_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a CSV file from plain rows, whole or not at all."""
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *rows])
+    save_table(path, header, rows)
 
 
 def _in_brackets(cell: str | Cell) -> str:

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from nephroscope.base.documents import as_plain
 from nephroscope.base.errors import StudyError
 from nephroscope.base.files import load_json, save_json, save_text
+from nephroscope.base.tables import save_table
 from nephroscope.questions.evaluation.evaluate import document_of
 from nephroscope.records import Estimate, Evaluation, counted_noun
 from nephroscope.report.checklists.checklist import AnsweredItem, save_answers
@@ -24,7 +25,7 @@ from nephroscope.report.page.drawing import save_figures
 from nephroscope.report.page.names import figure_name
 from nephroscope.report.page.render import Page, render
 from nephroscope.report.page.section import Block, Filled, Fragment, Section, Text
-from nephroscope.report.page.table import Table, save_csv, save_rows
+from nephroscope.report.page.table import Table, save_csv
 from nephroscope.report.study.appraisal import Appraisal, RunSource, source_of
 from nephroscope.report.study.content import ReportContent, Saliency
 from nephroscope.report.study.key_result import key_result, other_sets
@@ -234,7 +235,7 @@ def save_estimates(path: Path, content: ReportContent, appraisal: Appraisal) -> 
             ]
     mark = " ".join(content.marks)
     header = ["test_set", "part", "figure", "value", "low", "high", "n", "unit", "method", "mark"]
-    save_rows(path, header, [[*row, mark] for row in rows])
+    save_table(path, header, [[*row, mark] for row in rows])
 
 
 def _columns(e: Estimate) -> list[object]:

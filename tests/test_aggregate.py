@@ -118,7 +118,7 @@ def test_youden_threshold():
 
 
 def test_youden_of_one_class_is_refused():
-    with pytest.raises(ConfigError, match="of the positive subtype and of another, found 2 positive of 2"):
+    with pytest.raises(ConfigError, match="of the positive and of another subtype, found 2 positive of 2"):
         youden_threshold([0.1, 0.2], [True, True])
 
 

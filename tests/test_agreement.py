@@ -222,7 +222,7 @@ def test_files_that_cannot_be_compared_are_refused(tmp_path):
     a = write_nifti(box_tumor().astype(np.uint8), tmp_path / "a.nii.gz")
     b = write_nifti(box_tumor().astype(np.uint8), tmp_path / "b.nii.gz", affine)
     with pytest.raises(
-        RoiError, match=r"file b.nii.gz: expected the voxels of the segments before it, 6 x 40 x 48"
+        RoiError, match=r"file b.nii.gz: expected the same grid as the segments before it, 6 x 40 x 48"
     ):
         compare_files(a, b)
 
@@ -356,7 +356,9 @@ def test_an_intersection_without_voxels_is_refused_unless_decided(study):
     study.set_consensus("intersection")
     report = study.agreement()
     refused = {finding.case_id: finding.message for finding in report.refused}
-    assert "expected the intersection of two readers to hold a tumor voxel, found none" in refused["c03"]
+    assert (
+        "expected the intersection of two annotators' ROIs to contain a voxel, found none" in refused["c03"]
+    )
     assert len(report.cases) == 6
     (study.folder.root / "adjudication.csv").write_text("case_id,dice,decision\nc03,0,exclude\n")
     assert [finding.case_id for finding in study.agreement().refused] == ["c05"]

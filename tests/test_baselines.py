@@ -119,7 +119,7 @@ def test_organs_that_cannot_be_read_cost_the_ratio_alone(tmp_path, monkeypatch):
 def test_a_case_that_cannot_be_read_is_a_gap_with_its_reason(tmp_path):
     def read(case):
         if case.case_id == "c01":
-            raise RoiError(where="case c01", expected="a ROI", found="none", remedy="draw it")
+            raise RoiError(where="case c01", expected="an ROI", found="none", remedy="draw it")
         if case.case_id == "c02":
             raise OSError(5, "Input/output error")
         return read_disc(case)
@@ -130,7 +130,7 @@ def test_a_case_that_cannot_be_read_is_a_gap_with_its_reason(tmp_path):
     table = attenuation_table(data)
     assert np.isnan(table.rows(["c01", "c02"])).all()
     assert table.notes == {
-        "c01": "case c01: expected a ROI, found none; draw it",
+        "c01": "case c01: expected an ROI, found none; draw it",
         "c02": "cannot be read: Input/output error",
     }
     assert remarks_of(candidate, data)[-1].startswith("2 of 12 cases with gaps (case c01: expected")
@@ -140,11 +140,13 @@ def test_a_case_that_cannot_be_read_is_a_gap_with_its_reason(tmp_path):
 
 def test_nothing_readable_is_a_reason_not_a_figure(tmp_path):
     def read(case):
-        raise RoiError(where="case", expected="a ROI", found="none", remedy="draw it")
+        raise RoiError(where="case", expected="an ROI", found="none", remedy="draw it")
 
     data, _, _ = study(tmp_path, read=read)
     told = all_learners()["attenuation"].missing(data)
-    assert told == "attenuation: not one value is known (case c00: case: expected a ROI, found none; draw it)"
+    assert (
+        told == "attenuation: not one value is known (case c00: case: expected an ROI, found none; draw it)"
+    )
 
 
 def test_hu_behind_a_window_are_told(tmp_path):
@@ -256,7 +258,10 @@ def test_notes_of_two_tables_are_joined():
 def test_a_case_of_another_study_is_refused(tmp_path):
     data, labels, ids = study(tmp_path)
     fitted = all_learners()["attenuation"].fit(data, ids, labels, 0)
-    with pytest.raises(CohortError, match=r"case zz: expected a case of the study, found none of that name"):
+    with pytest.raises(
+        CohortError,
+        match=r"case zz: expected a case of the study, found no features",
+    ):
         fitted.probabilities(["zz"])
 
 

@@ -303,7 +303,7 @@ def test_three_subtypes(how):
 
 def test_one_fold_cannot_be_rescaled():
     made = [replace(m, fold=0) for m in predictions() if m.group == "out-of-fold"]
-    with pytest.raises(ConfigError, match="expected out-of-fold cases of every subtype, of other patients"):
+    with pytest.raises(ConfigError, match="expected out-of-fold cases of every subtype, from other patients"):
         recalibrate(made, ("PRCC", "ChRCC"), "PRCC", "platt")
 
 

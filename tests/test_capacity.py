@@ -54,11 +54,11 @@ def test_widths_change_the_weights_as_published():
 
 def test_a_width_that_a_network_lacks_is_refused():
     with pytest.raises(
-        ConfigError, match=r"training.width, resnet34: expected a width that it has: 1 alone, found 0.5"
+        ConfigError, match=r"training.width, resnet34: expected one of its widths: 1 alone, found 0.5"
     ):
         build_network("resnet34", 2, SliceSpec(), width=0.5)
     with pytest.raises(
-        ConfigError, match=r"shufflenet_v2_x1_0: expected a width that it has: 0.5, 1, 1.5, 2, found 0.7"
+        ConfigError, match=r"shufflenet_v2_x1_0: expected one of its widths: 0.5, 1, 1.5, 2, found 0.7"
     ):
         build_network("shufflenet_v2_x1_0", 2, SliceSpec(), width=0.7)
     with pytest.raises(ConfigError, match=r"0.1 to 2, found 3"):
@@ -83,13 +83,13 @@ def test_options_are_refused():
         ConfigError, match=r"--widths: expected widths that the networks have .resnet34 1 alone., found 0.5"
     ):
         CapacityOptions(models=("resnet34",), widths=(0.5,))
-    with pytest.raises(ConfigError, match=r"--models: expected names among mobilenet_v2, .*found 'vgg'"):
+    with pytest.raises(ConfigError, match=r"--models: expected one or more of mobilenet_v2, .*found 'vgg'"):
         CapacityOptions(models=("vgg",))
     with pytest.raises(ConfigError, match=r"--repeats: expected a number from 1 to 100, found 0"):
         CapacityOptions(repeats=0)
     with pytest.raises(ConfigError, match=r"--models: expected at least one network, found none"):
         CapacityOptions(models=())
-    with pytest.raises(ConfigError, match=r"--epochs: expected a number from 1 on, found 0"):
+    with pytest.raises(ConfigError, match=r"--epochs: expected a number of 1 or more, found 0"):
         CapacityOptions(epochs=0)
     with pytest.raises(ConfigError, match=r"--models: expected at least one network, found none"):
         Capacity(study=Path("study"), models=(",",)).run()

@@ -223,14 +223,14 @@ def test_shape():
     gap[5] = False
     _, roi = scene(gap)
     skipped, parts = check_shape(measure(roi), roi)
-    assert skipped.message == "no tumor is drawn on 1 slices between others: 5, counted from 0"
+    assert skipped.message == "no tumor is drawn on 1 slices between drawn ones: 5, counted from 0"
     assert parts.message == "the tumor is in 2 parts that do not touch (67%, 33%), but one case is one tumor"
     speck = box()
     speck[5, 20, 20] = True
     _, roi = scene(speck)
     (found,) = check_shape(measure(roi), roi)
     assert (found.code, found.severity) == ("roi-specks", "note")
-    assert found.message == "1 specks next to the tumor hold 0.3% of its voxels"
+    assert found.message == "1 specks next to the tumor make up 0.3% of its voxels"
 
 
 def test_one_slice_of_a_scan_of_one_slice_is_no_doubt():
@@ -273,8 +273,8 @@ def test_a_whole_body_is_refused_as_a_tumor(write_case):
         (6.9, None),
         (2.5, "the largest axial diameter is 40 mm, the clinical table says 2.5 cm$"),
         (7.6, "says 7.6 cm$"),
-        (40.0, "says 40 cm, ten times as much: mm entered as cm"),
-        (0.4, "says 0.4 cm, a tenth of it: a decimal point in the wrong place"),
+        (40.0, "says 40 cm, ten times as much: mm were entered as cm"),
+        (0.4, "says 0.4 cm, a tenth of it: a misplaced decimal point"),
     ],
 )
 def test_size_beside_the_clinical_table(size_cm, words):
@@ -358,7 +358,7 @@ def test_a_mirrored_roi_is_named(write_case):
     found = {f.code: f.message for f in check_cases([write_case(flipped, None, organs=True)])["c"].findings}
     assert found["roi-off-kidney"] == "the tumor is 45 mm from the nearest kidney"
     assert found["roi-mirrored"].startswith("mirrored front to back or left to right and front to back, ")
-    assert found["roi-mirrored"].endswith("on a kidney: perhaps the axes of its file were mixed up")
+    assert found["roi-mirrored"].endswith("on a kidney: the axes of its file may be mixed up")
     nowhere = check_cases([write_case(box(r=(56, 62), c=(40, 44)), None, organs=True)])["c"]
     assert "roi-off-kidney" in codes(nowhere.findings)
     assert "roi-mirrored" not in codes(nowhere.findings)

@@ -74,7 +74,7 @@ def study(made, tmp_path):
         ("run.json", '{"format": 1}', "the model, digests and folds of a trained run"),
         ("split.json", None, "expected the file split.json, found none"),
         ("fold-0/model.onnx", None, "expected the file fold-0/model.onnx, found none"),
-        ("config.json", "{}", "config.json: expected the settings it was trained under"),
+        ("config.json", "{}", "config.json: expected the settings it was trained with"),
     ],
 )
 def test_a_damaged_run_is_told_and_not_ranked(study, name, content, told):
@@ -351,7 +351,7 @@ def test_numbers_and_names_are_checked(study):
         study.compare(QUICK, ["vgg"])
     with pytest.raises(StudyError, match="run nobody: expected a complete run"):
         study.compare(replace(QUICK, runs=("nobody",)))
-    with pytest.raises(StudyError, match="expected a baseline that this study allows"):
+    with pytest.raises(StudyError, match="expected a baseline for which the study has the data"):
         study.compare(ComparePlan(known=(MISSING,), runs=()))
 
 

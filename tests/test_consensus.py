@@ -58,7 +58,7 @@ def test_both_readers_findings_are_kept_once():
 
 def test_nothing_in_common_is_refused():
     with pytest.raises(
-        RoiError, match=r"case P1: expected the intersection of two readers to hold .* found none"
+        RoiError, match=r"case P1: expected the intersection of two annotators' ROIs to contain .* found none"
     ):
         combine(roi("#... ...."), roi("...# ...."), "intersection")
 
@@ -149,7 +149,7 @@ def test_what_is_missing_is_refused(study):
         StudyError, match=r"case c00: expected the roi of reader-2 that its row in rois.csv points to"
     ):
         read_consensus_case(changed(case, roi_reader2=case.image.parent / "gone.nii"), "union")
-    with pytest.raises(RoiError, match=r"with the ROIs of two readers, found one reader; add the rows"):
+    with pytest.raises(RoiError, match=r"with the ROIs of two annotators, found one annotator; add the rows"):
         read_readers(study.cohort.chosen[7])
     with pytest.raises(RoiError, match=r"found slice images"):
         read_readers(changed(case, format="images"))

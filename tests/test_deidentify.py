@@ -695,7 +695,10 @@ def test_files_without_patient_id_say_so(tmp_path):
     assert "no PatientID" in next(iter(summary["doubts"]))
     images[0].StudyInstanceUID = images[0].FrameOfReferenceUID = ""
     write_slices(images[:1], tmp_path / "src2")
-    assert "shows whose it is" in go(tmp_path, tmp_path / "src2", to="dst2")["refused"][0]["reason"]
+    assert (
+        "shows which patient it belongs to"
+        in go(tmp_path, tmp_path / "src2", to="dst2")["refused"][0]["reason"]
+    )
 
 
 LABELS = f"""patient_id;case_id;subtype;age;Geburtsdatum;Nachname;op_date;size_cm;Hans says
@@ -801,12 +804,12 @@ def test_command_says_what_was_done(tmp_path, capsys):
     assert "a NEW key was made" in text
     assert "keep them in the hospital" in text
     assert "next: nephroscope import dicom" in text
-    assert "warning: pixels were not inspected" in text
+    assert "warning: pixels were not checked" in text
     assert "columns dropped: 5 (birth_date), 6, 7, 9\n" in text
     assert "phases can no longer" not in text
     assert not [word for word in SECRET_WORDS if word in text.casefold()]
     assert run(["deidentify", words[0], str(tmp_path / "dst2"), *words[2:4]]) == 0
-    assert "phases can no longer be named from descriptions; --keep-desc" in capsys.readouterr().out
+    assert "phases can no longer be recognized from descriptions; --keep-desc" in capsys.readouterr().out
     assert run(["deidentify", *words]) == 2
     assert "refused: DST" in capsys.readouterr().err
 

@@ -169,7 +169,7 @@ def constant(images):
             "each slice at a different position, found IM [34] and IM [34] at the same position",
         ),
         (tilt, r"straight above each other, found slices shifted by up to 0.5 mm each: a gantry tilt"),
-        (constant, "a CT with different values, found a constant volume, all 40 HU"),
+        (constant, "a CT with varying values, found the same value in every voxel, 40 HU"),
         (
             change(2, NumberOfFrames=3),
             "one frame in each CT image.*found 3 frames without positions in IM 3",
@@ -199,7 +199,7 @@ def test_color_is_refused(tmp_path):
     )
     images[0].PixelData = images[0].PixelData * 3
     with pytest.raises(
-        SeriesError, match=r"gray pixels \(MONOCHROME2\) in IM 1, found RGB with 3 values a pixel"
+        SeriesError, match=r"gray pixels \(MONOCHROME2\) in IM 1, found RGB with 3 values per pixel"
     ):
         read_dicom_series(write_slices(images, tmp_path))
 
@@ -254,7 +254,7 @@ def test_lossless_syntaxes_of_one_slice_are_equal(tmp_path, test_data, syntax):
 def test_a_syntax_without_decoder_is_named(tmp_path, test_data):
     (path,) = (test_data / "dicom_transfer_syntaxes").glob("*1.2.4.55.dcm")
     (tmp_path / "IM").write_bytes(path.read_bytes())
-    with pytest.raises(SeriesError, match=r"Process 10 and 12\), for which there is no decoder here"):
+    with pytest.raises(SeriesError, match=r"Process 10 and 12\), for which no decoder is installed"):
         read_dicom_series(tmp_path)
 
 

@@ -211,7 +211,7 @@ def test_figures_do_not_depend_on_the_order_of_cases():
 
 def test_a_case_twice_in_a_test_set_is_refused():
     cases = cohort()
-    with pytest.raises(CohortError, match="case case-00: expected one prediction of every case, found 2"):
+    with pytest.raises(CohortError, match="case case-00: expected one prediction per case, found 2"):
         evaluate([*cases, cases[0]])
 
 

@@ -104,7 +104,10 @@ def test_a_liver_is_no_second_reader(tmp_path):
     result = bring(tmp_path)
     (case,) = map(flat, result.cases)
     assert (case.roi.name, case.roi_reader2, case.organs) == ("one.dcm", None, None)
-    assert row_of(tmp_path, "two").reason == "it holds no tumor, but other structures (Liver, Spleen, Tissue)"
+    assert (
+        row_of(tmp_path, "two").reason
+        == "it contains no tumor, only other structures (Liver, Spleen, Tissue)"
+    )
     assert "readers-assumed" not in codes(result)
 
 
@@ -166,7 +169,7 @@ def test_second_readers_are_said_to_be_assumed(tmp_path):
     result = bring(tmp_path)
     assert {flat(result.cases[0]).roi.name, flat(result.cases[0]).roi_reader2.name} == {"one.dcm", "two.dcm"}
     assert codes(result)["readers-assumed"] == (
-        "in 1 cases the second ROI file was taken as a second reader's (Mass)"
+        "in 1 cases the second ROI file was taken as that of a second annotator (Mass)"
     )
     assert "readers-assumed" not in codes(bring(tmp_path, label("P2", patient_id="P2")))
 

@@ -143,7 +143,7 @@ def test_what_is_no_probability_is_refused(study, tmp_path):
 def test_another_machine_that_does_not_see_the_study(study, tmp_path):
     with pytest.raises(StudyError, match="put the study on storage that every machine sees"):
         data_of(str(tmp_path / "nowhere"), "digest")
-    with pytest.raises(StudyError, match="expected the cohort and slices the comparison began with"):
+    with pytest.raises(StudyError, match="expected the cohort and slices that the comparison started with"):
         data_of(str(study.folder.root), "another")
 
 

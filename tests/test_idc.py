@@ -223,9 +223,13 @@ def test_the_ct_that_a_description_names_is_the_one_that_the_expert_labelled(tes
 
 
 def test_collections_and_masks_that_are_not_known_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"expected some of tcga_kirp, .* found nlst; other collections"):
+    with pytest.raises(
+        ConfigError, match=r"expected one or more of tcga_kirp, .* found nlst; other collections"
+    ):
         read_index(["tcga_kirp", "nlst"])
-    with pytest.raises(ConfigError, match=r"expected one or more of rcc-aid, bamf, with commas, found foo"):
+    with pytest.raises(
+        ConfigError, match=r"expected one or more of rcc-aid, bamf, separated by commas, found foo"
+    ):
         ImportIdc(study=tmp_path, collections=("tcga_kirp",), masks="bamf,foo", dry_run=True).run()
     with pytest.raises(ConfigError, match=r"found none"):
         ImportIdc(study=tmp_path, collections=("tcga_kirp",), masks=",", dry_run=True).run()

@@ -215,7 +215,7 @@ def test_two_masks_of_one_name_are_refused(labelled):
     for side in "lr":
         write_png(np.ones((40, 48), np.uint8), labelled / "masks" / side / "b_1.png")
     (labelled / "masks" / "b_1.png").unlink()
-    with pytest.raises(CohortError, match=r"mask of b_1.png: expected one mask of this name, found 2"):
+    with pytest.raises(CohortError, match=r"mask of b_1.png: expected one mask with this name, found 2"):
         run(labelled / "images", **options_for(labelled))
 
 
@@ -279,7 +279,7 @@ def test_tables_without_files_are_refused(labelled):
         run(labelled / "images", **options_for(labelled))
     rewrite(labelled, "x.png,a,9,PRCC,M,")
     with pytest.raises(
-        CohortError, match=r"found none of 1, such as 'x.png'; but a_10.png, a_9.png and 1 more"
+        CohortError, match=r"found none of 1, such as 'x.png', but other images: a_10.png, a_9.png and 1 more"
     ):
         run(labelled / "images", **options_for(labelled))
 

@@ -115,11 +115,11 @@ def test_what_is_no_ct_volume_is_named(export):
     rows = rows_by_kind(export)
     expected = {
         "localizer": "not a CT volume: a localizer (scout) image",
-        "projection": "not a CT volume: a projection (MIP or the like): its values are no attenuation",
-        "secondary-capture": "not a CT volume: a secondary capture: a picture of a screen, not a CT image",
+        "projection": "not a CT volume: a projection (MIP or the like): its values are not attenuation",
+        "secondary-capture": "not a CT volume: a secondary capture: a screen capture, not a CT image",
         "dose-report": "not a CT volume: a dose report",
-        "screen-save": "not a CT volume: a picture of a screen or a dose table, stored as CT",
-        "bolus-tracking": "not a CT volume: bolus tracking: the same place again and again",
+        "screen-save": "not a CT volume: a screen capture or a dose table, stored as CT",
+        "bolus-tracking": "not a CT volume: bolus tracking: the same position repeatedly",
     }
     assert {kind: rows[kind].reason for kind in expected} == expected
     assert not any(rows[kind].accepted for kind in expected)
@@ -274,8 +274,8 @@ def test_lost_and_further_rois_are_said(export):
     size = (export / "Secret Name.dcm").stat().st_size
     found = {f.code: f.message for f in bring(export, label()).findings}
     told = f"a file of {size} bytes (.dcm), file IM_9.dcm"
-    assert found["roi-orphan"] == f"2 ROI files refer to a CT series that is not here: {told}"
-    assert found["roi-unused"] == "1 further ROI of this series are not used"
+    assert found["roi-orphan"] == f"2 ROI files refer to a CT series that is not in the export: {told}"
+    assert found["roi-unused"] == "1 further ROIs of this series are not used"
 
 
 def test_roi_files_outside_go_by_name(export, tmp_path):
@@ -299,7 +299,7 @@ def test_roi_files_are_refused_when_unclear(tmp_path):
         find_roi_files(tmp_path)
     for name in ("Smith.nii.gz", "Smith_seg.nrrd"):
         (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(CohortError, match="one ROI file of each reader and case") as refusal:
+    with pytest.raises(CohortError, match="one ROI file per annotator and case") as refusal:
         find_roi_files(tmp_path)
     assert "Smith" not in str(refusal.value)
     assert "a file of 1 bytes (.nrrd)" in str(refusal.value)
@@ -403,7 +403,7 @@ def test_real_import_without_labels(test_data):
     result = import_dicom(test_data / "dicom_seg", options)
     assert [case.case_id for case in result.cases] == ["99000"]
     reasons = {one.case_id: one.reason for one in result.exclusions}
-    assert reasons["1CT1"].endswith("it holds no tumor, but other structures (segment, Bone)")
+    assert reasons["1CT1"].endswith("it contains no tumor, only other structures (segment, Bone)")
 
 
 def test_a_case_of_a_list_is_read_and_checked(export, tmp_path, capsys):

@@ -86,11 +86,11 @@ def test_a_roi_or_organ_file_that_is_not_there():
     [
         (
             [row("t1"), row("t2")],
-            "and not each says which ROI is its own; fill tumor_label, tumor_name or roi",
+            "but not every row says which ROI is its own; fill tumor_label, tumor_name or roi",
         ),
-        ([row("t1", tumor_label=1), row("t2")], "and not each says which ROI is its own"),
+        ([row("t1", tumor_label=1), row("t2")], "but not every row says which ROI is its own"),
         ([row("t1", tumor_label=2), row("t2", tumor_label=2)], "for one CT volume name the same ROI"),
-        ([row("t1"), row("t2", "oncocytoma")], "and not each says which ROI is its own"),
+        ([row("t1"), row("t2", "oncocytoma")], "but not every row says which ROI is its own"),
     ],
 )
 def test_tumors_whose_roi_is_not_told_are_left_out(rows, found):
@@ -182,7 +182,7 @@ def test_a_table_may_bring_the_roi_that_an_import_lacks(tmp_path):
         ([row("a", "clear cell papillary rcc")], "subtype clear_cell_papillary is not in the study"),
         ([row("a", excluded="motion")], "left out by hand: motion"),
         ([row("a", excluded="motion"), row("a")], "contradict each other: some of them are left out by hand"),
-        ([row("a"), row("a", "what?")], "two subtypes: PRCC and one not told"),
+        ([row("a"), row("a", "what?")], "two subtypes: PRCC and one not given"),
         ([row("a", side="left"), row("a", side="right")], "contradict each other: side left and right"),
     ],
 )

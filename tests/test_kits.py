@@ -177,7 +177,7 @@ def test_a_name_that_pathology_csv_does_not_tell_is_listed(tmp_path):
     found = import_kits(tmp_path, SUBTYPES, "PRCC")
     assert found.exclusions[0].reason == "pathology text 'blue tumor' is not in pathology.csv"
     (doubt,) = [finding for finding in found.findings if finding.code == "subtype-unmapped"]
-    assert "1 cases with a pathology text that pathology.csv does not map: 'blue tumor'" in doubt.message
+    assert "1 cases with a pathology text that pathology.csv does not list: 'blue tumor'" in doubt.message
 
 
 def test_the_study_s_own_pathology_table_counts(tmp_path):

@@ -28,7 +28,7 @@ def labels():
 
 
 def nrrd_bytes(values=None, encoding="raw", packed=None, **changed):
-    """A NRRD file as ITK writes it, its fields to be changed; None leaves one out."""
+    """An NRRD file as ITK writes it, its fields to be changed; None leaves one out."""
     values = labels() if values is None else values
     sizes = " ".join(str(n) for n in values.shape[::-1])
     s, r, c = SPACING_MM

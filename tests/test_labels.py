@@ -122,7 +122,7 @@ def test_no_ages(text):
         ("case,label,age\na,x,old\n", "labels.csv, row 2, column age: expected years up to 120, found 'old'"),
         ("case,label,gender\na,x,z\n", "column gender: expected male, female, other or nothing, found 'z'"),
         ("case,label,slice\na,x,1.5\n", "column slice: expected a whole number, found '1.5'"),
-        ("case,label,spacing\na,x,1 2 3\n", "column spacing: expected one or two numbers of millimetres"),
+        ("case,label,spacing\na,x,1 2 3\n", "column spacing: expected one or two numbers in mm"),
         ("case,label,spacing\na,x,-1\n", "column spacing: "),
         ("case,label\na,\n", "column label: expected a subtype, found nothing"),
         ("case,label\n,x\n", "row 2, column case_id: expected a name, found nothing"),
@@ -404,11 +404,11 @@ def test_sides_and_exclusions_as_typed():
             "case,label,tumor label\na,x,0\n",
             "column tumor label: expected a whole number from 1 to 65535, found '0'",
         ),
-        ("case,label,size (cm)\na,x,99\n", r"column size \(cm\): expected centimetres up to 50, found '99'"),
-        ("case,label,size mm\na,x,999\n", "column size mm: expected millimetres up to 500, found '999'"),
+        ("case,label,size (cm)\na,x,99\n", r"column size \(cm\): expected a size in cm up to 50, found '99'"),
+        ("case,label,size mm\na,x,999\n", "column size mm: expected a size in mm up to 500, found '999'"),
         (
             "case,label,exclude,exclusion_reason\na,x,no,stent\n",
-            "expected no reason where the case is not excluded",
+            "expected no exclusion reason for a case that is not excluded",
         ),
     ],
 )
@@ -443,7 +443,7 @@ def test_a_mapped_header_must_be_there_once(tmp_path, header, message):
 
 def test_a_decimal_comma_that_shifts_the_cells_is_refused(tmp_path):
     """Cut in silence, the 5 of 12,5 would be read as the subtype of the next column."""
-    with pytest.raises(CohortError, match=r"labels.csv, row 2: expected 3 cells, as the header has, found 4"):
+    with pytest.raises(CohortError, match=r"labels.csv, row 2: expected 3 cells, as in the header, found 4"):
         read_labels(table(tmp_path, "case,size_cm,histology\na,12,5,pRCC\n"))
 
 
@@ -480,7 +480,7 @@ def test_columns_are_a_table_of_the_settings(tmp_path):
         ({"subtype": " "}, "found ' '"),
         (
             {"case_id": "X", "patient_id": "x"},
-            "expected a header of its own, found 'x', which stands for case_id too",
+            "expected a different header for each name, found 'x', which is also given for case_id",
         ),
         ("x", r"study.toml, columns: expected a table such as \[columns\]"),
     ],

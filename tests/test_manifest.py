@@ -269,7 +269,7 @@ def test_killed_at_any_rename_the_tables_are_all_old_or_all_new(tmp_path, monkey
         (
             "rois",
             "a,reader-1,ct,r",
-            "column author: expected one ROI of an author on series ct, .* row 2 too",
+            "column author: expected one ROI per author on series ct, .* row 2 too",
         ),
     ],
 )

@@ -241,7 +241,7 @@ def test_refusals_of_the_table(tmp_path):
     assert "--models: expected readers of calls.csv: r, found m" in message(
         tmp_path, "case,reader,call\na,r,PRCC\n", models=("m",)
     )
-    assert "expected answers of readers, found 1 row, all of models" in message(
+    assert "expected readers' answers, found 1 row, all from models" in message(
         tmp_path, "case,reader,call\na,r,PRCC\n", models=("r",)
     )
     three = known(subtypes=("PRCC", "ChRCC", "ccRCC"))

@@ -295,7 +295,7 @@ def test_classes_of_one_patient_are_refused():
     design = van_dyke(patient=np.r_[np.zeros(69, int), np.arange(1, 46)])
     with pytest.raises(CohortError, match=r"at least two patients of each class.*45 positive, 1 negative"):
         analyse(design)
-    with pytest.raises(CohortError, match=r"one case of every patient.*114 cases of 57 patients; use --cov"):
+    with pytest.raises(CohortError, match=r"one case per patient.*114 cases of 57 patients; use --cov"):
         analyse(van_dyke(patient=np.arange(114) // 2), covariance="delong")
 
 
@@ -345,7 +345,10 @@ def test_command_mrmc_names_the_missing_cells(tmp_path, capsys):
     assert "--confidence: expected a number from 0.5" in refused(capsys, "mrmc", path, "--confidence", "95")
     for words in (["nan", "--figure", "accuracy"], ["3"]):
         told = refused(capsys, "mrmc", path, "--threshold", *words)
-        assert "--threshold: expected a number, with --figure sensitivity, specificity or accuracy" in told
+        assert (
+            "--threshold: expected a number, together with --figure sensitivity, specificity or accuracy"
+            in told
+        )
 
 
 # Fleiss 1971, Psychol Bull 76:378, table 1: 30 patients, 6 psychiatrists, 5 diagnoses.

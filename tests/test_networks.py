@@ -76,7 +76,7 @@ def test_unknown_network_and_missing_weights_are_refused(monkeypatch, tmp_path):
         raise URLError("no network")
 
     monkeypatch.setattr("torch.hub.download_url_to_file", no_network)
-    with pytest.raises(ConfigError, match="ImageNet weights, from the network or from torch's cache"):
+    with pytest.raises(ConfigError, match="ImageNet weights, downloaded or in torch's cache"):
         build_network("mobilenet_v2", 2, SliceSpec(), pretrained=True)
 
 

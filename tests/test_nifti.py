@@ -87,7 +87,7 @@ def four_axes(path):
             lambda path: write_nifti(box_hu() * 40.0, path),
             "HU from -32768 to 32767, found values from -40000",
         ),
-        (lambda path: write_nifti(box_hu() * 0, path), "found a constant volume, all 0 HU"),
+        (lambda path: write_nifti(box_hu() * 0, path), "found the same value in every voxel, 0 HU"),
         (lambda path: path.write_bytes(gzip.compress(b"text" * 500)), "another kind .not a NIfTI header"),
         (lambda path: path.write_bytes(b"text"), "another kind .not a NIfTI header"),
         (lambda path: write_nifti(box_hu() * 1j, path), "voxels of type complex"),

@@ -68,7 +68,7 @@ def test_a_label_map_has_the_values_of_kits(tmp_path):
 
 def test_values_without_names_are_refused(tmp_path):
     path = write_nifti((LEFT * 7).astype(np.uint8), tmp_path / "all.nii.gz")
-    with pytest.raises(RoiError, match=r"expected names for the values.* found values without names: 0, 7"):
+    with pytest.raises(RoiError, match=r"expected named values.* found values without names: 0, 7"):
         read_organs(path, box_volume(), "P1")
 
 

@@ -243,7 +243,7 @@ def test_rows_that_are_not_mapped_are_listed(tmp_path):
     (finding,) = told.findings
     assert (finding.code, finding.severity) == ("subtype-unmapped", "warning")
     assert finding.message.startswith(
-        "2 cases with a pathology text that pathology.csv does not map: 'favor papillary'"
+        "2 cases with a pathology text that pathology.csv does not list: 'favor papillary'"
     )
     assert len(finding.message) < 250
     assert unmapped_finding([]) == ()

@@ -130,7 +130,7 @@ def test_an_author_may_be_named(root):
     assert study.cut_slices().n_cases == 2
     study.change("roi", consensus="consensus")
     store_refused = {f.case_id: f.message for f in study.check()["P1"].findings if f.severity == "refusal"}
-    assert "expected a ROI by consensus" in store_refused["P1"]
+    assert "expected an ROI by consensus" in store_refused["P1"]
     with pytest.raises(ConfigError, match=r"roi.consensus: expected one of reader-1, .*, model:NAME@VERSION"):
         study.change("roi", consensus="model:net")
 

@@ -124,7 +124,7 @@ def test_nothing_of_mirp_escapes(capfd):
 def test_a_roi_outside_the_range_is_refused():
     volume, roi = ball(hu=1500)
     with pytest.raises(
-        RoiError, match="radiomics: expected a ROI with voxels of -1000 to 400 HU, found none among"
+        RoiError, match="radiomics: expected an ROI with voxels of -1000 to 400 HU, found none among"
     ):
         extract.extract(volume, roi, SMALL)
 
@@ -201,7 +201,7 @@ def test_a_case_without_features_is_said_and_gets_the_answer_of_a_middling_tumor
     labels = np.arange(7) % 2
     fitted = LEARNER.fit(bad, [f"c{n:02}" for n in range(7)], labels, seed=0)
     p = fitted.probabilities(["c07"])
-    assert "case c07 has no radiomics features: expected a ROI with voxels of -1000 to 400 HU" in caplog.text
+    assert "case c07 has no radiomics features: expected an ROI with voxels of -1000 to 400 HU" in caplog.text
     assert p.sum() == pytest.approx(1)
 
 

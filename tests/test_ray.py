@@ -98,7 +98,10 @@ def test_two_nodes_one_killed_same_result(study):
     assert answer["log"]["nodes"] == 2
     assert answer["log"]["alive_at_the_end"] == 1
     assert answer["log"]["kept_when_killed"] < 12
-    assert "expected the cohort and slices the comparison began with (another)" in answer["log"]["refused"]
+    assert (
+        "expected the cohort and slices that the comparison started with (another)"
+        in answer["log"]["refused"]
+    )
     for path in (study.folder.root / "comparison" / "folds").rglob("*.json"):
         path.unlink()  # so that all is computed again, here and without Ray
     alone = study.compare(ComparePlan(known=(SLOW, GUESSES), permutations=3, seed=4))

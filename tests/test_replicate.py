@@ -740,7 +740,7 @@ def test_readers_calls_of_other_cases_are_left_aside(replicated, tmp_path):
     (tmp_path / "all.csv").write_text(calls.read_text() + line)
     assert as_plain(study.replicate_zuo2021(options, tmp_path / "all.csv"))["readers"] == content["readers"]
     (tmp_path / "none.csv").write_text(f"case_id,reader,call\n{line}")
-    with pytest.raises(CohortError, match="found calls of development cases alone"):
+    with pytest.raises(CohortError, match="found only calls of development cases"):
         study.replicate_zuo2021(options, tmp_path / "none.csv")
 
 
@@ -749,7 +749,7 @@ def test_readers_calls_of_other_cases_are_left_aside(replicated, tmp_path):
 
 def test_an_empty_list_of_models_is_not_all_six(replicated, capsys):
     assert run(["replicate", "zuo2021", str(replicated[0].folder.root), "--models", ","]) == 2
-    assert "--models: expected a network or more, found none" in capsys.readouterr().err
+    assert "--models: expected one or more networks, found none" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -759,7 +759,7 @@ def test_an_empty_list_of_models_is_not_all_six(replicated, capsys):
             {"models": ("mobilenet",)},
             r"--models: expected one of .*found 'mobilenet'; did you mean mobilenet_v2\?",
         ),
-        ({"models": ()}, "--models: expected a network or more, found none"),
+        ({"models": ()}, "--models: expected one or more networks, found none"),
         ({"epochs": 0}, "--epochs: expected a whole number, 1 or more, found 0"),
         ({"twin_folds": 0}, "--twin-folds: expected a whole number, 1 or more, found 0"),
         ({"images_per_epoch": 1}, "--images-per-epoch: expected a whole number, 2 or more, found 1"),

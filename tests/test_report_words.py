@@ -103,7 +103,7 @@ def test_only_what_was_computed_is_told():
     assert "Calibration" not in named
     one_fold = make_content()
     assert appraise(one_fold).why_not_rescaled.startswith(
-        "out-of-fold cases of every subtype, of other patients"
+        "out-of-fold cases of every subtype, from other patients"
     )
     assert "temperature" not in told(one_fold, "Calibration")
     content = two_folds(one_fold)

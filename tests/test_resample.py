@@ -243,7 +243,7 @@ def test_a_mask_beside_the_ct_on_a_grid_that_meets_it_is_refused():
     affine[2, 3] -= 3 * SPACING_MM[0]
     mask = np.zeros(SHAPE, bool)
     mask[0:2, 10:20, 10:20] = True
-    with pytest.raises(RoiError, match=r"a ROI inside the CT, .*found one completely outside it"):
+    with pytest.raises(RoiError, match=r"an ROI inside the CT, .*found one completely outside it"):
         fit(mask, affine)
 
 
@@ -252,7 +252,7 @@ def test_a_mask_between_two_centres_is_refused():
     affine[:3, 0] /= 5
     mask = np.zeros((26, 40, 48), bool)
     mask[12, 10:20, 10:20] = True
-    with pytest.raises(RoiError, match=r"found one too thin to contain the centre of any voxel"):
+    with pytest.raises(RoiError, match=r"found one too thin to contain the center of any voxel"):
         fit(mask, affine)
 
 

@@ -119,7 +119,9 @@ def test_a_file_named_after_a_patient_is_not_named(volume, tmp_path):
 
 def test_a_seg_of_another_series_is_refused(volume, tmp_path):
     path = write_seg(dicom_slices(), {"Tumor": box_tumor()}, tmp_path / "seg")
-    with pytest.raises(RoiError, match=r"case P1, ROI seg: expected a ROI of series .*found a ROI of series"):
+    with pytest.raises(
+        RoiError, match=r"case P1, ROI seg: expected an ROI of series .*found an ROI of series"
+    ):
         read_roi(path, volume, "P1")
 
 
@@ -146,7 +148,7 @@ def test_frames_off_the_grid_are_resampled_and_told(images, volume, tmp_path, sp
     (finding,) = roi.findings
     assert (finding.code, finding.severity, finding.case_id) == ("roi-resampled", "warning", "P1")
     assert finding.message.startswith(
-        "drawn on another grid than that of the CT, 4 x 40 x 48 voxels of 2.5 x 0.9 x 0.7 mm"
+        "drawn on a grid other than that of the CT, 4 x 40 x 48 voxels of 2.5 x 0.9 x 0.7 mm"
     )
 
 
@@ -366,7 +368,7 @@ def test_an_empty_seg_is_refused(images, volume, tmp_path):
     seg = pydicom.dcmread(path)
     seg.PixelData = bytes(len(seg.PixelData))
     seg.save_as(path)
-    with pytest.raises(RoiError, match=r"case P1: expected a ROI with at least one tumor voxel, found none"):
+    with pytest.raises(RoiError, match=r"case P1: expected an ROI with at least one tumor voxel, found none"):
         read_roi(path, volume, "P1")
 
 
@@ -480,7 +482,7 @@ def test_missing_files_of_a_case_are_named(case):
         read_case(changed(case, image=case.image / "gone"))
     with pytest.raises(StudyError, match=r"case P1: expected the roi of reader-1 that its row in rois.csv"):
         read_case(changed(case, roi=case.image / "gone"))
-    with pytest.raises(RoiError, match=r"expected a ROI by reader-1 .*, found no row in rois.csv"):
+    with pytest.raises(RoiError, match=r"expected an ROI by reader-1 .*, found no row in rois.csv"):
         read_case(changed(case, roi=None))
 
 
@@ -521,7 +523,7 @@ def test_real_segs_are_read_as_highdicom_reads_them(test_data, series, name, num
 
 def test_a_real_seg_of_another_patient_is_refused(test_data):
     (path,) = (test_data / "kidney_seg").glob("ne1*.dcm")
-    with pytest.raises(RoiError, match=r"expected a ROI of series 1.2.3, found a ROI of series"):
+    with pytest.raises(RoiError, match=r"expected an ROI of series 1.2.3, found an ROI of series"):
         read_roi(path, box_volume(), "P1")
 
 

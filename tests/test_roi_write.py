@@ -121,7 +121,7 @@ def test_a_seg_needs_the_ct_under_the_mask(tmp_path):
     with pytest.raises(RoiError, match=r"found 2 series in 2 CT files"):
         write_seg(roi, [folder / "IM000", write_slices(dicom_slices(), tmp_path / "b") / "IM001"], target)
     with pytest.raises(
-        RoiError, match=r"expected all CT slices under the mask, 381 voxels, found slices with"
+        RoiError, match=r"expected CT slices for all 381 voxels of the mask, found slices for only"
     ):
         write_seg(roi, [folder / "IM000", folder / "IM001"], target)
     images[0].PixelSpacing = [0.9, 0.69]

@@ -278,9 +278,9 @@ def test_contours_beyond_the_edge_of_an_image_are_cut(tmp_path):
     roi = read({"Tumor": [box(2, -5, 3, 46, 60)]}, tmp_path)
     assert roi.voxels.sum() == roi.voxels[2, :3, 46:].sum() == 6
     assert codes(roi) == ["roi-outside"]
-    with pytest.raises(RoiError, match=r"around voxels of the CT, found contours outside it"):
+    with pytest.raises(RoiError, match=r"that enclose voxels of the CT, found contours outside it"):
         read({"Tumor": [box(2, -5, -1, 46, 60)]}, tmp_path)
-    with pytest.raises(RoiError, match=r"found contours that do not contain the centre of any voxel"):
+    with pytest.raises(RoiError, match=r"found contours that do not contain the center of any voxel"):
         read({"Tumor": [at(2, [(5.2, 5.2), (5.2, 5.4), (5.4, 5.4)])]}, tmp_path)
 
 
@@ -317,7 +317,7 @@ def test_contours_follow_a_turned_ct(tmp_path):
 
 
 def test_another_series_is_refused_and_none_is_told(tmp_path):
-    with pytest.raises(RoiError, match=r"expected a ROI of series 1.2.3, found a ROI of series 9.9"):
+    with pytest.raises(RoiError, match=r"expected an ROI of series 1.2.3, found an ROI of series 9.9"):
         read({"Tumor": tumor_contours()}, tmp_path, series="9.9")
     roi = read({"Tumor": tumor_contours()}, tmp_path, series="")
     assert np.array_equal(roi.voxels, box_tumor())

@@ -235,7 +235,7 @@ def answered(tmp_path):
 
 
 def unreadable(case):
-    raise RoiError(where=case.case_id, expected="a ROI", found="none", remedy="draw it")
+    raise RoiError(where=case.case_id, expected="an ROI", found="none", remedy="draw it")
 
 
 def test_maps_of_a_run_are_kept_and_a_second_report_computes_nothing(answered, monkeypatch):

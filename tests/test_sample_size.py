@@ -112,7 +112,7 @@ def test_planned_difference_has_the_wanted_power_and_no_less():
         (lambda: patients_for_auc(0.8, 0.0), "plan --width"),
         (lambda: patients_for_auc(0.8, 0.1, ratio=0.0), "plan --ratio"),
         (lambda: patients_for_auc(0.8, 0.1, confidence=1.0), "plan --confidence"),
-        (lambda: patients_for_auc(0.55, 0.001), "a plan of at most 1,000,000 patients of a class"),
+        (lambda: patients_for_auc(0.55, 0.001), "a plan of at most 1,000,000 patients per class"),
         (lambda: auc_plan(0.8, 0, 5), "at least one patient of each class, found 0 and 5"),
         (lambda: patients_for_share(1.2, 0.1), "plan, expected share"),
         (lambda: patients_for_difference((0.8, 0.8)), "an AUC other than --auc"),

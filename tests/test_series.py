@@ -684,7 +684,7 @@ def test_retired_syntaxes_are_named(test_data, tail):
     (path,) = (test_data / "dicom_transfer_syntaxes").glob(f"*_1.2.840.10008.1.2.{tail}.dcm")
     with pytest.raises(
         SeriesError,
-        match=r"JPEG .*Non-Hierarchical .*, for which there is no decoder here; export the series uncomp",
+        match=r"JPEG .*Non-Hierarchical .*, for which no decoder is installed; export the series uncomp",
     ):
         read_dicom_series([path])
 

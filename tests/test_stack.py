@@ -116,7 +116,7 @@ COMPLETE = scan(8, step_mm=1.6)
         ),
         (
             at(COMPLETE, 2, transfer_syntax="1.2.840.10008.1.2.4.55"),
-            "Process 10 and 12), for which there is no decoder here",
+            "Process 10 and 12), for which no decoder is installed",
         ),
         (
             [replace(one, images_in_acquisition=11) for one in COMPLETE],

@@ -508,5 +508,5 @@ def test_the_commands_import_nothing_heavy():
 def test_a_row_wider_than_the_header_is_refused_and_not_cut(table, capsys, text):
     width = text.split("\n")[0].count(",") + 1
     told = refused(capsys, "auc", table(text))
-    assert f"row 2: expected {width} cells, as the header has, found {width + 1}" in told
+    assert f"row 2: expected {width} cells, as in the header, found {width + 1}" in told
     assert "give each column a title" in told

@@ -178,7 +178,7 @@ def test_a_threshold_beside_0_or_1_is_refused(tmp_path, capsys, threshold):
     code, data, _ = told(capsys, "decision-curve", write(tmp_path / "t.csv"), "--threshold", threshold)
     assert code == 2
     assert (
-        f"a number between 0 and 1, not nearer than 0.000001 to either, found {float(threshold)!r}"
+        f"a number between 0 and 1, at least 0.000001 from either, found {float(threshold)!r}"
         in data["error"]["message"]
     )
 

@@ -19,7 +19,7 @@ def test_store_holds_what_was_cut(tmp_path):
 def test_bad_case_is_refused_by_name_and_the_rest_goes_on(tmp_path):
     def read(case):
         if case.case_id == "c01":
-            raise RoiError(where="case c01", expected="a ROI", found="none", remedy="draw it")
+            raise RoiError(where="case c01", expected="an ROI", found="none", remedy="draw it")
         if case.case_id == "c02":
             raise PermissionError(13, "Permission denied")
         return read_disc(case)
@@ -27,14 +27,14 @@ def test_bad_case_is_refused_by_name_and_the_rest_goes_on(tmp_path):
     store = cut_cohort(make_cohort(4).cases, read, SPEC, tmp_path, "d")
     assert set(store.rows_by_case) == {"c00", "c03"}
     assert [finding.message for finding in store.refused] == [
-        "case c01: expected a ROI, found none; draw it",
+        "case c01: expected an ROI, found none; draw it",
         "case c02: cannot be read: Permission denied",
     ]
 
 
 def test_all_refused_is_an_error(tmp_path):
     def read(case):
-        raise RoiError(where=f"case {case.case_id}", expected="a ROI", found="none", remedy="draw it")
+        raise RoiError(where=f"case {case.case_id}", expected="an ROI", found="none", remedy="draw it")
 
     with pytest.raises(CohortError, match="found 2 cases, all refused; the first: case c00"):
         cut_cohort(make_cohort(2).cases, read, SPEC, tmp_path, "d")

@@ -237,7 +237,7 @@ def test_an_import_can_be_repeated_when_patients_have_been_added(study):
         study.import_nifti(root / "volumes", root / "labels.csv")
         assert (root / "cohort.csv").read_bytes() == before
     (note,) = [f.message for f in study.import_findings if f.code == "case-known"]
-    assert note.startswith("10 cases are in cohort.csv already and stay as they are (c00, c01")
+    assert note.startswith("10 cases are already in cohort.csv and stay as they are (c00, c01")
     for end in (".nii.gz", "_seg.nii.gz"):
         (root / "volumes" / f"c99{end}").write_bytes((root / "volumes" / f"c01{end}").read_bytes())
     with (root / "labels.csv").open("a") as table:
@@ -320,7 +320,7 @@ def test_a_damaged_run_is_named_with_its_remedy(study, tmp_path, name, content, 
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("config.json", '{"format": 1}', "config.json: expected the settings it was trained under"),
+        ("config.json", '{"format": 1}', "config.json: expected the settings it was trained with"),
         ("split.json", None, ": expected the file split.json, found none; train again"),
         ("split.json", '{"format": 1}', "split.json: expected folds with train, validation and test"),
     ],

@@ -41,7 +41,7 @@ def test_a_refusal_crosses_whole():
 
 
 def test_a_process_that_dies_is_a_refusal():
-    with pytest.raises(StudyError, match="memory is short"):
+    with pytest.raises(StudyError, match="memory ran out"):
         list(map_in_processes(die, range(3)))
 
 

@@ -59,7 +59,7 @@ def _ray() -> Any:
         raise ConfigError(
             where="--ray",
             expected="the extra 'ray'",
-            found="the package ray is not installed",
+            found="no package ray",
             remedy="pip install 'nephroscope[ray]'",
         ) from error
     return ray
@@ -110,7 +110,7 @@ def _get(ray: Any, reference: Any) -> Any:
     except ray.exceptions.RayError as error:
         raise ConfigError(
             where="--ray",
-            expected=f"a machine that does not fail in {RETRIES + 1} attempts",
-            found=type(error).__name__,
+            expected=f"the work to finish within {RETRIES + 1} attempts",
+            found=f"a failing machine each time ({type(error).__name__})",
             remedy="check the memory of the machines and run the command again; finished work is kept",
         ) from error

@@ -132,7 +132,7 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
                 where=f"{folder.parent.name}/{folder.name}",
                 expected="one replication at a time",
                 found="another replication running on this study",
-                remedy="wait until it has ended; what it has finished is not repeated",
+                remedy="wait until it ends; finished work is not repeated",
             ) from error
         except OSError:
             pass  # a file system without locks

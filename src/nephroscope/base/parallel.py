@@ -98,7 +98,7 @@ class _Child:
             raise StudyError(
                 where="a worker process",
                 expected="a result",
-                found="a process that the system ended, perhaps because memory is short",
+                found="that the operating system ended the process, perhaps because memory ran out",
                 remedy="close other programs, and run the command again",
             ) from error
         if not worked:

@@ -89,7 +89,7 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     if odd is not None:
         raise CohortError(
             where=f"{path.name}, row {odd[0]}",
-            expected=f"{width} cells, as the header has",
+            expected=f"{width} cells, as in the header",
             found=f"{len(odd[1])}",
             remedy="put a number with a decimal comma in quotes, or give each column a title",
         )

@@ -27,16 +27,16 @@ COMMANDS = {
     "deidentify": (
         "deidentify",
         "Deidentify",
-        "copy a DICOM export without names, with dates shifted and pseudonyms from a key",
+        "de-identify a copy of a DICOM export: pseudonyms from a key, dates shifted",
     ),
     "check": ("study", "Check", "read every case and list what is doubtful or wrong"),
     "agreement": ("rois", "Agreement", "compare the ROIs of two annotators, case by case"),
-    "roi": ("rois", "WriteRoi", "write the ROI of a case as DICOM SEG or NIfTI"),
-    "slices": ("study", "Slices", "cut the slices that show the tumor"),
+    "roi": ("rois", "WriteRoi", "save the ROI of a case as DICOM SEG or NIfTI"),
+    "slices": ("study", "Slices", "cut out the slices that show the tumor"),
     "split": ("study", "SplitPatients", "divide patients into folds and a hold-out"),
-    "models": ("learn", "Models", "list the six networks and their numbers of weights"),
+    "models": ("learn", "Models", "list the six networks and the number of weights of each"),
     "train": ("learn", "Train", "train a network on every fold"),
-    "evaluate": ("learn", "Evaluate", "compute figures by image and by case, with intervals over patients"),
+    "evaluate": ("learn", "Evaluate", "compute AUC, accuracy and more by image and by case, with intervals"),
     "report": ("learn", "Report", "write the report of a run as one HTML page"),
     "compare": ("compare", "Compare", "rank networks and baselines on the same folds, with paired tests"),
     "capacity": (
@@ -44,11 +44,19 @@ COMMANDS = {
         "Capacity",
         "compare networks of several sizes: accuracy against the number of weights",
     ),
-    "replicate": ("replicate", "REPLICATES", "repeat a published study with its leak and without: zuo2021"),
+    "replicate": (
+        "replicate",
+        "REPLICATES",
+        "repeat a published study with and without its data leak: zuo2021",
+    ),
     "readers": ("readers", "Readers", "compare radiologists' calls with the models"),
-    "statistics": ("statistics", "STATISTICS", "compute figures and tests from a plain table of predictions"),
+    "statistics": (
+        "statistics",
+        "STATISTICS",
+        "compute AUC, kappa, tests and more from a table of predictions",
+    ),
     "plan": ("plan", "Plan", "compute how many patients a study needs"),
-    "export": ("clinic", "Export", "write a run as a bundle that predicts without torch"),
+    "export": ("clinic", "Export", "export the model of a run as a bundle that predicts without torch"),
     "predict": (
         "clinic",
         "Predict",
@@ -119,7 +127,7 @@ def _guarded(name: str, args: Sequence[str]) -> int:
             refusal = InstallationError(
                 where="installation",
                 expected=f"highdicom, which writes DICOM segmentations, for `nephroscope {name}`",
-                found="no highdicom: a part of it has no build for Windows on ARM",
+                found="no highdicom: one of its parts is not available for Windows on ARM",
                 remedy="run this command on another computer",
             )
             return _refuse(refusal, as_json)
@@ -147,8 +155,8 @@ def _guarded(name: str, args: Sequence[str]) -> int:
         if error.code and as_json:
             wrong = ConfigError(
                 where=f"nephroscope {name}",
-                expected="options as --help lists them",
-                found="something else; see stderr",
+                expected="the options that --help lists",
+                found="others (the message on stderr says which)",
                 remedy=f"see nephroscope {name} --help",
             )
             _print_error(wrong)

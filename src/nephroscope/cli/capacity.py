@@ -34,9 +34,9 @@ class Capacity(StudyCommand):
     widths: Annotated[tuple[float, ...], tyro.conf.arg(metavar="NUMBER ...", help_behavior_hint="")] = ()
     """Channel multipliers; by default 0.25, 0.5 and 1, where a network has them."""
     epochs: CountOption = None
-    """Epochs of every training; by default as in study.toml."""
+    """Epochs per training; by default as in study.toml."""
     repeats: int = 1
-    """Number of trainings of each network, from different initial weights."""
+    """How often to train each network, each time from different initial weights."""
     dry_run: Switch = False
     """Only list what would be trained, and measure how long it would take."""
 

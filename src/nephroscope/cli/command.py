@@ -16,7 +16,7 @@ SourcePath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE
 # Options whose default is said in their help: without tyro's "(default: None)".
 PathOption = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
 TextOption = Annotated[str | None, tyro.conf.arg(metavar="TEXT", help_behavior_hint="")]
-PartName = Annotated[str, tyro.conf.arg(metavar="TEXT", help_behavior_hint="")]  # of a ROI file
+PartName = Annotated[str, tyro.conf.arg(metavar="TEXT", help_behavior_hint="")]  # of an ROI file
 CountOption = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]
 NumberOption = Annotated[float | None, tyro.conf.arg(metavar="NUMBER", help_behavior_hint="")]
 NamesOption = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...", help_behavior_hint="")]
@@ -68,7 +68,7 @@ class RunCommand(StudyCommand):
     """A command on a complete run of a study."""
 
     run_name: RunName = None
-    """Name of the run; by default the last complete one."""
+    """Name of the run; by default the last complete run."""
 
 
 def parse(kind: type[CommandType], name: str, args: Sequence[str]) -> CommandType:

@@ -38,7 +38,7 @@ FIGURES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Compare(Command):
-    """Rank baselines, trained networks and their out-of-fold stack on the same folds, with paired tests.
+    """Rank baselines, trained networks and a stacked combination of them on the same folds, with paired tests.
 
     Also runs a control with shuffled labels, and tests how well vendor, sex, site, phase and the CT grid alone
     predict the subtype. Each result is saved in comparison/ of the study, so an interrupted comparison continues.
@@ -49,21 +49,21 @@ class Compare(Command):
     study: StudyPath
     """Study folder; slices must be cut."""
     candidates: SomeNames = None
-    """Baselines; by default all that the data of the study allow."""
+    """Baselines to compare; by default all for which the study has the data."""
     runs: SomeNames = None
-    """Trained runs; by default all on the current folds."""
+    """Trained runs to compare; by default all those on the current folds."""
     train: NamesOption = ()
-    """Networks to train first if they have no run on these folds, and again for --repeats and --seeds."""
+    """Networks to train first if not yet trained on these folds; they are retrained for --repeats and --seeds."""
     repeats: int = 1
-    """Number of divisions of the patients, splits.json first; of the networks only those of --train."""
+    """How often to divide the patients (first as in splits.json); of the networks, only those in --train."""
     seeds: int = 1
-    """Number of random seeds for fits on the same folds."""
+    """How often to fit on the same folds, each time with another random seed."""
     permutations: int = 20
-    """Number of label permutations in the control; slow candidates get a quarter."""
+    """Number of label permutations in the control; a quarter of it for slow candidates."""
     no_control: Switch = False
     """Skip the control with shuffled labels."""
     control_networks: Switch = False
-    """Train the networks of --train on shuffled labels too, three times."""
+    """Also train the networks of --train on shuffled labels, three times."""
     jobs: int = 1
     """Number of processes on this machine."""
     ray: TextOption = None

@@ -13,9 +13,9 @@ _LISTED = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Deidentify(Command):
-    """Copy a DICOM export without names: PS3.15 basic profile, pseudonyms and UIDs from a key, dates shifted.
+    """De-identify a copy of a DICOM export (PS3.15 basic profile): pseudonyms and UIDs from a key, dates shifted.
 
-    CT, DICOM SEG and RTSTRUCT are copied. Each copy is read back and searched for names; pixels are not inspected.
+    CT, DICOM SEG and RTSTRUCT are copied. Each copy is read back and searched for names, but not for burned-in text.
 
     Example: nephroscope deidentify export/ clean/ --key ../nephroscope.key --keep-age-sex --keep-descriptions
     """
@@ -25,13 +25,13 @@ class Deidentify(Command):
     destination: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DST")]
     """New or empty folder for the copy."""
     key: Path
-    """Key file outside both folders, made if absent; the same key gives the same pseudonyms, so keep it secret."""
+    """Key file outside both folders, created if absent; it links pseudonyms to patients, so keep it secret."""
     labels: PathOption = None
-    """Label table (CSV or XLSX) with patient_id or case_id; its known columns are copied with pseudonyms."""
+    """Label table (CSV or XLSX) with patient_id or case_id; columns with known titles are copied, with pseudonyms."""
     keep_age_sex: Switch = False
     """Keep sex and age, also in the label table; ages over 89 become 90."""
     keep_descriptions: Switch = False
-    """Keep the known words of descriptions (phase, body, kernel, tumor); phase and ROI are recognized from them."""
+    """Keep known words in descriptions (phase, body part, kernel, tumor), by which phase and ROI are recognized."""
 
     def run(self) -> Outcome:
         """Copy it."""
@@ -61,7 +61,7 @@ class Deidentify(Command):
             )
         if not self.keep_descriptions:
             lines.append(
-                "phases can no longer be named from descriptions; --keep-descriptions keeps their known words"
+                "phases can no longer be recognized from descriptions; --keep-descriptions keeps their known words"
             )
         made = "a NEW key was made" if data["key_made"] else "key"
         lines.append(f"{made}: {data['key']}; patients and pseudonyms: {data['linkage']}")
@@ -76,5 +76,5 @@ def _warnings(data: dict[str, Any]) -> list[str]:
     lines += [f"refused: file {r['file']} ({r['digest']}): {r['reason']}" for r in data["refused"][:_LISTED]]
     if data["n_refused"] > _LISTED:
         lines.append(f"and {data['n_refused'] - _LISTED} more refused, listed in deidentification.json")
-    lines.append("warning: pixels were not inspected: look for burned-in text and faces")
+    lines.append("warning: pixels were not checked: look for burned-in text and faces")
     return lines

@@ -122,7 +122,7 @@ def shuffle_labels(study: Study, seed: int) -> None:
         Finding(
             code="labels-shuffled",
             severity="warning",
-            message="subtypes were assigned at random: every figure must stay at chance",
+            message="subtypes were assigned at random: results should be no better than chance",
             case_id="",
         )
     )
@@ -161,9 +161,9 @@ class Demo(Command):
     seed: int = 0
     """Random seed of phantoms, split and training."""
     cases: int = 240
-    """Number of phantoms; three in ten are the test."""
+    """Number of phantoms; three in ten form the test set."""
     shuffle_labels: Switch = False
-    """Assign subtypes at random; the figures must then stay at chance."""
+    """Assign subtypes at random; results should then be no better than chance."""
 
     def run(self) -> Outcome:
         """Run it."""

@@ -45,7 +45,7 @@ class ImportKits(StudyCommand):
     source: SourcePath
     """Clone of the KiTS repository with the CT downloaded, or its folder of cases."""
     vote: Vote = "MAJ"
-    """KiTS21 only: which merged label map of its three annotators to use."""
+    """KiTS21 only: which merge of the label maps of its three annotators to use."""
 
     def run(self) -> Outcome:
         """Import it."""
@@ -79,11 +79,11 @@ class ImportIdc(Command):
     collections: NamesOption
     """One or more of tcga_kirp, tcga_kich, tcga_kirc, cptac_ccrcc, c4kc_kits."""
     masks: str = ",".join(MASK_SOURCES)
-    """Sources of masks, the preferred first; masks of the collection itself are always used."""
+    """Sources of masks in order of preference; masks of the collection itself are always used."""
     kits_json: PathOption = None
     """Clinical table of a KiTS release; needed for c4kc_kits, whose files lack the histology."""
     dry_run: Switch = False
-    """Only list patients, series, sizes, licences and citations, without a network."""
+    """Only list patients, series, sizes, licenses and citations; needs no network."""
 
     def run(self) -> Outcome:
         """Choose, and unless it is a dry run, download and import."""
@@ -126,9 +126,9 @@ def _sources(text: str) -> tuple[str, ...]:
     if unknown or not sources:
         raise ConfigError(
             where="import idc --masks",
-            expected=f"one or more of {', '.join(MASK_SOURCES)}, with commas",
+            expected=f"one or more of {', '.join(MASK_SOURCES)}, separated by commas",
             found=", ".join(unknown) or "none",
-            remedy="for example --masks rcc-aid,bamf",
+            remedy="correct it, for example --masks rcc-aid,bamf",
         )
     return sources
 
@@ -150,7 +150,7 @@ def _plan_text(data: dict[str, Any]) -> str:
     phases = Counter(one["phase"] for one in data["series"] if one["chosen"] and one["kind"] == "ct")
     lines = [table(rows, header), f"{data['patients_chosen']} patients, {data['size_GB']:.2f} GB to download"]
     lines += ["phases: " + ", ".join(f"{n} {phase}" for phase, n in phases.most_common())] if phases else []
-    lines += [f"licence of {one['of']}: {one['licence']}, doi {one['doi']}" for one in data["licences"]]
+    lines += [f"license of {one['of']}: {one['licence']}, doi {one['doi']}" for one in data["licences"]]
     lines += [f"cite: {one['citation']}" for one in data["citations"]]
     return "\n".join(lines)
 
@@ -167,7 +167,7 @@ class ImportImages(StudyCommand):
     labels: PathOption = None
     """CSV or XLSX with a row per image: file, case_id, subtype, sex, age ..."""
     masks: PathOption = None
-    """Folder of label images with the same file names."""
+    """Folder of mask images with the same file names."""
     tumor_label: int = 1
     """Gray value of the tumor in the masks."""
     pattern: TextOption = None
@@ -200,7 +200,7 @@ class ImportImages(StudyCommand):
 
 @dataclass(frozen=True, kw_only=True)
 class ImportDicom(StudyCommand):
-    """Import a DICOM export: CT series with DICOM SEG or RTSTRUCT, labelled by a table.
+    """Import a DICOM export: CT series with DICOM SEG or RTSTRUCT, with labels from a table.
 
     Example: nephroscope import dicom my-study export/ --labels labels.xlsx
 
@@ -214,7 +214,7 @@ class ImportDicom(StudyCommand):
     rois: PathOption = None
     """Folder of ROI files (NIfTI, NRRD, DICOM) named by patient or case, with _reader2 for a second annotator."""
     dry_run: Switch = False
-    """Only list what the export holds and what would be imported."""
+    """Only list what the export contains and what would be imported."""
 
     def run(self) -> Outcome:
         """Import it, or only list it."""
@@ -232,7 +232,7 @@ class ImportDicom(StudyCommand):
 
 @dataclass(frozen=True, kw_only=True)
 class ImportNifti(StudyCommand):
-    """Import NIfTI volumes with label maps, labelled by a table.
+    """Import NIfTI volumes with label maps, with labels from a table.
 
     Example: nephroscope import nifti my-study volumes/ --labels labels.csv --tumor-label 2
     """
@@ -258,7 +258,7 @@ class ImportPhantom(StudyCommand):
     """
 
     cases: CountOption = None
-    """Number of patients; by default that of the imitated cohort (83 or 84)."""
+    """Number of patients; by default as in the imitated cohort (83 or 84)."""
     like: Literal["kits23", "zuo2021"] = "kits23"
     """Cohort to imitate; zuo2021 has thin slices (about 25 per tumor) and the paper's test cases."""
     seed: int = 0

@@ -31,13 +31,13 @@ ProtocolOption = Annotated[Protocol | None, tyro.conf.arg(metavar="{patient,imag
 
 @dataclass(frozen=True, kw_only=True)
 class Models(Command):
-    """List the six networks: trainable weights, total with batch-norm statistics, head.
+    """List the six networks: number of trainable weights, total including batch-norm statistics, and head.
 
     Example: nephroscope models --recipe zuo2021
     """
 
     recipe: Literal["default", "zuo2021"] = "default"
-    """Heads of the networks; zuo2021 builds the paper's and compares with its Table 1."""
+    """Heads of the networks; zuo2021 builds those of Zuo et al. 2021 and compares them with their Table 1."""
     subtypes: int = 2
     """Number of subtypes."""
 
@@ -47,7 +47,10 @@ class Models(Command):
 
         if self.subtypes < 2:
             raise ConfigError(
-                where="--subtypes", expected="two or more", found=str(self.subtypes), remedy="correct it"
+                where="--subtypes",
+                expected="two or more",
+                found=str(self.subtypes),
+                remedy="name at least two",
             )
         entries = describe_networks(self.subtypes, self.recipe)
         rows = [[e["name"], f"{e['trainable']:,}", f"{e['total']:,}", e["head"]] for e in entries]
@@ -83,7 +86,7 @@ class Train(StudyCommand):
     folds: CountOption = None
     """Divide patients into this many folds first; by default splits.json is used as it is."""
     protocol: ProtocolOption = None
-    """Split by patient, or by image as in the paper (LEAKY); by default splits.json is used as it is."""
+    """Split by patient, or by image as in Zuo et al. 2021 (LEAKY); by default splits.json is used as it is."""
     name: TextOption = None
     """Name of the run; by default the name of the network."""
     resume: Switch = False
@@ -136,7 +139,7 @@ def _fold_line(fold: "FoldRecord") -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(RunCommand):
-    """Compute the figures of a run on its test cases, by image and by case, with intervals over patients.
+    """Compute AUC, accuracy and more on the test cases of a run, by image and by case, with confidence intervals.
 
     Example: nephroscope evaluate my-study --run mobilenet_v2
     """

@@ -21,7 +21,7 @@ class Phase(Command):
     """
 
     table: Path
-    """CSV with a row per series, its columns DICOM keywords (SeriesDescription ...), or a study's seen_series.csv."""
+    """CSV with a row per series and DICOM keywords (SeriesDescription ...) as titles, or a seen_series.csv."""
     compare: Switch = False
     """Only compare with the experts' labels in the column `phase`, grouped by the column `source`."""
 

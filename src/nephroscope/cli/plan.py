@@ -17,7 +17,7 @@ FromStudy = Annotated[Path | None, tyro.conf.arg(name="from", metavar="STUDY", h
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(Command):
-    """How many patients an AUC interval of a given width needs.
+    """Compute how many patients are needed for an AUC confidence interval of a given width.
 
     Example: nephroscope plan --auc 0.85 --width 0.10
 
@@ -29,19 +29,19 @@ class Plan(Command):
     auc: float
     """The AUC you expect; with --against, that of the first model."""
     width: float = 0.10
-    """Width of the whole interval: 0.10 is 0.05 to each side."""
+    """Full width of the interval: 0.10 is 0.05 on each side."""
     ratio: NumberOption = None
-    """Negative patients per positive one; by default 1, or the ratio in the study of --from."""
+    """Negative patients per positive patient; by default 1, or the ratio in the study given with --from."""
     confidence: float = 0.95
-    """Of the interval; 0.95 tests at the level 0.05."""
+    """Confidence level of the interval; 0.95 means a significance level of 0.05."""
     sensitivity: NumberOption = None
-    """Number of positive patients for an interval of --width around this sensitivity (negative: specificity)."""
+    """Also plan an interval of --width around this sensitivity (positive patients) or specificity (negative)."""
     against: NumberOption = None
-    """AUC of a second model on the same patients: how many patients show that it differs from --auc."""
+    """AUC of a second model on the same patients; also count the patients needed to show the difference."""
     power: float = 0.8
-    """With --against: chance that the test finds the difference."""
+    """With --against: probability that the test detects the difference."""
     correlation: float = 0.5
-    """With --against: correlation of the two AUCs; 0.3 to 0.6 for models of the same images."""
+    """With --against: correlation of the two AUCs; 0.3 to 0.6 is usual for models on the same images."""
     study: FromStudy = None
     """Count the patients of this study, and print how many more of each subtype the plan needs."""
 

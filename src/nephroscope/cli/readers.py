@@ -41,9 +41,9 @@ class Readers(Command):
     run_names: RunNames = ()
     """Complete runs to compare with; all of them if none is named."""
     scale: str = "auto"
-    """Of the confidence: LOW-HIGH such as 1-7, or auto: the first of 1-5, -2-2, 0-1, 0-100 that fits."""
+    """Confidence scale: LOW-HIGH such as 1-7, or auto: the first of 1-5, -2-2, 0-1, 0-100 that fits."""
     models: NamesOption = ()
-    """Readers of the table that are programs."""
+    """Names in the column reader that are programs."""
     columns: Mapped = ()
     """Columns with unusual titles, such as call=Befund."""
 
@@ -59,7 +59,7 @@ class Readers(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class TableReaders(IntervalCommand):
-    """Compare readers with models in one table, without a study: the table also holds the truth.
+    """Compare readers with models from one table that also contains the truth; no study is needed.
 
     Columns as for `nephroscope readers`, and truth; patient_id where a patient has several cases.
 
@@ -69,9 +69,9 @@ class TableReaders(IntervalCommand):
     positive: TextOption = None
     """The subtype that sensitivity and confidence refer to."""
     models: NamesOption = ()
-    """Readers of the table that are programs."""
+    """Names in the column reader that are programs."""
     scale: str = "auto"
-    """Of the confidence: LOW-HIGH such as 1-7, or auto."""
+    """Confidence scale: LOW-HIGH such as 1-7, or auto."""
     columns: Mapped = ()
     """Columns with unusual titles, such as call=Befund."""
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Zuo2021(StudyCommand):
-    """Repeat Zuo et al. 2021 on a study: the paper's protocol, LEAKY, next to a leak-free twin.
+    """Repeat Zuo et al. 2021 on a study: the paper's LEAKY protocol, and the same without the leak (the twin).
 
     Writes replicate/zuo2021 (page, JSON, tables, figures). Run it again to continue where it stopped.
 
@@ -31,15 +31,15 @@ class Zuo2021(StudyCommand):
     models: NamesOption = ()
     """Networks, separated by spaces or commas; by default all six."""
     epochs: int = 30
-    """Epochs of every training; the paper does not say how many it used."""
+    """Epochs per training; the paper does not say how many it used."""
     images_per_epoch: CountOption = None
-    """Augmented images per epoch; by default as many as there are slices; 0 uses all, sixteen times as many."""
+    """Augmented images per epoch; by default as many as there are slices; 0 uses all, 16 times as many."""
     twin_folds: CountOption = None
     """Folds of the leak-free twin, by patient; by default 5; 1 is fastest but tests few patients."""
     shuffled_model: TextOption = None
-    """Network to train on shuffled labels too; by default the lightest; none skips this control."""
+    """Network to train on shuffled labels as a control; by default the smallest; none skips the control."""
     readers: PathOption = None
-    """CSV of radiologists' calls of the test cases, with columns case, reader, call."""
+    """CSV of radiologists' calls on the test cases, with columns case, reader, call."""
     seed: int = 0
     """Random seed."""
 

@@ -35,13 +35,13 @@ ConsensusOption = Annotated[Consensus | None, tyro.conf.arg(metavar="RULE", help
 
 @dataclass(frozen=True, kw_only=True)
 class WriteRoi(StudyCommand):
-    """Write the ROI of a case as DICOM SEG or NIfTI; with two annotators, their consensus.
+    """Save the ROI that the study uses for a case as DICOM SEG or NIfTI; with two annotators, their consensus.
 
     Example: nephroscope roi my-study P017 --out P017-tumor.dcm
     """
 
     case_id: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="CASE")]
-    """Case, as named in cohort.csv."""
+    """The case_id in cohort.csv."""
     out: Path
     """File to write: .dcm for a DICOM SEG of the case's CT series, .nii.gz for a label map."""
 
@@ -53,7 +53,7 @@ class WriteRoi(StudyCommand):
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement(Command):
-    """Compare the ROIs of two annotators case by case, and two pathology readings; or two segmentation files.
+    """Compare two annotators' ROIs and two pathology readings, case by case; or compare two segmentation files.
 
     Writes agreement/ (page, JSON, CSV) and adjudication.csv into the study. In its column decision, write reader-1,
     reader-2, union, intersection or exclude.
@@ -72,7 +72,7 @@ class Agreement(Command):
     tumor_name: PartName = ""
     """With --files: compare only the segment with this label."""
     consensus: ConsensusOption = None
-    """Rule for slices, written to study.toml: reader-1, reader-2, union, intersection or staple."""
+    """Which ROI the slices use, saved in study.toml: reader-1, reader-2, union, intersection or staple."""
     tolerance_mm: float = TOLERANCE_MM
     """Tolerance of the surface Dice, in mm."""
 

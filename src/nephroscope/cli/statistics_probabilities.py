@@ -24,7 +24,7 @@ FOLDS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration(ProbabilityCommand):
-    """Whether a probability means what it says: intercept, slope, observed to expected, Brier score, and the curve.
+    """Calibration of a probability: intercept, slope, observed-to-expected ratio, Brier score and curve.
 
     Example: nephroscope statistics calibration predictions.csv --positive ChRCC
     """
@@ -55,15 +55,15 @@ class Calibration(ProbabilityCommand):
 
 @dataclass(frozen=True, kw_only=True)
 class DecisionCurves(ProbabilityCommand):
-    """Net benefit of acting on a probability, over the threshold from which one would act.
+    """Decision curve: net benefit of acting on a probability, at each threshold probability.
 
     Example: nephroscope statistics decision-curve predictions.csv --positive ChRCC --threshold 0.1 0.2 0.3
     """
 
     threshold: tuple[float, ...] = ()
-    """Threshold probabilities; by default 0.01 to 0.99 by 0.01."""
+    """Threshold probabilities; by default 0.01 to 0.99 in steps of 0.01."""
     prevalence: NumberOption = None
-    """Of the positive value where the probability will be used; by default its share of the rows."""
+    """Prevalence of the positive value where the model will be used; by default its share of the rows."""
 
     def run(self) -> Outcome:
         """Compute it."""
@@ -106,15 +106,15 @@ def _decision_table(found: "DecisionCurve", every: bool) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class OperatingPoints(ProbabilityCommand):
-    """Sensitivity and specificity at a wanted sensitivity; each threshold is chosen on the cases of other folds.
+    """Sensitivity and specificity at a target sensitivity; each fold's threshold is chosen on the other folds.
 
     Example: nephroscope statistics operating-point predictions.csv --positive ChRCC --sensitivity 0.9
     """
 
     sensitivity: float = 0.95
-    """Wanted."""
+    """Target sensitivity."""
     fold: TextOption = None
-    """Column of folds; by default fold, and without one five folds of patients are drawn."""
+    """Column of folds; by default fold; if there is none, patients are divided into five folds at random."""
 
     def run(self) -> Outcome:
         """Choose the thresholds and report what they achieve."""
@@ -168,9 +168,9 @@ class Coverage(ProbabilityCommand):
     """
 
     threshold: float = 0.5
-    """From this probability on a case is called positive."""
+    """A case is called positive at this probability or above."""
     margin: float = 0.1
-    """Cases nearer than this to the threshold get no answer."""
+    """Cases closer to the threshold than this get no answer."""
 
     def run(self) -> Outcome:
         """Compute it."""

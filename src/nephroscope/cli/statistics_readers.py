@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Mrmc(Command):
-    """Compare treatments that several readers used on the same cases: Obuchowski-Rockette with Hillis' df.
+    """Compare modalities (treatments) read by several readers on the same cases: Obuchowski-Rockette, Hillis' df.
 
     One row per reader, treatment and case. Columns are found by their usual names (reader, treatment, case, truth,
     rating), or named by the options.
@@ -36,21 +36,21 @@ class Mrmc(Command):
     case: TextOption = None
     """Column of cases."""
     truth: TextOption = None
-    """Column of the truth, two values."""
+    """Column of the truth, with two values."""
     rating: TextOption = None
-    """Column of ratings, higher for more certainly positive; or of calls, 0 and 1."""
+    """Column of ratings (higher means more certainly positive) or of calls (0 and 1)."""
     patient: TextOption = None
-    """Column of patients, where one has several cases."""
+    """Column of patients, if patients have several cases."""
     positive: TextOption = None
     """Which value of the truth is positive."""
     figure: Literal["auc", "sensitivity", "specificity", "accuracy"] = "auc"
-    """What is compared."""
+    """Measure to compare."""
     threshold: NumberOption = None
-    """For sensitivity, specificity and accuracy: a case is called positive from this rating on."""
+    """For sensitivity, specificity and accuracy: a case is called positive at this rating or above."""
     covariance: Literal["jackknife", "delong"] = "jackknife"
-    """How covariances over patients are estimated."""
+    """How the covariances over patients are estimated."""
     confidence: float = 0.95
-    """Of the intervals."""
+    """Confidence level of the intervals."""
 
     def run(self) -> Outcome:
         """Analyse."""
@@ -72,7 +72,7 @@ class Mrmc(Command):
         n, warning = len(design.readers), ""
         if n < 5:
             where = "see the fixed-readers analysis and each reader"
-            warning = f"{n} readers are too few to generalize to other readers: {where}"
+            warning = f"{n} readers are too few to generalize to other readers; {where}"
         return Outcome(data=as_plain(report), text=_mrmc_text(report), warning=warning)
 
 
@@ -94,11 +94,11 @@ class Kappa(IntervalCommand):
     columns: NamesOption = ()
     """In a wide table: the columns of the readers."""
     patient: TextOption = None
-    """Column of patients, where one has several cases."""
+    """Column of patients, if patients have several cases."""
     weights: Literal["none", "linear", "quadratic"] = "none"
-    """How much near misses count, where the calls have an order (Cohen's kappa only)."""
+    """Weights for near misses, if the calls have an order (Cohen's kappa only)."""
     order: NamesOption = ()
-    """All calls from lowest to highest; numbers are ordered without it."""
+    """All calls from lowest to highest; not needed for numbers."""
 
     def run(self) -> Outcome:
         """Compare."""
@@ -190,7 +190,7 @@ def _check_threshold(threshold: float | None, figure: str) -> None:
     shares = "sensitivity, specificity or accuracy"
     raise ConfigError(
         where="--threshold",
-        expected=f"a number, with --figure {shares}",
+        expected=f"a number, together with --figure {shares}",
         found=f"{threshold:g} with --figure {figure}",
-        remedy="correct it",
+        remedy="correct --threshold or --figure",
     )

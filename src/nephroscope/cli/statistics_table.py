@@ -26,11 +26,11 @@ class IntervalCommand(Command):
     file: TablePath
     """The table, as CSV."""
     confidence: float = 0.95
-    """Of every interval."""
+    """Confidence level of every interval."""
     resamples: int = 2000
-    """Resamples of the patient bootstrap."""
+    """Number of bootstrap resamples of patients."""
     seed: int = 0
-    """Of the bootstrap."""
+    """Random seed of the bootstrap."""
 
     @property
     def config(self) -> EvaluationConfig:
@@ -49,9 +49,9 @@ class TableCommand(IntervalCommand):
     case: TextOption = None
     """Column of the case; by default case_id, case, id."""
     labels: PathOption = None
-    """A table with a row per case; its columns (truth, patient_id ...) are added by case."""
+    """A second table with a row per case; its columns (truth, patient_id ...) are joined by case."""
     only: Annotated[tuple[str, ...], tyro.conf.arg(metavar="COLUMN=VALUE ...", help_behavior_hint="")] = ()
-    """Keep the rows with COLUMN=VALUE, such as group=out-of-fold."""
+    """Use only rows with COLUMN=VALUE, such as group=out-of-fold."""
     drop_missing: Switch = False
     """Leave out rows in which a required value is missing (empty, NA); a note says how many."""
 

@@ -28,12 +28,12 @@ class DirectedScoreCommand(ScoreCommand):
     """Statistics of scores with a direction."""
 
     lower_is_positive: Switch = False
-    """Low scores mean positive. Never guessed."""
+    """Low scores mean positive; this is never guessed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Auc(DirectedScoreCommand):
-    """AUC of each column of scores, by DeLong, or by Obuchowski and patient bootstrap where rows share patients.
+    """AUC of each column of scores: DeLong, or Obuchowski and bootstrap where patients have several rows.
 
     Example: nephroscope statistics auc predictions.csv --positive ChRCC
 
@@ -94,7 +94,7 @@ class NamedTest:
 
 @dataclass(frozen=True, kw_only=True)
 class CompareAucs(DirectedScoreCommand):
-    """Whether scores of the same rows have the same AUC: DeLong, or Obuchowski where rows share patients.
+    """Test whether scores of the same rows differ in AUC: DeLong, or Obuchowski where patients have several rows.
 
     Example: nephroscope statistics compare aSAH.csv --truth outcome --positive Poor --score s100b wfns
 
@@ -102,7 +102,7 @@ class CompareAucs(DirectedScoreCommand):
     """
 
     group: TextOption = None
-    """Column of two values that splits the patients: an unpaired test of one score between the two."""
+    """Column with two values that divides patients into two groups, to compare one score between them (unpaired)."""
 
     def run(self) -> Outcome:
         """Compare them."""
@@ -175,13 +175,13 @@ def _tests_table(tests: Sequence[NamedTest], corrected: bool) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class McNemar(TableCommand):
-    """Whether two columns of calls are correct equally often on the same cases: exact McNemar, and the difference.
+    """Test whether two columns of calls are correct equally often on the same cases: exact McNemar, difference.
 
     Example: nephroscope statistics mcnemar calls.csv --truth subtype --call reader_1 model
     """
 
     call: NamesOption = ()
-    """Two columns of calls, in the words of the truth; by default the only two named call_A, reader_A ..."""
+    """Two columns of calls, with the values of the truth; by default the only two named call_A, reader_A ..."""
 
     def run(self) -> Outcome:
         """Compare them."""

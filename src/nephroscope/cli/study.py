@@ -33,7 +33,7 @@ class New(Command):
     study: StudyPath
     """New folder."""
     subtypes: tuple[str, ...] = ("PRCC", "ChRCC")
-    """Two or more subtypes, in the order of the output."""
+    """Two or more subtypes, in the order in which results list them."""
     positive: TextOption = None
     """Subtype that counts as positive; by default the first."""
 
@@ -112,7 +112,7 @@ def _has_refusal(findings: tuple[Finding, ...]) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Slices(StudyCommand):
-    """Cut the slices that show the tumor, all to one size, in HU; continues after an interruption.
+    """Cut out the slices that show the tumor, all at one size, in HU; if interrupted, run it again to continue.
 
     Example: nephroscope slices my-study
     """

@@ -47,9 +47,9 @@ class Needs:
         if missing:
             raise BundleError(
                 where=f"case {case.case_id}",
-                expected=f"what the bundle needs: {', '.join((*self.phases, *self.clinical))}",
+                expected=f"the data that the bundle needs: {', '.join((*self.phases, *self.clinical))}",
                 found=f"no {', '.join(missing)}",
-                remedy="give them, or use a bundle that does without",
+                remedy="give them, or use a bundle that does not need them",
             )
 
 
@@ -138,7 +138,10 @@ def open_bundle(folder: Path) -> Bundle:
         specification = about["slices_digest"]
     except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
         raise _refusal(
-            folder, "a complete bundle.json", f"one that lacks or garbles {error}", "export the bundle again"
+            folder,
+            "a complete bundle.json",
+            f"one that is missing or has damaged {error}",
+            "export the bundle again",
         ) from error
     if scorer.spec.digest != specification:
         found = f"{scorer.spec.digest}: the specification was edited"

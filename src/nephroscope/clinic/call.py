@@ -140,9 +140,9 @@ def youden_threshold(p_positive: npt.ArrayLike, is_positive: npt.ArrayLike) -> f
     if y.all() or not y.any():
         raise ConfigError(
             where="evaluation.criterion = youden",
-            expected="validation cases of the positive subtype and of another",
+            expected="validation cases of the positive and of another subtype",
             found=f"{int(y.sum())} positive of {y.size}",
-            remedy="use criterion `fixed`, or larger validation parts",
+            remedy="use criterion `fixed`, or a larger validation set",
         )
     levels = np.unique(p)
     if levels.size == 1:

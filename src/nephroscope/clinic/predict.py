@@ -103,7 +103,7 @@ def _about(bundle: Bundle, case: CaseInput) -> list[tuple[str, str]]:
         notes.append(
             (
                 "leaky-split",
-                "LEAKY: the network was trained with the image split, so its figures are too good",
+                "LEAKY: the network was trained with a split by image, so its figures are too good",
             )
         )
     return notes

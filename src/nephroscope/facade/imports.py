@@ -152,7 +152,7 @@ class StudyImports:
 
         Args:
             source: Clone of the KiTS repository with the CT downloaded, or its folder of cases.
-            vote: KiTS21 only: which merged label map of its three annotators to use.
+            vote: KiTS21 only: which merge of the label maps of its three annotators to use.
 
         Returns:
             The new cohort, and what the folder held.
@@ -250,7 +250,7 @@ def _kept(known: Sequence[str]) -> tuple[Finding, ...]:
     if not known:
         return ()
     text = (
-        f"{len(known)} cases are in cohort.csv already and stay as they are ({names(known)}); "
-        "to import one again, remove its row first"
+        f"{len(known)} cases are already in cohort.csv and stay as they are ({names(known)}); "
+        "to import one again, first remove its row"
     )
     return (Finding(code="case-known", severity="note", message=text, case_id=""),)

@@ -25,7 +25,7 @@ class Run(ShownAsTable):
 
     Args:
         study: Study folder.
-        name: Name of the run; by default the last complete one.
+        name: Name of the run; by default the last complete run.
 
     Attributes:
         folder: Folder of the run.

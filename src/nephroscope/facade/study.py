@@ -85,7 +85,7 @@ class Study(StudyImports, ShownAsTable):
         """Write the ROI that the study uses for a case, for other programs; returns the path.
 
         Args:
-            case_id: Case, as named in cohort.csv.
+            case_id: The case_id in cohort.csv.
             path: Ends in .nii or .nii.gz for a NIfTI label map, or in .dcm for a DICOM SEG of its CT series.
 
         Raises:
@@ -99,9 +99,9 @@ class Study(StudyImports, ShownAsTable):
         if case is None:
             raise CohortError(
                 where=f"case {case_id}",
-                expected="a case of cohort.csv",
-                found="none of that name",
-                remedy="look up its case_id",
+                expected="a case in cohort.csv",
+                found="none with that name",
+                remedy="look up the case_id in cohort.csv",
             )
         return write_roi(snapshot.read_case(case)[1], Path(path), case)
 

@@ -74,8 +74,8 @@ def hu_volume(
     if hu.min() == hu.max():
         raise SeriesError(
             where=f"series {series_uid}",
-            expected="a CT with different values",
-            found=f"a constant volume, all {int(hu.flat[0])} HU",
+            expected="a CT with varying values",
+            found=f"the same value in every voxel, {int(hu.flat[0])} HU",
             remedy="export the series again",
         )
     array, geometry = canonical(hu, affine)

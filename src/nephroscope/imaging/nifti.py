@@ -112,7 +112,8 @@ def read_stored(path: Path) -> StoredNifti:
             remedy="copy or export it again",
         ) from error
     text = (
-        "the file does not say how the patient is oriented; its axes are assumed to be right, front and head"
+        "the file does not say how the patient is oriented; "
+        "its axes are assumed to point right, anterior and superior"
     )
     doubt = warning("orientation-unknown", text, path.name)
     findings = (doubt,) if unsaid else ()

@@ -62,7 +62,7 @@ def read_ct(
 
 @dataclass(frozen=True, kw_only=True)
 class UnplacedRoi:
-    """A ROI file that is still to be placed on a CT.
+    """An ROI file that is still to be placed on a CT.
 
     Attributes:
         path: SEG, RTSTRUCT, label map or PNG mask.
@@ -138,10 +138,10 @@ def read_roi(
 
 
 def roi_names(path: Path) -> list[str]:
-    """What a ROI file holds, number and name: ``["1 Kidney", "2 Tumor"]``; only values where it has no names.
+    """What an ROI file holds, number and name: ``["1 Kidney", "2 Tumor"]``; only values where it has no names.
 
     Raises:
-        RoiError: The file is missing, damaged or not a ROI.
+        RoiError: The file is missing, damaged or not an ROI.
     """
     kind, where = _roi_kind(path)
     if kind == "dicom":
@@ -203,7 +203,7 @@ def read_case(case: ChosenCase) -> tuple[CTVolume, RoiMask]:
     if case.roi is None:
         raise RoiError(
             where=f"case {case.case_id}",
-            expected=f"a ROI by {case.rule.roi} (only slice images may do without)",
+            expected=f"an ROI by {case.rule.roi} (only slice images may do without)",
             found=", ".join(roi.author for roi in case.rois) or "no row in rois.csv",
             remedy="add its row to rois.csv, import the case again with its ROI, or change [roi] in study.toml",
         )
@@ -231,7 +231,7 @@ def _series(path: Path) -> CTVolume:
 
 
 def _roi_kind(path: Path, case_id: str = "") -> tuple[str, str]:
-    """Kind of a ROI file, and what messages call it."""
+    """Kind of an ROI file, and what messages call it."""
     kind = file_kind(path)
     where = f"{f'case {case_id}, ' if case_id else ''}ROI {safe_name(path, case_id)}"
     if kind not in ("dicom", "png", *LABEL_MAPS):

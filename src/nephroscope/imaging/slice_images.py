@@ -75,7 +75,7 @@ def load_image_rows(case: ChosenCase) -> list[ImageRow]:
         raise CohortError(
             where=f"case {case.case_id}",
             expected=f"its slices in {path.name} as the import wrote them",
-            found=f"{type(error).__name__} while reading it",
+            found=f"an error while reading it ({type(error).__name__})",
             remedy="run `nephroscope import images` again",
         ) from error
     return rows
@@ -307,7 +307,7 @@ def _read_gray(path: Path, where: str) -> npt.NDArray[np.uint8]:
     except _UNREADABLE as error:
         raise SeriesError(
             where=where,
-            expected="an undamaged PNG or JPEG of usual size",
+            expected="an undamaged PNG or JPEG of plausible size",
             found=_why(error),
             remedy="export or copy the image again",
         ) from error

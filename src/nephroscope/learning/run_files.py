@@ -168,7 +168,7 @@ def run_config(folder: Path) -> TrainConfig:
     except (KeyError, TypeError, NephroscopeError) as error:
         raise StudyError(
             where=f"run {folder.name}, config.json",
-            expected="the settings it was trained under",
+            expected="the settings it was trained with",
             found=f"a damaged file ({error})",
             remedy="train again, and remove this run",
         ) from error

@@ -118,7 +118,7 @@ class Case:
         synthetic: True for phantoms; every table and page then says so.
 
     Raises:
-        CohortError: There is no series, two have one name, a ROI names a series that is not there, or an author has
+        CohortError: There is no series, two have one name, an ROI names a series that is not there, or an author has
             two ROIs on one series.
     """
 
@@ -137,7 +137,7 @@ class Case:
         names = [one.name for one in self.series]
         if not names or len(set(names)) < len(names) or "" in names:
             raise self._refusal(
-                "at least one series, each with a name of its own",
+                "at least one series, each with its own name",
                 f"the names {', '.join(map(repr, names))}" if names else "no series",
                 "series.csv",
             )
@@ -148,7 +148,7 @@ class Case:
                 raise self._refusal(f"ROIs on its series ({', '.join(names)})", found, "rois.csv")
             if drawn.count((author, series)) > 1:
                 raise self._refusal(
-                    "one ROI of an author on a series", f"two of {author} on {series}", "rois.csv"
+                    "one ROI per author on a series", f"two of {author} on {series}", "rois.csv"
                 )
 
     def _refusal(self, expected: str, found: str, table: str) -> CohortError:

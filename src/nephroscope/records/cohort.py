@@ -88,7 +88,7 @@ class Cohort(ShownAsTable):
             raise CohortError(
                 where=f"cohort, case {twice[0]}",
                 expected="every case_id once",
-                found=f"{twice[0]!r} {sum(c.case_id == twice[0] for c in self.cases)} times",
+                found=f"it {sum(c.case_id == twice[0] for c in self.cases)} times",
                 remedy="give each tumor its own case_id (patient_id groups the tumors of a patient)",
             )
         sexes: dict[str, str] = {}

@@ -41,8 +41,8 @@ def check_columns(values: Any) -> Mapping[str, str]:
             raise refuse(where, expected, repr(header), remedy)
         other = owners.setdefault(header.strip().casefold(), name)
         if other != name:
-            found = f"{header!r}, which stands for {other} too"
-            raise refuse(where, "a header of its own", found, "remove one of the two lines")
+            found = f"{header!r}, which is also given for {other}"
+            raise refuse(where, "a different header for each name", found, "remove one of the two lines")
     return dict(values)
 
 
@@ -67,7 +67,7 @@ class SliceSpec:
         min_area_mm2: Cross-sections smaller than this are not cut.
         size_px: Rows and columns of a slice.
         window_level_hu, window_width_hu: Applied to HU just before the network; slices are stored in HU.
-        phases: Contrast phases that are cut at the same places as well; none cuts the chosen series only.
+        phases: Further contrast phases to cut at the same positions; none cuts only the chosen series.
     """
 
     roi_mode: RoiMode = "crop"
@@ -111,7 +111,7 @@ class CohortConfig:
     """Which series of a case is used.
 
     Attributes:
-        phase_preference: Contrast phases, the preferred first; the first on which a wanted ROI was drawn is used.
+        phase_preference: Contrast phases in order of preference; the first on which a suitable ROI was drawn is used.
     """
 
     phase_preference: tuple[str, ...] = PHASES
@@ -122,7 +122,7 @@ class CohortConfig:
         if len(set(self.phase_preference)) < len(self.phase_preference) or not self.phase_preference:
             raise ConfigError(
                 where="cohort.phase_preference",
-                expected="every phase once, the preferred first",
+                expected="every phase once, in order of preference",
                 found=", ".join(self.phase_preference) or "none",
                 remedy="correct the list",
             )
@@ -152,11 +152,11 @@ class SplitConfig:
     """How patients are divided.
 
     Attributes:
-        protocol: Split by patient, or by image as in the paper (LEAKY).
-        folds: Number of cross-validation folds; 1 trains once, with the hold-out as test.
-        holdout: Share of the development patients set aside as internal test before they are divided into folds.
-        validation: Share of the other patients of each fold that decides when training stops.
-        seed: Random seed of the division.
+        protocol: Split by patient, or by image as in Zuo et al. 2021 (LEAKY).
+        folds: Number of cross-validation folds; 1 trains once, with the hold-out as the test set.
+        holdout: Fraction of the development patients held out as internal test set before the rest are divided.
+        validation: Fraction of the training patients of each fold used to decide when training stops.
+        seed: Random seed for dividing the patients.
     """
 
     protocol: Protocol = "patient"
@@ -179,18 +179,18 @@ class TrainConfig:
 
     Attributes:
         model: Network; `nephroscope models` lists them.
-        width: Channel multiplier: mobilenet_v2 0.1 to 2, shufflenet_v2_x1_0 0.5, 1, 1.5 or 2, the others 1.
-        recipe: default (plain head, warm-up, cosine) or zuo2021 (the paper's heads, Adam at 0.005).
+        width: Channel multiplier: mobilenet_v2 0.1 to 2, shufflenet_v2_x1_0 0.5, 1, 1.5 or 2, the others only 1.
+        recipe: default (plain head, warm-up, cosine) or zuo2021 (heads of Zuo et al. 2021, Adam at 0.005).
         pretrained: Start from ImageNet weights, which torchvision downloads once.
-        epochs: Largest number of epochs.
+        epochs: Maximum number of epochs.
         batch_size: Slices per step.
         learning_rate: Highest learning rate of Adam.
         schedule: cosine (falls to zero) or constant.
-        warmup: Share of the steps during which the learning rate rises from 0.
+        warmup: Fraction of the steps during which the learning rate rises from 0.
         weight_decay: Weight decay, decoupled from the gradient.
-        class_weights: Weigh the loss so that every subtype counts the same.
-        slices_per_case: Largest number of slices per case and epoch, drawn at random; 0 uses all.
-        patience: Epochs without a better validation loss (mean over cases) before training stops; 0 never stops.
+        class_weights: Weight the loss so that every subtype counts equally.
+        slices_per_case: Maximum number of slices per case and epoch, drawn at random; 0 uses all.
+        patience: Stop after this many epochs without a better validation loss (mean over cases); 0 never stops.
         augmentation: Rotate, flip, blur, brighten and darken each batch.
         precision: auto uses bf16 where the device supports it, else fp32.
         seed: Random seed of initial weights, batches and augmentation.
@@ -263,7 +263,7 @@ def with_recipe(config: TrainConfig, recipe: str) -> TrainConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationConfig:
-    """How predictions become calls and figures.
+    """How predictions become calls and results.
 
     Attributes:
         criterion: fixed (threshold 0.5, chosen before any data) or youden (on validation cases).

@@ -92,7 +92,7 @@ class RoiMask:
         if not self.voxels.any():
             raise RoiError(
                 where=f"case {self.case_id}",
-                expected="a ROI with at least one tumor voxel",
+                expected="an ROI with at least one tumor voxel",
                 found="none",
                 remedy="redraw it, choose another label, or leave the case out",
             )

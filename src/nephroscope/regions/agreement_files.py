@@ -182,7 +182,7 @@ def _common_grid(a: VolumeGeometry, b: VolumeGeometry, where: str) -> tuple[Volu
     if not VolumeGeometry(shape=b.shape, affine=snapped).matches(b):
         raise RoiError(
             where=where,
-            expected=f"the voxels of the segments before it, {describe(a)}, to within {GRID_TOLERANCE_MM:g} mm",
+            expected=f"the same grid as the segments before it, {describe(a)}, to within {GRID_TOLERANCE_MM:g} mm",
             found=describe(b),
             remedy="export both segmentations on the grid of the CT",
         )

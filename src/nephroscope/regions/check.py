@@ -94,9 +94,7 @@ def check_shape(measures: RoiMeasures, roi: RoiMask) -> list[Finding]:
         found.append(warning("roi-one-slice", text, case_id=roi.case_id))
     skipped = np.setdiff1d(np.arange(drawn[0], drawn[-1]), drawn)
     if skipped.size and not any(finding.code == "roi-gap" for finding in roi.findings):
-        text = (
-            f"no tumor is drawn on {skipped.size} slices between others: {first_few(skipped)}, counted from 0"
-        )
+        text = f"no tumor is drawn on {skipped.size} slices between drawn ones: {first_few(skipped)}, counted from 0"
         found.append(warning("roi-gap", text, case_id=roi.case_id))
     if measures.n_parts and measures.n_parts > 1:
         shares = np.sort(find_parts(roi.voxels).sizes)[::-1] / measures.n_voxels
@@ -108,7 +106,7 @@ def check_shape(measures: RoiMeasures, roi: RoiMask) -> list[Finding]:
             )
             found.append(warning("roi-parts", text, case_id=roi.case_id))
         if specks.size:
-            text = f"{specks.size} specks next to the tumor hold {specks.sum():.1%} of its voxels"
+            text = f"{specks.size} specks next to the tumor make up {specks.sum():.1%} of its voxels"
             found.append(note("roi-specks", text, case_id=roi.case_id))
     return found
 
@@ -146,9 +144,9 @@ def check_table_size(measures: RoiMeasures, case: ChosenCase) -> list[Finding]:
         return []  # single slices of a tumor may be smaller than the tumor
     text = f"the largest axial diameter is {axial_mm:.0f} mm, the clinical table says {case.clinical.size_cm:g} cm"
     if _agrees(axial_mm, table_mm / 10, any_mm or axial_mm):
-        text += ", ten times as much: mm entered as cm"
+        text += ", ten times as much: mm were entered as cm"
     elif _agrees(axial_mm, table_mm * 10, any_mm or axial_mm):
-        text += ", a tenth of it: a decimal point in the wrong place"
+        text += ", a tenth of it: a misplaced decimal point"
     return [warning("roi-size-differs", text, case_id=case.case_id)]
 
 
@@ -297,7 +295,7 @@ def _mirrored(volume: CTVolume, roi: RoiMask, organs: Organs, codes: set[str]) -
         return []
     axes = mirrored_axes(volume, roi, kidney, LEAST_SOFT_BY_KIDNEY if off_kidney else LEAST_SOFT)
     target = "soft tissue" if kidney is None else "a kidney"
-    text = f"mirrored {axes}, the tumor would lie on {target}: perhaps the axes of its file were mixed up"
+    text = f"mirrored {axes}, the tumor would lie on {target}: the axes of its file may be mixed up"
     return [warning("roi-mirrored", text, case_id=roi.case_id)] if axes else []
 
 
@@ -314,7 +312,7 @@ def _organs(case: ChosenCase, volume: CTVolume) -> tuple[Organs, list[Finding]]:
         text = f"the tumor was not compared with organs: {_reason(error)}"
         return {}, [warning("organs-unreadable", text, case_id=case.case_id)]
     if case.ct.organs is not None and "kidney" not in organs:
-        text = f"organs without a kidney: only {', '.join(organs) or 'empty masks'}"
+        text = f"the organ file has no kidney, only {', '.join(organs) or 'empty masks'}"
         return organs, [warning("organs-no-kidney", text, case_id=case.case_id)]
     return organs, []
 

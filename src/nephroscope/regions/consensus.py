@@ -42,8 +42,8 @@ def read_readers(case: ChosenCase) -> tuple[CTVolume, RoiMask, RoiMask]:
     if case.both_readers is None or case.format == "images":
         raise RoiError(
             where=f"case {case.case_id}",
-            expected="a CT volume with the ROIs of two readers",
-            found="slice images" if case.format == "images" else "one reader",
+            expected="a CT volume with the ROIs of two annotators",
+            found="slice images" if case.format == "images" else "one annotator",
             remedy="add the rows of reader-1 and reader-2 to rois.csv, or leave the case out of the comparison",
         )
     one, two = case.both_readers
@@ -64,16 +64,16 @@ def read_consensus_case(case: ChosenCase, rule: str) -> tuple[CTVolume, RoiMask]
     Raises:
         StudyError: A file that series.csv or rois.csv names is not there.
         SeriesError: The CT cannot be read as one.
-        RoiError: A ROI cannot be read, the author drew none, or nothing is left of the two.
+        RoiError: An ROI cannot be read, the author drew none, or nothing is left of the two.
         ExcludedError: The case was excluded by adjudication.
         ConfigError: STAPLE is asked for and SimpleITK is not installed.
     """
     if rule == EXCLUDE:
         raise ExcludedError(
             where=f"case {case.case_id}",
-            expected="a case that the readers keep",
+            expected="a case that the annotators keep",
             found="the decision 'exclude' in adjudication.csv",
-            remedy="nothing, if that is meant; else change the decision",
+            remedy="do nothing if that is intended; otherwise change the decision",
         )
     case = replace(case, rule=replace(case.rule, roi=rule))
     authors = case.authors()
@@ -110,7 +110,7 @@ def combine(one: RoiMask, two: RoiMask, rule: str) -> RoiMask:
     if not voxels.any():
         raise RoiError(
             where=f"case {one.case_id}",
-            expected=f"the {rule} of two readers to hold a tumor voxel",
+            expected=f"the {rule} of two annotators' ROIs to contain a voxel",
             found="none: they drew in different places",
             remedy="look at both ROIs, and write a decision into adjudication.csv",
         )
@@ -159,7 +159,7 @@ def _simpleitk() -> types.ModuleType:
             where="roi.consensus",
             expected="the extra 'readers' for STAPLE",
             found="no SimpleITK",
-            remedy="pip install 'nephroscope[readers]', or choose union, intersection or one reader",
+            remedy="pip install 'nephroscope[readers]', or choose union, intersection or one annotator",
         ) from error
     module: types.ModuleType = SimpleITK
     return module

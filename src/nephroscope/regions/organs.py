@@ -146,7 +146,7 @@ def _labels(path: Path, stored: LabelMap, query: TumorQuery) -> list[tuple[str, 
         if KITS.get(query.label) == "tumor" and values <= {0, *KITS}:
             return [(KITS[value], 0, value) for value in sorted(values - {0})]
         raise query.refusal(
-            expected="names for the values, or those of KiTS: 1 kidney, 2 tumor, 3 cyst",
+            expected="named values, or those of KiTS: 1 kidney, 2 tumor, 3 cyst",
             found=f"values without names: {values_in(stored)}",
             remedy="give one mask per organ (kidney_left.nii.gz ...), or a label map with names",
         )

@@ -145,7 +145,7 @@ def _refuse_outside(what: str, values: Floats) -> None:
     if outside.size or not values.size:
         raise ConfigError(
             where=f"decision curve, {what}",
-            expected="a number between 0 and 1, not nearer than 0.000001 to either",
+            expected="a number between 0 and 1, at least 0.000001 from either",
             found=repr(float(outside[0])) if outside.size else "nothing",
             remedy="correct it",
         )

@@ -191,7 +191,7 @@ class Design:
         if method == "delong" and (figure != "auc" or self.n_patients < self.truth.size):
             raise CohortError(
                 where=f"multi-reader analysis of {figure}",
-                expected="AUC and one case of every patient, for the covariances of DeLong",
+                expected="AUC and one case per patient, for DeLong covariances",
                 found=f"{figure}, {self.truth.size} cases of {self.n_patients} patients",
                 remedy="use --covariance jackknife",
             )

@@ -165,9 +165,9 @@ def _smallest(enough: Callable[[int], bool], where: str, found: str) -> int:
         if high > MOST:
             raise ConfigError(
                 where=where,
-                expected=f"a plan of at most {MOST:,} patients of a class",
+                expected=f"a plan of at most {MOST:,} patients per class",
                 found=found,
-                remedy="ask for less precision or power",
+                remedy="request less precision or power",
             )
     low = high // 2
     while high - low > 1:

@@ -228,7 +228,7 @@ def _rois_of_cases(
         elif on not in names:
             expected = f"a series of case {case_id} in {SERIES_FILE} ({', '.join(names) or 'none'})"
             table.mistakes.add(row, "series", expected, repr(on) if on else "nothing")
-        elif table.once(first, (case_id, on, author), row, "author", f"one ROI of an author on series {on}"):
+        elif table.once(first, (case_id, on, author), row, "author", f"one ROI per author on series {on}"):
             found[case_id].append(
                 RoiRef(
                     author=author,

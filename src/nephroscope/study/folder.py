@@ -96,7 +96,7 @@ class StudyFolder:
                 where=f"run {name}",
                 expected="a new run",
                 found="a complete one" if (path / "run.json").exists() else "an interrupted one",
-                remedy="choose another --name, or go on with --resume",
+                remedy="choose another --name, or continue with --resume",
             )
         return path
 
@@ -110,7 +110,7 @@ class StudyFolder:
             raise StudyError(
                 where="train --resume",
                 expected=f"an interrupted run{f' named {name}' if name else ''}",
-                found=f"{len(runs)} complete",
+                found=f"none ({len(runs)} complete)",
                 remedy="train without --resume",
             )
         return left[-1]
@@ -125,7 +125,7 @@ class StudyFolder:
                 where=f"run {name or ''}".strip(),
                 expected="a complete run",
                 found=f"complete runs: {known}",
-                remedy="run `nephroscope train`, or go on with `nephroscope train --resume`",
+                remedy="run `nephroscope train`, or continue with `nephroscope train --resume`",
             )
         return chosen[-1]
 

@@ -38,9 +38,9 @@ def rewrite_format_1(root: Path) -> None:
     except OSError as error:
         raise StudyError(
             where=f"study {root.name}",
-            expected="a folder that can be written, to rewrite a study of format 1 once",
+            expected="permission to write in the folder, to convert a study of format 1 once",
             found=error.strerror or type(error).__name__,
-            remedy="open it once where it can be written, or copy it to such a place",
+            remedy="get write permission, or copy the study to a folder of your own",
         ) from error
     logger.info("study %s is rewritten in format 2; its former tables are kept in %s/", root.name, KEPT)
 

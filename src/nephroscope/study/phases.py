@@ -66,6 +66,6 @@ def cut_phase(
     found, present = cut_at_same_places(other, there, (volume, roi), cut, spec)
     findings: tuple[Finding, ...] = ()
     if volume.frame_uid != other.frame_uid:
-        text = f"the {phase} and the {case.phase} series have no common Frame of Reference UID: compare their places"
+        text = f"the {phase} and the {case.phase} series have no common Frame of Reference UID: check that they match"
         findings = (warning("phases-frame-differs", text, case_id=case.case_id, where=phase),)
     return CutPhase(hu=found, present=present, findings=findings)

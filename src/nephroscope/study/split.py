@@ -133,7 +133,7 @@ def _check_subtypes(cohort: Cohort, cases: list[Case]) -> None:
             where="cohort",
             expected=f"usable cases of every subtype ({', '.join(cohort.subtypes)})",
             found=f"{len(cases)} cases, none of {', '.join(missing)}",
-            remedy="import cases of it, or remove it from study.toml",
+            remedy="import such cases, or remove the subtype from study.toml",
         )
     parts: dict[str, set[str]] = defaultdict(set)
     for case in cohort.cases:
@@ -223,7 +223,7 @@ def _check_enough(cases: list[Case], n_folds: int) -> None:
 def _too_few(n_folds: int, found: str) -> CohortError:
     return CohortError(
         where=f"split into {n_folds} folds",
-        expected=f"at least {max(n_folds, 2)} development patients of each subtype, some left to validate on",
+        expected=f"at least {max(n_folds, 2)} development patients of each subtype, with some left for validation",
         found=found,
         remedy="use fewer folds, import more patients, or hold out fewer",
     )
@@ -233,7 +233,7 @@ def _image_folds(
     cases: list[Case], slices_of: Mapping[str, Iterable[int]], config: SplitConfig, rng: np.random.Generator
 ) -> tuple[Fold, ...]:
     """The paper's split: every slice is divided on its own, so a patient is on both sides. LEAKY."""
-    logger.warning("LEAKY: the split is by image; slices of one patient stand on both sides")
+    logger.warning("LEAKY: the split is by image; slices of one patient are in both training and test")
     strata: Strata = defaultdict(list)
     for case in cases:
         strata[str(case.subtype)] += [image_name(case.case_id, s) for s in slices_of[case.case_id]]

@@ -187,7 +187,7 @@ def check_decodable(headers: Sequence[SliceHeader], where: str) -> None:
             raise SeriesError(
                 where=where,
                 expected=f"decodable pixel data in {first.name}",
-                found=f"{name}, for which there is no decoder here",
+                found=f"{name}, for which no decoder is installed",
                 remedy="export the series uncompressed",
             )
     broken = next((one for one in headers if one.damage), None)

@@ -120,7 +120,7 @@ def _check_complete(slices: Sequence[SliceHeader], where: str) -> None:
             raise SeriesError(
                 where=where,
                 expected=f"gray pixels (MONOCHROME2) in {one.name}",
-                found=f"{one.photometric or 'pixels'} with {one.samples} values a pixel",
+                found=f"{one.photometric or 'pixels'} with {one.samples} values per pixel",
                 remedy="export the original CT images",
             )
         if not one.slope or min(one.pixel_spacing_mm or (0,)) <= 0 or not one.rows or not one.columns:

@@ -1,6 +1,6 @@
 """Read a NIfTI or NRRD label map, as ITK-SNAP, 3D Slicer and MITK write it, and place its tumor on the CT.
 
-A NRRD header, parsed by pynrrd, may have its voxels in the same file or in one file next to it. The voxels are
+An NRRD header, parsed by pynrrd, may have its voxels in the same file or in one file next to it. The voxels are
 unpacked here, so that no more is unpacked than the header announces.
 """
 
@@ -132,7 +132,7 @@ def _read_nifti(path: Path) -> LabelMap:
 
 
 def _read_nrrd(path: Path) -> LabelMap:
-    """The label map in a NRRD file, or in the file next to it that its header names."""
+    """The label map in an NRRD file, or in the file next to it that its header names."""
     import nrrd
     from nrrd.errors import NRRDError
 
@@ -305,6 +305,6 @@ def _whole_numbers(values: Labels, name: str) -> Labels:
             where=f"file {name}",
             expected="a label map of whole numbers",
             found="fractions or values that are not a number",
-            remedy="export labels, not probabilities or a CT, and resample them with nearest neighbour",
+            remedy="export labels, not probabilities or a CT, and resample them with nearest neighbor",
         )
     return values

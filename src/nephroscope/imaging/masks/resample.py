@@ -56,10 +56,10 @@ def fit_to_ct(
     n_all = int(np.count_nonzero(mask))
     if n_all and not fitted.any():
         raise query.refusal(
-            expected=f"a ROI inside the CT, {describe(ct)}",
+            expected=f"an ROI inside the CT, {describe(ct)}",
             found=f"one completely outside it, on {describe(own)}"
             if n_outside == n_all
-            else "one too thin to contain the centre of any voxel",
+            else "one too thin to contain the center of any voxel",
             remedy="give the ROI that was drawn on this series",
         )
     moved = shift is None or (own.shape == ct.shape and any(shift))
@@ -190,7 +190,7 @@ def _findings(
     found = []
     if moved:
         text = (
-            f"drawn on another grid than that of the CT, {describe(grids[0])}; resampled to the nearest voxel: "
+            f"drawn on a grid other than that of the CT, {describe(grids[0])}; resampled to the nearest voxel: "
             f"{before_ml:.2f} ml before, {after_ml:.2f} ml after"
         )
         found.append(query.finding("roi-resampled", text))

@@ -56,8 +56,8 @@ def read_rtstruct(rtstruct: Any, volume: CTVolume, query: TumorQuery) -> tuple[M
     voxels, n_cut, n_crossed = _filled(planes, slices, axis, volume.geometry)
     if not voxels.any():
         raise query.refusal(
-            expected=f"contours of ROI {listed([roi])} around voxels of the CT",
-            found="contours outside it" if n_cut else "contours that do not contain the centre of any voxel",
+            expected=f"contours of ROI {listed([roi])} that enclose voxels of the CT",
+            found="contours outside it" if n_cut else "contours that do not contain the center of any voxel",
             remedy="give the ROI that was drawn on this series",
         )
     if n_cut:
@@ -132,7 +132,7 @@ def _series_uids(rtstruct: Any) -> list[str]:
 def _contours(
     rtstruct: Any, roi: Segment, geometry: VolumeGeometry, query: TumorQuery
 ) -> tuple[list[Points], int]:
-    """Closed contours of a ROI as (N, 3) voxel indices, and the number of other contours."""
+    """Closed contours of an ROI as (N, 3) voxel indices, and the number of other contours."""
     to_index = np.linalg.inv(geometry.affine)
     contours, n_open = [], 0
     for item in rtstruct.ROIContourSequence:
@@ -172,7 +172,7 @@ def _plane_axis(contours: list[Points], geometry: VolumeGeometry, query: TumorQu
         worst = int(heights_mm[:, axis].argmax())
         raise query.refusal(
             expected="contours in the planes of the CT",
-            found=f"an oblique one at {_place(contours[worst], geometry)} that crosses "
+            found=f"an oblique one at {_place(contours[worst], geometry)} that spans "
             f"{heights_mm[worst, axis]:.1f} mm",
             remedy="export the ROI as DICOM SEG or label map on this series",
         )

@@ -85,7 +85,7 @@ def segment_stack(seg: Any, number: int, query: TumorQuery) -> tuple[Mask, Affin
 
 
 def check_series(uids: list[str], volume: CTVolume, query: TumorQuery) -> list[Finding]:
-    """A finding when a ROI does not name its series.
+    """A finding when an ROI does not name its series.
 
     A volume from NIfTI has no UID to compare; there only the grid is checked.
 
@@ -99,8 +99,8 @@ def check_series(uids: list[str], volume: CTVolume, query: TumorQuery) -> list[F
         return [query.finding("roi-reference", text)]
     if volume.series_uid not in uids:
         raise query.refusal(
-            expected=f"a ROI of series {volume.series_uid}",
-            found=f"a ROI of series {uids[0]}",
+            expected=f"an ROI of series {volume.series_uid}",
+            found=f"an ROI of series {uids[0]}",
             remedy="give the ROI that was drawn on this series",
         )
     return []

@@ -1,4 +1,4 @@
-"""Which segment of a ROI file is the tumor: one rule for SEG, RTSTRUCT and label maps."""
+"""Which segment of an ROI file is the tumor: one rule for SEG, RTSTRUCT and label maps."""
 
 import re
 from collections.abc import Collection, Iterable, Sequence
@@ -66,7 +66,7 @@ def says_organ(words: Iterable[str]) -> bool:
 
 
 def content_of(segments: Sequence[tuple[str, Sequence[str], Collection[str]]]) -> Content:
-    """What a ROI file holds, by (name, code meanings, codes) of each of its segments.
+    """What an ROI file holds, by (name, code meanings, codes) of each of its segments.
 
     ``organs``: only kidneys, with or without the aorta. ``other``: other structures, none called a tumor. Empty:
     one of them may be the tumor.
@@ -96,7 +96,7 @@ MOST_LISTED = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TumorQuery:
-    """Which tumor of a ROI file is meant, by number or name.
+    """Which tumor of an ROI file is meant, by number or name.
 
     Attributes:
         where: Case and file, in refusals and findings.

@@ -45,7 +45,7 @@ def write_roi(roi: RoiMask, path: Path, case: ChosenCase) -> Path:
         raise RoiError(
             where=f"case {case.case_id}, {path.name}",
             expected="a name that ends in .nii.gz, or in .dcm where the CT is DICOM",
-            found=f"{path.suffix or 'no ending'}, and a CT as {case.format}",
+            found=f"{path.suffix or 'no ending'} and a CT in the format {case.format}",
             remedy="choose another name",
         )
     return path
@@ -85,8 +85,8 @@ def write_seg(
     if frames.sum() != roi.voxels.sum():
         raise RoiError(
             where=where,
-            expected=f"all CT slices under the mask, {int(roi.voxels.sum())} voxels",
-            found=f"slices with {int(frames.sum())} of them",
+            expected=f"CT slices for all {int(roi.voxels.sum())} voxels of the mask",
+            found=f"slices for only {int(frames.sum())} of them",
             remedy="give all files of the series on which the ROI was drawn, and no others",
         )
     try:

@@ -34,9 +34,9 @@ _TAKEN = {CT: "CT", LOCALIZER: "CT", PROJECTION: "CT", SEG: "SEG", RTSTRUCT: "RT
 _OTHER_MODALITIES = {"mr", "pt", "us", "nm", "cr", "dx", "rf", "xa", "mg", "reg"}
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # the next file would fail too
 # Keys of the summary, which other programs may read.
-_BURNED_IN = "CT that says of itself that text is burned in"
+_BURNED_IN = "CT whose header says that text is burned in"
 _SECONDARY = "CT of ImageType SECONDARY or SCREEN: text may be burned in, look at it"
-_NO_ID = "no PatientID: the pseudonym stands for the examination, not for the patient"
+_NO_ID = "no PatientID: the pseudonym identifies the examination, not the patient"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,10 +194,10 @@ def _patient(dataset: Any) -> str:
 
 def _refusal(dataset: Any, kind: str) -> str:
     if not _patient(dataset):
-        return "no PatientID, study or frame of reference that shows whose it is"
+        return "no PatientID, study or frame of reference that shows which patient it belongs to"
     syntax = dataset.file_meta.get("TransferSyntaxUID")
     if syntax is None or not syntax.is_transfer_syntax or syntax.is_private:
-        return "its transfer syntax is not one of DICOM"
+        return "its transfer syntax is not a DICOM one"
     if not _instance(dataset):
         return "no SOP Instance UID"
     if kind == "CT" and "Rows" not in dataset:

@@ -29,7 +29,7 @@ def of_the_export(scan: ExportScan, rows: Sequence[ExportSeries]) -> list[Findin
     found = []
     if lost:
         told = names(file_name(roi.path) for roi in lost)
-        text = f"{len(lost)} ROI files refer to a CT series that is not here: {told}"
+        text = f"{len(lost)} ROI files refer to a CT series that is not in the export: {told}"
         found.append(Finding(code="roi-orphan", severity="warning", message=text, case_id=""))
     strangers = {roi.path for row in rows for roi, why in row.not_joined if why == OTHER_PATIENT}
     if strangers:
@@ -43,7 +43,7 @@ def of_the_export(scan: ExportScan, rows: Sequence[ExportSeries]) -> list[Findin
         )
         found.append(Finding(code="path-names-patient", severity="warning", message=text, case_id=""))
     if scan.damaged:
-        text = f"{len(scan.damaged)} files are damaged or may not be opened, and were passed over"
+        text = f"{len(scan.damaged)} files are damaged or cannot be opened, and were skipped"
         found.append(Finding(code="file-damaged", severity="warning", message=text, case_id=""))
     refused = Counter(row.reason for row in rows if row.kind == CT and not row.accepted)
     for reason, n in refused.most_common():
@@ -63,7 +63,7 @@ def of_cases(cases: Sequence[Case], rows: Sequence[ExportSeries]) -> list[Findin
         group = by_patient.get(case.patient_id, [])
         chosen = next((row for row in group if row.chosen), None)
         if chosen is not None and len(chosen.rois) > 2:
-            text = f"{len(chosen.rois) - 2} further ROI of this series are not used"
+            text = f"{len(chosen.rois) - 2} further ROIs of this series are not used"
             found.append(Finding(code="roi-unused", severity="note", message=text, case_id=case.case_id))
         others = Counter(row.phase for row in group if not row.chosen)
         if others:
@@ -90,7 +90,7 @@ def _readers(cases: Sequence[Case], rows: Sequence[ExportSeries]) -> list[Findin
         return []
     called = {word for roi in second.values() for name in roi.names if (word := clean_text(name))}
     words = f" ({names(called)})" if called else ""
-    text = f"in {len(second)} cases the second ROI file was taken as a second reader's{words}"
+    text = f"in {len(second)} cases the second ROI file was taken as that of a second annotator{words}"
     return [Finding(code="readers-assumed", severity="note", message=text, case_id="")]
 
 

@@ -21,7 +21,7 @@ class ExportSeries:
         acquisition: 1, 2 ... when the series holds several; 0 when it is one.
         phase: One of the five phases; ``evidence`` says in which words it was found. Empty where it is no CT.
         spacing_mm: Distance between slices; None when it is no even stack.
-        accepted: True when it can be used: a CT that is an even stack, or a ROI of one.
+        accepted: True when it can be used: a CT that is an even stack, or an ROI of one.
         chosen: True when it becomes a case's CT or ROI.
         reason: Why it is not accepted, or why it is chosen or not.
         rois: ROI files drawn on it, readers in order.
@@ -69,7 +69,7 @@ def join_rois(
 ) -> list[ExportSeries]:
     """The rows, each CT with the ROI files drawn on it, readers in order, and those that are not, with the reason.
 
-    Of a series with several acquisitions, a ROI is drawn on the one whose image, or frame of an image, it names.
+    Of a series with several acquisitions, an ROI is drawn on the one whose image, or frame of an image, it names.
     ROI and CT of different patients do not belong together, whatever their UIDs say.
 
     Args:
@@ -142,7 +142,7 @@ def _why_not(
     of_acquisition: Sequence[_Images],
     meant: Mapping[str, Collection[str]],
 ) -> str | None:
-    """Why a ROI that names this series is not its ROI: empty when it is, None when it is that of a row beside it."""
+    """Why an ROI that names this series is not its ROI: empty when it is, None when it is that of a row beside it."""
     patient = roi.patient_id.casefold()
     if patient and row.patient_id and patient != row.patient_id.casefold():
         return None if patient in patients else OTHER_PATIENT
@@ -159,11 +159,11 @@ def _why_not(
     if roi.content == "organs":
         return ORGANS
     told = ", ".join(dict.fromkeys(word for name in roi.names + roi.meanings if (word := clean_text(name))))
-    return f"it holds no tumor, but other structures{f' ({told})' if told else ''}"
+    return f"it contains no tumor, only other structures{f' ({told})' if told else ''}"
 
 
 def _is_on(roi: FoundRoi, images: _Images, of_acquisition: Sequence[_Images]) -> bool:
-    """True when a ROI names an image of this acquisition; where that is one file of several, also the frame."""
+    """True when an ROI names an image of this acquisition; where that is one file of several, also the frame."""
     n_with_file = sum(any(sop == roi.sop_uid for sop, _ in each) for each in of_acquisition)
     if n_with_file > 1:
         return (roi.sop_uid, roi.frame) in images

@@ -1,4 +1,4 @@
-"""What a DICOM file is, from its header: its kind by SOP class and Image Type; of a ROI also its author."""
+"""What a DICOM file is, from its header: its kind by SOP class and Image Type; of an ROI also its author."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -33,16 +33,16 @@ KINDS = {
 }
 IN_WORDS = {
     LOCALIZER: "a localizer (scout) image",
-    PROJECTION: "a projection (MIP or the like): its values are no attenuation",
-    "secondary-capture": "a secondary capture: a picture of a screen, not a CT image",
+    PROJECTION: "a projection (MIP or the like): its values are not attenuation",
+    "secondary-capture": "a secondary capture: a screen capture, not a CT image",
     "dose-report": "a dose report",
     "structured-report": "a structured report",
     "presentation-state": "a presentation state",
     "document": "a document",
-    "screen-save": "a picture of a screen or a dose table, stored as CT",
+    "screen-save": "a screen capture or a dose table, stored as CT",
     "few-not-axial": "one to three images that are not axial, as scouts are",
-    "reformat": "a coronal, sagittal or oblique reformation: the axial series is wanted",
-    "bolus-tracking": "bolus tracking: the same place again and again",
+    "reformat": "a coronal, sagittal or oblique reformation: the axial series is needed",
+    "bolus-tracking": "bolus tracking: the same position repeatedly",
 }
 LOCALIZER_WORDS = {"LOCALIZER", "SCOUT", "TOPOGRAM"}
 PROJECTION_WORDS = {"MIP", "MINIP", "MNIP", "PROJECTION IMAGE", "PROJECTION", "VRT", "VR", "SSD"}
@@ -112,7 +112,7 @@ class FoundRoi:
 
 
 def roi_of(header: Any, path: Path, kind: str) -> FoundRoi:
-    """What the header of a ROI file says."""
+    """What the header of an ROI file says."""
     series_uid, sop_uid, frame = _referenced(header)
     segments = header.get("SegmentSequence") or header.get("StructureSetROISequence") or []
     reader = header.get("ContentCreatorName") or header.get("OperatorsName") or ""
@@ -138,7 +138,7 @@ def roi_of(header: Any, path: Path, kind: str) -> FoundRoi:
 
 
 def _model(header: Any, segments: Sequence[Any]) -> str:
-    """The program behind a SEG whose segments are all AUTOMATIC (PS3.3 C.8.20.4), as the author of a ROI."""
+    """The program behind a SEG whose segments are all AUTOMATIC (PS3.3 C.8.20.4), as the author of an ROI."""
     if not segments or any(one.get("SegmentAlgorithmType") != "AUTOMATIC" for one in segments):
         return ""
     stated: Any = next(iter(segments[0].get("SegmentationAlgorithmIdentificationSequence") or []), {})

@@ -32,7 +32,7 @@ class RoiFiles:
         return tuple(RoiFile(path=readers[1]) for readers in files if 1 in readers)
 
     def patients(self, labels: Sequence[LabelRow] | None) -> set[str]:
-        """Names, in lower case, of the patients that have a ROI file in their name or in that of a case of theirs."""
+        """Names, in lower case, of the patients with an ROI file named after them or after one of their cases."""
         of_cases = {
             r.patient_id.lower() for r in labels or [] if r.patient_id and r.case_id.lower() in self.by_name
         }
@@ -67,9 +67,9 @@ def find_roi_files(folder: Path | None) -> RoiFiles:
         if number in readers:
             raise CohortError(
                 where="folder of ROI files",
-                expected="one ROI file of each reader and case",
-                found=f"{file_name(readers[number])} and {file_name(path)}, of one name and reader",
-                remedy="name the second reader's CASE_reader2, and remove other copies",
+                expected="one ROI file per annotator and case",
+                found=f"{file_name(readers[number])} and {file_name(path)}, for one case and annotator",
+                remedy="name the second annotator's file CASE_reader2, and remove other copies",
             )
         readers[number] = path
     if not by_name:

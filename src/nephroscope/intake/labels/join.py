@@ -285,7 +285,7 @@ def _one_label(group: list[LabelRow], matched: set[str]) -> tuple[LabelRow, str]
     if any(row.excluded for row in group):
         return label, "its rows contradict each other: some of them are left out by hand"
     if len(matched) > 1:
-        return label, f"two subtypes: {' and '.join(sorted(name or 'one not told' for name in matched))}"
+        return label, f"two subtypes: {' and '.join(sorted(name or 'one not given' for name in matched))}"
     for name in OF_A_CASE[1:]:
         values = {value for value in (getattr(row, name) for row in group) if value not in (None, "")}
         if len(values) > 1:

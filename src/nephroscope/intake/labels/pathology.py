@@ -291,7 +291,7 @@ def unmapped_finding(texts: Iterable[str], table: PathologyTable | None = None) 
         return ()
     table = table or default_table()
     listed = names((repr(shortened(t)) + table.obstacle(t) for t in dict.fromkeys(unknown)), 20)
-    message = f"{len(unknown)} cases with a pathology text that {PATHOLOGY_FILE} does not map: {listed}"
+    message = f"{len(unknown)} cases with a pathology text that {PATHOLOGY_FILE} does not list: {listed}"
     return (warning("subtype-unmapped", message),)
 
 

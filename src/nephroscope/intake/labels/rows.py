@@ -125,7 +125,7 @@ def read_label_table(
             where=path.name,
             expected="at least one row below the header",
             found="none",
-            remedy="fill the table",
+            remedy="add a row for each case",
         )
     rows = [label for label in labels if label]
     findings = (*table.findings, *parser.findings(), *not_read(path.name, table.header, parser.where))
@@ -182,7 +182,7 @@ class _RowParser:
         def cell(name: str, parse: Callable[[str], Any], expected: str) -> Any:
             return self._cell(n, row, name, parse, expected)
 
-        spacing = cell("spacing", parse_spacing, "one or two numbers of millimetres") or (None, None)
+        spacing = cell("spacing", parse_spacing, "one or two numbers in mm") or (None, None)
         patient_id = cell("patient_id", parse_name, NAME)
         case_id = cell("case_id", parse_name, NAME) or patient_id
         if not case_id and len(self.mistakes.found) == n_before:
@@ -196,8 +196,8 @@ class _RowParser:
             subtype_reader2=cell("subtype_reader2", str, "a subtype") or None,
             sex=cell("sex", self.parse_sex, "male, female, other or nothing"),
             age_years=self._age(n, row),
-            size_cm=cell("size_cm", parse_size_cm, f"centimetres up to {LARGEST_CM}")
-            or cell("size_mm", parse_size_mm, f"millimetres up to {10 * LARGEST_CM}"),
+            size_cm=cell("size_cm", parse_size_cm, f"a size in cm up to {LARGEST_CM}")
+            or cell("size_mm", parse_size_mm, f"a size in mm up to {10 * LARGEST_CM}"),
             side=cell("side", parse_side, "left or right"),
             phase=cell("phase", parse_phase, f"{', '.join(PHASES)}, or words that name one") or "unknown",
             site_id=cell("site_id", str, "a site") or "site-1",
@@ -283,5 +283,5 @@ class _RowParser:
         out, word = said
         if not out and reason:
             at = self.table.header[self.where["exclusion_reason"]]
-            self.mistakes.add(n, at, "no reason where the case is not excluded", repr(reason))
+            self.mistakes.add(n, at, "no exclusion reason for a case that is not excluded", repr(reason))
         return (reason or word or "excluded in the label table, without a reason") if out else ""

@@ -10,7 +10,7 @@ from nephroscope.intake.labels.rows import LabelRow
 
 
 class NamedRoi(Protocol):
-    """A ROI file of a CT volume, and what its segments or contours are called, where that is known."""
+    """An ROI file of a CT volume, and what its segments or contours are called, where that is known."""
 
     @property
     def path(self) -> Path:
@@ -113,7 +113,7 @@ def _choose(
         chosen = _by_name(rows, volume.rois)
     if len(chosen) < len(rows) or (told and len(told) < len(rows)):
         return {}, (
-            f"{n} label rows ({listed}) for one CT volume, and not each says which ROI is its own; "
+            f"{n} label rows ({listed}) for one CT volume, but not every row says which ROI is its own; "
             "fill tumor_label, tumor_name or roi"
         )
     if len(set(chosen.values())) < len(rows):

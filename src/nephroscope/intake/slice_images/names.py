@@ -126,7 +126,7 @@ def rows_of_labels(
         raise CohortError(
             where=f"folder {source.name}",
             expected="the images named in the label table",
-            found=f"none of {len(gone)}, such as {gone[0]!r}; but {names(files, 2)}",
+            found=f"none of {len(gone)}, such as {gone[0]!r}, but other images: {names(files, 2)}",
             remedy="check the folder and the column file",
         )
     if gone:
@@ -192,9 +192,9 @@ def mask_of(file: str, masks: dict[str, list[Path]] | None) -> Path | None:
     if len(found) > 1:
         raise CohortError(
             where=f"mask of {path.name}",
-            expected="one mask of this name",
+            expected="one mask with this name",
             found=f"{len(found)}",
-            remedy="give the masks the names of the images, folders included",
+            remedy="give each mask the name and subfolder of its image",
         )
     return found[0] if found else None
 

@@ -53,8 +53,8 @@ class FeatureTable:
             raise CohortError(
                 where=f"case {unknown[0]}",
                 expected="a case of the study",
-                found="none of that name among the features",
-                remedy="name cases of cohort.csv",
+                found="no features of a case with that name",
+                remedy="use a case_id from cohort.csv",
             )
         return self.values[[self._row_of[case_id] for case_id in case_ids]]
 

@@ -26,7 +26,7 @@ def data_of(root: str, digest: str) -> StudyData:
     if not (Path(root) / "study.toml").is_file():
         raise StudyError(
             where=f"machine {socket.gethostname()}",
-            expected="the study folder, under the path it has where the command was given",
+            expected="the study folder at the same path as on the machine that runs the command",
             found="no study.toml there",
             remedy="put the study on storage that every machine sees, or leave --ray out",
         )
@@ -34,7 +34,7 @@ def data_of(root: str, digest: str) -> StudyData:
     if snapshot.digest != digest:
         raise StudyError(
             where=f"study on machine {socket.gethostname()}",
-            expected=f"the cohort and slices the comparison began with ({digest})",
+            expected=f"the cohort and slices that the comparison started with ({digest})",
             found=f"others ({snapshot.digest})",
             remedy="run the command again",
         )

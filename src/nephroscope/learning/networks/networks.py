@@ -170,9 +170,9 @@ def _backbone(row: NetworkRow, pretrained: bool, width: float) -> nn.Module:
     except (URLError, OSError) as error:
         raise ConfigError(
             where=f"training.pretrained, {row.name}",
-            expected="torchvision's ImageNet weights, from the network or from torch's cache",
+            expected="torchvision's ImageNet weights, downloaded or in torch's cache",
             found=f"neither ({error})",
-            remedy="connect once, or train from scratch without --pretrained",
+            remedy="connect to the internet once, or train from scratch without --pretrained",
         ) from error
     return backbone
 

@@ -101,7 +101,7 @@ def check_width(name: str, width: float) -> None:
     if not row.has_width(width):
         raise ConfigError(
             where=f"training.width, {name}",
-            expected=f"a width that it has: {row.told_widths}",
+            expected=f"one of its widths: {row.told_widths}",
             found=f"{width:g}",
-            remedy="correct the width, or take mobilenet_v2 or shufflenet_v2_x1_0, which have several",
+            remedy="correct the width, or use mobilenet_v2 or shufflenet_v2_x1_0, which have several",
         )

@@ -146,7 +146,7 @@ def train_arm(arm: Arm) -> Iterator[None]:
             where=f"arms/{arm.folder.name}/{error.where.rsplit('/', 1)[-1]}",
             expected=error.expected,
             found=error.found,
-            remedy=f"delete the folder {arm.folder.name}, and run the command again: it is trained again",
+            remedy=f"delete the folder {arm.folder.name}, and run the command again; it will be trained again",
         ) from error
 
 
@@ -165,7 +165,7 @@ def read_record(arm: Arm) -> dict[str, Any]:
             where=f"arms/{arm.folder.name}/arm.json",
             expected="the record of a finished training",
             found=error.found,
-            remedy=f"delete the folder {arm.folder.name}, and run the command again: it is trained again",
+            remedy=f"delete the folder {arm.folder.name}, and run the command again; it will be trained again",
         ) from error
     return content
 

@@ -53,7 +53,7 @@ def open_run_folder(folder: Path, snapshot: Snapshot, config: TrainConfig) -> No
                 raise StudyError(
                     where=f"run {folder.name}",
                     expected=f"the same {what} as when it was started",
-                    found=f"another ({held['digests'].get(what)} then, {digest} now)",
+                    found=f"a different one ({held['digests'].get(what)} then, {digest} now)",
                     remedy="start a new run instead of resuming this one",
                 )
         return

@@ -115,7 +115,7 @@ class CapacityFigures:
             raise StudyError(
                 where="capacity",
                 expected="test cases with a known subtype",
-                found="none under splits.json",
+                found="none with the current splits.json",
                 remedy="divide the patients into folds, or keep a hold-out, with `nephroscope split`",
             )
         self.truth: Ints = np.array([cohort.subtypes.index(p.truth or "") for p in cases], dtype=np.intp)

@@ -47,7 +47,7 @@ class CapacityOptions:
     def __post_init__(self) -> None:
         for model in self.models:
             if model not in NETWORKS:
-                raise _refusal("--models", f"names among {', '.join(NETWORKS)}", repr(model))
+                raise _refusal("--models", f"one or more of {', '.join(NETWORKS)}", repr(model))
         for width in self.widths:
             if not any(NETWORKS[model].has_width(width) for model in self.models):
                 known = "; ".join(f"{model} {NETWORKS[model].told_widths}" for model in self.models)
@@ -55,7 +55,7 @@ class CapacityOptions:
         if not self.models:
             raise _refusal("--models", "at least one network", "none")
         if self.epochs is not None and self.epochs < 1:
-            raise _refusal("--epochs", "a number from 1 on", str(self.epochs))
+            raise _refusal("--epochs", "a number of 1 or more", str(self.epochs))
         if not 1 <= self.repeats <= 100:
             raise _refusal("--repeats", "a number from 1 to 100", str(self.repeats))
 
@@ -89,7 +89,7 @@ class CapacityTrainings:
             raise ConfigError(
                 where="capacity",
                 expected="folds by patient",
-                found="splits.json by image, LEAKY: it favours networks that remember patients",
+                found="splits.json by image, LEAKY: it favors networks that remember patients",
                 remedy="run `nephroscope split --protocol patient` first",
             )
 

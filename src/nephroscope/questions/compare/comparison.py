@@ -204,7 +204,7 @@ def _ranked(
     if not ranked:
         raise StudyError(
             where="nephroscope compare",
-            expected="a baseline that this study allows, or a trained run on these folds",
+            expected="a baseline for which the study has the data, or a trained run on these folds",
             found="neither",
             remedy="train a network, or add sex, age or size to cohort.csv",
         )

@@ -76,7 +76,7 @@ class AnnotatorReport(ShownAsTable):
         pooled: Figures over all of them, by name; see `pool`.
         cases: Those that two annotators drew, the worst Dice first.
         one_reader: case_id of the cases with one annotator.
-        findings: Refusals, one per case, and doubts about a ROI.
+        findings: Refusals, one per case, and doubts about an ROI.
         subtypes: The two pathology readings; an empty dict if no case has two.
     """
 

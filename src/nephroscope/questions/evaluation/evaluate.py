@@ -71,7 +71,7 @@ def build_report(facts: RunFacts, predictions: Sequence[Answer], config: Evaluat
         raise CohortError(
             where=f"run {facts.run}",
             expected="test cases with a known subtype",
-            found=f"{len(predictions)} predictions, none with one",
+            found=f"{len(predictions)} predictions, none of them with a known subtype",
             remedy="add the pathology labels to cohort.csv",
         )
     groups = []
@@ -256,9 +256,9 @@ def _refuse_twins(predictions: Sequence[Answer], name: str) -> None:
     if times > 1:
         raise CohortError(
             where=f"test set {name}, case {case_id}",
-            expected="one prediction of every case",
+            expected="one prediction per case",
             found=f"{times}",
-            remedy="put the slices of all its folds into one prediction, or evaluate the folds separately",
+            remedy="combine the slices of all its folds in one prediction, or evaluate the folds separately",
         )
 
 

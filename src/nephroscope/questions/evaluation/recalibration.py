@@ -89,7 +89,7 @@ def _fit(
     if min(counts.values()) == 0:
         raise ConfigError(
             where=f"recalibration of {title}",
-            expected="out-of-fold cases of every subtype, of other patients, to fit on",
+            expected="out-of-fold cases of every subtype, from other patients, to fit on",
             found=", ".join(f"{n} {s}" for s, n in counts.items()),
             remedy="divide into two folds or more with cases of each subtype in each",
         )

@@ -117,7 +117,7 @@ class CallOptions:
     Attributes:
         columns: Our name of a column to its title, where it is not a usual one.
         scale: Of the confidence, or ``auto``.
-        models: Readers of the table that are programs.
+        models: Names in the column reader that are programs.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -244,7 +244,7 @@ def read_calls(
     if not table.has(CALL) and len(labels.subtypes) > 2:
         raise CohortError(
             where=path.name,
-            expected="a column call, as a confidence names one of two subtypes only",
+            expected="a column call, because a confidence can only tell two subtypes apart",
             found=f"{len(labels.subtypes)} subtypes and no such column",
             remedy="add the column call",
         )
@@ -277,9 +277,9 @@ def _check_rows(table: str, rows: Sequence[_Row], people: Sequence[_Row], option
     if not people:
         raise CohortError(
             where=table,
-            expected="answers of readers",
-            found=f"{counted_noun(len(rows), 'row')}, all of models" if rows else "no row",
-            remedy="add them",
+            expected="readers' answers",
+            found=f"{counted_noun(len(rows), 'row')}, all from models" if rows else "no row",
+            remedy="add the readers' rows",
         )
     missing = sorted(set(options.models) - {row.who[0] for row in rows})
     if missing:

@@ -196,7 +196,7 @@ def open_network(part: Part) -> NetworkSession:
             where=f"arms/{part.arm.folder.name}/model.onnx",
             expected="the trained network",
             found="no such file" if not (part.arm.folder / "model.onnx").exists() else "a damaged file",
-            remedy=f"delete the folder {part.arm.folder.name}, and run the command again: it is trained again",
+            remedy=f"delete the folder {part.arm.folder.name}, and run the command again; it will be trained again",
         ) from error
 
 

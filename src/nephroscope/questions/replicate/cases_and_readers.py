@@ -58,7 +58,7 @@ def read_test_calls(setup: Setup, path: Path) -> list[Reader]:
         raise CohortError(
             where=path.name,
             expected=f"calls of test cases: {', '.join(setup.tests[:5])}{' ...' * (len(setup.tests) > 5)}",
-            found="calls of development cases alone",
+            found="only calls of development cases",
             remedy="add the readers' calls of the test cases, or leave --readers out",
         )
     return found

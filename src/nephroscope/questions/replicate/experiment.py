@@ -124,7 +124,7 @@ def training_of(part: Part) -> Training:
         StudyError: It is damaged.
     """
     where = f"arms/{part.arm.folder.name}/arm.json"
-    remedy = f"delete the folder {part.arm.folder.name}, and run the command again: it is trained again"
+    remedy = f"delete the folder {part.arm.folder.name}, and run the command again; it will be trained again"
     return from_plain(read_record(part.arm), Training, where, remedy)
 
 

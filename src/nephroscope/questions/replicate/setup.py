@@ -47,7 +47,9 @@ class ReplicateOptions:
 
     def __post_init__(self) -> None:
         if not self.models:
-            raise ConfigError(where="--models", expected="a network or more", found="none", remedy="name one")
+            raise ConfigError(
+                where="--models", expected="one or more networks", found="none", remedy="name one"
+            )
         extra = () if self.shuffled_model in (None, "none") else (str(self.shuffled_model),)
         for name in (*self.models, *extra):
             if name not in NETWORKS:
@@ -206,13 +208,13 @@ def _check_enough(setup: Setup) -> None:
     if setup.tests_drawn:
         drawn, remedy = (
             " in addition to the test cases drawn",
-            "import more cases: 4 patients of each subtype are the least",
+            "import more cases: at least 4 patients of each subtype are needed",
         )
     for subtype, patients in _patients_by_subtype(setup).items():
         if len(patients) < 3:
             raise CohortError(
                 where="replicate zuo2021",
-                expected="at least 3 development patients of each subtype: to train, to choose and to judge on",
+                expected="at least 3 development patients of each subtype: for training, validation and test",
                 found=f"{len(patients)} of {subtype}{drawn}",
                 remedy=remedy,
             )

@@ -91,7 +91,7 @@ def extract(volume: CTVolume, roi: RoiMask, settings: RadiomicsSettings) -> dict
         low, high = settings.range_hu
         raise RoiError(
             where=f"case {roi.case_id}, radiomics",
-            expected=f"a ROI with voxels of {low:g} to {high:g} HU",
+            expected=f"an ROI with voxels of {low:g} to {high:g} HU",
             found=f"none among {int(mask.sum())} voxels",
             remedy="look at the ROI and the CT's units, or leave the case out",
         )

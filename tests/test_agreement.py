@@ -460,7 +460,7 @@ def test_pictures_show_where_they_differ():
     found = compare(one, two)
     cuts = cut_out(found, volume, one, two)
     assert [cut.slice_index for cut in cuts] == [1, 2, 5]
-    assert [cut.who for cut in cuts] == ["only annotator 1 drew", "both drew", "only annotator 2 drew"]
+    assert [cut.who for cut in cuts] == ["annotator 1 only", "both annotators", "annotator 2 only"]
     assert cuts[0].aspect == pytest.approx(0.9 / 0.7)
     assert cuts[0].one.sum() == 120
     assert cuts[0].hu.shape == cuts[0].one.shape
@@ -488,7 +488,7 @@ def test_outlines_run_along_pixel_edges():
     }
     assert edges(np.zeros((2, 2), bool)) == []
     cut = Cut(hu=np.zeros((3, 4), np.int16), one=one, two=~one, slice_index=0, aspect=1.0)
-    assert cut.who == "both drew"
+    assert cut.who == "both annotators"
 
 
 def test_volumes_are_large_but_the_box_is_small():

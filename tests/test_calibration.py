@@ -318,7 +318,7 @@ def test_cases_keep_their_order_even_where_probabilities_point_the_wrong_way(how
         np.array([m.probabilities["PRCC"] for m in side]) for side in zip(*external, strict=True)
     )
     assert np.array_equal(np.argsort(before), np.argsort(after))
-    assert all("ended at its bound" in fit.note for fit in fits)
+    assert all("stopped at its limit" in fit.note for fit in fits)
 
 
 def test_a_perfect_split_is_rescaled_to_finite_numbers():

@@ -163,7 +163,7 @@ def test_by_subtype():
     assert rows["Age, years"][3] == Cell("0.10", "Mann-Whitney U")  # patients: three against three
     assert rows["Largest diameter, cm"][1] == Cell("4.50 ± 3.00", "3.0 (3.0 to 4.5); n = 4")  # tumors: four
     assert rows["Contrast phase"][:2] == (Cell("1 arterial, 1 venous", "2 unknown"), "not known")
-    assert rows["Slices of a tumor"][1].small.endswith("1 unknown")
+    assert rows["Slices per tumor"][1].small.endswith("1 unknown")
     assert rows["Image format"][3] == ""
     assert table.notes[-1] == "Tests that count tumors treat the tumors of one patient as independent."
 

@@ -509,7 +509,7 @@ def test_two_with_the_same_auc_share_the_first_place():
     lines = " ".join(
         summary([good, twin, alike], compare_pairs([good, twin, alike], tests, CONFIG_200), tests)
     )
-    assert "good, twin share the highest AUC here; that they are better than alike is not shown" in lines
+    assert "good, twin share the highest AUC here; they are not shown to be better than alike" in lines
     lines = " ".join(summary([good, twin], compare_pairs([good, twin], tests, CONFIG_200), tests))
     assert "good, twin share the highest AUC here (120 patients)." in lines
 
@@ -524,11 +524,10 @@ def test_the_answer_comes_first_with_its_p_alone_and_corrected():
     assert found.verdict == "not shown"
     first = summary(ranked, pairs, tests)[0]
     assert first.startswith(
-        "The best network is not shown to beat the best baseline: alike, the best network, against good, the best "
-        "baseline: d"
+        "The best network is not shown to beat the best baseline. Best network: alike; best baseline: good; d"
     )
     assert f"p = {pair.p:.2f}, {pair.p_holm:.2f} corrected for 3 pairs, 120 patients" in first
-    assert "picked by these same results" in first
+    assert "picked after seeing these results" in first
     baselines = [ranked[0], ranked[2]]
     alone = compare_pairs(baselines, tests, CONFIG_200)
     assert primary(baselines, alone) is None

@@ -134,7 +134,7 @@ def test_what_the_control_says_is_what_it_could_see():
     assert "at or above the limit of 0.60" in warned
     quiet = words_of("x", [0.45, 0.52, 0.56], 8, n_refused=2)
     assert "mean AUC 0.51 (range 0.45 to 0.56); 2 more refused; only a mean above 0.60" in quiet
-    assert "0.5 or somewhat below, so a small leak can hide" in quiet
+    assert "0.5 or slightly below, which can hide a small leak" in quiet
     assert "does not rise" not in warned + quiet
     tight = [0.55, 0.56, 0.57, 0.56, 0.55]
     assert alarm_of(tight, 8) == "test"

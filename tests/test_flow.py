@@ -131,7 +131,7 @@ def test_parts_of_one_fold_and_a_test_set():
             "1 patient, 1 tumor",
             "PRCC: 0 patients, 0 tumors",
             "ChRCC: 1 patient, 1 tumor",
-            "never trained or validated on",
+            "never used for training or validation",
         ],
     ]
     assert flow.later is None
@@ -151,20 +151,25 @@ def test_what_is_in_no_part_was_left_out_later():
     everyone = cohort(*THREE, case(4), case(5, None), case(6))
     flow = flow_of(everyone, split, [refusal, replace(refusal, severity="note", case_id="c6")])
     assert texts(flow.later) == [
-        "Left out later: 3 tumors",
+        "Excluded later: 3 tumors",
         "no label: 1",
         "no usable slice: 1",
         "roi small: 1",
     ]
-    assert texts(flow.parts[0])[-1] == "trained, validated and tested in turn (2 folds by patient)"
+    assert (
+        texts(flow.parts[0])[-1] == "used in turn for training, validation and testing (2 folds by patient)"
+    )
     assert texts(flow.included)[-1] == "no label: 1 patient, 1 tumor"
 
 
 def test_a_split_by_image_is_leaky():
     split = split_of((["c1#1", "c3#1"], ["c1#2"], ["c3#2"]), protocol="image")
     flow = flow_of(cohort(*THREE), split)
-    assert texts(flow.parts[0])[-1] == "trained, validated and tested in turn (1 fold by image: LEAKY)"
-    assert flow.later.title == "Left out later: 1 tumor"
+    assert (
+        texts(flow.parts[0])[-1]
+        == "used in turn for training, validation and testing (1 fold by image: LEAKY)"
+    )
+    assert flow.later.title == "Excluded later: 1 tumor"
     assert "LEAKY" in svg_of(draw_flow(cohort(*THREE), split), "flow")
     assert "SYNTHETIC" in svg_of(draw_flow(cohort(case(1, synthetic=True))), "flow")
 

@@ -538,11 +538,11 @@ def test_the_four_differences_of_the_twin_are_told_with_numbers(replicated):
     (fold,) = content["models"][0]["twin"]["folds"]
     split, learnt, epoch, judged = content["twin_differs"]
     assert "after augmentation" in split
-    assert f"learns from {fold['train_patients']} patients" in learnt
+    assert f"uses {fold['train_patients']} patients" in learnt
     assert f"{fold['choose_patients'] + fold['judge_patients']} fewer" in learnt
     assert f"lowest loss on {fold['choose_patients']} patients" in epoch
-    assert judged == "Judged on. Paper's protocol: 24 augmented copies. Twin: original slices."
-    assert f"patients to learn from ({fold['train_patients']} against" in content["summary"]
+    assert judged == "Tested on. Paper's protocol: 24 augmented copies. Twin: original slices."
+    assert f"training patients ({fold['train_patients']} against" in content["summary"]
     assert "Shuffled labels isolate the leak" in content["isolated"]
     assert sentences.isolated(with_control=False).endswith("They were not run here.")
     page = (study.folder.root / "replicate/zuo2021/index.html").read_text(encoding="utf-8")
@@ -578,11 +578,14 @@ def test_one_answer_is_found_in_the_calls():
     ("network", "told"),
     [
         (one_sided_as(False, True, False), ""),
-        (one_sided_as(True, False), " That network calls every image the same subtype"),
-        (one_sided_as(False, True, True), " Each network of the twin calls every image the same subtype"),
+        (one_sided_as(True, False), " That network assigns every image to the same subtype"),
+        (
+            one_sided_as(False, True, True),
+            " Each network of the twin assigns every image to the same subtype",
+        ),
         (
             one_sided_as(True, True),
-            " That network, like each of its twin, calls every image the same subtype",
+            " That network, like each network of its twin, assigns every image to the same subtype",
         ),
     ],
 )

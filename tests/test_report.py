@@ -254,7 +254,7 @@ def test_marks_stand_in_header_captions_figures_and_files(tmp_path):
 def test_leaky_is_explained():
     content = make_content(protocol="image")
     html = html_of(content)
-    assert "slices of one patient both train and test" in html
+    assert "slices of one patient are used in both training and testing" in html
     assert "The shortcut probe needs folds by patient" in html
     assert limitations(content)[0].startswith("The split is LEAKY")
     assert dict(methods(content))["Split"].startswith("LEAKY: ")

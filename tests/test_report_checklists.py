@@ -82,15 +82,15 @@ def test_an_external_test_set_answers_its_item_and_nothing_else_does():
     item = answers_of(other)["33"]
     assert (item.state, item.authors) == (
         "in part",
-        "in what it is external: its sites also gave cases to development",
+        "in what way it is external: its sites also gave cases to development",
     )
-    assert any("no test at a new hospital" in text for text in page_of(other).limitations)
+    assert any("does not test the model at a new hospital" in text for text in page_of(other).limitations)
     away = tuple(replace(c, site_id="elsewhere", cohort=group.name) for c in other.cohort.cases)
     other = replace(other, cohort=replace(other.cohort, cases=away))
     item = answers_of(other)["33"]
     assert item.state == "answered"
     assert item.evidence.startswith("external test set TCIA, 12 patients: AUC 0.")
-    assert not any("no test at a new hospital" in text for text in page_of(other).limitations)
+    assert not any("does not test the model at a new hospital" in text for text in page_of(other).limitations)
 
 
 def test_a_leaky_split_is_never_simply_answered():
@@ -121,7 +121,7 @@ def test_an_empty_list_of_exclusions_is_no_answer():
     content = replace(content, cohort=replace(content.cohort, exclusions=()))
     found = answers_of(content)
     assert (found["8"].state, found["35"].state) == ("for the authors", "in part")
-    assert found["35"].authors == "who was left out before the tables were made"
+    assert found["35"].authors == "who was excluded before the tables of the study were made"
 
 
 def test_development_and_evaluation_items_are_marked():

@@ -88,7 +88,7 @@ def test_few_patients_name_the_confidence_of_the_study():
 def test_coverage_at_the_margin_is_not_that_of_the_tile():
     (group,) = appraise(make_content()).groups.values()
     assert any(
-        note.startswith("At the margin in use only the margin is counted.")
+        note.startswith("These two rows count only cases within the margin")
         for note in coverage_table(group).notes
     )
 

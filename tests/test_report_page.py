@@ -65,7 +65,10 @@ def test_subgroups_without_a_figure_are_a_sentence():
     page = page_of(with_test_set(make_content()))
     assert not page.source.appraisal.groups[EXTERNAL].has_subgroups
     html = html_of_page(page)
-    assert "External test set TCIA: 4 patients, too few of each subtype in any subgroup for a figure" in html
+    assert (
+        "External test set TCIA: 4 patients; no subgroup has enough patients of each subtype for a figure"
+        in html
+    )
     assert "subgroups-external-test-TCIA" in page.tables
     assert "In the external test set TCIA no subgroup has enough patients of each subtype for a figure." in (
         page.limitations

@@ -60,7 +60,7 @@ def test_calibration_is_that_of_the_predictions():
     n = len(content.main.report.predictions)
     assert (
         points[0][1].small
-        == f"2 folds, each threshold chosen on the other folds, {n} cases in all, no patient of the fold among them"
+        == f"one threshold for each of 2 folds, chosen on the patients of the other folds; {n} cases in all"
     )
     assert "no interval" in operating_table(found).notes[-1]
 
@@ -283,8 +283,8 @@ def test_the_control_says_how_many_each_number_counts():
     assert row[4] == Cell("0.500", "n = 20 permutations")
     assert row[5] == Cell("0.32 to 0.61", "n = 20 permutations")
     assert row[6] == Cell("0.950", "n = 74 cases")
-    assert lead.text.startswith("No alarm for 1 of 1 candidate. That is no proof:")
-    assert "a mean AUC of up to 0.53 would have gone unnoticed" in lead.text
+    assert lead.text.startswith("No warning for 1 of 1 candidate. This does not prove")
+    assert "a mean AUC of up to 0.53 would not have been noticed" in lead.text
     assert texts_in([folded]) == [CONTROL.words]
     filled = filled_control([replace(CONTROL, alarm=True, words="WARNING: a leak.")], 74)
     assert tuple(texts_in(filled.blocks)) == filled.limitations == ("WARNING: a leak.",)
@@ -402,7 +402,7 @@ def test_a_better_baseline_is_named_at_the_top_and_in_the_limitations(tmp_path):
     page = compared_page(tmp_path)
     html = html_of_page(page)
     top = html[: html.index('id="data"')]
-    assert "Compared with 2 other candidates on the same folds, it ranks number 2 by AUC" in top
+    assert "Of the 3 candidates on the same folds, it is number 2 by AUC" in top
     assert "attenuation (baseline) reaches 0.90 (0.85 to 0.95, 12 cases)." in top
     (limit,) = [text for text in page.limitations if "a baseline, is better" in text]
     assert limit.startswith("attenuation, a baseline, is better than this network: difference of AUC 0.300")

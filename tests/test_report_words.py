@@ -58,7 +58,9 @@ def test_the_choice_of_weights_counts_the_epochs_that_were():
     assert "3 epochs were trained." in told(content, "Choice of the weights")
     assert "no early stop" in told(with_training(content, patience=0), "Choice of the weights")
     leaky = make_content(protocol="image")
-    assert "the validation slices are of patients who also train" in told(leaky, "Choice of the weights")
+    assert "the validation slices come from patients who are also in training" in told(
+        leaky, "Choice of the weights"
+    )
     assert "LEAKY" in told(leaky, "Split")
 
 
@@ -153,8 +155,8 @@ def test_imbalance_scanners_and_resampled_regions():
     assert any("unbalanced (9 of PRCC, 3 of ChRCC, 3.0 to 1)" in text for text in limitations(uneven))
     one_maker = {c.case_id: Scan(manufacturer="GE", spacing_mm=5.0) for c in content.cohort.cases}
     text = " ".join(limitations(replace(content, scans=one_maker)))
-    assert "All CT come from scanners of one maker (GE)." in text
-    assert "12 of 12 CT have a slice spacing of more than 3 mm." in text
+    assert "All CTs come from scanners of one manufacturer (GE)." in text
+    assert "12 of 12 CTs have a slice spacing of more than 3 mm." in text
     resampled = Finding(code="roi-resampled", severity="note", message="x", case_id="case-3")
     found = with_cases(replace(content, findings=(resampled,)), roi="a.nii", roi_reader2="b.nii")
     assert any(text.startswith("1 of 12 regions were drawn on another grid") for text in limitations(found))

@@ -26,7 +26,7 @@ from nephroscope.study.artifact import Artifact
 from nephroscope.study.snapshot import Snapshot
 
 FORMAT = 1
-LEAKY = "LEAKY split by image: slices of one patient train and test"
+LEAKY = "LEAKY split by image: slices of one patient are used in both training and testing"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -284,9 +284,7 @@ def words_of(points: Sequence[CapacityPoint], trend: Trend, pairs: Sequence[Capa
             f"As trained, {pair.heavier} and {pair.lighter} {verb} (AUC {d.value:+.3f}{between}; {p})."
         )
     lines += _seed_words(points)
-    lines.append(
-        "What is not shown is not shown to be absent: the intervals say how large it could still be."
-    )
+    lines.append("A difference that is not shown may still exist; the intervals show how large it could be.")
     return lines
 
 
@@ -297,7 +295,9 @@ def _trend_words(trend: Trend) -> str:
     between = "" if slope.low is None else f" ({slope.low:+.3f} to {slope.high:+.3f}, {slope.n} patients)"
     found = "No trend is shown among these trained networks"
     if trend.supported:
-        found = f"Of these trained networks, the heavier have {'more' if slope.value > 0 else 'less'} AUC"
+        found = (
+            f"Of these trained networks, the heavier have a {'higher' if slope.value > 0 else 'lower'} AUC"
+        )
     return f"{found}: with ten times the weights AUC changes by {slope.value:+.3f}{between}."
 
 
@@ -313,14 +313,16 @@ def _seed_words(points: Sequence[CapacityPoint]) -> list[str]:
     lines = []
     if spread:
         lines.append(
-            f"SD of the AUC over trainings from other seeds: {', '.join(spread)}. Intervals and p are of the mean "
-            "over these trainings: they cover chance in who was tested, not in training."
+            f"SD of the AUC over trainings from other seeds: {', '.join(spread)}. Intervals and p refer "
+            "to the mean over these trainings: they account for chance in which patients were tested, "
+            "not for chance in training."
         )
     if once:
         who = "Each network" if not spread else ", ".join(once)
         lines.append(
-            f"{who} was trained once (one seed): size and chance in training cannot be told apart. Intervals and p "
-            "cover chance in who was tested alone; `--repeats` trains each network from other seeds."
+            f"{who} was trained once (one seed): the effect of size cannot be separated from chance in "
+            "training. Intervals and p account only for chance in which patients were tested; "
+            "`--repeats` trains each network from other seeds."
         )
     return lines
 

@@ -168,15 +168,16 @@ def words_of(name: str, aucs: Sequence[float], n_rows: int, n_refused: int = 0) 
     why = alarm_of(aucs, n_rows)
     if why == "test":
         return (
-            f"WARNING: {name}, {spread}: above 0.5 by more than chance; something leaks, and its figures are not to "
-            "be believed."
+            f"WARNING: {name}, {spread}: above 0.5 by more than chance: something leaks. Do not trust "
+            "its figures."
         )
     if why:
         return (
-            f"WARNING: {name}, {spread}: at or above the limit of {LIMIT:.2f}; something may leak, or these few "
-            "permutations or patients had luck. Do not believe its figures before more --permutations."
+            f"WARNING: {name}, {spread}: at or above the limit of {LIMIT:.2f}; there may be a leak, or "
+            "it may be chance with so few permutations or patients. Run more --permutations before you "
+            "trust its figures."
         )
     return (
-        f"{name}, {spread}; only a mean above {above:.2f} would have been noticed. With nothing to learn an AUC "
-        "pooled over folds lies at 0.5 or somewhat below, so a small leak can hide."
+        f"{name}, {spread}; only a mean above {above:.2f} would have been noticed. With nothing to "
+        "learn, an AUC pooled over folds is 0.5 or slightly below, which can hide a small leak."
     )

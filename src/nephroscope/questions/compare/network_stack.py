@@ -14,7 +14,8 @@ from nephroscope.study.snapshot import Snapshot
 NAME = "stack+networks"
 HOW = (
     "weights from what each member predicted on the validation part of each fold: baselines by a fit on the training "
-    "part alone, networks after their epoch was chosen on that same part, which flatters them there; the weights are "
+    "part alone, networks after their epoch was chosen on that same part, which makes them look too "
+    "good there; the weights are "
     "then applied to baselines fitted on both parts"
 )
 NO_MEMBERS = ("stack", "attenuation+clinical")  # made of others that are members themselves

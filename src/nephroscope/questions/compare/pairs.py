@@ -183,8 +183,8 @@ VERDICTS = {
     "not shown": "The best network is not shown to beat the best baseline",
 }
 FLATTERED = (
-    " Both were picked by these same results, so their AUCs are too optimistic, and the p of this pair alone is not "
-    "that of a comparison planned beforehand."
+    " Both were picked after seeing these results, so their AUCs are too optimistic, and the "
+    "uncorrected p is not valid as it would be for a comparison planned beforehand."
 )
 
 
@@ -203,8 +203,8 @@ def summary(ranked: Sequence[Predictions], pairs: Sequence[Pair], tests: TestSet
     left = sum(not pair.supported for pair in pairs)
     if left:
         lines.append(
-            f"Of {len(pairs)} pairs, {left} show no difference that these data support; "
-            "this is not evidence that there is none."
+            f"For {left} of {len(pairs)} pairs the data do not show a difference; this does not mean "
+            "that there is none."
         )
     return lines
 
@@ -224,7 +224,7 @@ def primary(ranked: Sequence[Predictions], pairs: Sequence[Pair]) -> Primary | N
     difference = pair.difference if above else _turned(pair.difference)
     verdict = "not shown" if not pair.supported else "network" if above else "baseline"
     words = (
-        f"{VERDICTS[verdict]}: {best['network']}, the best network, against {best['baseline']}, the best baseline: "
+        f"{VERDICTS[verdict]}. Best network: {best['network']}; best baseline: {best['baseline']}; "
         f"{_size(difference)}, {_tested(pair, len(pairs))}, {counted_noun(difference.n, 'patient')}."
     )
     kinds = [a.kind for a in ranked]
@@ -287,7 +287,7 @@ def _highest(first: str, beside: Sequence[Pair], n_patients: int) -> str:
     others = [pair.two for pair in beside if pair.two not in equals]
     has = f"{', '.join([first, *equals])} share" if equals else f"{first} has"
     than = (
-        f"; that {'they are' if equals else 'it is'} better than {', '.join(others)} is not shown"
+        f"; {'they are' if equals else 'it is'} not shown to be better than {', '.join(others)}"
         if others
         else ""
     )

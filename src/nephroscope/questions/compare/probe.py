@@ -218,7 +218,8 @@ def _words(rows: Sequence[FactRow], gaps: Sequence[FactGap], tests: TestSet) -> 
         else:
             own = [gap for gap in gaps if gap.fact == row.name]
             lines.append(
-                f"{line}: whoever knows it can reach that without looking at the tumor. {_followers(own, tests)}"
+                f"{line}: a model that knows it can reach this AUC without looking at the tumor. "
+                f"{_followers(own, tests)}"
             )
     return lines or ["No fact other than the tumor is shown to predict the subtype in this cohort."]
 

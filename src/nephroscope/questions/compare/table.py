@@ -22,8 +22,8 @@ HOW = (
     "shrunk as Platt's); held-out cases: to all validation parts"
 )
 NOT_ASKED = (
-    "no temperature was chosen: validation parts are asked where a network is ranked or a threshold is chosen, and "
-    "stack+networks has used them up for its weights"
+    "no temperature was chosen: validation parts are predicted only if a network is ranked or a "
+    "threshold is chosen on them, and stack+networks already uses them for its weights"
 )
 
 

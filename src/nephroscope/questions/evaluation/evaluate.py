@@ -179,7 +179,9 @@ def document_of(report: Evaluation) -> EvaluationDocument:
         **vars(groups[report.groups[0].name]),
         **{name: getattr(report, name) for name in RunFacts.__dataclass_fields__},
         leaky=report.leaky,
-        warning=f"{LEAKY}: slices of one patient train and test" if report.leaky else None,
+        warning=f"{LEAKY}: slices of one patient are used in both training and testing"
+        if report.leaky
+        else None,
         groups=groups,
     )
 

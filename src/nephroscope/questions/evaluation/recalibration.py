@@ -103,7 +103,9 @@ def _fit(
         pairs = {s: _platt(p[:, list(subtypes).index(s)], truth == list(subtypes).index(s)) for s in whom}
         intercepts, slopes = {s: a for s, (a, _) in pairs.items()}, {s: b for s, (_, b) in pairs.items()}
     at_bound = any(not LEAST * 1.001 < b < MOST * 0.999 for b in slopes.values())
-    note = "the fit ended at its bound: the classes hardly overlap, or the probabilities are uninformative"
+    note = (
+        "the fit stopped at its limit: the classes hardly overlap, or the probabilities carry no information"
+    )
     n_patients = len({m.patient_id for m in members})
     return Rescaling(
         how=how,

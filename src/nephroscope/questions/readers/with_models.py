@@ -96,7 +96,7 @@ def run_models(snapshot: Snapshot, runs: Sequence[str]) -> tuple[list[Reader], l
             continue
         leaky = scored.snapshot.split.protocol == "image"
         if leaky:
-            why = "LEAKY split by image, slices of a patient train and test"
+            why = "LEAKY split by image, slices of one patient are used in both training and testing"
             what = "its figures are shown and marked, and it is left out of all tests"
             findings.append(warning("leaky-split", f"run {name}: {why}; {what}"))
         model = model_of(name, predictions, snapshot.settings.positive)

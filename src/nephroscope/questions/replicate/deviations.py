@@ -39,22 +39,22 @@ def _images(found: Replication) -> list[Row]:
         ),
         (
             "90 to 10 by image, after augmentation",
-            f"The same, LEAKY: {found.leak.patients_on_both_sides} of {found.leak.validation_patients} patients "
-            "validated on are also trained on. In addition the twin, by patient",
-            "To see how far the numbers of such a split are from those of new patients; what else differs "
+            f"The same, LEAKY: {found.leak.patients_on_both_sides} of {found.leak.validation_patients} "
+            "validation patients are also in training. In addition the twin, by patient",
+            "To show how far the figures of such a split are from those of new patients; what else differs "
             "between the two is listed at the top.",
         ),
         (
             "Blur, rotation, flipping, brighter, darker: 15 times",
             f"4 geometries (none, rotation by {ROTATION_DEG:g} degrees, two flips) times 4 intensities "
             "(none, blur, brighter, darker), less the original",
-            "An interpretation that gives 15; angles and strengths are not printed.",
+            "One reading of the paper that gives 15 copies; the paper does not state angles or strengths.",
         ),
         (
             "Brighter, darker, blurred; no strengths",
             f"{SHIFT_GRAY} of 255 gray values ({SHIFT_GRAY / 255 * WIDTH_HU:.0f} HU); blur with a sigma of "
             f"{BLUR_SIGMA_PX:g} px",
-            "Strong enough to be seen. The product's own training shifts by at most 10 HU, because "
+            "Strong enough to be seen. nephroscope's own training shifts by at most 10 HU, because "
             "attenuation is the best known sign.",
         ),
         (
@@ -70,8 +70,8 @@ def _images(found: Replication) -> list[Row]:
             "8-bit JPEG, normalization",
             f"Written as JPEG of quality {JPEG_QUALITY} and read again, scaled to 0 to 1, then "
             "ImageNet's mean and SD",
-            "The quality is not printed. Never by an image's own minimum and maximum: that would lose "
-            "the attenuation.",
+            "The paper does not state the quality. An image is never scaled by its own minimum and "
+            "maximum, because that would lose the attenuation.",
         ),
     ]
 
@@ -96,14 +96,15 @@ def _protocol(found: Replication) -> list[Row]:
         ),
         (
             "Cannot converge",
-            f"A state with its loss curve: {', '.join(lost) if lost else 'no network here'}",
+            "Shown as “did not converge”, with the loss curve: "
+            f"{', '.join(lost) if lost else 'no network here'}",
             "Not converged: no epoch's balanced accuracy on its own training images exceeds 0.55.",
         ),
         (
             "Best validation accuracy over epochs",
-            "Printed as such. The twin's epoch has the lowest loss on patients who are used neither for training nor "
-            "for judging",
-            "A maximum over epochs is too good by itself, even without the leak.",
+            "Reported as in the paper. The twin's epoch has the lowest loss on patients who are used "
+            "neither for training nor for testing",
+            "The maximum over epochs is too optimistic even without the leak.",
         ),
     ]
 
@@ -120,20 +121,20 @@ def _judging(found: Replication) -> list[Row]:
     return [
         (
             "Sensitivity of 88.2353 % by image",
-            "Sensitivity and precision, each under its name",
+            "Sensitivity and precision, each under its correct name",
             "15 of 17 is the precision; the sensitivity was 15 of 15.",
         ),
         (
             "Six held-out and four TCIA cases as one test",
             f"{together}{drawn}",
-            "Cases of another hospital ask another question.",
+            "Cases of another hospital answer a different question.",
         ),
         (
             "Mean of two readers",
             f"Each reader and their mean: {', '.join(readers)}"
             if readers
             else "No readers' calls were given (--readers)",
-            "Exact McNemar of the printed readers against the printed model: p = 1.0 and 0.5; no "
+            "Exact McNemar test of the paper's readers against its model: p = 1.0 and 0.5; no "
             "superiority is shown.",
         ),
         (
@@ -150,7 +151,7 @@ def _judging(found: Replication) -> list[Row]:
         (
             "Labels, age and sex in the file names",
             "Labels from cohort.csv; nothing but pixels enters a network",
-            "A name is no input.",
+            "A file name must not be an input.",
         ),
     ]
 
@@ -162,17 +163,18 @@ def _scope(found: Replication) -> list[Row]:
         (
             "Arterial phase preferred, one phase",
             f"One series or set of slices a case, as in cohort.csv. Phases: {phases}",
-            "The phase is data: the report of the study shows it by subgroup.",
+            "The phase is recorded; the report of the study shows the results by phase.",
         ),
         (
             "Other subtypes not mentioned",
             "Left out on import and counted in Figure 1",
-            "At prediction, tumors out of scope are the majority in practice.",
+            "In practice, most tumors that such a model meets are of other subtypes.",
         ),
         (
             "TensorFlow, one RTX 2080 Ti",
-            f"PyTorch on {used.device}, {used.precision}; batch norm with PyTorch's momentum. Judged by ONNX Runtime "
+            f"PyTorch on {used.device}, {used.precision}; batch norm with PyTorch's momentum. Tested "
+            "with ONNX Runtime "
             "in fp32",
-            "The number of weights is the same; their start values are drawn differently.",
+            "The number of weights is the same; their initial values are drawn differently.",
         ),
     ]

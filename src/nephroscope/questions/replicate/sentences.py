@@ -60,8 +60,9 @@ def summary(found: Replication) -> str:
     paper, twin = best.paper.validation["accuracy"], best.twin.by_image["accuracy"]
     judged = sum(fold.judge_patients for fold in best.twin.folds)
     text = (
-        f"Under the paper's protocol (LEAKY) the accuracy of {NAMES[best.model]} looks like {with_interval(paper)}; "
-        "its leak-free twin, the same network trained and judged by patient, reaches "
+        f"Under the paper's protocol (LEAKY) the accuracy of {NAMES[best.model]} appears to be "
+        f"{with_interval(paper)}; its leak-free twin, the same network trained and tested by patient, "
+        "reaches "
         f"{with_interval(twin)} on new patients (by image, {counted_noun(judged, 'patient')})."
     )
     gap = best.difference["accuracy"]
@@ -72,14 +73,14 @@ def summary(found: Replication) -> str:
         text += f" The difference is {with_interval(gap)}{beyond}."
     learning = _range([fold.train_patients for fold in found.folds])
     text += (
-        f"{shares_alone(best)} The two differ in more than the leak, for example in the number of patients to learn "
-        f"from ({learning} against {found.leak.development_patients}): see below."
+        f"{shares_alone(best)} The two differ in more than the leak, for example in the number of "
+        f"training patients ({learning} against {found.leak.development_patients}); see below."
     )
     if not best.paper.converged:
         text += (
             " No network converged under the paper's protocol in "
-            f"{counted_noun(found.configuration.epochs, 'epoch')}: these accuracies are of networks that learned "
-            "next to nothing."
+            f"{counted_noun(found.configuration.epochs, 'epoch')}: these are accuracies of networks that "
+            "learned next to nothing."
         )
     return text
 
@@ -129,7 +130,7 @@ def _what_tests_show(compared: Compared, share: float) -> str:
     paper, twin = (e.low is None or e.low <= share for e in both)
     if (paper or twin) and share < 1:
         who = "neither is" if paper and twin else f"{'the first' if paper else 'the twin'} is not"
-        text += f"; {who} shown to be better than always naming the more frequent subtype ({share:.2f})"
+        text += f"; {who} shown to be better than always calling the more frequent subtype ({share:.2f})"
     widths = [e.high - e.low for e in both if e.low is not None and e.high is not None]
     if max(widths, default=1.0) > TOO_WIDE:
         return f" The test set is too small to say much: {text}."
@@ -149,8 +150,8 @@ def one_sided_sentence(networks: Sequence[BothArms]) -> str:
     if not found:
         return ""
     return (
-        f"Every image is called the same subtype by {', '.join(found)}. Such an accuracy is only the share of that "
-        "subtype; the AUC, which depends on the order alone, may still be high."
+        f"Every image is assigned to the same subtype by {', '.join(found)}. Such an accuracy is only "
+        "the proportion of that subtype; the AUC, which depends only on the ranking, may still be high."
     )
 
 
@@ -159,11 +160,11 @@ def shares_alone(network: BothArms) -> str:
     paper, twin = network.paper.one_sided, all(network.twin.one_sided)
     if not paper and not twin:
         return ""
-    who = "That network calls" if paper else "Each network of the twin calls"
-    who = "That network, like each of its twin, calls" if paper and twin else who
+    who = "That network assigns" if paper else "Each network of the twin assigns"
+    who = "That network, like each network of its twin, assigns" if paper and twin else who
     return (
-        f" {who} every image the same subtype, so that its accuracy, and with it the difference, shows only the "
-        "shares of the subtypes among the images and nothing about the leak."
+        f" {who} every image to the same subtype. Its accuracy, and therefore the difference, reflects "
+        "only the proportions of the subtypes among the images and not the leak."
     )
 
 
@@ -175,14 +176,18 @@ def twin_differs(found: Replication) -> list[str]:
     )
     fewer = _range([n - fold.train_patients for fold in folds])
     return [
-        "Split. Paper's protocol: by image, after augmentation, so that copies of one slice are trained on and "
-        f"validated on ({leak.patients_on_both_sides} of {leak.validation_patients} patients on both sides). "
+        "Split. Paper's protocol: by image, after augmentation, so that copies of one slice are in both "
+        f"training and validation ({leak.patients_on_both_sides} of {leak.validation_patients} "
+        "validation patients are also in training). "
         "Twin: by patient.",
-        f"Patients trained on. A training of the twin learns from {learning} patients, one of the paper's protocol "
-        f"from all {n}: {fewer} fewer, as others are needed to choose its epoch and to judge it.",
-        "Epoch. Paper's protocol: the best accuracy on the very images whose accuracy is printed. "
-        f"Twin: the lowest loss on {choose} patients who are used neither for training nor for judging.",
-        f"Judged on. Paper's protocol: {found.configuration.validation_images_used:,} augmented copies. Twin: "
+        f"Training patients. A training of the twin uses {learning} patients, one of the paper's "
+        f"protocol all {n}: {fewer} fewer, because the twin needs patients to choose its epoch and for "
+        "testing.",
+        "Epoch. Paper's protocol: the epoch with the best accuracy on the same images whose accuracy is "
+        f"reported. Twin: the epoch with the lowest loss on {choose} patients who are used neither for "
+        "training nor for testing.",
+        f"Tested on. Paper's protocol: {found.configuration.validation_images_used:,} augmented copies. "
+        "Twin: "
         "original slices.",
     ]
 
@@ -191,8 +196,8 @@ def isolated(with_control: bool) -> str:
     """Where the leak can be seen alone."""
     text = (
         "A difference between the two is therefore not due to the leak alone. Shuffled labels isolate the leak: "
-        "there is nothing to learn about a new patient, so nothing but the leak can lift the paper's protocol above "
-        "chance (and, slightly, the choice of its best epoch on the images reported)."
+        "there is nothing to learn about a new patient, so only the leak can raise the paper's protocol "
+        "above chance (and, slightly, choosing the best epoch on the images that are reported)."
     )
     return text if with_control else f"{text} They were not run here."
 
@@ -230,8 +235,9 @@ def shuffled_sentence(control: ShuffledControl) -> str:
         return f"With shuffled labels no AUC of {name} can be computed."
     accuracy = control.paper.validation["accuracy"]
     text = (
-        "With labels shuffled between patients, where nothing can be learned about a new patient and hardly anything "
-        f"but the leak can lift an AUC above 0.50, the paper's protocol gives {name} an accuracy of "
+        "With labels shuffled between patients there is nothing to learn about a new patient, and "
+        "hardly anything but the leak can raise an AUC above 0.50. The paper's protocol then gives "
+        f"{name} an accuracy of "
         f"{accuracy.value:.2f} and an AUC of {with_interval(paper)} by image ({counted_noun(paper.n, 'image')}, "
         f"LEAKY); the leak-free twin's AUC is {with_interval(twin)} by case ({counted_noun(twin.n, 'case')})."
     )
@@ -245,11 +251,16 @@ def shuffled_sentence(control: ShuffledControl) -> str:
             f"{text} The illusion appears under the paper's protocol alone. {twins} ({with_interval(twin)})."
         )
     if not seen:
-        text += " The illusion does not appear here: the paper's protocol is not above 0.50 beyond chance."
+        text += (
+            " The illusion does not appear here: under the paper's protocol the AUC is not above 0.50 by more than "
+            "chance."
+        )
     if twin.low is None:
         text += " The twin's AUC has no interval, so nothing can be said about it."
     elif not honest:
-        text += " The twin's interval does not include 0.50: by chance that is rare, after a mistake it is common."
+        text += (
+            " The twin's interval does not include 0.50: this is rare by chance, but common after a mistake."
+        )
     elif not seen:
         text += f" {twins}."
     return text
@@ -278,7 +289,7 @@ def shortened(found: Replication) -> list[str]:
     if used.twin_folds == 1:
         judged = found.folds[0].judge_patients
         lines.append(
-            f"The twin was trained once and judged on {judged} of {leak.development_patients} patients."
+            f"The twin was trained once and tested on {judged} of {leak.development_patients} patients."
         )
     if found.shuffled is None:
         lines.append("Shuffled labels were not run.")

@@ -43,8 +43,8 @@ class Cut:
     def who(self) -> str:
         """Who drew on this slice."""
         if self.one.any() and self.two.any():
-            return "both drew"
-        return "only annotator 1 drew" if self.one.any() else "only annotator 2 drew"
+            return "both annotators"
+        return "annotator 1 only" if self.one.any() else "annotator 2 only"
 
 
 class Worst:
@@ -158,6 +158,7 @@ def dice_figure(report: AnnotatorReport, marks: Sequence[str]) -> Figure:
             axes.hist(values, bins=list(edges), color=color, alpha=0.8, edgecolor="white")
             axes.set(title=with_marks(title, marks), xlabel=title, ylabel="Cases")
             axes.yaxis.get_major_locator().set_params(integer=True)
+            axes.xaxis.get_major_locator().set_params(nbins=6)
             if name == "dice":
                 axes.axvline(report.adjudicate_below, color=INK, lw=1, ls="--")
                 axes.set_xlabel("Dice (dashed: adjudication below)")

@@ -90,7 +90,7 @@ def page_of(title: str, source: AnnotatorSource) -> Page:
     adjudication = f"adjudication below Dice {report.adjudicate_below:g}"
     return Page(
         title=f"{title}: two annotators",
-        subtitle=f"rule for one ROI of two: {report.rule} · {adjudication}",
+        subtitle=f"ROI used by the study: {report.rule} · {adjudication}",
         marks=source.marks,
         top=_top(source),
         sections=[(section, found) for section, found in filled if found is not None],
@@ -111,7 +111,8 @@ def _top(source: AnnotatorSource) -> list[Block]:
     )
     note = (
         f"n = {counted_noun(dice.n, 'case')}; {dice.method}. Differences are annotator 2 minus annotator 1; "
-        f"percentages are of the mean of both. Surface Dice at {report.tolerance_mm:g} mm. HD95 is the larger of the "
+        f"percentages refer to the mean of both. Surface Dice at {report.tolerance_mm:g} mm. HD95 is the "
+        "larger of the "
         "95th percentiles of the two directions."
     )
     columns: list[Column[str]] = [
@@ -168,12 +169,14 @@ def _fill_size(source: AnnotatorSource) -> Filled | None:
     ]
     note = (
         f"{rows[0][1][0].method} (bias); {rows[0][1][1].method} (limits). “Grows with size” is the rank correlation "
-        "of the absolute difference with the mean. Where its interval is above 0, read the ratio, not the difference."
+        "of the absolute difference with the mean. If its interval is above 0, use the ratio, not the "
+        "difference."
     )
     table = build_table("Bland-Altman", [*columns, *map(figure, range(4))], rows, [note])
     captions = {
-        "volume": "Volume: a dot is a case; lines are bias and limits of agreement, bands their intervals.",
-        "diameter": "Largest diameter within one slice, in the same way.",
+        "volume": "Volume: each dot is a case; lines are the bias and the limits of agreement, bands "
+        "are their intervals.",
+        "diameter": "The same for the largest diameter within one slice.",
     }
     return Filled(
         blocks=[
@@ -231,8 +234,9 @@ def case_table(report: AnnotatorReport) -> Table:
         Column("Adjudication", lambda case: case.decision or ("open" if case.adjudicate else "")),
     ]
     note = (
-        "Slices are counted from 0 at the feet; viewers count from 1, many from the head. HD95 and the largest and "
-        "mean distance are between surfaces. Adjudication is the decision of adjudication.csv about a case; “open” "
+        "Slices are counted from 0 at the feet; viewers count from 1, many from the head. HD95, maximum "
+        "and mean are distances between the surfaces. Adjudication is the decision about the case in "
+        "adjudication.csv; “open” "
         f"means a Dice below {report.adjudicate_below:g} and no decision yet."
     )
     return build_table("All cases", columns, report.cases, [note])

@@ -13,8 +13,8 @@ from nephroscope.report.page.table import Cell, Column, Table, build_table
 
 State = Literal["answered", "in part", "for the authors", "not applicable"]
 LEAD = (
-    "Answered from the study folder. The wording of the items is ours: read the list itself before a paper is sent. "
-    "“In part” and “for the authors” are yours to complete."
+    "Answered from the study folder. The wording of the items is ours: read the original checklist "
+    "before you submit a paper. The items “in part” and “for the authors” are for you to complete."
 )
 
 

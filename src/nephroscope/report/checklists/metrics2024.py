@@ -22,11 +22,11 @@ METRICS = Checklist(
             Item(
                 "2", "eligibility gives a representative sample", "", "the criteria, and whom they leave out"
             ),
-            Item("3", "reference standard of quality", "", "how pathology was read, and by whom"),
+            Item("3", "high-quality reference standard", "", "how pathology was read, and by whom"),
         ),
         "Imaging data": (
             Item("4", "several centres", "multicenter"),
-            Item("5", "imaging as the clinic does it", "", "whether the protocol is the routine one"),
+            Item("5", "imaging as in clinical practice", "", "whether the protocol is the routine one"),
             Item("6", "acquisition protocol", "acquisition"),
             Item("7", "time between imaging and reference"),
         ),
@@ -64,10 +64,10 @@ METRICS = Checklist(
             Item("20", "appropriate measures of performance", "metrics"),
             Item("21", "uncertainty", "uncertainty"),
             Item("22", "calibration", "calibration"),
-            Item("23", "one image type, or proof that it is worse", "one image"),
+            Item("23", "one image type only, or proof that one type alone performs worse", "one image"),
             Item(
                 "24",
-                "comparison with what is not radiomics, or added value",
+                "comparison with a non-radiomic approach, or proof of added value",
                 "clinical",
                 "run `nephroscope compare` with the candidate clinical, or `nephroscope readers`",
             ),

@@ -34,7 +34,7 @@ TRIPOD = Checklist(
                 "7",
                 "preparation and quality of the data",
                 "preprocessing",
-                left="whether quality was alike in all groups of patients",
+                left="whether quality was similar in all groups of patients",
             ),
             Item("8a", "outcome, and how it was assessed", "reference"),
             Item("8b", "who assessed a subjective outcome"),
@@ -46,7 +46,7 @@ TRIPOD = Checklist(
             Item("11", "missing data", "missing"),
         ),
         "Methods: analysis": (
-            Item("12a", "which data develop and which evaluate (D)", "partitions+disjoint"),
+            Item("12a", "which data are for development and which for evaluation (D)", "partitions+disjoint"),
             Item("12b", "handling of predictors (D)", "preprocessing"),
             Item(
                 "12c",
@@ -77,7 +77,7 @@ TRIPOD = Checklist(
             Item("18d", "registration"),
             Item("18e", "sharing of data"),
             Item("18f", "sharing of code", "", "nephroscope is public; name the version"),
-            Item("19", "patients and public involved"),
+            Item("19", "patient and public involvement"),
         ),
         "Results": (
             Item("20a", "flow of participants", "flow"),

@@ -232,7 +232,7 @@ def _items(slice_counts: Mapping[str, int] | None) -> list[Characteristic]:
         Characteristic(name="Source of intensities", value=lambda c: c.source, tested=False),
     ]
     if counts:
-        slices = Characteristic(name="Slices of a tumor", value=lambda c: _number(counts.get(c.case_id)))
+        slices = Characteristic(name="Slices per tumor", value=lambda c: _number(counts.get(c.case_id)))
         items.insert(5, slices)
     return items
 

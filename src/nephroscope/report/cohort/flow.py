@@ -111,7 +111,7 @@ def flow_of(cohort: Cohort, split: Split | None = None, findings: Iterable[Findi
     why = Counter(
         refused.get(c.case_id, "no label" if c.subtype is None else "no usable slice") for c in unused
     )
-    later = Box(title=f"Left out later: {counted_noun(len(unused), 'tumor')}", lines=_reasons(why, Counter()))
+    later = Box(title=f"Excluded later: {counted_noun(len(unused), 'tumor')}", lines=_reasons(why, Counter()))
     return Flow(
         reviewed=reviewed,
         excluded=excluded if left_out else None,
@@ -146,7 +146,7 @@ def _parts(cohort: Cohort, split: Split | None) -> tuple[tuple[Box, ...], set[st
         tests = {name: INTERNAL_TEST if of == DEVELOPMENT else of for name, of in held.items()}
         for part in sorted(set(tests.values()), key=lambda name: (name != INTERNAL_TEST, name)):
             names = {name for name, of in tests.items() if of == part}
-            boxes.append((_part_name(part), names, ["never trained or validated on"]))
+            boxes.append((_part_name(part), names, ["never used for training or validation"]))
     made = []
     for title, names, remarks in boxes:
         cases = [case for case in cohort.cases if case.case_id in names]
@@ -169,7 +169,7 @@ def _development(cohort: Cohort, split: Split) -> tuple[set[str], list[str]]:
     if n > 1 or split.leaky:
         names = owners(name for fold in split.folds for name in fold.train | fold.validation | fold.test)
         unit = "by image: LEAKY" if split.leaky else "by patient"
-        how = f"trained, validated and tested in turn ({counted_noun(n, 'fold')} {unit})"
+        how = f"used in turn for training, validation and testing ({counted_noun(n, 'fold')} {unit})"
         return names - split.holdout, [how]
     (fold,) = split.folds
     parts = {"trained on": owners(fold.train), "validated on": owners(fold.validation)}

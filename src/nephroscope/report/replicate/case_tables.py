@@ -56,8 +56,9 @@ def figures_of_tests(found: Replication, name: str) -> Table:
     ]
     models = [network.model for network in found.models]
     notes = [
-        "No test patient was trained on under either protocol; the paper's epoch was chosen on a LEAKY split. Twin: "
-        "the network of the fold with the lowest loss on the patients its epoch was chosen on.",
+        "Neither protocol trained on a test patient; the epoch of the paper's protocol was chosen on a "
+        "LEAKY split. Twin: the network of the fold with the lowest loss on the patients used to choose "
+        "its epoch.",
         *(f"Paper, {NAMES[m]}: {printed.MODELS[m].note}." for m in models if printed.MODELS[m].note),
         *([f"Paper, MobileNetV2 by image: {printed.TEST_IMAGES_NOTE}."] if "mobilenet_v2" in models else []),
     ]

@@ -110,7 +110,7 @@ def learning_figure(models: Sequence[BothArms], marks: Sequence[str]) -> Figure:
             for axes in (left, right):
                 axes.set_xlabel("Epoch")
                 axes.grid(visible=True, lw=0.5)
-                axes.xaxis.get_major_locator().set_params(integer=True)
+                axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         for label, color, style in (
             ("paper's protocol, LEAKY", PAPER, "-"),
             ("twin, a line per fold", TWIN, "-"),

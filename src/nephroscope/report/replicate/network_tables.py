@@ -17,7 +17,9 @@ from nephroscope.questions.replicate.sentences import POOLED, hours_sentence, wi
 from nephroscope.records import Estimate, counted_noun
 from nephroscope.report.page.table import Cell, Column, Letters, Table, build_table, plain
 
-LEAKY_NOTE = "LEAKY: split by image after augmentation; images of one patient are trained and validated on."
+LEAKY_NOTE = (
+    "LEAKY: split by image after augmentation; images of one patient are in both training and validation."
+)
 FIGURE_NAMES = {
     "accuracy": "Accuracy",
     "sensitivity": "Sensitivity",
@@ -75,7 +77,7 @@ def parameter_table(found: Replication) -> Table:
         Column("Head", lambda row: row[1].head),
         Column("Note", lambda row: row[1].note or "the same"),
     ]
-    notes = ["Total: trainable weights with running mean and variance of every batch norm."]
+    notes = ["Total: trainable weights plus running mean and variance of every batch normalization."]
     return build_table("Table 1a. Parameters", columns, found.parameters.items(), notes)
 
 
@@ -94,16 +96,17 @@ def validation_table(found: Replication) -> Table:
     fp32 = (
         ""
         if precision == "float32"
-        else f" The epoch is chosen in {precision}, the figures are of ONNX in fp32."
+        else f" The epoch was chosen in {precision}; the figures come from the ONNX file in fp32."
     )
     both, n = found.leak.patients_on_both_sides, found.leak.validation_patients
     notes = [
-        f"{LEAKY_NOTE} {both} of {n} patients validated on are also trained on.{fp32}",
+        f"{LEAKY_NOTE} {both} of {n} validation patients are also in training.{fp32}",
         "Twin: out of fold, original slices of patients used neither for training nor to choose the epoch; by case "
         "the mean over all slices. Difference: paper's protocol minus twin, interval by patient bootstrap.",
-        "Did not converge: in no epoch the balanced accuracy on the images trained on was above 0.55; “converged” "
-        "means no more than that. Calls one subtype: every image judged was called the same, so that the accuracy is "
-        "the share of that subtype, whether it converged or not.",
+        "Did not converge: the balanced accuracy on the training images was not above 0.55 in any "
+        "epoch; “converged” means no more than this. Calls one subtype: every test image was called the "
+        "same subtype, so the accuracy is the proportion of that subtype, whether the network converged "
+        "or not.",
     ]
     return build_table("Table 1b. Best validation accuracy", columns, found.models, notes)
 
@@ -170,8 +173,9 @@ def shuffled_table(control: ShuffledControl, twin_folds: int) -> Table:
     ]
     notes = [
         LEAKY_NOTE,
-        "Labels are permuted between development patients, so that each true subtype gets the same shares of the new "
-        "ones; both protocols learn the same labels, and the folds are stratified by them.",
+        "Labels are permuted between development patients, so that each true subtype gets the same "
+        "proportions of the shuffled labels; both protocols learn the same labels, and the folds are "
+        "stratified by them.",
         *([POOLED] if twin_folds > 1 else []),
     ]
     return build_table(f"Shuffled labels, {NAMES[control.model]}", columns, FIGURE_NAMES, notes)

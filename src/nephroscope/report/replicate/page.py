@@ -36,7 +36,8 @@ from nephroscope.report.replicate import case_tables, figures, network_tables
 from nephroscope.study.snapshot import Snapshot
 
 LEAKY_WARNING = (
-    "Numbers marked LEAKY do not hold for a new patient: images of one patient are trained and validated on."
+    "Numbers marked LEAKY do not hold for a new patient: images of one patient are used for both "
+    "training and validation."
 )
 
 
@@ -111,12 +112,13 @@ def _top(found: Replication) -> list[Block]:
         name: row.validation_accuracy for name, row in MODELS.items() if row.validation_accuracy is not None
     }
     gray = (
-        " Gray: labels shuffled between patients, where hardly anything but a leak lifts an AUC above 0.50."
+        " Gray: labels shuffled between patients, where hardly anything but a leak can raise an AUC "
+        "above 0.50."
     )
     caption = (
         "Accuracy and AUC by image, under the paper's protocol (LEAKY: split by image) and of the leak-free twin, "
         "with intervals over patients; the cross is what the paper printed for its own data. Dashed: 0.50, which is "
-        "chance for an AUC; always naming the more frequent subtype gives an accuracy somewhat above it."
+        "chance for an AUC; always calling the more frequent subtype gives an accuracy somewhat above it."
         + (gray if found.shuffled else "")
     )
     sentences = [found.tests_sentence, f"{found.area_sentence} {found.one_sided}".strip()]
@@ -140,7 +142,7 @@ def _top(found: Replication) -> list[Block]:
 def _flow(source: ReplicateSource) -> Filled:
     setup = source.done.setup
     drawn = " The study marks no test case, so some were drawn at random, as the paper did."
-    caption = "From all tumors reviewed to the parts of this study."
+    caption = "Flow of tumors from review to the parts of this study."
     figure = ShownFigure(
         "figure1-flow",
         caption + drawn * source.found.configuration.tests_drawn,
@@ -154,8 +156,9 @@ def _copies(source: ReplicateSource) -> Filled:
     rows = setup.store.rows_by_case[setup.development[0]]
     slice_hu = setup.store.hu[rows[len(rows) // 2]]
     caption = (
-        "Four geometries (rows) times four intensities (columns); the first is the original, as 8-bit JPEG behind "
-        "the window. Under the paper's protocol these are spread over training and validation: LEAKY."
+        "Four geometries (rows) times four intensities (columns); the first is the original, windowed "
+        "and saved as 8-bit JPEG. Under the paper's protocol these copies are spread over training and "
+        "validation: LEAKY."
     )
     return Filled(
         blocks=[
@@ -174,7 +177,7 @@ def _networks(source: ReplicateSource) -> Filled:
             Fold("Sensitivity, specificity, precision and AUC of the same images", [every]),
             _figure(
                 "learning",
-                "Training (line) and validation (dotted). Paper's protocol: LEAKY.",
+                "Training (solid) and validation (dotted). Paper's protocol: LEAKY.",
                 lambda: figures.learning_figure(found.models, found.marks),
             ),
         ]

@@ -31,7 +31,9 @@ def evidence_of(source: RunSource, n_limits: int) -> dict[str, Evidence]:
         **_of_output(content),
         **_of_results(content, source.appraisal),
         "limitations": Evidence(
-            f"{n_limits} limitations written from the data", "#limits", "bias and generalisation in words"
+            f"{n_limits} limitations written from the data",
+            "#limits",
+            "a discussion of bias and generalizability",
         ),
         "software": Evidence("versions as recorded with the run", "#methods")
         if content.environment
@@ -64,7 +66,7 @@ def _of_inclusion(content: ReportContent) -> dict[str, Evidence | None]:
         "flow": Evidence(
             f"{len(cases) + left_out} tumors reviewed, {left_out} excluded, {len(cases)} included",
             "#data; figures/flow.svg",
-            "" if left_out else "who was left out before the tables were made",
+            "" if left_out else "who was excluded before the tables of the study were made",
         ),
         "multicenter": Evidence(f"{len(sites)} sites", "#data; tables/who.csv") if len(sites) > 1 else None,
     }
@@ -82,7 +84,7 @@ def _of_cases(content: ReportContent) -> dict[str, Evidence | None]:
     missing = ", ".join(f"{name} {n}" for name, n in unknown.items() if n) or "none"
     phases = ", ".join(f"{n} {phase}" for phase, n in Counter(c.phase for c in cases).most_common())
     acquisition = Evidence(
-        f"phases: {phases}" + ("; makers and slice spacing" if content.scans else ""),
+        f"phases: {phases}" + ("; manufacturers and slice spacing" if content.scans else ""),
         "#methods",
         "kV, kernel, contrast agent and timing",
     )
@@ -128,7 +130,7 @@ def _of_annotators(content: ReportContent) -> dict[str, Evidence]:
         found["agreement"] = Evidence(
             f"mean Dice of two annotators {dice.value:.3f}, {counted_noun(dice.n, dice.unit)}",
             "../agreement/index.html",
-            "agreement of one annotator with themselves",
+            "intra-annotator agreement",
         )
     return found
 
@@ -169,7 +171,7 @@ def _of_input(content: ReportContent) -> dict[str, Evidence]:
             "#methods",
         ),
         "one image": Evidence("one CT series of each case", "#methods"),
-        "input": Evidence("axial slices of the tumor in HU; no clinical value", "#methods"),
+        "input": Evidence("axial slices of the tumor in HU; no clinical data", "#methods"),
     }
 
 
@@ -228,7 +230,7 @@ def _of_results(content: ReportContent, appraisal: Appraisal) -> dict[str, Evide
         return {}
     rest = NO_TEST if report.leaky else ""
     interval = f"{100 * content.evaluation.confidence:g} % intervals over patients"
-    measured = "AUC, accuracy, sensitivity, specificity, precision, coverage, confusion"
+    measured = "AUC, accuracy, sensitivity, specificity, precision, coverage, confusion matrix"
     measured += "; calibration" if appraisal.groups else ""
     measured += ", net benefit" if any(g.decision for g in appraisal.groups.values()) else ""
     where = "#results; tables/figures.csv"
@@ -257,7 +259,7 @@ def _external(content: ReportContent, groups: Sequence[EvaluationGroup]) -> Evid
     return Evidence(
         _test_sets(groups),
         "#results; tables/figures.csv",
-        "in what it is external: its sites also gave cases to development" if shared else "",
+        "in what way it is external: its sites also gave cases to development" if shared else "",
     )
 
 

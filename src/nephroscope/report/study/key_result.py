@@ -29,7 +29,7 @@ def key_result(content: ReportContent) -> str:
         right, called = round(accuracy.value * accuracy.n), round(coverage.value * coverage.n)
         share = _figure(accuracy, percent, content)
         sentence += f" It classified {right} of {counted_noun(accuracy.n, 'case')} correctly: {share}."
-        sentence += f" When it may answer “not sure”, it gives a call for {called} of {coverage.n}."
+        sentence += f" If “not sure” is allowed, it gives a call for {called} of {coverage.n}."
     return sentence
 
 

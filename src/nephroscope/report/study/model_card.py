@@ -60,7 +60,9 @@ def _headline(content: ReportContent, n_limits: int) -> str:
     if "SYNTHETIC" in content.marks:
         lines.append("**SYNTHETIC: cases are phantoms; the figures say nothing about patients.**")
     if "LEAKY" in content.marks:
-        lines.append("**LEAKY: the same patients train and test; no figure holds for a new patient.**")
+        lines.append(
+            "**LEAKY: the same patients are used in training and testing; no figure holds for a new patient.**"
+        )
     if not content.main.report.converged:
         lines.append("**The run did not converge: do not use this model.**")
     lines += [key_result(content), other_sets(content)]

@@ -94,7 +94,10 @@ class RunPage:
         """The page as it is rendered."""
         content, report = self.content, self.content.main.report
         subtypes = (" against " if len(report.subtypes) == 2 else ", ").join(report.subtypes)
-        warning = "The split is LEAKY: slices of one patient both train and test: no figure holds for a new patient."
+        warning = (
+            "The split is LEAKY: slices of one patient are used in both training and testing. "
+            "No figure holds for a new patient."
+        )
         digests = (
             ("cohort", report.cohort_digest),
             ("run", report.run_digest),

@@ -57,10 +57,11 @@ def with_saliency(content: ReportContent, run: CompleteRun, read: CaseReader) ->
     }
     rows, columns = next(iter(found.signed.values())).shape
     text = (
-        f"Below the slices of the first {len(maps)} cards: where the network looked, as Grad-CAM of its last feature "
-        f"map ({rows} x {columns} places) for the subtype it called. Orange is what raised the log odds of that "
-        "subtype. Each slice is scaled by its own peak, so the strength cannot be compared between slices; in a "
-        "slice without orange nothing raised them. Blue line: the tumor's ROI, where it was read. "
+        f"The first {len(maps)} cards also show, below each slice, where the network looked: Grad-CAM of "
+        f"its last feature map ({rows} x {columns} cells) for the subtype it called. Orange marks what "
+        "raised the log odds of that subtype. Each slice is scaled by its own peak, so the strength "
+        "cannot be compared between slices. In a slice without orange, nothing raised the log odds. "
+        "Blue line: the tumor's ROI, if it could be read. "
         "A research aid, not evidence."
     )
     check = check_sentences(found.figures)
@@ -103,8 +104,8 @@ def check_sentences(figures: Mapping[str, Estimate]) -> str:
     verdict = {
         "depends": "The maps depend on the weights",
         "unclear": (
-            "Warning: it is unclear whether the maps depend on the weights, as with random ones they should agree "
-            f"less than {ALIKE:g}, and less than with the mirrored slice"
+            "Warning: it is unclear whether the maps depend on the weights. Their correlation with maps "
+            f"of random weights should be below {ALIKE:g} and below that with the mirrored slice"
         ),
         "alike": "Warning: the maps look the same under random weights, so they do not explain the model",
         "unknown": "Whether the maps depend on the weights could not be checked",
@@ -126,13 +127,13 @@ def _checked(figures: Mapping[str, Estimate]) -> bool:
 
 def _inside(figures: Mapping[str, Estimate]) -> str:
     above = figures["inside_above_area"]
-    verdict = "no more than an evenly spread map would have there"
+    verdict = "no more than for an evenly spread map"
     if above.low is not None and above.low > 0:
-        verdict = "more than an evenly spread map would have there"
+        verdict = "more than for an evenly spread map"
     elif above.high is not None and above.high < 0:
-        verdict = "less than an evenly spread map would have there"
+        verdict = "less than for an evenly spread map"
     return (
-        f"The share of the map that lies in the ROI is {_with_patients(figures['inside'])}; the ROI fills "
+        f"The proportion of the map inside the ROI is {_with_patients(figures['inside'])}, and the ROI fills "
         f"{_with_patients(figures['area'])} of the slice: {verdict} (difference {_with_patients(above)})."
     )
 
@@ -170,7 +171,7 @@ def saliency_limitations(content: ReportContent) -> tuple[str, ...]:
     """The limits of saliency maps; empty where there are none."""
     if content.saliency is None or not content.saliency.maps:
         return ()
-    text = "Saliency maps show roughly where a network looked, and not why; no reader was tested with them."
+    text = "Saliency maps show roughly where a network looked, not why; they were not tested with readers."
     figures = content.saliency.figures
     verdict = weights_verdict(figures) if _checked(figures) else "unknown"
     extra = {

@@ -181,7 +181,8 @@ def notes_on(table: CsvTable, owners: Owners) -> list[str]:
             )
     if "protocol" in by_name and any("LEAKY" in row[by_name["protocol"]] for _, row in table.rows):
         notes.append(
-            "LEAKY split by image: slices of one patient train and test, so these figures are too good"
+            "LEAKY split by image: slices of one patient are used in both training and testing, so "
+            "these figures are too good"
         )
     return notes
 

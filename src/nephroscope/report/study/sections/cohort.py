@@ -18,7 +18,7 @@ def _fill(source: RunSource) -> Filled:
     blocks: list[Block] = [
         ShownFigure(
             "flow",
-            "From all tumors reviewed to the parts of the study.",
+            "Flow of tumors from review to the parts of the study.",
             lambda: draw_flow(content.cohort, content.split, content.findings),
         ),
         ShownTable("who", characteristics_by_subtype(content.cohort, content.slice_counts)),
@@ -27,7 +27,7 @@ def _fill(source: RunSource) -> Filled:
     if left_out.rows:
         blocks.append(ShownTable("left-out", left_out))
     else:
-        blocks.append(Text("No case was left out."))
+        blocks.append(Text("No case was excluded."))
     if found.rows:
         blocks.append(ShownTable("findings", found))
     return Filled(blocks=blocks)

@@ -100,8 +100,8 @@ def headline(compared: ComparisonDocument, run: str) -> str:
     e = best.figures["auc"]
     interval = "" if e.low is None else f"{e.low:.2f} to {e.high:.2f}, "
     return (
-        f"Compared with {counted_noun(len(others), 'other candidate')} on the same folds, it ranks number {own.rank} "
-        f"by AUC; {best.name} ({best.kind}) reaches {e.value:.2f} ({interval}{counted_noun(e.n, e.unit)})."
+        f"Of the {len(others) + 1} candidates on the same folds, it is number {own.rank} by AUC; "
+        f"{best.name} ({best.kind}) reaches {e.value:.2f} ({interval}{counted_noun(e.n, e.unit)})."
     )
 
 
@@ -218,7 +218,7 @@ def _repeats(rows: Sequence[Repeated]) -> Table:
         ),
         Column("Refused", lambda row: len(row.refused)),
     ]
-    caption = "Patients divided again: how much depends on the chance of the folds"
+    caption = "Other divisions into folds: how much the result depends on the division"
     return build_table(caption, columns, rows, refused_notes(rows))
 
 

@@ -11,9 +11,11 @@ from nephroscope.report.study.sections.comparison import counted_value, more_sen
 
 METHOD = (
     "Labels were permuted between patients, folds were made by the same rules, and every baseline was fitted and "
-    "tested as with the true labels. Alarm: a mean AUC of 0.60 or more, or above 0.5 by a one-sided t test over "
+    "tested as with the true labels. A warning is given for a mean AUC of 0.60 or more, or above 0.5 by "
+    "a one-sided t test over "
     "permutations at 0.05, corrected for all candidates (Bonferroni). Pooled over few folds, the AUC of a model that "
-    "has nothing to learn is somewhat below 0.5, which can hide small leaks; the mean of the folds is at 0.5."
+    "has nothing to learn is somewhat below 0.5, which can hide small leaks; the mean of the AUCs "
+    "within folds is then 0.5."
 )
 
 
@@ -85,8 +87,9 @@ def _no_alarm(rows: Sequence[Control]) -> list[str]:
     if not quiet:
         return []
     return [
-        f"No alarm for {len(quiet)} of {counted_noun(len(rows), 'candidate')}. That is no proof: with these "
-        f"permutations a mean AUC of up to {max(quiet):.2f} would have gone unnoticed."
+        f"No warning for {len(quiet)} of {counted_noun(len(rows), 'candidate')}. This does not prove "
+        f"that nothing leaks: with these permutations, a mean AUC of up to {max(quiet):.2f} would not "
+        "have been noticed."
     ]
 
 

@@ -57,7 +57,7 @@ def learning_curves(run: RunContent, marks: Sequence[str]) -> Figure:
         right.legend(loc="lower right", fontsize=8)
         for axes in (left, right):
             axes.grid(visible=True, lw=0.5)
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         return figure
 
 

@@ -51,7 +51,10 @@ def limitations(content: ReportContent, appraisal: Appraisal | None = None) -> l
 
 def _of_protocol(content: ReportContent) -> Iterator[str]:
     if content.split.leaky:
-        yield "The split is LEAKY: the same patients train and test. No figure here holds for a new patient."
+        yield (
+            "The split is LEAKY: the same patients are used in training and testing. "
+            "No figure here holds for a new patient."
+        )
     n = sum(c.synthetic for c in content.cohort.chosen)
     if n:
         which = (
@@ -79,17 +82,20 @@ def _of_size(content: ReportContent) -> Iterator[str]:
     shares = ", ".join(f"{n} of {s}" for s, n in patients.items())
     fewest, most = min(patients.values()), max(patients.values())
     if fewest < FEW:
-        yield f"Few patients ({shares}): the intervals are wide, and differences within them mean nothing."
+        yield (
+            f"Few patients ({shares}): the intervals are wide, and differences smaller than the intervals mean "
+            "little."
+        )
     yield from _of_small_sets(content)
     if fewest and most >= IMBALANCE * fewest:
         yield (
-            f"The subtypes are unbalanced ({shares}, {most / fewest:.1f} to 1): accuracy and precision are valid for "
-            "this mixture only."
+            f"The subtypes are unbalanced ({shares}, {most / fewest:.1f} to 1): accuracy and precision "
+            "hold only for this mix of subtypes."
         )
     if len(content.split.folds) > 1:
         yield (
-            f"Probabilities of {len(content.split.folds)} networks are pooled; each was tested on its own fold, and "
-            "the networks differ."
+            f"The probabilities pooled here come from {len(content.split.folds)} different networks, "
+            "each tested on its own fold."
         )
 
 
@@ -107,8 +113,8 @@ def _of_small_sets(content: ReportContent) -> Iterator[str]:
     if small:
         yield (
             f"With fewer than {VERY_FEW} patients of a subtype ({'; '.join(small)}), a patient bootstrap is itself "
-            f"too narrow: a {100 * content.evaluation.confidence:g} % interval of a figure by image contains the "
-            "true value less often than that."
+            f"too narrow: a {100 * content.evaluation.confidence:g} % interval of a figure by image "
+            "contains the true value less often than it should."
         )
 
 
@@ -159,7 +165,7 @@ def _of_subgroups(appraisal: Appraisal, alpha: float) -> Iterator[str]:
             rest = f" and {len(few) - 6} more" if len(few) > 6 else ""
             yield (
                 f"{where} {len(few)} of {len(group.subgroups)} subgroups have fewer than {FEW_EVENTS} "
-                f"patients of a subtype: {', '.join(few[:6])}{rest}. Their figures say little."
+                f"patients of a subtype: {', '.join(few[:6])}{rest}. Their figures are very uncertain."
             )
         for s in group.subgroups:
             if s.p_holm is None or s.p_holm >= alpha:
@@ -189,7 +195,10 @@ def _of_confounders(content: ReportContent) -> Iterator[str]:
             found = {s: share.get(value, 0.0) for s, share in shares.items() if share}
             if len(found) > 1 and max(found.values()) - min(found.values()) > DIFFER:
                 texts = ", ".join(f"{100 * x:.0f} % of {s}" for s, x in found.items())
-                yield f"Subtypes differ in {name} ({value}: {texts}); part of the result may be that difference."
+                yield (
+                    f"Subtypes differ in {name} ({value}: {texts}); part of the result may be due to this "
+                    "difference."
+                )
                 break
 
 
@@ -208,10 +217,10 @@ def _of_sources(content: ReportContent) -> Iterator[str]:
     scans = [content.scans[c.case_id] for c in cases if c.case_id in content.scans]
     makers = {scan.manufacturer for scan in scans if scan.manufacturer}
     if len(makers) == 1 and len(scans) == len(cases):
-        yield f"All CT come from scanners of one maker ({makers.pop()})."
+        yield f"All CTs come from scanners of one manufacturer ({makers.pop()})."
     thick = sum(scan.spacing_mm is not None and scan.spacing_mm > THICK_MM for scan in scans)
     if thick:
-        yield f"{thick} of {len(scans)} CT have a slice spacing of more than {THICK_MM:g} mm."
+        yield f"{thick} of {len(scans)} CTs have a slice spacing of more than {THICK_MM:g} mm."
     yield from _of_clinical_data(cases)
     yield from _of_external_tests(content)
 
@@ -225,8 +234,8 @@ def _of_external_tests(content: ReportContent) -> Iterator[str]:
     for group in groups:
         if content.sites_of(group.name) <= known:
             yield (
-                f"Every site of the {group_name(group.name)} also gave cases to development: it is no test at a new "
-                "hospital."
+                f"Every site of the {group_name(group.name)} also gave cases to development: it does not "
+                "test the model at a new hospital."
             )
 
 
@@ -293,9 +302,10 @@ def best_of_several(content: ReportContent) -> str:
     n = len(runs) + len(capacity) + len(compared)
     among = "" if len(parts) == 1 else f" ({', '.join(parts)})"
     return (
-        f"This run was, or may have been, chosen from {n} models that were tested on the same cases{among}. The best "
-        "of several is partly the luckiest, so its AUC is too good by an unknown amount that no interval here "
-        "includes. Only cases that played no part in any choice can show how much."
+        f"This run was, or may have been, chosen from {n} models that were tested on the same "
+        f"cases{among}. The best of several models is partly best by luck, so its AUC is too optimistic "
+        "by an unknown amount, which no interval here covers. Only cases that played no part in any "
+        "choice can show by how much."
     )
 
 

@@ -15,7 +15,10 @@ from nephroscope.report.study.content import ReportContent
 def _fill(source: RunSource) -> Filled:
     own = methods(source.content, source.appraisal)
     found = (*own, *(pair for filled in source.above for pair in filled.methods))
-    lead = Text("Written from the records of this run, to be pasted and completed.", "notes")
+    lead = Text(
+        "Written automatically from the records of this run. Copy it into your manuscript and complete it.",
+        "notes",
+    )
     return Filled(blocks=[lead, Definitions(found)], methods=found)
 
 
@@ -93,7 +96,7 @@ def selection_text(content: ReportContent) -> str:
     failed = sorted(fold for fold, good in run.converged.items() if not good)
     lost = f" Fold {', '.join(map(str, failed))} did not converge." if failed else ""
     kept = (
-        "loss were kept; the validation slices are of patients who also train."
+        "loss were kept; the validation slices come from patients who are also in training."
         if content.split.leaky
         else "loss (mean over cases) were kept; test cases played no part in the choice."
     )
@@ -191,7 +194,7 @@ def _roi_text(content: ReportContent) -> str:
     none = sum(c.roi is None for c in cases)
     text = f"{len(cases) - none} of {len(cases)} cases have a tumor region drawn by an annotator"
     if none:
-        text += f"; in {none} every image is itself the region"
+        text += f"; in {none} the whole image is the region"
     if two:
         text += f"; {two} have a second annotator's, and {CONSENSUS[content.roi_config.consensus]}"
         dice = content.roi_agreement
@@ -230,7 +233,8 @@ def _split_text(content: ReportContent) -> str:
     if split.leaky:
         return (
             f"LEAKY: slices were divided at random into {counted_noun(len(split.folds), 'fold')} without regard to "
-            "the patient, as in the paper, so slices of one patient train and test the network. The figures show how "
+            "the patient, as in the paper, so slices of one patient are used in both training and "
+            "testing. The figures show how "
             "good that makes a network look; they say nothing about a new patient."
         )
     folds = (
@@ -241,7 +245,7 @@ def _split_text(content: ReportContent) -> str:
     held = f" {len(split.holdout)} cases were held out of all training." if split.holdout else ""
     return (
         f"By patient and stratified by subtype: {folds}.{held} Within a fold, {percent(config.validation)} of the "
-        f"remaining patients decided when to stop. Seed {config.seed}."
+        f"remaining patients were used to decide when to stop training. Seed {config.seed}."
     )
 
 
@@ -250,13 +254,15 @@ def _call_text(content: ReportContent) -> str:
     points = dict.fromkeys(_point_text(p) for p in report.operating_points)
     if len(report.subtypes) == 2:
         rule = (
-            f"A case is called {report.positive} at or above the threshold {'; '.join(points)}. Nearer to it than "
-            f"{config.not_sure_margin:.2f}, or with a doubt about the images, the answer is “not sure”"
+            f"A case is called {report.positive} at or above the threshold {'; '.join(points)}. Within "
+            f"{config.not_sure_margin:.2f} of the threshold, or with a doubt about the images, the "
+            "answer is “not sure”"
         )
     else:
         rule = (
-            "The most probable subtype is called. When the next is nearer than "
-            f"{config.not_sure_margin:.2f}, or with a doubt about the images, the answer is “not sure”"
+            "The most probable subtype is called. If the next one is within "
+            f"{config.not_sure_margin:.2f} of it, or with a doubt about the images, the answer is “not "
+            "sure”"
         )
     return (
         f"The probability of a case is the mean over all its slices. {_answered_by(content)}{rule}. Accuracy, "
@@ -288,7 +294,8 @@ def _interval_text(content: ReportContent) -> str:
         "where a patient has two tumors: Obuchowski's clustered variance on the logit scale for the AUC of two "
         f"classes; otherwise {config.resamples} bootstrap resamples of patients within their subtype, with all "
         f"slices of a patient kept together (seed {config.seed}); Wilson on patients where every resample gives the "
-        f"same value.{tumors} Intervals cover chance in who was tested, not in training."
+        f"same value.{tumors} Intervals account for chance in which patients were tested, not for chance "
+        "in training."
     )
 
 

@@ -43,18 +43,18 @@ CALIBRATION = {
 COLUMNS = {RAW: "As it is", "temperature": "Temperature", "platt": "Platt"}
 ACHIEVED = ("sensitivity", "specificity", "precision", "accuracy")
 AT_MARGIN = {
-    "coverage": "Share answered at the margin in use",
-    "risk": "Share of those answers that is wrong",
+    "coverage": "Proportion answered with the current “not sure” margin",
+    "risk": "Proportion of these answers that are wrong",
 }
 CHOSEN = (
-    "A threshold is chosen, not estimated, so it has no interval: it is the highest one that still calls at least "
-    "the requested share of the positive cases named with it. The intervals take the threshold as given."
+    "A threshold is chosen, not estimated, so it has no interval. It is the highest threshold that "
+    "reaches the requested sensitivity in the cases it was chosen on. The intervals treat it as fixed."
 )
 FITTED = (
-    "Intercept and slope are those of the log odds that make the subtypes of the cases named most likely "
-    "(temperature: the slope alone; Platt: both, to targets moved slightly inward). They are applied to other "
-    "patients and have no interval. Whether they helped is measured in the calibration table; its intervals take "
-    "them as given."
+    "Intercept and slope were fitted to the log odds by maximum likelihood on the cases in the last "
+    "column (temperature scaling: only the slope; Platt scaling: both, with Platt's smoothed targets). "
+    "They were applied to other patients and have no interval. The calibration table shows whether they "
+    "helped; its intervals treat them as fixed."
 )
 
 
@@ -77,7 +77,7 @@ def _fill(source: RunSource) -> Filled:
         )
     if appraisal.rescalings:
         table = ShownTable("rescaling", rescaling_table(appraisal))
-        blocks.append(Fold("What was fitted, and on whom", [table]))
+        blocks.append(Fold("How the probabilities were rescaled", [table]))
     return Filled(blocks=blocks)
 
 
@@ -117,20 +117,24 @@ def _figures(content: ReportContent, group: GroupAppraisal) -> list[Block]:
     drawn: list[Block] = []
     if group.curves and not group.curves[RAW].curve.is_empty:
         caption = (
-            f"Calibration by case: how often a case was {report.positive}, against the probability given; shaded and "
-            f"bars: {level} intervals. Below, every case by its truth."
+            f"Calibration by case: observed proportion of {report.positive} against the predicted "
+            f"probability. Shading and bars: {level} intervals. The ticks below are the single cases, by "
+            "pathology."
         )
         drawn.append(
             ShownFigure(f"calibration-{suffix}", caption, lambda: calibration(content, group, members))
         )
     if group.decision and not group.decision.net_benefit.is_empty:
         caption = (
-            f"Net benefit of acting on the model, on calling all cases {report.positive}, and on calling none; below "
-            f"0 a model does harm. Shaded: {level} patient bootstrap."
+            f"Net benefit of following the model, of calling all cases {report.positive}, and of calling "
+            f"none; below 0 the model does harm. Shaded: {level} patient bootstrap."
         )
         drawn.append(ShownFigure(f"decision-{suffix}", caption, lambda: decision(group, marks)))
     if not group.coverage.risk.is_empty:
-        caption = f"Share of wrong answers if only the surest cases are answered. Shaded: {level} patient bootstrap."
+        caption = (
+            "Proportion of wrong answers if only the cases that the model is surest of are answered. Shaded: "
+            f"{level} patient bootstrap."
+        )
         drawn.append(ShownFigure(f"coverage-{suffix}", caption, lambda: coverage(group, marks)))
     return drawn
 
@@ -163,8 +167,8 @@ def _threshold(point: AchievedPoint) -> Cell:
     thresholds = sorted({p.threshold for p in point.points.values()})
     value = f"{thresholds[0]:.2f}" + (f" to {thresholds[-1]:.2f}" if len(thresholds) > 1 else "")
     chosen = (
-        f"{len(point.points)} folds, each threshold chosen on the other folds, "
-        f"{point.achieved['accuracy'].n} cases in all, no patient of the fold among them"
+        f"one threshold for each of {len(point.points)} folds, chosen on the patients of the other "
+        f"folds; {point.achieved['accuracy'].n} cases in all"
         if len(point.points) > 1
         else next(iter(point.points.values())).chosen_on
     )
@@ -174,16 +178,16 @@ def _threshold(point: AchievedPoint) -> Cell:
 def coverage_table(group: GroupAppraisal) -> Table:
     """Area under risk against coverage, and both at the margin in use."""
     found = group.coverage
-    figures = {"Area under risk against coverage (lower is better)": found.aurc}
+    figures = {"Area under the risk-coverage curve (lower is better)": found.aurc}
     figures |= {AT_MARGIN.get(name, name): e for name, e in found.at_margin.items()}
     notes = [
-        f"If cases were left out at random, the share of wrong answers would stay {found.random:.3f} (the share "
-        f"among all {counted_noun(found.aurc.n, found.aurc.unit)})."
+        "If the unanswered cases were chosen at random, the proportion of wrong answers would stay at "
+        f"{found.random:.3f} (as among all {counted_noun(found.aurc.n, found.aurc.unit)})."
     ]
     if found.at_margin:
         notes.append(
-            "At the margin in use only the margin is counted. The coverage among the figures by case also leaves "
-            "out cases with a doubt about the images, so it can be lower."
+            "These two rows count only cases within the margin as “not sure”. The coverage in the table "
+            "of results also counts cases with a doubt about their images, so it can be lower."
         )
     columns: list[Column[tuple[str, Estimate]]] = [
         Column("", lambda pair: pair[0]),
@@ -195,7 +199,7 @@ def coverage_table(group: GroupAppraisal) -> Table:
 
 
 def rescaling_table(appraisal: Appraisal) -> Table:
-    """What was fitted, and on whom."""
+    """How the probabilities were rescaled."""
     fits = sorted(appraisal.rescalings, key=lambda fit: (fit.how, "fold" not in fit.applied_to))
     columns: list[Column[Rescaling]] = [
         Column("Applied to", lambda fit: _applied_to(fit.applied_to)),
@@ -227,7 +231,7 @@ def calibration(content: ReportContent, group: GroupAppraisal, members: Sequence
         axes, below = figure.subplots(2, 1, height_ratios=(5, 1), sharex=True)
         axes.plot([0, 1], [0, 1], color=GRID, lw=1)
         found = group.curves[RAW]
-        _band(axes, found.curve, COLORS[0], "smooth, with its band")
+        _band(axes, found.curve, COLORS[0], "smoothed, with band")
         for bin_ in found.bins:
             e = bin_.observed
             if e.value is not None and e.low is not None and e.high is not None:
@@ -238,7 +242,7 @@ def calibration(content: ReportContent, group: GroupAppraisal, members: Sequence
             curve = group.curves[how].curve if how in group.curves else None
             if curve is not None and not curve.is_empty:
                 axes.plot(curve.x, curve.y, color=COLORS[1], lw=1.1, ls=(0, (4, 2)), label=label)
-        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel=f"Share that is {report.positive}")
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel=f"Observed proportion of {report.positive}")
         axes.set_title(with_marks("Calibration, by case", content.marks))
         figure.legend(loc="outside lower center", fontsize=8, ncols=1)
         for row, subtype in enumerate(report.subtypes):
@@ -275,16 +279,17 @@ def coverage(group: GroupAppraisal, marks: Sequence[str]) -> Figure:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.9, 4.3), layout="constrained")
         axes = figure.subplots()
-        _band(axes, found.risk, COLORS[0], "the surest answered first")
-        axes.axhline(found.random, color=QUIET, lw=1.1, ls=(0, (4, 2)), label="left out at random")
+        _band(axes, found.risk, COLORS[0], "surest cases first")
+        axes.axhline(found.random, color=QUIET, lw=1.1, ls=(0, (4, 2)), label="cases in random order")
         at = found.at_margin
         if at and at["coverage"].value is not None and at["risk"].value is not None:
             axes.plot(
-                at["coverage"].value, at["risk"].value, "o", color=INK, ms=5, label="margin in use", zorder=5
+                at["coverage"].value, at["risk"].value, "o", color=INK, ms=5, label="current margin", zorder=5
             )
-        axes.set(xlim=(0, 1.02), xlabel="Share of cases answered", ylabel="Share of answers that are wrong")
-        axes.set_ylim(-0.02, min(1.02, max(0.3, 1.6 * found.random)))
-        axes.set_title(with_marks("Coverage against risk", marks))
+        axes.set(xlim=(0, 1.02), xlabel="Proportion of cases answered", ylabel="Proportion of wrong answers")
+        highest = max([0.3, 1.6 * found.random, *(y for y in found.risk.y if np.isfinite(y))])
+        axes.set_ylim(-0.02, min(1.02, 1.05 * highest))
+        axes.set_title(with_marks("Risk against coverage", marks))
         figure.legend(loc="outside lower center", fontsize=8)
     return figure
 

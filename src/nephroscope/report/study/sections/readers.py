@@ -222,10 +222,10 @@ def _title(one: ReaderFigures) -> str:
 
 
 def _caption(content: ReaderStudy) -> str:
-    positive, panels = content.positive, " A panel for each test set." if len(content.groups) > 1 else ""
+    panels = " One panel for each test set." if len(content.groups) > 1 else ""
     return (
-        f"Each reader and model as a point: share of {positive} called {positive}, against share of the others "
-        f"called {positive}. Lines: their intervals.{panels} {counted_noun(content.n_cases, 'case')}."
+        "One point for each reader and model: sensitivity against 1 - specificity, with lines for the "
+        f"intervals.{panels} {counted_noun(content.n_cases, 'case')}."
     )
 
 
@@ -293,8 +293,17 @@ def _points(axes: Axes, everybody: Iterable[ReaderFigures], look: tuple[str, str
         named.setdefault(at, []).append(_title(one))
     for i, (at, names) in enumerate(named.items()):
         axes.plot(*at, marker, mfc=face, mec=edge, ms=7, ls="", label=label if i == 0 else None)
+        earlier = list(named)[:i]
+        close = sum(
+            abs(at[0] - x) < 0.4 and abs(at[1] - y) < 0.03 for x, y in earlier
+        )  # their names would overlap
         axes.annotate(
-            ", ".join(names), at, xytext=(7, -10), textcoords="offset points", fontsize=7.5, color=QUIET
+            ", ".join(names),
+            at,
+            xytext=(7, -10 - 9 * close),
+            textcoords="offset points",
+            fontsize=7.5,
+            color=QUIET,
         )
 
 

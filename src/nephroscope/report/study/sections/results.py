@@ -94,7 +94,8 @@ def _figures(content: ReportContent, group: EvaluationGroup) -> list[Block]:
         return []
     members = [p for p in report.predictions if p.group == group.name and p.truth is not None]
     level = f"{100 * config.confidence:g} %"
-    zone = "; the line is the threshold, the gray zone “not sure”." if len(report.subtypes) == 2 else "."
+    threshold = "; the line is the threshold, and in the gray zone the answer is “not sure”."
+    zone = threshold if len(report.subtypes) == 2 else "."
     curve = ShownFigure(
         f"roc-{slug(group.name)}",
         f"ROC by case and by image; shaded: {level} patient bootstrap, by case.",

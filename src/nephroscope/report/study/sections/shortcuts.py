@@ -42,7 +42,8 @@ def filled_shortcuts(found: Shortcuts, run: str) -> Filled:
     if known:
         method = (
             f"Facts other than the tumor ({', '.join(known)}) were each used alone to predict the subtype, on the "
-            "same folds; within a subtype the network's probability was compared between both sides of each fact."
+            "same folds; within a subtype, the network's probability was compared between cases on "
+            "either side of each fact."
         )
         methods = (("Shortcuts", method),)
         text = f"{counted_noun(len(known), 'fact')} other than the tumor, as predictors of the subtype"
@@ -71,10 +72,11 @@ def shortcut_sentences(found: Shortcuts) -> tuple[str, ...]:
 def shortcut_table(found: Shortcuts, run: str) -> Table:
     """Each fact as a predictor, and how the run's network follows it within a subtype."""
     gaps = {gap.fact: gap for gap in found.follows if gap.name == run}
-    notes = ["Values: over all cases with a label, held-out ones included."]
+    notes = ["The values are those of all cases with a label, including held-out cases."]
     if any((row.auc.value or 0.5) < 0.5 for row in found.facts):
         notes.append(
-            "An AUC below 0.5: what the fact predicted in the other folds was wrong in the fold tested."
+            "An AUC below 0.5 means that the relation found in the other folds was reversed in the fold "
+            "tested."
         )
     columns: list[Column[FactRow]] = [
         Column("Fact", lambda row: row.name),
@@ -86,7 +88,7 @@ def shortcut_table(found: Shortcuts, run: str) -> Table:
             _gap_cell,
         ),
     ]
-    return build_table("What predicts the subtype without the tumor", columns, found.facts, notes)
+    return build_table("How well facts other than the tumor predict the subtype", columns, found.facts, notes)
 
 
 def _gap_cell(gap: FactGap | None, letters: Letters) -> str | Cell:

@@ -31,8 +31,8 @@ def _of_group(content: ReportContent, group: GroupAppraisal, n_patients: int) ->
     table = ShownTable(name, subgroup_rows(group), small=True)
     if not group.has_subgroups:
         few = (
-            f"{group_title(group.name)}: {counted_noun(n_patients, 'patient')}, too few of each subtype in any "
-            f"subgroup for a figure; tables/{name}.csv lists who is in them."
+            f"{group_title(group.name)}: {counted_noun(n_patients, 'patient')}; no subgroup has enough "
+            f"patients of each subtype for a figure; tables/{name}.csv lists the subgroups."
         )
         return [Text(few, "empty"), *([replace(table, shown="file")] if group.subgroups else [])]
     blocks: list[Block] = [table]
@@ -52,7 +52,10 @@ def subgroup_rows(group: GroupAppraisal) -> Table:
         Column("Gap in AUC to the others", lambda s: s.gaps.get("auc")),
         Column("p", _p),
     ]
-    note = "A wide interval does not show that the groups are treated alike: the data cannot tell."
+    note = (
+        "A wide interval does not mean that the model works equally well in both groups; there are too few cases "
+        "to tell."
+    )
     return build_table(f"Subgroups, {group_name(group.name)}", columns, group.subgroups, [note])
 
 

@@ -500,7 +500,7 @@ def test_what_the_data_support_and_what_they_do_not():
     lines = summary(ranked, list(pairs.values()), tests)
     told = " ".join([*lines, *(pair.words for pair in pairs.values())])
     assert "equal" not in told
-    assert "this is not evidence that there is none" in told
+    assert "this does not mean that there is none" in told
 
 
 def test_two_with_the_same_auc_share_the_first_place():
@@ -542,12 +542,12 @@ def test_the_answer_comes_first_with_its_p_alone_and_corrected():
         (
             ("network", "baseline"),
             "network",
-            "A network is shown to beat the best baseline: good, the best net",
+            "A network is shown to beat the best baseline. Best network: good;",
         ),
         (
             ("baseline", "network"),
             "baseline",
-            "the best baseline is shown to beat it: chance, the best net",
+            "the best baseline is shown to beat it. Best network: chance;",
         ),
     ],
 )

@@ -546,7 +546,7 @@ def test_the_four_differences_of_the_twin_are_told_with_numbers(replicated):
     assert "Shuffled labels isolate the leak" in content["isolated"]
     assert sentences.isolated(with_control=False).endswith("They were not run here.")
     page = (study.folder.root / "replicate/zuo2021/index.html").read_text(encoding="utf-8")
-    assert page.count("A training of the twin learns from") == 1
+    assert page.count("A training of the twin uses") == 1
     for wrong in ("amplif", "LEAKY epoch", "only the leak", "Only the leak", "the split alone"):
         assert wrong not in page
 
@@ -608,7 +608,7 @@ def test_converged_and_one_answer_stand_apart_in_the_table(replicated):
     table = validation_table(typed(content))
     assert table.rows[0][2].small.startswith("calls one subtype · best epoch 1")
     assert table.rows[0][3].small.startswith("3 folds, 2 did not converge, 1 calls one subtype · n =")
-    assert "whether it converged or not" in table.notes[-1]
+    assert "whether the network converged or not" in table.notes[-1]
 
 
 @pytest.mark.parametrize(("patients", "warned"), [((5, 5), False), ((5, 4), True)])

@@ -196,7 +196,7 @@ def isolated(with_control: bool) -> str:
     """Where the leak can be seen alone."""
     text = (
         "A difference between the two is therefore not due to the leak alone. Shuffled labels isolate the leak: "
-        "there is nothing to learn about a new patient, so only the leak can raise the paper's protocol "
+        "there is nothing to learn about a new patient, so nothing except the leak can raise the paper's protocol "
         "above chance (and, slightly, choosing the best epoch on the images that are reported)."
     )
     return text if with_control else f"{text} They were not run here."

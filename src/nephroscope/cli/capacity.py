@@ -36,7 +36,7 @@ class Capacity(StudyCommand):
     epochs: CountOption = None
     """Epochs per training; by default as in study.toml."""
     repeats: int = 1
-    """How often to train each network, each time from different initial weights."""
+    """Number of times to train each network, each from different initial weights."""
     dry_run: Switch = False
     """Only list what would be trained, and measure how long it would take."""
 

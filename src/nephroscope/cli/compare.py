@@ -41,7 +41,8 @@ class Compare(Command):
     """Rank baselines, trained networks and a stacked combination of them on the same folds, with paired tests.
 
     Also runs a control with shuffled labels, and tests how well vendor, sex, site, phase and the CT grid alone
-    predict the subtype. Each result is saved in comparison/ of the study, so an interrupted comparison continues.
+    predict the subtype. Each result is saved in the folder comparison/ of the study;
+    if interrupted, run it again to continue.
 
     Example: nephroscope compare my-study --train mobilenet_v2 --repeats 10 --jobs 4
     """
@@ -55,11 +56,11 @@ class Compare(Command):
     train: NamesOption = ()
     """Networks to train first if not yet trained on these folds; they are retrained for --repeats and --seeds."""
     repeats: int = 1
-    """How often to divide the patients (first as in splits.json); of the networks, only those in --train."""
+    """Number of times to divide the patients, first as in splits.json; of the networks, only those in --train."""
     seeds: int = 1
-    """How often to fit on the same folds, each time with another random seed."""
+    """Number of times to fit on the same folds, each with a different random seed."""
     permutations: int = 20
-    """Number of label permutations in the control; a quarter of it for slow candidates."""
+    """Number of label permutations in the control; a quarter as many for slow candidates."""
     no_control: Switch = False
     """Skip the control with shuffled labels."""
     control_networks: Switch = False

@@ -25,7 +25,7 @@ class Deidentify(Command):
     destination: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DST")]
     """New or empty folder for the copy."""
     key: Path
-    """Key file outside both folders, created if absent; it links pseudonyms to patients, so keep it secret."""
+    """Key file outside both folders, created if absent; it can link pseudonyms to patients, so keep it secret."""
     labels: PathOption = None
     """Label table (CSV or XLSX) with patient_id or case_id; columns with known titles are copied, with pseudonyms."""
     keep_age_sex: Switch = False

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Zuo2021(StudyCommand):
-    """Repeat Zuo et al. 2021 on a study: the paper's LEAKY protocol, and the same without the leak (the twin).
+    """Repeat Zuo et al. 2021 on a study: the paper's LEAKY protocol, and a leak-free version of it (the twin).
 
     Writes replicate/zuo2021 (page, JSON, tables, figures). Run it again to continue where it stopped.
 

@@ -55,8 +55,8 @@ class WriteRoi(StudyCommand):
 class Agreement(Command):
     """Compare two annotators' ROIs and two pathology readings, case by case; or compare two segmentation files.
 
-    Writes agreement/ (page, JSON, CSV) and adjudication.csv into the study. In its column decision, write reader-1,
-    reader-2, union, intersection or exclude.
+    Writes agreement/ (page, JSON, CSV) and adjudication.csv into the study. To settle a case, write reader-1,
+    reader-2, union, intersection or exclude in the column decision of adjudication.csv.
 
     Example: nephroscope agreement my-study --consensus union
     """

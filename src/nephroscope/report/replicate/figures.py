@@ -137,7 +137,8 @@ def roc_figure(curves: Mapping[str, Curves], positive: int, marks: Sequence[str]
     in_row = min(len(curves), 3)
     n_rows = -(-len(curves) // in_row)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(2.9 * in_row + 0.4, 3.1 * n_rows + 1.2), layout="constrained")
+        width = max(2.9 * in_row + 0.4, 4.8)  # the legend needs 4.8 inches
+        figure = Figure(figsize=(width, 3.1 * n_rows + 1.2), layout="constrained")
         panels = figure.subplots(n_rows, in_row, squeeze=False).flat
         colors = (PAPER, TWIN, COLORS[2])
         for axes, (model, drawn) in zip(panels, curves.items(), strict=False):

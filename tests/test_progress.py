@@ -122,7 +122,8 @@ def test_phantoms_are_counted_while_they_are_written(minute_by_minute, monkeypat
     monkeypatch.setattr(
         write, "_write_cases", lambda *_: (SimpleNamespace(case_id=f"S{i}") for i in range(4))
     )
-    monkeypatch.setattr(write, "_write_table", lambda path, *_: path.write_text(""))
+    monkeypatch.setattr(write, "_cells", lambda *_: ())
+    monkeypatch.setattr(write, "save_table", lambda path, *_: path.write_text(""))
     write.write_phantoms(tmp_path / "made", 4, 0)
     lines = [record.getMessage() for record in minute_by_minute.records]
     assert lines[1].startswith("writing phantoms: 2 of 4 cases, about")

@@ -142,7 +142,7 @@ def test_steps_out_of_order_say_what_to_run(tmp_path):
         study.train()
     with pytest.raises(StudyError, match="complete runs: none"):
         study.run().evaluate()
-    with pytest.raises(StudyError, match="expected an interrupted run, found 0 complete"):
+    with pytest.raises(StudyError, match=r"expected an interrupted run, found none \(0 complete\)"):
         study.train(resume=True)
 
 
@@ -284,7 +284,7 @@ def test_damaged_json_is_refused(study):
         ("run.json", "[]", "run.json: expected a JSON object with a format number"),
         ("run.json", '{"format": 99}', "found format 99; it was written by a newer nephroscope"),
         ("split.json", None, "expected the file split.json, found none; train again"),
-        ("split.json", '{"format": 1}', "expected folds with train, validation and test"),
+        ("split.json", '{"format": 1}', "split.json, protocol: expected a value, found none"),
         ("fold-0/model.onnx", None, "expected the file fold-0/model.onnx, found none; remove run.json"),
         ("fold-0/model.onnx", "x", "fold-0/model.onnx: expected an ONNX network"),
     ],
@@ -320,9 +320,9 @@ def test_a_damaged_run_is_named_with_its_remedy(study, tmp_path, name, content, 
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("config.json", '{"format": 1}', "config.json: expected the settings it was trained with"),
+        ("config.json", '{"format": 1}', "config.json, training: expected a value, found none"),
         ("split.json", None, ": expected the file split.json, found none; train again"),
-        ("split.json", '{"format": 1}', "split.json: expected folds with train, validation and test"),
+        ("split.json", '{"format": 1}', "split.json, protocol: expected a value, found none"),
     ],
 )
 def test_resuming_a_damaged_run_names_it(study, name, content, told):

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from nephroscope.base.errors import BundleError
-from nephroscope.base.files import load_json, save_json, save_text
+from nephroscope.base.files import save_json, save_text
 from nephroscope.base.version import __version__
 from nephroscope.clinic.bundle import Needs, bundle_content, file_digest, slices_digest
-from nephroscope.learning.run_files import CompleteRun
+from nephroscope.learning.run_files import CompleteRun, run_config
 from nephroscope.learning.score_run import exported_fold, fold_scorer
 from nephroscope.records import Evaluation, Fold, TrainConfig
 
@@ -49,7 +49,7 @@ def export_bundle(run: CompleteRun, report: Evaluation, out: Path, card: str = "
     fold = next(fold for fold in run.snapshot.split.folds if fold.index == index)
     n_known = len(fold.train | fold.validation)
     logger.info("export, step 1 of 2: fold %d as ONNX, compared with torch", index)
-    config = TrainConfig(**load_json(run.folder / "config.json", 1)["training"])
+    config = run_config(run.folder)
     network = build_network(
         config.model,
         len(run.snapshot.cohort.subtypes),

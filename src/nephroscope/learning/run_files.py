@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from nephroscope.base.documents import from_plain, read_object
+from nephroscope.base.documents import from_plain, read_document, read_object
 from nephroscope.base.errors import BundleError, NephroscopeError, StudyError
-from nephroscope.base.files import digest_of, load_json, replacing
+from nephroscope.base.files import digest_of, replacing
 from nephroscope.clinic.session import NetworkSession, runtime_version
 from nephroscope.records import Cohort, Split, TrainConfig
 from nephroscope.study.artifact import changed_inputs, out_of_date
@@ -157,21 +157,23 @@ def changed_since_run(run: RunRecord, snapshot: Snapshot) -> str:
     return " and ".join(changed_inputs(then, snapshot.split_made_from))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ConfigFile:
+    training: TrainConfig
+
+
 def run_config(folder: Path) -> TrainConfig:
     """The settings a run was trained under.
 
     Raises:
         StudyError: Its config.json is damaged.
     """
+    remedy = "train again, and remove this run"
     try:
-        return TrainConfig(**load_json(folder / "config.json", FORMAT)["training"])
-    except (KeyError, TypeError, NephroscopeError) as error:
-        raise StudyError(
-            where=f"run {folder.name}, config.json",
-            expected="the settings it was trained with",
-            found=f"a damaged file ({error})",
-            remedy="train again, and remove this run",
-        ) from error
+        return read_document(folder / "config.json", _ConfigFile, FORMAT, remedy).training
+    except NephroscopeError as error:
+        where = f"run {folder.name}, {error.where}"
+        raise StudyError(where=where, expected=error.expected, found=error.found, remedy=remedy) from error
 
 
 def run_network_path(folder: Path, index: int) -> Path:

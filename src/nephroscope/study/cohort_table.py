@@ -5,12 +5,13 @@ A person may edit the tables in a spreadsheet. Every mistake is named by file, r
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from nephroscope.base.documents import read_document, save_document
 from nephroscope.base.errors import CohortError, StudyError
-from nephroscope.base.files import finish_replacing, load_json, replacing_together, save_json
+from nephroscope.base.files import finish_replacing, replacing_together
 from nephroscope.base.tables import Mistakes, parse_number, read_table, relative_to, save_table
 from nephroscope.intake.labels.values import parse_sex
 from nephroscope.records import (
@@ -346,10 +347,14 @@ def _load_exclusions(folder: Path) -> tuple[Exclusion, ...]:
 FORMAT = 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _FindingsFile:
+    findings: tuple[Finding, ...]
+
+
 def save_findings(folder: Path, findings: Iterable[Finding]) -> None:
     """Write them into the study folder."""
-    content = {"format": FORMAT, "findings": [asdict(finding) for finding in findings]}
-    save_json(folder / "findings.json", content)
+    save_document(folder / "findings.json", _FindingsFile(findings=tuple(findings)), FORMAT)
 
 
 def load_findings(folder: Path) -> tuple[Finding, ...]:
@@ -361,4 +366,5 @@ def load_findings(folder: Path) -> tuple[Finding, ...]:
     path = folder / "findings.json"
     if not path.exists():
         return ()
-    return tuple(Finding(**finding) for finding in load_json(path, FORMAT)["findings"])
+    remedy = "remove the file; `nephroscope check` finds again what concerns the images"
+    return read_document(path, _FindingsFile, FORMAT, remedy).findings

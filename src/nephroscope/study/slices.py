@@ -19,13 +19,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nephroscope.base.documents import read_document
 from nephroscope.base.errors import CohortError, NephroscopeError, StudyError
-from nephroscope.base.files import digest_of, load_json, save_json
+from nephroscope.base.files import digest_of, save_json
 from nephroscope.base.html import Record, ShownAsTable
 from nephroscope.base.progress import track
 from nephroscope.base.text import counted_noun
 from nephroscope.clinic.cut import cut_slices
-from nephroscope.records import ChosenCase, CTVolume, Finding, RoiMask, SliceSpec, UsedInput, from_mapping
+from nephroscope.records import ChosenCase, CTVolume, Finding, RoiMask, SliceSpec, UsedInput
 from nephroscope.records.settings import READERS
 from nephroscope.study.journal import Cut, Drawn, Journal, data_files
 from nephroscope.study.phases import cut_phase
@@ -223,6 +224,21 @@ def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{word} ({n})" for word, n in counts.items()) or "unknown"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SpecFile:
+    """spec.json; versions before this one lack the fields that have a default."""
+
+    n_slices: int
+    n_cases: int
+    spec: SliceSpec
+    digest: str
+    findings: tuple[Finding, ...]
+    content: str | None = None
+    drawn: dict[str, Drawn] = field(default_factory=dict)
+    used: dict[str, UsedInput] = field(default_factory=dict)
+    made_from: dict[str, str] = field(default_factory=dict)
+
+
 def open_store(folder: Path) -> SliceStore:
     """Open the slices of a study.
 
@@ -236,21 +252,21 @@ def open_store(folder: Path) -> SliceStore:
             found="none, or an interrupted cut",
             remedy="run `nephroscope slices`",
         )
-    about = load_json(folder / "spec.json", FORMAT)
-    spec = from_mapping(SliceSpec, about["spec"], "spec.json, spec")
-    hu, *others = (_open_data(folder / name, about["n_slices"], spec.size_px) for name in data_files(spec))
+    about = read_document(folder / "spec.json", _SpecFile, FORMAT, "run `nephroscope slices` again")
+    spec = about.spec
+    hu, *others = (_open_data(folder / name, about.n_slices, spec.size_px) for name in data_files(spec))
     return SliceStore(
         folder=folder,
         hu=hu,
         phases=dict(zip(spec.phases, others, strict=True)),
-        n_cases=about["n_cases"],
+        n_cases=about.n_cases,
         spec=spec,
-        source=about["digest"],
-        digest=digest_of([about["digest"], about["content"]]) if "content" in about else about["digest"],
-        findings=tuple(Finding(**finding) for finding in about["findings"]),
-        drawn=about.get("drawn", {}),
-        used={name: UsedInput(**used) for name, used in about.get("used", {}).items()},
-        made_from=about.get("made_from", {}),
+        source=about.digest,
+        digest=about.digest if about.content is None else digest_of([about.digest, about.content]),
+        findings=about.findings,
+        drawn=about.drawn,
+        used=about.used,
+        made_from=about.made_from,
     )
 
 

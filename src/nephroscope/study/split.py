@@ -6,14 +6,15 @@ The unit is the patient. The paper's split by image is here too, to show its ill
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from nephroscope.base.documents import from_plain, read_object
 from nephroscope.base.errors import CohortError, ConfigError
-from nephroscope.base.files import load_json, save_json
-from nephroscope.records import DEVELOPMENT, Case, Cohort, Fold, Split, SplitConfig
+from nephroscope.base.files import save_json
+from nephroscope.records import DEVELOPMENT, Case, Cohort, Fold, Protocol, Split, SplitConfig
 
 FORMAT = 1
 logger = logging.getLogger(__name__)
@@ -56,6 +57,15 @@ def make_split(cohort: Cohort, slices_of: Mapping[str, Iterable[int]], config: S
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SplitFile:
+    protocol: Protocol
+    cohort_digest: str
+    config: SplitConfig
+    holdout: frozenset[str]
+    folds: tuple[Fold, ...]
+
+
 def save_split(
     split: Split, path: Path, cohort_digest: str, made_from: Mapping[str, str] | None = None
 ) -> None:
@@ -92,32 +102,16 @@ def load_split(path: Path, cohort: Cohort) -> tuple[Split, str]:
         CohortError: A patient is on two sides, or a case is unknown.
         StudyError: The file is damaged or of a newer format.
     """
-    content = load_json(path, FORMAT)
-    try:
-        folds = tuple(
-            Fold(
-                index=fold["index"],
-                train=frozenset(fold["train"]),
-                validation=frozenset(fold["validation"]),
-                test=frozenset(fold["test"]),
-            )
-            for fold in content["folds"]
-        )
-        split = Split(
-            protocol=content["protocol"],
-            folds=folds,
-            patient_of={case.case_id: case.patient_id for case in cohort.cases},
-            holdout=frozenset(content["holdout"]),
-            config=SplitConfig(**content["config"]),
-        )
-        return split, str(content["cohort_digest"])
-    except (KeyError, TypeError) as error:
-        raise CohortError(
-            where=path.name,
-            expected="folds with train, validation and test",
-            found=f"a file without {error}",
-            remedy="run `nephroscope split` again",
-        ) from error
+    content = read_object(path, FORMAT)
+    held = from_plain(content, _SplitFile, path.name, "run `nephroscope split` again", CohortError)
+    split = Split(
+        protocol=held.protocol,
+        folds=held.folds,
+        patient_of={case.case_id: case.patient_id for case in cohort.cases},
+        holdout=held.holdout,
+        config=held.config,
+    )
+    return split, held.cohort_digest
 
 
 def image_name(case_id: str, slice_index: int) -> str:

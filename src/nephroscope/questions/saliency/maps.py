@@ -20,10 +20,10 @@ import numpy.typing as npt
 
 from nephroscope.base.documents import as_plain, from_plain
 from nephroscope.base.errors import NephroscopeError, StudyError
-from nephroscope.base.files import digest_of, load_json, replacing
+from nephroscope.base.files import digest_of, replacing
 from nephroscope.base.progress import track
 from nephroscope.clinic.cut import cut_slices
-from nephroscope.learning.run_files import CompleteRun
+from nephroscope.learning.run_files import CompleteRun, run_config
 from nephroscope.questions.saliency.checks import (
     Map,
     Place,
@@ -33,7 +33,7 @@ from nephroscope.questions.saliency.checks import (
     share_inside,
     shown_map,
 )
-from nephroscope.records import Answer, ChosenCase, CTVolume, Estimate, RoiMask, TrainConfig
+from nephroscope.records import Answer, ChosenCase, CTVolume, Estimate, RoiMask
 
 SAME = 0.02  # largest difference of a slice's probability from the answer that is explained
 DRAWS = 3  # random networks a fold
@@ -68,7 +68,7 @@ def fold_maps(
     from nephroscope.learning.training.checkpoint import load_weights
 
     n = len(run.snapshot.cohort.subtypes)
-    config = TrainConfig(**load_json(run.folder / "config.json", 1)["training"])
+    config = run_config(run.folder)
 
     def build() -> SubtypeNetwork:
         return build_network(config.model, n, run.snapshot.slices.spec, config.recipe, width=config.width)

@@ -74,7 +74,7 @@ def study(made, tmp_path):
         ("run.json", '{"format": 1}', "the model, digests and folds of a trained run"),
         ("split.json", None, "expected the file split.json, found none"),
         ("fold-0/model.onnx", None, "expected the file fold-0/model.onnx, found none"),
-        ("config.json", "{}", "config.json: expected the settings it was trained with"),
+        ("config.json", "{}", "config.json: expected a JSON object with a format number"),
     ],
 )
 def test_a_damaged_run_is_told_and_not_ranked(study, name, content, told):

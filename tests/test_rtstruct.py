@@ -288,7 +288,7 @@ def test_oblique_contours_are_refused(tmp_path):
     tilted = box(2, 10, 22, 8, 18)
     tilted[1] += up(2)
     with pytest.raises(
-        RoiError, match=r"contours in the planes of the CT, found an oblique one at \(.*crosses 2.0 mm"
+        RoiError, match=r"contours in the planes of the CT, found an oblique one at \(.*spans 2.0 mm"
     ):
         read({"Tumor": [tilted]}, tmp_path)
     rounded = box(2, 10, 22, 8, 18)

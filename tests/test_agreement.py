@@ -393,7 +393,10 @@ def test_doubts_about_a_file_name_their_case(study, capsys):
     moved[2, 3] += 0.4
     write_nifti(stored.voxels.astype(np.uint8), case.roi_by("reader-2").path, moved)
     run(["agreement", str(study.folder.root)])
-    assert "warning: case c00, ROI c00_2.nii.gz: drawn on a grid other than that of the CT" in capsys.readouterr().out
+    assert (
+        "warning: case c00, ROI c00_2.nii.gz: drawn on a grid other than that of the CT"
+        in capsys.readouterr().out
+    )
     assert "case c00, ROI c00_2.nii.gz: drawn on" in (study.folder.root / "agreement/index.html").read_text()
 
 

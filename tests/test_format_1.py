@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from nephroscope import Study
-from nephroscope.base.errors import CohortError
+from nephroscope.base.errors import CohortError, ConfigError
 from nephroscope.base.tables import read_table
-from nephroscope.records import ChoiceRule, Cohort, RoiRef, SeriesRef
+from nephroscope.records import ChoiceRule, Cohort, RoiRef, SeriesRef, SliceSpec
 from nephroscope.study.folder import open_study
 from one_series import one_series
 
@@ -134,6 +134,37 @@ def test_an_interrupted_rewriting_is_done_again(root, monkeypatch, stop):
     assert (root / "seen_series.csv").read_text() == (root / "format-1" / "series.csv").read_text()
 
 
+@pytest.mark.parametrize("at", range(1, 8))
+def test_killed_at_any_rename_nothing_is_lost(root, monkeypatch, at):
+    real, calls = Path.replace, []
+
+    def broken(self, target):
+        calls.append(target)
+        if len(calls) == at:
+            raise KeyboardInterrupt
+        return real(self, target)
+
+    seen = (root / "series.csv").read_text()
+    monkeypatch.setattr(Path, "replace", broken)
+    with pytest.raises(KeyboardInterrupt):
+        Study(root)
+    monkeypatch.undo()
+    assert digests(Study(root).cohort) == DIGESTS
+    assert (root / "format-1" / "cohort.csv").read_text() == HEADER + ROWS
+    assert (root / "seen_series.csv").read_text() == seen
+
+
+def test_a_study_of_format_2_that_says_1_keeps_its_edited_tables(root):
+    Study(root)
+    table = (root / "cohort.csv").read_text().replace("PRCC", "ChRCC")
+    (root / "cohort.csv").write_text(table)
+    toml = (root / "study.toml").read_text()
+    (root / "study.toml").write_text(toml.replace("format = 2", "format = 1"))
+    Study(root)
+    assert (root / "cohort.csv").read_text() == table
+    assert (root / "study.toml").read_text() == toml
+
+
 def test_mistakes_are_named_in_the_new_tables(root):
     text = (HEADER + ROWS).replace(",63,", ",old,").replace(",2,Tumor", ",0,Tumor")
     (root / "cohort.csv").write_text(text)
@@ -154,3 +185,9 @@ def test_a_study_without_cases_and_one_with_a_mistake_in_its_settings(tmp_path):
     toml.write_text(text)
     open_study(tmp_path / "s")
     assert "format = 2" in toml.read_text()
+
+
+def test_a_phase_named_twice_is_refused():
+    with pytest.raises(ConfigError) as refused:
+        SliceSpec(phases=("excretory", "excretory"))
+    assert refused.value.where == "slices.phases"

@@ -251,6 +251,6 @@ def _kept(known: Sequence[str]) -> tuple[Finding, ...]:
         return ()
     text = (
         f"{len(known)} cases are already in cohort.csv and stay as they are ({names(known)}); "
-        "to import one again, first remove its row"
+        "to import one again, first remove its rows in cohort.csv, series.csv and rois.csv"
     )
     return (Finding(code="case-known", severity="note", message=text, case_id=""),)

@@ -102,7 +102,7 @@ def _about(run: CompleteRun, report: Evaluation, config: TrainConfig, index: int
             "n_validation": len(fold.validation),
             "n_unit": _unit(report),
             "phases": dict(
-                Counter(map(run.snapshot.slices.phase_of, sorted(_cases(run, fold)))).most_common()
+                Counter(run.snapshot.cohort.by_id[n].phase for n in sorted(_cases(run, fold))).most_common()
             ),
         },
         "needs": asdict(Needs()),

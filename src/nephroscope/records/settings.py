@@ -81,6 +81,13 @@ class SliceSpec:
     def __post_init__(self) -> None:
         for phase in self.phases:
             _one_of("slices.phases", phase, PHASES[:-1])
+        if len(set(self.phases)) < len(self.phases):
+            raise ConfigError(
+                where="slices.phases",
+                expected="each phase once",
+                found=", ".join(self.phases),
+                remedy="remove the repeated phase",
+            )
         _one_of("slices.roi_mode", self.roi_mode, ("full", "crop", "mask"))
         check_within("slices.margin_mm", self.margin_mm, 0, 200)
         check_within("slices.min_area_mm2", self.min_area_mm2, 0, 10_000)

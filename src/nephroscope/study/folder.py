@@ -165,7 +165,7 @@ def open_study(root: Path) -> tuple[StudyFolder, Settings]:
             remedy="make one with `nephroscope new`, or correct the path",
         )
     content = _toml(folder.toml)
-    if content.get("format") == 1:
+    if content.get("format") == 1 and type(content["format"]) is int:
         _settings({**content, "format": FORMAT})  # whatever is wrong in it is said first
         rewrite_format_1(root)
         content = _toml(folder.toml)
@@ -183,11 +183,11 @@ def _toml(path: Path) -> dict[str, Any]:
 
 def _settings(content: Mapping[str, Any]) -> Settings:
     number = content.get("format")
-    if number != FORMAT:
+    if type(number) is not int or number != FORMAT:
         raise StudyError(
             where="study.toml",
             expected=f"format = {FORMAT}",
-            found=f"format = {number}",
+            found=f"format = {number!r}",
             remedy="update nephroscope if the study is newer; else restore the line",
         )
     known = {"format": None} | {f.name: f for f in fields(Settings)}

@@ -4,6 +4,8 @@ Cells are moved, not read: mistakes in them are named when the new tables are.
 """
 
 import logging
+import os
+import shutil
 from pathlib import Path
 
 from nephroscope.base.errors import StudyError
@@ -29,11 +31,11 @@ def rewrite_format_1(root: Path) -> None:
         StudyError: The folder cannot be written.
     """
     try:
-        _keep(root)
-        kept = root / KEPT
-        if (kept / "cohort.csv").exists():
-            _rewrite_tables(kept / "cohort.csv", root)
-        text = (kept / "study.toml").read_text(encoding="utf-8")
+        if not _has_new_tables(root):
+            kept = _keep(root)
+            if (kept / "cohort.csv").exists():
+                _rewrite_tables(kept / "cohort.csv", root)
+        text = (root / "study.toml").read_text(encoding="utf-8")
         save_text(root / "study.toml", _numbered(text))
     except OSError as error:
         raise StudyError(
@@ -45,16 +47,34 @@ def rewrite_format_1(root: Path) -> None:
     logger.info("study %s is rewritten in format 2; its former tables are kept in %s/", root.name, KEPT)
 
 
-def _keep(root: Path) -> None:
-    """Copy what is replaced. After an interruption, cohort.csv is still the old one or was kept before."""
-    kept, cohort = root / KEPT, root / "cohort.csv"
-    again = kept.is_dir()
-    if again and cohort.exists() and "image" not in read_table(cohort)[0]:
-        return
-    kept.mkdir(exist_ok=True)
-    for name in ("cohort.csv", "study.toml") if again else FILES:
+def _has_new_tables(root: Path) -> bool:
+    """True when cohort.csv is of format 2 already: nobody's later edits are replaced by the kept tables."""
+    cohort = root / "cohort.csv"
+    if not cohort.exists():
+        return False
+    header = [name.lower().replace(" ", "_") for name in read_table(cohort)[0]]
+    return "image" not in header and (root / "series.csv").exists()
+
+
+def _keep(root: Path) -> Path:
+    """Copy what is replaced into a folder that appears complete; after an interruption it is found again."""
+    names = [KEPT, *(f"{KEPT}-{number}" for number in range(2, 100))]
+    for kept in map(root.joinpath, names):
+        if not kept.exists():
+            break
+        if all(_content(kept / name) == _content(root / name) for name in ("cohort.csv", "study.toml")):
+            return kept
+    temporary = root / f".{KEPT}.{os.getpid()}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    for name in FILES:
         if (root / name).exists():
-            copy_file(root / name, kept / name)
+            temporary.mkdir(exist_ok=True)
+            copy_file(root / name, temporary / name)
+    return temporary.replace(kept)
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
 
 
 def _rewrite_tables(old: Path, root: Path) -> None:

@@ -248,10 +248,13 @@ def _check(folder: Path, n_cases: int, seed: int) -> None:
 
 
 def _write_cases(folder: Path, n_cases: int, seed: int, like: str) -> Iterator[Clinical]:
-    """Write every case below ``folder``, in order of their names, with at most two processes."""
+    """Write every case below ``folder``, in order of their names.
+
+    The number of threads of BLAS is left as it is: rounding, and with it single HU, depends on it.
+    """
     jobs = [(folder, n_cases, seed, like, index) for index in range(n_cases)]
-    n_workers = min(2, os.cpu_count() or 1, n_cases // _WORTH_A_WORKER)
-    return map(_write_case, jobs) if n_workers < 2 else map_in_processes(_write_case, jobs, n_workers)
+    in_processes = min(os.cpu_count() or 1, n_cases // _WORTH_A_WORKER) >= 2
+    return map_in_processes(_write_case, jobs) if in_processes else map(_write_case, jobs)
 
 
 def _write_case(job: tuple[Path, int, int, str, int]) -> Clinical:

@@ -6,7 +6,7 @@ from datetime import date, datetime
 import openpyxl
 import pytest
 
-from nephroscope.base import workbook
+from nephroscope.base import limits
 from nephroscope.base.errors import CohortError
 from nephroscope.intake.labels.rows import read_label_table, read_labels
 
@@ -210,7 +210,7 @@ END = "</sheetData></worksheet>"
 
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
     path = book(tmp_path, HEADER, ["a", "pRCC"])
-    bomb = rewritten(path, SHEET, " " * (workbook.MOST_BYTES + 1))
+    bomb = rewritten(path, SHEET, " " * (limits.MOST_BOOK_BYTES + 1))
     assert bomb.stat().st_size < 200_000
     monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_: pytest.fail("unpacked"))
     assert "expected a workbook of at most 64 MiB unpacked and 2000 parts, found 64 MiB in" in refused(bomb)
@@ -304,3 +304,27 @@ def test_a_cell_far_beyond_the_last_column_is_damage(tmp_path):
         for name, part in parts.items():
             new.writestr(name, part.replace(b'r="A2"', b'r="ZZZZ2"') if name == sheet else part)
     assert "one that is damaged or of another kind (CellCoordinatesException)" in refused(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "shape", "shown"),
+    [
+        (7, "000", "007"),
+        (12001, "0000000", "0012001"),
+        (7, '"P"000', "P007"),
+        (7, r"\P000", "P007"),
+        (7, '"KH-"0000" a"', "KH-0007 a"),
+        (7.0, "00000;@", "00007"),
+        (1234, "000", "1234"),
+        (7, "0", "7"),
+        (7, "General", "7"),
+        (7, "#,##0", "7"),
+        ("7", "000", "7"),
+    ],
+)
+def test_an_identifier_is_what_excel_shows(tmp_path, value, shape, shown):
+    def format_cell(made):
+        made.active["A2"].number_format = shape
+
+    path = book(tmp_path, HEADER, [value, "pRCC"], change=format_cell)
+    assert [row.case_id for row in read_labels(path)] == [shown]

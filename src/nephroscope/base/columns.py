@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from nephroscope.base.errors import CohortError
 from nephroscope.base.tables import Mistakes, read_table
-from nephroscope.base.text import without_accents
+from nephroscope.base.text import first_few, without_accents
 
 T = TypeVar("T")
 REMEDY = "correct the header of the table"
@@ -46,8 +46,8 @@ def plain_title(text: str) -> str:
 
 
 def listed_titles(header: Iterable[str]) -> str:
-    """The titles of a header, for messages."""
-    return ", ".join(title or "(no name)" for title in header)
+    """The first titles of a header, for messages."""
+    return first_few((title or "(no name)" for title in header), 40)
 
 
 def places_of(header: Sequence[str], wanted: str) -> list[int]:

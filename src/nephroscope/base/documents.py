@@ -9,6 +9,7 @@ import msgspec
 
 from nephroscope.base.errors import NephroscopeError, StudyError
 from nephroscope.base.files import save_json
+from nephroscope.base.limits import parse_json
 
 Document = TypeVar("Document")
 AGAIN = "remove the file and run the step that makes it again"
@@ -90,9 +91,9 @@ def read_object(
         NephroscopeError: Of the kind ``refusal``: the file cannot be read, is no JSON object or of a newer format.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content: Any = parse_json(path.read_text(encoding="utf-8"), path.name, refusal, remedy)
         number = content["format"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise refusal(
             where=path.name,
             expected="a JSON object with a format number",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nephroscope.base.errors import StudyError
+from nephroscope.base.limits import parse_json
 
 
 def digest_of(content: object) -> str:
@@ -89,14 +90,15 @@ def load_json(path: Path, newest_format: int) -> dict[str, Any]:
         StudyError: The file is not a JSON object, or of a format newer than ``newest_format``.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text, again = path.read_text(encoding="utf-8"), "remove the file and run the step that makes it again"
+        content: Any = parse_json(text, path.name, StudyError, again)
         number = content["format"]
     except (ValueError, KeyError, TypeError) as error:
         raise StudyError(
             where=path.name,
             expected="a JSON object with a format number",
             found=f"other content ({error})",
-            remedy="remove the file and run the step that makes it again",
+            remedy=again,
         ) from error
     if not isinstance(number, int) or number > newest_format:
         raise StudyError(

@@ -3,15 +3,17 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nephroscope.base.encoding import WESTERN, decoded_texts
 from nephroscope.base.errors import CohortError
 from nephroscope.base.files import replacing
+from nephroscope.base.limits import MOST_CELLS, MOST_COLUMNS, read_table_bytes
 from nephroscope.base.text import first_few
 
-LISTED = 20
+LISTED, LONGEST = 20, 160
 # What a spreadsheet would run as a formula; a signed number is not one. Source: OWASP, CSV injection.
 _FORMULA = re.compile(r"[=@\t\r]|[+-](?![\d.,eE+-]*$)")
 UNKNOWN = {"", "na", "n/a", "nan", "none", "null", "unknown", "?", "-"}
@@ -25,7 +27,8 @@ class Mistakes:
     found: list[tuple[str, str, str]] = field(default_factory=list)
 
     def add(self, row: int, column: str, expected: str, found: str) -> None:
-        """Add one cell: ``row`` as in the spreadsheet, where the header is row 1."""
+        """Add one cell: ``row`` as in the spreadsheet, where the header is row 1; a long ``found`` is cut."""
+        found = found if len(found) <= LONGEST else f"{found[:LONGEST]} ..."
         self.found.append((f"row {row}, column {column}", expected, found))
 
     def refuse(self, remedy: str = "") -> None:
@@ -54,46 +57,159 @@ class Mistakes:
         )
 
 
-def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+TITLE_ROWS = 30  # above a header
+SEPARATORS = ",;\t|"
+NumberedRow = tuple[int, list[str]]
+Judge = Callable[
+    [Sequence[Sequence[str]]], int | None
+]  # place of the header among the first rows, if it is there
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextTable:
+    """A CSV as read.
+
+    Attributes:
+        header: Titles; the first row that is not empty, or the one that was looked for.
+        rows: Below it, with their numbers in the spreadsheet, as wide as the header.
+        encoding: In which it was written, by Python's name; ``utf-8`` where it is UTF-8 or UTF-16.
+    """
+
+    header: list[str]
+    rows: list[NumberedRow]
+    encoding: str
+
+
+def read_table(path: Path) -> tuple[list[str], list[NumberedRow]]:
     """Header and numbered rows of a CSV separated by ``,``, ``;``, ``|`` or tab, with any byte order mark.
 
     Rows are as wide as the header: a wider one is refused, since its cells may be shifted. Empty rows are dropped but
     counted, as in a spreadsheet. The apostrophe that `save_table` puts before a possible formula is removed.
 
     Raises:
-        CohortError: The file is missing or a workbook, has no header or a quote that is never closed, or a row is
-            wider than the header.
+        CohortError: The file is missing, a workbook or too large, is in an encoding that cannot be known, has no
+            header or a quote that is never closed, or a row is wider than the header.
     """
-    text = _decode(path)
-    lines = list(io.StringIO(text, newline=""))  # csv handles line ends inside quotes itself
-    first = next((n for n, line in enumerate(lines) if line.strip()), 0)
-    said = re.fullmatch(
-        r'"?sep=(.)"?', lines[first].strip("\r\n ") if lines else ""
-    )  # Excel's own first line
-    if said:
-        lines[first] = "\n"
-    header_line = next((line for line in lines if line.strip()), "")
-    separator = said[1] if said else max(",;\t|", key=header_line.count)
+    table = read_text_table(path)
+    return table.header, table.rows
+
+
+def read_text_table(path: Path, header_place: Judge | None = None) -> TextTable:
+    """Like `read_table`, with a header that may lie below titles.
+
+    Args:
+        path: The file.
+        header_place: Which of the first rows that are not empty is the header; None for none of them. It also tells
+            in which encoding a file is that is not UTF-8, where it knows the titles in one encoding only.
+
+    Raises:
+        CohortError: As `read_table`.
+    """
     try:
-        table = [[c.strip() for c in row] for row in _records(path, lines, separator)]
+        content = read_table_bytes(path)
+    except OSError as error:
+        raise _not_a_table(path, f"no readable file ({error.strerror})") from error
+    if content.startswith((b"PK", b"\xd0\xcf")):
+        raise _not_a_table(path, "a spreadsheet workbook")
+    texts = decoded_texts(content)
+    if not texts:
+        zeros = "zero bytes, so it is not text" if b"\0" in content else "bytes that are not text"
+        raise _not_a_table(path, zeros)
+    if len(texts) == 1 or WESTERN in texts:
+        encoding = WESTERN if WESTERN in texts else next(iter(texts))
+        return _table_of(path, _Lines(texts[encoding]), encoding, header_place)
+    if header_place is not None:
+        fitting = [
+            name for name, text in texts.items() if _Lines(text).titles_place(header_place) is not None
+        ]
+        with_titles = [
+            name for name in fitting if not "".join(_Lines(texts[name]).first_row(header_place)).isascii()
+        ]
+        if len(with_titles) == 1:
+            return _table_of(path, _Lines(texts[with_titles[0]]), with_titles[0], header_place)
+    raise _not_a_table(path, f"text in another encoding, which may be {first_few(texts, 4)}")
+
+
+class _Lines:
+    """The lines of a CSV, and the character that separates its cells."""
+
+    def __init__(self, text: str) -> None:
+        self.lines = list(io.StringIO(text, newline=""))  # csv handles line ends inside quotes itself
+        first = next((n for n, line in enumerate(self.lines) if line.strip()), 0)
+        said = re.fullmatch(r'"?sep=(.)"?', self.lines[first].strip("\r\n ")) if self.lines else None
+        if said:  # Excel's own first line
+            self.lines[first] = "\n"
+        header = next((line for line in self.lines if line.strip()), "")
+        self.separators = said[1] if said else sorted(SEPARATORS, key=lambda s: -header.count(s))
+        self.has_quote = "'" in text
+
+    def head(self, separator: str) -> list[list[str]]:
+        """The first rows that are not empty."""
+        some = csv.reader(self.lines[: 4 * TITLE_ROWS], delimiter=separator)
+        try:
+            rows = [[cell.strip() for cell in row] for row in some]
+        except csv.Error:
+            return []
+        return [row for row in rows if any(row)][:TITLE_ROWS]
+
+    def titles_place(self, judge: Judge) -> tuple[str, int] | None:
+        """Separator and place of the header among the rows that are not empty."""
+        for separator in self.separators:
+            place = judge(self.head(separator))
+            if place is not None:
+                return separator, place
+        return None
+
+    def first_row(self, judge: Judge) -> list[str]:
+        """The header, where there is one."""
+        found = self.titles_place(judge)
+        return self.head(found[0])[found[1]] if found else []
+
+
+def _table_of(path: Path, lines: _Lines, encoding: str, judge: Judge | None) -> TextTable:
+    separator, place = (lines.titles_place(judge) if judge else None) or (lines.separators[0], 0)
+    header: list[str] = []
+    rows: list[NumberedRow] = []
+    n_above = 0
+    try:
+        for n, cells in enumerate(_records(path, lines.lines, separator), start=1):
+            row = [cell.strip() for cell in cells]
+            if lines.has_quote:
+                row = [_unguarded(cell) for cell in row]
+            if not any(row):
+                continue
+            if n_above < place:
+                n_above += 1
+            elif not header:
+                header = row
+            else:
+                rows.append((n, _as_wide(path, n, row, header)))
+                if len(rows) * len(header) > MOST_CELLS or len(header) > MOST_COLUMNS:
+                    found = f"{len(rows):,} rows of {len(header):,}, or more"
+                    raise CohortError(
+                        where=path.name,
+                        expected=f"at most {MOST_CELLS:,} cells in {MOST_COLUMNS:,} columns",
+                        found=found,
+                        remedy="keep only the rows and columns that are needed",
+                    )
     except csv.Error as error:
         raise _not_a_table(path, str(error)) from error
-    if "'" in text:
-        table = [[_unguarded(c) for c in row] for row in table]
-    numbered = [(n, row) for n, row in enumerate(table, start=1) if any(row)]
-    if not numbered:
+    if not header:
         raise _not_a_table(path, "an empty file")
-    (_, header), *rows = numbered
+    return TextTable(header=header, rows=rows, encoding=encoding)
+
+
+def _as_wide(path: Path, n: int, row: list[str], header: list[str]) -> list[str]:
+    """A row with as many cells as the header."""
     width = len(header)
-    odd = next(((n, row) for n, row in rows if any(row[width:])), None)
-    if odd is not None:
+    if any(row[width:]):
         raise CohortError(
-            where=f"{path.name}, row {odd[0]}",
+            where=f"{path.name}, row {n}",
             expected=f"{width} cells, as in the header",
-            found=f"{len(odd[1])}",
+            found=f"{len(row)}",
             remedy="put a number with a decimal comma in quotes, or give each column a title",
         )
-    return header, [(n, row if len(row) == width else (row + [""] * width)[:width]) for n, row in rows]
+    return row if len(row) == width else (row + [""] * (width - len(row)))[:width]
 
 
 def _records(path: Path, lines: list[str], separator: str) -> Iterator[list[str]]:
@@ -162,25 +278,6 @@ def parse_number(text: str, low: float, high: float) -> float | None:
 def names(items: Iterable[str], most: int = 5) -> str:
     """The first names in alphabetical order and the number of the others: "a, b, c and 4 more"."""
     return first_few(sorted(items), most)
-
-
-def _decode(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise _not_a_table(path, f"no readable file ({error.strerror})") from error
-    wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
-    if content.startswith((b"PK", b"\xd0\xcf")):
-        raise _not_a_table(path, "a spreadsheet workbook")
-    if b"\0" in content and not wide:
-        raise _not_a_table(path, "zero bytes, so it is not text")
-    encodings = ["utf-16"] if wide else ["utf-8-sig", "cp1252"]
-    for encoding in encodings:
-        try:
-            return content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    raise _not_a_table(path, "bytes that are not text")
 
 
 def _not_a_table(path: Path, found: str) -> CohortError:

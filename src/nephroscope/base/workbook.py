@@ -1,5 +1,6 @@
 """Read the visible sheets of an Excel workbook (.xlsx) as rows of text; sizes are checked first."""
 
+import re
 import warnings
 import zipfile
 import zlib
@@ -11,10 +12,9 @@ from typing import Any
 from xml.etree.ElementTree import Element, ParseError, iterparse
 
 from nephroscope.base.errors import CohortError
+from nephroscope.base.limits import MOST_SHEET_COLUMNS, MOST_SHEET_ROWS, check_workbook
 from nephroscope.base.tables import names
 
-MOST_BYTES, MOST_PARTS = 64 * 2**20, 2000  # of the unpacked workbook
-MOST_ROWS, MOST_COLUMNS = 100_000, 1000
 ZIP, OLE = b"PK", b"\xd0\xcf\x11\xe0"
 DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, ParseError, OSError, EOFError, RuntimeError, NotImplementedError),
@@ -80,8 +80,8 @@ def read_workbook(path: Path) -> list[Sheet]:
             raise _refusal(path, "an old workbook (.xls), or one with a password", "save it as .xlsx or CSV")
         file.seek(0)
         try:
-            with zipfile.ZipFile(file) as archive:
-                _check_size(path, archive)
+            with check_workbook(path, file) as archive:
+                _check_kind(path, archive)
                 places = _sheet_places(archive)
                 layouts = {name: _layout(path, name, archive, place) for name, place in places.items()}
             with warnings.catch_warnings():
@@ -95,20 +95,10 @@ def read_workbook(path: Path) -> list[Sheet]:
             raise _refusal(path, found, "open it in Excel or LibreOffice and save it as .xlsx") from error
 
 
-def _check_size(path: Path, archive: zipfile.ZipFile) -> None:
-    """Check sizes before anything is unpacked; zipfile never gives more bytes than a part declares."""
-    parts = archive.infolist()
+def _check_kind(path: Path, archive: zipfile.ZipFile) -> None:
     if "xl/workbook.xml" not in archive.namelist():
         kind = "an OpenDocument file" if "mimetype" in archive.namelist() else "a zip archive of another kind"
         raise _refusal(path, kind, "save the table as .xlsx or CSV")
-    n_bytes = sum(part.file_size for part in parts)
-    if n_bytes > MOST_BYTES or len(parts) > MOST_PARTS:
-        raise CohortError(
-            where=path.name,
-            expected=f"a workbook of at most {MOST_BYTES // 2**20} MiB unpacked and {MOST_PARTS} parts",
-            found=f"{n_bytes / 2**20:.0f} MiB in {len(parts)} parts",
-            remedy="save only the sheet with the labels",
-        )
 
 
 def _sheet_places(archive: zipfile.ZipFile) -> dict[str, str]:
@@ -137,14 +127,16 @@ def _layout(path: Path, name: str, archive: zipfile.ZipFile, place: str) -> _Lay
     """Size, hidden rows, merged cells and formulas without a result, read as a stream."""
     from openpyxl.utils.cell import column_index_from_string, coordinate_from_string
 
-    layout, row, column, seen = _Layout(), 0, 0, 0
+    layout, row, column, seen, n_cells = _Layout(), 0, 0, 0, 0
     with archive.open(place) as stream:
         for event, element in iterparse(stream, events=("start", "end")):  # noqa: S314 - as above
             tag = _tag(element)
             if (event, tag) == ("start", "row"):
-                row, column, seen = int(element.get("r") or row + 1), 0, seen + 1
+                row, column, seen, n_cells = int(element.get("r") or row + 1), 0, seen + 1, 0
                 if element.get("hidden") in ("1", "true"):
                     layout.hidden.add(row)
+            elif (event, tag) == ("start", "c"):
+                n_cells += 1
             elif (event, tag) == ("end", "c"):
                 place_of = element.get("r")
                 letters = coordinate_from_string(place_of)[0] if place_of else ""
@@ -158,14 +150,18 @@ def _layout(path: Path, name: str, archive: zipfile.ZipFile, place: str) -> _Lay
                 element.clear()
             elif (event, tag) == ("end", "mergeCell"):
                 layout.merged.append(element.get("ref", ""))
-            if max(seen, layout.n_rows) > MOST_ROWS or layout.n_columns > MOST_COLUMNS:
-                raise CohortError(
-                    where=f"{path.name}, sheet {name}",
-                    expected=f"at most {MOST_ROWS} rows and {MOST_COLUMNS} columns",
-                    found=f"{max(seen, layout.n_rows)} rows, {layout.n_columns} columns or more",
-                    remedy="delete everything far below or to the side of the table, and save it again",
-                )
+            _check_extent(path, name, max(seen, layout.n_rows), max(n_cells, layout.n_columns))
     return layout
+
+
+def _check_extent(path: Path, name: str, n_rows: int, n_columns: int) -> None:
+    if n_rows > MOST_SHEET_ROWS or n_columns > MOST_SHEET_COLUMNS:
+        raise CohortError(
+            where=f"{path.name}, sheet {name}",
+            expected=f"at most {MOST_SHEET_ROWS} rows and {MOST_SHEET_COLUMNS} columns",
+            found=f"{n_rows} rows, {n_columns} columns or more",
+            remedy="delete everything far below or to the side of the table, and save it again",
+        )
 
 
 def _sheet(worksheet: Any, layout: _Layout) -> Sheet:
@@ -175,8 +171,8 @@ def _sheet(worksheet: Any, layout: _Layout) -> Sheet:
     cells: dict[int, list[str]] = {}
     if layout.n_rows:
         size = {"max_row": layout.n_rows, "max_col": layout.n_columns}
-        for n, row in enumerate(worksheet.iter_rows(min_row=1, min_col=1, values_only=True, **size), start=1):
-            texts = [_text(value) for value in row]
+        for n, row in enumerate(worksheet.iter_rows(min_row=1, min_col=1, **size), start=1):
+            texts = [_shown(cell) for cell in row]
             if any(texts):
                 cells[n] = texts
     for merged in layout.merged:
@@ -191,6 +187,21 @@ def _sheet(worksheet: Any, layout: _Layout) -> Sheet:
         hidden=frozenset(layout.hidden & cells.keys()),
         unsaved=frozenset(layout.unsaved),
     )
+
+
+_DIGITS = re.compile(r'(?P<before>(?:"[^"]*"|\\.)*)(?P<zeros>0{2,})(?P<after>(?:"[^"]*"|\\.)*)')
+
+
+def _shown(cell: Any) -> str:
+    """A cell as Excel shows it: 7 in the number format ``000`` is ``007``, in ``"P"000`` it is ``P007``."""
+    value = cell.value
+    whole = (
+        isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 and value == int(value)
+    )
+    if not whole or (shape := _DIGITS.fullmatch(str(cell.number_format).split(";")[0])) is None:
+        return _text(value)
+    before, after = (re.sub(r'\\(.)|"', r"\1", shape[part]) for part in ("before", "after"))
+    return f"{before}{str(int(value)).zfill(len(shape['zeros']))}{after}".strip()
 
 
 def _text(value: object) -> str:

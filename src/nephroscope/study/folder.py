@@ -13,6 +13,7 @@ from typing import Any
 
 from nephroscope.base.errors import ConfigError, StudyError
 from nephroscope.base.files import save_text
+from nephroscope.base.limits import MOST_TOML_BYTES, check_nesting
 from nephroscope.records.settings import (
     CohortConfig,
     EvaluationConfig,
@@ -174,8 +175,12 @@ def open_study(root: Path) -> tuple[StudyFolder, Settings]:
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        if path.stat().st_size > MOST_TOML_BYTES:
+            raise ValueError(f"more than {MOST_TOML_BYTES:,} bytes")
+        text = path.read_text(encoding="utf-8")
+        check_nesting(text, "study.toml", ConfigError, "correct it")
+        return tomllib.loads(text)
+    except ValueError as error:
         raise ConfigError(
             where="study.toml", expected="valid TOML", found=str(error), remedy="correct that line"
         ) from error

@@ -6,7 +6,6 @@ unpacked here, so that no more is unpacked than the header announces.
 
 import bz2
 import gzip
-import json
 import re
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import RoiError, SeriesError
+from nephroscope.base.limits import parse_json
 from nephroscope.base.text import first_few
 from nephroscope.imaging.files import FILE_DAMAGE, file_kind
 from nephroscope.imaging.grid import MOST_VOXELS, canonical
@@ -154,7 +154,7 @@ def _read_nrrd(path: Path) -> LabelMap:
         raise _not_three_axes(path.name, sizes)
     voxels = _whole_numbers(_nrrd_voxels(header, content, sizes), path.name)
     layers = tuple(voxels[index] for index in range(sizes[0])) if layered else (voxels,)
-    segments = tuple(_slicer_segments(header, layered) or _mitk_segments(header))
+    segments = tuple(_slicer_segments(header, layered) or _mitk_segments(header, path.name))
     if any(not 0 <= segment.layer < len(layers) for segment in segments):
         raise ValueError("a segment in a layer that does not exist")
     return LabelMap(layers=layers, affine=affine, segments=segments)
@@ -275,12 +275,12 @@ def _slicer_segments(header: dict[str, Any], layered: bool) -> list[Segment]:
     return found
 
 
-def _mitk_segments(header: dict[str, Any]) -> list[Segment]:
+def _mitk_segments(header: dict[str, Any], name: str) -> list[Segment]:
     """Labels as MITK describes them in JSON: groups, one per layer."""
     if MITK_LABELS not in header:
         return []
     text = re.sub(r"\\([\\n])", lambda m: " " if m[1] == "n" else m[1], str(header[MITK_LABELS]))
-    groups = json.loads(text)
+    groups: Any = parse_json(text, f"file {name}", SeriesError, "save the segmentation again in MITK")
     return [
         Segment(number=int(label["value"]), name=str(label.get("name", "")), layer=layer)
         for layer, group in enumerate(groups)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nephroscope.base.errors import CohortError
+from nephroscope.base.limits import parse_json
 from nephroscope.base.tables import parse_number
 from nephroscope.imaging.files import file_kind
 from nephroscope.intake.labels.join import Found, join_found
@@ -133,11 +134,14 @@ def _find_table(folder: Path) -> Path:
 def _read_rows(table: Path) -> list[dict[str, Any]]:
     """The objects of the JSON list; at least one has a histology."""
     try:
-        rows = json.loads(table.read_text(encoding="utf-8-sig"))
+        text = table.read_text(encoding="utf-8-sig")
+        rows: Any = parse_json(
+            text, f"file {table.name}", CohortError, "update the clone of the KiTS repository"
+        )
         whole = isinstance(rows, list) and any(isinstance(row, dict) for row in rows)
         rows = [row if isinstance(row, dict) else {} for row in rows] if whole else []
         found = "something else" if not whole else f"{len(rows)} rows without it"
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         whole, rows, found = False, [], f"no readable JSON ({type(error).__name__})"
     if not whole or not any("tumor_histologic_subtype" in row for row in rows):
         raise CohortError(
@@ -146,7 +150,7 @@ def _read_rows(table: Path) -> list[dict[str, Any]]:
             found=found,
             remedy="update the clone of the KiTS repository; early versions of kits.json have no histology",
         )
-    return rows
+    return list(rows)
 
 
 def _release(table: Path, n_rows: int) -> str:

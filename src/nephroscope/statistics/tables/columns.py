@@ -2,6 +2,7 @@
 
 import gc
 import math
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -268,8 +269,8 @@ def read_csv(path: Path) -> CsvTable:
     finally:
         if was_on:
             gc.enable()
-    folded = [title.casefold() for title in table.header]
-    twice = next((title for title in table.header if folded.count(title.casefold()) > 1), None)
+    n_folded = Counter(title.casefold() for title in table.header)
+    twice = next((title for title in table.header if n_folded[title.casefold()] > 1), None)
     if twice is not None or not table.rows:
         problem = f"column {twice!r} twice" if twice is not None else "no row"
         raise table.refusal(

@@ -1,0 +1,138 @@
+"""How large an input may be: one place for the limits of every format, which are checked before a parser sees it."""
+
+import json
+import re
+import zipfile
+from pathlib import Path
+from typing import IO
+
+from nephroscope.base.errors import CohortError, NephroscopeError
+
+MOST_TABLE_BYTES = 128 * 2**20  # of a CSV
+MOST_LINE_BYTES = 2**20  # of one line of it
+MOST_COLUMNS, MOST_CELLS = 10_000, 20_000_000
+MOST_BOOK_BYTES, MOST_PARTS = 64 * 2**20, 2000  # of a workbook when unpacked
+MOST_SHEET_ROWS, MOST_SHEET_COLUMNS = 100_000, 1000
+MOST_TAGS, MOST_EQUALS = 1_500_000, 6_000_000  # in all parts of a workbook; a filled cell has two tags
+MOST_DEPTH = 64  # brackets in brackets; ours have at most 6
+MOST_DIGITS = 1000  # of one number
+MOST_TOML_BYTES = 2**20
+_CHUNK = 2**20
+_ENTRY = b"PK\x01\x02"  # an entry in the directory of a zip archive
+_PARTS = re.compile(r'"""|\'\'\'|"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'|#[^\n]*|[\[{]|[\]}]')
+
+
+def read_table_bytes(path: Path) -> bytes:
+    """The bytes of a CSV, read in pieces so that one that is too large is refused at the first that shows it.
+
+    Raises:
+        CohortError: The file, one of its lines, or lines times separators are too many.
+        OSError: It cannot be read.
+    """
+    n_bytes = path.stat().st_size
+    if n_bytes > MOST_TABLE_BYTES:
+        raise _too_large(path.name, f"at most {MOST_TABLE_BYTES // 2**20} MiB", f"{n_bytes / 2**20:.0f} MiB")
+    pieces: list[bytes] = []
+    n_columns = n_lines = n_open = 0
+    with path.open("rb") as file:
+        while piece := file.read(_CHUNK):
+            lines = piece.split(b"\n", 1)
+            if n_open + len(lines[0]) > MOST_LINE_BYTES:
+                found = f"more than {MOST_LINE_BYTES:,} bytes in line {n_lines + 1}"
+                raise _too_large(path.name, f"lines of at most {MOST_LINE_BYTES:,} bytes", found)
+            n_open = len(piece) - piece.rfind(b"\n") - 1 if len(lines) > 1 else n_open + len(piece)
+            if not pieces:
+                n_columns = _most_columns(path.name, piece)
+            n_lines += piece.count(b"\n")
+            if n_lines * n_columns > MOST_CELLS:
+                found = f"{n_lines:,} lines of {n_columns:,} columns, or more"
+                raise _too_large(path.name, f"at most {MOST_CELLS:,} cells", found)
+            pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _most_columns(name: str, start: bytes) -> int:
+    """Number of columns of the first line that has any; titles may be above it."""
+    first = next((line for line in start.split(b"\n", 50)[:50] if line.strip(b"\xef\xbb\xbf \t\r")), b"")
+    n_columns = 1 + max(first.count(separator) for separator in (b",", b";", b"\t", b"|"))
+    if n_columns > MOST_COLUMNS:
+        found = f"{n_columns:,} or more"
+        raise _too_large(name, f"at most {MOST_COLUMNS:,} columns", found, "keep the columns that are needed")
+    return n_columns
+
+
+def check_workbook(path: Path, file: IO[bytes]) -> zipfile.ZipFile:
+    """Open the archive of a workbook once its directory, its unpacked size and its tags are known to be few.
+
+    zipfile never gives more bytes than a part declares, so the declared sizes can be believed.
+
+    Raises:
+        CohortError: Any of these is too large.
+        zipfile.BadZipFile: It is damaged.
+    """
+    n_entries = 0
+    for piece in iter(lambda: file.read(_CHUNK), b""):
+        n_entries += piece.count(_ENTRY)
+        if n_entries > MOST_PARTS or file.tell() > MOST_BOOK_BYTES:
+            raise _large_workbook(path.name, f"{file.tell() / 2**20:.0f} MiB in {n_entries} parts, or more")
+    archive = zipfile.ZipFile(file)
+    parts = archive.infolist()
+    n_bytes = sum(part.file_size for part in parts)
+    if n_bytes > MOST_BOOK_BYTES or len(parts) > MOST_PARTS:
+        raise _large_workbook(path.name, f"{n_bytes / 2**20:.0f} MiB in {len(parts)} parts")
+    n_tags = n_equals = 0
+    for part in parts:
+        if not part.filename.lower().endswith((".xml", ".rels", ".vml")):
+            continue
+        with archive.open(part) as stream:
+            while piece := stream.read(_CHUNK):
+                n_tags += piece.count(b"<") - piece.count(b"</")
+                n_equals += piece.count(b"=")
+                if n_tags > MOST_TAGS or n_equals > MOST_EQUALS:
+                    expected = f"a workbook of at most some {MOST_TAGS // 2:,} filled cells"
+                    found = f"more than {n_tags:,} tags, such as empty cells"
+                    remedy = "copy the table, without the empty cells around it, into a new workbook"
+                    raise _too_large(path.name, expected, found, remedy)
+    return archive
+
+
+def parse_json(text: str, where: str, refusal: type[NephroscopeError], remedy: str) -> object:
+    """The value of a JSON text.
+
+    Raises:
+        NephroscopeError: Of the kind ``refusal``: brackets too deep or a number too long.
+        ValueError: It is no JSON.
+    """
+    check_nesting(text, where, refusal, remedy)
+    return json.loads(text)
+
+
+def check_nesting(text: str, where: str, refusal: type[NephroscopeError], remedy: str) -> None:
+    """Refuse JSON or TOML whose brackets are too deep or whose numbers are too long for a parser.
+
+    Raises:
+        NephroscopeError: Of the kind ``refusal``.
+    """
+    if re.search(rf"\d{{{MOST_DIGITS + 1}}}", text):
+        expected = f"numbers of at most {MOST_DIGITS:,} digits"
+        raise refusal(where=where, expected=expected, found="a longer one", remedy=remedy)
+    if text.count("[") + text.count("{") <= MOST_DEPTH:
+        return
+    depth = 0
+    for part in _PARTS.finditer(text):
+        mark = part[0]
+        depth += (mark in "[{") - (mark in "]}") if len(mark) == 1 and mark in "[{]}" else 0
+        if depth > MOST_DEPTH:
+            expected = f"brackets in brackets, at most {MOST_DEPTH} deep"
+            raise refusal(where=where, expected=expected, found="deeper ones", remedy=remedy)
+
+
+def _too_large(
+    where: str, expected: str, found: str, remedy: str = "keep only the rows and columns that are needed"
+) -> CohortError:
+    return CohortError(where=where, expected=expected, found=found, remedy=remedy)
+
+
+def _large_workbook(name: str, found: str) -> CohortError:
+    expected = f"a workbook of at most {MOST_BOOK_BYTES // 2**20} MiB unpacked and {MOST_PARTS} parts"
+    return _too_large(name, expected, found, "save only the sheet with the labels")

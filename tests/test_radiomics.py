@@ -139,18 +139,18 @@ def test_slice_images_are_taken_by_slice_without_shape():
 
 def test_features_are_computed_once_and_an_interrupted_extraction_goes_on(data, few_features, monkeypatch):
     names = [case.case_id for case in data.cohort.cases]
-    save, n_saved = cases.save_json, []
+    save, n_saved = cases.save_document, []
 
-    def until_the_third(path, content):
+    def until_the_third(path, content, number):
         if len(n_saved) == 3:
             raise KeyboardInterrupt
         n_saved.append(path)
-        save(path, content)
+        save(path, content, number)
 
-    monkeypatch.setattr(cases, "save_json", until_the_third)
+    monkeypatch.setattr(cases, "save_document", until_the_third)
     with pytest.raises(KeyboardInterrupt):
         features_of_cases(data, names)
-    monkeypatch.setattr(cases, "save_json", save)
+    monkeypatch.setattr(cases, "save_document", save)
     data.calls.clear()
     first = features_of_cases(data, names)
     assert data.calls == names[3:]
@@ -158,9 +158,11 @@ def test_features_are_computed_once_and_an_interrupted_extraction_goes_on(data, 
     assert features_of_cases(data, names[:2]) == {name: first[name] for name in names[:2]}
     assert data.calls == []
     damaged = next(iter((data.cache / "radiomics").glob("*.json")))
-    damaged.write_text("{")
-    assert features_of_cases(data, names) == first
-    assert len(data.calls) == 1
+    for text in ("{", '{"format": 1, "mirp": "2", "settings": "", "n_roi_voxels": 3, "features": {}}'):
+        damaged.write_text(text)  # no JSON; a field is missing
+        data.calls.clear()
+        assert features_of_cases(data, names) == first
+        assert len(data.calls) == 1
 
 
 def test_another_roi_or_setting_is_computed_anew(data, few_features, monkeypatch, tmp_path):

@@ -16,7 +16,9 @@ from nephroscope.base.errors import CohortError, ConfigError, StudyError
 from nephroscope.base.files import one_at_a_time, save_json
 from nephroscope.cli import run
 from nephroscope.cli.replicate import REPLICATES
-from nephroscope.learning.training.arm import best_epoch, draw_images, train_arm
+from nephroscope.learning.engine.arms import train_arms
+from nephroscope.learning.engine.workers import Workers
+from nephroscope.learning.training.arm import ArmEpoch, best_epoch, draw_images, train_arm
 from nephroscope.questions.readers.write import digests_of
 from nephroscope.questions.replicate import printed, sentences
 from nephroscope.questions.replicate.answers import Answers, make_parts
@@ -32,7 +34,7 @@ from nephroscope.questions.replicate.numbers import (
     three_of_each,
 )
 from nephroscope.questions.replicate.numbers import one_sided as has_one_answer
-from nephroscope.questions.replicate.replication import Epoch, Replication, ShuffledControl
+from nephroscope.questions.replicate.replication import Replication, ShuffledControl
 from nephroscope.questions.replicate.setup import ReplicateOptions, make_setup, shuffle_between_patients
 from nephroscope.records import EvaluationConfig
 from nephroscope.records.settings import Settings
@@ -203,10 +205,11 @@ def test_an_epoch_draws_no_image_twice_before_all_were_drawn():
 
 
 def test_the_best_epoch_is_the_first_best_by_its_own_rule():
+    rest = {"train_accuracy": 0.5, "validation_accuracy": 0.5, "learning_rate": 0.005, "seconds": 1.0}
     rows = [
-        {"epoch": 1, "train_loss": 1.0, "validation_loss": 0.5, "right": [5, 0], "n": [5, 5]},
-        {"epoch": 2, "train_loss": 1.0, "validation_loss": 0.9, "right": [9, 0], "n": [10, 2]},
-        {"epoch": 3, "train_loss": None, "validation_loss": 0.1, "right": [5, 5], "n": [5, 5]},
+        ArmEpoch(epoch=1, train_loss=1.0, validation_loss=0.5, right=(5, 0), n=(5, 5), **rest),
+        ArmEpoch(epoch=2, train_loss=1.0, validation_loss=0.9, right=(9, 0), n=(10, 2), **rest),
+        ArmEpoch(epoch=3, train_loss=None, validation_loss=0.1, right=(5, 5), n=(5, 5), **rest),
     ]
     assert (best_epoch(rows, "accuracy"), best_epoch(rows, "loss")) == (2, 1)
     assert best_epoch(rows[2:], "loss") is None
@@ -231,6 +234,22 @@ def test_a_killed_training_goes_on_at_its_epoch_to_the_same_bits(data, tmp_path)
     assert not (killed.folder / "checkpoint.safetensors").exists()
 
 
+def test_arms_trained_in_two_processes_end_with_the_same_bits(replicated, tmp_path):
+    study, _, options, _ = replicated
+    setup = make_setup(study.snapshot, options)
+    here, there = (make_parts(setup, tmp_path / name)[:2] for name in ("here", "there"))
+    steps = train_arm(there[0].arm)
+    for _ in range(there[0].arm.steps_per_epoch):
+        next(steps)
+    steps.close()  # one of them goes on from its first epoch
+    train_arms(setup.snapshot, [part.arm for part in here], Workers(), "here")
+    train_arms(setup.snapshot, [part.arm for part in there], Workers(jobs=2), "there")
+    for one, two in zip(here, there, strict=True):
+        for name in ("weights.safetensors", "model.onnx"):
+            assert (one.arm.folder / name).read_bytes() == (two.arm.folder / name).read_bytes()
+        assert two.arm.is_finished
+
+
 def test_what_never_had_a_finite_loss_is_a_state(data, tmp_path, monkeypatch):
     def diverge(task, state, hu, labels, weights):
         return torch.tensor(float("nan")), torch.zeros(len(labels), 3)
@@ -242,7 +261,7 @@ def test_what_never_had_a_finite_loss_is_a_state(data, tmp_path, monkeypatch):
     assert (record["converged"], record["best_epoch"]) == (False, None)
     assert len(record["epochs"]) == 1  # no use in going on
     assert record["epochs"][0]["train_loss"] is None
-    epochs = [Epoch(**row) for row in record["epochs"]]
+    epochs = [ArmEpoch(**row) for row in record["epochs"]]
     paper, twin = SimpleNamespace(converged=False, epochs=epochs), SimpleNamespace(epochs=[epochs])
     network = SimpleNamespace(model="shufflenet_v2_x1_0", paper=paper, twin=twin)
     left = learning_figure([network], ["SYNTHETIC"]).axes[0]
@@ -711,7 +730,7 @@ def test_damaged_answers_are_made_again_and_damaged_networks_refused(replicated)
         == content["models"][0]["paper"]
     )
     for name, message in (
-        ("arm.json", "record of a finished training"),
+        ("arm.json", "JSON object with a format number"),
         ("model.onnx", "the trained network"),
     ):
         whole = (folder / name).read_bytes()

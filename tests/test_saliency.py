@@ -202,7 +202,7 @@ def answered(tmp_path):
     split = split_of(cohort, store, folds=2)
     folder = tmp_path / "runs" / "tiny"
     config = asdict(TrainConfig(model=MODEL))
-    save_json(folder / "config.json", {"format": 1, "training": config})
+    save_json(folder / "config.json", {"format": 1, "training": config, "digests": {}})
     predictions = []
     for fold in split.folds:
         network = with_random_weights(

@@ -321,6 +321,11 @@ def test_a_damaged_run_is_named_with_its_remedy(study, tmp_path, name, content, 
     ("name", "content", "told"),
     [
         ("config.json", '{"format": 1}', "config.json, training: expected a value, found none"),
+        (
+            "config.json",
+            '{"format": 1, "training": {"model": "resnet34"}, "digests": {}}',
+            "config.json, training.recipe: expected a value, found none",
+        ),
         ("split.json", None, ": expected the file split.json, found none; train again"),
         ("split.json", '{"format": 1}', "split.json, protocol: expected a value, found none"),
     ],

@@ -3,8 +3,9 @@
 import contextlib
 import hashlib
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -157,9 +158,43 @@ def changed_since_run(run: RunRecord, snapshot: Snapshot) -> str:
     return " and ".join(changed_inputs(then, snapshot.split_made_from))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _ConfigFile:
+@dataclass(frozen=True, kw_only=True)
+class StartedRun:
+    """What a run was started with, as config.json has it.
+
+    Attributes:
+        digests: Of cohort, slices and settings.
+    """
+
     training: TrainConfig
+    digests: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _EverySetting:
+    training: dict[str, Any]
+
+
+LATER_SETTINGS = {"width"}  # that config.json of older versions does not have
+
+
+def started_run(folder: Path) -> StartedRun:
+    """What a run was started with.
+
+    Raises:
+        StudyError: Its config.json is damaged, or a setting is missing: no default is put in its place.
+    """
+    path, remedy = folder / "config.json", "train again, and remove this run"
+    try:
+        given = read_document(path, _EverySetting, FORMAT, remedy).training
+        for name in (field.name for field in fields(TrainConfig)):
+            if name not in given and name not in LATER_SETTINGS:
+                where, found = f"config.json, training.{name}", "none: the field is missing"
+                raise StudyError(where=where, expected="a value", found=found, remedy=remedy)
+        return read_document(path, StartedRun, FORMAT, remedy)
+    except NephroscopeError as error:
+        where = f"run {folder.name}, {error.where}"
+        raise StudyError(where=where, expected=error.expected, found=error.found, remedy=remedy) from error
 
 
 def run_config(folder: Path) -> TrainConfig:
@@ -168,12 +203,7 @@ def run_config(folder: Path) -> TrainConfig:
     Raises:
         StudyError: Its config.json is damaged.
     """
-    remedy = "train again, and remove this run"
-    try:
-        return read_document(folder / "config.json", _ConfigFile, FORMAT, remedy).training
-    except NephroscopeError as error:
-        where = f"run {folder.name}, {error.where}"
-        raise StudyError(where=where, expected=error.expected, found=error.found, remedy=remedy) from error
+    return started_run(folder).training
 
 
 def run_network_path(folder: Path, index: int) -> Path:

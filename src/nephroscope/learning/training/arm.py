@@ -4,20 +4,19 @@ It goes on at the epoch where it was stopped; arm.json is written last and means
 every training; only what an epoch draws and how the best one is chosen differ.
 """
 
-import json
 import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from nephroscope.base.documents import from_plain, read_document, save_document
 from nephroscope.base.errors import StudyError
-from nephroscope.base.files import load_json, save_json
 from nephroscope.learning.networks.onnx_file import REFERENCE_SLICES
 from nephroscope.learning.training.checkpoint import (
     CHECKPOINT,
@@ -39,6 +38,60 @@ from nephroscope.records import SliceSpec, TrainConfig
 
 ChooseBy = Literal["accuracy", "loss"]
 FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmEpoch:
+    """One epoch of an arm; a loss that was no finite number is None.
+
+    ``right`` and ``n`` count validation images by subtype: those classified correctly, and all.
+    """
+
+    epoch: int
+    train_loss: float | None
+    train_accuracy: float | None
+    validation_loss: float | None
+    validation_accuracy: float | None
+    learning_rate: float | None
+    seconds: float
+    right: tuple[int, ...]
+    n: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmEpochs:
+    """What epochs.json says of an unfinished arm."""
+
+    epochs: tuple[ArmEpoch, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmRecord:
+    """What arm.json says of a finished arm; memory and weights in MB."""
+
+    model: str
+    training: TrainConfig
+    images_per_epoch: int
+    steps: int
+    chosen_by: str
+    best_epoch: int | None
+    converged: bool
+    n_train_images: int
+    n_choose_images: int
+    seconds_per_epoch: float
+    peak_memory_mb: float | None
+    memory_of: str
+    device: str
+    threads: int
+    precision: str
+    weights_mb: float
+    epochs: tuple[ArmEpoch, ...]
+
+    @property
+    def lowest_loss(self) -> float:
+        """Validation loss of the best epoch; infinite where there is none."""
+        losses = [row.validation_loss for row in self.epochs if row.epoch == self.best_epoch]
+        return float("inf") if not losses or losses[0] is None else losses[0]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -70,9 +123,14 @@ class Arm:
         return whole + (rest > 1)
 
     @property
+    def is_finished(self) -> bool:
+        """True when arm.json is there, which is written last."""
+        return (self.folder / "arm.json").exists()
+
+    @property
     def steps_left(self) -> int:
         """Batches still to be trained on, for the time left."""
-        if (self.folder / "arm.json").exists():
+        if self.is_finished:
             return 0
         try:
             done = len(_rows(self.folder / "epochs.json"))
@@ -92,7 +150,7 @@ class ArmTask(FoldTask):
     train: AmplifiedSlices
     images_per_epoch: int
     choose_by: ChooseBy
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[ArmEpoch] = field(default_factory=list)
 
     def batches(self, rng: np.random.Generator) -> list[npt.NDArray[np.int64]]:
         """Positions of the images of an epoch, batch by batch."""
@@ -116,11 +174,11 @@ class ArmTask(FoldTask):
     def note(self, epoch: Epoch, hits: Tensor) -> None:
         """Keep the epoch with its correct answers and images by subtype."""
         right, n = hits.int().tolist()
-        self.rows.append(finite(epoch) | {"right": right, "n": n})
+        self.rows.append(from_plain({**finite(epoch), "right": right, "n": n}, ArmEpoch, "epoch"))
 
     def save_history(self, folder: Path, state: FitState) -> None:
         """Write epochs.json."""
-        save_json(folder / "epochs.json", {"format": FORMAT, "epochs": self.rows})
+        save_document(folder / "epochs.json", ArmEpochs(epochs=tuple(self.rows)), FORMAT)
 
     def load_history(self, folder: Path, state: FitState) -> None:
         """Read epochs.json, which holds at least the epochs of the checkpoint."""
@@ -137,7 +195,7 @@ def train_arm(arm: Arm) -> Iterator[None]:
         StudyError: A file of the folder is damaged.
         ConfigError: The network or the precision is not available here.
     """
-    if (arm.folder / "arm.json").exists():
+    if arm.is_finished:
         return
     try:
         yield from _train(arm)
@@ -150,24 +208,21 @@ def train_arm(arm: Arm) -> Iterator[None]:
         ) from error
 
 
-def read_record(arm: Arm) -> dict[str, Any]:
+def read_record(arm: Arm) -> ArmRecord:
     """The content of arm.json.
 
     Raises:
         StudyError: It is damaged.
     """
     try:
-        content = load_json(arm.folder / "arm.json", FORMAT)
-        if not {"model", "epochs", "best_epoch", "converged"} <= set(content):
-            raise StudyError(where="", expected="", found="an object without its epochs", remedy="")
+        return read_document(arm.folder / "arm.json", ArmRecord, FORMAT)
     except StudyError as error:
         raise StudyError(
-            where=f"arms/{arm.folder.name}/arm.json",
-            expected="the record of a finished training",
+            where=f"arms/{arm.folder.name}/{error.where}",
+            expected=error.expected,
             found=error.found,
             remedy=f"delete the folder {arm.folder.name}, and run the command again; it will be trained again",
         ) from error
-    return content
 
 
 def _train(arm: Arm) -> Iterator[None]:
@@ -191,14 +246,16 @@ def _train(arm: Arm) -> Iterator[None]:
     _finish(arm, task, state)
 
 
-def best_epoch(rows: list[dict[str, Any]], choose_by: Literal["accuracy", "loss"]) -> int | None:
+def best_epoch(rows: Sequence[ArmEpoch], choose_by: ChooseBy) -> int | None:
     """Number of the first best of the epochs whose losses are finite."""
-    sound = [row for row in rows if row["train_loss"] is not None and row["validation_loss"] is not None]
+    losses = {row.epoch: row.validation_loss for row in rows if row.train_loss is not None}
+    sound = {epoch: loss for epoch, loss in losses.items() if loss is not None}
     if not sound:
         return None
     if choose_by == "loss":
-        return int(min(sound, key=lambda row: row["validation_loss"])["epoch"])
-    return int(max(sound, key=lambda row: sum(row["right"]) / sum(row["n"]))["epoch"])
+        return min(sound, key=lambda epoch: sound[epoch])
+    shares = {row.epoch: sum(row.right) / sum(row.n) for row in rows if row.epoch in sound}
+    return max(shares, key=lambda epoch: shares[epoch])
 
 
 def draw_images(n_images: int, pool: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
@@ -212,34 +269,28 @@ def _finish(arm: Arm, task: ArmTask, state: FitState) -> None:
     step = max(len(arm.train) // REFERENCE_SLICES, 1)
     few = np.arange(0, len(arm.train), step)[:REFERENCE_SLICES]
     export_best(arm.folder, task, state, arm.train.images(few))
-    content = {
-        "format": FORMAT,
-        "model": arm.config.model,
-        "training": asdict(arm.config),
-        "images_per_epoch": arm.images_per_epoch,
-        "steps": state.step,
-        "chosen_by": f"validation {arm.choose_by}",
-        "best_epoch": best_epoch(rows, arm.choose_by),
-        "converged": converged(state.history, arm.n_subtypes),
-        "n_train_images": len(arm.train),
-        "n_choose_images": len(arm.choose),
-        "seconds_per_epoch": round(float(np.median([row["seconds"] for row in rows])), 2),
-        "peak_memory_mb": memory,
-        "memory_of": task.device.type,
-        "device": device_name(task.device),
-        "threads": torch.get_num_threads(),
-        "precision": str(task.dtype).removeprefix("torch."),
-        "weights_mb": round((arm.folder / MODEL).stat().st_size / 1e6, 2),
-        "epochs": rows,
-    }
-    save_json(arm.folder / "arm.json", json.loads(json.dumps(content, allow_nan=False)))
+    record = ArmRecord(
+        model=arm.config.model,
+        training=arm.config,
+        images_per_epoch=arm.images_per_epoch,
+        steps=state.step,
+        chosen_by=f"validation {arm.choose_by}",
+        best_epoch=best_epoch(rows, arm.choose_by),
+        converged=converged(state.history, arm.n_subtypes),
+        n_train_images=len(arm.train),
+        n_choose_images=len(arm.choose),
+        seconds_per_epoch=round(float(np.median([row.seconds for row in rows])), 2),
+        peak_memory_mb=memory,
+        memory_of=task.device.type,
+        device=device_name(task.device),
+        threads=torch.get_num_threads(),
+        precision=str(task.dtype).removeprefix("torch."),
+        weights_mb=round((arm.folder / MODEL).stat().st_size / 1e6, 2),
+        epochs=tuple(rows),
+    )
+    save_document(arm.folder / "arm.json", record, FORMAT)
     (arm.folder / CHECKPOINT).unlink(missing_ok=True)
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    content = load_json(path, FORMAT)
-    if not isinstance(content.get("epochs"), list):
-        raise StudyError(where=path.name, expected="epochs", found="none", remedy="run the step again")
-    return list(content["epochs"])
+def _rows(path: Path) -> tuple[ArmEpoch, ...]:
+    return read_document(path, ArmEpochs, FORMAT).epochs if path.exists() else ()

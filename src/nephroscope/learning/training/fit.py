@@ -49,8 +49,8 @@ class FitState:
 
     @property
     def best(self) -> Epoch | None:
-        """The epoch with the lowest finite validation loss."""
-        finite = [epoch for epoch in self.history if math.isfinite(epoch.validation_loss)]
+        """The epoch with the lowest validation loss of those whose losses are finite."""
+        finite = [e for e in self.history if math.isfinite(e.train_loss + e.validation_loss)]
         return min(finite, key=lambda epoch: epoch.validation_loss, default=None)
 
 

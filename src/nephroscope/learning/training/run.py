@@ -3,7 +3,7 @@
 import logging
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -11,21 +11,36 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from nephroscope.base.documents import read_document, save_document
 from nephroscope.base.errors import StudyError
-from nephroscope.base.files import load_json, save_json
+from nephroscope.base.files import save_json
 from nephroscope.base.progress import counting
 from nephroscope.base.version import __version__
 from nephroscope.learning.networks.onnx_file import REFERENCE_SLICES
+from nephroscope.learning.run_files import StartedRun, started_run
 from nephroscope.learning.training.batches import fold_slices
 from nephroscope.learning.training.checkpoint import CHECKPOINT, export_best, first_state, fit_in_folder
 from nephroscope.learning.training.device import compute_dtype, device_name, training_device
-from nephroscope.learning.training.fit import FoldTask, converged
+from nephroscope.learning.training.fit import Epoch, FoldTask, converged
 from nephroscope.records import Fold, TrainConfig
 from nephroscope.study.snapshot import Snapshot
 from nephroscope.study.split import save_split
 
 FORMAT = 1
+_AGAIN = "remove this file, and run `nephroscope train STUDY --resume` again"
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldFile:
+    """What fold.json says of a trained fold; ``best`` is None where no loss was ever finite."""
+
+    index: int
+    converged: bool
+    best: Epoch | None
+    n_train_slices: int
+    n_validation_slices: int
+    seconds: float
 
 
 def run_digests(snapshot: Snapshot, config: TrainConfig) -> dict[str, str]:
@@ -47,13 +62,13 @@ def open_run_folder(folder: Path, snapshot: Snapshot, config: TrainConfig) -> No
     device, digests = training_device(), run_digests(snapshot, config)
     dtype = compute_dtype(config.precision, device)
     if (folder / "config.json").exists():
-        held = load_json(folder / "config.json", FORMAT)
+        held = started_run(folder).digests
         for what, digest in digests.items():
-            if held["digests"].get(what) != digest:
+            if held.get(what) != digest:
                 raise StudyError(
                     where=f"run {folder.name}",
                     expected=f"the same {what} as when it was started",
-                    found=f"a different one ({held['digests'].get(what)} then, {digest} now)",
+                    found=f"a different one ({held.get(what)} then, {digest} now)",
                     remedy="start a new run instead of resuming this one",
                 )
         return
@@ -72,7 +87,7 @@ def open_run_folder(folder: Path, snapshot: Snapshot, config: TrainConfig) -> No
     }
     save_json(folder / "environment.json", environment)
     save_split(snapshot.split, folder / "split.json", digests["cohort"])
-    save_json(folder / "config.json", {"format": FORMAT, "training": asdict(config), "digests": digests})
+    save_document(folder / "config.json", StartedRun(training=config, digests=digests), FORMAT)
 
 
 def folds_left(folder: Path, snapshot: Snapshot) -> list[int]:
@@ -106,7 +121,7 @@ def train_folds(folder: Path, snapshot: Snapshot, config: TrainConfig, indices: 
 def close_run(folder: Path, snapshot: Snapshot, config: TrainConfig) -> None:
     """Write run.json, which makes a run complete, and remove the checkpoints."""
     folders = [folder / f"fold-{fold.index}" for fold in snapshot.split.folds]
-    folds = [load_json(path / "fold.json", FORMAT) for path in folders]
+    folds = [read_document(path / "fold.json", FoldFile, FORMAT, _AGAIN) for path in folders]
     content = {
         "format": FORMAT,
         "name": folder.name,
@@ -116,8 +131,16 @@ def close_run(folder: Path, snapshot: Snapshot, config: TrainConfig) -> None:
         "protocol": snapshot.split.protocol,
         "leaky": snapshot.split.leaky,
         "digests": run_digests(snapshot, config),
-        "converged": any(fold["converged"] for fold in folds),
-        "folds": [{key: fold[key] for key in ("index", "converged", "best", "seconds")} for fold in folds],
+        "converged": any(fold.converged for fold in folds),
+        "folds": [
+            {
+                "index": f.index,
+                "converged": f.converged,
+                "best": f.best and asdict(f.best),
+                "seconds": f.seconds,
+            }
+            for f in folds
+        ],
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     save_json(folder / "run.json", content)
@@ -166,16 +189,12 @@ def _train_fold(
     step = max(len(task.train) // REFERENCE_SLICES, 1)
     shown = np.asarray(snapshot.slices.hu[task.train.rows[::step][:REFERENCE_SLICES]])
     export_best(path, task, state, shown)
-    best = state.best
-    save_json(
-        path / "fold.json",
-        {
-            "format": FORMAT,
-            "index": task.fold,
-            "converged": converged(state.history, task.n_subtypes),
-            "best": asdict(best) if best else None,
-            "n_train_slices": len(task.train),
-            "n_validation_slices": len(task.validation),
-            "seconds": round(sum(epoch.seconds for epoch in state.history), 1),
-        },
+    trained = FoldFile(
+        index=task.fold,
+        converged=converged(state.history, task.n_subtypes),
+        best=state.best,
+        n_train_slices=len(task.train),
+        n_validation_slices=len(task.validation),
+        seconds=round(sum(epoch.seconds for epoch in state.history), 1),
     )
+    save_document(path / "fold.json", trained, FORMAT)

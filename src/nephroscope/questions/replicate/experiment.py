@@ -1,7 +1,7 @@
 """The whole replication: a study and options go in, every training is done or continued, the figures come out."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,11 +10,12 @@ import numpy as np
 
 from nephroscope.base.documents import as_plain, from_plain
 from nephroscope.base.files import one_at_a_time, save_json
-from nephroscope.base.progress import track
 from nephroscope.base.version import __version__
+from nephroscope.learning.engine.arms import train_arms
+from nephroscope.learning.engine.workers import Workers
 from nephroscope.learning.networks.layers import describe_layers
 from nephroscope.learning.networks.networks import describe_networks
-from nephroscope.learning.training.arm import read_record, train_arm
+from nephroscope.learning.training.arm import ArmRecord, read_record
 from nephroscope.learning.training.batches import labelled_slices
 from nephroscope.learning.training.copies import AmplifiedSlices, amplify
 from nephroscope.questions.readers.answers import Reader
@@ -65,7 +66,6 @@ from nephroscope.questions.replicate.replication import (
     Replication,
     Resources,
     ShuffledControl,
-    Training,
     TwinArm,
     TwinFold,
 )
@@ -75,15 +75,6 @@ from nephroscope.records import DEVELOPMENT, EvaluationConfig
 from nephroscope.study.snapshot import Snapshot
 
 FORMAT = 1
-# Time of a step relative to the other networks, on a CPU: for the time left only.
-COST = {
-    "shufflenet_v2_x1_0": 2,
-    "mobilenet_v2": 4,
-    "efficientnet_b0": 6,
-    "resnet34": 8,
-    "resnet50": 12,
-    "resnet101": 20,
-}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -107,25 +98,14 @@ class Trained:
     twin: tuple[Part, ...]
 
     @cached_property
-    def records(self) -> tuple[Training, ...]:
+    def records(self) -> tuple[ArmRecord, ...]:
         """What arm.json says of the paper's training, then of each fold of the twin."""
-        return tuple(training_of(part) for part in (self.paper, *self.twin))
+        return tuple(read_record(part.arm) for part in (self.paper, *self.twin))
 
     @property
     def chosen_twin(self) -> Part:
         """The twin's fold that answers the test cases: lowest loss on the patients its epoch was chosen on."""
         return self.twin[int(np.argmin([record.lowest_loss for record in self.records[1:]]))]
-
-
-def training_of(part: Part) -> Training:
-    """The record of a finished training.
-
-    Raises:
-        StudyError: It is damaged.
-    """
-    where = f"arms/{part.arm.folder.name}/arm.json"
-    remedy = f"delete the folder {part.arm.folder.name}, and run the command again; it will be trained again"
-    return from_plain(read_record(part.arm), Training, where, remedy)
 
 
 def replicate(
@@ -164,7 +144,7 @@ def _replicate(setup: Setup, readers: Sequence[Reader], folder: Path) -> Replica
     }
     rows = case_rows(setup, reading, answers, readers)
     scored = reader_results(rows, readers, known_cases(setup, setup.tests), reading)
-    seconds = [row.seconds for part in parts for row in training_of(part).epochs]
+    seconds = [row.seconds for part in parts for row in read_record(part.arm).epochs]
     cases = [cohort.by_id[name] for name in (*setup.development, *setup.tests)]
     found = Replication(
         experiment="zuo2021",
@@ -195,19 +175,11 @@ def _replicate(setup: Setup, readers: Sequence[Reader], folder: Path) -> Replica
     return Replicated(found=with_sentences(found), setup=setup, curves=curves)
 
 
-def train_all(setup: Setup, folder: Path) -> list[Part]:
-    """Every part trained; one progress bar for all of them, with the time left."""
+def train_all(setup: Setup, folder: Path, workers: Workers | None = None) -> list[Part]:
+    """Every part trained; one progress bar for all of them."""
     parts = make_parts(setup, folder)
-    total = sum(part.arm.steps_left * COST[part.model] for part in parts)
-    for _ in track(_steps(parts), "replicate zuo2021", "step", max(total, 1)):
-        pass
+    train_arms(setup.snapshot, [part.arm for part in parts], workers or Workers(), "replicate zuo2021")
     return parts
-
-
-def _steps(parts: Sequence[Part]) -> Iterator[None]:
-    for part in parts:
-        for _ in train_arm(part.arm):
-            yield from (None for _ in range(COST[part.model]))
 
 
 def group_parts(parts: Sequence[Part], models: Sequence[str], shuffled: bool) -> list[Trained]:

@@ -7,53 +7,11 @@ LEAKY; ``twin`` the same training on the same data without the leak; ``differenc
 from dataclasses import dataclass
 
 from nephroscope.learning.networks.layers import LayerRow
+from nephroscope.learning.training.arm import ArmEpoch
 from nephroscope.records import Estimate, TrainConfig
 
 Figures = dict[str, Estimate]
 TOGETHER = "together"  # the name of all test sets as one
-
-
-@dataclass(frozen=True, kw_only=True)
-class Epoch:
-    """One epoch of a training; a loss that was no finite number is None.
-
-    ``right`` and ``n`` count validation images by subtype: those classified correctly, and all.
-    """
-
-    epoch: int
-    train_loss: float | None
-    train_accuracy: float | None
-    validation_loss: float | None
-    validation_accuracy: float | None
-    learning_rate: float | None
-    seconds: float
-    right: tuple[int, ...]
-    n: tuple[int, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """What arm.json says of a finished training; memory and weights in MB."""
-
-    steps: int
-    images_per_epoch: int
-    best_epoch: int | None
-    converged: bool
-    n_train_images: int
-    seconds_per_epoch: float
-    peak_memory_mb: float | None
-    memory_of: str
-    device: str
-    threads: int
-    precision: str
-    weights_mb: float
-    epochs: tuple[Epoch, ...]
-
-    @property
-    def lowest_loss(self) -> float:
-        """Validation loss of the best epoch; infinite where there is none."""
-        losses = [row.validation_loss for row in self.epochs if row.epoch == self.best_epoch]
-        return float("inf") if not losses or losses[0] is None else losses[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +28,7 @@ class PaperArm:
     steps: int
     validation: Figures
     n_train_images: int
-    epochs: tuple[Epoch, ...]
+    epochs: tuple[ArmEpoch, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +50,7 @@ class TwinArm:
     steps: tuple[int, ...]
     by_image: Figures
     by_case: Figures
-    epochs: tuple[tuple[Epoch, ...], ...]
+    epochs: tuple[tuple[ArmEpoch, ...], ...]
     folds: tuple[TwinFold, ...]
 
 

@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from nephroscope.learning.networks.layers import LayerRow
+from nephroscope.learning.training.arm import ArmEpoch
 from nephroscope.learning.training.copies import copy_name, copy_of, through_jpeg
 from nephroscope.questions.replicate.numbers import Judged
 from nephroscope.questions.replicate.printed import NAMES
-from nephroscope.questions.replicate.replication import BothArms, Epoch, ShuffledControl
+from nephroscope.questions.replicate.replication import BothArms, ShuffledControl
 from nephroscope.records import Estimate
 from nephroscope.report.page.drawing import COLORS, GRID, INK, QUIET, STYLE
 from nephroscope.report.page.names import with_marks
@@ -124,7 +125,7 @@ def learning_figure(models: Sequence[BothArms], marks: Sequence[str]) -> Figure:
     return figure
 
 
-def _curve(axes: Axes, epochs: Sequence[Epoch], name: str, look: tuple[str, str, float]) -> None:
+def _curve(axes: Axes, epochs: Sequence[ArmEpoch], name: str, look: tuple[str, str, float]) -> None:
     """One line over the epochs that have this figure; a dot where there is but one."""
     style, color, width = look
     known = [(e.epoch, getattr(e, name)) for e in epochs if getattr(e, name) is not None]

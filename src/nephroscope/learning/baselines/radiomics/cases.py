@@ -10,10 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
+from nephroscope.base.documents import read_document, save_document
 from nephroscope.base.errors import CohortError, RoiError, StudyError
-from nephroscope.base.files import load_json, save_json
 from nephroscope.base.parallel import map_in_processes
 from nephroscope.base.progress import track
 from nephroscope.learning.baselines.radiomics.extract import (
@@ -31,6 +30,17 @@ from nephroscope.records.settings import READERS
 FORMAT = 1
 Features = dict[str, float | None]
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptFeatures:
+    """Features of a case as they are kept, and what they were computed with; ``why_none`` where there are none."""
+
+    mirp: str
+    settings: str
+    n_roi_voxels: int
+    why_none: str
+    features: Features
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -62,19 +72,23 @@ def features_of_cases(data: StudyData, case_ids: Sequence[str]) -> dict[str, Fea
     todo = [data.cohort.by_id[name] for name in paths if name not in held]
     if todo:
         _extract(data, todo, paths, settings)
-        held |= {case.case_id: load_json(paths[case.case_id], FORMAT) for case in todo}
+        held |= {case.case_id: _read(paths[case.case_id]) for case in todo}
     for name, content in held.items():
-        if content["why_none"]:
-            logger.warning("case %s has no radiomics features: %s", name, content["why_none"])
-    return {name: dict(content["features"]) for name, content in held.items()}
+        if content.why_none:
+            logger.warning("case %s has no radiomics features: %s", name, content.why_none)
+    return {name: content.features for name, content in held.items()}
 
 
-def _held(path: Path) -> dict[str, Any] | None:
+def _read(path: Path) -> KeptFeatures:
+    return read_document(path, KeptFeatures, FORMAT)
+
+
+def _held(path: Path) -> KeptFeatures | None:
     """What is kept of a case; None when there is nothing, or something damaged."""
     if not path.exists():
         return None
     try:
-        return load_json(path, FORMAT)
+        return _read(path)
     except StudyError:
         logger.warning("%s is damaged and is made again", path.name)
         return None
@@ -121,15 +135,14 @@ def extract_and_save(task: _Task) -> None:
         features = extract(task.volume, task.roi, task.settings)
     except RoiError as error:
         why_none = f"expected {error.expected}, found {error.found}"
-    content = {
-        "format": FORMAT,
-        "mirp": mirp_version(),
-        "settings": task.settings.summary,
-        "n_roi_voxels": int(task.roi.voxels.sum()),
-        "why_none": why_none,
-        "features": features,
-    }
-    save_json(task.path, content)
+    kept = KeptFeatures(
+        mirp=mirp_version(),
+        settings=task.settings.summary,
+        n_roi_voxels=int(task.roi.voxels.sum()),
+        why_none=why_none,
+        features=features,
+    )
+    save_document(task.path, kept, FORMAT)
 
 
 def _path_of(data: StudyData, case: ChosenCase, settings: RadiomicsSettings) -> Path:

@@ -8,7 +8,7 @@ import pytest
 
 from ct_files import enhanced_ct, item
 from nephroscope.base.tables import read_table
-from nephroscope.imaging.masks.segments import content_of
+from nephroscope.imaging.masks.words import content_of
 from nephroscope.intake.export.cases import DicomOptions, import_dicom, look_into
 from nephroscope.intake.export.series_table import add_to_series_table
 from nephroscope.intake.labels.rows import LabelRow

@@ -251,7 +251,8 @@ def test_mitk_names_choose_the_tumor(tmp_path):
 
 
 def test_labels_without_names_are_chosen_by_number(tmp_path):
-    assert np.array_equal(tumor_in(nrrd_bytes(), tmp_path, KIDNEY).voxels, labels() == KIDNEY)
+    assert np.array_equal(tumor_in(nrrd_bytes(), tmp_path, 2).voxels, labels() == TUMOR)
+    assert np.array_equal(tumor_in(nrrd_bytes(), tmp_path, name="#1").voxels, labels() == KIDNEY)
     with pytest.raises(RoiError, match=r"expected the tumor label 3, found only the values 0, 1, 2"):
         tumor_in(nrrd_bytes(), tmp_path, 3)
     with pytest.raises(
@@ -260,7 +261,100 @@ def test_labels_without_names_are_chosen_by_number(tmp_path):
         tumor_in(nrrd_bytes(), tmp_path, 2, "Tumor")
 
 
+def test_the_only_label_is_the_tumor_and_several_are_refused(tmp_path):
+    only = np.where(box_tumor(), 7, 0).astype(np.uint8)
+    assert np.array_equal(tumor_in(nrrd_bytes(only), tmp_path, 1).voxels, box_tumor())
+    for path in (save(nrrd_bytes(), tmp_path / "m.nrrd"), write_nifti(labels(), tmp_path / "m.nii.gz")):
+        with pytest.raises(RoiError) as refused:
+            read_roi(path, box_volume(), "P1")
+        assert refused.value.found == "none called a tumor among 1, 2"
+    partly = nrrd_bytes(**slicer(0, "Segment_1"))
+    with pytest.raises(RoiError, match="none called a tumor among 1 Segment_1, 2"):
+        tumor_in(partly, tmp_path, 1)
+
+
+def test_layers_without_names_count_from_one(tmp_path):
+    kidney = np.zeros(SHAPE, bool)
+    kidney[0:5, 8:30, 6:24] = True
+    values, fields = layered(kidney, box_tumor())
+    assert np.array_equal(tumor_in(nrrd_bytes(values, **fields), tmp_path, 2).voxels, box_tumor())
+    with pytest.raises(RoiError, match="none called a tumor among 1, 2"):
+        tumor_in(nrrd_bytes(values, **fields), tmp_path, 1)
+    numbered, fields = layered(kidney, box_tumor() * 2)
+    assert np.array_equal(tumor_in(nrrd_bytes(numbered, **fields), tmp_path, 2).voxels, box_tumor())
+    empty, fields = layered(np.zeros(SHAPE), np.zeros(SHAPE), box_tumor())
+    assert np.array_equal(tumor_in(nrrd_bytes(empty, **fields), tmp_path, 1).voxels, box_tumor())
+    with pytest.raises(RoiError, match="the tumor label 2, found only the values 0, 1 in 3 layers"):
+        tumor_in(nrrd_bytes(empty, **fields), tmp_path, 2)
+    for layers in ((kidney * 2, box_tumor()), (labels(), box_tumor())):
+        values, fields = layered(*layers)
+        with pytest.raises(RoiError, match="one label in each layer, found 2 layers without names"):
+            tumor_in(nrrd_bytes(values, **fields), tmp_path, 2)
+
+
+@pytest.mark.parametrize("encode", ["utf-8", "latin-1"])
+def test_letters_of_any_language_stay_in_names(tmp_path, encode):
+    names = slicer(0, "Riñón") | slicer(1, "Lesión")
+    plain = nrrd_bytes(**names)
+    head, voxels = plain.split(b"\n\n", 1)
+    content = head.decode().encode(encode) + b"\n\n" + voxels
+    assert np.array_equal(tumor_in(content, tmp_path, 1).voxels, box_tumor())
+    assert roi_names(tmp_path / "m") == ["1 Riñón", "2 Lesión"]
+    assert np.array_equal(tumor_in(content, tmp_path, 1, "lesión").voxels, box_tumor())
+    assert np.array_equal(tumor_in(content, tmp_path, 1, "RIÑÓN").voxels, labels() == KIDNEY)
+
+
+def test_lines_that_end_as_on_windows_are_read(tmp_path):
+    head, voxels = nrrd_bytes().split(b"\n\n", 1)
+    content = head.replace(b"\n", b"\r\n") + b"\r\n\r\n" + voxels
+    assert np.array_equal(tumor_in(content, tmp_path).voxels, box_tumor())
+
+
+def test_labels_that_scaling_moved_a_little_are_rounded_and_told(tmp_path):
+    """As nibabel writes floats under an integer header: 1.99999."""
+    path = write_nifti(labels() * np.float32(0.99999), tmp_path / "m.nii.gz")
+    roi = read_roi(path, box_volume(), "P1", TUMOR)
+    assert np.array_equal(roi.voxels, box_tumor())
+    assert [(f.code, f.severity, f.case_id) for f in roi.findings] == [("roi-labels-rounded", "note", "P1")]
+    path = write_nifti(labels() * np.float32(0.99), tmp_path / "m.nii.gz")
+    with pytest.raises(RoiError, match="a label map of whole numbers"):
+        read_roi(path, box_volume(), "P1", TUMOR)
+
+
+def test_voxels_at_the_end_of_the_file_are_read(tmp_path):
+    """Byte skip -1 (raw only): whatever stands between header and voxels does not count."""
+    content = nrrd_bytes(packed=b"more of a header" + labels().tobytes(), byte_skip="-1")
+    assert np.array_equal(tumor_in(content, tmp_path).voxels, box_tumor())
+    with pytest.raises(RoiError, match="11503 of 11520 bytes"):
+        tumor_in(nrrd_bytes(packed=labels().tobytes()[17:], byte_skip="-1"), tmp_path)
+    packed = gzip.compress(labels().tobytes())
+    with pytest.raises(RoiError, match="voxels after a skip"):
+        tumor_in(nrrd_bytes(None, "gzip", packed, byte_skip="-1"), tmp_path)
+
+
 # ---- what is refused
+
+
+@pytest.mark.parametrize("form", ["nifti", "nrrd", "nrrd, layers"])
+def test_too_many_voxels_are_not_unpacked(tmp_path, form):
+    """1024 x 1024 x 1024 zeros in a small file: its header is enough to refuse it."""
+    zeros = gzip.compress(bytes(1024**2) * 8)
+    size = {"nifti": "", "nrrd": "1024 1024 1024", "nrrd, layers": "64 1024 1024 16"}[form]
+    if form == "nifti":
+        head = bytearray(gzip.decompress(write_nifti(labels(), tmp_path / "m.nii.gz").read_bytes()))[:352]
+        head[40:48] = np.array([3, 1024, 1024, 1024], "<i2").tobytes()
+        content = gzip.compress(bytes(head) + bytes(1024**2))
+    else:
+        directions = {"space_directions": "none (1,0,0) (0,1,0) (0,0,1)"} if "layers" in form else {}
+        content = nrrd_bytes(
+            np.zeros((1,) * len(size.split()), np.uint8), "gzip", zeros, sizes=size, **directions
+        )
+    path = save(content, tmp_path / "m")
+    tracemalloc.start()
+    with pytest.raises(RoiError, match="voxels"):
+        read_roi(path, box_volume(), "P1")
+    assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
@@ -274,7 +368,7 @@ def test_labels_without_names_are_chosen_by_number(tmp_path):
         ({"sizes": "48 40"}, "whole NRRD label map|three axes"),
         ({"sizes": "48 40 5"}, "found a file that is cut short .*11520 of 9600 bytes"),
         ({"sizes": "48 40 7"}, "found a file that is cut short .*11520 of 13440 bytes"),
-        ({"sizes": "4800000 4000000 6"}, "of at most 1073741824 voxels, found 4800000 x 4000000 x 6"),
+        ({"sizes": "4800000 4000000 6"}, "of at most 33554432 voxels each, found 4800000 x 4000000 x 6"),
         ({"sizes": "48 40 -6"}, "found 48 x 40 x -6 voxels"),
         ({"type": "block"}, "voxels of type block"),
         ({"encoding": "hex"}, "encoding hex"),

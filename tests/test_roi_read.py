@@ -87,7 +87,7 @@ def test_a_number_chooses_where_no_name_does(images, volume, tmp_path):
     path = write_seg(images, {"A": kidney, "B": box_tumor()}, tmp_path / "seg")
     assert np.array_equal(read_roi(path, volume, "P1", 2).voxels, box_tumor())
     with pytest.raises(
-        RoiError, match=r"one segment that is the tumor, found 0 called a tumor among 1 A, 2 B; give"
+        RoiError, match=r"one segment that is the tumor, found none called a tumor among 1 A, 2 B; say"
     ):
         read_roi(path, volume, "P1", 3)
     path = write_seg(images, {"A": kidney, "Tumor 1": kidney, "Tumor 2": box_tumor()}, tmp_path / "seg2")
@@ -264,11 +264,87 @@ def test_a_kidney_is_not_taken_for_the_tumor_by_its_number(images, volume, tmp_p
     assert np.array_equal(read_roi(path, volume, "P1").voxels, box_tumor())
     for organ in ("Kidney", "Aorta", "Liver", "perirenal fat", "Peritumoral tissue"):
         path = write_seg(images, {organ: box_tumor(), "Segment_2": box_tumor()}, tmp_path / "seg")
-        found = f"expected a segment that is the tumor, found 1 {organ}, 2 Segment_2"
+        found = f"found none called a tumor among 1 {organ}, 2 Segment_2"
         with pytest.raises(RoiError, match=found):
             read_roi(path, volume, "P1")
         assert np.array_equal(read_roi(path, volume, "P1", 2).voxels, box_tumor())
         assert np.array_equal(read_roi(path, volume, "P1", tumor_name="#1").voxels, box_tumor())
+
+
+@pytest.mark.parametrize("kidney", ["Kidney", "Segment_1", "A", "Hjerte"])
+def test_no_number_is_the_tumor_where_nobody_says_it(images, volume, tmp_path, kidney):
+    """Not the first of several, nor the one that is left when the kidney is known."""
+    other = np.roll(box_tumor(), 20, axis=2)
+    path = write_seg(images, {kidney: other, "Segment_2": box_tumor()}, tmp_path / "seg")
+    with pytest.raises(RoiError) as refused:
+        read_roi(path, volume, "P1")
+    assert refused.value.found == f"none called a tumor among 1 {kidney}, 2 Segment_2"
+    assert np.array_equal(read_roi(path, volume, "P1", 2).voxels, box_tumor())
+    assert np.array_equal(read_roi(path, volume, "P1", tumor_name="#1").voxels, other)
+
+
+def test_a_number_that_contradicts_the_names_is_refused(images, volume, tmp_path):
+    path = write_seg(images, {"Tumor": box_tumor(), "Lesion 2": np.roll(box_tumor(), 9, 2)}, tmp_path / "seg")
+    with pytest.raises(RoiError, match=r"number 2 as the tumor, found only 1 Tumor called a tumor among"):
+        read_roi(path, volume, "P1", 2)
+    only = write_seg(images, {"roi": box_tumor()}, tmp_path / "only")
+    assert np.array_equal(read_roi(only, volume, "P1").voxels, box_tumor())
+    with pytest.raises(RoiError, match=r"found none called a tumor among 1 roi"):
+        read_roi(only, volume, "P1", 2)
+
+
+TUMOR_AND_KIDNEY = {
+    "Chinese": ("肿瘤", "肾脏"),
+    "Chinese, traditional": ("腫瘤", "腎臟"),
+    "Japanese": ("腫瘍", "腎臓"),
+    "Korean": ("종양", "왼쪽 신장"),
+    "Russian": ("Опухоль почки", "почка"),
+    "Ukrainian": ("пухлина", "нирка"),
+    "Polish": ("guz nerki", "nerka"),
+    "Turkish": ("TÜMÖR", "böbrek"),
+    "Swedish": ("Njurtumör", "njure"),
+    "Danish": ("svulst", "nyre"),
+    "Finnish": ("kasvain", "munuainen"),
+    "Czech": ("nádor", "ledvina"),
+    "Hungarian": ("daganat", "vese"),
+    "Romanian": ("tumoare", "rinichi"),
+    "Greek": ("ΌΓΚΟΣ", "νεφρός"),
+    "Spanish": ("lesión", "riñón"),
+    "French": ("masse", "rein gauche"),
+    "German": ("Läsion", "Niere"),
+    "Italian": ("neoplasia", "rene"),
+    "Portuguese": ("lesão", "rim"),
+    "Dutch": ("gezwel", "nier"),
+}
+
+
+@pytest.mark.parametrize("language", TUMOR_AND_KIDNEY)
+def test_the_tumor_is_known_in_the_languages_of_the_exports(language):
+    tumor, kidney = TUMOR_AND_KIDNEY[language]
+    segments = [Segment(number=1, name=kidney), Segment(number=2, name=tumor)]
+    wanted = TumorQuery(case_id="P1", where="")
+    assert choose_segment(segments, wanted).number == 2
+    assert segments[0].says_other
+    with pytest.raises(RoiError, match="expected a segment that is the tumor, found only"):
+        choose_segment(segments[:1], wanted)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "肿瘤周围",
+        "종양 주변",
+        "без опухоли",
+        "tümörsüz böbrek",
+        "nerka bez guza",
+        "njure utan tumör",
+        "肾囊肿",
+        "киста",
+        "torbiel",
+    ],
+)
+def test_what_is_around_the_tumor_or_a_cyst_is_no_tumor(name):
+    assert not Segment(number=1, name=name).says_tumor
 
 
 def test_a_lesion_is_the_tumor_where_nothing_else_is():
@@ -420,9 +496,18 @@ def test_a_png_slice_and_its_png_mask(tmp_path):
     volume = read_ct(image, 40, 400, 0.7)
     assert volume.geometry.spacing_mm == (1.0, 0.7, 0.7)
     assert np.array_equal(read_roi(mask, volume, "P1", 2).voxels[0], box_tumor()[2])
-    with pytest.raises(RoiError, match=r"the tumor label 1, found only the values 0, 2"):
-        read_roi(mask, volume, "P1")
+    assert np.array_equal(read_roi(mask, volume, "P1").voxels[0], box_tumor()[2])
     assert roi_names(mask) == ["2"]
+    with pytest.raises(RoiError, match=r"the tumor label 1, found only the values 0, 2"):
+        read_roi(mask, volume, "P1", tumor_name="#1")
+    inverted = write_png(np.where(box_tumor()[2], 0, 255).astype(np.uint8), tmp_path / "i.png")
+    with pytest.raises(RoiError, match=r"the tumor label 1, found only the values 0, 255"):
+        read_roi(inverted, volume, "P1")
+    several = write_png(
+        (box_tumor()[2] * 2 + np.roll(box_tumor()[2], 20, 1)).astype(np.uint8), tmp_path / "s.png"
+    )
+    with pytest.raises(RoiError, match=r"one gray value that is the tumor, found the values 0, 1, 2"):
+        read_roi(several, volume, "P1")
     with pytest.raises(
         RoiError, match=r"a label called 'Tumor', found an image, in which labels have no names"
     ):

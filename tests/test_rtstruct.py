@@ -186,11 +186,11 @@ def test_a_roi_is_chosen_by_name_by_what_it_says_or_by_number(tmp_path):
         read(rois, tmp_path, name="tumour")
     rois = {"A": other, "B": tumor_contours()}
     assert np.array_equal(read(rois, tmp_path, label=2).voxels, box_tumor())
-    with pytest.raises(RoiError, match=r"found 0 called a tumor among 1 A, 2 B; give the tumor's number"):
+    with pytest.raises(RoiError, match=r"found none called a tumor among 1 A, 2 B; say which"):
         read(rois, tmp_path, label=3)
-    with pytest.raises(RoiError, match=r"expected a segment that is the tumor, found 1 BODY, 2 B"):
+    with pytest.raises(RoiError, match=r"found none called a tumor among 1 BODY, 2 B"):
         read({"BODY": other, "B": other}, tmp_path)
-    with pytest.raises(RoiError, match=r"expected a segment that is the tumor, found 1 Left Kidney, 2 B"):
+    with pytest.raises(RoiError, match=r"found none called a tumor among 1 Left Kidney, 2 B"):
         read({"Left Kidney": other, "B": other}, tmp_path)
 
 
@@ -200,7 +200,7 @@ def test_codes_and_types_of_observations_count(tmp_path):
     assert np.array_equal(read_roi(save(made, tmp_path / "a"), box_volume(), "P1").voxels, box_tumor())
     made.RTROIObservationsSequence[1].RTROIInterpretedType = ""
     made.RTROIObservationsSequence[0].RTROIInterpretedType = "PTV"
-    with pytest.raises(RoiError, match=r"expected a segment that is the tumor, found 1 A, 2 B"):
+    with pytest.raises(RoiError, match=r"found none called a tumor among 1 A, 2 B"):
         read_roi(save(made, tmp_path / "a"), box_volume(), "P1")
     code = Dataset()
     code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "108369006", "SCT", "Neoplasm"
@@ -451,7 +451,7 @@ def test_real_contours_beyond_a_ct_cut_short_are_refused(test_data, mock_ct):
         with pytest.raises(
             RoiError, match=r"on the 2 slices of the CT, found a contour at \(.*, 70.0\) mm, 5.0 mm beyond"
         ):
-            read_roi(folder / name, mock_ct, "real", 1)
+            read_roi(folder / name, mock_ct, "real", tumor_name="#1")
         assert roi_names(folder / name) == ["1 ROI-1", "2 ROI-2", "3 ROI-3", "4 ROI-4"]
 
 

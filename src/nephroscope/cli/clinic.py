@@ -11,6 +11,7 @@ import tyro
 from nephroscope.base.version import __version__
 from nephroscope.cli.command import (
     Command,
+    CountOption,
     NumberOption,
     Outcome,
     PartName,
@@ -56,10 +57,10 @@ class Predict(Command):
     """Folder of a DICOM series, a NIfTI volume, or a PNG or JPEG slice."""
     roi: Path
     """DICOM SEG or RTSTRUCT, NIfTI or NRRD label map, or PNG mask."""
-    tumor_label: int = 1
-    """Value of the tumor in a label map, or number of its segment."""
+    tumor_label: CountOption = None
+    """Value of the tumor in a label map, or number of its segment; needed when the file has several without names."""
     tumor_name: PartName = ""
-    """Name or code of the tumor's segment or contour; needed when the file has several."""
+    """Name or code of the tumor's segment or contour; needed when several or none are called a tumor."""
     case_id: TextOption = None
     """Pseudonym to print; by default the name of the image."""
     window_level: float = 40.0
@@ -77,8 +78,8 @@ class Predict(Command):
             image=self.image,
             roi=self.roi,
             case_id=self.case_id or self.image.name.partition(".")[0] or "case",
-            tumor_label=self.tumor_label,
-            tumor_name=self.tumor_name,
+            tumor_label=self.tumor_label or 1,
+            tumor_name=self.tumor_name or (f"#{self.tumor_label}" if self.tumor_label else ""),
             window_level_hu=self.window_level,
             window_width_hu=self.window_width,
             spacing_mm=self.spacing_mm,

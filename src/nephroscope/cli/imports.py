@@ -241,8 +241,8 @@ class ImportNifti(StudyCommand):
     """Folder with CASE.nii.gz and CASE_seg.nii.gz, or CASE/imaging.nii.gz and CASE/segmentation.nii.gz."""
     labels: Path
     """CSV or XLSX with a row per case: case_id, subtype, sex, age ..."""
-    tumor_label: int = 1
-    """Value of the tumor in the label maps."""
+    tumor_label: CountOption = None
+    """Value of the tumor in the label maps; needed when they have several."""
 
     def run(self) -> Outcome:
         """Import them."""

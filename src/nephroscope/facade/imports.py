@@ -124,8 +124,11 @@ class StudyImports:
         of_table = table.findings if table else ()
         return self.add(found.cases, found.exclusions, (*of_table, *found.findings))
 
-    def import_nifti(self, source: Path | str, labels: Path | str, tumor_label: int = 1) -> Cohort:
-        """Add the cases of a folder of NIfTI volumes with label maps, labelled by a table."""
+    def import_nifti(self, source: Path | str, labels: Path | str, tumor_label: int | None = None) -> Cohort:
+        """Add the cases of a folder of NIfTI volumes with label maps, labelled by a table.
+
+        ``tumor_label`` is the value of the tumor; None where label maps hold nothing else.
+        """
         from nephroscope.intake.nifti_folder import import_nifti
 
         table, settings = self._read_labels(labels), self.settings

@@ -20,6 +20,30 @@ FILE_DAMAGE = (
     *(OSError, RuntimeError, TypeError, ValueError, struct.error, zlib.error),
 )
 
+
+class DamageError(ValueError):
+    """What is wrong with a file, in words for the person who has it."""
+
+
+def damage_words(error: BaseException) -> str:
+    """What a parser's error says about a file, without names of Python: ``no Rows``, ``it is cut short``.
+
+    Their own messages may quote values, which may be a patient's; only names of attributes are taken from them.
+    """
+    if isinstance(error, DamageError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "more than the memory holds"
+    if isinstance(error, (EOFError, struct.error)):
+        return "it is cut short"
+    missing = error.args[0] if isinstance(error, KeyError) and error.args else getattr(error, "name", None)
+    if isinstance(missing, str) and re.fullmatch(r"[A-Za-z][\w ]{2,60}", missing):
+        return f"no {missing}"
+    if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+        return error.strerror or (str(error) if "CRC" in str(error) else "its content is damaged")
+    return "its content is damaged"
+
+
 GZIP = b"\x1f\x8b"
 NIFTI1_SIZES = (b"\x5c\x01\x00\x00", b"\x00\x00\x01\x5c")  # the header begins with its own size, 348
 NIFTI2_SIZES = (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")  # 540

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import SeriesError
-from nephroscope.imaging.files import GZIP, NIFTI1_SIZES, NIFTI2_SIZES
+from nephroscope.imaging.files import GZIP, NIFTI1_SIZES, NIFTI2_SIZES, DamageError
 from nephroscope.imaging.grid import (
     MOST_VOXELS,
     RAS_TO_LPS,
@@ -74,8 +74,8 @@ class StoredNifti:
     findings: tuple[Finding, ...]
 
 
-def read_stored(path: Path) -> StoredNifti:
-    """The content of a NIfTI file; its name and suffix do not matter.
+def read_stored(path: Path, most: int = MOST_VOXELS) -> StoredNifti:
+    """The content of a NIfTI file of at most ``most`` voxels; its name and suffix do not matter.
 
     Raises:
         SeriesError: The file is not NIfTI, is cut short, does not match its header, or does not have three axes.
@@ -83,11 +83,11 @@ def read_stored(path: Path) -> StoredNifti:
     try:
         content = path.read_bytes()
         digest = hashlib.sha256(content).hexdigest()[:16]
-        image = _parse(content)
+        image = _parse(content, most)
         shape = image.shape
         while len(shape) > 3 and shape[-1] == 1:
             shape = shape[:-1]
-        if len(shape) != 3 or not 0 < math.prod(shape) <= MOST_VOXELS:
+        if len(shape) != 3 or not 0 < math.prod(shape) <= most:
             raise SeriesError(
                 where=f"file {path.name}",
                 expected="a volume with three axes",
@@ -141,16 +141,16 @@ def read_announced(file: io.BufferedIOBase, n_bytes: int) -> bytes:
 def _check_size(n_bytes: int, announced: int) -> None:
     if not announced <= n_bytes < announced + MOST_REST:
         found = "more" if n_bytes > announced else f"{n_bytes} bytes, less"
-        raise ValueError(f"{found} than the {announced} bytes that its header announces")
+        raise DamageError(f"{found} than the {announced} bytes that its header announces")
 
 
-def _announced(start: bytes) -> int:
+def _announced(start: bytes, most: int) -> int:
     """Number of bytes that a whole NIfTI file has according to its header."""
     kind = _kind(start[:4]).header_class
     header = kind(start[: kind.sizeof_hdr], check=False)
     n_voxels = math.prod(int(n) for n in header.get_data_shape())
     offset = float(header["vox_offset"])
-    if not (0 <= n_voxels <= MOST_VOXELS and 0 <= offset <= MOST_OFFSET):
+    if not (0 <= n_voxels <= most and 0 <= offset <= MOST_OFFSET):
         raise ValueError(f"{n_voxels} voxels announced, {offset:g} bytes from the start")
     return max(int(offset) + n_voxels * int(header.get_data_dtype().itemsize), len(start))
 
@@ -166,7 +166,7 @@ def _kind(size: bytes) -> Any:
     raise ValueError("not a NIfTI header")
 
 
-def _parse(content: bytes) -> Any:
+def _parse(content: bytes, most: int) -> Any:
     """The NIfTI-1 or NIfTI-2 image in these bytes, gzipped or not."""
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError
@@ -176,9 +176,9 @@ def _parse(content: bytes) -> Any:
         if content.startswith(GZIP):
             with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
                 start = file.read(HEADER_BYTES)
-                content = start + read_announced(file, _announced(start) - len(start))
+                content = start + read_announced(file, _announced(start, most) - len(start))
         else:
-            _check_size(len(content), _announced(content[:HEADER_BYTES]))
+            _check_size(len(content), _announced(content[:HEADER_BYTES], most))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about header extensions, which we do not read
             return _kind(content[:4]).from_bytes(content)

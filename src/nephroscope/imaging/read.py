@@ -13,7 +13,7 @@ import numpy.typing as npt
 from nephroscope.base.errors import RoiError, SeriesError, StudyError
 from nephroscope.imaging.files import LABEL_MAPS, file_kind, safe_name
 from nephroscope.imaging.grid import describe
-from nephroscope.imaging.masks.segments import Segment, TumorQuery
+from nephroscope.imaging.masks.segments import MOST_LISTED, Segment, TumorQuery
 from nephroscope.imaging.nifti import read_nifti
 from nephroscope.imaging.slice_images import (
     label_missing,
@@ -120,15 +120,16 @@ def read_roi(
         path: The file; its content decides what it is, not its name.
         ct: The CT on which the ROI was drawn. Without it the ROI is placed later, with `UnplacedRoi.on`.
         case_id: Name of the case in messages and in the mask.
-        tumor_label: Value of the tumor in a label map; segment or ROI number where no segment is called a tumor.
-        tumor_name: Segment label, ROI name or code of the tumor, or ``#2`` for number 2; empty: the segment that is
-            called a tumor.
+        tumor_label: Value of the tumor in a label map, or segment or ROI number. 1 chooses nothing: the one segment
+            that is called a tumor is taken, or the only one.
+        tumor_name: Segment label, ROI name or code of the tumor; ``#1`` insists on number 1.
 
     Returns:
         bool (S, R, C), True inside the tumor, with findings; or the ROI still to be placed.
 
     Raises:
-        RoiError: The file is missing, damaged or of another kind, does not lie on this CT, or holds no tumor.
+        RoiError: The file is missing, damaged or of another kind, does not lie on this CT, holds no tumor, or does
+            not say which of several segments it is.
     """
     roi = UnplacedRoi(path=Path(path), case_id=case_id, tumor_label=tumor_label, tumor_name=tumor_name)
     if ct is not None:
@@ -326,9 +327,19 @@ def _png_tumor(path: Path, ct: CTVolume, query: TumorQuery) -> npt.NDArray[np.bo
             found=f"{labels.shape[1]} x {labels.shape[2]} pixels",
             remedy="export image and mask again without cropping or scaling",
         )
-    voxels: npt.NDArray[np.bool_] = labels == query.label
+    values = set(np.unique(labels).tolist())
+    label = query.label
+    if not query.has_number and len(values - {0}) > 1:
+        raise query.refusal(
+            expected="one gray value that is the tumor",
+            found=f"the values {', '.join(map(str, sorted(values)[:MOST_LISTED]))}",
+            remedy="give the value of the tumor as --tumor-label",
+        )
+    if not query.has_number and values - {0} and 2 * np.count_nonzero(labels) < labels.size:
+        label = max(values)
+    voxels: npt.NDArray[np.bool_] = labels == label
     if not voxels.any():
-        raise label_missing(query.where, query.label, set(np.unique(labels).tolist()))
+        raise label_missing(query.where, label, values)
     return voxels
 
 

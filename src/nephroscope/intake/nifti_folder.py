@@ -24,7 +24,7 @@ class NiftiImport:
 
 
 def import_nifti(
-    folder: Path, labels: list[LabelRow], subtypes: tuple[str, ...], positive: str, tumor_label: int
+    folder: Path, labels: list[LabelRow], subtypes: tuple[str, ...], positive: str, tumor_label: int | None
 ) -> NiftiImport:
     """Cases from pairs CASE.nii.gz + CASE_seg.nii.gz (_mask, -label) or CASE/imaging + segmentation.nii.gz.
 

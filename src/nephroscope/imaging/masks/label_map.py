@@ -1,12 +1,13 @@
 """Read a NIfTI or NRRD label map, as ITK-SNAP, 3D Slicer and MITK write it, and place its tumor on the CT.
 
 An NRRD header, parsed by pynrrd, may have its voxels in the same file or in one file next to it. The voxels are
-unpacked here, so that no more is unpacked than the header announces.
+unpacked here, so that no more is unpacked than the header announces, and nothing when that is too much.
 """
 
 import bz2
 import gzip
 import re
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ import numpy.typing as npt
 from nephroscope.base.errors import RoiError, SeriesError
 from nephroscope.base.limits import parse_json
 from nephroscope.base.text import first_few
-from nephroscope.imaging.files import FILE_DAMAGE, file_kind
-from nephroscope.imaging.grid import MOST_VOXELS, canonical
+from nephroscope.imaging.files import FILE_DAMAGE, DamageError, damage_words, file_kind
+from nephroscope.imaging.grid import canonical
 from nephroscope.imaging.masks.resample import fit_to_ct
 from nephroscope.imaging.masks.segments import (
+    MOST_ROI_VOXELS,
     Affine,
     LabelMap,
     Labels,
@@ -28,9 +30,10 @@ from nephroscope.imaging.masks.segments import (
     TumorQuery,
     check_choice,
     choose_segment,
+    most_voxels,
 )
 from nephroscope.imaging.nifti import read_announced, read_stored
-from nephroscope.records import Finding, VolumeGeometry
+from nephroscope.records import Finding, VolumeGeometry, note
 
 # Signs to LPS by "space", long and short names. Source: NRRD format.
 SPACES = {
@@ -58,24 +61,33 @@ TEXT = ("ascii", "text", "txt")
 MITK_LABELS = "org.mitk.multilabel.segmentation.labelgroups"
 MOST_HEADER_BYTES = 4 * 1024 * 1024
 MOST_TEXT_PER_VOXEL = 32
+MOST_LAYERED = 4  # times as many voxels may lie in all layers together
+NEARLY_WHOLE = (
+    1e-3  # farthest that a label may be from a whole number, after scaling and rounding by other programs
+)
+BLOCK = 2**20
 
 
-def read_label_map(path: Path, where: str) -> LabelMap:
+def read_label_map(path: Path, where: str, most: int = MOST_ROI_VOXELS) -> LabelMap:
     """The label map in a NIfTI or NRRD file; its content decides which.
+
+    Args:
+        path: The file.
+        where: Names it in refusals.
+        most: Voxels that it may have; nothing is unpacked when its header announces more.
 
     Raises:
         RoiError: The file is damaged or too large, does not have three axes, or holds values that are not labels.
     """
     try:
-        return _read_nrrd(path) if file_kind(path) == "nrrd" else _read_nifti(path)
+        return _read_nrrd(path, most) if file_kind(path) == "nrrd" else _read_nifti(path, most)
     except SeriesError as error:
         raise error.as_kind(RoiError, where) from error
     except FILE_DAMAGE as error:
-        why = str(error).replace(str(path), "the file") or type(error).__name__
         raise RoiError(
             where=where,
             expected="a whole NRRD label map",
-            found=f"a file that is cut short or of another kind ({why})",
+            found=f"a file that is cut short or of another kind ({damage_words(error)})",
             remedy="export it again, with header and voxels in one file",
         ) from error
 
@@ -86,89 +98,141 @@ def tumor_on_ct(
     """Tumor voxels (S, R, C) of a label map on the CT's grid, resampled where the grids differ.
 
     Raises:
-        RoiError: The file is not a label map, does not hold the tumor, or lies elsewhere.
+        RoiError: The file is not a label map, does not hold the tumor or not say which it is, or lies elsewhere.
     """
-    stored = read_label_map(path, query.where)
-    layer, number, doubts = 0, query.label, []
-    if stored.segments:
-        chosen = choose_segment(stored.segments, query)
-        layer, number = chosen.layer, chosen.number
-        doubts = check_choice(stored.segments, chosen, query)
-    elif query.name.strip():
+    stored = read_label_map(path, query.where, most_voxels(ct))
+    if query.name.strip() and not stored.segments:
         raise query.refusal(
             expected=f"a label called {query.name!r}",
             found=f"only labels without names: {values_in(stored)}",
             remedy="give the number of the label as --tumor-label, without --tumor-name",
         )
-    mask = stored.layers[layer] == number
+    segments = segments_in(stored, query)
+    known = {segment.number for segment in segments}
+    if not known or (query.has_number and not stored.segments and query.label not in known):
+        raise _no_tumor(stored, query.label, query)
+    chosen = choose_segment(segments, query)
+    mask = stored.layers[chosen.layer] == (chosen.number if chosen.value is None else chosen.value)
     if not mask.any():
-        raise query.refusal(
-            expected=f"the tumor label {number}",
-            found=f"only the values {values_in(stored)}",
-            remedy="give the label of the tumor as --tumor-label",
-        )
+        raise _no_tumor(stored, chosen.number, query)
     if not stored.placed and not canonical(mask, stored.affine)[1].matches(ct):
         raise query.refusal(
             expected="a header with the position of the voxels",
             found="none",
             remedy="export the ROI again with its orientation (sform or qform)",
         )
+    doubts = check_choice(segments, chosen, query)
+    doubts += [replace(doubt, where=query.where, case_id=query.case_id) for doubt in stored.findings]
     voxels, findings = fit_to_ct(mask, stored.affine, ct, query)
-    doubts += [query.finding(doubt.code, doubt.message) for doubt in stored.findings]
     return voxels, doubts + findings
+
+
+def segments_in(stored: LabelMap, query: TumorQuery) -> list[Segment]:
+    """What a label map holds: the segments that it names, and the labels that have no name.
+
+    Layers without names have the number of their layer, from 1, as pyradiomics counts them.
+
+    Raises:
+        RoiError: Such layers hold several values, or values that contradict the layers' order.
+    """
+    found = [(layer, value) for layer, values in enumerate(map(labels_of, stored.layers)) for value in values]
+    if stored.segments or len(stored.layers) == 1:
+        named = {(segment.layer, segment.number) for segment in stored.segments}
+        more = [Segment(number=value, name="", layer=layer) for layer, value in found]
+        return [*stored.segments, *(one for one in more if (one.layer, one.number) not in named)]
+    values = [value for _, value in found]
+    ordered = all(value == layer + 1 for layer, value in found)
+    if len({layer for layer, _ in found}) < len(found) or not (ordered or len(set(values)) <= 1):
+        listed = ", ".join(f"{value} in layer {layer + 1}" for layer, value in found)
+        raise query.refusal(
+            expected="names of the segments, or one label in each layer",
+            found=f"{len(stored.layers)} layers without names, with {listed}",
+            remedy="save the segmentation with the names of its segments, or as one layer",
+        )
+    return [Segment(number=layer + 1, name="", layer=layer, value=value) for layer, value in found]
+
+
+def labels_of(layer: Labels) -> list[int]:
+    """The values of a layer but 0, in order; blocks of nothing but 0 are passed quickly."""
+    flat = layer.reshape(-1, order="F" if layer.flags.f_contiguous else "C")
+    found: set[int] = set()
+    for start in range(0, flat.size, BLOCK):
+        block = flat[start : start + BLOCK]
+        if block.any():
+            found.update(np.unique(block).astype(int).tolist())
+    return sorted(found - {0})
 
 
 def values_in(stored: LabelMap) -> str:
     """The first values of a label map, for refusals."""
-    return first_few(sorted({int(value) for layer in stored.layers for value in np.unique(layer)}), 12)
+    return first_few(sorted({0}.union(*map(labels_of, stored.layers))), 12)
 
 
-def _read_nifti(path: Path) -> LabelMap:
-    stored = read_stored(path)
-    doubts = stored.findings
-    placed = all(doubt.code != "orientation-unknown" for doubt in doubts)
-    layer = _whole_numbers(stored.values, path.name)
-    return LabelMap(layers=(layer,), affine=stored.affine, placed=placed, findings=doubts)
+def _no_tumor(stored: LabelMap, number: int, query: TumorQuery) -> RoiError:
+    layers = f" in {len(stored.layers)} layers" if len(stored.layers) > 1 else ""
+    return query.refusal(
+        expected=f"the tumor label {number}",
+        found=f"only the values {values_in(stored)}{layers}",
+        remedy="give the label of the tumor as --tumor-label",
+    )
 
 
-def _read_nrrd(path: Path) -> LabelMap:
+def _read_nifti(path: Path, most: int) -> LabelMap:
+    stored = read_stored(path, most)
+    placed = all(doubt.code != "orientation-unknown" for doubt in stored.findings)
+    layer, doubts = _whole_numbers(stored.values, path.name)
+    return LabelMap(
+        layers=(layer,), affine=stored.affine, placed=placed, findings=(*stored.findings, *doubts)
+    )
+
+
+def _read_nrrd(path: Path, most: int) -> LabelMap:
     """The label map in an NRRD file, or in the file next to it that its header names."""
     import nrrd
     from nrrd.errors import NRRDError
 
+    with path.open("rb") as file:
+        lines, size = _header_lines(file.read(MOST_HEADER_BYTES))
     try:
-        with path.open("rb") as file:
-            start = file.read(MOST_HEADER_BYTES)
-        lines = BytesIO(start)
         header = nrrd.read_header(lines)
     except NRRDError as error:
-        raise ValueError(str(error)) from error
+        raise DamageError(str(error)) from error
     detached = header.get("data file", header.get("datafile"))
-    content = _data_file(path, detached).read_bytes() if detached else path.read_bytes()[lines.tell() :]
     sizes = [int(size) for size in header["sizes"]]
     affine, spatial = _nrrd_affine(header, path.name)
     layered = len(sizes) == 4 and spatial == [1, 2, 3]
-    if not (layered or (len(sizes) == 3 and spatial == [0, 1, 2])):
-        raise _not_three_axes(path.name, sizes)
-    if min(sizes) < 1 or np.prod(sizes, dtype=float) > MOST_VOXELS:
-        raise _not_three_axes(path.name, sizes)
-    voxels = _whole_numbers(_nrrd_voxels(header, content, sizes), path.name)
+    if not (layered or (len(sizes) == 3 and spatial == [0, 1, 2])) or min(sizes) < 1:
+        raise _not_three_axes(path.name, sizes, most)
+    if np.prod(sizes[-3:], dtype=float) > most or np.prod(sizes, dtype=float) > MOST_LAYERED * most:
+        raise _not_three_axes(path.name, sizes, most)
+    content = _data_file(path, detached).read_bytes() if detached else path.read_bytes()[size:]
+    voxels, doubts = _whole_numbers(_nrrd_voxels(header, content, sizes), path.name)
     layers = tuple(voxels[index] for index in range(sizes[0])) if layered else (voxels,)
     segments = tuple(_slicer_segments(header, layered) or _mitk_segments(header, path.name))
     if any(not 0 <= segment.layer < len(layers) for segment in segments):
-        raise ValueError("a segment in a layer that does not exist")
-    return LabelMap(layers=layers, affine=affine, segments=segments)
+        raise DamageError("a segment in a layer that does not exist")
+    return LabelMap(layers=layers, affine=affine, segments=segments, findings=doubts)
+
+
+def _header_lines(start: bytes) -> tuple[list[str], int]:
+    """The lines of an NRRD header, which 3D Slicer writes in UTF-8, and its size with the blank line after it."""
+    end = min((at + len(mark) for mark in (b"\n\n", b"\r\n\r\n") if (at := start.find(mark)) >= 0), default=0)
+    text = start[: end or len(start)]
+    try:
+        return text.decode("utf-8").splitlines(), len(text)
+    except UnicodeDecodeError:  # of older programs on Windows
+        return text.decode("latin-1").splitlines(), len(text)
 
 
 def _data_file(path: Path, name: object) -> Path:
     """The data file of a detached header; it must be in the folder of the header or below."""
     if not isinstance(name, str) or name.strip().upper().startswith("LIST") or "%" in name:
-        raise ValueError("voxels in several files")
+        raise DamageError("voxels in several files")
     found = (path.parent / name).resolve()
     if not found.is_relative_to(path.parent.resolve()):
-        raise ValueError("a data file outside the header's folder")
+        raise DamageError("a data file outside the header's folder")
     if not found.is_file():
-        raise ValueError("its data file is not next to it")
+        raise DamageError("its data file is not next to it")
     return found
 
 
@@ -190,7 +254,7 @@ def _nrrd_affine(header: dict[str, Any], name: str) -> tuple[Affine, list[int]]:
     rows = [np.full(3, np.nan) if row is None else np.asarray(row, float) for row in directions]
     spatial = [index for index, row in enumerate(rows) if np.isfinite(row).all()]
     if len(spatial) != 3:
-        raise ValueError(f"{len(spatial)} space directions")
+        raise DamageError(f"{len(spatial)} space directions")
     affine = np.eye(4)
     affine[:3, :3] = np.array([rows[index] for index in spatial]).T
     affine[:3, 3] = np.asarray(origin, float)
@@ -204,10 +268,10 @@ def _missing(directions: object, origin: object) -> str:
     return f"no {' and no '.join(lacking)}" if lacking else ""
 
 
-def _not_three_axes(name: str, sizes: list[int]) -> SeriesError:
+def _not_three_axes(name: str, sizes: list[int], most: int) -> SeriesError:
     return SeriesError(
         where=f"file {name}",
-        expected=f"a label map with three axes, or several layers of them, of at most {MOST_VOXELS} voxels",
+        expected=f"a label map with three axes, or several layers of them, of at most {most} voxels each",
         found=f"{' x '.join(map(str, sizes))} voxels",
         remedy="export only the segmentation",
     )
@@ -216,19 +280,17 @@ def _not_three_axes(name: str, sizes: list[int]) -> SeriesError:
 def _nrrd_voxels(header: dict[str, Any], content: bytes, sizes: list[int]) -> Labels:
     """Values in the axis order of the file (fastest first); no more is unpacked than the header announces."""
     dtype = _nrrd_type(header)
-    if int(header.get("line skip", header.get("lineskip", 0))) or int(
-        header.get("byte skip", header.get("byteskip", 0))
-    ):
-        raise ValueError("voxels after a skip")
     count = int(np.prod(sizes))
     n_bytes = count * dtype.itemsize
     encoding = str(header["encoding"]).lower()
+    if _is_at_the_end(header, encoding):
+        content = content[max(0, len(content) - n_bytes) :]
     if encoding in TEXT:
         if len(content) > MOST_TEXT_PER_VOXEL * count:
-            raise ValueError("more text than voxels")
+            raise DamageError("more text than voxels")
         values = np.array(content.split(), dtype=float)
         if values.size != count:
-            raise ValueError(f"{values.size} of {count} values")
+            raise DamageError(f"{values.size} of {count} values")
         return values.reshape(sizes, order="F")
     if encoding in ("gzip", "gz"):
         with gzip.GzipFile(fileobj=BytesIO(content)) as file:
@@ -237,17 +299,31 @@ def _nrrd_voxels(header: dict[str, Any], content: bytes, sizes: list[int]) -> La
         with bz2.BZ2File(BytesIO(content)) as file:
             content = read_announced(file, n_bytes)
     elif encoding != "raw":
-        raise ValueError(f"encoding {encoding}")
+        raise DamageError(f"encoding {encoding}")
     if len(content) != n_bytes:
-        raise ValueError(f"{len(content)} of {n_bytes} bytes")
+        raise DamageError(f"{len(content)} of {n_bytes} bytes")
     return np.frombuffer(content, dtype, count).reshape(sizes, order="F")
+
+
+def _is_at_the_end(header: dict[str, Any], encoding: str) -> bool:
+    """True for ``byte skip: -1``: the voxels are the last bytes of the file.
+
+    Raises:
+        DamageError: The voxels begin after any other skip.
+    """
+    skip = int(header.get("byte skip", header.get("byteskip", 0)))
+    if int(header.get("line skip", header.get("lineskip", 0))) or not (
+        skip == 0 or (skip == -1 and encoding == "raw")
+    ):
+        raise DamageError("voxels after a skip")
+    return skip == -1
 
 
 def _nrrd_type(header: dict[str, Any]) -> np.dtype[Any]:
     words = " ".join(str(header["type"]).lower().split())
     code = next((code for code, names in TYPES.items() if words in names.split(", ")), "")
     if not code:
-        raise ValueError(f"voxels of type {words}")
+        raise DamageError(f"voxels of type {words}")
     dtype = np.dtype(code)
     if dtype.itemsize > 1 and str(header["encoding"]).lower() not in TEXT:
         dtype = dtype.newbyteorder({"little": "<", "big": ">"}[str(header["endian"]).lower()])  # type: ignore[arg-type]
@@ -288,18 +364,19 @@ def _mitk_segments(header: dict[str, Any], name: str) -> list[Segment]:
     ]
 
 
-def _whole_numbers(values: Labels, name: str) -> Labels:
-    """The values if they are whole numbers.
+def _whole_numbers(values: Labels, name: str) -> tuple[Labels, tuple[Finding, ...]]:
+    """The values as whole numbers, and a note where scaling or rounding by another program had moved them.
 
     Raises:
         SeriesError: They are not whole numbers.
     """
     if values.dtype.kind in "iu":
-        return values
+        return values, ()
+    whole = np.round(values) if values.dtype.kind == "f" else values
     if (
         values.dtype.kind != "f"
         or not np.isfinite(values).all()
-        or not np.array_equal(values, np.round(values))
+        or (np.abs(values - whole) > NEARLY_WHOLE).any()
     ):
         raise SeriesError(
             where=f"file {name}",
@@ -307,4 +384,7 @@ def _whole_numbers(values: Labels, name: str) -> Labels:
             found="fractions or values that are not a number",
             remedy="export labels, not probabilities or a CT, and resample them with nearest neighbor",
         )
-    return values
+    if np.array_equal(values, whole):
+        return values, ()
+    text = f"labels lie up to {float(np.abs(values - whole).max()):.1g} off whole numbers; they were rounded"
+    return whole, (note("roi-labels-rounded", text, name),)

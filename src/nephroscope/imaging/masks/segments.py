@@ -1,97 +1,30 @@
 """Which segment of an ROI file is the tumor: one rule for SEG, RTSTRUCT and label maps."""
 
+import math
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import RoiError
 from nephroscope.base.text import first_few
-from nephroscope.records import Finding, warning
-
-# A word ends where no letter follows: "renal_mass", "L-GTV2", "ccRCC". In the languages of the exports seen so far.
-_BEGIN, _END = r"(?<![^\W\d_])", r"(?![^\W\d_])"
-TUMOR_WORDS = re.compile(
-    r"(?<!peri)(?<!peri[ _-])tumou?r|tumeur|neopl[aá]s|carcino|karzinom|cancer|krebs|raumforderung"
-    rf"|{_BEGIN}((mass|masse|masa|massa|(cc|p|ch)?rcc|nzk){_END}|gtv)",
-    re.IGNORECASE,
-)
-# The rest of an organ without the tumor, as in treatment plans: "Kidney_L-GTV", "kidney minus tumor".
-REST_WORDS = re.compile(
-    rf"{_BEGIN}(minus|without|ohne|sans|senza|healthy|non){_END}|(kidneys?|nieren?)([ _]?(left|right|l|r))?-\w",
-    re.IGNORECASE,
-)
-OTHER_WORDS = re.compile(
-    r"kidney|background|peri[ _-]?tumou?r|cyst(s|e|en)?\b"
-    rf"|{_BEGIN}(nieren?|reins?|ri[nñ][oó]n(es)?|body|external|skin|couch|[pci]tv|kystes?|quistes?|zysten?){_END}",
-    re.IGNORECASE,
-)
-ORGAN_WORDS = re.compile(
-    r"liver|spleen|aorta|pan[ck]reas|adrenal|bladder|bowel|stomach|heart|spin(e|al)|bone|muscle|vertebra"
-    rf"|{_BEGIN}(lungs?|fat|fett|veins?|arter(y|ies)|ureters?|ribs?|leber|milz|foie|h[ií]gado|fegato){_END}",
-    re.IGNORECASE,
-)
-LESION_WORDS = re.compile(
-    r"l[eéaä]si[oó]n", re.IGNORECASE
-)  # tumor or cyst: used when it is named or the only one
-KIDNEY_WORDS = re.compile(rf"kidney|{_BEGIN}(nieren?|reins?|ri[nñ][oó]n(es)?){_END}", re.IGNORECASE)
-_CYST_WORDS = re.compile(rf"cyst|{_BEGIN}(kystes?|quistes?|zysten?){_END}", re.IGNORECASE)
-# SNOMED CT: neoplasm, primary neoplasm, mass; and the same codes of SNOMED RT.
-TUMOR_CODES = {"108369006", "86049000", "4147007", "M-8FFFF", "M-80003", "M-03000"}
-
-Content = Literal["", "other", "organs"]
-
-
-def says_tumor(name: str, meanings: Sequence[str] = (), codes: Collection[str] = ()) -> bool:
-    """True when a code or word says tumor, and no word says that it is the organ without the tumor."""
-    if REST_WORDS.search(name):
-        return False
-    return bool(TUMOR_CODES.intersection(codes)) or any(TUMOR_WORDS.search(w) for w in (name, *meanings))
-
-
-def says_other(name: str, meanings: Sequence[str] = (), codes: Collection[str] = ()) -> bool:
-    """True for a kidney, a cyst, a margin or the background that is not called a tumor."""
-    words = (name, *meanings)
-    return not says_tumor(name, meanings, codes) and any(
-        OTHER_WORDS.search(word) and not LESION_WORDS.search(word) for word in words
-    )
-
-
-def says_organ(words: Iterable[str]) -> bool:
-    """True when a word names an organ other than the kidney, and not a lesion of it."""
-    return any(ORGAN_WORDS.search(word) and not LESION_WORDS.search(word) for word in words)
-
-
-def content_of(segments: Sequence[tuple[str, Sequence[str], Collection[str]]]) -> Content:
-    """What an ROI file holds, by (name, code meanings, codes) of each of its segments.
-
-    ``organs``: only kidneys, with or without the aorta. ``other``: other structures, none called a tumor. Empty:
-    one of them may be the tumor.
-    """
-    if not segments or not all(_is_no_tumor(*one) for one in segments):
-        return ""
-    kidneys = [_is_kidney(name, meanings) for name, meanings, _ in segments]
-    vessels = ["aorta" in " ".join((name, *meanings)).casefold() for name, meanings, _ in segments]
-    alone = all(kidney or vessel for kidney, vessel in zip(kidneys, vessels, strict=True))
-    return "organs" if any(kidneys) and alone else "other"
-
-
-def _is_no_tumor(name: str, meanings: Sequence[str], codes: Collection[str]) -> bool:
-    other = says_other(name, meanings, codes) or says_organ((name, *meanings))
-    return other and not says_tumor(name, meanings, codes)
-
-
-def _is_kidney(name: str, meanings: Sequence[str]) -> bool:
-    text = " ".join((name, *meanings))
-    return bool(KIDNEY_WORDS.search(text)) and not _CYST_WORDS.search(text) and not REST_WORDS.search(name)
-
+from nephroscope.imaging.masks.words import says_lesion, says_organ, says_other, says_tumor
+from nephroscope.records import Finding, VolumeGeometry, warning
 
 Labels = npt.NDArray[Any]
 Affine = npt.NDArray[np.float64]
 MOST_LISTED = 12
+MOST_ROI_VOXELS = 2**29  # 2048 slices of 512 x 512
+LEAST_BOUND = 2**25  # voxels that an ROI may have on any CT
+FINER = 8
+UNSAID = 1  # the label of a case where nobody said one
+SAY_WHICH = (
+    "say which is the tumor: tumor_label or tumor_name in the label table, tumor_name in rois.csv (#2 is number 2), "
+    "or --tumor-label or --tumor-name"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,9 +33,9 @@ class TumorQuery:
 
     Attributes:
         where: Case and file, in refusals and findings.
-        label: Number of the tumor, used where no segment is called a tumor.
+        label: Number of the tumor. 1 is what a case has where nobody said a number, so it chooses nothing.
         name: Label, ROI name or code of the tumor; empty: the segment that is called a tumor.
-        exact: ``label`` is meant, whatever the segments are called.
+        exact: ``label`` is meant, also when it is 1, and whatever the segments are called.
     """
 
     case_id: str
@@ -119,6 +52,11 @@ class TumorQuery:
             return cls(case_id=case_id, where=where, label=int(number[1]), exact=True)
         return cls(case_id=case_id, where=where, label=label, name=name)
 
+    @property
+    def has_number(self) -> bool:
+        """True when somebody said the number."""
+        return self.exact or self.label != UNSAID
+
     def refusal(self, *, expected: str, found: str, remedy: str) -> RoiError:
         """A refusal of this ROI."""
         return RoiError(where=self.where, expected=expected, found=found, remedy=remedy)
@@ -126,6 +64,11 @@ class TumorQuery:
     def finding(self, code: str, message: str) -> Finding:
         """A warning about this ROI."""
         return warning(code, message, self.where, self.case_id)
+
+
+def most_voxels(ct: VolumeGeometry) -> int:
+    """How many voxels an ROI of this CT may have: it may be drawn twice as fine in each direction."""
+    return min(MOST_ROI_VOXELS, max(LEAST_BOUND, FINER * math.prod(ct.shape)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +81,7 @@ class Segment:
         meanings: Meanings of its codes, in words.
         codes: Code values.
         layer: Of a label map with several; 0 elsewhere.
+        value: Of its voxels in that layer, where it is another than the number.
     """
 
     number: int
@@ -145,6 +89,7 @@ class Segment:
     meanings: tuple[str, ...] = ()
     codes: frozenset[str] = frozenset()
     layer: int = 0
+    value: int | None = None
 
     @property
     def says_tumor(self) -> bool:
@@ -160,7 +105,7 @@ class Segment:
     @property
     def says_lesion(self) -> bool:
         """True for a lesion (tumor or cyst), which is the tumor if no segment is called a tumor."""
-        return LESION_WORDS.search(self.name) is not None and not REST_WORDS.search(self.name)
+        return says_lesion(self.name)
 
     def is_called(self, name: str) -> bool:
         """True when ``name`` is its name, one of its codes or the meaning of one; case does not matter."""
@@ -190,11 +135,12 @@ class LabelMap:
 def choose_segment(segments: Sequence[Segment], query: TumorQuery) -> Segment:
     """The segment that is the tumor.
 
-    It is the one with the requested name; otherwise the only one, the only one called a tumor (or else a lesion), or
-    the one with the requested number.
+    It is the one with the requested name or number; otherwise the only one called a tumor (or else a lesion), or the
+    only one. Among several called a tumor it is the one with the number of the case.
 
     Raises:
-        RoiError: None or several fit, or the one that fits is called an organ, a cyst or the background.
+        RoiError: None or several fit, the name and the number say different ones, or the one that fits is called an
+            organ, a cyst or the background.
     """
     numbers = [(segment.layer, segment.number) for segment in segments]
     if len(set(numbers)) < len(numbers):
@@ -206,15 +152,21 @@ def choose_segment(segments: Sequence[Segment], query: TumorQuery) -> Segment:
     if query.name.strip():
         return _by_name(segments, query)
     tumors = [] if query.exact else _tumors(segments)
+    if len(tumors) == 1 and query.has_number and tumors[0].number != query.label:
+        raise query.refusal(
+            expected=f"number {query.label} as the tumor",
+            found=f"only {listed(tumors)} called a tumor among {listed(segments)}",
+            remedy=f"give the right number, or #{query.label} as tumor_name if number {query.label} is meant",
+        )
     if len(tumors) == 1:
         return tumors[0]
     numbered = [segment for segment in tumors or segments if segment.number == query.label]
-    chosen = segments if len(segments) == 1 and not query.exact else numbered
+    chosen = numbered if tumors or query.has_number else segments
     if len(chosen) != 1:
         raise query.refusal(
             expected="one segment that is the tumor",
-            found=f"{len(tumors)} called a tumor among {listed(segments)}",
-            remedy="give the tumor's number as --tumor-label, or its name as --tumor-name",
+            found=f"{len(tumors) or 'none'} called a tumor among {listed(segments)}",
+            remedy=SAY_WHICH,
         )
     if chosen[0].says_other and not query.exact:
         raise query.refusal(
@@ -226,14 +178,11 @@ def choose_segment(segments: Sequence[Segment], query: TumorQuery) -> Segment:
 
 
 def check_choice(segments: Sequence[Segment], chosen: Segment, query: TumorQuery) -> list[Finding]:
-    """A warning when several segments are called a tumor and none was requested by name or number.
-
-    Number 1 is the default of a case; any other number was given by somebody.
-    """
-    if query.name.strip() or query.exact:
+    """A warning when several segments are called a tumor and none was requested by name or number."""
+    if query.name.strip() or query.has_number:
         return []
     tumors = _tumors(segments)
-    if len(tumors) > 1 and query.label == 1:
+    if len(tumors) > 1:
         text = f"{len(tumors)} segments are called a tumor, {listed(tumors)}: number {chosen.number} was used"
         return [query.finding("roi-several-tumors", text)]
     return []

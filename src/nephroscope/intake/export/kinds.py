@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nephroscope.imaging.masks.segments import Content, content_of
+from nephroscope.imaging.masks.words import Content, content_of
 
 CT, LOCALIZER, PROJECTION, SEG, RTSTRUCT = "ct", "localizer", "projection", "segmentation", "rtstruct"
 DICOMDIR = "dicomdir"  # an index of the medium: no series

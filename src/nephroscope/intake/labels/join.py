@@ -103,7 +103,7 @@ def join_found(
     labels: list[LabelRow] | None,
     subtypes: tuple[str, ...],
     format: ImageFormat,
-    tumor_label: int = 1,
+    tumor_label: int | None = None,
     source: Path | None = None,
 ) -> tuple[tuple[Case, ...], tuple[Exclusion, ...]]:
     """Cases where a volume, its ROI and its label meet; an exclusion for each that stays alone.
@@ -116,7 +116,7 @@ def join_found(
         labels: Rows of the label table; without any, cases have no subtype.
         subtypes: The study's.
         format: Of all these volumes.
-        tumor_label: Value of the tumor in label maps, where a label row does not say it.
+        tumor_label: Value of the tumor in label maps, where a label row does not say it; None: nobody said it.
         source: Folder of the import; paths of the column roi that do not start at the table's folder start here.
     """
     if labels is None:
@@ -215,7 +215,7 @@ def _case(
     label: LabelRow,
     drawn: Sequence[tuple[Found, RoiChoice]],
     format: ImageFormat,
-    tumor_label: int,
+    tumor_label: int | None,
     alone: bool,
 ) -> Case:
     """The case of a label row with its series, the first of which describes the patient, and the ROIs on each."""
@@ -243,8 +243,8 @@ def _case(
                 author=author,
                 path=path,
                 series=name,
-                label=choice.tumor_label or tumor_label,
-                name=choice.tumor_name,
+                label=choice.tumor_label or tumor_label or 1,
+                name=choice.tumor_name or ("#1" if tumor_label == 1 else ""),  # 1 alone chooses nothing
             )
             for author, path in _authors(volume, choice, alone).items()
         ]

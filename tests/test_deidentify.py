@@ -15,9 +15,8 @@ import openpyxl
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate, generate_fragments
 from pydicom.sequence import Sequence
-from pydicom.uid import ImplicitVRLittleEndian, generate_uid
+from pydicom.uid import ImplicitVRLittleEndian, RLELossless, generate_uid
 
 from nephroscope.base.errors import CohortError, ConfigError
 from nephroscope.cli import run
@@ -85,7 +84,7 @@ def named_slices(patient_id=PATIENT, name=NAME, study_date="20210315"):
         image.OtherPatientIDsSequence = Sequence([item(PatientID="0047113", TypeOfPatientID="TEXT")])
         image.ReferencedImageSequence = Sequence([referenced])
         image.PerformedProtocolCodeSequence = Sequence(
-            [item(CodeValue="1", CodingSchemeDesignator="DCM", CodeMeaning="Abdomen")]
+            [item(CodeValue="818981001", CodingSchemeDesignator="SCT", CodeMeaning="Abdomen")]
         )
         image.PerformedProtocolCodeSequence[0].add_new(0x0040A123, "PN", "Weiss^Eva")
         image.PerformedProtocolCodeSequence[0].add_new(0x0040A160, "UT", "text by Dr. Weiss on Müller")
@@ -424,7 +423,12 @@ def test_the_search_sees_every_kind_of_leak(tmp_path):
     ]
     assert leaks(ImageComments="19300704")[0] == "ImageComments: an identifying value"
     assert leaks(OperatorsName="Kurz^A") == ["OperatorsName: a person's name"]
-    assert leaks(StudyInstanceUID=original.StudyInstanceUID) == ["StudyInstanceUID: an original UID"]
+    assert leaks(StudyInstanceUID=original.StudyInstanceUID) == [
+        "StudyInstanceUID: an original UID",
+        "bytes: an original UID",
+    ]
+    for text in ("04.07.1930", "xMüllerBrandtHansJürg", f"of {original.StudyInstanceUID}"):
+        assert leaks(ImageComments=text)[0] == "ImageComments: an identifying value"
     assert leaks(PixelData=bytes(len(original.PixelData))) == ["pixels: different from the source"]
     assert leaks(ICCProfile=b"..Brandt") == [
         "ICCProfile: bytes: an identifying value",
@@ -572,19 +576,6 @@ def test_codes_of_the_hospital_tell_nothing_and_stay_alike(tmp_path):
     assert "99LOCAL" in own
     assert "KSB" not in own
     assert {f.PerformedProtocolCodeSequence[0].CodeMeaning for f in files} == {"Abdomen"}
-
-
-def test_comment_in_the_pixel_stream_is_found(tmp_path, test_data):
-    (path,) = (test_data / "dicom_transfer_syntaxes").glob("*JPEG2000LosslessOnly*")
-    file = read_quietly(path)
-    file.PatientName = "Brandt^Hans"
-    fragment = next(generate_fragments(file.PixelData))
-    spoilt = fragment[:2] + b"\xff\x64\x00\x10\x00\x01Hans Brandt." + fragment[2:]
-    file.PixelData = encapsulate([spoilt])
-    (tmp_path / "src").mkdir()
-    file.save_as(tmp_path / "src" / "file")
-    summary = go(tmp_path, tmp_path / "src")
-    assert "pixels, bytes: an identifying value" in summary["refused"][0]["reason"]
 
 
 def test_a_copy_can_be_copied_again(tmp_path):
@@ -829,12 +820,20 @@ def test_real_files_keep_their_pixels_and_lose_their_uids(tmp_path, test_data, p
     assert summary["n_refused"] == 0
     assert summary["n_written"] > 0
     sources = [f for f in map(read_quietly, (test_data / place).rglob("*")) if f is not None]
-    pixels = {hashlib.sha256(pixel_bytes(f) or b"").digest() for f in sources}
+    pixels = {_picture(f) for f in sources}
     uids = set().union(*(identity_of(f).uids for f in sources))
     for path in written(tmp_path / "dst"):
         made = read_quietly(path)
-        assert hashlib.sha256(pixel_bytes(made) or b"").digest() in pixels
+        assert _picture(made) in pixels
         assert not uids & {str(e.value) for e in made.iterall() if e.VR == "UI"}
+
+
+def _picture(file):
+    """Digest of the stored pixels; of run-length pixels, which are coded anew, the decoded ones."""
+    content = pixel_bytes(file) or b""
+    if content and file.file_meta.TransferSyntaxUID == RLELossless:
+        content = file.pixel_array.tobytes()
+    return hashlib.sha256(content).digest()
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -6,11 +6,11 @@ of its path, because paths contain names. Only the key links patients and pseudo
 
 import hashlib
 import os
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from nephroscope.base.errors import ConfigError, StudyError
 from nephroscope.base.files import load_json, save_json
@@ -18,8 +18,9 @@ from nephroscope.base.parallel import map_in_processes
 from nephroscope.base.progress import track
 from nephroscope.base.version import __version__
 from nephroscope.intake.deidentify.file import FileResult, Job, process_file
-from nephroscope.intake.deidentify.labels import read_labels_to_translate, translate_labels
-from nephroscope.intake.deidentify.pseudonyms import open_key, save_linkage
+from nephroscope.intake.deidentify.labels import names_of, read_labels_to_translate, translate_labels
+from nephroscope.intake.deidentify.patients import identifiers, several_issuers
+from nephroscope.intake.deidentify.pseudonyms import known_issuers, open_key, save_linkage
 from nephroscope.intake.deidentify.rules import PROFILE, Options
 
 __all__ = ["Options", "deidentify_export"]
@@ -27,6 +28,8 @@ __all__ = ["Options", "deidentify_export"]
 SUMMARY, SUMMARY_FORMAT = "deidentification.json", 1
 LABELS = "labels.csv"
 _PARALLEL_FROM = 64
+J = TypeVar("J")
+R = TypeVar("R")
 
 
 def deidentify_export(
@@ -60,19 +63,32 @@ def deidentify_export(
     _begin(destination, begun)
     paths = list(_files(source))
     tally = _Tally()
-    jobs = (Job(path=path, destination=destination, secrets=secrets, options=options) for path in paths)
-    results = track(_results(jobs, len(paths)), "de-identify", "file", len(paths))
+    held = track(_each(identifiers, iter(paths), len(paths)), "look for patients", "file", len(paths))
+    patients = several_issuers(held, known_issuers(key_path, secrets))
+    names = names_of(table) if table is not None else frozenset()
+    jobs = (
+        Job(
+            path=path,
+            destination=destination,
+            secrets=secrets,
+            options=options,
+            patients=patients,
+            names=names,
+        )
+        for path in paths
+    )
+    results = track(_each(process_file, jobs, len(paths)), "de-identify", "file", len(paths))
     for number, (path, result) in enumerate(zip(paths, results, strict=True), start=1):
         tally.add(result, number, path.relative_to(source))
-    linkage = save_linkage(key_path, tally.pseudonyms)
+    linkage = save_linkage(key_path, tally.links)
     summary = begun | {"complete": True, "n_files": len(paths)} | tally.as_dict()
     if table is not None:
         summary["labels"] = translate_labels(
             table,
             destination / LABELS,
             secrets,
-            tally.pseudonyms,
-            tally.words,
+            tally.pseudonyms(),
+            tally.words | names,
             age_sex=options.age_sex,
         )
     save_json(destination / SUMMARY, summary)
@@ -91,7 +107,7 @@ class _Tally:
         }
         self.doubts: Counter[str] = Counter()
         self.refused: list[dict[str, object]] = []
-        self.pseudonyms: dict[str, str] = {}
+        self.links: dict[tuple[str, str], str] = {}
         self.words: set[str] = set()
         self._targets: set[bytes] = set()
         self._n_twice = 0
@@ -104,7 +120,7 @@ class _Tally:
                 self._n_twice += 1
                 return
             self._targets.add(digest)
-            self.pseudonyms[result.patient] = result.pseudonym
+            self.links[result.patient, result.issuer] = result.pseudonym
             self.words |= result.words
         self.outcomes[result.outcome] += 1
         if result.outcome in self.kinds:
@@ -116,10 +132,17 @@ class _Tally:
                 {"file": number, "digest": hashlib.sha256(name).hexdigest()[:12], "reason": result.reason}
             )
 
+    def pseudonyms(self) -> dict[str, str]:
+        """Pseudonym by patient number; empty for a number of several patients."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for (patient, _), pseudonym in self.links.items():
+            found[patient].add(pseudonym)
+        return {patient: "".join(named) if len(named) == 1 else "" for patient, named in found.items()}
+
     def as_dict(self) -> dict[str, Any]:
         """For the summary; it contains no identifiers."""
         return {
-            "n_patients": len(set(self.pseudonyms.values())),
+            "n_patients": len(set(self.links.values())),
             "n_written": self.outcomes["written"] + self.outcomes["there"],
             "n_from_earlier_run": self.outcomes["there"],
             "n_twice": self._n_twice,
@@ -184,9 +207,6 @@ def _files(source: Path) -> Iterator[Path]:
     yield from closed
 
 
-def _results(jobs: Iterator[Job], n_jobs: int) -> Iterator[FileResult]:
+def _each(work: Callable[[J], R], jobs: Iterator[J], n_jobs: int) -> Iterator[R]:
     """Results in the order of the jobs; with several processes if there are enough files."""
-    if n_jobs < _PARALLEL_FROM:
-        yield from map(process_file, jobs)
-        return
-    yield from map_in_processes(process_file, jobs)
+    yield from map(work, jobs) if n_jobs < _PARALLEL_FROM else map_in_processes(work, jobs)

@@ -6,15 +6,15 @@ A file is written under a temporary name, read back and searched, and only then 
 
 import errno
 import hashlib
-import logging
 import os
-import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from nephroscope.base.files import replacing
 from nephroscope.imaging.dicom.files import DICOM_DAMAGE
+from nephroscope.intake.deidentify.patients import Patients, issuer_of, silent_pydicom
+from nephroscope.intake.deidentify.pixels import CUT, clean_pixels
 from nephroscope.intake.deidentify.pseudonyms import Secrets
 from nephroscope.intake.deidentify.rules import Options, Rules, deidentify_dataset, new_file_meta
 from nephroscope.intake.deidentify.verify import Identity, find_leaks, identity_of, pixel_bytes
@@ -36,17 +36,23 @@ _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # the next file would fail to
 # Keys of the summary, which other programs may read.
 _BURNED_IN = "CT whose header says that text is burned in"
 _SECONDARY = "CT of ImageType SECONDARY or SCREEN: text may be burned in, look at it"
+_TWO_ISSUERS = "its patient number was given by two issuers to two patients, and it does not say by which"
 _NO_ID = "no PatientID: the pseudonym identifies the examination, not the patient"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One file to de-identify, the destination folder, key and options."""
+    """One file to de-identify, the destination folder, key and options.
+
+    ``names`` are words of the names in the label table, which no file may hold.
+    """
 
     path: Path
     destination: Path
     secrets: Secrets
     options: Options
+    patients: Patients = field(default_factory=Patients)
+    names: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +67,7 @@ class FileResult:
         doubts: Doubts about a written file.
         target: Path of the written file.
         patient: Original identifier of the patient, only for the linkage table, never for messages.
+        issuer: Who gave that identifier, if the file says so; likewise.
         pseudonym: New identifier of the patient.
         words: Names and identifiers in it, only for cleaning the label table, never for messages.
     """
@@ -71,25 +78,20 @@ class FileResult:
     doubts: tuple[str, ...] = ()
     target: str = ""
     patient: str = ""
+    issuer: str = ""
     pseudonym: str = ""
     words: frozenset[str] = frozenset()
 
 
 def process_file(job: Job) -> FileResult:
-    """De-identify one file, whatever it is; pydicom's warnings are silenced, because they quote values."""
-    logger = logging.getLogger("pydicom")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
+    """De-identify one file, whatever it is."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with silent_pydicom():
             return _process(job)
     except DICOM_DAMAGE as error:
         if isinstance(error, OSError) and error.errno in _DISK:
             raise
         return FileResult(outcome="refused", reason=f"cannot be read or written ({type(error).__name__})")
-    finally:
-        logger.setLevel(level)
 
 
 def _process(job: Job) -> FileResult:
@@ -108,7 +110,7 @@ def _process(job: Job) -> FileResult:
     kind = _TAKEN.get(found, "")
     if not kind:
         return FileResult(outcome="left out", kind=_in_words(found))
-    if str(dataset.get("BurnedInAnnotation", "")) == "YES":
+    if str(dataset.get("BurnedInAnnotation") or "NO").strip().upper() != "NO":
         return FileResult(outcome="left out", kind=_BURNED_IN)
     reason = _refusal(dataset, kind)
     if reason:
@@ -117,9 +119,12 @@ def _process(job: Job) -> FileResult:
 
 
 def _write(job: Job, dataset: Any, kind: str) -> FileResult:
-    identity, pixels, patient = identity_of(dataset), pixel_bytes(dataset), _patient(dataset)
+    identity, pixels, patient = identity_of(dataset, job.names), pixel_bytes(dataset), _patient(dataset)
     doubts, class_uid = _doubts(dataset, kind), sop_class(dataset)
-    pseudonym = job.secrets.pseudonym(patient)
+    key = job.patients.key(patient, dataset)
+    if not key:
+        return FileResult(outcome="refused", kind=kind, reason=_TWO_ISSUERS)
+    pseudonym = job.secrets.pseudonym(key)
     instance = _instance(dataset)
     content = pixels if pixels is not None and kind == "CT" else job.path.read_bytes()
     place = _place(job.secrets, dataset, instance, content)
@@ -130,12 +135,19 @@ def _write(job: Job, dataset: Any, kind: str) -> FileResult:
         doubts=doubts,
         target=f"{pseudonym}/{place.as_posix()}",
         patient=patient,
+        issuer=issuer_of(dataset),
         pseudonym=pseudonym,
         words=identity.words | identity.ids,
     )
     if target.exists():
         return result
-    rules = Rules(secrets=job.secrets, options=job.options, patient=patient, identity=identity.pattern)
+    reason, cut = clean_pixels(dataset)
+    if reason:
+        return FileResult(outcome="refused", kind=kind, reason=reason)
+    if cut:
+        result = replace(result, doubts=(*doubts, CUT))
+    pixels = pixel_bytes(dataset)
+    rules = Rules(secrets=job.secrets, options=job.options, patient=key, names=identity.names)
     deidentify_dataset(dataset, rules)
     dataset.SOPClassUID, dataset.SOPInstanceUID = class_uid, job.secrets.uid(instance)
     dataset.file_meta = new_file_meta(dataset, class_uid, dataset.SOPInstanceUID)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from nephroscope.base.errors import CohortError
 from nephroscope.base.tables import save_table
+from nephroscope.base.text import without_accents
 from nephroscope.intake.deidentify.pseudonyms import OLDEST_YEARS, Secrets
+from nephroscope.intake.deidentify.verify import joined_names, name_words
 from nephroscope.intake.labels.pathology import default_table, squeezed, words_of
 from nephroscope.intake.labels.table import RawTable, open_table, usual_name
 from nephroscope.intake.labels.values import (
@@ -17,13 +19,22 @@ from nephroscope.intake.labels.values import (
     parse_size_mm,
     parse_tumor_label,
 )
-from nephroscope.intake.safe_text import clean_text
+from nephroscope.intake.safe_text import DEFINED_TERMS, clean_text, is_known
 
 IDS = ("patient_id", "case_id")
 AGE_SEX = ("age_years", "sex")
 _TEXTS = ("subtype", "subtype_reader2", "site_id", "cohort", "exclude", "exclusion_reason")
 # Five digits in a row or a date in a typed text: it may be a record number or a day.
 _NUMBERS = re.compile(r"\d{5}|\d+[./-]\d+[./-]\d{2}|[A-Za-z]\d{2}[-/]\d{3}")
+_NAME_TITLE = re.compile(
+    r"\b(sur|first|last|full|given|family|maiden|middle|nach|vor|geburts|familien|patienten|patient)?_?names?\b|nachname"
+    r"|vorname|\bnom\b|prenom|apellido|nombre|cognome|\bnome\b|naam\b|imie|nazwisko|姓名|名前|氏名|患者名|이름|성명|имя|фамилия"
+    r"|physician|doctor|\barzt|radiolog|reader|operator|befunder|medecin|medico"
+)
+_LIKE_A_NAME = re.compile(
+    r"[^\W\d_a-z][^\W\d_]+[ ,^-]+ ?[^\W\d_a-z][^\W\d_]+([ ,^-]+[^\W\d_a-z][^\W\d_]*\.?)?"
+)
+_SHORTEST_INSIDE = 5  # letters of a name that is also searched inside a longer word
 _ENDING = re.compile(r"([-_ .]?(left|right|l|r|li|re|[a-d]|\d{1,2}|t\d|tumou?r ?\d))?")
 
 
@@ -42,6 +53,27 @@ def read_labels_to_translate(path: Path) -> RawTable:
             remedy="add the column patient_id",
         )
     return table
+
+
+def names_of(table: RawTable) -> frozenset[str]:
+    """Words of the names in a table, in lower case, first and last also run together.
+
+    They stand in columns whose title says so, and in columns that are dropped and of which half the cells look like a
+    name (``Meier, Hans``).
+    """
+    found: set[str] = set()
+    for column, title in enumerate(table.header):
+        cells = [row[column] for _, row in table.rows if row[column]]
+        named = bool(_NAME_TITLE.search(without_accents(title)))
+        alike = not usual_name(title) and 2 * sum(map(bool, map(_LIKE_A_NAME.fullmatch, cells))) > len(cells)
+        if named or alike:
+            found.update(word for cell in cells for word in name_words(cell) | joined_names(_commaed(cell)))
+    return frozenset(word for word in found - DEFINED_TERMS if not is_known(word))
+
+
+def _commaed(name: str) -> str:
+    """``Hans Meier`` as ``Hans, Meier``: run together, the order does not matter."""
+    return name if "," in name or "^" in name else ",".join(name.split())
 
 
 def translate_labels(
@@ -104,7 +136,14 @@ def _search(words: Collection[str]) -> Callable[[str], bool]:
     """A function that finds these names and identifiers as whole words."""
     asian = [word for word in words if word and word[0] >= "\u2e80"]
     listed = "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
-    pattern = re.compile(rf"(?<![^\W_])(?:{listed})(?![^\W_])") if words else None
+    inside = "|".join(
+        map(re.escape, sorted(word for word in words if len(word) >= _SHORTEST_INSIDE and word.isalpha()))
+    )
+    pattern = (
+        re.compile(rf"(?<![^\W_])(?:{listed})(?![^\W_])" + (f"|{inside}" if inside else ""))
+        if words
+        else None
+    )
 
     def found(text: str) -> bool:
         text = " ".join(text.casefold().split())
@@ -117,11 +156,11 @@ def _identifier(text: str, meaning: str, secrets: Secrets, pseudonyms: Mapping[s
     if not text:
         return text
     if meaning == "patient_id":
-        return secrets.pseudonym(text)
+        return pseudonyms.get(text, secrets.pseudonym(text))
     owner = _owner(text, pseudonyms)
     ending = text[len(owner) :]
     if owner and _ENDING.fullmatch(ending.lower()):
-        return secrets.pseudonym(owner) + ending
+        return pseudonyms[owner] + ending if pseudonyms[owner] else ""
     return f"C-{secrets.letters('case', text, 10)}"
 
 

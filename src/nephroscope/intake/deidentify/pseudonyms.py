@@ -93,17 +93,34 @@ def linkage_path(key_path: Path) -> Path:
     return key_path.with_name(f"{key_path.name}.linkage.csv")
 
 
-def save_linkage(key_path: Path, pseudonyms: Mapping[str, str]) -> Path:
-    """Add patients to the table next to the key, readable only by its owner; returns its path."""
+def known_issuers(key_path: Path, secrets: Secrets) -> list[tuple[str, str]]:
+    """Number and issuer of each patient in the table next to the key whose pseudonym is that of the number alone."""
+    linked = _linked(linkage_path(key_path))
+    return [key for key, pseudonym in linked.items() if pseudonym == secrets.pseudonym(key[0])]
+
+
+def save_linkage(key_path: Path, links: Mapping[tuple[str, str], str]) -> Path:
+    """Add patients (number and issuer) to the table next to the key, readable only by its owner; returns its path."""
     path = linkage_path(key_path)
-    known = {row[0]: row[1] for _, row in read_table(path)[1]} if path.is_file() else {}
-    known.update(pseudonyms)
+    known = _linked(path) | dict(links)
+    named = {number for number, issuer in known if issuer}
+    rows = [
+        (number, pseudonym, issuer)
+        for (number, issuer), pseudonym in sorted(known.items())
+        if issuer or number not in named
+    ]
+    titles = ("patient_id", "pseudonym", "issuer")[: 3 if named else 2]
     before = os.umask(0o077)
     try:
-        save_table(path, ("patient_id", "pseudonym"), sorted(known.items()))
+        save_table(path, titles, [row[: len(titles)] for row in rows])
     finally:
         os.umask(before)
     return path
+
+
+def _linked(path: Path) -> dict[tuple[str, str], str]:
+    rows = read_table(path)[1] if path.is_file() else []
+    return {(row[0], row[2] if len(row) > 2 else ""): row[1] for _, row in rows}
 
 
 def _read_key(path: Path) -> bytes:

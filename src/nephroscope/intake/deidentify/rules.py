@@ -7,35 +7,48 @@ text, bytes and everything about the patient are removed too, unless they are kn
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from pydicom.datadict import tag_for_keyword
+from pydicom.multival import MultiValue
+
 from nephroscope.base.version import __version__
+from nephroscope.intake.deidentify.pixels import PIXELS
 from nephroscope.intake.deidentify.pseudonyms import Secrets, age_of, shifted
-from nephroscope.intake.safe_text import clean_body_part, clean_text
+from nephroscope.intake.safe_text import clean_body_part, clean_technical, clean_text
 
 PROFILE = "dicomfields_2026c"
 PUBLIC_UIDS = ("1.2.840.10008.", "2.16.840.1.113883.6.")  # of DICOM, and of public coding systems (HL7)
 _TEXT = {"LO", "SH", "ST", "LT", "UT", "UC", "UR", "AE"}
 _BYTES = {"OB", "OW", "OF", "OD", "OL", "OV", "OB or OW", "US or OW", "US or SS or OW"}
-_KEPT_BYTES = {
-    *("PixelData", "FloatPixelData", "DoubleFloatPixelData", "LUTData"),
-    *("ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
-    *(f"{color}PaletteColorLookupTableData" for color in ("Red", "Green", "Blue")),
+_TABLES = {
+    "LUTData": "LUTDescriptor",
+    **{
+        f"{color}PaletteColorLookupTableData": f"{color}PaletteColorLookupTableDescriptor"
+        for color in ("Red", "Green", "Blue")
+    },
 }
 _TECHNICAL = {
     *("Manufacturer", "ManufacturerModelName", "SoftwareVersions", "ConvolutionKernel", "FilterType"),
-    *("ContrastBolusRoute", "CodeValue", "LongCodeValue", "CodingSchemeDesignator", "CodingSchemeVersion"),
-    "CodeMeaning",
-    *("RescaleType", "WindowCenterWidthExplanation", "LUTExplanation", "DimensionDescriptionLabel"),
-    *("SegmentAlgorithmName", "PositionReferenceIndicator", "StackID", "AcquisitionMode"),
+    *("ContrastBolusRoute", "RescaleType", "WindowCenterWidthExplanation", "LUTExplanation"),
+    *("SegmentAlgorithmName", "PositionReferenceIndicator", "AcquisitionMode"),
 }
 _CODES = {"CodeValue", "LongCodeValue", "CodingSchemeDesignator", "CodingSchemeVersion", "CodeMeaning"}
-# Coding schemes with meanings from a standard; in any other scheme the meaning is free text.
+# Coding schemes of a standard, and the form of their codes; any other code is a hospital's own.
 _STANDARD_SCHEMES = {
-    *("SCT", "SRT", "SNM3", "99SDM", "DCM", "UCUM", "FMA", "LN", "RADLEX", "UMLS", "NCIt", "ICD10"),
+    "SCT": r"\d{6,18}",
+    **dict.fromkeys(("SRT", "SNM3", "99SDM"), r"[A-Z]-[0-9A-F]{4,5}"),
+    "DCM": r"\d{6}",
+    "UCUM": r"1|[{]?[A-Za-z%\[\]'*/.^0-9-]{1,8}[}]?",
+    "FMA": r"\d{4,6}",
+    "LN": r"\d{1,5}-\d",
+    "RADLEX": r"RID\d{1,6}",
+    "UMLS": r"C\d{7}",
+    "NCIt": r"C\d{4,6}",
+    "ICD10": r"[A-Z]\d\d(\.\d{1,3})?",
 }
 _DESCRIPTIONS = {
     *("SeriesDescription", "StudyDescription", "ProtocolName", "AcquisitionProtocolName", "ImageComments"),
@@ -48,6 +61,11 @@ _NOTHING_KNOWN = {"SegmentLabel": "segment", "ContrastBolusAgent": "contrast"}
 _ANNOTATORS = {"ContentCreatorName", "ROIInterpreter"}
 _KEPT_UIDS = re.compile(r"SOPClass|TransferSyntax|^Context|MappingResource")
 _UID = re.compile(r"[0-9.]{0,64}")
+_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\s*")
+# Eight digits that are a day, in any order.
+_DAY = re.compile(
+    r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])|(0[1-9]|[12]\d|3[01])(0[1-9]|[12]\d|3[01])(19|20)\d\d"
+)
 _TIME = re.compile(r"\d{2}:?(\d{2}:?(\d{2}(\.\d{1,6})?)?)?")
 
 
@@ -71,7 +89,7 @@ class Rules:
     secrets: Secrets
     options: Options
     patient: str
-    identity: re.Pattern[str] | None
+    names: Callable[[str], bool]
 
 
 def deidentify_dataset(dataset: Any, rules: Rules) -> None:
@@ -127,6 +145,9 @@ def _sequence(dataset: Any, element: Any, rules: Rules) -> None:
         del dataset[element.tag]
         return
     for item in element.value:
+        for name in PIXELS:
+            if name in item:  # an icon
+                delattr(item, name)
         _walk(item, rules)
 
 
@@ -143,13 +164,28 @@ def _keeps(element: Any, dataset: Any, rules: Rules) -> bool:
     elif vr == "PN":
         name = str(element.value or "")
         element.value = rules.secrets.annotator(name) if name and element.keyword in _ANNOTATORS else ""
+    elif element.keyword in _TABLES:
+        return _is_whole_table(element, dataset)
     elif vr in _BYTES or vr == "UN":
-        return element.keyword in _KEPT_BYTES
+        return element.keyword in PIXELS
     elif vr in _TEXT:
         return _text(element, dataset, rules)
     else:
         return _other(element, rules)
     return True
+
+
+def _is_whole_table(element: Any, dataset: Any) -> bool:
+    """Whether a look-up table is exactly as long as its descriptor says; what is longer may hold text."""
+    descriptor = dataset.get(_TABLES[element.keyword])
+    n_entries = (int(descriptor[0]) or 1 << 16) if descriptor else 0
+    if isinstance(element.value, bytes):
+        bits = int(descriptor[2]) if descriptor else 0
+        return len(element.value) in {
+            2 * n_entries,
+            n_entries + n_entries % 2 if bits == 8 else 2 * n_entries,
+        }
+    return isinstance(element.value, MultiValue) and len(element.value) == n_entries
 
 
 def _uids(element: Any, secrets: Secrets) -> Any:
@@ -171,10 +207,12 @@ def _text(element: Any, dataset: Any, rules: Rules) -> bool:
             f"T-{rules.secrets.letters('tracking', str(element.value), 10)}" if element.value else ""
         )
     elif keyword in _LABELS or (keyword in _DESCRIPTIONS and rules.options.descriptions):
-        cleaned = _each(element.value, lambda text: clean_text(text, rules.identity))
+        cleaned = _each(element.value, lambda text: clean_text(text, rules.names))
         element.value = cleaned or (_NOTHING_KNOWN.get(keyword, "") if element.value else "")
-    elif keyword in _CODES and str(dataset.get("CodingSchemeDesignator", "")) not in _STANDARD_SCHEMES:
-        element.value = _local_code(keyword, str(element.value), rules)
+    elif keyword == "StackID":
+        element.value = rules.secrets.letters("stack", str(element.value), 8) if element.value else ""
+    elif keyword in _CODES:
+        element.value = _code(keyword, str(element.value), dataset, rules)
     elif action == "delete":
         return False
     elif action in ("empty", "delete_or_empty", "empty_or_replace") or not element.value:
@@ -182,31 +220,72 @@ def _text(element: Any, dataset: Any, rules: Rules) -> bool:
     elif action:
         element.value = "ANONYMIZED"
     elif keyword in _TECHNICAL:
-        element.value = _each(element.value, lambda text: _without(rules.identity, text))
+        element.value = _each(element.value, lambda text: _without(rules.names, clean_technical(text)))
+    elif keyword == "DimensionDescriptionLabel":
+        element.value = _each(element.value, lambda text: text if tag_for_keyword(text) is not None else "")
     else:
         element.value = ""
     return True
 
 
-def _local_code(keyword: str, value: str, rules: Rules) -> str:
-    """A hospital's own code shows the hospital, and its meaning is free text; equal codes stay equal."""
+def _code(keyword: str, value: str, item: Any, rules: Rules) -> str:
+    """A standard code with the meaning that the standard gives it; else keyed hashes, so that equal codes stay equal.
+
+    A hospital's own code shows the hospital, and its meaning is free text.
+    """
+    scheme, code = (str(item.get(name, "")) for name in ("CodingSchemeDesignator", "CodeValue"))
+    form = _STANDARD_SCHEMES.get(scheme)
+    if form is not None and re.fullmatch(form, code) and not rules.names(code):
+        if keyword in ("CodeValue", "CodingSchemeDesignator"):
+            return value
+        known = _meanings().get((scheme, code), "") or clean_text(value, rules.names) or "code"
+        return known if keyword == "CodeMeaning" else ""
     if keyword == "CodeMeaning":
-        return clean_text(value, rules.identity) or "local code"
+        return clean_text(value, rules.names) or "local code"
     if keyword == "CodingSchemeDesignator":
         return "99LOCAL"
     return rules.secrets.letters("code", value, 10) if keyword == "CodeValue" else ""
 
 
+@cache
+def _meanings() -> dict[tuple[str, str], str]:
+    """The shortest meaning of each code that DICOM uses, from the tables that come with pydicom (PS3.16)."""
+    from pydicom.sr._concepts_dict import concepts
+
+    found: dict[tuple[str, str], str] = {}
+    for scheme, names in concepts.items():
+        for codes in names.values():
+            for code, (meaning, *_) in codes.items():
+                found[scheme, code] = min(found.get((scheme, code), meaning), meaning, key=len)
+    return found
+
+
 def _other(element: Any, rules: Rules) -> bool:
     """Code strings, numbers, ages: the profile's action, otherwise kept; code strings without the patient's words."""
     action = profile_actions().get((element.tag.group, element.tag.element), "")
-    if element.VR == "AS" or action == "delete":
-        return False
+    if element.VR == "AS" or action == "delete" or not element.keyword:
+        return False  # an attribute that DICOM does not know may hold anything
     if action:
         element.value = "" if element.VR in ("CS", "DS", "IS") else None
     elif element.VR == "CS":
         element.value = _each(element.value, lambda text: _code_string(element.keyword, text, rules))
+    elif element.VR in ("DS", "IS"):
+        element.value = _numbers(element.value, rules)
     return True
+
+
+def _numbers(value: Any, rules: Rules) -> Any:
+    """Numbers written as text; all are emptied if one of them is no number, a day, or names the patient."""
+    texts = (
+        [str(one) for one in value]
+        if isinstance(value, MultiValue)
+        else [str(value if value is not None else "")]
+    )
+    odd = any(
+        (text.strip() and not _NUMBER.fullmatch(text)) or _DAY.fullmatch(text.strip()) or rules.names(text)
+        for text in texts
+    )
+    return "" if odd else value
 
 
 def _code_string(keyword: str, text: str, rules: Rules) -> str:
@@ -214,8 +293,10 @@ def _code_string(keyword: str, text: str, rules: Rules) -> str:
     if keyword == "BodyPartExamined":
         text = clean_body_part(text)
     elif keyword == "ContentLabel":
-        text = clean_text(text, rules.identity).upper() or "SEGMENT"
-    return _without(rules.identity, text)
+        text = clean_text(text, rules.names).upper() or "SEGMENT"
+    else:
+        text = clean_technical(text) or ("OTHER" if text and keyword == "ImageType" else "")
+    return _without(rules.names, text)
 
 
 def _each(value: Any, change: Any) -> Any:
@@ -227,9 +308,9 @@ def _each(value: Any, change: Any) -> Any:
     return change(str(value))
 
 
-def _without(identity: re.Pattern[str] | None, text: str) -> str:
-    """A technical text; empty if it contains words that name the patient."""
-    return text if identity is None or not identity.search(text.casefold()) else ""
+def _without(names: Callable[[str], bool], text: str) -> str:
+    """A technical text; empty if it names the patient."""
+    return "" if names(text) else text
 
 
 def _method_codes(options: Options) -> Iterable[Any]:

@@ -3,7 +3,10 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from nephroscope.base.offline import send_nothing
 from nephroscope.base.version import __version__
+
+send_nothing()  # before any package that would report its use
 
 if TYPE_CHECKING:
     from nephroscope.facade.bundle import Bundle as Bundle

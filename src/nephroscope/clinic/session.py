@@ -1,5 +1,6 @@
 """A network in ONNX Runtime, for evaluation and clinic: HU slices give probabilities. No torch."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy.typing as npt
 from nephroscope.base.errors import BundleError
 
 BATCH_SLICES = 4  # larger batches do not fit into the cache of a CPU and are slower
+MOST_MEMORY = 4 << 30  # bytes
 
 
 def runtime_version() -> str:
@@ -17,27 +19,46 @@ def runtime_version() -> str:
     return str(onnxruntime.__version__)
 
 
+@cache
+def _limit_memory() -> None:
+    """Give the networks of bundles one memory, of which they cannot take more than `MOST_MEMORY`."""
+    import onnxruntime as ort
+
+    memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    ort.create_and_register_allocator(memory, ort.OrtArenaCfg(MOST_MEMORY, -1, -1, -1))
+
+
 class NetworkSession:
     """An ONNX network loaded to compute on the CPU.
+
+    Args:
+        path: The file.
+        content: Its bytes, when they were read and checked before; the network then takes limited memory.
 
     Raises:
         BundleError: ONNX Runtime cannot load the file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, content: bytes | None = None) -> None:
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as raised
 
+        onnxruntime.disable_telemetry_events()  # for a program that loaded it before this package
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
-        except (
+        options.log_severity_level = 3 if content is None else 4
+        if content is not None:
+            _limit_memory()
+            options.add_session_config_entry("session.use_env_allocators", "1")
+        self._name = path.name
+        self._raised = (
             *(raised.Fail, raised.InvalidArgument, raised.InvalidGraph, raised.InvalidProtobuf),
             *(raised.NoSuchFile, raised.NotImplemented, raised.RuntimeException),
-        ) as error:
+        )
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path) if content is None else content, options, providers=["CPUExecutionProvider"]
+            )
+        except self._raised as error:
             raise BundleError(
                 where=path.name,
                 expected="an ONNX network",
@@ -46,11 +67,23 @@ class NetworkSession:
             ) from error
 
     def logits(self, hu: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
-        """Logits (N, n_subtypes) of slices (N, size, size) in HU."""
-        parts = [
-            self._session.run(["logits"], {"hu": np.ascontiguousarray(hu[i : i + BATCH_SLICES, None])})[0]
-            for i in range(0, len(hu), BATCH_SLICES)
-        ]
+        """Logits (N, n_subtypes) of slices (N, size, size) in HU.
+
+        Raises:
+            BundleError: The network cannot compute them, such as one for slices of another size.
+        """
+        try:
+            parts = [
+                self._session.run(["logits"], {"hu": np.ascontiguousarray(hu[i : i + BATCH_SLICES, None])})[0]
+                for i in range(0, len(hu), BATCH_SLICES)
+            ]
+        except (*self._raised, ValueError) as error:
+            raise BundleError(
+                where=self._name,
+                expected=f"a network from slices of {' x '.join(map(str, hu.shape[1:]))} pixels to logits",
+                found=f"one that cannot compute them ({type(error).__name__})",
+                remedy="export the bundle again",
+            ) from error
         return np.concatenate(parts)
 
     def probabilities(self, hu: npt.NDArray[np.int16]) -> npt.NDArray[np.float64]:

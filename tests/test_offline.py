@@ -1,0 +1,105 @@
+"""Nothing leaves this machine: the commands, their workers and Ray under a recorder of names and packets."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nephroscope.base.offline import SWITCHES
+from nephroscope.cli import run
+from network_recorder import recorded, why_not
+
+WHY_NOT = why_not()
+under_recorder = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "can be made")
+TRAIN = "--model shufflenet_v2_x1_0 --width 0.5 --epochs 1 --slices-per-case 2 --no-augmentation"
+COMMANDS = f"""
+new s --subtypes PRCC ChRCC --positive PRCC
+import phantom s --cases 6 --seed 3
+check s
+slices s
+split s --folds 2
+models
+train s {TRAIN} --name one --jobs 2
+evaluate s
+compare s --runs one --candidates attenuation --no-control --jobs 2
+report s
+export s --out b
+predict b s/phantom/SYNTHETIC-0001/ct --roi s/phantom/SYNTHETIC-0001/roi_reader1.dcm --json
+phase --table s/seen_series.csv
+agreement s
+info
+""".strip().splitlines()
+
+
+def run_all() -> None:
+    """Each command here, and what it starts in its workers; stops at the first that fails."""
+    for line in COMMANDS:
+        code = run(line.split())
+        assert code in (0, 3), f"{line}: exit code {code}"
+        toml = Path("s/study.toml")
+        small = toml.read_text(encoding="utf-8").replace("size_px = 256", "size_px = 32")
+        toml.write_text(small.replace("resamples = 2000", "resamples = 200"), encoding="utf-8")
+
+
+def elsewhere(tmp_path: Path, code: str) -> dict:
+    """What a Python process with our package sent."""
+    environment = {
+        **{name: value for name, value in os.environ.items() if name not in SWITCHES},
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+    }
+    return recorded(sys.executable, "-c", code, cwd=tmp_path, env=environment)
+
+
+@under_recorder
+def test_the_recorder_sees_names_and_connections(tmp_path):
+    code = (
+        "import socket; print(socket.gethostbyname('reports.invalid'));"
+        "s = socket.socket(); s.settimeout(0.5); print(s.connect_ex(('192.0.2.9', 443)))"
+    )
+    seen = elsewhere(tmp_path, code)
+    assert (seen["names"], seen["sent_to"], seen["rc"]) == (["reports.invalid"], ["192.0.2.9"], 0)
+
+
+@under_recorder
+def test_no_command_looks_up_a_name_or_sends_a_packet(tmp_path):
+    seen = elsewhere(tmp_path, "from test_offline import run_all; run_all()")
+    assert seen["rc"] == 0, seen["output"]
+    assert (tmp_path / "b" / "bundle.json").is_file()
+    assert (seen["names"], seen["sent_to"]) == ([], [])
+
+
+@under_recorder
+def test_ray_does_not_report_its_use(tmp_path):
+    code = """
+import ray
+from nephroscope.base.cluster import map_on_ray
+from test_offline import switched
+ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+(_, there), = map_on_ray(switched, [0], "auto")
+ray.shutdown()
+assert there == [True] * len(there), there
+"""
+    seen = elsewhere(tmp_path, code)
+    assert seen["rc"] == 0, seen["output"]
+    # The head, which this package never starts, asks which cloud it runs in, whatever the switches say.
+    assert set(seen["names"]) <= {"metadata.google.internal"}
+    assert set(seen["sent_to"]) <= {"169.254.169.254", "192.0.2.1"}
+
+
+def switched(_: int) -> list[bool]:
+    """In a worker: whether each switch is on there."""
+    return [os.environ.get(name) == value for name, value in SWITCHES.items()]
+
+
+def test_switches_are_on_before_any_package_is_loaded():
+    code = (
+        "import os, sys, nephroscope; from nephroscope.base.offline import SWITCHES;"
+        "print(all(os.environ.get(n) == v for n, v in SWITCHES.items()), 'onnxruntime' in sys.modules)"
+    )
+    environment = {**os.environ, "ORT_DISABLE_TELEMETRY": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout.split() == ["True", "False"]

@@ -205,3 +205,167 @@ def test_a_sheared_grid_is_a_tilted_gantry(tmp_path):
     affine[1, 2] = 0.004
     nibabel.save(nibabel.Nifti1Image(box_hu().transpose(), affine), tmp_path / "a.nii")
     assert read_nifti(tmp_path / "a.nii").geometry.shape == box_hu().shape
+
+
+# ---- what a header says twice, or not at all
+
+
+def saved(path, qform=None, sform=None, hu=None):
+    """A CT with these forms, RAS; the codes are 1 and 2."""
+    image = nibabel.Nifti1Image((box_hu() if hu is None else hu).transpose(2, 1, 0), None)
+    image.set_qform(qform, 1 if qform is not None else 0)
+    image.set_sform(sform, 2 if sform is not None else 0)
+    given = qform if qform is not None else sform
+    image.header.set_zooms(np.linalg.norm(given[:3, :3], axis=0))
+    nibabel.save(image, path)
+    return path
+
+
+def ras(spacing=(0.7, 0.9, 2.5), origin=(20.0, 30.5, 100.0)):
+    affine = np.diag([-spacing[0], -spacing[1], spacing[2], 1.0])
+    affine[:3, 3] = origin
+    return affine
+
+
+def mirrored():
+    affine = ras() @ np.diag([-1.0, 1, 1, 1])
+    affine[:3, 3] = (ras() @ [47, 0, 0, 1])[:3]
+    return affine
+
+
+@pytest.mark.parametrize(
+    ("other", "apart"),
+    [(mirrored(), "48"), (ras((0.7, 0.9, 1.25)), "2.75"), (ras(origin=(20.0, 30.5, 107.5)), "3")],
+    ids=["left and right", "spacing", "origin"],
+)
+def test_two_places_for_one_voxel_are_refused_and_both_are_named(tmp_path, other, apart):
+    with pytest.raises(SeriesError) as refused:
+        read_nifti(saved(tmp_path / "ct.nii", other, ras()))
+    assert refused.value.expected == "one place for each voxel"
+    assert f"{apart} voxels apart: sform says 0.7 x 0.9 x 2.5 mm" in refused.value.found
+    assert " and qform says " in refused.value.found
+
+
+def test_a_spacing_in_pixdim_that_is_not_that_of_sform_is_refused(tmp_path):
+    path = saved(tmp_path / "ct.nii", sform=ras())
+    content = bytearray(path.read_bytes())
+    content[88:92] = np.float32(5.0).tobytes()
+    path.write_bytes(content)
+    with pytest.raises(SeriesError, match=r"sform says 0.7 x 0.9 x 2.5 mm .* pixdim says 0.7 x 0.9 x 5 mm"):
+        read_nifti(path)
+
+
+@pytest.mark.parametrize(("shift_mm", "codes"), [(0.0, []), (0.1, []), (1.0, ["geometry-disagrees"])])
+def test_less_than_a_voxel_apart_is_a_finding_and_rounding_is_none(tmp_path, shift_mm, codes):
+    volume = read_nifti(saved(tmp_path / "ct.nii", ras(origin=(20.0, 30.5, 100.0 + shift_mm)), ras()))
+    assert [finding.code for finding in volume.findings] == codes
+    assert np.allclose(volume.geometry.affine, box_affine())
+
+
+def spoil(path, at, value):
+    content = bytearray(path.read_bytes())
+    content[at : at + len(value)] = value
+    path.write_bytes(content)
+    return path
+
+
+def test_voxels_begin_behind_the_header_whatever_vox_offset_says(tmp_path):
+    path = spoil(write_nifti(box_hu(), tmp_path / "ct.nii"), 108, np.float32(0).tobytes())
+    assert np.array_equal(read_nifti(path).hu, box_hu())
+    for offset in (356, 1024, 352.5, np.nan):
+        with pytest.raises(SeriesError, match="a whole NIfTI file"):
+            read_nifti(spoil(path, 108, np.float32(offset).tobytes()))
+
+
+@pytest.mark.parametrize("name", ["ct.nii", "ct.nii.gz"])
+@pytest.mark.parametrize(("at", "n"), [(42, 47), (42, 49), (44, 39), (46, 5), (46, 7)])
+def test_another_number_of_voxels_than_there_are_is_refused(tmp_path, name, at, n):
+    """One column fewer would shear the volume; one slice fewer would lose it."""
+    content = bytearray(write_nifti(box_hu(), tmp_path / "whole.nii").read_bytes())
+    content[at] = n
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    with pytest.raises(SeriesError, match=r"(less|more) than the \d+ bytes that its header announces"):
+        read_nifti(tmp_path / name)
+
+
+@pytest.mark.parametrize("mm", [0.0, np.nan])
+def test_a_spacing_of_0_is_refused(tmp_path, mm):
+    for path in (saved(tmp_path / "q.nii", qform=ras()), saved(tmp_path / "s.nii", sform=ras())):
+        with pytest.raises(SeriesError, match="expected three spacings above 0 in pixdim"):
+            read_nifti(spoil(path, 84, np.float32(mm).tobytes()))
+
+
+def test_a_datatype_of_another_size_than_bitpix_is_refused(tmp_path):
+    with pytest.raises(
+        SeriesError, match="16 bits per voxel, as datatype int16 says, found 32, as bitpix says"
+    ):
+        read_nifti(spoil(write_nifti(box_hu(), tmp_path / "ct.nii"), 72, np.int16(32).tobytes()))
+
+
+def test_a_negative_scale_is_refused(tmp_path):
+    path = spoil(write_nifti(box_hu(), tmp_path / "ct.nii"), 112, np.float32([-1, 0]).tobytes())
+    with pytest.raises(SeriesError, match="expected a positive scl_slope, found -1"):
+        read_nifti(path)
+
+
+def test_the_header_of_a_pair_says_what_to_do(tmp_path):
+    image = nibabel.Nifti1Pair(box_hu(), np.eye(4))
+    nibabel.save(image, tmp_path / "ct.hdr")
+    with pytest.raises(SeriesError, match=r"a pair \.hdr and \.img, save it as \.nii\.gz"):
+        read_nifti(tmp_path / "ct.hdr")
+
+
+def body(width, depth, shape=(3, 96, 96)):
+    """An ellipse of soft tissue in air, in pixels."""
+    rows, cols = np.ogrid[: shape[1], : shape[2]]
+    inside = ((rows - 48) / depth * 2) ** 2 + ((cols - 48) / width * 2) ** 2 < 1
+    return np.broadcast_to(np.where(inside, 40, -1000).astype(np.int16), shape)
+
+
+@pytest.mark.parametrize(
+    ("affine", "codes"),
+    [
+        (np.eye(4), ["geometry-default", "body-implausible"]),
+        (np.diag([-1.0, -1.0, 1.0, 1.0]), ["geometry-default", "body-implausible"]),
+        (ras((1.0, 1.0, 1.0)), ["body-implausible"]),
+        (ras((9.0, 9.0, 5.0)), ["body-implausible"]),
+        (ras((3.0, 3.0, 5.0)), []),
+    ],
+)
+def test_a_header_without_geometry_and_a_body_no_adult_has_are_warnings(tmp_path, affine, codes):
+    volume = read_nifti(saved(tmp_path / "ct.nii", sform=affine, hu=body(90, 70)))
+    assert [(finding.code, finding.severity) for finding in volume.findings] == [
+        (c, "warning") for c in codes
+    ]
+
+
+def test_a_crop_is_not_judged_by_its_size(tmp_path):
+    cropped = body(90, 70)[:, :, 10:]
+    volume = read_nifti(saved(tmp_path / "ct.nii", sform=ras((1.0, 3.0, 5.0)), hu=cropped))
+    assert not volume.findings
+
+
+def test_air_that_is_not_at_minus_1000_hu_is_a_finding(tmp_path):
+    hu = (body(90, 70) * 0.75).astype(np.int16)
+    (finding,) = read_nifti(saved(tmp_path / "ct.nii", sform=ras((3.0, 3.0, 5.0)), hu=hu)).findings
+    assert (finding.code, finding.severity) == ("hu-implausible", "warning")
+
+
+def test_no_more_is_read_than_the_header_announces(tmp_path):
+    """A sparse tail of 20 GB, behind plain and behind packed voxels."""
+    plain = write_nifti(box_hu(), tmp_path / "ct.nii")
+    packed = write_nifti(box_hu(), tmp_path / "ct.nii.gz")
+    for path in (plain, packed):
+        with path.open("r+b") as file:
+            file.truncate(20 * 2**30)
+        with pytest.raises(SeriesError, match="more than the"):
+            read_nifti(path)
+
+
+def test_a_volume_no_ct_has_is_refused_before_it_is_unpacked(tmp_path):
+    path = spoil(write_nifti(box_hu(), tmp_path / "ct.nii"), 40, np.int16([3, 1024, 1024, 1024]).tobytes())
+    packed = tmp_path / "ct.nii.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    for one in (path, packed):
+        with pytest.raises(SeriesError, match=r"of at most 536870912 voxels, found 1024 x 1024 x 1024"):
+            read_nifti(one)

@@ -450,7 +450,7 @@ def test_absurd_dimensions_are_refused_before_memory_is_asked_for(tmp_path):
     for image in images:
         image.Rows = image.Columns = 65535
     text = refused(write_slices(images, tmp_path))
-    assert "at most 1073741824 voxels, found 25769017350 in 6 slices of 65535 x 65535" in text
+    assert "at most 536870912 voxels, found 25769017350 in 6 slices of 65535 x 65535" in text
 
 
 def test_rows_that_do_not_fit_the_pixels(tmp_path):

@@ -17,10 +17,19 @@ OTHER_UNITS = {
 }  # of NIfTI's xyzt_units; any other value means mm
 SHEAR_TOLERANCE = 2e-3  # sine of the largest angle that counts as no shear: 0.1 degrees
 LEAST_MM, MOST_MM = 0.01, 100.0  # edges of a voxel of any CT or label map
-MOST_VOXELS = 2**30  # of a volume: 2 GiB of int16, more than 4000 slices of 512 x 512
+MOST_VOXELS = 2**29  # of a volume: 1 GiB of int16, 2048 slices of 512 x 512
 # Least shares of air and of soft tissue in a CT of a body.
 AIR_SHARE, TISSUE_SHARE = 1e-4, 5e-3
 SAMPLED_VOXELS = 10**6
+# Air around and within a body: where there is much below -500 HU, some of it has these values.
+AIR_HU_RANGE, MUCH_AIR, OF_AIR = (-1100, -900), 0.05, 0.02
+# Width (right to left) and depth (front to back) in mm that the trunk of an adult can have, and the longest scan.
+ADULT_MM = {"wide": (200.0, 700.0), "deep": (100.0, 600.0)}
+LONGEST_SCAN_MM = 2200.0
+BODY_HU = -300
+LEAST_MATRIX = 80  # rows and columns; smaller images are crops
+SAMPLED_SLICES = 15
+LEAST_BODY = 0.25  # of the longest row or column through the body; the table is thinner
 
 
 def canonical(
@@ -80,6 +89,7 @@ def hu_volume(
         )
     array, geometry = canonical(hu, affine)
     np.maximum(array, AIR_HU, out=array)
+    findings = (*findings, *check_body(array, geometry, series_uid))
     return CTVolume(hu=array, geometry=geometry, series_uid=series_uid, findings=findings)
 
 
@@ -101,7 +111,7 @@ def check_voxel(where: str, affine: npt.NDArray[np.float64]) -> None:
         SeriesError: An edge is shorter than 0.01 mm or longer than 100 mm.
     """
     edges = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
-    if ((edges > 0) & (edges < LEAST_MM) | (edges > MOST_MM)).any():
+    if not ((edges >= LEAST_MM) & (edges <= MOST_MM)).all():
         raise SeriesError(
             where=where,
             expected=f"voxels of {LEAST_MM:g} to {MOST_MM:g} mm",
@@ -147,9 +157,53 @@ def check_hu(hu: npt.NDArray[np.int16], where: str) -> list[Finding]:
         watery = np.count_nonzero((sample >= 824) & (sample <= 1224)) / sample.size
         shifted = ", as if the intercept of -1024 had been lost" if watery > 10 * TISSUE_SHARE else ""
         doubt = f"no air (from {low} to {high} HU){shifted}"
+    elif air > MUCH_AIR and np.count_nonzero(_within(sample, AIR_HU_RANGE)) < OF_AIR * air * sample.size:
+        doubt = f"its air has about {float(np.median(sample[sample < -500])):.0f} HU instead of -1000"
     else:
         return []
     return [warning("hu-implausible", f"implausible for a CT of the abdomen: {doubt}", where)]
+
+
+def check_body(hu: npt.NDArray[np.int16], geometry: VolumeGeometry, where: str) -> list[Finding]:
+    """A warning when the body has a size that no adult has: the spacing is wrong.
+
+    Small images, and a body that reaches the edge of its images, are not judged: they are crops.
+
+    Args:
+        hu: (S, R, C) on the canonical grid; some of its slices are looked at.
+        geometry: Its grid.
+        where: The series.
+    """
+    n_slices, n_rows, n_cols = geometry.shape
+    slice_mm, row_mm, col_mm = geometry.spacing_mm
+    doubts = []
+    if (n_slices - 1) * slice_mm > LONGEST_SCAN_MM:
+        doubts.append(f"a scan {n_slices * slice_mm:.0f} mm long")
+    if min(n_rows, n_cols) >= LEAST_MATRIX:
+        looked = np.unique(np.linspace(0, n_slices - 1, SAMPLED_SLICES).round().astype(int))
+        bodies = [hu[index] > BODY_HU for index in looked]
+        for name, axis, mm in (("wide", 0, col_mm), ("deep", 1, row_mm)):
+            spans = [_span(np.count_nonzero(body, axis=axis)) for body in bodies]
+            sizes = [n for n in spans if n]
+            size_mm = float(np.median(sizes)) * mm if 2 * len(sizes) > len(looked) else None
+            if size_mm is not None and not ADULT_MM[name][0] <= size_mm <= ADULT_MM[name][1]:
+                doubts.append(f"a body {size_mm:.0f} mm {name}")
+    text = (
+        f"{' and '.join(doubts)}, which no adult has: the spacing may be wrong, or this is no CT of a trunk"
+    )
+    return [warning("body-implausible", text, where)] if doubts else []
+
+
+def _span(counts: npt.NDArray[np.intp]) -> int:
+    """How many rows or columns the body takes, by its voxels in each; 0 without one, or at an edge."""
+    (own,) = np.nonzero(counts >= max(LEAST_BODY * counts.max(), 1))
+    if not own.size or own[0] == 0 or own[-1] == counts.size - 1:
+        return 0
+    return int(own[-1] - own[0] + 1)
+
+
+def _within(values: npt.NDArray[np.int16], limits: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    return (values >= limits[0]) & (values <= limits[1])
 
 
 def describe(geometry: VolumeGeometry) -> str:
@@ -158,6 +212,18 @@ def describe(geometry: VolumeGeometry) -> str:
     spacing = " x ".join(f"{mm:.4g}" for mm in geometry.spacing_mm)
     origin = ", ".join(f"{mm:.1f}" for mm in geometry.affine[:3, 3])
     return f"{size} voxels of {spacing} mm from ({origin})"
+
+
+def describe_affine(affine: npt.NDArray[np.float64]) -> str:
+    """Spacing, directions and origin of an affine in words."""
+    spacing = " x ".join(f"{mm:.4g}" for mm in np.linalg.norm(affine[:3, :3], axis=0))
+    columns = affine[:3, :3].T
+    signs = " ".join(
+        f"{'+-'[int(column[axis] < 0)]}{'xyz'[axis]}"
+        for column, axis in zip(columns, np.abs(columns).argmax(axis=1), strict=True)
+    )
+    origin = ", ".join(f"{mm:.1f}" for mm in affine[:3, 3])
+    return f"{spacing} mm along {signs} from ({origin})"
 
 
 def _three(shape: tuple[int, ...]) -> tuple[int, int, int]:

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
+from nephroscope import Study
 from nephroscope.records import Cohort, CTVolume, RoiMask, SliceSpec, SplitConfig, VolumeGeometry
 from nephroscope.study.slices import SliceStore, cut_cohort
 from nephroscope.study.split import make_split
 from one_series import one_series
+from phantoms import write_nifti
 
 SPEC = SliceSpec(size_px=32, margin_mm=4.0, min_area_mm2=1.0)
 SUBTYPES = ("PRCC", "ChRCC")
@@ -57,3 +59,21 @@ def make_store(folder: Path, cohort: Cohort, spec: SliceSpec = SPEC) -> SliceSto
 def split_of(cohort, store, **config):
     slices_of = {name: store.slice_index[rows].tolist() for name, rows in store.rows_by_case.items()}
     return make_split(cohort, slices_of, SplitConfig(**config))
+
+
+def make_study(root, n_cases=10):
+    """A study of NIfTI files that lie in its own folder, cut to 32 x 32."""
+    study = Study.create(root, ["PRCC", "ChRCC"])
+    study.change("slices", size_px=32, margin_mm=4.0)
+    study.change("evaluation", resamples=200)
+    (root / "volumes").mkdir()
+    lines = ["case_id,subtype,sex,age"]
+    for case in make_cohort(n_cases).cases:
+        volume, roi = read_disc(case)
+        write_nifti(volume.hu, root / "volumes" / f"{case.case_id}.nii.gz", volume.geometry.affine)
+        mask = roi.voxels.astype(np.uint8)
+        write_nifti(mask, root / "volumes" / f"{case.case_id}_seg.nii.gz", volume.geometry.affine)
+        lines.append(f"{case.case_id},{case.subtype},F,50")
+    (root / "labels.csv").write_text("\n".join(lines) + "\n")
+    study.import_nifti(root / "volumes", root / "labels.csv")
+    return study

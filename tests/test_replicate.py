@@ -13,7 +13,7 @@ import torch
 
 from nephroscope.base.documents import as_plain, from_plain
 from nephroscope.base.errors import CohortError, ConfigError, StudyError
-from nephroscope.base.files import one_at_a_time, save_json
+from nephroscope.base.files import save_json
 from nephroscope.cli import run
 from nephroscope.cli.replicate import REPLICATES
 from nephroscope.learning.engine.arms import train_arms
@@ -740,17 +740,6 @@ def test_damaged_answers_are_made_again_and_damaged_networks_refused(replicated)
         with pytest.raises(StudyError, match=f"{message}.*delete the folder {folder.name}"):
             study.replicate_zuo2021(options, calls)
         (folder / name).write_bytes(whole)
-
-
-def test_two_at_once_would_mix_their_epochs(tmp_path):
-    with (
-        one_at_a_time(tmp_path / "replicate" / "zuo2021"),
-        pytest.raises(StudyError, match="another replication running"),
-        one_at_a_time(tmp_path / "replicate" / "zuo2021"),
-    ):
-        pass
-    with one_at_a_time(tmp_path / "replicate" / "zuo2021"):
-        pass
 
 
 def test_readers_calls_of_other_cases_are_left_aside(replicated, tmp_path):

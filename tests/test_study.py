@@ -14,28 +14,9 @@ from nephroscope.study.cohort_table import save_cohort
 from nephroscope.study.folder import settings_as_toml
 from nephroscope.study.slices import open_store
 from one_series import changed
-from phantoms import write_nifti
-from small_study import make_cohort, read_disc
+from small_study import make_study
 
 CONFIG = TrainConfig(model="shufflenet_v2_x1_0", epochs=1, batch_size=8, precision="fp32")
-
-
-def make_study(root, n_cases=10):
-    """A study of NIfTI files that lie in its own folder, cut to 32 x 32."""
-    study = Study.create(root, ["PRCC", "ChRCC"])
-    study.change("slices", size_px=32, margin_mm=4.0)
-    study.change("evaluation", resamples=200)
-    (root / "volumes").mkdir()
-    lines = ["case_id,subtype,sex,age"]
-    for case in make_cohort(n_cases).cases:
-        volume, roi = read_disc(case)
-        write_nifti(volume.hu, root / "volumes" / f"{case.case_id}.nii.gz", volume.geometry.affine)
-        mask = roi.voxels.astype(np.uint8)
-        write_nifti(mask, root / "volumes" / f"{case.case_id}_seg.nii.gz", volume.geometry.affine)
-        lines.append(f"{case.case_id},{case.subtype},F,50")
-    (root / "labels.csv").write_text("\n".join(lines) + "\n")
-    study.import_nifti(root / "volumes", root / "labels.csv")
-    return study
 
 
 @pytest.fixture(scope="module")

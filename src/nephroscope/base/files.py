@@ -1,16 +1,26 @@
-"""Write files completely or not at all (temporary name, then rename), compute digests, and lock folders."""
+"""Write files whole or not at all, also through a lost power supply: synced, then renamed. And digests.
+
+A file is written under another name, synced to the disk, renamed, and its folder is synced. So after a kill, a full
+disk or a power cut there is the file as it was or the new one, never a part or an empty one.
+"""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from nephroscope.base.errors import StudyError
 from nephroscope.base.limits import parse_json
+
+_NO_SYNC = {errno.EINVAL, errno.ENOTSUP}  # a file system that cannot sync folders
+SEEN = ".seen.json"  # in a group of files that is ready: digests of the files that it replaces, as they were read
 
 
 def digest_of(content: object) -> str:
@@ -19,20 +29,108 @@ def digest_of(content: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A file as it was before it was read; `unchanged` refuses to write over what a person saved meanwhile.
+
+    Attributes:
+        digest: SHA-256 of its bytes; None where there was no file.
+    """
+
+    path: Path
+    digest: str | None
+
+    @classmethod
+    def of(cls, path: Path) -> "Seen":
+        """The file as it is now: to be asked before it is read."""
+        return cls(path, _digest_of_file(path))
+
+    def unchanged(self) -> None:
+        """Raise StudyError where the file is another one now."""
+        if _digest_of_file(self.path) != self.digest:
+            raise StudyError(
+                where=self.path.name,
+                expected="the file as this command read it",
+                found="that it was changed since, by a person or another program",
+                remedy="run the command again; nothing was written over",
+            )
+
+
+def _digest_of_file(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None
+
+
+def sync_file(path: Path) -> None:
+    """Wait until the content of a file is on the disk."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk; Windows does that by itself."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+    finally:
+        os.close(handle)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, synced."""
+    missing = list(takewhile(lambda part: not part.exists(), (folder, *folder.parents)))
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in missing:
+        sync_folder(part.parent)
+
+
+def publish_folder(draft: Path, folder: Path) -> None:
+    """Rename a folder of new files to a name that is not taken yet, after everything in it is on the disk.
+
+    Raises:
+        OSError: The name is taken.
+    """
+    for path in draft.rglob("*"):
+        (sync_folder if path.is_dir() else sync_file)(path)
+    sync_folder(draft)
+    draft.rename(folder)
+    sync_folder(folder.parent)
+
+
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path next to ``path``; it is renamed to it when the block succeeds, otherwise removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def replacing(path: Path, seen: Seen | None = None) -> Iterator[Path]:
+    """Give a temporary path next to ``path``; it is renamed to it when the block succeeds, otherwise removed.
+
+    Args:
+        path: The file, whole or as before.
+        seen: The file as it was read.
+
+    Raises:
+        StudyError: The file changed since it was seen; nothing is written then.
+    """
+    make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
+        sync_file(temporary)
+        if seen is not None:
+            seen.unchanged()
         temporary.replace(path)
+        sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def replacing_together(folder: Path, name: str) -> Iterator[Path]:
+def replacing_together(folder: Path, name: str, seen: Sequence[Seen] = ()) -> Iterator[Path]:
     """Give a temporary folder; the files written there replace those of ``folder`` when the block succeeds.
 
     All of them or none: when the process is killed while they are moved, `finish_replacing` moves the rest.
@@ -40,35 +138,71 @@ def replacing_together(folder: Path, name: str) -> Iterator[Path]:
     Args:
         folder: Holds the files.
         name: Of this group of files.
+        seen: Files of the folder as they were read.
+
+    Raises:
+        StudyError: A file changed since it was seen; nothing is written then.
     """
     finish_replacing(folder, name)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     temporary = folder / f".{name}.{os.getpid()}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
         yield temporary
-        temporary.replace(folder / f".{name}.ready")
+        replace_together(temporary, folder, name, seen)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replace_together(draft: Path, folder: Path, name: str, seen: Sequence[Seen] = ()) -> None:
+    """Move the files of a draft folder into ``folder``: all of them or, when something interrupts it, none.
+
+    Args:
+        draft: Next to or below ``folder``; it is gone afterwards.
+        folder: Holds the files.
+        name: Of this group of files.
+        seen: Files of the folder as they were read.
+
+    Raises:
+        StudyError: A file changed since it was seen; nothing is written then.
+    """
+    if seen:
+        digests = {one.path.name: one.digest for one in seen}
+        (draft / SEEN).write_text(json.dumps(digests), encoding="utf-8")
+    for one in seen:
+        one.unchanged()
+    publish_folder(draft, folder / f".{name}.ready")
     finish_replacing(folder, name)
 
 
 def finish_replacing(folder: Path, name: str) -> None:
-    """Move the files that an interrupted `replacing_together` had ready; mostly there are none."""
+    """Move the files that an interrupted `replace_together` had ready; mostly there are none.
+
+    What a person saved in between under one of the names is kept next to it, as ``NAME.kept``.
+    """
     ready = folder / f".{name}.ready"
     if not ready.is_dir():
         return
+    try:
+        seen = json.loads((ready / SEEN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        seen = {}
     for path in sorted(ready.iterdir()):
+        target = folder / path.name
+        if path.name == SEEN:
+            continue
         with contextlib.suppress(FileNotFoundError):  # another process moves them too
-            path.replace(folder / path.name)
-    with contextlib.suppress(FileNotFoundError):
-        ready.rmdir()
+            if path.name in seen and target.exists() and _digest_of_file(target) != seen[path.name]:
+                target.replace(target.with_name(f"{target.name}.kept"))
+            path.replace(target)
+    sync_folder(folder)
+    shutil.rmtree(ready, ignore_errors=True)
 
 
-def save_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8, completely or not at all."""
-    with replacing(path) as temporary:
+def save_text(path: Path, text: str, seen: Seen | None = None) -> None:
+    """Write ``text`` as UTF-8, whole or not at all; refused where the file changed since it was ``seen``."""
+    with replacing(path, seen) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -108,34 +242,3 @@ def load_json(path: Path, newest_format: int) -> dict[str, Any]:
             remedy="it was written by a newer nephroscope: update this one",
         )
     return dict(content)
-
-
-@contextlib.contextmanager
-def one_at_a_time(folder: Path) -> Iterator[None]:
-    """Lock the folder while the block runs: two replications of one network would overwrite each other's epochs.
-
-    The operating system frees the lock when the process ends, even if it was killed. Systems without such locks
-    (Windows) lock nothing.
-
-    Raises:
-        StudyError: Another process holds the lock.
-    """
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StudyError(
-                where=f"{folder.parent.name}/{folder.name}",
-                expected="one replication at a time",
-                found="another replication running on this study",
-                remedy="wait until it ends; finished work is not repeated",
-            ) from error
-        except OSError:
-            pass  # a file system without locks
-        yield

@@ -22,7 +22,6 @@ from nephroscope.records import Evaluation, Protocol, TrainConfig
 from nephroscope.records.settings import Settings
 
 if TYPE_CHECKING:
-    from nephroscope.facade.study import Study
     from nephroscope.learning.run_files import FoldRecord
 
 
@@ -108,9 +107,10 @@ class Train(StudyCommand):
 
         workers = Workers(jobs=self.jobs, ray=self.ray)
         study = Study(self.study)
-        if not self.resume:
-            self._divide(study)
-        run = study.train(self.training, self.name, self.resume, workers)
+        given = {"folds": self.folds, "protocol": self.protocol}
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        split = replace(study.settings.split, **changes) if changes and not self.resume else None
+        run = study.train(self.training, self.name, self.resume, workers, split)
         lines = [_fold_line(fold) for fold in run.record.folds]
         lost = [str(fold.index) for fold in run.record.folds if not fold.converged]
         if lost:
@@ -120,12 +120,6 @@ class Train(StudyCommand):
             lines.append("LEAKY: split by image")
         lines.append(f"run {run.name} complete; next: nephroscope report {self.study}")
         return Outcome(data=run.content, text="\n".join(lines))
-
-    def _divide(self, study: "Study") -> None:
-        given = {"folds": self.folds, "protocol": self.protocol}
-        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        if changes and not study.has_split(replace(study.settings.split, **changes)):
-            study.make_split(replace(study.settings.split, **changes))
 
 
 def _fold_line(fold: "FoldRecord") -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from nephroscope.base.errors import CohortError, StudyError
 from nephroscope.base.files import copy_file
+from nephroscope.base.lock import writes
 from nephroscope.base.tables import names
 from nephroscope.intake.labels.pathology import load_pathology, write_pathology
 from nephroscope.intake.public.same_patients import drop_known_patients
@@ -50,9 +51,15 @@ class StudyImports:
         write_pathology(create_study(Path(root), settings).root)
         return cls(root)
 
+    @writes("settings")
     def change(self, table: str, **values: Any) -> None:
         """Write settings of one table of study.toml, such as ``study.change("slices", roi_mode="full")``."""
         self.settings = change_settings(self.folder, table, values)
+
+    @property
+    def _lock_folder(self) -> Path:
+        """One command at a time writes into the study."""
+        return self.folder.root
 
     # 1 the cases
 
@@ -69,6 +76,7 @@ class StudyImports:
         subtypes, positive = self.settings.subtypes, self.settings.positive
         return load_cohort(self.folder.root, subtypes, positive, ChoiceRule.of(self.settings))
 
+    @writes("import")
     def import_images(self, source: Path | str, options: "ImagesOptions") -> Cohort:
         """Add the cases of a folder of slice images; without masks, whole images become slices."""
         from nephroscope.imaging.slice_images import save_image_rows
@@ -84,6 +92,7 @@ class StudyImports:
             logger.info('no masks: set slices.roi_mode = "full" in study.toml')
         return self.add(cases, found.exclusions, found.findings)
 
+    @writes("import")
     def import_dicom(
         self,
         source: Path | str,
@@ -124,6 +133,7 @@ class StudyImports:
         of_table = table.findings if table else ()
         return self.add(found.cases, found.exclusions, (*of_table, *found.findings))
 
+    @writes("import")
     def import_nifti(self, source: Path | str, labels: Path | str, tumor_label: int | None = None) -> Cohort:
         """Add the cases of a folder of NIfTI volumes with label maps, labelled by a table.
 
@@ -142,6 +152,7 @@ class StudyImports:
         pathology = load_pathology(self.folder.root)
         return read_label_table(Path(path), self.settings.columns, pathology, self.settings.subtypes)
 
+    @writes("import")
     def import_phantom(self, n_cases: int | None, seed: int = 0, like: str = "kits23") -> Cohort:
         """Make a SYNTHETIC DICOM export in the folder ``phantom`` of the study and import it."""
         from nephroscope.intake.phantom import write_phantoms
@@ -150,6 +161,7 @@ class StudyImports:
         labels = write_phantoms(export, n_cases, seed, like=like)
         return self.import_dicom(export, labels)
 
+    @writes("import")
     def import_kits(self, source: Path | str, vote: "Vote" = "MAJ") -> "tuple[Cohort, KitsImport]":
         """Add the cases of the folder that the KiTS19, KiTS21 or KiTS23 project makes.
 
@@ -184,6 +196,7 @@ class StudyImports:
         request = idc_request(self.settings, masks, kits_json, cohort, load_pathology(self.folder.root))
         return plan_idc(read_index(tuple(collections)), request), request
 
+    @writes("import")
     def import_idc(self, plan: "IdcPlan", request: "IdcRequest") -> tuple[Cohort, tuple[Exclusion, ...]]:
         """Download what `plan_idc` chose into the folder ``idc`` and add it; continues after an interruption.
 
@@ -210,6 +223,7 @@ class StudyImports:
                     remedy="import into a new study, or remove their rows from cohort.csv first",
                 )
 
+    @writes("import")
     def add(
         self, cases: Sequence[Case], exclusions: Sequence[Exclusion], findings: Sequence[Finding]
     ) -> Cohort:
@@ -238,6 +252,7 @@ class StudyImports:
         self.note(*findings)
         return self.cohort
 
+    @writes("import")
     def note(self, *findings: Finding) -> None:
         """Keep findings in the study, each once; the report shows them."""
         save_findings(self.folder.root, dict.fromkeys((*self.import_findings, *findings)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from nephroscope.base.documents import read_object
 from nephroscope.base.errors import StudyError
 from nephroscope.base.html import Record, ShownAsTable
+from nephroscope.base.lock import writes
 from nephroscope.facade.bundle import Bundle
 from nephroscope.records import Answer, Evaluation, EvaluationConfig, EvaluationGroup
 from nephroscope.study.cohort_table import load_findings
@@ -46,6 +47,11 @@ class Run(ShownAsTable):
 
     def __repr__(self) -> str:
         return f"Run({self.summary()})"
+
+    @property
+    def _lock_folder(self) -> Path:
+        """One command at a time writes into the study."""
+        return self._study
 
     @property
     def name(self) -> str:
@@ -96,6 +102,7 @@ class Run(ShownAsTable):
 
         return open_run(take_snapshot(self._study), self.name)
 
+    @writes("evaluate")
     def evaluate(self) -> Evaluation:
         """Score the test cases; writes predictions.csv, slices.csv and evaluation.json into the folder of the run.
 
@@ -114,6 +121,7 @@ class Run(ShownAsTable):
         run = self.inputs()
         return RunFigures(run=run_content(run, self.evaluate()), config=run.snapshot.settings.evaluation)
 
+    @writes("report")
     def report(self) -> Path:
         """Write the report of the run; returns the path of its page."""
         from nephroscope.report.study.page import write_report
@@ -123,6 +131,7 @@ class Run(ShownAsTable):
         content = with_saliency(content, run, run.snapshot.read_case)
         return write_report(run.snapshot.folder.report, content)
 
+    @writes("export")
     def export(self, out: Path | str) -> Bundle:
         """Write the model of the best fold as a bundle into the new folder ``out``.
 

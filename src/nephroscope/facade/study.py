@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nephroscope.base.errors import CohortError
 from nephroscope.base.html import Record, ShownAsTable
+from nephroscope.base.lock import writes
 from nephroscope.facade.imports import StudyImports
 from nephroscope.facade.run import Run
 from nephroscope.records import Split, SplitConfig, TrainConfig, counted_noun, from_mapping, with_recipe
@@ -54,6 +55,7 @@ class Study(StudyImports, ShownAsTable):
         snapshot = self.snapshot
         return CheckedCases(check_cases(snapshot.cases_to_read, self.import_findings, snapshot.read_case))
 
+    @writes("agreement")
     def set_consensus(self, rule: str) -> None:
         """Write into study.toml how the ROIs of two annotators are combined; slices cut before are then out of date.
 
@@ -63,6 +65,7 @@ class Study(StudyImports, ShownAsTable):
         check_rule(rule)
         self.change("roi", consensus=rule)
 
+    @writes("agreement")
     def agreement(self, tolerance_mm: float = TOLERANCE_MM) -> "AnnotatorReport":
         """Compare two annotators case by case; writes agreement/ and adjudication.csv.
 
@@ -112,6 +115,7 @@ class Study(StudyImports, ShownAsTable):
         """The study as it is on disk now: settings, cohort, slices and folds that belong together."""
         return take_snapshot(self.folder.root)
 
+    @writes("slices")
     def cut_slices(self) -> SliceStore:
         """Cut the slices of all cases; a case that cannot be cut is refused by name, an interrupted cut continues."""
         return cut_slices(self.snapshot)
@@ -120,6 +124,7 @@ class Study(StudyImports, ShownAsTable):
         """The slices on disk, refused when they are out of date."""
         return self.snapshot.slices
 
+    @writes("split")
     def make_split(self, config: SplitConfig | None = None, **changes: Any) -> Split:
         """Divide the patients and write splits.json; ``changes`` are settings of [split], such as ``folds=3``."""
         wanted = {**asdict(config or self.settings.split), **changes}
@@ -137,12 +142,14 @@ class Study(StudyImports, ShownAsTable):
 
     # 4 networks
 
+    @writes("train")
     def train(
         self,
         config: TrainConfig | None = None,
         name: str | None = None,
         resume: bool = False,
         workers: "Workers | None" = None,
+        split: SplitConfig | None = None,
         **changes: Any,
     ) -> Run:
         """Train a network on every fold.
@@ -152,6 +159,7 @@ class Study(StudyImports, ShownAsTable):
             name: Name of the run; by default that of the network, with a number when it is taken.
             resume: Continue the named run, or the last one that was interrupted, with the settings it started with.
             workers: Several processes or a Ray cluster, a fold each; by default one fold after the other, here.
+            split: Divide the patients so first, unless they are; by default splits.json is used as it is.
             changes: Settings of [training] to change for this run, such as ``model="mobilenet_v2"``.
 
         Raises:
@@ -166,6 +174,9 @@ class Study(StudyImports, ShownAsTable):
         if "recipe" in changes:
             config = with_recipe(config, changes["recipe"])
         config = from_mapping(TrainConfig, {**asdict(config), **changes}, "training")
+        self.folder.new_run(name or config.model, numbered=name is None)  # refused before anything is written
+        if split is not None and not self.has_split(split):
+            self.make_split(split)
         return Run(self.folder.root, train_new_run(self.snapshot, config, name, workers).name)
 
     def run(self, name: str | None = None) -> Run:
@@ -181,6 +192,7 @@ class Study(StudyImports, ShownAsTable):
 
     # 5 questions
 
+    @writes("compare")
     def compare(
         self, plan: "ComparePlan | None" = None, train: Sequence[str] = (), **changes: Any
     ) -> "Comparison":
@@ -202,6 +214,7 @@ class Study(StudyImports, ShownAsTable):
 
         return plan_capacity(self.snapshot, options or CapacityOptions())
 
+    @writes("capacity")
     def capacity(self, options: "CapacityOptions | None" = None) -> "CapacityResult":
         """Train networks of several sizes on the folds: AUC against the number of weights; writes capacity/."""
         from nephroscope.questions.capacity.runs import CapacityOptions
@@ -215,6 +228,7 @@ class Study(StudyImports, ShownAsTable):
         save_capacity(snapshot, result)
         return result
 
+    @writes("replicate")
     def replicate_zuo2021(
         self, options: "ReplicateOptions | None" = None, readers: Path | str | None = None
     ) -> "Replication":
@@ -223,6 +237,7 @@ class Study(StudyImports, ShownAsTable):
 
         return replicate_zuo2021(self.snapshot, self.import_findings, options, readers)
 
+    @writes("readers")
     def readers(
         self, path: Path | str, runs: Sequence[str] = (), options: "CallOptions | None" = None
     ) -> "ReaderStudy":

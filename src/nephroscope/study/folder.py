@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from nephroscope.base.errors import ConfigError, StudyError
-from nephroscope.base.files import save_text
+from nephroscope.base.files import Seen, finish_replacing, save_text
 from nephroscope.base.limits import MOST_TOML_BYTES, check_nesting
+from nephroscope.base.lock import LOCK, writing
 from nephroscope.records.settings import (
     CohortConfig,
     EvaluationConfig,
@@ -28,6 +29,9 @@ from nephroscope.records.settings import (
 from nephroscope.study.format_1 import rewrite_format_1
 
 FORMAT = 2
+DIVISION = (
+    "split"  # study.toml and splits.json, which are replaced together when the patients are divided otherwise
+)
 _HEADER = """\
 # A nephroscope study. Every setting is here with its default; research use only, not a medical device.
 # Names end in their unit. `nephroscope check` reads this file and names each mistake.
@@ -137,17 +141,23 @@ def create_study(root: Path, settings: Settings) -> StudyFolder:
     Raises:
         StudyError: The folder already holds a study, or other files.
     """
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        held = "a study" if (root / "study.toml").exists() else "other files"
+    folder = StudyFolder(root)
+    _check_empty(root)
+    with writing(root, "new"):
+        _check_empty(root)
+        save_text(folder.toml, settings_as_toml(settings))
+    return folder
+
+
+def _check_empty(root: Path) -> None:
+    held = [path for path in root.iterdir() if not path.name.startswith(LOCK)] if root.is_dir() else []
+    if held or (root.exists() and not root.is_dir()):
         raise StudyError(
             where=f"folder {root.name}",
             expected="a new or empty folder",
-            found=held,
+            found="a study" if (root / "study.toml").exists() else "other files",
             remedy="choose another folder; nothing was changed",
         )
-    folder = StudyFolder(root)
-    save_text(folder.toml, settings_as_toml(settings))
-    return folder
 
 
 def open_study(root: Path) -> tuple[StudyFolder, Settings]:
@@ -158,6 +168,7 @@ def open_study(root: Path) -> tuple[StudyFolder, Settings]:
         ConfigError: A setting is unknown, of another type or out of range.
     """
     folder = StudyFolder(root)
+    finish_replacing(root, DIVISION)
     if not folder.toml.is_file():
         raise StudyError(
             where=f"folder {root.name or root}",
@@ -168,7 +179,9 @@ def open_study(root: Path) -> tuple[StudyFolder, Settings]:
     content = _toml(folder.toml)
     if content.get("format") == 1 and type(content["format"]) is int:
         _settings({**content, "format": FORMAT})  # whatever is wrong in it is said first
-        rewrite_format_1(root)
+        with writing(root, "conversion to format 2"):
+            if _toml(folder.toml).get("format") == 1:
+                rewrite_format_1(root)
         content = _toml(folder.toml)
     return folder, _settings(content)
 
@@ -246,22 +259,35 @@ def settings_as_toml(settings: Settings) -> str:
     return _HEADER + tomlkit.dumps(document)
 
 
-def change_settings(folder: StudyFolder, table: str, values: Mapping[str, Any]) -> Settings:
+def change_settings(folder: StudyFolder, table: str, values: Mapping[str, object]) -> Settings:
     """Write some settings into study.toml, keeping the user's comments and order.
 
     Raises:
         ConfigError: A new value is not allowed; the file is then unchanged.
+        StudyError: Somebody saved the file in this moment.
+    """
+    text, settings, seen = changed_settings(folder, table, values)
+    save_text(folder.toml, text, seen)
+    return settings
+
+
+def changed_settings(
+    folder: StudyFolder, table: str, values: Mapping[str, object]
+) -> tuple[str, Settings, Seen]:
+    """study.toml with some settings changed: its text, what that says, and the file as it was read.
+
+    Raises:
+        ConfigError: A new value is not allowed.
     """
     import tomlkit
 
+    seen = Seen.of(folder.toml)
     document = tomlkit.parse(folder.toml.read_text(encoding="utf-8"))
-    part = document.setdefault(table, tomlkit.table())
+    part: Any = document.setdefault(table, tomlkit.table())
     for key, value in values.items():
         part[key] = value
     text = tomlkit.dumps(document)
-    settings = _settings(tomllib.loads(text))
-    save_text(folder.toml, text)
-    return settings
+    return text, _settings(tomllib.loads(text)), seen
 
 
 TABLES = {

@@ -1,23 +1,33 @@
-"""Slices while they are cut: appended case by case to partial files, so that an interrupted cut goes on."""
+"""Slices while they are cut: appended case by case to a draft folder, so that an interrupted cut goes on.
+
+The journal says how many bytes of each file belong to the finished cases, and their digest. What it says is verified
+before the cut goes on; cases whose bytes are not there, or whose ROI changed since, are cut again.
+"""
 
 import csv
 import hashlib
 import io
 import json
 import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nephroscope.base.files import digest_of
+from nephroscope.base.documents import from_plain
+from nephroscope.base.errors import StudyError
+from nephroscope.base.version import __version__
 from nephroscope.records import Finding, SliceSpec
+from nephroscope.study.drawn import Drawn
 
 COLUMNS = ("case_id", "slice_index", "area_mm2", "mm_per_px")
 HEADER_BYTES = 128
-Drawn = list[dict[str, Any] | None]
+BLOCK_BYTES = 1 << 24
+DRAFT, LOG = ".cutting", ".journal.jsonl"
 
 
 def data_files(spec: SliceSpec) -> tuple[str, ...]:
@@ -46,105 +56,158 @@ class Cut:
     phases: tuple[npt.NDArray[np.int16], ...] = ()
 
 
-class Journal:
-    """Appends cases to the partial files; after an interruption, keeps exactly the cases it had finished."""
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    """A finished case in the journal: where each file ends after it, and the digest of the file up to there."""
 
-    def __init__(self, folder: Path, spec: SliceSpec, digest: str) -> None:
-        self.folder, self.spec = folder, spec
-        folder.mkdir(parents=True, exist_ok=True)
-        self.done: set[str] = set()
+    case_id: str
+    n_slices: int
+    ends: dict[str, int]
+    digests: dict[str, str]
+    findings: tuple[Finding, ...]
+    drawn: Drawn
+
+
+class Journal:
+    """Appends cases to the draft; after an interruption, keeps exactly the cases it had finished.
+
+    Args:
+        folder: Of the slices.
+        spec: How they are cut.
+        digest: Of everything they are cut from; a draft of another one is removed.
+        is_current: Whether the ROI files of a finished case are those of now.
+    """
+
+    def __init__(
+        self, folder: Path, spec: SliceSpec, digest: str, is_current: Callable[[str, Drawn], bool]
+    ) -> None:
+        self.spec, self.draft, self._log_path = spec, folder / DRAFT, folder / LOG
+        self.files = (*data_files(spec), "slices.csv")
         self.findings: list[Finding] = []
         self.drawn: dict[str, Drawn] = {}
-        self.n_slices = self.n_cases = csv_bytes = 0
-        entries = self._entries(digest)
+        self.n_slices = self.n_cases = 0
+        heading = {"digest": digest, "version": __version__}
+        entries = [e for e in self._entries(heading) if set(e.ends) == set(e.digests) == set(self.files)]
+        changed = (n for n, e in enumerate(entries) if not is_current(e.case_id, e.drawn))
+        entries = self._verified(entries[: next(changed, len(entries))])
         for entry in entries:
-            self.done.add(entry["case_id"])
-            self.findings += [Finding(**finding) for finding in entry["findings"]]
-            self.drawn[entry["case_id"]] = entry.get("drawn", [])
-            self.n_cases += entry["n_slices"] > self.n_slices
-            self.n_slices, csv_bytes = entry["n_slices"], entry["csv_bytes"]
-        data_bytes = HEADER_BYTES + self.n_slices * spec.size_px * spec.size_px * 2
-        self._data = {name: self._open(name, data_bytes) for name in data_files(spec)}
-        self._csv = self._open("slices.csv", csv_bytes)
+            self.findings += entry.findings
+            self.drawn[entry.case_id] = entry.drawn
+            self.n_cases += entry.n_slices > self.n_slices
+            self.n_slices = entry.n_slices
         if not entries:
-            self._csv.write((",".join(csv_columns(spec)) + "\n").encode())
-        lines = [{"digest": digest}, *entries]
-        self._log = self._open("journal.jsonl", 0)
+            shutil.rmtree(self.draft, ignore_errors=True)
+        self.draft.mkdir(parents=True, exist_ok=True)
+        self._open = {name: self._kept(name, entries[-1].ends[name] if entries else 0) for name in self.files}
+        if not entries:
+            for name in data_files(spec):
+                self._append(name, bytes(HEADER_BYTES))
+            self._append("slices.csv", (",".join(csv_columns(spec)) + "\n").encode())
+        self._log = self._log_path.open("wb")
+        lines = [heading, *(asdict(entry) for entry in entries)]
         self._log.writelines(json.dumps(line).encode() + b"\n" for line in lines)
         self._log.flush()
 
-    def partial(self, name: str) -> Path:
-        """Where a file lies until it is complete."""
-        return self.folder / f".{name}.partial"
-
-    def _entries(self, digest: str) -> list[dict[str, Any]]:
-        path = self.partial("journal.jsonl")
-        if not path.exists():
+    def _entries(self, heading: dict[str, str]) -> list[_Entry]:
+        try:
+            first, *lines = self._log_path.read_bytes().splitlines()
+            if json.loads(first) != heading:
+                return []
+        except (FileNotFoundError, ValueError):
             return []
-        lines = []
-        for text in path.read_text(encoding="utf-8").splitlines():
+        entries: list[_Entry] = []
+        for line in lines:
             try:
-                lines.append(json.loads(text))
-            except ValueError:
+                entries.append(from_plain(json.loads(line), _Entry, LOG))
+            except (ValueError, StudyError):
                 break  # the line that was being written when the work was interrupted
-        if not lines or lines[0].get("digest") != digest:
-            return []
-        return lines[1:]
+        return entries
 
-    def _open(self, name: str, keep_bytes: int) -> io.BufferedRandom:
-        path = self.partial(name)
+    def _verified(self, entries: list[_Entry]) -> list[_Entry]:
+        """The first entries, as many as have their bytes in all files; the digests go on from the last of them."""
+        good, running = len(entries), {}
+        for name in self.files:
+            running[name] = [hashlib.sha256()]
+            path = self.draft / name
+            size = path.stat().st_size if path.is_file() else 0
+            with path.open("rb") if size else io.BytesIO() as file:
+                for n, entry in enumerate(entries[:good]):
+                    digest, end = running[name][-1].copy(), entry.ends[name]
+                    if file.tell() <= end <= size:
+                        digest.update(file.read(end - file.tell()))
+                    if file.tell() != end or digest.hexdigest() != entry.digests[name]:
+                        good = n
+                        break
+                    running[name].append(digest)
+        self._digests = {name: found[good] for name, found in running.items()}
+        return entries[:good]
+
+    def _kept(self, name: str, n_bytes: int) -> io.BufferedRandom:
+        path = self.draft / name
         path.touch()
         file = path.open("r+b")
-        file.truncate(keep_bytes)
+        file.truncate(n_bytes)
         file.seek(0, os.SEEK_END)
         return file
 
+    def _append(self, name: str, content: bytes) -> None:
+        self._open[name].write(content)
+        self._open[name].flush()
+        self._digests[name].update(content)
+
     def add(self, case_id: str, cut: Cut, drawn: Drawn) -> None:
         """Append one case; it counts as done once its line is in the journal."""
-        rows, findings = cut.rows, cut.findings
-        for name, hu in zip(self._data, (cut.hu, *cut.phases), strict=True):
-            self._data[name].write(hu.astype("<i2", copy=False).tobytes())
-            self._data[name].flush()
-        for row in rows:
-            self._csv.write((_csv_line(row)).encode())
-        self._csv.flush()
-        self.n_slices += len(rows)
-        self.n_cases += len(rows) > 0
-        self.findings += findings
+        for name, hu in zip(data_files(self.spec), (cut.hu, *cut.phases), strict=True):
+            self._append(name, hu.astype("<i2", copy=False).tobytes())
+        self._append("slices.csv", "".join(_csv_line(row) for row in cut.rows).encode())
+        self.n_slices += len(cut.rows)
+        self.n_cases += len(cut.rows) > 0
+        self.findings += cut.findings
         self.drawn[case_id] = drawn
-        entry = {
-            "case_id": case_id,
-            "n_slices": self.n_slices,
-            "csv_bytes": self._csv.tell(),
-            "findings": [asdict(finding) for finding in findings],
-            "drawn": drawn,
-        }
-        self._log.write(json.dumps(entry).encode() + b"\n")
+        entry = _Entry(
+            case_id=case_id,
+            n_slices=self.n_slices,
+            ends={name: file.tell() for name, file in self._open.items()},
+            digests={name: digest.hexdigest() for name, digest in self._digests.items()},
+            findings=tuple(cut.findings),
+            drawn=drawn,
+        )
+        self._log.write(json.dumps(asdict(entry)).encode() + b"\n")
         self._log.flush()
 
-    def finish(self) -> str:
-        """Write the NPY headers over the reserved bytes; gives the digest of what was cut."""
+    def finish(self) -> None:
+        """Write the NPY headers over the reserved bytes: the files of the draft are complete then."""
         shape = (self.n_slices, self.spec.size_px, self.spec.size_px)
         text = f"{{'descr': '<i2', 'fortran_order': False, 'shape': {shape}, }}"
         header = text.ljust(HEADER_BYTES - 11).encode() + b"\n"
-        for file in self._data.values():
-            file.seek(0)
-            file.write(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
-        first, *others = self._data.values()
-        return digest_of([_digest_of_file(file) for file in (first, self._csv, *others)])
+        for name in data_files(self.spec):
+            self._open[name].seek(0)
+            self._open[name].write(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+
+    def remove(self) -> None:
+        """Remove the journal, after the draft has become the slices, and what older versions left."""
+        for path in (self._log_path, *self._log_path.parent.glob(".*.partial")):
+            path.unlink(missing_ok=True)
 
     def __enter__(self) -> "Journal":
         return self
 
     def __exit__(self, *_: object) -> None:
-        for file in (*self._data.values(), self._csv, self._log):
+        for file in (*self._open.values(), self._log):
             file.close()
 
 
-def _digest_of_file(file: io.BufferedRandom) -> str:
-    file.flush()
-    file.seek(0)
-    return hashlib.file_digest(file, "sha256").hexdigest()
+def digests_of_blocks(path: Path) -> tuple[str, ...]:
+    """SHA-256 of each 16 MiB of a file, on all cores: to see in a moment whether it changed."""
+    n_blocks = max(-(-path.stat().st_size // BLOCK_BYTES), 1)
+    with ThreadPoolExecutor() as pool:
+        return tuple(pool.map(lambda n: _digest_of_block(path, n), range(n_blocks)))
+
+
+def _digest_of_block(path: Path, n: int) -> str:
+    with path.open("rb") as file:
+        file.seek(n * BLOCK_BYTES)
+        return hashlib.sha256(file.read(BLOCK_BYTES)).hexdigest()
 
 
 def _csv_line(row: tuple[object, ...]) -> str:

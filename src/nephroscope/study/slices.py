@@ -1,11 +1,10 @@
 """The slices of a study on disk: slices.npy (int16 HU, memory-mapped), slices.csv, spec.json.
 
-Cutting appends, so memory stays flat; a journal of finished cases makes it restartable. spec.json is written
-last: its presence means the store is complete.
+Cutting appends, so memory stays flat; a journal of finished cases makes it restartable. The files are cut in a draft
+folder and become the slices together; spec.json has their digests, which are checked when the slices are opened.
 """
 
 import csv
-import hashlib
 import logging
 import sys
 from array import array
@@ -14,72 +13,30 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nephroscope.base.documents import read_document
+from nephroscope.base.documents import read_document, save_document
 from nephroscope.base.errors import CohortError, NephroscopeError, StudyError
-from nephroscope.base.files import digest_of, save_json
+from nephroscope.base.files import Seen, digest_of, finish_replacing, replace_together
 from nephroscope.base.html import Record, ShownAsTable
 from nephroscope.base.progress import track
 from nephroscope.base.text import counted_noun
 from nephroscope.clinic.cut import cut_slices
 from nephroscope.records import ChosenCase, CTVolume, Finding, RoiMask, SliceSpec, UsedInput
-from nephroscope.records.settings import READERS
-from nephroscope.study.journal import Cut, Drawn, Journal, data_files
+from nephroscope.study.drawn import Drawn, drawn_now, redrawn
+from nephroscope.study.journal import (
+    Cut,
+    Journal,
+    csv_columns,
+    data_files,
+    digests_of_blocks,
+)
 from nephroscope.study.phases import cut_phase
 
-
-def drawn_now(case: ChosenCase) -> Drawn:
-    """Size in bytes, time of change and SHA-256 of each reader's ROI file; None where there is no such file."""
-    return [_look(path) for path in _rois(case).values()]
-
-
-def redrawn(
-    cases: Iterable[ChosenCase], then: Mapping[str, Sequence[dict[str, Any] | None]], only_used: bool
-) -> list[str]:
-    """The case_ids of which an ROI file is there and differs from ``then``; only those that the rule takes, or any.
-
-    A file of the same size and time of change is not read again. One that is missing says nothing: slices are used
-    where the CT is not.
-    """
-    found = []
-    for case in cases:
-        files = zip(_rois(case).items(), then.get(case.case_id, ()), strict=False)
-        used = case.authors() if only_used else _rois(case)
-        if any(_differs(path, before) for (author, path), before in files if author in used):
-            found.append(case.case_id)
-    return found
-
-
-def _rois(case: ChosenCase) -> dict[str, Path | None]:
-    """ROI files of reader-1 and reader-2, and of the author whom the rule takes, where that is another."""
-    authors = dict.fromkeys((*READERS, *case.authors()))
-    return {author: roi.path if (roi := case.roi_by(author)) else None for author in authors}
-
-
-def _look(path: Path | None) -> dict[str, Any] | None:
-    if path is None or not path.is_file():
-        return None
-    about = path.stat()
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"bytes": about.st_size, "mtime_ns": about.st_mtime_ns, "sha256": digest}
-
-
-def _differs(path: Path | None, before: dict[str, Any] | None) -> bool:
-    if path is None or before is None or not path.is_file():
-        return False
-    about = path.stat()
-    if (about.st_size, about.st_mtime_ns) == (before["bytes"], before["mtime_ns"]):
-        return False
-    now = _look(path)
-    return now is not None and now["sha256"] != before["sha256"]
-
-
 FORMAT = 1
+GROUP = "slices"  # the files that are replaced together
 logger = logging.getLogger(__name__)
 Reader = Callable[[ChosenCase], tuple[CTVolume, RoiMask]]
 
@@ -115,9 +72,15 @@ class SliceStore(ShownAsTable):
         """By further phase, bool (N,): where it has the place of the slice. Where it has not, its row is air."""
         if not self.phases:
             return {}
+        rows = self._rows()
+        return {p: np.array([row.get(f"present_{p}") == "1" for row in rows], np.bool_) for p in self.phases}
+
+    def _rows(self) -> list[dict[str, str]]:
         with (self.folder / "slices.csv").open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        return {p: np.array([row[f"present_{p}"] == "1" for row in rows], np.bool_) for p in self.phases}
+        if len(rows) != len(self.hu):
+            raise _do_not_belong(f"{len(self.hu)} rows in slices.csv, one per slice", str(len(rows)))
+        return rows
 
     def phase_of(self, case_id: str) -> str:
         """Phase of the series that was chosen of a case; ``unknown`` in slices that do not say it."""
@@ -163,14 +126,15 @@ class SliceStore(ShownAsTable):
     def _index(self) -> "tuple[list[str], array[int], array[float], array[float]]":
         case_ids: list[str] = []
         slice_index, area_mm2, mm_per_px = array("q"), array("d"), array("d")
-        with (self.folder / "slices.csv").open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
+        try:
+            for row in self._rows():
                 case_ids.append(sys.intern(row["case_id"]))
                 slice_index.append(int(row["slice_index"]))
                 area_mm2.append(float(row["area_mm2"]))
                 mm_per_px.append(float(row["mm_per_px"]))
-        if len(case_ids) != len(self.hu):
-            raise _do_not_belong(f"{len(self.hu)} rows in slices.csv, one per slice", str(len(case_ids)))
+        except (KeyError, TypeError, ValueError, OverflowError, csv.Error) as error:
+            expected = f"{', '.join(csv_columns(self.spec)[:4])} in each row of slices.csv"
+            raise _do_not_belong(expected, f"other cells in row {len(case_ids) + 2}") from error
         return case_ids, slice_index, area_mm2, mm_per_px
 
     @cached_property
@@ -234,6 +198,7 @@ class _SpecFile:
     digest: str
     findings: tuple[Finding, ...]
     content: str | None = None
+    blocks: dict[str, tuple[str, ...]] = field(default_factory=dict)
     drawn: dict[str, Drawn] = field(default_factory=dict)
     used: dict[str, UsedInput] = field(default_factory=dict)
     made_from: dict[str, str] = field(default_factory=dict)
@@ -245,6 +210,7 @@ def open_store(folder: Path) -> SliceStore:
     Raises:
         StudyError: They were never cut completely, or the files do not belong together.
     """
+    finish_replacing(folder, GROUP)
     if not (folder / "spec.json").is_file():
         raise StudyError(
             where="slices",
@@ -255,6 +221,7 @@ def open_store(folder: Path) -> SliceStore:
     about = read_document(folder / "spec.json", _SpecFile, FORMAT, "run `nephroscope slices` again")
     spec = about.spec
     hu, *others = (_open_data(folder / name, about.n_slices, spec.size_px) for name in data_files(spec))
+    _check_content(folder, about)
     return SliceStore(
         folder=folder,
         hu=hu,
@@ -273,11 +240,42 @@ def open_store(folder: Path) -> SliceStore:
 def _open_data(path: Path, n_slices: int, size_px: int) -> npt.NDArray[np.int16]:
     try:
         hu: npt.NDArray[np.int16] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise _do_not_belong(f"{n_slices} slices in {path.name}", "a damaged file") from error
+    except (FileNotFoundError, ValueError, EOFError) as error:
+        found = "no such file" if isinstance(error, FileNotFoundError) else "a damaged file"
+        raise _do_not_belong(f"{n_slices} slices in {path.name}", found) from error
+    if hu.dtype != np.int16:
+        raise _do_not_belong(f"HU as int16 in {path.name}", str(hu.dtype))
     if hu.shape != (n_slices, size_px, size_px):
         raise _do_not_belong(f"{n_slices} slices of {size_px} x {size_px} in {path.name}", str(hu.shape))
     return hu
+
+
+_checked: set[tuple[object, ...]] = set()  # by this process: each file is read once per command
+
+
+def _check_content(folder: Path, about: _SpecFile) -> None:
+    """Refuse slices that are not those that were cut. Slices of the first version have no digest of their files."""
+    if about.content is None:
+        return
+    first, *others = data_files(about.spec)
+    names = (first, "slices.csv", *others)
+    try:
+        facts = [(folder / name).stat() for name in names]
+    except FileNotFoundError as error:
+        raise _do_not_belong("slices.csv", "no such file") from error
+    key = (folder.resolve(), about.content, *((f.st_ino, f.st_size, f.st_mtime_ns) for f in facts))
+    if key in _checked:
+        return
+    for name, blocks in about.blocks.items():
+        if digests_of_blocks(folder / name) != blocks:
+            raise _do_not_belong(f"{name} as it was cut", "other content")
+    if set(about.blocks) != set(names) and _digest_of_files(folder, names) != about.content:
+        raise _do_not_belong(f"{' and '.join(names)} as they were cut", "other content")
+    _checked.add(key)
+
+
+def _digest_of_files(folder: Path, names: Iterable[str]) -> str:
+    return digest_of([str(Seen.of(folder / name).digest) for name in names])
 
 
 def _do_not_belong(expected: str, found: str) -> StudyError:
@@ -301,11 +299,18 @@ def cut_cohort(
         CohortError: No case could be cut.
     """
     cases = tuple(cases)
-    journal = Journal(folder, spec, digest)
+    finish_replacing(folder, GROUP)
+    by_id = {case.case_id: case for case in cases}
+
+    def is_current(case_id: str, then: Drawn) -> bool:
+        return case_id in by_id and not redrawn([by_id[case_id]], {case_id: then}, only_used=False)
+
+    journal = Journal(folder, spec, digest, is_current)
     with journal:
-        todo = [case for case in cases if case.case_id not in journal.done]
+        todo = [case for case in cases if case.case_id not in journal.drawn]
         for case in track(todo, "cutting slices", "case", len(todo)):
-            journal.add(case.case_id, _cut_case(case, read, spec), drawn_now(case))
+            drawn = drawn_now(case)
+            journal.add(case.case_id, _cut_case(case, read, spec), drawn)
         if journal.n_slices == 0:
             reasons = [finding.message for finding in journal.findings if finding.severity == "refusal"]
             raise CohortError(
@@ -314,24 +319,23 @@ def cut_cohort(
                 found=f"{len(cases)} cases, all refused; the first: {reasons[0] if reasons else 'no case'}",
                 remedy="run `nephroscope check` and correct the cohort",
             )
-        content = journal.finish()
-    (folder / "spec.json").unlink(missing_ok=True)
-    for name in (*data_files(spec), "slices.csv"):
-        journal.partial(name).replace(folder / name)
-    about = {
-        "format": FORMAT,
-        "digest": digest,
-        "content": content,
-        "spec": spec.as_dict,
-        "n_slices": journal.n_slices,
-        "n_cases": journal.n_cases,
-        "findings": [asdict(finding) for finding in journal.findings],
-        "drawn": journal.drawn,
-        "used": {case.case_id: asdict(case.used) for case in cases},
-        "made_from": dict(made_from or {}),
-    }
-    save_json(folder / "spec.json", about)
-    journal.partial("journal.jsonl").unlink()
+        journal.finish()
+    first, *others = data_files(spec)
+    about = _SpecFile(
+        digest=digest,
+        content=_digest_of_files(journal.draft, (first, "slices.csv", *others)),
+        blocks={name: digests_of_blocks(journal.draft / name) for name in journal.files},
+        spec=spec,
+        n_slices=journal.n_slices,
+        n_cases=journal.n_cases,
+        findings=tuple(journal.findings),
+        drawn=journal.drawn,
+        used={case.case_id: case.used for case in cases},
+        made_from=dict(made_from or {}),
+    )
+    save_document(journal.draft / "spec.json", about, FORMAT)
+    replace_together(journal.draft, folder, GROUP)
+    journal.remove()
     return open_store(folder)
 
 

@@ -10,7 +10,8 @@ from functools import cached_property
 from pathlib import Path
 
 from nephroscope.base.errors import StudyError
-from nephroscope.base.files import digest_of
+from nephroscope.base.files import digest_of, replacing_together, save_text
+from nephroscope.base.lock import writing
 from nephroscope.records import (
     DEVELOPMENT,
     INTERNAL_TEST,
@@ -29,8 +30,9 @@ from nephroscope.regions.consensus import FILE as DECISIONS_FILE
 from nephroscope.regions.consensus import load_decisions, read_consensus_case
 from nephroscope.study.artifact import changed_words, inputs_kept_in, out_of_date
 from nephroscope.study.cohort_table import load_cohort
-from nephroscope.study.folder import StudyFolder, change_settings, open_study
-from nephroscope.study.slices import SliceStore, cut_cohort, open_store, redrawn
+from nephroscope.study.drawn import redrawn
+from nephroscope.study.folder import DIVISION, StudyFolder, changed_settings, open_study
+from nephroscope.study.slices import SliceStore, cut_cohort, open_store
 from nephroscope.study.split import FORMAT as SPLIT_FORMAT
 from nephroscope.study.split import load_split, make_split, save_split
 
@@ -116,7 +118,8 @@ class Snapshot:
         if self.own_split is not None:
             return self.own_split
         if not self.folder.splits.exists():
-            return divide_patients(self)
+            with writing(self.folder.root, "split"):
+                return divide_patients(self)
         split, digest = load_split(self.folder.splits, self.cohort)
         if digest != self.split_digest:
             then, now = inputs_kept_in(self.folder.splits, SPLIT_FORMAT), self.split_made_from
@@ -247,10 +250,19 @@ def cut_slices(snapshot: Snapshot) -> SliceStore:
 
 
 def divide_patients(snapshot: Snapshot, config: SplitConfig | None = None) -> Split:
-    """Divide the patients and write splits.json; other settings than those of study.toml are written there first."""
-    settings = snapshot.settings
-    if config is not None and config != settings.split:
-        settings = change_settings(snapshot.folder, "split", asdict(config))
-    split = make_split(snapshot.cohort, snapshot.slices.indices_by_case(), settings.split)
-    save_split(split, snapshot.folder.splits, snapshot.split_digest, snapshot.split_made_from)
+    """Divide the patients and write splits.json; settings other than those of study.toml are written there with it.
+
+    Raises:
+        CohortError: The patients cannot be divided so; nothing is written then.
+    """
+    folder, config = snapshot.folder, config or snapshot.settings.split
+    split = make_split(snapshot.cohort, snapshot.slices.indices_by_case(), config)
+    kept = (snapshot.split_digest, snapshot.split_made_from)
+    if config == snapshot.settings.split:
+        save_split(split, folder.splits, *kept)
+        return split
+    text, _, seen = changed_settings(folder, "split", asdict(config))
+    with replacing_together(folder.root, DIVISION, [seen]) as new:
+        save_split(split, new / folder.splits.name, *kept)
+        save_text(new / folder.toml.name, text)
     return split

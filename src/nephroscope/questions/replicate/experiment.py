@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from nephroscope.base.documents import as_plain, from_plain
-from nephroscope.base.files import one_at_a_time, save_json
+from nephroscope.base.files import save_json
+from nephroscope.base.lock import writing
 from nephroscope.base.version import __version__
 from nephroscope.learning.engine.arms import train_arms
 from nephroscope.learning.engine.workers import Workers
@@ -125,7 +126,7 @@ def replicate(
     """
     setup = make_setup(snapshot, options)
     calls = [] if readers is None else read_test_calls(setup, readers)
-    with one_at_a_time(folder):
+    with writing(snapshot.folder.root, "replicate"):
         done = _replicate(setup, calls, folder)
         plain = as_plain(done.found)
         save_json(folder / "replicate.json", {"format": FORMAT, "version": __version__, **plain})

@@ -1,0 +1,122 @@
+"""One command at a time writes into a folder; those that only read go on meanwhile.
+
+The operating system frees the lock when its process ends, even if it was killed.
+"""
+
+import contextlib
+import functools
+import os
+import platform
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, cast
+
+from nephroscope.base.documents import read_document, save_document
+from nephroscope.base.errors import NephroscopeError, StudyError
+
+FORMAT = 1
+LOCK = ".lock"
+_held: set[tuple[Path, int]] = set()  # by this process: lock files, each with the thread that holds it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holder:
+    """Who writes into a folder.
+
+    Attributes:
+        command: Such as ``slices``.
+        pid: Of the process.
+        host: Name of the computer.
+        since: Date and time there.
+    """
+
+    command: str
+    pid: int
+    host: str
+    since: str
+
+    def __str__(self) -> str:
+        return f"`{self.command}`, process {self.pid} on {self.host} since {self.since}"
+
+
+@contextlib.contextmanager
+def writing(folder: Path, command: str, lock: str = LOCK, remove: bool = False) -> Iterator[None]:
+    """Let no other process write into a folder while the block runs; blocks inside the block are fine.
+
+    Args:
+        folder: Such as a study.
+        command: What the others are told is running.
+        lock: Name of the lock file in the folder.
+        remove: Remove the lock file afterwards, from a folder that is given away.
+
+    Raises:
+        StudyError: Another process writes there; it is named, with its computer and since when.
+    """
+    from filelock import FileLock, Timeout
+
+    path = folder.resolve() / lock
+    key = (path, threading.get_ident())
+    if key in _held:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    holder = path.with_name(f"{lock}.json")
+    held = FileLock(path, thread_local=False)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        raise _busy(folder, holder) from None
+    _held.add(key)
+    try:
+        since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+        me = Holder(command=command, pid=os.getpid(), host=platform.node(), since=since)
+        save_document(holder, me, FORMAT)
+        yield
+    finally:
+        _held.discard(key)
+        holder.unlink(missing_ok=True)
+        if remove and os.name != "nt":  # Windows removes no open file
+            path.unlink(missing_ok=True)
+        held.release()
+
+
+def _busy(folder: Path, holder: Path) -> StudyError:
+    try:
+        who = str(read_document(holder, Holder, FORMAT))
+    except NephroscopeError:
+        who = "another command"
+    return StudyError(
+        where=f"folder {folder.resolve().name}",
+        expected="one command at a time that writes there",
+        found=f"{who}, which is still running",
+        remedy="wait until it ends, and run this again",
+    )
+
+
+class Locked(Protocol):
+    """What has a folder that one command at a time writes into."""
+
+    @property
+    def _lock_folder(self) -> Path:
+        """The folder."""
+        ...
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def writes(command: str) -> Callable[[Method], Method]:
+    """Mark a method as one that writes into the folder of its object: one process at a time runs such a method."""
+
+    def mark(method: Method) -> Method:
+        @functools.wraps(method)
+        def alone(self: Locked, *args: Any, **kwargs: Any) -> Any:
+            with writing(self._lock_folder, command):
+                return method(self, *args, **kwargs)
+
+        return cast(Method, alone)
+
+    return mark

@@ -1,0 +1,116 @@
+"""Two commands on one folder: the second is refused and told who is at work; a killed process holds nothing."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+
+import pytest
+
+from nephroscope import Study
+from nephroscope.base.errors import StudyError
+from nephroscope.base.lock import writing
+from nephroscope.cli import run
+from small_study import make_study
+
+HOLD = """
+import sys
+from pathlib import Path
+from nephroscope.base.lock import writing
+with writing(Path(sys.argv[1]), "train"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def held(tmp_path):
+    """A study into which another process writes until it is killed."""
+    study = Study.create(tmp_path / "study", ["PRCC", "ChRCC"])
+    command = [sys.executable, "-c", textwrap.dedent(HOLD), str(study.folder.root)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        yield study.folder.root, process
+        process.kill()
+
+
+def test_second_writer_is_refused_and_told_who_and_since_when(held):
+    root, process = held
+    with pytest.raises(StudyError) as refused, writing(root, "slices"):
+        pytest.fail("two at once")
+    assert refused.value.where == "folder study"
+    for part in ("`train`", str(process.pid), " on ", " since 2"):
+        assert part in refused.value.found
+    process.kill()
+    process.wait()
+    with writing(root, "slices"):  # the lock of a killed process is free
+        assert json.loads((root / ".lock.json").read_text())["pid"] == os.getpid()
+    assert not (root / ".lock.json").exists()
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["slices", "STUDY"],
+        ["split", "STUDY"],
+        ["import", "phantom", "STUDY", "--cases", "2"],
+        ["train", "STUDY", "--folds", "2"],
+        ["compare", "STUDY"],
+        ["agreement", "STUDY", "--consensus", "union"],
+    ],
+    ids=" ".join,
+)
+def test_commands_that_write_are_refused_and_change_nothing(held, capsys, args):
+    root, _ = held
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    assert run([str(root) if arg == "STUDY" else arg for arg in args]) == 2
+    assert "`train`, process" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
+
+
+def test_readers_go_on(held):
+    root, _ = held
+    assert Study(root).records()[0]["cases"] == 0
+    assert len(Study(root).import_findings) == 0
+
+
+def test_blocks_inside_a_block_are_one_writer_and_another_thread_is_another(tmp_path):
+    found = []
+
+    def other():
+        try:
+            with writing(tmp_path, "split"):
+                found.append("in")
+        except StudyError as error:
+            found.append(error.found)
+
+    with writing(tmp_path, "slices"):
+        with writing(tmp_path, "split"):
+            pass
+        assert (tmp_path / ".lock.json").exists()
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    assert len(found) == 1
+    assert "`slices`" in found[0]
+
+
+def test_refused_division_leaves_the_settings(tmp_path, capsys):
+    """Twelve patients cannot be divided into 50 folds: study.toml keeps its own number, whoever asked."""
+    study = make_study(tmp_path / "study")
+    study.cut_slices()
+    root = study.folder.root
+    before = (root / "study.toml").read_bytes()
+    for command in (["split"], ["train", "--epochs", "1"]):
+        assert run([command[0], str(root), *command[1:], "--folds", "50"]) == 2
+        assert "split into 50 folds" in capsys.readouterr().err
+        assert (root / "study.toml").read_bytes() == before
+        assert not (root / "splits.json").exists()
+    assert run(["split", str(root), "--folds", "3"]) == 0
+    assert "folds = 3" in (root / "study.toml").read_text()
+    (root / "runs" / "taken").mkdir(parents=True)
+    kept = (root / "splits.json").read_bytes()
+    assert run(["train", str(root), "--folds", "2", "--name", "taken"]) == 2
+    assert (root / "splits.json").read_bytes() == kept

@@ -51,7 +51,7 @@ class New(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Check(StudyCommand):
-    """Read every case and its ROI, and list what is doubtful or wrong.
+    """Read every case and its ROI, list what is doubtful or wrong, and draw each case on check/index.html.
 
     Example: nephroscope check my-study
     """
@@ -75,6 +75,7 @@ class Check(StudyCommand):
                 for name, case in found.items()
             ],
             "of_the_import": findings_as_json(f for f in study.import_findings if not f.case_id),
+            "page": str(found.page) if found.page is not None else None,
         }
         lines = [table((_measured(name, case) for name, case in found.items()), MEASURED), ""]
         lines += [
@@ -86,6 +87,8 @@ class Check(StudyCommand):
         lines += ["", *counted_findings((name, f) for name, case in found.items() for f in case.findings)]
         read = counted_noun(len(found), "case")
         lines.append(f"{read} read, {len(doubtful)} with warnings, {len(refused)} refused")
+        if found.page is not None:
+            lines.append(f"pictures of every case, doubtful ones first: {found.page}")
         lines.append("--json prints every note; docs/reference/findings.md says what to do about each code")
         lines.append(f"next: nephroscope slices {self.study}")
         return Outcome(data=data, text="\n".join(lines), exit_code=3 if refused else 0)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,10 +51,21 @@ class Study(StudyImports, ShownAsTable):
     def check(self) -> "CheckedCases":
         """Read every case and the ROI that its slices are cut from; findings and measures by case_id.
 
-        A case that cannot be used has a finding of severity ``refusal``.
+        A case that cannot be used has a finding of severity ``refusal``. Where the packages for pages are installed
+        (``nephroscope[train]``), check/index.html shows a picture of every case.
         """
         snapshot = self.snapshot
-        return CheckedCases(check_cases(snapshot.cases_to_read, self.import_findings, snapshot.read_case))
+        if find_spec("jinja2") is None:
+            return CheckedCases(check_cases(snapshot.cases_to_read, self.import_findings, snapshot.read_case))
+        from nephroscope.report.check.page import ContactSheet, write_contact_sheet
+
+        sheet = ContactSheet(cases={case.case_id: case for case in snapshot.cases_to_read})
+        read = sheet.drawing(snapshot.read_case)
+        checked = CheckedCases(check_cases(snapshot.cases_to_read, self.import_findings, read))
+        sheet.checked = checked
+        name, synthetic = self.folder.root.resolve().name, self.cohort.synthetic
+        checked.page = write_contact_sheet(self.folder.check, name, sheet, synthetic=synthetic)
+        return checked
 
     @writes("agreement")
     def set_consensus(self, rule: str) -> None:
@@ -248,7 +260,9 @@ class Study(StudyImports, ShownAsTable):
 
 
 class CheckedCases(dict[str, CheckedCase], ShownAsTable):
-    """What `Study.check` found: findings and measures by case_id."""
+    """What `Study.check` found: findings and measures by case_id; ``page`` is where they are drawn."""
+
+    page: Path | None = None
 
     def records(self) -> list[Record]:
         """A row per finding: code, severity, message, case_id, where."""

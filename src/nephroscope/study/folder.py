@@ -65,6 +65,11 @@ class StudyFolder:
         return self.root / "splits.json"
 
     @property
+    def check(self) -> Path:
+        """The page of `check`: a picture of every case."""
+        return self.root / "check"
+
+    @property
     def report(self) -> Path:
         """Folder of the report."""
         return self.root / "report"

@@ -1,0 +1,1 @@
+"""The page of `check`: every case as a picture, what is doubtful first."""

@@ -518,7 +518,7 @@ def test_a_deflate_bomb(tmp_path):
     zeros = bytes(2**20)
     bomb = b"".join(packer.compress(zeros) for _ in range(300)) + packer.flush()
     (tmp_path / "bomb").write_bytes(content[:end] + bomb)
-    assert "a whole DICOM file, found one that is cut short or damaged (ValueError)" in refused(tmp_path)
+    assert "a whole DICOM file, found one that is cut short or damaged (it unpacks to far too much)" in refused(tmp_path)
 
 
 def test_sequences_a_thousand_deep(tmp_path):
@@ -696,3 +696,166 @@ def test_an_empty_functional_group_lacks_its_value(tmp_path):
     image.save_as(tmp_path / "one.dcm", enforce_file_format=True)
     with pytest.raises(SeriesError, match="ImagePositionPatient in every slice"):
         read_dicom_series(tmp_path)
+
+
+# ---- what slices say, compared with what they show and with each other
+
+
+def with_values(index, **values):
+    images = dicom_slices()
+    for name, value in values.items():
+        setattr(images[index], name, value)
+    return images
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"RescaleSlope": "1e308"}, "HU of 16 bits in IM 4"),
+        ({"RescaleSlope": -1}, "rescale slope above 0 in IM 4"),
+    ],
+)
+def test_a_scale_that_gives_no_hu_is_refused(tmp_path, values, expected):
+    assert expected in refused(write_slices(with_values(3, **values), tmp_path))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"RescaleIntercept": 0},
+        {"RescaleIntercept": -1124},
+        {"RescaleSlope": "1.1"},
+        {"RescaleSlope": "1e-9"},
+        {"BitsStored": 8, "HighBit": 7},
+        {"BitsStored": 12, "HighBit": 15},
+    ],
+    ids=str,
+)
+def test_a_slice_of_another_scale_that_does_not_fit_its_neighbours_is_a_finding(tmp_path, values):
+    volume = read_dicom_series(write_slices(with_values(3, **values), tmp_path))
+    (finding,) = (f for f in volume.findings if f.code == "slice-scale")
+    assert (finding.severity, finding.message[:5]) == ("warning", "IM 4:")
+
+
+def test_slices_of_different_scales_that_fit_each_other_are_no_finding(tmp_path):
+    images = dicom_slices()
+    for index, image in enumerate(images):
+        image.RescaleIntercept = -1024 - 10 * index
+        set_stored(image, box_hu()[index].astype(int) + 1024 + 10 * index)
+    images[2].BitsStored, images[2].HighBit = 12, 11
+    volume = read_dicom_series(write_slices(images, tmp_path))
+    assert same_as_the_box(volume)
+    assert not codes(volume)
+
+
+@pytest.mark.parametrize("which", [slice(None), slice(3, 4)])
+def test_monochrome1_is_a_way_to_show_the_same_values(tmp_path, which):
+    images = dicom_slices()
+    for image in images[which]:
+        image.PhotometricInterpretation = "MONOCHROME1"
+    volume = read_dicom_series(write_slices(images, tmp_path))
+    assert same_as_the_box(volume)
+    assert not codes(volume)
+
+
+def test_one_inverted_slice_is_a_finding(tmp_path):
+    images = with_values(3, PhotometricInterpretation="MONOCHROME1")
+    set_stored(images[3], 2400 - (box_hu()[3].astype(int) + 1024))
+    assert "slice-scale" in codes(read_dicom_series(write_slices(images, tmp_path)))
+
+
+@pytest.mark.parametrize("spacing", [[900, 700], ["0.0009", "0.0007"]])
+def test_a_pixel_spacing_no_ct_has_is_refused(tmp_path, spacing):
+    images = dicom_slices()
+    for image in images:
+        image.PixelSpacing = spacing
+    assert "voxels of 0.01 to 100 mm" in refused(write_slices(images, tmp_path))
+
+
+def test_spacing_between_slices_is_compared_with_the_positions(tmp_path):
+    for step_mm, found in (("2.5", []), ("-2.5", []), ("5", ["spacing-disagrees"])):
+        images = dicom_slices()
+        for image in images:
+            image.SpacingBetweenSlices = step_mm
+        volume = read_dicom_series(write_slices(images, tmp_path / step_mm))
+        assert codes(volume) == found
+        assert volume.geometry.spacing_mm[0] == 2.5
+
+
+@pytest.mark.parametrize(("thickness", "severity"), [(2.5, "note"), (0, "warning"), (None, "warning")])
+def test_one_slice_of_unknown_thickness_is_a_warning(tmp_path, thickness, severity):
+    image = dicom_slices()[2]
+    image.SliceThickness = thickness
+    (finding,) = read_dicom_series(write_slices([image], tmp_path)).findings
+    assert (finding.code, finding.severity) == ("single-slice", severity)
+
+
+def test_the_last_slice_that_is_no_dicom_any_more_is_a_finding(tmp_path):
+    """Without it the others are an even stack, and shorter."""
+    write_slices(dicom_slices(), tmp_path)
+    (tmp_path / "notes.txt").write_text("no slice")
+    assert not codes(read_dicom_series(tmp_path))
+    last = tmp_path / "IM005"
+    whole = last.read_bytes()
+    for damaged in (
+        whole[:128] + b"DYCM" + whole[132:],
+        whole.replace(b"1.2.840.10008.5.1.4.1.1.2", b"1.2.840.10008.5.1.4.1.9.2"),
+    ):
+        last.write_bytes(damaged)
+        volume = read_dicom_series(tmp_path)
+        assert (volume.hu.shape[0], codes(volume)) == (5, ["damaged-files"])
+
+
+# ---- no more is read than a header announces
+
+SPARSE = 20 * 2**30
+
+
+def with_tail(path):
+    with path.open("r+b") as file:
+        file.truncate(SPARSE)
+
+
+def test_a_sparse_tail_behind_the_pixels_is_not_read(tmp_path):
+    write_slices(dicom_slices(), tmp_path)
+    with_tail(tmp_path / "IM002")
+    assert same_as_the_box(read_dicom_series(tmp_path))
+
+
+def test_a_copy_with_a_sparse_tail_is_a_copy(tmp_path):
+    write_slices(dicom_slices(), tmp_path)
+    (tmp_path / "copy").write_bytes((tmp_path / "IM002").read_bytes())
+    with_tail(tmp_path / "copy")
+    volume = read_dicom_series(tmp_path)
+    assert same_as_the_box(volume)
+    assert codes(volume) == ["duplicate-files"]
+
+
+def test_compressed_pixels_with_a_sparse_tail_are_read_to_their_end(tmp_path):
+    images = dicom_slices()
+    for image in images:
+        image.compress(RLELossless, generate_instance_uid=False)
+    write_slices(images, tmp_path)
+    with_tail(tmp_path / "IM002")
+    assert same_as_the_box(read_dicom_series(tmp_path))
+
+
+def test_a_header_that_was_not_copied_whole_and_ends_in_zeros_is_refused(tmp_path):
+    write_slices(dicom_slices(), tmp_path)
+    path = tmp_path / "IM002"
+    whole = path.read_bytes()
+    for kept in (whole.index(b"\x28\x00\x10\x00US"), whole.index(b"\xe0\x7f\x10\x00OW")):
+        path.write_bytes(whole[:kept])
+        with_tail(path)
+        refused(tmp_path)
+
+
+def test_a_value_of_gigabytes_in_a_sparse_file_is_refused(tmp_path):
+    write_slices(dicom_slices(), tmp_path)
+    path = tmp_path / "IM002"
+    whole = bytearray(path.read_bytes())
+    at = whole.index(b"\x08\x00\x16\x00UI")
+    whole[at:at] = b"\x08\x00\x05\x00UT\x00\x00" + struct.pack("<L", 2**32 - 16)
+    path.write_bytes(whole)
+    with_tail(path)
+    assert "a value longer than any header has" in refused(tmp_path)

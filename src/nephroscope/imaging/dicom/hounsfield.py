@@ -1,5 +1,6 @@
 """Turn stored values into Hounsfield units (int16) with the rescale of each slice."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import SeriesError
+from nephroscope.base.text import first_few
 from nephroscope.imaging.dicom.files import DICOM_DAMAGE
 from nephroscope.imaging.dicom.pixel_data import PixelFile, PixelForm, damage_text, form_of, stored_frames
 from nephroscope.imaging.dicom.slice_header import SliceHeader
@@ -18,6 +20,10 @@ Stored = npt.NDArray[Any]
 # HU that a patient's own voxels can have.
 TISSUE_HU = (-500, 3072)
 HU_UNITS = {"", "HU", "HU_MOD", "US"}
+MOST_HU = 65535  # what 16 bits hold; above 32767 values are clipped
+BODY_HU = -500  # more than air
+COMPARED_PX = 128  # about so many pixels along each side of a slice are compared with the next slice
+MOST_STEP_HU = 15.0  # the tissue of neighbouring slices differs by less
 
 
 def check_size(headers: Sequence[SliceHeader], where: str) -> None:
@@ -43,6 +49,50 @@ def check_rescale(headers: Sequence[SliceHeader], where: str) -> list[Finding]:
     return [warning("rescale-type", text, where)] if others else []
 
 
+def check_scales(
+    slices: Sequence[SliceHeader], scales: Sequence[object], hu: npt.NDArray[np.int16], where: str
+) -> list[Finding]:
+    """A warning about slices of another scale than their neighbours, whose values do not fit theirs.
+
+    Scales may differ from slice to slice; then the tissue of neighbours still has about the same HU.
+
+    Args:
+        slices: Their names are used.
+        scales: Of each slice what turns its stored values into HU.
+        hu: (S, R, C), in the same order.
+        where: The series.
+    """
+    if len(set(scales)) < 2:
+        return []
+    step = max(1, max(hu.shape[1:]) // COMPARED_PX)
+    steps_hu = [_step_hu(hu[i, ::step, ::step], hu[i + 1, ::step, ::step]) for i in range(len(hu) - 1)]
+    alike = [mm for mm, one, two in zip(steps_hu, scales, scales[1:], strict=False) if one == two]
+    most = max(MOST_STEP_HU, 2 * max(alike, default=0.0))
+    counts = Counter(scales)
+    odd = {
+        i if counts[scales[i]] <= counts[scales[i + 1]] else i + 1
+        for i, step_hu in enumerate(steps_hu)
+        if scales[i] != scales[i + 1] and step_hu > most
+    }
+    if not odd:
+        return []
+    listed = first_few(slices[i].name for i in sorted(odd))
+    worst = max(step_hu for i, step_hu in enumerate(steps_hu) if {i, i + 1} & odd)
+    text = (
+        f"{listed}: another rescale or number of bits than in neighboring slices, and values up to {worst:.0f} HU "
+        "away from theirs; one of them is damaged"
+    )
+    return [warning("slice-scale", text, where)]
+
+
+def _step_hu(one: npt.NDArray[np.int16], two: npt.NDArray[np.int16]) -> float:
+    """How far the values of two neighbouring slices are apart where one of them shows more than air: the median."""
+    body = np.maximum(one, two) > BODY_HU
+    if not body.any():
+        return 0.0
+    return float(abs(np.median(two[body].astype(int) - one[body])))
+
+
 def read_hu(file: PixelFile, frames: Sequence[tuple[SliceHeader, npt.NDArray[np.int16]]], where: str) -> None:
     """Write the HU of slices of one file into arrays; padding becomes air.
 
@@ -62,6 +112,13 @@ def read_hu(file: PixelFile, frames: Sequence[tuple[SliceHeader, npt.NDArray[np.
         ):
             name = one.name
             _fill_hu(stored, form, (one.slope or 1.0, one.intercept or 0.0), out)
+    except _OverflowError as error:
+        raise SeriesError(
+            where=where,
+            expected=f"HU of 16 bits in {name}",
+            found=f"{error} (slope {one.slope:g}, intercept {one.intercept:g})",
+            remedy="send the series again; if it stays so, its rescale is wrong",
+        ) from error
     except DICOM_DAMAGE as error:
         undecoded = isinstance(error, NotImplementedError)
         raise SeriesError(
@@ -70,6 +127,10 @@ def read_hu(file: PixelFile, frames: Sequence[tuple[SliceHeader, npt.NDArray[np.
             found=damage_text(file.header, error),
             remedy="export the series uncompressed" if undecoded else "send the series again",
         ) from error
+
+
+class _OverflowError(Exception):
+    """Values leave 16 bits; the message is the highest."""
 
 
 def _fill_hu(
@@ -100,7 +161,12 @@ def _fill_hu(
         # 16-bit addition is exact as long as the result fits, also for unsigned values.
         np.add(values.view(values.dtype.newbyteorder("=").str.replace("u", "i")), np.int16(shift), out=out)
     else:
-        hu = values * slope + intercept
+        with np.errstate(over="ignore", invalid="ignore"):
+            hu = values * slope + intercept
+        if padded is not None:
+            hu[padded] = AIR_HU
+        if not (highest := float(hu.max())) <= MOST_HU:
+            raise _OverflowError(f"{highest:g}")
         np.rint(hu, out=hu)
         out[...] = np.clip(hu, AIR_HU, 32767)
     if padded is not None:

@@ -14,7 +14,7 @@ from pydicom.uid import UID
 
 from nephroscope.base.errors import SeriesError
 from nephroscope.imaging.dicom.codecs import DECODERS, PixelDamageError, Stored, check_frame, decode_frame
-from nephroscope.imaging.dicom.files import DICOM_DAMAGE, opened
+from nephroscope.imaging.dicom.files import DICOM_DAMAGE, UNDEFINED, opened
 from nephroscope.imaging.dicom.slice_header import SliceHeader, short_of, syntax_of
 
 PIXEL_TAGS = (
@@ -24,7 +24,9 @@ PIXEL_TAGS = (
 IMPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
 NATIVE = {IMPLICIT, "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", BIG_ENDIAN}
 PIXEL_DATA = (0x7FE0, 0x0010)
-UNDEFINED = 0xFFFFFFFF
+MOST_CODED = 2  # times the bytes of the pixels, and as many more, that compressed frames may take
+MOST_CODED_MORE = 2**20
+AT_ONCE = 2**20  # bytes that are compared at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +109,7 @@ def begin_pixels(stream: BinaryIO, header: Any, pixels_at: int, form: PixelForm)
         raise PixelDamageError("no integer pixel data")
     start = stream.tell()
     if syntax not in NATIVE:
-        _check_fragments(stream, size)
+        _end_of_fragments(stream, size)
         stream.seek(start)
         return start, big
     if big and form.bits_allocated == 8:
@@ -120,15 +122,43 @@ def begin_pixels(stream: BinaryIO, header: Any, pixels_at: int, form: PixelForm)
     return start, big
 
 
-def _check_fragments(stream: BinaryIO, size: int) -> None:
-    """Refuse compressed pixel data with an incomplete last fragment. Source: DICOM PS3.5 A.4."""
+def _end_of_fragments(stream: BinaryIO, size: int) -> int:
+    """Where compressed pixel data end, their delimiter included; the stream stands at their begin.
+
+    Raises:
+        PixelDamageError: The last fragment is not complete. Source: DICOM PS3.5 A.4.
+    """
     while len(head := stream.read(8)) == 8:
         group, element, length = struct.unpack("<HHL", head)
         if (group, element) != (0xFFFE, 0xE000):
-            return
+            break
         if stream.tell() + length > size:
             raise PixelDamageError(f"{size - stream.tell()} of {length} bytes of its last fragment")
         stream.seek(length, os.SEEK_CUR)
+    return stream.tell()
+
+
+def _coded(stream: BinaryIO, header: Any, form: PixelForm) -> bytes:
+    """The fragments of compressed pixel data, and nothing behind them.
+
+    Raises:
+        PixelDamageError: They take far more bytes than their pixels.
+    """
+    start, size = stream.tell(), stream.seek(0, os.SEEK_END)
+    stream.seek(start)
+    n_bytes = _end_of_fragments(stream, size) - start
+    n_pixels = int(header.get("NumberOfFrames") or 1) * form.rows * form.columns
+    if n_bytes > MOST_CODED * n_pixels * form.dtype.itemsize + MOST_CODED_MORE:
+        raise PixelDamageError(f"{n_bytes} compressed bytes for {n_pixels} pixels")
+    stream.seek(start)
+    parts = []
+    while n_bytes:
+        part = stream.read(min(n_bytes, AT_ONCE))
+        if not part:
+            raise PixelDamageError("its pixel data end early")
+        parts.append(part)
+        n_bytes -= len(part)
+    return b"".join(parts)
 
 
 def damage_of(stream: BinaryIO, header: Any, pixels_at: int) -> str:
@@ -209,7 +239,7 @@ def stored_frames(file: PixelFile, form: PixelForm, frames: Sequence[SliceHeader
     with opened(file.path) as stream:
         start, big = begin_pixels(stream, file.header, file.pixels_at, form)
         if frames[0].transfer_syntax not in NATIVE:
-            yield from _decoded(file.header, stream.read(), form, frames)
+            yield from _decoded(file.header, _coded(stream, file.header, form), form, frames)
             return
         n_pixels = form.rows * form.columns
         dtype = form.dtype.newbyteorder(">" if big else "<")
@@ -220,13 +250,38 @@ def stored_frames(file: PixelFile, form: PixelForm, frames: Sequence[SliceHeader
 
 
 def same_pixels(one: PixelFile, other: PixelFile) -> bool:
-    """True when two files have the same bytes from their pixel data to the end."""
-    tails = []
-    for file in (one, other):
-        with opened(file.path) as stream:
-            stream.seek(file.pixels_at)
-            tails.append(stream.read())
-    return tails[0] == tails[1]
+    """True when the pixel data of two files have the same bytes; what follows them is not looked at.
+
+    Raises:
+        DICOM_DAMAGE: The pixel data are missing or of another size.
+    """
+    with opened(one.path) as stream, opened(other.path) as beside:
+        (start, end), (start_2, end_2) = (
+            _span(file, each) for file, each in ((one, stream), (other, beside))
+        )
+        if end - start != end_2 - start_2:
+            return False
+        stream.seek(start)
+        beside.seek(start_2)
+        left = end - start
+        while left > 0:
+            n_bytes = min(left, AT_ONCE)
+            if stream.read(n_bytes) != beside.read(n_bytes):
+                return False
+            left -= n_bytes
+    return True
+
+
+def _span(file: PixelFile, stream: BinaryIO) -> tuple[int, int]:
+    """Where the pixel data of a file begin and end."""
+    form = form_of(file.header)
+    start, _ = begin_pixels(stream, file.header, file.pixels_at, form)
+    if syntax_of(file.header) not in NATIVE:
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(start)
+        return start, _end_of_fragments(stream, size)
+    n_frames = int(file.header.get("NumberOfFrames") or 1)
+    return start, start + n_frames * form.rows * form.columns * form.dtype.itemsize
 
 
 def _decoded(header: Any, data: bytes, form: PixelForm, frames: Sequence[SliceHeader]) -> Iterator[Stored]:

@@ -20,15 +20,17 @@ from nephroscope.imaging.dicom.files import (
     opened,
     parse_header,
     quiet,
+    read_header,
 )
-from nephroscope.imaging.dicom.hounsfield import check_rescale, check_size, read_hu
-from nephroscope.imaging.dicom.pixel_data import PIXEL_TAGS, PixelFile, same_pixels
+from nephroscope.imaging.dicom.hounsfield import check_rescale, check_scales, check_size, read_hu
+from nephroscope.imaging.dicom.pixel_data import PIXEL_TAGS, PixelFile, form_of, same_pixels, uid_of
 from nephroscope.imaging.dicom.slice_header import SLICE_TAGS, SliceHeader, slice_headers, text_of
-from nephroscope.imaging.files import file_name, folder_name
+from nephroscope.imaging.files import DamageError, damage_words, file_name, folder_name
 from nephroscope.imaging.grid import check_hu, hu_volume
 from nephroscope.records import CTVolume, Finding, note, warning
 
 FORMAT = 1
+SAME_SIZE = 0.1  # by this share the sizes of files of one series may differ
 SUFFIX = ".series.json"
 
 
@@ -114,6 +116,8 @@ def read_dicom_series(
         stack = check_stack(headers, where)
         slices = [slices[index] for index in stack.order]
         hu = _read_pixels(slices, where)
+        scales = [_scale(one) for one in slices]
+    findings += check_scales([one.header for one in slices], scales, hu, where)
     findings += copies + list(stack.findings)
     findings += check_rescale([one.header for one in slices], where) + check_hu(hu, where)
     volume = hu_volume(hu, stack.affine, uid, tuple(findings))
@@ -148,6 +152,7 @@ def _read_slices(
     slices: list[_Slice] = []
     uids: set[str] = set()
     n_damaged = 0
+    passed: list[Path] = []
     for path in paths:
         try:
             found = _read_ct(path, series_uid)
@@ -156,12 +161,13 @@ def _read_slices(
                 raise SeriesError(
                     where=file_name(path),
                     expected="a whole DICOM file",
-                    found=f"one that is cut short or damaged ({type(error.__cause__ or error).__name__})",
+                    found=f"one that is cut short or damaged ({damage_words(error.__cause__ or error)})",
                     remedy="copy or export it again",
                 ) from error
             n_damaged += 1
             continue
         if found is None:
+            passed.append(path)
             continue
         uid, of_file = found
         uids.add(uid)
@@ -175,9 +181,24 @@ def _read_slices(
             found=others,
             remedy="give the folder of a single series" if uids else "check the path and the export",
         )
+    n_damaged += _look_like_slices(passed, [one.file for one in slices])
     text = f"{n_damaged} damaged files next to the series were skipped; they may belong to it"
     doubt = warning("damaged-files", text, where)
     return slices, requested.pop(), [doubt] if n_damaged else []
+
+
+def _look_like_slices(passed: Sequence[Path], files: Sequence[PixelFile]) -> int:
+    """How many files that are no CT image have the size of a slice, and are no other DICOM object that we know."""
+    sizes = sorted(file.path.stat().st_size for file in files)
+    usual = sizes[len(sizes) // 2]
+    alike = [path for path in passed if abs(path.stat().st_size - usual) <= usual * SAME_SIZE]
+    return sum(not _is_known_object(path) for path in alike)
+
+
+def _is_known_object(path: Path) -> bool:
+    header = read_header(path, ["SOPClassUID"])
+    said = text_of(header, "SOPClassUID") if header is not None else ""
+    return bool(said) and uid_of(said).name != said
 
 
 def _paths(source: Path | Sequence[Path]) -> tuple[list[Path], str]:
@@ -188,7 +209,7 @@ def _paths(source: Path | Sequence[Path]) -> tuple[list[Path], str]:
         found = "no such folder" if not source.is_dir() else ""
         paths = [] if found else [p for p in source.iterdir() if p.is_file() and not p.name.startswith(".")]
     except OSError as error:
-        found = f"a folder that cannot be read ({type(error).__name__})"
+        found = f"a folder that cannot be read ({damage_words(error)})"
     if found:
         raise SeriesError(
             where=folder_name(source),
@@ -217,7 +238,7 @@ def _read_ct(path: Path, series_uid: str | None) -> tuple[str, list[_Slice]] | N
         return uid, []
     try:
         if "Rows" not in header:
-            raise EOFError("no Rows")
+            raise DamageError("no Rows")
         file = PixelFile(path=path, header=header, pixels_at=pixels_at)
         return uid, [_Slice(header=one, file=file) for one in slice_headers(header)]
     except DICOM_DAMAGE as error:
@@ -240,6 +261,13 @@ def _drop_copies(slices: Sequence[_Slice], where: str) -> tuple[list[_Slice], li
     text = f"{len(copies)} slices are copies of other slices of the series and were left out"
     found = [note("duplicate-files", text, where)] if copies else []
     return [slices[index] for index in kept], found
+
+
+def _scale(one: _Slice) -> object:
+    """What turns the stored values of a slice into HU."""
+    form = form_of(one.file.header)
+    stored = (form.bits_stored, form.high_bit, form.signed, form.padding)
+    return one.header.slope, one.header.intercept, one.header.photometric, *stored
 
 
 def _same_pixels(one: _Slice, other: _Slice, where: str) -> bool:

@@ -8,6 +8,7 @@ from pydicom.datadict import tag_for_keyword
 
 from nephroscope.base.errors import SeriesError
 from nephroscope.imaging.dicom.files import DICOM_DAMAGE, functional_group, quiet
+from nephroscope.imaging.files import damage_words
 
 # Attributes of a CT header that `slice_headers` uses (``specific_tags`` of pydicom).
 _SLICE_TAGS = """
@@ -15,7 +16,7 @@ _SLICE_TAGS = """
     SliceThickness TriggerTime SeriesInstanceUID AcquisitionNumber InstanceNumber ImagePositionPatient
     ImageOrientationPatient TemporalPositionIdentifier ImagesInAcquisition SamplesPerPixel
     PhotometricInterpretation NumberOfFrames InConcatenationTotalNumber Rows Columns PixelSpacing
-    BitsAllocated RescaleIntercept RescaleSlope RescaleType SharedFunctionalGroupsSequence
+    BitsAllocated RescaleIntercept RescaleSlope RescaleType SpacingBetweenSlices SharedFunctionalGroupsSequence
     PerFrameFunctionalGroupsSequence FrameOfReferenceUID
 """
 SLICE_TAGS = tuple(_SLICE_TAGS.split())
@@ -30,6 +31,7 @@ class SliceHeader:
         position_mm: Centre of the first pixel, LPS.
         orientation: Direction cosines along a row, then along a column.
         pixel_spacing_mm: Between rows, between columns.
+        step_mm: Spacing Between Slices as written, which positions may contradict.
         stack_id: Stack ID of a frame in a multi-frame file.
         acquisition_time: Date and time, or only the time, as written; times are compared as text.
         transfer_syntax: UID; empty where it is missing.
@@ -45,6 +47,7 @@ class SliceHeader:
     orientation: tuple[float, ...] | None = None
     pixel_spacing_mm: tuple[float, ...] | None = None
     thickness_mm: float | None = None
+    step_mm: float | None = None
     rows: int | None = None
     columns: int | None = None
     slope: float | None = None
@@ -154,6 +157,7 @@ def _single_frame(header: Any) -> SliceHeader:
         orientation=numbers_of(header, "ImageOrientationPatient", 6),
         pixel_spacing_mm=numbers_of(header, "PixelSpacing", 2),
         thickness_mm=number_of(header, "SliceThickness"),
+        step_mm=number_of(header, "SpacingBetweenSlices"),
         rows=short_of(header, "Rows"),
         columns=short_of(header, "Columns"),
         slope=number_of(header, "RescaleSlope"),
@@ -201,7 +205,7 @@ def slice_headers(header: Any) -> tuple[SliceHeader, ...]:
         raise SeriesError(
             where=f"series {text_of(header, 'SeriesInstanceUID')}",
             expected="readable functional groups",
-            found=f"damaged ones in {_single_frame(header).name} ({type(error).__name__})",
+            found=f"damaged ones in {_single_frame(header).name} ({damage_words(error)})",
             remedy="export the series again, as single-frame CT images if that is offered",
         ) from error
 
@@ -237,6 +241,7 @@ def _frame(whole: SliceHeader, index: int, group: Any, shared: Any) -> SliceHead
         orientation=numbers_of(turn, "ImageOrientationPatient", 6) if turn else None,
         pixel_spacing_mm=numbers_of(measures, "PixelSpacing", 2) if measures else None,
         thickness_mm=number_of(measures, "SliceThickness") if measures else None,
+        step_mm=number_of(measures, "SpacingBetweenSlices") if measures else None,
         slope=number_of(rescale, "RescaleSlope") if rescale else None,
         intercept=number_of(rescale, "RescaleIntercept") if rescale else None,
         rescale_type=text_of(rescale, "RescaleType") if rescale else "",

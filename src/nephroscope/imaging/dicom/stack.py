@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from nephroscope.base.errors import SeriesError
 from nephroscope.imaging.dicom.slice_header import SliceHeader
+from nephroscope.imaging.grid import check_voxel
 from nephroscope.records import Finding, note, warning
 
 Floats = npt.NDArray[np.float64]
@@ -16,6 +17,7 @@ SPACING_TOLERANCE_MM = 0.1
 # How far a slice may lie from its place in an even stack: more than rounding in headers, less than matters.
 PLACE_TOLERANCE_MM = 0.2
 SAME_PLACE_MM = 0.01
+STEP_TOLERANCE = 0.02  # of the distance of slices, for what Spacing Between Slices says
 # The cosines of real series differ by 1e-4 from slice to slice.
 ORIENTATION_TOLERANCE = 1e-3
 # Tangent of the largest tilt that counts as none: 0.1 degrees.
@@ -64,18 +66,22 @@ def stack_of(headers: Sequence[SliceHeader], where: str) -> Stack:
     affine = np.eye(4)
     if len(slices) == 1:
         _check_single(slices[0], normal, where)
-        thickness_mm = slices[0].thickness_mm or 1.0
-        affine[:3, 0] = abs(thickness_mm) * normal
-        text = f"only one slice; {abs(thickness_mm):g} mm is used as its thickness"
-        findings.append(note("single-slice", text, where))
+        thickness_mm = abs(slices[0].thickness_mm or 0.0)
+        affine[:3, 0] = (thickness_mm or 1.0) * normal
+        text = f"only one slice; {thickness_mm:g} mm is used as its thickness"
+        unknown = "only one slice, of unknown thickness; 1 mm is assumed, so volumes are wrong"
+        told = note("single-slice", text, where) if thickness_mm else warning("single-slice", unknown, where)
+        findings.append(told)
     else:
         _check_even(slices, places, normal, where)
         affine[:3, 0] = (places[-1] - places[0]) / (len(places) - 1)
+        findings += _check_step(slices, float(np.linalg.norm(affine[:3, 0])), where)
     row_mm, col_mm = slices[0].pixel_spacing_mm or (0.0, 0.0)
     # Source: DICOM PS3.3 C.7.6.2.1.1.
     affine[:3, 1] = along_column * row_mm
     affine[:3, 2] = along_row * col_mm
     affine[:3, 3] = places[0]
+    check_voxel(where, affine)
     return Stack(order=tuple(kept[index] for index in order), affine=affine, findings=tuple(findings))
 
 
@@ -115,18 +121,19 @@ def _check_complete(slices: Sequence[SliceHeader], where: str) -> None:
                 remedy="export the original CT series, one file per slice",
             )
     for one in slices:
-        gray = one.samples == 1 and one.photometric in ("", "MONOCHROME2")
+        # MONOCHROME1 says how to show the values, not what they are (PS3.3 C.7.6.3.1.2).
+        gray = one.samples == 1 and one.photometric in ("", "MONOCHROME1", "MONOCHROME2")
         if not gray:
             raise SeriesError(
                 where=where,
-                expected=f"gray pixels (MONOCHROME2) in {one.name}",
+                expected=f"gray pixels (MONOCHROME1 or MONOCHROME2) in {one.name}",
                 found=f"{one.photometric or 'pixels'} with {one.samples} values per pixel",
                 remedy="export the original CT images",
             )
-        if not one.slope or min(one.pixel_spacing_mm or (0,)) <= 0 or not one.rows or not one.columns:
+        if (one.slope or 0) <= 0 or min(one.pixel_spacing_mm or (0,)) <= 0 or not one.rows or not one.columns:
             raise SeriesError(
                 where=where,
-                expected=f"rows, columns, pixel spacing and rescale slope other than 0 in {one.name}",
+                expected=f"rows, columns, pixel spacing and rescale slope above 0 in {one.name}",
                 found=f"{one.rows} x {one.columns}, {_numbers(one.pixel_spacing_mm)} mm, slope {one.slope:g}",
                 remedy="export the original CT series",
             )
@@ -206,6 +213,16 @@ def _check_even(slices: Sequence[SliceHeader], places: Floats, normal: Floats, w
             remedy="send the complete series again, without other series",
         )
     _check_straight(slices, places, normal, where)
+
+
+def _check_step(slices: Sequence[SliceHeader], step_mm: float, where: str) -> list[Finding]:
+    """A warning when Spacing Between Slices is not the distance of the positions, which is used."""
+    told = {round(abs(one.step_mm), 3) for one in slices if one.step_mm}
+    off = [mm for mm in sorted(told) if abs(mm - step_mm) > max(SPACING_TOLERANCE_MM, STEP_TOLERANCE * step_mm)]
+    if not off:
+        return []
+    text = f"Spacing Between Slices is {_numbers(off)} mm, but positions are {step_mm:.4g} mm apart, which was used"
+    return [warning("spacing-disagrees", text, where)]
 
 
 def _refuse_two_spacings(slices: Sequence[SliceHeader], gaps_mm: Floats, where: str) -> None:

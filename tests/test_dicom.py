@@ -199,7 +199,8 @@ def test_color_is_refused(tmp_path):
     )
     images[0].PixelData = images[0].PixelData * 3
     with pytest.raises(
-        SeriesError, match=r"gray pixels \(MONOCHROME1 or MONOCHROME2\) in IM 1, found RGB with 3 values per pixel"
+        SeriesError,
+        match=r"gray pixels \(MONOCHROME1 or MONOCHROME2\) in IM 1, found RGB with 3 values per pixel",
     ):
         read_dicom_series(write_slices(images, tmp_path))
 

@@ -107,7 +107,10 @@ COMPLETE = scan(8, step_mm=1.6)
         ),
         (at(COMPLETE, 2, photometric="RGB"), "gray pixels (MONOCHROME1 or MONOCHROME2) in IM 3, found RGB"),
         (at(COMPLETE, 2, slope=-1.0), "rescale slope above 0 in IM 3, found 40 x 48, 0.9, 0.7 mm, slope -1"),
-        ([replace(one, pixel_spacing_mm=(900.0, 700.0)) for one in COMPLETE], "voxels of 0.01 to 100 mm, found"),
+        (
+            [replace(one, pixel_spacing_mm=(900.0, 700.0)) for one in COMPLETE],
+            "voxels of 0.01 to 100 mm, found",
+        ),
         (
             [replace(one, image_type=("ORIGINAL", "PRIMARY", "LOCALIZER")) for one in scan(2)],
             "expected axial slices, found a scout (Image Type LOCALIZER, 2 of 2 images)",

@@ -218,7 +218,9 @@ def _check_even(slices: Sequence[SliceHeader], places: Floats, normal: Floats, w
 def _check_step(slices: Sequence[SliceHeader], step_mm: float, where: str) -> list[Finding]:
     """A warning when Spacing Between Slices is not the distance of the positions, which is used."""
     told = {round(abs(one.step_mm), 3) for one in slices if one.step_mm}
-    off = [mm for mm in sorted(told) if abs(mm - step_mm) > max(SPACING_TOLERANCE_MM, STEP_TOLERANCE * step_mm)]
+    off = [
+        mm for mm in sorted(told) if abs(mm - step_mm) > max(SPACING_TOLERANCE_MM, STEP_TOLERANCE * step_mm)
+    ]
     if not off:
         return []
     text = f"Spacing Between Slices is {_numbers(off)} mm, but positions are {step_mm:.4g} mm apart, which was used"

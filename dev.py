@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if sys.platform == "win32" else "bin")
+INTO = ("--quiet", "--python", VENV)
 DEFAULT_DEMO = "nephroscope-demo"
 CLINIC_LIMIT_MB = 320
 
@@ -28,7 +29,18 @@ def call(*command: object) -> None:
 
 
 def uv(*args: object) -> None:
-    """Run uv, which is installed into a small environment of its own when it is not there."""
+    """Run uv."""
+    call(find_uv(), *args)
+
+
+def uv_or_none(*args: object, env: dict[str, str]) -> bool:
+    """Run uv without a word; False when it fails."""
+    command = [find_uv(), *(str(part) for part in args)]
+    return subprocess.run(command, cwd=ROOT, check=False, env=env, capture_output=True).returncode == 0
+
+
+def find_uv() -> str:
+    """Path of uv, which is installed into a small environment of its own when it is not there."""
     found = shutil.which("uv")
     if found is None:
         tools = ROOT / ".venv-uv"
@@ -37,21 +49,51 @@ def uv(*args: object) -> None:
             call(sys.executable, "-m", "venv", tools)
             call(tools / BIN.name / "python", "-m", "pip", "install", "--quiet", "uv")
         found = str(binary)
-    call(found, *args)
+    return found
 
 
-def set_up() -> None:
-    """Make .venv with the pinned versions and this checkout; quick when nothing changed."""
+def make_venv() -> None:
+    """Make .venv, if it is not there."""
     if not (BIN / "python").exists() and not (BIN / "python.exe").exists():
         uv("venv", "--quiet", "--python", sys.executable, VENV)
-    pinned = ROOT / "requirements" / "dev.txt"
-    uv("pip", "install", "--quiet", "--python", VENV, "--require-hashes", "-r", pinned)
-    uv("pip", "install", "--quiet", "--python", VENV, "--no-deps", "--editable", ROOT)
+
+
+def set_up(pinned: str = "dev.txt") -> None:
+    """Make .venv with the pinned versions and this checkout; quick when nothing changed."""
+    make_venv()
+    uv("pip", "install", *INTO, "--require-hashes", "-r", ROOT / "requirements" / pinned)
+    uv("pip", "install", *INTO, "--no-deps", "--editable", ROOT)
+
+
+def set_up_light() -> None:
+    """Make .venv without test tools, on Linux with a CPU build of torch (4 GB less) if its index can be reached."""
+    make_venv()
+    if sys.platform != "linux" or not with_cpu_torch():
+        set_up("train.txt")
+
+
+def with_cpu_torch() -> bool:
+    """Install torch from the index of CPU builds that uv knows, and the rest as pinned; False if that fails."""
+    blocks = (
+        (ROOT / "requirements" / "train.txt").read_text(encoding="utf-8").replace("\\\n", "").splitlines()
+    )
+    torch = [line.split()[0] for line in blocks if line.startswith(("torch==", "torchvision=="))]
+    quick = os.environ | {"UV_HTTP_TIMEOUT": "20", "UV_HTTP_RETRIES": "0"}
+    done = uv_or_none("pip", "install", *INTO, "--torch-backend", "cpu", *torch, env=quick)
+    if not done:
+        return False
+    with tempfile.TemporaryDirectory() as name:
+        rest = Path(name) / "rest.txt"
+        of_gpu = ("torch==", "torchvision==", "nvidia-", "cuda-", "triton==")
+        rest.write_text("\n".join(line for line in blocks if not line.startswith(of_gpu)), encoding="utf-8")
+        uv("pip", "install", *INTO, "--require-hashes", "--no-deps", "-r", rest)
+    uv("pip", "install", *INTO, "--no-deps", "--editable", ROOT)
+    return True
 
 
 def demo(args: list[str]) -> None:
-    """Set up, then the whole way on phantoms."""
-    set_up()
+    """Set up without test tools, then the whole way on phantoms."""
+    set_up_light()
     folder = [] if args and not args[0].startswith("-") else [DEFAULT_DEMO]
     call(BIN / "nephroscope", "demo", *folder, *args)
 

@@ -434,7 +434,7 @@ def test_fractions_count_from_one_half(images, volume, tmp_path):
     del seg.MaximumFractionalValue
     seg.save_as(path)
     with pytest.raises(
-        RoiError, match=r"a whole DICOM SEG or RTSTRUCT, found one that cannot be read \(Attr"
+        RoiError, match=r"a whole DICOM SEG or RTSTRUCT, found one that cannot be read: no MaximumFr"
     ):
         read_roi(path, volume, "P1")
 

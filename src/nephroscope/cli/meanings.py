@@ -45,6 +45,8 @@ MEANINGS = {
     "roi-open-contours": "points and open contours left out",
     "roi-repeated-contours": "contours stored more than once, counted once",
     "roi-crossing-contours": "contours overlap partly; the overlap counts as a hole",
+    "roi-frame-differs": "ROI and CT name different frames of reference",
+    "roi-labels-rounded": "labels that were not quite whole numbers were rounded",
     "roi-several-tumors": "several segments are called a tumor; the named one was used",
     "roi-orphan": "ROI files for a CT that is not in the export",
     "roi-other-patient": "ROI files of a CT with another PatientID",

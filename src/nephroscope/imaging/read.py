@@ -1,9 +1,9 @@
 """The two doors for images: `read_ct` for a CT in any format, `read_roi` for a tumor on the grid of its CT."""
 
 import contextlib
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any, overload
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import RoiError, SeriesError, StudyError
-from nephroscope.imaging.files import LABEL_MAPS, file_kind, safe_name
+from nephroscope.imaging.files import LABEL_MAPS, damage_words, file_kind, safe_name
 from nephroscope.imaging.grid import describe
 from nephroscope.imaging.masks.segments import MOST_LISTED, Segment, TumorQuery
 from nephroscope.imaging.nifti import read_nifti
@@ -276,10 +276,16 @@ def read_dicom_roi(path: Path, where: str) -> Any:
     """
     import pydicom
 
+    from nephroscope.imaging.dicom.files import opened
+    from nephroscope.imaging.dicom.lengths import check_lengths
+
     kind, modality = file_kind(path), "unknown"
     if kind == "dicom":
         with refusing_damage(where):
-            roi = pydicom.dcmread(path, force=True)
+            with opened(path) as file:
+                content = file.read()
+            roi = pydicom.dcmread(BytesIO(content), force=True)
+            check_lengths(content, roi)
             kind = f"DICOM of modality {(modality := roi.get('Modality', 'unknown'))}"
     if modality not in ("SEG", "RTSTRUCT"):
         raise RoiError(
@@ -298,18 +304,17 @@ def refusing_damage(where: str) -> Iterator[None]:
     Raises:
         RoiError: The block raised one of `DICOM_DAMAGE`.
     """
-    from nephroscope.imaging.dicom.files import DICOM_DAMAGE
+    from nephroscope.imaging.dicom.files import DICOM_DAMAGE, quiet
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             yield
     except DICOM_DAMAGE as error:
         raise RoiError(
             where=where,
             expected="a whole DICOM SEG or RTSTRUCT",
-            found=f"one that cannot be read ({type(error).__name__})",
-            remedy="copy or export it again",
+            found=f"one that cannot be read: {damage_words(error)}",
+            remedy="copy it again; if that does not help, export the ROI as a label map (NIfTI or NRRD)",
         ) from error
 
 

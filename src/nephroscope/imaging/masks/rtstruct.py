@@ -3,7 +3,7 @@
 Contours on one plane are combined by exclusive or, so that a contour within a contour is a hole; a keyhole, with a
 bridge that runs there and back, needs no other rule. A contour stored twice counts once. A centre exactly on a
 contour counts on one side only (towards lower rows and columns), so that areas are kept and regions with a common
-contour have no common voxel.
+contour have no common voxel. What a file counts or says twice (points, series, frames of reference) is compared.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.text import first_few
-from nephroscope.imaging.masks.seg import check_series
+from nephroscope.imaging.files import DamageError
+from nephroscope.imaging.masks.seg import check_frame, check_series
 from nephroscope.imaging.masks.segments import Segment, TumorQuery, check_choice, choose_segment, listed
 from nephroscope.records import CTVolume, Finding, VolumeGeometry
 from nephroscope.records.volumes import GRID_TOLERANCE_MM
@@ -41,6 +42,7 @@ def read_rtstruct(rtstruct: Any, volume: CTVolume, query: TumorQuery) -> tuple[M
     findings = check_series(_series_uids(rtstruct), volume, query)
     segments = rtstruct_segments(rtstruct)
     roi = choose_segment(segments, query)
+    findings += check_frame(_frame_uid(rtstruct, roi), volume, query)
     findings += check_choice(segments, roi, query)
     contours, n_open = _contours(rtstruct, roi, volume.geometry, query)
     if n_open:
@@ -53,7 +55,7 @@ def read_rtstruct(rtstruct: Any, volume: CTVolume, query: TumorQuery) -> tuple[M
         text = f"{n_copies} contours of {roi.name!r} are stored more than once and were counted once"
         findings.append(query.finding("roi-repeated-contours", text))
     slices, more = _on_slices(planes, axis, volume.geometry, query)
-    voxels, n_cut, n_crossed = _filled(planes, slices, axis, volume.geometry)
+    voxels, n_cut, n_crossed, n_looped = _filled(planes, slices, axis, volume.geometry)
     if not voxels.any():
         raise query.refusal(
             expected=f"contours of ROI {listed([roi])} that enclose voxels of the CT",
@@ -65,6 +67,9 @@ def read_rtstruct(rtstruct: Any, volume: CTVolume, query: TumorQuery) -> tuple[M
         more.append(query.finding("roi-outside", text))
     if n_crossed:
         text = f"contours cross each other on {n_crossed} slices; the area inside both counts as a hole"
+        more.append(query.finding("roi-crossing-contours", text))
+    if n_looped:
+        text = f"{n_looped} contours cross themselves, as in an 8: what they enclose is not certain"
         more.append(query.finding("roi-crossing-contours", text))
     return voxels, findings + more
 
@@ -92,19 +97,26 @@ def rtstruct_segments(rtstruct: Any) -> list[Segment]:
 
 
 def rasterise(polygon: Points, shape: tuple[int, int]) -> Mask:
-    """Pixels with their centre inside a closed polygon, by the even-odd rule.
+    """Pixels with their centre inside a closed polygon, by the even-odd rule; arguments as in `windings`."""
+    inside: Mask = windings(polygon, shape) % 2 == 1
+    return inside
+
+
+def windings(polygon: Points, shape: tuple[int, int]) -> npt.NDArray[np.int64]:
+    """How often a closed polygon goes around the centre of each pixel; below 0 the other way round.
 
     Args:
         polygon: (N, 2) of (row, column) in pixels, where centres are whole numbers; it is cut at ``shape``.
         shape: (R, C).
     """
     n_rows, n_cols = shape
-    toggles = np.zeros((n_rows, n_cols + 1), dtype=np.int64)
+    turns = np.zeros((n_rows, n_cols + 1), dtype=np.int64)
     points = np.round(polygon, TIE)
     starts, ends = points, np.roll(points, -1, axis=0)
     for begin in range(0, len(points), MOST_EDGES):
         one, two = starts[begin : begin + MOST_EDGES], ends[begin : begin + MOST_EDGES]
-        upper, lower = np.where(one[:, :1] <= two[:, :1], (one, two), (two, one))
+        downwards = one[:, :1] <= two[:, :1]
+        upper, lower = np.where(downwards, (one, two), (two, one))
         first = np.clip(np.ceil(upper[:, 0]), 0, n_rows).astype(np.intp)
         last = np.clip(np.ceil(lower[:, 0]), 0, n_rows).astype(
             np.intp
@@ -114,9 +126,10 @@ def rasterise(polygon: Points, shape: tuple[int, int]) -> Mask:
         row = np.arange(edge.size) - np.repeat(np.cumsum(n_crossed) - n_crossed, n_crossed) + first[edge]
         (r0, c0), (r1, c1) = upper[edge].T, lower[edge].T
         column = np.ceil(np.round(c0 + (row - r0) * (c1 - c0) / (r1 - r0), TIE))
-        np.add.at(toggles, (row, np.clip(column, 0, n_cols).astype(np.intp)), 1)
-    inside: Mask = np.cumsum(toggles, axis=1)[:, :n_cols] % 2 == 1
-    return inside
+        turn = np.where(downwards[edge, 0], 1, -1)
+        np.add.at(turns, (row, np.clip(column, 0, n_cols).astype(np.intp)), turn)
+    around: npt.NDArray[np.int64] = np.cumsum(turns, axis=1)[:, :n_cols]
+    return around
 
 
 def _series_uids(rtstruct: Any) -> list[str]:
@@ -129,17 +142,33 @@ def _series_uids(rtstruct: Any) -> list[str]:
     ]
 
 
+def _frame_uid(rtstruct: Any, roi: Segment) -> str:
+    """The frame of reference of an ROI, or the only one that the file names; empty where it names none."""
+    own = {
+        str(item.get("ReferencedFrameOfReferenceUID") or "")
+        for item in rtstruct.StructureSetROISequence
+        if int(item.ROINumber) == roi.number
+    }
+    named = [
+        frame.get("FrameOfReferenceUID") for frame in rtstruct.get("ReferencedFrameOfReferenceSequence") or []
+    ]
+    return next(iter(own - {""}), str(named[0] or "") if len(named) == 1 else "")
+
+
 def _contours(
     rtstruct: Any, roi: Segment, geometry: VolumeGeometry, query: TumorQuery
 ) -> tuple[list[Points], int]:
     """Closed contours of an ROI as (N, 3) voxel indices, and the number of other contours."""
     to_index = np.linalg.inv(geometry.affine)
     contours, n_open = [], 0
-    for item in rtstruct.ROIContourSequence:
+    known = {int(item.ROINumber) for item in rtstruct.StructureSetROISequence}
+    for item in rtstruct.get("ROIContourSequence") or []:
+        if int(item.ReferencedROINumber) not in known:
+            raise DamageError(f"contours of ROI {item.ReferencedROINumber}, which is not described")
         if int(item.ReferencedROINumber) != roi.number:
             continue
         for contour in item.get("ContourSequence") or []:
-            values = np.array(contour.get("ContourData") or (), float).ravel()
+            values = _coordinates(contour)
             if (
                 values.size % 3
                 or not np.isfinite(values).all()
@@ -151,6 +180,13 @@ def _contours(
                     remedy="delete or redraw that contour, and export the ROI again",
                 )
             points = values.reshape(-1, 3)
+            told = contour.get("NumberOfContourPoints")
+            if told is not None and int(told) != len(points):
+                raise query.refusal(
+                    expected=f"contours of ROI {listed([roi])} with as many points as they say",
+                    found=f"one of {len(points)} points that says {int(told)}",
+                    remedy="copy the file again; if that does not help, redraw that contour and export the ROI again",
+                )
             if contour.ContourGeometricType not in CLOSED or len(points) < 3:
                 n_open += 1
             else:
@@ -162,6 +198,14 @@ def _contours(
             remedy="give the RTSTRUCT in which the tumor was outlined, or another ROI",
         )
     return contours, n_open
+
+
+def _coordinates(contour: Any) -> Points:
+    """The coordinates of a contour; longer than 64 KB they come as plain bytes (UN, PS3.5 6.2.2)."""
+    stored = contour.get("ContourData")
+    if isinstance(stored, bytes):
+        stored = stored.decode("ascii").strip(" \0").split("\\") if stored.strip(b" \0") else ()
+    return np.array(stored if stored is not None else (), float).ravel()
 
 
 def _plane_axis(contours: list[Points], geometry: VolumeGeometry, query: TumorQuery) -> int:
@@ -181,20 +225,33 @@ def _plane_axis(contours: list[Points], geometry: VolumeGeometry, query: TumorQu
 
 def _filled(
     planes: dict[float, list[Points]], slices: dict[int, float], axis: int, geometry: VolumeGeometry
-) -> tuple[Mask, int, int]:
-    """Voxels (S, R, C) within the contours, number of contours cut at the edge, and of slices where some cross."""
+) -> tuple[Mask, int, int, int]:
+    """Voxels (S, R, C) within the contours.
+
+    And the number of contours cut at the edge, of slices where some cross, and of contours that cross themselves.
+    """
     voxels = np.zeros(geometry.shape, dtype=np.bool_)
     turned = np.moveaxis(voxels, axis, 0)
-    n_cut = n_crossed = 0
+    n_cut = n_crossed = n_looped = 0
     for index, place in slices.items():
         areas: list[Mask] = []
         for polygon in planes[place]:
-            area = rasterise(polygon, turned.shape[1:])
+            around = windings(polygon, turned.shape[1:])
+            n_looped += _crosses_itself(polygon, around)
+            area = around % 2 == 1
             turned[index] ^= area
             areas += [area] if len(areas) < MOST_COMPARED else []
             n_cut += bool((polygon < -0.5).any() or (polygon > np.array(turned.shape[1:]) - 0.5).any())
         n_crossed += any(_cross(one, two) for one, two in combinations(areas, 2))
-    return voxels, n_cut, n_crossed
+    return voxels, n_cut, n_crossed, n_looped
+
+
+def _crosses_itself(polygon: Points, around: npt.NDArray[np.int64]) -> bool:
+    """True when a polygon goes around some pixels twice or the other way, without the bridge of a keyhole."""
+    if around.min() * around.max() < 0:
+        return True
+    ends = polygon[:-1] if np.array_equal(polygon[0], polygon[-1]) else polygon
+    return bool(np.abs(around).max() > 1) and len(np.unique(np.round(ends, 3), axis=0)) == len(ends)
 
 
 def _cross(one: Mask, two: Mask) -> bool:

@@ -1,7 +1,7 @@
 """Read a DICOM SEG as tumor voxels on the CT's grid.
 
-With pydicom alone: importing highdicom takes more than half of the time allowed for a prediction. The tests read
-the same files with highdicom and compare.
+What a SEG counts twice (frames, pixels, segments) is compared first. With pydicom alone: importing highdicom takes
+more than half of the time allowed for a prediction. The tests read the same files with highdicom and compare.
 """
 
 from collections.abc import Iterator
@@ -9,15 +9,21 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydicom.pixels import iter_pixels
 
 from nephroscope.base.errors import RoiError
-from nephroscope.imaging.dicom.codecs import pydicom_plugin
 from nephroscope.imaging.dicom.files import functional_group
-from nephroscope.imaging.dicom.slice_header import syntax_of
+from nephroscope.imaging.files import DamageError
 from nephroscope.imaging.grid import MOST_VOXELS, describe
 from nephroscope.imaging.masks.resample import fit_to_ct
-from nephroscope.imaging.masks.segments import Segment, TumorQuery, check_choice, choose_segment
+from nephroscope.imaging.masks.seg_pixels import seg_frames
+from nephroscope.imaging.masks.segments import (
+    MOST_ROI_VOXELS,
+    Segment,
+    TumorQuery,
+    check_choice,
+    choose_segment,
+    most_voxels,
+)
 from nephroscope.records import CTVolume, Finding, VolumeGeometry
 from nephroscope.records.volumes import GRID_TOLERANCE_MM
 
@@ -39,11 +45,12 @@ def read_seg(seg: Any, volume: CTVolume, query: TumorQuery) -> tuple[Mask, list[
             segment is the tumor. What pydicom raises for damage is not caught here.
     """
     findings = check_series(series_uids(seg), volume, query)
+    findings += check_frame(str(seg.get("FrameOfReferenceUID") or ""), volume, query)
     segments = seg_segments(seg)
     chosen = choose_segment(segments, query)
     findings += check_choice(segments, chosen, query)
     number = chosen.number
-    frames = list(_frames(seg, number, query))
+    frames = list(_frames(seg, number, query, most_voxels(volume.geometry)))
     voxels = np.zeros(volume.geometry.shape, dtype=np.bool_)
     outside = [_place(frame, affine, voxels, volume.geometry) for frame, affine in frames]
     if None in outside or _are_thicker(frames, seg, volume.geometry):
@@ -80,7 +87,7 @@ def segment_stack(seg: Any, number: int, query: TumorQuery) -> tuple[Mask, Affin
     Raises:
         RoiError: They are not an even stack, or too many. What pydicom raises for damage is not caught here.
     """
-    frames = list(_frames(seg, number, query))
+    frames = list(_frames(seg, number, query, MOST_ROI_VOXELS))
     return _stack(frames, seg, "frames on an even grid", query) if frames else None
 
 
@@ -106,48 +113,58 @@ def check_series(uids: list[str], volume: CTVolume, query: TumorQuery) -> list[F
     return []
 
 
+def check_frame(uid: str, volume: CTVolume, query: TumorQuery) -> list[Finding]:
+    """A finding when ROI and CT name different frames of reference: their places in mm need not be comparable."""
+    if not uid or not volume.frame_uid or uid == volume.frame_uid:
+        return []
+    text = f"it was drawn in the frame of reference {uid}, and the CT lies in {volume.frame_uid}: compare in a viewer"
+    return [query.finding("roi-frame-differs", text)]
+
+
 def series_uids(seg: Any) -> list[str]:
     """The series on which a SEG was drawn, where it names them."""
     return [str(item.SeriesInstanceUID) for item in seg.get("ReferencedSeriesSequence") or []]
 
 
-def _frames(seg: Any, number: int, query: TumorQuery) -> Iterator[tuple[Mask, Affine]]:
+def _frames(seg: Any, number: int, query: TumorQuery, most: int) -> Iterator[tuple[Mask, Affine]]:
     """Frames (R, C) of one segment that are not empty, each with the 4x3 affine from (row, column, 1) to LPS mm."""
     kind = seg.SegmentationType
     shared = (seg.get("SharedFunctionalGroupsSequence") or [{}])[0]
     groups = list(seg.PerFrameFunctionalGroupsSequence)
     if len(groups) != int(seg.get("NumberOfFrames") or 1):
-        raise ValueError(f"{len(groups)} frames described, {seg.get('NumberOfFrames')} stored")
-    ours = [
-        index
-        for index, group in enumerate(groups)
-        if kind == "LABELMAP"
-        or int(functional_group(group, shared, "SegmentIdentificationSequence").ReferencedSegmentNumber)
-        == number
-    ]
-    if not 0 <= len(ours) * seg.Rows * seg.Columns <= MOST_VOXELS:
+        raise DamageError(f"{len(groups)} frames described, {seg.get('NumberOfFrames')} stored")
+    described = {int(item.SegmentNumber) for item in seg.SegmentSequence} | {BACKGROUND}
+    of_frames = [number if kind == "LABELMAP" else _segment_of(group, shared) for group in groups]
+    if not described.issuperset(of_frames):
+        raise DamageError(f"frames of segment {max(set(of_frames) - described)}, which is not described")
+    ours = [index for index, segment in enumerate(of_frames) if segment == number]
+    if not 0 <= len(ours) * seg.Rows * seg.Columns <= most:
         raise query.refusal(
-            expected=f"at most {MOST_VOXELS} voxels",
+            expected=f"at most {most} voxels",
             found=f"{len(ours)} frames of {seg.Rows} x {seg.Columns}",
             remedy="export only the segment of the tumor",
         )
     half = float(seg.MaximumFractionalValue) / 2 if kind == "FRACTIONAL" else 0
-    plugin = pydicom_plugin(syntax_of(seg))
-    stored = iter_pixels(seg, indices=ours, decoding_plugin=plugin) if ours else ()
-    for index, pixels in zip(ours, stored, strict=True):
+    for index, pixels in zip(ours, seg_frames(seg, ours), strict=True):
+        if kind == "LABELMAP" and pixels.any() and not described.issuperset(np.unique(pixels).tolist()):
+            raise DamageError("pixels of a segment that is not described")
         frame: Mask = pixels == number if kind == "LABELMAP" else pixels > half
-        if frame.shape != (seg.Rows, seg.Columns):
-            raise ValueError(f"a frame of shape {frame.shape}")
         if frame.any():
             yield frame, frame_affine(groups[index], shared)
 
 
+def _segment_of(group: Any, shared: Any) -> int:
+    return int(functional_group(group, shared, "SegmentIdentificationSequence").ReferencedSegmentNumber)
+
+
 def frame_affine(group: Any, shared: Any) -> Affine:
     """`plane_affine` of one frame, from its functional groups and those shared by all frames."""
+    names = ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")
+    position, orientation, measures = (functional_group(group, shared, name) for name in names)
+    if position is None or orientation is None or measures is None:
+        raise DamageError("frames that do not say where they lie (position, orientation and pixel spacing)")
     return plane_affine(
-        functional_group(group, shared, "PlanePositionSequence").ImagePositionPatient,
-        functional_group(group, shared, "PlaneOrientationSequence").ImageOrientationPatient,
-        functional_group(group, shared, "PixelMeasuresSequence").PixelSpacing,
+        position.ImagePositionPatient, orientation.ImageOrientationPatient, measures.PixelSpacing
     )
 
 
@@ -155,7 +172,7 @@ def plane_affine(position: Any, orientation: Any, spacing: Any) -> Affine:
     """4x3, from (row, column, 1) of an image to LPS mm. Source: DICOM PS3.3 C.7.6.2.1.1.
 
     Raises:
-        ValueError: These values do not define a plane.
+        DamageError: These values do not define a plane.
     """
     cosines = np.array(orientation, float)
     row_mm, col_mm = (float(mm) for mm in spacing)
@@ -165,7 +182,7 @@ def plane_affine(position: Any, orientation: Any, spacing: Any) -> Affine:
     affine[3, 2] = 1
     lengths = np.linalg.norm(cosines.reshape(2, 3), axis=1)
     if not np.isfinite(affine).all() or np.abs(lengths - 1).max() > 0.01 or min(row_mm, col_mm) <= 0:
-        raise ValueError("a frame without a usable plane")
+        raise DamageError("a frame without a usable position, orientation or pixel spacing")
     return affine
 
 
@@ -246,7 +263,7 @@ def _step_mm(seg: Any, heights: npt.NDArray[np.float64]) -> float:
         if _are_multiples(gaps, step):
             return step
     if not gaps.size:
-        raise ValueError("one frame without a thickness")
+        raise DamageError("one frame without a thickness")
     return float(gaps.min())
 
 

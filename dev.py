@@ -3,6 +3,7 @@
 python dev.py demo [DIR] [options]   install everything, then `nephroscope demo`
 python dev.py test [options]         install everything, then the tests
 python dev.py lint | types | clinic  ruff, mypy, and an install without extras that predicts without torch
+python dev.py docs                   the book as a site, into site/
 python dev.py lock                   write requirements/*.txt anew from pyproject.toml
 """
 
@@ -105,6 +106,14 @@ def test(args: list[str]) -> None:
     call(BIN / "python", "-m", "pytest", "-n", os.cpu_count() or 1, "--dist", "loadfile", *args)
 
 
+def docs(args: list[str]) -> None:
+    """Set up, then the book: docs/ as a site in site/."""
+    set_up()
+    uv("pip", "install", *INTO, "--require-hashes", "-r", ROOT / "requirements" / "docs.txt")
+    call(BIN / "python", ROOT / "docs" / "make_reference.py")
+    call(BIN / "python", "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", ROOT / "docs", ROOT / "site", *args)
+
+
 def lint(args: list[str]) -> None:
     """Set up, then ruff."""
     set_up()
@@ -169,6 +178,7 @@ def lock(args: list[str]) -> None:
         "dev",
         project,
     )
+    uv("pip", "compile", *options, *args, "-o", out / "docs.txt", "--group", f"{project}:docs")
 
 
 def main() -> None:
@@ -176,6 +186,7 @@ def main() -> None:
     verbs = {
         "demo": demo,
         "test": test,
+        "docs": docs,
         "lint": lint,
         "types": types,
         "clinic": clinic,

@@ -111,7 +111,8 @@ def docs(args: list[str]) -> None:
     set_up()
     uv("pip", "install", *INTO, "--require-hashes", "-r", ROOT / "requirements" / "docs.txt")
     call(BIN / "python", ROOT / "docs" / "make_reference.py")
-    call(BIN / "python", "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", ROOT / "docs", ROOT / "site", *args)
+    strict = ("-W", "--keep-going", "-q", "-b", "html")
+    call(BIN / "python", "-m", "sphinx", *strict, ROOT / "docs", ROOT / "site", *args)
 
 
 def lint(args: list[str]) -> None:

@@ -16,7 +16,10 @@ html_theme = "furo"
 html_title = "nephroscope"
 html_show_sphinx = False
 html_copy_source = False
-suppress_warnings = ["myst.xref_missing", "misc.highlighting_failure"]  # links to files outside docs/, such as README.md
+suppress_warnings = [
+    "myst.xref_missing",
+    "misc.highlighting_failure",
+]  # links out of docs/, such as to README.md
 
 
 def notebook_as_page(_: Sphinx, name: str, content: list[str]) -> None:

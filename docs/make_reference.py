@@ -52,7 +52,8 @@ def settings_page() -> str:
     text = settings_as_toml(Settings(subtypes=("PRCC", "ChRCC"), positive="PRCC"))
     return (
         "# Settings\n\nstudy.toml as `nephroscope new my-study` writes it: every setting with its default and\n"
-        f"what it does. Wrong names and values are refused; the message names the setting.\n\n```toml\n{text.strip()}\n```\n"
+        "what it does. Wrong names and values are refused; the message names the setting.\n\n"
+        f"```toml\n{text.strip()}\n```\n"
     )
 
 

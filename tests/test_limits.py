@@ -2,15 +2,18 @@
 
 import zipfile
 
+import nrrd
+import numpy as np
 import openpyxl
 import pytest
 
 from nephroscope.base import limits
 from nephroscope.base.documents import read_object
-from nephroscope.base.errors import CohortError, ConfigError, StudyError
+from nephroscope.base.errors import CohortError, ConfigError, RoiError, StudyError
 from nephroscope.base.files import load_json
 from nephroscope.base.tables import read_table
 from nephroscope.base.workbook import read_workbook
+from nephroscope.imaging.masks.label_map import MITK_LABELS, read_label_map
 from nephroscope.records.settings import Settings
 from nephroscope.study.folder import create_study, open_study
 
@@ -114,7 +117,7 @@ def test_deep_json_and_long_numbers_are_refused(tmp_path, text):
         with pytest.raises(StudyError) as refusal:
             read()
         assert refusal.value.where == "bundle.json"
-        assert "deep" in refusal.value.expected or "digits" in refusal.value.expected
+        assert "deep" in refusal.value.found or "digits" in refusal.value.found
 
 
 def test_brackets_within_texts_are_no_depth(tmp_path):
@@ -140,3 +143,13 @@ def test_brackets_in_comments_and_texts_of_a_settings_file_are_no_depth(tmp_path
     text = folder.toml.read_text(encoding="utf-8").replace("[columns]", f'[columns]\n"sex" = "{"[" * 70}"')
     folder.toml.write_text(f"# {'[' * 90} it's\n{text}", encoding="utf-8")
     assert open_study(folder.root)[1].columns["sex"] == "[" * 70
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, '[[{"value": ' + "9" * 5000 + "}]]"])
+def test_labels_of_mitk_are_bounded(tmp_path, text):
+    path = tmp_path / "m.nrrd"
+    grid = {"space": "left-posterior-superior", "space directions": np.eye(3), "space origin": [0, 0, 0]}
+    nrrd.write(str(path), np.zeros((4, 4, 4), np.uint8), {**grid, MITK_LABELS: text})
+    with pytest.raises(RoiError) as refusal:
+        read_label_map(path, "case P1")
+    assert "deep" in refusal.value.found or "digits" in refusal.value.found

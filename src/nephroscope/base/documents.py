@@ -9,7 +9,7 @@ import msgspec
 
 from nephroscope.base.errors import NephroscopeError, StudyError
 from nephroscope.base.files import save_json
-from nephroscope.base.limits import parse_json
+from nephroscope.base.limits import NestingError, parse_json
 
 Document = TypeVar("Document")
 AGAIN = "remove the file and run the step that makes it again"
@@ -91,13 +91,13 @@ def read_object(
         NephroscopeError: Of the kind ``refusal``: the file cannot be read, is no JSON object or of a newer format.
     """
     try:
-        content: Any = parse_json(path.read_text(encoding="utf-8"), path.name, refusal, remedy)
+        content: Any = parse_json(path.read_text(encoding="utf-8"))
         number = content["format"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise refusal(
             where=path.name,
             expected="a JSON object with a format number",
-            found="no such file" if isinstance(error, FileNotFoundError) else "a damaged or different file",
+            found=_why(error),
             remedy=remedy,
         ) from error
     if not isinstance(number, int) or number > newest:
@@ -108,6 +108,12 @@ def read_object(
             remedy="it was written by a newer nephroscope: update this one",
         )
     return dict(content)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    return "a damaged or different file" + (f": {error}" if isinstance(error, NestingError) else "")
 
 
 def _explained(message: str) -> tuple[str, str, str]:

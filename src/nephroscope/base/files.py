@@ -224,15 +224,14 @@ def load_json(path: Path, newest_format: int) -> dict[str, Any]:
         StudyError: The file is not a JSON object, or of a format newer than ``newest_format``.
     """
     try:
-        text, again = path.read_text(encoding="utf-8"), "remove the file and run the step that makes it again"
-        content: Any = parse_json(text, path.name, StudyError, again)
+        content: Any = parse_json(path.read_text(encoding="utf-8"))
         number = content["format"]
     except (ValueError, KeyError, TypeError) as error:
         raise StudyError(
             where=path.name,
             expected="a JSON object with a format number",
             found=f"other content ({error})",
-            remedy=again,
+            remedy="remove the file and run the step that makes it again",
         ) from error
     if not isinstance(number, int) or number > newest_format:
         raise StudyError(

@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 from typing import IO
 
-from nephroscope.base.errors import CohortError, NephroscopeError
+from nephroscope.base.errors import CohortError
 
 MOST_TABLE_BYTES = 128 * 2**20  # of a CSV
 MOST_LINE_BYTES = 2**20  # of one line of it
@@ -96,26 +96,28 @@ def check_workbook(path: Path, file: IO[bytes]) -> zipfile.ZipFile:
     return archive
 
 
-def parse_json(text: str, where: str, refusal: type[NephroscopeError], remedy: str) -> object:
+class NestingError(ValueError):
+    """JSON or TOML that is too deep or holds too long a number for a parser."""
+
+
+def parse_json(text: str) -> object:
     """The value of a JSON text.
 
     Raises:
-        NephroscopeError: Of the kind ``refusal``: brackets too deep or a number too long.
-        ValueError: It is no JSON.
+        ValueError: It is no JSON; `NestingError` where no parser was asked.
     """
-    check_nesting(text, where, refusal, remedy)
+    check_nesting(text)
     return json.loads(text)
 
 
-def check_nesting(text: str, where: str, refusal: type[NephroscopeError], remedy: str) -> None:
-    """Refuse JSON or TOML whose brackets are too deep or whose numbers are too long for a parser.
+def check_nesting(text: str) -> None:
+    """Look for what ends a parser of JSON or TOML: brackets in brackets, and numbers of many digits.
 
     Raises:
-        NephroscopeError: Of the kind ``refusal``.
+        NestingError: There is one.
     """
     if re.search(rf"\d{{{MOST_DIGITS + 1}}}", text):
-        expected = f"numbers of at most {MOST_DIGITS:,} digits"
-        raise refusal(where=where, expected=expected, found="a longer one", remedy=remedy)
+        raise NestingError(f"a number of more than {MOST_DIGITS:,} digits")
     if text.count("[") + text.count("{") <= MOST_DEPTH:
         return
     depth = 0
@@ -123,8 +125,7 @@ def check_nesting(text: str, where: str, refusal: type[NephroscopeError], remedy
         mark = part[0]
         depth += (mark in "[{") - (mark in "]}") if len(mark) == 1 and mark in "[{]}" else 0
         if depth > MOST_DEPTH:
-            expected = f"brackets in brackets, at most {MOST_DEPTH} deep"
-            raise refusal(where=where, expected=expected, found="deeper ones", remedy=remedy)
+            raise NestingError(f"brackets in brackets, more than {MOST_DEPTH} deep")
 
 
 def _too_large(

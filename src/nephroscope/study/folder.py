@@ -196,7 +196,7 @@ def _toml(path: Path) -> dict[str, Any]:
         if path.stat().st_size > MOST_TOML_BYTES:
             raise ValueError(f"more than {MOST_TOML_BYTES:,} bytes")
         text = path.read_text(encoding="utf-8")
-        check_nesting(text, "study.toml", ConfigError, "correct it")
+        check_nesting(text)
         return tomllib.loads(text)
     except ValueError as error:
         raise ConfigError(

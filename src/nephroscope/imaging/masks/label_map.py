@@ -208,7 +208,7 @@ def _read_nrrd(path: Path, most: int) -> LabelMap:
     content = _data_file(path, detached).read_bytes() if detached else path.read_bytes()[size:]
     voxels, doubts = _whole_numbers(_nrrd_voxels(header, content, sizes), path.name)
     layers = tuple(voxels[index] for index in range(sizes[0])) if layered else (voxels,)
-    segments = tuple(_slicer_segments(header, layered) or _mitk_segments(header, path.name))
+    segments = tuple(_slicer_segments(header, layered) or _mitk_segments(header))
     if any(not 0 <= segment.layer < len(layers) for segment in segments):
         raise DamageError("a segment in a layer that does not exist")
     return LabelMap(layers=layers, affine=affine, segments=segments, findings=doubts)
@@ -351,12 +351,12 @@ def _slicer_segments(header: dict[str, Any], layered: bool) -> list[Segment]:
     return found
 
 
-def _mitk_segments(header: dict[str, Any], name: str) -> list[Segment]:
+def _mitk_segments(header: dict[str, Any]) -> list[Segment]:
     """Labels as MITK describes them in JSON: groups, one per layer."""
     if MITK_LABELS not in header:
         return []
     text = re.sub(r"\\([\\n])", lambda m: " " if m[1] == "n" else m[1], str(header[MITK_LABELS]))
-    groups: Any = parse_json(text, f"file {name}", SeriesError, "save the segmentation again in MITK")
+    groups: Any = parse_json(text)
     return [
         Segment(number=int(label["value"]), name=str(label.get("name", "")), layer=layer)
         for layer, group in enumerate(groups)

@@ -134,10 +134,7 @@ def _find_table(folder: Path) -> Path:
 def _read_rows(table: Path) -> list[dict[str, Any]]:
     """The objects of the JSON list; at least one has a histology."""
     try:
-        text = table.read_text(encoding="utf-8-sig")
-        rows: Any = parse_json(
-            text, f"file {table.name}", CohortError, "update the clone of the KiTS repository"
-        )
+        rows: Any = parse_json(table.read_text(encoding="utf-8-sig"))
         whole = isinstance(rows, list) and any(isinstance(row, dict) for row in rows)
         rows = [row if isinstance(row, dict) else {} for row in rows] if whole else []
         found = "something else" if not whole else f"{len(rows)} rows without it"

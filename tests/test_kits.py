@@ -213,7 +213,7 @@ def test_what_is_missing_leaves_out_one_case_with_its_reason(tmp_path):
     ("text", "message"),
     [
         ("{", r"found no readable JSON \(JSONDecodeError\)"),
-        ("[" * 100_000, r"found no readable JSON \(RecursionError\)"),
+        ("[" * 100_000, r"found no readable JSON \(NestingError\)"),
         ("{}", r"found something else"),
         ("[1]", r"found something else"),
         ('[{"case_id": "case_00000"}]', r"found 1 rows without it; update the clone"),

@@ -111,6 +111,11 @@ def estimates_text(estimates: dict[str, Estimate]) -> str:
     return "\n".join(f"  {name:22} {estimate}" for name, estimate in estimates.items())
 
 
+def warnings_text(findings: Iterable[Finding]) -> str:
+    """A line per finding that is more than a note."""
+    return "\n".join(f"{f.severity} [{f.code}]: {f.message}" for f in findings if f.severity != "note")
+
+
 def findings_as_json(findings: Iterable[Finding]) -> list[dict[str, str]]:
     """Findings as plain objects."""
     return [asdict(finding) for finding in findings]

@@ -31,6 +31,7 @@ from nephroscope.intake.public.idc_plan import IdcPlan, IdcRequest
 from nephroscope.intake.public.kits import Vote
 from nephroscope.records import Cohort, Finding, counted_noun
 from nephroscope.records.settings import Settings
+from nephroscope.study.doubles import check_names
 
 MASK_SOURCES = ("rcc-aid", "bamf")
 
@@ -284,7 +285,7 @@ def imported(study: Study, cohort: Cohort) -> Outcome:
     """Counts, exclusions by reason, findings and the next step, after an import."""
     subtypes = Counter(case.subtype for case in cohort.cases)
     reasons = Counter(exclusion.reason for exclusion in cohort.exclusions)
-    findings = study.import_findings
+    findings = (*study.import_findings, *check_names(cohort))
     data = {
         "study": str(study.folder.root),
         "cases": len(cohort.cases),

@@ -17,6 +17,7 @@ from nephroscope.cli.command import (
     TextOption,
     estimates_text,
     table,
+    warnings_text,
 )
 from nephroscope.records import Evaluation, Protocol, TrainConfig
 from nephroscope.records.settings import Settings
@@ -119,7 +120,7 @@ class Train(StudyCommand):
         if run.leaky:
             lines.append("LEAKY: split by image")
         lines.append(f"run {run.name} complete; next: nephroscope report {self.study}")
-        return Outcome(data=run.content, text="\n".join(lines))
+        return Outcome(data=run.content, text="\n".join(lines), warning=warnings_text(study.split().findings))
 
 
 def _fold_line(fold: "FoldRecord") -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 import tyro
 
+from nephroscope.base.errors import CohortError
 from nephroscope.cli.command import (
     Command,
     Outcome,
@@ -13,6 +14,7 @@ from nephroscope.cli.command import (
     TextOption,
     findings_as_json,
     table,
+    warnings_text,
 )
 from nephroscope.cli.meanings import counted_findings
 from nephroscope.facade.study import Study
@@ -64,6 +66,7 @@ class Check(StudyCommand):
         doubtful = [
             name for name, case in found.items() if any(f.severity == "warning" for f in case.findings)
         ]
+        doubts, contradiction = _patients(study)
         data = {
             "cases": [
                 {
@@ -75,6 +78,7 @@ class Check(StudyCommand):
                 for name, case in found.items()
             ],
             "of_the_import": findings_as_json(f for f in study.import_findings if not f.case_id),
+            "of_the_study": findings_as_json(doubts),
             "page": str(found.page) if found.page is not None else None,
         }
         lines = [table((_measured(name, case) for name, case in found.items()), MEASURED), ""]
@@ -84,6 +88,7 @@ class Check(StudyCommand):
             for finding in case.findings
             if finding.severity != "note"
         ]
+        lines += [f"{finding.severity} [{finding.code}]: {finding.message}" for finding in doubts]
         lines += ["", *counted_findings((name, f) for name, case in found.items() for f in case.findings)]
         read = counted_noun(len(found), "case")
         lines.append(f"{read} read, {len(doubtful)} with warnings, {len(refused)} refused")
@@ -91,7 +96,16 @@ class Check(StudyCommand):
             lines.append(f"pictures of every case, doubtful ones first: {found.page}")
         lines.append("--json prints every note; docs/reference/findings.md says what to do about each code")
         lines.append(f"next: nephroscope slices {self.study}")
-        return Outcome(data=data, text="\n".join(lines), exit_code=3 if refused else 0)
+        bad = bool(refused) or contradiction
+        return Outcome(data=data, text="\n".join(lines), exit_code=3 if bad else 0)
+
+
+def _patients(study: Study) -> tuple[tuple[Finding, ...], bool]:
+    """Findings about patients of the study, and whether one of them is a refusal."""
+    try:
+        return study.check_patients(), False
+    except CohortError as error:
+        return (Finding(code=error.code, severity="refusal", message=str(error), case_id=""),), True
 
 
 def _measured(name: str, case: CheckedCase) -> tuple[str, ...]:
@@ -165,6 +179,7 @@ class SplitPatients(StudyCommand):
             "unit": "LEAKY: image" if split.leaky else "case",
             "folds": split.records(),
             "holdout": len(split.holdout),
+            "findings": findings_as_json(split.findings),
         }
         rows = table((fold.values() for fold in split.records()), ("fold", "train", "validation", "test"))
-        return Outcome(data=data, text=f"{rows}\n{split.summary()}")
+        return Outcome(data=data, text=f"{rows}\n{split.summary()}", warning=warnings_text(split.findings))

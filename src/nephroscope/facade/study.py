@@ -6,15 +6,24 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nephroscope.base.errors import CohortError
+from nephroscope.base.errors import CohortError, StudyError
 from nephroscope.base.html import Record, ShownAsTable
 from nephroscope.base.lock import writes
 from nephroscope.facade.imports import StudyImports
 from nephroscope.facade.run import Run
-from nephroscope.records import Split, SplitConfig, TrainConfig, counted_noun, from_mapping, with_recipe
+from nephroscope.records import (
+    Finding,
+    Split,
+    SplitConfig,
+    TrainConfig,
+    counted_noun,
+    from_mapping,
+    with_recipe,
+)
 from nephroscope.regions.agreement import TOLERANCE_MM
 from nephroscope.regions.check import CheckedCase, check_cases
 from nephroscope.regions.consensus import check_rule
+from nephroscope.study.doubles import check_names, check_patients
 from nephroscope.study.slices import SliceStore
 from nephroscope.study.snapshot import Snapshot, cut_slices, divide_patients, take_snapshot
 
@@ -66,6 +75,17 @@ class Study(StudyImports, ShownAsTable):
         name, synthetic = self.folder.root.resolve().name, self.cohort.synthetic
         checked.page = write_contact_sheet(self.folder.check, name, sheet, synthetic=synthetic)
         return checked
+
+    def check_patients(self) -> tuple[Finding, ...]:
+        """What makes it doubtful that patients are told apart: their names and, once slices are cut, what these show.
+
+        Raises:
+            CohortError: One tumor is in the study under two patients, with different subtypes.
+        """
+        try:
+            return check_patients(self.cohort, self.slices())
+        except StudyError:
+            return check_names(self.cohort)
 
     @writes("agreement")
     def set_consensus(self, rule: str) -> None:

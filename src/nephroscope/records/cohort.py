@@ -277,6 +277,7 @@ class Split(ShownAsTable):
     Attributes:
         patient_of: patient_id of every case_id named; the proof needs it.
         holdout: case_ids that no fold trains on: internal and external test. With one fold, its test.
+        findings: What makes it doubtful that patients are on one side only.
 
     Raises:
         CohortError: A patient stands on two sides of a fold, or a name is not in the cohort.
@@ -287,6 +288,7 @@ class Split(ShownAsTable):
     patient_of: Mapping[str, str]
     holdout: frozenset[str] = frozenset()
     config: SplitConfig = field(default_factory=SplitConfig)
+    findings: tuple[Finding, ...] = ()
 
     def records(self) -> list[Record]:
         """A row per fold: index, and cases (images under the image protocol) of each part."""

@@ -48,12 +48,14 @@ class Cut:
         rows: Cells of slices.csv.
         hu: Slices of the chosen series, int16 (n, size_px, size_px).
         phases: The same of each further phase, in the order of the specification.
+        planes: Digest of the whole plane of the series at each slice, whatever the ROI.
     """
 
     rows: list[tuple[object, ...]]
     hu: npt.NDArray[np.int16]
     findings: list[Finding]
     phases: tuple[npt.NDArray[np.int16], ...] = ()
+    planes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,7 @@ class _Entry:
     digests: dict[str, str]
     findings: tuple[Finding, ...]
     drawn: Drawn
+    planes: tuple[str, ...] = ()
 
 
 class Journal:
@@ -85,6 +88,7 @@ class Journal:
         self.files = (*data_files(spec), "slices.csv")
         self.findings: list[Finding] = []
         self.drawn: dict[str, Drawn] = {}
+        self.planes: dict[str, tuple[str, ...]] = {}
         self.n_slices = self.n_cases = 0
         heading = {"digest": digest, "version": __version__}
         entries = [e for e in self._entries(heading) if set(e.ends) == set(e.digests) == set(self.files)]
@@ -93,6 +97,7 @@ class Journal:
         for entry in entries:
             self.findings += entry.findings
             self.drawn[entry.case_id] = entry.drawn
+            self.planes[entry.case_id] = entry.planes
             self.n_cases += entry.n_slices > self.n_slices
             self.n_slices = entry.n_slices
         if not entries:
@@ -164,6 +169,7 @@ class Journal:
         self.n_cases += len(cut.rows) > 0
         self.findings += cut.findings
         self.drawn[case_id] = drawn
+        self.planes[case_id] = cut.planes
         entry = _Entry(
             case_id=case_id,
             n_slices=self.n_slices,
@@ -171,6 +177,7 @@ class Journal:
             digests={name: digest.hexdigest() for name, digest in self._digests.items()},
             findings=tuple(cut.findings),
             drawn=drawn,
+            planes=cut.planes,
         )
         self._log.write(json.dumps(asdict(entry)).encode() + b"\n")
         self._log.flush()

@@ -5,6 +5,7 @@ folder and become the slices together; spec.json has their digests, which are ch
 """
 
 import csv
+import hashlib
 import logging
 import sys
 from array import array
@@ -50,6 +51,7 @@ class SliceStore(ShownAsTable):
         source: Digest of what the slices were to be cut from (paths and settings).
         digest: Digest of that and of what came out.
         drawn: ROI files as they were, by case_id.
+        planes: Digest of the whole plane of the series at each slice, by case_id; slices of older versions lack it.
         used: Series and ROI of each case.
         made_from: Digest of each input by name.
         phases: The same places in further phases, by phase, like ``hu``.
@@ -66,6 +68,7 @@ class SliceStore(ShownAsTable):
     used: dict[str, UsedInput] = field(default_factory=dict)
     made_from: Mapping[str, str] = field(default_factory=dict)
     phases: Mapping[str, npt.NDArray[np.int16]] = field(default_factory=dict)
+    planes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def presence(self) -> dict[str, npt.NDArray[np.bool_]]:
@@ -202,6 +205,7 @@ class _SpecFile:
     drawn: dict[str, Drawn] = field(default_factory=dict)
     used: dict[str, UsedInput] = field(default_factory=dict)
     made_from: dict[str, str] = field(default_factory=dict)
+    planes: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def open_store(folder: Path) -> SliceStore:
@@ -234,6 +238,7 @@ def open_store(folder: Path) -> SliceStore:
         drawn=about.drawn,
         used=about.used,
         made_from=about.made_from,
+        planes=about.planes,
     )
 
 
@@ -332,6 +337,7 @@ def cut_cohort(
         drawn=journal.drawn,
         used={case.case_id: case.used for case in cases},
         made_from=dict(made_from or {}),
+        planes=journal.planes,
     )
     save_document(journal.draft / "spec.json", about, FORMAT)
     replace_together(journal.draft, folder, GROUP)
@@ -359,7 +365,13 @@ def _cut_case(case: ChosenCase, read: Reader, spec: SliceSpec) -> Cut:
         for row, part in enumerate(cut)
     ]
     findings = [*volume.findings, *roi.findings, *(f for phase in phases for f in phase.findings)]
-    return Cut(rows=rows, hu=hu, findings=findings, phases=tuple(phase.hu for phase in phases))
+    planes = tuple(_digest_of_plane(volume.hu[part.slice_index]) for part in cut)
+    return Cut(rows=rows, hu=hu, findings=findings, phases=tuple(phase.hu for phase in phases), planes=planes)
+
+
+def _digest_of_plane(hu: npt.NDArray[np.int16]) -> str:
+    """Of one plane (R, C) in HU; empty for a plane of one value, which says nothing of a patient."""
+    return "" if hu.min() == hu.max() else hashlib.sha256(np.ascontiguousarray(hu).tobytes()).hexdigest()[:32]
 
 
 def _refused(case: ChosenCase, code: str, message: str, spec: SliceSpec) -> Cut:

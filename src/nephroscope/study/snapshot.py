@@ -30,6 +30,7 @@ from nephroscope.regions.consensus import FILE as DECISIONS_FILE
 from nephroscope.regions.consensus import load_decisions, read_consensus_case
 from nephroscope.study.artifact import changed_words, inputs_kept_in, out_of_date
 from nephroscope.study.cohort_table import load_cohort
+from nephroscope.study.doubles import check_patients
 from nephroscope.study.drawn import redrawn
 from nephroscope.study.folder import DIVISION, StudyFolder, changed_settings, open_study
 from nephroscope.study.slices import SliceStore, cut_cohort, open_store
@@ -253,10 +254,13 @@ def divide_patients(snapshot: Snapshot, config: SplitConfig | None = None) -> Sp
     """Divide the patients and write splits.json; settings other than those of study.toml are written there with it.
 
     Raises:
-        CohortError: The patients cannot be divided so; nothing is written then.
+        CohortError: The patients cannot be divided so, or one tumor is in the study under two patients with different
+            subtypes; nothing is written then.
     """
     folder, config = snapshot.folder, config or snapshot.settings.split
+    findings = check_patients(snapshot.cohort, snapshot.slices)
     split = make_split(snapshot.cohort, snapshot.slices.indices_by_case(), config)
+    split = replace(split, findings=findings)
     kept = (snapshot.split_digest, snapshot.split_made_from)
     if config == snapshot.settings.split:
         save_split(split, folder.splits, *kept)

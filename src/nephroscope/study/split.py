@@ -14,7 +14,7 @@ import numpy as np
 from nephroscope.base.documents import from_plain, read_object
 from nephroscope.base.errors import CohortError, ConfigError
 from nephroscope.base.files import save_json
-from nephroscope.records import DEVELOPMENT, Case, Cohort, Fold, Protocol, Split, SplitConfig
+from nephroscope.records import DEVELOPMENT, Case, Cohort, Finding, Fold, Protocol, Split, SplitConfig
 
 FORMAT = 1
 logger = logging.getLogger(__name__)
@@ -64,6 +64,7 @@ class _SplitFile:
     config: SplitConfig
     holdout: frozenset[str]
     folds: tuple[Fold, ...]
+    findings: tuple[Finding, ...] = ()
 
 
 def save_split(
@@ -91,6 +92,7 @@ def save_split(
         "config": asdict(split.config),
         "holdout": sorted(split.holdout),
         "folds": folds,
+        "findings": [asdict(finding) for finding in split.findings],
     }
     save_json(path, content)
 
@@ -110,6 +112,7 @@ def load_split(path: Path, cohort: Cohort) -> tuple[Split, str]:
         patient_of={case.case_id: case.patient_id for case in cohort.cases},
         holdout=held.holdout,
         config=held.config,
+        findings=held.findings,
     )
     return split, held.cohort_digest
 

@@ -61,7 +61,7 @@ def read_run(run: CompleteRun, evaluation: Evaluation, findings: Sequence[Findin
         slices_of=store.slices_of,
         spec=store.spec,
         evaluation=settings.evaluation,
-        findings=(*findings, *store.findings),
+        findings=(*findings, *snapshot.split.findings, *store.findings),
         version=__version__,
         date=datetime.now(UTC).date().isoformat(),
         study=folder.root,

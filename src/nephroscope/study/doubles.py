@@ -1,0 +1,209 @@
+"""One patient in the study under two names: by how the names are written, and by what the slices show.
+
+Patients are divided by patient_id, so a patient with two of them may be on both sides of a split. A pair that names
+one tumor with two subtypes is refused; any other is a finding that the split keeps, so that `train` and the report
+repeat it. All is done by hashing: the cost grows with the number of slices, not with its square.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from nephroscope.base.errors import CohortError
+from nephroscope.base.identifiers import alike, clean_name
+from nephroscope.base.text import counted_noun, first_few
+from nephroscope.records import Case, Cohort, Finding, warning
+from nephroscope.study.near_copies import near_copies
+from nephroscope.study.slices import SliceStore
+
+NAMED = 50  # pairs in one message
+FEWEST_CASES = 4  # of which each has one slice
+TENFOLD = 10
+REMEDY = (
+    "give both the same patient_id in the label table if they are one patient, else names that differ clearly; "
+    "remove the wrong row if it is one tumor; then import again"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """Two patients who may be one.
+
+    Attributes:
+        one, other: Their patient_ids.
+        why: What makes them one, for the message.
+        same_tumor: True where also the tumor is the same, so that its subtype must be.
+    """
+
+    one: str
+    other: str
+    why: str
+    same_tumor: bool
+
+
+def check_names(cohort: Cohort) -> tuple[Finding, ...]:
+    """Patients whose identifiers differ in writing only, or in a side or a number of a tumor; for every step."""
+    return tuple(_findings(_by_name(cohort)))
+
+
+def check_patients(cohort: Cohort, slices: SliceStore) -> tuple[Finding, ...]:
+    """What makes it doubtful that a division by patient_id keeps patients apart.
+
+    Args:
+        cohort: The cases.
+        slices: Cut from them.
+
+    Returns:
+        Warnings of the whole study (no case_id): patients who may be one, slices per case that look wrong.
+
+    Raises:
+        CohortError: One tumor is in the study under two patients, with different subtypes.
+    """
+    pairs = {**_by_name(cohort), **_by_slices(cohort, slices)}
+    _refuse_contradictions(cohort, pairs)
+    return (*_findings(pairs), *_slices_per_case(slices))
+
+
+def _by_name(cohort: Cohort) -> dict[str, list[Pair]]:
+    """Pairs by the code of their finding."""
+    spelled, maybe = alike({case.patient_id for case in cohort.cases})
+    return {
+        "patients-spelled-alike": list(_chained(spelled, "", True)),
+        "patients-maybe-one": list(_chained(maybe, "", False)),
+    }
+
+
+def _chained(groups: Iterable[Sequence[str]], why: str, same_tumor: bool) -> Iterator[Pair]:
+    """The first of each group with each of the others: as many pairs as there are names."""
+    for first, *others in groups:
+        yield from (Pair(one=first, other=other, why=why, same_tumor=same_tumor) for other in others)
+
+
+def _by_slices(cohort: Cohort, slices: SliceStore) -> dict[str, list[Pair]]:
+    patient_of = {case.case_id: case.patient_id for case in cohort.cases}
+    owner = [patient_of.get(str(name), "") for name in slices.case_ids]
+    first: dict[str, int] = {}
+    crops: dict[tuple[str, str], int] = defaultdict(int)
+    distinct: list[int] = []
+    for row, hu in enumerate(slices.hu):
+        if hu.min() == hu.max():
+            continue
+        digest = hashlib.sha256(hu.tobytes()).hexdigest()
+        before = first.setdefault(digest, row)
+        if before == row:
+            distinct.append(row)
+        elif owner[before] != owner[row]:
+            crops[owner[before], owner[row]] += 1
+    planes = _shared_planes(slices.planes, patient_of)
+    near: dict[tuple[str, str], int] = defaultdict(int)
+    for one, other in near_copies(slices.hu, distinct, owner):
+        near[owner[one], owner[other]] += 1
+    same = list(_counted(crops, "{} equal", True, set()))
+    known = {frozenset((pair.one, pair.other)) for pair in same}
+    same += _counted(planes, "{} of one CT", False, known)
+    known |= {frozenset((pair.one, pair.other)) for pair in same}
+    return {
+        "patients-same-images": same,
+        "patients-near-images": list(_counted(near, "{} alike", True, known)),
+    }
+
+
+def _counted(
+    shared: Mapping[tuple[str, str], int], why: str, same_tumor: bool, known: set[frozenset[str]]
+) -> Iterator[Pair]:
+    """Pairs of patients with the number of slices they share, but for those that are known already."""
+    for (one, other), n in sorted(shared.items()):
+        names = frozenset((one, other))
+        if names not in known:
+            known = known | {names}
+            words = why.format(counted_noun(n, "slice"))
+            yield Pair(one=one, other=other, why=words, same_tumor=same_tumor)
+
+
+def _shared_planes(
+    planes: Mapping[str, Sequence[str]], patient_of: Mapping[str, str]
+) -> dict[tuple[str, str], int]:
+    """How many planes of a CT two patients share, whatever was drawn on them."""
+    first: dict[str, str] = {}
+    shared: dict[tuple[str, str], int] = defaultdict(int)
+    for case_id, digests in planes.items():
+        patient = patient_of.get(case_id, "")
+        for digest in filter(None, digests):
+            before = first.setdefault(digest, patient)
+            if before != patient:
+                shared[before, patient] += 1
+    return shared
+
+
+def _refuse_contradictions(cohort: Cohort, pairs: Mapping[str, Sequence[Pair]]) -> None:
+    cases: dict[str, list[Case]] = defaultdict(list)
+    for case in cohort.cases:
+        cases[case.patient_id].append(case)
+
+    def subtypes(patient: str) -> set[str]:
+        return {case.subtype for case in cases[patient] if case.subtype}
+
+    def sites(patient: str) -> set[str]:
+        return {case.site_id for case in cases[patient]}
+
+    wrong = []
+    for code, found in pairs.items():
+        for pair in found:
+            one, other = subtypes(pair.one), subtypes(pair.other)
+            elsewhere = code == "patients-spelled-alike" and not sites(pair.one) & sites(pair.other)
+            if pair.same_tumor and one and other and not one & other and not elsewhere:
+                words = f" ({pair.why})" if pair.why else ""
+                wrong.append(
+                    f"{_shown(pair.one)} ({' and '.join(sorted(one))}) = {_shown(pair.other)} "
+                    f"({' and '.join(sorted(other))}){words}"
+                )
+    if wrong:
+        raise CohortError(
+            where="cohort",
+            expected="one subtype for one patient under two names",
+            found=first_few(wrong, NAMED),
+            remedy=REMEDY,
+        )
+
+
+WORDS = {
+    "patients-spelled-alike": "patient_ids that differ only in how they are written",
+    "patients-maybe-one": "patient_ids that may be of one patient, as one also says a side, a tumor or the like",
+    "patients-same-images": "patients with the same pixels",
+    "patients-near-images": "patients whose slices are copies in another window, mirrored or saved again",
+}
+
+
+def _findings(pairs: Mapping[str, Sequence[Pair]]) -> Iterator[Finding]:
+    for code, found in pairs.items():
+        if found:
+            listed = first_few((_sentence(pair) for pair in found), NAMED)
+            text = f"{counted_noun(len(found), 'pair')} of {WORDS[code]}: {listed}; {REMEDY}"
+            yield warning(code, text)
+
+
+def _sentence(pair: Pair) -> str:
+    return f"{_shown(pair.one)} = {_shown(pair.other)}" + (f" ({pair.why})" if pair.why else "")
+
+
+def _shown(name: str) -> str:
+    """A name; with its signs spelled out where some of them are not seen."""
+    return name if clean_name(name) == name else ascii(name)
+
+
+def _slices_per_case(slices: SliceStore) -> Iterator[Finding]:
+    counts = {name: len(rows) for name, rows in slices.rows_by_case.items()}
+    least, most = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
+    if len(counts) >= FEWEST_CASES and counts[most] == 1:
+        text = (
+            f"each of the {len(counts)} cases has one slice: if several of these images are of one patient, they "
+            "must have one patient_id, or one case_id if they are of one tumor"
+        )
+        yield warning("one-slice-per-case", text)
+    elif counts[most] >= TENFOLD * counts[least]:
+        text = (
+            f"the number of slices per case goes from {counts[least]} ({least}) to {counts[most]} ({most}): check "
+            "that these are the slices of one tumor each, and that slice spacing is alike"
+        )
+        yield warning("slices-per-case-vary", text)

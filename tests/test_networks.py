@@ -7,7 +7,7 @@ from nephroscope.clinic.cut import apply_window
 from nephroscope.clinic.session import NetworkSession
 from nephroscope.learning.networks import networks
 from nephroscope.learning.networks.networks import build_network, count_parameters, describe_networks
-from nephroscope.learning.networks.onnx_file import export_onnx
+from nephroscope.learning.networks.onnx_file import export_onnx, write_onnx
 from nephroscope.learning.networks.table import NETWORKS
 from nephroscope.records import SliceSpec
 
@@ -99,6 +99,33 @@ def test_onnx_that_differs_is_refused(tmp_path, monkeypatch):
     with pytest.raises(BundleError, match=r"ONNX and torch logits within 0.0001 on 2 reference slices"):
         export_onnx(build_network("shufflenet_v2_x1_0", 2, SliceSpec()), 2, hu, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
+
+
+class Cancels(torch.nn.Module):
+    """Adds a large number and takes it away again: fp32 keeps few digits of what is left."""
+
+    def __init__(self):
+        super().__init__()
+        self.large = torch.nn.Parameter(torch.tensor(1e5))
+
+    def forward(self, hu):
+        mean = hu.to(self.large.dtype).mean(dim=(1, 2, 3)) / 300
+        left = mean * self.large + mean - mean * self.large
+        return torch.stack([left, -left], dim=1)
+
+
+@pytest.mark.parametrize(("times", "same"), [(5, True), (20, False)])
+def test_onnx_may_differ_by_ten_times_what_fp32_itself_loses(tmp_path, monkeypatch, times, same):
+    hu = np.random.default_rng(0).integers(-200, 300, (4, 8, 8)).astype(np.int16)
+    batch = torch.from_numpy(hu[:, None])
+    with torch.no_grad():
+        single, double = Cancels()(batch).numpy(), Cancels().double()(batch).numpy()
+    own = np.abs(single - double).max()
+    assert own > 1e-4
+    monkeypatch.setattr(NetworkSession, "logits", lambda self, hu: single + times * own)
+    exported = write_onnx(Cancels(), 2, hu, tmp_path / "model.onnx")
+    assert exported.is_same is same
+    assert exported.allowed == pytest.approx(10 * own, rel=1e-3)
 
 
 def test_damaged_onnx_is_refused(tmp_path):

@@ -4,7 +4,6 @@ import json
 import shutil
 
 import pytest
-import torch
 
 from nephroscope import Study
 from nephroscope.base import cluster as ray_jobs
@@ -12,6 +11,8 @@ from nephroscope.base.errors import StudyError
 from nephroscope.cli import run
 from nephroscope.learning.engine.runs import FoldOfRun, train_one_fold
 from nephroscope.learning.engine.workers import Workers
+from nephroscope.learning.run_files import started_run
+from nephroscope.learning.training.device import threads
 from nephroscope.records import SplitConfig
 from test_study import CONFIG, make_study
 
@@ -26,10 +27,8 @@ def study(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def one_after_the_other(study):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as each of two processes on two cores has
-    study.train(CONFIG, "alone")
-    torch.set_num_threads(threads)
+    with threads(2):
+        study.train(CONFIG, "alone")
     return weights(study, "alone")
 
 
@@ -37,10 +36,12 @@ def weights(study, name):
     return [(study.folder.run(name) / f"fold-{k}" / "weights.safetensors").read_bytes() for k in (0, 1)]
 
 
-def test_two_processes_give_the_same_weights(study, one_after_the_other, monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
-    content = study.train(CONFIG, "jobs", workers=Workers(jobs=2)).content
+def test_two_processes_give_the_same_weights(study, one_after_the_other):
+    """Two threads change the last bits; the run says how many it takes, and every process takes so many."""
+    with threads(2):
+        content = study.train(CONFIG, "jobs", workers=Workers(jobs=2)).content
     assert weights(study, "jobs") == one_after_the_other
+    assert started_run(study.folder.run("jobs")).compute.threads == 2
     assert [fold["index"] for fold in content["folds"]] == [0, 1]
 
 
@@ -50,15 +51,14 @@ def test_a_cluster_is_asked_for_each_fold_and_the_rest_is_done_here(study, one_a
 
     def cluster(function, items, address):
         asked.extend((address, item.index) for item in items)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        yield 1, function(items[1])
-        torch.set_num_threads(threads)
+        with threads(1):
+            yield 1, function(items[1])
 
     monkeypatch.setattr(ray_jobs, "map_on_ray", cluster)
-    study.train(CONFIG, "ray", workers=Workers(ray="10.0.0.1:6379"))
+    with threads(2):
+        study.train(CONFIG, "ray", workers=Workers(ray="10.0.0.1:6379"))
     assert asked == [("10.0.0.1:6379", 0), ("10.0.0.1:6379", 1)]
-    assert weights(study, "ray")[1] == one_after_the_other[1]
+    assert weights(study, "ray") == one_after_the_other
     assert Study(study.folder.root).folder.complete_run("ray")
 
 

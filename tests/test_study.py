@@ -8,6 +8,7 @@ import pytest
 
 from nephroscope import Study
 from nephroscope.base.errors import ConfigError, StudyError
+from nephroscope.learning.run_files import run_config
 from nephroscope.records import Finding, SliceSpec, SplitConfig, TrainConfig
 from nephroscope.records.settings import Settings
 from nephroscope.study.cohort_table import save_cohort
@@ -338,3 +339,19 @@ def test_run_that_diverged_is_reported_in_words_not_numbers(study):
     assert all(estimate.value is None for estimate in report.groups[0].case.values())
     with pytest.raises(StudyError, match="a fold with a finite validation loss"):
         study.run().export(study.folder.root / "bundle")
+
+
+def test_a_run_that_was_stopped_before_it_began_is_started_again(tmp_path, trained):
+    shutil.copytree(trained.folder.root, tmp_path / "study")
+    study = Study(tmp_path / "study")
+    folder = study.folder.run("mine")
+    folder.mkdir()
+    (folder / "environment.json").write_text("{")  # killed before config.json
+    assert study.train(CONFIG, "mine").name == "mine"
+    (folder / "config.json").unlink()
+    (folder / "run.json").unlink()
+    with pytest.raises(StudyError, match=r"found one without config\.json"):
+        study.train(CONFIG, "mine")
+    longer = study.train(more_epochs=1)
+    assert longer.record.folds[0].index == 0
+    assert run_config(longer.folder).epochs == CONFIG.epochs + 1

@@ -12,16 +12,21 @@ import pytest
 import torch
 
 from nephroscope.base.errors import ConfigError, StudyError
+from nephroscope.clinic.session import NetworkSession
 from nephroscope.learning.engine.runs import train_in
 from nephroscope.learning.networks.networks import build_network
+from nephroscope.learning.run_files import Compute, run_config, started_run
+from nephroscope.learning.training import speed
 from nephroscope.learning.training.batches import draw_epoch, labelled_slices
 from nephroscope.learning.training.checkpoint import (
+    first_state,
+    fit_in_folder,
     load_checkpoint,
     load_weights,
     save_checkpoint,
     save_weights,
 )
-from nephroscope.learning.training.device import compute_dtype
+from nephroscope.learning.training.device import compute_dtype, threads
 from nephroscope.learning.training.fit import (
     Epoch,
     FoldTask,
@@ -30,11 +35,14 @@ from nephroscope.learning.training.fit import (
     converged,
     count_hits,
     fit,
+    measure_batch_norm,
     new_state,
     set_learning_rate,
     settle_batch_norm,
+    train_step,
     validate,
 )
+from nephroscope.learning.training.run import give_more_epochs, open_run_folder
 from nephroscope.records import TrainConfig, with_recipe
 from nephroscope.study.snapshot import Snapshot
 from small_study import SPEC, make_cohort, make_store, split_of
@@ -268,6 +276,13 @@ def test_stops_when_patience_ends_or_the_loss_is_no_number(snapshot):
     assert state.best is None
 
 
+def test_a_run_whose_validation_loss_exploded_did_not_converge():
+    """What guesses two subtypes has a loss of 0.69; 6e8 is no worse guess but another thing."""
+    assert not converged([epoch(1, validation_loss=6e8)], 2)
+    assert not converged([epoch(1, train_loss=30.0)], 2)
+    assert converged([epoch(1, validation_loss=6e8), epoch(2, validation_loss=1.5)], 2)
+
+
 def test_a_run_that_never_beats_chance_did_not_converge():
     assert not converged([epoch(1, train_accuracy=0.5), epoch(2, train_accuracy=0.54)], 2)
     assert converged([epoch(1, train_accuracy=0.5), epoch(2, train_accuracy=0.6)], 2)
@@ -294,10 +309,116 @@ def test_exploding_run_ends_and_says_so(tmp_path, snapshot):
 
 
 def test_bf16_where_there_is_none_is_refused(monkeypatch):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
     with pytest.raises(ConfigError, match="expected a device that computes in bf16"):
         compute_dtype("bf16", torch.device("cpu"))
     assert compute_dtype("auto", torch.device("cpu")) == torch.float32
+
+
+def test_a_torch_that_cannot_say_what_the_processor_has_computes_in_fp32(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert compute_dtype("auto", torch.device("cpu")) == torch.float32
+
+
+def test_a_complete_run_is_given_more_epochs(tmp_path, snapshot):
+    """It goes on at its checkpoint, interrupted or not, and the first epochs stay as they were."""
+    folder = tmp_path / "run"
+    train_in(folder, snapshot, CONFIG, keep_checkpoints=True)
+    before = (folder / "fold-0" / "metrics.jsonl").read_text().splitlines()
+    longer = give_more_epochs(folder, snapshot, 2)
+    assert not (folder / "run.json").exists()
+    assert longer == run_config(folder) == replace(CONFIG, epochs=4)
+    record = train_in(folder, snapshot, longer)
+    after = (folder / "fold-0" / "metrics.jsonl").read_text().splitlines()
+    assert after[:2] == before
+    assert len(after) == 4
+    assert len(record.folds) == 2
+    with pytest.raises(StudyError, match=r"expected the file checkpoint.safetensors of each fold"):
+        give_more_epochs(folder, snapshot, 1)  # they were not kept this time
+    assert (folder / "run.json").exists()
+
+
+def test_a_run_that_ended_early_is_not_given_more_epochs(tmp_path, snapshot, monkeypatch):
+    monkeypatch.setattr("nephroscope.learning.training.fit.validate", lambda *_: (1.0, torch.ones(2, 2)))
+    train_in(tmp_path / "run", snapshot, replace(CONFIG, epochs=5, patience=1), keep_checkpoints=True)
+    with pytest.raises(StudyError, match="expected a fold that used all its 5 epochs"):
+        give_more_epochs(tmp_path / "run", snapshot, 1)
+    assert (tmp_path / "run" / "run.json").exists()
+
+
+def test_a_run_keeps_its_threads(tmp_path, snapshot):
+    with threads(2):
+        train_in(tmp_path / "whole", snapshot, CONFIG)
+        open_run_folder(tmp_path / "part", snapshot, CONFIG)
+    with threads(1):
+        train_in(tmp_path / "part", snapshot, CONFIG)
+        train_in(tmp_path / "other", snapshot, CONFIG)
+    assert weights_of(tmp_path / "whole") == weights_of(tmp_path / "part")
+    held = [started_run(tmp_path / name).compute.threads for name in ("whole", "part", "other")]
+    assert held == [2, 2, 1]
+
+
+def test_a_network_whose_export_differs_is_trained_all_the_same(tmp_path, snapshot, monkeypatch, caplog):
+    logits = NetworkSession.logits
+    monkeypatch.setattr(NetworkSession, "logits", lambda self, hu: logits(self, hu) + 0.1)
+    train_in(tmp_path / "run", snapshot, replace(CONFIG, epochs=1))
+    fold = json.loads((tmp_path / "run" / "fold-0" / "fold.json").read_text())
+    assert fold["onnx_apart"] > 0.05 > fold["onnx_allowed"]
+    assert "fold-0: ONNX Runtime and torch differ by 0.1" in caplog.text
+
+
+def test_batch_norm_is_measured_under_the_present_weights(snapshot):
+    """After one step the running mean belongs to the weights before it; measured again it is that of the new ones."""
+    task = task_of(snapshot)
+    state = new_state(build_network("mobilenet_v2", 2, SPEC), task)
+    hu, labels = task.train.load(np.arange(8), task.device)
+    state.network.train()
+    train_step(task, state, hu, labels, None)
+    measure_batch_norm(task, state.network)
+    layer = next(m for m in state.network.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    seen = []
+    layer.register_forward_pre_hook(lambda _layer, inputs: seen.append(inputs[0].detach()))
+    state.network.eval()
+    order = np.random.default_rng(0).permutation(len(task.train))
+    for start in range(0, len(order), 8):
+        state.network(task.train.load(order[start : start + 8], task.device)[0])
+    means = torch.stack([batch.mean(dim=(0, 2, 3)) for batch in seen if len(batch) > 1]).mean(dim=0)
+    assert torch.allclose(layer.running_mean, means, atol=1e-5)
+    assert layer.momentum == pytest.approx(1.0), "as the first step had it"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "layout"),
+    [((1.0, 0.97), "channels last"), ((1.0, 0.8), "contiguous"), ((1.0, 1.5), "channels last")],
+)
+def test_the_usual_layout_is_left_for_what_is_clearly_quicker(seconds, layout):
+    ways = (Compute(threads=1), Compute(threads=1, layout="contiguous"))
+    assert speed._chosen("resnet34", ways, seconds).layout == layout
+
+
+def test_layouts_are_compared_where_a_training_is_long(monkeypatch):
+    tried = []
+    monkeypatch.setattr(speed._Trial, "step", lambda trial: tried.append(trial))
+    config = replace(CONFIG, batch_size=2)
+    assert speed.choose_compute(config, 2, SPEC, 100).layout == "channels last"
+    assert tried == []
+    speed.choose_compute(config, 2, SPEC, 10**6)
+    assert len(tried) == 2 * (speed.ROUNDS + 1)
+
+
+def test_contiguous_weights_learn_and_go_on_to_the_same_bits(tmp_path, snapshot):
+    task = replace(task_of(snapshot), layout="contiguous")
+    done = [first_state(task, SPEC) for _ in range(2)]
+    for _ in fit_in_folder(tmp_path / "whole", task, done[0]):
+        pass
+    for epoch in fit_in_folder(tmp_path / "part", task, done[1]):
+        if epoch is not None:
+            break
+    state = first_state(task, SPEC)
+    for _ in fit_in_folder(tmp_path / "part", task, state):
+        pass
+    weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "part")]
+    assert weights[0] == weights[1]
 
 
 def test_fit_gives_each_epoch(snapshot):

@@ -91,8 +91,10 @@ class Train(StudyCommand):
     """Name of the run; by default the name of the network."""
     resume: Switch = False
     """Continue an interrupted run with the settings it was started with."""
+    more_epochs: CountOption = None
+    """Train a complete run, by default the last one, for so many more epochs with its own settings."""
     jobs: int = 1
-    """Number of folds trained at the same time on this machine."""
+    """Number of folds trained at the same time on this machine; results do not depend on it."""
     ray: TextOption = None
     """Address of a Ray cluster to train on, or auto; every machine must see the study under the same path."""
 
@@ -110,13 +112,16 @@ class Train(StudyCommand):
         study = Study(self.study)
         given = {"folds": self.folds, "protocol": self.protocol}
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        split = replace(study.settings.split, **changes) if changes and not self.resume else None
-        run = study.train(self.training, self.name, self.resume, workers, split)
+        old = self.resume or self.more_epochs is not None
+        split = replace(study.settings.split, **changes) if changes and not old else None
+        run = study.train(self.training, self.name, self.resume, workers, split, self.more_epochs)
         lines = [_fold_line(fold) for fold in run.record.folds]
         lost = [str(fold.index) for fold in run.record.folds if not fold.converged]
         if lost:
             what = f"fold {', '.join(lost)}" if run.converged else "the run"
-            lines.append(f"did not converge: {what} never beat chance on its own training slices")
+            lines.append(
+                f"did not converge: {what} never beat chance on its own training slices, or diverged"
+            )
         if run.leaky:
             lines.append("LEAKY: split by image")
         lines.append(f"run {run.name} complete; next: nephroscope report {self.study}")

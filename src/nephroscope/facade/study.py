@@ -182,6 +182,7 @@ class Study(StudyImports, ShownAsTable):
         resume: bool = False,
         workers: "Workers | None" = None,
         split: SplitConfig | None = None,
+        more_epochs: int | None = None,
         **changes: Any,
     ) -> Run:
         """Train a network on every fold.
@@ -192,14 +193,17 @@ class Study(StudyImports, ShownAsTable):
             resume: Continue the named run, or the last one that was interrupted, with the settings it started with.
             workers: Several processes or a Ray cluster, a fold each; by default one fold after the other, here.
             split: Divide the patients so first, unless they are; by default splits.json is used as it is.
+            more_epochs: Give the named complete run, or the last one, so many more epochs instead.
             changes: Settings of [training] to change for this run, such as ``model="mobilenet_v2"``.
 
         Raises:
             ConfigError: A setting has no such name or value.
             StudyError: The slices or the split are missing or out of date.
         """
-        from nephroscope.learning.engine.runs import resume_run, train_new_run
+        from nephroscope.learning.engine.runs import extend_run, resume_run, train_new_run
 
+        if more_epochs is not None:
+            return Run(self.folder.root, extend_run(self.snapshot, more_epochs, name, workers).name)
         if resume:
             return Run(self.folder.root, resume_run(self.snapshot, name, workers).name)
         config = config or self.settings.training

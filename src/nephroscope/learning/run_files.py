@@ -5,7 +5,7 @@ import hashlib
 import math
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,8 @@ from nephroscope.study.snapshot import Snapshot
 from nephroscope.study.split import load_split
 
 FORMAT = 1
+Layout = Literal["channels last", "contiguous"]
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,15 +161,36 @@ def changed_since_run(run: RunRecord, snapshot: Snapshot) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Compute:
+    """How a training computes. With the seed it decides every bit of the result, so it is kept with the run.
+
+    Attributes:
+        threads: Of the processor, whatever the number of folds that are trained at the same time.
+        layout: Of weights and activations in memory.
+        precision: Of the layers' arithmetic; weights and losses are fp32.
+    """
+
+    threads: int
+    layout: Layout = "channels last"
+    precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.threads <= 4096:
+            raise ValueError("not a number of threads")
+
+
+@dataclass(frozen=True, kw_only=True)
 class StartedRun:
     """What a run was started with, as config.json has it.
 
     Attributes:
         digests: Of cohort, slices and settings.
+        compute: How it computes; None in runs of older versions.
     """
 
     training: TrainConfig
     digests: dict[str, str]
+    compute: Compute | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -98,15 +98,21 @@ class StudyFolder:
         """Folder for a new run; ``numbered`` gives it the next free number when the name is taken."""
         path = self.run(name)
         number = 2
-        while numbered and path.exists():
+        while numbered and _is_begun(path):
             path = self.run(f"{name}-{number}")
             number += 1
-        if path.exists():
+        if _is_begun(path):
+            complete, lost = (path / "run.json").exists(), not (path / "config.json").exists()
+            remedy = "remove its folder" if lost else "continue with --resume"
             raise StudyError(
                 where=f"run {name}",
                 expected="a new run",
-                found="a complete one" if (path / "run.json").exists() else "an interrupted one",
-                remedy="choose another --name, or continue with --resume",
+                found="one without config.json"
+                if lost
+                else "a complete one"
+                if complete
+                else "an interrupted one",
+                remedy=f"choose another --name, or {remedy}",
             )
         return path
 
@@ -138,6 +144,11 @@ class StudyFolder:
                 remedy="run `nephroscope train`, or continue with `nephroscope train --resume`",
             )
         return chosen[-1]
+
+
+def _is_begun(run: Path) -> bool:
+    """True when a training has begun there: config.json is written first, before any fold."""
+    return (run / "config.json").exists() or (run / "run.json").exists() or any(run.glob("fold-*"))
 
 
 def create_study(root: Path, settings: Settings) -> StudyFolder:

@@ -1,6 +1,6 @@
 """Train the arms of a replication: here one after the other, in several processes or on a Ray cluster.
 
-An arm goes on at the epoch where it was stopped, wherever it is trained.
+An arm goes on at the epoch where it was stopped, and ends with the same bits wherever it is trained.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,6 +13,7 @@ from nephroscope.base.errors import StudyError
 from nephroscope.base.progress import track
 from nephroscope.learning.engine.workers import Workers
 from nephroscope.learning.training.arm import Arm, train_arm
+from nephroscope.learning.training.device import n_threads, threads
 from nephroscope.study.snapshot import Snapshot, take_snapshot
 
 # Time of a step relative to the other networks, on a CPU: for the time left only.
@@ -28,11 +29,18 @@ COST = {
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SentArm:
-    """An arm on its way to another process: without its pixels, which are read there from the study."""
+    """An arm on its way to another process: without its pixels, which are read there from the study.
+
+    Attributes:
+        study: Path of the study folder, the same on every machine.
+        slices: Digest of its slices.
+        threads: Of the processor, as in the process that sends it.
+    """
 
     study: str
     slices: str
     arm: Arm
+    threads: int
 
 
 def train_arms(snapshot: Snapshot, arms: Sequence[Arm], workers: Workers, what: str) -> None:
@@ -54,9 +62,8 @@ def train_arms(snapshot: Snapshot, arms: Sequence[Arm], workers: Workers, what: 
             pass
         return
     left = [arm for arm in arms if not arm.is_finished]
-    sent = [
-        SentArm(study=str(snapshot.folder.root), slices=snapshot.slices.digest, arm=_bare(a)) for a in left
-    ]
+    root, digest, n = str(snapshot.folder.root), snapshot.slices.digest, n_threads()
+    sent = [SentArm(study=root, slices=digest, arm=_bare(arm), threads=n) for arm in left]
     for _ in track(workers.each(train_sent_arm, sent), what, "training", len(sent)):
         pass
 
@@ -84,8 +91,9 @@ def train_sent_arm(sent: SentArm) -> None:
             remedy="run the command again",
         )
     train, choose = (replace(images, hu=store.hu) for images in (sent.arm.train, sent.arm.choose))
-    for _ in train_arm(replace(sent.arm, train=train, choose=choose)):
-        pass
+    with threads(sent.threads):
+        for _ in train_arm(replace(sent.arm, train=train, choose=choose)):
+            pass
 
 
 def _bare(arm: Arm) -> Arm:

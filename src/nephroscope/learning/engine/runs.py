@@ -6,8 +6,9 @@ from pathlib import Path
 from nephroscope.base.errors import StudyError
 from nephroscope.base.progress import track
 from nephroscope.learning.engine.workers import Workers
-from nephroscope.learning.run_files import RunRecord, load_run, load_run_split, run_config
+from nephroscope.learning.run_files import RunRecord, load_run, load_run_split, open_run, run_config
 from nephroscope.records import TrainConfig
+from nephroscope.records.settings import check_within
 from nephroscope.study.snapshot import Snapshot, take_snapshot
 
 
@@ -16,23 +17,44 @@ def train_new_run(
 ) -> RunRecord:
     """Train all folds under a new name, by default the network's; gives its record."""
     path = snapshot.folder.new_run(name or config.model, numbered=name is None)
-    return train_in(path, snapshot, config, workers)
+    return train_in(path, snapshot, config, workers, keep_checkpoints=True)
 
 
 def resume_run(snapshot: Snapshot, name: str | None = None, workers: Workers | None = None) -> RunRecord:
     """Go on with the named run, or with the last one that was interrupted; gives its record."""
     path = snapshot.folder.interrupted_run(name)
     study = snapshot.with_split(load_run_split(path, snapshot.cohort))
-    return train_in(path, study, run_config(path), workers)
+    return train_in(path, study, run_config(path), workers, keep_checkpoints=True)
+
+
+def extend_run(
+    snapshot: Snapshot, n_more: int, name: str | None = None, workers: Workers | None = None
+) -> RunRecord:
+    """Give the named complete run, or the last one, so many more epochs; gives its record.
+
+    Raises:
+        ConfigError: The number is below 1.
+        StudyError: There is no such run, its checkpoints are gone, or cohort or slices changed since it was trained.
+    """
+    from nephroscope.learning.training.run import give_more_epochs
+
+    check_within("--more-epochs", n_more, 1, 10_000)
+    run = open_run(snapshot, name)
+    config = give_more_epochs(run.folder, run.snapshot, n_more)
+    return train_in(run.folder, run.snapshot, config, workers, keep_checkpoints=True)
 
 
 def train_in(
-    folder: Path, snapshot: Snapshot, config: TrainConfig, workers: Workers | None = None
+    folder: Path,
+    snapshot: Snapshot,
+    config: TrainConfig,
+    workers: Workers | None = None,
+    keep_checkpoints: bool = False,
 ) -> RunRecord:
     """Train all folds of the snapshot in a folder, going on where an earlier call stopped; gives its record.
 
-    With several workers each trains a fold; they take the labels from the study on disk, so ``snapshot`` must have
-    them too.
+    With several workers each trains a fold, with as many threads as one worker would: results do not depend on how
+    many there are. They take the labels from the study on disk, so ``snapshot`` must have them too.
 
     Raises:
         StudyError: The folder holds a run of another cohort, other slices or other settings.
@@ -41,13 +63,13 @@ def train_in(
     from nephroscope.learning.training.run import close_run, folds_left, open_run_folder, train_folds
 
     open_run_folder(folder, snapshot, config)
-    left = folds_left(folder, snapshot)
+    left = folds_left(folder, snapshot, config)
     if workers is not None and not workers.only_here and len(left) > 1:
         tasks = [FoldOfRun(study=str(snapshot.folder.root), run=str(folder), index=index) for index in left]
         for _ in track(workers.each(train_one_fold, tasks), f"training {folder.name}", "fold", len(tasks)):
             pass
-    train_folds(folder, snapshot, config, folds_left(folder, snapshot))
-    close_run(folder, snapshot, config)
+    train_folds(folder, snapshot, config, folds_left(folder, snapshot, config))
+    close_run(folder, snapshot, config, keep_checkpoints)
     return load_run(folder)
 
 
@@ -67,7 +89,7 @@ def train_one_fold(task: FoldOfRun) -> int:
         StudyError: The run's folder cannot be seen from here or is damaged, or the cohort or its slices changed
             since it began.
     """
-    from nephroscope.learning.training.run import open_run_folder, train_folds
+    from nephroscope.learning.training.run import train_folds
 
     path = Path(task.run)
     if not (Path(task.study) / "study.toml").is_file():
@@ -79,6 +101,5 @@ def train_one_fold(task: FoldOfRun) -> int:
         )
     snapshot, config = take_snapshot(Path(task.study)), run_config(path)
     snapshot = snapshot.with_split(load_run_split(path, snapshot.cohort))
-    open_run_folder(path, snapshot, config)
     train_folds(path, snapshot, config, [task.index])
     return task.index

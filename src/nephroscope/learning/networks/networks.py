@@ -37,7 +37,9 @@ class SubtypeNetwork(nn.Module):
 
     def forward(self, hu: Tensor) -> Tensor:
         """Logits (N, outputs) of HU slices (N, 1, H, W)."""
-        gray = ((hu.float() - self.window_low_hu) / self.window_width_hu).clamp(0, 1)  # (N, 1, H, W)
+        gray = ((hu.to(self.mean.dtype) - self.window_low_hu) / self.window_width_hu).clamp(
+            0, 1
+        )  # (N, 1, H, W)
         channels = (gray - self.mean) / self.sd  # (N, 3, H, W)
         logits: Tensor = self.backbone(channels)
         return logits

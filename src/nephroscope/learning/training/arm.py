@@ -18,6 +18,7 @@ from torch import Tensor
 from nephroscope.base.documents import from_plain, read_document, save_document
 from nephroscope.base.errors import StudyError
 from nephroscope.learning.networks.onnx_file import REFERENCE_SLICES
+from nephroscope.learning.run_files import Compute
 from nephroscope.learning.training.checkpoint import (
     CHECKPOINT,
     MODEL,
@@ -27,13 +28,14 @@ from nephroscope.learning.training.checkpoint import (
 )
 from nephroscope.learning.training.copies import AmplifiedSlices
 from nephroscope.learning.training.device import (
-    compute_dtype,
     device_name,
     peak_mb,
     reset_peak,
+    threads,
     training_device,
 )
 from nephroscope.learning.training.fit import Epoch, FitState, FoldTask, converged, finite
+from nephroscope.learning.training.speed import choose_compute
 from nephroscope.records import SliceSpec, TrainConfig
 
 ChooseBy = Literal["accuracy", "loss"]
@@ -60,9 +62,10 @@ class ArmEpoch:
 
 @dataclass(frozen=True, kw_only=True)
 class ArmEpochs:
-    """What epochs.json says of an unfinished arm."""
+    """What epochs.json says of an unfinished arm; ``compute`` is None in those of older versions."""
 
-    epochs: tuple[ArmEpoch, ...]
+    epochs: tuple[ArmEpoch, ...] = ()
+    compute: Compute | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +89,7 @@ class ArmRecord:
     precision: str
     weights_mb: float
     epochs: tuple[ArmEpoch, ...]
+    layout: str = "channels last"
 
     @property
     def lowest_loss(self) -> float:
@@ -133,7 +137,7 @@ class Arm:
         if self.is_finished:
             return 0
         try:
-            done = len(_rows(self.folder / "epochs.json"))
+            done = len(_kept(self.folder).epochs)
         except StudyError:
             done = 0  # refused by name when this training begins
         return max(self.config.epochs - done, 0) * self.steps_per_epoch
@@ -145,9 +149,11 @@ class ArmTask(FoldTask):
 
     Attributes:
         rows: The epochs so far, as epochs.json has them.
+        compute: How it computes.
     """
 
     train: AmplifiedSlices
+    compute: Compute
     images_per_epoch: int
     choose_by: ChooseBy
     rows: list[ArmEpoch] = field(default_factory=list)
@@ -178,11 +184,13 @@ class ArmTask(FoldTask):
 
     def save_history(self, folder: Path, state: FitState) -> None:
         """Write epochs.json."""
-        save_document(folder / "epochs.json", ArmEpochs(epochs=tuple(self.rows)), FORMAT)
+        save_document(
+            folder / "epochs.json", ArmEpochs(epochs=tuple(self.rows), compute=self.compute), FORMAT
+        )
 
     def load_history(self, folder: Path, state: FitState) -> None:
         """Read epochs.json, which holds at least the epochs of the checkpoint."""
-        self.rows.extend(_rows(folder / "epochs.json")[: len(state.history)])
+        self.rows.extend(_kept(folder).epochs[: len(state.history)])
         if len(self.rows) < len(state.history):
             found = f"{len(self.rows)} epochs, {len(state.history)} in the checkpoint"
             raise StudyError(where="epochs.json", expected="every epoch", found=found, remedy="")
@@ -226,24 +234,28 @@ def read_record(arm: Arm) -> ArmRecord:
 
 
 def _train(arm: Arm) -> Iterator[None]:
-    device = training_device()
+    n_images = arm.images_per_epoch * arm.config.epochs
+    compute = _kept(arm.folder).compute or choose_compute(arm.config, arm.n_subtypes, arm.spec, n_images)
     task = ArmTask(
         fold=arm.fold,
         train=arm.train,
         validation=arm.choose,
         n_subtypes=arm.n_subtypes,
         config=arm.config,
-        device=device,
-        dtype=compute_dtype(arm.config.precision, device),
+        device=training_device(),
+        dtype=getattr(torch, compute.precision),
+        layout=compute.layout,
+        compute=compute,
         images_per_epoch=arm.images_per_epoch,
         choose_by=arm.choose_by,
     )
-    state = first_state(task, arm.spec)
-    reset_peak(device)
-    for epoch in fit_in_folder(arm.folder, task, state):
-        if epoch is None:
-            yield
-    _finish(arm, task, state)
+    with threads(compute.threads):
+        state = first_state(task, arm.spec)
+        reset_peak(task.device)
+        for epoch in fit_in_folder(arm.folder, task, state):
+            if epoch is None:
+                yield
+        _finish(arm, task, state)
 
 
 def best_epoch(rows: Sequence[ArmEpoch], choose_by: ChooseBy) -> int | None:
@@ -283,8 +295,9 @@ def _finish(arm: Arm, task: ArmTask, state: FitState) -> None:
         peak_memory_mb=memory,
         memory_of=task.device.type,
         device=device_name(task.device),
-        threads=torch.get_num_threads(),
-        precision=str(task.dtype).removeprefix("torch."),
+        threads=task.compute.threads,
+        precision=task.compute.precision,
+        layout=task.compute.layout,
         weights_mb=round((arm.folder / MODEL).stat().st_size / 1e6, 2),
         epochs=tuple(rows),
     )
@@ -292,5 +305,6 @@ def _finish(arm: Arm, task: ArmTask, state: FitState) -> None:
     (arm.folder / CHECKPOINT).unlink(missing_ok=True)
 
 
-def _rows(path: Path) -> tuple[ArmEpoch, ...]:
-    return read_document(path, ArmEpochs, FORMAT).epochs if path.exists() else ()
+def _kept(folder: Path) -> ArmEpochs:
+    path = folder / "epochs.json"
+    return read_document(path, ArmEpochs, FORMAT) if path.exists() else ArmEpochs()

@@ -1,6 +1,7 @@
 """A fit on disk: the best weights, and a checkpoint after each epoch from which the fit goes on bit for bit."""
 
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -15,10 +16,11 @@ from torch import Tensor
 from nephroscope.base.errors import StudyError
 from nephroscope.base.files import replacing
 from nephroscope.learning.networks.networks import SubtypeNetwork, build_network
-from nephroscope.learning.networks.onnx_file import export_onnx
+from nephroscope.learning.networks.onnx_file import Exported, write_onnx
 from nephroscope.learning.training.fit import Epoch, FitState, FoldTask, epoch_steps, new_state
 from nephroscope.records import SliceSpec
 
+logger = logging.getLogger(__name__)
 WEIGHTS, CHECKPOINT, MODEL = "weights.safetensors", "checkpoint.safetensors", "model.onnx"
 
 
@@ -52,10 +54,23 @@ def fit_in_folder(folder: Path, task: FoldTask, state: FitState) -> Iterator[Epo
         yield state.history[-1]
 
 
-def export_best(folder: Path, task: FoldTask, state: FitState, shown: npt.NDArray[np.int16]) -> None:
-    """Write the best weights as model.onnx; ``shown`` are slices in HU (N, size, size) to export it with."""
+def export_best(folder: Path, task: FoldTask, state: FitState, shown: npt.NDArray[np.int16]) -> Exported:
+    """Write the best weights as model.onnx; ``shown`` are slices in HU (N, size, size) to export it with.
+
+    Evaluation uses that file, so its figures hold even where ONNX Runtime comes less close to torch than it should:
+    the training is kept, and the log says so. A bundle is refused then.
+    """
     load_weights(state.network, folder / WEIGHTS)
-    export_onnx(state.network, task.n_subtypes, shown, folder / MODEL)
+    with replacing(folder / MODEL) as temporary:
+        exported = write_onnx(state.network, task.n_subtypes, shown, temporary)
+    if not exported.is_same:
+        logger.warning(
+            "%s: ONNX Runtime and torch differ by %.2g (%.2g allowed); figures come from ONNX Runtime",
+            folder.name,
+            exported.apart,
+            exported.allowed,
+        )
+    return exported
 
 
 def save_weights(network: SubtypeNetwork, path: Path) -> None:

@@ -1,5 +1,7 @@
 """Where a network is trained: the GPU where there is one, in which precision, and with how much memory."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -23,7 +25,8 @@ def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         capable = torch.cuda.is_bf16_supported()
     else:
-        has = torch.cpu.get_capabilities()
+        ask = getattr(torch.cpu, "get_capabilities", None)  # an older torch cannot say: fp32 is always right
+        has = ask() if ask else {}
         capable = bool(has.get("avx512_bf16") or has.get("amx_bf16") or has.get("arm_bf16"))
     if precision == "bf16" and not capable:
         raise ConfigError(
@@ -33,6 +36,22 @@ def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
             remedy='use precision = "auto"',
         )
     return torch.bfloat16 if capable and precision != "fp32" else torch.float32
+
+
+def n_threads() -> int:
+    """How many threads of the processor torch computes with: OMP_NUM_THREADS, else one a core."""
+    return torch.get_num_threads()
+
+
+@contextlib.contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Let torch compute with so many threads of the processor while the block runs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def device_name(device: torch.device) -> str:

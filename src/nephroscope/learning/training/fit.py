@@ -16,13 +16,21 @@ from torch.nn import functional
 
 from nephroscope.base.files import replacing
 from nephroscope.learning.networks.networks import SubtypeNetwork, network_row
+from nephroscope.learning.run_files import Layout
 from nephroscope.learning.training.augment import augment, draw_augmentation
 from nephroscope.learning.training.batches import LabelledSlices, draw_epoch
 from nephroscope.records import TrainConfig
 
 logger = logging.getLogger(__name__)
 EXACT_NORM_STEPS = 10
+SETTLED_STEPS = 50  # after so many steps the running statistics of batch norm follow the weights
+MEASURED_BATCHES = 10
 BEATS_CHANCE_BY = 0.05  # balanced accuracy
+DIVERGED = 10  # times the loss of guessing
+LAYOUTS: dict[Layout, torch.memory_format] = {
+    "channels last": torch.channels_last,
+    "contiguous": torch.contiguous_format,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +73,7 @@ class FoldTask:
     config: TrainConfig
     device: torch.device
     dtype: torch.dtype
+    layout: Layout = "channels last"
 
     def rng(self, epoch: int) -> np.random.Generator:
         """The chance of one epoch, from (seed, fold, epoch) alone, so that an epoch can be replayed."""
@@ -118,8 +127,8 @@ def finite(epoch: Epoch) -> dict[str, float | None]:
 
 
 def new_state(network: SubtypeNetwork, task: FoldTask) -> FitState:
-    """A fit before its first step, on the task's device, channels last."""
-    network = network.to(task.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    """A fit before its first step, on the task's device and in its layout."""
+    network = network.to(task.device, memory_format=LAYOUTS[task.layout])  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(
         network.parameters(), task.config.learning_rate, weight_decay=task.config.weight_decay, fused=True
     )
@@ -151,6 +160,8 @@ def epoch_steps(task: FoldTask, state: FitState) -> Iterator[None]:
         losses.append(loss)
         hits += count_hits(logits, labels, task.n_subtypes)
         yield
+    if task.config.recipe == "default" and state.step < SETTLED_STEPS:
+        measure_batch_norm(task, state.network)
     validation_loss, validation_hits = validate(task, state.network)
     epoch = Epoch(
         epoch=number,
@@ -237,6 +248,33 @@ def settle_batch_norm(network: nn.Module, step: int) -> None:
             layer.momentum = momentum
 
 
+@torch.no_grad()
+def measure_batch_norm(task: FoldTask, network: nn.Module) -> None:
+    """Statistics of batch norm from the training slices under the present weights, each batch counting the same.
+
+    A small cohort has few steps: running statistics then belong to weights of several steps ago, and in a deep
+    network the error grows from layer to layer. At most ten batches are used, without augmentation.
+
+    Source: the second pass of stochastic weight averaging (Izmailov et al. 2018), torch.optim.swa_utils.update_bn.
+    """
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
+    momenta = [layer.momentum for layer in layers]
+    network.eval()  # no dropout
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # the plain mean over the batches
+        layer.train()
+    size = task.config.batch_size
+    order = np.random.default_rng(task.fold).permutation(len(task.train))[: MEASURED_BATCHES * size]
+    for start in range(0, len(order), size):
+        hu, _ = task.train.load(order[start : start + size], task.device)
+        if len(hu) > 1:
+            with torch.autocast(task.device.type, task.dtype, enabled=task.dtype != torch.float32):
+                network(hu)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+
+
 def count_hits(logits: Tensor, labels: Tensor, n_subtypes: int) -> Tensor:
     """Correct answers and slices by subtype, (2, n_subtypes)."""
     right = labels[logits[:, :n_subtypes].argmax(dim=1) == labels].cpu()
@@ -252,6 +290,10 @@ def balanced(hits: Tensor) -> float:
 
 
 def converged(history: list[Epoch], n_subtypes: int) -> bool:
-    """True when some epoch beats chance on its own training slices by more than luck over many epochs would."""
-    sound = [e.train_accuracy for e in history if math.isfinite(e.train_loss + e.validation_loss)]
+    """True when some epoch beats chance on its own training slices by more than luck over many epochs would.
+
+    An epoch whose loss is ten times that of guessing has diverged, and does not count.
+    """
+    limit = DIVERGED * math.log(n_subtypes)
+    sound = [e.train_accuracy for e in history if max(e.train_loss, e.validation_loss) <= limit]
     return max(sound, default=0.0) > 1 / n_subtypes + BEATS_CHANCE_BY

@@ -1,9 +1,10 @@
 """A run: a network trained on every fold of a study, each fold in its own folder, complete once run.json is there."""
 
 import logging
+import math
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,11 +18,12 @@ from nephroscope.base.files import save_json
 from nephroscope.base.progress import counting
 from nephroscope.base.version import __version__
 from nephroscope.learning.networks.onnx_file import REFERENCE_SLICES
-from nephroscope.learning.run_files import StartedRun, started_run
+from nephroscope.learning.run_files import Compute, StartedRun, started_run
 from nephroscope.learning.training.batches import fold_slices
 from nephroscope.learning.training.checkpoint import CHECKPOINT, export_best, first_state, fit_in_folder
-from nephroscope.learning.training.device import compute_dtype, device_name, training_device
+from nephroscope.learning.training.device import compute_dtype, device_name, threads, training_device
 from nephroscope.learning.training.fit import Epoch, FoldTask, converged
+from nephroscope.learning.training.speed import choose_compute, precision_of
 from nephroscope.records import Fold, TrainConfig
 from nephroscope.study.snapshot import Snapshot
 from nephroscope.study.split import save_split
@@ -33,7 +35,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class FoldFile:
-    """What fold.json says of a trained fold; ``best`` is None where no loss was ever finite."""
+    """What fold.json says of a trained fold.
+
+    Attributes:
+        best: None where no loss was ever finite.
+        epochs: Trained, of so many asked for; None in runs of older versions, as the next two.
+        onnx_apart: Largest difference of ONNX Runtime and torch, as a share of the largest logit above 1; None where
+            it is no finite number.
+        onnx_allowed: By the rounding of fp32.
+    """
 
     index: int
     converged: bool
@@ -41,6 +51,10 @@ class FoldFile:
     n_train_slices: int
     n_validation_slices: int
     seconds: float
+    epochs: int | None = None
+    of_epochs: int | None = None
+    onnx_apart: float | None = None
+    onnx_allowed: float | None = None
 
 
 def run_digests(snapshot: Snapshot, config: TrainConfig) -> dict[str, str]:
@@ -52,26 +66,29 @@ def run_digests(snapshot: Snapshot, config: TrainConfig) -> dict[str, str]:
     }
 
 
-def open_run_folder(folder: Path, snapshot: Snapshot, config: TrainConfig) -> None:
-    """Write what a run is made from into its folder; nothing changes where it is there already.
+def open_run_folder(folder: Path, snapshot: Snapshot, config: TrainConfig) -> Compute:
+    """How a run computes; what it is made from is written into its folder where it is not there already.
 
     Raises:
         StudyError: The folder holds a run of another cohort, other slices or other settings.
-        ConfigError: The precision is not available here.
+        ConfigError: The network or the precision is not available here.
     """
-    device, digests = training_device(), run_digests(snapshot, config)
-    dtype = compute_dtype(config.precision, device)
+    digests = run_digests(snapshot, config)
     if (folder / "config.json").exists():
-        held = started_run(folder).digests
+        held = started_run(folder)
         for what, digest in digests.items():
-            if held.get(what) != digest:
+            if held.digests.get(what) != digest:
                 raise StudyError(
                     where=f"run {folder.name}",
                     expected=f"the same {what} as when it was started",
-                    found=f"a different one ({held.get(what)} then, {digest} now)",
+                    found=f"a different one ({held.digests.get(what)} then, {digest} now)",
                     remedy="start a new run instead of resuming this one",
                 )
-        return
+        dtype = compute_dtype(config.precision, training_device())
+        return held.compute or Compute(threads=torch.get_num_threads(), precision=precision_of(dtype))
+    tasks = [_task(snapshot, config, fold) for fold in snapshot.split.folds]
+    n_slices = max(sum(map(len, task.batches(task.rng(0)))) for task in tasks) * config.epochs
+    compute = choose_compute(config, len(snapshot.cohort.subtypes), snapshot.slices.spec, n_slices)
     environment = {
         "format": FORMAT,
         "nephroscope": __version__,
@@ -80,19 +97,33 @@ def open_run_folder(folder: Path, snapshot: Snapshot, config: TrainConfig) -> No
         "torch": torch.__version__,
         "torchvision": version("torchvision"),
         "numpy": np.__version__,
-        "device": device_name(device),
-        "threads": torch.get_num_threads(),
-        "precision": str(dtype).removeprefix("torch."),
+        "device": device_name(training_device()),
+        "threads": compute.threads,
+        "precision": compute.precision,
+        "layout": compute.layout,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     save_json(folder / "environment.json", environment)
     save_split(snapshot.split, folder / "split.json", digests["cohort"])
-    save_document(folder / "config.json", StartedRun(training=config, digests=digests), FORMAT)
+    save_document(
+        folder / "config.json", StartedRun(training=config, digests=digests, compute=compute), FORMAT
+    )
+    return compute
 
 
-def folds_left(folder: Path, snapshot: Snapshot) -> list[int]:
-    """Indices of the folds that are not complete."""
-    return [f.index for f in snapshot.split.folds if not (folder / f"fold-{f.index}" / "fold.json").exists()]
+def folds_left(folder: Path, snapshot: Snapshot, config: TrainConfig) -> list[int]:
+    """Indices of the folds that are not complete: never finished, or finished with fewer epochs to go.
+
+    Raises:
+        StudyError: A fold.json is damaged.
+    """
+    left = []
+    for fold in snapshot.split.folds:
+        path = folder / f"fold-{fold.index}" / "fold.json"
+        done = read_document(path, FoldFile, FORMAT, _AGAIN).of_epochs if path.exists() else 0
+        if done is not None and done < config.epochs:
+            left.append(fold.index)
+    return left
 
 
 def train_folds(folder: Path, snapshot: Snapshot, config: TrainConfig, indices: Sequence[int]) -> None:
@@ -102,7 +133,8 @@ def train_folds(folder: Path, snapshot: Snapshot, config: TrainConfig, indices: 
         StudyError: A fold has fewer than two training slices, or a checkpoint is damaged.
         ConfigError: The network or the precision is not available here.
     """
-    wanted = set(indices) & set(folds_left(folder, snapshot))
+    compute = open_run_folder(folder, snapshot, config)
+    wanted = set(indices) & set(folds_left(folder, snapshot, config))
     todo = [fold for fold in snapshot.split.folds if fold.index in wanted]
     left = {fold.index: config.epochs for fold in todo}  # epochs at most: patience may end a fold
     numbers = ", ".join(str(fold.index) for fold in todo)
@@ -114,12 +146,47 @@ def train_folds(folder: Path, snapshot: Snapshot, config: TrainConfig, indices: 
             step()
 
         for fold in todo:
-            _train_fold(folder / f"fold-{fold.index}", _task(snapshot, config, fold), snapshot, after_epoch)
+            task = _task(snapshot, config, fold, compute)
+            with threads(compute.threads):
+                _train_fold(folder / f"fold-{fold.index}", task, snapshot, after_epoch)
             left[fold.index] = 0
 
 
-def close_run(folder: Path, snapshot: Snapshot, config: TrainConfig) -> None:
-    """Write run.json, which makes a run complete, and remove the checkpoints."""
+def give_more_epochs(folder: Path, snapshot: Snapshot, n_more: int) -> TrainConfig:
+    """Let a complete run go on for so many epochs; gives its settings, which are changed in config.json.
+
+    Its folds go on at their last checkpoints; the learning rate is from then on that of the longer training.
+
+    Raises:
+        StudyError: The checkpoints are gone, or no fold would go on because each ended before its last epoch.
+        ConfigError: Too many epochs.
+    """
+    started, folds = started_run(folder), snapshot.split.folds
+    config = replace(started.training, epochs=started.training.epochs + n_more)
+    places = [folder / f"fold-{fold.index}" for fold in folds]
+    if not all((place / CHECKPOINT).exists() for place in places):
+        raise StudyError(
+            where=f"run {folder.name}",
+            expected=f"the file {CHECKPOINT} of each fold, where it goes on",
+            found="none: it was removed, or the run was trained by an earlier version",
+            remedy=f"train a new run with --epochs {config.epochs}",
+        )
+    done = [read_document(place / "fold.json", FoldFile, FORMAT, _AGAIN) for place in places]
+    if all(fold.epochs is not None and fold.epochs < started.training.epochs for fold in done):
+        raise StudyError(
+            where=f"run {folder.name}",
+            expected=f"a fold that used all its {started.training.epochs} epochs",
+            found="that each ended earlier, without a better validation loss or with a loss that is no number",
+            remedy="train a new run with --patience 0 or a lower --learning-rate",
+        )
+    (folder / "run.json").unlink(missing_ok=True)  # from here on it is an interrupted run
+    digests = run_digests(snapshot, config)
+    save_document(folder / "config.json", replace(started, training=config, digests=digests), FORMAT)
+    return config
+
+
+def close_run(folder: Path, snapshot: Snapshot, config: TrainConfig, keep_checkpoints: bool) -> None:
+    """Write run.json, which makes a run complete; with its checkpoints it can be given more epochs."""
     folders = [folder / f"fold-{fold.index}" for fold in snapshot.split.folds]
     folds = [read_document(path / "fold.json", FoldFile, FORMAT, _AGAIN) for path in folders]
     content = {
@@ -144,12 +211,12 @@ def close_run(folder: Path, snapshot: Snapshot, config: TrainConfig) -> None:
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     save_json(folder / "run.json", content)
-    for path in folders:
+    for path in folders if not keep_checkpoints else ():
         (path / CHECKPOINT).unlink(missing_ok=True)
 
 
-def _task(snapshot: Snapshot, config: TrainConfig, fold: Fold) -> FoldTask:
-    device = training_device()
+def _task(snapshot: Snapshot, config: TrainConfig, fold: Fold, compute: Compute | None = None) -> FoldTask:
+    compute = compute or Compute(threads=1)
     train, validation = fold_slices(snapshot.slices, snapshot.cohort, fold)
     if len(train) < 2:
         raise StudyError(
@@ -164,8 +231,9 @@ def _task(snapshot: Snapshot, config: TrainConfig, fold: Fold) -> FoldTask:
         validation=validation,
         n_subtypes=len(snapshot.cohort.subtypes),
         config=config,
-        device=device,
-        dtype=compute_dtype(config.precision, device),
+        device=training_device(),
+        dtype=getattr(torch, compute.precision),
+        layout=compute.layout,
     )
 
 
@@ -188,7 +256,7 @@ def _train_fold(
         after_epoch(task.fold, 0 if task.is_finished(state) else task.config.epochs - epoch.epoch)
     step = max(len(task.train) // REFERENCE_SLICES, 1)
     shown = np.asarray(snapshot.slices.hu[task.train.rows[::step][:REFERENCE_SLICES]])
-    export_best(path, task, state, shown)
+    exported = export_best(path, task, state, shown)
     trained = FoldFile(
         index=task.fold,
         converged=converged(state.history, task.n_subtypes),
@@ -196,5 +264,9 @@ def _train_fold(
         n_train_slices=len(task.train),
         n_validation_slices=len(task.validation),
         seconds=round(sum(epoch.seconds for epoch in state.history), 1),
+        epochs=len(state.history),
+        of_epochs=task.config.epochs,
+        onnx_apart=exported.apart if math.isfinite(exported.apart) else None,
+        onnx_allowed=exported.allowed if math.isfinite(exported.allowed) else None,
     )
     save_document(path / "fold.json", trained, FORMAT)

@@ -276,8 +276,7 @@ def read_dicom_roi(path: Path, where: str) -> Any:
     """
     import pydicom
 
-    from nephroscope.imaging.dicom.files import opened
-    from nephroscope.imaging.dicom.lengths import check_lengths
+    from nephroscope.imaging.dicom.files import check_lengths, opened
 
     kind, modality = file_kind(path), "unknown"
     if kind == "dicom":

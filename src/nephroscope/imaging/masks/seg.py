@@ -4,18 +4,24 @@ What a SEG counts twice (frames, pixels, segments) is compared first. With pydic
 more than half of the time allowed for a prediction. The tests read the same files with highdicom and compare.
 """
 
-from collections.abc import Iterator
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydicom.encaps import generate_frames
+from pydicom.pixels import iter_pixels
 
 from nephroscope.base.errors import RoiError
+from nephroscope.imaging.dicom.codecs import RLE, pydicom_plugin
 from nephroscope.imaging.dicom.files import functional_group
+from nephroscope.imaging.dicom.pixel_data import NATIVE, uid_of
+from nephroscope.imaging.dicom.slice_header import syntax_of
 from nephroscope.imaging.files import DamageError
 from nephroscope.imaging.grid import MOST_VOXELS, describe
 from nephroscope.imaging.masks.resample import fit_to_ct
-from nephroscope.imaging.masks.seg_pixels import seg_frames
 from nephroscope.imaging.masks.segments import (
     MOST_ROI_VOXELS,
     Segment,
@@ -29,8 +35,10 @@ from nephroscope.records.volumes import GRID_TOLERANCE_MM
 
 Mask = npt.NDArray[np.bool_]
 Affine = npt.NDArray[np.float64]
+Pixels = npt.NDArray[Any]
 UNEVEN = 0.1  # frames may differ from an even stack by this share of their distance, as slices of a CT may
 THICKER = 1.5  # times the CT's slice distance: frames that far apart stand for several slices
+DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"
 BACKGROUND = 0  # pixel value of label maps that is sometimes described as a segment
 
 
@@ -145,7 +153,7 @@ def _frames(seg: Any, number: int, query: TumorQuery, most: int) -> Iterator[tup
             remedy="export only the segment of the tumor",
         )
     half = float(seg.MaximumFractionalValue) / 2 if kind == "FRACTIONAL" else 0
-    for index, pixels in zip(ours, seg_frames(seg, ours), strict=True):
+    for index, pixels in zip(ours, stored_frames(seg, ours), strict=True):
         if kind == "LABELMAP" and pixels.any() and not described.issuperset(np.unique(pixels).tolist()):
             raise DamageError("pixels of a segment that is not described")
         frame: Mask = pixels == number if kind == "LABELMAP" else pixels > half
@@ -155,6 +163,73 @@ def _frames(seg: Any, number: int, query: TumorQuery, most: int) -> Iterator[tup
 
 def _segment_of(group: Any, shared: Any) -> int:
     return int(functional_group(group, shared, "SegmentIdentificationSequence").ReferencedSegmentNumber)
+
+
+def stored_frames(seg: Any, indices: Sequence[int]) -> Iterator[Pixels]:
+    """The values (R, C) of these frames, one after the other.
+
+    Raises:
+        DamageError: There are not as many frames or pixels as the header says, or no decoder for them. What pydicom
+            raises for damage is not caught here.
+    """
+    rows, columns, bits = int(seg.Rows), int(seg.Columns), int(seg.BitsAllocated)
+    n_frames, syntax, shape = int(seg.get("NumberOfFrames") or 1), syntax_of(seg), (rows, columns)
+    if bits not in (1, 8, 16) or not syntax:
+        raise DamageError(f"pixels of {bits} bits" if syntax else "no transfer syntax")
+    if syntax in NATIVE:
+        expected = (n_frames * rows * columns * bits + 7) // 8
+        if not expected <= len(seg.PixelData) <= expected + 1:
+            found = f"{len(seg.PixelData)} bytes of pixels"
+            raise DamageError(f"{found}, not the {expected} of {n_frames} frames of {rows} x {columns}")
+    elif syntax == DEFLATED_FRAMES or (syntax == RLE and bits == 1):
+        yield from _packed(seg, indices, shape, bits)
+        return
+    elif not (plugin := pydicom_plugin(syntax)):
+        raise DamageError(
+            f"frames in {uid_of(syntax).name}, for which there is no decoder here; export it uncompressed"
+        )
+    if not indices:
+        return
+    plugin = pydicom_plugin(syntax)
+    for frame in iter_pixels(seg, indices=list(indices), decoding_plugin=plugin):
+        if frame.shape != shape:
+            raise DamageError(
+                f"a frame of {' x '.join(map(str, frame.shape))}, not {rows} x {columns} pixels"
+            )
+        yield frame
+
+
+def _packed(seg: Any, indices: Sequence[int], shape: tuple[int, int], bits: int) -> Iterator[Pixels]:
+    """Frames that are packed one by one, each from a whole byte on. Source: DICOM PS3.5 8.1.1, A.4.13, annex G."""
+    n_frames, n_pixels = int(seg.get("NumberOfFrames") or 1), shape[0] * shape[1]
+    n_bytes = (n_pixels * bits + 7) // 8
+    coded = list(generate_frames(seg.PixelData, number_of_frames=n_frames))
+    if len(coded) != n_frames:
+        raise DamageError(f"{len(coded)} frames stored, {n_frames} described")
+    unpack = _unpacked_rle if syntax_of(seg) == RLE else _inflated
+    for index in indices:
+        plain = unpack(coded[index], n_bytes)
+        if not n_bytes <= len(plain) <= n_bytes + 1:
+            raise DamageError(
+                f"{len(plain)} bytes for a frame of {shape[0]} x {shape[1]} pixels of {bits} bits"
+            )
+        stored = np.frombuffer(plain, "<u2" if bits == 16 else np.uint8, n_bytes // (2 if bits == 16 else 1))
+        pixels = np.unpackbits(stored, count=n_pixels, bitorder="little") if bits == 1 else stored
+        yield pixels.reshape(shape)
+
+
+def _inflated(frame: bytes, n_bytes: int) -> bytes:
+    return zlib.decompressobj(-zlib.MAX_WBITS).decompress(frame, n_bytes + 2)
+
+
+def _unpacked_rle(frame: bytes, n_bytes: int) -> bytes:
+    import imagecodecs
+
+    n_segments, start = struct.unpack_from("<2L", frame)
+    if n_segments != 1 or not 64 <= start < len(frame):
+        raise DamageError(f"{n_segments} segments for pixels of one bit")
+    plain: bytes = bytes(imagecodecs.packbits_decode(frame[start:]))
+    return plain[: n_bytes + 2]
 
 
 def frame_affine(group: Any, shared: Any) -> Affine:

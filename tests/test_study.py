@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nephroscope import Study
-from nephroscope.base.errors import ConfigError, StudyError
+from nephroscope.base.errors import CohortError, ConfigError, StudyError
 from nephroscope.learning.run_files import run_config
 from nephroscope.records import Finding, SliceSpec, SplitConfig, TrainConfig
 from nephroscope.records.settings import Settings
@@ -355,3 +355,21 @@ def test_a_run_that_was_stopped_before_it_began_is_started_again(tmp_path, train
     longer = study.train(more_epochs=1)
     assert longer.record.folds[0].index == 0
     assert run_config(longer.folder).epochs == CONFIG.epochs + 1
+
+
+def test_a_phantom_import_that_was_stopped_goes_on(tmp_path, monkeypatch):
+    """The export is whole, the tables are not written: the same command imports it, another one is refused."""
+    study = Study.create(tmp_path / "s", ["PRCC", "ChRCC"])
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nephroscope.facade.imports.save_cohort", killed)
+        with pytest.raises(KeyboardInterrupt):
+            study.import_phantom(2, seed=3)
+    with pytest.raises(CohortError):
+        study.import_phantom(3, seed=3)
+    assert len(study.import_phantom(2, seed=3).cases) == 2
+    with pytest.raises(CohortError):
+        study.import_phantom(2, seed=3)

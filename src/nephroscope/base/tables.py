@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nephroscope.base.encoding import WESTERN, decoded_texts
 from nephroscope.base.errors import CohortError
-from nephroscope.base.files import replacing
+from nephroscope.base.files import Seen, replacing
 from nephroscope.base.limits import MOST_CELLS, MOST_COLUMNS, read_table_bytes
 from nephroscope.base.text import first_few
 
@@ -230,12 +230,16 @@ def _records(path: Path, lines: list[str], separator: str) -> Iterator[list[str]
         yield row
 
 
-def save_table(path: Path, header: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
+def save_table(
+    path: Path, header: Sequence[str], rows: Iterable[Iterable[object]], seen: Seen | None = None
+) -> None:
     """Write a CSV completely or not at all: the one writer of the tables that people open.
+
+    A file that changed since it was ``seen`` is refused with StudyError and stays.
 
     A cell that a spreadsheet would run as a formula gets an apostrophe before it, as one would type it.
     """
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with replacing(path, seen) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows([_guarded(cell) for cell in row] for row in rows)

@@ -1,11 +1,13 @@
 """Open or make a study, and import cases into it."""
 
 import logging
+import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from nephroscope.base.documents import read_document, save_document
 from nephroscope.base.errors import CohortError, StudyError
 from nephroscope.base.files import copy_file
 from nephroscope.base.lock import writes
@@ -14,7 +16,8 @@ from nephroscope.intake.labels.pathology import load_pathology, write_pathology
 from nephroscope.intake.public.same_patients import drop_known_patients
 from nephroscope.records import Case, ChoiceRule, Cohort, Exclusion, Finding, Findings
 from nephroscope.records.settings import Settings
-from nephroscope.study.cohort_table import load_cohort, load_findings, save_cohort, save_findings
+from nephroscope.study.cohort_table import load_cohort, save_cohort, seen_tables
+from nephroscope.study.findings import load_findings, save_findings
 from nephroscope.study.folder import StudyFolder, change_settings, create_study, open_study
 
 if TYPE_CHECKING:
@@ -157,9 +160,22 @@ class StudyImports:
         """Make a SYNTHETIC DICOM export in the folder ``phantom`` of the study and import it."""
         from nephroscope.intake.phantom import write_phantoms
 
-        export = self.folder.root / "phantom"
-        labels = write_phantoms(export, n_cases, seed, like=like)
-        return self.import_dicom(export, labels)
+        root = self.folder.root
+        export, begun = (
+            root / "phantom",
+            root / ".phantom.json",
+        )  # the latter while the import is not complete
+        wanted = _Phantoms(n_cases=n_cases, seed=seed, like=like)
+        for draft in root.glob(".phantom-*"):  # of a killed process
+            shutil.rmtree(draft, ignore_errors=True)
+        labels = export / "clinical.csv"
+        if not (labels.is_file() and _is_begun(begun, wanted)):
+            if not export.exists():
+                save_document(begun, wanted, 1)
+            labels = write_phantoms(export, n_cases, seed, like=like)
+        cohort = self.import_dicom(export, labels)
+        begun.unlink(missing_ok=True)
+        return cohort
 
     @writes("import")
     def import_kits(self, source: Path | str, vote: "Vote" = "MAJ") -> "tuple[Cohort, KitsImport]":
@@ -233,6 +249,7 @@ class StudyImports:
         whom another public collection brought in before is not added again. An earlier exclusion is removed when the
         case is imported now, or excluded for a new reason.
         """
+        seen = seen_tables(self.folder.root)
         before = self.cohort if self.folder.cohort_csv.exists() else None
         cases, dropped, shared = drop_known_patients(cases, before)
         known = sorted(case.case_id for case in cases if before and case.case_id in before.by_id)
@@ -248,8 +265,8 @@ class StudyImports:
             rule=ChoiceRule.of(self.settings),
             folder=self.folder.root,
         )
-        save_cohort(cohort, self.folder.root)
-        self.note(*findings)
+        kept = dict.fromkeys((*self.import_findings, *findings))
+        save_cohort(cohort, self.folder.root, seen, kept)
         return self.cohort
 
     @writes("import")
@@ -261,6 +278,22 @@ class StudyImports:
     def import_findings(self) -> Findings:
         """Findings of the imports."""
         return Findings(load_findings(self.folder.root))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Phantoms:
+    """The options of an import of phantoms that is not complete yet."""
+
+    n_cases: int | None
+    seed: int
+    like: str
+
+
+def _is_begun(path: Path, wanted: _Phantoms) -> bool:
+    try:
+        return read_document(path, _Phantoms, 1) == wanted
+    except StudyError:
+        return False
 
 
 def _kept(known: Sequence[str]) -> tuple[Finding, ...]:

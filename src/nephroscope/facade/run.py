@@ -10,7 +10,7 @@ from nephroscope.base.html import Record, ShownAsTable
 from nephroscope.base.lock import writes
 from nephroscope.facade.bundle import Bundle
 from nephroscope.records import Answer, Evaluation, EvaluationConfig, EvaluationGroup
-from nephroscope.study.cohort_table import load_findings
+from nephroscope.study.findings import load_findings
 from nephroscope.study.folder import StudyFolder
 from nephroscope.study.snapshot import take_snapshot
 

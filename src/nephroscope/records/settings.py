@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from difflib import get_close_matches
 from typing import Any, Literal
 
 from nephroscope.base.errors import ConfigError
@@ -124,8 +125,9 @@ class CohortConfig:
     phase_preference: tuple[str, ...] = PHASES
 
     def __post_init__(self) -> None:
-        for phase in self.phase_preference:
-            _one_of("cohort.phase_preference", phase, PHASES)
+        for phase in self.phase_preference:  # a study may name further ones, but not one of ours wrongly
+            if phase not in PHASES and (not phase.strip() or get_close_matches(phase, PHASES, 1, 0.7)):
+                _one_of("cohort.phase_preference", phase, PHASES)
         if len(set(self.phase_preference)) < len(self.phase_preference) or not self.phase_preference:
             raise ConfigError(
                 where="cohort.phase_preference",

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import CohortError, ConfigError, RoiError
+from nephroscope.base.files import Seen
 from nephroscope.base.tables import Mistakes, read_table, save_table
 from nephroscope.imaging.read import read_case, read_case_ct, read_case_roi
 from nephroscope.records import ChosenCase, CTVolume, RoiMask, note
@@ -207,7 +208,11 @@ def load_decisions(path: Path, case_ids: Collection[str]) -> dict[str, str]:
 
 
 def save_adjudication(
-    path: Path, dices: Iterable[tuple[str, float]], below: float, decisions: Mapping[str, str]
+    path: Path,
+    dices: Iterable[tuple[str, float]],
+    below: float,
+    decisions: Mapping[str, str],
+    seen: Seen | None = None,
 ) -> list[str]:
     """Write the cases whose Dice is below a limit, and those decided or remarked on; decisions and remarks are kept.
 
@@ -216,6 +221,7 @@ def save_adjudication(
         dices: (case_id, Dice) of every case that two readers drew.
         below: The limit.
         decisions: As they were before.
+        seen: The file as they were read from it; where it changed since, it is not written over.
 
     Returns:
         case_id of the cases below the limit, the worst first.
@@ -230,7 +236,7 @@ def save_adjudication(
         for name in (*low, *others)
     ]
     if rows or path.exists():
-        save_table(path, (*COLUMNS, *more), rows)
+        save_table(path, (*COLUMNS, *more), rows, seen)
     return low
 
 

@@ -1,23 +1,18 @@
-"""The study's tables of who is in it: cohort.csv, series.csv, rois.csv, exclusions.csv; and findings.json.
+"""The study's tables of who is in it: cohort.csv, series.csv, rois.csv, exclusions.csv.
 
 A person may edit the tables in a spreadsheet. Every mistake is named by file, row and column.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from nephroscope.base.documents import read_document, save_document
 from nephroscope.base.errors import CohortError, StudyError
-from nephroscope.base.files import finish_replacing, replacing_together
-from nephroscope.base.tables import Mistakes, parse_number, read_table, relative_to, save_table
-from nephroscope.intake.labels.values import parse_sex
+from nephroscope.base.files import Seen, finish_replacing, replacing_together
+from nephroscope.base.tables import Mistakes, read_table, relative_to, save_table
 from nephroscope.records import (
-    DEVELOPMENT,
-    EXTERNAL_TEST,
-    INTERNAL_TEST,
     Case,
     ChoiceRule,
     ClinicalFacts,
@@ -27,24 +22,22 @@ from nephroscope.records import (
     RoiRef,
     SeriesRef,
 )
-from nephroscope.records.cases import LARGEST_CM, OLDEST_YEARS, parse_cohort_word, series_name
-from nephroscope.records.settings import AUTHOR
-
-COHORT_FILE, SERIES_FILE, ROIS_FILE, EXCLUSIONS_FILE = (
-    "cohort.csv",
-    "series.csv",
-    "rois.csv",
-    "exclusions.csv",
+from nephroscope.records.cases import series_name
+from nephroscope.records.settings import PHASES
+from nephroscope.study.cohort_cells import (
+    COHORT_FILE,
+    COLUMNS,
+    EXCLUSIONS_FILE,
+    ROIS_FILE,
+    SERIES_FILE,
+    Cell,
+    cells_of,
 )
+from nephroscope.study.edited_tables import Row, SameCell, merged_table
+from nephroscope.study.findings import save_findings
+
 TABLES = "tables"  # the group of files that are replaced together
-COLUMNS = {
-    COHORT_FILE: (
-        *("case_id", "patient_id", "site_id", "subtype", "subtype_reader2", "sex", "age_years", "size_cm"),
-        *("cohort", "synthetic"),
-    ),
-    SERIES_FILE: ("case_id", "series", "phase", "format", "image", "source", "organs", "series_uid"),
-    ROIS_FILE: ("case_id", "author", "series", "roi", "tumor_label", "tumor_name"),
-}
+EXCLUSION_COLUMNS = tuple(one.name for one in fields(Exclusion))
 REQUIRED = {
     COHORT_FILE: ("case_id", "subtype"),
     SERIES_FILE: ("case_id", "format", "image"),
@@ -52,11 +45,27 @@ REQUIRED = {
 }
 
 
-def save_cohort(cohort: Cohort, folder: Path) -> None:
-    """Write the four tables into the study ``folder``: all of them or, when something interrupts it, none.
+def seen_tables(folder: Path) -> tuple[Seen, ...]:
+    """The four tables as they are now: to be asked before they are read, and given to `save_cohort`."""
+    return tuple(Seen.of(folder / file) for file in (*COLUMNS, EXCLUSIONS_FILE))
 
-    Paths below the study are written relative to it, so that a moved study finds them; a relative path is taken
-    as relative to the study already.
+
+def save_cohort(
+    cohort: Cohort, folder: Path, seen: Sequence[Seen] = (), findings: Iterable[Finding] | None = None
+) -> None:
+    """Write the tables that change: all of them or, when something interrupts it, none.
+
+    What people added stays: further columns, the order of rows, how a cell is written. Paths below the study are
+    written relative to it, so that a moved study finds them; a relative path is taken as relative to it already.
+
+    Args:
+        cohort: All cases and exclusions.
+        folder: The study.
+        seen: The tables as they were read.
+        findings: What findings.json is to hold; it is written with the tables. None leaves it.
+
+    Raises:
+        StudyError: A table changed since it was seen; nothing is written then.
     """
     rows: dict[str, list[dict[str, object]]] = {ROIS_FILE: [], SERIES_FILE: [], COHORT_FILE: []}
     for case in cohort.cases:
@@ -67,15 +76,63 @@ def save_cohort(cohort: Cohort, folder: Path) -> None:
         ]
         rows[SERIES_FILE] += [{**own, **_fields(one), "series": one.name} for one in case.series]
         rows[COHORT_FILE].append({**_fields(case), **_fields(case.clinical)})
-    excluded = [(x.case_id, x.reason, x.subtype) for x in cohort.exclusions]
-    with replacing_together(folder, TABLES) as new:
-        save_table(new / EXCLUSIONS_FILE, [f.name for f in fields(Exclusion)], excluded)
-        for file, listed in rows.items():
-            cells = [[_cell(folder, row[name]) for name in COLUMNS[file]] for row in listed]
-            save_table(new / file, COLUMNS[file], cells)
+    wanted = {
+        file: [{name: _cell(folder, row[name]) for name in COLUMNS[file]} for row in listed]
+        for file, listed in rows.items()
+    }
+    wanted[EXCLUSIONS_FILE] = [{**_fields(one)} for one in cohort.exclusions]
+    finish_replacing(folder, TABLES)
+    cells = cells_of(folder.resolve(), cohort.subtypes, PHASES)
+    changed = {}
+    for file, listed in wanted.items():
+        columns = COLUMNS.get(file, EXCLUSION_COLUMNS)
+        same = _samecells_of(cells.get(file, {}))
+        table = merged_table(folder / file, listed, columns, _key_of(file, cohort), same)
+        if table is not None:
+            changed[file] = table
+    if findings is not None and not changed:
+        save_findings(folder, findings)
+    if not changed:
+        return
+    with replacing_together(folder, TABLES, seen) as new:
+        if findings is not None:
+            save_findings(new, findings)
+        for file, table in changed.items():
+            save_table(new / file, table.header, table.rows)
 
 
-def _fields(record: Any) -> dict[str, object]:
+def _key_of(file: str, cohort: Cohort) -> Callable[[Row], Hashable]:
+    """What makes a row of a table the same row; a series may be left out where a case has one."""
+    only = {case.case_id: case.series[0].name for case in cohort.cases if len(case.series) == 1}
+
+    def key(row: Row) -> Hashable:
+        if file == EXCLUSIONS_FILE:
+            return tuple(row.get(name, "") for name in EXCLUSION_COLUMNS)
+        case_id, series = row.get("case_id", ""), row.get("series", "")
+        if file == SERIES_FILE:
+            return case_id, series or series_name(row.get("phase", "").casefold())
+        return (case_id, series or only.get(case_id), row.get("author")) if file == ROIS_FILE else case_id
+
+    return key
+
+
+def _samecells_of(cells: Mapping[str, Cell]) -> SameCell:
+    """Whether a cell as a person left it says what we would write."""
+
+    def same(column: str, there: str, row: Row) -> bool:
+        ours = row[column]
+        if not there and column in ("patient_id", "series"):  # as `load_cohort` fills them
+            return column == "series" or ours == row["case_id"]
+        parse = cells[column].parse if column in cells else str
+        try:
+            return bool(parse(there) == parse(ours))
+        except ValueError:
+            return False
+
+    return same
+
+
+def _fields(record: Any) -> dict[str, Any]:
     return {f.name: getattr(record, f.name) for f in fields(record)}
 
 
@@ -95,8 +152,11 @@ def load_cohort(
         CohortError: A cell is wrong; every one is named by file, row and column.
     """
     finish_replacing(folder, TABLES)
-    place = folder.resolve()
-    tables = {file: _Table.read(folder, file, cells) for file, cells in _cells(place, subtypes).items()}
+    place, rule = folder.resolve(), rule or ChoiceRule()
+    phases = tuple(dict.fromkeys((*PHASES, *rule.phases)))
+    tables = {
+        file: _Table.read(folder, file, cells) for file, cells in cells_of(place, subtypes, phases).items()
+    }
     cases = _join(*tables.values())
     _refuse([table.mistakes for table in tables.values()])
     return Cohort(
@@ -104,17 +164,9 @@ def load_cohort(
         positive=positive,
         cases=tuple(cases),
         exclusions=_load_exclusions(folder),
-        rule=rule or ChoiceRule(),
+        rule=rule,
         folder=place,
     )
-
-
-@dataclass(frozen=True)
-class _Cell:
-    """How a column is read (ValueError: it cannot be), and what it must hold, in words."""
-
-    parse: Callable[[str], Any]
-    expected: str
 
 
 @dataclass
@@ -125,7 +177,7 @@ class _Table:
     rows: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, folder: Path, file: str, cells: Mapping[str, _Cell]) -> "_Table":
+    def read(cls, folder: Path, file: str, cells: Mapping[str, Cell]) -> "_Table":
         if not (folder / file).is_file():
             raise StudyError(
                 where=f"study {folder.name}",
@@ -149,7 +201,7 @@ class _Table:
             table.rows[number] = table._parsed(number, values, cells)
         return table
 
-    def _parsed(self, row: int, values: Mapping[str, str], cells: Mapping[str, _Cell]) -> dict[str, Any]:
+    def _parsed(self, row: int, values: Mapping[str, str], cells: Mapping[str, Cell]) -> dict[str, Any]:
         made: dict[str, Any] = {}
         for name, cell in cells.items():
             text = values.get(name, "")
@@ -252,78 +304,6 @@ def _refuse(tables: Sequence[Mistakes]) -> None:
     together.refuse()
 
 
-def _cells(folder: Path, subtypes: tuple[str, ...]) -> dict[str, dict[str, _Cell]]:
-    """How each column of the three tables is read."""
-    path = _Cell(lambda text: folder / text if text else None, "a path")
-    filled_path = _Cell(lambda text: folder / _filled(text), "a path")
-    case_id = _Cell(_filled, "a name")
-    subtype = f"a subtype of the study ({', '.join(subtypes)}) or nothing"
-    return {
-        COHORT_FILE: {
-            "case_id": case_id,
-            "patient_id": _Cell(str, "a name"),
-            "site_id": _Cell(lambda text: text or "site-1", "a name"),
-            "subtype": _Cell(_one_of(*subtypes, ""), subtype),
-            "subtype_reader2": _Cell(lambda text: text or None, "a subtype or nothing"),
-            "sex": _Cell(parse_sex, "M, F, O or nothing"),
-            "age_years": _number(OLDEST_YEARS),
-            "size_cm": _number(LARGEST_CM),
-            "cohort": _Cell(parse_cohort_word, f"{DEVELOPMENT}, {INTERNAL_TEST} or {EXTERNAL_TEST}NAME"),
-            "synthetic": _Cell(lambda text: _one_of("yes", "no", "")(text.lower()) == "yes", "yes or no"),
-        },
-        SERIES_FILE: {
-            "case_id": case_id,
-            "series": _Cell(str, "a name"),
-            "phase": _Cell(lambda text: text or "unknown", "a phase"),
-            "format": _Cell(_one_of("dicom", "nifti", "images"), "dicom, nifti or images"),
-            "image": filled_path,
-            "source": _Cell(lambda text: text or "HU", "HU, or 8-bit L40 W400"),
-            "organs": path,
-            "series_uid": _Cell(str, "a UID or nothing"),
-        },
-        ROIS_FILE: {
-            "case_id": case_id,
-            "author": _Cell(_author, "reader-1, reader-2, consensus or model:NAME@VERSION"),
-            "series": _Cell(str, "a name"),
-            "roi": filled_path,
-            "tumor_label": _Cell(_label, "a whole number from 1 to 65535"),
-            "tumor_name": _Cell(str, "a segment's label or code, or nothing"),
-        },
-    }
-
-
-def _number(high: float) -> _Cell:
-    return _Cell(lambda text: parse_number(text, 0, high), f"a number above 0 and up to {high}")
-
-
-def _filled(text: str) -> str:
-    if not text:
-        raise ValueError(text)
-    return text
-
-
-def _author(text: str) -> str:
-    if not AUTHOR.fullmatch(text):
-        raise ValueError(text)
-    return text
-
-
-def _label(text: str) -> int:
-    number = float(text or 1)
-    if not number.is_integer() or not 1 <= number <= 65535:
-        raise ValueError(text)
-    return int(number)
-
-
-def _one_of(*words: str) -> Callable[[str], str | None]:
-    def parse(text: str) -> str | None:
-        if text not in words:
-            raise ValueError(text)
-        return text or None
-
-    return parse
-
-
 def _cell(folder: Path, value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -342,29 +322,3 @@ def _load_exclusions(folder: Path) -> tuple[Exclusion, ...]:
     return tuple(
         Exclusion(**{f.name: values.get(f.name, "") for f in fields(Exclusion)}) for values in tables
     )
-
-
-FORMAT = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _FindingsFile:
-    findings: tuple[Finding, ...]
-
-
-def save_findings(folder: Path, findings: Iterable[Finding]) -> None:
-    """Write them into the study folder."""
-    save_document(folder / "findings.json", _FindingsFile(findings=tuple(findings)), FORMAT)
-
-
-def load_findings(folder: Path) -> tuple[Finding, ...]:
-    """Read them; none where nothing was imported yet.
-
-    Raises:
-        StudyError: The file is damaged or of a newer format.
-    """
-    path = folder / "findings.json"
-    if not path.exists():
-        return ()
-    remedy = "remove the file; `nephroscope check` finds again what concerns the images"
-    return read_document(path, _FindingsFile, FORMAT, remedy).findings

@@ -34,7 +34,9 @@ def add_to_series_table(
     for cells in new:
         cells[1] = cells[1] or had.get((cells[2], cells[3]), "")
     anew = {(row[2], row[3]) for row in new}
-    save_table(path, COLUMNS, [*(row for row in before if (row[2], row[3]) not in anew), *new])
+    listed = [*(row for row in before if (row[2], row[3]) not in anew), *new]
+    if not path.exists() or sorted(listed) != sorted(before):
+        save_table(path, COLUMNS, listed)
 
 
 def _cells(study: Path, row: ExportSeries, own: Sequence[str], naming: Set[str]) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from nephroscope.base.errors import NephroscopeError, StudyError
+from nephroscope.base.files import Seen
 from nephroscope.base.html import Record, ShownAsTable
 from nephroscope.base.progress import track
 from nephroscope.intake.labels.pathology import load_pathology, name_of_subtype
@@ -21,7 +22,7 @@ from nephroscope.records import (
     counted_noun,
 )
 from nephroscope.regions.agreement import RoiAgreement, compare
-from nephroscope.regions.consensus import EXCLUDE, combine, read_readers, save_adjudication
+from nephroscope.regions.consensus import EXCLUDE, combine, load_decisions, read_readers, save_adjudication
 from nephroscope.regions.consensus import FILE as DECISIONS_FILE
 from nephroscope.statistics.bland_altman import bland_altman, growth
 from nephroscope.statistics.intervals import Patients, Statistic, clustered_bootstrap, percentile_interval
@@ -246,7 +247,9 @@ def compare_annotators(snapshot: Snapshot, tolerance_mm: float, keep: Keep) -> A
         subtypes=readings or {},
     )
     dices = [(row.case_id, row.dice) for row in found]
-    save_adjudication(snapshot.folder.root / DECISIONS_FILE, dices, below, decisions)
+    path = snapshot.folder.root / DECISIONS_FILE
+    seen = Seen.of(path)  # a decision that was written while the ROIs were compared is kept
+    save_adjudication(path, dices, below, load_decisions(path, cohort.by_id), seen)
     return report
 
 

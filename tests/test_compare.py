@@ -22,7 +22,7 @@ from nephroscope.questions.compare.document import FORMAT
 from nephroscope.questions.compare.measures import TestSet, brier, figures_of, mean_of_folds
 from nephroscope.questions.compare.network_stack import NAME as STACK
 from nephroscope.questions.compare.network_stack import stack_with_networks
-from nephroscope.questions.compare.pairs import compare_pairs, exchanged_p, primary, summary
+from nephroscope.questions.compare.pairs import compare_pairs, primary, summary
 from nephroscope.questions.compare.table import calibration_of, fitted_factor, scaled, temper
 from nephroscope.records import EvaluationConfig, SplitConfig
 from nephroscope.report.page.section import figures_in, tables_in
@@ -282,7 +282,7 @@ def test_a_network_answers_held_out_cases_as_evaluate_does(study):
     for group in study.run("held").evaluate().groups:
         (row,) = content["groups"][group.name]["candidates"]
         for name in ("auc", "sensitivity", "specificity", "accuracy"):
-            assert row[name] == asdict(group.case[name])
+            assert row[name] == pytest.approx(asdict(group.case[name]))
 
 
 def test_repeats_and_seeds_are_told_apart(study):
@@ -636,7 +636,7 @@ def test_under_chance_few_pairs_are_called_different():
 
 
 def test_two_tumors_of_a_patient_are_not_two_patients():
-    """Each patient twice: the interval is about that of the patients, not 0.7 of it; and McNemar is not given."""
+    """Each patient twice: the interval is about that of the patients, not 0.7 of it; McNemar goes by patient."""
     tests, (good, _, chance) = three(n=60)
     twice = cases_of(np.tile(tests.truth, 2), np.tile(tests.patient_ids, 2))
     doubled = [answers(a.name, np.tile([p[0] for p in a.p.values()], 2)) for a in (good, chance)]
@@ -645,8 +645,9 @@ def test_two_tumors_of_a_patient_are_not_two_patients():
     width = (both.difference.high - both.difference.low) / (once.difference.high - once.difference.low)
     assert 0.9 < width < 1.1
     assert both.difference.n == 60
-    assert both.accuracy.p is None
-    assert "patients have several tumors" in both.accuracy.test
+    assert "by patient" in both.accuracy.test
+    assert both.accuracy.p < 1e-4
+    assert once.accuracy.p < 1e-4
 
 
 def test_faultless_against_chance_is_tested_though_delong_has_no_variance():
@@ -655,8 +656,28 @@ def test_faultless_against_chance_is_tested_though_delong_has_no_variance():
     pair = compare_pairs([perfect, constant], tests, CONFIG_200)[0]
     assert pair.p < 0.05
     assert "exchanged within patients" in pair.test
-    truth, p = tests.truth == 0, np.random.default_rng(3).random(24)
-    assert exchanged_p(p, p[::-1].copy(), truth, tests, CONFIG_200) > 0.05
+    p = np.random.default_rng(4).random(24)
+    alike = compare_pairs([answers("one", p), answers("two", p[::-1].copy())], tests, CONFIG_200)[0]
+    assert alike.p > 0.05
+
+
+def test_answers_of_folds_have_their_larger_variance():
+    """The same answers by one fit and by five folds: wider intervals, larger p, and every text says so."""
+    tests, (good, _, chance) = three(n=60)
+    spread = {case: i % 5 for i, case in enumerate(tests.cases)}
+    folds = [replace(one, fold=spread) for one in (good, chance)]
+    once, pair = (compare_pairs(both, tests, CONFIG_200)[0] for both in ([good, chance], folds))
+    assert pair.difference.high - pair.difference.low == pytest.approx(
+        1.5 * (once.difference.high - once.difference.low)
+    )
+    assert pair.p > once.p
+    assert pair.accuracy.p > once.accuracy.p
+    assert "5 folds" in pair.test
+    single, several = (figures_of(one, tests, CONFIG_200) for one in (chance, folds[1]))
+    for name in ("auc", "accuracy", "sensitivity", "brier"):
+        assert several[name].value == single[name].value
+        assert several[name].low < single[name].low
+        assert "5 folds" in several[name].method
 
 
 def test_three_subtypes_go_by_the_mean_over_subtypes():
@@ -674,7 +695,7 @@ def test_three_subtypes_go_by_the_mean_over_subtypes():
 
     pair = compare_pairs([named("strong", soft(3.0)), named("none", soft(0.0))], tests, CONFIG_200)[0]
     assert pair.supported
-    assert pair.test == "difference by its patient-bootstrap standard error"
+    assert pair.test == "ranks exchanged within patients at random"
     figures = figures_of(named("strong", soft(3.0)), tests, CONFIG_200)
     assert {"auc", "sensitivity_A", "auc_B", "brier"} <= figures.keys()
 

@@ -19,7 +19,6 @@ from nephroscope.questions.evaluation.evaluate import (
 from nephroscope.records import Answer, EvaluationConfig, OperatingPoint, SlicePrediction
 from nephroscope.statistics import metrics
 from nephroscope.statistics.intervals import wilson
-from nephroscope.statistics.resampling import REDRAWN
 
 TWO = ("PRCC", "ChRCC")
 THREE = ("PRCC", "ChRCC", "ccRCC")
@@ -115,10 +114,8 @@ def test_every_figure_has_interval_unit_n_and_method():
         assert e.method
     assert {e.unit for e in group.image.values()} == {"image"}
     assert {e.unit for e in (group.case | group.majority).values()} == {"case"}
-    assert (
-        group.image["accuracy"].method == f"patient bootstrap, 200 resamples of 12 patients, 95 %; {REDRAWN}"
-    )
-    assert group.image["sensitivity"].method == "patient bootstrap, 200 resamples of 12 patients, 95 %"
+    assert group.image["accuracy"].method.startswith("Korn and Graubard 1998, 12 patients")
+    assert group.image["sensitivity"].method.startswith("Korn and Graubard 1998, 6 patients")
     assert group.image["auc"].n == 48
     assert group.case["accuracy"].method == "Wilson, 95 %"
     assert group.case["auc"].method.startswith("DeLong on the logit scale")
@@ -141,10 +138,24 @@ def test_two_tumors_of_a_patient_are_not_two_patients():
     cases[2] = replace(cases[2], patient_id=cases[0].patient_id)
     group = evaluate(cases)
     assert group.n_patients == 11
-    assert (
-        group.case["accuracy"].method == f"patient bootstrap, 200 resamples of 11 patients, 95 %; {REDRAWN}"
-    )
-    assert group.case["auc"].method.startswith("Obuchowski 1997 on the logit scale, 11 patients")
+    assert group.case["accuracy"].method.startswith("Korn and Graubard 1998, 11 patients")
+    assert group.case["auc"].method.startswith("Obuchowski 1997 on the logit scale")
+
+
+def test_figures_of_folds_have_their_larger_variance():
+    """The same answers by one fit and by three: 1 + 3 / 2 times the variance of every figure."""
+    cases = cohort(30)
+    one = evaluate(cases)
+    several = evaluate([replace(c, fold=i % 3) for i, c in enumerate(cases)], points=(HALF, HALF, HALF))
+    for name in ("auc", "accuracy", "sensitivity", "precision"):
+        for part in ("image", "case"):
+            narrow, wide = getattr(one, part)[name], getattr(several, part)[name]
+            assert wide.value == narrow.value
+            assert wide.low < narrow.low < narrow.high < wide.high
+            assert "3 folds" in wide.method
+    k, n = 2 * one.case["accuracy"].value * 15, 30
+    low, high = wilson(k / 2.5, n / 2.5, 0.95)
+    assert (several.case["accuracy"].low, several.case["accuracy"].high) == pytest.approx((low, high))
 
 
 def test_all_right_is_not_certain():
@@ -152,8 +163,8 @@ def test_all_right_is_not_certain():
     group = evaluate(cases)
     image = group.image["accuracy"]
     assert (image.value, image.high, image.n) == (1, 1, 200)
-    assert image.low == pytest.approx(0.722, abs=1e-3)  # ten patients, not 200 images
-    assert image.method == "Wilson on 10 patients, as every resample agrees, 95 %"
+    assert image.low == pytest.approx(0.025 ** (1 / 10))  # exact, of ten patients, not 200 images
+    assert image.method == "Korn and Graubard 1998, 10 patients worth 10.0 rows, 95 %"
     assert group.image["auc"].low == pytest.approx(group.case["auc"].low)
     assert "Newcombe" in group.image["auc"].method
 
@@ -187,7 +198,7 @@ def test_three_subtypes():
     each = [group.case[f"auc_{s}"].value for s in THREE]
     assert group.case["auc"] == group.case["auc_macro"]
     assert group.case["auc"].value == pytest.approx(np.mean(each))
-    assert "bootstrap" in group.case["auc"].method
+    assert "mean of 3 areas" in group.case["auc"].method
     assert "DeLong" in group.case["auc_ccRCC"].method
     p, truth = [c.probabilities["ccRCC"] for c in cases], [c.truth == "ccRCC" for c in cases]
     assert each[2] == metrics.auc(np.array(p), np.array(truth))

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from nephroscope.records import EvaluationConfig
 from nephroscope.statistics import intervals, metrics
+from nephroscope.statistics.cross_validation import variance_factor
 from nephroscope.statistics.estimates import Rows, estimate_all, shares_of
 from nephroscope.statistics.intervals import Patients, percentile_interval, percentile_limits
 
@@ -73,7 +74,37 @@ def test_delong_is_the_variance_of_placement_values(x, y):
 def test_delong_interval_stays_inside_and_says_its_name():
     low, high, method = intervals.delong_auc(*ratings())
     assert 0.80 < low < 0.8932 < high < 0.95
-    assert method == "DeLong on the logit scale"
+    assert method == f"DeLong on the logit scale, {intervals.WIDENED}"  # five levels
+    scores, y = ratings()
+    finer = scores + np.random.default_rng(0).random(scores.size) / 100
+    value, variance = intervals.delong(finer, y)
+    expected = intervals.logit_limits(value, variance, 0.95)
+    assert intervals.delong_auc(finer, y) == (*expected, "DeLong on the logit scale")
+
+
+def test_few_of_a_class_have_newcombes_interval():
+    scores, y = np.arange(12.0), np.isin(np.arange(12), [6, 8, 11, 10])
+    value, variance = intervals.delong(scores, y)
+    low, high, method = intervals.delong_auc(scores, y)
+    assert variance > 0
+    assert (low, high) == intervals.newcombe_auc(value, 4, 8)
+    assert method.startswith("Newcombe 2006 method 5, as a class has fewer than 5 rows")
+
+
+def test_cross_validated_answers_have_a_larger_variance():
+    """Nadeau and Bengio: 1 + 5 / 4 times the variance; without overlap, classes as if so many times smaller."""
+    rng = np.random.default_rng(1)
+    y = np.arange(40) < 20
+    scores = rng.normal(y * 1.0, 1.0)
+    value, variance = intervals.delong(scores, y)
+    low, high, method = intervals.delong_auc(scores, y, 0.95, 5)
+    assert (low, high) == pytest.approx(intervals.logit_limits(value, 2.25 * variance, 0.95))
+    assert "5 folds" in method
+    assert intervals.delong_auc(y * 1.0 + scores / 100, y, 0.95, 5)[:2] == intervals.newcombe_auc(
+        1.0, 20 / 2.25, 20 / 2.25
+    )
+    assert variance_factor(1) == 1
+    assert variance_factor(2) == 3
 
 
 def test_perfect_auc_is_not_certain():
@@ -233,7 +264,7 @@ def test_a_patient_alone_in_its_class_is_drawn_with_others():
     assert pairs.with_company.stratum.tolist() == [0, 0]
 
 
-def test_shares_of_thousands_of_patients_are_drawn_in_groups():
+def test_shares_of_rows_that_are_alike_are_those_of_the_patients():
     """Each patient's two rows are alike, so the interval is that of 6,000 independent patients."""
     rng = np.random.default_rng(4)
     right = np.repeat(rng.random(6000) < 0.8, 2)
@@ -245,6 +276,4 @@ def test_shares_of_thousands_of_patients_are_drawn_in_groups():
     found = estimate_all(rows, shares, {}, EvaluationConfig(resamples=1000))["accuracy"]
     expected = 2 * 1.96 * (0.8 * 0.2 / 6000) ** 0.5
     assert found.high - found.low == pytest.approx(expected, rel=0.1)
-    assert found.method.startswith(
-        "patient bootstrap, 1000 resamples of 6000 patients in random groups, 95 %"
-    )
+    assert found.method.startswith("Korn and Graubard 1998, 6000 patients")

@@ -1,11 +1,13 @@
 """AUC and its comparisons against printed numbers, against construction, and where they must refuse to answer."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import chi2, norm, rankdata
 
 import reference_asah as asah
 from nephroscope.records import EvaluationConfig
@@ -18,9 +20,10 @@ from nephroscope.statistics.auc import (
     compare_unpaired,
     overall_test,
 )
+from nephroscope.statistics.exchange import exchange
 from nephroscope.statistics.intervals import Patients, hanley_mcneil
-from nephroscope.statistics.mcnemar import clustered_mcnemar, exact_mcnemar, paired_difference
-from nephroscope.statistics.metrics import delong_covariance
+from nephroscope.statistics.mcnemar import clustered_mcnemar, exact_mcnemar, mcnemar, paired_difference
+from nephroscope.statistics.metrics import auc, delong_covariance
 from nephroscope.statistics.tables.scores import auc_figures
 
 CONFIG = EvaluationConfig(resamples=400)
@@ -49,8 +52,11 @@ def test_delong_interval_as_proc_prints_it(score, printed):
     found = auc_figures(SCORES[score], POOR, own(POOR), "case", CONFIG)
     plain = found.intervals["delong"]
     assert (plain.value, plain.low, plain.high) == pytest.approx(printed, abs=5e-5)
-    assert found.headline == "delong_logit"
-    assert found.auc == found.intervals["delong_logit"]
+    assert found.headline == ("widened" if score == "wfns" else "delong_logit")  # wfns has five levels
+    assert found.auc == found.intervals[found.headline]
+    if score == "wfns":
+        logit = found.intervals["delong_logit"]
+        assert found.auc.low <= logit.low < logit.high <= found.auc.high
     assert 0 < found.auc.low < found.auc.value < found.auc.high < 1
 
 
@@ -114,9 +120,9 @@ def test_three_scores_as_sas_prints_them():
     first, second = pairs[0, 1], pairs[1, 2]
     assert (first.difference.value, first.se) == pytest.approx((0.0108, 0.0953), abs=5e-5)
     assert (first.difference.low, first.difference.high) == pytest.approx((-0.1761, 0.1976), abs=5e-5)
-    assert (first.z**2, first.p) == pytest.approx((0.0127, 0.9102), abs=5e-5)
+    assert (first.z**2, first.p_variance) == pytest.approx((0.0127, 0.9102), abs=5e-5)
     assert (second.difference.value, second.se) == pytest.approx((0.0780, 0.1046), abs=5e-5)
-    assert (second.z**2, second.p) == pytest.approx((0.5554, 0.4561), abs=5e-5)
+    assert (second.z**2, second.p_variance) == pytest.approx((0.5554, 0.4561), abs=5e-5)
 
 
 def test_overall_test_of_two_is_the_square_of_z():
@@ -166,8 +172,8 @@ def test_clustered_variance_as_obuchowskis_own_function_prints_it():
     assert covariance[0, 1] == pytest.approx(0.001157730875, abs=5e-13)
     test = compare_aucs(*scores, y, patients, CONFIG)
     assert test.se == pytest.approx(0.06420771591, abs=5e-11)
-    assert test.p == pytest.approx(1.932982004e-05, rel=1e-6)
-    assert test.method.startswith("Obuchowski 1997")
+    assert test.p_variance == pytest.approx(1.932982004e-05, rel=1e-6)
+    assert test.difference.method.startswith("Obuchowski 1997")
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.booleans()), min_size=5, max_size=14))
@@ -193,7 +199,7 @@ def test_copies_of_rows_add_nothing():
     found = clustered_covariance(np.repeat(scores, 3, axis=1), np.repeat(y, 3), patients)
     assert found[1] == pytest.approx(expected[1], abs=1e-15)
     figures = auc_figures(np.repeat(scores[0], 3), np.repeat(y, 3), patients, "image", CONFIG)
-    assert figures.headline == "obuchowski_logit"
+    assert figures.headline == "obuchowski_logit_t"
     assert "delong" not in figures.intervals
     assert figures.se == pytest.approx({"obuchowski": expected[1][0, 0] ** 0.5})
     assert (figures.auc.low, figures.auc.high) == pytest.approx((0.6301, 0.8326), abs=0.03)
@@ -287,15 +293,50 @@ def test_a_score_against_itself_has_no_p():
     assert test.bootstrap.method == "no interval: every resample of the patients agrees"
 
 
-def test_a_difference_without_variance_has_no_p():
+def test_a_difference_without_variance_is_tested_by_exchange():
+    """Of 2**8 exchanges two are as far apart: all ranks as they are, and all swapped."""
     y = np.arange(8) >= 4
     test = compare_aucs(np.arange(8.0), -np.arange(8.0), y, None, CONFIG)
-    assert test.difference.value == 1
-    assert (test.p, test.difference.low, test.method) == (
-        None,
-        None,
-        "no test: the difference has no variance",
-    )
+    assert (test.difference.value, test.difference.low, test.p_variance) == (1, None, None)
+    assert test.p == pytest.approx(2 / 2**8, abs=0.003)
+    assert "the difference has no variance" in test.method
+
+
+def test_the_exchange_test_is_that_of_all_exchanges():
+    """Every exchange of nine patients by hand, two of them with two rows, ties among the scores."""
+    rng = np.random.default_rng(5)
+    y = np.array([True, True, True, True, True, False, False, False, False, False, False])
+    ids = list("aabcdeefghi")
+    scores = rng.integers(0, 5, size=(2, 11)).astype(float)
+    patients = Patients.of(ids, y.astype(np.intp))
+    ranks = np.stack([rankdata(score) for score in scores])
+    differences = []
+    for swaps in product((False, True), repeat=9):
+        swap = np.array(swaps)[patients.row]
+        a, b = np.where(swap, ranks[1], ranks[0]), np.where(swap, ranks[0], ranks[1])
+        differences.append(auc(a, y) - auc(b, y))
+    found = exchange([(scores[0], y)], [(scores[1], y)], patients)
+    assert found.difference == pytest.approx(differences[0])
+    assert found.se == pytest.approx(np.std(differences))
+    exact = np.mean(np.abs(differences) >= abs(differences[0]) - 1e-9)
+    assert found.p(0) == pytest.approx(exact, abs=0.01)
+
+
+def test_answers_of_folds_are_tested_with_their_larger_variance():
+    y = np.arange(60) < 30
+    rng = np.random.default_rng(3)
+    one, two = rng.normal(y * 1.0, 1.0), rng.normal(y * 0.5, 1.0)
+    ids = [f"{i:02d}" for i in range(60)]
+    fixed = Patients.of(ids, y.astype(np.intp))
+    folds = Patients.of(ids, y.astype(np.intp), [i % 5 for i in range(60)])
+    single, several = (compare_aucs(one, two, y, who, CONFIG) for who in (fixed, folds))
+    assert several.se == pytest.approx(1.5 * single.se)
+    assert several.z == pytest.approx(single.z / 1.5)
+    swaps = exchange([(one, y)], [(two, y)], fixed)
+    assert several.p == pytest.approx(2 * norm.sf(abs(swaps.difference) / swaps.se / 1.5))
+    for figure in ("difference", "bootstrap"):
+        narrow, wide = getattr(single, figure), getattr(several, figure)
+        assert wide.high - wide.low == pytest.approx(1.5 * (narrow.high - narrow.low))
 
 
 def test_two_perfect_scores_agree_without_a_test():
@@ -390,20 +431,37 @@ def test_mcnemar_of_nothing_is_not_available():
     assert test.method == "undefined: nothing to compare"
 
 
-def test_mcnemar_of_rows_that_share_patients_has_no_p():
+def test_mcnemar_of_rows_that_share_patients_goes_by_patient():
+    """Obuchowski 1998: the sum of the differences, and of their squares, over patients."""
     one, two = calls(20, 6, 2, 4)
     patients = Patients.of([f"{i // 2:02d}" for i in range(32)], np.zeros(32, np.intp))
     test = clustered_mcnemar(one, two, patients, CONFIG)
-    assert (test.p, test.mid_p) == (None, None)
-    assert test.method == "no exact test: rows of one patient are not independent"
+    gap = (one.astype(float) - two).reshape(16, 2).sum(axis=1)
+    value = (4 / 32) ** 2 / (16 / 15 * (gap**2).sum() / 32**2)
+    assert test.p == pytest.approx(chi2.sf(value, 1))
+    assert (test.mid_p, test.method.split(",")[0]) == (None, "McNemar by patient (Obuchowski 1998)")
     assert test.difference.value == pytest.approx(4 / 32)
     assert test.difference.low < 4 / 32 < test.difference.high
-    assert test.difference.method == "patient bootstrap, 400 resamples of 16 patients, 95 %"
+    assert test.difference.method == "Zou 2007 by patient, 95 %"
     same = clustered_mcnemar(one, one, patients, CONFIG)
-    assert (same.difference.low, same.difference.method) == (
-        None,
-        "no interval: every resample of the patients agrees",
-    )
+    assert same.p == 1.0
+    assert same.difference.low <= 0 <= same.difference.high
+
+
+def test_mcnemar_by_patient_is_the_uncorrected_one_for_single_rows():
+    """Without clusters the statistic is (b - c)^2 / (b + c), but for n / (n - 1)."""
+    one, two = calls(20, 9, 2, 4)
+    test = clustered_mcnemar(one, two, own(one), CONFIG)
+    assert test.p == pytest.approx(chi2.sf(7**2 / 11 * 34 / 35, 1))
+
+
+def test_mcnemar_of_folds_has_their_larger_variance():
+    one, two = calls(20, 9, 2, 4)
+    folds = Patients.of([f"{i:02d}" for i in range(35)], np.zeros(35, np.intp), [i % 5 for i in range(35)])
+    plain, several = exact_mcnemar(one, two), mcnemar(one, two, folds, CONFIG)
+    assert several.p == pytest.approx(2 * norm.sf(norm.isf(plain.p / 2) / 1.5))
+    assert several.difference.low < plain.difference.low < plain.difference.high < several.difference.high
+    assert several.difference.n == 35
 
 
 def test_confidence_widens_every_interval():

@@ -10,19 +10,22 @@ import numpy as np
 from scipy.stats import chi2, norm
 from scipy.stats import t as student
 
-from nephroscope.records import Estimate, EvaluationConfig, counted_noun
+from nephroscope.records import Estimate, EvaluationConfig
+from nephroscope.statistics.cross_validation import fold_words, variance_factor
+from nephroscope.statistics.exchange import NEAR, Exchange, exchange
 from nephroscope.statistics.intervals import (
+    NOTHING,
     ONE_PATIENT,
     Interval,
     Patients,
     auc_statistic,
     clustered_bootstrap,
-    logit_limits,
     no_estimate,
     normal_quantile,
     percentile_interval,
 )
 from nephroscope.statistics.metrics import Bools, Floats, delong_covariance, placements
+from nephroscope.statistics.placements import Area, contributions, variance_of
 from nephroscope.statistics.resampling import grouped, is_grouped, patients_words
 
 
@@ -50,32 +53,13 @@ def clustered_covariance(scores: Floats, is_positive: Bools, patients: Patients)
     return aucs, covariance
 
 
-def clustered_interval(
-    scores: Floats, is_positive: Bools, patients: Patients, confidence: float
-) -> tuple[float, float, str] | None:
-    """Low, high and method of the interval of an AUC whose rows (n,) share patients, on the logit scale.
-
-    None if a class has one patient, or there is no variance.
-
-    Source:
-        Obuchowski 1997, Biometrics 53:567; why not the bootstrap: `benchmarks/interval_coverage.py`.
-    """
-    if min(patients.count(is_positive), patients.count(~is_positive)) < 2:
-        return None
-    aucs, covariance = clustered_covariance(scores[None], is_positive, patients)
-    value, variance = float(aucs[0]), float(covariance[0, 0])
-    if not 0 < value < 1 or variance < 1e-12:
-        return None
-    low, high = logit_limits(value, variance, confidence)
-    return low, high, f"Obuchowski 1997 on the logit scale, {counted_noun(patients.n, 'patient')}"
-
-
 def _sums(values: Floats, owner: np.ndarray[tuple[int], np.dtype[np.intp]], n_patients: int) -> Floats:
     """Sum of each row of values (m, n) over the rows of each patient, (m, P)."""
     return np.stack([np.bincount(owner, weights=row, minlength=n_patients) for row in values])
 
 
-NOTHING = 1e-12  # variances below this are rounding
+FEW = 20  # patients of a class: up to here the test is by exchange
+EXCHANGED = "ranks exchanged within patients at random"
 NOT_ASKED = "not computed"
 
 
@@ -84,12 +68,13 @@ class PairedTest:
     """Difference of two AUCs, first minus second, and its test.
 
     Attributes:
-        aucs: The two AUCs; None where a class has no row.
-        difference: With the interval of the test's own standard error; n counts patients.
+        aucs: Of the first and the second score; None where a class has no row.
+        difference: With the interval of ``se``; n counts patients.
         bootstrap: The same difference with the interval of the patient bootstrap.
         se: Standard error of the difference.
         z: Difference by standard error; t-distributed where ``df`` is given.
-        p: Two-sided; None where there is no test.
+        p: Two-sided, of the test that ``method`` names; None where there is no test.
+        p_variance: Two-sided, of ``z``: what DeLong's or Obuchowski's test gives whatever the number of patients.
         correlation: Of the two AUCs; None where one has no variance, or they come from different patients.
         method: Name of the test, or why there is none.
         df: Degrees of freedom of the unpaired test.
@@ -101,6 +86,7 @@ class PairedTest:
     se: float | None = None
     z: float | None = None
     p: float | None = None
+    p_variance: float | None = None
     correlation: float | None = None
     method: str
     df: float | None = None
@@ -146,10 +132,14 @@ def compare_aucs(
     """Test whether two scores (n,) of the same rows have the same AUC.
 
     Without ``patients`` each row is another patient's. ``bootstrap`` adds the bootstrap interval of the difference,
-    which the test does not need.
+    which the test does not need. With at most 20 patients of a class, or without variance, the test exchanges ranks
+    within patients. Where several folds answered the rows (``patients.n_folds``), the interval has the larger
+    variance of cross-validated answers, and so has the test, which takes the variance of the exchanges.
 
     Source:
-        DeLong 1988 if each row is another patient's; Obuchowski 1997 if patients have several.
+        DeLong 1988 if each row is another patient's; Obuchowski 1997 if patients have several; Bandos, Rockette and
+        Gur 2005; Nadeau and Bengio 2003. How often each rejects equals: `benchmarks/interval_coverage.py` and
+        `benchmarks/cross_validated.py`.
     """
     own = patients or Patients.of([f"{i:09d}" for i in range(is_positive.size)], is_positive.astype(np.intp))
     aucs, covariance, method = auc_covariance(np.stack([one, two]), is_positive, patients)
@@ -157,20 +147,74 @@ def compare_aucs(
         nothing = no_estimate(method, own.n, "patient")
         return PairedTest(aucs=(None, None), difference=nothing, bootstrap=nothing, method=method)
     value, pair = float(aucs[0] - aucs[1]), (float(aucs[0]), float(aucs[1]))
-    variance, correlation = None, None
-    if covariance is not None:
-        variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-        spread = float(covariance[0, 0] * covariance[1, 1])
-        correlation = float(covariance[0, 1] / spread**0.5) if spread > NOTHING**2 else None
     if covariance is None:
-        resampled = Interval(None, None, ONE_PATIENT)
-    elif bootstrap:
+        bare = Interval(None, None, ONE_PATIENT).around(value, own.n, "patient")
+        none = replace(bare, method=method)
+        return PairedTest(aucs=pair, difference=none, bootstrap=bare, method=method)
+    variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    spread = float(covariance[0, 0] * covariance[1, 1])
+    correlation = float(covariance[0, 1] / spread**0.5) if spread > NOTHING**2 else None
+    if bootstrap:
         drawn = redrawn_aucs([one, two], is_positive, own, config)
         resampled = percentile_interval(drawn[0] - drawn[1], patients_words(own), config.confidence)
+        resampled = resampled.widened(value, own.n_folds, (-1.0, 1.0))
     else:
         resampled = Interval(None, None, NOT_ASKED)
-    test = _tested(pair, (value, variance, method), resampled.around(value, own.n, "patient"), config)
-    return replace(test, correlation=correlation)
+    found = (value, variance, method)
+    test = _tested(pair, found, resampled.around(value, own.n, "patient"), config, n_folds=own.n_folds)
+    swaps = exchange([(one, is_positive)], [(two, is_positive)], own)
+    few = min(own.count(is_positive), own.count(~is_positive)) <= FEW
+    return replace(exchanged(test, swaps, few, config, own.n_folds), correlation=correlation)
+
+
+def exchanged(
+    test: PairedTest, swaps: Exchange, few: bool, config: EvaluationConfig, n_folds: int
+) -> PairedTest:
+    """The test with the p of the exchanges where these are more to be trusted than the variance.
+
+    These are tests of ``few`` patients, without variance, and of cross-validated answers; of equal AUCs without
+    variance there is no test.
+    """
+    alike = test.p is None and abs(swaps.difference) < NEAR
+    if n_folds > 1 and swaps.se > NOTHING:
+        z = abs(swaps.difference) / (swaps.se * variance_factor(n_folds) ** 0.5)
+        method = f"variance of {EXCHANGED}{fold_words(n_folds)}"
+        return replace(test, p=2 * float(norm.sf(z)), method=method)
+    if n_folds > 1 or alike or not (few or test.p is None):
+        return test
+    return replace(
+        test,
+        p=swaps.p(config.seed),
+        method=EXCHANGED if test.p is not None else f"{EXCHANGED} ({test.method})",
+    )
+
+
+def compare_mean_aucs(
+    one: Sequence[Area], two: Sequence[Area], patients: Patients, config: EvaluationConfig
+) -> PairedTest:
+    """Test whether two means of AUCs are the same, such as the macro AUCs of two learners.
+
+    ``one`` and ``two`` are areas of the same rows with the same truths. The interval is from the placement values by
+    patient, with Satterthwaite's t; the test exchanges ranks within patients.
+
+    Source:
+        As `compare_aucs`.
+    """
+    if not all(y.any() and not y.all() for _, y in one):
+        nothing = no_estimate("undefined: a class has no case", patients.n, "patient")
+        return PairedTest(
+            aucs=(None, None), difference=nothing, bootstrap=nothing, method="undefined: a class has no case"
+        )
+    a, b = contributions(one), contributions(two)
+    value, pair = a.value - b.value, (a.value, b.value)
+    bare = Interval(None, None, NOT_ASKED).around(value, patients.n, "patient")
+    if min(patients.count(a.kind == k) for k in range(int(a.kind.max()) + 1)) < 2:
+        none = replace(bare, method=ONE_PATIENT)
+        return PairedTest(aucs=pair, difference=none, bootstrap=bare, method=ONE_PATIENT)
+    variance, df = variance_of(a.rows - b.rows, a.kind, patients)
+    found = (value, variance, f"placement values of {len(one)} areas, by patient")
+    test = _tested(pair, found, bare, config, df if np.isfinite(df) else None, patients.n_folds)
+    return exchanged(test, exchange(one, two, patients), True, config, patients.n_folds)
 
 
 def redrawn_aucs(
@@ -205,21 +249,22 @@ def compare_unpaired(
     if known[0] is None or known[1] is None:
         nothing = no_estimate(method, n, "patient")
         return PairedTest(aucs=(known[0], known[1]), difference=nothing, bootstrap=nothing, method=method)
-    value, variance, df = known[0] - known[1], None, None
-    if cov_one is not None and cov_two is not None:
-        v_one, v_two = float(cov_one[0, 0]), float(cov_two[0, 0])
-        variance, rows = v_one + v_two, (one[1].size, two[1].size)
-        if "Obuchowski" in method_one + method_two:
-            rows, method = (one[2].n, two[2].n), "Obuchowski 1997, rows clustered by patient"
-        if variance > NOTHING:
-            df = variance**2 / (v_one**2 / (rows[0] - 1) + v_two**2 / (rows[1] - 1))
-    resampled = Interval(None, None, ONE_PATIENT)
-    if variance is not None:
-        drawn = [redrawn_aucs([s], y, who, config, i)[0] for i, (s, y, who) in enumerate((one, two))]
-        in_groups = " in random groups" if is_grouped(one[2]) or is_grouped(two[2]) else ""
-        resampled = percentile_interval(drawn[0] - drawn[1], f"{n} patients{in_groups}", config.confidence)
-    pair, found = (known[0], known[1]), (value, variance, f"{method}, unpaired")
-    return _tested(pair, found, resampled.around(value, n, "patient"), config, df)
+    value, pair = known[0] - known[1], (known[0], known[1])
+    if cov_one is None or cov_two is None:
+        bare = Interval(None, None, ONE_PATIENT).around(value, n, "patient")
+        why = f"{method}, unpaired"
+        return PairedTest(aucs=pair, difference=replace(bare, method=why), bootstrap=bare, method=why)
+    v_one, v_two = float(cov_one[0, 0]), float(cov_two[0, 0])
+    variance, rows, df = v_one + v_two, (one[1].size, two[1].size), None
+    if "Obuchowski" in method_one + method_two:
+        rows, method = (one[2].n, two[2].n), "Obuchowski 1997, rows clustered by patient"
+    if variance > NOTHING:
+        df = variance**2 / (v_one**2 / (rows[0] - 1) + v_two**2 / (rows[1] - 1))
+    drawn = [redrawn_aucs([s], y, who, config, i)[0] for i, (s, y, who) in enumerate((one, two))]
+    in_groups = " in random groups" if is_grouped(one[2]) or is_grouped(two[2]) else ""
+    resampled = percentile_interval(drawn[0] - drawn[1], f"{n} patients{in_groups}", config.confidence)
+    found = (value, variance, f"{method}, unpaired")
+    return _tested(pair, found, resampled.around(value, n, "patient"), config, df, one[2].n_folds)
 
 
 def overall_test(aucs: Floats, covariance: Floats, method: str) -> OverallTest:
@@ -244,34 +289,36 @@ def overall_test(aucs: Floats, covariance: Floats, method: str) -> OverallTest:
 
 def _tested(
     aucs: tuple[float, float],
-    found: tuple[float, float | None, str],
+    found: tuple[float, float, str],
     bootstrap: Estimate,
     config: EvaluationConfig,
     df: float | None = None,
+    n_folds: int = 1,
 ) -> PairedTest:
     """The test of a difference; ``found`` is the difference, its variance and the name of the formula."""
     (value, variance, method), n = found, bootstrap.n
-    if variance is None or variance < NOTHING:
-        if variance is not None:
-            method = "no test: " + (
-                "both order the rows in the same way"
-                if abs(value) < NOTHING
-                else "the difference has no variance"
-            )
+    if variance < NOTHING:
+        method = "no test: " + (
+            "both order the rows in the same way"
+            if abs(value) < NOTHING
+            else "the difference has no variance"
+        )
         bare = Interval(None, None, method).around(value, n, "patient")
         return PairedTest(aucs=aucs, difference=bare, bootstrap=bootstrap, method=method)
-    se, tail = variance**0.5, (1 + config.confidence) / 2
-    z = value / se
+    se, tail = (variance_factor(n_folds) * variance) ** 0.5, (1 + config.confidence) / 2
+    z, method = value / se, method + fold_words(n_folds)
     half = se * (normal_quantile(config.confidence) if df is None else float(student.ppf(tail, df)))
     limits = max(-1.0, value - half), min(1.0, value + half)
     interval = Interval.of(limits, method, config.confidence)
+    p = 2 * float(norm.sf(abs(z)) if df is None else student.sf(abs(z), df))
     return PairedTest(
         aucs=aucs,
         difference=interval.around(value, n, "patient"),
         bootstrap=bootstrap,
         se=se,
         z=z,
-        p=2 * float(norm.sf(abs(z)) if df is None else student.sf(abs(z), df)),
+        p=p,
+        p_variance=p,
         method=method,
         df=df,
     )
@@ -289,4 +336,5 @@ def compare_all(
     aucs, covariance, method = auc_covariance(np.stack(scores), is_positive, patients)
     if aucs is None or covariance is None:
         return pairs, OverallTest(chi2=None, df=0, p=None, method=method)
-    return pairs, overall_test(aucs, covariance, method)
+    n_folds = 1 if patients is None else patients.n_folds
+    return pairs, overall_test(aucs, variance_factor(n_folds) * covariance, method + fold_words(n_folds))

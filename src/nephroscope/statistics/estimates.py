@@ -1,8 +1,9 @@
 """Every figure of a set of rows (slices or cases) as an `Estimate`, with the interval that its rows allow.
 
 Cases of different patients are independent: Wilson for shares, DeLong for areas. Slices are not, nor are two tumors
-of one patient: for these, patients are resampled for shares, and areas have Obuchowski's clustered variance. Where a
-class has one patient with several rows, no area has an interval: one patient does not show how patients differ.
+of one patient: for these, shares have the exact interval of as many independent rows as vary alike, and areas have
+Obuchowski's clustered variance. Where a class has one patient with several rows, no area has an interval: one patient
+does not show how patients differ. Answers of several folds have a larger variance than those of one fixed model.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,15 +11,23 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy.stats import t as student
 
 from nephroscope.records import Answer, Estimate, EvaluationConfig, counted_noun
 from nephroscope.statistics import intervals, metrics
-from nephroscope.statistics.auc import clustered_interval
-from nephroscope.statistics.intervals import Interval, no_estimate, percentile_interval
-from nephroscope.statistics.metrics import Bools, Floats, Ints, Proportion
-from nephroscope.statistics.resampling import REDRAWN, grouped, patients_words, whole_draws
-
-Area = tuple[Floats, Bools]  # scores and which rows are positive, both (n,)
+from nephroscope.statistics.cross_validation import fold_words, variance_factor
+from nephroscope.statistics.intervals import (
+    FEWEST,
+    NOTHING,
+    Interval,
+    Patients,
+    clopper_pearson,
+    no_estimate,
+    normal_quantile,
+    wilson,
+)
+from nephroscope.statistics.metrics import Floats, Ints, Proportion
+from nephroscope.statistics.placements import Area, area_interval
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -46,7 +55,9 @@ def rows_of_cases(predictions: Sequence[Answer], subtypes: Sequence[str]) -> Row
         truth=truth,
         called=np.array([index[p.forced_call] for p in predictions], dtype=np.intp),
         p=np.array([[p.probabilities[s] for s in subtypes] for p in predictions]),
-        patients=intervals.Patients.of([p.patient_id for p in predictions], truth),
+        patients=intervals.Patients.of(
+            [p.patient_id for p in predictions], truth, [p.fold for p in predictions]
+        ),
     )
 
 
@@ -70,87 +81,55 @@ def estimate_all(
     areas: Mapping[str, list[Area]],
     config: EvaluationConfig,
 ) -> dict[str, Estimate]:
-    """Every figure with its interval; all that need the same redraws share one run of them."""
-    drawn_from = grouped(rows.patients).with_company
-    statistics: dict[str, intervals.Statistic] = {}
-    mixed: dict[str, intervals.Statistic] = {}
-    if not rows.independent:
-        for name, share in shares.items():
-            chosen = mixed if _mixes_classes(rows, share) else statistics
-            chosen[name] = intervals.ratio_statistic(share.hits, share.counted, drawn_from)
-    formulas = {n: _formula(rows, parts, config) for n, parts in areas.items()}
-    for name, parts in areas.items():
-        if formulas[name] is None and _fewest(rows, parts) > 1:
-            each = [intervals.auc_statistic(scores, y, drawn_from) for scores, y in parts]
-            statistics[name] = intervals.mean_statistic(each)
-    drawn = intervals.clustered_bootstrap(statistics, drawn_from, config.resamples, config.seed)
-    drawn |= intervals.clustered_bootstrap(mixed, whole_draws(drawn_from), config.resamples, config.seed)
-    found = {n: _share_estimate(rows, share, drawn.get(n), config) for n, share in shares.items()}
-    return found | {
-        n: _area_estimate(rows, parts, formulas[n], drawn.get(n), config) for n, parts in areas.items()
-    }
+    """Every figure with its interval."""
+    found = {name: _share_estimate(rows, share, config.confidence) for name, share in shares.items()}
+    return found | {name: _area_estimate(rows, parts, config.confidence) for name, parts in areas.items()}
 
 
-def _mixes_classes(rows: Rows, share: Proportion) -> bool:
-    """True of accuracy and precision: they depend on the number of each class, so resampling redraws that too."""
-    return np.unique(rows.truth[share.counted]).size > 1
-
-
-def _fewest(rows: Rows, parts: Sequence[Area]) -> int:
-    """Patients of the smallest class of the areas."""
-    return min(rows.patients.count(side) for _, y in parts for side in (y, ~y))
-
-
-def _formula(rows: Rows, parts: Sequence[Area], config: EvaluationConfig) -> tuple[float, float, str] | None:
-    """Low, high and method of the interval of a single area by a formula; None where only the bootstrap is left."""
-    if len(parts) > 1 or not all(y.any() and not y.all() for _, y in parts):
-        return None
-    if rows.independent:
-        return intervals.delong_auc(*parts[0], config.confidence)
-    return clustered_interval(*parts[0], rows.patients, config.confidence)
-
-
-def _share_estimate(
-    rows: Rows, share: Proportion, drawn: Floats | None, config: EvaluationConfig
-) -> Estimate:
+def _share_estimate(rows: Rows, share: Proportion, confidence: float) -> Estimate:
     if share.value is None:
         return no_estimate(f"undefined: {share.empty}", 0, rows.unit)
-    confidence = config.confidence
-    if drawn is None:
-        interval = Interval.of(intervals.wilson(share.k, share.n, confidence), "Wilson", confidence)
-        return interval.around(share.value, share.n, rows.unit)
-    interval = percentile_interval(drawn, patients_words(rows.patients), confidence)
-    if _mixes_classes(rows, share):
-        interval = interval._replace(method=f"{interval.method}; {REDRAWN}")
-    if interval.low is None or interval.high is None:
-        n = rows.patients.count(share.counted)
-        method = f"Wilson on {counted_noun(n, 'patient')}, as every resample agrees"
-        interval = Interval.of(intervals.wilson(share.k / share.n * n, n, confidence), method, confidence)
-    return interval.around(share.value, share.n, rows.unit)
+    factor, words = variance_factor(rows.patients.n_folds), fold_words(rows.patients.n_folds)
+    if rows.independent:
+        limits, method = wilson(share.k / factor, share.n / factor, confidence), "Wilson"
+    else:
+        limits, method = clustered_share(share, rows.patients, confidence)
+    return Interval.of(limits, method + words, confidence).around(share.value, share.n, rows.unit)
 
 
-def _area_estimate(
-    rows: Rows,
-    parts: Sequence[Area],
-    formula: tuple[float, float, str] | None,
-    drawn: Floats | None,
-    config: EvaluationConfig,
-) -> Estimate:
+def clustered_share(
+    share: Proportion, patients: Patients, confidence: float
+) -> tuple[tuple[float, float], str]:
+    """Low and high limit of a share of rows that share patients, and the method.
+
+    The exact interval for as many independent rows as have the variance over patients, by t; at most one row a
+    patient where fewer than five patients have a hit, or fewer than five a miss.
+
+    Source:
+        Korn and Graubard 1998, Surv Methodol 24:193; why not the bootstrap: `benchmarks/interval_coverage.py`.
+    """
+    k, n = patients.per_patient(share.hits & share.counted), patients.per_patient(share.counted)
+    own = n > 0
+    k, n, total = k[own], n[own], float(n.sum())
+    value, of_patients = float(k.sum() / total), total**2 / float(n @ n)
+    size, enough = of_patients, int(own.sum())
+    off = k - value * n
+    variance = enough / max(enough - 1, 1) * float(off @ off) / total**2
+    if variance > NOTHING and enough > 1:
+        wider = float(student.ppf((1 + confidence) / 2, enough - 1)) / normal_quantile(confidence)
+        size = min(value * (1 - value) / variance / wider**2, total)
+        if min(np.count_nonzero(k), np.count_nonzero(k < n)) < FEWEST:
+            size = min(size, of_patients)
+    size = size / variance_factor(patients.n_folds)
+    limits = clopper_pearson(value * size, size, confidence)
+    return limits, f"Korn and Graubard 1998, {counted_noun(enough, 'patient')} worth {size:.1f} rows"
+
+
+def _area_estimate(rows: Rows, parts: Sequence[Area], confidence: float) -> Estimate:
     values = [metrics.auc(scores, y) for scores, y in parts]
     known = [v for v in values if v is not None]
     n = rows.truth.size
     if len(known) < len(values):
         return no_estimate("undefined: a class has no case", n, rows.unit)
-    value, whose = float(np.mean(known)), patients_words(rows.patients)
-    if formula is not None:
-        interval = Interval.of(formula[:2], formula[2], config.confidence)
-    elif drawn is None:
-        interval = Interval(None, None, f"no interval: a class has one patient, of {whose}")
-    else:
-        interval = percentile_interval(drawn, whose, config.confidence)
-        if interval.low is None or interval.high is None:
-            m = min(rows.patients.count(y) for _, y in parts)
-            limits = intervals.newcombe_auc(value, m, max(1, rows.patients.n - m), config.confidence)
-            method = f"Newcombe 2006 method 5 on {whose}, as every resample agrees"
-            interval = Interval.of(limits, method, config.confidence)
-    return interval.around(value, n, rows.unit)
+    interval = area_interval(parts, rows.patients, confidence)
+    return interval.around(float(np.mean(known)), n, rows.unit)

@@ -1,7 +1,8 @@
 """Intervals over patients: formulas where each row is a patient, a patient bootstrap where it is not."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from statistics import NormalDist
 from typing import Literal, NamedTuple
 
@@ -12,9 +13,14 @@ from scipy.stats import beta
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from nephroscope.records import Estimate
+from nephroscope.statistics.cross_validation import fold_words, variance_factor
 from nephroscope.statistics.metrics import Bools, Floats, Ints, auc, delong_covariance
 
 Unit = Literal["image", "case", "patient"]
+NOTHING = 1e-12  # variances below this are rounding
+FEWEST = 5  # rows of a class: with fewer, placement values do not show how they differ
+MOST_LEVELS = 11  # of a rating, such as 0 to 10: with more distinct scores, ties hardly matter
+WIDENED = "widened to Newcombe 2006 method 5, as ratings have few levels"
 ALIKE = 1e-12  # resamples nearer to each other than this agree
 AGREED = "no interval: every resample of the patients agrees"
 ENDLESS = "no interval: without a finite limit, as too many resamples of the patients have none"
@@ -33,6 +39,14 @@ class Interval(NamedTuple):
     def of(cls, limits: tuple[float, float], method: str, confidence: float) -> "Interval":
         """Low and high limit with the method and the confidence, such as ``Wilson, 95 %``."""
         return cls(*limits, f"{method}, {percent(confidence)}")
+
+    def widened(self, value: float, n_folds: int, ends: tuple[float, float] = (-inf, inf)) -> "Interval":
+        """The interval of a figure of cross-validated answers: limits further from the value."""
+        if n_folds < 2 or self.low is None or self.high is None:
+            return self
+        times = variance_factor(n_folds) ** 0.5
+        low, high = (value + times * (limit - value) for limit in (self.low, self.high))
+        return Interval(max(ends[0], low), min(ends[1], high), self.method + fold_words(n_folds))
 
     def around(self, value: float, n: int, unit: Unit = "case") -> Estimate:
         """The estimate that has this interval."""
@@ -109,7 +123,7 @@ CHUNK = 256  # resamples at a time: memory stays flat
 CELLS = 4_000_000  # weights at a time, and comparisons of patients kept at most
 
 
-def wilson(k: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson(k: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson score interval of the proportion k / n, n > 0.
 
     Source:
@@ -121,15 +135,15 @@ def wilson(k: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
     return max(0.0, (middle - half) / (1 + z2 / n)), min(1.0, (middle + half) / (1 + z2 / n))
 
 
-def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Exact interval of the proportion k / n, n > 0.
+def clopper_pearson(k: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Exact interval of the proportion k / n, n > 0; k and n may be parts of rows.
 
     Source:
         Clopper and Pearson 1934, Biometrika 26:404.
     """
     tail = (1 - confidence) / 2
-    low = 0.0 if k == 0 else float(beta.ppf(tail, k, n - k + 1))
-    high = 1.0 if k == n else float(beta.ppf(1 - tail, k + 1, n - k))
+    low = 0.0 if k <= 0 else float(beta.ppf(tail, k, n - k + 1))
+    high = 1.0 if k >= n else float(beta.ppf(1 - tail, k + 1, n - k))
     return low, high
 
 
@@ -139,29 +153,41 @@ def delong(scores: Floats, is_positive: Bools) -> tuple[float, float]:
     return float(aucs[0]), float(covariance[0, 0])
 
 
-def delong_auc(scores: Floats, is_positive: Bools, confidence: float = 0.95) -> tuple[float, float, str]:
+def delong_auc(
+    scores: Floats, is_positive: Bools, confidence: float = 0.95, n_folds: int = 1
+) -> tuple[float, float, str]:
     """Low, high and method of the interval of an AUC whose rows are independent; both classes needed.
 
-    DeLong's variance on the logit scale keeps the interval inside 0 to 1. It is zero if the classes do not overlap;
-    then, and if a class has a single row, Newcombe's interval is used.
+    DeLong's variance on the logit scale keeps the interval inside 0 to 1. It is zero if the classes do not overlap,
+    and too small if a class has fewer than five rows: then Newcombe's interval is used. For ratings of few levels it
+    is widened to Newcombe's limits. ``n_folds`` fits answered the rows, each its own.
     """
-    m = int(np.count_nonzero(is_positive))
+    m, factor = int(np.count_nonzero(is_positive)), variance_factor(n_folds)
     n = is_positive.size - m
     value, variance = delong(scores, is_positive) if min(m, n) > 1 else (auc(scores, is_positive) or 0.0, 0.0)
-    if not 0 < value < 1 or variance < 1e-12:
-        low, high = newcombe_auc(value, m, n, confidence)
-        why = "the DeLong variance is zero" if min(m, n) > 1 else "a class has a single row"
-        return low, high, f"Newcombe 2006 method 5, as {why}"
-    return *logit_limits(value, variance, confidence), "DeLong on the logit scale"
+    low, high = newcombe_auc(value, m / factor, n / factor, confidence)
+    few = min(m, n) < FEWEST
+    if few or not 0 < value < 1 or variance < NOTHING:
+        why = f"a class has fewer than {FEWEST} rows" if few else "the DeLong variance is zero"
+        return low, high, f"Newcombe 2006 method 5, as {why}{fold_words(n_folds)}"
+    limits, name = logit_limits(value, factor * variance, confidence), "DeLong on the logit scale"
+    if np.unique(scores).size <= MOST_LEVELS:
+        limits, name = (min(limits[0], low), max(limits[1], high)), f"{name}, {WIDENED}"
+    return *limits, name + fold_words(n_folds)
 
 
-def logit_limits(value: float, variance: float, confidence: float) -> tuple[float, float]:
-    """Low and high limit of an AUC between 0 and 1 from its variance above 0, normal on the logit scale.
+def logit_limits(
+    value: float, variance: float, confidence: float, quantile: float | None = None
+) -> tuple[float, float]:
+    """Low and high limit of an AUC between 0 and 1 from its variance above 0, on the logit scale.
+
+    ``quantile`` is that of t where it is not the normal one.
 
     Source:
         Pepe 2003, The Statistical Evaluation of Medical Tests, section 5.2; delta method.
     """
-    half = normal_quantile(confidence) * variance**0.5 / (value * (1 - value))
+    times = normal_quantile(confidence) if quantile is None else quantile
+    half = times * variance**0.5 / (value * (1 - value))
     low, high = 1 / (1 + np.exp(-(np.log(value / (1 - value)) + np.array([-half, half]))))
     return float(low), float(high)
 
@@ -177,7 +203,7 @@ def hanley_mcneil(value: float, m: float, n: float) -> float:
     return float(max(value * (1 - value) + more, 0.0) / (m * n))
 
 
-def newcombe_auc(value: float, m: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+def newcombe_auc(value: float, m: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
     """Interval of an AUC from its value and the two class sizes; not degenerate at 0 and 1.
 
     The limits are the areas t at z standard errors from ``value`` (Hanley and McNeil at t, with the mean of the class
@@ -200,20 +226,27 @@ def newcombe_auc(value: float, m: int, n: int, confidence: float = 0.95) -> tupl
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Patients:
-    """The patient of each row: ``row`` (n,) holds patient numbers 0 .. P-1; ``stratum`` (P,) their classes."""
+    """The patient of each row: ``row`` (n,) holds patient numbers 0 .. P-1; ``stratum`` (P,) their classes.
+
+    ``n_folds`` fits answered the rows, each patient by one that did not see it; 1 is one fixed model, or a reader.
+    """
 
     row: Ints
     stratum: Ints
+    n_folds: int = 1
 
     @classmethod
-    def of(cls, patient_ids: Sequence[str], truth: Ints) -> "Patients":
-        """Number the patients; a patient's stratum is the set of subtypes among the rows."""
+    def of(cls, patient_ids: Sequence[str], truth: Ints, folds: Iterable[int] = ()) -> "Patients":
+        """Number the patients; a patient's stratum is the set of subtypes among the rows.
+
+        ``folds`` are those that answered the rows, where there are several.
+        """
         names, row = np.unique(np.asarray(patient_ids, dtype=str), return_inverse=True)
         has = np.zeros((names.size, int(truth.max(initial=0)) + 1), dtype=bool)
         has[row, truth] = True
         bits = np.packbits(has, axis=1)  # one byte sorts many times as fast as a row
         _, stratum = np.unique(bits, axis=0 if bits.shape[1] > 1 else None, return_inverse=True)
-        return cls(row=row.reshape(-1), stratum=stratum.reshape(-1))
+        return cls(row=row.reshape(-1), stratum=stratum.reshape(-1), n_folds=max(1, len(set(folds))))
 
     @property
     def n(self) -> int:

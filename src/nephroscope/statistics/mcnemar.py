@@ -4,22 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import binom
+from scipy.stats import binom, chi2
 
 from nephroscope.records import Estimate, EvaluationConfig
-from nephroscope.statistics.intervals import (
-    Interval,
-    Patients,
-    Statistic,
-    Unit,
-    clustered_bootstrap,
-    no_estimate,
-    percentile_interval,
-    ratio_statistic,
-    wilson,
-)
-from nephroscope.statistics.metrics import Bools
-from nephroscope.statistics.resampling import grouped, patients_words
+from nephroscope.statistics.cross_validation import corrected_p, fold_words, variance_factor
+from nephroscope.statistics.estimates import clustered_share
+from nephroscope.statistics.intervals import Interval, Patients, Unit, no_estimate, wilson
+from nephroscope.statistics.metrics import Bools, Proportion
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -102,22 +93,95 @@ def exact_mcnemar(
 def clustered_mcnemar(
     right_one: Bools, right_two: Bools, patients: Patients, config: EvaluationConfig, unit: Unit = "image"
 ) -> McNemarTest:
-    """The same figures of rows (n,) that share patients: intervals by patient bootstrap, and no exact test."""
-    plain = exact_mcnemar(right_one, right_two, config.confidence)
-    every, drawn_from = np.ones(right_one.size, dtype=bool), grouped(patients).with_company
-    one, two = (ratio_statistic(right, every, drawn_from) for right in (right_one, right_two))
-    statistics: dict[str, Statistic] = {"one": one, "two": two, "difference": lambda w: one(w) - two(w)}
-    drawn = clustered_bootstrap(statistics, drawn_from, config.resamples, config.seed)
-    found = {}
-    for name, values in drawn.items():
-        interval = percentile_interval(values, patients_words(patients), config.confidence)
-        found[name] = replace(getattr(plain, name), unit=unit, **interval._asdict())
-    why = "no exact test: rows of one patient are not independent"
-    return replace(plain, **found, p=None, mid_p=None, method=why)
+    """The same figures of rows (n,) that share patients: a chi-squared test over patients, and intervals by patient.
+
+    The interval of the difference squares and adds those of the two shares, with their correlation over patients.
+    There is no mid-p.
+
+    Source:
+        Obuchowski 1998, Stat Med 17:1495 (test); Korn and Graubard 1998 (shares); Zou 2007, Psychol Methods 12:399.
+    """
+    table, n = exact_mcnemar(right_one, right_two, config.confidence, unit), right_one.size
+    if n == 0:
+        return table
+    every = np.ones(n, dtype=bool)
+    shares = [Proportion(hits=right, counted=every, empty=EMPTY) for right in (right_one, right_two)]
+    found = [clustered_share(share, patients, config.confidence) for share in shares]
+    words = fold_words(patients.n_folds)
+    one, two = (
+        Interval.of(limits, method + words, config.confidence).around(share.k / n, n, unit)
+        for share, (limits, method) in zip(shares, found, strict=True)
+    )
+    of_rows = patients.per_patient(every)
+    sums = [patients.per_patient(right) for right in (right_one, right_two)]
+    off = [k - share.k / n * of_rows for k, share in zip(sums, shares, strict=True)]
+    spread = float((off[0] @ off[0]) * (off[1] @ off[1])) ** 0.5
+    correlation = float(off[0] @ off[1]) / spread if spread > 0 else 0.0
+    difference = square_and_add((one, two), correlation, "Zou 2007 by patient", config.confidence)
+    gap = sums[0] - sums[1]
+    variance = (
+        patients.n / max(patients.n - 1, 1) * float(gap @ gap) / n**2 * variance_factor(patients.n_folds)
+    )
+    chi2_value = float(gap.sum() / n) ** 2 / variance if variance > 0 else 0.0
+    method = f"McNemar by patient (Obuchowski 1998), chi-squared {chi2_value:.2f} on 1 df{words}"
+    few = patients.n < 2
+    return replace(
+        table,
+        one=one,
+        two=two,
+        difference=difference,
+        p=None if few else float(chi2.sf(chi2_value, 1)),
+        mid_p=None,
+        method="no test: one patient" if few else method,
+    )
+
+
+def mcnemar(
+    right_one: Bools, right_two: Bools, patients: Patients, config: EvaluationConfig, unit: Unit = "case"
+) -> McNemarTest:
+    """The exact test where every row is another patient's, else the one by patient.
+
+    Of cross-validated answers the exact p and the interval have the larger variance of several fits.
+    """
+    if patients.n < right_one.size:
+        return clustered_mcnemar(right_one, right_two, patients, config, unit)
+    found = exact_mcnemar(right_one, right_two, config.confidence, unit)
+    words, factor = fold_words(patients.n_folds), variance_factor(patients.n_folds)
+    if not words or found.p is None:
+        return found
+    counts = found.both / factor, found.only_one / factor, found.only_two / factor, found.neither / factor
+    narrower = paired_difference(counts, config.confidence, unit)
+    return replace(
+        found,
+        difference=replace(narrower, n=found.n, method=narrower.method + words),
+        p=corrected_p(found.p, patients.n_folds),
+        mid_p=None if found.mid_p is None else corrected_p(found.mid_p, patients.n_folds),
+        method=found.method + words,
+    )
+
+
+def square_and_add(
+    parts: tuple[Estimate, Estimate], correlation: float, name: str, confidence: float
+) -> Estimate:
+    """Difference of two figures, first minus second, from their own limits; within -1 to 1.
+
+    Source:
+        Zou and Donner 2008, Stat Med 27:1693 (MOVER: the distances of the limits, squared and added).
+    """
+    one, two = parts
+    if one.value is None or two.value is None:
+        return no_estimate(one.method if one.value is None else two.method, one.n + two.n, one.unit)
+    value, n = one.value - two.value, one.n + two.n
+    if one.low is None or one.high is None or two.low is None or two.high is None:
+        return no_estimate("no interval: one of the two has none", n, one.unit)
+    below = _square_and_add(one.value - one.low, two.high - two.value, correlation)
+    above = _square_and_add(one.high - one.value, two.value - two.low, correlation)
+    limits = max(-1.0, value - below), min(1.0, value + above)
+    return Interval.of(limits, name, confidence).around(value, n, one.unit)
 
 
 def paired_difference(
-    counts: tuple[int, int, int, int], confidence: float = 0.95, unit: Unit = "case"
+    counts: tuple[float, float, float, float], confidence: float = 0.95, unit: Unit = "case"
 ) -> Estimate:
     """Difference of two shares of the same cases, first minus second, with an interval within -1 to 1.
 
@@ -139,7 +203,7 @@ def paired_difference(
     difference = (first - second) / n
     limits = max(-1.0, difference - below), min(1.0, difference + above)
     interval = Interval.of(limits, "Newcombe 1998 paired method 10", confidence)
-    return interval.around(difference, n, unit)
+    return interval.around(difference, round(n), unit)
 
 
 def _tails(fewer: int, discordant: int) -> tuple[float, float]:
@@ -152,7 +216,7 @@ def _tails(fewer: int, discordant: int) -> tuple[float, float]:
     return min(1.0, 2 * at_most), 2 * at_most - exactly
 
 
-def _phi(counts: tuple[int, int, int, int]) -> float:
+def _phi(counts: tuple[float, float, float, float]) -> float:
     both, first, second, neither = counts
     margins = (both + first) * (second + neither) * (both + second) * (first + neither)
     if margins == 0:

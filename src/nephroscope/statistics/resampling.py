@@ -105,7 +105,7 @@ def grouped(patients: Patients) -> Patients:
         group_of[who] = start + np.arange(who.size) % n
         strata.append(np.full(n, stratum))
         start += n
-    return Patients(row=group_of[patients.row], stratum=np.concatenate(strata))
+    return replace(patients, row=group_of[patients.row], stratum=np.concatenate(strata))
 
 
 def _bins(values: Floats) -> Ints:

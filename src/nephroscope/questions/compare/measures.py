@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import inf
 
 import numpy as np
 
@@ -47,6 +48,10 @@ class TestSet:
         """Who owns each case."""
         return intervals.Patients.of(self.patient_ids, self.truth)
 
+    def answered_by(self, answers: Predictions) -> intervals.Patients:
+        """Who owns each case, and how many folds answered: several on cross-validated cases, one on held-out ones."""
+        return replace(self.patients, n_folds=len({answers.fold[case] for case in self.cases}) or 1)
+
     @property
     def independent(self) -> bool:
         """True when every case is another patient's."""
@@ -88,13 +93,13 @@ def figures_of(answers: Predictions, tests: TestSet, config: EvaluationConfig) -
         truth=tests.truth,
         called=tests.called(answers),
         p=tests.probabilities(answers),
-        patients=tests.patients,
+        patients=tests.answered_by(answers),
     )
     shares = shares_of(rows, tests.subtypes, tests.positive)
     found = estimate_all(rows, shares, areas_of(rows, tests.subtypes, tests.positive), config)
     first = {"auc": found.pop("auc")}
     first["auc_by_fold"] = mean_of_folds(answers, tests)
-    return first | found | {"brier": brier(rows.p, tests, config)}
+    return first | found | {"brier": brier(rows.p, tests, config, rows.patients.n_folds)}
 
 
 def auc_of(answers: Predictions, tests: TestSet) -> float | None:
@@ -137,7 +142,7 @@ def mean_of_folds(answers: Predictions, tests: TestSet) -> Estimate:
     return Estimate(value=float(np.mean(values)), low=None, high=None, n=used, unit="case", method=method)
 
 
-def brier(p: Floats, tests: TestSet, config: EvaluationConfig) -> Estimate:
+def brier(p: Floats, tests: TestSet, config: EvaluationConfig, n_folds: int = 1) -> Estimate:
     """Mean squared distance of probability and truth: of the positive subtype, or summed over more than two.
 
     Lower is better; always saying the share of each class gives the spread of the classes, 0.25 where two are even.
@@ -156,6 +161,7 @@ def brier(p: Floats, tests: TestSet, config: EvaluationConfig) -> Estimate:
     found = bootstrapped(
         lambda w: (w @ sums) / (w @ counts), float(loss.mean()), n, tests, config, whole=True
     )
+    found = widened(found, n_folds, (0.0, inf))
     if found.low is None and loss.mean() < ALIKE:  # every resample gives 0 again; `calibrate` has the same
         high = intervals.clopper_pearson(0, patients.n, config.confidence)[1]
         words = f"no probability is off; bound: Clopper-Pearson for the share of patients off, none of {patients.n}"
@@ -177,6 +183,14 @@ def bootstrapped(
     """
     found = replace(spread_of(draws(statistic, tests, config, whole), value, tests, config), n=n)
     return replace(found, method=f"{found.method}; {REDRAWN}") if whole and found.low is not None else found
+
+
+def widened(found: Estimate, n_folds: int, ends: tuple[float, float]) -> Estimate:
+    """The estimate with the larger variance of cross-validated answers, cut to what it may be."""
+    if found.value is None:
+        return found
+    interval = intervals.Interval(found.low, found.high, found.method).widened(found.value, n_folds, ends)
+    return interval.around(found.value, found.n, found.unit)
 
 
 def spread_of(drawn: Floats, value: float, tests: TestSet, config: EvaluationConfig) -> Estimate:

@@ -7,21 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
 
-import numpy as np
-from scipy.stats import norm, rankdata
-
 from nephroscope.learning.engine.predictions import Predictions
-from nephroscope.questions.compare.measures import TestSet, auc_of, bootstrapped, draws, spread_of
+from nephroscope.questions.compare.measures import TestSet
 from nephroscope.questions.compare.results import CallPair, Pair, Primary
 from nephroscope.records import Estimate, EvaluationConfig, counted_noun, p_is, p_words
 from nephroscope.statistics import intervals
-from nephroscope.statistics.auc import compare_aucs
-from nephroscope.statistics.intervals import ONE_PATIENT
-from nephroscope.statistics.mcnemar import exact_mcnemar, holm
-from nephroscope.statistics.metrics import Bools, Floats, auc
-
-TINY = 1e-9
-EXCHANGED = "ranks exchanged within patients at random"
+from nephroscope.statistics.auc import compare_aucs, compare_mean_aucs
+from nephroscope.statistics.mcnemar import holm, mcnemar
 
 
 def compare_pairs(ranked: Sequence[Predictions], tests: TestSet, config: EvaluationConfig) -> list[Pair]:
@@ -75,55 +67,13 @@ def _pair(one: Predictions, two: Predictions, tests: TestSet, config: Evaluation
 def _auc_difference(
     one: Predictions, two: Predictions, tests: TestSet, config: EvaluationConfig
 ) -> tuple[Estimate, float | None, str]:
+    areas, patients = (tests.areas(one), tests.areas(two)), tests.answered_by(one)
     if len(tests.subtypes) == 2:
-        (a, truth), (b, _) = tests.areas(one)[0], tests.areas(two)[0]
-        patients = None if tests.independent else tests.patients
+        (a, truth), (b, _) = areas[0][0], areas[1][0]
         tested = compare_aucs(a, b, truth, patients, config, bootstrap=False)
-        if tested.p is None and abs(tested.difference.value or 0.0) > TINY:
-            return (
-                tested.difference,
-                exchanged_p(a, b, truth, tests, config),
-                f"{EXCHANGED} ({tested.method})",
-            )
-        return tested.difference, tested.p, tested.method
-    values = auc_of(one, tests), auc_of(two, tests)
-    if values[0] is None or values[1] is None:
-        why = "undefined: a class has no case"
-        n = tests.patients.n
-        return (
-            Estimate(value=None, low=None, high=None, n=n, unit="patient", method=why),
-            None,
-            why,
-        )
-    counts = [tests.patients.count(tests.truth == i) for i in range(len(tests.subtypes))]
-    if min(counts) < 2:  # a class of one patient is redrawn as itself: no spread, and any p would be made up
-        value, n = values[0] - values[1], tests.patients.n
-        return (
-            Estimate(value=value, low=None, high=None, n=n, unit="patient", method=ONE_PATIENT),
-            None,
-            ONE_PATIENT,
-        )
-    return _by_bootstrap(macro_statistic(one, tests), macro_statistic(two, tests), values, tests, config)
-
-
-def exchanged_p(one: Floats, two: Floats, truth: Bools, tests: TestSet, config: EvaluationConfig) -> float:
-    """The p of a difference of AUC where it has no variance, as when one parts the classes without fault.
-
-    Were both scores as good, a patient's ranks under the one and the other could change places: of so many random
-    exchanges, the data's own among them, the share whose difference is at least as large.
-
-    Source:
-        Bandos, Rockette and Gur 2005, Stat Med 24:2873; (b + 1) / (m + 1): Phipson and Smyth 2010.
-    """
-    ranks = np.stack([rankdata(one), rankdata(two)])
-    rng = np.random.default_rng([config.seed, 0xE8])
-    observed = abs((auc(ranks[0], truth) or 0.0) - (auc(ranks[1], truth) or 0.0))
-    as_large = 0
-    for _ in range(config.resamples):
-        swap = rng.integers(2, size=tests.patients.n)[tests.patients.row].astype(bool)
-        a, b = np.where(swap, ranks[1], ranks[0]), np.where(swap, ranks[0], ranks[1])
-        as_large += abs((auc(a, truth) or 0.0) - (auc(b, truth) or 0.0)) >= observed - TINY
-    return (1 + as_large) / (1 + config.resamples)
+    else:
+        tested = compare_mean_aucs(*areas, patients, config)
+    return tested.difference, tested.p, tested.method
 
 
 def macro_statistic(answers: Predictions, tests: TestSet) -> intervals.Statistic:
@@ -132,48 +82,16 @@ def macro_statistic(answers: Predictions, tests: TestSet) -> intervals.Statistic
     return intervals.mean_statistic(parts)
 
 
-def _by_bootstrap(
-    one: intervals.Statistic,
-    two: intervals.Statistic,
-    values: tuple[float | None, float | None],
-    tests: TestSet,
-    config: EvaluationConfig,
-) -> tuple[Estimate, float | None, str]:
-    """A difference tested by its spread over redrawn patients."""
-
-    def statistic(weights: Floats) -> Floats:
-        return one(weights) - two(weights)
-
-    value = (values[0] or 0.0) - (values[1] or 0.0)
-    drawn = draws(statistic, tests, config)
-    estimate = replace(spread_of(drawn, value, tests, config), n=tests.patients.n, unit="patient")
-    drawn = drawn[~np.isnan(drawn)]
-    spread = float(drawn.std(ddof=1)) if drawn.size > 1 else 0.0
-    if spread < TINY:
-        return estimate, None, "no test: every resample of the patients agrees"
-    p = 2 * float(norm.sf(abs(value) / spread))
-    return estimate, p, "difference by its patient-bootstrap standard error"
-
-
 def _calls(one: Predictions, two: Predictions, tests: TestSet, config: EvaluationConfig) -> CallPair:
-    """Exact McNemar on the calls; it counts cases, so it is not for patients with two tumors."""
+    """Exact McNemar on the calls; Obuchowski's where patients have several tumors."""
     right = [tests.called(answers) == tests.truth for answers in (one, two)]
-    found = exact_mcnemar(right[0], right[1], config.confidence)
-    if tests.independent:
-        difference, p, test = found.difference, found.p, found.method
-    else:
-        gap = right[0].astype(np.float64) - right[1]
-        sums, n = tests.patients.per_patient(gap), tests.patients.per_patient(np.ones(gap.size))
-        difference = bootstrapped(
-            lambda w: (w @ sums) / (w @ n), float(gap.mean()), gap.size, tests, config, whole=True
-        )
-        p, test = None, "no McNemar test: patients have several tumors, and it takes cases for independent"
+    found = mcnemar(right[0], right[1], tests.answered_by(one), config)
     return CallPair(
-        difference=difference,
-        p=p,
+        difference=found.difference,
+        p=found.p,
         only_one_right=found.only_one,
         only_two_right=found.only_two,
-        test=test,
+        test=found.method,
     )
 
 

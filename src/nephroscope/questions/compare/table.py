@@ -45,7 +45,7 @@ def calibration_of(
     if inside is None:
         return Calibration(intercept=intercept, slope=slope, inside=None, inside_told=NOT_ASKED)
     after = _figures(inside, tests, config)
-    loss = brier(tests.probabilities(inside), tests, config)
+    loss = brier(tests.probabilities(inside), tests, config, tests.answered_by(inside).n_folds)
     tempered = Tempered(intercept=after[0], slope=after[1], brier=loss)
     return Calibration(intercept=intercept, slope=slope, inside=tempered, inside_told=HOW)
 

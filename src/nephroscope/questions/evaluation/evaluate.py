@@ -226,7 +226,9 @@ def _image_rows(
         truth=truth[owner],
         called=np.array(called, dtype=np.intp),
         p=p,
-        patients=intervals.Patients.of([predictions[i].patient_id for i in owner], truth[owner]),
+        patients=intervals.Patients.of(
+            [predictions[i].patient_id for i in owner], truth[owner], [p.fold for p in predictions]
+        ),
     )
 
 

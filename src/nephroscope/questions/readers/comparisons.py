@@ -14,7 +14,7 @@ from nephroscope.questions.readers.answers import CaseLabels, Reader
 from nephroscope.records import Estimate, EvaluationConfig, counted_noun, p_is
 from nephroscope.statistics.auc import PairedTest, compare_aucs
 from nephroscope.statistics.intervals import Patients, no_estimate
-from nephroscope.statistics.mcnemar import McNemarTest, clustered_mcnemar, exact_mcnemar, holm
+from nephroscope.statistics.mcnemar import McNemarTest, holm, mcnemar
 from nephroscope.statistics.metrics import Floats
 from nephroscope.statistics.mrmc import Difference, against_one, analyse
 from nephroscope.statistics.mrmc_design import Design, Figure, numbered
@@ -77,12 +77,10 @@ def compare_pair(one: Reader, two: Reader, labels: CaseLabels, config: Evaluatio
 def _compare_calls(
     one: Reader, two: Reader, called: list[str], labels: CaseLabels, config: EvaluationConfig
 ) -> McNemarTest:
-    """The exact test where every case is another patient's; otherwise the interval by patient alone."""
+    """The exact test where every case is another patient's; otherwise the test by patient."""
     right_one, right_two = one.right(called, labels), two.right(called, labels)
     patients = Patients.of([labels.patient_of[case] for case in called], labels.indices(called))
-    if patients.n < len(called):
-        return clustered_mcnemar(right_one, right_two, patients, config, "case")
-    return exact_mcnemar(right_one, right_two, config.confidence)
+    return mcnemar(right_one, right_two, patients, config)
 
 
 @dataclass(frozen=True, kw_only=True)

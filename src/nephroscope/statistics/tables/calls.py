@@ -11,7 +11,7 @@ from nephroscope.base.errors import ConfigError
 from nephroscope.base.tables import Mistakes
 from nephroscope.records import EvaluationConfig
 from nephroscope.statistics.intervals import Patients
-from nephroscope.statistics.mcnemar import McNemarTest, clustered_mcnemar, exact_mcnemar
+from nephroscope.statistics.mcnemar import McNemarTest, mcnemar
 from nephroscope.statistics.metrics import Bools
 from nephroscope.statistics.tables.columns import MISSING, TRUTH, CsvTable
 from nephroscope.statistics.tables.rows import (
@@ -106,11 +106,9 @@ def _test(
 ) -> McNemarTest:
     one, two = (each[mask] for each in right)
     own = [owners.ids[i] for i in np.flatnonzero(mask).tolist()]
-    if len(set(own)) == len(own):
-        return exact_mcnemar(one, two, config.confidence)
     _, classes = np.unique(truth[mask], return_inverse=True)
     patients = Patients.of(own, classes.astype(np.intp))
-    return clustered_mcnemar(one, two, patients, config, owners.unit)
+    return mcnemar(one, two, patients, config, owners.unit)
 
 
 def _right(table: CsvTable, title: str, truth: np.ndarray[tuple[int], np.dtype[np.str_]]) -> Bools:

@@ -11,10 +11,12 @@ import numpy as np
 
 from nephroscope.base.errors import ConfigError
 from nephroscope.records import Estimate, EvaluationConfig
-from nephroscope.statistics.auc import NOTHING, auc_covariance, redrawn_aucs
+from nephroscope.statistics.auc import auc_covariance, redrawn_aucs
 from nephroscope.statistics.estimates import Rows, estimate_all
 from nephroscope.statistics.intervals import (
+    NOTHING,
     ONE_PATIENT,
+    WIDENED,
     Patients,
     hanley_mcneil,
     logit_limits,
@@ -223,12 +225,13 @@ class AucFigures:
     """An AUC and its intervals.
 
     Attributes:
-        auc: The headline, computed as in `evaluate`: DeLong on the logit scale where each row is a patient,
-            Obuchowski on the logit scale where patients have several rows.
+        auc: The headline, computed as in `evaluate`.
         intervals: By name: delong (plain, as pROC prints it) and delong_logit; obuchowski, obuchowski_logit and
-            patient_bootstrap where rows share patients.
+            patient_bootstrap where rows share patients. All of these take the answers as those of one fixed model.
         se: Standard errors by name: delong and hanley_mcneil, or obuchowski.
-        headline: Name of the headline among the intervals; newcombe where the variance is zero.
+        headline: Name of the headline among the intervals: cross_validated where several folds answered, newcombe
+            where the variance is zero or a class has fewer than five patients, widened for ratings of few levels,
+            obuchowski_logit_t where rows share patients, else delong_logit.
     """
 
     auc: Estimate
@@ -268,14 +271,21 @@ def auc_figures(
     if not clustered:
         m = int(own.sum())
         se["hanley_mcneil"] = hanley_mcneil(headline.value or 0.0, m, own.size - m) ** 0.5
-    chosen = f"{name}_logit"
-    if clustered:
+    else:
         intervals["patient_bootstrap"] = _redrawn(headline, scores, is_positive, patients, config)
-    if "Newcombe" in headline.method:
-        chosen = "newcombe"
-    elif "bootstrap" in headline.method:
-        chosen = "patient_bootstrap"
+    chosen = _headline(headline, clustered, patients.n_folds)
     return AucFigures(auc=headline, intervals=intervals | {chosen: headline}, se=se, headline=chosen)
+
+
+def _headline(headline: Estimate, clustered: bool, n_folds: int) -> str:
+    """Name of the interval that `estimate_all` chose."""
+    if n_folds > 1:
+        return "cross_validated"
+    if headline.method.startswith("Newcombe"):
+        return "newcombe"
+    if WIDENED in headline.method:
+        return "widened"
+    return "obuchowski_logit_t" if clustered else "delong_logit"
 
 
 def _redrawn(

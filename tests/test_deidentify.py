@@ -99,7 +99,13 @@ def named_slices(patient_id=PATIENT, name=NAME, study_date="20210315"):
 
 
 def go(tmp_path, source, options=EVERYTHING, to="dst", key="secret.key", labels=None):
-    return deidentify_export(source, tmp_path / to, tmp_path / key, options, labels)
+    made = deidentify_export(source, tmp_path / to, tmp_path / key, options, labels)
+    return {
+        **json.loads(json.dumps(made.summary())),
+        "key": str(made.key),
+        "key_made": made.key_made,
+        "linkage": str(made.linkage),
+    }
 
 
 def written(folder):

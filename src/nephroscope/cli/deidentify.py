@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from nephroscope.cli.command import Command, Outcome, PathOption, Switch
+from nephroscope.records import counted_noun
+
+if TYPE_CHECKING:
+    from nephroscope.intake.deidentify.export import Counts, Deidentified
 
 _LISTED = 20
 
@@ -38,43 +42,48 @@ class Deidentify(Command):
         from nephroscope.intake.deidentify.export import Options, deidentify_export
 
         options = Options(age_sex=self.keep_age_sex, descriptions=self.keep_descriptions)
-        data = deidentify_export(self.source, self.destination, self.key, options, self.labels)
-        warning = "\n".join(_warnings(data))
-        exit_code = 3 if data["n_refused"] else 0
-        return Outcome(data=data, text="\n".join(self._lines(data)), warning=warning, exit_code=exit_code)
+        made = deidentify_export(self.source, self.destination, self.key, options, self.labels)
+        where = {"key": str(made.key), "key_made": made.key_made, "linkage": str(made.linkage)}
+        return Outcome(
+            data={**made.summary(), **where},
+            text="\n".join(self._lines(made)),
+            warning="\n".join(_warnings(made.counts)),
+            exit_code=3 if made.counts.n_refused else 0,
+        )
 
-    def _lines(self, data: dict[str, Any]) -> list[str]:
-        written = ", ".join(f"{n} {kind}" for kind, n in data["written"].items()) or "nothing"
-        lines = [f"{data['n_files']} files read; written, read back and searched: {written}"]
-        lines.append(f"{data['n_patients']} patients; profile: {data['profile']}")
-        lines += [f"left out {n}: {kind}" for kind, n in data["left_out"].items()]
-        for key, words in (("n_not_dicom", "not DICOM"), ("n_twice", "the same image twice")):
-            if data[key]:
-                lines.append(f"left out {data[key]}: {words}")
-        if "labels" in data:
-            labels = data["labels"]
-            dropped = ", ".join(labels["columns_dropped"]) or "none"
-            emptied = f"; cells emptied: {labels['n_cells_emptied']}" if labels["n_cells_emptied"] else ""
+    def _lines(self, made: "Deidentified") -> list[str]:
+        counts = made.counts
+        written = ", ".join(f"{n} {kind}" for kind, n in counts.written.items()) or "nothing"
+        lines = [f"{counted_noun(made.n_files, 'file')} read; written, read back and searched: {written}"]
+        lines.append(f"{counted_noun(counts.n_patients, 'patient')}; profile: {made.begun.profile}")
+        lines += [f"left out {n}: {kind}" for kind, n in counts.left_out.items()]
+        for n, words in ((counts.n_not_dicom, "not DICOM"), (counts.n_twice, "the same image twice")):
+            if n:
+                lines.append(f"left out {n}: {words}")
+        if made.labels is not None:
+            labels = made.labels
+            dropped = ", ".join(labels.columns_dropped) or "none"
+            emptied = f"; cells emptied: {labels.n_cells_emptied}" if labels.n_cells_emptied else ""
             lines.append(
-                f"labels: {labels['n_rows']} rows in {self.destination / labels['file']}, "
-                f"{labels['n_rows_without_images']} of them without images here; columns dropped: {dropped}{emptied}"
+                f"labels: {counted_noun(labels.n_rows, 'row')} in {self.destination / labels.file}, "
+                f"{labels.n_rows_without_images} of them without images here; columns dropped: {dropped}{emptied}"
             )
         if not self.keep_descriptions:
             lines.append(
                 "phases can no longer be recognized from descriptions; --keep-descriptions keeps their known words"
             )
-        made = "a NEW key was made" if data["key_made"] else "key"
-        lines.append(f"{made}: {data['key']}; patients and pseudonyms: {data['linkage']}")
+        which = "a NEW key was made" if made.key_made else "key"
+        lines.append(f"{which}: {made.key}; patients and pseudonyms: {made.linkage}")
         lines.append("both files can link pseudonyms to patients: keep them in the hospital")
-        with_labels = f" --labels {self.destination / 'labels.csv'}" if "labels" in data else ""
+        with_labels = f" --labels {self.destination / 'labels.csv'}" if made.labels is not None else ""
         lines.append(f"next: nephroscope import dicom my-study {self.destination}{with_labels}")
         return lines
 
 
-def _warnings(data: dict[str, Any]) -> list[str]:
-    lines = [f"warning: {n} files: {doubt}" for doubt, n in data["doubts"].items()]
-    lines += [f"refused: file {r['file']} ({r['digest']}): {r['reason']}" for r in data["refused"][:_LISTED]]
-    if data["n_refused"] > _LISTED:
-        lines.append(f"and {data['n_refused'] - _LISTED} more refused, listed in deidentification.json")
+def _warnings(counts: "Counts") -> list[str]:
+    lines = [f"warning: {counted_noun(n, 'file')}: {doubt}" for doubt, n in counts.doubts.items()]
+    lines += [f"refused: file {one.file} ({one.digest}): {one.reason}" for one in counts.refused[:_LISTED]]
+    if counts.n_refused > _LISTED:
+        lines.append(f"and {counts.n_refused - _LISTED} more refused, listed in deidentification.json")
     lines.append("warning: pixels were not checked: look for burned-in text and faces")
     return lines

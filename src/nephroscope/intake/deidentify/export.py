@@ -7,18 +7,24 @@ of its path, because paths contain names. Only the key links patients and pseudo
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from nephroscope.base.documents import as_plain, read_document, save_document
 from nephroscope.base.errors import ConfigError, StudyError
-from nephroscope.base.files import load_json, save_json
+from nephroscope.base.files import save_json
 from nephroscope.base.parallel import map_in_processes
 from nephroscope.base.progress import track
 from nephroscope.base.version import __version__
 from nephroscope.intake.deidentify.file import FileResult, Job, process_file
-from nephroscope.intake.deidentify.labels import names_of, read_labels_to_translate, translate_labels
+from nephroscope.intake.deidentify.labels import (
+    TranslatedLabels,
+    names_of,
+    read_labels_to_translate,
+    translate_labels,
+)
 from nephroscope.intake.deidentify.patients import identifiers, several_issuers
 from nephroscope.intake.deidentify.pseudonyms import known_issuers, open_key, save_linkage
 from nephroscope.intake.deidentify.rules import PROFILE, Options
@@ -32,10 +38,77 @@ J = TypeVar("J")
 R = TypeVar("R")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """What a copy was begun with; one that was interrupted goes on only with the same."""
+
+    nephroscope: str
+    profile: str
+    options: Options
+    key_fingerprint: str
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedFile:
+    """A file that was not copied: its running number, digest of its path, and why."""
+
+    file: int
+    digest: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Numbers of patients and files; none of them identifies anybody.
+
+    Attributes:
+        n_written, n_from_earlier_run, n_twice, n_left_out, n_not_dicom, n_refused: Files by what became of them.
+        written, left_out: Files by kind.
+        doubts: Files by what is doubtful about them.
+    """
+
+    n_patients: int
+    n_written: int
+    n_from_earlier_run: int
+    n_twice: int
+    n_left_out: int
+    n_not_dicom: int
+    n_refused: int
+    written: Mapping[str, int]
+    left_out: Mapping[str, int]
+    doubts: Mapping[str, int]
+    refused: tuple[RefusedFile, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deidentified:
+    """What was copied, and where the key and the table of patients are.
+
+    Attributes:
+        labels: What became of the label table; None without one.
+        key_made: True if the key was made now.
+        linkage: Table of patients and pseudonyms, next to the key.
+    """
+
+    begun: Begun
+    n_files: int
+    counts: Counts
+    labels: TranslatedLabels | None
+    key: Path
+    key_made: bool
+    linkage: Path
+
+    def summary(self) -> dict[str, object]:
+        """As it stands in deidentification.json: nothing of it identifies a patient."""
+        labels = {"labels": as_plain(self.labels)} if self.labels is not None else {}
+        return {**as_plain(self.begun), "n_files": self.n_files, **as_plain(self.counts), **labels}
+
+
 def deidentify_export(
     source: Path, destination: Path, key_path: Path, options: Options, labels: Path | None = None
-) -> dict[str, Any]:
-    """De-identify a DICOM export; returns the summary, which is also written to the destination.
+) -> Deidentified:
+    """De-identify a DICOM export; the summary is also written to the destination.
 
     Args:
         source: Folder of the export; it is not changed.
@@ -53,13 +126,13 @@ def deidentify_export(
     _check_folders(source, destination, key_path)
     table = read_labels_to_translate(labels) if labels is not None else None
     secrets, key_made = open_key(key_path)
-    begun = {
-        "format": SUMMARY_FORMAT,
-        "nephroscope": __version__,
-        "profile": f"DICOM PS3.15 Annex E, Basic Application Level Confidentiality Profile ({PROFILE})",
-        "options": asdict(options),
-        "key_fingerprint": secrets.fingerprint,
-    }
+    begun = Begun(
+        nephroscope=__version__,
+        profile=f"DICOM PS3.15 Annex E, Basic Application Level Confidentiality Profile ({PROFILE})",
+        options=options,
+        key_fingerprint=secrets.fingerprint,
+        complete=False,
+    )
     _begin(destination, begun)
     paths = list(_files(source))
     tally = _Tally()
@@ -81,9 +154,9 @@ def deidentify_export(
     for number, (path, result) in enumerate(zip(paths, results, strict=True), start=1):
         tally.add(result, number, path.relative_to(source))
     linkage = save_linkage(key_path, tally.links)
-    summary = begun | {"complete": True, "n_files": len(paths)} | tally.as_dict()
+    written = None
     if table is not None:
-        summary["labels"] = translate_labels(
+        written = translate_labels(
             table,
             destination / LABELS,
             secrets,
@@ -91,8 +164,17 @@ def deidentify_export(
             tally.words | names,
             age_sex=options.age_sex,
         )
-    save_json(destination / SUMMARY, summary)
-    return summary | {"key": str(key_path), "key_made": key_made, "linkage": str(linkage)}
+    made = Deidentified(
+        begun=replace(begun, complete=True),
+        n_files=len(paths),
+        counts=tally.counts(),
+        labels=written,
+        key=key_path,
+        key_made=key_made,
+        linkage=linkage,
+    )
+    save_json(destination / SUMMARY, {"format": SUMMARY_FORMAT, **made.summary()})
+    return made
 
 
 class _Tally:
@@ -106,7 +188,7 @@ class _Tally:
             "left out": Counter(),
         }
         self.doubts: Counter[str] = Counter()
-        self.refused: list[dict[str, object]] = []
+        self.refused: list[RefusedFile] = []
         self.links: dict[tuple[str, str], str] = {}
         self.words: set[str] = set()
         self._targets: set[bytes] = set()
@@ -128,9 +210,8 @@ class _Tally:
         self.doubts.update(result.doubts)
         if result.outcome == "refused":
             name = place.as_posix().encode("utf-8", "surrogateescape")
-            self.refused.append(
-                {"file": number, "digest": hashlib.sha256(name).hexdigest()[:12], "reason": result.reason}
-            )
+            digest_of_path = hashlib.sha256(name).hexdigest()[:12]
+            self.refused.append(RefusedFile(file=number, digest=digest_of_path, reason=result.reason))
 
     def pseudonyms(self) -> dict[str, str]:
         """Pseudonym by patient number; empty for a number of several patients."""
@@ -139,21 +220,21 @@ class _Tally:
             found[patient].add(pseudonym)
         return {patient: "".join(named) if len(named) == 1 else "" for patient, named in found.items()}
 
-    def as_dict(self) -> dict[str, Any]:
-        """For the summary; it contains no identifiers."""
-        return {
-            "n_patients": len(set(self.links.values())),
-            "n_written": self.outcomes["written"] + self.outcomes["there"],
-            "n_from_earlier_run": self.outcomes["there"],
-            "n_twice": self._n_twice,
-            "n_left_out": self.outcomes["left out"],
-            "n_not_dicom": self.outcomes["not dicom"],
-            "n_refused": self.outcomes["refused"],
-            "written": dict(sorted((self.kinds["written"] + self.kinds["there"]).items())),
-            "left_out": dict(sorted(self.kinds["left out"].items())),
-            "doubts": dict(sorted(self.doubts.items())),
-            "refused": self.refused,
-        }
+    def counts(self) -> Counts:
+        """For the summary."""
+        return Counts(
+            n_patients=len(set(self.links.values())),
+            n_written=self.outcomes["written"] + self.outcomes["there"],
+            n_from_earlier_run=self.outcomes["there"],
+            n_twice=self._n_twice,
+            n_left_out=self.outcomes["left out"],
+            n_not_dicom=self.outcomes["not dicom"],
+            n_refused=self.outcomes["refused"],
+            written=dict(sorted((self.kinds["written"] + self.kinds["there"]).items())),
+            left_out=dict(sorted(self.kinds["left out"].items())),
+            doubts=dict(sorted(self.doubts.items())),
+            refused=tuple(self.refused),
+        )
 
 
 def _check_folders(source: Path, destination: Path, key_path: Path) -> None:
@@ -172,14 +253,13 @@ def _check_folders(source: Path, destination: Path, key_path: Path) -> None:
         raise _refused("DST", "a new or empty folder", "a file", "name another folder")
 
 
-def _begin(destination: Path, begun: dict[str, object]) -> None:
+def _begin(destination: Path, begun: Begun) -> None:
     """Mark the destination as begun, or check that an interrupted run with the same key and options marked it."""
     destination.mkdir(parents=True, exist_ok=True)
-    mark = begun | {"complete": False}
     if any(destination.iterdir()):
         try:
-            same = load_json(destination / SUMMARY, SUMMARY_FORMAT) == mark
-        except (OSError, StudyError):
+            same = read_document(destination / SUMMARY, Begun, SUMMARY_FORMAT) == begun
+        except StudyError:
             same = False
         if not same:
             raise _refused(
@@ -190,7 +270,7 @@ def _begin(destination: Path, begun: dict[str, object]) -> None:
             )
     for stray in destination.rglob(".*.tmp"):  # files of a killed process, not verified
         stray.unlink()
-    save_json(destination / SUMMARY, mark)
+    save_document(destination / SUMMARY, begun, SUMMARY_FORMAT)
 
 
 def _refused(where: str, expected: str, found: str, remedy: str) -> ConfigError:

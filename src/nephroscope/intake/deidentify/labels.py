@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from nephroscope.base.errors import CohortError
@@ -36,6 +37,17 @@ _LIKE_A_NAME = re.compile(
 )
 _SHORTEST_INSIDE = 5  # letters of a name that is also searched inside a longer word
 _ENDING = re.compile(r"([-_ .]?(left|right|l|r|li|re|[a-d]|\d{1,2}|t\d|tumou?r ?\d))?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranslatedLabels:
+    """What became of a label table: counts, and positions of the columns that were dropped."""
+
+    file: str
+    n_rows: int
+    n_rows_without_images: int
+    columns_dropped: tuple[str, ...]
+    n_cells_emptied: int
 
 
 def read_labels_to_translate(path: Path) -> RawTable:
@@ -84,8 +96,8 @@ def translate_labels(
     words: Collection[str],
     *,
     age_sex: bool,
-) -> dict[str, object]:
-    """Write the table with pseudonyms; returns counts and positions of what was dropped, emptied and not matched.
+) -> TranslatedLabels:
+    """Write the table with pseudonyms.
 
     A column stays if its title is a usual one for an identifier, subtype, size, side, phase, site, cohort, tumor or
     exclusion; any other column may name somebody. Sizes, sides, ages and the like are parsed, and emptied if they
@@ -123,13 +135,13 @@ def translate_labels(
     )
     before = sum(bool(row[c]) for _, row in table.rows for c in kept)
     dropped = [c for c in range(len(meanings)) if c not in kept]
-    return {
-        "file": path.name,
-        "n_rows": len(table.rows),
-        "n_rows_without_images": len(table.rows) - matched,
-        "columns_dropped": [f"{c + 1} ({meanings[c]})" if meanings[c] else str(c + 1) for c in dropped],
-        "n_cells_emptied": before - sum(bool(text) for row in translated for text in row),
-    }
+    return TranslatedLabels(
+        file=path.name,
+        n_rows=len(table.rows),
+        n_rows_without_images=len(table.rows) - matched,
+        columns_dropped=tuple(f"{c + 1} ({meanings[c]})" if meanings[c] else str(c + 1) for c in dropped),
+        n_cells_emptied=before - sum(bool(text) for row in translated for text in row),
+    )
 
 
 def _search(words: Collection[str]) -> Callable[[str], bool]:

@@ -403,7 +403,7 @@ def test_real_import_without_labels(test_data):
     result = import_dicom(test_data / "dicom_seg", options)
     assert [case.case_id for case in result.cases] == ["99000"]
     reasons = {one.case_id: one.reason for one in result.exclusions}
-    assert reasons["1CT1"].endswith("it contains no tumor, only other structures (segment, Bone)")
+    assert reasons["1CT1"] == "no usable CT series: a single image, which is no volume"
 
 
 def test_a_case_of_a_list_is_read_and_checked(export, tmp_path, capsys):

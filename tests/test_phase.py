@@ -354,7 +354,7 @@ def test_header_and_row_give_the_same_text():
         "AcquisitionTime": "100000.5",
     }
     assert series_text_of_row(row) == replace(text, image_type="")
-    assert len(PHASE_TAGS) == 14
+    assert len(PHASE_TAGS) == 15
     assert all(pydicom.datadict.tag_for_keyword(tag) for tag in PHASE_TAGS)
 
 
@@ -400,8 +400,8 @@ def test_real_header(test_data):
 
 
 def test_prefer():
-    def candidate(phase, n=100, mm=1.0, uid="1"):
-        return SeriesCandidate(phase=phase, n_slices=n, spacing_mm=mm, uid=uid)
+    def candidate(phase, n=100, mm=1.0, **more):
+        return SeriesCandidate(phase=phase, n_slices=n, spacing_mm=mm, **more)
 
     every = [candidate(phase) for phase in PHASES]
     assert every[prefer(every)].phase == "corticomedullary"
@@ -412,7 +412,12 @@ def test_prefer():
     assert prefer([candidate("excretory", 80), candidate("excretory", 90)]) == 1
     assert prefer([candidate("excretory", mm=5.0), candidate("excretory", mm=1.0)]) == 1
     assert prefer([candidate("excretory", mm=None), candidate("excretory", mm=5.0)]) == 1
-    assert prefer([candidate("excretory", uid="2"), candidate("excretory", uid="1")]) == 1
+    assert prefer([candidate("excretory", number=10), candidate("excretory", number=9)]) == 1
+    assert prefer([candidate("excretory"), candidate("excretory", number=9)]) == 1
+    assert prefer([candidate("excretory"), candidate("excretory")]) == 0
+    sharp = candidate("excretory", 900, 0.5, conventional=False)
+    assert prefer([sharp, candidate("excretory", 20, 5.0)]) == 1
+    assert prefer([sharp, candidate("unknown")]) == 0
     assert prefer([candidate("strange"), candidate("unknown")]) == 1
 
 

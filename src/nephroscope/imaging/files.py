@@ -57,7 +57,7 @@ LABEL_MAPS = ("nifti", "nrrd")
 # Words in file names that name no one; those of the first group also run together, such as ``CTSLICE``.
 _USUAL_WORD = re.compile(
     r"(ct|mr|pt|sc|im|img|image|i|s|se|ser|series|slice|dicom|dcm|ima|file|frame|scan|export|instance|copy|x|of"
-    r"|nii|gz|nrrd|nhdr|seg|mask)*"
+    r"|nii|gz|nrrd|nhdr|mha|mhd|hdr|mgz|mgh|npy|npz|mat|stl|vtk|tiff?|bmp|txt|xml|json|zip|seg|mask)*"
     r"|cts|jpe?g|kidneys?|left|lesion|map|organs?|png|reader|right|roi|label(s|map)?|rt|rts|rtstruct"
     r"|seg(ment|mentation)|struct|tumou?r",
     re.IGNORECASE,

@@ -9,6 +9,7 @@ from nephroscope.base.errors import CohortError
 from nephroscope.intake.labels.join import Found, join_found
 from nephroscope.intake.labels.rows import LabelRow
 from nephroscope.intake.labels.whose_roi import RoiFile
+from nephroscope.intake.other_files import UNREAD_IMAGES, ending_of, in_words, of_other_kinds
 from nephroscope.records import Case, Cohort, Exclusion, Finding
 
 MASK_NAME = re.compile(r"[_-](seg|segmentation|mask|label)$", re.IGNORECASE)
@@ -31,17 +32,29 @@ def import_nifti(
     Raises:
         CohortError: The folder holds no NIfTI file.
     """
-    found = _pairs(folder.resolve())
+    found, others = _pairs(folder.resolve()), _others(folder)
     if not found:
         raise CohortError(
             where=f"folder {folder.name}",
             expected="CT volumes and label maps as .nii or .nii.gz",
-            found=f"none among {sum(1 for _ in folder.rglob('*'))} files" if folder.is_dir() else "no folder",
+            found=f"none among {sum(1 for _ in folder.rglob('*'))} files{_of_which(others)}"
+            if folder.is_dir()
+            else "no folder",
             remedy="check the path; for DICOM use `nephroscope import dicom`",
         )
     cases, exclusions = join_found(found, labels, subtypes, "nifti", tumor_label, folder.resolve())
     cohort = Cohort(subtypes=subtypes, positive=positive, cases=cases, exclusions=exclusions)
-    return NiftiImport(cases=cohort.cases, exclusions=cohort.exclusions)
+    findings = tuple(of_other_kinds(others, len(others)))
+    return NiftiImport(cases=cohort.cases, exclusions=cohort.exclusions, findings=findings)
+
+
+def _others(folder: Path) -> list[Path]:
+    """Images of kinds that are not read."""
+    return sorted(path for path in folder.rglob("*") if ending_of(path) in UNREAD_IMAGES and path.is_file())
+
+
+def _of_which(others: list[Path]) -> str:
+    return f", of which {in_words(others)} are of kinds that are not read" if others else ""
 
 
 def _pairs(folder: Path) -> list[Found]:

@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 
 from nephroscope.base.errors import SeriesError
-from nephroscope.imaging.dicom.hounsfield import check_size
+from nephroscope.imaging.dicom.hounsfield import DERIVED, check_size, derived_kind, kinds_of
 from nephroscope.imaging.dicom.pixel_data import check_decodable
 from nephroscope.imaging.dicom.slice_header import SliceHeader
 from nephroscope.imaging.dicom.stack import SPACING_TOLERANCE_MM, Stack, check_whole, stack_of
@@ -114,11 +114,29 @@ def check_stack(headers: Sequence[SliceHeader], where: str) -> Stack:
             remedy="separate them with `nephroscope import dicom`, or export each as its own series",
         )
     stack = stack_of(headers, where)
+    _check_one_kind([headers[index] for index in stack.order], where)
     check_decodable(headers, where)
     check_size(headers, where)
     slices = [headers[index] for index in stack.order]
     doubts = check_whole(slices, where)
     return Stack(order=stack.order, affine=stack.affine, findings=stack.findings + doubts)
+
+
+def _check_one_kind(slices: Sequence[SliceHeader], where: str) -> None:
+    """Refuse a series of which some slices are a plain CT and others are not, or are something else.
+
+    Raises:
+        SeriesError: There are several kinds.
+    """
+    kinds = kinds_of(slices)
+    if len(kinds) > 1:
+        odd = next(one for one in slices if derived_kind(one) != derived_kind(slices[0]))
+        raise SeriesError(
+            where=where,
+            expected="slices of one kind in a series",
+            found=f"{' and '.join(DERIVED.get(kind, 'plain CT') for kind in kinds)}, first in {odd.name}",
+            remedy="export each kind as its own series",
+        )
 
 
 def reason_not_a_stack(headers: Sequence[SliceHeader]) -> str | None:

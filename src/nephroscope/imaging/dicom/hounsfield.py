@@ -1,5 +1,6 @@
-"""Turn stored values into Hounsfield units (int16) with the rescale of each slice."""
+"""Turn stored values into Hounsfield units (int16) with the rescale of each slice, and say whose values are none."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +20,7 @@ Stored = npt.NDArray[Any]
 
 # HU that a patient's own voxels can have.
 TISSUE_HU = (-500, 3072)
-HU_UNITS = {"", "HU", "HU_MOD", "US"}
+HU_UNITS = {"", "HU"}
 MOST_HU = 65535  # what 16 bits hold; above 32767 values are clipped
 BODY_HU = -500  # more than air
 COMPARED_PX = 128  # about so many pixels along each side of a slice are compared with the next slice
@@ -203,3 +204,108 @@ def _masked(stored: Stored, form: PixelForm) -> Stored:
     above = values.dtype.itemsize * 8 - 1 - form.high_bit
     shifted: Stored = np.right_shift(np.left_shift(values, above), unused)
     return shifted
+
+
+PROJECTION = "projection"
+# Kind -> what it is, in words.
+DERIVED = {
+    PROJECTION: "a projection (MIP or the like): its values are not attenuation",
+    "monoenergetic": "a virtual monoenergetic image: its HU are not those of a conventional CT",
+    "material-map": "a material map or an image with a material removed (iodine, water, virtual non-contrast)",
+    "effective-z": "a map of the effective atomic number",
+    "electron-density": "a map of electron density",
+    "subtraction": "a difference of two images",
+    "calculated": "an image calculated from others",
+    "not-hu": "values in another unit than HU",
+    "eight-bit": "8 bits a pixel, where CT has 16: a mask or a picture",
+}
+# Values of Image Type from the third on. Source: DICOM PS3.3 C.8.2.1.1.1 and C.8.15.3 (multi-energy), C.8.16.1.3 and
+# C.8.16.1.4 (volume based calculation technique, derived pixel contrast).
+BY_TYPE = {
+    "VMI": "monoenergetic",
+    **dict.fromkeys(
+        (
+            *("MAT_SPECIFIC", "MAT_REMOVED", "MAT_FRACTIONAL", "MAT_MODIFIED", "MAT_VALUE_BASED"),
+            *("PROTON_DENSITY", "IODINE", "VNC"),
+        ),
+        "material-map",
+    ),
+    "EFF_ATOMIC_NUM": "effective-z",
+    "ELECTRON_DENSITY": "electron-density",
+    "SUBTRACTION": "subtraction",
+    **dict.fromkeys(
+        ("MAX_IP", "MIN_IP", "MAXIMUM", "MINIMUM", "VOLUME_RENDER", "SURFACE_RENDER"), PROJECTION
+    ),
+    **dict.fromkeys(
+        ("ADDITION", "DIVISION", "MASKED", "MULTIPLICATION", "QUANTITY", "STD_DEVIATION"), "calculated"
+    ),
+}
+_BEGIN, _END = r"(?<![^\W\d_])", r"(?![^\W\d_])"
+# Words of a Series Description, where Image Type does not say it.
+_WORDS = {
+    PROJECTION: r"(thin|thick|3d|ax|cor|sag)?(m[ai]?[xn]?ip|mnip|vrt|ssd)s?|(max|min)(imum)? intensity"
+    r"|volume render\w*",
+    "monoenergetic": r"mono ?(e|plus|energ\w*|chrom\w*)|mono[ +_]*\d+ ?kev|vmi|\d{2,3} ?kev",
+    "effective-z": r"z[ -]?eff\w*|eff\w* ?(z|atomic n\w*)",
+    "electron-density": r"electron[ -]?dens\w*|elektronendichte|rho ?/? ?z|densit\w+ electr\w+",
+    "material-map": r"(iodine|jod|iod|yodo|iode|water|fat|calcium|uric acid|material)[ -]?"
+    r"(map|maps|karte|bild|density|dens|overlay|only|no water|suppr\w*|basis|decomp\w*)"
+    r"|(water|iodine|calcium|hap) ?\(?(iodine|water)\)?|vnc|virtual (non|un|nat)\w*|virtuell nativ",
+    "subtraction": r"subtra[ck]\w*|subtr|soustraction|su[bs]traccion|sottrazione|differenzbild|dsa",
+}
+WORDS = {kind: re.compile(f"{_BEGIN}({words}){_END}", re.IGNORECASE) for kind, words in _WORDS.items()}
+PLAIN_UNITS = {"", "HU", "US"}  # US is unspecified
+
+# Kernels that sharpen edges and raise noise: of Siemens (B70f, Br60, I70f) from 55 on, of Canon FC30 to 39, 50 to 59
+# and 80 to 89, and those that GE and Philips name.
+SHARP_FROM = 55
+_NUMBERED = re.compile(r"\b[A-Z]{1,2}[a-z]?(\d\d)[a-z]{0,2}\b")
+_CANON = re.compile(r"\bFC ?([358])\d\b", re.IGNORECASE)
+_NAMED = re.compile(
+    rf"{_BEGIN}(bone ?(plus)?|lung|edge|ultra|sharp|hrct|knochen|lunge|poumon|hueso|pulmon|osso|polmone"
+    rf"|y[b-e]|d|e|l){_END}",
+    re.IGNORECASE,
+)
+_SHARP_WORDS = re.compile(
+    rf"{_BEGIN}(bone|lung|sharp|hrct|knochen|lunge|lungen\w*|poumons?|hueso|osso|polmone|scharf){_END}",
+    re.IGNORECASE,
+)
+
+
+def derived_kind(one: SliceHeader, description: str = "") -> str:
+    """Which of `DERIVED` a CT image is; empty for a plain CT.
+
+    Args:
+        one: Header of a slice.
+        description: Its Series Description, where it may count.
+    """
+    kinds = (BY_TYPE.get(word.upper().strip()) for word in one.image_type[2:])
+    kind = next((kind for kind in kinds if kind), "")
+    if not kind and one.bits_allocated == 8:
+        return "eight-bit"
+    kind = kind or next(
+        (kind for kind, words in WORDS.items() if words.search(description.replace("_", " "))), ""
+    )
+    return kind or ("" if one.rescale_type.strip().upper() in PLAIN_UNITS else "not-hu")
+
+
+def kinds_of(slices: Sequence[SliceHeader], description: str = "") -> list[str]:
+    """The kinds among the slices of one series that are no scouts; empty for plain CT."""
+    return sorted({derived_kind(one, description) for one in slices if not one.is_localizer})
+
+
+def is_sharp(kernel: str, description: str = "") -> bool:
+    """True for a kernel that sharpens: for bone or lung.
+
+    Args:
+        kernel: Convolution Kernel as written.
+        description: Series Description, which counts where there is no kernel.
+    """
+    if not kernel.strip():
+        return _SHARP_WORDS.search(description.replace("_", " ")) is not None
+    first = kernel.replace("\\", " ").strip()
+    canon = _CANON.search(first)
+    if canon or first.upper().startswith("FC"):
+        return canon is not None
+    number = _NUMBERED.search(first)
+    return int(number[1]) >= SHARP_FROM if number else _NAMED.search(first) is not None

@@ -23,7 +23,15 @@ from nephroscope.imaging.dicom.files import (
     quiet,
     read_header,
 )
-from nephroscope.imaging.dicom.hounsfield import check_rescale, check_scales, check_size, read_hu
+from nephroscope.imaging.dicom.hounsfield import (
+    DERIVED,
+    check_rescale,
+    check_scales,
+    check_size,
+    derived_kind,
+    is_sharp,
+    read_hu,
+)
 from nephroscope.imaging.dicom.pixel_data import PIXEL_TAGS, PixelFile, form_of, same_pixels, uid_of
 from nephroscope.imaging.dicom.slice_header import SLICE_TAGS, SliceHeader, slice_headers, text_of
 from nephroscope.imaging.files import DamageError, damage_words, file_name, folder_name
@@ -79,7 +87,7 @@ def is_series_list(path: Path) -> bool:
 
 # CT Image, Enhanced CT Image, Legacy Converted Enhanced CT Image Storage.
 CT_IMAGE_CLASSES = {f"1.2.840.10008.5.1.4.1.1.{tail}" for tail in ("2", "2.1", "2.2")}
-TAGS = tuple(Tag(keyword) for keyword in SLICE_TAGS + PIXEL_TAGS)
+TAGS = tuple(Tag(keyword) for keyword in (*SLICE_TAGS, *PIXEL_TAGS, "SeriesDescription", "ConvolutionKernel"))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -121,6 +129,7 @@ def read_dicom_series(
     findings += check_scales([one.header for one in slices], scales, hu, where)
     findings += copies + list(stack.findings)
     findings += check_rescale([one.header for one in slices], where) + check_hu(hu, where)
+    findings += _check_plain(slices, where)
     volume = hu_volume(hu, stack.affine, uid, tuple(findings))
     return replace(volume, frame_uid=headers[0].frame_uid)
 
@@ -262,6 +271,21 @@ def _drop_copies(slices: Sequence[_Slice], where: str) -> tuple[list[_Slice], li
     text = f"{len(copies)} slices are copies of other slices of the series and were left out"
     found = [note("duplicate-files", text, where)] if copies else []
     return [slices[index] for index in kept], found
+
+
+def _check_plain(slices: Sequence[_Slice], where: str) -> list[Finding]:
+    """A warning when the series is no plain CT by its header, or its kernel is sharp."""
+    header, first = slices[0].file.header, slices[0].header
+    description = text_of(header, "SeriesDescription")
+    kind = derived_kind(first, description)
+    if kind and kind != "not-hu":  # of which `check_rescale` warns
+        said = "\\".join(first.image_type[2:]) or "no more in Image Type"
+        return [warning("derived-series", f"no plain CT but {DERIVED[kind]} ({said})", where)]
+    kernel = text_of(header, "ConvolutionKernel")
+    if is_sharp(kernel, description):
+        text = f"a sharp kernel ({kernel or 'for bone or lung'}): noisier than a CT of soft tissue"
+        return [warning("sharp-kernel", text, where)]
+    return []
 
 
 def _scale(one: _Slice) -> object:

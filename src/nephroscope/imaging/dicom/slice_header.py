@@ -55,6 +55,7 @@ class SliceHeader:
     rescale_type: str = ""
     photometric: str = ""
     samples: int = 1
+    bits_allocated: int | None = None
     image_type: tuple[str, ...] = ()
     acquisition_number: str = ""
     temporal_position: str = ""
@@ -165,6 +166,7 @@ def _single_frame(header: Any) -> SliceHeader:
         rescale_type=text_of(header, "RescaleType"),
         photometric=text_of(header, "PhotometricInterpretation"),
         samples=short_of(header, "SamplesPerPixel") or 1,
+        bits_allocated=short_of(header, "BitsAllocated"),
         image_type=words_of(header, "ImageType"),
         acquisition_number=text_of(header, "AcquisitionNumber"),
         temporal_position=text_of(header, "TemporalPositionIdentifier"),

@@ -13,6 +13,7 @@ from typing import Any
 
 from nephroscope.base.files import replacing
 from nephroscope.imaging.dicom.files import DICOM_DAMAGE
+from nephroscope.imaging.dicom.hounsfield import PROJECTION
 from nephroscope.intake.deidentify.patients import Patients, issuer_of, silent_pydicom
 from nephroscope.intake.deidentify.pixels import CUT, clean_pixels
 from nephroscope.intake.deidentify.pseudonyms import Secrets
@@ -23,7 +24,6 @@ from nephroscope.intake.export.kinds import (
     IN_WORDS,
     KINDS,
     LOCALIZER,
-    PROJECTION,
     RTSTRUCT,
     SEG,
     kind_of,

@@ -10,21 +10,24 @@ from nephroscope.base.errors import CohortError
 from nephroscope.base.tables import names
 from nephroscope.imaging.dicom.series import SUFFIX, SeriesFiles, read_dicom_series
 from nephroscope.imaging.files import file_name
-from nephroscope.intake.export.describe import ExportSeries, describe_export, in_order
+from nephroscope.intake.export.describe import ExportSeries, describe_export, in_order, rank_of
 from nephroscope.intake.export.drawn import OTHER_PATIENT
-from nephroscope.intake.export.kinds import CT, OF_CT_CLASS, FoundRoi
+from nephroscope.intake.export.kinds import CT, LIKE_CT, OF_CT_CLASS, FoundRoi
 from nephroscope.intake.export.roi_files import RoiFiles
 from nephroscope.intake.export.scan import ExportScan, scan_export
 from nephroscope.intake.labels.join import Found, join_found
 from nephroscope.intake.labels.rows import LabelRow
+from nephroscope.intake.other_files import of_other_kinds
 from nephroscope.intake.safe_text import clean_text
-from nephroscope.records import PHASES, Case, Cohort, Exclusion, Finding, digest_of
+from nephroscope.records import PHASES, Case, Cohort, Exclusion, Finding, Severity, digest_of
 from nephroscope.records.settings import READERS
 
 
-def of_the_export(scan: ExportScan, rows: Sequence[ExportSeries]) -> list[Finding]:
-    """What is worth knowing of the whole export."""
-    uids = {row.series_uid for row in rows if row.kind == CT}
+def of_the_export(
+    scan: ExportScan, rows: Sequence[ExportSeries], not_read: Sequence[Path] = ()
+) -> list[Finding]:
+    """What is worth knowing of the whole export, and of the files among the ROIs that are ``not_read``."""
+    uids = {row.series_uid for row in rows if row.kind in LIKE_CT}
     lost = [roi for roi in scan.rois if roi.series_uid not in uids]
     found = []
     if lost:
@@ -45,15 +48,21 @@ def of_the_export(scan: ExportScan, rows: Sequence[ExportSeries]) -> list[Findin
     if scan.damaged:
         text = f"{len(scan.damaged)} files are damaged or cannot be opened, and were skipped"
         found.append(Finding(code="file-damaged", severity="warning", message=text, case_id=""))
-    refused = Counter(row.reason for row in rows if row.kind == CT and not row.accepted)
+    refused = Counter(row.reason for row in rows if row.kind in LIKE_CT and not row.accepted)
     for reason, n in refused.most_common():
         text = f"{n} CT series cannot be used: {reason}"
         found.append(Finding(code="series-unusable", severity="warning", message=text, case_id=""))
-    return found
+    others = [*not_read, *(path for paths in scan.others.values() for path in paths)]
+    return [
+        *found,
+        *of_other_kinds(others, max(scan.n_not_dicom, sum(map(len, scan.others.values()))) + len(not_read)),
+    ]
 
 
-def of_cases(cases: Sequence[Case], rows: Sequence[ExportSeries]) -> list[Finding]:
-    """Second readers by assumption; ROIs and phases that the present rule does not use."""
+def of_cases(
+    cases: Sequence[Case], rows: Sequence[ExportSeries], preference: Sequence[str] = PHASES
+) -> list[Finding]:
+    """Second readers by assumption; ROIs and phases that the present rule does not use; choices by little."""
     by_patient: dict[str, list[ExportSeries]] = defaultdict(list)
     for row in rows:
         if row.kind == CT and row.accepted:
@@ -65,6 +74,7 @@ def of_cases(cases: Sequence[Case], rows: Sequence[ExportSeries]) -> list[Findin
         if chosen is not None and len(chosen.rois) > 2:
             text = f"{len(chosen.rois) - 2} further ROIs of this series are not used"
             found.append(Finding(code="roi-unused", severity="note", message=text, case_id=case.case_id))
+        found += _chosen_by_little(case, chosen, group, preference) if chosen is not None else []
         others = Counter(row.phase for row in group if not row.chosen)
         if others:
             listed = ", ".join(f"{n} {phase}" for phase, n in sorted(others.items()))
@@ -73,6 +83,34 @@ def of_cases(cases: Sequence[Case], rows: Sequence[ExportSeries]) -> list[Findin
                 f"also in series.csv: {listed}"
             )
             found.append(Finding(code="phases-kept", severity="note", message=text, case_id=case.case_id))
+    return found
+
+
+def _chosen_by_little(
+    case: Case, chosen: ExportSeries, group: Sequence[ExportSeries], preference: Sequence[str]
+) -> list[Finding]:
+    """That only the Series Number, or nothing, says why this series was taken and not another of its phase."""
+    rank = rank_of(chosen, preference)
+    equal = [
+        row
+        for row in group
+        if rank_of(row, preference)[:-1] == rank[:-1] and bool(row.rois) == bool(chosen.rois)
+    ]
+    found = []
+    if len(equal) > 1:
+        alike = sum(rank_of(row, preference) == rank for row in equal)
+        number = chosen.series_number if chosen.series_number.isdecimal() else ""
+        how = (
+            f"number {number} has the lowest Series Number"
+            if alike == 1
+            else "the one taken comes first by file name"
+        )
+        text = (
+            f"{len(equal)} CT series are equally good ({chosen.phase}, {chosen.n_slices} slices): {how}; the others "
+            "are in series.csv, so compare them"
+        )
+        severity: Severity = "note" if alike == 1 else "warning"
+        found.append(Finding(code="series-tie", severity=severity, message=text, case_id=case.case_id))
     return found
 
 
@@ -190,7 +228,7 @@ def import_dicom(folder: Path, options: DicomOptions) -> DicomImport:
         CohortError: The folder holds no CT.
     """
     scan, rows = look_into(folder, options.preference, options.rois, options.labels)
-    cts = [row for row in rows if row.kind == CT]
+    cts = [row for row in rows if row.kind in LIKE_CT]
     if not cts:
         n_other = scan.n_files - scan.n_not_dicom
         raise CohortError(
@@ -212,7 +250,10 @@ def import_dicom(folder: Path, options: DicomOptions) -> DicomImport:
     return DicomImport(
         cases=cohort.cases,
         exclusions=cohort.exclusions,
-        findings=(*of_the_export(scan, rows), *of_cases(cases, rows)),
+        findings=(
+            *of_the_export(scan, rows, options.rois.not_read),
+            *of_cases(cases, rows, options.preference),
+        ),
         scan=scan,
         series=tuple(rows),
         lists={path: files for path, files in taker.lists.items() if path in taken},
@@ -255,11 +296,11 @@ class _Taker:
 
     def found(self, patient: str, group: Sequence[ExportSeries]) -> Found:
         """The CT series of a patient, the one that is taken first; or the reason why there is none."""
-        facts = self.scan.series[group[0].series_uid, CT, patient]
         chosen = next((row for row in group if row.chosen), None)
         key = patient or f"series-{group[0].series_uid[-12:]}"
         if chosen is None:
             return Found(key=key, image=Path(group[0].files[0]).parent, refusal=_why_none(patient, group))
+        facts = self.scan.series[chosen.series_uid, CT, patient]
         outside = self.options.rois.of(patient, self.cases_of[patient])
         taken = self._series(key, chosen, outside)
         if of_cases := self.options.rois.of_cases(self.cases_of[patient]):
@@ -310,6 +351,7 @@ def _why_none(patient: str, group: Sequence[ExportSeries]) -> str:
     if not patient:
         return f"{len(group)} CT series without PatientID"
     usable = [row for row in group if row.accepted]
+    n_more = len({row.series_uid for row in group if row.reason != group[0].reason})
     drawn = next((row for row in group if row.rois), None)
     if drawn:
         return f"the CT its ROI was drawn on cannot be used: {drawn.reason}"
@@ -318,4 +360,4 @@ def _why_none(patient: str, group: Sequence[ExportSeries]) -> str:
         return f"no ROI: the file that refers to its CT series is not used: {told}"
     if usable:
         return f"no ROI: no SEG or RTSTRUCT refers to its CT series ({len(usable)})"
-    return f"no usable CT series: {group[0].reason}" + (f" (and {len(group) - 1} more)" if group[1:] else "")
+    return f"no usable CT series: {group[0].reason}" + (f" (and {n_more} more)" if n_more else "")

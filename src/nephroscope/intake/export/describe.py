@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.imaging.dicom.acquisitions import reason_not_a_stack, split_acquisitions, without_copies
+from nephroscope.imaging.dicom.hounsfield import is_sharp, kinds_of
 from nephroscope.imaging.dicom.series import reason_not_copies
 from nephroscope.imaging.dicom.slice_header import SliceHeader
 from nephroscope.intake.export.drawn import ExportSeries, join_rois, judge_rois
 from nephroscope.intake.export.kinds import CT, DICOMDIR, IN_WORDS, LOCALIZER
+from nephroscope.intake.export.parts import Part, judge_parts, part_of
 from nephroscope.intake.export.scan import ExportScan, FoundSeries
 from nephroscope.intake.phase.series import SeriesCandidate, SeriesText, name_phases, preference_key
 
@@ -38,19 +40,22 @@ def describe_export(
         drawn_elsewhere: patient_ids, in lower case, whose ROI is a file outside the export.
         meant: By patient_id in lower case, the names of segments that a label row gives; "" for one by its number.
     """
-    rows, texts = [], []
+    rows: list[ExportSeries] = []
+    texts: list[SeriesText] = []
+    parts: list[Part | None] = []
     series = [found for found in scan.series.values() if found.kind != DICOMDIR]
     for found in series:
-        for row, text in _rows(found):
+        for row, text, part in _rows(found):
             rows.append(row)
             texts.append(text)
-    rows = _with_phases(rows, texts)
+            parts.append(part)
+    rows = _with_phases(judge_parts(rows, parts), texts)
     rows = _choose(join_rois(rows, scan, meant or {}), preference, drawn_elsewhere)
     rows = judge_rois(rows, scan)
     return sorted(rows, key=lambda row: (row.patient_id, row.study_uid, row.series_uid, row.acquisition))
 
 
-def _rows(found: FoundSeries) -> Iterable[tuple[ExportSeries, SeriesText]]:
+def _rows(found: FoundSeries) -> Iterable[tuple[ExportSeries, SeriesText, Part | None]]:
     row = ExportSeries(
         series_uid=found.uid,
         acquisition=0,
@@ -69,12 +74,13 @@ def _rows(found: FoundSeries) -> Iterable[tuple[ExportSeries, SeriesText]]:
         accepted=False,
         reason=_not_ct(found),
         files=tuple(found.paths),
+        conventional=not is_sharp(found.text.kernel, found.text.series_description),
     )
     if found.kind != CT:
-        yield row, found.text
+        yield row, found.text, None
         return
     if found.problem:
-        yield replace(row, reason=found.problem), found.text
+        yield replace(row, reason=found.problem), found.text, None
         return
     of_files = found.facts()
     of_file = [i for i, facts in enumerate(of_files) for _ in facts]
@@ -93,7 +99,9 @@ def _rows(found: FoundSeries) -> Iterable[tuple[ExportSeries, SeriesText]]:
             in_one_file=torn,
         )
         paths = [found.paths[of_file[i]] for i in group]
-        yield _judged(part, members, paths), _own_time(found.text, members)
+        judged = _judged(part, members, paths)
+        slices = [one for one in members if not one.is_localizer]
+        yield judged, _own_time(found.text, members), part_of(judged, slices) if judged.accepted else None
 
 
 def _not_ct(found: FoundSeries) -> str:
@@ -108,6 +116,9 @@ def _judged(row: ExportSeries, facts: Sequence[SliceHeader], paths: Sequence[str
     kept, copies = without_copies(facts)
     if len(kept) <= MOST_SCOUTS and all(f.orientation and not _is_axial(f) for f in facts):
         return replace(row, kind=LOCALIZER, reason=f"not a CT volume: {IN_WORDS['few-not-axial']}")
+    kinds = kinds_of(facts, row.description)
+    if len(kinds) == 1 and kinds[0]:
+        return replace(row, kind=kinds[0], reason=f"not a CT volume: {IN_WORDS[kinds[0]]}")
     places = {tuple(round(mm, 1) for mm in f.position_mm) for f in facts if f.position_mm}
     if len(kept) > 1 and len(places) == 1:
         return replace(row, kind="bolus-tracking", reason=f"not a CT volume: {IN_WORDS['bolus-tracking']}")
@@ -120,7 +131,9 @@ def _judged(row: ExportSeries, facts: Sequence[SliceHeader], paths: Sequence[str
     slices = [one for one in facts if not one.is_localizer]
     if not _is_axial(slices[0]):
         return replace(row, kind="reformat", reason=IN_WORDS["reformat"])
-    return replace(row, accepted=True, spacing_mm=_spacing_mm(slices, _normal(slices[0])))
+    in_hu = all(one.rescale_type.strip().upper() in ("", "HU") for one in slices)
+    spacing_mm = _spacing_mm(slices, _normal(slices[0]))
+    return replace(row, accepted=True, spacing_mm=spacing_mm, conventional=row.conventional and in_hu)
 
 
 def _is_axial(one: SliceHeader) -> bool:
@@ -170,15 +183,20 @@ def _choose(
 
 
 def in_order(rows: Sequence[ExportSeries], preference: Sequence[str]) -> list[ExportSeries]:
-    """CT series, the preferred first: by phase, then more slices, then thinner spacing, then UID."""
+    """CT series, the preferred first; of equal ones, the one whose files come first by name."""
+    return sorted(rows, key=lambda row: (rank_of(row, preference), row.acquisition, min(row.files)))
 
-    def key(row: ExportSeries) -> tuple[int, int, float, str]:
-        one = SeriesCandidate(
-            phase=row.phase, n_slices=row.n_slices, spacing_mm=row.spacing_mm, uid=row.series_uid
-        )
-        return preference_key(one, preference)
 
-    return sorted(rows, key=key)
+def rank_of(row: ExportSeries, preference: Sequence[str]) -> tuple[float, ...]:
+    """What decides between series: phase, conventional or not, number of slices, spacing, Series Number."""
+    one = SeriesCandidate(
+        phase=row.phase,
+        n_slices=row.n_slices,
+        spacing_mm=row.spacing_mm,
+        conventional=row.conventional,
+        number=int(row.series_number) if row.series_number.isdecimal() else None,
+    )
+    return preference_key(one, preference)
 
 
 def _told(row: ExportSeries, best: ExportSeries | None, drawn_on: bool) -> ExportSeries:

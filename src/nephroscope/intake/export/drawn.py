@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nephroscope.imaging.dicom.acquisitions import split_acquisitions
-from nephroscope.intake.export.kinds import CT, RTSTRUCT, SEG, FoundRoi
+from nephroscope.intake.export.kinds import CT, LIKE_CT, RTSTRUCT, SEG, FoundRoi
 from nephroscope.intake.export.scan import ExportScan
 from nephroscope.intake.safe_text import clean_text
 
@@ -28,6 +28,7 @@ class ExportSeries:
         files: Its files, duplicates included.
         not_joined: ROI files that refer to it and are not its ROI, each with the reason.
         series_number, description: As in the header; the description is free text, and may name a patient.
+        conventional: False for a sharp kernel, and where values may not be HU: taken after the others of its phase.
         in_one_file: True when a multi-frame file holds several acquisitions, so that files do not tell them apart.
     """
 
@@ -52,6 +53,7 @@ class ExportSeries:
     series_number: str = ""
     description: str = field(default="", repr=False)
     in_one_file: bool = False
+    conventional: bool = True
 
     @property
     def organs(self) -> Path | None:
@@ -85,7 +87,7 @@ def join_rois(
         patients[row.series_uid].add(row.patient_id.casefold())
     joined = []
     for row in rows:
-        rois = of_series.get(row.series_uid, []) if row.kind == CT else []
+        rois = of_series.get(row.series_uid, []) if row.kind in LIKE_CT else []
         of_acquisition = _images(row, scan) if rois and row.acquisition else []
         verdicts = [
             (roi, _why_not(roi, row, patients[row.series_uid], of_acquisition, meant)) for roi in rois
@@ -172,6 +174,6 @@ def _is_on(roi: FoundRoi, images: _Images, of_acquisition: Sequence[_Images]) ->
 
 def _images(row: ExportSeries, scan: ExportScan) -> list[_Images]:
     """Of each acquisition of the row's series its images: SOP Instance UID and frame."""
-    of_files = scan.series[row.series_uid, row.kind, row.patient_id].facts()
+    of_files = scan.series[row.series_uid, CT, row.patient_id].facts()
     facts = [one for of_file in of_files for one in of_file]
     return [{(facts[i].sop_uid, facts[i].frame) for i in group} for group in split_acquisitions(facts)]

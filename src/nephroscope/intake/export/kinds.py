@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nephroscope.imaging.dicom.hounsfield import DERIVED, PROJECTION
 from nephroscope.imaging.masks.words import Content, content_of
 
-CT, LOCALIZER, PROJECTION, SEG, RTSTRUCT = "ct", "localizer", "projection", "segmentation", "rtstruct"
+CT, LOCALIZER, SEG, RTSTRUCT = "ct", "localizer", "segmentation", "rtstruct"
 DICOMDIR = "dicomdir"  # an index of the medium: no series
 # What is stored as a CT image, volume or not; the reader of a folder meets these.
-OF_CT_CLASS = (CT, LOCALIZER, PROJECTION, "screen-save")
+OF_CT_CLASS = (CT, LOCALIZER, *DERIVED, "screen-save")
+# A CT that cannot be used, and what may be taken for one.
+LIKE_CT = (CT, *DERIVED)
 STORAGE = "1.2.840.10008.5.1.4.1.1."
 # By the tail of the SOP class below STORAGE; the longest tail that fits counts.
 KINDS = {
@@ -33,7 +36,7 @@ KINDS = {
 }
 IN_WORDS = {
     LOCALIZER: "a localizer (scout) image",
-    PROJECTION: "a projection (MIP or the like): its values are not attenuation",
+    **DERIVED,
     "secondary-capture": "a secondary capture: a screen capture, not a CT image",
     "dose-report": "a dose report",
     "structured-report": "a structured report",

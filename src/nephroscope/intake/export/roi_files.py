@@ -9,6 +9,7 @@ from nephroscope.base.errors import CohortError
 from nephroscope.imaging.files import file_name
 from nephroscope.intake.labels.rows import LabelRow
 from nephroscope.intake.labels.whose_roi import RoiFile
+from nephroscope.intake.other_files import in_words
 
 SUFFIX = re.compile(r"(\.seg)?\.(nii|nii\.gz|nrrd|nhdr|dcm)$", re.IGNORECASE)
 READER = re.compile(r"[_-](?:reader|r)[_-]?([12])$", re.IGNORECASE)
@@ -17,9 +18,10 @@ MASK = re.compile(r"[_-](seg|segmentation|mask|label|labels|roi|tumou?r)$", re.I
 
 @dataclass(frozen=True, kw_only=True)
 class RoiFiles:
-    """Paths of the first and second reader, by name in lower case."""
+    """Paths of the first and second reader, by name in lower case; files of kinds that are not read."""
 
     by_name: dict[str, dict[int, Path]] = field(default_factory=dict)
+    not_read: tuple[Path, ...] = ()
 
     def of(self, patient: str, cases: Sequence[str]) -> list[Path]:
         """The ROI files of a patient with these cases, first reader first."""
@@ -54,11 +56,15 @@ def find_roi_files(folder: Path | None) -> RoiFiles:
         CohortError: There is no such folder, no ROI file in it, or two for one reader of one case.
     """
     by_name: dict[str, dict[int, Path]] = {}
+    not_read = []
     if folder is None:
         return RoiFiles()
     for path in sorted(folder.resolve().rglob("*")):
         stem = SUFFIX.sub("", path.name)
-        if stem == path.name or not path.is_file():
+        if not path.is_file() or path.name.startswith("."):
+            continue
+        if stem == path.name:
+            not_read.append(path)
             continue
         reader = READER.search(stem)
         stem = MASK.sub("", READER.sub("", stem))
@@ -76,7 +82,7 @@ def find_roi_files(folder: Path | None) -> RoiFiles:
         raise CohortError(
             where="folder of ROI files",
             expected="ROI files named after their patient or case (.nii.gz, .nrrd, .seg.nrrd, .dcm)",
-            found="none" if folder.is_dir() else "no such folder",
+            found=in_words(not_read) if folder.is_dir() else "no such folder",
             remedy="check the path",
         )
-    return RoiFiles(by_name=by_name)
+    return RoiFiles(by_name=by_name, not_read=tuple(not_read))

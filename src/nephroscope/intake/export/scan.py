@@ -32,6 +32,7 @@ from nephroscope.intake.export.kinds import (
     sop_class,
 )
 from nephroscope.intake.labels.values import parse_age, parse_sex
+from nephroscope.intake.other_files import MOST_NAMED, ending_of
 from nephroscope.intake.phase.series import PHASE_TAGS, SeriesText, series_text
 from nephroscope.records import Sex, digest_of
 
@@ -119,6 +120,7 @@ class FoundSeries:
 class ExportScan:
     """What an export holds: series by (UID, kind, PatientID), ROI files, and how many files are no DICOM.
 
+    ``others`` holds, by their ending, some of the files that are no DICOM.
     ``naming`` holds the folders of images, and the ROI files, whose path holds the name of their patient.
     """
 
@@ -128,11 +130,14 @@ class ExportScan:
     naming: set[str] = field(default_factory=set)
     n_files: int = 0
     n_not_dicom: int = 0
+    others: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
 
     def merge(self, other: "ExportScan") -> None:
         """Add what another part of the export holds."""
         self.n_files += other.n_files
         self.n_not_dicom += other.n_not_dicom
+        for ending, paths in other.others.items():
+            self.others[ending] += paths[: MOST_NAMED - len(self.others[ending])]
         self.rois += other.rois
         self.damaged += other.damaged
         self.naming |= other.naming
@@ -192,6 +197,8 @@ def scan_files(paths: Iterable[Path]) -> ExportScan:
             scan.damaged.append(path)
         elif header is None:
             scan.n_not_dicom += 1
+            same = scan.others[ending_of(path)]
+            same += [path][: MOST_NAMED - len(same)]
     for key, facts in unpacked.items():
         scan.series[key].packed.append(zlib.compress(pickle.dumps(facts), level=1))
     return scan

@@ -59,6 +59,7 @@ class SeriesText:
     acquisition_time: str = ""
     series_time: str = ""
     series_number: str = ""
+    kernel: str = ""
     study_uid: str = ""
     series_uid: str = ""
 
@@ -76,6 +77,7 @@ TAGS = {
     "acquisition_time": "AcquisitionTime",
     "series_time": "SeriesTime",
     "series_number": "SeriesNumber",
+    "kernel": "ConvolutionKernel",
     "study_uid": "StudyInstanceUID",
     "series_uid": "SeriesInstanceUID",
 }
@@ -98,12 +100,18 @@ class PhaseCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesCandidate:
-    """A series that could be used for a patient: phase, number of slices, slice distance in mm, UID."""
+    """A series that could be used for a patient: phase, number of slices, slice distance in mm, kernel, number.
+
+    Attributes:
+        conventional: False for a sharp kernel, and where it is not said that the values are HU.
+        number: Series Number; None where there is none.
+    """
 
     phase: str
     n_slices: int
     spacing_mm: float | None = None
-    uid: str
+    conventional: bool = True
+    number: int | None = None
 
 
 def series_text(header: Any) -> SeriesText:
@@ -159,7 +167,7 @@ def name_phases(texts: Sequence[SeriesText]) -> list[PhaseCall]:
 
 
 def prefer(candidates: Sequence[SeriesCandidate], preference: Sequence[str] = ARTERIAL_FIRST) -> int:
-    """Position of the series to use: by phase, then most slices, then smallest slice distance, then UID.
+    """Position of the series to use: the first by `preference_key`; of equal ones, the first given.
 
     Args:
         candidates: Series of one patient, at least one.
@@ -168,10 +176,12 @@ def prefer(candidates: Sequence[SeriesCandidate], preference: Sequence[str] = AR
     return min(range(len(candidates)), key=lambda i: preference_key(candidates[i], preference))
 
 
-def preference_key(one: SeriesCandidate, preference: Sequence[str]) -> tuple[int, int, float, str]:
-    """Sorts series, the preferred first."""
+def preference_key(one: SeriesCandidate, preference: Sequence[str]) -> tuple[int, bool, int, float, float]:
+    """Sorts series: by phase, then conventional ones, most slices, smallest slice distance, lowest Series Number."""
     rank = {phase: i for i, phase in enumerate(preference)}
-    return rank.get(one.phase, len(rank)), -one.n_slices, one.spacing_mm or float("inf"), one.uid
+    number = float("inf") if one.number is None else one.number
+    by_phase = rank.get(one.phase, len(rank))
+    return by_phase, not one.conventional, -one.n_slices, one.spacing_mm or float("inf"), number
 
 
 def _call(reading: TextPhase, source: str) -> PhaseCall:

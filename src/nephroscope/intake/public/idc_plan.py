@@ -198,10 +198,10 @@ def _choose(
 
 def prefer_ct(phase_of: Mapping[IdcSeries, str], preference: Sequence[str]) -> IdcSeries:
     """The CT of a patient to use: by phase, then by number of images."""
-    cts = list(phase_of)
-    candidates = [
-        SeriesCandidate(phase=phase, n_slices=ct.n_files, uid=ct.series_uid) for ct, phase in phase_of.items()
-    ]
+    cts = sorted(
+        phase_of, key=lambda ct: ct.series_uid
+    )  # the same choice in whatever order the index lists them
+    candidates = [SeriesCandidate(phase=phase_of[ct], n_slices=ct.n_files) for ct in cts]
     return cts[prefer(candidates, preference)]
 
 

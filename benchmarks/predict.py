@@ -23,9 +23,8 @@ TUMOR_SLICES = range(30, 70)
 
 def make_bundle(folder: Path, model: str) -> Path:
     """A bundle around an untrained network."""
-    from nephroscope.base.files import save_json
-    from nephroscope.clinic.bundle import bundle_content
-    from nephroscope.clinic.score import ApplicabilityDomain, Scorer
+    from nephroscope.clinic.bundle import save_bundle_file
+    from nephroscope.clinic.score import FEATURES, ApplicabilityDomain, Scorer
     from nephroscope.clinic.session import NetworkSession
     from nephroscope.learning.networks.networks import build_network
     from nephroscope.learning.networks.onnx_file import export_onnx
@@ -43,12 +42,12 @@ def make_bundle(folder: Path, model: str) -> Path:
         positive="PRCC",
         point=OperatingPoint(threshold=0.5, criterion="fixed", chosen_on="nothing"),
         not_sure_margin=0.1,
-        domain=ApplicabilityDomain(limits={}),
+        domain=ApplicabilityDomain(limits=dict.fromkeys(FEATURES, (-1e6, 1e6))),
         spec=spec,
         model_digest="",
     )
     training = {"synthetic": True, "leaky": False, "slices_digests": []}
-    save_json(folder / "bundle.json", bundle_content(scorer, {"training": training}, folder))
+    save_bundle_file(scorer, {"training": training}, folder)
     return folder
 
 

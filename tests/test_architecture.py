@@ -144,11 +144,18 @@ def test_prediction_needs_few_modules():
     assert {name.split(".")[0] for name in needed} == {"base", "records", "imaging", "clinic"}
 
 
+def test_the_clinics_door_needs_no_study():
+    """Reading a patient's files and checking them takes more rooms, but none of those that train or report."""
+    needed = {name.split(".")[0] for name in closure("facade.prediction")}
+    assert needed == {"base", "records", "imaging", "clinic", "regions", "intake", "facade"}
+
+
 @pytest.mark.parametrize(
     "module",
     [
         "nephroscope",
         "nephroscope.clinic.predict",
+        "nephroscope.facade.prediction",
         "nephroscope.facade.bundle",
         *(
             f"nephroscope.cli.{name}"

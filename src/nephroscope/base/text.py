@@ -1,5 +1,6 @@
 """Small text helpers that every room uses: folded text for comparing, short lists, p-values, numbers with a noun."""
 
+import re
 import unicodedata
 from collections.abc import Iterable
 
@@ -68,3 +69,12 @@ def p_is(p: float, decimals: int | None = None) -> str:
 def counted_noun(n: int, noun: str) -> str:
     """A number with its noun: ``1 fold``, ``5 folds``."""
     return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
+_LINK = re.compile(r"\](?=\s*[(\[:])")
+
+
+def plain_markdown(text: str) -> str:
+    """Markdown in which names cannot become HTML, links or pictures: ``<`` before a tag and ``](`` are escaped."""
+    return _LINK.sub(r"\]", _TAG.sub("&lt;", text))

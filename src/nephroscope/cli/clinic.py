@@ -4,23 +4,27 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from nephroscope.base.version import __version__
 from nephroscope.cli.command import (
     Command,
-    CountOption,
     NumberOption,
     Outcome,
     PartName,
+    PathOption,
     RunCommand,
+    Switch,
     TextOption,
-    findings_as_json,
 )
 from nephroscope.learning.networks.table import NETWORKS
-from nephroscope.records import Answer
+from nephroscope.records import counted_noun
+from nephroscope.regions.measure import Side
+
+if TYPE_CHECKING:
+    from nephroscope.facade.prediction import Prediction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +36,21 @@ class Export(RunCommand):
 
     out: Path
     """New folder for the bundle."""
+    patient_slices: Switch = False
+    """Keep slices of training cases in the bundle as reference, instead of phantoms; README and model card say so."""
 
     def run(self) -> Outcome:
         """Export it."""
         from nephroscope.facade.study import Study
 
-        bundle = Study(self.study).run(self.run_name).export(self.out).folder
+        made = Study(self.study).run(self.run_name).export(self.out, self.patient_slices)
+        roi = " --roi ROI" if made.needs_roi else ""
         return Outcome(
-            data={"bundle": str(bundle)},
-            text=f"wrote {bundle}; next: nephroscope predict {bundle} IMAGE --roi ROI",
+            data={"bundle": str(made.folder)},
+            text=f"wrote {made.folder}; next: nephroscope predict {made.folder} IMAGE{roi}",
+            warning="the bundle holds CT slices of patients (--patient-slices)"
+            if self.patient_slices
+            else "",
         )
 
 
@@ -48,21 +58,27 @@ class Export(RunCommand):
 class Predict(Command):
     """Predict the subtype of one tumor from CT and ROI: probabilities, and a call or "not sure".
 
-    Example: nephroscope predict my-bundle ct-series/ --roi tumor.dcm
+    CT and ROI are checked as `nephroscope check` does; with a warning the answer is "not sure".
+
+    Example: nephroscope predict my-bundle patient/ --roi tumor.dcm --side left --picture tumor.png
     """
 
     bundle: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="BUNDLE")]
     """Bundle folder."""
     image: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE")]
-    """Folder of a DICOM series, a NIfTI volume, or a PNG or JPEG slice."""
-    roi: Path
-    """DICOM SEG or RTSTRUCT, NIfTI or NRRD label map, or PNG mask."""
-    tumor_label: CountOption = None
-    """Value of the tumor in a label map, or number of its segment; needed when the file has several without names."""
+    """Folder of a DICOM series, or of all series of a patient; a NIfTI volume; or a PNG or JPEG slice."""
+    roi: PathOption = None
+    """DICOM SEG or RTSTRUCT, NIfTI or NRRD label map, or PNG mask; not needed by a bundle of whole slices."""
+    tumor_label: int = 1
+    """Value of the tumor in a label map, or number of its segment."""
     tumor_name: PartName = ""
-    """Name or code of the tumor's segment or contour; needed when several or none are called a tumor."""
+    """Name or code of the tumor's segment or contour; needed when the file has several."""
     case_id: TextOption = None
-    """Pseudonym to print; by default the name of the image."""
+    """Pseudonym to print; by default the PatientID of the DICOM files, otherwise "case"."""
+    side: Annotated[Side, tyro.conf.arg(help_behavior_hint="")] = "unknown"
+    """Side of the patient on which the tumor is said to be; an ROI on the other side is doubted."""
+    picture: PathOption = None
+    """PNG to write: the slice with the largest cross-section, with the outline of the ROI, R, L and a scale."""
     window_level: float = 40.0
     """PNG and JPEG only: level in HU of the window used when they were exported."""
     window_width: float = 400.0
@@ -72,53 +88,36 @@ class Predict(Command):
 
     def run(self) -> Outcome:
         """Predict it."""
-        from nephroscope.clinic.predict import ImageToPredict, predict_files
+        from nephroscope.facade.prediction import FilesToPredict, predict_files
 
-        what = ImageToPredict(
+        files = FilesToPredict(
             image=self.image,
             roi=self.roi,
-            case_id=self.case_id or self.image.name.partition(".")[0] or "case",
-            tumor_label=self.tumor_label or 1,
-            tumor_name=self.tumor_name or (f"#{self.tumor_label}" if self.tumor_label else ""),
+            case_id=self.case_id,
+            tumor_label=self.tumor_label,
+            tumor_name=self.tumor_name,
+            side=self.side,
+            picture=self.picture,
             window_level_hu=self.window_level,
             window_width_hu=self.window_width,
             spacing_mm=self.spacing_mm,
         )
-        answer, seconds = predict_files(self.bundle, what)
-        return Outcome(data=_answer_as_json(answer, seconds), text=_prediction_text(answer, seconds))
+        found = predict_files(self.bundle, files)
+        return Outcome(data=found, text=_prediction_text(found))
 
 
-def _answer_as_json(answer: Answer, seconds: dict[str, float]) -> dict[str, Any]:
-    """An answer as one JSON object."""
-    return {
-        "case_id": answer.case_id,
-        "probabilities": answer.probabilities,
-        "call": answer.call,
-        "reason": answer.reason,
-        "slices": [
-            {
-                "slice_index": part.slice_index,
-                "area_mm2": round(part.area_mm2, 1),
-                "probabilities": dict(zip(answer.probabilities, part.probabilities, strict=True)),
-            }
-            for part in answer.slices
-        ],
-        "findings": findings_as_json(answer.findings),
-        "seconds": seconds["total"],
-        "timings": seconds,
-        "model_digest": answer.model_digest,
-        "research_use_only": True,
-    }
-
-
-def _prediction_text(answer: Answer, seconds: dict[str, float]) -> str:
-    lines = [f"case {answer.case_id}: {answer.call or 'not sure'} ({answer.reason})"]
+def _prediction_text(found: "Prediction") -> str:
+    series = f"phase {found.series.phase}, {found.series.n_slices} slices"
+    if found.series.n_series > 1:
+        series += f", chosen from {found.series.n_series} series by the ROI"
+    lines = [f"case {found.case_id}: {found.call or 'not sure'} ({found.reason})", f"  CT: {series}"]
     lines += [
-        f"  {name:8} {p:6.3f}  mean of {len(answer.slices)} slices"
-        for name, p in answer.probabilities.items()
+        f"  {name:8} {p:6.3f}  mean of {counted_noun(len(found.slices), 'slice')}"
+        for name, p in found.probabilities.items()
     ]
-    lines += [f"  {finding.severity}: {finding.code}: {finding.message}" for finding in answer.findings]
-    lines.append(f"{seconds['total']:.2f} s. Research use only; not a medical device.")
+    lines += [f"  {finding.severity}: {finding.code}: {finding.message}" for finding in found.findings]
+    lines += [f"wrote {found.picture}"] if found.picture else []
+    lines.append(f"{found.seconds:.2f} s. Research use only; not a medical device.")
     return "\n".join(lines)
 
 

@@ -130,14 +130,12 @@ def shuffle_labels(study: Study, seed: int) -> None:
 
 def _predict_one(study: Study, evaluation: Evaluation, bundle: Path) -> DemoPrediction:
     """Predict a held-out phantom from its DICOM files, as a clinic would, next to its evaluated probabilities."""
-    from nephroscope.clinic.predict import ImageToPredict, predict_files
+    from nephroscope.facade.prediction import FilesToPredict, predict_files
 
     known = evaluation.predictions[0]
     case = study.cohort.by_id[known.case_id]
     assert case.roi is not None  # noqa: S101 (phantoms have one)
-    answer, seconds = predict_files(
-        bundle, ImageToPredict(image=case.image, roi=case.roi.path, case_id=case.case_id)
-    )
+    answer = predict_files(bundle, FilesToPredict(image=case.image, roi=case.roi.path, case_id=case.case_id))
     return DemoPrediction(
         case_id=case.case_id,
         truth=case.subtype,
@@ -145,7 +143,7 @@ def _predict_one(study: Study, evaluation: Evaluation, bundle: Path) -> DemoPred
         reason=answer.reason,
         probabilities=answer.probabilities,
         evaluated=known.probabilities,
-        seconds=seconds["total"],
+        seconds=answer.seconds,
     )
 
 

@@ -1,75 +1,74 @@
 """The bundle: model.onnx, bundle.json, reference.npz and README.md in one folder, guarded by SHA-256 digests.
 
-bundle.json is written last and holds the digests of the others. It carries no identifier of any patient: training
-cases are known by a digest of their slices, so that a prediction on one of them can say so.
+bundle.json is written last; it holds the digests of the others and one of itself. It carries no identifier of any
+patient: training cases are known by a digest of their slices, so that a prediction on one of them can say so.
+A bundle may come from anybody, so it is opened in a bounded way: sizes, fields, operators, memory and time are
+limited.
 """
 
 import hashlib
+import threading
+import zipfile
+import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nephroscope.base.errors import BundleError, ConfigError, StudyError
-from nephroscope.base.files import load_json
-from nephroscope.clinic.score import ApplicabilityDomain, CaseInput, Scorer
+from nephroscope.base.files import save_json
+from nephroscope.clinic.bundle_file import (
+    CARD,
+    FILES,
+    FORMAT,
+    MOST_BYTES,
+    BundleFile,
+    Needs,
+    check_size,
+    content_digest,
+    read_bundle_file,
+    refusal,
+)
+from nephroscope.clinic.network_file import check_network
+from nephroscope.clinic.score import ApplicabilityDomain, Scorer
 from nephroscope.clinic.session import NetworkSession
-from nephroscope.records import OperatingPoint, SliceSpec, from_mapping
+from nephroscope.records import SliceSpec
 
-FORMAT = 2
-FILES = ("model.onnx", "reference.npz", "README.md")
 REFERENCE_TOLERANCE = 1e-3  # logits; other processors round differently
-
-
-@dataclass(frozen=True, kw_only=True)
-class Needs:
-    """What a network needs besides the slices of the chosen series.
-
-    Attributes:
-        phases: Contrast phases, each as slices of the same places.
-        clinical: Fields of `ClinicalFacts`.
-    """
-
-    phases: tuple[str, ...] = ()
-    clinical: tuple[str, ...] = ()
-
-    def check(self, case: CaseInput) -> None:
-        """Refuse a case that does not have them.
-
-        Raises:
-            BundleError: A phase or a clinical fact is missing.
-        """
-        missing = [phase for phase in self.phases if phase not in case.slices]
-        missing += [name for name in self.clinical if getattr(case.clinical, name, None) is None]
-        if missing:
-            raise BundleError(
-                where=f"case {case.case_id}",
-                expected=f"the data that the bundle needs: {', '.join((*self.phases, *self.clinical))}",
-                found=f"no {', '.join(missing)}",
-                remedy="give them, or use a bundle that does not need them",
-            )
+SECONDS_TO_OPEN = 60.0  # of loading the network and trying one slice
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """An opened bundle: how to cut, how to answer, what it needs and what it was trained on.
+    """An opened bundle: how to cut, how to answer, and what its file says.
 
     Attributes:
+        format: Of bundle.json.
         trained_on: Digests of the slices of its training and validation cases.
-        phases: Contrast phases of these cases, with the number of cases; empty in bundles of format 1.
     """
 
     scorer: Scorer
-    spec: SliceSpec
-    synthetic: bool
-    leaky: bool
+    about: BundleFile
+    format: int
     trained_on: frozenset[str]
-    about: dict[str, Any]
-    needs: Needs = field(default_factory=Needs)
-    phases: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def spec(self) -> SliceSpec:
+        """How to cut."""
+        return self.scorer.spec
+
+    @property
+    def needs(self) -> Needs:
+        """What a case must have."""
+        return self.about.needs
+
+    @property
+    def phases(self) -> Mapping[str, int]:
+        """Contrast phases of the training cases, with the number of cases; empty in bundles of format 1."""
+        return self.about.training.phases
 
 
 def slices_digest(hu: npt.NDArray[np.int16]) -> str:
@@ -82,9 +81,16 @@ def file_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def bundle_content(scorer: Scorer, about: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """What bundle.json holds, for files already written into ``folder``."""
-    return {
+def save_bundle_file(scorer: Scorer, about: Mapping[str, Any], folder: Path) -> None:
+    """Write bundle.json for files already written into ``folder``.
+
+    Args:
+        scorer: Gives the fields that decide an answer.
+        about: The other fields of `BundleFile`, as plain values.
+        folder: Of the bundle.
+    """
+    names = [*FILES, *([CARD] if (folder / CARD).is_file() else [])]
+    content = {
         "format": FORMAT,
         "research_use_only": "Not a medical device.",
         "subtypes": list(scorer.subtypes),
@@ -95,102 +101,114 @@ def bundle_content(scorer: Scorer, about: dict[str, Any], folder: Path) -> dict[
         "not_sure_margin": scorer.not_sure_margin,
         "applicability": {name: list(limits) for name, limits in scorer.domain.limits.items()},
         **about,
-        "sha256": {name: file_digest(folder / name) for name in FILES},
+        "sha256": {name: file_digest(folder / name) for name in names},
     }
+    save_json(folder / "bundle.json", content | {"digest": content_digest(content)})
 
 
 def open_bundle(folder: Path) -> Bundle:
-    """Open a bundle, checking format, digests, the slice specification and the reference slices.
+    """Open a bundle, checking format, digests, fields, network, slice specification and reference slices.
 
     Raises:
-        BundleError: A file is missing, changed, of a newer format, or computes something else here.
+        BundleError: A file is missing, changed, too large or of a newer format, a field is missing or not allowed,
+            the network is not of a kind that this program exports, or it computes something else here.
     """
-    if not (folder / "bundle.json").is_file():
-        raise _refusal(
-            folder, "a folder with bundle.json", "none", "export the run again, or correct the path"
-        )
-    try:
-        about = load_json(folder / "bundle.json", FORMAT)
-    except StudyError as error:
-        raise _refusal(folder, error.expected, error.found, error.remedy) from error
-    for name, digest in _digests(folder, about).items():
-        if not (folder / name).is_file():
-            raise _refusal(folder, f"the file {name}", "none", "copy the whole folder again")
-        if file_digest(folder / name) != digest:
+    about, number = read_bundle_file(folder)
+    for name, digest in about.sha256.items():
+        if hashlib.sha256(_read(folder, name)).hexdigest() != digest:
             found = "another content: the file was changed or damaged"
-            raise _refusal(
-                folder, f"{name} with digest {digest[:16]}", found, "copy or export the bundle again"
-            )
-    try:
-        session = NetworkSession(folder / "model.onnx")
-        scorer = _scorer(about, session)
-        trained = about["training"]
-        bundle = Bundle(
-            scorer=scorer,
-            spec=scorer.spec,
-            synthetic=bool(trained["synthetic"]),
-            leaky=bool(trained["leaky"]),
-            trained_on=frozenset(trained["slices_digests"]),
-            about=about,
-            needs=_needs(about.get("needs", {})),
-            phases={str(phase): int(n) for phase, n in trained.get("phases", {}).items()},
-        )
-        specification = about["slices_digest"]
-    except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
-        raise _refusal(
-            folder,
-            "a complete bundle.json",
-            f"one that is missing or has damaged {error}",
-            "export the bundle again",
-        ) from error
-    if scorer.spec.digest != specification:
-        found = f"{scorer.spec.digest}: the specification was edited"
-        raise _refusal(folder, f"the slice specification {specification}", found, "export the bundle again")
-    _check_reference(folder, session)
-    return bundle
-
-
-def _needs(content: Mapping[str, Any]) -> Needs:
-    return Needs(phases=tuple(content.get("phases", ())), clinical=tuple(content.get("clinical", ())))
-
-
-def _digests(folder: Path, about: dict[str, Any]) -> dict[str, str]:
-    digests = about.get("sha256")
-    if not isinstance(digests, dict) or set(digests) != set(FILES):
-        raise _refusal(
-            folder, f"digests of {', '.join(FILES)}", "other or no digests", "export the bundle again"
-        )
-    return {str(name): str(digest) for name, digest in digests.items()}
-
-
-def _scorer(about: dict[str, Any], network: NetworkSession) -> Scorer:
-    spec = from_mapping(SliceSpec, about["slices"], "bundle.json, slices")
-    return Scorer(
-        network=network,
-        subtypes=tuple(about["subtypes"]),
-        positive=about["positive"],
-        point=OperatingPoint(**about["operating_point"]),
-        not_sure_margin=float(about["not_sure_margin"]),
-        domain=ApplicabilityDomain(
-            limits={name: (float(low), float(high)) for name, (low, high) in about["applicability"].items()}
-        ),
-        spec=spec,
-        model_digest=about["sha256"]["model.onnx"][:16],
+            raise refusal(folder, f"{name} with digest {digest[:16]}", found)
+    session = _within_time(folder, about)
+    scorer = Scorer(
+        network=session,
+        subtypes=about.subtypes,
+        positive=about.positive,
+        point=about.operating_point,
+        not_sure_margin=about.not_sure_margin,
+        domain=ApplicabilityDomain(limits=about.applicability),
+        spec=about.slices,
+        model_digest=about.sha256["model.onnx"][:16],
     )
+    digests = frozenset(about.training.slices_digests)
+    return Bundle(scorer=scorer, about=about, format=number, trained_on=digests)
 
 
-def _check_reference(folder: Path, session: NetworkSession) -> None:
+def _within_time(folder: Path, about: BundleFile) -> NetworkSession:
+    """The network, loaded and tried on the reference slice, or a refusal when that takes too long."""
+    answer: Future[NetworkSession] = Future()
+
+    def work() -> None:
+        try:
+            answer.set_result(_network(folder, about))
+        except BaseException as error:
+            answer.set_exception(error)
+
+    threading.Thread(
+        target=work, daemon=True
+    ).start()  # one that never ends does not keep the program from ending
+    try:
+        return answer.result(SECONDS_TO_OPEN)
+    except TimeoutError as error:
+        expected = f"a network that answers within {SECONDS_TO_OPEN:g} s"
+        raise refusal(folder, expected, "one that takes longer") from error
+
+
+def _network(folder: Path, about: BundleFile) -> NetworkSession:
     """One stored slice must give its stored logits on this machine too."""
-    with np.load(folder / "reference.npz", allow_pickle=False) as reference:
-        apart = float(np.abs(session.logits(reference["hu"][:1]) - reference["logits"][:1]).max())
+    content = _read(folder, "model.onnx")
+    check_network("model.onnx", content)
+    session = NetworkSession(folder / "model.onnx", content)
+    hu, stored = _reference(folder, about)
+    logits = session.logits(hu[:1])
+    if logits.shape != (1, len(about.subtypes)):
+        expected = f"a network with {len(about.subtypes)} outputs for {', '.join(about.subtypes)}"
+        raise refusal(folder, expected, f"outputs of shape {list(logits.shape)}")
+    apart = float(np.abs(logits - stored[:1]).max())
     if not apart <= REFERENCE_TOLERANCE:
-        raise _refusal(
+        raise refusal(
             folder,
             f"the reference slice to give its stored logits within {REFERENCE_TOLERANCE:g}",
             f"a difference of {apart:.2g} on this machine",
             "update onnxruntime, or report this with `nephroscope info`",
         )
+    return session
 
 
-def _refusal(folder: Path, expected: str, found: str, remedy: str) -> BundleError:
-    return BundleError(where=f"bundle {folder.name}", expected=expected, found=found, remedy=remedy)
+def _reference(folder: Path, about: BundleFile) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.float32]]:
+    """Stored slices (N, size, size) and logits (N, n_subtypes)."""
+    try:
+        with zipfile.ZipFile(folder / "reference.npz") as archive:
+            unpacked = sum(part.file_size for part in archive.infolist())
+        if unpacked > MOST_BYTES["reference.npz"]:
+            raise refusal(folder, "reference slices of at most 64 MB", f"{unpacked / 1e6:.0f} MB")
+        with np.load(folder / "reference.npz", allow_pickle=False) as stored:
+            hu, logits = stored["hu"], stored["logits"]
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+        NotImplementedError,
+    ) as error:
+        raise refusal(
+            folder, "reference.npz with hu and logits", f"a damaged file ({type(error).__name__})"
+        ) from error
+    size, n = about.slices.size_px, len(hu) if hu.ndim else 0
+    if (
+        hu.dtype != np.int16
+        or hu.shape != (n, size, size)
+        or n < 1
+        or logits.shape != (n, len(about.subtypes))
+    ):
+        found = f"{hu.dtype} {list(hu.shape)} and {logits.dtype} {list(logits.shape)}"
+        raise refusal(folder, f"reference slices of {size} x {size} pixels in HU with their logits", found)
+    return hu, logits.astype(np.float32)
+
+
+def _read(folder: Path, name: str) -> bytes:
+    if not (folder / name).is_file():
+        raise refusal(folder, f"the file {name}", "none", "copy the whole folder again")
+    check_size(folder, name)
+    return (folder / name).read_bytes()

@@ -1,87 +1,108 @@
-"""Predict with a bundle: probabilities by subtype and slice, and a call or "not sure". No torch."""
+"""Predict with a bundle: probabilities by subtype and slice, and a call or "not sure". No torch.
 
+What is doubtful about the CT and the ROI is found by `nephroscope.regions` and given here: with a warning there is no
+call.
+"""
+
+import math
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from nephroscope.clinic.bundle import Bundle, open_bundle, slices_digest
+from nephroscope.base.errors import BundleError, RoiError
+from nephroscope.clinic.bundle import Bundle, slices_digest
 from nephroscope.clinic.cut import cut_slices
 from nephroscope.clinic.score import CaseInput
-from nephroscope.imaging.read import UnplacedRoi, read_ct, read_roi
-from nephroscope.records import Answer, CTVolume, RoiMask, note
+from nephroscope.records import Answer, CTVolume, Finding, RoiMask, note, warning
 
-UNKNOWN = "unknown"  # phase of a CT that is given without a study
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageToPredict:
-    """The files of one case to predict.
-
-    Attributes:
-        image: As in `read_ct`, with ``window_level_hu``, ``window_width_hu`` and ``spacing_mm`` of an 8-bit slice.
-        roi: As in `read_roi`, with ``tumor_label`` and ``tumor_name``.
-    """
-
-    image: Path
-    roi: Path
-    case_id: str
-    tumor_label: int = 1
-    tumor_name: str = ""
-    window_level_hu: float = 40.0
-    window_width_hu: float = 400.0
-    spacing_mm: float | None = None
+UNKNOWN = "unknown"  # phase of a CT of which nobody says it
 
 
-def predict_files(bundle: Path, case: ImageToPredict) -> tuple[Answer, dict[str, float]]:
-    """Predict from files; gives the answer and the seconds that each part took.
+def whole_image(volume: CTVolume, case_id: str) -> RoiMask:
+    """Every slice from edge to edge, for a bundle of whole slices."""
+    text = "no ROI: every slice of the CT counts, from edge to edge"
+    voxels = np.ones(volume.geometry.shape, np.bool_)
+    found = (note("no-mask", text, case_id=case_id),)
+    return RoiMask(voxels=voxels, geometry=volume.geometry, case_id=case_id, findings=found)
+
+
+def check_roi_given(bundle: Bundle, roi: object, case_id: str) -> None:
+    """Refuse a case without ROI, unless the network sees whole slices.
 
     Raises:
-        BundleError: The bundle is damaged or has a newer format.
-        SeriesError: The image cannot be read as a CT.
-        RoiError: The ROI is missing, empty or does not lie on the CT.
+        RoiError: There is none.
     """
-    started = time.perf_counter()
-    with ThreadPoolExecutor(1) as pool:
-        opening = pool.submit(_timed_open, bundle)  # ONNX Runtime is loaded while the CT is read
-        volume = read_ct(case.image, case.window_level_hu, case.window_width_hu, case.spacing_mm)
-        roi = read_roi(case.roi, volume, case.case_id, case.tumor_label, case.tumor_name)
-        read = time.perf_counter()
-        opened, open_s = opening.result()
-    seconds = {"open_bundle": open_s, "read": read - started}
-    answer, parts = predict(opened, volume, roi)
-    seconds |= parts | {"total": time.perf_counter() - started}
-    return answer, {name: round(value, 4) for name, value in seconds.items()}
+    if roi is None and bundle.spec.roi_mode != "full":
+        raise RoiError(
+            where=f"case {case_id}",
+            expected="the tumor's ROI: this bundle sees only what lies around it",
+            found="none",
+            remedy="give the ROI (--roi FILE)",
+        )
 
 
-def predict(bundle: Bundle, volume: CTVolume, roi: RoiMask | UnplacedRoi) -> tuple[Answer, dict[str, float]]:
+def check_phase(bundle: Bundle, phase: str, evidence: str, case_id: str) -> list[Finding]:
+    """A warning where the network never saw the contrast phase of a CT; a note where the phase is not known."""
+    known = {name: n for name, n in bundle.phases.items() if name != UNKNOWN and n}
+    if not known or phase in known:
+        return []
+    trained = ", ".join(f"{name} ({n})" for name, n in known.items())
+    if phase == UNKNOWN:
+        text = f"the contrast phase of this CT is not known; the network was trained on {trained}"
+        return [note("phase-not-known", text, case_id=case_id)]
+    said = f" ({evidence})" if evidence else ""
+    text = f"the CT is {phase}{said}; the network was trained on {trained}"
+    return [warning("phase-not-trained", text, case_id=case_id)]
+
+
+def predict(
+    bundle: Bundle,
+    volume: CTVolume,
+    roi: RoiMask | None,
+    doubts: Sequence[Finding] = (),
+    case_id: str = "case",
+) -> tuple[Answer, dict[str, float]]:
     """Predict from a CT in memory; gives the answer and the seconds that cutting and network took.
 
+    Args:
+        bundle: Opened.
+        volume: CT in HU.
+        roi: The tumor on its grid; None for a bundle of whole slices.
+        doubts: What else was found about CT, ROI and phase; with a warning among them there is no call.
+        case_id: Of a case without ROI.
+
     Raises:
-        RoiError: The ROI does not lie on the CT, or no cross-section is large enough.
-        BundleError: The bundle needs more than the slices of one series.
+        RoiError: The ROI is missing or does not lie on the CT, or no cross-section is large enough.
+        BundleError: The bundle needs more than the slices of one series, or its network gives no probabilities.
     """
     started = time.perf_counter()
-    if isinstance(roi, UnplacedRoi):
-        roi = roi.on(volume)
-    cut = cut_slices(volume, roi, bundle.spec)
+    check_roi_given(bundle, roi, case_id)
+    tumor = roi if roi is not None else whole_image(volume, case_id)
+    cut = cut_slices(volume, tumor, bundle.spec)
     case = CaseInput(
-        case_id=roi.case_id,
-        patient_id=roi.case_id,
+        case_id=tumor.case_id,
+        patient_id=tumor.case_id,
         slices={UNKNOWN: np.stack([part.hu for part in cut])},
         presence={UNKNOWN: np.ones(len(cut), np.bool_)},
         chosen=UNKNOWN,
         slice_index=[part.slice_index for part in cut],
         area_mm2=[part.area_mm2 for part in cut],
         mm_per_px=cut[0].mm_per_px,
-        findings=(*volume.findings, *roi.findings),
+        findings=tuple(dict.fromkeys((*volume.findings, *tumor.findings, *doubts))),
     )
     bundle.needs.check(case)
     ready = time.perf_counter()
     answer = bundle.scorer.answer(case)
-    notes = [note(code, message, case_id=roi.case_id) for code, message in _about(bundle, case)]
+    if not all(math.isfinite(p) for p in answer.probabilities.values()):
+        raise BundleError(
+            where=f"case {tumor.case_id}",
+            expected="a probability of each subtype",
+            found="numbers that are none",
+            remedy="do not use this bundle; export the run again",
+        )
+    notes = [note(code, message, case_id=tumor.case_id) for code, message in _about(bundle, case)]
     seconds = {"cut": ready - started, "network": time.perf_counter() - ready}
     return replace(answer, findings=(*answer.findings, *notes)), seconds
 
@@ -92,14 +113,14 @@ def _about(bundle: Bundle, case: CaseInput) -> list[tuple[str, str]]:
         notes.append(
             ("seen-in-training", "this case was used to train the network: the answer is not independent")
         )
-    if bundle.synthetic:
+    if bundle.about.training.synthetic:
         notes.append(
             (
                 "synthetic-training",
                 "the network was trained on SYNTHETIC phantoms: the answer has no clinical meaning",
             )
         )
-    if bundle.leaky:
+    if bundle.about.training.leaky:
         notes.append(
             (
                 "leaky-split",
@@ -107,8 +128,3 @@ def _about(bundle: Bundle, case: CaseInput) -> list[tuple[str, str]]:
             )
         )
     return notes
-
-
-def _timed_open(folder: Path) -> tuple[Bundle, float]:
-    started = time.perf_counter()
-    return open_bundle(folder), time.perf_counter() - started

@@ -20,6 +20,12 @@ from nephroscope.records import (
 )
 
 SLACK = 0.5  # of the training range, on each side
+LEAST_SLACK = 0.1  # of the middle of the range, on each side, where the training cases hardly differ
+MEAN, SD, SCALE = FEATURES = (
+    "mean of the windowed slices",
+    "SD of the windowed slices",
+    "scale in mm per pixel",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,27 +34,33 @@ class ApplicabilityDomain:
 
     limits: Mapping[str, tuple[float, float]]
 
+    def allowed(self, name: str) -> tuple[float, float]:
+        """The range in which a feature is not doubted.
+
+        At least a tenth around its middle, as training cases may all have one field of view; and of the scale nothing
+        below half of the smallest.
+        """
+        low, high = self.limits[name]
+        middle, smallest = (low + high) / 2, low + (high - low) * SLACK / (1 + 2 * SLACK)
+        half = max((high - low) / 2, LEAST_SLACK * abs(middle))
+        low, high = middle - half, middle + half
+        return (max(low, smallest / 2), high) if name == SCALE else (low, high)
+
     def doubts(self, case_id: str, features: Mapping[str, float]) -> list[Finding]:
         """A warning for each feature that lies outside."""
-        return [
-            warning(
-                "outside-training-range",
-                f"{name} is {features[name]:.3g}; the training cases allow {low:.3g} to {high:.3g}",
-                case_id=case_id,
-            )
-            for name, (low, high) in self.limits.items()
-            if not low <= features[name] <= high
-        ]
+        found = []
+        for name in self.limits:
+            low, high = self.allowed(name)
+            if not low <= features[name] <= high:
+                text = f"{name} is {features[name]:.3g}; the training cases allow {low:.3g} to {high:.3g}"
+                found.append(warning("outside-training-range", text, case_id=case_id))
+        return found
 
 
 def case_features(hu: npt.NDArray[np.int16], mm_per_px: float, spec: SliceSpec) -> dict[str, float]:
     """What is compared: brightness and contrast of the slices (N, size, size) in the window, and their scale."""
     windowed = apply_window(hu, spec)
-    return {
-        "mean of the windowed slices": float(windowed.mean()),
-        "SD of the windowed slices": float(windowed.std()),
-        "scale in mm per pixel": mm_per_px,
-    }
+    return {MEAN: float(windowed.mean()), SD: float(windowed.std()), SCALE: mm_per_px}
 
 
 def learn_domain(features: Iterable[Mapping[str, float]]) -> ApplicabilityDomain:

@@ -1,13 +1,16 @@
 """A bundle as a notebook uses it: CT and ROI in, an answer out. No torch."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from nephroscope.base.html import Record, ShownAsTable
 from nephroscope.clinic.bundle import open_bundle
-from nephroscope.clinic.predict import predict
-from nephroscope.imaging.read import UnplacedRoi
+from nephroscope.clinic.predict import UNKNOWN
+from nephroscope.facade.patient import UNNAMED, PatientCt, read_patient
+from nephroscope.facade.prediction import answer_with_doubts
+from nephroscope.imaging.read import UnplacedRoi, read_roi
 from nephroscope.records import Answer, CTVolume, RoiMask
+from nephroscope.regions.measure import Side
 
 
 class Bundle(ShownAsTable):
@@ -32,33 +35,58 @@ class Bundle(ShownAsTable):
         """Subtypes it tells apart, in the order of its output."""
         return self._opened.scorer.subtypes
 
-    def predict(self, ct: CTVolume, roi: RoiMask | UnplacedRoi) -> Answer:
-        """Predict the subtype of one tumor.
+    @property
+    def needs_roi(self) -> bool:
+        """False when its network sees whole slices."""
+        return self._opened.spec.roi_mode != "full"
+
+    def predict(
+        self,
+        ct: CTVolume | Path | str,
+        roi: RoiMask | UnplacedRoi | Path | str | None = None,
+        *,
+        side: Side = "unknown",
+        phase: str = UNKNOWN,
+    ) -> Answer:
+        """Predict the subtype of one tumor; what `nephroscope check` doubts leaves the answer at "not sure".
 
         Args:
-            ct: From `read_ct`.
-            roi: From `read_roi`.
+            ct: From `read_ct`; or the path of a series or of a patient's folder, from which the phase is read too.
+            roi: From `read_roi`, or a path. None for a bundle of whole slices.
+            side: Side of the patient on which the tumor is said to be: left or right.
+            phase: Contrast phase of a CT from `read_ct`, one of `PHASES`.
 
         Raises:
-            RoiError: The ROI does not lie on this CT, or no cross-section is large enough.
+            SeriesError: The path holds no usable CT, or it is not clear which series is meant.
+            RoiError: The ROI is missing, is no tumor, or does not lie on this CT, or no cross-section is large
+                enough.
         """
+        if isinstance(roi, Path | str):
+            roi = read_roi(roi)
+        if isinstance(ct, CTVolume):
+            patient = PatientCt(volume=ct, name=UNNAMED, phase=phase)
+        else:
+            patient = read_patient(Path(ct), roi if isinstance(roi, UnplacedRoi) else None)
         if isinstance(roi, UnplacedRoi):
-            roi = replace(roi, case_id=roi.case_id or "case").on(ct)
-        return predict(self._opened, ct, roi)[0]
+            roi = replace(roi, case_id=roi.case_id or patient.name).on(patient.volume)
+        name = roi.case_id if roi is not None else patient.name
+        return answer_with_doubts(self._opened, replace(patient, name=name), roi, side)[0]
 
     def records(self) -> list[Record]:
         """A row per figure of the evaluation by case that the bundle carries."""
         return [
-            {"test_set": group, "figure": name, **estimate}
-            for group, figures in self._opened.about.get("evaluation", {}).items()
+            {"test_set": group, "figure": name, **asdict(estimate)}
+            for group, figures in self._opened.about.evaluation.items()
             for name, estimate in figures.items()
         ]
 
     def summary(self) -> str:
         """Folder, network, subtypes and marks."""
         opened = self._opened
-        head = (
-            f"bundle {self.folder.name}: {opened.about.get('model', 'network')}, {' or '.join(self.subtypes)}"
-        )
-        marks = [("trained on SYNTHETIC phantoms", opened.synthetic), ("LEAKY split by image", opened.leaky)]
+        head = f"bundle {self.folder.name}: {opened.about.model}, {' or '.join(self.subtypes)}"
+        training = opened.about.training
+        marks = [
+            ("trained on SYNTHETIC phantoms", training.synthetic),
+            ("LEAKY split by image", training.leaky),
+        ]
         return " | ".join([head, *(mark for mark, applies in marks if applies)])

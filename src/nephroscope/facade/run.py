@@ -132,18 +132,23 @@ class Run(ShownAsTable):
         return write_report(run.snapshot.folder.report, content)
 
     @writes("export")
-    def export(self, out: Path | str) -> Bundle:
-        """Write the model of the best fold as a bundle into the new folder ``out``.
+    def export(self, out: Path | str, patient_slices: bool = False) -> Bundle:
+        """Write the model of the best fold as a bundle into the new folder ``out``; it names nothing of the study.
+
+        Args:
+            out: New folder.
+            patient_slices: Store slices of training cases as reference, instead of phantoms; the README then says so.
 
         Raises:
-            BundleError: ``out`` exists already, or the exported network computes something else than the trained one.
+            BundleError: ``out`` exists already, the exported network computes something else than the trained one,
+                or a file would name a case, reader, site or path.
         """
         from nephroscope.learning.export import export_bundle
         from nephroscope.report.study.page import card_of, page_of
 
         evaluation = self.evaluate()
         card = card_of(page_of(self._page(evaluation)))
-        return Bundle(export_bundle(self.inputs(), evaluation, Path(out), card))
+        return Bundle(export_bundle(self.inputs(), evaluation, Path(out), card, patient_slices))
 
     def _page(self, evaluation: Evaluation) -> "ReportContent":
         from nephroscope.report.study.read_run import read_run

@@ -1,27 +1,43 @@
-"""Export the model of a run as a bundle. This needs torch: ONNX must compute what torch computes."""
+"""Export the model of a run as a bundle. This needs torch: ONNX must compute what torch computes.
+
+A bundle is made to be given away, so nothing in it names a case, reader, site or path: such names are taken out of
+every text, and everything that is written is searched for them before the bundle gets its name.
+"""
 
 import logging
 import shutil
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nephroscope.base.errors import BundleError
-from nephroscope.base.files import save_json, save_text
+from nephroscope.base.files import save_text
+from nephroscope.base.text import plain_markdown
 from nephroscope.base.version import __version__
-from nephroscope.clinic.bundle import Needs, bundle_content, file_digest, slices_digest
+from nephroscope.clinic.bundle import file_digest, save_bundle_file, slices_digest
+from nephroscope.clinic.bundle_file import CARD, Needs
+from nephroscope.clinic.cut import cut_slices
+from nephroscope.clinic.network_file import strings_of
+from nephroscope.intake.phantom.make import make_phantom
 from nephroscope.learning.run_files import CompleteRun, run_config
 from nephroscope.learning.score_run import exported_fold, fold_scorer
-from nephroscope.records import Evaluation, Fold, TrainConfig
+from nephroscope.records import CTVolume, Evaluation, Fold, RoiMask, SliceSpec, TrainConfig
+from nephroscope.study.names import StudyNames, names_of
 
+N_REFERENCE = 8
+PHANTOM_SEED = 2021
+OF_PHANTOMS, OF_PATIENTS = "phantoms", "training cases"
 logger = logging.getLogger(__name__)
 
 
-def export_bundle(run: CompleteRun, report: Evaluation, out: Path, card: str = "") -> Path:
+def export_bundle(
+    run: CompleteRun, report: Evaluation, out: Path, card: str = "", patient_slices: bool = False
+) -> Path:
     """Write the model of the run's best fold as a bundle, beside a temporary name, and rename it.
 
     Args:
@@ -29,13 +45,14 @@ def export_bundle(run: CompleteRun, report: Evaluation, out: Path, card: str = "
         report: Its evaluation.
         out: Folder that does not exist yet.
         card: The model card of the report; written as MODEL_CARD.md.
+        patient_slices: Store slices of training cases as reference, instead of phantoms.
 
     Raises:
-        BundleError: ``out`` exists, or ONNX and torch differ by more than 1e-4 on the reference slices.
+        BundleError: ``out`` exists, ONNX and torch differ by more than 1e-4 on the reference slices or on slices of
+            training cases, or a file would name a case, reader, site or path.
     """
     from nephroscope.learning.networks.networks import build_network
-    from nephroscope.learning.networks.onnx_file import REFERENCE_SLICES, export_onnx
-    from nephroscope.learning.training.batches import labelled_slices
+    from nephroscope.learning.networks.onnx_file import export_onnx
     from nephroscope.learning.training.checkpoint import load_weights
 
     if out.exists():
@@ -49,37 +66,101 @@ def export_bundle(run: CompleteRun, report: Evaluation, out: Path, card: str = "
     fold = next(fold for fold in run.snapshot.split.folds if fold.index == index)
     n_known = len(fold.train | fold.validation)
     logger.info("export, step 1 of 2: fold %d as ONNX, compared with torch", index)
-    config = run_config(run.folder)
-    network = build_network(
-        config.model,
-        len(run.snapshot.cohort.subtypes),
-        run.snapshot.slices.spec,
-        config.recipe,
-        width=config.width,
-    )
+    config, spec = run_config(run.folder), run.snapshot.slices.spec
+    n_subtypes = len(run.snapshot.cohort.subtypes)
+    network = build_network(config.model, n_subtypes, spec, config.recipe, width=config.width)
     load_weights(network, run.folder / f"fold-{index}" / "weights.safetensors")
-    rows = labelled_slices(run.snapshot.slices, run.snapshot.cohort, fold.train).rows
-    reference = np.asarray(
-        run.snapshot.slices.hu[rows[:: max(len(rows) // REFERENCE_SLICES, 1)][:REFERENCE_SLICES]]
-    )
+    trained = _training_slices(run, fold)
+    reference = trained if patient_slices else phantom_slices(spec)
+    names = names_of(run.snapshot.folder, run.snapshot.cohort)
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
-        logits = export_onnx(network, len(run.snapshot.cohort.subtypes), reference, part / "model.onnx")
-        np.savez_compressed(part / "reference.npz", hu=reference, logits=logits)
-        save_text(part / "README.md", _card(run, report, index))
-        if card:
-            save_text(part / "MODEL_CARD.md", card)
+        logits = export_onnx(network, n_subtypes, np.concatenate([reference, trained]), part / "model.onnx")
+        n = len(reference)
+        np.savez_compressed(part / "reference.npz", hu=reference, logits=logits[:n])
+        shown = OF_PATIENTS if patient_slices else OF_PHANTOMS
+        texts = {"README.md": _readme(run, report, index), **({CARD: card} if card else {})}
+        for name, text in texts.items():
+            save_text(
+                part / name, plain_markdown(names.removed_from(f"{text.rstrip()}\n\n{_REFERENCE[shown]}\n"))
+            )
         logger.info("export, step 2 of 2: what the model knows, from %d %ss", n_known, _unit(report))
-        scorer = fold_scorer(run, fold)
-        content = bundle_content(scorer, _about(run, report, config, index), part)
-        content["training"]["slices_digests"] = sorted(_seen(run, _cases(run, fold)))
-        save_json(part / "bundle.json", content)
+        about = _about(run, report, config, index) | {"reference": shown}
+        about["training"]["slices_digests"] = sorted(_seen(run, _cases(run, fold)))
+        save_bundle_file(fold_scorer(run, fold), _without_names(about, names), part)
+        check_nothing_named(part, names)
         part.rename(out)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return out
+
+
+_REFERENCE = {
+    OF_PHANTOMS: "reference.npz holds slices of SYNTHETIC phantoms, on which a computer checks that it computes what "
+    "the one that exported the network did. No file of this bundle shows a patient.",
+    OF_PATIENTS: f"**reference.npz holds up to {N_REFERENCE} CT slices of patients**, training cases, kept on "
+    "purpose at export. Do not pass this bundle on without permission to pass on these images.",
+}
+
+
+def phantom_slices(spec: SliceSpec) -> npt.NDArray[np.int16]:
+    """Reference slices of a phantom, cut as the network's are: HU (`N_REFERENCE`, size, size)."""
+    phantom = make_phantom(PHANTOM_SEED, 0)
+    volume = CTVolume(hu=phantom.hu, geometry=phantom.geometry, series_uid="phantom")
+    roi = RoiMask(voxels=phantom.reader1, geometry=phantom.geometry, case_id="phantom")
+    cut = cut_slices(volume, roi, replace(spec, min_area_mm2=0.0))
+    rows = np.linspace(0, len(cut) - 1, N_REFERENCE).round().astype(int)
+    return np.stack([cut[row].hu for row in rows])
+
+
+def _training_slices(run: CompleteRun, fold: Fold) -> npt.NDArray[np.int16]:
+    """Slices of training cases, evenly over the fold: HU (at most `N_REFERENCE`, size, size)."""
+    from nephroscope.learning.training.batches import labelled_slices
+
+    rows = labelled_slices(run.snapshot.slices, run.snapshot.cohort, fold.train).rows
+    step = max(len(rows) // N_REFERENCE, 1)
+    return np.asarray(run.snapshot.slices.hu[rows[::step][:N_REFERENCE]])
+
+
+def _without_names(value: Any, names: StudyNames) -> Any:
+    """A plain value with names taken out of its texts and keys; equal keys are numbered."""
+    if isinstance(value, str):
+        return names.removed_from(value)
+    if isinstance(value, list | tuple):
+        return [_without_names(part, names) for part in value]
+    if not isinstance(value, dict):
+        return value
+    found: dict[str, Any] = {}
+    for key, part in value.items():
+        plain, n = names.removed_from(key), 2
+        while plain in found:
+            plain, n = f"{names.removed_from(key)} {n}", n + 1
+        found[plain] = _without_names(part, names)
+    return found
+
+
+def check_nothing_named(folder: Path, names: StudyNames) -> None:
+    """Search every file of a bundle, and its name, for what must not leave the study.
+
+    Raises:
+        BundleError: A file names a case, reader, site, series or path of the study.
+    """
+    for path in sorted(folder.iterdir()):
+        content = path.read_bytes()
+        if path.suffix == ".onnx":
+            texts = strings_of(content)
+        else:
+            texts = [] if path.suffix == ".npz" else [content.decode("utf-8")]  # arrays of numbers
+        found = names.found_in("\n".join(texts))
+        if found:
+            raise BundleError(
+                where=f"bundle, {path.name}",
+                expected="a file that names nothing of the study",
+                found=f"the name of a {' and of a '.join(found)}",
+                remedy="give run and subtypes names that no case, reader, site or file has; nothing was written",
+            )
 
 
 def _about(run: CompleteRun, report: Evaluation, config: TrainConfig, index: int) -> dict[str, Any]:
@@ -131,8 +212,8 @@ def _seen(run: CompleteRun, cases: set[str]) -> set[str]:
     }
 
 
-def _card(run: CompleteRun, report: Evaluation, index: int) -> str:
-    """The model card that lies in the bundle."""
+def _readme(run: CompleteRun, report: Evaluation, index: int) -> str:
+    """The README of the bundle."""
     marks = [
         mark
         for mark, on in (("SYNTHETIC phantoms", report.synthetic), ("LEAKY image split", report.leaky))
@@ -150,7 +231,7 @@ def _card(run: CompleteRun, report: Evaluation, index: int) -> str:
         "",
         "Predict:",
         "",
-        "    nephroscope predict . IMAGE --roi ROI",
+        f"    nephroscope predict . IMAGE{'' if run.snapshot.slices.spec.roi_mode == 'full' else ' --roi ROI'}",
         "",
         "## By case",
     ]

@@ -22,7 +22,7 @@ from nephroscope.records import (
     warning,
 )
 from nephroscope.regions.enhancement import check_phase, measure_enhancement
-from nephroscope.regions.measure import RoiMeasures, crop, find_parts, measure
+from nephroscope.regions.measure import RoiMeasures, Side, crop, find_parts, measure
 from nephroscope.regions.organs import Organs, organs_of
 from nephroscope.regions.surroundings import (
     LEAST_SOFT,
@@ -228,9 +228,7 @@ def _check_case(case: ChosenCase, read: ReadCase) -> CheckedCase:
     except OSError as error:
         code, message = "unreadable", f"case {case.case_id}: cannot be read: {_reason(error)}"
     else:
-        checked = (
-            _check_images(case, volume, roi) if case.format == "images" else _check_roi(case, volume, roi)
-        )
+        checked = check_case(case, volume, roi)
         of_files = dict.fromkeys((*volume.findings, *roi.findings, *_second_reader(case, volume)))
         return replace(checked, findings=(*of_files, *checked.findings))
     severity: Severity = "note" if code == "excluded" else "refusal"
@@ -250,6 +248,19 @@ def _second_reader(case: ChosenCase, volume: CTVolume) -> tuple[Finding, ...]:
         text = f"the ROI of the second annotator is not used and could not be read: {why}"
         return (warning("roi-reader2-unreadable", text, case_id=case.case_id),)
     return roi.findings
+
+
+def check_case(case: ChosenCase, volume: CTVolume, roi: RoiMask) -> CheckedCase:
+    """Findings and measures of a case that was read; those of its files are in ``volume`` and ``roi``."""
+    return (_check_images if case.format == "images" else _check_roi)(case, volume, roi)
+
+
+def check_side(stated: Side, drawn: Side, case_id: str) -> list[Finding]:
+    """Warn when the tumor was drawn on the other side of the patient than a table or a person says."""
+    if "unknown" in (stated, drawn) or stated == drawn:
+        return []
+    text = f"the tumor was drawn on the {drawn} of the patient, but it is said to be on the {stated}"
+    return [warning("roi-side-differs", text, case_id=case_id)]
 
 
 def _check_roi(case: ChosenCase, volume: CTVolume, roi: RoiMask) -> CheckedCase:

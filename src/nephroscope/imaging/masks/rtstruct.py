@@ -39,7 +39,7 @@ def read_rtstruct(rtstruct: Any, volume: CTVolume, query: TumorQuery) -> tuple[M
         RoiError: The RTSTRUCT belongs to another series, does not say which ROI is the tumor, or its contours are
             oblique, open or outside the CT. What pydicom raises for damage is not caught here.
     """
-    findings = check_series(_series_uids(rtstruct), volume, query)
+    findings = check_series(series_uids(rtstruct), volume, query)
     segments = rtstruct_segments(rtstruct)
     roi = choose_segment(segments, query)
     findings += check_frame(_frame_uid(rtstruct, roi), volume, query)
@@ -132,7 +132,8 @@ def windings(polygon: Points, shape: tuple[int, int]) -> npt.NDArray[np.int64]:
     return around
 
 
-def _series_uids(rtstruct: Any) -> list[str]:
+def series_uids(rtstruct: Any) -> list[str]:
+    """The series on which an RTSTRUCT was drawn, where it names them."""
     return [
         str(series.SeriesInstanceUID)
         for frame in rtstruct.get("ReferencedFrameOfReferenceSequence") or []

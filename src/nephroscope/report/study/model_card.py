@@ -74,7 +74,7 @@ def _headline(content: ReportContent, n_limits: int) -> str:
 def _about(content: ReportContent) -> str:
     report = content.main.report
     lines = [
-        f"* Run `{report.run}` of study `{content.title}`, nephroscope {content.version}, {content.date}",
+        f"* Run `{report.run}`, nephroscope {content.version}, {content.date}",
         f"* Network {report.model}, recipe {content.main.train.recipe}; positive subtype {report.positive}",
         f"* Digests: cohort `{report.cohort_digest}`, run `{report.run_digest}`, slices `{content.spec.digest}`",
     ]

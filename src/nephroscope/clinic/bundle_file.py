@@ -1,0 +1,256 @@
+"""bundle.json: what it holds, typed; every field is checked, and the file carries a digest of its own."""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from nephroscope.base.documents import from_plain, read_object
+from nephroscope.base.errors import BundleError, NephroscopeError
+from nephroscope.base.files import digest_of
+from nephroscope.clinic.score import FEATURES, CaseInput
+from nephroscope.records import PHASES, ClinicalFacts, Estimate, OperatingPoint, SliceSpec
+
+FORMAT = 3
+FILES = ("model.onnx", "reference.npz", "README.md")
+CARD = "MODEL_CARD.md"
+MOST_BYTES = {
+    "bundle.json": 16 << 20,
+    "model.onnx": 500_000_000,  # ResNet101, the largest network, has 170 MB
+    "reference.npz": 64 << 20,
+    "README.md": 4 << 20,
+    CARD: 4 << 20,
+}
+MOST_SUBTYPES, LONGEST_NAME = 20, 80
+REMEDY = "copy or export the bundle again"
+HEX_16, HEX_64 = re.compile(r"[0-9a-f]{16}"), re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What a network needs besides the slices of the chosen series.
+
+    Attributes:
+        phases: Contrast phases, each as slices of the same places.
+        clinical: Fields of `ClinicalFacts`.
+    """
+
+    phases: tuple[str, ...] = ()
+    clinical: tuple[str, ...] = ()
+
+    def check(self, case: CaseInput) -> None:
+        """Refuse a case that does not have them.
+
+        Raises:
+            BundleError: A phase or a clinical fact is missing.
+        """
+        missing = [phase for phase in self.phases if phase not in case.slices]
+        missing += [name for name in self.clinical if getattr(case.clinical, name, None) is None]
+        if missing:
+            raise BundleError(
+                where=f"case {case.case_id}",
+                expected=f"the data that the bundle needs: {', '.join((*self.phases, *self.clinical))}",
+                found=f"no {', '.join(missing)}",
+                remedy="give them, or use a bundle that does not need them",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What bundle.json says of the training.
+
+    Attributes:
+        slices_digests: Digests of the slices of the training and validation cases.
+        phases: Contrast phases of these cases, with the number of cases; formats before 2 do not say.
+        n_unit: What ``n_train`` and ``n_validation`` count.
+    """
+
+    synthetic: bool
+    leaky: bool
+    slices_digests: tuple[str, ...]
+    phases: dict[str, int] = field(default_factory=dict)
+    run: str = ""
+    fold: int = 0
+    cohort_digest: str = ""
+    weights_sha256: str = ""
+    protocol: str = ""
+    converged: bool = True
+    n_train: int = 0
+    n_validation: int = 0
+    n_unit: str = "case"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleFile:
+    """bundle.json. ``digest`` is that of all other fields; formats before 3 have none.
+
+    ``applicability`` holds the lowest and highest value of each of `FEATURES`; ``reference`` says what the stored
+    slices show: ``phantoms`` or ``training cases``.
+    """
+
+    subtypes: tuple[str, ...]
+    positive: str
+    slices: SliceSpec
+    slices_digest: str
+    operating_point: OperatingPoint
+    not_sure_margin: float
+    applicability: dict[str, tuple[float, float]]
+    training: Training
+    sha256: dict[str, str]
+    needs: Needs = field(default_factory=Needs)
+    evaluation: dict[str, dict[str, Estimate]] = field(default_factory=dict)
+    nephroscope: str = ""
+    made: str = ""
+    model: str = "network"
+    recipe: str = ""
+    reference: str = "training cases"
+    digest: str = ""
+
+
+def content_digest(content: Mapping[str, object]) -> str:
+    """SHA-256 of bundle.json without its field ``digest``, as canonical JSON."""
+    rest = {name: value for name, value in content.items() if name != "digest"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_bundle_file(folder: Path) -> tuple[BundleFile, int]:
+    """bundle.json, every field checked, and its format number.
+
+    Raises:
+        BundleError: It is missing or damaged, or a field is missing, of another type or out of its range.
+    """
+    if not (folder / "bundle.json").is_file():
+        raise refusal(
+            folder, "a folder with bundle.json", "none", "export the run again, or correct the path"
+        )
+    check_size(folder, "bundle.json")
+    path = folder / "bundle.json"
+    content = read_object(path, FORMAT, REMEDY, BundleError)
+    number = content["format"]
+    if isinstance(number, bool) or number < 1:
+        raise _wrong("format", f"1 to {FORMAT}", number)
+    for place, value in _numbers(content):
+        if not math.isfinite(value):
+            raise _wrong(place, "a number", value)
+    try:
+        about = from_plain(content, BundleFile, path.name, REMEDY, BundleError)
+    except BundleError:
+        raise
+    except NephroscopeError as error:  # a record says that its own value is not allowed
+        raise BundleError(
+            where=f"{path.name}, {error.where}", expected=error.expected, found=error.found, remedy=REMEDY
+        ) from error
+    except (OverflowError, RecursionError) as error:
+        raise _wrong("a number", "one that a computer can hold", "a larger one") from error
+    _check_digest(content, about, number)
+    _check_fields(about)
+    if digest_of(content["slices"]) != about.slices_digest or about.slices.digest != about.slices_digest:
+        found = f"{about.slices.digest}: the specification was edited"
+        raise refusal(folder, f"the slice specification {about.slices_digest}", found)
+    return about, number
+
+
+def _check_digest(content: Mapping[str, object], about: BundleFile, number: int) -> None:
+    if number < 3 and "digest" not in content:
+        return
+    if about.digest != content_digest(content):
+        raise _wrong("digest", "that of its other fields", "another: the file was changed or damaged")
+
+
+def _check_fields(about: BundleFile) -> None:
+    """Values that have the right type and are still not allowed."""
+    _check_subtypes(about.subtypes, about.positive)
+    for place, value, high in (
+        ("operating_point.threshold", about.operating_point.threshold, 1.0),
+        ("not_sure_margin", about.not_sure_margin, 0.5),
+    ):
+        if not 0 <= value <= high:
+            raise _wrong(place, f"a number from 0 to {high:g}", value)
+    if set(about.applicability) != set(FEATURES):
+        found = ", ".join(about.applicability) or "none"
+        raise _wrong("applicability", f"limits of {', '.join(FEATURES)}", found)
+    for name, (low, high) in about.applicability.items():
+        if low > high:
+            raise _wrong(f"applicability.{name}", "the lower limit first", [low, high])
+    if not set(FILES) <= set(about.sha256) <= {*FILES, CARD}:
+        raise _wrong("sha256", f"digests of {', '.join(FILES)}", ", ".join(about.sha256) or "none")
+    for name, digest in about.sha256.items():
+        if not HEX_64.fullmatch(digest):
+            raise _wrong(f"sha256.{name}", "64 hexadecimal digits", digest)
+    _check_training(about)
+
+
+def _check_subtypes(names: tuple[str, ...], positive: str) -> None:
+    if not 2 <= len(names) <= MOST_SUBTYPES or len(set(names)) < len(names):
+        raise _wrong("subtypes", f"2 to {MOST_SUBTYPES} different names", list(names))
+    for name in names:
+        if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
+            raise _wrong("subtypes", f"names of 1 to {LONGEST_NAME} printable characters", name)
+    if positive not in names:
+        raise _wrong("positive", f"one of {', '.join(names)}", positive)
+
+
+def _check_training(about: BundleFile) -> None:
+    for digest in about.training.slices_digests:
+        if not HEX_16.fullmatch(digest):
+            raise _wrong("training.slices_digests", "16 hexadecimal digits each", digest)
+    for place, phases in (
+        ("training.phases", tuple(about.training.phases)),
+        ("needs.phases", about.needs.phases),
+    ):
+        for phase in phases:
+            if phase not in PHASES:
+                raise _wrong(place, f"phases, of {', '.join(PHASES)}", phase)
+    for place, n in (
+        *((f"training.phases.{phase}", n) for phase, n in about.training.phases.items()),
+        ("training.n_train", about.training.n_train),
+        ("training.n_validation", about.training.n_validation),
+    ):
+        if n < 0:
+            raise _wrong(place, "a number of cases", n)
+    for name in about.needs.clinical:
+        if name not in {f.name for f in fields(ClinicalFacts)}:
+            raise _wrong("needs.clinical", "fields of the clinical table", name)
+
+
+def _numbers(value: object, place: str = "") -> Iterator[tuple[str, float]]:
+    """Every decimal number in a JSON value, with its place."""
+    if isinstance(value, float):
+        yield place, value
+    elif isinstance(value, dict):
+        for name, part in value.items():
+            yield from _numbers(part, f"{place}.{name}".removeprefix("."))
+    elif isinstance(value, list):
+        for part in value:
+            yield from _numbers(part, f"{place}[]")
+
+
+def check_size(folder: Path, name: str) -> None:
+    """Refuse a file of a bundle that is larger than any that this program exports.
+
+    Raises:
+        BundleError: It is.
+    """
+    n, most = (folder / name).stat().st_size, MOST_BYTES[name]
+    if n > most:
+        raise refusal(folder, f"{name} of at most {most / 1e6:.0f} MB", f"{n / 1e6:.0f} MB")
+
+
+def _wrong(place: str, expected: str, found: object) -> BundleError:
+    """The refusal of a field of bundle.json."""
+    said = found if isinstance(found, str) else repr(found)
+    return BundleError(
+        where=f"bundle.json, {place}",
+        expected=expected,
+        found=said[:200].encode("ascii", "backslashreplace").decode(),
+        remedy=REMEDY,
+    )
+
+
+def refusal(folder: Path, expected: str, found: str, remedy: str = REMEDY) -> BundleError:
+    """The refusal of a bundle as a whole."""
+    return BundleError(where=f"bundle {folder.name}", expected=expected, found=found, remedy=remedy)

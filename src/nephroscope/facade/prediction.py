@@ -1,0 +1,301 @@
+"""A patient's files and a bundle -> the answer with everything that is doubtful about it, as one document.
+
+The CT and the ROI are checked as `nephroscope check` does, by the same code. A warning that is found there, or a
+contrast phase that the network never saw, leaves the answer at "not sure".
+"""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nephroscope.base.errors import RoiError
+from nephroscope.base.version import __version__
+from nephroscope.clinic.bundle import Bundle, open_bundle
+from nephroscope.clinic.picture import save_picture
+from nephroscope.clinic.predict import check_phase, check_roi_given, predict
+from nephroscope.facade.patient import UNNAMED, PatientCt, read_patient
+from nephroscope.imaging.read import read_roi
+from nephroscope.imaging.slice_images import source_words
+from nephroscope.records import (
+    Answer,
+    Case,
+    ChoiceRule,
+    ChosenCase,
+    CTVolume,
+    Finding,
+    RoiMask,
+    RoiRef,
+    SeriesRef,
+)
+from nephroscope.regions.check import check_case, check_side
+from nephroscope.regions.measure import Side
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilesToPredict:
+    """The files of one case to predict, and what is known of it.
+
+    Attributes:
+        image: As in `read_patient`.
+        roi: As in `read_roi`, with ``tumor_label`` and ``tumor_name``; None for a bundle of whole slices.
+        case_id: Name of the case; None takes the PatientID of the DICOM files.
+        side: Side of the patient on which the tumor is said to be.
+        picture: PNG to write: the slice with the largest cross-section and the ROI's outline.
+        window_level_hu, window_width_hu, spacing_mm: Of an 8-bit slice.
+    """
+
+    image: Path
+    roi: Path | None = None
+    case_id: str | None = None
+    tumor_label: int = 1
+    tumor_name: str = ""
+    side: Side = "unknown"
+    picture: Path | None = None
+    window_level_hu: float = 40.0
+    window_width_hu: float = 400.0
+    spacing_mm: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictedSlice:
+    """One slice; ``slice_index`` counts from 0, from the feet."""
+
+    slice_index: int
+    area_mm2: float
+    probabilities: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictedSeries:
+    """The CT that was used.
+
+    Attributes:
+        phase: Contrast phase, ``unknown`` where the files do not say it; ``evidence`` is the text it was found in.
+        n_series: CT series of the patient among which it was chosen.
+    """
+
+    series_uid: str
+    phase: str
+    evidence: str
+    n_slices: int
+    slice_spacing_mm: float
+    pixel_spacing_mm: tuple[float, float]
+    n_series: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictedSide:
+    """The side on which the tumor is said to be, and that on which it was drawn."""
+
+    stated: Side
+    drawn: Side
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsedBundle:
+    """The bundle that answered; ``phases`` are those of its training cases, with the number of cases."""
+
+    model: str
+    model_digest: str
+    nephroscope: str
+    made: str
+    phases: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What `nephroscope predict --json` prints; docs/reference/prediction.schema.json describes it.
+
+    Attributes:
+        nephroscope: Version of the program.
+        date: In UTC, ISO 8601.
+        call: The subtype called; None means not sure.
+        forced_call: The call if "not sure" were not allowed.
+        threshold: On the probability of the subtype ``positive``.
+        timings: Seconds of each part.
+        picture: File that was written; empty without one.
+    """
+
+    format: int
+    nephroscope: str
+    date: str
+    case_id: str
+    probabilities: dict[str, float]
+    call: str | None
+    forced_call: str
+    reason: str
+    positive: str
+    threshold: float
+    not_sure_margin: float
+    series: PredictedSeries
+    side: PredictedSide
+    slices: tuple[PredictedSlice, ...]
+    findings: tuple[Finding, ...]
+    bundle: UsedBundle
+    seconds: float
+    timings: dict[str, float]
+    model_digest: str
+    picture: str = ""
+    research_use_only: bool = True
+
+
+def predict_files(bundle: Path, files: FilesToPredict) -> Prediction:
+    """Predict from files.
+
+    Raises:
+        BundleError: The bundle is damaged, not allowed, or has a newer format.
+        SeriesError: The image cannot be read as a CT, or it is not clear which series is meant.
+        RoiError: The ROI is missing, empty, no tumor, or does not lie on the CT.
+    """
+    started = time.perf_counter()
+    with ThreadPoolExecutor(1) as pool:
+        opening = pool.submit(_timed_open, bundle)  # ONNX Runtime is loaded while the CT is read
+        known = files.case_id or ""
+        unplaced = (
+            read_roi(files.roi, None, known, files.tumor_label, files.tumor_name) if files.roi else None
+        )
+        ct = read_patient(
+            files.image, unplaced, files.window_level_hu, files.window_width_hu, files.spacing_mm
+        )
+        name = files.case_id or ct.name
+        roi = replace(unplaced, case_id=name).on(ct.volume) if unplaced else None
+        read = time.perf_counter()
+        opened, open_s = opening.result()
+    case = _case(files, ct, name)
+    answer, drawn, parts = answer_with_doubts(opened, replace(ct, name=name), roi, files.side, case)
+    if files.picture is not None:
+        save_picture(files.picture, ct.volume, roi, answer.summary())
+    seconds = {"open_bundle": open_s, "read": read - started} | parts
+    seconds["total"] = time.perf_counter() - started
+    return _document(
+        opened, answer, ct, PredictedSide(stated=files.side, drawn=drawn), seconds, files.picture
+    )
+
+
+def answer_with_doubts(
+    bundle: Bundle, ct: PatientCt, roi: RoiMask | None, side: Side = "unknown", case: ChosenCase | None = None
+) -> tuple[Answer, Side, dict[str, float]]:
+    """The answer, the side on which the tumor was drawn, and the seconds of each part.
+
+    Args:
+        bundle: Opened.
+        ct: With its phase.
+        roi: The tumor on its grid; None for a bundle of whole slices.
+        side: On which the tumor is said to be.
+        case: Where the files lie, for kidneys in the ROI file; None for a CT in memory.
+
+    Raises:
+        RoiError: The ROI is missing, is no tumor, or does not lie on the CT.
+        BundleError: The bundle needs more than the slices of one series.
+    """
+    started = time.perf_counter()
+    check_roi_given(bundle, roi, ct.name)
+    doubts: Sequence[Finding] = check_phase(bundle, ct.phase, ct.evidence, ct.name)
+    drawn: Side = "unknown"
+    if roi is not None:
+        checked = check_case(case or in_memory(ct.volume, roi.case_id or ct.name, ct.phase), ct.volume, roi)
+        drawn = checked.measures.side if checked.measures else drawn
+        doubts = [*checked.findings, *check_side(side, drawn, ct.name), *doubts]
+    refused = next((finding for finding in doubts if finding.severity == "refusal"), None)
+    if refused is not None:
+        raise RoiError(
+            where=f"case {ct.name}",
+            expected="a tumor",
+            found=refused.message.removeprefix("expected a tumor, found ").partition(";")[0],
+            remedy="choose another label, or export the ROI again",
+        )
+    checked_s = time.perf_counter() - started
+    answer, parts = predict(bundle, ct.volume, roi, doubts, ct.name)
+    return answer, drawn, {"check": checked_s} | parts
+
+
+def in_memory(volume: CTVolume, case_id: str, phase: str) -> ChosenCase:
+    """A case of a CT that was read before, without files."""
+    gray = any(finding.code == "eight-bit" for finding in volume.findings)
+    series = SeriesRef(
+        name="ct",
+        image=Path(),
+        format="images" if gray else "dicom",
+        phase=phase,
+        series_uid=volume.series_uid,
+    )
+    return Case(case_id=case_id, patient_id=case_id, series=(series,)).chosen(ChoiceRule())
+
+
+def _case(files: FilesToPredict, ct: PatientCt, name: str) -> ChosenCase:
+    case = in_memory(ct.volume, name or UNNAMED, ct.phase)
+    words = source_words(files.window_level_hu, files.window_width_hu)
+    series = replace(case.ct, source=words if case.format == "images" else "HU")
+    rois: tuple[RoiRef, ...] = ()
+    if files.roi is not None:
+        rois = (
+            RoiRef(
+                author="reader-1", path=files.roi, series="ct", label=files.tumor_label, name=files.tumor_name
+            ),
+        )
+    return replace(case, ct=series, series=(series,), rois=rois)
+
+
+def _document(
+    bundle: Bundle,
+    answer: Answer,
+    ct: PatientCt,
+    side: PredictedSide,
+    seconds: dict[str, float],
+    picture: Path | None,
+) -> Prediction:
+    timings = {name: round(value, 4) for name, value in seconds.items()}
+    slice_mm, row_mm, col_mm = ct.volume.geometry.spacing_mm
+    return Prediction(
+        format=FORMAT,
+        nephroscope=__version__,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        case_id=answer.case_id,
+        probabilities=answer.probabilities,
+        call=answer.call,
+        forced_call=answer.forced_call,
+        reason=answer.reason,
+        positive=bundle.scorer.positive,
+        threshold=bundle.scorer.point.threshold,
+        not_sure_margin=bundle.scorer.not_sure_margin,
+        series=PredictedSeries(
+            series_uid=ct.volume.series_uid,
+            phase=ct.phase,
+            evidence=ct.evidence,
+            n_slices=ct.volume.geometry.shape[0],
+            slice_spacing_mm=round(float(slice_mm), 4),
+            pixel_spacing_mm=(round(float(row_mm), 4), round(float(col_mm), 4)),
+            n_series=ct.n_series,
+        ),
+        side=side,
+        slices=tuple(
+            PredictedSlice(
+                slice_index=part.slice_index,
+                area_mm2=round(part.area_mm2, 1),
+                probabilities=dict(zip(answer.probabilities, part.probabilities, strict=True)),
+            )
+            for part in answer.slices
+        ),
+        findings=answer.findings,
+        bundle=UsedBundle(
+            model=bundle.about.model,
+            model_digest=answer.model_digest,
+            nephroscope=bundle.about.nephroscope,
+            made=bundle.about.made,
+            phases=dict(bundle.phases),
+        ),
+        seconds=timings["total"],
+        timings=timings,
+        model_digest=answer.model_digest,
+        picture=str(picture) if picture else "",
+    )
+
+
+def _timed_open(folder: Path) -> tuple[Bundle, float]:
+    started = time.perf_counter()
+    return open_bundle(folder), time.perf_counter() - started

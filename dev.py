@@ -197,6 +197,9 @@ def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1] not in verbs:
         print(__doc__)
         sys.exit(0 if sys.argv[1:] in ([], ["-h"], ["--help"]) else 2)
+    os.environ.pop(
+        "PYTHONDONTWRITEBYTECODE", None
+    )  # in .venv, compiled modules halve the start of every process
     verbs[sys.argv[1]](sys.argv[2:])
 
 

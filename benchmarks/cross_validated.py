@@ -6,8 +6,8 @@ fitted for all studies at once (the script first prints how far that is from `fi
 layer, its own random start and 120 steps of Adam: overconfident, and on another scale in every fold. The truth is the
 mean over the folds' fits of the AUC (accuracy, Brier score) on new patients.
 
-Run with `python benchmarks/cross_validated.py [STUDIES] [KIND ...]`; 100 studies of both kinds take about seven minutes
-of one core.
+Run with `python benchmarks/cross_validated.py [STUDIES] [KIND ...]`; 100 studies of both kinds take about seven
+minutes of one core.
 """
 
 import sys

@@ -8,6 +8,7 @@ from nephroscope.statistics import intervals, metrics
 from nephroscope.statistics.cross_validation import variance_factor
 from nephroscope.statistics.estimates import Rows, estimate_all, shares_of
 from nephroscope.statistics.intervals import Patients, percentile_interval, percentile_limits
+from nephroscope.statistics.resampling import roc_band
 
 
 @pytest.mark.parametrize(
@@ -205,7 +206,7 @@ def test_bootstrap_of_independent_rows_agrees_with_delong():
 def test_roc_band_holds_the_curve():
     scores, y, patients = cohort(np.random.default_rng(3))
     grid = np.linspace(0, 1, 21)
-    low, high = intervals.roc_band(scores, y, patients, grid, (200, 0, 0.95))
+    low, high = roc_band(scores, y, patients, grid, (200, 0, 0.95))
     curve = np.interp(grid, *metrics.roc_points(scores, y))
     assert np.isnan(low[-1])  # at a false positive rate of 1 every resample agrees
     known = ~np.isnan(low)

@@ -65,7 +65,7 @@ class Auc(DirectedScoreCommand):
                 mark = "headline" if key == found.headline else ""
                 se = number_text(found.se.get(key))
                 listed.append([name, *limits_text(estimate), se, mark, estimate.method])
-            if (found.auc.value or 0.0) < 0.5:
+            if found.auc.value is not None and found.auc.value < 0.5:
                 how = "omit" if self.lower_is_positive else "if low scores mean positive, use"
                 notes.append(
                     f"{name}: AUC below 0.5: {scored.positive} has lower scores than the other class; scores were "

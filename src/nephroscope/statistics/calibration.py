@@ -7,6 +7,7 @@ average (underconfident). With an intercept below 0 they are too high on the who
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 
@@ -34,6 +35,7 @@ from nephroscope.statistics.resampling import (
     patients_of_each,
     patients_words,
     whole_draws,
+    widened_band,
 )
 
 FEWEST = 5  # patients of each class that a curve needs
@@ -113,6 +115,7 @@ def calibration_curve(
     if np.isnan(y).any():
         return CalibrationCurve(curve=no_curve(patients, UNSETTLED), bins=bins)
     low, high = percentile_limits(cells.resampled(values, y, config), config.confidence)
+    low, high = widened_band(y, (low, high), patients, (0.0, 1.0))
     kind = "linear" if columns.shape[1] == 2 else f"restricted cubic spline, {columns.shape[1]} knots"
     words = f"logistic, {kind}; {bootstrap_words(patients, config)}"
     if min(patients_of_each(patients, is_positive)) < 200:
@@ -149,6 +152,7 @@ def _brier(
             bound = clopper_pearson(0, patients.n, config.confidence)[1]
             how = f"bound: Clopper-Pearson for the share of patients off, none of {patients.n}"
             interval = Interval.of((0.0, bound), f"no probability is off; {how}", config.confidence)
+        interval = interval.widened(float(at), patients.n_folds, (0.0 if name == "brier" else -inf, 1.0))
         found[name] = interval.around(float(at), n, unit)
     return found
 
@@ -176,8 +180,10 @@ def _distances(
     found = {}
     for name, v, column in zip(names, value, drawn.T, strict=True):
         interval = percentile_interval(column, patients_words(patients), config.confidence)
-        if interval.low is not None:
-            interval = interval._replace(method=f"{interval.method}; never below 0, so high in small samples")
+        if interval.low is not None and interval.high is not None:
+            words = f"{interval.method}; never below 0, so high in small samples"
+            interval = Interval(min(interval.low, float(v)), max(interval.high, float(v)), words)
+            interval = interval.widened(float(v), patients.n_folds, (0.0, 1.0))
         found[name] = interval.around(float(v), p.size, unit)
     return found
 

@@ -11,7 +11,14 @@ from nephroscope.records import Answer, Estimate, EvaluationConfig, OperatingPoi
 from nephroscope.statistics.estimates import Rows, estimate_all, rows_of_cases
 from nephroscope.statistics.intervals import Patients, percentile_interval, percentile_limits
 from nephroscope.statistics.metrics import Bools, Floats, Proportion
-from nephroscope.statistics.resampling import Cells, Curve, bootstrap_words, patients_words, whole_draws
+from nephroscope.statistics.resampling import (
+    Cells,
+    Curve,
+    bootstrap_words,
+    patients_words,
+    whole_draws,
+    widened_band,
+)
 
 Unit = Literal["image", "case"]
 GRID = np.arange(1, 51) / 50
@@ -53,7 +60,7 @@ def risk_coverage(
     value = _risks(distance, wrong)(np.ones((1, wrong.size)))[0]
     cells = Cells.of(distance, wrong, patients)
     drawn = cells.resampled(_risks(cells.value, cells.flag), value, config)
-    low, high = percentile_limits(drawn, config.confidence)
+    low, high = widened_band(value, percentile_limits(drawn, config.confidence), patients, (0.0, 1.0))
     risk = Curve(
         x=GRID,
         y=value[:-1],
@@ -64,6 +71,7 @@ def risk_coverage(
         method=bootstrap_words(patients, config),
     )
     interval = percentile_interval(drawn[:, -1], patients_words(patients), config.confidence)
+    interval = interval.widened(float(value[-1]), patients.n_folds, (0.0, 1.0))
     return CoverageCurve(
         risk=risk,
         aurc=interval.around(float(value[-1]), wrong.size, unit),

@@ -18,6 +18,7 @@ from nephroscope.statistics.resampling import (
     no_curve,
     plain,
     whole_draws,
+    widened_band,
 )
 
 THRESHOLDS = np.arange(1, 100) / 100
@@ -90,6 +91,7 @@ def decision_curve(
     drawn[~np.isfinite(drawn)] = np.nan
     alone = is_alone(patients, is_positive)
     low, high = percentile_limits(drawn[:0] if alone else drawn, config.confidence)
+    low, high = widened_band(value, (low, high), patients)
     words = ONE_PATIENT if alone else bootstrap_words(patients, config)
     if not alone and np.isnan(low).any():
         words += f"; {NO_BAND}"

@@ -333,30 +333,6 @@ def mean_statistic(parts: Sequence[Statistic]) -> Statistic:
     return lambda weights: np.mean([part(weights) for part in parts], axis=0)
 
 
-def roc_band(
-    scores: Floats, is_positive: Bools, patients: Patients, grid: Floats, settings: tuple[int, int, float]
-) -> tuple[Floats, Floats]:
-    """Pointwise band of the true positive rate at the false positive rates of ``grid`` (g,).
-
-    By patient bootstrap; NaN where all resamples agree or if a class has one patient. ``settings`` are resamples,
-    seed and confidence.
-    """
-    resamples, seed, confidence = settings
-    if min(patients.count(is_positive), patients.count(~is_positive)) < 2:
-        return np.full(grid.size, np.nan), np.full(grid.size, np.nan)
-    order = np.argsort(-scores, kind="stable")
-    last = np.append(np.diff(scores[order]) != 0, True)
-    owner, positive = patients.row[order], is_positive[order]
-    curves = []
-    for weights in resampled_weights(patients, resamples, seed):
-        w = weights[:, owner]
-        tp, fp = np.cumsum(w * positive, axis=1)[:, last], np.cumsum(w * ~positive, axis=1)[:, last]
-        for t, f in zip(tp, fp, strict=True):
-            if t[-1] > 0 and f[-1] > 0:
-                curves.append(np.interp(grid, np.append(0, f / f[-1]), np.append(0, t / t[-1])))
-    return percentile_limits(np.array(curves), confidence)
-
-
 def _wins(scores: Floats, is_positive: Bools, patients: Patients) -> Floats:
     """Comparisons won by each positive patient (rows) against each negative patient (columns); ties half.
 

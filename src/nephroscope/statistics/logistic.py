@@ -1,6 +1,7 @@
 """Calibration intercept, slope and observed-to-expected ratio with intervals, and the logistic fits they need."""
 
 from collections.abc import Callable
+from math import inf
 
 import numpy as np
 from scipy.optimize import brentq
@@ -180,6 +181,9 @@ def intercept_and_slope(
             estimates[name] = no_estimate(f"undefined: {why[name]}", n, unit)
             continue
         interval = Interval(*intervals.get(name, (None, None)), words[name])
+        if value is not None:
+            ends = (0.0, inf) if name == "observed_expected" else (-inf, inf)
+            interval = interval.widened(value, patients.n_folds, ends)
         if None in interval[:2] and not interval.method.startswith("no interval"):
             endless = f"{interval.method}; without a finite limit, as the classes hardly overlap"
             interval = interval._replace(method=endless)

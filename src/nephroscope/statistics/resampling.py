@@ -12,7 +12,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from nephroscope.records import EvaluationConfig, counted_noun
-from nephroscope.statistics.intervals import Patients, percent, resampled_weights
+from nephroscope.statistics.cross_validation import fold_words, variance_factor
+from nephroscope.statistics.intervals import Patients, percent, percentile_limits, resampled_weights
 from nephroscope.statistics.metrics import Bools, Floats, Ints
 
 MOST_ROWS = 5000  # up to here every row is its own cell
@@ -170,10 +171,46 @@ def whole_draws(patients: Patients) -> Patients:
     return replace(patients, stratum=np.zeros_like(patients.stratum))
 
 
+def widened_band(
+    y: Floats, band: tuple[Floats, Floats], patients: Patients, ends: tuple[float, float] = (-np.inf, np.inf)
+) -> tuple[Floats, Floats]:
+    """A band (g,) around ``y`` (g,) with the larger variance of cross-validated answers, cut to what may be."""
+    times = variance_factor(patients.n_folds) ** 0.5
+    low, high = (np.clip(y + times * (limit - y), *ends) for limit in band)
+    return (low, high) if times > 1 else band
+
+
+def roc_band(
+    scores: Floats, is_positive: Bools, patients: Patients, grid: Floats, settings: tuple[int, int, float]
+) -> tuple[Floats, Floats]:
+    """Pointwise band of the true positive rate at the false positive rates of ``grid`` (g,).
+
+    By patient bootstrap; NaN where all resamples agree or if a class has one patient. ``settings`` are resamples,
+    seed and confidence.
+    """
+    resamples, seed, confidence = settings
+    if min(patients.count(is_positive), patients.count(~is_positive)) < 2:
+        return np.full(grid.size, np.nan), np.full(grid.size, np.nan)
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.diff(scores[order]) != 0, True)
+    owner, positive = patients.row[order], is_positive[order]
+    curves = []
+    for weights in resampled_weights(patients, resamples, seed):
+        w = weights[:, owner]
+        tp, fp = np.cumsum(w * positive, axis=1)[:, last], np.cumsum(w * ~positive, axis=1)[:, last]
+        for t, f in zip(tp, fp, strict=True):
+            if t[-1] > 0 and f[-1] > 0:
+                curves.append(np.interp(grid, np.append(0, f / f[-1]), np.append(0, t / t[-1])))
+    low, high = percentile_limits(np.array(curves), confidence)
+    t, f = (np.append(0, np.cumsum(side)[last] / np.count_nonzero(side)) for side in (positive, ~positive))
+    return widened_band(np.interp(grid, f, t), (low, high), patients, (0.0, 1.0))
+
+
 def bootstrap_words(patients: Patients, config: EvaluationConfig) -> str:
     """How a band was drawn, in words."""
     whose = patients_words(patients)
-    return f"patient bootstrap, {config.resamples} resamples of {whose}, {percent(config.confidence)}"
+    words = f"patient bootstrap, {config.resamples} resamples of {whose}, {percent(config.confidence)}"
+    return words + fold_words(patients.n_folds)
 
 
 def is_alone(patients: Patients, is_positive: Bools) -> bool:

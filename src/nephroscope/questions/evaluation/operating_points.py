@@ -126,7 +126,11 @@ def operating_point_at(
 def _arrays(members: Sequence[Answer], positive: str) -> tuple[Floats, Bools, Patients]:
     p = np.array([m.probabilities[positive] for m in members], dtype=np.float64)
     yes = np.array([m.truth == positive for m in members], dtype=bool)
-    return p, yes, Patients.of([m.patient_id for m in members], yes.astype(np.intp))
+    return (
+        p,
+        yes,
+        Patients.of([m.patient_id for m in members], yes.astype(np.intp), [m.fold for m in members]),
+    )
 
 
 def _point(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from nephroscope.intake.export.series_table import SEEN_FILE, seen_rows
-from nephroscope.records import Answer, ChosenCase, Cohort, Estimate, EvaluationConfig, counted_noun
+from nephroscope.records import Answer, ChosenCase, Cohort, Estimate, EvaluationConfig
 from nephroscope.statistics.estimates import Rows, areas_of, estimate_all, rows_of_cases, shares_of
 from nephroscope.statistics.intervals import (
     CHUNK,
@@ -18,10 +18,8 @@ from nephroscope.statistics.intervals import (
     clustered_bootstrap,
     mean_statistic,
     no_estimate,
-    percentile_interval,
-    ratio_statistic,
 )
-from nephroscope.statistics.mcnemar import holm
+from nephroscope.statistics.mcnemar import holm, square_and_add
 from nephroscope.statistics.metrics import Bools, Floats, Ints
 
 UNKNOWN = "unknown"
@@ -181,39 +179,48 @@ def _subgroup(table: _Table, attribute: str, value: str, inside: Bools, is_known
     few = _too_few(table, inside)
     if few:
         return _counted(table, attribute, value, inside, few)
-    part = _taken(table.rows, inside)
-    areas = {"auc": areas_of(part, table.subtypes, table.positive)["auc"]}
-    shares = {"accuracy": shares_of(part, table.subtypes, table.positive)["accuracy"]}
-    figures = estimate_all(part, shares, areas, table.config)
+    figures = _figures(table, inside)
     rest = is_known & ~inside
     few = _too_few(table, rest)
     if few:
         why = f"the other cases: {few}" if rest.any() else "no other case"
         return replace(_counted(table, attribute, value, inside, why), figures=figures)
-    gaps, p = _gaps(table, inside, rest)
+    gaps, p = _gaps(table, figures, inside, rest)
     return replace(_counted(table, attribute, value, inside, ""), figures=figures, gaps=gaps, p=p)
 
 
-def _gaps(table: _Table, inside: Bools, rest: Bools) -> tuple[dict[str, Estimate], float]:
-    """Difference of each figure between two parts of the rows, with interval, and the p of the AUC's."""
-    parts = [(_area(table, part), _accuracy(table, part)) for part in (inside, rest)]
-    statistics = {
-        name: _difference(mine, theirs) for name, mine, theirs in zip(NAMES, parts[0], parts[1], strict=True)
+def _figures(table: _Table, part: Bools) -> dict[str, Estimate]:
+    rows = _taken(table.rows, part)
+    areas = {"auc": areas_of(rows, table.subtypes, table.positive)["auc"]}
+    shares = {"accuracy": shares_of(rows, table.subtypes, table.positive)["accuracy"]}
+    return estimate_all(rows, shares, areas, table.config)
+
+
+def _gaps(
+    table: _Table, mine: Mapping[str, Estimate], inside: Bools, rest: Bools
+) -> tuple[dict[str, Estimate], float]:
+    """Difference of each figure between two parts of the rows, from their own limits, and the p of the AUC's.
+
+    Source:
+        Newcombe 1998, Stat Med 17:873, method 10; Zou and Donner 2008 (limits squared and added); why not the
+        bootstrap: `benchmarks/interval_coverage.py`.
+    """
+    patients, config, theirs = table.rows.patients, table.config, _figures(table, rest)
+    gaps = {
+        name: square_and_add(
+            (mine[name], theirs[name]), 0.0, "limits of both squared and added", config.confidence
+        )
+        for name in NAMES
     }
-    patients, config = table.rows.patients, table.config
-    drawn = clustered_bootstrap(statistics, patients, config.resamples, config.seed)
-    once = np.ones((1, patients.n))
-    value = {name: float(statistic(once)[0]) for name, statistic in statistics.items()}
     owners = patients.row[inside]
     if np.isin(patients.row[rest], owners).any():
-        p, test = _bootstrap_p(drawn["auc"]), "p by the same bootstrap, as patients are on both sides"
+        gap = _difference(_area(table, inside), _area(table, rest))
+        drawn = clustered_bootstrap({"auc": gap}, patients, config.resamples, config.seed)
+        p, test = _bootstrap_p(drawn["auc"]), "p by bootstrap, as patients are on both sides"
     else:
-        p = _permutation_p(table, inside | rest, owners, value["auc"])
+        p = _permutation_p(table, inside | rest, owners, gaps["auc"].value or 0.0)
         test = "p by permuting patients in their class"
-    whose, n = counted_noun(patients.n, "patient"), int(np.count_nonzero(inside | rest))
-    found = {name: percentile_interval(drawn[name], whose, config.confidence) for name in NAMES}
-    found["auc"] = found["auc"]._replace(method=f"{found['auc'].method}; {test}")
-    return {name: found[name].around(value[name], n) for name in NAMES}, p
+    return gaps | {"auc": replace(gaps["auc"], method=f"{gaps['auc'].method}; {test}")}, p
 
 
 def _permutation_p(table: _Table, known: Bools, owners: Ints, observed: float) -> float:
@@ -253,12 +260,6 @@ def _area(table: _Table, part: Bools) -> Statistic:
     return mean_statistic([auc_statistic(scores, yes, taken.patients) for scores, yes in areas])
 
 
-def _accuracy(table: _Table, part: Bools) -> Statistic:
-    taken = _taken(table.rows, part, renumber=False)
-    right = taken.called == taken.truth
-    return ratio_statistic(right, np.ones_like(right), taken.patients)
-
-
 def _difference(mine: Statistic, theirs: Statistic) -> Callable[[Floats], Floats]:
     return lambda weights: mine(weights) - theirs(weights)
 
@@ -268,7 +269,8 @@ def _taken(rows: Rows, part: Bools, renumber: bool = True) -> Rows:
     owner = rows.patients.row[part]
     patients = replace(rows.patients, row=owner)
     if renumber:
-        patients = Patients.of([str(i) for i in owner.tolist()], rows.truth[part])
+        whole = Patients.of([str(i) for i in owner.tolist()], rows.truth[part])
+        patients = replace(whole, n_folds=rows.patients.n_folds)
     return replace(rows, truth=rows.truth[part], called=rows.called[part], p=rows.p[part], patients=patients)
 
 

@@ -74,7 +74,12 @@ METRICS = Checklist(
             Item("25", "comparison with simple models", "simple", "run `nephroscope compare`"),
         ),
         "Testing": (
-            Item("26", "internal testing", "internal"),
+            Item(
+                "26",
+                "internal testing",
+                "held out",
+                "cross-validation alone is no test: hold patients out with `nephroscope split --holdout`",
+            ),
             Item("27", "external testing", "external", "there is no external test set: say why"),
         ),
         "Open science": (

@@ -5,6 +5,7 @@ Source: Collins et al., BMJ 2024;385:e078378, doi 10.1136/bmj-2023-078378.
 
 from nephroscope.report.checklists.checklist import Checklist, Item
 
+NO_UPDATING = "cross-validation alone: no model was evaluated on other patients and updated"
 BY_SITE = "figures by site: too few patients of each subtype at two sites, or one site"
 EXPORT = "where it can be obtained; `nephroscope export` writes it as a bundle"
 
@@ -56,7 +57,7 @@ TRIPOD = Checklist(
             ),
             Item("12d", "heterogeneity between clusters", "sites", BY_SITE),
             Item("12e", "measures and plots of performance", "metrics+calibration+utility", left="why these"),
-            Item("12f", "updating of the model (E)", "updating"),
+            Item("12f", "updating of the model (E)", "updating", NO_UPDATING),
             Item("12g", "how predictions were computed (E)", "output+ensemble"),
             Item("13", "class imbalance", "balance"),
             Item("14", "fairness", "fairness"),
@@ -94,7 +95,7 @@ TRIPOD = Checklist(
             Item("22", "the full model, so that others can use it (D)", "", EXPORT),
             Item("23a", "performance with intervals, also in subgroups", "performance+calibration+subgroups"),
             Item("23b", "heterogeneity of performance", "sites", BY_SITE),
-            Item("24", "results of updating (E)", "updating"),
+            Item("24", "results of updating (E)", "updating", NO_UPDATING),
         ),
         "Discussion": (
             Item("25", "interpretation, fairness, earlier studies"),

@@ -152,7 +152,7 @@ def _two(
 def _truth(content: ReportContent, members: Sequence[Answer]) -> tuple[Ints, Patients]:
     subtypes = content.main.report.subtypes
     truth = np.array([subtypes.index(m.truth or "") for m in members], dtype=np.intp)
-    return truth, Patients.of([m.patient_id for m in members], truth)
+    return truth, Patients.of([m.patient_id for m in members], truth, [m.fold for m in members])
 
 
 def marked_leaky(found: Any) -> Any:

@@ -7,7 +7,15 @@ from collections import Counter
 from collections.abc import Sequence
 
 from nephroscope.questions.saliency.checks import weights_verdict
-from nephroscope.records import DEVELOPMENT, Answer, Evaluation, EvaluationGroup, counted_noun
+from nephroscope.records import (
+    DEVELOPMENT,
+    INTERNAL_TEST,
+    OUT_OF_FOLD,
+    Answer,
+    Evaluation,
+    EvaluationGroup,
+    counted_noun,
+)
 from nephroscope.report.cohort.characteristics import characteristics_by_part
 from nephroscope.report.page.names import CONSENSUS, group_name, with_interval
 from nephroscope.report.page.section import Evidence
@@ -152,6 +160,8 @@ def _of_parts(content: ReportContent) -> dict[str, Evidence]:
     }
     if internal:
         found["internal"] = Evidence(_test_sets(internal), "#results", patients_in_both)
+    if held_out := [g for g in internal if g.name == INTERNAL_TEST]:
+        found["held out"] = Evidence(_test_sets(held_out), "#results", patients_in_both)
     if external:
         found["external"] = _external(content, external)
     return found
@@ -304,7 +314,7 @@ def _of_probabilities(appraisal: Appraisal) -> dict[str, Evidence]:
         )
     if any(g.decision is not None for g in groups):
         found["utility"] = Evidence("decision curve", "#calibration; figures/decision-*.svg")
-    if appraisal.rescalings:
+    if appraisal.rescalings and any(name != OUT_OF_FOLD for name in appraisal.groups):
         found["updating"] = Evidence(
             "temperature and Platt scaling, fitted on other patients; all other figures are without it",
             "#calibration; tables/rescaling.csv",

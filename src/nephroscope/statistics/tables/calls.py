@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +107,7 @@ def _test(
     one, two = (each[mask] for each in right)
     own = [owners.ids[i] for i in np.flatnonzero(mask).tolist()]
     _, classes = np.unique(truth[mask], return_inverse=True)
-    patients = Patients.of(own, classes.astype(np.intp))
+    patients = replace(Patients.of(own, classes.astype(np.intp)), n_folds=owners.patients.n_folds)
     return mcnemar(one, two, patients, config, owners.unit)
 
 

@@ -12,6 +12,9 @@ from nephroscope.records import counted_noun
 from nephroscope.statistics.intervals import Patients
 from nephroscope.statistics.tables.columns import CASE, MISSING, PATIENT, TRUTH, CsvTable, read_csv
 
+FOLD = ("fold", "folds", "cv_fold", "fold_id")
+WEIGHTS = ("weight", "weights", "sample_weight", "sample_weights", "w", "ipw", "case_weight")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
@@ -149,7 +152,8 @@ def owners_of(
             table.check_same(cases, table.texts(patient), "one patient")
     whole = tuple(ids or (f"{i:09d}" for i in range(len(table.rows))))
     order = {value: i for i, value in enumerate(sorted(set(truth)))}
-    patients = Patients.of(whole, np.array([order[value] for value in truth], dtype=np.intp))
+    folds = {fold: i for i, fold in enumerate(sorted(set(_folds(table))))}
+    patients = Patients.of(whole, np.array([order[value] for value in truth], dtype=np.intp), folds.values())
     a_case = patients.n == len(whole) or (cases is not None and len(set(cases)) == len(cases))
     return Owners(
         ids=whole,
@@ -170,6 +174,9 @@ def notes_on(table: CsvTable, owners: Owners) -> list[str]:
         )
     elif owners.column is None:
         notes.append("no column of patients or cases: each row is taken as a different patient")
+    notes += _notes_on_folds(table, owners)
+    if weights := [title for title in table.header if title.casefold() in WEIGHTS]:
+        notes.append(f"column {', '.join(weights)} is not used: every row counts once")
     by_name = {title.casefold(): i for i, title in enumerate(table.header)}
     of_candidates = {"name", "kind", "case_id", "fold"} <= by_name.keys()  # else a name may be a patient's
     for column in ("group", *["name"] * of_candidates):
@@ -183,6 +190,32 @@ def notes_on(table: CsvTable, owners: Owners) -> list[str]:
         notes.append(
             "LEAKY split by image: slices of one patient are used in both training and testing, so "
             "these figures are too good"
+        )
+    return notes
+
+
+def _folds(table: CsvTable) -> list[str]:
+    """The fold that answered each row; empty without such a column, or where a cell of it is empty."""
+    title = next((title for title in table.header if title.casefold() in FOLD), None)
+    cells = [] if title is None else table.cells(title)
+    return cells if MISSING.isdisjoint(cells) else []
+
+
+def _notes_on_folds(table: CsvTable, owners: Owners) -> list[str]:
+    """That the rows are cross-validated, and a patient who is in several folds."""
+    if owners.patients.n_folds < 2:
+        return []
+    folds, of = _folds(table), dict[str, set[str]]()
+    for patient, fold in zip(owners.ids, folds, strict=True):
+        of.setdefault(patient, set()).add(fold)
+    notes = [
+        f"rows of {owners.patients.n_folds} folds, taken as cross-validated: the headline and tests have the larger "
+        "variance of several fits; --only fold=VALUE selects one"
+    ]
+    if shared := sum(len(folds) > 1 for folds in of.values()):
+        notes.append(
+            f"{counted_noun(shared, 'patient')} in several folds: a fit that answered one of their rows may have "
+            "learned from another"
         )
     return notes
 

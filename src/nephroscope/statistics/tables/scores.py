@@ -177,7 +177,8 @@ def split_by(scored: Scored, column: str, score: str) -> tuple[tuple[str, Part],
 def _part(scored: Scored, score: str, mask: Bools) -> Part:
     ids = [scored.owners.ids[i] for i in np.flatnonzero(mask).tolist()]
     y = scored.is_positive[mask]
-    return scored.scores[score][mask], y, Patients.of(ids, y.astype(np.intp))
+    patients = replace(Patients.of(ids, y.astype(np.intp)), n_folds=scored.owners.patients.n_folds)
+    return scored.scores[score][mask], y, patients
 
 
 def read_probabilities(path: Path, options: ReadOptions) -> Scored:

@@ -95,7 +95,8 @@ def _of_size(content: ReportContent) -> Iterator[str]:
     if len(content.split.folds) > 1:
         yield (
             f"The probabilities pooled here come from {len(content.split.folds)} different networks, "
-            "each tested on its own fold."
+            "each tested on its own fold. Their intervals allow for that and are wider than those of one network "
+            "on as many patients; how one network does on new patients is shown by a held-out or external set."
         )
 
 
@@ -113,8 +114,8 @@ def _of_small_sets(content: ReportContent) -> Iterator[str]:
     if small:
         yield (
             f"With fewer than {VERY_FEW} patients of a subtype ({'; '.join(small)}), a patient bootstrap is itself "
-            f"too narrow: a {100 * content.evaluation.confidence:g} % interval of a figure by image "
-            "contains the true value less often than it should."
+            f"too narrow: a {100 * content.evaluation.confidence:g} % interval or band of calibration, net benefit "
+            "or risk contains the true value less often than it should."
         )
 
 

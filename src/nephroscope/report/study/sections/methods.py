@@ -4,12 +4,13 @@ from collections import Counter
 from collections.abc import Iterable
 
 from nephroscope.learning.training.batches import BLUR_SHARE, BLUR_SIGMA_PX, ROTATION_DEG, SHIFT_HU
-from nephroscope.records import Answer, OperatingPoint, counted_noun
+from nephroscope.records import OUT_OF_FOLD, Answer, OperatingPoint, counted_noun
 from nephroscope.report.cohort.flow import reason_group
 from nephroscope.report.page.names import CONSENSUS, group_name, percent, with_interval
 from nephroscope.report.page.section import Definitions, Filled, Section, Text
 from nephroscope.report.study.appraisal import SENSITIVITIES, Appraisal, RunSource
 from nephroscope.report.study.content import ReportContent
+from nephroscope.statistics.cross_validation import variance_factor
 
 
 def _fill(source: RunSource) -> Filled:
@@ -290,12 +291,26 @@ def _interval_text(content: ReportContent) -> str:
     tumors = f" Of the tested patients, {several} had several tumors." if several else ""
     return (
         f"{100 * config.confidence:g} % intervals. Where every case is a different patient: Wilson for proportions, "
-        "DeLong on the logit scale for the AUC (Newcombe's method 5 when the classes do not overlap). By image, and "
-        "where a patient has two tumors: Obuchowski's clustered variance on the logit scale for the AUC of two "
-        f"classes; otherwise {config.resamples} bootstrap resamples of patients within their subtype, with all "
-        f"slices of a patient kept together (seed {config.seed}); Wilson on patients where every resample gives the "
-        f"same value.{tumors} Intervals account for chance in which patients were tested, not for chance "
-        "in training."
+        "DeLong on the logit scale for the AUC, over three subtypes or more the mean of their placement values. By "
+        "image, and where a patient has two tumors: Korn and Graubard for proportions, Obuchowski's clustered "
+        "variance on the logit scale for the AUC, both with t over patients. With fewer than five "
+        "patients of a subtype, or when the classes do not overlap, the AUC has Newcombe's interval (method 5)."
+        f"{tumors}{_fold_text(content)}"
+    )
+
+
+def _fold_text(content: ReportContent) -> str:
+    """What the intervals of cross-validated predictions contain, and what those of one network do not."""
+    single = " Intervals account for chance in which patients were tested, not for chance in training."
+    k = len({p.fold for p in content.main.report.predictions if p.group == OUT_OF_FOLD})
+    if k < 2:
+        return single
+    others = any(p.group != OUT_OF_FOLD for p in content.main.report.predictions)
+    return (
+        f" Cross-validated predictions come from {k} networks whose training patients overlap: the variance of their "
+        f"figures and curves is multiplied by {variance_factor(k):.3g} (1 + K/(K - 1), Nadeau and Bengio 2003). The "
+        "intervals are about the mean of these networks; choices made after seeing the results are not in them."
+        + (single.replace("Intervals", "On the other test sets, intervals") if others else "")
     )
 
 

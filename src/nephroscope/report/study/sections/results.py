@@ -24,8 +24,9 @@ from nephroscope.report.page.section import (
 from nephroscope.report.page.table import Column, Table, build_table
 from nephroscope.report.study.appraisal import RunSource
 from nephroscope.report.study.content import ReportContent, RunContent
-from nephroscope.statistics.intervals import Patients, roc_band
+from nephroscope.statistics.intervals import Patients
 from nephroscope.statistics.metrics import Floats, roc_points
+from nephroscope.statistics.resampling import roc_band
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +201,7 @@ def _roc_panel(
     owner = np.repeat(np.arange(len(members)), [len(p.slices) for p in members])
     slices = np.array([s.probabilities[at] for p in members for s in p.slices])
     labels = np.array([report.subtypes.index(p.truth or "") for p in members], dtype=np.intp)
-    patients = Patients.of([p.patient_id for p in members], labels)
+    patients = Patients.of([p.patient_id for p in members], labels, [p.fold for p in members])
     grid = np.linspace(0, 1, 101)
     settings = (config.resamples, config.seed, config.confidence)
     low, high = roc_band(scores, truth, patients, grid, settings)

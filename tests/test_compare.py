@@ -661,6 +661,19 @@ def test_faultless_against_chance_is_tested_though_delong_has_no_variance():
     assert alike.p > 0.05
 
 
+def test_a_pair_named_beforehand_is_not_corrected():
+    """Of three candidates the corrected p is up to three times its own: only the pair named before has that alone."""
+    tests, (good, fair, chance) = three(n=60)
+    pairs = compare_pairs([good, fair, chance], tests, CONFIG_200)
+    pair = next(pair for pair in pairs if {pair.one, pair.two} == {"good", "chance"})
+    one = primary([good, fair, chance], pairs, (good.name, chance.name))
+    other = primary([good, fair, chance], pairs, (chance.name, good.name))
+    assert (one.named, one.p, one.p_holm, one.verdict) == (True, pair.p, pair.p, "network")
+    assert (other.verdict, other.difference.value) == ("baseline", -one.difference.value)
+    with pytest.raises(ConfigError, match="two names"):
+        ComparePlan(primary=("attenuation",))
+
+
 def test_answers_of_folds_have_their_larger_variance():
     """The same answers by one fit and by five folds: wider intervals, larger p, and every text says so."""
     tests, (good, _, chance) = three(n=60)

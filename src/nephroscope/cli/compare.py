@@ -65,6 +65,8 @@ class Compare(Command):
     """Skip the control with shuffled labels."""
     control_networks: Switch = False
     """Also train the networks of --train on shuffled labels, three times."""
+    primary: NamesOption = ()
+    """The main pair, named before any result is seen: first against second, by its own p without correction."""
     jobs: int = 1
     """Number of processes on this machine."""
     ray: TextOption = None
@@ -85,6 +87,7 @@ class Compare(Command):
             seeds=self.seeds,
             permutations=0 if self.no_control else self.permutations,
             control_networks=self.control_networks,
+            primary=self.primary,
             seed=self.seed,
             workers=Workers(jobs=self.jobs, ray=self.ray),
         )

@@ -123,7 +123,10 @@ def compare(snapshot: Snapshot, plan: ComparePlan) -> Comparison:
     learners = by_name(baselines, networks)
     division, config = schedule.present, snapshot.settings.evaluation
     remarks = {c.name: remarks_of(c, study_data(snapshot)) for c in baselines}
-    everyone = Ranked(answers=ranked, tempered=tempered(ranked, division), remarks=remarks)
+    _refuse_unknown_primary(plan.primary, [one.name for one in ranked])
+    everyone = Ranked(
+        answers=ranked, tempered=tempered(ranked, division), remarks=remarks, primary=plan.primary
+    )
     sets = test_sets(snapshot, division)
     groups = {name: table_of(tests, everyone, config) for name, tests in sets.items()}
     repeats = plan.repeats + plan.seeds > 2
@@ -245,6 +248,18 @@ def refuse_leaky(split: Split) -> None:
             found="LEAKY folds by image, on which every candidate would look too good",
             remedy="run `nephroscope split STUDY --protocol patient`",
         )
+
+
+def _refuse_unknown_primary(wanted: Sequence[str], names: Sequence[str]) -> None:
+    """Refuse a pair named beforehand of which one could not be ranked."""
+    for name in wanted:
+        if name not in names:
+            raise ConfigError(
+                where="--primary",
+                expected=f"two of {', '.join(names)}",
+                found=repr(name),
+                remedy="correct the name, or train the network first",
+            )
 
 
 def _refuse_same_names(baselines: Sequence[str], runs: Sequence[str]) -> None:

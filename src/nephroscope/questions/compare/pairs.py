@@ -106,9 +106,11 @@ FLATTERED = (
 )
 
 
-def summary(ranked: Sequence[Predictions], pairs: Sequence[Pair], tests: TestSet) -> list[str]:
+def summary(
+    ranked: Sequence[Predictions], pairs: Sequence[Pair], tests: TestSet, asked: Primary | None = None
+) -> list[str]:
     """What to take away: the answer first, then what is shown, who is first, and the rest in one line."""
-    asked = primary(ranked, pairs)
+    asked = asked or primary(ranked, pairs)
     answer = asked.words if asked else _unanswered(ranked)
     if not pairs:
         return [answer, "One candidate: nothing to compare it with."]
@@ -127,12 +129,16 @@ def summary(ranked: Sequence[Predictions], pairs: Sequence[Pair], tests: TestSet
     return lines
 
 
-def primary(ranked: Sequence[Predictions], pairs: Sequence[Pair]) -> Primary | None:
-    """The best network against the best baseline; None without both.
+def primary(
+    ranked: Sequence[Predictions], pairs: Sequence[Pair], named: Sequence[str] = (), alpha: float = 0.05
+) -> Primary | None:
+    """The pair ``named`` beforehand, else the best network against the best baseline; None without both.
 
     ``p`` is that of the pair alone. The ``verdict`` (network, baseline or not shown) follows the p that is corrected
-    for all pairs, as which two are best was seen in the ranks.
+    for all pairs, as which two are best was seen in the ranks; for a pair named beforehand it follows its own p.
     """
+    if named:
+        return _named(pairs, named, alpha)
     best = {kind: next((a.name for a in ranked if a.kind == kind), None) for kind in ("network", "baseline")}
     names = set(best.values())
     pair = next((pair for pair in pairs if {pair.one, pair.two} == names), None)
@@ -164,6 +170,36 @@ def primary(ranked: Sequence[Predictions], pairs: Sequence[Pair]) -> Primary | N
         p=pair.p,
         p_holm=pair.p_holm,
         words=words,
+    )
+
+
+def _named(pairs: Sequence[Pair], named: Sequence[str], alpha: float) -> Primary:
+    """The first of two names against the second, without correction: it was chosen before the results were seen."""
+    first, second = named
+    pair = next(pair for pair in pairs if {pair.one, pair.two} == {first, second})
+    difference = pair.difference if pair.one == first else _turned(pair.difference)
+    shown = pair.p is not None and pair.p < alpha and difference.value is not None
+    above = shown and (difference.value or 0.0) > 0
+    verdict = "not shown" if not shown else "network" if above else "baseline"
+    does = {
+        "network": f"{first} is shown to be better than {second}",
+        "baseline": f"{first} is shown to be worse than {second}",
+        "not shown": f"{first} and {second} are not shown to differ",
+    }[verdict]
+    size = _size(difference).replace("network minus baseline", "first minus second")
+    words = (
+        f"{does} (the pair named before the results were seen). {size}, {_tested(pair, 1)}, "
+        f"{counted_noun(difference.n, 'patient')}; {pair.test}."
+    )
+    return Primary(
+        network=first,
+        baseline=second,
+        verdict=verdict,
+        difference=difference,
+        p=pair.p,
+        p_holm=pair.p,
+        words=words,
+        named=True,
     )
 
 

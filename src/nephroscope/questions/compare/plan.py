@@ -34,6 +34,7 @@ class ComparePlan:
         permutations: Of the control with shuffled labels; 0 leaves it out.
         trained: Names of runs whose networks are trained again for each repeat and seed.
         control_networks: Train the networks on shuffled labels too.
+        primary: Two names, first against second: the pair named before the results are seen; its p is not corrected.
         seed: All chance of the comparison is derived from it.
         workers: Where the work is done.
         known: The baselines to choose from; None: all there are.
@@ -46,6 +47,7 @@ class ComparePlan:
     permutations: int = 20
     trained: tuple[str, ...] = ()
     control_networks: bool = False
+    primary: tuple[str, ...] = ()
     seed: int = 0
     workers: Workers = field(default_factory=Workers)
     known: tuple[Learner, ...] | None = None
@@ -54,6 +56,13 @@ class ComparePlan:
         _within("--repeats", self.repeats, 1, 1000)
         _within("--seeds", self.seeds, 1, 1000)
         _within("--seed", self.seed, 0, 2**31)
+        if len(self.primary) not in (0, 2) or len(set(self.primary)) != len(self.primary):
+            raise ConfigError(
+                where="--primary",
+                expected="two names that are compared, the first against the second",
+                found=", ".join(self.primary),
+                remedy="name a network and a baseline",
+            )
         if self.permutations:
             _within("--permutations", self.permutations, 2, 10_000)
 

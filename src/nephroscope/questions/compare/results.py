@@ -87,7 +87,10 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class Primary:
-    """The best network against the best baseline: ``verdict`` is network, baseline or not shown."""
+    """The main question: the best network against the best baseline, or the pair ``named`` beforehand.
+
+    ``verdict`` is network (the first of a named pair), baseline (the second) or not shown.
+    """
 
     network: str
     baseline: str
@@ -96,6 +99,7 @@ class Primary:
     p: float | None
     p_holm: float | None
     words: str
+    named: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -124,11 +124,13 @@ class Ranked:
         answers: Of every candidate, on all test sets.
         tempered: By name, the same after a temperature that was chosen inside, where there is one.
         remarks: By name, what users must know of a candidate on this study.
+        primary: The pair named beforehand, first against second; empty where none was.
     """
 
     answers: Sequence[Predictions]
     tempered: Mapping[str, Predictions]
     remarks: Mapping[str, Sequence[str]]
+    primary: Sequence[str] = ()
 
 
 def table_of(tests: TestSet, ranked: Ranked, config: EvaluationConfig) -> RankTable:
@@ -155,13 +157,14 @@ def table_of(tests: TestSet, ranked: Ranked, config: EvaluationConfig) -> RankTa
         )
         for a, value in zip(ordered, values, strict=True)
     ]
-    words = summary(ordered, pairs, tests)
+    asked = primary(ordered, pairs, ranked.primary, 1 - config.confidence)
+    words = summary(ordered, pairs, tests, asked)
     return RankTable(
         answer=words[0],
         n_cases=len(tests.cases),
         n_patients=tests.patients.n,
         candidates=tuple(rows),
         pairwise=tuple(pairs),
-        primary=primary(ordered, pairs),
+        primary=asked,
         words=tuple(words),
     )

@@ -46,6 +46,7 @@ MEANINGS = {
     "roi-open-contours": "points and open contours left out",
     "roi-repeated-contours": "contours stored more than once, counted once",
     "roi-crossing-contours": "contours overlap partly; the overlap counts as a hole",
+    "files-not-read": "files of kinds that are not read lie in the folder",
     "roi-frame-differs": "ROI and CT name different frames of reference",
     "roi-labels-rounded": "labels that were not quite whole numbers were rounded",
     "roi-several-tumors": "several segments are called a tumor; the named one was used",

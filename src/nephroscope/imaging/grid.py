@@ -50,7 +50,20 @@ def canonical(
     Raises:
         SeriesError: The affine has no three directions.
     """
-    geometry = VolumeGeometry(shape=_three(voxels.shape), affine=affine)
+    order, flipped, grid = _turned(_three(voxels.shape), affine)
+    return np.ascontiguousarray(np.flip(voxels.transpose(order), flipped)), grid
+
+
+def canonical_grid(shape: tuple[int, ...], affine: npt.NDArray[np.float64]) -> VolumeGeometry:
+    """The grid that `canonical` gives for an array of this shape."""
+    return _turned(_three(shape), affine)[2]
+
+
+def _turned(
+    shape: tuple[int, int, int], affine: npt.NDArray[np.float64]
+) -> tuple[tuple[int, ...], tuple[int, ...], VolumeGeometry]:
+    """Order of the axes, which of the new ones are to be flipped, and the grid after that."""
+    geometry = VolumeGeometry(shape=shape, affine=affine)
     cosines = affine[:3, :3] / np.array(geometry.spacing_mm)
     # World axes are (x, y, z) = (columns, rows, slices): output axis i runs along world axis 2 - i.
     order = max(permutations(range(3)), key=lambda p: sum(abs(cosines[2 - i, p[i]]) for i in range(3)))
@@ -60,13 +73,13 @@ def canonical(
     for new, old in enumerate(order):
         backwards = cosines[2 - new, old] < 0
         to_old[old, new] = -1 if backwards else 1
-        to_old[old, 3] = voxels.shape[old] - 1 if backwards else 0
+        to_old[old, 3] = shape[old] - 1 if backwards else 0
         flipped += [new] if backwards else []
-    array = np.ascontiguousarray(np.flip(voxels.transpose(order), tuple(flipped)))
     turned = affine @ to_old
     turned[:3, :3] = np.round(turned[:3, :3], 6) + 0.0
     turned[:3, 3] = np.round(turned[:3, 3], 3) + 0.0
-    return array, VolumeGeometry(shape=_three(array.shape), affine=turned)
+    new_shape = _three(tuple(shape[old] for old in order))
+    return order, tuple(flipped), VolumeGeometry(shape=new_shape, affine=turned)
 
 
 def hu_volume(

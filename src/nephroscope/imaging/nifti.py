@@ -132,6 +132,17 @@ def read_stored(path: Path, most: int = MOST_VOXELS) -> StoredNifti:
     return StoredNifti(values, RAS_TO_LPS @ affine, digest, findings)
 
 
+def read_grid(path: Path) -> tuple[tuple[int, ...], Affine]:
+    """Shape, and 4x4 from index to LPS mm, of a NIfTI file from its header alone; raises as `read_stored` does."""
+    with path.open("rb") as file:
+        packed = file.read(2) == GZIP
+        file.seek(0)
+        start = (gzip.GzipFile(fileobj=file) if packed else file).read(HEADER_BYTES)
+    header = _header(start, path.name, MOST_VOXELS)
+    given, _ = _affine(header, path.name)
+    return header.shape, RAS_TO_LPS @ in_mm(given, int(header.fields["xyzt_units"]))[0]
+
+
 def read_announced(file: io.BufferedIOBase, n_bytes: int) -> bytes:
     """Read as many bytes as the header announces, and the end of the file, where a packed file has its checksum.
 

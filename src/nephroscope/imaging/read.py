@@ -1,6 +1,7 @@
 """The two doors for images: `read_ct` for a CT in any format, `read_roi` for a tumor on the grid of its CT."""
 
 import contextlib
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -82,6 +83,8 @@ class UnplacedRoi:
             RoiError: The ROI is damaged, does not lie on this CT, or holds no tumor.
         """
         kind, where = _roi_kind(self.path, self.case_id)
+        if (kind == "png") == ct.series_uid.startswith("image-"):
+            _refuse_the_ct(self.path, ct, where)
         query = TumorQuery.tumor(self.case_id, where, self.tumor_label, self.tumor_name)
         findings: list[Finding] = []
         if kind == "dicom":
@@ -243,6 +246,22 @@ def _roi_kind(path: Path, case_id: str = "") -> tuple[str, str]:
             remedy="check the path, or export the ROI in one of these formats",
         )
     return kind, where
+
+
+def _refuse_the_ct(path: Path, ct: CTVolume, where: str) -> None:
+    """Refuse the file of the CT, or a copy of it, as an ROI: its values are not labels."""
+    if not ct.series_uid.startswith(("image-", "nifti-")):
+        return
+    kind, _, digest = ct.series_uid.rpartition("-")
+    content = read_label_image(path, where).tobytes() if kind == "image" else path.read_bytes()
+    if hashlib.sha256(content).hexdigest()[: len(digest)] != digest:
+        return
+    raise RoiError(
+        where=where,
+        expected="an ROI drawn on the image",
+        found="the image itself, or a copy of it",
+        remedy="give the file of the ROI",
+    )
 
 
 def _dicom_tumor(path: Path, ct: CTVolume, query: TumorQuery) -> tuple[npt.NDArray[np.bool_], list[Finding]]:

@@ -54,6 +54,7 @@ class CTVolume:
     Attributes:
         series_uid: Series Instance UID, or a digest of the file where there is none.
         frame_uid: Frame of Reference UID (0020,0052); empty where there is none.
+        image_uids: SOP Instance UIDs (0008,0018) of its images; empty where there are none.
     """
 
     hu: npt.NDArray[np.int16]
@@ -61,6 +62,7 @@ class CTVolume:
     series_uid: str
     findings: tuple[Finding, ...] = ()
     frame_uid: str = ""
+    image_uids: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if self.hu.shape != self.geometry.shape or self.hu.dtype != np.int16:

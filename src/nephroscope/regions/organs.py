@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from nephroscope.base.errors import RoiError
 from nephroscope.imaging.files import GZIP, LABEL_MAPS, file_kind, safe_name
-from nephroscope.imaging.masks.label_map import read_label_map, values_in
+from nephroscope.imaging.masks.label_map import read_label_map
 from nephroscope.imaging.masks.resample import fit_to_ct
-from nephroscope.imaging.masks.segments import LabelMap, Segment, TumorQuery, listed
+from nephroscope.imaging.masks.segments import LabelMap, Segment, TumorQuery, listed, values_in
 from nephroscope.imaging.read import dicom_segments, read_roi
 from nephroscope.records import ChosenCase, CTVolume
 from nephroscope.records.settings import READERS

@@ -131,7 +131,8 @@ def read_dicom_series(
     findings += check_rescale([one.header for one in slices], where) + check_hu(hu, where)
     findings += _check_plain(slices, where)
     volume = hu_volume(hu, stack.affine, uid, tuple(findings))
-    return replace(volume, frame_uid=headers[0].frame_uid)
+    images = frozenset(one.sop_uid for one in headers if one.sop_uid)
+    return replace(volume, frame_uid=headers[0].frame_uid, image_uids=images)
 
 
 def is_ct_image(header: Any) -> bool:

@@ -17,9 +17,8 @@ import numpy.typing as npt
 
 from nephroscope.base.errors import RoiError, SeriesError
 from nephroscope.base.limits import parse_json
-from nephroscope.base.text import first_few
 from nephroscope.imaging.files import FILE_DAMAGE, DamageError, damage_words, file_kind
-from nephroscope.imaging.grid import canonical
+from nephroscope.imaging.grid import canonical_grid
 from nephroscope.imaging.masks.resample import fit_to_ct
 from nephroscope.imaging.masks.segments import (
     MOST_ROI_VOXELS,
@@ -31,8 +30,10 @@ from nephroscope.imaging.masks.segments import (
     check_choice,
     choose_segment,
     most_voxels,
+    segments_in,
+    values_in,
 )
-from nephroscope.imaging.nifti import read_announced, read_stored
+from nephroscope.imaging.nifti import read_announced, read_grid, read_stored
 from nephroscope.records import Finding, VolumeGeometry, note
 
 # Signs to LPS by "space", long and short names. Source: NRRD format.
@@ -65,7 +66,6 @@ MOST_LAYERED = 4  # times as many voxels may lie in all layers together
 NEARLY_WHOLE = (
     1e-3  # farthest that a label may be from a whole number, after scaling and rounding by other programs
 )
-BLOCK = 2**20
 
 
 def read_label_map(path: Path, where: str, most: int = MOST_ROI_VOXELS) -> LabelMap:
@@ -92,6 +92,20 @@ def read_label_map(path: Path, where: str, most: int = MOST_ROI_VOXELS) -> Label
         ) from error
 
 
+def grid_of(path: Path) -> VolumeGeometry | None:
+    """The canonical grid of a label map, from its header alone; None where that does not tell it."""
+    try:
+        if file_kind(path) == "nrrd":
+            header, _ = _nrrd_header(path)
+            affine, spatial = _nrrd_affine(header, path.name)
+            shape = tuple(int(header["sizes"][axis]) for axis in spatial)
+        else:
+            shape, affine = read_grid(path)
+        return canonical_grid(shape, affine)
+    except (SeriesError, *FILE_DAMAGE):
+        return None
+
+
 def tumor_on_ct(
     path: Path, ct: VolumeGeometry, query: TumorQuery
 ) -> tuple[npt.NDArray[np.bool_], list[Finding]]:
@@ -115,7 +129,7 @@ def tumor_on_ct(
     mask = stored.layers[chosen.layer] == (chosen.number if chosen.value is None else chosen.value)
     if not mask.any():
         raise _no_tumor(stored, chosen.number, query)
-    if not stored.placed and not canonical(mask, stored.affine)[1].matches(ct):
+    if not stored.placed and not canonical_grid(mask.shape, stored.affine).matches(ct):
         raise query.refusal(
             expected="a header with the position of the voxels",
             found="none",
@@ -125,47 +139,6 @@ def tumor_on_ct(
     doubts += [replace(doubt, where=query.where, case_id=query.case_id) for doubt in stored.findings]
     voxels, findings = fit_to_ct(mask, stored.affine, ct, query)
     return voxels, doubts + findings
-
-
-def segments_in(stored: LabelMap, query: TumorQuery) -> list[Segment]:
-    """What a label map holds: the segments that it names, and the labels that have no name.
-
-    Layers without names have the number of their layer, from 1, as pyradiomics counts them.
-
-    Raises:
-        RoiError: Such layers hold several values, or values that contradict the layers' order.
-    """
-    found = [(layer, value) for layer, values in enumerate(map(labels_of, stored.layers)) for value in values]
-    if stored.segments or len(stored.layers) == 1:
-        named = {(segment.layer, segment.number) for segment in stored.segments}
-        more = [Segment(number=value, name="", layer=layer) for layer, value in found]
-        return [*stored.segments, *(one for one in more if (one.layer, one.number) not in named)]
-    values = [value for _, value in found]
-    ordered = all(value == layer + 1 for layer, value in found)
-    if len({layer for layer, _ in found}) < len(found) or not (ordered or len(set(values)) <= 1):
-        listed = ", ".join(f"{value} in layer {layer + 1}" for layer, value in found)
-        raise query.refusal(
-            expected="names of the segments, or one label in each layer",
-            found=f"{len(stored.layers)} layers without names, with {listed}",
-            remedy="save the segmentation with the names of its segments, or as one layer",
-        )
-    return [Segment(number=layer + 1, name="", layer=layer, value=value) for layer, value in found]
-
-
-def labels_of(layer: Labels) -> list[int]:
-    """The values of a layer but 0, in order; blocks of nothing but 0 are passed quickly."""
-    flat = layer.reshape(-1, order="F" if layer.flags.f_contiguous else "C")
-    found: set[int] = set()
-    for start in range(0, flat.size, BLOCK):
-        block = flat[start : start + BLOCK]
-        if block.any():
-            found.update(np.unique(block).astype(int).tolist())
-    return sorted(found - {0})
-
-
-def values_in(stored: LabelMap) -> str:
-    """The first values of a label map, for refusals."""
-    return first_few(sorted({0}.union(*map(labels_of, stored.layers))), 12)
 
 
 def _no_tumor(stored: LabelMap, number: int, query: TumorQuery) -> RoiError:
@@ -188,15 +161,7 @@ def _read_nifti(path: Path, most: int) -> LabelMap:
 
 def _read_nrrd(path: Path, most: int) -> LabelMap:
     """The label map in an NRRD file, or in the file next to it that its header names."""
-    import nrrd
-    from nrrd.errors import NRRDError
-
-    with path.open("rb") as file:
-        lines, size = _header_lines(file.read(MOST_HEADER_BYTES))
-    try:
-        header = nrrd.read_header(lines)
-    except NRRDError as error:
-        raise DamageError(str(error)) from error
+    header, size = _nrrd_header(path)
     detached = header.get("data file", header.get("datafile"))
     sizes = [int(size) for size in header["sizes"]]
     affine, spatial = _nrrd_affine(header, path.name)
@@ -212,6 +177,19 @@ def _read_nrrd(path: Path, most: int) -> LabelMap:
     if any(not 0 <= segment.layer < len(layers) for segment in segments):
         raise DamageError("a segment in a layer that does not exist")
     return LabelMap(layers=layers, affine=affine, segments=segments, findings=doubts)
+
+
+def _nrrd_header(path: Path) -> tuple[dict[str, Any], int]:
+    """The fields of an NRRD header, and its size in bytes."""
+    import nrrd
+    from nrrd.errors import NRRDError
+
+    with path.open("rb") as file:
+        lines, size = _header_lines(file.read(MOST_HEADER_BYTES))
+    try:
+        return nrrd.read_header(lines), size
+    except NRRDError as error:
+        raise DamageError(str(error)) from error
 
 
 def _header_lines(start: bytes) -> tuple[list[str], int]:

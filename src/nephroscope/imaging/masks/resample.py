@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import RoiError, SeriesError
-from nephroscope.imaging.grid import canonical, describe
+from nephroscope.imaging.grid import canonical, canonical_grid, describe
 from nephroscope.imaging.masks.segments import TumorQuery
 from nephroscope.records import Finding, VolumeGeometry
 from nephroscope.records.volumes import GRID_TOLERANCE_MM
@@ -126,7 +126,7 @@ def _why_spoilt(own: VolumeGeometry, ct: VolumeGeometry) -> str:
         mirror = np.diag([*signs, 1]).astype(float)
         only_origin = ct.affine.copy()
         only_origin[:3, 3] *= signs
-        _, mirrored = canonical(np.broadcast_to(np.False_, ct.shape), mirror @ ct.affine)
+        mirrored = canonical_grid(ct.shape, mirror @ ct.affine)
         if own.matches(mirrored) or own.matches(VolumeGeometry(shape=ct.shape, affine=only_origin)):
             axes = " and ".join(name for name, sign in zip("xyz", signs, strict=True) if sign < 0)
             ras = " (RAS taken for LPS)" if axes == "x and y" else ""
@@ -150,6 +150,14 @@ def _what_is_lost(own: VolumeGeometry, ct: VolumeGeometry) -> str:
     if _is_straight(own) and not _is_straight(ct) and _share_corner(own, ct):
         return "the same size, spacing and first voxel, but straight where the CT is turned: its directions were lost"
     return ""
+
+
+def lies_on(own: VolumeGeometry, ct: VolumeGeometry) -> bool:
+    """True when a grid is the CT's, or a part of it whose voxels all coincide."""
+    shift = _shift(own, ct)
+    return shift is not None and all(
+        0 <= start <= n_ct - n for start, n, n_ct in zip(shift, own.shape, ct.shape, strict=True)
+    )
 
 
 def _shift(own: VolumeGeometry, ct: VolumeGeometry) -> tuple[int, int, int] | None:

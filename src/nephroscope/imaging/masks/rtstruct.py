@@ -39,7 +39,7 @@ def read_rtstruct(rtstruct: Any, volume: CTVolume, query: TumorQuery) -> tuple[M
         RoiError: The RTSTRUCT belongs to another series, does not say which ROI is the tumor, or its contours are
             oblique, open or outside the CT. What pydicom raises for damage is not caught here.
     """
-    findings = check_series(series_uids(rtstruct), volume, query)
+    findings = check_series(series_uids(rtstruct), _image_uids(rtstruct), volume, query)
     segments = rtstruct_segments(rtstruct)
     roi = choose_segment(segments, query)
     findings += check_frame(_frame_uid(rtstruct, roi), volume, query)
@@ -141,6 +141,17 @@ def series_uids(rtstruct: Any) -> list[str]:
         for series in study.get("RTReferencedSeriesSequence") or []
         if series.get("SeriesInstanceUID")
     ]
+
+
+def _image_uids(rtstruct: Any) -> set[str]:
+    """The images on which contours were drawn, where they name them."""
+    images = [
+        image
+        for roi in rtstruct.get("ROIContourSequence") or []
+        for contour in roi.get("ContourSequence") or []
+        for image in contour.get("ContourImageSequence") or []
+    ]
+    return {str(image.get("ReferencedSOPInstanceUID") or "") for image in images} - {""}
 
 
 def _frame_uid(rtstruct: Any, roi: Segment) -> str:

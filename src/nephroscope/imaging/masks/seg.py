@@ -52,7 +52,7 @@ def read_seg(seg: Any, volume: CTVolume, query: TumorQuery) -> tuple[Mask, list[
         RoiError: The SEG belongs to another series, lies outside the CT, is not an even stack, or does not say which
             segment is the tumor. What pydicom raises for damage is not caught here.
     """
-    findings = check_series(series_uids(seg), volume, query)
+    findings = check_series(series_uids(seg), _image_uids(seg), volume, query)
     findings += check_frame(str(seg.get("FrameOfReferenceUID") or ""), volume, query)
     segments = seg_segments(seg)
     chosen = choose_segment(segments, query)
@@ -99,18 +99,21 @@ def segment_stack(seg: Any, number: int, query: TumorQuery) -> tuple[Mask, Affin
     return _stack(frames, seg, "frames on an even grid", query) if frames else None
 
 
-def check_series(uids: list[str], volume: CTVolume, query: TumorQuery) -> list[Finding]:
-    """A finding when an ROI does not name its series.
+def check_series(uids: list[str], images: set[str], volume: CTVolume, query: TumorQuery) -> list[Finding]:
+    """A finding when an ROI names no series, or another one but images of this one.
 
     A volume from NIfTI has no UID to compare; there only the grid is checked.
 
     Raises:
-        RoiError: It names other series than the CT's.
+        RoiError: It names other series than the CT's, and none of its images.
     """
     if not volume.series_uid[:1].isdigit():
         return []
     if not uids:
         text = "it does not name the series on which it was drawn; it was accepted because it lies on this CT"
+        return [query.finding("roi-reference", text)]
+    if volume.series_uid not in uids and images & volume.image_uids:
+        text = f"it names images of this CT, but as images of the series {uids[0]}"
         return [query.finding("roi-reference", text)]
     if volume.series_uid not in uids:
         raise query.refusal(
@@ -163,6 +166,23 @@ def _frames(seg: Any, number: int, query: TumorQuery, most: int) -> Iterator[tup
 
 def _segment_of(group: Any, shared: Any) -> int:
     return int(functional_group(group, shared, "SegmentIdentificationSequence").ReferencedSegmentNumber)
+
+
+def _image_uids(seg: Any) -> set[str]:
+    """The images on which a SEG was drawn, where it names them."""
+    series = [
+        image
+        for item in seg.get("ReferencedSeriesSequence") or []
+        for image in item.get("ReferencedInstanceSequence") or []
+    ]
+    groups = seg.get("PerFrameFunctionalGroupsSequence") or []
+    sources = [
+        image
+        for group in groups
+        for derivation in group.get("DerivationImageSequence") or []
+        for image in derivation.get("SourceImageSequence") or []
+    ]
+    return {str(image.get("ReferencedSOPInstanceUID") or "") for image in (*series, *sources)} - {""}
 
 
 def stored_frames(seg: Any, indices: Sequence[int]) -> Iterator[Pixels]:

@@ -17,6 +17,7 @@ from nephroscope.records import Finding, VolumeGeometry, warning
 Labels = npt.NDArray[Any]
 Affine = npt.NDArray[np.float64]
 MOST_LISTED = 12
+BLOCK = 2**20  # voxels looked at together
 MOST_ROI_VOXELS = 2**29  # 2048 slices of 512 x 512
 LEAST_BOUND = 2**25  # voxels that an ROI may have on any CT
 FINER = 8
@@ -211,3 +212,44 @@ def listed(segments: Iterable[Segment]) -> str:
     return (
         first_few((f"{segment.number} {segment.name}".strip() for segment in segments), MOST_LISTED) or "none"
     )
+
+
+def segments_in(stored: LabelMap, query: TumorQuery) -> list[Segment]:
+    """What a label map holds: the segments that it names, and the labels that have no name.
+
+    Layers without names have the number of their layer, from 1, as pyradiomics counts them.
+
+    Raises:
+        RoiError: Such layers hold several values, or values that contradict the layers' order.
+    """
+    found = [(layer, value) for layer, values in enumerate(map(labels_of, stored.layers)) for value in values]
+    if stored.segments or len(stored.layers) == 1:
+        named = {(segment.layer, segment.number) for segment in stored.segments}
+        more = [Segment(number=value, name="", layer=layer) for layer, value in found]
+        return [*stored.segments, *(one for one in more if (one.layer, one.number) not in named)]
+    values = [value for _, value in found]
+    ordered = all(value == layer + 1 for layer, value in found)
+    if len({layer for layer, _ in found}) < len(found) or not (ordered or len(set(values)) <= 1):
+        listed = ", ".join(f"{value} in layer {layer + 1}" for layer, value in found)
+        raise query.refusal(
+            expected="names of the segments, or one label in each layer",
+            found=f"{len(stored.layers)} layers without names, with {listed}",
+            remedy="save the segmentation with the names of its segments, or as one layer",
+        )
+    return [Segment(number=layer + 1, name="", layer=layer, value=value) for layer, value in found]
+
+
+def labels_of(layer: Labels) -> list[int]:
+    """The values of a layer but 0, in order; blocks of nothing but 0 are passed quickly."""
+    flat = layer.reshape(-1, order="F" if layer.flags.f_contiguous else "C")
+    found: set[int] = set()
+    for start in range(0, flat.size, BLOCK):
+        block = flat[start : start + BLOCK]
+        if block.any():
+            found.update(np.unique(block).astype(int).tolist())
+    return sorted(found - {0})
+
+
+def values_in(stored: LabelMap) -> str:
+    """The first values of a label map, for refusals."""
+    return first_few(sorted({0}.union(*map(labels_of, stored.layers))), 12)

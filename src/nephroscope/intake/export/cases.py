@@ -11,7 +11,7 @@ from nephroscope.base.tables import names
 from nephroscope.imaging.dicom.series import SUFFIX, SeriesFiles, read_dicom_series
 from nephroscope.imaging.files import file_name
 from nephroscope.intake.export.describe import ExportSeries, describe_export, in_order, rank_of
-from nephroscope.intake.export.drawn import OTHER_PATIENT
+from nephroscope.intake.export.drawn import GIVE_IT, OTHER_PATIENT
 from nephroscope.intake.export.kinds import CT, LIKE_CT, OF_CT_CLASS, FoundRoi
 from nephroscope.intake.export.roi_files import RoiFiles
 from nephroscope.intake.export.scan import ExportScan, scan_export
@@ -27,13 +27,17 @@ def of_the_export(
     scan: ExportScan, rows: Sequence[ExportSeries], not_read: Sequence[Path] = ()
 ) -> list[Finding]:
     """What is worth knowing of the whole export, and of the files among the ROIs that are ``not_read``."""
-    uids = {row.series_uid for row in rows if row.kind in LIKE_CT}
-    lost = [roi for roi in scan.rois if roi.series_uid not in uids]
+    joined = {roi.path for row in rows for roi in (*row.rois, *(roi for roi, _ in row.not_joined))}
+    lost = [roi for roi in scan.rois if roi.path not in joined]
     found = []
-    if lost:
-        told = names(file_name(roi.path) for roi in lost)
-        text = f"{len(lost)} ROI files refer to a CT series that is not in the export: {told}"
-        found.append(Finding(code="roi-orphan", severity="warning", message=text, case_id=""))
+    for says, why in (
+        (True, "refer to a CT series that is not in the export"),
+        (False, f"do not say on which CT they were drawn; {GIVE_IT}"),
+    ):
+        those = [roi.path for roi in lost if any(place.series_uid for place in roi.drawn_on) == says]
+        if those:
+            text = f"{len(those)} ROI files {why}: {names(map(file_name, those))}"
+            found.append(Finding(code="roi-orphan", severity="warning", message=text, case_id=""))
     strangers = {roi.path for row in rows for roi, why in row.not_joined if why == OTHER_PATIENT}
     if strangers:
         told = names(map(file_name, strangers))
@@ -138,6 +142,7 @@ def _two_readers(one: FoundRoi | None, two: FoundRoi) -> bool:
 
 
 __all__ = ["DicomImport", "DicomOptions", "import_dicom", "look_into", "read_dicom_series", "scan_export"]
+NOT_READ = "of a kind that is not read: save it as .nii.gz, .nrrd or DICOM SEG"
 LISTS_FOLDER, ROIS_FOLDER = "series", "rois"
 
 
@@ -204,7 +209,7 @@ def look_into(
             found="no files" if folder.is_dir() else "no such folder",
             remedy="check the path",
         )
-    drawn_elsewhere = rois.patients(labels) if rois else ()
+    drawn_elsewhere = (rois or RoiFiles()).of_patients(labels, folder)
     return scan, describe_export(scan, preference, drawn_elsewhere, _meant(labels or ()))
 
 
@@ -242,7 +247,7 @@ def import_dicom(folder: Path, options: DicomOptions) -> DicomImport:
         by_patient[row.patient_id].append(row)
     taker = _Taker(scan, options)
     found = [taker.found(patient, group) for patient, group in sorted(by_patient.items())]
-    cases, exclusions = join_found(found, options.labels, options.subtypes, "dicom")
+    cases, exclusions = join_found(found, options.labels, options.subtypes, "dicom", source=folder.resolve())
     copies: dict[Path, Path] = {}
     cases = tuple(_without_names(case, scan.naming, options.study, copies) for case in cases)
     cohort = Cohort(subtypes=options.subtypes, positive=options.positive, cases=cases, exclusions=exclusions)
@@ -299,7 +304,9 @@ class _Taker:
         chosen = next((row for row in group if row.chosen), None)
         key = patient or f"series-{group[0].series_uid[-12:]}"
         if chosen is None:
-            return Found(key=key, image=Path(group[0].files[0]).parent, refusal=_why_none(patient, group))
+            unread = self.options.rois.not_read_of(patient, self.cases_of[patient])
+            why = _why_none(patient, group) + (f", and {unread.name} is {NOT_READ}" if unread else "")
+            return Found(key=key, image=Path(group[0].files[0]).parent, refusal=why)
         facts = self.scan.series[chosen.series_uid, CT, patient]
         outside = self.options.rois.of(patient, self.cases_of[patient])
         taken = self._series(key, chosen, outside)

@@ -15,9 +15,10 @@ from nephroscope.imaging.dicom.acquisitions import reason_not_a_stack, split_acq
 from nephroscope.imaging.dicom.hounsfield import is_sharp, kinds_of
 from nephroscope.imaging.dicom.series import reason_not_copies
 from nephroscope.imaging.dicom.slice_header import SliceHeader
-from nephroscope.intake.export.drawn import ExportSeries, join_rois, judge_rois
+from nephroscope.intake.export.drawn import ExportSeries, join_rois, judge_rois, slices_of
 from nephroscope.intake.export.kinds import CT, DICOMDIR, IN_WORDS, LOCALIZER
 from nephroscope.intake.export.parts import Part, judge_parts, part_of
+from nephroscope.intake.export.roi_files import was_drawn_on
 from nephroscope.intake.export.scan import ExportScan, FoundSeries
 from nephroscope.intake.phase.series import SeriesCandidate, SeriesText, name_phases, preference_key
 
@@ -29,7 +30,7 @@ MOST_SCOUTS = 3  # so few images that are not axial are scouts, whatever they sa
 def describe_export(
     scan: ExportScan,
     preference: Sequence[str],
-    drawn_elsewhere: Collection[str] = (),
+    drawn_elsewhere: Mapping[str, Sequence[Path]] | None = None,
     meant: Mapping[str, Collection[str]] | None = None,
 ) -> list[ExportSeries]:
     """What an export holds and what would be taken of each patient: the drawn CT of the preferred phase.
@@ -37,7 +38,7 @@ def describe_export(
     Args:
         scan: Headers of the export.
         preference: Phases, the preferred first.
-        drawn_elsewhere: patient_ids, in lower case, whose ROI is a file outside the export.
+        drawn_elsewhere: By patient_id in lower case, ROI files outside the export.
         meant: By patient_id in lower case, the names of segments that a label row gives; "" for one by its number.
     """
     rows: list[ExportSeries] = []
@@ -50,7 +51,8 @@ def describe_export(
             texts.append(text)
             parts.append(part)
     rows = _with_phases(judge_parts(rows, parts), texts)
-    rows = _choose(join_rois(rows, scan, meant or {}), preference, drawn_elsewhere)
+    joined = join_rois(rows, scan, meant or {})
+    rows = _choose(joined, preference, _fitting(joined, scan, drawn_elsewhere or {}))
     rows = judge_rois(rows, scan)
     return sorted(rows, key=lambda row: (row.patient_id, row.study_uid, row.series_uid, row.acquisition))
 
@@ -160,19 +162,21 @@ def _with_phases(rows: list[ExportSeries], texts: list[SeriesText]) -> list[Expo
 
 
 def _choose(
-    rows: Sequence[ExportSeries], preference: Sequence[str], drawn_elsewhere: Collection[str]
+    rows: Sequence[ExportSeries], preference: Sequence[str], elsewhere: Mapping[str, Sequence[ExportSeries]]
 ) -> list[ExportSeries]:
-    """Mark the CT of each patient that becomes a case, and say of the others why not."""
-    by_patient: dict[str, list[ExportSeries]] = defaultdict(list)
-    for row in rows:
-        if row.kind == CT and row.accepted and row.patient_id:
-            by_patient[row.patient_id].append(row)
+    """Mark the CT of each patient that becomes a case, and say of the others why not.
+
+    ``elsewhere``: by patient with an ROI file outside the export, the CT series on which that may have been drawn.
+    """
+    by_patient = _usable(rows)
     best: dict[str, ExportSeries] = {}
     for patient, group in by_patient.items():
         by_people = [row for row in group if any(not roi.model for roi in row.rois)]
-        drawn = [row for row in group if row.rois] or (group if patient.lower() in drawn_elsewhere else [])
+        fitting = elsewhere.get(patient, ())
+        of_one_grid = fitting if len(fitting) < len(group) else ()
+        drawn = of_one_grid or by_people or [row for row in group if row.rois] or fitting
         if drawn:
-            best[patient] = in_order(by_people or drawn, preference)[0]
+            best[patient] = in_order(drawn, preference)[0]
     drawn_on = {row.patient_id for row in rows if row.rois}
     return [
         _told(row, best.get(row.patient_id), row.patient_id in drawn_on)
@@ -180,6 +184,35 @@ def _choose(
         else row
         for row in rows
     ]
+
+
+def _usable(rows: Sequence[ExportSeries]) -> dict[str, list[ExportSeries]]:
+    by_patient: dict[str, list[ExportSeries]] = defaultdict(list)
+    for row in rows:
+        if row.kind == CT and row.accepted and row.patient_id:
+            by_patient[row.patient_id].append(row)
+    return by_patient
+
+
+def _fitting(
+    rows: Sequence[ExportSeries], scan: ExportScan, drawn_elsewhere: Mapping[str, Sequence[Path]]
+) -> dict[str, list[ExportSeries]]:
+    """By patient with ROI files outside the export, the usable CT series that these name or whose grid they have.
+
+    All of them where the files fit none.
+    """
+    found = {}
+    for patient, group in _usable(rows).items():
+        files = drawn_elsewhere.get(patient.lower(), ())
+        several = len(group) > 1
+        fits = [
+            row
+            for row in group
+            if several and any(was_drawn_on(path, row.series_uid, slices_of(row, scan)) for path in files)
+        ]
+        if files:
+            found[patient] = fits or group
+    return found
 
 
 def in_order(rows: Sequence[ExportSeries], preference: Sequence[str]) -> list[ExportSeries]:

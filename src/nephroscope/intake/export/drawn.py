@@ -1,12 +1,13 @@
 """Which ROI was drawn on which CT series of an export; and why the others belong to none."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nephroscope.imaging.dicom.acquisitions import split_acquisitions
-from nephroscope.intake.export.kinds import CT, LIKE_CT, RTSTRUCT, SEG, FoundRoi
+from nephroscope.imaging.dicom.slice_header import SliceHeader
+from nephroscope.intake.export.kinds import CT, LIKE_CT, RTSTRUCT, SEG, DrawnOn, FoundRoi
 from nephroscope.intake.export.scan import ExportScan
 from nephroscope.intake.safe_text import clean_text
 
@@ -62,6 +63,7 @@ class ExportSeries:
 
 
 OTHER_PATIENT = "it refers to a CT that has another PatientID"
+GIVE_IT = "give it with --rois, in a folder of ROI files named after their patient"
 NO_ACQUISITION = "it does not say on which acquisition of its CT series it was drawn"
 _Images = set[tuple[str, int | None]]
 
@@ -79,9 +81,11 @@ def join_rois(
         scan: What they are of.
         meant: By patient_id in lower case, the names of segments that a label row gives; "" for one by its number.
     """
-    of_series: dict[str, list[FoundRoi]] = defaultdict(list)
-    for roi in sorted(scan.rois, key=lambda roi: roi.reader):
-        of_series[roi.series_uid].append(roi)
+    of_series: dict[str, list[tuple[FoundRoi, DrawnOn]]] = defaultdict(list)
+    cts = {row.series_uid for row in rows if row.kind in LIKE_CT}
+    for roi, places in _places(scan, cts):
+        for place in places:
+            of_series[place.series_uid].append((roi, place))
     patients: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         patients[row.series_uid].add(row.patient_id.casefold())
@@ -90,7 +94,8 @@ def join_rois(
         rois = of_series.get(row.series_uid, []) if row.kind in LIKE_CT else []
         of_acquisition = _images(row, scan) if rois and row.acquisition else []
         verdicts = [
-            (roi, _why_not(roi, row, patients[row.series_uid], of_acquisition, meant)) for roi in rois
+            (roi, _why_not((roi, place), row, patients[row.series_uid], of_acquisition, meant))
+            for roi, place in rois
         ]
         own = tuple(roi for roi, why in verdicts if why == "")
         others = tuple((roi, why) for roi, why in verdicts if why)
@@ -98,20 +103,49 @@ def join_rois(
     return joined
 
 
+def _places(scan: ExportScan, cts: Collection[str]) -> Iterator[tuple[FoundRoi, list[DrawnOn]]]:
+    """Each ROI with the CT series here that it was drawn on, readers in order.
+
+    These are all that it names. Where none of them is here, or it names none, it is the series of its image.
+    """
+    found = [
+        (roi, [place for place in roi.drawn_on if place.series_uid in cts])
+        for roi in sorted(scan.rois, key=lambda roi: roi.reader)
+    ]
+    wanted = {place.sop_uid for roi, places in found if not places for place in roi.drawn_on} - {""}
+    series_of = _series_of(scan, wanted) if wanted else {}
+    for roi, places in found:
+        known = [place for place in roi.drawn_on if place.sop_uid in series_of]
+        by_image = [replace(place, series_uid=series_of[place.sop_uid]) for place in known]
+        yield roi, places or by_image[:1]
+
+
+def _series_of(scan: ExportScan, sop_uids: Collection[str]) -> dict[str, str]:
+    """The CT series of these images, as far as they are here."""
+    return {
+        one.sop_uid: uid
+        for (uid, kind, _), series in scan.series.items()
+        if kind == CT
+        for of_file in series.facts()
+        for one in of_file
+        if one.sop_uid in sop_uids
+    }
+
+
 def judge_rois(rows: Sequence[ExportSeries], scan: ExportScan) -> list[ExportSeries]:
     """The rows, each SEG and RTSTRUCT accepted when a usable CT here is what it was drawn on."""
-    uid_of = {str(roi.path): roi.series_uid for roi in scan.rois}
+    named = {str(roi.path) for roi in scan.rois if any(place.series_uid for place in roi.drawn_on)}
     drawn: dict[str, ExportSeries] = {}
     refused: dict[str, tuple[ExportSeries, str]] = {}
     for ct in rows:
         drawn.update({str(roi.path): ct for roi in ct.rois})
         refused.update({str(roi.path): (ct, why) for roi, why in ct.not_joined})
-    return [_judged(row, uid_of, drawn, refused) if row.kind in (SEG, RTSTRUCT) else row for row in rows]
+    return [_judged(row, named, drawn, refused) if row.kind in (SEG, RTSTRUCT) else row for row in rows]
 
 
 def _judged(
     row: ExportSeries,
-    uid_of: Mapping[str, str],
+    named: Collection[str],
     drawn: Mapping[str, ExportSeries],
     refused: Mapping[str, tuple[ExportSeries, str]],
 ) -> ExportSeries:
@@ -123,8 +157,12 @@ def _judged(
             row, reason=why, accepted=why == ORGANS and ct.accepted, chosen=why == ORGANS and ct.chosen
         )
     if not cts:
-        said = any(uid_of.get(file) for file in row.files)
-        why = "its CT series is not here" if said else "it does not say which CT series it was drawn on"
+        said = any(file in named for file in row.files)
+        why = (
+            "its CT series is not here"
+            if said
+            else f"it does not say which CT series it was drawn on; {GIVE_IT}"
+        )
         return replace(row, reason=why)
     if not any(ct.accepted for ct in cts):
         return replace(row, reason=f"its CT is not usable: {cts[0].reason}")
@@ -138,19 +176,20 @@ def _judged(
 
 
 def _why_not(
-    roi: FoundRoi,
+    drawn: tuple[FoundRoi, DrawnOn],
     row: ExportSeries,
     patients: Collection[str],
     of_acquisition: Sequence[_Images],
     meant: Mapping[str, Collection[str]],
 ) -> str | None:
     """Why an ROI that names this series is not its ROI: empty when it is, None when it is that of a row beside it."""
+    roi, place = drawn
     patient = roi.patient_id.casefold()
     if patient and row.patient_id and patient != row.patient_id.casefold():
         return None if patient in patients else OTHER_PATIENT
     if of_acquisition:
         on = [
-            number for number, images in enumerate(of_acquisition, 1) if _is_on(roi, images, of_acquisition)
+            number for number, images in enumerate(of_acquisition, 1) if _is_on(place, images, of_acquisition)
         ]
         if on != [row.acquisition]:
             return None if len(on) == 1 else NO_ACQUISITION
@@ -164,16 +203,25 @@ def _why_not(
     return f"it contains no tumor, only other structures{f' ({told})' if told else ''}"
 
 
-def _is_on(roi: FoundRoi, images: _Images, of_acquisition: Sequence[_Images]) -> bool:
+def _is_on(place: DrawnOn, images: _Images, of_acquisition: Sequence[_Images]) -> bool:
     """True when an ROI names an image of this acquisition; where that is one file of several, also the frame."""
-    n_with_file = sum(any(sop == roi.sop_uid for sop, _ in each) for each in of_acquisition)
+    n_with_file = sum(any(sop == place.sop_uid for sop, _ in each) for each in of_acquisition)
     if n_with_file > 1:
-        return (roi.sop_uid, roi.frame) in images
-    return any(sop == roi.sop_uid for sop, _ in images)
+        return (place.sop_uid, place.frame) in images
+    return any(sop == place.sop_uid for sop, _ in images)
 
 
 def _images(row: ExportSeries, scan: ExportScan) -> list[_Images]:
     """Of each acquisition of the row's series its images: SOP Instance UID and frame."""
+    return [{(one.sop_uid, one.frame) for one in slices} for slices in _acquisitions(row, scan)]
+
+
+def slices_of(row: ExportSeries, scan: ExportScan) -> list[SliceHeader]:
+    """The slices of a CT series, or of the one acquisition of it that the row is."""
+    return _acquisitions(row, scan)[max(row.acquisition - 1, 0)]
+
+
+def _acquisitions(row: ExportSeries, scan: ExportScan) -> list[list[SliceHeader]]:
     of_files = scan.series[row.series_uid, CT, row.patient_id].facts()
     facts = [one for of_file in of_files for one in of_file]
-    return [{(facts[i].sop_uid, facts[i].frame) for i in group} for group in split_acquisitions(facts)]
+    return [[facts[i] for i in group] for group in split_acquisitions(facts)]

@@ -1,7 +1,7 @@
 """What a DICOM file is, from its header: its kind by SOP class and Image Type; of an ROI also its author."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,14 +87,34 @@ def _many(value: Any) -> list[Any]:
     return [] if value is None else [value] if isinstance(value, str) else list(value)
 
 
-@dataclass(frozen=True, kw_only=True)
-class FoundRoi:
-    """A SEG or RTSTRUCT of an export: what it was drawn on, and the reader's place in line.
+# What says on which series an ROI was drawn.
+ROI_TAGS = (
+    *("Modality", "ReferencedSeriesSequence", "ReferencedFrameOfReferenceSequence", "ROIContourSequence"),
+    *("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnOn:
+    """What an ROI file says that it was drawn on.
 
     Attributes:
         series_uid: Series it refers to; empty when it does not say.
         sop_uid: One image it refers to, which tells acquisitions of one series apart; empty when it does not say.
         frame: Which frame of that image, from 0; None when it does not say.
+    """
+
+    series_uid: str = ""
+    sop_uid: str = ""
+    frame: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundRoi:
+    """A SEG or RTSTRUCT of an export: what it was drawn on, and the reader's place in line.
+
+    Attributes:
+        drawn_on: All series that it refers to, and an image that its frames or contours name.
         names: Labels of its segments or contours.
         meanings: What their types mean, in words.
         content: What they say that they are, where none may be the tumor: ``organs`` (kidneys, aorta) or ``other``.
@@ -104,9 +124,7 @@ class FoundRoi:
     path: Path
     kind: str
     patient_id: str
-    series_uid: str
-    sop_uid: str
-    frame: int | None = None
+    drawn_on: tuple[DrawnOn, ...]
     reader: tuple[str, int, str]
     names: tuple[str, ...]
     meanings: tuple[str, ...] = ()
@@ -116,7 +134,6 @@ class FoundRoi:
 
 def roi_of(header: Any, path: Path, kind: str) -> FoundRoi:
     """What the header of an ROI file says."""
-    series_uid, sop_uid, frame = _referenced(header)
     segments = header.get("SegmentSequence") or header.get("StructureSetROISequence") or []
     reader = header.get("ContentCreatorName") or header.get("OperatorsName") or ""
     names = [str(s.get("SegmentLabel") or s.get("ROIName") or "") for s in segments]
@@ -129,9 +146,7 @@ def roi_of(header: Any, path: Path, kind: str) -> FoundRoi:
         path=path,
         kind=kind,
         patient_id=patient_id_of(header),
-        series_uid=series_uid,
-        sop_uid=sop_uid,
-        frame=frame,
+        drawn_on=tuple(referenced(header)),
         reader=(str(reader), int(header.get("SeriesNumber") or 0), str(header.get("SOPInstanceUID", ""))),
         names=tuple(names),
         meanings=tuple(word for _, words, _ in said for word in words),
@@ -160,29 +175,39 @@ def _codes(segment: Any, types: Mapping[Any, str]) -> tuple[tuple[str, ...], fro
     return meanings, frozenset(str(code.get("CodeValue") or "") for code in codes)
 
 
-def _referenced(header: Any) -> tuple[str, str, int | None]:
-    """Series, one image and frame that a SEG (PS3.3 C.12.1) or RTSTRUCT (PS3.3 C.8.8.5) was drawn on."""
+def referenced(header: Any) -> Iterator[DrawnOn]:
+    """What a SEG (PS3.3 C.12.1) or RTSTRUCT (PS3.3 C.8.8.5) was drawn on; last, an image that its content names."""
+    sop_uid, frame = _derived_from(header) or _outlined(header)
     for series in header.get("ReferencedSeriesSequence") or []:
-        images = series.get("ReferencedInstanceSequence") or []
-        sop_uid, frame = _image(images)
-        derived = _derived_from(header) if frame is None else ("", None)
-        sop_uid, frame = derived if derived[1] is not None else (sop_uid, frame)
-        return str(series.get("SeriesInstanceUID", "")), sop_uid, frame
+        image = _image(series.get("ReferencedInstanceSequence") or [])
+        if image[1] is None and frame is not None:
+            image = sop_uid, frame
+        yield DrawnOn(str(series.get("SeriesInstanceUID") or ""), *image)
     for frame_of_reference in header.get("ReferencedFrameOfReferenceSequence") or []:
         for study in frame_of_reference.get("RTReferencedStudySequence") or []:
             for series in study.get("RTReferencedSeriesSequence") or []:
-                images = series.get("ContourImageSequence") or []
-                return str(series.get("SeriesInstanceUID", "")), *_image(images)
-    return "", "", None
+                image = _image(series.get("ContourImageSequence") or [])
+                yield DrawnOn(str(series.get("SeriesInstanceUID") or ""), *image)
+    if sop_uid:
+        yield DrawnOn(sop_uid=sop_uid, frame=frame)
 
 
-def _derived_from(header: Any) -> tuple[str, int | None]:
+def _derived_from(header: Any) -> tuple[str, int | None] | None:
     """The image and frame that the first frame of a SEG which says so was derived from (PS3.3 C.7.6.16.2.6)."""
     for group in header.get("PerFrameFunctionalGroupsSequence") or []:
         for derivation in group.get("DerivationImageSequence") or []:
             sources = derivation.get("SourceImageSequence") or []
             if sources:
                 return _image(sources)
+    return None
+
+
+def _outlined(header: Any) -> tuple[str, int | None]:
+    """The image of the first contour that names one (PS3.3 C.8.8.6)."""
+    for roi in header.get("ROIContourSequence") or []:
+        for contour in roi.get("ContourSequence") or []:
+            if images := contour.get("ContourImageSequence"):
+                return _image(images)
     return "", None
 
 

@@ -77,7 +77,7 @@ TAGS = tuple(
             *("PatientID", "PatientSex", "PatientAge", "SyntheticData", "SeriesNumber", "ContentCreatorName"),
             *("ReferencedSeriesSequence", "ReferencedFrameOfReferenceSequence", "NumberOfFrames"),
             *("StructureSetLabel", "OperatorsName", "SegmentSequence", "StructureSetROISequence"),
-            *("RTROIObservationsSequence", "ManufacturerModelName", "SoftwareVersions"),
+            *("RTROIObservationsSequence", "ROIContourSequence", "ManufacturerModelName", "SoftwareVersions"),
             *("DirectoryRecordSequence", "Manufacturer", "SliceThickness", "ConvolutionKernel"),
             "PatientName",
             *SLICE_TAGS,

@@ -436,7 +436,8 @@ def test_one_bad_case_never_stops_the_others(write_case):
 
 @pytest.mark.parametrize(("gray", "codes_"), [(160, ["roi-measures"]), (0, ["roi-on-black", "roi-measures"])])
 def test_slice_images_are_asked_what_they_can_answer(tmp_path, gray, codes_):
-    from nephroscope.imaging.slice_images import ImageRow, save_image_rows
+    from nephroscope.imaging.slice_images import ImageRow
+    from nephroscope.intake.slice_images.cases import save_image_rows
 
     pixels = window_gray(abdomen()[5])
     pixels[36:45, 72:80] = gray

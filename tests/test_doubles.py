@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -239,3 +240,45 @@ def test_check_and_split_say_it_and_a_contradiction_writes_no_split(on_disk, cap
     assert run(["split", root, "--folds", "2"]) == 2
     assert not on_disk.folder.splits.exists()
     assert run(["check", root]) == 3
+
+
+def test_a_repeated_import_replaces_its_own_exclusions(tmp_path, capsys):
+    study = make_study(tmp_path / "study", n_cases=4)
+    root, folder = study.folder.root, study.folder.root / "volumes"
+    write_labels(root / "labels.csv", {"c00": "PRCC", "1": "ChRCC", "C02": "PRCC"})
+    other = root / "other"
+    other.mkdir()
+    shutil.copy(folder / "c03.nii.gz", other / "X9.nii.gz")
+    study.import_nifti(other, root / "labels.csv")
+    study.folder.cohort_csv.write_text("case_id,subtype\n", encoding="utf-8")
+    for name in ("series.csv", "rois.csv"):
+        table = root / name
+        table.write_text(table.read_text(encoding="utf-8").splitlines()[0] + "\n", encoding="utf-8")
+    first = study.import_nifti(folder, root / "labels.csv")
+    hints = {one.case_id: one.hint for one in first.exclusions}
+    assert hints["c02"] == "did you mean C02?"
+    assert "X9" in hints
+    (found,) = study.check_patients()
+    assert (found.code, found.severity) == ("identifier-near", "warning")
+    run(["import", "nifti", str(root), str(folder), "--labels", str(root / "labels.csv")])
+    assert "did you mean C02?" in capsys.readouterr().out
+    write_labels(root / "labels.csv", {f"c0{i}": "PRCC" for i in range(4)})
+    again = study.import_nifti(folder, root / "labels.csv")
+    assert {one.case_id for one in again.exclusions} <= {"X9", "1", "C02", "c00", "c01", "c02", "c03"}
+    assert {one.case_id for one in again.exclusions if one.reason == "no label row names it"} == {"X9"}
+    assert len(again.cases) == 4
+
+
+def write_labels(path, subtypes):
+    rows = "".join(f"{name},{subtype}\n" for name, subtype in subtypes.items())
+    path.write_text("case_id,subtype\n" + rows, encoding="utf-8")
+
+
+def test_no_names_in_an_edited_cohort(on_disk):
+    table = on_disk.folder.cohort_csv
+    text = table.read_text(encoding="utf-8")
+    table.write_text(text.replace("c01,c01,", "c01,NA,").replace("c03,c03,", "c03,nan,"), encoding="utf-8")
+    assert [case.patient_id for case in on_disk.cohort.cases][:4] == ["c00", "c01", "C0", "c03"]
+    table.write_text(text.replace("c01,c01,", "nan,c01,"), encoding="utf-8")
+    with pytest.raises(CohortError, match="row 3, column case_id: expected a name, found 'nan'"):
+        _ = on_disk.cohort

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from nephroscope.base.errors import CohortError, ConfigError, RoiError, SeriesError
-from nephroscope.imaging.slice_images import read_image_case, read_slice_image, save_image_rows
-from nephroscope.intake.slice_images.cases import ImagesOptions, import_images
+from nephroscope.imaging.slice_images import read_image_case, read_slice_image
+from nephroscope.intake.slice_images.cases import ImagesOptions, import_images, save_image_rows
 from nephroscope.records import Cohort
 from nephroscope.study.cohort_table import load_cohort, save_cohort
 from one_series import changed, flat

@@ -1,5 +1,6 @@
 """Label rows meet volumes: one tumor, several tumors of a patient, and whose ROI is whose."""
 
+import unicodedata
 from datetime import date
 from pathlib import Path
 
@@ -272,3 +273,37 @@ def test_two_tumors_in_one_dicom_seg_are_two_cases_with_their_own_voxels(tmp_pat
     }
     masks = {case.case_id: read_case(case)[1].voxels for case in cohort.chosen}
     assert (int(masks["P7-1"].sum()), int(masks["P7-2"].sum())) == (int(left.sum()), 4)
+
+
+def ct_of(name):
+    return Found(key=name, image=Path(f"{name}.nii.gz"), roi=Path(f"{name}_seg.nii.gz"))
+
+
+def test_near_twins_are_named_on_both_sides():
+    rows = [row(name, patient_id=None) for name in ("7", "12001", "p1", "P9", "12.0")]
+    found = [ct_of(name) for name in ("007", "0012001", "P1", "P9", "X")]
+    cases, excluded = join_found(found, rows, SUBTYPES, "nifti")
+    assert [case.case_id for case in cases] == ["P9"]
+    assert {one.case_id: one.hint for one in excluded} == {
+        **{"7": "did you mean 007?", "12001": "did you mean 0012001?", "p1": "did you mean P1?"},
+        **{"007": "did you mean 7?", "0012001": "did you mean 12001?", "P1": "did you mean p1?"},
+        **{"12.0": "", "X": ""},
+    }
+    assert {one.reason for one in excluded} == {
+        "no label row names it",
+        "labelled, but no CT of it was found",
+    }
+
+
+def test_names_that_look_the_same_meet():
+    rows = [row("Fäll1", patient_id=None), row("P4", patient_id=None)]
+    found = [ct_of(unicodedata.normalize("NFD", "Fäll1")), ct_of("P4\u200b")]
+    cases, excluded = join_found(found, rows, SUBTYPES, "nifti")
+    assert ([case.case_id for case in cases], excluded) == (["Fäll1", "P4"], ())
+
+
+def test_two_volumes_whose_names_look_the_same_are_not_chosen_between():
+    found = [ct_of("P4"), ct_of("P4\u200b")]
+    cases, excluded = join_found(found, [row("P4", patient_id=None)], SUBTYPES, "nifti")
+    assert cases == ()
+    assert [one.reason for one in excluded] == ["two volumes whose names look the same"]

@@ -1,6 +1,7 @@
 """Label tables: columns by their usual names, subtypes by their synonyms, never by half a word."""
 
 import re
+import tomllib
 from contextlib import suppress
 from datetime import date
 
@@ -12,7 +13,8 @@ from nephroscope.base.errors import CohortError, ConfigError
 from nephroscope.intake.labels.join import settle_labels
 from nephroscope.intake.labels.pathology import match_subtype
 from nephroscope.intake.labels.rows import LabelRow, read_label_table, read_labels
-from nephroscope.intake.labels.table import COLUMN_NAMES, fits
+from nephroscope.intake.labels.table import fits
+from nephroscope.intake.labels.titles import COLUMN_NAMES
 from nephroscope.intake.labels.values import (
     date_order,
     parse_age,
@@ -560,3 +562,99 @@ def test_the_separator_line_of_excel_and_pipes_are_understood(tmp_path):
     assert [(row.row, row.case_id, row.subtype) for row in rows] == [(3, "P1", "PRCC, type 1")]
     (row,) = read_labels(table(tmp_path, "patient_id|subtype\nP1|PRCC\n"))
     assert (row.case_id, row.subtype) == ("P1", "PRCC")
+
+
+HEADERS = [
+    "Patientennummer;Histologietyp;Geschlecht (m/w);Alter (J.);Durchmesser (mm);Seite",
+    "Pat.-Nr.;Pathologischer Befund;Geschl.;Alter bei OP;Größe [mm];Seitenangabe",
+    "N° de dossier;Résultat anatomo-pathologique;Sexe (H/F);Âge (ans);Taille (mm);Côté",
+    "Identifiant patient;Type histologique;Sexe;Âge à la chirurgie;Diamètre (mm);Latéralité",
+    "Nº de historia;Diagnóstico anatomopatológico;Sexo;Edad (años);Tamaño (mm);Lado",
+    "Código del paciente;Tipo histológico;Género;Edad;Diámetro (mm);Lateralidad",
+    "住院号;病理结果;性别;年龄\uff08岁\uff09;最大径\uff08mm\uff09;患侧",
+    "患者ID;病理分型;性别;年龄;肿瘤直径mm;侧别",
+]
+
+
+@pytest.mark.parametrize("header", HEADERS)
+@pytest.mark.parametrize("above", ["", "Nierentumoren 2015-2021\n\nStand: 3.4.2022;Dr. A\n"])
+def test_headers_of_hospitals_are_found_below_titles(tmp_path, header, above):
+    (row,) = read_labels(table(tmp_path, f"{above}{header}\nP1;PRCC;F;63;45;L\n"))
+    assert (row.row, row.case_id, row.subtype, row.sex, row.age_years, row.size_cm, row.side) == (
+        *(2 + above.count("\n"), "P1", "PRCC", "F", 63, 4.5, "left"),
+    )
+
+
+def test_the_best_row_is_shown_with_lines_for_the_settings(tmp_path):
+    text = "Our cohort\n\nPatienten-Kürzel;Geschlecht;Alter;Histo (final, Prof. A);Bemerkung\nP1;w;63;PRCC;\n"
+    with pytest.raises(CohortError) as refusal:
+        read_labels(table(tmp_path, text.replace("Histo (final", "Gewebe (final")))
+    assert refusal.value.where == "labels.csv, row 3"
+    assert refusal.value.found.endswith("recognized: sex (Geschlecht), age_years (Alter)")
+    block = refusal.value.remedy.split("\n", 1)[1]
+    assert tomllib.loads(block) == {
+        "columns": {"patient_id": "Patienten-Kürzel", "subtype": "title of your column"}
+    }
+    (row,) = read_labels(table(tmp_path, text), {"patient_id": "Patienten-Kürzel"})
+    assert (row.case_id, row.subtype) == ("P1", "PRCC")
+
+
+@pytest.mark.parametrize("name", ["NA", "nan", "None", "-", "?", "", "#N/A", "\u200b"])
+def test_rows_of_nobody_are_refused_by_row(tmp_path, name):
+    text = f"patient_id,subtype\nP1,PRCC\n{name},PRCC\n{name},ChRCC\n"
+    with pytest.raises(CohortError) as refusal:
+        read_labels(table(tmp_path, text))
+    assert re.findall(r"row (\d), column (\w+): expected a name", refusal.value.found) == [
+        ("3", "patient_id"),
+        ("4", "patient_id"),
+    ]
+
+
+def test_twelve_patients_that_are_not_known_are_not_one(tmp_path):
+    rows = "".join(f"C{i},{'NA' if i % 2 else '?'},PRCC\n" for i in range(12))
+    found = read_label_table(table(tmp_path, "case_id,patient_id,subtype\n" + rows))
+    assert {row.patient_id for row in found.rows} == {None}
+    (finding,) = found.findings
+    assert (finding.code, finding.severity) == ("patient-unknown", "warning")
+    assert finding.message.startswith("12 rows")
+
+
+def test_names_meet_without_what_nobody_sees(tmp_path):
+    names = ["P4\u200b", "\ufeffP4", "P\u00ad4", "P4\u00a0"]
+    rows = read_labels(table(tmp_path, "case_id,subtype\n" + "".join(f"{name},PRCC\n" for name in names)))
+    assert {row.case_id for row in rows} == {"P4"}
+
+
+def test_a_chinese_csv_is_read_by_its_titles_and_said(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_bytes("病人编号,病理类型,性别,年龄\nP1,PRCC,男,63\n".encode("gb18030"))
+    found = read_label_table(path)
+    assert [(r.case_id, r.subtype, r.sex, r.age_years) for r in found.rows] == [("P1", "PRCC", "M", 63)]
+    assert [(f.code, f.severity) for f in found.findings] == [("label-encoding", "warning")]
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("patient_id,subtype,sex\nP1,PRCC,男\n", "gb18030"),
+        ("patient_id,subtype,site\nP1,PRCC,协和医院\n", "gb18030"),
+        ("patient_id,subtype,site\nP1,PRCC,Kraków Śródmieście\n", "cp1250"),
+        ("patient_id,subtype,sex\nP1,PRCC,männlich\n", "mac_roman"),
+        ("patient_id,subtype,site\nP1,PRCC,서울대병원\n", "cp949"),
+    ],
+)
+def test_an_encoding_that_cannot_be_known_is_refused(tmp_path, text, encoding):
+    path = tmp_path / "labels.csv"
+    path.write_bytes(text.encode(encoding))
+    with pytest.raises(CohortError, match="text in another encoding, which may be"):
+        read_labels(path)
+
+
+def test_western_text_of_excel_is_a_note(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_bytes("Patient;Histologie;Geschlecht\nP1;PRCC;männlich\n".encode("cp1252"))
+    found = read_label_table(path)
+    assert (found.rows[0].sex, [(f.code, f.severity) for f in found.findings]) == (
+        "M",
+        [("label-encoding", "note")],
+    )

@@ -241,3 +241,12 @@ def load_json(path: Path, newest_format: int) -> dict[str, Any]:
             remedy="it was written by a newer nephroscope: update this one",
         )
     return dict(content)
+
+
+def relative_to(folder: Path, path: Path | None) -> str:
+    """A path as written in a study: relative (with /) if below the study, otherwise absolute; empty for None."""
+    if path is None:
+        return ""
+    if path.is_absolute() and path.is_relative_to(folder.resolve()):
+        path = path.relative_to(folder.resolve())
+    return path.as_posix()

@@ -60,9 +60,9 @@ class Mistakes:
 TITLE_ROWS = 30  # above a header
 SEPARATORS = ",;\t|"
 NumberedRow = tuple[int, list[str]]
-Judge = Callable[
-    [Sequence[Sequence[str]]], int | None
-]  # place of the header among the first rows, if it is there
+# How many titles are known in the row that looks most like a header among the first ones, and the place of that row.
+Judge = Callable[[Sequence[Sequence[str]]], tuple[int, int]]
+SURE = 2  # known titles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +72,13 @@ class TextTable:
     Attributes:
         header: Titles; the first row that is not empty, or the one that was looked for.
         rows: Below it, with their numbers in the spreadsheet, as wide as the header.
+        header_row: Number of the header there.
         encoding: In which it was written, by Python's name; ``utf-8`` where it is UTF-8 or UTF-16.
     """
 
     header: list[str]
     rows: list[NumberedRow]
+    header_row: int
     encoding: str
 
 
@@ -99,8 +101,8 @@ def read_text_table(path: Path, header_place: Judge | None = None) -> TextTable:
 
     Args:
         path: The file.
-        header_place: Which of the first rows that are not empty is the header; None for none of them. It also tells
-            in which encoding a file is that is not UTF-8, where it knows the titles in one encoding only.
+        header_place: Which of the first rows that are not empty is the header. It also tells in which encoding a file
+            is that is not UTF-8, where it knows the titles in one encoding only.
 
     Raises:
         CohortError: As `read_table`.
@@ -119,14 +121,9 @@ def read_text_table(path: Path, header_place: Judge | None = None) -> TextTable:
         encoding = WESTERN if WESTERN in texts else next(iter(texts))
         return _table_of(path, _Lines(texts[encoding]), encoding, header_place)
     if header_place is not None:
-        fitting = [
-            name for name, text in texts.items() if _Lines(text).titles_place(header_place) is not None
-        ]
-        with_titles = [
-            name for name in fitting if not "".join(_Lines(texts[name]).first_row(header_place)).isascii()
-        ]
-        if len(with_titles) == 1:
-            return _table_of(path, _Lines(texts[with_titles[0]]), with_titles[0], header_place)
+        known = [name for name, text in texts.items() if _Lines(text).has_foreign_titles(header_place)]
+        if len(known) == 1:
+            return _table_of(path, _Lines(texts[known[0]]), known[0], header_place)
     raise _not_a_table(path, f"text in another encoding, which may be {first_few(texts, 4)}")
 
 
@@ -139,8 +136,11 @@ class _Lines:
         said = re.fullmatch(r'"?sep=(.)"?', self.lines[first].strip("\r\n ")) if self.lines else None
         if said:  # Excel's own first line
             self.lines[first] = "\n"
-        header = next((line for line in self.lines if line.strip()), "")
-        self.separators = said[1] if said else sorted(SEPARATORS, key=lambda s: -header.count(s))
+        filled = [line for line in self.lines[: 4 * TITLE_ROWS] if line.strip()]
+        counts = {s: [line.count(s) for line in filled] or [0] for s in SEPARATORS}
+        self.separators = (
+            said[1] if said else sorted(SEPARATORS, key=lambda s: (-counts[s][0], -sum(counts[s])))
+        )
         self.has_quote = "'" in text
 
     def head(self, separator: str) -> list[list[str]]:
@@ -152,25 +152,23 @@ class _Lines:
             return []
         return [row for row in rows if any(row)][:TITLE_ROWS]
 
-    def titles_place(self, judge: Judge) -> tuple[str, int] | None:
-        """Separator and place of the header among the rows that are not empty."""
-        for separator in self.separators:
-            place = judge(self.head(separator))
-            if place is not None:
-                return separator, place
-        return None
+    def header(self, judge: Judge) -> tuple[int, str, int]:
+        """Known titles in the header, the separator with which it has most, and its place among filled rows."""
+        heads = [(separator, *judge(self.head(separator))) for separator in self.separators]
+        separator, n_known, place = max(heads, key=lambda one: one[1])
+        return n_known, separator, place
 
-    def first_row(self, judge: Judge) -> list[str]:
-        """The header, where there is one."""
-        found = self.titles_place(judge)
-        return self.head(found[0])[found[1]] if found else []
+    def has_foreign_titles(self, judge: Judge) -> bool:
+        """True where the text has a header with letters that depend on its encoding."""
+        n_known, separator, place = self.header(judge)
+        return n_known >= SURE and not "".join(self.head(separator)[place]).isascii()
 
 
 def _table_of(path: Path, lines: _Lines, encoding: str, judge: Judge | None) -> TextTable:
-    separator, place = (lines.titles_place(judge) if judge else None) or (lines.separators[0], 0)
+    _, separator, place = lines.header(judge) if judge else (0, lines.separators[0], 0)
     header: list[str] = []
     rows: list[NumberedRow] = []
-    n_above = 0
+    n_above = header_row = 0
     try:
         for n, cells in enumerate(_records(path, lines.lines, separator), start=1):
             row = [cell.strip() for cell in cells]
@@ -181,7 +179,7 @@ def _table_of(path: Path, lines: _Lines, encoding: str, judge: Judge | None) -> 
             if n_above < place:
                 n_above += 1
             elif not header:
-                header = row
+                header, header_row = row, n
             else:
                 rows.append((n, _as_wide(path, n, row, header)))
                 if len(rows) * len(header) > MOST_CELLS or len(header) > MOST_COLUMNS:
@@ -196,7 +194,7 @@ def _table_of(path: Path, lines: _Lines, encoding: str, judge: Judge | None) -> 
         raise _not_a_table(path, str(error)) from error
     if not header:
         raise _not_a_table(path, "an empty file")
-    return TextTable(header=header, rows=rows, encoding=encoding)
+    return TextTable(header=header, rows=rows, header_row=header_row, encoding=encoding)
 
 
 def _as_wide(path: Path, n: int, row: list[str], header: list[str]) -> list[str]:
@@ -254,15 +252,6 @@ def _guarded(cell: object) -> object:
 def _unguarded(cell: str) -> str:
     guarded = cell.startswith("'") and _FORMULA.match(cell.removeprefix("''").removeprefix("'"))
     return cell[1:] if guarded else cell
-
-
-def relative_to(folder: Path, path: Path | None) -> str:
-    """A path as written in a study: relative (with /) if below the study, otherwise absolute; empty for None."""
-    if path is None:
-        return ""
-    if path.is_absolute() and path.is_relative_to(folder.resolve()):
-        path = path.relative_to(folder.resolve())
-    return path.as_posix()
 
 
 def parse_number(text: str, low: float, high: float) -> float | None:

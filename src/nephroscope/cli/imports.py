@@ -29,7 +29,7 @@ from nephroscope.intake.export.describe import ExportSeries
 from nephroscope.intake.export.scan import ExportScan
 from nephroscope.intake.public.idc_plan import IdcPlan, IdcRequest
 from nephroscope.intake.public.kits import Vote
-from nephroscope.records import Cohort, Finding, counted_noun
+from nephroscope.records import Cohort, Exclusion, Finding, counted_noun
 from nephroscope.records.settings import Settings
 from nephroscope.study.doubles import check_names
 
@@ -294,7 +294,8 @@ def imported(study: Study, cohort: Cohort) -> Outcome:
         "synthetic": cohort.synthetic,
         "excluded": len(cohort.exclusions),
         "exclusions": [
-            {"case_id": e.case_id, "subtype": e.subtype, "reason": e.reason} for e in cohort.exclusions
+            {"case_id": e.case_id, "subtype": e.subtype, "reason": e.reason, "hint": e.hint}
+            for e in cohort.exclusions
         ],
         "findings": findings_as_json(findings),
     }
@@ -308,7 +309,7 @@ def imported(study: Study, cohort: Cohort) -> Outcome:
     if n_synthetic and not synthetic:
         lines.append(f"warning: {n_synthetic} of these cases {'is' if n_synthetic == 1 else 'are'} SYNTHETIC")
     for reason, n in reasons.most_common():
-        who = names((e.case_id for e in cohort.exclusions if e.reason == reason), most=3)
+        who = names((_named(e) for e in cohort.exclusions if e.reason == reason), most=3)
         lines.append(f"excluded {n}: {reason} ({who})")
     lines += [_finding_text(finding) for finding in sorted(findings, key=lambda f: f.severity == "note")]
     if not cohort.cases:
@@ -318,6 +319,10 @@ def imported(study: Study, cohort: Cohort) -> Outcome:
         lines.append("warning: cases without a subtype cannot be used for training; give --labels")
     lines.append(f"next: nephroscope check {study.folder.root}")
     return Outcome(data=data, text="\n".join(lines))
+
+
+def _named(one: Exclusion) -> str:
+    return f"{one.case_id}: {one.hint}" if one.hint else one.case_id
 
 
 def _finding_text(finding: Finding) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from nephroscope.base.documents import read_document, save_document
 from nephroscope.base.errors import CohortError, StudyError
-from nephroscope.base.files import copy_file
+from nephroscope.base.files import copy_file, digest_of
 from nephroscope.base.lock import writes
 from nephroscope.base.tables import names
 from nephroscope.intake.labels.pathology import load_pathology, write_pathology
@@ -82,8 +82,7 @@ class StudyImports:
     @writes("import")
     def import_images(self, source: Path | str, options: "ImagesOptions") -> Cohort:
         """Add the cases of a folder of slice images; without masks, whole images become slices."""
-        from nephroscope.imaging.slice_images import save_image_rows
-        from nephroscope.intake.slice_images.cases import import_images
+        from nephroscope.intake.slice_images.cases import import_images, save_image_rows
 
         options = replace(options, columns=self.settings.columns, pathology=load_pathology(self.folder.root))
         found = import_images(Path(source), options, self.settings.subtypes, self.settings.positive)
@@ -93,7 +92,7 @@ class StudyImports:
         if options.masks is None and self.settings.slices.roi_mode != "full":
             self.change("slices", roi_mode="full")
             logger.info('no masks: set slices.roi_mode = "full" in study.toml')
-        return self.add(cases, found.exclusions, found.findings)
+        return self.add(cases, found.exclusions, found.findings, _source("images", source))
 
     @writes("import")
     def import_dicom(
@@ -134,7 +133,8 @@ class StudyImports:
             copy_file(source_file, place)
         add_to_series_table(self.folder.root, found.series, found.cases, found.scan.naming)
         of_table = table.findings if table else ()
-        return self.add(found.cases, found.exclusions, (*of_table, *found.findings))
+        findings = (*of_table, *found.findings)
+        return self.add(found.cases, found.exclusions, findings, _source("dicom", source))
 
     @writes("import")
     def import_nifti(self, source: Path | str, labels: Path | str, tumor_label: int | None = None) -> Cohort:
@@ -146,7 +146,8 @@ class StudyImports:
 
         table, settings = self._read_labels(labels), self.settings
         found = import_nifti(Path(source), table.rows, settings.subtypes, settings.positive, tumor_label)
-        return self.add(found.cases, found.exclusions, (*table.findings, *found.findings))
+        findings = (*table.findings, *found.findings)
+        return self.add(found.cases, found.exclusions, findings, _source("nifti", source))
 
     def _read_labels(self, path: Path | str) -> "LabelTable":
         """Read a label table with the [columns] and pathology.csv of the study."""
@@ -192,7 +193,7 @@ class StudyImports:
 
         settings, pathology = self.settings, load_pathology(self.folder.root)
         found = import_kits(Path(source), settings.subtypes, settings.positive, vote, pathology)
-        return self.add(found.cases, found.exclusions, found.findings), found
+        return self.add(found.cases, found.exclusions, found.findings, _source("kits", source)), found
 
     def plan_idc(
         self, collections: Sequence[str], masks: Sequence[str], kits_json: Path | None = None
@@ -241,13 +242,18 @@ class StudyImports:
 
     @writes("import")
     def add(
-        self, cases: Sequence[Case], exclusions: Sequence[Exclusion], findings: Sequence[Finding]
+        self,
+        cases: Sequence[Case],
+        exclusions: Sequence[Exclusion],
+        findings: Sequence[Finding],
+        source: str = "",
     ) -> Cohort:
         """Add cases, exclusions and findings of an import to those of the study; returns the new cohort.
 
         Cases that are known already do not change, so an import can be repeated after patients were added. A patient
         whom another public collection brought in before is not added again. An earlier exclusion is removed when the
-        case is imported now, or excluded for a new reason.
+        case is imported now, or excluded for a new reason, or was made by the same ``source``, the kind and folder of
+        an import.
         """
         seen = seen_tables(self.folder.root)
         before = self.cohort if self.folder.cohort_csv.exists() else None
@@ -255,7 +261,8 @@ class StudyImports:
         known = sorted(case.case_id for case in cases if before and case.case_id in before.by_id)
         cases = [case for case in cases if not (before and case.case_id in before.by_id)]
         exclusions, findings = (*exclusions, *dropped), (*findings, *shared, *_kept(known))
-        earlier = before.exclusions if before else ()
+        exclusions = [replace(one, source=source) for one in exclusions]
+        earlier = [one for one in (before.exclusions if before else ()) if not source or one.source != source]
         again = {case.case_id for case in cases} | {one.case_id for one in exclusions}
         cohort = Cohort(
             subtypes=self.settings.subtypes,
@@ -294,6 +301,11 @@ def _is_begun(path: Path, wanted: _Phantoms) -> bool:
         return read_document(path, _Phantoms, 1) == wanted
     except StudyError:
         return False
+
+
+def _source(kind: str, folder: Path | str) -> str:
+    """What is the same when an import is repeated; a digest, since the name of a folder may be a patient's."""
+    return f"{kind}-{digest_of(str(Path(folder).resolve()))[:8]}"
 
 
 def _kept(known: Sequence[str]) -> tuple[Finding, ...]:

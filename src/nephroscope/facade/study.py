@@ -23,7 +23,7 @@ from nephroscope.records import (
 from nephroscope.regions.agreement import TOLERANCE_MM
 from nephroscope.regions.check import CheckedCase, check_cases
 from nephroscope.regions.consensus import check_rule
-from nephroscope.study.doubles import check_names, check_patients
+from nephroscope.study.doubles import check_names, check_patients, near_misses
 from nephroscope.study.slices import SliceStore
 from nephroscope.study.snapshot import Snapshot, cut_slices, divide_patients, take_snapshot
 
@@ -83,7 +83,7 @@ class Study(StudyImports, ShownAsTable):
             CohortError: One tumor is in the study under two patients, with different subtypes.
         """
         try:
-            return check_patients(self.cohort, self.slices())
+            return (*check_patients(self.cohort, self.slices()), *near_misses(self.cohort))
         except StudyError:
             return check_names(self.cohort)
 

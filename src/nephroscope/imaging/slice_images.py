@@ -4,7 +4,7 @@ import csv
 import hashlib
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,13 +15,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from nephroscope.base.errors import CohortError, RoiError, SeriesError
-from nephroscope.base.tables import relative_to, save_table
 from nephroscope.base.text import first_few
 from nephroscope.imaging.grid import AIR_HU
 from nephroscope.records import ChosenCase, CTVolume, Finding, RoiMask, VolumeGeometry, note, warning
 
 IMAGES_FILE = "images.csv"
-HEADER = "case_id,slice_index,file,mask,row_mm,col_mm"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,25 +32,6 @@ class ImageRow:
     slice_index: int
     row_mm: float | None
     col_mm: float | None
-
-
-def save_image_rows(rows: Iterable[ImageRow], folder: Path) -> Path:
-    """Write images.csv into the study ``folder``, with the rows of a case together, and return its path.
-
-    Raises:
-        CohortError: The study has slice images already.
-    """
-    path = folder / IMAGES_FILE
-    if path.exists():
-        raise CohortError(
-            where=IMAGES_FILE,
-            expected="a study without slice images",
-            found="images of an earlier import",
-            remedy="put all images into one folder and import it into a new study",
-        )
-    ordered = sorted(rows, key=lambda row: (row.case_id, row.slice_index))
-    save_table(path, HEADER.split(","), (_cells(row, folder) for row in ordered))
-    return path
 
 
 def load_image_rows(case: ChosenCase) -> list[ImageRow]:
@@ -96,12 +75,6 @@ def _starts(path: Path, _mtime_ns: int) -> dict[str, int]:
             before = name
             at += len(line)
     return starts
-
-
-def _cells(row: ImageRow, folder: Path) -> list[str]:
-    spacing = ["" if mm is None else repr(mm) for mm in (row.row_mm, row.col_mm)]
-    files = [relative_to(folder, row.file), relative_to(folder, row.mask)]
-    return [row.case_id, str(row.slice_index), *files, *spacing]
 
 
 def _row(cells: list[str], folder: Path) -> ImageRow:

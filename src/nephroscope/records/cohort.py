@@ -56,11 +56,18 @@ class Findings(tuple[Finding, ...], ShownAsTable):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exclusion:
-    """A case that was seen and left out, and why; counted in the flow diagram."""
+    """A case that was seen and left out, and why; counted in the flow diagram.
+
+    Attributes:
+        hint: What may be meant, such as ``did you mean 007?``.
+        source: The import that left it out, as a digest of its kind and folder; repeated, it replaces its exclusions.
+    """
 
     case_id: str
     reason: str
     subtype: str = ""
+    hint: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

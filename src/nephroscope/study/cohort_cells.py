@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nephroscope.base.identifiers import clean_name, is_no_name
 from nephroscope.base.tables import parse_number
 from nephroscope.imaging.slice_images import window_of
 from nephroscope.intake.labels.values import parse_sex
@@ -42,12 +43,12 @@ def cells_of(folder: Path, subtypes: tuple[str, ...], phases: tuple[str, ...]) -
     """How each column of the three tables is read."""
     path = Cell(lambda text: folder / text if text else None, "a path")
     filled_path = Cell(lambda text: folder / _filled(text), "a path")
-    case_id = Cell(_filled, "a name")
+    case_id = Cell(_named, "a name")
     subtype = f"a subtype of the study ({', '.join(subtypes)}) or nothing"
     return {
         COHORT_FILE: {
             "case_id": case_id,
-            "patient_id": Cell(str, "a name"),
+            "patient_id": Cell(lambda text: "" if is_no_name(text) else clean_name(text), "a name"),
             "site_id": Cell(lambda text: text or "site-1", "a name"),
             "subtype": Cell(_one_of(*subtypes, ""), subtype),
             "subtype_reader2": Cell(lambda text: text or None, "a subtype or nothing"),
@@ -100,6 +101,12 @@ def _source(text: str) -> str:
 
 def _number(high: float) -> Cell:
     return Cell(lambda text: parse_number(text, 0, high), f"a number above 0 and up to {high}")
+
+
+def _named(text: str) -> str:
+    if is_no_name(text):
+        raise ValueError(text)
+    return clean_name(text)
 
 
 def _filled(text: str) -> str:

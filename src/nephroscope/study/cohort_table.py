@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from nephroscope.base.errors import CohortError, StudyError
-from nephroscope.base.files import Seen, finish_replacing, replacing_together
-from nephroscope.base.tables import Mistakes, read_table, relative_to, save_table
+from nephroscope.base.files import Seen, finish_replacing, relative_to, replacing_together
+from nephroscope.base.tables import Mistakes, read_table, save_table
 from nephroscope.records import (
     Case,
     ChoiceRule,

@@ -43,8 +43,20 @@ class Pair:
 
 
 def check_names(cohort: Cohort) -> tuple[Finding, ...]:
-    """Patients whose identifiers differ in writing only, or in a side or a number of a tumor; for every step."""
-    return tuple(_findings(_by_name(cohort)))
+    """Patients whose identifiers differ in writing only, or in a side or a number of a tumor; and `near_misses`."""
+    return (*_findings(_by_name(cohort)), *near_misses(cohort))
+
+
+def near_misses(cohort: Cohort) -> tuple[Finding, ...]:
+    """A warning that names excluded cases that miss another name only by how it is written."""
+    pairs = [f"{_shown(one.case_id)}: {one.hint}" for one in cohort.exclusions if one.hint]
+    if not pairs:
+        return ()
+    text = (
+        f"{counted_noun(len(pairs), 'name')} of the label table or of images without a counterpart, but with one "
+        f"that differs only in how it is written: {first_few(pairs, NAMED)}"
+    )
+    return (warning("identifier-near", text),)
 
 
 def check_patients(cohort: Cohort, slices: SliceStore) -> tuple[Finding, ...]:

@@ -14,7 +14,8 @@ from pydicom.tag import Tag
 
 from nephroscope.base.documents import read_document, save_document
 from nephroscope.base.errors import SeriesError
-from nephroscope.base.tables import names, relative_to
+from nephroscope.base.files import relative_to
+from nephroscope.base.text import first_few
 from nephroscope.imaging.dicom.acquisitions import check_stack, split_acquisitions, without_copies
 from nephroscope.imaging.dicom.files import (
     DICOM_DAMAGE,
@@ -185,7 +186,11 @@ def _read_slices(
         slices += of_file if series_uid in (None, uid) else []
     requested = {series_uid} & uids if series_uid else uids
     if len(requested) != 1:
-        others = f"{len(uids)} CT series ({names(uids)})" if uids else f"no CT image among {len(paths)} files"
+        others = (
+            f"{len(uids)} CT series ({first_few(sorted(uids), 5)})"
+            if uids
+            else f"no CT image among {len(paths)} files"
+        )
         raise SeriesError(
             where=where,
             expected=f"CT series {series_uid}" if series_uid else "one CT series",

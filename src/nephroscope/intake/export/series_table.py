@@ -5,7 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 
-from nephroscope.base.tables import read_table, relative_to, save_table
+from nephroscope.base.files import relative_to
+from nephroscope.base.tables import read_table, save_table
 from nephroscope.intake.export.describe import ExportSeries
 from nephroscope.records import Case, ChosenCase
 

@@ -1,12 +1,13 @@
 """Join label rows with the images and ROIs that were found: the rules that all imports share."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from nephroscope.base.identifiers import clean_name, near_names
 from nephroscope.intake.labels.pathology import PATHOLOGY_FILE, default_table, name_of_subtype, shortened
 from nephroscope.intake.labels.rows import LabelRow
 from nephroscope.intake.labels.whose_roi import NamedRoi, RoiChoice, choose_rois, find_beside
@@ -124,13 +125,16 @@ def join_found(
         excluded: dict[str, Exclusion] = {}
     else:
         settled, excluded = settle_labels(labels, subtypes)
+    found = _cleaned(found)
     of_volume = _names_of(found, labels)
+    meant = _hints(of_volume, labels)
     first = {row.case_id: row for row in reversed(labels or [])}
     cases: list[Case] = []
     for volume in found:
         names = of_volume[volume.key]
         if not names:
-            excluded[volume.key] = Exclusion(case_id=volume.key, reason="no label row names it")
+            hint = meant.get(volume.key, "")
+            excluded[volume.key] = Exclusion(case_id=volume.key, reason="no label row names it", hint=hint)
         rows = [settled.pop(name) for name in names if name in settled]
         near = [Path(), *([source] if source else []), volume.image, volume.image.parent]
         others = [first[name] for name in names if name in excluded]
@@ -148,9 +152,30 @@ def join_found(
             cases.append(_case(row, drawn, format, tumor_label, alone))
     for name, label in settled.items():
         excluded[name] = Exclusion(
-            case_id=name, reason="labelled, but no CT of it was found", subtype=label.subtype
+            case_id=name,
+            reason="labelled, but no CT of it was found",
+            subtype=label.subtype,
+            hint=meant.get(name) or meant.get(label.patient_id or "", ""),
         )
     return tuple(cases), tuple(excluded.values())
+
+
+def _cleaned(found: Sequence[Found]) -> list[Found]:
+    """Volumes under names without invisible signs; of two that look the same, neither can be told from the other."""
+    named = [replace(volume, key=clean_name(volume.key)) for volume in found]
+    n_of = Counter(volume.key for volume in named)
+    twice = "two volumes whose names look the same"
+    return [v if n_of[v.key] == 1 else replace(v, refusal=v.refusal or twice) for v in named]
+
+
+def _hints(of_volume: Mapping[str, Sequence[str]], labels: Sequence[LabelRow] | None) -> dict[str, str]:
+    """For names on one side only, the name on the other that they may be, as a question."""
+    if labels is None:
+        return {}
+    alone = [key for key, names in of_volume.items() if not names]
+    listed = {name for row in labels for name in (row.case_id, row.patient_id) if name}
+    pairs = {**near_names(listed, alone), **near_names(alone, listed)}
+    return {name: f"did you mean {twin}?" for name, twin in pairs.items()}
 
 
 def _no_roi(choice: RoiChoice, volume: Found) -> str:

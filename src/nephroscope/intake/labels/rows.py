@@ -10,6 +10,7 @@ from typing import Any
 
 from nephroscope.base.errors import CohortError
 from nephroscope.base.tables import Mistakes
+from nephroscope.base.text import counted_noun
 from nephroscope.intake.labels.pathology import PathologyTable, name_of_subtype, unmapped_finding
 from nephroscope.intake.labels.table import RawTable, find_columns, not_read, open_table
 from nephroscope.intake.labels.values import (
@@ -35,7 +36,7 @@ from nephroscope.intake.labels.values import (
     years_between,
 )
 from nephroscope.intake.phase.series import PHASES
-from nephroscope.records import DEVELOPMENT, Finding, Sex, note
+from nephroscope.records import DEVELOPMENT, Finding, Sex, note, warning
 from nephroscope.records.cases import LARGEST_CM, OLDEST_YEARS, parse_cohort_word
 
 NAME = "a name (long numbers as text, because spreadsheets round them)"
@@ -117,7 +118,7 @@ def read_label_table(
             understood; each cell is named by row and column.
     """
     table = open_table(path, columns or {})
-    parser = _RowParser(path, table, find_columns(path.name, table.header, columns or {}))
+    parser = _RowParser(path, table, find_columns(path.name, table.header, columns or {}, table.header_row))
     labels = [parser.label(n, row) for n, row in table.rows]
     parser.mistakes.refuse()
     if not labels:
@@ -163,6 +164,7 @@ class _RowParser:
     where: dict[str, int]
     mistakes: Mistakes = field(init=False)
     n_from_dates: dict[str, int] = field(default_factory=dict)
+    n_without_patient: int = 0
 
     def __post_init__(self) -> None:
         self.mistakes = Mistakes(self.path.name)
@@ -186,7 +188,8 @@ class _RowParser:
         patient_id = cell("patient_id", parse_name, NAME)
         case_id = cell("case_id", parse_name, NAME) or patient_id
         if not case_id and len(self.mistakes.found) == n_before:
-            self.mistakes.add(n, "case_id", "a name", "nothing")
+            self._no_name(n, row)
+        self.n_without_patient += bool(case_id and not patient_id and "patient_id" in self.where)
         label = LabelRow(
             row=n,
             case_id=case_id,
@@ -215,11 +218,25 @@ class _RowParser:
         return label if len(self.mistakes.found) == n_before else None
 
     def findings(self) -> tuple[Finding, ...]:
-        """Notes about ages computed from dates."""
-        return tuple(
+        """What rows lack, and ages computed from dates."""
+        found = [
             note("age-from-dates", f"{n} ages are completed years {when}")
             for when, n in self.n_from_dates.items()
-        )
+        ]
+        if self.n_without_patient:
+            title = self.table.header[self.where["patient_id"]]
+            text = (
+                f"{counted_noun(self.n_without_patient, 'row')} of {self.path.name} without a name in the column "
+                f"{title}: each of these cases counts as a patient of its own"
+            )
+            found.append(warning("patient-unknown", text))
+        return tuple(found)
+
+    def _no_name(self, n: int, row: list[str]) -> None:
+        """Note a row that says of nobody that it is about: with what stands where the name should be."""
+        names = [name for name in ("case_id", "patient_id") if name in self.where]
+        typed = next((row[self.where[name]] for name in names if row[self.where[name]]), "")
+        self.mistakes.add(n, names[0], "a name", repr(typed) if typed else "nothing")
 
     def _cell(self, n: int, row: list[str], name: str, parse: Callable[[str], Any], expected: str) -> Any:
         if name not in self.where:

@@ -1,68 +1,19 @@
 """Open a label table, CSV or workbook, and find its header and columns."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from pathlib import Path
 
 from nephroscope.base.columns import places_of, plain_title, usual_places
+from nephroscope.base.encoding import WESTERN
 from nephroscope.base.errors import CohortError
-from nephroscope.base.tables import names, read_table
-from nephroscope.base.workbook import Sheet, is_workbook, only_sheet, read_workbook
+from nephroscope.base.tables import TITLE_ROWS, names, read_text_table
+from nephroscope.base.text import first_few
+from nephroscope.base.workbook import is_workbook, only_sheet, read_workbook
+from nephroscope.intake.labels.titles import COLUMN_NAMES, TUMOR_NUMBERS, known_titles
 from nephroscope.records import Finding, note, warning
-
-# Titles as `plain_title` makes them. Where a table has several titles for one column, the first one listed here is
-# used.
-COLUMN_NAMES = {
-    "file": "file filename image imagefile",
-    "case_id": "caseid case tumorid tumourid lesionid fallnummer fallid fall casid idcaso 病例号",
-    "patient_id": "patientid patient pid patid patientenid patientennummer patientnr patnr patientnumber "
-    "idpatient npatient numeropatient numeropatiente ipp idpaciente idpaziente "
-    "paciente paziente 患者编号 病人编号 id",
-    "subtype": "subtype histology label diagnosis class tumorhistologicsubtype pathology histologicsubtype "
-    "histologicalsubtype tumorsubtype tumortype histologie histologischersubtyp tumorentitat tumorart pathologie "
-    "histologischediagnose diagnose histologia patologia anatomiepathologique anatomopathologie anapath "
-    "diagnostic diagnostico diagnosi subtyp "
-    "soustype subtipo sottotipo 病理类型 病理诊断 病理 组织学类型",
-    "subtype_reader2": "subtypereader2 pathologyreader2 secondreading secondpathologyreading subtype2 pathology2 "
-    "histology2 diagnosis2 zweitbefund zweitbefundung referenzpathologie referencepathology centralpathology "
-    "centralreview secondelecture segundalectura secondalettura 第二次病理",
-    "sex": "sex gender patientsex geschlecht geschl sexe sexo genero sesso genere 性别",
-    "age_years": "ageyears age ageatnephrectomy ageatimaging ageatscan ageatsurgery patientage ageyr ageyrs "
-    "ageinyears alter alterjahre alterinjahren patientenalter alterbeiop ageans edad edadanos eta etaanni 年龄",
-    "birth_date": "birthdate dateofbirth dob patientbirthdate geburtsdatum gebdatum gebdat datedenaissance "
-    "datenaissance fechanacimiento fechadenacimiento datadinascita datanascita 出生日期",
-    "scan_date": "scandate dateofscan ctdate dateofct imagingdate studydate dateofimaging ctdatum datumct "
-    "untersuchungsdatum datescanner datedescanner fechatc fechatac datatc 检查日期",
-    "surgery_date": "surgerydate dateofsurgery operationdate nephrectomydate dateofnephrectomy opdatum "
-    "operationsdatum datechirurgie datedechirurgie fechacirugia fechadecirugia dataintervento 手术日期",
-    "size_cm": "sizecm size radiographicsizecm radiographicsize tumorsizecm tumorsize tumoursize diametercm "
-    "maxdiametercm largestdiametercm tumordurchmessercm grossecm tumorgrossecm taillecm tamanocm "
-    "dimensionecm 肿瘤大小cm",
-    "size_mm": "sizemm tumorsizemm tumoursizemm diametermm maxdiametermm largestdiametermm tumordurchmessermm "
-    "grossemm tumorgrossemm taillemm tamanomm dimensionemm radiographicsizemm",
-    "side": "side laterality seite lateralitat cote lateralite lado lateralidad lato lateralita 侧别",
-    "phase": "phase contrastphase kmphase kontrastmittelphase fase faseconstraste 期相",
-    "site_id": "siteid site center centre institution zentrum",
-    "cohort": "cohort",
-    "tumor_label": "tumorlabel tumourlabel labelvalue segmentnumber",
-    "tumor_name": "tumorname tumourname segment segmentlabel segmentname roiname",
-    "roi": "roi roifile roipath maskfile segmentationfile",
-    "organs": "organs organfile kidneymask kidneyfile",
-    "exclude": "exclude excluded exclusion ausschluss ausgeschlossen exclu excluido escluso",
-    "exclusion_reason": "exclusionreason reasonforexclusion excludereason ausschlussgrund raisonexclusion "
-    "motivoexclusion motivoesclusione",
-    "slice_index": "sliceindex slice",
-    "spacing": "spacingxy spacing pixelspacing",
-    "row_mm": "rowmm",
-    "col_mm": "colmm columnmm",
-    "synthetic": "synthetic",
-}
-
-# Such a number may count the tumors of a patient or be the label in the ROI, so it is reported but not used.
-TUMOR_NUMBERS = """
-    tumornr tumornummer tumorno tumornumber tumorn tumorindex tumour tumourno tumournumber tumor lesion lesionno
-    lesionnr lesionnumber lasion lasionsnr lasionnr herd herdnr ntumeur numerotumeur numerotumor 肿瘤编号
-"""
 
 
 def fits(header: Sequence[str], columns: Mapping[str, str]) -> bool:
@@ -79,26 +30,29 @@ def n_known(header: Sequence[str]) -> int:
     return sum(bool(name and usual_name(name)) for name in header)
 
 
-def find_columns(table: str, header: Sequence[str], columns: Mapping[str, str]) -> dict[str, int]:
+def find_columns(
+    table: str, header: Sequence[str], columns: Mapping[str, str], row: int = 1
+) -> dict[str, int]:
     """Position of each known column of a table.
 
     Args:
         table: File name, in refusals.
         header: Header of the table.
         columns: Our name -> title, from ``[columns]`` of study.toml; these come before the usual titles.
+        row: Number of the header in the spreadsheet, in refusals.
 
     Raises:
         CohortError: A mapped title is missing or there twice, no column names the case or the subtype, or two columns
             have the same meaning.
     """
     where = {name: _mapped(table, header, name, wanted) for name, wanted in columns.items()}
-    taken = set(where.values())
+    taken, words = set(where.values()), [_word(title) for title in header]
     for name, spellings in COLUMN_NAMES.items():
-        found = usual_places(header, spellings.split(), taken)
+        found = usual_places(words, spellings.split(), taken)
         if name in where or not found:
             continue
         where[name] = found[0]
-        if len({plain_title(header[i]) for i in found}) < len(found):
+        if len({words[i] for i in found}) < len(found):
             raise CohortError(
                 where=table,
                 expected=f"one column for the {name}",
@@ -106,13 +60,38 @@ def find_columns(table: str, header: Sequence[str], columns: Mapping[str, str]) 
                 remedy="rename or remove all but one",
             )
     if "subtype" not in where or not {"case_id", "patient_id"} & where.keys():
-        raise CohortError(
-            where=table,
-            expected="columns named case_id (or patient_id) and subtype (or histology, diagnosis)",
-            found=_listed(header),
-            remedy='rename the columns, or map them in study.toml: [columns] subtype = "Your header"',
-        )
+        raise _no_header(table, header, where, row)
     return where
+
+
+def _no_header(table: str, header: Sequence[str], where: Mapping[str, int], row: int) -> CohortError:
+    """The refusal of the row that looks most like a header: what of it is known, and lines for study.toml."""
+    others = [title for i, title in enumerate(header) if title and i not in where.values()]
+    known = [f"{name} ({header[i]})" for name, i in where.items()]
+    found = _listed(header)
+    if known:
+        found += f"; recognized: {', '.join(known)}"
+    lacking = [] if {"case_id", "patient_id"} & where.keys() else ["patient_id"]
+    lacking += [] if "subtype" in where else ["subtype"]
+    lines = []
+    for name in lacking:
+        near = _most_like(name, others) if known else ""
+        lines.append(f'{name} = "{near or "title of your column"}"')
+    block = "\n".join(("[columns]", *lines))
+    return CohortError(
+        where=f"{table}, row {row}" if known else table,
+        expected="columns named case_id (or patient_id) and subtype (or histology, diagnosis)",
+        found=found,
+        remedy=f"rename the columns, or write into study.toml, with your titles:\n{block}",
+    )
+
+
+def _most_like(name: str, titles: Sequence[str]) -> str:
+    """The title that is most like a usual one, where any is."""
+    usual = COLUMN_NAMES[name].split()
+    likeness = {t: max(SequenceMatcher(None, plain_title(t), word).ratio() for word in usual) for t in titles}
+    best = max(likeness, key=likeness.__getitem__, default="")
+    return best if best and likeness[best] >= LIKE else ""
 
 
 def not_read(table: str, header: Sequence[str], where: Mapping[str, int]) -> tuple[Finding, ...]:
@@ -149,16 +128,29 @@ def _listed(header: Sequence[str]) -> str:
     """The header for a message. A line without any known title may hold a patient's data and is only counted."""
     filled = [name for name in header if name]
     known = any(map(usual_name, filled))
-    return ", ".join(filled) if known else f"{len(filled)} cells without a known title (no header line?)"
+    return first_few(filled, 40) if known else f"{len(filled)} cells without a known title (no header line?)"
 
 
 def usual_name(column: str) -> str:
     """Our name of a column with a usual title; empty for other titles."""
-    word = plain_title(column)
-    return next((name for name, spellings in COLUMN_NAMES.items() if word in spellings.split()), "")
+    return known_titles().get(_word(column), "")
 
 
-TITLE_ROWS = 30  # above a header in a workbook
+UNITS = ("mm", "cm", "m")
+FITS = 1000  # more than any number of known titles
+LIKE = 0.6  # least likeness of a title that is proposed
+
+
+def _word(title: str) -> str:
+    """A title as it is compared; without what is in brackets, where only then it is a usual one: Sex (m/f)."""
+    word = plain_title(title)
+    if word in known_titles() or any(plain_title(part) in UNITS for part in _BRACKETS.findall(title)):
+        return word
+    bare = plain_title(_BRACKETS.sub("", title))
+    return bare if bare in known_titles() else word
+
+
+_BRACKETS = re.compile("[(\\[\uff08\u3010][^)\\]\uff09\u3011]*[)\\]\uff09\u3011]?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,25 +159,27 @@ class RawTable:
 
     header: list[str]
     rows: list[tuple[int, list[str]]]
+    header_row: int = 1
     unsaved: frozenset[tuple[int, int]] = frozenset()
     findings: tuple[Finding, ...] = ()
 
 
 def open_table(path: Path, columns: Mapping[str, str]) -> RawTable:
-    """Read a label table; in a workbook, the one sheet with a fitting header, below any title lines.
+    """Read a label table with its header, below any title lines; of a workbook, the one sheet with a fitting header.
+
+    Where no row fits, the header is the row with most known titles, for its refusal.
 
     Raises:
         CohortError: It is missing, damaged, too large or of another kind, several sheets fit, or it has two headers.
     """
     if not is_workbook(path):
-        header, rows = read_table(path)
-        _refuse_second_header(path, header, rows)
-        return RawTable(header=header, rows=rows)
+        return _open_csv(path, columns)
     sheets = read_workbook(path)
-    heads = {id(sheet): _header_place(sheet, columns) for sheet in sheets}
+    heads = {id(sheet): _header_place(_cells(sheet.rows), columns) for sheet in sheets}
     sheet = only_sheet(path, sheets, [sheet for sheet in sheets if heads[id(sheet)] is not None])
-    place = heads[id(sheet)] or 0
-    header = sheet.rows[place][1]
+    place = heads[id(sheet)]
+    place = _best_place(_cells(sheet.rows)) if place is None else place
+    header_row, header = sheet.rows[place]
     width = max((i + 1 for i, name in enumerate(header) if name), default=0)
     rows = [(n, row[:width]) for n, row in sheet.rows[place + 1 :] if any(row[:width])]
     _refuse_second_header(path, header, rows)
@@ -197,16 +191,52 @@ def open_table(path: Path, columns: Mapping[str, str]) -> RawTable:
     if len(sheets) > 1:
         text = f"the labels are from sheet {sheet.name!r} of {path.name}, one of {len(sheets)} sheets"
         findings.append(note("label-sheet", text))
-    return RawTable(header=header[:width], rows=rows, unsaved=sheet.unsaved, findings=tuple(findings))
+    return RawTable(
+        header=header[:width],
+        rows=rows,
+        header_row=header_row,
+        unsaved=sheet.unsaved,
+        findings=tuple(findings),
+    )
 
 
-def _header_place(sheet: Sheet, columns: Mapping[str, str]) -> int | None:
+def _open_csv(path: Path, columns: Mapping[str, str]) -> RawTable:
+    def judge(rows: Sequence[Sequence[str]]) -> tuple[int, int]:
+        place = _header_place(rows, columns)
+        if place is not None:
+            return FITS, place
+        place = _best_place(rows)
+        return (n_known(rows[place]) if rows else 0), place
+
+    table = read_text_table(path, judge)
+    _refuse_second_header(path, table.header, table.rows)
+    findings: list[Finding] = []
+    if table.encoding != "utf-8":
+        text = f"{path.name} is not UTF-8; it was read as {table.encoding}: compare some names, or save it as UTF-8"
+        findings.append((note if table.encoding == WESTERN else warning)("label-encoding", text))
+    return RawTable(
+        header=table.header, rows=table.rows, header_row=table.header_row, findings=tuple(findings)
+    )
+
+
+def _cells(rows: Sequence[tuple[int, list[str]]]) -> list[list[str]]:
+    return [row for _, row in rows[:TITLE_ROWS]]
+
+
+def _header_place(heads: Sequence[Sequence[str]], columns: Mapping[str, str]) -> int | None:
     """Which row is the header: titles and merged group names may be above it, and a group row may also fit."""
-    heads = [row for _, row in sheet.rows[:TITLE_ROWS]]
     place = next((place for place, row in enumerate(heads) if fits(row, columns)), None)
     if place is not None and fits((heads[place + 1 :] or [[]])[0], columns):
         return place + 1
     return place
+
+
+def _best_place(heads: Sequence[Sequence[str]]) -> int:
+    """The row with most known titles, if it has two; else the first that is no single title."""
+    best = max(range(len(heads)), key=lambda place: n_known(heads[place]), default=0)
+    if heads and n_known(heads[best]) > 1:
+        return best
+    return next((place for place, row in enumerate(heads) if sum(map(bool, row)) > 1), 0)
 
 
 def _refuse_second_header(path: Path, header: list[str], rows: list[tuple[int, list[str]]]) -> None:

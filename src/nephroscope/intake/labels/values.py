@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from datetime import date, timedelta
 from typing import Literal
 
+from nephroscope.base.identifiers import clean_name, is_no_name
 from nephroscope.base.tables import UNKNOWN, parse_number
 from nephroscope.base.text import plain_words
 from nephroscope.intake.phase.series import PHASES
@@ -164,10 +165,14 @@ def parse_exclude(text: str) -> tuple[bool, str] | None:
 
 
 def parse_name(text: str) -> str:
-    """A pseudonym, but not a long number that a spreadsheet has rounded, such as 1.23457E+16."""
+    """A pseudonym; empty for ``NA``, ``nan``, ``-`` and the like, which are no names.
+
+    Raises:
+        ValueError: It is a long number that a spreadsheet has rounded, such as 1.23457E+16, or an error of Excel.
+    """
     if text in EXCEL_ERRORS or re.fullmatch(r"\d([.,]\d+)?e\+\d+", text.lower()):
         raise ValueError(text)
-    return text
+    return "" if is_no_name(text) else clean_name(text)
 
 
 def parse_phase(text: str) -> str | None:

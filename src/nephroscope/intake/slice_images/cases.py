@@ -2,15 +2,16 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from nephroscope.base.errors import RoiError
-from nephroscope.base.tables import names
+from nephroscope.base.errors import CohortError, RoiError
+from nephroscope.base.files import relative_to
+from nephroscope.base.tables import names, save_table
 from nephroscope.base.text import first_few
 from nephroscope.imaging.slice_images import (
     IMAGES_FILE,
@@ -35,6 +36,7 @@ from nephroscope.records.settings import READERS
 
 LEVEL_HU, WIDTH_HU = 40.0, 400.0  # the usual window of the abdomen
 MASKS_CHECKED = 10
+HEADER = "case_id,slice_index,file,mask,row_mm,col_mm"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,6 +217,31 @@ def _mask_values(images: list[ImageRow], tumor_label: int) -> list[Finding]:
         "and 2 the tumor)"
     )
     return [warning("mask-values", text) if tumor_label == 1 else note("mask-values", text)]
+
+
+def save_image_rows(rows: Iterable[ImageRow], folder: Path) -> Path:
+    """Write images.csv into the study ``folder``, with the rows of a case together, and return its path.
+
+    Raises:
+        CohortError: The study has slice images already.
+    """
+    path = folder / IMAGES_FILE
+    if path.exists():
+        raise CohortError(
+            where=IMAGES_FILE,
+            expected="a study without slice images",
+            found="images of an earlier import",
+            remedy="put all images into one folder and import it into a new study",
+        )
+    ordered = sorted(rows, key=lambda row: (row.case_id, row.slice_index))
+    save_table(path, HEADER.split(","), (_cells(row, folder) for row in ordered))
+    return path
+
+
+def _cells(row: ImageRow, folder: Path) -> list[str]:
+    spacing = ["" if mm is None else repr(mm) for mm in (row.row_mm, row.col_mm)]
+    files = [relative_to(folder, row.file), relative_to(folder, row.mask)]
+    return [row.case_id, str(row.slice_index), *files, *spacing]
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

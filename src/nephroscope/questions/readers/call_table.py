@@ -12,7 +12,7 @@ from nephroscope.base.errors import CohortError, ConfigError
 from nephroscope.base.tables import UNKNOWN, names
 from nephroscope.base.text import is_not_sure, plain_words
 from nephroscope.intake.labels.pathology import match_subtype, name_of_subtype
-from nephroscope.intake.labels.table import COLUMN_NAMES
+from nephroscope.intake.labels.titles import COLUMN_NAMES
 from nephroscope.intake.labels.values import NO, YES
 from nephroscope.questions.readers.answers import CallTable, CaseLabels, Reader, ReaderAnswer, Who
 from nephroscope.questions.readers.confidence import (

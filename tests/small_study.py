@@ -1,5 +1,6 @@
 """A tiny study in memory or on disk for tests of the middle rooms: bright discs against dark ones."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -77,3 +78,10 @@ def make_study(root, n_cases=10):
     (root / "labels.csv").write_text("\n".join(lines) + "\n")
     study.import_nifti(root / "volumes", root / "labels.csv")
     return study
+
+
+def content_of(path: Path) -> dict:
+    """What a JSON file of ours says, without its checksum: to be changed and written as an older version would."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content.pop("checksum", None)
+    return content

@@ -26,7 +26,7 @@ from nephroscope.records import Answer, EvaluationConfig, SliceSpec, SplitConfig
 from nephroscope.report.capacity_figures import capacity_figure
 from nephroscope.report.page.drawing import svg_of
 from nephroscope.study.folder import StudyFolder
-from small_study import make_cohort
+from small_study import content_of, make_cohort
 from test_study import CONFIG, make_study
 
 CONFIG_SMALL = EvaluationConfig(resamples=400)
@@ -348,7 +348,7 @@ def test_by_command_it_trains_once_and_goes_on(study, capsys, monkeypatch):
     )  # what was trained, not only counted
     for ending in ("json", "csv", "svg", "png"):
         assert (study.folder.root / "capacity" / f"capacity.{ending}").stat().st_size > 100
-    assert json.loads((study.folder.root / "capacity" / "capacity.json").read_text()) == content
+    assert content_of(study.folder.root / "capacity" / "capacity.json") == content
     assert run(words) == 0
     assert len(trained_folds) == 2
     capsys.readouterr()

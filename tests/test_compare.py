@@ -33,6 +33,7 @@ from nephroscope.statistics.mcnemar import holm
 from nephroscope.statistics.metrics import auc
 from nephroscope.study.cohort_table import save_cohort
 from one_series import changed
+from small_study import content_of
 from some_learners import GUESSES, KNOWS, MISSING, NOISY, REFUSES, REMARKS
 from test_study import CONFIG, draw_anew, make_study
 
@@ -52,9 +53,9 @@ def made(tmp_path_factory):
     runs = study.folder.root / "runs"
     for name in ("leaky", "elsewhere"):
         shutil.copytree(runs / CONFIG.model, runs / name)
-    content = json.loads((runs / "leaky" / "run.json").read_text())
+    content = content_of(runs / "leaky" / "run.json")
     (runs / "leaky" / "run.json").write_text(json.dumps(content | {"leaky": True, "protocol": "image"}))
-    other = json.loads((runs / "elsewhere" / "split.json").read_text())
+    other = content_of(runs / "elsewhere" / "split.json")
     first = other["folds"][0]
     first["train"], first["validation"] = first["train"] + first["validation"], []
     (runs / "elsewhere" / "split.json").write_text(json.dumps(other))
@@ -195,7 +196,7 @@ def test_slices_cut_anew_from_another_roi_make_fits_and_figures_anew(study):
 def test_a_comparison_of_an_older_format_is_out_of_date(study):
     """As readers and the report meet it: nothing of it is shown, and the remedy is named."""
     path = study.folder.root / "comparison" / "comparison.json"
-    content = json.loads(path.read_text())
+    content = content_of(path)
     assert content["format"] == FORMAT
     path.write_text(json.dumps(content | {"format": FORMAT - 1, "version": "0.0.9"}))
     stale = load_comparison(study.folder.root).stale

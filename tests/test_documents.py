@@ -12,6 +12,7 @@ import pytest
 from nephroscope.base.documents import as_plain, read_document, save_document
 from nephroscope.base.errors import BundleError, StudyError
 from nephroscope.records import SliceSpec
+from small_study import content_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,7 @@ WHOLE = Whole(
 
 
 def write(path, **changes):
-    content = json.loads(path.read_text())
+    content = content_of(path)
     path.write_text(json.dumps(content | changes))
 
 
@@ -48,7 +49,7 @@ def test_it_comes_back_as_it_was(tmp_path):
     path = tmp_path / "whole.json"
     save_document(path, WHOLE, 3)
     assert read_document(path, Whole, 3) == WHOLE
-    content = json.loads(path.read_text())
+    content = content_of(path)
     assert next(iter(content)) == "format"
     assert content["format"] == 3
     assert content["parts"] == [{"name": "a", "value": 0.1}, {"name": "b", "value": None}]

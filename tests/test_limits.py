@@ -10,7 +10,6 @@ import pytest
 from nephroscope.base import limits
 from nephroscope.base.documents import read_object
 from nephroscope.base.errors import CohortError, ConfigError, RoiError, StudyError
-from nephroscope.base.files import load_json
 from nephroscope.base.tables import read_table
 from nephroscope.base.workbook import read_workbook
 from nephroscope.imaging.masks.label_map import MITK_LABELS, read_label_map
@@ -113,7 +112,7 @@ def test_empty_cells_beyond_the_last_column_end_the_reading_of_a_row(tmp_path):
 def test_deep_json_and_long_numbers_are_refused(tmp_path, text):
     path = tmp_path / "bundle.json"
     path.write_text(text)
-    for read in (lambda: read_object(path, 1), lambda: load_json(path, 1)):
+    for read in (lambda: read_object(path, 1),):
         with pytest.raises(StudyError) as refusal:
             read()
         assert refusal.value.where == "bundle.json"

@@ -110,7 +110,8 @@ def test_refused_division_leaves_the_settings(tmp_path, capsys):
         assert not (root / "splits.json").exists()
     assert run(["split", str(root), "--folds", "3"]) == 0
     assert "folds = 3" in (root / "study.toml").read_text()
-    (root / "runs" / "taken").mkdir(parents=True)
+    (root / "runs" / "taken").mkdir(parents=True, exist_ok=True)
+    (root / "runs" / "taken" / "config.json").write_text("{}")
     kept = (root / "splits.json").read_bytes()
     assert run(["train", str(root), "--folds", "2", "--name", "taken"]) == 2
     assert (root / "splits.json").read_bytes() == kept

@@ -45,7 +45,7 @@ from nephroscope.report.replicate.network_tables import validation_table
 from nephroscope.statistics.intervals import Patients
 from nephroscope.study.folder import StudyFolder
 from nephroscope.study.snapshot import Snapshot
-from small_study import make_cohort, make_store
+from small_study import content_of, make_cohort, make_store
 from test_study import make_study
 
 OPTIONS = ReplicateOptions(
@@ -229,7 +229,7 @@ def test_a_killed_training_goes_on_at_its_epoch_to_the_same_bits(data, tmp_path)
     assert killed.steps_left == 0
     for name in ("weights.safetensors", "model.onnx"):
         assert (killed.folder / name).read_bytes() == (whole.folder / name).read_bytes()
-    one, two = (json.loads((arm.folder / "arm.json").read_text()) for arm in (whole, killed))
+    one, two = (content_of(arm.folder / "arm.json") for arm in (whole, killed))
     assert [e["train_loss"] for e in one["epochs"]] == [e["train_loss"] for e in two["epochs"]]
     assert not (killed.folder / "checkpoint.safetensors").exists()
 
@@ -257,7 +257,7 @@ def test_what_never_had_a_finite_loss_is_a_state(data, tmp_path, monkeypatch):
     monkeypatch.setattr("nephroscope.learning.training.fit.train_step", diverge)
     arm = make_parts(make_setup(snapshot_of(*data), OPTIONS), tmp_path)[0].arm
     list(train_arm(arm))
-    record = json.loads((arm.folder / "arm.json").read_text())
+    record = content_of(arm.folder / "arm.json")
     assert (record["converged"], record["best_epoch"]) == (False, None)
     assert len(record["epochs"]) == 1  # no use in going on
     assert record["epochs"][0]["train_loss"] is None
@@ -467,7 +467,7 @@ def test_the_page_holds_every_part_and_needs_no_network(replicated):
     with (folder / "tables" / "parameters.csv").open(encoding="utf-8-sig") as file:
         rows = list(csv.reader(file))
     assert rows[1][:3] == ["MobileNetV2", "2,261,827", "2,260,546"]
-    held = json.loads((folder / "replicate.json").read_text(encoding="utf-8"))
+    held = content_of(folder / "replicate.json")
     assert held["format"] == 1
     assert str(study.folder.root) not in json.dumps(held)
     assert held["configuration"]["tests_drawn"]
@@ -645,7 +645,7 @@ def test_few_patients_stand_beside_a_p(replicated, patients, warned):
 def test_hours_are_the_seconds_of_all_epochs(replicated):
     study, content, _, _ = replicated
     arms = list((study.folder.root / "replicate/zuo2021/arms").glob("*/arm.json"))
-    seconds = [row["seconds"] for path in arms for row in json.loads(path.read_text())["epochs"]]
+    seconds = [row["seconds"] for path in arms for row in content_of(path)["epochs"]]
     assert content["trainings"] == len(arms) == 4
     assert content["hours"] == pytest.approx(sum(seconds) / 3600, abs=1e-4)
     two_hours = replace(typed(content), hours=2.04, trainings=8)

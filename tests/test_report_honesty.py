@@ -13,6 +13,7 @@ from nephroscope.report.study.page import remove_leftovers, write_report
 from nephroscope.report.study.saliency import check_sentences, saliency_limitations
 from nephroscope.report.study.sections.limitations import limitations
 from nephroscope.report.study.sections.probabilities import coverage_table
+from small_study import content_of
 from test_report import make_content
 
 CHOSEN = "This run was, or may have been, chosen from "
@@ -103,7 +104,7 @@ def test_maps_without_figures_are_not_called_checked():
 
 def test_an_earlier_report_leaves_nothing_but_the_users_files(tmp_path):
     page = write_report(tmp_path, make_content())
-    made = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    made = content_of(tmp_path / "report.json")
     made["figures"] += ["old-curve", "../index"]
     made["tables"]["old-table"] = {}
     (tmp_path / "report.json").write_text(json.dumps(made), encoding="utf-8")

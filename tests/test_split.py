@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from nephroscope.base.errors import CohortError, ConfigError, StudyError
 from nephroscope.records import Cohort, Fold, Split, SplitConfig
 from nephroscope.study.split import load_split, make_split, save_split
-from small_study import make_cohort
+from small_study import content_of, make_cohort
 
 
 def slices_of(cohort, n=3):
@@ -96,7 +96,7 @@ def test_image_protocol_is_leaky_and_says_so(tmp_path):
     both = {name.partition("#")[0] for name in fold.train} & {name.partition("#")[0] for name in fold.test}
     assert both
     save_split(split, tmp_path / "splits.json", "d")
-    content = json.loads((tmp_path / "splits.json").read_text())
+    content = content_of(tmp_path / "splits.json")
     assert content["unit"] == "LEAKY: image"
     again, digest = load_split(tmp_path / "splits.json", cohort)
     assert again.folds == split.folds
@@ -107,7 +107,7 @@ def test_split_made_by_hand_is_proven_too(tmp_path):
     cohort = make_cohort(8)
     path = tmp_path / "splits.json"
     save_split(make_split(cohort, slices_of(cohort), SplitConfig(folds=2)), path, "d")
-    content = json.loads(path.read_text())
+    content = content_of(path)
     fold = content["folds"][0]
     content["folds"][0]["train"] = [*fold["train"], fold["test"][0]]
     path.write_text(json.dumps(content))

@@ -2,13 +2,14 @@
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
 from nephroscope.base.errors import NephroscopeError, StudyError
-from nephroscope.base.files import save_json
+from nephroscope.base.files import CHECKSUM, digest_of, save_json
 from nephroscope.base.limits import NestingError, parse_json
 
 Document = TypeVar("Document")
@@ -58,8 +59,10 @@ def read_document(
         NephroscopeError: Of the kind ``refusal``: the file cannot be read, is no JSON object, is of a newer format,
             or a field is missing or holds something else; the field is named.
     """
-    content = read_object(path, newest, remedy, refusal)
-    return from_plain(content, kind, path.name, remedy, refusal)
+    content = _content(path, newest, remedy, refusal)
+    document = from_plain(content, kind, path.name, remedy, refusal)
+    _compare_checksum(path, content, remedy, refusal)
+    return document
 
 
 def from_plain(
@@ -88,8 +91,30 @@ def read_object(
     """The JSON object in a file, with a format number of at most ``newest``; its fields are not checked.
 
     Raises:
-        NephroscopeError: Of the kind ``refusal``: the file cannot be read, is no JSON object or of a newer format.
+        NephroscopeError: Of the kind ``refusal``: the file cannot be read, is no JSON object, of a newer format, or
+            not as it was written.
     """
+    content = _content(path, newest, remedy, refusal)
+    _compare_checksum(path, content, remedy, refusal)
+    content.pop(CHECKSUM, None)
+    return content
+
+
+def _compare_checksum(
+    path: Path, content: Mapping[str, object], remedy: str, refusal: type[NephroscopeError]
+) -> None:
+    """Refuse a file that is not as it was written; those of older versions have no checksum."""
+    rest = {name: value for name, value in content.items() if name != CHECKSUM}
+    if CHECKSUM in content and content[CHECKSUM] != digest_of(rest):
+        raise refusal(
+            where=f"{path.name}, {CHECKSUM}",
+            expected="the file as it was written",
+            found="that something in it was changed since, by hand or by damage",
+            remedy=remedy,
+        )
+
+
+def _content(path: Path, newest: int, remedy: str, refusal: type[NephroscopeError]) -> dict[str, Any]:
     try:
         content: Any = parse_json(path.read_text(encoding="utf-8"))
         number = content["format"]
@@ -100,7 +125,7 @@ def read_object(
             found=_why(error),
             remedy=remedy,
         ) from error
-    if not isinstance(number, int) or number > newest:
+    if type(number) is not int or number > newest:
         raise refusal(
             where=path.name,
             expected=f"format {newest} or older",

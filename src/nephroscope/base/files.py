@@ -10,16 +10,15 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 from nephroscope.base.errors import StudyError
-from nephroscope.base.limits import parse_json
 
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP}  # a file system that cannot sync folders
+CHECKSUM = "checksum"  # in our JSON files: digest of everything else in the file
 SEEN = ".seen.json"  # in a group of files that is ready: digests of the files that it replaces, as they were read
 
 
@@ -212,35 +211,17 @@ def copy_file(source: Path, path: Path) -> None:
         shutil.copyfile(source, temporary)
 
 
-def save_json(path: Path, content: object) -> None:
-    """Write ``content`` as indented JSON, completely or not at all."""
-    save_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+def save_json(path: Path, content: Mapping[str, object], checksum: bool = True) -> None:
+    """Write ``content`` as indented JSON, whole or not at all.
 
-
-def load_json(path: Path, newest_format: int) -> dict[str, Any]:
-    """Read one of our JSON files.
-
-    Raises:
-        StudyError: The file is not a JSON object, or of a format newer than ``newest_format``.
+    Args:
+        path: The file.
+        content: An object with a format number.
+        checksum: Add one that is compared when the file is read; not where the content has its own.
     """
-    try:
-        content: Any = parse_json(path.read_text(encoding="utf-8"))
-        number = content["format"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise StudyError(
-            where=path.name,
-            expected="a JSON object with a format number",
-            found=f"other content ({error})",
-            remedy="remove the file and run the step that makes it again",
-        ) from error
-    if not isinstance(number, int) or number > newest_format:
-        raise StudyError(
-            where=path.name,
-            expected=f"format {newest_format} or older",
-            found=f"format {number}",
-            remedy="it was written by a newer nephroscope: update this one",
-        )
-    return dict(content)
+    plain = json.loads(json.dumps(content))
+    added = {CHECKSUM: digest_of(plain)} if checksum else {}
+    save_text(path, json.dumps({**plain, **added}, indent=1, ensure_ascii=False) + "\n")
 
 
 def relative_to(folder: Path, path: Path | None) -> str:

@@ -83,17 +83,37 @@ def writing(folder: Path, command: str, lock: str = LOCK, remove: bool = False) 
         held.release()
 
 
-def _busy(folder: Path, holder: Path) -> StudyError:
+def _holder(path: Path) -> str:
     try:
-        who = str(read_document(holder, Holder, FORMAT))
+        return str(read_document(path, Holder, FORMAT))
     except NephroscopeError:
-        who = "another command"
+        return "another command"
+
+
+def _busy(folder: Path, holder: Path) -> StudyError:
+    who = _holder(holder)
     return StudyError(
         where=f"folder {folder.resolve().name}",
         expected="one command at a time that writes there",
         found=f"{who}, which is still running",
         remedy="wait until it ends, and run this again",
     )
+
+
+def who_writes(folder: Path) -> str:
+    """The command that writes into a folder now, with process, computer and since when; empty when none does."""
+    from filelock import FileLock, Timeout
+
+    path = folder.resolve() / LOCK
+    if not path.exists():
+        return ""
+    try:
+        with FileLock(path, timeout=0):
+            return ""
+    except Timeout:
+        return _holder(path.with_name(f"{LOCK}.json"))
+    except OSError:  # a folder of somebody else
+        return ""
 
 
 class Locked(Protocol):

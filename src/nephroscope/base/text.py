@@ -1,6 +1,8 @@
 """Small text helpers that every room uses: folded text for comparing, short lists, p-values, numbers with a noun."""
 
+import os
 import re
+import shlex
 import unicodedata
 from collections.abc import Iterable
 
@@ -78,3 +80,14 @@ _LINK = re.compile(r"\](?=\s*[(\[:])")
 def plain_markdown(text: str) -> str:
     """Markdown in which names cannot become HTML, links or pictures: ``<`` before a tag and ``](`` are escaped."""
     return _LINK.sub(r"\]", _TAG.sub("&lt;", text))
+
+
+_FOR_CMD = set(" \t&|<>^()%!;,='`$@{}[]")  # of cmd and PowerShell
+
+
+def shell_line(*words: object) -> str:
+    """A command line to paste into the shell at hand: words with spaces or special characters are quoted."""
+    texts = [str(word) for word in words]
+    if os.name != "nt":
+        return shlex.join(texts)
+    return " ".join(f'"{text}"' if not text or set(text) & _FOR_CMD else text for text in texts)

@@ -8,13 +8,15 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import is_dataclass
 from difflib import get_close_matches
 from importlib import import_module
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, NoReturn
 
 from nephroscope.base.errors import ConfigError, NephroscopeError
+from nephroscope.base.text import shell_line
 from nephroscope.base.version import __version__
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "demo": ("demo", "Demo", "run every step on a synthetic cohort, from images to a bundle"),
     "new": ("study", "New", "make a study folder"),
+    "status": ("study", "Status", "show what is up to date, who is out, and the next command"),
     "import": ("imports", "IMPORTS", "import cases: images, dicom, nifti, kits, idc or phantom"),
     "deidentify": (
         "deidentify",
@@ -86,7 +89,10 @@ class InstallationError(NephroscopeError):
 
 
 def run(args: Sequence[str]) -> int:
-    """Run one command; returns its exit code."""
+    """Run one command; returns its exit code. Output is UTF-8, whatever the terminal was set to."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and stream.encoding.lower().replace("-", "") != "utf8":
+            stream.reconfigure(encoding="utf-8")
     if not args or args[0] in ("-h", "--help"):
         lines = [f"  {name:11} {summary}" for name, (_, _, summary) in COMMANDS.items()]
         print(HELP.format(commands="\n".join(lines)))
@@ -95,10 +101,7 @@ def run(args: Sequence[str]) -> int:
         print(__version__)
         return 0
     if args[0] not in COMMANDS:
-        close = get_close_matches(args[0], COMMANDS, n=1)
-        hint = f"; did you mean {close[0]}?" if close else "; see nephroscope --help"
-        print(f"nephroscope: expected a command, found {args[0]!r}{hint}", file=sys.stderr)
-        return 2
+        return _refuse(_unknown("nephroscope", "a command", args[0], COMMANDS), "--json" in args)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for library in (
         "pydicom",
@@ -112,14 +115,16 @@ def run(args: Sequence[str]) -> int:
 
 def _guarded(name: str, args: Sequence[str]) -> int:
     """Run a command; a refusal becomes a message and exit code 2, a bug of ours keeps its traceback."""
-    as_json = "--json" in args
+    as_json, command = "--json" in args, None
     try:
-        return _show(_command(name, args), as_json)
+        command = _parsed(name, args)
+        return _show(command.run(), as_json)
     except NephroscopeError as error:
         return _refuse(error, as_json)
     except KeyboardInterrupt:
-        text = "interrupted: nothing is half-written; run the same command again to continue"
-        print(text, file=sys.stderr)
+        line = (name, *args) if command is None else command.goes_on((name, *args))
+        on = f"to go on: {shell_line('nephroscope', *line)}" if line else "the same command starts anew"
+        print(f"interrupted: nothing is half-written; {on}", file=sys.stderr)
         return 130
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
@@ -151,19 +156,12 @@ def _guarded(name: str, args: Sequence[str]) -> int:
             remedy="free space or correct the permissions, and run the command again; the study is unchanged",
         )
         return _refuse(refusal, as_json)
-    except SystemExit as error:  # the option parser has already printed what is wrong
-        if error.code and as_json:
-            wrong = ConfigError(
-                where=f"nephroscope {name}",
-                expected="the options that --help lists",
-                found="others (the message on stderr says which)",
-                remedy=f"see nephroscope {name} --help",
-            )
-            _print_error(wrong)
+    except SystemExit as error:  # help was printed
         return int(error.code or 0)
 
 
-def _command(name: str, args: Sequence[str]) -> "Outcome":
+def _parsed(name: str, args: Sequence[str]) -> "Command":
+    """The command with its options."""
     from nephroscope.cli.command import parse
 
     module, kind, _ = COMMANDS[name]
@@ -172,21 +170,27 @@ def _command(name: str, args: Sequence[str]) -> "Outcome":
         if not args or args[0] not in command:
             _list_kinds(name, args, command)
         name, command, args = f"{name} {args[0]}", command[args[0]], args[1:]
-    outcome: Outcome = parse(command, name, args).run()
-    return outcome
+    parsed: Command = parse(command, name, args)
+    return parsed
 
 
 def _list_kinds(name: str, args: Sequence[str], kinds: "Mapping[str, type[Command]]") -> NoReturn:
-    """Print the kinds of a command, because none, or an unknown one, was given."""
-    help_wanted = args[:1] in (["-h"], ["--help"])
+    """Print the kinds of a command where help is asked for; refuse where none, or an unknown one, was given."""
+    if args[:1] not in (["-h"], ["--help"]):
+        given = args[0] if args and not args[0].startswith("-") else ""
+        raise _unknown(f"nephroscope {name}", f"one of {', '.join(kinds)}", given, kinds)
     lines = [f"usage: nephroscope {name} KIND ...   (nephroscope {name} KIND --help)", ""]
     lines += [f"  {kind:16} {(what.__doc__ or '').splitlines()[0]}" for kind, what in kinds.items()]
-    print("\n".join(lines), file=sys.stdout if help_wanted else sys.stderr)
-    if help_wanted:
-        raise SystemExit(0)
-    found = repr(args[0]) if args and not args[0].startswith("-") else "nothing"
-    print(f"nephroscope {name}: expected one of {', '.join(kinds)}, found {found}", file=sys.stderr)
-    raise SystemExit(2)
+    print("\n".join(lines))
+    raise SystemExit(0)
+
+
+def _unknown(where: str, expected: str, given: str, known: Iterable[str]) -> ConfigError:
+    close = get_close_matches(given, known, n=1)
+    remedy = f"did you mean {close[0]}?" if close else f"see {where} --help"
+    return ConfigError(
+        where=where, expected=expected, found=repr(given) if given else "nothing", remedy=remedy
+    )
 
 
 def _show(outcome: "Outcome", as_json: bool) -> int:

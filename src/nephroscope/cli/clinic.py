@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from nephroscope.base.text import shell_line
 from nephroscope.base.version import __version__
 from nephroscope.cli.command import (
     Command,
@@ -47,7 +48,7 @@ class Export(RunCommand):
         roi = " --roi ROI" if made.needs_roi else ""
         return Outcome(
             data={"bundle": str(made.folder)},
-            text=f"wrote {made.folder}; next: nephroscope predict {made.folder} IMAGE{roi}",
+            text=f"wrote {made.folder}; next: {shell_line('nephroscope', 'predict', made.folder)} IMAGE{roi}",
             warning="the bundle holds CT slices of patients (--patient-slices)"
             if self.patient_slices
             else "",

@@ -1,12 +1,16 @@
 """What every command shares: options read from its fields, and what it gives back."""
 
+import contextlib
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import tyro
 
+from nephroscope.base.errors import ConfigError
 from nephroscope.records import Estimate, Finding
 from nephroscope.records.settings import Settings, TrainConfig, with_recipe
 from nephroscope.study.folder import open_study
@@ -54,6 +58,14 @@ class Command:
         """Do the work and say what came out."""
         raise NotImplementedError
 
+    def goes_on(self, words: Sequence[str]) -> Sequence[str] | None:
+        """The command that continues this one after an interruption; None where it starts anew.
+
+        Args:
+            words: This command as it was given, without ``nephroscope``.
+        """
+        return words
+
 
 @dataclass(frozen=True, kw_only=True)
 class StudyCommand(Command):
@@ -85,8 +97,27 @@ def parse(kind: type[CommandType], name: str, args: Sequence[str]) -> CommandTyp
 def _read_options(kind: type[CommandType], name: str, args: Sequence[str], default: Any) -> CommandType:
     more = {} if default is None else {"default": default}
     config = _BOTH_FORMS if hasattr(default, "training") else _ONE_FORM
-    command: CommandType = tyro.cli(kind, prog=f"nephroscope {name}", args=list(args), config=config, **more)
+    said, prog = io.StringIO(), f"nephroscope {name}"
+    try:
+        with contextlib.redirect_stderr(said):
+            command: CommandType = tyro.cli(kind, prog=prog, args=list(args), config=config, **more)
+    except SystemExit as error:
+        if not error.code:  # help
+            raise
+        raise ConfigError(
+            where=prog,
+            expected="the options that --help lists",
+            found=_without_frame(said.getvalue()) or "others",
+            remedy=f"see {prog} --help",
+        ) from error
     return command
+
+
+def _without_frame(text: str) -> str:
+    """What the option parser says is wrong, in one line, without the frame that it draws."""
+    lines = [line.strip(" │╭╮╰╯").strip() for line in text.splitlines()]
+    wrong = takewhile(lambda line: line.strip("─"), (line for line in lines if not line.startswith("─ ")))
+    return " ".join(" ".join(wrong).split())
 
 
 def _study_settings(args: Sequence[str]) -> Settings | None:

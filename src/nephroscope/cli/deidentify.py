@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from nephroscope.base.text import shell_line
 from nephroscope.cli.command import Command, Outcome, PathOption, Switch
 from nephroscope.records import counted_noun
 
@@ -75,8 +76,10 @@ class Deidentify(Command):
         which = "a NEW key was made" if made.key_made else "key"
         lines.append(f"{which}: {made.key}; patients and pseudonyms: {made.linkage}")
         lines.append("both files can link pseudonyms to patients: keep them in the hospital")
-        with_labels = f" --labels {self.destination / 'labels.csv'}" if made.labels is not None else ""
-        lines.append(f"next: nephroscope import dicom my-study {self.destination}{with_labels}")
+        with_labels = (
+            f" --labels {shell_line(self.destination / 'labels.csv')}" if made.labels is not None else ""
+        )
+        lines.append(f"next: nephroscope import dicom my-study {shell_line(self.destination)}{with_labels}")
         return lines
 
 

@@ -2,11 +2,13 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from nephroscope.base.text import shell_line
 from nephroscope.cli.command import Command, Outcome, StudyPath, Switch
 from nephroscope.facade.study import Study
 from nephroscope.records import Estimate, Evaluation, Finding, SplitConfig, TrainConfig
@@ -163,6 +165,9 @@ class Demo(Command):
     shuffle_labels: Switch = False
     """Assign subtypes at random; results should then be no better than chance."""
 
+    def goes_on(self, words: Sequence[str]) -> None:
+        """Not at all: the demo wants a new folder."""
+
     def run(self) -> Outcome:
         """Run it."""
         plan = DemoPlan(n_cases=self.cases, seed=self.seed, shuffle_labels=self.shuffle_labels)
@@ -172,7 +177,7 @@ class Demo(Command):
             f"SYNTHETIC cohort. AUC by case on held-out phantoms: {auc}",
             f"case {one.case_id}: {one.call or 'not sure'} ({one.reason}); truth {one.truth}",
             f"report: {found.report}  (open it in a browser)",
-            f"bundle: {found.bundle}  (nephroscope predict {found.bundle} IMAGE --roi ROI)",
+            f"bundle: {found.bundle}  ({shell_line('nephroscope', 'predict', found.bundle)} IMAGE --roi ROI)",
             f"{found.seconds:.0f} s",
         ]
         return Outcome(data=found, text="\n".join(lines))

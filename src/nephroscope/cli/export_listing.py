@@ -5,6 +5,7 @@ from pathlib import Path
 
 from nephroscope.base.html import Record
 from nephroscope.base.tables import names
+from nephroscope.base.text import shell_line
 from nephroscope.cli.command import Outcome, table
 from nephroscope.imaging.files import file_name
 from nephroscope.intake.export.cases import look_into
@@ -92,7 +93,7 @@ def _next(study: Path, rows: Sequence[ExportSeries], labels: Path | None) -> str
         return "no CT can be used: see the reasons above, and ask for the series again"
     if not any(row.chosen for row in cts):
         return "no ROI found: export SEG or RTSTRUCT too, or give a folder of ROI files with --rois"
-    new = "" if study.exists() else f"`nephroscope new {study}`, then "
+    new = "" if study.exists() else f"`{shell_line('nephroscope', 'new', study)}`, then "
     return f"{new}the same command without --dry-run{'' if labels else ', with --labels TABLE'}"
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from nephroscope.base.errors import ConfigError
 from nephroscope.base.tables import names
+from nephroscope.base.text import shell_line
 from nephroscope.cli.command import (
     Command,
     CountOption,
@@ -317,7 +318,7 @@ def imported(study: Study, cohort: Cohort) -> Outcome:
         return Outcome(data=data, text="\n".join(lines), exit_code=3)
     if None in subtypes:
         lines.append("warning: cases without a subtype cannot be used for training; give --labels")
-    lines.append(f"next: nephroscope check {study.folder.root}")
+    lines.append(f"next: {shell_line('nephroscope', 'check', study.folder.root)}")
     return Outcome(data=data, text="\n".join(lines))
 
 

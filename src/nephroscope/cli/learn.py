@@ -1,12 +1,14 @@
 """The commands models, train, evaluate and report."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from nephroscope.base.documents import as_plain
-from nephroscope.base.errors import ConfigError
+from nephroscope.base.errors import ConfigError, StudyError
+from nephroscope.base.text import shell_line
 from nephroscope.cli.command import (
     Command,
     CountOption,
@@ -103,6 +105,20 @@ class Train(StudyCommand):
         """The study's settings as defaults."""
         return cls(study=tyro.MISSING, training=settings.training if settings else TrainConfig())
 
+    def goes_on(self, words: Sequence[str]) -> Sequence[str]:
+        """With ``--resume`` and the name of the run, where it has begun."""
+        from nephroscope.study.folder import StudyFolder
+
+        try:
+            name = StudyFolder(self.study).interrupted_run(self.name).name
+        except StudyError:
+            return words
+        workers = [
+            *(["--jobs", str(self.jobs)] if self.jobs != 1 else []),
+            *(["--ray", self.ray] if self.ray else []),
+        ]
+        return ["train", str(self.study), "--resume", "--name", name, *workers]
+
     def run(self) -> Outcome:
         """Train it."""
         from nephroscope.facade.study import Study
@@ -124,7 +140,7 @@ class Train(StudyCommand):
             )
         if run.leaky:
             lines.append("LEAKY: split by image")
-        lines.append(f"run {run.name} complete; next: nephroscope report {self.study}")
+        lines.append(f"run {run.name} complete; next: {shell_line('nephroscope', 'report', self.study)}")
         return Outcome(data=run.content, text="\n".join(lines), warning=warnings_text(study.split().findings))
 
 

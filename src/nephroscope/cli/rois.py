@@ -9,6 +9,7 @@ import tyro
 
 from nephroscope.base.documents import as_plain
 from nephroscope.base.errors import ConfigError
+from nephroscope.base.text import shell_line
 from nephroscope.cli.command import Command, Outcome, PartName, StudyCommand, estimates_text, table
 from nephroscope.facade.study import Study
 from nephroscope.records import Consensus
@@ -104,9 +105,8 @@ class Agreement(Command):
         data = as_plain(report) | {"page": str(path / "agreement" / "index.html")}
         lines = [_report_text(report)]
         if self.consensus is not None:
-            lines.append(
-                f'wrote roi.consensus = "{self.consensus}"; cut the slices again: nephroscope slices {path}'
-            )
+            again = shell_line("nephroscope", "slices", path)
+            lines.append(f'wrote roi.consensus = "{self.consensus}"; cut the slices again: {again}')
         low = [case for case in report.cases if case.adjudicate]
         if low:
             n_left = sum(not case.decision for case in low)

@@ -6,6 +6,8 @@ from typing import Any
 import tyro
 
 from nephroscope.base.errors import CohortError
+from nephroscope.base.tables import names
+from nephroscope.base.text import shell_line
 from nephroscope.cli.command import (
     Command,
     Outcome,
@@ -47,7 +49,8 @@ class New(Command):
             "subtypes": study.settings.subtypes,
             "positive": study.settings.positive,
         }
-        text = f"made {self.study}; next: nephroscope import dicom|nifti|images|kits|idc|phantom {self.study} ..."
+        kinds = f"nephroscope import dicom|nifti|images|kits|idc|phantom {shell_line(self.study)} ..."
+        text = f"made {self.study}; next: {kinds}"
         return Outcome(data=data, text=text)
 
 
@@ -95,7 +98,7 @@ class Check(StudyCommand):
         if found.page is not None:
             lines.append(f"pictures of every case, doubtful ones first: {found.page}")
         lines.append("--json prints every note; docs/reference/findings.md says what to do about each code")
-        lines.append(f"next: nephroscope slices {self.study}")
+        lines.append(f"next: {shell_line('nephroscope', 'slices', self.study)}")
         bad = bool(refused) or contradiction
         return Outcome(data=data, text="\n".join(lines), exit_code=3 if bad else 0)
 
@@ -154,6 +157,30 @@ class Slices(StudyCommand):
             text += f"\n{counted_noun(len(excluded), 'case')} excluded by adjudication: {names}"
         warning = "\n".join(f"refused: {finding.message}" for finding in refused)
         return Outcome(data=data, text=text, warning=warning, exit_code=3 if warning else 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status(StudyCommand):
+    """Show where a study stands: what is up to date, who is out and why, and the next command.
+
+    Example: nephroscope status my-study
+    """
+
+    def run(self) -> Outcome:
+        """Show it."""
+        from nephroscope.facade.status import study_status
+
+        found = study_status(self.study)
+        lines = [table(((part.name, part.state, part.detail) for part in found.parts), ("part", "state", ""))]
+        reasons: dict[str, list[str]] = {}
+        for one in found.out:
+            reasons.setdefault(one.reason, []).append(one.case_id)
+        lines += [f"out, {len(who)}: {reason} ({names(who)})" for reason, who in reasons.items()]
+        if found.writing:
+            lines.append(f"at work now: {found.writing}")
+        lines.append(f"next: {found.next}" if found.next else "next: nothing is left to do")
+        bad = any(part.state == "damaged" for part in found.parts)
+        return Outcome(data=found, text="\n".join(lines), exit_code=3 if bad else 0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -103,7 +103,7 @@ def save_bundle_file(scorer: Scorer, about: Mapping[str, Any], folder: Path) -> 
         **about,
         "sha256": {name: file_digest(folder / name) for name in names},
     }
-    save_json(folder / "bundle.json", content | {"digest": content_digest(content)})
+    save_json(folder / "bundle.json", content | {"digest": content_digest(content)}, checksum=False)
 
 
 def open_bundle(folder: Path) -> Bundle:

@@ -28,6 +28,7 @@ from nephroscope.study.slices import SliceStore
 from nephroscope.study.snapshot import Snapshot, cut_slices, divide_patients, take_snapshot
 
 if TYPE_CHECKING:
+    from nephroscope.facade.status import StudyStatus
     from nephroscope.learning.engine.workers import Workers
     from nephroscope.questions.capacity.runs import CapacityOptions
     from nephroscope.questions.capacity.study import CapacityPlan, CapacityResult
@@ -54,6 +55,12 @@ class Study(StudyImports, ShownAsTable):
     def summary(self) -> str:
         """Folder, and the complete runs."""
         return f"study {self.folder.root.name}; complete runs: {', '.join(self._run_names()) or 'none'}"
+
+    def status(self) -> "StudyStatus":
+        """What is up to date, what is not and why, who is out, and the next command; reads no image."""
+        from nephroscope.facade.status import study_status
+
+        return study_status(self.folder.root)
 
     # 2 where the tumor is
 

@@ -3,14 +3,17 @@
 No verbs: those are in `nephroscope.facade`.
 """
 
+import contextlib
 import inspect
 import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from nephroscope.base.documents import read_object
 from nephroscope.base.errors import ConfigError, StudyError
 from nephroscope.base.files import Seen, finish_replacing, save_text
 from nephroscope.base.limits import MOST_TOML_BYTES, check_nesting
@@ -28,7 +31,7 @@ from nephroscope.records.settings import (
 )
 from nephroscope.study.format_1 import rewrite_format_1
 
-FORMAT = 2
+FORMAT, RUN_FORMAT = 2, 1
 DIVISION = (
     "split"  # study.toml and splits.json, which are replaced together when the patients are divided otherwise
 )
@@ -90,9 +93,9 @@ class StudyFolder:
         return self.root / "runs" / name
 
     def runs(self) -> list[Path]:
-        """Run folders, oldest first; a complete one holds run.json."""
-        made = (path for path in (self.root / "runs").glob("*/config.json"))
-        return [path.parent for path in sorted(made, key=lambda path: path.stat().st_mtime_ns)]
+        """Run folders, oldest first, by what they recorded themselves; a complete one holds run.json."""
+        made = [path.parent for path in (self.root / "runs").glob("*/config.json")]
+        return sorted(made, key=_when)
 
     def new_run(self, name: str, numbered: bool) -> Path:
         """Folder for a new run; ``numbered`` gives it the next free number when the name is taken."""
@@ -149,6 +152,17 @@ class StudyFolder:
 def _is_begun(run: Path) -> bool:
     """True when a training has begun there: config.json is written first, before any fold."""
     return (run / "config.json").exists() or (run / "run.json").exists() or any(run.glob("fold-*"))
+
+
+def _when(run: Path) -> tuple[str, int, str]:
+    """When a run was finished, or else begun, as it says itself, so that a copied study has the same last run."""
+    changed = (run / "config.json").stat().st_mtime_ns
+    for name, key in (("run.json", "finished"), ("environment.json", "started")):
+        with contextlib.suppress(StudyError):
+            said = read_object(run / name, RUN_FORMAT).get(key)
+            if isinstance(said, str):
+                return said, changed, run.name
+    return datetime.fromtimestamp(changed / 1e9, UTC).isoformat(), changed, run.name
 
 
 def create_study(root: Path, settings: Settings) -> StudyFolder:

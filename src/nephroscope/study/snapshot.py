@@ -12,6 +12,7 @@ from pathlib import Path
 from nephroscope.base.errors import StudyError
 from nephroscope.base.files import digest_of, replacing_together, save_text
 from nephroscope.base.lock import writing
+from nephroscope.base.text import shell_line
 from nephroscope.records import (
     DEVELOPMENT,
     INTERNAL_TEST,
@@ -98,7 +99,7 @@ class Snapshot:
         """
         if self.own_slices is not None:
             return self.own_slices
-        store, remedy = open_store(self.folder.slices), f"nephroscope slices {self.folder.root}"
+        store, remedy = open_store(self.folder.slices), shell_line("nephroscope", "slices", self.folder.root)
         if store.source != self.slices_digest:
             changed = changed_words(store.made_from, self.slices_made_from, ANY_INPUT)
             raise out_of_date("slices", changed, "the slices were cut", remedy)
@@ -125,7 +126,7 @@ class Snapshot:
         if digest != self.split_digest:
             then, now = inputs_kept_in(self.folder.splits, SPLIT_FORMAT), self.split_made_from
             changed = changed_words(then, now, "cohort.csv or the slices")
-            remedy = f"nephroscope split {self.folder.root}"
+            remedy = shell_line("nephroscope", "split", self.folder.root)
             raise out_of_date("splits.json", changed, "the patients were divided", remedy)
         return split
 

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from nephroscope.base.files import save_json
 from nephroscope.records import DEVELOPMENT, Case, Cohort, Finding, Fold, Protocol, Split, SplitConfig
 
 FORMAT = 1
+UNITS: dict[Protocol, Literal["patient", "LEAKY: image"]] = {"patient": "patient", "image": "LEAKY: image"}
 logger = logging.getLogger(__name__)
 Strata = dict[str, list[str]]  # stratum -> names to divide
 
@@ -64,6 +66,7 @@ class _SplitFile:
     config: SplitConfig
     holdout: frozenset[str]
     folds: tuple[Fold, ...]
+    unit: Literal["patient", "LEAKY: image"] | None = None
     findings: tuple[Finding, ...] = ()
 
 
@@ -86,7 +89,7 @@ def save_split(
     content = {
         "format": FORMAT,
         "protocol": split.protocol,
-        "unit": "LEAKY: image" if split.leaky else "patient",
+        "unit": UNITS[split.protocol],
         "cohort_digest": cohort_digest,
         **({"made_from": dict(made_from)} if made_from else {}),
         "config": asdict(split.config),
@@ -106,6 +109,13 @@ def load_split(path: Path, cohort: Cohort) -> tuple[Split, str]:
     """
     content = read_object(path, FORMAT)
     held = from_plain(content, _SplitFile, path.name, "run `nephroscope split` again", CohortError)
+    if held.unit not in (None, UNITS[held.protocol]):
+        raise CohortError(
+            where=f"{path.name}, unit",
+            expected=f"{UNITS[held.protocol]!r}, the unit of the protocol {held.protocol!r}",
+            found=repr(held.unit),
+            remedy="run `nephroscope split` again",
+        )
     split = Split(
         protocol=held.protocol,
         folds=held.folds,

@@ -101,7 +101,7 @@ def open_run_folder(folder: Path, snapshot: Snapshot, config: TrainConfig) -> Co
         "threads": compute.threads,
         "precision": compute.precision,
         "layout": compute.layout,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
     save_json(folder / "environment.json", environment)
     save_split(snapshot.split, folder / "split.json", digests["cohort"])
@@ -208,7 +208,7 @@ def close_run(folder: Path, snapshot: Snapshot, config: TrainConfig, keep_checkp
             }
             for f in folds
         ],
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
     save_json(folder / "run.json", content)
     for path in folders if not keep_checkpoints else ():

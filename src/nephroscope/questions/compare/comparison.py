@@ -6,12 +6,11 @@ trained runs), networks/ (networks trained on other divisions) and grids.json.
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from nephroscope.base.documents import from_plain
+from nephroscope.base.documents import read_document
 from nephroscope.base.errors import ConfigError, NephroscopeError, StudyError
-from nephroscope.base.files import load_json
 from nephroscope.base.version import __version__
 from nephroscope.learning.engine.engine import Engine, by_name
 from nephroscope.learning.engine.fits import Fit
@@ -228,11 +227,16 @@ def _runs_left_out(runs: Sequence[FoundRun]) -> list[NotCompared]:
     ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _EvaluationFile:
+    case: dict[str, Estimate]
+
+
 def _leaky(snapshot: Snapshot, run: FoundRun) -> LeakyRun:
     path = snapshot.folder.run(run.name) / "evaluation.json"
-    auc = load_json(path, EVALUATION)["case"]["auc"] if path.is_file() else None
-    found = None if auc is None else from_plain(auc, Estimate, f"run {run.name}, evaluation.json, case.auc")
-    return LeakyRun(name=run.name, model=run.model, reason=run.reason, auc=found)
+    held = read_document(path, _EvaluationFile, EVALUATION) if path.is_file() else None
+    auc = held.case.get("auc") if held else None
+    return LeakyRun(name=run.name, model=run.model, reason=run.reason, auc=auc)
 
 
 def refuse_leaky(split: Split) -> None:

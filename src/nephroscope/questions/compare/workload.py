@@ -1,12 +1,13 @@
 """What a comparison still has to fit, in words for the log."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from nephroscope.base.documents import read_document
 from nephroscope.base.errors import StudyError
-from nephroscope.base.files import load_json
 from nephroscope.base.progress import time_words
 from nephroscope.learning.engine.fits import FORMAT, Fit, is_kept
 from nephroscope.learning.engine.workers import Workers
@@ -54,13 +55,18 @@ def _learner(name: str, n: int, left: int, kept: Path) -> str:
     return f"{before}, {as_what} {seconds:.1f} s each, {time_words(seconds * left)} of computing"
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Fit:
+    seconds: float
+
+
 def _seconds(folder: Path) -> tuple[float | None, str]:
     """Mean time of the fits of a learner that this study keeps, whatever they were made from."""
     known = []
     for path in folder.glob("*.json"):
         try:
-            known.append(float(load_json(path, FORMAT)["seconds"]))
-        except (StudyError, KeyError, TypeError, ValueError):
+            known.append(read_document(path, _Fit, FORMAT).seconds)
+        except StudyError:
             continue
     return (float(np.mean(known)), f"as {len(known)} before") if known else (None, "")
 

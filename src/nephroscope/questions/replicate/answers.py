@@ -12,8 +12,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from nephroscope.base.documents import read_document
 from nephroscope.base.errors import BundleError, StudyError
-from nephroscope.base.files import digest_of, load_json, replacing, save_json
+from nephroscope.base.files import digest_of, replacing, save_json
 from nephroscope.clinic.session import NetworkSession
 from nephroscope.learning.training.arm import Arm
 from nephroscope.learning.training.batches import labelled_slices
@@ -175,11 +176,16 @@ def milliseconds_per_slice(part: Part, setup: Setup) -> float:
     return known
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Timing:
+    ms_per_slice: float
+
+
 def _timing(path: Path) -> float | None:
     """What was measured; None where it was not, or the file is damaged."""
     try:
-        return float(load_json(path, FORMAT)["ms_per_slice"]) if path.exists() else None
-    except (StudyError, KeyError, TypeError, ValueError):
+        return read_document(path, _Timing, FORMAT).ms_per_slice if path.exists() else None
+    except StudyError:
         return None
 
 

@@ -1,12 +1,14 @@
 """Table 2 of a replication: the test cases one by one, and radiologists' calls of them next to the networks."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from nephroscope.base.documents import read_document
 from nephroscope.base.errors import CohortError
-from nephroscope.base.files import load_json
 from nephroscope.intake.labels.pathology import load_pathology, name_of_subtype
 from nephroscope.questions.readers.answers import CaseLabels, Reader, ReaderAnswer
 from nephroscope.questions.readers.call_table import read_calls
@@ -164,16 +166,26 @@ def readers_note(snapshot: Snapshot, given: bool) -> str:
     return f"{what} their table with --readers FILE to compare them with the networks on the test cases."
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Named:
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ReadersFile:
+    made_from: dict[str, Any]
+    readers: tuple[_Named, ...]
+
+
 def scored_readers(snapshot: Snapshot) -> str:
     """What readers/readers.json holds, in a sentence; it has figures, and not the single calls needed here."""
     path = snapshot.folder.root / "readers" / "readers.json"
     if not path.is_file():
         return ""
-    content = load_json(path, 1)
-    made, evaluation = content.get("made_from", {}), snapshot.settings.evaluation
-    changed = changed_since(snapshot.folder, snapshot.cohort.label_digest, evaluation, made)
+    content, evaluation = read_document(path, _ReadersFile, 1), snapshot.settings.evaluation
+    changed = changed_since(snapshot.folder, snapshot.cohort.label_digest, evaluation, content.made_from)
     if changed:
         older = f"The study's readers/readers.json is older than its {', '.join(changed)}"
         return f"{older}: run `nephroscope readers` again."
-    names = ", ".join(dict.fromkeys(str(reader["name"]) for reader in content.get("readers", ())))
+    names = ", ".join(dict.fromkeys(reader.name for reader in content.readers))
     return f"The study has scored readers ({names}), see readers/readers.json."

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from nephroscope.base.documents import as_plain
+from nephroscope.base.documents import as_plain, read_object
 from nephroscope.base.errors import StudyError
-from nephroscope.base.files import load_json, save_json, save_text
+from nephroscope.base.files import save_json, save_text
 from nephroscope.base.tables import save_table
 from nephroscope.questions.evaluation.evaluate import document_of
 from nephroscope.records import Estimate, Evaluation, counted_noun
@@ -213,7 +213,7 @@ def _old_report(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return load_json(path, FORMAT)
+        return read_object(path, FORMAT)
     except StudyError:  # not a report of ours, or of a newer version: nothing is known of its files
         return {}
 

@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from nephroscope.base.files import load_json
+from nephroscope.base.documents import read_document
 from nephroscope.questions.compare.document import FILE, FOLDER
 from nephroscope.questions.compare.document import FORMAT as COMPARISON
 from nephroscope.records import DEVELOPMENT, ChosenCase, Cohort, Estimate, counted_noun, p_is
@@ -310,18 +311,36 @@ def best_of_several(content: ReportContent) -> str:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _RunFile:
+    leaky: bool
+    digests: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Candidate:
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ComparisonFile:
+    made_from: dict[str, str]
+    candidates: tuple[_Candidate, ...]
+
+
 def _runs(folder: Path, cohort: Cohort, leaky: bool) -> Iterator[str]:
     """Names of the complete runs on the same cases, under a split of the same kind."""
     for path in sorted(folder.glob("*/run.json")):
-        made = load_json(path, RUN_FORMAT)
-        same = made.get("digests", {}).get("cohort") == cohort.label_digest
-        if same and bool(made.get("leaky")) == leaky:
+        made = read_document(path, _RunFile, RUN_FORMAT)
+        if made.digests.get("cohort") == cohort.label_digest and made.leaky == leaky:
             yield path.parent.name
 
 
 def _compared(path: Path, cohort: Cohort) -> set[str]:
     """Names of the candidates of the last comparison, when it was of the same cases."""
-    made = load_json(path, COMPARISON) if path.is_file() else {}
-    if made.get("made_from", {}).get("cohort.csv") != cohort.digest:
+    if not path.is_file():
         return set()
-    return {str(row["name"]) for row in made.get("candidates", ())}
+    made = read_document(path, _ComparisonFile, COMPARISON)
+    if made.made_from.get("cohort.csv") != cohort.digest:
+        return set()
+    return {row.name for row in made.candidates}

@@ -1,12 +1,15 @@
 """Processes of our own: the same answers in order, the same errors, and only a few items ahead."""
 
 import os
+import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from nephroscope.base.errors import CohortError, StudyError
+from nephroscope.base.machine import _glibc, memory_kept
 from nephroscope.base.parallel import map_in_processes
 
 
@@ -33,6 +36,43 @@ def test_answers_come_in_order():
 
 def test_work_is_done_elsewhere():
     assert os.getpid() not in set(map_in_processes(whoami, range(8)))
+
+
+def waiting(_number):
+    return os.environ["OMP_WAIT_POLICY"]
+
+
+def test_threads_that_wait_sleep_in_every_process(monkeypatch):
+    """Set by the package before any library with OpenMP is loaded; what a user has set stays."""
+    code = (
+        "import sys, nephroscope, os; assert 'numpy' not in sys.modules; print(os.environ['OMP_WAIT_POLICY'])"
+    )
+    for given, expected in (({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")):
+        others = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=others | given, capture_output=True, text=True
+        )
+        assert done.stdout.strip() == expected, done.stderr
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    assert set(map_in_processes(waiting, range(2), 2)) == {"PASSIVE"}
+
+
+@pytest.mark.skipif(_glibc() is None, reason="another allocator")
+def test_memory_that_is_used_again_is_kept_for_a_while():
+    """An array of 40 MB made ten times: its pages are cleared once inside, each time outside."""
+    import resource
+
+    def faults():
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(10):
+            np.ones(5_000_000)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    outside = faults()
+    with memory_kept():
+        inside = faults()
+    assert inside < outside / 4
+    assert faults() > 2 * inside
 
 
 def test_a_refusal_crosses_whole():

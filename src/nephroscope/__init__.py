@@ -3,10 +3,12 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from nephroscope.base.machine import wait_asleep
 from nephroscope.base.offline import send_nothing
 from nephroscope.base.version import __version__
 
 send_nothing()  # before any package that would report its use
+wait_asleep()  # before any library with threads
 
 if TYPE_CHECKING:
     from nephroscope.facade.bundle import Bundle as Bundle

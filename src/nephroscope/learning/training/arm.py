@@ -17,6 +17,7 @@ from torch import Tensor
 
 from nephroscope.base.documents import from_plain, read_document, save_document
 from nephroscope.base.errors import StudyError
+from nephroscope.base.machine import memory_kept
 from nephroscope.learning.networks.onnx_file import REFERENCE_SLICES
 from nephroscope.learning.run_files import Compute
 from nephroscope.learning.training.checkpoint import (
@@ -249,7 +250,7 @@ def _train(arm: Arm) -> Iterator[None]:
         images_per_epoch=arm.images_per_epoch,
         choose_by=arm.choose_by,
     )
-    with threads(compute.threads):
+    with threads(compute.threads), memory_kept():
         state = first_state(task, arm.spec)
         reset_peak(task.device)
         for epoch in fit_in_folder(arm.folder, task, state):

@@ -15,6 +15,7 @@ import torch
 from nephroscope.base.documents import read_document, save_document
 from nephroscope.base.errors import StudyError
 from nephroscope.base.files import save_json
+from nephroscope.base.machine import memory_kept
 from nephroscope.base.progress import counting
 from nephroscope.base.version import __version__
 from nephroscope.learning.networks.onnx_file import REFERENCE_SLICES
@@ -147,7 +148,7 @@ def train_folds(folder: Path, snapshot: Snapshot, config: TrainConfig, indices: 
 
         for fold in todo:
             task = _task(snapshot, config, fold, compute)
-            with threads(compute.threads):
+            with threads(compute.threads), memory_kept():
                 _train_fold(folder / f"fold-{fold.index}", task, snapshot, after_epoch)
             left[fold.index] = 0
 

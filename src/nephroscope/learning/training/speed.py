@@ -9,6 +9,7 @@ from functools import cache
 import torch
 from torch.nn import functional
 
+from nephroscope.base.machine import memory_kept
 from nephroscope.learning.networks.networks import build_network
 from nephroscope.learning.run_files import Compute, Precision
 from nephroscope.learning.training.device import compute_dtype, training_device
@@ -30,12 +31,14 @@ def seconds_per_slice(config: TrainConfig, n_subtypes: int, spec: SliceSpec) -> 
     dtype = compute_dtype(config.precision, training_device())
     state = torch.random.get_rng_state()
     trial = _Trial(config, (n_subtypes, spec, SLICES), dtype, torch.contiguous_format)
-    trial.step()  # the first step also allocates
-    started = time.monotonic()
-    for _ in range(ROUNDS):
-        trial.step()
+    with memory_kept():
+        trial.step()  # the first step also allocates
+        started = time.monotonic()
+        for _ in range(ROUNDS):
+            trial.step()
+        seconds = time.monotonic() - started
     torch.random.set_rng_state(state)
-    return (time.monotonic() - started) / (ROUNDS * SLICES)
+    return seconds / (ROUNDS * SLICES)
 
 
 def choose_compute(config: TrainConfig, n_subtypes: int, spec: SliceSpec, n_slices: int) -> Compute:
@@ -71,12 +74,13 @@ def _quickest(config: TrainConfig, n_subtypes: int, spec: SliceSpec, ways: tuple
     size = (n_subtypes, spec, min(TESTED_SLICES, config.batch_size))
     trials = [_Trial(config, size, getattr(torch, way.precision), LAYOUTS[way.layout]) for way in ways]
     seconds: list[list[float]] = [[] for _ in ways]
-    for number in range(ROUNDS + 1):
-        for trial, taken in zip(trials, seconds, strict=True):
-            started = _now()
-            trial.step()
-            if number > 0:
-                taken.append(_now() - started)
+    with memory_kept():
+        for number in range(ROUNDS + 1):
+            for trial, taken in zip(trials, seconds, strict=True):
+                started = _now()
+                trial.step()
+                if number > 0:  # the first step also allocates
+                    taken.append(_now() - started)
     torch.random.set_rng_state(state)
     return _chosen(config.model, ways, [min(taken) for taken in seconds])
 

@@ -22,6 +22,7 @@ from nephroscope.questions.capacity.runs import (
     points_of,
     train_point,
 )
+from nephroscope.questions.capacity.study import capacity_file
 from nephroscope.records import Answer, EvaluationConfig, SliceSpec, SplitConfig, TrainConfig
 from nephroscope.report.capacity_figures import capacity_figure
 from nephroscope.report.page.drawing import svg_of
@@ -348,7 +349,14 @@ def test_by_command_it_trains_once_and_goes_on(study, capsys, monkeypatch):
     )  # what was trained, not only counted
     for ending in ("json", "csv", "svg", "png"):
         assert (study.folder.root / "capacity" / f"capacity.{ending}").stat().st_size > 100
-    assert content_of(study.folder.root / "capacity" / "capacity.json") == content
+    held = json.loads((study.folder.root / "capacity" / "capacity.json").read_text())
+    made_from = held.pop("made_from")
+    assert {"cohort.csv", "slices", "splits.json", "[training]", "[evaluation]"} == set(made_from)
+    assert held == content
+    file = capacity_file(study.snapshot)
+    assert (file.read().n_patients, file.stale()) == (10, ())
+    changed = study.snapshot.with_evaluation(replace(study.settings.evaluation, seed=99))
+    assert capacity_file(changed).stale() == ("[evaluation]",)
     assert run(words) == 0
     assert len(trained_folds) == 2
     capsys.readouterr()

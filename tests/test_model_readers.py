@@ -17,7 +17,7 @@ from nephroscope.questions.readers import with_models
 from nephroscope.questions.readers.answers import CallTable, CaseLabels, Reader, ReaderAnswer
 from nephroscope.questions.readers.call_table import CallOptions, read_calls
 from nephroscope.questions.readers.reader_study import study_readers
-from nephroscope.questions.readers.write import digests_of, load_reader_study, save_reader_study
+from nephroscope.questions.readers.write import digests_of, reader_file, save_reader_study
 from nephroscope.records import Answer, EvaluationConfig
 from nephroscope.report.page.section import figures_in, tables_in, texts_in
 from nephroscope.report.study.sections import readers as readers_page
@@ -482,15 +482,18 @@ def test_test_sets_stay_apart_and_the_pooled_figure_is_named():
 def test_readers_json_is_read_back_as_it_was_written(tmp_path):
     people = [reader("r0", "PPPPPCCCCC", [5, 4, 5, 4, 3, 1, 1, 2, 1, 2]), reader("r1", "PPPP?CCCCC")]
     found = one_study(*people, models=[reader("net", "PPPPCCCCCP", model=True)])
-    path = save_reader_study(tmp_path / "readers", found, {"cohort": "d"})
-    read_back = load_reader_study(path)
-    assert as_plain(read_back) == as_plain(found) | {"made_from": {"cohort": "d"}}
+    save_reader_study(tmp_path, found, {"cohort": "d"})
+    path = reader_file(tmp_path).path
+    read_back = reader_file(tmp_path).read()
+    assert as_plain(read_back) == as_plain(found)
+    assert reader_file(tmp_path, {"cohort": "d"}).stale() == ()
+    assert reader_file(tmp_path, {"cohort": "e"}).stale() == ("cohort",)
     assert read_back.readers[0].figures["auc"] == found.readers[0].figures["auc"]
     assert read_back.agreement.pairs[0].kappa == found.agreement.pairs[0].kappa
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace('"n_cases": 10', '"n_cases": "ten"', 1), encoding="utf-8")
     with pytest.raises(StudyError, match="n_cases: expected int, found str"):
-        load_reader_study(path)
+        reader_file(tmp_path).read()
 
 
 def test_tables_page_and_words_keep_test_sets_apart(tmp_path):
@@ -499,7 +502,7 @@ def test_tables_page_and_words_keep_test_sets_apart(tmp_path):
     )
     people = [reader("r0", "PPPPPCCCCC"), reader("r1", "PPPPCCCCCC")]
     found = one_study(*people, models=[reader("net", "PPPPCCCCCP", model=True)], of=of)
-    save_reader_study(tmp_path / "readers", found, digests_of(StudyFolder(tmp_path), "d", CONFIG, (), False))
+    save_reader_study(tmp_path, found, digests_of(StudyFolder(tmp_path), "d", CONFIG, (), False))
     with (tmp_path / "readers" / "pairs.csv").open() as file:
         table = list(csv.DictReader(file))
     sets = ["out-of-fold", "internal-test", found.test_set]

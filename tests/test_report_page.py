@@ -9,6 +9,7 @@ from nephroscope.questions.compare.results import FactGap, FactRow, Shortcuts
 from nephroscope.records import Estimate, counted_noun
 from nephroscope.report.page.names import group_title
 from nephroscope.report.study.appraisal import appraise
+from nephroscope.report.study.content import Environment
 from nephroscope.report.study.key_result import key_result, other_sets
 from nephroscope.report.study.page import page_of
 from nephroscope.report.study.sections.methods import methods, software_text
@@ -111,7 +112,7 @@ def test_net_benefit_is_told_where_it_is_drawn():
 
 
 def test_one_thread_is_one_thread():
-    content = make_content(environment={"device": "cpu", "threads": 1, "precision": "float32"})
+    content = make_content(environment=Environment(device="cpu", threads=1, precision="float32"))
     assert "trained on cpu, 1 thread, float32." in software_text(content)
 
 

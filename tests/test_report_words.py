@@ -7,7 +7,7 @@ import pytest
 from nephroscope.learning.training.batches import ROTATION_DEG
 from nephroscope.records import Estimate, Exclusion, Finding, Split, SplitConfig, TrainConfig
 from nephroscope.report.study.appraisal import appraise
-from nephroscope.report.study.content import Scan
+from nephroscope.report.study.content import Environment, Scan
 from nephroscope.report.study.sections.limitations import limitations
 from nephroscope.report.study.sections.methods import methods
 from one_series import changed
@@ -90,7 +90,7 @@ def test_population_imaging_and_regions():
 def test_software_versions_are_those_of_the_run():
     content = make_content()
     assert told(content, "Software") == "nephroscope 0.1.0."
-    run_with = {"nephroscope": "0.0.9", "torch": "2.1", "device": "cpu", "threads": 2, "precision": "float32"}
+    run_with = Environment(nephroscope="0.0.9", torch="2.1", device="cpu", threads=2, precision="float32")
     text = told(replace(content, environment=run_with), "Software")
     assert (
         text

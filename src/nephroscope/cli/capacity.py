@@ -1,7 +1,7 @@
 """The command capacity: reads networks and widths, prints AUC against the number of weights."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -44,17 +44,16 @@ class Capacity(StudyCommand):
         """Train what is missing, and compare."""
         from nephroscope.facade.study import Study
         from nephroscope.questions.capacity.runs import CapacityOptions
-        from nephroscope.questions.capacity.study import capacity_as_json
 
         named = tuple(dict.fromkeys(name for part in self.models for name in part.split(",") if name))
-        chosen: dict[str, Any] = {"models": named} if self.models else {}
-        options = CapacityOptions(widths=self.widths, epochs=self.epochs, repeats=self.repeats, **chosen)
+        models = named if self.models else CapacityOptions.models
+        options = CapacityOptions(models=models, widths=self.widths, epochs=self.epochs, repeats=self.repeats)
         study = Study(self.study)
         if self.dry_run:
             plan = study.plan_capacity(options)
-            return Outcome(data=capacity_as_json(plan), text=_plan(plan))
+            return Outcome(data=plan, text=_plan(plan))
         found = study.capacity(options)
-        return Outcome(data=capacity_as_json(found), text=_text(found))
+        return Outcome(data=found, text=_text(found))
 
 
 def _plan(content: "CapacityPlan") -> str:

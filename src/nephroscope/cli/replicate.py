@@ -1,7 +1,7 @@
 """The command replicate zuo2021: reads options, prints the summary and the path of the page."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nephroscope.base.documents import as_plain
 from nephroscope.cli.command import (
@@ -46,17 +46,17 @@ class Zuo2021(StudyCommand):
     def run(self) -> Outcome:
         """Repeat it."""
         from nephroscope.facade.study import Study
+        from nephroscope.learning.networks.table import NETWORKS
         from nephroscope.questions.replicate.setup import ReplicateOptions
 
         named = [name for part in self.models for name in part.split(",") if name]
-        models: dict[str, Any] = {"models": tuple(dict.fromkeys(named))} if self.models else {}
         options = ReplicateOptions(
             epochs=self.epochs,
             images_per_epoch=self.images_per_epoch,
             twin_folds=self.twin_folds,
             shuffled_model=self.shuffled_model,
             seed=self.seed,
-            **models,
+            models=tuple(dict.fromkeys(named)) if self.models else tuple(NETWORKS),
         )
         found = Study(self.study).replicate_zuo2021(options, self.readers)
         page = str(self.study.resolve() / "replicate" / "zuo2021" / "index.html")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from nephroscope.base.documents import as_plain, from_plain, read_object
+from nephroscope.base.documents import AGAIN, as_plain, from_plain, read_object
 from nephroscope.base.errors import StudyError
 from nephroscope.base.files import save_json
 
@@ -42,11 +42,34 @@ class Artifact(Generic[Document]):
         """The content when it is up to date; None when it must be computed, also where the file is damaged."""
         try:
             content = read_object(self.path, self.number)
-            if content.get("made_from") != self.made_from:
-                return None
-            return from_plain(content, self.kind, self.path.name)
+            return None if self._changed(content) else self._typed(content, AGAIN)
         except StudyError:
             return None
+
+    def read(self, remedy: str = AGAIN) -> Document:
+        """The content, whatever it was made from.
+
+        Raises:
+            StudyError: There is none, or it is damaged or of a newer format; a wrong field is named.
+        """
+        return self._typed(read_object(self.path, self.number, remedy), remedy)
+
+    def stale(self, remedy: str = AGAIN) -> tuple[str, ...]:
+        """The inputs that changed since the file was written; the file's name where they were not kept by name.
+
+        Raises:
+            StudyError: There is no such file, or it is damaged or of a newer format.
+        """
+        return self._changed(read_object(self.path, self.number, remedy))
+
+    def _typed(self, content: Mapping[str, object], remedy: str) -> Document:
+        return from_plain(content, self.kind, self.path.name, remedy)
+
+    def _changed(self, content: Mapping[str, object]) -> tuple[str, ...]:
+        then = content.get("made_from")
+        if isinstance(then, Mapping) and isinstance(self.made_from, Mapping):
+            return changed_inputs(then, self.made_from)
+        return () if then == self.made_from else (self.path.name,)
 
 
 def changed_inputs(then: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:

@@ -1,14 +1,14 @@
 """Accuracy against the number of weights on the folds of a study: what will be trained, and what was found."""
 
 import logging
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass, fields
 
-from nephroscope.base.documents import plain_json, save_document
+from nephroscope.base.files import digest_of
 from nephroscope.base.html import Record, ShownAsTable
 from nephroscope.base.progress import time_words
 from nephroscope.base.tables import save_table
 from nephroscope.base.text import counted_noun
+from nephroscope.learning.engine.divisions import fold_names
 from nephroscope.questions.capacity.result import CapacityFigures, CapacityFindings
 from nephroscope.questions.capacity.runs import (
     FOLDER,
@@ -18,6 +18,7 @@ from nephroscope.questions.capacity.runs import (
     seconds_needed,
     train_point,
 )
+from nephroscope.study.artifact import Artifact
 from nephroscope.study.snapshot import Snapshot
 
 FORMAT = 1
@@ -40,6 +41,7 @@ class CapacityPlan:
     absent: tuple[str, ...]
     folds_left: int
     seconds_about: float
+    format: int = FORMAT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +57,7 @@ class CapacityResult(CapacityFindings, ShownAsTable):
     epochs: int
     absent: tuple[str, ...]
     files: tuple[str, ...]
+    format: int = FORMAT
 
     def records(self) -> list[Record]:
         """A row per network: width, weights, AUC and accuracy with their limits."""
@@ -74,9 +77,17 @@ class CapacityResult(CapacityFindings, ShownAsTable):
         return f"{'SYNTHETIC | ' if self.synthetic else ''}{self.group}: {counts}"
 
 
-def capacity_as_json(found: CapacityPlan | CapacityResult) -> dict[str, Any]:
-    """Plain JSON values."""
-    return {"format": FORMAT, **plain_json(found)}
+def capacity_file(snapshot: Snapshot) -> Artifact[CapacityResult]:
+    """capacity.json of a study."""
+    inputs = {
+        "cohort.csv": snapshot.cohort.label_digest,
+        "slices": snapshot.slices.digest,
+        "splits.json": digest_of(fold_names(snapshot.split)),
+        "[training]": snapshot.settings.training.digest,
+        "[evaluation]": digest_of(asdict(snapshot.settings.evaluation)),
+    }
+    path = snapshot.folder.root / FOLDER / "capacity.json"
+    return Artifact(path=path, kind=CapacityResult, number=FORMAT, made_from=inputs)
 
 
 def plan_capacity(snapshot: Snapshot, options: CapacityOptions) -> CapacityPlan:
@@ -133,4 +144,4 @@ def save_capacity(snapshot: Snapshot, result: CapacityResult) -> None:
         for row in result.records()
     ]
     save_table(folder / "capacity.csv", list(result.records()[0]), rows)
-    save_document(folder / "capacity.json", result, FORMAT)
+    capacity_file(snapshot).save(result)

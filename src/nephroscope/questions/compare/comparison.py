@@ -27,11 +27,11 @@ from nephroscope.questions.compare.control import control
 from nephroscope.questions.compare.document import (
     FOLDER,
     Comparison,
+    comparison_file,
     complete_runs,
     load_comparison,
     made_from,
     save_answers,
-    save_comparison,
 )
 from nephroscope.questions.compare.facts import facts_of
 from nephroscope.questions.compare.measures import test_sets
@@ -43,10 +43,10 @@ from nephroscope.questions.compare.repeated import repeat_all
 from nephroscope.questions.compare.results import ComparisonDocument, LeakyRun, NotCompared, RankTable
 from nephroscope.questions.compare.table import Ranked, table_of, tempered
 from nephroscope.questions.compare.workload import training_words, work_words
+from nephroscope.questions.evaluation.evaluate import FORMAT as EVALUATION
 from nephroscope.records import Estimate, Split
 from nephroscope.study.snapshot import Snapshot
 
-EVALUATION = 1  # format of evaluation.json
 logger = logging.getLogger(__name__)
 
 
@@ -140,7 +140,9 @@ def compare(snapshot: Snapshot, plan: ComparePlan) -> Comparison:
         shortcuts=probe(snapshot, facts_of(snapshot, folder), ranked, next(iter(sets.values())), division),
     )
     save_answers(folder, ranked, snapshot.cohort)
-    return save_comparison(folder, document)
+    file = comparison_file(snapshot.folder.root)
+    file.save(document)
+    return Comparison(path=file.path, document=document)
 
 
 def _document(
@@ -228,14 +230,20 @@ def _runs_left_out(runs: Sequence[FoundRun]) -> list[NotCompared]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _EvaluationFile:
-    case: dict[str, Estimate]
+class _Area:
+    auc: Estimate | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Evaluated:
+    """What is needed of evaluation.json."""
+
+    case: _Area
 
 
 def _leaky(snapshot: Snapshot, run: FoundRun) -> LeakyRun:
     path = snapshot.folder.run(run.name) / "evaluation.json"
-    held = read_document(path, _EvaluationFile, EVALUATION) if path.is_file() else None
-    auc = held.case.get("auc") if held else None
+    auc = read_document(path, _Evaluated, EVALUATION).case.auc if path.is_file() else None
     return LeakyRun(name=run.name, model=run.model, reason=run.reason, auc=auc)
 
 

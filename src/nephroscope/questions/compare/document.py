@@ -1,10 +1,9 @@
 """comparison.json of a study: written, read back, and checked for being out of date."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from nephroscope.base.documents import from_plain, plain_json, read_object
 from nephroscope.base.errors import NephroscopeError, StudyError
@@ -16,7 +15,7 @@ from nephroscope.learning.engine.divisions import fold_names
 from nephroscope.learning.engine.predictions import Predictions
 from nephroscope.questions.compare.results import ComparisonDocument
 from nephroscope.records import DEVELOPMENT, INTERNAL_TEST, OUT_OF_FOLD, Cohort
-from nephroscope.study.artifact import changed_inputs
+from nephroscope.study.artifact import Artifact
 from nephroscope.study.snapshot import Snapshot, take_snapshot
 
 FORMAT = 2  # 2: calibration of every candidate, chosen inside; the answer first
@@ -51,7 +50,7 @@ class Comparison(ShownAsTable):
         return self.document
 
     @cached_property
-    def content(self) -> dict[str, Any]:
+    def content(self) -> Mapping[str, object]:
         """comparison.json as plain JSON values."""
         return as_json(self.found)
 
@@ -92,36 +91,37 @@ class Comparison(ShownAsTable):
         return Path(path)
 
 
-def as_json(document: ComparisonDocument) -> dict[str, Any]:
+def as_json(document: ComparisonDocument) -> Mapping[str, object]:
     """Plain JSON values; the first test set's table comes first once more, and figures are keys of their row."""
     plain = plain_json(document)
     for table in plain["groups"].values():
-        table["candidates"] = [
-            {
-                **{key: row[key] for key in ("rank", "name", "kind")},
-                "told": row["description"],
-                "remarks": row["remarks"],
-                **row["figures"],
-                "calibration": row["calibration"],
-            }
-            for row in table["candidates"]
-        ]
+        for row in table["candidates"]:
+            row |= {"told": row.pop("description"), **row.pop("figures")}
     return {"format": FORMAT, **plain["groups"][document.test_set], **plain}
 
 
-def _from_json(content: dict[str, Any]) -> ComparisonDocument:
-    own = {"rank", "name", "kind", "told", "remarks", "calibration"}
-    for table in content.get("groups", {}).values():
-        for row in table.get("candidates", ()):
-            row["description"] = row.get("told")
-            row["figures"] = {name: value for name, value in row.items() if name not in {*own, "description"}}
-    return from_plain(content, ComparisonDocument, f"{FOLDER}/{FILE}", AGAIN)
+class ComparisonFile(Artifact[ComparisonDocument]):
+    """comparison.json of a study, whose rows hold the figures of a candidate as keys of their own."""
+
+    def save(self, document: ComparisonDocument) -> None:
+        """Write the file, whole or not at all."""
+        save_json(self.path, as_json(document))
+
+    def _typed(self, content: Mapping[str, object], remedy: str) -> ComparisonDocument:
+        own = {"rank", "name", "kind", "told", "remarks", "calibration"}
+        groups = content.get("groups")
+        for table in groups.values() if isinstance(groups, dict) else ():
+            for row in table.get("candidates", ()):
+                row["figures"] = {name: value for name, value in row.items() if name not in own}
+                row["description"] = row.get("told")
+        return from_plain(content, ComparisonDocument, f"{FOLDER}/{FILE}", remedy)
 
 
-def save_comparison(folder: Path, document: ComparisonDocument) -> Comparison:
-    """Write comparison.json, whole or not at all."""
-    save_json(folder / FILE, as_json(document))
-    return Comparison(path=folder / FILE, document=document)
+def comparison_file(root: Path, inputs: Mapping[str, str] | None = None) -> ComparisonFile:
+    """comparison.json of the study at ``root``; ``inputs`` are digests as they are now."""
+    return ComparisonFile(
+        path=root / FOLDER / FILE, kind=ComparisonDocument, number=FORMAT, made_from=inputs or {}
+    )
 
 
 def load_comparison(root: Path) -> Comparison | None:
@@ -132,24 +132,25 @@ def load_comparison(root: Path) -> Comparison | None:
     Raises:
         StudyError: The file is damaged, or there is no study.
     """
-    path = Path(root) / FOLDER / FILE
-    if not path.is_file():
+    file = comparison_file(Path(root))
+    if not file.path.is_file():
         return None
-    content = read_object(path, FORMAT, AGAIN)
+    content = read_object(file.path, FORMAT, AGAIN)
     if content["format"] < FORMAT:
         older = (
             f"it is of format {content['format']}, made by nephroscope {content.get('version', 'unknown')}"
         )
         stale = f"{older}, and this one writes format {FORMAT}; {AGAIN}"
-        return Comparison(path=path, document=None, stale=stale)
-    document = _from_json(content)
+        return Comparison(path=file.path, document=None, stale=stale)
+    document = file.read(AGAIN)
     try:
         snapshot = take_snapshot(Path(root))
-        changed = _changed(document, snapshot)
+        changed = [*comparison_file(root, made_from(snapshot.as_on_disk())).stale()]
+        changed += [f"run {name}" for name in sorted({*complete_runs(snapshot)} ^ {*document.runs_seen})]
     except (NephroscopeError, OSError) as error:
-        return Comparison(path=path, document=document, stale=str(error))
+        return Comparison(path=file.path, document=document, stale=str(error))
     stale = f"{', '.join(changed)} changed since it was made; {AGAIN}" if changed else ""
-    return Comparison(path=path, document=document, stale=stale)
+    return Comparison(path=file.path, document=document, stale=stale)
 
 
 def made_from(snapshot: Snapshot) -> dict[str, str]:
@@ -166,13 +167,6 @@ def made_from(snapshot: Snapshot) -> dict[str, str]:
 def complete_runs(snapshot: Snapshot) -> list[str]:
     """Names of the complete runs of a study, oldest first."""
     return [run.name for run in snapshot.folder.runs() if (run / "run.json").exists()]
-
-
-def _changed(document: ComparisonDocument, snapshot: Snapshot) -> list[str]:
-    """Names of the inputs that changed since a comparison was made."""
-    changed = changed_inputs(document.made_from, made_from(snapshot.as_on_disk()))
-    runs = set(complete_runs(snapshot)) ^ set(document.runs_seen)
-    return [*changed, *(f"run {name}" for name in sorted(runs))]
 
 
 def save_answers(folder: Path, predictions: Sequence[Predictions], cohort: Cohort) -> None:

@@ -56,7 +56,9 @@ def _learner(name: str, n: int, left: int, kept: Path) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Fit:
+class _Timed:
+    """What is needed of a kept fit."""
+
     seconds: float
 
 
@@ -65,7 +67,7 @@ def _seconds(folder: Path) -> tuple[float | None, str]:
     known = []
     for path in folder.glob("*.json"):
         try:
-            known.append(read_document(path, _Fit, FORMAT).seconds)
+            known.append(read_document(path, _Timed, FORMAT).seconds)
         except StudyError:
             continue
     return (float(np.mean(known)), f"as {len(known)} before") if known else (None, "")

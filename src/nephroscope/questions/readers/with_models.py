@@ -13,7 +13,7 @@ from nephroscope.questions.compare.document import load_comparison
 from nephroscope.questions.readers.answers import CaseLabels, Reader, ReaderAnswer
 from nephroscope.questions.readers.call_table import CallOptions, read_calls
 from nephroscope.questions.readers.reader_study import ReaderStudy, study_readers
-from nephroscope.questions.readers.write import COMPARED, FOLDER, digests_of, save_reader_study
+from nephroscope.questions.readers.write import COMPARED, digests_of, save_reader_study
 from nephroscope.records import DEVELOPMENT, INTERNAL_TEST, OUT_OF_FOLD, Answer, Finding, warning
 from nephroscope.study.snapshot import Snapshot
 from nephroscope.study.split import load_split
@@ -48,7 +48,7 @@ def readers_against_models(
     found = study_readers(table, [*models, *baselines], labels, config, snapshot.cohort.synthetic, findings)
     used = [model.name.removesuffix(LEAKY) for model in models]
     digests = digests_of(snapshot.folder, snapshot.cohort.label_digest, config, used, compared=not runs)
-    save_reader_study(snapshot.folder.root / FOLDER, found, digests)
+    save_reader_study(snapshot.folder.root, found, digests)
     return found
 
 

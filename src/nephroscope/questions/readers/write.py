@@ -2,19 +2,20 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
-from nephroscope.base.documents import read_document, save_document
 from nephroscope.base.files import digest_of
 from nephroscope.base.tables import save_table
 from nephroscope.questions.readers.comparisons import Pair
 from nephroscope.questions.readers.reader_study import FORMAT, ReaderResults, ReaderStudy
 from nephroscope.records import Estimate, EvaluationConfig
+from nephroscope.study.artifact import Artifact, inputs_kept_in
 from nephroscope.study.folder import StudyFolder
 
 LABELS, SPLIT, SETTINGS, COMPARED = "cohort", "splits.json", "[evaluation]", "comparison/predictions.csv"
 RUN = "run "
+AGAIN = "run `nephroscope readers` again"
 
 
 def digests_of(
@@ -36,14 +37,22 @@ def digests_of(
     return {LABELS: label_digest, SETTINGS: digest_of(asdict(config))} | digests
 
 
-def changed_since(
-    folder: StudyFolder, label_digest: str, config: EvaluationConfig, made: Mapping[str, str]
-) -> list[str]:
-    """Names of what has changed; what an older file does not contain counts as changed."""
+def reader_file(root: Path, inputs: Mapping[str, str] | None = None) -> Artifact[ReaderStudy]:
+    """readers.json of the study at ``root``; ``inputs`` are digests as they are now, from `digests_of`."""
+    path = root / FOLDER / "readers.json"
+    return Artifact(path=path, kind=ReaderStudy, number=FORMAT, made_from=inputs or {})
+
+
+def changed_since(folder: StudyFolder, label_digest: str, config: EvaluationConfig) -> list[str]:
+    """Names of what changed since readers.json was written.
+
+    Raises:
+        StudyError: There is no such file, or it is damaged or of a newer format.
+    """
+    made = inputs_kept_in(reader_file(folder.root).path, FORMAT)
     runs = [name.removeprefix(RUN) for name in made if name.startswith(RUN)]
     now = digests_of(folder, label_digest, config, runs, COMPARED in made)
-    changed = [name for name, digest in now.items() if made.get(name) != digest]
-    return ["labels" if name == LABELS else name for name in changed]
+    return ["labels" if name == LABELS else name for name in reader_file(folder.root, now).stale(AGAIN)]
 
 
 def _digest_of_file(path: Path) -> str:
@@ -70,30 +79,15 @@ MEAN_HEADER = (
 KAPPA_HEADER = ("test_set", "readers", "aided", "figure", "value", "low", "high", "n", "method")
 
 
-@dataclass(frozen=True, kw_only=True)
-class SavedReaderStudy(ReaderStudy):
-    """readers.json: the study, and the digests of what it depends on."""
-
-    made_from: Mapping[str, str]
-
-
-def load_reader_study(path: Path) -> SavedReaderStudy:
-    """Read readers.json.
-
-    Raises:
-        StudyError: It is damaged or of a newer format.
-    """
-    return read_document(path, SavedReaderStudy, FORMAT, "run `nephroscope readers` again")
-
-
-def save_reader_study(folder: Path, study: ReaderStudy, digests: Mapping[str, str]) -> Path:
-    """Write readers.json, readers.csv, pairs.csv, means.csv and agreement.csv; returns the path of readers.json.
+def save_reader_study(root: Path, study: ReaderStudy, digests: Mapping[str, str]) -> None:
+    """Write readers.csv, pairs.csv, means.csv, agreement.csv and, last, readers.json into readers/ of a study.
 
     Args:
-        folder: Of the study, ``readers``.
+        root: Of the study.
         study: The results.
         digests: Of what it depends on, from `digests_of`, so that a later step knows whether it is out of date.
     """
+    file = reader_file(root, digests)
     mark = "SYNTHETIC" if study.synthetic else ""
     tables: dict[str, tuple[tuple[str, ...], Callable[[ReaderResults], Iterable[list[str]]]]] = {
         "readers.csv": (READER_HEADER, _reader_rows),
@@ -103,10 +97,8 @@ def save_reader_study(folder: Path, study: ReaderStudy, digests: Mapping[str, st
     }
     for name, (header, rows_of) in tables.items():
         rows = [[part.test_set, *row, mark] for part in study.parts for row in rows_of(part)]
-        save_table(folder / name, (*header, "mark"), rows)
-    saved = SavedReaderStudy(**vars(study), made_from=digests)
-    save_document(folder / "readers.json", saved, FORMAT)
-    return folder / "readers.json"
+        save_table(file.path.with_name(name), (*header, "mark"), rows)
+    file.save(study)
 
 
 def _number(value: float | None) -> str:

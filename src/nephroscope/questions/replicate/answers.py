@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from nephroscope.base.documents import read_document
 from nephroscope.base.errors import BundleError, StudyError
-from nephroscope.base.files import digest_of, replacing, save_json
-from nephroscope.clinic.session import NetworkSession
+from nephroscope.base.files import digest_of, replacing
+from nephroscope.clinic.session import NetworkSession, runtime_version
 from nephroscope.learning.training.arm import Arm
 from nephroscope.learning.training.batches import labelled_slices
 from nephroscope.learning.training.copies import (
@@ -27,6 +27,7 @@ from nephroscope.learning.training.copies import (
     through_jpeg,
 )
 from nephroscope.questions.replicate.setup import Setup
+from nephroscope.study.artifact import Artifact
 
 VERSION = 1  # of what an arm computes; part of its digest
 Kind = Literal["paper", "twin"]
@@ -159,10 +160,18 @@ def answer_tests(part: Part, setup: Setup) -> Answers:
     return _answers(setup, rows, labels, _kept(part, "tests", images))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """Median time of one slice on this machine."""
+
+    ms_per_slice: float
+
+
 def milliseconds_per_slice(part: Part, setup: Setup) -> float:
     """Median time of ONNX Runtime for one slice, on this machine; measured once."""
     path = part.arm.folder / "timing.json"
-    known = _timing(path)
+    kept = Artifact(path=path, kind=Timing, number=FORMAT, made_from=runtime_version())
+    known = kept.load()
     if known is None:
         session = open_network(part)
         hu = hu_of_gray(through_jpeg(np.asarray(setup.store.hu[0])))[None]
@@ -171,22 +180,9 @@ def milliseconds_per_slice(part: Part, setup: Setup) -> float:
             started = time.perf_counter()
             session.logits(hu)
             taken.append(time.perf_counter() - started)
-        known = round(1000 * float(np.median(taken[5:])), 3)
-        save_json(path, {"format": FORMAT, "ms_per_slice": known})
-    return known
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Timing:
-    ms_per_slice: float
-
-
-def _timing(path: Path) -> float | None:
-    """What was measured; None where it was not, or the file is damaged."""
-    try:
-        return read_document(path, _Timing, FORMAT).ms_per_slice if path.exists() else None
-    except StudyError:
-        return None
+        known = Timing(ms_per_slice=round(1000 * float(np.median(taken[5:])), 3))
+        kept.save(known)
+    return known.ms_per_slice
 
 
 def open_network(part: Part) -> NetworkSession:

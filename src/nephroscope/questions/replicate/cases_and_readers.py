@@ -14,7 +14,7 @@ from nephroscope.questions.readers.answers import CaseLabels, Reader, ReaderAnsw
 from nephroscope.questions.readers.call_table import read_calls
 from nephroscope.questions.readers.comparisons import compare_pair
 from nephroscope.questions.readers.figures import figures_of
-from nephroscope.questions.readers.write import changed_since
+from nephroscope.questions.readers.write import changed_since, reader_file
 from nephroscope.questions.replicate.answers import Answers
 from nephroscope.questions.replicate.numbers import LEAKY_EPOCH, Reading, by_case, by_image, three_of_each
 from nephroscope.questions.replicate.replication import (
@@ -167,25 +167,26 @@ def readers_note(snapshot: Snapshot, given: bool) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Named:
+class _Name:
     name: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class _ReadersFile:
-    made_from: dict[str, Any]
-    readers: tuple[_Named, ...]
+class _Scored:
+    """What is needed of readers.json."""
+
+    readers: tuple[_Name, ...] = ()
 
 
 def scored_readers(snapshot: Snapshot) -> str:
     """What readers/readers.json holds, in a sentence; it has figures, and not the single calls needed here."""
-    path = snapshot.folder.root / "readers" / "readers.json"
+    path = reader_file(snapshot.folder.root).path
     if not path.is_file():
         return ""
-    content, evaluation = read_document(path, _ReadersFile, 1), snapshot.settings.evaluation
-    changed = changed_since(snapshot.folder, snapshot.cohort.label_digest, evaluation, content.made_from)
+    changed = changed_since(snapshot.folder, snapshot.cohort.label_digest, snapshot.settings.evaluation)
     if changed:
         older = f"The study's readers/readers.json is older than its {', '.join(changed)}"
         return f"{older}: run `nephroscope readers` again."
-    names = ", ".join(dict.fromkeys(reader.name for reader in content.readers))
+    readers = read_document(path, _Scored, 1).readers
+    names = ", ".join(dict.fromkeys(reader.name for reader in readers))
     return f"The study has scored readers ({names}), see readers/readers.json."

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nephroscope.base.documents import as_plain, from_plain
-from nephroscope.base.files import save_json
+from nephroscope.base.documents import from_plain
 from nephroscope.base.lock import writing
 from nephroscope.base.version import __version__
 from nephroscope.learning.engine.arms import train_arms
@@ -73,6 +72,7 @@ from nephroscope.questions.replicate.replication import (
 from nephroscope.questions.replicate.sentences import with_sentences
 from nephroscope.questions.replicate.setup import ReplicateOptions, Setup, make_setup, test_sets
 from nephroscope.records import DEVELOPMENT, EvaluationConfig
+from nephroscope.study.artifact import Artifact
 from nephroscope.study.snapshot import Snapshot
 
 FORMAT = 1
@@ -128,8 +128,8 @@ def replicate(
     calls = [] if readers is None else read_test_calls(setup, readers)
     with writing(snapshot.folder.root, "replicate"):
         done = _replicate(setup, calls, folder)
-        plain = as_plain(done.found)
-        save_json(folder / "replicate.json", {"format": FORMAT, "version": __version__, **plain})
+        path = folder / "replicate.json"
+        Artifact(path=path, kind=Replication, number=FORMAT, made_from=done.found.digests).save(done.found)
     return done
 
 
@@ -148,6 +148,7 @@ def _replicate(setup: Setup, readers: Sequence[Reader], folder: Path) -> Replica
     seconds = [row.seconds for part in parts for row in read_record(part.arm).epochs]
     cases = [cohort.by_id[name] for name in (*setup.development, *setup.tests)]
     found = Replication(
+        version=__version__,
         experiment="zuo2021",
         study=snapshot.folder.root.resolve().name,
         synthetic=cohort.synthetic,

@@ -259,6 +259,7 @@ class Deviation:
 class Replication:
     """The content of replicate.json; the fields from ``summary`` on are sentences made from the figures before."""
 
+    version: str
     experiment: str
     study: str
     synthetic: bool

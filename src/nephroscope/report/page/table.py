@@ -30,7 +30,7 @@ class Table:
     rows: tuple[tuple[str | Cell, ...], ...]
     notes: tuple[str, ...] = ()
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Caption, header, rows and notes; a cell with small print is an object of ``text`` and ``small``."""
         rows = [
             [cell if isinstance(cell, str) else {"text": cell.text, "small": cell.small} for cell in row]

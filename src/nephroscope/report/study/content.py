@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +38,23 @@ class RunContent:
     train: TrainConfig
     curves: Mapping[int, Sequence[Epoch]] = field(default_factory=dict)
     converged: Mapping[int, bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Versions and machine of a training, from the run's environment.json; empty where it does not say."""
+
+    nephroscope: str = ""
+    python: str = ""
+    platform: str = ""
+    torch: str = ""
+    torchvision: str = ""
+    numpy: str = ""
+    device: str = ""
+    threads: int | None = None
+    precision: str = ""
+    started: str = ""
+    format: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +99,7 @@ class ReportContent:
         date: As printed.
         study: Folder of the study, for the sections that other commands fill; None without one.
         cohort_config, roi_config: Which series was taken; how one ROI was made of two annotators'.
-        environment: Versions and machine of the training, from the run's environment.json.
+        environment: Versions and machine of the training; None where they were not recorded.
         scans: By case_id, from seen_series.csv.
         facts: By case_id, the attributes for the subgroups that seen_series.csv holds: vendor, slice spacing.
         roi_agreement: Mean Dice of two annotators, from agreement.json; None where it was not measured.
@@ -105,7 +121,7 @@ class ReportContent:
     study: Path | None = None
     cohort_config: CohortConfig = field(default_factory=CohortConfig)
     roi_config: RoiConfig = field(default_factory=RoiConfig)
-    environment: Mapping[str, Any] = field(default_factory=dict)
+    environment: Environment | None = None
     scans: Mapping[str, Scan] = field(default_factory=dict)
     facts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     roi_agreement: Estimate | None = None

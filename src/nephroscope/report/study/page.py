@@ -7,14 +7,14 @@ Next to the page: report.json, figures/ (SVG and PNG), tables/ (CSV), checklists
 import logging
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from nephroscope.base.documents import as_plain, read_object
+from nephroscope.base.documents import as_plain, read_document
 from nephroscope.base.errors import StudyError
 from nephroscope.base.files import save_json, save_text
 from nephroscope.base.tables import save_table
@@ -27,7 +27,7 @@ from nephroscope.report.page.render import Page, render
 from nephroscope.report.page.section import Block, Filled, Fragment, Section, Text
 from nephroscope.report.page.table import Table, save_csv
 from nephroscope.report.study.appraisal import Appraisal, RunSource, source_of
-from nephroscope.report.study.content import ReportContent, Saliency
+from nephroscope.report.study.content import Environment, ReportContent, Saliency
 from nephroscope.report.study.key_result import key_result, other_sets
 from nephroscope.report.study.model_card import model_card
 from nephroscope.report.study.sections.cases import CASES
@@ -197,11 +197,13 @@ def remove_leftovers(folder: Path, kept: Mapping[str, Iterable[str]]) -> list[Pa
     Returns:
         What was deleted.
     """
-    old, gone = _old_report(folder / "report.json"), []
+    try:
+        old = read_document(folder / "report.json", _Written, FORMAT)
+    except StudyError:  # none, or not a report of ours, or of a newer version: nothing is known of its files
+        return []
+    gone = []
     for kind, endings in ENDINGS.items():
-        found = old.get(kind)
-        names = {name for name in found if isinstance(name, str)} if isinstance(found, dict | list) else set()
-        for name in sorted(names - set(kept[kind])):
+        for name in sorted({*getattr(old, kind)} - {*kept[kind]}):
             for path in (folder / kind / f"{name}{ending}" for ending in endings):
                 if path.parent == folder / kind and Path(name).name == name and path.is_file():
                     path.unlink()
@@ -209,13 +211,12 @@ def remove_leftovers(folder: Path, kept: Mapping[str, Iterable[str]]) -> list[Pa
     return gone
 
 
-def _old_report(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        return read_object(path, FORMAT)
-    except StudyError:  # not a report of ours, or of a newer version: nothing is known of its files
-        return {}
+@dataclass(frozen=True, kw_only=True)
+class _Written:
+    """What is needed of the report.json of an earlier page: the names of its files."""
+
+    figures: tuple[str, ...] = ()
+    tables: Mapping[str, object] = field(default_factory=dict)
 
 
 def save_estimates(path: Path, content: ReportContent, appraisal: Appraisal) -> None:
@@ -246,13 +247,17 @@ def _columns(e: Estimate) -> list[object]:
     return [*numbers, e.n, e.unit, e.method]
 
 
-def report_json(page: RunPage, figures: Iterable[str]) -> dict[str, Any]:
+def report_json(page: RunPage, figures: Iterable[str]) -> dict[str, object]:
     """The main run's report at the top, as `evaluate` gives it, then the rest of the page.
 
     With several runs, all are under ``runs``; ``figures`` are the names of their files.
     """
     content, appraisal = page.content, page.source.appraisal
-    found = as_plain(document_of(content.main.report)) | {"version": content.version, "date": content.date}
+    recorded = content.environment or Environment()
+    found: dict[str, object] = as_plain(document_of(content.main.report)) | {
+        "version": content.version,
+        "date": content.date,
+    }
     if len(content.runs) > 1:
         found["runs"] = [as_plain(document_of(run.report)) for run in content.runs]
     data = {name: filled.data for name, filled in page.sections.items() if name != CHECKLISTS.id}
@@ -272,7 +277,7 @@ def report_json(page: RunPage, figures: Iterable[str]) -> dict[str, Any]:
                 "roi": content.roi_config,
             }
         ),
-        "environment": plain(content.environment),
+        "environment": {name: value for name, value in as_plain(recorded).items() if value not in ("", None)},
         "probabilities": {
             "groups": plain(appraisal.groups),
             "rescalings": plain(appraisal.rescalings),
@@ -288,7 +293,7 @@ def report_json(page: RunPage, figures: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def _saliency(saliency: Saliency) -> dict[str, Any]:
+def _saliency(saliency: Saliency) -> dict[str, object]:
     """All but the pictures, which are on the page."""
     cases = {case_id: [one.slice_index for one in maps] for case_id, maps in saliency.maps.items()}
     texts = {"told": saliency.text, "check": saliency.check}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nephroscope.base.documents import read_document, read_object
+from nephroscope.base.documents import read_document
 from nephroscope.base.version import __version__
 from nephroscope.intake.export.series_table import SEEN_FILE, seen_rows
 from nephroscope.learning.engine.divisions import present_division
@@ -19,7 +19,7 @@ from nephroscope.questions.compare.probe import probe
 from nephroscope.questions.compare.results import Shortcuts
 from nephroscope.questions.evaluation.subgroups import UNKNOWN, attributes_of, series_facts, vendor_of
 from nephroscope.records import ChosenCase, Estimate, Evaluation, Finding, TrainConfig
-from nephroscope.report.study.content import ReportContent, RunContent, Scan
+from nephroscope.report.study.content import Environment, ReportContent, RunContent, Scan
 from nephroscope.study.snapshot import Snapshot
 
 NAMED = ("vendor", "sex", "site", "phase")  # facts and their values, named as in the figures by subgroup
@@ -67,7 +67,7 @@ def read_run(run: CompleteRun, evaluation: Evaluation, findings: Sequence[Findin
         study=folder.root,
         cohort_config=settings.cohort,
         roi_config=settings.roi,
-        environment=read_object(environment, 1) if environment.exists() else {},
+        environment=read_document(environment, Environment, 1) if environment.exists() else None,
         scans=scans,
         shortcuts=_probe(snapshot, evaluation, scans),
         facts=series_facts(folder.root, snapshot.cohort.chosen) if scans else {},

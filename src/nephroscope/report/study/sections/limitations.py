@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nephroscope.base.documents import read_document
+from nephroscope.learning.run_files import load_run
 from nephroscope.questions.compare.document import FILE, FOLDER
 from nephroscope.questions.compare.document import FORMAT as COMPARISON
 from nephroscope.records import DEVELOPMENT, ChosenCase, Cohort, Estimate, counted_noun, p_is
@@ -21,7 +22,6 @@ DIFFER = 0.2  # of shares between subtypes
 IMBALANCE = 2.0  # ratio of the subtypes' patients
 UNKNOWN = 0.1  # share of cases without a clinical value
 THICK_MM = 3.0
-RUN_FORMAT = 1
 
 
 def _fill(source: RunSource) -> Filled:
@@ -331,16 +331,26 @@ class _ComparisonFile:
 def _runs(folder: Path, cohort: Cohort, leaky: bool) -> Iterator[str]:
     """Names of the complete runs on the same cases, under a split of the same kind."""
     for path in sorted(folder.glob("*/run.json")):
-        made = read_document(path, _RunFile, RUN_FORMAT)
-        if made.digests.get("cohort") == cohort.label_digest and made.leaky == leaky:
+        made = load_run(path.parent)
+        if made.digests.cohort == cohort.label_digest and made.leaky == leaky:
             yield path.parent.name
 
 
 def _compared(path: Path, cohort: Cohort) -> set[str]:
     """Names of the candidates of the last comparison, when it was of the same cases."""
-    if not path.is_file():
-        return set()
-    made = read_document(path, _ComparisonFile, COMPARISON)
-    if made.made_from.get("cohort.csv") != cohort.digest:
-        return set()
-    return {row.name for row in made.candidates}
+    made = read_document(path, _Compared, COMPARISON) if path.is_file() else _Compared()
+    same = made.made_from.get("cohort.csv") == cohort.digest
+    return {row.name for row in made.candidates if same}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Candidate:
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Compared:
+    """What is needed of comparison.json, of whatever format."""
+
+    made_from: Mapping[str, str] = field(default_factory=dict)
+    candidates: tuple[_Candidate, ...] = ()

@@ -9,8 +9,7 @@ from nephroscope.report.cohort.flow import reason_group
 from nephroscope.report.page.names import CONSENSUS, group_name, percent, with_interval
 from nephroscope.report.page.section import Definitions, Filled, Section, Text
 from nephroscope.report.study.appraisal import SENSITIVITIES, Appraisal, RunSource
-from nephroscope.report.study.content import ReportContent
-from nephroscope.statistics.cross_validation import variance_factor
+from nephroscope.report.study.content import Environment, ReportContent
 
 
 def _fill(source: RunSource) -> Filled:
@@ -109,21 +108,19 @@ def selection_text(content: ReportContent) -> str:
 
 def software_text(content: ReportContent) -> str:
     """Versions and machine, from the run's environment.json."""
-    recorded = content.environment
-    versions = [f"nephroscope {recorded.get('nephroscope', content.version)}"]
-    named = (("python", "Python"), ("torch", "PyTorch"), ("torchvision", "torchvision"), ("numpy", "NumPy"))
-    versions += [f"{name} {recorded[key]}" for key, name in named if key in recorded]
-    text = ", ".join(versions)
-    if "device" in recorded:
-        threads, precision = _threads(recorded.get("threads", "?")), recorded.get("precision", "?")
-        text += f"; trained on {recorded['device']}, {threads}, {precision}"
-    if recorded.get("nephroscope", content.version) != content.version:
+    recorded = content.environment or Environment()
+    trained_by = recorded.nephroscope or content.version
+    versions = (
+        *(("nephroscope", trained_by), ("Python", recorded.python), ("PyTorch", recorded.torch)),
+        *(("torchvision", recorded.torchvision), ("NumPy", recorded.numpy)),
+    )
+    text = ", ".join(f"{name} {version}" for name, version in versions if version)
+    if recorded.device:
+        threads = "" if recorded.threads is None else f", {counted_noun(recorded.threads, 'thread')}"
+        text += f"; trained on {recorded.device}{threads}, {recorded.precision}"
+    if trained_by != content.version:
         text += f"; evaluated with nephroscope {content.version}"
     return f"{text}."
-
-
-def _threads(n: object) -> str:
-    return f"{n} thread{'' if n == 1 else 's'}"
 
 
 def _augmentation_text(content: ReportContent) -> str:

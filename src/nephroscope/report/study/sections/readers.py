@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from nephroscope.base.documents import as_plain
 from nephroscope.questions.readers.figures import ReaderFigures
 from nephroscope.questions.readers.reader_study import FORMAT, ReaderResults, ReaderStudy
-from nephroscope.questions.readers.write import changed_since, load_reader_study
+from nephroscope.questions.readers.write import AGAIN, changed_since, reader_file
 from nephroscope.records import Estimate, counted_noun, p_words
 from nephroscope.report.page.drawing import COLORS, GRID, INK, QUIET, STYLE
 from nephroscope.report.page.names import NAMES, group_name, group_title
@@ -20,7 +20,6 @@ from nephroscope.report.study.appraisal import RunSource
 from nephroscope.report.study.sections.comparison import more_sentences
 from nephroscope.study.folder import open_study
 
-FILE = Path("readers") / "readers.json"
 CONTRADICTS = "reader-contradicts"  # code of the finding
 SHOWN = ("accuracy", "sensitivity", "specificity", "auc", "coverage")
 MOST_SENTENCES = 6
@@ -58,16 +57,16 @@ def readers_of(root: Path, label_digest: str, run: str) -> Filled | None:
     Raises:
         StudyError: readers.json is damaged or of a newer format.
     """
-    path = root / FILE
-    if not path.is_file():
+    file = reader_file(root)
+    if not file.path.is_file():
         return None
-    content = load_reader_study(path)
+    content = file.read(AGAIN)
     folder, settings = open_study(root)
-    changed = changed_since(folder, label_digest, settings.evaluation, content.made_from)
+    changed = changed_since(folder, label_digest, settings.evaluation)
     if changed:
         names = ", ".join(changed)
         stale = f"{names[0].upper()}{names[1:]} changed since the readers' calls were scored: "
-        return Filled(blocks=[Text(f"{stale}run `nephroscope readers` again.", "empty")])
+        return Filled(blocks=[Text(f"{stale}{AGAIN}.", "empty")])
     return filled_readers(content, run)
 
 

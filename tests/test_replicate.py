@@ -250,6 +250,20 @@ def test_arms_trained_in_two_processes_end_with_the_same_bits(replicated, tmp_pa
         assert two.arm.is_finished
 
 
+def test_the_command_trains_in_as_many_processes_as_it_is_told(replicated, monkeypatch):
+    asked = []
+
+    def only_note(snapshot, arms, workers, what):
+        asked.append((len(arms), workers.jobs, workers.ray))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nephroscope.questions.replicate.experiment.train_arms", only_note)
+    root = str(replicated[0].folder.root)
+    assert run(["replicate", "zuo2021", root, "--models", "shufflenet_v2_x1_0", "--jobs", "3"]) == 130
+    assert run(["replicate", "zuo2021", root, "--models", "shufflenet_v2_x1_0", "--ray", "auto"]) == 130
+    assert [rest for _, *rest in asked] == [[3, None], [1, "auto"]]
+
+
 def test_what_never_had_a_finite_loss_is_a_state(data, tmp_path, monkeypatch):
     def diverge(task, state, hu, labels, weights):
         return torch.tensor(float("nan")), torch.zeros(len(labels), 3)

@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from nephroscope.base.encoding import WESTERN, decoded_texts
@@ -173,7 +174,7 @@ def _table_of(path: Path, lines: _Lines, encoding: str, judge: Judge | None) -> 
         for n, cells in enumerate(_records(path, lines.lines, separator), start=1):
             row = [cell.strip() for cell in cells]
             if lines.has_quote:
-                row = [_unguarded(cell) for cell in row]
+                row = [unguarded(cell) for cell in row]
             if not any(row):
                 continue
             if n_above < place:
@@ -238,20 +239,21 @@ def save_table(
     A cell that a spreadsheet would run as a formula gets an apostrophe before it, as one would type it.
     """
     with replacing(path, seen) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows([_guarded(cell) for cell in row] for row in rows)
+        file.writelines(csv_line(row) for row in chain([header], rows))
 
 
-def _guarded(cell: object) -> object:
-    if not isinstance(cell, str):
-        return cell
-    return f"'{cell}" if _FORMULA.match(cell.removeprefix("'")) else cell
+def csv_line(row: Iterable[object]) -> str:
+    """A row of a CSV, guarded as `save_table` does."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(
+        f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell.lstrip("'")) else cell for cell in row
+    )
+    return text.getvalue()
 
 
-def _unguarded(cell: str) -> str:
-    guarded = cell.startswith("'") and _FORMULA.match(cell.removeprefix("''").removeprefix("'"))
-    return cell[1:] if guarded else cell
+def unguarded(cell: str) -> str:
+    """A cell as it was before `save_table` guarded it."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell.lstrip("'")) else cell
 
 
 def parse_number(text: str, low: float, high: float) -> float | None:

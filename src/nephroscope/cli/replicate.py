@@ -42,10 +42,15 @@ class Zuo2021(StudyCommand):
     """CSV of radiologists' calls on the test cases, with columns case, reader, call."""
     seed: int = 0
     """Random seed."""
+    jobs: int = 1
+    """Number of processes on this machine, a training each."""
+    ray: TextOption = None
+    """Address of a Ray cluster to use instead, or auto; every machine must see the study under the same path."""
 
     def run(self) -> Outcome:
         """Repeat it."""
         from nephroscope.facade.study import Study
+        from nephroscope.learning.engine.workers import Workers
         from nephroscope.learning.networks.table import NETWORKS
         from nephroscope.questions.replicate.setup import ReplicateOptions
 
@@ -58,7 +63,8 @@ class Zuo2021(StudyCommand):
             seed=self.seed,
             models=tuple(dict.fromkeys(named)) if self.models else tuple(NETWORKS),
         )
-        found = Study(self.study).replicate_zuo2021(options, self.readers)
+        workers = Workers(jobs=self.jobs, ray=self.ray)
+        found = Study(self.study).replicate_zuo2021(options, self.readers, workers)
         page = str(self.study.resolve() / "replicate" / "zuo2021" / "index.html")
         return Outcome(data=as_plain(found) | {"page": page}, text=_text(found, page))
 

@@ -273,12 +273,15 @@ class Study(StudyImports, ShownAsTable):
 
     @writes("replicate")
     def replicate_zuo2021(
-        self, options: "ReplicateOptions | None" = None, readers: Path | str | None = None
+        self,
+        options: "ReplicateOptions | None" = None,
+        readers: Path | str | None = None,
+        workers: "Workers | None" = None,
     ) -> "Replication":
         """Repeat Zuo et al. 2021 with its leak and without; returns the content of replicate.json."""
         from nephroscope.report.replicate.page import replicate_zuo2021
 
-        return replicate_zuo2021(self.snapshot, self.import_findings, options, readers)
+        return replicate_zuo2021(self.snapshot, self.import_findings, options, readers, workers)
 
     @writes("readers")
     def readers(

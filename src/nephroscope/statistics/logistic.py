@@ -22,6 +22,7 @@ from nephroscope.statistics.resampling import Cells, is_alone, patients_words, w
 
 STEPS = 50  # of Newton's method; ten are usual
 FARTHEST = 2.5  # log odds that a row may move in one step; without a bound, Newton may jump to and fro
+LEAST = 1e-300  # a probability below it is 0: a number of cases divided by it would not be finite
 TINY = 1e-6  # probabilities nearer to 0 or 1 are taken as this far off
 
 
@@ -147,6 +148,7 @@ def intercept_and_slope(
         Cox 1958, Biometrika 45:562; Venzon and Moolgavkar 1988, Appl Stat 37:87 (profile likelihood); Debray 2017,
         BMJ 356:i6460 (O:E on the log scale).
     """
+    p = np.where(p < LEAST, 0.0, p)
     x, n = logit(p), p.size
     values, why = _values(x, p, is_positive, np.ones(n))
     cells = Cells.of(p, is_positive, whole_draws(patients), bins=x)

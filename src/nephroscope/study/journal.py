@@ -4,7 +4,6 @@ The journal says how many bytes of each file belong to the finished cases, and t
 before the cut goes on; cases whose bytes are not there, or whose ROI changed since, are cut again.
 """
 
-import csv
 import hashlib
 import io
 import json
@@ -20,6 +19,7 @@ import numpy.typing as npt
 
 from nephroscope.base.documents import from_plain
 from nephroscope.base.errors import StudyError
+from nephroscope.base.tables import csv_line
 from nephroscope.base.version import __version__
 from nephroscope.records import Finding, SliceSpec
 from nephroscope.study.drawn import Drawn
@@ -164,7 +164,7 @@ class Journal:
         """Append one case; it counts as done once its line is in the journal."""
         for name, hu in zip(data_files(self.spec), (cut.hu, *cut.phases), strict=True):
             self._append(name, hu.astype("<i2", copy=False).tobytes())
-        self._append("slices.csv", "".join(_csv_line(row) for row in cut.rows).encode())
+        self._append("slices.csv", "".join(map(csv_line, cut.rows)).encode())
         self.n_slices += len(cut.rows)
         self.n_cases += len(cut.rows) > 0
         self.findings += cut.findings
@@ -215,9 +215,3 @@ def _digest_of_block(path: Path, n: int) -> str:
     with path.open("rb") as file:
         file.seek(n * BLOCK_BYTES)
         return hashlib.sha256(file.read(BLOCK_BYTES)).hexdigest()
-
-
-def _csv_line(row: tuple[object, ...]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(row)
-    return text.getvalue()

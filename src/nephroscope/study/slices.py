@@ -23,6 +23,7 @@ from nephroscope.base.errors import CohortError, NephroscopeError, StudyError
 from nephroscope.base.files import Seen, digest_of, finish_replacing, replace_together
 from nephroscope.base.html import Record, ShownAsTable
 from nephroscope.base.progress import track
+from nephroscope.base.tables import unguarded
 from nephroscope.base.text import counted_noun
 from nephroscope.clinic.cut import cut_slices
 from nephroscope.records import ChosenCase, CTVolume, Finding, RoiMask, SliceSpec, UsedInput
@@ -80,7 +81,7 @@ class SliceStore(ShownAsTable):
 
     def _rows(self) -> list[dict[str, str]]:
         with (self.folder / "slices.csv").open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+            rows = [row | {"case_id": unguarded(row["case_id"])} for row in csv.DictReader(file)]
         if len(rows) != len(self.hu):
             raise _do_not_belong(f"{len(self.hu)} rows in slices.csv, one per slice", str(len(rows)))
         return rows

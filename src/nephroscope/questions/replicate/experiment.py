@@ -110,7 +110,11 @@ class Trained:
 
 
 def replicate(
-    snapshot: Snapshot, options: ReplicateOptions, folder: Path, readers: Path | None = None
+    snapshot: Snapshot,
+    options: ReplicateOptions,
+    folder: Path,
+    readers: Path | None = None,
+    workers: Workers | None = None,
 ) -> Replicated:
     """Do everything that is not done yet, and write replicate.json into ``folder``.
 
@@ -119,6 +123,7 @@ def replicate(
         options: Networks, epochs, images per epoch and folds.
         folder: Holds the trainings and the results.
         readers: CSV of radiologists' calls of the test cases; read first, so that a mistake is reported at once.
+        workers: Where the trainings are done; here, one after the other, by default.
 
     Raises:
         CohortError: The study does not have two subtypes, has too few patients, or the readers' table is wrong.
@@ -127,16 +132,16 @@ def replicate(
     setup = make_setup(snapshot, options)
     calls = [] if readers is None else read_test_calls(setup, readers)
     with writing(snapshot.folder.root, "replicate"):
-        done = _replicate(setup, calls, folder)
+        parts = train_all(setup, folder, workers)
+        done = _replicate(setup, calls, parts)
         path = folder / "replicate.json"
         Artifact(path=path, kind=Replication, number=FORMAT, made_from=done.found.digests).save(done.found)
     return done
 
 
-def _replicate(setup: Setup, readers: Sequence[Reader], folder: Path) -> Replicated:
+def _replicate(setup: Setup, readers: Sequence[Reader], parts: Sequence[Part]) -> Replicated:
     snapshot, cohort, options = setup.snapshot, setup.cohort, setup.options
     reading = reading_of(setup, snapshot.settings.evaluation)
-    parts = train_all(setup, folder)
     networks = group_parts(parts, options.models, False)
     control = group_parts(parts, (options.shuffled,), True)[0] if options.shuffled else None
     answers: dict[str, BothAnswers] = {

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from nephroscope.base.files import save_text
 from nephroscope.base.version import __version__
+from nephroscope.learning.engine.workers import Workers
 from nephroscope.questions.replicate.experiment import Replicated, replicate
 from nephroscope.questions.replicate.printed import CITATION, MODELS
 from nephroscope.questions.replicate.replication import Replication
@@ -59,6 +60,7 @@ def replicate_zuo2021(
     findings: Sequence[Finding],
     options: ReplicateOptions | None = None,
     readers: Path | str | None = None,
+    workers: Workers | None = None,
 ) -> Replication:
     """Repeat Zuo et al. 2021 with and without its leak; writes replicate/zuo2021 into the study.
 
@@ -69,13 +71,14 @@ def replicate_zuo2021(
         findings: Of its imports.
         options: Networks, epochs, images per epoch and folds; by default all six networks.
         readers: CSV of radiologists' calls of the test cases: case, reader, call.
+        workers: Several processes or a Ray cluster, a training each; by default one after the other, here.
 
     Returns:
         The content of replicate.json.
     """
     folder = snapshot.folder.root / "replicate" / "zuo2021"
     table = None if readers is None else Path(readers)
-    done = replicate(snapshot, options or ReplicateOptions(), folder, table)
+    done = replicate(snapshot, options or ReplicateOptions(), folder, table, workers)
     write_page(folder, done, findings)
     return done.found
 

@@ -130,7 +130,7 @@ def roc(
                 sensitivity, specificity = group.case["sensitivity"].value, group.case["specificity"].value
                 axes.plot(1 - (specificity or 0), sensitivity, "o", color=INK, ms=5, label="calls", zorder=5)
             text = "\n".join(
-                f"{unit} {e.value:.2f} ({e.low:.2f} to {e.high:.2f})"
+                f"{unit} {e.interval('.2f')}"
                 for unit, e in (("case", group.case[f"auc{suffix}"]), ("image", group.image[f"auc{suffix}"]))
                 if e.value is not None
             )

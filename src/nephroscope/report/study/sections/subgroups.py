@@ -84,7 +84,7 @@ def forest(content: ReportContent, group: GroupAppraisal) -> Figure:
         for y, (_, e) in enumerate(rows):
             axes.plot([e.low or 0, e.high or 0], [y, y], color=QUIET, lw=1.2)
             axes.plot(e.value or 0, y, "s", color=INK, ms=4.5)
-            axes.text(1.04, y, f"{e.value:.2f} ({e.low:.2f} to {e.high:.2f})", va="center", fontsize=8)
+            axes.text(1.04, y, e.interval(".2f"), va="center", fontsize=8)
         axes.set_yticks(range(len(rows)), [label for label, _ in rows])
         axes.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6), xlabel="AUC by case; blue: all cases")
         axes.set_title(with_marks("Subgroups", content.marks))

@@ -349,7 +349,7 @@ def test_by_command_it_trains_once_and_goes_on(study, capsys, monkeypatch):
     )  # what was trained, not only counted
     for ending in ("json", "csv", "svg", "png"):
         assert (study.folder.root / "capacity" / f"capacity.{ending}").stat().st_size > 100
-    held = json.loads((study.folder.root / "capacity" / "capacity.json").read_text())
+    held = content_of(study.folder.root / "capacity" / "capacity.json")
     made_from = held.pop("made_from")
     assert {"cohort.csv", "slices", "splits.json", "[training]", "[evaluation]"} == set(made_from)
     assert held == content

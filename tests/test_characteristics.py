@@ -156,7 +156,7 @@ def test_by_subtype():
     assert table.header == ("", "PRCC", "ChRCC", "all", "p")
     assert rows["Patients"] == ("4", "3", "7", "")
     assert rows["Tumors"] == ("4", "4", "8", "")
-    assert rows["Sex, patients"][:2] == (Cell("1 women, 2 men", "1 unknown"), "3 women")
+    assert rows["Sex, patients"][:2] == (Cell("1 woman, 2 men", "1 unknown"), "3 women")
     assert rows["Sex, patients"][3] == Cell("0.40", "Fisher's exact")  # (3 * 2 over 4 of 6 choose 3: 8 / 20)
     assert rows["Age, years"][0] == Cell("60.0 ± 10.0", "60 (55 to 65); n = 3; 1 unknown")
     assert rows["Age, years"][1] == Cell("85.0 ± 5.0", "85 (82 to 88); n = 3")

@@ -378,11 +378,16 @@ def test_command_prints_one_object_and_a_table(study, capsys, monkeypatch):
     assert list(content)[:2] == ["format", "answer"]
     assert content["answer"] == content["words"][0] == content["primary"]["words"]
     assert text.count(content["answer"]) == 1
-    assert "McNemar p" in text
+    assert all(row["name"] in text for row in content["candidates"])
+    assert "McNemar" not in text
+    assert run([*words, "--details"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"{content['answer']}\n")
+    assert "McNemar" in text
     pair = content["pairwise"][0]
     assert f"{pair['one']}, {pair['two']}  " in text
     assert "calibration, ideal at slope 1" in text
-    assert "control with shuffled labels" in text
+    assert all(row["words"] in text for row in content["control"])
     assert run(["compare", str(study.folder.root), "--jobs", "0"]) == 2
 
 

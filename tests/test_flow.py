@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from nephroscope.records import Cohort, Exclusion, Finding, Fold, Split, SplitConfig
 from nephroscope.report.cohort.flow import draw_flow, flow_of, reason_group
 from nephroscope.report.page.drawing import svg_of
+from nephroscope.study.format_1 import kind_of_older
 from nephroscope.study.split import make_split
 from one_series import one_series
 
@@ -27,7 +28,10 @@ def case(i, subtype="PRCC", patient=None, cohort="development", **more):
 
 
 def cohort(*cases, exclusions=()):
-    left_out = tuple(Exclusion(case_id=f"x{i}", reason=reason) for i, reason in enumerate(exclusions))
+    left_out = tuple(
+        Exclusion(case_id=f"x{i}", reason=reason, kind=kind_of_older(reason))
+        for i, reason in enumerate(exclusions)
+    )
     return Cohort(subtypes=("PRCC", "ChRCC"), positive="PRCC", cases=cases, exclusions=left_out)
 
 
@@ -65,7 +69,7 @@ def test_exclusions_are_counted_by_reason():
         "Excluded: 6 tumors",
         "another subtype: 3",
         "  oncocytoma: 2",
-        "  clear_cell: 1",
+        "  clear cell: 1",
         "motion: 1",
         "no CT found: 1",
         "subtype not stated in the pathology text: 1",
@@ -103,7 +107,7 @@ def test_a_case_that_came_in_later_is_not_excluded():
     ],
 )
 def test_reasons_are_grouped(reason, group):
-    assert reason_group(reason) == group
+    assert reason_group(Exclusion(case_id="c", reason=reason, kind=kind_of_older(reason))) == group
 
 
 def split_of(*folds, holdout=(), protocol="patient"):

@@ -118,7 +118,8 @@ def test_every_figure_of_a_run_is_drawn_without(part, subtypes, tmp_path):
         )
     )
     figures, html = drawn(page)
-    assert {"flow", "learning", "comparison"} <= set(figures)
+    assert {"flow", "learning"} <= set(figures)
+    assert ("comparison" in figures) == (part != "value")
     assert ">None<" not in html
     assert "None to" not in html
 

@@ -279,7 +279,7 @@ def test_what_never_had_a_finite_loss_is_a_state(data, tmp_path, monkeypatch):
     paper, twin = SimpleNamespace(converged=False, epochs=epochs), SimpleNamespace(epochs=[epochs])
     network = SimpleNamespace(model="shufflenet_v2_x1_0", paper=paper, twin=twin)
     left = learning_figure([network], ["SYNTHETIC"]).axes[0]
-    assert left.get_title(loc="left") == "ShuffleNetV2 x1.0: did not converge"
+    assert left.get_title(loc="left") == "ShuffleNetV2: did not converge"
 
 
 # numbers
@@ -413,9 +413,7 @@ def test_it_works_as_it_will_be_run(replicated, capsys):
     assert run(words_) == 0
     content = json.loads(capsys.readouterr().out)
     assert content["models"][0]["model"] == "shufflenet_v2_x1_0"
-    assert content["summary"].startswith(
-        "Under the paper's protocol (LEAKY) the accuracy of ShuffleNetV2 x1.0"
-    )
+    assert content["summary"].startswith("Under the paper's protocol (LEAKY) the accuracy of ShuffleNetV2")
 
 
 def test_commas_and_spaces_name_models(monkeypatch):
@@ -689,7 +687,7 @@ def test_both_points_of_each_network_and_of_shuffled_labels_are_drawn(replicated
     _, content, _, _ = replicated
     left, right = comparison_figure(typed(content).models, typed(content).shuffled, {}, []).axes
     names = [label.get_text() for label in left.get_yticklabels()]
-    assert names == ["ShuffleNetV2 x1.0,\nlabels shuffled", "ShuffleNetV2 x1.0"]
+    assert names == ["ShuffleNetV2,\nlabels shuffled", "ShuffleNetV2"]
     for axes, name in ((left, "accuracy"), (right, "auc")):
         of = (content["models"][0], content["shuffled"])
         wanted = [n["paper"]["validation"][name]["value"] for n in of]

@@ -6,26 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from nephroscope.cli.command import Command, NamesOption, Outcome, StudyPath, Switch, TextOption, table
-from nephroscope.records import counted_noun, p_words
+from nephroscope.records import counted_noun
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nephroscope.questions.compare.comparison import Comparison
-    from nephroscope.questions.compare.results import (
-        ComparisonDocument,
-        Control,
-        Pair,
-        RankedLearner,
-        Repeated,
-        Shortcuts,
-    )
+    from nephroscope.questions.compare.results import ComparisonDocument, RankedLearner
+    from nephroscope.report.page.table import Table
 
 SomeNames = Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="NAME ...", help_behavior_hint="")]
-PAIR_HEADER = (
-    *("pair", "difference of AUC", "p", "p, Holm"),
-    *("supported", "only one correct", "McNemar p", "p, Holm"),
-)
 TEMPERED = "tempered: by one temperature per fold, chosen on its validation part; not used in ranks and pairs"
 FIGURES = {
     "auc": "AUC",
@@ -73,6 +63,8 @@ class Compare(Command):
     """Address of a Ray cluster to use instead, or auto; every machine must see the study under the same path."""
     seed: int = 0
     """Random seed of the whole comparison."""
+    details: Switch = False
+    """Also print pairs, calibration, repeats, the control and the shortcuts."""
 
     def run(self) -> Outcome:
         """Compare."""
@@ -92,52 +84,60 @@ class Compare(Command):
             workers=Workers(jobs=self.jobs, ray=self.ray),
         )
         found = Study(self.study).compare(plan, self.train)
-        return Outcome(data=found.content, text=comparison_text(found))
+        return Outcome(data=found.content, text=comparison_text(found, self.details))
 
 
-def comparison_text(comparison: "Comparison") -> str:
-    """The comparison as sentences and tables, the answer first."""
+def comparison_text(comparison: "Comparison", details: bool = False) -> str:
+    """The answer and the ranks of every test set, warnings, and what was left out; with ``details`` all of it."""
     found = comparison.found
     lines = [f"{'SYNTHETIC: ' if found.synthetic else ''}{found.first.answer}", ""]
     for name in found.groups:
-        lines += _test_set(name, found)
-    for part in (_repeated(found.repeated), _control(found.control), _shortcuts(found.shortcuts)):
-        lines += [*part, ""] if part else []
+        lines += [*_ranks(name, found), ""]
+    lines += _details(found) if details else [row.words for row in found.control if row.alarm]
     lines += [f"not compared: {row.name}: {row.reason}" for row in found.not_compared]
     lines += [f"not ranked: {row.name}: {row.reason}" for row in found.leaky]
+    lines += [] if details else ["pairs, calibration, control with shuffled labels, shortcuts: --details"]
     lines.append(f"wrote {comparison.path}")
     return "\n".join(lines)
 
 
-def _test_set(name: str, found: "ComparisonDocument") -> list[str]:
-    """One test set: ranks, pairs, conclusions, calibration."""
+def _ranks(name: str, found: "ComparisonDocument") -> list[str]:
+    """The ranks of one test set, and what must be known of each candidate."""
     ranks = found.groups[name]
     mark = " | SYNTHETIC" if found.synthetic else ""
     counts = f"{counted_noun(ranks.n_cases, 'case')} of {counted_noun(ranks.n_patients, 'patient')}"
     rows = [[c.rank or "-", c.name, *(c.figures[f].interval() for f in FIGURES)] for c in ranks.candidates]
     lines = [f"{name}: {counts}, positive {found.positive}{mark}"]
     lines.append(table(rows, ["rank", "candidate", *FIGURES.values()]))
-    lines += [f"{c.name}: {remark}" for c in ranks.candidates for remark in c.remarks]
-    conclusions = ranks.words[1:] if name == found.test_set else ranks.words  # the answer is printed on top
-    return [*lines, "", *_pairs(ranks.pairwise), *conclusions, "", *_calibration(ranks.candidates), ""]
+    return [*lines, *(f"{c.name}: {remark}" for c in ranks.candidates for remark in c.remarks)]
 
 
-def _pairs(pairs: "Sequence[Pair]") -> list[str]:
-    """A row per pair: AUCs and calls, each with p alone and p corrected for all pairs."""
-    if not pairs:
-        return []
-    rows = [
-        [
-            *(f"{pair.one}, {pair.two}", pair.difference.interval(), _p(pair.p), _p(pair.p_holm)),
-            "yes" if pair.supported else "no",
-            f"{pair.accuracy.only_one_right}, {pair.accuracy.only_two_right}",
-            *(_p(pair.accuracy.p), _p(pair.accuracy.p_holm)),
+def _details(found: "ComparisonDocument") -> list[str]:
+    """Everything else, in the tables of the report."""
+    from nephroscope.report.study.sections.comparison import comparison_tables
+    from nephroscope.report.study.sections.control import control_table
+    from nephroscope.report.study.sections.shortcuts import shortcut_table
+
+    shown = {
+        name: one for name, one in comparison_tables(found).items() if name.startswith(("pairs", "repeats"))
+    }
+    lines = [line for one in shown.values() if one.rows for line in _shown(one)]
+    for name, ranks in found.groups.items():
+        conclusions = (
+            ranks.words[1:] if name == found.test_set else ranks.words
+        )  # the answer is printed on top
+        lines += [*conclusions, "", *_calibration(ranks.candidates), ""]
+    if found.control:
+        lines += [
+            *_shown(control_table(found.control, found.first.n_cases)),
+            *(row.words for row in found.control),
         ]
-        for pair in pairs
-    ]
-    tests = "; ".join(dict.fromkeys(pair.test for pair in pairs))
-    no_test = dict.fromkeys(pair.accuracy.test for pair in pairs if pair.accuracy.p is None)
-    return [f"pairs, first minus second (AUC: {tests}):", table(rows, PAIR_HEADER), *no_test, ""]
+    return [*lines, "", *_shown(shortcut_table(found.shortcuts, "")), *found.shortcuts.words, ""]
+
+
+def _shown(one: "Table") -> list[str]:
+    header, *rows = one.texts
+    return [f"{one.caption}:", table(rows, header), *one.notes, ""]
 
 
 def _calibration(rows: "Sequence[RankedLearner]") -> list[str]:
@@ -154,64 +154,3 @@ def _calibration(rows: "Sequence[RankedLearner]") -> list[str]:
     if any(row.calibration.inside for row in rows):
         return [*lines, TEMPERED]
     return [*lines, next(row.calibration.inside_told for row in rows)]
-
-
-def _repeated(rows: "Sequence[Repeated]") -> list[str]:
-    if not rows:
-        return []
-    header = ["candidate", "mean AUC", "SD over divisions (number)", "SD over seeds (number)", "refused"]
-    cells = [
-        [
-            *(r.name, r.auc.interval()),
-            "-" if r.sd_over_splits is None else f"{r.sd_over_splits:.3f} ({r.sd_over_splits_n})",
-            "-" if r.sd_over_seeds is None else f"{r.sd_over_seeds:.3f} ({r.sd_over_seeds_n})",
-            len(r.refused),
-        ]
-        for r in rows
-    ]
-    return ["repeated:", table(cells, header), *_refused(rows)]
-
-
-def _control(rows: "Sequence[Control]") -> list[str]:
-    if not rows:
-        return []
-    header = [
-        "candidate",
-        "permutations",
-        "refused",
-        "mean AUC",
-        "mean of folds",
-        "range",
-        "AUC, true labels",
-    ]
-    cells = [
-        [
-            *(r.name, r.permutations, len(r.refused), r.auc.interval(), _number(r.auc_by_fold)),
-            "-" if r.lowest is None else f"{r.lowest:.3f} to {r.highest:.3f}",
-            _number(r.observed),
-            f"{'<= ' if r.p is not None and r.p == r.p_floor else ''}{_p(r.p)}",
-        ]
-        for r in rows
-    ]
-    head = "control with shuffled labels (AUCs over the permutations):"
-    return [head, table(cells, [*header, "p"]), *(row.words for row in rows), *_refused(rows)]
-
-
-def _refused(rows: "Sequence[Repeated | Control]") -> list[str]:
-    return [f"{r.name}: refused: {why}" for r in rows for why in dict.fromkeys(r.refused)]
-
-
-def _shortcuts(found: "Shortcuts") -> list[str]:
-    cells = [
-        [row.name, row.auc.interval(), "; ".join(filter(None, [row.how, row.auc.method]))]
-        for row in found.facts
-    ]
-    return ["facts other than the tumor:", table(cells, ["fact", "AUC alone", "how"]), *found.words]
-
-
-def _p(p: float | None) -> str:
-    return "-" if p is None else p_words(p)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

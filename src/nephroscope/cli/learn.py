@@ -186,9 +186,12 @@ class Report(RunCommand):
     Example: nephroscope report my-study
     """
 
+    paper_figures: Switch = False
+    """Write every figure for a paper too: PDF, SVG and PNG of 600 dots an inch, 85 or 174 mm wide."""
+
     def run(self) -> Outcome:
         """Write it."""
         from nephroscope.facade.study import Study
 
-        page = Study(self.study).run(self.run_name).report()
+        page = Study(self.study).run(self.run_name).report(self.paper_figures)
         return Outcome(data={"report": str(page)}, text=f"wrote {page}; open it in a browser")

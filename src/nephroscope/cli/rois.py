@@ -12,7 +12,6 @@ from nephroscope.base.errors import ConfigError
 from nephroscope.base.text import shell_line
 from nephroscope.cli.command import Command, Outcome, PartName, StudyCommand, estimates_text, table
 from nephroscope.facade.study import Study
-from nephroscope.records import Consensus
 from nephroscope.regions.agreement import TOLERANCE_MM, RoiAgreement
 
 if TYPE_CHECKING:
@@ -30,8 +29,6 @@ HEADER = (
 )
 SHOWN = ("dice", "dice_median", "surface_dice", "hd95_mm", "mean_surface_mm", "volume_difference_percent")
 SHOWN_LIMITS = ("volume_ratio_bias", "volume_ratio_limit_low", "volume_ratio_limit_high")
-
-ConsensusOption = Annotated[Consensus | None, tyro.conf.arg(metavar="RULE", help_behavior_hint="")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +69,9 @@ class Agreement(Command):
     """Two DICOM SEG, NIfTI or NRRD files of one series, instead of a study."""
     tumor_name: PartName = ""
     """With --files: compare only the segment with this label."""
-    consensus: ConsensusOption = None
-    """Which ROI the slices use, saved in study.toml: reader-1, reader-2, union, intersection or staple."""
+    consensus: Annotated[str | None, tyro.conf.arg(metavar="RULE", help_behavior_hint="")] = None
+    """Which ROI the slices use, saved in study.toml: union, intersection, staple, or any author, such as reader-3,
+    consensus or model:NAME@VERSION."""
     tolerance_mm: float = TOLERANCE_MM
     """Tolerance of the surface Dice, in mm."""
 

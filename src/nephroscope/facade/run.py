@@ -122,14 +122,20 @@ class Run(ShownAsTable):
         return RunFigures(run=run_content(run, self.evaluate()), config=run.snapshot.settings.evaluation)
 
     @writes("report")
-    def report(self) -> Path:
-        """Write the report of the run; returns the path of its page."""
+    def report(self, paper: bool = False) -> Path:
+        """Write the report of the run; returns the path of its page.
+
+        Args:
+            paper: Write the figures for a paper too: PDF, SVG and PNG at the widths of one and two columns.
+        """
+        from nephroscope.report.study.full_slices import SliceTaker, with_full_slices
         from nephroscope.report.study.page import write_report
         from nephroscope.report.study.saliency import with_saliency
 
         run, content = self.inputs(), self._page(self.evaluate())
-        content = with_saliency(content, run, run.snapshot.read_case)
-        return write_report(run.snapshot.folder.report, content)
+        taker = SliceTaker(read=run.snapshot.read_case)
+        content = with_full_slices(with_saliency(content, run, taker), taker)
+        return write_report(run.snapshot.folder.report, content, paper)
 
     @writes("export")
     def export(self, out: Path | str, patient_slices: bool = False) -> Bundle:

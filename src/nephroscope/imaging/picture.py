@@ -25,16 +25,26 @@ class SlicePicture:
         image: Row spacing equals column spacing; the patient's right is on the left, as radiologists look at it.
         slice_index: Which slice, counted from 0 in the order of the volume.
         letters: What lies at the left and the right edge (``R``, ``L`` ...); empty where it is not known.
+        edge: The tumor's outline as a mask of the same size, 0 or 255.
     """
 
     image: Image.Image
     slice_index: int
     letters: str
+    edge: Image.Image
 
     @property
     def address(self) -> str:
         """The picture as ``data:image/jpeg;base64,...``."""
         return f"data:image/jpeg;base64,{base64.b64encode(self.jpeg()).decode()}"
+
+    @property
+    def edge_address(self) -> str:
+        """The tumor's outline alone on nothing, to be laid over the picture, as ``data:image/png;base64,...``."""
+        layer, file = Image.new("RGBA", self.edge.size, (*OUTLINE, 255)), io.BytesIO()
+        layer.putalpha(self.edge)
+        layer.save(file, "PNG", optimize=True)
+        return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
     def jpeg(self) -> bytes:
         """The picture as a JPEG file."""
@@ -75,8 +85,9 @@ def draw_slice(
     px_per_mm = size_px / max(height_mm, width_mm)
     size = (max(round(width_mm * px_per_mm), 1), max(round(height_mm * px_per_mm), 1))
     image = Image.fromarray(gray).resize(size, Image.Resampling.BILINEAR).convert("RGB")
+    edge = _edge(np.flip(roi.voxels[index], flips), size)
     if outline:
-        image.paste(OUTLINE, mask=_edge(np.flip(roi.voxels[index], flips), size))
+        image.paste(OUTLINE, mask=edge)
     pen, font = ImageDraw.Draw(image), ImageFont.load_default(max(size_px // 18, 10))
     for letter, x, anchor in zip(letters, (6, size[0] - 6), ("lm", "rm"), strict=False):
         pen.text((x, size[1] / 2), letter, WRITING, font, anchor, stroke_width=2, stroke_fill=(0, 0, 0))
@@ -93,7 +104,7 @@ def draw_slice(
             stroke_width=2,
             stroke_fill=(0, 0, 0),
         )
-    return SlicePicture(image=image, slice_index=index, letters=letters)
+    return SlicePicture(image=image, slice_index=index, letters=letters, edge=edge)
 
 
 def _as_radiologists_look(geometry: VolumeGeometry) -> tuple[tuple[int, ...], str]:

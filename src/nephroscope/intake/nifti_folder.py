@@ -11,6 +11,7 @@ from nephroscope.intake.labels.rows import LabelRow
 from nephroscope.intake.labels.whose_roi import RoiFile
 from nephroscope.intake.other_files import UNREAD_IMAGES, ending_of, in_words, of_other_kinds
 from nephroscope.records import Case, Cohort, Exclusion, Finding
+from nephroscope.records.cohort import Reason
 
 MASK_NAME = re.compile(r"[_-](seg|segmentation|mask|label)$", re.IGNORECASE)
 
@@ -76,10 +77,10 @@ def _pairs(folder: Path) -> list[Found]:
     for name in sorted(volumes.keys() | masks.keys()):
         refusal = without_roi = ""
         if not volumes[name]:
-            refusal = f"no CT volume beside {masks[name][0].name}"
+            refusal = Reason(f"no CT volume beside {masks[name][0].name}", "no-ct")
         elif not masks[name]:
             several = ": which of several is the tumor's is not said" if len(parts[name]) > 1 else ""
-            without_roi = f"no label map beside {volumes[name][0].name}{several}"
+            without_roi = Reason(f"no label map beside {volumes[name][0].name}{several}", "no-roi")
         elif len(volumes[name]) > 1 or len(masks[name]) > 1:
             refusal = f"{len(volumes[name])} volumes and {len(masks[name])} label maps of this name"
         image = (volumes[name] or masks[name])[0]

@@ -43,7 +43,6 @@ from nephroscope.records.results import (
 from nephroscope.records.settings import (
     PHASES,
     CohortConfig,
-    Consensus,
     EvaluationConfig,
     Protocol,
     RoiConfig,
@@ -75,7 +74,6 @@ __all__ = [
     "ClinicalFacts",
     "Cohort",
     "CohortConfig",
-    "Consensus",
     "Estimate",
     "Evaluation",
     "EvaluationConfig",

@@ -54,13 +54,30 @@ class Findings(tuple[Finding, ...], ShownAsTable):
         return [asdict(finding) for finding in self]
 
 
+class Reason(str):
+    """Why a case is left out, in words, with its kind.
+
+    by-hand, another-subtype, subtype-unclear, no-ct, no-usable-ct, no-label, no-roi, whose-roi, contradicting or
+    slice-order.
+    """
+
+    kind: str
+
+    def __new__(cls, text: str, kind: str = "") -> "Reason":
+        """The text with its kind."""
+        made = super().__new__(cls, text)
+        made.kind = kind
+        return made
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exclusion:
-    """A case that was seen and left out, and why; counted in the flow diagram.
+    """A case that was seen and left out, and why; the flow diagram counts it under its ``kind``.
 
     Attributes:
         hint: What may be meant, such as ``did you mean 007?``.
         source: The import that left it out, as a digest of its kind and folder; repeated, it replaces its exclusions.
+        kind: That of its `Reason`; empty for a reason of no kind.
     """
 
     case_id: str
@@ -68,6 +85,11 @@ class Exclusion:
     subtype: str = ""
     hint: str = ""
     source: str = ""
+    kind: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.kind and isinstance(self.reason, Reason):
+            object.__setattr__(self, "kind", self.reason.kind)
 
 
 @dataclass(frozen=True, kw_only=True)

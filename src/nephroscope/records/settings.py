@@ -49,7 +49,6 @@ def check_columns(values: Any) -> Mapping[str, str]:
 
 Protocol = Literal["patient", "image"]
 RoiMode = Literal["full", "crop", "mask"]
-Consensus = Literal["reader-1", "reader-2", "union", "intersection", "staple"]
 READERS = ("reader-1", "reader-2")
 COMBINED = ("union", "intersection", "staple")  # how the ROIs of the two become one
 AUTHOR = re.compile(r"reader-[1-9]\d?|consensus|model:[^\s:@,;|]+@[^\s:@,;|]+")
@@ -329,12 +328,8 @@ def from_mapping(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
 
 def _one_of(where: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise ConfigError(
-            where=where,
-            expected=f"one of {', '.join(allowed)}",
-            found=repr(value),
-            remedy="correct it",
-        )
+        expected = f"one of {', '.join(allowed)}"
+        raise ConfigError(where=where, expected=expected, found=repr(value), remedy="correct it")
 
 
 def check_within(where: str, value: float, low: float, high: float) -> None:
@@ -344,12 +339,28 @@ def check_within(where: str, value: float, low: float, high: float) -> None:
         ConfigError: It is outside, or NaN.
     """
     if not low <= value <= high:
-        raise ConfigError(
-            where=where,
-            expected=f"a number from {low:g} to {high:g}",
-            found=f"{value!r}",
-            remedy="correct it",
-        )
+        expected = f"a number from {low:g} to {high:g}"
+        raise ConfigError(where=where, expected=expected, found=repr(value), remedy="correct it")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportConfig:
+    """Who made the study.
+
+    Attributes:
+        title: Title of the pages; without one, the name of the study's folder.
+        authors: Names, in order.
+        site: Hospital or department.
+    """
+
+    title: str = ""
+    authors: tuple[str, ...] = ()
+    site: str = ""
+
+    @property
+    def byline(self) -> str:
+        """Authors and site in a line; empty without either."""
+        return " · ".join(filter(None, (", ".join(self.authors), self.site)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -369,6 +380,7 @@ class Settings:
     split: SplitConfig = field(default_factory=SplitConfig)
     training: TrainConfig = field(default_factory=TrainConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
 
     def __post_init__(self) -> None:
         folded = {name.casefold() for name in self.subtypes}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from nephroscope.base.documents import AGAIN, as_plain, from_plain, read_object
+from nephroscope.base.documents import AGAIN, as_plain, from_plain, read_document, read_object
 from nephroscope.base.errors import StudyError
 from nephroscope.base.files import save_json
 
@@ -52,7 +52,7 @@ class Artifact(Generic[Document]):
         Raises:
             StudyError: There is none, or it is damaged or of a newer format; a wrong field is named.
         """
-        return self._typed(read_object(self.path, self.number, remedy), remedy)
+        return read_document(self.path, self.kind, self.number, remedy)
 
     def stale(self, remedy: str = AGAIN) -> tuple[str, ...]:
         """The inputs that changed since the file was written; the file's name where they were not kept by name.

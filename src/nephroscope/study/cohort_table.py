@@ -5,7 +5,7 @@ A person may edit the tables in a spreadsheet. Every mistake is named by file, r
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from nephroscope.study.cohort_cells import (
 )
 from nephroscope.study.edited_tables import Row, SameCell, merged_table
 from nephroscope.study.findings import save_findings
+from nephroscope.study.format_1 import kind_of_older
 
 TABLES = "tables"  # the group of files that are replaced together
 EXCLUSION_COLUMNS = tuple(one.name for one in fields(Exclusion))
@@ -107,7 +108,7 @@ def _key_of(file: str, cohort: Cohort) -> Callable[[Row], Hashable]:
 
     def key(row: Row) -> Hashable:
         if file == EXCLUSIONS_FILE:
-            return tuple(row.get(name, "") for name in EXCLUSION_COLUMNS)
+            return tuple(row.get(name, "") for name in EXCLUSION_COLUMNS if name != "kind")
         case_id, series = row.get("case_id", ""), row.get("series", "")
         if file == SERIES_FILE:
             return case_id, series or series_name(row.get("phase", "").casefold())
@@ -319,6 +320,5 @@ def _load_exclusions(folder: Path) -> tuple[Exclusion, ...]:
         return ()
     header, rows = read_table(folder / EXCLUSIONS_FILE)
     tables = [dict(zip(header, row, strict=True)) for _, row in rows]
-    return tuple(
-        Exclusion(**{f.name: values.get(f.name, "") for f in fields(Exclusion)}) for values in tables
-    )
+    found = [Exclusion(**{f.name: values.get(f.name, "") for f in fields(Exclusion)}) for values in tables]
+    return tuple(found if "kind" in header else (replace(x, kind=kind_of_older(x.reason)) for x in found))

@@ -21,6 +21,7 @@ from nephroscope.base.lock import LOCK, writing
 from nephroscope.records.settings import (
     CohortConfig,
     EvaluationConfig,
+    ReportConfig,
     RoiConfig,
     Settings,
     SliceSpec,
@@ -262,6 +263,7 @@ def _settings(content: Mapping[str, Any]) -> Settings:
         "split": SplitConfig,
         "training": TrainConfig,
         "evaluation": EvaluationConfig,
+        "report": ReportConfig,
     }
     parts = {name: from_mapping(kind, content.get(name, {}), name) for name, kind in kinds.items()}
     parts["columns"] = check_columns(content.get("columns", {}))
@@ -328,6 +330,7 @@ TABLES = {
     "split": "how patients are divided",
     "training": "how a network is trained",
     "evaluation": "how predictions become calls and figures",
+    "report": "who made the study: the head of its pages",
 }
 
 _ENTRY = re.compile(r"    (\w+(?:, \w+)*): (.+)")

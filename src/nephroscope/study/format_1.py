@@ -5,6 +5,7 @@ Cells are moved, not read: mistakes in them are named when the new tables are.
 
 import logging
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -108,3 +109,26 @@ def _numbered(text: str) -> str:
     document = tomlkit.parse(text)
     document["format"] = 2
     return tomlkit.dumps(document)
+
+
+# What an older version wrote as a reason -> its kind.
+_OLDER = (
+    (r"left out by hand: .*", "by-hand"),
+    (r"subtype .* is not in the study.*", "another-subtype"),
+    (r"pathology text .* is not in .*|tumor_histologic_subtype is .*", "subtype-unclear"),
+    (r"labelled, but no CT.*|no CT.*|.*download it with .*|none of its .* images exists.*", "no-ct"),
+    (r"no usable CT.*", "no-usable-ct"),
+    (r"no label row.*", "no-label"),
+    (r"no ROI.*|no label map.*|no mask.*|.*label map can be used|its ROI file .*", "no-roi"),
+    (r".*label rows .* for one CT volume.*", "whose-roi"),
+    (
+        r".*contradict.*|two subtypes.*|its patient has two sexes.*|image .* is labelled for.*",
+        "contradicting",
+    ),
+    (r"slice numbers .*", "slice-order"),
+)
+
+
+def kind_of_older(reason: str) -> str:
+    """The kind of an exclusion that was written without one; empty where its reason is of no kind."""
+    return next((kind for pattern, kind in _OLDER if re.fullmatch(pattern, reason)), "")

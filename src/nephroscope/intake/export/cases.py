@@ -20,6 +20,7 @@ from nephroscope.intake.labels.rows import LabelRow
 from nephroscope.intake.other_files import of_other_kinds
 from nephroscope.intake.safe_text import clean_text
 from nephroscope.records import PHASES, Case, Cohort, Exclusion, Finding, Severity, digest_of
+from nephroscope.records.cohort import Reason
 from nephroscope.records.settings import READERS
 
 
@@ -364,7 +365,8 @@ def _why_none(patient: str, group: Sequence[ExportSeries]) -> str:
         return f"the CT its ROI was drawn on cannot be used: {drawn.reason}"
     told = next((why for row in usable for _, why in row.not_joined), "")
     if told:
-        return f"no ROI: the file that refers to its CT series is not used: {told}"
+        return Reason(f"no ROI: the file that refers to its CT series is not used: {told}", "no-roi")
     if usable:
-        return f"no ROI: no SEG or RTSTRUCT refers to its CT series ({len(usable)})"
-    return f"no usable CT series: {group[0].reason}" + (f" (and {n_more} more)" if n_more else "")
+        return Reason(f"no ROI: no SEG or RTSTRUCT refers to its CT series ({len(usable)})", "no-roi")
+    more = f" (and {n_more} more)" if n_more else ""
+    return Reason(f"no usable CT series: {group[0].reason}{more}", "no-usable-ct")

@@ -14,6 +14,7 @@ from nephroscope.intake.labels.whose_roi import NamedRoi, RoiChoice, choose_rois
 from nephroscope.intake.safe_text import clean_text
 from nephroscope.records import Case, ClinicalFacts, Exclusion, ImageFormat, RoiRef, SeriesRef, Sex
 from nephroscope.records.cases import series_name
+from nephroscope.records.cohort import Reason
 
 # What must be the same in all rows of one case.
 OF_A_CASE = (
@@ -77,12 +78,12 @@ def settle_labels(
         label, reason = _one_label(group, {_meaning(row, subtypes) for row in group})
         patient_sexes = sorted(sexes[group[0].patient_id or name])
         if not reason and len(patient_sexes) > 1:
-            reason = f"its patient has two sexes: {' and '.join(patient_sexes)}"
+            reason = Reason(f"its patient has two sexes: {' and '.join(patient_sexes)}", "contradicting")
         if not reason and not label.subtype:
             why = default_table().obstacle(group[0].subtype)
-            reason = f"pathology text {typed!r} is not in {PATHOLOGY_FILE}{why}"
+            reason = Reason(f"pathology text {typed!r} is not in {PATHOLOGY_FILE}{why}", "subtype-unclear")
         if not reason and label.subtype not in subtypes:
-            reason = f"subtype {label.subtype} is not in the study"
+            reason = Reason(f"subtype {label.subtype} is not in the study", "another-subtype")
         if reason:
             excluded[name] = Exclusion(case_id=name, reason=reason, subtype=typed)
         else:
@@ -133,8 +134,12 @@ def join_found(
     for volume in found:
         names = of_volume[volume.key]
         if not names:
-            hint = meant.get(volume.key, "")
-            excluded[volume.key] = Exclusion(case_id=volume.key, reason="no label row names it", hint=hint)
+            excluded[volume.key] = Exclusion(
+                case_id=volume.key,
+                reason="no label row names it",
+                hint=meant.get(volume.key, ""),
+                kind="no-label",
+            )
         rows = [settled.pop(name) for name in names if name in settled]
         near = [Path(), *([source] if source else []), volume.image, volume.image.parent]
         others = [first[name] for name in names if name in excluded]
@@ -156,6 +161,7 @@ def join_found(
             reason="labelled, but no CT of it was found",
             subtype=label.subtype,
             hint=meant.get(name) or meant.get(label.patient_id or "", ""),
+            kind="no-ct",
         )
     return tuple(cases), tuple(excluded.values())
 
@@ -306,16 +312,19 @@ def _one_label(group: list[LabelRow], matched: set[str]) -> tuple[LabelRow, str]
     """The label all rows of a case agree on, and the reason why it is left out."""
     label = replace(group[0], subtype=min(matched))
     if all(row.excluded for row in group):
-        return label, f"left out by hand: {' and '.join(sorted({row.excluded for row in group}))}"
+        told = " and ".join(sorted({row.excluded for row in group}))
+        return label, Reason(f"left out by hand: {told}", "by-hand")
     if any(row.excluded for row in group):
-        return label, "its rows contradict each other: some of them are left out by hand"
+        text = "its rows contradict each other: some of them are left out by hand"
+        return label, Reason(text, "contradicting")
     if len(matched) > 1:
-        return label, f"two subtypes: {' and '.join(sorted(name or 'one not given' for name in matched))}"
+        both = " and ".join(sorted(name or "one not given" for name in matched))
+        return label, Reason(f"two subtypes: {both}", "contradicting")
     for name in OF_A_CASE[1:]:
         values = {value for value in (getattr(row, name) for row in group) if value not in (None, "")}
         if len(values) > 1:
             listed = " and ".join(sorted(str(value) for value in values))
-            return label, f"its rows contradict each other: {name} {listed}"
+            return label, Reason(f"its rows contradict each other: {name} {listed}", "contradicting")
         if values:
             label = replace(label, **{name: values.pop()})
     return label, ""

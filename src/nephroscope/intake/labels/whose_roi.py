@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from nephroscope.intake.labels.rows import LabelRow
+from nephroscope.records.cohort import Reason
 
 
 class NamedRoi(Protocol):
@@ -100,7 +101,7 @@ def _choose(
     for row in rows:
         path = volume.roi if row.roi is None else find_beside(row.roi, near)
         if row.roi is not None and path is None:
-            return {}, f"its ROI file {row.roi.name} is not there"
+            return {}, Reason(f"its ROI file {row.roi.name} is not there", "no-roi")
         if row.organs is not None and find_beside(row.organs, near) is None:
             return {}, f"its organ file {row.organs.name} is not there"
         name = row.tumor_name or (f"#{row.tumor_label}" if row.tumor_label else "")
@@ -112,12 +113,13 @@ def _choose(
     if not told:
         chosen = _by_name(rows, volume.rois)
     if len(chosen) < len(rows) or (told and len(told) < len(rows)):
-        return {}, (
+        return {}, Reason(
             f"{n} label rows ({listed}) for one CT volume, but not every row says which ROI is its own; "
-            "fill tumor_label, tumor_name or roi"
+            "fill tumor_label, tumor_name or roi",
+            "whose-roi",
         )
     if len(set(chosen.values())) < len(rows):
-        return {}, f"{n} label rows ({listed}) for one CT volume name the same ROI"
+        return {}, Reason(f"{n} label rows ({listed}) for one CT volume name the same ROI", "whose-roi")
     return chosen, ""
 
 

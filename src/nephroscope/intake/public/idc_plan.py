@@ -15,6 +15,7 @@ from nephroscope.intake.phase.series import SeriesCandidate, SeriesText, name_ph
 from nephroscope.intake.public.idc_index import COLLECTIONS, OWN, IdcSeries
 from nephroscope.intake.public.same_patients import public_patient
 from nephroscope.records import Case, Exclusion
+from nephroscope.records.cohort import Reason
 
 FEWEST_IMAGES = 10
 RCC_AID = re.compile(r"\b(arterial|venous|delayed)\b.*\bCT series (\d+)")
@@ -117,7 +118,8 @@ def plan_idc(series: Sequence[IdcSeries], request: IdcRequest) -> IdcPlan:
             reason = f"the same patient as {known.patient_id}, already in the study from {known.site_id}"
         elif not reason:
             choice = _choose(group, said, request, subtype)
-            reason = "" if choice else f"the patient has no mask of {' or '.join(request.drawn_by)}"
+            text = f"the patient has no mask of {' or '.join(request.drawn_by)}"
+            reason = "" if choice else Reason(text, "no-roi")
         if choice:
             choices.append(choice)
         elif not (known and known.site_id == collection):
@@ -170,10 +172,10 @@ def _subtype(collection: str, patient: str, request: IdcRequest) -> tuple[str | 
     if not typed:
         typed = (request.histology or {}).get(public_patient(patient) or patient, "")
         if not typed:
-            return None, "the KiTS table has no histology for it"
-    return typed, "" if match_subtype(
-        typed, request.subtypes, request.pathology
-    ) else f"subtype {typed} is not in the study"
+            return None, Reason("the KiTS table has no histology for it", "subtype-unclear")
+    if match_subtype(typed, request.subtypes, request.pathology):
+        return typed, ""
+    return typed, Reason(f"subtype {typed} is not in the study", "another-subtype")
 
 
 def _choose(

@@ -23,6 +23,7 @@ from nephroscope.intake.labels.values import parse_age, parse_sex
 from nephroscope.intake.public.same_patients import public_patient
 from nephroscope.records import Case, Cohort, Exclusion, Finding, note, warning
 from nephroscope.records.cases import LARGEST_CM
+from nephroscope.records.cohort import Reason
 
 Vote = Literal["MAJ", "AND", "OR"]
 TUMOR_LABEL = 2
@@ -31,7 +32,10 @@ JSON_NAMES = ("kits23.json", "kits.json")
 JSON_FOLDERS = ("", "dataset", "data", "kits21/data")
 CASES_OF_KITS19 = 210
 CASE_FOLDER = re.compile(r"case_\d{5}")
-NO_CT = f"{CT_NAME} is not in its folder (case_00012 of KiTS-00012): download it with the KiTS project's own script"
+NO_CT = Reason(
+    f"{CT_NAME} is not in its folder (case_00012 of KiTS-00012): download it with the KiTS project's own script",
+    "no-ct",
+)
 NOT_SAID = "not said"
 CITATIONS = {
     "KiTS19": "Heller et al., The KiTS19 Challenge Data, arXiv:1904.00445",
@@ -171,7 +175,7 @@ def _labels(
             continue
         if not isinstance(subtype, str) or not subtype.strip():
             reason = f"tumor_histologic_subtype is {json.dumps(subtype)[:40]} in {file}"
-            exclusions.append(Exclusion(case_id=name, reason=reason))
+            exclusions.append(Exclusion(case_id=name, reason=reason, kind="subtype-unclear"))
             continue
         label = LabelRow(row=number, case_id=name, patient_id=name, subtype=subtype.strip(), site_id=release)
         for field, (column, parse) in CLINICAL.items():
@@ -204,9 +208,10 @@ def _found(folder: Path, mask: str) -> Found:
     if file_kind(image) != "nifti":
         refusal = NO_CT
     elif file_kind(roi) != "nifti":
-        refusal = (
+        refusal = Reason(
             f"{mask} is not in its folder (case_00012 of KiTS-00012); "
-            "only cases with the project's label map can be used"
+            "only cases with the project's label map can be used",
+            "no-roi",
         )
     return Found(key=public_patient(folder.name) or folder.name, image=image, roi=roi, refusal=refusal)
 

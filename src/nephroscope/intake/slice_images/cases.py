@@ -32,6 +32,7 @@ from nephroscope.intake.slice_images.names import (
 )
 from nephroscope.records import Case, Cohort, Exclusion, Finding, RoiRef, SeriesRef, note, warning
 from nephroscope.records.cases import series_name
+from nephroscope.records.cohort import Reason
 from nephroscope.records.settings import READERS
 
 LEVEL_HU, WIDTH_HU = 40.0, 400.0  # the usual window of the abdomen
@@ -123,7 +124,8 @@ def import_images(
         slices, reason = _slices(group, files, masks, options)
         shared = [row.file for row in group if row.file and len(owners[row.file]) > 1]
         if shared:
-            reason = f"image {shared[0]} is labelled for {' and '.join(sorted(owners[shared[0]]))}"
+            text = f"image {shared[0]} is labelled for {' and '.join(sorted(owners[shared[0]]))}"
+            reason = Reason(text, "contradicting")
         if reason:
             excluded[name] = Exclusion(case_id=name, reason=reason, subtype=settled[name].subtype)
             continue
@@ -150,17 +152,18 @@ def _slices(
     """The slice images of one case in order, or the reason for leaving it out."""
     there = {replace(row, row=0) for row in rows if row.file}
     if not there:
-        return [], "none of its labelled images exists"
+        return [], Reason("none of its labelled images exists", "no-ct")
     twice = [file for file, n in Counter(row.file or "" for row in there).items() if n > 1]
     if twice:
-        return [], f"its label rows contradict each other about {names(twice)}"
+        return [], Reason(f"its label rows contradict each other about {names(twice)}", "contradicting")
     ordered = sorted(there, key=lambda row: (row.slice_index or 0, _natural(row.file or "")))
     indices = [row.slice_index for row in ordered]
     if all(index is None for index in indices):
         indices = list(range(len(ordered)))
     elif len(set(indices)) < len(indices) or None in indices:
         double = names(Path(r.file or "").name for r in ordered if indices.count(r.slice_index) > 1)
-        return [], f"slice numbers missing or used twice: {double or 'some are missing'}"
+        text = f"slice numbers missing or used twice: {double or 'some are missing'}"
+        return [], Reason(text, "slice-order")
     made = [
         ImageRow(
             case_id=row.case_id,
@@ -173,7 +176,7 @@ def _slices(
         for row, index in zip(ordered, indices, strict=True)
     ]
     if masks is not None and all(row.mask is None for row in made):
-        return [], f"no mask named as {names(row.file.name for row in made)}"
+        return [], Reason(f"no mask named as {names(row.file.name for row in made)}", "no-roi")
     return made, ""
 
 

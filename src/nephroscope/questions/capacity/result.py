@@ -16,7 +16,7 @@ from nephroscope.base.errors import StudyError
 from nephroscope.questions.capacity.runs import Trained
 from nephroscope.records import Answer, Cohort, Estimate, EvaluationConfig
 from nephroscope.statistics import intervals, metrics
-from nephroscope.statistics.intervals import percentile_interval
+from nephroscope.statistics.intervals import no_estimate, percentile_interval
 from nephroscope.statistics.mcnemar import holm
 from nephroscope.statistics.metrics import Floats, Ints
 from nephroscope.statistics.resampling import REDRAWN, patients_words, whole_draws
@@ -180,15 +180,11 @@ class CapacityFigures:
         return replace(found, method=f"{found.method}; {REDRAWN}") if classes_redrawn else found
 
     def _interval(self, found: _Drawn) -> Estimate:
-        low, high, method = percentile_interval(
-            found.values, patients_words(self.patients), self.config.confidence
-        )
-        return Estimate(
-            value=found.value, low=low, high=high, n=self.patients.n, unit="patient", method=method
-        )
+        interval = percentile_interval(found.values, patients_words(self.patients), self.config.confidence)
+        return interval.around(found.value, self.patients.n, "patient")
 
     def _none(self, why: str) -> Estimate:
-        return Estimate(value=None, low=None, high=None, n=self.patients.n, unit="patient", method=why)
+        return no_estimate(why, self.patients.n, "patient")
 
     def _point(self, one: Trained) -> CapacityPoint:
         auc = self._estimate("auc", one)

@@ -1,7 +1,7 @@
 """The control with shuffled labels: the AUC of every learner when there is nothing to learn."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import t as student
@@ -13,8 +13,8 @@ from nephroscope.learning.learner import Learner
 from nephroscope.questions.compare.measures import auc_of, first_test_set, mean_of_folds
 from nephroscope.questions.compare.plan import Schedule
 from nephroscope.questions.compare.results import Control
-from nephroscope.records import Estimate
-from nephroscope.statistics.intervals import ALIKE
+from nephroscope.records import Estimate, counted_noun
+from nephroscope.statistics.intervals import ALIKE, Interval
 from nephroscope.study.snapshot import Snapshot
 
 ALARM = 0.05  # chance that an honest comparison fails the t test of one learner or more
@@ -105,19 +105,16 @@ def mean_over(aucs: Sequence[float], n_patients: int, confidence: float) -> Esti
     """Mean AUC over permutations with Student's interval over them."""
     n = len(aucs)
     if n < 2:
-        why = f"undefined: {n} permutation{'' if n == 1 else 's'}"
-        value = aucs[0] if aucs else None
-        return Estimate(value=value, low=None, high=None, n=n_patients, unit="patient", method=why)
+        none = Interval(None, None, f"undefined: {counted_noun(n, 'permutation')}")
+        return replace(none.around(0.0, n_patients, "patient"), value=aucs[0] if aucs else None)
     middle, error = float(np.mean(aucs)), float(np.std(aucs, ddof=1)) / n**0.5
     if error < ALIKE:
         why = f"mean of {n} permutations of labels between patients; no interval: all give the same AUC"
-        return Estimate(value=middle, low=None, high=None, n=n_patients, unit="patient", method=why)
+        return Interval(None, None, why).around(middle, n_patients, "patient")
     half = float(student.isf((1 - confidence) / 2, n - 1)) * error
     over = f"mean of {n} permutations of labels between patients, Student's t over permutations"
-    method = f"{over}, {100 * confidence:g} %"
-    return Estimate(
-        value=middle, low=middle - half, high=middle + half, n=n_patients, unit="patient", method=method
-    )
+    interval = Interval.of((middle - half, middle + half), over, confidence)
+    return interval.around(middle, n_patients, "patient")
 
 
 def alarm_of(aucs: Sequence[float], n_rows: int) -> str:

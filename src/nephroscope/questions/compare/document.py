@@ -9,7 +9,7 @@ from nephroscope.base.documents import from_plain, plain_json, read_object
 from nephroscope.base.errors import NephroscopeError, StudyError
 from nephroscope.base.files import digest_of, save_json
 from nephroscope.base.html import Record, ShownAsTable, html_table
-from nephroscope.base.tables import save_table
+from nephroscope.base.tables import read_table, save_table
 from nephroscope.clinic.call import label_of
 from nephroscope.learning.engine.divisions import fold_names
 from nephroscope.learning.engine.predictions import Predictions
@@ -48,6 +48,11 @@ class Comparison(ShownAsTable):
         if self.document is None:
             raise StudyError(where=FILE, expected=f"format {FORMAT}", found=self.stale, remedy=AGAIN)
         return self.document
+
+    @property
+    def root(self) -> Path:
+        """The study's folder."""
+        return self.path.parent.parent
 
     @cached_property
     def content(self) -> Mapping[str, object]:
@@ -106,6 +111,10 @@ class ComparisonFile(Artifact[ComparisonDocument]):
     def save(self, document: ComparisonDocument) -> None:
         """Write the file, whole or not at all."""
         save_json(self.path, as_json(document))
+
+    def read(self, remedy: str = AGAIN) -> ComparisonDocument:
+        """The content, whatever it was made from; refused as in `Artifact.read`."""
+        return self._typed(read_object(self.path, self.number, remedy), remedy)
 
     def _typed(self, content: Mapping[str, object], remedy: str) -> ComparisonDocument:
         own = {"rank", "name", "kind", "told", "remarks", "calibration"}
@@ -189,6 +198,59 @@ def save_answers(folder: Path, predictions: Sequence[Predictions], cohort: Cohor
     ]
     header = ["name", "kind", "case_id", "patient_id", "truth", "group", "fold", "call"]
     save_table(folder / ANSWERS, [*header, *(f"p_{subtype}" for subtype in cohort.subtypes)], rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptAnswer:
+    """A row of predictions.csv: what a candidate said of a test case; ``p`` by subtype."""
+
+    name: str
+    kind: str
+    case_id: str
+    truth: str
+    group: str
+    call: str
+    p: Mapping[str, float]
+
+
+def read_answers(root: Path, subtypes: Sequence[str]) -> list[KeptAnswer]:
+    """The rows of predictions.csv of the last comparison; none where there is no such file.
+
+    Raises:
+        StudyError: It is not as `save_answers` wrote it.
+    """
+    path = root / FOLDER / ANSWERS
+    if not path.is_file():
+        return []
+    header, rows = read_table(path)
+    names = ("name", "kind", "case_id", "truth", "group", "call")
+    if not {*names, *(f"p_{s}" for s in subtypes)} <= set(header):
+        raise _damaged(f"columns {', '.join(header)}")
+    found = []
+    for number, row in rows:
+        cell = dict(zip(header, row, strict=True))
+        p = {s: _probability(cell[f"p_{s}"], number) for s in subtypes}
+        found.append(KeptAnswer(**{name: cell[name] for name in names}, p=p))
+    return found
+
+
+def _probability(text: str, number: int) -> float:
+    try:
+        p = float(text)
+    except ValueError:
+        p = -1.0
+    if not 0 <= p <= 1:
+        raise _damaged(f"{text!r} as a probability in row {number}")
+    return p
+
+
+def _damaged(found: str) -> StudyError:
+    return StudyError(
+        where=f"{FOLDER}/{ANSWERS}",
+        expected="the table as `nephroscope compare` wrote it",
+        found=found,
+        remedy=AGAIN,
+    )
 
 
 def _test_set(one: Predictions, case_id: str, cohort: Cohort) -> str:

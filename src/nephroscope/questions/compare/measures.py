@@ -13,7 +13,7 @@ from nephroscope.learning.engine.predictions import Predictions
 from nephroscope.records import Cohort, Estimate, EvaluationConfig
 from nephroscope.statistics import intervals
 from nephroscope.statistics.estimates import Rows, areas_of, estimate_all, shares_of
-from nephroscope.statistics.intervals import ALIKE, percentile_interval
+from nephroscope.statistics.intervals import ALIKE, Interval, no_estimate, percentile_interval
 from nephroscope.statistics.metrics import Bools, Floats, Ints, auc
 from nephroscope.statistics.resampling import REDRAWN, patients_words, whole_draws
 from nephroscope.study.snapshot import Snapshot
@@ -122,8 +122,7 @@ def mean_of_folds(answers: Predictions, tests: TestSet) -> Estimate:
     indices, areas = np.unique(fold).tolist(), tests.areas(answers)
     n = len(tests.cases)
     if len(indices) < 2:
-        why = "undefined: one fit answered all cases"
-        return Estimate(value=None, low=None, high=None, n=n, unit="case", method=why)
+        return no_estimate("undefined: one fit answered all cases", n)
     values, used = [], 0
     for index in indices:
         own = fold == index
@@ -133,13 +132,12 @@ def mean_of_folds(answers: Predictions, tests: TestSet) -> Estimate:
             values.append(float(np.mean(known)))
             used += int(own.sum())
     if not values:
-        why = "undefined: no fold has a case of each class"
-        return Estimate(value=None, low=None, high=None, n=0, unit="case", method=why)
+        return no_estimate("undefined: no fold has a case of each class", 0)
     method = (
         f"mean of the AUCs within {len(values)} of {len(indices)} folds (those with each class); "
         "no interval: a fold has few cases"
     )
-    return Estimate(value=float(np.mean(values)), low=None, high=None, n=used, unit="case", method=method)
+    return Interval(None, None, method).around(float(np.mean(values)), used)
 
 
 def brier(p: Floats, tests: TestSet, config: EvaluationConfig, n_folds: int = 1) -> Estimate:
@@ -155,8 +153,7 @@ def brier(p: Floats, tests: TestSet, config: EvaluationConfig, n_folds: int = 1)
     loss = squares[:, tests.positive] if len(tests.subtypes) == 2 else squares.sum(axis=1)
     n, patients = loss.size, tests.patients
     if n == 0:
-        why = "undefined: nothing to count"
-        return Estimate(value=None, low=None, high=None, n=0, unit="case", method=why)
+        return no_estimate("undefined: nothing to count", 0)
     sums, counts = patients.per_patient(loss), patients.per_patient(np.ones(n))
     found = bootstrapped(
         lambda w: (w @ sums) / (w @ counts), float(loss.mean()), n, tests, config, whole=True
@@ -195,8 +192,8 @@ def widened(found: Estimate, n_folds: int, ends: tuple[float, float]) -> Estimat
 
 def spread_of(drawn: Floats, value: float, tests: TestSet, config: EvaluationConfig) -> Estimate:
     """A value with the percentile interval of what `draws` gave, (resamples,)."""
-    low, high, method = percentile_interval(drawn, patients_words(tests.patients), config.confidence)
-    return Estimate(value=value, low=low, high=high, n=len(tests.cases), unit="case", method=method)
+    interval = percentile_interval(drawn, patients_words(tests.patients), config.confidence)
+    return interval.around(value, len(tests.cases))
 
 
 def draws(

@@ -11,6 +11,7 @@ from nephroscope.questions.compare.facts import Fact
 from nephroscope.questions.compare.measures import TestSet, bootstrapped, figures_of
 from nephroscope.questions.compare.results import FactGap, FactRow, Shortcuts
 from nephroscope.records import Estimate, EvaluationConfig
+from nephroscope.statistics.intervals import no_estimate
 from nephroscope.statistics.metrics import Bools, Floats, auc
 from nephroscope.study.snapshot import Snapshot
 
@@ -40,7 +41,7 @@ def probe(
     for fact in facts:
         why = _useless(fact, tests)
         if why:
-            rows.append(_row(fact, _nothing(why, len(tests.cases)), ""))
+            rows.append(_row(fact, no_estimate(f"undefined: {why}", len(tests.cases)), ""))
             continue
         usable.append(fact)
         estimate, how = _alone(fact, tests, division, config)
@@ -185,7 +186,7 @@ def within_class_gap(
             shares.append(int(own.sum()))
             values.append(float(p[sides[0]].mean() - p[sides[1]].mean()))
     if not cells:
-        return _nothing("no subtype has cases on both sides", int(known.sum()))
+        return no_estimate("undefined: no subtype has cases on both sides", int(known.sum()))
     weight = np.array(shares) / sum(shares)
 
     def statistic(weights: Floats) -> Floats:
@@ -200,10 +201,6 @@ def within_class_gap(
 
     value = float(np.dot(weight, values))
     return bootstrapped(statistic, value, sum(shares), tests, config)
-
-
-def _nothing(why: str, n: int) -> Estimate:
-    return Estimate(value=None, low=None, high=None, n=n, unit="case", method=f"undefined: {why}")
 
 
 def _words(rows: Sequence[FactRow], gaps: Sequence[FactGap], tests: TestSet) -> list[str]:

@@ -13,7 +13,7 @@ from nephroscope.questions.compare.pairs import macro_statistic
 from nephroscope.questions.compare.plan import Schedule
 from nephroscope.questions.compare.results import Repeated
 from nephroscope.records import Estimate, EvaluationConfig
-from nephroscope.statistics.intervals import mean_statistic
+from nephroscope.statistics.intervals import mean_statistic, no_estimate
 
 NO_CHANCE = 1e-12
 
@@ -76,8 +76,7 @@ def _mean_auc(repeats: Sequence[Predictions], tests: TestSet, config: Evaluation
     known = [value for value in values if value is not None]
     n = tests.patients.n
     if len(known) < len(values):
-        why = "undefined: a class has no case"
-        return Estimate(value=None, low=None, high=None, n=n, unit="patient", method=why)
+        return no_estimate("undefined: a class has no case", n, "patient")
     statistic = mean_statistic([macro_statistic(one, tests) for one in repeats])
     found = bootstrapped(statistic, float(np.mean(known)), len(tests.cases), tests, config)
     return replace(found, method=f"mean over {len(repeats)} divisions; {found.method}")

@@ -5,11 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from nephroscope.base.errors import NephroscopeError, StudyError
-from nephroscope.base.tables import read_table
 from nephroscope.intake.labels.pathology import load_pathology, name_of_subtype
 from nephroscope.learning.run_files import load_run, open_run
 from nephroscope.learning.score_run import score_run
-from nephroscope.questions.compare.document import load_comparison
+from nephroscope.questions.compare.document import load_comparison, read_answers
 from nephroscope.questions.readers.answers import CaseLabels, Reader, ReaderAnswer
 from nephroscope.questions.readers.call_table import CallOptions, read_calls
 from nephroscope.questions.readers.reader_study import ReaderStudy, study_readers
@@ -122,39 +121,20 @@ def compared_models(snapshot: Snapshot, labels: CaseLabels) -> tuple[list[Reader
         return [], []
     if compared.stale:
         return [], [_left_out("baselines of the comparison", compared.stale)]
-    header, rows = read_table(path)
-    column = f"p_{labels.positive}"
-    if not {"name", "kind", "case_id", "call", column} <= set(header):
-        raise _damaged(f"columns {', '.join(header)}")
     found: dict[str, dict[str, ReaderAnswer]] = {}
-    for number, row in rows:
-        cell = dict(zip(header, row, strict=True))
-        if cell["case_id"] in labels.truth and cell["kind"] != "network":  # networks are the runs themselves
-            answer = ReaderAnswer(call=cell["call"], confidence=_probability(cell[column], number))
-            found.setdefault(cell["name"], {})[cell["case_id"]] = answer
+    for row in read_answers(snapshot.folder.root, labels.subtypes):
+        if row.case_id in labels.truth and row.kind != "network":  # networks are the runs themselves
+            answer = ReaderAnswer(call=row.call, confidence=row.p[labels.positive])
+            found.setdefault(row.name, {})[row.case_id] = answer
     if len({frozenset(answers) for answers in found.values()}) > 1:
-        raise _damaged("other cases of one baseline than of another")
+        raise StudyError(
+            where=COMPARED,
+            expected="the same cases of every baseline",
+            found="other cases of one than of another",
+            remedy="run `nephroscope compare` again",
+        )
     kind = Reader(name="", aided=False, answers={}, model=True, source=BASELINE, of_study=True, baseline=True)
     return [replace(kind, name=name, answers=answers) for name, answers in found.items()], []
-
-
-def _probability(text: str, number: int) -> float:
-    try:
-        p = float(text)
-    except ValueError:
-        p = -1.0
-    if not 0 <= p <= 1:
-        raise _damaged(f"{text!r} as a probability in row {number}")
-    return p
-
-
-def _damaged(found: str) -> StudyError:
-    return StudyError(
-        where=COMPARED,
-        expected="the table as `nephroscope compare` wrote it",
-        found=found,
-        remedy="run `nephroscope compare` again",
-    )
 
 
 def _left_out(what: str, why: str) -> Finding:

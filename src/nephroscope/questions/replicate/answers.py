@@ -12,7 +12,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from nephroscope.base.documents import read_document
 from nephroscope.base.errors import BundleError, StudyError
 from nephroscope.base.files import digest_of, replacing
 from nephroscope.clinic.session import NetworkSession, runtime_version

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -26,6 +25,7 @@ from nephroscope.questions.replicate.replication import (
 )
 from nephroscope.questions.replicate.setup import Setup
 from nephroscope.records import Estimate
+from nephroscope.statistics.intervals import Interval
 from nephroscope.study.snapshot import Snapshot
 
 BothAnswers = Mapping[str, Answers]  # by protocol: paper, twin
@@ -154,7 +154,7 @@ def mean_of_readers(results: Sequence[ReaderResult]) -> Estimate | None:
         return None
     value = float(np.mean([e.value for e in known]))
     why = f"mean of {len(known)} readers, no interval: `nephroscope readers` analyses readers and cases together"
-    return Estimate(value=value, low=None, high=None, n=min(e.n for e in known), unit="case", method=why)
+    return Interval(None, None, why).around(value, min(e.n for e in known))
 
 
 def readers_note(snapshot: Snapshot, given: bool) -> str:

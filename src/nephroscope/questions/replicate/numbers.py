@@ -22,6 +22,7 @@ from nephroscope.statistics.intervals import (
     Statistic,
     auc_statistic,
     clustered_bootstrap,
+    no_estimate,
     percentile_interval,
 )
 from nephroscope.statistics.metrics import Floats, auc
@@ -144,7 +145,7 @@ def differences(paper: Judged, twin: Judged, reading: Reading) -> dict[str, Esti
         if gap is not None:
             patients = f"{fewest[name]} patient{'s' * (fewest[name] != 1)}"
             why = f"{what}; no interval: {patients}, a bootstrap needs {FEWEST}"
-        found[name] = Estimate(value=gap, low=None, high=None, n=both.n, unit="patient", method=why)
+        found[name] = replace(no_estimate(why, both.n, "patient"), value=gap)
     return found
 
 
@@ -199,11 +200,10 @@ def _tested(
     if value is None or variance is None or variance < 1e-12 or not 0 < value < 1:
         if value is not None and variance is not None:
             method = f"no interval: without variance ({method})"
-        return Estimate(value=value, low=None, high=None, n=n, unit=unit, method=method), None
-    low, high = intervals.logit_limits(value, variance, config.confidence)
+        return replace(no_estimate(method, n, unit), value=value), None
+    limits = intervals.logit_limits(value, variance, config.confidence)
     p = 2 * NormalDist().cdf(-abs(value - 0.5) / variance**0.5)
-    method = f"{method}, {100 * config.confidence:g} %"
-    return Estimate(value=value, low=low, high=high, n=n, unit=unit, method=method), p
+    return intervals.Interval.of(limits, method, config.confidence).around(value, n, unit), p
 
 
 def _called(p: Floats, reading: Reading) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
@@ -249,6 +249,6 @@ def _minus(one: Statistic, two: Statistic) -> Statistic:
 
 def _estimate_of(value: float, drawn: Floats, about: tuple[int, str], config: EvaluationConfig) -> Estimate:
     n, what = about
-    low, high, words = percentile_interval(drawn, "the patients", config.confidence)
-    method = f"{what}, {words}" if low is not None else f"{what}; {words}"
-    return Estimate(value=value, low=low, high=high, n=n, unit="patient", method=method)
+    found = percentile_interval(drawn, "the patients", config.confidence)
+    method = f"{what}{',' if found.low is not None else ';'} {found.method}"
+    return found._replace(method=method).around(value, n, "patient")

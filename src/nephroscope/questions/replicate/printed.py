@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 CITATION = "Zuo et al. 2021, Front Oncol 11:746750"
 NAMES = {
     "mobilenet_v2": "MobileNetV2",
-    "shufflenet_v2_x1_0": "ShuffleNetV2 x1.0",
+    "shufflenet_v2_x1_0": "ShuffleNetV2",
     "efficientnet_b0": "EfficientNet-B0",
     "resnet34": "ResNet-34",
     "resnet50": "ResNet-50",

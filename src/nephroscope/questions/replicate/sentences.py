@@ -45,11 +45,7 @@ def with_sentences(found: Replication) -> Replication:
 
 def with_interval(e: Estimate) -> str:
     """A figure with its interval, to two digits."""
-    if e.value is None:
-        return "not available"
-    if e.low is None:
-        return f"{e.value:z.2f}"
-    return f"{e.value:z.2f} ({e.low:z.2f} to {e.high:z.2f})"
+    return "not available" if e.value is None else e.interval("z.2f")
 
 
 def summary(found: Replication) -> str:

@@ -127,7 +127,7 @@ def bland_altman_figure(report: AnnotatorReport, what: str, unit: str, marks: Se
         _panel(right, np.sqrt(one * two), two / one, _three(report, f"{what}_ratio", ""), 1)
         left.set_title(with_marks(f"{what.capitalize()}, difference", marks))
         left.set(xlabel=f"Mean of both annotators ({unit})", ylabel=f"Annotator 2 minus annotator 1 ({unit})")
-        right.set_title(with_marks(f"{what.capitalize()}, ratio", marks))
+        right.set_title(f"{what.capitalize()}, ratio")
         right.set(
             xlabel=f"Geometric mean of both annotators ({unit})",
             ylabel="Annotator 2 / annotator 1",
@@ -156,7 +156,7 @@ def dice_figure(report: AnnotatorReport, marks: Sequence[str]) -> Figure:
                 else [0.95, 1]
             )
             axes.hist(values, bins=list(edges), color=color, alpha=0.8, edgecolor="white")
-            axes.set(title=with_marks(title, marks), xlabel=title, ylabel="Cases")
+            axes.set(title=with_marks(title, marks if name == "dice" else ()), xlabel=title, ylabel="Cases")
             axes.yaxis.get_major_locator().set_params(integer=True)
             axes.xaxis.get_major_locator().set_params(nbins=6)
             if name == "dice":

@@ -8,8 +8,9 @@ from typing import Literal
 
 import numpy as np
 
+from nephroscope.questions.evaluation.subgroups import SEXES
 from nephroscope.records import DEVELOPMENT, INTERNAL_TEST, ChosenCase, Cohort, Split, p_words
-from nephroscope.report.page.names import SEXES, group_name
+from nephroscope.report.page.names import ONE_OF, group_name
 from nephroscope.report.page.table import Cell, Table
 
 SMALL_EXPECTED = 5
@@ -228,6 +229,7 @@ def _items(slice_counts: Mapping[str, int] | None) -> list[Characteristic]:
         Characteristic(name="Contrast phase", value=lambda c: c.phase if c.phase != "unknown" else None),
         Characteristic(name="Site, patients", value=lambda c: c.site_id, unit="patient"),
         Characteristic(name="Part of the study", value=lambda c: group_name(c.cohort), tested=False),
+        Characteristic(name="ROI drawn by", value=lambda c: c.used.roi or None, tested=False),
         Characteristic(name="Image format", value=lambda c: c.format, tested=False),
         Characteristic(name="Source of intensities", value=lambda c: c.source, tested=False),
     ]
@@ -269,7 +271,8 @@ def _cell(item: Characteristic, group: Sequence[ChosenCase], words: Sequence[str
         return "none" if not values else "not known"
     if not numbers:
         counts = Counter(known)
-        parts = [f"{counts[word]} {word}" for word in words if counts[word]]
+        named = {word: ONE_OF.get(word, word) if counts[word] == 1 else word for word in words}
+        parts = [f"{counts[word]} {named[word]}" for word in words if counts[word]]
         return Cell(", ".join(parts), missing) if missing else ", ".join(parts)
     form = f".{item.digits}f"
     mean = f"{fmean(numbers):.{item.digits + 1}f}"

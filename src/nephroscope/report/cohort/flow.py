@@ -21,27 +21,27 @@ from nephroscope.records import (
     INTERNAL_TEST,
     Case,
     Cohort,
+    Exclusion,
     Finding,
     Split,
     counted_noun,
 )
 from nephroscope.report.page.drawing import GRID, INK, QUIET, STYLE, color_of
+from nephroscope.report.page.names import subtype_name
 
 MOST_REASONS, MOST_SUBTYPES = 8, 6
-ANOTHER = "another subtype"
-# Reasons of the imports -> the few words under which they are counted.
-GROUPS = (
-    (r"left out by hand: (.*)", r"\1"),
-    (r"subtype .* is not in the study", ANOTHER),
-    (r"pathology text .* is not in .*|tumor_histologic_subtype is .*", "subtype not stated in the pathology text"),
-    (r"labelled, but no CT.*|no CT.*|.*download it with .*|none of its .* images exists.*", "no CT found"),
-    (r"no usable CT.*", "no usable CT series"),
-    (r"no label row.*", "no label"),
-    (r"no ROI.*|no label map.*|no mask.*|.*label map can be used|its ROI file .*", "no region of interest"),
-    (r".*label rows .* for one CT volume.*", "several tumors, unclear which ROI is whose"),
-    (r".*contradict.*|two subtypes.*|its patient has two sexes.*|image .* is labelled for.*", "contradicting labels"),
-    (r"slice numbers .*", "order of slices not known"),
-)  # fmt: skip
+ANOTHER = "another-subtype"
+KINDS = {
+    ANOTHER: "another subtype",
+    "subtype-unclear": "subtype not stated in the pathology text",
+    "no-ct": "no CT found",
+    "no-usable-ct": "no usable CT series",
+    "no-label": "no label",
+    "no-roi": "no region of interest",
+    "whose-roi": "several tumors, unclear which ROI is whose",
+    "contradicting": "contradicting labels",
+    "slice-order": "order of slices not known",
+}
 # Of the figure, in points.
 WIDTH, PAD, LINE, GAP, SIZE = 620.0, 8.0, 12.5, 26.0, 9.0
 MAIN, SIDE_LEFT = 295.0, 330.0  # the trunk ends above the left one of two parts
@@ -76,15 +76,21 @@ class Flow:
     parts: tuple[Box, ...] = field(default=())
 
 
-def reason_group(reason: str) -> str:
-    """The few words under which an exclusion is counted; what differs from case to case is gone."""
-    reason = re.sub(r" \(\d+ images\)$", "", reason.strip())
-    for pattern, words in GROUPS:
-        found = re.fullmatch(pattern, reason)
-        if found:
-            return found.expand(words)
+def reason_group(exclusion: Exclusion) -> str:
+    """The few words under which an exclusion is counted: its kind; else its reason, without what differs by case."""
+    if exclusion.kind in KINDS:
+        return KINDS[exclusion.kind]
+    reason = exclusion.reason.removeprefix("left out by hand: ")
+    if exclusion.kind == "by-hand":
+        return reason
     plain = re.sub(r"\s*\([^)]*\)|'[^']*'", "", re.split(r"[:;]", reason)[0])
     return textwrap.shorten(re.sub(r"\d+(\.\d+)?", "n", plain), 60, placeholder=" …")
+
+
+def _other_subtype(exclusion: Exclusion) -> str:
+    """Which other subtype, from ``subtype clear_cell is not in the study``."""
+    name = exclusion.reason.removeprefix("subtype ").partition(" is not in the study")[0]
+    return subtype_name(name)
 
 
 def flow_of(cohort: Cohort, split: Split | None = None, findings: Iterable[Finding] = ()) -> Flow:
@@ -98,12 +104,8 @@ def flow_of(cohort: Cohort, split: Split | None = None, findings: Iterable[Findi
     left_out = {e.case_id: e for e in cohort.exclusions if e.case_id not in cohort.by_id}
     included = Box(title=f"Included: {_count(cohort.cases)}", lines=_by_subtype(cohort, cohort.cases))
     reviewed = Box(title=f"Reviewed: {counted_noun(len(cohort.cases) + len(left_out), 'tumor')}")
-    groups = Counter(reason_group(e.reason) for e in left_out.values())
-    others = Counter(
-        found[1]
-        for e in left_out.values()
-        if (found := re.match(r"subtype (.*) is not in the study", e.reason))
-    )
+    groups = Counter(map(reason_group, left_out.values()))
+    others = Counter(_other_subtype(e) for e in left_out.values() if e.kind == ANOTHER)
     excluded = Box(title=f"Excluded: {counted_noun(len(left_out), 'tumor')}", lines=_reasons(groups, others))
     parts, used = _parts(cohort, split)
     unused = [case for case in cohort.cases if case.case_id not in used]
@@ -200,7 +202,7 @@ def _reasons(groups: Counter[str], others: Counter[str]) -> tuple[Line, ...]:
     lines: list[Line] = []
     for reason, n in _folded(groups, MOST_REASONS, "reason"):
         lines.append(Line(text=f"{reason}: {n}"))
-        if reason == ANOTHER:
+        if reason == KINDS[ANOTHER]:
             lines += [Line(text=f"{s}: {k}", indent=1) for s, k in _folded(others, MOST_SUBTYPES, "subtype")]
     return tuple(lines)
 

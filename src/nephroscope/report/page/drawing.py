@@ -1,6 +1,7 @@
 """Matplotlib figures as SVG text for a page, and as SVG and PNG files next to it; colors and style of all figures."""
 
 import io
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from nephroscope.base.files import replacing, save_text
 from nephroscope.base.progress import track
@@ -16,9 +18,14 @@ from nephroscope.base.progress import track
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 INK, QUIET, GRID = "#1d2733", "#6b7785", "#dfe4e9"
 PNG_DPI = 200
+PAPER_MM = (85.0, 174.0)  # one and two columns of a journal
+ONE_COLUMN_INCHES = 4.7  # a figure drawn wider than this takes two columns
+PAPER_DPI = 600
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
+    "font.sans-serif": ["Arial", "Helvetica", "Liberation Sans", "DejaVu Sans"],
+    "pdf.fonttype": 42,
     "font.size": 9,
     "axes.edgecolor": QUIET,
     "axes.labelcolor": INK,
@@ -64,3 +71,25 @@ def save_figures(folder: Path, figures: Mapping[str, Figure]) -> dict[str, str]:
                 temporary, format="png", dpi=PNG_DPI, facecolor="white", metadata={"Software": None}
             )
     return drawn
+
+
+def save_paper_figures(folder: Path, figures: Mapping[str, Figure]) -> None:
+    """Write NAME.pdf, NAME.svg and NAME.png (600 dots an inch) of each, one or two columns (85 or 174 mm) wide.
+
+    The figures are scaled as a whole and are not to be used afterwards.
+    """
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it lists every part of a font
+    for name, figure in track(figures.items(), "figures for a paper", "figure", len(figures)):
+        wide = figure.get_figwidth() > ONE_COLUMN_INCHES
+        scale = PAPER_MM[int(wide)] / 25.4 / figure.get_figwidth()
+        for text in figure.findobj(Text):
+            text.set_fontsize(float(text.get_fontsize()) * scale)
+        figure.set_layout_engine("constrained" if name != "flow" else "none")
+        figure.set_size_inches(*(side * scale for side in figure.get_size_inches()))
+        for kind, metadata in (
+            ("pdf", {"CreationDate": None}),
+            ("svg", {"Date": None}),
+            ("png", {"Software": None}),
+        ):
+            with replacing(folder / f"{name}.{kind}") as temporary, mpl.rc_context(STYLE):
+                figure.savefig(temporary, format=kind, dpi=PAPER_DPI, facecolor="white", metadata=metadata)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from nephroscope.questions.replicate.printed import NAMES as NETWORK_NAMES
 from nephroscope.records import Estimate, Evaluation
 
 RESEARCH_USE = "Research use only. Not a medical device; not for decisions about a patient."
@@ -15,7 +16,7 @@ NAMES = {
     "coverage": "Coverage (share with a call)",
     "accuracy_when_sure": "Accuracy when sure",
 }
-SEXES = {"M": "men", "F": "women", "O": "other"}
+ONE_OF = {"men": "man", "women": "woman"}
 CONSENSUS = {
     "reader-1": "the first annotator's region was used",
     "reader-2": "the second annotator's region was used",
@@ -23,6 +24,16 @@ CONSENSUS = {
     "intersection": "the intersection of both regions was used",
     "staple": "both regions were combined by STAPLE",
 }
+
+
+def network_name(model: str) -> str:
+    """Name of a network as people write it; any other name as it is."""
+    return NETWORK_NAMES.get(model, model)
+
+
+def subtype_name(subtype: str) -> str:
+    """Name of a subtype as people write it: ``clear_cell`` -> ``clear cell``."""
+    return subtype.replace("_", " ")
 
 
 def figure_name(name: str, report: Evaluation) -> str:
@@ -66,7 +77,4 @@ def with_marks(text: str, marks: Sequence[str]) -> str:
 
 def with_interval(e: Estimate, digits: int = 2) -> str:
     """``0.91 (0.84 to 0.96)``, or the value alone where there is no interval."""
-    if e.value is None:
-        return "not available"
-    interval = f" ({e.low:.{digits}f} to {e.high:.{digits}f})" if e.low is not None else ""
-    return f"{e.value:.{digits}f}{interval}"
+    return "not available" if e.value is None else e.interval(f".{digits}f")

@@ -18,10 +18,11 @@ class Page:
     """Everything on a page.
 
     Attributes:
-        title, subtitle: At the top.
+        title, subtitle, byline: At the top.
         marks: SYNTHETIC and LEAKY where they are true; in every caption.
         sections: Each with its content.
         top: Blocks above the first section.
+        folded: Every section is folded away; it opens at a click, and in print.
         state: A further ribbon in the header, such as DID NOT CONVERGE.
         warning: A sentence behind the line about research use.
         footer: Versions and digests.
@@ -31,7 +32,9 @@ class Page:
     subtitle: str
     marks: tuple[str, ...]
     sections: Sequence[tuple[Section[Any], Filled]]
+    byline: str = ""
     top: Sequence[Block] = ()
+    folded: bool = False
     state: str = ""
     warning: str = ""
     footer: tuple[str, ...] = ()

@@ -136,12 +136,16 @@ class Filled:
 
     Attributes:
         blocks: In reading order.
+        top: What is shown at the top of the page instead, unfolded.
+        most_serious: Those of its limitations that come before all others.
         limitations, methods, evidence: For the limitations, the methods and the reporting checklists.
         headline: A sentence for the top of the page.
         data: For the JSON file of the page.
     """
 
     blocks: Sequence[Block] = ()
+    top: Sequence[Block] = ()
+    most_serious: tuple[str, ...] = ()
     limitations: tuple[str, ...] = ()
     methods: tuple[tuple[str, str], ...] = ()
     evidence: Mapping[str, Evidence] = field(default_factory=dict)

@@ -30,6 +30,11 @@ class Table:
     rows: tuple[tuple[str | Cell, ...], ...]
     notes: tuple[str, ...] = ()
 
+    @property
+    def texts(self) -> list[tuple[str, ...]]:
+        """The header and the rows without small print."""
+        return [self.header, *(tuple(c if isinstance(c, str) else c.text for c in row) for row in self.rows)]
+
     def as_json(self) -> dict[str, object]:
         """Caption, header, rows and notes; a cell with small print is an object of ``text`` and ``small``."""
         rows = [
@@ -40,8 +45,8 @@ class Table:
 
     def markdown(self) -> list[str]:
         """Lines of a Markdown table, header first; small print is left out."""
-        lines = [self.header, tuple("---" for _ in self.header)]
-        lines += [tuple(cell if isinstance(cell, str) else cell.text for cell in row) for row in self.rows]
+        header, *rows = self.texts
+        lines = [header, tuple("---" for _ in header), *rows]
         text = ["| " + " | ".join(_one_line(cell) for cell in line) + " |" for line in lines]
         return [text[0], text[1].replace(" ", ""), *text[2:]]
 

@@ -150,7 +150,7 @@ def roc_figure(curves: Mapping[str, Curves], positive: int, marks: Sequence[str]
                     axes.plot(*roc_points(judged.rows.p[:, positive], y), color=color, lw=1.5, label=label)
             axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="1 - specificity", ylabel="Sensitivity")
             axes.set_aspect("equal")
-            axes.set_title(with_marks(NAMES[model], marks))
+            axes.set_title(with_marks(NAMES[model], marks if axes is figure.axes[0] else ()))
         for axes in list(figure.axes)[len(curves) :]:
             axes.set_axis_off()
         handles, labels = figure.axes[0].get_legend_handles_labels()

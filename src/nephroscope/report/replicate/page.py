@@ -14,10 +14,11 @@ from nephroscope.base.files import save_text
 from nephroscope.base.version import __version__
 from nephroscope.learning.engine.workers import Workers
 from nephroscope.questions.replicate.experiment import Replicated, replicate
-from nephroscope.questions.replicate.printed import CITATION, MODELS
-from nephroscope.questions.replicate.replication import Replication
+from nephroscope.questions.replicate.printed import CITATION, MODELS, NAMES
+from nephroscope.questions.replicate.replication import TOGETHER, Replication
+from nephroscope.questions.replicate.sentences import best_network, with_interval
 from nephroscope.questions.replicate.setup import ReplicateOptions
-from nephroscope.records import Finding
+from nephroscope.records import Finding, counted_noun
 from nephroscope.report.cohort.flow import draw_flow
 from nephroscope.report.page.drawing import save_figures
 from nephroscope.report.page.render import Page, render
@@ -95,15 +96,17 @@ def write_page(folder: Path, done: Replicated, findings: Sequence[Finding]) -> P
 
 def page_of(source: ReplicateSource) -> Page:
     """The page with all its sections."""
-    found = source.found
+    found, study = source.found, source.done.setup.snapshot.settings.report
     date = datetime.now(UTC).date().isoformat()
     digests = (f"{name} {digest}" for name, digest in found.digests.items())
     return Page(
-        title=f"Zuo et al. 2021, repeated on {found.study}",
+        title=f"Zuo et al. 2021, repeated on {study.title or found.study}",
+        byline=study.byline,
         subtitle=f"{' against '.join(found.subtypes)} on CT · the paper's protocol, and the same without its leak",
         marks=found.marks,
         warning=LEAKY_WARNING,
         top=_top(found),
+        folded=True,
         sections=[(section, section.filled(source, found.study)) for section in SECTIONS],
         footer=(f"nephroscope {__version__}", CITATION, *digests, date),
         date=date,
@@ -114,32 +117,61 @@ def _top(found: Replication) -> list[Block]:
     printed = {
         name: row.validation_accuracy for name, row in MODELS.items() if row.validation_accuracy is not None
     }
-    gray = (
-        " Gray: labels shuffled between patients, where hardly anything but a leak can raise an AUC "
-        "above 0.50."
-    )
     caption = (
         "Accuracy and AUC by image, under the paper's protocol (LEAKY: split by image) and of the leak-free twin, "
-        "with intervals over patients; the cross is what the paper printed for its own data. Dashed: 0.50, which is "
-        "chance for an AUC; always calling the more frequent subtype gives an accuracy somewhat above it."
-        + (gray if found.shuffled else "")
+        "with intervals over patients; the cross is what the paper printed for its own data. Dashed: 0.50, chance "
+        "for an AUC." + " Gray: labels shuffled between patients." * (found.shuffled is not None)
     )
-    sentences = [found.tests_sentence, f"{found.area_sentence} {found.one_sided}".strip()]
-    sentences += [found.shuffled.sentence] if found.shuffled else []
     return [
-        Text(found.summary, "key", marked=True),
+        Bullets(three_bullets(found)),
         ShownFigure(
             "comparison",
             caption,
             lambda: figures.comparison_figure(found.models, found.shuffled, printed, found.marks),
         ),
-        *(Text(text) for text in sentences if text),
-        Heading("What differs between the two", marked=False),
-        Bullets(found.twin_differs),
-        Text(found.isolated),
-        Heading("Shortened in this run", marked=False),
-        Bullets(found.shortened),
     ]
+
+
+def three_bullets(found: Replication) -> list[str]:
+    """The main results: with and without the leak, on the test cases, and with shuffled labels."""
+    best, control = best_network(found), found.shuffled
+    if best is None:
+        return [found.summary]
+    paper, twin, gap = best.paper.validation, best.twin.by_image, best.difference["accuracy"]
+    n = sum(fold.judge_patients for fold in best.twin.folds)
+    tests = best.tests[TOGETHER].by_case
+    shuffled = "Labels shuffled between patients were not tried."
+    if control is not None:
+        shuffled = (
+            f"Labels shuffled between patients, nothing to learn: the paper's protocol gives an AUC of "
+            f"{with_interval(control.paper.validation['auc'])}, the twin "
+            f"{with_interval(control.twin.by_case['auc'])}; chance is 0.50."
+        )
+    return [
+        f"Accuracy of {NAMES[best.model]} under the paper's protocol (LEAKY): {with_interval(paper['accuracy'])}. "
+        f"The same network without the leak, on {counted_noun(n, 'new patient')}: {with_interval(twin['accuracy'])}. "
+        f"Difference: {with_interval(gap)}.",
+        f"{counted_noun(len(found.cases), 'test case')}, used by neither for training: "
+        f"{with_interval(tests.paper['accuracy'])} and {with_interval(tests.twin['accuracy'])} classified correctly.",
+        shuffled,
+    ]
+
+
+def _words(source: ReplicateSource) -> Filled:
+    found = source.found
+    sentences = [found.tests_sentence, f"{found.area_sentence} {found.one_sided}".strip()]
+    sentences += [found.shuffled.sentence] if found.shuffled else []
+    return Filled(
+        blocks=[
+            Text(found.summary, marked=True),
+            *(Text(text) for text in sentences if text),
+            Heading("What differs between the two", marked=False),
+            Bullets(found.twin_differs),
+            Text(found.isolated),
+            Heading("Shortened in this run", marked=False),
+            Bullets(found.shortened),
+        ]
+    )
 
 
 def _flow(source: ReplicateSource) -> Filled:
@@ -254,6 +286,9 @@ def _figure(name: str, caption: str, draw: Callable[[], Figure]) -> ShownFigure:
 
 
 SECTIONS: tuple[Section[ReplicateSource], ...] = (
+    Section(
+        id="words", title="In words: what was found, and what differs", navigation="In words", fill=_words
+    ),
     Section(id="flow", title="Figure 1. Flow of this study", navigation="Flow", fill=_flow),
     Section(id="copies", title="Figure 2. One slice and its 15 copies", navigation="Copies", fill=_copies),
     Section(id="validation", title="Table 1. Six networks", navigation="Six networks", fill=_networks),

@@ -13,7 +13,7 @@ from nephroscope.clinic.cut import apply_window
 from nephroscope.records import Answer, Evaluation, SliceSpec
 from nephroscope.report.page.drawing import color_of
 from nephroscope.report.page.names import group_name
-from nephroscope.report.study.content import ReportContent
+from nephroscope.report.study.content import FullSlice, ReportContent
 
 HEADINGS = {
     "wrong": "Mistakes, worst first",
@@ -48,6 +48,7 @@ class CaseCard:
     prediction: Answer
     verdict: str
     facts: str
+    full: FullSlice | None
     pictures: tuple[Picture, ...]
     bar: tuple[tuple[str, float, str], ...]
     threshold: float | None
@@ -73,6 +74,11 @@ def case_sections(content: ReportContent) -> list[CardSection]:
         for verdict, members in _ordered(content).items()
         if members
     ]
+
+
+def worst_cards(sections: list[CardSection], most: int = 3) -> list[CaseCard]:
+    """The cards for the top of the page: mistakes, then what was not sure, then what was correct by the least."""
+    return [card for section in sections for card in section.cards][:most]
 
 
 def cases_with_cards(content: ReportContent) -> list[str]:
@@ -101,7 +107,8 @@ def _card(content: ReportContent, prediction: Answer, verdict: str) -> CaseCard:
     shown = report.positive if len(report.subtypes) == 2 else prediction.truth or report.positive
     at = report.subtypes.index(shown)
     by_slice = {s.slice_index: s.probabilities[at] for s in prediction.slices}
-    maps = content.saliency.maps.get(prediction.case_id, ()) if content.saliency else ()
+    shown_maps = content.saliency.maps if content.saliency and not content.saliency.failed else {}
+    maps = shown_maps.get(prediction.case_id, ())
     seen = {saliency.slice_index: saliency.address for saliency in maps}
     pictures = tuple(
         Picture(address=address, slice_index=index, p=by_slice.get(index), saliency=seen.get(index, ""))
@@ -113,6 +120,7 @@ def _card(content: ReportContent, prediction: Answer, verdict: str) -> CaseCard:
         prediction=prediction,
         verdict=verdict,
         facts=_facts(content, prediction),
+        full=content.full_slices.get(prediction.case_id),
         pictures=pictures,
         bar=bar,
         threshold=_threshold_of(report, prediction) if len(report.subtypes) == 2 else None,
@@ -134,6 +142,7 @@ def _facts(content: ReportContent, prediction: Answer) -> str:
         facts += [f"{case.clinical.age_years:.0f} y"] if case.clinical.age_years is not None else []
         facts += [f"{case.clinical.size_cm:.1f} cm"] if case.clinical.size_cm is not None else []
         facts += [case.phase] if case.phase != "unknown" else []
+        facts += [f"ROI by {case.used.roi}"] if case.used.roi else []
     return " · ".join(facts)
 
 

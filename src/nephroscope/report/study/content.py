@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.questions.compare.results import Shortcuts
+from nephroscope.questions.saliency.checks import weights_verdict
 from nephroscope.records import (
     Cohort,
     CohortConfig,
@@ -19,6 +20,7 @@ from nephroscope.records import (
     SliceSpec,
     Split,
     TrainConfig,
+    UsedInput,
 )
 
 Epoch = Mapping[str, float]  # epoch, train_loss, validation_loss, train_accuracy, validation_accuracy, ...
@@ -85,13 +87,28 @@ class Saliency:
     check: str
     figures: Mapping[str, Estimate] = field(default_factory=dict)
 
+    @property
+    def failed(self) -> bool:
+        """True where the check shows that the maps do not depend on the weights, or may not: none is shown then."""
+        asked = {"random_size", "mirrored"} <= self.figures.keys()
+        return asked and weights_verdict(self.figures) in ("alike", "unclear")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FullSlice:
+    """A whole slice of a case with R, L and a scale, and the ROI's outline to lay over it: ``data:`` addresses."""
+
+    address: str
+    outline: str
+    slice_index: int
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ReportContent:
     """Everything on the page.
 
     Attributes:
-        title: Name of the study.
+        title, byline: Of the study; authors and site.
         runs: One or more; the page describes the first and compares all.
         slice_counts: Number of slices cut of each case_id.
         slices_of: Gives the slices of a case, for the thumbnails.
@@ -105,6 +122,7 @@ class ReportContent:
         roi_agreement: Mean Dice of two annotators, from agreement.json; None where it was not measured.
         shortcuts: What the probe of facts other than the tumor found; None where it was not run.
         saliency: None where no maps were made.
+        full_slices: By case_id, for the first cards.
     """
 
     title: str
@@ -118,6 +136,7 @@ class ReportContent:
     findings: tuple[Finding, ...]
     version: str
     date: str
+    byline: str = ""
     study: Path | None = None
     cohort_config: CohortConfig = field(default_factory=CohortConfig)
     roi_config: RoiConfig = field(default_factory=RoiConfig)
@@ -127,6 +146,7 @@ class ReportContent:
     roi_agreement: Estimate | None = None
     shortcuts: Shortcuts | None = None
     saliency: Saliency | None = None
+    full_slices: Mapping[str, FullSlice] = field(default_factory=dict)
 
     @property
     def main(self) -> RunContent:
@@ -139,6 +159,11 @@ class ReportContent:
         synthetic = self.cohort.synthetic or any(run.report.synthetic for run in self.runs)
         leaky = self.split.leaky or any(run.report.leaky for run in self.runs)
         return ("SYNTHETIC",) * synthetic + ("LEAKY",) * leaky
+
+    def used_of(self, case_id: str) -> UsedInput:
+        """The phase, and whose ROI, a case is used with; empty where it is no longer in the cohort."""
+        case = self.cohort.by_id.get(case_id)
+        return UsedInput(series="", phase="", roi="") if case is None else case.used
 
     def sites_of(self, group: str) -> set[str]:
         """The sites of a test set's cases."""

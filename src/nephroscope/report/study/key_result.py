@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from nephroscope.questions.evaluation.evaluate import LEAKY
 from nephroscope.records import Estimate, counted_noun
-from nephroscope.report.page.names import group_name, group_title, percent, with_interval
+from nephroscope.report.page.names import group_name, group_title, network_name, percent, with_interval
 from nephroscope.report.study.content import ReportContent
 
 
@@ -14,7 +14,8 @@ def key_result(content: ReportContent) -> str:
     group = report.groups[0]
     subtypes = f"{', '.join(report.subtypes[:-1])} and {report.subtypes[-1]}"
     if not report.converged:
-        return f"{report.model} did not converge: it never beat chance on its own training set. No figure is given."
+        name = network_name(report.model)
+        return f"{name} did not converge: it never beat chance on its own training set. No figure is given."
     auc, accuracy, coverage = (group.case[name] for name in ("auc", "accuracy", "coverage"))
     where = f"In the {group_name(group.name)} of {counted_noun(group.n_patients, 'patient')},"
     if auc.value is None:

@@ -19,10 +19,10 @@ from nephroscope.base.errors import StudyError
 from nephroscope.base.files import save_json, save_text
 from nephroscope.base.tables import save_table
 from nephroscope.questions.evaluation.evaluate import document_of
-from nephroscope.records import Estimate, Evaluation, counted_noun
+from nephroscope.records import Estimate, counted_noun
 from nephroscope.report.checklists.checklist import AnsweredItem, save_answers
-from nephroscope.report.page.drawing import save_figures
-from nephroscope.report.page.names import figure_name
+from nephroscope.report.page.drawing import save_figures, save_paper_figures
+from nephroscope.report.page.names import network_name
 from nephroscope.report.page.render import Page, render
 from nephroscope.report.page.section import Block, Filled, Fragment, Section, Text
 from nephroscope.report.page.table import Table, save_csv
@@ -53,6 +53,7 @@ SECTIONS: tuple[Section[RunSource], ...] = (
     *(COMPARISON, CONTROL, SHORTCUTS, READERS),
     *(CASES, METHODS, LIMITATIONS, CHECKLISTS),
 )
+AT_THE_TOP = (RESULTS, COMPARISON, CASES, LIMITATIONS)  # in this order, what these sections show first
 logger = logging.getLogger(__name__)
 
 
@@ -105,7 +106,9 @@ class RunPage:
         )
         return Page(
             title=content.title,
-            subtitle=f"{subtypes} on CT · {report.model} · run {report.run}",
+            byline=content.byline,
+            subtitle=f"{subtypes} on CT · {network_name(report.model)} · run {report.run}",
+            folded=True,
             marks=content.marks,
             sections=[(section, self.sections[section.id]) for section in SECTIONS],
             top=self._top(),
@@ -126,9 +129,9 @@ class RunPage:
         limits = counted_noun(len(self.limitations), "limitation")
         return [
             Text(key_result(self.content), "key", marked=True),
-            *([Text(others, "second", marked=True)] if others else []),
+            *([Text(others, "second")] if others else []),
             Fragment("study/compared.html.j2", (compared, limits)),
-            Fragment("study/tiles.html.j2", _tiles(self.content.main.report)),
+            *(block for one in AT_THE_TOP for block in self.sections[one.id].top),
         ]
 
 
@@ -152,8 +155,13 @@ def page_figures(page: RunPage) -> dict[str, Figure]:
     return {name: draw() for name, draw in page.page.figures.items()}
 
 
-def write_report(folder: Path, content: ReportContent) -> Path:
+def write_report(folder: Path, content: ReportContent, paper: bool = False) -> Path:
     """Write the page and its files into ``folder``, and remove what only an earlier page had there.
+
+    Args:
+        folder: Of the report.
+        content: Of the page.
+        paper: Write figures/paper too: PDF, SVG and PNG for a journal.
 
     Returns:
         Path of index.html.
@@ -162,6 +170,8 @@ def write_report(folder: Path, content: ReportContent) -> Path:
     page = page_of(content)
     logger.info("report: figures and tables")
     drawn = save_figures(folder / "figures", page_figures(page))
+    if paper:
+        save_paper_figures(folder / "figures" / "paper", page_figures(page))
     tables = page.tables
     for name, table in tables.items():
         save_csv(folder / "tables" / f"{name}.csv", table, content.marks)
@@ -178,13 +188,6 @@ def write_report(folder: Path, content: ReportContent) -> Path:
 def card_of(page: RunPage) -> str:
     """The model card of the run, as Markdown."""
     return model_card(page.source, page.methods, page.limitations)
-
-
-def _tiles(report: Evaluation) -> list[tuple[str, Estimate]]:
-    """The figures at the top: name and estimate."""
-    two = len(report.subtypes) == 2
-    names = ("auc", "accuracy", "sensitivity", "specificity") if two else ("auc", "accuracy", "coverage")
-    return [(f"{figure_name(name, report)}, by case", report.groups[0].case[name]) for name in names]
 
 
 def remove_leftovers(folder: Path, kept: Mapping[str, Iterable[str]]) -> list[Path]:
@@ -216,7 +219,7 @@ class _Written:
     """What is needed of the report.json of an earlier page: the names of its files."""
 
     figures: tuple[str, ...] = ()
-    tables: Mapping[str, object] = field(default_factory=dict)
+    tables: Mapping[str, Any] = field(default_factory=dict)
 
 
 def save_estimates(path: Path, content: ReportContent, appraisal: Appraisal) -> None:

@@ -53,7 +53,8 @@ def read_run(run: CompleteRun, evaluation: Evaluation, findings: Sequence[Findin
     scans = scans_of(folder.root / SEEN_FILE, snapshot.cohort.chosen)
     environment, agreement = run.folder / "environment.json", folder.root / "agreement" / "agreement.json"
     return ReportContent(
-        title=folder.root.resolve().name,
+        title=settings.report.title or folder.root.resolve().name,
+        byline=settings.report.byline,
         runs=(run_content(run, evaluation),),
         cohort=snapshot.cohort,
         split=snapshot.split,

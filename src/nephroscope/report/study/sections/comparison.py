@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Sequence
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
 
-from nephroscope.questions.compare.document import Comparison
+from nephroscope.questions.compare.document import Comparison, KeptAnswer, read_answers
 from nephroscope.questions.compare.results import (
     ComparisonDocument,
     Control,
@@ -17,20 +18,23 @@ from nephroscope.questions.compare.results import (
     Repeated,
 )
 from nephroscope.records import INTERNAL_TEST, counted_noun, p_words
-from nephroscope.report.page.drawing import COLORS, GRID, INK, QUIET, STYLE
-from nephroscope.report.page.names import NAMES, group_name
+from nephroscope.report.page.drawing import COLORS, GRID, INK, QUIET, STYLE, color_of
+from nephroscope.report.page.names import NAMES, group_name, network_name
 from nephroscope.report.page.section import (
     Block,
     Evidence,
     Filled,
     Fold,
+    Heading,
     Section,
     ShownFigure,
     ShownTable,
+    Side,
     Text,
 )
 from nephroscope.report.page.table import Cell, Column, Table, build_table
 from nephroscope.report.study.appraisal import RunSource
+from nephroscope.statistics.metrics import roc_points
 
 SHOWN = ("auc", "auc_by_fold", "sensitivity", "specificity", "accuracy", "brier")
 TITLES = NAMES | {"brier": "Brier score", "auc_by_fold": "AUC, mean of folds"}
@@ -41,6 +45,12 @@ WHERE = "#comparison; tables/comparison.csv"
 
 def _fill(source: RunSource) -> Filled | None:
     return None if source.comparison is None else filled_comparison(source.comparison, source.report.run)
+
+
+def _best(content: ComparisonDocument) -> list[RankedLearner]:
+    """The networks, and the best baseline: what one ROC holds."""
+    ranked = [row for row in content.first.candidates if row.figures["auc"].value is not None]
+    return [row for row in ranked if row.kind == "network"] + [r for r in ranked if r.kind == "baseline"][:1]
 
 
 COMPARISON = Section(
@@ -63,17 +73,27 @@ def filled_comparison(found: Comparison, run: str) -> Filled:
     content = found.found
     words = content.first.words
     tables = {name: table for name, table in comparison_tables(content).items() if table.rows}
+    top: list[Block] = [Heading("Networks and baselines on the same folds", marked=False)]
+    top += [Text(text, "lead") for text in words[:1]]
+    drawn: list[Block] = []
+    if any(row.figures["auc"].value is not None for row in content.first.candidates):
+        drawn.append(ShownFigure("comparison", _caption(content), lambda: forest_plot(content)))
+    answers = [row for row in read_answers(found.root, content.subtypes) if row.group == content.test_set]
+    if answers and len(_best(content)) > 1:
+        caption = "ROC by case of every network and of the best baseline, on the same cases."
+        drawn.append(ShownFigure("roc-networks", caption, lambda: roc_of_networks(content, answers)))
     blocks: list[Block] = [
-        *(Text(text, "lead") for text in words[:1]),
         *more_sentences(words[1:]),
-        ShownFigure("comparison", _caption(content), lambda: forest_plot(content)),
         *(ShownTable(n, t, shown="open" if n in OPEN else "folded", small=True) for n, t in tables.items()),
     ]
+    better = better_baselines(content, run)
     return Filled(
         blocks=blocks,
+        top=[*top, Side("pair", drawn)],
+        most_serious=better,
         limitations=(
             *(f"{row.name} was not compared: {row.reason}." for row in content.not_compared),
-            *better_baselines(content, run),
+            *better,
         ),
         methods=_methods(content),
         evidence=_evidence(content),
@@ -244,6 +264,28 @@ def p_cell(p: float | None) -> str:
 def counted_value(value: float | None, n: int, unit: str) -> str | Cell:
     """A number without an interval, and what it was counted on; a dash where there is none."""
     return "-" if value is None else Cell(f"{value:.3f}", f"n = {counted_noun(n, unit)}")
+
+
+def roc_of_networks(content: ComparisonDocument, answers: Sequence[KeptAnswer]) -> Figure:
+    """ROC by case of every network and, dashed, of the best baseline: of the positive subtype."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(4.4, 4.2), layout="constrained")
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1], color=GRID, lw=1)
+        for i, row in enumerate(_best(content)):
+            own = [one for one in answers if one.name == row.name]
+            truth = np.array([one.truth == content.positive for one in own])
+            scores = np.array([one.p[content.positive] for one in own])
+            if not own or truth.all() or not truth.any():
+                continue
+            style = "-" if row.kind == "network" else (0, (4, 2))
+            label = f"{network_name(row.name)} {row.figures['auc'].interval('.2f')}"
+            axes.plot(*roc_points(scores, truth), color=color_of(i), lw=1.6, ls=style, label=label)
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="1 - specificity", ylabel="Sensitivity")
+        axes.set_aspect("equal")
+        axes.set_title("All networks" + " · SYNTHETIC" * content.synthetic)
+        figure.legend(loc="outside lower center", fontsize=8, title="AUC by case", title_fontsize=8)
+    return figure
 
 
 def forest_plot(content: ComparisonDocument) -> Figure:

@@ -50,6 +50,7 @@ def filled_control(rows: Sequence[Control], n_cases: int) -> Filled:
             ShownTable("control", control_table(rows, n_cases), small=True),
         ],
         limitations=warnings,
+        most_serious=warnings,
         methods=(("Shuffled labels", METHOD),),
         evidence={"control": Evidence("control with shuffled labels", "#control; tables/control.csv")},
     )

@@ -51,9 +51,7 @@ def learning_curves(run: RunContent, marks: Sequence[str]) -> Figure:
             right.plot([], [], ":", color=QUIET, label="did not converge")
         left.set(title=with_marks("Loss", marks), xlabel="Epoch", ylabel="Cross-entropy (nats)")
         left.set_ylim(bottom=0)
-        right.set(
-            title=with_marks("Accuracy", marks), xlabel="Epoch", ylabel="Balanced accuracy", ylim=(0, 1.02)
-        )
+        right.set(title="Accuracy", xlabel="Epoch", ylabel="Balanced accuracy", ylim=(0, 1.02))
         right.legend(loc="lower right", fontsize=8)
         for axes in (left, right):
             axes.grid(visible=True, lw=0.5)

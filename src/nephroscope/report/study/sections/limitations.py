@@ -6,15 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nephroscope.base.documents import read_document
+from nephroscope.base.errors import StudyError
 from nephroscope.learning.run_files import load_run
 from nephroscope.questions.compare.document import FILE, FOLDER
 from nephroscope.questions.compare.document import FORMAT as COMPARISON
 from nephroscope.records import DEVELOPMENT, ChosenCase, Cohort, Estimate, counted_noun, p_is
 from nephroscope.report.page.names import group_name
-from nephroscope.report.page.section import Bullets, Filled, Section
+from nephroscope.report.page.section import Bullets, Filled, Heading, Section
 from nephroscope.report.study.appraisal import RAW, Appraisal, RunSource
 from nephroscope.report.study.content import ReportContent
 
+AT_THE_TOP = 3  # limitations shown there
 FEW, VERY_FEW = 50, 20  # patients of a subtype
 FEW_EVENTS = 10  # patients of a subtype in a subgroup
 WIDE_AUC = 0.2  # width of an interval
@@ -27,7 +29,12 @@ THICK_MM = 3.0
 def _fill(source: RunSource) -> Filled:
     own = limitations(source.content, source.appraisal)
     found = (*own, *(text for filled in source.above for text in filled.limitations))
-    return Filled(blocks=[Bullets(found)], limitations=found)
+    serious = [*_of_protocol(source.content), *(text for one in source.above for text in one.most_serious)]
+    first = list(dict.fromkeys([*serious, *found]))[:AT_THE_TOP]
+    heading = f"The {len(first)} limitations that matter most, of {len(found)}"
+    return Filled(
+        blocks=[Bullets(found)], limitations=found, top=[Heading(heading, marked=False), Bullets(first)]
+    )
 
 
 LIMITATIONS = Section(id="limits", title="Limitations", navigation="Limitations", fill=_fill)
@@ -311,27 +318,13 @@ def best_of_several(content: ReportContent) -> str:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _RunFile:
-    leaky: bool
-    digests: dict[str, str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Candidate:
-    name: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class _ComparisonFile:
-    made_from: dict[str, str]
-    candidates: tuple[_Candidate, ...]
-
-
 def _runs(folder: Path, cohort: Cohort, leaky: bool) -> Iterator[str]:
     """Names of the complete runs on the same cases, under a split of the same kind."""
     for path in sorted(folder.glob("*/run.json")):
-        made = load_run(path.parent)
+        try:
+            made = load_run(path.parent)
+        except StudyError:
+            continue  # a damaged run cannot have been chosen
         if made.digests.cohort == cohort.label_digest and made.leaky == leaky:
             yield path.parent.name
 

@@ -10,6 +10,7 @@ from nephroscope.report.page.names import CONSENSUS, group_name, percent, with_i
 from nephroscope.report.page.section import Definitions, Filled, Section, Text
 from nephroscope.report.study.appraisal import SENSITIVITIES, Appraisal, RunSource
 from nephroscope.report.study.content import Environment, ReportContent
+from nephroscope.statistics.cross_validation import variance_factor
 
 
 def _fill(source: RunSource) -> Filled:
@@ -155,7 +156,7 @@ def _population_text(content: ReportContent) -> str:
         text += f", and {len(second)} have a second pathology reading, which differs in {differ}"
     left_out = [e for e in cohort.exclusions if e.case_id not in cohort.by_id]
     if left_out:
-        reasons = Counter(reason_group(e.reason) for e in left_out).most_common()
+        reasons = Counter(map(reason_group, left_out)).most_common()
         why = ", ".join(f"{reason} ({n})" for reason, n in reasons)
         were = "was" if len(left_out) == 1 else "were"
         text += f". {counted_noun(len(left_out), 'tumor')} {were} excluded: {why}"

@@ -156,7 +156,7 @@ def operating_table(group: GroupAppraisal) -> Table:
         return Column(name.capitalize(), lambda point: point.achieved.get(name))
 
     columns: list[Column[AchievedPoint]] = [
-        Column("Sensitivity asked for", lambda point: f"at least {percent(point.wanted_sensitivity)}"),
+        Column("Requested sensitivity", lambda point: f"at least {percent(point.wanted_sensitivity)}"),
         Column("Threshold", _threshold),
         *map(achieved, ACHIEVED),
     ]

@@ -261,7 +261,7 @@ def draw_readers(content: ReaderStudy) -> Figure:
         figure = Figure(figsize=(4.4 * len(parts), 4.4), layout="constrained")
         for axes, part in zip(figure.subplots(1, len(parts), squeeze=False)[0], parts, strict=True):
             title = "Readers and models" if len(parts) == 1 else part.test_set
-            axes.set_title(f"SYNTHETIC: {title}" if content.synthetic else title)
+            axes.set_title(f"SYNTHETIC: {title}" if content.synthetic and part is parts[0] else title)
             _panel(axes, part, content.positive)
     return figure
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nephroscope.records import Answer, Evaluation, EvaluationConfig, EvaluationGroup, counted_noun
+from nephroscope.records import Answer, Estimate, Evaluation, EvaluationConfig, EvaluationGroup, counted_noun
 from nephroscope.report.page.drawing import GRID, INK, QUIET, STYLE, color_of
 from nephroscope.report.page.names import figure_name, group_name, group_title, slug, with_marks
 from nephroscope.report.page.section import (
@@ -40,21 +40,29 @@ class Confusion:
 
 def _fill(source: RunSource) -> Filled:
     content, report = source.content, source.report
-    blocks: list[Block] = []
+    blocks: list[Block] = [Fragment("study/tiles.html.j2", _tiles(report))]
     if len(content.runs) > 1:
         blocks.append(ShownTable("runs", run_table(content)))
-    for group in report.groups:
+    first, *others = (Side("pair", _figures(content, group)) for group in report.groups)
+    for group, figures in zip(report.groups, [None, *others], strict=True):
         blocks.append(Heading(f"{group_title(group.name)}, {counted_noun(group.n_patients, 'patient')}"))
-        blocks.append(Side("pair", _figures(content, group)))
+        blocks += [figures] if figures else []
         blocks.append(ShownTable(f"figures-{slug(group.name)}", figure_table(report, group)))
         if report.converged:
             both = (("by case", group.confusion_case), ("by image", group.confusion_image))
             counts = [Confusion(name=n, subtypes=report.subtypes, counts=rows) for n, rows in both]
             blocks.append(Fragment("study/confusions.html.j2", counts))
-    return Filled(blocks=blocks)
+    return Filled(blocks=blocks, top=[first])
 
 
 RESULTS = Section(id="results", title="Results", navigation="Results", fill=_fill)
+
+
+def _tiles(report: Evaluation) -> list[tuple[str, Estimate]]:
+    """The main figures: name and estimate."""
+    two = len(report.subtypes) == 2
+    names = ("auc", "accuracy", "sensitivity", "specificity") if two else ("auc", "accuracy", "coverage")
+    return [(f"{figure_name(name, report)}, by case", report.groups[0].case[name]) for name in names]
 
 
 def figure_table(report: Evaluation, group: EvaluationGroup) -> Table:
@@ -139,7 +147,7 @@ def roc(
             else:  # a narrow panel has no free corner
                 axes.set_xlabel(f"1 - specificity\nAUC by {text}", fontsize=8)
             versus = "rest" if len(shown) > 1 else next(s for s in report.subtypes if s != subtype)
-            axes.set_title(with_marks(f"{subtype} against {versus}", marks))
+            axes.set_title(with_marks(f"{subtype} against {versus}", marks if subtype == shown[0] else ()))
             if len(shown) == 1:
                 axes.legend(loc="lower right", fontsize=8)
         if len(shown) > 1:

@@ -725,6 +725,7 @@ def test_a_scale_that_gives_no_hu_is_refused(tmp_path, values, expected):
     [
         {"RescaleIntercept": 0},
         {"RescaleIntercept": -1124},
+        {"RescaleIntercept": -1016},
         {"RescaleSlope": "1.1"},
         {"RescaleSlope": "1e-9"},
         {"BitsStored": 8, "HighBit": 7},
@@ -801,6 +802,8 @@ def test_the_last_slice_that_is_no_dicom_any_more_is_a_finding(tmp_path):
     for damaged in (
         whole[:128] + b"DYCM" + whole[132:],
         whole.replace(b"1.2.840.10008.5.1.4.1.1.2", b"1.2.840.10008.5.1.4.1.9.2"),
+        whole[:100],
+        b"",
     ):
         last.write_bytes(damaged)
         volume = read_dicom_series(tmp_path)
@@ -860,3 +863,37 @@ def test_a_value_of_gigabytes_in_a_sparse_file_is_refused(tmp_path):
     path.write_bytes(whole)
     with_tail(path)
     assert "a value longer than any header has" in refused(tmp_path)
+
+
+def test_a_class_that_only_the_file_meta_information_lost_is_read(tmp_path):
+    write_slices(dicom_slices(), tmp_path)
+    last = tmp_path / "IM005"
+    last.write_bytes(last.read_bytes().replace(b"1.2.840.10008.5.1.4.1.1.2", b"1.2.840.10008.5.1.4.1.9.2", 1))
+    assert same_as_the_box(read_dicom_series(tmp_path))
+
+
+def test_a_scout_that_looks_like_a_slice_is_a_warning(tmp_path):
+    images = dicom_slices()
+    images[-1].ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+    (finding,) = read_dicom_series(write_slices(images, tmp_path)).findings
+    assert (finding.code, finding.severity) == ("scout-in-series", "warning")
+
+
+@pytest.mark.parametrize("n_bytes", [2, 30, 94])
+def test_bytes_put_in_before_the_pixels_are_noticed_by_those_left_over(tmp_path, n_bytes):
+    write_slices(dicom_slices(), tmp_path)
+    path = tmp_path / "IM002"
+    whole = path.read_bytes()
+    at = whole.index(b"\xe0\x7f\x10\x00OW") + 12
+    path.write_bytes(whole[:at] + b"\x07" * n_bytes + whole[at:])
+    assert "bytes behind its pixel data" in refused(tmp_path)
+
+
+def test_attributes_and_padding_behind_the_pixels_are_allowed(tmp_path):
+    images = dicom_slices()
+    images[1].add_new(0xFFFCFFFC, "OB", bytes(100))
+    images[2].private_block(0x7FE1, "X", create=True).add_new(1, "LO", "of a scanner")
+    write_slices(images, tmp_path)
+    path = tmp_path / "IM003"
+    path.write_bytes(path.read_bytes() + bytes(512))
+    assert same_as_the_box(read_dicom_series(tmp_path))

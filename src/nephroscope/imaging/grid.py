@@ -22,7 +22,7 @@ MOST_VOXELS = 2**29  # of a volume: 1 GiB of int16, 2048 slices of 512 x 512
 AIR_SHARE, TISSUE_SHARE = 1e-4, 5e-3
 SAMPLED_VOXELS = 10**6
 # Air around and within a body: where there is much below -500 HU, some of it has these values.
-AIR_HU_RANGE, MUCH_AIR, OF_AIR = (-1100, -900), 0.05, 0.02
+AIR_HU_RANGE, MUCH_AIR, OF_AIR = (-1060, -930), 0.05, 0.02
 # Width (right to left) and depth (front to back) in mm that the trunk of an adult can have, and the longest scan.
 ADULT_MM = {"wide": (200.0, 700.0), "deep": (100.0, 600.0)}
 LONGEST_SCAN_MM = 2200.0

@@ -24,7 +24,9 @@ HU_UNITS = {"", "HU"}
 MOST_HU = 65535  # what 16 bits hold; above 32767 values are clipped
 BODY_HU = -500  # more than air
 COMPARED_PX = 128  # about so many pixels along each side of a slice are compared with the next slice
-MOST_STEP_HU = 15.0  # the tissue of neighbouring slices differs by less
+# The tissue of neighbouring slices differs by less than the first, or less than twice as much as elsewhere in the
+# series; by less than the second where all slices have scales of their own.
+LEAST_STEP_HU, MOST_STEP_HU = 4.0, 15.0
 
 
 def check_size(headers: Sequence[SliceHeader], where: str) -> None:
@@ -68,7 +70,7 @@ def check_scales(
     step = max(1, max(hu.shape[1:]) // COMPARED_PX)
     steps_hu = [_step_hu(hu[i, ::step, ::step], hu[i + 1, ::step, ::step]) for i in range(len(hu) - 1)]
     alike = [mm for mm, one, two in zip(steps_hu, scales, scales[1:], strict=False) if one == two]
-    most = max(MOST_STEP_HU, 2 * max(alike, default=0.0))
+    most = max(LEAST_STEP_HU, 2 * max(alike)) if alike else MOST_STEP_HU
     counts = Counter(scales)
     odd = {
         i if counts[scales[i]] <= counts[scales[i + 1]] else i + 1

@@ -26,6 +26,10 @@ NATIVE = {IMPLICIT, "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", BIG_ENDIAN}
 PIXEL_DATA = (0x7FE0, 0x0010)
 MOST_CODED = 2  # times the bytes of the pixels, and as many more, that compressed frames may take
 MOST_CODED_MORE = 2**20
+# Groups that may follow the pixel data, little and big endian: private ones of scanners, signatures, padding.
+_AFTER_PIXELS = {
+    struct.pack(order, group) for order in ("<H", ">H") for group in (0x7FE0, 0x7FE1, 0x7FE3, 0xFFFA, 0xFFFC)
+}
 AT_ONCE = 2**20  # bytes that are compared at once
 
 
@@ -109,7 +113,7 @@ def begin_pixels(stream: BinaryIO, header: Any, pixels_at: int, form: PixelForm)
         raise PixelDamageError("no integer pixel data")
     start = stream.tell()
     if syntax not in NATIVE:
-        _end_of_fragments(stream, size)
+        _check_rest(stream, _end_of_fragments(stream, size), size, form)
         stream.seek(start)
         return start, big
     if big and form.bits_allocated == 8:
@@ -119,7 +123,26 @@ def begin_pixels(stream: BinaryIO, header: Any, pixels_at: int, form: PixelForm)
     present = min(length, size - start)
     if length == UNDEFINED or not expected <= present <= expected + 1:
         raise PixelDamageError(f"{present} bytes for {n_frames} of {form.rows} x {form.columns} pixels")
+    _check_rest(stream, start + length, size, form)
+    stream.seek(start)
     return start, big
+
+
+def _check_rest(stream: BinaryIO, end: int, size: int, form: PixelForm) -> None:
+    """Refuse bytes behind the pixel data that are no attribute: some were put in before them, and all are shifted.
+
+    Padding with zeros is usual; less than a row of it is not.
+
+    Raises:
+        PixelDamageError: There are such bytes.
+    """
+    stream.seek(end)
+    rest = stream.read(min(max(size - end, 0), form.columns * form.dtype.itemsize))
+    padding = not any(rest) and len(rest) == form.columns * form.dtype.itemsize
+    group, vr = rest[:2], rest[4:6]
+    attribute = group in _AFTER_PIXELS and (vr.isalpha() or len(rest) >= 8)
+    if rest and not padding and not attribute:
+        raise PixelDamageError(f"{size - end} bytes behind its pixel data")
 
 
 def _end_of_fragments(stream: BinaryIO, size: int) -> int:

@@ -1,5 +1,6 @@
 """Read one DICOM CT series as a CTVolume in HU; slices that are not an even stack are refused with the reason."""
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
@@ -138,8 +139,8 @@ def read_dicom_series(
 
 def is_ct_image(header: Any) -> bool:
     """True for CT images, but not for other objects with modality CT (dose reports, screenshots)."""
-    said = header.file_meta.get("MediaStorageSOPClassUID") or header.get("SOPClassUID", "")
-    return str(said) in CT_IMAGE_CLASSES
+    said = (header.file_meta.get("MediaStorageSOPClassUID"), text_of(header, "SOPClassUID"))
+    return any(str(uid) in CT_IMAGE_CLASSES for uid in said)
 
 
 def reason_not_copies(files: Sequence[Path]) -> str | None:
@@ -204,11 +205,19 @@ def _read_slices(
 
 
 def _look_like_slices(passed: Sequence[Path], files: Sequence[PixelFile]) -> int:
-    """How many files that are no CT image have the size of a slice, and are no other DICOM object that we know."""
+    """How many files that are no CT image have the size or name of a slice, and are no other DICOM object."""
     sizes = sorted(file.path.stat().st_size for file in files)
-    usual = sizes[len(sizes) // 2]
-    alike = [path for path in passed if abs(path.stat().st_size - usual) <= usual * SAME_SIZE]
+    usual, named = sizes[len(sizes) // 2], {_without_digits(file.path) for file in files}
+    alike = [
+        path
+        for path in passed
+        if _without_digits(path) in named or abs(path.stat().st_size - usual) <= usual * SAME_SIZE
+    ]
     return sum(not _is_known_object(path) for path in alike)
+
+
+def _without_digits(path: Path) -> str:
+    return re.sub(r"\d+", "#", path.name)
 
 
 def _is_known_object(path: Path) -> bool:

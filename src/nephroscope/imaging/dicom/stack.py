@@ -98,6 +98,14 @@ def _without_scouts(headers: Sequence[SliceHeader], where: str) -> tuple[list[in
     if len(kept) == len(headers):
         return kept, []
     text = f"{len(headers) - len(kept)} scout images of the series were left out"
+    like = headers[kept[0]]
+    scouts = [one for one in headers if one.is_localizer]
+    if any(
+        (one.orientation, one.rows, one.columns) == (like.orientation, like.rows, like.columns)
+        for one in scouts
+    ):
+        text += ", of which some have the size and orientation of its slices: they may be slices"
+        return kept, [warning("scout-in-series", text, where)]
     return kept, [note("scout-in-series", text, where)]
 
 

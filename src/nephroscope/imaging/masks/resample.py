@@ -63,6 +63,7 @@ def fit_to_ct(
             remedy="give the ROI that was drawn on this series",
         )
     moved = shift is None or (own.shape == ct.shape and any(shift))
+    moved = moved or (shift is not None and not n_outside and _reaches_out(own, ct, shift))
     return fitted, _findings(fitted, (n_all, n_outside), (own, ct), moved, query)
 
 
@@ -171,6 +172,12 @@ def _shift(own: VolumeGeometry, ct: VolumeGeometry) -> tuple[int, int, int] | No
         return None
     s, r, c = first.astype(int).tolist()
     return s, r, c
+
+
+def _reaches_out(own: VolumeGeometry, ct: VolumeGeometry, shift: tuple[int, int, int]) -> bool:
+    """True when a grid on the voxels of the CT is larger than the CT on some side: its size may be wrong."""
+    ends = zip(shift, own.shape, ct.shape, strict=True)
+    return own.shape != ct.shape and any(start < 0 or start + n > n_ct for start, n, n_ct in ends)
 
 
 def _shifted(voxels: Mask, shift: tuple[int, int, int], shape: tuple[int, int, int]) -> Mask:

@@ -12,7 +12,11 @@ import pytest
 from nephroscope import Study
 from nephroscope.base.errors import StudyError
 from nephroscope.base.lock import writing
+from nephroscope.base.tables import read_table
 from nephroscope.cli import run
+from nephroscope.intake.deidentify.export import Options, deidentify_export
+from nephroscope.intake.deidentify.pseudonyms import linkage_path
+from phantoms import dicom_slices, write_slices
 from small_study import make_study
 
 HOLD = """
@@ -115,3 +119,23 @@ def test_refused_division_leaves_the_settings(tmp_path, capsys):
     kept = (root / "splits.json").read_bytes()
     assert run(["train", str(root), "--folds", "2", "--name", "taken"]) == 2
     assert (root / "splits.json").read_bytes() == kept
+
+
+def test_two_deidentifications_with_one_key_or_into_one_folder_wait_for_each_other(tmp_path):
+    for name in ("one", "two"):
+        write_slices(dicom_slices(name), tmp_path / name)
+    key = tmp_path / "key"
+    for lock in (".key.lock", ".out.lock"):
+        command = [sys.executable, "-c", textwrap.dedent(HOLD).replace('"train"', f'"deidentify", "{lock}"')]
+        with subprocess.Popen([*command, str(tmp_path)], stdin=-1, stdout=-1, text=True) as process:
+            assert process.stdout.readline() == "held\n"
+            with pytest.raises(StudyError) as refused:
+                deidentify_export(tmp_path / "two", tmp_path / "out", key, Options())
+            assert "`deidentify`, process" in refused.value.found
+            assert not (tmp_path / "out").exists()
+            process.kill()
+    for name in ("one", "two"):
+        deidentify_export(tmp_path / name, tmp_path / f"{name}-out", key, Options())
+    assert key.stat().st_mode & 0o077 == 0
+    assert [row[0] for _, row in read_table(linkage_path(key))[1]] == ["one", "two"]
+    assert not list(tmp_path.glob(".key*"))

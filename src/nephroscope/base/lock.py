@@ -5,6 +5,7 @@ The operating system frees the lock when its process ends, even if it was killed
 
 import contextlib
 import functools
+import logging
 import os
 import platform
 import threading
@@ -17,6 +18,7 @@ from typing import Any, Protocol, TypeVar, cast
 from nephroscope.base.documents import read_document, save_document
 from nephroscope.base.errors import NephroscopeError, StudyError
 
+logging.getLogger("filelock").setLevel(logging.WARNING)  # its other messages quote paths
 FORMAT = 1
 LOCK = ".lock"
 _held: set[tuple[Path, int]] = set()  # by this process: lock files, each with the thread that holds it

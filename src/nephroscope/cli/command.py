@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TextIO, TypeVar
 
 import tyro
 
@@ -97,7 +97,7 @@ def parse(kind: type[CommandType], name: str, args: Sequence[str]) -> CommandTyp
 def _read_options(kind: type[CommandType], name: str, args: Sequence[str], default: Any) -> CommandType:
     more = {} if default is None else {"default": default}
     config = _BOTH_FORMS if hasattr(default, "training") else _ONE_FORM
-    said, prog = io.StringIO(), f"nephroscope {name}"
+    said, prog = io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), f"nephroscope {name}"
     try:
         with contextlib.redirect_stderr(said):
             command: CommandType = tyro.cli(kind, prog=prog, args=list(args), config=config, **more)
@@ -107,15 +107,16 @@ def _read_options(kind: type[CommandType], name: str, args: Sequence[str], defau
         raise ConfigError(
             where=prog,
             expected="the options that --help lists",
-            found=_without_frame(said.getvalue()) or "others",
+            found=_without_frame(said) or "others",
             remedy=f"see {prog} --help",
         ) from error
     return command
 
 
-def _without_frame(text: str) -> str:
+def _without_frame(said: TextIO) -> str:
     """What the option parser says is wrong, in one line, without the frame that it draws."""
-    lines = [line.strip(" │╭╮╰╯").strip() for line in text.splitlines()]
+    said.seek(0)
+    lines = [line.strip(" \n│╭╮╰╯").strip() for line in said]
     wrong = takewhile(lambda line: line.strip("─"), (line for line in lines if not line.startswith("─ ")))
     return " ".join(" ".join(wrong).split())
 

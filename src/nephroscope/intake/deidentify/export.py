@@ -4,6 +4,7 @@ One bad file does not stop the others. Messages and the summary identify a file 
 of its path, because paths contain names. Only the key links patients and pseudonyms.
 """
 
+import contextlib
 import hashlib
 import os
 from collections import Counter, defaultdict
@@ -15,6 +16,7 @@ from typing import TypeVar
 from nephroscope.base.documents import as_plain, read_document, save_document
 from nephroscope.base.errors import ConfigError, StudyError
 from nephroscope.base.files import save_json
+from nephroscope.base.lock import LOCK, writing
 from nephroscope.base.parallel import map_in_processes
 from nephroscope.base.progress import track
 from nephroscope.base.version import __version__
@@ -120,10 +122,21 @@ def deidentify_export(
     Raises:
         ConfigError: Folders or key are inside each other, the destination holds other files, or the key is not valid.
         CohortError: The label table cannot be read, or has no column of patients.
-        StudyError: A worker process was ended from outside.
+        StudyError: A worker process was ended from outside, or another call works with the key or the destination.
     """
     source, destination, key_path = source.resolve(), destination.resolve(), key_path.resolve()
     _check_folders(source, destination, key_path)
+    with contextlib.ExitStack() as alone:
+        for path in (key_path, destination):
+            if path.parent.is_dir():  # else it is refused, or nobody works there
+                lock = f".{path.name}{LOCK}"
+                alone.enter_context(writing(path.parent, "deidentify", lock, remove=True))
+        return _deidentify(source, destination, key_path, options, labels)
+
+
+def _deidentify(
+    source: Path, destination: Path, key_path: Path, options: Options, labels: Path | None
+) -> Deidentified:
     table = read_labels_to_translate(labels) if labels is not None else None
     secrets, key_made = open_key(key_path)
     begun = Begun(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nephroscope.base.errors import ConfigError
+from nephroscope.base.files import save_text
 from nephroscope.base.tables import read_table, save_table
 
 _HEADER = "nephroscope de-identification key, keep secret"
@@ -71,20 +72,21 @@ def open_key(path: Path) -> tuple[Secrets, bool]:
     Raises:
         ConfigError: The file is not such a key.
     """
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
+    if path.exists():
         return Secrets(_read_key(path)), False
-    except FileNotFoundError as error:
+    if not path.parent.is_dir():
         raise ConfigError(
             where="--key",
             expected="a file in an existing folder",
             found="no such folder",
             remedy="create the folder, outside the destination and readable only by you",
-        ) from error
+        )
     key = secrets.token_bytes(KEY_BYTES)
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(f"{_HEADER}\n{key.hex()}\n")
+    before = os.umask(0o077)
+    try:
+        save_text(path, f"{_HEADER}\n{key.hex()}\n")
+    finally:
+        os.umask(before)
     return Secrets(key), True
 
 

@@ -1,0 +1,182 @@
+"""Every file that a study reads back, damaged in every way: refused by name, or of no consequence; never a traceback.
+
+`python tests/test_damaged_state.py STUDY` tries every way on every file with every command, which takes an hour.
+"""
+
+import contextlib
+import io
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from nephroscope import Study
+from nephroscope.cli import run
+from nephroscope.records import SplitConfig, TrainConfig
+from small_study import make_study
+
+CONFIG = TrainConfig(model="shufflenet_v2_x1_0", epochs=1, batch_size=8, precision="fp32")
+STATE = (
+    *(
+        "study.toml",
+        "cohort.csv",
+        "series.csv",
+        "rois.csv",
+        "exclusions.csv",
+        "pathology.csv",
+        "findings.json",
+    ),
+    *("slices/spec.json", "slices/slices.csv", "slices/slices.npy", "splits.json"),
+    *("runs/*/config.json", "runs/*/split.json", "runs/*/run.json", "runs/*/environment.json"),
+    *("runs/*/fold-*/fold.json", "runs/*/fold-*/metrics.jsonl", "runs/*/fold-*/model.onnx"),
+    *("runs/*/evaluation.json", "comparison/comparison.json", "report/report.json"),
+)
+
+
+def _json(change):
+    def damage(content: bytes) -> bytes:
+        try:
+            return json.dumps(change(json.loads(content))).encode()
+        except ValueError:  # no JSON: one byte in the middle is another
+            return content[: len(content) // 2] + b"\xff" + content[len(content) // 2 + 1 :]
+
+    return damage
+
+
+def _first(kind, value):
+    """The first value of a type, wherever it is, is another."""
+
+    def change(content):
+        todo = [content]
+        while todo:
+            part = todo.pop(0)
+            for key, held in part.items() if isinstance(part, dict) else enumerate(part):
+                if type(held) in kind and key != "format":
+                    part[key] = value
+                    return content
+                if isinstance(held, dict | list):
+                    todo.append(held)
+        return content
+
+    return change
+
+
+def _without(content):
+    name = [key for key in content if key not in ("format", "checksum")][-1]
+    return {key: value for key, value in content.items() if key != name}
+
+
+DAMAGE = {
+    "empty": lambda content: b"",
+    "cut short": lambda content: content[: len(content) * 2 // 3],
+    "null": lambda content: b"null",
+    "binary": lambda content: bytes(range(256)) * 8,
+    "zeros": lambda content: bytes(len(content)),
+    "nested": lambda content: b"[" * 5000 + b"]" * 5000,
+    "missing key": _json(_without),
+    "unknown key": _json(lambda content: {**content, "more": 1}),
+    "a number is a word": _json(_first((int, float), "many")),
+    "a number is NaN": _json(_first((int, float), float("nan"))),
+    "a number is huge": _json(_first((int, float), 10**400)),
+    "a number is another": _json(_first((int, float), 7)),
+    "a word is a number": _json(_first((str,), 5)),
+    "a list is a word": _json(_first((list,), "all")),
+    "an object is null": _json(_first((dict,), None)),
+    "an object is a list": _json(_first((dict,), [1])),
+    "a truth is a word": _json(_first((bool,), "yes")),
+}
+
+
+def tried(args, root):
+    """Exit code, what was said, and the JSON that was printed; an exception is a traceback."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run([args[0], str(root), *args[1:], "--json"])
+    return code, err.getvalue(), out.getvalue()
+
+
+def judge(args, root, path, before):
+    """Empty when a command on the damaged study does what it should, else what is wrong."""
+    try:
+        code, said, out = tried(args, root)
+    except BaseException as error:
+        return f"traceback: {type(error).__name__}: {error}"
+    if code not in (0, 2, 3):
+        return f"exit code {code}"
+    if code == 2:
+        where = json.loads(out)["error"]
+        named = path.name in f"{where['where']} {where['expected']} {where['found']} {where['remedy']}"
+        return "" if named else f"the file is not named: {said.strip()}"
+    same = before is None or out == before
+    return "" if same else f"another answer with exit code {code}, without a word"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    study = make_study(tmp_path_factory.mktemp("made") / "study", 8)
+    finish(study)
+    return study.folder.root
+
+
+def finish(study):
+    study.cut_slices()
+    study.make_split(SplitConfig(folds=2))
+    study.train(CONFIG)
+    study.run().evaluate()
+
+
+CASES = [(file, damage) for file in STATE for damage in DAMAGE]
+
+
+@pytest.mark.parametrize("file", STATE)
+def test_a_damaged_file_is_named_or_of_no_consequence(made, tmp_path, file):
+    """Those commands that take no time; `split` and `slices` write, so each works on a copy."""
+    if not list(made.glob(file)):
+        pytest.skip("not in this study")
+    root = tmp_path / "study"
+    shutil.copytree(made, root)
+    answers = {args: tried(args, made)[2] for args in (("status",), ("evaluate",))}
+    answers[("status",)] = None  # it says what is damaged
+    answers[("split",)] = None
+    path = next(root.glob(file))
+    content, wrong = path.read_bytes(), []
+    for name, damage in DAMAGE.items():
+        for args, before in answers.items():
+            path.write_bytes(damage(content))
+            found = judge(args, root, path, before)
+            if found:
+                wrong.append(f"{file}, {name}, {args[0]}: {found}")
+            if args != ("status",):
+                shutil.rmtree(root)
+                shutil.copytree(made, root)
+    assert wrong == []
+
+
+def everything(root: Path, only="", these="status check slices split evaluate report export compare"):
+    """Every way on every file, or on those with ``only`` in their names, with every command, or ``these``."""
+    bundle = ("--out", str(root.parent / "bundle"))
+    commands = [(name, *(bundle if name == "export" else ())) for name in these.split()]
+    scratch = root.parent / "scratch"
+    for file in STATE:
+        if only not in file or not list(root.glob(file)):
+            continue
+        for name, damage in DAMAGE.items():
+            for args in commands:
+                shutil.rmtree(scratch, ignore_errors=True)
+                shutil.rmtree(root.parent / "bundle", ignore_errors=True)
+                shutil.copytree(root, scratch)
+                path = next(scratch.glob(file))
+                path.write_bytes(damage(path.read_bytes()))
+                found = judge(args, scratch, path, None)
+                if found:
+                    print(f"{file}, {name}, {args[0]}: {found}", flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    if not folder.exists():
+        finish(make_study(folder, 8))
+        Study(folder).run().report()
+    everything(folder, *sys.argv[2:])

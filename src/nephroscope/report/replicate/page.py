@@ -152,7 +152,8 @@ def three_bullets(found: Replication) -> list[str]:
         f"The same network without the leak, on {counted_noun(n, 'new patient')}: {with_interval(twin['accuracy'])}. "
         f"Difference: {with_interval(gap)}.",
         f"{counted_noun(len(found.cases), 'test case')}, used by neither for training: "
-        f"{with_interval(tests.paper['accuracy'])} and {with_interval(tests.twin['accuracy'])} classified correctly.",
+        f"the proportion classified correctly is {with_interval(tests.paper['accuracy'])}, as the twin "
+        f"{with_interval(tests.twin['accuracy'])}.",
         shuffled,
     ]
 

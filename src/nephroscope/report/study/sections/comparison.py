@@ -269,7 +269,7 @@ def counted_value(value: float | None, n: int, unit: str) -> str | Cell:
 def roc_of_networks(content: ComparisonDocument, answers: Sequence[KeptAnswer]) -> Figure:
     """ROC by case of every network and, dashed, of the best baseline: of the positive subtype."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.4, 4.2), layout="constrained")
+        figure = Figure(figsize=(3.9, 4.2), layout="constrained")
         axes = figure.subplots()
         axes.plot([0, 1], [0, 1], color=GRID, lw=1)
         for i, row in enumerate(_best(content)):
@@ -293,7 +293,7 @@ def forest_plot(content: ComparisonDocument) -> Figure:
     rows = [row for row in content.first.candidates if row.figures["auc"].value is not None]
     shuffled = {row.name: row.auc.value for row in content.control}
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 0.9 + 0.34 * len(rows)), layout="constrained")
+        figure = Figure(figsize=(5.6, 0.9 + 0.34 * len(rows)), layout="constrained")
         axes = figure.subplots()
         axes.axvline(0.5, color=QUIET, lw=0.8, ls=(0, (4, 2)))
         for y, row in enumerate(rows):

@@ -88,7 +88,7 @@ class UnplacedRoi:
         query = TumorQuery.tumor(self.case_id, where, self.tumor_label, self.tumor_name)
         findings: list[Finding] = []
         if kind == "dicom":
-            voxels, findings = _dicom_tumor(self.path, ct, query)
+            voxels, findings = read_opened(read_dicom_roi(self.path, where), ct, query)
         elif kind == "png":
             voxels = _png_tumor(self.path, ct, query)
         else:
@@ -264,11 +264,15 @@ def _refuse_the_ct(path: Path, ct: CTVolume, where: str) -> None:
     )
 
 
-def _dicom_tumor(path: Path, ct: CTVolume, query: TumorQuery) -> tuple[npt.NDArray[np.bool_], list[Finding]]:
+def read_opened(roi: Any, ct: CTVolume, query: TumorQuery) -> tuple[npt.NDArray[np.bool_], list[Finding]]:
+    """Voxels (S, R, C) of one segment or contour of a SEG or RTSTRUCT that `read_dicom_roi` opened, and findings.
+
+    Raises:
+        RoiError: It is damaged, does not lie on this CT, or does not hold what is asked for.
+    """
     from nephroscope.imaging.masks.rtstruct import read_rtstruct
     from nephroscope.imaging.masks.seg import read_seg
 
-    roi = read_dicom_roi(path, query.where)
     with refusing_damage(query.where):
         return (read_seg if roi.Modality == "SEG" else read_rtstruct)(roi, ct, query)
 
@@ -279,12 +283,17 @@ def dicom_segments(path: Path, where: str) -> list[Segment]:
     Raises:
         RoiError: The file is damaged or neither of them.
     """
+    roi = read_dicom_roi(path, where)
+    with refusing_damage(where):
+        return segments_of(roi)
+
+
+def segments_of(roi: Any) -> list[Segment]:
+    """The segments of a SEG, or the ROIs of an RTSTRUCT, that `read_dicom_roi` opened."""
     from nephroscope.imaging.masks.rtstruct import rtstruct_segments
     from nephroscope.imaging.masks.seg import seg_segments
 
-    roi = read_dicom_roi(path, where)
-    with refusing_damage(where):
-        return seg_segments(roi) if roi.Modality == "SEG" else rtstruct_segments(roi)
+    return seg_segments(roi) if roi.Modality == "SEG" else rtstruct_segments(roi)
 
 
 def read_dicom_roi(path: Path, where: str) -> Any:

@@ -1,19 +1,19 @@
 """Read organ masks of other programs: kidneys, vessels and more on the CT's grid, with one set of names."""
 
 import re
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import RoiError
-from nephroscope.imaging.files import GZIP, LABEL_MAPS, file_kind, safe_name
-from nephroscope.imaging.masks.label_map import read_label_map
+from nephroscope.imaging.files import LABEL_MAPS, file_kind, safe_name
+from nephroscope.imaging.masks.label_map import named_values, read_label_map
 from nephroscope.imaging.masks.resample import fit_to_ct
-from nephroscope.imaging.masks.segments import LabelMap, Segment, TumorQuery, listed, values_in
-from nephroscope.imaging.read import dicom_segments, read_roi
+from nephroscope.imaging.masks.segments import LabelMap, Segment, TumorQuery, labels_of, listed, values_in
+from nephroscope.imaging.read import read_dicom_roi, read_opened, refusing_damage, segments_of
 from nephroscope.records import ChosenCase, CTVolume
 from nephroscope.records.settings import READERS
 
@@ -30,9 +30,6 @@ CODES = {
     "78961009": "spleen",
 }
 SUFFIXES = (".nii.gz", ".nii", ".nrrd")
-# TotalSegmentator stores the names of label values in the NIfTI header, as Connectome Workbench does.
-NAMED_VALUE = re.compile(rb'<Label\b[^>]*\bKey="(\d{1,5})"[^>]*>(?:<!\[CDATA\[)?\s*([\w .-]{1,60})')
-HEADER_END = 200_000  # bytes searched for names of values
 
 
 def read_organs(path: Path, volume: CTVolume, case_id: str) -> Organs:
@@ -54,9 +51,9 @@ def read_organs(path: Path, volume: CTVolume, case_id: str) -> Organs:
     )
 
 
-def _read(path: Path, volume: CTVolume, query: TumorQuery) -> Organs:
+def _read(path: Path, volume: CTVolume, query: TumorQuery, needed: str = "") -> Organs:
     found: Organs = {}
-    for name, mask in _masks(path, volume, query):
+    for name, mask in _masks(path, volume, query, needed):
         if mask.any():
             found[name] = found[name] | mask if name in found else mask
     sides = [found[name] for name in ("kidney_left", "kidney_right", "kidney") if name in found]
@@ -78,19 +75,17 @@ def organs_of(case: ChosenCase, volume: CTVolume) -> Organs:
         return {}
     where = f"case {case.case_id}, ROI {safe_name(roi.path, case.case_id)}"
     try:
-        return _read(roi.path, volume, TumorQuery(case_id=case.case_id, where=where, label=roi.label))
+        query = TumorQuery(case_id=case.case_id, where=where, label=roi.label)
+        return _read(roi.path, volume, query, needed="kidney")
     except RoiError:  # it holds a tumor and no organ that has a name here
         return {}
 
 
 def _may_hold_kidneys(roi: Path, tumor_label: int) -> bool:
-    """False when the file names no kidney and does not have to be read again."""
+    """False when the header of the file shows that it names no kidney."""
     kind = file_kind(roi)
-    if kind == "dicom":
-        return any(organ.startswith("kidney") for organ, _ in _named(dicom_segments(roi, "ROI")))
-    return kind in LABEL_MAPS and (
-        KITS.get(tumor_label) == "tumor" or kind == "nrrd" or any(_named_values(roi))
-    )
+    named = KITS.get(tumor_label) == "tumor" or kind == "nrrd"
+    return kind == "dicom" or (kind in LABEL_MAPS and (named or any(named_values(roi))))
 
 
 def organ_of(name: str, codes: Iterable[str] = ()) -> str:
@@ -109,17 +104,19 @@ def organ_of(name: str, codes: Iterable[str] = ()) -> str:
     return next(iter([*plain, *by_code]), "")
 
 
-def _masks(path: Path, volume: CTVolume, query: TumorQuery) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
+def _masks(
+    path: Path, volume: CTVolume, query: TumorQuery, needed: str
+) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
     if path.is_dir():
         yield from _folder(path, volume, query)
     elif file_kind(path) in LABEL_MAPS:
         stored = read_label_map(path, query.where)
-        for organ, layer, value in _labels(path, stored, query):
+        for organ, layer, value in _labels(stored, query):
             mask = stored.layers[layer] == value
             if mask.any():
                 yield organ, fit_to_ct(mask, stored.affine, volume.geometry, query)[0]
     else:
-        yield from _segments(path, volume, query)
+        yield from _segments(path, volume, query, needed)
 
 
 def _folder(folder: Path, volume: CTVolume, query: TumorQuery) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
@@ -138,25 +135,32 @@ def _folder(folder: Path, volume: CTVolume, query: TumorQuery) -> Iterator[tuple
             yield name, fit_to_ct(mask, stored.affine, volume.geometry, query)[0]
 
 
-def _labels(path: Path, stored: LabelMap, query: TumorQuery) -> list[tuple[str, int, int]]:
+def _labels(stored: LabelMap, query: TumorQuery) -> list[tuple[str, int, int]]:
     """Organ, layer and value of the labels of a label map."""
-    segments = stored.segments or tuple(_named_values(path))
-    if not segments:
-        values = {int(value) for layer in stored.layers for value in np.unique(layer)}
-        if KITS.get(query.label) == "tumor" and values <= {0, *KITS}:
-            return [(KITS[value], 0, value) for value in sorted(values - {0})]
+    if not stored.segments:
+        values = sorted({value for layer in stored.layers for value in labels_of(layer)})
+        if KITS.get(query.label) == "tumor" and KITS.keys() >= set(values):
+            return [(KITS[value], 0, value) for value in values]
         raise query.refusal(
             expected="named values, or those of KiTS: 1 kidney, 2 tumor, 3 cyst",
             found=f"values without names: {values_in(stored)}",
             remedy="give one mask per organ (kidney_left.nii.gz ...), or a label map with names",
         )
-    return [(organ, s.layer, s.number) for organ, s in _some(segments, query)]
+    return [(organ, s.layer, s.number) for organ, s in _some(stored.segments, query)]
 
 
-def _segments(path: Path, volume: CTVolume, query: TumorQuery) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
-    for organ, segment in _some(dicom_segments(path, query.where), query):
-        name = segment.name or next(iter(segment.codes), "")
-        yield organ, read_roi(path, volume, query.case_id, segment.number, name).voxels
+def _segments(
+    path: Path, volume: CTVolume, query: TumorQuery, needed: str = ""
+) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
+    """The organs in a SEG or RTSTRUCT, which is read once; none when no name begins with ``needed``."""
+    opened = read_dicom_roi(path, query.where)
+    with refusing_damage(query.where):
+        segments = segments_of(opened)
+    if not any(organ.startswith(needed) for organ, _ in _some(segments, query)):
+        return
+    for organ, segment in _some(segments, query):
+        asked = replace(query, label=segment.number, name="", exact=True)
+        yield organ, read_opened(opened, volume, asked)[0]
 
 
 def _named(segments: Iterable[Segment]) -> list[tuple[str, Segment]]:
@@ -175,13 +179,3 @@ def _some(segments: Sequence[Segment], query: TumorQuery) -> list[tuple[str, Seg
             remedy="give the file that holds the kidneys",
         )
     return found
-
-
-def _named_values(path: Path) -> Iterator[Segment]:
-    """Names of label values in the header of a NIfTI label map."""
-    with path.open("rb") as file:
-        start = file.read(HEADER_END)
-    if start.startswith(GZIP):
-        start = zlib.decompressobj(31).decompress(start, HEADER_END)
-    for number, name in NAMED_VALUE.findall(start):
-        yield Segment(number=int(number), name=name.decode("ascii").strip())

@@ -7,6 +7,8 @@ unpacked here, so that no more is unpacked than the header announces, and nothin
 import bz2
 import gzip
 import re
+import zlib
+from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -17,7 +19,7 @@ import numpy.typing as npt
 
 from nephroscope.base.errors import RoiError, SeriesError
 from nephroscope.base.limits import parse_json
-from nephroscope.imaging.files import FILE_DAMAGE, DamageError, damage_words, file_kind
+from nephroscope.imaging.files import FILE_DAMAGE, GZIP, DamageError, damage_words, file_kind
 from nephroscope.imaging.grid import canonical_grid
 from nephroscope.imaging.masks.resample import fit_to_ct
 from nephroscope.imaging.masks.segments import (
@@ -59,6 +61,9 @@ TYPES = {
     "f8": "double",
 }
 TEXT = ("ascii", "text", "txt")
+# TotalSegmentator stores the names of label values in the NIfTI header, as Connectome Workbench does.
+NAMED_VALUE = re.compile(rb'<Label\b[^>]*\bKey="(\d{1,5})"[^>]*>(?:<!\[CDATA\[)?\s*([^<\]]{1,80})')
+HEADER_END = 200_000  # bytes searched for names of values
 MITK_LABELS = "org.mitk.multilabel.segmentation.labelgroups"
 MOST_HEADER_BYTES = 4 * 1024 * 1024
 MOST_TEXT_PER_VOXEL = 32
@@ -155,8 +160,22 @@ def _read_nifti(path: Path, most: int) -> LabelMap:
     placed = all(doubt.code != "orientation-unknown" for doubt in stored.findings)
     layer, doubts = _whole_numbers(stored.values, path.name)
     return LabelMap(
-        layers=(layer,), affine=stored.affine, placed=placed, findings=(*stored.findings, *doubts)
+        layers=(layer,),
+        affine=stored.affine,
+        segments=tuple(named_values(path)),
+        placed=placed,
+        findings=(*stored.findings, *doubts),
     )
+
+
+def named_values(path: Path) -> Iterator[Segment]:
+    """Names of label values in the header of a NIfTI label map."""
+    with path.open("rb") as file:
+        start = file.read(HEADER_END)
+    if start.startswith(GZIP):
+        start = zlib.decompressobj(31).decompress(start, HEADER_END)
+    for number, name in NAMED_VALUE.findall(start):
+        yield Segment(number=int(number), name=name.decode("utf-8", "replace").strip())
 
 
 def _read_nrrd(path: Path, most: int) -> LabelMap:

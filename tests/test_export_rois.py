@@ -19,8 +19,9 @@ from nephroscope.intake.export.cases import DicomOptions, import_dicom, look_int
 from nephroscope.intake.export.roi_files import find_roi_files
 from nephroscope.intake.export.series_table import add_to_series_table
 from nephroscope.intake.labels.rows import LabelRow
+from nephroscope.intake.labels.whose_roi import tumor_unsaid
 from nephroscope.records import ChoiceRule
-from one_series import flat
+from one_series import flat, one_series
 from phantoms import (
     SHAPE,
     box_affine,
@@ -435,6 +436,21 @@ def test_a_file_of_a_kind_that_is_not_read_is_named_where_it_is_missed(tmp_path,
     assert "files-not-read" in codes(result)
     (excluded,) = result.exclusions
     assert f", and {name} is of a kind that is not read: save it as .nii.gz, .nrrd or" in excluded.reason
+
+
+def test_an_import_says_when_nothing_says_which_segment_is_the_tumor(tmp_path):
+    drawn(tmp_path / "x", "P1", IM_1=("Segment_1", "Segment_2"))
+    drawn(tmp_path / "x", "P2", IM_2=("Kidney", "Tumor"))
+    write_nifti((box_tumor() * 2 + np.roll(box_tumor(), 20, 2)).astype(np.uint8), tmp_path / "P3.nii.gz")
+    cases = [*bring(tmp_path / "x").cases]
+    cases.append(
+        one_series(case_id="P3", patient_id="P3", image=tmp_path, roi=tmp_path / "P3.nii.gz", format="nifti")
+    )
+    (told,) = tumor_unsaid(cases)
+    assert (told.code, told.severity) == ("roi-tumor-unsaid", "warning")
+    assert "(P1: 1 Segment 1, 2 Segment 2; P3: 1, 2)" in told.message
+    said = [replace(case, rois=[replace(roi, name="#2") for roi in case.rois]) for case in cases]
+    assert tumor_unsaid(said) == []
 
 
 @pytest.mark.parametrize("kind", ["nifti", "image"])

@@ -332,6 +332,30 @@ def test_voxels_at_the_end_of_the_file_are_read(tmp_path):
         tumor_in(nrrd_bytes(None, "gzip", packed, byte_skip="-1"), tmp_path)
 
 
+def with_names(path, **names):
+    """As Connectome Workbench and TotalSegmentator write names of values: in an extension of the NIfTI header."""
+    import nibabel
+
+    image = nibabel.load(path)
+    labels = "".join(f'<Label Key="{key[1:]}" Red="1">{name}</Label>' for key, name in names.items())
+    text = f"<CaretExtension><LabelTable>{labels}</LabelTable></CaretExtension>".encode()
+    image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", text))
+    nibabel.save(nibabel.Nifti1Image(np.asanyarray(image.dataobj), image.affine, image.header), path)
+    return path
+
+
+def test_names_in_a_nifti_header_choose_the_tumor(tmp_path):
+    path = with_names(write_nifti(labels(), tmp_path / "m.nii.gz"), _1="Niere", _2="Nierentumor")
+    assert np.array_equal(read_roi(path, box_volume(), "P1").voxels, box_tumor())
+    assert np.array_equal(read_roi(path, box_volume(), "P1", 1, "niere").voxels, labels() == KIDNEY)
+    assert roi_names(path) == ["1 Niere", "2 Nierentumor"]
+    path = with_names(write_nifti(labels(), tmp_path / "n.nii.gz"), _1="kidney_left", _2="kidney_right")
+    with pytest.raises(RoiError, match="none called a tumor among 1 kidney_left, 2 kidney_right"):
+        read_roi(path, box_volume(), "P1")
+    with pytest.raises(RoiError, match="expected a segment that is the tumor, found 1 kidney_left"):
+        read_roi(path, box_volume(), "P1", 2)
+
+
 # ---- what is refused
 
 

@@ -2,6 +2,7 @@
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 
 from nephroscope.base.errors import RoiError
@@ -160,6 +161,20 @@ def test_a_seg_with_kidney_and_tumor_needs_no_other_file(tmp_path):
     assert np.array_equal(organs_of(case_with(both, 1), volume)["kidney"], LEFT)
     alone = write_seg(images, {"Mass": box_tumor()}, tmp_path / "alone")
     assert organs_of(case_with(alone, 1), volume) == {}
+
+
+def test_a_seg_of_many_organs_is_opened_once(tmp_path, monkeypatch):
+    images = dicom_slices()
+    volume = read_dicom_series(write_slices(images, tmp_path / "ct"))
+    names = ("Left kidney", "Right kidney", "Aorta", "Liver", "Spleen", "Tumor")
+    masks = {name: np.roll(box_tumor(), 3 * n, axis=2) for n, name in enumerate(names)}
+    path = write_seg(images, masks, tmp_path / "seg")
+    opened, read = [], pydicom.dcmread
+    monkeypatch.setattr(pydicom, "dcmread", lambda *a, **k: opened.append(1) or read(*a, **k))
+    found = organs_of(case_with(path, 1), volume)
+    assert len(opened) == 1
+    assert np.array_equal(found["spleen"], masks["Spleen"])
+    assert np.array_equal(found["kidney"], masks["Left kidney"] | masks["Right kidney"])
 
 
 def test_a_mask_image_beside_a_volume_of_one_slice_holds_no_kidneys(tmp_path):

@@ -49,6 +49,7 @@ MEANINGS = {
     "files-not-read": "files of kinds that are not read lie in the folder",
     "roi-frame-differs": "ROI and CT name different frames of reference",
     "roi-labels-rounded": "labels that were not quite whole numbers were rounded",
+    "roi-tumor-unsaid": "several segments, and none is called a tumor",
     "roi-several-tumors": "several segments are called a tumor; the named one was used",
     "roi-orphan": "ROI files for a CT that is not in the export",
     "roi-other-patient": "ROI files of a CT with another PatientID",

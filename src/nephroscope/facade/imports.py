@@ -13,6 +13,7 @@ from nephroscope.base.files import copy_file, digest_of
 from nephroscope.base.lock import writes
 from nephroscope.base.tables import names
 from nephroscope.intake.labels.pathology import load_pathology, write_pathology
+from nephroscope.intake.labels.whose_roi import tumor_unsaid
 from nephroscope.intake.public.same_patients import drop_known_patients
 from nephroscope.records import Case, ChoiceRule, Cohort, Exclusion, Finding, Findings
 from nephroscope.records.settings import Settings
@@ -260,7 +261,8 @@ class StudyImports:
         cases, dropped, shared = drop_known_patients(cases, before)
         known = sorted(case.case_id for case in cases if before and case.case_id in before.by_id)
         cases = [case for case in cases if not (before and case.case_id in before.by_id)]
-        exclusions, findings = (*exclusions, *dropped), (*findings, *shared, *_kept(known))
+        exclusions = (*exclusions, *dropped)
+        findings = (*findings, *shared, *_kept(known), *tumor_unsaid(cases))
         exclusions = [replace(one, source=source) for one in exclusions]
         earlier = [one for one in (before.exclusions if before else ()) if not source or one.source != source]
         again = {case.case_id for case in cases} | {one.case_id for one in exclusions}

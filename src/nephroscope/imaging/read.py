@@ -14,7 +14,7 @@ import numpy.typing as npt
 from nephroscope.base.errors import RoiError, SeriesError, StudyError
 from nephroscope.imaging.files import LABEL_MAPS, damage_words, file_kind, safe_name
 from nephroscope.imaging.grid import describe
-from nephroscope.imaging.masks.segments import MOST_LISTED, Segment, TumorQuery
+from nephroscope.imaging.masks.segments import MOST_LISTED, Segment, TumorQuery, segments_in
 from nephroscope.imaging.nifti import read_nifti
 from nephroscope.imaging.slice_images import (
     label_missing,
@@ -147,19 +147,24 @@ def roi_names(path: Path) -> list[str]:
     Raises:
         RoiError: The file is missing, damaged or not an ROI.
     """
-    kind, where = _roi_kind(path)
-    if kind == "dicom":
-        segments = dicom_segments(path, where)
-    elif kind == "png":
-        return _values(read_label_image(path, where))
-    else:
-        from nephroscope.imaging.masks.label_map import read_label_map
+    return [f"{segment.number} {segment.name}".strip() for segment in roi_segments(path)]
 
-        stored = read_label_map(path, where)
-        segments = list(stored.segments)
-        if not segments:
-            return _values(*stored.layers)
-    return [f"{segment.number} {segment.name}".strip() for segment in segments]
+
+def roi_segments(path: Path, case_id: str = "") -> list[Segment]:
+    """The segments, contours or labels of an ROI file.
+
+    Raises:
+        RoiError: The file is missing, damaged or not an ROI.
+    """
+    kind, where = _roi_kind(path, case_id)
+    if kind == "dicom":
+        return dicom_segments(path, where)
+    if kind == "png":
+        values = np.unique(read_label_image(path, where)).tolist()
+        return [Segment(number=int(value), name="") for value in values if value]
+    from nephroscope.imaging.masks.label_map import read_label_map
+
+    return segments_in(read_label_map(path, where), TumorQuery(case_id=case_id, where=where))
 
 
 def read_case_ct(case: ChosenCase) -> CTVolume:
@@ -373,8 +378,3 @@ def _png_tumor(path: Path, ct: CTVolume, query: TumorQuery) -> npt.NDArray[np.bo
     if not voxels.any():
         raise label_missing(query.where, label, values)
     return voxels
-
-
-def _values(*layers: npt.NDArray[Any]) -> list[str]:
-    values = {int(value) for layer in layers for value in np.unique(layer)}
-    return [str(value) for value in sorted(values - {0})]

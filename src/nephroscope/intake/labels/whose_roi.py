@@ -6,8 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from nephroscope.base.errors import RoiError
+from nephroscope.base.text import counted_noun, first_few
+from nephroscope.imaging.masks.segments import UNSAID
+from nephroscope.imaging.read import roi_segments
 from nephroscope.intake.labels.rows import LabelRow
+from nephroscope.intake.safe_text import clean_text
+from nephroscope.records import Case, Finding, warning
 from nephroscope.records.cohort import Reason
+
+MOST_READ = 5  # ROI files that an import reads
 
 
 class NamedRoi(Protocol):
@@ -121,6 +129,36 @@ def _choose(
     if len(set(chosen.values())) < len(rows):
         return {}, Reason(f"{n} label rows ({listed}) for one CT volume name the same ROI", "whose-roi")
     return chosen, ""
+
+
+def tumor_unsaid(cases: Sequence[Case]) -> list[Finding]:
+    """A warning when ROI files hold several segments or labels and nothing says which is the tumor.
+
+    Only the first files are looked at; `check` looks at all.
+    """
+    asked = [
+        (case.case_id, roi.path)
+        for case in cases
+        for roi in case.rois
+        if not roi.name and roi.label == UNSAID and roi.path.is_file()
+    ][:MOST_READ]
+    unsaid: dict[str, list[str]] = {}
+    for case_id, path in asked:
+        try:
+            segments = roi_segments(path, case_id)
+        except RoiError:
+            continue
+        if len(segments) > 1 and not any(segment.says_tumor or segment.says_lesion for segment in segments):
+            told = [f"{segment.number} {clean_text(segment.name)}".strip() for segment in segments]
+            unsaid.setdefault(case_id, told)
+    if not unsaid:
+        return []
+    listed = "; ".join(f"{case_id}: {first_few(told)}" for case_id, told in unsaid.items())
+    text = (
+        f"{counted_noun(len(unsaid), 'case')} of the first {len(asked)} will be refused: of several segments none is "
+        f"called a tumor ({listed}); fill tumor_label or tumor_name in the label table"
+    )
+    return [warning("roi-tumor-unsaid", text)]
 
 
 def find_beside(path: Path | None, near: Sequence[Path]) -> Path | None:

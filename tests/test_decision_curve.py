@@ -189,7 +189,7 @@ def test_achieved_sensitivity_is_near_the_wanted_one_and_has_an_interval():
     found = operating_point_at(predictions(2000), "PRCC", 0.9, CONFIG)[0].achieved
     assert found["sensitivity"].low < 0.9 < found["sensitivity"].high
     assert 0.2 < found["specificity"].value < 0.8
-    assert "patient bootstrap" in found["sensitivity"].method  # two cases a patient
+    assert "Korn and Graubard" in found["sensitivity"].method  # two cases a patient
 
 
 def test_one_fold_has_no_others():

@@ -128,15 +128,33 @@ def test_kappa_is_scikit_learns():
 
 def test_kappa_without_disagreement_or_without_a_second_label():
     agreed = compare_labels(["a", "b", "a"], ["a", "b", "a"], ["1", "2", "3"], CONFIG)
-    assert (agreed.kappa.value, agreed.kappa.low) == (1.0, None)
-    assert "no disagreement" in agreed.kappa.method
+    assert (agreed.kappa.value, agreed.kappa.high) == (1.0, 1.0)
+    assert -0.5 <= agreed.kappa.low < 0.3  # three cases
+    assert "Donner and Eliasziw" in agreed.kappa.method
     assert agreed.agreement.low < 1
     one_label = compare_labels(["a", "b", "a"], ["a", "a", "a"], ["1", "2", "3"], CONFIG)
-    assert (one_label.kappa.value, one_label.kappa.low) == (0.0, None)
-    assert one_label.kappa.method.startswith("no interval: a reading gives one label to every case")
+    assert (one_label.kappa.value, one_label.kappa.low < 0 < one_label.kappa.high) == (0.0, True)
     opposed = compare_labels(["a", "b"] * 2, ["b", "a"] * 2, ["1", "2", "3", "4"], CONFIG)
-    assert (opposed.kappa.value, opposed.kappa.low) == (-1.0, None)
-    assert opposed.kappa.method.startswith("no interval: no agreement to estimate it from")
+    assert (opposed.kappa.value, opposed.kappa.low) == (-1.0, -1.0)
+    assert opposed.kappa.high < 0
+
+
+def test_kappa_of_few_cases_is_where_the_pairs_no_longer_fit():
+    """Donner and Eliasziw 1992: at each limit the chi-squared of the three kinds of pairs is 3.84."""
+    first, second = "aaaaaaabbbbbbbbbba", "aaaaaabbbbbbbbbbab"
+    found = compare_labels(list(first), list(second), [str(i) for i in range(18)], CONFIG).kappa
+    both = sum(a == b == "a" for a, b in zip(first, second, strict=True))
+    apart = sum(a != b for a, b in zip(first, second, strict=True))
+    share = (2 * both + apart) / 36
+    for kappa in (found.low, found.high):
+        spread = share * (1 - share)
+        expected = [share**2 + spread * kappa, 2 * spread * (1 - kappa), (1 - share) ** 2 + spread * kappa]
+        counts = [both, apart, 18 - both - apart]
+        misfit = sum((k - 18 * e) ** 2 / (18 * e) for k, e in zip(counts, expected, strict=True))
+        assert misfit == pytest.approx(3.841459, abs=1e-3)
+
+
+def test_kappa_that_is_undefined():
     alike = compare_labels(["a", "a"], ["a", "a"], ["1", "1"], CONFIG)
     assert alike.kappa.value is None
     assert "one and the same label" in alike.kappa.method

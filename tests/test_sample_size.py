@@ -4,16 +4,24 @@ import json
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from nephroscope.base.errors import ConfigError
 from nephroscope.cli import run
 from nephroscope.facade.study import Study
+from nephroscope.records import EvaluationConfig
 from nephroscope.statistics import sample_size
+from nephroscope.statistics.auc import compare_aucs
 from nephroscope.statistics.intervals import hanley_mcneil, wilson
+from nephroscope.statistics.metrics import auc
 from nephroscope.statistics.sample_size import (
+    Comparison,
     auc_plan,
+    binormal_variance,
     patients_for_auc,
+    patients_for_calibration,
     patients_for_difference,
+    patients_for_readers,
     patients_for_share,
     power_of_difference,
 )
@@ -93,12 +101,66 @@ def test_planned_difference_has_the_wanted_power_and_no_less():
     yes, no = patients_for_difference((0.80, 0.88), power=0.8, correlation=0.4, ratio=0.9)
 
     def power(n):
-        v1, v2 = (hanley_mcneil(a, n, int(np.ceil(n * 0.9 - 1e-9))) for a in (0.80, 0.88))
-        return power_of_difference(0.08, 2 * v1 * 0.6, v1 + v2 - 0.8 * (v1 * v2) ** 0.5)
+        v1, v2 = (binormal_variance(a, n, int(np.ceil(n * 0.9 - 1e-9))) for a in (0.80, 0.88))
+        variance = v1 + v2 - 0.8 * (v1 * v2) ** 0.5
+        return power_of_difference(0.08, variance, variance)
 
     assert power(yes) >= 0.8 > power(yes - 1)
     assert no == int(np.ceil(yes * 0.9 - 1e-9))
     assert patients_for_difference((0.80, 0.88), correlation=0.8)[0] < yes
+    assert patients_for_difference((0.80, 0.88), correlation=0.4, ratio=0.9, n_folds=5)[0] > 2.2 * yes
+
+
+@pytest.mark.parametrize("aucs", [(0.80, 0.88), (0.85, 0.95)])
+def test_planned_difference_is_shown_in_as_many_studies(aucs):
+    """Normal scores of correlation 0.55, whose AUCs have about 0.5; before, 0.94 and more at a high AUC."""
+    yes, no = patients_for_difference(aucs, power=0.8, correlation=0.5)
+    rng, y, shown = np.random.default_rng(2), np.arange(yes + no) < yes, 0
+    away = np.array([norm.ppf(auc) * 2**0.5 for auc in aucs])
+    for _ in range(150):
+        shared, own = rng.normal(size=yes + no), rng.normal(size=(2, yes + no))
+        scores = 0.55**0.5 * shared + 0.45**0.5 * own + away[:, None] * y
+        p = compare_aucs(scores[0], scores[1], y, None, EvaluationConfig(), bootstrap=False).p
+        shown += p < 0.05
+    assert 0.68 < shown / 150 < 0.91
+
+
+def test_binormal_variance_is_that_of_simulated_aucs():
+    rng, y = np.random.default_rng(3), np.arange(50) < 20
+    found = [auc(rng.normal(norm.ppf(0.9) * 2**0.5 * y, 1.0), y) for _ in range(3000)]
+    assert binormal_variance(0.9, 20, 30) == pytest.approx(np.var(found), rel=0.1)
+
+
+def test_cross_validated_interval_needs_more_patients():
+    one, several = patients_for_auc(0.85, 0.1), patients_for_auc(0.85, 0.1, n_folds=5)
+    assert several.n == pytest.approx(2.25 * one.n, rel=0.02)
+    assert several.width <= 0.1 + 1e-9
+
+
+def test_patients_for_calibration_are_rileys():
+    """O:E at prevalence 0.018: (1 - 0.018) / (0.018 SE^2), where exp(1.96 SE) - exp(-1.96 SE) is the width, 0.2.
+
+    The slope's number is checked by simulation of its information.
+    """
+    found = patients_for_calibration(0.8, 0.018, 0.2)
+    se = np.arcsinh(0.1) / norm.ppf(0.975)
+    assert found.n_observed_expected == int(np.ceil((1 - 0.018) / (0.018 * se**2)))
+    rng = np.random.default_rng(4)
+    spread = 2**0.5 * norm.ppf(0.8)
+    yes = rng.random(400_000) < 0.018
+    odds = np.log(0.018 / 0.982) + np.where(yes, 1, -1) * spread**2 / 2 + spread * rng.normal(size=yes.size)
+    p = 1 / (1 + np.exp(-odds))
+    a, b, c = (np.mean(p * (1 - p) * odds**k) for k in range(3))
+    assert found.n_slope == pytest.approx(a / (a * c - b * b) / (0.1 / norm.ppf(0.975)) ** 2, rel=0.02)
+    assert found.n == max(found.n_slope, found.n_observed_expected)
+
+
+def test_more_readers_need_fewer_patients_down_to_a_floor():
+    plan = Comparison(aucs=(0.80, 0.88))
+    few, many = (patients_for_readers(plan, j)[0] for j in (4, 12))
+    assert many < few
+    with pytest.raises(ConfigError, match="--readers"):
+        patients_for_readers(plan, 2, spread=0.2)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +200,7 @@ def test_plan_command(capsys):
     assert data["needed"]["n_positive"] == data["needed"]["n_negative"] == 117
     assert data["needed"]["width"] <= 0.1
     assert data["sensitivity"]["n_positive"] == 286
-    assert data["difference"]["n_positive"] > 200
+    assert data["difference"]["n_positive"] > 150
     widths = [row["width"] for row in data["table"]]
     assert widths == sorted(widths, reverse=True)
     assert run(["plan", "--auc", "0.85"]) == 0

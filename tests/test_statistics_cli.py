@@ -78,7 +78,7 @@ def test_auc_of_asah(asah_csv, capsys):
         plain = row["intervals"]["delong"]
         assert (plain["value"], plain["low"], plain["high"]) == pytest.approx(numbers, abs=5e-5)
         assert row["auc"] == row["intervals"][row["headline"]]
-        assert row["headline"] == "delong_logit"
+        assert row["headline"] == ("widened" if row["score"] == "wfns" else "delong_logit")
         assert row["roc"]["fpr"][0] == row["roc"]["tpr"][0] == 0
         fpr, tpr = np.array(row["roc"]["fpr"]), np.array(row["roc"]["tpr"])
         assert np.diff(fpr) @ (tpr[1:] + tpr[:-1]) / 2 == pytest.approx(row["auc"]["value"])
@@ -146,13 +146,14 @@ def test_slices_take_truth_and_patient_from_the_cases(table, capsys):
     found = told(capsys, "auc", slices, "--labels", cases, "--positive", "ChRCC")
     assert (found["rows"], found["patients"], found["patient_column"]) == (24, 4, "patient_id")
     assert [row["score"] for row in found["scores"]] == ["p_ChRCC"]
-    assert set(found["intervals"]) == {"obuchowski", "obuchowski_logit", "patient_bootstrap"}
-    assert found["headline"] == "obuchowski_logit"
+    assert set(found["intervals"]) == {"obuchowski", "obuchowski_logit", "patient_bootstrap", "newcombe"}
+    assert found["headline"] == "newcombe"  # four patients
     assert found["auc"]["unit"] == "image"
     assert "rows of one patient are not independent" in found["notes"][0]
     asked = ("--positive", "ChRCC", "--score", "p_ChRCC", "slice_index")
     compared = told(capsys, "compare", slices, "--labels", cases, *asked)
-    assert compared["method"] == "Obuchowski 1997, rows clustered by patient"
+    assert compared["difference"]["method"].startswith("Obuchowski 1997, rows clustered by patient")
+    assert compared["method"] == "ranks exchanged within patients at random"
     assert compared["difference"]["n"] == 4
 
 
@@ -238,13 +239,14 @@ def test_mcnemar_finds_the_two_columns_that_hold_the_words_of_the_truth(table, c
     assert "--call: expected two columns of calls other than the truth" in refused(capsys, "mcnemar", digits)
 
 
-def test_mcnemar_of_two_tumors_a_patient_gives_no_p(table, capsys):
+def test_mcnemar_of_two_tumors_a_patient_goes_by_patient(table, capsys):
     rows = [f"c{i},P{i // 2},{i % 2},{(i + 1) // 3 % 2},{i % 2 if i % 5 else 1}" for i in range(12)]
     path = table("\n".join(["case,patient,truth,a,b", *rows]))
     found = told(capsys, "mcnemar", path, "--call", "a", "b")
-    assert (found["p"], found["clustered"]) == (None, True)
-    assert found["method"] == "no exact test: rows of one patient are not independent"
-    assert found["tests"]["0"]["p"] is not None  # one negative tumor a patient
+    assert found["clustered"]
+    assert 0 < found["p"] < 1
+    assert found["method"].startswith("McNemar by patient (Obuchowski 1998)")
+    assert found["tests"]["0"]["method"].startswith("exact McNemar")  # one negative tumor a patient
     assert found["share_one"]["unit"] == "case"
 
 
@@ -510,3 +512,59 @@ def test_a_row_wider_than_the_header_is_refused_and_not_cut(table, capsys, text)
     told = refused(capsys, "auc", table(text))
     assert f"row 2: expected {width} cells, as in the header, found {width + 1}" in told
     assert "give each column a title" in told
+
+
+def _folds(weights=False):
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 2
+    score, other = rng.normal(y, 1.0), rng.normal(y, 1.0)
+    head = "case_id,truth,fold,score_a,score_b" + (",weight" if weights else "")
+    rows = [f"c{i},{y[i]},{i % 5},{score[i]:.6f},{other[i]:.6f}" + ",2" * weights for i in range(60)]
+    return "\n".join([head, *rows]) + "\n"
+
+
+def test_folds_are_cross_validated_and_weights_are_named(table, capsys):
+    several = told(capsys, "auc", table(_folds(weights=True), "folds.csv"))
+    one = told(capsys, "auc", table(_folds().replace(",fold,", ",batch,"), "one.csv"))
+    assert (several["headline"], one["headline"]) == ("cross_validated", "delong_logit")
+    for end in ("low", "high"):
+        assert several["intervals"]["delong_logit"][end] == pytest.approx(one["auc"][end])
+    assert several["auc"]["low"] < one["auc"]["low"] < one["auc"]["high"] < several["auc"]["high"]
+    assert any("5 folds" in note for note in several["notes"])
+    assert any("weight is not used" in note for note in several["notes"])
+    assert not any("folds" in note or "weight" in note for note in one["notes"])
+    tests = [
+        told(capsys, "compare", table(text, "t.csv")) for text in (_folds(), _folds().replace("fold", "lot"))
+    ]
+    assert tests[0]["se"] == pytest.approx(1.5 * tests[1]["se"])
+    assert tests[0]["p"] > tests[1]["p"]
+    single = told(capsys, "auc", table(_folds(), "folds.csv"), "--only", "fold=1")
+    assert single["headline"] in ("delong_logit", "newcombe")
+
+
+def test_a_margin_is_tested_by_the_interval(table, capsys):
+    path = table(_folds(), "folds.csv")
+    wide, narrow = (told(capsys, "compare", path, "--margin", m)["margin"] for m in ("0.5", "0.01"))
+    d = told(capsys, "compare", path)["difference"]
+    assert wide["noninferior"] == (d["low"] > -0.5)
+    assert narrow["noninferior"] == (d["low"] > -0.01)
+    assert not narrow["equivalent"]
+    assert wide["p_noninferior"] < narrow["p_noninferior"]
+    assert wide["p_equivalent"] >= wide["p_noninferior"]
+    assert refused(capsys, "compare", path, "--margin", "0").startswith("--margin")
+
+
+def test_three_classes_give_each_against_the_rest_and_the_mean(table, capsys):
+    rng = np.random.default_rng(1)
+    rows = []
+    for i in range(45):
+        p = rng.dirichlet(1 + 2 * np.eye(3)[i % 3])
+        rows.append(f"c{i},{('ccRCC', 'PRCC', 'ChRCC')[i % 3]}," + ",".join(f"{v:.6f}" for v in p))
+    path = table("\n".join(["case,truth,p_ccRCC,p_PRCC,p_ChRCC", *rows]))
+    found = told(capsys, "auc", path)
+    names = [row["score"] for row in found["scores"]]
+    assert names == ["macro", "ChRCC", "PRCC", "ccRCC"]
+    values = [row["auc"]["value"] for row in found["scores"]]
+    assert values[0] == pytest.approx(np.mean(values[1:]))
+    assert all(row["auc"]["low"] < row["auc"]["value"] < row["auc"]["high"] for row in found["scores"])
+    assert "mean of 3 areas" in found["auc"]["method"]

@@ -79,7 +79,13 @@ def test_operating_point_uses_the_folds_or_draws_them(tmp_path, capsys):
     _, data, _ = told(capsys, "operating-point", write(tmp_path / "t.csv"), "--sensitivity", "0.9")
     assert [point["fold"] for point in data["points"]] == ["0", "1", "2"]
     assert 0.75 < data["sensitivity"]["value"] <= 1
-    assert data["notes"] == []
+    assert [note.split(",")[0] for note in data["notes"]] == ["rows of 3 folds"]
+    _, at = told(
+        capsys, "operating-point", tmp_path / "t.csv", "--sensitivity", "0.9", "--prevalence", "0.1"
+    )[:2]
+    se, sp = at["sensitivity"]["value"], at["specificity"]["value"]
+    assert at["ppv"]["value"] == pytest.approx(0.1 * se / (0.1 * se + 0.9 * (1 - sp)))
+    assert at["npv"]["low"] < at["npv"]["value"] <= at["npv"]["high"]
     _, drawn, _ = told(capsys, "operating-point", write(tmp_path / "u.csv", folds=False, per_patient=3))
     assert len(drawn["points"]) == 5
     assert any("5 folds of patients drawn with seed 0" in note for note in drawn["notes"])

@@ -113,6 +113,8 @@ class OperatingPoints(ProbabilityCommand):
 
     sensitivity: float = 0.95
     """Target sensitivity."""
+    prevalence: NumberOption = None
+    """Also give the positive and negative predictive value at this proportion of positive cases."""
     fold: TextOption = None
     """Column of folds; by default fold; if there is none, patients are divided into five folds at random."""
 
@@ -130,7 +132,7 @@ class OperatingPoints(ProbabilityCommand):
         for name, p in scored.scores.items():
             points = thresholds_by_fold(p, y, patients, folds, self.sensitivity, unit)
             thresholds = np.array([points[fold].threshold for fold in folds.tolist()])
-            achieved = achieved_by(p, y, patients, thresholds, self.config, unit)
+            achieved = achieved_by(p, y, patients, thresholds, self.config, unit, self.prevalence)
             chosen = [{"fold": names[fold], **asdict(point)} for fold, point in points.items()]
             rows.append({"score": name, "wanted": self.sensitivity, "points": chosen, **achieved})
             listed = [[names[f], f"{point.threshold:.4f}", point.chosen_on] for f, point in points.items()]

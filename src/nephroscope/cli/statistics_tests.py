@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from nephroscope.base.documents import as_plain
 from nephroscope.base.errors import ConfigError
-from nephroscope.cli.command import Command, NamesOption, Outcome, Switch, TextOption, table
+from nephroscope.cli.command import Command, NamesOption, NumberOption, Outcome, Switch, TextOption, table
 from nephroscope.cli.statistics_table import (
     ScoreCommand,
     TableCommand,
     answer,
+    figures_table,
     limits_text,
     note_lines,
     number_text,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from nephroscope.statistics.auc import PairedTest
     from nephroscope.statistics.mcnemar import McNemarTest
     from nephroscope.statistics.tables.scores import Scored
+    from nephroscope.statistics.tables.several import SeveralClasses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +46,11 @@ class Auc(DirectedScoreCommand):
         """Compute it."""
         from nephroscope.statistics.metrics import roc_points
         from nephroscope.statistics.tables.scores import auc_figures, read_scored
+        from nephroscope.statistics.tables.several import read_several
 
+        several = read_several(self.file, self.read_options)
+        if several is not None:
+            return self._several(several)
         scored = read_scored(self.file, self.read_options)
         owners, listed, notes = scored.owners, [], [*scored.notes]
         rows: list[dict[str, object]] = []
@@ -74,6 +80,13 @@ class Auc(DirectedScoreCommand):
         head = ["score", "AUC", "interval", "SE", "", "method"]
         return answer(scored, rows, [table(listed, head)], notes)
 
+    def _several(self, several: "SeveralClasses") -> Outcome:
+        """The mean over the classes, and each class against all others."""
+        found = several.figures(self.config)
+        rows = [{"score": name, "auc": estimate} for name, estimate in found.items()]
+        text = figures_table(found, "area", "AUC")
+        return answer(several.scored, rows, [text], several.scored.notes)
+
 
 @dataclass(frozen=True, kw_only=True)
 class NamedTest:
@@ -101,12 +114,15 @@ class CompareAucs(DirectedScoreCommand):
     Example: nephroscope statistics compare aSAH.csv --truth outcome --positive Poor --score s100b --group gender
     """
 
+    margin: NumberOption = None
+    """Also test whether the first of each pair is at most so much worse than the second, or differs by less."""
     group: TextOption = None
     """Column with two values that divides patients into two groups, to compare one score between them (unpaired)."""
 
     def run(self) -> Outcome:
         """Compare them."""
         from nephroscope.statistics.auc import compare_all
+        from nephroscope.statistics.margin import against_margin
         from nephroscope.statistics.mcnemar import holm
         from nephroscope.statistics.tables.scores import read_scored
 
@@ -135,6 +151,10 @@ class CompareAucs(DirectedScoreCommand):
             value = f"chi-squared {overall.chi2:.2f} on {overall.df}, " if overall.chi2 is not None else ""
             lines.append(f"all {len(names)} at once: {value}{p} ({overall.method})")
         pairs = [test.for_json(len(tests) > 1) for test in tests]
+        if self.margin is not None:
+            against = [against_margin(t.test, self.margin, (t.one, t.two)) for t in tests]
+            pairs = [pair | {"margin": as_plain(one)} for pair, one in zip(pairs, against, strict=True)]
+            lines += [one.words for one in against]
         more = {"paired": True, "pairs": pairs, "overall": overall if len(names) > 2 else None}
         return answer(scored, pairs, lines, scored.notes, more)
 

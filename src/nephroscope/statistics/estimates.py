@@ -108,6 +108,14 @@ def clustered_share(
     Source:
         Korn and Graubard 1998, Surv Methodol 24:193; why not the bootstrap: `benchmarks/interval_coverage.py`.
     """
+    value = share.k / share.n
+    size, enough = _rows_worth(share, patients, confidence)
+    limits = clopper_pearson(value * size, size, confidence)
+    return limits, f"Korn and Graubard 1998, {counted_noun(enough, 'patient')} worth {size:.1f} rows"
+
+
+def _rows_worth(share: Proportion, patients: Patients, confidence: float) -> tuple[float, int]:
+    """As many independent rows as have the variance of a share over patients, and the patients that count."""
     k, n = patients.per_patient(share.hits & share.counted), patients.per_patient(share.counted)
     own = n > 0
     k, n, total = k[own], n[own], float(n.sum())
@@ -120,9 +128,17 @@ def clustered_share(
         size = min(value * (1 - value) / variance / wider**2, total)
         if min(np.count_nonzero(k), np.count_nonzero(k < n)) < FEWEST:
             size = min(size, of_patients)
-    size = size / variance_factor(patients.n_folds)
-    limits = clopper_pearson(value * size, size, confidence)
-    return limits, f"Korn and Graubard 1998, {counted_noun(enough, 'patient')} worth {size:.1f} rows"
+    return size / variance_factor(patients.n_folds), enough
+
+
+def effective_counts(rows: Rows, share: Proportion, confidence: float) -> tuple[float, float]:
+    """Hits and rows of a share as if of independent cases of one model that vary alike; some row is counted."""
+    value = share.value or 0.0
+    if rows.independent:
+        size = share.n / variance_factor(rows.patients.n_folds)
+    else:
+        size = _rows_worth(share, rows.patients, confidence)[0]
+    return value * size, size
 
 
 def _area_estimate(rows: Rows, parts: Sequence[Area], confidence: float) -> Estimate:

@@ -171,9 +171,14 @@ def delong_auc(
         why = f"a class has fewer than {FEWEST} rows" if few else "the DeLong variance is zero"
         return low, high, f"Newcombe 2006 method 5, as {why}{fold_words(n_folds)}"
     limits, name = logit_limits(value, factor * variance, confidence), "DeLong on the logit scale"
-    if np.unique(scores).size <= MOST_LEVELS:
+    if is_rating(scores):
         limits, name = (min(limits[0], low), max(limits[1], high)), f"{name}, {WIDENED}"
     return *limits, name + fold_words(n_folds)
+
+
+def is_rating(scores: Floats) -> bool:
+    """True if scores (n,) have few levels, so that many rows share each."""
+    return bool(np.unique(scores).size <= min(MOST_LEVELS, scores.size // 2))
 
 
 def logit_limits(

@@ -6,6 +6,7 @@ from itertools import combinations
 from typing import Literal
 
 import numpy as np
+from scipy.stats import chi2
 
 from nephroscope.base.text import is_not_sure
 from nephroscope.records import Estimate, EvaluationConfig, counted_noun
@@ -21,6 +22,7 @@ from nephroscope.statistics.intervals import (
 from nephroscope.statistics.metrics import Floats
 
 Weights = Literal["none", "linear", "quadratic"]
+FEW = 20  # cases: up to here the large-sample interval of two labels does not hold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,11 +137,49 @@ def _agreement(tables: Floats) -> Floats:
 def _large_sample_interval(table: Floats, value: float, weights: Floats, confidence: float) -> Interval:
     if np.isnan(value):
         return Interval(None, None, "")
+    if len(table) == 2 and table.sum() <= FEW:
+        return _goodness_of_fit_interval(table, value, confidence)
     half = normal_quantile(confidence) * kappa_se(table, weights)
     if half < 1e-12:
         return Interval(None, None, f"no interval: {_why_no_error(table)}; see the agreement's")
     limits = max(-1.0, value - half), min(1.0, value + half)
     return Interval.of(limits, "Fleiss, Cohen and Everitt 1969", confidence)
+
+
+def _goodness_of_fit_interval(table: Floats, value: float, confidence: float) -> Interval:
+    """Limits of the kappa of two labels and few cases: where the three kinds of pairs no longer fit by chi-squared.
+
+    Holds also where no pair disagrees. The kappa behind it is that of one share of labels for both readings; where
+    the readings use the labels unequally often, ``value`` differs from it, and the limits are moved to hold it.
+
+    Source:
+        Donner and Eliasziw 1992, Stat Med 11:1511.
+    """
+    n = float(table.sum())
+    both, apart, neither = float(table[0, 0]), float(table[0, 1] + table[1, 0]), float(table[1, 1])
+    share = (2 * both + apart) / (2 * n)
+    spread = share * (1 - share)
+    if spread == 0:
+        return Interval(None, None, f"no interval: {_why_no_error(table)}; see the agreement's")
+    center, bound = 1 - apart / (2 * n * spread), float(chi2.ppf(confidence, 1))
+    lowest = -min(share / (1 - share), (1 - share) / share)
+
+    def misfit(kappa: float) -> float:
+        expected = (share**2 + spread * kappa, 2 * spread * (1 - kappa), (1 - share) ** 2 + spread * kappa)
+        pairs = zip((both, apart, neither), expected, strict=True)
+        return sum((k - n * e) ** 2 / (n * e) if e > 0 else (np.inf if k > 0 else 0.0) for k, e in pairs)
+
+    def limit(end: float) -> float:
+        inside, outside = center, end - np.sign(end - center) * 1e-9
+        if not misfit(outside) > bound:
+            return end
+        for _ in range(80):
+            middle = (inside + outside) / 2
+            inside, outside = (middle, outside) if misfit(middle) <= bound else (inside, middle)
+        return inside
+
+    low, high = float(max(-1.0, limit(lowest))), float(min(1.0, limit(1.0)))
+    return Interval.of((min(low, value), max(high, value)), "Donner and Eliasziw 1992", confidence)
 
 
 def _why_no_error(table: Floats) -> str:

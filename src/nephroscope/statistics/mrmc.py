@@ -3,14 +3,22 @@
 By Obuchowski and Rockette with Hillis' degrees of freedom, as the R packages MRMCaov and RJafroc compute it.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 
 import numpy as np
 from scipy import stats
 
 from nephroscope.records import Estimate
-from nephroscope.statistics.intervals import Interval, newcombe_auc, wilson
+from nephroscope.statistics.intervals import (
+    WIDENED,
+    Interval,
+    is_rating,
+    logit_limits,
+    newcombe_auc,
+    wilson,
+)
+from nephroscope.statistics.mcnemar import square_and_add
 from nephroscope.statistics.metrics import Floats
 from nephroscope.statistics.mrmc_design import (
     Components,
@@ -181,22 +189,42 @@ def analyse(
 
 
 def _every_figure(cells: _Cells) -> list[CellFigure]:
-    """Each cell with the normal interval of its own variance; by formula where that variance is 0."""
+    """Each cell with the interval of its own variance; by formula where that variance is 0."""
     found = []
     design, variances = cells.design, np.diag(cells.matrix).reshape(cells.figures.shape)
     for (i, j), value in np.ndenumerate(cells.figures):
-        wald = Wald(value=float(value), se=float(variances[i, j]) ** 0.5, df=None)
-        estimate = cells.estimate(wald, 0.0, "one reader")
-        if estimate.low is None:
-            estimate = _degenerate(cells, float(value))
+        estimate = _one_reader(cells, float(value), float(variances[i, j]), design.ratings[i, j])
         found.append(CellFigure(**asdict(estimate), treatment=design.treatments[i], reader=design.readers[j]))
     return found
+
+
+def _one_reader(cells: _Cells, value: float, variance: float, ratings: Floats) -> Estimate:
+    """The figure of one reader: an AUC on the logit scale, a share by as many cases as have its variance."""
+    if variance < 1e-12 or not 0 < value < 1:
+        return _degenerate(cells, value)
+    if cells.figure == "auc":
+        limits, formula = logit_limits(value, variance, cells.confidence), "on the logit scale"
+        if is_rating(ratings):
+            by_size = newcombe_auc(value, *_patients_of_each(cells), cells.confidence)
+            limits, formula = (min(limits[0], by_size[0]), max(limits[1], by_size[1])), WIDENED
+    else:
+        size = value * (1 - value) / variance
+        limits, formula = wilson(value * size, size, cells.confidence), f"Wilson on {size:.1f} cases"
+    method = f"one reader, {cells.method} covariance, {formula}"
+    return Interval.of(limits, method, cells.confidence).around(value, cells.n)
+
+
+def _patients_of_each(cells: _Cells) -> tuple[int, int]:
+    """Patients with a positive case, and with a negative one."""
+    design = cells.design
+    m, n = (np.unique(design.patient[design.truth == positive]).size for positive in (True, False))
+    return int(m), int(n)
 
 
 def _degenerate(cells: _Cells, value: float) -> Estimate:
     """A figure with variance 0: an interval that is still valid then, counted by patient."""
     design, confidence = cells.design, cells.confidence
-    m, n = (np.unique(design.patient[design.truth == positive]).size for positive in (True, False))
+    m, n = _patients_of_each(cells)
     if cells.figure == "auc":
         limits, formula = newcombe_auc(value, m, n, confidence), "Newcombe 2006 method 5"
     else:
@@ -268,8 +296,22 @@ def _single_readers(cells: _Cells) -> list[Difference]:
         for pair in combinations(range(n_treatments), 2):
             value = float(cells.figures[pair[0], j] - cells.figures[pair[1], j])
             wald = Wald(value=value, se=se, df=None)
-            found.append(_difference(cells, pair, wald, "one reader", reader))
+            one = _difference(cells, pair, wald, "one reader", reader)
+            found.append(replace(one, difference=_within_reader(cells, pair, j, own)))
     return found
+
+
+def _within_reader(cells: _Cells, pair: tuple[int, int], reader: int, own: Floats) -> Estimate:
+    """Difference of two treatments of one reader: the limits of both, squared and added with their correlation."""
+    parts = [
+        _one_reader(cells, float(cells.figures[i, reader]), float(own[i, i]), cells.design.ratings[i, reader])
+        for i in pair
+    ]
+    spread = float(own[pair[0], pair[0]] * own[pair[1], pair[1]]) ** 0.5
+    correlation = float(own[pair]) / spread if spread > 1e-15 else 0.0
+    name = f"one reader, {cells.method} covariance, limits of both squared and added"
+    found = square_and_add((parts[0], parts[1]), correlation, name, cells.confidence)
+    return replace(found, n=cells.n)
 
 
 def _difference(cells: _Cells, pair: tuple[int, int], wald: Wald, model: str, reader: str = "") -> Difference:

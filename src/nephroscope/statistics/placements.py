@@ -14,12 +14,12 @@ from nephroscope.records import counted_noun
 from nephroscope.statistics.cross_validation import fold_words, variance_factor
 from nephroscope.statistics.intervals import (
     FEWEST,
-    MOST_LEVELS,
     NOTHING,
     WIDENED,
     Interval,
     Patients,
     delong_auc,
+    is_rating,
     logit_limits,
     newcombe_auc,
 )
@@ -118,6 +118,6 @@ def area_interval(parts: Sequence[Area], patients: Patients, confidence: float, 
     name = "DeLong" if independent else "Obuchowski 1997"
     name += f", mean of {len(parts)} areas" if len(parts) > 1 else ""
     name += f" on the logit scale, t with {df:.1f} df, {whose}"
-    if all(np.unique(scores).size <= MOST_LEVELS for scores, _ in parts):
+    if all(is_rating(scores) for scores, _ in parts):
         low, high, name = min(low, by_size[0]), max(high, by_size[1]), f"{name}, {WIDENED}"
     return Interval.of((low, high), name + words, confidence)

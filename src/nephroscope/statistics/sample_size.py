@@ -6,12 +6,16 @@ figures of a study get their intervals from their own data.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil, floor
+from math import asinh, ceil, floor
 
-from scipy.stats import norm
+import numpy as np
+from scipy.special import expit, logit
+from scipy.stats import f as f_law
+from scipy.stats import multivariate_normal, ncf, norm
 
 from nephroscope.base.errors import ConfigError
 from nephroscope.records.settings import check_within
+from nephroscope.statistics.cross_validation import variance_factor
 from nephroscope.statistics.intervals import hanley_mcneil, newcombe_auc, wilson
 
 MOST = 1_000_000  # patients of a class: no plan is larger
@@ -30,8 +34,10 @@ class AucPlan:
     high: float
 
 
-def auc_plan(auc: float, n_positive: int, n_negative: int, confidence: float = 0.95) -> AucPlan:
-    """Width that class sizes give at an expected AUC.
+def auc_plan(
+    auc: float, n_positive: int, n_negative: int, confidence: float = 0.95, n_folds: int = 1
+) -> AucPlan:
+    """Width that class sizes give at an expected AUC, of one model or of the fits of ``n_folds`` folds.
 
     Raises:
         ConfigError: The AUC, a size or the confidence is out of range.
@@ -44,8 +50,9 @@ def auc_plan(auc: float, n_positive: int, n_negative: int, confidence: float = 0
             found=f"{n_positive} and {n_negative}",
             remedy="correct the numbers",
         )
-    low, high = newcombe_auc(auc, n_positive, n_negative, confidence)
-    width = 2 * _z(confidence) * hanley_mcneil(auc, n_positive, n_negative) ** 0.5
+    factor = variance_factor(n_folds)
+    low, high = newcombe_auc(auc, n_positive / factor, n_negative / factor, confidence)
+    width = 2 * _z(confidence) * (factor * hanley_mcneil(auc, n_positive, n_negative)) ** 0.5
     return AucPlan(
         n_positive=n_positive,
         n_negative=n_negative,
@@ -57,10 +64,13 @@ def auc_plan(auc: float, n_positive: int, n_negative: int, confidence: float = 0
     )
 
 
-def patients_for_auc(auc: float, width: float, ratio: float = 1.0, confidence: float = 0.95) -> AucPlan:
+def patients_for_auc(
+    auc: float, width: float, ratio: float = 1.0, confidence: float = 0.95, n_folds: int = 1
+) -> AucPlan:
     """Smallest class sizes with a whole interval at most ``width`` wide, 2 x 1.96 standard errors at 95 %.
 
     ``auc`` is the expected one, above 0.5 and below 1; ``ratio`` is negative patients per positive one.
+    Cross-validated answers of ``n_folds`` have the larger variance of several fits.
 
     Raises:
         ConfigError: A number is out of range, or more than a million patients would be needed.
@@ -68,13 +78,13 @@ def patients_for_auc(auc: float, width: float, ratio: float = 1.0, confidence: f
     _check(auc, confidence)
     check_within("plan --width", width, 0.001, 1.0)
     check_within("plan --ratio", ratio, 0.01, 100.0)
-    wanted = (width / 2 / _z(confidence)) ** 2
+    wanted = (width / 2 / _z(confidence)) ** 2 / variance_factor(n_folds)
 
     def enough(n: int) -> bool:
         return hanley_mcneil(auc, n, max(1, ceil(n * ratio - 1e-9))) <= wanted + 1e-15
 
     n = _smallest(enough, "plan --width", f"{width:g}")
-    return auc_plan(auc, n, max(1, ceil(n * ratio - 1e-9)), confidence)
+    return auc_plan(auc, n, max(1, ceil(n * ratio - 1e-9)), confidence, n_folds)
 
 
 def patients_for_share(share: float, width: float, confidence: float = 0.95) -> int:
@@ -110,44 +120,172 @@ def power_of_difference(
     return float(norm.cdf((abs(delta) - _z(confidence) * null_variance**0.5) / variance**0.5))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What a plan to compare two AUCs of the same patients expects.
+
+    Attributes:
+        aucs: Of the first and of the second.
+        correlation: Of the two AUCs over samples: 0.3 to 0.6 for models of the same images.
+        ratio: Negative patients per positive one.
+        confidence: The test is two-sided, at the level 1 - confidence.
+        n_folds: Folds that answer; 1 for two fixed models.
+    """
+
+    aucs: tuple[float, float]
+    correlation: float = 0.5
+    ratio: float = 1.0
+    confidence: float = 0.95
+    n_folds: int = 1
+
+    def __post_init__(self) -> None:
+        for auc in self.aucs:
+            _check(auc, self.confidence)
+        check_within("plan --correlation", self.correlation, 0.0, 0.99)
+        check_within("plan --ratio", self.ratio, 0.01, 100.0)
+        if abs(self.aucs[0] - self.aucs[1]) < 1e-9:
+            raise ConfigError(
+                where="plan --against",
+                expected="an AUC other than --auc",
+                found=f"{self.aucs[0]:g} twice",
+                remedy="give the two AUCs that you expect",
+            )
+
+    def negatives(self, n: int) -> int:
+        """Negative patients with ``n`` positive ones."""
+        return max(1, ceil(n * self.ratio - 1e-9))
+
+    def variance(self, n: int) -> float:
+        """Variance of the difference with ``n`` positive patients."""
+        r = self.correlation
+        v1, v2 = (binormal_variance(auc, n, self.negatives(n)) for auc in self.aucs)
+        return float(variance_factor(self.n_folds) * (v1 + v2 - 2 * r * (v1 * v2) ** 0.5))
+
+
+def binormal_variance(auc: float, m: float, n: float) -> float:
+    """Variance of the AUC of normal scores with equal spread in both classes; m positives, n negatives.
+
+    Source:
+        Bamber 1975, J Math Psychol 12:387, with the chance that two scores are both beaten from the bivariate normal
+        distribution of correlation 0.5.
+    """
+    both = float(multivariate_normal.cdf([norm.ppf(auc)] * 2, cov=[[1, 0.5], [0.5, 1]]))
+    return float((auc * (1 - auc) + (m + n - 2) * (both - auc**2)) / (m * n))
+
+
 def patients_for_difference(
     aucs: tuple[float, float],
     power: float = 0.8,
     correlation: float = 0.5,
     ratio: float = 1.0,
     confidence: float = 0.95,
+    n_folds: int = 1,
 ) -> tuple[int, int]:
     """Positive and negative patients that show a difference of two AUCs of the same patients with this power.
 
-    The test is two-sided, at the level 1 - ``confidence``; ``ratio`` is negative patients per positive one.
-    ``correlation`` is that of the two AUCs over samples: 0.3 to 0.6 for models of the same images.
+    The test takes the variance of the difference as it is found, so no variance under equality is needed. The
+    arguments are those of `Comparison`.
 
     Raises:
         ConfigError: A number is out of range, or more than a million patients would be needed.
+
+    Source:
+        Obuchowski and McClish 1997, Stat Med 16:1529, with `binormal_variance`; how much power it gives:
+        `tests/test_sample_size.py`.
     """
-    for auc in aucs:
-        _check(auc, confidence)
     check_within("plan --power", power, 0.5, 0.999)
-    check_within("plan --correlation", correlation, 0.0, 0.99)
-    check_within("plan --ratio", ratio, 0.01, 100.0)
-    first, second = aucs
-    if abs(first - second) < 1e-9:
-        raise ConfigError(
-            where="plan --against",
-            expected="an AUC other than --auc",
-            found=f"{second:g} twice",
-            remedy="give the two AUCs that you expect",
-        )
+    plan = Comparison(aucs=aucs, correlation=correlation, ratio=ratio, confidence=confidence, n_folds=n_folds)
+    delta = aucs[0] - aucs[1]
 
     def enough(n: int) -> bool:
-        others = max(1, ceil(n * ratio - 1e-9))
-        v1, v2 = hanley_mcneil(first, n, others), hanley_mcneil(second, n, others)
-        null = 2 * v1 * (1 - correlation)
-        alternative = v1 + v2 - 2 * correlation * (v1 * v2) ** 0.5
-        return power_of_difference(first - second, null, alternative, confidence) >= power
+        variance = plan.variance(n)
+        return power_of_difference(delta, variance, variance, plan.confidence) >= power
 
     n = _smallest(enough, "plan --power", f"{power:g}")
-    return n, max(1, ceil(n * ratio - 1e-9))
+    return n, plan.negatives(n)
+
+
+def patients_for_readers(
+    plan: Comparison, n_readers: int, power: float = 0.8, spread: float = 0.02, between: float = 0.05
+) -> tuple[int, int]:
+    """Positive and negative patients that show a difference of the mean AUC of readers, with and without help.
+
+    Readers and cases are random. ``plan.correlation`` is that of one reader's two AUCs; ``between`` by how much two
+    readers' AUCs are more alike with the same treatment than with different ones; ``spread`` the SD over readers of
+    the gain, divided by the square root of two.
+
+    Raises:
+        ConfigError: A number is out of range, or no number of patients is enough for so few readers.
+
+    Source:
+        Hillis, Obuchowski and Berbaum 2011, Acad Radiol 18:129: the noncentral F of the Obuchowski-Rockette test.
+    """
+    check_within("plan --power", power, 0.5, 0.999)
+    check_within("plan --readers", n_readers, 2, 1000)
+    check_within("plan --reader-spread", spread, 0.0, 0.5)
+    delta, level = plan.aucs[0] - plan.aucs[1], plan.confidence
+
+    def enough(n: int) -> bool:
+        others = plan.negatives(n)
+        error = sum(binormal_variance(auc, n, others) for auc in plan.aucs) / 2
+        own = spread**2 + error * max(1 - plan.correlation - between, 0.0)
+        total = own + n_readers * error * between
+        df = total**2 / (own**2 / (n_readers - 1))
+        away = n_readers * delta**2 / 2 / total
+        return bool(ncf.sf(f_law.ppf(level, 1, df), 1, df, away) >= power)
+
+    n = _smallest(enough, "plan --readers", f"{n_readers} readers, power {power:g}")
+    return n, plan.negatives(n)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationPlan:
+    """Patients for external validation: intervals of O:E and of the calibration slope at most so wide."""
+
+    n: int
+    n_observed_expected: int
+    n_slope: int
+    events: int
+
+
+def patients_for_calibration(
+    auc: float, prevalence: float, width: float = 0.4, confidence: float = 0.95
+) -> CalibrationPlan:
+    """Patients for a well calibrated model whose log odds are normal in each class, as ``auc`` tells.
+
+    ``width`` is that of the whole interval of O:E, around 1, and of the slope, around 1.
+
+    Raises:
+        ConfigError: A number is out of range, or more than a million patients would be needed.
+
+    Source:
+        Riley 2021, Stat Med 40:4230, criteria 1 (O:E) and 2 (slope).
+    """
+    _check(auc, confidence)
+    check_within("plan --prevalence", prevalence, 0.001, 0.999)
+    check_within("plan --calibration", width, 0.01, 2.0)
+    se_ratio = asinh(width / 2) / _z(confidence)
+    n_ratio = ceil((1 - prevalence) / (prevalence * se_ratio**2) - 1e-9)
+    spread = 2**0.5 * float(norm.ppf(auc))
+    x = np.linspace(-8, 8, 4001)
+    at, mass = x * spread, norm.pdf(x) * (x[1] - x[0])
+    middle = float(logit(prevalence))
+    moments = np.zeros(3)
+    for sign, share in ((1, prevalence), (-1, 1 - prevalence)):
+        odds = middle + sign * spread**2 / 2 + at
+        p = expit(odds)
+        moments += share * np.array([(mass * p * (1 - p) * odds**k).sum() for k in range(3)])
+    alone = moments[0] / (moments[0] * moments[2] - moments[1] ** 2)
+    n_slope = ceil(float(alone) / (width / 2 / _z(confidence)) ** 2 - 1e-9)
+    n = max(n_ratio, n_slope)
+    if n > MOST:
+        raise ConfigError(
+            where="plan --calibration",
+            expected=f"a plan of at most {MOST:,} patients",
+            found=f"{n:,}",
+            remedy="request a wider interval",
+        )
+    return CalibrationPlan(n=n, n_observed_expected=n_ratio, n_slope=n_slope, events=ceil(n * prevalence))
 
 
 def sizes_around(n: int) -> list[int]:

@@ -12,6 +12,7 @@ from nephroscope.records import OUT_OF_FOLD, Answer, Estimate, EvaluationConfig,
 from nephroscope.statistics.estimates import Rows, estimate_all, shares_of
 from nephroscope.statistics.intervals import Patients
 from nephroscope.statistics.metrics import Bools, Floats, Ints
+from nephroscope.statistics.predictive_values import predictive_values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,19 +78,28 @@ def thresholds_by_fold(
     }
 
 
-def achieved_by(
+def achieved_by(  # noqa: PLR0913
     p: Floats,
     is_positive: Bools,
     patients: Patients,
     thresholds: Floats,
     config: EvaluationConfig,
     unit: Literal["image", "case"] = "case",
+    prevalence: float | None = None,
 ) -> dict[str, Estimate]:
-    """Sensitivity, specificity, precision and accuracy of rows called by their own thresholds, (n,)."""
+    """Sensitivity, specificity, precision and accuracy of rows called by their own thresholds, (n,).
+
+    With a ``prevalence`` also ``ppv`` and ``npv`` at that prevalence.
+    """
     called = (p >= thresholds).astype(np.intp)
     truth = is_positive.astype(np.intp)
     rows = Rows(unit=unit, truth=truth, called=called, p=np.column_stack([1 - p, p]), patients=patients)
-    return estimate_all(rows, shares_of(rows, ("negative", "positive"), 1), {}, config)
+    shares = shares_of(rows, ("negative", "positive"), 1)
+    found = estimate_all(rows, shares, {}, config)
+    if prevalence is None:
+        return found
+    both = shares["sensitivity"], shares["specificity"]
+    return found | predictive_values(rows, both, prevalence, config.confidence)
 
 
 def operating_point_at(

@@ -31,11 +31,13 @@ class Pair:
     """Two patients who may be one.
 
     Attributes:
+        code: Of the finding.
         one, other: Their patient_ids.
         why: What makes them one, for the message.
         same_tumor: True where also the tumor is the same, so that its subtype must be.
     """
 
+    code: str
     one: str
     other: str
     why: str
@@ -72,27 +74,28 @@ def check_patients(cohort: Cohort, slices: SliceStore) -> tuple[Finding, ...]:
     Raises:
         CohortError: One tumor is in the study under two patients, with different subtypes.
     """
-    pairs = {**_by_name(cohort), **_by_slices(cohort, slices)}
+    pairs = [*_by_name(cohort), *_by_slices(cohort, slices)]
     _refuse_contradictions(cohort, pairs)
     return (*_findings(pairs), *_slices_per_case(slices))
 
 
-def _by_name(cohort: Cohort) -> dict[str, list[Pair]]:
-    """Pairs by the code of their finding."""
+def _by_name(cohort: Cohort) -> list[Pair]:
     spelled, maybe = alike({case.patient_id for case in cohort.cases})
-    return {
-        "patients-spelled-alike": list(_chained(spelled, "", True)),
-        "patients-maybe-one": list(_chained(maybe, "", False)),
-    }
+    return [
+        *_chained(spelled, code="patients-spelled-alike", same_tumor=True),
+        *_chained(maybe, code="patients-maybe-one", same_tumor=False),
+    ]
 
 
-def _chained(groups: Iterable[Sequence[str]], why: str, same_tumor: bool) -> Iterator[Pair]:
+def _chained(groups: Iterable[Sequence[str]], code: str, same_tumor: bool) -> Iterator[Pair]:
     """The first of each group with each of the others: as many pairs as there are names."""
     for first, *others in groups:
-        yield from (Pair(one=first, other=other, why=why, same_tumor=same_tumor) for other in others)
+        yield from (
+            Pair(code=code, one=first, other=other, why="", same_tumor=same_tumor) for other in others
+        )
 
 
-def _by_slices(cohort: Cohort, slices: SliceStore) -> dict[str, list[Pair]]:
+def _by_slices(cohort: Cohort, slices: SliceStore) -> list[Pair]:
     patient_of = {case.case_id: case.patient_id for case in cohort.cases}
     owner = [patient_of.get(str(name), "") for name in slices.case_ids]
     first: dict[str, int] = {}
@@ -111,26 +114,22 @@ def _by_slices(cohort: Cohort, slices: SliceStore) -> dict[str, list[Pair]]:
     near: dict[tuple[str, str], int] = defaultdict(int)
     for one, other in near_copies(slices.hu, distinct, owner):
         near[owner[one], owner[other]] += 1
-    same = list(_counted(crops, "{} equal", True, set()))
-    known = {frozenset((pair.one, pair.other)) for pair in same}
-    same += _counted(planes, "{} of one CT", False, known)
-    known |= {frozenset((pair.one, pair.other)) for pair in same}
-    return {
-        "patients-same-images": same,
-        "patients-near-images": list(_counted(near, "{} alike", True, known)),
-    }
+    found: dict[frozenset[str], Pair] = {}
+    for pair in (
+        *_sharing(crops, "equal", code="patients-same-images", same_tumor=True),
+        *_sharing(planes, "of one CT", code="patients-same-images", same_tumor=False),
+        *_sharing(near, "alike", code="patients-near-images", same_tumor=True),
+    ):
+        found.setdefault(frozenset((pair.one, pair.other)), pair)
+    return list(found.values())
 
 
-def _counted(
-    shared: Mapping[tuple[str, str], int], why: str, same_tumor: bool, known: set[frozenset[str]]
-) -> Iterator[Pair]:
-    """Pairs of patients with the number of slices they share, but for those that are known already."""
+def _sharing(shared: Mapping[tuple[str, str], int], how: str, code: str, same_tumor: bool) -> Iterator[Pair]:
+    """Pairs of patients by the number of slices that they share."""
     for (one, other), n in sorted(shared.items()):
-        names = frozenset((one, other))
-        if names not in known:
-            known = known | {names}
-            words = why.format(counted_noun(n, "slice"))
-            yield Pair(one=one, other=other, why=words, same_tumor=same_tumor)
+        yield Pair(
+            code=code, one=one, other=other, why=f"{counted_noun(n, 'slice')} {how}", same_tumor=same_tumor
+        )
 
 
 def _shared_planes(
@@ -148,7 +147,7 @@ def _shared_planes(
     return shared
 
 
-def _refuse_contradictions(cohort: Cohort, pairs: Mapping[str, Sequence[Pair]]) -> None:
+def _refuse_contradictions(cohort: Cohort, pairs: Iterable[Pair]) -> None:
     cases: dict[str, list[Case]] = defaultdict(list)
     for case in cohort.cases:
         cases[case.patient_id].append(case)
@@ -160,16 +159,15 @@ def _refuse_contradictions(cohort: Cohort, pairs: Mapping[str, Sequence[Pair]]) 
         return {case.site_id for case in cases[patient]}
 
     wrong = []
-    for code, found in pairs.items():
-        for pair in found:
-            one, other = subtypes(pair.one), subtypes(pair.other)
-            elsewhere = code == "patients-spelled-alike" and not sites(pair.one) & sites(pair.other)
-            if pair.same_tumor and one and other and not one & other and not elsewhere:
-                words = f" ({pair.why})" if pair.why else ""
-                wrong.append(
-                    f"{_shown(pair.one)} ({' and '.join(sorted(one))}) = {_shown(pair.other)} "
-                    f"({' and '.join(sorted(other))}){words}"
-                )
+    for pair in pairs:
+        one, other = subtypes(pair.one), subtypes(pair.other)
+        elsewhere = pair.code == "patients-spelled-alike" and not sites(pair.one) & sites(pair.other)
+        if pair.same_tumor and one and other and not one & other and not elsewhere:
+            words = f" ({pair.why})" if pair.why else ""
+            wrong.append(
+                f"{_shown(pair.one)} ({' and '.join(sorted(one))}) = {_shown(pair.other)} "
+                f"({' and '.join(sorted(other))}){words}"
+            )
     if wrong:
         raise CohortError(
             where="cohort",
@@ -187,12 +185,14 @@ WORDS = {
 }
 
 
-def _findings(pairs: Mapping[str, Sequence[Pair]]) -> Iterator[Finding]:
-    for code, found in pairs.items():
-        if found:
-            listed = first_few((_sentence(pair) for pair in found), NAMED)
-            text = f"{counted_noun(len(found), 'pair')} of {WORDS[code]}: {listed}; {REMEDY}"
-            yield warning(code, text)
+def _findings(pairs: Iterable[Pair]) -> Iterator[Finding]:
+    by_code: dict[str, list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        by_code[pair.code].append(pair)
+    for code, found in by_code.items():
+        listed = first_few((_sentence(pair) for pair in found), NAMED)
+        text = f"{counted_noun(len(found), 'pair')} of {WORDS[code]}: {listed}; {REMEDY}"
+        yield warning(code, text)
 
 
 def _sentence(pair: Pair) -> str:

@@ -213,7 +213,8 @@ def _open_csv(path: Path, columns: Mapping[str, str]) -> RawTable:
     findings: list[Finding] = []
     if table.encoding != "utf-8":
         text = f"{path.name} is not UTF-8; it was read as {table.encoding}: compare some names, or save it as UTF-8"
-        findings.append((note if table.encoding == WESTERN else warning)("label-encoding", text))
+        western = table.encoding == WESTERN
+        findings.append(note("label-encoding", text) if western else warning("label-encoding", text))
     return RawTable(
         header=table.header, rows=table.rows, header_row=table.header_row, findings=tuple(findings)
     )

@@ -76,6 +76,7 @@ MEANINGS = {
     "window-assumed": "level 40, width 400 HU assumed",
     "eight-bit": "gray images: HU known only inside the window",
     "spacing-unknown": "pixel spacing not known: sizes in mm are meaningless",
+    "image-negative": "white at the edges: a negative or a frame",
     "constant-image": "one gray value in all pixels",
     "image-missing": "labeled images that do not exist",
     "image-unlabelled": "images without a label left out",

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import re
+import struct
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageOps
 
 from nephroscope.base.errors import CohortError, RoiError, SeriesError
 from nephroscope.base.text import first_few
@@ -90,6 +91,9 @@ def _row(cells: list[str], folder: Path) -> ImageRow:
 
 
 NOMINAL_MM = 1.0
+OPAQUE = 255
+WHITE, MOST_WHITE = 250, 0.5  # gray, and share of the edge of an image: air is white in a negative
+MOST_INVERTED = 0.9  # share of the edge of a mask that is tumor
 JPEG_GRAY_TOLERANCE = 3  # JPEG rounding makes the color channels of a gray picture differ this much
 
 
@@ -160,14 +164,23 @@ def read_label_image(path: Path, where: str) -> npt.NDArray[Any]:
     """The label values (R, C) of a mask image; of a palette image the indices, not the colors.
 
     Raises:
-        RoiError: The file is missing, damaged or in color; ``where`` names it.
+        RoiError: The file is missing, damaged or in color, or its palette shows index 0 brighter than others;
+            ``where`` names it.
     """
     try:
-        labels = np.asarray(_open(path))
+        image = _open(path)
+        labels = np.asarray(image)
     except _UNREADABLE as error:
         raise RoiError(
             where=where, expected="a readable PNG", found=_why(error), remedy="export the mask again"
         ) from error
+    if image.mode == "P" and _is_turned_palette(image):
+        raise RoiError(
+            where=where,
+            expected="a palette whose index 0 is black, the background",
+            found="one that shows index 0 brighter than others: what looks like the tumor has the index of the rest",
+            remedy="save the mask as 8-bit gray PNG with the label values",
+        )
     if labels.ndim == 3 and _is_gray(labels, 0):
         labels = labels[..., 0]
     if labels.ndim != 2:
@@ -178,6 +191,13 @@ def read_label_image(path: Path, where: str) -> npt.NDArray[Any]:
             remedy="save the mask as 8-bit gray PNG with the label values",
         )
     return labels
+
+
+def _is_turned_palette(image: Image.Image) -> bool:
+    """True when the background's index 0 is shown brighter than another index that the image has."""
+    palette = np.array(image.getpalette("RGB") or [0, 0, 0]).reshape(-1, 3).sum(axis=1)
+    used = [index for index in np.unique(np.asarray(image)).tolist() if index < len(palette)]
+    return bool(used) and int(palette[0]) > min(int(palette[index]) for index in used)
 
 
 def _tumor(case: ChosenCase, rows: Sequence[ImageRow], geometry: VolumeGeometry) -> RoiMask:
@@ -205,6 +225,14 @@ def _tumor(case: ChosenCase, rows: Sequence[ImageRow], geometry: VolumeGeometry)
         voxels[index] = labels == tumor_label
     if not voxels.any():
         raise label_missing(f"case {case.case_id}, its masks", tumor_label, seen)
+    drawn = voxels[voxels.any(axis=(1, 2))]
+    if not drawn.all() and float(_edges(drawn).mean()) > MOST_INVERTED:
+        raise RoiError(
+            where=f"case {case.case_id}, its masks",
+            expected="a tumor within the image",
+            found=f"label {tumor_label} all around the image, with a hole in it: the masks are inverted",
+            remedy="choose the label of the tumor with --tumor-label, or export the masks again",
+        )
     return RoiMask(voxels=voxels, geometry=geometry, case_id=case.case_id)
 
 
@@ -218,6 +246,12 @@ def label_missing(where: str, tumor_label: int, values: set[int]) -> RoiError:
     )
 
 
+def _edges(images: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The outermost pixels of images (n, R, C), as one row."""
+    sides = (images[:, 0], images[:, -1], images[:, 1:-1, 0], images[:, 1:-1, -1])
+    return np.concatenate([side.ravel() for side in sides])
+
+
 def _findings(
     case_id: str, rows: Sequence[ImageRow], gray: Sequence[npt.NDArray[np.uint8]], source: str
 ) -> tuple[Finding, ...]:
@@ -226,6 +260,10 @@ def _findings(
     if rows[0].row_mm is None or rows[0].col_mm is None:
         text = f"pixel spacing is not known; {NOMINAL_MM:g} mm is assumed, so sizes in mm mean nothing"
         findings.append(note("spacing-unknown", text, case_id=case_id))
+    white = float((_edges(np.stack(gray)) >= WHITE).mean())
+    if white > MOST_WHITE:
+        text = f"{white:.0%} of the edges of its images is white: a negative, in which air is white, or a white frame"
+        findings.append(warning("image-negative", text, case_id=case_id))
     for row, pixels in zip(rows, gray, strict=True):
         if pixels.min() == pixels.max():
             text = f"all pixels of {row.file.name} have the same gray value, {pixels.flat[0]}"
@@ -256,20 +294,34 @@ def _stack(
 
 
 _UNREADABLE = (
-    *(OSError, SyntaxError, ValueError, EOFError, IndexError),
+    *(OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error),
     *(Image.DecompressionBombWarning, Image.DecompressionBombError),
 )
 
 
+PNG = b"\x89PNG\r\n\x1a\n"
+PNG_COLOR_TYPES_ROUNDED = (
+    2,
+    4,
+    6,
+)  # of 16 bits, which Pillow gives as 8: color, gray and color with transparency
+
+
 def _open(path: Path) -> Image.Image:
-    """The image, fully decoded; raises one of `_UNREADABLE`."""
+    """The image, fully decoded and turned as its EXIF says, as a viewer shows it; raises one of `_UNREADABLE`."""
+    with path.open("rb") as file:
+        start = file.read(26)
+    if start.startswith(PNG) and start[24] == 16 and start[25] in PNG_COLOR_TYPES_ROUNDED:
+        raise ValueError("16 bits per color, of which 8 would be lost")
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(path, formats=("PNG", "JPEG")) as image:
             image.verify()  # checks the checksums of a PNG, which load() does not
         with Image.open(path, formats=("PNG", "JPEG")) as image:
             image.load()
-            return image
+            if getattr(image, "n_frames", 1) > 1:
+                raise ValueError("several pictures in one file")
+            return ImageOps.exif_transpose(image)
 
 
 def _read_gray(path: Path, where: str) -> npt.NDArray[np.uint8]:
@@ -290,6 +342,13 @@ def _read_gray(path: Path, where: str) -> npt.NDArray[np.uint8]:
             expected="an 8-bit gray image",
             found=f"mode {image.mode}",
             remedy="for 16 bits or HU use `nephroscope import dicom` or `import nifti`",
+        )
+    if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] != OPAQUE:
+        raise SeriesError(
+            where=where,
+            expected="a picture without transparency",
+            found="pixels through which a viewer shows something else",
+            remedy="export it without transparency",
         )
     pixels = np.asarray(image.convert("RGB"))
     if not _is_gray(pixels, JPEG_GRAY_TOLERANCE):

@@ -2,23 +2,30 @@
 
 import re
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from nephroscope.base.errors import CohortError, ConfigError
+from nephroscope.base.identifiers import clean_name, is_no_name, near_names
 from nephroscope.base.tables import names
 from nephroscope.intake.labels.rows import LabelRow
-from nephroscope.intake.labels.values import parse_age, parse_sex
-from nephroscope.records import Finding, warning
+from nephroscope.intake.labels.values import parse_age, sex_parser
+from nephroscope.records import Finding, Sex, warning
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
-# case012_M_63_PRCC_slice07.jpg, 012-F-55-ChRCC-7.png, P3 m 40 clear_cell_rcc 12.png: parts separated by _ - or space.
+EXAMPLES = "case012_M_63_PRCC_slice07.jpg, Fall12_w_58J_ChRCC_Schicht3.png or 病例12_男_63_PRCC_层07.png"
+# Parts separated by _ - or space: case, sex, age, subtype and, if there are several, the slice.
+_LETTER = r"[^\W\d_]"
+_SLICE_WORDS = (
+    "slice|image|img|im|s|schicht|bild|coupe|corte|imagen|fetta|immagine|strato|层面|切片|图像|层|图|第"
+)
 DEFAULT_PATTERN = (
-    r"(?:^|/)(?P<case>[A-Za-z]*[_\- ]?\d+)"
-    r"[_\- ](?P<sex>[A-Za-z]+)"
-    r"[_\- ](?P<age>\d{1,3})[Yy]?"
-    r"[_\- ](?P<subtype>[A-Za-z][A-Za-z_\- ]*?)"
-    r"(?:[_\- ]+(?:slice|image|img|im|s)?[_\- ]*(?P<slice>\d+))?"
+    rf"(?:^|/)(?P<case>{_LETTER}*[_\- ]?\d+)"
+    rf"[_\- ](?P<sex>{_LETTER}+)"
+    rf"[_\- ](?P<age>\d{{1,3}})(?:y|yo|j|jahre|a|ans|anos|años|anni|岁)?"
+    rf"[_\- ](?P<subtype>{_LETTER}(?:{_LETTER}|[_\- ])*?)"
+    rf"(?:[_\- ]+(?:{_SLICE_WORDS})?[_\- ]*(?P<slice>\d+)[层张]?)?"
     r"\.[A-Za-z]+$"
 )
 
@@ -51,14 +58,17 @@ def find_image_files(source: Path, masks: Path | None) -> dict[str, Path]:
 def rows_of_names(files: dict[str, Path], pattern: str) -> tuple[list[LabelRow], list[Finding]]:
     """Labels parsed from file names, and a finding about names that do not match."""
     try:
-        expression = re.compile(pattern)
+        expression = re.compile(pattern, re.IGNORECASE if pattern == DEFAULT_PATTERN else 0)
     except re.error as error:
         raise _bad_pattern(f"{pattern!r} ({error})") from error
     if not {"case", "subtype"} <= expression.groupindex.keys():
         raise _bad_pattern(f"{pattern!r} with the groups {', '.join(expression.groupindex) or 'none'}")
+    matches = {file: expression.search(clean_name(file)) for file in files}
+    sexes = [m["sex"] or "" for m in matches.values() if m and "sex" in expression.groupindex]
+    sex_of = sex_parser(sexes)
     rows, silent = [], []
-    for file in files:
-        row = _row_of_name(file, expression)
+    for file, match in matches.items():
+        row = _row_of_name(file, match, sex_of)
         if row:
             rows.append(row)
         else:
@@ -66,7 +76,9 @@ def rows_of_names(files: dict[str, Path], pattern: str) -> tuple[list[LabelRow],
     if not rows:
         raise CohortError(
             where="image file names",
-            expected=f"names that match the pattern {pattern!r}",
+            expected=f"names such as {EXAMPLES}"
+            if pattern == DEFAULT_PATTERN
+            else "names that match --pattern",
             found=f"none among {len(files)}, such as {silent[0]!r}",
             remedy="give --pattern for these names, or --labels with a table",
         )
@@ -77,15 +89,18 @@ def rows_of_names(files: dict[str, Path], pattern: str) -> tuple[list[LabelRow],
     return rows, findings
 
 
-def _row_of_name(file: str, expression: re.Pattern[str]) -> LabelRow | None:
-    match = expression.search(file)
+def _row_of_name(
+    file: str, match: re.Match[str] | None, sex_of: Callable[[str], Sex | None]
+) -> LabelRow | None:
     if not match:
         return None
     said = {name: text for name, text in match.groupdict().items() if text}
     try:
-        sex, age = parse_sex(said.get("sex", "")), parse_age(said.get("age", ""))
+        sex, age = sex_of(said.get("sex", "")), parse_age(said.get("age", ""))
         index = int(said["slice"]) if "slice" in said else None
-        case, subtype = said["case"], said["subtype"]
+        case, subtype = clean_name(said["case"]), said["subtype"]
+        if is_no_name(case):
+            return None
     except (ValueError, KeyError):
         return None
     return LabelRow(
@@ -113,25 +128,27 @@ def rows_of_labels(
         )
     by_name: dict[str, list[str]] = defaultdict(list)
     for key in files:
-        by_name[Path(key).name].append(key)
+        by_name[clean_name(Path(key).name)].append(key)
+    whole = {clean_name(key): key for key in files}
     rows: list[LabelRow] = []
     gone: list[str] = []
     findings: list[Finding] = []
     for label in labels:
-        place = _find_file(label.file or "", files, by_name)
+        place = _find_file(label.file or "", whole, by_name)
         if place is None:
             gone.append(label.file or f"row {label.row}")
         rows.append(replace(label, file=place))
     if len(gone) == len(labels):
+        others = f"{names(files, 2)}{_hint(gone, files)}"
         raise CohortError(
             where=f"folder {source.name}",
             expected="the images named in the label table",
-            found=f"none of {len(gone)}, such as {gone[0]!r}, but other images: {names(files, 2)}",
+            found=f"none of {len(gone)}, such as {gone[0]!r}, but other images: {others}",
             remedy="check the folder and the column file",
         )
     if gone:
         verb = "image does" if len(gone) == 1 else "images do"
-        text = f"{len(gone)} labelled {verb} not exist: {names(gone)}"
+        text = f"{len(gone)} labelled {verb} not exist: {names(gone)}{_hint(gone, files)}"
         findings.append(warning("image-missing", text))
     unlabelled = files.keys() - {row.file for row in rows}
     if unlabelled:
@@ -146,11 +163,18 @@ def rows_of_labels(
     return rows, findings
 
 
-def _find_file(name: str, files: dict[str, Path], by_name: dict[str, list[str]]) -> str | None:
+def _hint(gone: list[str], files: dict[str, Path]) -> str:
+    """The first image that a name in the table may mean."""
+    stems = {Path(name).with_suffix("").name: name for name in files}
+    near = near_names((Path(name).with_suffix("").name for name in gone), stems)
+    return next((f"; {name}: did you mean {Path(stems[twin]).name}?" for name, twin in near.items()), "")
+
+
+def _find_file(name: str, whole: dict[str, str], by_name: dict[str, list[str]]) -> str | None:
     """The image of a label row: by its path below the source, otherwise by its name alone."""
-    name = name.replace("\\", "/").removeprefix("./")
-    if name in files:
-        return name
+    name = clean_name(name.replace("\\", "/").removeprefix("./"))
+    if name in whole:
+        return whole[name]
     found = by_name.get(Path(name).name, [])
     if len(found) > 1:
         raise CohortError(
@@ -167,7 +191,7 @@ def find_mask_files(folder: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.resolve().rglob("*.png")):
         key = path.relative_to(folder.resolve()).with_suffix("").as_posix()
-        for name in {key, path.stem}:
+        for name in {clean_name(key), clean_name(path.stem)}:
             found[name].append(path)
     if not found:
         raise CohortError(
@@ -187,7 +211,7 @@ def mask_of(file: str, masks: dict[str, list[Path]] | None) -> Path | None:
     """
     if masks is None:
         return None
-    path = Path(file)
+    path = Path(clean_name(file))
     found = masks.get(path.with_suffix("").as_posix()) or masks.get(path.stem) or []
     if len(found) > 1:
         raise CohortError(
@@ -204,5 +228,5 @@ def _bad_pattern(found: str) -> ConfigError:
         where="--pattern",
         expected="a regular expression with the named groups (?P<case>...) and (?P<subtype>...)",
         found=found,
-        remedy="correct it, or leave it out for names such as case012_M_63_PRCC_slice07.jpg",
+        remedy=f"correct it, or leave it out for names such as {EXAMPLES}",
     )

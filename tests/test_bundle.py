@@ -207,6 +207,31 @@ def test_bundle_holds_no_identifier_of_a_patient(made, scored):
     assert about["training"]["cohort_digest"] == scored.snapshot.cohort.digest
 
 
+def test_a_bundle_gives_away_no_slice_of_a_patient_unless_asked(scored, made, tmp_path):
+    of_patients = {one.tobytes() for one in np.asarray(scored.snapshot.slices.hu)}
+
+    def shown(folder):
+        with np.load(folder / "reference.npz") as stored:
+            return [one.tobytes() in of_patients for one in stored["hu"]]
+
+    assert shown(made) == [False] * 8
+    assert "SYNTHETIC phantoms" in (made / "README.md").read_text()
+    card = "# Card\n\nDr c03: cases c01, c02 of p02 <img src=x onerror=alert(1)> [x](javascript:1)"
+    own = export_bundle(scored, report_of(scored), tmp_path / "own", card, patient_slices=True)
+    assert all(shown(own))
+    for name in ("README.md", "MODEL_CARD.md"):
+        assert "CT slices of patients" in (own / name).read_text()
+    written = (own / "MODEL_CARD.md").read_text()
+    assert "Dr [case]: cases [cases] of [case] &lt;img" in written
+    assert "](" not in written
+    opened = open_bundle(own)
+    assert opened.about.reference == "training cases"
+    assert set(opened.about.sha256) == {*FILES, "MODEL_CARD.md"}
+    (own / "MODEL_CARD.md").write_text(written + "more")
+    with pytest.raises(BundleError, match=r"MODEL_CARD.md with digest"):
+        open_bundle(own)
+
+
 def edit(bundle, **changes):
     """bundle.json with other fields, and its own digest made right."""
     path = bundle / "bundle.json"

@@ -339,6 +339,21 @@ def test_off_kidney_and_whole_kidney():
     assert found.message.startswith("the ROI is a whole kidney (Dice 1.00)")
 
 
+def test_a_tumor_drawn_on_the_other_side_than_the_table_says(write_case):
+    right = box(c=(20, 28))
+    for voxels, drawn, other in ((box(), "left", "right"), (right, "right", "left")):
+        for organs in (True, False):
+            doubted = check_cases([write_case(voxels, organs=organs, side=other)])["c"]
+            assert doubted.measures.side == drawn
+            (found,) = [f for f in doubted.findings if f.severity == "warning"]
+            assert (found.code, found.case_id) == ("roi-side-differs", "c")
+            for said in (drawn, None):
+                plain = check_cases([write_case(voxels, organs=organs, side=said)])["c"]
+                assert "roi-side-differs" not in codes(plain.findings)
+    middle = box(c=(46, 54))  # on neither side
+    assert "roi-side-differs" not in codes(check_cases([write_case(middle, side="left")])["c"].findings)
+
+
 def test_side_is_by_the_kidney_and_else_by_the_midline(write_case):
     assert side_of(60.0, 0.0) == "left"
     assert side_of(-60.0, 0.0) == "right"

@@ -120,14 +120,27 @@ def test_a_moved_study_finds_its_own_files(tmp_path):
     assert (one.image, one.roi, two.image) == (there / "data" / "a.nii.gz", outside, there / "images.csv")
 
 
+def test_the_side_of_a_tumor_is_kept_and_its_words_are_checked(tmp_path):
+    for side in ("left", "right", None):
+        case = one_series(
+            case_id="a", patient_id="p", image=Path("/x"), format="dicom", side=side, roi=Path("/r")
+        )
+        save_cohort(make(case), tmp_path)
+        assert load(tmp_path).cases[0].clinical.side == side
+    table = (tmp_path / "cohort.csv").read_text()
+    (tmp_path / "cohort.csv").write_text(table.replace(",,development", ",both,development"))
+    with pytest.raises(CohortError, match="expected left, right or nothing"):
+        load(tmp_path)
+
+
 def test_the_tables_are_plain(tmp_path):
     case = one_series(
         case_id="a", patient_id="p", image=Path("/x"), format="dicom", age_years=63.0, roi=Path("/r")
     )
     save_cohort(make(case), tmp_path)
     assert (tmp_path / "cohort.csv").read_text() == (
-        "case_id,patient_id,site_id,subtype,subtype_reader2,sex,age_years,size_cm,cohort,synthetic\n"
-        "a,p,site-1,,,,63,,development,no\n"
+        "case_id,patient_id,site_id,subtype,subtype_reader2,sex,age_years,size_cm,side,cohort,synthetic\n"
+        "a,p,site-1,,,,63,,,development,no\n"
     )
     assert (tmp_path / "series.csv").read_text() == (
         "case_id,series,phase,format,image,source,organs,series_uid\na,ct,unknown,dicom,/x,HU,,\n"

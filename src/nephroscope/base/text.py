@@ -79,7 +79,7 @@ _LINK = re.compile(r"\](?=\s*[(\[:])")
 
 def plain_markdown(text: str) -> str:
     """Markdown in which names cannot become HTML, links or pictures: ``<`` before a tag and ``](`` are escaped."""
-    return _LINK.sub(r"\]", _TAG.sub("&lt;", text))
+    return _LINK.sub("&#93;", _TAG.sub("&lt;", text))
 
 
 _FOR_CMD = set(" \t&|<>^()%!;,='`$@{}[]")  # of cmd and PowerShell

@@ -108,7 +108,7 @@ class Predict(Command):
 
 
 def _prediction_text(found: "Prediction") -> str:
-    series = f"phase {found.series.phase}, {found.series.n_slices} slices"
+    series = f"phase {found.series.phase}, {counted_noun(found.series.n_slices, 'slice')}"
     if found.series.n_series > 1:
         series += f", chosen from {found.series.n_series} series by the ROI"
     lines = [f"case {found.case_id}: {found.call or 'not sure'} ({found.reason})", f"  CT: {series}"]

@@ -24,13 +24,14 @@ from nephroscope.records import (
     Case,
     ChoiceRule,
     ChosenCase,
+    ClinicalFacts,
     CTVolume,
     Finding,
     RoiMask,
     RoiRef,
     SeriesRef,
 )
-from nephroscope.regions.check import check_case, check_side
+from nephroscope.regions.check import check_case
 from nephroscope.regions.measure import Side
 
 FORMAT = 1
@@ -195,12 +196,16 @@ def answer_with_doubts(
     """
     started = time.perf_counter()
     check_roi_given(bundle, roi, ct.name)
+    if bundle.spec.roi_mode == "full" and roi is not None and roi.voxels.all():
+        roi = None  # a mask of the whole image says nothing of a tumor
     doubts: Sequence[Finding] = check_phase(bundle, ct.phase, ct.evidence, ct.name)
     drawn: Side = "unknown"
     if roi is not None:
-        checked = check_case(case or in_memory(ct.volume, roi.case_id or ct.name, ct.phase), ct.volume, roi)
+        case = case or in_memory(ct.volume, roi.case_id or ct.name, ct.phase)
+        clinical = ClinicalFacts(side=None if side == "unknown" else side)
+        checked = check_case(replace(case, clinical=clinical), ct.volume, roi)
         drawn = checked.measures.side if checked.measures else drawn
-        doubts = [*checked.findings, *check_side(side, drawn, ct.name), *doubts]
+        doubts = [*checked.findings, *doubts]
     refused = next((finding for finding in doubts if finding.severity == "refusal"), None)
     if refused is not None:
         raise RoiError(

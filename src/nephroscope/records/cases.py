@@ -24,11 +24,13 @@ class ClinicalFacts:
         sex: DICOM Patient's Sex (0010,0040): M, F, O.
         age_years: Age at imaging.
         size_cm: Largest diameter.
+        side: Side of the patient on which the tumor is.
     """
 
     sex: Sex | None = None
     age_years: float | None = None
     size_cm: float | None = None
+    side: Literal["left", "right"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -277,6 +277,7 @@ def _check_roi(case: ChosenCase, volume: CTVolume, roi: RoiMask) -> CheckedCase:
     findings += _mirrored(volume, roi, organs, {finding.code for finding in findings})
     measures = replace(measures, side=side)
     findings += check_shape(measures, roi) + check_size(measures, roi, under.body_share)
+    findings += check_side(case.clinical.side or "unknown", side, case.case_id)
     findings += [*check_table_size(measures, case), measures_finding(measures, case)]
     return CheckedCase(findings=tuple(findings), measures=measures)
 

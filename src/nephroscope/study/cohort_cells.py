@@ -24,7 +24,7 @@ COHORT_FILE, SERIES_FILE, ROIS_FILE, EXCLUSIONS_FILE = (
 COLUMNS = {
     COHORT_FILE: (
         *("case_id", "patient_id", "site_id", "subtype", "subtype_reader2", "sex", "age_years", "size_cm"),
-        *("cohort", "synthetic"),
+        *("side", "cohort", "synthetic"),
     ),
     SERIES_FILE: ("case_id", "series", "phase", "format", "image", "source", "organs", "series_uid"),
     ROIS_FILE: ("case_id", "author", "series", "roi", "tumor_label", "tumor_name"),
@@ -55,6 +55,7 @@ def cells_of(folder: Path, subtypes: tuple[str, ...], phases: tuple[str, ...]) -
             "sex": Cell(parse_sex, "M, F, O or nothing"),
             "age_years": _number(OLDEST_YEARS),
             "size_cm": _number(LARGEST_CM),
+            "side": Cell(lambda text: _one_of("left", "right", "")(text.lower()), "left, right or nothing"),
             "cohort": Cell(parse_cohort_word, f"{DEVELOPMENT}, {INTERNAL_TEST} or {EXTERNAL_TEST}NAME"),
             "synthetic": Cell(lambda text: _one_of("yes", "no", "")(text.lower()) == "yes", "yes or no"),
         },

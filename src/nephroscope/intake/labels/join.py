@@ -223,7 +223,9 @@ def case_fields(label: LabelRow) -> dict[str, Any]:
         "patient_id": label.patient_id or label.case_id,
         "subtype": label.subtype or None,
         "subtype_reader2": label.subtype_reader2,
-        "clinical": ClinicalFacts(sex=label.sex, age_years=label.age_years, size_cm=label.size_cm),
+        "clinical": ClinicalFacts(
+            sex=label.sex, age_years=label.age_years, size_cm=label.size_cm, side=label.side
+        ),
         "site_id": label.site_id,
         "cohort": label.cohort,
         "synthetic": label.synthetic,

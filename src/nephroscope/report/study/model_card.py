@@ -5,6 +5,7 @@ Source of the headings: Mitchell et al., FAT* 2019, doi 10.1145/3287560.3287596.
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from nephroscope.base.text import plain_markdown
 from nephroscope.questions.evaluation.subgroups import Subgroup
 from nephroscope.records import Estimate, counted_noun
 from nephroscope.report.page.names import RESEARCH_USE, figure_name, group_title
@@ -51,7 +52,7 @@ def model_card(source: RunSource, methods: Sequence[tuple[str, str]], limits: Se
         ("Ethics", "For the authors: approval, consent, and what a wrong answer would do."),
     ]
     text = "\n\n".join(f"## {heading}\n\n{body}" for heading, body in parts if body)
-    return f"# {title}\n\n**{RESEARCH_USE}**\n\n{text}\n"
+    return plain_markdown(f"# {title}\n\n**{RESEARCH_USE}**\n\n{text}\n")
 
 
 def _headline(content: ReportContent, n_limits: int) -> str:

@@ -9,7 +9,7 @@ from nephroscope.report.page.drawing import QUIET, STYLE, color_of
 
 
 def capacity_figure(result: CapacityFindings, synthetic: bool) -> Figure:
-    """A dot per network on a logarithmic axis of weights, a colour per family, lines between widths of one."""
+    """A dot per network on a logarithmic axis of weights, a color per family, lines between widths of one."""
     families = list(dict.fromkeys(point.model for point in result.points))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.6, 3.9), layout="constrained")

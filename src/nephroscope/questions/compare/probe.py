@@ -128,7 +128,7 @@ def _learnt(facts: Sequence[Fact], tests: TestSet, division: Division) -> Predic
 
 
 def _design(facts: Sequence[Fact], learn: Sequence[str], cases: Sequence[str]) -> Floats:
-    """Columns (n, k): numbers standardised by the learning cases with a column for unknown; words as 0 and 1."""
+    """Columns (n, k): numbers standardized by the learning cases with a column for unknown; words as 0 and 1."""
     columns = []
     for fact in facts:
         if fact.numeric:

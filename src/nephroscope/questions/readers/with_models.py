@@ -64,7 +64,7 @@ def labels_of(snapshot: Snapshot) -> tuple[CaseLabels, Callable[[str], str | Non
 
 
 def test_sets(snapshot: Snapshot, models: Sequence[Reader]) -> dict[str, str]:
-    """Test set of each labelled case by splits.json; where that cannot be read, by the runs' own splits."""
+    """Test set of each labeled case by splits.json; where that cannot be read, by the runs' own splits."""
     cases = {case.case_id: case.cohort for case in snapshot.cohort.cases if case.subtype}
     marked = {case_id: marked for case_id, marked in cases.items() if marked != DEVELOPMENT}
     try:

@@ -32,7 +32,7 @@ BothAnswers = Mapping[str, Answers]  # by protocol: paper, twin
 
 
 def known_cases(setup: Setup, names: Sequence[str]) -> CaseLabels:
-    """Truth of these labelled cases."""
+    """Truth of these labeled cases."""
     by_id = setup.cohort.by_id
     return CaseLabels(
         subtypes=setup.cohort.subtypes,
@@ -50,9 +50,9 @@ def read_test_calls(setup: Setup, path: Path) -> list[Reader]:
     """
     root, subtypes = setup.snapshot.folder.root, setup.cohort.subtypes
     pathology = load_pathology(root)
-    labelled = known_cases(setup, [c.case_id for c in setup.cohort.cases if c.subtype])
+    labeled = known_cases(setup, [c.case_id for c in setup.cohort.cases if c.subtype])
     found = []
-    for reader in read_calls(path, labelled, lambda text: name_of_subtype(text, subtypes, pathology)).readers:
+    for reader in read_calls(path, labeled, lambda text: name_of_subtype(text, subtypes, pathology)).readers:
         own = {case: answer for case, answer in reader.answers.items() if case in setup.tests}
         if own:
             found.append(Reader(name=reader.name, aided=reader.aided, answers=own, source=reader.source))
@@ -153,7 +153,7 @@ def mean_of_readers(results: Sequence[ReaderResult]) -> Estimate | None:
     if len(known) < 2 or any(e.value is None for e in known):
         return None
     value = float(np.mean([e.value for e in known]))
-    why = f"mean of {len(known)} readers, no interval: `nephroscope readers` analyses readers and cases together"
+    why = f"mean of {len(known)} readers, no interval: `nephroscope readers` analyzes readers and cases together"
     return Interval(None, None, why).around(value, min(e.n for e in known))
 
 

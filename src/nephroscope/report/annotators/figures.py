@@ -23,7 +23,7 @@ from nephroscope.statistics.metrics import Floats
 N_WORST, N_SLICES = 6, 3
 MARGIN_MM = 15.0
 LEVEL_HU, WIDTH_HU = 40.0, 400.0
-# Okabe and Ito's sky blue and orange: distinct in every kind of colour blindness, and both bright on gray.
+# Okabe and Ito's sky blue and orange: distinct in every kind of color blindness, and both bright on gray.
 READER_COLORS = ("#56B4E9", "#E69F00")
 READER_WIDTHS = (2.6, 1.1)  # the second lies on the first, and both are seen where they coincide
 Bools = npt.NDArray[np.bool_]

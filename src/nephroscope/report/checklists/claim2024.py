@@ -62,7 +62,7 @@ CLAIM = Checklist(
                 left="its layers, or the paper that describes them",
             ),
             Item("23", "software and versions", "software"),
-            Item("24", "how weights were initialised", "start"),
+            Item("24", "how weights were initialized", "start"),
         ),
         "Training": (
             Item("25", "training in detail", "training"),

@@ -25,7 +25,7 @@ METRICS = Checklist(
             Item("3", "high-quality reference standard", "", "how pathology was read, and by whom"),
         ),
         "Imaging data": (
-            Item("4", "several centres", "multicenter"),
+            Item("4", "several centers", "multicenter"),
             Item("5", "imaging as in clinical practice", "", "whether the protocol is the routine one"),
             Item("6", "acquisition protocol", "acquisition"),
             Item("7", "time between imaging and reference"),
@@ -42,7 +42,7 @@ METRICS = Checklist(
         ),
         "Image processing": (
             Item("11", "appropriate preprocessing, described", "preprocessing"),
-            Item("12", "standardised feature software", "radiomics?"),
+            Item("12", "standardized feature software", "radiomics?"),
             Item("13", "feature settings described", "radiomics?", left="the settings in full"),
         ),
         "Feature processing": (
@@ -56,7 +56,7 @@ METRICS = Checklist(
                 "a second scan, regions of another annotator, or disturbed images",
             ),
         ),
-        "Preparation for modelling": (
+        "Preparation for modeling": (
             Item("18", "proper partitions", "partitions+disjoint"),
             Item("19", "confounders handled", "shortcuts", left="what was done about those found"),
         ),

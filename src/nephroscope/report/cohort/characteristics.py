@@ -73,7 +73,7 @@ def counts_of(groups: Sequence[Sequence[str]]) -> "np.ndarray[tuple[int, int], n
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """A standardised difference, at least 0, with its interval."""
+    """A standardized difference, at least 0, with its interval."""
 
     value: float
     low: float
@@ -83,7 +83,7 @@ class Difference:
 def difference_of_numbers(
     one: Sequence[float], other: Sequence[float], confidence: float = 0.95
 ) -> Difference | None:
-    """Standardised mean difference: difference of means by the root of the mean variance; None where undefined.
+    """Standardized mean difference: difference of means by the root of the mean variance; None where undefined.
 
     Source: Cohen 1988; with the unpooled mean of both variances, as Austin, Stat Med 2009.
     """
@@ -98,7 +98,7 @@ def difference_of_numbers(
 def difference_of_categories(
     one: Sequence[str], other: Sequence[str], confidence: float = 0.95
 ) -> Difference | None:
-    """Standardised difference of two distributions over categories; None where undefined.
+    """Standardized difference of two distributions over categories; None where undefined.
 
     The Mahalanobis distance between both vectors of shares, all but one category, with the mean of both covariances.
 
@@ -119,7 +119,7 @@ def difference_of_categories(
 
 
 def _with_interval(size: float, n_one: int, n_other: int, confidence: float) -> Difference:
-    """Normal interval of a standardised difference; below 0 lies the other direction, so it ends at 0.
+    """Normal interval of a standardized difference; below 0 lies the other direction, so it ends at 0.
 
     Source: Hedges and Olkin 1985, Statistical Methods for Meta-Analysis, p. 86: the variance is
         (n + m) / nm + d^2 / 2(n + m); taken for categories too by Yang and Dalton 2012.
@@ -183,7 +183,7 @@ def characteristics_by_part(
     slice_counts: Mapping[str, int] | None = None,
     confidence: float = 0.95,
 ) -> Table | None:
-    """Development and each test set, with tests and standardised mean differences; None without a test set.
+    """Development and each test set, with tests and standardized mean differences; None without a test set.
 
     Args:
         cohort: Who is in.
@@ -212,7 +212,7 @@ def characteristics_by_part(
         rows.append((item.name, *cells, _test_cell(item, groups)))
     tests = [column for name in names[1:] for column in (group_name(name), "difference")]
     note = (
-        "Difference: standardised mean difference from development, in standard deviations (for categories by Yang "
+        "Difference: standardized mean difference from development, in standard deviations (for categories by Yang "
         f"and Dalton), with its {100 * confidence:g} % interval by Hedges and Olkin, which stops at 0 and is rough "
         "in small sets. A difference above 0.1 is often called an imbalance."
     )

@@ -50,7 +50,7 @@ POINTS_PER_LETTER = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A line of a box; ``subtype`` is the place of the subtype it counts, for its colour."""
+    """A line of a box; ``subtype`` is the place of the subtype it counts, for its color."""
 
     text: str
     subtype: int | None = None

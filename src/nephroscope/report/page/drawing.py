@@ -14,7 +14,7 @@ from matplotlib.text import Text
 from nephroscope.base.files import replacing, save_text
 from nephroscope.base.progress import track
 
-# Okabe and Ito's colours, distinct in every kind of colour blindness
+# Okabe and Ito's colors, distinct in every kind of color blindness
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 INK, QUIET, GRID = "#1d2733", "#6b7785", "#dfe4e9"
 PNG_DPI = 200
@@ -44,7 +44,7 @@ STYLE: dict[Any, Any] = {
 
 
 def color_of(index: int) -> str:
-    """Colour of the subtype at ``index``, the same in figures, bars and chips."""
+    """Color of the subtype at ``index``, the same in figures, bars and chips."""
     return COLORS[index % len(COLORS)]
 
 

@@ -14,7 +14,7 @@ Layout = Literal["brackets", "columns"]  # of a cell's small print in a CSV file
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A value, and the small print below it; ``warn`` shows it in the colour of a warning."""
+    """A value, and the small print below it; ``warn`` shows it in the color of a warning."""
 
     text: str
     small: str = ""

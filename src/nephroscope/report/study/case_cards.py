@@ -41,7 +41,7 @@ class CaseCard:
 
     Attributes:
         verdict: wrong, unsure, right or unlabelled.
-        bar: Name, share and colour of each subtype, the positive one first.
+        bar: Name, share and color of each subtype, the positive one first.
         threshold: On the probability of the positive subtype; None with more than two subtypes.
     """
 

@@ -97,7 +97,7 @@ def _of_cases(content: ReportContent) -> dict[str, Evidence | None]:
         "kV, kernel, contrast agent and timing",
     )
     parts = Evidence(
-        "development and each test set, with standardised differences", "#split; tables/parts.csv"
+        "development and each test set, with standardized differences", "#split; tables/parts.csv"
     )
     return {
         "missing": Evidence(

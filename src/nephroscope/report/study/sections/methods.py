@@ -61,7 +61,7 @@ def network_text(content: ReportContent) -> str:
 
 
 def training_text(content: ReportContent) -> str:
-    """Optimiser, schedule, loss, stop, augmentation, seed."""
+    """Optimizer, schedule, loss, stop, augmentation, seed."""
     train = content.main.train
     rate = f"learning rate {train.learning_rate:g}"
     if train.schedule == "cosine":

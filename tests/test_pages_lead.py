@@ -5,6 +5,7 @@ import re
 import tomllib
 from dataclasses import replace
 from html import unescape
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from nephroscope.records import CTVolume, Estimate, Exclusion, RoiMask
 from nephroscope.records.cohort import Reason
 from nephroscope.records.settings import ReportConfig, Settings
 from nephroscope.report.page.drawing import save_paper_figures
-from nephroscope.report.page.names import network_name, subtype_name
+from nephroscope.report.page.names import as_written, network_name, subtype_name
 from nephroscope.report.study.appraisal import source_of
 from nephroscope.report.study.case_cards import case_sections, worst_cards
 from nephroscope.report.study.content import FullSlice, Saliency, SaliencyMap
@@ -155,6 +156,24 @@ def test_names_are_those_that_people_write():
     assert network_name("shufflenet_v2_x1_0") == "ShuffleNetV2"
     assert network_name("my-run") == "my-run"
     assert subtype_name("clear_cell") == "clear cell"
+    text = "mobilenet_v2 and resnet34-2, not size_px: clear_cell, my_resnet34"
+    assert as_written(text) == "MobileNetV2 and ResNet-34-2, not size_px: clear cell, my_resnet34"
+    document = replace(COMPARED, groups={"out-of-fold": renamed(COMPARED.groups["out-of-fold"])})
+    page = fill_page(
+        replace(source_of(make_content()), comparison=Comparison(path=Path("c/c.json"), document=document))
+    )
+    html = html_of_page(page)
+    assert "MobileNetV2, radiomics" in html
+    assert page.tables["pairs"].rows[1][0] == "mobilenet_v2, radiomics"
+
+
+def renamed(table):
+    """With the name of a network in place of that of the run."""
+    candidates = tuple(
+        replace(row, name="mobilenet_v2") if row.kind == "network" else row for row in table.candidates
+    )
+    pairs = tuple(replace(p, one="mobilenet_v2") if p.one == "run-1" else p for p in table.pairwise)
+    return replace(table, candidates=candidates, pairwise=pairs)
 
 
 def test_who_made_the_study_is_in_study_toml():

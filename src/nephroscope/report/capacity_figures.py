@@ -6,6 +6,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from nephroscope.questions.capacity.result import CapacityFindings
 from nephroscope.report.page.drawing import QUIET, STYLE, color_of
+from nephroscope.report.page.names import network_name
 
 
 def capacity_figure(result: CapacityFindings, synthetic: bool) -> Figure:
@@ -20,7 +21,7 @@ def capacity_figure(result: CapacityFindings, synthetic: bool) -> Figure:
                 continue
             x, y = [p.trainable for p in points], [p.auc.value or 0.0 for p in points]
             color = color_of(index)
-            axes.plot(x, y, "o-", color=color, ms=5, lw=1.1, label=model)
+            axes.plot(x, y, "o-", color=color, ms=5, lw=1.1, label=network_name(model))
             for p in points:
                 if p.auc.low is not None and p.auc.high is not None:
                     axes.plot([p.trainable] * 2, [p.auc.low, p.auc.high], color=color, lw=1.4)

@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Sequence
+from functools import cache
 
+from nephroscope.intake.labels.pathology import default_table
 from nephroscope.questions.replicate.printed import NAMES as NETWORK_NAMES
 from nephroscope.records import Estimate, Evaluation
 
@@ -34,6 +36,18 @@ def network_name(model: str) -> str:
 def subtype_name(subtype: str) -> str:
     """Name of a subtype as people write it: ``clear_cell`` -> ``clear cell``."""
     return subtype.replace("_", " ")
+
+
+def as_written(text: str) -> str:
+    """A text with the names of networks and subtypes as people write them."""
+    return _names().sub(lambda found: NETWORK_NAMES.get(found[0]) or subtype_name(found[0]), text)
+
+
+@cache
+def _names() -> re.Pattern[str]:
+    subtypes = {row.subtype for row in default_table().rows if "_" in row.subtype}
+    known = sorted({*NETWORK_NAMES, *subtypes}, key=len, reverse=True)
+    return re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, known))})(?!\w)")
 
 
 def figure_name(name: str, report: Evaluation) -> str:

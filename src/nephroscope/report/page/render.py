@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from nephroscope.base.version import __version__
-from nephroscope.report.page.names import RESEARCH_USE
+from nephroscope.report.page.names import RESEARCH_USE, as_written
 from nephroscope.report.page.section import Block, Filled, Section, figures_in, tables_in
 from nephroscope.report.page.table import Table
 
@@ -76,5 +76,6 @@ def render(page: Page, figures: Mapping[str, str]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["written"] = as_written
     template = environment.get_template("page/page.html.j2")
     return template.render(page=page, figures=figures, research_use=RESEARCH_USE)

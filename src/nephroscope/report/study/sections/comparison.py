@@ -19,7 +19,7 @@ from nephroscope.questions.compare.results import (
 )
 from nephroscope.records import INTERNAL_TEST, counted_noun, p_words
 from nephroscope.report.page.drawing import COLORS, GRID, INK, QUIET, STYLE, color_of
-from nephroscope.report.page.names import NAMES, group_name, network_name
+from nephroscope.report.page.names import NAMES, as_written, group_name
 from nephroscope.report.page.section import (
     Block,
     Evidence,
@@ -279,7 +279,7 @@ def roc_of_networks(content: ComparisonDocument, answers: Sequence[KeptAnswer]) 
             if not own or truth.all() or not truth.any():
                 continue
             style = "-" if row.kind == "network" else (0, (4, 2))
-            label = f"{network_name(row.name)} {row.figures['auc'].interval('.2f')}"
+            label = f"{as_written(row.name)} {row.figures['auc'].interval('.2f')}"
             axes.plot(*roc_points(scores, truth), color=color_of(i), lw=1.6, ls=style, label=label)
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="1 - specificity", ylabel="Sensitivity")
         axes.set_aspect("equal")
@@ -304,7 +304,7 @@ def forest_plot(content: ComparisonDocument) -> Figure:
             cross = shuffled.get(row.name)
             if cross is not None:
                 axes.plot(cross, y, "x", color=QUIET, ms=5)
-        axes.set_yticks(range(len(rows)), [row.name for row in rows])
+        axes.set_yticks(range(len(rows)), [as_written(row.name) for row in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.grid(axis="x", color=GRID, lw=0.6)
         axes.set(xlim=(0, 1.02), xlabel="AUC by case")

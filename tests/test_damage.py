@@ -23,8 +23,11 @@ CT_KINDS = (
 )
 
 
-@pytest.mark.parametrize("kind", CT_KINDS)
-def test_no_damage_of_a_ct_is_silent(kind):
+ROI_KINDS = ("seg", "rtstruct", "nifti-roi", "nifti-gz-roi", "nrrd", "nrrd-gz")
+
+
+@pytest.mark.parametrize("kind", [*CT_KINDS, *ROI_KINDS])
+def test_no_damage_is_silent(kind):
     counts = damage.run(each=2, seed=1, kinds=[kind])
     assert counts["examples"] == []
     assert counts["refused"] > 0

@@ -6,6 +6,7 @@ import numpy as np
 import pydicom
 import pytest
 
+from damages_by_name import NAMED
 from nephroscope.base.errors import RoiError, SeriesError, StudyError
 from nephroscope.imaging.grid import canonical
 from nephroscope.imaging.masks.segments import Segment, TumorQuery, choose_segment
@@ -176,7 +177,7 @@ def test_frames_that_stand_for_several_slices_each_fill_them(images, volume, tmp
     sparse = box_tumor()
     sparse[[2, 4]] = False
     seg = pydicom.dcmread(write_seg(images, {"Tumor": sparse}, tmp_path / "seg"))
-    assert read_roi(tmp_path / "seg", volume, "P1").findings == ()
+    assert [finding.code for finding in read_roi(tmp_path / "seg", volume, "P1").findings] == ["roi-gap"]
     assert np.array_equal(read_roi(tmp_path / "seg", volume, "P1").voxels, sparse)
     measures = seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
     measures.SliceThickness, measures.SpacingBetweenSlices = 2.5, 5.0
@@ -681,7 +682,36 @@ def test_every_segment_of_every_real_seg_is_highdicoms_volume(test_data, name):
         roi = read_roi(test_data / name, volume, "real", 1, label)
         assert roi.voxels.any()
         assert np.array_equal(roi.voxels, expected)
-        assert roi.findings == ()
+        assert {finding.code for finding in roi.findings} <= {"roi-gap"}  # two are drawn sparsely
+
+
+@pytest.mark.parametrize(
+    "change", ["two frames at one place", "a frame of segment 0", "a frame of the other segment"]
+)
+def test_frames_that_contradict_each_other_are_refused(images, volume, tmp_path, change):
+    path = write_seg(images, {"Kidney": np.roll(box_tumor(), 14, 2), "Tumor": box_tumor()}, tmp_path / "seg")
+    path.write_bytes(NAMED["seg"][change](path.read_bytes()))
+    with pytest.raises(RoiError, match="a whole DICOM SEG or RTSTRUCT"):
+        read_roi(path, volume, "P1", tumor_name="Tumor")
+
+
+@pytest.mark.parametrize("shift", [[-0.7, 0, 0], [0, 9, 0]])
+def test_a_seg_that_reaches_out_of_the_ct_is_a_finding(images, volume, tmp_path, shift):
+    """The CT was moved by whole voxels, or has other rows and columns: the frames still lie on its voxels."""
+    path = write_seg(images, {"Tumor": box_tumor()}, tmp_path / "seg")
+    moved = other_ct(volume, lambda affine: affine[:3, 3].__iadd__(shift))
+    assert [finding.code for finding in read_roi(path, moved, "P1").findings] == ["roi-resampled"]
+
+
+def test_a_large_file_of_zeros_behind_a_seg_is_not_read(images, volume, tmp_path):
+    path = write_seg(images, {"Tumor": box_tumor()}, tmp_path / "seg")
+    with path.open("r+b") as file:
+        file.truncate(20 * 2**30)
+    with pytest.raises(RoiError, match="more than 1073741824 bytes"):
+        read_roi(path, volume, "P1")
+    with path.open("r+b") as file:
+        file.truncate(80 * 2**20)
+    assert np.array_equal(read_roi(path, volume, "P1").voxels, box_tumor())
 
 
 def test_the_background_of_a_label_map_is_no_segment(test_data):

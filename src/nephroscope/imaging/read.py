@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any, overload
 
@@ -307,17 +306,12 @@ def read_dicom_roi(path: Path, where: str) -> Any:
     Raises:
         RoiError: It is damaged, not DICOM, or DICOM of another modality.
     """
-    import pydicom
-
-    from nephroscope.imaging.dicom.files import check_lengths, opened
+    from nephroscope.imaging.dicom.files import read_object
 
     kind, modality = file_kind(path), "unknown"
     if kind == "dicom":
         with refusing_damage(where):
-            with opened(path) as file:
-                content = file.read()
-            roi = pydicom.dcmread(BytesIO(content), force=True)
-            check_lengths(content, roi)
+            roi = read_object(path)
             kind = f"DICOM of modality {(modality := roi.get('Modality', 'unknown'))}"
     if modality not in ("SEG", "RTSTRUCT"):
         raise RoiError(

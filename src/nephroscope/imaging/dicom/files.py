@@ -27,6 +27,7 @@ UNDEFINED = 0xFFFFFFFF  # a length that is not given
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 MOST_VALUE_BYTES = 64 * 2**20  # of one value of a header; also the size from which a file is read with care
+MOST_OBJECT_BYTES = 2**30  # of a SEG or RTSTRUCT
 INFLATED_BYTES = 64 * 2**20
 INFLATED_RATIO = 100
 ITEM, ITEM_END, SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE00D), (0xFFFE, 0xE0DD)
@@ -121,6 +122,22 @@ def parse_header(file: BinaryIO, tags: Sequence[str | int]) -> tuple[Any, int]:
         header.file_meta = FileMetaDataset(header.file_meta)
         header.file_meta.TransferSyntaxUID = plain if little else ExplicitVRBigEndian
     return header, file.tell()
+
+
+def read_object(path: Path) -> Any:
+    """A whole SEG or RTSTRUCT, with or without preamble, from its file.
+
+    Raises:
+        DamageError: It is larger than any, or its lengths contradict each other. What pydicom raises for damage is
+            not caught here.
+    """
+    if path.stat().st_size > MOST_OBJECT_BYTES:
+        raise DamageError(f"more than {MOST_OBJECT_BYTES} bytes")
+    with opened(path) as file:
+        content = b"".join(iter(lambda: file.read(MOST_VALUE_BYTES), b""))
+    found = read_partial(io.BytesIO(content), lambda tag, vr, length: tag.group == 0, force=True)
+    check_lengths(content, found)
+    return found
 
 
 def _at_end(tag: BaseTag, vr: str | None, length: int) -> bool:

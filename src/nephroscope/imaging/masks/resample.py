@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import RoiError, SeriesError
+from nephroscope.base.text import first_few
 from nephroscope.imaging.grid import canonical, canonical_grid, describe
 from nephroscope.imaging.masks.segments import TumorQuery
 from nephroscope.records import Finding, VolumeGeometry
@@ -292,3 +293,19 @@ def _box_mm(grid: VolumeGeometry) -> tuple[npt.NDArray[np.float64], npt.NDArray[
     edges = [(-0.5, n - 0.5) for n in grid.shape]
     places = grid.affine[:3] @ np.array([(*corner, 1.0) for corner in product(*edges)]).T
     return places.min(axis=1), places.max(axis=1)
+
+
+def frame_reaches_out(frame: Mask, affine: Affine, geometry: VolumeGeometry) -> bool:
+    """True when a corner of a frame lies outside the CT."""
+    n_rows, n_cols = frame.shape
+    corners = np.array([[0, 0, n_rows - 1, n_rows - 1], [0, n_cols - 1, 0, n_cols - 1], [1, 1, 1, 1]])
+    index = (np.linalg.inv(geometry.affine) @ affine @ corners)[:3]
+    return bool(((index < -0.5) | (index > np.array(geometry.shape)[:, None] - 0.5)).any())
+
+
+def gaps(voxels: Mask, query: TumorQuery) -> list[Finding]:
+    """A finding about empty slices between drawn ones."""
+    drawn = np.flatnonzero(voxels.any(axis=(1, 2)))
+    empty = sorted(set(range(drawn[0], drawn[-1])) - set(drawn.tolist())) if drawn.size else []
+    text = f"{len(empty)} slices between drawn ones have no frame and stay empty: {first_few(empty)} (from 0)"
+    return [query.finding("roi-gap", text)] if empty else []

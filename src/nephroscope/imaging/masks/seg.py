@@ -21,7 +21,7 @@ from nephroscope.imaging.dicom.pixel_data import NATIVE, uid_of
 from nephroscope.imaging.dicom.slice_header import syntax_of
 from nephroscope.imaging.files import DamageError
 from nephroscope.imaging.grid import MOST_VOXELS, describe
-from nephroscope.imaging.masks.resample import fit_to_ct
+from nephroscope.imaging.masks.resample import fit_to_ct, frame_reaches_out, gaps
 from nephroscope.imaging.masks.segments import (
     MOST_ROI_VOXELS,
     Segment,
@@ -71,7 +71,26 @@ def read_seg(seg: Any, volume: CTVolume, query: TumorQuery) -> tuple[Mask, list[
     if n_outside:
         text = f"{n_outside} voxels of {n_outside + int(voxels.sum())} lie outside the CT and were left out"
         findings.append(query.finding("roi-outside", text))
-    return voxels, findings
+    elif any(frame_reaches_out(frame, affine, volume.geometry) for frame, affine in frames):
+        text = f"its frames of {seg.Rows} x {seg.Columns} reach out of the CT, {describe(volume.geometry)}: compare"
+        findings.append(query.finding("roi-resampled", text))
+    return voxels, findings + gaps(voxels, query)
+
+
+def _check_places(groups: Sequence[Any], shared: Any, of_frames: Sequence[int]) -> None:
+    """Refuse two frames of a segment at one place: one of them belongs elsewhere, or to another segment.
+
+    Raises:
+        DamageError: There are such frames.
+    """
+    positions = [functional_group(group, shared, "PlanePositionSequence") for group in groups]
+    places = [
+        (segment, *(round(float(mm), 2) for mm in position.ImagePositionPatient))
+        for segment, position in zip(of_frames, positions, strict=True)
+        if position is not None
+    ]
+    if len(set(places)) < len(places):
+        raise DamageError(f"{len(places)} frames at {len(set(places))} places")
 
 
 def seg_segments(seg: Any) -> list[Segment]:
@@ -144,10 +163,12 @@ def _frames(seg: Any, number: int, query: TumorQuery, most: int) -> Iterator[tup
     groups = list(seg.PerFrameFunctionalGroupsSequence)
     if len(groups) != int(seg.get("NumberOfFrames") or 1):
         raise DamageError(f"{len(groups)} frames described, {seg.get('NumberOfFrames')} stored")
-    described = {int(item.SegmentNumber) for item in seg.SegmentSequence} | {BACKGROUND}
+    described = {int(item.SegmentNumber) for item in seg.SegmentSequence}
+    described |= {BACKGROUND} if kind == "LABELMAP" else set()
     of_frames = [number if kind == "LABELMAP" else _segment_of(group, shared) for group in groups]
     if not described.issuperset(of_frames):
         raise DamageError(f"frames of segment {max(set(of_frames) - described)}, which is not described")
+    _check_places(groups, shared, of_frames)
     ours = [index for index, segment in enumerate(of_frames) if segment == number]
     if not 0 <= len(ours) * seg.Rows * seg.Columns <= most:
         raise query.refusal(

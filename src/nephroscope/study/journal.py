@@ -4,6 +4,7 @@ The journal says how many bytes of each file belong to the finished cases, and t
 before the cut goes on; cases whose bytes are not there, or whose ROI changed since, are cut again.
 """
 
+import contextlib
 import hashlib
 import io
 import json
@@ -103,15 +104,18 @@ class Journal:
         if not entries:
             shutil.rmtree(self.draft, ignore_errors=True)
         self.draft.mkdir(parents=True, exist_ok=True)
-        self._open = {name: self._kept(name, entries[-1].ends[name] if entries else 0) for name in self.files}
-        if not entries:
-            for name in data_files(spec):
-                self._append(name, bytes(HEADER_BYTES))
-            self._append("slices.csv", (",".join(csv_columns(spec)) + "\n").encode())
-        self._log = self._log_path.open("wb")
-        lines = [heading, *(asdict(entry) for entry in entries)]
-        self._log.writelines(json.dumps(line).encode() + b"\n" for line in lines)
-        self._log.flush()
+        with contextlib.ExitStack() as files:
+            ends = entries[-1].ends if entries else dict.fromkeys(self.files, 0)
+            self._open = {name: files.enter_context(self._kept(name, ends[name])) for name in self.files}
+            if not entries:
+                for name in data_files(spec):
+                    self._append(name, bytes(HEADER_BYTES))
+                self._append("slices.csv", (",".join(csv_columns(spec)) + "\n").encode())
+            self._log = files.enter_context(self._log_path.open("wb"))
+            lines = [heading, *(asdict(entry) for entry in entries)]
+            self._log.writelines(json.dumps(line).encode() + b"\n" for line in lines)
+            self._log.flush()
+            self._files = files.pop_all()
 
     def _entries(self, heading: dict[str, str]) -> list[_Entry]:
         try:
@@ -200,8 +204,7 @@ class Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for file in (*self._open.values(), self._log):
-            file.close()
+        self._files.close()
 
 
 def digests_of_blocks(path: Path) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
+from pathlib import Path
 
 from nephroscope.base.tables import UNKNOWN
 
@@ -62,6 +63,12 @@ SIDES, PARTS, PATIENT = (frozenset(words.split()) for words in (_SIDES, _PARTS, 
 def clean_name(text: str) -> str:
     """The identifier without what nobody sees: composed letters (NFC), no invisible characters, single blanks."""
     return " ".join(_INVISIBLE.sub("", unicodedata.normalize("NFC", text)).split())
+
+
+def existing(path: Path) -> Path | None:
+    """The path, or the file whose name has the same letters composed or decomposed; None where there is none."""
+    forms = (path, *(Path(unicodedata.normalize(form, str(path))) for form in ("NFC", "NFD")))
+    return next((one for one in forms if one.exists()), None)
 
 
 def is_no_name(text: str) -> bool:

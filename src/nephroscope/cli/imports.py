@@ -240,7 +240,7 @@ class ImportNifti(StudyCommand):
     """
 
     source: SourcePath
-    """Folder with CASE.nii.gz and CASE_seg.nii.gz, or CASE/imaging.nii.gz and CASE/segmentation.nii.gz."""
+    """Folder with CASE.nii.gz and CASE_seg.nii.gz, a folder per case, images and masks, or the layout of nnU-Net."""
     labels: Path
     """CSV or XLSX with a row per case: case_id, subtype, sex, age ..."""
     tumor_label: CountOption = None

@@ -2,18 +2,18 @@
 
 import re
 from collections import defaultdict
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 
 from nephroscope.base.errors import CohortError
 from nephroscope.intake.labels.join import Found, join_found
 from nephroscope.intake.labels.rows import LabelRow
-from nephroscope.intake.labels.whose_roi import RoiFile
+from nephroscope.intake.labels.whose_roi import RoiFile, find_beside
+from nephroscope.intake.nifti_layouts import sort_files
 from nephroscope.intake.other_files import UNREAD_IMAGES, ending_of, in_words, of_other_kinds
 from nephroscope.records import Case, Cohort, Exclusion, Finding
 from nephroscope.records.cohort import Reason
-
-MASK_NAME = re.compile(r"[_-](seg|segmentation|mask|label)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +28,14 @@ class NiftiImport:
 def import_nifti(
     folder: Path, labels: list[LabelRow], subtypes: tuple[str, ...], positive: str, tumor_label: int | None
 ) -> NiftiImport:
-    """Cases from pairs CASE.nii.gz + CASE_seg.nii.gz (_mask, -label) or CASE/imaging + segmentation.nii.gz.
+    """Cases from CT volumes and label maps in one of the layouts of `nifti_layouts`.
 
     Raises:
         CohortError: The folder holds no NIfTI file.
     """
-    found, others = _pairs(folder.resolve()), _others(folder)
+    near = (Path(), folder.resolve())
+    named_rois = {path for row in labels if (path := find_beside(row.roi, near)) is not None}
+    found, others = _pairs(folder.resolve(), named_rois), _others(folder)
     if not found:
         raise CohortError(
             where=f"folder {folder.name}",
@@ -58,31 +60,26 @@ def _of_which(others: list[Path]) -> str:
     return f", of which {in_words(others)} are of kinds that are not read" if others else ""
 
 
-def _pairs(folder: Path) -> list[Found]:
+def _pairs(folder: Path, named_rois: Set[Path]) -> list[Found]:
     """Volumes with their label maps, by case."""
-    volumes: dict[str, list[Path]] = defaultdict(list)
-    masks: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted(folder.rglob("*")):
-        stem = re.sub(r"\.nii(\.gz)?$", "", path.name)
-        if stem == path.name or path.name.startswith(".") or not path.is_file():
-            continue
-        if stem in ("imaging", "segmentation"):
-            (volumes if stem == "imaging" else masks)[path.parent.name].append(path)
-        elif MASK_NAME.search(stem):
-            masks[MASK_NAME.sub("", stem)].append(path)
-        else:
-            volumes[stem].append(path)
-    found = []
+    files = sort_files(folder, named_rois)
+    volumes, masks, found = files.volumes, files.masks, []
     parts = _of_several_tumors(volumes, masks)
+    for name, paths in files.parts.items():
+        parts[name] += paths
     for name in sorted(volumes.keys() | masks.keys()):
         refusal = without_roi = ""
         if not volumes[name]:
             refusal = Reason(f"no CT volume beside {masks[name][0].name}", "no-ct")
+        elif len(volumes[name]) > 1 or len(masks[name]) > 1:
+            refusal = (
+                f"{len(volumes[name])} volumes and {len(masks[name])} label maps of this name"
+                f"{_places(folder, volumes[name])}"
+            )
         elif not masks[name]:
             several = ": which of several is the tumor's is not said" if len(parts[name]) > 1 else ""
-            without_roi = Reason(f"no label map beside {volumes[name][0].name}{several}", "no-roi")
-        elif len(volumes[name]) > 1 or len(masks[name]) > 1:
-            refusal = f"{len(volumes[name])} volumes and {len(masks[name])} label maps of this name"
+            organs = f"; {files.organs[name].name} holds no file of a tumor" if name in files.organs else ""
+            without_roi = Reason(f"no label map beside {volumes[name][0].name}{several or organs}", "no-roi")
         image = (volumes[name] or masks[name])[0]
         rois = masks[name] or (parts[name] if len(parts[name]) == 1 else [])
         found.append(
@@ -91,11 +88,23 @@ def _pairs(folder: Path) -> list[Found]:
                 image=image,
                 roi=next(iter(rois), None),
                 rois=tuple(RoiFile(path=path) for path in (*masks[name], *parts[name])),
+                organs=files.organs.get(name),
                 refusal=refusal,
-                without_roi=without_roi,
+                without_roi="" if rois else without_roi,
             )
         )
     return found
+
+
+def _places(folder: Path, volumes: list[Path]) -> str:
+    """In which folders volumes of one name lie, and how to say which are label maps."""
+    places = sorted({path.parent.relative_to(folder).as_posix() for path in volumes})
+    if len(volumes) < 2:
+        return ""
+    if len(places) < 2:
+        return f" ({', '.join(path.name for path in volumes)}): keep the CT alone"
+    where = " and ".join(places)
+    return f", in {where}: call the folder of label maps labels or masks, or name them in the column roi"
 
 
 def _of_several_tumors(volumes: dict[str, list[Path]], masks: dict[str, list[Path]]) -> dict[str, list[Path]]:

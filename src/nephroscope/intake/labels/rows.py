@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nephroscope.base.errors import CohortError
+from nephroscope.base.identifiers import existing
 from nephroscope.base.tables import Mistakes
 from nephroscope.base.text import counted_noun
 from nephroscope.intake.labels.pathology import PathologyTable, name_of_subtype, unmapped_finding
@@ -289,8 +290,8 @@ class _RowParser:
         if not text:
             return None
         path = Path(text.replace("\\", "/"))
-        next_to_table = self.path.parent / path
-        return next_to_table.resolve() if next_to_table.exists() else path
+        next_to_table = existing(self.path.parent / path)
+        return next_to_table.resolve() if next_to_table is not None else path
 
     def _excluded(self, n: int, row: list[str]) -> str:
         said = self._cell(n, row, "exclude", parse_exclude, "yes, no or a reason")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from nephroscope.base.errors import RoiError
+from nephroscope.base.identifiers import existing
 from nephroscope.base.text import counted_noun, first_few
 from nephroscope.imaging.masks.segments import UNSAID
 from nephroscope.imaging.read import roi_segments
@@ -165,7 +166,8 @@ def find_beside(path: Path | None, near: Sequence[Path]) -> Path | None:
     """A path as typed in a table, found in one of these folders, or None."""
     if path is None:
         return None
-    return next(((place / path).resolve() for place in near if (place / path).exists()), None)
+    there = (existing(place / path) for place in near)
+    return next((found.resolve() for found in there if found is not None), None)
 
 
 def _by_name(rows: Sequence[LabelRow], rois: Sequence[NamedRoi]) -> dict[str, RoiChoice]:

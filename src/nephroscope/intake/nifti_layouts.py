@@ -100,7 +100,7 @@ def _segmentations_of_cases(folder: Path, paths: Iterable[Path]) -> dict[Path, s
     beside: dict[Path, list[Path]] = defaultdict(list)
     for path in paths:
         beside[path.parent].append(path)
-    of_case = {}
+    of_case: dict[Path, str] = {}
     for place, files in beside.items():
         cts = [p for p in beside.get(place.parent, ()) if not MASK_NAME.search(_stem(p))]
         cts = [p for p in cts if _stem(p).casefold() not in (*_MASK_OF_FOLDER, *_ORGANS_OF_FOLDER)]

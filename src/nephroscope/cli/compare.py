@@ -127,17 +127,19 @@ def _details(found: "ComparisonDocument") -> list[str]:
             ranks.words[1:] if name == found.test_set else ranks.words
         )  # the answer is printed on top
         lines += [*conclusions, "", *_calibration(ranks.candidates), ""]
+    network = next((row.name for row in found.first.candidates if row.kind == "network"), "")
     if found.control:
         lines += [
             *_shown(control_table(found.control, found.first.n_cases)),
             *(row.words for row in found.control),
         ]
-    return [*lines, "", *_shown(shortcut_table(found.shortcuts, "")), *found.shortcuts.words, ""]
+    return [*lines, "", *_shown(shortcut_table(found.shortcuts, network)), *found.shortcuts.words, ""]
 
 
 def _shown(one: "Table") -> list[str]:
     header, *rows = one.texts
-    return [f"{one.caption}:", table(rows, header), *one.notes, ""]
+    notes = [note[3:] if note[1:3] == ": " else note for note in one.notes]  # no letters in these cells
+    return [f"{one.caption}:", table(rows, header), *notes, ""]
 
 
 def _calibration(rows: "Sequence[RankedLearner]") -> list[str]:

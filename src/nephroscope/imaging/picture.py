@@ -3,6 +3,7 @@
 import base64
 import io
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -36,21 +37,21 @@ class SlicePicture:
     @property
     def address(self) -> str:
         """The picture as ``data:image/jpeg;base64,...``."""
-        return f"data:image/jpeg;base64,{base64.b64encode(self.jpeg()).decode()}"
+        return data_address(self.image)
 
     @property
     def edge_address(self) -> str:
         """The tumor's outline alone on nothing, to be laid over the picture, as ``data:image/png;base64,...``."""
-        layer, file = Image.new("RGBA", self.edge.size, (*OUTLINE, 255)), io.BytesIO()
+        layer = Image.new("RGBA", self.edge.size, (*OUTLINE, 255))
         layer.putalpha(self.edge)
-        layer.save(file, "PNG", optimize=True)
-        return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+        return data_address(layer, "PNG", optimize=True)
 
-    def jpeg(self) -> bytes:
-        """The picture as a JPEG file."""
-        file = io.BytesIO()
-        self.image.save(file, "JPEG", quality=85)
-        return file.getvalue()
+
+def data_address(image: Image.Image, kind: Literal["JPEG", "PNG"] = "JPEG", **how: int | bool) -> str:
+    """A picture as ``data:image/jpeg;base64,...`` or ``data:image/png;...``, to be put into a page."""
+    file = io.BytesIO()
+    image.save(file, kind, **({"quality": 85} | how if kind == "JPEG" else how))
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def largest_slice(roi: RoiMask) -> int:

@@ -1,7 +1,5 @@
 """The cards of single cases: slices as the network saw them, with its probabilities and its call."""
 
-import base64
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,6 +8,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from nephroscope.clinic.cut import apply_window
+from nephroscope.imaging.picture import data_address
 from nephroscope.records import Answer, Evaluation, SliceSpec
 from nephroscope.report.page.drawing import color_of
 from nephroscope.report.page.names import group_name
@@ -170,8 +169,6 @@ def thumbnails(
 def jpeg_address(hu: npt.NDArray[np.int16], spec: SliceSpec) -> str:
     """A slice, (H, W) in HU, as ``data:image/jpeg;base64,...``."""
     gray = (apply_window(hu, spec) * 255).round().astype(np.uint8)
-    file = io.BytesIO()
     picture = Image.fromarray(gray)
     picture.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS)
-    picture.save(file, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+    return data_address(picture)

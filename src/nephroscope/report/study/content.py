@@ -160,6 +160,16 @@ class ReportContent:
         leaky = self.split.leaky or any(run.report.leaky for run in self.runs)
         return ("SYNTHETIC",) * synthetic + ("LEAKY",) * leaky
 
+    @property
+    def unknown(self) -> dict[str, int]:
+        """Number of cases whose age, sex or size is not known."""
+        facts = [case.clinical for case in self.cohort.chosen]
+        return {
+            "age": sum(one.age_years is None for one in facts),
+            "sex": sum(one.sex is None for one in facts),
+            "size": sum(one.size_cm is None for one in facts),
+        }
+
     def used_of(self, case_id: str) -> UsedInput:
         """The phase, and whose ROI, a case is used with; empty where it is no longer in the cohort."""
         case = self.cohort.by_id.get(case_id)

@@ -83,12 +83,7 @@ def _of_inclusion(content: ReportContent) -> dict[str, Evidence | None]:
 def _of_cases(content: ReportContent) -> dict[str, Evidence | None]:
     """What is known of them."""
     cases, cohort = content.cohort.chosen, content.cohort
-    unknown = {
-        "age": sum(c.clinical.age_years is None for c in cases),
-        "sex": sum(c.clinical.sex is None for c in cases),
-        "size": sum(c.clinical.size_cm is None for c in cases),
-        "phase": sum(c.phase == "unknown" for c in cases),
-    }
+    unknown = content.unknown | {"phase": sum(c.phase == "unknown" for c in cases)}
     missing = ", ".join(f"{name} {n}" for name, n in unknown.items() if n) or "none"
     phases = ", ".join(f"{n} {phase}" for phase, n in Counter(c.phase for c in cases).most_common())
     acquisition = Evidence(

@@ -3,8 +3,6 @@
 With the maps come the sentences about them: how they were made, what their check found, and their limits.
 """
 
-import base64
-import io
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from nephroscope.clinic.cut import apply_window
+from nephroscope.imaging.picture import data_address
 from nephroscope.learning.run_files import CompleteRun
 from nephroscope.questions.saliency.checks import ALIKE, SaliencyOfRun, shown_map, weights_verdict
 from nephroscope.questions.saliency.maps import CHECKED, DRAWS, CaseReader, saliency_of_run
@@ -81,10 +80,7 @@ def _picture(hu: npt.NDArray[np.int16], place: tuple[str, int], found: SaliencyO
     pixels = pixels * (1 - opacity) + np.array(MAP_COLOR, np.float32) * opacity
     if place in found.rois:
         pixels[_edge(found.rois[place], side)] = ROI_COLOR
-    file = io.BytesIO()
-    picture = Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8))
-    picture.save(file, "JPEG", quality=85, subsampling=0)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+    return data_address(Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8)), subsampling=0)
 
 
 def _edge(roi: npt.NDArray[np.bool_], side: int) -> npt.NDArray[np.bool_]:

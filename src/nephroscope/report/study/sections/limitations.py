@@ -1,7 +1,7 @@
 """Section Limitations: what the data themselves say against the result, most serious first."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -230,7 +230,7 @@ def _of_sources(content: ReportContent) -> Iterator[str]:
     thick = sum(scan.spacing_mm is not None and scan.spacing_mm > THICK_MM for scan in scans)
     if thick:
         yield f"{thick} of {len(scans)} CTs have a slice spacing of more than {THICK_MM:g} mm."
-    yield from _of_clinical_data(cases)
+    yield from _of_clinical_data(content)
     yield from _of_external_tests(content)
 
 
@@ -248,17 +248,11 @@ def _of_external_tests(content: ReportContent) -> Iterator[str]:
             )
 
 
-def _of_clinical_data(cases: Sequence[ChosenCase]) -> Iterator[str]:
-    missing = {
-        "age": sum(c.clinical.age_years is None for c in cases),
-        "sex": sum(c.clinical.sex is None for c in cases),
-        "size": sum(c.clinical.size_cm is None for c in cases),
-    }
-    many = [f"{name} of {n}" for name, n in missing.items() if n > UNKNOWN * len(cases)]
+def _of_clinical_data(content: ReportContent) -> Iterator[str]:
+    n_cases = len(content.cohort.chosen)
+    many = [f"{name} of {n}" for name, n in content.unknown.items() if n > UNKNOWN * n_cases]
     if many:
-        yield (
-            f"Clinical data are missing ({', '.join(many)} of {len(cases)} cases): baselines and subgroups lack them."
-        )
+        yield f"Clinical data are missing ({', '.join(many)} of {n_cases} cases): baselines and subgroups lack them."
 
 
 def _of_regions(content: ReportContent) -> Iterator[str]:

@@ -18,13 +18,14 @@ from nephroscope.records.cohort import Reason
 from nephroscope.records.settings import ReportConfig, Settings
 from nephroscope.report.page.drawing import save_paper_figures
 from nephroscope.report.page.names import as_written, network_name, subtype_name
+from nephroscope.report.page.section import every_block, texts_in
 from nephroscope.report.study.appraisal import source_of
 from nephroscope.report.study.case_cards import case_sections, worst_cards
 from nephroscope.report.study.content import FullSlice, Saliency, SaliencyMap
 from nephroscope.report.study.full_slices import SliceTaker, with_full_slices
 from nephroscope.report.study.page import SECTIONS, fill_page, page_of
 from nephroscope.report.study.sections.cases import NOT_SHOWN
-from nephroscope.report.study.sections.comparison import roc_of_networks
+from nephroscope.report.study.sections.comparison import filled_comparison, roc_of_networks
 from nephroscope.study.folder import settings_as_toml
 from small_study import geometry, read_disc
 from test_report import html_of, html_of_page, make_content
@@ -150,6 +151,16 @@ def test_all_networks_are_in_one_roc():
     (axes,) = roc_of_networks(document, answers).axes
     labels = [line.get_label().split()[0] for line in axes.lines[1:]]
     assert labels == ["one", "two", "best"]
+
+
+def test_a_damaged_table_of_answers_costs_one_figure(tmp_path):
+    folder = tmp_path / "comparison"
+    folder.mkdir()
+    (folder / "predictions.csv").write_text("name,kind\n1,2\n")
+    found = filled_comparison(Comparison(path=folder / "comparison.json", document=COMPARED), "run-1")
+    figures = [block.name for block in every_block(found.top) if block.kind == "figure"]
+    assert figures == ["comparison"]
+    assert any("predictions.csv" in text for text in texts_in(found.top))
 
 
 def test_names_are_those_that_people_write():

@@ -423,7 +423,7 @@ def test_commas_and_spaces_name_models(monkeypatch):
     asked = []
     monkeypatch.setattr(Study, "__init__", lambda self, root: None)
     monkeypatch.setattr(
-        Study, "replicate_zuo2021", lambda self, options, readers: asked.append(options) or options
+        Study, "replicate_zuo2021", lambda self, options, *_: asked.append(options) or options
     )
     monkeypatch.setattr("nephroscope.cli.replicate._text", lambda found, page: "")
     for models in (["mobilenet_v2,resnet34"], ["mobilenet_v2", "resnet34"], ["mobilenet_v2,", "resnet34"]):

@@ -6,6 +6,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from nephroscope.base.errors import NephroscopeError
 from nephroscope.questions.compare.document import Comparison, KeptAnswer, read_answers
 from nephroscope.questions.compare.results import (
     ComparisonDocument,
@@ -78,10 +79,7 @@ def filled_comparison(found: Comparison, run: str) -> Filled:
     drawn: list[Block] = []
     if any(row.figures["auc"].value is not None for row in content.first.candidates):
         drawn.append(ShownFigure("comparison", _caption(content), lambda: forest_plot(content)))
-    answers = [row for row in read_answers(found.root, content.subtypes) if row.group == content.test_set]
-    if answers and len(_best(content)) > 1:
-        caption = "ROC by case of every network and of the best baseline, on the same cases."
-        drawn.append(ShownFigure("roc-networks", caption, lambda: roc_of_networks(content, answers)))
+    drawn += _roc_blocks(found)
     blocks: list[Block] = [
         *more_sentences(words[1:]),
         *(ShownTable(n, t, shown="open" if n in OPEN else "folded", small=True) for n, t in tables.items()),
@@ -100,6 +98,19 @@ def filled_comparison(found: Comparison, run: str) -> Filled:
         headline=headline(content, run),
         data=found.content,
     )
+
+
+def _roc_blocks(found: Comparison) -> list[Block]:
+    """One ROC of all networks; a sentence where their answers cannot be read, nothing where there is one network."""
+    content = found.found
+    try:
+        answers = [row for row in read_answers(found.root, content.subtypes) if row.group == content.test_set]
+    except NephroscopeError as error:
+        return [Text(f"No ROC of all networks: {error}.", "empty")]
+    if not answers or len(_best(content)) < 2:
+        return []
+    caption = "ROC by case of every network and of the best baseline, on the same cases."
+    return [ShownFigure("roc-networks", caption, lambda: roc_of_networks(content, answers))]
 
 
 def more_sentences(sentences: Sequence[str]) -> list[Block]:

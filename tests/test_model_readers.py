@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import chi2
 
 from nephroscope import Study
 from nephroscope.base.documents import as_plain
@@ -322,9 +323,7 @@ def test_a_real_difference_is_told_with_its_direction():
     ]
     found = one_study(*poor, models=[good], of=of)
     assert found.against_models[0].sentences[0].startswith("m classified more cases correctly than r0")
-    assert (
-        found.against_models[0].sentences[1].startswith("The AUC of m is higher than that of r0 (DeLong 1988")
-    )
+    assert found.against_models[0].sentences[1].startswith("The AUC of m is higher than that of r0 (ranks")
     words = {m.figure: m.sentence for m in found.mean_against_models}
     assert (
         found.against_models[0].sentences[0].startswith("m classified more cases correctly than r0 (40 and ")
@@ -374,8 +373,8 @@ def test_aided_beside_unaided():
 def test_one_patient_with_two_tumors_is_told_and_resampled():
     of = known(patient_of={case: f"p{'aabbcddeef'[i]}" for i, case in enumerate("abcdefghij")})
     found = one_study(reader("r", "PPPCPCPCCC"), models=[reader("m", "PPPPPCCCCC", model=True)], of=of)
-    assert "patient bootstrap" in found.readers[0].figures["accuracy"].method
-    assert "classified 8 and 10 of 10 cases of 6 patients correctly" in found.against_models[0].sentences[0]
+    assert "Korn and Graubard" in found.readers[0].figures["accuracy"].method
+    assert "(8 and 10 of 10 correct; McNemar by patient" in found.against_models[0].sentences[0]
     assert "readers-clustered" in {f.code for f in found.findings}
 
 
@@ -390,14 +389,16 @@ def test_many_tumors_of_one_patient_show_no_superiority():
     net = Reader(name="net", aided=False, answers=wrong, model=True)
     found = one_study(one, models=[net], of=of)
     (pair,) = found.against_models
-    assert (pair.calls.p, pair.calls.mid_p, pair.calls_p_holm) == (None, None, None)
-    assert pair.calls.method == "no exact test: rows of one patient are not independent"
+    # Obuchowski 1998: one patient of twelve differs, by six of its six tumors
+    assert pair.calls.p == pytest.approx(chi2.sf(6**2 / (12 / 11 * 6**2), 1))
+    assert pair.calls.mid_p is None
     assert pair.calls.difference.value == pytest.approx(6 / 72)
-    assert pair.calls.difference.low == 0
-    assert found.n_tests == 0
+    assert pair.calls.difference.low < 0 < pair.calls.difference.high
+    assert found.n_tests == 1
     (sentence,) = found.sentences
-    assert "classified 72 and 66 of 72 cases of 12 patients correctly" in sentence
-    assert "No test: cases of one patient are not independent." in sentence
+    assert (
+        "No difference between R1 and net is shown (72 and 66 of 72 correct; McNemar by patient" in sentence
+    )
     assert "more often" not in sentence
 
 

@@ -241,7 +241,7 @@ class Patients:
     n_folds: int = 1
 
     @classmethod
-    def of(cls, patient_ids: Sequence[str], truth: Ints, folds: Iterable[int] = ()) -> "Patients":
+    def of(cls, patient_ids: Sequence[str], truth: Ints, folds: Iterable[int | str] = ()) -> "Patients":
         """Number the patients; a patient's stratum is the set of subtypes among the rows.
 
         ``folds`` are those that answered the rows, where there are several.

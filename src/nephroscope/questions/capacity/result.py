@@ -16,6 +16,7 @@ from nephroscope.base.errors import StudyError
 from nephroscope.questions.capacity.runs import Trained
 from nephroscope.records import Answer, Cohort, Estimate, EvaluationConfig
 from nephroscope.statistics import intervals, metrics
+from nephroscope.statistics.cross_validation import corrected_p
 from nephroscope.statistics.intervals import no_estimate, percentile_interval
 from nephroscope.statistics.mcnemar import holm
 from nephroscope.statistics.metrics import Floats, Ints
@@ -119,7 +120,9 @@ class CapacityFigures:
                 remedy="divide the patients into folds, or keep a hold-out, with `nephroscope split`",
             )
         self.truth: Ints = np.array([cohort.subtypes.index(p.truth or "") for p in cases], dtype=np.intp)
-        self.patients = intervals.Patients.of([p.patient_id for p in cases], self.truth)
+        self.patients = intervals.Patients.of(
+            [p.patient_id for p in cases], self.truth, [p.fold for p in cases]
+        )
         self.group = cases[0].group
         self.sound = [t for t in self.trained if any(t.converged)]
         statistics: dict[str, dict[str, intervals.Statistic]] = {"auc": {}, "accuracy": {}}
@@ -181,7 +184,14 @@ class CapacityFigures:
 
     def _interval(self, found: _Drawn) -> Estimate:
         interval = percentile_interval(found.values, patients_words(self.patients), self.config.confidence)
-        return interval.around(found.value, self.patients.n, "patient")
+        return interval.widened(found.value, self.patients.n_folds).around(
+            found.value, self.patients.n, "patient"
+        )
+
+    def _p_of(self, found: _Drawn) -> float | None:
+        """Its p, with the larger variance of cross-validated answers."""
+        p = _p_of(found)
+        return None if p is None else corrected_p(p, self.patients.n_folds)
 
     def _none(self, why: str) -> Estimate:
         return no_estimate(why, self.patients.n, "patient")
@@ -227,7 +237,7 @@ class CapacityFigures:
         x = tenfold - tenfold.mean()
         slope = _Drawn(value=float(values @ x / (x @ x)), values=drawn @ x / (x @ x))
         rho = _Drawn(value=float(_spearman(values[None], x)[0]), values=_spearman(drawn, x))
-        same, p = self._none("undefined: all networks have the same AUC"), _p_of(slope)
+        same, p = self._none("undefined: all networks have the same AUC"), self._p_of(slope)
         return Trend(
             auc_per_tenfold=self._interval(slope),
             p=p,
@@ -250,7 +260,7 @@ class CapacityFigures:
                 named[heavy, light] = _Drawn(
                     value=gap, values=self.drawn[f"auc {heavy}"] - self.drawn[f"auc {light}"]
                 )
-        p_values = [_p_of(found) for found in named.values()]
+        p_values = [self._p_of(found) for found in named.values()]
         alpha = 1 - self.config.confidence
         return [
             CapacityPair(

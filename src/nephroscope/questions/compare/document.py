@@ -202,7 +202,7 @@ def save_answers(folder: Path, predictions: Sequence[Predictions], cohort: Cohor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptAnswer:
-    """A row of predictions.csv: what a candidate said of a test case; ``p`` by subtype."""
+    """A row of predictions.csv: what a candidate said of a test case; ``p`` by subtype; ``fold`` is the fit's."""
 
     name: str
     kind: str
@@ -211,6 +211,7 @@ class KeptAnswer:
     group: str
     call: str
     p: Mapping[str, float]
+    fold: str = ""
 
 
 def read_answers(root: Path, subtypes: Sequence[str]) -> list[KeptAnswer]:
@@ -230,7 +231,7 @@ def read_answers(root: Path, subtypes: Sequence[str]) -> list[KeptAnswer]:
     for number, row in rows:
         cell = dict(zip(header, row, strict=True))
         p = {s: _probability(cell[f"p_{s}"], number) for s in subtypes}
-        found.append(KeptAnswer(**{name: cell[name] for name in names}, p=p))
+        found.append(KeptAnswer(**{name: cell[name] for name in names}, p=p, fold=cell.get("fold", "")))
     return found
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from nephroscope.learning.engine.engine import Engine
 from nephroscope.learning.engine.predictions import Predictions
 from nephroscope.learning.learner import Learner
-from nephroscope.questions.compare.measures import TestSet, auc_of, bootstrapped, first_test_set
+from nephroscope.questions.compare.measures import TestSet, auc_of, bootstrapped, first_test_set, widened
 from nephroscope.questions.compare.pairs import macro_statistic
 from nephroscope.questions.compare.plan import Schedule
 from nephroscope.questions.compare.results import Repeated
@@ -79,6 +79,7 @@ def _mean_auc(repeats: Sequence[Predictions], tests: TestSet, config: Evaluation
         return no_estimate("undefined: a class has no case", n, "patient")
     statistic = mean_statistic([macro_statistic(one, tests) for one in repeats])
     found = bootstrapped(statistic, float(np.mean(known)), len(tests.cases), tests, config)
+    found = widened(found, tests.answered_by(repeats[0]).n_folds, (0.0, 1.0))
     return replace(found, method=f"mean over {len(repeats)} divisions; {found.method}")
 
 

@@ -52,12 +52,14 @@ class ReaderAnswer:
         confidence: How certain it is the positive subtype, on the scale of its table; None: not given.
         seconds: It took; None: not given.
         group: Test set of the case in the split of the model that answers; empty where it has none.
+        fold: Of the fit that answered; the same for all cases of a person, or of one model.
     """
 
     call: str | None
     confidence: float | None
     seconds: float | None = None
     group: str = ""
+    fold: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +102,10 @@ class Reader:
     def rated(self) -> dict[str, float]:
         """Confidences of the cases that have one."""
         return {case: r.confidence for case, r in self.answers.items() if r.confidence is not None}
+
+    def folds(self, cases: list[str]) -> list[str]:
+        """The fit that answered each of these cases."""
+        return [self.answers[case].fold for case in cases]
 
     def scores(self, cases: list[str]) -> Floats:
         """Confidences of these cases, (n,)."""

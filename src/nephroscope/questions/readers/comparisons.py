@@ -60,7 +60,7 @@ def compare_pair(one: Reader, two: Reader, labels: CaseLabels, config: Evaluatio
             one.scores(rated),
             two.scores(rated),
             labels.is_positive(rated),
-            Patients.of([labels.patient_of[case] for case in rated], labels.indices(rated)),
+            _patients(one, two, rated, labels),
             config,
         )
     return Pair(
@@ -74,12 +74,18 @@ def compare_pair(one: Reader, two: Reader, labels: CaseLabels, config: Evaluatio
     )
 
 
+def _patients(one: Reader, two: Reader, cases: list[str], labels: CaseLabels) -> Patients:
+    """The patient of each case, and the folds of the two: of a person one, of cross-validated answers several."""
+    folds = max(one.folds(cases), two.folds(cases), key=lambda found: len(set(found)))
+    return Patients.of([labels.patient_of[case] for case in cases], labels.indices(cases), folds)
+
+
 def _compare_calls(
     one: Reader, two: Reader, called: list[str], labels: CaseLabels, config: EvaluationConfig
 ) -> McNemarTest:
     """The exact test where every case is another patient's; otherwise the test by patient."""
     right_one, right_two = one.right(called, labels), two.right(called, labels)
-    patients = Patients.of([labels.patient_of[case] for case in called], labels.indices(called))
+    patients = _patients(one, two, called, labels)
     return mcnemar(right_one, right_two, patients, config)
 
 
@@ -223,7 +229,8 @@ def _calls_sentence(pair: Pair, test: McNemarTest | None, tested: Tested) -> str
             f"{counted_noun(pair.n_patients, 'patient')} correctly: difference {_interval(test.difference)}. "
             f"No test: cases of one patient are not independent."
         )
-    how = f"exact McNemar {tested}, {counted_noun(test.n, 'case')}"
+    name = "McNemar by patient" if "by patient" in test.method else "exact McNemar"
+    how = f"{name} {tested}, {counted_noun(test.n, 'case')}"
     if not tested.shown:
         return f"No difference between {one} and {two} is shown ({first} and {second} of {test.n} correct; {how})."
     if first < second:

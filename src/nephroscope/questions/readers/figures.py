@@ -85,7 +85,7 @@ def _rows(reader: Reader, cases: list[str], labels: CaseLabels) -> Rows:
         truth=truth,
         called=np.array(called, dtype=np.intp),
         p=np.zeros((len(cases), len(labels.subtypes))),
-        patients=Patients.of([labels.patient_of[case] for case in cases], truth),
+        patients=Patients.of([labels.patient_of[case] for case in cases], truth, reader.folds(cases)),
     )
 
 

@@ -106,7 +106,9 @@ def run_models(snapshot: Snapshot, runs: Sequence[str]) -> tuple[list[Reader], l
 def model_of(name: str, predictions: Sequence[Answer], positive: str) -> Reader:
     """A run's answers: the call when "not sure" is not allowed, and the probability of the positive subtype."""
     answers = {
-        p.case_id: ReaderAnswer(call=p.forced_call, confidence=p.probabilities[positive], group=p.group)
+        p.case_id: ReaderAnswer(
+            call=p.forced_call, confidence=p.probabilities[positive], group=p.group, fold=str(p.fold)
+        )
         for p in predictions
     }
     source = f"run, {', '.join(dict.fromkeys(p.group for p in predictions))}"
@@ -124,7 +126,7 @@ def compared_models(snapshot: Snapshot, labels: CaseLabels) -> tuple[list[Reader
     found: dict[str, dict[str, ReaderAnswer]] = {}
     for row in read_answers(snapshot.folder.root, labels.subtypes):
         if row.case_id in labels.truth and row.kind != "network":  # networks are the runs themselves
-            answer = ReaderAnswer(call=row.call, confidence=row.p[labels.positive])
+            answer = ReaderAnswer(call=row.call, confidence=row.p[labels.positive], fold=row.fold)
             found.setdefault(row.name, {})[row.case_id] = answer
     if len({frozenset(answers) for answers in found.values()}) > 1:
         raise StudyError(

@@ -132,6 +132,7 @@ class Answers:
     p: npt.NDArray[np.float64]
     case_ids: npt.NDArray[np.str_]
     patient_ids: npt.NDArray[np.str_]
+    n_folds: int = 1
 
 
 def judge(part: Part, setup: Setup) -> Answers:
@@ -145,7 +146,8 @@ def joined(answers: Sequence[Answers]) -> Answers:
         **{
             name: np.concatenate([getattr(a, name) for a in answers])
             for name in ("rows", "truth", "p", "case_ids", "patient_ids")
-        }
+        },
+        n_folds=len(answers),
     )
 
 

@@ -18,6 +18,7 @@ from nephroscope.statistics import intervals
 from nephroscope.statistics.auc import auc_covariance
 from nephroscope.statistics.estimates import Rows, areas_of, estimate_all, shares_of
 from nephroscope.statistics.intervals import (
+    Interval,
     Patients,
     Statistic,
     auc_statistic,
@@ -60,7 +61,7 @@ def by_image(answers: Answers, reading: Reading, mark: str = "") -> Judged:
         truth=answers.truth,
         called=_called(answers.p, reading),
         p=answers.p,
-        patients=Patients.of(answers.patient_ids.tolist(), answers.truth),
+        patients=Patients.of(answers.patient_ids.tolist(), answers.truth, range(answers.n_folds)),
     )
     return Judged(rows=rows, patient_ids=answers.patient_ids, case_ids=answers.case_ids, mark=mark)
 
@@ -74,7 +75,8 @@ def by_case(answers: Answers, reading: Reading, mark: str = "", majority: bool =
     if majority:
         called = np.array([_vote(answers, str(case), reading) for case in cases], dtype=np.intp)
     truth, ids = answers.truth[first], answers.patient_ids[first]
-    rows = Rows(unit="case", truth=truth, called=called, p=p, patients=Patients.of(ids.tolist(), truth))
+    patients = Patients.of(ids.tolist(), truth, range(answers.n_folds))
+    rows = Rows(unit="case", truth=truth, called=called, p=p, patients=patients)
     return Judged(rows=rows, patient_ids=ids, case_ids=cases, mark=mark)
 
 
@@ -96,6 +98,7 @@ def take(answers: Answers, kept: "np.ndarray[tuple[int], np.dtype[np.intp]]") ->
         p=answers.p[kept],
         case_ids=answers.case_ids[kept],
         patient_ids=answers.patient_ids[kept],
+        n_folds=answers.n_folds,
     )
 
 
@@ -133,14 +136,16 @@ def differences(paper: Judged, twin: Judged, reading: Reading) -> dict[str, Esti
     fewest = {name: min(_counted(j, name, reading) for j in (paper, twin)) for name in known}
     asked = {name: _minus(pairs[0][name], pairs[1][name]) for name in known if fewest[name] >= FEWEST}
     drawn = clustered_bootstrap(asked, both, reading.config.resamples, reading.config.seed)
-    found = {}
+    found, n_folds = {}, max(judged.rows.patients.n_folds for judged in (paper, twin))
     for name in FIGURES:
         one, two = values[0].get(name), values[1].get(name)
         gap = None if one is None or two is None else one - two
         what = f"{paper.mark}; paper's protocol minus twin" if paper.mark else "paper's protocol minus twin"
         why = f"undefined: {what}: one of the two could not be computed"
         if name in drawn and gap is not None:
-            found[name] = _estimate_of(gap, drawn[name], (both.n, what), reading.config)
+            narrow = _estimate_of(gap, drawn[name], (both.n, what), reading.config)
+            interval = Interval(narrow.low, narrow.high, narrow.method).widened(gap, n_folds, (-1.0, 1.0))
+            found[name] = replace(narrow, **interval._asdict())
             continue
         if gap is not None:
             patients = f"{fewest[name]} patient{'s' * (fewest[name] != 1)}"

@@ -7,6 +7,7 @@ import pytest
 
 from nephroscope.base.documents import as_plain
 from nephroscope.base.errors import CohortError
+from nephroscope.base.tables import read_table, save_table
 from nephroscope.clinic.call import decide, forced_call, mean_over_slices
 from nephroscope.questions.evaluation.evaluate import (
     RunFacts,
@@ -287,6 +288,18 @@ def test_what_a_spreadsheet_would_run_is_guarded(tmp_path):
     with (tmp_path / "predictions.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert row["case_id"] == "'=1+1"
+
+
+def test_the_guard_is_undone_when_a_table_is_read(tmp_path):
+    cells = ["=1+1", "'=1+1", "''=1+1", "'x", "-1.5", "@a", "+b", "-c", "plain"]
+    save_table(tmp_path / "t.csv", ["=name", *cells[1:]], [cells])
+    text = (tmp_path / "t.csv").read_text(encoding="utf-8")
+    assert not any(
+        cell.startswith(("=", "@", "+b", "-c")) for line in text.splitlines() for cell in line.split(",")
+    )
+    header, ((_, row),) = read_table(tmp_path / "t.csv")
+    assert header == ["=name", *cells[1:]]
+    assert row == cells
 
 
 def test_csv_of_cases_and_slices(tmp_path):

@@ -218,3 +218,12 @@ def test_slices_that_are_not_those_that_were_cut_are_refused(tmp_path, name):
     with pytest.raises(StudyError) as refused:
         open_store(tmp_path)
     assert refused.value.found == "no such file"
+
+
+def test_slices_of_a_case_named_like_a_formula_are_found_again(tmp_path):
+    cohort = make_cohort(2)
+    cohort = replace(cohort, cases=tuple(replace(c, case_id=f"={c.case_id[1:]}") for c in cohort.cases))
+    store = make_store(tmp_path, cohort)
+    lines = (store.folder / "slices.csv").read_text(encoding="utf-8").splitlines()
+    assert all(line.startswith("'=0") for line in lines[1:])
+    assert set(store.rows_by_case) == {"=00", "=01"}

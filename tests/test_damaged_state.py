@@ -162,6 +162,7 @@ def everything(root: Path, only="", these="status check slices split evaluate re
     for file in STATE:
         if only not in file or not list(root.glob(file)):
             continue
+        print(f"{file} ...", flush=True)  # noqa: T201
         for name, damage in DAMAGE.items():
             for args in commands:
                 shutil.rmtree(scratch, ignore_errors=True)

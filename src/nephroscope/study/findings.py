@@ -21,7 +21,7 @@ def save_findings(folder: Path, findings: Iterable[Finding]) -> None:
     """Write them into the study folder, unless they are there."""
     findings = tuple(findings)
     with contextlib.suppress(StudyError):  # a damaged file is written again
-        if load_findings(folder) == findings:
+        if (folder / "findings.json").exists() and load_findings(folder) == findings:
             return
     save_document(folder / "findings.json", _FindingsFile(findings=findings), FORMAT)
 

@@ -6,6 +6,7 @@
 import contextlib
 import io
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -89,6 +90,10 @@ DAMAGE = {
 }
 
 
+SOME = ("cut short", "missing key", "a number is another", "a word is a number")
+VALUES = ('"x"', "5", "nan", "-inf", "99999999999999999999", "[]", "{}", "true", '["x", 5]', "1979-05-27")
+
+
 def tried(args, root):
     """Exit code, what was said, and the JSON that was printed; an exception is a traceback."""
     out, err = io.StringIO(), io.StringIO()
@@ -132,18 +137,19 @@ CASES = [(file, damage) for file in STATE for damage in DAMAGE]
 
 @pytest.mark.parametrize("file", STATE)
 def test_a_damaged_file_is_named_or_of_no_consequence(made, tmp_path, file):
-    """Those commands that take no time; `split` and `slices` write, so each works on a copy."""
+    """Those commands that take no time; the others are tried by running this file."""
     if not list(made.glob(file)):
         pytest.skip("not in this study")
     root = tmp_path / "study"
     shutil.copytree(made, root)
     answers = {args: tried(args, made)[2] for args in (("status",), ("evaluate",))}
     answers[("status",)] = None  # it says what is damaged
-    answers[("split",)] = None
     path = next(root.glob(file))
     content, wrong = path.read_bytes(), []
     for name, damage in DAMAGE.items():
         for args, before in answers.items():
+            if args == ("evaluate",) and name not in SOME:
+                continue
             path.write_bytes(damage(content))
             found = judge(args, root, path, before)
             if found:
@@ -152,6 +158,26 @@ def test_a_damaged_file_is_named_or_of_no_consequence(made, tmp_path, file):
                 shutil.rmtree(root)
                 shutil.copytree(made, root)
     assert wrong == []
+
+
+def test_every_setting_of_study_toml_is_refused_by_its_name_or_allowed(tmp_path):
+    root = Study.create(tmp_path / "s", ["PRCC", "ChRCC"]).folder.root
+    text, n_refused = (root / "study.toml").read_text(), 0
+    names = [*re.findall(r"^(\w+) = ", text, re.M), *re.findall(r"^\[(\w+)\]", text, re.M)]
+    for name in names:
+        for value in VALUES:
+            line = rf"^{name} = .*$" if f"\n{name} = " in text else rf"^\[{name}\](.|\n)*?(?=^\[|\Z)"
+            rest = re.sub(line, "", text, count=1, flags=re.M)
+            if f"\n[{name}]" in text:
+                changed = f"{name} = {value}\n{rest}"
+            else:
+                changed = re.sub(line, f"{name} = {value}", text, count=1, flags=re.M)
+            (root / "study.toml").write_text(changed)
+            code, said, _ = tried(("status",), root)
+            assert code in (0, 2), (name, value)
+            assert code == 0 or ("study.toml" in said and name in said), (name, value, said)
+            n_refused += code == 2
+    assert n_refused > 5 * len(names)
 
 
 def everything(root: Path, only="", these="status check slices split evaluate report export compare"):

@@ -27,15 +27,15 @@ def save_document(path: Path, document: object, number: int) -> None:
     save_json(path, {"format": number, **as_plain(document)})
 
 
-def as_plain(document: object) -> dict[str, Any]:
+def as_plain(document: object) -> dict[str, object]:
     """The fields of a dataclass as plain JSON values, nested ones too."""
-    plain: dict[str, Any] = msgspec.to_builtins(document, enc_hook=_plain)
+    plain: dict[str, object] = msgspec.to_builtins(document, enc_hook=_plain)
     return plain
 
 
-def plain_json(document: object) -> dict[str, Any]:
+def plain_json(document: object) -> dict[str, object]:
     """The fields of a dataclass as they are read back from JSON: tuples are lists."""
-    plain: dict[str, Any] = json.loads(json.dumps(as_plain(document)))
+    plain: dict[str, object] = json.loads(json.dumps(as_plain(document)))
     return plain
 
 
@@ -87,7 +87,7 @@ def from_plain(
 
 def read_object(
     path: Path, newest: int, remedy: str = AGAIN, refusal: type[NephroscopeError] = StudyError
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The JSON object in a file, with a format number of at most ``newest``; its fields are not checked.
 
     Raises:
@@ -114,7 +114,7 @@ def _compare_checksum(
         )
 
 
-def _content(path: Path, newest: int, remedy: str, refusal: type[NephroscopeError]) -> dict[str, Any]:
+def _content(path: Path, newest: int, remedy: str, refusal: type[NephroscopeError]) -> dict[str, object]:
     try:
         content: Any = parse_json(path.read_text(encoding="utf-8"))
         number = content["format"]
@@ -125,7 +125,7 @@ def _content(path: Path, newest: int, remedy: str, refusal: type[NephroscopeErro
             found=_why(error),
             remedy=remedy,
         ) from error
-    if type(number) is not int or number > newest:
+    if type(number) is not int or not 1 <= number <= newest:
         raise refusal(
             where=path.name,
             expected=f"format {newest} or older",

@@ -131,7 +131,7 @@ def read_bundle_file(folder: Path) -> tuple[BundleFile, int]:
     path = folder / "bundle.json"
     content = read_object(path, FORMAT, REMEDY, BundleError)
     number = content["format"]
-    if isinstance(number, bool) or number < 1:
+    if not isinstance(number, int) or number < 1:
         raise _wrong("format", f"1 to {FORMAT}", number)
     for place, value in _numbers(content):
         if not math.isfinite(value):

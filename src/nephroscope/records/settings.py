@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, cast
 
 from nephroscope.base.errors import ConfigError
 from nephroscope.base.files import digest_of
@@ -17,7 +17,7 @@ LABEL_COLUMNS = (
 )
 
 
-def check_columns(values: Any) -> Mapping[str, str]:
+def check_columns(values: object) -> Mapping[str, str]:
     """The table ``[columns]`` of study.toml: our name = header in the user's label table.
 
     Raises:
@@ -108,7 +108,7 @@ class SliceSpec:
         return digest_of(self.as_dict)
 
     @property
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """As slices and bundles keep it: without phases where there are none, as before there were any."""
         return {name: value for name, value in asdict(self).items() if (name, value) != ("phases", ())}
 
@@ -295,13 +295,20 @@ class EvaluationConfig:
         check_within("evaluation.seed", self.seed, 0, LARGEST_SEED)
 
 
-def from_mapping(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
+Record = TypeVar("Record")
+
+
+def from_mapping(kind: type[Record], values: object, where: str) -> Record:
     """A configuration record from a TOML table or JSON object, refusing names and types it does not have.
 
     Raises:
-        ConfigError: A key is unknown, or a value has another type than the default.
+        ConfigError: It is no table, a key is unknown, or a value has another type than the default.
     """
-    known = {f.name: f for f in fields(kind)}
+    if not isinstance(values, Mapping):
+        raise ConfigError(
+            where=where, expected="a table of settings", found=repr(values), remedy="correct it, or remove it"
+        )
+    known = {f.name: f for f in fields(cast(Any, kind))}
     lists: dict[str, tuple[str, ...]] = {}
     for name, value in values.items():
         if name not in known:

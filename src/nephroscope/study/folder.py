@@ -230,7 +230,7 @@ def _toml(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def _settings(content: Mapping[str, Any]) -> Settings:
+def _settings(content: Mapping[str, object]) -> Settings:
     number = content.get("format")
     if type(number) is not int or number != FORMAT:
         raise StudyError(
@@ -265,9 +265,15 @@ def _settings(content: Mapping[str, Any]) -> Settings:
         "evaluation": EvaluationConfig,
         "report": ReportConfig,
     }
-    parts = {name: from_mapping(kind, content.get(name, {}), name) for name, kind in kinds.items()}
-    parts["columns"] = check_columns(content.get("columns", {}))
-    return Settings(subtypes=tuple(subtypes), positive=str(content.get("positive")), **parts)
+    try:
+        parts: dict[str, Any] = {
+            name: from_mapping(kind, content.get(name, {}), name) for name, kind in kinds.items()
+        }
+        parts["columns"] = check_columns(content.get("columns", {}))
+        return Settings(subtypes=tuple(subtypes), positive=str(content.get("positive")), **parts)
+    except ConfigError as error:
+        where = f"study.toml, {error.where.removeprefix('study.toml, ')}"
+        raise error.as_kind(ConfigError, where) from error
 
 
 def settings_as_toml(settings: Settings) -> str:
@@ -336,7 +342,7 @@ TABLES = {
 _ENTRY = re.compile(r"    (\w+(?:, \w+)*): (.+)")
 
 
-def setting_words(record: Any) -> dict[str, str]:
+def setting_words(record: object) -> dict[str, str]:
     """By name of a setting, the sentence that the record's docstring has under Attributes; a line each."""
     _, _, attributes = inspect.cleandoc(type(record).__doc__ or "").partition("Attributes:\n")
     told: dict[str, str] = {}

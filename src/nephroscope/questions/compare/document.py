@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from nephroscope.base.documents import from_plain, plain_json, read_object
 from nephroscope.base.errors import NephroscopeError, StudyError
@@ -98,7 +99,7 @@ class Comparison(ShownAsTable):
 
 def as_json(document: ComparisonDocument) -> Mapping[str, object]:
     """Plain JSON values; the first test set's table comes first once more, and figures are keys of their row."""
-    plain = plain_json(document)
+    plain: dict[str, Any] = plain_json(document)
     for table in plain["groups"].values():
         for row in table["candidates"]:
             row |= {"told": row.pop("description"), **row.pop("figures")}
@@ -145,7 +146,7 @@ def load_comparison(root: Path) -> Comparison | None:
     if not file.path.is_file():
         return None
     content = read_object(file.path, FORMAT, AGAIN)
-    if content["format"] < FORMAT:
+    if content["format"] != FORMAT:
         older = (
             f"it is of format {content['format']}, made by nephroscope {content.get('version', 'unknown')}"
         )

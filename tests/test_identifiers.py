@@ -3,8 +3,11 @@
 import unicodedata
 
 import pytest
+from pydicom import Dataset
 
-from nephroscope.base.identifiers import alike, clean_name, is_no_name, near_names, spelling
+from nephroscope.base.identifiers import alike, clean_name, existing, is_no_name, near_names, spelling
+from nephroscope.intake.export.kinds import patient_id_of
+from nephroscope.intake.export.roi_files import find_roi_files
 
 
 @pytest.mark.parametrize(
@@ -114,3 +117,26 @@ def test_near_twins_are_found_by_how_they_are_written():
 def test_thousands_of_names_cost_no_square():
     spelled, maybe = alike(f"P{i:05d}{side}" for i in range(20_000) for side in ("", "_L"))
     assert (len(spelled), len(maybe)) == (0, 20_000)
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [("NA", ""), (" ? ", ""), ("None", ""), ("P4\u200b", "P4"), (" P4 ", "P4"), ("Fa\u0308ll1", "Fäll1")],
+)
+def test_a_patient_id_of_dicom_is_cleaned_and_strangers_are_not_one(typed, name):
+    header = Dataset()
+    header.PatientID = typed
+    assert patient_id_of(header) == name
+
+
+def test_roi_files_meet_decomposed_names(tmp_path):
+    (tmp_path / unicodedata.normalize("NFD", "Fäll1_seg.nii.gz")).touch()
+    assert [path.parent for path in find_roi_files(tmp_path).of("Fäll1", [])] == [tmp_path]
+
+
+def test_a_typed_path_meets_either_form(tmp_path):
+    for form, other in (("NFC", "NFD"), ("NFD", "NFC")):
+        path = tmp_path / unicodedata.normalize(form, f"Fäll{form}.nii")
+        path.touch()
+        assert existing(tmp_path / unicodedata.normalize(other, f"Fäll{form}.nii")) == path
+    assert existing(tmp_path / "gone.nii") is None

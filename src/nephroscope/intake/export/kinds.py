@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nephroscope.base.identifiers import clean_name, is_no_name
 from nephroscope.imaging.dicom.hounsfield import DERIVED, PROJECTION
 from nephroscope.imaging.masks.words import Content, content_of
 
@@ -79,8 +80,9 @@ def kind_of(header: Any) -> str:
 
 
 def patient_id_of(header: Any) -> str:
-    """PatientID without spaces around it; empty when absent."""
-    return str(header.get("PatientID") or "").strip()
+    """PatientID without spaces around it and signs that nobody sees; empty when absent or no name, such as NA."""
+    name = clean_name(str(header.get("PatientID") or ""))
+    return "" if is_no_name(name) else name
 
 
 def _many(value: Any) -> list[Any]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nephroscope.base.errors import CohortError, SeriesError
+from nephroscope.base.identifiers import clean_name
 from nephroscope.imaging.dicom.acquisitions import without_copies
 from nephroscope.imaging.dicom.files import read_header
 from nephroscope.imaging.dicom.slice_header import SliceHeader
@@ -130,5 +131,6 @@ def find_roi_files(folder: Path | None) -> RoiFiles:
 
 def _owner(stem: str) -> tuple[str, int]:
     """The patient or case that a file is named after, in lower case, and the number of its reader."""
+    stem = clean_name(stem)
     reader = READER.search(stem)
     return MASK.sub("", READER.sub("", stem)).lower(), int(reader[1]) if reader else 1

@@ -128,6 +128,17 @@ def test_another_number_of_points_than_told_is_refused(tmp_path, told):
     assert np.array_equal(read_roi(save(made, tmp_path / "rt"), box_volume(), "P1").voxels, box_tumor())
 
 
+@pytest.mark.parametrize("spoilt", [b"\r7.7500", b"\xad7.7500", b"-7.7\x1100", b"-7,7500"])
+def test_coordinates_that_are_no_decimal_numbers_are_refused(tmp_path, spoilt):
+    """A lost sign would be read as a place on the other side."""
+    path = save(rtstruct({"Tumor": tumor_contours()}), tmp_path / "rt")
+    whole = path.read_bytes()
+    assert b"-7.7500" in whole
+    path.write_bytes(whole.replace(b"-7.7500", spoilt, 1))
+    with pytest.raises(RoiError, match="coordinates that are no decimal numbers"):
+        read_roi(path, box_volume(), "P1")
+
+
 def test_contours_of_an_roi_that_is_not_described_are_refused(tmp_path):
     made = rtstruct({"Tumor": tumor_contours(), "Kidney": [box(2, 25, 30, 25, 30)]})
     made.ROIContourSequence[1].ReferencedROINumber = 7

@@ -6,6 +6,7 @@ contour counts on one side only (towards lower rows and columns), so that areas 
 contour have no common voxel. What a file counts or says twice (points, series, frames of reference) is compared.
 """
 
+import re
 from collections.abc import Iterator
 from itertools import combinations, pairwise
 from typing import Any
@@ -29,6 +30,7 @@ MOST_OVERLAP = 0.1  # share of the smaller of two contours that a hole may reach
 MOST_COMPARED = 12  # contours of a slice that are checked for crossing
 FARTHEST_MM = 1e6  # largest coordinate of a point
 MOST_EDGES = 10_000  # handled together, which limits memory
+DECIMALS = re.compile(rb"[-+0-9.eE \\\0]*")  # of a DS (PS3.5 6.2), with its separators
 TIE = 6  # decimals of an index
 
 
@@ -213,11 +215,19 @@ def _contours(
 
 
 def _coordinates(contour: Any) -> Points:
-    """The coordinates of a contour; longer than 64 KB they come as plain bytes (UN, PS3.5 6.2.2)."""
-    stored = contour.get("ContourData")
-    if isinstance(stored, bytes):
-        stored = stored.decode("ascii").strip(" \0").split("\\") if stored.strip(b" \0") else ()
-    return np.array(stored if stored is not None else (), float).ravel()
+    """The coordinates of a contour, from the text as stored, whatever its VR is (UN above 64 KB, PS3.5 6.2.2).
+
+    Raises:
+        DamageError: It holds something else than decimal numbers.
+    """
+    element = contour.get_item("ContourData")
+    stored = element.value if element is not None else None
+    if not isinstance(stored, bytes):
+        return np.array(stored if stored is not None else (), float).ravel()
+    if not DECIMALS.fullmatch(stored):
+        raise DamageError("coordinates that are no decimal numbers")
+    text = stored.strip(b" \0")
+    return np.array(text.split(b"\\") if text else (), float)
 
 
 def _plane_axis(contours: list[Points], geometry: VolumeGeometry, query: TumorQuery) -> int:

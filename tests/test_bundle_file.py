@@ -155,6 +155,9 @@ def test_each_refusal_names_the_field(bundle):
         (("needs", "clinical"), ["name"], "needs.clinical"),
         (("slices", "size_px"), 31, "slices.size_px"),
         (("slices", "roi_mode"), "whole", "slices.roi_mode"),
+        (("model",), "tiny\x1b[2J", "model"),
+        (("made",), "x" * 201, "made"),
+        (("operating_point", "chosen_on"), "a\nb", "operating_point.chosen_on"),
         (("format",), True, "format"),
         (("format",), 0, "format"),
     ):

@@ -24,7 +24,7 @@ MOST_BYTES = {
     "README.md": 4 << 20,
     CARD: 4 << 20,
 }
-MOST_SUBTYPES, LONGEST_NAME = 20, 80
+MOST_SUBTYPES, LONGEST_NAME, LONGEST_TEXT = 20, 80, 200
 REMEDY = "copy or export the bundle again"
 HEX_16, HEX_64 = re.compile(r"[0-9a-f]{16}"), re.compile(r"[0-9a-f]{64}")
 
@@ -170,6 +170,17 @@ def _check_fields(about: BundleFile) -> None:
     ):
         if not 0 <= value <= high:
             raise _wrong(place, f"a number from 0 to {high:g}", value)
+    for place, text in (
+        ("model", about.model),
+        ("recipe", about.recipe),
+        ("nephroscope", about.nephroscope),
+        ("made", about.made),
+        ("reference", about.reference),
+        ("operating_point.criterion", about.operating_point.criterion),
+        ("operating_point.chosen_on", about.operating_point.chosen_on),
+    ):
+        if len(text) > LONGEST_TEXT or not text.isprintable():
+            raise _wrong(place, f"at most {LONGEST_TEXT} printable characters", text)
     if set(about.applicability) != set(FEATURES):
         found = ", ".join(about.applicability) or "none"
         raise _wrong("applicability", f"limits of {', '.join(FEATURES)}", found)

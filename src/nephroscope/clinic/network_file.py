@@ -163,6 +163,7 @@ def _node(name: str, data: memoryview) -> tuple[str, list[str], list[str], int]:
             attributes.append(value)
     if domain not in DOMAINS or operator not in OPERATORS:
         named = f"{domain}.{operator}".removeprefix(".")[:60] or "one without a name"
+        named = named.encode("unicode_escape").decode()
         raise _not_ours(name, "only the operators of our networks", f"the operator {named}")
     return operator, inputs, outputs, sum(_attribute(name, one) for one in attributes)
 

@@ -52,11 +52,15 @@ class NetworkSession:
         self._name = path.name
         self._raised = (
             *(raised.Fail, raised.InvalidArgument, raised.InvalidGraph, raised.InvalidProtobuf),
-            *(raised.NoSuchFile, raised.NotImplemented, raised.RuntimeException),
+            *(raised.NoSuchFile, raised.NotImplemented, raised.RuntimeException, raised.EPFail),
+            *(ValueError, RuntimeError),  # names that are no text; what has no kind of its own
         )
         try:
             self._session = onnxruntime.InferenceSession(
-                str(path) if content is None else content, options, providers=["CPUExecutionProvider"]
+                str(path) if content is None else content,
+                options,
+                providers=["CPUExecutionProvider"],
+                enable_fallback=0,  # the same again, and a message on stdout
             )
         except self._raised as error:
             raise BundleError(
@@ -77,7 +81,7 @@ class NetworkSession:
                 self._session.run(["logits"], {"hu": np.ascontiguousarray(hu[i : i + BATCH_SLICES, None])})[0]
                 for i in range(0, len(hu), BATCH_SLICES)
             ]
-        except (*self._raised, ValueError) as error:
+        except self._raised as error:
             raise BundleError(
                 where=self._name,
                 expected=f"a network from slices of {' x '.join(map(str, hu.shape[1:]))} pixels to logits",

@@ -158,7 +158,6 @@ def test_each_refusal_names_the_field(bundle):
         (("model",), "tiny\x1b[2J", "model"),
         (("made",), "x" * 201, "made"),
         (("operating_point", "chosen_on"), "a\nb", "operating_point.chosen_on"),
-        (("format",), True, "format"),
         (("format",), 0, "format"),
     ):
         content_with_needs = content | {"needs": {"phases": [], "clinical": []}}

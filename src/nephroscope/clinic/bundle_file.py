@@ -170,17 +170,7 @@ def _check_fields(about: BundleFile) -> None:
     ):
         if not 0 <= value <= high:
             raise _wrong(place, f"a number from 0 to {high:g}", value)
-    for place, text in (
-        ("model", about.model),
-        ("recipe", about.recipe),
-        ("nephroscope", about.nephroscope),
-        ("made", about.made),
-        ("reference", about.reference),
-        ("operating_point.criterion", about.operating_point.criterion),
-        ("operating_point.chosen_on", about.operating_point.chosen_on),
-    ):
-        if len(text) > LONGEST_TEXT or not text.isprintable():
-            raise _wrong(place, f"at most {LONGEST_TEXT} printable characters", text)
+    _check_texts(about)
     if set(about.applicability) != set(FEATURES):
         found = ", ".join(about.applicability) or "none"
         raise _wrong("applicability", f"limits of {', '.join(FEATURES)}", found)
@@ -193,6 +183,21 @@ def _check_fields(about: BundleFile) -> None:
         if not HEX_64.fullmatch(digest):
             raise _wrong(f"sha256.{name}", "64 hexadecimal digits", digest)
     _check_training(about)
+
+
+def _check_texts(about: BundleFile) -> None:
+    """Texts that reach a terminal."""
+    for place, text in (
+        ("model", about.model),
+        ("recipe", about.recipe),
+        ("nephroscope", about.nephroscope),
+        ("made", about.made),
+        ("reference", about.reference),
+        ("operating_point.criterion", about.operating_point.criterion),
+        ("operating_point.chosen_on", about.operating_point.chosen_on),
+    ):
+        if len(text) > LONGEST_TEXT or not text.isprintable():
+            raise _wrong(place, f"at most {LONGEST_TEXT} printable characters", text)
 
 
 def _check_subtypes(names: tuple[str, ...], positive: str) -> None:

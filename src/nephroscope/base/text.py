@@ -74,12 +74,13 @@ def counted_noun(n: int, noun: str) -> str:
 
 
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
-_LINK = re.compile(r"\](?=\s*[(\[:])")
+_LINK = re.compile(r"\](?=[(\[])")
+_TARGET = re.compile(r"^( {0,3}\[[^\]\n]*)\](?=:)", re.MULTILINE)
 
 
 def plain_markdown(text: str) -> str:
     """Markdown in which names cannot become HTML, links or pictures: ``<`` before a tag and ``](`` are escaped."""
-    return _LINK.sub("&#93;", _TAG.sub("&lt;", text))
+    return _TARGET.sub(r"\1&#93;", _LINK.sub("&#93;", _TAG.sub("&lt;", text)))
 
 
 _FOR_CMD = set(" \t&|<>^()%!;,='`$@{}[]")  # of cmd and PowerShell

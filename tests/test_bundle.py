@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from nephroscope.base.documents import CHECKSUM
 from nephroscope.base.errors import BundleError, RoiError, StudyError
 from nephroscope.clinic.bundle import file_digest, open_bundle
 from nephroscope.clinic.bundle_file import FILES, Needs, content_digest
@@ -277,6 +278,7 @@ def test_run_without_a_finite_loss_is_not_exported(scored, tmp_path):
     folder = shutil.copytree(scored.folder, tmp_path / "run")
     run = json.loads((folder / "run.json").read_text())
     run["folds"] = [fold | {"best": None} for fold in run["folds"]]
+    run.pop(CHECKSUM)
     (folder / "run.json").write_text(json.dumps(run))
     with pytest.raises(StudyError, match="a fold with a finite validation loss, found none"):
         exported_fold(folder)

@@ -82,12 +82,9 @@ class SliceSpec:
         for phase in self.phases:
             _one_of("slices.phases", phase, PHASES[:-1])
         if len(set(self.phases)) < len(self.phases):
-            raise ConfigError(
-                where="slices.phases",
-                expected="each phase once",
-                found=", ".join(self.phases),
-                remedy="remove the repeated phase",
-            )
+            found = ", ".join(self.phases)
+            remedy = "remove the repeated phase"
+            raise ConfigError(where="slices.phases", expected="each phase once", found=found, remedy=remedy)
         _one_of("slices.roi_mode", self.roi_mode, ("full", "crop", "mask"))
         check_within("slices.margin_mm", self.margin_mm, 0, 200)
         check_within("slices.min_area_mm2", self.min_area_mm2, 0, 10_000)
@@ -95,12 +92,10 @@ class SliceSpec:
         check_within("slices.window_width_hu", self.window_width_hu, 1, 5000)
         check_within("slices.window_level_hu", self.window_level_hu, -1000, 3000)
         if self.window_level_hu > self.window_width_hu:
-            raise ConfigError(
-                where="slices.window_level_hu",
-                expected="a level not above the width (abdomen: level 40, width 400)",
-                found=f"level {self.window_level_hu:g}, width {self.window_width_hu:g}",
-                remedy="swap the two numbers",
-            )
+            expected = "a level not above the width (abdomen: level 40, width 400)"
+            found = f"level {self.window_level_hu:g}, width {self.window_width_hu:g}"
+            where, remedy = "slices.window_level_hu", "swap the two numbers"
+            raise ConfigError(where=where, expected=expected, found=found, remedy=remedy)
 
     @property
     def digest(self) -> str:
@@ -128,12 +123,9 @@ class CohortConfig:
             if phase not in PHASES and (not phase.strip() or get_close_matches(phase, PHASES, 1, 0.7)):
                 _one_of("cohort.phase_preference", phase, PHASES)
         if len(set(self.phase_preference)) < len(self.phase_preference) or not self.phase_preference:
-            raise ConfigError(
-                where="cohort.phase_preference",
-                expected="every phase once, in order of preference",
-                found=", ".join(self.phase_preference) or "none",
-                remedy="correct the list",
-            )
+            expected, found = "every phase once, in order of preference", ", ".join(self.phase_preference)
+            where, remedy = "cohort.phase_preference", "correct the list"
+            raise ConfigError(where=where, expected=expected, found=found or "none", remedy=remedy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,24 +304,16 @@ def from_mapping(kind: type[Record], values: object, where: str) -> Record:
     lists: dict[str, tuple[str, ...]] = {}
     for name, value in values.items():
         if name not in known:
-            raise ConfigError(
-                where=f"{where}.{name}",
-                expected=f"one of {', '.join(known)}",
-                found=repr(name),
-                remedy="correct the name, or remove the line",
-            )
+            expected, remedy = f"one of {', '.join(known)}", "correct the name, or remove the line"
+            raise ConfigError(where=f"{where}.{name}", expected=expected, found=repr(name), remedy=remedy)
         default = known[name].default
         if isinstance(default, tuple) and isinstance(value, list) and all(isinstance(v, str) for v in value):
             lists[name] = tuple(value)
             continue
         wanted = (int, float) if isinstance(default, float) else (type(default),)
         if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
-            raise ConfigError(
-                where=f"{where}.{name}",
-                expected=f"a {type(default).__name__} such as {default!r}",
-                found=repr(value),
-                remedy="correct the value",
-            )
+            expected, remedy = f"a {type(default).__name__} such as {default!r}", "correct the value"
+            raise ConfigError(where=f"{where}.{name}", expected=expected, found=repr(value), remedy=remedy)
     return kind(**{**values, **lists})
 
 
@@ -399,9 +383,11 @@ class Settings:
                 remedy="list them, for example --subtypes PRCC ChRCC",
             )
         if self.positive not in self.subtypes:
+            remedy, expected = (
+                "name the subtype whose probability the threshold is on",
+                ", ".join(self.subtypes),
+            )
+            where = "study.toml, positive"
             raise ConfigError(
-                where="study.toml, positive",
-                expected=f"one of {', '.join(self.subtypes)}",
-                found=repr(self.positive),
-                remedy="name the subtype whose probability the threshold is on",
+                where=where, expected=f"one of {expected}", found=repr(self.positive), remedy=remedy
             )

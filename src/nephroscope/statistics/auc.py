@@ -14,6 +14,7 @@ from nephroscope.records import Estimate, EvaluationConfig
 from nephroscope.statistics.cross_validation import fold_words, variance_factor
 from nephroscope.statistics.exchange import NEAR, Exchange, exchange
 from nephroscope.statistics.intervals import (
+    FEWEST,
     NOTHING,
     ONE_PATIENT,
     Interval,
@@ -77,7 +78,7 @@ class PairedTest:
         p_variance: Two-sided, of ``z``: what DeLong's or Obuchowski's test gives whatever the number of patients.
         correlation: Of the two AUCs; None where one has no variance, or they come from different patients.
         method: Name of the test, or why there is none.
-        df: Degrees of freedom of the unpaired test.
+        df: Degrees of freedom of the unpaired test, of means, and with fewer than five patients of a class.
     """
 
     aucs: tuple[float | None, float | None]
@@ -160,10 +161,14 @@ def compare_aucs(
         resampled = resampled.widened(value, own.n_folds, (-1.0, 1.0))
     else:
         resampled = Interval(None, None, NOT_ASKED)
-    found = (value, variance, method)
-    test = _tested(pair, found, resampled.around(value, own.n, "patient"), config, n_folds=own.n_folds)
-    swaps = exchange([(one, is_positive)], [(two, is_positive)], own)
-    few = min(own.count(is_positive), own.count(~is_positive)) <= FEW
+    fewest, df = min(own.count(is_positive), own.count(~is_positive)), None
+    if fewest < FEWEST:
+        first, second = contributions([(one, is_positive)]), contributions([(two, is_positive)])
+        df = variance_of(first.rows - second.rows, first.kind, own)[1]
+        df = df if np.isfinite(df) else None
+    found, around = (value, variance, method), resampled.around(value, own.n, "patient")
+    test = _tested(pair, found, around, config, df, own.n_folds)
+    swaps, few = exchange([(one, is_positive)], [(two, is_positive)], own), fewest <= FEW
     return replace(exchanged(test, swaps, few, config, own.n_folds), correlation=correlation)
 
 

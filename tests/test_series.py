@@ -897,3 +897,12 @@ def test_attributes_and_padding_behind_the_pixels_are_allowed(tmp_path):
     path = tmp_path / "IM003"
     path.write_bytes(path.read_bytes() + bytes(512))
     assert same_as_the_box(read_dicom_series(tmp_path))
+
+
+def test_a_folder_of_images_with_a_series_each_says_what_happened(tmp_path):
+    images = dicom_slices()
+    for number, image in enumerate(images):
+        image.SeriesInstanceUID = f"1.2.3.{number}"
+    text = refused(write_slices(images, tmp_path))
+    assert "found 6 CT series" in text
+    assert text.endswith("anonymize them again with one UID per series")

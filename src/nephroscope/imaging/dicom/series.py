@@ -41,6 +41,7 @@ from nephroscope.imaging.grid import check_hu, hu_volume
 from nephroscope.records import CTVolume, Finding, note, warning
 
 FORMAT = 1
+FEW_SERIES = 2  # of one image each in a folder: scouts
 SAME_SIZE = 0.1  # by this share the sizes of files of one series may differ
 SUFFIX = ".series.json"
 
@@ -196,12 +197,18 @@ def _read_slices(
             where=where,
             expected=f"CT series {series_uid}" if series_uid else "one CT series",
             found=others,
-            remedy="give the folder of a single series" if uids else "check the path and the export",
+            remedy=_remedy(len(uids), len(slices)),
         )
     n_damaged += _look_like_slices(passed, [one.file for one in slices])
     text = f"{n_damaged} damaged files next to the series were skipped; they may belong to it"
     doubt = warning("damaged-files", text, where)
     return slices, requested.pop(), [doubt] if n_damaged else []
+
+
+def _remedy(n_series: int, n_slices: int) -> str:
+    if n_series > FEW_SERIES and n_series == n_slices:
+        return "each image has a Series Instance UID of its own: anonymize them again with one UID per series"
+    return "give the folder of a single series" if n_series else "check the path and the export"
 
 
 def _look_like_slices(passed: Sequence[Path], files: Sequence[PixelFile]) -> int:

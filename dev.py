@@ -4,6 +4,7 @@ python dev.py demo [DIR] [options]   install everything, then `nephroscope demo`
 python dev.py test [options]         install everything, then the tests
 python dev.py lint | types | clinic  ruff, mypy, and an install without extras that predicts without torch
 python dev.py docs                   the book as a site, into site/
+python dev.py lowest | newest        a small study on the lowest or newest versions that pyproject.toml allows
 python dev.py lock                   write requirements/*.txt anew from pyproject.toml
 """
 
@@ -145,6 +146,26 @@ def clinic(args: list[str]) -> None:
         call(python, ROOT / "tests" / "clinic_check.py", folder, CLINIC_LIMIT_MB, *args)
 
 
+def lowest(args: list[str]) -> None:
+    """A small study from phantoms to an answer, on the lowest versions that pyproject.toml allows."""
+    at_versions("lowest-direct", args)
+
+
+def newest(args: list[str]) -> None:
+    """The same on the newest."""
+    at_versions("highest", args)
+
+
+def at_versions(resolution: str, args: list[str]) -> None:
+    """Install versions chosen so into an environment of their own, and run a small study there."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        uv("venv", "--quiet", "--python", sys.executable, folder / "venv")
+        target = ("--quiet", "--python", folder / "venv", "--resolution", resolution)
+        uv("pip", "install", *target, f"{ROOT}[train]")
+        call(folder / "venv" / BIN.name / "python", ROOT / "tests" / "lowest_check.py", folder, *args)
+
+
 def wheel(args: list[str]) -> None:
     """Build the wheel into dist/."""
     uv("build", "--quiet", "--wheel", "--out-dir", ROOT / "dist", *args, ROOT)
@@ -191,6 +212,8 @@ def main() -> None:
         "lint": lint,
         "types": types,
         "clinic": clinic,
+        "lowest": lowest,
+        "newest": newest,
         "wheel": wheel,
         "lock": lock,
     }

@@ -1,121 +1,195 @@
-"""Training speed: an epoch with augmentation, the bare step on resident tensors, and eager fp32, side by side.
+"""Training speed of each network beside torchvision's own step, and an epoch with augmentation beside the bare step.
 
-    python benchmarks/train.py [--model mobilenet_v2] [--slices 720]
+    python benchmarks/train.py [--models mobilenet_v2 ...] [--turns 5]
 
-Prints JSON. The parts take turns batch by batch, so that a ratio compares what ran under the same load. Slices are
-random HU of 256 x 256 in a memory-mapped store.
+Prints JSON: the processor's features and load, then a line per network. Each way trains in a process of its own, as a
+user's would: ours as `nephroscope train` does (layout and precision by its self-test), torchvision's with its own
+network, AdamW and cross-entropy in fp32 and nothing else set, channels first and channels last. The processes take
+turns step by step, so that a ratio compares what ran under the same load. Slices are random HU of 256 x 256.
 """
 
 import argparse
 import json
+import os
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from nephroscope.learning.networks.networks import build_network
-from nephroscope.learning.training.augment import augment, draw_augmentation
-from nephroscope.learning.training.batches import LabelledSlices, draw_epoch
-from nephroscope.learning.training.device import compute_dtype
-from nephroscope.learning.training.fit import (
-    FoldTask,
-    class_weights,
-    new_state,
-    set_learning_rate,
-    train_step,
+NETWORKS = (
+    "shufflenet_v2_x1_0",
+    "mobilenet_v2",
+    "efficientnet_b0",
+    "resnet34",
+    "resnet50",
+    "resnet101",
 )
-from nephroscope.records import SliceSpec, TrainConfig
+WAYS = ("epoch", "step", "torchvision", "torchvision_channels_last")
+BATCH = 24
+FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
 
 
-def make_task(folder: Path, model: str, n_slices: int) -> FoldTask:
-    """A fold of random slices on this machine's device."""
-    hu = np.lib.format.open_memmap(folder / "slices.npy", "w+", np.int16, (n_slices, 256, 256))
+def our_step(model: str, way: str):
+    """A function that makes one step of ours, with augmentation or without; and how it computes."""
+    from nephroscope.base.machine import memory_kept
+    from nephroscope.learning.networks.networks import build_network
+    from nephroscope.learning.training.augment import augment, draw_augmentation
+    from nephroscope.learning.training.device import training_device
+    from nephroscope.learning.training.fit import new_state, set_learning_rate, train_step
+    from nephroscope.learning.training.speed import choose_compute
+    from nephroscope.records import SliceSpec, TrainConfig
+
+    keep = memory_kept()
+    keep.__enter__()  # for the life of this process
+    config, spec = TrainConfig(model=model), SliceSpec()
+    compute = choose_compute(config, 2, spec, 10**6)
+    task = make_task(Path(tempfile.mkdtemp()), config, compute, training_device())
+    state = new_state(build_network(model, 2, spec), task)
+    state.network.train()
+    rng = np.random.default_rng(0)
+    hu, labels = task.train.load(np.arange(BATCH), task.device)
+
+    def with_augmentation() -> None:
+        hu, labels = task.train.load(rng.permutation(len(task.train))[:BATCH], task.device)
+        set_learning_rate(task, state, 100)
+        train_step(task, state, augment(hu, draw_augmentation(len(hu), rng)), labels, None)
+
+    def bare() -> None:
+        train_step(task, state, hu, labels, None)
+
+    how = {"precision": compute.precision, "layout": compute.layout, "threads": compute.threads}
+    return (with_augmentation if way == "epoch" else bare), how
+
+
+def make_task(folder: Path, config, compute, device):
+    """A fold of random slices in a memory-mapped store."""
+    import torch
+
+    from nephroscope.learning.training.batches import LabelledSlices
+    from nephroscope.learning.training.fit import FoldTask
+
+    hu = np.lib.format.open_memmap(folder / "slices.npy", "w+", np.int16, (4 * BATCH, 256, 256))
     hu[:] = np.random.default_rng(0).integers(-200, 300, hu.shape)
-    numbers = np.arange(n_slices)
+    numbers = np.arange(len(hu))
     slices = LabelledSlices(hu=hu, rows=numbers, labels=numbers % 2, cases=numbers // 12)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return FoldTask(
         fold=0,
         train=slices,
         validation=slices,
         n_subtypes=2,
-        config=TrainConfig(model=model),
+        config=config,
         device=device,
-        dtype=compute_dtype("auto", device),
+        dtype=getattr(torch, compute.precision),
+        layout=compute.layout,
     )
 
 
-def epoch_step(task, state, chosen, rng, weights) -> None:
-    """What `epoch_steps` does with one batch: load, augment, step."""
-    hu, labels = task.train.load(chosen, task.device)
-    hu = augment(hu, draw_augmentation(len(hu), rng))
-    set_learning_rate(task, state, 100)
-    train_step(task, state, hu, labels, weights)
+def torchvision_step(model: str, way: str):
+    """A function that makes one step as a plain script with torchvision does."""
+    import torch
+    from torchvision.models import get_model
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = get_model(model, weights=None, num_classes=2).to(device).train()
+    images = torch.rand(BATCH, 3, 256, 256, device=device)
+    if way == "torchvision_channels_last":
+        network = network.to(memory_format=torch.channels_last)
+        images = images.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
+    labels = torch.arange(BATCH, device=device) % 2
+
+    def step() -> None:
+        loss = torch.nn.functional.cross_entropy(network(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step, {"threads": torch.get_num_threads()}
 
 
-def eager_step(network, optimizer, hu, labels) -> None:
-    """The same step as PyTorch does it when told nothing: fp32, channels first."""
-    loss = torch.nn.functional.cross_entropy(network(hu), labels)
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
+def serve(model: str, way: str) -> None:
+    """A child: one step for each line that it reads; prints seconds of the clock and of the processor."""
+    step, how = (torchvision_step if way.startswith("torchvision") else our_step)(model, way)
+    import torch
+
+    def timed() -> tuple[float, float]:
+        started, busy = time.perf_counter(), time.process_time()
+        step()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        return time.perf_counter() - started, time.process_time() - busy
+
+    timed()  # the first step also allocates
+    print(json.dumps(how), flush=True)
+    for _ in sys.stdin:
+        print(json.dumps(timed()), flush=True)
 
 
-def timed(task, step, *args) -> float:
-    """Seconds of one step."""
-    started = time.perf_counter()
-    step(*args)
-    settle(task)
-    return time.perf_counter() - started
+def measure(model: str, turns: int) -> dict[str, object]:
+    """Slices per second of each way, and how ours computes."""
+    children = {
+        way: subprocess.Popen(
+            [sys.executable, __file__, "--serve", way, "--models", model],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for way in WAYS
+    }
+    how = {way: json.loads(child.stdout.readline()) for way, child in children.items()}
+    taken = {way: [] for way in WAYS}
+    for _ in range(turns):
+        for way, child in children.items():
+            child.stdin.write("\n")
+            child.stdin.flush()
+            taken[way].append(json.loads(child.stdout.readline()))
+    for child in children.values():
+        child.stdin.close()
+        child.wait()
+    wall, busy = ({way: np.median(taken[way], axis=0)[i] for way in WAYS} for i in (0, 1))
+    best = min(wall["torchvision"], wall["torchvision_channels_last"])
+    return {
+        "model": model,
+        **how["step"],
+        "slices_per_s": {way: round(BATCH / seconds, 2) for way, seconds in wall.items()},
+        "processor_seconds_per_step": {way: round(seconds, 2) for way, seconds in busy.items()},
+        "epoch_to_bare_step": round(wall["step"] / wall["epoch"], 3),
+        "step_to_torchvision": round(wall["torchvision"] / wall["step"], 2),
+        "step_to_best_torchvision": round(best / wall["step"], 2),
+    }
 
 
-def settle(task) -> None:
-    """Wait for the device."""
-    if task.device.type == "cuda":
-        torch.cuda.synchronize()
+def processor() -> dict[str, object]:
+    """Name, cores and the features that decide how a network is computed; load where the system says."""
+    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    lines = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    named = {name.strip(): value.split() for name, value in lines.items()}
+    flags = named.get("flags", named.get("Features", []))
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {
+        "processor": " ".join(named.get("model name", [])),
+        "cores": os.cpu_count(),
+        "features": [name for name in FEATURES if name in flags],
+        "load_before": load,
+    }
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="mobilenet_v2")
-    parser.add_argument("--slices", type=int, default=720)
+    parser.add_argument("--models", nargs="+", default=NETWORKS)
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--serve", choices=WAYS, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        task = make_task(Path(name), args.model, args.slices)
-        state = new_state(build_network(args.model, 2, SliceSpec()), task)
-        network = build_network(args.model, 2, SliceSpec()).to(task.device).train()
-        optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
-        state.network.train()
-        rng, weights = task.rng(1), class_weights(task)
-        hu, labels = task.train.load(np.arange(task.config.batch_size), task.device)
-        seconds = {"epoch": [], "bare": [], "fp32": []}
-        for number, chosen in enumerate(draw_epoch(task.train, 0, task.config.batch_size, rng)):
-            turn = {
-                "epoch": timed(task, epoch_step, task, state, chosen, rng, weights),
-                "bare": timed(task, train_step, task, state, hu, labels, weights),
-            }
-            if number % 5 == 0:
-                turn["fp32"] = timed(task, eager_step, network, optimizer, hu, labels)
-            if number > 0:  # the first turn warms up
-                for part, value in turn.items():
-                    seconds[part].append(value)
-    speed = {part: task.config.batch_size * len(each) / sum(each) for part, each in seconds.items()}
-    result = {
-        "model": args.model,
-        "device": str(task.device),
-        "threads": torch.get_num_threads(),
-        "precision": str(task.dtype).removeprefix("torch."),
-        "epoch_slices_per_s": round(speed["epoch"], 2),
-        "bare_step_slices_per_s": round(speed["bare"], 2),
-        "eager_fp32_slices_per_s": round(speed["fp32"], 2),
-        "epoch_to_bare": round(speed["epoch"] / speed["bare"], 3),
-        "bare_to_eager_fp32": round(speed["bare"] / speed["fp32"], 2),
-        "batches": len(seconds["epoch"]),
-    }
-    print(json.dumps(result))
+    if args.serve:
+        serve(args.models[0], args.serve)
+        return
+    print(json.dumps(processor()))
+    for model in args.models:
+        print(json.dumps(measure(model, args.turns)), flush=True)
 
 
 if __name__ == "__main__":

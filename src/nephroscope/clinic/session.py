@@ -46,6 +46,7 @@ class NetworkSession:
         onnxruntime.disable_telemetry_events()  # for a program that loaded it before this package
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3 if content is None else 4
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads sleep
         if content is not None:
             _limit_memory()
             options.add_session_config_entry("session.use_env_allocators", "1")

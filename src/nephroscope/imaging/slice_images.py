@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 
 from nephroscope.base.errors import CohortError, RoiError, SeriesError
 from nephroscope.base.text import first_few
+from nephroscope.imaging.files import damage_words
 from nephroscope.imaging.grid import AIR_HU
 from nephroscope.records import ChosenCase, CTVolume, Finding, RoiMask, VolumeGeometry, note, warning
 
@@ -55,7 +56,7 @@ def load_image_rows(case: ChosenCase) -> list[ImageRow]:
         raise CohortError(
             where=f"case {case.case_id}",
             expected=f"its slices in {path.name} as the import wrote them",
-            found=f"an error while reading it ({type(error).__name__})",
+            found=f"an error while reading it ({damage_words(error)})",
             remedy="run `nephroscope import images` again",
         ) from error
     return rows

@@ -14,6 +14,7 @@ from nephroscope.base.files import replacing
 from nephroscope.base.version import __version__
 from nephroscope.imaging.dicom.files import DICOM_DAMAGE
 from nephroscope.imaging.dicom.series import is_ct_image, is_series_list, load_series_files
+from nephroscope.imaging.files import damage_words
 from nephroscope.imaging.grid import RAS_TO_LPS, describe
 from nephroscope.imaging.masks.seg import frame_affine, plane_affine
 from nephroscope.records import ChosenCase, RoiMask
@@ -99,7 +100,7 @@ def write_seg(
         raise RoiError(
             where=where,
             expected="CT images with the data that a SEG copies (patient, study, frame of reference)",
-            found=f"images without them ({type(error).__name__})",
+            found=f"images without them ({damage_words(error)})",
             remedy="give the original CT series",
         ) from error
 
@@ -142,7 +143,7 @@ def _planes(image: Any, where: str) -> list[tuple[npt.NDArray[np.float64], tuple
         raise RoiError(
             where=where,
             expected="CT images with their positions",
-            found=f"one without ({type(error).__name__})",
+            found=f"one without ({damage_words(error)})",
             remedy="give the original CT series",
         ) from error
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from nephroscope.base.errors import RoiError, SeriesError, StudyError
 from nephroscope.imaging.files import LABEL_MAPS, damage_words, file_kind, safe_name
 from nephroscope.imaging.grid import describe
-from nephroscope.imaging.masks.segments import MOST_LISTED, Segment, TumorQuery, segments_in
+from nephroscope.imaging.masks.segments import MOST_LISTED, MOST_ROI_VOXELS, Segment, TumorQuery, segments_in
 from nephroscope.imaging.nifti import read_nifti
 from nephroscope.imaging.slice_images import (
     label_missing,
@@ -149,8 +149,8 @@ def roi_names(path: Path) -> list[str]:
     return [f"{segment.number} {segment.name}".strip() for segment in roi_segments(path)]
 
 
-def roi_segments(path: Path, case_id: str = "") -> list[Segment]:
-    """The segments, contours or labels of an ROI file.
+def roi_segments(path: Path, case_id: str = "", most: int = MOST_ROI_VOXELS) -> list[Segment]:
+    """The segments, contours or labels of an ROI file; a label map may have ``most`` voxels.
 
     Raises:
         RoiError: The file is missing, damaged or not an ROI.
@@ -163,7 +163,7 @@ def roi_segments(path: Path, case_id: str = "") -> list[Segment]:
         return [Segment(number=int(value), name="") for value in values if value]
     from nephroscope.imaging.masks.label_map import read_label_map
 
-    return segments_in(read_label_map(path, where), TumorQuery(case_id=case_id, where=where))
+    return segments_in(read_label_map(path, where, most), TumorQuery(case_id=case_id, where=where))
 
 
 def read_case_ct(case: ChosenCase) -> CTVolume:

@@ -12,7 +12,15 @@ from nephroscope.base.errors import RoiError
 from nephroscope.imaging.files import LABEL_MAPS, file_kind, safe_name
 from nephroscope.imaging.masks.label_map import named_values, read_label_map
 from nephroscope.imaging.masks.resample import fit_to_ct
-from nephroscope.imaging.masks.segments import LabelMap, Segment, TumorQuery, labels_of, listed, values_in
+from nephroscope.imaging.masks.segments import (
+    LabelMap,
+    Segment,
+    TumorQuery,
+    labels_of,
+    listed,
+    most_voxels,
+    values_in,
+)
 from nephroscope.imaging.read import read_dicom_roi, read_opened, refusing_damage, segments_of
 from nephroscope.records import ChosenCase, CTVolume
 from nephroscope.records.settings import READERS
@@ -110,7 +118,7 @@ def _masks(
     if path.is_dir():
         yield from _folder(path, volume, query)
     elif file_kind(path) in LABEL_MAPS:
-        stored = read_label_map(path, query.where)
+        stored = read_label_map(path, query.where, most_voxels(volume.geometry))
         for organ, layer, value in _labels(stored, query):
             mask = stored.layers[layer] == value
             if mask.any():
@@ -129,7 +137,7 @@ def _folder(folder: Path, volume: CTVolume, query: TumorQuery) -> Iterator[tuple
             remedy="give the folder written by TotalSegmentator, or name the masks in the same way",
         )
     for name, path in files:
-        stored = read_label_map(path, f"{query.where}/{path.name}")
+        stored = read_label_map(path, f"{query.where}/{path.name}", most_voxels(volume.geometry))
         mask = stored.layers[0] > 0
         if mask.any():
             yield name, fit_to_ct(mask, stored.affine, volume.geometry, query)[0]

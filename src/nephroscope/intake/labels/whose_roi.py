@@ -17,6 +17,7 @@ from nephroscope.records import Case, Finding, warning
 from nephroscope.records.cohort import Reason
 
 MOST_READ = 5  # ROI files that an import reads
+MOST_VOXELS_READ = 2**26  # of each; larger ones are left to `check`
 
 
 class NamedRoi(Protocol):
@@ -146,7 +147,7 @@ def tumor_unsaid(cases: Sequence[Case]) -> list[Finding]:
     unsaid: dict[str, list[str]] = {}
     for case_id, path in asked:
         try:
-            segments = roi_segments(path, case_id)
+            segments = roi_segments(path, case_id, MOST_VOXELS_READ)
         except RoiError:
             continue
         if len(segments) > 1 and not any(segment.says_tumor or segment.says_lesion for segment in segments):

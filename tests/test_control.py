@@ -12,16 +12,20 @@ import torch
 from nephroscope import Study
 from nephroscope.base.tables import save_table
 from nephroscope.cli import run
-from nephroscope.learning.engine.divisions import shuffle_labels
+from nephroscope.learning.engine.divisions import present_division, shuffle_labels
+from nephroscope.learning.engine.predictions import Predictions
 from nephroscope.questions.compare import facts as room
 from nephroscope.questions.compare.comparison import ComparePlan
 from nephroscope.questions.compare.control import alarm_of, mean_over, permutation_p, words_of
-from nephroscope.questions.compare.facts import facts_of
+from nephroscope.questions.compare.facts import Fact, facts_of
 from nephroscope.questions.compare.measures import TestSet
-from nephroscope.questions.compare.probe import within_class_gap
+from nephroscope.questions.compare.measures import test_sets as test_sets_of
+from nephroscope.questions.compare.probe import probe, within_class_gap
 from nephroscope.records import EvaluationConfig, SplitConfig
 from nephroscope.study.cohort_table import save_cohort
+from nephroscope.study.snapshot import Snapshot
 from one_series import changed
+from small_study import make_cohort, make_store, split_of
 from some_learners import KNOWS, Learner
 from test_study import CONFIG, make_study
 
@@ -282,3 +286,19 @@ def test_a_network_is_really_trained_and_trained_again_on_shuffled_labels(tmp_pa
     assert len(weights) == 3  # the run, and one for each permutation
     row = next(row for row in content["candidates"] if row["name"] == CONFIG.model)
     assert row["calibration"]["inside"]["slope"].keys() == row["auc"].keys()
+
+
+def test_facts_are_judged_on_an_external_set_too(tmp_path):
+    cohort = make_cohort(14)
+    cases = [replace(c, cohort="external-test:B") if i < 4 else c for i, c in enumerate(cohort.cases)]
+    cohort = replace(cohort, cases=tuple(cases))
+    store = make_store(tmp_path, cohort)
+    snapshot = Snapshot.of(cohort, store, split_of(cohort, store, folds=2), EvaluationConfig(resamples=100))
+    division = present_division(snapshot, 0)
+    tests = test_sets_of(snapshot, division)["external-test:B"]
+    facts = [Fact(name="site", description="", values={c.case_id: "abc"[i % 3] for i, c in enumerate(cases)})]
+    p = dict.fromkeys(tests.cases, (0.6, 0.4))
+    answers = Predictions(name="net", kind="network", description="", p=p, fold=dict.fromkeys(p, -1))
+    (row,) = probe(snapshot, facts, [answers], tests, division).facts
+    assert row.auc.n == 4
+    assert row.auc.value is not None

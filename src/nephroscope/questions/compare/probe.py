@@ -109,15 +109,18 @@ def _as_answers(score: Floats, tests: TestSet) -> Predictions:
 
 
 def _learnt(facts: Sequence[Fact], tests: TestSet, division: Division) -> Predictions:
-    """Logistic regression on the facts, fitted and tested on the same folds as every candidate."""
+    """Logistic regression on the facts, fitted and tested on the same folds as every candidate.
+
+    Cases that no fold tests, such as those of an external set, get a fit on all cases of the folds.
+    """
     from sklearn.linear_model import LogisticRegression
 
+    folds, wanted = division.split.folds, frozenset(tests.cases)
+    everyone = frozenset().union(*(fold.train | fold.validation | fold.test for fold in folds))
+    parts = [(fold.train | fold.validation, fold.test & wanted) for fold in folds]
+    parts.append((everyone, wanted.difference(*(fold.test for fold in folds))))
     p: dict[str, tuple[float, ...]] = {}
-    for fold in division.split.folds:
-        asked = sorted(fold.test & set(tests.cases))
-        learn = sorted(fold.train | fold.validation)
-        if not asked:
-            continue
+    for learn, asked in ((sorted(names), sorted(asked)) for names, asked in parts if asked):
         x, y = _design(facts, learn, learn), np.array([division.labels[case] for case in learn])
         fitted = LogisticRegression(C=1.0, max_iter=1000).fit(x, y)
         found = fitted.predict_proba(_design(facts, learn, asked))

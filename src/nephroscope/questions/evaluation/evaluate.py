@@ -19,6 +19,7 @@ from nephroscope.clinic.call import label_of, majority_of_three
 from nephroscope.learning.run_files import CompleteRun, load_run
 from nephroscope.learning.score_run import score_run
 from nephroscope.records import (
+    OUT_OF_FOLD,
     Answer,
     Estimate,
     Evaluation,
@@ -59,7 +60,7 @@ def evaluate_run(run: CompleteRun) -> Evaluation:
 
 
 def build_report(facts: RunFacts, predictions: Sequence[Answer], config: EvaluationConfig) -> Evaluation:
-    """The evaluation of a run, one group of figures per test set, in the order in which the sets first occur.
+    """The evaluation of a run, one group of figures per test set: out-of-fold first, then as the sets first occur.
 
     A run that did not converge gets no numbers; under the image protocol every method says LEAKY.
 
@@ -75,7 +76,7 @@ def build_report(facts: RunFacts, predictions: Sequence[Answer], config: Evaluat
             remedy="add the pathology labels to cohort.csv",
         )
     groups = []
-    for name in dict.fromkeys(p.group for p in known):
+    for name in sorted(dict.fromkeys(p.group for p in known), key=lambda name: name != OUT_OF_FOLD):
         members = [p for p in known if p.group == name]
         group = evaluate_predictions(
             members, name, facts.subtypes, facts.positive, facts.operating_points, config

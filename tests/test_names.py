@@ -132,5 +132,6 @@ def test_names_cannot_become_html_links_or_pictures(text):
 
 
 def test_ordinary_text_is_not_changed():
-    text = "p < 0.001, n = 12; AUC 0.9 (0.8 to 1.0)\n\n| a | b |\n| --- | --- |\n* [cases] and `run`, reader [reader]: [case]\n"
+    text = "p < 0.001, n = 12; AUC 0.9 (0.8 to 1.0)\n\n| a | b |\n| --- | --- |\n"
+    text += "* [cases] and `run`, reader [reader]: [case]\n"
     assert plain_markdown(text) == text

@@ -13,11 +13,11 @@ from PIL import Image
 from nephroscope.base.errors import BundleError, RoiError, SeriesError
 from nephroscope.cli import run
 from nephroscope.clinic.bundle import open_bundle
-from nephroscope.clinic.picture import OUTLINE
 from nephroscope.clinic.score import LEAST_SLACK, SCALE, ApplicabilityDomain, learn_domain
 from nephroscope.facade.bundle import Bundle
 from nephroscope.facade.patient import read_patient
 from nephroscope.facade.prediction import FilesToPredict, Prediction, in_memory, predict_files
+from nephroscope.imaging.picture import OUTLINE, WRITING
 from nephroscope.imaging.read import read_ct, read_roi
 from nephroscope.intake.phantom import write_phantoms
 from nephroscope.records import SliceSpec
@@ -242,7 +242,8 @@ def test_json_is_as_the_schema_says(bundle, patient, capsys, tmp_path):
 
 def test_the_picture_shows_the_outline_where_the_tumor_is(bundle, patient, tmp_path):
     predict_files(bundle, files_of(patient, picture=tmp_path / "tumor.png"))
-    pixels = np.asarray(Image.open(tmp_path / "tumor.png"))
+    with Image.open(tmp_path / "tumor.png") as picture:
+        pixels = np.asarray(picture)
     volume = read_ct(patient / "ct")
     roi = read_roi(patient / "roi_reader1.dcm", volume)
     drawn = roi.voxels[roi.voxels.sum(axis=(1, 2)).argmax()]
@@ -252,9 +253,9 @@ def test_the_picture_shows_the_outline_where_the_tumor_is(bundle, patient, tmp_p
     assert at[0].mean() / pixels.shape[0] == pytest.approx(row, abs=0.02)
     assert at[1].mean() / pixels.shape[1] == pytest.approx(col, abs=0.02)
     half = pixels.shape[0] // 2
-    letters = pixels[half - 12 : half + 12] == 255
-    assert letters[:, :40].all(axis=-1).any()  # R, on the left of the picture
-    assert letters[:, -40:].all(axis=-1).any()
+    written = (pixels[half - 16 : half + 16] == WRITING).all(axis=-1)
+    assert written[:, :60].any()  # R, on the left of the picture
+    assert written[:, -60:].any()
 
 
 @pytest.fixture(scope="module")
@@ -274,6 +275,12 @@ def test_a_bundle_of_whole_slices_needs_no_roi(whole, tmp_path):
     assert without.probabilities == ones.probabilities
     assert without.slices == ones.slices
     assert "no-mask" in codes(without, "note")
+    predict_files(
+        whole,
+        FilesToPredict(image=tmp_path / "slice.png", spacing_mm=0.7, picture=tmp_path / "p" / "all.png"),
+    )
+    with Image.open(tmp_path / "p" / "all.png") as picture:
+        assert picture.size == (768, 768)
     assert not Bundle(whole).needs_roi
     assert Bundle(whole).predict(tmp_path / "slice.png").call == without.call
 

@@ -12,11 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nephroscope.base.errors import RoiError
+from nephroscope.base.files import replacing
 from nephroscope.base.version import __version__
 from nephroscope.clinic.bundle import Bundle, open_bundle
-from nephroscope.clinic.picture import save_picture
-from nephroscope.clinic.predict import check_phase, check_roi_given, predict
+from nephroscope.clinic.predict import check_phase, check_roi_given, predict, whole_image
 from nephroscope.facade.patient import UNNAMED, PatientCt, read_patient
+from nephroscope.imaging.picture import draw_slice
 from nephroscope.imaging.read import read_roi
 from nephroscope.imaging.slice_images import source_words
 from nephroscope.records import (
@@ -35,6 +36,7 @@ from nephroscope.regions.check import check_case
 from nephroscope.regions.measure import Side
 
 FORMAT = 1
+PICTURE_PX = 768
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +172,7 @@ def predict_files(bundle: Path, files: FilesToPredict) -> Prediction:
     case = _case(files, ct, name)
     answer, drawn, parts = answer_with_doubts(opened, replace(ct, name=name), roi, files.side, case)
     if files.picture is not None:
-        save_picture(files.picture, ct.volume, roi, answer.summary())
+        save_picture(files.picture, ct.volume, roi)
     seconds = {"open_bundle": open_s, "read": read - started} | parts
     seconds["total"] = time.perf_counter() - started
     return _document(
@@ -217,6 +219,15 @@ def answer_with_doubts(
     checked_s = time.perf_counter() - started
     answer, parts = predict(bundle, ct.volume, roi, doubts, ct.name)
     return answer, drawn, {"check": checked_s} | parts
+
+
+def save_picture(path: Path, volume: CTVolume, roi: RoiMask | None) -> None:
+    """Write the slice on which the tumor is largest, with its outline; without an ROI the middle slice."""
+    shown = None if roi is not None else volume.geometry.shape[0] // 2
+    tumor = roi if roi is not None else whole_image(volume, "")
+    picture = draw_slice(volume, tumor, shown, size_px=PICTURE_PX, outline=roi is not None)
+    with replacing(path) as temporary:
+        picture.image.save(temporary, format="PNG")
 
 
 def in_memory(volume: CTVolume, case_id: str, phase: str) -> ChosenCase:

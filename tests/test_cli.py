@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from nephroscope import cli
+from nephroscope.base.errors import RoiError
 from nephroscope.cli import COMMANDS, run
 from nephroscope.cli.command import parse
 from nephroscope.cli.learn import Train
@@ -326,3 +327,26 @@ def test_study_named_by_a_relative_path(tmp_path, capsys, monkeypatch):
     assert printed(capsys)[0]["slices"] == 4
     rows = (tmp_path / "study" / "series.csv").read_text().splitlines()
     assert ",images.csv," in rows[1]  # relative to the study, so that it can be moved
+
+
+@pytest.mark.parametrize(
+    ("typed", "asked"),
+    [
+        ([], (1, "")),
+        (["--tumor-label", "1"], (1, "#1")),
+        (["--tumor-label", "2"], (2, "#2")),
+        (["--tumor-name", "Mass"], (1, "Mass")),
+        (["--tumor-label", "2", "--tumor-name", "Mass"], (2, "Mass")),
+    ],
+)
+def test_predict_insists_on_a_number_only_when_it_was_typed(monkeypatch, typed, asked):
+    """Without one, an ROI file with several labels is refused, and not taken to mean number 1."""
+    seen = []
+
+    def refuse(bundle, files):
+        seen.append((files.tumor_label, files.tumor_name))
+        raise RoiError(where="ROI", expected="a", found="b", remedy="c")
+
+    monkeypatch.setattr("nephroscope.facade.prediction.predict_files", refuse)
+    assert run(["predict", "bundle", "ct.nii.gz", "--roi", "roi.nii.gz", *typed]) == 2
+    assert seen == [asked]

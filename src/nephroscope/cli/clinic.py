@@ -12,6 +12,7 @@ from nephroscope.base.text import shell_line
 from nephroscope.base.version import __version__
 from nephroscope.cli.command import (
     Command,
+    CountOption,
     NumberOption,
     Outcome,
     PartName,
@@ -70,10 +71,10 @@ class Predict(Command):
     """Folder of a DICOM series, or of all series of a patient; a NIfTI volume; or a PNG or JPEG slice."""
     roi: PathOption = None
     """DICOM SEG or RTSTRUCT, NIfTI or NRRD label map, or PNG mask; not needed by a bundle of whole slices."""
-    tumor_label: int = 1
-    """Value of the tumor in a label map, or number of its segment."""
+    tumor_label: CountOption = None
+    """Value of the tumor in a label map, or number of its segment; needed when the file has several without names."""
     tumor_name: PartName = ""
-    """Name or code of the tumor's segment or contour; needed when the file has several."""
+    """Name or code of the tumor's segment or contour; needed when several or none are called a tumor."""
     case_id: TextOption = None
     """Pseudonym to print; by default the PatientID of the DICOM files, otherwise "case"."""
     side: Annotated[Side, tyro.conf.arg(help_behavior_hint="")] = "unknown"
@@ -95,8 +96,8 @@ class Predict(Command):
             image=self.image,
             roi=self.roi,
             case_id=self.case_id,
-            tumor_label=self.tumor_label,
-            tumor_name=self.tumor_name,
+            tumor_label=self.tumor_label or 1,
+            tumor_name=self.tumor_name or (f"#{self.tumor_label}" if self.tumor_label else ""),
             side=self.side,
             picture=self.picture,
             window_level_hu=self.window_level,

@@ -22,7 +22,7 @@ from nephroscope.statistics.intervals import (
 from nephroscope.statistics.metrics import Floats
 
 Weights = Literal["none", "linear", "quadratic"]
-FEW = 20  # cases: up to here the large-sample interval of two labels does not hold
+FEW = 100  # cases: up to here the large-sample interval of two labels holds too rarely
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,11 @@ from tiny_bundle import make_bundle, save_network
 def names(tmp_path):
     root = tmp_path / "our study"
     (root / "readers").mkdir(parents=True)
-    save_table(root / "readers" / "readers.csv", ("name", "aided", "model"), [("Dr Zqreader", "no", "no")])
+    save_table(
+        root / "readers" / "readers.csv",
+        ("name", "aided", "model"),
+        [("Dr Zqreader", "no", "no"), ("Jörg Straße", "no", "no")],
+    )
     rows = [("MRN770009", "no ROI")]
     save_table(root / "exclusions.csv", ("case_id", "reason"), rows)
     cases = [
@@ -49,6 +53,7 @@ def names(tmp_path):
         ("P-00017, aged 60", "case"),
         ("MRN770009 was left out", "case"),
         ("read by Dr Zqreader:", "reader"),
+        ("JÖRG Straße and others", "reader"),
         ("from Klinikum Musterstadt", "site"),
         ("external-test:Musterstadt", "site"),
         ("series 1.2.826.0.1.55", "series"),

@@ -87,9 +87,9 @@ def export_bundle(
                 part / name, plain_markdown(names.removed_from(f"{text.rstrip()}\n\n{_REFERENCE[shown]}\n"))
             )
         logger.info("export, step 2 of 2: what the model knows, from %d %ss", n_known, _unit(report))
-        about = _about(run, report, config, index) | {"reference": shown}
+        about = _without_names(_about(run, report, config, index) | {"reference": shown}, names)
         about["training"]["slices_digests"] = sorted(_seen(run, _cases(run, fold)))
-        save_bundle_file(fold_scorer(run, fold), _without_names(about, names), part)
+        save_bundle_file(fold_scorer(run, fold), about, part)
         check_nothing_named(part, names)
         part.rename(out)
     finally:

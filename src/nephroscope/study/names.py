@@ -44,16 +44,21 @@ class StudyNames:
 
     def found_in(self, text: str) -> list[str]:
         """What is named in a text: the kinds of the names that it holds as whole words."""
-        return sorted({self.kinds[found.group().casefold()] for found in self._pattern.finditer(text)})
+        return sorted(
+            {self.kinds.get(found.group().lower(), "case") for found in self._pattern(text).finditer(text)}
+        )
 
     def removed_from(self, text: str) -> str:
         """A text with ``[case]`` where a case was named, and so on; lists of cases become ``[cases]``."""
-        text = self._pattern.sub(lambda found: f"[{self.kinds[found.group().casefold()]}]", text)
+        text = self._pattern(text).sub(
+            lambda found: f"[{self.kinds.get(found.group().lower(), 'case')}]", text
+        )
         return re.sub(r"\[(\w+)\](?:(?:, | and |; )\[\1\])+", r"[\1s]", text)
 
-    @property
-    def _pattern(self) -> re.Pattern[str]:
-        longest_first = sorted(self.kinds, key=len, reverse=True)
+    def _pattern(self, text: str) -> re.Pattern[str]:
+        """Of the names that occur in a text; a pattern of all names would be slow in a large study."""
+        plain = text.lower()
+        longest_first = sorted((name for name in self.kinds if name in plain), key=len, reverse=True)
         any_name = "|".join(map(re.escape, longest_first)) or r"(?!)"
         return re.compile(rf"(?<![\w.])(?:{any_name})(?!\w)", re.IGNORECASE)
 
@@ -63,11 +68,11 @@ def names_of(folder: StudyFolder, cohort: Cohort) -> StudyNames:
     kinds: dict[str, str] = {}
     for name, kind in [*_of_cohort(cohort), *_of_tables(folder), *_of_readers(folder)]:
         if len(name) >= FEWEST and not SAYS_NOTHING.fullmatch(name):
-            kinds.setdefault(name.casefold(), kind)
+            kinds.setdefault(name.lower(), kind)
     for place in (folder.root, folder.root.resolve()):
         if len(place.parts) > 1:
-            kinds.setdefault(str(place).casefold(), "path")
-            kinds.setdefault(place.as_posix().casefold(), "path")
+            kinds.setdefault(str(place).lower(), "path")
+            kinds.setdefault(place.as_posix().lower(), "path")
     return StudyNames(kinds=kinds)
 
 

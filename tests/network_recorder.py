@@ -7,7 +7,6 @@ tunnel that ends here, so that each packet that would leave this machine is writ
 JSON object as its last line.
 """
 
-import fcntl
 import json
 import os
 import shutil
@@ -47,6 +46,8 @@ def recorded(*command: object, **options) -> dict:
 
 def _tunnel(sent: list[str]) -> None:
     """Make the tunnel the way to every address, and write down where each packet in it should go."""
+    import fcntl  # not on Windows, where there are no such namespaces
+
     device = os.open("/dev/net/tun", os.O_RDWR)
     fcntl.ioctl(device, SET_INTERFACE, struct.pack("16sH22x", TUNNEL.encode(), PACKETS_ONLY))
     for words in (

@@ -68,7 +68,7 @@ def test_whole_way_by_commands(study, capsys, tmp_path):
     assert run(["predict", bundle, ct, "--roi", roi, "--json"]) == 0
     answer, _ = printed(capsys)
     assert {"case_id", "probabilities", "call", "reason", "slices", "findings", "seconds"} <= answer.keys()
-    assert answer["case_id"] == "c00"
+    assert answer["case_id"] == "case"  # never the name of a file
     assert sum(answer["probabilities"].values()) == pytest.approx(1)
     assert run(["predict", bundle, ct, "--roi", roi]) == 0
     assert "Research use only" in capsys.readouterr().out

@@ -37,6 +37,7 @@ from nephroscope.learning.training.fit import (
     fit,
     measure_batch_norm,
     new_state,
+    prior_shift,
     set_learning_rate,
     settle_batch_norm,
     train_step,
@@ -196,7 +197,8 @@ def test_image_names_choose_slices(snapshot):
 def test_validation_loss_is_the_mean_over_cases(snapshot):
     """One case with 4 slices and one with 1: both count the same."""
     names = frozenset({"c00#1", "c00#2", "c00#3", "c00#4", "c01#1"})
-    task = replace(task_of(snapshot), validation=labelled_slices(snapshot.slices, snapshot.cohort, names))
+    task = task_of(snapshot, class_weights=False)
+    task = replace(task, validation=labelled_slices(snapshot.slices, snapshot.cohort, names))
     network = build_network("shufflenet_v2_x1_0", 2, SPEC)
     loss, hits = validate(task, network)
     network.eval()
@@ -216,6 +218,43 @@ def test_class_weights_make_subtypes_equal(snapshot):
     paper = replace(task, config=replace(task.config, recipe="zuo2021", class_weights=True))
     assert class_weights(paper).tolist() == pytest.approx([4 / 6, 2.0, 1.0])
     assert class_weights(replace(task, config=with_recipe(task.config, "zuo2021"))) is None
+
+
+def imbalanced(snapshot, **changed):
+    """Four cases of one slice, three of the first subtype."""
+    task = task_of(snapshot, **changed)
+    labels, cases = np.array([0, 0, 0, 1]), np.arange(4)
+    return replace(task, train=replace(task.train, labels=labels, cases=cases, rows=task.train.rows[:4]))
+
+
+def test_probabilities_are_put_back_to_the_prevalence_of_the_training_cases(snapshot):
+    """A network that learned with weights and knows nothing answers 1/2; put back, it answers 3/4 and 1/4."""
+    shift = prior_shift(imbalanced(snapshot))
+    assert torch.softmax(shift, 0).tolist() == pytest.approx([0.75, 0.25])
+    twice = imbalanced(snapshot)
+    more = replace(twice.train, cases=np.array([0, 0, 0, 1]))  # three slices of one case: cases count
+    assert prior_shift(replace(twice, train=more)).tolist() == pytest.approx([0.0, 0.0])
+    paper = replace(twice, config=replace(twice.config, recipe="zuo2021"))
+    assert prior_shift(paper)[2] == 0  # the spare output
+    assert prior_shift(imbalanced(snapshot, class_weights=False)) is None
+    assert (
+        prior_shift(replace(twice, keeps_prior=False)) is None
+    )  # a run of an older version goes on as it was
+
+
+def test_what_is_kept_of_a_network_has_the_prevalence_and_its_validation_loss_is_of_that(tmp_path, snapshot):
+    task = imbalanced(snapshot, epochs=1)
+    state = first_state(task, SPEC)
+    for _ in fit_in_folder(tmp_path / "fold-0", task, state):
+        pass
+    kept = build_network("shufflenet_v2_x1_0", 2, SPEC)
+    load_weights(kept, tmp_path / "fold-0" / "weights.safetensors")
+    changed = [
+        name for name, w in kept.state_dict().items() if not torch.equal(w, state.network.state_dict()[name])
+    ]
+    assert [name.endswith("output.bias") for name in changed] == [True]
+    plain = replace(task, config=replace(task.config, class_weights=False))
+    assert validate(plain, kept)[0] == pytest.approx(state.history[0].validation_loss, rel=1e-5)
 
 
 def test_learning_rate_warms_up_and_falls_to_zero(snapshot):

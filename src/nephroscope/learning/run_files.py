@@ -168,11 +168,14 @@ class Compute:
         threads: Of the processor, whatever the number of folds that are trained at the same time.
         layout: Of weights and activations in memory.
         precision: Of the layers' arithmetic; weights and losses are fp32.
+        keeps_prior: Probabilities are at the prevalence of the training cases although the loss weighs the subtypes
+            alike; False in runs of older versions.
     """
 
     threads: int
     layout: Layout = "channels last"
     precision: Precision = "float32"
+    keeps_prior: bool = True
 
     def __post_init__(self) -> None:
         if not 1 <= self.threads <= 4096:

@@ -17,7 +17,7 @@ from nephroscope.base.errors import StudyError
 from nephroscope.base.files import replacing
 from nephroscope.learning.networks.networks import SubtypeNetwork, build_network
 from nephroscope.learning.networks.onnx_file import Exported, write_onnx
-from nephroscope.learning.training.fit import Epoch, FitState, FoldTask, epoch_steps, new_state
+from nephroscope.learning.training.fit import Epoch, FitState, FoldTask, epoch_steps, new_state, prior_shift
 from nephroscope.records import SliceSpec
 
 logger = logging.getLogger(__name__)
@@ -44,11 +44,11 @@ def fit_in_folder(folder: Path, task: FoldTask, state: FitState) -> Iterator[Epo
         load_checkpoint(state, folder / CHECKPOINT)
         task.load_history(folder, state)
     else:
-        save_weights(state.network, folder / WEIGHTS)  # kept where no loss is ever finite
+        save_weights(state.network, folder / WEIGHTS, prior_shift(task))  # kept where no loss is ever finite
     while not task.is_finished(state):
         yield from epoch_steps(task, state)
         if task.has_improved(state):
-            save_weights(state.network, folder / WEIGHTS)
+            save_weights(state.network, folder / WEIGHTS, prior_shift(task))
         task.save_history(folder, state)
         save_checkpoint(state, folder / CHECKPOINT)
         yield state.history[-1]
@@ -73,10 +73,14 @@ def export_best(folder: Path, task: FoldTask, state: FitState, shown: npt.NDArra
     return exported
 
 
-def save_weights(network: SubtypeNetwork, path: Path) -> None:
-    """Write the weights and batch-norm statistics of a network."""
+def save_weights(network: SubtypeNetwork, path: Path, shift: Tensor | None = None) -> None:
+    """Write the weights and batch-norm statistics of a network; ``shift`` (outputs,) is added to its logits."""
+    tensors = _plain(network.state_dict())
+    if shift is not None:
+        (bias,) = [name for name in tensors if name.endswith("output.bias")]
+        tensors[bias] = tensors[bias] + shift.cpu()
     with replacing(path) as temporary:
-        save_file(_plain(network.state_dict()), temporary)
+        save_file(tensors, temporary)
 
 
 def load_weights(network: SubtypeNetwork, path: Path) -> None:

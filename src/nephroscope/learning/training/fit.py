@@ -74,6 +74,7 @@ class FoldTask:
     device: torch.device
     dtype: torch.dtype
     layout: Layout = "channels last"
+    keeps_prior: bool = True
 
     def rng(self, epoch: int) -> np.random.Generator:
         """The chance of one epoch, from (seed, fold, epoch) alone, so that an epoch can be replayed."""
@@ -199,11 +200,13 @@ def validate(task: FoldTask, network: SubtypeNetwork) -> tuple[float, Tensor]:
     slices = task.validation
     loss = torch.zeros(len(slices))
     hits = torch.zeros(2, task.n_subtypes)
+    prior = prior_shift(task)
     for start in range(0, len(slices), task.config.batch_size):
         chosen = np.arange(start, min(start + task.config.batch_size, len(slices)))
         hu, labels = slices.load(chosen, task.device)
         with torch.autocast(task.device.type, task.dtype, enabled=task.dtype != torch.float32):
             logits = network(hu)
+        logits = logits if prior is None else logits + prior
         loss[start : start + len(chosen)] = functional.cross_entropy(
             logits.float(), labels, reduction="none"
         ).cpu()
@@ -222,6 +225,25 @@ def class_weights(task: FoldTask) -> Tensor | None:
     spare = network_row(task.config.model).paper_spare_outputs if task.config.recipe == "zuo2021" else 0
     weights = [len(task.train) / (task.n_subtypes * count) for count in counts] + [1.0] * spare
     return torch.tensor(weights, dtype=torch.float32, device=task.device)
+
+
+def prior_shift(task: FoldTask) -> Tensor | None:
+    """What is added to the logits (outputs,) so that probabilities are at the prevalence of the training cases.
+
+    A loss that weighs the subtypes alike makes a network answer as if all were equally frequent; baselines keep the
+    prevalence, and so must what is compared with them, called at 0.5 or read as a risk. None where nothing is added.
+
+    Source: Saerens, Latinne, Decaestecker 2002, Neural Computation 14:21, equation 2.4.
+    """
+    if not (task.config.class_weights and task.keeps_prior):
+        return None
+    weights = class_weights(task)
+    first = np.unique(task.train.cases, return_index=True)[1]  # a slice of each case
+    share = np.bincount(task.train.labels[first], minlength=task.n_subtypes) / len(first)
+    shift = torch.zeros_like(weights) if weights is not None else torch.zeros(task.n_subtypes)
+    present = np.maximum(share, 1 / (2 * len(first)))  # a subtype that no case has stays possible
+    shift[: task.n_subtypes] = torch.from_numpy(np.log(task.n_subtypes * present))
+    return shift
 
 
 def set_learning_rate(task: FoldTask, state: FitState, steps_per_epoch: int) -> float:

@@ -22,7 +22,13 @@ from nephroscope.learning.networks.onnx_file import REFERENCE_SLICES
 from nephroscope.learning.run_files import Compute, StartedRun, started_run
 from nephroscope.learning.training.batches import fold_slices
 from nephroscope.learning.training.checkpoint import CHECKPOINT, export_best, first_state, fit_in_folder
-from nephroscope.learning.training.device import compute_dtype, device_name, threads, training_device
+from nephroscope.learning.training.device import (
+    compute_dtype,
+    device_name,
+    n_threads,
+    threads,
+    training_device,
+)
 from nephroscope.learning.training.fit import Epoch, FoldTask, converged
 from nephroscope.learning.training.speed import choose_compute, precision_of
 from nephroscope.records import Fold, TrainConfig
@@ -86,7 +92,8 @@ def open_run_folder(folder: Path, snapshot: Snapshot, config: TrainConfig) -> Co
                     remedy="start a new run instead of resuming this one",
                 )
         dtype = compute_dtype(config.precision, training_device())
-        return held.compute or Compute(threads=torch.get_num_threads(), precision=precision_of(dtype))
+        older = Compute(threads=n_threads(), precision=precision_of(dtype), keeps_prior=False)
+        return held.compute or older
     tasks = [_task(snapshot, config, fold) for fold in snapshot.split.folds]
     n_slices = max(sum(map(len, task.batches(task.rng(0)))) for task in tasks) * config.epochs
     compute = choose_compute(config, len(snapshot.cohort.subtypes), snapshot.slices.spec, n_slices)
@@ -235,6 +242,7 @@ def _task(snapshot: Snapshot, config: TrainConfig, fold: Fold, compute: Compute 
         device=training_device(),
         dtype=getattr(torch, compute.precision),
         layout=compute.layout,
+        keeps_prior=compute.keeps_prior,
     )
 
 

@@ -79,6 +79,7 @@ CT: dict[str, Edit] = {
         f"orientation {o}": put("ImageOrientationPatient", o)
         for o in ([-1, 0, 0, 0, 1, 0], [1, 0, 0, 0, -1, 0], [0, 1, 0, 1, 0, 0], [1, 0, 0, 0, 0, 1], [0] * 6)
     },
+    **{f"InstanceNumber {n}": put("InstanceNumber", n) for n in (0, 2, 99)},
     "SamplesPerPixel 3": put("SamplesPerPixel", 3),
     **{
         f"photometric {p}": put("PhotometricInterpretation", p)

@@ -906,3 +906,42 @@ def test_a_folder_of_images_with_a_series_each_says_what_happened(tmp_path):
     text = refused(write_slices(images, tmp_path))
     assert "found 6 CT series" in text
     assert text.endswith("anonymize them again with one UID per series")
+
+
+def swapped(images):
+    one, two = images[2].ImagePositionPatient, images[3].ImagePositionPatient
+    images[2].ImagePositionPatient, images[3].ImagePositionPatient = two, one
+
+
+def located(images, wrong=None):
+    for index, image in enumerate(images):
+        image.SliceLocation = 400 - 2.5 * index
+    if wrong is not None:
+        images[wrong].SliceLocation = 397
+
+
+def shuffled(images):
+    for image, number in zip(images, (4, 1, 6, 2, 5, 3), strict=True):
+        image.InstanceNumber = number
+
+
+def restarted(images):
+    for image, number in zip(images, (4, 5, 6, 1, 2, 3), strict=True):
+        image.InstanceNumber = number
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (swapped, ["slice-place"]),
+        (lambda images: located(images, wrong=4), ["slice-place"]),
+        (lambda images: located(images), []),
+        (lambda images: [setattr(image, "InstanceNumber", 6 - i) for i, image in enumerate(images)], []),
+        (shuffled, []),
+        (restarted, []),
+    ],
+)
+def test_number_and_location_of_a_slice_are_compared_with_its_position(tmp_path, change, found):
+    images = dicom_slices()
+    change(images)
+    assert codes(read_dicom_series(write_slices(images, tmp_path))) == found

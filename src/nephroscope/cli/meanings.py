@@ -74,6 +74,7 @@ MEANINGS = {
     "geometry-default": "1 x 1 x 1 mm from 0, 0, 0: a lost geometry",
     "body-implausible": "a body or scan of a size no adult has",
     "slice-scale": "a slice of another scale that does not fit its neighbors",
+    "slice-place": "the number or location of a slice does not fit its position",
     "spacing-disagrees": "Spacing Between Slices is not the distance of the slices",
     "derived-series": "no plain CT: monoenergetic, a map, a projection ...",
     "sharp-kernel": "a kernel for bone or lung",

@@ -4,6 +4,7 @@ Headers are enough to say why a series would be refused, before a pixel is read,
 """
 
 import math
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -11,15 +12,19 @@ from itertools import pairwise
 import numpy as np
 
 from nephroscope.base.errors import SeriesError
+from nephroscope.base.text import first_few
 from nephroscope.imaging.dicom.hounsfield import DERIVED, check_size, derived_kind, kinds_of
 from nephroscope.imaging.dicom.pixel_data import check_decodable
 from nephroscope.imaging.dicom.slice_header import SliceHeader
 from nephroscope.imaging.dicom.stack import SPACING_TOLERANCE_MM, Stack, check_whole, stack_of
+from nephroscope.records import Finding, warning
 
 # A gap of fewer slices than this in an otherwise even stack means lost slices, not the space between two scans.
 HOLE_SLICES = 10
 # Most phases of one examination, and fewest slices of a phase, whose slices may lie between each other's.
 MOST_INTERLEAVED, LEAST_INTERLEAVED = 8, 3
+# Fewest slices whose order says something, and most that may be out of it: with more, numbers mean something else.
+FEWEST_ORDERED, MOST_ODD = 5, 2
 # What distinguishes acquisitions, the most deliberate first.
 Key = Callable[[SliceHeader], str]
 KEYS: tuple[Key, ...] = (
@@ -118,8 +123,60 @@ def check_stack(headers: Sequence[SliceHeader], where: str) -> Stack:
     check_decodable(headers, where)
     check_size(headers, where)
     slices = [headers[index] for index in stack.order]
-    doubts = check_whole(slices, where)
+    doubts = check_whole(slices, where) + _check_places(slices, where)
     return Stack(order=stack.order, affine=stack.affine, findings=stack.findings + doubts)
+
+
+def _check_places(slices: Sequence[SliceHeader], where: str) -> tuple[Finding, ...]:
+    """A warning about the few slices whose number or Slice Location does not fit their position, as all others do.
+
+    Args:
+        slices: In the order of their positions.
+        where: The series.
+    """
+    odd = _out_of_line(slices) | _out_of_order(slices)
+    if not odd:
+        return ()
+    listed = first_few(slices[index].name for index in sorted(odd))
+    text = f"the number or Slice Location of {listed} does not fit its position: slices may be swapped"
+    return (warning("slice-place", text, where),)
+
+
+def _out_of_order(slices: Sequence[SliceHeader]) -> set[int]:
+    """Slices without which the numbers rise or fall with the positions; empty where they do, or mostly do not."""
+    numbers = [one.instance_number if one.frame is None else one.frame for one in slices]
+    known = [number for number in numbers if number is not None]
+    if len(known) < FEWEST_ORDERED or len(set(known)) < len(slices):
+        return set()
+    odd = min((_without_longest_run(known), _without_longest_run([-n for n in known])), key=len)
+    return odd if len(odd) <= MOST_ODD else set()
+
+
+def _without_longest_run(numbers: Sequence[int]) -> set[int]:
+    """Positions that are not part of the longest rising run of numbers, with gaps allowed."""
+    ends: list[int] = []  # index of the last number of the best run of each length
+    before: list[int] = []
+    for index, number in enumerate(numbers):
+        length = bisect_left([numbers[end] for end in ends], number)
+        before.append(ends[length - 1] if length else -1)
+        ends[length : length + 1] = [index]
+    run, at = set(), ends[-1]
+    while at >= 0:
+        run.add(at)
+        at = before[at]
+    return set(range(len(numbers))) - run
+
+
+def _out_of_line(slices: Sequence[SliceHeader]) -> set[int]:
+    """Slices whose Slice Location is not where those of all others put them; empty where many are not."""
+    known = [one.location_mm for one in slices if one.location_mm is not None]
+    if len(known) < max(len(slices), FEWEST_ORDERED):
+        return set()
+    spacing = float(np.median(np.diff(known)))
+    steps = np.arange(len(slices)) * spacing
+    off_mm = np.abs(np.array(known) - steps - np.median(np.array(known) - steps))
+    odd = set(np.flatnonzero(off_mm > max(SPACING_TOLERANCE_MM, abs(spacing) / 4)).tolist())
+    return odd if len(odd) <= MOST_ODD and spacing else set()
 
 
 def _check_one_kind(slices: Sequence[SliceHeader], where: str) -> None:

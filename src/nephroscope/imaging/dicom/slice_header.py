@@ -16,8 +16,8 @@ _SLICE_TAGS = """
     SliceThickness TriggerTime SeriesInstanceUID AcquisitionNumber InstanceNumber ImagePositionPatient
     ImageOrientationPatient TemporalPositionIdentifier ImagesInAcquisition SamplesPerPixel
     PhotometricInterpretation NumberOfFrames InConcatenationTotalNumber Rows Columns PixelSpacing
-    BitsAllocated RescaleIntercept RescaleSlope RescaleType SpacingBetweenSlices SharedFunctionalGroupsSequence
-    PerFrameFunctionalGroupsSequence FrameOfReferenceUID
+    BitsAllocated RescaleIntercept RescaleSlope RescaleType SpacingBetweenSlices SliceLocation
+    SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence FrameOfReferenceUID
 """
 SLICE_TAGS = tuple(_SLICE_TAGS.split())
 
@@ -31,7 +31,7 @@ class SliceHeader:
         position_mm: Centre of the first pixel, LPS.
         orientation: Direction cosines along a row, then along a column.
         pixel_spacing_mm: Between rows, between columns.
-        step_mm: Spacing Between Slices as written, which positions may contradict.
+        step_mm, location_mm: Spacing Between Slices and Slice Location as written, which positions may contradict.
         stack_id: Stack ID of a frame in a multi-frame file.
         acquisition_time: Date and time, or only the time, as written; times are compared as text.
         transfer_syntax: UID; empty where it is missing.
@@ -48,6 +48,7 @@ class SliceHeader:
     pixel_spacing_mm: tuple[float, ...] | None = None
     thickness_mm: float | None = None
     step_mm: float | None = None
+    location_mm: float | None = None
     rows: int | None = None
     columns: int | None = None
     slope: float | None = None
@@ -159,6 +160,7 @@ def _single_frame(header: Any) -> SliceHeader:
         pixel_spacing_mm=numbers_of(header, "PixelSpacing", 2),
         thickness_mm=number_of(header, "SliceThickness"),
         step_mm=number_of(header, "SpacingBetweenSlices"),
+        location_mm=number_of(header, "SliceLocation"),
         rows=short_of(header, "Rows"),
         columns=short_of(header, "Columns"),
         slope=number_of(header, "RescaleSlope"),

@@ -51,6 +51,15 @@ def test_a_csv_is_bounded_before_it_is_parsed(tmp_path, few, monkeypatch, text, 
     assert expected in refusal.value.expected
 
 
+def test_lines_of_an_old_mac_are_lines(tmp_path, few):
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"a,b\r" + b"1,2\r" * 900)
+    assert len(read_table(path)[1]) == 900
+    path.write_bytes(b"a,b\r" + b"1,2\r" * 1100)
+    with pytest.raises(CohortError, match="cells"):
+        read_table(path)
+
+
 def test_a_line_that_grows_over_several_pieces_is_one_line(tmp_path, few):
     path = tmp_path / "t.csv"
     path.write_text("a,b\n" + "".join(f"{i},{'x' * 700}\n" for i in range(20)))

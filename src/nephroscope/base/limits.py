@@ -34,16 +34,19 @@ def read_table_bytes(path: Path) -> bytes:
         raise _too_large(path.name, f"at most {MOST_TABLE_BYTES // 2**20} MiB", f"{n_bytes / 2**20:.0f} MiB")
     pieces: list[bytes] = []
     n_columns = n_lines = n_open = 0
+    end = b"\n"
     with path.open("rb") as file:
         while piece := file.read(_CHUNK):
-            lines = piece.split(b"\n", 1)
+            if not pieces and b"\n" not in piece:
+                end = b"\r"  # as on Macs before 2001
+            lines = piece.split(end, 1)
             if n_open + len(lines[0]) > MOST_LINE_BYTES:
                 found = f"more than {MOST_LINE_BYTES:,} bytes in line {n_lines + 1}"
                 raise _too_large(path.name, f"lines of at most {MOST_LINE_BYTES:,} bytes", found)
-            n_open = len(piece) - piece.rfind(b"\n") - 1 if len(lines) > 1 else n_open + len(piece)
+            n_open = len(piece) - piece.rfind(end) - 1 if len(lines) > 1 else n_open + len(piece)
             if not pieces:
-                n_columns = _most_columns(path.name, piece)
-            n_lines += piece.count(b"\n")
+                n_columns = _most_columns(path.name, piece, end)
+            n_lines += piece.count(end)
             if n_lines * n_columns > MOST_CELLS:
                 found = f"{n_lines:,} lines of {n_columns:,} columns, or more"
                 raise _too_large(path.name, f"at most {MOST_CELLS:,} cells", found)
@@ -51,9 +54,9 @@ def read_table_bytes(path: Path) -> bytes:
     return b"".join(pieces)
 
 
-def _most_columns(name: str, start: bytes) -> int:
+def _most_columns(name: str, start: bytes, end: bytes) -> int:
     """Number of columns of the first line that has any; titles may be above it."""
-    first = next((line for line in start.split(b"\n", 50)[:50] if line.strip(b"\xef\xbb\xbf \t\r")), b"")
+    first = next((line for line in start.split(end, 50)[:50] if line.strip(b"\xef\xbb\xbf \t\r")), b"")
     n_columns = 1 + max(first.count(separator) for separator in (b",", b";", b"\t", b"|"))
     if n_columns > MOST_COLUMNS:
         found = f"{n_columns:,} or more"

@@ -5,6 +5,8 @@ import struct
 import zlib
 from pathlib import Path
 
+from nephroscope.base.limits import NestingError
+
 # What parsers of image files raise for damaged files, by experience. RecursionError is a RuntimeError, UnicodeError a
 # ValueError, IndexError and KeyError are LookupErrors.
 FILE_DAMAGE = (
@@ -30,7 +32,7 @@ def damage_words(error: BaseException) -> str:
 
     Their own messages may quote values, which may be a patient's; only names of attributes are taken from them.
     """
-    if isinstance(error, DamageError):
+    if isinstance(error, DamageError | NestingError):
         return str(error)
     if isinstance(error, MemoryError):
         return "more than the memory holds"

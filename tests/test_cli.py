@@ -203,9 +203,7 @@ def test_help_shows_what_the_command_heeds(capsys):
 def test_plan_answers_what_was_asked_first(capsys):
     assert run(["plan", "--auc", "0.8", "--against", "0.88"]) == 0
     first, second, *_ = capsys.readouterr().out.splitlines()
-    assert first.startswith(
-        "AUC 0.88 against 0.8 on the same patients: 96 positive and 96 negative patients"
-    )
+    assert first.startswith("AUC 0.88 against 0.8 on the same patients: 96 positive and 96 negative patients")
     assert second.startswith("AUC 0.8, 95 % interval at most 0.1 wide")
 
 

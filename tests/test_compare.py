@@ -731,7 +731,7 @@ def test_section_of_the_page(made, study):
     tables = tables_in(section.blocks)
     assert tables["comparison"].rows[0][:3] == ("knows", "1", "baseline")
     assert {"pairs", "not-compared"} <= tables.keys()
-    drawn = figures_in(section.blocks)["comparison"]()
+    drawn = figures_in(section.top)["comparison"]()
     assert "guesses" in [label.get_text() for label in drawn.axes[0].get_yticklabels()]
     assert section.data["control"] == []
     assert "leaky" in {row[0] for row in tables["not-compared"].rows}

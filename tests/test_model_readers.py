@@ -26,6 +26,7 @@ from nephroscope.report.study.sections.readers import readers_of
 from nephroscope.statistics.intervals import wilson
 from nephroscope.statistics.mcnemar import holm
 from nephroscope.study.folder import StudyFolder
+from small_study import content_of
 from test_study import make_study
 
 ROOT = Path(__file__).parents[1]
@@ -609,7 +610,7 @@ def test_command_readers_sets_readers_beside_runs(study_root, monkeypatch, tmp_p
         "upper_quartile_s": 36.75,
     }
     folder = study_root / "readers"
-    kept = json.loads((folder / "readers.json").read_text())
+    kept = content_of(folder / "readers.json")
     made = kept.pop("made_from")
     assert set(made) == {"cohort", "[evaluation]", "run net", "splits.json"}
     assert made["cohort"] == study.cohort.label_digest

@@ -9,6 +9,8 @@ import pandas
 import pytest
 from matplotlib.figure import Figure
 
+from small_study import content_of
+
 NOTEBOOK = Path(__file__).parents[1] / "docs" / "tutorials" / "first-study.ipynb"
 SHOWN = {
     "study": "Study",
@@ -91,7 +93,7 @@ def test_the_answer_has_what_a_clinic_needs(finished):
 def test_the_comparison_is_written(finished, tmp_path):
     comparison, table = finished[0]["comparison"], finished[0]["table"]
     assert table.name == "comparison.csv"
-    written = json.loads(comparison.to_json(tmp_path / "c.json").read_text())
+    written = content_of(comparison.to_json(tmp_path / "c.json"))
     assert written == json.loads(json.dumps(comparison.content))
     rows = comparison.to_csv(tmp_path / "c.csv").read_text().splitlines()
     assert len(rows) == 1 + len(comparison.records())

@@ -50,11 +50,6 @@ class Comparison(ShownAsTable):
             raise StudyError(where=FILE, expected=f"format {FORMAT}", found=self.stale, remedy=AGAIN)
         return self.document
 
-    @property
-    def root(self) -> Path:
-        """The study's folder."""
-        return self.path.parent.parent
-
     @cached_property
     def content(self) -> Mapping[str, object]:
         """comparison.json as plain JSON values."""
@@ -216,7 +211,7 @@ class KeptAnswer:
 
 
 def read_answers(root: Path, subtypes: Sequence[str]) -> list[KeptAnswer]:
-    """The rows of predictions.csv of the last comparison; none where there is no such file.
+    """The rows of predictions.csv of the last comparison, with ``p`` of some subtypes; none without such a file.
 
     Raises:
         StudyError: It is not as `save_answers` wrote it.
@@ -225,14 +220,14 @@ def read_answers(root: Path, subtypes: Sequence[str]) -> list[KeptAnswer]:
     if not path.is_file():
         return []
     header, rows = read_table(path)
-    names = ("name", "kind", "case_id", "truth", "group", "call")
-    if not {*names, *(f"p_{s}" for s in subtypes)} <= set(header):
+    names = ("name", "kind", "case_id", "truth", "group", "call", "fold")
+    if not {"name", "kind", "case_id", "call", *(f"p_{s}" for s in subtypes)} <= set(header):
         raise _damaged(f"columns {', '.join(header)}")
     found = []
     for number, row in rows:
         cell = dict(zip(header, row, strict=True))
         p = {s: _probability(cell[f"p_{s}"], number) for s in subtypes}
-        found.append(KeptAnswer(**{name: cell[name] for name in names}, p=p, fold=cell.get("fold", "")))
+        found.append(KeptAnswer(**{name: cell.get(name, "") for name in names}, p=p))
     return found
 
 

@@ -124,7 +124,7 @@ def compared_models(snapshot: Snapshot, labels: CaseLabels) -> tuple[list[Reader
     if compared.stale:
         return [], [_left_out("baselines of the comparison", compared.stale)]
     found: dict[str, dict[str, ReaderAnswer]] = {}
-    for row in read_answers(snapshot.folder.root, labels.subtypes):
+    for row in read_answers(snapshot.folder.root, [labels.positive]):
         if row.case_id in labels.truth and row.kind != "network":  # networks are the runs themselves
             answer = ReaderAnswer(call=row.call, confidence=row.p[labels.positive], fold=row.fold)
             found.setdefault(row.name, {})[row.case_id] = answer
@@ -132,7 +132,7 @@ def compared_models(snapshot: Snapshot, labels: CaseLabels) -> tuple[list[Reader
         raise StudyError(
             where=COMPARED,
             expected="the same cases of every baseline",
-            found="other cases of one than of another",
+            found="other cases of one baseline than of another",
             remedy="run `nephroscope compare` again",
         )
     kind = Reader(name="", aided=False, answers={}, model=True, source=BASELINE, of_study=True, baseline=True)

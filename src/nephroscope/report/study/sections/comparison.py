@@ -104,9 +104,14 @@ def _roc_blocks(found: Comparison) -> list[Block]:
     """One ROC of all networks; a sentence where their answers cannot be read, nothing where there is one network."""
     content = found.found
     try:
-        answers = [row for row in read_answers(found.root, content.subtypes) if row.group == content.test_set]
+        answers = [
+            row
+            for row in read_answers(found.path.parent.parent, [content.positive])
+            if row.group == content.test_set
+        ]
     except NephroscopeError as error:
         return [Text(f"No ROC of all networks: {error}.", "empty")]
+    answers = [row for row in rows if row.group == content.test_set]
     if not answers or len(_best(content)) < 2:
         return []
     caption = "ROC by case of every network and of the best baseline, on the same cases."

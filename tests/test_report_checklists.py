@@ -93,6 +93,22 @@ def test_an_external_test_set_answers_its_item_and_nothing_else_does():
     assert not any("does not test the model at a new hospital" in text for text in page_of(other).limitations)
 
 
+def test_cross_validation_alone_is_no_internal_test_and_no_updating():
+    """METRICS 26 and TRIPOD+AI 12f and 24 need patients who were held out of all folds."""
+    content = make_content()
+    assert {p.group for p in content.main.report.predictions} == {"out-of-fold"}
+    assert answers_of(content, "metrics2024")["26"].state == "for the authors"
+    tripod = answers_of(content, "tripod-ai")
+    assert {tripod[n].state for n in ("12f", "24")} == {"for the authors"}
+    report = content.main.report
+    moved = tuple(replace(p, group="internal-test") for p in report.predictions)
+    groups = (replace(report.groups[0], name="internal-test"),)
+    report = replace(report, groups=groups, predictions=moved)
+    found = answers_of(replace(content, runs=(replace(content.main, report=report),)), "metrics2024")["26"]
+    assert found.state == "answered"
+    assert found.evidence.startswith("internal test set, 12 patients")
+
+
 def test_a_leaky_split_is_never_simply_answered():
     item = answers_of(make_content(protocol="image"))["20"]
     assert item.evidence == "LEAKY: by image, patients are in several parts"

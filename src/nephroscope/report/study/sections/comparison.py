@@ -104,11 +104,7 @@ def _roc_blocks(found: Comparison) -> list[Block]:
     """One ROC of all networks; a sentence where their answers cannot be read, nothing where there is one network."""
     content = found.found
     try:
-        answers = [
-            row
-            for row in read_answers(found.path.parent.parent, [content.positive])
-            if row.group == content.test_set
-        ]
+        rows = read_answers(found.path.parent.parent, [content.positive])
     except NephroscopeError as error:
         return [Text(f"No ROC of all networks: {error}.", "empty")]
     if not answers or len(_best(content)) < 2:

@@ -188,7 +188,7 @@ class TrainConfig:
         schedule: cosine (falls to zero) or constant.
         warmup: Fraction of the steps during which the learning rate rises from 0.
         weight_decay: Weight decay, decoupled from the gradient.
-        class_weights: Weight the loss so that every subtype counts equally; probabilities keep the training prevalence.
+        class_weights: Weight the loss so that every subtype counts equally; probabilities keep the prevalence.
         slices_per_case: Maximum number of slices per case and epoch, drawn at random; 0 uses all.
         patience: Stop after this many epochs without a better validation loss (mean over cases); 0 never stops.
         augmentation: Rotate, flip, blur, brighten and darken each batch.

@@ -376,12 +376,12 @@ def test_a_dry_run_fits_labels_and_rois(export, tmp_path, capsys):
     more = (export / "none", export / "a", "--labels", labels)
     text = dry_run(capsys, *more)
     assert (
-        "1 of 1 patients with a CT have a label row; 2 cases of the label table have no CT here (P7, P8)"
+        "label rows for 1 of 1 patient with a CT; 2 cases of the label table without a CT here (P7, P8)"
         in text
     )
     text = dry_run(capsys, export / "none", export, "--labels", labels, "--rois", rois)
-    assert "1 of 2 patients with a CT have a label row (not P2); 2 cases" in text
-    assert "1 ROI files match no patient or case here: a file of " in text
+    assert "label rows for 1 of 2 patients with a CT (not P2); 2 cases" in text
+    assert "1 ROI file without a patient or case here: a file of " in text
     assert "Smith" not in text
     labels.write_text("case_id,subtype,sex\nP1,papillary,blue\n")
     assert run(["import", "dicom", *map(str, more), "--dry-run"]) == 2

@@ -139,3 +139,10 @@ def test_two_deidentifications_with_one_key_or_into_one_folder_wait_for_each_oth
     assert key.stat().st_mode & 0o077 == 0
     assert [row[0] for _, row in read_table(linkage_path(key))[1]] == ["one", "two"]
     assert not list(tmp_path.glob(".key*"))
+
+
+def test_where_no_case_can_be_cut_the_next_step_is_not_to_cut_them(tmp_path, capsys):
+    root = make_study(tmp_path / "study").folder.root
+    (root / "rois.csv").write_text("case_id,author,roi\n")
+    assert run(["check", str(root)]) == 3
+    assert "next: " not in capsys.readouterr().out

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from nephroscope.base.html import Record
 from nephroscope.base.tables import names
-from nephroscope.base.text import shell_line
+from nephroscope.base.text import counted_noun, shell_line
 from nephroscope.cli.command import Outcome, table
 from nephroscope.imaging.files import file_name
 from nephroscope.intake.export.cases import look_into
@@ -55,9 +55,8 @@ def list_export(study: Path, source: Path, rois: Path | None, labels: Path | Non
     strangers = outside.of_nobody(patients, rows_of_labels)
     if strangers:
         data["rois_of_nobody"] = len(strangers)
-        lines.append(
-            f"{len(strangers)} ROI files match no patient or case here: {_few(map(file_name, strangers))}"
-        )
+        lost = counted_noun(len(strangers), "ROI file")
+        lines.append(f"{lost} without a patient or case here: {_few(map(file_name, strangers))}")
     lines.append(f"next: {_next(study, rows, labels)}")
     return Outcome(data=data, text="\n".join(lines))
 
@@ -74,9 +73,13 @@ def _fit(labels: Sequence[LabelRow], patients: set[str]) -> tuple[dict[str, int]
     named = {name for row in labels for name in (row.case_id, row.patient_id)}
     bare = patients - named
     lost = {row.case_id for row in labels if not patients & {row.case_id, row.patient_id or ""}}
-    text = f"{len(patients) - len(bare)} of {len(patients)} patients with a CT have a label row"
+    text = f"label rows for {len(patients) - len(bare)} of {counted_noun(len(patients), 'patient')} with a CT"
     text += f" (not {_few(bare)})" if bare else ""
-    text += f"; {len(lost)} cases of the label table have no CT here ({_few(lost)})" if lost else ""
+    text += (
+        f"; {counted_noun(len(lost), 'case')} of the label table without a CT here ({_few(lost)})"
+        if lost
+        else ""
+    )
     return {"patients_with_label": len(patients) - len(bare), "labels_without_ct": len(lost)}, text
 
 

@@ -98,7 +98,10 @@ class Check(StudyCommand):
         if found.page is not None:
             lines.append(f"pictures of every case, doubtful ones first: {found.page}")
         lines.append("--json prints every note; docs/reference/findings.md says what to do about each code")
-        lines.append(f"next: {shell_line('nephroscope', 'slices', self.study)}")
+        if len(refused) == len(found):
+            lines.append("no case can be cut: correct what is refused above, and check again")
+        else:
+            lines.append(f"next: {shell_line('nephroscope', 'slices', self.study)}")
         bad = bool(refused) or contradiction
         return Outcome(data=data, text="\n".join(lines), exit_code=3 if bad else 0)
 

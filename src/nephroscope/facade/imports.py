@@ -12,6 +12,7 @@ from nephroscope.base.errors import CohortError, StudyError
 from nephroscope.base.files import copy_file, digest_of
 from nephroscope.base.lock import writes
 from nephroscope.base.tables import names
+from nephroscope.base.text import counted_noun
 from nephroscope.intake.labels.pathology import load_pathology, write_pathology
 from nephroscope.intake.labels.whose_roi import tumor_unsaid
 from nephroscope.intake.public.same_patients import drop_known_patients
@@ -314,8 +315,13 @@ def _kept(known: Sequence[str]) -> tuple[Finding, ...]:
     """A note about cases that were imported before."""
     if not known:
         return ()
+    one, more = (
+        "is already in cohort.csv and stays as it is",
+        "are already in cohort.csv and stay as they are",
+    )
+    are = one if len(known) == 1 else more
     text = (
-        f"{len(known)} cases are already in cohort.csv and stay as they are ({names(known)}); "
+        f"{counted_noun(len(known), 'case')} {are} ({names(known)}); "
         "to import one again, first remove its rows in cohort.csv, series.csv and rois.csv"
     )
     return (Finding(code="case-known", severity="note", message=text, case_id=""),)

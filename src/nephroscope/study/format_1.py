@@ -31,6 +31,7 @@ def rewrite_format_1(root: Path) -> None:
     Raises:
         StudyError: The folder cannot be written.
     """
+    kept = root / KEPT
     try:
         if not _has_new_tables(root):
             kept = _keep(root)
@@ -45,7 +46,9 @@ def rewrite_format_1(root: Path) -> None:
             found=error.strerror or type(error).__name__,
             remedy="get write permission, or copy the study to a folder of your own",
         ) from error
-    logger.info("study %s is rewritten in format 2; its former tables are kept in %s/", root.name, KEPT)
+    logger.info(
+        "study %s is rewritten in format 2; its former tables are kept in %s/", root.resolve().name, kept.name
+    )
 
 
 def _has_new_tables(root: Path) -> bool:

@@ -79,6 +79,9 @@ def main(n_kills: int, seed: int) -> int:
                         "findings.json"
                     ]  # the cases were there already: it says so
                 n_differ += found != whole
+                if found != whole:
+                    names = {name for name in {*found, *whole} if found.get(name) != whole.get(name)}
+                    print(f"{command}: other bytes in {', '.join(sorted(names))}")
             print(
                 f"{command}: {n_kills // len(COMMANDS)} kills within {seconds:.1f} s, {n_ended} came too late, "
                 f"{n_differ} ended differently"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nephroscope.base.errors import RoiError
+from nephroscope.imaging.masks.segments import labels_of
 from nephroscope.imaging.read import read_roi, roi_names
 from phantoms import ORIGIN_MM, SHAPE, SPACING_MM, box_affine, box_tumor, box_volume, write_nifti
 
@@ -271,6 +272,16 @@ def test_the_only_label_is_the_tumor_and_several_are_refused(tmp_path):
     partly = nrrd_bytes(**slicer(0, "Segment_1"))
     with pytest.raises(RoiError, match="none called a tumor among 1 Segment_1, 2"):
         tumor_in(partly, tmp_path, 1)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.float32])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_labels_of_a_layer_are_its_values_but_zero(kind, order):
+    layer = np.zeros((70, 80, 90), kind, order=order)
+    wanted = sorted({1, 7, 100, int(np.iinfo(kind).max) if np.issubdtype(kind, np.integer) else 40_000})
+    wanted = [-3, *wanted] if np.issubdtype(kind, np.signedinteger) else wanted
+    layer[tuple(np.random.default_rng(1).integers(0, 70, (3, len(wanted))))] = wanted
+    assert labels_of(layer) == wanted
 
 
 def test_layers_without_names_count_from_one(tmp_path):

@@ -17,7 +17,7 @@ from nephroscope.records import Finding, VolumeGeometry, warning
 Labels = npt.NDArray[Any]
 Affine = npt.NDArray[np.float64]
 MOST_LISTED = 12
-BLOCK = 2**20  # voxels looked at together
+BLOCK = 2**18  # voxels looked at together
 MOST_ROI_VOXELS = 2**29  # 2048 slices of 512 x 512
 LEAST_BOUND = 2**25  # voxels that an ROI may have on any CT
 FINER = 8
@@ -245,7 +245,15 @@ def labels_of(layer: Labels) -> list[int]:
     found: set[int] = set()
     for start in range(0, flat.size, BLOCK):
         block = flat[start : start + BLOCK]
-        if block.any():
+        if not block.any():
+            continue
+        if (
+            block.dtype.kind in "iu" and block.dtype.itemsize <= 2
+        ):  # counting is four times as fast as sorting
+            wide = block.astype(np.int32)
+            low = int(wide.min())
+            found.update((np.flatnonzero(np.bincount(wide - low)) + low).tolist())
+        else:
             found.update(np.unique(block).astype(int).tolist())
     return sorted(found - {0})
 

@@ -107,6 +107,7 @@ def _roc_blocks(found: Comparison) -> list[Block]:
         rows = read_answers(found.path.parent.parent, [content.positive])
     except NephroscopeError as error:
         return [Text(f"No ROC of all networks: {error}.", "empty")]
+    answers = [row for row in rows if row.group == content.test_set]
     if not answers or len(_best(content)) < 2:
         return []
     caption = "ROC by case of every network and of the best baseline, on the same cases."

@@ -105,6 +105,7 @@ def _roc_blocks(found: Comparison) -> list[Block]:
     content = found.found
     try:
         rows = read_answers(found.path.parent.parent, [content.positive])
+        answers = [row for row in rows if row.group == content.test_set]
     except NephroscopeError as error:
         return [Text(f"No ROC of all networks: {error}.", "empty")]
     answers = [row for row in rows if row.group == content.test_set]

@@ -148,7 +148,7 @@ def test_the_tables_are_plain(tmp_path):
     assert (tmp_path / "rois.csv").read_text() == (
         "case_id,author,series,roi,tumor_label,tumor_name\na,reader-1,ct,/r,1,\n"
     )
-    assert (tmp_path / "exclusions.csv").read_text() == "case_id,reason,subtype\n"
+    assert (tmp_path / "exclusions.csv").read_text() == "case_id,reason,subtype,hint,source,kind\n"
 
 
 def test_a_failed_write_leaves_the_old_table(tmp_path, monkeypatch):

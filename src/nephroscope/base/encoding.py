@@ -18,16 +18,17 @@ _WORD = re.compile(r"[^\s,;|]+")
 _MOJIBAKE = re.compile("[ÃÂ][\u0080-\u00bf]|\ufffd")
 
 
-def decoded_texts(content: bytes) -> dict[str, str]:
+def decoded_texts(content: bytes, doubt_utf8: bool = True) -> dict[str, str]:
     """The text that bytes may be, by encoding: one where it is clear, several where it is not, none for no text.
 
     UTF-8 and UTF-16 with a byte order mark are believed. Other bytes are Windows-1252, the encoding of spreadsheets
-    in western Europe and America, when the text then looks like words of these languages.
+    in western Europe and America, when the text then looks like words of these languages. With ``doubt_utf8``, text
+    that was decoded wrongly before it was saved as UTF-8 (``Ã¼`` for ``ü``) is none.
     """
     wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
     text = _decoded(content, "utf-16" if wide else "utf-8-sig")
     if text is not None and "\0" not in text:
-        return {} if _MOJIBAKE.search(text) else {"utf-8": text}
+        return {} if doubt_utf8 and _MOJIBAKE.search(text) else {"utf-8": text}
     if wide or b"\0" in content:
         return {}
     western = _decoded(content, WESTERN)

@@ -114,7 +114,7 @@ def read_text_table(path: Path, header_place: Judge | None = None) -> TextTable:
         raise _not_a_table(path, f"no readable file ({error.strerror})") from error
     if content.startswith((b"PK", b"\xd0\xcf")):
         raise _not_a_table(path, "a spreadsheet workbook")
-    texts = decoded_texts(content)
+    texts = decoded_texts(content, doubt_utf8=header_place is not None)  # not in our own tables
     if not texts:
         zeros = "zero bytes, so it is not text" if b"\0" in content else "bytes that are not text"
         raise _not_a_table(path, zeros)

@@ -108,7 +108,6 @@ def _roc_blocks(found: Comparison) -> list[Block]:
         answers = [row for row in rows if row.group == content.test_set]
     except NephroscopeError as error:
         return [Text(f"No ROC of all networks: {error}.", "empty")]
-    answers = [row for row in rows if row.group == content.test_set]
     if not answers or len(_best(content)) < 2:
         return []
     caption = "ROC by case of every network and of the best baseline, on the same cases."

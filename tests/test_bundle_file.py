@@ -158,13 +158,20 @@ def test_each_refusal_names_the_field(bundle):
         (("model",), "tiny\x1b[2J", "model"),
         (("made",), "x" * 201, "made"),
         (("operating_point", "chosen_on"), "a\nb", "operating_point.chosen_on"),
-        (("format",), 0, "format"),
     ):
         content_with_needs = content | {"needs": {"phases": [], "clinical": []}}
         write_content(bundle, changed(content_with_needs, at, value))
         with pytest.raises(BundleError) as refused:
             open_bundle(bundle)
         assert refused.value.where == f"bundle.json, {named}", (at, value, str(refused.value))
+
+
+@pytest.mark.parametrize("number", [0, -1, True, 99, 3.0, "3", None])
+def test_other_formats_are_refused(bundle, number):
+    write_content(bundle, content_of(bundle) | {"format": number})
+    with pytest.raises(BundleError) as refused:
+        open_bundle(bundle)
+    assert "format" in f"{refused.value.where} {refused.value.expected}"
 
 
 def test_every_file_has_its_digest(bundle):

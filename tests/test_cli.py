@@ -252,15 +252,15 @@ def test_missing_extra_names_what_to_install(capsys, monkeypatch, study):
     def no_torch(*_args):
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
-    monkeypatch.setattr(cli, "_command", no_torch)
+    monkeypatch.setattr(cli, "_parsed", no_torch)
     assert run(["train", study, "--json"]) == 2
     assert printed(capsys)[0]["error"]["remedy"] == "pip install 'nephroscope[train]'"
     for name in ("highdicom", "highdicom.seg"):
         missing = ModuleNotFoundError(name=name)
-        monkeypatch.setattr(cli, "_command", lambda *_, missing=missing: (_ for _ in ()).throw(missing))
+        monkeypatch.setattr(cli, "_parsed", lambda *_, missing=missing: (_ for _ in ()).throw(missing))
         assert run(["export", "rois", study, "--json"]) == 2
         assert "no highdicom" in printed(capsys)[0]["error"]["found"]
-    monkeypatch.setattr(cli, "_command", lambda *_: (_ for _ in ()).throw(ModuleNotFoundError(name="typo")))
+    monkeypatch.setattr(cli, "_parsed", lambda *_: (_ for _ in ()).throw(ModuleNotFoundError(name="typo")))
     with pytest.raises(ModuleNotFoundError):
         run(["train", study])
 
@@ -275,13 +275,13 @@ def test_a_wrong_option_is_an_object_too(capsys):
 
 
 def test_interrupt_is_exit_code_130(capsys, monkeypatch, study):
-    monkeypatch.setattr(cli, "_command", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(cli, "_parsed", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     assert run(["slices", study]) == 130
     assert "nothing is half-written" in capsys.readouterr().err
 
 
 def test_our_own_bug_keeps_its_traceback(monkeypatch, study):
-    monkeypatch.setattr(cli, "_command", lambda *_: 1 / 0)
+    monkeypatch.setattr(cli, "_parsed", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(["slices", study])
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nephroscope.base.errors import CohortError, ConfigError, StudyError
+from nephroscope.base.identifiers import clean_name, is_no_name
 from nephroscope.base.tables import read_table, save_table
 from nephroscope.records import Case, ChoiceRule, ClinicalFacts, Cohort, Exclusion, RoiRef, SeriesRef
 from nephroscope.records.settings import PHASES, CohortConfig
@@ -41,6 +42,7 @@ def write(folder, encoding="utf-8", **texts):
 
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1)
+people = words.map(clean_name).filter(lambda word: word and not is_no_name(word))
 numbers = st.none() | st.floats(0.01, 50)
 paths = words.map(lambda w: Path("/elsewhere") / w.replace("/", "_").replace(".", "_"))
 clinical = st.builds(
@@ -86,8 +88,8 @@ def cases(draw):
     return draw(
         st.builds(
             Case,
-            case_id=words,
-            patient_id=words,
+            case_id=people,
+            patient_id=people,
             subtype=st.sampled_from([None, *SUBTYPES]),
             subtype_reader2=st.none() | words,
             clinical=clinical,

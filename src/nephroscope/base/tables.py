@@ -142,6 +142,8 @@ class _Lines:
         self.separators = (
             said[1] if said else sorted(SEPARATORS, key=lambda s: (-counts[s][0], -sum(counts[s])))
         )
+        in_header = said or counts[self.separators[0]][0]  # a header of one column has none
+        self.separator = self.separators[0] if in_header else ","
         self.has_quote = "'" in text
 
     def head(self, separator: str) -> list[list[str]]:
@@ -166,7 +168,7 @@ class _Lines:
 
 
 def _table_of(path: Path, lines: _Lines, encoding: str, judge: Judge | None) -> TextTable:
-    _, separator, place = lines.header(judge) if judge else (0, lines.separators[0], 0)
+    _, separator, place = lines.header(judge) if judge else (0, lines.separator, 0)
     header: list[str] = []
     rows: list[NumberedRow] = []
     n_above = header_row = 0

@@ -122,8 +122,8 @@ def _samecells_of(cells: Mapping[str, Cell]) -> SameCell:
 
     def same(column: str, there: str, row: Row) -> bool:
         ours = row[column]
-        if not there and column in ("patient_id", "series"):  # as `load_cohort` fills them
-            return column == "series" or ours == row["case_id"]
+        if not there and column in ("patient_id", "series", "kind"):  # as `load_cohort` fills them
+            return column != "patient_id" or ours == row["case_id"]
         parse = cells[column].parse if column in cells else str
         try:
             return bool(parse(there) == parse(ours))

@@ -3,6 +3,8 @@
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from dataclasses import asdict, fields, replace
 from importlib import import_module
 from pathlib import Path
@@ -87,3 +89,14 @@ def test_nothing_committed_names_a_registry():
         text = path.read_text(encoding="utf-8")
         for host in ("files.pythonhosted", "pypi.org", "--index-url", "download.pytorch"):
             assert host not in text, f"{path.name}: {host}"
+
+
+def test_reference_of_commands_and_settings_is_current():
+    """`python docs/make_reference.py` writes it anew."""
+    code = (
+        "import sys; sys.path.insert(0, 'docs'); import make_reference as m;"
+        "print(m.commands_page() == (m.HERE / 'cli.md').read_text(encoding='utf-8'),"
+        " m.settings_page() == (m.HERE / 'settings.md').read_text(encoding='utf-8'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True"]

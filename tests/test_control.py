@@ -19,7 +19,7 @@ from nephroscope.questions.compare.comparison import ComparePlan
 from nephroscope.questions.compare.control import alarm_of, mean_over, permutation_p, words_of
 from nephroscope.questions.compare.facts import Fact, facts_of
 from nephroscope.questions.compare.measures import TestSet
-from nephroscope.questions.compare.measures import test_sets as test_sets_of
+from nephroscope.questions.compare.measures import test_sets as sets_of
 from nephroscope.questions.compare.probe import probe, within_class_gap
 from nephroscope.records import EvaluationConfig, SplitConfig
 from nephroscope.study.cohort_table import save_cohort
@@ -295,7 +295,7 @@ def test_facts_are_judged_on_an_external_set_too(tmp_path):
     store = make_store(tmp_path, cohort)
     snapshot = Snapshot.of(cohort, store, split_of(cohort, store, folds=2), EvaluationConfig(resamples=100))
     division = present_division(snapshot, 0)
-    tests = test_sets_of(snapshot, division)["external-test:B"]
+    tests = sets_of(snapshot, division)["external-test:B"]
     facts = [Fact(name="site", description="", values={c.case_id: "abc"[i % 3] for i, c in enumerate(cases)})]
     p = dict.fromkeys(tests.cases, (0.6, 0.4))
     answers = Predictions(name="net", kind="network", description="", p=p, fold=dict.fromkeys(p, -1))

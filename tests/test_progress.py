@@ -99,7 +99,8 @@ def test_training_counts_the_epochs_of_all_folds(minute_by_minute, monkeypatch, 
         after_epoch(fold.index, 2 if fold.index else 0)
 
     monkeypatch.setattr(training, "_train_fold", two_epochs)
-    monkeypatch.setattr(training, "_task", lambda snapshot, config, fold: fold)
+    monkeypatch.setattr(training, "_task", lambda snapshot, config, fold, compute: fold)
+    monkeypatch.setattr(training, "open_run_folder", lambda *_: SimpleNamespace(threads=1))
     folds = [SimpleNamespace(index=0), SimpleNamespace(index=1)]
     snapshot = SimpleNamespace(split=SimpleNamespace(folds=folds))
     training.train_folds(tmp_path, snapshot, SimpleNamespace(epochs=4, model="resnet34"), [0, 1])

@@ -391,7 +391,7 @@ def test_several_runs_are_compared():
     page = page_of(replace(content, runs=(content.main, other)))
     html = html_of_page(page)
     assert "All runs, by case" in html
-    assert "ResNet34" in html
+    assert "ResNet-34" in html
     assert len(report_json(page, [])["runs"]) == 2
 
 

@@ -15,7 +15,7 @@ from nephroscope.cli import run
 from nephroscope.records import SplitConfig
 from nephroscope.study import near_copies as module
 from nephroscope.study.doubles import check_names, check_patients
-from nephroscope.study.near_copies import near_copies
+from nephroscope.study.near_copies import Copied, copied_patients
 from nephroscope.study.slices import cut_cohort
 from small_study import SPEC, make_cohort, make_store, read_disc
 from test_study import make_study
@@ -180,15 +180,27 @@ def test_copies_are_found_and_strangers_are_not(monkeypatch, change, buckets):
     originals = [scan(seed) for seed in range(30)]
     copies = [CHANGES[change](hu) for hu in originals[:10]]
     hu = np.stack([*originals, *copies])
-    pairs = set(near_copies(hu, range(40), [f"p{i}" for i in range(40)]))
-    assert pairs <= {(i, 30 + i) for i in range(10)}
+    found = copied_patients(hu, range(40), [f"p{i:02}" for i in range(40)])
+    pairs = {(pair.one, pair.other) for pair in found}
+    assert pairs <= {(f"p{i:02}", f"p{30 + i}") for i in range(10)}
     assert len(pairs) >= (7 if buckets else 10)  # of a case with several slices, one is enough
+
+
+def test_one_slice_of_many_that_is_alike_is_chance():
+    rng = np.random.default_rng(5)
+    slices = [rng.normal(40, 20, (64, 64)).astype(np.int16) for _ in range(19)]
+    owner = ["a"] * 10 + ["b"] * 10
+    one_alike = np.stack([*slices, slices[0][::-1]])
+    assert list(copied_patients(one_alike, range(20), owner)) == []
+    half_alike = np.stack([*slices[:15], *(one[:, ::-1] for one in slices[:5])])
+    (found,) = copied_patients(half_alike, range(20), owner)
+    assert found == Copied(one="a", other="b", n_slices=5, sure=True)
 
 
 def test_pictures_without_noise_are_not_compared():
     flat = np.zeros((2, 64, 64), np.int16)
     flat[:, 20:40, 20:40] = 100
-    assert list(near_copies(flat, range(2), ["a", "b"])) == []
+    assert list(copied_patients(flat, range(2), ["a", "b"])) == []
 
 
 def test_slices_per_case_that_look_wrong_are_warnings():

@@ -10,11 +10,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from nephroscope.base.errors import CohortError
 from nephroscope.base.identifiers import alike, clean_name
 from nephroscope.base.text import counted_noun, first_few
 from nephroscope.records import Case, Cohort, Finding, warning
-from nephroscope.study.near_copies import near_copies
+from nephroscope.study.near_copies import copied_patients
 from nephroscope.study.slices import SliceStore
 
 NAMED = 50  # pairs in one message
@@ -111,14 +114,11 @@ def _by_slices(cohort: Cohort, slices: SliceStore) -> list[Pair]:
         elif owner[before] != owner[row]:
             crops[owner[before], owner[row]] += 1
     planes = _shared_planes(slices.planes, patient_of)
-    near: dict[tuple[str, str], int] = defaultdict(int)
-    for one, other in near_copies(slices.hu, distinct, owner):
-        near[owner[one], owner[other]] += 1
     found: dict[frozenset[str], Pair] = {}
     for pair in (
         *_sharing(crops, "equal", code="patients-same-images", same_tumor=True),
         *_sharing(planes, "of one CT", code="patients-same-images", same_tumor=False),
-        *_sharing(near, "alike", code="patients-near-images", same_tumor=True),
+        *_copied(slices.hu, distinct, owner),
     ):
         found.setdefault(frozenset((pair.one, pair.other)), pair)
     return list(found.values())
@@ -129,6 +129,18 @@ def _sharing(shared: Mapping[tuple[str, str], int], how: str, code: str, same_tu
     for (one, other), n in sorted(shared.items()):
         yield Pair(
             code=code, one=one, other=other, why=f"{counted_noun(n, 'slice')} {how}", same_tumor=same_tumor
+        )
+
+
+def _copied(hu: npt.NDArray[np.int16], rows: Sequence[int], owner: Sequence[str]) -> Iterator[Pair]:
+    """Pairs of patients of whom one seems to be a copy of the other; only sure ones must have one subtype."""
+    for found in copied_patients(hu, rows, owner):
+        yield Pair(
+            code="patients-near-images",
+            one=found.one,
+            other=found.other,
+            why=f"{counted_noun(found.n_slices, 'slice')} alike",
+            same_tumor=found.sure,
         )
 
 

@@ -4,8 +4,9 @@ What two copies share is their noise: what is left of a slice without its smooth
 also of one patient, or of two phantoms of one shape, this has nothing in common.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,8 @@ ROUNDS, EDGE = 2, 3.0  # in standard deviations of the noise
 FEWEST_PIXELS = 200  # with noise in both
 MOST_EMPTY = 0.25  # share of pixels that a picture drawn by a program has at its edges
 LEAST_CORRELATION = 0.5  # of copies: 0.5 to 1 down to JPEG of quality 60; of other slices below 0.3
+SURE_CORRELATION = 0.8
+LEAST_COMMON = 0.6  # of the pixels with noise in one of them; in copies nearly all are common
 LEAST_DEVIATIONS = 7.0
 EACH_WITH_EACH = 3000  # slices; above this, only those that share a bucket are compared
 N_BITS, N_TABLES, BITS_PER_TABLE = 256, 50, 11
@@ -29,10 +32,26 @@ REVERSED = slice(None, None, -1)
 Floats = npt.NDArray[np.float32]
 
 
-def near_copies(
-    hu: npt.NDArray[np.int16], rows: Sequence[int], owner: Sequence[str]
-) -> Iterator[tuple[int, int]]:
-    """Pairs of rows of different owners of which one is a copy of the other.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copied:
+    """Two patients of whom one seems to be a copy of the other.
+
+    Attributes:
+        one, other: Who.
+        n_slices: Slices of the one with fewer that are copies.
+        sure: True where their noise is as alike as in copies of good quality.
+    """
+
+    one: str
+    other: str
+    n_slices: int
+    sure: bool
+
+
+def copied_patients(hu: npt.NDArray[np.int16], rows: Sequence[int], owner: Sequence[str]) -> Iterator[Copied]:
+    """Patients of whom at least half of the slices are copies of another's.
+
+    A single slice of many that looks like another one is chance: thousands are compared.
 
     Args:
         hu: Slices, (N, size_px, size_px).
@@ -43,12 +62,21 @@ def near_copies(
     prints, kept = _prints(hu, rows)
     if len(kept) < 2:
         return
-    seen: set[tuple[int, int]] = set()
+    n_looked_at = Counter(owner[row] for row in kept)
+    alike: dict[tuple[str, str], dict[tuple[int, int], float]] = defaultdict(dict)
     for one, other in _alike(prints):
-        pair = (kept[one], kept[other])
-        if owner[pair[0]] != owner[pair[1]] and pair not in seen and _are_copies(prints[one], prints[other]):
-            seen.add(pair)
-            yield pair
+        pair = (owner[kept[one]], owner[kept[other]])
+        if pair[0] == pair[1] or (one, other) in alike[min(pair), max(pair)]:
+            continue
+        correlation = _correlation_of_copies(prints[one], prints[other])
+        if correlation:
+            alike[min(pair), max(pair)][one, other] = correlation
+    for (first, second), found in sorted(alike.items()):
+        fewer = min((first, second), key=n_looked_at.__getitem__)
+        copied = {row for pair in found for row in pair if owner[kept[row]] == fewer}
+        if copied and 2 * len(copied) >= n_looked_at[fewer]:
+            sure = float(np.median(list(found.values()))) >= SURE_CORRELATION
+            yield Copied(one=first, other=second, n_slices=len(copied), sure=sure)
 
 
 FLIPS = ((slice(None), slice(None)), (REVERSED, slice(None)), (slice(None), REVERSED), (REVERSED, REVERSED))
@@ -144,17 +172,18 @@ def _candidates(
                     yield pair
 
 
-def _are_copies(one: Floats, other: Floats) -> bool:
-    """True when the noise of one is that of the other, or of its mirror image."""
+def _correlation_of_copies(one: Floats, other: Floats) -> float:
+    """Correlation of the noise of one with that of the other, or of its mirror image; 0 where they are no copies."""
+    smaller = min(np.count_nonzero(one), np.count_nonzero(other))
     for image in (other[flip] for flip in FLIPS):
         common = (one != 0) & (image != 0)
-        if np.count_nonzero(common) < FEWEST_PIXELS:
+        if np.count_nonzero(common) < max(FEWEST_PIXELS, LEAST_COMMON * smaller):
             continue
         a, b = one[common], image[common]
         product, lengths = float(a @ b), float(np.linalg.norm(a) * np.linalg.norm(b))
         if product >= LEAST_CORRELATION * lengths and product >= LEAST_DEVIATIONS * _by_chance(one, image):
-            return True
-    return False
+            return product / lengths
+    return 0.0
 
 
 def _by_chance(one: Floats, other: Floats) -> float:

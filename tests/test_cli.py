@@ -332,6 +332,7 @@ def test_study_named_by_a_relative_path(tmp_path, capsys, monkeypatch):
     [
         ([], (1, "")),
         (["--tumor-label", "1"], (1, "#1")),
+        (["--tumor-label", "0"], (0, "#0")),
         (["--tumor-label", "2"], (2, "#2")),
         (["--tumor-name", "Mass"], (1, "Mass")),
         (["--tumor-label", "2", "--tumor-name", "Mass"], (2, "Mass")),

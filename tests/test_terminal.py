@@ -113,6 +113,10 @@ def test_status_says_what_is_there_who_is_out_and_what_comes_next(tmp_path, caps
     parts, found = states(root)
     assert (parts["slices"], parts["split"]) == ("up to date", "up to date")
     assert found.next == f"nephroscope train {root}"
+    (root / "runs" / "a b").mkdir(parents=True)
+    (root / "runs" / "a b" / "config.json").write_text("{}")
+    assert shlex.split(states(root)[1].next)[-3:] == ["--resume", "--name", "a b"]
+    shutil.rmtree(root / "runs")
     study.change("slices", margin_mm=7.0)
     parts, found = states(root)
     assert (parts["slices"], found.next) == ("out of date", f"nephroscope slices {root}")
@@ -122,7 +126,8 @@ def test_status_says_what_is_there_who_is_out_and_what_comes_next(tmp_path, caps
     assert run(["status", str(root)]) == 3
     assert "out, 1: no CT (x1)" in capsys.readouterr().out
     (root / "cohort.csv").write_text("nothing")
-    assert states(root)[0] == {"cohort": "damaged"}
+    parts, found = states(root)
+    assert (parts, found.next) == ({"cohort": "damaged"}, f"nephroscope check {root}")
     assert run(["status", str(tmp_path / "none")]) == 2
 
 

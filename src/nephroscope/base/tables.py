@@ -112,7 +112,7 @@ def read_text_table(path: Path, header_place: Judge | None = None) -> TextTable:
         content = read_table_bytes(path)
     except OSError as error:
         raise _not_a_table(path, f"no readable file ({error.strerror})") from error
-    if content.startswith((b"PK", b"\xd0\xcf")):
+    if content.startswith((b"PK\x03\x04", b"\xd0\xcf")):
         raise _not_a_table(path, "a spreadsheet workbook")
     texts = decoded_texts(content, doubt_utf8=header_place is not None)  # not in our own tables
     if not texts:

@@ -15,7 +15,7 @@ from nephroscope.base.errors import CohortError
 from nephroscope.base.limits import MOST_SHEET_COLUMNS, MOST_SHEET_ROWS, check_workbook
 from nephroscope.base.tables import names
 
-ZIP, OLE = b"PK", b"\xd0\xcf\x11\xe0"
+ZIP, OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, ParseError, OSError, EOFError, RuntimeError, NotImplementedError),
     *(KeyError, IndexError, ValueError, TypeError, AttributeError, OverflowError),

@@ -130,7 +130,7 @@ MEANINGS = {
     "reader-contradicts": "call and confidence contradict",
     "reader-scale": "the confidences would fit a smaller scale",
     "readers-few": "fewer than five readers",
-    "readers-clustered": "patients have several cases: no exact McNemar test",
+    "readers-clustered": "patients have several cases: McNemar by patient, not exact",
     "model-no-cases": "cases without a model's prediction",
     "model-left-out": "a run or comparison that could not be used",
 }

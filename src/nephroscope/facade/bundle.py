@@ -69,6 +69,8 @@ class Bundle(ShownAsTable):
             patient = read_patient(Path(ct), roi if isinstance(roi, UnplacedRoi) else None)
         if isinstance(roi, UnplacedRoi):
             roi = replace(roi, case_id=roi.case_id or patient.name).on(patient.volume)
+        if roi is not None and not roi.case_id:
+            roi = replace(roi, case_id=patient.name)
         name = roi.case_id if roi is not None else patient.name
         return answer_with_doubts(self._opened, replace(patient, name=name), roi, side)[0]
 

@@ -16,7 +16,7 @@ from nephroscope.base.files import replacing
 from nephroscope.base.version import __version__
 from nephroscope.clinic.bundle import Bundle, open_bundle
 from nephroscope.clinic.predict import check_phase, check_roi_given, predict, whole_image
-from nephroscope.facade.patient import UNNAMED, PatientCt, read_patient
+from nephroscope.facade.patient import PatientCt, read_patient
 from nephroscope.imaging.picture import draw_slice
 from nephroscope.imaging.read import read_roi
 from nephroscope.imaging.slice_images import source_words
@@ -244,7 +244,7 @@ def in_memory(volume: CTVolume, case_id: str, phase: str) -> ChosenCase:
 
 
 def _case(files: FilesToPredict, ct: PatientCt, name: str) -> ChosenCase:
-    case = in_memory(ct.volume, name or UNNAMED, ct.phase)
+    case = in_memory(ct.volume, name, ct.phase)
     words = source_words(files.window_level_hu, files.window_width_hu)
     series = replace(case.ct, source=words if case.format == "images" else "HU")
     rois: tuple[RoiRef, ...] = ()

@@ -127,7 +127,7 @@ def _runs(snapshot: Snapshot) -> Iterator[Part]:
     for folder in snapshot.folder.runs():
         name = f"run {folder.name}"
         if not (folder / "run.json").exists():
-            yield Part(name=name, state="interrupted", detail=f"--resume --name {folder.name}")
+            yield Part(name=name, state="interrupted", detail=shell_line("--resume", "--name", folder.name))
             continue
 
         def look(folder: Path = folder) -> str:
@@ -192,7 +192,7 @@ def _next(root: Path, parts: Sequence[Part]) -> str:
     """The first step whose result is not there, or is not up to date."""
     state = {part.name: part.state for part in parts}
     if state["cohort"] == "damaged":
-        return ""
+        return shell_line("nephroscope", "check", root)  # which says what is wrong
     if state["cohort"] == "none":
         return f"nephroscope import dicom|nifti|images|kits|idc|phantom {shell_line(root)} ..."
     for name in ("slices", "split"):
@@ -201,8 +201,10 @@ def _next(root: Path, parts: Sequence[Part]) -> str:
     runs = [part for part in parts if part.name.startswith("run ")]
     if not any(part.state == "up to date" for part in runs):
         left = [part for part in runs if part.state == "interrupted"]
-        more = left[-1].detail.split() if left else []
+        more = ["--resume", "--name", left[-1].name.removeprefix("run ")] if left else []
         return shell_line("nephroscope", "train", root, *more)
+    if state.get("comparison", "up to date") != "up to date":
+        return shell_line("nephroscope", "compare", root)
     if state.get("report") != "up to date":
         return shell_line("nephroscope", "report", root)
     return ""

@@ -64,7 +64,9 @@ def sort_files(folder: Path, named_rois: Set[Path]) -> SortedFiles:
         volumes=defaultdict(list), masks=defaultdict(list), parts=defaultdict(list), organs={}
     )
     paths = {
-        path: stem for path in sorted(folder.rglob("*")) if (stem := _stem(path)) and path not in named_rois
+        path: stem
+        for path in sorted(folder.rglob("*"))
+        if (stem := _stem(path)) and path.resolve() not in named_rois
     }
     of_case = _segmentations_of_cases(folder, paths)
     for path, stem in paths.items():

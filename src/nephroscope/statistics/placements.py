@@ -86,7 +86,7 @@ def variance_of(rows: Floats, kind: Ints, patients: Patients) -> tuple[float, fl
     return variance, float(alone.sum()) ** 2 / max(below, NOTHING**2)
 
 
-def area_interval(parts: Sequence[Area], patients: Patients, confidence: float, n_folds: int = 1) -> Interval:
+def area_interval(parts: Sequence[Area], patients: Patients, confidence: float) -> Interval:
     """The interval of the mean AUC of ``parts``, areas of the same rows; both classes are in each.
 
     `delong_auc` for one area of independent rows. Otherwise on the logit scale from placement values by patient, with

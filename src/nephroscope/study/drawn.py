@@ -11,7 +11,7 @@ from nephroscope.records.settings import READERS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoiFile:
-    """A ROI file as it was when its case was cut."""
+    """An ROI file as it was when its case was cut."""
 
     bytes: int
     mtime_ns: int

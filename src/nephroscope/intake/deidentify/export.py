@@ -128,7 +128,9 @@ def deidentify_export(
     _check_folders(source, destination, key_path)
     with contextlib.ExitStack() as alone:
         for path in (key_path, destination):
-            if path.parent.is_dir():  # else it is refused, or nobody works there
+            if path.parent.is_dir() and (
+                path == key_path or os.access(path.parent, os.W_OK)
+            ):  # else it is refused, or nobody works there
                 lock = f".{path.name}{LOCK}"
                 alone.enter_context(writing(path.parent, "deidentify", lock, remove=True))
         return _deidentify(source, destination, key_path, options, labels)

@@ -227,7 +227,7 @@ def _calls_sentence(pair: Pair, test: McNemarTest | None, tested: Tested) -> str
         return (
             f"{one} and {two} classified {first} and {second} of {counted_noun(test.n, 'case')} of "
             f"{counted_noun(pair.n_patients, 'patient')} correctly: difference {_interval(test.difference)}. "
-            f"No test: cases of one patient are not independent."
+            f"{test.method[:1].upper()}{test.method[1:]}."
         )
     name = "McNemar by patient" if "by patient" in test.method else "exact McNemar"
     how = f"{name} {tested}, {counted_noun(test.n, 'case')}"

@@ -262,8 +262,8 @@ def _doubts(
     if whole.n_patients < whole.n_cases:
         counts = f"{counted_noun(whole.n_cases, 'case')} of {counted_noun(whole.n_patients, 'patient')}"
         clustered = (
-            "no exact McNemar test where a patient has several of the cases; intervals and multi-reader analyses are "
-            "by patient"
+            "McNemar's test is by patient (Obuchowski 1998) where a patient has several of the cases; intervals and "
+            "multi-reader analyses are by patient"
         )
         found.append(warning("readers-clustered", f"{counts}: {clustered}"))
     read = {case for reader in readers for case in reader.answers}

@@ -55,6 +55,7 @@ class Environment:
     device: str = ""
     threads: int | None = None
     precision: str = ""
+    layout: str = ""
     started: str = ""
     format: int | None = None
 

@@ -449,6 +449,7 @@ def test_an_import_says_when_nothing_says_which_segment_is_the_tumor(tmp_path):
     (told,) = tumor_unsaid(cases)
     assert (told.code, told.severity) == ("roi-tumor-unsaid", "warning")
     assert "(P1: 1 Segment 1, 2 Segment 2; P3: 1, 2)" in told.message
+    assert told.message.startswith("2 cases will be refused")
     said = [replace(case, rois=[replace(roi, name="#2") for roi in case.rois]) for case in cases]
     assert tumor_unsaid(said) == []
 

@@ -530,6 +530,17 @@ def test_a_nifti_of_fractions_is_no_label_map(tmp_path, value):
             read()
 
 
+def test_a_damaged_label_map_is_called_by_its_own_kind(tmp_path):
+    whole = write_nifti(labels(), tmp_path / "whole.nii.gz").read_bytes()
+    path = tmp_path / "m.nii.gz"
+    for content in (whole[:60], whole[: len(whole) // 2], whole[:-5], whole[:200] + bytes(40) + whole[240:]):
+        path.write_bytes(content)
+        with pytest.raises(RoiError) as refused:
+            read_roi(path, box_volume(), "P1", TUMOR)
+        assert "NIfTI" in refused.value.expected
+        assert "NRRD" not in str(refused.value)
+
+
 def test_bad_names_in_a_header_are_refused(tmp_path):
     for fields in (
         {"org.mitk.multilabel.segmentation.labelgroups": "[{"},

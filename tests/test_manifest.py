@@ -480,3 +480,12 @@ def test_a_phase_of_the_study_s_own_is_allowed_where_the_preference_lists_it(tmp
     assert load_cohort(tmp_path, SUBTYPES, "PRCC", rule).cases[0].series[0].phase == "delayed 15 min"
     with pytest.raises(ConfigError):
         CohortConfig(phase_preference=("nephrografic", "unknown"))
+
+
+def test_only_misspellings_of_our_phases_are_refused():
+    own = ("late excretory", "early arterial", "late arterial", "portal venous", "early nephrographic")
+    assert CohortConfig(phase_preference=own).phase_preference == own
+    for phase in PHASES:
+        for wrong in (phase[:-1], phase[1:], phase[:3] + phase[4] + phase[3] + phase[5:], phase.title()):
+            with pytest.raises(ConfigError):
+                CohortConfig(phase_preference=(wrong,))

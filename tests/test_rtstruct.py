@@ -7,7 +7,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
 from nephroscope.base.errors import RoiError
-from nephroscope.imaging.masks.rtstruct import rasterise
+from nephroscope.imaging.masks.rtstruct import windings
 from nephroscope.imaging.read import read_roi, roi_names
 from nephroscope.intake.export.cases import read_dicom_series
 from nephroscope.records import CTVolume, VolumeGeometry
@@ -90,6 +90,11 @@ def codes(roi):
 
 
 # ---- the rule
+
+
+def rasterise(polygon, shape):
+    """Pixels inside by the even-odd rule."""
+    return windings(polygon, shape) % 2 == 1
 
 
 def test_pixel_centres_within_count_by_hand():

@@ -97,7 +97,7 @@ MEANINGS = {
     "patients-near-images": "patients whose slices are copies of each other",
     "patient-unknown": "rows without a patient, counted as a patient each",
     "one-slice-per-case": "one slice in each case",
-    "slices-per-case-vary": "ten times as many slices in one case as in another",
+    "slices-per-case-vary": "ten times as many slices in one case as in the typical case",
     "identifier-near": "names that miss each other by how they are written",
     "label-encoding": "a CSV that is not UTF-8",
     "phases-kept": "which phase is used, and which are kept",

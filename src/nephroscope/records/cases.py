@@ -242,14 +242,14 @@ class ChosenCase(Case):
         one, two = map(self.roi_by, READERS)
         return (one, two) if one and two else None
 
-    def authors(self, rule: str | None = None) -> tuple[str, ...]:
-        """Whose ROIs a rule takes, by default the case's own.
+    def authors(self) -> tuple[str, ...]:
+        """Whose ROIs the case's rule takes.
 
-        Where the rule is about readers, a case that one of them drew keeps that ROI, and one that neither drew the
+        Where it is about readers, a case that one of them drew keeps that ROI, and one that neither drew the
         first that is there.
         """
         drawn = [roi.author for roi in self.rois if roi.series == self.ct.name]
-        for wanted in _wanted(rule or self.rule.roi):
+        for wanted in _wanted(self.rule.roi):
             if wanted <= set(drawn):
                 return tuple(sorted(wanted)) or tuple(drawn[:1])
         return ()

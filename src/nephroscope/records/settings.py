@@ -120,7 +120,9 @@ class CohortConfig:
 
     def __post_init__(self) -> None:
         for phase in self.phase_preference:  # a study may name further ones, but not one of ours wrongly
-            if phase not in PHASES and (not phase.strip() or get_close_matches(phase, PHASES, 1, 0.7)):
+            if phase not in PHASES and (
+                not phase.strip() or get_close_matches(phase.casefold(), PHASES, 1, 0.85)
+            ):
                 _one_of("cohort.phase_preference", phase, PHASES)
         if len(set(self.phase_preference)) < len(self.phase_preference) or not self.phase_preference:
             expected, found = "every phase once, in order of preference", ", ".join(self.phase_preference)

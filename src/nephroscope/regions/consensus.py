@@ -76,7 +76,7 @@ def read_consensus_case(case: ChosenCase, rule: str) -> tuple[CTVolume, RoiMask]
             found="the decision 'exclude' in adjudication.csv",
             remedy="do nothing if that is intended; otherwise change the decision",
         )
-    case = replace(case, rule=replace(case.rule, roi=rule))
+    case = case.under(rule)
     authors = case.authors()
     if len(authors) == 2 and case.format != "images":
         volume, one, two = read_readers(case)

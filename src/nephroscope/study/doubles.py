@@ -9,6 +9,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 import numpy.typing as npt
@@ -218,16 +219,16 @@ def _shown(name: str) -> str:
 
 def _slices_per_case(slices: SliceStore) -> Iterator[Finding]:
     counts = {name: len(rows) for name, rows in slices.rows_by_case.items()}
-    least, most = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
+    most, typical = max(counts, key=counts.__getitem__), median(counts.values())
     if len(counts) >= FEWEST_CASES and counts[most] == 1:
         text = (
             f"each of the {len(counts)} cases has one slice: if several of these images are of one patient, they "
             "must have one patient_id, or one case_id if they are of one tumor"
         )
         yield warning("one-slice-per-case", text)
-    elif counts[most] >= TENFOLD * counts[least]:
+    elif counts[most] >= TENFOLD * typical:
         text = (
-            f"the number of slices per case goes from {counts[least]} ({least}) to {counts[most]} ({most}): check "
-            "that these are the slices of one tumor each, and that slice spacing is alike"
+            f"case {most} has {counts[most]} slices, the typical case {typical:g}: check that these are the slices "
+            "of one tumor, and that slice spacing is alike"
         )
         yield warning("slices-per-case-vary", text)

@@ -14,7 +14,7 @@ from pydicom.uid import UID
 
 from nephroscope.base.errors import SeriesError
 from nephroscope.imaging.dicom.codecs import DECODERS, PixelDamageError, Stored, check_frame, decode_frame
-from nephroscope.imaging.dicom.files import DICOM_DAMAGE, UNDEFINED, opened
+from nephroscope.imaging.dicom.files import DICOM_DAMAGE, PIXEL_DATA, UNDEFINED, opened
 from nephroscope.imaging.dicom.slice_header import SliceHeader, short_of, syntax_of
 
 PIXEL_TAGS = (
@@ -23,7 +23,6 @@ PIXEL_TAGS = (
 )
 IMPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
 NATIVE = {IMPLICIT, "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", BIG_ENDIAN}
-PIXEL_DATA = (0x7FE0, 0x0010)
 MOST_CODED = 2  # times the bytes of the pixels, and as many more, that compressed frames may take
 MOST_CODED_MORE = 2**20
 # Groups that may follow the pixel data, little and big endian: private ones of scanners, signatures, padding.

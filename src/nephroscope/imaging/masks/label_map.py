@@ -84,16 +84,17 @@ def read_label_map(path: Path, where: str, most: int = MOST_ROI_VOXELS) -> Label
     Raises:
         RoiError: The file is damaged or too large, does not have three axes, or holds values that are not labels.
     """
+    is_nrrd = file_kind(path) == "nrrd"
     try:
-        return _read_nrrd(path, most) if file_kind(path) == "nrrd" else _read_nifti(path, most)
+        return _read_nrrd(path, most) if is_nrrd else _read_nifti(path, most)
     except SeriesError as error:
         raise error.as_kind(RoiError, where) from error
     except FILE_DAMAGE as error:
         raise RoiError(
             where=where,
-            expected="a whole NRRD label map",
+            expected=f"a whole {'NRRD' if is_nrrd else 'NIfTI'} label map",
             found=f"a file that is cut short or of another kind ({damage_words(error)})",
-            remedy="export it again, with header and voxels in one file",
+            remedy="export it again" + (", with header and voxels in one file" if is_nrrd else ""),
         ) from error
 
 

@@ -98,12 +98,6 @@ def rtstruct_segments(rtstruct: Any) -> list[Segment]:
     ]
 
 
-def rasterise(polygon: Points, shape: tuple[int, int]) -> Mask:
-    """Pixels with their centre inside a closed polygon, by the even-odd rule; arguments as in `windings`."""
-    inside: Mask = windings(polygon, shape) % 2 == 1
-    return inside
-
-
 def windings(polygon: Points, shape: tuple[int, int]) -> npt.NDArray[np.int64]:
     """How often a closed polygon goes around the centre of each pixel; below 0 the other way round.
 

@@ -157,8 +157,9 @@ def tumor_unsaid(cases: Sequence[Case]) -> list[Finding]:
         return []
     listed = "; ".join(f"{case_id}: {first_few(told)}" for case_id, told in unsaid.items())
     text = (
-        f"{counted_noun(len(unsaid), 'case')} of the first {len(asked)} will be refused: of several segments none is "
-        f"called a tumor ({listed}); fill tumor_label or tumor_name in the label table"
+        f"{counted_noun(len(unsaid), 'case')} will be refused, since none of several segments is called a tumor "
+        f"({listed}); fill tumor_label or tumor_name in the label table"
+        + (f"; only the first {MOST_READ} ROI files were looked at" if len(asked) == MOST_READ else "")
     )
     return [warning("roi-tumor-unsaid", text)]
 

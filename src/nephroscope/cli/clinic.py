@@ -23,10 +23,10 @@ from nephroscope.cli.command import (
 )
 from nephroscope.learning.networks.table import NETWORKS
 from nephroscope.records import counted_noun
-from nephroscope.regions.measure import Side
+from nephroscope.records.prediction import Side
 
 if TYPE_CHECKING:
-    from nephroscope.facade.prediction import Prediction
+    from nephroscope.records.prediction import Prediction
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from nephroscope.facade.patient import UNNAMED, PatientCt, read_patient
 from nephroscope.facade.prediction import answer_with_doubts
 from nephroscope.imaging.read import UnplacedRoi, read_roi
 from nephroscope.records import Answer, CTVolume, RoiMask
-from nephroscope.regions.measure import Side
+from nephroscope.records.prediction import Side
 
 
 class Bundle(ShownAsTable):

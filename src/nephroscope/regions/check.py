@@ -21,8 +21,9 @@ from nephroscope.records import (
     note,
     warning,
 )
+from nephroscope.records.prediction import Side
 from nephroscope.regions.enhancement import check_phase, measure_enhancement
-from nephroscope.regions.measure import RoiMeasures, Side, crop, find_parts, measure
+from nephroscope.regions.measure import RoiMeasures, crop, find_parts, measure
 from nephroscope.regions.organs import Organs, organs_of
 from nephroscope.regions.surroundings import (
     LEAST_SOFT,

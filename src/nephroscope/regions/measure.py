@@ -6,12 +6,12 @@ their faces: a row of n cubes is n cubes long, and a sphere of many voxels is as
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from nephroscope.records import RoiMask
+from nephroscope.records.prediction import Side
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -93,7 +93,6 @@ def _united(n: int, one: Ints, two: Ints) -> Ints:
     return np.unique(root, return_inverse=True)[1].astype(np.int64)
 
 
-Side = Literal["left", "right", "unknown"]
 Points = npt.NDArray[np.float64]
 ROUNDS = 6  # of removing points that are not corners; more change little
 

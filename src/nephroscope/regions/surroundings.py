@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.records import CTVolume, RoiMask
-from nephroscope.regions.measure import Side, crop, find_parts, mean_index
+from nephroscope.records.prediction import Side
+from nephroscope.regions.measure import crop, find_parts, mean_index
 
 Bools = npt.NDArray[np.bool_]
 AIR_BELOW_HU, DENSE_ABOVE_HU = -300, 300

@@ -1,0 +1,91 @@
+"""What `nephroscope predict` answers about one tumor, as one document."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from nephroscope.records.cohort import Finding
+
+Side = Literal["left", "right", "unknown"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictedSlice:
+    """One slice; ``slice_index`` counts from 0, from the feet."""
+
+    slice_index: int
+    area_mm2: float
+    probabilities: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictedSeries:
+    """The CT that was used.
+
+    Attributes:
+        phase: Contrast phase, ``unknown`` where the files do not say it; ``evidence`` is the text it was found in.
+        n_series: CT series of the patient among which it was chosen.
+    """
+
+    series_uid: str
+    phase: str
+    evidence: str
+    n_slices: int
+    slice_spacing_mm: float
+    pixel_spacing_mm: tuple[float, float]
+    n_series: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictedSide:
+    """The side on which the tumor is said to be, and that on which it was drawn."""
+
+    stated: Side
+    drawn: Side
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsedBundle:
+    """The bundle that answered; ``phases`` are those of its training cases, with the number of cases."""
+
+    model: str
+    model_digest: str
+    nephroscope: str
+    made: str
+    phases: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What `nephroscope predict --json` prints; docs/reference/prediction.schema.json describes it.
+
+    Attributes:
+        nephroscope: Version of the program.
+        date: In UTC, ISO 8601.
+        call: The subtype called; None means not sure.
+        forced_call: The call if "not sure" were not allowed.
+        threshold: On the probability of the subtype ``positive``.
+        timings: Seconds of each part.
+        picture: File that was written; empty without one.
+    """
+
+    format: int
+    nephroscope: str
+    date: str
+    case_id: str
+    probabilities: dict[str, float]
+    call: str | None
+    forced_call: str
+    reason: str
+    positive: str
+    threshold: float
+    not_sure_margin: float
+    series: PredictedSeries
+    side: PredictedSide
+    slices: tuple[PredictedSlice, ...]
+    findings: tuple[Finding, ...]
+    bundle: UsedBundle
+    seconds: float
+    timings: dict[str, float]
+    model_digest: str
+    picture: str = ""
+    research_use_only: bool = True

@@ -187,6 +187,8 @@ def lock(args: list[str]) -> None:
     project = ROOT / "pyproject.toml"
     uv("pip", "compile", *options, *args, "-o", out / "clinic.txt", project)
     uv("pip", "compile", *options, *args, "-o", out / "train.txt", "--extra", "train", project)
+    station = ("--extra", "workstation")
+    uv("pip", "compile", *options, *args, "-o", out / "workstation.txt", *station, project)
     uv(
         "pip",
         "compile",
@@ -196,6 +198,8 @@ def lock(args: list[str]) -> None:
         out / "dev.txt",
         "--extra",
         "train",
+        "--extra",
+        "workstation",
         "--group",
         "dev",
         project,

@@ -10,6 +10,8 @@ import pydicom.uid
 import pytest
 from hypothesis import settings
 
+from workstation_browser import chromium, page, workstation  # noqa: F401
+
 # The same examples in every run, however busy the machine: a red run is a fault, not bad luck.
 settings.register_profile("steady", derandomize=True, deadline=None)
 settings.load_profile("steady")

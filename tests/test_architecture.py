@@ -23,6 +23,7 @@ ROOMS = [
     "questions",
     "report",
     "facade",
+    "workstation",
     "cli",
     "__main__",
 ]

@@ -65,6 +65,7 @@ COMMANDS = {
         "Predict",
         "predict the subtype of one tumor: probabilities, and a call or 'not sure'",
     ),
+    "workstation": ("workstation", "Workstation", "open a study or a bundle in the browser of this computer"),
     "phase": ("phase", "Phase", "name the contrast phase of each series in a table, with the evidence"),
     "info": ("clinic", "Info", "print versions and what is installed"),
 }
@@ -79,7 +80,8 @@ usage: nephroscope COMMAND [options]        nephroscope COMMAND --help shows opt
 With --json, every command prints one JSON object on stdout and messages on stderr.
 Start with:  nephroscope demo my-demo
 """
-SLOW_MODULES = {"torch", "torchvision", "sklearn", "scipy", "matplotlib", "jinja2", "onnx", "safetensors"}
+_TRAINING = ("torch", "torchvision", "sklearn", "scipy", "matplotlib", "jinja2", "onnx", "safetensors")
+EXTRAS = dict.fromkeys(_TRAINING, "train") | dict.fromkeys(("starlette", "uvicorn"), "workstation")
 
 
 class InstallationError(NephroscopeError):
@@ -136,13 +138,13 @@ def _guarded(name: str, args: Sequence[str]) -> int:
                 remedy="run this command on another computer",
             )
             return _refuse(refusal, as_json)
-        if package not in SLOW_MODULES:
+        if package not in EXTRAS:
             raise
         refusal = InstallationError(
             where="installation",
-            expected=f"the extra 'train' for `nephroscope {name}`",
+            expected=f"the extra '{EXTRAS[package]}' for `nephroscope {name}`",
             found=f"no {package}",
-            remedy="pip install 'nephroscope[train]'",
+            remedy=f"pip install 'nephroscope[{EXTRAS[package]}]'",
         )
         return _refuse(refusal, as_json)
     except BrokenPipeError:  # the program that read our output has ended, such as `| head`
@@ -198,7 +200,8 @@ def _show(outcome: "Outcome", as_json: bool) -> int:
         from nephroscope.base.documents import as_plain
 
         data = as_plain(outcome.data) if is_dataclass(outcome.data) else outcome.data
-        print(json.dumps(data, ensure_ascii=False, allow_nan=False))
+        if data is not None:
+            print(json.dumps(data, ensure_ascii=False, allow_nan=False))
         if outcome.warning:
             print(outcome.warning, file=sys.stderr)
     else:

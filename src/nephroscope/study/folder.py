@@ -33,6 +33,7 @@ from nephroscope.records.settings import (
 from nephroscope.study.format_1 import rewrite_format_1
 
 FORMAT, RUN_FORMAT = 2, 1
+WORKSTATION = "workstation"  # folder of what was drawn and answered in the browser
 DIVISION = (
     "split"  # study.toml and splits.json, which are replaced together when the patients are divided otherwise
 )
@@ -181,7 +182,8 @@ def create_study(root: Path, settings: Settings) -> StudyFolder:
 
 
 def _check_empty(root: Path) -> None:
-    held = [path for path in root.iterdir() if not path.name.startswith(LOCK)] if root.is_dir() else []
+    ours = (LOCK, WORKSTATION)  # a workstation makes the study whose folder it serves
+    held = [path for path in root.iterdir() if not path.name.startswith(ours)] if root.is_dir() else []
     if held or (root.exists() and not root.is_dir()):
         raise StudyError(
             where=f"folder {root.name}",

@@ -1,0 +1,39 @@
+"""The workstation as a whole: its start, the list of patients, and a second start."""
+
+import signal
+
+from small_study import make_study
+
+
+def test_list_of_patients_in_a_browser(tmp_path, workstation, page):
+    make_study(tmp_path / "study", 3)
+    server = workstation(tmp_path / "study")
+    page.goto(server.url)
+    page.get_by_test_id("worklist-row").first.wait_for()
+    assert "token" not in page.url
+    assert page.get_by_test_id("worklist-row").count() == 3
+    page.get_by_test_id("worklist-search").fill("c01")
+    assert page.get_by_test_id("worklist-count").inner_text() == "1 of 3"
+
+
+def test_subtype_only_when_asked_for(tmp_path, workstation):
+    make_study(tmp_path / "study", 2)
+    client = workstation(tmp_path / "study").client()
+    (first, _) = client.get("/api/cases")[1]["cases"]
+    assert (first["case_id"], first["subtype"], first["rois"]) == (
+        "c00",
+        "",
+        [{"author": "reader-1", "state": "imported"}],
+    )
+    assert client.get("/api/cases?subtype=1")[1]["cases"][0]["subtype"] == "PRCC"
+
+
+def test_second_start_names_the_first(tmp_path, workstation, capsys):
+    from nephroscope.cli import run
+
+    server = workstation(tmp_path / "new")
+    assert run(["workstation", str(tmp_path / "new"), "--no-browser"]) == 2
+    assert f"http://127.0.0.1:{server.port}/" in capsys.readouterr().err
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(20) == 0
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["workstation"]

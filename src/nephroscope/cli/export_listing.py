@@ -28,7 +28,9 @@ HEADER = (
 )
 
 
-def list_export(study: Path, source: Path, rois: Path | None, labels: Path | None = None) -> Outcome:
+def list_export(
+    study: Path, source: Path, rois: Path | None, labels: Path | None = None, keep_incomplete: bool = False
+) -> Outcome:
     """Read the headers of an export and list what it holds; writes nothing, and the study need not exist yet.
 
     Raises:
@@ -38,7 +40,7 @@ def list_export(study: Path, source: Path, rois: Path | None, labels: Path | Non
     preference = settings.cohort.phase_preference if settings else PHASES
     rows_of_labels = _labels(study, settings, labels) if labels else None
     outside = find_roi_files(rois)
-    scan, rows = look_into(source, preference, outside, rows_of_labels)
+    scan, rows = look_into(source, preference, outside, rows_of_labels, keep_incomplete)
     data = {
         "patients": n_patients(rows),
         "files": scan.n_files,

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 from nephroscope.base.errors import ConfigError
@@ -215,19 +214,22 @@ class ImportDicom(StudyCommand):
     """CSV or XLSX with a row per tumor: case_id or patient_id, subtype, sex, age ..."""
     rois: PathOption = None
     """Folder of ROI files (NIfTI, NRRD, DICOM) named by patient or case, with _reader2 for a second annotator."""
+    keep_incomplete: Switch = False
+    """Keep patients without an ROI or a label as cases too, to be drawn and labelled later."""
     dry_run: Switch = False
     """Only list what the export contains and what would be imported."""
 
     def run(self) -> Outcome:
         """Import it, or only list it."""
         if self.dry_run:
-            return list_export(self.study, self.source, self.rois, self.labels)
+            return list_export(self.study, self.source, self.rois, self.labels, self.keep_incomplete)
         study, seen = Study(self.study), []
 
         def show(scan: ExportScan, rows: Sequence[ExportSeries]) -> None:
             seen.append((export_text(scan, rows), [series_record(row) for row in rows]))
 
-        outcome = imported(study, study.import_dicom(self.source, self.labels, self.rois, show))
+        found = study.import_dicom(self.source, self.labels, self.rois, show, self.keep_incomplete)
+        outcome = imported(study, found)
         ((text, series),) = seen
         return replace(outcome, text=f"{text}\n\n{outcome.text}", data={**outcome.data, "series": series})
 
@@ -241,15 +243,18 @@ class ImportNifti(StudyCommand):
 
     source: SourcePath
     """Folder with CASE.nii.gz and CASE_seg.nii.gz, a folder per case, images and masks, or the layout of nnU-Net."""
-    labels: Path
+    labels: PathOption = None
     """CSV or XLSX with a row per case: case_id, subtype, sex, age ..."""
+    keep_incomplete: Switch = False
+    """Keep volumes without a label map or a label as cases too, to be drawn and labelled later."""
     tumor_label: CountOption = None
     """Value of the tumor in the label maps; needed when they have several."""
 
     def run(self) -> Outcome:
         """Import them."""
         study = Study(self.study)
-        return imported(study, study.import_nifti(self.source, self.labels, self.tumor_label))
+        found = study.import_nifti(self.source, self.labels, self.tumor_label, self.keep_incomplete)
+        return imported(study, found)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ import tyro
 
 from nephroscope.base.errors import CohortError
 from nephroscope.base.tables import names
-from nephroscope.base.text import shell_line
+from nephroscope.base.text import first_few, shell_line
 from nephroscope.cli.command import (
     Command,
     Outcome,
@@ -21,6 +21,7 @@ from nephroscope.cli.command import (
 from nephroscope.cli.meanings import counted_findings
 from nephroscope.facade.study import Study
 from nephroscope.records import Finding, SplitConfig, counted_noun
+from nephroscope.records.cohort import WANTED
 from nephroscope.records.settings import Settings
 from nephroscope.regions.check import CheckedCase
 
@@ -118,8 +119,9 @@ def _measured(name: str, case: CheckedCase) -> tuple[str, ...]:
     """One case as a row of the table."""
     worst = max((f.severity for f in case.findings), key=("note", "warning", "refusal").index, default="note")
     verdict = {"note": "", "warning": "warning", "refusal": "REFUSED"}[worst]
-    if any(finding.code == "excluded" for finding in case.findings):
-        verdict = "excluded by adjudication"
+    codes = {finding.code for finding in case.findings}
+    verdict = "excluded by adjudication" if "excluded" in codes else verdict
+    verdict = "not drawn yet" if "not-drawn" in codes else verdict
     used = (case.used.phase, case.used.roi) if case.used else ("", "")
     if case.measures is None:
         return (name, *used, "", "", "", "", verdict)
@@ -144,7 +146,8 @@ class Slices(StudyCommand):
         """Cut them."""
         store = Study(self.study).cut_slices()
         excluded = [finding for finding in store.refused if finding.code == "excluded"]
-        refused = [finding for finding in store.refused if finding not in excluded]
+        undrawn = [finding.case_id for finding in store.refused if finding.code == "not-drawn"]
+        refused = [finding for finding in store.refused if finding.code not in WANTED]
         data: dict[str, Any] = {
             "slices": len(store.hu),
             "cases": store.n_cases,
@@ -153,11 +156,14 @@ class Slices(StudyCommand):
             "rois": store.n_by_roi,
             "refused": findings_as_json(refused),
             "excluded": [finding.case_id for finding in excluded],
+            "not_drawn": undrawn,
         }
         text = store.summary()
         if excluded:
             names = ", ".join(finding.case_id for finding in excluded)
             text += f"\n{counted_noun(len(excluded), 'case')} excluded by adjudication: {names}"
+        if undrawn:
+            text += f"\n{counted_noun(len(undrawn), 'case')} not drawn yet: {first_few(undrawn)}"
         warning = "\n".join(f"refused: {finding.message}" for finding in refused)
         return Outcome(data=data, text=text, warning=warning, exit_code=3 if warning else 0)
 

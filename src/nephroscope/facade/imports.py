@@ -103,6 +103,7 @@ class StudyImports:
         labels: Path | str | None = None,
         rois: Path | str | None = None,
         show: "Callable[[ExportScan, Sequence[ExportSeries]], None] | None" = None,
+        keep_incomplete: bool = False,
     ) -> Cohort:
         """Add the patients of a DICOM export, labelled by a table.
 
@@ -111,6 +112,7 @@ class StudyImports:
             labels: Table with a row per tumor.
             rois: Folder of ROI files named by patient or case, if they are not DICOM in the export.
             show: Called with what the export holds before anything is written.
+            keep_incomplete: Patients without an ROI or a label are cases too, to be drawn and labelled later.
         """
         from nephroscope.imaging.dicom.series import save_series_files
         from nephroscope.intake.export.cases import DicomOptions, import_dicom
@@ -125,6 +127,7 @@ class StudyImports:
             preference=self.settings.cohort.phase_preference,
             rois=find_roi_files(Path(rois) if rois else None),
             study=self.folder.root,
+            keep_incomplete=keep_incomplete,
         )
         found = import_dicom(Path(source), options)
         if show is not None:
@@ -139,16 +142,33 @@ class StudyImports:
         return self.add(found.cases, found.exclusions, findings, _source("dicom", source))
 
     @writes("import")
-    def import_nifti(self, source: Path | str, labels: Path | str, tumor_label: int | None = None) -> Cohort:
+    def import_nifti(
+        self,
+        source: Path | str,
+        labels: Path | str | None = None,
+        tumor_label: int | None = None,
+        keep_incomplete: bool = False,
+    ) -> Cohort:
         """Add the cases of a folder of NIfTI volumes with label maps, labelled by a table.
 
-        ``tumor_label`` is the value of the tumor; None where label maps hold nothing else.
+        Args:
+            source: The folder.
+            labels: Table with a row per case; None imports without labels.
+            tumor_label: Value of the tumor; None where label maps hold nothing else.
+            keep_incomplete: Volumes without a label map or a label are cases too, to be drawn and labelled later.
         """
         from nephroscope.intake.nifti_folder import import_nifti
 
-        table, settings = self._read_labels(labels), self.settings
-        found = import_nifti(Path(source), table.rows, settings.subtypes, settings.positive, tumor_label)
-        findings = (*table.findings, *found.findings)
+        table, settings = self._read_labels(labels) if labels else None, self.settings
+        found = import_nifti(
+            Path(source),
+            table.rows if table else None,
+            settings.subtypes,
+            settings.positive,
+            tumor_label,
+            keep_incomplete,
+        )
+        findings = (*(table.findings if table else ()), *found.findings)
         return self.add(found.cases, found.exclusions, findings, _source("nifti", source))
 
     def _read_labels(self, path: Path | str) -> "LabelTable":

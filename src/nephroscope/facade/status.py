@@ -182,7 +182,10 @@ def _out(snapshot: Snapshot, parts: Iterable[Part]) -> Iterator[Exclusion]:
     yield from snapshot.cohort.exclusions
     if any(part.name == "slices" and part.state == "up to date" for part in parts):
         for finding in snapshot.slices.refused:
-            yield Exclusion(case_id=finding.case_id, reason=f"could not be cut: {finding.message}")
+            reason = (
+                "not drawn yet" if finding.code == "not-drawn" else f"could not be cut: {finding.message}"
+            )
+            yield Exclusion(case_id=finding.case_id, reason=reason)
     for case in snapshot.cohort.cases:
         if case.subtype is None:
             yield Exclusion(case_id=case.case_id, reason="has no subtype in cohort.csv")

@@ -166,6 +166,12 @@ def roi_segments(path: Path, case_id: str = "", most: int = MOST_ROI_VOXELS) -> 
     return segments_in(read_label_map(path, where, most), TumorQuery(case_id=case_id, where=where))
 
 
+class UndrawnError(RoiError):
+    """The tumor is not drawn yet."""
+
+    code = "not-drawn"
+
+
 def read_case_ct(case: ChosenCase) -> CTVolume:
     """The CT volume of the chosen series of a case.
 
@@ -200,6 +206,7 @@ def read_case(case: ChosenCase) -> tuple[CTVolume, RoiMask]:
         StudyError: A file that series.csv or rois.csv names is not there.
         SeriesError: The CT cannot be read as one.
         RoiError: The ROI is missing, damaged, empty or drawn elsewhere, or the author drew none.
+        UndrawnError: Nobody drew the tumor yet.
         CohortError: images.csv is not as the import wrote it.
     """
     _must_exist(case, "image", case.image, "series.csv")
@@ -208,6 +215,13 @@ def read_case(case: ChosenCase) -> tuple[CTVolume, RoiMask]:
     if case.format == "images":
         return read_image_case(case)
     volume = read_case_ct(case)
+    if not case.rois:
+        raise UndrawnError(
+            where=f"case {case.case_id}",
+            expected="an ROI",
+            found="none: the tumor is not drawn yet",
+            remedy="draw it in `nephroscope workstation`, or import the case again with its ROI",
+        )
     if case.roi is None:
         raise RoiError(
             where=f"case {case.case_id}",

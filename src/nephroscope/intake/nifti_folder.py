@@ -3,7 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nephroscope.base.errors import CohortError
@@ -26,15 +26,22 @@ class NiftiImport:
 
 
 def import_nifti(
-    folder: Path, labels: list[LabelRow], subtypes: tuple[str, ...], positive: str, tumor_label: int | None
+    folder: Path,
+    labels: list[LabelRow] | None,
+    subtypes: tuple[str, ...],
+    positive: str,
+    tumor_label: int | None,
+    keep_incomplete: bool = False,
 ) -> NiftiImport:
     """Cases from CT volumes and label maps in one of the layouts of `nifti_layouts`.
+
+    With ``keep_incomplete`` volumes without a label map or a label row are cases too.
 
     Raises:
         CohortError: The folder holds no NIfTI file.
     """
     near = (Path(), folder.resolve())
-    named_rois = {path for row in labels if (path := find_beside(row.roi, near)) is not None}
+    named_rois = {path for row in labels or () if (path := find_beside(row.roi, near)) is not None}
     found, others = _pairs(folder.resolve(), named_rois), _others(folder)
     if not found:
         raise CohortError(
@@ -45,6 +52,7 @@ def import_nifti(
             else "no folder",
             remedy="check the path; for DICOM use `nephroscope import dicom`",
         )
+    found = [replace(volume, keep_incomplete=keep_incomplete) for volume in found]
     cases, exclusions = join_found(found, labels, subtypes, "nifti", tumor_label, folder.resolve())
     cohort = Cohort(subtypes=subtypes, positive=positive, cases=cases, exclusions=exclusions)
     findings = tuple(of_other_kinds(others, len(others)))

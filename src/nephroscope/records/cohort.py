@@ -54,6 +54,9 @@ class Findings(tuple[Finding, ...], ShownAsTable):
         return [asdict(finding) for finding in self]
 
 
+WANTED = ("excluded", "not-drawn")  # codes of cases that are left out by decision, or so far: no mistake
+
+
 class Reason(str):
     """Why a case is left out, in words, with its kind.
 

@@ -21,6 +21,7 @@ from nephroscope.records import (
     note,
     warning,
 )
+from nephroscope.records.cohort import WANTED
 from nephroscope.records.prediction import Side
 from nephroscope.regions.enhancement import check_phase, measure_enhancement
 from nephroscope.regions.measure import RoiMeasures, crop, find_parts, measure
@@ -232,7 +233,7 @@ def _check_case(case: ChosenCase, read: ReadCase) -> CheckedCase:
         checked = check_case(case, volume, roi)
         of_files = dict.fromkeys((*volume.findings, *roi.findings, *_second_reader(case, volume)))
         return replace(checked, findings=(*of_files, *checked.findings))
-    severity: Severity = "note" if code == "excluded" else "refusal"
+    severity: Severity = "note" if code in WANTED else "refusal"
     return CheckedCase(
         findings=(Finding(code=code, severity=severity, message=message, case_id=case.case_id),)
     )

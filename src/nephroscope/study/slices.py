@@ -27,6 +27,7 @@ from nephroscope.base.tables import unguarded
 from nephroscope.base.text import counted_noun
 from nephroscope.clinic.cut import cut_slices
 from nephroscope.records import ChosenCase, CTVolume, Finding, RoiMask, SliceSpec, UsedInput
+from nephroscope.records.cohort import WANTED
 from nephroscope.study.drawn import Drawn, drawn_now, redrawn
 from nephroscope.study.journal import (
     Cut,
@@ -376,7 +377,7 @@ def _digest_of_plane(hu: npt.NDArray[np.int16]) -> str:
 
 
 def _refused(case: ChosenCase, code: str, message: str, spec: SliceSpec) -> Cut:
-    if code != "excluded":  # by adjudication: wanted
+    if code not in WANTED:
         logger.warning("refused: %s", message)
     finding = Finding(code=code, severity="refusal", message=message, case_id=case.case_id)
     none = np.empty((0, 0, 0), np.int16)

@@ -158,6 +158,7 @@ class DicomOptions:
         preference: Phases, the preferred first.
         rois: ROI files outside the export, by the name of patient or case.
         study: The study folder; lists of files are to be written below it.
+        keep_incomplete: Patients without an ROI or a label are cases too.
     """
 
     subtypes: tuple[str, ...]
@@ -166,6 +167,7 @@ class DicomOptions:
     preference: Sequence[str] = PHASES
     rois: RoiFiles = field(default_factory=RoiFiles)
     study: Path = Path()
+    keep_incomplete: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +192,7 @@ def look_into(
     preference: Sequence[str] = PHASES,
     rois: RoiFiles | None = None,
     labels: Sequence[LabelRow] | None = None,
+    keep_incomplete: bool = False,
 ) -> tuple[ExportScan, list[ExportSeries]]:
     """What an export holds and what would be taken, from headers alone.
 
@@ -198,6 +201,7 @@ def look_into(
         preference: Phases, the preferred first.
         rois: ROI files outside the export.
         labels: Rows of the label table; they may name segments.
+        keep_incomplete: As in `DicomOptions`.
 
     Raises:
         CohortError: There is no such folder, or no file in it.
@@ -211,7 +215,7 @@ def look_into(
             remedy="check the path",
         )
     drawn_elsewhere = (rois or RoiFiles()).of_patients(labels, folder)
-    return scan, describe_export(scan, preference, drawn_elsewhere, _meant(labels or ()))
+    return scan, describe_export(scan, preference, drawn_elsewhere, _meant(labels or ()), keep_incomplete)
 
 
 def _meant(labels: Sequence[LabelRow]) -> Mapping[str, set[str]]:
@@ -233,7 +237,8 @@ def import_dicom(folder: Path, options: DicomOptions) -> DicomImport:
     Raises:
         CohortError: The folder holds no CT.
     """
-    scan, rows = look_into(folder, options.preference, options.rois, options.labels)
+    keep = options.keep_incomplete
+    scan, rows = look_into(folder, options.preference, options.rois, options.labels, keep)
     cts = [row for row in rows if row.kind in LIKE_CT]
     if not cts:
         n_other = scan.n_files - scan.n_not_dicom
@@ -248,6 +253,7 @@ def import_dicom(folder: Path, options: DicomOptions) -> DicomImport:
         by_patient[row.patient_id].append(row)
     taker = _Taker(scan, options)
     found = [taker.found(patient, group) for patient, group in sorted(by_patient.items())]
+    found = [replace(volume, keep_incomplete=keep) for volume in found]
     cases, exclusions = join_found(found, options.labels, options.subtypes, "dicom", source=folder.resolve())
     copies: dict[Path, Path] = {}
     cases = tuple(_without_names(case, scan.naming, options.study, copies) for case in cases)

@@ -32,6 +32,7 @@ def describe_export(
     preference: Sequence[str],
     drawn_elsewhere: Mapping[str, Sequence[Path]] | None = None,
     meant: Mapping[str, Collection[str]] | None = None,
+    keep_undrawn: bool = False,
 ) -> list[ExportSeries]:
     """What an export holds and what would be taken of each patient: the drawn CT of the preferred phase.
 
@@ -40,6 +41,7 @@ def describe_export(
         preference: Phases, the preferred first.
         drawn_elsewhere: By patient_id in lower case, ROI files outside the export.
         meant: By patient_id in lower case, the names of segments that a label row gives; "" for one by its number.
+        keep_undrawn: Of a patient for whom there is no ROI, the CT of the preferred phase is taken.
     """
     rows: list[ExportSeries] = []
     texts: list[SeriesText] = []
@@ -52,7 +54,7 @@ def describe_export(
             parts.append(part)
     rows = _with_phases(judge_parts(rows, parts), texts)
     joined = join_rois(rows, scan, meant or {})
-    rows = _choose(joined, preference, _fitting(joined, scan, drawn_elsewhere or {}))
+    rows = _choose(joined, preference, _fitting(joined, scan, drawn_elsewhere or {}), keep_undrawn)
     rows = judge_rois(rows, scan)
     return sorted(rows, key=lambda row: (row.patient_id, row.study_uid, row.series_uid, row.acquisition))
 
@@ -162,7 +164,10 @@ def _with_phases(rows: list[ExportSeries], texts: list[SeriesText]) -> list[Expo
 
 
 def _choose(
-    rows: Sequence[ExportSeries], preference: Sequence[str], elsewhere: Mapping[str, Sequence[ExportSeries]]
+    rows: Sequence[ExportSeries],
+    preference: Sequence[str],
+    elsewhere: Mapping[str, Sequence[ExportSeries]],
+    keep_undrawn: bool,
 ) -> list[ExportSeries]:
     """Mark the CT of each patient that becomes a case, and say of the others why not.
 
@@ -170,6 +175,7 @@ def _choose(
     """
     by_patient = _usable(rows)
     best: dict[str, ExportSeries] = {}
+    drawn_on = {row.patient_id for row in rows if row.rois}
     for patient, group in by_patient.items():
         by_people = [row for row in group if any(not roi.model for roi in row.rois)]
         fitting = elsewhere.get(patient, ())
@@ -177,7 +183,12 @@ def _choose(
         drawn = of_one_grid or by_people or [row for row in group if row.rois] or fitting
         if drawn:
             best[patient] = in_order(drawn, preference)[0]
-    drawn_on = {row.patient_id for row in rows if row.rois}
+        elif keep_undrawn and patient not in drawn_on and not any(row.not_joined for row in group):
+            best[patient] = replace(
+                in_order(group, preference)[0], chosen=True, reason="taken, not drawn yet"
+            )
+    by_uid = {(row.series_uid, row.acquisition, row.patient_id): row for row in best.values() if row.chosen}
+    rows = [by_uid.get((row.series_uid, row.acquisition, row.patient_id), row) for row in rows]
     return [
         _told(row, best.get(row.patient_id), row.patient_id in drawn_on)
         if row.kind == CT and row.accepted
@@ -233,6 +244,8 @@ def rank_of(row: ExportSeries, preference: Sequence[str]) -> tuple[float, ...]:
 
 
 def _told(row: ExportSeries, best: ExportSeries | None, drawn_on: bool) -> ExportSeries:
+    if row is best and row.chosen:
+        return row
     if row is best:
         return replace(row, chosen=True, reason="taken")
     if not row.patient_id:

@@ -38,6 +38,7 @@ class Found:
         refusal: Why there is no case in it.
         without_roi: Why it has no ROI; no refusal where the label row names one in its column ``roi``.
         other_series: Further CT volumes of the same patient: series of the same cases.
+        keep_incomplete: A case also without an ROI or without a label: drawn and labelled later.
     """
 
     key: str
@@ -55,15 +56,17 @@ class Found:
     refusal: str = ""
     without_roi: str = ""
     other_series: "tuple[Found, ...]" = ()
+    keep_incomplete: bool = False
 
 
 def settle_labels(
-    rows: Iterable[LabelRow], subtypes: tuple[str, ...]
+    rows: Iterable[LabelRow], subtypes: tuple[str, ...], keep_incomplete: bool = False
 ) -> tuple[dict[str, LabelRow], dict[str, Exclusion]]:
     """One label per case, with the study's own name of the subtype; or one exclusion, with the reason.
 
     A case is left out, never guessed at, when a person says so, when its rows contradict each other, when its
-    patient has two sexes, when pathology.csv does not tell its subtype, or when that is not in the study.
+    patient has two sexes, when pathology.csv does not tell its subtype, or when that is not in the study. With
+    ``keep_incomplete`` a case whose cell of the subtype is empty has none yet.
     """
     by_case: dict[str, list[LabelRow]] = defaultdict(list)
     for row in rows:
@@ -79,10 +82,11 @@ def settle_labels(
         patient_sexes = sorted(sexes[group[0].patient_id or name])
         if not reason and len(patient_sexes) > 1:
             reason = Reason(f"its patient has two sexes: {' and '.join(patient_sexes)}", "contradicting")
-        if not reason and not label.subtype:
+        unlabelled = keep_incomplete and not typed
+        if not reason and not label.subtype and not unlabelled:
             why = default_table().obstacle(group[0].subtype)
             reason = Reason(f"pathology text {typed!r} is not in {PATHOLOGY_FILE}{why}", "subtype-unclear")
-        if not reason and label.subtype not in subtypes:
+        if not reason and label.subtype not in subtypes and not unlabelled:
             reason = Reason(f"subtype {label.subtype} is not in the study", "another-subtype")
         if reason:
             excluded[name] = Exclusion(case_id=name, reason=reason, subtype=typed)
@@ -125,14 +129,20 @@ def join_found(
         settled = {volume.key: LabelRow(row=0, case_id=volume.key, subtype="") for volume in found}
         excluded: dict[str, Exclusion] = {}
     else:
-        settled, excluded = settle_labels(labels, subtypes)
-    found = _cleaned(found)
+        settled, excluded = settle_labels(labels, subtypes, any(one.keep_incomplete for one in found))
+    found = [
+        replace(one, without_roi="") if one.keep_incomplete and not one.rois else one
+        for one in _cleaned(found)
+    ]
     of_volume = _names_of(found, labels)
     meant = _hints(of_volume, labels)
     first = {row.case_id: row for row in reversed(labels or [])}
     cases: list[Case] = []
     for volume in found:
         names = of_volume[volume.key]
+        if not names and volume.keep_incomplete and volume.key not in settled.keys() | excluded.keys():
+            names = [volume.key]
+            settled[volume.key] = first[volume.key] = LabelRow(row=0, case_id=volume.key, subtype="")
         if not names:
             excluded[volume.key] = Exclusion(
                 case_id=volume.key,

@@ -17,7 +17,7 @@ from nephroscope.imaging.read import read_ct, read_roi
 from nephroscope.learning.engine.runs import train_in
 from nephroscope.learning.export import export_bundle
 from nephroscope.learning.run_files import KEPT, CompleteRun, KeptNetwork
-from nephroscope.learning.score_run import exported_fold, score_run
+from nephroscope.learning.score_run import ALL_FOLDS, exported_folds, score_run
 from nephroscope.questions.evaluation.evaluate import RunFacts, build_report
 from nephroscope.records import CTVolume, EvaluationConfig, RoiMask, TrainConfig
 from nephroscope.study.snapshot import Snapshot
@@ -78,15 +78,15 @@ def test_slices_are_computed_once_and_looked_up_after(scored, tmp_path, monkeypa
     shutil.rmtree(run.folder / KEPT, ignore_errors=True)
     asked = lookups(monkeypatch)
     first = score_run(run)
-    assert len(asked) == 16
+    assert len(asked) == 12 + 2 * 4  # both networks answer the held-out cases
     assert score_run(run) == first
-    assert len(asked) == 16
+    assert len(asked) == 20
     kept = sorted((run.folder / KEPT).iterdir())
     kept[0].write_bytes(kept[0].read_bytes()[:-9])
     kept[1].write_bytes(b"")
     np.save(kept[2], np.full((4, 2), 0.6))
     assert score_run(run) == first
-    assert len(asked) == 19
+    assert len(asked) == 23
 
 
 def test_another_network_or_other_slices_are_not_looked_up(scored, tmp_path, monkeypatch):
@@ -121,8 +121,10 @@ def test_every_case_is_scored_once_by_a_fold_that_never_saw_it(scored):
         case.case_id for case in scored.snapshot.cohort.cases
     )
     for p in predictions:
-        fold = scored.snapshot.split.folds[p.fold]
-        assert p.case_id not in fold.train | fold.validation
+        held_out = p.case_id in scored.snapshot.split.holdout
+        assert (p.fold == ALL_FOLDS) == held_out
+        asked = scored.snapshot.split.folds if held_out else [scored.snapshot.split.folds[p.fold]]
+        assert all(p.case_id not in fold.train | fold.validation for fold in asked)
         assert p.group == ("internal-test" if p.case_id in scored.snapshot.split.holdout else "out-of-fold")
 
 
@@ -130,8 +132,39 @@ def test_threshold_is_chosen_on_validation_cases(scored):
     config = EvaluationConfig(criterion="youden", resamples=200)
     run = replace(scored, snapshot=scored.snapshot.with_evaluation(config))
     _, points = score_run(run)
-    for fold, point in zip(run.snapshot.split.folds, points, strict=True):
+    *of_folds, of_mean = points  # there are held-out cases
+    for fold, point in zip(run.snapshot.split.folds, of_folds, strict=True):
         assert point.chosen_on == f"{len(fold.validation)} validation cases of fold {fold.index}"
+    assert of_mean.threshold == pytest.approx(np.mean([point.threshold for point in of_folds]))
+    validated = sum(len(fold.validation) for fold in run.snapshot.split.folds)
+    assert of_mean.chosen_on.startswith(f"{validated} validation cases of {len(of_folds)} folds")
+
+
+def test_held_out_cases_get_the_mean_probability_of_the_folds_networks(scored):
+    predictions, _ = score_run(scored)
+    folds = exported_folds(scored.folder)
+    assert len(folds) == 2
+    rows = scored.snapshot.slices.rows_by_case
+    for known in (p for p in predictions if p.fold == ALL_FOLDS):
+        hu = np.asarray(scored.snapshot.slices.hu[rows[known.case_id]])
+        each = np.mean([KeptNetwork(scored.folder, index).probabilities(hu) for index in folds], axis=0)
+        assert list(known.probabilities.values()) == pytest.approx(each.mean(axis=0).tolist(), abs=1e-12)
+        assert len({p.tobytes() for p in each}) == len(each)
+
+
+def test_folds_that_did_not_converge_are_left_out_of_the_mean(scored, tmp_path):
+    folder = shutil.copytree(scored.folder, tmp_path / "run")
+    run = json.loads((folder / "run.json").read_text())
+    run.pop(CHECKSUM)
+    for converged, wanted in (
+        ((True, False), (0,)),
+        ((False, True), (1,)),
+        ((True, True), (0, 1)),
+        ((False, False), (0, 1)),
+    ):
+        run["folds"] = [{**one, "converged": good} for one, good in zip(run["folds"], converged, strict=True)]
+        (folder / "run.json").write_text(json.dumps(run))
+        assert exported_folds(folder) == wanted
 
 
 def test_image_protocol_scores_each_slice_once(scored, tmp_path):
@@ -145,12 +178,11 @@ def test_image_protocol_scores_each_slice_once(scored, tmp_path):
 
 def test_prediction_equals_evaluation(scored, made):
     """Same volume, two doors: the clinic's probability is evaluation's within 1e-3."""
-    index = exported_fold(scored.folder)
     predictions, _ = score_run(scored)
     opened = open_bundle(made)
     compared = 0
     for known in predictions:
-        if known.fold != index:
+        if known.fold != ALL_FOLDS:
             continue
         answer, seconds = predict(opened, *read_disc(scored.snapshot.cohort.by_id[known.case_id]))
         assert answer.probabilities == pytest.approx(known.probabilities, abs=1e-3)
@@ -162,10 +194,9 @@ def test_prediction_equals_evaluation(scored, made):
 
 
 def test_prediction_on_a_training_case_says_so(scored, made):
-    fold = scored.snapshot.split.folds[exported_fold(scored.folder)]
-    opened = open_bundle(made)
+    fold, opened = scored.snapshot.split.folds[0], open_bundle(made)
     codes = {}
-    for name in (min(fold.train), min(fold.validation), min(fold.test)):
+    for name in (min(fold.train), min(fold.test), min(scored.snapshot.split.holdout)):
         answer, _ = predict(opened, *read_disc(scored.snapshot.cohort.by_id[name]))
         codes[name] = {finding.code for finding in answer.findings}
     assert [("seen-in-training" in found) for found in codes.values()] == [True, True, False]
@@ -281,7 +312,7 @@ def test_run_without_a_finite_loss_is_not_exported(scored, tmp_path):
     run.pop(CHECKSUM)
     (folder / "run.json").write_text(json.dumps(run))
     with pytest.raises(StudyError, match="a fold with a finite validation loss, found none"):
-        exported_fold(folder)
+        exported_folds(folder)
 
 
 def test_roi_of_another_grid_is_refused(made):
@@ -297,8 +328,13 @@ def test_a_bundle_of_format_1_answers_as_before(scored, bundle, tmp_path):
     case_id = scored.snapshot.cohort.cases[0].case_id
     volume, roi = read_disc(scored.snapshot.cohort.by_id[case_id])
     opened = open_bundle(bundle)
-    assert (opened.needs, opened.format) == (Needs(), 3)
-    assert sum(opened.phases.values()) == opened.about.training.n_train + opened.about.training.n_validation
+    assert (opened.needs, opened.format) == (Needs(), 4)
+    training = opened.about.training
+    assert sum(opened.phases.values()) == training.n_train + training.n_validation
+    assert [one.fold for one in training.networks] == list(exported_folds(scored.folder))
+    for one, fold in zip(training.networks, scored.snapshot.split.folds, strict=True):
+        assert (one.n_train, one.n_validation) == (len(fold.train), len(fold.validation))
+        assert len(one.weights_sha256) == 64
     old = shutil.copytree(bundle, tmp_path / "old")
     about = json.loads((old / "bundle.json").read_text())
     del about["needs"], about["training"]["phases"], about["digest"], about["reference"]

@@ -14,12 +14,12 @@ from nephroscope.base.files import digest_of
 from nephroscope.clinic.score import FEATURES, CaseInput
 from nephroscope.records import PHASES, ClinicalFacts, Estimate, OperatingPoint, SliceSpec
 
-FORMAT = 3
+FORMAT = 4  # 4: the networks of several folds in one
 FILES = ("model.onnx", "reference.npz", "README.md")
 CARD = "MODEL_CARD.md"
 MOST_BYTES = {
     "bundle.json": 16 << 20,
-    "model.onnx": 500_000_000,  # ResNet101, the largest network, has 170 MB
+    "model.onnx": 1_000_000_000,  # ResNet101, the largest network, has 170 MB, times five folds
     "reference.npz": 64 << 20,
     "README.md": 4 << 20,
     CARD: 4 << 20,
@@ -59,10 +59,22 @@ class Needs:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrainedNetwork:
+    """One of the networks of a bundle: its fold, its weights, and how many cases it learned from and stopped by."""
+
+    fold: int
+    weights_sha256: str
+    n_train: int
+    n_validation: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Training:
     """What bundle.json says of the training.
 
     Attributes:
+        networks: Those whose mean answers; formats before 4 hold one, of ``fold``.
+        n_train: Cases that a network learned from; ``n_validation``: those that only decided when to stop.
         slices_digests: Digests of the slices of the training and validation cases.
         phases: Contrast phases of these cases, with the number of cases; formats before 2 do not say.
         n_unit: What ``n_train`` and ``n_validation`` count.
@@ -73,6 +85,7 @@ class Training:
     slices_digests: tuple[str, ...]
     phases: dict[str, int] = field(default_factory=dict)
     run: str = ""
+    networks: tuple[TrainedNetwork, ...] = ()
     fold: int = 0
     cohort_digest: str = ""
     weights_sha256: str = ""
@@ -225,6 +238,10 @@ def _check_training(about: BundleFile) -> None:
         *((f"training.phases.{phase}", n) for phase, n in about.training.phases.items()),
         ("training.n_train", about.training.n_train),
         ("training.n_validation", about.training.n_validation),
+        *(
+            (f"training.networks.{one.fold}", min(one.n_train, one.n_validation))
+            for one in about.training.networks
+        ),
     ):
         if n < 0:
             raise _wrong(place, "a number of cases", n)

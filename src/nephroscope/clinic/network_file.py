@@ -17,7 +17,7 @@ OPERATORS = frozenset(
         *("Constant", "Conv", "Div", "Dropout", "Erf", "Exp"),
         *("Flatten", "Gather", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid"),
         *("HardSwish", "Identity", "LeakyRelu", "LogSoftmax", "MatMul", "MaxPool"),
-        *("Max", "Min", "Mul", "Neg", "Pow", "ReduceMax"),
+        *("Max", "Min", "Mul", "Neg", "Pow", "ReduceLogSumExp", "ReduceMax"),
         *("ReduceMean", "ReduceSum", "Relu", "Reshape", "Shape", "Sigmoid"),
         *("Slice", "Softmax", "Split", "Sqrt", "Squeeze", "Sub"),
         *("Tanh", "Transpose", "Unsqueeze"),

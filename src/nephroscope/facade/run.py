@@ -139,7 +139,7 @@ class Run(ShownAsTable):
 
     @writes("export")
     def export(self, out: Path | str, patient_slices: bool = False) -> Bundle:
-        """Write the model of the best fold as a bundle into the new folder ``out``; it names nothing of the study.
+        """Write the mean of the folds' networks as a bundle into the new folder ``out``; it names nothing.
 
         Args:
             out: New folder.

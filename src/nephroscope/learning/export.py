@@ -7,6 +7,7 @@ every text, and everything that is written is searched for them before the bundl
 import logging
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,13 +21,21 @@ from nephroscope.base.files import save_text
 from nephroscope.base.text import plain_markdown
 from nephroscope.base.version import __version__
 from nephroscope.clinic.bundle import file_digest, save_bundle_file, slices_digest
-from nephroscope.clinic.bundle_file import CARD, Needs
+from nephroscope.clinic.bundle_file import CARD, MOST_BYTES, Needs, TrainedNetwork
 from nephroscope.clinic.cut import cut_slices
 from nephroscope.clinic.network_file import strings_of
 from nephroscope.intake.phantom.make import make_phantom
 from nephroscope.learning.run_files import CompleteRun, run_config
-from nephroscope.learning.score_run import exported_fold, fold_scorer
-from nephroscope.records import CTVolume, Evaluation, Fold, RoiMask, SliceSpec, TrainConfig
+from nephroscope.learning.score_run import exported_folds, exported_scorer
+from nephroscope.records import (
+    OUT_OF_FOLD,
+    CTVolume,
+    Evaluation,
+    Fold,
+    RoiMask,
+    SliceSpec,
+    counted_noun,
+)
 from nephroscope.study.names import StudyNames, names_of
 
 N_REFERENCE = 8
@@ -38,7 +47,7 @@ logger = logging.getLogger(__name__)
 def export_bundle(
     run: CompleteRun, report: Evaluation, out: Path, card: str = "", patient_slices: bool = False
 ) -> Path:
-    """Write the model of the run's best fold as a bundle, beside a temporary name, and rename it.
+    """Write the networks of a run's folds, as one that answers with their mean, beside a temporary name; rename it.
 
     Args:
         run: Complete.
@@ -49,12 +58,8 @@ def export_bundle(
 
     Raises:
         BundleError: ``out`` exists, ONNX and torch differ by more than 1e-4 on the reference slices or on slices of
-            training cases, or a file would name a case, reader, site or path.
+            training cases, the networks are too large together, or a file would name a case, reader, site or path.
     """
-    from nephroscope.learning.networks.networks import build_network
-    from nephroscope.learning.networks.onnx_file import export_onnx
-    from nephroscope.learning.training.checkpoint import load_weights
-
     if out.exists():
         raise BundleError(
             where=f"bundle {out.name}",
@@ -62,39 +67,60 @@ def export_bundle(
             found="an existing one",
             remedy="choose another --out, or remove it; nothing was changed",
         )
-    index = exported_fold(run.folder)
-    fold = next(fold for fold in run.snapshot.split.folds if fold.index == index)
-    n_known = len(fold.train | fold.validation)
-    logger.info("export, step 1 of 2: fold %d as ONNX, compared with torch", index)
-    config, spec = run_config(run.folder), run.snapshot.slices.spec
-    n_subtypes = len(run.snapshot.cohort.subtypes)
-    network = build_network(config.model, n_subtypes, spec, config.recipe, width=config.width)
-    load_weights(network, run.folder / f"fold-{index}" / "weights.safetensors")
-    trained = _training_slices(run, fold)
-    reference = trained if patient_slices else phantom_slices(spec)
+    exported = exported_folds(run.folder)
+    folds = [fold for fold in run.snapshot.split.folds if fold.index in exported]
+    which = f"{'the mean of folds' if len(folds) > 1 else 'fold'} {', '.join(map(str, exported))}"
+    logger.info("export, step 1 of 2: %s as ONNX, compared with torch", which)
+    trained = _training_slices(run, folds[0])
+    reference = trained if patient_slices else phantom_slices(run.snapshot.slices.spec)
     names = names_of(run.snapshot.folder, run.snapshot.cohort)
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
-        logits = export_onnx(network, n_subtypes, np.concatenate([reference, trained]), part / "model.onnx")
+        logits = _save_network(run, folds, np.concatenate([reference, trained]), part / "model.onnx")
         n = len(reference)
         np.savez_compressed(part / "reference.npz", hu=reference, logits=logits[:n])
         shown = OF_PATIENTS if patient_slices else OF_PHANTOMS
-        texts = {"README.md": _readme(run, report, index), **({CARD: card} if card else {})}
+        texts = {"README.md": _readme(run, report, folds), **({CARD: card} if card else {})}
         for name, text in texts.items():
             save_text(
                 part / name, plain_markdown(names.removed_from(f"{text.rstrip()}\n\n{_REFERENCE[shown]}\n"))
             )
-        logger.info("export, step 2 of 2: what the model knows, from %d %ss", n_known, _unit(report))
-        about = _without_names(_about(run, report, config, index) | {"reference": shown}, names)
-        about["training"]["slices_digests"] = sorted(_seen(run, _cases(run, fold)))
-        save_bundle_file(fold_scorer(run, fold), about, part)
+        logger.info(
+            "export, step 2 of 2: what the model knows, from %d %ss", len(_known(folds)), _unit(report)
+        )
+        about = _without_names(_about(run, report, folds) | {"reference": shown}, names)
+        about["training"]["slices_digests"] = sorted(_seen(run, _cases(run, folds)))
+        save_bundle_file(exported_scorer(run), about, part)
         check_nothing_named(part, names)
         part.rename(out)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return out
+
+
+def _save_network(
+    run: CompleteRun, folds: Sequence[Fold], reference: npt.NDArray[np.int16], path: Path
+) -> npt.NDArray[np.float32]:
+    """Write the folds' networks as one; gives its logits of the reference slices."""
+    from nephroscope.learning.networks.networks import build_network
+    from nephroscope.learning.networks.onnx_file import export_onnx, mean_of
+    from nephroscope.learning.training.checkpoint import load_weights
+
+    config, n_subtypes = run_config(run.folder), len(run.snapshot.cohort.subtypes)
+    spec, networks = run.snapshot.slices.spec, []
+    for fold in folds:
+        network = build_network(config.model, n_subtypes, spec, config.recipe, width=config.width)
+        load_weights(network, _weights(run, fold))
+        networks.append(network)
+    logits = export_onnx(mean_of(networks, n_subtypes), n_subtypes, reference, path)
+    _refuse_too_large(path, len(folds))
+    return logits
+
+
+def _weights(run: CompleteRun, fold: Fold) -> Path:
+    return run.folder / f"fold-{fold.index}" / "weights.safetensors"
 
 
 _REFERENCE = {
@@ -163,8 +189,17 @@ def check_nothing_named(folder: Path, names: StudyNames) -> None:
             )
 
 
-def _about(run: CompleteRun, report: Evaluation, config: TrainConfig, index: int) -> dict[str, Any]:
-    fold = next(fold for fold in run.snapshot.split.folds if fold.index == index)
+def _about(run: CompleteRun, report: Evaluation, folds: Sequence[Fold]) -> dict[str, Any]:
+    config, learned = run_config(run.folder), frozenset[str]().union(*(fold.train for fold in folds))
+    networks = [
+        TrainedNetwork(
+            fold=fold.index,
+            weights_sha256=file_digest(_weights(run, fold)),
+            n_train=len(fold.train),
+            n_validation=len(fold.validation),
+        )
+        for fold in folds
+    ]
     return {
         "nephroscope": __version__,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -172,18 +207,17 @@ def _about(run: CompleteRun, report: Evaluation, config: TrainConfig, index: int
         "recipe": config.recipe,
         "training": {
             "run": run.folder.name,
-            "fold": index,
+            "networks": [asdict(one) for one in networks],
             "cohort_digest": run.snapshot.cohort.digest,
-            "weights_sha256": file_digest(run.folder / f"fold-{index}" / "weights.safetensors"),
             "protocol": report.protocol,
             "leaky": report.leaky,
             "synthetic": report.synthetic,
             "converged": report.converged,
-            "n_train": len(fold.train),
-            "n_validation": len(fold.validation),
+            "n_train": len(learned),
+            "n_validation": len(_known(folds) - learned),
             "n_unit": _unit(report),
             "phases": dict(
-                Counter(run.snapshot.cohort.by_id[n].phase for n in sorted(_cases(run, fold))).most_common()
+                Counter(run.snapshot.cohort.by_id[n].phase for n in sorted(_cases(run, folds))).most_common()
             ),
         },
         "needs": asdict(Needs()),
@@ -199,10 +233,15 @@ def _unit(report: Evaluation) -> str:
     return "image" if report.leaky else "case"
 
 
-def _cases(run: CompleteRun, fold: Fold) -> set[str]:
-    """Cases of which the network has seen at least a slice."""
+def _known(folds: Sequence[Fold]) -> frozenset[str]:
+    """What a network learned from or stopped by: cases, or slices under the image protocol."""
+    return frozenset[str]().union(*(fold.train | fold.validation for fold in folds))
+
+
+def _cases(run: CompleteRun, folds: Sequence[Fold]) -> set[str]:
+    """Cases of which a network has seen at least a slice."""
     known = run.snapshot.slices.rows_by_case
-    return {name if name in known else name.rpartition("#")[0] for name in fold.train | fold.validation}
+    return {name if name in known else name.rpartition("#")[0] for name in _known(folds)}
 
 
 def _seen(run: CompleteRun, cases: set[str]) -> set[str]:
@@ -212,7 +251,7 @@ def _seen(run: CompleteRun, cases: set[str]) -> set[str]:
     }
 
 
-def _readme(run: CompleteRun, report: Evaluation, index: int) -> str:
+def _readme(run: CompleteRun, report: Evaluation, folds: Sequence[Fold]) -> str:
     """The README of the bundle."""
     marks = [
         mark
@@ -225,8 +264,8 @@ def _readme(run: CompleteRun, report: Evaluation, index: int) -> str:
         "",
         "Research use only; not a medical device." + (f" **{'; '.join(marks)}.**" if marks else ""),
         "",
-        f"Made by nephroscope {__version__} from run `{report.run}`, fold {index}"
-        f" ({n_folds} fold{'' if n_folds == 1 else 's'}, split by {report.protocol}).",
+        f"Made by nephroscope {__version__} from run `{report.run}`, {_whose(folds)}"
+        f" ({counted_noun(n_folds, 'fold')}, split by {report.protocol}).",
         f"Probabilities are of {', '.join(report.subtypes)}; the threshold is on {report.positive}.",
         "",
         "Predict:",
@@ -240,10 +279,38 @@ def _readme(run: CompleteRun, report: Evaluation, index: int) -> str:
         lines += [f"* {name}: {estimate}" for name, estimate in group.case.items()]
     if not report.converged:
         lines += ["", "The run **did not converge**: do not use this model."]
-    lines += [
-        "",
-        "The interval belongs to the training procedure, not to this very network. Tumors of other subtypes",
-        'get one of these names too, unless the answer is "not sure".',
-        "",
-    ]
+    lines += ["", *_what_figures_are(report, folds), ""]
+    lines += ['Tumors of other subtypes get one of these names too, unless the answer is "not sure".', ""]
     return "\n".join(lines)
+
+
+def _whose(folds: Sequence[Fold]) -> str:
+    numbers = ", ".join(str(fold.index) for fold in folds)
+    return f"fold {numbers}" if len(folds) == 1 else f"the mean of the networks of folds {numbers}"
+
+
+def _what_figures_are(report: Evaluation, folds: Sequence[Fold]) -> list[str]:
+    """To what the figures above belong, and to what they do not."""
+    if len(folds) == 1:
+        return ["The interval belongs to the training procedure, not to this very network."]
+    lines = []
+    if any(group.name == OUT_OF_FOLD for group in report.groups):
+        lines = [
+            f"The {OUT_OF_FOLD} figures are those of {len(folds)} networks, each alone on cases it never saw. This",
+            "bundle answers with their mean, which no out-of-fold case can test: in simulations it is better than",
+            "one network alone, and its probabilities lie nearer to the middle.",
+        ]
+    if any(group.name != OUT_OF_FOLD for group in report.groups):
+        lines.append("The other figures are those of the mean, as this bundle answers.")
+    return lines
+
+
+def _refuse_too_large(path: Path, n_folds: int) -> None:
+    size, most = path.stat().st_size, MOST_BYTES["model.onnx"]
+    if size > most:
+        raise BundleError(
+            where=f"export, {n_folds} networks",
+            expected=f"networks of at most {most / 1e6:.0f} MB together",
+            found=f"{size / 1e6:.0f} MB",
+            remedy="train a smaller network, or with fewer folds; nothing was written",
+        )

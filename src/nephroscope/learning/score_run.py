@@ -1,8 +1,12 @@
 """Score the test cases of a run, each by a model that never saw its patient. ONNX Runtime; no torch."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from nephroscope.base.errors import StudyError
 from nephroscope.base.progress import track
@@ -15,41 +19,67 @@ from nephroscope.records import (
     OperatingPoint,
 )
 
+ALL_FOLDS = -1  # in place of a fold's index, for cases that the mean of all networks answered
+FIXED = OperatingPoint(threshold=0.5, criterion="fixed", chosen_on="nothing: fixed before any data")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanNetwork:
+    """Several networks that answer as one: the mean of their probabilities."""
+
+    networks: tuple[KeptNetwork, ...]
+
+    @property
+    def digest(self) -> str:
+        """Of all their files."""
+        return hashlib.sha256(" ".join(one.digest for one in self.networks).encode()).hexdigest()
+
+    def probabilities(self, hu: npt.NDArray[np.int16]) -> npt.NDArray[np.float64]:
+        """Mean probabilities (N, n_subtypes) of slices (N, size, size) in HU."""
+        mean: npt.NDArray[np.float64] = np.mean([one.probabilities(hu) for one in self.networks], axis=0)
+        return mean
+
 
 def score_run(run: CompleteRun) -> tuple[list[Answer], list[OperatingPoint]]:
     """Predictions of all test cases with truth, group and fold; and one operating point per fold.
 
-    With several folds, development cases are answered by the fold that tested them, and held-out cases by the
-    fold that would be exported.
+    With several folds, development cases are answered by the fold that tested them, and held-out cases by what would
+    be exported: the mean of the folds' networks. Their fold is `ALL_FOLDS`, and their operating point the last.
     """
     snapshot = run.snapshot
     points: list[OperatingPoint] = []
     answers: dict[str, Answer] = {}
-    several = len(snapshot.split.folds) > 1
-    chosen = exported_fold(run.folder) if several and snapshot.split.holdout else None
-    for fold in track(snapshot.split.folds, "scoring", "fold", len(snapshot.split.folds)):
+    folds = snapshot.split.folds
+
+    def keep(answer: Answer, fold: int) -> None:
+        case_id = answer.case_id
+        truth, group = snapshot.cohort.by_id[case_id].subtype, snapshot.test_set_of(case_id)
+        answers[case_id] = replace(answer, truth=truth, group=group, fold=fold)
+
+    for fold in track(folds, "scoring", "fold", len(folds)):
         scorer = fold_scorer(run, fold)
         points.append(scorer.point)
-        names = fold.test
-        if fold.index == chosen:
-            names = names | snapshot.split.holdout
-        for case in _cut_cases(run, names):
+        for case in _cut_cases(run, fold.test):
             answer = scorer.answer(case)
             before = answers.get(case.case_id)
             if before is not None:  # image protocol: slices of a case are tested in several folds
                 answer = scorer.conclude(case, (*before.slices, *answer.slices), before.findings)
-            answers[case.case_id] = replace(
-                answer,
-                truth=snapshot.cohort.by_id[case.case_id].subtype,
-                group=snapshot.test_set_of(case.case_id),
-                fold=before.fold if before else fold.index,
-            )
+            keep(answer, before.fold if before else fold.index)
+    if len(folds) > 1 and snapshot.split.holdout:
+        scorer = exported_scorer(run, points)
+        points.append(scorer.point)
+        for case in _cut_cases(run, snapshot.split.holdout):
+            keep(scorer.answer(case), ALL_FOLDS)
     return list(answers.values()), points
 
 
-def exported_fold(folder: Path) -> int:
-    """The fold that is exported: lowest validation loss of those that converged."""
-    usable = [(fold, fold.best.validation_loss) for fold in load_run(folder).folds if fold.best]
+def exported_folds(folder: Path) -> tuple[int, ...]:
+    """The folds whose networks are exported: all that converged; where none did, all with a finite loss.
+
+    No fold is chosen by its validation loss: the folds have different and small validation parts, so that the lowest
+    loss is largely luck (`benchmarks/fold_choice.py`).
+    """
+    usable = [fold for fold in load_run(folder).folds if fold.best]
     if not usable:
         raise StudyError(
             where=f"run {folder.name}",
@@ -57,36 +87,69 @@ def exported_fold(folder: Path) -> int:
             found="none: it did not converge",
             remedy="train another network, or with a lower --learning-rate",
         )
-    best, _ = min(usable, key=lambda item: (not item[0].converged, item[1]))
-    return best.index
+    return tuple(fold.index for fold in [fold for fold in usable if fold.converged] or usable)
+
+
+def exported_scorer(run: CompleteRun, points: Sequence[OperatingPoint] = ()) -> Scorer:
+    """The scorer that is exported: the mean of the folds' networks, at the mean of the folds' thresholds.
+
+    No case is left on which a threshold of the mean could be chosen, as each was seen by a network in it. ``points``
+    are those of all folds, where they are known.
+    """
+    exported = exported_folds(run.folder)
+    folds = [fold for fold in run.snapshot.split.folds if fold.index in exported]
+    if len(folds) == 1:
+        return fold_scorer(run, folds[0])
+    learned = frozenset[str]().union(*(fold.train for fold in folds))
+    network = MeanNetwork(networks=tuple(KeptNetwork(run.folder, index) for index in exported))
+    scorer = _scorer(run, network, learned, network.digest)
+    if _is_fixed(run):
+        return scorer
+    own = [points[fold.index] if points else fold_scorer(run, fold).point for fold in folds]
+    validated = sum(len(fold.validation) for fold in folds)
+    chosen_on = f"{validated} validation cases of {len(folds)} folds, as the mean of the folds' thresholds"
+    threshold = float(np.mean([point.threshold for point in own]))
+    return replace(scorer, point=OperatingPoint(threshold=threshold, criterion="youden", chosen_on=chosen_on))
 
 
 def fold_scorer(run: CompleteRun, fold: Fold) -> Scorer:
     """The scorer of one fold: its network, threshold and applicability domain."""
-    network, snapshot = KeptNetwork(run.folder, fold.index), run.snapshot
-    config = snapshot.settings.evaluation
-    spec = snapshot.slices.spec
-    features = (case_features(case.hu, case.mm_per_px, spec) for case in _cut_cases(run, fold.train))
-    scorer = Scorer(
-        network=network,
-        subtypes=snapshot.cohort.subtypes,
-        positive=snapshot.cohort.positive,
-        point=OperatingPoint(threshold=0.5, criterion="fixed", chosen_on="nothing: fixed before any data"),
-        not_sure_margin=config.not_sure_margin,
-        domain=learn_domain(features),
-        spec=spec,
-        model_digest=network.digest[:16],
-    )
-    if config.criterion == "fixed" or len(snapshot.cohort.subtypes) > 2:
+    network = KeptNetwork(run.folder, fold.index)
+    scorer = _scorer(run, network, fold.train, network.digest)
+    if _is_fixed(run):
         return scorer
     answers = [scorer.answer(case) for case in _cut_cases(run, fold.validation)]
-    positive = snapshot.cohort.positive
+    positive, cohort = scorer.positive, run.snapshot.cohort
     threshold = youden_threshold(
         [answer.probabilities[positive] for answer in answers],
-        [snapshot.cohort.by_id[answer.case_id].subtype == positive for answer in answers],
+        [cohort.by_id[answer.case_id].subtype == positive for answer in answers],
     )
     chosen_on = f"{len(answers)} validation cases of fold {fold.index}"
     return replace(scorer, point=OperatingPoint(threshold=threshold, criterion="youden", chosen_on=chosen_on))
+
+
+def _is_fixed(run: CompleteRun) -> bool:
+    """True where no threshold is chosen on data."""
+    return run.snapshot.settings.evaluation.criterion == "fixed" or len(run.snapshot.cohort.subtypes) > 2
+
+
+def _scorer(
+    run: CompleteRun, network: KeptNetwork | MeanNetwork, learned: frozenset[str], digest: str
+) -> Scorer:
+    """A network with the threshold 0.5, and the applicability domain of the cases it learned from."""
+    snapshot = run.snapshot
+    spec = snapshot.slices.spec
+    features = (case_features(case.hu, case.mm_per_px, spec) for case in _cut_cases(run, learned))
+    return Scorer(
+        network=network,
+        subtypes=snapshot.cohort.subtypes,
+        positive=snapshot.cohort.positive,
+        point=FIXED,
+        not_sure_margin=snapshot.settings.evaluation.not_sure_margin,
+        domain=learn_domain(features),
+        spec=spec,
+        model_digest=digest[:16],
+    )
 
 
 def _cut_cases(run: CompleteRun, names: frozenset[str]) -> Iterator[CaseInput]:

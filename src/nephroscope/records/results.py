@@ -143,7 +143,11 @@ class EvaluationGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class RunFacts:
-    """What an evaluation says about its run, apart from figures and predictions."""
+    """What an evaluation says about its run, apart from figures and predictions.
+
+    ``operating_points`` has one for each fold; where held-out cases were answered by the mean of the folds' networks,
+    that of the mean is the last, so that their fold of -1 finds it.
+    """
 
     run: str
     model: str

@@ -7,6 +7,8 @@ is chosen after training. Scoring runs on ONNX Runtime; only training needs torc
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from nephroscope.base.documents import read_object
 from nephroscope.base.errors import StudyError
 from nephroscope.base.files import digest_of
@@ -20,12 +22,13 @@ from nephroscope.learning.run_files import (
     open_run_network,
     run_config,
 )
-from nephroscope.learning.score_run import score_run
+from nephroscope.learning.score_run import exported_folds, score_run
 from nephroscope.records import Answer, Cohort, Fold, Split
 from nephroscope.study.artifact import Artifact
 from nephroscope.study.snapshot import Snapshot
 
-FORMAT = 1
+FORMAT = 1  # of run.json
+ANSWERS = 2  # 2: the mean of the folds' networks answers held-out cases
 LEAKY = "LEAKY split by image: slices of one patient are used in both training and testing"
 
 
@@ -110,13 +113,11 @@ class RunAnswers:
 
     Attributes:
         p: Of the test cases.
-        exported: Index of the fold that answers held-out cases; None where there are none.
-        fold: Index of the fold that answered, by case; -1 for held-out cases.
+        fold: Index of the fold that answered, by case; -1 for held-out cases, which the mean of all folds answers.
         validation: Of each fold's validation part.
     """
 
     p: dict[str, Probabilities]
-    exported: int | None
     fold: dict[str, int]
     validation: dict[int, dict[str, Probabilities]]
 
@@ -136,14 +137,15 @@ class ScoredRun:
             asdict(snapshot.settings.evaluation),
             snapshot.files_digest,
         ]
-        artifact = Artifact(path=kept, kind=RunAnswers, number=FORMAT, made_from=digest_of(parts))
+        artifact = Artifact(path=kept, kind=RunAnswers, number=ANSWERS, made_from=digest_of([ANSWERS, parts]))
         found = artifact.load()
         if found is None:
             found = self._score(division, snapshot)
             artifact.save(found)
         thresholds = thresholds_of(snapshot, division, found.validation)
-        if thresholds and found.exported is not None:
-            thresholds[HOLDOUT] = thresholds[found.exported]
+        if thresholds:
+            exported = exported_folds(self.folder)
+            thresholds[HOLDOUT] = float(np.mean([thresholds[index] for index in exported]))
         return Predictions(
             name=self.name,
             kind="network",
@@ -163,10 +165,8 @@ class ScoredRun:
             only = Fold(index=fold.index, train=fold.train, validation=frozenset(), test=fold.validation)
             part = replace(split, folds=(only,), holdout=frozenset())
             validation[fold.index] = _rows(self._predict(part, snapshot, cohort), cohort)
-        held_out = {p.fold for p in answers if p.case_id not in tested}
         return RunAnswers(
             p=_rows(answers, cohort),
-            exported=min(held_out, default=None),
             fold={p.case_id: p.fold if p.case_id in tested else HOLDOUT for p in answers},
             validation=validation,
         )

@@ -1,7 +1,9 @@
 """A network as one ONNX file, from HU int16 (N, 1, size, size) to logits (N, n_subtypes), checked against torch."""
 
 import copy
+import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +31,23 @@ class _Subtypes(nn.Module):
     def forward(self, hu: Tensor) -> Tensor:
         logits: Tensor = self.network(hu)
         return logits[:, : self.n_subtypes]
+
+
+class _Mean(nn.Module):
+    """Several networks as one, whose softmax is the mean of their probabilities; without spare outputs."""
+
+    def __init__(self, networks: Sequence[nn.Module], n_subtypes: int) -> None:
+        super().__init__()
+        self.networks, self.n_subtypes = nn.ModuleList(networks), n_subtypes
+
+    def forward(self, hu: Tensor) -> Tensor:
+        each = torch.stack([one(hu)[:, : self.n_subtypes].log_softmax(dim=1) for one in self.networks])
+        return each.logsumexp(dim=0) - math.log(len(self.networks))
+
+
+def mean_of(networks: Sequence[nn.Module], n_subtypes: int) -> nn.Module:
+    """One network that answers with the mean probabilities of several; a single one is itself."""
+    return networks[0] if len(networks) == 1 else _Mean(networks, n_subtypes)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

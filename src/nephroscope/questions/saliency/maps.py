@@ -24,6 +24,7 @@ from nephroscope.base.files import digest_of, replacing
 from nephroscope.base.progress import track
 from nephroscope.clinic.cut import cut_slices
 from nephroscope.learning.run_files import CompleteRun, run_config
+from nephroscope.learning.score_run import ALL_FOLDS, exported_folds
 from nephroscope.questions.saliency.checks import (
     Map,
     Place,
@@ -37,12 +38,16 @@ from nephroscope.records import Answer, ChosenCase, CTVolume, Estimate, RoiMask
 
 SAME = 0.02  # largest difference of a slice's probability from the answer that is explained
 DRAWS = 3  # random networks a fold
+RANDOM_FOLDS = 1_000_000  # seeds are not negative
 Agreement = dict[str, dict[Place, float]]  # random, random_size and mirrored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainedSlice:
-    """One slice to be explained: the fold that answered it, the subtype called, and what the answer was."""
+    """One slice to be explained: the fold that answered it, the subtype called, and what the answer was.
+
+    The fold is `ALL_FOLDS` where the mean of the folds' networks answered.
+    """
 
     place: Place
     fold: int
@@ -62,7 +67,11 @@ def fold_maps(
     sample: Set[Place],
     agreement: Agreement,
 ) -> Map:
-    """Maps of the slices that one fold answered, (N, h, w); adds to ``agreement`` for those of the sample."""
+    """Maps of the slices that one fold answered, (N, h, w); adds to ``agreement`` for those of the sample.
+
+    Where the mean of several networks answered, the map is the mean of theirs, each divided by its largest value, so
+    that every network counts the same.
+    """
     from nephroscope.learning.networks.networks import SubtypeNetwork, build_network
     from nephroscope.learning.networks.saliency import grad_cam, with_random_weights
     from nephroscope.learning.training.checkpoint import load_weights
@@ -73,18 +82,30 @@ def fold_maps(
     def build() -> SubtypeNetwork:
         return build_network(config.model, n, run.snapshot.slices.spec, config.recipe, width=config.width)
 
-    network = build()
-    load_weights(network, weights_of(run, number))
+    def explained(
+        pixels: npt.NDArray[np.int16], subtype: npt.NDArray[np.intp]
+    ) -> tuple[Map, npt.NDArray[np.float32]]:
+        found = []
+        for index in _networks(run, number):
+            network = build()
+            load_weights(network, weights_of(run, index))
+            found.append(grad_cam(network, pixels, subtype, n))
+        if len(found) == 1:
+            return found[0]
+        return np.mean([_of_equal_size(maps) for maps, _ in found], axis=0), np.mean(
+            [p for _, p in found], axis=0
+        )
+
     hu = np.stack([_slice(run, one.place) for one in slices])
     subtype = np.array([one.subtype for one in slices])
-    maps, p = grad_cam(network, hu, subtype, n)
+    maps, p = explained(hu, subtype)
     _check_same(run, number, slices, p)
     at = np.array([i for i, one in enumerate(slices) if one.place in sample], dtype=np.intp)
     if at.size:
-        mirrored, _ = grad_cam(network, hu[at, :, ::-1], subtype[at], n)
+        mirrored, _ = explained(hu[at, :, ::-1], subtype[at])
         drawn = []
         for draw in range(DRAWS):
-            other = with_random_weights(build, hu[at], seed=1000 * number + draw)
+            other = with_random_weights(build, hu[at], seed=1000 * (number % RANDOM_FOLDS) + draw)
             drawn.append(rank_agreement(maps[at], grad_cam(other, hu[at], subtype[at], n)[0]))
         found = {
             "random": _mean_known(np.stack(drawn)),
@@ -94,6 +115,18 @@ def fold_maps(
         for name, values in found.items():
             agreement[name] |= {slices[i].place: float(v) for i, v in zip(at, values, strict=True)}
     return maps
+
+
+def _networks(run: CompleteRun, number: int) -> tuple[int, ...]:
+    """The folds whose networks gave an answer."""
+    return exported_folds(run.folder) if number == ALL_FOLDS else (number,)
+
+
+def _of_equal_size(maps: Map) -> Map:
+    """Maps (N, h, w) divided by the largest absolute value of each."""
+    largest = np.abs(maps).max(axis=(1, 2), keepdims=True)
+    same: Map = np.divide(maps, largest, out=np.zeros_like(maps), where=largest > 0)
+    return same
 
 
 def _mean_known(drawn: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -216,7 +249,7 @@ def saliency_of_run(
     sample = _sample(run, predictions)
     places = dict.fromkeys([(c, i) for c, indices in wanted.items() for i in indices] + sample)
     slices = [_explained(run, by_case[case_id], index) for case_id, index in places]
-    missing = _missing(run, {one.fold for one in slices})
+    missing = _missing(run, {index for one in slices for index in _networks(run, one.fold)})
     if missing or not slices:
         return SaliencyOfRun(missing=missing or "no case was answered")
     path, key = run.folder / "saliency" / "maps.npz", _key(run, slices, sample)
@@ -273,7 +306,7 @@ def _missing(run: CompleteRun, folds: set[int]) -> str:
 def _key(run: CompleteRun, slices: list[ExplainedSlice], sample: list[Place]) -> str:
     """Digest of everything that maps and checks depend on."""
     digests = {}
-    for number in sorted({one.fold for one in slices}):
+    for number in sorted({index for one in slices for index in _networks(run, one.fold)}):
         with weights_of(run, number).open("rb") as file:
             digests[number] = hashlib.file_digest(file, "sha256").hexdigest()
     return digest_of(

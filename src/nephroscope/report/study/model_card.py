@@ -82,7 +82,7 @@ def _about(content: ReportContent) -> str:
     if len(content.split.folds) > 1:
         lines.append(
             f"* The figures are those of {len(content.split.folds)} networks, each on cases it never saw; "
-            "a bundle holds one of them"
+            "a bundle answers with the mean of all of them"
         )
     return "\n".join(lines)
 

@@ -271,11 +271,15 @@ def _call_text(content: ReportContent) -> str:
 
 
 def _answered_by(content: ReportContent) -> str:
-    """Which network classified the cases that were held out of all folds."""
-    folds = {p.fold for p in content.main.report.predictions if p.case_id in content.split.holdout}
-    if len(content.split.folds) < 2 or len(folds) != 1 or content.split.leaky:
+    """Who classified the cases that were held out of all folds."""
+    held_out = [p for p in content.main.report.predictions if p.case_id in content.split.holdout]
+    if not held_out or len(content.split.folds) < 2 or content.split.leaky:
         return ""
-    return f"The network of fold {folds.pop()}, which has the lowest validation loss, classified the held-out cases. "
+    n = sum(content.main.converged.values()) or len(content.split.folds)
+    return (
+        f"Held-out cases were classified by the mean probability of the {n} folds' networks, as in the exported "
+        "bundle. "
+    )
 
 
 def _point_text(point: OperatingPoint) -> str:

@@ -151,6 +151,15 @@ def test_a_scale_can_be_said(tmp_path):
     assert "expected all readers on one scale: 1-6, found 7" in message(tmp_path, text, scale="1-6")
 
 
+def test_a_table_can_name_its_scale(tmp_path):
+    text = rows("case,reader,confidence,scale", r=["1,1-5", "3,1-5", "2,1-5"])
+    table = read(tmp_path, text)
+    assert table.scale == "1 (certainly not PRCC) to 5 (certainly PRCC), 3: not sure"
+    assert read(tmp_path, text, scale="1-7").scale.startswith("1 (certainly not PRCC) to 7"), "the user wins"
+    mixed = rows("case,reader,confidence,scale", r=["1,1-5", "3,1-7"])
+    assert "column scale: expected one scale for all readers, found 1-5, 1-7" in message(tmp_path, mixed)
+
+
 def test_calls_as_0_and_1_are_sure(tmp_path):
     table = read(tmp_path, rows("case,reader,confidence", r=["1", "0", "1"]))
     assert [r.call for r in table.readers[0].answers.values()] == ["PRCC", "ChRCC", "PRCC"]

@@ -16,6 +16,50 @@ STEPS: tuple[tuple[str, str], ...] = (
         CREATE TABLE sessions (digest TEXT PRIMARY KEY, port INTEGER NOT NULL, made REAL NOT NULL) WITHOUT ROWID;
         """,
     ),
+    (
+        "reading-1",
+        """
+        CREATE TABLE reading_studies (
+            id TEXT PRIMARY KEY, folder TEXT NOT NULL UNIQUE, digest TEXT NOT NULL, title TEXT NOT NULL,
+            locked_at REAL NOT NULL, closed_at REAL, closed_why TEXT NOT NULL DEFAULT '', latest REAL NOT NULL
+        ) WITHOUT ROWID;
+        CREATE TABLE reading_readers (
+            study TEXT NOT NULL REFERENCES reading_studies, reader TEXT NOT NULL, secret TEXT NOT NULL UNIQUE,
+            PRIMARY KEY (study, reader)
+        ) WITHOUT ROWID;
+        CREATE TABLE reading_steps (
+            study TEXT NOT NULL, reader TEXT NOT NULL, number INTEGER NOT NULL, period INTEGER NOT NULL,
+            arm TEXT NOT NULL, case_id TEXT NOT NULL, code TEXT NOT NULL, training INTEGER NOT NULL,
+            PRIMARY KEY (study, reader, number), FOREIGN KEY (study, reader) REFERENCES reading_readers
+        ) WITHOUT ROWID;
+        CREATE TABLE reading_time (
+            study TEXT NOT NULL, reader TEXT NOT NULL, number INTEGER NOT NULL, sitting INTEGER NOT NULL,
+            active_ms REAL NOT NULL, idle_ms REAL NOT NULL, hidden_ms REAL NOT NULL, paused_ms REAL NOT NULL,
+            opened REAL NOT NULL, beat REAL NOT NULL, doubtful INTEGER NOT NULL,
+            PRIMARY KEY (study, reader, number, sitting), FOREIGN KEY (study, reader, number) REFERENCES reading_steps
+        ) WITHOUT ROWID;
+        CREATE TABLE reading_answers (
+            study TEXT NOT NULL, reader TEXT NOT NULL, number INTEGER NOT NULL, request TEXT NOT NULL, call TEXT,
+            confidence INTEGER NOT NULL, active_ms REAL NOT NULL, idle_ms REAL NOT NULL, hidden_ms REAL NOT NULL,
+            paused_ms REAL NOT NULL, doubtful INTEGER NOT NULL, answered_at REAL NOT NULL,
+            PRIMARY KEY (study, reader, number), FOREIGN KEY (study, reader, number) REFERENCES reading_steps
+        ) WITHOUT ROWID;
+        CREATE TABLE reading_sessions (
+            session TEXT PRIMARY KEY, study TEXT NOT NULL, reader TEXT NOT NULL,
+            FOREIGN KEY (study, reader) REFERENCES reading_readers
+        ) WITHOUT ROWID;
+        CREATE TRIGGER reading_answers_final BEFORE UPDATE ON reading_answers
+        BEGIN SELECT RAISE(ABORT, 'answers are final'); END;
+        CREATE TRIGGER reading_answers_kept BEFORE DELETE ON reading_answers
+        BEGIN SELECT RAISE(ABORT, 'answers are final'); END;
+        CREATE TRIGGER reading_steps_final BEFORE UPDATE ON reading_steps
+        BEGIN SELECT RAISE(ABORT, 'the order is final'); END;
+        CREATE TRIGGER reading_steps_kept BEFORE DELETE ON reading_steps
+        BEGIN SELECT RAISE(ABORT, 'the order is final'); END;
+        CREATE TRIGGER reading_digest_final BEFORE UPDATE OF digest, folder, locked_at ON reading_studies
+        BEGIN SELECT RAISE(ABORT, 'a locked protocol is final'); END;
+        """,
+    ),
 )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from nephroscope.base.columns import CheckedRow, CheckedTable, Column, listed_titles
 from nephroscope.base.errors import CohortError, ConfigError
 from nephroscope.base.tables import UNKNOWN, names
-from nephroscope.base.text import is_not_sure, plain_words
+from nephroscope.base.text import first_few, is_not_sure, plain_words
 from nephroscope.intake.labels.pathology import match_subtype, name_of_subtype
 from nephroscope.intake.labels.titles import COLUMN_NAMES
 from nephroscope.intake.labels.values import NO, YES
@@ -106,8 +106,9 @@ TRUTH = Column(
     titles="truth groundtruth reference referencestandard goldstandard pathology histology",
     parse=str,
 )
+SCALE = Column(name="scale", titles="scale confidencescale skala echelle escala scala", parse=str)
 PATIENT_ID = Column(name="patient_id", titles=COLUMN_NAMES["patient_id"].removesuffix(" id"), parse=str)
-COLUMNS = (CASE_ID, READER, CALL, CONFIDENCE, SECONDS, AIDED, KIND, TRUTH, PATIENT_ID)
+COLUMNS = (CASE_ID, READER, CALL, CONFIDENCE, SECONDS, AIDED, KIND, TRUTH, PATIENT_ID, SCALE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,7 +241,7 @@ def read_calls(
     people = [row for row in rows if not row.model]
     _check_rows(path.name, rows, people, options)
     values = [row.answer.confidence for row in people if row.answer.confidence is not None]
-    scale = scale_of(values, options.scale, path.name) if values else None
+    scale = scale_of(values, _wanted_scale(table, options), path.name) if values else None
     if not table.has(CALL) and len(labels.subtypes) > 2:
         raise CohortError(
             where=path.name,
@@ -256,6 +257,25 @@ def read_calls(
         scale=scale.in_words(labels.positive) if scale else "",
         findings=tuple(call_doubts(readers, labels, scale)),
     )
+
+
+def _wanted_scale(table: CheckedTable, options: CallOptions) -> str:
+    """The scale that the user names, or else the table in its column scale.
+
+    Raises:
+        CohortError: The table names several.
+    """
+    named = sorted({text for row in table.rows if (text := row.text(SCALE))}) if table.has(SCALE) else []
+    if options.scale != AUTO or not named:
+        return options.scale
+    if len(named) > 1:
+        raise CohortError(
+            where=f"{table.file}, column {table.title(SCALE)}",
+            expected="one scale for all readers",
+            found=first_few(named),
+            remedy="bring the confidences to one scale",
+        )
+    return named[0]
 
 
 def _check_rows(table: str, rows: Sequence[_Row], people: Sequence[_Row], options: CallOptions) -> None:

@@ -22,6 +22,7 @@ ROOMS = [
     "learning",
     "questions",
     "report",
+    "exchange",
     "facade",
     "workstation",
     "cli",
@@ -35,7 +36,7 @@ TORCH_OK = {
 HEAVY = {
     *("torch", "torchvision", "sklearn", "scipy", "matplotlib", "jinja2", "onnx", "safetensors", "SimpleITK"),
     *("highdicom", "pandas", "openpyxl", "nibabel", "dicomanonymizer", "idc_index", "pyarrow", "duckdb"),
-    *("mirp", "itk", "ray", "imagecodecs"),
+    *("mirp", "itk", "ray", "imagecodecs", "pynetdicom", "dicomweb_client"),
 }
 FILES = sorted(SRC.rglob("*.py"))
 
@@ -148,7 +149,7 @@ def test_prediction_needs_few_modules():
 def test_the_clinics_door_needs_no_study():
     """Reading a patient's files and checking them takes more rooms, but none of those that train or report."""
     needed = {name.split(".")[0] for name in closure("facade.prediction")}
-    assert needed == {"base", "records", "imaging", "clinic", "regions", "intake", "facade"}
+    assert needed == {"base", "records", "imaging", "clinic", "regions", "intake", "exchange", "facade"}
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ COMMANDS = {
         "predict the subtype of one tumor: probabilities, and a call or 'not sure'",
     ),
     "workstation": ("workstation", "Workstation", "open a study or a bundle in the browser of this computer"),
+    "pacs": ("pacs", "PACS", "read an answer back from a structured report"),
     "phase": ("phase", "Phase", "name the contrast phase of each series in a table, with the evidence"),
     "info": ("clinic", "Info", "print versions and what is installed"),
 }
@@ -82,6 +83,7 @@ Start with:  nephroscope demo my-demo
 """
 _TRAINING = ("torch", "torchvision", "sklearn", "scipy", "matplotlib", "jinja2", "onnx", "safetensors")
 EXTRAS = dict.fromkeys(_TRAINING, "train") | dict.fromkeys(("starlette", "uvicorn"), "workstation")
+EXTRAS |= dict.fromkeys(("pynetdicom", "dicomweb_client"), "pacs")
 
 
 class InstallationError(NephroscopeError):

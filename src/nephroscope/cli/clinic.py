@@ -1,6 +1,7 @@
 """The commands export, predict and info; predict and info need no torch."""
 
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -81,6 +82,12 @@ class Predict(Command):
     """Side of the patient on which the tumor is said to be; an ROI on the other side is doubted."""
     picture: PathOption = None
     """PNG to write: the slice with the largest cross-section, with the outline of the ROI, R, L and a scale."""
+    sr: PathOption = None
+    """DICOM structured report (TID 1500) of the answer to write, for a PACS; DICOM CT only."""
+    seg: PathOption = None
+    """DICOM SEG to write: the ROI as it was used, with a frame for each slice; DICOM CT only."""
+    sc: PathOption = None
+    """DICOM secondary capture to write: the picture with the answer in words, for a PACS that shows no reports."""
     window_level: float = 40.0
     """PNG and JPEG only: level in HU of the window used when they were exported."""
     window_width: float = 400.0
@@ -90,6 +97,7 @@ class Predict(Command):
 
     def run(self) -> Outcome:
         """Predict it."""
+        from nephroscope.facade.answer_files import AnswerFiles
         from nephroscope.facade.prediction import FilesToPredict, predict_files
 
         files = FilesToPredict(
@@ -100,15 +108,17 @@ class Predict(Command):
             tumor_name=self.tumor_name or ("" if self.tumor_label is None else f"#{self.tumor_label}"),
             side=self.side,
             picture=self.picture,
+            objects=AnswerFiles(sr=self.sr, seg=self.seg, sc=self.sc),
             window_level_hu=self.window_level,
             window_width_hu=self.window_width,
             spacing_mm=self.spacing_mm,
         )
         found = predict_files(self.bundle, files)
-        return Outcome(data=found, text=_prediction_text(found))
+        return Outcome(data=found, text=prediction_text(found, files.objects.wanted))
 
 
-def _prediction_text(found: "Prediction") -> str:
+def prediction_text(found: "Prediction", objects: Sequence[Path] = ()) -> str:
+    """An answer in words, and the files that were written."""
     series = f"phase {found.series.phase}, {counted_noun(found.series.n_slices, 'slice')}"
     if found.series.n_series > 1:
         series += f", chosen from {found.series.n_series} series by the ROI"
@@ -118,7 +128,7 @@ def _prediction_text(found: "Prediction") -> str:
         for name, p in found.probabilities.items()
     ]
     lines += [f"  {finding.severity}: {finding.code}: {finding.message}" for finding in found.findings]
-    lines += [f"wrote {found.picture}"] if found.picture else []
+    lines += [f"wrote {path}" for path in ([found.picture] if found.picture else []) + [*objects]]
     lines.append(f"{found.seconds:.2f} s. Research use only; not a medical device.")
     return "\n".join(lines)
 

@@ -7,7 +7,7 @@ contrast phase that the network never saw, leaves the answer at "not sure".
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,8 +16,9 @@ from nephroscope.base.files import replacing
 from nephroscope.base.version import __version__
 from nephroscope.clinic.bundle import Bundle, open_bundle
 from nephroscope.clinic.predict import check_phase, check_roi_given, predict, whole_image
+from nephroscope.facade.answer_files import AnswerFiles, AskedRoi, UsedRoi, prepare, write_answer_files
 from nephroscope.facade.patient import PatientCt, read_patient
-from nephroscope.imaging.picture import draw_slice
+from nephroscope.imaging.picture import SlicePicture, draw_slice
 from nephroscope.imaging.read import read_roi
 from nephroscope.imaging.slice_images import source_words
 from nephroscope.records import (
@@ -56,6 +57,7 @@ class FilesToPredict:
         case_id: Name of the case; None takes the PatientID of the DICOM files.
         side: Side of the patient on which the tumor is said to be.
         picture: PNG to write: the slice with the largest cross-section and the ROI's outline.
+        objects: DICOM objects of the answer to write.
         window_level_hu, window_width_hu, spacing_mm: Of an 8-bit slice.
     """
 
@@ -66,6 +68,7 @@ class FilesToPredict:
     tumor_name: str = ""
     side: Side = "unknown"
     picture: Path | None = None
+    objects: AnswerFiles = field(default_factory=AnswerFiles)
     window_level_hu: float = 40.0
     window_width_hu: float = 400.0
     spacing_mm: float | None = None
@@ -77,7 +80,8 @@ def predict_files(bundle: Path, files: FilesToPredict) -> Prediction:
     Raises:
         BundleError: The bundle is damaged, not allowed, or has a newer format.
         SeriesError: The image cannot be read as a CT, or it is not clear which series is meant.
-        RoiError: The ROI is missing, empty, no tumor, or does not lie on the CT.
+        RoiError: The ROI is missing, empty, no tumor, does not lie on the CT, or is none that a report can refer to.
+        ConfigError: An object would be written over another file.
     """
     started = time.perf_counter()
     with ThreadPoolExecutor(1) as pool:
@@ -93,15 +97,20 @@ def predict_files(bundle: Path, files: FilesToPredict) -> Prediction:
         roi = replace(unplaced, case_id=name).on(ct.volume) if unplaced else None
         read = time.perf_counter()
         opened, open_s = opening.result()
+    asked = AskedRoi(path=files.roi, label=files.tumor_label, name=files.tumor_name)
+    source = prepare(files.objects, files.image, asked, ct.volume)
     case = _case(files, ct, name)
     answer, drawn, parts = answer_with_doubts(opened, replace(ct, name=name), roi, files.side, case)
     if files.picture is not None:
         save_picture(files.picture, ct.volume, roi)
     seconds = {"open_bundle": open_s, "read": read - started} | parts
     seconds["total"] = time.perf_counter() - started
-    return _document(
-        opened, answer, ct, PredictedSide(stated=files.side, drawn=drawn), seconds, files.picture
-    )
+    sides = PredictedSide(stated=files.side, drawn=drawn)
+    made = _document(opened, answer, ct, sides, seconds, files.picture)
+    if source is not None:
+        shown = picture_of(ct.volume, roi) if files.objects.sc else None
+        write_answer_files(files.objects, made, source, asked, UsedRoi(mask=roi, picture=shown))
+    return made
 
 
 def answer_with_doubts(
@@ -145,13 +154,17 @@ def answer_with_doubts(
     return answer, drawn, {"check": checked_s} | parts
 
 
-def save_picture(path: Path, volume: CTVolume, roi: RoiMask | None) -> None:
-    """Write the slice on which the tumor is largest, with its outline; without an ROI the middle slice."""
+def picture_of(volume: CTVolume, roi: RoiMask | None) -> SlicePicture:
+    """The slice on which the tumor is largest, with its outline; without an ROI the middle slice."""
     shown = None if roi is not None else volume.geometry.shape[0] // 2
     tumor = roi if roi is not None else whole_image(volume, "")
-    picture = draw_slice(volume, tumor, shown, size_px=PICTURE_PX, outline=roi is not None)
+    return draw_slice(volume, tumor, shown, size_px=PICTURE_PX, outline=roi is not None)
+
+
+def save_picture(path: Path, volume: CTVolume, roi: RoiMask | None) -> None:
+    """Write the picture of `picture_of` as PNG."""
     with replacing(path) as temporary:
-        picture.image.save(temporary, format="PNG")
+        picture_of(volume, roi).image.save(temporary, format="PNG")
 
 
 def in_memory(volume: CTVolume, case_id: str, phase: str) -> ChosenCase:

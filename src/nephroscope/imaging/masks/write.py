@@ -3,6 +3,7 @@
 import gzip
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +25,20 @@ Side = Literal["", "left", "right"]
 Algorithm = Literal["MANUAL", "SEMIAUTOMATIC"]
 SIDES = {"left": ("7771000", "Left"), "right": ("24028007", "Right")}  # SNOMED CT
 TUMOR_LABEL = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegIdentity:
+    """How a SEG is called, and the tumor in it, where that is not drawn at random.
+
+    Attributes:
+        every_slice: Slices without tumor have a frame too.
+    """
+
+    series_uid: str
+    sop_uid: str
+    tracking_uid: str
+    every_slice: bool = True
 
 
 def write_roi(roi: RoiMask, path: Path, case: ChosenCase) -> Path:
@@ -80,8 +95,33 @@ def write_seg(
         RoiError: There is no CT at ``source``, it has another grid than the mask, or lacks what a SEG must copy.
     """
     where = f"case {roi.case_id}, SEG {path.name}"
-    images = _ct_images(source, where)
-    planes = [plane for image in images for plane in _planes(image, where)]
+    seg = make_seg(roi, _ct_images(source, where), where, algorithm, side)
+    with replacing(path) as temporary:
+        seg.save_as(temporary, enforce_file_format=True)
+
+
+def make_seg(
+    roi: RoiMask,
+    images: Sequence[Any],
+    where: str,
+    algorithm: Algorithm = "MANUAL",
+    side: Side = "",
+    identity: SegIdentity | None = None,
+) -> Any:
+    """The SEG that `write_seg` writes, as a data set.
+
+    Args:
+        roi: Mask on the grid of the CT.
+        images: Its images; pixels are not needed.
+        where: What a refusal calls it.
+        algorithm: How the region was drawn.
+        side: Side of the kidney; empty when not known.
+        identity: Its UIDs; None draws new ones, and leaves out slices without tumor.
+
+    Raises:
+        RoiError: As `write_seg`.
+    """
+    planes = [plane for image in images for plane in image_planes(image, where)]
     frames = np.stack([_frame(roi, affine, shape, where) for affine, shape in planes])
     if frames.sum() != roi.voxels.sum():
         raise RoiError(
@@ -93,9 +133,7 @@ def write_seg(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            seg = _segmentation(images, frames, roi.case_id, algorithm, side)
-            with replacing(path) as temporary:
-                seg.save_as(temporary, enforce_file_format=True)
+            return _segmentation(images, frames, f"{roi.case_id} tumor", algorithm, side, identity)
     except DICOM_DAMAGE as error:
         raise RoiError(
             where=where,
@@ -128,7 +166,7 @@ def _ct_images(source: Path | Sequence[Path], where: str) -> list[Any]:
     return images
 
 
-def _planes(image: Any, where: str) -> list[tuple[npt.NDArray[np.float64], tuple[int, int]]]:
+def image_planes(image: Any, where: str) -> list[tuple[npt.NDArray[np.float64], tuple[int, int]]]:
     """For each frame of an image, the affine from (row, column, 1) to LPS mm and the size."""
     try:
         size = (int(image.Rows), int(image.Columns))
@@ -171,12 +209,20 @@ def _frame(
 
 
 def _segmentation(
-    images: list[Any], frames: npt.NDArray[np.uint8], case_id: str, algorithm: Algorithm, side: Side
+    images: Sequence[Any],
+    frames: npt.NDArray[np.uint8],
+    tracking_id: str,
+    algorithm: Algorithm,
+    side: Side,
+    identity: SegIdentity | None,
 ) -> Any:
     import highdicom as hd
     from pydicom.sr.codedict import codes
     from pydicom.uid import generate_uid
 
+    called = identity or SegIdentity(
+        series_uid=generate_uid(), sop_uid=generate_uid(), tracking_uid=generate_uid(), every_slice=False
+    )
     identified = hd.AlgorithmIdentificationSequence(
         name="not recorded", family=codes.DCM.ManualProcessing, version="1"
     )
@@ -189,8 +235,8 @@ def _segmentation(
         segmented_property_type=hd.sr.CodedConcept("108369006", "SCT", "Neoplasm"),
         algorithm_type=algorithm,
         algorithm_identification=identified if algorithm != "MANUAL" else None,
-        tracking_uid=generate_uid(),
-        tracking_id=f"{case_id} tumor",
+        tracking_uid=called.tracking_uid,
+        tracking_id=tracking_id,
         anatomic_regions=[hd.sr.CodedConcept("64033007", "SCT", "Kidney")],
     )
     if side:
@@ -202,9 +248,9 @@ def _segmentation(
         pixel_array=frames,
         segmentation_type="BINARY",
         segment_descriptions=[segment],
-        series_instance_uid=generate_uid(),
+        series_instance_uid=called.series_uid,
         series_number=int(images[0].get("SeriesNumber") or 0) + 1000,
-        sop_instance_uid=generate_uid(),
+        sop_instance_uid=called.sop_uid,
         instance_number=1,
         manufacturer="nephroscope",
         manufacturer_model_name="nephroscope",
@@ -212,5 +258,5 @@ def _segmentation(
         device_serial_number="none",
         content_label="TUMOR",
         series_description="Tumor",
-        omit_empty_frames=True,
+        omit_empty_frames=not called.every_slice,
     )

@@ -1,0 +1,86 @@
+"""The codes of an answer: standard ones, and ours under a declared scheme.
+
+Standard codes are checked against pydicom's copy of the DICOM and SNOMED CT tables, in tests/test_exchange_sr.py. It
+has no code of the subtypes of renal cell carcinoma, so these are ours, as is what only this program says.
+"""
+
+import re
+from typing import TYPE_CHECKING
+
+from nephroscope.base.version import __version__
+
+if TYPE_CHECKING:
+    from highdicom.sr import CodedConcept
+    from pydicom import Dataset
+
+SCHEME = "99NEPHROSCOPE"
+Code = tuple[str, str, str]  # value, scheme, meaning
+
+KIDNEY: Code = ("64033007", "SCT", "Kidney")
+NEOPLASM: Code = ("108369006", "SCT", "Neoplasm")
+ALTERED: Code = ("49755003", "SCT", "Morphologically Abnormal Structure")
+LEFT: Code = ("7771000", "SCT", "Left")
+RIGHT: Code = ("24028007", "SCT", "Right")
+UNDETERMINED: Code = ("373068000", "SCT", "Undetermined")
+CT: Code = ("25045-6", "LN", "CT unspecified body region")
+DEVICE: Code = ("121007", "DCM", "Device")
+NO_UNIT: Code = ("1", "UCUM", "no units")
+MEAN: Code = ("373098007", "SCT", "Mean")
+STANDARD = (KIDNEY, NEOPLASM, ALTERED, LEFT, RIGHT, UNDETERMINED, CT, DEVICE, NO_UNIT, MEAN)
+SIDES = {"left": LEFT, "right": RIGHT}
+
+SUBTYPE: Code = ("SUBTYPE", SCHEME, "Subtype of the tumor")
+FORCED: Code = ("FORCED", SCHEME, "Subtype if 'not sure' were not allowed")
+REASON: Code = ("REASON", SCHEME, "Reason")
+THRESHOLD: Code = ("THRESHOLD", SCHEME, "Threshold on the probability of the positive subtype")
+MARGIN: Code = ("MARGIN", SCHEME, "Margin around the threshold that is not sure")
+MODEL: Code = ("MODEL", SCHEME, "First 16 hex digits of the network's SHA-256")
+FINDING: Code = ("DOUBT", SCHEME, "Finding about CT, ROI or network")
+USE: Code = ("USE", SCHEME, "Intended use")
+RESEARCH: Code = ("RESEARCH", SCHEME, "Research use only; not a medical device")
+DOCUMENT: Code = ("DOCUMENT", SCHEME, "The whole answer as JSON")
+NAMES = {
+    "PRCC": "Papillary renal cell carcinoma",
+    "ChRCC": "Chromophobe renal cell carcinoma",
+    "ccRCC": "Clear cell renal cell carcinoma",
+}
+
+
+def subtype_code(subtype: str) -> Code:
+    """The code of a subtype as a bundle calls it."""
+    return _short(subtype), SCHEME, _meaning(NAMES.get(subtype, subtype))
+
+
+def probability_code(subtype: str) -> Code:
+    """The code of the probability of a subtype."""
+    return _short(f"P-{subtype}"), SCHEME, _meaning(f"Probability of {subtype}")
+
+
+def concept(code: Code) -> "CodedConcept":
+    """The code as highdicom wants it."""
+    from highdicom.sr import CodedConcept
+
+    value, scheme, meaning = code
+    return CodedConcept(value, scheme, meaning)
+
+
+def declared_scheme() -> "Dataset":
+    """What an object says about our scheme (PS3.3 C.12.1.1.6)."""
+    from pydicom import Dataset
+
+    scheme = Dataset()
+    scheme.CodingSchemeDesignator = SCHEME
+    scheme.CodingSchemeName = "Codes of nephroscope"
+    scheme.CodingSchemeVersion = __version__
+    scheme.CodingSchemeResponsibleOrganization = "nephroscope"
+    return scheme
+
+
+def _short(text: str) -> str:
+    """At most 16 characters, as a code value has."""
+    return re.sub(r"[\\\x00-\x1f]", "_", text)[:16] or "_"
+
+
+def _meaning(text: str) -> str:
+    """At most 64 characters, as a code meaning has."""
+    return re.sub(r"[\\\x00-\x1f]", "_", text)[:64] or "_"

@@ -1,0 +1,183 @@
+"""The DICOM images of a CT that was read -> what an object about it copies and refers to."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nephroscope.base.errors import SeriesError
+from nephroscope.imaging.dicom.files import DICOM_DAMAGE, quiet, read_header
+from nephroscope.imaging.dicom.series import is_ct_image, is_series_list, load_series_files
+from nephroscope.imaging.masks.write import image_planes
+from nephroscope.records import CTVolume
+
+MOST_FILES = 200_000
+IDENTITY = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID")
+# Of type 2: an image that lacks them, as after de-identification, has them empty.
+MAY_BE_EMPTY = (
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID"),
+    *("StudyDate", "StudyTime", "ReferringPhysicianName"),
+)
+# Beside what highdicom copies: whose number it is, and what belongs to patient and study.
+COPIED = (
+    *(
+        "IssuerOfPatientID",
+        "IssuerOfPatientIDQualifiersSequence",
+        "TypeOfPatientID",
+        "PatientIdentityRemoved",
+    ),
+    *("DeidentificationMethod", "DeidentificationMethodCodeSequence", "StudyDescription"),
+    *(
+        "IssuerOfAccessionNumberSequence",
+        "PatientAge",
+        "PatientSize",
+        "PatientWeight",
+        "TimezoneOffsetFromUTC",
+    ),
+)
+SEXES = ("M", "F", "O")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceImage:
+    """The image that holds a slice; ``frame`` counts from 1 in an enhanced CT and is None elsewhere."""
+
+    sop_class: str
+    sop_uid: str
+    frame: int | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SourceSeries:
+    """The images of a CT.
+
+    Attributes:
+        series_uid: Of the series.
+        headers: Without pixels, text as UTF-8, one per file.
+        files: Their files.
+        slices: The image of each slice of the volume, in its order.
+    """
+
+    series_uid: str
+    headers: tuple[Any, ...]
+    files: tuple[Path, ...]
+    slices: tuple[SliceImage, ...]
+
+    @property
+    def series_number(self) -> int:
+        """Of the series; 0 where there is none."""
+        try:
+            number = int(self.headers[0].get("SeriesNumber") or 0)
+        except (TypeError, ValueError):
+            return 0
+        return number if 0 <= number < 1_000_000 else 0
+
+    def copy_to(self, made: Any) -> None:
+        """Copy what the object about this series has in common with it, beside what highdicom copies."""
+        for keyword in COPIED:
+            if keyword in self.headers[0]:
+                made[keyword] = self.headers[0][keyword]
+
+
+def read_source_series(image: Path, volume: CTVolume) -> SourceSeries:
+    """The images from which a CT volume was read.
+
+    Args:
+        image: What was given to `read_ct` or `predict`: a folder, of one series or of a patient, or a list of files.
+        volume: The CT that was read from it.
+
+    Raises:
+        SeriesError: The CT is not DICOM, or its images lack what an object about them must name.
+    """
+    where = f"series {volume.series_uid}"
+    if not volume.image_uids:
+        raise SeriesError(
+            where=where,
+            expected="a CT of DICOM images: an SR, SEG or secondary capture belongs to a patient's study",
+            found="a CT without a study (NIfTI or slice image), or images without SOP Instance UID",
+            remedy="give the folder of the DICOM series",
+        )
+    with quiet():
+        found = list(_of_series(_files(image), volume))
+        try:
+            slices = _slices(found, volume)
+        except (*DICOM_DAMAGE, TypeError) as error:
+            raise _lacking(where, "its images without their places") from error
+    studies = {(str(header.get("StudyInstanceUID", "")), str(header.PatientID)) for _, header in found}
+    if len(studies) > 1:
+        raise _lacking(where, f"images of {len(studies)} studies or patients under one series")
+    missing = slices.count(None)
+    if missing:
+        raise _lacking(where, f"no image for {missing} of its {len(slices)} slices")
+    return SourceSeries(
+        series_uid=volume.series_uid,
+        headers=tuple(header for _, header in found),
+        files=tuple(path for path, _ in found),
+        slices=tuple(one for one in slices if one is not None),
+    )
+
+
+def _lacking(where: str, found: str) -> SeriesError:
+    return SeriesError(
+        where=where,
+        expected="the images from which the CT was read",
+        found=found,
+        remedy="give the folder of the original series",
+    )
+
+
+def _files(image: Path) -> Iterator[Path]:
+    if is_series_list(image):
+        yield from load_series_files(image).files
+    elif image.is_dir():
+        yield from islice((path for path in sorted(image.rglob("*")) if path.is_file()), MOST_FILES)
+
+
+def _of_series(paths: Iterable[Path], volume: CTVolume) -> Iterator[tuple[Path, Any]]:
+    """Each image of the volume once, its text decoded."""
+    import pydicom
+
+    seen: set[str] = set()
+    for path in paths:
+        brief = read_header(path, IDENTITY)
+        if brief is None or not is_ct_image(brief):
+            continue
+        uid = str(brief.get("SOPInstanceUID", ""))
+        if uid in seen or uid not in volume.image_uids:
+            continue
+        if str(brief.get("SeriesInstanceUID", "")) != volume.series_uid:
+            continue
+        try:
+            header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+            header.decode()
+        except DICOM_DAMAGE:
+            continue
+        seen.add(uid)
+        header.SpecificCharacterSet = "ISO_IR 192"
+        for keyword in MAY_BE_EMPTY:
+            if header.get(keyword) is None:
+                setattr(header, keyword, "")
+        if header.PatientSex not in SEXES:
+            header.PatientSex = ""
+        yield path, header
+
+
+def _slices(found: list[tuple[Path, Any]], volume: CTVolume) -> list[SliceImage | None]:
+    """For each slice of the volume its image, by place."""
+    to_index = np.linalg.inv(volume.geometry.affine)
+    slices: list[SliceImage | None] = [None] * volume.geometry.shape[0]
+    for _, header in found:
+        planes = image_planes(header, f"series {volume.series_uid}")
+        several = "PerFrameFunctionalGroupsSequence" in header
+        for number, (affine, _) in enumerate(planes, start=1):
+            index = round(float((to_index @ affine[:, 2])[0]))
+            if 0 <= index < len(slices) and slices[index] is None:
+                slices[index] = SliceImage(
+                    sop_class=str(header.SOPClassUID),
+                    sop_uid=str(header.SOPInstanceUID),
+                    frame=number if several else None,
+                )
+    return slices

@@ -1,0 +1,11 @@
+"""UIDs that follow from what an object says, so that the same answer is the same object when it is made again."""
+
+import uuid
+
+_NAMESPACE = uuid.UUID("7f3c1b52-94a8-5c0e-9d3a-6b1f0e2d8c47")
+
+
+def derived_uid(kind: str, *parts: str) -> str:
+    """A UID below 2.25 (PS3.5 B.2) that is the same for the same kind and parts."""
+    text = "\n".join((kind, *parts))
+    return f"2.25.{uuid.uuid5(_NAMESPACE, text).int}"

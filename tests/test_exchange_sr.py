@@ -1,0 +1,336 @@
+"""An answer as SR, SEG and secondary capture: valid, readable by others, and the same answer when it is read back."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.sr._concepts_dict import concepts
+
+from ct_files import enhanced_ct
+from nephroscope.base.documents import as_plain
+from nephroscope.base.errors import ConfigError, RoiError, SeriesError
+from nephroscope.cli import run
+from nephroscope.exchange import codes
+from nephroscope.exchange.read_sr import read_answer
+from nephroscope.exchange.source import read_source_series
+from nephroscope.facade.answer_files import AnswerFiles
+from nephroscope.facade.prediction import FilesToPredict, predict_files
+from nephroscope.imaging.read import read_ct
+from nephroscope.intake.phantom import write_phantoms
+from phantoms import box_tumor, dicom_slices, write_nifti, write_slices
+from phantoms import write_seg as write_box_seg
+from tiny_bundle import make_bundle
+
+NAMES = ("a.sr.dcm", "b.seg.dcm", "c.sc.dcm")
+
+
+def program(name):
+    """A program of the system, or one that came with a package of this Python."""
+    return shutil.which(name) or shutil.which(name, path=Path(sys.executable).parent)
+
+
+def needs(name, package):
+    return pytest.mark.skipif(program(name) is None, reason=f"no {name}: install {package}")
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("phantom") / "export"
+    write_phantoms(folder, 1, 7)
+    return folder / "SYNTHETIC-0001"
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return make_bundle(tmp_path_factory.mktemp("bundle") / "b")
+
+
+def wanted(folder):
+    sr, seg, sc = (folder / name for name in NAMES)
+    return AnswerFiles(sr=sr, seg=seg, sc=sc)
+
+
+def written(bundle, image, roi, folder, **more):
+    """The answer and its objects: SR, SEG, SC."""
+    answer = predict_files(bundle, FilesToPredict(image=image, roi=roi, objects=wanted(folder), **more))
+    return answer, [pydicom.dcmread(folder / name) for name in NAMES]
+
+
+@pytest.fixture(scope="module")
+def made(patient, bundle, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    answer, objects = written(bundle, patient / "ct", patient / "roi_reader1.dcm", folder)
+    return folder, answer, objects
+
+
+def items(dataset):
+    for item in dataset.get("ContentSequence", []):
+        yield item
+        yield from items(item)
+
+
+def named(report, code):
+    return [one for one in items(report) if one.ConceptNameCodeSequence[0].CodeValue == code[0]]
+
+
+@pytest.mark.parametrize("code", codes.STANDARD, ids=lambda code: code[2])
+def test_standard_codes_are_those_of_the_tables(code):
+    """pydicom makes its tables from PS3.16, with the SNOMED CT codes that DICOM uses."""
+    value, scheme, meaning = code
+    known = {text for table in concepts[scheme].values() for one, (text, _) in table.items() if one == value}
+    assert meaning in known
+
+
+@needs("dciodvfy", "dicom3tools with apt-get")
+@pytest.mark.parametrize("name", NAMES)
+def test_objects_are_valid(made, name):
+    done = subprocess.run([program("dciodvfy"), made[0] / name], capture_output=True, text=True, check=False)
+    assert [line for line in done.stderr.splitlines() if line.startswith("Error")] == []
+    assert done.stderr.strip()
+
+
+@needs("tid1500reader", "dcmqi with pip")
+def test_tid1500reader_reads_probability_algorithm_and_segment(made):
+    folder, answer, (_, seg, _) = made
+    out = folder / "read.json"
+    command = [program("tid1500reader"), "--inputDICOM", folder / NAMES[0], "--outputMetadata", out]
+    subprocess.run(command, capture_output=True, check=True)
+    read = json.loads(out.read_text())
+    (group,) = read["Measurements"]
+    assert group["segmentationSOPInstanceUID"] == seg.SOPInstanceUID
+    assert group["ReferencedSegment"] == 1
+    numbers = {one["quantity"]["CodeMeaning"]: one for one in group["measurementItems"]}
+    for subtype, p in answer.probabilities.items():
+        one = numbers[f"Probability of {subtype}"]
+        assert float(one["value"]) == pytest.approx(p, abs=1e-12)
+        said = one["measurementAlgorithmIdentification"]
+        assert (said["AlgorithmName"], said["AlgorithmVersion"]) == ("nephroscope tiny", answer.nephroscope)
+        assert f"model digest {answer.model_digest}" in said["AlgorithmParameters"]
+    said = {
+        one["conceptCode"]["CodeValue"]: one["conceptValue"]["CodeValue"]
+        for one in group["qualitativeEvaluations"]
+        if isinstance(one["conceptValue"], dict)
+    }
+    assert said["SUBTYPE"] == answer.call == "PRCC"
+    assert said["USE"] == "RESEARCH"
+    assert len(read["imageLibrary"]) == len(answer.slices)
+
+
+def test_report_says_what_it_is(made):
+    _, answer, (sr, seg, _) = made
+    flags = (sr.VerificationFlag, sr.CompletionFlag, sr.PreliminaryFlag)
+    assert flags == ("UNVERIFIED", "COMPLETE", "PRELIMINARY")
+    assert sr.CodingSchemeIdentificationSequence[0].CodingSchemeDesignator == codes.SCHEME
+    used = {
+        code.CodingSchemeDesignator
+        for item in items(sr)
+        for name in ("ConceptNameCodeSequence", "ConceptCodeSequence")
+        for code in item.get(name, [])
+    }
+    assert used <= {"DCM", "SCT", "LN", "UCUM", "RFC5646", codes.SCHEME}
+    sources = [one.ReferencedSOPSequence[0] for one in named(sr, ("121233",))]
+    assert len(sources) == len(answer.slices)
+    assert len(seg.PerFrameFunctionalGroupsSequence) == answer.series.n_slices  # also those without tumor
+
+
+def test_source_slices_are_those_of_the_answer(made, patient):
+    _, answer, (sr, _, _) = made
+    by_place = sorted(
+        (pydicom.dcmread(path, stop_before_pixels=True) for path in (patient / "ct").iterdir()),
+        key=lambda image: image.ImagePositionPatient[2],
+    )
+    expected = {by_place[one.slice_index].SOPInstanceUID for one in answer.slices}
+    assert {
+        one.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for one in named(sr, ("121233",))
+    } == expected
+
+
+def test_answer_comes_back_as_predict_printed_it(patient, bundle, tmp_path, capsys):
+    roi, sr = str(patient / "roi_reader1.dcm"), str(tmp_path / "a.dcm")
+    assert run(["predict", str(bundle), str(patient / "ct"), "--roi", roi, "--sr", sr, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert run(["pacs", "read", sr, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == printed
+
+
+def test_same_case_again_has_the_same_uids(made, patient, bundle, tmp_path):
+    _, again = written(bundle, patient / "ct", patient / "roi_reader1.dcm", tmp_path)
+    for one, other in zip(made[2], again, strict=True):
+        assert one.SOPInstanceUID == other.SOPInstanceUID
+        assert one.SeriesInstanceUID == other.SeriesInstanceUID
+        assert re.fullmatch(r"2\.25\.\d{1,39}", one.SOPInstanceUID)
+
+
+def test_another_roi_has_other_uids(made, patient, bundle, tmp_path):
+    shutil.copytree(patient, tmp_path / "p")
+    seg = pydicom.dcmread(patient / "roi_reader1.dcm")
+    bits = seg.pixel_array.copy()
+    first = tuple(np.argwhere(bits)[0])
+    bits[first] = 0
+    packed = np.packbits(bits.ravel(), bitorder="little").tobytes()
+    seg.PixelData = packed + b"\0" * (len(packed) % 2)
+    seg.save_as(tmp_path / "other.dcm")
+    _, again = written(bundle, patient / "ct", tmp_path / "other.dcm", tmp_path)
+    assert again[1].SOPInstanceUID != made[2][1].SOPInstanceUID
+    assert again[0].SOPInstanceUID != made[2][0].SOPInstanceUID
+
+
+def test_without_seg_the_report_refers_to_the_given_one(patient, bundle, tmp_path):
+    roi = patient / "roi_reader1.dcm"
+    predict_files(
+        bundle, FilesToPredict(image=patient / "ct", roi=roi, objects=AnswerFiles(sr=tmp_path / "a"))
+    )
+    (one,) = named(pydicom.dcmread(tmp_path / "a"), ("121191",))
+    assert one.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == pydicom.dcmread(roi).SOPInstanceUID
+
+
+@pytest.mark.parametrize(
+    ("charset", "name"),
+    [("ISO_IR 100", "Müller^Jörg"), (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎")],
+)
+def test_patient_is_that_of_the_series_and_never_printed(bundle, tmp_path, capsys, charset, name):
+    images = dicom_slices()
+    roi = write_box_seg(images, {"Tumor": box_tumor()}, tmp_path / "roi.dcm")
+    for image in images:
+        image.SpecificCharacterSet, image.PatientName = charset, name
+        image.IssuerOfPatientID, image.PatientBirthDate = "Town", "19500101"
+    ct = write_slices(images, tmp_path / "ct")
+    places = [str(tmp_path / one) for one in NAMES]
+    asked = ["predict", str(bundle), str(ct), "--roi", str(roi), "--sr", places[0], "--seg", places[1]]
+    assert run([*asked, "--sc", places[2], "--case-id", "c1"]) == 0
+    said = capsys.readouterr()
+    assert name.partition("^")[0] not in said.out + said.err
+    for place in places:
+        made = pydicom.dcmread(place)
+        assert str(made.PatientName) == name
+        assert (made.PatientID, made.IssuerOfPatientID, made.PatientBirthDate) == ("P1", "Town", "19500101")
+        assert made.StudyInstanceUID == images[0].StudyInstanceUID
+
+
+def test_not_sure_is_partial_and_undetermined(bundle, tmp_path):
+    images = dicom_slices()
+    for image in images:  # the phase of no training case is a doubt
+        image.SeriesDescription = "Abdomen nativ"
+        image.PatientBirthDate = image.PatientName = None
+    ct = write_slices(images, tmp_path / "ct")
+    roi = write_box_seg(dicom_slices_like(images), {"Tumor": box_tumor()}, tmp_path / "roi.dcm")
+    answer, (sr, _, _) = written(bundle, ct, roi, tmp_path)
+    assert answer.call is None
+    assert (sr.CompletionFlag, sr.VerificationFlag) == ("PARTIAL", "UNVERIFIED")
+    assert named(sr, codes.SUBTYPE)[0].ConceptCodeSequence[0].CodeValue == codes.UNDETERMINED[0]
+    assert named(sr, codes.REASON)[0].TextValue == answer.reason
+    said = [one.TextValue for one in named(sr, codes.FINDING)]
+    assert any("phase-not-trained" in text for text in said)
+    assert as_plain(read_answer(tmp_path / NAMES[0])) == as_plain(answer)
+
+
+def dicom_slices_like(images):
+    """The same images with what highdicom insists on."""
+    for image in images:
+        image.PatientName = image.PatientBirthDate = ""
+    return images
+
+
+def test_frames_of_an_enhanced_ct_are_named(bundle, tmp_path):
+    image = enhanced_ct()
+    ct = write_slices([image], tmp_path / "ct")
+    volume = read_ct(ct)
+    source = read_source_series(ct, volume)
+    assert [one.frame for one in source.slices] == list(range(1, len(source.slices) + 1))
+    assert {one.sop_uid for one in source.slices} == {image.SOPInstanceUID}
+
+
+def test_nifti_is_refused(bundle, patient, tmp_path):
+    volume = read_ct(patient / "ct")
+    ct = write_nifti(volume.hu, tmp_path / "ct.nii.gz", volume.geometry.affine)
+    files = FilesToPredict(image=ct, roi=patient / "roi_reader1.dcm", objects=wanted(tmp_path))
+    with pytest.raises(SeriesError, match="expected a CT of DICOM images"):
+        predict_files(bundle, files)
+    assert not [path for path in tmp_path.iterdir() if path.suffix == ".dcm"]
+
+
+def test_a_report_needs_an_roi_it_can_name(bundle, patient, tmp_path):
+    from nephroscope.imaging.masks.write import write_nifti as write_mask
+    from nephroscope.imaging.read import read_roi
+
+    mask = tmp_path / "roi.nii.gz"
+    write_mask(read_roi(patient / "roi_reader1.dcm", read_ct(patient / "ct")), mask)
+    files = FilesToPredict(image=patient / "ct", roi=mask, objects=AnswerFiles(sr=tmp_path / "a.dcm"))
+    with pytest.raises(RoiError, match="expected an ROI that a report can refer to"):
+        predict_files(bundle, files)
+    answer, (sr, seg, _) = written(bundle, patient / "ct", mask, tmp_path)
+    assert seg.SegmentSequence[0].SegmentAlgorithmType == "SEMIAUTOMATIC"  # nobody said how it was drawn
+    assert named(sr, ("121191",))[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID == seg.SOPInstanceUID
+    assert read_answer(tmp_path / NAMES[0]).call == answer.call
+
+
+def test_images_of_several_studies_are_refused(bundle, tmp_path):
+    images = dicom_slices()
+    images[-1].StudyInstanceUID = "1.2.3"
+    ct = write_slices(images, tmp_path / "ct")
+    with pytest.raises(SeriesError, match="found images of 2 studies or patients under one series"):
+        read_source_series(ct, read_ct(ct))
+
+
+@pytest.mark.parametrize("where", ["roi", "twice"])
+def test_nothing_is_written_over(bundle, patient, tmp_path, where):
+    roi = Path(shutil.copy(patient / "roi_reader1.dcm", tmp_path / "roi.dcm"))
+    before = roi.read_bytes()
+    other = roi if where == "roi" else tmp_path / "new.dcm"
+    objects = AnswerFiles(sr=tmp_path / "new.dcm", seg=other)
+    with pytest.raises(ConfigError, match="names of new files"):
+        predict_files(bundle, FilesToPredict(image=patient / "ct", roi=roi, objects=objects))
+    assert roi.read_bytes() == before
+    assert not (tmp_path / "new.dcm").exists()
+
+
+def change_probability(report):
+    number = named(report, codes.probability_code("PRCC"))[0].MeasuredValueSequence[0]
+    number.NumericValue, number.FloatingPointValue = "0.9", 0.9
+
+
+def change_call(report):
+    named(report, codes.SUBTYPE)[0].ConceptCodeSequence[0].CodeValue = "ChRCC"
+
+
+def change_model(report):
+    named(report, codes.MODEL)[0].TextValue = "0" * 16
+
+
+def drop_document(report):
+    del report.ContentSequence[-1]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (change_probability, "expected 0.678624, as in the whole answer"),
+        (change_call, "expected PRCC, as in the whole answer"),
+        (change_model, "expected that of the whole answer"),
+        (drop_document, "expected a report of nephroscope with one answer, found 0 answers"),
+    ],
+)
+def test_a_report_that_says_two_things_is_refused(made, tmp_path, change, expected):
+    report = pydicom.dcmread(made[0] / NAMES[0])
+    change(report)
+    report.save_as(tmp_path / "changed.dcm")
+    with pytest.raises(SeriesError, match=re.escape(expected)):
+        read_answer(tmp_path / "changed.dcm")
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 300, b"no DICOM" * 40])
+def test_what_is_no_report_is_refused(tmp_path, content):
+    (tmp_path / "x").write_bytes(content)
+    with pytest.raises(SeriesError):
+        read_answer(tmp_path / "x")
+
+
+def test_a_seg_is_no_report(made):
+    with pytest.raises(SeriesError, match="found 0 answers"):
+        read_answer(made[0] / NAMES[1])

@@ -7,9 +7,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
+from nephroscope.base.job import Progress, is_job, say_progress
+
 logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_WORDS_OF_A_JOB = 0.5
 SECONDS_OF_PACE = 10.0  # after the first item, before a time left is shown,
 SHARE_OF_PACE = 0.03  # or this share of the whole
 
@@ -56,6 +59,9 @@ class _Lines:
         self._words, self._total, self._left = (what, unit), total, left
         self._n, self._told = 0, time.monotonic()
         self._pace = Pace(time.monotonic)
+        self._said = 0.0
+        if is_job():
+            self._say(total)
 
     def step(self) -> None:
         """One item more is done."""
@@ -63,6 +69,9 @@ class _Lines:
         self._pace.step()
         most = self._total if self._left is None else self._n + self._left()
         now = time.monotonic()
+        if is_job() and (now - self._said > SECONDS_BETWEEN_WORDS_OF_A_JOB or self._n >= most):
+            self._said = now
+            self._say(most)
         if now - self._told < SECONDS_BETWEEN_LINES or self._n >= most:
             return
         self._told = now
@@ -71,6 +80,11 @@ class _Lines:
         left_s = self._pace.left(most)
         rest = "" if left_s is None else f", {bound}about {time_words(left_s)} left"
         logger.info("%s: %d of %s%d %ss%s", what, self._n, bound, most, unit, rest)
+
+    def _say(self, most: int) -> None:
+        what, unit = self._words
+        left_s = self._pace.left(most)
+        say_progress(Progress(what=what, done=self._n, total=most, unit=unit, seconds_left=left_s))
 
 
 class Pace:

@@ -114,11 +114,19 @@ def run(args: Sequence[str]) -> int:
     ):  # their messages quote values from patients' files
         logging.getLogger(library).setLevel(logging.CRITICAL)
         warnings.filterwarnings("ignore", module=library)
-    return _guarded(args[0], args[1:])
+    from nephroscope.base.job import living, say_end
+
+    with living():
+        code = _guarded(args[0], args[1:])
+        sys.stdout.flush()
+        say_end(code)
+    return code
 
 
 def _guarded(name: str, args: Sequence[str]) -> int:
     """Run a command; a refusal becomes a message and exit code 2, a bug of ours keeps its traceback."""
+    from nephroscope.base.job import is_job
+
     as_json, command = "--json" in args, None
     try:
         command = _parsed(name, args)
@@ -128,7 +136,8 @@ def _guarded(name: str, args: Sequence[str]) -> int:
     except KeyboardInterrupt:
         line = (name, *args) if command is None else command.goes_on((name, *args))
         on = f"to go on: {shell_line('nephroscope', *line)}" if line else "the same command starts anew"
-        print(f"interrupted: nothing is half-written; {on}", file=sys.stderr)
+        on = "" if is_job() else f"; {on}"  # the line may hold a path, the log of a job must not
+        print(f"interrupted: nothing is half-written{on}", file=sys.stderr)
         return 130
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]

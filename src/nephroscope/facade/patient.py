@@ -12,7 +12,7 @@ from pathlib import Path
 from nephroscope.base.errors import NephroscopeError, SeriesError
 from nephroscope.base.text import first_few
 from nephroscope.imaging.dicom.files import read_header
-from nephroscope.imaging.dicom.series import is_ct_image, read_dicom_series
+from nephroscope.imaging.dicom.series import is_ct_image, is_series_list, load_series_files, read_dicom_series
 from nephroscope.imaging.dicom.slice_header import text_of
 from nephroscope.imaging.files import file_kind
 from nephroscope.imaging.masks.rtstruct import series_uids as rtstruct_series
@@ -68,7 +68,8 @@ def read_patient(
     """The CT of a patient from a folder of one or of several series, a NIfTI file, or a PNG or JPEG slice.
 
     Args:
-        image: As in `read_ct`; or a folder with several series, below it too.
+        image: As in `read_ct`; or a folder with several series, below it too; or a list of files in ``series/`` of a
+            study.
         roi: Decides between several series.
         window_level_hu: As in `read_ct`.
         window_width_hu: As in `read_ct`.
@@ -78,6 +79,9 @@ def read_patient(
         SeriesError: There is no usable CT, or the ROI does not say which of several it was drawn on.
         RoiError: The ROI cannot be read.
     """
+    if is_series_list(image):
+        (listed,) = _series_in(load_series_files(image).files, only_first=True)
+        return _named(read_ct(image), listed, [listed])
     if not image.is_dir():
         return PatientCt(volume=read_ct(image, window_level_hu, window_width_hu, spacing_mm), name=UNNAMED)
     if not any(path.is_dir() for path in image.iterdir()):

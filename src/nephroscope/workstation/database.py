@@ -17,6 +17,20 @@ STEPS: tuple[tuple[str, str], ...] = (
         """,
     ),
     (
+        "server-2",
+        """
+        CREATE TABLE jobs (
+            number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, command TEXT NOT NULL,
+            title TEXT NOT NULL, words TEXT NOT NULL, state TEXT NOT NULL, made REAL NOT NULL, begun REAL, ended REAL,
+            cancelled REAL, pid INTEGER, exit_code INTEGER
+        );
+        CREATE TABLE answers (
+            case_id TEXT NOT NULL, bundle TEXT NOT NULL, document TEXT NOT NULL, made REAL NOT NULL,
+            PRIMARY KEY (case_id, bundle)
+        );
+        """,
+    ),
+    (
         "reading-1",
         """
         CREATE TABLE reading_studies (

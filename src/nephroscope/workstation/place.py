@@ -8,8 +8,10 @@ import contextlib
 import hashlib
 import hmac
 import json
+import os
 import secrets
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -36,19 +38,21 @@ class Place:
     """What a request may know.
 
     Args:
-        root: The study, the bundle, or an empty folder in which a study may be made.
-        state: Folder of the workstation's own files; by default ``workstation`` in a study or an empty folder.
+        root: The study, or an empty folder in which a study may be made.
+        bundle: The bundle that was opened; the study is then one of its own, which holds the patients that a clinic
+            opens.
 
     Attributes:
         root: As given, absolute.
-        state: As given, absolute.
+        bundle: As given; None for a study.
+        state: Folder of the workstation's own files, in the study.
         database_path: The SQLite file.
         token: What the first address must carry; new for each start.
     """
 
-    def __init__(self, root: Path, state: Path | None = None) -> None:
-        self.root = root.resolve()
-        self.state = (state or self.root / WORKSTATION).resolve()
+    def __init__(self, root: Path, bundle: Path | None = None) -> None:
+        self.root, self.bundle = root.resolve(), bundle
+        self.state = self.root / WORKSTATION
         self.database_path = self.state / "workstation.sqlite"
         self.token = secrets.token_urlsafe(32)
         self._known: dict[tuple[str, str], str] = {}
@@ -64,8 +68,13 @@ class Place:
 
     @property
     def mode(self) -> Mode:
-        """Whether the folder is a study, a bundle, or nothing yet."""
-        return mode_of(self.root)
+        """Whether a study or a bundle is open, or nothing yet."""
+        return "bundle" if self.bundle is not None else mode_of(self.root)
+
+    @property
+    def name(self) -> str:
+        """Name of the folder that was opened."""
+        return (self.bundle or self.root).name
 
     def database(self) -> AbstractContextManager[sqlite3.Connection]:
         """A connection to read with, or for one change; see `connected`."""
@@ -164,7 +173,7 @@ class Place:
 
     def cases(self) -> "tuple[Case, ...]":
         """The cases in their order; none before the first import."""
-        if self.mode != "study" or not (self.root / "cohort.csv").exists():
+        if self.mode == "empty" or not (self.root / "cohort.csv").exists():
             return ()
         return self.cohort().cases
 
@@ -205,6 +214,42 @@ def mode_of(root: Path) -> Mode:
             remedy="give the folder of a study or a bundle, or a new folder",
         )
     return "empty"
+
+
+def open_place(folder: Path, data: Path | None = None) -> Place:
+    """The place of a folder that was given on the command line.
+
+    Args:
+        folder: Study, bundle, or a new or empty folder.
+        data: For a bundle, the folder of its patients; by default in the user's own application data.
+
+    Raises:
+        StudyError: It is none of these.
+        BundleError: The bundle is damaged.
+    """
+    folder = folder.resolve()
+    if mode_of(folder) != "bundle":
+        return Place(folder)
+    from nephroscope.clinic.bundle_file import read_bundle_file
+
+    about, _ = read_bundle_file(folder)
+    root = data or _application_data() / f"{folder.name}-{_digest(str(folder))[:8]}"
+    if not (root / "study.toml").is_file():
+        from nephroscope.facade.study import Study
+
+        Study.create(root, about.subtypes, about.positive)
+    return Place(root, folder)
+
+
+def _application_data() -> Path:
+    """Where programs of this system keep what belongs to their user."""
+    if os.name == "nt":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return base / "nephroscope"
 
 
 @contextlib.contextmanager

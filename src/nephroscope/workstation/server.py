@@ -23,7 +23,8 @@ from nephroscope.base.errors import NephroscopeError
 from nephroscope.base.files import save_text
 from nephroscope.workstation import pages
 from nephroscope.workstation.answers import NotFoundError, RequestError, ok, refusal
-from nephroscope.workstation.place import Place, one_server
+from nephroscope.workstation.jobs import Jobs
+from nephroscope.workstation.place import Place, one_server, open_place
 from nephroscope.workstation.safety import Gate
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class Address:
     pid: int
 
 
-def application(place: Place, port: int) -> Starlette:
+def application(place: Place, jobs: Jobs) -> Starlette:
     """The application behind the gate; `Gate` must stand in front of it."""
     routes = [*pages.ROUTES, Route("/api/session", session, methods=["GET"])]
     for room in ROOMS:
@@ -61,7 +62,7 @@ def application(place: Place, port: int) -> Starlette:
             Exception: _own_mistake,
         },
     )
-    app.state.place = place
+    app.state.place, app.state.jobs = place, jobs
     return app
 
 
@@ -72,17 +73,17 @@ def session(request: Request) -> Response:
         {
             "csrf": place.write_token(request.scope["nephroscope.session"]),
             "mode": place.mode,
-            "name": place.root.name,
+            "name": place.name,
         }
     )
 
 
-def serve(root: Path, state: Path | None, port: int, ready: Callable[[Address], None]) -> None:
+def serve(folder: Path, data: Path | None, port: int, ready: Callable[[Address], None]) -> None:
     """Serve until interrupted.
 
     Args:
-        root: Study, bundle or empty folder.
-        state: As in `Place`.
+        folder: Study, bundle, or a new or empty folder.
+        data: As in `open_place`.
         port: At which to listen; 0 takes a free one.
         ready: Called when the server answers.
 
@@ -90,14 +91,15 @@ def serve(root: Path, state: Path | None, port: int, ready: Callable[[Address], 
         StudyError: The folder is none of these, or another workstation serves it.
         RequestError: The port is taken.
     """
-    place = Place(root, state)
+    place = open_place(folder, data)
     with one_server(place.state) as note, _listening(port) as listening:
         taken: int = listening.getsockname()[1]
         address = Address(url=f"http://{HOST}:{taken}/?token={place.token}", port=taken, pid=os.getpid())
         save_text(note, json.dumps(asdict(address)))
         note.chmod(0o600)
+        jobs = Jobs(place)
         config = uvicorn.Config(
-            Gate(application(place, taken), place, taken),
+            Gate(application(place, jobs), place, taken),
             http="h11",
             loop="asyncio",
             ws="none",
@@ -109,8 +111,10 @@ def serve(root: Path, state: Path | None, port: int, ready: Callable[[Address], 
             limit_concurrency=MOST_CONNECTIONS,
             timeout_graceful_shutdown=STOP_S,
         )
+        jobs.start()
         with contextlib.suppress(KeyboardInterrupt):
             _Server(config, lambda: ready(address)).run(sockets=[listening])
+        jobs.stop()
 
 
 class _Server(uvicorn.Server):

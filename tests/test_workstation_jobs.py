@@ -1,0 +1,139 @@
+"""Jobs of the workstation: commands in processes of their own that outlive the server."""
+
+import os
+import time
+
+import pytest
+
+from nephroscope.base.job import LOCK, lives
+from nephroscope.workstation.database import connected
+from small_study import make_study
+
+
+def wait(client, id_, *states, seconds=60):
+    """The job once it is in one of these states."""
+    ended = time.monotonic() + seconds
+    while time.monotonic() < ended:
+        job = client.get(f"/api/jobs/{id_}")[1]
+        if job["state"] in states:
+            return job
+        time.sleep(0.1)
+    raise AssertionError(job)
+
+
+FINAL = ("done", "partly", "refused", "failed", "cancelled", "interrupted")
+
+
+def begin(client, command, **options):
+    status, answer = client.post("/api/jobs", {"command": command, "options": options})
+    assert status == 201, answer
+    return answer["id"]
+
+
+def folder_id(client, path):
+    status, answer = client.post("/api/folders", {"path": str(path)})
+    assert status == 200, answer
+    return answer["folder"]["id"]
+
+
+def test_from_an_empty_folder_to_slices(tmp_path, workstation):
+    make_study(tmp_path / "first", 4)
+    volumes = tmp_path / "first" / "volumes"
+    (volumes / "c03_seg.nii.gz").unlink()
+    client = workstation(tmp_path / "new").client()
+    assert client.get("/api/session")[1]["mode"] == "empty"
+    assert client.post("/api/jobs", {"command": "check"})[0] == 422
+    status, study = client.post("/api/study", {"subtypes": ["PRCC", "ChRCC"], "positive": "ChRCC"})
+    assert (status, study["positive"], study["status"]["parts"][0]["state"]) == (200, "ChRCC", "none")
+    labels = (tmp_path / "first" / "labels.csv").read_bytes()
+    table = client.post("/api/uploads", labels, "application/octet-stream")[1]["id"]
+    id_ = begin(client, "import", kind="nifti", folder=folder_id(client, volumes), labels=table)
+    job = wait(client, id_, *FINAL)
+    assert (job["state"], job["exit_code"], job["result"]["cases"]) == ("done", 0, 4)
+    cases = client.get("/api/cases")[1]["cases"]
+    assert [len(case["rois"]) for case in cases] == [1, 1, 1, 0]
+    first, second = begin(client, "check"), begin(client, "slices")
+    job = wait(client, second, *FINAL)
+    assert job["state"] == "done"
+    assert job["result"]["not_drawn"] == ["c03"]
+    earlier = client.get(f"/api/jobs/{first}")[1]
+    assert earlier["state"] == "done"
+    assert earlier["ended"] <= job["begun"] + 0.01
+
+
+def test_a_refusal_says_its_four_parts(tmp_path, workstation):
+    make_study(tmp_path / "s", 2)
+    client = workstation(tmp_path / "s").client()
+    job = wait(client, begin(client, "report"), *FINAL)
+    assert (job["state"], job["error"]["code"]) == ("refused", "study")
+    assert job["error"]["remedy"]
+
+
+def test_odd_options_are_refused(tmp_path, workstation):
+    make_study(tmp_path / "s", 2)
+    client = workstation(tmp_path / "s").client()
+    for command, options in [
+        ("rm", {}),
+        ("train", {"model": "--help"}),
+        ("train", {"name": "../x"}),
+        ("export", {"name": "a/b"}),
+        ("export", {"name": ""}),
+        ("export", {}),
+        ("split", {"folds": "5"}),
+        ("report", {"run": "-x"}),
+    ]:
+        status, answer = client.post("/api/jobs", {"command": command, "options": options})
+        assert (status, answer["error"]["code"]) == (400, "request"), (command, options)
+    assert client.get("/api/jobs")[1]["jobs"] == []
+
+
+def slow(client):
+    """A job of many seconds."""
+    return begin(client, "compare", repeats=20)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="kills by signal")
+def test_a_job_outlives_a_killed_server_and_can_be_cancelled(tmp_path, workstation):
+    study = make_study(tmp_path / "s", 12)
+    study.cut_slices()
+    server = workstation(tmp_path / "s")
+    client = server.client()
+    id_, waiting = slow(client), begin(client, "check")
+    folder = tmp_path / "s" / "workstation" / "jobs" / id_
+    wait(client, id_, "running")
+    ended = time.monotonic() + 30
+    while not lives(folder) and time.monotonic() < ended:
+        time.sleep(0.05)
+    server.kill()
+    assert lives(folder)
+    client = workstation(tmp_path / "s").client()
+    assert client.get(f"/api/jobs/{id_}")[1]["state"] == "running"
+    assert client.get(f"/api/jobs/{waiting}")[1]["state"] == "waiting"
+    assert client.post(f"/api/jobs/{id_}/again")[0] == 400
+    assert client.post(f"/api/jobs/{id_}/cancel")[0] == 200
+    assert wait(client, id_, *FINAL)["state"] == "cancelled"
+    assert wait(client, waiting, *FINAL)["state"] == "done"
+    assert client.post(f"/api/jobs/{id_}/cancel")[0] == 400
+
+
+@pytest.mark.skipif(os.name == "nt", reason="kills by signal")
+def test_a_killed_job_is_interrupted_and_goes_on(tmp_path, workstation):
+    study = make_study(tmp_path / "s", 12)
+    study.cut_slices()
+    server = workstation(tmp_path / "s")
+    client = server.client()
+    id_ = slow(client)
+    wait(client, id_, "running")
+    folder = tmp_path / "s" / "workstation" / "jobs" / id_
+    while not (folder / LOCK).exists():
+        time.sleep(0.05)
+    with connected(tmp_path / "s" / "workstation" / "workstation.sqlite") as db:
+        (pid,) = db.execute("SELECT pid FROM jobs").fetchone()
+    server.kill()
+    os.kill(pid, 9)
+    client = workstation(tmp_path / "s").client()
+    assert wait(client, id_, *FINAL)["state"] == "interrupted"
+    new = client.post(f"/api/jobs/{id_}/again")[1]["id"]
+    assert wait(client, new, "running", *FINAL)["state"] == "running"
+    client.post(f"/api/jobs/{new}/cancel")
+    wait(client, new, "cancelled")

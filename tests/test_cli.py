@@ -297,6 +297,15 @@ def test_info_without_heavy_imports():
     assert torch_loaded == "False"
 
 
+def test_options_are_read_without_the_slow_type_checker(tmp_path):
+    code = "import sys; from nephroscope.cli import run; run(sys.argv[1:]); print('typeguard' in sys.modules)"
+    for name in ("predict", "slices", "train", "evaluate", "report"):
+        more = [tmp_path / "image", "--roi", tmp_path / "roi.dcm"] if name == "predict" else []
+        command = [sys.executable, "-c", code, name, tmp_path / "none", *more]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.stdout.splitlines()[-1:] == ["False"], (name, done.stderr)
+
+
 def test_output_into_a_pipe_that_closes():
     done = subprocess.run(
         f"{sys.executable} -m nephroscope models --recipe zuo2021 | head -1",

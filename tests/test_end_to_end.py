@@ -75,5 +75,6 @@ def test_shuffled_labels_keep_the_counts_and_say_so(demo, tmp_path):
 def test_same_seed_same_slices(demo, tmp_path):
     study = Study.create(tmp_path / "again", ["PRCC", "ChRCC"])
     study.import_phantom(PLAN.n_cases, PLAN.seed)
+    study.change("slices", size_px=PLAN.slices.size_px)
     again, first = study.cut_slices(), Study(demo.study).folder.slices
     assert np.array_equal(again.hu, np.load(first / "slices.npy"))

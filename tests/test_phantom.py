@@ -82,6 +82,14 @@ def test_every_image_has_its_own_uid_and_a_fixed_date(cohort):
     assert {header.ContentDate for header in found} == {"20000101"}
 
 
+def test_images_are_as_pydicom_would_write_them(cohort, tmp_path):
+    for path in sorted((cohort / "SYNTHETIC-0002" / "ct").iterdir()):
+        image = pydicom.dcmread(path)
+        image.file_meta.ImplementationVersionName = "nephroscope"
+        image.save_as(tmp_path / "again.dcm", enforce_file_format=True)
+        assert (tmp_path / "again.dcm").read_bytes() == path.read_bytes()
+
+
 def test_series_and_segmentation_give_back_the_phantom(cohort):
     phantom = make_phantom(seed=7, index=0, n_cases=3)
     case = cohort / "SYNTHETIC-0001"

@@ -41,6 +41,16 @@ def waiting(_number):
     return os.environ["OMP_WAIT_POLICY"]
 
 
+def threads_of_blas(_number):
+    return os.environ["OPENBLAS_NUM_THREADS"]
+
+
+def test_processes_share_the_cores(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    assert set(map_in_processes(threads_of_blas, range(4))) == {"1"}
+    assert set(map_in_processes(threads_of_blas, range(4), 1)) == {"2"}
+
+
 def test_threads_that_wait_sleep_in_every_process(monkeypatch):
     """Set by the package before any library with OpenMP is loaded; what a user has set stays."""
     code = (

@@ -32,7 +32,7 @@ def map_in_processes(
     Args:
         function: Function of one item.
         items: Items, in the order of the results.
-        processes: Number of processes, each with its share of the cores for threads of libraries; None: one per core.
+        processes: Number of processes; None: one per core. Each has its share of the cores for threads of libraries.
 
     Raises:
         Exception: Whatever the function raised.
@@ -41,7 +41,7 @@ def map_in_processes(
     cores = os.cpu_count() or 1
     n = processes or cores
     threads = str(max(1, cores // n))
-    limits = dict.fromkeys(THREAD_LIMITS, threads) if processes else {}
+    limits = dict.fromkeys(THREAD_LIMITS, threads)
     children: list[_Child] = []
     free: SimpleQueue[_Child] = SimpleQueue()
     try:

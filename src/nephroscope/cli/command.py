@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
-from typing import Annotated, Any, TextIO, TypeVar
+from typing import Annotated, Any, Optional, TextIO, TypeVar
 
 import tyro
 
@@ -17,14 +17,15 @@ from nephroscope.study.folder import open_study
 
 StudyPath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="STUDY")]
 SourcePath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
-# Options whose default is said in their help: without tyro's "(default: None)".
-PathOption = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
-TextOption = Annotated[str | None, tyro.conf.arg(metavar="TEXT", help_behavior_hint="")]
+# Options whose default is said in their help: without tyro's "(default: None)". Written with Optional, because of
+# `X | None` tyro asks typeguard, whose import takes longer than all else that is done with the options.
+PathOption = Annotated[Optional[Path], tyro.conf.arg(metavar="PATH", help_behavior_hint="")]  # noqa: UP045
+TextOption = Annotated[Optional[str], tyro.conf.arg(metavar="TEXT", help_behavior_hint="")]  # noqa: UP045
 PartName = Annotated[str, tyro.conf.arg(metavar="TEXT", help_behavior_hint="")]  # of an ROI file
-CountOption = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]
-NumberOption = Annotated[float | None, tyro.conf.arg(metavar="NUMBER", help_behavior_hint="")]
+CountOption = Annotated[Optional[int], tyro.conf.arg(metavar="INT", help_behavior_hint="")]  # noqa: UP045
+NumberOption = Annotated[Optional[float], tyro.conf.arg(metavar="NUMBER", help_behavior_hint="")]  # noqa: UP045
 NamesOption = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...", help_behavior_hint="")]
-RunName = Annotated[str | None, tyro.conf.arg(name="run", metavar="NAME", help_behavior_hint="")]
+RunName = Annotated[Optional[str], tyro.conf.arg(name="run", metavar="NAME", help_behavior_hint="")]  # noqa: UP045
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help_behavior_hint="")]
 
 CommandType = TypeVar("CommandType", bound="Command")

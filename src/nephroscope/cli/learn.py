@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
 import tyro
 
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from nephroscope.learning.run_files import FoldRecord
 
 
-ProtocolOption = Annotated[Protocol | None, tyro.conf.arg(metavar="{patient,image}", help_behavior_hint="")]
+_OneProtocol = tyro.conf.arg(metavar="{patient,image}", help_behavior_hint="")
+ProtocolOption = Annotated[Optional[Protocol], _OneProtocol]  # noqa: UP045
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -80,13 +80,15 @@ def paint_abdomen(canvas: Canvas, plan: Plan, tumor: Solid, phase: str, rng: np.
     own = {name: 40 + (getattr(typical, name) - 40) * strength for name in typical.__slots__}
     level = Enhancement(**{name: hu + rng.normal(0, 5) for name, hu in own.items()})
     body, cavity = plan.body, plan.cavity
-    canvas.paint(body, 30)
-    canvas.paint(body.grown(-2), FAT)
+    flat = Canvas((1, *canvas.hu.shape[1:]), canvas.spacing_mm)  # what all slices share is painted once
+    flat.paint(body, 30)
+    flat.paint(body.grown(-2), FAT)
     wall = Solid(
         center=cavity.center, axes=(cavity.axes[0] + rng.uniform(9, 14), cavity.axes[1] + 9, FOREVER)
     )
-    canvas.paint(wall, MUSCLE)
-    canvas.paint(cavity, FAT)
+    flat.paint(wall, MUSCLE)
+    flat.paint(cavity, FAT)
+    canvas.hu[:] = flat.hu
     inside = canvas.coverage(cavity, (slice(0, 1), slice(None), slice(None)))
     _paint_ribs(canvas, cavity, rng)
     _paint_bowel(canvas, cavity, inside, rng)

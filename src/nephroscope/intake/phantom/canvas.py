@@ -65,15 +65,19 @@ class Canvas:
 
     def level(self, solid: Solid, box: Box) -> tuple[Floats, Floats]:
         """A function that is 0 on the surface and negative inside, and how much it changes across a voxel."""
-        level = np.float32(-1)
-        slopes = [np.float32(0)] * 3
-        turn = solid.rotation.astype(np.float32)
-        for i, (along, half) in enumerate(zip(self.local(solid, box), solid.axes, strict=True)):
-            level = level + np.square(along / np.float32(half))
-            gradient = along * np.float32(2 / half**2)
-            slopes = [s + gradient * turn[i, k] for k, s in enumerate(slopes)]
-        voxel = self.spacing_mm[::-1]
-        width = sum(np.abs(s) * np.float32(v) for s, v in zip(slopes, voxel, strict=True))
+        turn = solid.rotation
+        form = (turn.T @ (turn / np.square(solid.axes)[:, None])).astype(
+            np.float32
+        )  # |form x| is half the slope
+        middle = np.asarray(solid.center, np.float32)
+        x = self.x[box[2]] - middle[0]
+        y = (self.y[box[1]] - middle[1])[:, None]
+        z = (self.z[box[0]] - middle[2])[:, None, None]
+        level, width = np.float32(-1), np.float32(0)
+        for row, along, voxel in zip(form, (x, y, z), self.spacing_mm[::-1], strict=True):
+            slope = row[0] * x + row[1] * y + row[2] * z
+            level = level + along * slope
+            width = width + np.abs(slope) * np.float32(2 * voxel)
         return np.asarray(level, np.float32), np.maximum(width, np.float32(1e-6))
 
     def coverage(self, solid: Solid, box: Box) -> Floats:
@@ -122,7 +126,9 @@ def edge(level: Floats, width: Floats) -> Floats:
 
 def blend(place: Floats, covered: Floats, hu: float | Floats) -> None:
     """Move the voxels of ``place``, a view, towards ``hu`` by the share covered."""
-    place += covered * (np.asarray(hu, np.float32) - place)
+    change = np.asarray(hu, np.float32) - place
+    change *= covered
+    place += change
 
 
 def turned(degrees: float, tilt: float = 0.0) -> npt.NDArray[np.float64]:
@@ -163,10 +169,12 @@ def scan(
     full = np.hypot(np.fft.fftfreq(n_rows, pixel_mm)[:, None], np.fft.fftfreq(n_columns, pixel_mm)[None, :])
     power = (full + 0.02 * frequency.max()) * np.exp(-2 * np.square(full / cutoff_per_mm))
     gain = np.float32(noise_hu / np.sqrt(power.mean()))
+    ramp *= gain * transfer
     scanned = np.empty(hu.shape, np.int16)
     for s, ideal in enumerate(hu):
         white = rng.standard_normal(ideal.shape, dtype=np.float32)
-        spectrum = (np.fft.rfft2(ideal) + gain * ramp * np.fft.rfft2(white)) * transfer
+        spectrum = np.fft.rfft2(ideal) * transfer
+        spectrum += np.fft.rfft2(white) * ramp
         image = np.fft.irfft2(spectrum, s=ideal.shape)
-        scanned[s] = np.clip(np.rint(image), -1024, 3071)
+        scanned[s] = np.clip(np.rint(image, out=image), -1024, 3071, out=image)
     return scanned

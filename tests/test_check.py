@@ -26,6 +26,7 @@ from nephroscope.regions.surroundings import (
     find_body,
     gap_mm,
     measure_ct_under,
+    measure_shell,
     mirrored_axes,
     side_of,
 )
@@ -400,6 +401,46 @@ def test_a_roi_flipped_head_to_foot_on_fat_is_named(write_case, organs):
     found = {f.code: f.message for f in check_cases([case])["c"].findings}
     assert "roi-on-fat" in found
     assert found["roi-mirrored"].startswith("mirrored head to foot, the tumor would lie on ")
+
+
+def in_liver(write_case, liver_hu=60, organs=False):
+    """A lesion deep in an even organ on the right, 50 mm from its edge in the plane; not the kidney of the scene."""
+    case = write_case(box(s=(3, 8), r=(30, 40), c=(25, 35)), 30, organs=organs)
+    volume, _ = scene(box(s=(3, 8), r=(30, 40), c=(25, 35)), 30)
+    hu = volume.hu.copy()
+    hu[:, 20:50, 15:45] = liver_hu + np.random.default_rng(1).normal(0, 15, hu[:, 20:50, 15:45].shape)
+    hu[3:8, 30:40, 25:35] = 30
+    write_nifti(hu, case.image, affine())
+    return case
+
+
+def test_a_lesion_deep_in_an_even_organ_is_doubted_where_no_kidney_is_known(write_case):
+    assert "roi-no-fat-around" not in codes(check_cases([write_case(box())])["c"].findings)
+    (found,) = [f for f in check_cases([in_liver(write_case)])["c"].findings if f.code == "roi-no-fat-around"]
+    assert found.severity == "warning"
+    known = codes(check_cases([in_liver(write_case, organs=True)])["c"].findings)
+    assert "roi-off-kidney" in known
+    assert "roi-no-fat-around" not in known
+    bright = check_cases([in_liver(write_case, liver_hu=190)])["c"]  # a large kidney after contrast
+    assert "roi-no-fat-around" not in codes(bright.findings)
+
+
+def test_the_shell_around_a_tumor_is_2_to_15_mm_wide():
+    """A cube of 10 mm in 1 mm voxels, fat beyond 5 mm from it in one direction; counted voxel by voxel."""
+    shape, hu = (50, 60, 60), np.full((50, 60, 60), 60, np.int16)
+    hu[:, :, 40:] = -100
+    tumor = np.zeros(shape, bool)
+    tumor[20:30, 25:35, 25:35] = True
+    for spacing in (2.0, 3.0):
+        geometry = VolumeGeometry(shape=shape, affine=np.diag([spacing, spacing, spacing, 1.0])[[2, 1, 0, 3]])
+        found = measure_shell(CTVolume(hu=hu, geometry=geometry, series_uid="1"), tumor)
+        places = np.argwhere(~tumor)
+        low, high = np.array([20, 25, 25]), np.array([29, 34, 34])
+        away = np.linalg.norm(np.maximum(0, np.maximum(low - places, places - high)) * spacing, axis=1)
+        surface = away - spacing / 2  # from the edge of the last voxel
+        shell = places[(surface > 2) & (surface < 15)]
+        assert found.fat_share == pytest.approx((hu[tuple(shell.T)] <= 0).mean(), abs=0.01)
+        assert found.bright_share == 0
 
 
 def test_phase_of_text_and_image_are_compared(write_case):

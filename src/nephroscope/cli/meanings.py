@@ -39,6 +39,7 @@ MEANINGS = {
     "roi-large": "more than 2500 ml or 250 mm",
     "roi-size-differs": "the size differs from the clinical table",
     "roi-side-differs": "drawn on the other side than stated",
+    "roi-no-fat-around": "less than 5 % fat or air within 15 mm, as in liver or spleen",
     "roi-off-kidney": "more than 5 mm from every kidney",
     "roi-is-kidney": "nearly a whole kidney",
     "organs-unreadable": "the organ file cannot be used",

@@ -31,8 +31,10 @@ from nephroscope.regions.surroundings import (
     LEAST_SOFT_BY_KIDNEY,
     CtUnderTumor,
     KidneyRelation,
+    Shell,
     compare_with_kidney,
     measure_ct_under,
+    measure_shell,
     mirrored_axes,
     side_of,
 )
@@ -48,6 +50,7 @@ FEWEST_VOXELS = 10
 SPECK = 0.01  # share of the tumor; a smaller part is a slip of the pen
 MOST_GAP_MM = 5.0  # between tumor and kidney
 KIDNEY_DICE = 0.9
+LEAST_FAT_AROUND, MOST_BRIGHT_AROUND = 0.05, 0.10  # python benchmarks/fat_around.py
 # In 25 KiTS23 tumors the axial diameter is 0.76 to 1.21 times the size in the table, and 1.6 and 4.4 times in two
 # patients with several tumors.
 SIZE_RATIO, SIZE_MM = 1.5, 5.0
@@ -170,6 +173,17 @@ def check_kidney(relation: KidneyRelation, case_id: str) -> list[Finding]:
     return found
 
 
+def check_shell(shell: Shell | None, case_id: str) -> list[Finding]:
+    """Warn when there is hardly any fat around the tumor, nor bright kidney: it may lie in the liver."""
+    if shell is None or shell.fat_share >= LEAST_FAT_AROUND or shell.bright_share >= MOST_BRIGHT_AROUND:
+        return []
+    text = (
+        f"only {shell.fat_share:.0%} of what lies within 15 mm of the tumor is fat or air; a kidney lies in fat, so "
+        "this may be a lesion of the liver, the spleen or muscle"
+    )
+    return [warning("roi-no-fat-around", text, case_id=case_id)]
+
+
 def measures_finding(measures: RoiMeasures, case: ChosenCase) -> Finding:
     """A note with the measures, and the size in the clinical table."""
     parts = []
@@ -276,6 +290,8 @@ def _check_roi(case: ChosenCase, volume: CTVolume, roi: RoiMask) -> CheckedCase:
         to_kidney = compare_with_kidney(roi, organs)
         findings += check_kidney(to_kidney, case.case_id)
         side = to_kidney.side if to_kidney.side != "unknown" else side
+    elif not MISPLACED & {finding.code for finding in findings}:
+        findings += check_shell(measure_shell(volume, roi.voxels), case.case_id)
     findings += _mirrored(volume, roi, organs, {finding.code for finding in findings})
     measures = replace(measures, side=side)
     findings += check_shape(measures, roi) + check_size(measures, roi, under.body_share)
@@ -341,6 +357,10 @@ def _check_images(case: ChosenCase, volume: CTVolume, roi: RoiMask) -> CheckedCa
     measures = replace(measures, largest_axial_diameter_mm=axial_mm, largest_diameter_mm=None, volume_ml=None)
     measures = replace(measures, n_parts=None, largest_part_share=None, center_mm=None)
     findings = [*_on_black(case, volume, roi), *check_size(measures, roi), *check_table_size(measures, case)]
+    window = window_of(case.source)
+    shows_fat = window is not None and window[0] - window[1] / 2 <= 0 and window[0] + window[1] / 2 > 150
+    if shows_fat and "spacing-unknown" not in codes:
+        findings += check_shell(measure_shell(volume, roi.voxels, within_slices=True), case.case_id)
     return CheckedCase(findings=(*findings, measures_finding(measures, case)), measures=measures)
 
 

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from nephroscope.records import CTVolume, RoiMask
 from nephroscope.records.prediction import Side
+from nephroscope.regions.enhancement import depth_mm
 from nephroscope.regions.measure import crop, find_parts, mean_index
 
 Bools = npt.NDArray[np.bool_]
@@ -73,6 +74,52 @@ def measure_ct_under(volume: CTVolume, roi: RoiMask) -> CtUnderTumor:
         body_share=under.size / n_body if n_body else 0.0,
         midline_mm=midline,
     )
+
+
+SHELL_MM = (2.0, 15.0)  # the edge itself is drawn to a pixel or two
+SHELL_GRID_MM = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shell:
+    """What lies 2 to 15 mm around a tumor.
+
+    Attributes:
+        fat_share: Share at most 0 HU: fat, air, lung.
+        bright_share: Share above 150 HU: kidney after contrast, vessels, bone.
+    """
+
+    fat_share: float
+    bright_share: float
+
+
+def measure_shell(volume: CTVolume, voxels: Bools, within_slices: bool = False) -> Shell | None:
+    """What lies around a tumor (S, R, C), on a grid of about 2 mm; None where nothing of that is in the CT.
+
+    Args:
+        volume: CT in HU.
+        voxels: The tumor.
+        within_slices: Slices are separate, as in slice images.
+    """
+    spacing = np.array(volume.geometry.spacing_mm)
+    if within_slices:
+        spacing[0] = np.inf
+    box, start = crop(voxels)
+    reach = np.ceil(SHELL_MM[1] / spacing).astype(np.int64)
+    low, high = np.maximum(start - reach, 0), np.minimum(start + box.shape + reach, voxels.shape)
+    steps = np.maximum(1, np.round(SHELL_GRID_MM / spacing).astype(np.int64))
+    near = tuple(slice(a, b, step) for a, b, step in zip(low, high, steps, strict=True))
+    tumor = voxels[near]
+    if not tumor.any():
+        return None
+    s, r, c = (float(mm) for mm in spacing * steps)
+    margin = [(int(n), int(n)) for n in -(-reach // steps) + 1]  # so that the edge of the box is no tumor
+    inner = tuple(slice(before, -after) for before, after in margin)
+    away = depth_mm(np.pad(~tumor, margin, constant_values=True), (s, r, c), SHELL_MM[1] + 1)[inner]
+    shell = volume.hu[near][(away > SHELL_MM[0]) & (away < SHELL_MM[1])]
+    if not shell.size:
+        return None
+    return Shell(fat_share=hu_share(shell, -32768, 0), bright_share=hu_share(shell, 151, 32767))
 
 
 def hu_share(hu: npt.NDArray[np.int16], low: float, high: float) -> float:

@@ -12,6 +12,7 @@ import pytest
 
 from nephroscope import Study
 from nephroscope.base.errors import ConfigError, StudyError
+from nephroscope.base.files import file_digest
 from nephroscope.cli import run
 from nephroscope.learning.engine import fits as rooms
 from nephroscope.learning.engine.divisions import present_division
@@ -59,6 +60,10 @@ def made(tmp_path_factory):
     first = other["folds"][0]
     first["train"], first["validation"] = first["train"] + first["validation"], []
     (runs / "elsewhere" / "split.json").write_text(json.dumps(other))
+    for name in ("config.json", "run.json"):  # as if it had been trained on them
+        held = content_of(runs / "elsewhere" / name)
+        held["digests"]["split"] = file_digest(runs / "elsewhere" / "split.json")
+        (runs / "elsewhere" / name).write_text(json.dumps(held))
     study.compare(QUICK, [CONFIG.model])
     return study
 
@@ -311,6 +316,8 @@ def test_networks_are_trained_again_only_where_asked(study, monkeypatch, caplog)
     def copied(folder, snapshot, config):
         made.append((folder.name, config.seed))
         shutil.copytree(study.folder.root / "runs" / CONFIG.model, folder)
+        named = content_of(folder / "run.json") | {"name": folder.name}
+        (folder / "run.json").write_text(json.dumps(named))
 
     monkeypatch.setattr(networks, "train_in", copied)
     caplog.set_level(logging.INFO)

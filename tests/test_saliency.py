@@ -203,6 +203,9 @@ def answered(tmp_path):
     folder = tmp_path / "runs" / "tiny"
     config = asdict(TrainConfig(model=MODEL))
     save_json(folder / "config.json", {"format": 1, "training": config, "digests": {}})
+    folds = [{"index": fold.index, "converged": True, "best": None, "seconds": 1.0} for fold in split.folds]
+    record = {"format": 1, "model": MODEL, "converged": True, "leaky": False, "folds": folds}
+    save_json(folder / "run.json", record | {"digests": {"cohort": "", "slices": ""}})
     predictions = []
     for fold in split.folds:
         network = with_random_weights(

@@ -268,7 +268,7 @@ def test_damaged_json_is_refused(study):
         ("split.json", None, "expected the file split.json, found none; train again"),
         ("split.json", '{"format": 1}', "split.json, protocol: expected a value, found none"),
         ("fold-0/model.onnx", None, "expected the file fold-0/model.onnx, found none; remove run.json"),
-        ("fold-0/model.onnx", "x", "fold-0/model.onnx: expected an ONNX network"),
+        ("fold-0/model.onnx", "x", "fold-0/model.onnx: expected the file as the training wrote it"),
     ],
 )
 def test_a_damaged_run_is_named_with_its_remedy(study, tmp_path, name, content, told):
@@ -331,7 +331,8 @@ def test_run_that_diverged_is_reported_in_words_not_numbers(study):
     for path in [run / "run.json", *run.glob("fold-*/fold.json")]:
         content = content_of(path)
         content |= {"converged": False, "best": None}
-        content["folds"] = [fold | {"best": None, "converged": False} for fold in content.get("folds", [])]
+        new = {"best": None, "converged": False, "files": None}
+        content["folds"] = [fold | new for fold in content.get("folds", [])]
         path.write_text(json.dumps(content))
     for path in run.glob("fold-*/metrics.jsonl"):
         line = content_of(path)

@@ -73,7 +73,7 @@ def content_of(folder: Path) -> dict:
 def write_content(folder: Path, content: dict, sign: bool = True) -> None:
     """bundle.json with its files' digests and, unless ``sign`` is off, its own made right again."""
     if sign:
-        from nephroscope.clinic.bundle import file_digest
+        from nephroscope.base.files import file_digest
 
         known = content.get("sha256")
         if isinstance(known, dict):

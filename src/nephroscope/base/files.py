@@ -18,6 +18,7 @@ from pathlib import Path
 from nephroscope.base.errors import StudyError
 
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP}  # a file system that cannot sync folders
+SEAL_BYTES = 32
 CHECKSUM = "checksum"  # in our JSON files: digest of everything else in the file
 SEEN = ".seen.json"  # in a group of files that is ready: digests of the files that it replaces, as they were read
 
@@ -55,10 +56,15 @@ class Seen:
             )
 
 
+def file_digest(path: Path) -> str:
+    """SHA-256 of the bytes of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _digest_of_file(path: Path) -> str | None:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_digest(path)
     except FileNotFoundError:
         return None
 
@@ -203,6 +209,26 @@ def save_text(path: Path, text: str, seen: Seen | None = None) -> None:
     """Write ``text`` as UTF-8, whole or not at all; refused where the file changed since it was ``seen``."""
     with replacing(path, seen) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def save_sealed(path: Path, content: bytes, made_from: str = "") -> None:
+    """Write bytes and behind them a seal: SHA-256 of the file's name, of ``made_from`` and of the bytes."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content + _seal(path, content, made_from))
+
+
+def load_sealed(path: Path, made_from: str = "") -> bytes | None:
+    """The bytes of a sealed file; None where there is none, or it is damaged, of another name or made from others."""
+    try:
+        held = path.read_bytes()
+    except OSError:
+        return None
+    content, seal = held[:-SEAL_BYTES], held[-SEAL_BYTES:]
+    return content if seal == _seal(path, content, made_from) else None
+
+
+def _seal(path: Path, content: bytes, made_from: str) -> bytes:
+    return hashlib.sha256(f"{path.name}\n{made_from}\n".encode() + content).digest()
 
 
 def copy_file(source: Path, path: Path) -> None:

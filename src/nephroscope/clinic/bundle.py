@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nephroscope.base.files import save_json
+from nephroscope.base.files import file_digest, save_json
 from nephroscope.clinic.bundle_file import (
     CARD,
     FILES,
@@ -74,11 +74,6 @@ class Bundle:
 def slices_digest(hu: npt.NDArray[np.int16]) -> str:
     """By which a bundle knows a case it was trained on: digest of its slices (N, size, size)."""
     return hashlib.sha256(np.ascontiguousarray(hu).tobytes()).hexdigest()[:16]
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def save_bundle_file(scorer: Scorer, about: Mapping[str, Any], folder: Path) -> None:

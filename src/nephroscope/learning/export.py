@@ -20,12 +20,12 @@ from nephroscope.base.errors import BundleError
 from nephroscope.base.files import save_text
 from nephroscope.base.text import plain_markdown
 from nephroscope.base.version import __version__
-from nephroscope.clinic.bundle import file_digest, save_bundle_file, slices_digest
+from nephroscope.clinic.bundle import save_bundle_file, slices_digest
 from nephroscope.clinic.bundle_file import CARD, MOST_BYTES, Needs, TrainedNetwork
 from nephroscope.clinic.cut import cut_slices
 from nephroscope.clinic.network_file import strings_of
 from nephroscope.intake.phantom.make import make_phantom
-from nephroscope.learning.run_files import CompleteRun, run_config
+from nephroscope.learning.run_files import WEIGHTS, CompleteRun, fold_file, run_config
 from nephroscope.learning.score_run import exported_folds, exported_scorer
 from nephroscope.records import (
     OUT_OF_FOLD,
@@ -112,15 +112,11 @@ def _save_network(
     spec, networks = run.snapshot.slices.spec, []
     for fold in folds:
         network = build_network(config.model, n_subtypes, spec, config.recipe, width=config.width)
-        load_weights(network, _weights(run, fold))
+        load_weights(network, fold_file(run.folder, fold.index, WEIGHTS).path)
         networks.append(network)
     logits = export_onnx(mean_of(networks, n_subtypes), n_subtypes, reference, path)
     _refuse_too_large(path, len(folds))
     return logits
-
-
-def _weights(run: CompleteRun, fold: Fold) -> Path:
-    return run.folder / f"fold-{fold.index}" / "weights.safetensors"
 
 
 _REFERENCE = {
@@ -194,7 +190,7 @@ def _about(run: CompleteRun, report: Evaluation, folds: Sequence[Fold]) -> dict[
     networks = [
         TrainedNetwork(
             fold=fold.index,
-            weights_sha256=file_digest(_weights(run, fold)),
+            weights_sha256=fold_file(run.folder, fold.index, WEIGHTS).digest,
             n_train=len(fold.train),
             n_validation=len(fold.validation),
         )

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import math
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from nephroscope.base.documents import from_plain, read_document, read_object
 from nephroscope.base.errors import BundleError, NephroscopeError, StudyError
-from nephroscope.base.files import digest_of, replacing
+from nephroscope.base.files import digest_of, file_digest, load_sealed, save_sealed
 from nephroscope.clinic.session import NetworkSession, runtime_version
 from nephroscope.records import Cohort, Split, TrainConfig
 from nephroscope.study.artifact import changed_inputs, out_of_date
@@ -20,6 +21,7 @@ from nephroscope.study.snapshot import Snapshot
 from nephroscope.study.split import load_split
 
 FORMAT = 1
+MODEL, WEIGHTS, METRICS = "model.onnx", "weights.safetensors", "metrics.jsonl"
 Layout = Literal["channels last", "contiguous"]
 Precision = Literal["float32", "bfloat16"]
 
@@ -33,13 +35,27 @@ class BestEpoch:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FoldFiles:
+    """SHA-256 of the files of a trained fold: network, weights and learning curves."""
+
+    model: str
+    weights: str
+    metrics: str
+
+    def of(self, name: str) -> str:
+        """That of a file by its name."""
+        return {MODEL: self.model, WEIGHTS: self.weights, METRICS: self.metrics}[name]
+
+
+@dataclass(frozen=True, kw_only=True)
 class FoldRecord:
-    """A trained fold; ``best`` is None where no loss was ever finite."""
+    """A trained fold; ``best`` is None where no loss was ever finite, ``files`` in runs of older versions."""
 
     index: int
     converged: bool
     best: BestEpoch | None
     seconds: float
+    files: FoldFiles | None = None
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.seconds + (self.best.validation_loss if self.best else 0)):
@@ -48,10 +64,12 @@ class FoldRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class RunDigests:
-    """Of what a run was trained on."""
+    """Of what a run was trained on; empty where an older version did not keep one."""
 
     cohort: str
     slices: str
+    config: str = ""
+    split: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +128,18 @@ def load_run(folder: Path) -> RunRecord:
     return replace(record, digest=digest_of(content))
 
 
+def load_own_run(folder: Path) -> RunRecord:
+    """The record of a training whose folder is named by what it was made from.
+
+    Raises:
+        StudyError: It is lost or damaged, or the folder holds another training.
+    """
+    record = load_run(folder)
+    if record.name not in ("", folder.name):
+        raise _of_another(folder, "run.json", "remove the folder, and run the command again")
+    return record
+
+
 def load_run_split(folder: Path, cohort: Cohort) -> Split:
     """The folds that a run was trained on.
 
@@ -123,10 +153,14 @@ def load_run_split(folder: Path, cohort: Cohort) -> Split:
     if not path.is_file():
         raise _lost(folder, "split.json", remedy)
     try:
-        return load_split(path, cohort)[0]
+        split = load_split(path, cohort)[0]
     except NephroscopeError as error:
         where = f"run {folder.name}, {error.where}"
         raise StudyError(where=where, expected=error.expected, found=error.found, remedy=remedy) from error
+    kept = started_run(folder).digests.get("split") if (folder / "config.json").is_file() else None
+    if kept and kept != file_digest(path):
+        raise _of_another(folder, "split.json", remedy)
+    return split
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -144,9 +178,25 @@ def open_run(snapshot: Snapshot, name: str | None = None) -> CompleteRun:
         StudyError: There is none, or the cohort or its slices changed since it was trained.
     """
     folder = snapshot.folder.complete_run(name)
-    if changed := changed_since_run(load_run(folder), snapshot):
+    record = load_run(folder)
+    if changed := changed_since_run(record, snapshot):
         raise out_of_date(f"run {folder.name}", changed, "it was trained", "nephroscope train")
+    check_started(folder, record)
     return CompleteRun(folder=folder, snapshot=snapshot.with_split(load_run_split(folder, snapshot.cohort)))
+
+
+def check_started(folder: Path, record: RunRecord) -> None:
+    """Refuse a run whose settings or folds are not those of its record: files of two runs were exchanged.
+
+    Raises:
+        StudyError: They are not.
+    """
+    if not record.digests.config:
+        return
+    started = started_run(folder)
+    held = started.training.digest, started.digests.get("split", "")
+    if held != (record.digests.config, record.digests.split):
+        raise _of_another(folder, "config.json", "put back the file of this run, or train again")
 
 
 def changed_since_run(run: RunRecord, snapshot: Snapshot) -> str:
@@ -232,25 +282,37 @@ def run_config(folder: Path) -> TrainConfig:
     return started_run(folder).training
 
 
-def run_network_path(folder: Path, index: int) -> Path:
-    """The file of the network of one fold of a run.
+@dataclass(frozen=True, kw_only=True)
+class CheckedFile:
+    """A file of a fold as the training wrote it, and its SHA-256."""
+
+    path: Path
+    digest: str
+
+
+def fold_file(folder: Path, index: int, name: str) -> CheckedFile:
+    """A file of one fold of a complete run, compared with the digest that run.json has of it.
 
     Raises:
-        StudyError: It is lost.
+        StudyError: It is lost, changed since the training, or the file of another fold.
     """
-    path = folder / f"fold-{index}" / "model.onnx"
+    path = folder / f"fold-{index}" / name
     if not path.is_file():
-        raise _lost(folder, f"fold-{index}/model.onnx", _again(folder, index))
-    return path
+        raise _lost(folder, f"fold-{index}/{name}", _again(folder, index))
+    digest = file_digest(path)
+    for fold in load_run(folder).folds:
+        if fold.index == index and fold.files is not None and fold.files.of(name) != digest:
+            raise _of_another(folder, f"fold-{index}/{name}", _again(folder, index))
+    return CheckedFile(path=path, digest=digest)
 
 
 def open_run_network(folder: Path, index: int) -> NetworkSession:
     """The network of one fold of a run.
 
     Raises:
-        StudyError: The file is lost or damaged.
+        StudyError: The file is lost, damaged or of another fold.
     """
-    path = run_network_path(folder, index)
+    path = fold_file(folder, index, MODEL).path
     try:
         return NetworkSession(path)
     except BundleError as error:
@@ -268,6 +330,15 @@ def _again(folder: Path, index: int) -> str:
 
 def _resume(folder: Path) -> str:
     return f"`nephroscope train STUDY --resume --name {folder.name}`"
+
+
+def _of_another(folder: Path, name: str, remedy: str) -> StudyError:
+    return StudyError(
+        where=f"run {folder.name}, {name}",
+        expected="the file as the training wrote it",
+        found="that it was changed since, or comes from another fold or run",
+        remedy=remedy,
+    )
 
 
 def _lost(folder: Path, name: str, remedy: str) -> StudyError:
@@ -291,9 +362,8 @@ class KeptNetwork:
     _session: NetworkSession | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        """Raise StudyError where the network's file is lost."""
-        path = run_network_path(self.run, self.index)
-        self.digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        """Raise StudyError where the network's file is lost, or not the one that was trained."""
+        self.digest = fold_file(self.run, self.index, MODEL).digest
 
     def probabilities(self, hu: npt.NDArray[np.int16]) -> npt.NDArray[np.float64]:
         """Probabilities (N, n_subtypes) of slices (N, size, size) in HU, looked up or computed.
@@ -302,16 +372,14 @@ class KeptNetwork:
             StudyError: The network's file is damaged.
         """
         path = self.run / KEPT / f"{self._key(hu)}.npy"
-        known = _known(path, len(hu))
+        known = load_array(path)
         if known is not None:
             return known
         if self._session is None:
             self._session = open_run_network(self.run, self.index)
         answer = self._session.probabilities(hu)
         with contextlib.suppress(OSError):  # a full or read-only disk: then it is computed again next time
-            path.parent.mkdir(exist_ok=True)
-            with replacing(path) as temporary, temporary.open("wb") as file:
-                np.save(file, answer)
+            save_array(path, answer)
         return answer
 
     def _key(self, hu: npt.NDArray[np.int16]) -> str:
@@ -319,11 +387,14 @@ class KeptNetwork:
         return hashlib.sha256(key.encode() + np.ascontiguousarray(hu).data).hexdigest()[:32]
 
 
-def _known(path: Path, n_slices: int) -> npt.NDArray[np.float64] | None:
-    """What lies at ``path``, if it is whole: probabilities of so many slices."""
-    try:
-        kept = np.load(path)
-    except (OSError, ValueError, EOFError):
-        return None
-    whole = kept.ndim == 2 and len(kept) == n_slices and np.allclose(kept.sum(axis=1), 1, rtol=0, atol=1e-9)
-    return kept if whole else None
+def save_array(path: Path, values: npt.NDArray[np.float64], made_from: str = "") -> None:
+    """Keep numbers in a sealed file, whole or not at all."""
+    file = io.BytesIO()
+    np.save(file, values)
+    save_sealed(path, file.getvalue(), made_from)
+
+
+def load_array(path: Path, made_from: str = "") -> npt.NDArray[np.float64] | None:
+    """What `save_array` kept; None where there is nothing, or it is damaged or made from something else."""
+    content = load_sealed(path, made_from)
+    return None if content is None else np.load(io.BytesIO(content), allow_pickle=False)

@@ -1,8 +1,8 @@
 """Tables of features by case: values with NaN where not known, why they are not, and a cache on disk."""
 
+import io
 import json
 import logging
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import CohortError
-from nephroscope.base.files import replacing
+from nephroscope.base.files import load_sealed, save_sealed
 
 Floats = npt.NDArray[np.float64]
 logger = logging.getLogger(__name__)
@@ -107,20 +107,21 @@ def cached_table(folder: Path, name: str, digest: str, make: Callable[[], Featur
 
 def _save(table: FeatureTable, path: Path) -> None:
     about = json.dumps({"names": table.names, "case_ids": table.case_ids, "notes": dict(table.notes)})
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, values=table.values, about=np.array(about))
+    file = io.BytesIO()
+    np.savez_compressed(file, values=table.values, about=np.array(about))
+    save_sealed(path, file.getvalue())
 
 
 def _load(path: Path) -> FeatureTable | None:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-            about = json.loads(str(content["about"]))
-            return FeatureTable(
-                case_ids=tuple(about["case_ids"]),
-                names=tuple(about["names"]),
-                values=content["values"],
-                notes=about["notes"],
-            )
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        logger.warning("%s is damaged (%s) and is made again", path.name, type(error).__name__)
+    content = load_sealed(path)
+    if content is None:
+        logger.warning("%s is damaged, or of an older version, and is made again", path.name)
         return None
+    with np.load(io.BytesIO(content), allow_pickle=False) as held:
+        about = json.loads(str(held["about"]))
+        return FeatureTable(
+            case_ids=tuple(about["case_ids"]),
+            names=tuple(about["names"]),
+            values=held["values"],
+            notes=about["notes"],
+        )

@@ -13,7 +13,7 @@ from nephroscope.learning.engine.predictions import Predictions
 from nephroscope.learning.engine.runs import train_in
 from nephroscope.learning.engine.trained_runs import ScoredRun, network_description
 from nephroscope.learning.learner import Floats, Ints, StudyData
-from nephroscope.learning.run_files import KeptNetwork
+from nephroscope.learning.run_files import KeptNetwork, load_own_run
 from nephroscope.records import Fold, Split, SplitConfig, TrainConfig
 from nephroscope.study.slices import SliceStore
 from nephroscope.study.snapshot import Snapshot
@@ -81,6 +81,7 @@ class NetworkLearner:
         folder = data.cache / "networks" / f"{self.name}-{digest}"
         if not (folder / "run.json").exists():
             train_in(folder, Snapshot.of(cohort, data.store, split), config)
+        load_own_run(folder)
         return FittedNetwork(network=KeptNetwork(folder, 0), store=data.store)
 
     def predict(self, snapshot: Snapshot, division: Division, kept: Path) -> Predictions:
@@ -95,5 +96,6 @@ class NetworkLearner:
         folder = kept / self.name / f"{division.name}-{digest[:8]}"
         if not (folder / "run.json").exists():
             train_in(folder, study, self.config)
+        load_own_run(folder)
         scored = ScoredRun(folder=folder, name=self.name, model=self.name)
         return scored.predictions(division, snapshot, folder / ANSWERS)

@@ -17,6 +17,7 @@ from nephroscope.learning.engine.predictions import HOLDOUT, Predictions, Probab
 from nephroscope.learning.run_files import (
     CompleteRun,
     changed_since_run,
+    check_started,
     load_run,
     load_run_split,
     open_run_network,
@@ -83,6 +84,7 @@ def why_not(folder: Path, snapshot: Snapshot) -> str:
     if record.leaky:
         return LEAKY
     try:
+        check_started(folder, record)
         split = load_run_split(folder, snapshot.cohort)
         if not same_folds(split, snapshot.split):
             return "trained on other folds than splits.json: train again"

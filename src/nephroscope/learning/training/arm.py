@@ -17,12 +17,12 @@ from torch import Tensor
 
 from nephroscope.base.documents import from_plain, read_document, save_document
 from nephroscope.base.errors import StudyError
+from nephroscope.base.files import file_digest
 from nephroscope.base.machine import memory_kept
 from nephroscope.learning.networks.onnx_file import REFERENCE_SLICES
-from nephroscope.learning.run_files import Compute
+from nephroscope.learning.run_files import MODEL, Compute
 from nephroscope.learning.training.checkpoint import (
     CHECKPOINT,
-    MODEL,
     export_best,
     first_state,
     fit_in_folder,
@@ -71,7 +71,10 @@ class ArmEpochs:
 
 @dataclass(frozen=True, kw_only=True)
 class ArmRecord:
-    """What arm.json says of a finished arm; memory and weights in MB."""
+    """What arm.json says of a finished arm; memory and weights in MB.
+
+    ``name``, of its folder, and ``model_sha256`` are empty in those of older versions.
+    """
 
     model: str
     training: TrainConfig
@@ -91,6 +94,8 @@ class ArmRecord:
     weights_mb: float
     epochs: tuple[ArmEpoch, ...]
     layout: str = "channels last"
+    name: str = ""
+    model_sha256: str = ""
 
     @property
     def lowest_loss(self) -> float:
@@ -224,7 +229,12 @@ def read_record(arm: Arm) -> ArmRecord:
         StudyError: It is damaged.
     """
     try:
-        return read_document(arm.folder / "arm.json", ArmRecord, FORMAT)
+        record = read_document(arm.folder / "arm.json", ArmRecord, FORMAT)
+        if record.name not in ("", arm.folder.name):
+            raise StudyError(
+                where="arm.json", expected="the record of this arm", found=f"that of {record.name}", remedy=""
+            )
+        return record
     except StudyError as error:
         raise StudyError(
             where=f"arms/{arm.folder.name}/{error.where}",
@@ -301,6 +311,8 @@ def _finish(arm: Arm, task: ArmTask, state: FitState) -> None:
         layout=task.compute.layout,
         weights_mb=round((arm.folder / MODEL).stat().st_size / 1e6, 2),
         epochs=tuple(rows),
+        name=arm.folder.name,
+        model_sha256=file_digest(arm.folder / MODEL),
     )
     save_document(arm.folder / "arm.json", record, FORMAT)
     (arm.folder / CHECKPOINT).unlink(missing_ok=True)

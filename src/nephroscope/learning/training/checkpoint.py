@@ -1,8 +1,9 @@
 """A fit on disk: the best weights, and a checkpoint after each epoch from which the fit goes on bit for bit."""
 
+import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,14 +15,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nephroscope.base.errors import StudyError
-from nephroscope.base.files import replacing
+from nephroscope.base.files import file_digest, replacing
 from nephroscope.learning.networks.networks import SubtypeNetwork, build_network
 from nephroscope.learning.networks.onnx_file import Exported, write_onnx
+from nephroscope.learning.run_files import MODEL, WEIGHTS
 from nephroscope.learning.training.fit import Epoch, FitState, FoldTask, epoch_steps, new_state, prior_shift
 from nephroscope.records import SliceSpec
 
 logger = logging.getLogger(__name__)
-WEIGHTS, CHECKPOINT, MODEL = "weights.safetensors", "checkpoint.safetensors", "model.onnx"
+CHECKPOINT = "checkpoint.safetensors"
 
 
 def first_state(task: FoldTask, spec: SliceSpec) -> FitState:
@@ -44,11 +46,13 @@ def fit_in_folder(folder: Path, task: FoldTask, state: FitState) -> Iterator[Epo
         load_checkpoint(state, folder / CHECKPOINT)
         task.load_history(folder, state)
     else:
-        save_weights(state.network, folder / WEIGHTS, prior_shift(task))  # kept where no loss is ever finite
+        state.weights = save_weights(
+            state.network, folder / WEIGHTS, prior_shift(task)
+        )  # kept where no loss is ever finite
     while not task.is_finished(state):
         yield from epoch_steps(task, state)
         if task.has_improved(state):
-            save_weights(state.network, folder / WEIGHTS, prior_shift(task))
+            state.weights = save_weights(state.network, folder / WEIGHTS, prior_shift(task))
         task.save_history(folder, state)
         save_checkpoint(state, folder / CHECKPOINT)
         yield state.history[-1]
@@ -60,6 +64,10 @@ def export_best(folder: Path, task: FoldTask, state: FitState, shown: npt.NDArra
     Evaluation uses that file, so its figures hold even where ONNX Runtime comes less close to torch than it should:
     the training is kept, and the log says so. A bundle is refused then.
     """
+    if state.weights and (not (folder / WEIGHTS).is_file() or file_digest(folder / WEIGHTS) != state.weights):
+        raise _refusal(
+            folder / WEIGHTS, "the weights of the best epoch, as they were written", "others, or none"
+        )
     load_weights(state.network, folder / WEIGHTS)
     with replacing(folder / MODEL) as temporary:
         exported = write_onnx(state.network, task.n_subtypes, shown, temporary)
@@ -73,14 +81,21 @@ def export_best(folder: Path, task: FoldTask, state: FitState, shown: npt.NDArra
     return exported
 
 
-def save_weights(network: SubtypeNetwork, path: Path, shift: Tensor | None = None) -> None:
-    """Write the weights and batch-norm statistics of a network; ``shift`` (outputs,) is added to its logits."""
+def save_weights(network: SubtypeNetwork, path: Path, shift: Tensor | None = None) -> str:
+    """Write the weights and batch-norm statistics of a network; gives SHA-256 of the file.
+
+    Args:
+        network: The network.
+        path: The file.
+        shift: (outputs,), added to its logits.
+    """
     tensors = _plain(network.state_dict())
     if shift is not None:
         (bias,) = [name for name in tensors if name.endswith("output.bias")]
         tensors[bias] = tensors[bias] + shift.cpu()
     with replacing(path) as temporary:
         save_file(tensors, temporary)
+        return file_digest(temporary)
 
 
 def load_weights(network: SubtypeNetwork, path: Path) -> None:
@@ -100,9 +115,15 @@ def save_checkpoint(state: FitState, path: Path) -> None:
     tensors = {f"network.{name}": value for name, value in state.network.state_dict().items()}
     for number, values in state.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": value for name, value in values.items()}
-    history = json.dumps([asdict(epoch) for epoch in state.history])
+    plain = _plain(tensors)
+    about = {
+        "history": json.dumps([asdict(epoch) for epoch in state.history]),
+        "step": str(state.step),
+        "made_from": state.made_from,
+        "weights": state.weights,
+    }
     with replacing(path) as temporary:
-        save_file(_plain(tensors), temporary, {"history": history, "step": str(state.step)})
+        save_file(plain, temporary, about | {"digest": _digest(plain, about)})
 
 
 def load_checkpoint(state: FitState, path: Path) -> None:
@@ -115,6 +136,11 @@ def load_checkpoint(state: FitState, path: Path) -> None:
         with safe_open(path, framework="pt") as file:
             about = file.metadata()
         tensors = load_file(path)
+        digest = about.pop("digest", "")  # none in those of older versions
+        if digest and digest != _digest(tensors, about):
+            raise ValueError("not as it was written")
+        if digest and about["made_from"] != state.made_from:
+            raise _refusal(path, "the checkpoint of this fold of this run", "that of another one")
         weights = {
             name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")
         }
@@ -129,7 +155,7 @@ def load_checkpoint(state: FitState, path: Path) -> None:
         optimizer["state"] = moments
         state.optimizer.load_state_dict(optimizer)
         state.history = [Epoch(**epoch) for epoch in json.loads(about["history"])]
-        state.step = int(about["step"])
+        state.step, state.weights = int(about["step"]), about.get("weights", "")
     except (SafetensorError, OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise _damaged(path, error) from error
 
@@ -146,10 +172,25 @@ def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
+def _digest(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> str:
+    """SHA-256 of everything in a checkpoint."""
+    found = hashlib.sha256(json.dumps(sorted(about.items())).encode())
+    for name, value in sorted(tensors.items()):
+        found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        found.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
 def _damaged(path: Path, error: Exception) -> StudyError:
+    return _refusal(
+        path, "the weights of this run's network", f"a file that does not fit ({type(error).__name__})"
+    )
+
+
+def _refusal(path: Path, expected: str, found: str) -> StudyError:
     return StudyError(
         where=f"{path.parent.parent.name}/{path.parent.name}/{path.name}",
-        expected="the weights of this run's network",
-        found=f"a file that does not fit ({type(error).__name__})",
+        expected=expected,
+        found=found,
         remedy="train the run again under another --name",
     )

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nephroscope.base.files import replacing
+from nephroscope.base.files import digest_of, replacing
 from nephroscope.learning.networks.networks import SubtypeNetwork, network_row
-from nephroscope.learning.run_files import Layout
+from nephroscope.learning.run_files import METRICS, Layout
 from nephroscope.learning.training.augment import augment, draw_augmentation
 from nephroscope.learning.training.batches import LabelledSlices, draw_epoch
 from nephroscope.records import TrainConfig
@@ -48,12 +49,19 @@ class Epoch:
 
 @dataclass(kw_only=True)
 class FitState:
-    """All that changes while fitting; a checkpoint is exactly this."""
+    """All that changes while fitting; a checkpoint is exactly this.
+
+    Attributes:
+        made_from: Digest of the task.
+        weights: SHA-256 of the file of the best weights, once it was written.
+    """
 
     network: SubtypeNetwork
     optimizer: torch.optim.Optimizer
     history: list[Epoch] = field(default_factory=list)
     step: int = 0
+    made_from: str = ""
+    weights: str = ""
 
     @property
     def best(self) -> Epoch | None:
@@ -79,6 +87,14 @@ class FoldTask:
     def rng(self, epoch: int) -> np.random.Generator:
         """The chance of one epoch, from (seed, fold, epoch) alone, so that an epoch can be replayed."""
         return np.random.default_rng([self.config.seed, self.fold, epoch])
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of what is learnt from and how; a fit may be given more epochs."""
+        how = {name: value for name, value in asdict(self.config).items() if name != "epochs"}
+        return digest_of(
+            [self.fold, self.n_subtypes, self.train.rows.tolist(), self.train.labels.tolist(), how]
+        )
 
     def batches(self, rng: np.random.Generator) -> list[npt.NDArray[np.int64]]:
         """Positions of the training slices of an epoch, batch by batch."""
@@ -113,7 +129,7 @@ class FoldTask:
 
     def save_history(self, folder: Path, state: FitState) -> None:
         """Write metrics.jsonl, a line an epoch."""
-        with replacing(folder / "metrics.jsonl") as temporary:
+        with replacing(folder / METRICS) as temporary:
             lines = [json.dumps(finite(epoch), allow_nan=False) + "\n" for epoch in state.history]
             temporary.write_text("".join(lines), encoding="utf-8")
 
@@ -133,7 +149,7 @@ def new_state(network: SubtypeNetwork, task: FoldTask) -> FitState:
     optimizer = torch.optim.AdamW(
         network.parameters(), task.config.learning_rate, weight_decay=task.config.weight_decay, fused=True
     )
-    return FitState(network=network, optimizer=optimizer)
+    return FitState(network=network, optimizer=optimizer, made_from=task.digest)
 
 
 def fit(task: FoldTask, state: FitState) -> Iterator[Epoch]:

@@ -14,12 +14,20 @@ import torch
 
 from nephroscope.base.documents import read_document, save_document
 from nephroscope.base.errors import StudyError
-from nephroscope.base.files import save_json
+from nephroscope.base.files import file_digest, save_json
 from nephroscope.base.machine import memory_kept
 from nephroscope.base.progress import counting
 from nephroscope.base.version import __version__
 from nephroscope.learning.networks.onnx_file import REFERENCE_SLICES
-from nephroscope.learning.run_files import Compute, StartedRun, started_run
+from nephroscope.learning.run_files import (
+    METRICS,
+    MODEL,
+    WEIGHTS,
+    Compute,
+    FoldFiles,
+    StartedRun,
+    started_run,
+)
 from nephroscope.learning.training.batches import fold_slices
 from nephroscope.learning.training.checkpoint import CHECKPOINT, export_best, first_state, fit_in_folder
 from nephroscope.learning.training.device import (
@@ -50,6 +58,7 @@ class FoldFile:
         onnx_apart: Largest difference of ONNX Runtime and torch, as a share of the largest logit above 1; None where
             it is no finite number.
         onnx_allowed: By the rounding of fp32.
+        files: Digests of what was written.
     """
 
     index: int
@@ -62,6 +71,7 @@ class FoldFile:
     of_epochs: int | None = None
     onnx_apart: float | None = None
     onnx_allowed: float | None = None
+    files: FoldFiles | None = None
 
 
 def run_digests(snapshot: Snapshot, config: TrainConfig) -> dict[str, str]:
@@ -113,9 +123,8 @@ def open_run_folder(folder: Path, snapshot: Snapshot, config: TrainConfig) -> Co
     }
     save_json(folder / "environment.json", environment)
     save_split(snapshot.split, folder / "split.json", digests["cohort"])
-    save_document(
-        folder / "config.json", StartedRun(training=config, digests=digests, compute=compute), FORMAT
-    )
+    kept = digests | {"split": file_digest(folder / "split.json")}
+    save_document(folder / "config.json", StartedRun(training=config, digests=kept, compute=compute), FORMAT)
     return compute
 
 
@@ -128,7 +137,7 @@ def folds_left(folder: Path, snapshot: Snapshot, config: TrainConfig) -> list[in
     left = []
     for fold in snapshot.split.folds:
         path = folder / f"fold-{fold.index}" / "fold.json"
-        done = read_document(path, FoldFile, FORMAT, _AGAIN).of_epochs if path.exists() else 0
+        done = _trained_fold(folder, fold.index).of_epochs if path.exists() else 0
         if done is not None and done < config.epochs:
             left.append(fold.index)
     return left
@@ -179,7 +188,7 @@ def give_more_epochs(folder: Path, snapshot: Snapshot, n_more: int) -> TrainConf
             found="none: it was removed, or the run was trained by an earlier version",
             remedy=f"train a new run with --epochs {config.epochs}",
         )
-    done = [read_document(place / "fold.json", FoldFile, FORMAT, _AGAIN) for place in places]
+    done = [_trained_fold(folder, fold.index) for fold in folds]
     if all(fold.epochs is not None and fold.epochs < started.training.epochs for fold in done):
         raise StudyError(
             where=f"run {folder.name}",
@@ -188,15 +197,14 @@ def give_more_epochs(folder: Path, snapshot: Snapshot, n_more: int) -> TrainConf
             remedy="train a new run with --patience 0 or a lower --learning-rate",
         )
     (folder / "run.json").unlink(missing_ok=True)  # from here on it is an interrupted run
-    digests = run_digests(snapshot, config)
+    digests = run_digests(snapshot, config) | _split_digest(folder)
     save_document(folder / "config.json", replace(started, training=config, digests=digests), FORMAT)
     return config
 
 
 def close_run(folder: Path, snapshot: Snapshot, config: TrainConfig, keep_checkpoints: bool) -> None:
     """Write run.json, which makes a run complete; with its checkpoints it can be given more epochs."""
-    folders = [folder / f"fold-{fold.index}" for fold in snapshot.split.folds]
-    folds = [read_document(path / "fold.json", FoldFile, FORMAT, _AGAIN) for path in folders]
+    folds = [_trained_fold(folder, fold.index) for fold in snapshot.split.folds]
     content = {
         "format": FORMAT,
         "name": folder.name,
@@ -205,7 +213,7 @@ def close_run(folder: Path, snapshot: Snapshot, config: TrainConfig, keep_checkp
         "positive": snapshot.cohort.positive,
         "protocol": snapshot.split.protocol,
         "leaky": snapshot.split.leaky,
-        "digests": run_digests(snapshot, config),
+        "digests": run_digests(snapshot, config) | _split_digest(folder),
         "converged": any(fold.converged for fold in folds),
         "folds": [
             {
@@ -213,14 +221,38 @@ def close_run(folder: Path, snapshot: Snapshot, config: TrainConfig, keep_checkp
                 "converged": f.converged,
                 "best": f.best and asdict(f.best),
                 "seconds": f.seconds,
+                "files": f.files and asdict(f.files),
             }
             for f in folds
         ],
         "finished": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
     save_json(folder / "run.json", content)
-    for path in folders if not keep_checkpoints else ():
-        (path / CHECKPOINT).unlink(missing_ok=True)
+    for fold in snapshot.split.folds if not keep_checkpoints else ():
+        (folder / f"fold-{fold.index}" / CHECKPOINT).unlink(missing_ok=True)
+
+
+def _trained_fold(folder: Path, index: int) -> FoldFile:
+    """What fold.json says of a trained fold.
+
+    Raises:
+        StudyError: It is damaged, or that of another fold.
+    """
+    held = read_document(folder / f"fold-{index}" / "fold.json", FoldFile, FORMAT, _AGAIN)
+    if held.index != index:
+        raise StudyError(
+            where=f"run {folder.name}, fold-{index}/fold.json",
+            expected=f"the record of fold {index}",
+            found=f"that of fold {held.index}: folders were exchanged",
+            remedy="put them back, or train again under another --name",
+        )
+    return held
+
+
+def _split_digest(folder: Path) -> dict[str, str]:
+    """Digest of the folds that a run was started with; none in runs of older versions."""
+    kept = started_run(folder).digests.get("split")
+    return {"split": kept} if kept else {}
 
 
 def _task(snapshot: Snapshot, config: TrainConfig, fold: Fold, compute: Compute | None = None) -> FoldTask:
@@ -277,5 +309,11 @@ def _train_fold(
         of_epochs=task.config.epochs,
         onnx_apart=exported.apart if math.isfinite(exported.apart) else None,
         onnx_allowed=exported.allowed if math.isfinite(exported.allowed) else None,
+        files=FoldFiles(
+            **{
+                part: file_digest(path / name)
+                for part, name in (("model", MODEL), ("weights", WEIGHTS), ("metrics", METRICS))
+            }
+        ),
     )
     save_document(path / "fold.json", trained, FORMAT)

@@ -14,7 +14,7 @@ from nephroscope.base.files import digest_of
 from nephroscope.learning.engine.divisions import fold_names
 from nephroscope.learning.engine.runs import train_in
 from nephroscope.learning.networks.table import NETWORKS
-from nephroscope.learning.run_files import CompleteRun, RunRecord, load_run
+from nephroscope.learning.run_files import CompleteRun, RunRecord, load_own_run
 from nephroscope.learning.score_run import score_run
 from nephroscope.records import OUT_OF_FOLD, Answer, TrainConfig
 from nephroscope.study.snapshot import Snapshot
@@ -188,7 +188,7 @@ def _answers(trainings: CapacityTrainings, folder: Path) -> tuple[RunRecord, tup
     """
     run = CompleteRun(folder=folder, snapshot=trainings.snapshot)
     try:
-        return load_run(folder), tuple(_test_cases(score_run(run)[0]))
+        return load_own_run(folder), tuple(_test_cases(score_run(run)[0]))
     except StudyError as error:
         own = f"run {folder.name}"
         if not error.where.startswith(own):

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import BundleError, StudyError
-from nephroscope.base.files import digest_of, replacing
+from nephroscope.base.files import digest_of, file_digest
 from nephroscope.clinic.session import NetworkSession, runtime_version
-from nephroscope.learning.training.arm import Arm
+from nephroscope.learning.run_files import MODEL, load_array, save_array
+from nephroscope.learning.training.arm import Arm, read_record
 from nephroscope.learning.training.batches import labelled_slices
 from nephroscope.learning.training.copies import (
     RECIPE,
@@ -192,22 +193,31 @@ def open_network(part: Part) -> NetworkSession:
     Raises:
         StudyError: Its file is lost or damaged.
     """
+    path, trained = part.arm.folder / MODEL, read_record(part.arm).model_sha256
+    if not path.is_file():
+        raise _no_network(part, "no such file")
+    if trained and file_digest(path) != trained:
+        raise _no_network(part, "a file that was changed since, or comes from another arm")
     try:
-        return NetworkSession(part.arm.folder / "model.onnx")
+        return NetworkSession(path)
     except BundleError as error:
-        raise StudyError(
-            where=f"arms/{part.arm.folder.name}/model.onnx",
-            expected="the trained network",
-            found="no such file" if not (part.arm.folder / "model.onnx").exists() else "a damaged file",
-            remedy=f"delete the folder {part.arm.folder.name}, and run the command again; it will be trained again",
-        ) from error
+        raise _no_network(part, "a damaged file") from error
+
+
+def _no_network(part: Part, found: str) -> StudyError:
+    return StudyError(
+        where=f"arms/{part.arm.folder.name}/{MODEL}",
+        expected="the trained network",
+        found=found,
+        remedy=f"delete the folder {part.arm.folder.name}, and run the command again; it will be trained again",
+    )
 
 
 def _kept(part: Part, what: str, images: AmplifiedSlices) -> npt.NDArray[np.float64]:
     """Probabilities (n, 2) from the part's folder, or computed and kept there under the digest of the images."""
     key = digest_of([images.rows.tolist(), images.copies.tolist()])
-    path = part.arm.folder / f"{what}-{key}.npy"
-    kept = _load(path, len(images))
+    path, network = part.arm.folder / f"{what}-{key}.npy", read_record(part.arm).model_sha256
+    kept = load_array(path, network)
     if kept is None:
         session = open_network(part)
         places = np.arange(len(images))
@@ -217,21 +227,8 @@ def _kept(part: Part, what: str, images: AmplifiedSlices) -> npt.NDArray[np.floa
                 for i in range(0, len(images), BATCH)
             ]
         )
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.save(file, kept)
+        save_array(path, kept, network)
     return kept
-
-
-def _load(path: Path, n: int) -> npt.NDArray[np.float64] | None:
-    """What was kept; None where nothing was, or the file is damaged."""
-    if not path.exists():
-        return None
-    try:
-        kept: npt.NDArray[np.float64] = np.load(path, allow_pickle=False)
-    except (OSError, EOFError, ValueError):
-        return None
-    sound = kept.shape == (n, 2) and kept.dtype == np.float64 and bool(np.isfinite(kept).all())
-    return kept if sound else None
 
 
 def _answers(

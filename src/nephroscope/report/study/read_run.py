@@ -12,7 +12,7 @@ from nephroscope.base.version import __version__
 from nephroscope.intake.export.series_table import SEEN_FILE, seen_rows
 from nephroscope.learning.engine.divisions import present_division
 from nephroscope.learning.engine.predictions import Predictions
-from nephroscope.learning.run_files import CompleteRun
+from nephroscope.learning.run_files import METRICS, CompleteRun, fold_file
 from nephroscope.questions.compare.facts import Fact
 from nephroscope.questions.compare.measures import TestSet
 from nephroscope.questions.compare.probe import probe
@@ -81,7 +81,7 @@ def run_content(run: CompleteRun, evaluation: Evaluation) -> RunContent:
     curves, converged = {}, {}
     for fold in run.snapshot.split.folds:
         path = run.folder / f"fold-{fold.index}"
-        lines = (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        lines = fold_file(run.folder, fold.index, METRICS).path.read_text(encoding="utf-8").splitlines()
         curves[fold.index] = [_epoch(line) for line in lines]
         converged[fold.index] = read_document(path / "fold.json", _Fold, 1).converged
     training = read_document(run.folder / "config.json", _Config, 1).training

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from nephroscope.base.documents import as_plain, read_document, save_document
 from nephroscope.base.errors import NephroscopeError
+from nephroscope.base.files import file_digest
 from nephroscope.base.text import first_few
 from nephroscope.questions.readers.answers import Reader, ReaderAnswer
 from nephroscope.records import Answer, ChosenCase
@@ -126,7 +127,7 @@ def _of_run(snapshot: Snapshot, name: str, cases: Sequence[ChosenCase]) -> tuple
 
 def _of_bundle(snapshot: Snapshot, name: str, cases: Sequence[ChosenCase]) -> tuple[str, dict[str, Answer]]:
     """Digest of bundle.json, and the answers with the same doubts as in the clinic."""
-    from nephroscope.clinic.bundle import file_digest, open_bundle
+    from nephroscope.clinic.bundle import open_bundle
 
     folder = Path(name) if Path(name).is_absolute() else snapshot.folder.root / name
     bundle = open_bundle(folder)

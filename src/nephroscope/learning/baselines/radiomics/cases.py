@@ -34,13 +34,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class KeptFeatures:
-    """Features of a case as they are kept, and what they were computed with; ``why_none`` where there are none."""
+    """Features of a case as they are kept, and what they were computed with; ``why_none`` where there are none.
+
+    ``key`` is the digest of its inputs; empty in files of older versions.
+    """
 
     mirp: str
     settings: str
     n_roi_voxels: int
     why_none: str
     features: Features
+    key: str = ""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -88,10 +92,13 @@ def _held(path: Path) -> KeptFeatures | None:
     if not path.exists():
         return None
     try:
-        return _read(path)
+        held = _read(path)
     except StudyError:
+        held = None
+    if held is None or held.key not in ("", path.stem):
         logger.warning("%s is damaged and is made again", path.name)
         return None
+    return held
 
 
 def _extract(
@@ -141,6 +148,7 @@ def extract_and_save(task: _Task) -> None:
         n_roi_voxels=int(task.roi.voxels.sum()),
         why_none=why_none,
         features=features,
+        key=task.path.stem,
     )
     save_document(task.path, kept, FORMAT)
 

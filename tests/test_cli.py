@@ -134,7 +134,7 @@ def test_every_command_has_an_example(capsys):
             "import": ["images", "dicom", "nifti", "phantom"],
             "replicate": ["zuo2021"],
             "statistics": ["auc"],
-            "pacs": ["read"],
+            "pacs": ["find", "get", "read"],
         }
         kinds = grouped.get(name, [None])
         for kind in kinds:

@@ -74,3 +74,9 @@ class BundleError(NephroscopeError):
     """A bundle is damaged, has a newer format, or was made for other input."""
 
     code = "bundle"
+
+
+class PacsError(NephroscopeError):
+    """A PACS cannot be reached, does not take or give something, or an address of one is not usable."""
+
+    code = "pacs"

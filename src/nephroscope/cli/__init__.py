@@ -66,7 +66,8 @@ COMMANDS = {
         "predict the subtype of one tumor: probabilities, and a call or 'not sure'",
     ),
     "workstation": ("workstation", "Workstation", "open a study or a bundle in the browser of this computer"),
-    "pacs": ("pacs", "PACS", "read an answer back from a structured report"),
+    "send": ("pacs", "Send", "send DICOM objects to a named PACS, until it says that it has them"),
+    "pacs": ("pacs", "PACS", "find and get series of a PACS; read an answer back from its report"),
     "phase": ("phase", "Phase", "name the contrast phase of each series in a table, with the evidence"),
     "info": ("clinic", "Info", "print versions and what is installed"),
 }

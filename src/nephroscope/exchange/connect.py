@@ -1,0 +1,20 @@
+"""The PACS at an address, in the protocol that it speaks."""
+
+from nephroscope.exchange.address import DicomNode, Line
+from nephroscope.exchange.peer import Peer
+
+
+def connect(line: Line, move_port: int | None = None) -> Peer:
+    """The PACS; nothing is sent yet.
+
+    Args:
+        line: How to reach it.
+        move_port: Of ours, for C-MOVE; None for C-GET or WADO.
+    """
+    if isinstance(line.address, DicomNode):
+        from nephroscope.exchange.dimse import DicomPeer
+
+        return DicomPeer(line, move_port)
+    from nephroscope.exchange.dicomweb import WebPeer
+
+    return WebPeer(line)

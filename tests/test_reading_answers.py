@@ -122,7 +122,7 @@ def test_an_answer_is_final(db, tmp_path):
         with pytest.raises(sqlite3.IntegrityError, match="final"):
             db.execute(change)
     with pytest.raises(FinalError):
-        note_spent(db, work, 0, sitting, Spent(active_ms=99), NOW)
+        note_spent(db, R1, 0, sitting, Spent(active_ms=99), NOW)
     assert answers_of(db, R1)[0].spent.active_ms == 5
 
 
@@ -136,7 +136,7 @@ def test_only_the_case_that_comes_next_can_be_opened_or_answered(db, tmp_path):
         with pytest.raises(OtherCaseError):
             answer_step(db, work, given, NOW)
     with pytest.raises(OtherWindowError):
-        note_spent(db, work, 0, 1, Spent(active_ms=1), NOW)
+        note_spent(db, R1, 0, 1, Spent(active_ms=1), NOW)
 
 
 @pytest.mark.parametrize(("call", "allowed"), [("PRCC", (3, 4, 5)), ("ChRCC", (1, 2, 3)), (None, (2, 3, 4))])
@@ -161,13 +161,13 @@ def test_time_of_all_sittings_adds_up_and_only_the_last_window_counts(db, tmp_pa
     work = work_of(db, tmp_path, R1)
     one, before = open_step(db, work, 0, NOW)
     assert before == Spent()
-    note_spent(db, work, 0, one, Spent(active_ms=1500, idle_ms=100), NOW + 2)
-    note_spent(db, work, 0, one, Spent(active_ms=900), NOW + 2)
+    note_spent(db, R1, 0, one, Spent(active_ms=1500, idle_ms=100), NOW + 2)
+    note_spent(db, R1, 0, one, Spent(active_ms=900), NOW + 2)
     assert time_of(db, R1, 0)[0] == Spent(active_ms=1500, idle_ms=100), "what arrives late changes nothing"
     two, before = open_step(db, work, 0, NOW + 100)
     assert before == Spent(active_ms=1500, idle_ms=100)
     with pytest.raises(OtherWindowError):
-        note_spent(db, work, 0, one, Spent(active_ms=3000), NOW + 101)
+        note_spent(db, R1, 0, one, Spent(active_ms=3000), NOW + 101)
     spent = Spent(active_ms=250, hidden_ms=50, paused_ms=25)
     given = GivenAnswer(number=0, sitting=two, request="a", call="PRCC", confidence=4, spent=spent)
     kept = answer_step(db, work, given, NOW + 101)
@@ -182,7 +182,7 @@ def test_impossible_time_is_refused(db, tmp_path, spent):
     work = work_of(db, tmp_path, R1)
     sitting, _ = open_step(db, work, 0, NOW)
     with pytest.raises(ReadingError):
-        note_spent(db, work, 0, sitting, Spent(**spent), NOW)
+        note_spent(db, R1, 0, sitting, Spent(**spent), NOW)
     assert time_of(db, R1, 0)[0] == Spent()
 
 
@@ -190,7 +190,7 @@ def test_more_time_than_passed_is_doubtful(db, tmp_path):
     made = lock(db, tmp_path)
     work = work_of(db, tmp_path, R1)
     sitting, _ = open_step(db, work, 0, NOW)
-    note_spent(db, work, 0, sitting, Spent(active_ms=60_000), NOW + 10)
+    note_spent(db, R1, 0, sitting, Spent(active_ms=60_000), NOW + 10)
     given = GivenAnswer(
         number=0, sitting=sitting, request="a", call="PRCC", confidence=4, spent=Spent(active_ms=61_000)
     )
@@ -291,7 +291,7 @@ with connected(state / "workstation.sqlite") as db:
     while (step := (work := work_of(db, state, who)).step) is not None:
         sitting, _ = open_step(db, work, step.number, NOW)
         for beat in range(3):
-            note_spent(db, work, step.number, sitting, Spent(active_ms=100.0 * beat), NOW + beat)
+            note_spent(db, who, step.number, sitting, Spent(active_ms=100.0 * beat), NOW + beat)
             print(json.dumps([step.number, "time", 100.0 * beat]), flush=True)
         call = ("PRCC", "ChRCC")[step.number % 2]
         answer_step(db, work, GivenAnswer(number=step.number, sitting=sitting, request=f"r{step.number}", call=call,

@@ -33,7 +33,11 @@ class ForbiddenError(NephroscopeError):
     code = "forbidden"
 
 
-STATUS: dict[str, int] = {"request": 400, "not-found": 404, "forbidden": 403}  # every other refusal: 422
+STATUS: dict[str, int] = {
+    "request": 400,
+    "not-found": 404,
+    "forbidden": 403,
+}  # every other refusal: its own, or 422
 
 
 def ok(document: object, status: int = 200) -> Response:
@@ -45,8 +49,13 @@ def refusal(error: NephroscopeError, status: int | None = None) -> Response:
     """A refusal as ``{"error": {"code", "where", "expected", "found", "remedy", "message"}}``."""
     return ok(
         {"error": error.as_dict() | {"message": str(error)}},
-        STATUS.get(error.code, 422) if status is None else status,
+        _status(error) if status is None else status,
     )
+
+
+def _status(error: NephroscopeError) -> int:
+    own: int = getattr(type(error), "status", 422)
+    return STATUS.get(error.code, own)
 
 
 def raw_body(request: Request) -> bytes:

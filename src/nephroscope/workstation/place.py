@@ -57,6 +57,7 @@ class Place:
         self.token = secrets.token_urlsafe(32)
         self._known: dict[tuple[str, str], str] = {}
         self._sessions: dict[str, int] = {}
+        self._readers: dict[str, tuple[str, str] | None] = {}
         self._cohort: tuple[object, Cohort] | None = None
         self._lock = threading.Lock()
         prepare(self.database_path)
@@ -150,6 +151,32 @@ class Place:
                 return False
             self._sessions[digest] = row["port"]
         return self._sessions[digest] == port
+
+    def reader_of(self, session: str) -> tuple[str, str] | None:
+        """Reader study and reader of a session that opens nothing else; None for any other session."""
+        digest = _digest(session)
+        if digest not in self._readers:
+            with self.database() as db:
+                wanted = "SELECT study, reader FROM reading_sessions WHERE session = ?"
+                row = db.execute(wanted, (digest,)).fetchone()
+            self._readers[digest] = (row["study"], row["reader"]) if row else None
+        return self._readers[digest]
+
+    def make_reader(self, session: str, study: str, reader: str) -> None:
+        """From now on a session is a reader's, and opens nothing but this reader study."""
+        digest = _digest(session)
+        with self.database() as db:
+            db.execute("INSERT INTO reading_sessions VALUES (?, ?, ?)", (digest, study, reader))
+        self._readers.pop(digest, None)
+
+    def close_session(self, session: str) -> None:
+        """Let a browser in no longer."""
+        digest = _digest(session)
+        with self.changing() as db:
+            db.execute("DELETE FROM sessions WHERE digest = ?", (digest,))
+            db.execute("DELETE FROM reading_sessions WHERE session = ?", (digest,))
+        self._sessions.pop(digest, None)
+        self._readers.pop(digest, None)
 
     def write_token(self, session: str) -> str:
         """What the header X-Nephroscope-Token of every write must say for this session."""

@@ -71,6 +71,7 @@ class Gate:
                 await session(scope, receive, _with_headers(send))
                 return
             scope["nephroscope.session"] = session
+            self._check_reader(scope, session)
             self._check_write(scope, headers, session)
             scope[BODY] = await _whole_body(scope, headers, receive)
         except RefusedError as error:
@@ -115,6 +116,17 @@ class Gate:
         if not secret or not self._place.knows_session(secret, self._port):
             raise RefusedError(403, _forbidden("a browser that was let in", "one without a valid cookie"))
         return secret
+
+    def _check_reader(self, scope: Scope, session: str) -> None:
+        """A reader of a reader study opens nothing else, so that nothing else can reach that browser."""
+        reader = self._place.reader_of(session)
+        if reader is None:
+            return
+        path, study = scope["path"], reader[0]
+        own = path in (f"/read/{study}", f"/api/read/{study}", "/api/session")
+        if not own and not path.startswith((f"/api/read/{study}/", "/static/")):
+            found = "another one, while a reader is signed in at this browser"
+            raise RefusedError(403, _forbidden("an address of the reader study", found))
 
     def _check_write(self, scope: Scope, headers: "_Headers", session: str) -> None:
         if scope["method"] != "POST":

@@ -12,7 +12,8 @@ from nephroscope.base.files import digest_of, make_folder, publish_folder
 from nephroscope.base.text import first_few
 from nephroscope.records import ChosenCase, RoiRef
 from nephroscope.study.snapshot import Snapshot, take_snapshot
-from nephroscope.workstation.reading.aid import Aid, answers_of_model, save_aid, save_pictures
+from nephroscope.workstation.reading.aid import Aid, save_aid
+from nephroscope.workstation.reading.model import answers_of_model, save_pictures
 from nephroscope.workstation.reading.order import draw_steps, new_secret
 from nephroscope.workstation.reading.protocol import (
     FOLDER,
@@ -56,7 +57,7 @@ def check_against_study(root: Path, plan: Plan) -> Checked:
     """
     check_plan(plan)
     snapshot = take_snapshot(root)
-    by_id = {case.case_id: case for case in snapshot.cases_to_read}
+    by_id = {case.case_id: case for case in snapshot.cohort.chosen}
     names = (*plan.cases, *plan.training)
     _refuse(set(names) - by_id.keys(), "a case of cohort.csv", "correct the list of cases")
     every = tuple(by_id[name] for name in names)

@@ -6,7 +6,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Literal
 
-from nephroscope.questions.readers.answers import CallTable, CaseLabels, Reader
+from nephroscope.questions.readers.answers import CallTable, CaseLabels, Reader, ReaderAnswer
 from nephroscope.questions.readers.call_table import read_calls
 from nephroscope.questions.readers.comparisons import Pair
 from nephroscope.questions.readers.figures import figures_of
@@ -130,7 +130,7 @@ def compute_result(
         path = Path(folder) / "calls.csv"
         save_calls(path, rows, protocol.scale)
         table = read_calls(path, labels, meaning_of)
-    models = [aid.as_reader(protocol.positive)] if aid else []
+    models = [_as_reader(aid, protocol.positive)] if aid else []
     labels = CaseLabels(
         subtypes=labels.subtypes,
         positive=labels.positive,
@@ -153,6 +153,19 @@ def compute_result(
         times=tuple(_times(protocol, rows)),
         findings=tuple(_doubts(rows)),
     )
+
+
+def _as_reader(aid: Aid, positive: str) -> Reader:
+    """The model among the readers of the result."""
+    found = {
+        one.case_id: ReaderAnswer(
+            call=one.forced_call, confidence=one.probabilities[positive], group=one.group, fold=one.fold
+        )
+        for one in aid.answers
+    }
+    source = f"{aid.model.kind}, as locked with the protocol"
+    run, name = aid.model.kind == "run", Path(aid.model.name).name
+    return Reader(name=name, aided=False, answers=found, model=True, source=source, of_study=run)
 
 
 def _outcome(reader: Reader, case: str, labels: CaseLabels) -> Outcome:

@@ -236,8 +236,8 @@ def second_arm_begins(work: Work, step: Step) -> float | None:
     return last + work.protocol.washout_days * DAY_S
 
 
-def open_step(db: sqlite3.Connection, work: Work, number: int, now: float) -> tuple[int, Spent]:
-    """The reader sees the case from now on: the number of the sitting, and the time on the case before it.
+def ready_step(work: Work, number: int, now: float) -> Step:
+    """The step that the reader has now, which must be this one, in an arm that has begun.
 
     Raises:
         OtherCaseError: The reader has another case now.
@@ -247,35 +247,41 @@ def open_step(db: sqlite3.Connection, work: Work, number: int, now: float) -> tu
     """
     step = work.need(number)
     begins = second_arm_begins(work, step)
-    if begins is not None:
-        if now < work.study.latest - CLOCK_SLACK_S:
-            raise ClockError(
-                where="clock of this computer",
-                expected=f"a time after {iso(work.study.latest)}",
-                found=iso(now),
-                remedy="set the clock right; the washout is counted from the last answer",
-            )
-        if now < begins:
-            raise WashoutError(
-                where=f"second arm of reader {work.who.reader}",
-                expected=f"{work.protocol.washout_days} days after the last answer of the first arm",
-                found=f"{max((begins - now) / DAY_S, 0):.1f} days before that",
-                remedy=f"come back on or after {iso(begins)}",
-            )
+    if begins is None:
+        return step
+    if now < work.study.latest - CLOCK_SLACK_S:
+        raise ClockError(
+            where="clock of this computer",
+            expected=f"a time after {iso(work.study.latest)}",
+            found=iso(now),
+            remedy="set the clock right; the washout is counted from the last answer",
+        )
+    if now < begins:
+        raise WashoutError(
+            where=f"second arm of reader {work.who.reader}",
+            expected=f"{work.protocol.washout_days} days after the last answer of the first arm",
+            found=f"{(begins - now) / DAY_S:.1f} days before that",
+            remedy=f"come back on or after {iso(begins)}",
+        )
+    return step
+
+
+def open_step(db: sqlite3.Connection, work: Work, number: int, now: float) -> tuple[int, Spent]:
+    """The reader sees the case from now on: the number of the sitting, and the time on the case before it."""
+    ready_step(work, number, now)
     return open_sitting(db, work.who, number, now)
 
 
-def note_spent(
-    db: sqlite3.Connection, work: Work, number: int, sitting: int, spent: Spent, now: float
-) -> None:
+def note_spent(db: sqlite3.Connection, who: Who, number: int, sitting: int, spent: Spent, now: float) -> None:
     """Keep the time that the reader spent in this sitting so far.
 
     Raises:
-        ReadingError: The time is impossible, or the case is not the one the reader has now.
+        ReadingError: The time is impossible.
+        OtherWindowError: The case was not opened, or opened again since.
+        FinalError: The case is answered.
     """
     check_time(spent)
-    work.need(number)
-    keep_time(db, work.who, number, sitting, spent, now)
+    keep_time(db, who, number, sitting, spent, now)
 
 
 def check_time(spent: Spent) -> None:

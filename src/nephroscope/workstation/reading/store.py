@@ -241,7 +241,8 @@ def keep_time(db: sqlite3.Connection, who: Who, number: int, sitting: int, spent
     """
     synced: Literal["FULL", "NORMAL"] = "FULL" if _sync_is_due(who) else "NORMAL"
     with all_or_none(db, synced):
-        if number in answers_of(db, who):
+        kept = "SELECT 1 FROM reading_answers WHERE study = ? AND reader = ? AND number = ?"
+        if db.execute(kept, (*who.key, number)).fetchone():
             raise answered(number)
         _keep_time(db, who, number, sitting, spent, now)
 
@@ -333,19 +334,3 @@ def close_study(db: sqlite3.Connection, study: str, why: str, now: float) -> Non
             "AND closed_at IS NULL",
             (now, why, study),
         )
-
-
-def bind_session(db: sqlite3.Connection, session: str, who: Who) -> None:
-    """From now on the browser with this session is this reader's, and may open nothing else."""
-    with all_or_none(db):
-        db.execute(
-            "INSERT INTO reading_sessions (session, study, reader) VALUES (?, ?, ?) "
-            "ON CONFLICT (session) DO NOTHING",
-            (session, *who.key),
-        )
-
-
-def session_of(db: sqlite3.Connection, session: str) -> Who | None:
-    """The reader of a browser's session."""
-    row = db.execute("SELECT study, reader FROM reading_sessions WHERE session = ?", (session,)).fetchone()
-    return Who(row["study"], row["reader"]) if row else None

@@ -3,18 +3,22 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from nephroscope.base.files import save_json
-from nephroscope.records import Estimate
+from nephroscope.records import Estimate, warning
 from nephroscope.report.study.appraisal import appraise
 from nephroscope.report.study.content import Saliency, SaliencyMap
 from nephroscope.report.study.page import remove_leftovers, write_report
 from nephroscope.report.study.saliency import check_sentences, saliency_limitations
 from nephroscope.report.study.sections.limitations import limitations
 from nephroscope.report.study.sections.probabilities import coverage_table
+from nephroscope.statistics.metrics import auc
+from nephroscope.study.roi_warnings import roi_warnings
 from small_study import content_of
 from test_report import make_content
+from test_study import make_study
 
 CHOSEN = "This run was, or may have been, chosen from "
 
@@ -137,3 +141,40 @@ def test_a_report_json_that_is_not_ours_deletes_nothing(tmp_path, content):
     (tmp_path / "report.json").write_text(content, encoding="utf-8")
     assert remove_leftovers(tmp_path, {"figures": (), "tables": ()}) == []
     assert (tmp_path / "figures" / "roc.svg").is_file()
+
+
+def test_regions_that_check_doubts_are_counted_and_the_auc_without_them_is_given():
+    content = make_content()
+    predictions = content.main.report.predictions
+    doubted = [predictions[0].case_id, predictions[1].case_id]
+    findings = (
+        warning("roi-gap", "slices are missing", case_id=doubted[0]),
+        warning("roi-parts", "two parts", case_id=doubted[0]),
+        warning("roi-gap", "slices are missing", case_id=doubted[1]),
+    )
+    content = replace(content, roi_warnings=findings)
+    found = appraise(content)
+    (group,) = found.groups.values()
+    rest = [p for p in predictions if p.case_id not in doubted]
+    p = np.array([one.probabilities["PRCC"] for one in rest])
+    assert group.undoubted.value == auc(p, np.array([one.truth == "PRCC" for one in rest]))
+    assert group.undoubted.n == len(rest)
+    (text,) = [t for t in limitations(content, found) if t.startswith("`check` doubts")]
+    assert f"2 of {len(predictions)} cases" in text
+    assert "roi-gap 2, roi-parts 1" in text
+    nothing = replace(content, roi_warnings=())
+    assert [g.undoubted for g in appraise(nothing).groups.values()] == [None]
+    assert not any("check` " in t for t in limitations(nothing))
+
+
+def test_what_check_doubted_is_kept_until_an_roi_changes(tmp_path):
+    study = make_study(tmp_path / "study")
+    study.check()
+    kept = roi_warnings(study.snapshot).load()
+    assert kept is not None
+    assert {f.code[:4] for f in kept.findings} <= {"roi-"}
+    study.change("slices", size_px=64)
+    assert roi_warnings(study.snapshot).load() is not None
+    table = study.folder.root / "rois.csv"
+    table.write_text(table.read_text(encoding="utf-8").replace("c00_seg", "c01_seg"), encoding="utf-8")
+    assert roi_warnings(type(study)(study.folder.root).snapshot).load() is None

@@ -21,9 +21,10 @@ from nephroscope.records import (
     with_recipe,
 )
 from nephroscope.regions.agreement import TOLERANCE_MM
-from nephroscope.regions.check import CheckedCase, check_cases
+from nephroscope.regions.check import CheckedCase, ReadCase, check_cases
 from nephroscope.regions.consensus import check_rule
 from nephroscope.study.doubles import check_names, check_patients, near_misses
+from nephroscope.study.roi_warnings import save_roi_warnings
 from nephroscope.study.slices import SliceStore
 from nephroscope.study.snapshot import Snapshot, cut_slices, divide_patients, take_snapshot
 
@@ -72,15 +73,19 @@ class Study(StudyImports, ShownAsTable):
         """
         snapshot = self.snapshot
         if find_spec("jinja2") is None:
-            return CheckedCases(check_cases(snapshot.cases_to_read, self.import_findings, snapshot.read_case))
+            return self._checked(snapshot, snapshot.read_case)
         from nephroscope.report.check.page import ContactSheet, write_contact_sheet
 
         sheet = ContactSheet(cases={case.case_id: case for case in snapshot.cases_to_read})
         read = sheet.drawing(snapshot.read_case)
-        checked = CheckedCases(check_cases(snapshot.cases_to_read, self.import_findings, read))
-        sheet.checked = checked
+        sheet.checked = checked = self._checked(snapshot, read)
         name, synthetic = self.folder.root.resolve().name, self.cohort.synthetic
         checked.page = write_contact_sheet(self.folder.check, name, sheet, synthetic=synthetic)
+        return checked
+
+    def _checked(self, snapshot: Snapshot, read: ReadCase) -> "CheckedCases":
+        checked = CheckedCases(check_cases(snapshot.cases_to_read, self.import_findings, read))
+        save_roi_warnings(snapshot, (f for case in checked.values() for f in case.findings))
         return checked
 
     def check_patients(self) -> tuple[Finding, ...]:

@@ -1,7 +1,7 @@
 """AUC and accuracy of subgroups, such as women or one vendor, and their gaps to all other cases."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -159,6 +159,23 @@ def subgroup_table(
         if not (values == UNKNOWN).all():
             found += _of_attribute(table, attribute, values)
     return tuple(_adjusted(found))
+
+
+def auc_without(
+    predictions: Sequence[Answer],
+    left_out: Collection[str],
+    subtypes: Sequence[str],
+    positive: str,
+    config: EvaluationConfig,
+) -> Estimate:
+    """AUC by case of the cases whose case_id is not ``left_out``; arguments as in `subgroup_table`."""
+    known = [p for p in predictions if p.truth is not None]
+    rows = rows_of_cases(known, subtypes)
+    table = _Table(rows, tuple(subtypes), list(subtypes).index(positive), config)
+    kept = np.array([p.case_id not in left_out for p in known], np.bool_)
+    if few := _too_few(table, kept):
+        return no_estimate(f"undefined: {few}", int(np.count_nonzero(kept)))
+    return _figures(table, kept)["auc"]
 
 
 def _of_attribute(

@@ -15,7 +15,7 @@ from nephroscope.questions.compare.document import Comparison, load_comparison
 from nephroscope.questions.evaluation.evaluate import LEAKY
 from nephroscope.questions.evaluation.operating_points import AchievedPoint, operating_point_at
 from nephroscope.questions.evaluation.recalibration import How, Rescaling, recalibrate
-from nephroscope.questions.evaluation.subgroups import Subgroup, subgroup_table
+from nephroscope.questions.evaluation.subgroups import Subgroup, auc_without, subgroup_table
 from nephroscope.records import Answer, Estimate, Evaluation
 from nephroscope.report.page.section import Filled
 from nephroscope.report.study.content import ReportContent
@@ -40,6 +40,7 @@ class GroupAppraisal:
         curves: Calibration curves, ``as it is`` and ``platt``; none with more than two subtypes.
         decision: None with more than two subtypes.
         subgroups: Of this test set.
+        undoubted: AUC of the cases whose ROI `check` does not doubt; None where it doubts none of this test set.
     """
 
     name: str
@@ -49,6 +50,7 @@ class GroupAppraisal:
     coverage: CoverageCurve
     operating: tuple[AchievedPoint, ...]
     subgroups: tuple[Subgroup, ...]
+    undoubted: Estimate | None = None
 
     @property
     def has_subgroups(self) -> bool:
@@ -120,8 +122,12 @@ def _group(
         p = np.array([[m.probabilities[s] for s in report.subtypes] for m in members])
         truth, patients = _truth(content, members)
         calibration = calibrate_each(p, truth, report.subtypes, patients, config)
+    doubted = {m.case_id for m in members} & {finding.case_id for finding in content.roi_warnings or ()}
     return GroupAppraisal(
         name=name,
+        undoubted=auc_without(members, doubted, report.subtypes, report.positive, config)
+        if doubted
+        else None,
         calibration=calibration,
         curves=curves,
         decision=decision,

@@ -121,6 +121,7 @@ class ReportContent:
         scans: By case_id, from seen_series.csv.
         facts: By case_id, the attributes for the subgroups that seen_series.csv holds: vendor, slice spacing.
         roi_agreement: Mean Dice of two annotators, from agreement.json; None where it was not measured.
+        roi_warnings: What the last check doubted about ROIs; None where there was none, or cases changed since.
         shortcuts: What the probe of facts other than the tumor found; None where it was not run.
         saliency: None where no maps were made.
         full_slices: By case_id, for the first cards.
@@ -145,6 +146,7 @@ class ReportContent:
     scans: Mapping[str, Scan] = field(default_factory=dict)
     facts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     roi_agreement: Estimate | None = None
+    roi_warnings: tuple[Finding, ...] | None = None
     shortcuts: Shortcuts | None = None
     saliency: Saliency | None = None
     full_slices: Mapping[str, FullSlice] = field(default_factory=dict)

@@ -20,6 +20,7 @@ from nephroscope.questions.compare.results import Shortcuts
 from nephroscope.questions.evaluation.subgroups import UNKNOWN, attributes_of, series_facts, vendor_of
 from nephroscope.records import ChosenCase, Estimate, Evaluation, Finding, TrainConfig
 from nephroscope.report.study.content import Environment, ReportContent, RunContent, Scan
+from nephroscope.study.roi_warnings import roi_warnings
 from nephroscope.study.snapshot import Snapshot
 
 NAMED = ("vendor", "sex", "site", "phase")  # facts and their values, named as in the figures by subgroup
@@ -51,6 +52,7 @@ def read_run(run: CompleteRun, evaluation: Evaluation, findings: Sequence[Findin
     snapshot = run.snapshot
     folder, settings, store = snapshot.folder, snapshot.settings, snapshot.slices
     scans = scans_of(folder.root / SEEN_FILE, snapshot.cohort.chosen)
+    doubts = roi_warnings(snapshot).load()
     environment, agreement = run.folder / "environment.json", folder.root / "agreement" / "agreement.json"
     return ReportContent(
         title=settings.report.title or folder.root.resolve().name,
@@ -62,7 +64,12 @@ def read_run(run: CompleteRun, evaluation: Evaluation, findings: Sequence[Findin
         slices_of=store.slices_of,
         spec=store.spec,
         evaluation=settings.evaluation,
-        findings=(*findings, *snapshot.split.findings, *store.findings),
+        findings=tuple(
+            dict.fromkeys(
+                (*findings, *snapshot.split.findings, *store.findings, *(doubts.findings if doubts else ()))
+            )
+        ),
+        roi_warnings=doubts.findings if doubts else None,
         version=__version__,
         date=datetime.now(UTC).date().isoformat(),
         study=folder.root,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nephroscope.base.documents import read_document
 from nephroscope.base.errors import StudyError
+from nephroscope.base.text import first_few
 from nephroscope.learning.run_files import load_run
 from nephroscope.questions.compare.document import FILE, FOLDER
 from nephroscope.questions.compare.document import FORMAT as COMPARISON
@@ -53,6 +54,7 @@ def limitations(content: ReportContent, appraisal: Appraisal | None = None) -> l
         *_of_confounders(content),
         *_of_sources(content),
         *_of_regions(content),
+        *_of_doubted_regions(content, found),
         *_of_scope(content),
     ]
 
@@ -269,6 +271,28 @@ def _of_regions(content: ReportContent) -> Iterator[str]:
     resampled = {f.case_id for f in content.findings if f.code == "roi-resampled"}
     if resampled:
         yield f"{len(resampled)} of {len(cases)} regions were drawn on another grid than their CT and resampled."
+
+
+def _of_doubted_regions(content: ReportContent, appraisal: Appraisal) -> Iterator[str]:
+    """Test cases whose ROI `check` doubts, and the AUC without them."""
+    if content.roi_warnings is None:
+        if any(c.roi is not None for c in content.cohort.chosen):
+            yield "Doubts about the tumor regions are not known: `nephroscope check` was not run on these cases."
+        return
+    codes: dict[str, list[str]] = {}
+    for finding in content.roi_warnings:
+        codes.setdefault(finding.case_id or "", []).append(finding.code)
+    for name, group in appraisal.groups.items():
+        if group.undoubted is None:
+            continue
+        cases = [p.case_id for p in content.main.report.predictions if p.group == name]
+        doubted = [case for case in cases if case in codes]
+        kinds = Counter(code for case in doubted for code in set(codes[case]))
+        listed = ", ".join(f"{code} {n}" for code, n in kinds.most_common())
+        yield (
+            f"`check` doubts the tumor region of {len(doubted)} of {counted_noun(len(cases), 'case')} of the "
+            f"{group_name(name)} ({listed}): {first_few(doubted, 10)}. AUC without them: {group.undoubted}."
+        )
 
 
 def _of_scope(content: ReportContent) -> Iterator[str]:

@@ -13,6 +13,7 @@ MEANINGS = {
     "roi": "ROI missing, damaged, empty, or drawn on another CT",
     "cohort": "cohort.csv, a label table or a split contradicts itself",
     "study": "a file or step of the study is missing or out of date",
+    "pacs": "a PACS cannot be reached, or does not give or take something",
     "environment": "a package is not installed, or a file cannot be read or written",
     "config": "a setting is outside the allowed range",
     "bundle": "a bundle that is damaged, newer, or made for other input",

@@ -50,16 +50,16 @@ def canonical(
     Raises:
         SeriesError: The affine has no three directions.
     """
-    order, flipped, grid = _turned(_three(voxels.shape), affine)
+    order, flipped, grid = turned(_three(voxels.shape), affine)
     return np.ascontiguousarray(np.flip(voxels.transpose(order), flipped)), grid
 
 
 def canonical_grid(shape: tuple[int, ...], affine: npt.NDArray[np.float64]) -> VolumeGeometry:
     """The grid that `canonical` gives for an array of this shape."""
-    return _turned(_three(shape), affine)[2]
+    return turned(_three(shape), affine)[2]
 
 
-def _turned(
+def turned(
     shape: tuple[int, int, int], affine: npt.NDArray[np.float64]
 ) -> tuple[tuple[int, ...], tuple[int, ...], VolumeGeometry]:
     """Order of the axes, which of the new ones are to be flipped, and the grid after that."""

@@ -74,6 +74,43 @@ STEPS: tuple[tuple[str, str], ...] = (
         BEGIN SELECT RAISE(ABORT, 'a locked protocol is final'); END;
         """,
     ),
+    (
+        "drawing-1",
+        """
+        CREATE TABLE roi_readers (session TEXT PRIMARY KEY, author TEXT NOT NULL) WITHOUT ROWID;
+        CREATE TABLE roi_names (author TEXT PRIMARY KEY, name TEXT NOT NULL) WITHOUT ROWID;
+        CREATE TABLE roi_documents (
+            id INTEGER PRIMARY KEY, case_id TEXT NOT NULL, series TEXT NOT NULL, author TEXT NOT NULL,
+            version INTEGER NOT NULL, revision INTEGER NOT NULL DEFAULT 0, position INTEGER NOT NULL DEFAULT 0,
+            slices INTEGER NOT NULL, n_rows INTEGER NOT NULL, n_columns INTEGER NOT NULL, ct TEXT NOT NULL,
+            started TEXT NOT NULL, signed TEXT NOT NULL DEFAULT '', digest TEXT NOT NULL DEFAULT '',
+            made_from TEXT NOT NULL DEFAULT '', file TEXT NOT NULL DEFAULT '', listed INTEGER NOT NULL DEFAULT 0,
+            UNIQUE (case_id, series, author, version)
+        );
+        CREATE TABLE roi_slices (
+            document INTEGER NOT NULL REFERENCES roi_documents, slice INTEGER NOT NULL, drawn INTEGER NOT NULL,
+            bits BLOB NOT NULL, PRIMARY KEY (document, slice)
+        ) WITHOUT ROWID;
+        CREATE TABLE roi_steps (
+            document INTEGER NOT NULL REFERENCES roi_documents, number INTEGER NOT NULL, tool TEXT NOT NULL,
+            PRIMARY KEY (document, number)
+        ) WITHOUT ROWID;
+        CREATE TABLE roi_changes (
+            document INTEGER NOT NULL REFERENCES roi_documents, number INTEGER NOT NULL, slice INTEGER NOT NULL,
+            before BLOB NOT NULL, before_drawn INTEGER NOT NULL, after BLOB NOT NULL, after_drawn INTEGER NOT NULL,
+            PRIMARY KEY (document, number, slice)
+        ) WITHOUT ROWID;
+        CREATE TRIGGER roi_slices_put BEFORE INSERT ON roi_slices
+        WHEN (SELECT signed FROM roi_documents WHERE id = NEW.document) <> ''
+        BEGIN SELECT RAISE(ABORT, 'a signed ROI is final'); END;
+        CREATE TRIGGER roi_slices_changed BEFORE UPDATE ON roi_slices
+        WHEN (SELECT signed FROM roi_documents WHERE id = OLD.document) <> ''
+        BEGIN SELECT RAISE(ABORT, 'a signed ROI is final'); END;
+        CREATE TRIGGER roi_slices_removed BEFORE DELETE ON roi_slices
+        WHEN (SELECT signed FROM roi_documents WHERE id = OLD.document) <> ''
+        BEGIN SELECT RAISE(ABORT, 'a signed ROI is final'); END;
+        """,
+    ),
 )
 
 

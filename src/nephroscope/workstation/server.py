@@ -31,7 +31,12 @@ logger = logging.getLogger(__name__)
 HOST = "127.0.0.1"
 MOST_CONNECTIONS = 128
 STOP_S = 3  # for requests that are being answered when the server is stopped
-ROOMS = ("study", "reading")  # each gives ROUTES in its module `routes`, without heavy imports
+ROOMS = (
+    "study",
+    "images",
+    "drawing",
+    "reading",
+)  # each gives ROUTES in its module `routes`, no heavy imports
 
 
 @dataclass(frozen=True, kw_only=True)

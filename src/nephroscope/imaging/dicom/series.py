@@ -36,6 +36,7 @@ from nephroscope.imaging.dicom.hounsfield import (
 )
 from nephroscope.imaging.dicom.pixel_data import PIXEL_TAGS, PixelFile, form_of, same_pixels, uid_of
 from nephroscope.imaging.dicom.slice_header import SLICE_TAGS, SliceHeader, slice_headers, text_of
+from nephroscope.imaging.dicom.stack import Stack
 from nephroscope.imaging.files import DamageError, damage_words, file_name, folder_name
 from nephroscope.imaging.grid import check_hu, hu_volume
 from nephroscope.records import CTVolume, Finding, note, warning
@@ -120,22 +121,50 @@ def read_dicom_series(
             cut short; or pixel data cannot be decoded.
     """
     with quiet():
-        slices, uid, findings = _read_slices(source, series_uid)
-        where = f"series {uid}"
-        slices, copies = _drop_copies(slices, where)
-        slices = _of_acquisition(slices, acquisition, where)
-        headers = [one.header for one in slices]
-        stack = check_stack(headers, where)
-        slices = [slices[index] for index in stack.order]
-        hu = _read_pixels(slices, where)
+        found = open_stack(source, series_uid, acquisition)
+        slices, headers, where = found.slices, found.headers, found.where
+        hu = read_pixels(slices, where)
         scales = [_scale(one) for one in slices]
-    findings += check_scales([one.header for one in slices], scales, hu, where)
-    findings += copies + list(stack.findings)
-    findings += check_rescale([one.header for one in slices], where) + check_hu(hu, where)
+    findings = found.findings + check_scales([one.header for one in slices], scales, hu, where)
+    findings += found.copies + list(found.stack.findings)
+    findings += check_rescale(headers, where) + check_hu(hu, where)
     findings += _check_plain(slices, where)
-    volume = hu_volume(hu, stack.affine, uid, tuple(findings))
+    volume = hu_volume(hu, found.stack.affine, found.uid, tuple(findings))
     images = frozenset(one.sop_uid for one in headers if one.sop_uid)
     return replace(volume, frame_uid=headers[0].frame_uid, image_uids=images)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OpenedStack:
+    """A series of which no pixels were read yet: ``slices`` in order, ``headers`` as they came, scouts among them."""
+
+    slices: list[_Slice]
+    headers: list[SliceHeader]
+    stack: Stack
+    uid: str
+    where: str
+    findings: list[Finding]
+    copies: list[Finding]
+
+
+def open_stack(source: Path | Sequence[Path], series_uid: str | None, acquisition: int | None) -> OpenedStack:
+    """The slices of a series in order, by their headers; raises as `read_dicom_series` does."""
+    slices, uid, findings = _read_slices(source, series_uid)
+    where = f"series {uid}"
+    slices, copies = _drop_copies(slices, where)
+    slices = _of_acquisition(slices, acquisition, where)
+    headers = [one.header for one in slices]
+    stack = check_stack(headers, where)
+    ordered = [slices[index] for index in stack.order]
+    return OpenedStack(
+        slices=ordered,
+        headers=headers,
+        stack=stack,
+        uid=uid,
+        where=where,
+        findings=findings,
+        copies=copies,
+    )
 
 
 def is_ct_image(header: Any) -> bool:
@@ -322,7 +351,7 @@ def _same_pixels(one: _Slice, other: _Slice, where: str) -> bool:
     with suppress(*DICOM_DAMAGE):  # reading them says what is wrong
         if one.header.frame is None and same_pixels(one.file, other.file):
             return True
-    return np.array_equal(_read_pixels([one], where), _read_pixels([other], where))
+    return np.array_equal(read_pixels([one], where), read_pixels([other], where))
 
 
 def _of_acquisition(slices: list[_Slice], acquisition: int | None, where: str) -> list[_Slice]:
@@ -340,7 +369,7 @@ def _of_acquisition(slices: list[_Slice], acquisition: int | None, where: str) -
     return [slices[index] for index in groups[acquisition - 1]]
 
 
-def _read_pixels(slices: Sequence[_Slice], where: str) -> npt.NDArray[np.int16]:
+def read_pixels(slices: Sequence[_Slice], where: str) -> npt.NDArray[np.int16]:
     """HU (S, R, C) in the order of ``slices``."""
     headers = [one.header for one in slices]
     check_size(headers, where)

@@ -16,8 +16,11 @@ from nephroscope.base.files import file_digest
 from nephroscope.cli import run
 from nephroscope.learning.engine import fits as rooms
 from nephroscope.learning.engine.divisions import present_division
+from nephroscope.learning.engine.engine import Engine
 from nephroscope.learning.engine.predictions import Predictions
+from nephroscope.learning.engine.study_data import study_data
 from nephroscope.learning.engine.trained_runs import find_runs
+from nephroscope.learning.engine.workers import Workers
 from nephroscope.questions.compare.comparison import ComparePlan, load_comparison
 from nephroscope.questions.compare.document import FORMAT
 from nephroscope.questions.compare.measures import TestSet, brier, figures_of, mean_of_folds
@@ -685,6 +688,86 @@ def test_a_pair_named_beforehand_is_not_corrected():
     assert (other.verdict, other.difference.value) == ("baseline", -one.difference.value)
     with pytest.raises(ConfigError, match="two names"):
         ComparePlan(primary=("attenuation",))
+
+
+def test_a_misspelled_main_pair_is_refused_before_anything_is_trained_or_fitted(study, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("trained or fitted")
+
+    monkeypatch.setattr("nephroscope.questions.compare.comparison.train_new_run", never)
+    monkeypatch.setattr("nephroscope.learning.engine.engine.Engine.predict", never)
+    for primary_pair in ((CONFIG.model, "knowz"), ("mobilenet_v3", "knows")):
+        plan = ComparePlan(known=KNOWN, permutations=0, primary=primary_pair)
+        with pytest.raises(ConfigError, match="--primary: expected two of"):
+            study.compare(plan, ["resnet18"])
+    study.change("comparison", primary=["knows", "guessez"])
+    with pytest.raises(ConfigError, match="'guessez'"):
+        study.compare(QUICK)
+
+
+def test_the_main_pair_and_a_margin_are_taken_from_the_settings(study):
+    study.change("comparison", primary=["noisy", "guesses"], margin=0.2)
+    document = study.compare(QUICK).found
+    asked = document.first.primary
+    assert (asked.named, asked.network, asked.baseline) == (True, "noisy", "guesses")
+    assert asked.p == asked.p_holm
+    test = asked.against_margin
+    assert test.margin == 0.2
+    assert test.noninferior == (asked.difference.low > -0.2)
+    methods = dict(filled_comparison(load_comparison(study.folder.root), "x").methods)["Comparison"]
+    assert "noisy against guesses was named" in methods
+    assert "0.2 was stated beforehand" in methods
+    own = study.compare(replace(QUICK, primary=("knows", "guesses"), margin=0.0)).found.first.primary
+    assert (own.network, own.against_margin) == ("knows", None)
+    study.change("comparison", margin=0.1)
+    assert "[comparison]" in load_comparison(study.folder.root).stale
+    with pytest.raises(ConfigError, match=r"comparison.margin: expected a number from 0.0001 to 0.5"):
+        study.change("comparison", margin=0.6)
+
+
+def test_networks_and_baselines_say_from_how_many_patients_they_learned(made):
+    snapshot, found = made.snapshot, load_comparison(made.folder.root).found
+    folds, owner = snapshot.split.folds, snapshot.cohort.by_id
+
+    def patients(part):
+        return len({owner[case].patient_id for case in part})
+
+    sizes = [patients(f.train) for f in folds]
+    both = [patients(f.train | f.validation) for f in folds]
+    learned = {row.name: (row.kind, row.learned_from) for row in found.first.candidates}
+    assert learned[CONFIG.model] == ("network", (min(sizes), max(sizes)))
+    assert learned["knows"] == ("baseline", (min(both), max(both)))
+    assert max(sizes) < min(both)
+    asked = found.first.primary
+    assert asked.same_patients is not None
+    for name, n in ((CONFIG.model, max(sizes)), (asked.baseline, max(both))):
+        assert f"{name} learned from {n} patients" in asked.words
+    assert found.first.answer == asked.words
+    filled = filled_comparison(load_comparison(made.folder.root), CONFIG.model)
+    assert any(
+        f"networks learned from {max(sizes)} patients, baselines" in text for text in filled.limitations
+    )
+
+
+def test_the_same_patients_are_the_training_part_alone(made):
+    """The baseline is fitted by hand on the training part; its answers to the test part are those compared."""
+    snapshot = made.snapshot
+    engine = Engine(snapshot=snapshot, folder=made.folder.root / "again", workers=Workers())
+    division = present_division(snapshot, 0)
+    (found,) = engine.predict([(KNOWS, division)], "folds", True)
+    asked = load_comparison(made.folder.root).found.first.primary
+    assert found.same_patients.keys() == found.p.keys()
+    tests = TestSet.of("t", tuple(found.p), division.labels, snapshot.cohort)
+    for fold in snapshot.split.folds:
+        learn = sorted(fold.train)
+        labels = np.array([division.labels[case] for case in learn])
+        by_hand = KNOWS.fit(study_data(snapshot), learn, labels, division.seed).probabilities(
+            sorted(fold.test)
+        )
+        for case, row in zip(sorted(fold.test), by_hand, strict=True):
+            assert found.same_patients[case] == pytest.approx(row.tolist())
+        assert not set(found.validation[fold.index]) & set(fold.test)
+    assert asked.same_patients.auc.n == len(tests.cases)
 
 
 def test_answers_of_folds_have_their_larger_variance():

@@ -249,22 +249,6 @@ def test_one_rule_for_percentile_limits():
     assert np.isnan(band[0]).tolist() == [False, True, True]
 
 
-def test_a_patient_alone_in_its_class_is_drawn_with_others():
-    """Else a share of 11 patients would spread as one of 10."""
-    patients = Patients.of([f"{i:02}" for i in range(11)], np.append(1, np.zeros(10, int)))
-    assert np.unique(patients.with_company.stratum).size == 1
-    right = np.arange(11) % 2 == 0
-    every = np.ones(11, dtype=bool)
-    spreads = []
-    for drawn_from in (patients, patients.with_company):
-        share = intervals.ratio_statistic(right, every, drawn_from)
-        spreads.append(intervals.clustered_bootstrap({"s": share}, drawn_from, 4000, 0)["s"].std())
-    assert spreads[0] == pytest.approx((0.5 * 0.5 * 10) ** 0.5 / 11, rel=0.04)
-    assert spreads[1] == pytest.approx((6 * 5 / 11**3) ** 0.5, rel=0.04)
-    pairs = Patients.of(list("aabb"), np.array([0, 0, 1, 1]))
-    assert pairs.with_company.stratum.tolist() == [0, 0]
-
-
 def test_shares_of_rows_that_are_alike_are_those_of_the_patients():
     """Each patient's two rows are alike, so the interval is that of 6,000 independent patients."""
     rng = np.random.default_rng(4)

@@ -298,6 +298,31 @@ def one_study(*readers, models=(), of=None):
     )
 
 
+def test_a_margin_asks_whether_the_model_is_not_inferior_to_each_reader_and_to_their_mean():
+    rng = np.random.default_rng(0)
+    of = known({f"{i:02d}": "PRCC" if i < 30 else "ChRCC" for i in range(60)})
+
+    def rated(name, sd, model=False):
+        scores = rng.normal(np.arange(60) < 30, sd)
+        said = {
+            case: ReaderAnswer(call=call, confidence=float(score))
+            for (case, call), score in zip(of.truth.items(), scores, strict=True)
+        }
+        return Reader(name=name, aided=False, answers=said, model=model)
+
+    people, models = [rated("a", 0.8), rated("b", 0.8)], [rated("m", 0.3, model=True)]
+    table = CallTable(readers=tuple(people), models=(), scale="", findings=(), margin=0.1)
+    found = study_readers(table, models, of, CONFIG)
+    for pair in found.against_models:
+        assert pair.against_margin.noninferior == (-pair.areas.difference.high > -0.1)
+        assert "Margin 0.1: m is shown to be at most 0.1 worse than" in pair.sentences[-1]
+    (mean,) = [one for one in found.mean_against_models if one.figure == "auc"]
+    assert mean.against_margin.noninferior == (mean.found.difference.high < 0.1)
+    assert mean.against_margin.p_noninferior is None
+    plain = study_readers(replace(table, margin=0.0), models, of, CONFIG)
+    assert all(pair.against_margin is None for pair in plain.against_models)
+
+
 def test_reader_and_model_are_compared_on_the_cases_both_called():
     found = one_study(reader("r", "PPPP?CCCCC"), models=[reader("m", "CPPPPCCCC", model=True)])
     (pair,) = found.against_models

@@ -11,6 +11,7 @@ from nephroscope.base.documents import as_plain
 from nephroscope.base.errors import CohortError
 from nephroscope.cli import run
 from nephroscope.records import EvaluationConfig
+from nephroscope.statistics.intervals import newcombe_auc
 from nephroscope.statistics.kappa import (
     agreement_weights,
     cohen_kappa,
@@ -142,11 +143,16 @@ def test_each_reader_is_what_mrmcaov_prints():
         ("2", "4"): ("0.9993559", "0.9979421", "1"),
         ("2", "5"): ("0.9299517", "0.8785961", "0.9813073"),
     }
-    for cell, (value, low, high) in printed.items():
+    for cell, (value, low, _) in printed.items():
         assert close(aucs[cell].value, value)
-        plain = float(low), float(high)  # here on the logit scale, widened as ratings have five levels
-        assert 0 < aucs[cell].low < plain[0] < plain[1] <= 1
-        assert aucs[cell].low < float(value) < aucs[cell].high < 1
+        a = float(
+            value
+        )  # its SE from the limit that is not cut; on the logit scale, and Newcombe's as five levels
+        half = (a - float(low)) / (a * (1 - a))
+        limits = 1 / (1 + np.exp(-(np.log(a / (1 - a)) + np.array([-half, half]))))
+        newcombe = newcombe_auc(a, N_POSITIVE, N_NEGATIVE)
+        assert aucs[cell].low == pytest.approx(min(limits[0], newcombe[0]), abs=1e-6)
+        assert aucs[cell].high == pytest.approx(max(limits[1], newcombe[1]), abs=1e-6)
     p_values = ("0.26933885", "0.07683102", "0.56683414", "0.12901715", "0.02300099")
     for single, p in zip(report.single_readers, p_values, strict=True):
         assert close(single.test.p, p)
@@ -255,6 +261,36 @@ def test_readers_against_a_model_are_two_treatments_of_which_one_is_the_same_for
     assert found.test.p == pytest.approx(expected.test.p, rel=1e-9)
     assert found.test.df2 == pytest.approx(expected.test.df2, rel=1e-9)
     assert found.difference.low == pytest.approx(expected.difference.low, rel=1e-9)
+
+
+def test_a_cross_validated_model_has_its_larger_variance_against_the_mean_of_readers():
+    design, rng = van_dyke(), np.random.default_rng(3)
+    people = Design(
+        treatments=("1",),
+        readers=design.readers,
+        ratings=design.ratings[:1],
+        truth=design.truth,
+        patient=design.patient,
+    )
+    model = rng.normal(design.truth * 1.0, 1.0)
+    once, folds = (against_one(people, model, "model", n_folds=n) for n in (1, 5))
+    both = np.concatenate([people.ratings[0], model[None]])
+    own = covariance_of(
+        Design(
+            treatments=("",),
+            readers=(*design.readers, "model"),
+            ratings=both[None],
+            truth=design.truth,
+            patient=design.patient,
+        ),
+        "auc",
+        "jackknife",
+    )[-1, -1]
+    se = [abs(one.difference.value / one.test.statistic) for one in (once, folds)]
+    assert se[1] ** 2 - se[0] ** 2 == pytest.approx(1.25 * own, rel=1e-6)
+    assert folds.difference.low < once.difference.low
+    assert folds.test.p > once.test.p
+    assert "5 folds" in folds.test.method
 
 
 def test_false_alarms_of_a_model_against_readers_are_about_as_rare_as_said():

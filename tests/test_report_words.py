@@ -6,8 +6,9 @@ import pytest
 
 from nephroscope.learning.training.batches import ROTATION_DEG
 from nephroscope.records import Estimate, Exclusion, Finding, Split, SplitConfig, TrainConfig
-from nephroscope.report.study.appraisal import appraise
+from nephroscope.report.study.appraisal import RunSource, appraise
 from nephroscope.report.study.content import Environment, Scan
+from nephroscope.report.study.evidence import evidence_of
 from nephroscope.report.study.sections.limitations import limitations
 from nephroscope.report.study.sections.methods import methods
 from one_series import changed
@@ -50,6 +51,19 @@ def test_training_is_told_from_its_configuration():
     assert "No augmentation." in text
     assert "from ImageNet weights" in told(with_training(content, pretrained=True), "Network")
     assert "the head of Zuo et al. 2021" in told(with_training(content, recipe="zuo2021"), "Network")
+
+
+def test_methods_and_checklists_say_at_which_prevalence_the_probabilities_are():
+    content = make_content()
+    assert content.main.train.class_weights
+    older = told(content, "Training and augmentation")
+    assert "as if all subtypes were equally frequent" in older
+    kept = replace(content, runs=(replace(content.main, keeps_prior=True),))
+    assert "put back to the share of each subtype among the training cases" in told(
+        kept, "Training and augmentation"
+    )
+    balance = evidence_of(RunSource(content=kept, appraisal=appraise(kept)), 0)["balance"]
+    assert "put back to the prevalence of the training cases" in balance.text
 
 
 def test_the_choice_of_weights_counts_the_epochs_that_were():

@@ -3,12 +3,13 @@
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
-from nephroscope.base.errors import NephroscopeError, StudyError
+from nephroscope.base.errors import ConfigError, NephroscopeError, StudyError
 from nephroscope.base.files import CHECKSUM, digest_of, save_json
 from nephroscope.base.limits import NestingError, parse_json
 
@@ -171,3 +172,33 @@ def _typed(kind: type[Any], value: object) -> object:
     if issubclass(kind, Path) and isinstance(value, str):
         return Path(value)
     raise TypeError(f"{kind.__name__} has no place in a document")
+
+
+Record = TypeVar("Record")
+
+
+def from_mapping(kind: type[Record], values: object, where: str) -> Record:
+    """A configuration record from a TOML table or JSON object, refusing names and types it does not have.
+
+    Raises:
+        ConfigError: It is no table, a key is unknown, or a value has another type than the default.
+    """
+    if not isinstance(values, Mapping):
+        raise ConfigError(
+            where=where, expected="a table of settings", found=repr(values), remedy="correct it, or remove it"
+        )
+    known = {f.name: f for f in fields(cast(Any, kind))}
+    lists: dict[str, tuple[str, ...]] = {}
+    for name, value in values.items():
+        if name not in known:
+            expected, remedy = f"one of {', '.join(known)}", "correct the name, or remove the line"
+            raise ConfigError(where=f"{where}.{name}", expected=expected, found=repr(name), remedy=remedy)
+        default = known[name].default
+        if isinstance(default, tuple) and isinstance(value, list) and all(isinstance(v, str) for v in value):
+            lists[name] = tuple(value)
+            continue
+        wanted = (int, float) if isinstance(default, float) else (type(default),)
+        if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+            expected, remedy = f"a {type(default).__name__} such as {default!r}", "correct the value"
+            raise ConfigError(where=f"{where}.{name}", expected=expected, found=repr(value), remedy=remedy)
+    return kind(**{**values, **lists})

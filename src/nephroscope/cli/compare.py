@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from nephroscope.cli.command import Command, NamesOption, Outcome, StudyPath, Switch, TextOption, table
+from nephroscope.cli.command import (
+    Command,
+    NamesOption,
+    NumberOption,
+    Outcome,
+    StudyPath,
+    Switch,
+    TextOption,
+    table,
+)
 from nephroscope.records import counted_noun
 
 if TYPE_CHECKING:
@@ -56,7 +65,9 @@ class Compare(Command):
     control_networks: Switch = False
     """Also train the networks of --train on shuffled labels, three times."""
     primary: NamesOption = ()
-    """The main pair, named before any result is seen: first against second, by its own p without correction."""
+    """The main pair, named before any result is seen (or in study.toml): first against second, by its own p."""
+    margin: NumberOption = None
+    """Loss of AUC that would not matter: is the first of the main pair at most so much worse than the second?"""
     jobs: int = 1
     """Number of processes on this machine."""
     ray: TextOption = None
@@ -80,6 +91,7 @@ class Compare(Command):
             permutations=0 if self.no_control else self.permutations,
             control_networks=self.control_networks,
             primary=self.primary,
+            margin=self.margin,
             seed=self.seed,
             workers=Workers(jobs=self.jobs, ray=self.ray),
         )

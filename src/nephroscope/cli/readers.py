@@ -8,9 +8,10 @@ import tyro
 
 from nephroscope.base.documents import as_plain
 from nephroscope.base.errors import ConfigError
-from nephroscope.cli.command import Command, NamesOption, Outcome, StudyPath, TextOption, table
+from nephroscope.cli.command import Command, NamesOption, NumberOption, Outcome, StudyPath, TextOption, table
 from nephroscope.cli.statistics_table import IntervalCommand, TablePath
 from nephroscope.records import Estimate, counted_noun
+from nephroscope.records.settings import check_within
 
 if TYPE_CHECKING:
     from nephroscope.questions.readers.call_table import CallOptions
@@ -46,13 +47,15 @@ class Readers(Command):
     """Names in the column reader that are programs."""
     columns: Mapped = ()
     """Columns with unusual titles, such as call=Befund."""
+    margin: NumberOption = None
+    """Loss of AUC against the readers that would not matter in a model; by default that of study.toml."""
 
     def run(self) -> Outcome:
         """Compare."""
         from nephroscope.facade.study import Study
         from nephroscope.questions.readers.write import FOLDER
 
-        options = _options(self.scale, self.models, self.columns)
+        options = _options(self.scale, self.models, self.columns, self.margin)
         found = Study(self.study).readers(self.file, self.run_names, options)
         return _outcome(found, f"wrote {self.study / FOLDER}")
 
@@ -74,19 +77,23 @@ class TableReaders(IntervalCommand):
     """Confidence scale: LOW-HIGH such as 1-7, or auto."""
     columns: Mapped = ()
     """Columns with unusual titles, such as call=Befund."""
+    margin: NumberOption = None
+    """Loss of AUC against the readers that would not matter in a model."""
 
     def run(self) -> Outcome:
         """Compare."""
         from nephroscope.questions.readers.call_table import labels_from_table, read_calls
         from nephroscope.questions.readers.reader_study import study_readers
 
-        options = _options(self.scale, self.models, self.columns)
+        options = _options(self.scale, self.models, self.columns, self.margin)
         labels, meaning_of = labels_from_table(self.file, self.positive, options)
         table = read_calls(self.file, labels, meaning_of, options)
         return _outcome(study_readers(table, (), labels, self.config))
 
 
-def _options(scale: str, models: tuple[str, ...], columns: tuple[str, ...]) -> "CallOptions":
+def _options(
+    scale: str, models: tuple[str, ...], columns: tuple[str, ...], margin: float | None
+) -> "CallOptions":
     from nephroscope.questions.readers.call_table import COLUMNS, CallOptions
 
     known = [column.name for column in COLUMNS]
@@ -101,7 +108,9 @@ def _options(scale: str, models: tuple[str, ...], columns: tuple[str, ...]) -> "
                 remedy="correct it, for example call=Befund",
             )
         named[ours] = yours
-    return CallOptions(columns=named, scale=scale, models=models)
+    if margin is not None:
+        check_within("--margin", margin, 0.0001, 0.5)
+    return CallOptions(columns=named, scale=scale, models=models, margin=margin)
 
 
 def _outcome(found: "ReaderStudy", wrote: str = "") -> Outcome:

@@ -107,7 +107,7 @@ class NamedTest:
 
 @dataclass(frozen=True, kw_only=True)
 class CompareAucs(DirectedScoreCommand):
-    """Test whether scores of the same rows differ in AUC: DeLong, or Obuchowski where patients have several rows.
+    """Test whether scores of the same rows differ in AUC: by exchange of ranks, DeLong or Obuchowski.
 
     Example: nephroscope statistics compare aSAH.csv --truth outcome --positive Poor --score s100b wfns
 
@@ -195,7 +195,7 @@ def _tests_table(tests: Sequence[NamedTest], corrected: bool) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class McNemar(TableCommand):
-    """Test whether two columns of calls are correct equally often on the same cases: exact McNemar, difference.
+    """Test whether two columns of calls are correct equally often on the same cases: McNemar, difference.
 
     Example: nephroscope statistics mcnemar calls.csv --truth subtype --call reader_1 model
     """

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nephroscope.base.documents import from_mapping
 from nephroscope.base.errors import CohortError, StudyError
 from nephroscope.base.html import Record, ShownAsTable
 from nephroscope.base.lock import writes
@@ -17,7 +18,6 @@ from nephroscope.records import (
     SplitConfig,
     TrainConfig,
     counted_noun,
-    from_mapping,
     with_recipe,
 )
 from nephroscope.regions.agreement import TOLERANCE_MM

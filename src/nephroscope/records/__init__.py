@@ -43,6 +43,7 @@ from nephroscope.records.results import (
 from nephroscope.records.settings import (
     PHASES,
     CohortConfig,
+    ComparisonConfig,
     EvaluationConfig,
     Protocol,
     RoiConfig,
@@ -50,7 +51,6 @@ from nephroscope.records.settings import (
     SliceSpec,
     SplitConfig,
     TrainConfig,
-    from_mapping,
     with_recipe,
 )
 from nephroscope.records.volumes import (
@@ -74,6 +74,7 @@ __all__ = [
     "ClinicalFacts",
     "Cohort",
     "CohortConfig",
+    "ComparisonConfig",
     "Estimate",
     "Evaluation",
     "EvaluationConfig",
@@ -103,7 +104,6 @@ __all__ = [
     "VolumeGeometry",
     "counted_noun",
     "digest_of",
-    "from_mapping",
     "note",
     "p_is",
     "p_words",

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
-from typing import Any, Literal, TypeVar, cast
+from typing import Literal
 
 from nephroscope.base.errors import ConfigError
 from nephroscope.base.files import digest_of
@@ -289,34 +289,28 @@ class EvaluationConfig:
         check_within("evaluation.seed", self.seed, 0, LARGEST_SEED)
 
 
-Record = TypeVar("Record")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonConfig:
+    """The main question of `compare` and `readers`, written down before any result is seen.
 
-
-def from_mapping(kind: type[Record], values: object, where: str) -> Record:
-    """A configuration record from a TOML table or JSON object, refusing names and types it does not have.
-
-    Raises:
-        ConfigError: It is no table, a key is unknown, or a value has another type than the default.
+    Attributes:
+        primary: Two names of `compare`, the first against the second, whose p is not corrected; empty names none.
+        margin: Loss of AUC that would not matter (non-inferiority, equivalence), such as 0.05; 0 states none.
     """
-    if not isinstance(values, Mapping):
-        raise ConfigError(
-            where=where, expected="a table of settings", found=repr(values), remedy="correct it, or remove it"
-        )
-    known = {f.name: f for f in fields(cast(Any, kind))}
-    lists: dict[str, tuple[str, ...]] = {}
-    for name, value in values.items():
-        if name not in known:
-            expected, remedy = f"one of {', '.join(known)}", "correct the name, or remove the line"
-            raise ConfigError(where=f"{where}.{name}", expected=expected, found=repr(name), remedy=remedy)
-        default = known[name].default
-        if isinstance(default, tuple) and isinstance(value, list) and all(isinstance(v, str) for v in value):
-            lists[name] = tuple(value)
-            continue
-        wanted = (int, float) if isinstance(default, float) else (type(default),)
-        if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
-            expected, remedy = f"a {type(default).__name__} such as {default!r}", "correct the value"
-            raise ConfigError(where=f"{where}.{name}", expected=expected, found=repr(value), remedy=remedy)
-    return kind(**{**values, **lists})
+
+    primary: tuple[str, ...] = ()
+    margin: float = 0.0
+
+    def __post_init__(self) -> None:
+        if len(self.primary) not in (0, 2) or len(set(self.primary)) != len(self.primary):
+            raise ConfigError(
+                where="comparison.primary",
+                expected="two names that are compared, the first against the second",
+                found=", ".join(self.primary),
+                remedy="name a network and a baseline",
+            )
+        if self.margin:
+            check_within("comparison.margin", self.margin, 0.0001, 0.5)
 
 
 def _one_of(where: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -373,6 +367,7 @@ class Settings:
     split: SplitConfig = field(default_factory=SplitConfig)
     training: TrainConfig = field(default_factory=TrainConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    comparison: ComparisonConfig = field(default_factory=ComparisonConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
 
     def __post_init__(self) -> None:

@@ -25,8 +25,8 @@ from nephroscope.statistics.intervals import (
     normal_quantile,
     percentile_interval,
 )
-from nephroscope.statistics.metrics import Bools, Floats, delong_covariance, placements
-from nephroscope.statistics.placements import Area, contributions, variance_of
+from nephroscope.statistics.metrics import Area, Bools, Floats, delong_covariance, placements
+from nephroscope.statistics.placements import contributions, variance_of
 from nephroscope.statistics.resampling import grouped, is_grouped, patients_words
 
 

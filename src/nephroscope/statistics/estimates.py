@@ -26,8 +26,8 @@ from nephroscope.statistics.intervals import (
     normal_quantile,
     wilson,
 )
-from nephroscope.statistics.metrics import Floats, Ints, Proportion
-from nephroscope.statistics.placements import Area, area_interval
+from nephroscope.statistics.metrics import Area, Floats, Ints, Proportion
+from nephroscope.statistics.placements import area_interval
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

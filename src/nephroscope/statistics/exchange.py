@@ -12,12 +12,11 @@ import numpy as np
 from scipy.stats import rankdata
 
 from nephroscope.statistics.intervals import CELLS, Patients
-from nephroscope.statistics.metrics import Bools, Floats, placements
+from nephroscope.statistics.metrics import Area, Floats, placements
 
 EXCHANGES = 20_000  # random ones; p is known to 0.003 at 0.05
 FEWEST_EXCHANGES = 1000
 NEAR = 1e-9  # differences nearer than this are equal
-Area = tuple[Floats, Bools]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

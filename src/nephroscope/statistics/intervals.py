@@ -1,7 +1,7 @@
 """Intervals over patients: formulas where each row is a patient, a patient bootstrap where it is not."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
 from statistics import NormalDist
 from typing import Literal, NamedTuple
@@ -257,13 +257,6 @@ class Patients:
     def n(self) -> int:
         """Number of patients."""
         return self.stratum.size
-
-    @property
-    def with_company(self) -> "Patients":
-        """The same, a class of one patient joined to the largest: resampled alone, one patient never varies."""
-        size = np.bincount(self.stratum)
-        lonely = size[self.stratum] == 1
-        return replace(self, stratum=np.where(lonely, size.argmax(), self.stratum))
 
     def per_patient(self, rows: npt.NDArray[np.generic]) -> Floats:
         """Sum of a value (n,) over the rows of each patient, (P,)."""

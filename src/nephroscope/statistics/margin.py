@@ -1,10 +1,11 @@
 """Is one AUC at most so much below another, or at most so much away from it: non-inferiority and equivalence."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scipy.stats import norm
 from scipy.stats import t as student
 
+from nephroscope.records import Estimate
 from nephroscope.records.settings import check_within
 from nephroscope.statistics.auc import PairedTest
 
@@ -43,10 +44,27 @@ def against_margin(test: PairedTest, margin: float, names: tuple[str, str]) -> M
         Schuirmann 1987, J Pharmacokinet Biopharm 15:657 (two one-sided tests); for AUCs: Obuchowski 1997, Acad Radiol
         4:526.
     """
-    check_within("--margin", margin, 0.0001, 0.5)
-    d, (first, second) = test.difference, names
+    d = test.difference
     if d.value is None or d.low is None or d.high is None or not test.se:
-        words = f"whether {first} is not inferior to {second} cannot be tested: {test.method}"
+        return interval_against_margin(replace(d, low=None, high=None, method=test.method), margin, names)
+    below, above = ((margin + side * d.value) / test.se for side in (1, -1))
+    p_below, p_above = (
+        float(norm.sf(z) if test.df is None else student.sf(z, test.df)) for z in (below, above)
+    )
+    return interval_against_margin(d, margin, names, (p_below, p_above))
+
+
+def interval_against_margin(
+    d: Estimate, margin: float, names: tuple[str, str], p: tuple[float, float] | None = None
+) -> MarginTest:
+    """The same from the interval of a difference alone, such as that of a mean of readers from a model.
+
+    ``p`` are one-sided, of being worse by the margin and of being better by it, where they are known.
+    """
+    check_within("--margin", margin, 0.0001, 0.5)
+    first, second = names
+    if d.value is None or d.low is None or d.high is None:
+        words = f"whether {first} is not inferior to {second} cannot be tested: {d.method}"
         return MarginTest(
             margin=margin,
             p_noninferior=None,
@@ -55,10 +73,6 @@ def against_margin(test: PairedTest, margin: float, names: tuple[str, str]) -> M
             equivalent=False,
             words=words,
         )
-    below, above = ((margin + side * d.value) / test.se for side in (1, -1))
-    p_below, p_above = (
-        float(norm.sf(z) if test.df is None else student.sf(z, test.df)) for z in (below, above)
-    )
     noninferior = d.low > -margin
     equivalent = noninferior and d.high < margin
     does = "is" if noninferior else "is not"
@@ -66,11 +80,18 @@ def against_margin(test: PairedTest, margin: float, names: tuple[str, str]) -> M
     if equivalent:
         words = f"{first} and {second} are shown to differ by less than {margin:g}"
     size = f"difference {d.value:.3f}, {d.low:.3f} to {d.high:.3f}"
+    tested = f"; one-sided p {p[0]:.4f}, both sides {max(p):.4f}" if p else ""
     return MarginTest(
         margin=margin,
-        p_noninferior=p_below,
-        p_equivalent=max(p_below, p_above),
+        p_noninferior=p[0] if p else None,
+        p_equivalent=max(p) if p else None,
         noninferior=noninferior,
         equivalent=equivalent,
-        words=f"{words} ({size}; one-sided p {p_below:.4f}, both sides {max(p_below, p_above):.4f})",
+        words=f"{words} ({size}{tested})",
     )
+
+
+def turned(d: Estimate) -> Estimate:
+    """The same difference, second minus first."""
+    low, high = (None if end is None else -end for end in (d.high, d.low))
+    return replace(d, value=None if d.value is None else -d.value, low=low, high=high)

@@ -1,6 +1,6 @@
 """Two calls of the same cases: exact McNemar test, and the paired difference of the shares with its interval."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,6 +28,13 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return corrected
 
 
+def title_of(methods: Iterable[str]) -> str:
+    """The test for the title of a column: exact, by patient, or only McNemar where it holds both."""
+    kinds = {BY_PATIENT in method for method in methods if "McNemar" in method}
+    return "McNemar" if len(kinds) > 1 else BY_PATIENT if True in kinds else "Exact McNemar"
+
+
+BY_PATIENT = "McNemar by patient"
 EMPTY = "undefined: nothing to compare"
 
 
@@ -123,7 +130,7 @@ def clustered_mcnemar(
         patients.n / max(patients.n - 1, 1) * float(gap @ gap) / n**2 * variance_factor(patients.n_folds)
     )
     chi2_value = float(gap.sum() / n) ** 2 / variance if variance > 0 else 0.0
-    method = f"McNemar by patient (Obuchowski 1998), chi-squared {chi2_value:.2f} on 1 df{words}"
+    method = f"{BY_PATIENT} (Obuchowski 1998), chi-squared {chi2_value:.2f} on 1 df{words}"
     few = patients.n < 2
     return replace(
         table,

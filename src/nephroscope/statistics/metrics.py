@@ -10,6 +10,7 @@ from scipy.stats import rankdata
 Ints = npt.NDArray[np.intp]
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
+Area = tuple[Floats, Bools]  # scores and which rows are positive, both (n,)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

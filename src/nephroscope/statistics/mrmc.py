@@ -10,6 +10,7 @@ import numpy as np
 from scipy import stats
 
 from nephroscope.records import Estimate
+from nephroscope.statistics.cross_validation import fold_words, variance_factor
 from nephroscope.statistics.intervals import (
     WIDENED,
     Interval,
@@ -334,12 +335,18 @@ def _wald_test(wald: Wald, model: str) -> TreatmentTest:
 
 
 def against_one(
-    readers: Design, other: Floats, other_name: str, figure: Figure = "auc", confidence: float = 0.95
+    readers: Design,
+    other: Floats,
+    other_name: str,
+    figure: Figure = "auc",
+    confidence: float = 0.95,
+    n_folds: int = 1,
 ) -> Difference:
     """Mean of at least two readers (one treatment) minus one other rating (n,) of the same cases, such as a model's.
 
     The differences reader minus model are analyzed as figures of one treatment: the model is the same for every
-    reader, and fixed; readers and patients are random.
+    reader, and fixed; readers and patients are random. Where ``n_folds`` fits of the model answered, its own variance
+    is that of cross-validated answers.
 
     Source:
         Hillis, Obuchowski and Berbaum 2011, Acad Radiol 18:129; Chakraborty 2017, Observer Performance Methods
@@ -354,9 +361,11 @@ def against_one(
     )
     matrix, figures = covariance_of(design, figure, "jackknife"), figures_of(design, figure)[0]
     j = len(readers.readers)
+    matrix = matrix.copy()
+    matrix[-1, -1] *= variance_factor(n_folds)
     contrast = np.hstack([np.eye(j), -np.ones((j, 1))])
     wald = mean_of_readers(contrast @ figures, contrast @ matrix @ contrast.T, "")
-    model = f"random readers and random cases, {other_name} fixed"
+    model = f"random readers and random cases, {other_name} fixed{fold_words(n_folds)}"
     cells = _Cells(
         design=design,
         figure=figure,

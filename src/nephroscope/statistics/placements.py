@@ -23,9 +23,7 @@ from nephroscope.statistics.intervals import (
     logit_limits,
     newcombe_auc,
 )
-from nephroscope.statistics.metrics import Bools, Floats, Ints, placements
-
-Area = tuple[Floats, Bools]  # scores and which rows are positive, both (n,)
+from nephroscope.statistics.metrics import Area, Floats, Ints, placements
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -13,13 +13,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nephroscope.base.documents import read_object
+from nephroscope.base.documents import from_mapping, read_object
 from nephroscope.base.errors import ConfigError, StudyError
 from nephroscope.base.files import Seen, finish_replacing, save_text
 from nephroscope.base.limits import MOST_TOML_BYTES, check_nesting
 from nephroscope.base.lock import LOCK, writing
 from nephroscope.records.settings import (
     CohortConfig,
+    ComparisonConfig,
     EvaluationConfig,
     ReportConfig,
     RoiConfig,
@@ -28,7 +29,6 @@ from nephroscope.records.settings import (
     SplitConfig,
     TrainConfig,
     check_columns,
-    from_mapping,
 )
 from nephroscope.study.format_1 import rewrite_format_1
 
@@ -265,6 +265,7 @@ def _settings(content: Mapping[str, object]) -> Settings:
         "split": SplitConfig,
         "training": TrainConfig,
         "evaluation": EvaluationConfig,
+        "comparison": ComparisonConfig,
         "report": ReportConfig,
     }
     try:
@@ -338,6 +339,7 @@ TABLES = {
     "split": "how patients are divided",
     "training": "how a network is trained",
     "evaluation": "how predictions become calls and figures",
+    "comparison": "the main question, written down before any result is seen",
     "report": "who made the study: the head of its pages",
 }
 

@@ -3,7 +3,8 @@
 Every learner sees the same folds. A baseline learns from the training and the validation part of a fold and answers
 its test part. Where something is chosen after the fit (a threshold, the weights of a stack), it is chosen on the
 validation part: for a baseline from a fit on the training part alone, for a network from its only fit; its
-epoch was chosen on that same part. No test case is seen by either.
+epoch was chosen on that same part. No test case is seen by either. That fit of a baseline answers the test part too:
+it learned from the very patients that a network learns from.
 
 Held-out cases are answered by a fit on all development cases.
 """
@@ -35,6 +36,8 @@ class Predictions:
         validation: Of each fold's validation part, by a fit that did not learn from it, though a network's epoch was
             chosen on it; empty where it was not asked for.
         thresholds: On the positive subtype's probability, by index of fold.
+        same_patients: Of a baseline, the test cases answered by fits on the training parts alone: the patients that a
+            network learns from. Held-out cases have the mean over the folds. Empty where it was not asked for.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Predictions:
     fold: Mapping[str, int]
     validation: Mapping[int, Mapping[str, Probabilities]] = field(default_factory=dict)
     thresholds: Mapping[int, float] = field(default_factory=dict)
+    same_patients: Mapping[str, Probabilities] = field(default_factory=dict)
 
     def threshold_of(self, case_id: str) -> float:
         """The threshold for a case: its fold's; for a held-out case the mean of all; 0.5 where none was chosen."""
@@ -70,7 +74,8 @@ def _parts(name: str, division: Division) -> Iterator[_Part]:
         key, both = f"{name}/{division.name}-f{fold.index}", fold.train | fold.validation
         yield _Part(key=key, fold=fold.index, learn=both, predict=fold.test)
         key = f"{key}-validation"
-        yield _Part(key=key, fold=fold.index, learn=fold.train, predict=fold.validation, validates=True)
+        asked = fold.validation | fold.test | holdout
+        yield _Part(key=key, fold=fold.index, learn=fold.train, predict=asked, validates=True)
     if holdout and len(folds) > 1:
         everyone = frozenset().union(*(fold.test for fold in folds))
         yield _Part(key=f"{name}/{division.name}-holdout", fold=HOLDOUT, learn=everyone, predict=holdout)
@@ -103,6 +108,8 @@ def predictions_of(
     p: dict[str, Probabilities] = {}
     of_fold: dict[str, int] = {}
     validation: dict[int, dict[str, Probabilities]] = {}
+    again: dict[str, list[Probabilities]] = {}
+    of_part = {fold.index: fold.validation for fold in division.split.folds}
     for part in _parts(learner.name, division):
         result = results.get(part.key)
         if result is None:
@@ -111,7 +118,10 @@ def predictions_of(
             return result.refused
         found = dict(zip(sorted(part.predict), result.probabilities, strict=True))
         if part.validates:
-            validation[part.fold] = found
+            validation[part.fold] = {c: row for c, row in found.items() if c in of_part[part.fold]}
+            for case, row in found.items():
+                if case not in of_part[part.fold]:
+                    again.setdefault(case, []).append(row)
         else:
             p |= found
             of_fold |= dict.fromkeys(found, part.fold)
@@ -123,6 +133,7 @@ def predictions_of(
         fold=of_fold,
         validation=validation,
         thresholds=thresholds_of(snapshot, division, validation),
+        same_patients={case: tuple(np.mean(rows, axis=0).tolist()) for case, rows in again.items()},
     )
 
 

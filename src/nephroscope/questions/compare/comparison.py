@@ -64,8 +64,9 @@ def compare_study(
         ConfigError: A network, candidate or number is not allowed.
         StudyError: The split is by image or out of date, or nothing can be compared.
     """
-    plan = plan or ComparePlan()
+    plan = (plan or ComparePlan()).stated(snapshot.settings.comparison)
     refuse_leaky(snapshot.split)
+    _refuse_misspelled_primary(snapshot, plan, train)
     trained = _train(snapshot, train, plan.workers)
     if plan.repeats > 1 or plan.seeds > 1 or plan.control_networks:
         plan = replace(plan, trained=tuple(trained))
@@ -103,6 +104,7 @@ def compare(snapshot: Snapshot, plan: ComparePlan) -> Comparison:
         ConfigError: A candidate or run is unknown.
     """
     refuse_leaky(snapshot.split)
+    plan = plan.stated(snapshot.settings.comparison)
     folder, wanted = snapshot.folder.root / FOLDER, plan.baselines
     engine = Engine(snapshot=snapshot, folder=folder, workers=plan.workers)
     logger.info("compare: looking at the runs of the study; those that can be ranked are scored once")
@@ -116,6 +118,8 @@ def compare(snapshot: Snapshot, plan: ComparePlan) -> Comparison:
     schedule = Schedule(snapshot=snapshot, plan=plan, networks=networks)
     choosing = bool(ranked_runs) or snapshot.settings.evaluation.criterion != "fixed"
     usable, refused = _usable(snapshot, wanted)
+    possible = [*(one.name for one in usable), *sorted(ranked_runs), *([STACK] if ranked_runs else [])]
+    _refuse_unknown_primary(plan.primary, possible)
     _log_work(schedule, engine, usable, choosing)
     ranked, without_answer = _ranked(schedule, engine, usable, runs, choosing)
     baselines = [c for c in usable if c.name not in {row.name for row in without_answer}]
@@ -124,7 +128,12 @@ def compare(snapshot: Snapshot, plan: ComparePlan) -> Comparison:
     remarks = {c.name: remarks_of(c, study_data(snapshot)) for c in baselines}
     _refuse_unknown_primary(plan.primary, [one.name for one in ranked])
     everyone = Ranked(
-        answers=ranked, tempered=tempered(ranked, division), remarks=remarks, primary=plan.primary
+        answers=ranked,
+        tempered=tempered(ranked, division),
+        remarks=remarks,
+        division=division,
+        primary=plan.primary,
+        margin=plan.margin or 0.0,
     )
     sets = test_sets(snapshot, division)
     groups = {name: table_of(tests, everyone, config) for name, tests in sets.items()}
@@ -260,6 +269,17 @@ def refuse_leaky(split: Split) -> None:
             found="LEAKY folds by image, on which every candidate would look too good",
             remedy="run `nephroscope split STUDY --protocol patient`",
         )
+
+
+def _refuse_misspelled_primary(snapshot: Snapshot, plan: ComparePlan, train: Sequence[str]) -> None:
+    """Refuse a name of the main pair that cannot be ranked, before a network is trained for hours."""
+    runs = [path.name for path in snapshot.folder.runs()] if plan.runs is None else [*plan.runs]
+    numbered = [
+        name for name in plan.primary if name.rpartition("-")[0] in train
+    ]  # a second run of a network
+    _refuse_unknown_primary(
+        plan.primary, [*(c.name for c in plan.baselines), *runs, *train, *numbered, STACK]
+    )
 
 
 def _refuse_unknown_primary(wanted: Sequence[str], names: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from nephroscope.clinic.call import label_of
 from nephroscope.learning.engine.divisions import fold_names
 from nephroscope.learning.engine.predictions import Predictions
 from nephroscope.questions.compare.results import ComparisonDocument
-from nephroscope.records import DEVELOPMENT, INTERNAL_TEST, OUT_OF_FOLD, Cohort
+from nephroscope.records import DEVELOPMENT, INTERNAL_TEST, OUT_OF_FOLD, Cohort, ComparisonConfig
 from nephroscope.study.artifact import Artifact
 from nephroscope.study.snapshot import Snapshot, take_snapshot
 
@@ -113,7 +113,7 @@ class ComparisonFile(Artifact[ComparisonDocument]):
         return self._typed(read_object(self.path, self.number, remedy), remedy)
 
     def _typed(self, content: Mapping[str, object], remedy: str) -> ComparisonDocument:
-        own = {"rank", "name", "kind", "told", "remarks", "calibration"}
+        own = {"rank", "name", "kind", "told", "remarks", "calibration", "learned_from"}
         groups = content.get("groups")
         for table in groups.values() if isinstance(groups, dict) else ():
             for row in table.get("candidates", ()):
@@ -160,8 +160,9 @@ def load_comparison(root: Path) -> Comparison | None:
 
 def made_from(snapshot: Snapshot) -> dict[str, str]:
     """Digests of what a comparison depends on, by name."""
-    split = snapshot.split
-    return {
+    split, stated = snapshot.split, snapshot.settings.comparison
+    main = {"[comparison]": digest_of(asdict(stated))} if stated != ComparisonConfig() else {}
+    return main | {
         "cohort.csv": snapshot.cohort.digest,
         "slices": snapshot.slices.digest,
         "splits.json": digest_of([fold_names(split), sorted(split.holdout), split.protocol]),

@@ -9,12 +9,13 @@ import numpy as np
 
 from nephroscope.clinic.call import label_of
 from nephroscope.learning.engine.divisions import Division
-from nephroscope.learning.engine.predictions import Predictions
+from nephroscope.learning.engine.predictions import HOLDOUT, Predictions
 from nephroscope.records import Cohort, Estimate, EvaluationConfig
 from nephroscope.statistics import intervals
 from nephroscope.statistics.estimates import Rows, areas_of, estimate_all, shares_of
 from nephroscope.statistics.intervals import ALIKE, Interval, no_estimate, percentile_interval
 from nephroscope.statistics.metrics import Bools, Floats, Ints, auc
+from nephroscope.statistics.placements import area_interval
 from nephroscope.statistics.resampling import REDRAWN, patients_words, whole_draws
 from nephroscope.study.snapshot import Snapshot
 
@@ -51,11 +52,6 @@ class TestSet:
     def answered_by(self, answers: Predictions) -> intervals.Patients:
         """Who owns each case, and how many folds answered: several on cross-validated cases, one on held-out ones."""
         return replace(self.patients, n_folds=len({answers.fold[case] for case in self.cases}) or 1)
-
-    @property
-    def independent(self) -> bool:
-        """True when every case is another patient's."""
-        return self.patients.n == len(self.cases)
 
     def areas(self, answers: Predictions) -> list[tuple[Floats, Bools]]:
         """Scores and truth behind the AUC: of the positive subtype, or of every one where there are more than two."""
@@ -100,6 +96,30 @@ def figures_of(answers: Predictions, tests: TestSet, config: EvaluationConfig) -
     first = {"auc": found.pop("auc")}
     first["auc_by_fold"] = mean_of_folds(answers, tests)
     return first | found | {"brier": brier(rows.p, tests, config, rows.patients.n_folds)}
+
+
+def auc_estimate(answers: Predictions, tests: TestSet, config: EvaluationConfig) -> Estimate:
+    """The AUC with its interval; the mean over subtypes where there are more than two."""
+    interval = area_interval(tests.areas(answers), tests.answered_by(answers), config.confidence)
+    return interval.around(auc_of(answers, tests) or 0.0, len(tests.cases))
+
+
+def learned_from(answers: Predictions, tests: TestSet, division: Division) -> tuple[int, int]:
+    """Patients that the fits behind the answers learned from: the fewest and the most of one fit.
+
+    Networks learn from the training part; the validation part decides when they stop. Baselines learn from both.
+    """
+    owner = division.cohort.by_id
+    parts = {fold.index: fold.train for fold in division.split.folds}
+    if answers.kind != "network":
+        parts = {fold.index: fold.train | fold.validation for fold in division.split.folds}
+        everyone = frozenset[str]().union(*(fold.test for fold in division.split.folds))
+        if len(parts) > 1:
+            parts[HOLDOUT] = everyone
+    used = {answers.fold[case] for case in tests.cases}
+    asked = list(parts.values()) if used - parts.keys() else [parts[index] for index in used]
+    sizes = [len({owner[case].patient_id for case in part}) for part in asked]
+    return min(sizes, default=0), max(sizes, default=0)
 
 
 def auc_of(answers: Predictions, tests: TestSet) -> float | None:

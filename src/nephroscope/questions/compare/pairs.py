@@ -3,16 +3,17 @@
 The first sentence is the answer to the question that a sceptic asks first. It never says that two are the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
 from nephroscope.learning.engine.predictions import Predictions
-from nephroscope.questions.compare.measures import TestSet
-from nephroscope.questions.compare.results import CallPair, Pair, Primary
+from nephroscope.questions.compare.measures import TestSet, auc_estimate
+from nephroscope.questions.compare.results import CallPair, Pair, Primary, SamePatients
 from nephroscope.records import Estimate, EvaluationConfig, counted_noun, p_is, p_words
 from nephroscope.statistics import intervals
-from nephroscope.statistics.auc import compare_aucs, compare_mean_aucs
+from nephroscope.statistics.auc import PairedTest, compare_aucs, compare_mean_aucs
+from nephroscope.statistics.margin import against_margin, turned
 from nephroscope.statistics.mcnemar import holm, mcnemar
 
 
@@ -52,28 +53,84 @@ def words_of(pair: Pair, tests: TestSet, n_pairs: int) -> str:
 
 
 def _pair(one: Predictions, two: Predictions, tests: TestSet, config: EvaluationConfig) -> Pair:
-    difference, p, test = _auc_difference(one, two, tests, config)
+    found = _auc_difference(one, two, tests, config)
     return Pair(
         one=one.name,
         two=two.name,
-        difference=difference,
-        p=p,
+        difference=found.difference,
+        p=found.p,
         p_holm=None,
-        test=test,
+        test=found.method,
         accuracy=_calls(one, two, tests, config),
     )
 
 
 def _auc_difference(
     one: Predictions, two: Predictions, tests: TestSet, config: EvaluationConfig
-) -> tuple[Estimate, float | None, str]:
+) -> PairedTest:
     areas, patients = (tests.areas(one), tests.areas(two)), tests.answered_by(one)
     if len(tests.subtypes) == 2:
         (a, truth), (b, _) = areas[0][0], areas[1][0]
-        tested = compare_aucs(a, b, truth, patients, config, bootstrap=False)
-    else:
-        tested = compare_mean_aucs(*areas, patients, config)
-    return tested.difference, tested.p, tested.method
+        return compare_aucs(a, b, truth, patients, config, bootstrap=False)
+    return compare_mean_aucs(*areas, patients, config)
+
+
+def with_same_patients(
+    asked: Primary,
+    ranked: Sequence[Predictions],
+    learned: Mapping[str, tuple[int, int]],
+    tests: TestSet,
+    config: EvaluationConfig,
+) -> Primary:
+    """The main question with what each learned from, and tested again where both learned from the same patients.
+
+    A network needs patients that decide when to stop, so it learns from fewer than a baseline on the same folds.
+    """
+    by_name = {one.name: one for one in ranked}
+    first, second = by_name[asked.network], by_name[asked.baseline]
+    one, two = learned[first.name], learned[second.name]
+    words = f"{asked.words} {_learned(first, tests, one)}; {_learned(second, tests, two)}"
+    baseline, network = (first, second) if first.kind == "baseline" else (second, first)
+    if one == two or (network.kind, baseline.kind) != ("network", "baseline"):
+        return replace(asked, words=f"{words}.")
+    if not all(case in baseline.same_patients for case in tests.cases):
+        return replace(asked, words=f"{words}, which favors {baseline.name}.")
+    fitted_again = replace(baseline, p=baseline.same_patients)
+    again = [fitted_again if answers is baseline else answers for answers in (first, second)]
+    test = _auc_difference(again[0], again[1], tests, config)
+    if test.difference.value is None:
+        return replace(asked, words=f"{words}.")
+    found = SamePatients(
+        auc=auc_estimate(fitted_again, tests, config), difference=test.difference, p=test.p, test=test.method
+    )
+    p = f", {p_is(test.p)}" if test.p is not None else ""
+    words += (
+        f" (the rest decide when a network stops). With {baseline.name} fitted on the patients of {network.name} "
+        f"alone: {_size(test.difference, asked.named)}{p}."
+    )
+    return replace(asked, same_patients=found, words=words)
+
+
+def _learned(answers: Predictions, tests: TestSet, learned: tuple[int, int]) -> str:
+    """From how many patients the fits learned, in words."""
+    fewest, most = learned
+    n = counted_noun(most, "patient") if fewest == most else f"{fewest} to {most} patients"
+    if answers.kind == "network" and tests.answered_by(answers).n_folds == 1 and len(answers.validation) > 1:
+        return f"{answers.name} is the mean of {len(answers.validation)} networks that learned from {n} each"
+    return f"{answers.name} learned from {n}"
+
+
+def with_margin(
+    asked: Primary, ranked: Sequence[Predictions], margin: float, tests: TestSet, config: EvaluationConfig
+) -> Primary:
+    """The main question against a margin stated beforehand; as it is where there is none."""
+    if not margin:
+        return asked
+    by_name = {one.name: one for one in ranked}
+    test = _auc_difference(by_name[asked.network], by_name[asked.baseline], tests, config)
+    found = against_margin(test, margin, (asked.network, asked.baseline))
+    words = f"{asked.words} Margin {margin:g}: {found.words}."
+    return replace(asked, against_margin=found, words=words)
 
 
 def macro_statistic(answers: Predictions, tests: TestSet) -> intervals.Statistic:
@@ -83,7 +140,7 @@ def macro_statistic(answers: Predictions, tests: TestSet) -> intervals.Statistic
 
 
 def _calls(one: Predictions, two: Predictions, tests: TestSet, config: EvaluationConfig) -> CallPair:
-    """Exact McNemar on the calls; Obuchowski's where patients have several tumors."""
+    """McNemar on the calls: exact, or Obuchowski's where patients have several tumors."""
     right = [tests.called(answers) == tests.truth for answers in (one, two)]
     found = mcnemar(right[0], right[1], tests.answered_by(one), config)
     return CallPair(
@@ -145,7 +202,7 @@ def primary(
     if pair is None:
         return None
     above = pair.one == best["network"]
-    difference = pair.difference if above else _turned(pair.difference)
+    difference = pair.difference if above else turned(pair.difference)
     verdict = "not shown" if not pair.supported else "network" if above else "baseline"
     words = (
         f"{VERDICTS[verdict]}. Best network: {best['network']}; best baseline: {best['baseline']}; "
@@ -177,7 +234,7 @@ def _named(pairs: Sequence[Pair], named: Sequence[str], alpha: float) -> Primary
     """The first of two names against the second, without correction: it was chosen before the results were seen."""
     first, second = named
     pair = next(pair for pair in pairs if {pair.one, pair.two} == {first, second})
-    difference = pair.difference if pair.one == first else _turned(pair.difference)
+    difference = pair.difference if pair.one == first else turned(pair.difference)
     shown = pair.p is not None and pair.p < alpha and difference.value is not None
     above = shown and (difference.value or 0.0) > 0
     verdict = "not shown" if not shown else "network" if above else "baseline"
@@ -186,7 +243,7 @@ def _named(pairs: Sequence[Pair], named: Sequence[str], alpha: float) -> Primary
         "baseline": f"{first} is shown to be worse than {second}",
         "not shown": f"{first} and {second} are not shown to differ",
     }[verdict]
-    size = _size(difference).replace("network minus baseline", "first minus second")
+    size = _size(difference, named=True)
     words = (
         f"{does} (the pair named before the results were seen). {size}, {_tested(pair, 1)}, "
         f"{counted_noun(difference.n, 'patient')}; {pair.test}."
@@ -213,17 +270,12 @@ def _unanswered(ranked: Sequence[Predictions]) -> str:
     )
 
 
-def _turned(d: Estimate) -> Estimate:
-    """The same difference, the other way round."""
-    low, high = (None if end is None else -end for end in (d.high, d.low))
-    return replace(d, value=None if d.value is None else -d.value, low=low, high=high)
-
-
-def _size(d: Estimate) -> str:
+def _size(d: Estimate, named: bool = False) -> str:
     if d.value is None:
         return f"difference of AUC undefined, {d.method}"
     between = "" if d.low is None or d.high is None else f" ({d.low:z.2f} to {d.high:z.2f})"
-    return f"difference of AUC, network minus baseline, {d.value:z.2f}{between}"
+    which = "first minus second" if named else "network minus baseline"
+    return f"difference of AUC, {which}, {d.value:z.2f}{between}"
 
 
 def _tested(pair: Pair, n_pairs: int) -> str:

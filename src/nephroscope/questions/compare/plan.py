@@ -16,6 +16,7 @@ from nephroscope.learning.engine.networks import NetworkLearner
 from nephroscope.learning.engine.workers import Workers
 from nephroscope.learning.learner import Learner
 from nephroscope.learning.learners import all_learners, learners_named
+from nephroscope.records import ComparisonConfig
 from nephroscope.study.snapshot import Snapshot
 
 SLOW = ("radiomics", "stack")  # seconds for a fit, and a permutation has as many fits as there are folds
@@ -35,6 +36,8 @@ class ComparePlan:
         trained: Names of runs whose networks are trained again for each repeat and seed.
         control_networks: Train the networks on shuffled labels too.
         primary: Two names, first against second: the pair named before the results are seen; its p is not corrected.
+            Empty takes that of study.toml.
+        margin: What the first of the main pair may lose in AUC; None takes that of study.toml, 0 tests none.
         seed: All chance of the comparison is derived from it.
         workers: Where the work is done.
         known: The baselines to choose from; None: all there are.
@@ -48,6 +51,7 @@ class ComparePlan:
     trained: tuple[str, ...] = ()
     control_networks: bool = False
     primary: tuple[str, ...] = ()
+    margin: float | None = None
     seed: int = 0
     workers: Workers = field(default_factory=Workers)
     known: tuple[Learner, ...] | None = None
@@ -56,15 +60,14 @@ class ComparePlan:
         _within("--repeats", self.repeats, 1, 1000)
         _within("--seeds", self.seeds, 1, 1000)
         _within("--seed", self.seed, 0, 2**31)
-        if len(self.primary) not in (0, 2) or len(set(self.primary)) != len(self.primary):
-            raise ConfigError(
-                where="--primary",
-                expected="two names that are compared, the first against the second",
-                found=", ".join(self.primary),
-                remedy="name a network and a baseline",
-            )
+        ComparisonConfig(primary=self.primary, margin=self.margin or 0.0)  # refused as in study.toml
         if self.permutations:
             _within("--permutations", self.permutations, 2, 10_000)
+
+    def stated(self, config: ComparisonConfig) -> "ComparePlan":
+        """The plan with the main pair and the margin of study.toml where it names none of its own."""
+        margin = config.margin if self.margin is None else self.margin
+        return replace(self, primary=self.primary or config.primary, margin=margin)
 
     @property
     def baselines(self) -> list[Learner]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nephroscope.records import Estimate
+from nephroscope.statistics.margin import MarginTest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,7 @@ class RankedLearner:
         description: What the learner is, in a sentence.
         remarks: What users must know of it on this study.
         figures: ``auc``, ``auc_by_fold``, ``accuracy``, ..., ``brier``: each of cases.
+        learned_from: Patients that a fit learned from, the fewest and the most of its fits; 0 where it is not known.
     """
 
     rank: int | None
@@ -43,13 +45,15 @@ class RankedLearner:
     remarks: tuple[str, ...]
     figures: Mapping[str, Estimate]
     calibration: Calibration
+    learned_from: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CallPair:
     """The calls of two learners on the same cases: difference of accuracy, and who alone is correct how often.
 
-    ``p`` is that of an exact McNemar test, ``p_holm`` corrected for the number of pairs; None without a test.
+    ``p`` is that of the McNemar test that ``test`` names (exact, or by patient where patients have several tumors),
+    ``p_holm`` corrected for the number of pairs; None without a test.
     """
 
     difference: Estimate
@@ -86,10 +90,25 @@ class Pair:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SamePatients:
+    """A network against a baseline that was fitted again on the very patients that the network learned from."""
+
+    auc: Estimate
+    difference: Estimate
+    p: float | None
+    test: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Primary:
     """The main question: the best network against the best baseline, or the pair ``named`` beforehand.
 
     ``verdict`` is network (the first of a named pair), baseline (the second) or not shown.
+
+    Attributes:
+        same_patients: The same where both learned from the same patients; None where they did in the first place, or
+            where it is not known.
+        against_margin: Against the margin of study.toml or ``--margin``; None without one.
     """
 
     network: str
@@ -100,6 +119,8 @@ class Primary:
     p_holm: float | None
     words: str
     named: bool = False
+    same_patients: SamePatients | None = None
+    against_margin: MarginTest | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

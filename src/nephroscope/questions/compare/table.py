@@ -8,8 +8,14 @@ from scipy.optimize import minimize_scalar
 
 from nephroscope.learning.engine.divisions import Division
 from nephroscope.learning.engine.predictions import Predictions, Probabilities
-from nephroscope.questions.compare.measures import TestSet, brier, figures_of
-from nephroscope.questions.compare.pairs import compare_pairs, primary, summary
+from nephroscope.questions.compare.measures import TestSet, brier, figures_of, learned_from
+from nephroscope.questions.compare.pairs import (
+    compare_pairs,
+    primary,
+    summary,
+    with_margin,
+    with_same_patients,
+)
 from nephroscope.questions.compare.results import Calibration, RankedLearner, RankTable, Tempered
 from nephroscope.records import Estimate, EvaluationConfig
 from nephroscope.statistics.logistic import intercept_and_slope
@@ -124,13 +130,17 @@ class Ranked:
         answers: Of every candidate, on all test sets.
         tempered: By name, the same after a temperature that was chosen inside, where there is one.
         remarks: By name, what users must know of a candidate on this study.
+        division: The folds, from which it is known who learned from how many patients.
         primary: The pair named beforehand, first against second; empty where none was.
+        margin: Loss of AUC that would not matter in the main pair; 0 where none is stated.
     """
 
     answers: Sequence[Predictions]
     tempered: Mapping[str, Predictions]
     remarks: Mapping[str, Sequence[str]]
+    division: Division
     primary: Sequence[str] = ()
+    margin: float = 0.0
 
 
 def table_of(tests: TestSet, ranked: Ranked, config: EvaluationConfig) -> RankTable:
@@ -154,10 +164,15 @@ def table_of(tests: TestSet, ranked: Ranked, config: EvaluationConfig) -> RankTa
             remarks=tuple(ranked.remarks.get(a.name, ())),
             figures=figures[a.name],
             calibration=calibration_of(a, tests, ranked.tempered.get(a.name), config),
+            learned_from=learned_from(a, tests, ranked.division),
         )
         for a, value in zip(ordered, values, strict=True)
     ]
     asked = primary(ordered, pairs, ranked.primary, 1 - config.confidence)
+    if asked:
+        learned = {row.name: row.learned_from for row in rows}
+        asked = with_same_patients(asked, ordered, learned, tests, config)
+        asked = with_margin(asked, ordered, ranked.margin, tests, config)
     words = summary(ordered, pairs, tests, asked)
     return RankTable(
         answer=words[0],

@@ -127,9 +127,11 @@ class CallTable:
         models: Programs whose answers are in the table.
         scale: Of the readers' confidence, in words; empty without one.
         findings: Doubts about the table.
+        margin: Loss of AUC against readers that would not matter in a model; 0 where none is stated.
     """
 
     readers: tuple[Reader, ...]
     models: tuple[Reader, ...]
     scale: str
     findings: tuple[Finding, ...]
+    margin: float = 0.0

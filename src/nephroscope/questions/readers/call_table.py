@@ -113,17 +113,19 @@ COLUMNS = (CASE_ID, READER, CALL, CONFIDENCE, SECONDS, AIDED, KIND, TRUTH, PATIE
 
 @dataclass(frozen=True, kw_only=True)
 class CallOptions:
-    """How a table is read.
+    """How a table is read, and what is asked of it.
 
     Attributes:
         columns: Our name of a column to its title, where it is not a usual one.
         scale: Of the confidence, or ``auto``.
         models: Names in the column reader that are programs.
+        margin: Loss of AUC against readers that would not matter in a model; None takes that of study.toml.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
     scale: str = AUTO
     models: Sequence[str] = ()
+    margin: float | None = None
 
 
 def open_calls(path: Path, options: CallOptions) -> CheckedTable:
@@ -256,6 +258,7 @@ def read_calls(
         models=models,
         scale=scale.in_words(labels.positive) if scale else "",
         findings=tuple(call_doubts(readers, labels, scale)),
+        margin=options.margin or 0.0,
     )
 
 

@@ -14,6 +14,7 @@ from nephroscope.questions.readers.answers import CaseLabels, Reader
 from nephroscope.records import Estimate, EvaluationConfig, counted_noun, p_is
 from nephroscope.statistics.auc import PairedTest, compare_aucs
 from nephroscope.statistics.intervals import Patients, no_estimate
+from nephroscope.statistics.margin import MarginTest, against_margin, interval_against_margin, turned
 from nephroscope.statistics.mcnemar import McNemarTest, holm, mcnemar
 from nephroscope.statistics.metrics import Floats
 from nephroscope.statistics.mrmc import Difference, against_one, analyse
@@ -30,12 +31,13 @@ class Pair:
     Attributes:
         first: Title of the one, ``second`` of the other; differences are first minus second.
         n_called: Cases that both called, of ``n_patients`` patients.
-        calls: Exact McNemar test of correct calls; where patients have several of the cases, the patient-bootstrap
-            interval without a p. None where no case is called by both.
+        calls: McNemar test of correct calls: exact; by patient (Obuchowski 1998) where patients have several of the
+            cases. None where no case is called by both.
         areas: Paired test of the AUCs; None where no case is rated by both.
         n_rated: Cases that both rated.
         calls_p_holm: p of the calls, corrected within its question; ``areas_p_holm`` that of the AUCs.
         sentences: What this shows after correction, in words.
+        against_margin: Whether the model's AUC (``second``) is not inferior to the reader's; None without a margin.
     """
 
     first: str
@@ -48,6 +50,7 @@ class Pair:
     calls_p_holm: float | None = None
     areas_p_holm: float | None = None
     sentences: tuple[str, ...] = ()
+    against_margin: MarginTest | None = None
 
 
 def compare_pair(one: Reader, two: Reader, labels: CaseLabels, config: EvaluationConfig) -> Pair:
@@ -107,6 +110,7 @@ class MeanComparison:
     Attributes:
         p_holm: Of ``found.test``, corrected within its question.
         sentence: What it shows after correction, in words.
+        against_margin: Whether the model's AUC is not inferior to the mean of the readers; None without a margin.
     """
 
     figure: Figure
@@ -115,6 +119,7 @@ class MeanComparison:
     found: Difference
     p_holm: float | None = None
     sentence: str = ""
+    against_margin: MarginTest | None = None
 
 
 def mean_of_readers(readers: Sequence[Reader], labels: CaseLabels, confidence: float) -> list[MeanOfReaders]:
@@ -136,12 +141,13 @@ def mean_against_model(
 ) -> list[MeanComparison]:
     """Mean of two or more readers minus the model, by figure, on the cases that all of them answered."""
     found: list[MeanComparison] = []
+    n_folds = len(set(model.folds([*model.answers])))
     for figure in FIGURES:
         design, n = _design([[*readers, model]], labels, figure)
         if len(readers) < 2 or isinstance(design, str):
             continue
         people = replace(design, readers=design.readers[:-1], ratings=design.ratings[:, :-1])
-        difference = against_one(people, design.ratings[0, -1], model.title, figure, confidence)
+        difference = against_one(people, design.ratings[0, -1], model.title, figure, confidence, n_folds)
         if readers[0].aided:
             difference = replace(difference, first=f"{difference.first}, aided")
         found.append(MeanComparison(figure=figure, n_readers=len(readers), n_cases=n, found=difference))
@@ -271,6 +277,31 @@ def _mean_sentence(mean: MeanComparison, tested: Tested) -> str:
         return f"No difference in {name} between {first} and {found.second} is shown ({how})."
     word = "higher" if value > 0 else "lower"
     return f"The {name} of {first} is {word} than that of {found.second} ({how})."
+
+
+def with_margin(
+    pairs: Sequence[Pair], means: Sequence[MeanComparison], margin: float
+) -> tuple[list[Pair], list[MeanComparison]]:
+    """Readers against models, and whether each model is shown to lose at most ``margin`` of AUC; 0 asks nothing."""
+    if not margin:
+        return [*pairs], [*means]
+    of_pairs, of_means = [], []
+    for pair in pairs:
+        found = None
+        if pair.areas is not None:
+            names = pair.second, pair.first
+            areas = pair.areas
+            found = against_margin(replace(areas, difference=turned(areas.difference)), margin, names)
+        words = (f"Margin {margin:g}: {found.words}.",) if found else ()
+        of_pairs.append(replace(pair, against_margin=found, sentences=(*pair.sentences, *words)))
+    for mean in means:
+        found = None
+        if mean.figure == "auc":
+            names = mean.found.second, f"the {mean.found.first}"
+            found = interval_against_margin(turned(mean.found.difference), margin, names)
+        words = (f"Margin {margin:g}: {found.words}.",) if found else ()
+        of_means.append(replace(mean, against_margin=found, sentence=" ".join((mean.sentence, *words))))
+    return of_pairs, of_means
 
 
 def correct(

@@ -90,9 +90,9 @@ def _rows(reader: Reader, cases: list[str], labels: CaseLabels) -> Rows:
 
 
 def _share(share: Proportion, rows: Rows, config: EvaluationConfig, exact: bool) -> Estimate:
-    """A share with the exact interval, or with the one that `evaluate` gives: Wilson, or the patient bootstrap.
+    """A share with the exact interval, or with the one that `evaluate` gives: Wilson, or Korn and Graubard.
 
-    Where a patient has several of the cases, the exact interval is not valid and the bootstrap is used.
+    Where a patient has several of the cases, the exact interval is not valid and Korn and Graubard's is used.
     """
     if not exact or share.value is None or not rows.independent:
         return estimate_all(rows, {"share": share}, {}, config)["share"]

@@ -15,6 +15,7 @@ from nephroscope.questions.readers.comparisons import (
     correct,
     mean_against_model,
     mean_of_readers,
+    with_margin,
 )
 from nephroscope.questions.readers.figures import ReaderFigures, figures_of
 from nephroscope.records import OUT_OF_FOLD, EvaluationConfig, Finding, counted_noun, warning
@@ -60,6 +61,7 @@ def results_on(
     models: Sequence[Reader],
     labels: CaseLabels,
     config: EvaluationConfig,
+    margin: float = 0.0,
 ) -> ReaderResults:
     """Compare readers with models on the cases that they answered.
 
@@ -69,6 +71,7 @@ def results_on(
         models: Programs; answers about cases that no reader answered are not used.
         labels: Truth of the cases.
         config: Gives confidence, resamples and seed; a corrected p below 1 - confidence shows a difference.
+        margin: Loss of AUC against readers that would not matter in a model; 0 where none is stated.
     """
     read = {case for reader in readers for case in reader.answers}
     programs = [program for model in models if (program := on_cases(model, read)).answers]
@@ -87,6 +90,7 @@ def results_on(
             [m for arm, model in matches for m in mean_against_model(arm, model, labels, confidence)],
             1 - confidence,
         )
+        of_pairs, of_means = with_margin(of_pairs, of_means, margin)
         pairs, means = [*pairs, *of_pairs], [*means, *of_means]
     mean_aided = aided_against_unaided(once, again, labels, confidence) if len(both) > 1 else []
     pairs_aided, mean_aided = correct(
@@ -215,7 +219,7 @@ def study_readers(
     together = POOLED_NETWORKS if every else POOLED
     title = together if len(sets) > 1 else next(iter(sets), "")
     models = [on_cases(model, sets[title], title) for model in every] if len(sets) == 1 else every
-    whole = results_on(title, table.readers, models, labels, config)
+    whole = results_on(title, table.readers, models, labels, config, table.margin)
     groups = {title: whole} if len(sets) == 1 else {}
     if len(sets) > 1:
         groups = {
@@ -225,6 +229,7 @@ def study_readers(
                 [on_cases(model, cases, name) for model in every],
                 labels,
                 config,
+                table.margin,
             )
             for name, cases in sets.items()
         }

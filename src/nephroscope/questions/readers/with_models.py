@@ -38,6 +38,9 @@ def readers_against_models(
         StudyError: A named run is not complete, damaged, or older than the cohort or its slices.
     """
     labels, meaning_of = labels_of(snapshot)
+    options = options or CallOptions()
+    if options.margin is None:
+        options = replace(options, margin=snapshot.settings.comparison.margin)
     table = read_calls(path, labels, meaning_of, options)
     models, findings = run_models(snapshot, runs)
     baselines, doubts = ([], []) if runs else compared_models(snapshot, labels)

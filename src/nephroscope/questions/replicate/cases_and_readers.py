@@ -112,7 +112,7 @@ def _case_answers(answers: Answers, reading: Reading, mark: str) -> dict[str, Ca
 def reader_results(
     rows: Sequence[CaseRow], readers: Sequence[Reader], known: CaseLabels, reading: Reading
 ) -> tuple[ReaderResult, ...]:
-    """Figures of each reader on the test cases, and its exact McNemar test against every network's vote."""
+    """Figures of each reader on the test cases, and its McNemar test against every network's vote."""
     found = []
     for reader in readers:
         scored = figures_of(reader, known, reading.config)

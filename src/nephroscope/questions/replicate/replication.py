@@ -172,7 +172,7 @@ class CaseRow:
 
 @dataclass(frozen=True, kw_only=True)
 class AgainstNetwork:
-    """A reader's exact McNemar test; ``counts``: both correct, only the network, only the reader, neither."""
+    """A reader's McNemar test (``method`` says which); ``counts``: both, network only, reader only, neither."""
 
     model: str
     protocol: str

@@ -16,6 +16,7 @@ from nephroscope.questions.replicate.replication import (
 from nephroscope.records import p_words
 from nephroscope.report.page.table import Cell, Column, Table, build_table
 from nephroscope.report.replicate.network_tables import FIGURE_NAMES, cell_of, counted
+from nephroscope.statistics.mcnemar import title_of
 
 FEW = 5  # patients of a subtype
 FEW_NOTE = (
@@ -125,7 +126,8 @@ def reader_table(found: Replication) -> Table:
         of_paper = "MobileNetV2, 10 of 10 as printed"
         rows.append((f"{name} of the paper", f"{right} of {n}", of_paper, "", f"{p_printed:.1f}"))
     rows.append(("mean of the paper's readers", "0.85", "", "", ""))
-    header = ("Reader", "Accuracy", "Against", "Right: both / network / reader / neither", "p, exact McNemar")
+    name = title_of(test.method for reader in found.readers for test in reader.against)
+    header = ("Reader", "Accuracy", "Against", "Right: both / network / reader / neither", f"p, {name}")
     of_paper_note = f"The paper's readers: {printed.READERS_NOTE}."
     notes = (found.readers_note, of_paper_note) if found.readers_note else (of_paper_note,)
     return Table(caption="Readers against networks, by case", header=header, rows=tuple(rows), notes=notes)

@@ -34,12 +34,14 @@ class RunContent:
     Attributes:
         curves: Epochs of each fold, by fold index.
         converged: Whether each fold beat chance on its own training set, by fold index.
+        keeps_prior: Probabilities are at the prevalence of the training cases though the loss weighs the subtypes.
     """
 
     report: Evaluation
     train: TrainConfig
     curves: Mapping[int, Sequence[Epoch]] = field(default_factory=dict)
     converged: Mapping[int, bool] = field(default_factory=dict)
+    keeps_prior: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

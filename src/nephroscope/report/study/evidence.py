@@ -184,6 +184,8 @@ def _of_training(content: ReportContent) -> dict[str, Evidence]:
     train, leaky = content.main.train, content.split.leaky
     weights = "ImageNet weights" if train.pretrained else "random weights"
     balance = "loss weighted by subtype" if train.class_weights else "loss not weighted by subtype"
+    if content.main.keeps_prior:
+        balance += "; probabilities put back to the prevalence of the training cases"
     return {
         "model": Evidence(f"{train.model}, recipe {train.recipe}", "#methods"),
         "start": Evidence(f"{weights}, seed {train.seed}", "#methods"),

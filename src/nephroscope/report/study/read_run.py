@@ -12,7 +12,7 @@ from nephroscope.base.version import __version__
 from nephroscope.intake.export.series_table import SEEN_FILE, seen_rows
 from nephroscope.learning.engine.divisions import present_division
 from nephroscope.learning.engine.predictions import Predictions
-from nephroscope.learning.run_files import METRICS, CompleteRun, fold_file
+from nephroscope.learning.run_files import METRICS, CompleteRun, fold_file, started_run
 from nephroscope.questions.compare.facts import Fact
 from nephroscope.questions.compare.measures import TestSet
 from nephroscope.questions.compare.probe import probe
@@ -92,7 +92,14 @@ def run_content(run: CompleteRun, evaluation: Evaluation) -> RunContent:
         curves[fold.index] = [_epoch(line) for line in lines]
         converged[fold.index] = read_document(path / "fold.json", _Fold, 1).converged
     training = read_document(run.folder / "config.json", _Config, 1).training
-    return RunContent(report=evaluation, train=training, curves=curves, converged=converged)
+    compute = started_run(run.folder).compute
+    return RunContent(
+        report=evaluation,
+        train=training,
+        curves=curves,
+        converged=converged,
+        keeps_prior=training.class_weights and compute is not None and compute.keeps_prior,
+    )
 
 
 def scans_of(seen_series_csv: Path, cases: Iterable[ChosenCase] = ()) -> dict[str, Scan]:

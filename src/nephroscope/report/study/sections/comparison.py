@@ -35,6 +35,7 @@ from nephroscope.report.page.section import (
 )
 from nephroscope.report.page.table import Cell, Column, Table, build_table
 from nephroscope.report.study.appraisal import RunSource
+from nephroscope.statistics.mcnemar import title_of
 from nephroscope.statistics.metrics import roc_points
 
 SHOWN = ("auc", "auc_by_fold", "sensitivity", "specificity", "accuracy", "brier")
@@ -92,6 +93,7 @@ def filled_comparison(found: Comparison, run: str) -> Filled:
         limitations=(
             *(f"{row.name} was not compared: {row.reason}." for row in content.not_compared),
             *better,
+            *_fewer_patients(content),
         ),
         methods=_methods(content),
         evidence=_evidence(content),
@@ -168,11 +170,55 @@ def _methods(content: ComparisonDocument) -> tuple[tuple[str, str], ...]:
     method = (
         f"Every candidate was fitted and tested on the same {content.folds} folds by patient (splits.json). "
         "Baselines learn from the training and validation part; networks learn from the training part, and the "
-        "validation part decides when they stop. Pairs are tested on the same cases, with p corrected by Holm's "
-        "method."
+        f"validation part decides when they stop{_learned(content)}. Pairs are tested on the same cases, with p "
+        "corrected by Holm's method."
     )
+    asked = content.first.primary
+    if asked and asked.named:
+        method += (
+            f" {asked.network} against {asked.baseline} was named as the main question before the results were seen: "
+            "its own p is not corrected."
+        )
+    if asked and asked.same_patients:
+        method += (
+            " The main question is answered again with the baseline fitted on the training part alone, the patients "
+            "that the network learned from."
+        )
+    if asked and asked.against_margin:
+        margin = asked.against_margin.margin
+        method += (
+            f" A loss of AUC of less than {margin:g} was stated beforehand as one that would not matter."
+        )
     candidates = "\n".join(f"{row.name}: {row.description}." for row in content.first.candidates)
     return ("Comparison", method), ("Candidates", candidates)
+
+
+def _learned(content: ComparisonDocument) -> str:
+    """Of how many patients each kind of candidate learned, from the data; empty where it is not known."""
+    found = []
+    for kind, name in (("network", "networks"), ("baseline", "baselines")):
+        known = [
+            row.learned_from for row in content.first.candidates if row.kind == kind and row.learned_from[1]
+        ]
+        if known:
+            fewest, most = min(low for low, _ in known), max(high for _, high in known)
+            n = counted_noun(most, "patient") if fewest == most else f"{fewest} to {most} patients"
+            found.append(f"{name} learned from {n}")
+    return f" ({', '.join(found)} in a fold)" if found else ""
+
+
+def _fewer_patients(content: ComparisonDocument) -> tuple[str, ...]:
+    """A limitation where networks and baselines learned from different numbers of patients."""
+    asked = content.first.primary
+    rows = {row.name: row.learned_from for row in content.first.candidates}
+    if asked is None or rows.get(asked.network) == rows.get(asked.baseline) or not _learned(content):
+        return ()
+    again = asked.same_patients
+    size = f"; on the same patients the difference of AUC is {again.difference}" if again else ""
+    return (
+        f"Networks and baselines did not learn from the same number of patients{_learned(content)}, as a network "
+        f"needs some to decide when it stops{size}.",
+    )
 
 
 def _caption(content: ComparisonDocument) -> str:
@@ -204,9 +250,15 @@ def _ranked(group: RankTable, name: str) -> Table:
         Column("Rank", lambda row: row.rank or "-"),
         Column("Kind", lambda row: row.kind),
         *(figure(name) for name in SHOWN if any(name in row.figures for row in rows)),
+        Column("Patients learned from", _patients),
     ]
     remarks = [f"{row.name}: {text}" for row in rows for text in row.remarks]
     return build_table(f"All candidates on the same cases, {group_name(name)}", columns, rows, remarks)
+
+
+def _patients(row: RankedLearner) -> str:
+    fewest, most = row.learned_from
+    return "-" if not most else str(most) if fewest == most else f"{fewest} to {most}"
 
 
 def _pairs(group: RankTable, name: str) -> Table:
@@ -221,7 +273,7 @@ def _pairs(group: RankTable, name: str) -> Table:
             "Do the data show that the first is better?",
             lambda pair: "yes" if pair.supported else "not shown",
         ),
-        Column("Exact McNemar on calls, p", _calls),
+        Column(f"{title_of(pair.accuracy.test for pair in group.pairwise)} on calls, p", _calls),
     ]
     test = f"p: {next(iter(tests))}, on {group.n_patients} patients. " if len(tests) == 1 else ""
     notes = [f"{test}Corrected by Holm's method for {counted_noun(len(group.pairwise), 'pair')}."]

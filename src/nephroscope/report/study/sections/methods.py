@@ -74,6 +74,13 @@ def training_text(content: ReportContent) -> str:
     weighted = (
         "weighted so that every subtype counts the same" if train.class_weights else "not weighted by subtype"
     )
+    if content.main.keeps_prior:
+        weighted += (
+            ", and the probabilities put back to the share of each subtype among the training cases (logits plus its "
+            "logarithm, Saerens 2002)"
+        )
+    elif train.class_weights:
+        weighted += ", so that probabilities are as if all subtypes were equally frequent"
     most = f", at most {train.slices_per_case} slices of a case in an epoch" if train.slices_per_case else ""
     return (
         f"{decay}, {rate}, batches of {train.batch_size} slices{most}; cross-entropy {weighted}. "

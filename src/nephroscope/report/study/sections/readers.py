@@ -18,6 +18,7 @@ from nephroscope.report.page.section import Block, Evidence, Filled, Section, Sh
 from nephroscope.report.page.table import Cell, Column, Letters, Table, build_table
 from nephroscope.report.study.appraisal import RunSource
 from nephroscope.report.study.sections.comparison import more_sentences
+from nephroscope.statistics.mcnemar import title_of
 from nephroscope.study.folder import open_study
 
 CONTRADICTS = "reader-contradicts"  # code of the finding
@@ -109,6 +110,13 @@ def with_test_set(text: str, groups: Iterable[str]) -> str:
     return text
 
 
+def _tests_of_calls(parts: Iterable[ReaderResults]) -> Iterator[str]:
+    for part in parts:
+        for pair in (*part.against_models, *part.aided):
+            if pair.calls is not None:
+                yield pair.calls.method
+
+
 def reader_tables(content: ReaderStudy) -> dict[str, Table]:
     """Figures, pairs, means and agreement, by the names of their files."""
     several = len(content.groups) > 1
@@ -145,7 +153,7 @@ def reader_tables(content: ReaderStudy) -> dict[str, Table]:
         ),
         "readers-pairs": table(
             "Pairs on the cases that both answered",
-            ["Cases", "Right", "Difference", "Exact McNemar", "AUC difference", "Its test"],
+            ["Cases", "Right", "Difference", title_of(_tests_of_calls(parts)), "AUC difference", "Its test"],
             _pair_rows,
             [tests],
         ),

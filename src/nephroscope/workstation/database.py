@@ -31,6 +31,13 @@ STEPS: tuple[tuple[str, str], ...] = (
         """,
     ),
     (
+        "server-3",
+        """
+        ALTER TABLE answers ADD COLUMN roi TEXT NOT NULL DEFAULT '';
+        CREATE TABLE bundles (folder TEXT PRIMARY KEY) WITHOUT ROWID;
+        """,
+    ),
+    (
         "reading-1",
         """
         CREATE TABLE reading_studies (

@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from nephroscope.base.errors import NephroscopeError
 from nephroscope.base.files import save_text
-from nephroscope.workstation import pages
+from nephroscope.workstation import pages, result
 from nephroscope.workstation.answers import NotFoundError, RequestError, ok, refusal
 from nephroscope.workstation.jobs import Jobs
 from nephroscope.workstation.place import Place, one_server, open_place
@@ -56,7 +56,7 @@ class Address:
 
 def application(place: Place, jobs: Jobs) -> Starlette:
     """The application behind the gate; `Gate` must stand in front of it."""
-    routes = [*pages.ROUTES, Route("/api/session", session, methods=["GET"])]
+    routes = [*pages.ROUTES, *result.ROUTES, Route("/api/session", session, methods=["GET"])]
     for room in ROOMS:
         routes += importlib.import_module(f"nephroscope.workstation.{room}.routes").ROUTES
     app = Starlette(
@@ -103,6 +103,7 @@ def serve(folder: Path, data: Path | None, port: int, ready: Callable[[Address],
         save_text(note, json.dumps(asdict(address)))
         note.chmod(0o600)
         jobs = Jobs(place)
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)
         config = uvicorn.Config(
             Gate(application(place, jobs), place, taken),
             http="h11",

@@ -1,5 +1,6 @@
 // The list of patients.
-import { api, complain, frame, make } from "/static/common.js";
+import { api, complain, frame, make, say } from "/static/common.js";
+import { importForm } from "/static/import.js";
 
 const COLUMNS = [["case_id", "Case"], ["patient_id", "Patient"], ["phases", "Phases"], ["rois", "ROIs"], ["findings", "Findings"], ["prediction", "Prediction"]];
 let cases = [];
@@ -75,8 +76,44 @@ function keys(event) {
   }
 }
 
+function newStudy() {
+  const subtypes = make("input", { type: "text", value: "PRCC ChRCC", size: 40, "data-testid": "new-subtypes" });
+  const positive = make("select", { "data-testid": "new-positive" });
+  const names = () => subtypes.value.split(/[\s,;]+/).filter(Boolean);
+  const fill = () => positive.replaceChildren(...names().map((name) => make("option", { value: name, text: name })));
+  subtypes.oninput = fill;
+  fill();
+  const button = make("button", {
+    class: "main", text: "Make the study", "data-testid": "new-make",
+    onclick: async () => {
+      try {
+        await api("/api/study", { body: { subtypes: names(), positive: positive.value } });
+        location.href = "/import";
+      } catch (error) {
+        complain(error);
+      }
+    },
+  });
+  document.getElementById("heading").textContent = "A new study";
+  document.getElementById("main").append(make("section", { class: "panel" },
+    make("p", { text: "This folder is empty. A study is made here with a study.toml that lists every setting." }),
+    make("div", { class: "row" },
+      make("label", { class: "field" }, "Subtypes, separated by blanks", subtypes),
+      make("label", { class: "field" }, "Subtype that counts as positive", positive), button)));
+}
+
+function openPatient() {
+  const form = importForm(() => { say("opened", "done"); load().catch(complain); }, { labels: false });
+  document.getElementById("main").append(make("details", { class: "panel", id: "open" }, make("summary", { text: "Open a patient's folder", "data-testid": "open-patient" }), form));
+}
+
 async function start() {
-  await frame({ title: "Patients", current: "/" });
+  const known = await frame({ title: "Patients", current: "/" });
+  if (known.mode === "empty") {
+    newStudy();
+    return;
+  }
+  if (known.mode === "bundle") openPatient();
   document.getElementById("main").append(
     make("div", { class: "row" },
       make("label", { class: "field" }, "Search (/)", make("input", { id: "search", type: "search", "data-testid": "worklist-search", oninput: (event) => { words = event.target.value; draw(); } })),
@@ -86,6 +123,11 @@ async function start() {
   );
   document.addEventListener("keydown", keys);
   await load();
+  if (cases.length === 0) {
+    const open = document.getElementById("open");
+    if (open) open.open = true;
+    else document.getElementById("main").append(make("p", {}, make("a", { class: "button main", href: "/import", text: "Import patients", "data-testid": "worklist-import" })));
+  }
 }
 
 start().catch(complain);

@@ -6,7 +6,7 @@ Names of folders may be those of patients: they are in answers only, never in an
 import os
 import secrets
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from starlette.requests import Request
@@ -33,7 +33,10 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """What a folder holds: ``parent`` is None at the top; ``files`` are tables and images only."""
+    """What a folder holds: ``parent`` is None at the top; ``files`` are tables and images only.
+
+    Where the path of a file was typed, ``file`` is that file.
+    """
 
     folder: Entry
     parent: Entry | None
@@ -41,6 +44,7 @@ class Listing:
     files: tuple[Entry, ...]
     places: tuple[Entry, ...]
     left_out: int = 0
+    file: Entry | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +67,7 @@ def list_folder(request: Request) -> Response:
         else Path.home()
     )
     if path.is_file():
-        path = path.parent
+        return ok(replace(_listing(place, path.parent), file=_entry(place, path)))
     return ok(_listing(place, path))
 
 
@@ -106,7 +110,7 @@ def path_of(place: Place, id_: str) -> Path:
 def _typed(text: str) -> Path:
     """The absolute path that a person typed or pasted, also in quotation marks."""
     clean = text.strip().strip("\"'")
-    path = Path(clean).expanduser() if clean else Path()
+    path = Path.home() / clean[2:] if clean.startswith(("~/", "~\\")) else Path(clean)
     if len(text) > LONGEST_PATH or "\0" in text or not path.is_absolute() or not _exists(path):
         raise NotFoundError(
             where="path",

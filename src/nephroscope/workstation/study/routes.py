@@ -2,10 +2,14 @@
 
 from starlette.routing import Route
 
-from nephroscope.workstation.study import files, make, steps, worklist
+from nephroscope.workstation.study import doubts, files, make, pictures, steps, worklist
 
 ROUTES = [
     Route("/api/cases", worklist.list_cases, methods=["GET"]),
+    Route("/api/cases/{id}/picture", pictures.picture, methods=["GET"]),
+    Route("/api/doubts", doubts.doubts, methods=["GET"]),
+    Route("/api/pages", doubts.list_pages, methods=["GET"]),
+    Route("/pages/{id}", doubts.show_page, methods=["GET"]),
     Route("/api/study", make.study, methods=["GET"]),
     Route("/api/study", make.make_study, methods=["POST"]),
     Route("/api/folders", files.list_folder, methods=["POST"]),

@@ -1,7 +1,8 @@
 """The list of patients: every case with its phases, ROIs, findings and the last prediction."""
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
@@ -9,9 +10,11 @@ from starlette.responses import Response
 
 from nephroscope.workstation.answers import ok
 from nephroscope.workstation.place import Place
+from nephroscope.workstation.study.asked import answers_by_case
+from nephroscope.workstation.study.checked import ListedFinding, last_check
 
 if TYPE_CHECKING:
-    from nephroscope.records import Case, Finding
+    from nephroscope.records import Case
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,15 +23,6 @@ class ListedRoi:
 
     author: str
     state: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class ListedFinding:
-    """A finding without its case."""
-
-    code: str
-    severity: str
-    message: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +35,7 @@ class ListedCase:
     phases: tuple[str, ...]
     rois: tuple[ListedRoi, ...]
     findings: tuple[ListedFinding, ...]
-    prediction: None = None
+    prediction: dict[str, object] | None = None
     thumbnail: str
     synthetic: bool
     subtype: str = ""
@@ -51,21 +45,28 @@ def list_cases(request: Request) -> Response:
     """``{"cases": [...]}``; with ``?subtype=1`` each says its subtype."""
     place: Place = request.app.state.place
     shown = request.query_params.get("subtype") == "1"
-    found = _findings(place)
-    return ok({"cases": [_listed(place, case, found[case.case_id], shown) for case in place.cases()]})
+    found, answers = _findings(place), dict(answers_by_case(place))
+    listed = [_listed(place, case, found.get(case.case_id, ()), shown) for case in place.cases()]
+    return ok({"cases": [replace(one, prediction=answers.get(one.case_id)) for one in listed]})
 
 
-def _findings(place: Place) -> dict[str, list["Finding"]]:
+def _findings(place: Place) -> dict[str, list[ListedFinding]]:
+    """What the imports and the last check found, by case, each once."""
     from nephroscope.study.findings import load_findings
 
-    found: dict[str, list[Finding]] = defaultdict(list)
-    if place.mode == "study":
-        for finding in load_findings(place.root):
-            found[finding.case_id].append(finding)
-    return found
+    found: dict[str, list[ListedFinding]] = defaultdict(list)
+    if place.mode != "empty":
+        for one in load_findings(place.root):
+            found[one.case_id].append(
+                ListedFinding(code=one.code, severity=one.severity, message=one.message)
+            )
+        _, checked = last_check(place)
+        for case in checked.cases:
+            found[case.case_id] += case.findings
+    return {name: list(dict.fromkeys(those)) for name, those in found.items()}
 
 
-def _listed(place: Place, case: "Case", findings: "list[Finding]", with_subtype: bool) -> ListedCase:
+def _listed(place: Place, case: "Case", findings: Sequence[ListedFinding], with_subtype: bool) -> ListedCase:
     id_ = place.id_of("case", case.case_id)
     return ListedCase(
         id=id_,
@@ -73,9 +74,7 @@ def _listed(place: Place, case: "Case", findings: "list[Finding]", with_subtype:
         patient_id=case.patient_id,
         phases=tuple(one.phase for one in case.series),
         rois=tuple(ListedRoi(author=roi.author, state="imported") for roi in case.rois),
-        findings=tuple(
-            ListedFinding(code=one.code, severity=one.severity, message=one.message) for one in findings
-        ),
+        findings=tuple(findings),
         thumbnail=f"/api/cases/{id_}/thumbnail",
         synthetic=case.synthetic,
         subtype=(case.subtype or "") if with_subtype else "",

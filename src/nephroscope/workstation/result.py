@@ -1,0 +1,204 @@
+"""Ask a model about a case: the same code as `nephroscope predict`, so the same digits; and the answer as DICOM."""
+
+import io
+import json
+import threading
+import time
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from nephroscope.base.documents import as_plain, from_plain
+from nephroscope.base.errors import NephroscopeError
+from nephroscope.workstation.answers import NotFoundError, body, ok
+from nephroscope.workstation.place import Place
+from nephroscope.workstation.study.asked import authors, chosen, drawn, last_answer
+from nephroscope.workstation.study.files import path_of
+from nephroscope.workstation.study.pictures import case_of
+from nephroscope.workstation.study.steps import BUNDLES
+
+KIND = "bundle"
+_one_at_a_time = threading.Lock()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedBundle:
+    """A bundle that can be asked; ``refused`` says why it cannot."""
+
+    id: str
+    name: str
+    model: str = ""
+    made: str = ""
+    subtypes: tuple[str, ...] = ()
+    positive: str = ""
+    synthetic: bool = False
+    needs_roi: bool = True
+    refused: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewBundle:
+    """The folder of a bundle, by its identifier from /api/folders."""
+
+    folder: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """Which bundle to ask; whose ROI, where the rule of the study shall not decide."""
+
+    bundle: str
+    author: str = ""
+
+
+def list_bundles(request: Request) -> Response:
+    """``{"bundles": [...]}``: those that were exported here, that were added, or the one that is open."""
+    place: Place = request.app.state.place
+    return ok({"bundles": [_listed(place, folder) for folder in _folders(place)]})
+
+
+def add_bundle(request: Request) -> Response:
+    """Add a bundle that lies elsewhere on this computer; answers it."""
+    from nephroscope.clinic.bundle_file import read_bundle_file
+
+    place: Place = request.app.state.place
+    folder = path_of(place, body(request, NewBundle).folder)
+    read_bundle_file(folder)
+    with place.changing() as db:
+        db.execute("INSERT OR IGNORE INTO bundles (folder) VALUES (?)", (str(folder),))
+    return ok(_listed(place, folder))
+
+
+def predict(request: Request) -> Response:
+    """The document that `nephroscope predict --json` prints, for a case and a bundle."""
+    from nephroscope.facade.prediction import FilesToPredict, predict_files
+
+    place: Place = request.app.state.place
+    asked = body(request, Question)
+    folder = _folder_of(place, asked.bundle)
+    case = chosen(place, case_of(request), asked.author)
+    roi = case.roi
+    files = FilesToPredict(
+        image=case.image,
+        roi=roi.path if roi else None,
+        case_id=case.case_id,
+        tumor_label=roi.label if roi else 1,
+        tumor_name=roi.name if roi else "",
+    )
+    with _one_at_a_time:
+        found = as_plain(predict_files(folder, files))
+    with place.changing() as db:
+        db.execute(
+            "INSERT OR REPLACE INTO answers (case_id, bundle, document, made, roi) VALUES (?, ?, ?, ?, ?)",
+            (case.case_id, str(folder), json.dumps(found), time.time(), drawn(case)),
+        )
+    return ok(found)
+
+
+def latest(request: Request) -> Response:
+    """The last answer about a case: ``{"case_id", "authors", "bundle", "document", "current"}``.
+
+    ``current`` is false where the ROI was drawn again since.
+    """
+    place: Place = request.app.state.place
+    case = case_of(request)
+    row, about = last_answer(place, case)
+    return ok(
+        {
+            "case_id": case.case_id,
+            "authors": authors(case),
+            "bundle": place.id_of(KIND, row["bundle"]) if row else None,
+            "document": json.loads(row["document"]) if row else None,
+            "current": about is not None,
+        }
+    )
+
+
+def save_dicom(request: Request) -> Response:
+    """The last answer about a case as a structured report, and the ROI it is about as SEG, in one zip file."""
+    from nephroscope.exchange.report_sr import write_answer_sr
+    from nephroscope.exchange.segment import tumor_segment, write_answer_seg
+    from nephroscope.exchange.source import read_source_series
+    from nephroscope.imaging.read import read_case
+    from nephroscope.records.prediction import Prediction
+
+    place: Place = request.app.state.place
+    case = case_of(request)
+    row, about = last_answer(place, case)
+    if row is None or about is None:
+        raise NotFoundError(
+            where=f"case {case.case_id}",
+            expected="an answer about the ROI as it is now",
+            found="none",
+            remedy="ask the model first",
+        )
+    answer = from_plain(json.loads(row["document"]), Prediction, "answer")
+    folder = place.state / "dicom"
+    folder.mkdir(parents=True, exist_ok=True)
+    volume, roi = read_case(about)
+    source = read_source_series(about.image, volume)
+    names = {"answer-sr.dcm": folder / f"{request.path_params['id']}-sr.dcm"}
+    segment = tumor_segment(about.roi.path, about.roi.label, about.roi.name) if about.roi else None
+    if segment is None and about.roi is not None:
+        names["tumor-seg.dcm"] = folder / f"{request.path_params['id']}-seg.dcm"
+        segment = write_answer_seg(roi, source, names["tumor-seg.dcm"])
+    elif about.roi is not None:
+        names["tumor-seg.dcm"] = about.roi.path
+    write_answer_sr(answer, source, names["answer-sr.dcm"], segment)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as packed:
+        for name, path in names.items():
+            packed.write(path, name)
+    headers = {"content-disposition": 'attachment; filename="answer.zip"'}
+    return Response(buffer.getvalue(), media_type="application/zip", headers=headers)
+
+
+def _folders(place: Place) -> list[Path]:
+    if place.bundle is not None:
+        return [place.bundle]
+    made = sorted((place.state / BUNDLES).glob("*/bundle.json"), key=lambda path: path.stat().st_mtime)
+    with place.database() as db:
+        added = [Path(row["folder"]) for row in db.execute("SELECT folder FROM bundles")]
+    return [*(path.parent for path in reversed(made)), *(path for path in added if path.is_dir())]
+
+
+def _folder_of(place: Place, id_: str) -> Path:
+    folder = Path(place.key_of(KIND, id_)[0])
+    if folder not in _folders(place):
+        raise NotFoundError(
+            where="bundle", expected="a bundle of the list", found="one that is gone", remedy="choose another"
+        )
+    return folder
+
+
+def _listed(place: Place, folder: Path) -> ListedBundle:
+    from nephroscope.clinic.bundle_file import read_bundle_file
+
+    id_ = place.id_of(KIND, str(folder))
+    try:
+        about, _ = read_bundle_file(folder)
+    except NephroscopeError as error:
+        return ListedBundle(id=id_, name=folder.name, refused=str(error))
+    return ListedBundle(
+        id=id_,
+        name=folder.name,
+        model=about.model,
+        made=about.made,
+        subtypes=about.subtypes,
+        positive=about.positive,
+        synthetic=about.training.synthetic,
+        needs_roi=about.slices.roi_mode != "full",
+    )
+
+
+ROUTES = [
+    Route("/api/bundles", list_bundles, methods=["GET"]),
+    Route("/api/bundles", add_bundle, methods=["POST"]),
+    Route("/api/cases/{id}/predict", predict, methods=["POST"]),
+    Route("/api/cases/{id}/result", latest, methods=["GET"]),
+    Route("/api/cases/{id}/dicom", save_dicom, methods=["GET"]),
+]

@@ -1,0 +1,126 @@
+// The answer of a model about one case: probabilities by case and by slice, the call or "not sure", and why.
+import { api, complain, frame, make, say } from "/static/common.js";
+import { pathField } from "/static/chooser.js";
+
+const id = location.pathname.split("/")[2];
+let document_ = null;
+let shown = null;
+let author = "";
+
+function showSlice(index) {
+  shown = index;
+  const picture = document.getElementById("picture");
+  picture.src = `/api/cases/${id}/picture?slice=${index}${author ? `&author=${encodeURIComponent(author)}` : ""}`;
+  const part = document_.slices.find((one) => one.slice_index === index);
+  document.getElementById("caption").textContent = `Slice ${index}, counted from 0 from the feet: ${Object.entries(part.probabilities).map(([name, p]) => `${name} ${p.toFixed(3)}`).join(", ")}; ${part.area_mm2} mm²`;
+  for (const bar of document.querySelectorAll("[data-testid='result-bar']")) {
+    bar.setAttribute("aria-pressed", String(Number(bar.dataset.slice) === index));
+  }
+}
+
+function bars() {
+  const positive = document_.positive;
+  return make("div", { class: "bars", role: "group", "aria-label": `Probability of ${positive} by slice` }, document_.slices.map((one) => {
+    const p = one.probabilities[positive];
+    const fill = make("span", { class: "fill" });
+    fill.style.height = `${Math.max(2, 100 * p)}%`;
+    return make("button", {
+      class: "bar-button", title: `slice ${one.slice_index}: ${positive} ${p.toFixed(3)}`, "aria-label": `slice ${one.slice_index}: ${positive} ${p.toFixed(3)}`,
+      "aria-pressed": "false", "data-testid": "result-bar", "data-slice": one.slice_index, "data-value": p, onclick: () => showSlice(one.slice_index),
+    }, fill);
+  }));
+}
+
+function answer(found) {
+  document_ = found;
+  const sure = found.call !== null;
+  const box = document.getElementById("answer");
+  box.replaceChildren(
+    make("section", { class: "panel" },
+      make("p", { class: `call ${sure ? "" : "warning"}`, text: found.call ?? "not sure", "data-testid": "result-call" }),
+      make("p", { text: found.reason, "data-testid": "result-reason" }),
+      sure ? null : make("p", { class: "quiet", text: `If it had to choose: ${found.forced_call}`, "data-testid": "result-forced" }),
+      make("table", { class: "narrow" }, make("tbody", {}, Object.entries(found.probabilities).map(([name, p]) => make("tr", {},
+        make("th", { scope: "row", text: name }), make("td", { text: p.toFixed(3), title: String(p), "data-testid": "result-probability", "data-subtype": name, "data-value": p }))))),
+      make("p", { class: "quiet", text: `Mean of ${found.slices.length} slices; threshold ${found.threshold.toFixed(3)} on ${found.positive}; CT phase ${found.series.phase}; model ${found.bundle.model}, ${found.model_digest}` })),
+    make("section", { class: "panel" },
+      make("h2", { text: `Probability of ${found.positive} by slice` }), bars(),
+      make("figure", {}, make("img", { id: "picture", class: "large", alt: "CT slice with the outline of the ROI", "data-testid": "result-picture", width: 640, height: 640 }), make("figcaption", { id: "caption", "data-testid": "result-caption" }))),
+    make("section", { class: "panel" },
+      make("h2", { text: "Findings" }),
+      found.findings.length ? make("ul", {}, found.findings.map((one) => make("li", { class: one.severity, "data-testid": "result-finding", "data-code": one.code, text: `${one.severity}: ${one.message}` }))) : make("p", { text: "none" }),
+      make("div", { class: "row" },
+        make("a", { class: "button", href: `/api/cases/${id}/dicom`, download: "answer.zip", text: "Save as DICOM (SR and SEG)", "data-testid": "result-dicom" }))));
+  const middle = found.slices.reduce((best, one) => (one.area_mm2 > best.area_mm2 ? one : best), found.slices[0]);
+  showSlice(middle.slice_index);
+  document.dispatchEvent(new CustomEvent("answered", { detail: found }));
+}
+
+async function bundles(select) {
+  const found = (await api("/api/bundles")).bundles;
+  select.replaceChildren(...found.map((one) => make("option", { value: one.id, text: one.refused ? `${one.name}: cannot be used` : `${one.name} (${one.model}${one.synthetic ? ", SYNTHETIC" : ""})`, disabled: Boolean(one.refused) })));
+  return found;
+}
+
+async function start() {
+  await frame({ title: "Answer", current: "" });
+  const known = await api(`/api/cases/${id}/result`);
+  document.getElementById("heading").textContent = `Answer of the model: ${known.case_id}`;
+  const select = make("select", { "data-testid": "result-bundle" });
+  const who = make("select", { "data-testid": "result-author" }, make("option", { value: "", text: "as the study says" }), known.authors.map((name) => make("option", { value: name, text: name })));
+  const folder = pathField({ name: "result-bundle-path", label: "Folder of another bundle" });
+  const ask = make("button", {
+    class: "main", text: "Ask the model", "data-testid": "result-ask",
+    onclick: async () => {
+      ask.disabled = true;
+      say("asking the model");
+      try {
+        author = who.value;
+        answer(await api(`/api/cases/${id}/predict`, { body: { bundle: select.value, author } }));
+        document.getElementById("old").classList.add("hidden");
+      } catch (error) {
+        complain(error);
+      } finally {
+        ask.disabled = false;
+      }
+    },
+  });
+  const add = make("button", {
+    text: "Add it", "data-testid": "result-bundle-add",
+    onclick: async () => {
+      try {
+        const made = await api("/api/bundles", { body: { folder: await folder.value() } });
+        await bundles(select);
+        select.value = made.id;
+        ask.disabled = false;
+        say(`added ${made.name}`, "done");
+      } catch (error) {
+        complain(error);
+      }
+    },
+  });
+  document.getElementById("main").append(
+    make("p", {}, make("a", { href: `/case/${id}`, text: "Look at the CT", "data-testid": "result-case" })),
+    make("div", { class: "panel" },
+      make("div", { class: "row" }, make("label", { class: "field" }, "Bundle", select), make("label", { class: "field" }, "ROI by", who), ask),
+      make("details", {}, make("summary", { text: "A bundle from elsewhere", "data-testid": "result-bundle-more" }), folder.element, add)),
+    make("p", { id: "old", class: "warning hidden", text: "The ROI was drawn again since this answer: ask again.", "data-testid": "result-old" }),
+    make("div", { id: "answer" }));
+  ask.disabled = (await bundles(select)).every((one) => one.refused);
+  if (known.document !== null) {
+    document.getElementById("old").classList.toggle("hidden", known.current);
+    if ([...select.options].some((one) => one.value === known.bundle)) select.value = known.bundle;
+    answer(known.document);
+  }
+  document.addEventListener("keydown", (event) => {
+    if (document_ === null || !["ArrowLeft", "ArrowRight"].includes(event.key) || ["INPUT", "SELECT"].includes(event.target.tagName)) return;
+    const order = document_.slices.map((one) => one.slice_index);
+    const next = order[order.indexOf(shown) + (event.key === "ArrowRight" ? 1 : -1)];
+    if (next !== undefined) {
+      event.preventDefault();
+      showSlice(next);
+    }
+  });
+}
+
+start().catch(complain);

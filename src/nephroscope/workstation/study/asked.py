@@ -1,0 +1,75 @@
+"""What the model answered about the cases: kept with the state of the ROI that was asked about."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from nephroscope.workstation.answers import NotFoundError
+from nephroscope.workstation.place import Place
+
+if TYPE_CHECKING:
+    from nephroscope.records import Case, ChoiceRule, ChosenCase
+
+
+def authors(case: "Case") -> list[str]:
+    """Whose ROIs a case has."""
+    return list(dict.fromkeys(roi.author for roi in case.rois))
+
+
+def chosen(place: Place, case: "Case", author: str = "") -> "ChosenCase":
+    """The case on the series on which an author drew, under the rule of the study where none is named.
+
+    Raises:
+        NotFoundError: The author drew nothing.
+    """
+    if author and author not in authors(case):
+        raise NotFoundError(
+            where=f"case {case.case_id}",
+            expected="an ROI by this author",
+            found="none",
+            remedy="choose another",
+        )
+    return _on(place.cohort().rule, case, author)
+
+
+def _on(rule: "ChoiceRule", case: "Case", author: str) -> "ChosenCase":
+    return case.chosen(replace(rule, roi=author) if author else rule)
+
+
+def drawn(case: "ChosenCase") -> str:
+    """What tells one state of an ROI file from another; empty without an ROI, or where its file is gone."""
+    if case.roi is None:
+        return ""
+    try:
+        about = case.roi.path.stat()
+    except OSError:
+        return ""
+    return f"{case.roi.author} {case.ct.name} {about.st_mtime_ns} {about.st_size}"
+
+
+def last_answer(place: Place, case: "Case") -> tuple[sqlite3.Row | None, "ChosenCase | None"]:
+    """The last answer about a case, and the case with the ROI it is about; None where that was drawn again since."""
+    with place.database() as db:
+        wanted = "SELECT * FROM answers WHERE case_id = ? ORDER BY made DESC LIMIT 1"
+        row: sqlite3.Row | None = db.execute(wanted, (case.case_id,)).fetchone()
+    if row is None:
+        return None, None
+    return row, _about(place.cohort().rule, case, row["roi"])
+
+
+def _about(rule: "ChoiceRule", case: "Case", state: str) -> "ChosenCase | None":
+    return next((one for name in ("", *authors(case)) if drawn(one := _on(rule, case, name)) == state), None)
+
+
+def answers_by_case(place: Place) -> Iterator[tuple[str, dict[str, object]]]:
+    """The last answer about each case, in short; without those about an ROI that was drawn again since."""
+    with place.database() as db:
+        rows = {row["case_id"]: row for row in db.execute("SELECT * FROM answers ORDER BY made")}
+    for case in place.cases() if rows else ():
+        row = rows.get(case.case_id)
+        if row is not None and _about(place.cohort().rule, case, row["roi"]) is not None:
+            document = json.loads(row["document"])
+            short = {name: document[name] for name in ("call", "probabilities", "reason")}
+            yield case.case_id, {**short, "made": row["made"]}

@@ -389,7 +389,7 @@ def test_script_in_every_name_stays_text(tmp_path, workstation, page):
     assert found["case_id"] == "<img src=x onerror=window.bad=1>"
     with connected(study.folder.root / "workstation" / "workstation.sqlite") as db:
         db.execute(
-            "INSERT INTO jobs (id, title, command, words, state, made, ended) VALUES (?, ?, '', '[]', 'failed', 1, 1)",
+            "INSERT INTO jobs (id, title, command, words, state, made) VALUES (?, ?, '', '[]', 'failed', 1)",
             ("j", SCRIPT),
         )
     folder = study.folder.root / "workstation" / "jobs" / "j"

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import socket
+import threading
 import traceback
 import uuid
 from collections.abc import Callable, Iterator
@@ -134,6 +135,13 @@ class _Server(uvicorn.Server):
         """Listen, then say so."""
         await super().startup(sockets)
         self._ready()
+        threading.Thread(target=_load_readers, daemon=True).start()
+
+
+def _load_readers() -> None:
+    """Import what reads a CT, so that the first patient does not wait for it."""
+    for name in ("dicom.slice_reader", "read"):
+        importlib.import_module(f"nephroscope.imaging.{name}")
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from nephroscope.base.errors import CohortError, StudyError
-from nephroscope.base.machine import _glibc, memory_kept
+from nephroscope.base.machine import WAITING, _glibc, memory_kept
 from nephroscope.base.parallel import map_in_processes
 
 
@@ -38,7 +38,7 @@ def test_work_is_done_elsewhere():
 
 
 def waiting(_number):
-    return os.environ["OMP_WAIT_POLICY"]
+    return tuple(os.environ[name] for name in WAITING)
 
 
 def threads_of_blas(_number):
@@ -52,18 +52,16 @@ def test_processes_share_the_cores(monkeypatch):
 
 
 def test_threads_that_wait_sleep_in_every_process(monkeypatch):
-    """Set by the package before any library with OpenMP is loaded; what a user has set stays."""
-    code = (
-        "import sys, nephroscope, os; assert 'numpy' not in sys.modules; print(os.environ['OMP_WAIT_POLICY'])"
-    )
-    for given, expected in (({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")):
-        others = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=others | given, capture_output=True, text=True
-        )
-        assert done.stdout.strip() == expected, done.stderr
-    monkeypatch.delenv("OMP_WAIT_POLICY")
-    assert set(map_in_processes(waiting, range(2), 2)) == {"PASSIVE"}
+    """Set by the package before any library with threads is loaded; what a user has set stays."""
+    code = "import sys, nephroscope, os; assert 'numpy' not in sys.modules; print(os.environ[sys.argv[1]])"
+    for name, value in WAITING.items():
+        others = {other: value for other, value in os.environ.items() if other != name}
+        for given, expected in (({}, value), ({name: "7"}, "7")):
+            command = [sys.executable, "-c", code, name]
+            done = subprocess.run(command, env=others | given, capture_output=True, text=True)
+            assert done.stdout.strip() == expected, done.stderr
+        monkeypatch.delenv(name)
+    assert set(map_in_processes(waiting, range(2), 2)) == {tuple(WAITING.values())}
 
 
 @pytest.mark.skipif(_glibc() is None, reason="another allocator")

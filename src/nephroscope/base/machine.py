@@ -6,8 +6,10 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-# GNU OpenMP (Linux) reads the first; those of Intel and LLVM (Windows, macOS) both. Whoever sets one otherwise may.
-WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+# GNU OpenMP (Linux) reads the first; those of Intel and LLVM (Windows, macOS) the first two; OpenBLAS, of NumPy and
+# SciPy, the third (2 to this power clock ticks of spinning; by default 26, a fiftieth of a second). A user may set
+# each otherwise.
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0", "OPENBLAS_THREAD_TIMEOUT": "4"}
 # Options of mallopt and their values, from glibc's malloc.h; the second value is what glibc ends with by itself.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _KEPT = ((_TRIM_THRESHOLD, 2**31 - 1), (_MMAP_MAX, 0))
@@ -15,10 +17,10 @@ _GIVEN_BACK = ((_TRIM_THRESHOLD, 2**26), (_MMAP_THRESHOLD, 2**25), (_MMAP_MAX, 6
 
 
 def wait_asleep() -> None:
-    """Let the threads of OpenMP sleep while they wait, in this process and all that it starts.
+    """Let the threads of OpenMP and OpenBLAS sleep while they wait, in this process and all that it starts.
 
     Spinning, they take the processor from the very threads that they wait for as soon as another program runs. It
-    must be said before a library with OpenMP is loaded.
+    must be said before such a library is loaded.
     """
     for name, value in WAITING.items():
         os.environ.setdefault(name, value)

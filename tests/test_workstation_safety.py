@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -351,8 +352,8 @@ def test_slow_bodies_end(monkeypatch):
         await asyncio.sleep(60)
 
     scope = {"method": "POST", "headers": headers}
-    with pytest.raises(safety.RefusedError) as caught:
-        asyncio.run(safety._whole_body(scope, safety._Headers(scope), never))
+    with ThreadPoolExecutor(1) as pool, pytest.raises(safety.RefusedError) as caught:
+        pool.submit(lambda: asyncio.run(safety._whole_body(scope, safety._Headers(scope), never))).result()
     assert caught.value.status == 408
 
 

@@ -92,9 +92,9 @@ def workstation():
         server.kill()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """The browser, once for all tests of a process."""
+    """The browser, once for the tests of a file; while it is there, this thread has a running event loop."""
     if CHROMIUM is None:
         pytest.skip("no Chromium is installed")
     from playwright.sync_api import sync_playwright

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from nephroscope.base.documents import as_plain, from_plain
 from nephroscope.base.errors import NephroscopeError
 from nephroscope.workstation.answers import NotFoundError, body, ok
+from nephroscope.workstation.drawing.rois import Rois
 from nephroscope.workstation.place import Place
 from nephroscope.workstation.study.asked import authors, chosen, drawn, last_answer
 from nephroscope.workstation.study.files import path_of
@@ -81,6 +82,7 @@ def predict(request: Request) -> Response:
     asked = body(request, Question)
     folder = _folder_of(place, asked.bundle)
     case = chosen(place, case_of(request), asked.author)
+    Rois(place, request.scope["nephroscope.session"]).check_used(case)
     roi = case.roi
     files = FilesToPredict(
         image=case.image,
@@ -107,6 +109,8 @@ def latest(request: Request) -> Response:
     place: Place = request.app.state.place
     case = case_of(request)
     row, about = last_answer(place, case)
+    if about is not None:
+        Rois(place, request.scope["nephroscope.session"]).check_used(about)
     return ok(
         {
             "case_id": case.case_id,
@@ -136,6 +140,7 @@ def save_dicom(request: Request) -> Response:
             found="none",
             remedy="ask the model first",
         )
+    Rois(place, request.scope["nephroscope.session"]).check_used(about)
     answer = from_plain(json.loads(row["document"]), Prediction, "answer")
     folder = place.state / "dicom"
     folder.mkdir(parents=True, exist_ok=True)

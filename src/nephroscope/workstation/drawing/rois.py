@@ -145,6 +145,17 @@ class Rois:
         check_may_see(self._may_see(db, entry), entry.author)
         return entry
 
+    def check_used(self, case: ChosenCase) -> None:
+        """Refuse a case of which a question would use an ROI that this reader may not see yet.
+
+        Raises:
+            ApartError: It is another annotator's, and both have not signed yet.
+        """
+        with self.place.database() as db:
+            for entry in self._entries(db, case):
+                if entry.author in case.authors():
+                    check_may_see(self._may_see(db, entry), entry.author)
+
     def own_draft(self, db: sqlite3.Connection, id_: str) -> RoiDocument:
         """The document of the reader of this session that an identifier names.
 

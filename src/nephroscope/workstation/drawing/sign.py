@@ -176,7 +176,7 @@ def list_signed(place: Place, case_id: str) -> bool:
     Returns:
         True when rois.csv names all of them; False where there is no study.
     """
-    if place.mode != "study":
+    if place.mode == "empty":
         return False
     with place.database() as db:
         signed = [one for one in load_documents(db, case_id) if one.signed]

@@ -81,7 +81,7 @@ def list_series(request: Request) -> Response:
 
 
 def _rule(place: Place) -> ChoiceRule:
-    return place.cohort().rule if place.mode == "study" else ChoiceRule()
+    return place.cohort().rule if place.mode != "empty" else ChoiceRule()
 
 
 def listed(place: Place, case: Case) -> list[ListedSeries]:

@@ -26,6 +26,7 @@ async function show() {
   const rest = found.cases.filter((one) => !doubtful.includes(one));
   document.getElementById("cases").replaceChildren(
     ...(found.of_the_study.length ? [make("div", { class: "panel" }, make("h2", { text: "About the whole study" }), make("ul", {}, found.of_the_study.map((one) => make("li", { class: one.severity, "data-testid": "doubts-study", text: one.message }))))] : []),
+    ...(found.apart.length ? [make("p", { class: "warning", "data-testid": "doubts-apart", text: `Not shown until both annotators have signed: ${found.apart.join(", ")}` })] : []),
     ...doubtful.map(card),
     ...(rest.length ? [make("details", {}, make("summary", { text: `${rest.length} cases without a doubt`, "data-testid": "doubts-rest" }), rest.map(card))] : []));
   const pages = (await api("/api/pages")).pages;

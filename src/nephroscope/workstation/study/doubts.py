@@ -7,8 +7,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from nephroscope.base.errors import NephroscopeError
-from nephroscope.workstation.answers import NotFoundError, ok
+from nephroscope.workstation.answers import ForbiddenError, NotFoundError, ok
+from nephroscope.workstation.drawing.rois import Rois
 from nephroscope.workstation.place import Place
+from nephroscope.workstation.study.asked import chosen
 from nephroscope.workstation.study.checked import CheckedCase, ListedFinding, Measures, last_check
 
 KIND = "page"
@@ -41,10 +43,10 @@ class DoubtfulCase:
 
 
 def doubts(request: Request) -> Response:
-    """``{"checked": TIME or null, "cases": [...], "of_the_study": [...]}`` of the last check in the browser."""
+    """What the last check in the browser found: ``{"checked", "cases", "of_the_study", "apart"}``."""
     place: Place = request.app.state.place
     when, found = last_check(place)
-    known = {case.case_id for case in place.cases()}
+    known, apart = _seen(place, request.scope["nephroscope.session"])
     cases = [_doubtful(place, case) for case in found.cases if case.case_id in known]
     cases.sort(key=lambda case: (RANK.index(case.worst) if case.worst else len(RANK), case.case_id))
     return ok(
@@ -52,8 +54,21 @@ def doubts(request: Request) -> Response:
             "checked": when,
             "cases": cases,
             "of_the_study": [*found.of_the_import, *found.of_the_study],
+            "apart": apart,
         }
     )
+
+
+def _seen(place: Place, session: str) -> tuple[set[str], list[str]]:
+    """Cases of which this session may see the ROI that the study uses, and those of which it may not yet."""
+    seen, apart, rois = set(), [], Rois(place, session)
+    for case in place.cases():
+        try:
+            rois.check_used(chosen(place, case))
+            seen.add(case.case_id)
+        except ForbiddenError:
+            apart.append(case.case_id)
+    return seen, apart
 
 
 def _doubtful(place: Place, case: CheckedCase) -> DoubtfulCase:

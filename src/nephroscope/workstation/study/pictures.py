@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from nephroscope.workstation.answers import RequestError
+from nephroscope.workstation.drawing.rois import Rois
 from nephroscope.workstation.place import Place
 from nephroscope.workstation.study.asked import chosen
 
@@ -38,6 +39,7 @@ def picture(request: Request) -> Response:
 
     place: Place = request.app.state.place
     case = chosen(place, case_of(request), request.query_params.get("author", ""))
+    Rois(place, request.scope["nephroscope.session"]).check_used(case)
     volume, roi = read(case)
     text = request.query_params.get("slice", "")
     if text and not (text.isdecimal() and len(text) < 6 and int(text) < volume.geometry.shape[0]):

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from nephroscope.workstation.answers import ok
+from nephroscope.workstation.drawing.rois import roi_states
 from nephroscope.workstation.place import Place
 from nephroscope.workstation.study.asked import answers_by_case
 from nephroscope.workstation.study.checked import ListedFinding, last_check
@@ -33,7 +34,7 @@ class ListedCase:
     case_id: str
     patient_id: str
     phases: tuple[str, ...]
-    rois: tuple[ListedRoi, ...]
+    rois: tuple[ListedRoi, ...] = ()
     findings: tuple[ListedFinding, ...]
     prediction: dict[str, object] | None = None
     thumbnail: str
@@ -46,8 +47,25 @@ def list_cases(request: Request) -> Response:
     place: Place = request.app.state.place
     shown = request.query_params.get("subtype") == "1"
     found, answers = _findings(place), dict(answers_by_case(place))
-    listed = [_listed(place, case, found.get(case.case_id, ()), shown) for case in place.cases()]
-    return ok({"cases": [replace(one, prediction=answers.get(one.case_id)) for one in listed]})
+    drawn = roi_states(place)
+    listed = [
+        replace(
+            _listed(place, case, found.get(case.case_id, ()), shown),
+            rois=_rois(place, case, drawn.get(case.case_id, ())),
+            prediction=answers.get(case.case_id),
+        )
+        for case in place.cases()
+    ]
+    return ok({"cases": listed})
+
+
+def _rois(place: Place, case: "Case", drawn: Sequence[tuple[str, str]]) -> tuple[ListedRoi, ...]:
+    """Imported ROIs, and those that were drawn here."""
+    here = place.state / "drawn"
+    imported = [(roi.author, "imported") for roi in case.rois if not roi.path.is_relative_to(here)]
+    return tuple(
+        ListedRoi(author=author, state=state) for author, state in dict.fromkeys((*imported, *drawn))
+    )
 
 
 def _findings(place: Place) -> dict[str, list[ListedFinding]]:
@@ -62,7 +80,7 @@ def _findings(place: Place) -> dict[str, list[ListedFinding]]:
             )
         _, checked = last_check(place)
         for case in checked.cases:
-            found[case.case_id] += case.findings
+            found[case.case_id] += [one for one in case.findings if one.severity != "note"]
     return {name: list(dict.fromkeys(those)) for name, those in found.items()}
 
 
@@ -73,7 +91,6 @@ def _listed(place: Place, case: "Case", findings: Sequence[ListedFinding], with_
         case_id=case.case_id,
         patient_id=case.patient_id,
         phases=tuple(one.phase for one in case.series),
-        rois=tuple(ListedRoi(author=roi.author, state="imported") for roi in case.rois),
         findings=tuple(findings),
         thumbnail=f"/api/cases/{id_}/thumbnail",
         synthetic=case.synthetic,

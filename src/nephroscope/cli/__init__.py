@@ -67,6 +67,7 @@ COMMANDS = {
     ),
     "workstation": ("workstation", "Workstation", "open a study or a bundle in the browser of this computer"),
     "send": ("pacs", "Send", "send DICOM objects to a named PACS, until it says that it has them"),
+    "listen": ("pacs", "Listen", "answer series that a PACS sends, with structured reports"),
     "pacs": ("pacs", "PACS", "find and get series of a PACS; read an answer back from its report"),
     "phase": ("phase", "Phase", "name the contrast phase of each series in a table, with the evidence"),
     "info": ("clinic", "Info", "print versions and what is installed"),
@@ -112,6 +113,7 @@ def run(args: Sequence[str]) -> int:
         "pydicom",
         "highdicom",
         "nibabel.global",
+        *("pynetdicom", "dicomweb_client", "urllib3"),
     ):  # their messages quote values from patients' files
         logging.getLogger(library).setLevel(logging.CRITICAL)
         warnings.filterwarnings("ignore", module=library)

@@ -1,6 +1,8 @@
 """The commands send, pacs and listen."""
 
+import logging
 import tempfile
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,13 +10,16 @@ from typing import Annotated, Any
 import tyro
 
 from nephroscope.base.errors import PacsError
-from nephroscope.cli.command import Command, Outcome, PathOption, TextOption, table
-from nephroscope.exchange.address import OUR_AE, Line, named_address, read_ae
+from nephroscope.base.files import make_folder
+from nephroscope.cli.command import Command, Outcome, PathOption, Switch, TextOption, table
+from nephroscope.exchange.address import OUR_AE, Line, named_address, read_ae, read_node
 from nephroscope.records import counted_noun
 
 Files = Annotated[
     tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES", help_behavior_hint="")
 ]
+LOG = logging.getLogger(__name__)
+STEP_S = 0.5  # between looks at what came
 SOME = 3  # exit code: done for some, not for others
 
 
@@ -209,6 +214,67 @@ class GetSeries(AskPacs):
         return Outcome(
             data={"series": rows}, text=text, warning="\n".join(missing), exit_code=SOME if missing else 0
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listen(PacsCommand):
+    """Wait for CT series with their SEG or RTSTRUCT, and send the answers to one named PACS as structured reports.
+
+    Only this computer is listened to, and only the AE title of that PACS, unless told otherwise.
+
+    Example: nephroscope listen my-bundle --port 11112 --answer-to ARCHIVE@pacs.example.org:104 --host 192.0.2.7
+    """
+
+    bundle: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="BUNDLE")]
+    """Bundle folder."""
+    answer_to: Annotated[str, tyro.conf.arg(metavar="AET@HOST:PORT", help_behavior_hint="")]
+    """Where the answers go."""
+    port: int = 11112
+    """Port to listen on."""
+    host: str = "127.0.0.1"
+    """Address of this computer to listen on; 127.0.0.1 hears only programs on this computer."""
+    allow: Annotated[tuple[str, ...], tyro.conf.arg(metavar="AET ...", help_behavior_hint="")] = ()
+    """AE titles that may send; by default that of --answer-to."""
+    folder: Path = Path("nephroscope-listen")
+    """Folder of what came and of what waits to be sent; holds data of patients."""
+    sc: Switch = False
+    """Send a picture with the answer in words too (secondary capture)."""
+    quiet_s: float = 10.0
+    """A series is taken for whole when its ROI came and nothing more did for so many seconds."""
+    keep_hours: float = 24.0
+    """What came is removed after so many hours."""
+    most_gb: float = 20.0
+    """Most that is kept of what came; more is not taken until older series are removed."""
+
+    def run(self) -> Outcome:
+        """Listen until interrupted."""
+        from nephroscope.base.lock import writing
+        from nephroscope.exchange.inbox import Limits
+        from nephroscope.exchange.listener import Listener, Listening
+        from nephroscope.facade.listen import answering
+
+        line = self.line(self.answer_to, None, "--answer-to")
+        allowed = tuple(map(read_ae, self.allow)) or (read_node(self.answer_to).ae,)
+        limits = Limits(
+            most_bytes=int(self.most_gb * 2**30), quiet_s=self.quiet_s, keep_s=self.keep_hours * 3600
+        )
+        how = Listening(
+            folder=self.folder, host=self.host, port=self.port, allowed=allowed, answers=line, limits=limits
+        )
+        answer = answering(self.bundle, self.sc)
+        make_folder(self.folder)
+        with writing(self.folder, "listen"):
+            listener = Listener(how, answer)
+            listener.start()
+            senders = ", ".join(allowed)
+            LOG.info("listening as %s on %s:%d; taken from %s", self.ae, self.host, self.port, senders)
+            LOG.info("answers go to %s. Research use only; not a medical device.", self.answer_to)
+            try:
+                while True:
+                    listener.step()
+                    time.sleep(STEP_S)
+            finally:
+                listener.stop()
 
 
 @dataclass(frozen=True, kw_only=True)

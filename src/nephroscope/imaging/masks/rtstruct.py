@@ -41,7 +41,7 @@ def read_rtstruct(rtstruct: Any, volume: CTVolume, query: TumorQuery) -> tuple[M
         RoiError: The RTSTRUCT belongs to another series, does not say which ROI is the tumor, or its contours are
             oblique, open or outside the CT. What pydicom raises for damage is not caught here.
     """
-    findings = check_series(series_uids(rtstruct), _image_uids(rtstruct), volume, query)
+    findings = check_series(series_uids(rtstruct), image_uids(rtstruct), volume, query)
     segments = rtstruct_segments(rtstruct)
     roi = choose_segment(segments, query)
     findings += check_frame(_frame_uid(rtstruct, roi), volume, query)
@@ -139,7 +139,7 @@ def series_uids(rtstruct: Any) -> list[str]:
     ]
 
 
-def _image_uids(rtstruct: Any) -> set[str]:
+def image_uids(rtstruct: Any) -> set[str]:
     """The images on which contours were drawn, where they name them."""
     images = [
         image

@@ -52,7 +52,7 @@ def read_seg(seg: Any, volume: CTVolume, query: TumorQuery) -> tuple[Mask, list[
         RoiError: The SEG belongs to another series, lies outside the CT, is not an even stack, or does not say which
             segment is the tumor. What pydicom raises for damage is not caught here.
     """
-    findings = check_series(series_uids(seg), _image_uids(seg), volume, query)
+    findings = check_series(series_uids(seg), image_uids(seg), volume, query)
     findings += check_frame(str(seg.get("FrameOfReferenceUID") or ""), volume, query)
     segments = seg_segments(seg)
     chosen = choose_segment(segments, query)
@@ -189,7 +189,7 @@ def _segment_of(group: Any, shared: Any) -> int:
     return int(functional_group(group, shared, "SegmentIdentificationSequence").ReferencedSegmentNumber)
 
 
-def _image_uids(seg: Any) -> set[str]:
+def image_uids(seg: Any) -> set[str]:
     """The images on which a SEG was drawn, where it names them."""
     series = [
         image

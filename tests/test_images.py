@@ -164,6 +164,16 @@ def test_a_case_is_stacked_in_slice_order_with_its_tumor(labelled, tmp_path):
     assert cases["a"].source == "8-bit L40 W400"
 
 
+def test_names_that_a_spreadsheet_would_run_come_back(labelled, tmp_path):
+    rewrite(labelled, "a_9.png,@7,9,PRCC,M,0.7", "a_10.png,-b=1,1,ChRCC,F,0.7")
+    by_id = studied(run(labelled / "images", **options_for(labelled)), tmp_path / "study")
+    assert len(by_id) == 2
+    for name, index in (("@7", 2), ("-b=1", 3)):
+        volume, _ = read_image_case(by_id[name])
+        assert np.abs(volume.hu[0] - box_hu()[index].clip(-160, 240)).max() < 3, name
+    assert "'@7" in (tmp_path / "study" / "images.csv").read_text()
+
+
 def test_the_window_travels_in_the_manifest(labelled, tmp_path):
     result = run(labelled / "images", **options_for(labelled, window_level_hu=127.5, window_width_hu=255.0))
     case = studied(result, tmp_path / "study")["a"]

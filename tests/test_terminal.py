@@ -12,9 +12,12 @@ import pytest
 
 from nephroscope import Study
 from nephroscope.base import text
+from nephroscope.base.documents import save_document
 from nephroscope.base.text import shell_line
 from nephroscope.cli import run
+from nephroscope.learning.run_files import StartedRun
 from nephroscope.records import Exclusion, TrainConfig
+from nephroscope.study.snapshot import take_snapshot
 from small_study import make_study
 
 CONFIG = TrainConfig(model="shufflenet_v2_x1_0", epochs=1, batch_size=8, precision="fp32")
@@ -51,14 +54,15 @@ def test_ctrl_c_prints_the_line_that_goes_on(tmp_path, monkeypatch, capsys):
         assert interrupted(["slices", root], capsys) == ["nephroscope", "slices", root]
     assert run(["slices", root]) == 0
     assert run(["split", root, "--folds", "2"]) == 0
-    train = ["train", root, "--model", CONFIG.model, "--epochs", "1", "--name", "a b"]
+    begin_run(study.folder.root, "an older one")
+    train = ["train", root, "--model", CONFIG.model, "--epochs", "1", "--name", "a b", "--json"]
     with monkeypatch.context() as patch:
         patch.setattr("nephroscope.learning.engine.runs.train_new_run", stop)
         assert interrupted(train, capsys) == ["nephroscope", *train], "it has not begun"
     with monkeypatch.context() as patch:
         patch.setattr("nephroscope.learning.training.run.train_folds", stop)
         line = interrupted(train, capsys)
-    assert line == ["nephroscope", "train", root, "--resume", "--name", "a b"]
+    assert line == ["nephroscope", "train", root, "--resume", "--name", "a b", "--json"]
     assert run(line[1:]) == 0
     assert Study(root).run().name == "a b"
 
@@ -97,6 +101,15 @@ def states(root):
     return {part.name: part.state for part in found.parts}, found
 
 
+def begin_run(root, name, **digests):
+    """A run that was interrupted before its first epoch."""
+    study = take_snapshot(root)
+    folder = root / "runs" / name
+    held = {"cohort": study.cohort.label_digest, "slices": study.slices.digest} | digests
+    save_document(folder / "config.json", StartedRun(training=CONFIG, digests=held), 1)
+    shutil.copy(root / "splits.json", folder / "split.json")
+
+
 def test_status_says_what_is_there_who_is_out_and_what_comes_next(tmp_path, capsys):
     study = make_study(tmp_path / "s", 8)
     study.add((), (Exclusion(case_id="x1", reason="no CT"),), ())
@@ -113,9 +126,14 @@ def test_status_says_what_is_there_who_is_out_and_what_comes_next(tmp_path, caps
     parts, found = states(root)
     assert (parts["slices"], parts["split"]) == ("up to date", "up to date")
     assert found.next == f"nephroscope train {root}"
-    (root / "runs" / "a b").mkdir(parents=True)
-    (root / "runs" / "a b" / "config.json").write_text("{}")
+    begin_run(root, "a b")
     assert shlex.split(states(root)[1].next)[-3:] == ["--resume", "--name", "a b"]
+    begin_run(root, "a b", cohort="other")
+    parts, found = states(root)
+    assert (parts["run a b"], found.next) == ("out of date", f"nephroscope train {root}")
+    (root / "runs" / "a b" / "config.json").write_text("{}")
+    parts, found = states(root)
+    assert (parts["run a b"], found.next) == ("damaged", f"nephroscope train {root}")
     shutil.rmtree(root / "runs")
     study.change("slices", margin_mm=7.0)
     parts, found = states(root)

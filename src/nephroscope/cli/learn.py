@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Optional
 
 import tyro
 
 from nephroscope.base.documents import as_plain
-from nephroscope.base.errors import ConfigError, StudyError
+from nephroscope.base.errors import ConfigError
 from nephroscope.base.text import shell_line
 from nephroscope.cli.command import (
     Command,
@@ -85,6 +85,7 @@ class Train(StudyCommand):
     Example: nephroscope train my-study --model mobilenet_v2 --folds 3 --epochs 20
     """
 
+    left_before: ClassVar[frozenset[str]] = frozenset()  # runs that were interrupted before this command
     training: TrainConfig = field(default_factory=TrainConfig)
     folds: CountOption = None
     """Divide patients into this many folds first; by default splits.json is used as it is."""
@@ -108,23 +109,28 @@ class Train(StudyCommand):
 
     def goes_on(self, words: Sequence[str]) -> Sequence[str]:
         """With ``--resume`` and the name of the run, where it has begun."""
-        from nephroscope.study.folder import StudyFolder
-
-        try:
-            name = StudyFolder(self.study).interrupted_run(self.name).name
-        except StudyError:
+        begun = [name for name in self._interrupted() if name not in Train.left_before]
+        if self.resume or not begun:
             return words
-        workers = [
+        more = [
             *(["--jobs", str(self.jobs)] if self.jobs != 1 else []),
             *(["--ray", self.ray] if self.ray else []),
+            *(["--json"] if self.json else []),
         ]
-        return ["train", str(self.study), "--resume", "--name", name, *workers]
+        return ["train", str(self.study), "--resume", "--name", begun[-1], *more]
+
+    def _interrupted(self) -> list[str]:
+        """Names of the runs that have begun and are not complete."""
+        from nephroscope.study.folder import StudyFolder
+
+        return [path.name for path in StudyFolder(self.study).runs() if not (path / "run.json").exists()]
 
     def run(self) -> Outcome:
         """Train it."""
         from nephroscope.facade.study import Study
         from nephroscope.learning.engine.workers import Workers
 
+        Train.left_before = frozenset(self._interrupted())
         workers = Workers(jobs=self.jobs, ray=self.ray)
         study = Study(self.study)
         given = {"folds": self.folds, "protocol": self.protocol}

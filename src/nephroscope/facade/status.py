@@ -1,7 +1,8 @@
 """Where a study stands: who is in it and who is out, what is out of date, and the next command."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -127,7 +128,8 @@ def _runs(snapshot: Snapshot) -> Iterator[Part]:
     for folder in snapshot.folder.runs():
         name = f"run {folder.name}"
         if not (folder / "run.json").exists():
-            yield Part(name=name, state="interrupted", detail=shell_line("--resume", "--name", folder.name))
+            begun = _part(name, partial(_begun, folder, snapshot))
+            yield replace(begun, state="interrupted") if begun.state == "up to date" else begun
             continue
 
         def look(folder: Path = folder) -> str:
@@ -135,6 +137,20 @@ def _runs(snapshot: Snapshot) -> Iterator[Part]:
             return f"{load_run(folder).model}, complete"
 
         yield _part(name, look)
+
+
+def _begun(folder: Path, snapshot: Snapshot) -> str:
+    """How an interrupted run goes on, refused where it cannot."""
+    from nephroscope.learning.run_files import load_run_split, started_run
+
+    then = started_run(folder).digests
+    now = {"cohort.csv": snapshot.cohort.label_digest, "the slices": snapshot.slices.digest}
+    kept = {"cohort.csv": then.get("cohort", ""), "the slices": then.get("slices", "")}
+    if changed := " and ".join(changed_inputs(kept, now)):
+        since, command = "it was started and interrupted", "nephroscope train"
+        raise out_of_date(f"run {folder.name}", changed, since, command)
+    load_run_split(folder, snapshot.cohort)
+    return shell_line("--resume", "--name", folder.name)
 
 
 def _results(snapshot: Snapshot) -> Iterator[Part]:

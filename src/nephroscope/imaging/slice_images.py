@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from nephroscope.base.errors import CohortError, RoiError, SeriesError
+from nephroscope.base.tables import unguarded
 from nephroscope.base.text import first_few
 from nephroscope.imaging.files import damage_words
 from nephroscope.imaging.grid import AIR_HU
@@ -48,7 +49,7 @@ def load_image_rows(case: ChosenCase) -> list[ImageRow]:
         with path.open(encoding="utf-8", newline="") as file:
             file.seek(start)
             rows = []
-            for cells in csv.reader(file):
+            for cells in ([unguarded(cell) for cell in row] for row in csv.reader(file)):
                 if cells[0] != case.case_id:
                     break
                 rows.append(_row(cells, path.parent))
@@ -70,7 +71,7 @@ def _starts(path: Path, _mtime_ns: int) -> dict[str, int]:
     with path.open("rb") as file:
         at = len(file.readline())
         for line in file:
-            name = next(csv.reader([line.decode("utf-8")]))[0]
+            name = unguarded(next(csv.reader([line.decode("utf-8")]))[0])
             if name != before and name in starts:
                 raise ValueError(f"rows of {name} in two places")
             starts.setdefault(name, at)

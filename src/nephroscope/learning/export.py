@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import BundleError
-from nephroscope.base.files import save_text
+from nephroscope.base.files import make_folder, publish_folder, save_text
 from nephroscope.base.text import plain_markdown
 from nephroscope.base.version import __version__
 from nephroscope.clinic.bundle import save_bundle_file, slices_digest
@@ -76,7 +76,8 @@ def export_bundle(
     names = names_of(run.snapshot.folder, run.snapshot.cohort)
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
+    make_folder(part.parent)
+    part.mkdir()
     try:
         logits = _save_network(run, folds, np.concatenate([reference, trained]), part / "model.onnx")
         n = len(reference)
@@ -94,7 +95,7 @@ def export_bundle(
         about["training"]["slices_digests"] = sorted(_seen(run, _cases(run, folds)))
         save_bundle_file(exported_scorer(run), about, part)
         check_nothing_named(part, names)
-        part.rename(out)
+        publish_folder(part, out)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return out

@@ -14,6 +14,7 @@ from pydicom.filewriter import write_data_element
 from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from nephroscope.base.errors import CohortError
+from nephroscope.base.files import make_folder, publish_folder
 from nephroscope.base.parallel import map_in_processes
 from nephroscope.base.progress import track
 from nephroscope.base.tables import save_table
@@ -242,7 +243,7 @@ def write_phantoms(
     _check(folder, n_cases, seed)
     cohorts = deal_cohorts(draw_roster(seed, n_cases, DESIGNS[like]), DESIGNS[like])
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(folder.parent)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
             draft = Path(scratch) / "cohort"
             draft.mkdir()
@@ -257,7 +258,7 @@ def write_phantoms(
             )
             if folder.exists():
                 folder.rmdir()
-            draft.rename(folder)
+            publish_folder(draft, folder)
     except OSError as error:
         raise CohortError(
             where=str(folder),

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from urllib.request import getproxies
 
 from nephroscope.base.errors import CohortError, ConfigError
+from nephroscope.base.files import publish_folder
 from nephroscope.base.progress import track
 from nephroscope.intake.public.idc_index import IdcSeries
 
@@ -129,7 +130,7 @@ def _fetch_one(one: IdcSeries, folder: Path, client: Client) -> tuple[str, bool]
     if problem and not broke_off:
         shutil.rmtree(part)
     elif not problem:
-        part.rename(folder)
+        publish_folder(part, folder)
     return problem, broke_off
 
 

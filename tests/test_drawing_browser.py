@@ -1,4 +1,4 @@
-"""A reader draws in a real browser: slices, a kill between, interpolation, undo, signing; two readers are compared."""
+"""A reader draws in a real browser: slices, a kill between, interpolation, undo, signing; two are compared."""
 
 import csv
 

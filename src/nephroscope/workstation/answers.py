@@ -37,6 +37,9 @@ STATUS: dict[str, int] = {
     "request": 400,
     "not-found": 404,
     "forbidden": 403,
+    "apart": 403,
+    "stale": 409,
+    "locked": 409,
 }  # every other refusal: its own, or 422
 
 

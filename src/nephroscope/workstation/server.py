@@ -57,11 +57,8 @@ class Address:
 
 def application(place: Place, jobs: Jobs) -> Starlette:
     """The application behind the gate; `Gate` must stand in front of it."""
-    routes = [*pages.ROUTES, *result.ROUTES, Route("/api/session", session, methods=["GET"])]
-    for room in ROOMS:
-        routes += importlib.import_module(f"nephroscope.workstation.{room}.routes").ROUTES
     app = Starlette(
-        routes=routes,
+        routes=all_routes(),
         exception_handlers={
             NephroscopeError: _refusal,
             HTTPException: _http_refusal,
@@ -70,6 +67,14 @@ def application(place: Place, jobs: Jobs) -> Starlette:
     )
     app.state.place, app.state.jobs = place, jobs
     return app
+
+
+def all_routes() -> list[Route]:
+    """Every address."""
+    routes = [*pages.ROUTES, *result.ROUTES, Route("/api/session", session, methods=["GET"])]
+    for room in ROOMS:
+        routes += importlib.import_module(f"nephroscope.workstation.{room}.routes").ROUTES
+    return routes
 
 
 def session(request: Request) -> Response:

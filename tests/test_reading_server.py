@@ -175,13 +175,14 @@ def test_nothing_that_reaches_a_reader_says_what_it_must_not(study, workstation)
         client.get("/api/session")
         client.get(f"/api/read/{id_}/aid")
         client.get(f"/api/read/{id_}/aid/picture")
+        _look_at_images(client, id_, seat["code"])
         for path in (f"/api/read/{id_}/open", f"/api/read/{id_}/time", f"/api/read/{id_}/answer"):
             client.post(path, {"number": 99, "sitting": 1})
         heard[seat["arm"]] += said
         seat = answer(client, id_, seat, "PRCC", 5)
-    texts = {arm: [text for text in found if not text.startswith(PNG)] for arm, found in heard.items()}
+    texts = {arm: [text for text in found if text.startswith(b"{")] for arm, found in heard.items()}
     pictures = [text for found in heard.values() for text in found if text.startswith(PNG)]
-    assert (len(texts["unaided"]), len(texts["aided"]), len(pictures)) == (28, 24, 4)
+    assert (len(texts["unaided"]), len(texts["aided"]), len(pictures)) == (56, 52, 4)
     for picture in pictures:
         assert set(_chunks(picture)) == {b"IHDR", b"IDAT", b"IEND"}
     for text in texts["unaided"] + texts["aided"]:
@@ -190,6 +191,23 @@ def test_nothing_that_reaches_a_reader_says_what_it_must_not(study, workstation)
     for text in texts["unaided"]:
         assert b"probabilit" not in text
         assert _places_of_subtypes(json.loads(text)) <= {"subtypes", "positive"}, text
+
+
+def _look_at_images(client, id_, code):
+    """Every address of the images, with another reader's and a wrong code too."""
+    images = f"/api/read/{id_}/images/{code}"
+    status, listed = client.get(f"{images}/series")
+    assert (status, listed["case_id"], [one["name"] for one in listed["series"]]) == (200, code, ["0"])
+    view = client.get(f"{images}/0")[1]
+    assert [row[3] for row in view["affine"]] == [0, 0, 0, 1], "the place in the scanner is not told"
+    assert client.get(f"{images}/outline")[1]["slices"][0]["index"] == 1
+    n_slices = view["shape"][0]
+    for path in ("0/slice/axial/0", f"0/slices/axial/0-{n_slices - 1}"):
+        status, content = client.get(f"{images}/{path}")
+        assert (status, type(content)) == (200, bytes)
+    for path in ("1", "0/slice/axial/99", "0/slice/oblique/0"):
+        assert client.get(f"{images}/{path}")[0] in (404, 409)
+    assert client.get(f"/api/read/{id_}/images/XXXX/series")[0] == 409
 
 
 PNG = b"\x89PNG"

@@ -78,13 +78,19 @@ def all_routes() -> list[Route]:
 
 
 def session(request: Request) -> Response:
-    """What a page needs before it writes: ``{"csrf", "mode", "name"}``."""
+    """What a page needs before it writes: ``{"csrf", "mode", "name", "reading"}``.
+
+    ``reading`` is the reader study of a reader who is signed in, who is not told the name of the folder.
+    """
     place: Place = request.app.state.place
+    own: str = request.scope["nephroscope.session"]
+    reader = place.reader_of(own)
     return ok(
         {
-            "csrf": place.write_token(request.scope["nephroscope.session"]),
+            "csrf": place.write_token(own),
             "mode": place.mode,
-            "name": place.name,
+            "name": "" if reader else place.name,
+            "reading": reader[0] if reader else "",
         }
     )
 

@@ -9,7 +9,7 @@ export class AnswerPanel {
   constructor(seat, give) {
     Object.assign(this, { seat, give, call: undefined, confidence: null, busy: true });
     this.calls = [...seat.subtypes, NOT_SURE];
-    this.element = make("section", { class: "panel answer", "aria-label": "Your answer" });
+    this.element = make("section", { class: "panel answer", "aria-label": "Your answer", tabindex: -1, "data-testid": "read-panel", "data-code": seat.code, "data-arm": seat.arm });
     this.note = make("p", { class: "why", role: "status", "data-testid": "read-why" });
     this.callButtons = this.calls.map((call, at) => make("button", {
       type: "button", "aria-pressed": "false", "data-testid": call === NOT_SURE ? "read-call-not-sure" : `read-call-${at + 1}`, "data-call": call,
@@ -27,8 +27,8 @@ export class AnswerPanel {
   fill() {
     const { seat } = this;
     const before = seat.unaided === null ? null : make("p", { class: "quiet", "data-testid": "read-own-answer",
-      text: `Your answer without the program is kept: ${seat.unaided.call ?? NOT_SURE}, ${seat.unaided.confidence}. Answer again, now with the program.` });
-    const arm = seat.arm === "aided" ? "with the program" : "without the program";
+      text: `Your answer without the model is kept: ${seat.unaided.call ?? NOT_SURE}, ${seat.unaided.confidence}. Answer again, now with the model.` });
+    const arm = seat.arm === "aided" ? "with the model" : "without the model";
     this.element.append(...[
       make("h2", {}, "Case ", make("span", { class: "code", text: seat.code, "data-testid": "read-case-code" }), make("span", { class: "tag", text: arm, "data-testid": "read-arm", "data-arm": seat.arm })),
       seat.training ? make("p", { class: "tag warning", text: "practice: this case does not count", "data-testid": "read-training" }) : null,
@@ -97,6 +97,11 @@ export class AnswerPanel {
     this.give({ call: this.call === NOT_SURE ? null : this.call, confidence: this.confidence });
   }
 
+  /** Enter on a button presses it, like everywhere; on one that is pressed already, or on none, it gives the answer. */
+  endsWith(target) {
+    return target.tagName !== "BUTTON" || target === this.submit || target.getAttribute("aria-pressed") === "true";
+  }
+
   /** What a key does; true when it was one of ours. */
   key(key, target) {
     const at = this.calls.findIndex((_, place) => this.keyOf(place) === key.toUpperCase() && this.keyOf(place) !== "");
@@ -104,7 +109,7 @@ export class AnswerPanel {
       this.setCall(this.calls[at]);
     } else if (/^[1-5]$/.test(key)) {
       this.setConfidence(Number(key));
-    } else if (key === "Enter" && !(target.tagName === "BUTTON" && target !== this.submit)) {
+    } else if (key === "Enter" && this.endsWith(target)) {
       this.done();
     } else {
       return false;
@@ -132,7 +137,7 @@ export class AnswerPanel {
   }
 
   focus() {
-    this.callButtons[0].focus({ preventScroll: true });
+    this.element.focus({ preventScroll: true });
   }
 
   /** The model's answer, in the aided arm only. */
@@ -143,7 +148,7 @@ export class AnswerPanel {
       make("meter", { min: 0, max: 1, value: p, "aria-label": `Probability of ${name}` }),
       make("b", { text: p.toFixed(3), "data-testid": name === aid.positive ? "read-aid-probability" : "read-aid-probability-other" })));
     this.aid.replaceChildren(
-      make("h3", { text: "The program says" }),
+      make("h3", { text: "The model says" }),
       make("p", { class: "said-call", text: aid.call ?? NOT_SURE, "data-testid": "read-aid-call" }), ...bars, picture);
     this.aid.classList.remove("hidden");
     await picture.decode().catch(() => undefined);

@@ -16,7 +16,7 @@ export class Sitting {
    * @param {object} told - lost: the server does not answer; found: it does again; replaced: another window has the case
    */
   constructor(base, number, sitting, told) {
-    Object.assign(this, { base, number, sitting, told, sending: false, away: false, pausedByReader: false, over: false });
+    Object.assign(this, { base, number, sitting, told, sending: false, away: false, pausedByReader: false, over: false, sent: null });
     this.clock = new ReadingClock();
     this.clock.start({ hidden: document.visibilityState === "hidden" });
     this.touched = () => this.clock.touched();
@@ -37,8 +37,9 @@ export class Sitting {
     const spent = this.clock.count();
     if (this.sending || this.over) return;
     this.sending = true;
+    this.sent = this.send(spent);
     try {
-      await this.send(spent);
+      await this.sent;
       if (this.away) this.back();
     } catch (error) {
       if (this.over) return;
@@ -79,6 +80,7 @@ export class Sitting {
     const spent = this.clock.stop();
     const request = crypto.randomUUID();
     this.end();
+    await this.sent?.catch(() => undefined); // so that it does not come after the answer
     const body = { number: this.number, sitting: this.sitting, request, call, confidence, spent };
     for (;;) {
       try {

@@ -65,7 +65,7 @@ async function next(seat) {
 }
 
 async function openCase(seat) {
-  const picture = make("div", { class: "picture", "data-testid": "read-picture" });
+  const picture = make("div", { class: "reading-picture", "data-testid": "read-picture" });
   panel = new AnswerPanel(seat, give);
   show(make("div", { class: "desk" }, picture, panel.element));
   panel.setBusy(true, "The images are being loaded.");
@@ -173,15 +173,11 @@ document.addEventListener("keydown", (event) => {
 }, true);
 
 async function start() {
-  await whoami();
-  try {
+  const { reading } = await whoami();
+  if (reading === STUDY) {
     await next(await api(BASE));
-  } catch (error) {
-    if (error.code === "reading-sign-in") {
-      signIn();
-    } else {
-      failed(error);
-    }
+  } else {
+    signIn();
   }
 }
 

@@ -2,9 +2,9 @@
 import { api, complain, make } from "/static/common.js";
 
 const LAYOUTS = {
-  unaided: { text: "Without the program only", arms: ["unaided"], design: "single" },
-  aided: { text: "With the program only", arms: ["aided"], design: "single" },
-  sequential: { text: "Sequential: without, and right after it with the program", arms: ["unaided", "aided"], design: "sequential" },
+  unaided: { text: "Without the model only", arms: ["unaided"], design: "single" },
+  aided: { text: "With the model only", arms: ["aided"], design: "single" },
+  sequential: { text: "Sequential: without, and right after it with the model", arms: ["unaided", "aided"], design: "sequential" },
   crossover: { text: "Crossover: all cases in one arm, after the washout in the other", arms: ["unaided", "aided"], design: "crossover" },
 };
 const ROLES = [["", "not in it"], ["case", "counts"], ["training", "practice"]];

@@ -5,7 +5,7 @@ const STUDY = location.pathname.split("/")[2];
 const FIGURES = [["accuracy", "Accuracy"], ["sensitivity", "Sensitivity"], ["specificity", "Specificity"], ["auc", "AUC"], ["coverage", "Called"]];
 const OUTCOMES = ["correct", "not sure", "wrong"];
 
-const arm = (aided) => (aided ? "with the program" : "without the program");
+const arm = (aided) => (aided ? "with the model" : "without the model");
 const seconds = (value) => (value >= 100 ? value.toFixed(0) : value.toFixed(1));
 
 function interval(estimate) {
@@ -57,7 +57,7 @@ function changesPart(changes) {
   const grids = changes.map((one) => make("div", {}, make("h3", { text: one.reader }), table("result-transitions", ["without \\ with", ...OUTCOMES],
     one.counts.map((line, at) => make("tr", {}, make("th", { scope: "row", text: OUTCOMES[at] }), cells(...line))))));
   return [make("h2", { text: "Who was helped, who was harmed" }),
-    make("p", { text: "Helped: correct with the program, and not without it. Harmed: the other way round. The difference is accuracy without minus with the program, on the cases called both times." }),
+    make("p", { text: "Helped: correct with the model, and not without it. Harmed: the other way round. The difference is accuracy without minus with the model, on the cases called both times." }),
     table("result-changes", ["Reader", "Helped", "Harmed", "Difference", "p"], rows), make("div", { class: "form" }, grids)];
 }
 
@@ -71,7 +71,7 @@ function modelPart(byModel) {
     make("th", { scope: "row", text: one.reader }), cells(arm(one.aided), one.model_is, one.n_cases, one.n_patients, `${one.errors.length}${one.errors.length ? `: ${one.errors.join(", ")}` : ""}`),
     figure(one.accuracy, [one.correct, one.called])));
   return [make("h2", { text: "Errors where the model was wrong" }),
-    make("p", { text: "More errors with the program than without it, where the model was wrong, mean that readers followed it into its mistakes." }),
+    make("p", { text: "More errors with the model than without it, where the model was wrong, mean that readers followed it into its mistakes." }),
     table("result-model-errors", ["Reader", "", "The model was", "Cases", "Patients", "Wrong calls", "Accuracy of those called"], rows)];
 }
 
@@ -85,7 +85,7 @@ function orderPart(orders, times) {
     make("p", { text: "Mean place of the cases of each subtype in the order of reading; places alike mean that neither was read earlier." }),
     table("result-orders", ["Reader", "Part", "Arm", "Cases", ...names.map((name) => `Mean place, ${name}`)], rows),
     make("h2", { text: "Where the time went" }),
-    make("p", { text: "Seconds over all cases. Only reading counts as the time of an answer; in a sequential study the answer with the program takes the time of both." }),
+    make("p", { text: "Seconds over all cases. Only reading counts as the time of an answer; in a sequential study the answer with the model takes the time of both." }),
     table("result-times", ["Reader", "", "Reading", "Idle (over 120 s without input)", "Hidden or asleep", "Paused"], spent)];
 }
 

@@ -5,11 +5,13 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
+from pydicom.datadict import dictionary_VR
 from pydicom.sr._concepts_dict import concepts
 
 from ct_files import enhanced_ct
@@ -25,7 +27,7 @@ from nephroscope.imaging.read import read_ct
 from nephroscope.intake.phantom import write_phantoms
 from phantoms import box_tumor, dicom_slices, write_nifti, write_slices
 from phantoms import write_seg as write_box_seg
-from tiny_bundle import make_bundle
+from tiny_bundle import SPEC, make_bundle
 
 NAMES = ("a.sr.dcm", "b.seg.dcm", "c.sc.dcm")
 
@@ -276,6 +278,76 @@ def test_images_of_several_studies_are_refused(bundle, tmp_path):
     ct = write_slices(images, tmp_path / "ct")
     with pytest.raises(SeriesError, match="found images of 2 studies or patients under one series"):
         read_source_series(ct, read_ct(ct))
+
+
+ODD = {
+    "PatientSex": "m",
+    "StudyDate": "2024-01-31",
+    "StudyTime": "10:20:30",
+    "PatientBirthDate": "1950.02.01",
+    "StudyID": "S" * 30,
+    "SeriesNumber": "2147483647",
+    "StudyDescription": "d" * 90,
+    "PatientAge": "63",
+}
+WITHOUT = ("PatientName", "PatientID", "SeriesNumber", "AccessionNumber", "StudyDate", "StudyID")
+
+
+@needs("dciodvfy", "dicom3tools with apt-get")
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("case", ["odd", "without"])
+def test_objects_of_a_series_with_odd_values_are_valid(bundle, tmp_path, case):
+    images = dicom_slices()
+    roi = write_box_seg(images, {"Tumor": box_tumor()}, tmp_path / "roi.dcm")
+    for image in images:
+        for keyword, value in ODD.items() if case == "odd" else ():
+            element = pydicom.DataElement(keyword, dictionary_VR(keyword), value, validation_mode=0)
+            image[keyword] = element
+        for keyword in WITHOUT if case == "without" else ():
+            del image[keyword]
+    ct = write_slices(images, tmp_path / "ct")
+    _, objects = written(bundle, ct, roi, tmp_path)
+    for one, name in zip(objects, NAMES, strict=True):
+        done = subprocess.run(
+            [program("dciodvfy"), tmp_path / name], capture_output=True, text=True, check=False
+        )
+        assert [line for line in done.stderr.splitlines() if line.startswith("Error")] == []
+        if case == "odd":
+            assert (one.StudyDate, one.StudyTime, one.PatientBirthDate) == ("20240131", "102030", "19500201")
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "expected"),
+    [
+        ("FrameOfReferenceUID", None, "a CT with Frame of Reference UID"),
+        ("StudyInstanceUID", None, "without a usable Study Instance UID"),
+        ("StudyInstanceUID", "", "without a usable Study Instance UID"),
+    ],
+)
+def test_a_series_without_what_names_it_is_refused(bundle, tmp_path, keyword, value, expected):
+    images = dicom_slices()
+    roi = write_box_seg(images, {"Tumor": box_tumor()}, tmp_path / "roi.dcm")
+    for image in images:
+        del image[keyword]
+        if value is not None:
+            setattr(image, keyword, value)
+    ct = write_slices(images, tmp_path / "ct")
+    with pytest.raises((SeriesError, RoiError), match=expected):
+        written(bundle, ct, roi, tmp_path)
+    assert not [path for path in tmp_path.iterdir() if path.name in NAMES]
+
+
+def test_an_answer_about_whole_slices_names_images_and_no_segment(patient, tmp_path):
+    bundle = make_bundle(tmp_path / "full", replace(SPEC, roi_mode="full"))
+    files = AnswerFiles(sr=tmp_path / "a.dcm")
+    answer = predict_files(bundle, FilesToPredict(image=patient / "ct", objects=files))
+    report = pydicom.dcmread(tmp_path / "a.dcm")
+    assert named(report, ("121191",)) == []
+    assert len(named(report, ("121112",))) == len(answer.slices)
+    assert as_plain(read_answer(tmp_path / "a.dcm")) == as_plain(answer)
+    asked = FilesToPredict(image=patient / "ct", objects=AnswerFiles(seg=tmp_path / "b.dcm"))
+    with pytest.raises(RoiError, match="expected a case with an ROI"):
+        predict_files(bundle, asked)
 
 
 @pytest.mark.parametrize("where", ["roi", "twice"])

@@ -18,7 +18,6 @@ for _name in ("dicomweb_client", "urllib3", "requests"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)  # their messages quote addresses with identifiers
 SECONDS = (10, 120)  # to connect, to answer
 AS_STORED = (("application/dicom", "*"),)  # otherwise a PACS that cannot decode JPEG 2000 answers 500
-MOST_STUDIES = 500
 Got = TypeVar("Got")
 
 

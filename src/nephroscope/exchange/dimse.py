@@ -15,6 +15,7 @@ from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelMove,
 )
 
+from nephroscope.base.errors import PacsError
 from nephroscope.exchange.address import DicomNode, Line
 from nephroscope.exchange.peer import (
     ANSWER_CLASSES,
@@ -87,7 +88,15 @@ class DicomPeer:
         )
         found: list[RemoteSeries] = []
         by_itself = query.series_uid and not query.study_uid  # not every PACS allows this
-        for study in [Dataset()] if by_itself else self._found(studies)[:MOST_STUDIES]:
+        answers = [Dataset()] if by_itself else self._found(studies)
+        if len(answers) > MOST_STUDIES:
+            raise PacsError(
+                where=f"PACS {self.node}",
+                expected=f"a query that at most {MOST_STUDIES} studies match",
+                found=f"{len(answers)} studies",
+                remedy="ask for a patient, or for fewer days",
+            )
+        for study in answers:
             wanted = _identifier(
                 "SERIES",
                 StudyInstanceUID=text_in(study, "StudyInstanceUID"),

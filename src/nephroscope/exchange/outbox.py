@@ -20,6 +20,7 @@ from nephroscope.exchange.peer import StoredObject
 FORMAT = 1
 DATABASE, OBJECTS = "queue.sqlite", "objects"
 SECONDS_FOR_LOCK = 30.0
+SECONDS_OF_A_COPY = 3600.0  # after it, a copy that nobody waits for was left by a kill
 State = Literal["waiting", "confirmed"]
 _TABLE = """
 CREATE TABLE IF NOT EXISTS outbox (
@@ -120,10 +121,12 @@ class Outbox:
     def confirm(self, sendings: Sequence[Sending]) -> None:
         """These are at their destination; their copies are removed where nobody else waits for them."""
         self._change("state = 'confirmed', error = ''", sendings)
-        needed = {one.object.path for one in self.waiting()}
-        for one in sendings:
-            if one.object.path not in needed:
-                one.object.path.unlink(missing_ok=True)
+        needed = {one.object.path.name for one in self.waiting()}
+        done = {one.object.path.name for one in sendings}
+        old = time.time() - SECONDS_OF_A_COPY
+        for path in (self.folder / OBJECTS).glob("*.dcm"):
+            if path.name not in needed and (path.name in done or path.stat().st_mtime < old):
+                path.unlink(missing_ok=True)
 
     def failed(self, sending: Sending, error: str) -> None:
         """This was tried once more, and is not there."""

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 from nephroscope.base.errors import PacsError
 from nephroscope.base.files import replacing
+from nephroscope.exchange.uids import is_uid
 from nephroscope.imaging.dicom.files import DICOM_DAMAGE, parse_header, quiet, read_header
 
 IDENTITY = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
-MOST_UID = 64
 # Of what this program reads and writes; a PACS may hold more, which is left there.
 CT_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.{tail}" for tail in ("2", "2.1", "2.2"))
 ROI_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.{tail}" for tail in ("66.4", "66.7", "481.3"))
@@ -96,11 +96,6 @@ def unreachable(where: object, found: str) -> PacsError:
         found=found,
         remedy="check address, AE titles and certificates, and whether it is running; then run the command again",
     )
-
-
-def is_uid(text: str) -> bool:
-    """True for digits and dots, at most 64: also safe as the name of a file."""
-    return 0 < len(text) <= MOST_UID and not text.strip("0123456789.") and ".." not in text and text[0] != "."
 
 
 def read_stored(path: Path) -> StoredObject | None:

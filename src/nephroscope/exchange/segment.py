@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nephroscope.base.errors import RoiError
 from nephroscope.base.files import replacing
 from nephroscope.exchange.source import SourceSeries
 from nephroscope.exchange.uids import derived_uid
@@ -61,6 +62,13 @@ def write_answer_seg(
         tracking_uid=derived_uid("tumor", *parts),
     )
     where = f"series {source.series_uid}, SEG"
+    if not source.headers[0].get("FrameOfReferenceUID"):
+        raise RoiError(
+            where=where,
+            expected="a CT with Frame of Reference UID: a SEG lies in the space that it names",
+            found="none",
+            remedy="give the series as the scanner sent it",
+        )
     seg = make_seg(roi, source.headers, where, algorithm, side, identity)
     source.copy_to(seg)
     with replacing(path) as temporary:

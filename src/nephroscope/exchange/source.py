@@ -1,5 +1,6 @@
 """The DICOM images of a CT that was read -> what an object about it copies and refers to."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -7,14 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydicom.multival import MultiValue
+from pydicom.valuerep import validate_value
 
 from nephroscope.base.errors import SeriesError
+from nephroscope.exchange.uids import is_uid
 from nephroscope.imaging.dicom.files import DICOM_DAMAGE, quiet, read_header
 from nephroscope.imaging.dicom.series import is_ct_image, is_series_list, load_series_files
 from nephroscope.imaging.masks.write import image_planes
 from nephroscope.records import CTVolume
 
 MOST_FILES = 200_000
+MOST_SERIES_NUMBER = 1_000_000
+RAISE = 2  # what pydicom calls this validation mode
 IDENTITY = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID")
 # Of type 2: an image that lacks them, as after de-identification, has them empty.
 MAY_BE_EMPTY = (
@@ -39,6 +45,11 @@ COPIED = (
     ),
 )
 SEXES = ("M", "F", "O")
+DATES, TIMES = ("StudyDate", "PatientBirthDate"), ("StudyTime",)
+_DATE, _TIME = (
+    re.compile(r"(\d{4})[-./]?(\d\d)[-./]?(\d\d)"),
+    re.compile(r"\d\d(:?\d\d(:?\d\d(\.\d{1,6})?)?)?"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,11 +80,7 @@ class SourceSeries:
     @property
     def series_number(self) -> int:
         """Of the series; 0 where there is none."""
-        try:
-            number = int(self.headers[0].get("SeriesNumber") or 0)
-        except (TypeError, ValueError):
-            return 0
-        return number if 0 <= number < 1_000_000 else 0
+        return int(self.headers[0].SeriesNumber)
 
     def copy_to(self, made: Any) -> None:
         """Copy what the object about this series has in common with it, beside what highdicom copies."""
@@ -107,6 +114,9 @@ def read_source_series(image: Path, volume: CTVolume) -> SourceSeries:
         except (*DICOM_DAMAGE, TypeError) as error:
             raise _lacking(where, "its images without their places") from error
     studies = {(str(header.get("StudyInstanceUID", "")), str(header.PatientID)) for _, header in found}
+    unusable = [uid for uid, _ in studies if not is_uid(uid)]
+    if unusable:
+        raise _lacking(where, "images without a usable Study Instance UID")
     if len(studies) > 1:
         raise _lacking(where, f"images of {len(studies)} studies or patients under one series")
     missing = slices.count(None)
@@ -156,13 +166,56 @@ def _of_series(paths: Iterable[Path], volume: CTVolume) -> Iterator[tuple[Path, 
         except DICOM_DAMAGE:
             continue
         seen.add(uid)
-        header.SpecificCharacterSet = "ISO_IR 192"
-        for keyword in MAY_BE_EMPTY:
-            if header.get(keyword) is None:
-                setattr(header, keyword, "")
-        if header.PatientSex not in SEXES:
-            header.PatientSex = ""
+        _tidy(header)
         yield path, header
+
+
+def _tidy(header: Any) -> None:
+    """Make what is copied as the standard wants it; what a PACS finds the patient by stays as it is."""
+    header.SpecificCharacterSet = "ISO_IR 192"
+    for keyword in MAY_BE_EMPTY:
+        value = header.get(keyword)
+        if value is None:
+            setattr(header, keyword, "")
+        elif isinstance(value, MultiValue):
+            setattr(header, keyword, value[0])
+    if header.PatientSex not in SEXES:
+        header.PatientSex = ""
+    _tidy_values(header)
+    for keyword in COPIED:
+        if keyword in header and not _is_valid(header, keyword):
+            del header[keyword]
+
+
+def _tidy_values(header: Any) -> None:
+    for keyword in DATES:
+        parts = _DATE.fullmatch(str(header.get(keyword)).strip())
+        setattr(header, keyword, "".join(parts.groups()) if parts else "")
+    for keyword in TIMES:
+        known = _TIME.fullmatch(str(header.get(keyword)).strip())
+        setattr(header, keyword, known[0].replace(":", "") if known else "")
+    header.StudyID = str(header.StudyID)[:16]
+    if "StudyDescription" in header:
+        header.StudyDescription = str(header.StudyDescription)[:64]
+    try:
+        number = int(header.get("SeriesNumber") or 0)
+    except (TypeError, ValueError):
+        number = 0
+    header.SeriesNumber = number if 0 <= number < MOST_SERIES_NUMBER else 0
+
+
+def _is_valid(header: Any, keyword: str) -> bool:
+    """True for a value that its representation allows (PS3.5 6.2)."""
+    element = header[keyword]
+    if element.VR == "SQ":
+        return True
+    values = element.value if isinstance(element.value, MultiValue) else [element.value]
+    try:
+        for value in values:
+            validate_value(element.VR, str(value), RAISE)
+    except ValueError:
+        return False
+    return True
 
 
 def _slices(found: list[tuple[Path, Any]], volume: CTVolume) -> list[SliceImage | None]:

@@ -3,11 +3,13 @@
 import gc
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 import urllib.request
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pydicom
 import pytest
@@ -391,3 +393,52 @@ def test_a_damaged_bundle_is_refused_before_anything_is_heard(tmp_path, capsys):
     assert run([*command, "--port", str(free_port())]) == 2
     assert not (tmp_path / "l").exists()
     assert "bundle" in capsys.readouterr().err
+
+
+OPENSSL = shutil.which("openssl")
+
+
+def certificate(folder, name, *signing):
+    """PEM file of a key and its certificate for 127.0.0.1."""
+    command = [OPENSSL, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"]
+    command += ["-keyout", folder / f"{name}.key", "-out", folder / f"{name}.crt", *signing]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1"] if signing else []
+    subprocess.run(command, check=True, capture_output=True)
+    both = folder / f"{name}.pem"
+    both.write_bytes((folder / f"{name}.crt").read_bytes() + (folder / f"{name}.key").read_bytes())
+    return both
+
+
+@pytest.mark.skipif(OPENSSL is None, reason="no openssl: install openssl with apt-get")
+def test_over_tls_only_those_with_a_certificate_are_heard(tmp_path, boxes):
+    certificate(tmp_path, "authority")
+    ca = tmp_path / "authority.crt"
+    signed = (
+        "-CA",
+        ca,
+        "-CAkey",
+        tmp_path / "authority.key",
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+    )
+    ours, theirs = certificate(tmp_path, "ours", *signed), certificate(tmp_path, "theirs", *signed)
+    certificate(tmp_path, "stranger")
+    port, objects = free_port(), objects_below([boxes[2]])
+    line = Line(address=read_node("ARCHIVE@127.0.0.1:1"), tls_ca=ca, tls_cert=ours)
+    how = Listening(
+        folder=tmp_path / "l", host="127.0.0.1", port=port, allowed=("ARCHIVE",), answers=line, limits=NOW
+    )
+    to_us = Line(address=read_node(f"NEPHROSCOPE@127.0.0.1:{port}"), our_ae="ARCHIVE")
+    with started(Listener(how, lambda case, folder: None)):
+        for refused in (
+            to_us,  # no TLS
+            replace(to_us, tls_ca=ca),  # no certificate of its own
+            replace(to_us, tls_ca=ca, tls_cert=tmp_path / "stranger.pem"),
+            replace(to_us, tls_ca=tmp_path / "stranger.crt", tls_cert=theirs),  # does not trust us
+        ):
+            with pytest.raises(PacsError, match="expected an answer"):
+                connect(refused).store(objects)
+        assert not list((tmp_path / "l" / "received").rglob("*.dcm"))
+        known = replace(to_us, tls_ca=ca, tls_cert=theirs)
+        assert set(connect(known).store(objects).values()) == {""}
+    assert len(list((tmp_path / "l" / "received").rglob("*.dcm"))) == 1

@@ -18,7 +18,7 @@ from nephroscope.base.files import digest_of, replacing
 from nephroscope.exchange import codes
 from nephroscope.exchange.codes import Code, concept
 from nephroscope.exchange.segment import SegmentReference
-from nephroscope.exchange.source import SourceSeries
+from nephroscope.exchange.source import SourceSeries, tidy
 from nephroscope.exchange.uids import derived_uid
 from nephroscope.imaging.dicom.files import DICOM_DAMAGE, quiet
 from nephroscope.imaging.files import damage_words
@@ -100,6 +100,7 @@ def _report(answer: Prediction, source: SourceSeries, segment: SegmentReference 
     content[0].ContentSequence.append(_text(codes.DOCUMENT, document))
     used = {source.slices[one.slice_index].sop_uid for one in answer.slices}
     evidence = [header for header in source.headers if str(header.SOPInstanceUID) in used]
+    tidy(evidence[0])  # from which patient and study are copied
     if segment is not None:
         evidence.append(_evidence(segment))
     report = hd.sr.Comprehensive3DSR(

@@ -67,7 +67,7 @@ class SourceSeries:
 
     Attributes:
         series_uid: Of the series.
-        headers: Without pixels, text as UTF-8, one per file.
+        headers: Without pixels, one per file; the first is tidy.
         files: Their files.
         slices: The image of each slice of the volume, in its order.
     """
@@ -113,7 +113,9 @@ def read_source_series(image: Path, volume: CTVolume) -> SourceSeries:
             slices = _slices(found, volume)
         except (*DICOM_DAMAGE, TypeError) as error:
             raise _lacking(where, "its images without their places") from error
-    studies = {(str(header.get("StudyInstanceUID", "")), str(header.PatientID)) for _, header in found}
+    studies = {
+        (str(header.get("StudyInstanceUID", "")), str(header.get("PatientID") or "")) for _, header in found
+    }
     unusable = [uid for uid, _ in studies if not is_uid(uid)]
     if unusable:
         raise _lacking(where, "images without a usable Study Instance UID")
@@ -162,16 +164,20 @@ def _of_series(paths: Iterable[Path], volume: CTVolume) -> Iterator[tuple[Path, 
             continue
         try:
             header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
-            header.decode()
+            if not seen:
+                tidy(header)
         except DICOM_DAMAGE:
             continue
         seen.add(uid)
-        _tidy(header)
         yield path, header
 
 
-def _tidy(header: Any) -> None:
-    """Make what is copied as the standard wants it; what a PACS finds the patient by stays as it is."""
+def tidy(header: Any) -> None:
+    """Make what is copied of an image as the standard wants it, text as UTF-8.
+
+    What a PACS finds the patient by stays as it is.
+    """
+    header.decode()
     header.SpecificCharacterSet = "ISO_IR 192"
     for keyword in MAY_BE_EMPTY:
         value = header.get(keyword)

@@ -191,10 +191,10 @@ def _frame(
 ) -> npt.NDArray[np.uint8]:
     """The mask (R, C) on one image, in the image's own row and column direction."""
     to_index = (np.linalg.inv(roi.geometry.affine) @ affine)[:3]
-    rows, cols = np.indices(shape).reshape(2, -1)
-    places = to_index @ np.stack([rows, cols, np.ones(rows.size)])
-    index = np.round(places)
-    off_mm = (np.abs(places - index) * np.array(roi.geometry.spacing_mm)[:, None]).max()
+    steps = np.round(to_index)  # of the mask's index for each row, each column, and where the image begins
+    corners = np.array([(r, c, 1) for r in (0, shape[0] - 1) for c in (0, shape[1] - 1)]).T
+    off_mm = (np.abs((to_index - steps) @ corners) * np.array(roi.geometry.spacing_mm)[:, None]).max()
+    index = steps @ corners
     inside = ((index >= 0) & (index < np.array(roi.geometry.shape)[:, None])).all()
     if off_mm > GRID_TOLERANCE_MM or not inside:
         raise RoiError(
@@ -203,8 +203,9 @@ def _frame(
             found=f"an image from ({', '.join(f'{mm:.1f}' for mm in affine[:3, 2])}) mm",
             remedy="give the series on which the ROI was drawn",
         )
-    s, r, c = index.astype(np.intp)
-    frame: npt.NDArray[np.uint8] = roi.voxels[s, r, c].reshape(shape).astype(np.uint8)
+    rows, cols = np.ogrid[: shape[0], : shape[1]]
+    s, r, c = (first + rows * by_row + cols * by_col for by_row, by_col, first in steps.astype(np.intp))
+    frame: npt.NDArray[np.uint8] = roi.voxels[s, r, c].astype(np.uint8)
     return frame
 
 

@@ -5,7 +5,10 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
 import pydicom
@@ -320,3 +323,71 @@ def test_a_pacs_that_is_not_there_is_named(capsys, option):
 def test_uids_are_safe_names():
     assert is_uid("1.2.840")
     assert not any(map(is_uid, ("", "..", "1..2", ".1", "1/2", "a", "1" * 65)))
+
+
+@contextmanager
+def web_server(answer):
+    """Answers each request by ``answer(handler)``; gives its URL and the headers that came."""
+    seen = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            seen.append(dict(self.headers))
+            answer(self)
+
+        def log_message(self, *args):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/d", seen
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def no_series(handler):
+    handler.send_response(200)
+    handler.send_header("Content-Type", "application/dicom+json")
+    handler.end_headers()
+    handler.wfile.write(b"[]")
+
+
+def test_no_redirect_is_followed(capsys):
+    with web_server(no_series) as (other, seen):
+
+        def redirect(handler):
+            handler.send_response(302)
+            handler.send_header("Location", f"{other}/series")
+            handler.end_headers()
+
+        with web_server(redirect) as (url, _):
+            assert run(["pacs", "find", "--web", url, "--patient-id", "P1"]) == 2
+        assert seen == []
+    assert "HTTP status 302" in capsys.readouterr().err
+
+
+def test_no_proxy_is_used_and_netrc_is_read(tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login u password p\n")
+    (tmp_path / "netrc").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with web_server(no_series) as (url, seen):
+        assert run(["pacs", "find", "--web", url, "--patient-id", "P1"]) == 0
+    assert {one["Authorization"] for one in seen} == {"Basic dTpw"}
+
+
+def test_an_answer_that_is_none_is_refused(capsys):
+    def page(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Type", "text/html")
+        handler.end_headers()
+        handler.wfile.write(b"<html>Secret</html>")
+
+    with web_server(page) as (url, _):
+        assert run(["pacs", "find", "--web", url, "--patient-id", "P1"]) == 2
+    assert "Secret" not in capsys.readouterr().err

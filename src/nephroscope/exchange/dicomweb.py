@@ -31,6 +31,11 @@ class WebPeer:
         if not isinstance(line.address, WebNode):
             raise TypeError("a DICOMweb service")
         session = requests.Session()
+        session.trust_env = (
+            False  # no proxy that the environment names: what is sent goes to this address alone
+        )
+        session.max_redirects = 0
+        session.auth = requests.utils.get_netrc_auth(line.address.url)
         if line.tls_ca is not None:
             session.verify = str(line.tls_ca)
         if line.tls_cert is not None:

@@ -1,19 +1,25 @@
 """Folds trained at once are the folds trained one after the other."""
 
+import contextlib
 import json
 import shutil
+import threading
+from dataclasses import replace
 
 import pytest
 
 from nephroscope import Study
 from nephroscope.base import cluster as ray_jobs
 from nephroscope.base.errors import StudyError
+from nephroscope.base.machine import memory_of_machine
 from nephroscope.cli import run
+from nephroscope.learning.engine import runs
 from nephroscope.learning.engine.runs import FoldOfRun, train_one_fold
 from nephroscope.learning.engine.workers import Workers
 from nephroscope.learning.run_files import started_run
+from nephroscope.learning.training import speed
 from nephroscope.learning.training.device import threads
-from nephroscope.records import SplitConfig
+from nephroscope.records import SliceSpec, SplitConfig, TrainConfig
 from test_study import CONFIG, make_study
 
 
@@ -43,6 +49,54 @@ def test_two_processes_give_the_same_weights(study, one_after_the_other):
     assert weights(study, "jobs") == one_after_the_other
     assert started_run(study.folder.run("jobs")).compute.threads == 2
     assert [fold["index"] for fold in content["folds"]] == [0, 1]
+
+
+def test_folds_share_the_threads_where_a_training_is_long(study, monkeypatch):
+    """By default two folds at the same time, a thread each; with --jobs 1 the same weights."""
+    monkeypatch.setattr(speed, "WORTH_TESTING", 0)
+    monkeypatch.setattr(speed, "memory_of_machine", lambda: 64 << 30)
+    used = []
+    monkeypatch.setattr(runs, "Workers", lambda **given: used.append(given) or Workers(**given))
+    with threads(2):
+        study.train(CONFIG, "by-itself")
+        study.train(CONFIG, "one-by-one", workers=Workers(jobs=1))
+    assert used == [{"jobs": 2}]
+    assert started_run(study.folder.run("by-itself")).compute.threads == 1
+    assert weights(study, "by-itself") == weights(study, "one-by-one")
+
+
+def test_folds_are_trained_one_by_one_where_memory_or_cores_are_few(monkeypatch):
+    spec, small, large = SliceSpec(), TrainConfig(), TrainConfig(model="resnet101")
+    monkeypatch.setattr(speed, "memory_of_machine", lambda: 16 << 30)
+    with threads(2):
+        assert [speed.folds_at_once(small, 2, spec, n) for n in (1, 2, 5)] == [1, 2, 2]
+        assert speed.folds_at_once(large, 2, spec, 5) == 1
+        assert speed.folds_at_once(large, 2, replace(spec, size_px=64), 5) == 2
+    with threads(1):
+        assert speed.folds_at_once(small, 2, spec, 5) == 1
+    monkeypatch.setattr(speed, "memory_of_machine", lambda: 0)  # not known
+    with threads(2):
+        assert speed.folds_at_once(small, 2, spec, 5) == 1
+    assert 0 < memory_of_machine() < 1 << 50
+
+
+def test_epochs_of_folds_in_other_processes_are_counted(tmp_path, monkeypatch):
+    counted = threading.Event()
+
+    @contextlib.contextmanager
+    def shown(what, unit, total, left):
+        assert (what, unit, total) == ("resnet34, 2 folds", "epoch", 7)  # of 8: one is there already
+        yield counted.set
+
+    (tmp_path / "fold-0").mkdir()
+    (tmp_path / "fold-0" / "metrics.jsonl").write_text("{}\n")
+    monkeypatch.setattr(runs, "SECONDS_BETWEEN_LOOKS", 0.01)
+    monkeypatch.setattr(runs, "counting", shown)
+    places = [tmp_path / "fold-0", tmp_path / "fold-1"]
+    with runs._counting_epochs("resnet34, 2 folds", places, 4):
+        assert not counted.wait(0.1)
+        (tmp_path / "fold-0" / "metrics.jsonl").write_text("{}\n{}\n")
+        assert counted.wait(60)
 
 
 def test_a_cluster_is_asked_for_each_fold_and_the_rest_is_done_here(study, one_after_the_other, monkeypatch):

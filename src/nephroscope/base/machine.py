@@ -47,6 +47,19 @@ def memory_kept() -> Iterator[None]:
         libc.malloc_trim(0)
 
 
+def memory_of_machine() -> int:
+    """Bytes of memory that this computer has; 0 where the system does not say."""
+    if sys.platform == "win32":
+        import ctypes
+
+        kilobytes = ctypes.c_ulonglong()
+        ctypes.windll.kernel32.GetPhysicallyInstalledSystemMemory(ctypes.byref(kilobytes))
+        return kilobytes.value * 1024
+    with contextlib.suppress(ValueError, OSError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return 0
+
+
 def _glibc() -> Any:
     """The C library where it is glibc; None elsewhere."""
     if not sys.platform.startswith("linux"):

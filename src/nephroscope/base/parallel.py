@@ -17,6 +17,7 @@ from queue import SimpleQueue
 from typing import IO, Any, TypeVar, cast
 
 from nephroscope.base.errors import StudyError
+from nephroscope.base.progress import hide
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -123,6 +124,7 @@ def _serve() -> None:
 
     questions, answers = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # nothing else may come between the answers
+    hide()
     try:
         module, name = pickle.load(questions)  # noqa: S301 - from our own parent
         function = getattr(import_module(module), name)

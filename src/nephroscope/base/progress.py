@@ -15,6 +15,13 @@ SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_WORDS_OF_A_JOB = 0.5
 SECONDS_OF_PACE = 10.0  # after the first item, before a time left is shown,
 SHARE_OF_PACE = 0.03  # or this share of the whole
+_shown = True
+
+
+def hide() -> None:
+    """Show no progress in this process: the one that started it does."""
+    global _shown
+    _shown = False
 
 
 def track(items: Iterable[Item], what: str, unit: str, total: int) -> Iterator[Item]:
@@ -37,6 +44,9 @@ def counting(
         total: How many items there are.
         left: For work that may end early: most items still left, asked after each item; ``total`` is then a limit.
     """
+    if not _shown:
+        yield lambda: None
+        return
     if not sys.stderr.isatty():
         yield _Lines(what, unit, total, left).step
         return

@@ -97,8 +97,8 @@ class Train(StudyCommand):
     """Continue an interrupted run with the settings it was started with."""
     more_epochs: CountOption = None
     """Train a complete run, by default the last one, for so many more epochs with its own settings."""
-    jobs: int = 1
-    """Number of folds trained at the same time on this machine; results do not depend on it."""
+    jobs: CountOption = None
+    """Folds trained at the same time; by default as many as cores and memory allow. Results do not depend on it."""
     ray: TextOption = None
     """Address of a Ray cluster to train on, or auto; every machine must see the study under the same path."""
 
@@ -113,7 +113,7 @@ class Train(StudyCommand):
         if self.resume or not begun:
             return words
         more = [
-            *(["--jobs", str(self.jobs)] if self.jobs != 1 else []),
+            *(["--jobs", str(self.jobs)] if self.jobs is not None else []),
             *(["--ray", self.ray] if self.ray else []),
             *(["--json"] if self.json else []),
         ]
@@ -131,7 +131,9 @@ class Train(StudyCommand):
         from nephroscope.learning.engine.workers import Workers
 
         Train.left_before = frozenset(self._interrupted())
-        workers = Workers(jobs=self.jobs, ray=self.ray)
+        workers = None
+        if self.jobs is not None or self.ray:
+            workers = Workers(jobs=1 if self.jobs is None else self.jobs, ray=self.ray)
         study = Study(self.study)
         given = {"folds": self.folds, "protocol": self.protocol}
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}

@@ -1,15 +1,20 @@
 """Train a network on the folds of a study: here, in several processes or on a Ray cluster; go on where it stopped."""
 
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, Thread
 
 from nephroscope.base.errors import StudyError
-from nephroscope.base.progress import track
+from nephroscope.base.progress import counting
 from nephroscope.learning.engine.workers import Workers
 from nephroscope.learning.run_files import RunRecord, load_run, load_run_split, open_run, run_config
 from nephroscope.records import TrainConfig
 from nephroscope.records.settings import check_within
 from nephroscope.study.snapshot import Snapshot, take_snapshot
+
+SECONDS_BETWEEN_LOOKS = 2.0
 
 
 def train_new_run(
@@ -17,14 +22,14 @@ def train_new_run(
 ) -> RunRecord:
     """Train all folds under a new name, by default the network's; gives its record."""
     path = snapshot.folder.new_run(name or config.model, numbered=name is None)
-    return train_in(path, snapshot, config, workers, keep_checkpoints=True)
+    return _train(path, snapshot, config, workers)
 
 
 def resume_run(snapshot: Snapshot, name: str | None = None, workers: Workers | None = None) -> RunRecord:
     """Go on with the named run, or with the last one that was interrupted; gives its record."""
     path = snapshot.folder.interrupted_run(name)
     study = snapshot.with_split(load_run_split(path, snapshot.cohort))
-    return train_in(path, study, run_config(path), workers, keep_checkpoints=True)
+    return _train(path, study, run_config(path), workers)
 
 
 def extend_run(
@@ -41,7 +46,17 @@ def extend_run(
     check_within("--more-epochs", n_more, 1, 10_000)
     run = open_run(snapshot, name)
     config = give_more_epochs(run.folder, run.snapshot, n_more)
-    return train_in(run.folder, run.snapshot, config, workers, keep_checkpoints=True)
+    return _train(run.folder, run.snapshot, config, workers)
+
+
+def _train(folder: Path, snapshot: Snapshot, config: TrainConfig, workers: Workers | None) -> RunRecord:
+    """A run of the study: by default as many folds at the same time as their threads leave no core idle."""
+    from nephroscope.learning.training.device import n_threads
+    from nephroscope.learning.training.run import open_run_folder
+
+    compute = open_run_folder(folder, snapshot, config, at_once=True)
+    workers = workers or Workers(jobs=max(n_threads() // compute.threads, 1))
+    return train_in(folder, snapshot, config, workers, keep_checkpoints=True)
 
 
 def train_in(
@@ -53,7 +68,7 @@ def train_in(
 ) -> RunRecord:
     """Train all folds of the snapshot in a folder, going on where an earlier call stopped; gives its record.
 
-    With several workers each trains a fold, with as many threads as one worker would: results do not depend on how
+    With several workers each trains a fold, with the threads that are kept with the run: results do not depend on how
     many there are. They take the labels from the study on disk, so ``snapshot`` must have them too.
 
     Raises:
@@ -66,11 +81,40 @@ def train_in(
     left = folds_left(folder, snapshot, config)
     if workers is not None and not workers.only_here and len(left) > 1:
         tasks = [FoldOfRun(study=str(snapshot.folder.root), run=str(folder), index=index) for index in left]
-        for _ in track(workers.each(train_one_fold, tasks), f"training {folder.name}", "fold", len(tasks)):
-            pass
+        places = [folder / f"fold-{index}" for index in left]
+        with _counting_epochs(f"{config.model}, {len(left)} folds", places, config.epochs):
+            for _ in workers.each(train_one_fold, tasks):
+                pass
     train_folds(folder, snapshot, config, folds_left(folder, snapshot, config))
     close_run(folder, snapshot, config, keep_checkpoints)
     return load_run(folder)
+
+
+@contextlib.contextmanager
+def _counting_epochs(what: str, folds: Sequence[Path], n_epochs: int) -> Iterator[None]:
+    """Show the progress of folds that other processes train: epochs, as their metrics.jsonl have them."""
+
+    def n_left() -> int:
+        lines = [len(path.read_bytes().splitlines()) for path in files if path.exists()]
+        return len(folds) * n_epochs - sum(lines)
+
+    def look(step: Callable[[], None]) -> None:
+        known = n_left()
+        while not done.wait(SECONDS_BETWEEN_LOOKS):
+            now = n_left()
+            for _ in range(known - now):
+                step()
+            known = now
+
+    done, files = Event(), [fold / "metrics.jsonl" for fold in folds]
+    with counting(what, "epoch", n_left(), lambda: max(n_left(), 0)) as step:
+        looking = Thread(target=look, args=(step,), daemon=True)
+        looking.start()
+        try:
+            yield
+        finally:
+            done.set()
+            looking.join()
 
 
 @dataclass(frozen=True, kw_only=True)

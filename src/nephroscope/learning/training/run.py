@@ -83,8 +83,14 @@ def run_digests(snapshot: Snapshot, config: TrainConfig) -> dict[str, str]:
     }
 
 
-def open_run_folder(folder: Path, snapshot: Snapshot, config: TrainConfig) -> Compute:
+def open_run_folder(folder: Path, snapshot: Snapshot, config: TrainConfig, at_once: bool = False) -> Compute:
     """How a run computes; what it is made from is written into its folder where it is not there already.
+
+    Args:
+        folder: Of the run.
+        snapshot: The study.
+        config: Settings.
+        at_once: Folds may be trained at the same time; each then has its share of the threads.
 
     Raises:
         StudyError: The folder holds a run of another cohort, other slices or other settings.
@@ -106,7 +112,8 @@ def open_run_folder(folder: Path, snapshot: Snapshot, config: TrainConfig) -> Co
         return held.compute or older
     tasks = [_task(snapshot, config, fold) for fold in snapshot.split.folds]
     n_slices = max(sum(map(len, task.batches(task.rng(0)))) for task in tasks) * config.epochs
-    compute = choose_compute(config, len(snapshot.cohort.subtypes), snapshot.slices.spec, n_slices)
+    n_folds = len(tasks) if at_once else 1
+    compute = choose_compute(config, len(snapshot.cohort.subtypes), snapshot.slices.spec, n_slices, n_folds)
     environment = {
         "format": FORMAT,
         "nephroscope": __version__,

@@ -9,7 +9,7 @@ from functools import cache
 import torch
 from torch.nn import functional
 
-from nephroscope.base.machine import memory_kept
+from nephroscope.base.machine import memory_kept, memory_of_machine
 from nephroscope.learning.networks.networks import build_network
 from nephroscope.learning.run_files import Compute, Precision
 from nephroscope.learning.training.device import compute_dtype, training_device
@@ -20,6 +20,7 @@ SLICES, ROUNDS = 4, 2
 TESTED_SLICES = 8  # a step of the self-test
 WORTH_TESTING = 10**8  # pixels of a whole training: below, the self-test would take longer than it could save
 WORTH_CHANGING = 1.05
+BYTES_OF_LIBRARIES = 6 * 10**8
 logger = logging.getLogger(__name__)
 
 
@@ -41,7 +42,9 @@ def seconds_per_slice(config: TrainConfig, n_subtypes: int, spec: SliceSpec) -> 
     return seconds / (ROUNDS * SLICES)
 
 
-def choose_compute(config: TrainConfig, n_subtypes: int, spec: SliceSpec, n_slices: int) -> Compute:
+def choose_compute(
+    config: TrainConfig, n_subtypes: int, spec: SliceSpec, n_slices: int, n_folds: int = 1
+) -> Compute:
     """How to train here: threads as torch has them, and the layout and precision that a self-test finds quickest.
 
     Channels last, in bf16 where the device has it, is left only for what is more than a twentieth quicker; a short
@@ -52,6 +55,7 @@ def choose_compute(config: TrainConfig, n_subtypes: int, spec: SliceSpec, n_slic
         n_subtypes: Outputs.
         spec: Size of a slice.
         n_slices: Slices trained on in all epochs together.
+        n_folds: Folds that may be trained at the same time; each then has its share of the threads.
 
     Raises:
         ConfigError: The network or the precision is not available here.
@@ -60,6 +64,7 @@ def choose_compute(config: TrainConfig, n_subtypes: int, spec: SliceSpec, n_slic
     usual = Compute(threads=torch.get_num_threads(), precision=precision_of(dtype))
     if n_slices * spec.size_px**2 < WORTH_TESTING:
         return usual
+    usual = replace(usual, threads=usual.threads // folds_at_once(config, n_subtypes, spec, n_folds))
     ways = [usual, replace(usual, layout="contiguous")]
     if dtype == torch.bfloat16 and config.precision == "auto":
         ways += [replace(way, precision="float32") for way in ways]
@@ -100,6 +105,34 @@ def _chosen(model: str, ways: Sequence[Compute], seconds: Sequence[float]) -> Co
 def _now() -> float:
     """Time of this process alone on the processor, which other programs do not lengthen; of the clock on a GPU."""
     return time.monotonic() if torch.cuda.is_available() else time.process_time()
+
+
+def folds_at_once(config: TrainConfig, n_subtypes: int, spec: SliceSpec, n_folds: int) -> int:
+    """How many folds are trained at the same time, so that each has fewer threads to wait for.
+
+    Not more than torch has threads, nor than half of the computer's memory holds; one on a GPU. It depends on the
+    computer alone, not on what else it does: the number of threads decides the last bits.
+    """
+    if n_folds < 2 or training_device().type != "cpu":
+        return 1
+    fitting = memory_of_machine() // 2 // memory_of_fit(config, n_subtypes, spec)
+    return max(min(n_folds, torch.get_num_threads(), fitting), 1)
+
+
+def memory_of_fit(config: TrainConfig, n_subtypes: int, spec: SliceSpec) -> int:
+    """Bytes that training one fold takes at most, about.
+
+    What every layer gives for a batch, twice (a gradient each), four times the weights, and the libraries.
+    """
+    with torch.device("meta"):
+        network = build_network(config.model, n_subtypes, spec, config.recipe, width=config.width)
+        given: list[int] = []
+        for layer in network.modules():
+            if not list(layer.children()) and not getattr(layer, "inplace", False):
+                layer.register_forward_hook(lambda _layer, _inputs, output: given.append(output.numel()))
+        network(torch.zeros(2, 1, spec.size_px, spec.size_px))
+    values = sum(given) // 2 * config.batch_size
+    return BYTES_OF_LIBRARIES + 4 * (2 * values + 4 * sum(w.numel() for w in network.parameters()))
 
 
 def precision_of(dtype: torch.dtype) -> Precision:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,46 @@ def waiting(_number):
 
 def threads_of_blas(_number):
     return os.environ["OPENBLAS_NUM_THREADS"]
+
+
+def wait_long(path):
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there os.kill ends a process")
+def test_processes_end_with_the_one_that_started_them(tmp_path):
+    """Also when that one is killed in the middle of an item."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from test_workers import wait_long;"
+        "from nephroscope.base.parallel import map_in_processes; list(map_in_processes(wait_long, sys.argv[2:], 1))"
+    )
+    told = tmp_path / "pid"
+    parent = subprocess.Popen([sys.executable, "-c", code, str(Path(__file__).parent), str(told)])
+    while not (told.exists() and told.read_text()):
+        assert parent.poll() is None
+        time.sleep(0.05)
+    child = int(told.read_text())
+    os.kill(child, 0)  # it lives
+    parent.kill()
+    parent.wait()
+    for _ in range(1200):
+        if not is_running(child):
+            return
+        time.sleep(0.05)
+    raise AssertionError("the child went on without its parent")
+
+
+def is_running(pid):
+    """Whether a process runs; one that ended and that nobody asked for does not."""
+    state = Path(f"/proc/{pid}/stat")
+    if Path("/proc/self/stat").exists():
+        return state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z"
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
 
 
 def test_processes_share_the_cores(monkeypatch):

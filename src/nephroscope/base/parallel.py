@@ -9,11 +9,13 @@ import os
 import pickle  # between this process and its own children only; never on disk
 import subprocess
 import sys
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from queue import SimpleQueue
+from threading import Thread
 from typing import IO, Any, TypeVar, cast
 
 from nephroscope.base.errors import StudyError
@@ -119,22 +121,42 @@ class _Child:
 
 
 def _serve() -> None:
-    """The child's side: a function's name, then items, until the pipe closes."""
+    """The child's side: a function's name, then items, until the pipe closes.
+
+    It closes when the parent ends, however it does; the child then leaves at once, in the middle of an item: nobody
+    waits for it, and a command that goes on with the work must not find it writing.
+    """
     from importlib import import_module
 
-    questions, answers = sys.stdin.buffer, sys.stdout.buffer
+    asked: SimpleQueue[Any] = SimpleQueue()
+    answers = sys.stdout.buffer
     sys.stdout = sys.stderr  # nothing else may come between the answers
     hide()
+    Thread(target=_listen, args=(asked,), daemon=True).start()
     try:
-        module, name = pickle.load(questions)  # noqa: S301 - from our own parent
+        module, name = asked.get()
         function = getattr(import_module(module), name)
         while True:
-            item = pickle.load(questions)  # noqa: S301
+            item = asked.get()
             try:
                 answer: tuple[bool, Any] = (True, function(item))
             except Exception as error:
                 answer = (False, error)
             pickle.dump(answer, answers)
             answers.flush()
-    except (EOFError, KeyboardInterrupt, BrokenPipeError):
-        return
+    except (KeyboardInterrupt, BrokenPipeError):
+        os._exit(0)  # without waiting for the thread that listens
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
+def _listen(asked: "SimpleQueue[Any]") -> None:
+    try:
+        while True:
+            asked.put(pickle.load(sys.stdin.buffer))  # noqa: S301 - from our own parent
+    except EOFError:
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)

@@ -4,7 +4,7 @@
 
 Prints JSON. ``first_slice_s`` runs from the click in the list of patients to the painted slice, of a series that was
 never read before. ``scroll`` and ``brush`` are milliseconds from the time stamp of the event to the end of drawing,
-and to the next frame after it (which waits for the screen's 60 per second). Memory is the resident size of the server.
+and to the next frame after it (which waits for 60 per second of the screen). Memory is the size of the server.
 """
 
 import argparse

@@ -80,8 +80,9 @@ def read_patient(
         RoiError: The ROI cannot be read.
     """
     if is_series_list(image):
-        (listed,) = _series_in(load_series_files(image).files, only_first=True)
-        return _named(read_ct(image), listed, [listed])
+        volume = read_ct(image)
+        listed = next(iter(_series_in(load_series_files(image).files, only_first=True)))
+        return _named(volume, listed, [listed])
     if not image.is_dir():
         return PatientCt(volume=read_ct(image, window_level_hu, window_width_hu, spacing_mm), name=UNNAMED)
     if not any(path.is_dir() for path in image.iterdir()):

@@ -8,17 +8,24 @@ import hashlib
 import os
 import shutil
 import stat
+import sys
+import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from nephroscope import Study
 from nephroscope.base.errors import NephroscopeError
+from nephroscope.base.files import file_digest
 from nephroscope.cli import run
-from nephroscope.records import SplitConfig
+from nephroscope.clinic.bundle import open_bundle
+from nephroscope.intake.deidentify.pseudonyms import open_key
+from nephroscope.records import SplitConfig, TrainConfig
 from nephroscope.study.folder import open_study
 from nephroscope.study.snapshot import take_snapshot
-from small_study import make_study
+from phantoms import dicom_slices, write_slices
+from small_study import content_of, make_study
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 MOST = 400
@@ -103,6 +110,17 @@ def made(tmp_path_factory):
     return root
 
 
+class Places:
+    """Folders as pytest gives them, for those who run this file."""
+
+    def __init__(self, place):
+        self.place = place
+
+    def mktemp(self, name):
+        (self.place / name).mkdir()
+        return self.place / name
+
+
 def import_more(root):
     return ["import", "nifti", str(root), str(root / "volumes"), "--labels", str(root / "labels.csv")]
 
@@ -151,6 +169,155 @@ def test_stopped_at_any_call_the_study_is_as_before_or_whole(made, tmp_path, mon
     assert number > 10
 
 
+TIMES = ("seconds", "finished", "date", "made")
+NETWORK = TrainConfig(
+    model="shufflenet_v2_x1_0", width=0.5, epochs=1, batch_size=8, precision="fp32", learning_rate=0.01
+)
+
+
+def lasting(value):
+    """JSON without what differs from one run to the next."""
+    if isinstance(value, dict):
+        return {key: lasting(part) for key, part in value.items() if not any(word in key for word in TIMES)}
+    return [lasting(part) for part in value] if isinstance(value, list) else value
+
+
+def held(path):
+    """What a JSON file says; None where there is none."""
+    return lasting(content_of(path)) if path.exists() else None
+
+
+def digests(folder, *patterns):
+    found = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+    return {path.relative_to(folder).as_posix(): file_digest(path) for path in found}
+
+
+def trained(root):
+    run_folder = root / "runs" / "new"
+    complete = (run_folder / "run.json").exists()
+    return digests(run_folder, "fold-*/*.onnx", "fold-*/weights.*") if complete else None
+
+
+def train(root):
+    words = ["train", str(root), "--name", "new", "--epochs", "1"]
+    begun = (root / "runs" / "new" / "config.json").exists()
+    return [*words[:2], "--resume", *words[2:4]] if begun else words
+
+
+def bundled(root):
+    """The digests that bundle.json has of its files, which are compared as it is opened; None where there is none."""
+    if not (root / "bundle").exists():
+        return None
+    return open_bundle(root / "bundle").about.sha256["model.onnx"]
+
+
+def copied(root):
+    """What is in the de-identified folder under its own names; None until it is complete."""
+    folder = root / "copy"
+    complete = (folder / "deidentification.json").exists() and held(folder / "deidentification.json")[
+        "complete"
+    ]
+    return digests(folder, "**/*.dcm") if complete else None
+
+
+LATER = {  # the words, what is looked at, and at how many of the calls it is stopped
+    "train": (train, trained, 4),
+    "evaluate": (
+        lambda root: ["evaluate", str(root)],
+        lambda root: held(root / "runs" / "one" / "evaluation.json"),
+        5,
+    ),
+    "compare": (
+        lambda root: ["compare", str(root), "--candidates", "attenuation", "--no-control"],
+        lambda root: held(root / "comparison" / "comparison.json"),
+        5,
+    ),
+    "readers": (
+        lambda root: ["readers", str(root), str(root / "calls.csv")],
+        lambda root: held(root / "readers" / "readers.json"),
+        5,
+    ),
+    "agreement": (
+        lambda root: ["agreement", str(root)],
+        lambda root: held(root / "agreement" / "agreement.json"),
+        3,
+    ),
+    "check": (lambda root: ["check", str(root)], lambda root: digests(root, "check/index.html"), 3),
+    "report": (lambda root: ["report", str(root)], lambda root: held(root / "report" / "report.json"), 3),
+    "export": (lambda root: ["export", str(root), "--out", str(root / "bundle")], bundled, 4),
+    "roi": (
+        lambda root: ["roi", str(root), "c00", "--out", str(root / "c00.nii.gz")],
+        lambda root: digests(root, "c00.nii.gz"),
+        5,
+    ),
+    "deidentify": (
+        lambda root: ["deidentify", str(root / "dicom"), str(root / "copy"), "--key", str(root / "key")],
+        copied,
+        6,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def complete(made, tmp_path_factory):
+    """The study with a second annotator, a run, calls of a radiologist, and a few DICOM files."""
+    root = shutil.copytree(made, tmp_path_factory.mktemp("complete") / "study")
+    rois = (root / "rois.csv").read_text()
+    (root / "rois.csv").write_text(
+        rois + "".join(line.replace("reader-1", "reader-2") for line in rois.splitlines(True)[1:])
+    )
+    study = Study(root)
+    study.change("training", **asdict(NETWORK))
+    study.cut_slices()
+    study.make_split(SplitConfig(folds=2))
+    study.train(name="one")
+    calls = [f"{case.case_id},a,{case.subtype}" for case in study.cohort.cases]
+    (root / "calls.csv").write_text("\n".join(["case,reader,call", *calls]) + "\n")
+    write_slices(dicom_slices()[:3], root / "dicom")
+    open_key(root / "key")
+    return root
+
+
+def numbers(n_calls, n_tries):
+    """Which calls fail: the first, the last, and some in between."""
+    return sorted({1 + round(part * (n_calls - 1) / (n_tries - 1)) for part in range(n_tries)})
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_stopped_at_some_calls_what_comes_later_is_as_before_or_whole(complete, tmp_path, monkeypatch, name):
+    words, look, n_tries = LATER[name]
+    stopped(complete, tmp_path / "study", monkeypatch, words, look, n_tries)
+
+
+def stopped(complete, root, monkeypatch, words, look, n_tries=0):
+    """Stop a command at so many of its calls, or at each; and let the same command end it."""
+
+    def fresh():
+        shutil.rmtree(root, ignore_errors=True)
+        shutil.copytree(complete, root)
+
+    fresh()
+    before = look(root)
+    with monkeypatch.context() as patch:
+        all_calls = Fault(patch, 0)
+        assert run(words(root)) == 0
+    n_calls, after = all_calls.calls, look(root)
+    assert n_calls > 2
+    assert after not in (before, None)
+    for number in numbers(n_calls, n_tries or n_calls):
+        fresh()
+        with monkeypatch.context() as patch:
+            Fault(patch, number)
+            code = run(words(root))
+        left = look(root)
+        assert code == 2 or (code == 0 and left == after), number
+        assert left in (before, after), number
+        if left != after or words(root)[0] not in ("export", "deidentify", "train"):
+            assert run(words(root)) == 0, number  # what is whole needs no second time, and these say so
+        assert look(root) == after, number
+        assert not [path for path in root.rglob("*.tmp") if path.is_file()], number
+
+
 def test_a_file_is_synced_before_it_takes_its_name_and_its_folder_after(tmp_path, monkeypatch):
     from nephroscope.base.files import save_text
 
@@ -177,3 +344,13 @@ def test_what_cannot_be_written_is_refused_by_its_name(tmp_path, monkeypatch):
     with pytest.raises(NephroscopeError):
         Study(root).run()
     assert not (root / "splits.json").exists()
+
+
+if __name__ == "__main__":  # every call: python tests/test_whole_or_not.py [COMMAND ...]
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        first = made.__wrapped__(Places(place))
+        study_there = complete.__wrapped__(first, Places(place))
+        for asked in sys.argv[1:] or LATER:
+            stopped(study_there, place / "tried", pytest.MonkeyPatch(), *LATER[asked][:2])
+            print(asked)  # noqa: T201

@@ -221,7 +221,7 @@ def copied(root):
 
 
 LATER = {  # the words, what is looked at, and at how many of the calls it is stopped
-    "train": (train, trained, 4),
+    "train": (train, trained, 3),
     "evaluate": (
         lambda root: ["evaluate", str(root)],
         lambda root: held(root / "runs" / "one" / "evaluation.json"),
@@ -230,7 +230,7 @@ LATER = {  # the words, what is looked at, and at how many of the calls it is st
     "compare": (
         lambda root: ["compare", str(root), "--candidates", "attenuation", "--no-control"],
         lambda root: held(root / "comparison" / "comparison.json"),
-        5,
+        3,
     ),
     "readers": (
         lambda root: ["readers", str(root), str(root / "calls.csv")],
@@ -240,11 +240,11 @@ LATER = {  # the words, what is looked at, and at how many of the calls it is st
     "agreement": (
         lambda root: ["agreement", str(root)],
         lambda root: held(root / "agreement" / "agreement.json"),
-        3,
+        2,
     ),
     "check": (lambda root: ["check", str(root)], lambda root: digests(root, "check/index.html"), 3),
-    "report": (lambda root: ["report", str(root)], lambda root: held(root / "report" / "report.json"), 3),
-    "export": (lambda root: ["export", str(root), "--out", str(root / "bundle")], bundled, 4),
+    "report": (lambda root: ["report", str(root)], lambda root: held(root / "report" / "report.json"), 2),
+    "export": (lambda root: ["export", str(root), "--out", str(root / "bundle")], bundled, 3),
     "roi": (
         lambda root: ["roi", str(root), "c00", "--out", str(root / "c00.nii.gz")],
         lambda root: digests(root, "c00.nii.gz"),
@@ -263,9 +263,8 @@ def complete(made, tmp_path_factory):
     """The study with a second annotator, a run, calls of a radiologist, and a few DICOM files."""
     root = shutil.copytree(made, tmp_path_factory.mktemp("complete") / "study")
     rois = (root / "rois.csv").read_text()
-    (root / "rois.csv").write_text(
-        rois + "".join(line.replace("reader-1", "reader-2") for line in rois.splitlines(True)[1:])
-    )
+    second = [line.replace("reader-1", "reader-2") for line in rois.splitlines(keepends=True)[1:]]
+    (root / "rois.csv").write_text(rois + "".join(second))
     study = Study(root)
     study.change("training", **asdict(NETWORK))
     study.cut_slices()

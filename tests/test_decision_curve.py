@@ -16,7 +16,7 @@ from nephroscope.questions.evaluation.operating_points import (
 from nephroscope.records import EvaluationConfig, OperatingPoint
 from nephroscope.statistics.coverage import coverage_of, risk_coverage
 from nephroscope.statistics.decision_curve import decision_curve
-from nephroscope.statistics.intervals import Patients
+from nephroscope.statistics.intervals import Patients, wilson
 from nephroscope.statistics.logistic import expit, fit_logistic
 from test_calibration import own_patients, predictions
 
@@ -117,7 +117,7 @@ def test_standardised_gain_and_utility_are_consistent():
 
 
 def test_interval_at_a_given_prevalence_covers_and_is_never_without_width():
-    """True rates are known by construction; where everybody is acted on no resample can differ, so there is none."""
+    """True rates are known by construction; where everybody is acted on, both rates still have Wilson's limits."""
     rng, hits, n, at = np.random.default_rng(5), 0, 200, np.array([0.02, 0.3])
     y = np.repeat([True, False], [40, 60])
     tpr, fpr = 0.8, 0.3  # of a probability that is 0.6 or 0.1
@@ -127,9 +127,33 @@ def test_interval_at_a_given_prevalence_covers_and_is_never_without_width():
         found = decision_curve(p, y, own_patients(y), CONFIG, at, prevalence=0.2).net_benefit
         hits += found.low[1] <= truth <= found.high[1]
     assert 0.91 <= hits / n <= 0.98
-    assert np.isnan([found.low[0], found.high[0]]).all()
-    assert found.method.endswith("such as where everybody is acted on, or nobody")
-    assert found.as_dict()["low"][0] is None
+    sides = 0.2 * (1 - wilson(40, 40)[0]), 0.8 * 0.02 / 0.98 * (1 - wilson(60, 60)[0])
+    value = 0.2 - 0.8 * 0.02 / 0.98
+    assert found.low[0] == pytest.approx(value - sides[0])
+    assert found.high[0] == pytest.approx(value + sides[1])
+    standardised = decision_curve(p, y, own_patients(y), CONFIG, at, prevalence=0.2).standardised
+    assert np.isnan([standardised.low[0], standardised.high[0]]).all()
+    assert standardised.method.endswith("such as where everybody is acted on, or nobody")
+    assert standardised.as_dict()["low"][0] is None
+
+
+def test_net_benefit_by_hand():
+    """Five of 20 true, two of 20 false positives at 0.5; both shares come from the same 20 cases."""
+    y = np.repeat([True, False], [8, 12])
+    p = np.r_[np.full(5, 0.7), np.full(3, 0.2), np.full(2, 0.7), np.full(10, 0.2)]
+    found = decision_curve(p, y, own_patients(y), CONFIG, np.array([0.5]))
+    (la, ua), (lb, ub), a, b = wilson(5, 20), wilson(2, 20), 0.25, 0.1
+    r = -a * b / (a * (1 - a) * b * (1 - b)) ** 0.5
+    low = a - b - ((a - la) ** 2 + (ub - b) ** 2 - 2 * r * (a - la) * (ub - b)) ** 0.5
+    high = a - b + ((ua - a) ** 2 + (b - lb) ** 2 - 2 * r * (ua - a) * (b - lb)) ** 0.5
+    assert (found.net_benefit.low[0], found.net_benefit.high[0]) == pytest.approx((low, high))
+    turned = decision_curve(
+        1 - p, ~y, own_patients(y), CONFIG, np.array([0.5])
+    )  # true negatives less false ones
+    assert found.over_all.low[0] == pytest.approx(turned.net_benefit.low[0])
+    assert found.over_all.high[0] == pytest.approx(turned.net_benefit.high[0])
+    twice = Patients.of([f"{i // 2}" for i in range(20)], y.astype(int))
+    assert "bootstrap" in decision_curve(p, y, twice, CONFIG, np.array([0.5])).net_benefit.method
 
 
 def test_band_of_net_benefit_covers_prevalence_too():

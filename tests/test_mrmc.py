@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 
 from nephroscope.base.documents import as_plain
 from nephroscope.base.errors import CohortError
@@ -108,8 +109,14 @@ def test_van_dyke_is_what_mrmcaov_prints(method):
     ):
         assert value == pytest.approx(float(text), abs=5e-9)
     for mean, texts in zip(found.means.values(), printed["means"], strict=True):
-        for value, text in zip((mean.value, mean.low, mean.high), texts, strict=True):
-            assert close(value, text)
+        assert close(mean.value, texts[0])
+        assert (mean.low, mean.high) == pytest.approx(on_logit_scale(mean.value, texts[1]), abs=1e-6)
+
+
+def on_logit_scale(value, low):
+    """Limits on the logit scale from the value and MRMCaov's lower limit, which is on the plain one."""
+    half = (value - float(low)) / (value * (1 - value))
+    return tuple(1 / (1 + np.exp(-(np.log(value / (1 - value)) + np.array([-half, half])))))
 
 
 def test_fixed_readers_and_fixed_cases_are_what_mrmcaov_prints():
@@ -123,15 +130,14 @@ def test_fixed_readers_and_fixed_cases_are_what_mrmcaov_prints():
     for mean, texts in zip(
         fixed.means.values(), (("0.8494301", "0.9446440"), ("0.9079564", "0.9737183")), strict=True
     ):
-        assert close(mean.low, texts[0])
-        assert close(mean.high, texts[1])
+        assert (mean.low, mean.high) == pytest.approx(on_logit_scale(mean.value, texts[0]), abs=1e-6)
     cases = report.analyses[CASES_FIXED]
     assert close(cases.test.statistic, "8.704")
     assert (cases.test.df1, cases.test.df2) == (1, 4)
     assert close(cases.test.p, "0.04195875")
     assert close(cases.differences[0].difference.low, "-0.08502022")
-    assert close(cases.means["1"].low, "0.8280981")
-    assert close(cases.means["2"].high, "0.9856854")
+    first = cases.means["1"]
+    assert (first.low, first.high) == pytest.approx(on_logit_scale(first.value, "0.8280981"), abs=1e-6)
 
 
 def test_each_reader_is_what_mrmcaov_prints():
@@ -145,11 +151,8 @@ def test_each_reader_is_what_mrmcaov_prints():
     }
     for cell, (value, low, _) in printed.items():
         assert close(aucs[cell].value, value)
-        a = float(
-            value
-        )  # its SE from the limit that is not cut; on the logit scale, and Newcombe's as five levels
-        half = (a - float(low)) / (a * (1 - a))
-        limits = 1 / (1 + np.exp(-(np.log(a / (1 - a)) + np.array([-half, half]))))
+        a = float(value)
+        limits = on_logit_scale(a, low)  # and Newcombe's, as there are five levels
         newcombe = newcombe_auc(a, N_POSITIVE, N_NEGATIVE)
         assert aucs[cell].low == pytest.approx(min(limits[0], newcombe[0]), abs=1e-6)
         assert aucs[cell].high == pytest.approx(max(limits[1], newcombe[1]), abs=1e-6)
@@ -401,7 +404,15 @@ def test_fleiss_kappa_is_that_of_1971():
     estimate = estimate_fleiss(counts, [str(i) for i in range(30)], CONFIG)
     assert round(estimate.value, 3) == 0.430
     assert 0.3 < estimate.low < 0.43 < estimate.high < 0.6
-    assert "200 resamples of 30 patients" in estimate.method
+    without = [
+        estimate_fleiss(np.delete(counts, i, 0), [*map(str, range(29))], CONFIG).value for i in range(30)
+    ]
+    se = (29 / 30 * np.sum((np.array(without) - np.mean(without)) ** 2)) ** 0.5
+    half = student.ppf(0.975, 29) * se
+    assert (estimate.low, estimate.high) == pytest.approx((estimate.value - half, estimate.value + half))
+    assert "jackknife over 30 patients" in estimate.method
+    assert "too narrow" not in estimate.method
+    assert "too narrow" in estimate_fleiss(counts[:12], [*map(str, range(12))], CONFIG).method
 
 
 def test_cohen_kappa_is_what_vcd_prints():

@@ -120,7 +120,7 @@ def test_many_rows_are_resampled_as_cells_and_say_what_rows_say(monkeypatch, kin
             return {n: e for n, e in calibrate(p, y, patients, config).items() if n != "e50"}
         if kind == "coverage":
             return {"aurc": risk_coverage(np.abs(p - 0.5), (p > 0.5) != y, patients, config).aurc}
-        at = decision_curve(p, y, patients, config, np.array([0.3])).net_benefit
+        at = decision_curve(p, y, patients, config, np.array([0.3])).standardised
         limits = {"low": float(at.low[0]), "high": float(at.high[0])}
         return {"benefit": Estimate(value=float(at.y[0]), **limits, n=at.n, unit="case", method=at.method)}
 

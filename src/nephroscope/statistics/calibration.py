@@ -19,6 +19,7 @@ from nephroscope.statistics.intervals import (
     Patients,
     Unit,
     clopper_pearson,
+    loss_interval,
     no_estimate,
     percentile_interval,
     percentile_limits,
@@ -146,15 +147,22 @@ def _brier(
             found[name] = no_estimate("undefined: one class only", n, unit)
             continue
         interval = percentile_interval(resamples, patients_words(patients), config.confidence)
-        if is_alone(patients, is_positive):
+        interval = interval.widened(float(at), patients.n_folds, (-inf, 1.0))
+        if name == "brier":
+            interval = brier_interval((p - is_positive) ** 2, patients, 1.0, config.confidence)
+        if is_alone(patients, is_positive) and not (name == "brier" and at < ALIKE):
             interval = Interval(None, None, ONE_PATIENT)
-        if interval.low is None and name == "brier" and at < ALIKE:
-            bound = clopper_pearson(0, patients.n, config.confidence)[1]
-            how = f"bound: Clopper-Pearson for the share of patients off, none of {patients.n}"
-            interval = Interval.of((0.0, bound), f"no probability is off; {how}", config.confidence)
-        interval = interval.widened(float(at), patients.n_folds, (0.0 if name == "brier" else -inf, 1.0))
         found[name] = interval.around(float(at), n, unit)
     return found
+
+
+def brier_interval(loss: Floats, patients: Patients, most: float, confidence: float) -> Interval:
+    """The interval of a Brier score of at most ``most``; perfect probabilities only have a bound."""
+    if loss.mean() < ALIKE:
+        bound = clopper_pearson(0, patients.n, confidence)[1]
+        how = f"bound: Clopper-Pearson for the share of patients off, none of {patients.n}"
+        return Interval.of((0.0, bound), f"no probability is off; {how}", confidence)
+    return loss_interval(loss, patients, most, confidence)
 
 
 def _distances(

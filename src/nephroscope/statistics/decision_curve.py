@@ -7,7 +7,8 @@ import numpy as np
 
 from nephroscope.base.errors import ConfigError
 from nephroscope.records import EvaluationConfig
-from nephroscope.statistics.intervals import ONE_PATIENT, Patients, percentile_limits
+from nephroscope.statistics.cross_validation import fold_words, variance_factor
+from nephroscope.statistics.intervals import ONE_PATIENT, Patients, percent, percentile_limits, wilson
 from nephroscope.statistics.logistic import TINY
 from nephroscope.statistics.metrics import Bools, Floats
 from nephroscope.statistics.resampling import (
@@ -23,6 +24,7 @@ from nephroscope.statistics.resampling import (
 
 THRESHOLDS = np.arange(1, 100) / 100
 ROUNDING = 1e-12  # 0.35 computed in two ways is one threshold
+BY_SHARES = "Wilson limits of two shares, squared and added (Zou and Donner 2008)"
 NO_BAND = "no interval where all resamples agree, such as where everybody is acted on, or nobody"
 
 
@@ -95,9 +97,19 @@ def decision_curve(
     words = ONE_PATIENT if alone else bootstrap_words(patients, config)
     if not alone and np.isnan(low).any():
         words += f"; {NO_BAND}"
+    methods = [words] * 3
+    if not alone and patients.n == p.size:
+        by_shares = f"{BY_SHARES}, {percent(config.confidence)}{fold_words(patients.n_folds)}"
+        for i, limits in _by_shares(
+            p, is_positive, thresholds, prevalence, patients.n_folds, config.confidence
+        ):
+            at = slice(i * thresholds.size, (i + 1) * thresholds.size)
+            low[at], high[at], methods[i] = *limits, by_shares
     benefit, standardised, over_all = (
-        Curve(x=thresholds, y=y, low=below, high=above, n=p.size, n_patients=patients.n, method=words)
-        for y, below, above in zip(*(np.split(found, 3) for found in (value, low, high)), strict=True)
+        Curve(x=thresholds, y=y, low=below, high=above, n=p.size, n_patients=patients.n, method=method)
+        for y, below, above, method in zip(
+            *(np.split(found, 3) for found in (value, low, high)), methods, strict=True
+        )
     )
     treat_all = share - (1 - share) * thresholds / (1 - thresholds)
     better = np.maximum(treat_all, 0)
@@ -110,6 +122,55 @@ def decision_curve(
         relative_utility=(benefit.y - better) / (share - better),
         prevalence=share,
     )
+
+
+def _by_shares(
+    p: Floats,
+    is_positive: Bools,
+    thresholds: Floats,
+    prevalence: float | None,
+    n_folds: int,
+    confidence: float,
+) -> list[tuple[int, tuple[Floats, Floats]]]:
+    """Limits of the net benefit (0) and of that over treat-all (2), each row another patient's.
+
+    Both are a difference of two shares, one of them weighted by the odds: of true and false positives, and of true
+    and false negatives.
+
+    Source:
+        Zou and Donner 2008, Stat Med 27:1693 (limits squared and added, with the correlation of the two shares); why
+        not the bootstrap: `benchmarks/interval_coverage.py`.
+    """
+    odds, factor = thresholds / (1 - thresholds), variance_factor(n_folds)
+    yes, no = np.sort(p[is_positive]), np.sort(p[~is_positive])
+    fn, tn = (np.searchsorted(side, thresholds - ROUNDING).astype(np.float64) for side in (yes, no))
+    tp, fp = yes.size - fn, no.size - tn
+    m, k = (p.size, p.size) if prevalence is None else (yes.size, no.size)
+    gain, loss = (1.0, 1.0) if prevalence is None else (prevalence, 1 - prevalence)
+    found = []
+    for i, (a, n_a, w_a), (b, n_b, w_b) in (
+        (0, (tp, m, gain + 0 * odds), (fp, k, loss * odds)),
+        (2, (tn, k, loss * odds), (fn, m, gain + 0 * odds)),
+    ):
+        one, two = a / n_a, b / n_b
+        spread = np.sqrt(one * (1 - one) * two * (1 - two))
+        r = np.divide(-one * two, spread, out=np.zeros_like(spread), where=spread > 0)
+        r = np.maximum(r, -1) if prevalence is None else 0 * r
+        (l_a, u_a), (l_b, u_b) = (
+            _wilson(share, n / factor, confidence) for share, n in ((one, n_a), (two, n_b))
+        )
+        value = w_a * one - w_b * two
+        sides = []
+        for x, y in ((w_a * (one - l_a), w_b * (u_b - two)), (w_a * (u_a - one), w_b * (two - l_b))):
+            sides.append(np.sqrt(np.maximum(x**2 + y**2 - 2 * r * x * y, 0)))
+        found.append((i, (value - sides[0], value + sides[1])))
+    return found
+
+
+def _wilson(share: Floats, n: float, confidence: float) -> tuple[Floats, Floats]:
+    """Wilson's limits of shares (g,) of n."""
+    limits = np.array([wilson(one * n, n, confidence) for one in share.tolist()])
+    return limits[:, 0], limits[:, 1]
 
 
 def _benefits(cells: Cells, thresholds: Floats, prevalence: float | None) -> Callable[[Floats], Floats]:

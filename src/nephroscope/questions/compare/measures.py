@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import inf
 
 import numpy as np
 
@@ -12,11 +11,12 @@ from nephroscope.learning.engine.divisions import Division
 from nephroscope.learning.engine.predictions import HOLDOUT, Predictions
 from nephroscope.records import Cohort, Estimate, EvaluationConfig
 from nephroscope.statistics import intervals
+from nephroscope.statistics.calibration import brier_interval
 from nephroscope.statistics.estimates import Rows, areas_of, estimate_all, shares_of
-from nephroscope.statistics.intervals import ALIKE, Interval, no_estimate, percentile_interval
+from nephroscope.statistics.intervals import Interval, no_estimate, percentile_interval
 from nephroscope.statistics.metrics import Bools, Floats, Ints, auc
 from nephroscope.statistics.placements import area_interval
-from nephroscope.statistics.resampling import REDRAWN, patients_words, whole_draws
+from nephroscope.statistics.resampling import patients_words
 from nephroscope.study.snapshot import Snapshot
 
 
@@ -171,35 +171,18 @@ def brier(p: Floats, tests: TestSet, config: EvaluationConfig, n_folds: int = 1)
     truth = np.eye(len(tests.subtypes))[tests.truth]
     squares = (p - truth) ** 2
     loss = squares[:, tests.positive] if len(tests.subtypes) == 2 else squares.sum(axis=1)
-    n, patients = loss.size, tests.patients
+    n, most = loss.size, 1.0 if len(tests.subtypes) == 2 else 2.0
     if n == 0:
         return no_estimate("undefined: nothing to count", 0)
-    sums, counts = patients.per_patient(loss), patients.per_patient(np.ones(n))
-    found = bootstrapped(
-        lambda w: (w @ sums) / (w @ counts), float(loss.mean()), n, tests, config, whole=True
-    )
-    found = widened(found, n_folds, (0.0, inf))
-    if found.low is None and loss.mean() < ALIKE:  # every resample gives 0 again; `calibrate` has the same
-        high = intervals.clopper_pearson(0, patients.n, config.confidence)[1]
-        words = f"no probability is off; bound: Clopper-Pearson for the share of patients off, none of {patients.n}"
-        return replace(found, low=0.0, high=high, method=f"{words}, {100 * config.confidence:g} %")
-    return found
+    patients = replace(tests.patients, n_folds=n_folds)
+    return brier_interval(loss, patients, most, config.confidence).around(float(loss.mean()), n)
 
 
 def bootstrapped(
-    statistic: intervals.Statistic,
-    value: float,
-    n: int,
-    tests: TestSet,
-    config: EvaluationConfig,
-    whole: bool = False,
+    statistic: intervals.Statistic, value: float, n: int, tests: TestSet, config: EvaluationConfig
 ) -> Estimate:
-    """A value with the percentile interval of its statistic over redrawn patients.
-
-    ``whole`` redraws the number of each class too, for what depends on it.
-    """
-    found = replace(spread_of(draws(statistic, tests, config, whole), value, tests, config), n=n)
-    return replace(found, method=f"{found.method}; {REDRAWN}") if whole and found.low is not None else found
+    """A value with the percentile interval of its statistic over redrawn patients."""
+    return replace(spread_of(draws(statistic, tests, config), value, tests, config), n=n)
 
 
 def widened(found: Estimate, n_folds: int, ends: tuple[float, float]) -> Estimate:
@@ -216,9 +199,7 @@ def spread_of(drawn: Floats, value: float, tests: TestSet, config: EvaluationCon
     return interval.around(value, len(tests.cases))
 
 
-def draws(
-    statistic: intervals.Statistic, tests: TestSet, config: EvaluationConfig, whole: bool = False
-) -> Floats:
+def draws(statistic: intervals.Statistic, tests: TestSet, config: EvaluationConfig) -> Floats:
     """The values of a statistic over redrawn patients, (resamples,); NaN where it is undefined."""
-    patients = whole_draws(tests.patients) if whole else tests.patients
-    return intervals.clustered_bootstrap({"it": statistic}, patients, config.resamples, config.seed)["it"]
+    found = intervals.clustered_bootstrap({"it": statistic}, tests.patients, config.resamples, config.seed)
+    return found["it"]

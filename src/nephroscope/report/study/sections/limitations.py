@@ -124,7 +124,7 @@ def _of_small_sets(content: ReportContent) -> Iterator[str]:
     if small:
         yield (
             f"With fewer than {VERY_FEW} patients of a subtype ({'; '.join(small)}), a patient bootstrap is itself "
-            f"too narrow: a {100 * content.evaluation.confidence:g} % interval or band of calibration, net benefit "
+            f"too narrow: a {100 * content.evaluation.confidence:g} % interval or band of calibration curves "
             "or risk contains the true value less often than it should."
         )
 

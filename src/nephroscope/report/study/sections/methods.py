@@ -11,6 +11,8 @@ from nephroscope.report.page.section import Definitions, Filled, Section, Text
 from nephroscope.report.study.appraisal import SENSITIVITIES, Appraisal, RunSource
 from nephroscope.report.study.content import Environment, ReportContent
 from nephroscope.statistics.cross_validation import variance_factor
+from nephroscope.statistics.estimates import FEW_ROWS
+from nephroscope.statistics.placements import FEW_CLUSTERS
 
 
 def _fill(source: RunSource) -> Filled:
@@ -299,11 +301,12 @@ def _interval_text(content: ReportContent) -> str:
     several = _patients_with_several(content.main.report.predictions)
     tumors = f" Of the tested patients, {several} had several tumors." if several else ""
     return (
-        f"{100 * config.confidence:g} % intervals. Where every case is a different patient: Wilson for proportions, "
-        "DeLong on the logit scale for the AUC, over three subtypes or more the mean of their placement values. By "
-        "image, and where a patient has two tumors: Korn and Graubard for proportions, Obuchowski's clustered "
-        "variance on the logit scale for the AUC, both with t over patients. With fewer than five "
-        "patients of a subtype, or when the classes do not overlap, the AUC has Newcombe's interval (method 5)."
+        f"{100 * config.confidence:g} % intervals. Where every case is a different patient: Wilson for proportions "
+        f"(Clopper-Pearson with fewer than {FEW_ROWS} cases), DeLong on the logit scale for the AUC, over three "
+        "subtypes or more the mean of their placement values. By image, and where a patient has two tumors: Korn and "
+        "Graubard for proportions, Obuchowski's clustered variance on the logit scale for the AUC, both with t over "
+        "patients. With fewer than five patients of a subtype, or when the classes do not overlap, the AUC has "
+        f"Newcombe's interval (method 5), and by image with fewer than {FEW_CLUSTERS} the wider limits of both."
         f"{tumors}{_fold_text(content)}"
     )
 
@@ -345,11 +348,16 @@ def _probability_texts(content: ReportContent, appraisal: Appraisal) -> list[tup
         )
         texts.append(("Operating points", points))
     if any(group.decision is not None for group in appraisal.groups.values()):
-        benefit = f"Net benefit of calling {positive} was computed over threshold probabilities (Vickers and Elkin)."
+        benefit = (
+            f"Net benefit of calling {positive} was computed over threshold probabilities (Vickers and Elkin), with "
+            "Wilson limits of true and false positives, squared and added; by patient bootstrap where patients have "
+            "several cases."
+        )
         texts.append(("Net benefit", benefit))
     first = (
         "Calibration",
-        f"{text}. Bands and intervals: {config.resamples} bootstrap resamples of patients.",
+        f"{text}. Intercept and slope have intervals by profile likelihood, the Brier score by t over patients on "
+        f"the logit scale; other intervals and bands are from {config.resamples} bootstrap resamples of patients.",
     )
     attributes = dict.fromkeys(s.attribute for g in appraisal.groups.values() for s in g.subgroups)
     compared = (

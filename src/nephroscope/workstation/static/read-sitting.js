@@ -1,6 +1,5 @@
 // One sitting at one case: counts its time, tells the server many times a second, and brings the answer there.
 import { api } from "/static/common.js";
-import { ReadingClock } from "/static/reading-clock.js";
 
 const BEAT_MS = 50;
 const AGAIN_MS = 500;
@@ -13,12 +12,11 @@ export class Sitting {
    * @param {string} base - address of the reader
    * @param {number} number - of the answer that is asked for
    * @param {number} sitting - from the server; it takes the time of the newest one only
+   * @param {ReadingClock} clock - running since the case is on the screen
    * @param {object} told - lost: the server does not answer; found: it does again; replaced: another window has the case
    */
-  constructor(base, number, sitting, told) {
-    Object.assign(this, { base, number, sitting, told, sending: false, away: false, pausedByReader: false, over: false, sent: null });
-    this.clock = new ReadingClock();
-    this.clock.start({ hidden: document.visibilityState === "hidden" });
+  constructor(base, number, sitting, clock, told) {
+    Object.assign(this, { base, number, sitting, clock, told, sending: false, away: false, pausedByReader: false, over: false, sent: null });
     this.touched = () => this.clock.touched();
     this.seen = () => this.clock.setHidden(document.visibilityState === "hidden");
     for (const kind of INPUTS) document.addEventListener(kind, this.touched, { capture: true, passive: true });

@@ -2,6 +2,7 @@
 import { api, make, say, whoami } from "/static/common.js";
 import { AnswerPanel } from "/static/read-answer.js";
 import { Sitting } from "/static/read-sitting.js";
+import { ReadingClock } from "/static/reading-clock.js";
 import { openViewer } from "/static/viewer.js";
 
 const STUDY = location.pathname.split("/").pop();
@@ -75,8 +76,10 @@ async function openCase(seat) {
   if (seat.arm === "aided") {
     await panel.showAid(await api(`${BASE}/aid`));
   }
+  const clock = new ReadingClock(); // from now on: the case is on the screen
+  clock.start({ hidden: document.visibilityState === "hidden" });
   const opened = await api(`${BASE}/open`, { body: { number: seat.number } });
-  sitting = new Sitting(BASE, seat.number, opened.sitting, { lost, found, replaced });
+  sitting = new Sitting(BASE, seat.number, opened.sitting, clock, { lost, found, replaced });
   panel.setBusy(false);
   panel.focus();
 }

@@ -28,7 +28,7 @@ from nephroscope.workstation.reading.session import (
     seat_of,
     work_of,
 )
-from nephroscope.workstation.reading.store import Spent, Who, reader_with
+from nephroscope.workstation.reading.store import Spent, Who, bring_to_disk, reader_with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class SignIn:
 
 @dataclass(frozen=True, kw_only=True)
 class OpenedCase:
-    """The case is on the screen."""
+    """The case that is being shown."""
 
     number: int
 
@@ -140,7 +140,7 @@ def seat(request: Request) -> Response:
 
 
 def open_case(request: Request) -> Response:
-    """The case is on the screen: its time begins."""
+    """The case is being shown: a sitting begins, and its time counts."""
     number = body(request, OpenedCase).number
     with working(request) as (db, work):
         sitting, before = open_step(db, work, number, time.time())
@@ -153,6 +153,7 @@ def keep_spent(request: Request) -> Response:
     who = _who(request)
     with _place(request).database() as db:
         note_spent(db, who, beat.number, beat.sitting, beat.spent, time.time())
+    bring_to_disk(_place(request).database_path)
     return ok({"kept": True})
 
 

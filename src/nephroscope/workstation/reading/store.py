@@ -1,15 +1,18 @@
 """What a reader study keeps in the workstation's SQLite file: steps, time and answers.
 
 An answer is one transaction, on the disk before the browser hears of it; the database itself refuses to change or
-remove one. Time is kept ten times a second; it survives a kill of this program at any moment, and once a second it is
-on the disk.
+remove one. Time is kept many times a second without waiting for the disk: it survives a kill of this program at any
+moment, and once a second it is brought to the disk beside that, for a power cut.
 """
 
+import contextlib
+import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, fields
+from pathlib import Path
 from typing import Literal
 
 from nephroscope.workstation.reading.order import Step, plain_secret
@@ -101,7 +104,7 @@ class KeptAnswer:
     answered_at: float
 
 
-@contextmanager
+@contextlib.contextmanager
 def all_or_none(db: sqlite3.Connection, synced: Literal["FULL", "NORMAL"] = "FULL") -> Iterator[None]:
     """One transaction; with FULL it is on the disk when the block ends."""
     db.execute(f"PRAGMA synchronous = {synced}")
@@ -233,30 +236,17 @@ def time_of(db: sqlite3.Connection, who: Who, number: int) -> tuple[Spent, bool]
 
 
 def keep_time(db: sqlite3.Connection, who: Who, number: int, sitting: int, spent: Spent, now: float) -> None:
-    """Keep the time of a sitting so far. What arrives late, or twice, changes nothing.
+    """Keep the time of a sitting so far, without waiting for the disk. What arrives late, or twice, changes nothing.
 
     Raises:
         OtherWindowError: The case was opened again since.
         FinalError: The case is answered.
     """
-    synced: Literal["FULL", "NORMAL"] = "FULL" if _sync_is_due(who) else "NORMAL"
-    with all_or_none(db, synced):
+    with all_or_none(db, "NORMAL"):
         kept = "SELECT 1 FROM reading_answers WHERE study = ? AND reader = ? AND number = ?"
         if db.execute(kept, (*who.key, number)).fetchone():
             raise answered(number)
         _keep_time(db, who, number, sitting, spent, now)
-
-
-_synced: dict[Who, float] = {}
-
-
-def _sync_is_due(who: Who) -> bool:
-    """True once a second for each reader, by this process's clock."""
-    now = time.monotonic()
-    if now - _synced.get(who, -SYNC_S) < SYNC_S:
-        return False
-    _synced[who] = now
-    return True
 
 
 def _keep_time(db: sqlite3.Connection, who: Who, number: int, sitting: int, spent: Spent, now: float) -> None:
@@ -282,6 +272,23 @@ def _keep_time(db: sqlite3.Connection, who: Who, number: int, sitting: int, spen
         (*astuple(spent), now, int(doubtful or row["doubtful"]), *key, sitting),
     )
     note_time(db, who.study, now)
+
+
+_disk = ThreadPoolExecutor(1, "reading-time")
+_synced: dict[Path, float] = {}
+
+
+def bring_to_disk(database: Path) -> None:
+    """Once a second, beside what else is done: what was kept without waiting is on the disk soon."""
+    now = time.monotonic()
+    if now - _synced.get(database, -SYNC_S) >= SYNC_S:
+        _synced[database] = now
+        _disk.submit(_sync, database.with_name(f"{database.name}-wal"))
+
+
+def _sync(path: Path) -> None:
+    with contextlib.suppress(OSError), path.open("r+b") as file:
+        os.fsync(file.fileno())
 
 
 def keep_answer(db: sqlite3.Connection, who: Who, sitting: int, answer: KeptAnswer) -> KeptAnswer:

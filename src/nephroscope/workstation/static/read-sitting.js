@@ -1,7 +1,9 @@
 // One sitting at one case: counts its time, tells the server many times a second, and brings the answer there.
 import { api } from "/static/common.js";
+import { ReadingClock } from "/static/reading-clock.js";
 
-const BEAT_MS = 50;
+const BEAT_MS = 25;
+const MOST_AT_ONCE = 2; // requests that are on their way; the server takes the largest time
 const AGAIN_MS = 500;
 const INPUTS = ["pointermove", "pointerdown", "keydown", "wheel", "touchstart"];
 
@@ -12,11 +14,12 @@ export class Sitting {
    * @param {string} base - address of the reader
    * @param {number} number - of the answer that is asked for
    * @param {number} sitting - from the server; it takes the time of the newest one only
-   * @param {ReadingClock} clock - running since the case is on the screen
    * @param {object} told - lost: the server does not answer; found: it does again; replaced: another window has the case
    */
-  constructor(base, number, sitting, clock, told) {
-    Object.assign(this, { base, number, sitting, clock, told, sending: false, away: false, pausedByReader: false, over: false, sent: null });
+  constructor(base, number, sitting, told) {
+    Object.assign(this, { base, number, sitting, told, sending: new Set(), away: false, pausedByReader: false, over: false });
+    this.clock = new ReadingClock();
+    this.clock.start({ hidden: document.visibilityState === "hidden" });
     this.touched = () => this.clock.touched();
     this.seen = () => this.clock.setHidden(document.visibilityState === "hidden");
     for (const kind of INPUTS) document.addEventListener(kind, this.touched, { capture: true, passive: true });
@@ -30,14 +33,14 @@ export class Sitting {
     this.beat();
   }
 
-  /** Bring the time so far to the server, one request at a time. */
+  /** Bring the time so far to the server. */
   async beat() {
     const spent = this.clock.count();
-    if (this.sending || this.over) return;
-    this.sending = true;
-    this.sent = this.send(spent);
+    if (this.sending.size >= (this.away ? 1 : MOST_AT_ONCE) || this.over) return;
+    const sent = this.send(spent);
+    this.sending.add(sent);
     try {
-      await this.sent;
+      await sent;
       if (this.away) this.back();
     } catch (error) {
       if (this.over) return;
@@ -48,7 +51,7 @@ export class Sitting {
         this.told.replaced();
       }
     } finally {
-      this.sending = false;
+      this.sending.delete(sent);
     }
   }
 
@@ -78,7 +81,7 @@ export class Sitting {
     const spent = this.clock.stop();
     const request = crypto.randomUUID();
     this.end();
-    await this.sent?.catch(() => undefined); // so that it does not come after the answer
+    await Promise.allSettled(this.sending); // so that none comes after the answer
     const body = { number: this.number, sitting: this.sitting, request, call, confidence, spent };
     for (;;) {
       try {

@@ -2,7 +2,6 @@
 import { api, make, say, whoami } from "/static/common.js";
 import { AnswerPanel } from "/static/read-answer.js";
 import { Sitting } from "/static/read-sitting.js";
-import { ReadingClock } from "/static/reading-clock.js";
 import { openViewer } from "/static/viewer.js";
 
 const STUDY = location.pathname.split("/").pop();
@@ -70,16 +69,14 @@ async function openCase(seat) {
   panel = new AnswerPanel(seat, give);
   show(make("div", { class: "desk" }, picture, panel.element));
   panel.setBusy(true, "The images are being loaded.");
+  const opened = await api(`${BASE}/open`, { body: { number: seat.number } });
   viewer = await openViewer(picture, null, {
     readOnly: true, keys: "arrows", list: `${BASE}/images/${seat.code}/series`, outlines: `${BASE}/images/${seat.code}/outline`,
   });
   if (seat.arm === "aided") {
     await panel.showAid(await api(`${BASE}/aid`));
   }
-  const clock = new ReadingClock(); // from now on: the case is on the screen
-  clock.start({ hidden: document.visibilityState === "hidden" });
-  const opened = await api(`${BASE}/open`, { body: { number: seat.number } });
-  sitting = new Sitting(BASE, seat.number, opened.sitting, clock, { lost, found, replaced });
+  sitting = new Sitting(BASE, seat.number, opened.sitting, { lost, found, replaced }); // the case is on the screen: its time begins
   panel.setBusy(false);
   panel.focus();
 }

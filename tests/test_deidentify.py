@@ -869,3 +869,33 @@ def test_real_series_and_its_segmentation(tmp_path, test_data):
     assert np.array_equal(read_roi(seg, volume, "P", tumor_name="Liver").voxels, before.voxels)
     series = pydicom.dcmread(seg).ReferencedSeriesSequence[0].SeriesInstanceUID
     assert series == volume.series_uid
+
+
+@pytest.mark.parametrize(
+    "damage", ["a digit of the key", "a pseudonym", "a number", "no header", "short", "binary"]
+)
+def test_key_and_linkage_that_do_not_belong_together_are_refused(tmp_path, damage):
+    """Silently other pseudonyms would make two patients of one."""
+    source = write_slices(named_slices(), tmp_path / "src")
+    go(tmp_path, source, to="first")
+    key, table = tmp_path / "secret.key", tmp_path / "secret.key.linkage.csv"
+    digits, text = key.read_text(), table.read_text()
+    if damage == "a digit of the key":
+        key.write_text(digits[:-2] + ("0" if digits[-2] != "0" else "1") + "\n")
+    changed = {
+        "a pseudonym": re.sub(r",P-.", ",P-9" if ",P-9" not in text else ",P-8", text, count=1),
+        "a number": text.replace("\n", "\n9", 1),
+        "no header": text.partition("\n")[2],
+        "short": text[:-4],
+        "binary": "\0\1",
+    }
+    table.write_text(changed.get(damage, text))
+    with pytest.raises((ConfigError, CohortError)) as refused:
+        go(tmp_path, source, to="second")
+    assert "secret.key.linkage.csv" in str(refused.value)
+    assert PATIENT not in str(refused.value)
+    assert not (tmp_path / "second" / "deidentification.json").exists()
+    key.write_text(digits)
+    table.write_text(text)
+    go(tmp_path, source, to="second")
+    assert image_folder(tmp_path / "first").name == image_folder(tmp_path / "second").name

@@ -1,6 +1,7 @@
 """Nothing leaves this machine: the commands, their workers and Ray under a recorder of names and packets."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,9 @@ import pytest
 from nephroscope.base.offline import SWITCHES
 from nephroscope.cli import run
 from network_recorder import recorded, why_not
+from phantoms import box_hu, dicom_slices, window_gray, write_png, write_slices
+from small_study import make_study
+from test_kits import make_kits, row
 
 WHY_NOT = why_not()
 under_recorder = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "can be made")
@@ -32,15 +36,65 @@ agreement s
 info
 """.strip().splitlines()
 
+SMALL = "--models shufflenet_v2_x1_0 --epochs 1"
+MORE = f"""
+new n --subtypes PRCC ChRCC --positive PRCC
+import nifti n volumes --labels labels.csv
+new i --subtypes PRCC ChRCC --positive PRCC
+import images i pictures
+new d --subtypes PRCC ChRCC --positive PRCC
+import dicom d dicom --dry-run
+new k --subtypes PRCC ChRCC --positive PRCC
+import kits k kits
+import idc new --collections tcga_kich --dry-run
+slices n
+split n --folds 2
+status n
+roi n c00 --out c00.nii.gz
+readers n calls.csv
+capacity n {SMALL} --widths 0.5
+replicate zuo2021 n {SMALL} --images-per-epoch 16 --twin-folds 1 --shuffled-model none
+deidentify dicom copy --key key
+plan --auc 0.8 --width 0.2
+statistics auc table.csv --truth truth --positive PRCC --score p
+statistics calibration table.csv --truth truth --positive PRCC --score p
+statistics kappa calls.csv
+demo demo --cases 12
+""".strip().splitlines()
 
-def run_all() -> None:
+
+def make_inputs() -> None:
+    """What the commands of `MORE` are given, in this folder."""
+    study = make_study(Path("made"), 14)
+    root = study.folder.root
+    shutil.move(root / "volumes", "volumes")
+    shutil.move(root / "labels.csv", "labels.csv")
+    lines = [(case.case_id, case.subtype, number) for number, case in enumerate(study.cohort.cases)]
+    both = [f"{name},{reader},{subtype}" for name, subtype, _ in lines for reader in ("a", "b")]
+    Path("calls.csv").write_text("\n".join(["case_id,reader,call", *both]) + "\n", encoding="utf-8")
+    rows = [f"{name},{subtype},{0.3 + 0.03 * number}" for name, subtype, number in lines]
+    Path("table.csv").write_text("\n".join(["case_id,truth,p", *rows]) + "\n", encoding="utf-8")
+    write_slices(dicom_slices()[:3], Path("dicom"))
+    for name in ("case1_M_63_PRCC_slice1", "case2_F_60_ChRCC_slice1"):
+        write_png(window_gray(box_hu()[2]), Path("pictures") / f"{name}.png")
+    make_kits(Path("kits"), "KiTS23", [row(1), row(2, "chromophobe")], with_ct=(1, 2))
+
+
+def run_more() -> None:
+    """Each command here that `run_all` does not run."""
+    make_inputs()
+    run_all(MORE)
+
+
+def run_all(lines=COMMANDS) -> None:
     """Each command here, and what it starts in its workers; stops at the first that fails."""
-    for line in COMMANDS:
+    for line in lines:
         code = run(line.split())
         assert code in (0, 3), f"{line}: exit code {code}"
-        toml = Path("s/study.toml")
-        small = toml.read_text(encoding="utf-8").replace("size_px = 256", "size_px = 32")
-        toml.write_text(small.replace("resamples = 2000", "resamples = 200"), encoding="utf-8")
+        if line.startswith("new "):
+            toml = Path(line.split()[1]) / "study.toml"
+            small = toml.read_text(encoding="utf-8").replace("size_px = 256", "size_px = 32")
+            toml.write_text(small.replace("resamples = 2000", "resamples = 200"), encoding="utf-8")
 
 
 def elsewhere(tmp_path: Path, code: str) -> dict:
@@ -67,6 +121,14 @@ def test_no_command_looks_up_a_name_or_sends_a_packet(tmp_path):
     seen = elsewhere(tmp_path, "from test_offline import run_all; run_all()")
     assert seen["rc"] == 0, seen["output"]
     assert (tmp_path / "b" / "bundle.json").is_file()
+    assert (seen["names"], seen["sent_to"]) == ([], [])
+
+
+@under_recorder
+def test_no_other_command_does(tmp_path):
+    seen = elsewhere(tmp_path, "from test_offline import run_more; run_more()")
+    assert seen["rc"] == 0, seen["output"]
+    assert (tmp_path / "demo" / "bundle").is_dir()
     assert (seen["names"], seen["sent_to"]) == ([], [])
 
 

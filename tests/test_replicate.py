@@ -23,7 +23,7 @@ from nephroscope.questions.readers.write import digests_of
 from nephroscope.questions.replicate import printed, sentences
 from nephroscope.questions.replicate.answers import Answers, make_parts
 from nephroscope.questions.replicate.cases_and_readers import known_cases, scored_readers
-from nephroscope.questions.replicate.experiment import leak_of, train_all
+from nephroscope.questions.replicate.experiment import leak_of, replicate, train_all
 from nephroscope.questions.replicate.numbers import (
     Reading,
     area_two_ways,
@@ -38,14 +38,18 @@ from nephroscope.questions.replicate.replication import Replication, ShuffledCon
 from nephroscope.questions.replicate.setup import ReplicateOptions, make_setup, shuffle_between_patients
 from nephroscope.records import EvaluationConfig
 from nephroscope.records.settings import Settings
+from nephroscope.report.page.drawing import svg_of
+from nephroscope.report.page.render import render
 from nephroscope.report.page.table import Cell
 from nephroscope.report.replicate.case_tables import area_table, reader_table
 from nephroscope.report.replicate.figures import comparison_figure, learning_figure
 from nephroscope.report.replicate.network_tables import validation_table
+from nephroscope.report.replicate.page import ReplicateSource, page_of
 from nephroscope.statistics.intervals import Patients
 from nephroscope.study.folder import StudyFolder
 from nephroscope.study.snapshot import Snapshot
 from small_study import content_of, make_cohort, make_store
+from test_missing_parts import without
 from test_study import make_study
 
 OPTIONS = ReplicateOptions(
@@ -832,3 +836,52 @@ def test_known_tests_are_test_cases_alone(data):
     assert set(known_cases(setup, setup.tests).truth) == set(setup.tests)
     assert Patients.of(["a"], np.array([0])).n == 1
     assert callable(train_all)
+
+
+@pytest.fixture(scope="module")
+def done(replicated):
+    """The finished replication with what its figures are drawn from; nothing is trained again."""
+    study, _, options, calls = replicated
+    folder = study.folder.root / "replicate" / "zuo2021"
+    return replicate(study.snapshot, options, folder, calls)
+
+
+def without_epochs(found):
+    def bare(network):
+        nothing = tuple(() for _ in network.twin.epochs)
+        return replace(
+            network, paper=replace(network.paper, epochs=()), twin=replace(network.twin, epochs=nothing)
+        )
+
+    return replace(found, models=tuple(bare(network) for network in found.models))
+
+
+def of_one_class(judged):
+    return replace(judged, rows=replace(judged.rows, truth=np.zeros_like(judged.rows.truth)))
+
+
+MISSING = {
+    "nothing": lambda done: done,
+    "interval": lambda done: replace(done, found=without(done.found, "interval")),
+    "value": lambda done: replace(done, found=without(done.found, "value")),
+    "epochs": lambda done: replace(done, found=without_epochs(done.found)),
+    "readers": lambda done: replace(done, found=replace(done.found, readers=())),
+    "curves": lambda done: replace(done, curves={model: {} for model in done.curves}),
+    "a class": lambda done: replace(
+        done,
+        curves={
+            model: {what: of_one_class(judged) for what, judged in drawn.items()}
+            for model, drawn in done.curves.items()
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("part", MISSING)
+def test_every_figure_is_drawn_without(done, part):
+    page = page_of(ReplicateSource(done=MISSING[part](done), findings=()))
+    figures = {name: svg_of(draw(), name) for name, draw in page.figures.items()}
+    assert "figure2-copies" in figures
+    html = render(page, figures)
+    assert ">None<" not in html
+    assert "None to" not in html

@@ -141,6 +141,7 @@ def _deidentify(
 ) -> Deidentified:
     table = read_labels_to_translate(labels) if labels is not None else None
     secrets, key_made = open_key(key_path)
+    known = known_issuers(key_path, secrets)
     begun = Begun(
         nephroscope=__version__,
         profile=f"DICOM PS3.15 Annex E, Basic Application Level Confidentiality Profile ({PROFILE})",
@@ -152,7 +153,7 @@ def _deidentify(
     paths = list(_files(source))
     tally = _Tally()
     held = track(_each(identifiers, iter(paths), len(paths)), "look for patients", "file", len(paths))
-    patients = several_issuers(held, known_issuers(key_path, secrets))
+    patients = several_issuers(held, known)
     names = names_of(table) if table is not None else frozenset()
     jobs = (
         Job(

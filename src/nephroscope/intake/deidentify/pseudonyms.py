@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nephroscope.base.errors import ConfigError
+from nephroscope.base.errors import CohortError, ConfigError
 from nephroscope.base.files import save_text
 from nephroscope.base.tables import read_table, save_table
 
 _HEADER = "nephroscope de-identification key, keep secret"
+LINKAGE = ("patient_id", "pseudonym", "issuer")
 KEY_BYTES = 32
 LARGEST_SHIFT_DAYS = 365
 _ALPHABET = "0123456789BCDFGHJKLMNPQRSTVWXZ"  # without vowels, so that no name can arise by chance
@@ -96,8 +97,21 @@ def linkage_path(key_path: Path) -> Path:
 
 
 def known_issuers(key_path: Path, secrets: Secrets) -> list[tuple[str, str]]:
-    """Number and issuer of each patient in the table next to the key whose pseudonym is that of the number alone."""
+    """Number and issuer of each patient in the table next to the key whose pseudonym is that of the number alone.
+
+    Raises:
+        CohortError: The table is damaged.
+        ConfigError: It was written with another key, or one of the two is damaged.
+    """
     linked = _linked(linkage_path(key_path))
+    for n, ((number, issuer), pseudonym) in enumerate(linked.items(), start=2):
+        if pseudonym not in (secrets.pseudonym(number), secrets.pseudonym(f"{number}\0{issuer}")):
+            raise ConfigError(
+                where=f"{linkage_path(key_path).name}, row {n}",
+                expected="the pseudonym that this key gives to the patient",
+                found="another one: the table belongs to another key, or one of the two was changed",
+                remedy="put back the key and the table that belong together; nothing was written",
+            )
     return [key for key, pseudonym in linked.items() if pseudonym == secrets.pseudonym(key[0])]
 
 
@@ -111,7 +125,7 @@ def save_linkage(key_path: Path, links: Mapping[tuple[str, str], str]) -> Path:
         for (number, issuer), pseudonym in sorted(known.items())
         if issuer or number not in named
     ]
-    titles = ("patient_id", "pseudonym", "issuer")[: 3 if named else 2]
+    titles = LINKAGE[: 3 if named else 2]
     before = os.umask(0o077)
     try:
         save_table(path, titles, [row[: len(titles)] for row in rows])
@@ -121,7 +135,16 @@ def save_linkage(key_path: Path, links: Mapping[tuple[str, str], str]) -> Path:
 
 
 def _linked(path: Path) -> dict[tuple[str, str], str]:
-    rows = read_table(path)[1] if path.is_file() else []
+    if not path.is_file():
+        return {}
+    header, rows = read_table(path)
+    if header not in (list(LINKAGE), list(LINKAGE[:2])):
+        raise CohortError(
+            where=path.name,
+            expected=f"a table with the columns {', '.join(LINKAGE)}",
+            found="a table with others",
+            remedy="put back the table that belongs to this key, or move it away: then a new one is begun",
+        )
     return {(row[0], row[2] if len(row) > 2 else ""): row[1] for _, row in rows}
 
 

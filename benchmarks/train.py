@@ -1,11 +1,13 @@
 """Training speed of each network beside torchvision's own step, and an epoch with augmentation beside the bare step.
 
-    python benchmarks/train.py [--models mobilenet_v2 ...] [--turns 5]
+    python benchmarks/train.py [--models mobilenet_v2 ...] [--turns 5] [--batch 8] [--compiled]
 
 Prints JSON: the processor's features and load, then a line per network. Each way trains in a process of its own, as a
 user's would: ours as `nephroscope train` does (layout and precision by its self-test), torchvision's with its own
 network, AdamW and cross-entropy in fp32 and nothing else set, channels first and channels last. The processes take
-turns step by step, so that a ratio compares what ran under the same load. Slices are random HU of 256 x 256.
+turns step by step, so that a ratio compares what ran under the same load. Slices are random HU of 256 x 256, eight a
+step, so that four processes of a large network fit into memory. ``--compiled`` adds torchvision's step under
+torch.compile, channels last, which needs a C++ compiler and takes minutes to start.
 """
 
 import argparse
@@ -28,11 +30,11 @@ NETWORKS = (
     "resnet101",
 )
 WAYS = ("epoch", "step", "torchvision", "torchvision_channels_last")
-BATCH = 24
+COMPILED = "torchvision_compiled"
 FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
 
 
-def our_step(model: str, way: str):
+def our_step(model: str, way: str, batch: int):
     """A function that makes one step of ours, with augmentation or without; and how it computes."""
     from nephroscope.base.machine import memory_kept
     from nephroscope.learning.networks.networks import build_network
@@ -44,16 +46,16 @@ def our_step(model: str, way: str):
 
     keep = memory_kept()
     keep.__enter__()  # for the life of this process
-    config, spec = TrainConfig(model=model), SliceSpec()
+    config, spec = TrainConfig(model=model, batch_size=batch), SliceSpec()
     compute = choose_compute(config, 2, spec, 10**6)
-    task = make_task(Path(tempfile.mkdtemp()), config, compute, training_device())
+    task = make_task(Path(tempfile.mkdtemp()), batch, compute, training_device())
     state = new_state(build_network(model, 2, spec), task)
     state.network.train()
     rng = np.random.default_rng(0)
-    hu, labels = task.train.load(np.arange(BATCH), task.device)
+    hu, labels = task.train.load(np.arange(batch), task.device)
 
     def with_augmentation() -> None:
-        hu, labels = task.train.load(rng.permutation(len(task.train))[:BATCH], task.device)
+        hu, labels = task.train.load(rng.permutation(len(task.train))[:batch], task.device)
         set_learning_rate(task, state, 100)
         train_step(task, state, augment(hu, draw_augmentation(len(hu), rng)), labels, None)
 
@@ -64,14 +66,15 @@ def our_step(model: str, way: str):
     return (with_augmentation if way == "epoch" else bare), how
 
 
-def make_task(folder: Path, config, compute, device):
+def make_task(folder: Path, batch: int, compute, device):
     """A fold of random slices in a memory-mapped store."""
     import torch
 
     from nephroscope.learning.training.batches import LabelledSlices
     from nephroscope.learning.training.fit import FoldTask
+    from nephroscope.records import TrainConfig
 
-    hu = np.lib.format.open_memmap(folder / "slices.npy", "w+", np.int16, (4 * BATCH, 256, 256))
+    hu = np.lib.format.open_memmap(folder / "slices.npy", "w+", np.int16, (4 * batch, 256, 256))
     hu[:] = np.random.default_rng(0).integers(-200, 300, hu.shape)
     numbers = np.arange(len(hu))
     slices = LabelledSlices(hu=hu, rows=numbers, labels=numbers % 2, cases=numbers // 12)
@@ -80,26 +83,28 @@ def make_task(folder: Path, config, compute, device):
         train=slices,
         validation=slices,
         n_subtypes=2,
-        config=config,
+        config=TrainConfig(batch_size=batch),
         device=device,
         dtype=getattr(torch, compute.precision),
         layout=compute.layout,
     )
 
 
-def torchvision_step(model: str, way: str):
+def torchvision_step(model: str, way: str, batch: int):
     """A function that makes one step as a plain script with torchvision does."""
     import torch
     from torchvision.models import get_model
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = get_model(model, weights=None, num_classes=2).to(device).train()
-    images = torch.rand(BATCH, 3, 256, 256, device=device)
-    if way == "torchvision_channels_last":
+    images = torch.rand(batch, 3, 256, 256, device=device)
+    if way != "torchvision":
         network = network.to(memory_format=torch.channels_last)
         images = images.to(memory_format=torch.channels_last)
+    if way == COMPILED:
+        network = torch.compile(network)
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
-    labels = torch.arange(BATCH, device=device) % 2
+    labels = torch.arange(batch, device=device) % 2
 
     def step() -> None:
         loss = torch.nn.functional.cross_entropy(network(images), labels)
@@ -110,9 +115,9 @@ def torchvision_step(model: str, way: str):
     return step, {"threads": torch.get_num_threads()}
 
 
-def serve(model: str, way: str) -> None:
+def serve(model: str, way: str, batch: int) -> None:
     """A child: one step for each line that it reads; prints seconds of the clock and of the processor."""
-    step, how = (torchvision_step if way.startswith("torchvision") else our_step)(model, way)
+    step, how = (torchvision_step if way.startswith("torchvision") else our_step)(model, way, batch)
     import torch
 
     def timed() -> tuple[float, float]:
@@ -128,19 +133,19 @@ def serve(model: str, way: str) -> None:
         print(json.dumps(timed()), flush=True)
 
 
-def measure(model: str, turns: int) -> dict[str, object]:
+def measure(model: str, turns: int, batch: int, ways: tuple[str, ...]) -> dict[str, object]:
     """Slices per second of each way, and how ours computes."""
     children = {
         way: subprocess.Popen(
-            [sys.executable, __file__, "--serve", way, "--models", model],
+            [sys.executable, __file__, "--serve", way, "--models", model, "--batch", str(batch)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        for way in WAYS
+        for way in ways
     }
     how = {way: json.loads(child.stdout.readline()) for way, child in children.items()}
-    taken = {way: [] for way in WAYS}
+    taken = {way: [] for way in ways}
     for _ in range(turns):
         for way, child in children.items():
             child.stdin.write("\n")
@@ -149,14 +154,15 @@ def measure(model: str, turns: int) -> dict[str, object]:
     for child in children.values():
         child.stdin.close()
         child.wait()
-    wall, busy = ({way: np.median(taken[way], axis=0)[i] for way in WAYS} for i in (0, 1))
-    best = min(wall["torchvision"], wall["torchvision_channels_last"])
+    wall, busy = ({way: np.median(taken[way], axis=0)[i] for way in ways} for i in (0, 1))
+    best = min(seconds for way, seconds in wall.items() if way.startswith("torchvision"))
     return {
         "model": model,
         **how["step"],
-        "slices_per_s": {way: round(BATCH / seconds, 2) for way, seconds in wall.items()},
+        "slices_per_s": {way: round(batch / seconds, 2) for way, seconds in wall.items()},
         "processor_seconds_per_step": {way: round(seconds, 2) for way, seconds in busy.items()},
         "epoch_to_bare_step": round(wall["step"] / wall["epoch"], 3),
+        "processor_seconds_of_torchvision_to_ours": round(busy["torchvision"] / busy["step"], 2),
         "step_to_torchvision": round(wall["torchvision"] / wall["step"], 2),
         "step_to_best_torchvision": round(best / wall["step"], 2),
     }
@@ -182,14 +188,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", nargs="+", default=NETWORKS)
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--serve", choices=WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--compiled", action="store_true")
+    parser.add_argument("--serve", choices=(*WAYS, COMPILED), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.serve:
-        serve(args.models[0], args.serve)
+        serve(args.models[0], args.serve, args.batch)
         return
     print(json.dumps(processor()))
+    ways = (*WAYS, COMPILED) if args.compiled else WAYS
     for model in args.models:
-        print(json.dumps(measure(model, args.turns)), flush=True)
+        print(json.dumps(measure(model, args.turns, args.batch, ways)), flush=True)
 
 
 if __name__ == "__main__":

@@ -222,6 +222,23 @@ def test_a_signed_roi_is_read_back_voxel_by_voxel(tmp_path, kind):
     assert np.array_equal(voxels(rois, id_, drawn.shape), drawn)
 
 
+def test_a_ct_without_what_a_seg_copies_gets_a_label_map(tmp_path):
+    def without_frame(images):
+        for image in images:
+            del image.FrameOfReferenceUID
+        return images
+
+    place = Place(undrawn_study(tmp_path / "study", change=without_frame))
+    rois = rois_of(place)
+    id_ = begin(rois).id
+    draw(rois, id_, 1, {2: square(3, 9)})
+    (finding,) = sign(rois, id_, 1).findings
+    assert finding.startswith("seg-not-written: ")
+    (row,) = table(place.root)
+    ct = read_ct(place.case("c0").series[0].image)
+    assert np.array_equal(read_roi(place.root / row["roi"], ct).voxels[2], square(3, 9))
+
+
 def assert_highdicom_sees(seg, folder, drawn, ct):
     """The frames of the SEG by the UIDs of the CT images, placed by position alone."""
     import pydicom

@@ -125,17 +125,27 @@ def file_stem(document: RoiDocument) -> str:
 def _write_files(
     place: Place, case: ChosenCase, document: RoiDocument, roi: RoiMask, ct: CTVolume
 ) -> tuple[Path, tuple[str, ...]]:
-    """Write SEG (of a DICOM series) and NIfTI, and compare what `read_roi` makes of each with the mask."""
+    """Write NIfTI and, of a DICOM series, SEG, and compare what `read_roi` makes of each with the mask.
+
+    Returns:
+        The file that the study uses, and what was found: the SEG, or the NIfTI where the CT lacks what a SEG must copy.
+    """
     from nephroscope.imaging.masks.write import write_roi
     from nephroscope.imaging.read import read_roi
 
     folder = place.state / DRAWN
     make_folder(folder)
-    endings = (SEG, NIFTI) if case.format == "dicom" else (NIFTI,)
+    endings = (NIFTI, SEG) if case.format == "dicom" else (NIFTI,)
+    used = folder
     findings: tuple[str, ...] = ()
-    for ending in reversed(endings):
+    for ending in endings:
         path = folder / f"{file_stem(document)}{ending}"
-        write_roi(roi, path, case)
+        try:
+            write_roi(roi, path, case)
+        except RoiError as error:
+            if ending == NIFTI:
+                raise
+            return used, (*findings, f"seg-not-written: {error}")  # a CT without what a SEG must copy
         back = read_roi(path, ct, case.case_id)
         if not np.array_equal(back.voxels, roi.voxels):
             path.unlink()
@@ -145,8 +155,8 @@ def _write_files(
                 found=f"{np.count_nonzero(back.voxels != roi.voxels)} voxels that differ",
                 remedy="report this, with the direction and spacing of the series; the drawing is kept",
             )
-        findings = tuple(f"{one.code}: {one.message}" for one in back.findings)
-    return path, findings
+        used, findings = path, tuple(f"{one.code}: {one.message}" for one in back.findings)
+    return used, findings
 
 
 def file_content(place: Place, case: ChosenCase, document: RoiDocument, ending: str) -> bytes:

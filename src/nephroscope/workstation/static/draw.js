@@ -196,7 +196,7 @@ export class Drawing {
     const [s, r, c] = this.volume.spacing;
     if (shown === "saved") {
       const n = drawn.reduce((sum, [, mask]) => sum + mask.reduce((total, one) => total + one, 0), 0);
-      this.facts.textContent = `${drawn.length} slices, ${((n * s * r * c) / 1000).toFixed(1)} ml`;
+      this.facts.textContent = `${drawn.length} ${drawn.length === 1 ? "slice" : "slices"}, ${((n * s * r * c) / 1000).toFixed(1)} ml`;
       Object.assign(this.facts.dataset, { slices: drawn.map(([index]) => index).sort((a, b) => a - b).join(" "), voxels: n });
     }
   }

@@ -412,6 +412,6 @@ function makeHelp(options) {
   const rows = [...KEYS, ...(options.readOnly ? [] : DRAW_KEYS), ["?", "this list"]];
   const table = make("table", {}, rows.map(([keys, text]) => make("tr", {}, make("th", { text: keys, scope: "row" }), make("td", { text }))));
   const close = make("button", { type: "button", class: "main", text: "Close", "data-testid": "viewer-help-close", onclick: () => dialog.close() });
-  const dialog = make("dialog", { class: "help", "data-testid": "viewer-help", "aria-label": "Keys" }, make("h2", { text: "Keys" }), table, close);
+  const dialog = make("dialog", { class: "help", "data-testid": "viewer-help", "aria-label": "Keys" }, make("div", { class: "inline" }, make("h2", { text: "Keys" }), close), table);
   return dialog;
 }

@@ -128,7 +128,7 @@ def _write_files(
     """Write NIfTI and, of a DICOM series, SEG, and compare what `read_roi` makes of each with the mask.
 
     Returns:
-        The file that the study uses, and what was found: the SEG, or the NIfTI where the CT lacks what a SEG must copy.
+        The file that the study uses, the SEG or, where the CT lacks what it must copy, the NIfTI; and findings.
     """
     from nephroscope.imaging.masks.write import write_roi
     from nephroscope.imaging.read import read_roi

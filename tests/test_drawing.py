@@ -223,12 +223,12 @@ def test_a_signed_roi_is_read_back_voxel_by_voxel(tmp_path, kind):
 
 
 def test_a_ct_without_what_a_seg_copies_gets_a_label_map(tmp_path):
-    def without_frame(images):
-        for image in images:
-            del image.FrameOfReferenceUID
+    def of_many_studies(images):
+        for number, image in enumerate(images):
+            image.StudyInstanceUID = f"1.2.3.{number}"
         return images
 
-    place = Place(undrawn_study(tmp_path / "study", change=without_frame))
+    place = Place(undrawn_study(tmp_path / "study", change=of_many_studies))
     rois = rois_of(place)
     id_ = begin(rois).id
     draw(rois, id_, 1, {2: square(3, 9)})

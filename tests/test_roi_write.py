@@ -1,5 +1,6 @@
 """Writing back: what was written is read as it was, whatever the storage direction, and carries its codes."""
 
+import highdicom
 import numpy as np
 import pydicom
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from nephroscope.base.errors import RoiError
 from nephroscope.imaging.masks.write import write_nifti, write_seg
 from nephroscope.imaging.nifti import read_nifti
-from nephroscope.imaging.read import read_roi, roi_names
+from nephroscope.imaging.read import read_ct, read_roi, roi_names
 from nephroscope.intake.export.cases import read_dicom_series
 from nephroscope.records import CTVolume, RoiMask
 from phantoms import box_hu, box_tumor, dicom_slices, write_slices
@@ -164,3 +165,24 @@ def test_a_seg_of_an_enhanced_ct_is_read_as_it_was_written(tmp_path):
     write_seg(roi_on(single), tmp_path / "ct", tmp_path / "a.dcm")
     volume = CTVolume(hu=single.hu, geometry=single.geometry, series_uid="1.2.3.4")
     assert np.array_equal(read_roi(tmp_path / "a.dcm", volume, "P1").voxels, odd_tumor())
+
+
+def test_a_seg_of_a_series_that_lacks_what_a_seg_copies(tmp_path):
+    """As public and de-identified series are: empty UIDs in the data set, no thickness, no frame of reference."""
+    images = dicom_slices()
+    for image in images:
+        image.SOPClassUID = image.SpecificCharacterSet = ""
+        for keyword in (
+            "AccessionNumber",
+            "StudyID",
+            "PatientBirthDate",
+            "FrameOfReferenceUID",
+            "SliceThickness",
+        ):
+            delattr(image, keyword)
+    folder = write_slices(images, tmp_path / "ct")
+    ct = read_ct(folder)
+    roi = RoiMask(voxels=box_tumor(), geometry=ct.geometry, case_id="c1")
+    write_seg(roi, folder, tmp_path / "roi.dcm")
+    assert np.array_equal(read_roi(tmp_path / "roi.dcm", ct).voxels, box_tumor())
+    assert highdicom.seg.segread(tmp_path / "roi.dcm").pixel_array.sum() == box_tumor().sum()

@@ -25,6 +25,11 @@ Side = Literal["", "left", "right"]
 Algorithm = Literal["MANUAL", "SEMIAUTOMATIC"]
 SIDES = {"left": ("7771000", "Left"), "right": ("24028007", "Right")}  # SNOMED CT
 TUMOR_LABEL = 1
+# Of type 2: an image that lacks them, as after de-identification, has them empty.
+MAY_BE_EMPTY = (
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID"),
+    *("StudyDate", "StudyTime", "ReferringPhysicianName", "PositionReferenceIndicator"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +100,11 @@ def write_seg(
         RoiError: There is no CT at ``source``, it has another grid than the mask, or lacks what a SEG must copy.
     """
     where = f"case {roi.case_id}, SEG {path.name}"
-    seg = make_seg(roi, _ct_images(source, where), where, algorithm, side)
+    images = _ct_images(source, where)
+    for image in images:
+        if "PerFrameFunctionalGroupsSequence" not in image and not image.get("SliceThickness"):
+            image.SliceThickness = round(roi.geometry.spacing_mm[0], 4)
+    seg = make_seg(roi, images, where, algorithm, side)
     with replacing(path) as temporary:
         seg.save_as(temporary, enforce_file_format=True)
 
@@ -152,7 +161,7 @@ def _ct_images(source: Path | Sequence[Path], where: str) -> list[Any]:
     for path in [paths] if isinstance(paths, Path) else paths:
         try:
             image = pydicom.dcmread(path)
-            images += [image] if is_ct_image(image) else []
+            images += [_completed(image)] if is_ct_image(image) else []
         except DICOM_DAMAGE:
             continue
     uids = {str(image.get("SeriesInstanceUID")) for image in images}
@@ -164,6 +173,27 @@ def _ct_images(source: Path | Sequence[Path], where: str) -> list[Any]:
             remedy="give the folder of the series on which the ROI was drawn",
         )
     return images
+
+
+def _completed(image: Any) -> Any:
+    """The image with what a SEG must copy, where it is missing or empty, as in public and de-identified series.
+
+    UIDs that only the file meta information says are taken from there; a frame of reference is made from the series UID,
+    and is the same each time.
+    """
+    from pydicom.uid import generate_uid
+
+    for keyword in ("SOPClassUID", "SOPInstanceUID"):
+        if not image.get(keyword):
+            setattr(image, keyword, image.file_meta.get(f"MediaStorage{keyword}", ""))
+    if "SpecificCharacterSet" in image and not image.SpecificCharacterSet:
+        del image.SpecificCharacterSet
+    for keyword in MAY_BE_EMPTY:
+        if keyword not in image:
+            setattr(image, keyword, "")
+    if not image.get("FrameOfReferenceUID"):
+        image.FrameOfReferenceUID = generate_uid(entropy_srcs=[str(image.get("SeriesInstanceUID")), "frame"])
+    return image
 
 
 def image_planes(image: Any, where: str) -> list[tuple[npt.NDArray[np.float64], tuple[int, int]]]:

@@ -178,8 +178,8 @@ def _ct_images(source: Path | Sequence[Path], where: str) -> list[Any]:
 def _completed(image: Any) -> Any:
     """The image with what a SEG must copy, where it is missing or empty, as in public and de-identified series.
 
-    UIDs that only the file meta information says are taken from there; a frame of reference is made from the series UID,
-    and is the same each time.
+    UIDs that only the file meta information says are taken from there; a frame of reference is made from the UID of
+    the series, and is the same each time.
     """
     from pydicom.uid import generate_uid
 

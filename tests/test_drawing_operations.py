@@ -115,8 +115,12 @@ def test_a_polygon_holds_the_centers_inside():
     ]
     outside = polygon((6, 6), [(-5, -5), (-5, 50), (50, 50), (50, -5)])
     assert outside.all()
-    with pytest.raises(RoiError):
-        polygon((6, 6), [(0, 0), (1, 1)])
+    star = [(0.2, 2.5), (5.4, 4.4), (2.2, -0.4), (2.2, 5.4), (5.4, 0.6)]
+    assert not polygon((6, 6), star)[3, 2]  # twice around is outside
+    assert polygon((6, 6), star)[1, 2]
+    for wrong in ([(0, 0), (1, 1)], [(0, 0), (1, 1), (np.nan, 2)], [(0, 0), (1, 1), (1e308, -1e308)]):
+        with pytest.raises(RoiError):
+            polygon((6, 6), wrong)
 
 
 def test_runs_and_masks_are_each_other():
@@ -127,7 +131,9 @@ def test_runs_and_masks_are_each_other():
     assert not mask_of([], (4, 4), "mask").any()
 
 
-@pytest.mark.parametrize("run", [(-1, 0, 0), (4, 0, 0), (0, 3, 2), (0, 0, 4), (0, -1, 2), (2**40, 0, 0)])
+@pytest.mark.parametrize(
+    "run", [(-1, 0, 0), (4, 0, 0), (0, 3, 2), (0, 0, 4), (0, -1, 2), (2**40, 0, 0), (0, 0, 2**80)]
+)
 def test_a_run_outside_is_refused(run):
     with pytest.raises(RoiError):
         mask_of([run], (4, 4), "mask")

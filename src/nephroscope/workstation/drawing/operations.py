@@ -15,9 +15,10 @@ Floats = npt.NDArray[np.float64]
 Hu = npt.NDArray[np.int16]
 Run = tuple[int, int, int]  # row, first column, last column
 Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]  # first and last slice, row, column
+MOST_INDEX = 2**31
 GROW_MM = 60.0  # how far from its seed a region may reach
 SAMPLED = 1  # voxels on each side of the seed whose median is its value
-MOST_POINTS = 10_000
+MOST_POINTS, FARTHEST_PX = 10_000, 1e5
 
 
 def interpolate(
@@ -187,24 +188,26 @@ def polygon(shape: tuple[int, int], points: Sequence[tuple[float, float]]) -> Bo
         points: Its corners as (row, column); the center of the first voxel is (0, 0).
 
     Raises:
-        RoiError: It has fewer than three corners, or more than 10,000.
+        RoiError: It has fewer than three corners, more than 10,000, or one far away.
     """
-    if not 3 <= len(points) <= MOST_POINTS:
+    corners = np.array(points, float).reshape(-1, 2)
+    if not 3 <= len(corners) <= MOST_POINTS or not (np.abs(corners) <= FARTHEST_PX).all():
         raise RoiError(
             where="polygon",
-            expected=f"3 to {MOST_POINTS:,} corners",
-            found=str(len(points)),
+            expected=f"3 to {MOST_POINTS:,} corners near the slice",
+            found=str(len(points)) if (np.abs(corners) <= FARTHEST_PX).all() else "one far away",
             remedy="draw it again",
         )
-    corners = np.array(points, float)
     inside = np.zeros(shape, np.bool_)
     columns = np.arange(shape[1])
-    first, last = np.floor(corners[:, 0].min()), np.ceil(corners[:, 0].max())
+    rows_1, columns_1 = corners.T
+    rows_2, columns_2 = np.roll(corners, -1, axis=0).T
+    first, last = np.floor(rows_1.min()), np.ceil(rows_1.max())
     for row in range(max(int(first), 0), min(int(last), shape[0] - 1) + 1):
-        for (row_1, column_1), (row_2, column_2) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
-            if (row_1 <= row) != (row_2 <= row):
-                crossing = column_1 + (row - row_1) / (row_2 - row_1) * (column_2 - column_1)
-                inside[row] ^= columns < crossing
+        cut = (rows_1 <= row) != (rows_2 <= row)
+        share = (row - rows_1[cut]) / (rows_2[cut] - rows_1[cut])
+        crossings = np.sort(columns_1[cut] + share * (columns_2[cut] - columns_1[cut]))
+        inside[row] = (len(crossings) - np.searchsorted(crossings, columns, "right")) % 2 == 1
     return inside
 
 
@@ -223,7 +226,7 @@ def mask_of(runs: Sequence[Run], shape: tuple[int, int], where: str) -> Bools:
         RoiError: A run leaves the slice or runs backwards, or there are more than can be.
     """
     mask = np.zeros(shape, np.bool_)
-    found = np.array(runs, np.int64).reshape(-1, 3)
+    found = np.array([[min(max(at, -1), MOST_INDEX) for at in run] for run in runs], np.int64).reshape(-1, 3)
     rows, firsts, lasts = found.T
     fits = (rows >= 0) & (rows < shape[0]) & (firsts >= 0) & (firsts <= lasts) & (lasts < shape[1])
     if len(runs) > mask.size or not fits.all():

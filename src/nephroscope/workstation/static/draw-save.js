@@ -1,4 +1,4 @@
-// Strokes on their way to the server: one after the other, each with the number of its step, sent again until it is kept.
+// Strokes and operations on their way to the server: one after the other, each with the number of its step; strokes are sent again until they are kept.
 
 import { api } from "/static/common.js";
 
@@ -9,59 +9,58 @@ export class Saver {
   constructor(roi, told, refused) {
     Object.assign(this, { roi, told, refused });
     this.revision = roi.revision;
-    this.waiting = [];
-    this.running = null;
+    this.left = 0;
+    this.last = Promise.resolve();
   }
 
   /** Send a stroke: slices as [{index, runs}]. */
   stroke(tool, slices) {
-    this.told("saving");
-    this.waiting.push({ tool, slices });
-    this.running ??= this.run();
+    this.then(() => this.keep({ tool, slices })).catch((error) => this.refused(error));
   }
 
-  async run() {
-    while (this.waiting.length) {
-      const next = this.waiting[0];
+  /** Ask the server to draw; gives its answer. */
+  operation(asked) {
+    return this.then(async () => this.take(await this.send("operations", asked)));
+  }
+
+  /** Do something after all that was begun. */
+  then(job) {
+    this.left += 1;
+    this.told("saving");
+    const done = this.last.then(job).finally(() => {
+      this.left -= 1;
+      if (this.left === 0) this.told("saved");
+    });
+    this.last = done.catch(() => {});
+    return done;
+  }
+
+  /** When everything is kept. */
+  settled() {
+    return this.last;
+  }
+
+  async keep(stroke) {
+    for (;;) {
       try {
-        const answer = await api(`/api/rois/${this.roi.id}/strokes`, { body: { number: this.revision + 1, ...next } });
-        this.take(answer);
-        this.waiting.shift();
+        this.take(await this.send("strokes", stroke));
+        return;
       } catch (error) {
-        if (error.status !== 0 && error.status !== 408 && !(error.status >= 500)) {
-          this.waiting = [];
-          this.refused(error);
-          break;
-        }
+        if (error.status !== 0 && error.status !== 408 && !(error.status >= 500)) throw error;
         this.told("lost");
         await new Promise((done) => setTimeout(done, AGAIN_MS));
       }
     }
-    this.running = null;
-    if (this.waiting.length === 0) this.told("saved");
+  }
+
+  send(what, body) {
+    return api(`/api/rois/${this.roi.id}/${what}`, { body: { number: this.revision + 1, ...body } });
   }
 
   take(answer) {
     this.revision = answer.revision;
     this.roi.can_undo = answer.can_undo;
     this.roi.can_redo = answer.can_redo;
-  }
-
-  /** When every stroke is kept. */
-  async settled() {
-    while (this.running !== null) await this.running;
-  }
-
-  /** Ask the server to draw; gives its answer. */
-  async operation(asked) {
-    await this.settled();
-    this.told("saving");
-    try {
-      const answer = await api(`/api/rois/${this.roi.id}/operations`, { body: { number: this.revision + 1, ...asked } });
-      this.take(answer);
-      return answer;
-    } finally {
-      this.told("saved");
-    }
+    return answer;
   }
 }

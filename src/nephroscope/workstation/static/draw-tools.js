@@ -69,7 +69,7 @@ export class Brush extends Tool {
   }
 
   down(pane, place, event) {
-    if (!this.fits(pane)) return false;
+    if (!this.fits(pane) || this.drawing.busy) return false;
     this.begun = true;
     this.index = pane.index;
     this.erases = (this.kind === "eraser") !== event.shiftKey;
@@ -156,7 +156,7 @@ export class Polygon extends Tool {
   }
 
   down(pane, place, event) {
-    if (!this.fits(pane)) return false;
+    if (!this.fits(pane) || this.drawing.busy) return false;
     if (this.points.length && this.index !== pane.index) this.points = [];
     this.index = pane.index;
     this.erases = event.shiftKey;
@@ -172,7 +172,7 @@ export class Polygon extends Tool {
   }
 
   key(pane, event) {
-    if (event.key === "Enter" && this.points.length > 2) {
+    if (event.key === "Enter" && this.points.length > 2 && !this.drawing.busy) {
       this.close(pane);
       event.preventDefault();
       return true;

@@ -21,11 +21,12 @@ export class Drawing {
     Object.assign(this, { viewer, caseId, box, changed });
     this.roi = null;
     this.pen = null;
+    this.busy = 0;
     this.radiusMm = 4;
     this.stop = new AbortController();
     window.addEventListener("keydown", (event) => this.key(event), { signal: this.stop.signal });
     window.addEventListener("beforeunload", (event) => {
-      if (this.saver?.waiting.length) event.preventDefault();
+      if (this.saver?.left) event.preventDefault();
     }, { signal: this.stop.signal });
     viewer.onTool = () => this.mark(null);
   }
@@ -141,16 +142,17 @@ export class Drawing {
   commit(index, tool) {
     this.layer.drawn.set(index, true);
     this.saver.stroke(tool, [{ index, runs: this.layer.runs(index) }]);
-    this.tell("saving");
+    if (this.viewer.panes.length > 1) this.viewer.draw();
   }
 
+  /** Let the program draw; one after the other, and nothing is drawn by hand meanwhile. */
   async act(name, more = {}) {
-    if (this.roi?.state !== "draft" || this.busy) return;
+    if (this.roi?.state !== "draft") return;
     const index = this.viewer.axialPane?.index ?? this.viewer.panes[0].index;
     const asked = { operation: name, ...more };
     if (name === "copy") Object.assign(asked, { slice: index, to: index + 1 });
     if (name === "clear") asked.slice = index;
-    this.busy = true;
+    this.busy += 1;
     try {
       const answer = await this.saver.operation(asked);
       this.layer.put(answer.changed);
@@ -162,7 +164,7 @@ export class Drawing {
     } catch (error) {
       this.failed(error);
     } finally {
-      this.busy = false;
+      this.busy -= 1;
     }
     this.viewer.draw();
     this.tell("saved");
@@ -185,17 +187,17 @@ export class Drawing {
 
   tell(state) {
     if (!this.saved) return;
-    const waiting = this.saver.waiting.length > 0;
+    const waiting = this.saver.left > 0;
     const shown = state === "saved" && waiting ? "saving" : state;
     this.saved.dataset.state = shown;
     this.saved.textContent = STATES[shown];
     this.saved.dataset.revision = this.saver.revision;
     this.undoButton.disabled = !waiting && !this.roi.can_undo;
     this.redoButton.disabled = waiting || !this.roi.can_redo;
-    const drawn = [...this.layer.slices].filter(([, mask]) => mask.includes(1));
     const [s, r, c] = this.volume.spacing;
     if (shown === "saved") {
-      const n = drawn.reduce((sum, [, mask]) => sum + mask.reduce((total, one) => total + one, 0), 0);
+      const drawn = [...this.layer.slices.keys()].map((index) => [index, this.layer.count(index)]).filter(([, count]) => count);
+      const n = drawn.reduce((sum, [, count]) => sum + count, 0);
       this.facts.textContent = `${drawn.length} ${drawn.length === 1 ? "slice" : "slices"}, ${((n * s * r * c) / 1000).toFixed(1)} ml`;
       Object.assign(this.facts.dataset, { slices: drawn.map(([index]) => index).sort((a, b) => a - b).join(" "), voxels: n });
     }

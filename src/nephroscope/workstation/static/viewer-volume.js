@@ -1,6 +1,6 @@
 // One CT series in the browser: its grid, its voxels as they arrive, and ROI masks on the same grid.
 
-import { api } from "/static/common.js";
+import { api, complain } from "/static/common.js";
 
 const CHUNK = 16; // slices in one request
 const AXES = { axial: 0, coronal: 1, sagittal: 2 };
@@ -140,7 +140,11 @@ export class Volume {
           await this.read(`${this.address}/slices/axial/${first}-${last}`, first, last);
           break;
         } catch (error) {
-          if (error.name === "AbortError" || tries > 20) return;
+          if (error.name === "AbortError") return;
+          if (error.status !== 0 || tries > 20) {
+            complain(error);
+            return;
+          }
           await new Promise((done) => setTimeout(done, 500));
         }
       }
@@ -165,6 +169,13 @@ export class Layer {
     this.shown = true;
     this.active = false;
     this.paths = new Map();
+    this.counts = new Map();
+  }
+
+  /** Voxels of a slice. */
+  count(index) {
+    if (!this.counts.has(index)) this.counts.set(index, this.mask(index)?.reduce((sum, one) => sum + one, 0) ?? 0);
+    return this.counts.get(index);
   }
 
   mask(index) {
@@ -186,6 +197,7 @@ export class Layer {
   }
 
   touch(index) {
+    this.counts.delete(index);
     for (const key of this.paths.keys()) {
       if (!key.startsWith("axial") || key === `axial ${index}`) this.paths.delete(key);
     }

@@ -12,6 +12,7 @@ const LAYOUTS = [["one", "One"], ["planes", "Planes"], ["phases", "Phases"]];
 const COLORS = { "reader-1": "#ffb000", "reader-2": "#56c7ff", consensus: "#7cf29c" };
 const OTHERS = ["#ff8ad8", "#f0e442", "#c3a6ff", "#ff8f5e"];
 const MOST_PHASES = 4;
+const NOTCH_PX = 40; // of the wheel
 
 /** Colour of an author's outline. */
 export function colorOf(author) {
@@ -148,7 +149,8 @@ class Viewer {
       this.zoomBy(event.deltaY < 0 ? 1.15 : 1 / 1.15, pane, event);
       return;
     }
-    const step = event.deltaMode === 0 ? event.deltaY / 60 : event.deltaY;
+    const far = event.deltaMode === 0 ? event.deltaY : event.deltaY * NOTCH_PX;
+    const step = Math.abs(far) >= NOTCH_PX ? Math.sign(far) : far / NOTCH_PX; // one slice a notch; a touchpad adds up
     this.turned = (this.turned ?? 0) + step;
     const steps = Math.trunc(this.turned);
     if (steps === 0) return;

@@ -45,8 +45,8 @@ async function compare() {
   const colors = [colorOf(one.author), one.author === two.author ? "#ffffff" : colorOf(two.author)];
   masks.forEach(({ slices }, at) => viewer.addLayer(`roi ${at}`, viewer.first, colors[at]).put(slices));
   show(one, two, found.agreement, colors);
-  const drawn = masks[0].slices.map((slice) => slice.index);
-  viewer.goTo(drawn[Math.floor(drawn.length / 2)]);
+  const middle = masks[0].slices[Math.floor(masks[0].slices.length / 2)];
+  viewer.goTo(middle.index, middle.runs);
 }
 
 function show(one, two, agreement, colors) {

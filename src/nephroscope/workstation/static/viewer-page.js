@@ -10,6 +10,7 @@ const list = make("ul", { class: "rois", "data-testid": "rois-list" });
 const box = make("div", { "data-testid": "draw-panel" });
 let viewer = null;
 let drawing = null;
+let begun = false; // somewhere in a tumor
 let me = { author: "", name: "" };
 
 async function start() {
@@ -64,6 +65,8 @@ async function resume() {
   const own = rois.find((one) => one.mine && one.state === "draft" && one.series === viewer.first.id);
   if (own && !drawing.roi) {
     await drawing.begin(viewer.first);
+    const drawn = [...drawing.layer.slices.keys()].map((index) => ({ index, runs: drawing.layer.runs(index) }));
+    goToTumor(viewer.first, drawn);
     await showRois();
   }
 }
@@ -87,9 +90,18 @@ async function showOutline(roi) {
   try {
     const { slices } = await api(`/api/rois/${roi.id}/slices`);
     viewer.addLayer(`seen ${roi.id}`, volume, colorOf(roi.author)).put(slices);
+    goToTumor(volume, slices);
   } catch (error) {
     complain(error);
   }
+}
+
+/** The first ROI that is seen says where to begin. */
+function goToTumor(volume, slices) {
+  const middle = slices[Math.floor(slices.length / 2)];
+  if (begun || volume !== viewer.first || !middle) return;
+  begun = true;
+  viewer.goTo(middle.index, middle.runs);
 }
 
 function row(roi) {

@@ -69,7 +69,8 @@ class Viewer {
       const found = await api(this.options.outlines);
       this.addLayer("outline", this.first, "#ffb000").put(found.slices ?? []);
       const drawn = (found.slices ?? []).filter((one) => one.runs.length);
-      if (drawn.length) this.goTo(drawn[Math.floor(drawn.length / 2)].index);
+      const middle = drawn[Math.floor(drawn.length / 2)];
+      if (middle) this.goTo(middle.index, middle.runs);
       this.draw();
     }
   }
@@ -167,10 +168,14 @@ class Viewer {
     this.draw();
   }
 
-  /** Show an axial slice of the first series. */
-  goTo(index) {
+  /** Show an axial slice of the first series; the other planes go through the voxels of `runs`, where they are given. */
+  goTo(index, runs = []) {
     const voxel = this.first.toVoxel(this.at);
     voxel[0] = Math.min(Math.max(index, 0), this.first.shape[0] - 1);
+    if (runs.length) {
+      const [row, first, last] = runs[Math.floor(runs.length / 2)];
+      [voxel[1], voxel[2]] = [row, Math.round((first + last) / 2)];
+    }
     this.at = this.first.toMm(voxel);
     this.draw();
   }

@@ -12,6 +12,7 @@ const LAYOUTS = [["one", "One"], ["planes", "Planes"], ["phases", "Phases"]];
 const COLORS = { "reader-1": "#ffb000", "reader-2": "#56c7ff", consensus: "#7cf29c" };
 const OTHERS = ["#ff8ad8", "#f0e442", "#c3a6ff", "#ff8f5e"];
 const MOST_PHASES = 4;
+const CANVAS = "viewer-canvas"; // data-testid of the first; the others add what they show
 const NOTCH_PX = 40; // of the wheel
 
 /** Colour of an author's outline. */
@@ -124,7 +125,7 @@ class Viewer {
       wanted = [this.first, ...volumes.filter((one) => one !== null)].map((one, at) => [one, "axial", at ? `-${at + 1}` : ""]);
     }
     this.panes.forEach((pane) => pane.close());
-    this.panes = wanted.map(([volume, plane, ending]) => this.listen(new Pane(this, volume, plane, `viewer-canvas${ending}`)));
+    this.panes = wanted.map(([volume, plane, ending]) => this.listen(new Pane(this, volume, plane, CANVAS + ending)));
     this.canvases.dataset.count = this.panes.length;
     this.canvases.replaceChildren(...this.panes.map((pane) => pane.element));
     this.panes.forEach((pane) => pane.resize());

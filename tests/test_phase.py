@@ -460,10 +460,10 @@ def test_command_compares_with_experts(tmp_path, capsys):
     out = capsys.readouterr()
     assert len(json.loads(out.out)) == 5
     lines = [" ".join(line.split()) for line in out.err.splitlines()]
-    assert "source A: 3 series; 2 of 2 named as labelled, 1 unknown" in lines
-    assert "source B: 1 series; 0 of 1 named as labelled, 0 unknown" in lines
+    assert "source A: 3 series; 2 of 2 named as labeled, 1 unknown" in lines
+    assert "source B: 1 series; 0 of 1 named as labeled, 0 unknown" in lines
     assert "nephrographic 0 0 0 0 1" in lines
-    assert "labelled 'delayed', called nephrographic: SeriesDescription: \"70 sec\"" in lines
+    assert "labeled 'delayed', called nephrographic: SeriesDescription: \"70 sec\"" in lines
 
 
 def test_command_prints_the_comparison_alone(tmp_path, capsys):

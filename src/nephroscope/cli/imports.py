@@ -135,7 +135,7 @@ def _sources(text: str) -> tuple[str, ...]:
 
 
 def _plan_text(data: dict[str, Any]) -> str:
-    """The plan as a table of collections, then phases, licences and citations."""
+    """The plan as a table of collections, then phases, licenses and citations."""
     rows = [
         (
             name,
@@ -215,7 +215,7 @@ class ImportDicom(StudyCommand):
     rois: PathOption = None
     """Folder of ROI files (NIfTI, NRRD, DICOM) named by patient or case, with _reader2 for a second annotator."""
     keep_incomplete: Switch = False
-    """Keep patients without an ROI or a label as cases too, to be drawn and labelled later."""
+    """Keep patients without an ROI or a label as cases too, to be drawn and labeled later."""
     dry_run: Switch = False
     """Only list what the export contains and what would be imported."""
 
@@ -246,7 +246,7 @@ class ImportNifti(StudyCommand):
     labels: PathOption = None
     """CSV or XLSX with a row per case: case_id, subtype, sex, age ..."""
     keep_incomplete: Switch = False
-    """Keep volumes without a label map or a label as cases too, to be drawn and labelled later."""
+    """Keep volumes without a label map or a label as cases too, to be drawn and labeled later."""
     tumor_label: CountOption = None
     """Value of the tumor in the label maps; needed when they have several."""
 

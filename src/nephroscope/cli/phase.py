@@ -74,10 +74,10 @@ def _comparison(found: PhaseTable) -> str:
         labels = [phase for phase in PHASES if any(label == phase for label, _ in agreement.counts)]
         rows = [[label, *(agreement.counts.get((label, called), 0) for called in PHASES)] for label in labels]
         name = f"source {agreement.source}" if agreement.source else "all"
-        right = f"{agreement.right} of {agreement.named} named as labelled"
+        right = f"{agreement.right} of {agreement.named} named as labeled"
         parts.append(f"{name}: {agreement.n} series; {right}, {agreement.n - agreement.named} unknown")
         parts.append(table(rows, ("label \\ called", *PHASES)))
     for i in disagreements(found):
         call = found.calls[i]
-        parts.append(f"labelled {found.labels[i]!r}, called {call.phase}: {call.evidence}")
+        parts.append(f"labeled {found.labels[i]!r}, called {call.phase}: {call.evidence}")
     return "\n".join(parts)

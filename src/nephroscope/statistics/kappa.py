@@ -284,7 +284,7 @@ def estimate_fleiss(counts: Floats, patient_ids: Sequence[str], config: Evaluati
     """Fleiss' kappa with its interval; ``counts`` (n, K) of readers by case and label."""
     n = len(counts)
     if n == 0:
-        return no_estimate("undefined: no case that every reader labelled", n)
+        return no_estimate("undefined: no case that every reader labeled", n)
     patients = Patients.of(patient_ids, np.zeros(n, np.intp))
     n_readers = counts[0].sum()
     agreed = patients.per_patient(((counts**2).sum(axis=1) - n_readers) / (n_readers * (n_readers - 1)))

@@ -150,7 +150,7 @@ def _spread(model: Any, prepared: Floats, counts: Ints) -> Floats:
 
 
 METHOD = (
-    "ridge-penalised logistic regression (multinomial for more than two subtypes); inside the training cases gaps "
+    "ridge-penalized logistic regression (multinomial for more than two subtypes); inside the training cases gaps "
     "are filled with medians and marked, features scaled, and the penalty of least log loss chosen in 5 folds of "
     "patients"
 )

@@ -157,6 +157,19 @@ def test_the_model_is_seen_in_the_aided_case_alone(study, workstation):
     assert client.get(f"/api/read/{id_}/aid")[0] == 409
 
 
+def test_between_the_arms_of_a_crossover_nothing_is_shown(study, workstation):
+    server = workstation(study)
+    id_, codes = lock(server.client(), FEW | {"design": "crossover"})
+    for code in codes.values():
+        client, seat = signed_in(server, id_, code)
+        seat = read_all(client, id_, seat)
+        assert (seat["state"], seat["code"], seat["number"]) == ("washout", "", None)
+        assert code_of(client.post(f"/api/read/{id_}/open", {"number": 4})[1]) == "reading-washout"
+        for path in ("aid", "aid/picture"):
+            status, error = client.get(f"/api/read/{id_}/{path}")
+            assert (status, code_of(error) in ("reading-washout", "reading-not-this-case")) == (409, True)
+
+
 def test_nothing_that_reaches_a_reader_says_what_it_must_not(study, workstation):
     server = workstation(study)
     organizer = server.client()

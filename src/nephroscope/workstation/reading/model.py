@@ -35,7 +35,7 @@ def answers_of_model(snapshot: Snapshot, model: ChosenModel, cases: Sequence[Cho
             where=f"{model.kind} {Path(model.name).name}",
             expected="an independent answer about each case",
             found=f"none about {first_few(missing)}",
-            remedy="cut the slices and train again with these cases, or leave them out of the reader study",
+            remedy="choose cases that the run was tested on, or train with --folds so that each case is tested once",
         )
     answers = [_kept(found[case_id]) for case_id in sorted(case.case_id for case in cases)]
     return Aid(model=model, digest=digest, answers=tuple(answers))

@@ -135,6 +135,7 @@ def list_studies(request: Request) -> Response:
 
 def choices(request: Request) -> Response:
     """Cases and runs to choose from; with ``?subtype=1`` each case says its subtype."""
+    from nephroscope.questions.readers.with_models import test_sets
     from nephroscope.study.snapshot import take_snapshot
     from nephroscope.workstation.reading.make import outline_of
 
@@ -142,12 +143,13 @@ def choices(request: Request) -> Response:
     shown = request.query_params.get("subtype") == "1"
     cohort = snapshot.cohort
     runs = [path.name for path in snapshot.folder.runs() if (path / "run.json").exists()]
+    test_set = test_sets(snapshot, ())
     cases = [
         Choice(
             case_id=case.case_id,
             patient_id=case.patient_id,
             phases=tuple(one.phase for one in case.series),
-            test_set=case.cohort,
+            test_set=test_set.get(case.case_id, case.cohort),
             labeled=case.subtype is not None,
             outlined=outline_of(case) is not None,
             synthetic=case.synthetic,

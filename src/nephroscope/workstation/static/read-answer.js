@@ -38,7 +38,7 @@ export class AnswerPanel {
       make("p", { class: "question", text: `How likely is ${seat.positive}?` }),
       make("div", { class: "ratings", role: "group", "aria-label": `Confidence about ${seat.positive}` }, this.ratings),
       this.note,
-      make("p", {}, this.submit),
+      make("p", { class: "submit" }, this.submit),
       make("p", { class: "quiet", text: "An answer is final. Keys: 1 to 5, the letters on the buttons, Enter, P to pause." }),
     ].filter(Boolean));
   }

@@ -35,8 +35,8 @@ def ids_in_scripts():
             plain |= set(re.findall(pattern, text))
         for name in re.findall(rf'pathField\(\{{ name: "{NAME}"', text):
             plain |= {name, f"{name}-choose"}
-        patterns |= {re.sub(r"\$\{(?:[^{}]|\{[^{}]*\})*\}", "[a-z0-9-]+", one) for one in MADE.findall(text)}
-    return plain, patterns - {"[a-z0-9-]+-choose"}
+        patterns |= {re.sub(r"\$\{(?:[^{}]|\{[^{}]*\})*\}", "[a-z0-9-]*", one) for one in MADE.findall(text)}
+    return plain, patterns - {"[a-z0-9-]*-choose"}
 
 
 def rows():

@@ -87,7 +87,7 @@ function seriesTable(result) {
   const shown = rows.slice(0, 1000);
   return make("section", { class: "panel", "data-testid": "import-found" },
     make("h2", { text: "What the folder holds" }),
-    make("p", { "data-testid": "import-summary", text: `${result.patients} patients, ${result.series.length} series, ${result.series.filter((one) => one.chosen).length} would be imported; ${result.not_dicom} other files, ${result.damaged} damaged` }),
+    make("p", { "data-testid": "import-summary", text: `${result.patients} patients, ${result.series.length} series, ${result.series.filter((one) => one.kind === "ct" && one.chosen).length} CT series would be imported; ${result.not_dicom} other files, ${result.damaged} damaged` }),
     "labels_without_ct" in result ? make("p", { text: `patients with a label row: ${result.patients_with_label}; label rows without a CT here: ${result.labels_without_ct}` }) : null,
     make("div", { class: "scroll" }, make("table", {},
       make("thead", {}, make("tr", {}, ["Patient", "Kind", "Description", "Phase", "Slices", "Distance (mm)", "ROIs", "Taken", "Why"].map((text) => make("th", { scope: "col", text })))),

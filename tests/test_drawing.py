@@ -327,6 +327,15 @@ def test_a_row_that_a_kill_left_out_is_written_at_the_next_look(place):
         db.execute("UPDATE roi_documents SET listed = 0")
     finish_signing(place, "c0")
     assert len(table(place.root)) == 1
+    (place.root / "rois.csv").write_bytes(before)  # an import of the case
+    finish_signing(place, "c0")
+    (row,) = table(place.root)
+    (place.root / "rois.csv").write_text(
+        (place.root / "rois.csv").read_text(encoding="utf-8").replace(row["roi"], "other.dcm"),
+        encoding="utf-8",
+    )
+    finish_signing(place, "c0")
+    assert table(place.root)[0]["roi"] == "other.dcm"
 
 
 def test_two_annotators_are_apart_until_both_have_signed(place):

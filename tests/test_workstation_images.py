@@ -119,6 +119,24 @@ def test_a_slice_outside_is_refused(tmp_path, plane, index):
         Volumes(tmp_path / "cache").plane(case, plane, index)
 
 
+def test_a_disk_without_room_is_a_refusal(tmp_path):
+    case = dicom_case(tmp_path)
+    (tmp_path / "cache").write_text("a file in the place of the folder")
+    cache = Volumes(tmp_path / "cache")
+    assert cache.plane(case, "axial", 1).any()
+    with pytest.raises(SeriesError) as refused:
+        cache.slices(case, 0, 1)
+    assert "room" in refused.value.expected
+
+
+def test_series_that_are_not_axial_are_read_whole(tmp_path):
+    case = dicom_case(tmp_path, sagittal)
+    middle = Volumes(tmp_path / "cache").facts(case).shape[0] // 2
+    cache = Volumes(tmp_path / "other")
+    for _ in range(2):
+        assert np.array_equal(cache.plane_now(case, middle), read_ct(case.image).hu[middle])
+
+
 def test_too_many_slices_at_once_are_refused(tmp_path):
     case = dicom_case(tmp_path)
     with pytest.raises(SeriesError):

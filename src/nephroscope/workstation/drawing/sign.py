@@ -183,6 +183,8 @@ def file_content(place: Place, case: ChosenCase, document: RoiDocument, ending: 
 def list_signed(place: Place, case_id: str) -> bool:
     """Write the rows of the signed ROIs of a case into rois.csv; only the newest version of an author has one.
 
+    A row that is gone, as after an import of the case, is written again; one that names another file is left.
+
     Returns:
         True when rois.csv names all of them; False where there is no study.
     """
@@ -190,15 +192,18 @@ def list_signed(place: Place, case_id: str) -> bool:
         return False
     with place.database() as db:
         signed = [one for one in load_documents(db, case_id) if one.signed]
-        if all(one.listed for one in signed):
-            return True
+    case = place.case(case_id)
+    has = {(roi.series, roi.author) for roi in case.rois}
+    known = {one.name for one in case.series}
+    newest = {(one.series, one.author): one for one in signed if one.series in known}
+    if all(key in has and one.listed for key, one in newest.items()):
+        return True
     from nephroscope.study.cohort_table import save_cohort, seen_tables
 
     with place.writing("sign an ROI"):
         seen = seen_tables(place.root)
         cohort = place.cohort()
-        newest = {(one.series, one.author): one for one in signed}
-        refs = tuple(_ref(place, one) for one in newest.values())
+        refs = tuple(_ref(place, one) for key, one in newest.items() if not one.listed or key not in has)
         cases = tuple(_with_rois(case, refs) if case.case_id == case_id else case for case in cohort.cases)
         save_cohort(replace(cohort, cases=cases), place.root, seen)
         with place.changing() as db:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from nephroscope.base.documents import read_document, save_document
 from nephroscope.base.errors import NephroscopeError, SeriesError
 from nephroscope.base.files import digest_of, replacing
+from nephroscope.imaging.files import damage_words
 from nephroscope.records import Case, ChoiceRule, ChosenCase, CTVolume, Finding, VolumeGeometry
 from nephroscope.workstation.images.planes import Plane, cut_plane, n_planes
 
@@ -200,6 +201,8 @@ class Volumes:
         except NephroscopeError as error:
             logger.info("a series could not be read: %s", error.code)
             raise
+        except OSError as error:
+            raise _no_room(damage_words(error)) from error
         finally:
             with self._lock:
                 self._filling.pop(key, None)
@@ -226,12 +229,7 @@ class Volumes:
     def _complete(self, key: str) -> VolumeFacts:
         facts = self._kept(key)
         if facts is None:
-            raise SeriesError(
-                where="cache of CT volumes",
-                expected="room for this series",
-                found="that it was removed again",
-                remedy="make room on the disk, and load the page again",
-            )
+            raise _no_room("that it was removed again")
         return facts
 
     def _kept(self, key: str) -> VolumeFacts | None:
@@ -247,7 +245,12 @@ class Volumes:
         _, n_rows, n_columns = facts.shape
         n_px = n_rows * n_columns
         count = (last - first + 1) * n_px
-        found: Hu = np.fromfile(self._voxels(key), "<i2", count, offset=2 * first * n_px)
+        try:
+            found: Hu = np.fromfile(self._voxels(key), "<i2", count, offset=2 * first * n_px)
+        except OSError as error:
+            raise _no_room("that it was removed again") from error
+        if found.size != count:
+            raise _no_room("a part of it")
         return found.reshape(-1, n_rows, n_columns)
 
     def _reader(self, key: str, case: ChosenCase) -> "_Reader | None":
@@ -257,7 +260,8 @@ class Volumes:
         with self._lock:
             if key in self._readers:
                 self._readers.move_to_end(key)
-                return self._readers[key]
+                known = self._readers[key]
+                return known if known.axial else None
         reader = _Reader.of(case)
         with self._lock:
             self._readers[key] = reader
@@ -307,6 +311,15 @@ class _Reader:
         else:
             made = SliceReader(case.image)
         return cls(geometry=made.geometry, series_uid=made.series_uid, axial=made.axial, read=made.read)
+
+
+def _no_room(found: str) -> SeriesError:
+    return SeriesError(
+        where="cache of CT volumes",
+        expected="room for the voxels of this series",
+        found=found,
+        remedy="make room on the disk, and load the page again",
+    )
 
 
 def _read_ct(case: ChosenCase) -> CTVolume:

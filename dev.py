@@ -21,6 +21,10 @@ BIN = VENV / ("Scripts" if sys.platform == "win32" else "bin")
 INTO = ("--quiet", "--python", VENV)
 DEFAULT_DEMO = "nephroscope-demo"
 CLINIC_LIMIT_MB = 320
+NETWORK = (
+    "Did uv not reach its index? Behind a proxy set HTTPS_PROXY; if the error is about a certificate, the network "
+    "inspects TLS: set UV_SYSTEM_CERTS=true (before uv 0.11 UV_NATIVE_TLS=true). See docs/how-to/clinic.md."
+)
 
 
 def call(*command: object) -> None:
@@ -31,8 +35,11 @@ def call(*command: object) -> None:
 
 
 def uv(*args: object) -> None:
-    """Run uv."""
-    call(find_uv(), *args)
+    """Run uv; where it fails, say what helps on a hospital's network."""
+    done = subprocess.run([find_uv(), *(str(part) for part in args)], cwd=ROOT, check=False)
+    if done.returncode:
+        print(NETWORK, file=sys.stderr)
+        sys.exit(done.returncode)
 
 
 def uv_or_none(*args: object, env: dict[str, str]) -> bool:

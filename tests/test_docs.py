@@ -14,6 +14,7 @@ import pytest
 from nephroscope.cli import COMMANDS
 from nephroscope.cli.command import parse
 from nephroscope.records.settings import Settings
+from nephroscope.report.page.drawing import STYLE
 from nephroscope.study.folder import settings_as_toml
 from test_study import CONFIG, make_study
 
@@ -77,11 +78,28 @@ def test_every_setting_has_a_help_text():
             assert f"\n{field.name} = " in toml
 
 
-def test_links_and_pictures_exist():
+def anchors(page):
+    """The anchors of a page's headings, as GitHub and MyST make them."""
+    for heading in re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE):
+        text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower()
+        yield re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
+
+
+def test_links_anchors_and_pictures_exist():
     for page in PAGES:
-        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
-            if "://" not in target:
-                assert (page.parent / target).exists(), f"{page.name}: {target}"
+        for target in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+            file, _, anchor = target.partition("#")
+            if "://" in target:
+                continue
+            other = page.parent / file if file else page
+            assert other.exists(), f"{page.name}: {target}"
+            assert not anchor or anchor in anchors(other), f"{page.name}: {target}"
+
+
+def test_every_page_is_in_the_index():
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    for page in sorted((ROOT / "docs").glob("*/*.md")):
+        assert f"\n{page.relative_to(ROOT / 'docs').with_suffix('').as_posix()}\n" in index, page.name
 
 
 def test_nothing_committed_names_a_registry():
@@ -100,3 +118,12 @@ def test_reference_of_commands_and_settings_is_current():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "True"]
+
+
+def test_pages_draw_text_in_the_font_that_figures_were_laid_out_with_and_wait_for_pictures():
+    """Otherwise labels are cut off, and a printed page has black pictures."""
+    folder = ROOT / "src" / "nephroscope" / "report"
+    style = (folder / "page" / "style.css.j2").read_text(encoding="utf-8")
+    (family,) = re.findall(r"figure svg text \{ font-family: ([^!]*)!important", style)
+    assert [name.strip(' "') for name in family.split(",")][:3] == STYLE["font.sans-serif"][:3]
+    assert not any("decoding=" in path.read_text(encoding="utf-8") for path in folder.rglob("*.j2"))

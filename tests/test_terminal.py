@@ -160,3 +160,22 @@ def test_the_last_run_is_told_by_its_own_record(tmp_path):
     shutil.copytree(root, tmp_path / "copy", copy_function=shutil.copyfile)
     for study in (root, tmp_path / "copy"):
         assert Study(study).folder.complete_run().name == "new"
+
+
+def test_a_table_that_excel_has_open_is_named_with_what_to_do(tmp_path, monkeypatch, capsys):
+    """As on Windows, where a file that another program has open cannot be replaced."""
+    study = make_study(tmp_path / "study", 8)
+    replace_file = Path.replace
+
+    def locked(self, target):
+        if Path(target).name == "study.toml":
+            raise PermissionError(13, "Permission denied", str(self), None, str(target))
+        return replace_file(self, target)
+
+    before = study.folder.toml.read_bytes()
+    monkeypatch.setattr(Path, "replace", locked)
+    assert run(["agreement", str(study.folder.root), "--consensus", "union", "--json"]) == 2
+    refusal = json.loads(capsys.readouterr().out)["error"]
+    assert refusal["where"] == "study.toml"
+    assert "Excel" in refusal["remedy"]
+    assert study.folder.toml.read_bytes() == before

@@ -13,6 +13,7 @@ from dataclasses import is_dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from io import TextIOWrapper
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from nephroscope.base.errors import ConfigError, NephroscopeError
@@ -165,15 +166,23 @@ def _guarded(name: str, args: Sequence[str]) -> int:
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
         return 141
     except OSError as error:
-        refusal = InstallationError(
-            where=str(error.filename).rpartition("/")[2] if error.filename else "file system",
-            expected="a file that can be read or written",
-            found=error.strerror or type(error).__name__,
-            remedy="free space or correct the permissions, and run the command again; the study is unchanged",
-        )
-        return _refuse(refusal, as_json)
+        return _refuse(_file_refusal(error), as_json)
     except SystemExit as error:  # help was printed
         return int(error.code or 0)
+
+
+def _file_refusal(error: OSError) -> InstallationError:
+    """The refusal of a file that the operating system does not give: on Windows also one that Excel has open."""
+    name = error.filename2 or error.filename  # of a renaming, the file that was to be replaced
+    remedy = "free space or correct the permissions"
+    if isinstance(error, PermissionError):
+        remedy = "close it in Excel or whatever program has it open, or correct the permissions"
+    return InstallationError(
+        where=Path(os.fsdecode(name)).name if isinstance(name, str | bytes) else "file system",
+        expected="a file that can be read or written",
+        found=error.strerror or type(error).__name__,
+        remedy=f"{remedy}, and run the command again; the study is unchanged",
+    )
 
 
 def _parsed(name: str, args: Sequence[str]) -> "Command":

@@ -388,6 +388,20 @@ def test_a_dry_run_fits_labels_and_rois(export, tmp_path, capsys):
     assert "row 2, column sex" in capsys.readouterr().err
 
 
+def test_roi_files_of_nobody_are_listed_with_the_near_misses(tmp_path):
+    rois = tmp_path / "rois"
+    rois.mkdir()
+    for name in ("12004.nii.gz", "0012005.nii.gz", "12006_reader2.nii.gz"):
+        (rois / name).write_bytes(b"x")
+    found = find_roi_files(rois)
+    (lost,) = found.findings(["0012004", "0012005", "0012006"], None)
+    assert (lost.code, lost.severity) == ("roi-of-nobody", "warning")
+    assert lost.message.startswith("2 ROI files")
+    assert "did you mean 0012004?" in lost.message
+    assert "did you mean 0012006?" in lost.message
+    assert found.findings(["12004", "0012005", "12006"], None) == ()
+
+
 def test_import_writes_who_got_what(export, tmp_path, capsys):
     study = tmp_path / "s"
     run(["new", str(study)])
@@ -481,3 +495,18 @@ def test_a_pseudonym_in_a_path_is_no_name(tmp_path):
 )
 def test_short_names_must_be_words_of_the_path(name, path, named):
     assert names_patient({"PatientName": name, "PatientID": "7"}, Path(path)) is named
+
+
+def test_what_an_import_says_about_its_roi_files_is_said_by_the_last_one_alone(tmp_path):
+    export = Path(tmp_path / "export")
+    write_slices(dicom_slices("P1"), export / "P1")
+    study = Study.create(tmp_path / "study", ["PRCC", "ChRCC"])
+    (tmp_path / "labels.csv").write_text("case_id,subtype\nP1,PRCC\n", encoding="utf-8")
+    rois = tmp_path / "rois"
+    rois.mkdir()
+    write_nifti(box_tumor().astype(np.uint8), rois / "P01.nii.gz")
+    study.import_dicom(export, tmp_path / "labels.csv", rois)
+    assert "roi-of-nobody" in {f.code for f in study.import_findings}
+    (rois / "P01.nii.gz").rename(rois / "P1.nii.gz")
+    study.import_dicom(export, tmp_path / "labels.csv", rois)
+    assert "roi-of-nobody" not in {f.code for f in study.import_findings}

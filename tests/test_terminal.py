@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nephroscope import Study
@@ -18,6 +19,7 @@ from nephroscope.cli import run
 from nephroscope.learning.run_files import StartedRun
 from nephroscope.records import Exclusion, TrainConfig
 from nephroscope.study.snapshot import take_snapshot
+from phantoms import write_nifti
 from small_study import make_study
 
 CONFIG = TrainConfig(model="shufflenet_v2_x1_0", epochs=1, batch_size=8, precision="fp32")
@@ -160,6 +162,21 @@ def test_the_last_run_is_told_by_its_own_record(tmp_path):
     shutil.copytree(root, tmp_path / "copy", copy_function=shutil.copyfile)
     for study in (root, tmp_path / "copy"):
         assert Study(study).folder.complete_run().name == "new"
+
+
+def test_status_of_a_study_without_cases_asks_for_an_import(tmp_path, capsys):
+    volumes = tmp_path / "volumes"
+    volumes.mkdir()
+    (tmp_path / "labels.csv").write_text("case_id,subtype\n12001,PRCC\n", encoding="utf-8")
+    write_nifti(np.zeros((4, 40, 40), np.int16), volumes / "0012001.nii.gz")
+    root = str(tmp_path / "s")
+    assert run(["new", root]) == 0
+    run(["import", "nifti", root, str(volumes), "--labels", str(tmp_path / "labels.csv")])
+    text = capsys.readouterr().out
+    assert text.count("did you mean") == 3  # two exclusions, and one warning for both
+    assert "leading zeros" in text
+    assert run(["status", root, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["next"].startswith("nephroscope import")
 
 
 def test_a_table_that_excel_has_open_is_named_with_what_to_do(tmp_path, monkeypatch, capsys):

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from nephroscope.base.html import Record
+from nephroscope.base.identifiers import near_names
 from nephroscope.base.tables import names
 from nephroscope.base.text import counted_noun, shell_line
 from nephroscope.cli.command import Outcome, table
-from nephroscope.imaging.files import file_name
 from nephroscope.intake.export.cases import look_into
 from nephroscope.intake.export.describe import ExportSeries
 from nephroscope.intake.export.kinds import CT, RTSTRUCT, SEG
@@ -54,11 +54,9 @@ def list_export(
         more, line = _fit(rows_of_labels, patients)
         data |= more
         lines.append(line)
-    strangers = outside.of_nobody(patients, rows_of_labels)
-    if strangers:
-        data["rois_of_nobody"] = len(strangers)
-        lost = counted_noun(len(strangers), "ROI file")
-        lines.append(f"{lost} without a patient or case here: {_few(map(file_name, strangers))}")
+    for finding in outside.findings(patients, rows_of_labels):
+        data["rois_of_nobody"] = len(outside.of_nobody(patients, rows_of_labels))
+        lines.append(finding.message)
     lines.append(f"next: {_next(study, rows, labels)}")
     return Outcome(data=data, text="\n".join(lines))
 
@@ -76,12 +74,17 @@ def _fit(labels: Sequence[LabelRow], patients: set[str]) -> tuple[dict[str, int]
     bare = patients - named
     lost = {row.case_id for row in labels if not patients & {row.case_id, row.patient_id or ""}}
     text = f"label rows for {len(patients) - len(bare)} of {counted_noun(len(patients), 'patient')} with a CT"
-    text += f" (not {_few(bare)})" if bare else ""
+    near = near_names(bare, (name for name in named if name))
+    text += (
+        f" (not {_few(f'{n}: did you mean {near[n]}?' if n in near else n for n in bare)})" if bare else ""
+    )
     text += (
         f"; {counted_noun(len(lost), 'case')} of the label table without a CT here ({_few(lost)})"
         if lost
         else ""
     )
+    if not named & patients:
+        text += "; nothing would be imported: write the names in the table as they are in the images"
     return {"patients_with_label": len(patients) - len(bare), "labels_without_ct": len(lost)}, text
 
 

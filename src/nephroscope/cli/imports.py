@@ -319,7 +319,7 @@ def imported(study: Study, cohort: Cohort) -> Outcome:
         lines.append(f"excluded {n}: {reason} ({who})")
     lines += [_finding_text(finding) for finding in sorted(findings, key=lambda f: f.severity == "note")]
     if not cohort.cases:
-        lines.append("no case was imported: see the reasons above; names must match exactly")
+        lines.append("no case was imported: see the reasons above, correct them, and run the same line again")
         return Outcome(data=data, text="\n".join(lines), exit_code=3)
     if None in subtypes:
         lines.append("warning: cases without a subtype cannot be used for training; give --labels")

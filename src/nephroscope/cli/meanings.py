@@ -69,6 +69,7 @@ MEANINGS = {
     "roi-open-contours": "points and open contours left out",
     "roi-repeated-contours": "contours stored more than once, counted once",
     "roi-crossing-contours": "contours overlap partly; the overlap counts as a hole",
+    "roi-of-nobody": "ROI files named after no patient and no case",
     "files-not-read": "files of kinds that are not read lie in the folder",
     "roi-frame-differs": "ROI and CT name different frames of reference",
     "roi-labels-rounded": "labels that were not quite whole numbers were rounded",

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from nephroscope.intake.slice_images.cases import ImagesOptions
 
 logger = logging.getLogger(__name__)
+OF_ONE_IMPORT = {"case-known", "roi-of-nobody"}  # said again by the next import, or no longer true
 
 
 class StudyImports:
@@ -138,7 +139,9 @@ class StudyImports:
             copy_file(source_file, place)
         add_to_series_table(self.folder.root, found.series, found.cases, found.scan.naming)
         of_table = table.findings if table else ()
-        findings = (*of_table, *found.findings)
+        patients = {series.patient_id for series in found.series if series.patient_id}
+        strangers = options.rois.findings(patients, options.labels)
+        findings = (*of_table, *found.findings, *strangers)
         return self.add(found.cases, found.exclusions, findings, _source("dicom", source))
 
     @writes("import")
@@ -295,7 +298,8 @@ class StudyImports:
             rule=ChoiceRule.of(self.settings),
             folder=self.folder.root,
         )
-        kept = dict.fromkeys((*self.import_findings, *findings))
+        still = (finding for finding in self.import_findings if finding.code not in OF_ONE_IMPORT)
+        kept = dict.fromkeys((*still, *findings))
         save_cohort(cohort, self.folder.root, seen, kept)
         return self.cohort
 

@@ -88,7 +88,7 @@ def study_status(root: Path) -> StudyStatus:
         parts=parts,
         out=out,
         writing=who_writes(root),
-        next=_next(root, parts),
+        next=_next(root, parts, cases > 0),
     )
 
 
@@ -207,12 +207,12 @@ def _out(snapshot: Snapshot, parts: Iterable[Part]) -> Iterator[Exclusion]:
             yield Exclusion(case_id=case.case_id, reason="has no subtype in cohort.csv")
 
 
-def _next(root: Path, parts: Sequence[Part]) -> str:
+def _next(root: Path, parts: Sequence[Part], has_cases: bool) -> str:
     """The first step whose result is not there, or is not up to date."""
     state = {part.name: part.state for part in parts}
     if state["cohort"] == "damaged":
         return shell_line("nephroscope", "check", root)  # which says what is wrong
-    if state["cohort"] == "none":
+    if state["cohort"] == "none" or not has_cases:
         return f"nephroscope import dicom|nifti|images|kits|idc|phantom {shell_line(root)} ..."
     for name in ("slices", "split"):
         if state.get(name) != "up to date":

@@ -55,13 +55,20 @@ def check_names(cohort: Cohort) -> tuple[Finding, ...]:
 
 def near_misses(cohort: Cohort) -> tuple[Finding, ...]:
     """A warning that names excluded cases that miss another name only by how it is written."""
-    pairs = [f"{_shown(one.case_id)}: {one.hint}" for one in cohort.exclusions if one.hint]
-    if not pairs:
+    hinted = [one for one in cohort.exclusions if one.hint]
+    first: dict[frozenset[str], str] = {}  # both names of a pair may be excluded
+    for one in hinted:
+        twin = one.hint.removeprefix("did you mean ").removesuffix("?")
+        first.setdefault(frozenset((one.case_id, twin)), f"{_shown(one.case_id)}: {one.hint}")
+    if not first:
         return ()
+    zeros = any(len(pair) == 2 and len({name.lstrip("0") for name in pair}) == 1 for pair in first)
     text = (
-        f"{counted_noun(len(pairs), 'name')} of the label table or of images without a counterpart, but with one "
-        f"that differs only in how it is written: {first_few(pairs, NAMED)}"
+        f"{counted_noun(len(first), 'name')} of the label table without images, but with images under a name that "
+        f"differs only in how it is written: {first_few(first.values(), NAMED)}; write them alike"
     )
+    if zeros:
+        text += " (spreadsheets drop leading zeros: format the column as text, then type the numbers again)"
     return (warning("identifier-near", text),)
 
 

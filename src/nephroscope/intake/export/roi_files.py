@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nephroscope.base.errors import CohortError, SeriesError
-from nephroscope.base.identifiers import clean_name
+from nephroscope.base.identifiers import clean_name, near_names
+from nephroscope.base.text import counted_noun, first_few
 from nephroscope.imaging.dicom.acquisitions import without_copies
 from nephroscope.imaging.dicom.files import read_header
 from nephroscope.imaging.dicom.slice_header import SliceHeader
@@ -19,6 +20,7 @@ from nephroscope.intake.export.kinds import ROI_TAGS, referenced
 from nephroscope.intake.labels.rows import LabelRow
 from nephroscope.intake.labels.whose_roi import RoiFile, find_beside
 from nephroscope.intake.other_files import in_words
+from nephroscope.records import Finding, warning
 
 SUFFIX = re.compile(r"(\.seg)?\.(nii|nii\.gz|nrrd|nhdr|dcm)$", re.IGNORECASE)
 READER = re.compile(r"[_-](?:reader|r)[_-]?([12])$", re.IGNORECASE)
@@ -72,6 +74,21 @@ class RoiFiles:
             row.case_id.lower() for row in labels or [] if (row.patient_id or row.case_id).lower() in known
         }
         return [path for name, of in self.by_name.items() if name not in known for path in of.values()]
+
+    def findings(self, patients: Iterable[str], labels: Sequence[LabelRow] | None) -> tuple[Finding, ...]:
+        """A warning that lists the files `of_nobody`, with the patient or case that each may mean."""
+        patients = [*patients]
+        lost = self.of_nobody(patients, labels)
+        if not lost:
+            return ()
+        owners = {_owner(SUFFIX.sub("", path.name))[0]: path for path in lost}
+        meant = near_names(owners, [*patients, *(row.case_id for row in labels or [])])
+        listed = (
+            f"{file_name(path)}{f': did you mean {meant[owner]}?' if owner in meant else ''}"
+            for owner, path in owners.items()
+        )
+        text = f"{counted_noun(len(lost), 'ROI file')} without a patient or case here: {first_few(listed)}; "
+        return (warning("roi-of-nobody", text + "name each after its patient or case, such as CASE.nii.gz"),)
 
 
 def was_drawn_on(path: Path, series_uid: str, slices: Sequence[SliceHeader]) -> bool:

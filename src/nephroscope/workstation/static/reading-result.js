@@ -33,12 +33,36 @@ function methods(readers) {
   return make("p", { class: "quiet", text: `Intervals: ${[...found].join("; ")}. Hold the mouse over a figure for its own method.` });
 }
 
-function readersPart(figures) {
+function meanRows(figures) {
+  return [false, true].flatMap((aided) => {
+    const means = figures.means.filter((one) => one.aided === aided && one.n_readers > 1);
+    if (means.every((one) => one.mean.value === null)) return [];
+    const of = (name) => means.find((one) => one.figure === name);
+    return [make("tr", { "data-testid": "result-mean", "data-aided": aided },
+      make("th", { scope: "row", text: `mean of ${means[0].n_readers} readers` }), cells(arm(aided), of("accuracy").n_cases),
+      FIGURES.map(([name]) => (of(name) ? figureOf(of(name).mean) : make("td"))), make("td"))];
+  });
+}
+
+function agreementPart(figures) {
+  const rows = [[false, figures.agreement], [true, figures.agreement_aided]].flatMap(([aided, found]) => (found === null ? [] : found.pairs.map((pair) =>
+    make("tr", { "data-testid": "result-agreement" }, make("th", { scope: "row", text: `${pair.first} and ${pair.second}` }), cells(arm(aided)), figureOf(pair.agreement), figureOf(pair.kappa)))));
+  return rows.length ? [make("h2", { text: "Agreement of the readers" }), table("result-agreements", ["Readers", "", "Same call", "Cohen's kappa"], rows)] : [];
+}
+
+/** All test sets together are shown after each of them, where there are several: different networks answered them. */
+function partsOf(figures) {
+  const parts = Object.values(figures.groups);
+  return parts.length > 1 ? [...parts, figures] : [figures];
+}
+
+function readersPart(figures, title) {
   const rows = [...figures.readers, ...figures.models].map((one) => make("tr", { "data-testid": "result-reader", "data-reader": one.name, "data-aided": one.aided },
     make("th", { scope: "row", text: one.name }), make("td", { text: one.model ? "the model" : arm(one.aided) }), make("td", { text: one.n_cases }),
     FIGURES.map(([name]) => figure(one.figures[name], one.counts[name])),
     make("td", { text: one.time === null ? "" : `${seconds(one.time.median_s)} (${seconds(one.time.lower_quartile_s)} to ${seconds(one.time.upper_quartile_s)})` })));
-  return [make("h2", { text: "Each reader" }), table("result-readers", ["Reader", "", "Cases", ...FIGURES.map(([, text]) => text), "Seconds, median (quartiles)"], rows), methods([...figures.readers, ...figures.models])];
+  rows.push(...meanRows(figures));
+  return [make("h2", { text: title, "data-testid": "result-part" }), table("result-readers", ["Reader", "", "Cases", ...FIGURES.map(([, text]) => text), "Seconds, median (quartiles)"], rows), methods([...figures.readers, ...figures.models])];
 }
 
 function sentencesPart(figures) {
@@ -112,7 +136,7 @@ async function start() {
         try { say(`Written: ${(await api(`/api/reading/${STUDY}/calls`, { body: {} })).file}`, "done"); } catch (error) { complain(error); }
       } })),
     findings.length ? make("ul", { "data-testid": "result-findings" }, findings.map((one) => make("li", { class: one.severity, text: `${one.code}: ${one.message}` }))) : "",
-    ...readersPart(figures), ...changesPart(result.changes), ...modelPart(result.by_model), ...sentencesPart(figures), ...orderPart(result.orders, result.times));
+    ...partsOf(figures).flatMap((part, _, parts) => readersPart(part, parts.length > 1 ? `Each reader: ${part.test_set}` : "Each reader")), ...changesPart(result.changes), ...modelPart(result.by_model), ...agreementPart(figures), ...sentencesPart(figures), ...orderPart(result.orders, result.times));
 }
 
 start().catch(complain);

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 Hu = npt.NDArray[np.int16]
 FORMAT = 1
 MOST_BYTES = 8 * 2**30
-MOST_READERS = 8  # series of which the headers are kept, to read single slices before the whole was read
+MOST_READERS = 16  # series of which the headers are kept, to read single slices before the whole was read
 MOST_SLICES = 64  # in one answer
 
 

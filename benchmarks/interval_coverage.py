@@ -2,8 +2,8 @@
 
 Every interval is computed by the product's own functions on simulated studies of one model or reader; those of
 cross-validated answers are in `cross_validated.py`. Run with `python benchmarks/interval_coverage.py [STUDIES] [KIND
-...]`; 200 studies of each kind take about two minutes of one core. A share printed as 0.95 of 200 studies is known to
-0.015 (standard error).
+...]`; 200 studies of each kind take about four minutes of one core. A share printed as 0.95 of 200 studies is known
+to 0.015 (standard error).
 """
 
 import sys
@@ -20,12 +20,13 @@ from nephroscope.statistics.coverage import risk_coverage
 from nephroscope.statistics.decision_curve import decision_curve
 from nephroscope.statistics.estimates import Rows, areas_of, estimate_all, shares_of
 from nephroscope.statistics.intervals import Patients
-from nephroscope.statistics.kappa import compare_labels
+from nephroscope.statistics.kappa import compare_labels, estimate_fleiss
 from nephroscope.statistics.mcnemar import mcnemar
 from nephroscope.statistics.metrics import auc
 from nephroscope.statistics.mrmc import analyse
 from nephroscope.statistics.mrmc_design import Design
 from nephroscope.statistics.predictive_values import predictive_values
+from nephroscope.statistics.sample_size import Comparison, patients_for_readers
 
 CONFIG = EvaluationConfig(resamples=300)
 SIZES = (10, 20, 40)  # patients of each class
@@ -171,6 +172,7 @@ def probabilities(studies):
         big = rng.normal(0, 1.5, 200_000)
         q = expit(big)
         brier, benefit = float(np.mean(q * (1 - q))), float(np.mean((q >= 0.3) * (q - (1 - q) * 0.3 / 0.7)))
+        gain = benefit - float(np.mean(q - (1 - q) * 0.3 / 0.7))
         risk = float(np.minimum(q, 1 - q)[np.abs(q - 0.5) >= 0.1].mean())
         sure = float(np.mean(np.abs(q - 0.5) >= 0.1))
         own_ici = []
@@ -186,8 +188,12 @@ def probabilities(studies):
             ici = found["ici"]
             if ici.value is not None and ici.low is not None:
                 own_ici.append(ici.low <= ici.value <= ici.high)
-            curve = decision_curve(p, y, patients, CONFIG, np.array([0.3])).net_benefit
-            held.of.setdefault("net benefit at 0.3", []).append(curve.low[0] <= benefit <= curve.high[0])
+            curve = decision_curve(p, y, patients, CONFIG, np.array([0.3]))
+            for name, one, true in (
+                ("net benefit", curve.net_benefit, benefit),
+                ("gain", curve.over_all, gain),
+            ):
+                held.of.setdefault(f"{name} at 0.3", []).append(one.low[0] <= true <= one.high[0])
             wrong, away = (p >= 0.5) != y, np.abs(p - 0.5)
             at = risk_coverage(away, wrong, patients, CONFIG, margin=0.1).at_margin
             held.interval("risk at margin 0.1", at["risk"], risk)
@@ -219,6 +225,51 @@ def agreement(studies):
                 held.interval("kappa", found.kappa, kappa)
                 held.interval("agreement", found.agreement, both + chances[3])
             held.told(f"two readers, {n} cases, share {share}, kappa {kappa}")
+
+
+def several_labels(studies):
+    """Fleiss' kappa of three and of four readers who each are right with the same chance."""
+    for m in (3, 4):
+        for n in (10, 20, 40, 80):
+            for share, right in ((0.5, 0.8), (0.5, 0.95), (0.2, 0.85)):
+                rng, held = np.random.default_rng([m, n]), Held()
+                called = share * right + (1 - share) * (1 - right)
+                chance = called**2 + (1 - called) ** 2
+                kappa = (right**2 + (1 - right) ** 2 - chance) / (1 - chance)
+                for _ in range(studies):
+                    p = np.where(rng.random(n) < share, right, 1 - right)
+                    ones = (rng.random((n, m)) < p[:, None]).sum(1)
+                    counts = np.stack([ones, m - ones], 1).astype(float)
+                    held.interval("kappa", estimate_fleiss(counts, [str(i) for i in range(n)], CONFIG), kappa)
+                held.told(f"{m} readers, {n} cases, Fleiss' kappa {kappa:.2f}")
+
+
+def plans(studies):
+    """Power of reader studies with as many patients as `plan --readers` counts for a power of 0.80."""
+    spread, between, alike, same_reader = 0.02, 0.05, 0.35, 0.15  # shares of the variance of a rating
+    for before, after, n_readers in ((0.80, 0.88, 4), (0.80, 0.86, 8), (0.85, 0.92, 5)):
+        rng, held = np.random.default_rng(n_readers), Held()
+        plan = Comparison(aucs=(after, before), correlation=alike + same_reader)
+        m, n = patients_for_readers(plan, n_readers, 0.8, spread, between)
+        y = np.arange(m + n) < m
+        away = norm.ppf([before, after]) * 2**0.5
+        steep = norm.pdf(away / 2**0.5) / 2**0.5  # AUC per unit of distance
+        rest = 1 - alike - same_reader - between
+        for _ in range(studies):
+            case = rng.normal(size=m + n) * alike**0.5
+            of_arm = rng.normal(size=(2, 1, m + n)) * between**0.5
+            of_reader = rng.normal(size=(1, n_readers, m + n)) * same_reader**0.5
+            own = rng.normal(size=(2, n_readers, m + n)) * rest**0.5
+            shift = away[:, None] + rng.normal(0, spread, (2, n_readers)) / steep[:, None]
+            design = Design(
+                treatments=("unaided", "aided"),
+                readers=tuple(map(str, range(n_readers))),
+                ratings=case + of_arm + of_reader + own + shift[..., None] * y,
+                truth=y,
+                patient=np.arange(m + n),
+            )
+            held.test("power", analyse(design).test.p)
+        held.told(f"plan of {n_readers} readers, AUC {before} and {after}, {m} + {n} patients, power 0.80")
 
 
 def readers(studies):
@@ -258,7 +309,9 @@ KINDS = {
     "gaps": gaps,
     "probabilities": probabilities,
     "agreement": agreement,
+    "several_labels": several_labels,
     "readers": readers,
+    "plans": plans,
 }
 
 if __name__ == "__main__":

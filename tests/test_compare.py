@@ -29,6 +29,7 @@ from nephroscope.questions.compare.network_stack import NAME as STACK
 from nephroscope.questions.compare.network_stack import stack_with_networks
 from nephroscope.questions.compare.pairs import compare_pairs, primary, summary
 from nephroscope.questions.compare.table import calibration_of, fitted_factor, scaled, temper
+from nephroscope.questions.evaluation.operating_points import few_chosen_on
 from nephroscope.records import EvaluationConfig, SplitConfig
 from nephroscope.report.page.section import figures_in, tables_in
 from nephroscope.report.study.sections.comparison import filled_comparison
@@ -726,6 +727,32 @@ def test_the_main_pair_and_a_margin_are_taken_from_the_settings(study):
     assert "[comparison]" in load_comparison(study.folder.root).stale
     with pytest.raises(ConfigError, match=r"comparison.margin: expected a number from 0.0001 to 0.5"):
         study.change("comparison", margin=0.6)
+
+
+def test_choices_on_few_validation_cases_are_doubted(study):
+    """24 cases in two folds: two or so validation cases of each subtype."""
+    study.change("evaluation", criterion="youden")
+    found = study.compare(ComparePlan(known=(KNOWS, NOISY), permutations=0)).found
+    assert [f.code for f in found.findings] == ["threshold-few", "temperature-few", "stack-few"]
+    fold = study.snapshot.split.folds[0]
+    labels = {case.case_id: case.subtype for case in study.snapshot.cohort.cases}
+    fewest = min(
+        sum(labels[name] == "PRCC" for name in fold.validation) for fold in study.snapshot.split.folds
+    )
+    assert all(f"as few as {fewest} PRCC" in f.message for f in found.findings)
+    assert 0 < len(fold.validation) < 10
+    evaluated = study.run(CONFIG.model).evaluate()
+    assert [f.code for f in evaluated.findings] == ["threshold-few"]
+    assert (
+        content_of(study.run(CONFIG.model).folder / "evaluation.json")["findings"][0]["code"]
+        == "threshold-few"
+    )
+    study.change("evaluation", criterion="fixed")
+    assert study.run(CONFIG.model).evaluate().findings == ()
+    many = SimpleNamespace(folds=[SimpleNamespace(validation=frozenset(map(str, range(20))))])
+    even = {str(i): "PRCC" if i % 2 else "ChRCC" for i in range(20)}
+    assert few_chosen_on(many, even, ("PRCC", "ChRCC")) == ""
+    assert few_chosen_on(many, even | {"0": "PRCC"}, ("PRCC", "ChRCC")).endswith("as few as 11 PRCC, 9 ChRCC")
 
 
 def test_networks_and_baselines_say_from_how_many_patients_they_learned(made):

@@ -106,6 +106,7 @@ def comparison_text(comparison: "Comparison", details: bool = False) -> str:
     for name in found.groups:
         lines += [*_ranks(name, found), ""]
     lines += _details(found) if details else [row.words for row in found.control if row.alarm]
+    lines += [f"{f.severity} [{f.code}]: {f.message}" for f in found.findings]
     lines += [f"not compared: {row.name}: {row.reason}" for row in found.not_compared]
     lines += [f"not ranked: {row.name}: {row.reason}" for row in found.leaky]
     lines += [] if details else ["pairs, calibration, control with shuffled labels, shortcuts: --details"]

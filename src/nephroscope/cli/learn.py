@@ -180,7 +180,7 @@ class Evaluate(RunCommand):
 
 def evaluation_text(report: Evaluation) -> str:
     """The figures as lines, marked SYNTHETIC or LEAKY where that applies."""
-    lines = [report.summary()]
+    lines = [report.summary(), *(f"{f.severity} [{f.code}]: {f.message}" for f in report.findings)]
     for group in report.groups:
         lines += [f"{group.name}, by case:", estimates_text(group.case)]
         lines += [f"{group.name}, by image:", estimates_text(group.image)]

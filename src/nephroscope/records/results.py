@@ -146,7 +146,7 @@ class RunFacts:
     """What an evaluation says about its run, apart from figures and predictions.
 
     ``operating_points`` has one for each fold; where held-out cases were answered by the mean of the folds' networks,
-    that of the mean is the last, so that their fold of -1 finds it.
+    that of the mean is the last, so that their fold of -1 finds it. ``findings`` are doubts about the evaluation.
     """
 
     run: str
@@ -159,6 +159,7 @@ class RunFacts:
     run_digest: str
     synthetic: bool
     converged: bool
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

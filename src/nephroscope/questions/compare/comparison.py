@@ -44,7 +44,8 @@ from nephroscope.questions.compare.results import ComparisonDocument, LeakyRun, 
 from nephroscope.questions.compare.table import Ranked, table_of, tempered
 from nephroscope.questions.compare.workload import training_words, work_words
 from nephroscope.questions.evaluation.evaluate import FORMAT as EVALUATION
-from nephroscope.records import Estimate, Split
+from nephroscope.questions.evaluation.operating_points import few_chosen_on, threshold_doubts
+from nephroscope.records import Estimate, Finding, Split, warning
 from nephroscope.study.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
@@ -145,6 +146,7 @@ def compare(snapshot: Snapshot, plan: ComparePlan) -> Comparison:
         not_compared=(*refused, *without_answer, *_runs_left_out(runs)),
         leaky=tuple(_leaky(snapshot, run) for run in runs if run.leaky),
         repeated=tuple(repeat_all(schedule, engine, learners, ranked)) if repeats else (),
+        findings=_doubts(snapshot, everyone),
         control=tuple(control(schedule, engine, learners, ranked)) if plan.permutations else (),
         shortcuts=probe(snapshot, facts_of(snapshot, folder), ranked, next(iter(sets.values())), division),
     )
@@ -152,6 +154,24 @@ def compare(snapshot: Snapshot, plan: ComparePlan) -> Comparison:
     file = comparison_file(snapshot.folder.root)
     file.save(document)
     return Comparison(path=file.path, document=document)
+
+
+def _doubts(snapshot: Snapshot, ranked: Ranked) -> tuple[Finding, ...]:
+    """Warnings where thresholds, temperatures or the weights of the stack rest on few validation cases."""
+    subtypes = snapshot.cohort.subtypes
+    labels = {name: subtypes[index] for name, index in ranked.division.labels.items()}
+    words = few_chosen_on(snapshot.split, labels, subtypes)
+    if not words:
+        return ()
+    found = [] if len(subtypes) > 2 else [*threshold_doubts(snapshot.settings.evaluation, words)]
+    if ranked.tempered:
+        text = f"the temperatures were chosen on {words}: they are largely chance"
+        found.append(warning("temperature-few", text))
+    if any(one.name == STACK for one in ranked.answers):
+        found.append(
+            warning("stack-few", f"the weights of {STACK} were fitted on {words}: they are largely chance")
+        )
+    return tuple(found)
 
 
 def _document(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nephroscope.records import Estimate
+from nephroscope.records import Estimate, Finding
 from nephroscope.statistics.margin import MarginTest
 
 
@@ -247,7 +247,10 @@ class Shortcuts:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonDocument:
-    """The content of comparison.json; ``test_set`` is the one that answer, repeats and control are about."""
+    """The content of comparison.json; ``test_set`` is the one that answer, repeats and control are about.
+
+    ``findings`` are doubts about what was chosen on few validation cases.
+    """
 
     version: str
     subtypes: tuple[str, ...]
@@ -267,6 +270,7 @@ class ComparisonDocument:
     repeated: tuple[Repeated, ...]
     control: tuple[Control, ...]
     shortcuts: Shortcuts
+    findings: tuple[Finding, ...] = ()
 
     @property
     def first(self) -> RankTable:

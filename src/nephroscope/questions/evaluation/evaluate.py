@@ -18,6 +18,7 @@ from nephroscope.base.tables import save_table
 from nephroscope.clinic.call import label_of, majority_of_three
 from nephroscope.learning.run_files import CompleteRun, load_run
 from nephroscope.learning.score_run import score_run
+from nephroscope.questions.evaluation.operating_points import few_chosen_on, threshold_doubts
 from nephroscope.records import (
     OUT_OF_FOLD,
     Answer,
@@ -25,6 +26,7 @@ from nephroscope.records import (
     Evaluation,
     EvaluationConfig,
     EvaluationGroup,
+    Finding,
     OperatingPoint,
     Protocol,
     RunFacts,
@@ -51,12 +53,23 @@ def evaluate_run(run: CompleteRun) -> Evaluation:
         run_digest=record.digest,
         synthetic=cohort.synthetic,
         converged=record.converged,
+        findings=_doubts(run),
     )
     report = build_report(facts, predictions, run.snapshot.settings.evaluation)
     for save, name in ((predictions_to_csv, "predictions.csv"), (slices_to_csv, "slices.csv")):
         save(predictions, run.folder / name, report.subtypes, report.protocol)
     save_document(run.folder / "evaluation.json", document_of(report), FORMAT)
     return report
+
+
+def _doubts(run: CompleteRun) -> tuple[Finding, ...]:
+    """Doubts about choices made on few cases."""
+    snapshot = run.snapshot
+    if len(snapshot.cohort.subtypes) > 2:
+        return ()
+    labels = {case.case_id: case.subtype for case in snapshot.cohort.cases}
+    words = few_chosen_on(snapshot.split, labels, snapshot.cohort.subtypes)
+    return threshold_doubts(snapshot.settings.evaluation, words)
 
 
 def build_report(facts: RunFacts, predictions: Sequence[Answer], config: EvaluationConfig) -> Evaluation:

@@ -1,6 +1,7 @@
 """Thresholds for a wanted sensitivity, chosen on other patients, and what they achieve."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,7 +9,16 @@ import numpy as np
 
 from nephroscope.base.errors import ConfigError
 from nephroscope.clinic.call import ROUNDING
-from nephroscope.records import OUT_OF_FOLD, Answer, Estimate, EvaluationConfig, OperatingPoint
+from nephroscope.records import (
+    OUT_OF_FOLD,
+    Answer,
+    Estimate,
+    EvaluationConfig,
+    Finding,
+    OperatingPoint,
+    Split,
+    warning,
+)
 from nephroscope.statistics.estimates import Rows, estimate_all, shares_of
 from nephroscope.statistics.intervals import Patients
 from nephroscope.statistics.metrics import Bools, Floats, Ints
@@ -131,6 +141,36 @@ def operating_point_at(
             AchievedPoint(group=name, wanted_sensitivity=sensitivity, points=points, achieved=achieved)
         )
     return tuple(found)
+
+
+FEW_CASES = 10  # of a subtype: what is chosen on fewer is largely chance
+
+
+def few_chosen_on(split: Split, labels: Mapping[str, str | None], subtypes: Sequence[str]) -> str:
+    """Of which cases the validation parts consist, where one has fewer than 10 of a subtype; else empty.
+
+    Args:
+        split: By patient.
+        labels: Subtype by case.
+        subtypes: Of the study.
+    """
+    parts = [Counter(labels[name] for name in fold.validation if name in labels) for fold in split.folds]
+    parts = [part for part in parts if part.total()]
+    fewest = {subtype: min((part[subtype] for part in parts), default=0) for subtype in subtypes}
+    if not parts or min(fewest.values()) >= FEW_CASES:
+        return ""
+    sizes = [part.total() for part in parts]
+    n = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
+    rare = ", ".join(f"{count} {subtype}" for subtype, count in fewest.items())
+    return f"{n} validation cases a fold, with as few as {rare}"
+
+
+def threshold_doubts(config: EvaluationConfig, words: str) -> tuple[Finding, ...]:
+    """A warning where Youden's thresholds rest on few cases; ``words`` are those of `few_chosen_on`."""
+    if config.criterion == "fixed" or not words:
+        return ()
+    text = f"the thresholds (criterion {config.criterion}) were chosen on {words}: they are largely chance"
+    return (warning("threshold-few", text),)
 
 
 def _arrays(members: Sequence[Answer], positive: str) -> tuple[Floats, Bools, Patients]:

@@ -30,6 +30,7 @@ class Rescaling:
     Attributes:
         applied_to: Name of the test set, and its fold if it has several.
         fitted_on: Cases and patients of the fit, in words.
+        fewest: Cases of the rarest subtype in the fit.
     """
 
     how: How
@@ -40,6 +41,7 @@ class Rescaling:
     intercept: dict[str, float]
     slope: dict[str, float]
     note: str = ""
+    fewest: int = 0
 
 
 def recalibrate(
@@ -116,6 +118,7 @@ def _fit(
         intercept=intercepts,
         slope=slopes,
         note=note if at_bound else "",
+        fewest=min(counts.values()),
     )
 
 

@@ -66,7 +66,13 @@ def read_run(run: CompleteRun, evaluation: Evaluation, findings: Sequence[Findin
         evaluation=settings.evaluation,
         findings=tuple(
             dict.fromkeys(
-                (*findings, *snapshot.split.findings, *store.findings, *(doubts.findings if doubts else ()))
+                (
+                    *findings,
+                    *evaluation.findings,
+                    *snapshot.split.findings,
+                    *store.findings,
+                    *(doubts.findings if doubts else ()),
+                )
             )
         ),
         roi_warnings=doubts.findings if doubts else None,

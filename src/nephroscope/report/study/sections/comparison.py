@@ -94,6 +94,11 @@ def filled_comparison(found: Comparison, run: str) -> Filled:
             *(f"{row.name} was not compared: {row.reason}." for row in content.not_compared),
             *better,
             *_fewer_patients(content),
+            *(
+                f"{f.message[:1].upper()}{f.message[1:]}."
+                for f in content.findings
+                if f.code != "threshold-few"
+            ),
         ),
         methods=_methods(content),
         evidence=_evidence(content),

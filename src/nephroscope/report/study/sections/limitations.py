@@ -11,6 +11,7 @@ from nephroscope.base.text import first_few
 from nephroscope.learning.run_files import load_run
 from nephroscope.questions.compare.document import FILE, FOLDER
 from nephroscope.questions.compare.document import FORMAT as COMPARISON
+from nephroscope.questions.evaluation.operating_points import FEW_CASES
 from nephroscope.records import DEVELOPMENT, ChosenCase, Cohort, Estimate, counted_noun, p_is
 from nephroscope.report.page.names import group_name
 from nephroscope.report.page.section import Bullets, Filled, Heading, Section
@@ -49,6 +50,7 @@ def limitations(content: ReportContent, appraisal: Appraisal | None = None) -> l
         *filter(None, [best_of_several(content)]),
         *_of_size(content),
         *_of_precision(content),
+        *_of_choices(content, found),
         *_of_calibration(found),
         *_of_subgroups(found, 1 - content.evaluation.confidence),
         *_of_confounders(content),
@@ -144,6 +146,19 @@ def _of_precision(content: ReportContent) -> Iterator[str]:
                 f"In the {group_name(group.name)} the interval of the AUC is {auc.high - auc.low:.2f} wide "
                 f"({auc.low:.2f} to {auc.high:.2f}, n = {auc.n})."
             )
+
+
+def _of_choices(content: ReportContent, appraisal: Appraisal) -> Iterator[str]:
+    """What was chosen on few cases: thresholds, and rescalings of the probabilities."""
+    for finding in content.findings:
+        if finding.code == "threshold-few":
+            yield f"{finding.message[:1].upper()}{finding.message[1:]}."
+    fewest = min((fit.fewest for fit in appraisal.rescalings), default=FEW_CASES)
+    if fewest < FEW_CASES:
+        yield (
+            f"Temperature and Platt scaling were fitted on as few as {counted_noun(fewest, 'case')} of a subtype: "
+            "the rescaled probabilities are uncertain beyond their intervals."
+        )
 
 
 def _of_calibration(appraisal: Appraisal) -> Iterator[str]:

@@ -9,9 +9,14 @@ import numpy as np
 import pytest
 
 from nephroscope import Study
-from nephroscope.base.documents import as_plain
+from nephroscope.base.documents import as_plain, from_plain
 from nephroscope.cli.demo import DEMO_TRAINING, DemoPlan, run_demo, shuffle_labels
+from nephroscope.clinic.bundle_file import BundleFile
+from nephroscope.facade.prediction import FilesToPredict, predict_files
 from nephroscope.imaging.read import read_case
+from nephroscope.workstation import looked
+from nephroscope.workstation.answers import NotFoundError
+from nephroscope.workstation.place import Place
 from one_series import changed
 
 PLAN = DemoPlan(
@@ -41,6 +46,32 @@ def test_clinic_says_what_evaluation_said(demo):
     """The DICOM files through the bundle, the slices through the run: the same probability."""
     one = demo.prediction
     assert one.probabilities == pytest.approx(one.evaluated, abs=1e-3)
+
+
+def test_map_of_where_the_network_looked_is_of_the_bundles_networks(demo):
+    """In the browser: only with the weights of the bundle, and only for the probability that was answered."""
+    place, bundle = Place(Path(demo.study)), Path(demo.bundle)
+    assert looked.why_not(place, bundle) == ""
+    case = Study(demo.study).cohort.chosen[0]
+    files = FilesToPredict(image=case.image, roi=case.roi.path, case_id=case.case_id)
+    document = as_plain(predict_files(bundle, files))
+    maps = looked._explain(place, case, bundle, document)
+    indices = [part["slice_index"] for part in document["slices"]]
+    assert [*maps.signed] == [*maps.gray] == indices
+    assert looked._drawn(maps, indices[0]).startswith(b"\x89PNG")
+    other = document | {"probabilities": {"PRCC": 0.99, "ChRCC": 0.01}}
+    with pytest.raises(NotFoundError):
+        looked._explain(place, case, bundle, other)
+    content = json.loads((bundle / "bundle.json").read_text())
+    content["training"]["networks"][0]["weights_sha256"] = "0" * 64
+    assert "trained again" in looked_with(content, place)
+
+
+def looked_with(content, place):
+    about = from_plain(content, BundleFile, "bundle.json")
+    with pytest.raises(NotFoundError) as caught:
+        looked._weights(place, about)
+    return caught.value.found
 
 
 def test_synthetic_stands_everywhere(demo):

@@ -42,6 +42,8 @@ def test_a_patient_is_opened_and_predicted(tmp_path, workstation):
     assert status == 200
     assert same(document) == predicted(bundle, ct, tmp_path / "patient" / "seg.dcm", "P1")
     assert client.get("/api/cases")[1]["cases"][0]["prediction"]["call"] == document["call"]
+    assert client.get(f"/api/cases/{case['id']}/result")[1]["no_maps"] != ""
+    assert client.get(f"/api/cases/{case['id']}/looked")[0] == 404
     packed = zipfile.ZipFile(io.BytesIO(client.get(f"/api/cases/{case['id']}/dicom")[1]))
     packed.extractall(tmp_path / "out")
     kept = read_answer(tmp_path / "out" / "answer-sr.dcm")

@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from nephroscope.base.documents import as_plain, from_plain
 from nephroscope.base.errors import NephroscopeError
+from nephroscope.workstation import looked
 from nephroscope.workstation.answers import NotFoundError, body, ok
 from nephroscope.workstation.drawing.rois import Rois
 from nephroscope.workstation.place import Place
@@ -102,9 +103,10 @@ def predict(request: Request) -> Response:
 
 
 def latest(request: Request) -> Response:
-    """The last answer about a case: ``{"case_id", "authors", "bundle", "document", "current"}``.
+    """The last answer about a case: ``{"case_id", "authors", "bundle", "document", "current", "no_maps"}``.
 
-    ``current`` is false where the ROI was drawn again since.
+    ``current`` is false where the ROI was drawn again since; ``no_maps`` says why there are no maps of where the
+    network looked.
     """
     place: Place = request.app.state.place
     case = case_of(request)
@@ -118,6 +120,7 @@ def latest(request: Request) -> Response:
             "bundle": place.id_of(KIND, row["bundle"]) if row else None,
             "document": json.loads(row["document"]) if row else None,
             "current": about is not None,
+            "no_maps": looked.why_not(place, Path(row["bundle"])) if row else "",
         }
     )
 
@@ -201,6 +204,7 @@ def _listed(place: Place, folder: Path) -> ListedBundle:
 
 
 ROUTES = [
+    *looked.ROUTES,
     Route("/api/bundles", list_bundles, methods=["GET"]),
     Route("/api/bundles", add_bundle, methods=["POST"]),
     Route("/api/cases/{id}/predict", predict, methods=["POST"]),

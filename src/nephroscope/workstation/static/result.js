@@ -6,11 +6,13 @@ const id = location.pathname.split("/")[2];
 let document_ = null;
 let shown = null;
 let author = "";
+let mapped = false;
 
 function showSlice(index) {
   shown = index;
   const picture = document.getElementById("picture");
-  picture.src = `/api/cases/${id}/picture?slice=${index}${author ? `&author=${encodeURIComponent(author)}` : ""}`;
+  picture.src = mapped ? `/api/cases/${id}/looked?slice=${index}` : `/api/cases/${id}/picture?slice=${index}${author ? `&author=${encodeURIComponent(author)}` : ""}`;
+  picture.alt = mapped ? "the part of the slice that the network saw, with a map of where it looked" : "CT slice with the outline of the ROI";
   const part = document_.slices.find((one) => one.slice_index === index);
   document.getElementById("caption").textContent = `Slice ${index}, counted from 0 from the feet: ${Object.entries(part.probabilities).map(([name, p]) => `${name} ${p.toFixed(3)}`).join(", ")}; ${part.area_mm2} mm²`;
   for (const bar of document.querySelectorAll("[data-testid='result-bar']")) {
@@ -31,8 +33,20 @@ function bars() {
   }));
 }
 
+function maps() {
+  const words = make("p", { class: "quiet hidden", "data-testid": "result-map-words", text: `Grad-CAM of the last feature map for ${document_.forced_call}, on the part of the slice that the network saw: orange marks what raised its log odds. Each slice is scaled by its own peak, so slices cannot be compared. A research aid, not evidence.` });
+  const box = make("input", { type: "checkbox", "data-testid": "result-map", onchange: () => { mapped = box.checked; words.classList.toggle("hidden", !mapped); showSlice(shown); } });
+  const none = make("span", { class: "quiet", "data-testid": "result-map-none" });
+  api(`/api/cases/${id}/result`).then((known) => {
+    box.disabled = known.no_maps !== "";
+    none.textContent = known.no_maps === "" ? "" : ` (not here: ${known.no_maps})`;
+  }).catch(complain);
+  return make("div", {}, make("p", {}, make("label", {}, box, " show where the network looked"), none), words);
+}
+
 function answer(found) {
   document_ = found;
+  mapped = false;
   const sure = found.call !== null;
   const box = document.getElementById("answer");
   box.replaceChildren(
@@ -45,6 +59,7 @@ function answer(found) {
       make("p", { class: "quiet", text: `Mean of ${found.slices.length} slices; threshold ${found.threshold.toFixed(3)} on ${found.positive}; CT phase ${found.series.phase}; model ${found.bundle.model}, ${found.model_digest}` })),
     make("section", { class: "panel" },
       make("h2", { text: `Probability of ${found.positive} by slice` }), bars(),
+      maps(),
       make("figure", {}, make("img", { id: "picture", class: "large", alt: "CT slice with the outline of the ROI", "data-testid": "result-picture", width: 640, height: 640 }), make("figcaption", { id: "caption", "data-testid": "result-caption" }))),
     make("section", { class: "panel" },
       make("h2", { text: "Findings" }),
@@ -53,7 +68,6 @@ function answer(found) {
         make("a", { class: "button", href: `/api/cases/${id}/dicom`, download: "answer.zip", text: "Save as DICOM (SR and SEG)", "data-testid": "result-dicom" }))));
   const middle = found.slices.reduce((best, one) => (one.area_mm2 > best.area_mm2 ? one : best), found.slices[0]);
   showSlice(middle.slice_index);
-  document.dispatchEvent(new CustomEvent("answered", { detail: found }));
 }
 
 async function bundles(select) {

@@ -186,6 +186,21 @@ def test_impossible_time_is_refused(db, tmp_path, spent):
     assert time_of(db, R1, 0)[0] == Spent()
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"number": 2**70}, {"sitting": 2**70}, {"sitting": -1}, {"request": "x" * 101}]
+)
+def test_numbers_and_texts_without_bounds_are_refused(db, tmp_path, wrong):
+    lock(db, tmp_path)
+    work = work_of(db, tmp_path, R1)
+    sitting, _ = open_step(db, work, 0, NOW)
+    given = {"number": 0, "sitting": sitting, "request": "a"} | wrong
+    with pytest.raises(OtherCaseError):
+        answer_step(db, work, GivenAnswer(**given, call="PRCC", confidence=4, spent=Spent()), NOW)
+    if "request" not in wrong:
+        with pytest.raises(OtherCaseError):
+            note_spent(db, R1, given["number"], given["sitting"], Spent(active_ms=1), NOW)
+
+
 def test_more_time_than_passed_is_doubtful(db, tmp_path):
     made = lock(db, tmp_path)
     work = work_of(db, tmp_path, R1)

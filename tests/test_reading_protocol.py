@@ -143,6 +143,8 @@ def test_a_secret_can_be_typed_with_or_without_its_signs():
         ({"readers": ("R1", "r-1")}, "readers"),
         ({"readers": ("=1+1",)}, "readers"),
         ({"readers": ("x" * 33,)}, "readers"),
+        ({"readers": ("R1 ",)}, "readers"),
+        ({"readers": ("Net",), "arms": ("aided",), "model": MODEL}, "readers"),
         ({"seed": -1}, "seed"),
         ({"seed": 2**53}, "seed"),
         ({"arms": ()}, "arms"),

@@ -12,7 +12,7 @@ from nephroscope.workstation.reading.store import KeptAnswer, Spent, Who, answer
 
 FILE = "calls.csv"
 HEADER = ("case_id", "reader", "call", "confidence", "seconds", "aided", "scale")
-SHORTEST_MS = 1.0  # a table's seconds are above 0
+SHORTEST_MS, LONGEST_MS = 1.0, 24 * 3600 * 1000.0  # that a table of calls may have
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ def rows_of(db: sqlite3.Connection, study: str, protocol: Protocol) -> Iterator[
 def cells_of(row: Row, scale: str) -> tuple[str, ...]:
     """A row of the table."""
     answer = row.answer
-    seconds = max(row.reading_ms, SHORTEST_MS) / 1000
+    seconds = min(max(row.reading_ms, SHORTEST_MS), LONGEST_MS) / 1000
     aided = "yes" if row.step.arm == "aided" else "no"
     call = answer.call or "not sure"
     return (row.step.case_id, row.reader, call, str(answer.confidence), f"{seconds:.3f}", aided, scale)

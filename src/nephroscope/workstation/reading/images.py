@@ -20,7 +20,7 @@ from nephroscope.workstation.place import Place
 from nephroscope.workstation.reading.make import check_shown, outline_of
 from nephroscope.workstation.reading.reader import working
 from nephroscope.workstation.reading.refusals import OtherCaseError, ReadingError
-from nephroscope.workstation.reading.session import ready_step
+from nephroscope.workstation.reading.session import Work, ready_step
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +51,22 @@ def _case(request: Request) -> tuple[Place, ChosenCase]:
             )
         ready_step(work, step.number, time.time())
     case = place.case(step.case_id).chosen(place.cohort().rule)
-    check_shown(case, work.protocol)
+    _check_once(case, work)
     return place, case
+
+
+_checked: dict[tuple[str, str], object] = {}  # by study and case: as what it was found to be what was locked
+
+
+def _check_once(case: ChosenCase, work: Work) -> None:
+    """`check_shown`, but not again for each slice of a case whose ROI file and rows are as they were."""
+    roi = outline_of(case) if work.protocol.outline else None
+    about = roi.path.stat() if roi and roi.path.is_file() else None
+    seen = (case.series, roi, about and (about.st_size, about.st_mtime_ns))
+    key = (work.study.id, case.case_id)
+    if _checked.get(key) != seen:
+        check_shown(case, work.protocol)
+        _checked[key] = seen
 
 
 def blind(answer: Callable[[Request], Response]) -> Callable[[Request], Response]:

@@ -4,6 +4,7 @@ import hashlib
 import secrets
 import shutil
 import sqlite3
+import threading
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,6 +140,14 @@ def lock(db: sqlite3.Connection, state: Path, checked: Checked, now: float) -> K
     Raises:
         LockedError: The very same protocol is locked already.
     """
+    with _one_lock:
+        return _lock(db, state, checked, now)
+
+
+_one_lock = threading.Lock()
+
+
+def _lock(db: sqlite3.Connection, state: Path, checked: Checked, now: float) -> KeptStudy:
     protocol = checked.protocol
     digest = protocol.digest
     if any(study.digest == digest for study in studies(db)):

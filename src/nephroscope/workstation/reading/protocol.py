@@ -22,7 +22,7 @@ LOWEST, MIDDLE, HIGHEST = 1, 3, 5  # of the confidence: certainly not the positi
 LEAST_WASHOUT_DAYS, MOST_WASHOUT_DAYS = 28, 3650
 MOST_CASES, MOST_TRAINING, MOST_READERS, LONGEST_TEXT = 2000, 50, 50, 500
 SEEDS = 2**53  # whole numbers below it are exact in JavaScript
-PSEUDONYM = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _-]{0,31}")
+PSEUDONYM = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 _-]{0,30}[A-Za-z0-9])?")
 
 Arm = Literal["unaided", "aided"]
 Design = Literal["single", "sequential", "crossover"]
@@ -152,11 +152,14 @@ def check_plan(plan: Plan) -> None:
         if not PSEUDONYM.fullmatch(reader):
             expected = "a pseudonym of at most 32 letters, digits, spaces, - and _"
             raise _refused("readers", expected, repr(reader), "use pseudonyms such as R1 and R2")
-    folded = ["".join(sign for sign in reader.casefold() if sign.isalnum()) for reader in plan.readers]
-    twice = [reader for reader, words in zip(plan.readers, folded, strict=True) if folded.count(words) > 1]
+    named = (*plan.readers, *([Path(plan.model.name).name] if plan.model else []))
+    folded = ["".join(sign for sign in name.casefold() if sign.isalnum()) for name in named]
+    twice = [name for name, words in zip(named, folded, strict=True) if folded.count(words) > 1]
     if twice:
         found = f"{' and '.join(twice)}, which differ in capitals, spaces or signs only"
-        raise _refused("readers", "pseudonyms that cannot be confused", found, "rename one of them")
+        raise _refused(
+            "readers", "names that cannot be confused, the model's too", found, "rename one of them"
+        )
     if not 0 <= plan.seed < SEEDS:
         raise _refused(
             "seed", "a whole number of 0 or more, below 2**53", str(plan.seed), "choose another number"

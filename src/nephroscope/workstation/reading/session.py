@@ -47,6 +47,7 @@ from nephroscope.workstation.reading.store import (
 )
 
 DAY_S = 24 * 3600.0
+MOST, LONGEST_REQUEST = 10**9, 100
 CLOCK_SLACK_S = 300.0  # by which a clock may be set back
 State = Literal["reading", "washout", "done", "closed"]
 
@@ -281,6 +282,7 @@ def note_spent(db: sqlite3.Connection, who: Who, number: int, sitting: int, spen
         FinalError: The case is answered.
     """
     check_time(spent)
+    check_numbers(number, sitting)
     keep_time(db, who, number, sitting, spent, now)
 
 
@@ -292,6 +294,17 @@ def check_time(spent: Spent) -> None:
             expected="milliseconds from 0 to a day",
             found="something else",
             remedy="load the page again; the time until now is kept",
+        )
+
+
+def check_numbers(number: int, sitting: int, request: str = "") -> None:
+    """Refuse numbers and texts that this program never gave out or asked for."""
+    if not (0 <= number < MOST and 0 < sitting < MOST and len(request) <= LONGEST_REQUEST):
+        raise OtherCaseError(
+            where="case",
+            expected=f"its number, that of a sitting, and a request of at most {LONGEST_REQUEST} characters",
+            found="others",
+            remedy="load the page again",
         )
 
 
@@ -336,6 +349,7 @@ def answer_step(db: sqlite3.Connection, work: Work, given: GivenAnswer, now: flo
     """
     protocol = work.protocol
     check_time(given.spent)
+    check_numbers(given.number, given.sitting, given.request)
     check_consistent(given.call, given.confidence, protocol.subtypes, protocol.positive)
     if given.number not in work.answers:
         work.need(given.number)

@@ -1,9 +1,11 @@
-"""Kill commands at random moments, run them again, and compare every byte with a run that nothing disturbed.
+"""Kill commands at random moments, run them again, and compare with a run that nothing disturbed.
 
-    python benchmarks/kills.py [NUMBER_OF_KILLS] [SEED]
+    python benchmarks/kills.py [NUMBER_OF_KILLS] [SEED] [COMMAND ...]
 
-Each round copies one study, kills `import`, `slices` or `split` after a random time (SIGKILL, or TerminateProcess on
-Windows), runs the command to its end and compares. Prints a line per command; exit code 1 where a byte differs.
+Each round copies one study, kills a command after a random time (SIGKILL, or TerminateProcess on Windows), runs it to
+its end and compares: of `import`, `slices` and `split` every byte; of the commands that follow what
+tests/test_whole_or_not.py looks at, as their files say when they were made. A process that is left over after a kill
+counts too. Prints a line per command; exit code 1 where something differs.
 """
 
 import hashlib
@@ -14,22 +16,28 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from small_study import make_study
+import test_whole_or_not as tried
+from nephroscope import Study
 
-COMMANDS = ("import", "slices", "split")
+BYTES = ("import", "slices", "split")
+COMMANDS = (*BYTES, *tried.LATER, "train --jobs 2", "compare --jobs 2")
+Look = Callable[[Path], object]
 
 
-def words(name: str, root: Path) -> list[str]:
-    """The command line."""
-    more = {
-        "import": ["nifti", root, root / "volumes", "--labels", root / "labels.csv"],
-        "slices": [root],
-        "split": [root, "--folds", "1", "--holdout", "0.3"],
-    }
-    return [sys.executable, "-m", "nephroscope", name, *map(str, more[name])]
+def words(command: str, root: Path) -> list[str]:
+    """The command line, as far as it has come."""
+    name, *more = command.split()
+    if command == "slices":
+        given = ["slices", str(root)]
+    elif name in BYTES:
+        given = tried.COMMANDS[name][0](root)
+    else:
+        given = [*tried.LATER[name][0](root), *more]
+    return [sys.executable, "-m", "nephroscope", *given]
 
 
 def kept(root: Path) -> dict[str, str]:
@@ -41,54 +49,101 @@ def kept(root: Path) -> dict[str, str]:
     }
 
 
-def before(name: str, made: Path, root: Path) -> None:
+def before(command: str, made: Path, root: Path) -> None:
     """A study in which the command has work to do: always at the same path, which some files quote."""
     shutil.rmtree(root, ignore_errors=True)
     shutil.copytree(made, root)
-    if name == "import":
+    if command == "import":
         for file in ("cohort.csv", "series.csv", "rois.csv", "exclusions.csv", "findings.json"):
             (root / file).unlink(missing_ok=True)
-    if name == "slices":
-        text = (root / "study.toml").read_text(encoding="utf-8")
-        (root / "study.toml").write_text(text.replace("margin_mm = 4.0", "margin_mm = 5.0"), encoding="utf-8")
+    if command == "slices":
+        Study(root).change("slices", margin_mm=5.0)
 
 
-def main(n_kills: int, seed: int) -> int:
+def left_over(root: Path) -> list[str]:
+    """Processes that still work on the study; none where /proc does not say so."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            if path.resolve() == root.parent and path.parent.name != str(os.getpid()):
+                found.append(path.parent.name)
+        except OSError:
+            continue
+    return found
+
+
+def kill_once(command: str, root: Path, seconds: float) -> bool:
+    """Kill it after so many seconds; True when it had ended before."""
+    with subprocess.Popen(words(command, root), stdout=-1, stderr=-1, cwd=root.parent) as process:
+        time.sleep(seconds)
+        ended = process.poll() is not None
+        process.kill()
+    return ended
+
+
+def end(command: str, root: Path) -> None:
+    """Run it to its end."""
+    done = subprocess.run(words(command, root), check=False, capture_output=True, text=True, cwd=root.parent)
+    if done.returncode not in (0, 3):
+        print(f"{command}, again: exit code {done.returncode}: {done.stderr[-400:]}")
+
+
+def wait_for_workers(root: Path) -> list[str]:
+    """Those that did not end within five seconds after their parent."""
+    until = time.monotonic() + 5
+    while (found := left_over(root)) and time.monotonic() < until:
+        time.sleep(0.2)
+    return found
+
+
+def try_one(command: str, made: Path, root: Path, n_kills: int, chance: random.Random) -> int:
+    """Kill one command so often; gives how often something was wrong."""
+    look: Look = kept if command in BYTES else tried.LATER[command.split()[0]][1]
+    before(command, made, root)
+    started = time.monotonic()
+    end(command, root)
+    seconds, whole = time.monotonic() - started, look(root)
+    n_ended = n_differ = n_left = 0
+    for _ in range(n_kills):
+        before(command, made, root)
+        n_ended += kill_once(command, root, chance.uniform(0.3, 1.0) * seconds)
+        left = wait_for_workers(root)
+        n_left += bool(left)
+        ready = look(root) == whole and command.split()[0] in ("export", "deidentify", "train")
+        if not ready:  # these three say that it is done already
+            end(command, root)
+        found = look(root)
+        if command == "import" and "case-known" in (root / "findings.json").read_text(encoding="utf-8"):
+            found = {
+                **found,
+                "findings.json": whole["findings.json"],
+            }  # killed when all was written: it says so
+        if found != whole:
+            n_differ += 1
+            print(f"{command}: differs")
+    print(
+        f"{command}: {n_kills} kills within {seconds:.1f} s, {n_ended} came too late, {n_differ} ended differently, "
+        f"{n_left} left a process behind",
+        flush=True,
+    )
+    return n_differ + n_left
+
+
+def main(n_kills: int = 60, seed: int = 0, *commands: str) -> int:
     """Kill so many times; gives the exit code."""
-    chance, wrong = random.Random(seed), 0  # noqa: S311
+    chance, wrong, asked = random.Random(seed), 0, commands or COMMANDS  # noqa: S311
     with tempfile.TemporaryDirectory() as name:
-        made, root = Path(name) / "made", Path(name) / "study"
-        study = make_study(made, 24)
-        study.cut_slices()
-        for command in COMMANDS:
-            before(command, made, root)
-            started = time.monotonic()
-            subprocess.run(words(command, root), check=True, capture_output=True)
-            seconds, whole = time.monotonic() - started, kept(root)
-            n_ended = n_differ = 0
-            for _ in range(n_kills // len(COMMANDS)):
-                before(command, made, root)
-                with subprocess.Popen(words(command, root), stdout=-1, stderr=-1) as process:
-                    time.sleep(chance.uniform(0.3, 1.0) * seconds)
-                    n_ended += process.poll() is not None
-                    process.kill()
-                subprocess.run(words(command, root), check=True, capture_output=True)
-                found = kept(root)
-                noted = root / "findings.json"
-                if command == "import" and "case-known" in noted.read_text(encoding="utf-8"):
-                    found[noted.name] = whole[noted.name]  # killed when all was written: it says so
-                n_differ += found != whole
-                if found != whole:
-                    names = {name for name in {*found, *whole} if found.get(name) != whole.get(name)}
-                    print(f"{command}: other bytes in {', '.join(sorted(names))}")
-            print(
-                f"{command}: {n_kills // len(COMMANDS)} kills within {seconds:.1f} s, {n_ended} came too late, "
-                f"{n_differ} ended differently"
-            )
-            wrong += n_differ
+        places = tried.Places(Path(name).resolve())
+        made = tried.made.__wrapped__(places)
+        complete = tried.complete.__wrapped__(made, places) if {*asked} - {*BYTES} else made
+        place = places.mktemp("tried")
+        for command in asked:
+            of = made if command in BYTES else complete
+            wrong += try_one(command, of, place / "study", max(n_kills // len(asked), 1), chance)
     return int(wrong > 0)
 
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    raise SystemExit(main(*[int(argument) for argument in (*sys.argv[1:], 60, 0)[:2]]))
+    numbers = [int(argument) for argument in sys.argv[1:3]]
+    raise SystemExit(main(*numbers, *sys.argv[3:]))

@@ -5,7 +5,7 @@
 A study of phantoms is made first, with two annotators, a run, a comparison, readers, a capacity study and a
 replication; a folder given by ``--study`` is made there once and used again. JSON files are damaged in the ways of
 tests/test_damaged_state.py, tables also cell by cell. Prints JSON: how many commands gave the ``same`` answer, were
-``refused`` by the file's name, or gave ``another`` answer (of tables, which people edit, that is no fault); and what
+``refused`` by the file's name, went on without a part and ``told`` why, or gave ``another`` answer (of tables, which people edit, that is no fault); and what
 is wrong: a ``traceback``, a refusal that does not name the file (``unnamed``), or, for files that are not edited,
 another answer without a word (``silent``). Exit code 1 where anything is wrong.
 """
@@ -189,6 +189,8 @@ def judged(line: str, place: Path, path: Path, before: str, edited: bool) -> str
         named = path.name in said or any(part in said for part in path.relative_to(place / "s").parts)
         return "refused" if named or edited else f"unnamed: {said}"
     same = lasting(json.loads(out)) == lasting(json.loads(before))
+    if not same and path.name in out and path.name not in before:
+        return "told"
     return "same" if same else "another" if edited else "silent: another answer"
 
 

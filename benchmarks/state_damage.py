@@ -5,9 +5,10 @@
 A study of phantoms is made first, with two annotators, a run, a comparison, readers, a capacity study and a
 replication; a folder given by ``--study`` is made there once and used again. JSON files are damaged in the ways of
 tests/test_damaged_state.py, tables also cell by cell. Prints JSON: how many commands gave the ``same`` answer, were
-``refused`` by the file's name, went on without a part and ``told`` why, or gave ``another`` answer (of tables, which people edit, that is no fault); and what
-is wrong: a ``traceback``, a refusal that does not name the file (``unnamed``), or, for files that are not edited,
-another answer without a word (``silent``). Exit code 1 where anything is wrong.
+``refused`` by the file's name, went on without a part and ``told`` why, or gave ``another`` answer (of tables, which
+people edit, that is no fault); and what is wrong: a ``traceback``, a refusal that does not name the file
+(``unnamed``), or, for files that are not edited, another answer without a word (``silent``). Exit code 1 where
+anything is wrong.
 """
 
 import argparse

@@ -47,6 +47,16 @@ def test_dicom_keeps_who_is_not_drawn_and_not_labelled(tmp_path, capsys):
     assert cohort.exclusions == ()
 
 
+def test_a_file_of_organs_is_no_drawing_but_the_patient_is_kept(tmp_path):
+    images = dicom_slices("P1", uid="1.2.1")
+    write_slices(images, tmp_path / "export" / "ct")
+    write_seg(images, {"Liver": box_tumor()}, tmp_path / "export" / "liver.dcm")
+    study = Study.create(tmp_path / "s", ["PRCC", "ChRCC"])
+    assert study.import_dicom(tmp_path / "export").cases == ()
+    (case,) = study.import_dicom(tmp_path / "export", keep_incomplete=True).cases
+    assert (case.case_id, case.rois) == ("P1", ())
+
+
 def test_without_the_option_they_are_left_out_as_before(tmp_path):
     folder, study = export(tmp_path), Study.create(tmp_path / "s", ["PRCC", "ChRCC"])
     cohort = study.import_dicom(folder)

@@ -183,10 +183,10 @@ def _choose(
         drawn = of_one_grid or by_people or [row for row in group if row.rois] or fitting
         if drawn:
             best[patient] = in_order(drawn, preference)[0]
-        elif keep_undrawn and patient not in drawn_on and not any(row.not_joined for row in group):
-            best[patient] = replace(
-                in_order(group, preference)[0], chosen=True, reason="taken, not drawn yet"
-            )
+        elif keep_undrawn and patient not in drawn_on:
+            first = in_order(group, preference)[0]
+            told = f"; its ROI file is not used: {first.not_joined[0][1]}" if first.not_joined else ""
+            best[patient] = replace(first, chosen=True, reason=f"taken, not drawn yet{told}")
     by_uid = {(row.series_uid, row.acquisition, row.patient_id): row for row in best.values() if row.chosen}
     rows = [by_uid.get((row.series_uid, row.acquisition, row.patient_id), row) for row in rows]
     return [

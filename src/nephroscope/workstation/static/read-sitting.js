@@ -2,7 +2,8 @@
 import { api } from "/static/common.js";
 import { ReadingClock } from "/static/reading-clock.js";
 
-const BEAT_MS = 25;
+const BEAT_MS = 40;
+const SLOW_MS = 1000; // while the time of the answer stands still
 const MOST_AT_ONCE = 2; // requests that are on their way; the server takes the largest time
 const AGAIN_MS = 500;
 const INPUTS = ["pointermove", "pointerdown", "keydown", "wheel", "touchstart"];
@@ -17,7 +18,7 @@ export class Sitting {
    * @param {object} told - lost: the server does not answer; found: it does again; replaced: another window has the case
    */
   constructor(base, number, sitting, told) {
-    Object.assign(this, { base, number, sitting, told, sending: new Set(), away: false, pausedByReader: false, over: false });
+    Object.assign(this, { base, number, sitting, told, sending: new Set(), sentAt: 0, away: false, pausedByReader: false, over: false });
     this.clock = new ReadingClock();
     this.clock.start({ hidden: document.visibilityState === "hidden" });
     this.touched = () => this.clock.touched();
@@ -30,13 +31,16 @@ export class Sitting {
   setPaused(paused) {
     this.pausedByReader = paused;
     this.clock.setPaused(paused || this.away);
+    this.sentAt = 0;
     this.beat();
   }
 
   /** Bring the time so far to the server. */
   async beat() {
     const spent = this.clock.count();
-    if (this.sending.size >= (this.away ? 1 : MOST_AT_ONCE) || this.over) return;
+    const still = (this.clock.paused || this.clock.hidden) && performance.now() - this.sentAt < SLOW_MS;
+    if (this.sending.size >= (this.away ? 1 : MOST_AT_ONCE) || this.over || (still && !this.away)) return;
+    this.sentAt = performance.now();
     const sent = this.send(spent);
     this.sending.add(sent);
     try {

@@ -117,7 +117,7 @@ def grow(
     Args:
         hu: (S, R, C), or one slice of it as (1, R, C).
         seed: Slice, row and column in ``hu``.
-        tolerance_hu: How far the mean of 3 x 3 voxels may be from the median around the seed.
+        tolerance_hu: How far the median of 3 x 3 voxels may be from the median around the seed.
         spacing_mm: Of ``hu``.
 
     Returns:
@@ -126,7 +126,7 @@ def grow(
     Raises:
         RoiError: Nothing is connected with the seed.
     """
-    from scipy.ndimage import binary_dilation, binary_fill_holes, binary_opening, label, uniform_filter
+    from scipy.ndimage import binary_dilation, binary_fill_holes, binary_opening, label, median_filter
 
     window = tuple(
         slice(max(at - int(GROW_MM / mm), 0), at + int(GROW_MM / mm) + 1)
@@ -136,7 +136,7 @@ def grow(
     around = tuple(slice(max(at - SAMPLED, 0), at + SAMPLED + 1) for at in inner[1:])
     part = hu[window].astype(np.float32)
     value = float(np.median(part[inner[0]][around]))
-    near = np.abs(uniform_filter(part, (1, 3, 3)) - value) <= tolerance_hu
+    near = np.abs(median_filter(part, (1, 3, 3)) - value) <= tolerance_hu
     cross = np.array([[[0, 1, 0], [1, 1, 1], [0, 1, 0]]], bool)
     opened = binary_opening(near, cross, iterations=2)
     own = opened if opened[inner] else near
@@ -150,7 +150,7 @@ def grow(
             remedy="choose another seed or a larger tolerance",
         )
     grown = parts == number
-    if opened[inner]:  # opening and averaging took the border away
+    if opened[inner]:  # opening and the median took corners away
         grown = binary_dilation(grown, cross) & (near | (np.abs(part - value) <= tolerance_hu))
     grown = np.stack([binary_fill_holes(one) for one in grown])
     mask = np.zeros(hu.shape, np.bool_)

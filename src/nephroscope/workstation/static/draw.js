@@ -86,7 +86,7 @@ export class Drawing {
     this.tolerance = number("draw-tolerance", 40);
     this.whole = make("input", { type: "checkbox", checked: true, "data-testid": "draw-grow-all" });
     this.proposal = button("propose", "Make the proposal", "Enter", () => this.propose());
-    this.boxText = make("span", { class: "quiet", "data-testid": "draw-box", text: "no box yet" });
+    this.boxText = make("span", { class: "quiet", "data-testid": "draw-box-text", text: "no box yet" });
     this.saved = make("span", { class: "saved", role: "status", "data-testid": "draw-saved" });
     this.facts = make("p", { class: "quiet", "data-testid": "draw-facts" });
     const sign = button("sign", "Sign and lock ...", "", () => this.askToSign());

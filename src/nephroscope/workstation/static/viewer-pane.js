@@ -111,9 +111,13 @@ export class Pane {
     const place = this.placement();
     const { scaleX } = place;
     const [, height, width] = this.volume.planeShape(this.plane);
-    this.paintBase(place, height, width);
-    context.setTransform(1, 0, 0, 1, 0, 0);
-    context.drawImage(this.base, 0, 0);
+    if (this.viewer.over === null) {
+      this.paintSlice(context, place, height, width);
+    } else { // a tool moves over a slice that stays
+      this.paintBase(place, height, width);
+      context.setTransform(1, 0, 0, 1, 0, 0);
+      context.drawImage(this.base, 0, 0);
+    }
     context.setTransform(density, 0, 0, density, 0, 0);
     if (!this.viewer.hidden) {
       this.drawLayers(place);
@@ -124,18 +128,23 @@ export class Pane {
     this.canvas.dataset.paintMs = (performance.now() - started).toFixed(2);
   }
 
-  /** The slice at the size of the screen; made anew only when it, its place or its window changes. */
-  paintBase({ left, top, scaleX, scaleY }, height, width) {
-    const { base, canvas } = this;
-    const key = [this.painted, this.missing, left, top, scaleX, scaleY, canvas.width, canvas.height, this.viewer.hidden].join(" ");
-    if (this.based === key && !this.missing) return;
-    if (base.width !== canvas.width || base.height !== canvas.height) [base.width, base.height] = [canvas.width, canvas.height];
-    const context = base.getContext("2d", { alpha: false });
+  paintSlice(context, { left, top, scaleX, scaleY }, height, width) {
     context.setTransform(1, 0, 0, 1, 0, 0);
-    context.fillRect(0, 0, base.width, base.height);
+    context.fillStyle = "#000";
+    context.fillRect(0, 0, this.canvas.width, this.canvas.height);
     context.setTransform(this.density, 0, 0, this.density, 0, 0);
     context.imageSmoothingEnabled = scaleX < 4;
     if (!this.viewer.hidden) context.drawImage(this.picture, left, top, width * scaleX, height * scaleY);
+  }
+
+  /** The slice at the size of the screen; made anew only when it, its place or its window changes. */
+  paintBase(place, height, width) {
+    const { base, canvas } = this;
+    const { left, top, scaleX, scaleY } = place;
+    const key = [this.painted, this.missing, left, top, scaleX, scaleY, canvas.width, canvas.height, this.viewer.hidden].join(" ");
+    if (this.based === key && !this.missing) return;
+    if (base.width !== canvas.width || base.height !== canvas.height) [base.width, base.height] = [canvas.width, canvas.height];
+    this.paintSlice(base.getContext("2d", { alpha: false }), place, height, width);
     this.based = key;
   }
 

@@ -176,5 +176,5 @@ def _cut_cases(run: CompleteRun, names: frozenset[str]) -> Iterator[CaseInput]:
             slice_index=store.slice_index[rows].tolist(),
             area_mm2=store.area_mm2[rows].tolist(),
             mm_per_px=float(store.mm_per_px[rows[0]]),
-            findings=tuple(f for f in store.findings if f.case_id == case_id),
+            findings=store.findings_of.get(case_id, ()),
         )

@@ -179,6 +179,14 @@ class SliceStore(ShownAsTable):
         for row in self.rows_by_case.get(case_id, ()):
             yield int(self.slice_index[row]), np.asarray(self.hu[row])
 
+    @cached_property
+    def findings_of(self) -> Mapping[str, tuple[Finding, ...]]:
+        """Findings by case; cases without any are not there."""
+        found: dict[str, list[Finding]] = {}
+        for finding in self.findings:
+            found.setdefault(finding.case_id, []).append(finding)
+        return {case_id: tuple(of_case) for case_id, of_case in found.items()}
+
     @property
     def refused(self) -> tuple[Finding, ...]:
         """The cases that could not be cut, and why."""

@@ -5,13 +5,16 @@ import dataclasses
 import numpy as np
 import pytest
 
-from nephroscope import read_ct
+from nephroscope import Study, read_ct
 from nephroscope.base.errors import SeriesError
+from nephroscope.intake.slice_images.cases import ImagesOptions
 from nephroscope.records import VolumeGeometry, warning
 from nephroscope.workstation.images.planes import cut_plane, letters_of
+from nephroscope.workstation.images.routes import view_of
 from nephroscope.workstation.images.volumes import Volumes, on_series, series_key
+from nephroscope.workstation.place import Place
 from one_series import one_series
-from phantoms import box_affine, box_hu, dicom_slices, write_nifti, write_slices
+from phantoms import box_affine, box_hu, dicom_slices, write_nifti, write_png, write_slices
 
 
 def turn(images, degrees):
@@ -151,6 +154,20 @@ def test_missing_files_are_named_without_their_folder(tmp_path):
     with pytest.raises(SeriesError) as refused:
         series_key(case)
     assert str(tmp_path) not in str(refused.value)
+
+
+def test_slice_images_have_no_letters(tmp_path):
+    root = tmp_path / "study"
+    Study.create(root, ["PRCC", "ChRCC"])
+    for number in range(2):
+        pixels = np.full((40, 50), 100 + number, np.uint8)
+        write_png(pixels, tmp_path / "slices" / f"a1_F_50_PRCC_slice{number}.png")
+    Study(root).import_images(tmp_path / "slices", ImagesOptions(spacing_mm=0.8))
+    place = Place(root)
+    (case,) = place.cases()
+    view = view_of(place, on_series(case, case.series[0].name))
+    assert view.shape == (2, 40, 50)
+    assert {one.left + one.top for one in view.letters.values()} == {""}
 
 
 def test_letters_follow_the_directions():

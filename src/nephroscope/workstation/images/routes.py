@@ -2,7 +2,7 @@
 
 import io
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -106,7 +106,10 @@ def view_of(place: Place, case: ChosenCase) -> SeriesView:
     """The grid of the chosen series."""
     cache_of = volumes_of(place)
     facts = cache_of.facts(case)
-    return _view(facts, cache_of.is_ready(case))
+    view = _view(facts, cache_of.is_ready(case))
+    if case.format == "images":  # which do not say where right and left are
+        return replace(view, letters={plane: Letters() for plane in PLANES})
+    return view
 
 
 def _view(facts: VolumeFacts, ready: bool) -> SeriesView:

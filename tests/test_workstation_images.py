@@ -162,7 +162,7 @@ def test_slice_images_have_no_letters(tmp_path):
     for number in range(2):
         pixels = np.full((40, 50), 100 + number, np.uint8)
         write_png(pixels, tmp_path / "slices" / f"a1_F_50_PRCC_slice{number}.png")
-    Study(root).import_images(tmp_path / "slices", ImagesOptions(spacing_mm=0.8))
+    Study(root).import_images(tmp_path / "slices", ImagesOptions(row_mm=0.8, col_mm=0.8))
     place = Place(root)
     (case,) = place.cases()
     view = view_of(place, on_series(case, case.series[0].name))

@@ -6,6 +6,7 @@ has no cookie; a page that makes the browser send the cookie has the wrong origi
 
 import asyncio
 import re
+from html import escape
 from http.cookies import CookieError, SimpleCookie
 from secrets import compare_digest
 from urllib.parse import parse_qs
@@ -126,7 +127,9 @@ class Gate:
         own = path in (f"/read/{study}", f"/api/read/{study}", "/api/session")
         if not own and not path.startswith((f"/api/read/{study}/", "/static/")):
             found = "another one, while a reader is signed in at this browser"
-            raise RefusedError(403, _forbidden("an address of the reader study", found))
+            raise _refused(
+                403, "an address of the reader study", found, f"go back to /read/{study} and sign out"
+            )
 
     def _check_write(self, scope: Scope, headers: "_Headers", session: str) -> None:
         if scope["method"] != "POST":
@@ -209,7 +212,8 @@ def _wants_page(scope: Scope, headers: _Headers) -> bool:
 def _message_page(error: RefusedError) -> Response:
     """A refusal for a person who opened an address; it loads nothing."""
     head = "<!doctype html><html lang=en><meta charset=utf-8><title>nephroscope</title>"
-    return Response(f"{head}<h1>Not open here</h1><p>{_ADDRESS}.", error.status, media_type="text/html")
+    remedy = escape(error.error.remedy if error.status == 403 else _ADDRESS)
+    return Response(f"{head}<h1>Not open here</h1><p>{remedy}.", error.status, media_type="text/html")
 
 
 def _with_headers(send: Send) -> Send:

@@ -181,7 +181,7 @@ def _of_input(content: ReportContent) -> dict[str, Evidence]:
 
 
 def _of_training(content: ReportContent) -> dict[str, Evidence]:
-    train, leaky = content.main.train, content.split.leaky
+    train, leaky, n_folds = content.main.train, content.split.leaky, len(content.split.folds)
     weights = "ImageNet weights" if train.pretrained else "random weights"
     balance = "loss weighted by subtype" if train.class_weights else "loss not weighted by subtype"
     if content.main.keeps_prior:
@@ -202,7 +202,10 @@ def _of_training(content: ReportContent) -> dict[str, Evidence]:
         "ensemble": Evidence(
             "mean over the slices of a case, each classified by the network of its fold"
             if leaky
-            else "each case is classified by one network, as the mean over its slices: no ensemble",
+            else "each case is classified by one network, as the mean over its slices: no ensemble"
+            if n_folds < 2
+            else "cross-validated cases are classified by one network each, held-out cases and those of a bundle by "
+            f"the mean probability of the networks of {n_folds} folds",
             "#methods",
         ),
         "balance": Evidence(balance, "#methods", "why it was weighted" if train.class_weights else ""),

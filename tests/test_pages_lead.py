@@ -114,18 +114,24 @@ def test_saliency_that_fails_its_check_is_not_shown(random, shown):
     assert "What." in html
 
 
-@pytest.mark.parametrize(("inches", "mm"), [(3.9, 85), (8.6, 174)])
-def test_figures_for_a_paper_have_the_width_of_a_column(tmp_path, inches, mm):
+@pytest.mark.parametrize(("inches", "widths"), [(3.9, (85, 174)), (5.6, (85, 174)), (8.6, (174,))])
+def test_figures_for_a_paper_have_the_widths_of_columns_and_readable_text(tmp_path, inches, widths):
     figure = Figure(figsize=(inches, 3), layout="constrained")
     figure.subplots().set_title("Title", fontsize=10)
     save_paper_figures(tmp_path, {"one": figure})
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.pdf", "one.png", "one.svg"]
-    with Image.open(tmp_path / "one.png") as picture:
-        assert picture.width == pytest.approx(mm / 25.4 * 600, abs=1)
-    width = re.search(r'width="([\d.]+)pt"', (tmp_path / "one.svg").read_text())
-    assert float(width[1]) == pytest.approx(mm / 25.4 * 72, abs=0.1)
-    box = re.search(rb"/MediaBox \[ 0 0 ([\d.]+)", (tmp_path / "one.pdf").read_bytes())
-    assert float(box[1]) == pytest.approx(mm / 25.4 * 72, abs=0.1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{mm}mm" for mm in widths)
+    for mm in widths:
+        folder = tmp_path / f"{mm}mm"
+        assert sorted(path.name for path in folder.iterdir()) == ["one.pdf", "one.png", "one.svg"]
+        with Image.open(folder / "one.png") as picture:
+            assert picture.width == pytest.approx(mm / 25.4 * 600, abs=1)
+        text = (folder / "one.svg").read_text()
+        assert float(re.search(r'width="([\d.]+)pt"', text)[1]) == pytest.approx(mm / 25.4 * 72, abs=0.1)
+        sizes = [float(size) for size in re.findall(r"font(?:-size)?:[^;\"]*?([\d.]+)px", text)]
+        assert sizes
+        assert all(6 <= size <= 9.01 for size in sizes)
+        box = re.search(rb"/MediaBox \[ 0 0 ([\d.]+)", (folder / "one.pdf").read_bytes())
+        assert float(box[1]) == pytest.approx(mm / 25.4 * 72, abs=0.1)
 
 
 def test_all_networks_are_in_one_roc():

@@ -196,7 +196,7 @@ class Report(RunCommand):
     """
 
     paper_figures: Switch = False
-    """Write every figure for a paper too: PDF, SVG and PNG of 600 dots an inch, 85 or 174 mm wide."""
+    """Write every figure for a paper too: PDF, SVG and PNG of 600 dots an inch, 85 and 174 mm wide."""
 
     def run(self) -> Outcome:
         """Write it."""

@@ -19,8 +19,10 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 INK, QUIET, GRID = "#1d2733", "#6b7785", "#dfe4e9"
 PNG_DPI = 200
 PAPER_MM = (85.0, 174.0)  # one and two columns of a journal
-ONE_COLUMN_INCHES = 4.7  # a figure drawn wider than this takes two columns
 PAPER_DPI = 600
+LEAST_POINTS, MOST_POINTS = 6.0, 9.0  # of text in a figure for a paper
+LEAST_SCALE = 0.55  # of a figure drawn 6 inches wide
+LEAST_TALL, MOST_TALL = 0.85, 1.25  # heights change less than widths
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -74,22 +76,30 @@ def save_figures(folder: Path, figures: Mapping[str, Figure]) -> dict[str, str]:
 
 
 def save_paper_figures(folder: Path, figures: Mapping[str, Figure]) -> None:
-    """Write NAME.pdf, NAME.svg and NAME.png (600 dots an inch) of each, one or two columns (85 or 174 mm) wide.
+    """Write each as PDF, SVG and PNG (600 dots an inch), one and two columns of a journal wide, into 85mm/ and 174mm/.
 
-    The figures are scaled as a whole and are not to be used afterwards.
+    Text has 6 to 9 points. Panels that stand next to each other do not fit into one column and are in 174mm/ only.
+    The figures are not to be used afterwards.
     """
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # it lists every part of a font
     for name, figure in track(figures.items(), "figures for a paper", "figure", len(figures)):
-        wide = figure.get_figwidth() > ONE_COLUMN_INCHES
-        scale = PAPER_MM[int(wide)] / 25.4 / figure.get_figwidth()
-        for text in figure.findobj(Text):
-            text.set_fontsize(float(text.get_fontsize()) * scale)
-        figure.set_layout_engine("constrained" if name != "flow" else "none")
-        figure.set_size_inches(*(side * scale for side in figure.get_size_inches()))
-        for kind, metadata in (
-            ("pdf", {"CreationDate": None}),
-            ("svg", {"Date": None}),
-            ("png", {"Software": None}),
-        ):
-            with replacing(folder / f"{name}.{kind}") as temporary, mpl.rc_context(STYLE):
-                figure.savefig(temporary, format=kind, dpi=PAPER_DPI, facecolor="white", metadata=metadata)
+        size, sizes = figure.get_size_inches(), [(t, float(t.get_fontsize())) for t in figure.findobj(Text)]
+        for mm in PAPER_MM:
+            scale = mm / 25.4 / size[0]
+            if scale < LEAST_SCALE:
+                continue
+            for text, points in sizes:
+                text.set_fontsize(min(max(points * scale, LEAST_POINTS), MOST_POINTS))
+            figure.set_layout_engine("constrained" if name != "flow" else "none")
+            height = size[1] * min(max(scale, LEAST_TALL), MOST_TALL)
+            figure.set_size_inches(size[0] * scale, height)
+            for kind, metadata in (
+                ("pdf", {"CreationDate": None}),
+                ("svg", {"Date": None}),
+                ("png", {"Software": None}),
+            ):
+                path = folder / f"{mm:g}mm" / f"{name}.{kind}"
+                with replacing(path) as temporary, mpl.rc_context(STYLE):
+                    figure.savefig(
+                        temporary, format=kind, dpi=PAPER_DPI, facecolor="white", metadata=metadata
+                    )

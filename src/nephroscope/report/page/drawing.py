@@ -76,7 +76,7 @@ def save_figures(folder: Path, figures: Mapping[str, Figure]) -> dict[str, str]:
 
 
 def save_paper_figures(folder: Path, figures: Mapping[str, Figure]) -> None:
-    """Write each as PDF, SVG and PNG (600 dots an inch), one and two columns of a journal wide, into 85mm/ and 174mm/.
+    """Write PDF, SVG and PNG (600 dots an inch), one and two columns of a journal wide, into 85mm/ and 174mm/.
 
     Text has 6 to 9 points. Panels that stand next to each other do not fit into one column and are in 174mm/ only.
     The figures are not to be used afterwards.

@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 
 from nephroscope import Study
+from nephroscope.base.errors import CohortError
 from nephroscope.cli import run
+from nephroscope.intake.export.series_table import add_to_series_table, seen_rows
+from nephroscope.questions.evaluation.subgroups import series_facts
 from nephroscope.records import SplitConfig, TrainConfig
 from small_study import make_study
 
@@ -188,6 +191,17 @@ def test_every_setting_of_study_toml_is_refused_by_its_name_or_allowed(tmp_path)
             assert code == 0 or ("study.toml" in said and named), (name, value, said)
             n_refused += code == 2
     assert n_refused > 5 * len(names)
+
+
+def test_a_list_of_series_without_its_header_is_refused_by_name(tmp_path):
+    path = tmp_path / "seen_series.csv"
+    path.write_text("P1,P1,1.2.3,,ct,unknown,,9,2.5,SIEMENS,yes,yes,,ct\n")
+    with pytest.raises(CohortError, match=r"seen_series\.csv: expected the column case_ids"):
+        series_facts(tmp_path, ())
+    with pytest.raises(CohortError, match=r"seen_series\.csv"):
+        add_to_series_table(tmp_path, [], [])
+    path.write_text("remark,series_uid,case_ids\nseen by me,1.2.3,P1\n")
+    assert seen_rows(path) == [{"remark": "seen by me", "series_uid": "1.2.3", "case_ids": "P1"}]
 
 
 def everything(root: Path, only="", these="status check slices split evaluate report export compare"):

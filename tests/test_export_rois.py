@@ -12,7 +12,7 @@ from pydicom.uid import generate_uid
 
 from ct_files import enhanced_ct, item
 from nephroscope.base.errors import RoiError
-from nephroscope.base.tables import read_table
+from nephroscope.base.tables import read_table, save_table
 from nephroscope.imaging.masks.words import content_of
 from nephroscope.imaging.read import read_case_ct, read_case_roi, read_ct, read_roi
 from nephroscope.intake.export.cases import DicomOptions, import_dicom, look_into
@@ -253,10 +253,14 @@ def test_a_series_that_is_seen_again_is_told_anew(tmp_path):
     add_to_series_table(study, result.series, ())
     ((_, row),) = read_table(study / "seen_series.csv")[1]
     assert row[:2] == ["P1", "P1"]
+    header, rows = read_table(study / "seen_series.csv")
+    save_table(study / "seen_series.csv", ["mine", *header], [["seen", *row] for _, row in rows])
     other = drawn(tmp_path / "more", "P2", two=["Tumor"])
     later = bring(tmp_path / "more")
     add_to_series_table(study, later.series, later.cases)
-    assert [row[0] for _, row in read_table(study / "seen_series.csv")[1]] == ["P1", "P2"]
+    header, rows = read_table(study / "seen_series.csv")
+    assert [row[0] for _, row in rows] == ["P1", "P2"]
+    assert [(header[-1], row[-1]) for _, row in rows] == [("mine", "seen"), ("mine", "")]
     assert other[0].PatientID == "P2"
 
 

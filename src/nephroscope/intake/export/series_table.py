@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 
+from nephroscope.base.errors import CohortError
 from nephroscope.base.files import relative_to
 from nephroscope.base.tables import read_table, save_table
 from nephroscope.intake.export.describe import ExportSeries
@@ -26,18 +27,22 @@ def add_to_series_table(
     Folders that are ``naming`` their patient are left empty.
     """
     path = study / SEEN_FILE
-    before = [row for _, row in read_table(path)[1]] if path.exists() else []
+    header, listed_before = _held(path)
+    own = [name for name in header if name not in COLUMNS]  # a person's columns
+    before = [[row.get(name, "") for name in (*COLUMNS, *own)] for row in listed_before]
     cases_of: dict[str, list[str]] = defaultdict(list)
     for case in cases:
         cases_of[case.patient_id].append(case.case_id)
     new = [_cells(study, row, cases_of[row.patient_id], naming) for row in rows if row.modality == "CT"]
-    had = {(row[2], row[3]): row[1] for row in before}
+    had = {(row[2], row[3]): row for row in before}
     for cells in new:
-        cells[1] = cells[1] or had.get((cells[2], cells[3]), "")
+        known = had.get((cells[2], cells[3]), [""] * (len(COLUMNS) + len(own)))
+        cells[1] = cells[1] or known[1]
+        cells += known[len(COLUMNS) :]
     anew = {(row[2], row[3]) for row in new}
     listed = [*(row for row in before if (row[2], row[3]) not in anew), *new]
     if not path.exists() or sorted(listed) != sorted(before):
-        save_table(path, COLUMNS, listed)
+        save_table(path, [*COLUMNS, *own], listed)
 
 
 def _cells(study: Path, row: ExportSeries, own: Sequence[str], naming: Set[str]) -> list[str]:
@@ -65,11 +70,11 @@ def seen_rows(path: Path, cases: Iterable[ChosenCase] = ()) -> list[dict[str, st
     Args:
         path: Of the table; without it there are no rows.
         cases: Cases whose chosen series may be another than the imports took.
+
+    Raises:
+        CohortError: It is no table, or has no column ``case_ids``.
     """
-    if not path.exists():
-        return []
-    header, listed = read_table(path)
-    rows = [dict(zip(header, cells, strict=True)) for _, cells in listed]
+    rows = _held(path)[1]
     for case in cases:
         name = case.case_id
         own = [row for row in rows if case.ct.series_uid and row.get("series_uid") == case.ct.series_uid]
@@ -80,3 +85,19 @@ def seen_rows(path: Path, cases: Iterable[ChosenCase] = ()) -> list[dict[str, st
         for row in both or own:
             row["case_ids"] = f"{row['case_ids']} {name}".strip()
     return rows
+
+
+def _held(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Header and rows, by column; none where there is no table."""
+    if not path.exists():
+        return [], []
+    header, rows = read_table(path)
+    missing = [name for name in ("case_ids", "series_uid") if name not in header]
+    if missing:
+        raise CohortError(
+            where=path.name,
+            expected=f"the column {missing[0]}",
+            found="a table without it",
+            remedy="restore the header line, or remove the file: then nothing is said of the series",
+        )
+    return header, [dict(zip(header, cells, strict=True)) for _, cells in rows]

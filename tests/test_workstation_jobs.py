@@ -1,11 +1,13 @@
 """Jobs of the workstation: commands in processes of their own that outlive the server."""
 
+import json
 import os
 import time
 
 import pytest
 
 from nephroscope.base.job import LOCK, lives
+from nephroscope.base.lock import writing
 from nephroscope.workstation.database import connected
 from small_study import make_study
 
@@ -85,6 +87,25 @@ def test_odd_options_are_refused(tmp_path, workstation):
         status, answer = client.post("/api/jobs", {"command": command, "options": options})
         assert (status, answer["error"]["code"]) == (400, "request"), (command, options)
     assert client.get("/api/jobs")[1]["jobs"] == []
+
+
+def test_a_job_waits_for_a_command_in_a_terminal_and_repeats_no_path(tmp_path, workstation):
+    """The folder of an export may be named after its patient; what a job says does not repeat it."""
+    study = make_study(tmp_path / "s", 2)
+    source = tmp_path / "Doe_Jane"
+    (study.folder.root / "volumes").rename(source)
+    for path in source.iterdir():
+        path.rename(source / path.name.replace("c0", "d0"))
+    client = workstation(tmp_path / "s").client()
+    with writing(study.folder.root, "slices"):
+        id_ = begin(client, "import", kind="nifti", folder=folder_id(client, source))
+        time.sleep(1.0)
+        assert client.get(f"/api/jobs/{id_}")[1]["state"] == "waiting"
+    job = wait(client, id_, *FINAL)
+    assert (job["state"], job["result"]["cases"]) == ("done", 4)
+    assert "Doe" not in json.dumps(job)
+    assert "Doe" not in json.dumps(client.get("/api/jobs")[1])
+    assert "Doe" not in json.dumps(client.get("/api/cases")[1])
 
 
 def slow(client):

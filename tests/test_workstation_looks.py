@@ -75,7 +75,7 @@ def test_contrast_and_size(study, workstation, chromium):
         page.goto(server.url)
         for path in pages:
             page.goto(server.origin + path)
-            page.wait_for_timeout(500)
+            page.wait_for_timeout(300)
             assert page.evaluate(CONTRAST) == [], (path, scheme)
             assert not page.evaluate(TOO_WIDE), (path, width)
             assert page.title().endswith("nephroscope"), path
@@ -88,7 +88,7 @@ def test_keyboard_reaches_everything(study, workstation, page):
     page.goto(server.url)
     for path in pages:
         page.goto(server.origin + path)
-        page.wait_for_timeout(700)
+        page.wait_for_timeout(400)
         wanted = page.evaluate(PRESSABLE)
         for _ in range(3 * wanted + 10):
             page.keyboard.press("Tab")

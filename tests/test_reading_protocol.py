@@ -153,6 +153,7 @@ def test_a_secret_can_be_typed_with_or_without_its_signs():
         ({"arms": ("unaided", "aided"), "model": MODEL}, "design"),
         ({"arms": ("aided",)}, "model"),
         ({"model": MODEL}, "model"),
+        ({"arms": ("aided",), "model": ChosenModel(kind="bundle", name="a\0b")}, "model"),
         ({"washout_days": 27}, "washout_days"),
     ],
 )

@@ -76,12 +76,13 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class Choices:
-    """What a protocol can be made of."""
+    """What a protocol can be made of; bundles are those exported in the workstation, as folders below the study."""
 
     subtypes: tuple[str, ...]
     positive: str
     cases: tuple[Choice, ...]
     runs: tuple[str, ...]
+    bundles: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +140,8 @@ def choices(request: Request) -> Response:
     from nephroscope.study.snapshot import take_snapshot
     from nephroscope.workstation.reading.make import outline_of
 
-    snapshot = take_snapshot(_place(request).root)
+    place = _place(request)
+    snapshot = take_snapshot(place.root)
     shown = request.query_params.get("subtype") == "1"
     cohort = snapshot.cohort
     runs = [path.name for path in snapshot.folder.runs() if (path / "run.json").exists()]
@@ -157,8 +159,18 @@ def choices(request: Request) -> Response:
         )
         for case in cohort.chosen
     ]
+    exported = sorted((place.state / "bundles").glob("*/bundle.json"))
+    bundles = [
+        path.parent.relative_to(place.root).as_posix() for path in exported if path.is_relative_to(place.root)
+    ]
     return ok(
-        Choices(subtypes=cohort.subtypes, positive=cohort.positive, cases=tuple(cases), runs=tuple(runs))
+        Choices(
+            subtypes=cohort.subtypes,
+            positive=cohort.positive,
+            cases=tuple(cases),
+            runs=tuple(runs),
+            bundles=tuple(bundles),
+        )
     )
 
 

@@ -168,7 +168,9 @@ def check_plan(plan: Plan) -> None:
 
 
 def _check_texts(plan: Plan) -> None:
-    for name, text, least in (("title", plan.title.strip(), 1), ("question", plan.question, 0)):
+    texts = [("title", plan.title.strip(), 1), ("question", plan.question, 0)]
+    texts += [("model", plan.model.name.strip(), 1)] if plan.model else []
+    for name, text, least in texts:
         if not least <= len(text) <= LONGEST_TEXT or any(ord(sign) < 32 for sign in text):
             expected = f"{'a' if least else 'no, or a'} line of text of at most {LONGEST_TEXT} characters"
             found = f"{len(text)} characters" if text else "none"

@@ -25,7 +25,8 @@ export async function planForm(place, plan, locked) {
   const washout = text("plan-washout", String(plan?.washout_days ?? 28), { inputmode: "numeric" });
   const outline = make("input", { type: "checkbox", checked: plan?.outline ?? true, "data-testid": "plan-outline" });
   const model = make("select", { "data-testid": "plan-model", onchange: draw },
-    choices.runs.map((name) => make("option", { value: `run ${name}`, text: `run ${name}` })), make("option", { value: "bundle", text: "a bundle ..." }));
+    choices.runs.map((name) => make("option", { value: `run ${name}`, text: `run ${name}` })),
+    choices.bundles.map((name) => make("option", { value: `bundle ${name}`, text: `bundle ${name.split("/").pop()}` })), make("option", { value: "bundle", text: "a bundle ..." }));
   const bundle = text("plan-bundle", "", { placeholder: "folder of the bundle" });
   const words = text("plan-search", "", { type: "search", oninput: draw });
   const phase = make("select", { "data-testid": "plan-phase", onchange: draw },
@@ -96,7 +97,8 @@ export async function planForm(place, plan, locked) {
   function written() {
     const { arms, design } = LAYOUTS[layout.value];
     const of = (role) => choices.cases.map((one) => one.case_id).filter((id) => roles.get(id) === role);
-    const chosen = model.value === "bundle" ? { kind: "bundle", name: bundle.value } : { kind: "run", name: model.value.replace(/^run /, "") };
+    const [kind, ...rest] = model.value.split(" ");
+    const chosen = { kind, name: rest.length ? rest.join(" ") : bundle.value };
     return {
       title: title.value, question: question.value, cases: of("case"), training: of("training"),
       readers: readers.value.split("\n").map((line) => line.trim()).filter(Boolean), arms, design, seed: Number(seed.value), washout_days: Number(washout.value),

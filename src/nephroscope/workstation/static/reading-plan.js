@@ -7,7 +7,7 @@ const LAYOUTS = {
   sequential: { text: "Sequential: without, and right after it with the model", arms: ["unaided", "aided"], design: "sequential" },
   crossover: { text: "Crossover: all cases in one arm, after the washout in the other", arms: ["unaided", "aided"], design: "crossover" },
 };
-const ROLES = [["", "not in it"], ["case", "counts"], ["training", "practice"]];
+const ROLES = [["", "left out"], ["case", "counts"], ["training", "practice"]];
 
 /** Draw the form into `place`; `plan` fills it in, `locked` is called with the study that was locked. */
 export async function planForm(place, plan, locked) {
@@ -140,8 +140,8 @@ export async function planForm(place, plan, locked) {
     make("h2", { text: "Cases" }),
     make("div", { class: "row" }, field("Search", words), field("Phase", phase), field("Test set", set),
       make("label", {}, usable, " usable only"), make("label", {}, subtype, " show the pathology"),
-      make("button", { type: "button", text: "All shown count", "data-testid": "plan-choose-all", onclick: () => every("case") }),
-      make("button", { type: "button", text: "None of those shown", "data-testid": "plan-choose-none", onclick: () => every("") })),
+      make("button", { type: "button", text: "Choose all shown", "data-testid": "plan-choose-all", onclick: () => every("case") }),
+      make("button", { type: "button", text: "Choose none of those shown", "data-testid": "plan-choose-none", onclick: () => every("") })),
     make("div", { class: "cases", tabindex: 0, role: "region", "aria-label": "Cases" }, make("table", { "data-testid": "plan-cases" }, make("thead", {}, head), rows)),
     counted,
     make("p", { class: "row" }, make("button", { type: "button", text: "Check", "data-testid": "plan-check", onclick: check })),

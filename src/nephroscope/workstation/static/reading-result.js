@@ -75,6 +75,7 @@ function changesPart(changes) {
   if (changes.length === 0) return [];
   const rows = changes.map((one) => make("tr", { "data-testid": "result-change", "data-reader": one.reader },
     make("th", { scope: "row", text: one.reader }),
+    cells(one.counts.flat().reduce((sum, n) => sum + n, 0), one.n_patients),
     make("td", { text: `${one.helped.length}${one.helped.length ? `: ${one.helped.join(", ")}` : ""}`, "data-testid": "result-helped" }),
     make("td", { text: `${one.harmed.length}${one.harmed.length ? `: ${one.harmed.join(", ")}` : ""}`, "data-testid": "result-harmed" }),
     one.difference === null ? cells("-", "") : [figureOf(one.difference), make("td", { text: one.p === null ? "-" : one.p.toFixed(3) })]));
@@ -82,7 +83,7 @@ function changesPart(changes) {
     one.counts.map((line, at) => make("tr", {}, make("th", { scope: "row", text: OUTCOMES[at] }), cells(...line))))));
   return [make("h2", { text: "Who was helped, who was harmed" }),
     make("p", { text: "Helped: correct with the model, and not without it. Harmed: the other way round. The difference is accuracy without minus with the model, on the cases called both times." }),
-    table("result-changes", ["Reader", "Helped", "Harmed", "Difference", "p"], rows), make("div", { class: "form" }, grids)];
+    table("result-changes", ["Reader", "Cases", "Patients", "Helped", "Harmed", "Difference", "p"], rows), make("div", { class: "form" }, grids)];
 }
 
 function figureOf(estimate) {

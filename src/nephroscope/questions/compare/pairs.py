@@ -103,10 +103,10 @@ def with_same_patients(
     found = SamePatients(
         auc=auc_estimate(fitted_again, tests, config), difference=test.difference, p=test.p, test=test.method
     )
-    p = f", {p_is(test.p)}" if test.p is not None else ""
+    size = _size(test.difference, asked.named) + (f", {p_is(test.p)}" if test.p is not None else "")
     words += (
-        f" (the rest decide when a network stops). With {baseline.name} fitted on the patients of {network.name} "
-        f"alone: {_size(test.difference, asked.named)}{p}."
+        "; a network needs the others to decide when it stops. "
+        f"With {baseline.name} fitted on the patients of {network.name} alone: {size}."
     )
     return replace(asked, same_patients=found, words=words)
 

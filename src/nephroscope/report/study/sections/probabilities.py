@@ -127,7 +127,7 @@ def _figures(content: ReportContent, group: GroupAppraisal) -> list[Block]:
     if group.decision and not group.decision.net_benefit.is_empty:
         caption = (
             f"Net benefit of following the model, of calling all cases {report.positive}, and of calling "
-            f"none; below 0 the model does harm. Shaded: {level} interval ({group.decision.net_benefit.method})."
+            f"none; below 0 the model does harm. Shaded: {level} intervals, {group.decision.net_benefit.method}."
         )
         drawn.append(ShownFigure(f"decision-{suffix}", caption, lambda: decision(group, marks)))
     if not group.coverage.risk.is_empty:

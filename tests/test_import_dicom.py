@@ -72,6 +72,14 @@ def rows_by_kind(folder, **more):
 # ---- what each series is
 
 
+def test_a_label_table_in_the_export_is_not_worth_a_note(tmp_path):
+    write_slices(dicom_slices("P1"), tmp_path / "export" / "P1")
+    (tmp_path / "export" / "clinical.csv").write_text("case_id,subtype\nP1,PRCC\n", encoding="utf-8")
+    assert "files-not-read" not in {f.code for f in bring(tmp_path / "export", label()).findings}
+    (tmp_path / "export" / "ct.mha").write_bytes(b"x" * 200)
+    assert "files-not-read" in {f.code for f in bring(tmp_path / "export", label()).findings}
+
+
 def test_scan_counts_what_it_passes_over(export):
     scan = scan_export(export)
     cts = [series for series in scan.series.values() if series.kind == "ct"]

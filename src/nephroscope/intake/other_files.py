@@ -15,6 +15,7 @@ UNREAD_IMAGES = {
     *(".mha", ".mhd", ".hdr", ".img", ".mgz", ".mgh", ".mnc", ".mat", ".npy", ".npz", ".stl", ".vtk", ".vti"),
     *(".tif", ".tiff", ".bmp", ".zip", ".7z", ".rar", ".tar", ".tgz", ".h5"),
 }
+TABLES = {".csv", ".xlsx"}
 
 
 def ending_of(path: Path) -> str:
@@ -35,7 +36,8 @@ def of_other_kinds(paths: Sequence[Path], n_files: int) -> list[Finding]:
         paths: Some of the files.
         n_files: How many there are.
     """
-    if not n_files:
+    only_tables = n_files == len(paths) and all(ending_of(path) in TABLES for path in paths)
+    if not n_files or only_tables:  # the label table often lies in the export
         return []
     images = [path for path in paths if ending_of(path) in UNREAD_IMAGES]
     severity: Severity = "warning" if images else "note"

@@ -111,6 +111,17 @@ def test_a_tumor_is_drawn_killed_interpolated_undone_signed_and_read_back(tmp_pa
     assert drawn[4, 10:21, 10:21].all()
 
 
+def test_a_series_that_cannot_be_shown_says_why(tmp_path, workstation, page):
+    root = undrawn_study(tmp_path / "study")
+    (root / "ct" / "c0" / "nephrographic" / "IM003").unlink()
+    server = workstation(root)
+    case = server.client().get("/api/cases")[1]["cases"][0]["id"]
+    page.goto(server.url)
+    page.goto(f"{server.origin}/case/{case}")
+    page.wait_for_selector('[data-testid="viewer-refused"]')
+    assert "between IM 3" in page.text_content('[data-testid="viewer-refused"]')
+
+
 def test_two_readers_are_compared_when_both_have_signed(tmp_path, workstation, page):
     root = undrawn_study(tmp_path / "study")
     server = workstation(root)

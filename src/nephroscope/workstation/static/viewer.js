@@ -29,8 +29,13 @@ export function colorOf(author) {
  */
 export async function openViewer(element, caseId, options = {}) {
   const viewer = new Viewer(element, options);
-  const listed = await api(options.list ?? `/api/cases/${caseId}/series`);
-  await viewer.open(listed);
+  try {
+    await viewer.open(await api(options.list ?? `/api/cases/${caseId}/series`));
+  } catch (error) {
+    viewer.close();
+    element.replaceChildren(make("p", { class: "refusal", role: "alert", "data-testid": "viewer-refused", text: error.message }));
+    throw error;
+  }
   return viewer;
 }
 

@@ -194,7 +194,7 @@ def lock(args: list[str]) -> None:
     project = ROOT / "pyproject.toml"
     uv("pip", "compile", *options, *args, "-o", out / "clinic.txt", project)
     uv("pip", "compile", *options, *args, "-o", out / "train.txt", "--extra", "train", project)
-    station = ("--extra", "workstation")
+    station = ("--extra", "workstation", "--group", f"{project}:laptop")
     uv("pip", "compile", *options, *args, "-o", out / "workstation.txt", *station, project)
     uv(
         "pip",

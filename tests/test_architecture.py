@@ -25,6 +25,7 @@ ROOMS = [
     "exchange",
     "facade",
     "workstation",
+    "laptop",
     "cli",
     "__main__",
 ]

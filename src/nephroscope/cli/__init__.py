@@ -67,6 +67,7 @@ COMMANDS = {
         "predict the subtype of one tumor: probabilities, and a call or 'not sure'",
     ),
     "workstation": ("workstation", "Workstation", "open a study or a bundle in the browser of this computer"),
+    "laptop": ("laptop", "Laptop", "make a folder that runs a bundle on a laptop without rights or network"),
     "send": ("pacs", "Send", "send DICOM objects to a named PACS, until it says that it has them"),
     "listen": ("pacs", "Listen", "answer series that a PACS sends, with structured reports"),
     "pacs": ("pacs", "PACS", "find and get series of a PACS; read an answer back from its report"),

@@ -1,5 +1,6 @@
 """The reader study over HTTP: who may ask for what, and that nothing reaches a reader who should not have it."""
 
+import itertools
 import json
 import re
 import shutil
@@ -8,6 +9,7 @@ import pytest
 
 from small_study import make_study
 from tiny_bundle import make_bundle
+from workstation_browser import Server
 
 CASES = [f"c{number:02}" for number in range(6)]
 PLAN = {"title": "Two readers", "cases": CASES, "readers": ["R1", "R2"], "seed": 7, "training": ["c08"]}
@@ -32,11 +34,23 @@ def study(made, tmp_path):
     return shutil.copytree(made, tmp_path / "study")
 
 
+@pytest.fixture(scope="module")
+def server(made):
+    """One server for the tests that leave files and process alone."""
+    started = Server(shutil.copytree(made, made.parent / "served"))
+    yield started
+    started.kill()
+
+
 FEW = AIDED | {"cases": CASES[:3]}
 
 
-def lock(client, plan=PLAN):
-    status, kept = client.post("/api/reading", plan)
+seeds = itertools.count(100)
+
+
+def lock(client, plan=PLAN, seed=None):
+    """A study like this plan; without a seed it gets one of its own."""
+    status, kept = client.post("/api/reading", plan | {"seed": seed or next(seeds)})
     assert status == 201, kept
     shown = client.get(f"/api/reading/{kept['id']}")[1]
     return kept["id"], {one["reader"]: one["code"] for one in shown["invited"]}
@@ -78,9 +92,8 @@ def test_from_a_plan_to_the_table_of_calls(study, workstation, tmp_path, capsys)
     organizer = server.client()
     checked = organizer.post("/api/reading/check", AIDED)[1]
     assert organizer.get("/api/reading")[1]["studies"] == [], "a check keeps nothing"
-    id_, codes = lock(organizer, AIDED)
-    listed = organizer.get("/api/reading")[1]["studies"][0]
-    assert listed["digest"] == checked["digest"]
+    id_, codes = lock(organizer, AIDED, AIDED["seed"])
+    assert organizer.get("/api/reading")[1]["studies"][0]["digest"] == checked["digest"]
     assert code_of(organizer.get(f"/api/reading/{id_}/result")[1]) == "reading-not-finished"
     assert code_of(organizer.post(f"/api/reading/{id_}", PLAN)[1]) == "reading-protocol-locked"
     for reader, calls in (("R1", ("ChRCC", 1)), ("R2", (None, 3))):
@@ -109,11 +122,10 @@ def test_from_a_plan_to_the_table_of_calls(study, workstation, tmp_path, capsys)
     assert [one["figures"]["accuracy"] for one in found["readers"]] == same
 
 
-def test_a_reader_signs_in_with_an_own_code_and_opens_nothing_else(study, workstation):
-    server = workstation(study)
+def test_a_reader_signs_in_with_an_own_code_and_opens_nothing_else(server):
     organizer = server.client()
     id_, codes = lock(organizer)
-    other, other_codes = lock(organizer, PLAN | {"seed": 8})
+    other, other_codes = lock(organizer)
     stranger = server.client()
     assert code_of(stranger.get(f"/api/read/{id_}")[1]) == "reading-sign-in"
     for wrong in ("", "AAAA", codes["R1"][:-1], other_codes["R1"]):
@@ -144,8 +156,7 @@ def test_a_reader_signs_in_with_an_own_code_and_opens_nothing_else(study, workst
         assert one.get(path)[0] == 403, "a signed-out browser is not let in"
 
 
-def test_the_model_is_seen_in_the_aided_case_alone(study, workstation):
-    server = workstation(study)
+def test_the_model_is_seen_in_the_aided_case_alone(server):
     id_, codes = lock(server.client(), FEW)
     client, seat = signed_in(server, id_, codes["R1"])
     for at in range(4):
@@ -157,8 +168,7 @@ def test_the_model_is_seen_in_the_aided_case_alone(study, workstation):
     assert client.get(f"/api/read/{id_}/aid")[0] == 409
 
 
-def test_between_the_arms_of_a_crossover_nothing_is_shown(study, workstation):
-    server = workstation(study)
+def test_between_the_arms_of_a_crossover_nothing_is_shown(server):
     id_, codes = lock(server.client(), FEW | {"design": "crossover"})
     for code in codes.values():
         client, seat = signed_in(server, id_, code)
@@ -170,8 +180,7 @@ def test_between_the_arms_of_a_crossover_nothing_is_shown(study, workstation):
             assert (status, code_of(error) in ("reading-washout", "reading-not-this-case")) == (409, True)
 
 
-def test_nothing_that_reaches_a_reader_says_what_it_must_not(study, workstation):
-    server = workstation(study)
+def test_nothing_that_reaches_a_reader_says_what_it_must_not(server):
     organizer = server.client()
     id_, codes = lock(organizer, FEW)
     other_client, other = signed_in(server, id_, codes["R2"])
@@ -254,8 +263,7 @@ def _places_of_subtypes(content, place=""):
     return {place} if content in ("PRCC", "ChRCC") else set()
 
 
-def test_closing_gives_the_result_of_those_who_answered(study, workstation):
-    server = workstation(study)
+def test_closing_gives_the_result_of_those_who_answered(server):
     organizer = server.client()
     id_, codes = lock(organizer)
     client, seat = signed_in(server, id_, codes["R1"])

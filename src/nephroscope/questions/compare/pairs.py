@@ -245,7 +245,7 @@ def _named(pairs: Sequence[Pair], named: Sequence[str], alpha: float) -> Primary
     }[verdict]
     size = _size(difference, named=True)
     words = (
-        f"{does} (the pair named before the results were seen). {size}, {_tested(pair, 1)}, "
+        f"{does} (the pair named before the results were seen): {size}, {_tested(pair, 1)}, "
         f"{counted_noun(difference.n, 'patient')}; {pair.test}."
     )
     return Primary(

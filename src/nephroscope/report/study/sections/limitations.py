@@ -12,7 +12,7 @@ from nephroscope.learning.run_files import load_run
 from nephroscope.questions.compare.document import FILE, FOLDER
 from nephroscope.questions.compare.document import FORMAT as COMPARISON
 from nephroscope.questions.evaluation.operating_points import FEW_CASES
-from nephroscope.records import DEVELOPMENT, ChosenCase, Cohort, Estimate, counted_noun, p_is
+from nephroscope.records import DEVELOPMENT, OUT_OF_FOLD, ChosenCase, Cohort, Estimate, counted_noun, p_is
 from nephroscope.report.page.names import group_name
 from nephroscope.report.page.section import Bullets, Filled, Heading, Section
 from nephroscope.report.study.appraisal import RAW, Appraisal, RunSource
@@ -108,7 +108,8 @@ def _of_size(content: ReportContent) -> Iterator[str]:
         yield (
             f"The probabilities pooled here come from {len(content.split.folds)} different networks, "
             "each tested on its own fold. Their intervals allow for that and are wider than those of one network "
-            "on as many patients; how one network does on new patients is shown by a held-out or external set."
+            "on as many patients. How their mean, which a bundle holds, does on new patients is shown by a held-out "
+            "or external set."
         )
 
 
@@ -153,6 +154,13 @@ def _of_choices(content: ReportContent, appraisal: Appraisal) -> Iterator[str]:
     for finding in content.findings:
         if finding.code == "threshold-few":
             yield f"{finding.message[:1].upper()}{finding.message[1:]}."
+    others = any(group.name != OUT_OF_FOLD for group in content.main.report.groups)
+    if appraisal.rescalings and others and len(content.split.folds) > 1 and not content.split.leaky:
+        yield (
+            "Held-out cases were classified by the mean of the networks, whose probabilities lie nearer to the "
+            "middle than those of one network. Thresholds for a sensitivity and rescalings were chosen on "
+            "out-of-fold answers of single networks, so on held-out cases they do not reach what was asked for."
+        )
     fewest = min((fit.fewest for fit in appraisal.rescalings), default=FEW_CASES)
     if fewest < FEW_CASES:
         yield (

@@ -7,6 +7,7 @@ calls those interrupted whose process is gone without a word.
 
 import contextlib
 import json
+import logging
 import os
 import re
 import secrets
@@ -27,6 +28,7 @@ from nephroscope.base.lock import who_writes
 from nephroscope.workstation.answers import NotFoundError, RequestError
 from nephroscope.workstation.place import Place
 
+logger = logging.getLogger(__name__)
 State = Literal["waiting", "running", "done", "partly", "refused", "failed", "cancelled", "interrupted"]
 ENDS: dict[int, State] = {0: "done", 2: "refused", 3: "partly", 130: "cancelled"}
 LOOK_S = 0.3
@@ -194,7 +196,14 @@ class Jobs:
 
     def _watch(self) -> None:
         while not self._ending:
-            busy = self._step()
+            try:
+                busy = self._step()
+            except (
+                OSError,
+                sqlite3.Error,
+            ) as error:  # a full disk: jobs are looked after again when it has room
+                logger.error("jobs: %s", getattr(error, "strerror", None) or type(error).__name__)
+                busy = False
             self._news.wait(LOOK_S if busy else 5.0)
             self._news.clear()
 

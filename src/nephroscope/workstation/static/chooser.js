@@ -24,6 +24,7 @@ export function pathField({ name, label, files = false }) {
       if (entry) {
         chosen = entry;
         input.value = entry.name;
+        element.dispatchEvent(new CustomEvent("chosen"));
       }
     },
   });

@@ -105,7 +105,7 @@ const PLACES = {
   study: [
     ["/", "Patients"], ["/import", "Import"], ["/doubts", "Doubts"], ["/steps", "Steps"], ["/jobs", "Jobs"], ["/reading", "Reader studies"],
   ],
-  bundle: [["/", "Patients"], ["/reading", "Reader studies"]],
+  bundle: [["/", "Patients"], ["/jobs", "Jobs"], ["/reading", "Reader studies"]],
   empty: [["/", "New study"]],
 };
 

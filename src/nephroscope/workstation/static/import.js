@@ -62,6 +62,10 @@ export function importForm(imported, { labels = true } = {}) {
   };
   look.onclick = guarded(true);
   start.onclick = guarded(false);
+  for (const field of [folder, rois, table]) {  // what is imported is what was looked at
+    field.element.addEventListener("input", () => { start.disabled = kind.value === "dicom"; });
+    field.element.addEventListener("chosen", () => { start.disabled = kind.value === "dicom"; });
+  }
   kind.onchange = () => {
     const nifti = kind.value === "nifti";
     look.classList.toggle("hidden", nifti);

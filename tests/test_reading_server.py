@@ -278,6 +278,15 @@ def test_closing_gives_the_result_of_those_who_answered(server):
     assert [one["name"] for one in result["figures"]["readers"]] == ["R1"]
 
 
+def test_a_study_that_was_closed_before_the_first_answer_has_no_result(server):
+    organizer = server.client()
+    id_, _ = lock(organizer)
+    organizer.post(f"/api/reading/{id_}/close", {"why": ""})
+    for path in ("result", "calls.csv"):
+        status, error = organizer.get(f"/api/reading/{id_}/{path}")
+        assert (status, code_of(error)) == (409, "reading-not-finished")
+
+
 def test_a_changed_protocol_is_refused_everywhere(study, workstation):
     server = workstation(study)
     organizer = server.client()

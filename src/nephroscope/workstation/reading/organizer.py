@@ -249,6 +249,13 @@ def _finished(db: sqlite3.Connection, study: KeptStudy) -> ListedStudy:
             found=", ".join(f"{one.reader} {one.answered} of {one.of}" for one in left),
             remedy="wait, or close the study for good, with the reason",
         )
+    if not any(one.answered for one in listed.readers):
+        raise UnfinishedError(
+            where="reader study",
+            expected="an answer",
+            found="none: it was closed before the first one",
+            remedy="make a new reader study",
+        )
     return listed
 
 

@@ -171,10 +171,11 @@ def _check_texts(plan: Plan) -> None:
     texts = [("title", plan.title.strip(), 1), ("question", plan.question, 0)]
     texts += [("model", plan.model.name.strip(), 1)] if plan.model else []
     for name, text, least in texts:
-        if not least <= len(text) <= LONGEST_TEXT or any(ord(sign) < 32 for sign in text):
+        odd = any(not sign.isprintable() for sign in text)
+        if odd or not least <= len(text) <= LONGEST_TEXT:
             expected = f"{'a' if least else 'no, or a'} line of text of at most {LONGEST_TEXT} characters"
-            found = f"{len(text)} characters" if text else "none"
-            raise _refused(name, expected, found, "write it shorter, on one line" if text else "write one")
+            found = "a line break or another control character" if odd else f"{len(text)} characters"
+            raise _refused(name, expected, found if text else "none", "correct it" if text else "write one")
 
 
 def _check_names(field: str, names: Sequence[str], most: int, least: int = 0) -> None:

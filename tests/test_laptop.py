@@ -87,12 +87,17 @@ def test_it_starts_without_a_network(tmp_path):
         seen = start(moved, *words)
         assert str(["-m", "nephroscope", *command]) in seen["output"].splitlines()
         assert "Installing" not in seen["output"]
+    left, others = moved / "program.1.part", moved / "program.2.part"
+    for part in (left, others):
+        part.mkdir()
+    os.utime(left, (0, 0))  # of a start that was killed long ago
     lines = (moved / "requirements.txt").read_text(encoding="utf-8").splitlines(keepends=True)
     without = [line for line in lines if not line.startswith("tiny")]
     (moved / "requirements.txt").write_text("".join(without), encoding="utf-8")
     seen = start(moved, "--version")  # another list of packages: installed again
     assert (seen["rc"], "Installing" in seen["output"]) == (0, True)
     assert not list((moved / "program").rglob("tiny.py"))
+    assert (left.exists(), others.exists()) == (False, True)
 
 
 @starts
@@ -174,6 +179,15 @@ def test_refused_before_anything_is_written(tmp_path):
         "bundle",
         other.name,
     ]
+
+
+def test_what_a_killed_command_left_is_replaced(tmp_path):
+    left = tmp_path / ".out.part" / "wheels"
+    left.mkdir(parents=True)
+    (left / "other-1-py3-none-any.whl").write_bytes(b"half")
+    folder = made(tmp_path, out="out").folder
+    assert not left.exists()
+    assert not (folder / "wheels" / "other-1-py3-none-any.whl").exists()
 
 
 def test_a_folder_that_is_too_large_is_refused(tmp_path, monkeypatch):

@@ -1,6 +1,5 @@
 """A bundle and a kind of computer -> a folder that starts there, written whole or not at all."""
 
-import os
 import shutil
 import sys
 import zipfile
@@ -62,7 +61,7 @@ def make_laptop_folder(
     about = open_bundle(bundle).about
     pins = pins_for(target, pinned_text() if pinned is None else pinned)
     make_folder(out.parent)
-    draft = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    draft = out.with_name(f".{out.name}.part")
     shutil.rmtree(draft, ignore_errors=True)
     try:
         (draft / "wheels").mkdir(parents=True)

@@ -10,11 +10,14 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import venv
 from pathlib import Path
 
 LONGEST_ON_WINDOWS = 259
 LAST_LINES = 8
+LEFT_BEHIND_S = 3600
+TRIES = 20
 OURS = {"PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"}
 
 
@@ -70,14 +73,28 @@ def installed(root: Path, about: dict[str, object]) -> Path:
         )
         sys.stderr.flush()
         part = root / f"program.{os.getpid()}.part"
+        for left in root.glob("program.*.part"):  # of a start that was killed, not of one that is at work
+            if left == part or time.time() - left.stat().st_mtime > LEFT_BEHIND_S:
+                shutil.rmtree(left, ignore_errors=True)
         try:
             install(part, requirements, made_from)
             shutil.rmtree(program, ignore_errors=True)
             if not usable(python, program / "made-from.txt", made_from):  # or another start was quicker
-                part.rename(program)
+                name_it(part, program)
         finally:
             shutil.rmtree(part, ignore_errors=True)
     return python
+
+
+def name_it(part: Path, program: Path) -> None:
+    """Rename the finished installation; on Windows, once virus scanners have let go of its new files."""
+    for _ in range(TRIES):
+        try:
+            part.rename(program)
+            return
+        except PermissionError:
+            time.sleep(1)
+    part.rename(program)
 
 
 def usable(python: Path, note: Path, made_from: str) -> bool:

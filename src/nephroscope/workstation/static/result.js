@@ -33,6 +33,13 @@ function bars() {
   }));
 }
 
+async function saveDicom() {
+  const content = await (await api(`/api/cases/${id}/dicom`, { raw: true })).blob();
+  const address = URL.createObjectURL(content);
+  make("a", { href: address, download: "answer.zip" }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 10000);
+}
+
 function maps() {
   const words = make("p", { class: "quiet hidden", "data-testid": "result-map-words", text: `Grad-CAM of the last feature map for ${document_.forced_call}, on the part of the slice that the network saw: orange marks what raised its log odds. Each slice is scaled by its own peak, so slices cannot be compared. A research aid, not evidence.` });
   const box = make("input", { type: "checkbox", "data-testid": "result-map", onchange: () => { mapped = box.checked; words.classList.toggle("hidden", !mapped); showSlice(shown); } });
@@ -65,7 +72,7 @@ function answer(found) {
       make("h2", { text: "Findings" }),
       found.findings.length ? make("ul", {}, found.findings.map((one) => make("li", { class: one.severity, "data-testid": "result-finding", "data-code": one.code, text: `${one.severity}: ${one.message}` }))) : make("p", { text: "none" }),
       make("div", { class: "row" },
-        make("a", { class: "button", href: `/api/cases/${id}/dicom`, download: "answer.zip", text: "Save as DICOM (SR and SEG)", "data-testid": "result-dicom" }))));
+        make("button", { text: "Save as DICOM (SR and SEG)", "data-testid": "result-dicom", onclick: () => saveDicom().catch(complain) }))));
   const middle = found.slices.reduce((best, one) => (one.area_mm2 > best.area_mm2 ? one : best), found.slices[0]);
   showSlice(middle.slice_index);
 }

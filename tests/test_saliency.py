@@ -2,7 +2,7 @@
 
 import base64
 import io
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -15,7 +15,8 @@ from nephroscope.base.files import save_json
 from nephroscope.learning.networks.networks import SubtypeNetwork, build_network
 from nephroscope.learning.networks.saliency import grad_cam, with_random_weights
 from nephroscope.learning.run_files import CompleteRun
-from nephroscope.learning.training.checkpoint import save_weights
+from nephroscope.learning.score_run import ALL_FOLDS
+from nephroscope.learning.training.checkpoint import load_weights, save_weights
 from nephroscope.questions.saliency import maps as saliency_run
 from nephroscope.questions.saliency.checks import (
     SaliencyOfRun,
@@ -258,6 +259,36 @@ def test_maps_of_a_run_are_kept_and_a_second_report_computes_nothing(answered, m
     assert second.figures["inside"].n == 8
     third = saliency_of_run(run, predictions, {"c00": [1, 2]}, ["c00"], unreadable)  # kept as well
     assert third.figures == second.figures
+
+
+def test_where_the_mean_of_the_networks_answered_the_map_is_the_mean_of_theirs(answered, monkeypatch):
+    run, predictions = answered
+    monkeypatch.setattr(saliency_run, "exported_folds", lambda _: (0, 1))
+    store, known = run.snapshot.slices, predictions[0]
+    rows = store.rows_by_case[known.case_id]
+    subtype = SUBTYPES.index(known.forced_call)
+    maps, chances = [], []
+    for index in (0, 1):
+        network = build_network(MODEL, 2, SPEC)
+        load_weights(network, run.folder / f"fold-{index}" / "weights.safetensors")
+        found, p = grad_cam(network, np.asarray(store.hu[rows]), np.full(len(rows), subtype), 2)
+        maps.append(found / np.abs(found).max(axis=(1, 2), keepdims=True))
+        chances.append(p)
+    mean = np.mean(chances, axis=0)
+    slices = tuple(
+        replace(part, probabilities=tuple(map(float, row)))
+        for part, row in zip(known.slices, mean, strict=True)
+    )
+    held_out = replace(known, fold=ALL_FOLDS, slices=slices)
+    wanted = {known.case_id: [part.slice_index for part in slices]}
+    found = saliency_of_run(run, [held_out], wanted, [], unreadable)
+    assert not found.missing
+    for i, part in enumerate(slices):
+        assert found.signed[known.case_id, part.slice_index] == pytest.approx(
+            np.mean(maps, axis=0)[i], abs=1e-5
+        )
+    wrong = saliency_of_run(run, [replace(held_out, slices=known.slices)], wanted, [], unreadable)
+    assert "within 0.02" in wrong.missing
 
 
 def test_damaged_file_is_made_again(answered):

@@ -141,6 +141,9 @@ class Viewer {
     const on = (name, handler, more = {}) => canvas.addEventListener(name, handler, { signal: this.stop.signal, ...more });
     on("pointerdown", (event) => this.down(pane, event));
     on("pointermove", (event) => this.move(pane, event));
+    on("pointerrawupdate", (event) => { // before the next frame: a stroke does not wait for it
+      if (this.drag?.tool === "over") this.move(pane, event);
+    });
     on("pointerup", (event) => this.up(pane, event));
     on("pointercancel", (event) => this.up(pane, event));
     on("pointerleave", () => { pane.pointer = null; pane.draw(); });
@@ -197,7 +200,11 @@ class Viewer {
 
   down(pane, event) {
     pane.canvas.focus({ preventScroll: true });
-    pane.canvas.setPointerCapture(event.pointerId);
+    try {
+      pane.canvas.setPointerCapture(event.pointerId);
+    } catch {
+      // an event that a script made has no pointer
+    }
     const place = pane.placeAt(event.clientX, event.clientY);
     const tool = event.button === 2 ? "window" : event.button === 1 || event.shiftKey && this.over === null ? "move" : this.tool;
     this.drag = { pane, tool, x: event.clientX, y: event.clientY, place };

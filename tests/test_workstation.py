@@ -1,6 +1,8 @@
 """The workstation as a whole: its start, the list of patients, and a second start."""
 
+import json
 import signal
+import sys
 
 from small_study import make_study
 
@@ -37,3 +39,23 @@ def test_second_start_names_the_first(tmp_path, workstation, capsys):
     server.process.send_signal(signal.SIGINT)
     assert server.process.wait(20) == 0
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["workstation"]
+
+
+def test_without_the_extra_the_command_says_what_to_install(tmp_path, monkeypatch, capsys):
+    from nephroscope.cli import run
+
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "nephroscope.workstation.server", raising=False)
+    assert run(["workstation", str(tmp_path / "new"), "--json"]) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert (error["code"], error["remedy"]) == ("environment", "pip install 'nephroscope[workstation]'")
+    assert not (tmp_path / "new").exists()
+
+
+def test_other_folders_are_refused(tmp_path, capsys):
+    from nephroscope.cli import run
+
+    (tmp_path / "letter.txt").write_text("x")
+    assert run(["workstation", str(tmp_path), "--json", "--no-browser"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "study"
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]

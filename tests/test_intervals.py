@@ -8,6 +8,7 @@ from nephroscope.statistics import intervals, metrics
 from nephroscope.statistics.cross_validation import variance_factor
 from nephroscope.statistics.estimates import Rows, estimate_all, shares_of
 from nephroscope.statistics.intervals import Patients, percentile_interval, percentile_limits
+from nephroscope.statistics.placements import area_interval
 from nephroscope.statistics.resampling import roc_band
 
 
@@ -262,3 +263,33 @@ def test_shares_of_rows_that_are_alike_are_those_of_the_patients():
     expected = 2 * 1.96 * (0.8 * 0.2 / 6000) ** 0.5
     assert found.high - found.low == pytest.approx(expected, rel=0.1)
     assert found.method.startswith("Korn and Graubard 1998, 6000 patients")
+
+
+@pytest.mark.parametrize(("n", "name", "limits"), [(9, "Clopper-Pearson", "exact"), (10, "Wilson", "score")])
+def test_shares_of_few_cases_are_exact(n, name, limits):
+    y = np.ones(n, np.intp)
+    called = (np.arange(n) < n - 1).astype(np.intp)
+    patients = Patients.of([f"{i:02d}" for i in range(n)], y)
+    rows = Rows(unit="case", truth=y, called=called, p=np.zeros((n, 2)), patients=patients)
+    shares = shares_of(rows, ("no", "yes"), 1)
+    found = estimate_all(rows, {"sensitivity": shares["sensitivity"]}, {}, EvaluationConfig())["sensitivity"]
+    by_hand = intervals.clopper_pearson(n - 1, n) if limits == "exact" else intervals.wilson(n - 1, n)
+    assert (found.low, found.high) == pytest.approx(by_hand)
+    assert found.method.startswith(name)
+
+
+@pytest.mark.parametrize("n", [12, 40])
+def test_slices_of_few_patients_have_the_wider_limits_of_two_methods(n):
+    rng = np.random.default_rng(n)
+    row = np.repeat(np.arange(2 * n), 3)
+    y = row < n
+    scores = rng.normal(size=2 * n)[row] + 0.5 * rng.normal(size=row.size) + 2.0 * y
+    found = area_interval([(scores, y)], Patients.of([f"{i:03d}" for i in row], y.astype(np.intp)), 0.95)
+    value = float(np.mean(scores[y][:, None] > scores[~y][None, :]))
+    newcombe = intervals.newcombe_auc(value, n, n)
+    assert ("widened" in found.method) == (n < 30)
+    if n < 30:
+        assert found.low <= newcombe[0] + 1e-12
+        assert found.high >= newcombe[1] - 1e-12
+    else:
+        assert found.low > newcombe[0]

@@ -49,7 +49,8 @@ def download_wheels(pins: tuple[Pin, ...], target: Target, folder: Path) -> None
             where=f"wheels for {target.system.words}, Python {target.python}",
             expected=f"pip to download {len(pins)} pinned packages",
             found=" ".join(said[-LAST_LINES:]) or f"exit code {done.returncode} of pip",
-            remedy="try it on a computer that reaches a package index, or give a folder of wheels with --wheels",
+            remedy="choose another --python (docs/reference/wheels.md), run it where a package index is reached, "
+            "or give a folder of wheels with --wheels",
         )
 
 

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
@@ -252,6 +253,26 @@ def test_a_queue_holds_an_object_once_for_each_destination(tmp_path):
     assert len(list((tmp_path / "queue" / "objects").iterdir())) == len(objects)  # B waits for them
     outbox.confirm(outbox.waiting("B@h:1"))
     assert not list((tmp_path / "queue" / "objects").iterdir())
+
+
+def test_an_object_put_again_is_looked_for_in_its_new_series(tmp_path):
+    """The same SOP Instance UID, moved to another series and study before it was sent once more."""
+
+    class Recorder:
+        asked = ()
+
+        def instances(self, study_uid, series_uid):
+            self.asked += ((study_uid, series_uid),)
+            return {one.sop_uid} if (study_uid, series_uid) == ("1.2.8", "1.2.9") else set()
+
+    make_export(tmp_path / "export")
+    (one,) = objects_below([tmp_path / "export" / "roi.dcm"])
+    outbox, peer = Outbox(tmp_path / "queue"), Recorder()
+    outbox.put([one], "X@h:1")
+    outbox.put([replace(one, study_uid="1.2.8", series_uid="1.2.9")], "X@h:1")
+    assert deliver_once(outbox, peer, "X@h:1") == ""
+    assert peer.asked == (("1.2.8", "1.2.9"),)
+    assert [sent.state for sent in outbox.all()] == ["confirmed"]
 
 
 def test_a_damaged_queue_is_refused(tmp_path):

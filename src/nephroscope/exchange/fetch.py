@@ -7,8 +7,6 @@ from pathlib import Path
 from nephroscope.base.errors import PacsError
 from nephroscope.exchange.peer import Peer, Query, RemoteSeries, write_received
 
-FETCHED = ("CT", "SEG", "RTSTRUCT")
-
 
 @dataclass(frozen=True, kw_only=True)
 class FetchedSeries:

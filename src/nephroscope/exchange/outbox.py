@@ -83,8 +83,8 @@ class Outbox:
                     "INSERT INTO outbox (destination, sop_uid, sop_class, series_uid, study_uid, syntax, path, state,"
                     " changed) VALUES (?, ?, ?, ?, ?, ?, ?, 'waiting', ?)"
                     " ON CONFLICT (destination, sop_uid) DO UPDATE SET sop_class = excluded.sop_class,"
-                    " syntax = excluded.syntax, path = excluded.path, state = 'waiting', tries = 0, error = '',"
-                    " changed = excluded.changed",
+                    " series_uid = excluded.series_uid, study_uid = excluded.study_uid, syntax = excluded.syntax,"
+                    " path = excluded.path, state = 'waiting', tries = 0, error = '', changed = excluded.changed",
                     (destination, one.sop_uid, *identity, time.time()),
                 )
 

@@ -140,6 +140,10 @@ def test_interpolation_fills_between_drawn_slices_and_is_made_anew(place):
     again = operate(rois, id_, Operation(number=4, operation="interpolate"))
     assert [one.index for one in again.changed] == [2, 4]
     assert np.array_equal(voxels(rois, id_)[3], square(12, 18))
+    operate(rois, id_, Operation(number=5, operation="clear", slice=5))
+    shorter = operate(rois, id_, Operation(number=6, operation="interpolate"))
+    assert (shorter.changed[-1].index, shorter.changed[-1].runs) == (4, []), "what an earlier end left goes"
+    assert np.flatnonzero(voxels(rois, id_).any(axis=(1, 2))).tolist() == [1, 2, 3]
 
 
 def test_operations(place):

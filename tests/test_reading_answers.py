@@ -176,7 +176,7 @@ def test_time_of_all_sittings_adds_up_and_only_the_last_window_counts(db, tmp_pa
     assert seat(db, tmp_path).spent == Spent()
 
 
-@pytest.mark.parametrize("spent", [{"active_ms": -1}, {"idle_ms": float("nan")}, {"hidden_ms": 1e9}])
+@pytest.mark.parametrize("spent", [{"active_ms": -1}, {"idle_ms": float("nan")}, {"active_ms": 1e8}, {"hidden_ms": 1e11}])
 def test_impossible_time_is_refused(db, tmp_path, spent):
     lock(db, tmp_path)
     work = work_of(db, tmp_path, R1)
@@ -184,6 +184,20 @@ def test_impossible_time_is_refused(db, tmp_path, spent):
     with pytest.raises(ReadingError):
         note_spent(db, R1, 0, sitting, Spent(**spent), NOW)
     assert time_of(db, R1, 0)[0] == Spent()
+
+
+@pytest.mark.parametrize("part", ["idle_ms", "hidden_ms", "paused_ms"])
+def test_a_case_left_over_the_weekend_is_answered_on_monday(db, tmp_path, part):
+    lock(db, tmp_path)
+    work = work_of(db, tmp_path, R1)
+    sitting, _ = open_step(db, work, 0, NOW)
+    monday = NOW + 3 * DAY_S
+    away = Spent(active_ms=60_000, **{part: 3 * DAY_S * 1000 - 61_000})
+    note_spent(db, R1, 0, sitting, away, monday)
+    spent = Spent(**{**vars(away), "active_ms": 90_000})
+    given = GivenAnswer(number=0, sitting=sitting, request="a", call="PRCC", confidence=4, spent=spent)
+    kept = answer_step(db, work, given, monday + 30)
+    assert (kept.spent, kept.doubtful) == (spent, False)
 
 
 @pytest.mark.parametrize(

@@ -252,9 +252,10 @@ def _check_slice(document: RoiDocument, index: int) -> None:
 
 
 def _interpolate(work: _Work) -> Made:
-    """Slices between those that were drawn by hand; earlier interpolation is made anew."""
+    """Slices between those that were drawn by hand; earlier interpolation is made anew, or goes."""
     drawn = {index: mask for index, (mask, by_hand) in work.kept.items() if by_hand}
-    made = operations.interpolate(drawn, work.spacing()[1:])
+    earlier = {index: np.zeros_like(mask) for index, (mask, by_hand) in work.kept.items() if not by_hand}
+    made = earlier | operations.interpolate(drawn, work.spacing()[1:])
     return {k: m for k, m in made.items() if not np.array_equal(m, work.mask(k))}, False, ""
 
 

@@ -291,7 +291,7 @@ def check_time(spent: Spent) -> None:
     if not spent.possible:
         raise ReadingError(
             where="reading time",
-            expected="milliseconds from 0 to a day",
+            expected="milliseconds from 0, active ones up to a day, others up to 400 days",
             found="something else",
             remedy="load the page again; the time until now is kept",
         )

@@ -21,6 +21,7 @@ from nephroscope.workstation.reading.refusals import FinalError, OtherWindowErro
 SYNC_S = 1.0  # time is on the disk at least so often
 SLACK_MS = 2000.0  # by which a browser's clock may be ahead of ours before its time is doubtful
 DAY_MS = 24 * 3600 * 1000.0
+LONGEST_MS = 400 * DAY_MS  # a case is left open or paused over a weekend, a holiday, a washout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +51,8 @@ class Spent:
 
     @property
     def possible(self) -> bool:
-        """False where a part is no number, negative, or more than a day."""
-        return all(0 <= part <= DAY_MS for part in astuple(self))
+        """False where a part is no number or negative, the active time more than a day, or another more than 400."""
+        return self.active_ms <= DAY_MS and all(0 <= part <= LONGEST_MS for part in astuple(self))
 
 
 @dataclass(frozen=True, slots=True)

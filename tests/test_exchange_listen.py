@@ -1,5 +1,6 @@
 """A series and its ROI come, the report goes back: with a real PACS, both killed on the way, and the bounds of it."""
 
+import copy
 import gc
 import json
 import os
@@ -19,7 +20,7 @@ from nephroscope.base.errors import PacsError, RoiError
 from nephroscope.cli import run
 from nephroscope.exchange.address import Line, read_node
 from nephroscope.exchange.connect import connect
-from nephroscope.exchange.inbox import FULL, MOST_TRIES, NOT_OURS, TAKEN, Inbox, Limits
+from nephroscope.exchange.inbox import FULL, MOST_TRIES, NOT_OURS, TAKEN, Inbox, Limits, images_of_roi
 from nephroscope.exchange.listener import Listener, Listening
 from nephroscope.exchange.peer import objects_below
 from nephroscope.exchange.read_sr import read_answer
@@ -188,6 +189,57 @@ def test_a_case_is_ready_when_all_that_its_roi_names_is_there(tmp_path, boxes):
     assert inbox.ready() == []
     inbox.keep(first)
     assert [one.roi_uid for one in inbox.ready()] == [pydicom.dcmread(seg).SOPInstanceUID]
+
+
+def without_frames(seg, path):
+    """The SEG with its series, but text where its frames are described."""
+    made = pydicom.dcmread(seg)
+    made[0x52009230] = pydicom.DataElement(0x52009230, "LT", "damaged")
+    made.save_as(path)
+    return path.read_bytes()
+
+
+def test_a_damaged_roi_is_refused_with_its_reason_and_taken_when_it_comes_whole(tmp_path, boxes, caplog):
+    inbox = Inbox(tmp_path / "in", NOW)
+    uid = pydicom.dcmread(boxes[2]).SOPInstanceUID
+    for content in (*boxes[1].values(), without_frames(boxes[2], tmp_path / "damaged.dcm")):
+        assert inbox.keep(content) == TAKEN
+    assert inbox.ready() == []
+    assert [(one.state, one.reason[:4]) for one in inbox.cases()] == [("refused", "roi:")]
+    assert [one.args[0] for one in caplog.records if one.levelname == "WARNING"] == [uid]
+    assert inbox.keep(boxes[2].read_bytes()) == TAKEN
+    assert [(one.roi_uid, one.reason) for one in inbox.ready()] == [(uid, "")]
+
+
+def test_an_roi_damaged_on_the_disk_ends_neither_the_listener_nor_its_other_cases(tmp_path, boxes, caplog):
+    made = listener(tmp_path, free_port(), lambda case, folder: folder.mkdir(parents=True))
+    other = write_seg(boxes[0], {"Tumor": box_tumor()}, tmp_path / "other.dcm")
+    for content in (*boxes[1].values(), boxes[2].read_bytes(), other.read_bytes()):
+        assert made.inbox.keep(content) == TAKEN
+    first = made.inbox.cases()[0]
+    first.roi.write_bytes(without_frames(boxes[2], tmp_path / "damaged.dcm"))
+    images_of_roi.cache_clear()  # as after a new start
+    made.step()
+    assert [one.state for one in made.inbox.cases()] == ["refused", "answered"]
+    assert [one.args[0] for one in caplog.records if one.levelname == "WARNING"] == [first.series_uid]
+    caplog.clear()
+    made.step()
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("n_series", [0, 2])
+def test_an_roi_of_no_or_two_series_is_named_in_the_log(tmp_path, boxes, caplog, n_series):
+    seg = pydicom.dcmread(boxes[2])
+    named = [copy.deepcopy(seg.ReferencedSeriesSequence[0]) for _ in range(n_series)]
+    for number, item in enumerate(named):
+        item.SeriesInstanceUID = f"1.2.{number}"
+    seg.ReferencedSeriesSequence = named
+    seg.save_as(tmp_path / "odd.dcm")
+    inbox = Inbox(tmp_path / "in", NOW)
+    assert inbox.keep((tmp_path / "odd.dcm").read_bytes()) == TAKEN
+    reason = f"the ROI names {n_series} series"
+    assert [(one.state, one.reason) for one in inbox.cases()] == [("refused", reason)]
+    assert [one.args for one in caplog.records] == [(seg.SOPInstanceUID, reason)]
 
 
 def test_a_case_waits_until_nothing_more_comes(tmp_path, boxes):

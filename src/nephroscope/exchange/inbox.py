@@ -4,6 +4,7 @@ Everything is on the disk before a sender is told that it was taken, and bounded
 """
 
 import contextlib
+import logging
 import shutil
 import sqlite3
 import threading
@@ -23,6 +24,7 @@ from nephroscope.imaging.masks.seg import image_uids as seg_images
 from nephroscope.imaging.masks.seg import series_uids as seg_series
 from nephroscope.imaging.read import read_dicom_roi, refusing_damage
 
+LOG = logging.getLogger(__name__)
 FORMAT = 1
 DATABASE, OBJECTS = "inbox.sqlite", "received"
 TAKEN, FULL, NOT_OURS = 0x0000, 0xA700, 0xA900
@@ -131,18 +133,23 @@ class Inbox:
         return TAKEN
 
     def _note(self, roi: StoredObject) -> None:
-        """Make a case of an ROI that came; one that came before stays what it was."""
+        """Make a case of an ROI that came; one that came before stays what it was, unless it could not be read."""
         series, reason = "", ""
         try:
             named = series_of_roi(roi.path)
+            images_of_roi(roi.path)
             series = named[0] if len(named) == 1 else ""
             reason = "" if series else f"the ROI names {len(named)} series"
         except NephroscopeError as error:
-            reason = f"{error.code}: expected {error.expected}, found {error.found}"
+            reason = reason_of(error)
+        if reason:
+            LOG.warning("ROI %s: refused: %s", roi.sop_uid, reason)
         path = roi.path.relative_to(self.folder).as_posix()
         with self._open() as database:
             database.execute(
-                "INSERT OR IGNORE INTO cases (roi_uid, series_uid, path, state, reason) VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO cases (roi_uid, series_uid, path, state, reason) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT (roi_uid) DO UPDATE SET series_uid = excluded.series_uid, path = excluded.path,"
+                " state = excluded.state, reason = excluded.reason WHERE cases.series_uid = ''",
                 (roi.sop_uid, series, path, "refused" if reason else "waiting", reason),
             )
 
@@ -171,9 +178,15 @@ class Inbox:
 
         A case that was refused is ready again when more images of its series came.
         """
-        return [
-            one for one in self.cases() if one.state != "answered" and one.series_uid and self._is_whole(one)
-        ]
+        found = []
+        for one in self.cases():
+            try:
+                if one.state != "answered" and one.series_uid and self._is_whole(one):
+                    found.append(one)
+            except NephroscopeError as error:
+                self.refused(one, reason_of(error))
+                LOG.warning("series %s: refused: %s", one.series_uid, reason_of(error))
+        return found
 
     def _is_whole(self, case: ReceivedCase) -> bool:
         files = [*case.images.glob("*.dcm")]
@@ -243,6 +256,11 @@ class Inbox:
                 found=f"a damaged, locked or different one ({type(error).__name__})",
                 remedy="end the program that holds it; if it is damaged, move its folder away",
             ) from error
+
+
+def reason_of(error: NephroscopeError) -> str:
+    """Why a case is refused, in one line."""
+    return f"{error.code}: expected {error.expected}, found {error.found}"
 
 
 def series_of_roi(path: Path) -> list[str]:

@@ -20,7 +20,7 @@ from nephroscope.exchange.address import Line
 from nephroscope.exchange.connect import connect
 from nephroscope.exchange.deliver import deliver_once
 from nephroscope.exchange.dimse import COMPRESSED, PLAIN, SECONDS_TO_ANSWER
-from nephroscope.exchange.inbox import FULL, Inbox, Limits, ReceivedCase
+from nephroscope.exchange.inbox import FULL, Inbox, Limits, ReceivedCase, reason_of
 from nephroscope.exchange.outbox import Outbox
 from nephroscope.exchange.peer import CT_CLASSES, ROI_CLASSES, Peer, objects_below
 
@@ -134,9 +134,8 @@ class Listener:
         try:
             self.answer(case, folder)
         except NephroscopeError as error:
-            reason = f"{error.code}: expected {error.expected}, found {error.found}"
-            self.inbox.refused(case, reason)
-            LOG.warning("series %s: refused: %s", case.series_uid, reason)
+            self.inbox.refused(case, reason_of(error))
+            LOG.warning("series %s: refused: %s", case.series_uid, reason_of(error))
             return
         made = objects_below([folder])
         self.outbox.put(made, self.destination)

@@ -176,7 +176,9 @@ def test_time_of_all_sittings_adds_up_and_only_the_last_window_counts(db, tmp_pa
     assert seat(db, tmp_path).spent == Spent()
 
 
-@pytest.mark.parametrize("spent", [{"active_ms": -1}, {"idle_ms": float("nan")}, {"active_ms": 1e8}, {"hidden_ms": 1e11}])
+@pytest.mark.parametrize(
+    "spent", [{"active_ms": -1}, {"idle_ms": float("nan")}, {"active_ms": 1e8}, {"hidden_ms": 1e11}]
+)
 def test_impossible_time_is_refused(db, tmp_path, spent):
     lock(db, tmp_path)
     work = work_of(db, tmp_path, R1)

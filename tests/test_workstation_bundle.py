@@ -1,5 +1,6 @@
 """A bundle in the browser: a patient is opened, an ROI comes with it, the model answers, the answer is DICOM."""
 
+import dataclasses
 import io
 import os
 import subprocess
@@ -11,11 +12,14 @@ import pydicom
 from nephroscope.exchange.read_sr import read_answer
 from nephroscope.facade.patient import read_patient
 from nephroscope.imaging.dicom.series import SeriesFiles, save_series_files
+from nephroscope.records import RoiRef
 from nephroscope.workstation.place import Place, mode_of, open_place
+from nephroscope.workstation.study.asked import asked_author, chosen, drawn
 from phantoms import box_tumor, dicom_slices, write_seg, write_slices
 from test_workstation_jobs import FINAL, begin, folder_id, wait
 from test_workstation_whole import predicted, same
 from tiny_bundle import make_bundle
+from workstation_study import undrawn_study
 
 
 def patient(tmp_path, name="P1", seg=True):
@@ -56,6 +60,22 @@ def test_a_patient_is_opened_and_predicted(tmp_path, workstation):
         "model.onnx",
         "reference.npz",
     ]
+
+
+def test_an_answer_is_shown_with_the_roi_it_is_about(tmp_path):
+    place = Place(undrawn_study(tmp_path / "study"))
+    files = {name: tmp_path / f"{name}.nii.gz" for name in ("reader-1", "reader-2", "consensus")}
+    for name, file in files.items():
+        file.write_bytes(name.encode())
+    rois = [RoiRef(author=name, series="nephrographic", path=file) for name, file in files.items()]
+    case = dataclasses.replace(place.case("c0"), rois=tuple(rois))
+    about = {name: drawn(chosen(place, case, name)) for name in ("", *files)}
+    assert about[""] == about["reader-1"]
+    asked = {name: asked_author(place, case, state) for name, state in about.items()}
+    assert asked == {"": "", "reader-1": "", "reader-2": "reader-2", "consensus": "consensus"}
+    files["reader-2"].write_bytes(b"drawn again")
+    assert asked_author(place, case, about["reader-2"]) == "reader-2"
+    assert asked_author(place, case, "") == ""
 
 
 def test_without_a_drawing_the_model_is_not_asked(tmp_path, workstation):

@@ -18,7 +18,7 @@ from nephroscope.workstation import looked
 from nephroscope.workstation.answers import NotFoundError, body, ok
 from nephroscope.workstation.drawing.rois import Rois
 from nephroscope.workstation.place import Place
-from nephroscope.workstation.study.asked import authors, chosen, drawn, last_answer
+from nephroscope.workstation.study.asked import asked_author, authors, chosen, drawn, last_answer
 from nephroscope.workstation.study.files import path_of
 from nephroscope.workstation.study.pictures import case_of
 from nephroscope.workstation.study.steps import BUNDLES
@@ -103,10 +103,10 @@ def predict(request: Request) -> Response:
 
 
 def latest(request: Request) -> Response:
-    """The last answer about a case: ``{"case_id", "authors", "bundle", "document", "current", "no_maps"}``.
+    """The last answer about a case: ``{"case_id", "authors", "author", "bundle", "document", "current", "no_maps"}``.
 
-    ``current`` is false where the ROI was drawn again since; ``no_maps`` says why there are no maps of where the
-    network looked.
+    ``author`` is whose ROI it is about, empty for that of the study's rule; ``current`` is false where the ROI was
+    drawn again since; ``no_maps`` says why there are no maps of where the network looked.
     """
     place: Place = request.app.state.place
     case = case_of(request)
@@ -117,6 +117,7 @@ def latest(request: Request) -> Response:
         {
             "case_id": case.case_id,
             "authors": authors(case),
+            "author": asked_author(place, case, row["roi"]) if row else "",
             "bundle": place.id_of(KIND, row["bundle"]) if row else None,
             "document": json.loads(row["document"]) if row else None,
             "current": about is not None,

@@ -132,6 +132,8 @@ async function start() {
   if (known.document !== null) {
     document.getElementById("old").classList.toggle("hidden", known.current);
     if ([...select.options].some((one) => one.value === known.bundle)) select.value = known.bundle;
+    author = known.author;
+    who.value = author;
     answer(known.document);
   }
   document.addEventListener("keydown", (event) => {

@@ -63,6 +63,19 @@ def _about(rule: "ChoiceRule", case: "Case", state: str) -> "ChosenCase | None":
     return next((one for name in ("", *authors(case)) if drawn(one := _on(rule, case, name)) == state), None)
 
 
+def asked_author(place: Place, case: "Case", state: str) -> str:
+    """Whose ROI an answer is about, as `chosen` takes it: empty for the one that the study's rule gives.
+
+    Args:
+        place: The study.
+        case: Asked about.
+        state: Of the ROI then, from `drawn`; where it was drawn again since, its author is still known.
+    """
+    names = authors(case)
+    same = (name for name in ("", *names) if drawn(chosen(place, case, name)) == state)
+    return next(same, next((name for name in names if state.startswith(f"{name} ")), ""))
+
+
 def answers_by_case(place: Place) -> Iterator[tuple[str, dict[str, object]]]:
     """The last answer about each case, in short; without those about an ROI that was drawn again since."""
     with place.database() as db:

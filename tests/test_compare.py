@@ -20,7 +20,7 @@ from nephroscope.learning.engine.divisions import present_division
 from nephroscope.learning.engine.engine import Engine
 from nephroscope.learning.engine.predictions import Predictions
 from nephroscope.learning.engine.study_data import study_data
-from nephroscope.learning.engine.trained_runs import find_runs
+from nephroscope.learning.engine.trained_runs import HELD_OUT, find_runs
 from nephroscope.learning.engine.workers import Workers
 from nephroscope.questions.compare.comparison import ComparePlan, load_comparison
 from nephroscope.questions.compare.document import FORMAT
@@ -261,6 +261,13 @@ def test_held_out_cases_are_a_set_of_their_own(study):
     assert list(content["groups"]) == ["out-of-fold", "internal-test"]
     assert [g["n_cases"] for g in content["groups"].values()] == [18, 6]
     assert content["candidates"] == content["groups"]["out-of-fold"]["candidates"]
+    path = study.folder.root / "comparison" / "comparison.json"
+    assert load_comparison(study.folder.root).stale == ""
+    kept = content_of(path)
+    for held_out in HELD_OUT:
+        kept["made_from"].pop(held_out)  # as when one network answered each held-out case
+    path.write_text(json.dumps(kept))
+    assert load_comparison(study.folder.root).stale.startswith("answers of held-out cases changed since")
 
 
 def test_thresholds_come_from_the_validation_part(study):

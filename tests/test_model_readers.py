@@ -14,11 +14,12 @@ from nephroscope.base.documents import as_plain
 from nephroscope.base.errors import StudyError
 from nephroscope.cli import run
 from nephroscope.cli.readers import _text
+from nephroscope.learning.engine.trained_runs import HELD_OUT
 from nephroscope.questions.readers import with_models
 from nephroscope.questions.readers.answers import CallTable, CaseLabels, Reader, ReaderAnswer
 from nephroscope.questions.readers.call_table import CallOptions, read_calls
 from nephroscope.questions.readers.reader_study import study_readers
-from nephroscope.questions.readers.write import digests_of, reader_file, save_reader_study
+from nephroscope.questions.readers.write import changed_since, digests_of, reader_file, save_reader_study
 from nephroscope.records import Answer, EvaluationConfig
 from nephroscope.report.page.section import figures_in, tables_in, texts_in
 from nephroscope.report.study.sections import readers as readers_page
@@ -705,6 +706,27 @@ def check_stale(study, path, name):
     else:
         path.write_text(before)
     assert readers_of(study.folder.root, study.cohort.label_digest, "net").data is not None
+
+
+def test_readers_beside_the_held_out_answers_of_older_networks_are_out_of_date(tmp_path):
+    """Only where a run has held-out cases and several folds: those are answered otherwise than before."""
+    folder, config = StudyFolder(tmp_path), EvaluationConfig()
+    people = [reader("r0", "PPPPPCCCCC"), reader("net", "PPPPCCCCCP", model=True)]
+
+    def changed(holdout, n_folds, runs=("net",)):
+        folder.run("net").mkdir(parents=True, exist_ok=True)
+        split = {"format": 1, "holdout": holdout, "folds": [{"index": i} for i in range(n_folds)]}
+        (folder.run("net") / "split.json").write_text(json.dumps(split))
+        now = digests_of(folder, "d", config, runs, False)
+        older = {name: digest for name, digest in now.items() if name not in HELD_OUT}
+        save_reader_study(tmp_path, one_study(*people), older)
+        told = changed_since(folder, "d", config)
+        save_reader_study(tmp_path, one_study(*people), now)
+        assert changed_since(folder, "d", config) == []
+        return told
+
+    assert changed(["c1"], 2) == ["answers of held-out cases"]
+    assert changed(["c1"], 1) == changed([], 2) == changed(["c1"], 2, runs=()) == []
 
 
 def test_a_study_without_calls_has_no_section(tmp_path):

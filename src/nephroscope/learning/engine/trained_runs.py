@@ -30,6 +30,7 @@ from nephroscope.study.snapshot import Snapshot
 
 FORMAT = 1  # of run.json
 ANSWERS = 2  # 2: the mean of the folds' networks answers held-out cases
+HELD_OUT = {"answers of held-out cases": str(ANSWERS)}  # of what is made from such answers
 LEAKY = "LEAKY split by image: slices of one patient are used in both training and testing"
 
 

@@ -14,6 +14,7 @@ from nephroscope.base.tables import read_table, save_table
 from nephroscope.clinic.call import label_of
 from nephroscope.learning.engine.divisions import fold_names
 from nephroscope.learning.engine.predictions import Predictions
+from nephroscope.learning.engine.trained_runs import HELD_OUT
 from nephroscope.questions.compare.results import ComparisonDocument
 from nephroscope.records import DEVELOPMENT, INTERNAL_TEST, OUT_OF_FOLD, Cohort, ComparisonConfig
 from nephroscope.study.artifact import Artifact
@@ -159,15 +160,20 @@ def load_comparison(root: Path) -> Comparison | None:
 
 
 def made_from(snapshot: Snapshot) -> dict[str, str]:
-    """Digests of what a comparison depends on, by name."""
+    """Digests of what a comparison depends on, by name; also how held-out cases are answered, where there are any."""
     split, stated = snapshot.split, snapshot.settings.comparison
     main = {"[comparison]": digest_of(asdict(stated))} if stated != ComparisonConfig() else {}
-    return main | {
-        "cohort.csv": snapshot.cohort.digest,
-        "slices": snapshot.slices.digest,
-        "splits.json": digest_of([fold_names(split), sorted(split.holdout), split.protocol]),
-        "[evaluation]": digest_of(asdict(snapshot.settings.evaluation)),
-    }
+    held_out = HELD_OUT if split.holdout and len(split.folds) > 1 else {}
+    return (
+        main
+        | held_out
+        | {
+            "cohort.csv": snapshot.cohort.digest,
+            "slices": snapshot.slices.digest,
+            "splits.json": digest_of([fold_names(split), sorted(split.holdout), split.protocol]),
+            "[evaluation]": digest_of(asdict(snapshot.settings.evaluation)),
+        }
+    )
 
 
 def complete_runs(snapshot: Snapshot) -> list[str]:

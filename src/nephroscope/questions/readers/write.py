@@ -5,13 +5,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from nephroscope.base.documents import read_object
+from nephroscope.base.errors import StudyError
 from nephroscope.base.files import digest_of
 from nephroscope.base.tables import save_table
+from nephroscope.learning.engine.trained_runs import HELD_OUT
 from nephroscope.questions.readers.comparisons import Pair
 from nephroscope.questions.readers.reader_study import FORMAT, ReaderResults, ReaderStudy
 from nephroscope.records import Estimate, EvaluationConfig
 from nephroscope.study.artifact import Artifact, inputs_kept_in
 from nephroscope.study.folder import StudyFolder
+from nephroscope.study.split import FORMAT as SPLIT_FORMAT
 
 LABELS, SPLIT, SETTINGS, COMPARED = "cohort", "splits.json", "[evaluation]", "comparison/predictions.csv"
 RUN = "run "
@@ -30,10 +34,13 @@ def digests_of(
         runs: Names of the runs that answered.
         compared: True where the baselines of the last comparison were used if there were any.
     """
+    runs = tuple(runs)
     files = {SPLIT: folder.splits} | {f"{RUN}{name}": folder.run(name) / "run.json" for name in runs}
     if compared:
         files[COMPARED] = folder.root / COMPARED
     digests = {name: _digest_of_file(path) for name, path in files.items()}
+    splits = [folder.run(name) / "split.json" for name in runs]
+    digests |= HELD_OUT if splits and any(map(_holds_out, [folder.splits, *splits])) else {}
     return {LABELS: label_digest, SETTINGS: digest_of(asdict(config))} | digests
 
 
@@ -53,6 +60,16 @@ def changed_since(folder: StudyFolder, label_digest: str, config: EvaluationConf
     runs = [name.removeprefix(RUN) for name in made if name.startswith(RUN)]
     now = digests_of(folder, label_digest, config, runs, COMPARED in made)
     return ["labels" if name == LABELS else name for name in reader_file(folder.root, now).stale(AGAIN)]
+
+
+def _holds_out(path: Path) -> bool:
+    """Whether the folds in a file leave out cases, which all networks answer; a damaged file does not say."""
+    try:
+        held = read_object(path, SPLIT_FORMAT)
+    except StudyError:
+        return False
+    folds = held.get("folds")
+    return bool(held.get("holdout")) and isinstance(folds, list) and len(folds) > 1
 
 
 def _digest_of_file(path: Path) -> str:

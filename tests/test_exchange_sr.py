@@ -16,10 +16,12 @@ from pydicom.sr._concepts_dict import concepts
 
 from ct_files import enhanced_ct
 from nephroscope.base.documents import as_plain
-from nephroscope.base.errors import ConfigError, RoiError, SeriesError
+from nephroscope.base.errors import BundleError, ConfigError, RoiError, SeriesError
 from nephroscope.cli import run
 from nephroscope.exchange import codes
 from nephroscope.exchange.read_sr import read_answer
+from nephroscope.exchange.report_sr import write_answer_sr
+from nephroscope.exchange.segment import tumor_segment
 from nephroscope.exchange.source import read_source_series
 from nephroscope.facade.answer_files import AnswerFiles
 from nephroscope.facade.prediction import FilesToPredict, predict_files
@@ -394,6 +396,57 @@ def test_a_report_that_says_two_things_is_refused(made, tmp_path, change, expect
     report.save_as(tmp_path / "changed.dcm")
     with pytest.raises(SeriesError, match=re.escape(expected)):
         read_answer(tmp_path / "changed.dcm")
+
+
+def renamed(answer, first, second):
+    """The answer of a bundle that calls PRCC and ChRCC so."""
+    names = {"PRCC": first, "ChRCC": second}
+    return replace(
+        answer,
+        probabilities={names[name]: p for name, p in answer.probabilities.items()},
+        call=names[answer.call],
+        forced_call=names[answer.forced_call],
+        positive=names[answer.positive],
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("papillary type 1", "papillary type 2"),  # 16 characters, as much as a code has room for
+        ("chromophobe renal cell", "chromophobe renal cell, eosinophilic"),
+        ("a\\b", "a_b"),
+    ],
+)
+def test_long_names_of_subtypes_have_different_codes(made, patient, tmp_path, first, second):
+    answer = renamed(made[1], first, second)
+    source = read_source_series(patient / "ct", read_ct(patient / "ct"))
+    write_answer_sr(answer, source, tmp_path / "a.dcm", tumor_segment(patient / "roi_reader1.dcm"))
+    assert as_plain(read_answer(tmp_path / "a.dcm")) == as_plain(answer)
+    for code_of in (codes.subtype_code, codes.probability_code):
+        values = {code_of(name)[0] for name in (first, second)}
+        assert len(values) == 2
+        assert max(map(len, values)) <= 16
+    report = pydicom.dcmread(tmp_path / "a.dcm")
+    (number,) = named(report, codes.probability_code(second))
+    assert number.MeasuredValueSequence[0].FloatingPointValue == made[1].probabilities["ChRCC"]
+
+
+def test_codes_of_names_that_fit_are_the_names():
+    assert codes.subtype_code("ChRCC")[0] == "ChRCC"
+    assert codes.probability_code("ChRCC")[0] == "P-ChRCC"
+    assert codes.subtype_code("papillary type 1")[0] == "papillary type 1"
+    assert re.fullmatch("P-papilla-[0-9a-f]{6}", codes.probability_code("papillary type 1")[0])
+
+
+def test_two_subtypes_with_one_code_are_refused(made, patient, tmp_path):
+    long = "papillary renal cell carcinoma"
+    answer = renamed(made[1], long, codes.subtype_code(long)[0])
+    source = read_source_series(patient / "ct", read_ct(patient / "ct"))
+    with pytest.raises(BundleError) as error:
+        write_answer_sr(answer, source, tmp_path / "a.dcm", tumor_segment(patient / "roi_reader1.dcm"))
+    assert (error.value.code, error.value.where) == ("bundle", "--sr")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 300, b"no DICOM" * 40])

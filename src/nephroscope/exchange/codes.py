@@ -4,9 +4,12 @@ Standard codes are checked against pydicom's copy of the DICOM and SNOMED CT tab
 has no code of the subtypes of renal cell carcinoma, so these are ours, as is what only this program says.
 """
 
+import hashlib
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from nephroscope.base.errors import BundleError
 from nephroscope.base.version import __version__
 
 if TYPE_CHECKING:
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 SCHEME = "99NEPHROSCOPE"
+MOST_CODE = 16  # characters of a code value (PS3.5 6.2, SH)
+_CONTROL = re.compile(r"[\\\x00-\x1f]")
 Code = tuple[str, str, str]  # value, scheme, meaning
 
 KIDNEY: Code = ("64033007", "SCT", "Kidney")
@@ -76,11 +81,34 @@ def declared_scheme() -> "Dataset":
     return scheme
 
 
+def check_codes(subtypes: Iterable[str]) -> None:
+    """Refuse subtypes of which two would have one code.
+
+    Raises:
+        BundleError: There are such subtypes.
+    """
+    for code_of in (subtype_code, probability_code):
+        known: dict[str, str] = {}
+        for name in subtypes:
+            other = known.setdefault(code_of(name)[0], name)
+            if other != name:
+                raise BundleError(
+                    where="--sr",
+                    expected="subtypes that have different codes in a report",
+                    found=f"one code for {other!r} and {name!r}",
+                    remedy="give one of them a shorter name in study.toml, and train and export again",
+                )
+
+
 def _short(text: str) -> str:
-    """At most 16 characters, as a code value has."""
-    return re.sub(r"[\\\x00-\x1f]", "_", text)[:16] or "_"
+    """At most 16 characters, as a code value has; a name that does not fit ends with six digits of its digest."""
+    code = _CONTROL.sub("_", text)[:MOST_CODE].strip(" ")
+    if code == text:
+        return code
+    digits = hashlib.sha256(text.encode()).hexdigest()[:6]
+    return f"{code[: MOST_CODE - 1 - len(digits)]}-{digits}"
 
 
 def _meaning(text: str) -> str:
     """At most 64 characters, as a code meaning has."""
-    return re.sub(r"[\\\x00-\x1f]", "_", text)[:64] or "_"
+    return _CONTROL.sub("_", text)[:64] or "_"

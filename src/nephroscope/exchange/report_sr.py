@@ -50,6 +50,7 @@ def write_answer_sr(
             slices, or with an ROI that is no SEG.
 
     Raises:
+        BundleError: Two subtypes would have one code.
         SeriesError: The answer is about another series, or the images lack what a report must copy.
     """
     where = f"series {source.series_uid}"
@@ -60,6 +61,7 @@ def write_answer_sr(
             found=f"an answer about series {answer.series.series_uid}",
             remedy="give the series of the answer",
         )
+    codes.check_codes(answer.probabilities)
     uid = answer_uid("sr", answer, segment.sop_uid if segment else "")
     try:
         with quiet():

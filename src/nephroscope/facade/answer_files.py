@@ -102,6 +102,7 @@ def write_answer_files(
         used: The ROI as it was used.
 
     Raises:
+        BundleError: Two subtypes would have one code in a report.
         RoiError: The ROI cannot be written as SEG.
         SeriesError: The images lack what the objects must copy.
     """

@@ -2,6 +2,7 @@
 
 import csv
 
+import highdicom
 import numpy as np
 
 from nephroscope import Study, read_ct, read_roi
@@ -121,6 +122,19 @@ def test_a_tumor_is_drawn_killed_interpolated_undone_signed_and_read_back(tmp_pa
     assert np.array_equal(read_roi(root / row["roi"], ct).voxels, drawn)
     assert np.flatnonzero(drawn.any(axis=(1, 2))).tolist() == [0, 1, 2, 3, 4]
     assert drawn[4, 10:21, 10:21].all()
+
+
+def test_a_draft_is_downloaded_as_soon_as_it_is_drawn(tmp_path, workstation, page):
+    open_case(page, workstation(undrawn_study(tmp_path / "study")))
+    begin(page, "reader-1")
+    canvas = Canvas(page)
+    canvas.drag((10, 10), (10, 20))
+    canvas.saved(1)
+    with page.expect_download() as found:
+        page.click('[data-testid="rois-seg-reader-1"]')
+    draft = highdicom.seg.segread(found.value.path())
+    voxels = int(page.get_attribute('[data-testid="draw-facts"]', "data-voxels"))
+    assert draft.get_volume(segment_numbers=[1], combine_segments=True).array.sum() == voxels > 0
 
 
 def test_a_series_that_cannot_be_shown_says_why(tmp_path, workstation, page):

@@ -92,6 +92,15 @@ def test_without_a_drawing_the_model_is_not_asked(tmp_path, workstation):
     assert client.get(f"/api/cases/{case['id']}/dicom")[0] == 404
 
 
+def test_the_form_for_the_first_patient_is_open_and_stays_open(tmp_path, workstation, page):
+    page.goto(workstation(make_bundle(tmp_path / "bundle"), "--data", tmp_path / "data").url)
+    page.wait_for_selector('[data-testid="import-path"]')
+    page.click('[data-testid="open-patient"]')
+    page.fill('[data-testid="import-path"]', str(patient(tmp_path)))
+    page.click('[data-testid="import-look"]')
+    page.wait_for_selector('[data-testid="import-row"][data-chosen="yes"]')
+
+
 def test_a_list_of_files_keeps_phase_and_name(tmp_path):
     """Where the CT of a case is a list of files, the answer is that of its folder."""
     ct = patient(tmp_path)

@@ -39,7 +39,7 @@ def check_roi_given(bundle: Bundle, roi: object, case_id: str) -> None:
             where=f"case {case_id}",
             expected="the tumor's ROI: this bundle sees only what lies around it",
             found="none",
-            remedy="give the ROI (--roi FILE)",
+            remedy="give the ROI (--roi FILE; in the workstation, draw and sign it)",
         )
 
 

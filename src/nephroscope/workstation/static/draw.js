@@ -16,7 +16,7 @@ const ACTIONS = [
 ];
 
 export class Drawing {
-  /** @param {object} viewer - of `openViewer`. @param {HTMLElement} box - for the buttons. @param {function} changed - after signing. */
+  /** @param {object} viewer - of `openViewer`. @param {HTMLElement} box - for the buttons. @param {function} changed - after signing, and when there is something to save as a file or no more. */
   constructor(viewer, caseId, box, changed) {
     Object.assign(this, { viewer, caseId, box, changed });
     this.roi = null;
@@ -39,6 +39,7 @@ export class Drawing {
     this.roi = roi;
     this.layer = this.viewer.addLayer(OWN, volume, colorOf(roi.author));
     this.layer.put(slices);
+    this.filled = slices.length > 0;
     this.layer.active = roi.state === "draft";
     this.saver = new Saver(roi, (state) => this.tell(state), (error) => this.lost(error));
     this.viewer.draw();
@@ -200,6 +201,10 @@ export class Drawing {
       const n = drawn.reduce((sum, [, count]) => sum + count, 0);
       this.facts.textContent = `${drawn.length} ${drawn.length === 1 ? "slice" : "slices"}, ${((n * s * r * c) / 1000).toFixed(1)} ml`;
       Object.assign(this.facts.dataset, { slices: drawn.map(([index]) => index).sort((a, b) => a - b).join(" "), voxels: n });
+      if (this.filled !== n > 0) {
+        this.filled = n > 0;
+        this.changed().catch(complain);
+      }
     }
   }
 

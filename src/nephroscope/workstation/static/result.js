@@ -125,7 +125,7 @@ async function start() {
     make("div", { class: "panel" },
       make("div", { class: "row" }, make("label", { class: "field" }, "Bundle", select), make("label", { class: "field" }, "ROI by", who), ask),
       make("details", {}, make("summary", { text: "A bundle from elsewhere", "data-testid": "result-bundle-more" }), folder.element, add)),
-    known.authors.length ? null : make("p", { class: "warning", "data-testid": "result-undrawn" }, "The tumor is not drawn yet: ", make("a", { href: `/case/${id}`, text: "draw it and sign it" }), "."),
+    known.authors.length ? null : make("p", { class: "warning", "data-testid": "result-undrawn" }, "No ROI is signed yet: ", make("a", { href: `/case/${id}`, text: "draw the tumor and sign it" }), "."),
     make("p", { id: "old", class: "warning hidden", text: "The ROI was drawn again since this answer: ask again.", "data-testid": "result-old" }),
     make("div", { id: "answer" })].filter(Boolean));
   ask.disabled = (await bundles(select)).every((one) => one.refused);

@@ -30,6 +30,7 @@ async function start() {
   document.getElementById("case").textContent = name;
   await showRois();
   await resume();
+  document.querySelector("[data-testid='draw-begin']").disabled = false;
 }
 
 function links(session) {
@@ -45,7 +46,7 @@ function who() {
     make("option", { value: "", text: "nobody: look only" }), readers.map((name) => make("option", { value: name, text: name })));
   author.value = me.author;
   const name = make("input", { type: "text", value: me.name, maxlength: "80", placeholder: "your name (optional)", "aria-label": "Your name", "data-testid": "draw-name" });
-  const begin = make("button", { type: "button", class: "main", text: "Draw", "data-testid": "draw-begin", onclick: async () => {
+  const begin = make("button", { type: "button", class: "main", text: "Draw", disabled: true, "data-testid": "draw-begin", onclick: async () => {
     try {
       me = await api("/api/reader", { body: { author: author.value, name: author.value ? name.value : "" } });
       if (drawing.roi) drawing.leave();

@@ -104,7 +104,8 @@ function newStudy() {
 
 function openPatient() {
   const form = importForm(() => { say("opened", "done"); load().catch(complain); }, { labels: false });
-  document.getElementById("main").append(make("details", { class: "panel", id: "open" }, make("summary", { text: "Open a patient's folder", "data-testid": "open-patient" }), form));
+  const staysOpen = (event) => { if (!cases.length) event.preventDefault(); }; // there is nothing else to do
+  document.getElementById("main").append(make("details", { class: "panel", id: "open" }, make("summary", { text: "Open a patient's folder", "data-testid": "open-patient", onclick: staysOpen }), form));
 }
 
 async function start() {

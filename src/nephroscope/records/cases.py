@@ -254,6 +254,11 @@ class ChosenCase(Case):
                 return tuple(sorted(wanted)) or tuple(drawn[:1])
         return ()
 
+    @property
+    def combined(self) -> bool:
+        """True where one ROI is made of two; of slice images the first reader's is taken."""
+        return len(self.authors()) > 1 and self.format != "images"
+
     def under(self, roi_rule: str) -> "ChosenCase":
         """The case on the same series under another rule for its ROIs, such as a decision about it."""
         return replace(self, rule=replace(self.rule, roi=roi_rule))

@@ -26,7 +26,7 @@ from nephroscope.workstation.answers import NotFoundError
 from nephroscope.workstation.database import changing, connected, prepare
 
 if TYPE_CHECKING:
-    from nephroscope.records import Case, Cohort
+    from nephroscope.records import Case, ChosenCase, Cohort
 
 Mode = Literal["study", "bundle", "empty"]
 ID_BYTES = 16
@@ -59,6 +59,7 @@ class Place:
         self._sessions: dict[str, int] = {}
         self._readers: dict[str, tuple[str, str] | None] = {}
         self._cohort: tuple[object, Cohort] | None = None
+        self._decisions: tuple[object, dict[str, str]] | None = None
         self._lock = threading.Lock()
         prepare(self.database_path)
         with changing(self.database_path) as db:
@@ -197,6 +198,26 @@ class Place:
             if self._cohort is None or self._cohort[0] != seen:
                 self._cohort = (seen, Study(self.root).cohort)
             return self._cohort[1]
+
+    def used(self, case: "Case") -> "ChosenCase":
+        """A case as slices and check use it: on the study's series, under its rule or the decision about the case.
+
+        Raises:
+            CohortError: adjudication.csv has a mistake.
+        """
+        rule = self.cohort().rule
+        return case.chosen(rule).under(self._decided().get(case.case_id, rule.roi))
+
+    def _decided(self) -> dict[str, str]:
+        """The decisions of adjudication.csv as it is now."""
+        from nephroscope.regions.consensus import FILE, load_decisions
+
+        cohort = self.cohort()
+        seen = (_stamp(self.root / FILE), self._cohort)
+        with self._lock:
+            if self._decisions is None or self._decisions[0] != seen:
+                self._decisions = (seen, load_decisions(self.root / FILE, cohort.by_id))
+            return self._decisions[1]
 
     def cases(self) -> "tuple[Case, ...]":
         """The cases in their order; none before the first import."""

@@ -18,7 +18,14 @@ from nephroscope.workstation import looked
 from nephroscope.workstation.answers import NotFoundError, body, ok
 from nephroscope.workstation.drawing.rois import Rois
 from nephroscope.workstation.place import Place
-from nephroscope.workstation.study.asked import asked_author, authors, chosen, drawn, last_answer
+from nephroscope.workstation.study.asked import (
+    asked_author,
+    authors,
+    chosen,
+    drawn,
+    last_answer,
+    with_one_roi,
+)
 from nephroscope.workstation.study.files import path_of
 from nephroscope.workstation.study.pictures import case_of
 from nephroscope.workstation.study.steps import BUNDLES
@@ -84,6 +91,7 @@ def predict(request: Request) -> Response:
     folder = _folder_of(place, asked.bundle)
     case = chosen(place, case_of(request), asked.author)
     Rois(place, request.scope["nephroscope.session"]).check_used(case)
+    case = with_one_roi(case)
     roi = case.roi
     files = FilesToPredict(
         image=case.image,
@@ -105,7 +113,7 @@ def predict(request: Request) -> Response:
 def latest(request: Request) -> Response:
     """The last answer about a case: ``{"case_id", "authors", "author", "bundle", "document", "current", "no_maps"}``.
 
-    ``author`` is whose ROI it is about, empty for that of the study's rule; ``current`` is false where the ROI was
+    ``author`` is whose ROI it is about, empty for the one that the study uses; ``current`` is false where the ROI was
     drawn again since; ``no_maps`` says why there are no maps of where the network looked.
     """
     place: Place = request.app.state.place

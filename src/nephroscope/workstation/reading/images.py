@@ -17,7 +17,7 @@ from nephroscope.workstation.drawing.operations import runs_of
 from nephroscope.workstation.images.routes import plane_answer, slices_answer, view_of, volumes_of
 from nephroscope.workstation.images.volumes import on_series
 from nephroscope.workstation.place import Place
-from nephroscope.workstation.reading.make import check_shown, outline_of
+from nephroscope.workstation.reading.make import check_shown, is_shown, outline_of
 from nephroscope.workstation.reading.reader import working
 from nephroscope.workstation.reading.refusals import OtherCaseError, ReadingError
 from nephroscope.workstation.reading.session import Work, ready_step
@@ -50,9 +50,17 @@ def _case(request: Request) -> tuple[Place, ChosenCase]:
                 remedy="load the page again",
             )
         ready_step(work, step.number, time.time())
-    case = place.case(step.case_id).chosen(place.cohort().rule)
+    case = _as_locked(place, step.case_id, work)
     _check_once(case, work)
     return place, case
+
+
+def _as_locked(place: Place, case_id: str, work: Work) -> ChosenCase:
+    """The case as the study uses it; where annotators were decided on since the lock, as its rule alone says."""
+    case = place.case(case_id)
+    used, by_rule = place.used(case), case.chosen(place.cohort().rule)
+    differ = work.protocol.outline and outline_of(used) != outline_of(by_rule)
+    return by_rule if differ and is_shown(by_rule, work.protocol) else used
 
 
 _checked: dict[tuple[str, str], object] = {}  # by study and case: as what it was found to be what was locked

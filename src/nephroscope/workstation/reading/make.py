@@ -12,6 +12,7 @@ from pathlib import Path
 from nephroscope.base.files import digest_of, make_folder, publish_folder
 from nephroscope.base.text import first_few
 from nephroscope.records import ChosenCase, RoiRef
+from nephroscope.regions.consensus import EXCLUDE
 from nephroscope.study.snapshot import Snapshot, take_snapshot
 from nephroscope.workstation.reading.aid import Aid, save_aid
 from nephroscope.workstation.reading.model import answers_of_model, save_pictures
@@ -58,13 +59,20 @@ def check_against_study(root: Path, plan: Plan) -> Checked:
     """
     check_plan(plan)
     snapshot = take_snapshot(root)
-    by_id = {case.case_id: case for case in snapshot.cohort.chosen}
+    by_id = {case.case_id: case for case in snapshot.cases_to_read}
     names = (*plan.cases, *plan.training)
     _refuse(set(names) - by_id.keys(), "a case of cohort.csv", "correct the list of cases")
     every = tuple(by_id[name] for name in names)
     counted = every[: len(plan.cases)]
     unknown = {case.case_id for case in counted if case.subtype is None}
     _refuse(unknown, "a known subtype", "add the pathology, or leave the case out")
+    excluded = {case.case_id for case in every if case.rule.roi == EXCLUDE}
+    _refuse(
+        excluded, "a case that the annotators keep", "leave it out, or change adjudication.csv", "excluded:"
+    )
+    combined = {case.case_id for case in every if plan.outline and case.combined}
+    remedy = "decide for one annotator in adjudication.csv, or show no outlines"
+    _refuse(combined, "the ROI of one annotator", remedy, "two that the study combines, of")
     undrawn = {case.case_id for case in every if plan.outline and outline_of(case) is None}
     _refuse(undrawn, "a tumor outlined by a person", "draw the ROI, or show no outlines")
     gone = {case.case_id for case in every if not case.image.exists()}
@@ -90,10 +98,10 @@ def check_against_study(root: Path, plan: Plan) -> Checked:
     return Checked(protocol=protocol, aid=aid, snapshot=snapshot, chosen=every)
 
 
-def _refuse(names: Collection[str], expected: str, remedy: str) -> None:
+def _refuse(names: Collection[str], expected: str, remedy: str, what: str = "none for") -> None:
     """Refuse cases that lack something, by name."""
     if names:
-        found = f"none for {first_few(sorted(names))}"
+        found = f"{what} {first_few(sorted(names))}"
         raise PlanError(where="protocol, cases", expected=expected, found=found, remedy=remedy)
 
 
@@ -112,19 +120,24 @@ def shown_digest(case: ChosenCase, outline: bool) -> str:
     return digest_of([case.case_id, series, drawn])
 
 
+def is_shown(case: ChosenCase, protocol: Protocol) -> bool:
+    """True for a case whose series and outline are what they were when the protocol was locked."""
+    locked = {one.case_id: one.shown for one in (*protocol.cases, *protocol.training)}
+    return locked[case.case_id] == shown_digest(case, protocol.outline)
+
+
 def check_shown(case: ChosenCase, protocol: Protocol) -> None:
     """Refuse a case whose series or outline is not what it was when the protocol was locked.
 
     Raises:
         LockedError: Something else would be shown.
     """
-    locked = {one.case_id: one.shown for one in (*protocol.cases, *protocol.training)}
-    if locked[case.case_id] != shown_digest(case, protocol.outline):
+    if not is_shown(case, protocol):
         raise LockedError(
             where="a case of this reader study",
             expected="the series and the outline that were there when the protocol was locked",
             found="others",
-            remedy="restore series.csv, rois.csv and the ROI's file, or make a new reader study",
+            remedy="restore series.csv, rois.csv, adjudication.csv and the ROI's file, or make a new reader study",
         )
 
 

@@ -153,11 +153,11 @@ def choices(request: Request) -> Response:
             phases=tuple(one.phase for one in case.series),
             test_set=test_set.get(case.case_id, case.cohort),
             labeled=case.subtype is not None,
-            outlined=outline_of(case) is not None,
+            outlined=outline_of(case) is not None and not case.combined,
             synthetic=case.synthetic,
             subtype=(case.subtype or "") if shown else "",
         )
-        for case in cohort.chosen
+        for case in snapshot.cases_to_read
     ]
     exported = sorted((place.state / "bundles").glob("*/bundle.json"))
     bundles = [

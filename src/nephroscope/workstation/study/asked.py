@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from nephroscope.base.errors import RoiError
 from nephroscope.workstation.answers import NotFoundError
 from nephroscope.workstation.place import Place
 
 if TYPE_CHECKING:
-    from nephroscope.records import Case, ChoiceRule, ChosenCase
+    from nephroscope.records import Case, ChosenCase
 
 
 def authors(case: "Case") -> list[str]:
@@ -19,7 +20,7 @@ def authors(case: "Case") -> list[str]:
 
 
 def chosen(place: Place, case: "Case", author: str = "") -> "ChosenCase":
-    """The case on the series on which an author drew, under the rule of the study where none is named.
+    """The case on the series on which an author drew; where none is named, as the study uses it.
 
     Raises:
         NotFoundError: The author drew nothing.
@@ -31,17 +32,46 @@ def chosen(place: Place, case: "Case", author: str = "") -> "ChosenCase":
             found="none",
             remedy="choose another",
         )
-    return _on(place.cohort().rule, case, author)
+    return _on(place, case, author)
 
 
-def _on(rule: "ChoiceRule", case: "Case", author: str) -> "ChosenCase":
-    return case.chosen(replace(rule, roi=author) if author else rule)
+def _on(place: Place, case: "Case", author: str) -> "ChosenCase":
+    return case.chosen(replace(place.cohort().rule, roi=author)) if author else place.used(case)
+
+
+def with_one_roi(case: "ChosenCase") -> "ChosenCase":
+    """A case whose ROI is one file; where the study makes one of two annotators', that is the equal consensus ROI.
+
+    Raises:
+        ExcludedError: The case was excluded by adjudication.
+        RoiError: No file holds the ROI that the study makes of two.
+    """
+    from nephroscope.imaging.read import read_case_roi
+    from nephroscope.regions.consensus import EXCLUDE, read_consensus_case
+
+    rule = case.rule.roi
+    if rule != EXCLUDE and not case.combined:
+        return case
+    volume, combined = read_consensus_case(case, rule)
+    signed = case.roi_by("consensus")
+    if signed is not None:
+        voxels = read_case_roi(case, signed, volume).voxels
+        if voxels.shape == combined.voxels.shape and (voxels == combined.voxels).all():
+            return case.under(signed.author)
+    raise RoiError(
+        where=f"case {case.case_id}",
+        expected="one file with the ROI that the study uses",
+        found=f"the {rule} of {' and '.join(case.authors())}, which is in no file",
+        remedy="choose whose ROI, or compare the two and make their consensus",
+    )
 
 
 def drawn(case: "ChosenCase") -> str:
     """What tells one state of an ROI file from another; empty without an ROI, or where its file is gone."""
     if case.roi is None:
         return ""
+    if case.combined:  # in no file, and so of no answer
+        return f"{case.rule.roi} {case.ct.name}"
     try:
         about = case.roi.path.stat()
     except OSError:
@@ -56,11 +86,11 @@ def last_answer(place: Place, case: "Case") -> tuple[sqlite3.Row | None, "Chosen
         row: sqlite3.Row | None = db.execute(wanted, (case.case_id,)).fetchone()
     if row is None:
         return None, None
-    return row, _about(place.cohort().rule, case, row["roi"])
+    return row, _about(place, case, row["roi"])
 
 
-def _about(rule: "ChoiceRule", case: "Case", state: str) -> "ChosenCase | None":
-    return next((one for name in ("", *authors(case)) if drawn(one := _on(rule, case, name)) == state), None)
+def _about(place: Place, case: "Case", state: str) -> "ChosenCase | None":
+    return next((one for name in ("", *authors(case)) if drawn(one := _on(place, case, name)) == state), None)
 
 
 def asked_author(place: Place, case: "Case", state: str) -> str:
@@ -82,7 +112,7 @@ def answers_by_case(place: Place) -> Iterator[tuple[str, dict[str, object]]]:
         rows = {row["case_id"]: row for row in db.execute("SELECT * FROM answers ORDER BY made")}
     for case in place.cases() if rows else ():
         row = rows.get(case.case_id)
-        if row is not None and _about(place.cohort().rule, case, row["roi"]) is not None:
+        if row is not None and _about(place, case, row["roi"]) is not None:
             document = json.loads(row["document"])
             short = {name: document[name] for name in ("call", "probabilities", "reason")}
             yield case.case_id, {**short, "made": row["made"]}

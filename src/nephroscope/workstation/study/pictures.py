@@ -58,19 +58,20 @@ def picture(request: Request) -> Response:
 
 
 def read(case: "ChosenCase") -> "tuple[CTVolume, RoiMask]":
-    """CT and ROI of a case, the last ones kept; without an ROI the whole CT is the region."""
+    """CT and ROI of a case as its rule says, the last ones kept; without an ROI the whole CT is the region."""
     from nephroscope.clinic.predict import whole_image
-    from nephroscope.imaging.read import UndrawnError, read_case, read_case_ct
+    from nephroscope.imaging.read import UndrawnError, read_case_ct
+    from nephroscope.regions.consensus import ExcludedError, read_consensus_case
 
-    files = [case.image, *([case.roi.path] if case.roi else [])]
-    key = (case.case_id, case.ct.name, *(_stamp(path) for path in files))
+    rois = filter(None, map(case.roi_by, case.authors()))
+    key = (case.case_id, case.ct.name, case.rule.roi, *map(_stamp, (case.image, *(roi.path for roi in rois))))
     with _lock:
         if key in _read:
             _read.move_to_end(key)
             return _read[key]
     try:
-        found = read_case(case)
-    except UndrawnError:
+        found = read_consensus_case(case, case.rule.roi)
+    except (UndrawnError, ExcludedError):
         volume = read_case_ct(case)
         found = (volume, whole_image(volume, case.case_id))
     with _lock:

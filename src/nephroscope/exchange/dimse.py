@@ -40,7 +40,7 @@ COMPRESSED = [
     "1.2.840.10008.1.2.5",
 ]
 MOST_CONTEXTS = 120
-SUCCESS, PENDING = 0x0000, (0xFF00, 0xFF01)
+SUCCESS, FULL, NOT_OURS, PENDING = 0x0000, 0xA700, 0xA900, (0xFF00, 0xFF01)
 FAILURES = {0xA7: "out of resources", 0xA9: "the object does not fit its class", 0xC0: "cannot understand"}
 MOST_STUDIES = 500
 
@@ -51,12 +51,22 @@ class DicomPeer:
     Args:
         line: How to reach it; its address is a `DicomNode`.
         move_port: Port of ours to which it sends after C-MOVE; None fetches by C-GET, on its own line.
+
+    Raises:
+        PacsError: Over TLS, a port without a certificate of ours.
     """
 
     def __init__(self, line: Line, move_port: int | None = None) -> None:
         if not isinstance(line.address, DicomNode):
             raise TypeError("a DICOM node")
         self.line, self.node, self.move_port = line, line.address, move_port
+        if move_port is not None and line.tls_ca is not None and line.tls_cert is None:
+            raise PacsError(
+                where="--move-port with --tls-ca",
+                expected="--tls-cert too, for what the PACS sends",
+                found="no certificate of ours",
+                remedy="give --tls-cert FILE, or leave out --move-port",
+            )
 
     def store(self, objects: Sequence[StoredObject]) -> dict[str, str]:
         """See `Peer.store`."""
@@ -133,15 +143,14 @@ class DicomPeer:
         for one in (*CT_CLASSES, *ROI_CLASSES, *ANSWER_CLASSES):
             ours.add_supported_context(one, [*COMPRESSED, *PLAIN])
         handlers: Any = [(evt.EVT_C_STORE, _keeping, [keep])]
-        server = ours.start_server((_reached_from(self.node.host), port), block=False, evt_handlers=handlers)
+        server = serve(ours, (_reached_from(self.node.host), port), handlers, self.line)
         try:
             contexts = [build_context(StudyRootQueryRetrieveInformationModelMove)]
             with self._associated(contexts) as association:
                 model = StudyRootQueryRetrieveInformationModelMove
                 self._check(association.send_c_move(wanted, self.line.our_ae, model))
         finally:
-            if server is not None:
-                server.shutdown()
+            server.shutdown()
 
     def _check(self, answers: Any) -> None:
         """Refuse unless the last answer is a success."""
@@ -240,10 +249,37 @@ def _store(association: Any, one: StoredObject) -> str:
 def _keeping(event: Any, keep: Keep) -> int:
     """Answer of a C-STORE: success only once the object is on the disk."""
     try:
-        keep(event.encoded_dataset())
+        return SUCCESS if keep(event.encoded_dataset()) else NOT_OURS
     except OSError:
-        return 0xA700
-    return SUCCESS
+        return FULL
+
+
+def serve(ours: AE, place: tuple[str, int], handlers: Any, line: Line) -> Any:
+    """Listen at an address and port; over TLS where the line has a certificate of ours and an authority.
+
+    Raises:
+        PacsError: The port is taken.
+    """
+    tls = _server_tls(line)
+    try:
+        return ours.start_server(place, block=False, evt_handlers=handlers, ssl_context=tls)
+    except OSError as error:
+        raise PacsError(
+            where=f"{place[0]}:{place[1]}",
+            expected="an address of this computer and a free port",
+            found=error.strerror or "one that cannot be used",
+            remedy="choose another port, or end the program that uses it",
+        ) from error
+
+
+def _server_tls(line: Line) -> ssl.SSLContext | None:
+    """Where there are a certificate of ours and an authority: only programs with a certificate of it may connect."""
+    if line.tls_ca is None or line.tls_cert is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(line.tls_ca))
+    context.load_cert_chain(str(line.tls_cert))
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
 
 
 def _reached_from(host: str) -> str:

@@ -1,11 +1,15 @@
 """Series from a PACS into a folder that `import dicom` reads, each proven whole by what the PACS lists."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from nephroscope.base.errors import PacsError
-from nephroscope.exchange.peer import Peer, Query, RemoteSeries, write_received
+from nephroscope.exchange.peer import Peer, Query, RemoteSeries, header_of, write_received
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +55,7 @@ def fetch_series(peer: Peer, query: Query, folder: Path) -> Iterator[FetchedSeri
         missing, error = there - _here(folder, one), ""
         if missing:
             try:
-                peer.fetch(one, lambda content: _keep(content, folder))
+                peer.fetch(one, partial(_keep, folder=folder, wanted=one))
             except PacsError as refused:
                 error = refused.found
             missing = there - _here(folder, one)
@@ -60,8 +64,17 @@ def fetch_series(peer: Peer, query: Query, folder: Path) -> Iterator[FetchedSeri
         yield FetchedSeries(series=one, n_there=n_there, n_here=n_there - len(missing), error=error)
 
 
-def _keep(content: bytes, folder: Path) -> None:
-    write_received(content, folder)
+def _keep(content: bytes, folder: Path, wanted: RemoteSeries) -> bool:
+    """Keep an object of the series that was asked for; False for any other, which is dropped."""
+    header = header_of(content)
+    if (
+        header is None
+        or header.series_uid != wanted.series_uid
+        or wanted.study_uid not in ("", header.study_uid)
+    ):
+        LOG.warning("series %s: an object of another series came and was dropped", wanted.series_uid)
+        return False
+    return write_received(content, folder) is not None
 
 
 def _here(folder: Path, one: RemoteSeries) -> set[str]:

@@ -5,7 +5,6 @@ moment and started again it goes on, and nothing is sent twice.
 """
 
 import logging
-import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from nephroscope.base.errors import NephroscopeError, PacsError
 from nephroscope.exchange.address import Line
 from nephroscope.exchange.connect import connect
 from nephroscope.exchange.deliver import deliver_once
-from nephroscope.exchange.dimse import COMPRESSED, PLAIN, SECONDS_TO_ANSWER
+from nephroscope.exchange.dimse import COMPRESSED, PLAIN, SECONDS_TO_ANSWER, serve
 from nephroscope.exchange.inbox import FULL, Inbox, Limits, ReceivedCase, reason_of
 from nephroscope.exchange.outbox import Outbox
 from nephroscope.exchange.peer import CT_CLASSES, ROI_CLASSES, Peer, objects_below
@@ -90,20 +89,7 @@ class Listener:
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_PDU_RECV, self._too_large),
         ]
-        try:
-            self._server = ours.start_server(
-                (self.how.host, self.how.port),
-                block=False,
-                evt_handlers=handlers,
-                ssl_context=_server_tls(self.how.answers),
-            )
-        except OSError as error:
-            raise PacsError(
-                where=f"{self.how.host}:{self.how.port}",
-                expected="an address of this computer and a free port",
-                found=error.strerror or "one that cannot be used",
-                remedy="choose another port, or end the program that uses it",
-            ) from error
+        self._server = serve(ours, (self.how.host, self.how.port), handlers, self.how.answers)
 
     def stop(self) -> None:
         """Listen no more."""
@@ -178,13 +164,3 @@ class Listener:
             return self.inbox.keep(event.encoded_dataset())
         except OSError:
             return FULL
-
-
-def _server_tls(line: Line) -> ssl.SSLContext | None:
-    """Where there are a certificate of ours and an authority: only programs with a certificate of it may connect."""
-    if line.tls_ca is None or line.tls_cert is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(line.tls_ca))
-    context.load_cert_chain(str(line.tls_cert))
-    context.verify_mode = ssl.CERT_REQUIRED
-    return context

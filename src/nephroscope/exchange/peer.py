@@ -69,7 +69,7 @@ class RemoteSeries:
     n_images: int | None
 
 
-Keep = Callable[[bytes], None]  # one DICOM file as it came
+Keep = Callable[[bytes], bool]  # one DICOM file as it came; False where it is not wanted
 
 
 class Peer(Protocol):

@@ -166,6 +166,9 @@ def test_operations(place):
     operate(rois, id_, Operation(number=8, operation="ellipsoid", box=box))
     spans = [np.flatnonzero(voxels(rois, id_).any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
     assert [(own[0], own[-1]) for own in spans] == [(1, 5), (8, 20), (10, 16)]
+    copied = operate(rois, id_, Operation(number=9, operation="copy", slice=0, to=1))
+    assert copied.changed == [], "an empty slice empties no other"
+    assert voxels(rois, id_)[1].any()
 
 
 def test_a_region_grows_in_the_ct(place):

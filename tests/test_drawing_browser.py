@@ -137,6 +137,45 @@ def test_a_draft_is_downloaded_as_soon_as_it_is_drawn(tmp_path, workstation, pag
     assert draft.get_volume(segment_numbers=[1], combine_segments=True).array.sum() == voxels > 0
 
 
+def test_a_stroke_stays_on_its_slice_and_with_its_reader(tmp_path, workstation, page):
+    server = workstation(undrawn_study(tmp_path / "study"))
+    open_case(page, server)
+    begin(page, "reader-1")
+    canvas = Canvas(page)
+    canvas.go_to(2)
+    page.route("**/strokes", lambda route: route.abort())
+    page.mouse.move(*canvas.place(10, 10))
+    page.mouse.down()
+    page.mouse.wheel(0, 100)
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Control+z")
+    page.mouse.move(*canvas.place(10, 20))
+    assert canvas.of("slice") == 2
+    page.mouse.up()
+    page.wait_for_selector('[data-testid="draw-saved"][data-state="lost"]')
+    page.select_option('[data-testid="draw-reader"]', "reader-2")
+    page.click('[data-testid="draw-begin"]')
+    assert page.locator('[data-testid="draw-begin"]').is_disabled(), "until the stroke is kept"
+    page.unroute("**/strokes")
+    page.wait_for_selector('[data-testid="rois-reader-2"]')
+    canvas.saved(0)
+    assert canvas.facts() == []
+    begin(page, "reader-1")
+    canvas.saved(1)
+    assert canvas.facts() == ["2"]
+    page.keyboard.press("t")
+    page.evaluate("viewer.first.have[2] = 0")
+    canvas.drag((25, 10), (25, 20))
+    canvas.saved(1)
+    page.evaluate("viewer.first.have[2] = 1")
+    canvas.drag((25, 10), (25, 20))
+    canvas.saved(2)
+    page.select_option('[data-testid="viewer-plane"]', "coronal")
+    page.click('[data-testid="draw-clear"]')
+    canvas.saved(3)
+    assert canvas.facts() == [], "the axial slice at the place that is shown"
+
+
 def test_a_series_that_cannot_be_shown_says_why(tmp_path, workstation, page):
     root = undrawn_study(tmp_path / "study")
     (root / "ct" / "c0" / "nephrographic" / "IM003").unlink()

@@ -318,12 +318,13 @@ def _polygon(work: _Work) -> Made:
 
 
 def _copy(work: _Work) -> Made:
-    """A slice to another one, in place of what is there."""
+    """A slice to another one, in place of what is there; an empty one changes nothing."""
     index = work.slice_asked()
     if work.asked.to is None:
         raise _lacks("copy", "to")
     _check_slice(work.document, work.asked.to)
-    return {work.asked.to: work.mask(index)}, True, ""
+    mask = work.mask(index)
+    return {work.asked.to: mask} if mask.any() else {}, True, ""
 
 
 def _clear(work: _Work) -> Made:

@@ -1,5 +1,7 @@
 // The tools that draw on a canvas: brush, eraser, brush within HU limits, polygon, seed and box. They change a mask and hand over what changed.
 
+import { say } from "/static/common.js";
+
 const CLOSE_PX = 9; // from the first corner of a polygon
 
 /** What all tools share: the pen of the keyboard, and which canvas they draw on. */
@@ -70,9 +72,13 @@ export class Brush extends Tool {
 
   down(pane, place, event) {
     if (!this.fits(pane) || this.drawing.busy) return false;
+    this.erases = (this.kind === "eraser") !== event.shiftKey;
+    if (this.kind === "threshold-brush" && !this.erases && !pane.volume.have[pane.index]) {
+      say("The HU of this slice have not arrived yet.");
+      return false;
+    }
     this.begun = true;
     this.index = pane.index;
-    this.erases = (this.kind === "eraser") !== event.shiftKey;
     this.last = place;
     this.mask = this.drawing.layer.own(this.index);
     this.stamp(place);

@@ -33,6 +33,7 @@ export class Drawing {
 
   /** Draw on a series; with `newVersion` on the next version of a signed ROI. */
   async begin(volume, newVersion = false) {
+    await this.saver?.settled();
     const roi = await api(`/api/cases/${this.caseId}/rois`, { body: { series: volume.id, new_version: newVersion } });
     const { slices } = await api(`/api/rois/${roi.id}/slices`);
     this.volume = volume;
@@ -53,6 +54,12 @@ export class Drawing {
     this.viewer.removeLayer(OWN);
     this.roi = null;
     this.box.replaceChildren();
+  }
+
+  /** When every stroke is kept, as the reader who drew it. */
+  async settled() {
+    this.viewer.setTool("move");
+    await this.saver?.settled();
   }
 
   close() {
@@ -149,7 +156,7 @@ export class Drawing {
   /** Let the program draw; one after the other, and nothing is drawn by hand meanwhile. */
   async act(name, more = {}) {
     if (this.roi?.state !== "draft") return;
-    const index = this.viewer.axialPane?.index ?? this.viewer.panes[0].index;
+    const index = this.viewer.slice; // of the drawn series, whatever plane is shown
     const asked = { operation: name, ...more };
     if (name === "copy") Object.assign(asked, { slice: index, to: index + 1 });
     if (name === "clear") asked.slice = index;
@@ -160,7 +167,7 @@ export class Drawing {
       if (answer.doubt) say(answer.doubt, "error");
       else if (!answer.changed.length) say("Nothing to change.");
       const shown = answer.changed.map((one) => one.index);
-      if (name === "copy") this.viewer.goTo(index + 1);
+      if (name === "copy" && shown.length) this.viewer.goTo(index + 1);
       else if ((name === "undo" || name === "redo") && shown.length && !shown.includes(index)) this.viewer.goTo(shown[0]);
     } catch (error) {
       this.failed(error);
@@ -187,7 +194,7 @@ export class Drawing {
   }
 
   tell(state) {
-    if (!this.saved) return;
+    if (!this.saved || this.roi === null) return;
     const waiting = this.saver.left > 0;
     const shown = state === "saved" && waiting ? "saving" : state;
     this.saved.dataset.state = shown;
@@ -222,7 +229,7 @@ export class Drawing {
 
   key(event) {
     const { target, key } = event;
-    if (this.roi?.state !== "draft" || this.viewer.hidden || (target instanceof HTMLElement && target.closest("input:not([type=range]), select, textarea, dialog"))) return;
+    if (this.roi?.state !== "draft" || this.viewer.hidden || this.viewer.penDown || (target instanceof HTMLElement && target.closest("input:not([type=range]), select, textarea, dialog"))) return;
     const low = key.toLowerCase();
     if (event.ctrlKey || event.metaKey) {
       if (low === "z" || low === "y") {

@@ -47,13 +47,17 @@ function who() {
   author.value = me.author;
   const name = make("input", { type: "text", value: me.name, maxlength: "80", placeholder: "your name (optional)", "aria-label": "Your name", "data-testid": "draw-name" });
   const begin = make("button", { type: "button", class: "main", text: "Draw", disabled: true, "data-testid": "draw-begin", onclick: async () => {
+    begin.disabled = true;
     try {
+      await drawing.settled();
       me = await api("/api/reader", { body: { author: author.value, name: author.value ? name.value : "" } });
       if (drawing.roi) drawing.leave();
       if (me.author) await drawing.begin(viewer.first);
       await showRois();
     } catch (error) {
       complain(error);
+    } finally {
+      begin.disabled = false;
     }
   } });
   author.addEventListener("change", () => { begin.textContent = author.value ? "Draw" : "Look only"; });

@@ -129,6 +129,8 @@ class Viewer {
       const volumes = await Promise.all(others.map((one) => this.volume(one).catch((error) => (complain(error), null))));
       wanted = [this.first, ...volumes.filter((one) => one !== null)].map((one, at) => [one, "axial", at ? `-${at + 1}` : ""]);
     }
+    if (this.penDown) this.over?.cancel?.(); // its canvas goes, and with it the end of the stroke
+    this.drag = null;
     this.panes.forEach((pane) => pane.close());
     this.panes = wanted.map(([volume, plane, ending]) => this.listen(new Pane(this, volume, plane, CANVAS + ending)));
     this.canvases.dataset.count = this.panes.length;
@@ -142,7 +144,7 @@ class Viewer {
     on("pointerdown", (event) => this.down(pane, event));
     on("pointermove", (event) => this.move(pane, event));
     on("pointerrawupdate", (event) => { // before the next frame: a stroke does not wait for it
-      if (this.drag?.tool === "over") this.move(pane, event);
+      if (this.penDown) this.move(pane, event);
     });
     on("pointerup", (event) => this.up(pane, event));
     on("pointercancel", (event) => this.up(pane, event));
@@ -155,6 +157,7 @@ class Viewer {
 
   wheel(pane, event) {
     event.preventDefault();
+    if (this.penDown) return;
     if (event.ctrlKey) {
       this.zoomBy(event.deltaY < 0 ? 1.15 : 1 / 1.15, pane, event);
       return;
@@ -198,6 +201,11 @@ class Viewer {
     return this.panes.find((one) => one.plane === "axial" && one.volume === this.first) ?? null;
   }
 
+  /** Index of the axial slice of the first series at the place that is shown. */
+  get slice() {
+    return Math.min(Math.max(Math.round(this.first.toVoxel(this.at)[0]), 0), this.first.shape[0] - 1);
+  }
+
   down(pane, event) {
     pane.canvas.focus({ preventScroll: true });
     try {
@@ -229,7 +237,7 @@ class Viewer {
       return;
     }
     const [dx, dy] = [event.clientX - drag.x, event.clientY - drag.y];
-    if (drag.tool === "over") {
+    if (this.penDown) {
       const events = event.getCoalescedEvents?.() ?? [];
       const places = (events.length ? events : [event]).map((one) => pane.placeAt(one.clientX, one.clientY));
       this.over.move(pane, places, event);
@@ -252,8 +260,13 @@ class Viewer {
     }
   }
 
+  /** True from where a stroke begins to where it ends: nothing else happens meanwhile. */
+  get penDown() {
+    return this.drag?.tool === "over";
+  }
+
   up(pane, event) {
-    if (this.drag?.tool === "over") this.over?.up(pane, event);
+    if (this.penDown) this.over?.up(pane, event);
     this.drag = null;
   }
 
@@ -377,7 +390,7 @@ class Viewer {
   key(event) {
     const { target, key } = event;
     const typing = target instanceof HTMLElement && target.closest("input, select, textarea, dialog");
-    if (typing || event.altKey || this.hidden || this.panes.length === 0) return;
+    if (typing || event.altKey || this.hidden || this.penDown || this.panes.length === 0) return;
     const { pane } = this;
     const onCanvas = this.panes.some((one) => one.canvas === target) || target === document.body;
     const steps = { ArrowUp: 1, ArrowDown: -1, PageUp: 10, PageDown: -10 }[key];

@@ -22,6 +22,7 @@ from nephroscope.learning.engine.predictions import Predictions
 from nephroscope.learning.engine.study_data import study_data
 from nephroscope.learning.engine.trained_runs import HELD_OUT, find_runs
 from nephroscope.learning.engine.workers import Workers
+from nephroscope.questions.compare import comparison
 from nephroscope.questions.compare.comparison import ComparePlan, load_comparison
 from nephroscope.questions.compare.document import FORMAT
 from nephroscope.questions.compare.measures import TestSet, brier, figures_of, mean_of_folds
@@ -290,6 +291,22 @@ def test_the_stack_has_thresholds_where_its_members_have(study):
     assert stack.thresholds.keys() == {0, 1}
     assert set(stack.thresholds.values()) != {0.5}
     assert "networks after their epoch was chosen on that same part" in stack.description
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [([], None), (["--jobs", "1"], Workers(jobs=1)), (["--ray", "auto"], Workers(ray="auto"))],
+)
+def test_who_trains_is_left_to_cores_and_memory_unless_it_is_said(study, monkeypatch, options, expected):
+    asked = []
+
+    def train(snapshot, config, workers):
+        asked.append(workers)
+        raise StudyError(where="here", expected="a", found="b", remedy="c")
+
+    monkeypatch.setattr(comparison, "train_new_run", train)
+    assert run(["compare", str(study.folder.root), "--train", "mobilenet_v2", *options]) == 2
+    assert asked == [expected]
 
 
 def test_a_network_answers_held_out_cases_as_evaluate_does(study):

@@ -7,6 +7,7 @@ import tyro
 
 from nephroscope.cli.command import (
     Command,
+    CountOption,
     NamesOption,
     NumberOption,
     Outcome,
@@ -68,8 +69,8 @@ class Compare(Command):
     """The main pair, named before any result is seen (or in study.toml): first against second, by its own p."""
     margin: NumberOption = None
     """Loss of AUC that would not matter: is the first of the main pair at most so much worse than the second?"""
-    jobs: int = 1
-    """Number of processes on this machine."""
+    jobs: CountOption = None
+    """Number of processes on this machine; by default one, and for --train as many as cores and memory allow."""
     ray: TextOption = None
     """Address of a Ray cluster to use instead, or auto; every machine must see the study under the same path."""
     seed: int = 0
@@ -83,6 +84,9 @@ class Compare(Command):
         from nephroscope.learning.engine.workers import Workers
         from nephroscope.questions.compare.comparison import ComparePlan
 
+        workers = None
+        if self.jobs is not None or self.ray:
+            workers = Workers(jobs=1 if self.jobs is None else self.jobs, ray=self.ray)
         plan = ComparePlan(
             candidates=self.candidates,
             runs=self.runs,
@@ -93,7 +97,7 @@ class Compare(Command):
             primary=self.primary,
             margin=self.margin,
             seed=self.seed,
-            workers=Workers(jobs=self.jobs, ray=self.ray),
+            workers=workers,
         )
         found = Study(self.study).compare(plan, self.train)
         return Outcome(data=found.content, text=comparison_text(found, self.details))

@@ -76,7 +76,7 @@ def compare_study(
     return compare(snapshot, plan)
 
 
-def _train(snapshot: Snapshot, networks: Sequence[str], workers: Workers) -> list[str]:
+def _train(snapshot: Snapshot, networks: Sequence[str], workers: Workers | None) -> list[str]:
     """Names of the runs of these networks on the present folds, trained where there is none."""
     for network in networks:
         if network not in NETWORKS:
@@ -107,7 +107,7 @@ def compare(snapshot: Snapshot, plan: ComparePlan) -> Comparison:
     refuse_leaky(snapshot.split)
     plan = plan.stated(snapshot.settings.comparison)
     folder, wanted = snapshot.folder.root / FOLDER, plan.baselines
-    engine = Engine(snapshot=snapshot, folder=folder, workers=plan.workers)
+    engine = Engine(snapshot=snapshot, folder=folder, workers=plan.workers or Workers())
     logger.info("compare: looking at the runs of the study; those that can be ranked are scored once")
     runs = find_runs(snapshot, plan.runs, folder / "runs")
     ranked_runs = {run.name for run in runs if run.predictions is not None}
@@ -204,8 +204,8 @@ def _log_work(schedule: Schedule, engine: Engine, learners: Sequence[Learner], c
         again = [fit for _, division in more for fit in fits_of(snapshot, learner, division, False)]
         return [*fits_of(snapshot, learner, schedule.present, choosing), *again]
 
-    n_cases, workers = len(snapshot.slices.rows_by_case), schedule.plan.workers
-    for line in work_words(n_cases, {c.name: fits(c) for c in learners}, engine.fits, workers):
+    n_cases = len(snapshot.slices.rows_by_case)
+    for line in work_words(n_cases, {c.name: fits(c) for c in learners}, engine.fits, engine.workers):
         logger.info("%s", line)
     if words := training_words(schedule):
         logger.info("%s", words)

@@ -39,7 +39,7 @@ class ComparePlan:
             Empty takes that of study.toml.
         margin: What the first of the main pair may lose in AUC; None takes that of study.toml, 0 tests none.
         seed: All chance of the comparison is derived from it.
-        workers: Where the work is done.
+        workers: Where the work is done; None: here, and ``train`` as many folds at once as cores and memory allow.
         known: The baselines to choose from; None: all there are.
     """
 
@@ -53,7 +53,7 @@ class ComparePlan:
     primary: tuple[str, ...] = ()
     margin: float | None = None
     seed: int = 0
-    workers: Workers = field(default_factory=Workers)
+    workers: Workers | None = None
     known: tuple[Learner, ...] | None = None
 
     def __post_init__(self) -> None:

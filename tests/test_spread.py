@@ -3,6 +3,7 @@
 import contextlib
 import json
 import shutil
+import sys
 import threading
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import pytest
 
 from nephroscope import Study
 from nephroscope.base import cluster as ray_jobs
+from nephroscope.base import machine
 from nephroscope.base.errors import StudyError
 from nephroscope.base.machine import memory_of_machine
 from nephroscope.cli import run
@@ -78,6 +80,54 @@ def test_folds_are_trained_one_by_one_where_memory_or_cores_are_few(monkeypatch)
     with threads(2):
         assert speed.folds_at_once(small, 2, spec, 5) == 1
     assert 0 < memory_of_machine() < 1 << 50
+
+
+def test_no_more_folds_are_trained_at_once_than_memory_holds(study, monkeypatch, tmp_path):
+    """Eight threads and memory for three folds of four: three at a time, though two threads each leave room for four.
+
+    A run that was begun where there was more memory goes on with what there is now.
+    """
+    used = []
+    monkeypatch.setattr(runs, "train_in", lambda *given, **_: used.append(given[3].jobs))
+    config = replace(CONFIG, epochs=1)
+    shutil.copytree(study.folder.root, tmp_path / "study")
+    again = Study(tmp_path / "study")
+    again.make_split(SplitConfig(folds=4))
+    four = again.snapshot
+    fit = speed.memory_of_fit(config, 2, four.slices.spec)
+    monkeypatch.setattr(speed, "WORTH_TESTING", 0)
+    monkeypatch.setattr(speed, "memory_of_machine", lambda: 2 * 3 * fit)
+    folder = again.folder.root / "runs" / "four"
+    with threads(8):
+        runs._train(folder, four, config, None)
+        assert started_run(folder).compute.threads == 2
+        monkeypatch.setattr(speed, "memory_of_machine", lambda: 2 * fit)
+        runs._train(folder, four, config, None)
+        runs._train(folder, four, config, Workers(jobs=5))
+    assert used == [3, 1, 5]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no control groups there")
+@pytest.mark.parametrize(
+    ("own", "files", "expected"),
+    [
+        ("0::/a/b\n", {"a/memory.max": "3000000\n", "a/b/memory.max": "max\n"}, 3_000_000),
+        ("0::/seen/only/outside\n", {"memory.max": "2000000\n"}, 2_000_000),
+        ("4:memory:/x\n0::/\n", {"memory/x/memory.limit_in_bytes": "1000000\n"}, 1_000_000),
+        ("1:cpu:/x\n", {"memory.max": "5\n"}, None),
+    ],
+)
+def test_the_memory_of_a_container_or_cluster_job_is_its_limit(tmp_path, monkeypatch, own, files, expected):
+    for name, text in files.items():
+        (tmp_path / "groups" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "groups" / name).write_text(text)
+    monkeypatch.setattr(machine, "GROUPS", tmp_path / "none")
+    monkeypatch.setattr(machine, "OWN_GROUPS", tmp_path / "none")
+    whole = memory_of_machine()
+    (tmp_path / "own").write_text(own)
+    monkeypatch.setattr(machine, "OWN_GROUPS", tmp_path / "own")
+    monkeypatch.setattr(machine, "GROUPS", tmp_path / "groups")
+    assert memory_of_machine() == (expected or whole) > 0
 
 
 def test_epochs_of_folds_in_other_processes_are_counted(tmp_path, monkeypatch):

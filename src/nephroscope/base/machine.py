@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 # GNU OpenMP (Linux) reads the first; those of Intel and LLVM (Windows, macOS) the first two; OpenBLAS, of NumPy and
@@ -14,6 +15,8 @@ WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0", "OPENBLAS_THREAD_
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _KEPT = ((_TRIM_THRESHOLD, 2**31 - 1), (_MMAP_MAX, 0))
 _GIVEN_BACK = ((_TRIM_THRESHOLD, 2**26), (_MMAP_THRESHOLD, 2**25), (_MMAP_MAX, 65536))
+
+GROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def wait_asleep() -> None:
@@ -48,7 +51,7 @@ def memory_kept() -> Iterator[None]:
 
 
 def memory_of_machine() -> int:
-    """Bytes of memory that this computer has; 0 where the system does not say."""
+    """Bytes of memory that this computer has, or that a container or cluster job may use; 0 where it is not known."""
     if sys.platform == "win32":
         import ctypes
 
@@ -56,8 +59,30 @@ def memory_of_machine() -> int:
         ctypes.windll.kernel32.GetPhysicallyInstalledSystemMemory(ctypes.byref(kilobytes))
         return kilobytes.value * 1024
     with contextlib.suppress(ValueError, OSError):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_limits_of_groups()])
     return 0
+
+
+def _limits_of_groups() -> list[int]:
+    """Memory limits in bytes of the control groups that this process is in, each with those above it.
+
+    Source: cgroups(7); version 2 has memory.max, "max" for none, and version 1 memory.limit_in_bytes. In a container
+    the path of the group may be one that only the computer outside knows; the highest folder then has its limit.
+    """
+    limits: list[int] = []
+    with contextlib.suppress(OSError):
+        for line in OWN_GROUPS.read_text(encoding="utf-8").splitlines():
+            _, kinds, group = line.split(":", 2)
+            if kinds not in {"", "memory"}:
+                continue
+            top, name = (GROUPS / "memory", "memory.limit_in_bytes") if kinds else (GROUPS, "memory.max")
+            place = top / group.strip("/")
+            for folder in (place, *place.parents):
+                with contextlib.suppress(OSError, ValueError):
+                    limits.append(int((folder / name).read_text(encoding="utf-8")))
+                if folder == top:
+                    break
+    return limits
 
 
 def _glibc() -> Any:

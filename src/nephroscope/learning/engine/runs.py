@@ -50,12 +50,16 @@ def extend_run(
 
 
 def _train(folder: Path, snapshot: Snapshot, config: TrainConfig, workers: Workers | None) -> RunRecord:
-    """A run of the study: by default as many folds at the same time as their threads leave no core idle."""
+    """A run of the study: by default as many folds at the same time as the cores have room for, and the memory."""
     from nephroscope.learning.training.device import n_threads
-    from nephroscope.learning.training.run import open_run_folder
+    from nephroscope.learning.training.run import folds_left, open_run_folder
+    from nephroscope.learning.training.speed import folds_at_once
 
     compute = open_run_folder(folder, snapshot, config, at_once=True)
-    workers = workers or Workers(jobs=max(n_threads() // compute.threads, 1))
+    if workers is None:
+        n_subtypes, n_left = len(snapshot.cohort.subtypes), len(folds_left(folder, snapshot, config))
+        fitting = folds_at_once(config, n_subtypes, snapshot.slices.spec, n_left)
+        workers = Workers(jobs=max(min(n_threads() // compute.threads, fitting), 1))
     return train_in(folder, snapshot, config, workers, keep_checkpoints=True)
 
 

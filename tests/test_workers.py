@@ -74,6 +74,48 @@ def test_processes_end_with_the_one_that_started_them(tmp_path):
     raise AssertionError("the child went on without its parent")
 
 
+def work_to_the_end(place):
+    place.write_text(str(os.getpid()))
+    time.sleep(30)
+    place.with_name("whole").write_text("")
+
+
+def refuse_while_another_works(task):
+    """The first item is refused as soon as the second is at work."""
+    place, first = Path(task[0]), task[1]
+    if not first:
+        work_to_the_end(place)
+    while not (place.exists() and place.read_text()):
+        time.sleep(0.05)
+    refuse(0)
+
+
+def test_a_refused_item_ends_those_at_work(tmp_path):
+    place = tmp_path / "pid"
+    with pytest.raises(CohortError, match="item 0"):
+        list(map_in_processes(refuse_while_another_works, [(str(place), True), (str(place), False)], 2))
+    assert not (tmp_path / "whole").exists()
+    if sys.platform != "win32":
+        assert not is_running(int(place.read_text()))
+
+
+def test_what_is_not_asked_for_any_more_ends_those_at_work(tmp_path):
+    """As Ctrl-C in this process alone does."""
+    place = tmp_path / "pid"
+    answers = map_in_processes(first_or_work, ["", str(place)], 2)
+    assert next(answers) == "first"
+    while not (place.exists() and place.read_text()):
+        time.sleep(0.05)
+    answers.close()
+    assert not (tmp_path / "whole").exists()
+    if sys.platform != "win32":
+        assert not is_running(int(place.read_text()))
+
+
+def first_or_work(path):
+    return work_to_the_end(Path(path)) if path else "first"
+
+
 def is_running(pid):
     """Whether a process runs; one that ended and that nobody asked for does not."""
     state = Path(f"/proc/{pid}/stat")

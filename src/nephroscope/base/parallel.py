@@ -51,13 +51,15 @@ def map_in_processes(
         for _ in range(n):
             children.append(_Child(function, limits))
             free.put(children[-1])
-        yield from _in_order(free, items, n)
+        yield from _in_order(children, free, items, n)
     finally:
         for child in children:
             child.end()
 
 
-def _in_order(free: "SimpleQueue[_Child]", items: Iterable[Any], n: int) -> Iterator[Any]:
+def _in_order(
+    children: "list[_Child]", free: "SimpleQueue[_Child]", items: Iterable[Any], n: int
+) -> Iterator[Any]:
     rest = iter(items)
 
     def work(item: Any) -> Any:
@@ -76,6 +78,8 @@ def _in_order(free: "SimpleQueue[_Child]", items: Iterable[Any], n: int) -> Iter
         finally:
             for future in ahead:
                 future.cancel()
+            for child in children:  # the pool waits for its threads, and these for answers that nobody wants
+                child.stop()
 
 
 class _Child:
@@ -112,9 +116,13 @@ class _Child:
         pickle.dump(what, self.questions)
         self.questions.flush()
 
-    def end(self) -> None:
+    def stop(self) -> None:
+        """End the process, also in the middle of an item; who waits for its answer gets an error."""
         self.process.terminate()
         self.process.wait()
+
+    def end(self) -> None:
+        self.stop()
         self.answers.close()
         with contextlib.suppress(BrokenPipeError):
             self.questions.close()

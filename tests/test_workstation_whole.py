@@ -12,6 +12,7 @@ from nephroscope.regions.agreement import compare
 from test_drawing_browser import Canvas, begin
 from test_workstation_docs import WORDS
 from tiny_bundle import make_bundle
+from workstation_study import undrawn_study
 
 RAYS = np.linspace(0, 2 * np.pi, 8, endpoint=False)
 
@@ -128,6 +129,32 @@ class Person:
         self.press("result-ask")
         self.has("result-call")
         check_ids(self.page)
+
+
+def test_the_table_that_was_named_last_is_imported(tmp_path, workstation, page):
+    server = workstation(undrawn_study(tmp_path / "study"))
+    tables = [tmp_path / "first.csv", tmp_path / "second.csv"]
+    for table in tables:
+        table.write_text("patient_id,subtype\n")
+    (tmp_path / "export").mkdir()
+    person = Person(page)
+    page.route("**/api/jobs", lambda route: route.abort())
+    page.goto(server.url)
+    page.goto(f"{server.origin}/import")
+    person.fill("import-path", tmp_path / "export")
+    second = server.client().post("/api/folders", {"path": str(tables[1])})[1]["file"]["id"]
+    for uploaded_last in (False, True):
+        with page.expect_response("**/api/uploads") as sent:
+            page.get_by_test_id("import-labels-upload").set_input_files(tables[0])
+        first = sent.value.json()["id"]
+        if not uploaded_last:
+            person.fill("import-labels", tables[1])
+        with page.expect_request("**/api/jobs") as asked:
+            person.press("import-look")
+        assert asked.value.post_data_json["options"]["labels"] == (first if uploaded_last else second)
+    page.evaluate("document.querySelector('[data-testid=\"import-start\"]').disabled = false")
+    page.get_by_test_id("import-labels-upload").set_input_files(tables[1])
+    assert page.get_by_test_id("import-start").is_disabled(), "what is imported is what was looked at"
 
 
 def undrawn_export(folder):

@@ -8,17 +8,23 @@ export function importForm(imported, { labels = true } = {}) {
   const folder = pathField({ name: "import-path", label: "Folder of the export" });
   const rois = pathField({ name: "import-rois", label: "Folder of ROI files outside the export (if there is one)" });
   const table = pathField({ name: "import-labels", label: "Table with subtypes, CSV or XLSX (if there is one)", files: true });
-  let uploaded = null;
+  let uploaded = null; // the identifier of a table that was sent, or will be
   const upload = make("input", {
     type: "file", accept: ".csv,.xlsx,.tsv,.txt", "data-testid": "import-labels-upload",
-    onchange: async () => {
-      uploaded = null;
-      const file = upload.files[0];
-      if (file) {
-        uploaded = (await api("/api/uploads", { body: await file.arrayBuffer() }).catch(complain))?.id ?? null;
-      }
+    onchange: () => {
+      start.disabled = kind.value === "dicom";
+      uploaded = upload.files[0] ? sent(upload.files[0]) : null;
     },
   });
+  async function sent(file) {
+    try {
+      return (await api("/api/uploads", { body: await file.arrayBuffer() })).id;
+    } catch (error) {
+      complain(error);
+      upload.value = "";
+      return null;
+    }
+  }
   const kind = make("select", { "data-testid": "import-kind" }, make("option", { value: "dicom", text: "DICOM" }), make("option", { value: "nifti", text: "NIfTI" }));
   const label = make("input", { type: "number", min: 0, max: 255, "data-testid": "import-tumor-label" });
   const keep = make("input", { type: "checkbox", checked: true, "data-testid": "import-keep" });
@@ -32,7 +38,7 @@ export function importForm(imported, { labels = true } = {}) {
     const path = await folder.value();
     if (path === null) throw new Error("give the folder first");
     return {
-      kind: kind.value, folder: path, labels: labels ? uploaded ?? (await table.value()) : null, rois: kind.value === "dicom" ? await rois.value() : null,
+      kind: kind.value, folder: path, labels: labels ? (await uploaded) ?? (await table.value()) : null, rois: kind.value === "dicom" ? await rois.value() : null,
       tumor_label: kind.value === "nifti" && label.value !== "" ? Number(label.value) : null, keep_incomplete: keep.checked, dry_run: dry,
     };
   }
@@ -65,6 +71,9 @@ export function importForm(imported, { labels = true } = {}) {
   for (const field of [folder, rois, table]) {  // what is imported is what was looked at
     field.element.addEventListener("input", () => { start.disabled = kind.value === "dicom"; });
     field.element.addEventListener("chosen", () => { start.disabled = kind.value === "dicom"; });
+  }
+  for (const name of ["input", "chosen"]) { // the table that was named last counts
+    table.element.addEventListener(name, () => { uploaded = null; upload.value = ""; });
   }
   kind.onchange = () => {
     const nifti = kind.value === "nifti";

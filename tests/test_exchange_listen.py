@@ -3,6 +3,7 @@
 import copy
 import gc
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -383,6 +384,65 @@ def test_a_refusal_is_kept_with_its_reason(tmp_path, boxes, caplog):
     assert "Secret" not in caplog.text
     made.step()
     assert made.outbox.all() == []
+
+
+def left_answer(made, uid, seg):
+    """What a kill between the writing of an answer and its noting leaves; gives its folder."""
+    folder = made.how.folder / "answers" / uid
+    folder.mkdir(parents=True)
+    shutil.copy(seg, folder / "sr.dcm")
+    (folder / ".sr.dcm.part").write_bytes(b"half")
+    return folder
+
+
+def test_what_a_kill_left_of_an_answer_is_not_sent_with_the_next(tmp_path, boxes):
+    """An answer of another version may have had other objects."""
+
+    def answer(case, folder):
+        write_slices(boxes[0][:1], folder)
+
+    made = listener(tmp_path, free_port(), answer)
+    for content in (*boxes[1].values(), boxes[2].read_bytes()):
+        made.inbox.keep(content)
+    folder = left_answer(made, made.inbox.cases()[0].roi_uid, boxes[2])
+    made._next_sweep = math.inf
+    made.step()
+    assert [one.object.sop_uid for one in made.outbox.all()] == [boxes[0][0].SOPInstanceUID]
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("end", ["refused", "given up"])
+def test_no_answer_stays_of_a_case_that_is_over(tmp_path, boxes, end):
+    def refuse(case, folder):
+        left_answer(made, case.roi_uid, boxes[2])
+        raise RoiError(where="here", expected="a tumor", found="none", remedy="draw it")
+
+    made = listener(tmp_path, free_port(), refuse)
+    for content in (*boxes[1].values(), boxes[2].read_bytes()):
+        made.inbox.keep(content)
+    (case,) = made.inbox.cases()
+    if end == "given up":
+        for _ in range(MOST_TRIES):
+            assert made.inbox.trying(made.inbox.cases()[0])
+        left_answer(made, case.roi_uid, boxes[2])
+    made._next_sweep = math.inf
+    made.step()
+    assert [one.state for one in made.inbox.cases()] == ["refused"]
+    assert not list((tmp_path / "l" / "answers").iterdir())
+
+
+def test_a_sweep_removes_answers_of_cases_that_are_gone_or_over_only(tmp_path, boxes):
+    made = listener(tmp_path, free_port(), None, Limits(quiet_s=3600))
+    for content in (*boxes[1].values(), boxes[2].read_bytes()):
+        made.inbox.keep(content)
+    (case,) = made.inbox.cases()
+    waits, gone = (left_answer(made, uid, boxes[2]) for uid in (case.roi_uid, "1.2.9"))
+    made.step()
+    assert (waits.exists(), gone.exists()) == (True, False)
+    made.inbox.answered(case)
+    made._next_sweep = 0.0
+    made.step()
+    assert not waits.exists()
 
 
 def drawn(images):

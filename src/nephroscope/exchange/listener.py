@@ -5,6 +5,7 @@ moment and started again it goes on, and nothing is sent twice.
 """
 
 import logging
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from nephroscope.exchange.outbox import Outbox
 from nephroscope.exchange.peer import CT_CLASSES, ROI_CLASSES, Peer, objects_below
 
 LOG = logging.getLogger(__name__)
+ANSWERS = "answers"  # folder of what is being made, by ROI
 MOST_ASSOCIATIONS = 4
 ASK_S = 10.0  # between questions whether more of a series is to come
 LONGEST_WAIT_S = 60.0
@@ -103,6 +105,7 @@ class Listener:
         if now >= self._next_sweep:
             for series in self.inbox.sweep():
                 LOG.warning("series %s: removed, it never became whole", series)
+            self._clear_left_answers()
             self._next_sweep = now + SWEEP_S
         for case in self.inbox.ready():
             self._answer(case)
@@ -114,23 +117,32 @@ class Listener:
             self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S) if why else 1.0
 
     def _answer(self, case: ReceivedCase) -> None:
-        if self._is_ours(case) or not self._all_came(case) or not self.inbox.trying(case):
+        if self._is_ours(case) or not self._all_came(case):
             return
-        folder = self.how.folder / "answers" / case.roi_uid
+        folder = self.how.folder / ANSWERS / case.roi_uid
+        shutil.rmtree(folder, ignore_errors=True)  # of a try that a kill ended
+        if not self.inbox.trying(case):
+            return
         try:
             self.answer(case, folder)
         except NephroscopeError as error:
             self.inbox.refused(case, reason_of(error))
             LOG.warning("series %s: refused: %s", case.series_uid, reason_of(error))
+            shutil.rmtree(folder, ignore_errors=True)
             return
         made = objects_below([folder])
         self.outbox.put(made, self.destination)
         self.inbox.answered(case)
         self._next_ask.pop(case.roi_uid, None)
-        for one in made:
-            one.path.unlink()
-        folder.rmdir()
+        shutil.rmtree(folder, ignore_errors=True)
         LOG.info("series %s: answered", case.series_uid)
+
+    def _clear_left_answers(self) -> None:
+        """Remove what a kill left of answers to cases that are over, or gone."""
+        waiting = {one.roi_uid for one in self.inbox.cases() if one.state == "waiting"}
+        for folder in (self.how.folder / ANSWERS).glob("*"):
+            if folder.name not in waiting:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _is_ours(self, case: ReceivedCase) -> bool:
         """True for a SEG that we sent to the PACS, and that it sends on to us."""

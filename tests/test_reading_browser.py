@@ -149,6 +149,22 @@ def test_two_readers_six_cases_two_kills(study, workstation, chromium, page, cap
     assert "reader-contradicts" not in {finding["code"] for finding in found["findings"]}
 
 
+def test_a_kill_while_a_case_is_being_opened(study, workstation, chromium, page):  # noqa: F811
+    server = workstation(study)
+    address, codes = make_protocol(page, server)
+    one = Reader(chromium, "R1", codes["R1"])
+    one.page.route("**/images/*/*/slice/**", lambda route: route.abort())
+    one.sign_in(server, address)
+    one.page.get_by_test_id("read-no-server").wait_for()
+    server.kill()
+    one.page.unroute("**/images/*/*/slice/**")
+    workstation(study, "--port", server.port)
+    one.page.get_by_test_id("read-no-server").wait_for(state="detached")
+    case = one.at()
+    one.answer()
+    assert one.at() not in (None, case)
+
+
 CLOCK = """async ([steps]) => {
   const { ReadingClock } = await import("/static/reading-clock.js");
   let now = 1000;

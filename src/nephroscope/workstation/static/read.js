@@ -6,6 +6,7 @@ import { openViewer } from "/static/viewer.js";
 
 const STUDY = location.pathname.split("/").pop();
 const BASE = `/api/read/${STUDY}`;
+const AGAIN_MS = 500;
 const main = document.getElementById("main");
 let sitting = null;
 let viewer = null;
@@ -31,7 +32,7 @@ function signIn(reason = "") {
   const wrong = make("p", { class: "refusal", role: "alert", "data-testid": "read-sign-in-message", text: reason });
   const form = make("form", { class: "panel narrow", onsubmit: (event) => {
     event.preventDefault();
-    api(`${BASE}/sign-in`, { body: { code: code.value } }).then(next).catch((error) => { wrong.textContent = error.message; });
+    api(`${BASE}/sign-in`, { body: { code: code.value } }).then((seat) => next(seat).catch(failed), (error) => { wrong.textContent = error.message; });
   } },
     make("h2", { text: "Sign in" }),
     make("p", { text: "Type the code that the organizer gave you. It is yours alone. From then on this browser opens nothing but this reader study, until you sign out." }),
@@ -133,12 +134,32 @@ function replaced() {
   cover("This case was opened in another window. Go on there, or load this page again.", "read-other-window");
 }
 
+/** The workstation went away while a case was being opened: begin it again when it is back. */
+async function comeBack() {
+  lost();
+  for (;;) {
+    await new Promise((resolve) => { setTimeout(resolve, AGAIN_MS); });
+    try {
+      await next(await api(BASE));
+      return;
+    } catch (error) {
+      if (error.code !== "no-server") {
+        failed(error);
+        return;
+      }
+      lost();
+    }
+  }
+}
+
 function failed(error) {
-  if (error.status === 403) {
+  if (error.code === "no-server") {
+    comeBack();
+  } else if (error.status === 403) {
     signIn(error.message);
   } else if (error.code?.startsWith("reading-")) {
     say(error.message, "error");
-    api(BASE).then(next).catch((again) => message("read-failed", "This does not work", again.message));
+    api(BASE).then(next).catch((again) => (again.code === "no-server" ? comeBack() : message("read-failed", "This does not work", again.message)));
   } else {
     message("read-failed", "This does not work", error.message);
   }

@@ -135,13 +135,13 @@ export class Volume {
     }
     chunks.sort((a, b) => Math.abs(a[0] + CHUNK / 2 - start) - Math.abs(b[0] + CHUNK / 2 - start));
     for (const [first, last] of chunks) {
-      for (let tries = 0; this.hu !== null; tries += 1) {
+      while (this.hu !== null) {
         try {
           await this.read(`${this.address}/slices/axial/${first}-${last}`, first, last);
           break;
         } catch (error) {
           if (error.name === "AbortError") return;
-          if (error.status !== 0 || tries > 20) {
+          if (error.status !== 0) {
             complain(error);
             return;
           }

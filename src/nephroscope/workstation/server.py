@@ -196,7 +196,7 @@ def _own_mistake(request: Request, error: Exception) -> Response:
     wrong = RequestError(
         where="this program",
         expected="an answer",
-        found=f"a mistake of ours, incident {incident}",
+        found=f"an error in this program, incident {incident}",
         remedy="look for the incident in the window in which the workstation was started",
     )
     return refusal(wrong, 500)

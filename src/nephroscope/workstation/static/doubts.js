@@ -21,14 +21,14 @@ function card(one) {
 
 async function show() {
   const found = await api("/api/doubts");
-  document.getElementById("when").textContent = found.checked === null ? "Not checked here so far." : `Checked ${new Date(1000 * found.checked).toLocaleString()}.`;
+  document.getElementById("when").textContent = found.checked === null ? "Not checked here yet." : `Checked ${new Date(1000 * found.checked).toLocaleString()}.`;
   const doubtful = found.cases.filter((one) => one.worst === "refusal" || one.worst === "warning");
   const rest = found.cases.filter((one) => !doubtful.includes(one));
   document.getElementById("cases").replaceChildren(
     ...(found.of_the_study.length ? [make("div", { class: "panel" }, make("h2", { text: "About the whole study" }), make("ul", {}, found.of_the_study.map((one) => make("li", { class: one.severity, "data-testid": "doubts-study", text: one.message }))))] : []),
     ...(found.apart.length ? [make("p", { class: "warning", "data-testid": "doubts-apart", text: `Not shown until both annotators have signed: ${found.apart.join(", ")}` })] : []),
     ...doubtful.map(card),
-    ...(rest.length ? [make("details", {}, make("summary", { text: `${rest.length} cases without a doubt`, "data-testid": "doubts-rest" }), rest.map(card))] : []));
+    ...(rest.length ? [make("details", {}, make("summary", { text: `${rest.length} ${rest.length === 1 ? "case" : "cases"} with nothing doubtful`, "data-testid": "doubts-rest" }), rest.map(card))] : []));
   const pages = (await api("/api/pages")).pages;
   document.getElementById("pages").replaceChildren(...pages.map((one) => make("a", { class: "button", href: one.address, target: "_blank", text: one.title, "data-testid": "doubts-page" })));
 }

@@ -2,8 +2,8 @@
 import { api, complain, make } from "/static/common.js";
 
 export const WORDS = {
-  waiting: "waits for the job before it", running: "at work", done: "done", partly: "done; some cases were refused", refused: "refused",
-  failed: "failed: a mistake of the program", cancelled: "cancelled", interrupted: "interrupted",
+  waiting: "waiting for the job before it", running: "running", done: "done", partly: "done; some cases were refused", refused: "refused",
+  failed: "failed: an error in this program", cancelled: "cancelled", interrupted: "interrupted",
 };
 export const ENDED = ["done", "partly", "refused", "failed", "cancelled", "interrupted"];
 
@@ -47,7 +47,7 @@ export function drawJob(box, job, changed) {
       make("span", { class: `tag ${{ refused: "refusal", failed: "refusal", interrupted: "warning", partly: "warning", done: "good" }[job.state] ?? "note"}`, text: WORDS[job.state], "data-testid": "job-state" }),
       make("span", { class: "quiet", text: new Date(1000 * (job.begun ?? job.made)).toLocaleString() })),
     job.state === "running" ? bar : null,
-    job.state === "running" ? make("div", { class: "quiet", text: progressWords(job) || "at work", "data-testid": "job-progress" }) : null,
+    job.state === "running" ? make("div", { class: "quiet", text: progressWords(job) || "running", "data-testid": "job-progress" }) : null,
     job.error ? make("p", { class: "refusal", text: job.error.message, "data-testid": "job-error" }) : null,
     make("div", { class: "row" },
       ended ? null : make("button", { text: "Cancel", "data-testid": "job-cancel", onclick: press(`/api/jobs/${job.id}/cancel`, () => changed?.(null)) }),

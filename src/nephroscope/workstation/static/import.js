@@ -90,7 +90,7 @@ export function importForm(imported, { labels = true } = {}) {
       labels ? table.element : null,
       labels ? make("label", { class: "field" }, "… or send the table from elsewhere", upload) : null,
       rois.element, labelField,
-      make("p", {}, make("label", {}, keep, " keep patients who are not drawn or labelled yet")),
+      make("p", {}, make("label", {}, keep, " keep patients whose tumor is not outlined or labeled yet")),
       make("div", { class: "row" }, look, start)),
     work, found);
 }

@@ -26,7 +26,7 @@ async function start() {
   await frame({ title: "Jobs", current: "/jobs" });
   document.getElementById("main").append(
     make("p", { class: "quiet", text: "Jobs go on when this page or the workstation is closed. One works on the study at a time; the others wait." }),
-    make("p", { id: "none", text: "No job so far." }), make("div", { id: "jobs" }));
+    make("p", { id: "none", text: "No jobs yet." }), make("div", { id: "jobs" }));
   for (;;) {
     await look().catch(complain);
     await new Promise((resolve) => setTimeout(resolve, 1000));

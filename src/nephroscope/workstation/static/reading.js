@@ -49,7 +49,7 @@ async function show(id) {
     make("p", {}, "Locked under SHA-256 ", make("span", { class: "digest", text: study.digest, "data-testid": "reading-digest" }), ". A change is a new study."),
     make("table", {}, make("tbody", {}, facts.map(([name, text]) => make("tr", {}, make("th", { scope: "row", text: name }), make("td", { text }))))),
     make("h2", { text: "Readers" }),
-    make("p", {}, "Readers work at ", make("a", { href: study.address, text: address, "data-testid": "reading-address" }), ". Each types their own code. A browser in which a reader has signed in opens nothing else, this page neither, until it is let in again with the address that the workstation printed."),
+    make("p", {}, "Readers work at ", make("a", { href: study.address, text: address, "data-testid": "reading-address" }), ". Each types their own code. A browser in which a reader has signed in opens nothing else, not even this page, until it is let in again with the address that the workstation printed."),
     make("div", { class: "scroll" }, make("table", {}, make("thead", {}, make("tr", {}, ["Reader", "Code", "Answers"].map((text) => make("th", { scope: "col", text })))), make("tbody", {}, readers))),
     make("p", { class: "row" },
       make("button", { type: "button", text: "New study from this one", "data-testid": "reading-copy", onclick: () => begin(plan).catch(complain) }),

@@ -68,11 +68,11 @@ function card(step) {
 function stateOf(command) {
   const parts = study.status.parts;
   if (command === "train") {
-    return study.runs.length ? `complete: ${study.runs.join(", ")}` : "not done so far";
+    return study.runs.length ? `complete: ${study.runs.join(", ")}` : "not done yet";
   }
   const name = { slices: "slices", split: "split", compare: "comparison", report: "report" }[command];
   const part = parts.find((one) => one.name === name);
-  return part && part.state !== "none" ? `${part.state}${part.detail ? `: ${part.detail}` : ""}` : "not done so far";
+  return part && part.state !== "none" ? `${part.state}${part.detail ? `: ${part.detail}` : ""}` : "not done yet";
 }
 
 async function look() {

@@ -98,7 +98,7 @@ function newStudy() {
   document.getElementById("main").append(make("section", { class: "panel" },
     make("p", { text: "This folder is empty. A study is made here with a study.toml that lists every setting." }),
     make("div", { class: "row" },
-      make("label", { class: "field" }, "Subtypes, separated by blanks", subtypes),
+      make("label", { class: "field" }, "Subtypes, separated by spaces", subtypes),
       make("label", { class: "field" }, "Subtype that counts as positive", positive), button)));
 }
 

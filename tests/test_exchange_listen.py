@@ -228,6 +228,19 @@ def test_an_roi_damaged_on_the_disk_ends_neither_the_listener_nor_its_other_case
     assert caplog.records == []
 
 
+def test_an_roi_that_comes_again_waits_for_what_it_names_now(tmp_path, boxes):
+    inbox = filled(tmp_path, boxes)
+    assert len(inbox.ready()) == 1
+    seg = pydicom.dcmread(boxes[2])
+    named = seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    more = copy.deepcopy(named[0])
+    more.ReferencedSOPInstanceUID = "1.2.9"
+    named.append(more)
+    seg.save_as(tmp_path / "more.dcm")
+    assert inbox.keep((tmp_path / "more.dcm").read_bytes()) == TAKEN
+    assert inbox.ready() == []
+
+
 @pytest.mark.parametrize("n_series", [0, 2])
 def test_an_roi_of_no_or_two_series_is_named_in_the_log(tmp_path, boxes, caplog, n_series):
     seg = pydicom.dcmread(boxes[2])

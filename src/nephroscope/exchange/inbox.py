@@ -137,6 +137,7 @@ class Inbox:
         series, reason = "", ""
         try:
             named = series_of_roi(roi.path)
+            images_of_roi.cache_clear()  # the file may have been another one before
             images_of_roi(roi.path)
             series = named[0] if len(named) == 1 else ""
             reason = "" if series else f"the ROI names {len(named)} series"

@@ -115,20 +115,24 @@ def latest(request: Request) -> Response:
 
     ``author`` is whose ROI it is about, empty for the one that the study uses; ``current`` is false where the ROI was
     drawn again since; ``no_maps`` says why there are no maps of where the network looked.
+    An answer about an ROI that this session may not see yet is as none.
     """
     place: Place = request.app.state.place
     case = case_of(request)
     row, about = last_answer(place, case)
-    if about is not None:
-        Rois(place, request.scope["nephroscope.session"]).check_used(about)
+    author = asked_author(place, case, row["roi"]) if row else ""
+    if row is not None:
+        known = about is not None or author or not row["roi"]  # else its author has no ROI any more
+        rois = Rois(place, request.scope["nephroscope.session"])
+        row = None if not known or rois.apart([chosen(place, case, author)]) else row
     return ok(
         {
             "case_id": case.case_id,
             "authors": authors(case),
-            "author": asked_author(place, case, row["roi"]) if row else "",
+            "author": author if row else "",
             "bundle": place.id_of(KIND, row["bundle"]) if row else None,
             "document": json.loads(row["document"]) if row else None,
-            "current": about is not None,
+            "current": row is not None and about is not None,
             "no_maps": looked.why_not(place, Path(row["bundle"])) if row else "",
         }
     )

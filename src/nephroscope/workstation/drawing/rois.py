@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -152,9 +152,21 @@ class Rois:
             ApartError: It is another annotator's, and both have not signed yet.
         """
         with self.place.database() as db:
-            for entry in self._entries(db, case):
-                if entry.author in case.authors():
-                    check_may_see(self._may_see(db, entry), entry.author)
+            hidden = self._hidden(db, case)
+        check_may_see(not hidden, hidden)
+
+    def apart(self, cases: Iterable[ChosenCase]) -> set[str]:
+        """The case_id of those that `check_used` would refuse."""
+        with self.place.database() as db:
+            drawing = {one.case_id for one in load_documents(db) if not one.signed}
+            by_me = bool(self.me(db))  # who does not draw sees all that nobody is drawing
+            asked = (case for case in cases if by_me or case.case_id in drawing)
+            return {case.case_id for case in asked if self._hidden(db, case)}
+
+    def _hidden(self, db: sqlite3.Connection, case: ChosenCase) -> str:
+        """Author of an ROI that the case's rule takes and this reader may not see; empty where there is none."""
+        used = (entry for entry in self._entries(db, case) if entry.author in case.authors())
+        return next((entry.author for entry in used if not self._may_see(db, entry)), "")
 
     def own_draft(self, db: sqlite3.Connection, id_: str) -> RoiDocument:
         """The document of the reader of this session that an identifier names.

@@ -106,13 +106,17 @@ def asked_author(place: Place, case: "Case", state: str) -> str:
     return next(same, next((name for name in names if state.startswith(f"{name} ")), ""))
 
 
-def answers_by_case(place: Place) -> Iterator[tuple[str, dict[str, object]]]:
-    """The last answer about each case, in short; without those about an ROI that was drawn again since."""
+def answers_by_case(place: Place) -> Iterator[tuple["ChosenCase", dict[str, object]]]:
+    """The last answer about each case, in short; without those about an ROI that was drawn again since.
+
+    Each comes with the case as it was asked about.
+    """
     with place.database() as db:
         rows = {row["case_id"]: row for row in db.execute("SELECT * FROM answers ORDER BY made")}
     for case in place.cases() if rows else ():
         row = rows.get(case.case_id)
-        if row is not None and _about(place, case, row["roi"]) is not None:
+        about = None if row is None else _about(place, case, row["roi"])
+        if row is not None and about is not None:
             document = json.loads(row["document"])
             short = {name: document[name] for name in ("call", "probabilities", "reason")}
-            yield case.case_id, {**short, "made": row["made"]}
+            yield about, {**short, "made": row["made"]}

@@ -7,10 +7,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from nephroscope.base.errors import NephroscopeError
-from nephroscope.workstation.answers import ForbiddenError, NotFoundError, ok
+from nephroscope.workstation.answers import NotFoundError, ok
+from nephroscope.workstation.drawing.people import ApartError
 from nephroscope.workstation.drawing.rois import Rois
 from nephroscope.workstation.place import Place
-from nephroscope.workstation.study.asked import chosen
 from nephroscope.workstation.study.checked import CheckedCase, ListedFinding, Measures, last_check
 
 KIND = "page"
@@ -20,6 +20,7 @@ PAGES = {
     "agreement/index.html": "Two annotators",
     "replicate/zuo2021/index.html": "Replication of Zuo et al. 2021",
 }
+OF_CASES = ("report/index.html", "check/index.html", "agreement/index.html")  # these show single cases
 # A page of the study is shown without scripts, forms and links out, whatever its file holds.
 PAGE_CSP = (
     "sandbox allow-popups; default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; "
@@ -46,7 +47,8 @@ def doubts(request: Request) -> Response:
     """What the last check in the browser found: ``{"checked", "cases", "of_the_study", "apart"}``."""
     place: Place = request.app.state.place
     when, found = last_check(place)
-    known, apart = _seen(place, request.scope["nephroscope.session"])
+    apart = apart_cases(request)
+    known = {case.case_id for case in place.cases()}.difference(apart)
     cases = [_doubtful(place, case) for case in found.cases if case.case_id in known]
     cases.sort(key=lambda case: (RANK.index(case.worst) if case.worst else len(RANK), case.case_id))
     return ok(
@@ -59,16 +61,11 @@ def doubts(request: Request) -> Response:
     )
 
 
-def _seen(place: Place, session: str) -> tuple[set[str], list[str]]:
-    """Cases of which this session may see the ROI that the study uses, and those of which it may not yet."""
-    seen, apart, rois = set(), [], Rois(place, session)
-    for case in place.cases():
-        try:
-            rois.check_used(chosen(place, case))
-            seen.add(case.case_id)
-        except ForbiddenError:
-            apart.append(case.case_id)
-    return seen, apart
+def apart_cases(request: Request) -> list[str]:
+    """Cases of which this session may not see the ROI that the study uses, until both annotators have signed."""
+    place: Place = request.app.state.place
+    rois = Rois(place, request.scope["nephroscope.session"])
+    return sorted(rois.apart(map(place.used, place.cases())))
 
 
 def _doubtful(place: Place, case: CheckedCase) -> DoubtfulCase:
@@ -87,10 +84,15 @@ def _doubtful(place: Place, case: CheckedCase) -> DoubtfulCase:
 
 
 def list_pages(request: Request) -> Response:
-    """``{"pages": [{"id", "title", "address"}]}``: the pages that the study's commands have written."""
+    """``{"pages": [{"id", "title", "address"}]}``: the pages that the study's commands have written.
+
+    Those that show single cases are left out while this session may not see the ROI of every case.
+    """
     place: Place = request.app.state.place
-    found = []
+    found, apart = [], apart_cases(request)
     for name, title in PAGES.items():
+        if apart and name in OF_CASES:
+            continue
         try:
             _inside(place, name)
         except NephroscopeError:
@@ -105,6 +107,13 @@ def show_page(request: Request) -> Response:
     place: Place = request.app.state.place
     (name,) = place.key_of(KIND, request.path_params["id"])
     content = _inside(place, name).read_bytes()
+    if name in OF_CASES and (apart := apart_cases(request)):
+        raise ApartError(
+            where="page",
+            expected="that both annotators of every case have signed",
+            found=f"{len(apart)} of which at least one has not",
+            remedy="draw and sign your own first",
+        )
     headers = {"content-security-policy": PAGE_CSP, "x-frame-options": "SAMEORIGIN"}
     return Response(content, media_type="text/html; charset=utf-8", headers=headers)
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from starlette.requests import Request
@@ -11,13 +11,15 @@ from starlette.responses import Response
 from nephroscope.base.documents import from_plain
 from nephroscope.base.errors import StudyError
 from nephroscope.workstation.answers import RequestError, body, ok
-from nephroscope.workstation.jobs import Jobs
+from nephroscope.workstation.jobs import Job, Jobs
 from nephroscope.workstation.place import Place
+from nephroscope.workstation.study.doubts import apart_cases
 from nephroscope.workstation.study.files import path_of
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 REMEDY = "see docs/reference/workstation.md"
 BUNDLES = "bundles"
+OF_CASES = ("check", "slices", "evaluate")  # what these say is about single cases
 Option = str | int | float | bool | list[str] | None
 
 
@@ -212,15 +214,23 @@ def list_jobs(request: Request) -> Response:
 
 def one_job(request: Request) -> Response:
     """A job with its log and its result."""
+    return ok(_shown(request))
+
+
+def _shown(request: Request) -> Job:
+    """A job; without what it says of single cases while this session may not see the ROI of every case."""
     jobs: Jobs = request.app.state.jobs
-    return ok(jobs.one(request.path_params["id"]))
+    job = jobs.one(request.path_params["id"])
+    if job.command in OF_CASES and apart_cases(request):
+        return replace(job, log=("Not shown until both annotators have signed.",), result=None)
+    return job
 
 
 def cancel_job(request: Request) -> Response:
     """End a job; answers the job."""
     jobs: Jobs = request.app.state.jobs
     jobs.cancel(request.path_params["id"])
-    return ok(jobs.one(request.path_params["id"]))
+    return ok(_shown(request))
 
 
 def again(request: Request) -> Response:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from nephroscope.workstation.answers import ok
-from nephroscope.workstation.drawing.rois import roi_states
+from nephroscope.workstation.drawing.rois import Rois, roi_states
 from nephroscope.workstation.place import Place
 from nephroscope.workstation.study.asked import answers_by_case
 from nephroscope.workstation.study.checked import ListedFinding, last_check
@@ -43,18 +43,25 @@ class ListedCase:
 
 
 def list_cases(request: Request) -> Response:
-    """``{"cases": [...]}``; with ``?subtype=1`` each says its subtype."""
+    """``{"cases": [...]}``; with ``?subtype=1`` each says its subtype.
+
+    Findings and predictions are left out where they were made from an ROI that this session may not see yet.
+    """
     place: Place = request.app.state.place
     shown = request.query_params.get("subtype") == "1"
-    found, answers = _findings(place), dict(answers_by_case(place))
-    drawn = roi_states(place)
+    rois, drawn = Rois(place, request.scope["nephroscope.session"]), roi_states(place)
+    asked, cases = list(answers_by_case(place)), place.cases()
+    apart = rois.apart(about for about, _ in asked)
+    answers = {about.case_id: answer for about, answer in asked if about.case_id not in apart}
+    apart = rois.apart(map(place.used, cases))
+    found = {name: those for name, those in _findings(place).items() if name not in apart}
     listed = [
         replace(
             _listed(place, case, found.get(case.case_id, ()), shown),
             rois=_rois(place, case, drawn.get(case.case_id, ())),
             prediction=answers.get(case.case_id),
         )
-        for case in place.cases()
+        for case in cases
     ]
     return ok({"cases": listed})
 

@@ -718,6 +718,32 @@ def test_a_pair_named_beforehand_is_not_corrected():
         ComparePlan(primary=("attenuation",))
 
 
+def test_a_main_pair_or_margin_of_the_command_is_refused_by_the_name_of_the_option(study, capsys):
+    for options in (["--primary", "attenuation"], ["--margin", "0.9"]):
+        assert run(["compare", str(study.folder.root), *options, "--json"]) == 2
+        assert json.loads(capsys.readouterr().out)["error"]["where"] == options[0]
+
+
+def test_some_candidates_are_compared_without_the_main_pair_of_the_settings(study):
+    """The pair is left out, with a note; one that is asked for is still refused."""
+    some = ComparePlan(known=KNOWN, candidates=("attenuation",), permutations=0)
+    study.change("comparison", primary=[CONFIG.model, "knows"])
+    document = study.compare(some).found
+    assert [(f.code, f.severity) for f in document.findings if "pair" in f.code] == [
+        ("main-pair-left-out", "note")
+    ]
+    asked = document.first.primary
+    assert (asked.named, asked.network, asked.baseline) == (False, CONFIG.model, "attenuation")
+    assert load_comparison(study.folder.root).stale == ""
+    without = study.compare(replace(QUICK, runs=())).found
+    assert [f.code for f in without.findings if "pair" in f.code] == ["main-pair-left-out"]
+    whole = study.compare(QUICK).found
+    assert whole.first.primary.named
+    assert "main-pair-left-out" not in [f.code for f in whole.findings]
+    with pytest.raises(ConfigError, match="--primary: expected two of"):
+        study.compare(replace(some, primary=("noisy", "knows")))
+
+
 def test_a_misspelled_main_pair_is_refused_before_anything_is_trained_or_fitted(study, monkeypatch):
     def never(*_, **__):
         raise AssertionError("trained or fitted")
@@ -729,7 +755,9 @@ def test_a_misspelled_main_pair_is_refused_before_anything_is_trained_or_fitted(
         with pytest.raises(ConfigError, match="--primary: expected two of"):
             study.compare(plan, ["resnet18"])
     study.change("comparison", primary=["knows", "guessez"])
-    with pytest.raises(ConfigError, match="'guessez'"):
+    with pytest.raises(ConfigError, match="comparison.primary: .*'guessez'"):
+        study.compare(ComparePlan(known=KNOWN, candidates=("attenuation",), permutations=0))
+    with pytest.raises(ConfigError, match="comparison.primary: .*'guessez'"):
         study.compare(QUICK)
 
 

@@ -302,15 +302,24 @@ class ComparisonConfig:
     margin: float = 0.0
 
     def __post_init__(self) -> None:
-        if len(self.primary) not in (0, 2) or len(set(self.primary)) != len(self.primary):
-            raise ConfigError(
-                where="comparison.primary",
-                expected="two names that are compared, the first against the second",
-                found=", ".join(self.primary),
-                remedy="name a network and a baseline",
-            )
-        if self.margin:
-            check_within("comparison.margin", self.margin, 0.0001, 0.5)
+        check_main_pair(self.primary, self.margin, "comparison.")
+
+
+def check_main_pair(primary: tuple[str, ...], margin: float, place: str) -> None:
+    """Refuse a main pair that is not two names, or a margin outside its range; ``place`` begins the name of either.
+
+    Raises:
+        ConfigError: One of them is so.
+    """
+    if len(primary) not in (0, 2) or len(set(primary)) != len(primary):
+        raise ConfigError(
+            where=f"{place}primary",
+            expected="two names that are compared, the first against the second",
+            found=", ".join(primary),
+            remedy="name a network and a baseline",
+        )
+    if margin:
+        check_within(f"{place}margin", margin, 0.0001, 0.5)
 
 
 def _one_of(where: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -45,7 +45,7 @@ from nephroscope.questions.compare.table import Ranked, table_of, tempered
 from nephroscope.questions.compare.workload import training_words, work_words
 from nephroscope.questions.evaluation.evaluate import FORMAT as EVALUATION
 from nephroscope.questions.evaluation.operating_points import few_chosen_on, threshold_doubts
-from nephroscope.records import Estimate, Finding, Split, warning
+from nephroscope.records import Estimate, Finding, Split, note, warning
 from nephroscope.study.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
@@ -120,20 +120,20 @@ def compare(snapshot: Snapshot, plan: ComparePlan) -> Comparison:
     choosing = bool(ranked_runs) or snapshot.settings.evaluation.criterion != "fixed"
     usable, refused = _usable(snapshot, wanted)
     possible = [*(one.name for one in usable), *sorted(ranked_runs), *([STACK] if ranked_runs else [])]
-    _refuse_unknown_primary(plan.primary, possible)
+    pair = _main_pair(snapshot, plan, possible)
     _log_work(schedule, engine, usable, choosing)
     ranked, without_answer = _ranked(schedule, engine, usable, runs, choosing)
     baselines = [c for c in usable if c.name not in {row.name for row in without_answer}]
     learners = by_name(baselines, networks)
     division, config = schedule.present, snapshot.settings.evaluation
     remarks = {c.name: remarks_of(c, study_data(snapshot)) for c in baselines}
-    _refuse_unknown_primary(plan.primary, [one.name for one in ranked])
+    pair = pair and _main_pair(snapshot, plan, [one.name for one in ranked])
     everyone = Ranked(
         answers=ranked,
         tempered=tempered(ranked, division),
         remarks=remarks,
         division=division,
-        primary=plan.primary,
+        primary=pair,
         margin=plan.margin or 0.0,
     )
     sets = test_sets(snapshot, division)
@@ -146,7 +146,7 @@ def compare(snapshot: Snapshot, plan: ComparePlan) -> Comparison:
         not_compared=(*refused, *without_answer, *_runs_left_out(runs)),
         leaky=tuple(_leaky(snapshot, run) for run in runs if run.leaky),
         repeated=tuple(repeat_all(schedule, engine, learners, ranked)) if repeats else (),
-        findings=_doubts(snapshot, everyone),
+        findings=(*_pair_left_out(plan, pair), *_doubts(snapshot, everyone)),
         control=tuple(control(schedule, engine, learners, ranked)) if plan.permutations else (),
         shortcuts=probe(snapshot, facts_of(snapshot, folder), ranked, next(iter(sets.values())), division),
     )
@@ -297,21 +297,37 @@ def _refuse_misspelled_primary(snapshot: Snapshot, plan: ComparePlan, train: Seq
     numbered = [
         name for name in plan.primary if name.rpartition("-")[0] in train
     ]  # a second run of a network
-    _refuse_unknown_primary(
-        plan.primary, [*(c.name for c in plan.baselines), *runs, *train, *numbered, STACK]
-    )
+    _main_pair(snapshot, plan, [*(c.name for c in plan.baselines), *runs, *train, *numbered, STACK])
 
 
-def _refuse_unknown_primary(wanted: Sequence[str], names: Sequence[str]) -> None:
-    """Refuse a pair named beforehand of which one could not be ranked."""
-    for name in wanted:
-        if name not in names:
+def _main_pair(snapshot: Snapshot, plan: ComparePlan, names: Sequence[str]) -> tuple[str, ...]:
+    """The main pair; none where it is that of study.toml and only some are compared, others than it names.
+
+    Raises:
+        ConfigError: The pair has a name that is not in ``names``, nor left out by what is asked for.
+    """
+    stated = plan.primary == snapshot.settings.comparison.primary
+    whole: list[str] = []
+    if stated and plan.candidates is not None:
+        whole += [*(c.name for c in replace(plan, candidates=None).baselines), STACK]
+    if stated and plan.runs is not None:
+        whole += [*(path.name for path in snapshot.folder.runs()), STACK]
+    for name in plan.primary:
+        if name not in (*names, *whole):
             raise ConfigError(
-                where="--primary",
+                where="comparison.primary" if stated else "--primary",
                 expected=f"two of {', '.join(names)}",
                 found=repr(name),
                 remedy="correct the name, or train the network first",
             )
+    return plan.primary if set(plan.primary) <= {*names} else ()
+
+
+def _pair_left_out(plan: ComparePlan, pair: Sequence[str]) -> list[Finding]:
+    if not plan.primary or pair:
+        return []
+    text = f"the main pair of study.toml, {' against '.join(plan.primary)}, is not compared here: not all was asked for"
+    return [note("main-pair-left-out", text)]
 
 
 def _refuse_same_names(baselines: Sequence[str], runs: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ from nephroscope.learning.engine.workers import Workers
 from nephroscope.learning.learner import Learner
 from nephroscope.learning.learners import all_learners, learners_named
 from nephroscope.records import ComparisonConfig
+from nephroscope.records.settings import check_main_pair
 from nephroscope.study.snapshot import Snapshot
 
 SLOW = ("radiomics", "stack")  # seconds for a fit, and a permutation has as many fits as there are folds
@@ -60,7 +61,7 @@ class ComparePlan:
         _within("--repeats", self.repeats, 1, 1000)
         _within("--seeds", self.seeds, 1, 1000)
         _within("--seed", self.seed, 0, 2**31)
-        ComparisonConfig(primary=self.primary, margin=self.margin or 0.0)  # refused as in study.toml
+        check_main_pair(self.primary, self.margin or 0.0, "--")
         if self.permutations:
             _within("--permutations", self.permutations, 2, 10_000)
 

@@ -188,3 +188,10 @@ def test_only_a_few_items_are_taken_ahead():
     time.sleep(0.2)
     assert len(taken) <= 4 * (os.cpu_count() or 1) + 1
     results.close()
+
+
+def test_code_of_the_working_folder_is_not_run(tmp_path, monkeypatch):
+    for name in ("pickle", "os", "numpy"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('foreign code')\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert list(map_in_processes(square, [2, 3], 2)) == [4, 9]

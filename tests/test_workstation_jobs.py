@@ -158,3 +158,13 @@ def test_a_killed_job_is_interrupted_and_goes_on(tmp_path, workstation):
     assert wait(client, new, "running", *FINAL)["state"] == "running"
     client.post(f"/api/jobs/{new}/cancel")
     wait(client, new, "cancelled")
+
+
+def test_a_job_runs_no_code_of_the_study(tmp_path, workstation):
+    make_study(tmp_path / "s", 2)
+    for name in ("csv", "numpy", "msgspec", "pickle"):
+        code = f"open({str(tmp_path / 'ran')!r}, 'w').close()\n"
+        (tmp_path / "s" / f"{name}.py").write_text(code, encoding="utf-8")
+    client = workstation(tmp_path / "s").client()
+    assert wait(client, begin(client, "check"), *FINAL)["state"] == "done"
+    assert not (tmp_path / "ran").exists()

@@ -86,7 +86,7 @@ class _Child:
     """One process that returns the function's result, or what it raised."""
 
     def __init__(self, function: Callable[[Any], Any], limits: dict[str, str]) -> None:
-        command = [sys.executable, "-c", _CHILD]
+        command = [sys.executable, "-P", "-c", _CHILD]  # -P: no code of the working folder is run
         found_here = {**os.environ, **limits, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self.process = subprocess.Popen(  # noqa: S603
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=found_here

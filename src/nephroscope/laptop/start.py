@@ -172,9 +172,9 @@ def checked_pip(wheels: Path, requirements: Path) -> Path:
 
 
 def environment() -> dict[str, str]:
-    """The environment of this process without other installations of Python, and in UTF-8."""
+    """The environment of this process without other installations of Python or code of the working folder, in UTF-8."""
     kept = {name: value for name, value in os.environ.items() if name.upper() not in OURS}
-    return {**kept, "PYTHONUTF8": "1", "PYTHONNOUSERSITE": "1"}
+    return {**kept, "PYTHONUTF8": "1", "PYTHONNOUSERSITE": "1", "PYTHONSAFEPATH": "1"}
 
 
 if __name__ == "__main__":

@@ -227,9 +227,10 @@ class Jobs:
             )
             if not begun.rowcount:
                 return
-        command = [sys.executable, "-m", "nephroscope", *json.loads(row["words"]), "--json"]
+        command = [sys.executable, "-P", "-m", "nephroscope", *json.loads(row["words"]), "--json"]
         folder.mkdir(parents=True, exist_ok=True)
         environment = os.environ | {VARIABLE: str(folder), "PYTHONIOENCODING": "utf-8"}
+        environment["PYTHONSAFEPATH"] = "1"  # no code of the study's folder is run, by workers neither
         with (folder / "result.json").open("wb") as out, (folder / "log.txt").open("wb") as log:
             process = subprocess.Popen(  # noqa: S603 - our own program, its words are checked in steps.py
                 command,

@@ -116,6 +116,17 @@ def test_other_cookies(served, cookie):
 
 
 @pytest.mark.parametrize(
+    "other",
+    ['a={"b": "c, d"}', "a b=c", "a=\u00e9\u00df", "a", 'a="', "=", "", "$Version=1", "nephroscope-{port}=x"],
+)
+def test_cookies_of_other_programs_do_not_hide_ours(served, other):
+    """Cookies of 127.0.0.1 are shared by all ports."""
+    text = other.format(port=served.port) if "port" in other else other
+    for cookie in (f"{text}; {served.session.cookie}", f"{served.session.cookie}; {text}"):
+        assert request(served, Cookie=cookie)[0] == 200
+
+
+@pytest.mark.parametrize(
     "path", ["/", "/jobs", "/api/session", "/static/common.js", "/case/x", "/api/nothing"]
 )
 def test_without_a_cookie_there_is_nothing(served, path):

@@ -172,7 +172,7 @@ def checked_pip(wheels: Path, requirements: Path) -> Path:
 
 
 def environment() -> dict[str, str]:
-    """The environment of this process without other installations of Python or code of the working folder, in UTF-8."""
+    """This process's environment in UTF-8, without other installations of Python or code of the working folder."""
     kept = {name: value for name, value in os.environ.items() if name.upper() not in OURS}
     return {**kept, "PYTHONUTF8": "1", "PYTHONNOUSERSITE": "1", "PYTHONSAFEPATH": "1"}
 

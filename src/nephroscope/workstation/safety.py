@@ -7,7 +7,6 @@ has no cookie; a page that makes the browser send the cookie has the wrong origi
 import asyncio
 import re
 from html import escape
-from http.cookies import CookieError, SimpleCookie
 from secrets import compare_digest
 from urllib.parse import parse_qs
 
@@ -113,10 +112,10 @@ class Gate:
             secret = self._place.open_session(self._port)
             answer.headers["set-cookie"] = f"{self._cookie}={secret}; Path=/; HttpOnly; SameSite=Strict"
             return answer
-        secret = _cookie(headers, self._cookie)
-        if not secret or not self._place.knows_session(secret, self._port):
-            raise RefusedError(403, _forbidden("a browser that was let in", "one without a valid cookie"))
-        return secret
+        for secret in _cookies(headers, self._cookie):
+            if secret and self._place.knows_session(secret, self._port):
+                return secret
+        raise RefusedError(403, _forbidden("a browser that was let in", "one without a valid cookie"))
 
     def _check_reader(self, scope: Scope, session: str) -> None:
         """A reader of a reader study opens nothing else, so that nothing else can reach that browser."""
@@ -191,12 +190,13 @@ class _Headers:
         return values[0] if len(values) == 1 else ""
 
 
-def _cookie(headers: _Headers, name: str) -> str:
-    try:
-        found = SimpleCookie(headers.one("cookie")).get(name)
-    except CookieError:
-        return ""
-    return found.value if found else ""
+def _cookies(headers: _Headers, name: str) -> list[str]:
+    """The values of the cookies of a name.
+
+    Programs on other ports of 127.0.0.1 put theirs into the same header, and those may hold anything.
+    """
+    pairs = (part.strip().partition("=") for part in headers.one("cookie").split(";"))
+    return [value for key, _, value in pairs if key == name]
 
 
 def _is_navigation(headers: _Headers) -> bool:

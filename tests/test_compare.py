@@ -755,9 +755,9 @@ def test_a_misspelled_main_pair_is_refused_before_anything_is_trained_or_fitted(
         with pytest.raises(ConfigError, match="--primary: expected two of"):
             study.compare(plan, ["resnet18"])
     study.change("comparison", primary=["knows", "guessez"])
-    with pytest.raises(ConfigError, match="comparison.primary: .*'guessez'"):
+    with pytest.raises(ConfigError, match=r"comparison.primary: .*'guessez'"):
         study.compare(ComparePlan(known=KNOWN, candidates=("attenuation",), permutations=0))
-    with pytest.raises(ConfigError, match="comparison.primary: .*'guessez'"):
+    with pytest.raises(ConfigError, match=r"comparison.primary: .*'guessez'"):
         study.compare(QUICK)
 
 

@@ -10,7 +10,9 @@ from nephroscope.records import Estimate, counted_noun
 from nephroscope.report.page.names import group_title
 from nephroscope.report.study.appraisal import appraise
 from nephroscope.report.study.content import Environment
+from nephroscope.report.study.evidence import _of_training
 from nephroscope.report.study.key_result import key_result, other_sets
+from nephroscope.report.study.model_card import _about
 from nephroscope.report.study.page import page_of
 from nephroscope.report.study.sections.methods import methods, software_text
 from nephroscope.report.study.sections.probabilities import rescaling_table
@@ -83,22 +85,27 @@ def test_rescalings_stand_in_order_and_in_words():
     assert "no interval" in table.notes[-1]
 
 
-def test_held_out_cases_have_one_network_and_it_is_named():
+@pytest.mark.parametrize(
+    ("exported", "by"),
+    [
+        ((0, 1), "the mean probability of the networks of 2 folds"),
+        ((1,), "the network of one of 2 folds"),
+    ],
+)
+def test_who_classified_held_out_cases_is_named(exported, by):
+    """The folds that are exported, in the methods, the checklists and the model card."""
     content = make_content()
     name = "From slices to a case"
-    assert "held-out" not in dict(methods(content))[name]
-    first = content.main.report.predictions[0]
-    predictions = (replace(first, fold=1), *content.main.report.predictions[1:])
-    report = replace(content.main.report, predictions=predictions)
-    held_out = {first.case_id}
+    assert "eld-out" not in dict(methods(content))[name]
+    held_out = {content.main.report.predictions[0].case_id}
     parts = content.split.folds[0]
     fold = replace(parts, **{n: getattr(parts, n) - held_out for n in ("train", "validation", "test")})
     split = replace(content.split, folds=(fold, replace(fold, index=1)), holdout=frozenset(held_out))
-    held = replace(content, split=split, runs=(replace(content.main, report=report),))
-    assert (
-        "The network of fold 1, which has the lowest validation loss, classified the held-out cases."
-        in dict(methods(held))[name]
-    )
+    held = replace(content, split=split, runs=(replace(content.main, exported=exported),))
+    assert f"Held-out cases were classified by {by}, as in the exported bundle." in dict(methods(held))[name]
+    assert _of_training(held)["ensemble"].text.endswith(f"those of a bundle by {by}")
+    of_each = "Out-of-fold figures are those of 2 networks, each on cases it never saw"
+    assert f"{of_each}; held-out cases and those of a bundle are classified by {by}" in _about(held)
 
 
 def test_net_benefit_is_told_where_it_is_drawn():

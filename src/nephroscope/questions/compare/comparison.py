@@ -326,7 +326,8 @@ def _main_pair(snapshot: Snapshot, plan: ComparePlan, names: Sequence[str]) -> t
 def _pair_left_out(plan: ComparePlan, pair: Sequence[str]) -> list[Finding]:
     if not plan.primary or pair:
         return []
-    text = f"the main pair of study.toml, {' against '.join(plan.primary)}, is not compared here: not all was asked for"
+    pair_words = " against ".join(plan.primary)
+    text = f"the main pair of study.toml, {pair_words}, is not compared here: not all was asked for"
     return [note("main-pair-left-out", text)]
 
 

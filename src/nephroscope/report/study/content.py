@@ -34,6 +34,7 @@ class RunContent:
     Attributes:
         curves: Epochs of each fold, by fold index.
         converged: Whether each fold beat chance on its own training set, by fold index.
+        exported: Indices of the folds whose networks a bundle has; they answer held-out cases too.
         keeps_prior: Probabilities are at the prevalence of the training cases though the loss weighs the subtypes.
     """
 
@@ -41,6 +42,7 @@ class RunContent:
     train: TrainConfig
     curves: Mapping[int, Sequence[Epoch]] = field(default_factory=dict)
     converged: Mapping[int, bool] = field(default_factory=dict)
+    exported: Sequence[int] = ()
     keeps_prior: bool = False
 
 
@@ -157,6 +159,16 @@ class ReportContent:
     def main(self) -> RunContent:
         """The run the page is about."""
         return self.runs[0]
+
+    @property
+    def held_out_by(self) -> str:
+        """Who classifies held-out cases and those of a bundle, where there are several folds."""
+        n_folds = len(self.split.folds)
+        n = len(self.main.exported) or n_folds
+        if n == 1:
+            return f"the network of one of {n_folds} folds"
+        of_all = "" if n == n_folds else f"{n} of "
+        return f"the mean probability of the networks of {of_all}{n_folds} folds"
 
     @property
     def marks(self) -> tuple[str, ...]:

@@ -205,7 +205,7 @@ def _of_training(content: ReportContent) -> dict[str, Evidence]:
             else "each case is classified by one network, as the mean over its slices: no ensemble"
             if n_folds < 2
             else "cross-validated cases are classified by one network each, held-out cases and those of a bundle by "
-            f"the mean probability of the networks of {n_folds} folds",
+            f"{content.held_out_by}",
             "#methods",
         ),
         "balance": Evidence(balance, "#methods", "why it was weighted" if train.class_weights else ""),

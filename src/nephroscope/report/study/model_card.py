@@ -81,8 +81,8 @@ def _about(content: ReportContent) -> str:
     ]
     if len(content.split.folds) > 1:
         lines.append(
-            f"* The figures are those of {len(content.split.folds)} networks, each on cases it never saw; "
-            "a bundle answers with the mean of all of them"
+            f"* Out-of-fold figures are those of {len(content.split.folds)} networks, each on cases it never saw; "
+            f"held-out cases and those of a bundle are classified by {content.held_out_by}"
         )
     return "\n".join(lines)
 

@@ -284,11 +284,7 @@ def _answered_by(content: ReportContent) -> str:
     held_out = [p for p in content.main.report.predictions if p.case_id in content.split.holdout]
     if not held_out or len(content.split.folds) < 2 or content.split.leaky:
         return ""
-    n = sum(content.main.converged.values()) or len(content.split.folds)
-    return (
-        f"Held-out cases were classified by the mean probability of the {n} folds' networks, as in the exported "
-        "bundle. "
-    )
+    return f"Held-out cases were classified by {content.held_out_by}, as in the exported bundle. "
 
 
 def _point_text(point: OperatingPoint) -> str:

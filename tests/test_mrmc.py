@@ -14,6 +14,7 @@ from nephroscope.cli import run
 from nephroscope.records import EvaluationConfig
 from nephroscope.statistics.intervals import newcombe_auc
 from nephroscope.statistics.kappa import (
+    HELD_BY_FEW,
     agreement_weights,
     cohen_kappa,
     compare_labels,
@@ -396,6 +397,16 @@ FLEISS = """
 00060 03003 01401 00006 03030 20400 00402 20310 20040 00006 10050 11040 03300 10050 02031
 00501 30012 51000 02040 10203 00006 01050 02013 20040 10041 05010 40002 02040 10500 00006
 """
+
+
+def test_what_is_said_of_few_patients_is_what_was_measured():
+    """The words beside the interval, and docs/reference/intervals.md: Fleiss' kappa with 10 cases."""
+    page = (Path(__file__).parents[1] / "docs" / "reference" / "intervals.md").read_text(encoding="utf-8")
+    held = [
+        float(found) for found in re.findall(r"readers, 10 cases, Fleiss' kappa [\d.]+ \| ([\d.]+) \|", page)
+    ]
+    assert len(held) == 6
+    assert f"{min(held):.2f} to {max(held):.2f}" == HELD_BY_FEW
 
 
 def test_fleiss_kappa_is_that_of_1971():

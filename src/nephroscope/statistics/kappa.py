@@ -277,7 +277,7 @@ def compare_readers(
     )
 
 
-FEW_PATIENTS, HELD_BY_FEW = 20, "0.83 to 0.99"
+FEW_PATIENTS, HELD_BY_FEW = 20, "0.85 to 0.99"
 
 
 def estimate_fleiss(counts: Floats, patient_ids: Sequence[str], config: EvaluationConfig) -> Estimate:
@@ -316,7 +316,7 @@ def _fleiss_interval(value: float, without: Floats, confidence: float) -> Interv
 
     Source:
         Fleiss 1971; Efron and Tibshirani 1993, chapter 11. In simulations of 3 and 4 readers it holds 0.90 to 0.99
-        with 20 patients or more, and 0.83 to 0.99 with 10; the patient bootstrap 0.87 to 0.98 and 0.78 to 0.97.
+        with 20 patients or more, and 0.85 to 0.99 with 10; the patient bootstrap 0.87 to 0.98 and 0.78 to 0.97.
     """
     n = without.size
     if n < 2 or not np.isfinite(without).all():

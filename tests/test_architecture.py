@@ -1,6 +1,7 @@
 """Rooms stand in the order in which data flow, imports run one way everywhere, and the clinic never needs torch."""
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -102,6 +103,15 @@ def test_file_keeps_the_house_rules(path):
                 assert relative in TORCH_OK or name.startswith("learning.training."), f"{relative}: {module}"
     assert ast.get_docstring(tree), f"{relative}: say what enters and what leaves"
     assert len(text.splitlines()) <= LONGEST_FILE, f"{relative}: split it"
+
+
+def test_readme_lists_the_rooms_in_their_order():
+    page = (SRC.parents[1] / "README.md").read_text(encoding="utf-8")
+    rows = page.partition("| room |")[2].partition("\n\n")[0].splitlines()
+    listed = [
+        name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1] if "|" in row else "")
+    ]
+    assert listed == ROOMS[:-1]
 
 
 def test_no_two_files_import_each_other_in_a_circle():

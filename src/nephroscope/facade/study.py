@@ -203,7 +203,8 @@ class Study(StudyImports, ShownAsTable):
             config: Settings; by default those of study.toml.
             name: Name of the run; by default that of the network, with a number when it is taken.
             resume: Continue the named run, or the last one that was interrupted, with the settings it started with.
-            workers: Several processes or a Ray cluster, a fold each; by default one fold after the other, here.
+            workers: Several processes or a Ray cluster, a fold each; by default as many folds at once as cores and
+                memory allow.
             split: Divide the patients so first, unless they are; by default splits.json is used as it is.
             more_epochs: Give the named complete run, or the last one, so many more epochs instead.
             changes: Settings of [training] to change for this run, such as ``model="mobilenet_v2"``.

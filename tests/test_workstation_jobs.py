@@ -2,13 +2,17 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 
 import pytest
 
-from nephroscope.base.job import LOCK, lives
+from nephroscope.base.job import LOCK, VARIABLE, lives
 from nephroscope.base.lock import writing
 from nephroscope.workstation.database import connected
+from nephroscope.workstation.jobs import Jobs
+from nephroscope.workstation.place import Place
 from small_study import make_study
 
 
@@ -168,3 +172,56 @@ def test_a_job_runs_no_code_of_the_study(tmp_path, workstation):
     client = workstation(tmp_path / "s").client()
     assert wait(client, begin(client, "check"), *FINAL)["state"] == "done"
     assert not (tmp_path / "ran").exists()
+
+
+LIVES = "import time; from nephroscope.base.job import living\nwith living(): time.sleep(60)"
+
+
+def ended(jobs, id_, seconds=20):
+    """The state of a job once it has ended."""
+    until = time.monotonic() + seconds
+    while jobs.one(id_).ended is None and time.monotonic() < until:
+        time.sleep(0.05)
+    return jobs.one(id_).state
+
+
+@pytest.mark.skipif(os.name == "nt", reason="ends by signal")
+def test_a_job_whose_process_was_never_written_down_is_cancelled(tmp_path):
+    """As where the server was killed just after it started the process."""
+    place = Place(make_study(tmp_path / "s", 2).folder.root)
+    jobs = Jobs(place)
+    id_ = jobs.add("check", "Check", ["check"])
+    folder = place.state / "jobs" / id_
+    environment = os.environ | {VARIABLE: str(folder)}
+    process = subprocess.Popen([sys.executable, "-c", LIVES], env=environment, start_new_session=True)
+    try:
+        with place.changing() as db:
+            db.execute("UPDATE jobs SET state = 'running', begun = ?", (time.time(),))
+        until = time.monotonic() + 20
+        while not lives(folder) and time.monotonic() < until:
+            time.sleep(0.05)
+        jobs.start()
+        jobs.cancel(id_)
+        assert ended(jobs, id_) == "cancelled"
+        assert process.wait(5) != 0
+    finally:
+        process.kill()
+        jobs.stop()
+
+
+def test_a_mistake_while_looking_does_not_end_the_looking(tmp_path, monkeypatch):
+    place = Place(make_study(tmp_path / "s", 2).folder.root)
+    jobs, step, tries = Jobs(place), Jobs._step, []
+
+    def wrong_at_first(self):
+        tries.append(1)
+        if len(tries) == 1:
+            raise TypeError
+        return step(self)
+
+    monkeypatch.setattr(Jobs, "_step", wrong_at_first)
+    jobs.start()
+    try:
+        assert ended(jobs, jobs.add("check", "Check", ["check", str(place.root)])) == "done"
+    finally:
+        jobs.stop()

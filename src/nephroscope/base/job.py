@@ -1,7 +1,7 @@
 """A command that another program runs as a job: it says that it lives, how far it is, and how it ended.
 
 The folder that the environment names in NEPHROSCOPE_JOB then holds a lock, which the operating system frees when the
-process ends, even if it was killed; and two small files. Without that variable nothing here does anything.
+process ends, even if it was killed; and three small files. Without that variable nothing here does anything.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 VARIABLE = "NEPHROSCOPE_JOB"
-LOCK, PROGRESS, END = "alive.lock", "progress.json", "end.json"
+LOCK, PROGRESS, END, PROCESS = "alive.lock", "progress.json", "end.json", "process.json"
 _folder: Path | None = None
 
 
@@ -46,6 +46,7 @@ def living() -> Iterator[None]:
 
     _folder = Path(name)
     with FileLock(_folder / LOCK):
+        _write(_folder / PROCESS, {"pid": os.getpid()})
         yield
         _folder = None
 
@@ -86,6 +87,12 @@ def read_progress(folder: Path) -> Progress | None:
     """How far the job in this folder is; None where it has not said so."""
     found = _read(folder / PROGRESS)
     return None if found is None else msgspec.convert(found, Progress)
+
+
+def read_pid(folder: Path) -> int | None:
+    """The process of the job in this folder; None where it has not begun."""
+    found = _read(folder / PROCESS)
+    return None if found is None else int(str(found["pid"]))
 
 
 def read_end(folder: Path) -> int | None:

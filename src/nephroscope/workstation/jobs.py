@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from nephroscope.base.job import VARIABLE, Progress, lives, read_end, read_progress
+from nephroscope.base.job import VARIABLE, Progress, lives, read_end, read_pid, read_progress
 from nephroscope.base.lock import who_writes
 from nephroscope.workstation.answers import NotFoundError, RequestError
 from nephroscope.workstation.place import Place
@@ -198,10 +198,7 @@ class Jobs:
         while not self._ending:
             try:
                 busy = self._step()
-            except (
-                OSError,
-                sqlite3.Error,
-            ) as error:  # a full disk: jobs are looked after again when it has room
+            except Exception as error:  # noqa: BLE001 - such as a full disk: jobs are looked after again later
                 logger.error("jobs: %s", getattr(error, "strerror", None) or type(error).__name__)
                 busy = False
             self._news.wait(LOOK_S if busy else 5.0)
@@ -249,17 +246,16 @@ class Jobs:
     def _ended(self, row: sqlite3.Row) -> bool:
         """True for a job that has ended, which is then written down; one that is to be cancelled is ended."""
         folder, ours = self._folder / row["id"], self._started.get(row["id"])
+        pid: int | None = row["pid"] or read_pid(folder)  # a server killed in between did not write it down
         if ours is not None:
             alive = ours.poll() is None
         else:
             alive = lives(folder) or (
-                time.time() - row["begun"] < BEGIN_S
-                and not (folder / "alive.lock").exists()
-                and _runs(row["pid"])
+                time.time() - row["begun"] < BEGIN_S and not (folder / "alive.lock").exists() and _runs(pid)
             )
         if alive:
-            if row["cancelled"] is not None:
-                _end(row["pid"], time.time() - row["cancelled"])
+            if row["cancelled"] is not None and pid is not None:
+                _end(pid, time.time() - row["cancelled"])
             return False
         code = read_end(folder)
         if code is None and ours is not None and ours.returncode is not None and ours.returncode >= 0:

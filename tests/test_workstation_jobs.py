@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -11,8 +12,9 @@ import pytest
 from nephroscope.base.job import LOCK, VARIABLE, lives
 from nephroscope.base.lock import writing
 from nephroscope.workstation.database import connected
-from nephroscope.workstation.jobs import Jobs
+from nephroscope.workstation.jobs import KEPT, Job, Jobs
 from nephroscope.workstation.place import Place
+from nephroscope.workstation.study.steps import _going_on
 from small_study import make_study
 
 
@@ -225,3 +227,55 @@ def test_a_mistake_while_looking_does_not_end_the_looking(tmp_path, monkeypatch)
         assert ended(jobs, jobs.add("check", "Check", ["check", str(place.root)])) == "done"
     finally:
         jobs.stop()
+
+
+def test_only_old_jobs_that_have_ended_go_and_the_last_check_stays(tmp_path):
+    place = Place(tmp_path / "s")
+    jobs = Jobs(place)
+    gone = jobs.add("split", "split", ["split"])
+    with place.changing() as db:
+        db.execute("UPDATE jobs SET state = 'done', ended = 1")
+    for _ in range(KEPT):  # without any check
+        newest = jobs.add("split", "split", ["split"])
+    assert (gone in {job.id for job in jobs.listed()}, len(jobs.listed())) == (False, KEPT)
+    assert not (place.state / "jobs" / gone).exists()
+    assert (place.state / "jobs" / newest).exists()
+    with place.changing() as db:
+        db.execute("DELETE FROM jobs")
+    shutil.rmtree(place.state / "jobs")
+    first, waiting, check, failed = (
+        jobs.add(name, name, [name]) for name in ("check", "slices", "check", "check")
+    )
+    with place.changing() as db:
+        db.execute("UPDATE jobs SET state = 'done', ended = 1 WHERE command = 'check'")
+        db.execute("UPDATE jobs SET state = 'failed' WHERE id = ?", (failed,))
+    more = [jobs.add("split", "split", ["split"]) for _ in range(KEPT)]
+    kept = {waiting, check, *more}
+    assert {job.id for job in jobs.listed()} == kept
+    assert {path.name for path in (place.state / "jobs").iterdir()} == kept
+    assert first not in kept
+
+
+@pytest.mark.parametrize(
+    ("begun", "ended", "resumed"),
+    [
+        (None, 160.0, None),  # refused or cancelled while it waited
+        (10.0, 20.0, None),  # before both runs
+        (90.0, 160.0, "old"),
+        (190.0, 260.0, "new"),
+        (290.0, 360.0, None),  # its run is complete
+        (390.0, 460.0, None),  # after all runs
+    ],
+)
+def test_a_training_goes_on_with_its_own_run_only(tmp_path, begun, ended, resumed):
+    place = Place(tmp_path / "s")
+    for name, began in (("old", 100), ("new", 200), ("complete", 300)):
+        folder = place.root / "runs" / name
+        folder.mkdir(parents=True)
+        for file in ("config.json", "run.json")[: 1 + (name == "complete")]:
+            (folder / file).write_text("{}", encoding="utf-8")
+            os.utime(folder / file, (began, began))
+    words = ["train", str(place.root), "--model", "resnet18"]
+    job = Job(id="x", command="train", title="Train", state="interrupted", made=1.0, begun=begun, ended=ended)
+    again = ["train", str(place.root), "--resume", "--name", resumed]
+    assert _going_on(place, words, job) == (again if resumed else words)

@@ -36,6 +36,10 @@ BEGIN_S = 15.0  # in which a new process takes its lock
 PATIENCE_S = (8.0, 14.0)  # after a cancel is asked for: then the process is ended, then killed
 KEPT = 200  # jobs
 LOG_LINES, LOG_BYTES = 300, 60_000
+# The oldest that have ended; the last check stays, for what it found is shown.
+OLD = """SELECT id FROM jobs WHERE ended IS NOT NULL
+    AND number NOT IN (SELECT number FROM jobs ORDER BY number DESC LIMIT ?)
+    AND number != (SELECT COALESCE(MAX(number), 0) FROM jobs WHERE command = 'check' AND state IN ('done', 'partly'))"""
 LARGEST_RESULT = 4_000_000
 _CONTROL = re.compile(r"[^\x20-\x7e\n\t\u00a0-\uffff]")
 
@@ -106,9 +110,8 @@ class Jobs:
                 "INSERT INTO jobs (id, command, title, words, state, made) VALUES (?, ?, ?, ?, 'waiting', ?)",
                 (id_, command, title, json.dumps(list(words)), time.time()),
             )
-            old = db.execute("SELECT id FROM jobs ORDER BY number DESC LIMIT -1 OFFSET ?", (KEPT,)).fetchall()
-            for row in old:
-                db.execute("DELETE FROM jobs WHERE id = ? AND ended IS NOT NULL", (row["id"],))
+            old = db.execute(OLD, (KEPT,)).fetchall()
+            db.executemany("DELETE FROM jobs WHERE id = ?", [(row["id"],) for row in old])
         for row in old:
             shutil.rmtree(self._folder / row["id"], ignore_errors=True)
         self._news.set()
@@ -198,7 +201,7 @@ class Jobs:
         while not self._ending:
             try:
                 busy = self._step()
-            except Exception as error:  # noqa: BLE001 - such as a full disk: jobs are looked after again later
+            except Exception as error:  # such as a full disk: jobs are looked after again later
                 logger.error("jobs: %s", getattr(error, "strerror", None) or type(error).__name__)
                 busy = False
             self._news.wait(LOOK_S if busy else 5.0)

@@ -238,7 +238,8 @@ def again(request: Request) -> Response:
     place: Place = request.app.state.place
     jobs: Jobs = request.app.state.jobs
     id_ = request.path_params["id"]
-    if jobs.one(id_).ended is None:
+    job = jobs.one(id_)
+    if job.ended is None:
         raise RequestError(
             where="job",
             expected="one that has ended",
@@ -246,18 +247,19 @@ def again(request: Request) -> Response:
             remedy="wait until it ends",
         )
     command, title, words = jobs.words(id_)
-    return ok({"id": jobs.add(command, title, _going_on(place, words))}, 201)
+    return ok({"id": jobs.add(command, title, _going_on(place, words, job))}, 201)
 
 
-def _going_on(place: Place, words: list[str]) -> list[str]:
-    """The same command; of a training that has begun, with ``--resume``."""
-    if words[0] != "train" or "--resume" in words:
+def _going_on(place: Place, words: list[str], job: Job) -> list[str]:
+    """The same command; where the job began a training that was interrupted, with ``--resume`` of that run."""
+    if words[0] != "train" or "--resume" in words or job.begun is None or job.ended is None:
         return words
     from nephroscope.study.folder import StudyFolder
 
-    named = words[words.index("--name") + 1] if "--name" in words else None
-    try:
-        run = StudyFolder(place.root).interrupted_run(named)
-    except StudyError:
-        return words
-    return ["train", str(place.root), "--resume", "--name", run.name]
+    for run in StudyFolder(
+        place.root
+    ).runs():  # one job at a time: the run that was begun meanwhile is its own
+        begun = (run / "config.json").stat().st_mtime
+        if job.begun <= begun <= job.ended and not (run / "run.json").exists():
+            return ["train", str(place.root), "--resume", "--name", run.name]
+    return words

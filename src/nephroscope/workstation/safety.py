@@ -29,7 +29,7 @@ HEADERS = {
     "cache-control": "no-store",
 }
 METHODS = ("GET", "HEAD", "POST")
-MOST_BYTES = {"application/json": 1_000_000, "application/octet-stream": 64_000_000}
+MOST_BYTES = {"application/json": 1_000_000, "application/octet-stream": 32_000_000}
 BODY_S = 30.0  # in which a body must have come
 LONGEST_TARGET = 2_000
 WRITE_HEADER = "x-nephroscope-token"

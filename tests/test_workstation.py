@@ -59,3 +59,20 @@ def test_other_folders_are_refused(tmp_path, capsys):
     assert run(["workstation", str(tmp_path), "--json", "--no-browser"]) == 2
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "study"
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_files_of_the_system_do_not_make_a_folder_full(tmp_path, workstation):
+    root = tmp_path / "new"
+    root.mkdir()
+    for name in (".DS_Store", "desktop.ini", "Thumbs.db", ".hidden"):
+        (root / name).write_bytes(b"x")
+    client = workstation(root).client()
+    assert client.get("/api/session")[1]["mode"] == "empty"
+    (root / "letter.txt").write_text("x", encoding="utf-8")  # copied there meanwhile
+    assert client.get("/api/session")[1]["mode"] == "empty"
+    asked = {"subtypes": ["PRCC", "ChRCC"], "positive": "PRCC"}
+    status, answer = client.post("/api/study", asked)
+    assert (status, answer["error"]["code"]) == (422, "study")
+    assert not (root / "study.toml").exists()
+    (root / "letter.txt").unlink()
+    assert client.post("/api/study", asked)[1]["mode"] == "study"

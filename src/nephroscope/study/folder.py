@@ -17,7 +17,7 @@ from nephroscope.base.documents import from_mapping, read_object
 from nephroscope.base.errors import ConfigError, StudyError
 from nephroscope.base.files import Seen, finish_replacing, save_text
 from nephroscope.base.limits import MOST_TOML_BYTES, check_nesting
-from nephroscope.base.lock import LOCK, writing
+from nephroscope.base.lock import writing
 from nephroscope.records.settings import (
     CohortConfig,
     ComparisonConfig,
@@ -34,6 +34,7 @@ from nephroscope.study.format_1 import rewrite_format_1
 
 FORMAT, RUN_FORMAT = 2, 1
 WORKSTATION = "workstation"  # folder of what was drawn and answered in the browser
+OF_THE_SYSTEM = ("desktop.ini", "thumbs.db", "icon\r")
 DIVISION = (
     "split"  # study.toml and splits.json, which are replaced together when the patients are divided otherwise
 )
@@ -181,10 +182,19 @@ def create_study(root: Path, settings: Settings) -> StudyFolder:
     return folder
 
 
+def is_empty(root: Path) -> bool:
+    """True for a folder in which a study may be made, and for none.
+
+    Hidden files, those of the system and those of a workstation that serves the folder do not count.
+    """
+    if not root.is_dir():
+        return not root.exists()
+    names = (path.name for path in root.iterdir())
+    return all(name.startswith(".") or name == WORKSTATION or name.lower() in OF_THE_SYSTEM for name in names)
+
+
 def _check_empty(root: Path) -> None:
-    ours = (LOCK, WORKSTATION)  # a workstation makes the study whose folder it serves
-    held = [path for path in root.iterdir() if not path.name.startswith(ours)] if root.is_dir() else []
-    if held or (root.exists() and not root.is_dir()):
+    if not is_empty(root):
         raise StudyError(
             where=f"folder {root.name}",
             expected="a new or empty folder",

@@ -39,7 +39,8 @@ LOG_LINES, LOG_BYTES = 300, 60_000
 # The oldest that have ended; the last check stays, for what it found is shown.
 OLD = """SELECT id FROM jobs WHERE ended IS NOT NULL
     AND number NOT IN (SELECT number FROM jobs ORDER BY number DESC LIMIT ?)
-    AND number != (SELECT COALESCE(MAX(number), 0) FROM jobs WHERE command = 'check' AND state IN ('done', 'partly'))"""
+    AND number !=
+        (SELECT COALESCE(MAX(number), 0) FROM jobs WHERE command = 'check' AND state IN ('done', 'partly'))"""
 LARGEST_RESULT = 4_000_000
 _CONTROL = re.compile(r"[^\x20-\x7e\n\t\u00a0-\uffff]")
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 
 from nephroscope.base.errors import CohortError, StudyError
 from nephroscope.base.lock import writing
-from nephroscope.study.folder import WORKSTATION
+from nephroscope.study.folder import WORKSTATION, is_empty
 from nephroscope.workstation.answers import NotFoundError
 from nephroscope.workstation.database import changing, connected, prepare
 
@@ -71,7 +71,8 @@ class Place:
     @property
     def mode(self) -> Mode:
         """Whether a study or a bundle is open, or nothing yet."""
-        return "bundle" if self.bundle is not None else mode_of(self.root)
+        made = (self.root / "study.toml").is_file()
+        return "bundle" if self.bundle is not None else "study" if made else "empty"
 
     @property
     def name(self) -> str:
@@ -252,9 +253,7 @@ def mode_of(root: Path) -> Mode:
         return "study"
     if (root / "bundle.json").is_file():
         return "bundle"
-    ours = (WORKSTATION, ".lock", ".lock.json")
-    others = [path for path in root.iterdir() if path.name not in ours] if root.is_dir() else []
-    if others or (root.exists() and not root.is_dir()):
+    if not is_empty(root):
         raise StudyError(
             where=f"folder {root.name}",
             expected="a study, a bundle, or an empty folder in which to make a study",

@@ -144,6 +144,22 @@ def test_a_job_outlives_a_killed_server_and_can_be_cancelled(tmp_path, workstati
 
 
 @pytest.mark.skipif(os.name == "nt", reason="kills by signal")
+def test_the_page_of_steps_shows_what_goes_on_before_and_after_a_kill(tmp_path, workstation, page):
+    make_study(tmp_path / "s", 12).cut_slices()
+    server = workstation(tmp_path / "s")
+    wait(server.client(), slow(server.client()), "running")
+    page.goto(server.url)
+    page.goto(f"{server.origin}/steps")
+    job = '[data-testid="steps-compare-panel"] [data-testid="job"]'
+    page.wait_for_selector(f'{job}[data-state="running"]')
+    server.kill()
+    workstation(tmp_path / "s", "--port", server.port)
+    page.click(f'{job} [data-testid="job-cancel"]')
+    page.wait_for_selector(f'{job}[data-state="cancelled"]')
+    assert page.locator('[data-testid="job"]').count() == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="kills by signal")
 def test_a_killed_job_is_interrupted_and_goes_on(tmp_path, workstation):
     study = make_study(tmp_path / "s", 12)
     study.cut_slices()

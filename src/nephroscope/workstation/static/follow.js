@@ -56,14 +56,18 @@ export function drawJob(box, job, changed) {
   ].filter(Boolean));
 }
 
-/** Show a job in an element until it has ended; gives the job then. */
+/** Show a job in an element until it has ended, also when the workstation goes away and comes back; gives the job then. */
 export async function follow(id, box) {
   box.classList.add("panel");
   box.dataset.testid = "job";
   for (;;) {
-    let job = await api(`/api/jobs/${id}`);
-    drawJob(box, job, (made) => { if (made) follow(made, box).catch(complain); });
-    if (ENDED.includes(job.state)) return job;
+    try {
+      const job = await api(`/api/jobs/${id}`);
+      drawJob(box, job, (made) => { if (made) follow(made, box).catch(complain); });
+      if (ENDED.includes(job.state)) return job;
+    } catch (error) {
+      if (error.code !== "no-server") throw error;
+    }
     await new Promise((resolve) => setTimeout(resolve, 500));
   }
 }

@@ -1,6 +1,6 @@
 // The steps of a study, each as a job, with the options that people turn.
 import { api, complain, frame, make } from "/static/common.js";
-import { follow } from "/static/follow.js";
+import { ENDED, follow } from "/static/follow.js";
 
 let study = null;
 
@@ -42,7 +42,7 @@ function steps() {
 }
 
 function card(step) {
-  const work = make("div", { class: "hidden" });
+  const work = make("div", { class: "hidden", "data-work": step.command });
   const begin = async () => {
     const options = {};
     for (const field of step.fields) {
@@ -50,9 +50,7 @@ function card(step) {
     }
     try {
       const { id } = await api("/api/jobs", { body: { command: step.command, options } });
-      work.classList.remove("hidden");
-      await follow(id, work);
-      await look();
+      await show(id, work);
     } catch (error) {
       complain(error);
     }
@@ -63,6 +61,21 @@ function card(step) {
     make("p", { class: "quiet", "data-testid": `steps-${step.command}-state`, "data-part": step.command }),
     make("div", { class: "row" }, step.fields.map((field) => field.element), make("button", { text: step.button, "data-testid": `steps-${step.command}`, onclick: begin })),
     work);
+}
+
+async function show(id, work) {
+  work.classList.remove("hidden");
+  await follow(id, work);
+  await look();
+}
+
+/** What goes on, or was interrupted, is shown again when the page is opened again. */
+async function showUnfinished() {
+  const { jobs } = await api("/api/jobs");
+  for (const work of document.querySelectorAll("[data-work]")) {
+    const last = jobs.find((one) => one.command === work.dataset.work);
+    if (last && (last.state === "interrupted" || !ENDED.includes(last.state))) show(last.id, work).catch(complain);
+  }
 }
 
 function stateOf(command) {
@@ -104,6 +117,7 @@ async function start() {
     make("p", { id: "counts", "data-testid": "steps-counts" }), make("details", { id: "out" }), make("div", { id: "pages", class: "row" }),
     make("div", { class: "cards" }, steps().map(card)));
   await look();
+  await showUnfinished();
 }
 
 start().catch(complain);

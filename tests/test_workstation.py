@@ -4,6 +4,8 @@ import json
 import signal
 import sys
 
+from nephroscope.workstation import database
+from nephroscope.workstation.place import Place
 from small_study import make_study
 
 
@@ -76,3 +78,23 @@ def test_files_of_the_system_do_not_make_a_folder_full(tmp_path, workstation):
     assert not (root / "study.toml").exists()
     (root / "letter.txt").unlink()
     assert client.post("/api/study", asked)[1]["mode"] == "study"
+
+
+def test_identifiers_of_many_are_kept_by_one_write_and_found_by_the_next_start(tmp_path, monkeypatch):
+    writes = []
+
+    def counted(path):
+        writes.append(path)
+        return database.changing(path)
+
+    first = Place(tmp_path)
+    monkeypatch.setattr("nephroscope.workstation.place.changing", counted)
+    keys = [(f"/data/{number}",) for number in range(300)]
+    made = first.ids_of("path", keys)
+    assert (len(writes), len(set(made))) == (1, 300)
+    assert [first.id_of("path", *key) for key in keys] == made
+    assert len(writes) == 1
+    assert first.ids_of("path", [keys[0], ("/data/new",)])[0] == made[0]
+    again = Place(tmp_path)
+    assert [again.key_of("path", id_) for id_ in made] == keys
+    assert again.ids_of("path", keys) == made

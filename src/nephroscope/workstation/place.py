@@ -14,7 +14,7 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -104,16 +104,23 @@ class Place:
             kind: Such as ``case`` or ``series``.
             key: Such as the case_id, and the name of the series.
         """
-        text = json.dumps(key, ensure_ascii=False)
-        known = self._known.get((kind, text))
-        if known is not None:
-            return known
-        digest = hmac.digest(self._secret, f"{kind}\n{text}".encode(), "sha256")[:ID_BYTES]
-        made = base64.urlsafe_b64encode(digest).decode().rstrip("=")
-        with self.database() as db:
-            db.execute("INSERT OR IGNORE INTO ids (id, kind, key) VALUES (?, ?, ?)", (made, kind, text))
-        self._known[kind, text] = made
+        (made,) = self.ids_of(kind, [key])
         return made
+
+    def ids_of(self, kind: str, keys: Iterable[tuple[str, ...]]) -> list[str]:
+        """Those of many keys, new ones kept by one write."""
+        texts = [json.dumps(key, ensure_ascii=False) for key in keys]
+        new = {text: self._made(kind, text) for text in texts if (kind, text) not in self._known}
+        if new:
+            rows = [(made, kind, text) for text, made in new.items()]
+            with self.changing() as db:
+                db.executemany("INSERT OR IGNORE INTO ids (id, kind, key) VALUES (?, ?, ?)", rows)
+            self._known |= {(kind, text): made for text, made in new.items()}
+        return [self._known[kind, text] for text in texts]
+
+    def _made(self, kind: str, text: str) -> str:
+        digest = hmac.digest(self._secret, f"{kind}\n{text}".encode(), "sha256")[:ID_BYTES]
+        return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
     def key_of(self, kind: str, id_: str) -> tuple[str, ...]:
         """What an identifier names, as it was given to `id_of`.

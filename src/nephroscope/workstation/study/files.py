@@ -144,6 +144,8 @@ def _listing(place: Place, folder: Path) -> Listing:
         ) from error
     folders.sort(key=str.casefold)
     files.sort(key=str.casefold)
+    listed = [folder / name for name in (*folders[:MOST_ENTRIES], *files[:MOST_ENTRIES])]
+    place.ids_of(KIND, [(str(path),) for path in listed])
     starts = [Path.home(), place.root.parent, *(Path(f"{letter}:\\") for letter in _drives())]
     return Listing(
         folder=_entry(place, folder),

@@ -51,6 +51,7 @@ def list_cases(request: Request) -> Response:
     shown = request.query_params.get("subtype") == "1"
     rois, drawn = Rois(place, request.scope["nephroscope.session"]), roi_states(place)
     asked, cases = list(answers_by_case(place)), place.cases()
+    place.ids_of("case", [(case.case_id,) for case in cases])
     apart = rois.apart(about for about, _ in asked)
     answers = {about.case_id: answer for about, answer in asked if about.case_id not in apart}
     apart = rois.apart(map(place.used, cases))

@@ -144,5 +144,9 @@ def test_two_deidentifications_with_one_key_or_into_one_folder_wait_for_each_oth
 def test_where_no_case_can_be_cut_the_next_step_is_not_to_cut_them(tmp_path, capsys):
     root = make_study(tmp_path / "study").folder.root
     (root / "rois.csv").write_text("case_id,author,roi\n")
+    assert run(["check", str(root)]) == 0  # not drawn yet, which is no mistake
+    assert "next: " not in capsys.readouterr().out
+    rois = "".join(f"c{n:02},reader-1,gone.nii.gz\n" for n in range(10))
+    (root / "rois.csv").write_text(f"case_id,author,roi\n{rois}")
     assert run(["check", str(root)]) == 3
     assert "next: " not in capsys.readouterr().out

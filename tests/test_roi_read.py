@@ -568,7 +568,7 @@ def test_missing_files_of_a_case_are_named(case):
         read_case(changed(case, image=case.image / "gone"))
     with pytest.raises(StudyError, match=r"case P1: expected the roi of reader-1 that its row in rois.csv"):
         read_case(changed(case, roi=case.image / "gone"))
-    with pytest.raises(RoiError, match=r"expected an ROI by reader-1 .*, found no row in rois.csv"):
+    with pytest.raises(RoiError, match=r"P1: expected an ROI, found none: the tumor is not drawn yet"):
         read_case(changed(case, roi=None))
 
 

@@ -99,8 +99,10 @@ class Check(StudyCommand):
         if found.page is not None:
             lines.append(f"pictures of every case, doubtful ones first: {found.page}")
         lines.append("--json prints every note; docs/reference/findings.md says what to do about each code")
-        if len(refused) == len(found):
-            lines.append("no case can be cut: correct what is refused above, and check again")
+        undrawn = {n for n, case in found.items() if any(f.code == "not-drawn" for f in case.findings)}
+        if len(undrawn | set(refused)) == len(found):
+            how = "correct what is refused above" if refused else "draw the tumors in `nephroscope workstation`"
+            lines.append(f"no case can be cut: {how}, and check again")
         else:
             lines.append(f"next: {shell_line('nephroscope', 'slices', self.study)}")
         bad = bool(refused) or contradiction

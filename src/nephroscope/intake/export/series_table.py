@@ -27,7 +27,7 @@ def add_to_series_table(
     Folders that are ``naming`` their patient are left empty.
     """
     path = study / SEEN_FILE
-    header, listed_before = _held(path)
+    header, listed_before = _held(path, "case_ids", "series_uid")
     own = [name for name in header if name not in COLUMNS]  # a person's columns
     before = [[row.get(name, "") for name in (*COLUMNS, *own)] for row in listed_before]
     cases_of: dict[str, list[str]] = defaultdict(list)
@@ -74,7 +74,7 @@ def seen_rows(path: Path, cases: Iterable[ChosenCase] = ()) -> list[dict[str, st
     Raises:
         CohortError: It is no table, or has no column ``case_ids``.
     """
-    rows = _held(path)[1]
+    rows = _held(path, "case_ids")[1]
     for case in cases:
         name = case.case_id
         own = [row for row in rows if case.ct.series_uid and row.get("series_uid") == case.ct.series_uid]
@@ -87,12 +87,12 @@ def seen_rows(path: Path, cases: Iterable[ChosenCase] = ()) -> list[dict[str, st
     return rows
 
 
-def _held(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+def _held(path: Path, *needed: str) -> tuple[list[str], list[dict[str, str]]]:
     """Header and rows, by column; none where there is no table."""
     if not path.exists():
         return [], []
     header, rows = read_table(path)
-    missing = [name for name in ("case_ids", "series_uid") if name not in header]
+    missing = [name for name in needed if name not in header]
     if missing:
         raise CohortError(
             where=path.name,

@@ -1,8 +1,10 @@
 """The workstation as a whole: its start, the list of patients, and a second start."""
 
+import contextlib
 import json
 import signal
 import sys
+import threading
 
 from nephroscope.workstation import database
 from nephroscope.workstation.place import Place
@@ -98,3 +100,51 @@ def test_identifiers_of_many_are_kept_by_one_write_and_found_by_the_next_start(t
     again = Place(tmp_path)
     assert [again.key_of("path", id_) for id_ in made] == keys
     assert again.ids_of("path", keys) == made
+
+
+def place_of_readers(folder):
+    """A place with a reader study "study" of the reader R1."""
+    place = Place(folder)
+    with place.database() as db:
+        row = ("study", "folder", "digest", "title", 1.0, 1.0)
+        columns = "INSERT INTO reading_studies (id, folder, digest, title, locked_at, latest)"
+        db.execute(columns + " VALUES (?, ?, ?, ?, ?, ?)", row)
+        db.execute("INSERT INTO reading_readers VALUES ('study', 'R1', 'secret')")
+    return place
+
+
+def test_a_reader_who_leaves_is_never_anybody(tmp_path):
+    place = place_of_readers(tmp_path)
+    session = place.open_session(1)
+    assert place.reader_of(session) is None
+    place.make_reader(session, "study", "R1")
+    assert place.reader_of(session) == ("study", "R1")
+    assert place.knows_session(session, 1)  # a request is let in, and then the reader leaves
+    place.close_session(session)
+    assert place.reader_of(session) == ("study", "R1")
+    assert not place.knows_session(session, 1)
+    again = Place(tmp_path)
+    assert (again.knows_session(session, 1), again.reader_of(session)) == (False, ("study", "R1"))
+
+
+def test_who_signs_in_while_somebody_asks_is_a_reader_at_once(tmp_path, monkeypatch):
+    place = place_of_readers(tmp_path)
+    session, asking, go_on = place.open_session(1), threading.Event(), threading.Event()
+    connect = Place.database
+
+    @contextlib.contextmanager
+    def slowly(self):
+        with connect(self) as db:
+            yield db
+        if threading.current_thread() is asker:
+            asking.set()
+            go_on.wait(0.5)
+
+    monkeypatch.setattr(Place, "database", slowly)
+    asker = threading.Thread(target=place.reader_of, args=(session,))
+    asker.start()
+    assert asking.wait(10)
+    place.make_reader(session, "study", "R1")
+    go_on.set()
+    asker.join()
+    assert place.reader_of(session) == ("study", "R1")

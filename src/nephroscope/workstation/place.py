@@ -61,6 +61,7 @@ class Place:
         self._cohort: tuple[object, Cohort] | None = None
         self._decisions: tuple[object, dict[str, str]] | None = None
         self._lock = threading.Lock()
+        self._of_sessions = threading.Lock()  # what is remembered of a session is what the database says
         prepare(self.database_path)
         with changing(self.database_path) as db:
             row = db.execute("SELECT value FROM secret").fetchone()
@@ -152,40 +153,42 @@ class Place:
     def knows_session(self, secret: str, port: int) -> bool:
         """True for a secret that was given out for this port, also by an earlier start."""
         digest = _digest(secret)
-        if digest not in self._sessions:
-            with self.database() as db:
-                wanted = "SELECT port FROM sessions WHERE digest = ? AND made > ?"
-                row = db.execute(wanted, (digest, time.time() - SESSION_S)).fetchone()
-            if row is None:
-                return False
-            self._sessions[digest] = row["port"]
-        return self._sessions[digest] == port
+        with self._of_sessions:
+            if digest not in self._sessions:
+                with self.database() as db:
+                    wanted = "SELECT port FROM sessions WHERE digest = ? AND made > ?"
+                    row = db.execute(wanted, (digest, time.time() - SESSION_S)).fetchone()
+                if row is None:
+                    return False
+                self._sessions[digest] = row["port"]
+            return self._sessions[digest] == port
 
     def reader_of(self, session: str) -> tuple[str, str] | None:
         """Reader study and reader of a session that opens nothing else; None for any other session."""
         digest = _digest(session)
-        if digest not in self._readers:
-            with self.database() as db:
-                wanted = "SELECT study, reader FROM reading_sessions WHERE session = ?"
-                row = db.execute(wanted, (digest,)).fetchone()
-            self._readers[digest] = (row["study"], row["reader"]) if row else None
-        return self._readers[digest]
+        with self._of_sessions:
+            if digest not in self._readers:
+                with self.database() as db:
+                    wanted = "SELECT study, reader FROM reading_sessions WHERE session = ?"
+                    row = db.execute(wanted, (digest,)).fetchone()
+                self._readers[digest] = (row["study"], row["reader"]) if row else None
+            return self._readers[digest]
 
     def make_reader(self, session: str, study: str, reader: str) -> None:
         """From now on a session is a reader's, and opens nothing but this reader study."""
         digest = _digest(session)
-        with self.database() as db:
-            db.execute("INSERT INTO reading_sessions VALUES (?, ?, ?)", (digest, study, reader))
-        self._readers.pop(digest, None)
+        with self._of_sessions:
+            with self.database() as db:
+                db.execute("INSERT INTO reading_sessions VALUES (?, ?, ?)", (digest, study, reader))
+            self._readers[digest] = (study, reader)
 
     def close_session(self, session: str) -> None:
-        """Let a browser in no longer."""
+        """Let a browser in no longer; that it was a reader's stays, for a request that was let in just before."""
         digest = _digest(session)
-        with self.changing() as db:
-            db.execute("DELETE FROM sessions WHERE digest = ?", (digest,))
-            db.execute("DELETE FROM reading_sessions WHERE session = ?", (digest,))
-        self._sessions.pop(digest, None)
-        self._readers.pop(digest, None)
+        with self._of_sessions:
+            with self.database() as db:
+                db.execute("DELETE FROM sessions WHERE digest = ?", (digest,))
+            self._sessions.pop(digest, None)
 
     def write_token(self, session: str) -> str:
         """What the header X-Nephroscope-Token of every write must say for this session."""

@@ -101,7 +101,9 @@ class Check(StudyCommand):
         lines.append("--json prints every note; docs/reference/findings.md says what to do about each code")
         undrawn = {n for n, case in found.items() if any(f.code == "not-drawn" for f in case.findings)}
         if len(undrawn | set(refused)) == len(found):
-            how = "correct what is refused above" if refused else "draw the tumors in `nephroscope workstation`"
+            how = (
+                "correct what is refused above" if refused else "draw the tumors in `nephroscope workstation`"
+            )
             lines.append(f"no case can be cut: {how}, and check again")
         else:
             lines.append(f"next: {shell_line('nephroscope', 'slices', self.study)}")

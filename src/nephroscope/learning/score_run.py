@@ -73,13 +73,23 @@ def score_run(run: CompleteRun) -> tuple[list[Answer], list[OperatingPoint]]:
     return list(answers.values()), points
 
 
-def exported_folds(folder: Path) -> tuple[int, ...]:
-    """The folds whose networks are exported: all that converged; where none did, all with a finite loss.
+def usable_folds(folder: Path) -> tuple[int, ...]:
+    """The folds that converged; where none did, all with a finite loss, which may be none.
 
     No fold is chosen by its validation loss: the folds have different and small validation parts, so that the lowest
     loss is largely luck (`benchmarks/fold_choice.py`).
     """
     usable = [fold for fold in load_run(folder).folds if fold.best]
+    return tuple(fold.index for fold in [fold for fold in usable if fold.converged] or usable)
+
+
+def exported_folds(folder: Path) -> tuple[int, ...]:
+    """The folds whose networks are exported: the usable ones.
+
+    Raises:
+        StudyError: There is none.
+    """
+    usable = usable_folds(folder)
     if not usable:
         raise StudyError(
             where=f"run {folder.name}",
@@ -87,7 +97,7 @@ def exported_folds(folder: Path) -> tuple[int, ...]:
             found="none: it did not converge",
             remedy="train another network, or with a lower --learning-rate",
         )
-    return tuple(fold.index for fold in [fold for fold in usable if fold.converged] or usable)
+    return usable
 
 
 def exported_scorer(run: CompleteRun, points: Sequence[OperatingPoint] = ()) -> Scorer:

@@ -13,7 +13,7 @@ from nephroscope.intake.export.series_table import SEEN_FILE, seen_rows
 from nephroscope.learning.engine.divisions import present_division
 from nephroscope.learning.engine.predictions import Predictions
 from nephroscope.learning.run_files import METRICS, CompleteRun, fold_file, started_run
-from nephroscope.learning.score_run import exported_folds
+from nephroscope.learning.score_run import usable_folds
 from nephroscope.questions.compare.facts import Fact
 from nephroscope.questions.compare.measures import TestSet
 from nephroscope.questions.compare.probe import probe
@@ -105,7 +105,7 @@ def run_content(run: CompleteRun, evaluation: Evaluation) -> RunContent:
         train=training,
         curves=curves,
         converged=converged,
-        exported=exported_folds(run.folder),
+        exported=usable_folds(run.folder),
         keeps_prior=training.class_weights and compute is not None and compute.keeps_prior,
     )
 

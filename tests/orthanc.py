@@ -5,7 +5,6 @@ import shutil
 import socket
 import subprocess
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -69,8 +68,11 @@ class Orthanc:
         while True:
             try:
                 self.ask("system")
+                socket.create_connection(
+                    ("127.0.0.1", self.port), timeout=5
+                ).close()  # opened after that of HTTP
                 return self
-            except (urllib.error.URLError, ConnectionError):
+            except OSError:
                 assert self.process.poll() is None, (self.folder / "log").read_text()[-2000:]
                 assert time.monotonic() < end, "Orthanc did not start"
                 time.sleep(0.1)

@@ -3,13 +3,12 @@
 Everything is on the disk before a sender is told that it was taken, and bounded in size, number and time.
 """
 
-import contextlib
 import logging
 import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Literal
 
 from nephroscope.base.errors import NephroscopeError, PacsError
 from nephroscope.base.files import make_folder
+from nephroscope.exchange.database import transaction
 from nephroscope.exchange.peer import CT_CLASSES, ROI_CLASSES, StoredObject, header_of, write_received
 from nephroscope.imaging.masks.rtstruct import image_uids as rtstruct_images
 from nephroscope.imaging.masks.rtstruct import series_uids as rtstruct_series
@@ -29,7 +29,6 @@ FORMAT = 1
 DATABASE, OBJECTS = "inbox.sqlite", "received"
 TAKEN, FULL, NOT_OURS = 0x0000, 0xA700, 0xA900
 MOST_TRIES = 3  # of a case on which this program ended before there was an answer
-SECONDS_FOR_LOCK = 30.0
 State = Literal["waiting", "answered", "refused"]
 _TABLE = """
 CREATE TABLE IF NOT EXISTS cases (
@@ -238,25 +237,8 @@ class Inbox:
                 database.executemany("DELETE FROM cases WHERE roi_uid = ?", [(one.roi_uid,) for one in gone])
         return unanswered
 
-    @contextlib.contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        """The database, in one transaction that is on the disk when the block ends.
-
-        Raises:
-            PacsError: It is damaged.
-        """
-        try:
-            database = sqlite3.connect(self.folder / DATABASE, timeout=SECONDS_FOR_LOCK)
-            with contextlib.closing(database), database:
-                database.execute("PRAGMA synchronous = FULL")
-                yield database
-        except sqlite3.Error as error:
-            raise PacsError(
-                where="the inbox",
-                expected=f"a file {DATABASE} that this program wrote",
-                found=f"a damaged, locked or different one ({type(error).__name__})",
-                remedy="end the program that holds it; if it is damaged, move its folder away",
-            ) from error
+    def _open(self) -> AbstractContextManager[sqlite3.Connection]:
+        return transaction(self.folder / DATABASE, "the inbox")
 
 
 def reason_of(error: NephroscopeError) -> str:

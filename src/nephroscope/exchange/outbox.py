@@ -4,22 +4,22 @@ An object is there once for each destination, by its SOP Instance UID, so that s
 sent, makes no second one. It is confirmed only when the destination, asked back, has it.
 """
 
-import contextlib
 import hashlib
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from nephroscope.base.errors import PacsError
 from nephroscope.base.files import make_folder, replacing
+from nephroscope.exchange.database import transaction
 from nephroscope.exchange.peer import StoredObject
 
 FORMAT = 1
 DATABASE, OBJECTS = "queue.sqlite", "objects"
-SECONDS_FOR_LOCK = 30.0
 SECONDS_OF_A_COPY = 3600.0  # after it, a copy that nobody waits for was left by a kill
 State = Literal["waiting", "confirmed"]
 _TABLE = """
@@ -152,22 +152,5 @@ class Outbox:
                 temporary.write_bytes(content)
         return name
 
-    @contextlib.contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        """The database, in one transaction that is on the disk when the block ends.
-
-        Raises:
-            PacsError: It is damaged, or another process holds it for long.
-        """
-        try:
-            database = sqlite3.connect(self.folder / DATABASE, timeout=SECONDS_FOR_LOCK)
-            with contextlib.closing(database), database:
-                database.execute("PRAGMA synchronous = FULL")
-                yield database
-        except sqlite3.Error as error:
-            raise PacsError(
-                where="the queue",
-                expected=f"a file {DATABASE} that this program wrote",
-                found=f"a damaged, locked or different one ({type(error).__name__})",
-                remedy="end the program that holds it; if it is damaged, move its folder away and send again",
-            ) from error
+    def _open(self) -> AbstractContextManager[sqlite3.Connection]:
+        return transaction(self.folder / DATABASE, "the queue")

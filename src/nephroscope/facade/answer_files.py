@@ -79,7 +79,7 @@ def prepare(files: AnswerFiles, image: Path, roi: AskedRoi, volume: CTVolume) ->
             found="an answer about whole slices, without one",
             remedy="leave out --seg, or give --roi",
         )
-    if files.sr is not None and files.seg is None and roi.path is not None and not _is_seg(roi):
+    if files.sr is not None and files.seg is None and roi.path is not None and not is_seg(roi):
         raise RoiError(
             where="--sr",
             expected="an ROI that a report can refer to: a DICOM SEG",
@@ -130,5 +130,10 @@ def _segment(
     return write_answer_seg(drawn, source, path, "" if side == "unknown" else side, algorithm_in(asked.path))
 
 
-def _is_seg(roi: AskedRoi) -> bool:
+def is_seg(roi: AskedRoi) -> bool:
+    """True for an ROI that a report can refer to as it is.
+
+    Raises:
+        RoiError: The file is damaged, or does not say which segment is the tumor.
+    """
     return roi.path is not None and tumor_segment(roi.path, roi.label, roi.name) is not None

@@ -2,6 +2,7 @@
 
 import io
 import json
+import tempfile
 import threading
 import time
 import zipfile
@@ -139,10 +140,18 @@ def latest(request: Request) -> Response:
 
 
 def save_dicom(request: Request) -> Response:
-    """The last answer about a case as a structured report, and the ROI it is about as SEG, in one zip file."""
-    from nephroscope.exchange.report_sr import write_answer_sr
-    from nephroscope.exchange.segment import tumor_segment, write_answer_seg
-    from nephroscope.exchange.source import read_source_series
+    """The last answer about a case as a structured report, and the ROI it is about as SEG, in one zip file.
+
+    The objects are those that `nephroscope predict --sr --seg` writes.
+    """
+    from nephroscope.facade.answer_files import (
+        AnswerFiles,
+        AskedRoi,
+        UsedRoi,
+        is_seg,
+        prepare,
+        write_answer_files,
+    )
     from nephroscope.imaging.read import read_case
     from nephroscope.records.prediction import Prediction
 
@@ -158,22 +167,21 @@ def save_dicom(request: Request) -> Response:
         )
     Rois(place, request.scope["nephroscope.session"]).check_used(about)
     answer = from_plain(json.loads(row["document"]), Prediction, "answer")
-    folder = place.state / "dicom"
-    folder.mkdir(parents=True, exist_ok=True)
-    volume, roi = read_case(about)
-    source = read_source_series(about.image, volume)
-    names = {"answer-sr.dcm": folder / f"{request.path_params['id']}-sr.dcm"}
-    segment = tumor_segment(about.roi.path, about.roi.label, about.roi.name) if about.roi else None
-    if segment is None and about.roi is not None:
-        names["tumor-seg.dcm"] = folder / f"{request.path_params['id']}-seg.dcm"
-        segment = write_answer_seg(roi, source, names["tumor-seg.dcm"])
-    elif about.roi is not None:
-        names["tumor-seg.dcm"] = about.roi.path
-    write_answer_sr(answer, source, names["answer-sr.dcm"], segment)
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as packed:
-        for name, path in names.items():
-            packed.write(path, name)
+    volume, mask = read_case(about)
+    roi = about.roi
+    asked = AskedRoi(path=roi.path, label=roi.label, name=roi.name) if roi else AskedRoi(path=None)
+    kept = is_seg(asked)
+    with tempfile.TemporaryDirectory() as name:
+        sr, seg = Path(name) / "answer-sr.dcm", Path(name) / "tumor-seg.dcm"
+        files = AnswerFiles(sr=sr, seg=seg if roi is not None and not kept else None)
+        source = prepare(files, about.image, asked, volume)
+        if source is not None:
+            write_answer_files(files, answer, source, asked, UsedRoi(mask=mask if roi else None))
+        written = {path.name: path for path in files.wanted} | ({seg.name: roi.path} if roi and kept else {})
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as packed:
+            for title, path in written.items():
+                packed.write(path, title)
     headers = {"content-disposition": 'attachment; filename="answer.zip"'}
     return Response(buffer.getvalue(), media_type="application/zip", headers=headers)
 

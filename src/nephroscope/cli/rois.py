@@ -1,4 +1,4 @@
-"""The commands agreement and roi: annotators compared, and the ROI that the study uses written to a file."""
+"""The commands agreement and rois: annotators compared, and the ROI that the study uses written to a file."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -35,7 +35,9 @@ SHOWN_LIMITS = ("volume_ratio_bias", "volume_ratio_limit_low", "volume_ratio_lim
 class WriteRoi(StudyCommand):
     """Save the ROI that the study uses for a case as DICOM SEG or NIfTI; with two annotators, their consensus.
 
-    Example: nephroscope roi my-study P017 --out P017-tumor.dcm
+    Example: nephroscope rois write my-study P017 --out P017-tumor.dcm
+
+    The old name goes on working. Example: nephroscope roi my-study P017 --out P017-tumor.dcm
     """
 
     case_id: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="CASE")]
@@ -47,6 +49,9 @@ class WriteRoi(StudyCommand):
         """Write it."""
         path = Study(self.study).write_roi(self.case_id, self.out)
         return Outcome(data={"case_id": self.case_id, "path": str(path)}, text=f"wrote {path}")
+
+
+ROIS: dict[str, type[Command]] = {"write": WriteRoi}  # the kinds of `nephroscope rois`
 
 
 @dataclass(frozen=True, kw_only=True)

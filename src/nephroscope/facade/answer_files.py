@@ -1,19 +1,23 @@
-"""An answer -> the DICOM objects that were asked for, all of them or none."""
+"""An answer -> the DICOM objects that were asked for, all of them or none.
+
+What writes them is loaded only then: most answers are asked without.
+"""
 
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nephroscope.base.errors import ConfigError, RoiError
 from nephroscope.base.files import replacing
-from nephroscope.exchange.capture import write_answer_capture
-from nephroscope.exchange.report_sr import write_answer_sr
-from nephroscope.exchange.segment import SegmentReference, algorithm_in, tumor_segment, write_answer_seg
-from nephroscope.exchange.source import SourceSeries, read_source_series
 from nephroscope.imaging.files import file_kind
 from nephroscope.imaging.picture import SlicePicture
 from nephroscope.records import CTVolume, RoiMask
 from nephroscope.records.prediction import Prediction
+
+if TYPE_CHECKING:
+    from nephroscope.exchange.segment import SegmentReference
+    from nephroscope.exchange.source import SourceSeries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +57,7 @@ class UsedRoi:
     picture: SlicePicture | None = None
 
 
-def prepare(files: AnswerFiles, image: Path, roi: AskedRoi, volume: CTVolume) -> SourceSeries | None:
+def prepare(files: AnswerFiles, image: Path, roi: AskedRoi, volume: CTVolume) -> "SourceSeries | None":
     """The images that the objects copy from; None where nothing is wanted. Refuses before anything is computed.
 
     Raises:
@@ -71,6 +75,8 @@ def prepare(files: AnswerFiles, image: Path, roi: AskedRoi, volume: CTVolume) ->
             found="the same name twice, or that of the ROI",
             remedy="choose other names",
         )
+    from nephroscope.exchange.source import read_source_series
+
     source = read_source_series(image, volume)
     if files.seg is not None and roi.path is None:
         raise RoiError(
@@ -90,7 +96,7 @@ def prepare(files: AnswerFiles, image: Path, roi: AskedRoi, volume: CTVolume) ->
 
 
 def write_answer_files(
-    files: AnswerFiles, answer: Prediction, source: SourceSeries, asked: AskedRoi, used: UsedRoi
+    files: AnswerFiles, answer: Prediction, source: "SourceSeries", asked: AskedRoi, used: UsedRoi
 ) -> None:
     """Write the objects that are wanted, all or none.
 
@@ -106,6 +112,9 @@ def write_answer_files(
         RoiError: The ROI cannot be written as SEG.
         SeriesError: The images lack what the objects must copy.
     """
+    from nephroscope.exchange.capture import write_answer_capture
+    from nephroscope.exchange.report_sr import write_answer_sr
+
     with ExitStack() as stack:
         sr, seg, sc = (
             stack.enter_context(replacing(path)) if path is not None else None
@@ -119,9 +128,11 @@ def write_answer_files(
 
 
 def _segment(
-    path: Path | None, answer: Prediction, source: SourceSeries, asked: AskedRoi, drawn: RoiMask | None
-) -> SegmentReference | None:
+    path: Path | None, answer: Prediction, source: "SourceSeries", asked: AskedRoi, drawn: RoiMask | None
+) -> "SegmentReference | None":
     """The segment that the answer is about: written now, or that of the ROI file."""
+    from nephroscope.exchange.segment import algorithm_in, tumor_segment, write_answer_seg
+
     if asked.path is None or drawn is None:
         return None
     if path is None:
@@ -136,4 +147,6 @@ def is_seg(roi: AskedRoi) -> bool:
     Raises:
         RoiError: The file is damaged, or does not say which segment is the tumor.
     """
+    from nephroscope.exchange.segment import tumor_segment
+
     return roi.path is not None and tumor_segment(roi.path, roi.label, roi.name) is not None

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import RoiError
+from nephroscope.imaging.grid import median
 from nephroscope.records import CTVolume, Finding, note, warning
 
 Mask = npt.NDArray[np.bool_]
@@ -190,4 +191,4 @@ def _aorta(volume: CTVolume, aorta: Mask, kidney: Mask) -> float | None:
 
 
 def _median(hu: npt.NDArray[np.int16]) -> float | None:
-    return float(np.median(hu)) if hu.size >= FEWEST_VOXELS else None
+    return median(hu) if hu.size >= FEWEST_VOXELS else None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from nephroscope.imaging.grid import median
 from nephroscope.records import CTVolume, RoiMask
 from nephroscope.records.prediction import Side
 from nephroscope.regions.enhancement import depth_mm
@@ -66,7 +67,7 @@ def measure_ct_under(volume: CTVolume, roi: RoiMask) -> CtUnderTumor:
         midline = float((volume.geometry.affine @ (*middle, 1))[0])
     return CtUnderTumor(
         mean_hu=float(under.mean()),
-        median_hu=float(np.median(under)),
+        median_hu=median(under),
         fat_share=hu_share(under, *FAT_HU),
         air_share=hu_share(under, -32768, AIR_BELOW_HU - 1),
         dense_share=hu_share(under, DENSE_ABOVE_HU + 1, 32767),

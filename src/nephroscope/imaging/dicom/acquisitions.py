@@ -17,6 +17,7 @@ from nephroscope.imaging.dicom.hounsfield import DERIVED, check_size, derived_ki
 from nephroscope.imaging.dicom.pixel_data import check_decodable
 from nephroscope.imaging.dicom.slice_header import SliceHeader
 from nephroscope.imaging.dicom.stack import SPACING_TOLERANCE_MM, Stack, check_whole, stack_of
+from nephroscope.imaging.grid import median
 from nephroscope.records import Finding, warning
 
 # A gap of fewer slices than this in an otherwise even stack means lost slices, not the space between two scans.
@@ -172,9 +173,9 @@ def _out_of_line(slices: Sequence[SliceHeader]) -> set[int]:
     known = [one.location_mm for one in slices if one.location_mm is not None]
     if len(known) < max(len(slices), FEWEST_ORDERED):
         return set()
-    spacing = float(np.median(np.diff(known)))
+    spacing = median(np.diff(known))
     steps = np.arange(len(slices)) * spacing
-    off_mm = np.abs(np.array(known) - steps - np.median(np.array(known) - steps))
+    off_mm = np.abs(np.array(known) - steps - median(np.array(known) - steps))
     odd = set(np.flatnonzero(off_mm > max(SPACING_TOLERANCE_MM, abs(spacing) / 4)).tolist())
     return odd if len(odd) <= MOST_ODD and spacing else set()
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from nephroscope.base.errors import SeriesError
 from nephroscope.imaging.dicom.slice_header import SliceHeader
-from nephroscope.imaging.grid import check_voxel
+from nephroscope.imaging.grid import check_voxel, median
 from nephroscope.records import Finding, note, warning
 
 Floats = npt.NDArray[np.float64]
@@ -208,7 +208,7 @@ def _check_even(slices: Sequence[SliceHeader], places: Floats, normal: Floats, w
             found=f"{slices[twice[0]].name} and {slices[twice[0] + 1].name} at the same position{more}",
             remedy="remove the repeated images, or export the phases as separate series",
         )
-    expected_mm = float(np.median(gaps_mm))
+    expected_mm = median(gaps_mm)
     (uneven,) = np.nonzero(np.abs(gaps_mm - expected_mm) > min(SPACING_TOLERANCE_MM, expected_mm / 4))
     if len(uneven):
         _refuse_two_spacings(slices, gaps_mm, where)
@@ -270,7 +270,7 @@ def _check_straight(slices: Sequence[SliceHeader], places: Floats, normal: Float
         worst = int(off_mm.argmax())
         raise SeriesError(
             where=where,
-            expected=f"slices stacked straight above each other, {np.median(gaps_mm):.4g} mm apart",
+            expected=f"slices stacked straight above each other, {median(gaps_mm):.4g} mm apart",
             found=f"{slices[worst].name} {off_mm[worst]:.3g} mm away from its position",
             remedy="send the complete series again, without other series",
         )

@@ -57,8 +57,7 @@ def read_seg(seg: Any, volume: CTVolume, query: TumorQuery) -> tuple[Mask, list[
     segments = seg_segments(seg)
     chosen = choose_segment(segments, query)
     findings += check_choice(segments, chosen, query)
-    number = chosen.number
-    frames = list(_frames(seg, number, query, most_voxels(volume.geometry)))
+    frames = list(_frames(seg, chosen.number, query, most_voxels(volume.geometry)))
     voxels = np.zeros(volume.geometry.shape, dtype=np.bool_)
     outside = [_place(frame, affine, voxels, volume.geometry) for frame, affine in frames]
     if None in outside or _are_thicker(frames, seg, volume.geometry):
@@ -306,17 +305,19 @@ def _place(frame: Mask, affine: Affine, voxels: Mask, geometry: VolumeGeometry) 
     """Set the CT voxels under a frame; returns how many lie outside the CT, or None when it is off the grid."""
     to_index = (np.linalg.inv(geometry.affine) @ affine)[:3]
     n_rows, n_cols = frame.shape
-    corners = to_index @ np.array(
-        [[0, 0, n_rows - 1, n_rows - 1], [0, n_cols - 1, 0, n_cols - 1], [1, 1, 1, 1]]
-    )
+    ends = [(0, 0, 1), (0, n_cols - 1, 1), (n_rows - 1, 0, 1), (n_rows - 1, n_cols - 1, 1)]
+    corners = to_index @ np.array(ends).T
     off_mm = np.abs(corners - np.round(corners)).max(axis=1) * geometry.spacing_mm
-    unit_steps = np.abs(to_index[:, :2]).max(axis=0)
-    if off_mm.max() > GRID_TOLERANCE_MM or np.abs(unit_steps - 1).max() > 0.01:
+    if off_mm.max() > GRID_TOLERANCE_MM or np.abs(np.abs(to_index[:, :2]).max(axis=0) - 1).max() > 0.01:
         return None
+    s, r, c = start = np.round(to_index[:, 2]).astype(np.intp)
+    inside_ct = start.min() >= 0 and np.all(start + np.array((1, n_rows, n_cols)) <= geometry.shape)
+    if inside_ct and np.abs(to_index[:, :2] - [[0, 0], [1, 0], [0, 1]]).max() < 1e-5:  # runs as the CT does
+        voxels[s, r : r + n_rows, c : c + n_cols] |= frame
+        return 0
     index = np.round(to_index @ np.vstack([*np.nonzero(frame), np.ones(frame.sum())]))
     inside = ((index >= 0) & (index < np.array(geometry.shape)[:, None])).all(axis=0)
-    s, r, c = index[:, inside].astype(np.intp)
-    voxels[s, r, c] = True
+    voxels[tuple(index[:, inside].astype(np.intp))] = True
     return int((~inside).sum())
 
 

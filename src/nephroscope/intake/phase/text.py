@@ -44,11 +44,11 @@ _GLUED = re.compile(
     r"(?<=[^\W\d_]{2})(?=(?:phases?|phasen|fase|fasen|fasi|faz[aey]?|fazi|fas)(?![^\W\d_]))", re.IGNORECASE
 )
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
+# Case is ignored where there are letters only: next to the ranges of CJK it would make compiling ten times as slow.
 _TOKEN = re.compile(
-    r"(?<![^\W_])(?:c|ce|km|iv)[+-]/?[+-](?![^\W_])|(?<![^\W_])(?:c|ce|km|iv|pdc|mdc)[+-](?![^\W_])|(?<![^\W_])[+-](?:c|iv)(?![^\W_])"
-    r"|(?<![^\W_])\+km(?![^\W_])"
-    rf"|&|[{_CJK}]|[^\W\d_{_CJK}]+|\d+(?:[.,]\d+)?|(?<=\d)['\u2032\u2019]{{1,2}}|(?<=\d)[\"\u2033\u201d]",
-    re.IGNORECASE,
+    r"(?i:(?<![^\W_])(?:c|ce|km|iv)[+-]/?[+-](?![^\W_])|(?<![^\W_])(?:c|ce|km|iv|pdc|mdc)[+-](?![^\W_]))"
+    r"|(?i:(?<![^\W_])[+-](?:c|iv)(?![^\W_])|(?<![^\W_])\+km(?![^\W_]))"
+    rf"|&|[{_CJK}]|[^\W\d_{_CJK}]+|\d+(?:[.,]\d+)?|(?<=\d)['\u2032\u2019]{{1,2}}|(?<=\d)[\"\u2033\u201d]"
 )
 _SECONDS = (
     "s sec secs second seconds sek sekunde sekunden sekund seg segs segundos secondes secondi sn saniye"

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nephroscope.base.errors import CohortError
-from nephroscope.intake.phantom import make_phantom, write, write_phantoms
+from nephroscope.intake.phantom import SUBTYPES, make_phantom, write, write_phantoms
 from nephroscope.intake.phantom.canvas import FOREVER, Canvas, Solid, scan, turned
 from nephroscope.intake.phantom.patient import ATYPICAL, DESIGNS, deal_cohorts, draw_patient, draw_roster
+from nephroscope.intake.phantom.tumor import _SOLID_HU
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +173,37 @@ def test_some_tumors_of_each_subtype_look_like_the_other():
     for subtype, n in (("PRCC", 450), ("ChRCC", 380)):
         assert atypical.count(subtype) == round(ATYPICAL * n) > 0
     assert [a for a, _ in roster] != sorted(a for a, _ in roster)
+
+
+@given(seed=st.integers(0, 9999), n_cases=st.integers(4, 200))
+def test_four_subtypes_are_dealt_in_their_proportion(seed, n_cases):
+    design = DESIGNS["kits23"].of(SUBTYPES)
+    dealt = Counter(subtype for subtype, _ in draw_roster(seed, n_cases, design))
+    assert sum(dealt.values()) == n_cases
+    for subtype, n in design.cases.items():
+        assert dealt[subtype] >= 1
+        assert abs(dealt[subtype] - n_cases * n / design.n_cases) <= 1 or n_cases < 8
+
+
+def test_a_design_has_the_subtypes_that_are_asked_for():
+    assert list(DESIGNS["kits23"].of(["oncocytoma", "PRCC"]).cases) == ["PRCC", "oncocytoma"]
+    assert DESIGNS["kits23"].of(["ccRCC"]) == DESIGNS["kits23"]
+    assert DESIGNS["zuo2021"].of(SUBTYPES).cases["PRCC"] == 44
+
+
+def test_clear_cell_and_oncocytoma_enhance_more_and_wash_out():
+    """Order and wash-out of the literature; clear cell is the uneven one of the two."""
+    own = {name: _SOLID_HU[name] for name in SUBTYPES}
+    for name in ("ccRCC", "oncocytoma"):
+        hu = list(own[name].values())
+        assert hu == sorted(hu, reverse=True)
+        assert hu[0] > max(own["PRCC"]["corticomedullary"], own["ChRCC"]["corticomedullary"])
+    design = DESIGNS["kits23"].of(["ccRCC", "oncocytoma"])
+    spread = {"ccRCC": [], "oncocytoma": []}
+    for i in range(8):
+        phantom = make_phantom(3, i, 8, design)
+        spread[phantom.clinical.look].append(phantom.hu[phantom.reader1].std())
+    assert np.median(spread["ccRCC"]) > np.median(spread["oncocytoma"])
 
 
 def test_clinical_values_follow_kits():

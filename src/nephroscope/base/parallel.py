@@ -140,10 +140,12 @@ def _serve() -> None:
     answers = sys.stdout.buffer
     sys.stdout = sys.stderr  # nothing else may come between the answers
     hide()
-    Thread(target=_listen, args=(asked,), daemon=True).start()
     try:
-        module, name = asked.get()
-        function = getattr(import_module(module), name)
+        module, name = pickle.load(sys.stdin.buffer)  # noqa: S301 - from our own parent
+        function = getattr(
+            import_module(module), name
+        )  # first: items may need the same modules, in the thread
+        Thread(target=_listen, args=(asked,), daemon=True).start()
         while True:
             item = asked.get()
             try:
@@ -152,7 +154,7 @@ def _serve() -> None:
                 answer = (False, error)
             pickle.dump(answer, answers)
             answers.flush()
-    except (KeyboardInterrupt, BrokenPipeError):
+    except (KeyboardInterrupt, BrokenPipeError, EOFError):
         os._exit(0)  # without waiting for the thread that listens
     except BaseException:
         traceback.print_exc()

@@ -261,11 +261,13 @@ class ImportNifti(StudyCommand):
 class ImportPhantom(StudyCommand):
     """Make and import a SYNTHETIC cohort: DICOM CT, the SEG of two annotators, a clinical table.
 
+    Tumors are of the study's subtypes among PRCC, ChRCC, ccRCC and oncocytoma.
+
     Example: nephroscope import phantom my-study --cases 83 --seed 1
     """
 
     cases: CountOption = None
-    """Number of patients; by default as in the imitated cohort (83 or 84)."""
+    """Number of patients; by default as in the imitated cohort (83 or 84 of PRCC and ChRCC)."""
     like: Literal["kits23", "zuo2021"] = "kits23"
     """Cohort to imitate; zuo2021 has thin slices (about 25 per tumor) and the paper's test cases."""
     seed: int = 0

@@ -13,7 +13,7 @@ from nephroscope.base.files import copy_file, digest_of
 from nephroscope.base.lock import writes
 from nephroscope.base.tables import names
 from nephroscope.base.text import counted_noun
-from nephroscope.intake.labels.pathology import load_pathology, write_pathology
+from nephroscope.intake.labels.pathology import load_pathology, match_subtype, write_pathology
 from nephroscope.intake.labels.whose_roi import tumor_unsaid
 from nephroscope.intake.public.same_patients import drop_known_patients
 from nephroscope.records import Case, ChoiceRule, Cohort, Exclusion, Finding, Findings
@@ -183,8 +183,11 @@ class StudyImports:
 
     @writes("import")
     def import_phantom(self, n_cases: int | None, seed: int = 0, like: str = "kits23") -> Cohort:
-        """Make a SYNTHETIC DICOM export in the folder ``phantom`` of the study and import it."""
-        from nephroscope.intake.phantom import write_phantoms
+        """Make a SYNTHETIC DICOM export in the folder ``phantom`` of the study and import it.
+
+        Its tumors are those of the study's subtypes among PRCC, ChRCC, ccRCC and oncocytoma.
+        """
+        from nephroscope.intake.phantom import SUBTYPES, write_phantoms
 
         root = self.folder.root
         export, begun = (
@@ -198,7 +201,9 @@ class StudyImports:
         if not (labels.is_file() and _is_begun(begun, wanted)):
             if not export.exists():
                 save_document(begun, wanted, 1)
-            labels = write_phantoms(export, n_cases, seed, like=like)
+            own, table = self.settings.subtypes, load_pathology(root)
+            subtypes = [name for name in SUBTYPES if match_subtype(name, own, table)]
+            labels = write_phantoms(export, n_cases, seed, like=like, subtypes=subtypes)
         cohort = self.import_dicom(export, labels)
         begun.unlink(missing_ok=True)
         return cohort

@@ -5,6 +5,7 @@ header and name contains the word SYNTHETIC.
 """
 
 from nephroscope.intake.phantom.make import Phantom, make_phantom
+from nephroscope.intake.phantom.patient import SUBTYPES
 from nephroscope.intake.phantom.write import write_phantoms
 
-__all__ = ["Phantom", "make_phantom", "write_phantoms"]
+__all__ = ["SUBTYPES", "Phantom", "make_phantom", "write_phantoms"]

@@ -17,7 +17,7 @@ from nephroscope.intake.phantom.patient import (
     draw_patient,
     draw_roster,
 )
-from nephroscope.intake.phantom.tumor import draw_outline, paint_tumor, place_tumor
+from nephroscope.intake.phantom.tumor import LOBES, draw_outline, paint_tumor, place_tumor
 from nephroscope.records import VolumeGeometry
 
 
@@ -55,8 +55,7 @@ def make_phantom(seed: int, index: int, n_cases: int = 83, design: Design = DESI
     n_slices = round(N_SLICES * drawn_mm / slice_mm)
     canvas = Canvas((n_slices, N_PIXELS, N_PIXELS), (slice_mm, pixel_mm, pixel_mm))
     plan = plan_anatomy(rng, acquisition.half_width_mm)
-    lobes = 0.06 if look == "ChRCC" else 0.03
-    tumor = place_tumor(canvas, plan, clinical.size_cm, lobes, rng)
+    tumor = place_tumor(canvas, plan, clinical.size_cm, LOBES[look], rng)
     paint_abdomen(canvas, plan, tumor.solid, clinical.phase, rng)
     paint_tumor(canvas, tumor, look, subtype, clinical.phase, rng)
     affine = np.zeros((4, 4))

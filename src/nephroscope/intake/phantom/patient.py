@@ -1,15 +1,15 @@
 """Draw a synthetic patient and the scan: clinical values and acquisition."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
-SUBTYPES = ("PRCC", "ChRCC")
+SUBTYPES = ("PRCC", "ChRCC", "ccRCC", "oncocytoma")
 N_SLICES, N_PIXELS = 24, 256
-ATYPICAL = 0.03  # share of each subtype whose tumor looks like the other
+ATYPICAL = 0.03  # share of each subtype whose tumor looks like the next of the design
 
 
 # KiTS23 (Heller et al.): share of men, age mean and SD, median size and SD of its logarithm.
@@ -32,6 +32,16 @@ class Design:
         """Cases of all subtypes."""
         return sum(self.cases.values())
 
+    def of(self, subtypes: Collection[str]) -> "Design":
+        """The same cohort with these of `SUBTYPES`; as it is where there are fewer than two of them.
+
+        In KiTS23 four of five tumors are clear cell; here clear cell and oncocytoma have `_MORE` cases, so that a
+        study of few phantoms has some of each.
+        """
+        every = {**_MORE, **self.cases}
+        asked = {name: every[name] for name in SUBTYPES if name in subtypes}
+        return replace(self, cases=asked) if len(asked) > 1 else self
+
 
 # zuo2021: 39 + 35 tumors for training, 3 + 3 of the same hospital and 2 + 2 of TCIA for testing; with slices of
 # 1.4 mm a tumor has about 25 slices, as there.
@@ -43,9 +53,13 @@ DESIGNS = {
         tests=(("internal-test", 3), ("external-test:TCIA", 2)),
     ),
 }
-_MEN = {"PRCC": 34 / 44, "ChRCC": 15 / 38}
-_AGE_YEARS = {"PRCC": (60.0, 14.0), "ChRCC": (53.0, 14.5)}
-_SIZE_CM = {"PRCC": (3.3, 0.55), "ChRCC": (4.3, 0.60)}
+_MORE = {"ccRCC": 45, "oncocytoma": 38}
+# Of clear cell and oncocytoma: what surgical series report, rounded.
+_MEN = {"PRCC": 34 / 44, "ChRCC": 15 / 38, "ccRCC": 0.63, "oncocytoma": 0.60}
+_AGE_YEARS = {
+    "PRCC": (60.0, 14.0), "ChRCC": (53.0, 14.5), "ccRCC": (60.0, 12.5), "oncocytoma": (66.0, 11.0)
+}  # fmt: skip
+_SIZE_CM = {"PRCC": (3.3, 0.55), "ChRCC": (4.3, 0.60), "ccRCC": (4.2, 0.60), "oncocytoma": (3.4, 0.55)}
 
 _PHASES = {"corticomedullary": 0.5, "nephrographic": 0.35, "excretory": 0.15}
 _SERIES_WORDS = {
@@ -103,13 +117,17 @@ class Acquisition:
 def draw_roster(seed: int, n_cases: int, design: Design = DESIGNS["kits23"]) -> list[tuple[str, str]]:
     """Subtype and look of each case, in the proportion of the design, in random order.
 
-    From two cases on there are both subtypes; ``ATYPICAL`` of each look like the other.
+    From as many cases on as there are subtypes each has one; ``ATYPICAL`` of each look like the next one.
     """
-    first = round(n_cases * design.cases["PRCC"] / design.n_cases)
-    n_first = min(max(first, 1), max(n_cases - 1, 1))
+    names = list(design.cases)
+    ends = np.rint(np.cumsum(list(design.cases.values())) * n_cases / design.n_cases).astype(int)
+    if n_cases >= len(names):  # at least one of each
+        steps = np.arange(len(names))
+        ends = np.clip(np.maximum.accumulate(ends - steps) + steps, steps + 1, n_cases - steps[::-1])
     roster = []
-    for subtype, other, n in (("PRCC", "ChRCC", n_first), ("ChRCC", "PRCC", n_cases - n_first)):
+    for i, (subtype, n) in enumerate(zip(names, np.diff(ends, prepend=0).tolist(), strict=True)):
         n_atypical = round(ATYPICAL * n)
+        other = names[(i + 1) % len(names)]
         roster += [(subtype, other)] * n_atypical + [(subtype, subtype)] * (n - n_atypical)
     order = np.random.default_rng([seed]).permutation(n_cases)
     return [roster[i] for i in order]

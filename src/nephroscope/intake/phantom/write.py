@@ -3,7 +3,7 @@
 import os
 import struct
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from nephroscope.base.parallel import map_in_processes
 from nephroscope.base.progress import track
 from nephroscope.base.tables import save_table
 from nephroscope.intake.phantom.make import Phantom, make_phantom
-from nephroscope.intake.phantom.patient import DESIGNS, Clinical, deal_cohorts, draw_roster
+from nephroscope.intake.phantom.patient import DESIGNS, Clinical, Design, deal_cohorts, draw_roster
 
 WORD = "SYNTHETIC"
 _DATE, _TIME = "20000101", "120000"
@@ -222,6 +222,7 @@ def write_phantoms(
     seed: int,
     on_case: Callable[[str], None] | None = None,
     like: str = "kits23",
+    subtypes: Collection[str] = (),
 ) -> Path:
     """Write a synthetic cohort and return its ``clinical.csv``; the folder appears when everything is written.
 
@@ -235,20 +236,22 @@ def write_phantoms(
         seed: Zero or larger.
         on_case: Called with each case_id in order after it was written.
         like: kits23 (45 PRCC to 38 ChRCC) or zuo2021 (84 cases with thin slices and the paper's test cases).
+        subtypes: Which of `SUBTYPES` there are; PRCC and ChRCC if fewer than two are named.
 
     Raises:
         CohortError: The folder is not empty or cannot be written, or a number is out of range.
     """
-    n_cases = DESIGNS[like].n_cases if n_cases is None else n_cases
+    design = DESIGNS[like].of(subtypes)
+    n_cases = design.n_cases if n_cases is None else n_cases
     _check(folder, n_cases, seed)
-    cohorts = deal_cohorts(draw_roster(seed, n_cases, DESIGNS[like]), DESIGNS[like])
+    cohorts = deal_cohorts(draw_roster(seed, n_cases, design), design)
     try:
         make_folder(folder.parent)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
             draft = Path(scratch) / "cohort"
             draft.mkdir()
             rows = []
-            written = _write_cases(draft, n_cases, seed, like)
+            written = _write_cases(draft, n_cases, seed, design)
             for clinical in track(written, "writing phantoms", "case", n_cases):
                 rows.append(clinical)
                 if on_case is not None:
@@ -286,16 +289,16 @@ def _check(folder: Path, n_cases: int, seed: int) -> None:
         )
 
 
-def _write_cases(folder: Path, n_cases: int, seed: int, like: str) -> Iterator[Clinical]:
+def _write_cases(folder: Path, n_cases: int, seed: int, design: Design) -> Iterator[Clinical]:
     """Write every case below ``folder``, in order of their names."""
-    jobs = [(folder, n_cases, seed, like, index) for index in range(n_cases)]
+    jobs = [(folder, n_cases, seed, design, index) for index in range(n_cases)]
     in_processes = min(os.cpu_count() or 1, n_cases // _WORTH_A_WORKER) >= 2
     return map_in_processes(_write_case, jobs) if in_processes else map(_write_case, jobs)
 
 
-def _write_case(job: tuple[Path, int, int, str, int]) -> Clinical:
-    folder, n_cases, seed, like, index = job
-    phantom = make_phantom(seed, index, n_cases, DESIGNS[like])
+def _write_case(job: tuple[Path, int, int, Design, int]) -> Clinical:
+    folder, n_cases, seed, design, index = job
+    phantom = make_phantom(seed, index, n_cases, design)
     case = folder / phantom.clinical.case_id
     write_series(case / "ct", phantom, seed)
     for reader in (1, 2):

@@ -27,6 +27,7 @@ from nephroscope.records import counted_noun
 from nephroscope.records.prediction import Side
 
 if TYPE_CHECKING:
+    from nephroscope.records import UsedFact
     from nephroscope.records.prediction import Prediction
 
 
@@ -80,6 +81,12 @@ class Predict(Command):
     """Pseudonym to print; by default the PatientID of the DICOM files, otherwise "case"."""
     side: Annotated[Side, tyro.conf.arg(help_behavior_hint="")] = "unknown"
     """Side of the patient on which the tumor is said to be; an ROI on the other side is doubted."""
+    age: NumberOption = None
+    """Age of the patient at imaging in years, for a bundle that uses clinical facts."""
+    sex: TextOption = None
+    """Sex of the patient: M or F."""
+    size_mm: NumberOption = None
+    """Largest diameter of the tumor in mm."""
     picture: PathOption = None
     """PNG to write: the slice with the largest cross-section, with the outline of the ROI, R, L and a scale."""
     sr: PathOption = None
@@ -97,6 +104,7 @@ class Predict(Command):
 
     def run(self) -> Outcome:
         """Predict it."""
+        from nephroscope.clinic.facts import given_facts
         from nephroscope.facade.answer_files import AnswerFiles
         from nephroscope.facade.prediction import FilesToPredict, predict_files
 
@@ -112,6 +120,7 @@ class Predict(Command):
             window_level_hu=self.window_level,
             window_width_hu=self.window_width,
             spacing_mm=self.spacing_mm,
+            facts=given_facts(self.age, self.sex, self.size_mm),
         )
         found = predict_files(self.bundle, files)
         return Outcome(data=found, text=prediction_text(found, files.objects.wanted))
@@ -127,10 +136,23 @@ def prediction_text(found: "Prediction", objects: Sequence[Path] = ()) -> str:
         f"  {name:8} {p:6.3f}  mean of {counted_noun(len(found.slices), 'slice')}"
         for name, p in found.probabilities.items()
     ]
+    if found.image_probabilities:
+        image = found.image_probabilities[found.positive]
+        lines.append(f"  image alone: {found.positive} {image:.3f}")
+    lines += [fact_line(one, found.positive) for one in found.facts]
     lines += [f"  {finding.severity}: {finding.code}: {finding.message}" for finding in found.findings]
     lines += [f"wrote {path}" for path in ([found.picture] if found.picture else []) + [*objects]]
     lines.append(f"{found.seconds:.2f} s. Research use only; not a medical device.")
     return "\n".join(lines)
+
+
+def fact_line(fact: "UsedFact", positive: str) -> str:
+    """What a clinical fact moved, in words."""
+    value = f"{fact.value:g} {fact.unit}" if isinstance(fact.value, float) else fact.value
+    return (
+        f"  {fact.name} {value}: {fact.log_odds:+.2f} in log odds of {positive} "
+        f"({fact.probability_without:.3f} without it)"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

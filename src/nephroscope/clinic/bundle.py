@@ -122,6 +122,7 @@ def open_bundle(folder: Path) -> Bundle:
         not_sure_margin=about.not_sure_margin,
         domain=ApplicabilityDomain(limits=about.applicability),
         spec=about.slices,
+        facts=about.facts,
         model_digest=about.sha256["model.onnx"][:16],
     )
     digests = frozenset(about.training.slices_digests)

@@ -11,6 +11,7 @@ from pathlib import Path
 from nephroscope.base.documents import from_plain, read_object
 from nephroscope.base.errors import BundleError, NephroscopeError
 from nephroscope.base.files import digest_of
+from nephroscope.clinic.facts import FACTS, FactsModel
 from nephroscope.clinic.score import FEATURES, CaseInput
 from nephroscope.records import PHASES, ClinicalFacts, Estimate, OperatingPoint, SliceSpec
 
@@ -101,7 +102,7 @@ class BundleFile:
     """bundle.json. ``digest`` is that of all other fields; formats before 3 have none.
 
     ``applicability`` holds the lowest and highest value of each of `FEATURES`; ``reference`` says what the stored
-    slices show: ``phantoms`` or ``training cases``.
+    slices show: ``phantoms`` or ``training cases``. ``facts`` says how age, sex and size are used; None: not at all.
     """
 
     subtypes: tuple[str, ...]
@@ -120,6 +121,7 @@ class BundleFile:
     model: str = "network"
     recipe: str = ""
     reference: str = "training cases"
+    facts: FactsModel | None = None
     digest: str = ""
 
 
@@ -196,6 +198,24 @@ def _check_fields(about: BundleFile) -> None:
         if not HEX_64.fullmatch(digest):
             raise _wrong(f"sha256.{name}", "64 hexadecimal digits", digest)
     _check_training(about)
+    _check_facts(about)
+
+
+def _check_facts(about: BundleFile) -> None:
+    """One weight a subtype, and no spread of zero: what would be divided by."""
+    if about.facts is None:
+        return
+    n, terms = len(about.subtypes), about.facts.terms
+    names = [term.name for term in terms]
+    if not terms or not set(names) <= {*FACTS} or len(set(names)) < len(names):
+        raise _wrong("facts.terms", f"some of {', '.join(FACTS)}", ", ".join(names) or "none")
+    for term in terms:
+        if not term.sd > 0 or {len(term.weights), len(term.unknown)} != {n}:
+            raise _wrong(f"facts.{term.name}", f"an SD above 0, and {n} weights", [term.sd, *term.weights])
+    if len(about.facts.offsets) != n or about.facts.image_weight < 0:
+        raise _wrong(
+            "facts.offsets", f"{n} numbers, and no negative weight of the image", about.facts.offsets
+        )
 
 
 def _check_texts(about: BundleFile) -> None:

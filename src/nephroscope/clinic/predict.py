@@ -14,8 +14,9 @@ import numpy as np
 from nephroscope.base.errors import BundleError, RoiError
 from nephroscope.clinic.bundle import Bundle, slices_digest
 from nephroscope.clinic.cut import cut_slices
+from nephroscope.clinic.facts import unused_facts
 from nephroscope.clinic.score import CaseInput
-from nephroscope.records import Answer, CTVolume, Finding, RoiMask, note, warning
+from nephroscope.records import Answer, ClinicalFacts, CTVolume, Finding, RoiMask, note, warning
 
 UNKNOWN = "unknown"  # phase of a CT of which nobody says it
 
@@ -63,6 +64,7 @@ def predict(
     roi: RoiMask | None,
     doubts: Sequence[Finding] = (),
     case_id: str = "case",
+    facts: ClinicalFacts | None = None,
 ) -> tuple[Answer, dict[str, float]]:
     """Predict from a CT in memory; gives the answer and the seconds that cutting and network took.
 
@@ -72,6 +74,7 @@ def predict(
         roi: The tumor on its grid; None for a bundle of whole slices.
         doubts: What else was found about CT, ROI and phase; with a warning among them there is no call.
         case_id: Of a case without ROI.
+        facts: Age, sex and size, where they are known.
 
     Raises:
         RoiError: The ROI is missing or does not lie on the CT, or no cross-section is large enough.
@@ -90,6 +93,7 @@ def predict(
         slice_index=[part.slice_index for part in cut],
         area_mm2=[part.area_mm2 for part in cut],
         mm_per_px=cut[0].mm_per_px,
+        clinical=facts or ClinicalFacts(),
         findings=tuple(dict.fromkeys((*volume.findings, *tumor.findings, *doubts))),
     )
     bundle.needs.check(case)
@@ -103,6 +107,7 @@ def predict(
             remedy="do not use this bundle; export the run again",
         )
     notes = [note(code, message, case_id=tumor.case_id) for code, message in _about(bundle, case)]
+    notes += unused_facts(case.clinical, tumor.case_id) if bundle.scorer.facts is None else []
     seconds = {"cut": ready - started, "network": time.perf_counter() - ready}
     return replace(answer, findings=(*answer.findings, *notes)), seconds
 

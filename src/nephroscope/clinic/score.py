@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from nephroscope.clinic.call import decide, forced_call, mean_over_slices
 from nephroscope.clinic.cut import apply_window
+from nephroscope.clinic.facts import FactsModel
 from nephroscope.records import (
     Answer,
     ClinicalFacts,
@@ -16,6 +17,7 @@ from nephroscope.records import (
     OperatingPoint,
     SlicePrediction,
     SliceSpec,
+    UsedFact,
     warning,
 )
 
@@ -125,6 +127,7 @@ class Scorer:
     domain: ApplicabilityDomain
     spec: SliceSpec
     model_digest: str
+    facts: FactsModel | None = None
 
     def answer(self, case: CaseInput) -> Answer:
         """Probabilities by slice and case, the call or "not sure", and why. The network sees the chosen series."""
@@ -139,8 +142,14 @@ class Scorer:
     def conclude(
         self, case: CaseInput, slices: tuple[SlicePrediction, ...], findings: tuple[Finding, ...]
     ) -> Answer:
-        """The call that these slices and findings support."""
-        mean = mean_over_slices(slices)
+        """The call that these slices and findings support, with the clinical facts where the model has any."""
+        image: tuple[float, ...] = mean_over_slices(slices)
+        moved: tuple[UsedFact, ...] = ()
+        mean = image
+        if self.facts is not None:
+            mean = self.facts.probabilities(image, case.clinical)
+            moved = self.facts.moved(image, case.clinical, self.subtypes.index(self.positive))
+            findings = (*findings, *self.facts.doubts(case.clinical, case.case_id))
         call, reason = decide(mean, self.subtypes, self.positive, self.point, self.not_sure_margin, findings)
         return Answer(
             case_id=case.case_id,
@@ -152,4 +161,6 @@ class Scorer:
             reason=reason,
             findings=findings,
             model_digest=self.model_digest,
+            image_probabilities=dict(zip(self.subtypes, image, strict=True)) if moved else {},
+            facts=moved,
         )

@@ -9,7 +9,7 @@ from nephroscope.clinic.predict import UNKNOWN
 from nephroscope.facade.patient import UNNAMED, PatientCt, read_patient
 from nephroscope.facade.prediction import answer_with_doubts
 from nephroscope.imaging.read import UnplacedRoi, read_roi
-from nephroscope.records import Answer, CTVolume, RoiMask
+from nephroscope.records import Answer, ClinicalFacts, CTVolume, RoiMask
 from nephroscope.records.prediction import Side
 
 
@@ -47,6 +47,7 @@ class Bundle(ShownAsTable):
         *,
         side: Side = "unknown",
         phase: str = UNKNOWN,
+        facts: ClinicalFacts | None = None,
     ) -> Answer:
         """Predict the subtype of one tumor; what `nephroscope check` doubts leaves the answer at "not sure".
 
@@ -55,6 +56,7 @@ class Bundle(ShownAsTable):
             roi: From `read_roi`, or a path. None for a bundle of whole slices.
             side: Side of the patient on which the tumor is said to be: left or right.
             phase: Contrast phase of a CT from `read_ct`, one of `PHASES`.
+            facts: Age, sex and size, for a bundle that uses them (`nephroscope.clinic.facts.given_facts`).
 
         Raises:
             SeriesError: The path holds no usable CT, or it is not clear which series is meant.
@@ -72,7 +74,7 @@ class Bundle(ShownAsTable):
         if roi is not None and not roi.case_id:
             roi = replace(roi, case_id=patient.name)
         name = roi.case_id if roi is not None else patient.name
-        return answer_with_doubts(self._opened, replace(patient, name=name), roi, side)[0]
+        return answer_with_doubts(self._opened, replace(patient, name=name), roi, side, facts=facts)[0]
 
     def records(self) -> list[Record]:
         """A row per figure of the evaluation by case that the bundle carries."""

@@ -59,6 +59,7 @@ class FilesToPredict:
         picture: PNG to write: the slice with the largest cross-section and the ROI's outline.
         objects: DICOM objects of the answer to write.
         window_level_hu, window_width_hu, spacing_mm: Of an 8-bit slice.
+        facts: Age, sex and size, from `given_facts`.
     """
 
     image: Path
@@ -72,6 +73,7 @@ class FilesToPredict:
     window_level_hu: float = 40.0
     window_width_hu: float = 400.0
     spacing_mm: float | None = None
+    facts: ClinicalFacts = field(default_factory=ClinicalFacts)
 
 
 def predict_files(bundle: Path, files: FilesToPredict) -> Prediction:
@@ -100,7 +102,9 @@ def predict_files(bundle: Path, files: FilesToPredict) -> Prediction:
     asked = AskedRoi(path=files.roi, label=files.tumor_label, name=files.tumor_name)
     source = prepare(files.objects, files.image, asked, ct.volume)
     case = _case(files, ct, name)
-    answer, drawn, parts = answer_with_doubts(opened, replace(ct, name=name), roi, files.side, case)
+    answer, drawn, parts = answer_with_doubts(
+        opened, replace(ct, name=name), roi, files.side, case, files.facts
+    )
     if files.picture is not None:
         save_picture(files.picture, ct.volume, roi)
     seconds = {"open_bundle": open_s, "read": read - started} | parts
@@ -114,7 +118,12 @@ def predict_files(bundle: Path, files: FilesToPredict) -> Prediction:
 
 
 def answer_with_doubts(
-    bundle: Bundle, ct: PatientCt, roi: RoiMask | None, side: Side = "unknown", case: ChosenCase | None = None
+    bundle: Bundle,
+    ct: PatientCt,
+    roi: RoiMask | None,
+    side: Side = "unknown",
+    case: ChosenCase | None = None,
+    facts: ClinicalFacts | None = None,
 ) -> tuple[Answer, Side, dict[str, float]]:
     """The answer, the side on which the tumor was drawn, and the seconds of each part.
 
@@ -124,6 +133,7 @@ def answer_with_doubts(
         roi: The tumor on its grid; None for a bundle of whole slices.
         side: On which the tumor is said to be.
         case: Where the files lie, for kidneys in the ROI file; None for a CT in memory.
+        facts: Age, sex and size, where they are known.
 
     Raises:
         RoiError: The ROI is missing, is no tumor, or does not lie on the CT.
@@ -150,7 +160,7 @@ def answer_with_doubts(
             remedy="choose another label, or export the ROI again",
         )
     checked_s = time.perf_counter() - started
-    answer, parts = predict(bundle, ct.volume, roi, doubts, ct.name)
+    answer, parts = predict(bundle, ct.volume, roi, doubts, ct.name, facts)
     return answer, drawn, {"check": checked_s} | parts
 
 
@@ -246,6 +256,8 @@ def _document(
         timings=timings,
         model_digest=answer.model_digest,
         picture=str(picture) if picture else "",
+        image_probabilities=answer.image_probabilities,
+        facts=answer.facts,
     )
 
 

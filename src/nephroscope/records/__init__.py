@@ -39,6 +39,7 @@ from nephroscope.records.results import (
     OperatingPoint,
     RunFacts,
     SlicePrediction,
+    UsedFact,
 )
 from nephroscope.records.settings import (
     PHASES,
@@ -100,6 +101,7 @@ __all__ = [
     "SplitConfig",
     "TrainConfig",
     "TumorSlice",
+    "UsedFact",
     "UsedInput",
     "VolumeGeometry",
     "counted_noun",

@@ -1,9 +1,10 @@
 """What `nephroscope predict` answers about one tumor, as one document."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from nephroscope.records.cohort import Finding
+from nephroscope.records.results import UsedFact
 
 Side = Literal["left", "right", "unknown"]
 
@@ -66,6 +67,8 @@ class Prediction:
         threshold: On the probability of the subtype ``positive``.
         timings: Seconds of each part.
         picture: File that was written; empty without one.
+        image_probabilities: Of the image alone, where clinical facts were used; else empty.
+        facts: What each clinical fact moved, in log odds of ``positive``.
     """
 
     format: int
@@ -88,4 +91,6 @@ class Prediction:
     timings: dict[str, float]
     model_digest: str
     picture: str = ""
+    image_probabilities: dict[str, float] = field(default_factory=dict)
+    facts: tuple[UsedFact, ...] = ()
     research_use_only: bool = True

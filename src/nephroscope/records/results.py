@@ -1,6 +1,6 @@
 """Results: answers about cases, figures with intervals, the evaluation of a run."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from nephroscope.base.errors import ConfigError
@@ -41,6 +41,24 @@ class SlicePrediction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UsedFact:
+    """A clinical fact that moved an answer.
+
+    Attributes:
+        name: age, sex or size.
+        unit: Of ``value``: years, mm; empty for sex.
+        log_odds: Log odds of the positive subtype with all facts, minus those without this one.
+        probability_without: Of the positive subtype, if this fact alone were not known.
+    """
+
+    name: str
+    value: str | float
+    unit: str
+    log_odds: float
+    probability_without: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer(ShownAsTable):
     """What a model says about one tumor, in evaluation and in the clinic.
 
@@ -50,6 +68,8 @@ class Answer(ShownAsTable):
         reason: Why the call was made, or why there is none.
         forced_call: The call if "not sure" were not allowed; figures count this one.
         model_digest: Digest of the weights that gave the answer.
+        image_probabilities: Of the image alone, where clinical facts were used; else empty.
+        facts: What each clinical fact moved.
     """
 
     case_id: str
@@ -64,6 +84,8 @@ class Answer(ShownAsTable):
     fold: int = 0
     findings: tuple[Finding, ...] = ()
     model_digest: str = ""
+    image_probabilities: dict[str, float] = field(default_factory=dict)
+    facts: tuple[UsedFact, ...] = ()
 
     def records(self) -> list[Record]:
         """A row per slice: index, area in mm2, probability of each subtype."""

@@ -10,7 +10,7 @@ import pytest
 
 from nephroscope.base.errors import CohortError, StudyError
 from nephroscope.base.machine import WAITING, _glibc, memory_kept
-from nephroscope.base.parallel import map_in_processes
+from nephroscope.base.parallel import Unfinished, Workers, map_in_processes
 
 
 def square(number):
@@ -195,3 +195,47 @@ def test_code_of_the_working_folder_is_not_run(tmp_path, monkeypatch):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('foreign code')\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     assert list(map_in_processes(square, [2, 3], 2)) == [4, 9]
+
+
+def ends_sleeps_or_doubles(item):
+    """What it was opened with counts too: a process that was replaced was opened again."""
+    if isinstance(item, list):
+        OPENED.extend(item)
+        return None
+    if item == 3:
+        os._exit(1)
+    if item == 5:
+        time.sleep(600)
+    return 2 * item + sum(OPENED)
+
+
+OPENED: list[int] = []
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_process_that_ends_or_takes_too_long_ends_alone(processes):
+    workers = Workers(ends_sleeps_or_doubles, [100], 1.0, processes)
+    taken = []
+    found = {}
+    for item, result in workers.answers(taken.append(n) or n for n in range(8)):
+        found[item] = result
+        assert len(taken) <= len(found) + processes
+    assert found == {
+        **{n: 2 * n + 100 for n in range(8)},
+        3: Unfinished(why="ended"),
+        5: Unfinished(why="too long"),
+    }
+
+
+def test_what_nobody_waits_for_is_ended():
+    workers = Workers(ends_sleeps_or_doubles, [0], 600.0, 2)
+    answers = workers.answers([1, 5])
+    assert next(answers) == (1, 2)
+    started = time.monotonic()
+    answers.close()
+    assert time.monotonic() - started < 60
+
+
+def test_a_refusal_at_opening_is_raised():
+    with pytest.raises(CohortError, match="item"):
+        list(Workers(refuse, "open", 600.0).answers([1]))

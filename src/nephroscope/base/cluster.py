@@ -3,7 +3,8 @@
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any, TypeVar
 
 from nephroscope.base.errors import ConfigError, NephroscopeError
@@ -11,12 +12,13 @@ from nephroscope.base.errors import ConfigError, NephroscopeError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 RETRIES = 5
+AHEAD = 4  # tasks for each core of the cluster that are given to it at a time
 SECONDS_TO_ANSWER = 10
 logger = logging.getLogger(__name__)
 
 
 def map_on_ray(
-    function: Callable[[Item], Result], items: Sequence[Item], address: str
+    function: Callable[[Item], Result], items: Iterable[Item], address: str
 ) -> Iterator[tuple[int, Result]]:
     """Run ``function`` on each item, with one core of the cluster each; yields position and result when done.
 
@@ -24,7 +26,7 @@ def map_on_ray(
 
     Args:
         function: Function that every machine can import by its name.
-        items: Its arguments; small, because each is sent over the network.
+        items: Its arguments; small, because each is sent over the network. Only a few are taken ahead.
         address: Address of the cluster, such as ``10.0.0.1:6379``; ``auto`` finds the cluster of this machine.
 
     Raises:
@@ -38,8 +40,12 @@ def map_on_ray(
     pending: dict[Any, int] = {}
     try:
         task = ray.remote(num_cpus=1, max_retries=RETRIES)(function)
-        pending = {task.remote(item): i for i, item in enumerate(items)}
-        while pending:
+        rest = enumerate(items)
+        while True:
+            most = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 0)))
+            pending |= {task.remote(item): i for i, item in islice(rest, max(0, most - len(pending)))}
+            if not pending:
+                return
             done, _ = ray.wait(list(pending), num_returns=1)
             for reference in done:
                 yield pending.pop(reference), _get(ray, reference)

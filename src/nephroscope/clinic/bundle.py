@@ -101,8 +101,12 @@ def save_bundle_file(scorer: Scorer, about: Mapping[str, Any], folder: Path) -> 
     save_json(folder / "bundle.json", content | {"digest": content_digest(content)}, checksum=False)
 
 
-def open_bundle(folder: Path) -> Bundle:
+def open_bundle(folder: Path, threads: int = 0) -> Bundle:
     """Open a bundle, checking format, digests, fields, network, slice specification and reference slices.
+
+    Args:
+        folder: The bundle.
+        threads: As in `NetworkSession`.
 
     Raises:
         BundleError: A file is missing, changed, too large or of a newer format, a field is missing or not allowed,
@@ -113,7 +117,7 @@ def open_bundle(folder: Path) -> Bundle:
         if hashlib.sha256(_read(folder, name)).hexdigest() != digest:
             found = "another content: the file was changed or damaged"
             raise refusal(folder, f"{name} with digest {digest[:16]}", found)
-    session = _within_time(folder, about)
+    session = _within_time(folder, about, threads)
     scorer = Scorer(
         network=session,
         subtypes=about.subtypes,
@@ -129,13 +133,13 @@ def open_bundle(folder: Path) -> Bundle:
     return Bundle(scorer=scorer, about=about, format=number, trained_on=digests)
 
 
-def _within_time(folder: Path, about: BundleFile) -> NetworkSession:
+def _within_time(folder: Path, about: BundleFile, threads: int) -> NetworkSession:
     """The network, loaded and tried on the reference slice, or a refusal when that takes too long."""
     answer: Future[NetworkSession] = Future()
 
     def work() -> None:
         try:
-            answer.set_result(_network(folder, about))
+            answer.set_result(_network(folder, about, threads))
         except BaseException as error:
             answer.set_exception(error)
 
@@ -149,11 +153,11 @@ def _within_time(folder: Path, about: BundleFile) -> NetworkSession:
         raise refusal(folder, expected, "one that takes longer") from error
 
 
-def _network(folder: Path, about: BundleFile) -> NetworkSession:
+def _network(folder: Path, about: BundleFile, threads: int) -> NetworkSession:
     """One stored slice must give its stored logits on this machine too."""
     content = _read(folder, "model.onnx")
     check_network("model.onnx", content)
-    session = NetworkSession(folder / "model.onnx", content)
+    session = NetworkSession(folder / "model.onnx", content, threads)
     hu, stored = _reference(folder, about)
     logits = session.logits(hu[:1])
     if logits.shape != (1, len(about.subtypes)):

@@ -34,17 +34,19 @@ class NetworkSession:
     Args:
         path: The file.
         content: Its bytes, when they were read and checked before; the network then takes limited memory.
+        threads: That compute at the same time; 0: as many as the computer has cores.
 
     Raises:
         BundleError: ONNX Runtime cannot load the file.
     """
 
-    def __init__(self, path: Path, content: bytes | None = None) -> None:
+    def __init__(self, path: Path, content: bytes | None = None, threads: int = 0) -> None:
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as raised
 
         onnxruntime.disable_telemetry_events()  # for a program that loaded it before this package
         options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
         options.log_severity_level = 3 if content is None else 4
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads sleep
         if content is not None:

@@ -14,9 +14,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+from nephroscope.base.database import Database
 from nephroscope.base.errors import NephroscopeError, PacsError
 from nephroscope.base.files import make_folder
-from nephroscope.exchange.database import transaction
 from nephroscope.exchange.peer import CT_CLASSES, ROI_CLASSES, StoredObject, header_of, write_received
 from nephroscope.imaging.masks.rtstruct import image_uids as rtstruct_images
 from nephroscope.imaging.masks.rtstruct import series_uids as rtstruct_series
@@ -98,17 +98,13 @@ class Inbox:
         self.folder, self.limits = folder, limits
         self._guard = threading.Lock()
         self._n_bytes = sum(path.stat().st_size for path in (folder / OBJECTS).rglob("*") if path.is_file())
-        with self._open() as database:
-            (number,) = database.execute("PRAGMA user_version").fetchone()
-            if number > FORMAT:
-                raise PacsError(
-                    where="the inbox",
-                    expected=f"format {FORMAT} or older",
-                    found=f"format {number}",
-                    remedy="it was written by a newer nephroscope: update this one",
-                )
-            database.execute(_TABLE)
-            database.execute(f"PRAGMA user_version = {FORMAT}")
+        self._database = Database(
+            path=folder / DATABASE,
+            where="the inbox",
+            refusal=PacsError,
+            remedy="move its folder away, and send again",
+        )
+        self._database.prepare(FORMAT, _TABLE)
 
     def keep(self, content: bytes) -> int:
         """Take an object; the DICOM status to answer. Success means that it is on the disk."""
@@ -238,7 +234,7 @@ class Inbox:
         return unanswered
 
     def _open(self) -> AbstractContextManager[sqlite3.Connection]:
-        return transaction(self.folder / DATABASE, "the inbox")
+        return self._database.transaction()
 
 
 def reason_of(error: NephroscopeError) -> str:

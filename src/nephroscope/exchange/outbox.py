@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from nephroscope.base.database import Database
 from nephroscope.base.errors import PacsError
 from nephroscope.base.files import make_folder, replacing
-from nephroscope.exchange.database import transaction
 from nephroscope.exchange.peer import StoredObject
 
 FORMAT = 1
@@ -61,17 +61,13 @@ class Outbox:
     def __init__(self, folder: Path) -> None:
         make_folder(folder)
         self.folder = folder
-        with self._open() as database:
-            (number,) = database.execute("PRAGMA user_version").fetchone()
-            if number > FORMAT:
-                raise PacsError(
-                    where="the queue",
-                    expected=f"format {FORMAT} or older",
-                    found=f"format {number}",
-                    remedy="it was written by a newer nephroscope: update this one",
-                )
-            database.execute(_TABLE)
-            database.execute(f"PRAGMA user_version = {FORMAT}")
+        self._database = Database(
+            path=folder / DATABASE,
+            where="the queue",
+            refusal=PacsError,
+            remedy="move its folder away, and send again",
+        )
+        self._database.prepare(FORMAT, _TABLE)
 
     def put(self, objects: Sequence[StoredObject], destination: str) -> None:
         """Let objects wait for a destination; all of them or none. Copies are kept until they are confirmed."""
@@ -153,4 +149,4 @@ class Outbox:
         return name
 
     def _open(self) -> AbstractContextManager[sqlite3.Connection]:
-        return transaction(self.folder / DATABASE, "the queue")
+        return self._database.transaction()

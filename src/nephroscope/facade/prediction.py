@@ -76,8 +76,12 @@ class FilesToPredict:
     facts: ClinicalFacts = field(default_factory=ClinicalFacts)
 
 
-def predict_files(bundle: Path, files: FilesToPredict) -> Prediction:
+def predict_files(bundle: Path | Bundle, files: FilesToPredict) -> Prediction:
     """Predict from files.
+
+    Args:
+        bundle: Its folder, or opened before.
+        files: Of the case.
 
     Raises:
         BundleError: The bundle is damaged, not allowed, or has a newer format.
@@ -261,6 +265,6 @@ def _document(
     )
 
 
-def _timed_open(folder: Path) -> tuple[Bundle, float]:
+def _timed_open(bundle: Path | Bundle) -> tuple[Bundle, float]:
     started = time.perf_counter()
-    return open_bundle(folder), time.perf_counter() - started
+    return open_bundle(bundle) if isinstance(bundle, Path) else bundle, time.perf_counter() - started

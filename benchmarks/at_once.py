@@ -16,22 +16,18 @@ from itertools import combinations_with_replacement
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+import kills
 import test_whole_or_not as tried
+from nephroscope.intake.phantom.write import write_phantoms
 
-COMMANDS = {name: words for name, (words, *_) in {**tried.COMMANDS, **tried.LATER}.items()}
-ONCE = ("train", "export", "deidentify")  # say that it is done already
-
-
-def line(words: list[str]) -> list[str]:
-    """The command line."""
-    return [sys.executable, "-m", "nephroscope", *words]
+COMMANDS = (*kills.BYTES, *kills.LONGER)
 
 
 def problems(pair: tuple[str, str], made: Path, root: Path) -> list[str]:
     """What is wrong after two commands ran at once."""
     shutil.rmtree(root, ignore_errors=True)
     shutil.copytree(made, root)
-    started = [subprocess.Popen(line(COMMANDS[name](root)), stdout=-1, stderr=-1, text=True) for name in pair]
+    started = [subprocess.Popen(kills.words(name, root), stdout=-1, stderr=-1, text=True) for name in pair]
     wrong, codes = [], []
     for name, process in zip(pair, started, strict=True):
         said = process.communicate()[1]
@@ -42,13 +38,12 @@ def problems(pair: tuple[str, str], made: Path, root: Path) -> list[str]:
             wrong.append(f"{name}: refused for another reason: {said[-300:]}")
     if 0 not in codes and 3 not in codes:
         wrong.append("neither was done")
-    done = subprocess.run(
-        line(["status", str(root), "--json"]), capture_output=True, text=True, check=False
-    ).stdout
+    status = [sys.executable, "-m", "nephroscope", "status", str(root), "--json"]
+    done = subprocess.run(status, capture_output=True, text=True, check=False).stdout
     wrong += [f"damaged: {part['name']}" for part in json.loads(done)["parts"] if part["state"] == "damaged"]
     for name, code in zip(pair, codes, strict=True):
-        if code == 2 and name not in ONCE:
-            again = subprocess.run(line(COMMANDS[name](root)), capture_output=True, text=True, check=False)
+        if code == 2 and name not in tried.DONE:
+            again = subprocess.run(kills.words(name, root), capture_output=True, text=True, check=False)
             if again.returncode not in (0, 3) and "out of date" not in again.stderr:
                 wrong.append(f"{name}, again: {again.stderr[-300:]}")
     return wrong
@@ -59,7 +54,9 @@ def main(*asked: str) -> int:
     n_wrong = 0
     with tempfile.TemporaryDirectory() as name:
         places = tried.Places(Path(name).resolve())
-        made = tried.complete.__wrapped__(tried.made.__wrapped__(places), places)
+        study = tried.made.__wrapped__(places)
+        write_phantoms(study / "export", 3, 5)
+        made = tried.complete.__wrapped__(study, places)
         place = places.mktemp("tried")
         for pair in combinations_with_replacement(asked or COMMANDS, 2):
             wrong = problems(pair, made, place / "study")

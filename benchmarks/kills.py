@@ -22,21 +22,52 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import test_whole_or_not as tried
 from nephroscope import Study
+from nephroscope.intake.phantom.write import write_phantoms
 
-BYTES = ("import", "slices", "split")
-COMMANDS = (*BYTES, *tried.LATER, "train --jobs 2", "compare --jobs 2")
 Look = Callable[[Path], object]
+Words = Callable[[Path], list[str]]
+BYTES: dict[str, Words] = {  # of which every byte is compared
+    **{name: words for name, (words, *_) in tried.COMMANDS.items()},
+    "import more": tried.import_more,
+    "import dicom": lambda root: [
+        *("import", "dicom", str(root), str(root / "export")),
+        *("--labels", str(root / "export" / "clinical.csv")),
+    ],
+    "import phantom": lambda root: ["import", "phantom", str(root), "--cases", "3"],
+}
+SMALL = ["--models", "shufflenet_v2_x1_0", "--epochs", "1"]
+LONGER: dict[str, tuple[Words, Look]] = {
+    **{name: (words, look) for name, (words, look, _) in tried.LATER.items()},
+    "capacity": (
+        lambda root: ["capacity", str(root), *SMALL, "--widths", "0.5", "0.75"],
+        lambda root: tried.held(root / "capacity" / "capacity.json"),
+    ),
+    "replicate": (
+        lambda root: [
+            *("replicate", "zuo2021", str(root), *SMALL, "--images-per-epoch", "16", "--twin-folds", "1"),
+            *("--shuffled-model", "none"),
+        ],
+        lambda root: tried.held(root / "replicate" / "zuo2021" / "replicate.json"),
+    ),
+}
+COMMANDS = (*BYTES, *LONGER, "train --jobs 2", "compare --jobs 2", "capacity --jobs 2", "replicate --jobs 2")
+LAPTOP = """
+import sys
+from pathlib import Path
+from nephroscope.cli import run
+from nephroscope.laptop import folder
+pins = Path(sys.argv[1]).parent / "pins.txt"
+folder.pinned_text = lambda: pins.read_text(encoding="utf-8")
+sys.exit(run(["laptop", *sys.argv[1:]]))
+"""  # with small wheels instead of those that it pins
 
 
 def words(command: str, root: Path) -> list[str]:
     """The command line, as far as it has come."""
     name, *more = command.split()
-    if command == "slices":
-        given = ["slices", str(root)]
-    elif name in BYTES:
-        given = tried.COMMANDS[name][0](root)
-    else:
-        given = [*tried.LATER[name][0](root), *more]
+    given = BYTES[command](root) if command in BYTES else [*LONGER[name][0](root), *more]
+    if given[0] == "laptop":
+        return [sys.executable, "-c", LAPTOP, *given[1:]]
     return [sys.executable, "-m", "nephroscope", *given]
 
 
@@ -98,7 +129,7 @@ def wait_for_workers(root: Path) -> list[str]:
 
 def try_one(command: str, made: Path, root: Path, n_kills: int, chance: random.Random) -> int:
     """Kill one command so often; gives how often something was wrong."""
-    look: Look = kept if command in BYTES else tried.LATER[command.split()[0]][1]
+    look: Look = kept if command in BYTES else LONGER[command.split()[0]][1]
     before(command, made, root)
     started = time.monotonic()
     end(command, root)
@@ -109,11 +140,10 @@ def try_one(command: str, made: Path, root: Path, n_kills: int, chance: random.R
         n_ended += kill_once(command, root, chance.uniform(0.3, 1.0) * seconds)
         left = wait_for_workers(root)
         n_left += bool(left)
-        ready = look(root) == whole and command.split()[0] in ("export", "deidentify", "train")
-        if not ready:  # these three say that it is done already
+        if look(root) != whole or command.split()[0] not in tried.DONE:
             end(command, root)
         found = look(root)
-        if command == "import" and "case-known" in (root / "findings.json").read_text(encoding="utf-8"):
+        if command.startswith("import") and "case-known" in (root / "findings.json").read_text("utf-8"):
             found = {
                 **found,
                 "findings.json": whole["findings.json"],
@@ -135,6 +165,7 @@ def main(n_kills: int = 60, seed: int = 0, *commands: str) -> int:
     with tempfile.TemporaryDirectory() as name:
         places = tried.Places(Path(name).resolve())
         made = tried.made.__wrapped__(places)
+        write_phantoms(made / "export", 3, 5)
         complete = tried.complete.__wrapped__(made, places) if {*asked} - {*BYTES} else made
         place = places.mktemp("tried")
         for command in asked:

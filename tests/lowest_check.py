@@ -27,6 +27,7 @@ NAMES = (
 def main(folder: Path) -> None:
     """Run it; an exception or an exit code other than 0 fails."""
     print(", ".join(f"{name} {version(name)}" for name in NAMES))
+    assert run(["models"]) == 0
     study = Study.create(folder / "study", ("PRCC", "ChRCC"))
     study.change("slices", size_px=64)
     study.import_phantom(12, 0)

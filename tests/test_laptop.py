@@ -21,6 +21,7 @@ from nephroscope.laptop.pins import Target, pinned_text, pins_for, systems
 from nephroscope.laptop.wheels import pack_own_wheel
 from network_recorder import recorded, why_not
 from tiny_bundle import make_bundle
+from tiny_wheel import pin, tiny_wheel
 
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 PIP = sorted((Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl"))
@@ -32,27 +33,6 @@ starts = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "can be made")
 
 def target(name="linux", python="3.12"):
     return Target(system=systems()[name], python=python)
-
-
-def tiny_wheel(folder, name="tiny", version="1.0", tag="py3-none-any"):
-    """A wheel with one module that prints its name."""
-    content = {
-        f"{name}.py": f"print('{name} is here')\n",
-        f"{name}-{version}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
-        f"{name}-{version}.dist-info/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n",
-    }
-    content[f"{name}-{version}.dist-info/RECORD"] = "".join(f"{path},,\n" for path in content)
-    folder.mkdir(exist_ok=True)
-    wheel = folder / f"{name}-{version}-{tag}.whl"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        for path, text in content.items():
-            archive.writestr(path, text)
-    return wheel
-
-
-def pin(wheel):
-    name, version = wheel.name.split("-")[:2]
-    return f"{name}=={version} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
 
 
 def made(tmp_path, name=None, python=HERE, out="für die Klinik/Büro 1"):

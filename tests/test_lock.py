@@ -11,7 +11,7 @@ import pytest
 
 from nephroscope import Study
 from nephroscope.base.errors import StudyError
-from nephroscope.base.lock import writing
+from nephroscope.base.lock import new_folder, writing
 from nephroscope.base.tables import read_table
 from nephroscope.cli import run
 from nephroscope.intake.deidentify.export import Options, deidentify_export
@@ -22,7 +22,7 @@ from small_study import make_study
 HOLD = """
 import sys
 from pathlib import Path
-from nephroscope.base.lock import writing
+from nephroscope.base.lock import new_folder, writing
 with writing(Path(sys.argv[1]), "train"):
     print("held", flush=True)
     sys.stdin.read()
@@ -150,3 +150,27 @@ def test_where_no_case_can_be_cut_the_next_step_is_not_to_cut_them(tmp_path, cap
     (root / "rois.csv").write_text(f"case_id,author,roi\n{rois}")
     assert run(["check", str(root)]) == 3
     assert "next: " not in capsys.readouterr().out
+
+
+def test_a_new_folder_is_made_by_one_command_at_a_time(tmp_path):
+    """Two commands never fill the same draft; what a killed one left is removed, and a name that is taken stays."""
+    draft, out = tmp_path / ".out.part", tmp_path / "out"
+    command = [sys.executable, "-c", textwrap.dedent(HOLD).replace('"train"', '"export", ".out.lock"')]
+    with subprocess.Popen([*command, str(tmp_path)], stdin=-1, stdout=-1, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        draft.mkdir()
+        (draft / "of the other").write_text("")
+        with pytest.raises(StudyError) as refused, new_folder(out, "laptop"):
+            pytest.fail("two at once")
+        assert "`export`, process" in refused.value.found
+        assert (draft / "of the other").exists()
+        process.kill()
+    with new_folder(out, "laptop") as part:
+        assert list(part.iterdir()) == []
+        (part / "a").write_text("")
+    with pytest.raises(RuntimeError), new_folder(tmp_path / "other", "export"):
+        raise RuntimeError
+    with pytest.raises(FileExistsError), new_folder(out, "laptop"):
+        pytest.fail("it was there")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+    assert [path.name for path in out.iterdir()] == ["a"]

@@ -1,3 +1,5 @@
+import builtins
+
 import numpy as np
 import pytest
 import torch
@@ -7,10 +9,17 @@ from nephroscope.clinic.cut import apply_window
 from nephroscope.clinic.network_file import check_network
 from nephroscope.clinic.session import NetworkSession
 from nephroscope.learning.networks import networks
-from nephroscope.learning.networks.networks import build_network, count_parameters, describe_networks
+from nephroscope.learning.networks.layers import describe_layers
+from nephroscope.learning.networks.networks import (
+    build_network,
+    count_parameters,
+    describe_networks,
+    weights_of,
+)
 from nephroscope.learning.networks.onnx_file import export_onnx, write_onnx
 from nephroscope.learning.networks.table import NETWORKS
-from nephroscope.records import SliceSpec
+from nephroscope.learning.training.speed import memory_of_fit
+from nephroscope.records import SliceSpec, TrainConfig
 
 
 def test_table_1_of_the_paper():
@@ -150,3 +159,27 @@ def test_mean_and_sd_are_torchvisions():
     transforms = MobileNet_V2_Weights.DEFAULT.transforms()
     assert tuple(transforms.mean) == networks.IMAGENET_MEAN
     assert tuple(transforms.std) == networks.IMAGENET_SD
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        lambda: describe_networks(2, "default"),
+        lambda: weights_of("mobilenet_v2", 2, "default", 1.0),
+        lambda: describe_layers(2),
+        lambda: memory_of_fit(TrainConfig(), 2, SliceSpec()),
+    ],
+    ids=["describe_networks", "weights_of", "describe_layers", "memory_of_fit"],
+)
+def test_torchvision_is_loaded_where_numbers_can_be_computed(monkeypatch, asked):
+    """torch 2.6 computes some while torchvision is loaded, which it cannot where only shapes are."""
+    load, seen = builtins.__import__, []
+
+    def watched(name, *args, **kwargs):
+        if name.partition(".")[0] == "torchvision":
+            seen.append(torch.get_default_device().type)
+        return load(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", watched)
+    asked()
+    assert seen[0] == "cpu"

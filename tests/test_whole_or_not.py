@@ -26,6 +26,8 @@ from nephroscope.study.folder import open_study
 from nephroscope.study.snapshot import take_snapshot
 from phantoms import dicom_slices, write_slices
 from small_study import content_of, make_study
+from tiny_bundle import make_bundle
+from tiny_wheel import pin, tiny_wheel
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 MOST = 400
@@ -211,6 +213,12 @@ def bundled(root):
     return open_bundle(root / "bundle").about.sha256["model.onnx"]
 
 
+def carried(root):
+    """Digest of every file of the folder for a laptop; None where there is none."""
+    folder = root / "laptop"
+    return digests(folder, "*.*", "*/*") if folder.exists() else None
+
+
 def copied(root):
     """What is in the de-identified folder under its own names; None until it is complete."""
     folder = root / "copy"
@@ -220,6 +228,7 @@ def copied(root):
     return digests(folder, "**/*.dcm") if complete else None
 
 
+DONE = ("export", "deidentify", "train", "laptop")  # say that it is done already
 LATER = {  # the words, what is looked at, and at how many of the calls it is stopped
     "train": (train, trained, 3),
     "evaluate": (
@@ -255,6 +264,14 @@ LATER = {  # the words, what is looked at, and at how many of the calls it is st
         copied,
         6,
     ),
+    "laptop": (
+        lambda root: [
+            *("laptop", str(root / "tiny"), "--out", str(root / "laptop")),
+            *("--platform", "linux", "--python", "3.12", "--wheels", str(root / "wheels")),
+        ],
+        carried,
+        5,
+    ),
 }
 
 
@@ -274,6 +291,8 @@ def complete(made, tmp_path_factory):
     (root / "calls.csv").write_text("\n".join(["case,reader,call", *calls]) + "\n")
     write_slices(dicom_slices()[:3], root / "dicom")
     open_key(root / "key")
+    make_bundle(root / "tiny")
+    (root / "pins.txt").write_text(pin(tiny_wheel(root / "wheels")))
     return root
 
 
@@ -285,6 +304,7 @@ def numbers(n_calls, n_tries):
 @pytest.mark.parametrize("name", LATER)
 def test_stopped_at_some_calls_what_comes_later_is_as_before_or_whole(complete, tmp_path, monkeypatch, name):
     words, look, n_tries = LATER[name]
+    monkeypatch.setattr("nephroscope.laptop.folder.pinned_text", (complete / "pins.txt").read_text)
     stopped(complete, tmp_path / "study", monkeypatch, words, look, n_tries)
 
 
@@ -311,7 +331,7 @@ def stopped(complete, root, monkeypatch, words, look, n_tries=0):
         left = look(root)
         assert code == 2 or (code == 0 and left == after), number
         assert left in (before, after), number
-        if left != after or words(root)[0] not in ("export", "deidentify", "train"):
+        if left != after or words(root)[0] not in DONE:
             assert run(words(root)) == 0, number  # what is whole needs no second time, and these say so
         assert look(root) == after, number
         assert not [path for path in root.rglob("*.tmp") if path.is_file()], number

@@ -4,10 +4,12 @@ The operating system frees the lock when its process ends, even if it was killed
 """
 
 import contextlib
+import errno
 import functools
 import logging
 import os
 import platform
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from nephroscope.base.documents import read_document, save_document
 from nephroscope.base.errors import NephroscopeError, StudyError
+from nephroscope.base.files import make_folder, publish_folder
 
 logging.getLogger("filelock").setLevel(logging.WARNING)  # its other messages quote paths
 FORMAT = 1
@@ -83,6 +86,39 @@ def writing(folder: Path, command: str, lock: str = LOCK, remove: bool = False) 
         if remove and os.name != "nt":  # Windows removes no open file
             path.unlink(missing_ok=True)
         held.release()
+
+
+@contextlib.contextmanager
+def alone_at(path: Path, command: str) -> Iterator[None]:
+    """Let no other process make a file or folder of this name while the block runs; the lock lies next to it.
+
+    Raises:
+        StudyError: Another process is making it.
+    """
+    with writing(path.parent, command, f".{path.name}{LOCK}", remove=True):
+        yield
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path, command: str) -> Iterator[Path]:
+    """Give a draft folder; it gets the name ``folder`` when the block succeeds, otherwise it is removed.
+
+    Raises:
+        StudyError: Another process is making the folder.
+        FileExistsError: The name is taken.
+    """
+    make_folder(folder.parent)
+    draft = folder.with_name(f".{folder.name}.part")
+    with alone_at(folder, command):
+        if folder.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder))
+        shutil.rmtree(draft, ignore_errors=True)  # of a command that was killed
+        draft.mkdir()
+        try:
+            yield draft
+            publish_folder(draft, folder)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
 
 
 def _holder(path: Path) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nephroscope.base.errors import BundleError, ConfigError
-from nephroscope.base.files import file_digest, make_folder, publish_folder, save_json
+from nephroscope.base.files import file_digest, save_json
+from nephroscope.base.lock import new_folder
 from nephroscope.base.version import __version__
 from nephroscope.laptop.pins import Pin, Target, find_wheels, pinned_text, pins_for
 from nephroscope.laptop.texts import readme, start_files
@@ -54,17 +55,15 @@ def make_laptop_folder(
     Raises:
         BundleError: The bundle is damaged.
         ConfigError: The name is taken, a package is missing or has another hash, or the folder is too large.
+        StudyError: Another process is making ``out``.
     """
     from nephroscope.clinic.bundle import open_bundle
 
     _check_place(bundle, out)
     about = open_bundle(bundle).about
     pins = pins_for(target, pinned_text() if pinned is None else pinned)
-    make_folder(out.parent)
-    draft = out.with_name(f".{out.name}.part")
-    shutil.rmtree(draft, ignore_errors=True)
-    try:
-        (draft / "wheels").mkdir(parents=True)
+    with new_folder(out, "laptop") as draft:
+        (draft / "wheels").mkdir()
         (draft / "bundle").mkdir()
         for name in ("bundle.json", *about.sha256):
             shutil.copyfile(bundle / name, draft / "bundle" / name)
@@ -72,9 +71,6 @@ def make_laptop_folder(
         _fill_wheels(draft / "wheels", pins, target, wheels)
         made = _write_start(draft, target, about.digest[:16])
         _check_size(made.size_mb)
-        publish_folder(draft, out)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return LaptopFolder(
         folder=out,
         system=target.system.words,

@@ -5,7 +5,6 @@ every text, and everything that is written is searched for them before the bundl
 """
 
 import logging
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -17,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import BundleError
-from nephroscope.base.files import make_folder, publish_folder, save_text
+from nephroscope.base.files import save_text
+from nephroscope.base.lock import new_folder
 from nephroscope.base.text import plain_markdown
 from nephroscope.base.version import __version__
 from nephroscope.clinic.bundle import save_bundle_file, slices_digest
@@ -59,6 +59,7 @@ def export_bundle(
     Raises:
         BundleError: ``out`` exists, ONNX and torch differ by more than 1e-4 on the reference slices or on slices of
             training cases, the networks are too large together, or a file would name a case, reader, site or path.
+        StudyError: Another process is making ``out``.
     """
     if out.exists():
         raise BundleError(
@@ -74,11 +75,7 @@ def export_bundle(
     trained = _training_slices(run, folds[0])
     reference = trained if patient_slices else phantom_slices(run.snapshot.slices.spec)
     names = names_of(run.snapshot.folder, run.snapshot.cohort)
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    make_folder(part.parent)
-    part.mkdir()
-    try:
+    with new_folder(out, "export") as part:
         logits = _save_network(run, folds, np.concatenate([reference, trained]), part / "model.onnx")
         n = len(reference)
         np.savez_compressed(part / "reference.npz", hu=reference, logits=logits[:n])
@@ -95,9 +92,6 @@ def export_bundle(
         about["training"]["slices_digests"] = sorted(_seen(run, _cases(run, folds)))
         save_bundle_file(exported_scorer(run), about, part)
         check_nothing_named(part, names)
-        publish_folder(part, out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return out
 
 

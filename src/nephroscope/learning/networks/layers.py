@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nephroscope.learning.networks.networks import Recipe, build_network
+from nephroscope.learning.networks.networks import Recipe, build_network, only_shapes
 from nephroscope.records import SliceSpec
 
 MODEL = "mobilenet_v2"
@@ -41,7 +41,7 @@ class LayerRow:
 
 def describe_layers(n_subtypes: int, size_px: int = 256, recipe: Recipe = "zuo2021") -> list[LayerRow]:
     """Every row of MobileNetV2 for slices of ``size_px``, from the input to the logits."""
-    with torch.device("meta"):
+    with only_shapes():
         network = build_network(MODEL, n_subtypes, SliceSpec(), recipe).eval()
         batch = torch.zeros(1, 1, size_px, size_px)
     backbone = dict(network.backbone.named_children())

@@ -5,8 +5,9 @@ normalised with ImageNet's mean and SD, so that pretrained stems see what they w
 are exactly those that the paper counted.
 """
 
+import contextlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -106,6 +107,18 @@ def network_row(name: str) -> NetworkRow:
     return NETWORKS[name]
 
 
+@contextlib.contextmanager
+def only_shapes() -> Iterator[None]:
+    """What is built in the block has shapes and takes no memory (torch's meta device).
+
+    torchvision is loaded before: with torch 2.6 it computes numbers while it is loaded.
+    """
+    import torchvision  # noqa: F401
+
+    with torch.device("meta"):
+        yield
+
+
 def count_parameters(network: nn.Module) -> ParameterCount:
     """Trainable weights, and these with the batch-norm statistics."""
     trainable = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
@@ -117,7 +130,7 @@ def count_parameters(network: nn.Module) -> ParameterCount:
 
 def weights_of(name: str, n_subtypes: int, recipe: Recipe, width: float) -> ParameterCount:
     """Weights of a network that is not built: only shapes are."""
-    with torch.device("meta"):
+    with only_shapes():
         return count_parameters(build_network(name, n_subtypes, SliceSpec(), recipe, width=width))
 
 
@@ -125,7 +138,7 @@ def describe_networks(n_subtypes: int, recipe: Recipe) -> list[dict[str, object]
     """One entry per network: name, trainable, total, head; under ``zuo2021`` also the paper's figures."""
     entries = []
     for name, row in NETWORKS.items():
-        with torch.device("meta"):
+        with only_shapes():
             network = build_network(name, n_subtypes, SliceSpec(), recipe)
         count = count_parameters(network)
         n_features, _ = _head_of(network.backbone)

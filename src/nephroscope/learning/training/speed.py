@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from nephroscope.base.machine import memory_kept, memory_of_machine
-from nephroscope.learning.networks.networks import build_network
+from nephroscope.learning.networks.networks import build_network, only_shapes
 from nephroscope.learning.run_files import Compute, Precision
 from nephroscope.learning.training.device import compute_dtype, training_device
 from nephroscope.learning.training.fit import LAYOUTS
@@ -124,7 +124,7 @@ def memory_of_fit(config: TrainConfig, n_subtypes: int, spec: SliceSpec) -> int:
 
     What every layer gives for a batch, twice (a gradient each), four times the weights, and the libraries.
     """
-    with torch.device("meta"):
+    with only_shapes():
         network = build_network(config.model, n_subtypes, spec, config.recipe, width=config.width)
         given: list[int] = []
         for layer in network.modules():

@@ -272,11 +272,13 @@ class ImportPhantom(StudyCommand):
     """Cohort to imitate; zuo2021 has thin slices (about 25 per tumor) and the paper's test cases."""
     seed: int = 0
     """Random seed; the same seed gives the same files."""
+    phases: int = 1
+    """Contrast phases per patient, up to 3: the tumor is drawn in one, organs move by breathing, some are missing."""
 
     def run(self) -> Outcome:
         """Make and import them."""
         study = Study(self.study)
-        return imported(study, study.import_phantom(self.cases, self.seed, self.like))
+        return imported(study, study.import_phantom(self.cases, self.seed, self.like, self.phases))
 
 
 IMPORTS = {

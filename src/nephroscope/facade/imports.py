@@ -17,7 +17,7 @@ from nephroscope.intake.labels.pathology import load_pathology, match_subtype, w
 from nephroscope.intake.labels.whose_roi import tumor_unsaid
 from nephroscope.intake.public.same_patients import drop_known_patients
 from nephroscope.records import Case, ChoiceRule, Cohort, Exclusion, Finding, Findings
-from nephroscope.records.settings import Settings
+from nephroscope.records.settings import PHASES, Settings
 from nephroscope.study.cohort_table import load_cohort, save_cohort, seen_tables
 from nephroscope.study.findings import load_findings, save_findings
 from nephroscope.study.folder import StudyFolder, change_settings, create_study, open_study
@@ -182,19 +182,23 @@ class StudyImports:
         return read_label_table(Path(path), self.settings.columns, pathology, self.settings.subtypes)
 
     @writes("import")
-    def import_phantom(self, n_cases: int | None, seed: int = 0, like: str = "kits23") -> Cohort:
+    def import_phantom(
+        self, n_cases: int | None, seed: int = 0, like: str = "kits23", n_phases: int = 1
+    ) -> Cohort:
         """Make a SYNTHETIC DICOM export in the folder ``phantom`` of the study and import it.
 
-        Its tumors are those of the study's subtypes among PRCC, ChRCC, ccRCC and oncocytoma.
+        Its tumors are those of the study's subtypes among PRCC, ChRCC, ccRCC and oncocytoma. With several phases,
+        ``slices.phases`` of study.toml names them.
         """
         from nephroscope.intake.phantom import SUBTYPES, write_phantoms
+        from nephroscope.intake.phantom.patient import DESIGNS
 
         root = self.folder.root
         export, begun = (
             root / "phantom",
             root / ".phantom.json",
         )  # the latter while the import is not complete
-        wanted = _Phantoms(n_cases=n_cases, seed=seed, like=like)
+        wanted = _Phantoms(n_cases=n_cases, seed=seed, like=like, n_phases=n_phases)
         for draft in root.glob(".phantom-*"):  # of a killed process
             shutil.rmtree(draft, ignore_errors=True)
         labels = export / "clinical.csv"
@@ -203,8 +207,12 @@ class StudyImports:
                 save_document(begun, wanted, 1)
             own, table = self.settings.subtypes, load_pathology(root)
             subtypes = [name for name in SUBTYPES if match_subtype(name, own, table)]
-            labels = write_phantoms(export, n_cases, seed, like=like, subtypes=subtypes)
+            design = replace(DESIGNS[like], n_phases=n_phases)
+            labels = write_phantoms(export, n_cases, seed, like=design, subtypes=subtypes)
         cohort = self.import_dicom(export, labels)
+        if n_phases > 1:
+            there = {one.phase for case in cohort.cases for one in case.series}
+            self.change("slices", phases=[phase for phase in PHASES if phase in there - {"unknown"}])
         begun.unlink(missing_ok=True)
         return cohort
 
@@ -326,6 +334,7 @@ class _Phantoms:
     n_cases: int | None
     seed: int
     like: str
+    n_phases: int = 1
 
 
 def _is_begun(path: Path, wanted: _Phantoms) -> bool:

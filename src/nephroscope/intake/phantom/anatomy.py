@@ -72,8 +72,19 @@ def plan_anatomy(rng: np.random.Generator, half_width_mm: float) -> Plan:
     return Plan(body=body, cavity=cavity, spine=spine, kidneys=(kidneys[0], kidneys[1]))
 
 
-def paint_abdomen(canvas: Canvas, plan: Plan, tumor: Solid, phase: str, rng: np.random.Generator) -> None:
-    """Paint everything except the tumor, for which the organs leave room; each organ covers those before it."""
+def paint_abdomen(
+    canvas: Canvas,
+    plan: Plan,
+    tumor: Solid,
+    phase: str,
+    rng: np.random.Generator,
+    breathing: Canvas | None = None,
+) -> None:
+    """Paint everything except the tumor, for which the organs leave room; each organ covers those before it.
+
+    Liver, spleen and kidneys are painted on ``breathing``, the same canvas moved by the diaphragm.
+    """
+    moving = breathing or canvas
     typical = ENHANCEMENT[phase]
     # Contrast dose and timing differ from patient to patient.
     strength = rng.normal(1, 0.08)
@@ -92,13 +103,13 @@ def paint_abdomen(canvas: Canvas, plan: Plan, tumor: Solid, phase: str, rng: np.
     inside = canvas.coverage(cavity, (slice(0, 1), slice(None), slice(None)))
     _paint_ribs(canvas, cavity, rng)
     _paint_bowel(canvas, cavity, inside, rng)
-    _paint_liver_and_spleen(canvas, cavity, inside, level, rng)
-    canvas.paint(tumor.grown(rng.uniform(3, 6)), FAT)
+    _paint_liver_and_spleen(moving, cavity, inside, level, rng)
+    moving.paint(tumor.grown(rng.uniform(3, 6)), FAT)
     for kidney in plan.kidneys:
-        canvas.paint(kidney.grown(rng.uniform(7, 11)), FAT)
+        moving.paint(kidney.grown(rng.uniform(7, 11)), FAT)
     _paint_spine(canvas, plan.spine, level, rng)
     for kidney in plan.kidneys:
-        _paint_kidney(canvas, kidney, level, rng)
+        _paint_kidney(moving, kidney, level, rng)
 
 
 def _paint_ribs(canvas: Canvas, cavity: Solid, rng: np.random.Generator) -> None:

@@ -1,5 +1,6 @@
 """A canvas to paint an abdomen on, and a scanner that adds blur and correlated noise."""
 
+from copy import copy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -45,6 +46,13 @@ class Canvas:
             ((np.arange(n) - (n - 1) / 2) * step).astype(np.float32)
             for n, step in zip(shape, spacing_mm, strict=True)
         )
+
+    def moved(self, mm: Vector) -> "Canvas":
+        """The same canvas, on which everything that is painted lies further along x, y and z by so many mm."""
+        same = copy(self)
+        for name, by in zip("xyz", mm, strict=True):
+            setattr(same, name, (getattr(self, name) - by).astype(np.float32))
+        return same
 
     def box(self, solid: Solid) -> Box:
         """The voxels (S, R, C) that the solid may touch; a single slice if it passes through all of them."""

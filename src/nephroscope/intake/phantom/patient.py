@@ -21,11 +21,13 @@ class Design:
         cases: Cases of each subtype; with another number of cases the proportion stays.
         slice_mm: Slice spacing of each scan over the same height; None: random, as in hospitals.
         tests: Test cohorts with the number of cases of each subtype set aside for them, in the order of the roster.
+        n_phases: Of each patient: 1, which is drawn by chance, or up to 3.
     """
 
     cases: Mapping[str, int]
     slice_mm: float | None = None
     tests: tuple[tuple[str, int], ...] = ()
+    n_phases: int = 1
 
     @property
     def n_cases(self) -> int:
@@ -62,7 +64,7 @@ _AGE_YEARS = {
 _SIZE_CM = {"PRCC": (3.3, 0.55), "ChRCC": (4.3, 0.60), "ccRCC": (4.2, 0.60), "oncocytoma": (3.4, 0.55)}
 
 _PHASES = {"corticomedullary": 0.5, "nephrographic": 0.35, "excretory": 0.15}
-_SERIES_WORDS = {
+SERIES_WORDS = {
     "corticomedullary": ("ARTERIAL", "CORTICOMEDULLARY", "Art. phase", "LATE ARTERIAL 35s"),
     "nephrographic": ("NEPHROGRAPHIC", "Nephro phase", "VENOUS", "PORTAL VENOUS 75s"),
     "excretory": ("EXCRETORY", "DELAYED 5min", "Excretory phase", "DELAY"),
@@ -112,6 +114,39 @@ class Acquisition:
     half_width_mm: float
     origin_mm: tuple[float, float, float]
     series_words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FurtherPhase:
+    """Another scan of a patient: its phase, the words of its series, and how far the organs moved by breathing.
+
+    Attributes:
+        shift_mm: Of liver, spleen, kidneys and tumor against the drawn scan, to the left, the back and the head.
+    """
+
+    phase: str
+    words: str
+    shift_mm: tuple[float, float, float]
+
+
+MISSING = 0.25  # share of the further scans that a patient does not have
+
+
+def draw_phases(seed: int, index: int, drawn: str, n_phases: int) -> list[FurtherPhase]:
+    """The further scans of a case: of the first ``n_phases`` phases those that it has, by chance alone.
+
+    Kidneys move with the diaphragm: in quiet breathing by 11 (SD 5) mm along the body, 4 mm to front or back and 2 mm
+    to the side (doi 10.1186/2193-1801-3-131), in deep breathing by up to 43 mm (Schwartz et al. 1994, Radiother Oncol
+    32:84). Here two scans differ by 10 mm (SD) along the body, at most 25 mm.
+    """
+    rng = np.random.default_rng([seed, index, 1994])
+    found = []
+    for phase in list(SERIES_WORDS)[:n_phases] if n_phases > 1 else ():
+        x, y, z = rng.normal(0, (1.5, 2.5, 10.0)).clip((-4, -6, -25), (4, 6, 25)).round(1).tolist()
+        words, missing = str(rng.choice(SERIES_WORDS[phase])), bool(rng.random() < MISSING)
+        if phase != drawn and not missing:
+            found.append(FurtherPhase(phase=phase, words=words, shift_mm=(x, y, z)))
+    return found
 
 
 def draw_roster(seed: int, n_cases: int, design: Design = DESIGNS["kits23"]) -> list[tuple[str, str]]:
@@ -187,5 +222,5 @@ def _draw_acquisition(rng: np.random.Generator, phase: str) -> Acquisition:
             round(-half_mm + rng.normal(0, 10), 1),
             round(rng.uniform(-900, 200), 1),
         ),
-        series_words=str(rng.choice(_SERIES_WORDS[phase])),
+        series_words=str(rng.choice(SERIES_WORDS[phase])),
     )

@@ -19,7 +19,16 @@ from nephroscope.base.parallel import map_in_processes
 from nephroscope.base.progress import track
 from nephroscope.base.tables import save_table
 from nephroscope.intake.phantom.make import Phantom, make_phantom
-from nephroscope.intake.phantom.patient import DESIGNS, Clinical, Design, deal_cohorts, draw_roster
+from nephroscope.intake.phantom.patient import (
+    DESIGNS,
+    SERIES_WORDS,
+    Clinical,
+    Design,
+    FurtherPhase,
+    deal_cohorts,
+    draw_phases,
+    draw_roster,
+)
 
 WORD = "SYNTHETIC"
 _DATE, _TIME = "20000101", "120000"
@@ -78,6 +87,7 @@ def write_segmentation(path: Path, phantom: Phantom, reader: int, seed: int) -> 
 def _series_header(phantom: Phantom, seed: int) -> Dataset:
     """The header that all images of the series share."""
     clinical, acquisition = phantom.clinical, phantom.acquisition
+    further = (clinical.phase,) if phantom.further else ()
     slice_mm, row_mm, column_mm = phantom.geometry.spacing_mm
     header = Dataset()
     header.SOPClassUID = CTImageStorage
@@ -106,10 +116,10 @@ def _series_header(phantom: Phantom, seed: int) -> Dataset:
     header.KVP = acquisition.kvp
     header.ConvolutionKernel = acquisition.kernel
     header.StudyInstanceUID = _uid(seed, clinical.case_id, "study")
-    header.SeriesInstanceUID = _uid(seed, clinical.case_id, "series")
+    header.SeriesInstanceUID = _uid(seed, clinical.case_id, "series", *further)
     header.FrameOfReferenceUID = _uid(seed, clinical.case_id, "frame")
     header.StudyID = "1"
-    header.SeriesNumber = 3
+    header.SeriesNumber = 3 + list(SERIES_WORDS).index(clinical.phase) + 1 if further else 3
     header.AcquisitionNumber = 1
     header.PositionReferenceIndicator = ""
     header.ImageComments = f"{WORD} phantom, not a patient"
@@ -128,8 +138,9 @@ def _own_elements(phantom: Phantom, s: int, seed: int) -> dict[int, tuple[str, s
     """What slice ``s`` of the phantom does not share with its series, except its pixels: tag to VR and value."""
     x, y, z = phantom.geometry.affine[:3, 3] + s * phantom.geometry.affine[:3, 0]
     number = phantom.hu.shape[0] - s
+    further = (phantom.clinical.phase,) if phantom.further else ()
     return {
-        _INSTANCE_UID: ("UI", _uid(seed, phantom.clinical.case_id, "image", number)),
+        _INSTANCE_UID: ("UI", _uid(seed, phantom.clinical.case_id, "image", number, *further)),
         0x00200013: ("IS", str(number)),  # instance number
         0x00200032: ("DS", f"{x:.2f}\\{y:.2f}\\{z:.2f}"),  # position of the image
         0x00201041: ("DS", f"{z:.2f}"),  # location of the slice
@@ -213,6 +224,7 @@ def _uid(seed: int, *parts: object) -> str:
 COLUMNS = (
     "case_id", "patient_id", "site_id", "subtype", "sex", "age_years", "size_cm", "phase", "cohort", "synthetic"
 )  # fmt: skip
+PHASE_COLUMNS = ("case_id", "phase", "shift_left_mm", "shift_back_mm", "shift_head_mm")
 _WORTH_A_WORKER = 12  # cases; below, starting a process takes longer than it saves
 
 
@@ -221,14 +233,15 @@ def write_phantoms(
     n_cases: int | None,
     seed: int,
     on_case: Callable[[str], None] | None = None,
-    like: str = "kits23",
+    like: str | Design = "kits23",
     subtypes: Collection[str] = (),
 ) -> Path:
     """Write a synthetic cohort and return its ``clinical.csv``; the folder appears when everything is written.
 
     Below ``folder``: ``clinical.csv``, and per case ``SYNTHETIC-0001/ct/*.dcm``, ``roi_reader1.dcm`` and
     ``roi_reader2.dcm``. The same seed and number of cases give the same bytes. From 24 cases on, two processes
-    share the work.
+    share the work. With several phases each further one that a patient has is in ``ct-PHASE/``, undrawn, and
+    ``phases.csv`` says how far its organs moved.
 
     Args:
         folder: A new or empty folder.
@@ -241,24 +254,27 @@ def write_phantoms(
     Raises:
         CohortError: The folder is not empty or cannot be written, or a number is out of range.
     """
-    design = DESIGNS[like].of(subtypes)
+    design = (DESIGNS[like] if isinstance(like, str) else like).of(subtypes)
     n_cases = design.n_cases if n_cases is None else n_cases
-    _check(folder, n_cases, seed)
+    _check(folder, n_cases, seed, design.n_phases)
     cohorts = deal_cohorts(draw_roster(seed, n_cases, design), design)
     try:
         make_folder(folder.parent)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
             draft = Path(scratch) / "cohort"
             draft.mkdir()
-            rows = []
+            rows, scans = [], []
             written = _write_cases(draft, n_cases, seed, design)
-            for clinical in track(written, "writing phantoms", "case", n_cases):
+            for clinical, further in track(written, "writing phantoms", "case", n_cases):
                 rows.append(clinical)
+                scans += [(clinical.case_id, one.phase, *map(str, one.shift_mm)) for one in further]
                 if on_case is not None:
                     on_case(clinical.case_id)
             save_table(
                 draft / "clinical.csv", COLUMNS, (_cells(*row) for row in zip(rows, cohorts, strict=True))
             )
+            if design.n_phases > 1:
+                save_table(draft / "phases.csv", PHASE_COLUMNS, scans)
             if folder.exists():
                 folder.rmdir()
             publish_folder(draft, folder)
@@ -267,17 +283,17 @@ def write_phantoms(
             where=str(folder),
             expected="a writable folder",
             found=error.strerror or type(error).__name__,
-            remedy="choose another folder, or free some space (about 3.3 MB per case)",
+            remedy="choose another folder, or free some space (about 3.3 MB per case and phase)",
         ) from error
     return folder / "clinical.csv"
 
 
-def _check(folder: Path, n_cases: int, seed: int) -> None:
-    if n_cases < 1 or seed < 0:
+def _check(folder: Path, n_cases: int, seed: int, n_phases: int) -> None:
+    if n_cases < 1 or seed < 0 or not 1 <= n_phases <= len(SERIES_WORDS):
         raise CohortError(
             where="phantoms",
-            expected="at least one case and a seed of 0 or more",
-            found=f"{n_cases} cases, seed {seed}",
+            expected=f"at least one case, a seed of 0 or more, and 1 to {len(SERIES_WORDS)} phases",
+            found=f"{n_cases} cases, seed {seed}, {n_phases} phases",
             remedy="correct the number",
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -289,21 +305,28 @@ def _check(folder: Path, n_cases: int, seed: int) -> None:
         )
 
 
-def _write_cases(folder: Path, n_cases: int, seed: int, design: Design) -> Iterator[Clinical]:
+Written = tuple[Clinical, list[FurtherPhase]]
+
+
+def _write_cases(folder: Path, n_cases: int, seed: int, design: Design) -> Iterator[Written]:
     """Write every case below ``folder``, in order of their names."""
     jobs = [(folder, n_cases, seed, design, index) for index in range(n_cases)]
     in_processes = min(os.cpu_count() or 1, n_cases // _WORTH_A_WORKER) >= 2
     return map_in_processes(_write_case, jobs) if in_processes else map(_write_case, jobs)
 
 
-def _write_case(job: tuple[Path, int, int, Design, int]) -> Clinical:
+def _write_case(job: tuple[Path, int, int, Design, int]) -> Written:
     folder, n_cases, seed, design, index = job
     phantom = make_phantom(seed, index, n_cases, design)
     case = folder / phantom.clinical.case_id
     write_series(case / "ct", phantom, seed)
     for reader in (1, 2):
         write_segmentation(case / f"roi_reader{reader}.dcm", phantom, reader, seed)
-    return phantom.clinical
+    further = draw_phases(seed, index, phantom.clinical.phase, design.n_phases)
+    for one in further:
+        again = make_phantom(seed, index, n_cases, design, one)
+        write_series(case / f"ct-{one.phase}", again, seed)
+    return phantom.clinical, further
 
 
 def _cells(row: Clinical, cohort: str) -> list[str]:

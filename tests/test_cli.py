@@ -256,7 +256,7 @@ def test_missing_extra_names_what_to_install(capsys, monkeypatch, study):
 
     monkeypatch.setattr(cli, "_parsed", no_torch)
     assert run(["train", study, "--json"]) == 2
-    assert printed(capsys)[0]["error"]["remedy"] == "pip install 'nephroscope[train]'"
+    assert printed(capsys)[0]["error"]["remedy"] == "pip install 'nephroscope-0.1.0-py3-none-any.whl[train]'"
     for name in ("highdicom", "highdicom.seg"):
         missing = ModuleNotFoundError(name=name)
         monkeypatch.setattr(cli, "_parsed", lambda *_, missing=missing: (_ for _ in ()).throw(missing))

@@ -341,7 +341,7 @@ def test_dry_run_prints_and_writes_nothing(export, capsys):
     assert by_patient["P1", "ct"]["phase"] == "unknown"
     assert run(["import", "dicom", str(export / "none"), str(export), "--dry-run"]) == 0
     text = capsys.readouterr().out
-    assert "2 patients, 2 usable CT series, 1 would be imported" in text
+    assert "2 patients, 2 usable CT series, 1 of them chosen" in text
     assert "Secret" not in text
     assert sorted(export.rglob("*")) == before
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from nephroscope.base.errors import CohortError, ConfigError, RoiError
+from nephroscope.base.version import install_line
 from nephroscope.learning.baselines.radiomics import cases, elastic_net, extract
 from nephroscope.learning.baselines.radiomics.cases import features_of_cases
 from nephroscope.learning.baselines.radiomics.elastic_net import Choice, ElasticNet, Selection, choose
@@ -232,7 +233,7 @@ def test_without_mirp_it_says_what_to_install(data, monkeypatch):
     from nephroscope.learning.learners import radiomics
 
     monkeypatch.setattr(radiomics, "mirp_version", lambda: "")
-    assert LEARNER.missing(data) == "MIRP is not installed: pip install 'nephroscope[train,radiomics]'"
+    assert LEARNER.missing(data) == f"MIRP is not installed: {install_line('train,radiomics')}"
     with pytest.raises(ConfigError, match=r"expected MIRP, found none installed; pip install"):
         LEARNER.fit(data, ["c00"], np.array([0]), seed=0)
 

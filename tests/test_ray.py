@@ -116,6 +116,6 @@ def test_no_cluster_there(address):
 
 def test_without_ray(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ConfigError, match=r"pip install 'nephroscope\[ray\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'nephroscope-[^ ]+whl\[ray\]'"):
         list(map_on_ray(len, ["a"], "auto"))
     assert ray_jobs.RETRIES > 0

@@ -26,6 +26,7 @@ REASONS = {
     r"--ray": "needs a Ray cluster",
     r" (small|my|two)( |$)": "as the commands of the same page on my-study",
     r" zuo( |$)|\$model": "takes hours; the same commands are run with smaller numbers",
+    r"^replicate zuo2021 my-study --models": "trains 24 networks; test_replicate.py",
     r"radiomics": "takes minutes; test_radiomics.py",
     r"largest-slice": "run by test_baselines.py, with the file of that page",
 }

@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 
+from nephroscope.base.version import install_line
 from nephroscope.workstation import database
 from nephroscope.workstation.place import Place
 from small_study import make_study
@@ -52,7 +53,10 @@ def test_without_the_extra_the_command_says_what_to_install(tmp_path, monkeypatc
     monkeypatch.delitem(sys.modules, "nephroscope.workstation.server", raising=False)
     assert run(["workstation", str(tmp_path / "new"), "--json"]) == 2
     error = json.loads(capsys.readouterr().out)["error"]
-    assert (error["code"], error["remedy"]) == ("environment", "pip install 'nephroscope[workstation]'")
+    assert (error["code"], error["remedy"]) == (
+        "environment",
+        install_line("workstation"),
+    )
     assert not (tmp_path / "new").exists()
 
 

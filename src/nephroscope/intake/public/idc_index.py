@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nephroscope.base.errors import ConfigError
+from nephroscope.base.version import install_line
 from nephroscope.intake.labels.values import parse_age, parse_sex
 from nephroscope.records import Sex
 
@@ -129,7 +130,7 @@ def _packaged(name: str) -> Path:
             where="installation",
             expected="the extra 'public' for `nephroscope import idc`",
             found=f"no {name} of idc-index-data" if find_spec("pyarrow") else "no pyarrow",
-            remedy="pip install 'nephroscope[public]'",
+            remedy=install_line("public"),
         )
     return path
 

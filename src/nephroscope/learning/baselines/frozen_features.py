@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.files import digest_of
+from nephroscope.base.version import install_line
 from nephroscope.learning.baselines.features import FeatureTable, cached_table
 from nephroscope.learning.learner import StudyData
 from nephroscope.records import SliceSpec
@@ -68,7 +69,7 @@ def _why_no_torch() -> str:
     from importlib.util import find_spec
 
     there = all(find_spec(name) is not None for name in ("torch", "torchvision", "onnx"))
-    return "" if there else "torch is not installed; install nephroscope[train]"
+    return "" if there else f"torch is not installed: {install_line('train')}"
 
 
 def _compute(data: StudyData, features_of: FeaturesOf, prefix: str) -> FeatureTable:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from nephroscope.base.files import digest_of
+from nephroscope.base.version import install_line
 from nephroscope.learning.baselines.inner_folds import INNER_FOLDS, patient_folds
 from nephroscope.learning.engine.divisions import Division, fold_names
 from nephroscope.learning.engine.predictions import Predictions
@@ -56,7 +57,7 @@ class NetworkLearner:
         """Why it cannot be trained here; empty when it can."""
         from importlib.util import find_spec
 
-        return "" if find_spec("torch") else "torch is not installed; install nephroscope[train]"
+        return "" if find_spec("torch") else f"torch is not installed: {install_line('train')}"
 
     def fit(self, data: StudyData, case_ids: Sequence[str], labels: Ints, seed: int) -> FittedNetwork:
         """Learn from four fifths of the patients and choose the epoch on the others; kept, and resumed, in the cache.

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from nephroscope.base.errors import ConfigError
 from nephroscope.base.progress import track
+from nephroscope.base.version import install_line
 from nephroscope.clinic.session import NetworkSession
 from nephroscope.learning.networks.networks import build_network
 from nephroscope.learning.networks.onnx_file import REFERENCE_SLICES, export_onnx
@@ -152,7 +153,7 @@ def imagenet_network() -> EfficientNetLite0:
         where="ImageNet weights",
         expected=f"those of EfficientNet-Lite0, in the package {WEIGHTS_PACKAGE.replace('_', '-')}",
         found=found,
-        remedy="install nephroscope[train] again",
+        remedy=install_line("train"),
     )
 
 

@@ -19,6 +19,7 @@ from nephroscope.base.documents import as_plain, from_plain
 from nephroscope.base.errors import NephroscopeError, StudyError
 from nephroscope.base.files import digest_of, file_digest, load_sealed, save_sealed
 from nephroscope.base.progress import track
+from nephroscope.base.version import install_line
 from nephroscope.clinic.cut import cut_slices
 from nephroscope.learning.run_files import WEIGHTS, CompleteRun, fold_file, run_config
 from nephroscope.learning.score_run import ALL_FOLDS, exported_folds
@@ -290,7 +291,7 @@ def _explained(run: CompleteRun, prediction: Answer, slice_index: int) -> Explai
 
 def _missing(run: CompleteRun, folds: set[int]) -> str:
     if find_spec("torch") is None:
-        return "torch is not installed here (pip install nephroscope[train])"
+        return f"torch is not installed here ({install_line('train')})"
     for number in sorted(folds):
         if not _weights_of(run, number).is_file():
             return f"fold-{number}/weights.safetensors is not in the run folder"

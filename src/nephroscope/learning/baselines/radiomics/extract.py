@@ -17,9 +17,10 @@ import numpy.typing as npt
 
 from nephroscope.base.errors import ConfigError, RoiError
 from nephroscope.base.files import digest_of
+from nephroscope.base.version import install_line
 from nephroscope.records import CTVolume, RoiMask
 
-EXTRA = "pip install 'nephroscope[train,radiomics]'"
+EXTRA = install_line("train,radiomics")
 TEXTURE = ("statistics", "intensity_histogram", "glcm", "glrlm", "glszm", "gldzm", "ngtdm", "ngldm")
 SAMPLED = (
     "morph_moran_i",

@@ -100,7 +100,9 @@ def _no_simpleitk(monkeypatch):
 
 @pytest.mark.usefixtures("_no_simpleitk")
 def test_staple_without_its_extra_is_refused(tmp_path):
-    message = r"expected the extra 'readers' for STAPLE, found no SimpleITK; pip install '[^ ]+whl\[readers\]'"
+    message = (
+        r"expected the extra 'readers' for STAPLE, found no SimpleITK; pip install '[^ ]+whl\[readers\]'"
+    )
     with pytest.raises(ConfigError, match=message):
         combine(ONE, TWO, "staple")
     study = make_double_study(tmp_path / "study", 8)
@@ -162,7 +164,7 @@ def test_slices_follow_rule_and_decisions(study):
     study.set_consensus("intersection")
     with pytest.raises(
         StudyError,
-        match=r"out of date: \[roi\] in study.toml.* reader-2 in rois.csv.* adjudication.csv changed since",
+        match=r"out of date: \[roi\] in study.toml changed since",
     ):
         study.slices()
     cut = study.cut_slices()
@@ -171,7 +173,7 @@ def test_slices_follow_rule_and_decisions(study):
     (study.folder.root / "adjudication.csv").write_text(
         "case_id,dice,decision\nc03,0,reader-1\nc00,0.9,exclude\n"
     )
-    with pytest.raises(StudyError, match=r"changed since"):
+    with pytest.raises(StudyError, match=r"out of date: adjudication.csv changed since"):
         study.slices()
     cut = study.cut_slices()
     assert {f.case_id: f.code for f in cut.refused} == {"c00": "excluded", "c05": "roi"}
@@ -202,7 +204,7 @@ def test_a_new_file_of_reader_2_makes_slices_stale_where_the_rule_needs_it(study
     study.set_consensus("union")
     study.cut_slices()
     give(draw(4))
-    with pytest.raises(StudyError, match=r"changed since"):
+    with pytest.raises(StudyError, match=r"out of date: reader-2 in rois.csv changed since"):
         study.slices()
 
 

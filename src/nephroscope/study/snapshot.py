@@ -101,8 +101,9 @@ class Snapshot:
             return self.own_slices
         store, remedy = open_store(self.folder.slices), shell_line("nephroscope", "slices", self.folder.root)
         if store.source != self.slices_digest:
-            changed = changed_words(store.made_from, self.slices_made_from, ANY_INPUT)
-            raise out_of_date("slices", changed, "the slices were cut", remedy)
+            then = store.made_from and {**self._usual_roi, **store.made_from}
+            changed = changed_words(then, {**self._usual_roi, **self.slices_made_from}, ANY_INPUT)
+            raise out_of_date("slices", changed or ANY_INPUT, "the slices were cut", remedy)
         drawn_again = redrawn(self.cohort.chosen, store.drawn, not self._needs_second_reader)
         if drawn_again:
             others = f" and of {len(drawn_again) - 1} more" if len(drawn_again) > 1 else ""
@@ -186,6 +187,15 @@ class Snapshot:
     def slices_digest(self) -> str:
         """Digest of everything the slices depend on."""
         return digest_of(list(self.slices_made_from.values()))
+
+    @property
+    def _usual_roi(self) -> dict[str, str]:
+        """The inputs that `slices_made_from` leaves out while one annotator's ROIs are used."""
+        return {
+            "[roi] in study.toml": ONE_READER,
+            "reader-2 in rois.csv": self.cohort.digest_of("roi_reader2"),
+            "adjudication.csv": digest_of({}),
+        }
 
     @property
     def _needs_second_reader(self) -> bool:

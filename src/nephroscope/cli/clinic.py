@@ -43,11 +43,14 @@ class Export(RunCommand):
     patient_slices: Switch = False
     """Keep slices of training cases in the bundle as reference, instead of phantoms; README and model card say so."""
 
+    facts: Switch = False
+    """Use age, sex and size beside the image where `predict` is given them: one regression on out-of-fold answers."""
+
     def run(self) -> Outcome:
         """Export it."""
         from nephroscope.facade.study import Study
 
-        made = Study(self.study).run(self.run_name).export(self.out, self.patient_slices)
+        made = Study(self.study).run(self.run_name).export(self.out, self.patient_slices, self.facts)
         roi = " --roi ROI" if made.needs_roi else ""
         return Outcome(
             data={"bundle": str(made.folder)},

@@ -109,6 +109,7 @@ def comparison_text(comparison: "Comparison", details: bool = False) -> str:
     lines = [f"{'SYNTHETIC: ' if found.synthetic else ''}{found.first.answer}", ""]
     for name in found.groups:
         lines += [*_ranks(name, found), ""]
+    lines += [f"{one.test_set}, {one.image}: {text}" for one in found.fusion for text in one.words]
     lines += _details(found) if details else [row.words for row in found.control if row.alarm]
     lines += [f"{f.severity} [{f.code}]: {f.message}" for f in found.findings]
     lines += [f"not compared: {row.name}: {row.reason}" for row in found.not_compared]
@@ -133,6 +134,7 @@ def _details(found: "ComparisonDocument") -> list[str]:
     """Everything else, in the tables of the report."""
     from nephroscope.report.study.sections.comparison import comparison_tables
     from nephroscope.report.study.sections.control import control_table
+    from nephroscope.report.study.sections.facts import added_table, subset_table
     from nephroscope.report.study.sections.shortcuts import shortcut_table
 
     shown = {
@@ -150,6 +152,8 @@ def _details(found: "ComparisonDocument") -> list[str]:
             *_shown(control_table(found.control, found.first.n_cases)),
             *(row.words for row in found.control),
         ]
+    for one in found.fusion:
+        lines += [*_shown(subset_table(one)), *_shown(added_table(one))]
     return [*lines, "", *_shown(shortcut_table(found.shortcuts, network)), *found.shortcuts.words, ""]
 
 

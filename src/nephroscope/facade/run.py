@@ -138,12 +138,13 @@ class Run(ShownAsTable):
         return write_report(run.snapshot.folder.report, content, paper)
 
     @writes("export")
-    def export(self, out: Path | str, patient_slices: bool = False) -> Bundle:
+    def export(self, out: Path | str, patient_slices: bool = False, facts: bool = False) -> Bundle:
         """Write the mean of the folds' networks as a bundle into the new folder ``out``; it names nothing.
 
         Args:
             out: New folder.
             patient_slices: Store slices of training cases as reference, instead of phantoms; the README then says so.
+            facts: Answer with age, sex and size beside the image, where they are given.
 
         Raises:
             BundleError: ``out`` exists already, the exported network computes something else than the trained one,
@@ -154,7 +155,7 @@ class Run(ShownAsTable):
 
         evaluation = self.evaluate()
         card = card_of(page_of(self._page(evaluation)))
-        return Bundle(export_bundle(self.inputs(), evaluation, Path(out), card, patient_slices))
+        return Bundle(export_bundle(self.inputs(), evaluation, Path(out), card, patient_slices, facts))
 
     def _page(self, evaluation: Evaluation) -> "ReportContent":
         from nephroscope.report.study.read_run import read_run

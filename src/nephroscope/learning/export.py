@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nephroscope.base.documents import as_plain
 from nephroscope.base.errors import BundleError
 from nephroscope.base.files import save_text
 from nephroscope.base.lock import new_folder
@@ -25,8 +26,9 @@ from nephroscope.clinic.bundle_file import CARD, MOST_BYTES, Needs, TrainedNetwo
 from nephroscope.clinic.cut import cut_slices
 from nephroscope.clinic.network_file import strings_of
 from nephroscope.intake.phantom.make import make_phantom
+from nephroscope.learning.fuse_run import facts_model, facts_words
 from nephroscope.learning.run_files import WEIGHTS, CompleteRun, fold_file, run_config
-from nephroscope.learning.score_run import exported_folds, exported_scorer
+from nephroscope.learning.score_run import FIXED, exported_folds, exported_scorer
 from nephroscope.records import (
     OUT_OF_FOLD,
     CTVolume,
@@ -45,7 +47,12 @@ logger = logging.getLogger(__name__)
 
 
 def export_bundle(
-    run: CompleteRun, report: Evaluation, out: Path, card: str = "", patient_slices: bool = False
+    run: CompleteRun,
+    report: Evaluation,
+    out: Path,
+    card: str = "",
+    patient_slices: bool = False,
+    facts: bool = False,
 ) -> Path:
     """Write the networks of a run's folds, as one that answers with their mean, beside a temporary name; rename it.
 
@@ -55,8 +62,10 @@ def export_bundle(
         out: Folder that does not exist yet.
         card: The model card of the report; written as MODEL_CARD.md.
         patient_slices: Store slices of training cases as reference, instead of phantoms.
+        facts: Answer with age, sex and size beside the image, where they are given.
 
     Raises:
+        StudyError: Facts are asked for, and too few are known or were answered out of fold.
         BundleError: ``out`` exists, ONNX and torch differ by more than 1e-4 on the reference slices or on slices of
             training cases, the networks are too large together, or a file would name a case, reader, site or path.
         StudyError: Another process is making ``out``.
@@ -72,6 +81,7 @@ def export_bundle(
     folds = [fold for fold in run.snapshot.split.folds if fold.index in exported]
     which = f"{'the mean of folds' if len(folds) > 1 else 'fold'} {', '.join(map(str, exported))}"
     logger.info("export, step 1 of 2: %s as ONNX, compared with torch", which)
+    model = facts_model(run, report) if facts else None
     trained = _training_slices(run, folds[0])
     reference = trained if patient_slices else phantom_slices(run.snapshot.slices.spec)
     names = names_of(run.snapshot.folder, run.snapshot.cohort)
@@ -80,7 +90,8 @@ def export_bundle(
         n = len(reference)
         np.savez_compressed(part / "reference.npz", hu=reference, logits=logits[:n])
         shown = OF_PATIENTS if patient_slices else OF_PHANTOMS
-        texts = {"README.md": _readme(run, report, folds), **({CARD: card} if card else {})}
+        readme = _readme(run, report, folds) + (facts_words(model) if model else "")
+        texts = {"README.md": readme, **({CARD: card} if card else {})}
         for name, text in texts.items():
             save_text(
                 part / name, plain_markdown(names.removed_from(f"{text.rstrip()}\n\n{_REFERENCE[shown]}\n"))
@@ -89,8 +100,10 @@ def export_bundle(
             "export, step 2 of 2: what the model knows, from %d %ss", len(_known(folds)), _unit(report)
         )
         about = _without_names(_about(run, report, folds) | {"reference": shown}, names)
+        about["facts"] = as_plain(model) if model else None
         about["training"]["slices_digests"] = sorted(_seen(run, _cases(run, folds)))
-        save_bundle_file(exported_scorer(run), about, part)
+        scorer = exported_scorer(run)
+        save_bundle_file(replace(scorer, point=FIXED) if facts else scorer, about, part)
         check_nothing_named(part, names)
     return out
 

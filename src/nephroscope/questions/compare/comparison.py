@@ -34,6 +34,7 @@ from nephroscope.questions.compare.document import (
     save_answers,
 )
 from nephroscope.questions.compare.facts import facts_of
+from nephroscope.questions.compare.fusion import fusion_tables
 from nephroscope.questions.compare.measures import test_sets
 from nephroscope.questions.compare.network_stack import NAME as STACK
 from nephroscope.questions.compare.network_stack import stack_with_networks
@@ -148,6 +149,7 @@ def compare(snapshot: Snapshot, plan: ComparePlan) -> Comparison:
         repeated=tuple(repeat_all(schedule, engine, learners, ranked)) if repeats else (),
         findings=(*_pair_left_out(plan, pair), *_doubts(snapshot, everyone)),
         control=tuple(control(schedule, engine, learners, ranked)) if plan.permutations else (),
+        fusion=fusion_tables(snapshot, division, ranked, sets),
         shortcuts=probe(snapshot, facts_of(snapshot, folder), ranked, next(iter(sets.values())), division),
     )
     save_answers(folder, ranked, snapshot.cohort)

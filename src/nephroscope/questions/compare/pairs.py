@@ -53,7 +53,7 @@ def words_of(pair: Pair, tests: TestSet, n_pairs: int) -> str:
 
 
 def _pair(one: Predictions, two: Predictions, tests: TestSet, config: EvaluationConfig) -> Pair:
-    found = _auc_difference(one, two, tests, config)
+    found = auc_difference(one, two, tests, config)
     return Pair(
         one=one.name,
         two=two.name,
@@ -65,9 +65,10 @@ def _pair(one: Predictions, two: Predictions, tests: TestSet, config: Evaluation
     )
 
 
-def _auc_difference(
+def auc_difference(
     one: Predictions, two: Predictions, tests: TestSet, config: EvaluationConfig
 ) -> PairedTest:
+    """AUC of the first minus that of the second, the mean over subtypes where there are more than two."""
     areas, patients = (tests.areas(one), tests.areas(two)), tests.answered_by(one)
     if len(tests.subtypes) == 2:
         (a, truth), (b, _) = areas[0][0], areas[1][0]
@@ -97,7 +98,7 @@ def with_same_patients(
         return replace(asked, words=f"{words}, which favors {baseline.name}.")
     fitted_again = replace(baseline, p=baseline.same_patients)
     again = [fitted_again if answers is baseline else answers for answers in (first, second)]
-    test = _auc_difference(again[0], again[1], tests, config)
+    test = auc_difference(again[0], again[1], tests, config)
     if test.difference.value is None:
         return replace(asked, words=f"{words}.")
     found = SamePatients(
@@ -127,7 +128,7 @@ def with_margin(
     if not margin:
         return asked
     by_name = {one.name: one for one in ranked}
-    test = _auc_difference(by_name[asked.network], by_name[asked.baseline], tests, config)
+    test = auc_difference(by_name[asked.network], by_name[asked.baseline], tests, config)
     found = against_margin(test, margin, (asked.network, asked.baseline))
     words = f"{asked.words} Margin {margin:g}: {found.words}."
     return replace(asked, against_margin=found, words=words)

@@ -21,6 +21,9 @@ from nephroscope.records.settings import check_main_pair
 from nephroscope.study.snapshot import Snapshot
 
 SLOW = ("radiomics", "stack")  # seconds for a fit, and a permutation has as many fits as there are folds
+ON_REQUEST = (
+    "fusion",
+)  # compared where it is named: every comparison has the same of each network in a table of its own
 NETWORK_PERMUTATIONS = 3
 
 
@@ -75,7 +78,9 @@ class ComparePlan:
         """The baselines that are asked for."""
         if self.candidates is not None:
             return learners_named(tuple(dict.fromkeys(self.candidates)))
-        return list(self.known) if self.known is not None else list(all_learners().values())
+        if self.known is not None:
+            return list(self.known)
+        return [one for name, one in all_learners().items() if name not in ON_REQUEST]
 
 
 def _within(where: str, value: int, low: int, high: int) -> None:

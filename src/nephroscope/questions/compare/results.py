@@ -246,10 +246,73 @@ class Shortcuts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DecisionLine:
+    """Net benefit of a subset over threshold probabilities, with limits; None where there is none."""
+
+    thresholds: tuple[float, ...]
+    net_benefit: tuple[float | None, ...]
+    low: tuple[float | None, ...]
+    high: tuple[float | None, ...]
+    method: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubsetRow:
+    """Figures of one subset of image, facts and radiomics; calibration is of the positive subtype's probability."""
+
+    parts: tuple[str, ...]
+    auc: Estimate
+    brier: Estimate
+    slope: Estimate
+    intercept: Estimate
+    decision: DecisionLine
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddedValue:
+    """What a part adds to others.
+
+    Attributes:
+        added: The part.
+        to: Those that were there.
+        statistic: Likelihood ratio of the nested regressions, of the positive subtype against all others.
+        df: Columns that were added.
+        p: Of that test; None where there is none.
+        test: Its name, or why there is none.
+        difference: AUC with the part minus AUC without it: an estimate. It has no p, as its test on the same data
+            hardly ever rejects (Vickers 2011).
+        words: The same as a sentence.
+    """
+
+    added: str
+    to: tuple[str, ...]
+    statistic: float
+    df: int
+    p: float | None
+    test: str
+    difference: Estimate
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusionTable:
+    """Image, facts and radiomics on one test set; ``image`` names the network, ``n_without_facts`` counts cases."""
+
+    image: str
+    test_set: str
+    n_cases: int
+    n_patients: int
+    n_without_facts: int
+    rows: tuple[SubsetRow, ...]
+    added: tuple[AddedValue, ...]
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ComparisonDocument:
     """The content of comparison.json; ``test_set`` is the one that answer, repeats and control are about.
 
-    ``findings`` are doubts about what was chosen on few validation cases.
+    ``findings`` are doubts about what was chosen on few validation cases. ``fusion`` is empty without clinical facts.
     """
 
     version: str
@@ -271,6 +334,7 @@ class ComparisonDocument:
     control: tuple[Control, ...]
     shortcuts: Shortcuts
     findings: tuple[Finding, ...] = ()
+    fusion: tuple[FusionTable, ...] = ()
 
     @property
     def first(self) -> RankTable:

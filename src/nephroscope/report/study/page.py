@@ -35,6 +35,7 @@ from nephroscope.report.study.sections.checklists import CHECKLISTS, LISTS
 from nephroscope.report.study.sections.cohort import COHORT
 from nephroscope.report.study.sections.comparison import COMPARISON
 from nephroscope.report.study.sections.control import CONTROL
+from nephroscope.report.study.sections.facts import FACTS
 from nephroscope.report.study.sections.learning import LEARNING
 from nephroscope.report.study.sections.limitations import LIMITATIONS
 from nephroscope.report.study.sections.methods import METHODS
@@ -50,7 +51,7 @@ FORMAT = 1
 ENDINGS = {"figures": (".svg", ".png"), "tables": (".csv",)}
 SECTIONS: tuple[Section[RunSource], ...] = (
     *(COHORT, SPLIT, LEARNING, RESULTS, PROBABILITIES, SUBGROUPS),
-    *(COMPARISON, CONTROL, SHORTCUTS, READERS),
+    *(COMPARISON, FACTS, CONTROL, SHORTCUTS, READERS),
     *(CASES, METHODS, LIMITATIONS, CHECKLISTS),
 )
 AT_THE_TOP = (RESULTS, COMPARISON, CASES, LIMITATIONS)  # in this order, what these sections show first

@@ -1,0 +1,190 @@
+"""Image and clinical facts in one regression: what it learns, what it leaves alone, and whether a part adds."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from nephroscope.base.documents import as_plain, from_plain
+from nephroscope.base.errors import StudyError
+from nephroscope.learning.baselines.fusion import fit_fusion
+from nephroscope.learning.engine.divisions import Division
+from nephroscope.learning.engine.predictions import Predictions
+from nephroscope.learning.fuse_run import facts_model, facts_words
+from nephroscope.questions.compare.fusion import fusion_tables
+from nephroscope.questions.compare.measures import TestSet
+from nephroscope.questions.compare.plan import ComparePlan
+from nephroscope.questions.compare.results import FusionTable
+from nephroscope.records import Answer, ClinicalFacts, EvaluationConfig, Fold, Split
+from nephroscope.report.study.sections.facts import added_table, decision_lines, subset_table
+from nephroscope.statistics.added_value import added_value
+from small_study import make_cohort
+
+N = 60
+CONFIG = EvaluationConfig(resamples=200)
+
+
+def told(seed=0, age_years=12.0, unknown=0.0):
+    """Labels (n,), an image's probabilities (n, 2) with an SD of signal, and facts whose age differs by subtype."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(N) % 2
+    logit = rng.normal(size=N) + 1.0 - 2.0 * labels
+    p = 1 / (1 + np.exp(-logit))
+    ages = 60 + 10 * rng.normal(size=N) + age_years * labels
+    facts = [
+        ClinicalFacts()
+        if rng.random() < unknown
+        else ClinicalFacts(age_years=float(age), sex="M" if rng.random() < 0.5 else "F")
+        for age in ages
+    ]
+    return labels, np.column_stack([p, 1 - p]), facts
+
+
+def names(n=N):
+    return [f"p{i}" for i in range(n)]
+
+
+def test_useful_facts_get_weight_and_useless_ones_hardly_any():
+    labels, p, facts = told(age_years=15)
+    model = fit_fusion(p[None], facts, labels, names()).model
+    age, sex = model.terms
+    assert (age.name, sex.name) == ("age_years", "sex")
+    assert age.weights[1] - age.weights[0] > 0.8
+    assert abs(sex.weights[1] - sex.weights[0]) < 0.8
+    assert age.unknown == (0.0, 0.0)
+    assert 0.8 < model.image_weight < 2.2  # of logits that are half as sure as they may be
+
+
+def test_training_and_clinic_compute_the_same():
+    labels, p, facts = told(unknown=0.2)
+    fusion = fit_fusion(p[None], facts, labels, names())
+    together = fusion.probabilities(p[None], facts)
+    alone = [fusion.model.probabilities(tuple(row), one) for row, one in zip(p, facts, strict=True)]
+    assert np.allclose(together, alone)
+    without = [i for i, one in enumerate(facts) if one == ClinicalFacts()]
+    assert len(without) > 3
+    assert np.array_equal(together[without], p[without])
+
+
+def test_a_fact_that_no_case_has_is_left_out():
+    labels, p, _ = told()
+    assert fit_fusion(p[None], [ClinicalFacts(sex="F")] * N, labels, names()).model.terms == ()
+
+
+def test_a_patient_with_two_tumors_counts_once():
+    labels, p, facts = told()
+    once = fit_fusion(p[None], facts, labels, names()).model
+    twice = [*range(N), *range(10)]
+    again = fit_fusion(p[None, twice], [facts[i] for i in twice], labels[twice], [f"p{i}" for i in twice])
+    assert again.model.n_patients == once.n_patients == N
+    assert again.model.offsets == pytest.approx(once.offsets, abs=0.01)
+
+
+def test_the_likelihood_ratio_finds_what_is_there_and_little_else():
+    rng, owner = np.random.default_rng(1), np.arange(40)
+    y = owner % 2 == 1
+    found = []
+    for repeat in range(60):
+        image = (rng.normal(size=40) + 1.2 * y)[:, None]
+        found.append(added_value(image, rng.normal(size=(40, 3)), y, owner, seed=repeat).p)
+    assert sum(p < 0.05 for p in found) <= 6
+    facts = rng.normal(size=(40, 3))
+    facts[:, 0] += 2.0 * y
+    assert added_value(image, facts, y, owner).p < 0.01
+    assert added_value(facts, -image, y, owner, out_of_fold=5).p == 1.0  # a score that falls with the outcome
+    assert added_value(image, np.ones((40, 1)), y, owner).p is None
+    assert added_value(image, facts, np.ones(40, bool), owner).p is None
+
+
+@pytest.fixture(scope="module")
+def asked():
+    """A cohort with facts, its folds, a network's answers, and what `fusion_tables` makes of them."""
+    _, p, facts = told(age_years=15, unknown=0.1)
+    cohort = make_cohort(N)
+    cases = tuple(replace(case, clinical=one) for case, one in zip(cohort.cases, facts, strict=True))
+    cohort = replace(cohort, cases=cases)
+    ids = [case.case_id for case in cases]
+    test = [frozenset(c for i, c in enumerate(ids) if i // 2 % 4 == k) for k in range(4)]
+    folds = tuple(
+        Fold(index=k, train=frozenset(ids) - test[k], validation=frozenset(), test=test[k]) for k in range(4)
+    )
+    split = Split(protocol="patient", folds=folds, patient_of={c.case_id: c.patient_id for c in cases})
+    division = Division(name="r0", split=split, cohort=cohort, seed=0)
+    answers = Predictions(
+        name="net",
+        kind="network",
+        description="",
+        p={name: tuple(row) for name, row in zip(ids, p.tolist(), strict=True)},
+        fold={name: i // 2 % 4 for i, name in enumerate(ids)},
+    )
+    tests = TestSet.of("out-of-fold", ids, division.labels, cohort)
+    snapshot = SimpleNamespace(cohort=cohort, settings=SimpleNamespace(evaluation=CONFIG))
+    return snapshot, division, answers, tests
+
+
+def test_every_subset_has_a_row_and_every_step_a_test(asked):
+    snapshot, division, answers, tests = asked
+    (found,) = fusion_tables(snapshot, division, [answers], {"out-of-fold": tests})
+    assert [row.parts for row in found.rows] == [("image",), ("facts",), ("image", "facts")]
+    areas = [row.auc.value for row in found.rows]
+    assert areas[2] > areas[0]
+    assert found.n_without_facts > 0
+    by = {(one.added, one.to): one for one in found.added}
+    assert set(by) == {("facts", ("image",)), ("image", ("facts",))}
+    assert by["facts", ("image",)].p < 0.05
+    assert by["facts", ("image",)].df == 3  # age, sex, and a gap that both share
+    assert by["facts", ("image",)].difference.value == pytest.approx(areas[2] - areas[0])
+    assert found.rows[2].slope.value is not None
+    assert len(found.rows[2].decision.net_benefit) == len(found.rows[2].decision.thresholds) == 19
+    assert from_plain(as_plain(found), FusionTable, "x") == found
+    assert len(subset_table(found).rows) == 3
+    assert len(added_table(found).rows) == 2
+    assert len(decision_lines(found, ("SYNTHETIC",)).axes[0].get_lines()) == 4
+
+
+def test_radiomics_makes_seven_subsets(asked):
+    snapshot, division, answers, tests = asked
+    other = replace(answers, name="radiomics", kind="baseline")
+    (found,) = fusion_tables(snapshot, division, [answers, other], {"out-of-fold": tests})
+    assert len(found.rows) == 7
+    assert len(found.added) == 9
+
+
+def test_without_facts_there_is_no_table(asked):
+    snapshot, division, answers, tests = asked
+    bare = tuple(replace(case, clinical=ClinicalFacts()) for case in snapshot.cohort.cases)
+    blind = SimpleNamespace(cohort=replace(snapshot.cohort, cases=bare), settings=snapshot.settings)
+    assert fusion_tables(blind, division, [answers], {"out-of-fold": tests}) == ()
+
+
+def test_fusion_is_compared_where_it_is_named_only():
+    assert "fusion" not in [one.name for one in ComparePlan().baselines]
+    assert [one.name for one in ComparePlan(candidates=("fusion",)).baselines] == ["fusion"]
+
+
+def test_a_bundle_gets_facts_where_enough_are_known(asked):
+    snapshot, _, answers, _ = asked
+    by_id = snapshot.cohort.by_id
+    said = [
+        Answer(
+            case_id=name,
+            patient_id=by_id[name].patient_id,
+            probabilities=dict(zip(("PRCC", "ChRCC"), p, strict=True)),
+            slices=(),
+            forced_call="PRCC",
+            call=None,
+            reason="",
+            truth=by_id[name].subtype,
+            group="out-of-fold",
+        )
+        for name, p in answers.p.items()
+    ]
+    run = SimpleNamespace(snapshot=snapshot)
+    report = SimpleNamespace(predictions=said, subtypes=("PRCC", "ChRCC"), leaky=False, run="net")
+    model = facts_model(run, report)
+    assert [term.name for term in model.terms] == ["age_years", "sex"]
+    assert "% men" in facts_words(model)
+    for fewer in ({"predictions": said[:18]}, {"leaky": True}):
+        with pytest.raises(StudyError, match="--facts"):
+            facts_model(run, SimpleNamespace(**{**vars(report), **fewer}))

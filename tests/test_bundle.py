@@ -297,7 +297,7 @@ def test_machine_that_computes_something_else_is_refused(bundle):
     np.savez_compressed(bundle / "reference.npz", hu=hu, logits=logits + 1)
     about = json.loads((bundle / "bundle.json").read_text())
     edit(bundle, sha256=about["sha256"] | {"reference.npz": file_digest(bundle / "reference.npz")})
-    with pytest.raises(BundleError, match="the reference slice to give its stored logits"):
+    with pytest.raises(BundleError, match="the reference slices to give their stored logits"):
         open_bundle(bundle)
 
 

@@ -1,5 +1,7 @@
 """ONNX files from elsewhere: what loops, reaches outside or asks for too much is refused before it runs."""
 
+import zipfile
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
@@ -140,7 +142,7 @@ def test_weights_that_are_no_numbers_are_refused(bundle):
     assert content.count(weight) == 1
     (bundle / "model.onnx").write_bytes(content.replace(weight, np.float32(np.nan).tobytes()))
     write_content(bundle, content_of(bundle))
-    with pytest.raises(BundleError, match="the reference slice to give its stored logits"):
+    with pytest.raises(BundleError, match="the reference slices to give their stored logits"):
         open_bundle(bundle)
 
 
@@ -200,3 +202,28 @@ def test_networks_with_changed_bytes_answer_the_same_or_are_refused(bundle, capf
 def test_texts_of_a_network_are_found(bundle):
     texts = strings_of((bundle / "model.onnx").read_bytes())
     assert {"hu", "logits", "Gemm"} <= set(texts)
+
+
+def test_a_network_that_answers_only_the_first_reference_slice_is_refused(bundle):
+    with np.load(bundle / "reference.npz") as stored:
+        hu, logits = stored["hu"], stored["logits"]
+    logits[1:] += 0.01
+    np.savez_compressed(bundle / "reference.npz", hu=hu, logits=logits)
+    write_content(bundle, content_of(bundle))
+    with pytest.raises(BundleError, match="the reference slices to give their stored logits"):
+        open_bundle(bundle)
+
+
+def test_reference_slices_that_numpy_cannot_read_are_refused(bundle):
+    """Headers that NumPy's own reader takes for a program, or for more memory than there is."""
+    for text in (
+        "{'descr': '<i2'\n",
+        "{'descr': '<i2', 'fortran_order': False, 'shape': (9000000000000000,), }\n",
+    ):
+        with zipfile.ZipFile(bundle / "reference.npz", "w") as archive:
+            for name in ("hu.npy", "logits.npy"):
+                archive.writestr(name, b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode())
+        write_content(bundle, content_of(bundle))
+        with pytest.raises(BundleError) as refused:
+            open_bundle(bundle)
+        assert refused.value.expected == "reference.npz with hu and logits"

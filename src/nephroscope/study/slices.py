@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from nephroscope.base.arrays import ArrayError, mapped_array
 from nephroscope.base.documents import read_document, save_document
 from nephroscope.base.errors import CohortError, NephroscopeError, StudyError
 from nephroscope.base.files import Seen, digest_of, finish_replacing, replace_together
@@ -254,8 +255,8 @@ def open_store(folder: Path) -> SliceStore:
 
 def _open_data(path: Path, n_slices: int, size_px: int) -> npt.NDArray[np.int16]:
     try:
-        hu: npt.NDArray[np.int16] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (FileNotFoundError, ValueError, EOFError) as error:
+        hu: npt.NDArray[np.int16] = mapped_array(path)
+    except (FileNotFoundError, ArrayError) as error:
         found = "no such file" if isinstance(error, FileNotFoundError) else "a damaged file"
         raise _do_not_belong(f"{n_slices} slices in {path.name}", found) from error
     if hu.dtype != np.int16:

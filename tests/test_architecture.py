@@ -17,6 +17,7 @@ ROOMS = [
     "imaging",
     "clinic",
     "regions",
+    "segmenters",
     "statistics",
     "intake",
     "study",

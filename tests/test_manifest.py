@@ -365,8 +365,9 @@ def test_no_table_a_workbook_and_a_wrong_header_are_refused(tmp_path):
 def test_every_field_of_a_case_has_a_column():
     names = {name for columns in COLUMNS.values() for name in columns}
     own = {f for kind in (Case, ClinicalFacts, SeriesRef, RoiRef) for f in kind.__dataclass_fields__}
-    renamed = {"name", "path", "label", "clinical", "rois", "series"}
-    assert own - renamed == names - {"author", "roi", "tumor_label", "tumor_name", "series"} | {"author"}
+    renamed = {"name", "path", "label", "clinical", "rois", "series", "accepted"}
+    other = {"author", "roi", "tumor_label", "tumor_name", "series", "state"}
+    assert own - renamed == names - other | {"author"}
 
 
 def test_what_a_spreadsheet_would_run_is_written_as_text_and_read_as_it_was(tmp_path):

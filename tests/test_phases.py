@@ -66,6 +66,7 @@ def root(tmp_path):
     automatic(export / "P2" / "net.dcm")
     (tmp_path / "labels.csv").write_text("case_id,subtype\nP1,PRCC\nP2,ChRCC\n")
     Study.create(tmp_path / "s", ["PRCC", "ChRCC"]).import_dicom(export, tmp_path / "labels.csv")
+    Study(tmp_path / "s").change("roi", use_proposed=True)
     return tmp_path / "s"
 
 
@@ -97,9 +98,13 @@ def test_the_rule_chooses_series_and_authors(root):
     assert chosen(one, ChoiceRule(phases=late)) == ("nephrographic", ("reader-1",))
     assert chosen(one, ChoiceRule(phases=late, roi="reader-2")) == ("corticomedullary", ("reader-2",))
     assert chosen(one, ChoiceRule(phases=late, roi="union")) == ("corticomedullary", ("reader-1", "reader-2"))
-    assert chosen(one, ChoiceRule(phases=late, roi=NET)) == ("corticomedullary", (NET,))
+    assert chosen(one, ChoiceRule(phases=late, roi=NET)) == ("nephrographic", ()), "nobody accepted it"
+    by_net = ChoiceRule(phases=late, roi=NET, use_proposed=True)
+    assert chosen(one, by_net) == ("corticomedullary", (NET,))
     assert chosen(one, ChoiceRule(phases=late, roi="consensus")) == ("nephrographic", ())
-    assert chosen(two, ChoiceRule(roi="union")) == ("nephrographic", (NET,)), "nobody else drew it"
+    assert chosen(two, ChoiceRule(roi="union")) == ("nephrographic", ())
+    anybody = ChoiceRule(roi="union", use_proposed=True)
+    assert chosen(two, anybody) == ("nephrographic", (NET,)), "nobody else drew it"
 
 
 def n_voxels(root, case_id="P1"):
@@ -147,20 +152,20 @@ def test_each_step_says_which_series_and_whose_roi(root, capsys):
     }
     assert used == {
         "P1": ("corticomedullary", "corticomedullary", "reader-1"),
-        "P2": ("nephrographic", "nephrographic", NET),
+        "P2": ("nephrographic", "nephrographic", f"{NET} (proposed)"),
     }
     study = Study(root)
     study.set_consensus("union")
     cut = told(capsys, "slices", str(root))
     assert cut["phases"] == {"corticomedullary": 1, "nephrographic": 1}
-    assert cut["rois"] == {"union of reader-1 and reader-2": 1, NET: 1}
+    assert cut["rois"] == {"union of reader-1 and reader-2": 1, f"{NET} (proposed)": 1}
     assert study.slices().used["P1"].roi == "union of reader-1 and reader-2"
     assert run(["slices", str(root)]) == 0
     assert "phase: corticomedullary (1), nephrographic (1); ROI by: union of" in capsys.readouterr().out
     assert run(["check", str(root)]) == 0
     assert "union of reader-1 and reader-2" in capsys.readouterr().out
     (root / "adjudication.csv").write_text("case_id,dice,decision\nP1,,reader-2\n")
-    assert told(capsys, "slices", str(root))["rois"] == {"reader-2": 1, NET: 1}
+    assert told(capsys, "slices", str(root))["rois"] == {"reader-2": 1, f"{NET} (proposed)": 1}
 
 
 # ---- slices of several phases

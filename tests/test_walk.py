@@ -23,6 +23,7 @@ REASONS = {
     r"^(send|pacs find|pacs get)": "needs an archive",
     r"^(workstation|listen)( |$)": "serves until it is stopped",
     r"--facts|--size-mm": "needs ten patients of each subtype with facts; test_fusion.py, test_facts.py",
+    r"^segment .*my-program|^rois accept": "needs a program that draws; test_segment.py",
     r"--primary": "needs a network that converged; test_compare.py",
     r"--ray": "needs a Ray cluster",
     r" (small|my|two)( |$)": "as the commands of the same page on my-study",

@@ -37,6 +37,11 @@ COMMANDS = {
     "agreement": ("rois", "Agreement", "compare the ROIs of two annotators, case by case"),
     "rois": ("rois", "ROIS", "write the ROI of a case to a file, and more about ROIs"),
     "roi": ("rois", "WriteRoi", "save the ROI of a case as DICOM SEG or NIfTI; the same as rois write"),
+    "segment": (
+        "segment",
+        "Segment",
+        "let another program draw the tumors, as proposals that a person accepts",
+    ),
     "slices": ("study", "Slices", "cut out the slices that show the tumor"),
     "split": ("study", "SplitPatients", "divide patients into folds and a hold-out"),
     "models": ("learn", "Models", "list the six networks and the number of weights of each"),

@@ -51,7 +51,29 @@ class WriteRoi(StudyCommand):
         return Outcome(data={"case_id": self.case_id, "path": str(path)}, text=f"wrote {path}")
 
 
-ROIS: dict[str, type[Command]] = {"write": WriteRoi}  # the kinds of `nephroscope rois`
+@dataclass(frozen=True, kw_only=True)
+class AcceptProposals(StudyCommand):
+    """Accept what a model proposed for some cases as it is, after a person looked at each; rois.csv then says so.
+
+    Example: nephroscope rois accept my-study P017 P018 --by model:kits19-unet@zenodo-5597155
+    """
+
+    case_ids: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CASE ...")]
+    """The case_ids in cohort.csv."""
+    by: str
+    """Author of the proposals, as in rois.csv."""
+
+    def run(self) -> Outcome:
+        """Note it."""
+        n_rois = Study(self.study).accept_proposals(self.by, self.case_ids)
+        data = {"accepted": n_rois, "cases": list(self.case_ids), "author": self.by}
+        return Outcome(data=data, text=f"accepted: {n_rois} proposals of {self.by}")
+
+
+ROIS: dict[str, type[Command]] = {  # the kinds of `nephroscope rois`
+    "write": WriteRoi,
+    "accept": AcceptProposals,
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,7 @@ from nephroscope.study.slices import SliceStore
 from nephroscope.study.snapshot import Snapshot, cut_slices, divide_patients, take_snapshot
 
 if TYPE_CHECKING:
+    from nephroscope.facade.segment import SegmentedCases
     from nephroscope.facade.status import StudyStatus
     from nephroscope.learning.engine.workers import Workers
     from nephroscope.questions.capacity.runs import CapacityOptions
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from nephroscope.questions.readers.reader_study import ReaderStudy
     from nephroscope.questions.replicate.replication import Replication
     from nephroscope.questions.replicate.setup import ReplicateOptions
+    from nephroscope.segmenters.tool import Tool
 
 
 class Study(StudyImports, ShownAsTable):
@@ -127,6 +129,25 @@ class Study(StudyImports, ShownAsTable):
         report = compare_annotators(self.snapshot, tolerance_mm, worst.offer)
         write_agreement(root / "agreement", root.name, report, worst.kept)
         return report
+
+    @writes("segment")
+    def segment(self, tool: "Tool", cases: Sequence[str] = ()) -> "SegmentedCases":
+        """Let a program draw the tumors, as proposals; refused cases are among the result.
+
+        Args:
+            tool: From `nephroscope.segmenters.tool.tool_of`.
+            cases: Only these; none: all.
+        """
+        from nephroscope.facade.segment import segment_study
+
+        return segment_study(self.folder.root, tool, cases)
+
+    @writes("accept")
+    def accept_proposals(self, author: str, cases: Sequence[str]) -> int:
+        """Note that a person looked at what a model proposed for these cases and accepts it; the number of ROIs."""
+        from nephroscope.facade.segment import accept
+
+        return len(accept(self.folder.root, author, cases))
 
     def write_roi(self, case_id: str, path: Path | str) -> Path:
         """Write the ROI that the study uses for a case, for other programs; returns the path.

@@ -172,6 +172,12 @@ class UndrawnError(RoiError):
     code = "not-drawn"
 
 
+class ProposedError(RoiError):
+    """The tumor was drawn by a model only, and nobody accepted it."""
+
+    code = "roi-proposed"
+
+
 def read_case_ct(case: ChosenCase) -> CTVolume:
     """The CT volume of the chosen series of a case.
 
@@ -207,6 +213,7 @@ def read_case(case: ChosenCase) -> tuple[CTVolume, RoiMask]:
         SeriesError: The CT cannot be read as one.
         RoiError: The ROI is missing, damaged, empty or drawn elsewhere, or the author drew none.
         UndrawnError: Nobody drew the tumor yet.
+        ProposedError: Only a model drew it, and nobody accepted that.
         CohortError: images.csv is not as the import wrote it.
     """
     _must_exist(case, "image", case.image, "series.csv")
@@ -215,16 +222,21 @@ def read_case(case: ChosenCase) -> tuple[CTVolume, RoiMask]:
     if case.format == "images":
         return read_image_case(case)
     volume = read_case_ct(case)
+    where = f"case {case.case_id}"
     if not case.rois:
-        raise UndrawnError(
-            where=f"case {case.case_id}",
-            expected="an ROI",
-            found="none: the tumor is not drawn yet",
-            remedy="draw it in `nephroscope workstation`, or import the case again with its ROI",
+        remedy = "draw it in `nephroscope workstation`, or import the case again with its ROI"
+        found = "none: the tumor is not drawn yet"
+        raise UndrawnError(where=where, expected="an ROI", found=found, remedy=remedy)
+    if case.only_proposed:
+        raise ProposedError(
+            where=where,
+            expected="an ROI that a person drew or accepted",
+            found=f"only what {', '.join(roi.author for roi in case.only_proposed)} proposed",
+            remedy="correct it in the workstation, use `nephroscope rois accept`, or set use_proposed in [roi]",
         )
     if case.roi is None:
         raise RoiError(
-            where=f"case {case.case_id}",
+            where=where,
             expected=f"an ROI by {case.rule.roi} (only slice images may do without)",
             found=", ".join(roi.author for roi in case.rois) or "no row in rois.csv",
             remedy="add its row to rois.csv, import the case again with its ROI, or change [roi] in study.toml",

@@ -11,6 +11,8 @@ from nephroscope.records.settings import AUTHOR, COMBINED, PHASES, READERS, Sett
 
 Sex = Literal["M", "F", "O"]
 ImageFormat = Literal["dicom", "nifti", "images"]
+RoiState = Literal["drawn", "proposed", "accepted"]
+BY_MODEL = "model:"  # how the author of what a program drew begins
 DEVELOPMENT, INTERNAL_TEST, EXTERNAL_TEST = "development", "internal-test", "external-test:"
 OUT_OF_FOLD = "out-of-fold"  # test set of development cases, each answered by the fold that did not see it
 OLDEST_YEARS, LARGEST_CM = 120, 50
@@ -65,6 +67,7 @@ class RoiRef:
         series: Name of the series it was drawn on.
         label: Value of the tumor in a label map, or number of its segment.
         name: Label or code of the tumor's segment or contour; empty where the file itself says which it is.
+        accepted: True where a person looked at what a model drew and accepted it as it is.
 
     Raises:
         CohortError: The author is none of these.
@@ -75,6 +78,14 @@ class RoiRef:
     series: str
     label: int = 1
     name: str = ""
+    accepted: bool = False
+
+    @property
+    def state(self) -> RoiState:
+        """``drawn`` by a person, ``proposed`` by a model, or proposed by a model and ``accepted`` by a person."""
+        if not self.author.startswith(BY_MODEL):
+            return "drawn"
+        return "accepted" if self.accepted else "proposed"
 
     def __post_init__(self) -> None:
         if not AUTHOR.fullmatch(self.author):
@@ -93,15 +104,22 @@ class ChoiceRule:
     Attributes:
         phases: Contrast phases, the preferred first; a phase that is not named comes after all that are.
         roi: An author, or how reader-1 and reader-2 become one: union, intersection or staple.
+        use_proposed: Whether ROIs that a model proposed and nobody accepted may be used.
     """
 
     phases: tuple[str, ...] = PHASES
     roi: str = READERS[0]
+    use_proposed: bool = False
 
     @classmethod
     def of(cls, settings: Settings) -> "ChoiceRule":
         """The rule that study.toml gives, in ``[cohort]`` and ``[roi]``."""
-        return cls(phases=settings.cohort.phase_preference, roi=settings.roi.consensus)
+        roi = settings.roi
+        return cls(phases=settings.cohort.phase_preference, roi=roi.consensus, use_proposed=roi.use_proposed)
+
+    def takes(self, roi: RoiRef) -> bool:
+        """False for an ROI that a model proposed, where the study does not use such."""
+        return self.use_proposed or roi.state != "proposed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +184,8 @@ class Case:
         """
         rank = {phase: place for place, phase in enumerate(rule.phases)}
         ordered = sorted(self.series, key=lambda one: rank.get(one.phase, len(rank)))
-        authors = {one.name: {roi.author for roi in self.rois if roi.series == one.name} for one in ordered}
+        usable = [roi for roi in self.rois if rule.takes(roi)]
+        authors = {one.name: {roi.author for roi in usable if roi.series == one.name} for one in ordered}
         for wanted in _wanted(rule.roi):
             for one in ordered:
                 if wanted <= authors[one.name] and authors[one.name]:
@@ -192,7 +211,8 @@ class UsedInput:
     Attributes:
         series: Name of the series.
         phase: Its contrast phase.
-        roi: Whose ROI: ``reader-1``, ``union of reader-1 and reader-2``; empty where there is none.
+        roi: Whose ROI: ``reader-1``, ``union of reader-1 and reader-2``, ``model:NAME@VERSION (proposed)``; empty
+            where there is none.
     """
 
     series: str
@@ -233,7 +253,7 @@ class ChosenCase(Case):
         return self.ct.source
 
     def roi_by(self, author: str) -> RoiRef | None:
-        """What an author drew on the chosen series."""
+        """What an author drew on the chosen series, whether or not the rule takes it."""
         return next((r for r in self.rois if (r.author, r.series) == (author, self.ct.name)), None)
 
     @property
@@ -248,7 +268,7 @@ class ChosenCase(Case):
         Where it is about readers, a case that one of them drew keeps that ROI, and one that neither drew the
         first that is there.
         """
-        drawn = [roi.author for roi in self.rois if roi.series == self.ct.name]
+        drawn = [roi.author for roi in self.rois if roi.series == self.ct.name and self.rule.takes(roi)]
         for wanted in _wanted(self.rule.roi):
             if wanted <= set(drawn):
                 return tuple(sorted(wanted)) or tuple(drawn[:1])
@@ -259,6 +279,12 @@ class ChosenCase(Case):
         """True where one ROI is made of two; of slice images the first reader's is taken."""
         return len(self.authors()) > 1 and self.format != "images"
 
+    @property
+    def only_proposed(self) -> tuple[RoiRef, ...]:
+        """What models proposed on the chosen series, where the rule takes no ROI and does not use such."""
+        found = [roi for roi in self.rois if roi.series == self.ct.name and not self.rule.takes(roi)]
+        return () if self.authors() else tuple(found)
+
     def under(self, roi_rule: str) -> "ChosenCase":
         """The case on the same series under another rule for its ROIs, such as a decision about it."""
         return replace(self, rule=replace(self.rule, roi=roi_rule))
@@ -268,6 +294,8 @@ class ChosenCase(Case):
         """What a step that reads the case uses of it."""
         authors = " and ".join(self.authors())
         roi = f"{self.rule.roi} of {authors}" if len(self.authors()) > 1 else authors
+        if self.roi is not None and self.roi.state != "drawn":
+            roi = f"{authors} ({self.roi.state})"
         return UsedInput(series=self.ct.name, phase=self.phase, roi=roi)
 
     @property

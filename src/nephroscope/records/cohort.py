@@ -11,7 +11,7 @@ from nephroscope.base.errors import CohortError
 from nephroscope.base.files import digest_of
 from nephroscope.base.html import Record, ShownAsTable
 from nephroscope.base.text import counted_noun
-from nephroscope.records.cases import Case, ChoiceRule, ChosenCase, ClinicalFacts, RoiRef, SeriesRef
+from nephroscope.records.cases import Case, ChoiceRule, ChosenCase, ClinicalFacts, SeriesRef
 from nephroscope.records.settings import COMBINED, READERS, Protocol, SplitConfig
 
 Severity = Literal["note", "warning", "refusal"]
@@ -235,6 +235,9 @@ FORMAT_1 = (
 )
 
 
+FORMAT_2 = ("author", "path", "series", "label", "name")  # of an ROI; one that was accepted says so too
+
+
 def _format_1(case: ChosenCase) -> dict[str, object]:
     """The facts of `FORMAT_1` of a case; the ROI is that of reader-1, or of another author whom the rule takes."""
     one, two = READERS
@@ -242,6 +245,8 @@ def _format_1(case: ChosenCase) -> dict[str, object]:
     first, second = case.roi_by(named), case.roi_by(two)
     if first is None and case.roi is not None and case.roi.author not in READERS:
         first = case.roi
+    if first is not None and not case.rule.takes(first):
+        first = None
     tumor = first or second
     label, name = (tumor.label, tumor.name) if tumor else (1, "")
     second_cell: object = second.path if second else None
@@ -263,7 +268,7 @@ def _more_than_two_readers(case: ChosenCase, folder: Path) -> list[list[str]]:
     if len(case.series) == 1 and {roi.author for roi in case.rois} <= {*READERS}:
         return []
     series = [[getattr(one, f.name) for f in fields(SeriesRef)] for one in case.series]
-    rois = [[getattr(roi, f.name) for f in fields(RoiRef)] for roi in case.rois]
+    rois = [[getattr(roi, name) for name in FORMAT_2] + ["accepted"] * roi.accepted for roi in case.rois]
     return [[_plain(value, folder) for value in values] for values in (*series, *rois)]
 
 

@@ -138,10 +138,12 @@ class RoiConfig:
         consensus: reader-1, reader-2, union, intersection, staple (one reader's where there is one), consensus or
             model:NAME@VERSION.
         adjudicate_below: Cases whose Dice is lower are listed for adjudication.
+        use_proposed: Use ROIs that a model proposed and nobody accepted; otherwise such a case is left out.
     """
 
     consensus: str = "reader-1"
     adjudicate_below: float = 0.8
+    use_proposed: bool = False
 
     def __post_init__(self) -> None:
         if not AUTHOR.fullmatch(self.consensus):
@@ -389,11 +391,9 @@ class Settings:
                 remedy="list them, for example --subtypes PRCC ChRCC",
             )
         if self.positive not in self.subtypes:
-            remedy, expected = (
-                "name the subtype whose probability the threshold is on",
-                ", ".join(self.subtypes),
-            )
-            where = "study.toml, positive"
             raise ConfigError(
-                where=where, expected=f"one of {expected}", found=repr(self.positive), remedy=remedy
+                where="study.toml, positive",
+                expected=f"one of {', '.join(self.subtypes)}",
+                found=repr(self.positive),
+                remedy="name the subtype whose probability the threshold is on",
             )

@@ -281,23 +281,32 @@ def check_side(stated: Side, drawn: Side, case_id: str) -> list[Finding]:
 
 def _check_roi(case: ChosenCase, volume: CTVolume, roi: RoiMask) -> CheckedCase:
     """All checks of a volume with its ROI."""
+    organs, unread = _organs(case, volume)
+    phase = _phase(case, volume, roi, organs) if "kidney" in organs else ()
+    placed, measures = check_position(volume, roi, organs, phase)
+    findings = [*unread, *placed, *check_side(case.clinical.side or "unknown", measures.side, case.case_id)]
+    findings += [*check_table_size(measures, case), measures_finding(measures, case)]
+    return CheckedCase(findings=tuple(findings), measures=measures)
+
+
+def check_position(
+    volume: CTVolume, roi: RoiMask, organs: Organs, phase: Sequence[Finding] = ()
+) -> tuple[list[Finding], RoiMeasures]:
+    """Where a mask lies, its shape and its size: what can be checked without knowing anything of its case."""
     under, measures = measure_ct_under(volume, roi), measure(roi)
-    organs, findings = _organs(case, volume)
-    findings += check_place(under, volume, roi)
+    findings = check_place(under, volume, roi)
     side = side_of((measures.center_mm or (0.0,))[0], under.midline_mm)
     if "kidney" in organs:
-        findings += _phase(case, volume, roi, organs)
+        findings += phase
         to_kidney = compare_with_kidney(roi, organs)
-        findings += check_kidney(to_kidney, case.case_id)
+        findings += check_kidney(to_kidney, roi.case_id)
         side = to_kidney.side if to_kidney.side != "unknown" else side
     elif not MISPLACED & {finding.code for finding in findings}:
-        findings += check_shell(measure_shell(volume, roi.voxels), case.case_id)
+        findings += check_shell(measure_shell(volume, roi.voxels), roi.case_id)
     findings += _mirrored(volume, roi, organs, {finding.code for finding in findings})
     measures = replace(measures, side=side)
     findings += check_shape(measures, roi) + check_size(measures, roi, under.body_share)
-    findings += check_side(case.clinical.side or "unknown", side, case.case_id)
-    findings += [*check_table_size(measures, case), measures_finding(measures, case)]
-    return CheckedCase(findings=tuple(findings), measures=measures)
+    return findings, measures
 
 
 def _phase(case: ChosenCase, volume: CTVolume, roi: RoiMask, organs: Organs) -> tuple[Finding, ...]:

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from nephroscope.base.identifiers import clean_name, is_no_name
 from nephroscope.base.tables import parse_number
 from nephroscope.imaging.slice_images import window_of
 from nephroscope.intake.labels.values import parse_sex
 from nephroscope.records import DEVELOPMENT, EXTERNAL_TEST, INTERNAL_TEST
-from nephroscope.records.cases import LARGEST_CM, OLDEST_YEARS, parse_cohort_word
+from nephroscope.records.cases import LARGEST_CM, OLDEST_YEARS, RoiState, parse_cohort_word
 from nephroscope.records.settings import AUTHOR
 
 WIDEST_WINDOW_HU = 10_000
@@ -27,8 +27,9 @@ COLUMNS = {
         *("side", "cohort", "synthetic"),
     ),
     SERIES_FILE: ("case_id", "series", "phase", "format", "image", "source", "organs", "series_uid"),
-    ROIS_FILE: ("case_id", "author", "series", "roi", "tumor_label", "tumor_name"),
+    ROIS_FILE: ("case_id", "author", "series", "roi", "tumor_label", "tumor_name", "state"),
 }
+STATES = get_args(RoiState)
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,9 @@ def cells_of(folder: Path, subtypes: tuple[str, ...], phases: tuple[str, ...]) -
             "roi": filled_path,
             "tumor_label": Cell(_label, "a whole number from 1 to 65535"),
             "tumor_name": Cell(str, "a segment's label or code, or nothing"),
+            "state": Cell(
+                lambda text: _one_of(*STATES, "")(text.strip().lower()), f"{', '.join(STATES)} or nothing"
+            ),
         },
     }
 

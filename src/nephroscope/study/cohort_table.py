@@ -73,6 +73,7 @@ def save_cohort(
         own = {"case_id": case.case_id}
         rows[ROIS_FILE] += [
             {**own, **_fields(roi), "roi": roi.path, "tumor_label": roi.label, "tumor_name": roi.name}
+            | {"state": roi.state if roi.state != "drawn" else ""}
             for roi in case.rois
         ]
         rows[SERIES_FILE] += [{**own, **_fields(one), "series": one.name} for one in case.series]
@@ -86,7 +87,7 @@ def save_cohort(
     cells = cells_of(folder.resolve(), cohort.subtypes, PHASES)
     changed = {}
     for file, listed in wanted.items():
-        columns = COLUMNS.get(file, EXCLUSION_COLUMNS)
+        columns = tuple(c for c in COLUMNS.get(file, EXCLUSION_COLUMNS) if c not in _left_out(listed))
         same = _samecells_of(cells.get(file, {}))
         table = merged_table(folder / file, listed, columns, _key_of(file, cohort), same)
         if table is not None:
@@ -100,6 +101,11 @@ def save_cohort(
             save_findings(new, findings)
         for file, table in changed.items():
             save_table(new / file, table.header, table.rows)
+
+
+def _left_out(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Columns that a new table does without: the state of ROIs, where no model drew any."""
+    return () if any(row.get("state") for row in rows) else ("state",)
 
 
 def _key_of(file: str, cohort: Cohort) -> Callable[[Row], Hashable]:
@@ -290,6 +296,7 @@ def _rois_of_cases(
                     series=on,
                     label=made["tumor_label"],
                     name=made["tumor_name"],
+                    accepted=made["state"] == "accepted",
                 )
             )
     return found

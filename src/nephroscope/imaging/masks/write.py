@@ -18,7 +18,7 @@ from nephroscope.imaging.dicom.series import is_ct_image, is_series_list, load_s
 from nephroscope.imaging.files import damage_words
 from nephroscope.imaging.grid import RAS_TO_LPS, describe
 from nephroscope.imaging.masks.seg import frame_affine, plane_affine
-from nephroscope.records import ChosenCase, RoiMask
+from nephroscope.records import ChosenCase, CTVolume, RoiMask, VolumeGeometry
 from nephroscope.records.volumes import GRID_TOLERANCE_MM
 
 Side = Literal["", "left", "right"]
@@ -74,14 +74,28 @@ def write_roi(roi: RoiMask, path: Path, case: ChosenCase) -> Path:
 
 def write_nifti(roi: RoiMask, path: Path) -> None:
     """Write the mask as a NIfTI label map of 0 and 1, columns first; gzipped when the name ends in ``.gz``."""
+    _write_grid(roi.voxels.astype(np.uint8) * TUMOR_LABEL, roi.geometry, path)
+
+
+def write_volume(volume: CTVolume, path: Path) -> None:
+    """Write the CT in HU as a NIfTI file, columns first; gzipped, quickly, when the name ends in ``.gz``."""
+    _write_grid(volume.hu, volume.geometry, path, level=1)
+
+
+def write_labels(labels: npt.NDArray[np.uint8], geometry: VolumeGeometry, path: Path) -> None:
+    """Write a label map (S, R, C) as a NIfTI file, as `write_nifti` writes a mask."""
+    _write_grid(labels, geometry, path)
+
+
+def _write_grid(values: npt.NDArray[Any], geometry: VolumeGeometry, path: Path, level: int = 9) -> None:
     import nibabel
 
-    affine = RAS_TO_LPS @ roi.geometry.affine @ np.eye(4)[[2, 1, 0, 3]]
-    image = nibabel.Nifti1Image(roi.voxels.transpose(2, 1, 0).astype(np.uint8) * TUMOR_LABEL, affine)
+    affine = RAS_TO_LPS @ geometry.affine @ np.eye(4)[[2, 1, 0, 3]]
+    image = nibabel.Nifti1Image(values.transpose(2, 1, 0), affine)
     image.header.set_xyzt_units("mm")
     content = image.to_bytes()
     with replacing(path) as temporary:
-        temporary.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
+        temporary.write_bytes(gzip.compress(content, level, mtime=0) if path.suffix == ".gz" else content)
 
 
 def write_seg(

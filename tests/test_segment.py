@@ -1,0 +1,272 @@
+"""Tumors drawn by another program: what it is given, what is taken from it, and everything that is refused."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nephroscope import Study
+from nephroscope.base.errors import CohortError, ConfigError
+from nephroscope.base.files import file_digest
+from nephroscope.cli import run
+from nephroscope.imaging.read import read_ct, read_roi
+from nephroscope.records import CTVolume, RoiMask, VolumeGeometry
+from nephroscope.regions.check import check_position
+from nephroscope.segmenters import kits19_unet
+from nephroscope.segmenters.draw import draw_tumor, refuse_misplaced
+from nephroscope.segmenters.presets import PRESETS
+from nephroscope.segmenters.refusal import SegmenterError
+from nephroscope.segmenters.tool import author_of, named_labels, tool_of
+from nephroscope.segmenters.watch import Watch
+from phantoms import box_affine, box_hu, box_tumor, box_volume, write_nifti
+
+PROGRAM = Path(__file__).with_name("drawing_program.py")
+UNIX = pytest.mark.skipif(os.name == "nt", reason="links and sessions as on Unix")
+
+
+def command(folder, does, *more):
+    """The program in a folder with blanks, as a user writes it on the command line."""
+    path = folder / "a program" / "draw it.py"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(PROGRAM.read_text(encoding="utf-8"), encoding="utf-8")
+    return " ".join(['"' + sys.executable + '"', f'"{path}"', "{image} {output}", does, *map(str, more)])
+
+
+def drawn(folder, does, *more, limit_s=30.0, watches=(), **kwargs):
+    return draw_tumor(
+        box_volume(), tool_of(command(folder, does, *more), limit_s=limit_s, **kwargs), "c", watches
+    )
+
+
+def test_what_a_program_draws_is_a_proposal_with_its_author(tmp_path):
+    proposal = drawn(tmp_path, "well")
+    assert np.array_equal(proposal.roi.voxels, box_tumor())
+    name, version = proposal.author.removeprefix("model:").split("@")
+    assert name == "draw-it"
+    assert len(version) == 8
+    named = drawn(tmp_path, "named")
+    assert named.author == "model:Net-of-Tests@2.1"
+    assert np.array_equal(named.roi.voxels, box_tumor())
+    assert (named.says.weights, named.says.labels) == ("ab" * 32, {7: "tumor", 3: "kidney"})
+
+
+@pytest.mark.parametrize(
+    ("does", "code"),
+    [
+        ("crash", "segmenter-failed"),
+        ("nothing", "segmenter-no-output"),
+        ("several", "segmenter-several-files"),
+        ("empty", "segmenter-empty"),
+        ("grid", "segmenter-other-grid"),
+        ("flipped", "segmenter-flipped"),
+        ("labels", "segmenter-labels"),
+        ("nan", "segmenter-damaged"),
+        ("input", "segmenter-wrote-elsewhere"),
+        pytest.param("link", "segmenter-damaged", marks=UNIX),
+    ],
+)
+def test_everything_else_is_refused_by_name(tmp_path, does, code):
+    with pytest.raises(SegmenterError) as refused:
+        drawn(tmp_path, does)
+    assert refused.value.code == code
+    assert refused.value.where.startswith("case c, drawn by draw it")
+
+
+def test_a_mask_that_lies_outside_the_body_is_refused():
+    air = np.zeros(box_hu().shape, bool)
+    air[:, :3] = True
+    volume = box_volume()
+    roi = RoiMask(voxels=air, geometry=volume.geometry, case_id="c")
+    with pytest.raises(SegmenterError) as refused:
+        refuse_misplaced(check_position(volume, roi, {})[0], volume, roi, "c")
+    assert refused.value.code == "segmenter-misplaced"
+
+
+def alive(mark):
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                found += [folder.name] if mark in (folder / "cmdline").read_text() else []
+            except OSError:
+                continue
+    return found
+
+
+@UNIX
+def test_a_program_that_never_ends_is_ended_with_all_that_it_started(tmp_path):
+    seconds = "61.25"  # names the child, which has left the group of its parent
+    with pytest.raises(SegmenterError) as refused:
+        drawn(tmp_path, "sleep", seconds, limit_s=1.5)
+    assert refused.value.code == "segmenter-time"
+    if sys.platform == "linux":
+        assert alive(f"time.sleep({seconds})") == []
+
+
+def test_what_is_watched_must_stay_as_it_is(tmp_path):
+    (tmp_path / "study").mkdir()
+    table = tmp_path / "study" / "cohort.csv"
+    table.write_text("case_id\n")
+    with pytest.raises(SegmenterError, match=r"cohort\.csv") as refused:
+        drawn(tmp_path, "elsewhere", table.with_name("new-cohort.csv"), watches=[Watch([table.parent])])
+    assert refused.value.code == "segmenter-wrote-elsewhere"
+    again = Watch([table.parent])
+    table.write_text("case_id\n")  # written again, but the same
+    assert again.changed() == []
+    table.write_text("other\n")
+    assert again.changed() == ["cohort.csv"]
+    assert again.changed() == [], "what was said once is how it is now"
+
+
+def test_names_of_values_in_any_of_the_usual_forms():
+    assert named_labels({"background": 0, "kidney": 1, "tumor": 2}) == {1: "kidney", 2: "tumor"}
+    assert named_labels({"0": "background", "1": "kidney", "2": "tumor"}) == {1: "kidney", 2: "tumor"}
+    regions = {"background": 0, "kidney": [1, 2, 3], "masses": [2, 3], "tumor": 2}
+    assert named_labels(regions) == {1: "kidney", 2: "tumor", 3: "masses"}
+
+
+def test_a_command_needs_both_places_and_a_preset_its_weights(tmp_path):
+    for given in (
+        "draw {image}",
+        "draw {output}",
+        "draw {image} {output} {else}",
+        "unknown-preset",
+        '"{image} {output}',
+    ):
+        with pytest.raises(ConfigError):
+            tool_of(given)
+    with pytest.raises(ConfigError, match="5597155"):
+        tool_of("kits19-unet")
+    weights = tmp_path / "w.onnx"
+    weights.write_bytes(b"1")
+    with pytest.raises(ConfigError, match="digest"):
+        tool_of("kits19-unet", str(weights), sha256="00")
+    assert author_of("a:b c", "") == "model:a-b-c@unknown"
+
+
+def test_presets_say_what_a_user_must_know(capsys):
+    for name, preset in PRESETS.items():
+        assert run(["segment", "nowhere", "--with", name, "--dry-run", "--json"]) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert said["words"] == list(preset.command)
+        assert all(said[key] for key in ("licence", "weights", "cannot"))
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A study of three cases whose tumors nobody drew."""
+    (tmp_path / "volumes").mkdir()
+    study = Study.create(tmp_path / "study", ["PRCC", "ChRCC"])
+    study.change("slices", size_px=32, margin_mm=4.0)
+    lines = ["case_id,subtype"]
+    for number, subtype in enumerate(("PRCC", "ChRCC", "PRCC")):
+        hu = box_hu()
+        hu[:, 8, 8] += number
+        write_nifti(hu, tmp_path / "volumes" / f"c{number}.nii.gz", box_affine())
+        lines.append(f"c{number},{subtype}")
+    (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
+    study.import_nifti(tmp_path / "volumes", tmp_path / "labels.csv", keep_incomplete=True)
+    return tmp_path / "study"
+
+
+def segment(capsys, root, code, *words):
+    capsys.readouterr()
+    assert run(["segment", str(root), *words, "--json"]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def test_proposals_of_a_study_are_used_when_a_person_accepts_them(root, tmp_path, capsys):
+    with_named = ("--with", command(tmp_path, "named"))
+    first = segment(capsys, root, 0, *with_named, "--cases", "c0")["cases"]
+    said = segment(capsys, root, 0, *with_named)["cases"]
+    author = "model:Net-of-Tests@2.1"
+    assert [(c["case"], c["state"], c["author"], c["refused"]) for c in said] == [
+        (f"c{number}", "proposed", author, None) for number in range(3)
+    ]
+    assert [c["again"] for c in said] == [False, True, True], "no case is drawn twice"
+    assert said[0]["path"] == first[0]["path"]
+    study = Study(root)
+    assert [roi.state for case in study.cohort.cases for roi in case.rois] == ["proposed"] * 3
+    checked = study.check()
+    refused = [f.code for case in checked.values() for f in case.findings if f.severity == "refusal"]
+    assert refused == ["roi-proposed"] * 3
+    with pytest.raises(CohortError, match="3 cases, all refused"):
+        study.cut_slices()
+    assert run(["rois", "accept", str(root), "c0", "c2", "--by", author]) == 0
+    store = Study(root).cut_slices()
+    assert sorted(store.rows_by_case) == ["c0", "c2"]
+    assert Study(root).cohort.by_id["c0"].used.roi == f"{author} (accepted)"
+    assert segment(capsys, root, 0, *with_named)["cases"][0]["state"] == "accepted"
+    Study(root).change("roi", use_proposed=True)
+    assert sorted(Study(root).cut_slices().rows_by_case) == ["c0", "c1", "c2"]
+    assert Study(root).cohort.by_id["c1"].used.roi == f"{author} (proposed)"
+    table = (root / "rois.csv").read_text().splitlines()
+    assert [line.rsplit(",", 1)[-1] for line in table] == ["state", "accepted", "proposed", "accepted"]
+
+
+def test_one_bad_case_does_not_stop_the_others(root, tmp_path, capsys):
+    wrong = tmp_path / "sometimes.py"
+    text = PROGRAM.read_text(encoding="utf-8")
+    wrong.write_text(
+        text.replace("    drawn = (hu", "    does = 'crash' if hu[8, 8, 0] == 41 else does\n    drawn = (hu")
+    )
+    given = f'"{sys.executable}" "{wrong}" {{image}} {{output}} well'
+    said = segment(capsys, root, 3, "--with", given)["cases"]
+    assert [c["state"] for c in said] == ["proposed", "refused", "proposed"]
+    assert said[1]["code"] == "segmenter-failed"
+    assert "7, and it said: no GPU was found" in said[1]["refused"]
+
+
+def test_one_image_is_drawn_to_a_file(root, tmp_path, capsys):
+    out = tmp_path / "drawn.nii.gz"
+    image = root.parent / "volumes" / "c1.nii.gz"
+    before = image.read_bytes()
+    said = segment(capsys, image, 0, "--with", command(tmp_path, "well"), "--out", str(out))["cases"]
+    assert (said[0]["case"], said[0]["state"]) == ("c1", "proposed")
+    assert np.array_equal(read_roi(out, read_ct(image)).voxels, box_tumor())
+    assert image.read_bytes() == before
+    assert json.loads(out.with_name("drawn.json").read_text())["sha256"] == file_digest(out)
+
+
+def test_the_preset_for_onnx_draws_with_any_network_of_its_shape(tmp_path):
+    """Kidney where HU are above 60, tumor above 150: the network of the test scales what it is given."""
+    weights = tmp_path / "made.onnx"
+    onnx_network(weights)
+    hu = np.full((24, 40, 40), -200, np.int16)
+    hu[4:20, 5:30, 5:30], hu[8:16, 12:24, 12:24] = 100, 280
+    affine = np.diag([1.2, 1.2, 1.6, 1.0])[:, [2, 1, 0, 3]]
+    geometry = VolumeGeometry(shape=hu.shape, affine=affine)
+    labels = kits19_unet.segment(hu, geometry.spacing_mm, kits19_unet.load_network(weights))
+    assert np.array_equal(labels, (hu > 60) * 1 + (hu > 150) * 1)
+    coarse = kits19_unet.resized(hu.astype(np.float32), (12, 20, 20))
+    assert coarse[[0, -1]][:, [0, -1]][:, :, [0, -1]].tolist() == [[[-200.0] * 2] * 2] * 2
+    volume = CTVolume(hu=hu, geometry=geometry, series_uid="1.2")
+    proposal = draw_tumor(volume, tool_of("kits19-unet", str(weights)), "c", organs={})
+    assert np.array_equal(proposal.roi.voxels, hu > 150)
+    assert np.array_equal(proposal.organs["kidney"], (hu > 60) & (hu <= 150))
+    assert proposal.author == f"model:kits19-unet@{file_digest(weights)[:8]}"
+
+
+def onnx_network(path):
+    """Scores 0, (x - a) and 2 (x - b) - ...: argmax says background, kidney or tumor by HU alone."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    kidney, tumor = ((at - kits19_unet.MEAN_HU) / kits19_unet.DEVIATION_HU for at in (60, 150))
+    weight = np.array([0, 1, 2], np.float32).reshape(3, 1, 1, 1, 1)
+    bias = np.array([0, -kidney, -kidney - tumor], np.float32)
+    node = helper.make_node("Conv", ["input", "weight", "bias"], ["output"])
+    shapes = [[1, n, 128, 128, 128] for n in (1, 3)]
+    graph = helper.make_graph(
+        [node],
+        "made",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, shapes[0])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, shapes[1])],
+        [numpy_helper.from_array(weight, "weight"), numpy_helper.from_array(bias, "bias")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    model.ir_version = 8
+    onnx.save(model, str(path))

@@ -139,6 +139,7 @@ def prediction_text(found: "Prediction", objects: Sequence[Path] = ()) -> str:
         f"  {name:8} {p:6.3f}  mean of {counted_noun(len(found.slices), 'slice')}"
         for name, p in found.probabilities.items()
     ]
+    lines += [f"  {found.possible.words}"] if found.possible else []
     if found.image_probabilities:
         image = found.image_probabilities[found.positive]
         lines.append(f"  image alone: {found.positive} {image:.3f}")

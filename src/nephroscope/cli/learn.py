@@ -185,7 +185,27 @@ def evaluation_text(report: Evaluation) -> str:
         lines += [f"{group.name}, by case:", estimates_text(group.case)]
         lines += [f"{group.name}, by image:", estimates_text(group.image)]
         lines += [f"{group.name}, majority of three random slices:", estimates_text(group.majority)]
+    lines += sets_text(report)
     return "\n".join(lines)
+
+
+def sets_text(report: Evaluation) -> list[str]:
+    """How often the sets of possible subtypes held the truth, or why there are none."""
+    found = report.sets
+    if found is None or found.why_not:
+        return [f"no sets of possible subtypes: {found.why_not}"] if found else []
+    rows = [
+        [
+            one.name,
+            *(e.interval() for e in one.coverage.values()),
+            *(e.interval() for e in one.sizes.values()),
+        ]
+        for one in found.checked
+    ]
+    names = [*(f"coverage {name}".strip() for name in ("", *report.subtypes)), "one", "several", "none"]
+    rests = ", ".join(f"{n} {name}" for name, n in found.n_patients.items())
+    head = f"sets of possible subtypes at {100 * found.confidence:g} %, from patients: {rests}"
+    return [head, table(rows, ["limits of other cases, on", *names])] if rows else [head]
 
 
 @dataclass(frozen=True, kw_only=True)

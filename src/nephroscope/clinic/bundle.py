@@ -126,6 +126,7 @@ def open_bundle(folder: Path, threads: int = 0) -> Bundle:
         domain=ApplicabilityDomain(limits=about.applicability),
         spec=about.slices,
         facts=about.facts,
+        sets=about.sets,
         model_digest=about.sha256["model.onnx"][:16],
     )
     digests = frozenset(about.training.slices_digests)

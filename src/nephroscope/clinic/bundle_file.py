@@ -13,6 +13,7 @@ from nephroscope.base.errors import BundleError, NephroscopeError
 from nephroscope.base.files import digest_of
 from nephroscope.clinic.facts import FACTS, FactsModel
 from nephroscope.clinic.score import FEATURES, CaseInput
+from nephroscope.clinic.sets import FEWEST, ConformalSets
 from nephroscope.records import PHASES, ClinicalFacts, Estimate, OperatingPoint, SliceSpec
 
 FORMAT = 4  # 4: the networks of several folds in one
@@ -103,6 +104,7 @@ class BundleFile:
 
     ``applicability`` holds the lowest and highest value of each of `FEATURES`; ``reference`` says what the stored
     slices show: ``phantoms`` or ``training cases``. ``facts`` says how age, sex and size are used; None: not at all.
+    ``sets`` holds the limits of the sets of possible subtypes.
     """
 
     subtypes: tuple[str, ...]
@@ -122,6 +124,7 @@ class BundleFile:
     recipe: str = ""
     reference: str = "training cases"
     facts: FactsModel | None = None
+    sets: ConformalSets | None = None
     digest: str = ""
 
 
@@ -199,6 +202,22 @@ def _check_fields(about: BundleFile) -> None:
             raise _wrong(f"sha256.{name}", "64 hexadecimal digits", digest)
     _check_training(about)
     _check_facts(about)
+    _check_sets(about)
+
+
+def _check_sets(about: BundleFile) -> None:
+    """A limit for each subtype, on patients enough for it."""
+    if about.sets is None:
+        return
+    for place, names in (("least", about.sets.least), ("n_patients", about.sets.n_patients)):
+        if set(names) != set(about.subtypes):
+            raise _wrong(
+                f"sets.{place}", f"a number for each of {', '.join(about.subtypes)}", ", ".join(names)
+            )
+    if not all(0 <= least <= 1 for least in about.sets.least.values()) or not 0 < about.sets.confidence < 1:
+        raise _wrong("sets", "probabilities from 0 to 1", about.sets.least)
+    if min(about.sets.n_patients.values()) < FEWEST:
+        raise _wrong("sets.n_patients", f"at least {FEWEST} of each subtype", about.sets.n_patients)
 
 
 def _check_facts(about: BundleFile) -> None:

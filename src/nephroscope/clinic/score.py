@@ -10,6 +10,7 @@ import numpy.typing as npt
 from nephroscope.clinic.call import decide, forced_call, mean_over_slices
 from nephroscope.clinic.cut import apply_window
 from nephroscope.clinic.facts import FactsModel
+from nephroscope.clinic.sets import ConformalSets
 from nephroscope.records import (
     Answer,
     ClinicalFacts,
@@ -128,6 +129,7 @@ class Scorer:
     spec: SliceSpec
     model_digest: str
     facts: FactsModel | None = None
+    sets: ConformalSets | None = None
 
     def answer(self, case: CaseInput) -> Answer:
         """Probabilities by slice and case, the call or "not sure", and why. The network sees the chosen series."""
@@ -163,4 +165,5 @@ class Scorer:
             model_digest=self.model_digest,
             image_probabilities=dict(zip(self.subtypes, image, strict=True)) if moved else {},
             facts=moved,
+            possible=self.sets.of(dict(zip(self.subtypes, image, strict=True))) if self.sets else None,
         )

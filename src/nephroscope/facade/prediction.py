@@ -262,6 +262,7 @@ def _document(
         picture=str(picture) if picture else "",
         image_probabilities=answer.image_probabilities,
         facts=answer.facts,
+        possible=answer.possible,
     )
 
 

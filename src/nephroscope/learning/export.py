@@ -100,6 +100,7 @@ def export_bundle(
             "export, step 2 of 2: what the model knows, from %d %ss", len(_known(folds)), _unit(report)
         )
         about = _without_names(_about(run, report, folds) | {"reference": shown}, names)
+        about["sets"] = _sets(report)
         about["facts"] = as_plain(model) if model else None
         about["training"]["slices_digests"] = sorted(_seen(run, _cases(run, folds)))
         scorer = exported_scorer(run)
@@ -230,6 +231,14 @@ def _about(run: CompleteRun, report: Evaluation, folds: Sequence[Fold]) -> dict[
             for group in report.groups
         },
     }
+
+
+def _sets(report: Evaluation) -> dict[str, Any] | None:
+    """Limits of the sets of possible subtypes; None where the run has none."""
+    found = report.sets
+    if found is None or found.why_not:
+        return None
+    return {"confidence": found.confidence, "least": found.least, "n_patients": found.n_patients}
 
 
 def _unit(report: Evaluation) -> str:

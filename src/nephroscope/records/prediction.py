@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from nephroscope.records.cohort import Finding
-from nephroscope.records.results import UsedFact
+from nephroscope.records.results import PredictionSet, UsedFact
 
 Side = Literal["left", "right", "unknown"]
 
@@ -69,6 +69,7 @@ class Prediction:
         picture: File that was written; empty without one.
         image_probabilities: Of the image alone, where clinical facts were used; else empty.
         facts: What each clinical fact moved, in log odds of ``positive``.
+        possible: Subtypes that the image leaves possible; null where the bundle has no sets.
     """
 
     format: int
@@ -93,4 +94,5 @@ class Prediction:
     picture: str = ""
     image_probabilities: dict[str, float] = field(default_factory=dict)
     facts: tuple[UsedFact, ...] = ()
+    possible: PredictionSet | None = None
     research_use_only: bool = True

@@ -59,6 +59,22 @@ class UsedFact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionSet:
+    """The subtypes that an answer leaves possible: one, several or none.
+
+    Attributes:
+        confidence: Share of the calibration-like cases of each subtype that keep it in their set.
+        n_patients: By subtype, on how many calibration patients the set rests.
+        words: The same as a sentence.
+    """
+
+    subtypes: tuple[str, ...]
+    confidence: float
+    n_patients: dict[str, int]
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer(ShownAsTable):
     """What a model says about one tumor, in evaluation and in the clinic.
 
@@ -70,6 +86,7 @@ class Answer(ShownAsTable):
         model_digest: Digest of the weights that gave the answer.
         image_probabilities: Of the image alone, where clinical facts were used; else empty.
         facts: What each clinical fact moved.
+        possible: The set of subtypes that the image leaves possible; None where the model has no sets.
     """
 
     case_id: str
@@ -86,6 +103,7 @@ class Answer(ShownAsTable):
     model_digest: str = ""
     image_probabilities: dict[str, float] = field(default_factory=dict)
     facts: tuple[UsedFact, ...] = ()
+    possible: PredictionSet | None = None
 
     def records(self) -> list[Record]:
         """A row per slice: index, area in mm2, probability of each subtype."""
@@ -164,6 +182,38 @@ class EvaluationGroup:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SetCoverage:
+    """How often the true subtype was in the set, where the limits came from other cases.
+
+    Attributes:
+        name: ``all``, ``fold 0`` or a test set.
+        coverage: Of all cases, and ``coverage_SUBTYPE`` of each.
+        sizes: Share of cases with a set of one, of several and of none.
+    """
+
+    name: str
+    coverage: dict[str, Estimate]
+    sizes: dict[str, Estimate]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetFigures:
+    """Sets of possible subtypes of a run.
+
+    Attributes:
+        why_not: Why there are none; empty where there are.
+        least, n_patients: By subtype, as a bundle has them: from all out-of-fold cases.
+        checked: Out-of-fold cases together, each fold (by limits of the other folds), held-out test sets.
+    """
+
+    confidence: float
+    why_not: str = ""
+    least: dict[str, float] = field(default_factory=dict)
+    n_patients: dict[str, int] = field(default_factory=dict)
+    checked: tuple[SetCoverage, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunFacts:
     """What an evaluation says about its run, apart from figures and predictions.
 
@@ -190,6 +240,7 @@ class Evaluation(RunFacts, ShownAsTable):
 
     groups: tuple[EvaluationGroup, ...]
     predictions: tuple[Answer, ...]
+    sets: SetFigures | None = None
 
     @property
     def leaky(self) -> bool:

@@ -19,6 +19,7 @@ from nephroscope.clinic.call import label_of, majority_of_three
 from nephroscope.learning.run_files import CompleteRun, load_run
 from nephroscope.learning.score_run import score_run
 from nephroscope.questions.evaluation.operating_points import few_chosen_on, threshold_doubts
+from nephroscope.questions.evaluation.sets import set_figures
 from nephroscope.records import (
     OUT_OF_FOLD,
     Answer,
@@ -30,6 +31,7 @@ from nephroscope.records import (
     OperatingPoint,
     Protocol,
     RunFacts,
+    SetFigures,
 )
 from nephroscope.statistics import intervals, metrics
 from nephroscope.statistics.estimates import Rows, areas_of, estimate_all, rows_of_cases, shares_of
@@ -95,7 +97,8 @@ def build_report(facts: RunFacts, predictions: Sequence[Answer], config: Evaluat
             members, name, facts.subtypes, facts.positive, facts.operating_points, config
         )
         groups.append(_marked(group, facts))
-    return Evaluation(**vars(facts), groups=tuple(groups), predictions=tuple(predictions))
+    sets = set_figures(facts, predictions, config)
+    return Evaluation(**vars(facts), groups=tuple(groups), predictions=tuple(predictions), sets=sets)
 
 
 def evaluate_predictions(
@@ -174,6 +177,7 @@ class EvaluationDocument(GroupDocument, RunFacts):
     leaky: bool
     warning: str | None
     groups: dict[str, GroupDocument]
+    sets: SetFigures | None = None
     format: int = FORMAT
 
 
@@ -197,6 +201,7 @@ def document_of(report: Evaluation) -> EvaluationDocument:
         if report.leaky
         else None,
         groups=groups,
+        sets=report.sets,
     )
 
 

@@ -42,6 +42,7 @@ from nephroscope.report.study.sections.methods import METHODS
 from nephroscope.report.study.sections.probabilities import PROBABILITIES
 from nephroscope.report.study.sections.readers import READERS
 from nephroscope.report.study.sections.results import RESULTS
+from nephroscope.report.study.sections.sets import SETS
 from nephroscope.report.study.sections.shortcuts import SHORTCUTS
 from nephroscope.report.study.sections.split import SPLIT
 from nephroscope.report.study.sections.subgroups import SUBGROUPS
@@ -50,7 +51,7 @@ from nephroscope.statistics.resampling import Curve
 FORMAT = 1
 ENDINGS = {"figures": (".svg", ".png"), "tables": (".csv",)}
 SECTIONS: tuple[Section[RunSource], ...] = (
-    *(COHORT, SPLIT, LEARNING, RESULTS, PROBABILITIES, SUBGROUPS),
+    *(COHORT, SPLIT, LEARNING, RESULTS, PROBABILITIES, SETS, SUBGROUPS),
     *(COMPARISON, FACTS, CONTROL, SHORTCUTS, READERS),
     *(CASES, METHODS, LIMITATIONS, CHECKLISTS),
 )

@@ -125,6 +125,7 @@ def folder(tmp_path_factory):
         shutil.copy(volumes / f"{file}.nii.gz", here / f"{name}.nii.gz")
     shutil.copytree(here / "ct-series", here / "cases" / "one" / "ct")
     shutil.copy(here / "tumor.dcm", here / "cases" / "one" / "tumor.dcm")
+    (here / "cases.csv").write_text("case_id,image,roi\none,cases/one/ct,cases/one/tumor.dcm\n")
     return here
 
 

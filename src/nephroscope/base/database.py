@@ -61,6 +61,8 @@ class Database:
                     found=f"format {found}",
                     remedy="it was written by a newer nephroscope: update this one",
                 )
+            if found == number:
+                return
             for table in tables:
                 database.execute(table)
             database.execute(f"PRAGMA user_version = {number}")

@@ -70,7 +70,7 @@ COMMANDS = {
     "predict": (
         "clinic",
         "Predict",
-        "predict the subtype of one tumor: probabilities, and a call or 'not sure'",
+        "predict the subtype of a tumor, or of many in a table: probabilities, and a call or 'not sure'",
     ),
     "workstation": ("workstation", "Workstation", "open a study or a bundle in the browser of this computer"),
     "laptop": ("laptop", "Laptop", "make a folder that runs a bundle on a laptop without rights or network"),

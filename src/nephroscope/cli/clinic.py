@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import tyro
 
+from nephroscope.base.errors import ConfigError
 from nephroscope.base.text import shell_line
 from nephroscope.base.version import __version__
 from nephroscope.cli.command import (
@@ -22,6 +23,7 @@ from nephroscope.cli.command import (
     Switch,
     TextOption,
 )
+from nephroscope.cli.many import ManyOptions, dry_outcome, many_outcome
 from nephroscope.learning.networks.table import NETWORKS
 from nephroscope.records import counted_noun
 from nephroscope.records.prediction import Side
@@ -62,8 +64,8 @@ class Export(RunCommand):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Predict(Command):
-    """Predict the subtype of one tumor from CT and ROI: probabilities, and a call or "not sure".
+class Predict(ManyOptions):
+    """Predict the subtype of one tumor from CT and ROI, or of many: probabilities, and a call or "not sure".
 
     CT and ROI are checked as `nephroscope check` does; with a warning the answer is "not sure".
 
@@ -72,7 +74,11 @@ class Predict(Command):
 
     bundle: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="BUNDLE")]
     """Bundle folder."""
-    image: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE")]
+    image: Annotated[
+        Optional[Path],  # noqa: UP045
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="IMAGE", help_behavior_hint=""),
+    ] = None
     """Folder of a DICOM series, or of all series of a patient; a NIfTI volume; or a PNG or JPEG slice."""
     roi: PathOption = None
     """DICOM SEG or RTSTRUCT, NIfTI or NRRD label map, or PNG mask; not needed by a bundle of whole slices."""
@@ -107,6 +113,20 @@ class Predict(Command):
 
     def run(self) -> Outcome:
         """Predict it."""
+        many = self.many_cases()
+        if many is not None:
+            from nephroscope.facade.many.run import plan_table, predict_table
+
+            if self.dry_run:
+                return dry_outcome(plan_table(self.bundle, many))
+            return many_outcome(predict_table(self.bundle, many))
+        if self.image is None:
+            raise ConfigError(
+                where="nephroscope predict",
+                expected="IMAGE, or --table CSV with --out FOLDER",
+                found="neither",
+                remedy="name the folder of the CT, or a table of cases",
+            )
         from nephroscope.clinic.facts import given_facts
         from nephroscope.facade.answer_files import AnswerFiles
         from nephroscope.facade.prediction import FilesToPredict, predict_files

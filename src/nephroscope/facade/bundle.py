@@ -6,6 +6,8 @@ from pathlib import Path
 from nephroscope.base.html import Record, ShownAsTable
 from nephroscope.clinic.bundle import open_bundle
 from nephroscope.clinic.predict import UNKNOWN
+from nephroscope.facade.many.results import ManyAnswers
+from nephroscope.facade.many.run import ManyCases, predict_table
 from nephroscope.facade.patient import UNNAMED, PatientCt, read_patient
 from nephroscope.facade.prediction import answer_with_doubts
 from nephroscope.imaging.read import UnplacedRoi, read_roi
@@ -75,6 +77,21 @@ class Bundle(ShownAsTable):
             roi = replace(roi, case_id=patient.name)
         name = roi.case_id if roi is not None else patient.name
         return answer_with_doubts(self._opened, replace(patient, name=name), roi, side, facts=facts)[0]
+
+    def predict_table(self, table: Path | str, out: Path | str, *, jobs: int | None = None) -> ManyAnswers:
+        """Predict every case of a table, in several processes; the same folder again goes on where it ended.
+
+        Args:
+            table: CSV with the columns case_id and image, and roi, side and more where they are known.
+            out: Folder of the results; results.csv there has a row a case, answers/ a JSON file a case.
+            jobs: Processes; by default one per core, as far as memory allows.
+
+        Raises:
+            CohortError: The table is none, or cells of it are wrong.
+            StudyError: The folder holds something else, or results of other rows.
+            BundleError: The folder holds results of another bundle.
+        """
+        return predict_table(self.folder, ManyCases(table=Path(table), out=Path(out), jobs=jobs))
 
     def records(self) -> list[Record]:
         """A row per figure of the evaluation by case that the bundle carries."""

@@ -207,6 +207,8 @@ def lock(args: list[str]) -> None:
         "train",
         "--extra",
         "workstation",
+        "--extra",
+        "federated",
         "--group",
         "dev",
         project,

@@ -26,6 +26,7 @@ ROOMS = [
     "report",
     "exchange",
     "facade",
+    "federated",
     "workstation",
     "laptop",
     "cli",

@@ -80,3 +80,15 @@ class PacsError(NephroscopeError):
     """A PACS cannot be reached, does not take or give something, or an address of one is not usable."""
 
     code = "pacs"
+
+
+class GroupError(NephroscopeError):
+    """A group of hospitals is not at the step that was asked for, or is not complete."""
+
+    code = "group"
+
+
+class ArchiveError(NephroscopeError):
+    """An archive that hospitals exchange is refused; ``code`` ends in the reason, such as ``archive-late``."""
+
+    code = "archive"

@@ -76,6 +76,11 @@ COMMANDS = {
     "laptop": ("laptop", "Laptop", "make a folder that runs a bundle on a laptop without rights or network"),
     "send": ("pacs", "Send", "send DICOM objects to a named PACS, until it says that it has them"),
     "listen": ("pacs", "Listen", "answer series that a PACS sends, with structured reports"),
+    "federate": (
+        "federated",
+        "FEDERATED",
+        "train and evaluate one model over several hospitals; patients stay where they are",
+    ),
     "pacs": ("pacs", "PACS", "find and get series of a PACS; read an answer back from its report"),
     "phase": ("phase", "Phase", "name the contrast phase of each series in a table, with the evidence"),
     "info": ("clinic", "Info", "print versions and what is installed"),
@@ -93,7 +98,7 @@ Start with:  nephroscope demo my-demo
 """
 _TRAINING = ("torch", "torchvision", "sklearn", "scipy", "matplotlib", "jinja2", "onnx", "safetensors")
 EXTRAS = dict.fromkeys(_TRAINING, "train") | dict.fromkeys(("starlette", "uvicorn"), "workstation")
-EXTRAS |= dict.fromkeys(("pynetdicom", "dicomweb_client"), "pacs")
+EXTRAS |= dict.fromkeys(("pynetdicom", "dicomweb_client"), "pacs") | {"cryptography": "federated"}
 
 
 class InstallationError(NephroscopeError):

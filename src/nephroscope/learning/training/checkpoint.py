@@ -20,20 +20,21 @@ from nephroscope.learning.networks.networks import SubtypeNetwork, build_network
 from nephroscope.learning.networks.onnx_file import Exported, write_onnx
 from nephroscope.learning.run_files import MODEL, WEIGHTS
 from nephroscope.learning.training.fit import Epoch, FitState, FoldTask, epoch_steps, new_state, prior_shift
-from nephroscope.records import SliceSpec
+from nephroscope.records import SliceSpec, TrainConfig
 
 logger = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.safetensors"
 
 
+def first_network(config: TrainConfig, fold: int, n_subtypes: int, spec: SliceSpec) -> SubtypeNetwork:
+    """A network with its initial weights, which depend on seed and fold alone."""
+    torch.manual_seed(config.seed * 1000 + fold)
+    return build_network(config.model, n_subtypes, spec, config.recipe, config.pretrained, config.width)
+
+
 def first_state(task: FoldTask, spec: SliceSpec) -> FitState:
-    """The network of a task with its initial weights, which depend on seed and fold alone."""
-    config = task.config
-    torch.manual_seed(config.seed * 1000 + task.fold)
-    network = build_network(
-        config.model, task.n_subtypes, spec, config.recipe, config.pretrained, config.width
-    )
-    return new_state(network, task)
+    """The network of a task with its initial weights."""
+    return new_state(first_network(task.config, task.fold, task.n_subtypes, spec), task)
 
 
 def fit_in_folder(folder: Path, task: FoldTask, state: FitState) -> Iterator[Epoch | None]:

@@ -124,6 +124,9 @@ class FoldTask:
         """True when the last epoch is the best so far."""
         return state.best is state.history[-1]
 
+    def pull(self, network: SubtypeNetwork) -> None:
+        """Called in each step between the gradient and the optimizer, which may be pulled elsewhere."""
+
     def note(self, epoch: Epoch, hits: Tensor) -> None:
         """Called with every new epoch and its hits on the validation slices, (2, n_subtypes)."""
 
@@ -204,6 +207,7 @@ def train_step(
     loss = functional.cross_entropy(logits.float(), labels, weight=weights)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
+    task.pull(state.network)
     state.optimizer.step()
     state.step += 1
     return loss.detach(), logits.detach()
@@ -254,11 +258,22 @@ def prior_shift(task: FoldTask) -> Tensor | None:
     if not (task.config.class_weights and task.keeps_prior):
         return None
     weights = class_weights(task)
-    first = np.unique(task.train.cases, return_index=True)[1]  # a slice of each case
-    share = np.bincount(task.train.labels[first], minlength=task.n_subtypes) / len(first)
     shift = torch.zeros_like(weights) if weights is not None else torch.zeros(task.n_subtypes)
-    present = np.maximum(share, 1 / (2 * len(first)))  # a subtype that no case has stays possible
-    shift[: task.n_subtypes] = torch.from_numpy(np.log(task.n_subtypes * present))
+    shift[: task.n_subtypes] = torch.from_numpy(shift_of(cases_by_subtype(task)))
+    return shift
+
+
+def cases_by_subtype(task: FoldTask) -> npt.NDArray[np.int64]:
+    """Training cases of each subtype, (n_subtypes,)."""
+    first = np.unique(task.train.cases, return_index=True)[1]  # a slice of each case
+    return np.bincount(task.train.labels[first], minlength=task.n_subtypes)
+
+
+def shift_of(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """What moves logits from equal frequencies to those of so many training cases of each subtype."""
+    n = int(counts.sum())
+    present = np.maximum(counts / n, 1 / (2 * n))  # a subtype that no case has stays possible
+    shift: npt.NDArray[np.float64] = np.log(len(counts) * present)
     return shift
 
 

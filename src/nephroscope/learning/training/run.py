@@ -37,7 +37,7 @@ from nephroscope.learning.training.device import (
     threads,
     training_device,
 )
-from nephroscope.learning.training.fit import Epoch, FoldTask, converged
+from nephroscope.learning.training.fit import Epoch, FitState, FoldTask, converged
 from nephroscope.learning.training.speed import choose_compute, precision_of
 from nephroscope.records import Fold, TrainConfig
 from nephroscope.study.snapshot import Snapshot
@@ -110,7 +110,7 @@ def open_run_folder(folder: Path, snapshot: Snapshot, config: TrainConfig, at_on
         dtype = compute_dtype(config.precision, training_device())
         older = Compute(threads=n_threads(), precision=precision_of(dtype), keeps_prior=False)
         return held.compute or older
-    tasks = [_task(snapshot, config, fold) for fold in snapshot.split.folds]
+    tasks = [fold_task(snapshot, config, fold) for fold in snapshot.split.folds]
     n_slices = max(sum(map(len, task.batches(task.rng(0)))) for task in tasks) * config.epochs
     n_folds = len(tasks) if at_once else 1
     compute = choose_compute(config, len(snapshot.cohort.subtypes), snapshot.slices.spec, n_slices, n_folds)
@@ -170,7 +170,7 @@ def train_folds(folder: Path, snapshot: Snapshot, config: TrainConfig, indices: 
             step()
 
         for fold in todo:
-            task = _task(snapshot, config, fold, compute)
+            task = fold_task(snapshot, config, fold, compute)
             with threads(compute.threads), memory_kept():
                 _train_fold(folder / f"fold-{fold.index}", task, snapshot, after_epoch)
             left[fold.index] = 0
@@ -262,7 +262,14 @@ def _split_digest(folder: Path) -> dict[str, str]:
     return {"split": kept} if kept else {}
 
 
-def _task(snapshot: Snapshot, config: TrainConfig, fold: Fold, compute: Compute | None = None) -> FoldTask:
+def fold_task(
+    snapshot: Snapshot, config: TrainConfig, fold: Fold, compute: Compute | None = None
+) -> FoldTask:
+    """What a fold of a study is to learn.
+
+    Raises:
+        StudyError: It has fewer than two training slices.
+    """
     compute = compute or Compute(threads=1)
     train, validation = fold_slices(snapshot.slices, snapshot.cohort, fold)
     if len(train) < 2:
@@ -302,6 +309,11 @@ def _train_fold(
             epoch.seconds,
         )
         after_epoch(task.fold, 0 if task.is_finished(state) else task.config.epochs - epoch.epoch)
+    finish_fold(path, task, state, snapshot)
+
+
+def finish_fold(path: Path, task: FoldTask, state: FitState, snapshot: Snapshot) -> None:
+    """Write model.onnx of the weights that were kept, and fold.json, which makes a fold complete."""
     step = max(len(task.train) // REFERENCE_SLICES, 1)
     shown = np.asarray(snapshot.slices.hu[task.train.rows[::step][:REFERENCE_SLICES]])
     exported = export_best(path, task, state, shown)

@@ -1,0 +1,116 @@
+"""Close a step: the first weights, the mean of a round, the choice of the best round."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from nephroscope.federated.archive import Archive, as_json
+from nephroscope.federated.contents import figures_in, fold_name, tensors
+from nephroscope.federated.coordinator import (
+    Arrived,
+    GroupPlace,
+    check_complete,
+    group_of,
+    lay_out,
+    look,
+    publish,
+    record_of,
+)
+from nephroscope.federated.group import Plan, RoundFigures, Step
+from nephroscope.federated.mean import drift, mean_of, sums_of
+from nephroscope.learning.training.rounds import arrays_as_bytes, final_weights, first_arrays
+
+
+def aggregate(place: GroupPlace, without: Sequence[str] = ()) -> tuple[Archive, Step]:
+    """Close the present step from what came; gives the coordinator's archive and its record.
+
+    Raises:
+        GroupError: Somebody is missing, and it may not go on without them.
+        ArchiveError: The tensors of two sites do not fit each other.
+    """
+    lay_out(place)
+    arrived, plan = look(place), place.plan
+    check_complete(arrived, plan, without)
+    if arrived.step == 0:
+        return _begin(place, arrived)
+    if arrived.step <= plan.rounds:
+        return _mean(place, arrived)
+    if arrived.step == plan.closing:
+        return _choose(place, arrived)
+    from nephroscope.federated.pooled import pool_figures
+
+    return publish(place, arrived, pool_figures(place, arrived), record_of(arrived, plan))
+
+
+def _begin(place: GroupPlace, arrived: Arrived) -> tuple[Archive, Step]:
+    plan = place.plan
+    members = {"group.json": as_json(group_of(arrived, plan))}
+    for fold in range(plan.split.folds):
+        arrays = first_arrays(plan.training, fold, len(plan.subtypes), plan.slices)
+        members[fold_name(fold)] = arrays_as_bytes(arrays)  # whole: batch norm of a site begins there, too
+    return publish(place, arrived, members, record_of(arrived, plan))
+
+
+def _mean(place: GroupPlace, arrived: Arrived) -> tuple[Archive, Step]:
+    plan, before = place.plan, place.made()[-1]
+    figures = {site: figures_in(archive, plan) for site, archive in arrived.archives.items()}
+    members, drifts = {}, []
+    for fold in range(plan.split.folds):
+        name = fold_name(fold)
+        arrays = {site: tensors(archive, name) for site, archive in arrived.archives.items()}
+        mean = mean_of(arrays, {site: found.folds[fold].patients for site, found in figures.items()})
+        drifts.append(drift(arrays, mean, tensors(before, name)))
+        members[name] = arrays_as_bytes(mean)
+    record = record_of(
+        arrived, plan, losses=group_losses(list(figures.values()), plan), drift=_mean_drift(drifts)
+    )
+    return publish(place, arrived, members, record)
+
+
+def _choose(place: GroupPlace, arrived: Arrived) -> tuple[Archive, Step]:
+    """Of each fold the round with the lowest validation loss over all sites, as a training keeps its best epoch."""
+    plan, made = place.plan, place.made()
+    figures = [figures_in(archive, plan) for _, archive in sorted(arrived.archives.items())]
+    losses = [archive.document("step.json", Step).losses for archive in made[2:]]
+    losses.append(group_losses(figures, plan))  # losses[i] are those of the model of round i + 1
+    members, chosen = {}, []
+    for fold in range(plan.split.folds):
+        of_rounds = [_number(one[fold]) for one in losses]
+        best = min(range(plan.rounds), key=lambda number: of_rounds[number])
+        if not math.isfinite(of_rounds[best]):
+            best = plan.rounds - 1
+        chosen.append(best + 1)
+        counts = sums_of([one.folds[fold].cases for one in figures]) if plan.training.class_weights else None
+        arrays = tensors(made[best + 1], fold_name(fold))
+        weights = final_weights(arrays, None if counts is None else np.array(counts))
+        members[fold_name(fold)] = arrays_as_bytes(weights)
+        for site, archive in sorted(arrived.archives.items()):
+            content = archive.read(f"alone-fold-{fold}.safetensors")
+            members[f"alone-{site}-fold-{fold}.safetensors"] = content
+    record = record_of(arrived, plan, losses=losses[-1], chosen=tuple(chosen))
+    return publish(place, arrived, members, record)
+
+
+def group_losses(figures: Sequence[RoundFigures], plan: Plan) -> tuple[float | None, ...]:
+    """Validation loss of the model that sites received, by fold: the mean over all their validation cases."""
+    found: list[float | None] = []
+    for fold in range(plan.split.folds):
+        own = [one.folds[fold] for one in figures]
+        told = [(f.received_loss, f.validated) for f in own if f.received_loss is not None and f.validated]
+        n = sum(validated for _, validated in told)
+        found.append(sum(loss * validated for loss, validated in told) / n if n else None)
+    return tuple(found)
+
+
+def _number(value: float | None) -> float:
+    return math.inf if value is None else value
+
+
+def _mean_drift(drifts: Sequence[dict[str, float | None]]) -> dict[str, float | None]:
+    """Mean over folds, by site."""
+    found: dict[str, float | None] = {}
+    for site in drifts[0]:
+        values = [value for one in drifts if (value := one[site]) is not None]
+        found[site] = sum(values) / len(values) if values else None
+    return found

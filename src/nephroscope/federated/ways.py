@@ -1,0 +1,56 @@
+"""How archives get from one place to another: a folder that something else carries, or the relay."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from nephroscope.base.files import copy_file, file_digest, make_folder, replacing
+from nephroscope.federated.archive import MOST_BYTES, refused
+
+
+class Way(Protocol):
+    """A way for archives. None of its files is trusted: each is proved by its signature after it was fetched."""
+
+    def names(self) -> list[str]:
+        """Names of the archives that are there."""
+        ...
+
+    def fetch(self, name: str, path: Path) -> None:
+        """Copy one to a path, whole or not at all."""
+        ...
+
+    def put(self, path: Path, name: str) -> None:
+        """Lay an archive there; the same bytes a second time change nothing."""
+        ...
+
+
+@dataclass(frozen=True)
+class FolderWay:
+    """A folder: shared, synchronized, or carried on a stick."""
+
+    folder: Path
+
+    def names(self) -> list[str]:
+        """Names of the archives in it."""
+        return sorted(path.name for path in self.folder.glob("*.zip") if path.is_file())
+
+    def fetch(self, name: str, path: Path) -> None:
+        """Copy one."""
+        source = self.folder / name
+        if source.stat().st_size > MOST_BYTES:
+            raise refused("damaged", source, f"at most {MOST_BYTES // 2**30} GiB", "a larger file")
+        with replacing(path) as temporary:
+            shutil.copyfile(source, temporary)
+
+    def put(self, path: Path, name: str) -> None:
+        """Copy it there."""
+        make_folder(self.folder)
+        target = self.folder / name
+        if not target.exists() or file_digest(target) != file_digest(path):
+            copy_file(path, target)
+
+
+def archive_name(group: str, step: int, sender: str) -> str:
+    """Name of an archive on its way."""
+    return f"{group}-{step:03}-{sender}.zip"

@@ -1,0 +1,109 @@
+"""A group of hospitals for tests: archives of rounds that nobody trained, so that its rules are tried in no time."""
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+
+from nephroscope.base.documents import read_document
+from nephroscope.federated.archive import as_json, manifest_of, write_archive
+from nephroscope.federated.coordinator import GroupPlace, invite, new_group
+from nephroscope.federated.group import FoldFigures, Invitation, Joining, RoundFigures
+from nephroscope.federated.keys import make_key
+from nephroscope.federated.place import SitePlace, make_place
+from nephroscope.federated.ways import archive_name
+from nephroscope.learning.training.rounds import arrays_as_bytes, arrays_from_bytes
+from nephroscope.records import SplitConfig, TrainConfig
+from nephroscope.records.settings import Settings
+from small_study import SPEC, make_study
+
+TRAINING = TrainConfig(
+    model="shufflenet_v2_x1_0", width=0.5, epochs=2, batch_size=16, precision="fp32", seed=3
+)
+SITES = ("east", "north", "west")
+
+
+def settings(**changes):
+    found = Settings(subtypes=("PRCC", "ChRCC"), positive="PRCC")
+    return replace(found, slices=SPEC, split=SplitConfig(folds=2), training=TRAINING, **changes)
+
+
+def new_place(folder, sites=SITES, **decided):
+    """A coordinator's folder with invitations."""
+    decided = {"rounds": 2, "quorum": 2, "days": 0.0, "proximal": 0.0, "local_norm": False} | decided
+    new_group(folder, settings(), **decided)
+    place = GroupPlace(folder)
+    for site in sites:
+        invite(place, site)
+    return place
+
+
+def site_place(root, place, site):
+    """A site's folder, joined through the folder of the group."""
+    path = place.folder / "invitations" / f"{site}.json"
+    own = make_place(root / site, read_document(path, Invitation, 1), place.exchange)
+    make_key(own.folder)
+    return own
+
+
+def send(own: SitePlace, step, members, previous=None, key=None, name=None, group=None):
+    """Lay a signed archive of a site into the folder of the group; gives its path there."""
+    received = own.receive()
+    previous = previous if previous is not None else received[-1].digest if received else ""
+    plan = own.invitation.plan
+    manifest = manifest_of(group or plan.id, step, own.site, previous, members)
+    path = own.way.folder / (name or archive_name(plan.name, step, own.site))
+    write_archive(path, manifest, members, key or own.folder)
+    return path
+
+
+def send_joining(own: SitePlace, code=None):
+    """The request to join."""
+    import hmac
+
+    key = make_key(own.folder)
+    proof = hmac.new((code or own.invitation.code).encode(), key.encode(), "sha256").hexdigest()
+    joining = Joining(key=key, proof=proof, counts=(), ready=True, findings=())
+    return send(own, 0, {"joining.json": as_json(joining)}, previous="")
+
+
+def round_members(own: SitePlace, add=0.0, patients=10):
+    """The members of a round that changed every weight by the same number."""
+    archive, folds, members = own.receive()[-1], [], {}
+    for fold in range(own.invitation.plan.split.folds):
+        name = f"fold-{fold}.safetensors"
+        arrays = arrays_from_bytes(archive.read(name), name)
+        moved = {k: v + np.asarray(add, v.dtype) if v.dtype.kind == "f" else v for k, v in arrays.items()}
+        members[name] = arrays_as_bytes(moved)
+        folds.append(
+            FoldFigures(
+                index=fold,
+                patients=patients,
+                cases=(5, 5),
+                train_loss=0.5,
+                validation_loss=0.6,
+                validated=2,
+                received_loss=0.7,
+            )
+        )
+    members["figures.json"] = as_json(RoundFigures(folds=tuple(folds), versions={}))
+    return members
+
+
+def many_sites(root, n_cases, sites):
+    """A study on disk whose cases are of several hospitals; each has as many of both subtypes."""
+    study = make_study(root, n_cases)
+    names = ("model", "width", "epochs", "batch_size", "precision", "seed")
+    study.change("training", **{name: getattr(TRAINING, name) for name in names})
+    study.change("split", folds=2)
+    path = root / "cohort.csv"
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for number, row in enumerate(rows):
+        row["site_id"] = f"h{(number // 2) % sites}"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    study.cut_slices()
+    return study

@@ -1,0 +1,186 @@
+"""Real rounds: one site is one training to the bit, what leaves is what was listed, and no name is in it."""
+
+import json
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+
+from federated_group import many_sites
+from nephroscope.base.documents import read_document
+from nephroscope.base.errors import GroupError
+from nephroscope.federated.archive import MANIFEST, SIGNATURE, as_json, manifest_of, write_archive
+from nephroscope.federated.coordinator import GroupPlace
+from nephroscope.federated.figure_documents import SiteFigures
+from nephroscope.federated.figures import figures_of
+from nephroscope.federated.group import plan_of, site_snapshot
+from nephroscope.federated.keys import is_signed_by, make_key
+from nephroscope.federated.leaves import Leaves
+from nephroscope.federated.leaving import Approval, approve, keep_waiting
+from nephroscope.federated.place import SitePlace
+from nephroscope.federated.simulate import Options, of_site, simulate
+from nephroscope.learning.training.checkpoint import first_state, fit_in_folder
+from nephroscope.learning.training.fit import prior_shift
+from nephroscope.learning.training.rounds import arrays_of, final_weights, first_arrays, round_task, run_round
+from nephroscope.learning.training.run import fold_task, open_run_folder
+from nephroscope.study.snapshot import take_snapshot
+
+PLAIN = {"proximal": 0.0, "local_norm": False}
+
+
+@pytest.fixture(scope="session")
+def two(tmp_path_factory):
+    """Two hospitals that went all the way: the study, the folder and the result."""
+    root = tmp_path_factory.mktemp("two") / "study"
+    many_sites(root, 32, 2)
+    return root, root / "simulation", simulate(root, root / "simulation", Options(rounds=2, central=False))
+
+
+def test_one_site_is_one_training_to_the_bit(two, tmp_path):
+    """Rounds of one site alone: weights, moments, learning rate, chance and batch norm are those of `train`."""
+    snapshot = of_site(take_snapshot(two[0]), "h0")
+    plan = plan_of(snapshot.settings, name="g", id="i", key="k", rounds=2, quorum=1, days=0.0, **PLAIN)
+    study = site_snapshot(snapshot, plan)
+    compute = open_run_folder(tmp_path / "run", study, plan.training)
+    task, spec = fold_task(study, plan.training, study.split.folds[0], compute), study.slices.spec
+    state = first_state(task, spec)
+    for _ in fit_in_folder(tmp_path / "train", task, state):
+        pass
+    arrays, history = first_arrays(plan.training, 0, 2, spec), []
+    for step in (1, 2):
+        this = round_task(task, step * plan.epochs)
+        arrays, history = run_round(tmp_path / str(step), this, compute, spec, arrays, history)
+    central = arrays_of(state)
+    assert {name: value.tobytes() for name, value in arrays.items()} == {
+        name: value.tobytes() for name, value in central.items()
+    }
+    assert [e.train_loss for e in history] == [e.train_loss for e in state.history]
+    counts = np.bincount(study_labels(study, study.split.folds[0].train), minlength=2)
+    shift = prior_shift(task)
+    bias = next(name for name in central if name.endswith("output.bias"))
+    shifted = final_weights(central, counts)[bias.removeprefix("network.")]
+    np.testing.assert_array_equal(shifted, central[bias] + shift.numpy())
+    pulled = round_task(task, 1, proximal=5.0)
+    near, _ = run_round(tmp_path / "near", pulled, compute, spec, first_arrays(plan.training, 0, 2, spec), [])
+    free, _ = run_round(
+        tmp_path / "free", round_task(task, 1), compute, spec, first_arrays(plan.training, 0, 2, spec), []
+    )
+    began = first_arrays(plan.training, 0, 2, spec)
+    assert far(near, began) < far(free, began)
+
+
+def study_labels(study, names):
+    return [study.labels[name] for name in sorted(names)]
+
+
+def far(arrays, began):
+    return sum(
+        float(np.square(arrays[name] - value).sum()) for name, value in began.items() if value.ndim > 1
+    )
+
+
+def test_two_sites_go_all_the_way(two):
+    _, out, result = two
+    plan = GroupPlace(out / "group").plan
+    assert [step.step for step in result.steps] == list(range(plan.figures + 1))
+    assert result.sites == {"h0": 16, "h1": 16}
+    assert {one.model for one in result.models} == {
+        "together",
+        "alone-h0",
+        "alone-h1",
+        "mean",
+        "others",
+    }
+    for one in result.models:
+        assert one.auc.n == 32
+        assert one.apart <= 0.02
+        assert result.pooled.of(one.model).scores.value == pytest.approx(one.on_staying.value, abs=1e-3)
+    assert result.best_single in ("alone-h0", "alone-h1")
+    for site in ("h0", "h1"):
+        assert (out / "sites" / site / "run" / "run.json").exists()
+
+
+def test_the_list_names_every_byte_that_leaves_and_the_approval_is_signed(two):
+    _, out, _ = two
+    place = SitePlace(out / "sites" / "h0")
+    archives = sorted(place.sent.glob("*.zip"))
+    assert len(archives) == 5
+    for path in archives:
+        listed = read_document(path.with_name(f"{path.stem}-leaves.json"), Leaves, 1)
+        with zipfile.ZipFile(path) as file:
+            inside = {i.filename: file.read(i) for i in file.infolist()}
+        content = {n: b for n, b in inside.items() if n not in (MANIFEST, SIGNATURE)}
+        assert {m.name: m.bytes for m in listed.members} == {n: len(b) for n, b in content.items()}
+        for member in listed.members:
+            if member.name.endswith(".json"):
+                assert member.figures == json.loads(content[member.name])
+            else:
+                own = [t.bytes for t in listed.tensors if t.member == member.name]
+                header = int.from_bytes(content[member.name][:8], "little") + 8
+                assert sum(own) == len(content[member.name]) - header
+        approval = read_document(path.with_name(f"{path.stem}-approval.json"), Approval, 1)
+        assert approval.sha256 == listed.sha256
+        assert (out / "group" / "accepted" / path.name).read_bytes() == path.read_bytes()
+        bare = Approval(
+            **{n: getattr(approval, n) for n in Approval.__dataclass_fields__ if n != "signature"}
+        )
+        assert is_signed_by(make_key(place.folder), approval.signature, as_json(bare))
+
+
+def test_no_name_of_a_case_or_patient_or_file_is_in_what_leaves(two):
+    root, out, _ = two
+    cases = take_snapshot(root).cohort.cases
+    planted = {c.case_id for c in cases} | {c.patient_id for c in cases} | {root.name, str(root)}
+    planted = {text for text in planted if len(text) > 2} | {"volumes", ".nii.gz"}
+    for path in (out / "group" / "exchange").glob("*.zip"):
+        with zipfile.ZipFile(path) as file:
+            for info in file.infolist():
+                content = file.read(info)
+                if info.filename.endswith(".safetensors"):
+                    content = content[: int.from_bytes(content[:8], "little") + 8]
+                found = [text for text in planted if json.dumps(text).encode() in content]
+                assert found == [], (path.name, info.filename)
+                assert str(root).encode() not in content
+
+
+def test_a_changed_list_or_archive_is_not_sent(two, tmp_path):
+    place = SitePlace(two[1] / "sites" / "h0")
+    copy = SitePlace(tmp_path / "copy")
+    shutil.copytree(place.folder, copy.folder, ignore=shutil.ignore_patterns("run", "rounds", "alone"))
+    with pytest.raises(GroupError):
+        approve(copy, "me")
+    members = {"figures.json": b"{}"}
+    path = copy.waiting / copy.name_of(1)
+    digest = write_archive(
+        path, manifest_of(copy.invitation.plan.id, 1, "h0", "", members), members, copy.folder
+    )
+    keep_waiting(copy, 1, digest, members, {})
+    other = {"figures.json": b"{ }"}
+    write_archive(path, manifest_of(copy.invitation.plan.id, 1, "h0", "", other), other, copy.folder)
+    with pytest.raises(GroupError):
+        approve(copy, "me")
+    assert path.exists()
+
+
+def test_few_patients_and_noise_are_told_less(two):
+    snapshot = of_site(take_snapshot(two[0]), "h0")
+    plan = plan_of(snapshot.settings, name="g", id="i", key="k", rounds=2, quorum=1, days=0.0, **PLAIN)
+    study = site_snapshot(snapshot, plan)
+    names = sorted(study.labels)
+    p = np.random.default_rng(0).dirichlet([1, 1], len(names))
+    told, error = figures_of(study, plan, {"together": (names, p)}, "histogram", 0.0)
+    assert error is None
+    assert (told.patients, told.positive, told.negative) == (16, 8, 8)
+    assert np.sum(told.models[0].histogram) == 16
+    assert told.models[0].scores is None
+    noisy, error = figures_of(study, plan, {"together": (names, p)}, "histogram", 1.0)
+    assert (noisy.patients, noisy.models[0].estimates, noisy.models[0].expected) == (None, {}, None)
+    assert len(noisy.models[0].histogram[0]) == 20
+    assert error > 0.02
+    few = names[:8]  # four of each subtype
+    told, _ = figures_of(study, plan, {"together": (few, p[:8])}, "scores", 0.0)
+    assert told == SiteFigures(
+        patients=None, positive=None, negative=None, folds=2, epsilon=0.0, models=(), reason=told.reason
+    )
+    assert told.reason

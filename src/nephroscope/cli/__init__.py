@@ -35,7 +35,7 @@ COMMANDS = {
     ),
     "check": ("study", "Check", "read every case and list what is doubtful or wrong"),
     "agreement": ("rois", "Agreement", "compare the ROIs of two annotators, case by case"),
-    "rois": ("rois", "ROIS", "write the ROI of a case to a file, and more about ROIs"),
+    "rois": ("rois", "ROIS", "place ROIs on the other phases of their patients, or write one to a file"),
     "roi": ("rois", "WriteRoi", "save the ROI of a case as DICOM SEG or NIfTI; the same as rois write"),
     "segment": (
         "segment",

@@ -52,6 +52,42 @@ class WriteRoi(StudyCommand):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TransferRois(StudyCommand):
+    """Place each ROI on the other phases of its patient by registration, or say that it must be drawn there.
+
+    Accepted ROIs become rows of rois.csv by transferred:AUTHOR; rois/transfers.html shows each before and after.
+
+    Example: nephroscope rois transfer my-study
+    """
+
+    def run(self) -> Outcome:
+        """Transfer them."""
+        rows = Study(self.study).transfer_rois()
+        page = self.study / "rois" / "transfers.html"
+        data = {
+            "transfers": [as_plain(row) for row in rows],
+            "page": str(page) if page.is_file() else None,
+        }
+        cells = (
+            (
+                row.case,
+                row.drawn_on,
+                row.phase,
+                "accepted" if row.accepted else "draw it",
+                "" if row.shift_mm is None else f"{row.shift_mm:.1f}",
+                row.reason.removeprefix("draw it: "),
+            )
+            for row in rows
+        )
+        lines = [table(cells, ("case", "drawn on", "phase", "", "shift mm", "why"))]
+        n = sum(row.accepted for row in rows)
+        lines.append(f"{n} of {len(rows)} accepted; the others must be drawn on their phase")
+        lines += [f"look at each: {page}"] if page.is_file() else []
+        lines.append(f"next: {shell_line('nephroscope', 'slices', self.study)}")
+        return Outcome(data=data, text="\n".join(lines))
+
+
+@dataclass(frozen=True, kw_only=True)
 class AcceptProposals(StudyCommand):
     """Accept what a model proposed for some cases as it is, after a person looked at each; rois.csv then says so.
 
@@ -72,6 +108,7 @@ class AcceptProposals(StudyCommand):
 
 ROIS: dict[str, type[Command]] = {  # the kinds of `nephroscope rois`
     "write": WriteRoi,
+    "transfer": TransferRois,
     "accept": AcceptProposals,
 }
 

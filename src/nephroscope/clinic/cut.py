@@ -73,6 +73,7 @@ def cut_at_same_places(
     chosen: tuple[CTVolume, RoiMask],
     cut: Sequence[TumorSlice],
     spec: SliceSpec,
+    shift_mm: npt.NDArray[np.float64] | None = None,
 ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.bool_]]:
     """Another CT at the places where slices were cut: of each the nearest slice, with the same field of view in mm.
 
@@ -82,6 +83,7 @@ def cut_at_same_places(
         chosen: CT and tumor that the slices were cut from.
         cut: The slices.
         spec: How they were cut.
+        shift_mm: How far the tumor lies from where it was, along L, P and S; None for the same place.
 
     Returns:
         HU (n, size_px, size_px), air where the other CT does not reach; and bool (n,), where it does.
@@ -92,7 +94,9 @@ def cut_at_same_places(
     _, other_row_mm, other_col_mm = volume.geometry.spacing_mm
     half_r = (bottom - top) / 2 * row_mm / other_row_mm
     half_c = (right - left) / 2 * col_mm / other_col_mm
-    to_other = np.linalg.inv(volume.geometry.affine) @ reference.geometry.affine
+    moved = np.eye(4)
+    moved[:3, 3] = 0.0 if shift_mm is None else shift_mm
+    to_other = np.linalg.inv(volume.geometry.affine) @ moved @ reference.geometry.affine
     hu = np.full((len(cut), spec.size_px, spec.size_px), AIR_HU, np.int16)
     present = np.zeros(len(cut), np.bool_)
     for row, part in enumerate(cut):

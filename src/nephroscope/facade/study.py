@@ -20,6 +20,7 @@ from nephroscope.records import (
     counted_noun,
     with_recipe,
 )
+from nephroscope.records.settings import PHASES
 from nephroscope.regions.agreement import TOLERANCE_MM
 from nephroscope.regions.check import CheckedCase, ReadCase, check_cases
 from nephroscope.regions.consensus import check_rule
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from nephroscope.questions.replicate.replication import Replication
     from nephroscope.questions.replicate.setup import ReplicateOptions
     from nephroscope.segmenters.tool import Tool
+    from nephroscope.study.transfer_rows import TransferRow
 
 
 class Study(StudyImports, ShownAsTable):
@@ -172,6 +174,34 @@ class Study(StudyImports, ShownAsTable):
                 remedy="look up the case_id in cohort.csv",
             )
         return write_roi(snapshot.read_case(case)[1], Path(path), case)
+
+    @writes("rois")
+    def transfer_rois(self) -> "tuple[TransferRow, ...]":
+        """Place the ROI of every case on its other phases by registration; "draw it" where that cannot be believed.
+
+        Accepted ones become rows of rois.csv by ``transferred:AUTHOR``. Where ``slices.phases`` names none, it then
+        names the phases of the study. Where the packages for pages are installed, rois/transfers.html shows each.
+
+        Raises:
+            StudyError: No case has another phase on which nobody drew.
+            ConfigError: SimpleITK is not installed.
+        """
+        from nephroscope.study.transfer_rows import FOLDER
+        from nephroscope.study.transfers import transfer_study
+
+        snapshot, folder = self.snapshot, self.folder.root / FOLDER
+        if find_spec("jinja2") is None:
+            rows = transfer_study(snapshot)
+        else:
+            from nephroscope.report.transfers.page import TransferPictures
+
+            pictures = TransferPictures()
+            rows = transfer_study(snapshot, pictures.offer)
+            pictures.write(folder, self.folder.root.resolve().name, rows, synthetic=self.cohort.synthetic)
+        there = {case.phase for case in snapshot.cohort.chosen} | {row.phase for row in rows if row.accepted}
+        if not self.settings.slices.phases and len(there - {"unknown"}) > 1:
+            self.change("slices", phases=[phase for phase in PHASES if phase in there - {"unknown"}])
+        return rows
 
     # 3 what a network sees
 

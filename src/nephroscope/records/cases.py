@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from nephroscope.base.errors import CohortError
-from nephroscope.records.settings import AUTHOR, COMBINED, PHASES, READERS, Settings
+from nephroscope.records.settings import AUTHOR, COMBINED, PHASES, READERS, TRANSFERRED, Settings
 
 Sex = Literal["M", "F", "O"]
 ImageFormat = Literal["dicom", "nifti", "images"]
@@ -62,7 +62,8 @@ class RoiRef:
     """A tumor as one author drew it on one series.
 
     Attributes:
-        author: ``reader-1``, ``reader-2`` ..., ``consensus``, or ``model:NAME@VERSION``.
+        author: ``reader-1``, ``reader-2`` ..., ``consensus``, ``model:NAME@VERSION``, or ``transferred:`` and the
+            author whose ROI on another series was placed on this one.
         path: DICOM SEG or RTSTRUCT, label map, or the folder of masks of slice images.
         series: Name of the series it was drawn on.
         label: Value of the tumor in a label map, or number of its segment.
@@ -91,10 +92,15 @@ class RoiRef:
         if not AUTHOR.fullmatch(self.author):
             raise CohortError(
                 where="ROI, author",
-                expected="reader-1, reader-2, consensus or model:NAME@VERSION",
+                expected="reader-1, reader-2, consensus, model:NAME@VERSION or transferred:AUTHOR",
                 found=repr(self.author),
                 remedy="correct it in rois.csv",
             )
+
+    @property
+    def is_transferred(self) -> bool:
+        """True where nobody drew it on its series: it was drawn on another one and placed by registration."""
+        return self.author.startswith(TRANSFERRED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,8 +124,8 @@ class ChoiceRule:
         return cls(phases=settings.cohort.phase_preference, roi=roi.consensus, use_proposed=roi.use_proposed)
 
     def takes(self, roi: RoiRef) -> bool:
-        """False for an ROI that a model proposed, where the study does not use such."""
-        return self.use_proposed or roi.state != "proposed"
+        """False for a transferred ROI, and for one that a model proposed where the study does not use such."""
+        return not roi.is_transferred and (self.use_proposed or roi.state != "proposed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +186,7 @@ class Case:
 
         This is the first phase on which a wanted ROI was drawn: by the named author; or, where the rule is about
         readers, by both or the one it names, else by the other, else by anybody. Where there is no such ROI it is the
-        first phase. Of two series of one phase, the first in series.csv is taken.
+        first phase. Of two series of one phase, the first in series.csv is taken. Transferred ROIs do not count.
         """
         rank = {phase: place for place, phase in enumerate(rule.phases)}
         ordered = sorted(self.series, key=lambda one: rank.get(one.phase, len(rank)))
@@ -227,10 +233,12 @@ class ChosenCase(Case):
     Attributes:
         ct: The series.
         rule: By which it was chosen.
+        not_placed: Names of series on which its tumor could not be placed, and is to be drawn.
     """
 
     ct: SeriesRef
     rule: ChoiceRule
+    not_placed: tuple[str, ...] = ()
 
     @property
     def image(self) -> Path:

@@ -202,14 +202,18 @@ class Cohort(ShownAsTable):
         return self.digest_of("case_id", "patient_id", "subtype", "cohort")
 
     def phases_digest(self, phases: Sequence[str]) -> str:
-        """Digest of the series of these phases, whether chosen or not."""
+        """Digest of the series of these phases, whether chosen or not, and of what is drawn on them otherwise."""
         listed = [(case.case_id, one) for case in self.cases for one in case.series if one.phase in phases]
-        return digest_of(
-            [
-                [name, one.phase, one.format, _plain(one.image, self.folder), one.source]
-                for name, one in listed
-            ]
-        )
+        series = [
+            [name, one.phase, one.format, _plain(one.image, self.folder), one.source] for name, one in listed
+        ]
+        drawn = [
+            [case.case_id, roi.author, roi.series, _plain(roi.path, self.folder), roi.label, roi.name]
+            for case in self.chosen
+            for roi in case.rois
+            if roi.series != case.ct.name
+        ]
+        return digest_of([series, drawn] if drawn else series)
 
     def digest_of(self, *names: str, more: Sequence[object] = ()) -> str:
         """Digest of the subtypes and of some facts of all cases, as the chosen series and its ROIs give them.

@@ -51,7 +51,8 @@ Protocol = Literal["patient", "image"]
 RoiMode = Literal["full", "crop", "mask"]
 READERS = ("reader-1", "reader-2")
 COMBINED = ("union", "intersection", "staple")  # how the ROIs of the two become one
-AUTHOR = re.compile(r"reader-[1-9]\d?|consensus|model:[^\s:@,;|]+@[^\s:@,;|]+")
+AUTHOR = re.compile(r"reader-[1-9]\d?|consensus|model:[^\s:@,;|]+@[^\s:@,;|]+|transferred:[^\s,;|]+")
+TRANSFERRED = "transferred:"  # before the author whose ROI on another series was placed by registration
 LARGEST_SEED = 2**32 - 1  # that scikit-learn takes
 # As the paper prefers them. Corticomedullary is also called arterial, nephrographic venous, excretory delayed.
 PHASES = ("corticomedullary", "nephrographic", "excretory", "unenhanced", "unknown")

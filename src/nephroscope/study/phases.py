@@ -11,10 +11,22 @@ from nephroscope.clinic.cut import cut_at_same_places
 from nephroscope.imaging.grid import AIR_HU
 from nephroscope.imaging.masks.resample import fit_to_ct
 from nephroscope.imaging.masks.segments import TumorQuery
-from nephroscope.imaging.read import read_case_ct
-from nephroscope.records import ChosenCase, CTVolume, Finding, RoiMask, SliceSpec, TumorSlice, warning
+from nephroscope.imaging.read import read_case_ct, read_case_roi
+from nephroscope.records import (
+    ChosenCase,
+    CTVolume,
+    Finding,
+    RoiMask,
+    RoiRef,
+    SliceSpec,
+    TumorSlice,
+    note,
+    warning,
+)
 
 ChosenSlices = tuple[CTVolume, RoiMask, npt.NDArray[np.int16]]
+
+HANDS_DIFFER_MM = 5.0  # between centers of what is drawn twice; less is no motion
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -36,8 +48,9 @@ def cut_phase(
 ) -> CutPhase:
     """The places of the chosen slices in another phase of the case; all absent where it has no such series.
 
-    A series of the phase that cannot be read, or does not show the tumor, is absent, with a finding. Of two series of
-    the phase, the first in series.csv is cut.
+    Where the tumor is drawn on that phase too, or was placed there by `rois transfer`, the slices follow its center;
+    otherwise they lie at the same mm, which is a finding. A series of the phase that cannot be read, or does not show
+    the tumor, is absent, with a finding. Of two series of the phase, the first in series.csv is cut.
 
     Args:
         case: With all its series.
@@ -53,19 +66,55 @@ def cut_phase(
     series = next((one for one in case.series if one.phase == phase), None)
     if series is None:
         return absent
-    where = f"case {case.case_id}, {phase}"
+    if series.name in case.not_placed and roi_there(replace(case, ct=series)) is None:
+        text = f"the {phase} series is left out: its tumor could not be placed by registration; draw it"
+        return replace(absent, findings=(warning("phase-left-out", text, case_id=case.case_id, where=phase),))
     try:
-        other = read_case_ct(replace(case, ct=series))
-        query = TumorQuery(case_id=case.case_id, where=where)
-        voxels, _ = fit_to_ct(roi.voxels, roi.geometry.affine, other.geometry, query)
-        there = RoiMask(voxels=voxels, geometry=other.geometry, case_id=case.case_id)
+        other_case = replace(case, ct=series)
+        other = read_case_ct(other_case)
+        there, shift_mm = _place(other_case, other, roi)
     except (NephroscopeError, OSError) as error:
         why = str(error) if isinstance(error, NephroscopeError) else error.strerror or type(error).__name__
         text = f"the {phase} series is left out: {why}"
         return replace(absent, findings=(warning("phase-left-out", text, case_id=case.case_id, where=phase),))
-    found, present = cut_at_same_places(other, there, (volume, roi), cut, spec)
+    found, present = cut_at_same_places(other, there, (volume, roi), cut, spec, shift_mm)
     findings: tuple[Finding, ...] = ()
-    if volume.frame_uid != other.frame_uid:
+    if shift_mm is None:
+        text = (
+            f"the {phase} series is cut at the same mm as the {case.phase} series: the tumor is not drawn on it, "
+            "and may lie elsewhere by breathing"
+        )
+        findings += (note("phase-not-drawn", text, case_id=case.case_id, where=phase),)
+    if (shift_mm is None or not shift_mm.any()) and volume.frame_uid != other.frame_uid:
         text = f"the {phase} and the {case.phase} series have no common Frame of Reference UID: check that they match"
-        findings = (warning("phases-frame-differs", text, case_id=case.case_id, where=phase),)
+        findings += (warning("phases-frame-differs", text, case_id=case.case_id, where=phase),)
     return CutPhase(hu=found, present=present, findings=findings)
+
+
+def roi_there(case: ChosenCase) -> RoiRef | None:
+    """The ROI of a case on the series that it is on: one that the rule takes, anybody's, or a transferred one."""
+    if case.roi is not None:
+        return case.roi
+    usable = [roi for roi in case.rois if roi.is_transferred or case.rule.takes(roi)]
+    here = [roi for roi in usable if roi.series == case.ct.name]
+    return min(here, key=lambda roi: roi.is_transferred, default=None)
+
+
+def _place(case: ChosenCase, other: CTVolume, roi: RoiMask) -> tuple[RoiMask, npt.NDArray[np.float64] | None]:
+    """The tumor on another CT, and how far its center lies from the chosen one; None where it is not drawn."""
+    drawn = roi_there(case)
+    if drawn is not None:
+        there = read_case_roi(case, drawn, other)
+        shift_mm = _center_mm(there) - _center_mm(roi)
+        by_hand = not drawn.is_transferred and float(np.linalg.norm(shift_mm)) < HANDS_DIFFER_MM
+        return there, np.zeros(3) if by_hand else shift_mm
+    query = TumorQuery(case_id=case.case_id, where=f"case {case.case_id}, {case.phase}")
+    voxels, _ = fit_to_ct(roi.voxels, roi.geometry.affine, other.geometry, query)
+    return RoiMask(voxels=voxels, geometry=other.geometry, case_id=case.case_id), None
+
+
+def _center_mm(roi: RoiMask) -> npt.NDArray[np.float64]:
+    """Center of mass in LPS mm."""
+    at = [float(axis.mean()) for axis in np.nonzero(roi.voxels)]
+    place: npt.NDArray[np.float64] = (roi.geometry.affine @ np.array([*at, 1.0]))[:3]
+    return place

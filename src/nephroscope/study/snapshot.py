@@ -37,6 +37,7 @@ from nephroscope.study.folder import DIVISION, StudyFolder, changed_settings, op
 from nephroscope.study.slices import SliceStore, cut_cohort, open_store
 from nephroscope.study.split import FORMAT as SPLIT_FORMAT
 from nephroscope.study.split import load_split, make_split, save_split
+from nephroscope.study.transfer_rows import refused_series
 
 ONE_READER = "reader-1"
 ANY_INPUT = "cohort.csv, adjudication.csv, or [slices] or [roi] of study.toml"  # where none was kept by name
@@ -52,6 +53,7 @@ class Snapshot:
         settings: Of study.toml.
         cohort: Of cohort.csv.
         decisions: Of adjudication.csv: case_id to the ROI that was decided on.
+        refused: By case_id, the series on which `rois transfer` could not place its tumor.
         own_slices, own_split: Slices and folds to use instead of those on disk.
     """
 
@@ -59,6 +61,7 @@ class Snapshot:
     settings: Settings
     cohort: Cohort
     decisions: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     own_slices: SliceStore | None = None
     own_split: Split | None = None
 
@@ -142,7 +145,13 @@ class Snapshot:
     def cases_to_read(self) -> tuple[ChosenCase, ...]:
         """The cases, each under the rule of the study or the decision about it."""
         rule = self.settings.roi.consensus
-        return tuple(case.under(self.decisions.get(case.case_id, rule)) for case in self.cohort.chosen)
+        return tuple(
+            replace(
+                case.under(self.decisions.get(case.case_id, rule)),
+                not_placed=self.refused.get(case.case_id, ()),
+            )
+            for case in self.cohort.chosen
+        )
 
     def read_case(self, case: ChosenCase) -> tuple[CTVolume, RoiMask]:
         """The CT of a case, and the one ROI that the rule of the study, or a decision, makes of its annotators'."""
@@ -181,6 +190,8 @@ class Snapshot:
             }
         if phases := self.settings.slices.phases:
             made_from["further phases in series.csv"] = self.cohort.phases_digest(phases)
+            if self.refused:
+                made_from["rois/transfers.json"] = digest_of(self.refused)
         return made_from
 
     @property
@@ -246,7 +257,8 @@ def take_snapshot(root: Path) -> Snapshot:
         )
     cohort = load_cohort(folder.root, settings.subtypes, settings.positive, ChoiceRule.of(settings))
     decisions = load_decisions(folder.root / DECISIONS_FILE, cohort.by_id)
-    return Snapshot(folder=folder, settings=settings, cohort=cohort, decisions=decisions)
+    refused = refused_series(folder.root) if settings.slices.phases else {}
+    return Snapshot(folder=folder, settings=settings, cohort=cohort, decisions=decisions, refused=refused)
 
 
 def cut_slices(snapshot: Snapshot) -> SliceStore:

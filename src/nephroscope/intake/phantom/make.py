@@ -70,6 +70,8 @@ def make_phantom(
     slice_mm = design.slice_mm or drawn_mm
     acquisition = replace(acquisition, spacing_mm=(slice_mm, pixel_mm))
     n_slices = round(N_SLICES * drawn_mm / slice_mm)
+    if design.n_phases > 1:  # room for breathing
+        n_slices = round(1.5 * n_slices)
     canvas = Canvas((n_slices, N_PIXELS, N_PIXELS), (slice_mm, pixel_mm, pixel_mm))
     plan = plan_anatomy(rng, acquisition.half_width_mm)
     moving = canvas

@@ -1,0 +1,1 @@
+"""The page of ROIs that were placed on other phases."""

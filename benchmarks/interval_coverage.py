@@ -9,13 +9,14 @@ to 0.015 (standard error).
 import sys
 
 import numpy as np
-from scipy.special import expit
-from scipy.stats import norm
+from scipy.optimize import brentq
+from scipy.special import expit, logit
+from scipy.stats import multivariate_normal, norm
 
 from nephroscope.questions.evaluation.subgroups import NAMES, _figures, _gaps, _Table
 from nephroscope.records import EvaluationConfig
 from nephroscope.statistics.auc import compare_aucs
-from nephroscope.statistics.calibration import calibrate
+from nephroscope.statistics.calibration import calibrate, calibration_curve
 from nephroscope.statistics.coverage import risk_coverage
 from nephroscope.statistics.decision_curve import decision_curve
 from nephroscope.statistics.estimates import Rows, areas_of, estimate_all, shares_of
@@ -26,7 +27,8 @@ from nephroscope.statistics.metrics import auc
 from nephroscope.statistics.mrmc import analyse
 from nephroscope.statistics.mrmc_design import Design
 from nephroscope.statistics.predictive_values import predictive_values
-from nephroscope.statistics.sample_size import Comparison, patients_for_readers
+from nephroscope.statistics.resampling import roc_band
+from nephroscope.statistics.sample_size import Comparison, binormal_variance, patients_for_readers
 
 CONFIG = EvaluationConfig(resamples=300)
 SIZES = (10, 20, 40)  # patients of each class
@@ -166,7 +168,7 @@ def gaps(studies):
 
 
 def probabilities(studies):
-    """Calibration, Brier score, net benefit and risk of well calibrated probabilities; ICI has truth 0."""
+    """Calibration, Brier score, net benefit and risk of well calibrated probabilities."""
     for n in SIZES:
         rng, held = np.random.default_rng(n), Held()
         big = rng.normal(0, 1.5, 200_000)
@@ -175,7 +177,6 @@ def probabilities(studies):
         gain = benefit - float(np.mean(q - (1 - q) * 0.3 / 0.7))
         risk = float(np.minimum(q, 1 - q)[np.abs(q - 0.5) >= 0.1].mean())
         sure = float(np.mean(np.abs(q - 0.5) >= 0.1))
-        own_ici = []
         for _ in range(studies):
             x = rng.normal(0, 1.5, 2 * n)
             y = rng.random(2 * n) < expit(x)
@@ -185,9 +186,6 @@ def probabilities(studies):
             found = calibrate(p, y, patients, CONFIG)
             for name, true in (("intercept", 0), ("slope", 1), ("observed_expected", 1), ("brier", brier)):
                 held.interval(name.replace("_", " "), found[name], true)
-            ici = found["ici"]
-            if ici.value is not None and ici.low is not None:
-                own_ici.append(ici.low <= ici.value <= ici.high)
             curve = decision_curve(p, y, patients, CONFIG, np.array([0.3]))
             for name, one, true in (
                 ("net benefit", curve.net_benefit, benefit),
@@ -207,13 +205,24 @@ def probabilities(studies):
             )
             held.interval("PPV at prevalence 0.1", values["ppv"], 0.1 * se / (0.1 * se + 0.9 * (1 - sp)))
             held.interval("NPV at prevalence 0.1", values["npv"], 0.9 * sp / (0.9 * sp + 0.1 * (1 - se)))
-        held.of["ICI holds its own value"] = own_ici
         held.told(f"probabilities, {2 * n} cases")
 
 
 def agreement(studies):
-    """Kappa of two readers and two labels, and their agreement."""
+    """Kappa of two readers, and their agreement; two labels, and three of which one is rare."""
     for n in (10, 20, 40, 80):
+        for shares, kappa in (((0.4, 0.3, 0.3), 0.5), ((0.6, 0.3, 0.1), 0.8)):
+            rng, held = np.random.default_rng([3, n]), Held()
+            chances = kappa * np.diag(shares) + (1 - kappa) * np.outer(shares, shares)
+            for _ in range(studies):
+                one, two = np.divmod(rng.choice(9, n, p=chances.ravel()), 3)
+                readings = [list(map(str, labels)) for labels in (one, two)]
+                alone_in = [str(i) for i in range(n)]
+                held.interval("kappa", compare_labels(*readings, alone_in, CONFIG, "012").kappa, kappa)
+                in_pairs = [str(i // 2) for i in range(n)]
+                paired = compare_labels(*readings, in_pairs, CONFIG, "012").kappa
+                held.interval("kappa, two cases a patient", paired, kappa)
+            held.told(f"two readers, {n} cases, three labels, kappa {kappa}")
         for share, kappa in ((0.5, 0.4), (0.5, 0.8), (0.2, 0.6)):
             rng, held = np.random.default_rng(n), Held()
             both = share**2 + kappa * share * (1 - share)
@@ -245,31 +254,114 @@ def several_labels(studies):
 
 
 def plans(studies):
-    """Power of reader studies with as many patients as `plan --readers` counts for a power of 0.80."""
-    spread, between, alike, same_reader = 0.02, 0.05, 0.35, 0.15  # shares of the variance of a rating
-    for before, after, n_readers in ((0.80, 0.88, 4), (0.80, 0.86, 8), (0.85, 0.92, 5)):
-        rng, held = np.random.default_rng(n_readers), Held()
-        plan = Comparison(aucs=(after, before), correlation=alike + same_reader)
+    """Power of reader studies with as many patients as `plan --readers` counts for a power of 0.80.
+
+    The AUCs have the correlations that the plan is told: those of the ratings are found from them.
+    """
+    spread, between, across = 0.02, 0.05, 0.30
+    for before, after, n_readers, alike in (
+        (0.80, 0.88, 4, 0.5),
+        (0.80, 0.86, 8, 0.5),
+        (0.85, 0.92, 5, 0.5),
+        (0.75, 0.85, 6, 0.4),
+        (0.80, 0.90, 3, 0.5),
+        (0.85, 0.92, 10, 0.5),
+        (0.90, 0.95, 6, 0.4),
+    ):
+        rng, held = np.random.default_rng([n_readers, int(100 * before)]), Held()
+        plan = Comparison(aucs=(after, before), correlation=alike)
         m, n = patients_for_readers(plan, n_readers, 0.8, spread, between)
         y = np.arange(m + n) < m
+        same = ratings_correlation(before, after, alike, m, n)
+        case = ratings_correlation(before, after, across, m, n)
+        arm = np.mean([ratings_correlation(auc, auc, across + between, m, n) for auc in (before, after)])
         away = norm.ppf([before, after]) * 2**0.5
         steep = norm.pdf(away / 2**0.5) / 2**0.5  # AUC per unit of distance
-        rest = 1 - alike - same_reader - between
+        away *= np.sqrt(1 + (spread / steep) ** 2 / 2)  # the mean AUC of readers who differ
         for _ in range(studies):
-            case = rng.normal(size=m + n) * alike**0.5
-            of_arm = rng.normal(size=(2, 1, m + n)) * between**0.5
-            of_reader = rng.normal(size=(1, n_readers, m + n)) * same_reader**0.5
-            own = rng.normal(size=(2, n_readers, m + n)) * rest**0.5
+            of_case = rng.normal(size=m + n) * case**0.5
+            of_arm = rng.normal(size=(2, 1, m + n)) * (arm - case) ** 0.5
+            of_reader = rng.normal(size=(1, n_readers, m + n)) * (same - case) ** 0.5
+            own = rng.normal(size=(2, n_readers, m + n)) * (1 - same - arm + case) ** 0.5
             shift = away[:, None] + rng.normal(0, spread, (2, n_readers)) / steep[:, None]
             design = Design(
                 treatments=("unaided", "aided"),
                 readers=tuple(map(str, range(n_readers))),
-                ratings=case + of_arm + of_reader + own + shift[..., None] * y,
+                ratings=of_case + of_arm + of_reader + own + shift[..., None] * y,
                 truth=y,
                 patient=np.arange(m + n),
             )
-            held.test("power", analyse(design).test.p)
-        held.told(f"plan of {n_readers} readers, AUC {before} and {after}, {m} + {n} patients, power 0.80")
+            held.test("power", analyse(design, covariance="delong").test.p)
+        told = f"plan of {n_readers} readers, AUC {before} and {after}, correlation {alike}"
+        held.told(f"{told}, {m} + {n} patients, power 0.80")
+
+
+def ratings_correlation(one, two, wanted, m, n):
+    """The correlation of normal ratings whose AUCs, ``one`` and ``two``, correlate as ``wanted`` over samples."""
+    spread = (binormal_variance(one, m, n) * binormal_variance(two, m, n)) ** 0.5
+
+    def both(r):
+        cov = [[1, r], [r, 1]]
+        return multivariate_normal.cdf([norm.ppf(one), norm.ppf(two)], cov=cov) - one * two
+
+    return brentq(lambda r: ((m + n - 2) * both(r / 2) + both(r)) / (m * n) / spread - wanted, 0, 0.99)
+
+
+def bands(studies):
+    """Bands of ROC curves at single places."""
+    grid = np.array([0.05, 0.1, 0.2, 0.5])
+    for n in SIZES:
+        for true in (0.80, 0.92):
+            rng, held = np.random.default_rng(n), Held()
+            y, away = np.arange(2 * n) < n, norm.ppf(true) * 2**0.5
+            for _ in range(studies):
+                low, high = roc_band(rng.normal(away * y, 1.0), y, alone(y), grid, 0.95)
+                for rate, at_least, at_most in zip(grid, low, high, strict=True):
+                    tpr = norm.sf(norm.isf(rate) - away)
+                    held.of.setdefault(f"ROC at {rate}", []).append(at_least <= tpr <= at_most)
+            held.told(f"ROC band, {n} + {n} cases, AUC {true}")
+
+
+def curves(studies):
+    """Calibration curves at single places, their distances, and the proportion of wrong answers."""
+    for n in SIZES:
+        for steep, shift in ((1.0, 0.0), (1.8, 0.5)):
+            rng, held = np.random.default_rng(n), Held()
+            big = rng.normal(0, 1.5, 400_000)
+            q, said = expit(big), expit(steep * big + shift)
+            share, off = q.mean(), np.abs(said - q)
+            brier = float(np.mean((said - q) ** 2 + q * (1 - q)))
+            true = {"scaled_brier": 1 - brier / (share * (1 - share)), "ici": float(off.mean())}
+            true |= {"e50": float(np.median(off)), "e90": float(np.quantile(off, 0.9))}
+            benefit = float(np.mean((said >= 0.3) * (q - (1 - q) * 0.3 / 0.7))) / share
+            surest = np.abs(said - 0.5) >= np.median(np.abs(said - 0.5))
+            wrong = float(np.where(said >= 0.5, 1 - q, q)[surest].mean())
+            for _ in range(studies):
+                x = rng.normal(0, 1.5, 2 * n)
+                y, p = rng.random(2 * n) < expit(x), expit(steep * x + shift)
+                if min(y.sum(), (~y).sum()) < 5:
+                    continue
+                found = calibrate(p, y, alone(y), CONFIG)
+                for name, value in true.items():
+                    held.interval(name.replace("_", " "), found[name], value)
+                curve = calibration_curve(p, y, alone(y), CONFIG).curve
+                for at in (0.2, 0.5, 0.8):
+                    i = int(np.abs(curve.x - at).argmin())
+                    if curve.x[0] <= at <= curve.x[-1]:
+                        truth = expit((logit(curve.x[i]) - shift) / steep)
+                        held.of.setdefault(f"curve at {at}", []).append(
+                            curve.low[i] <= truth <= curve.high[i]
+                        )
+                decided = decision_curve(p, y, alone(y), CONFIG, np.array([0.3])).standardised
+                held.of.setdefault("standardised net benefit at 0.3", []).append(
+                    decided.low[0] <= benefit <= decided.high[0]
+                )
+                risk = risk_coverage(np.abs(p - 0.5), (p >= 0.5) != y, alone(y), CONFIG).risk
+                i = int(np.abs(risk.x - 0.5).argmin())
+                held.of.setdefault("wrong of the surest half", []).append(
+                    risk.low[i] <= wrong <= risk.high[i]
+                )
+            held.told(f"probabilities of slope {1 / steep:.2f}, {2 * n} cases")
 
 
 def readers(studies):
@@ -312,6 +404,8 @@ KINDS = {
     "several_labels": several_labels,
     "readers": readers,
     "plans": plans,
+    "bands": bands,
+    "curves": curves,
 }
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ def test_every_figure_has_interval_unit_n_and_method():
     assert group.image["accuracy"].method.startswith("Korn and Graubard 1998, 12 patients")
     assert group.image["sensitivity"].method.startswith("Korn and Graubard 1998, 6 patients")
     assert group.image["auc"].n == 48
-    assert group.case["accuracy"].method == "Wilson, 95 %"
+    assert group.case["accuracy"].method == "Clopper-Pearson, as there are few cases, 95 %"
     assert group.case["auc"].method.startswith("DeLong on the logit scale")
     assert group.case["auc"].n == group.case["coverage"].n == 12
     assert group.case["sensitivity"].n == 6

@@ -24,7 +24,6 @@ from nephroscope.records import Answer, EvaluationConfig
 from nephroscope.report.page.section import figures_in, tables_in, texts_in
 from nephroscope.report.study.sections import readers as readers_page
 from nephroscope.report.study.sections.readers import readers_of
-from nephroscope.statistics.intervals import wilson
 from nephroscope.statistics.mcnemar import holm
 from nephroscope.study.folder import StudyFolder
 from small_study import content_of
@@ -491,6 +490,19 @@ def test_a_leaky_run_is_shown_and_takes_part_in_nothing():
     assert one_study(*people, models=[leaky]).n_tests == 0
 
 
+def test_held_out_cases_add_no_fold_to_the_pooled_ones():
+    """Three folds and the mean of their networks are three fits: variance x 1 + 3/2."""
+    model = reader("net", "PPPPPCCCCP", model=True)
+    folds = dict(zip("abcdefghij", ["0", "1", "2", "0", "1", "2", "0", "1", "-1", "-1"], strict=True))
+    own = {case: replace(r, fold=folds[case]) for case, r in model.answers.items()}
+    model = replace(model, answers=own, of_study=True)
+    assert model.folds(list("aij")) == ["0", "0", "0"]
+    assert model.folds(list("ij")) == ["-1", "-1"]
+    found = one_study(reader("r0", "PPPPPCCCCC"), reader("r1", "PPPPCCCCCC"), models=[model])
+    assert "3 folds, variance x 2.5" in found.models[0].figures["accuracy"].method
+    assert all("3 folds" in one.found.difference.method for one in found.mean_against_models)
+
+
 def test_test_sets_stay_apart_and_the_pooled_figure_is_named():
     groups = dict.fromkeys("abcfgh", "out-of-fold") | dict.fromkeys("di", "internal-test")
     of = replace(known(), group_of=groups | dict.fromkeys("ej", "external-test:A"))
@@ -566,9 +578,9 @@ def test_a_model_of_the_study_has_the_interval_that_evaluate_gives():
     found = one_study(person, models=[program, run_of_study])
     methods = {m.name: m.figures["accuracy"] for m in (*found.readers, *found.models)}
     assert methods["r"].method == methods["m"].method == "exact (Clopper-Pearson), 95 %"
-    assert methods["net"].method == "Wilson, 95 %"
-    assert methods["net"].low == pytest.approx(wilson(10, 10, 0.95)[0]) == pytest.approx(0.7225, abs=5e-5)
-    assert "readers and models: exact (Clopper-Pearson); models: Wilson" in _text(found)
+    assert methods["net"].method == "Clopper-Pearson, as there are few cases, 95 %"
+    assert methods["net"].low == methods["m"].low == pytest.approx(0.6915, abs=5e-5)
+    assert "readers and models: exact (Clopper-Pearson); models: Clopper-Pearson" in _text(found)
 
 
 def test_a_model_that_answers_other_cases_is_told():
@@ -650,7 +662,7 @@ def test_command_readers_sets_readers_beside_runs(study_root, monkeypatch, tmp_p
     assert set(made) == {"cohort", "[evaluation]", "run net", "splits.json"}
     assert made["cohort"] == study.cohort.label_digest
     assert list(data["groups"]) == ["out-of-fold"]
-    assert data["models"][0]["figures"]["accuracy"]["method"] == "Wilson, 95 %"
+    assert data["models"][0]["figures"]["accuracy"]["method"].startswith("Clopper-Pearson")
     assert kept == data
     with (folder / "readers.csv").open() as file:
         table = list(csv.DictReader(file))

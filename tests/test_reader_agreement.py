@@ -122,7 +122,8 @@ def test_kappa_is_scikit_learns():
     assert sum(map(sum, found.table)) == 60
     clustered = compare_labels(first.tolist(), second.tolist(), [str(i // 2) for i in range(60)], CONFIG)
     assert clustered.kappa.value == found.kappa.value
-    assert "resamples of 30 patients" in clustered.kappa.method
+    assert "jackknife over 30 patients and 4 added" in clustered.kappa.method
+    assert "Korn and Graubard 1998, 30 patients" in clustered.agreement.method
     assert clustered.kappa.low < found.kappa.value < clustered.kappa.high
 
 
@@ -134,13 +135,13 @@ def test_kappa_without_disagreement_or_without_a_second_label():
     assert agreed.agreement.low < 1
     one_label = compare_labels(["a", "b", "a"], ["a", "a", "a"], ["1", "2", "3"], CONFIG)
     assert (one_label.kappa.value, one_label.kappa.low < 0 < one_label.kappa.high) == (0.0, True)
-    opposed = compare_labels(["a", "b"] * 2, ["b", "a"] * 2, ["1", "2", "3", "4"], CONFIG)
+    opposed = compare_labels(["a", "b"] * 4, ["b", "a"] * 4, list("12345678"), CONFIG)
     assert (opposed.kappa.value, opposed.kappa.low) == (-1.0, -1.0)
     assert opposed.kappa.high < 0
 
 
 def test_kappa_of_few_cases_is_where_the_pairs_no_longer_fit():
-    """Donner and Eliasziw 1992: at each limit the chi-squared of the three kinds of pairs is 3.84."""
+    """Donner and Eliasziw 1992: at each limit the three kinds of pairs misfit by t squared (below 20 cases)."""
     first, second = "aaaaaaabbbbbbbbbba", "aaaaaabbbbbbbbbbab"
     found = compare_labels(list(first), list(second), [str(i) for i in range(18)], CONFIG).kappa
     both = sum(a == b == "a" for a, b in zip(first, second, strict=True))
@@ -151,14 +152,29 @@ def test_kappa_of_few_cases_is_where_the_pairs_no_longer_fit():
         expected = [share**2 + spread * kappa, 2 * spread * (1 - kappa), (1 - share) ** 2 + spread * kappa]
         counts = [both, apart, 18 - both - apart]
         misfit = sum((k - 18 * e) ** 2 / (18 * e) for k, e in zip(counts, expected, strict=True))
-        assert misfit == pytest.approx(3.841459, abs=1e-3)
+        assert misfit == pytest.approx(2.1098156**2, abs=1e-3)  # R: qt(0.975, 17)
+
+
+def test_kappa_of_few_cases_and_three_labels_adds_four_cases():
+    """Fleiss, Cohen and Everitt's error of the table with four cases more, half of them agreed on, and t."""
+    table = np.array([[6, 1, 0], [2, 5, 1], [0, 1, 4]])
+    pairs = [(a, b) for a in range(3) for b in range(3) for _ in range(table[a, b])]
+    one, two = ([f"{pair[k]}" for pair in pairs] for k in (0, 1))
+    found = compare_labels(one, two, [str(i) for i in range(20)], CONFIG).kappa
+    more = table + np.eye(3) * 2 / 3 + 2 / 9
+    center, half = float(cohen_kappa(more[None])[0]), 2.0930241 * kappa_se(more)  # R: qt(0.975, 19)
+    assert (found.low, found.high) == pytest.approx((center - half, min(1, center + half)), abs=1e-7)
+    assert found.low < found.value < found.high
+    agreed = compare_labels(list("abcabc"), list("abcabc"), list("123456"), CONFIG).kappa
+    assert (agreed.value, agreed.high) == (1.0, 1.0)
+    assert agreed.low < 0.8
 
 
 def test_kappa_that_is_undefined():
     alike = compare_labels(["a", "a"], ["a", "a"], ["1", "1"], CONFIG)
     assert alike.kappa.value is None
     assert "one and the same label" in alike.kappa.method
-    assert alike.agreement.low is None
+    assert alike.agreement.low == pytest.approx(0.025)  # one patient
 
 
 # ---- pooling

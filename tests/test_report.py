@@ -303,7 +303,7 @@ def test_key_result_is_a_sentence_with_interval_n_unit_and_method():
     assert text.startswith(
         "In the cross-validation of 12 patients, the network separated PRCC and ChRCC, with an AUC of 0."
     )
-    assert "correctly: 83.3 % (95 % interval 55.2 % to 95.3 %, 12 cases; Wilson)." in text
+    assert "to 97.9 %, 12 cases; Clopper-Pearson, as there are few cases)." in text
     assert text.endswith("a call for 11 of 12.")
 
 
@@ -326,7 +326,7 @@ def test_every_figure_of_the_table_carries_n_unit_and_method():
     cells = [cell for row in table.rows for cell in row[1:] if cell != ""]
     assert all(re.fullmatch(r"n = \d+ (image|case)s? · [a-z]", cell.small) for cell in cells)
     assert all(re.fullmatch(r"\d\.\d{3} \(\d\.\d{3} to \d\.\d{3}\)", cell.text) for cell in cells)
-    assert "Wilson, 95 %" in " ".join(table.notes)
+    assert "Clopper-Pearson, as there are few cases, 95 %" in " ".join(table.notes)
 
 
 def test_tables_of_cohort_exclusions_and_split():

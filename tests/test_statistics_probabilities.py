@@ -171,8 +171,8 @@ def test_faultless_probabilities_have_a_bound_and_no_false_certainty(tmp_path, c
     assert (brier["value"], brier["low"]) == (0, 0)
     assert brier["high"] == pytest.approx(1 - 0.025 ** (1 / 30)), "Clopper and Pearson, 0 of 30"
     assert "bound: Clopper-Pearson" in brier["method"]
-    assert (scaled["value"], scaled["low"], scaled["high"]) == (1, None, None)
-    assert scaled["method"] == "no interval: every resample of the patients agrees"
+    assert (scaled["value"], scaled["high"]) == (1, 1)
+    assert scaled["low"] == pytest.approx(1 - brier["high"] / 0.25)
     assert run(["statistics", "coverage", str(tmp_path / "t.csv"), "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
     assert (data["aurc"]["value"], data["aurc"]["high"]) == (0, None)

@@ -180,7 +180,7 @@ class RunFigures:
         return learning_curves(self.run, self._marks)
 
     def roc(self, test_set: str = "") -> "Figure":
-        """ROC curve by case with its bootstrap band over patients, and by image.
+        """ROC curve by case with its band over patients, and by image.
 
         Raises:
             StudyError: There is no such test set, or its AUC could not be computed.

@@ -24,12 +24,10 @@ from nephroscope.statistics.intervals import (
     clopper_pearson,
     no_estimate,
     normal_quantile,
-    wilson,
+    share_limits,
 )
 from nephroscope.statistics.metrics import Area, Floats, Ints, Proportion
 from nephroscope.statistics.placements import area_interval
-
-FEW_ROWS = 10  # independent cases: with fewer, Wilson's interval holds a share in down to 0.90 of studies
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -93,9 +91,7 @@ def _share_estimate(rows: Rows, share: Proportion, confidence: float) -> Estimat
         return no_estimate(f"undefined: {share.empty}", 0, rows.unit)
     factor, words = variance_factor(rows.patients.n_folds), fold_words(rows.patients.n_folds)
     if rows.independent:
-        exact = share.n < FEW_ROWS
-        limits = (clopper_pearson if exact else wilson)(share.k / factor, share.n / factor, confidence)
-        method = "Clopper-Pearson, as there are few cases" if exact else "Wilson"
+        limits, method = share_limits(share.k, share.n, confidence, factor)
     else:
         limits, method = clustered_share(share, rows.patients, confidence)
     return Interval.of(limits, method + words, confidence).around(share.value, share.n, rows.unit)

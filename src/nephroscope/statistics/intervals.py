@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.stats import beta
-from scipy.stats import t as student
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from nephroscope.records import Estimate
@@ -119,6 +118,7 @@ def _row(ordered: Floats, at: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Floa
     return found
 
 
+FEW_ROWS = 15  # independent cases: with fewer, Wilson's interval holds a tenth of all shares in below 0.93 of studies
 Statistic = Callable[[Floats], Floats]  # patient weights (b, P) -> values (b,), NaN where undefined
 CHUNK = 256  # resamples at a time: memory stays flat
 CELLS = 4_000_000  # weights at a time, and comparisons of patients kept at most
@@ -146,6 +146,18 @@ def clopper_pearson(k: float, n: float, confidence: float = 0.95) -> tuple[float
     low = 0.0 if k <= 0 else float(beta.ppf(tail, k, n - k + 1))
     high = 1.0 if k >= n else float(beta.ppf(1 - tail, k + 1, n - k))
     return low, high
+
+
+def share_limits(
+    k: float, n: float, confidence: float, factor: float = 1.0
+) -> tuple[tuple[float, float], str]:
+    """Low and high limit of a share of ``n`` independent rows, and the method.
+
+    ``factor`` is what the variance of one fixed model is multiplied by.
+    """
+    exact = n < FEW_ROWS
+    limits = (clopper_pearson if exact else wilson)(k / factor, n / factor, confidence)
+    return limits, "Clopper-Pearson, as there are few cases" if exact else "Wilson"
 
 
 def delong(scores: Floats, is_positive: Bools) -> tuple[float, float]:
@@ -196,31 +208,6 @@ def logit_limits(
     half = times * variance**0.5 / (value * (1 - value))
     low, high = 1 / (1 + np.exp(-(np.log(value / (1 - value)) + np.array([-half, half]))))
     return float(low), float(high)
-
-
-def loss_interval(loss: Floats, patients: "Patients", most: float, confidence: float) -> Interval:
-    """The interval of a mean loss between 0 and ``most``, such as a Brier score: by t over patients, logit scale.
-
-    The mean over rows is a ratio of sums over patients; its variance has the part of cross-validated answers.
-
-    Source:
-        Cochran 1977, Sampling Techniques, 3rd ed., section 6.3 (ratio); why not the bootstrap:
-        `benchmarks/interval_coverage.py`.
-    """
-    sums, counts = patients.per_patient(loss), patients.per_patient(np.ones(loss.size))
-    total = float(counts.sum())
-    value = float(sums.sum()) / total
-    if patients.n < 2:
-        return Interval(None, None, ONE_PATIENT)
-    off = sums - value * counts
-    variance = patients.n / (patients.n - 1) * float(off @ off) / total**2
-    if variance < NOTHING**2 or not 0 < value < most:
-        return Interval(None, None, "no interval: the loss is the same in every patient")
-    quantile = float(student.ppf((1 + confidence) / 2, patients.n - 1))
-    scaled = variance_factor(patients.n_folds) * variance / most**2
-    low, high = logit_limits(value / most, scaled, confidence, quantile)
-    words = f"t with {patients.n - 1} df on the logit scale{fold_words(patients.n_folds)}"
-    return Interval.of((most * low, most * high), words, confidence)
 
 
 def hanley_mcneil(value: float, m: float, n: float) -> float:

@@ -9,7 +9,7 @@ from scipy.stats import binom, chi2
 from nephroscope.records import Estimate, EvaluationConfig
 from nephroscope.statistics.cross_validation import corrected_p, fold_words, variance_factor
 from nephroscope.statistics.estimates import clustered_share
-from nephroscope.statistics.intervals import Interval, Patients, Unit, no_estimate, wilson
+from nephroscope.statistics.intervals import Interval, Patients, Unit, no_estimate, share_limits, wilson
 from nephroscope.statistics.metrics import Bools, Proportion
 
 
@@ -241,4 +241,4 @@ def _square_and_add(one: float, two: float, phi: float) -> float:
 def _share(k: int, n: int, confidence: float, unit: Unit) -> Estimate:
     if n == 0:
         return no_estimate(EMPTY, 0, unit)
-    return Interval.of(wilson(k, n, confidence), "Wilson", confidence).around(k / n, n, unit)
+    return Interval.of(*share_limits(k, n, confidence), confidence).around(k / n, n, unit)

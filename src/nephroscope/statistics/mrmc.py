@@ -17,7 +17,7 @@ from nephroscope.statistics.intervals import (
     is_rating,
     logit_limits,
     newcombe_auc,
-    wilson,
+    share_limits,
 )
 from nephroscope.statistics.mcnemar import square_and_add
 from nephroscope.statistics.metrics import Floats
@@ -224,7 +224,8 @@ def _one_reader(cells: _Cells, value: float, variance: float, ratings: Floats) -
             limits, formula = (min(limits[0], by_size[0]), max(limits[1], by_size[1])), WIDENED
     else:
         size = value * (1 - value) / variance
-        limits, formula = wilson(value * size, size, cells.confidence), f"Wilson on {size:.1f} cases"
+        limits, name = share_limits(value * size, size, cells.confidence)
+        formula = f"{name.partition(',')[0]} on {size:.1f} cases"
     method = f"one reader, {cells.method} covariance, {formula}"
     return Interval.of(limits, method, cells.confidence).around(value, cells.n)
 
@@ -244,7 +245,8 @@ def _degenerate(cells: _Cells, value: float) -> Estimate:
         limits, formula = newcombe_auc(value, m, n, confidence), "Newcombe 2006 method 5"
     else:
         counted = {"sensitivity": m, "specificity": n}.get(cells.figure, design.n_patients)
-        limits, formula = wilson(value * counted, counted, confidence), f"Wilson on {counted} patients"
+        limits, name = share_limits(value * counted, counted, confidence)
+        formula = f"{name.partition(',')[0]} on {counted} patients"
     method = f"{formula}, as the {cells.method} variance is zero"
     return Interval.of(limits, method, confidence).around(value, cells.n)
 

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from nephroscope.records import EvaluationConfig, counted_noun
 from nephroscope.statistics.cross_validation import fold_words, variance_factor
-from nephroscope.statistics.intervals import Patients, percent, percentile_limits, resampled_weights
+from nephroscope.statistics.intervals import Patients, percent, resampled_weights, share_limits
 from nephroscope.statistics.metrics import Bools, Floats, Ints
 
 MOST_ROWS = 5000  # up to here every row is its own cell
@@ -181,29 +181,34 @@ def widened_band(
 
 
 def roc_band(
-    scores: Floats, is_positive: Bools, patients: Patients, grid: Floats, settings: tuple[int, int, float]
+    scores: Floats, is_positive: Bools, patients: Patients, grid: Floats, confidence: float
 ) -> tuple[Floats, Floats]:
     """Pointwise band of the true positive rate at the false positive rates of ``grid`` (g,).
 
-    By patient bootstrap; NaN where all resamples agree or if a class has one patient. ``settings`` are resamples,
-    seed and confidence.
+    The limits of the rate itself, and those of the false positive rate as the curve carries them to it, squared and
+    added; both count patients. NaN if a class has one patient. Up to two negative patients the curve has no lower
+    limit.
+
+    Source:
+        Zou and Donner 2008, Stat Med 27:1693 (squared and added). The bootstrap holds 0.83 to 0.92 at a false
+        positive rate of 0.05 with 10 to 40 of a class: `benchmarks/interval_coverage.py`.
     """
-    resamples, seed, confidence = settings
-    if min(patients.count(is_positive), patients.count(~is_positive)) < 2:
+    m, n = patients_of_each(patients, is_positive)
+    if min(m, n) < 2:
         return np.full(grid.size, np.nan), np.full(grid.size, np.nan)
     order = np.argsort(-scores, kind="stable")
-    last = np.append(np.diff(scores[order]) != 0, True)
-    owner, positive = patients.row[order], is_positive[order]
-    curves = []
-    for weights in resampled_weights(patients, resamples, seed):
-        w = weights[:, owner]
-        tp, fp = np.cumsum(w * positive, axis=1)[:, last], np.cumsum(w * ~positive, axis=1)[:, last]
-        for t, f in zip(tp, fp, strict=True):
-            if t[-1] > 0 and f[-1] > 0:
-                curves.append(np.interp(grid, np.append(0, f / f[-1]), np.append(0, t / t[-1])))
-    low, high = percentile_limits(np.array(curves), confidence)
+    last, positive = np.append(np.diff(scores[order]) != 0, True), is_positive[order]
     t, f = (np.append(0, np.cumsum(side)[last] / np.count_nonzero(side)) for side in (positive, ~positive))
-    return widened_band(np.interp(grid, f, t), (low, high), patients, (0.0, 1.0))
+    factor = variance_factor(patients.n_folds)
+    own = np.array([share_limits(v * m, m, confidence, factor)[0] for v in np.interp(grid, f, t)])
+    other = np.array([share_limits(v * n, n, confidence, factor)[0] for v in grid])
+    before = np.searchsorted(f, np.where(grid * n <= 2, 0, other[:, 0]), "left") - 1
+    after = np.minimum(np.searchsorted(f, other[:, 1], "right"), t.size - 1)
+    y = np.interp(grid, f, t)
+    below, above = np.where(before < 0, 0.0, t[before]), t[after]
+    low = y - np.hypot(y - own[:, 0], np.maximum(y - below, 0))
+    high = y + np.hypot(own[:, 1] - y, np.maximum(above - y, 0))
+    return np.clip(low, 0, 1), np.clip(high, 0, 1)
 
 
 def bootstrap_words(patients: Patients, config: EvaluationConfig) -> str:

@@ -10,8 +10,8 @@ from math import asinh, ceil, floor
 
 import numpy as np
 from scipy.special import expit, logit
+from scipy.stats import chi2, multivariate_normal, ncx2, norm
 from scipy.stats import f as f_law
-from scipy.stats import multivariate_normal, ncf, norm
 
 from nephroscope.base.errors import ConfigError
 from nephroscope.records.settings import check_within
@@ -210,32 +210,49 @@ def patients_for_readers(
 ) -> tuple[int, int]:
     """Positive and negative patients that show a difference of the mean AUC of readers, with and without help.
 
-    Readers and cases are random. ``plan.correlation`` is that of one reader's two AUCs; ``between`` by how much two
-    readers' AUCs are more alike with the same treatment than with different ones; ``spread`` the SD over readers of
-    the gain, divided by the square root of two.
+    Readers and cases are random. ``plan.correlation`` is that of one reader's two AUCs over samples of patients;
+    ``between`` by how much two readers' AUCs are more alike with the same treatment than with different ones;
+    ``spread`` the SD over readers of the gain, divided by the square root of two.
 
     Raises:
         ConfigError: A number is out of range, or no number of patients is enough for so few readers.
 
     Source:
-        Hillis, Obuchowski and Berbaum 2011, Acad Radiol 18:129: the noncentral F of the Obuchowski-Rockette test.
+        Hillis, Obuchowski and Berbaum 2011, Acad Radiol 18:129; how much power it gives: ``plans`` in
+        `benchmarks/interval_coverage.py`.
     """
     check_within("plan --power", power, 0.5, 0.999)
     check_within("plan --readers", n_readers, 2, 1000)
     check_within("plan --reader-spread", spread, 0.0, 0.5)
-    delta, level = plan.aucs[0] - plan.aucs[1], plan.confidence
 
     def enough(n: int) -> bool:
-        others = plan.negatives(n)
-        error = sum(binormal_variance(auc, n, others) for auc in plan.aucs) / 2
-        own = spread**2 + error * max(1 - plan.correlation - between, 0.0)
-        total = own + n_readers * error * between
-        df = total**2 / (own**2 / (n_readers - 1))
-        away = n_readers * delta**2 / 2 / total
-        return bool(ncf.sf(f_law.ppf(level, 1, df), 1, df, away) >= power)
+        return power_of_readers(plan, n, n_readers, spread, between) >= power
 
     n = _smallest(enough, "plan --readers", f"{n_readers} readers, power {power:g}")
     return n, plan.negatives(n)
+
+
+ACROSS = 0.6  # correlation of two readers' AUCs with different treatments, as a share of one reader's own
+
+
+def power_of_readers(plan: Comparison, n: int, n_readers: int, spread: float, between: float) -> float:
+    """Power of the Obuchowski-Rockette test with ``n`` positive patients; the arguments are those of the plan.
+
+    Hillis' degrees of freedom come from the mean square between readers that a study happens to find: the power is
+    the mean over what it may find (by chi-squared), not that at its expected value, which few readers do not reach.
+    The two AUCs have different variances, so that readers are less alike across treatments than within one.
+    """
+    one, two = (binormal_variance(auc, n, plan.negatives(n)) for auc in plan.aucs)
+    error, both = (one + two) / 2, (one * two) ** 0.5
+    own = spread**2 + error * max(1 - plan.correlation - between, 0.0)
+    shared = n_readers * (error * between + ACROSS * plan.correlation * (error - both))
+    shares = (np.arange(200) + 0.5) / 200
+    square = own * chi2.ppf(shares, n_readers - 1) / (n_readers - 1)
+    found = square + shared
+    df = found**2 / (square**2 / (n_readers - 1))
+    away = n_readers * (plan.aucs[0] - plan.aucs[1]) ** 2 / 2 / (own + shared)
+    needed = found / (own + shared) * f_law.ppf(plan.confidence, 1, df)
+    return float(ncx2.sf(needed, 1, away).mean())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ import numpy as np
 from nephroscope.records import Finding
 from nephroscope.statistics.metrics import Bools, Floats, Ints
 
+NO_FOLD = "-1"  # of held-out cases, in the answers of a run and of a comparison
 # A reader's name and whether a program helped.
 Who = tuple[str, bool]
 
@@ -104,8 +105,13 @@ class Reader:
         return {case: r.confidence for case, r in self.answers.items() if r.confidence is not None}
 
     def folds(self, cases: list[str]) -> list[str]:
-        """The fit that answered each of these cases."""
-        return [self.answers[case].fold for case in cases]
+        """The fit that answered each of these cases.
+
+        Held-out cases that the mean of the folds' networks answered, or one more fit on all patients, add no fold.
+        """
+        found = [self.answers[case].fold for case in cases]
+        folds = [fold for fold in found if fold != NO_FOLD]
+        return [fold if fold != NO_FOLD or not folds else folds[0] for fold in found]
 
     def scores(self, cases: list[str]) -> Floats:
         """Confidences of these cases, (n,)."""

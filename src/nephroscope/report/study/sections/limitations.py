@@ -127,8 +127,8 @@ def _of_small_sets(content: ReportContent) -> Iterator[str]:
     if small:
         yield (
             f"With fewer than {VERY_FEW} patients of a subtype ({'; '.join(small)}), a patient bootstrap is itself "
-            f"too narrow: a {100 * content.evaluation.confidence:g} % interval or band of calibration curves "
-            "or risk contains the true value less often than it should."
+            f"too narrow: a {100 * content.evaluation.confidence:g} % interval of ICI, E50 or E90, or band of the "
+            "proportion of wrong answers, contains the true value less often than it should."
         )
 
 

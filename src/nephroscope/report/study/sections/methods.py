@@ -11,7 +11,7 @@ from nephroscope.report.page.section import Definitions, Filled, Section, Text
 from nephroscope.report.study.appraisal import SENSITIVITIES, Appraisal, RunSource
 from nephroscope.report.study.content import Environment, ReportContent
 from nephroscope.statistics.cross_validation import variance_factor
-from nephroscope.statistics.estimates import FEW_ROWS
+from nephroscope.statistics.intervals import FEW_ROWS
 from nephroscope.statistics.placements import FEW_CLUSTERS
 
 
@@ -352,8 +352,9 @@ def _probability_texts(content: ReportContent, appraisal: Appraisal) -> list[tup
         texts.append(("Net benefit", benefit))
     first = (
         "Calibration",
-        f"{text}. Intercept and slope have intervals by profile likelihood, the Brier score by t over patients on "
-        f"the logit scale; other intervals and bands are from {config.resamples} bootstrap resamples of patients.",
+        f"{text}. Intercept and slope have intervals by profile likelihood, the Brier scores by t over patients, the "
+        f"smooth curve by the standard errors of its regression; ICI, E50, E90 and the proportion of wrong answers "
+        f"by {config.resamples} bootstrap resamples of patients.",
     )
     attributes = dict.fromkeys(s.attribute for g in appraisal.groups.values() for s in g.subgroups)
     compared = (

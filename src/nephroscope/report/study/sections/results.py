@@ -107,7 +107,7 @@ def _figures(content: ReportContent, group: EvaluationGroup) -> list[Block]:
     zone = threshold if len(report.subtypes) == 2 else "."
     curve = ShownFigure(
         f"roc-{slug(group.name)}",
-        f"ROC by case and by image; shaded: {level} patient bootstrap, by case.",
+        f"ROC by case and by image; shaded: {level} band by case, at each false positive rate.",
         lambda: roc(report, group, members, config, content.marks),
     )
     every = ShownFigure(
@@ -125,7 +125,7 @@ def roc(
     config: EvaluationConfig,
     marks: Sequence[str],
 ) -> Figure:
-    """ROC by case with its patient-bootstrap band, and by image; a panel per subtype when there are over two."""
+    """ROC by case with its band over patients, and by image; a panel per subtype when there are over two."""
     shown = [report.positive] if len(report.subtypes) == 2 else list(report.subtypes)
     with mpl.rc_context(STYLE):
         figure = Figure(
@@ -211,8 +211,7 @@ def _roc_panel(
     labels = np.array([report.subtypes.index(p.truth or "") for p in members], dtype=np.intp)
     patients = Patients.of([p.patient_id for p in members], labels, [p.fold for p in members])
     grid = np.linspace(0, 1, 101)
-    settings = (config.resamples, config.seed, config.confidence)
-    low, high = roc_band(scores, truth, patients, grid, settings)
+    low, high = roc_band(scores, truth, patients, grid, config.confidence)
     color = color_of(at)
     axes.plot([0, 1], [0, 1], color=GRID, lw=1)
     band = f"{100 * config.confidence:g} % band, {patients.n} patients"

@@ -22,6 +22,7 @@ from nephroscope.facade.many.run import ManyCases, plan_table, predict_table
 from nephroscope.facade.prediction import FilesToPredict, predict_files
 from nephroscope.intake.phantom import write_phantoms
 from nephroscope.records import ClinicalFacts
+from nephroscope.segmenters.tool import tool_of
 from phantoms import box_hu, box_tumor, write_nifti
 from tiny_bundle import SPEC, make_bundle
 
@@ -224,6 +225,42 @@ def test_a_case_that_takes_too_long_is_refused_alone(place, tmp_path):
     again = replace(asked, time_limit_s=600.0)
     assert predict_table(place / "bundle", again).computed == 0
     assert predict_table(place / "bundle", replace(again, retry=True)).answered == 1
+
+
+DRAWS = """
+import sys, nibabel
+image = nibabel.load(sys.argv[1])
+hu = image.get_fdata()
+if hu.max() < 1000:
+    nibabel.save(nibabel.Nifti1Image(((hu > 80) & (hu < 200)).astype("uint8"), image.affine), sys.argv[2])
+"""
+
+
+def test_a_case_without_roi_is_drawn_where_a_program_is_given(place, tmp_path):
+    (tmp_path / "draws.py").write_text(DRAWS)
+    tool = tool_of(f'"{sys.executable}" "{tmp_path / "draws.py"}" {{image}} {{output}}')
+    assert (
+        tool.command[0] == sys.executable
+    )  # a link in a virtual environment, which finds its packages by it
+    write_nifti(box_hu() + 2000, place / "other.nii.gz")
+    table = write_table(place, ["A,ct.nii.gz,", "B,other.nii.gz,"], "drawn.csv")
+    asked = ManyCases(table=table, out=tmp_path / "results", jobs=1)
+    assert predict_table(place / "bundle", asked).not_drawn == 2
+    drawing = replace(asked, segmenter=tool)
+    assert plan_table(place / "bundle", drawing).to_predict == 2
+    made = predict_table(place / "bundle", drawing)
+    assert (made.answered, made.not_sure, made.refused) == (1, 1, 1)
+    drawn, refused = made.records()
+    assert drawn["drawn_by"].startswith("model:")
+    assert "roi-proposed" in drawn["doubts"].split()
+    assert refused["code"] == "segmenter-no-output"
+    proposed = json.loads((asked.out / "answers" / "A.json").read_text(encoding="utf-8"))
+    path = asked.out / drawn["drawn"]
+    write_table(place, [f"A,ct.nii.gz,{path}"], "drawn.csv")  # a person looked at it
+    assert predict_table(place / "bundle", asked).computed == 1
+    accepted = json.loads((asked.out / "answers" / "A.json").read_text(encoding="utf-8"))
+    assert accepted["probabilities"] == proposed["probabilities"]
+    assert "roi-proposed" not in {finding["code"] for finding in accepted["findings"]}
 
 
 def test_a_fault_and_a_file_that_the_system_does_not_give_are_refusals(place, tmp_path, monkeypatch):

@@ -32,8 +32,13 @@ class ManyOptions(Command):
     """With --table: address of a Ray cluster, or auto; every machine must see all files under the same paths."""
     objects: PartName = ""
     """With --table: DICOM objects to write for each case, such as sr,seg; sc too."""
+    draw_with: PartName = ""
+    """With --table: program that draws the tumor of cases without an ROI, as `segment --with` names it; the answer is
+    then "not sure", as nobody accepted the ROI."""
+    draw_model: PartName = ""
+    """With --draw-with: weights of a known program, as `segment --model`."""
     time_limit_s: float = 600.0
-    """With --table: seconds after which a case is ended and refused."""
+    """With --table: seconds after which a case is ended and refused; a program that draws has as many for itself."""
     retry: Switch = False
     """With --table: try cases again that were refused."""
     dry_run: Switch = False
@@ -70,7 +75,11 @@ class ManyOptions(Command):
                 remedy="name a new folder",
             )
         from nephroscope.facade.many.run import ManyCases
+        from nephroscope.segmenters.tool import check_program, tool_of
 
+        tool = tool_of(self.draw_with, self.draw_model) if self.draw_with else None
+        if tool is not None:
+            check_program(tool)
         return ManyCases(
             table=self.table,
             out=self.out,
@@ -79,6 +88,7 @@ class ManyOptions(Command):
             objects=tuple(self.objects.replace(",", " ").split()),
             time_limit_s=self.time_limit_s,
             retry=self.retry,
+            segmenter=tool,
         )
 
 

@@ -32,6 +32,7 @@ from nephroscope.records import (
     RoiMask,
     RoiRef,
     SeriesRef,
+    warning,
 )
 from nephroscope.records.prediction import (
     PredictedSeries,
@@ -60,6 +61,7 @@ class FilesToPredict:
         objects: DICOM objects of the answer to write.
         window_level_hu, window_width_hu, spacing_mm: Of an 8-bit slice.
         facts: Age, sex and size, from `given_facts`.
+        proposed_by: ``model:NAME@VERSION`` that drew the ROI, where nobody accepted it yet; it is doubted then.
     """
 
     image: Path
@@ -74,6 +76,7 @@ class FilesToPredict:
     window_width_hu: float = 400.0
     spacing_mm: float | None = None
     facts: ClinicalFacts = field(default_factory=ClinicalFacts)
+    proposed_by: str = ""
 
 
 def predict_files(bundle: Path | Bundle, files: FilesToPredict) -> Prediction:
@@ -101,6 +104,8 @@ def predict_files(bundle: Path | Bundle, files: FilesToPredict) -> Prediction:
         )
         name = files.case_id or ct.name
         roi = replace(unplaced, case_id=name).on(ct.volume) if unplaced else None
+        if roi is not None and files.proposed_by:
+            roi = replace(roi, findings=(*roi.findings, _proposed(files.proposed_by, name)))
         read = time.perf_counter()
         opened, open_s = opening.result()
     asked = AskedRoi(path=files.roi, label=files.tumor_label, name=files.tumor_name)
@@ -192,6 +197,11 @@ def in_memory(volume: CTVolume, case_id: str, phase: str) -> ChosenCase:
         series_uid=volume.series_uid,
     )
     return Case(case_id=case_id, patient_id=case_id, series=(series,)).chosen(ChoiceRule())
+
+
+def _proposed(author: str, name: str) -> Finding:
+    text = f"the ROI was drawn by {author}, and nobody accepted it"
+    return warning("roi-proposed", text, case_id=name)
 
 
 def _case(files: FilesToPredict, ct: PatientCt, name: str) -> ChosenCase:

@@ -155,8 +155,9 @@ def _parsed(given: str) -> tuple[tuple[str, ...], str, str]:
         raise _refusal(
             "only the places {image}, {output}, {image_folder} and {output_folder}", f"{{{min(unknown)}}}"
         )
-    # The program runs in a scratch folder: files that the command names relative to this one are made whole.
-    words = [str(Path(word).resolve()) if _is_file(word) else word for word in words]
+    # The program runs in a scratch folder: files named relative to this one are made whole. A link stays one: the
+    # Python of a virtual environment is a link, and finds its packages by it.
+    words = [str(Path(word).absolute()) if _is_file(word) else word for word in words]
     program = shutil.which(words[0])
     files = [Path(word) for word in words if _is_file(word)]
     name = (files[-1] if files else Path(words[0])).stem

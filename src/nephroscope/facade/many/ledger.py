@@ -59,6 +59,7 @@ class CaseResult:
         doubts, notes: Codes of its findings: warnings, and the others.
         side: On which the tumor was drawn.
         objects: Kinds of DICOM objects that were written.
+        drawn_by: Program that drew the ROI; empty where the table named one.
     """
 
     case_id: str
@@ -75,6 +76,7 @@ class CaseResult:
     series_uid: str = ""
     seconds: float | None = None
     objects: tuple[str, ...] = ()
+    drawn_by: str = ""
     refusal: Refusal | None = None
 
 
@@ -126,13 +128,15 @@ class Ledger:
         return from_plain(json.loads(text), BegunWith, LEDGER, REMEDY)
 
     def put(self, cases: Sequence[CaseToPredict], bundle_digest: str) -> None:
-        """Note the cases of a table: new ones, and those without an answer whose row is another one, wait.
+        """Note the cases of a table: new ones, and those without an ROI or an answer whose row is another one, wait.
 
         Raises:
             StudyError: Rows of cases that were answered are others now; they are named, and nothing is noted.
         """
         with self._database.transaction() as database:
-            known = dict(database.execute("SELECT case_id, given FROM cases WHERE state = 'answered'"))
+            known = dict(
+                database.execute("SELECT case_id, given FROM cases WHERE state = 'answered' AND roi != ''")
+            )
             rows = [(case, _given(case)) for case in cases]
             others = [case.case_id for case, given in rows if known.get(case.case_id, given) != given]
             spelled = {name.casefold(): name for (name,) in database.execute("SELECT case_id FROM cases")}
@@ -196,7 +200,7 @@ class Ledger:
                 for name, given, state in database.execute("SELECT case_id, given, state FROM cases")
             }
         return {
-            case.case_id: state if state == "answered" or given == _given(case) else "waiting"
+            case.case_id: state if given == _given(case) else "waiting"
             for case in cases
             if case.case_id in known
             for given, state in [known[case.case_id]]

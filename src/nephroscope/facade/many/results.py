@@ -9,7 +9,7 @@ from pathlib import Path
 from nephroscope.base.html import Record, ShownAsTable
 from nephroscope.base.tables import save_table
 from nephroscope.facade.many.ledger import Ledger, LedgerRow
-from nephroscope.facade.many.worker import answer_path, object_path
+from nephroscope.facade.many.worker import answer_path, drawn_path, object_path
 from nephroscope.records import counted_noun
 
 RESULTS = "results.csv"
@@ -74,7 +74,7 @@ def _record(row: LedgerRow, out: Path, subtypes: Sequence[str]) -> Record:
     made |= {"side_stated": case.side, "side_drawn": None}
     made |= dict.fromkeys(("slices", "series_uid", "seconds"))
     made |= {"tries": row.tries, "code": None, "refusal": None, "answer": None}
-    made |= dict.fromkeys(("sr", "seg", "sc"))
+    made |= dict.fromkeys(("drawn_by", "drawn", "sr", "seg", "sc"))
     if found is None:
         return made
     made["answer"] = answer_path(out, case.file_name).relative_to(out).as_posix()
@@ -86,6 +86,9 @@ def _record(row: LedgerRow, out: Path, subtypes: Sequence[str]) -> Record:
         for name in ("sr", "seg", "sc")
         if name in found.objects
     }
+    if found.drawn_by:
+        drawn = drawn_path(out, case.file_name).relative_to(out).as_posix()
+        made |= {"drawn_by": found.drawn_by, "drawn": drawn}
     return made | {
         "call": found.call or NOT_SURE,
         "forced_call": found.forced_call,

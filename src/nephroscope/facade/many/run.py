@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from nephroscope.base.cluster import map_on_ray
 from nephroscope.base.documents import as_plain
@@ -21,14 +21,19 @@ from nephroscope.facade.many.ledger import LEDGER, BegunWith, CaseResult, Ledger
 from nephroscope.facade.many.results import ManyAnswers, ResultsTable
 from nephroscope.facade.many.worker import (
     ANSWERS,
+    DRAWN,
     ObjectKind,
     Opening,
     answer_path,
     digest_of_bundle,
+    drawn_path,
     object_path,
     work,
     work_on_ray,
 )
+
+if TYPE_CHECKING:
+    from nephroscope.segmenters.tool import Tool
 
 KINDS: tuple[ObjectKind, ...] = ("sr", "seg", "sc")
 BYTES_OF_A_PROCESS = 2 << 30  # with a CT of 512 x 512 x 1,000
@@ -47,6 +52,7 @@ class ManyCases:
         objects: DICOM objects to write for each case.
         time_limit_s: For one case.
         retry: Try cases again that were refused.
+        segmenter: Program that draws cases without an ROI, which this bundle needs; None: they are listed.
     """
 
     table: Path
@@ -56,6 +62,7 @@ class ManyCases:
     objects: tuple[str, ...] = ()
     time_limit_s: float = TIME_LIMIT_S
     retry: bool = False
+    segmenter: "Tool | None" = None
 
     def __post_init__(self) -> None:
         for name, given in (("--jobs", self.jobs), ("--time-limit-s", self.time_limit_s)):
@@ -119,7 +126,7 @@ def predict_table(bundle: Path, asked: ManyCases) -> ManyAnswers:
         written = ResultsTable(ledger, out, about.subtypes)
         run = _Run(ledger, out, asked, written)
         try:
-            if needs_roi:
+            if needs_roi and asked.segmenter is None:
                 run.list_undrawn()
             n = run.predict(_opening(bundle, begun, asked))
         finally:
@@ -157,6 +164,7 @@ def plan_table(bundle: Path, asked: ManyCases) -> DryRun:
     rest = [case for case in table.cases if states.get(case.case_id) not in ended]
     needs_roi = about.slices.roi_mode != "full"
     find = found_in(asked.table.resolve().parent)
+    needs_roi = needs_roi and asked.segmenter is None
     to_predict = [case for case in rest if case.roi is not None or not needs_roi]
     counted = list(states.values())
     return DryRun(
@@ -217,7 +225,7 @@ def _same(begun: BegunWith, asked: BegunWith) -> None:
 
 def _remove_unfinished(out: Path) -> None:
     """Remove files that a kill left half-written; they have names of their own."""
-    for folder in (out, out / ANSWERS, *(out / kind for kind in KINDS)):
+    for folder in (out, out / ANSWERS, out / DRAWN, *(out / kind for kind in KINDS)):
         for path in folder.glob(".*.tmp"):
             path.unlink(missing_ok=True)
 
@@ -234,7 +242,9 @@ def _take_again(ledger: Ledger, out: Path, asked: ManyCases) -> None:
             and all(f"{row.case.file_name}.dcm" in here[kind] for kind in asked.objects)
         )
     ]
-    ledger.wait_again([*gone, *(ledger.names("refused") if asked.retry else [])])
+    refused = ledger.names("refused") if asked.retry else []
+    undrawn = ledger.names("not-drawn") if asked.segmenter is not None else []
+    ledger.wait_again([*gone, *refused, *undrawn])
 
 
 def _opening(bundle: Path, begun: BegunWith, asked: ManyCases) -> Opening:
@@ -246,6 +256,7 @@ def _opening(bundle: Path, begun: BegunWith, asked: ManyCases) -> Opening:
         out=asked.out.resolve(),
         objects=cast(tuple[ObjectKind, ...], begun.objects),
         threads=threads,
+        segmenter=asked.segmenter and replace(asked.segmenter, limit_s=asked.time_limit_s),
     )
 
 
@@ -298,8 +309,10 @@ class _Run:
     def _results(
         self, items: Iterable[CaseToPredict], opening: Opening, asked: ManyCases
     ) -> Iterator[tuple[CaseToPredict, CaseResult | Unfinished]]:
+        # A program that draws has the same limit for itself, and is ended by the process that waits for it.
+        limit_s = asked.time_limit_s * (1 if asked.segmenter is None else 2)
         if not asked.ray:
-            workers = Workers(work, opening, asked.time_limit_s, _processes(asked))
+            workers = Workers(work, opening, limit_s, _processes(asked))
             yield from workers.answers(items)
             return
         at_work: dict[str, CaseToPredict] = {}
@@ -307,7 +320,7 @@ class _Run:
         def given() -> Iterator[tuple[Opening, float, CaseToPredict]]:
             for case in items:
                 at_work[case.case_id] = case
-                yield opening, asked.time_limit_s, case
+                yield opening, limit_s, case
 
         for _, (name, found) in map_on_ray(work_on_ray, given(), asked.ray):
             yield at_work.pop(name), found
@@ -334,6 +347,8 @@ class _Run:
             error = as_plain(result.refusal) | {"message": str(result.refusal)}
             for kind in KINDS:
                 object_path(self._out, kind, case.file_name).unlink(missing_ok=True)
+            if case.roi is None:
+                drawn_path(self._out, case.file_name).unlink(missing_ok=True)
             content = {"case_id": case.case_id, "error": error}
             save_json(answer_path(self._out, case.file_name), content, checksum=False)
         self._ledger.end(result)

@@ -1,12 +1,12 @@
 """One case of a table in a process of its own: its answer as files, and what the ledger is to say of it."""
 
 import errno
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from nephroscope.base.documents import as_plain
-from nephroscope.base.errors import NephroscopeError, StudyError
+from nephroscope.base.errors import NephroscopeError, RoiError, StudyError
 from nephroscope.base.files import file_digest, save_json
 from nephroscope.base.parallel import Unfinished, Workers
 from nephroscope.clinic.bundle import Bundle, open_bundle
@@ -16,7 +16,10 @@ from nephroscope.facade.many.ledger import CaseResult, Refusal
 from nephroscope.facade.prediction import FilesToPredict, predict_files
 from nephroscope.records.prediction import Prediction
 
-ANSWERS = "answers"
+if TYPE_CHECKING:
+    from nephroscope.segmenters.tool import Tool
+
+ANSWERS, DRAWN = "answers", "drawn"
 ObjectKind = Literal["sr", "seg", "sc"]
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
@@ -30,6 +33,7 @@ class Opening:
         table_folder: To which paths of cases are relative.
         out: Folder of the results.
         threads: With which a network computes.
+        segmenter: Program that draws the tumor of a case without an ROI; None: such a case is refused.
     """
 
     bundle: Path
@@ -38,6 +42,7 @@ class Opening:
     out: Path
     objects: tuple[ObjectKind, ...]
     threads: int
+    segmenter: "Tool | None" = None
 
 
 _opened: tuple[Opening, Bundle] | None = None
@@ -111,6 +116,8 @@ def _answered(case: CaseToPredict, opening: Opening, bundle: Bundle) -> CaseResu
         facts=case.facts,
     )
     try:
+        if files.roi is None and opening.segmenter is not None and bundle.spec.roi_mode != "full":
+            files = _with_drawn(files, drawn_path(opening.out, case.file_name), opening.segmenter)
         found = predict_files(bundle, files)
         save_json(answer_path(opening.out, case.file_name), as_plain(found), checksum=False)
     except NephroscopeError as error:
@@ -121,7 +128,35 @@ def _answered(case: CaseToPredict, opening: Opening, bundle: Bundle) -> CaseResu
         return _failed(case, "unreadable", "files that the system reads", error.strerror or _name(error))
     except Exception as error:
         return _failed(case, "fault", "an answer or a refusal", f"a fault of this program, {_name(error)}")
-    return _result(found, opening.objects)
+    return _result(found, opening.objects, files.proposed_by)
+
+
+def _with_drawn(files: FilesToPredict, path: Path, tool: "Tool") -> FilesToPredict:
+    """The case with what a program draws on its CT; see `nephroscope.segmenters.draw`.
+
+    Raises:
+        SegmenterError: The program failed, took too long, or drew no tumor.
+    """
+    from nephroscope.imaging.masks.write import write_nifti
+    from nephroscope.imaging.read import read_ct
+    from nephroscope.segmenters.draw import draw_tumor
+    from nephroscope.segmenters.watch import Watch
+
+    made = draw_tumor(read_ct(files.image), tool, files.case_id or "", [Watch([files.image])])
+    if made.roi is None:
+        raise RoiError(
+            where=f"case {files.case_id}",
+            expected="a program that draws the tumor",
+            found=f"{tool.name}, which draws organs only",
+            remedy="choose another program for --draw-with",
+        )
+    write_nifti(made.roi, path)
+    return replace(files, roi=path, proposed_by=made.author)
+
+
+def drawn_path(out: Path, name: str) -> Path:
+    """The ROI that a program drew of a case."""
+    return out / DRAWN / f"{name}.nii.gz"
 
 
 def answer_path(out: Path, name: str) -> Path:
@@ -134,7 +169,7 @@ def object_path(out: Path, kind: ObjectKind, name: str) -> Path:
     return out / kind / f"{name}.dcm"
 
 
-def _result(found: Prediction, objects: tuple[ObjectKind, ...]) -> CaseResult:
+def _result(found: Prediction, objects: tuple[ObjectKind, ...], drawn_by: str) -> CaseResult:
     return CaseResult(
         case_id=found.case_id,
         state="answered",
@@ -150,6 +185,7 @@ def _result(found: Prediction, objects: tuple[ObjectKind, ...]) -> CaseResult:
         series_uid=found.series.series_uid,
         seconds=found.seconds,
         objects=objects,
+        drawn_by=drawn_by,
     )
 
 

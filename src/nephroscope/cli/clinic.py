@@ -96,6 +96,8 @@ class Predict(ManyOptions):
     """Sex of the patient: M or F."""
     size_mm: NumberOption = None
     """Largest diameter of the tumor in mm."""
+    jitter: Switch = False
+    """Also answer with the ROI 2 mm larger, smaller and shifted: how far does the probability spread?"""
     picture: PathOption = None
     """PNG to write: the slice with the largest cross-section, with the outline of the ROI, R, L and a scale."""
     sr: PathOption = None
@@ -143,6 +145,7 @@ class Predict(ManyOptions):
             window_level_hu=self.window_level,
             window_width_hu=self.window_width,
             spacing_mm=self.spacing_mm,
+            jitter=self.jitter,
             facts=given_facts(self.age, self.sex, self.size_mm),
         )
         found = predict_files(self.bundle, files)
@@ -163,6 +166,11 @@ def prediction_text(found: "Prediction", objects: Sequence[Path] = ()) -> str:
     if found.image_probabilities:
         image = found.image_probabilities[found.positive]
         lines.append(f"  image alone: {found.positive} {image:.3f}")
+    if found.jitter:
+        p = [one.probabilities[found.positive] for one in found.jitter]
+        flips = [one.roi for one in found.jitter if one.forced_call != found.forced_call]
+        told = f"another call when {', '.join(flips)}" if flips else "always the same call"
+        lines.append(f"  ROI drawn otherwise: {found.positive} {min(p):.3f} to {max(p):.3f}; {told}")
     lines += [fact_line(one, found.positive) for one in found.facts]
     lines += [f"  {finding.severity}: {finding.code}: {finding.message}" for finding in found.findings]
     lines += [f"wrote {path}" for path in ([found.picture] if found.picture else []) + [*objects]]

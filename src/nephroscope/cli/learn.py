@@ -169,13 +169,24 @@ class Evaluate(RunCommand):
     Example: nephroscope evaluate my-study --run mobilenet_v2
     """
 
+    jitter: Switch = False
+    """Also answer every case with its ROI 2 mm larger, smaller and shifted; reads every CT again (jitter.json)."""
+
     def run(self) -> Outcome:
         """Evaluate it."""
         from nephroscope.facade.study import Study
         from nephroscope.questions.evaluation.evaluate import document_of
+        from nephroscope.questions.evaluation.jitter import jitter_words
 
-        report = Study(self.study).run(self.run_name).evaluate()
-        return Outcome(data=as_plain(document_of(report)), text=evaluation_text(report))
+        run = Study(self.study).run(self.run_name)
+        report = run.evaluate()
+        data, text = as_plain(document_of(report)), evaluation_text(report)
+        if self.jitter:
+            found = run.jitter()
+            data |= {"jitter": as_plain(found)}
+            lines = [*map(jitter_words, found.groups), *(f"{f.case_id}: {f.message}" for f in found.findings)]
+            text = "\n".join([text, *lines])
+        return Outcome(data=data, text=text)
 
 
 def evaluation_text(report: Evaluation) -> str:

@@ -161,6 +161,7 @@ MEANINGS = {
     "labels-shuffled": "subtypes assigned at random",
     "outside-training-range": "outside the range of the training cases in a feature",
     "fact-outside-training-range": "age or size far from those of the training cases",
+    "jitter-not-answered": "a case that cannot be answered with its ROI drawn otherwise",
     "no-clinical-facts": "no clinical fact is known: the image alone",
     "facts-not-used": "clinical facts that this bundle has no use for",
     "phase-not-trained": "a contrast phase that no training case had",

@@ -35,6 +35,7 @@ from nephroscope.records import (
     warning,
 )
 from nephroscope.records.prediction import (
+    JitteredAnswer,
     PredictedSeries,
     PredictedSide,
     PredictedSlice,
@@ -43,6 +44,7 @@ from nephroscope.records.prediction import (
     UsedBundle,
 )
 from nephroscope.regions.check import check_case
+from nephroscope.regions.jitter import jittered
 
 FORMAT = 1
 PICTURE_PX = 768
@@ -62,6 +64,7 @@ class FilesToPredict:
         window_level_hu, window_width_hu, spacing_mm: Of an 8-bit slice.
         facts: Age, sex and size, from `given_facts`.
         proposed_by: ``model:NAME@VERSION`` that drew the ROI, where nobody accepted it yet; it is doubted then.
+        jitter: Answer with the ROI drawn 2 mm otherwise too.
     """
 
     image: Path
@@ -77,6 +80,7 @@ class FilesToPredict:
     spacing_mm: float | None = None
     facts: ClinicalFacts = field(default_factory=ClinicalFacts)
     proposed_by: str = ""
+    jitter: bool = False
 
 
 def predict_files(bundle: Path | Bundle, files: FilesToPredict) -> Prediction:
@@ -120,6 +124,8 @@ def predict_files(bundle: Path | Bundle, files: FilesToPredict) -> Prediction:
     seconds["total"] = time.perf_counter() - started
     sides = PredictedSide(stated=files.side, drawn=drawn)
     made = _document(opened, answer, ct, sides, seconds, files.picture)
+    if files.jitter:
+        made = replace(made, jitter=_jittered(opened, ct.volume, roi, files.facts))
     if source is not None:
         shown = picture_of(ct.volume, roi) if files.objects.sc else None
         write_answer_files(files.objects, made, source, asked, UsedRoi(mask=roi, picture=shown))
@@ -171,6 +177,30 @@ def answer_with_doubts(
     checked_s = time.perf_counter() - started
     answer, parts = predict(bundle, ct.volume, roi, doubts, ct.name, facts)
     return answer, drawn, {"check": checked_s} | parts
+
+
+def _jittered(
+    bundle: Bundle, volume: CTVolume, roi: RoiMask | None, facts: ClinicalFacts
+) -> tuple[JitteredAnswer, ...]:
+    """The answers with the ROI drawn 2 mm otherwise.
+
+    Raises:
+        RoiError: There is no ROI, or none that matters to the network.
+    """
+    if roi is None or bundle.spec.roi_mode == "full":
+        raise RoiError(
+            where="--jitter",
+            expected="an ROI that the network looks at",
+            found="an answer about whole slices",
+            remedy="leave --jitter out",
+        )
+    found = []
+    for name, mask in jittered(roi):
+        answer = predict(bundle, volume, mask, facts=facts)[0]
+        found.append(
+            JitteredAnswer(roi=name, probabilities=answer.probabilities, forced_call=answer.forced_call)
+        )
+    return tuple(found)
 
 
 def picture_of(volume: CTVolume, roi: RoiMask | None) -> SlicePicture:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from nephroscope.learning.run_files import CompleteRun
+    from nephroscope.questions.evaluation.jitter import JitterDocument
     from nephroscope.report.study.content import ReportContent, RunContent
 
 
@@ -112,6 +113,17 @@ class Run(ShownAsTable):
         from nephroscope.questions.evaluation.evaluate import evaluate_run
 
         return evaluate_run(self.inputs())
+
+    @writes("evaluate")
+    def jitter(self) -> "JitterDocument":
+        """Answer every test case again with its ROI drawn 2 mm otherwise; writes jitter.json into the run.
+
+        Raises:
+            StudyError: The network sees whole slices or several phases, or the split is by image.
+        """
+        from nephroscope.questions.evaluation.jitter import jitter_run
+
+        return jitter_run(self.inputs(), self.evaluate())
 
     @property
     def figures(self) -> "RunFigures":

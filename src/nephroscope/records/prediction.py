@@ -56,6 +56,15 @@ class UsedBundle:
 
 
 @dataclass(frozen=True, kw_only=True)
+class JitteredAnswer:
+    """The answer if the ROI were drawn otherwise: ``roi`` says how."""
+
+    roi: str
+    probabilities: dict[str, float]
+    forced_call: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Prediction:
     """What `nephroscope predict --json` prints; docs/reference/prediction.schema.json describes it.
 
@@ -70,6 +79,7 @@ class Prediction:
         image_probabilities: Of the image alone, where clinical facts were used; else empty.
         facts: What each clinical fact moved, in log odds of ``positive``.
         possible: Subtypes that the image leaves possible; null where the bundle has no sets.
+        jitter: Answers with the ROI drawn 2 mm otherwise, where that was asked.
     """
 
     format: int
@@ -95,4 +105,5 @@ class Prediction:
     image_probabilities: dict[str, float] = field(default_factory=dict)
     facts: tuple[UsedFact, ...] = ()
     possible: PredictionSet | None = None
+    jitter: tuple[JitteredAnswer, ...] = ()
     research_use_only: bool = True

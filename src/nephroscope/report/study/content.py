@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.questions.compare.results import Shortcuts
+from nephroscope.questions.evaluation.jitter import JitterDocument
 from nephroscope.questions.saliency.checks import weights_verdict
 from nephroscope.records import (
     Cohort,
@@ -129,6 +130,7 @@ class ReportContent:
         shortcuts: What the probe of facts other than the tumor found; None where it was not run.
         saliency: None where no maps were made.
         full_slices: By case_id, for the first cards.
+        jitter: Calls with ROIs drawn otherwise; None where that was not asked.
     """
 
     title: str
@@ -154,6 +156,7 @@ class ReportContent:
     shortcuts: Shortcuts | None = None
     saliency: Saliency | None = None
     full_slices: Mapping[str, FullSlice] = field(default_factory=dict)
+    jitter: JitterDocument | None = None
 
     @property
     def main(self) -> RunContent:

@@ -36,6 +36,7 @@ from nephroscope.report.study.sections.cohort import COHORT
 from nephroscope.report.study.sections.comparison import COMPARISON
 from nephroscope.report.study.sections.control import CONTROL
 from nephroscope.report.study.sections.facts import FACTS
+from nephroscope.report.study.sections.jitter import JITTER
 from nephroscope.report.study.sections.learning import LEARNING
 from nephroscope.report.study.sections.limitations import LIMITATIONS
 from nephroscope.report.study.sections.methods import METHODS
@@ -51,7 +52,7 @@ from nephroscope.statistics.resampling import Curve
 FORMAT = 1
 ENDINGS = {"figures": (".svg", ".png"), "tables": (".csv",)}
 SECTIONS: tuple[Section[RunSource], ...] = (
-    *(COHORT, SPLIT, LEARNING, RESULTS, PROBABILITIES, SETS, SUBGROUPS),
+    *(COHORT, SPLIT, LEARNING, RESULTS, PROBABILITIES, SETS, JITTER, SUBGROUPS),
     *(COMPARISON, FACTS, CONTROL, SHORTCUTS, READERS),
     *(CASES, METHODS, LIMITATIONS, CHECKLISTS),
 )

@@ -18,6 +18,7 @@ from nephroscope.questions.compare.facts import Fact
 from nephroscope.questions.compare.measures import TestSet
 from nephroscope.questions.compare.probe import probe
 from nephroscope.questions.compare.results import Shortcuts
+from nephroscope.questions.evaluation.jitter import load_jitter
 from nephroscope.questions.evaluation.subgroups import UNKNOWN, attributes_of, series_facts, vendor_of
 from nephroscope.records import ChosenCase, Estimate, Evaluation, Finding, TrainConfig
 from nephroscope.report.study.content import Environment, ReportContent, RunContent, Scan
@@ -87,6 +88,7 @@ def read_run(run: CompleteRun, evaluation: Evaluation, findings: Sequence[Findin
         shortcuts=_probe(snapshot, evaluation, scans),
         facts=series_facts(folder.root, snapshot.cohort.chosen) if scans else {},
         roi_agreement=_mean_dice(agreement) if agreement.exists() else None,
+        jitter=load_jitter(run),
     )
 
 

@@ -29,6 +29,7 @@ ROOMS = [
     "federated",
     "workstation",
     "laptop",
+    "web",
     "cli",
     "__main__",
 ]

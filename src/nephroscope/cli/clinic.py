@@ -35,32 +35,78 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Export(RunCommand):
-    """Write the model of a run as a bundle, a folder that predicts on a laptop without torch.
+    """Write the model of a run as a bundle, a folder that predicts on a laptop without torch, or as one HTML file.
 
     Example: nephroscope export my-study --out my-bundle
     """
 
-    out: Path
+    out: PathOption = None
     """New folder for the bundle."""
+    web: PathOption = None
+    """New HTML file that answers in a browser without a network; Chromium must first reproduce `predict` in it."""
+    web_libraries: PathOption = None
+    """Folder with the .tgz files of the page's JavaScript libraries; by default npm downloads them once."""
     patient_slices: Switch = False
     """Keep slices of training cases in the bundle as reference, instead of phantoms; README and model card say so."""
 
-    facts: Switch = False
-    """Use age, sex and size beside the image where `predict` is given them: one regression on out-of-fold answers."""
-
     def run(self) -> Outcome:
         """Export it."""
+        import tempfile
+
+        from nephroscope.base.errors import ConfigError
         from nephroscope.facade.study import Study
 
-        made = Study(self.study).run(self.run_name).export(self.out, self.patient_slices, self.facts)
-        roi = " --roi ROI" if made.needs_roi else ""
-        return Outcome(
-            data={"bundle": str(made.folder)},
-            text=f"wrote {made.folder}; next: {shell_line('nephroscope', 'predict', made.folder)} IMAGE{roi}",
-            warning="the bundle holds CT slices of patients (--patient-slices)"
-            if self.patient_slices
-            else "",
+        if self.out is None and self.web is None:
+            raise ConfigError(
+                where="export",
+                expected="--out FOLDER for a bundle, --web FILE for an HTML file, or both",
+                found="neither",
+                remedy="give one of them",
+            )
+        if self.web is not None:
+            from nephroscope.web.export import check_new_page
+            from nephroscope.web.libraries import find_libraries
+
+            check_new_page(self.web)  # before the bundle, which takes longer
+            find_libraries(self.web_libraries)
+        with tempfile.TemporaryDirectory() as folder:
+            place = self.out or Path(folder) / "bundle"
+            made = Study(self.study).run(self.run_name).export(place, self.patient_slices)
+            warnings = (
+                ["the bundle holds CT slices of patients (--patient-slices)"] if self.patient_slices else []
+            )
+            data, lines = self._page(place, warnings)
+        if self.out is not None:
+            roi = " --roi ROI" if made.needs_roi else ""
+            data = {"bundle": str(made.folder)} | data
+            lines.insert(
+                0,
+                f"wrote {made.folder}; next: {shell_line('nephroscope', 'predict', made.folder)} IMAGE{roi}",
+            )
+        return Outcome(data=data, text="\n".join(lines), warning="\n".join(warnings))
+
+    def _page(self, bundle: Path, warnings: list[str]) -> tuple[dict[str, object], list[str]]:
+        """The HTML file of the bundle, where one is asked for: what --json says of it, and in words."""
+        if self.web is None:
+            return {}, []
+        from nephroscope.web.export import export_page
+
+        page = export_page(bundle, self.web, self.web_libraries)
+        gate = page.gate
+        if not gate.run:
+            warnings.append(f"the page was not compared with `nephroscope predict`, and says so: {gate.why}")
+        text = f"wrote {page.path} ({page.n_bytes / 1e6:.1f} MB, SHA-256 {page.sha256})"
+        proof = (
+            f"; {gate.browser} gave the answers of `predict` for {gate.cases} golden cases"
+            if gate.run
+            else ""
         )
+        return {
+            "web": str(page.path),
+            "web_sha256": page.sha256,
+            "web_bytes": page.n_bytes,
+            "web_gate": gate,
+        }, [text + proof]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -224,19 +224,18 @@ def stored_frames(seg: Any, indices: Sequence[int]) -> Iterator[Pixels]:
     elif syntax == DEFLATED_FRAMES or (syntax == RLE and bits == 1):
         yield from _packed(seg, indices, shape, bits)
         return
-    elif not (plugin := pydicom_plugin(syntax)):
-        raise DamageError(
-            f"frames in {uid_of(syntax).name}, for which there is no decoder here; export it uncompressed"
-        )
-    if not indices:
-        return
-    plugin = pydicom_plugin(syntax)
-    for frame in iter_pixels(seg, indices=list(indices), decoding_plugin=plugin):
-        if frame.shape != shape:
-            raise DamageError(
-                f"a frame of {' x '.join(map(str, frame.shape))}, not {rows} x {columns} pixels"
-            )
-        yield frame
+    elif not pydicom_plugin(syntax):
+        name = uid_of(syntax).name
+        raise DamageError(f"frames in {name}, for which there is no decoder here; export it uncompressed")
+    if bits == 1 and syntax in NATIVE and seg.original_encoding[1]:  # pydicom fails within a byte
+        plain = np.unpackbits(np.frombuffer(seg.PixelData, np.uint8), bitorder="little")
+        yield from (plain[i * rows * columns : (i + 1) * rows * columns].reshape(shape) for i in indices)
+    elif indices:
+        for frame in iter_pixels(seg, indices=list(indices), decoding_plugin=pydicom_plugin(syntax)):
+            if frame.shape != shape:
+                found = " x ".join(map(str, frame.shape))
+                raise DamageError(f"a frame of {found}, not {rows} x {columns} pixels")
+            yield frame
 
 
 def _packed(seg: Any, indices: Sequence[int], shape: tuple[int, int], bits: int) -> Iterator[Pixels]:

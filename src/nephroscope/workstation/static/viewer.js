@@ -24,13 +24,14 @@ export function colorOf(author) {
  * Open a viewer in an element.
  * @param {HTMLElement} element - is filled; give it a height.
  * @param {string|null} caseId - identifier of a case; null with `options.list`.
- * @param {object} options - list: address of a list of series in place of /api/cases/ID/series; outlines: address of {"slices": [...]} to
+ * @param {object} options - series: {series: [{name, phase, opened: Promise of a Volume}]} that are here already, in place of a server's;
+ *   list: address of a list of series in place of /api/cases/ID/series; outlines: address of {"slices": [...]} to
  *   show as one outline on the first series; readOnly: no drawing; keys: "arrows" leaves letters to the page; index: slice to begin with.
  */
 export async function openViewer(element, caseId, options = {}) {
   const viewer = new Viewer(element, options);
   try {
-    await viewer.open(await api(options.list ?? `/api/cases/${caseId}/series`));
+    await viewer.open(options.series ?? await api(options.list ?? `/api/cases/${caseId}/series`));
   } catch (error) {
     viewer.close();
     element.replaceChildren(make("p", { class: "refusal", role: "alert", "data-testid": "viewer-refused", text: error.message }));
@@ -82,7 +83,7 @@ class Viewer {
   }
 
   async volume(listed, index = null) {
-    if (!this.volumes.has(listed.name)) this.volumes.set(listed.name, new Volume(listed).open(index));
+    if (!this.volumes.has(listed.name)) this.volumes.set(listed.name, listed.opened ?? new Volume(listed).open(index));
     return this.volumes.get(listed.name);
   }
 

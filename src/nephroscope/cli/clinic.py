@@ -48,6 +48,8 @@ class Export(RunCommand):
     """Folder with the .tgz files of the page's JavaScript libraries; by default npm downloads them once."""
     patient_slices: Switch = False
     """Keep slices of training cases in the bundle as reference, instead of phantoms; README and model card say so."""
+    facts: Switch = False
+    """Use age, sex and size beside the image where `predict` is given them: one regression on out-of-fold answers."""
 
     def run(self) -> Outcome:
         """Export it."""
@@ -71,7 +73,7 @@ class Export(RunCommand):
             find_libraries(self.web_libraries)
         with tempfile.TemporaryDirectory() as folder:
             place = self.out or Path(folder) / "bundle"
-            made = Study(self.study).run(self.run_name).export(place, self.patient_slices)
+            made = Study(self.study).run(self.run_name).export(place, self.patient_slices, self.facts)
             warnings = (
                 ["the bundle holds CT slices of patients (--patient-slices)"] if self.patient_slices else []
             )

@@ -12,6 +12,7 @@ from pynetdicom import AE, build_context, evt
 from pynetdicom.sop_class import CTImageStorage, StudyRootQueryRetrieveInformationModelMove
 
 from nephroscope.base.errors import PacsError
+from nephroscope.exchange import dimse
 from nephroscope.exchange.address import Line, read_node
 from nephroscope.exchange.connect import connect
 from nephroscope.exchange.fetch import _keep, fetch_series
@@ -138,6 +139,35 @@ def test_a_pacs_that_sends_more_than_was_asked_for_is_told(images, tmp_path):
 def test_a_port_of_ours_that_is_taken_is_refused(images, tmp_path):
     with archive(images, 1) as node, pytest.raises(PacsError, match="a free port"):
         fetched(Line(address=node), node.port, images, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("host", "move_host", "heard_on"),
+    [
+        ("localhost", "", "127.0.0.1"),
+        ("127.0.0.1", "", "127.0.0.1"),
+        ("pacs.invalid", "192.0.2.7", "192.0.2.7"),
+    ],
+)
+def test_the_port_is_open_on_one_address(images, monkeypatch, host, move_host, heard_on):
+    def serve(_ours, place, *_):
+        raise PacsError(where=place[0], expected="a", found="b", remedy="c")
+
+    monkeypatch.setattr(dimse, "serve", serve)
+    line = Line(address=read_node(f"ARCHIVE@{host}:104"))
+    with pytest.raises(PacsError) as error:
+        connect(line, 11113, move_host).fetch(remote(images[0]), lambda _: True)
+    assert error.value.where == heard_on
+
+
+def test_without_a_way_to_the_pacs_no_port_is_opened(images, monkeypatch):
+    def nowhere(*_, **__):
+        raise OSError("no such host")
+
+    monkeypatch.setattr(dimse.socket, "getaddrinfo", nowhere)
+    line = Line(address=read_node("ARCHIVE@pacs.invalid:104"))
+    with pytest.raises(PacsError, match="no way to it"):
+        connect(line, 11113).fetch(remote(images[0]), lambda _: True)
 
 
 @pytest.fixture

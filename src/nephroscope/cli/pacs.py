@@ -11,7 +11,7 @@ import tyro
 
 from nephroscope.base.errors import PacsError
 from nephroscope.base.files import make_folder
-from nephroscope.cli.command import Command, Outcome, PathOption, Switch, TextOption, table
+from nephroscope.cli.command import Command, Outcome, PartName, PathOption, Switch, TextOption, table
 from nephroscope.exchange.address import OUR_AE, Line, named_address, read_ae, read_node
 from nephroscope.records import counted_noun
 
@@ -193,6 +193,8 @@ class GetSeries(AskPacs):
     """Folder to write into: SERIES/SOP.dcm."""
     move_port: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
     """Port of this computer to which the PACS sends (C-MOVE), where it knows our AE title; by default C-GET."""
+    move_host: PartName = ""
+    """With --move-port: address of this computer to listen on; by default the one from which the PACS is reached."""
 
     def run(self) -> Outcome:
         """Fetch them."""
@@ -200,7 +202,7 @@ class GetSeries(AskPacs):
         from nephroscope.exchange.fetch import fetch_series
 
         line = self.line(self.from_, self.web, "--from, --web")
-        found = list(fetch_series(connect(line, self.move_port), self.asked(), self.out))
+        found = list(fetch_series(connect(line, self.move_port, self.move_host), self.asked(), self.out))
         rows = [
             asdict(one.series) | {"n_there": one.n_there, "n_here": one.n_here, "error": one.error}
             for one in found

@@ -2,9 +2,11 @@
 
 import contextlib
 import logging
+import socket
 import ssl
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from ipaddress import ip_address
 from typing import Any
 
 from pydicom.dataset import Dataset
@@ -51,15 +53,16 @@ class DicomPeer:
     Args:
         line: How to reach it; its address is a `DicomNode`.
         move_port: Port of ours to which it sends after C-MOVE; None fetches by C-GET, on its own line.
+        move_host: Address of this computer on which that port is open; empty: the one from which the PACS is reached.
 
     Raises:
         PacsError: Over TLS, a port without a certificate of ours.
     """
 
-    def __init__(self, line: Line, move_port: int | None = None) -> None:
+    def __init__(self, line: Line, move_port: int | None = None, move_host: str = "") -> None:
         if not isinstance(line.address, DicomNode):
             raise TypeError("a DICOM node")
-        self.line, self.node, self.move_port = line, line.address, move_port
+        self.line, self.node, self.move_port, self.move_host = line, line.address, move_port, move_host
         if move_port is not None and line.tls_ca is not None and line.tls_cert is None:
             raise PacsError(
                 where="--move-port with --tls-ca",
@@ -143,7 +146,7 @@ class DicomPeer:
         for one in (*CT_CLASSES, *ROI_CLASSES, *ANSWER_CLASSES):
             ours.add_supported_context(one, [*COMPRESSED, *PLAIN])
         handlers: Any = [(evt.EVT_C_STORE, _keeping, [keep])]
-        server = serve(ours, (_reached_from(self.node.host), port), handlers, self.line)
+        server = serve(ours, (self.move_host or _address_towards(self.node), port), handlers, self.line)
         try:
             contexts = [build_context(StudyRootQueryRetrieveInformationModelMove)]
             with self._associated(contexts) as association:
@@ -282,9 +285,21 @@ def _server_tls(line: Line) -> ssl.SSLContext | None:
     return context
 
 
-def _reached_from(host: str) -> str:
-    """The address of ours on which a PACS is heard: only this computer where it runs on it."""
-    return "127.0.0.1" if host in ("127.0.0.1", "localhost", "::1") else "0.0.0.0"  # noqa: S104
+def _address_towards(node: DicomNode) -> str:
+    """The address of this computer from which a PACS is reached: only that network hears the port. Nothing is sent.
+
+    Raises:
+        PacsError: There is no way to it.
+    """
+    try:
+        found = socket.getaddrinfo(node.host, node.port, type=socket.SOCK_DGRAM)
+        family, kind, _, _, place = min(found, key=lambda one: one[0] != socket.AF_INET)
+        with socket.socket(family, kind) as probe:
+            probe.connect(place)
+            ours = ip_address(probe.getsockname()[0].partition("%")[0])
+        return "127.0.0.1" if ours.is_loopback else str(ours)
+    except OSError as error:
+        raise unreachable(node, "no way to it in the network") from error
 
 
 def _identifier(level: str, **values: str) -> Dataset:

@@ -19,13 +19,14 @@ from nephroscope.statistics.auc import compare_aucs
 from nephroscope.statistics.calibration import calibrate, calibration_curve
 from nephroscope.statistics.coverage import risk_coverage
 from nephroscope.statistics.decision_curve import decision_curve
-from nephroscope.statistics.estimates import Rows, areas_of, estimate_all, shares_of
+from nephroscope.statistics.estimates import Rows, areas_of, estimate_all, pairwise_areas, shares_of
 from nephroscope.statistics.intervals import Patients
 from nephroscope.statistics.kappa import compare_labels, estimate_fleiss
 from nephroscope.statistics.mcnemar import mcnemar
 from nephroscope.statistics.metrics import auc
 from nephroscope.statistics.mrmc import analyse
 from nephroscope.statistics.mrmc_design import Design
+from nephroscope.statistics.placements import pair_areas
 from nephroscope.statistics.predictive_values import predictive_values
 from nephroscope.statistics.resampling import roc_band
 from nephroscope.statistics.sample_size import Comparison, binormal_variance, patients_for_readers
@@ -130,7 +131,7 @@ def slices(studies):
 
 
 def three_classes(studies):
-    """Mean AUC of three subtypes."""
+    """Mean AUC of three subtypes, each against the rest and over pairs, and the AUC of one pair."""
     for n in SIZES:
         for strength in (1.0, 2.5):
             rng, held = np.random.default_rng(n), Held()
@@ -141,12 +142,17 @@ def three_classes(studies):
 
             big, of_big = drawn(20_000)
             true = np.mean([auc(big[:, k], of_big == k) for k in range(3)])
+            _, areas = pair_areas(big, of_big, (0, 1))
+            pair = np.mean([auc(*area) for area in areas])
             for _ in range(studies):
                 p, truth = drawn(n)
                 patients = Patients.of([f"{i:04d}" for i in range(truth.size)], truth.astype(np.intp))
                 rows = Rows(unit="case", truth=truth, called=p.argmax(1), p=p, patients=patients)
                 found = estimate_all(rows, {}, areas_of(rows, ("a", "b", "c"), 0), CONFIG)
                 held.interval("mean AUC", found["auc"], true)
+                each = pairwise_areas(rows, "abc", CONFIG)
+                held.interval("mean over pairs", each["auc_pairs"], pair)
+                held.interval("one pair", each["auc_pairs_a_b"], pair)
             held.told(f"three subtypes, {n} of each, mean AUC {true:.2f}")
 
 

@@ -1,6 +1,7 @@
 import csv
 import json
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -19,7 +20,9 @@ from nephroscope.questions.evaluation.evaluate import (
 )
 from nephroscope.records import Answer, EvaluationConfig, OperatingPoint, SlicePrediction
 from nephroscope.statistics import metrics
-from nephroscope.statistics.intervals import wilson
+from nephroscope.statistics.estimates import Rows, pairwise_areas
+from nephroscope.statistics.intervals import Patients, wilson
+from nephroscope.statistics.placements import hand_till
 
 TWO = ("PRCC", "ChRCC")
 THREE = ("PRCC", "ChRCC", "ccRCC")
@@ -195,7 +198,11 @@ def test_three_subtypes():
     for kind in ("auc", "sensitivity", "specificity", "precision"):
         names |= {f"{kind}_{s}" for s in THREE}
     assert set(group.image) == names
-    assert set(group.case) == names | {"coverage", "accuracy_when_sure"}
+    pairs = {f"auc_pairs_{a}_{b}" for a, b in combinations(THREE, 2)}
+    assert set(group.case) == names | pairs | {"auc_pairs", "coverage", "accuracy_when_sure"}
+    shares = group.confusion_shares[1]
+    assert [e.value for e in shares] == [n / 6 for n in group.confusion_case[1]]
+    assert all(e.low <= e.value <= e.high and e.n == 6 for e in shares)
     each = [group.case[f"auc_{s}"].value for s in THREE]
     assert group.case["auc"] == group.case["auc_macro"]
     assert group.case["auc"].value == pytest.approx(np.mean(each))
@@ -204,6 +211,52 @@ def test_three_subtypes():
     p, truth = [c.probabilities["ccRCC"] for c in cases], [c.truth == "ccRCC" for c in cases]
     assert each[2] == metrics.auc(np.array(p), np.array(truth))
     assert np.sum(group.confusion_case) == 18
+
+
+def by_hand(p, truth, a, b):
+    """Hand and Till 2001, equation 4: chance that a row of a has more probability of a than one of b, both ways."""
+    sides = [(p[truth == x][:, x], p[truth == y][:, x]) for x, y in ((a, b), (b, a))]
+    return np.mean([np.mean((u[:, None] > v) + 0.5 * (u[:, None] == v)) for u, v in sides])
+
+
+def test_pairs_of_subtypes_are_hand_and_tills():
+    rng = np.random.default_rng(4)
+    truth = np.repeat([0, 1, 2, 3], [9, 14, 20, 7])
+    p = rng.dirichlet(np.ones(4), 50) + 0.3 * np.eye(4)[truth]
+    patients = Patients.of([f"{i:02d}" for i in range(50)], truth)
+    rows = Rows(unit="case", truth=truth, called=p.argmax(1), p=p, patients=patients)
+    found = pairwise_areas(rows, "ABCD", CONFIG)
+    pairs = {(a, b): by_hand(p, truth, a, b) for a, b in combinations(range(4), 2)}
+    for (a, b), value in pairs.items():
+        one = found[f"auc_pairs_{'ABCD'[a]}_{'ABCD'[b]}"]
+        assert one.value == pytest.approx(value)
+        assert one.n == np.isin(truth, (a, b)).sum()
+        assert one.low < value < one.high
+    assert found["auc_pairs"].value == pytest.approx(np.mean(list(pairs.values())))
+    widths = [found[name].high - found[name].low for name in found]
+    assert widths[0] < min(widths[1:])
+    none = pairwise_areas(replace(rows, truth=np.minimum(truth, 2)), "ABCD", CONFIG)
+    assert none["auc_pairs"].value is none["auc_pairs_A_D"].value is None
+    assert none["auc_pairs_A_B"].value == pytest.approx(pairs[0, 1])
+
+
+def test_the_mean_over_pairs_holds():
+    """The interval holds the true mean in 34 or more of 40 studies of four subtypes."""
+    rng = np.random.default_rng(8)
+
+    def study(n):
+        truth = np.arange(4 * n) % 4
+        return np.asarray(rng.normal(1.2 * np.eye(4)[truth])), truth
+
+    big, of_big = study(2000)
+    true = np.mean([by_hand(big, of_big, a, b) for a, b in combinations(range(4), 2)])
+    held = 0
+    for _ in range(40):
+        p, truth = study(10)
+        value, found = hand_till(p, truth, Patients.of([f"{i:03d}" for i in range(40)], truth), 0.95)
+        held += found.low <= true <= found.high
+        assert found.low < value < found.high
+    assert held >= 34
 
 
 def test_a_missing_third_subtype_makes_the_macro_undefined():

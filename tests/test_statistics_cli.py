@@ -563,8 +563,10 @@ def test_three_classes_give_each_against_the_rest_and_the_mean(table, capsys):
     path = table("\n".join(["case,truth,p_ccRCC,p_PRCC,p_ChRCC", *rows]))
     found = told(capsys, "auc", path)
     names = [row["score"] for row in found["scores"]]
-    assert names == ["macro", "ChRCC", "PRCC", "ccRCC"]
+    pairs = ["ChRCC, PRCC", "ChRCC, ccRCC", "PRCC, ccRCC"]
+    assert names == ["macro", "ChRCC", "PRCC", "ccRCC", "pairs", *pairs]
     values = [row["auc"]["value"] for row in found["scores"]]
-    assert values[0] == pytest.approx(np.mean(values[1:]))
+    assert values[0] == pytest.approx(np.mean(values[1:4]))
+    assert values[4] == pytest.approx(np.mean(values[5:]))
     assert all(row["auc"]["low"] < row["auc"]["value"] < row["auc"]["high"] for row in found["scores"])
     assert "mean of 3 areas" in found["auc"]["method"]

@@ -169,7 +169,8 @@ class EvaluationGroup:
     """Figures of one set of test cases: out-of-fold, internal-test or external-test:NAME.
 
     ``image``, ``case`` and ``majority`` (three random slices, as the paper) hold estimates by name; confusion
-    matrices are rows of truth by columns of call, in the order of the subtypes.
+    matrices are rows of truth by columns of call, in the order of the subtypes. ``confusion_shares`` are those by
+    case, of the cases of each subtype.
     """
 
     name: str
@@ -179,6 +180,7 @@ class EvaluationGroup:
     confusion_image: tuple[tuple[int, ...], ...]
     confusion_case: tuple[tuple[int, ...], ...]
     n_patients: int
+    confusion_shares: tuple[tuple[Estimate, ...], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

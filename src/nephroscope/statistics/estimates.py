@@ -8,6 +8,7 @@ does not show how patients differ. Answers of several folds have a larger varian
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -27,7 +28,7 @@ from nephroscope.statistics.intervals import (
     share_limits,
 )
 from nephroscope.statistics.metrics import Area, Floats, Ints, Proportion
-from nephroscope.statistics.placements import area_interval
+from nephroscope.statistics.placements import area_interval, hand_till, pair_areas
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -84,6 +85,51 @@ def estimate_all(
     """Every figure with its interval."""
     found = {name: _share_estimate(rows, share, config.confidence) for name, share in shares.items()}
     return found | {name: _area_estimate(rows, parts, config.confidence) for name, parts in areas.items()}
+
+
+def pairwise_areas(rows: Rows, subtypes: Sequence[str], config: EvaluationConfig) -> dict[str, Estimate]:
+    """Of three subtypes or more, how well each two are told apart, and the mean over the pairs (``auc_pairs``).
+
+    ``auc_pairs_A_B`` is the mean of the areas by the probability of A and by that of B, on the rows of these two.
+    Empty with two subtypes.
+
+    Source:
+        Hand and Till 2001, Mach Learn 45:171.
+    """
+    if len(subtypes) < 3:
+        return {}
+    counts = np.bincount(rows.truth, minlength=len(subtypes))
+    found = {}
+    for pair in combinations(range(len(subtypes)), 2):
+        own, areas = pair_areas(rows.p, rows.truth, pair)
+        name, n = f"auc_pairs_{subtypes[pair[0]]}_{subtypes[pair[1]]}", int(own.sum())
+        if counts[list(pair)].min() == 0:
+            found[name] = no_estimate("undefined: a class has no case", n, rows.unit)
+            continue
+        interval = area_interval(areas, rows.patients.on(own), config.confidence)
+        value = float(np.mean([metrics.auc(scores, y) for scores, y in areas]))
+        found[name] = interval.around(value, n, rows.unit)
+    if counts.min() == 0:
+        return {
+            "auc_pairs": no_estimate("undefined: a class has no case", rows.truth.size, rows.unit)
+        } | found
+    mean, interval = hand_till(rows.p, rows.truth, rows.patients, config.confidence)
+    return {"auc_pairs": interval.around(mean, rows.truth.size, rows.unit)} | found
+
+
+def confusion_shares(rows: Rows, n_subtypes: int, confidence: float) -> tuple[tuple[Estimate, ...], ...]:
+    """Of the rows of each subtype (rows), the share called each subtype (columns)."""
+    return tuple(
+        tuple(
+            _share_estimate(
+                rows,
+                Proportion(hits=rows.called == call, counted=rows.truth == truth, empty="no such case"),
+                confidence,
+            )
+            for call in range(n_subtypes)
+        )
+        for truth in range(n_subtypes)
+    )
 
 
 def _share_estimate(rows: Rows, share: Proportion, confidence: float) -> Estimate:

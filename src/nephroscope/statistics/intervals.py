@@ -278,6 +278,11 @@ class Patients:
         )
         return sums
 
+    def on(self, rows: Bools) -> "Patients":
+        """Those of some of the rows (n,), for these rows alone."""
+        who, row = np.unique(self.row[rows], return_inverse=True)
+        return Patients(row=row.reshape(-1), stratum=self.stratum[who], n_folds=self.n_folds)
+
     def count(self, rows: Bools) -> int:
         """Number of patients with a True row."""
         return int(np.unique(self.row[rows]).size)

@@ -6,6 +6,7 @@ values that a row has in each area.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from scipy.stats import t as student
@@ -23,7 +24,7 @@ from nephroscope.statistics.intervals import (
     logit_limits,
     newcombe_auc,
 )
-from nephroscope.statistics.metrics import Area, Floats, Ints, placements
+from nephroscope.statistics.metrics import Area, Bools, Floats, Ints, placements
 
 FEW_CLUSTERS = 30  # patients of a class with several rows: with fewer, t alone holds 0.91 to 0.94
 
@@ -96,11 +97,47 @@ def area_interval(parts: Sequence[Area], patients: Patients, confidence: float) 
     Source:
         DeLong 1988; Obuchowski 1997; Newcombe 2006; why which: `benchmarks/interval_coverage.py`.
     """
-    words, independent = fold_words(patients.n_folds), patients.n == patients.row.size
-    if independent and len(parts) == 1:
+    if patients.n == patients.row.size and len(parts) == 1:
         low, high, name = delong_auc(*parts[0], confidence, patients.n_folds)
         return Interval.of((low, high), name, confidence)
-    found = contributions(parts)
+    name = f", mean of {len(parts)} areas" if len(parts) > 1 else ""
+    ratings = all(is_rating(scores) for scores, _ in parts)
+    return _by_placements(contributions(parts), patients, confidence, name, ratings)
+
+
+def pair_areas(p: Floats, truth: Ints, pair: tuple[int, int]) -> tuple[Bools, list[Area]]:
+    """The rows of two classes, and the two areas on them: by the probability of the one, and of the other.
+
+    ``p`` are (n, K), ``truth`` indices of classes (n,). Their mean is Hand and Till's A(i, j).
+    """
+    rows: Bools = np.isin(truth, pair)
+    return rows, [(p[rows, k], truth[rows] == k) for k in pair]
+
+
+def hand_till(p: Floats, truth: Ints, patients: Patients, confidence: float) -> tuple[float, Interval]:
+    """Mean over all pairs of classes of how well the two are told apart, whatever their frequency, and its interval.
+
+    Source:
+        Hand and Till 2001, Mach Learn 45:171 (M); variance by placement values, as of any mean of areas.
+    """
+    pairs = list(combinations(range(p.shape[1]), 2))
+    rows, values, ratings = np.zeros(truth.size), [], []
+    for pair in pairs:
+        own, areas = pair_areas(p, truth, pair)
+        found = contributions(areas)
+        rows[own] += found.rows / len(pairs)
+        values.append(found.value)
+        ratings += [is_rating(scores) for scores, _ in areas]
+    every = Contributions(value=float(np.mean(values)), rows=rows, kind=truth)
+    name = f", Hand and Till's mean of {len(pairs)} pairs"
+    return every.value, _by_placements(every, patients, confidence, name, all(ratings))
+
+
+def _by_placements(
+    found: Contributions, patients: Patients, confidence: float, name: str, ratings: bool
+) -> Interval:
+    """The interval of an AUC, or of the mean of several, from what every row adds to it."""
+    words, independent = fold_words(patients.n_folds), patients.n == patients.row.size
     sizes = [patients.count(found.kind == k) for k in range(int(found.kind.max()) + 1)]
     whose = counted_noun(patients.n, "patient")
     if min(sizes) < 2 and not independent:
@@ -115,10 +152,9 @@ def area_interval(parts: Sequence[Area], patients: Patients, confidence: float) 
         return Interval.of(by_size, f"Newcombe 2006 method 5 on {whose}, as {why}{words}", confidence)
     quantile = float(student.ppf((1 + confidence) / 2, df))
     low, high = logit_limits(found.value, factor * variance, confidence, quantile)
-    name = "DeLong" if independent else "Obuchowski 1997"
-    name += f", mean of {len(parts)} areas" if len(parts) > 1 else ""
+    name = ("DeLong" if independent else "Obuchowski 1997") + name
     name += f" on the logit scale, t with {df:.1f} df, {whose}"
-    if all(is_rating(scores) for scores, _ in parts):
+    if ratings:
         low, high, name = min(low, by_size[0]), max(high, by_size[1]), f"{name}, {WIDENED}"
     elif not independent and min(sizes) < FEW_CLUSTERS:
         low, high = min(low, by_size[0]), max(high, by_size[1])

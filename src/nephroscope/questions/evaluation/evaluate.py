@@ -34,7 +34,15 @@ from nephroscope.records import (
     SetFigures,
 )
 from nephroscope.statistics import intervals, metrics
-from nephroscope.statistics.estimates import Rows, areas_of, estimate_all, rows_of_cases, shares_of
+from nephroscope.statistics.estimates import (
+    Rows,
+    areas_of,
+    confusion_shares,
+    estimate_all,
+    pairwise_areas,
+    rows_of_cases,
+    shares_of,
+)
 from nephroscope.statistics.metrics import Ints, Proportion
 
 LEAKY = "LEAKY split by image"
@@ -148,10 +156,12 @@ def evaluate_predictions(
         image=estimate_all(images, shares_of(images, subtypes, at), areas_of(images, subtypes, at), config),
         case=estimate_all(
             cases, shares_of(cases, subtypes, at) | doubt, areas_of(cases, subtypes, at), config
-        ),
+        )
+        | pairwise_areas(cases, subtypes, config),
         majority=estimate_all(three, shares_of(three, subtypes, at), {}, config),
         confusion_image=metrics.confusion(images.truth, images.called, len(subtypes)),
         confusion_case=metrics.confusion(truth, cases.called, len(subtypes)),
+        confusion_shares=confusion_shares(cases, len(subtypes), config.confidence),
         n_patients=cases.patients.n,
     )
 
@@ -161,13 +171,14 @@ FORMAT = 1  # of evaluation.json
 
 @dataclass(frozen=True, kw_only=True)
 class GroupDocument:
-    """One test set in evaluation.json; ``confusion`` has ``image`` and ``case``."""
+    """One test set in evaluation.json; ``confusion`` has ``image`` and ``case``, and by case their shares."""
 
     image: dict[str, Estimate]
     case: dict[str, Estimate]
     majority: dict[str, Estimate]
     confusion: dict[str, tuple[tuple[int, ...], ...]]
     n_patients: int
+    confusion_shares: tuple[tuple[Estimate, ...], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +201,7 @@ def document_of(report: Evaluation) -> EvaluationDocument:
             majority=group.majority,
             confusion={"image": group.confusion_image, "case": group.confusion_case},
             n_patients=group.n_patients,
+            confusion_shares=group.confusion_shares,
         )
         for group in report.groups
     }
@@ -270,8 +282,10 @@ def _marked(group: EvaluationGroup, facts: RunFacts) -> EvaluationGroup:
         part: {name: mark(e) for name, e in getattr(group, part).items()}
         for part in ("image", "case", "majority")
     }
-    hidden: dict[str, Any] = {} if facts.converged else {"confusion_image": (), "confusion_case": ()}
-    return replace(group, **figures, **hidden)
+    names = ("confusion_image", "confusion_case", "confusion_shares")
+    hidden: dict[str, Any] = {} if facts.converged else dict.fromkeys(names, ())
+    marked = tuple(tuple(mark(e) for e in row) for row in group.confusion_shares)
+    return replace(group, **figures, **({"confusion_shares": marked} | hidden))
 
 
 def _refuse_twins(predictions: Sequence[Answer], name: str) -> None:

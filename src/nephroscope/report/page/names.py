@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from functools import cache
+from itertools import combinations
 
 from nephroscope.intake.labels.pathology import default_table
 from nephroscope.questions.replicate.printed import NAMES as NETWORK_NAMES
@@ -56,6 +57,11 @@ def figure_name(name: str, report: Evaluation) -> str:
         return "AUC, mean over subtypes"
     if name in ("sensitivity", "specificity", "precision"):
         return f"{NAMES[name]} ({report.positive})"
+    if name == "auc_pairs":
+        return "AUC, mean over pairs of subtypes (Hand and Till)"
+    for one, two in combinations(report.subtypes, 2):
+        if name == f"auc_pairs_{one}_{two}":
+            return f"AUC ({one} against {two})"
     kind, _, subtype = name.partition("_")
     return NAMES[name] if name in NAMES else f"{NAMES[kind]} ({subtype} against the rest)"
 

@@ -1,12 +1,13 @@
 """A table whose truth has more than two values, with a probability of each: each class against the rest, the mean."""
 
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
 from nephroscope.records import Estimate, EvaluationConfig
-from nephroscope.statistics.estimates import Rows, areas_of, estimate_all
+from nephroscope.statistics.estimates import Rows, areas_of, estimate_all, pairwise_areas
 from nephroscope.statistics.metrics import Ints
 from nephroscope.statistics.tables.columns import TRUTH
 from nephroscope.statistics.tables.rows import ReadOptions, drop_missing, notes_on, owners_of, read_rows
@@ -22,12 +23,18 @@ class SeveralClasses:
     truth: Ints
 
     def figures(self, config: EvaluationConfig) -> dict[str, Estimate]:
-        """``macro``, the mean of the AUCs of the classes, then each class against all others."""
+        """``macro``, the mean of the AUCs of the classes, then each class against all others, then each two classes.
+
+        ``pairs`` is Hand and Till's mean over the pairs, and ``A, B`` that of one pair.
+        """
         owners = self.scored.owners
         p = np.stack(list(self.scored.scores.values()), axis=1)
         rows = Rows(unit=owners.unit, truth=self.truth, called=self.truth, p=p, patients=owners.patients)
         found = estimate_all(rows, {}, areas_of(rows, self.classes, 0), config)
-        return {"macro": found["auc"]} | {name: found[f"auc_{name}"] for name in self.classes}
+        named = {"macro": found["auc"]} | {name: found[f"auc_{name}"] for name in self.classes}
+        pairs = pairwise_areas(rows, self.classes, config)
+        both = {f"{a}, {b}": pairs[f"auc_pairs_{a}_{b}"] for a, b in combinations(self.classes, 2)}
+        return named | {"pairs": pairs["auc_pairs"]} | both
 
 
 def read_several(path: Path, options: ReadOptions) -> SeveralClasses | None:
@@ -51,7 +58,7 @@ def read_several(path: Path, options: ReadOptions) -> SeveralClasses | None:
     columns = [titles[f"p_{value.casefold()}"] for value in classes]
     owners = owners_of(table, options, table.texts(truth), (truth, *columns))
     index = {value: i for i, value in enumerate(classes)}
-    rest = "each class against all others; macro is their mean"
+    rest = "each class against all others, macro is their mean; each two classes, pairs is their mean (Hand and Till)"
     scored = Scored(
         table=table,
         scores={title: table.numbers(title) for title in columns},

@@ -36,6 +36,7 @@ class Confusion:
     name: str
     subtypes: tuple[str, ...]
     counts: Sequence[Sequence[int]]
+    shares: Sequence[Sequence[Estimate]] = ()
 
 
 def _fill(source: RunSource) -> Filled:
@@ -49,8 +50,14 @@ def _fill(source: RunSource) -> Filled:
         blocks += [figures] if figures else []
         blocks.append(ShownTable(f"figures-{slug(group.name)}", figure_table(report, group)))
         if report.converged:
-            both = (("by case", group.confusion_case), ("by image", group.confusion_image))
-            counts = [Confusion(name=n, subtypes=report.subtypes, counts=rows) for n, rows in both]
+            both = (
+                ("by case", group.confusion_case, group.confusion_shares),
+                ("by image", group.confusion_image, ()),
+            )
+            counts = [
+                Confusion(name=n, subtypes=report.subtypes, counts=rows, shares=shares)
+                for n, rows, shares in both
+            ]
             blocks.append(Fragment("study/confusions.html.j2", counts))
     return Filled(blocks=blocks, top=[first])
 

@@ -46,25 +46,26 @@ def site_place(root, place, site):
     return own
 
 
-def send(own: SitePlace, step, members, previous=None, key=None, name=None, group=None):
-    """Lay a signed archive of a site into the folder of the group; gives its path there."""
-    received = own.receive()
-    previous = previous if previous is not None else received[-1].digest if received else ""
+def send(own: SitePlace, step, members, previous=None, key=None, name=None, group=None, folder=None):
+    """Lay a signed archive of a site into the folder of the group, or another one; gives its path there."""
+    if previous is None:
+        previous = own.receive()[-1].digest
     plan = own.invitation.plan
     manifest = manifest_of(group or plan.id, step, own.site, previous, members)
-    path = own.way.folder / (name or archive_name(plan.name, step, own.site))
+    path = (folder or own.way.folder) / (name or archive_name(plan.name, step, own.site))
     write_archive(path, manifest, members, key or own.folder)
     return path
 
 
-def send_joining(own: SitePlace, code=None):
+def send_joining(own: SitePlace, code=None, key_folder=None, folder=None):
     """The request to join."""
     import hmac
 
-    key = make_key(own.folder)
+    key_folder = key_folder or own.folder
+    key = make_key(key_folder)
     proof = hmac.new((code or own.invitation.code).encode(), key.encode(), "sha256").hexdigest()
     joining = Joining(key=key, proof=proof, counts=(), ready=True, findings=())
-    return send(own, 0, {"joining.json": as_json(joining)}, previous="")
+    return send(own, 0, {"joining.json": as_json(joining)}, previous="", key=key_folder, folder=folder)
 
 
 def round_members(own: SitePlace, add=0.0, patients=10):

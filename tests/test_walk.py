@@ -22,6 +22,7 @@ REASONS = {
     r"TCGA-|phase_labels|\$D": "needs public data",
     r"^(send|pacs find|pacs get)": "needs an archive",
     r"^(workstation|listen)( |$)": "serves until it is stopped",
+    r"^federate ": "needs several hospitals; test_federated_training.py goes the whole way",
     r"--facts|--size-mm": "needs ten patients of each subtype with facts; test_fusion.py, test_facts.py",
     r"^segment .*my-program|^rois accept": "needs a program that draws; test_segment.py",
     r"--primary": "needs a network that converged; test_compare.py",

@@ -1,7 +1,9 @@
 """The command group federate: reads options, prints what was done and what comes next."""
 
 import getpass
+import json
 import os
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -112,13 +114,44 @@ class Invite(GroupCommand):
         from nephroscope.federated.coordinator import invite
 
         place, certify = self.place(), None
-        if self.relay:
+        relay = self.relay or place.relay
+        if relay:
             from nephroscope.federated.certificates import certifier
+            from nephroscope.federated.relay import relayed
 
-            certify = certifier(place.folder, self.relay)
-        path = invite(place, self.site, self.relay or "", certify)
+            certify = certifier(place.folder, relay)
+            relayed(place, relay)
+        path = invite(place, self.site, relay, certify)
         text = f"wrote {path}; the site runs: nephroscope federate join STUDY {path.name} --exchange FOLDER"
         return Outcome(data={"invitation": str(path), "site": self.site}, text=text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relay(Command):
+    """Serve the archives of a group over TLS, to callers with its certificates only, until interrupted.
+
+    Example: nephroscope federate relay relay --host 0.0.0.0 --port 8443
+    """
+
+    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
+    """The folder relay/ of the coordinator's group, or a copy of it on another computer."""
+    host: str = "127.0.0.1"
+    """Address of this computer to listen at; 0.0.0.0 is every one."""
+    port: int = 8443
+    """Port to listen at."""
+
+    def run(self) -> Outcome:
+        """Serve."""
+        from nephroscope.federated.relay import serve_relay
+
+        with writing(self.folder, "federate relay"):
+            serve_relay(self.folder, self.host, self.port, self._say)
+        return Outcome(data=None, text="stopped")
+
+    def _say(self, port: int) -> None:
+        line = json.dumps({"host": self.host, "port": port}) if self.json else f"relay at {self.host}:{port}"
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +210,27 @@ class TrainRound(SiteCommand):
         with writing(self.study, "federate train-round"):
             waiting = train_next(self.place(), take_snapshot(self.study))
         return waits(self.study, waiting)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspect(SiteCommand):
+    """Try whether the weights that wait give away who was trained on; the answer is added to their page.
+
+    Example: nephroscope federate inspect my-study
+    """
+
+    def run(self) -> Outcome:
+        """Try it."""
+        from nephroscope.federated.inspector import inspect
+        from nephroscope.study.snapshot import take_snapshot
+
+        with writing(self.study, "federate inspect"):
+            found = inspect(self.place(), take_snapshot(self.study))
+        text = (
+            f"{found.archive}: {found.training} training and {found.held_out} held-out cases told apart "
+            f"by their loss with AUC {found.auc.interval()}; 0.5 is a guess"
+        )
+        return Outcome(data=plain_json(found), text=text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -316,6 +370,43 @@ class Simulate(StudyCommand):
         return Outcome(data=plain_json(result), text=simulation_text(result, out))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rehearse(Command):
+    """Rehearse everything with phantoms: studies, keys, rounds, approvals and the page of a group, SYNTHETIC.
+
+    Example: nephroscope federate rehearse rehearsal
+    """
+
+    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
+    """Folder that is made; run again, it goes on where it stopped."""
+    sites: int = 3
+    """Hospitals."""
+    cases: int = 16
+    """Cases of each hospital."""
+    rounds: int = 2
+    """Exchanges of weights."""
+    epochs: int = 4
+    """Epochs of all rounds together."""
+
+    def run(self) -> Outcome:
+        """Rehearse."""
+        from nephroscope.federated.coordinator import GroupPlace
+        from nephroscope.federated.group_page import write_group_page
+        from nephroscope.federated.rehearsal import make_hospitals
+        from nephroscope.federated.simulate import Options, simulate
+
+        study = make_hospitals(self.folder, self.sites, self.cases, self.epochs)
+        out = self.folder / "played"
+        with writing(out, "federate rehearse"):
+            result = simulate(study.resolve(), out.resolve(), Options(rounds=self.rounds))
+            page, _ = write_group_page(GroupPlace((out / "group").resolve()))
+        lists = sorted((out / "sites").glob("*/sent/*-leaves.html"))
+        text = f"SYNTHETIC\n{simulation_text(result, out)}\npage of the group: {page}\nwhat left a site: {lists[-1]}"
+        return Outcome(
+            data=plain_json(result) | {"page": str(page), "lists": [str(p) for p in lists]}, text=text
+        )
+
+
 def waits(study: Path, waiting: "Waiting", more: str = "") -> Outcome:
     """What waits for approval, and the command that sends it."""
     leaves = waiting.leaves
@@ -362,8 +453,11 @@ FEDERATED: dict[str, type[Command]] = {
     "invite": Invite,
     "join": Join,
     "train-round": TrainRound,
+    "inspect": Inspect,
     "approve": Approve,
     "aggregate": Aggregate,
     "evaluate": EvaluateGroup,
+    "relay": Relay,
     "simulate": Simulate,
+    "rehearse": Rehearse,
 }

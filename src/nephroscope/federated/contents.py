@@ -3,7 +3,13 @@
 from nephroscope.base.errors import ArchiveError, NephroscopeError
 from nephroscope.federated.archive import Archive, refused
 from nephroscope.federated.group import Plan, RoundFigures
-from nephroscope.learning.training.rounds import NETWORK, Arrays, arrays_from_bytes, first_arrays, norm_names
+from nephroscope.learning.training.rounds import (
+    NETWORK,
+    Arrays,
+    arrays_from_bytes,
+    network_shapes,
+    norm_names,
+)
 
 
 def check_contents(archive: Archive, plan: Plan) -> None:
@@ -67,9 +73,9 @@ def check_network(arrays: Arrays, plan: Plan, fold: int) -> None:
     Raises:
         ArchiveError: They are not.
     """
-    first = first_arrays(plan.training, fold, len(plan.subtypes), plan.slices)
     own = own_names(plan)
-    wanted = {name: (v.shape, v.dtype.str) for name, v in first.items() if name not in own}
+    like = network_shapes(plan.training, len(plan.subtypes), plan.slices)
+    wanted = {name: shape for name, shape in like.items() if name not in own}
     found = {
         name: (v.shape, v.dtype.str)
         for name, v in arrays.items()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nephroscope.base.documents import read_document, save_document
 from nephroscope.base.errors import ArchiveError, GroupError
-from nephroscope.base.files import file_digest, make_folder, publish_folder
+from nephroscope.base.files import make_folder, publish_folder
 from nephroscope.federated.archive import (
     Archive,
     as_json,
@@ -42,13 +42,20 @@ from nephroscope.federated.keys import make_key, write_private
 from nephroscope.federated.ways import FolderWay, Way, archive_name
 from nephroscope.records.settings import Settings
 
-PLAN = "plan.json"
+PLAN, RELAYED = "plan.json", "relayed.json"
 AGAIN = "make the group again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relayed:
+    """Address of the relay, as ``host:port``."""
+
+    relay: str
 
 
 @dataclass(frozen=True, eq=False)
 class GroupPlace:
-    """The coordinator's folder of a group."""
+    """The coordinator's folder of a group; ``exchange`` in it is where archives pass without a relay."""
 
     folder: Path
 
@@ -63,12 +70,22 @@ class GroupPlace:
 
     @property
     def exchange(self) -> Path:
-        """The folder through which archives come and go; the relay stores them there, too."""
+        """The folder through which archives come and go where there is no relay."""
         return self.folder / "exchange"
 
     @property
+    def relay(self) -> str:
+        """Address of the relay; empty where archives pass through a folder."""
+        path = self.folder / RELAYED
+        return read_document(path, Relayed, FORMAT, AGAIN, GroupError).relay if path.exists() else ""
+
+    @property
     def way(self) -> Way:
-        """How archives come and go."""
+        """How archives come and go: through the relay where there is one, otherwise through a folder."""
+        if self.relay:
+            from nephroscope.federated.relay_client import relay_way
+
+            return relay_way(self.relay, self.folder / "tls", "coordinator", "coordinator.key")
         return FolderWay(self.exchange)
 
     def invitations(self) -> list[Invitation]:
@@ -358,15 +375,11 @@ def publish(
 
 def lay_out(place: GroupPlace) -> None:
     """Lay out every archive that the sites should have; those of a run that was killed, too."""
-    names = set(place.way.names())
-    for archive in place.made():
-        if archive.path.name not in names or _differs(place, archive.path):
-            place.way.put(archive.path, archive.path.name)
-
-
-def _differs(place: GroupPlace, path: Path) -> bool:
-    target = place.exchange / path.name
-    return target.exists() and file_digest(target) != file_digest(path)
+    made, way = place.made(), place.way
+    names = set(way.names())
+    for archive in made:
+        if archive.path.name not in names or archive is made[-1]:
+            way.put(archive.path, archive.path.name)
 
 
 def record_of(arrived: Arrived, plan: Plan, **more: object) -> Step:

@@ -7,6 +7,7 @@ rate and the chance of each epoch. So rounds of one site alone give the bits of 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from nephroscope.base.errors import StudyError
 from nephroscope.base.machine import memory_kept
 from nephroscope.learning.networks.networks import SubtypeNetwork
-from nephroscope.learning.run_files import WEIGHTS, Compute
+from nephroscope.learning.run_files import METRICS, WEIGHTS, Compute
 from nephroscope.learning.training.checkpoint import (
     CHECKPOINT,
     first_network,
@@ -65,6 +66,11 @@ class RoundTask(FoldTask):
     def has_improved(self, state: FitState) -> bool:
         """Never: which round is kept is decided by all sites."""
         return False
+
+    def load_history(self, folder: Path, state: FitState) -> None:
+        """Say where it goes on, unless the round begins."""
+        if (folder / METRICS).exists():
+            super().load_history(folder, state)
 
     def pull(self, network: SubtypeNetwork) -> None:
         """Add the gradient of half the squared distance times ``proximal``."""
@@ -188,6 +194,15 @@ def validation_loss(task: FoldTask, compute: Compute, spec: SliceSpec, arrays: A
         return validate(task, state.network)[0]
 
 
+@cache
+def network_shapes(
+    config: TrainConfig, n_subtypes: int, spec: SliceSpec
+) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and type of every tensor of a network, by name."""
+    return {name: (v.shape, v.dtype.str) for name, v in first_arrays(config, 0, n_subtypes, spec).items()}
+
+
+@cache
 def norm_names(config: TrainConfig, n_subtypes: int, spec: SliceSpec) -> frozenset[str]:
     """The tensors of batch norm, with their moments."""
     network = first_network(config, 0, n_subtypes, spec)

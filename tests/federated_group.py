@@ -7,8 +7,9 @@ import numpy as np
 
 from nephroscope.base.documents import read_document
 from nephroscope.federated.archive import as_json, manifest_of, write_archive
-from nephroscope.federated.coordinator import GroupPlace, invite, new_group
+from nephroscope.federated.coordinator import invite, new_group
 from nephroscope.federated.group import FoldFigures, Invitation, Joining, RoundFigures
+from nephroscope.federated.group_place import GroupPlace
 from nephroscope.federated.keys import make_key
 from nephroscope.federated.place import SitePlace, make_place
 from nephroscope.federated.ways import archive_name

@@ -12,8 +12,9 @@ from federated_group import new_place, round_members, send, send_joining, site_p
 from nephroscope.base.errors import ArchiveError, ConfigError, GroupError
 from nephroscope.federated.aggregate import aggregate
 from nephroscope.federated.archive import as_json, manifest_of, open_archive, write_archive
-from nephroscope.federated.coordinator import GroupPlace, look
+from nephroscope.federated.coordinator import look
 from nephroscope.federated.group import Step
+from nephroscope.federated.group_place import GroupPlace
 from nephroscope.federated.keys import is_signed_by, make_key, sign
 from nephroscope.federated.mean import mean_of
 from nephroscope.federated.place import SitePlace

@@ -14,8 +14,9 @@ from nephroscope.base.documents import read_document
 from nephroscope.base.errors import GroupError
 from nephroscope.federated.aggregate import aggregate
 from nephroscope.federated.certificates import certifier
-from nephroscope.federated.coordinator import GroupPlace, invite, look
+from nephroscope.federated.coordinator import invite, look
 from nephroscope.federated.group import Invitation
+from nephroscope.federated.group_place import GroupPlace
 from nephroscope.federated.keys import make_key
 from nephroscope.federated.place import SitePlace, make_place
 from nephroscope.federated.relay import relay_server, relayed

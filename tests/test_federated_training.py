@@ -11,10 +11,10 @@ from federated_group import many_sites
 from nephroscope.base.documents import read_document
 from nephroscope.base.errors import GroupError
 from nephroscope.federated.archive import MANIFEST, SIGNATURE, as_json, manifest_of, write_archive
-from nephroscope.federated.coordinator import GroupPlace
 from nephroscope.federated.figure_documents import SiteFigures
 from nephroscope.federated.figures import figures_of
 from nephroscope.federated.group import plan_of, site_snapshot
+from nephroscope.federated.group_place import GroupPlace
 from nephroscope.federated.keys import is_signed_by, make_key
 from nephroscope.federated.leaves import Leaves
 from nephroscope.federated.leaving import Approval, approve, keep_waiting

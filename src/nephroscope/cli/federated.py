@@ -2,9 +2,8 @@
 
 import getpass
 import json
-import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,7 +15,6 @@ from nephroscope.base.lock import writing
 from nephroscope.base.text import shell_line
 from nephroscope.cli.command import (
     Command,
-    CountOption,
     NamesOption,
     Outcome,
     PathOption,
@@ -25,15 +23,13 @@ from nephroscope.cli.command import (
     TextOption,
     table,
 )
-from nephroscope.records import TrainConfig
-from nephroscope.records.settings import Settings
+from nephroscope.cli.federated_play import Rehearse, Simulate
 
 if TYPE_CHECKING:
-    from nephroscope.federated.coordinator import GroupPlace
     from nephroscope.federated.figure_documents import Pooled
+    from nephroscope.federated.group_place import GroupPlace
     from nephroscope.federated.leaving import Waiting
     from nephroscope.federated.place import SitePlace
-    from nephroscope.federated.simulate import Simulation
 
 GroupPath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="GROUP")]
 SiteArgument = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SITE")]
@@ -92,7 +88,7 @@ class GroupCommand(Command):
 
     def place(self) -> "GroupPlace":
         """The folder of the group."""
-        from nephroscope.federated.coordinator import GroupPlace
+        from nephroscope.federated.group_place import GroupPlace
 
         return GroupPlace(self.group.resolve())
 
@@ -299,8 +295,8 @@ class EvaluateGroup(Command):
         """Evaluate."""
         if (self.folder / "study.toml").exists():
             return self._site()
-        from nephroscope.federated.coordinator import GroupPlace
         from nephroscope.federated.group_page import write_group_page
+        from nephroscope.federated.group_place import GroupPlace
 
         place = GroupPlace(self.folder.resolve())
         page, pooled = write_group_page(place)
@@ -317,94 +313,6 @@ class EvaluateGroup(Command):
             waiting = make_figures(place, take_snapshot(self.folder), self.share, self.epsilon)
             run = into_study(place, self.folder.resolve())
         return waits(self.folder, waiting, f"the group's model is run {run.name} of this study\n")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Simulate(StudyCommand):
-    """Play a group on one study whose cases have several sites, with all archives, keys and figures.
-
-    Example: nephroscope federate simulate my-study --rounds 5
-    """
-
-    training: TrainConfig = field(default_factory=TrainConfig)
-    sites: Literal["site_id"] = "site_id"
-    """Column of cohort.csv that says which site a case is of."""
-    rounds: int = 5
-    """Exchanges of weights; they divide the epochs evenly."""
-    drop: NamesOption = ()
-    """Sites that leave the group."""
-    drop_after: int = 1
-    """Rounds after which they leave."""
-    proximal: float = 0.0
-    """FedProx: pull each site's weights towards the group's, by this factor."""
-    local_norm: Switch = False
-    """Keep batch norm at each site."""
-    jobs: CountOption = None
-    """Sites that work at the same time, each in a process; by default one a core."""
-    central: bool = True
-    """Train on all patients at once, too, for comparison."""
-    out: PathOption = None
-    """Folder of the simulation; by default simulation/ in the study."""
-
-    @classmethod
-    def with_settings(cls, settings: Settings | None) -> "Simulate":
-        """The study's settings as defaults."""
-        return cls(study=tyro.MISSING, training=settings.training if settings else TrainConfig())
-
-    def run(self) -> Outcome:
-        """Play it."""
-        from nephroscope.federated.simulate import Options, simulate
-
-        out = self.out or self.study / "simulation"
-        options = Options(
-            rounds=self.rounds,
-            drop=self.drop,
-            drop_after=self.drop_after,
-            proximal=self.proximal,
-            local_norm=self.local_norm,
-            jobs=self.jobs or os.cpu_count() or 1,
-            central=self.central,
-        )
-        with writing(out, "federate simulate"):
-            result = simulate(self.study.resolve(), out.resolve(), options, self.training)
-        return Outcome(data=plain_json(result), text=simulation_text(result, out))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rehearse(Command):
-    """Rehearse everything with phantoms: studies, keys, rounds, approvals and the page of a group, SYNTHETIC.
-
-    Example: nephroscope federate rehearse rehearsal
-    """
-
-    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
-    """Folder that is made; run again, it goes on where it stopped."""
-    sites: int = 3
-    """Hospitals."""
-    cases: int = 16
-    """Cases of each hospital."""
-    rounds: int = 2
-    """Exchanges of weights."""
-    epochs: int = 4
-    """Epochs of all rounds together."""
-
-    def run(self) -> Outcome:
-        """Rehearse."""
-        from nephroscope.federated.coordinator import GroupPlace
-        from nephroscope.federated.group_page import write_group_page
-        from nephroscope.federated.rehearsal import make_hospitals
-        from nephroscope.federated.simulate import Options, simulate
-
-        study = make_hospitals(self.folder, self.sites, self.cases, self.epochs)
-        out = self.folder / "played"
-        with writing(out, "federate rehearse"):
-            result = simulate(study.resolve(), out.resolve(), Options(rounds=self.rounds))
-            page, _ = write_group_page(GroupPlace((out / "group").resolve()))
-        lists = sorted((out / "sites").glob("*/sent/*-leaves.html"))
-        text = f"SYNTHETIC\n{simulation_text(result, out)}\npage of the group: {page}\nwhat left a site: {lists[-1]}"
-        return Outcome(
-            data=plain_json(result) | {"page": str(page), "lists": [str(p) for p in lists]}, text=text
-        )
 
 
 def waits(study: Path, waiting: "Waiting", more: str = "") -> Outcome:
@@ -434,18 +342,6 @@ def pooled_text(pooled: "Pooled") -> str:
     )
     silent = "".join(f"\n{site}: no figures, {why}" for site, why in pooled.silent.items())
     return text + single + silent
-
-
-def simulation_text(result: "Simulation", out: Path) -> str:
-    """Sites, and each model's AUC on all cases next to what the group computes from histograms."""
-    told = "; ".join(f"{site} {n} patients" for site, n in result.sites.items())
-    rows = [
-        [one.model, one.auc.interval(), "-" if one.from_histograms is None else f"{one.from_histograms:.3f}"]
-        for one in result.models
-    ]
-    lines = [told, table(rows, ["model", "AUC, all cases", "from histograms"])]
-    lines += [f"left the group: {', '.join(result.dropped)}"] if result.dropped else []
-    return "\n".join([*lines, f"wrote {out / 'simulation.json'}"])
 
 
 FEDERATED: dict[str, type[Command]] = {

@@ -9,7 +9,6 @@ from nephroscope.federated.archive import Archive, as_json
 from nephroscope.federated.contents import figures_in, fold_name, tensors
 from nephroscope.federated.coordinator import (
     Arrived,
-    GroupPlace,
     check_complete,
     group_of,
     lay_out,
@@ -18,6 +17,7 @@ from nephroscope.federated.coordinator import (
     record_of,
 )
 from nephroscope.federated.group import Plan, RoundFigures, Step
+from nephroscope.federated.group_place import GroupPlace
 from nephroscope.federated.mean import drift, mean_of, sums_of
 from nephroscope.learning.training.rounds import arrays_as_bytes, final_weights, first_arrays
 

@@ -8,10 +8,9 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
 from pathlib import Path
 
-from nephroscope.base.documents import read_document, save_document
+from nephroscope.base.documents import save_document
 from nephroscope.base.errors import ArchiveError, GroupError
 from nephroscope.base.files import make_folder, publish_folder
 from nephroscope.federated.archive import (
@@ -38,86 +37,10 @@ from nephroscope.federated.group import (
     check_name,
     plan_of,
 )
+from nephroscope.federated.group_place import PLAN, GroupPlace
 from nephroscope.federated.keys import make_key, write_private
-from nephroscope.federated.ways import FolderWay, Way, archive_name
+from nephroscope.federated.ways import archive_name
 from nephroscope.records.settings import Settings
-
-PLAN, RELAYED = "plan.json", "relayed.json"
-AGAIN = "make the group again"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Relayed:
-    """Address of the relay, as ``host:port``."""
-
-    relay: str
-
-
-@dataclass(frozen=True, eq=False)
-class GroupPlace:
-    """The coordinator's folder of a group; ``exchange`` in it is where archives pass without a relay."""
-
-    folder: Path
-
-    @cached_property
-    def plan(self) -> Plan:
-        """What was decided when the group was made.
-
-        Raises:
-            GroupError: There is no group here.
-        """
-        return read_document(self.folder / PLAN, Plan, FORMAT, AGAIN, GroupError)
-
-    @property
-    def exchange(self) -> Path:
-        """The folder through which archives come and go where there is no relay."""
-        return self.folder / "exchange"
-
-    @property
-    def relay(self) -> str:
-        """Address of the relay; empty where archives pass through a folder."""
-        path = self.folder / RELAYED
-        return read_document(path, Relayed, FORMAT, AGAIN, GroupError).relay if path.exists() else ""
-
-    @property
-    def way(self) -> Way:
-        """How archives come and go: through the relay where there is one, otherwise through a folder."""
-        if self.relay:
-            from nephroscope.federated.relay_client import relay_way
-
-            return relay_way(self.relay, self.folder / "tls", "coordinator", "coordinator.key")
-        return FolderWay(self.exchange)
-
-    def invitations(self) -> list[Invitation]:
-        """Everybody who was invited, by name."""
-        paths = sorted((self.folder / "invitations").glob("*.json"))
-        return [read_document(path, Invitation, FORMAT, AGAIN, GroupError) for path in paths]
-
-    def made(self) -> list[Archive]:
-        """The coordinator's own archives, one for each step that is closed."""
-        found = []
-        for step in range(self.plan.figures + 1):
-            path = self.folder / "made" / archive_name(self.plan.name, step, COORDINATOR)
-            if not path.exists():
-                break
-            found.append(open_archive(path, self.plan.key, self.plan.id, COORDINATOR))
-        return found
-
-    def group(self) -> Group:
-        """The group as it was closed at joining."""
-        return self.made()[0].document("group.json", Group)
-
-    def steps(self) -> list[Step]:
-        """The records of all steps so far."""
-        return [archive.document("step.json", Step) for archive in self.made()]
-
-    def accepted(self, step: int, site: str) -> Path:
-        """The archive of a site that a step is made from."""
-        return self.folder / "accepted" / archive_name(self.plan.name, step, site)
-
-    def refused(self, step: int, site: str) -> Path:
-        """A copy of an archive that was refused, to be looked at."""
-        return self.folder / "refused" / archive_name(self.plan.name, step, site)
 
 
 @dataclass(frozen=True, kw_only=True)

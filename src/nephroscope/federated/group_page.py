@@ -6,7 +6,6 @@ from pathlib import Path
 from nephroscope.base.documents import save_document
 from nephroscope.base.files import save_text
 from nephroscope.federated.archive import FIGURES, Archive, open_archive
-from nephroscope.federated.coordinator import GroupPlace
 from nephroscope.federated.figure_documents import (
     ALONE,
     MEAN,
@@ -17,6 +16,7 @@ from nephroscope.federated.figure_documents import (
     SiteFigures,
 )
 from nephroscope.federated.group import FORMAT, Joining, Plan, Step
+from nephroscope.federated.group_place import GroupPlace
 from nephroscope.federated.keys import fingerprint
 from nephroscope.report.page.render import Page, render
 from nephroscope.report.page.section import Block, Bullets, Filled, Section, ShownTable, Text

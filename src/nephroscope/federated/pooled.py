@@ -6,7 +6,7 @@ import numpy as np
 
 from nephroscope.base.errors import ArchiveError
 from nephroscope.federated.archive import Archive, as_json
-from nephroscope.federated.coordinator import Arrived, GroupPlace
+from nephroscope.federated.coordinator import Arrived
 from nephroscope.federated.figure_documents import (
     ALONE,
     LeftOut,
@@ -15,6 +15,7 @@ from nephroscope.federated.figure_documents import (
     PooledModel,
     SiteFigures,
 )
+from nephroscope.federated.group_place import GroupPlace
 from nephroscope.records import Estimate
 from nephroscope.statistics.cross_validation import variance_factor
 from nephroscope.statistics.histograms import histogram_auc_estimate

@@ -26,8 +26,8 @@ from nephroscope.base.documents import read_document, save_document
 from nephroscope.base.errors import GroupError, NephroscopeError
 from nephroscope.base.files import file_digest, make_folder, sync_file, sync_folder
 from nephroscope.federated.archive import MOST_BYTES, claimed, claimed_document, open_archive
-from nephroscope.federated.coordinator import RELAYED, GroupPlace, Relayed
 from nephroscope.federated.group import COORDINATOR, FORMAT, Group, Joining, Plan
+from nephroscope.federated.group_place import RELAYED, GroupPlace, Relayed
 from nephroscope.federated.keys import write_private
 from nephroscope.federated.ways import archive_name
 

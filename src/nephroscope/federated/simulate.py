@@ -15,10 +15,11 @@ from nephroscope.base.documents import read_document, save_document
 from nephroscope.base.errors import CohortError, ConfigError, GroupError
 from nephroscope.base.parallel import map_in_processes
 from nephroscope.federated.aggregate import aggregate
-from nephroscope.federated.coordinator import GroupPlace, invite, new_group
+from nephroscope.federated.coordinator import invite, new_group
 from nephroscope.federated.figure_documents import Pooled
 from nephroscope.federated.figures import answers_of, make_figures
 from nephroscope.federated.group import COORDINATOR, FORMAT, SITE_NAME, Invitation, Plan, Step, site_snapshot
+from nephroscope.federated.group_place import GroupPlace
 from nephroscope.federated.leaving import approve
 from nephroscope.federated.place import SitePlace
 from nephroscope.federated.site import join, train_next

@@ -1,16 +1,18 @@
 """From the slices of a case to its answer: one `Scorer` for evaluation and clinic, so both say the same. No torch."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from nephroscope.base.errors import BundleError
 from nephroscope.clinic.call import decide, forced_call, mean_over_slices
 from nephroscope.clinic.cut import apply_window
 from nephroscope.clinic.facts import FactsModel
 from nephroscope.clinic.sets import ConformalSets
+from nephroscope.imaging.grid import AIR_HU
 from nephroscope.records import (
     Answer,
     ClinicalFacts,
@@ -115,10 +117,46 @@ class CaseInput:
         """The slices of the chosen series, int16 (N, size, size)."""
         return self.slices[self.chosen]
 
+    def shown(self, phases: Sequence[str]) -> npt.NDArray[np.int16]:
+        """The slices as a network of these phases sees them, (N, phases, size, size); those of `hu` without any."""
+        if not phases:
+            return self.hu
+        air = np.full_like(self.hu, AIR_HU)
+        return np.stack([self.slices.get(phase, air) for phase in phases], axis=1)
+
+    def with_any(self, phases: Sequence[str]) -> "CaseInput":
+        """The rows that one of these phases shows.
+
+        Raises:
+            BundleError: There is none.
+        """
+        nowhere = np.zeros(len(self.hu), np.bool_)
+        seen = np.any([self.presence.get(phase, nowhere) for phase in phases], axis=0)
+        if seen.all():
+            return self
+        if not seen.any():
+            raise BundleError(
+                where=f"case {self.case_id}",
+                expected=f"a CT of one of the phases {', '.join(phases)}",
+                found=", ".join(self.slices),
+                remedy="name the phase of each series, or use a network of the phase that there is",
+            )
+        rows = np.flatnonzero(seen).tolist()
+        return replace(
+            self,
+            slices={phase: hu[rows] for phase, hu in self.slices.items()},
+            presence={phase: there[rows] for phase, there in self.presence.items()},
+            slice_index=[self.slice_index[row] for row in rows],
+            area_mm2=[self.area_mm2[row] for row in rows],
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scorer:
-    """A network with the rules that turn its probabilities into a call."""
+    """A network with the rules that turn its probabilities into a call.
+
+    ``phases`` are those that the network is shown, in order; none where it sees the chosen series.
+    """
 
     network: Network
     subtypes: tuple[str, ...]
@@ -130,10 +168,16 @@ class Scorer:
     model_digest: str
     facts: FactsModel | None = None
     sets: ConformalSets | None = None
+    phases: tuple[str, ...] = ()
 
     def answer(self, case: CaseInput) -> Answer:
-        """Probabilities by slice and case, the call or "not sure", and why. The network sees the chosen series."""
-        p = self.network.probabilities(case.hu)  # (N, K)
+        """Probabilities by slice and case, the call or "not sure", and why.
+
+        Raises:
+            BundleError: The network is for several phases, and the case has none of them.
+        """
+        case = case.with_any(self.phases) if self.phases else case
+        p = self.network.probabilities(case.shown(self.phases))  # (N, K)
         slices = tuple(
             SlicePrediction(slice_index=int(s), probabilities=tuple(row.tolist()), area_mm2=float(area))
             for s, row, area in zip(case.slice_index, p, case.area_mm2, strict=True)

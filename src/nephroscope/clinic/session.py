@@ -74,14 +74,15 @@ class NetworkSession:
             ) from error
 
     def logits(self, hu: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
-        """Logits (N, n_subtypes) of slices (N, size, size) in HU.
+        """Logits (N, n_subtypes) of slices (N, size, size), or (N, phases, size, size), in HU.
 
         Raises:
             BundleError: The network cannot compute them, such as one for slices of another size.
         """
+        batch = hu if hu.ndim == 4 else hu[:, None]
         try:
             parts = [
-                self._session.run(["logits"], {"hu": np.ascontiguousarray(hu[i : i + BATCH_SLICES, None])})[0]
+                self._session.run(["logits"], {"hu": np.ascontiguousarray(batch[i : i + BATCH_SLICES])})[0]
                 for i in range(0, len(hu), BATCH_SLICES)
             ]
         except self._raised as error:

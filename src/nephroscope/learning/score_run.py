@@ -12,7 +12,8 @@ from nephroscope.base.errors import StudyError
 from nephroscope.base.progress import track
 from nephroscope.clinic.call import youden_threshold
 from nephroscope.clinic.score import CaseInput, Scorer, case_features, learn_domain
-from nephroscope.learning.run_files import CompleteRun, KeptNetwork, load_run
+from nephroscope.learning.networks.table import phases_of
+from nephroscope.learning.run_files import CompleteRun, KeptNetwork, load_run, run_config
 from nephroscope.records import (
     Answer,
     Fold,
@@ -159,6 +160,7 @@ def _scorer(
         domain=learn_domain(features),
         spec=spec,
         model_digest=digest[:16],
+        phases=phases_of(run_config(run.folder).model, spec.phases),
     )
 
 

@@ -104,6 +104,13 @@ class SliceStore(ShownAsTable):
             {**presence, chosen: np.ones(len(rows), np.bool_)},
         )
 
+    def shown(self, rows: npt.NDArray[np.int64], phases: Sequence[str]) -> npt.NDArray[np.int16]:
+        """HU of some rows, (n, size, size); with phases (n, phases, size, size), where any is there."""
+        if not phases:
+            return np.asarray(self.hu[rows])
+        there = np.any([self.presence[phase][rows] for phase in phases], axis=0)
+        return np.stack([self.phases[phase][rows[there]] for phase in phases], axis=1)
+
     def records(self) -> list[Record]:
         """A row per case: number of slices, and the series, phase and ROI they were cut from."""
         unknown = UsedInput(series="", phase="unknown", roi="")

@@ -14,6 +14,7 @@ from nephroscope.learning.engine.predictions import Predictions
 from nephroscope.learning.engine.runs import train_in
 from nephroscope.learning.engine.trained_runs import ScoredRun, network_description
 from nephroscope.learning.learner import Floats, Ints, StudyData
+from nephroscope.learning.networks.table import phases_of
 from nephroscope.learning.run_files import KeptNetwork, load_own_run
 from nephroscope.records import Fold, Split, SplitConfig, TrainConfig
 from nephroscope.study.slices import SliceStore
@@ -28,12 +29,13 @@ class FittedNetwork:
 
     network: KeptNetwork
     store: SliceStore
+    phases: tuple[str, ...] = ()
 
     def probabilities(self, case_ids: Sequence[str]) -> Floats:
         """Probabilities (n, K) of cases that have slices."""
         rows = [self.store.rows_by_case[case_id] for case_id in case_ids]
         return np.stack(
-            [self.network.probabilities(np.asarray(self.store.hu[row])).mean(axis=0) for row in rows]
+            [self.network.probabilities(self.store.shown(row, self.phases)).mean(axis=0) for row in rows]
         )
 
 
@@ -83,7 +85,8 @@ class NetworkLearner:
         if not (folder / "run.json").exists():
             train_in(folder, Snapshot.of(cohort, data.store, split), config)
         load_own_run(folder)
-        return FittedNetwork(network=KeptNetwork(folder, 0), store=data.store)
+        phases = phases_of(self.config.model, data.store.spec.phases)
+        return FittedNetwork(network=KeptNetwork(folder, 0), store=data.store, phases=phases)
 
     def predict(self, snapshot: Snapshot, division: Division, kept: Path) -> Predictions:
         """What it predicts on a division: one training a fold, kept below ``kept``; goes on where it stopped.

@@ -82,7 +82,7 @@ def build_network(
     backbone = _backbone(row, pretrained, width)
     n_outputs = n_subtypes + (row.paper_spare_outputs if recipe == "zuo2021" else 0)
     hidden = row.paper_hidden if recipe == "zuo2021" else 0
-    n_features, replace_head = _head_of(backbone)
+    n_features, replace_head = head_of(backbone)
     layers: list[tuple[str, nn.Module]] = []
     if hidden:
         layers = [("hidden", nn.Linear(n_features, hidden)), ("relu", nn.ReLU(inplace=True))]
@@ -141,7 +141,7 @@ def describe_networks(n_subtypes: int, recipe: Recipe) -> list[dict[str, object]
         with only_shapes():
             network = build_network(name, n_subtypes, SliceSpec(), recipe)
         count = count_parameters(network)
-        n_features, _ = _head_of(network.backbone)
+        n_features, _ = head_of(network.backbone)
         sizes = [str(layer.out_features) for layer in network.modules() if _in_head(layer, network)]
         entry: dict[str, object] = {
             "name": name,
@@ -192,7 +192,7 @@ def _backbone(row: NetworkRow, pretrained: bool, width: float) -> nn.Module:
     return backbone
 
 
-def _head_of(backbone: nn.Module) -> tuple[int, Callable[[nn.Module], None]]:
+def head_of(backbone: nn.Module) -> tuple[int, Callable[[nn.Module], None]]:
     """Number of features before the classifier, and how to put another classifier there."""
     parent, name = (backbone, "fc") if hasattr(backbone, "fc") else (backbone.classifier, "1")
     head = getattr(parent, name)

@@ -79,7 +79,7 @@ def export_onnx(
         network: With its window, in any precision and on any device; it is moved to the CPU.
         n_subtypes: Outputs kept.
         path: File to write.
-        reference_hu: Real slices (N, size, size) on which both are compared.
+        reference_hu: Real slices (N, size, size) on which both are compared; with phases (N, phases, size, size).
 
     Returns:
         Torch's logits of the reference slices, (N, n_subtypes).
@@ -105,7 +105,8 @@ def write_onnx(
 ) -> Exported:
     """The same without a refusal: the file is written whatever the difference is."""
     module = _Subtypes(network, n_subtypes).cpu().float().eval()
-    batch = torch.from_numpy(np.ascontiguousarray(reference_hu[:, None]))  # (N, 1, size, size)
+    several = reference_hu.ndim == 4
+    batch = torch.from_numpy(np.ascontiguousarray(reference_hu if several else reference_hu[:, None]))
     with torch.inference_mode():
         logits: npt.NDArray[np.float32] = module(batch).numpy()
     with warnings.catch_warnings():

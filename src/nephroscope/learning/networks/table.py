@@ -91,6 +91,26 @@ NETWORKS = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class PhaseRow:
+    """A network for several phases: its shared encoder, and whether attention weighs the phases."""
+
+    encoder: str
+    attention: bool = False
+
+
+PHASE_NETWORKS = {
+    "phases": PhaseRow(encoder="mobilenet_v2"),
+    "phases-attention": PhaseRow(encoder="mobilenet_v2", attention=True),
+    "phases-shufflenet": PhaseRow(encoder="shufflenet_v2_x1_0"),
+}
+
+
+def phases_of(model: str, phases: tuple[str, ...]) -> tuple[str, ...]:
+    """The phases that a network is shown, in order; none for one that sees the chosen series."""
+    return phases if model in PHASE_NETWORKS else ()
+
+
 def check_width(name: str, width: float) -> None:
     """Refuse a width that a network does not have.
 

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from nephroscope.base.errors import StudyError
 from nephroscope.base.files import file_digest, replacing
-from nephroscope.learning.networks.networks import SubtypeNetwork, build_network
+from nephroscope.learning.networks.networks import SubtypeNetwork
 from nephroscope.learning.networks.onnx_file import Exported, write_onnx
+from nephroscope.learning.networks.phases import network_of
 from nephroscope.learning.run_files import MODEL, WEIGHTS
 from nephroscope.learning.training.fit import Epoch, FitState, FoldTask, epoch_steps, new_state, prior_shift
 from nephroscope.records import SliceSpec, TrainConfig
@@ -29,7 +30,7 @@ CHECKPOINT = "checkpoint.safetensors"
 def first_network(config: TrainConfig, fold: int, n_subtypes: int, spec: SliceSpec) -> SubtypeNetwork:
     """A network with its initial weights, which depend on seed and fold alone."""
     torch.manual_seed(config.seed * 1000 + fold)
-    return build_network(config.model, n_subtypes, spec, config.recipe, config.pretrained, config.width)
+    return network_of(config.model, n_subtypes, spec, config.recipe, config.pretrained, config.width)
 
 
 def first_state(task: FoldTask, spec: SliceSpec) -> FitState:

@@ -19,7 +19,7 @@ from nephroscope.base.files import digest_of, replacing
 from nephroscope.learning.networks.networks import SubtypeNetwork, network_row
 from nephroscope.learning.run_files import METRICS, Layout
 from nephroscope.learning.training.augment import augment, draw_augmentation
-from nephroscope.learning.training.batches import LabelledSlices, draw_epoch
+from nephroscope.learning.training.batches import LabelledSlices, draw_epoch, drop_phases
 from nephroscope.records import TrainConfig
 
 logger = logging.getLogger(__name__)
@@ -173,6 +173,8 @@ def epoch_steps(task: FoldTask, state: FitState) -> Iterator[None]:
     state.network.train()
     for chosen in batches:
         hu, labels = task.train.load(chosen, task.device)
+        if hu.shape[1] > 1:
+            hu = drop_phases(hu, rng)
         if task.config.augmentation:
             hu = augment(hu, draw_augmentation(len(hu), rng))
         rate = set_learning_rate(task, state, len(batches))

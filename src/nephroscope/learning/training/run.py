@@ -19,6 +19,7 @@ from nephroscope.base.machine import memory_kept
 from nephroscope.base.progress import counting
 from nephroscope.base.version import __version__
 from nephroscope.learning.networks.onnx_file import REFERENCE_SLICES
+from nephroscope.learning.networks.table import phases_of
 from nephroscope.learning.run_files import (
     METRICS,
     MODEL,
@@ -271,7 +272,8 @@ def fold_task(
         StudyError: It has fewer than two training slices.
     """
     compute = compute or Compute(threads=1)
-    train, validation = fold_slices(snapshot.slices, snapshot.cohort, fold)
+    phases = phases_of(config.model, snapshot.slices.spec.phases)
+    train, validation = fold_slices(snapshot.slices, snapshot.cohort, fold, phases)
     if len(train) < 2:
         raise StudyError(
             where=f"fold {fold.index}",
@@ -315,7 +317,7 @@ def _train_fold(
 def finish_fold(path: Path, task: FoldTask, state: FitState, snapshot: Snapshot) -> None:
     """Write model.onnx of the weights that were kept, and fold.json, which makes a fold complete."""
     step = max(len(task.train) // REFERENCE_SLICES, 1)
-    shown = np.asarray(snapshot.slices.hu[task.train.rows[::step][:REFERENCE_SLICES]])
+    shown = task.train.shown(task.train.rows[::step][:REFERENCE_SLICES])
     exported = export_best(path, task, state, shown)
     trained = FoldFile(
         index=task.fold,

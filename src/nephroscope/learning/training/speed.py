@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from nephroscope.base.machine import memory_kept, memory_of_machine
 from nephroscope.learning.networks.networks import build_network, only_shapes
+from nephroscope.learning.networks.phases import network_of
+from nephroscope.learning.networks.table import PHASE_NETWORKS, phases_of
 from nephroscope.learning.run_files import Compute, Precision
 from nephroscope.learning.training.device import compute_dtype, training_device
 from nephroscope.learning.training.fit import LAYOUTS
@@ -125,13 +127,14 @@ def memory_of_fit(config: TrainConfig, n_subtypes: int, spec: SliceSpec) -> int:
     What every layer gives for a batch, twice (a gradient each), four times the weights, and the libraries.
     """
     with only_shapes():
-        network = build_network(config.model, n_subtypes, spec, config.recipe, width=config.width)
+        encoder = PHASE_NETWORKS[config.model].encoder if config.model in PHASE_NETWORKS else config.model
+        network = build_network(encoder, n_subtypes, spec, config.recipe, width=config.width)
         given: list[int] = []
         for layer in network.modules():
             if not list(layer.children()) and not getattr(layer, "inplace", False):
                 layer.register_forward_hook(lambda _layer, _inputs, output: given.append(output.numel()))
         network(torch.zeros(2, 1, spec.size_px, spec.size_px))
-    values = sum(given) // 2 * config.batch_size
+    values = sum(given) // 2 * config.batch_size * max(len(phases_of(config.model, spec.phases)), 1)
     return BYTES_OF_LIBRARIES + 4 * (2 * values + 4 * sum(w.numel() for w in network.parameters()))
 
 
@@ -152,10 +155,11 @@ class _Trial:
     ) -> None:
         self.device, self.dtype = training_device(), dtype
         n_subtypes, spec, n = size
-        network = build_network(config.model, n_subtypes, spec, config.recipe, width=config.width)
+        network = network_of(config.model, n_subtypes, spec, config.recipe, width=config.width)
         self.network = network.to(self.device, memory_format=layout)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(self.network.parameters(), config.learning_rate, fused=True)
-        self.hu = torch.zeros(n, 1, spec.size_px, spec.size_px, device=self.device)
+        n_phases = max(len(phases_of(config.model, spec.phases)), 1)
+        self.hu = torch.zeros(n, n_phases, spec.size_px, spec.size_px, device=self.device)
         self.labels = torch.arange(n, device=self.device) % n_subtypes
 
     def step(self) -> None:

@@ -21,7 +21,7 @@ from nephroscope.learning.engine.study_data import study_data
 from nephroscope.learning.engine.trained_runs import FoundRun, find_runs, run_of
 from nephroscope.learning.engine.workers import Workers
 from nephroscope.learning.learner import Learner, remarks_of
-from nephroscope.learning.networks.table import NETWORKS
+from nephroscope.learning.networks.table import NETWORKS, PHASE_NETWORKS
 from nephroscope.learning.run_files import run_config
 from nephroscope.questions.compare.control import control
 from nephroscope.questions.compare.document import (
@@ -80,10 +80,10 @@ def compare_study(
 def _train(snapshot: Snapshot, networks: Sequence[str], workers: Workers | None) -> list[str]:
     """Names of the runs of these networks on the present folds, trained where there is none."""
     for network in networks:
-        if network not in NETWORKS:
+        if network not in {**NETWORKS, **PHASE_NETWORKS}:
             raise ConfigError(
                 where="--train",
-                expected=f"networks: {', '.join(NETWORKS)}",
+                expected=f"networks: {', '.join([*NETWORKS, *PHASE_NETWORKS])}",
                 found=repr(network),
                 remedy="correct the name",
             )

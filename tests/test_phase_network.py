@@ -1,0 +1,174 @@
+"""The network for several phases: one phase, their order, what is missing, its training and its ONNX file."""
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from nephroscope.base.errors import ConfigError, StudyError
+from nephroscope.clinic.session import NetworkSession
+from nephroscope.imaging.grid import AIR_HU
+from nephroscope.learning.networks.networks import build_network
+from nephroscope.learning.networks.onnx_file import export_onnx
+from nephroscope.learning.networks.phases import network_of
+from nephroscope.learning.training.batches import drop_phases, labelled_slices
+from nephroscope.records import SliceSpec, UsedInput
+from nephroscope.study.slices import SliceStore
+from small_study import SPEC, SUBTYPES, make_cohort
+
+THREE = ("corticomedullary", "nephrographic", "excretory")
+WIDTH = 0.1
+
+
+def spec_of(*phases):
+    return replace(SPEC, phases=phases)
+
+
+def slices(n=4, n_phases=3, seed=0):
+    return torch.from_numpy(
+        np.random.default_rng(seed).integers(-100, 200, (n, n_phases, 32, 32)).astype(np.int16)
+    )
+
+
+def made(name, *phases, seed=1):
+    torch.manual_seed(seed)
+    network = network_of(name, 2, spec_of(*phases), width=WIDTH)
+    if network.vectors is not None:
+        torch.nn.init.normal_(network.vectors)
+    return network.eval()
+
+
+def test_with_one_phase_it_is_the_network_alone():
+    torch.manual_seed(3)
+    alone = build_network("mobilenet_v2", 2, SliceSpec(), width=WIDTH)
+    torch.manual_seed(3)
+    several = network_of("phases", 2, spec_of("nephrographic"), width=WIDTH)
+    hu = slices(4, 1)
+    for mode in (True, False):
+        torch.manual_seed(5)  # dropout
+        one = alone.train(mode)(hu)
+        torch.manual_seed(5)
+        two = several.train(mode)(hu)
+        assert torch.allclose(one, two, atol=1e-6, rtol=0)
+    assert sum(p.numel() for p in several.parameters()) == sum(p.numel() for p in alone.parameters())
+
+
+@pytest.mark.parametrize("name", ["phases", "phases-attention"])
+def test_the_order_of_phases_does_not_matter(name):
+    network, hu = made(name, *THREE), slices()
+    hu[1, 2] = AIR_HU
+    logits = network(hu)
+    order = [2, 0, 1]
+    with torch.no_grad():
+        network.vectors.copy_(network.vectors[order])
+    assert torch.allclose(network(hu[:, order]), logits, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["phases", "phases-attention"])
+def test_a_missing_phase_takes_no_part(name):
+    network, hu = made(name, *THREE), slices()
+    hu[:, 2] = AIR_HU
+    two = made(name, *THREE[:2])
+    state = {key: value[:2] if key == "vectors" else value for key, value in network.state_dict().items()}
+    two.load_state_dict(state)
+    assert torch.allclose(network(hu), two(hu[:, :2]), atol=1e-5)
+    network.train()
+    alone = network.backbone.features[0][1].running_mean.clone()
+    network(hu)
+    moved = network.backbone.features[0][1].running_mean - alone
+    network.load_state_dict(made(name, *THREE).state_dict())
+    network(hu[:, :, :, :])
+    assert torch.isfinite(moved).all(), "batch norm sees no air"
+
+
+@pytest.mark.parametrize("name", ["phases", "phases-attention"])
+def test_onnx_computes_the_same_with_phases_missing(name, tmp_path):
+    network, hu = made(name, *THREE), slices(5)
+    hu[0, 1:], hu[3, 0] = AIR_HU, AIR_HU
+    expected = export_onnx(network, 2, hu.numpy(), tmp_path / "model.onnx")
+    from nephroscope.clinic.network_file import check_network
+
+    check_network("model.onnx", (tmp_path / "model.onnx").read_bytes())
+    session = NetworkSession(tmp_path / "model.onnx")
+    assert np.allclose(session.logits(hu.numpy()), expected, atol=1e-4)
+    dense = network(hu).detach().numpy()
+    assert np.allclose(dense, expected, atol=1e-4)
+
+
+def test_phases_are_dropped_at_random_and_one_is_always_kept():
+    hu = slices(300).float()
+    hu[:100, 0] = AIR_HU
+    hu[100:200, :2] = AIR_HU
+    there = (hu.amax(dim=(2, 3)) > AIR_HU).numpy()
+    dropped = drop_phases(hu, np.random.default_rng(0))
+    kept = (dropped.amax(dim=(2, 3)) > AIR_HU).numpy()
+    assert not (kept & ~there).any()
+    assert kept.any(axis=1).all()
+    assert 0.3 < kept[200:].mean() < 0.75
+    assert kept[200:].sum(axis=1).min() == 1 < kept[200:].sum(axis=1).max()
+
+
+def test_slices_without_phases_and_other_recipes_are_refused():
+    with pytest.raises(ConfigError, match="slices of several phases"):
+        network_of("phases", 2, SliceSpec())
+    with pytest.raises(ConfigError, match="zuo2021"):
+        network_of("phases", 2, spec_of(*THREE), recipe="zuo2021")
+
+
+# --- training
+
+
+def phase_store(folder, n_cases=12, n_slices=2, missing=()):
+    """Slices of two phases: papillary is dark in both; ``missing`` are pairs (case, phase)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    cohort = make_cohort(n_cases)
+    rng = np.random.default_rng(0)
+    spec = spec_of("corticomedullary", "nephrographic")
+    n = n_cases * n_slices
+    level = np.repeat([60 if case.subtype == "PRCC" else 160 for case in cohort.cases], n_slices)[
+        :, None, None
+    ]
+    phases = {name: (level + rng.normal(0, 25, (n, 32, 32))).astype(np.int16) for name in spec.phases}
+    rows = []
+    for number, case in enumerate(cohort.cases):
+        for index in range(n_slices):
+            row = number * n_slices + index
+            there = {}
+            for name in spec.phases:
+                there[f"present_{name}"] = int((case.case_id, name) not in missing)
+                if not there[f"present_{name}"]:
+                    phases[name][row] = AIR_HU
+            rows.append(
+                {"case_id": case.case_id, "slice_index": index, "area_mm2": 90, "mm_per_px": 1, **there}
+            )
+    with (folder / "slices.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    used = {c.case_id: UsedInput(series="ct", phase="corticomedullary", roi="reader-1") for c in cohort.cases}
+    store = SliceStore(
+        folder=folder,
+        hu=phases["corticomedullary"],
+        n_cases=n_cases,
+        spec=spec,
+        source="s",
+        digest="d",
+        findings=(),
+        drawn={},
+        used=used,
+        phases=phases,
+    )
+    return cohort, store
+
+
+def test_a_case_without_any_of_the_phases_is_refused(tmp_path):
+    lost = {("c01", "corticomedullary"), ("c01", "nephrographic")}
+    cohort, store = phase_store(tmp_path, missing=lost)
+    names = frozenset(case.case_id for case in cohort.cases)
+    with pytest.raises(StudyError, match=r"case c01: expected a drawn series of one of the phases"):
+        labelled_slices(store, cohort, names, store.spec.phases)
+    found = labelled_slices(store, cohort, names - {"c01"}, store.spec.phases)
+    assert found.load(np.arange(3), torch.device("cpu"))[0].shape == (3, 2, 32, 32)
+    assert len(SUBTYPES) == 2

@@ -6,6 +6,7 @@ has no code of the subtypes of renal cell carcinoma, so these are ours, as is wh
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -101,14 +102,18 @@ def check_codes(subtypes: Iterable[str]) -> None:
 
 
 def _short(text: str) -> str:
-    """At most 16 characters, as a code value has; a name that does not fit ends with six digits of its digest."""
+    """At most 16 characters of ASCII, as a code value has; any other name ends with six digits of its digest.
+
+    A letter such as ü is one character of the standard, but two bytes, which some programs count.
+    """
     code = _CONTROL.sub("_", text)[:MOST_CODE].strip(" ")
-    if code == text:
+    if code == text and text.isascii():
         return code
+    plain = _CONTROL.sub("_", unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode())
     digits = hashlib.sha256(text.encode()).hexdigest()[:6]
-    return f"{code[: MOST_CODE - 1 - len(digits)]}-{digits}"
+    return f"{plain[: MOST_CODE - 1 - len(digits)]}-{digits}"
 
 
 def _meaning(text: str) -> str:
-    """At most 64 characters, as a code meaning has."""
-    return _CONTROL.sub("_", text)[:64] or "_"
+    """At most 64 bytes of UTF-8: a code meaning has 64 characters, and some programs count bytes."""
+    return _CONTROL.sub("_", text).encode()[:64].decode("utf-8", "ignore") or "_"

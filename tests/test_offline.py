@@ -4,52 +4,53 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from nephroscope import cli
 from nephroscope.base.offline import SWITCHES
+from nephroscope.cli import imports as cli_imports
 from nephroscope.cli import run
+from nephroscope.laptop import folder
 from network_recorder import recorded, why_not
 from phantoms import box_hu, dicom_slices, window_gray, write_png, write_slices
 from small_study import make_study
 from test_kits import make_kits, row
+from tiny_wheel import pin, tiny_wheel
 
 WHY_NOT = why_not()
 under_recorder = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "can be made")
+SMALL = "--models shufflenet_v2_x1_0 --epochs 1"
 TRAIN = "--model shufflenet_v2_x1_0 --width 0.5 --epochs 1 --slices-per-case 2 --no-augmentation"
 COMMANDS = f"""
-new s --subtypes PRCC ChRCC --positive PRCC
-import phantom s --cases 6 --seed 3
-check s
-slices s
-split s --folds 2
+demo demo --cases 12
+status demo
+check demo
 models
-train s {TRAIN} --name one --jobs 2
-evaluate s
-compare s --runs one --candidates attenuation --no-control --jobs 2
-report s
-export s --out b
-predict b s/phantom/SYNTHETIC-0001/ct --roi s/phantom/SYNTHETIC-0001/roi_reader1.dcm --json
-phase --table s/seen_series.csv
-agreement s
+train demo {TRAIN} --name one --jobs 2
+evaluate demo
+compare demo --runs one --candidates attenuation --no-control
+report demo
+export demo --out b
+predict b demo/phantom/SYNTHETIC-0001/ct --roi demo/phantom/SYNTHETIC-0001/roi_reader1.dcm --json
+laptop b --out for-a-laptop --wheels wheels
+phase --table demo/seen_series.csv
+agreement demo
 info
-""".strip().splitlines()
-
-SMALL = "--models shufflenet_v2_x1_0 --epochs 1"
-MORE = f"""
 new n --subtypes PRCC ChRCC --positive PRCC
 import nifti n volumes --labels labels.csv
 new i --subtypes PRCC ChRCC --positive PRCC
 import images i pictures
 new d --subtypes PRCC ChRCC --positive PRCC
 import dicom d dicom --dry-run
+import phantom d --cases 2
 new k --subtypes PRCC ChRCC --positive PRCC
 import kits k kits
 import idc new --collections tcga_kich --dry-run
 slices n
 split n --folds 2
-status n
 roi n c00 --out c00.nii.gz
 readers n calls.csv
 capacity n {SMALL} --widths 0.5
@@ -59,12 +60,20 @@ plan --auc 0.8 --width 0.2
 statistics auc table.csv --truth truth --positive PRCC --score p
 statistics calibration table.csv --truth truth --positive PRCC --score p
 statistics kappa calls.csv
-demo demo --cases 12
 """.strip().splitlines()
+ELSEWHERE = {  # what is not run here, and the tests that run it with what it needs
+    "workstation": "test_workstation",
+    "send": "test_exchange_pacs",
+    "listen": "test_exchange_listen",
+    "pacs": "test_exchange_pacs",
+    "federate": "test_federated",
+    "segment": "test_segment",
+    "rois": "test_several_phases",
+}
 
 
 def make_inputs() -> None:
-    """What the commands of `MORE` are given, in this folder."""
+    """What the commands are given, in this folder."""
     study = make_study(Path("made"), 14)
     root = study.folder.root
     shutil.move(root / "volumes", "volumes")
@@ -78,23 +87,31 @@ def make_inputs() -> None:
     for name in ("case1_M_63_PRCC_slice1", "case2_F_60_ChRCC_slice1"):
         write_png(window_gray(box_hu()[2]), Path("pictures") / f"{name}.png")
     make_kits(Path("kits"), "KiTS23", [row(1), row(2, "chromophobe")], with_ct=(1, 2))
+    pins = pin(tiny_wheel(Path("wheels")))
+    folder.pinned_text = lambda: pins  # a small package instead of those that the laptop needs
 
 
-def run_more() -> None:
-    """Each command here that `run_all` does not run."""
+def run_all() -> None:
+    """Each command here, and what it starts in its workers; stops at the first that fails. Then every help."""
     make_inputs()
-    run_all(MORE)
-
-
-def run_all(lines=COMMANDS) -> None:
-    """Each command here, and what it starts in its workers; stops at the first that fails."""
-    for line in lines:
+    for line in COMMANDS:
         code = run(line.split())
         assert code in (0, 3), f"{line}: exit code {code}"
         if line.startswith("new "):
             toml = Path(line.split()[1]) / "study.toml"
             small = toml.read_text(encoding="utf-8").replace("size_px = 256", "size_px = 32")
             toml.write_text(small.replace("resamples = 2000", "resamples = 200"), encoding="utf-8")
+    for words in every_command():
+        assert run([*words, "--help"]) == 0, words
+
+
+def every_command() -> list[list[str]]:
+    """Every command and every kind of those that have several."""
+    found: list[list[str]] = []
+    for name, (module, kind, _) in cli.COMMANDS.items():
+        command = getattr(import_module(f"nephroscope.cli.{module}"), kind)
+        found += [[name, of_it] for of_it in command] if isinstance(command, dict) else [[name]]
+    return found
 
 
 def elsewhere(tmp_path: Path, code: str) -> dict:
@@ -120,16 +137,19 @@ def test_the_recorder_sees_names_and_connections(tmp_path):
 def test_no_command_looks_up_a_name_or_sends_a_packet(tmp_path):
     seen = elsewhere(tmp_path, "from test_offline import run_all; run_all()")
     assert seen["rc"] == 0, seen["output"]
-    assert (tmp_path / "b" / "bundle.json").is_file()
+    for made in ("b/bundle.json", "demo/bundle/bundle.json", "for-a-laptop/laptop.json"):
+        assert (tmp_path / made).is_file()
     assert (seen["names"], seen["sent_to"]) == ([], [])
 
 
-@under_recorder
-def test_no_other_command_does(tmp_path):
-    seen = elsewhere(tmp_path, "from test_offline import run_more; run_more()")
-    assert seen["rc"] == 0, seen["output"]
-    assert (tmp_path / "demo" / "bundle").is_dir()
-    assert (seen["names"], seen["sent_to"]) == ([], [])
+def test_every_command_is_run_under_the_recorder_or_by_tests_of_its_own():
+    here = {line.split()[0] for line in COMMANDS}
+    assert here | set(ELSEWHERE) == set(cli.COMMANDS)
+    assert not here & set(ELSEWHERE)
+    for test in ELSEWHERE.values():
+        assert (Path(__file__).parent / f"{test}.py").is_file()
+    kinds = {tuple(line.split()[:2]) for line in COMMANDS}
+    assert {("import", kind) for kind in cli_imports.IMPORTS} <= kinds
 
 
 @under_recorder

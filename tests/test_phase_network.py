@@ -2,21 +2,27 @@
 
 import csv
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from nephroscope.base.errors import ConfigError, StudyError
+from nephroscope.base.errors import BundleError, ConfigError, StudyError
+from nephroscope.clinic.bundle import open_bundle, save_bundle_file
+from nephroscope.clinic.cut import cut_slices
+from nephroscope.clinic.predict import OtherPhase, Phases, predict
+from nephroscope.clinic.score import MEAN, SCALE, SD, ApplicabilityDomain, Scorer
 from nephroscope.clinic.session import NetworkSession
+from nephroscope.facade.phases import by_phase
 from nephroscope.imaging.grid import AIR_HU
 from nephroscope.learning.networks.networks import build_network
 from nephroscope.learning.networks.onnx_file import export_onnx
 from nephroscope.learning.networks.phases import network_of
 from nephroscope.learning.training.batches import drop_phases, labelled_slices
-from nephroscope.records import SliceSpec, UsedInput
+from nephroscope.records import OperatingPoint, SliceSpec, UsedInput
 from nephroscope.study.slices import SliceStore
-from small_study import SPEC, SUBTYPES, make_cohort
+from small_study import SPEC, SUBTYPES, make_cohort, read_disc
 
 THREE = ("corticomedullary", "nephrographic", "excretory")
 WIDTH = 0.1
@@ -172,3 +178,60 @@ def test_a_case_without_any_of_the_phases_is_refused(tmp_path):
     found = labelled_slices(store, cohort, names - {"c01"}, store.spec.phases)
     assert found.load(np.arange(3), torch.device("cpu"))[0].shape == (3, 2, 32, 32)
     assert len(SUBTYPES) == 2
+
+
+# --- bundle
+
+
+def bundle_of(folder, *phases):
+    """A bundle of format 5 around a network with random weights."""
+    folder.mkdir()
+    network, spec = made("phases", *phases), spec_of(*phases)
+    hu = slices(3, len(phases)).numpy()
+    logits = export_onnx(network, 2, hu, folder / "model.onnx")
+    np.savez_compressed(folder / "reference.npz", hu=hu, logits=logits)
+    (folder / "README.md").write_text("A bundle.\n", encoding="utf-8")
+    scorer = Scorer(
+        network=NetworkSession(folder / "model.onnx"),
+        subtypes=SUBTYPES,
+        positive="PRCC",
+        point=OperatingPoint(threshold=0.5, criterion="fixed", chosen_on="nothing"),
+        not_sure_margin=0.0,
+        domain=ApplicabilityDomain(limits={MEAN: (0.0, 1.0), SD: (0.0, 1.0), SCALE: (-1.0, 9.0)}),
+        spec=spec,
+        model_digest="",
+        phases=spec.phases,
+    )
+    training = {"synthetic": True, "leaky": False, "slices_digests": [], "phases": {}}
+    save_bundle_file(scorer, {"training": training, "model": "phases"}, folder)
+    return folder
+
+
+def test_a_bundle_takes_the_phases_that_there_are(tmp_path):
+    bundle = open_bundle(bundle_of(tmp_path / "b", *THREE))
+    assert (bundle.format, bundle.scorer.phases) == (5, THREE)
+    volume, roi = read_disc(make_cohort(2).by_id["c00"])
+    other = replace(volume, hu=volume.hu + np.int16(40))
+    both = Phases(
+        drawn=THREE[1], others=(OtherPhase(phase=THREE[0], volume=other, roi=replace(roi, case_id="x")),)
+    )
+    found, _ = predict(bundle, volume, roi, phases=both)
+    cut = np.stack([part.hu for part in cut_slices(volume, roi, bundle.spec)])
+    brighter = np.stack([part.hu for part in cut_slices(other, roi, bundle.spec)])
+    air = np.full_like(cut, AIR_HU)
+    by_hand = bundle.scorer.network.probabilities(np.stack([brighter, cut, air], axis=1)).mean(axis=0)
+    assert list(found.probabilities.values()) == pytest.approx(by_hand.tolist())
+    alone, _ = predict(bundle, volume, roi, phases=Phases(drawn=THREE[1]))
+    assert alone.probabilities != found.probabilities
+    with pytest.raises(BundleError, match="a CT of one of the phases"):
+        predict(bundle, volume, roi)
+
+
+def test_series_are_given_by_phase():
+    assert by_phase(("arterial=a", "nephrographic=b/c"), "--series") == {
+        "corticomedullary": Path("a"),
+        "nephrographic": Path("b/c"),
+    }
+    for wrong in (("arterial",), ("portal=a",), ("arterial=a", "corticomedullary=b")):
+        with pytest.raises(ConfigError):
+            by_phase(wrong, "--series")

@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     from nephroscope.records.prediction import Prediction
 
 
+PhaseOption = tyro.conf.UseAppendAction[
+    Annotated[tuple[str, ...], tyro.conf.arg(metavar="PHASE=PATH", help_behavior_hint="")]
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Export(RunCommand):
     """Write the model of a run as a bundle, a folder that predicts on a laptop without torch, or as one HTML file.
@@ -144,6 +149,10 @@ class Predict(ManyOptions):
     """Sex of the patient: M or F."""
     size_mm: NumberOption = None
     """Largest diameter of the tumor in mm."""
+    series: PhaseOption = ()
+    """For a bundle of several phases, instead of IMAGE: PHASE=PATH of each series, the drawn one first."""
+    series_roi: PhaseOption = ()
+    """PHASE=PATH of ROIs that were drawn on further phases; without, the ROI is placed there by registration."""
     jitter: Switch = False
     """Also answer with the ROI 2 mm larger, smaller and shifted: how far does the probability spread?"""
     picture: PathOption = None
@@ -170,11 +179,15 @@ class Predict(ManyOptions):
             if self.dry_run:
                 return dry_outcome(plan_table(self.bundle, many))
             return many_outcome(predict_table(self.bundle, many))
-        if self.image is None:
+        from nephroscope.facade.phases import by_phase
+
+        series = by_phase(self.series, "--series")
+        image = self.image or next(iter(series.values()), None)
+        if image is None or (self.image is not None and series):
             raise ConfigError(
                 where="nephroscope predict",
-                expected="IMAGE, or --table CSV with --out FOLDER",
-                found="neither",
+                expected="IMAGE, --series PHASE=PATH for several phases, or --table CSV with --out FOLDER",
+                found="IMAGE and --series" if series else "none of them",
                 remedy="name the folder of the CT, or a table of cases",
             )
         from nephroscope.clinic.facts import given_facts
@@ -182,7 +195,9 @@ class Predict(ManyOptions):
         from nephroscope.facade.prediction import FilesToPredict, predict_files
 
         files = FilesToPredict(
-            image=self.image,
+            image=image,
+            series=series,
+            series_rois=by_phase(self.series_roi, "--series-roi"),
             roi=self.roi,
             case_id=self.case_id,
             tumor_label=1 if self.tumor_label is None else self.tumor_label,

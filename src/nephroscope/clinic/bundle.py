@@ -24,6 +24,7 @@ from nephroscope.clinic.bundle_file import (
     FILES,
     FORMAT,
     MOST_BYTES,
+    ONE_PHASE,
     BundleFile,
     Needs,
     check_size,
@@ -85,7 +86,7 @@ def save_bundle_file(scorer: Scorer, about: Mapping[str, Any], folder: Path) -> 
     """
     names = [*FILES, *([CARD] if (folder / CARD).is_file() else [])]
     content = {
-        "format": FORMAT,
+        "format": FORMAT if scorer.phases else ONE_PHASE,
         "research_use_only": "Not a medical device.",
         "subtypes": list(scorer.subtypes),
         "positive": scorer.positive,
@@ -94,6 +95,7 @@ def save_bundle_file(scorer: Scorer, about: Mapping[str, Any], folder: Path) -> 
         "operating_point": asdict(scorer.point),
         "not_sure_margin": scorer.not_sure_margin,
         "applicability": {name: list(limits) for name, limits in scorer.domain.limits.items()},
+        **({"phases": list(scorer.phases)} if scorer.phases else {}),
         **about,
         "sha256": {name: file_digest(folder / name) for name in names},
     }
@@ -128,6 +130,7 @@ def open_bundle(folder: Path, threads: int = 0) -> Bundle:
         facts=about.facts,
         sets=about.sets,
         model_digest=about.sha256["model.onnx"][:16],
+        phases=about.phases,
     )
     digests = frozenset(about.training.slices_digests)
     return Bundle(scorer=scorer, about=about, format=number, trained_on=digests)
@@ -187,7 +190,7 @@ def _reference(folder: Path, about: BundleFile) -> tuple[npt.NDArray[np.int16], 
     size, n = about.slices.size_px, len(hu) if hu.ndim else 0
     if (
         hu.dtype != np.int16
-        or hu.shape != (n, size, size)
+        or hu.shape != (n, *([len(about.phases)] if about.phases else []), size, size)
         or n < 1
         or logits.shape != (n, len(about.subtypes))
     ):

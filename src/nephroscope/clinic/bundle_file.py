@@ -16,7 +16,8 @@ from nephroscope.clinic.score import FEATURES, CaseInput
 from nephroscope.clinic.sets import FEWEST, ConformalSets
 from nephroscope.records import PHASES, ClinicalFacts, Estimate, OperatingPoint, SliceSpec
 
-FORMAT = 4  # 4: the networks of several folds in one
+FORMAT = 5  # 4: the networks of several folds in one; 5: a network for several phases
+ONE_PHASE = 4  # the format of a bundle whose network sees one series: older programs read it
 FILES = ("model.onnx", "reference.npz", "README.md")
 CARD = "MODEL_CARD.md"
 MOST_BYTES = {
@@ -104,6 +105,7 @@ class BundleFile:
 
     ``applicability`` holds the lowest and highest value of each of `FEATURES`; ``reference`` says what the stored
     slices show: ``phantoms`` or ``training cases``. ``facts`` says how age, sex and size are used; None: not at all.
+    ``phases`` are those that the network is shown, in order, any of them missing; none where it sees one series.
     ``sets`` holds the limits of the sets of possible subtypes.
     """
 
@@ -117,6 +119,7 @@ class BundleFile:
     training: Training
     sha256: dict[str, str]
     needs: Needs = field(default_factory=Needs)
+    phases: tuple[str, ...] = ()
     evaluation: dict[str, dict[str, Estimate]] = field(default_factory=dict)
     nephroscope: str = ""
     made: str = ""
@@ -202,6 +205,7 @@ def _check_fields(about: BundleFile) -> None:
             raise _wrong(f"sha256.{name}", "64 hexadecimal digits", digest)
     _check_training(about)
     _check_facts(about)
+    _check_phases(about)
     _check_sets(about)
 
 
@@ -262,6 +266,11 @@ def _check_subtypes(names: tuple[str, ...], positive: str) -> None:
         raise _wrong("positive", f"one of {', '.join(names)}", positive)
 
 
+def _check_phases(about: BundleFile) -> None:
+    if about.phases and about.phases != about.slices.phases:
+        raise _wrong("phases", f"those of the slices: {', '.join(about.slices.phases)}", list(about.phases))
+
+
 def _check_training(about: BundleFile) -> None:
     for digest in about.training.slices_digests:
         if not HEX_16.fullmatch(digest):
@@ -269,6 +278,7 @@ def _check_training(about: BundleFile) -> None:
     for place, phases in (
         ("training.phases", tuple(about.training.phases)),
         ("needs.phases", about.needs.phases),
+        ("phases", about.phases),
     ):
         for phase in phases:
             if phase not in PHASES:

@@ -115,6 +115,13 @@ def cut_at_same_places(
     return hu, present
 
 
+def center_mm(roi: RoiMask) -> npt.NDArray[np.float64]:
+    """Center of mass of a tumor in LPS mm."""
+    at = [float(axis.mean()) for axis in np.nonzero(roi.voxels)]
+    place: npt.NDArray[np.float64] = (roi.geometry.affine @ np.array([*at, 1.0]))[:3]
+    return place
+
+
 def apply_window(hu: npt.NDArray[np.int16], spec: SliceSpec) -> npt.NDArray[np.float32]:
     """Map HU to [0, 1] with DICOM's LINEAR_EXACT function.
 

@@ -7,13 +7,13 @@ call.
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from nephroscope.base.errors import BundleError, RoiError
 from nephroscope.clinic.bundle import Bundle, slices_digest
-from nephroscope.clinic.cut import cut_slices
+from nephroscope.clinic.cut import center_mm, cut_at_same_places, cut_slices
 from nephroscope.clinic.facts import unused_facts
 from nephroscope.clinic.score import CaseInput
 from nephroscope.records import Answer, ClinicalFacts, CTVolume, Finding, RoiMask, note, warning
@@ -58,13 +58,31 @@ def check_phase(bundle: Bundle, phase: str, evidence: str, case_id: str) -> list
     return [warning("phase-not-trained", text, case_id=case_id)]
 
 
-def predict(
+@dataclass(frozen=True, eq=False, kw_only=True)
+class OtherPhase:
+    """A CT of the patient in another phase, and the tumor on its grid."""
+
+    phase: str
+    volume: CTVolume
+    roi: RoiMask
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Phases:
+    """The phase of the CT on which the tumor was drawn, and the other phases of the patient."""
+
+    drawn: str = UNKNOWN
+    others: tuple[OtherPhase, ...] = ()
+
+
+def predict(  # noqa: PLR0913
     bundle: Bundle,
     volume: CTVolume,
     roi: RoiMask | None,
     doubts: Sequence[Finding] = (),
     case_id: str = "case",
     facts: ClinicalFacts | None = None,
+    phases: Phases | None = None,
 ) -> tuple[Answer, dict[str, float]]:
     """Predict from a CT in memory; gives the answer and the seconds that cutting and network took.
 
@@ -75,6 +93,7 @@ def predict(
         doubts: What else was found about CT, ROI and phase; with a warning among them there is no call.
         case_id: Of a case without ROI.
         facts: Age, sex and size, where they are known.
+        phases: For a bundle of several phases.
 
     Raises:
         RoiError: The ROI is missing or does not lie on the CT, or no cross-section is large enough.
@@ -84,12 +103,20 @@ def predict(
     check_roi_given(bundle, roi, case_id)
     tumor = roi if roi is not None else whole_image(volume, case_id)
     cut = cut_slices(volume, tumor, bundle.spec)
+    phases = phases if phases is not None and bundle.scorer.phases else Phases()
+    slices = {phases.drawn: np.stack([part.hu for part in cut])}
+    presence = {phases.drawn: np.ones(len(cut), np.bool_)}
+    for one in phases.others:
+        if one.phase not in slices:
+            moved = center_mm(one.roi) - center_mm(tumor)
+            found = cut_at_same_places(one.volume, one.roi, (volume, tumor), cut, bundle.spec, moved)
+            slices[one.phase], presence[one.phase] = found
     case = CaseInput(
         case_id=tumor.case_id,
         patient_id=tumor.case_id,
-        slices={UNKNOWN: np.stack([part.hu for part in cut])},
-        presence={UNKNOWN: np.ones(len(cut), np.bool_)},
-        chosen=UNKNOWN,
+        slices=slices,
+        presence=presence,
+        chosen=phases.drawn,
         slice_index=[part.slice_index for part in cut],
         area_mm2=[part.area_mm2 for part in cut],
         mm_per_px=cut[0].mm_per_px,

@@ -35,6 +35,7 @@ class PatientCt:
         name: Pseudonym.
         phase: Contrast phase, ``unknown`` where the files do not say it; ``evidence`` is the text it was found in.
         n_series: CT series from which it was chosen.
+        others: The first series of each further phase among them, not read.
     """
 
     volume: CTVolume
@@ -42,6 +43,24 @@ class PatientCt:
     phase: str = "unknown"
     evidence: str = ""
     n_series: int = 1
+    others: tuple["OtherFiles", ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherFiles:
+    """The files of another series of a patient, and its phase."""
+
+    phase: str
+    uid: str
+    files: tuple[Path, ...]
+
+    def read(self) -> CTVolume:
+        """The CT.
+
+        Raises:
+            SeriesError: It cannot be read as one.
+        """
+        return read_dicom_series(self.files, self.uid)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,9 +126,21 @@ def read_patient(
 
 
 def _named(volume: CTVolume, chosen: _Series, found: Sequence[_Series]) -> PatientCt:
-    call = name_phases([one.text for one in found])[found.index(chosen)]
+    calls = name_phases([one.text for one in found])
+    call = calls[found.index(chosen)]
+    others: dict[str, OtherFiles] = {}
+    for one, other in zip(found, calls, strict=True):
+        if one is not chosen and other.phase not in ("unknown", call.phase):
+            others.setdefault(other.phase, OtherFiles(phase=other.phase, uid=one.uid, files=one.files))
     name = "".join(c for c in chosen.patient_id if c.isprintable()).strip()[:LONGEST_NAME] or UNNAMED
-    return PatientCt(volume=volume, name=name, phase=call.phase, evidence=call.evidence, n_series=len(found))
+    return PatientCt(
+        volume=volume,
+        name=name,
+        phase=call.phase,
+        evidence=call.evidence,
+        n_series=len(found),
+        others=tuple(others.values()),
+    )
 
 
 def _files(folder: Path) -> Iterator[Path]:

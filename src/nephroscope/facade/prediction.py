@@ -5,7 +5,7 @@ contrast phase that the network never saw, leaves the answer at "not sure".
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -15,9 +15,10 @@ from nephroscope.base.errors import RoiError
 from nephroscope.base.files import replacing
 from nephroscope.base.version import __version__
 from nephroscope.clinic.bundle import Bundle, open_bundle
-from nephroscope.clinic.predict import check_phase, check_roi_given, predict, whole_image
+from nephroscope.clinic.predict import Phases, check_phase, check_roi_given, predict, whole_image
 from nephroscope.facade.answer_files import AnswerFiles, AskedRoi, UsedRoi, prepare, write_answer_files
 from nephroscope.facade.patient import PatientCt, read_patient
+from nephroscope.facade.phases import PlacedPhases, place_phases, read_series
 from nephroscope.imaging.picture import SlicePicture, draw_slice
 from nephroscope.imaging.read import read_roi
 from nephroscope.imaging.slice_images import source_words
@@ -65,6 +66,7 @@ class FilesToPredict:
         facts: Age, sex and size, from `given_facts`.
         proposed_by: ``model:NAME@VERSION`` that drew the ROI, where nobody accepted it yet; it is doubted then.
         jitter: Answer with the ROI drawn 2 mm otherwise too.
+        series, series_rois: CTs by phase instead of ``image``, and ROIs drawn on further ones.
     """
 
     image: Path
@@ -81,6 +83,8 @@ class FilesToPredict:
     facts: ClinicalFacts = field(default_factory=ClinicalFacts)
     proposed_by: str = ""
     jitter: bool = False
+    series: Mapping[str, Path] = field(default_factory=dict)
+    series_rois: Mapping[str, Path] = field(default_factory=dict)
 
 
 def predict_files(bundle: Path | Bundle, files: FilesToPredict) -> Prediction:
@@ -103,9 +107,13 @@ def predict_files(bundle: Path | Bundle, files: FilesToPredict) -> Prediction:
         unplaced = (
             read_roi(files.roi, None, known, files.tumor_label, files.tumor_name) if files.roi else None
         )
-        ct = read_patient(
-            files.image, unplaced, files.window_level_hu, files.window_width_hu, files.spacing_mm
-        )
+        others: dict[str, CTVolume] = {}
+        if files.series:
+            ct, others = read_series(files.series, unplaced)
+        else:
+            ct = read_patient(
+                files.image, unplaced, files.window_level_hu, files.window_width_hu, files.spacing_mm
+            )
         name = files.case_id or ct.name
         roi = replace(unplaced, case_id=name).on(ct.volume) if unplaced else None
         if roi is not None and files.proposed_by:
@@ -115,15 +123,19 @@ def predict_files(bundle: Path | Bundle, files: FilesToPredict) -> Prediction:
     asked = AskedRoi(path=files.roi, label=files.tumor_label, name=files.tumor_name)
     source = prepare(files.objects, files.image, asked, ct.volume)
     case = _case(files, ct, name)
-    answer, drawn, parts = answer_with_doubts(
-        opened, replace(ct, name=name), roi, files.side, case, files.facts
-    )
+    ct, placed = replace(ct, name=name), None
+    if opened.scorer.phases and roi is not None:
+        wanted = [one for one in ct.others if one.phase in opened.scorer.phases]
+        others |= {one.phase: one.read() for one in wanted}
+        placed = place_phases(ct, roi, others, files.series_rois)
+    answer, drawn, parts = answer_with_doubts(opened, ct, roi, files.side, case, files.facts, placed)
     if files.picture is not None:
         save_picture(files.picture, ct.volume, roi)
     seconds = {"open_bundle": open_s, "read": read - started} | parts
     seconds["total"] = time.perf_counter() - started
     sides = PredictedSide(stated=files.side, drawn=drawn)
     made = _document(opened, answer, ct, sides, seconds, files.picture)
+    made = replace(made, phases=placed.told) if placed else made
     if files.jitter:
         made = replace(made, jitter=_jittered(opened, ct.volume, roi, files.facts))
     if source is not None:
@@ -132,13 +144,14 @@ def predict_files(bundle: Path | Bundle, files: FilesToPredict) -> Prediction:
     return made
 
 
-def answer_with_doubts(
+def answer_with_doubts(  # noqa: PLR0913
     bundle: Bundle,
     ct: PatientCt,
     roi: RoiMask | None,
     side: Side = "unknown",
     case: ChosenCase | None = None,
     facts: ClinicalFacts | None = None,
+    placed: PlacedPhases | None = None,
 ) -> tuple[Answer, Side, dict[str, float]]:
     """The answer, the side on which the tumor was drawn, and the seconds of each part.
 
@@ -149,6 +162,7 @@ def answer_with_doubts(
         side: On which the tumor is said to be.
         case: Where the files lie, for kidneys in the ROI file; None for a CT in memory.
         facts: Age, sex and size, where they are known.
+        placed: Other phases, for a bundle that takes several.
 
     Raises:
         RoiError: The ROI is missing, is no tumor, or does not lie on the CT.
@@ -158,7 +172,9 @@ def answer_with_doubts(
     check_roi_given(bundle, roi, ct.name)
     if bundle.spec.roi_mode == "full" and roi is not None and roi.voxels.all():
         roi = None  # a mask of the whole image says nothing of a tumor
-    doubts: Sequence[Finding] = check_phase(bundle, ct.phase, ct.evidence, ct.name)
+    doubts: Sequence[Finding] = placed.findings if placed else ()
+    if not bundle.scorer.phases:
+        doubts = check_phase(bundle, ct.phase, ct.evidence, ct.name)
     drawn: Side = "unknown"
     if roi is not None:
         case = case or in_memory(ct.volume, roi.case_id or ct.name, ct.phase)
@@ -175,7 +191,8 @@ def answer_with_doubts(
             remedy="choose another label, or export the ROI again",
         )
     checked_s = time.perf_counter() - started
-    answer, parts = predict(bundle, ct.volume, roi, doubts, ct.name, facts)
+    phases = placed.phases if placed else Phases(drawn=ct.phase)
+    answer, parts = predict(bundle, ct.volume, roi, doubts, ct.name, facts, phases)
     return answer, drawn, {"check": checked_s} | parts
 
 

@@ -25,8 +25,10 @@ from nephroscope.clinic.bundle import save_bundle_file, slices_digest
 from nephroscope.clinic.bundle_file import CARD, MOST_BYTES, Needs, TrainedNetwork
 from nephroscope.clinic.cut import cut_slices
 from nephroscope.clinic.network_file import strings_of
+from nephroscope.imaging.grid import AIR_HU
 from nephroscope.intake.phantom.make import make_phantom
 from nephroscope.learning.fuse_run import facts_model, facts_words
+from nephroscope.learning.networks.table import phases_of
 from nephroscope.learning.run_files import WEIGHTS, CompleteRun, fold_file, run_config
 from nephroscope.learning.score_run import FIXED, exported_folds, exported_scorer
 from nephroscope.records import (
@@ -83,7 +85,8 @@ def export_bundle(
     logger.info("export, step 1 of 2: %s as ONNX, compared with torch", which)
     model = facts_model(run, report) if facts else None
     trained = _training_slices(run, folds[0])
-    reference = trained if patient_slices else phantom_slices(run.snapshot.slices.spec)
+    phases = phases_of(run_config(run.folder).model, run.snapshot.slices.spec.phases)
+    reference = trained if patient_slices else phantom_slices(run.snapshot.slices.spec, len(phases))
     names = names_of(run.snapshot.folder, run.snapshot.cohort)
     with new_folder(out, "export") as part:
         logits = _save_network(run, folds, np.concatenate([reference, trained]), part / "model.onnx")
@@ -113,14 +116,14 @@ def _save_network(
     run: CompleteRun, folds: Sequence[Fold], reference: npt.NDArray[np.int16], path: Path
 ) -> npt.NDArray[np.float32]:
     """Write the folds' networks as one; gives its logits of the reference slices."""
-    from nephroscope.learning.networks.networks import build_network
     from nephroscope.learning.networks.onnx_file import export_onnx, mean_of
+    from nephroscope.learning.networks.phases import network_of
     from nephroscope.learning.training.checkpoint import load_weights
 
     config, n_subtypes = run_config(run.folder), len(run.snapshot.cohort.subtypes)
     spec, networks = run.snapshot.slices.spec, []
     for fold in folds:
-        network = build_network(config.model, n_subtypes, spec, config.recipe, width=config.width)
+        network = network_of(config.model, n_subtypes, spec, config.recipe, width=config.width)
         load_weights(network, fold_file(run.folder, fold.index, WEIGHTS).path)
         networks.append(network)
     logits = export_onnx(mean_of(networks, n_subtypes), n_subtypes, reference, path)
@@ -136,23 +139,33 @@ _REFERENCE = {
 }
 
 
-def phantom_slices(spec: SliceSpec) -> npt.NDArray[np.int16]:
-    """Reference slices of a phantom, cut as the network's are: HU (`N_REFERENCE`, size, size)."""
+def phantom_slices(spec: SliceSpec, n_phases: int = 0) -> npt.NDArray[np.int16]:
+    """Reference slices of a phantom, cut as the network's are: HU (`N_REFERENCE`, size, size).
+
+    With several phases (`N_REFERENCE`, phases, size, size): the same slice, brighter by 20 HU from phase to phase,
+    and of every second one only the first phase.
+    """
     phantom = make_phantom(PHANTOM_SEED, 0)
     volume = CTVolume(hu=phantom.hu, geometry=phantom.geometry, series_uid="phantom")
     roi = RoiMask(voxels=phantom.reader1, geometry=phantom.geometry, case_id="phantom")
     cut = cut_slices(volume, roi, replace(spec, min_area_mm2=0.0))
     rows = np.linspace(0, len(cut) - 1, N_REFERENCE).round().astype(int)
-    return np.stack([cut[row].hu for row in rows])
+    hu = np.stack([cut[row].hu for row in rows])
+    if not n_phases:
+        return hu
+    several = np.stack([hu + np.int16(20 * number) for number in range(n_phases)], axis=1)
+    several[1::2, 1:] = AIR_HU
+    return several
 
 
 def _training_slices(run: CompleteRun, fold: Fold) -> npt.NDArray[np.int16]:
     """Slices of training cases, evenly over the fold: HU (at most `N_REFERENCE`, size, size)."""
     from nephroscope.learning.training.batches import labelled_slices
 
-    rows = labelled_slices(run.snapshot.slices, run.snapshot.cohort, fold.train).rows
-    step = max(len(rows) // N_REFERENCE, 1)
-    return np.asarray(run.snapshot.slices.hu[rows[::step][:N_REFERENCE]])
+    phases = phases_of(run_config(run.folder).model, run.snapshot.slices.spec.phases)
+    slices = labelled_slices(run.snapshot.slices, run.snapshot.cohort, fold.train, phases)
+    step = max(len(slices) // N_REFERENCE, 1)
+    return slices.shown(slices.rows[::step][:N_REFERENCE])
 
 
 def _without_names(value: Any, names: StudyNames) -> Any:

@@ -37,6 +37,22 @@ class PredictedSeries:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PredictedPhase:
+    """One phase of the patient, for a bundle of several phases.
+
+    Attributes:
+        used: False where the tumor could not be placed on it.
+        reason: ``drawn``, or what came of the transfer.
+        shift_mm: How far the tumor lies from where it was drawn, to the left, the back and the head.
+    """
+
+    phase: str
+    used: bool
+    reason: str
+    shift_mm: tuple[float, float, float] | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class PredictedSide:
     """The side on which the tumor is said to be, and that on which it was drawn."""
 
@@ -101,6 +117,7 @@ class Prediction:
     seconds: float
     timings: dict[str, float]
     model_digest: str
+    phases: tuple[PredictedPhase, ...] = ()
     picture: str = ""
     image_probabilities: dict[str, float] = field(default_factory=dict)
     facts: tuple[UsedFact, ...] = ()

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import NephroscopeError
-from nephroscope.clinic.cut import cut_at_same_places
+from nephroscope.clinic.cut import center_mm, cut_at_same_places
 from nephroscope.imaging.grid import AIR_HU
 from nephroscope.imaging.masks.resample import fit_to_ct
 from nephroscope.imaging.masks.segments import TumorQuery
@@ -105,16 +105,9 @@ def _place(case: ChosenCase, other: CTVolume, roi: RoiMask) -> tuple[RoiMask, np
     drawn = roi_there(case)
     if drawn is not None:
         there = read_case_roi(case, drawn, other)
-        shift_mm = _center_mm(there) - _center_mm(roi)
+        shift_mm = center_mm(there) - center_mm(roi)
         by_hand = not drawn.is_transferred and float(np.linalg.norm(shift_mm)) < HANDS_DIFFER_MM
         return there, np.zeros(3) if by_hand else shift_mm
     query = TumorQuery(case_id=case.case_id, where=f"case {case.case_id}, {case.phase}")
     voxels, _ = fit_to_ct(roi.voxels, roi.geometry.affine, other.geometry, query)
     return RoiMask(voxels=voxels, geometry=other.geometry, case_id=case.case_id), None
-
-
-def _center_mm(roi: RoiMask) -> npt.NDArray[np.float64]:
-    """Center of mass in LPS mm."""
-    at = [float(axis.mean()) for axis in np.nonzero(roi.voxels)]
-    place: npt.NDArray[np.float64] = (roi.geometry.affine @ np.array([*at, 1.0]))[:3]
-    return place

@@ -1,0 +1,135 @@
+"""The phases of one patient for a bundle that takes several: given as ``--series PHASE=PATH``, or found in a folder.
+
+The ROI is drawn on one of them; on the others it is placed by the code of `nephroscope rois transfer`, or given too.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nephroscope.base.errors import ConfigError, NephroscopeError, RoiError
+from nephroscope.clinic.predict import OtherPhase, Phases
+from nephroscope.facade.patient import PatientCt, lies_on_grid, read_patient
+from nephroscope.imaging.read import UnplacedRoi, read_roi
+from nephroscope.records import CTVolume, Finding, RoiMask, note
+from nephroscope.records.prediction import PredictedPhase
+from nephroscope.records.settings import PHASES
+from nephroscope.regions.transfer import transfer_roi
+
+WORDS = {
+    "arterial": "corticomedullary",
+    "venous": "nephrographic",
+    "delayed": "excretory",
+    "native": "unenhanced",
+}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PlacedPhases:
+    """The phases for `predict`, what is said of each, and findings about those that are left out."""
+
+    phases: Phases
+    told: tuple[PredictedPhase, ...]
+    findings: tuple[Finding, ...]
+
+
+def phase_named(word: str, option: str = "--series") -> str:
+    """One of our phases from a word such as ``arterial``.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    phase = WORDS.get(word.strip().casefold(), word.strip().casefold())
+    if phase not in PHASES[:-1]:
+        raise ConfigError(
+            where=option,
+            expected=f"PHASE=PATH, with a phase of {', '.join((*PHASES[:-1], *WORDS))}",
+            found=repr(word),
+            remedy="correct the phase",
+        )
+    return phase
+
+
+def by_phase(given: tuple[str, ...], option: str) -> dict[str, Path]:
+    """Paths by phase from ``PHASE=PATH``, in the order given.
+
+    Raises:
+        ConfigError: One has no phase or no path, or a phase is there twice.
+    """
+    found: dict[str, Path] = {}
+    for text in given:
+        word, _, path = text.partition("=")
+        phase = phase_named(word if path else f"{text}=", option)
+        if phase in found:
+            raise ConfigError(
+                where=option, expected="each phase once", found=f"{phase} twice", remedy="remove one of them"
+            )
+        found[phase] = Path(path)
+    return found
+
+
+def read_series(series: Mapping[str, Path], roi: UnplacedRoi | None) -> tuple[PatientCt, dict[str, CTVolume]]:
+    """The CT on which the ROI was drawn, the first on whose grid it lies, and the others by phase.
+
+    Raises:
+        SeriesError: One cannot be read as a CT.
+        RoiError: The ROI lies on none of them.
+    """
+    read = {phase: read_patient(path, None) for phase, path in series.items()}
+    drawn = next(iter(read))
+    if roi is not None:
+        drawn = next((phase for phase, ct in read.items() if _lies_on(roi, ct.volume)), "")
+        if not drawn:
+            raise RoiError(
+                where="--roi",
+                expected="an ROI that was drawn on one of the series given",
+                found=f"one that lies on the grid of none: {', '.join(read)}",
+                remedy="give the series on which it was drawn, or a --series-roi for each",
+            )
+    ct = replace(read[drawn], phase=drawn, evidence="--series", n_series=len(read), others=())
+    return ct, {phase: one.volume for phase, one in read.items() if phase != drawn}
+
+
+def _lies_on(roi: UnplacedRoi, volume: CTVolume) -> bool:
+    try:
+        return lies_on_grid(roi.on(volume))
+    except NephroscopeError:
+        return False
+
+
+def place_phases(
+    ct: PatientCt, roi: RoiMask, others: Mapping[str, CTVolume], rois: Mapping[str, Path]
+) -> PlacedPhases:
+    """The tumor on each other phase: as given, or by registration; a phase on which it cannot be placed is left out.
+
+    Args:
+        ct: With the phase on which the tumor was drawn.
+        roi: The tumor there.
+        others: The other CTs by phase.
+        rois: ROIs that were drawn on them, by phase.
+
+    Raises:
+        RoiError: A given ROI does not lie on its CT.
+    """
+    placed, told, findings = [], [], []
+    for phase, volume in others.items():
+        if phase in rois:
+            there = read_roi(rois[phase], volume, roi.case_id)
+            placed.append(OtherPhase(phase=phase, volume=volume, roi=there))
+            told.append(PredictedPhase(phase=phase, used=True, reason="drawn", shift_mm=None))
+            continue
+        try:
+            found = transfer_roi(ct.volume, roi, volume)
+            voxels, reason, shift = found.voxels, found.reason, found.shift_mm
+        except ConfigError as error:
+            voxels, reason, shift = None, str(error), None
+        told.append(PredictedPhase(phase=phase, used=voxels is not None, reason=reason, shift_mm=shift))
+        if voxels is None:
+            text = f"the {phase} series is left out: {reason}"
+            findings.append(note("phase-left-out", text, case_id=roi.case_id, where=phase))
+        else:
+            mask = RoiMask(voxels=voxels, geometry=volume.geometry, case_id=roi.case_id)
+            placed.append(OtherPhase(phase=phase, volume=volume, roi=mask))
+    drawn = PredictedPhase(phase=ct.phase, used=True, reason="drawn", shift_mm=(0.0, 0.0, 0.0))
+    phases = Phases(drawn=ct.phase, others=tuple(placed))
+    return PlacedPhases(phases=phases, told=(drawn, *told), findings=tuple(findings))

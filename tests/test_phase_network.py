@@ -16,13 +16,18 @@ from nephroscope.clinic.score import MEAN, SCALE, SD, ApplicabilityDomain, Score
 from nephroscope.clinic.session import NetworkSession
 from nephroscope.facade.phases import by_phase
 from nephroscope.imaging.grid import AIR_HU
+from nephroscope.learning.engine.divisions import present_division
 from nephroscope.learning.networks.networks import build_network
 from nephroscope.learning.networks.onnx_file import export_onnx
 from nephroscope.learning.networks.phases import network_of
 from nephroscope.learning.training.batches import drop_phases, labelled_slices
+from nephroscope.questions.compare.measures import first_test_set
+from nephroscope.questions.compare.phases import presence_fact, presence_findings
+from nephroscope.questions.compare.probe import probe
 from nephroscope.records import OperatingPoint, SliceSpec, UsedInput
 from nephroscope.study.slices import SliceStore
-from small_study import SPEC, SUBTYPES, make_cohort, read_disc
+from nephroscope.study.snapshot import Snapshot
+from small_study import SPEC, SUBTYPES, make_cohort, read_disc, split_of
 
 THREE = ("corticomedullary", "nephrographic", "excretory")
 WIDTH = 0.1
@@ -235,3 +240,24 @@ def test_series_are_given_by_phase():
     for wrong in (("arterial",), ("portal=a",), ("arterial=a", "corticomedullary=b")):
         with pytest.raises(ConfigError):
             by_phase(wrong, "--series")
+
+
+# --- compare
+
+
+@pytest.mark.parametrize("by_subtype", [True, False])
+def test_phases_that_are_missing_by_subtype_are_named_as_a_shortcut(tmp_path, by_subtype):
+    cohort = make_cohort(24)
+    lacks = (
+        [c.case_id for c in cohort.cases if c.subtype == "PRCC"]
+        if by_subtype
+        else ["c00", "c01", "c06", "c13"]
+    )
+    cohort, store = phase_store(tmp_path, 24, missing={(name, "nephrographic") for name in lacks})
+    snapshot = Snapshot.of(cohort, store, split_of(cohort, store, folds=3))
+    division = present_division(snapshot, 0)
+    tests = first_test_set(snapshot, division)
+    (fact,) = presence_fact(snapshot)
+    assert fact.values["c00"] == "corticomedullary"
+    found = presence_findings(probe(snapshot, [fact], [], tests, division))
+    assert [one.code for one in found] == (["phases-shortcut"] if by_subtype else [])

@@ -110,6 +110,7 @@ def comparison_text(comparison: "Comparison", details: bool = False) -> str:
     for name in found.groups:
         lines += [*_ranks(name, found), ""]
     lines += [f"{one.test_set}, {one.image}: {text}" for one in found.fusion for text in one.words]
+    lines += _phases(found)
     lines += _details(found) if details else [row.words for row in found.control if row.alarm]
     lines += [f"{f.severity} [{f.code}]: {f.message}" for f in found.findings]
     lines += [f"not compared: {row.name}: {row.reason}" for row in found.not_compared]
@@ -117,6 +118,16 @@ def comparison_text(comparison: "Comparison", details: bool = False) -> str:
     lines += [] if details else ["pairs, calibration, control with shuffled labels, shortcuts: --details"]
     lines.append(f"wrote {comparison.path}")
     return "\n".join(lines)
+
+
+def _phases(found: "ComparisonDocument") -> list[str]:
+    """AUC of networks of several phases by subset of phases, and all against the best one."""
+    lines = []
+    for one in found.phases:
+        rows = [[" + ".join(row.phases), str(row.n_cases), row.auc.interval()] for row in one.rows]
+        lines += [f"{one.name}, {one.test_set}:", table(rows, ("shown", "cases", "AUC"))]
+        lines += [one.all_against_best.words] if one.all_against_best else []
+    return lines
 
 
 def _ranks(name: str, found: "ComparisonDocument") -> list[str]:

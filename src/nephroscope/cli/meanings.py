@@ -128,6 +128,7 @@ MEANINGS = {
     "constant-image": "one gray value in all pixels",
     "image-missing": "labeled images that do not exist",
     "image-unlabelled": "images without a label left out",
+    "phases-shortcut": "which phases exist predicts the subtype without any image",
     "phase-not-drawn": "a further phase on which the tumor is not drawn: it is cut at the same mm",
     "phase-left-out": "a further phase that cannot be read or does not show the tumor",
     "phases-frame-differs": "phases without a common frame of reference",

@@ -38,6 +38,7 @@ from nephroscope.questions.compare.fusion import fusion_tables
 from nephroscope.questions.compare.measures import test_sets
 from nephroscope.questions.compare.network_stack import NAME as STACK
 from nephroscope.questions.compare.network_stack import stack_with_networks
+from nephroscope.questions.compare.phases import phases_tables, presence_fact, presence_findings
 from nephroscope.questions.compare.plan import ComparePlan, Schedule
 from nephroscope.questions.compare.probe import probe
 from nephroscope.questions.compare.repeated import repeat_all
@@ -140,6 +141,8 @@ def compare(snapshot: Snapshot, plan: ComparePlan) -> Comparison:
     sets = test_sets(snapshot, division)
     groups = {name: table_of(tests, everyone, config) for name, tests in sets.items()}
     repeats = plan.repeats + plan.seeds > 2
+    facts = [*facts_of(snapshot, folder), *presence_fact(snapshot)]
+    shortcuts = probe(snapshot, facts, ranked, next(iter(sets.values())), division)
     document = _document(
         snapshot,
         plan,
@@ -147,10 +150,11 @@ def compare(snapshot: Snapshot, plan: ComparePlan) -> Comparison:
         not_compared=(*refused, *without_answer, *_runs_left_out(runs)),
         leaky=tuple(_leaky(snapshot, run) for run in runs if run.leaky),
         repeated=tuple(repeat_all(schedule, engine, learners, ranked)) if repeats else (),
-        findings=(*_pair_left_out(plan, pair), *_doubts(snapshot, everyone)),
+        findings=(*_pair_left_out(plan, pair), *_doubts(snapshot, everyone), *presence_findings(shortcuts)),
         control=tuple(control(schedule, engine, learners, ranked)) if plan.permutations else (),
         fusion=fusion_tables(snapshot, division, ranked, sets),
-        shortcuts=probe(snapshot, facts_of(snapshot, folder), ranked, next(iter(sets.values())), division),
+        shortcuts=shortcuts,
+        phases=phases_tables(snapshot, division, runs, sets),
     )
     save_answers(folder, ranked, snapshot.cohort)
     file = comparison_file(snapshot.folder.root)

@@ -309,10 +309,44 @@ class FusionTable:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PhaseSubset:
+    """A network of several phases, shown these alone, on the cases that have all of them."""
+
+    phases: tuple[str, ...]
+    n_cases: int
+    auc: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class AllPhases:
+    """All phases that there are minus the best single one, on the cases that have it; chosen on validation cases."""
+
+    best_single: str
+    n_cases: int
+    difference: Estimate
+    p: float | None
+    test: str
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhasesTable:
+    """What the phases bring to one run on one test set; ``n_by_phases`` counts cases by the phases that they have."""
+
+    name: str
+    test_set: str
+    n_cases: int
+    n_by_phases: Mapping[str, int]
+    rows: tuple[PhaseSubset, ...]
+    all_against_best: AllPhases | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ComparisonDocument:
     """The content of comparison.json; ``test_set`` is the one that answer, repeats and control are about.
 
-    ``findings`` are doubts about what was chosen on few validation cases. ``fusion`` is empty without clinical facts.
+    ``findings`` are doubts about what was chosen on few validation cases. ``fusion`` is empty without clinical facts,
+    ``phases`` without a network for several phases.
     """
 
     version: str
@@ -335,6 +369,7 @@ class ComparisonDocument:
     shortcuts: Shortcuts
     findings: tuple[Finding, ...] = ()
     fusion: tuple[FusionTable, ...] = ()
+    phases: tuple[PhasesTable, ...] = ()
 
     @property
     def first(self) -> RankTable:

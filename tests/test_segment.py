@@ -147,6 +147,15 @@ def test_a_command_needs_both_places_and_a_preset_its_weights(tmp_path):
     assert author_of("a:b c", "") == "model:a-b-c@unknown"
 
 
+@UNIX
+def test_the_python_of_an_environment_is_started_as_it_is_named(tmp_path):
+    """It is a link: what it points to would not see the packages of the environment."""
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.symlink_to(sys.executable)
+    assert tool_of(f"{python} {PROGRAM} {{image}} {{output}}").command[0] == str(python)
+
+
 def test_presets_say_what_a_user_must_know(capsys):
     for name, preset in PRESETS.items():
         assert run(["segment", "nowhere", "--with", name, "--dry-run", "--json"]) == 0

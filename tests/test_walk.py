@@ -24,7 +24,7 @@ REASONS = {
     r"^(workstation|listen)( |$)": "serves until it is stopped",
     r"^federate ": "needs several hospitals; test_federated_training.py goes the whole way",
     r"--facts|--size-mm": "needs ten patients of each subtype with facts; test_fusion.py, test_facts.py",
-    r"^segment .*my-program|^rois accept": "needs a program that draws; test_segment.py",
+    r"^segment .*my-program|^rois (accept|compare)": "needs a program that draws; test_segment.py, test_proposals.py",
     r"--primary": "needs a network that converged; test_compare.py",
     r"--ray": "needs a Ray cluster",
     r" (small|my|two)( |$)": "as the commands of the same page on my-study",

@@ -39,6 +39,7 @@ MEANINGS = {
     "reading-closed": "a reader study that was closed",
     "excluded": "excluded in adjudication.csv",
     "not-drawn": "not drawn yet",
+    "not-compared": "no ROI of a person on the series of a proposal",
     "roi-proposed": "drawn by a model only, and nobody accepted it",
     "segmenter-failed": "a program that draws could not be started, or failed",
     "segmenter-time": "a program that draws took too long",

@@ -10,8 +10,18 @@ import tyro
 from nephroscope.base.documents import as_plain
 from nephroscope.base.errors import ConfigError
 from nephroscope.base.text import shell_line
-from nephroscope.cli.command import Command, Outcome, PartName, StudyCommand, estimates_text, table
+from nephroscope.cli.command import (
+    Command,
+    NamesOption,
+    Outcome,
+    PartName,
+    PathOption,
+    StudyCommand,
+    estimates_text,
+    table,
+)
 from nephroscope.facade.study import Study
+from nephroscope.records.settings import check_within
 from nephroscope.regions.agreement import TOLERANCE_MM, RoiAgreement
 
 if TYPE_CHECKING:
@@ -106,10 +116,59 @@ class AcceptProposals(StudyCommand):
         return Outcome(data=data, text=f"accepted: {n_rois} proposals of {self.by}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class CompareProposals(StudyCommand):
+    """Compare what a model proposed with what people drew: overlap, tumors found and missed, false alarms.
+
+    Where nothing was proposed, Dice is 0. With --bundle: what the proposals do to its answers, against a margin
+    stated beforehand. Writes proposals/ (page, JSON, CSV) into the study.
+
+    Example: nephroscope rois compare my-study --by model:kits19-unet@1a2b3c4d --bundle my-bundle
+    """
+
+    by: str
+    """Author of the proposals, as in rois.csv."""
+    bundle: PathOption = None
+    """Bundle that answers both ROIs of each case."""
+    margin: float = 0.05
+    """Loss of AUC that would not matter."""
+    tolerance_mm: float = TOLERANCE_MM
+    """Tolerance of the surface Dice, in mm."""
+    cases: NamesOption = ()
+    """Only these cases; those that were never proposed on count as missed."""
+
+    def run(self) -> Outcome:
+        """Compare."""
+        check_within("--tolerance-mm", self.tolerance_mm, 0, 100)
+        check_within("--margin", self.margin, 0.0001, 0.5)
+        asked = {"margin": self.margin, "tolerance_mm": self.tolerance_mm, "cases": self.cases}
+        report = Study(self.study).compare_proposals(self.by, self.bundle, **asked)
+        page = self.study / "proposals" / "index.html"
+        lines = [report.summary(), estimates_text(report.figures)]
+        for size, figures in report.by_size.items():
+            lines.append(f"  {size}: Dice {figures['dice']}" if figures else f"  {size}: no patient")
+        if report.answers is not None:
+            lines.append(f"answers: {report.answers.shown.words}")
+            lines.append(estimates_text({"calls that change": report.answers.flips}))
+            lines.append(
+                f"  no answer with the proposal: {report.answers.n_without} of {report.answers.n_cases}"
+            )
+            if report.answers.n_seen:
+                lines.append(f"  seen in training: {report.answers.n_seen}; their answers are too good")
+        lines.append(f"wrote {page}; open it in a browser")
+        return Outcome(
+            data=as_plain(report) | {"page": str(page)},
+            text="\n".join(lines),
+            warning="\n".join(f"{f.severity}: {f.message}" for f in report.findings),
+            exit_code=3 if report.refused else 0,
+        )
+
+
 ROIS: dict[str, type[Command]] = {  # the kinds of `nephroscope rois`
     "write": WriteRoi,
     "transfer": TransferRois,
     "accept": AcceptProposals,
+    "compare": CompareProposals,
 }
 
 

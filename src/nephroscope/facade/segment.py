@@ -23,6 +23,7 @@ from nephroscope.imaging.read import read_case_ct, read_ct
 from nephroscope.records import Case, ChosenCase, Cohort, Finding, RoiRef
 from nephroscope.records.cases import BY_MODEL
 from nephroscope.segmenters.draw import Proposal, draw_tumor
+from nephroscope.segmenters.refusal import SegmenterError
 from nephroscope.segmenters.tool import Tool, author_of, check_program
 from nephroscope.segmenters.watch import Watch
 from nephroscope.study.cohort_table import load_cohort, save_cohort, seen_tables
@@ -330,5 +331,6 @@ def _refused(name: str, tool: Tool, error: NephroscopeError | OSError) -> Segmen
         code, why = error.code, str(error)
     else:
         code, why = "unreadable", f"case {name}: cannot be read: {error.strerror or type(error).__name__}"
-    author = author_of(tool.name, tool.version)
+    said = error.author if isinstance(error, SegmenterError) else ""
+    author = said or author_of(tool.name, tool.version)
     return SegmentedCase(case=name, state="refused", author=author, refused=why, code=code)

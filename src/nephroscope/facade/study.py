@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from nephroscope.questions.capacity.study import CapacityPlan, CapacityResult
     from nephroscope.questions.compare.comparison import ComparePlan, Comparison
     from nephroscope.questions.evaluation.annotators import AnnotatorReport
+    from nephroscope.questions.evaluation.proposals import ProposalReport
     from nephroscope.questions.readers.call_table import CallOptions
     from nephroscope.questions.readers.reader_study import ReaderStudy
     from nephroscope.questions.replicate.replication import Replication
@@ -150,6 +151,32 @@ class Study(StudyImports, ShownAsTable):
         from nephroscope.facade.segment import accept
 
         return len(accept(self.folder.root, author, cases))
+
+    @writes("rois compare")
+    def compare_proposals(
+        self, author: str, bundle: Path | str | None = None, **asked: Any
+    ) -> "ProposalReport":
+        """Compare what a model proposed with what people drew; writes proposals/.
+
+        Args:
+            author: The model, ``model:NAME@VERSION``.
+            bundle: Answers both ROIs of each case.
+            asked: Further fields of `ProposalQuestion`, such as ``margin=0.05`` or ``cases=("P017",)``.
+
+        Raises:
+            CohortError: This author proposed nothing.
+            StudyError: Nothing can be compared.
+        """
+        from nephroscope.clinic.bundle import open_bundle
+        from nephroscope.questions.evaluation.proposals import ProposalQuestion, compare_proposals
+        from nephroscope.report.proposals.page import WorstProposals, write_proposals
+
+        worst, root = WorstProposals(), self.folder.root
+        opened = open_bundle(Path(bundle)) if bundle is not None else None
+        question = ProposalQuestion(author=author, bundle=opened, **asked)
+        report = compare_proposals(self.snapshot, question, worst.offer, worst.offer_answer)
+        write_proposals(root / "proposals", root.name, report, worst)
+        return report
 
     def write_roi(self, case_id: str, path: Path | str) -> Path:
         """Write the ROI that the study uses for a case, for other programs; returns the path.

@@ -198,6 +198,10 @@ class Case:
                     return self._on(one, rule)
         return self._on(ordered[0], rule)
 
+    def on(self, series: str, rule: ChoiceRule) -> "ChosenCase":
+        """The case with one of its series, whichever the rule would choose."""
+        return self._on(next(one for one in self.series if one.name == series), rule)
+
     def _on(self, ct: SeriesRef, rule: ChoiceRule) -> "ChosenCase":
         return ChosenCase(ct=ct, rule=rule, **{f.name: getattr(self, f.name) for f in fields(Case)})
 

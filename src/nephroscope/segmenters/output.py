@@ -26,7 +26,7 @@ from nephroscope.segmenters.refusal import (
     SegmenterError,
     SeveralFilesError,
 )
-from nephroscope.segmenters.tool import MOST_JSON_BYTES, Tool, named_labels
+from nephroscope.segmenters.tool import MOST_JSON_BYTES, Tool, author_of, named_labels
 
 IMAGES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm", ".hdr", ".img")
 TUMOR = 1  # what the only value of a label map without names means
@@ -81,6 +81,14 @@ def read_output(folder: Path, wanted: Path, geometry: VolumeGeometry, tool: Tool
     """
     path = _the_file(folder, wanted, where)
     says = _read_says(path)
+    try:
+        return _read(path, geometry, tool, says, where)
+    except SegmenterError as error:
+        error.author = author_of(says.tool, says.version) if says.tool and says.version else ""
+        raise
+
+
+def _read(path: Path, geometry: VolumeGeometry, tool: Tool, says: Says, where: str) -> Output:
     if file_kind(path) != "nifti":
         raise _refusal(DamagedOutputError, where, "a NIfTI label map", file_kind(path), "write .nii.gz")
     try:

@@ -4,7 +4,13 @@ from nephroscope.base.errors import RoiError
 
 
 class SegmenterError(RoiError):
-    """What a program drew, or that it drew nothing, is refused."""
+    """What a program drew, or that it drew nothing, is refused.
+
+    Attributes:
+        author: As the program itself says; empty where it did not come to that.
+    """
+
+    author = ""
 
 
 class FailedError(SegmenterError):

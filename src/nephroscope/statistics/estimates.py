@@ -132,6 +132,18 @@ def confusion_shares(rows: Rows, n_subtypes: int, confidence: float) -> tuple[tu
     )
 
 
+def share_of_cases(hits: Sequence[bool], patient_ids: Sequence[str], confidence: float) -> Estimate:
+    """The share of cases that are hits, by one fixed model; cases of one patient are not independent."""
+    held = np.array(hits, np.bool_)
+    if not held.size:
+        return no_estimate("undefined: no case", 0)
+    patients = Patients.of(patient_ids, np.zeros(held.size, np.intp))
+    nothing = np.zeros(held.size, np.intp)
+    rows = Rows(unit="case", truth=nothing, called=nothing, p=np.zeros((held.size, 1)), patients=patients)
+    share = Proportion(hits=held, counted=np.ones(held.size, np.bool_), empty="no case")
+    return _share_estimate(rows, share, confidence)
+
+
 def _share_estimate(rows: Rows, share: Proportion, confidence: float) -> Estimate:
     if share.value is None:
         return no_estimate(f"undefined: {share.empty}", 0, rows.unit)

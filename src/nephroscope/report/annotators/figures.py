@@ -26,6 +26,7 @@ LEVEL_HU, WIDTH_HU = 40.0, 400.0
 # Okabe and Ito's sky blue and orange: distinct in every kind of color blindness, and both bright on gray.
 READER_COLORS = ("#56B4E9", "#E69F00")
 READER_WIDTHS = (2.6, 1.1)  # the second lies on the first, and both are seen where they coincide
+ANNOTATORS = ("both annotators", "annotator 1 only", "annotator 2 only")
 Bools = npt.NDArray[np.bool_]
 
 
@@ -42,9 +43,13 @@ class Cut:
     @property
     def who(self) -> str:
         """Who drew on this slice."""
+        return self.drawn_by(ANNOTATORS)
+
+    def drawn_by(self, names: tuple[str, str, str]) -> str:
+        """Which of the names drew on this slice: that of both, of the first only, or of the second only."""
         if self.one.any() and self.two.any():
-            return "both annotators"
-        return "annotator 1 only" if self.one.any() else "annotator 2 only"
+            return names[0]
+        return names[1] if self.one.any() else names[2]
 
 
 class Worst:
@@ -89,8 +94,8 @@ def cut_out(found: RoiAgreement, volume: CTVolume, one: RoiMask, two: RoiMask) -
     )
 
 
-def picture(cuts: Sequence[Cut]) -> str:
-    """Slices side by side with both annotators' contours, as ``data:image/png;base64,...``."""
+def picture(cuts: Sequence[Cut], names: tuple[str, str, str] = ANNOTATORS) -> str:
+    """Slices side by side with both contours, as ``data:image/png;base64,...``; names as in `Cut.drawn_by`."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(2.2 * N_SLICES, 2.5), layout="constrained", dpi=130)
         panels = figure.subplots(1, N_SLICES)
@@ -101,7 +106,7 @@ def picture(cuts: Sequence[Cut]) -> str:
             axes.imshow(cut.hu, cmap="gray", vmin=low, vmax=high, aspect=cut.aspect)
             for mask, color, width in zip((cut.one, cut.two), READER_COLORS, READER_WIDTHS, strict=True):
                 axes.add_collection(LineCollection(edges(mask), colors=color, linewidths=width))
-            axes.set_title(f"slice {cut.slice_index}: {cut.who}", fontweight="normal")
+            axes.set_title(f"slice {cut.slice_index}: {cut.drawn_by(names)}", fontweight="normal")
         file = io.BytesIO()
         figure.savefig(file, format="png", metadata={"Software": None})
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

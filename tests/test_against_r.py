@@ -3,6 +3,9 @@
 In R: z <- qnorm(.975); y <- aSAH$outcome == "Poor"; r1 and r2 are roc(y, x, direction = "<") of s100b and ndka.
 """
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.special import expit
@@ -17,6 +20,7 @@ from nephroscope.statistics.logistic import fit_logistic
 from nephroscope.statistics.margin import against_margin
 from nephroscope.statistics.mcnemar import clustered_mcnemar, exact_mcnemar
 from nephroscope.statistics.predictive_values import predictive_values
+from nephroscope.statistics.resampling import HELD_BY_FEW, bootstrap_words
 from reference_asah import NDKA, POOR, S100B
 
 CONFIG = EvaluationConfig()
@@ -153,3 +157,18 @@ def test_difference_of_paired_calls():
     assert (found.value, found.low, found.high) == pytest.approx(
         (0.1, -0.0420297192546, 0.234838957536), abs=1e-9
     )
+
+
+def test_what_is_said_of_few_patients_is_what_was_measured():
+    """The words beside a band, and docs/reference/intervals.md, of 20 cases."""
+    page = (Path(__file__).parents[1] / "docs" / "reference" / "intervals.md").read_text(encoding="utf-8")
+    found = re.findall(r"slope [\d.]+, 20 cases \|.* ([\d.]+) \| ([\d.]+) \|\n", page)
+    assert len(found) == 2
+    for figure, held in zip(("standardised net benefit", "risk"), zip(*found, strict=True), strict=True):
+        assert f"{min(map(float, held)):.2f} to {max(map(float, held)):.2f}" == HELD_BY_FEW[figure]
+    few, many = (own(np.arange(n) % 2 == 0) for n in (20, 40))
+    assert "held 0.91" in bootstrap_words(few, CONFIG, "risk")
+    assert "held" not in bootstrap_words(many, CONFIG, "risk") + bootstrap_words(few, CONFIG)
+    curve = decision_curve(P, OUTCOME, own(OUTCOME), CONFIG, np.array([0.3]))
+    assert "too narrow" in curve.standardised.method
+    assert "too narrow" not in curve.net_benefit.method

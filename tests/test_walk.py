@@ -27,6 +27,7 @@ REASONS = {
     r"^segment .*my-program|^rois (accept|compare)": "needs a program that draws; test_segment.py, test_proposals.py",
     r"--primary": "needs a network that converged; test_compare.py",
     r"--ray": "needs a Ray cluster",
+    r" (first|second|four)( |$)|second-bundle": "trains two studies, as on my-study; test_linked.py",
     r" (small|my|two)( |$)": "as the commands of the same page on my-study",
     r" zuo( |$)|\$model": "takes hours; the same commands are run with smaller numbers",
     r"^replicate zuo2021 my-study --models": "trains 24 networks; test_replicate.py",

@@ -2,13 +2,14 @@
 
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import tyro
 
+from nephroscope.base.documents import as_plain
 from nephroscope.base.errors import ConfigError
 from nephroscope.base.text import shell_line
 from nephroscope.base.version import __version__
@@ -155,6 +156,8 @@ class Predict(ManyOptions):
     """PHASE=PATH of ROIs that were drawn on further phases; without, the ROI is placed there by registration."""
     jitter: Switch = False
     """Also answer with the ROI 2 mm larger, smaller and shifted: how far does the probability spread?"""
+    then: PathOption = None
+    """Bundle of a second question: which of the others it is, where the first is not its positive subtype."""
     picture: PathOption = None
     """PNG to write: the slice with the largest cross-section, with the outline of the ROI, R, L and a scale."""
     sr: PathOption = None
@@ -212,7 +215,27 @@ class Predict(ManyOptions):
             facts=given_facts(self.age, self.sex, self.size_mm),
         )
         found = predict_files(self.bundle, files)
-        return Outcome(data=found, text=prediction_text(found, files.objects.wanted))
+        text = prediction_text(found, files.objects.wanted)
+        if self.then is None:
+            return Outcome(data=found, text=text)
+        alone = replace(files, picture=None, objects=AnswerFiles())
+        return _linked(found, predict_files(self.then, alone), text)
+
+
+def _linked(first: "Prediction", second: "Prediction", text: str) -> Outcome:
+    """The answer to two linked questions, and both answers."""
+    from nephroscope.clinic.linked import check_linked, link
+
+    check_linked([*first.probabilities], first.positive, [*second.probabilities])
+    both = link(first, second, first.positive)
+    lines = [
+        text,
+        prediction_text(second),
+        f"both questions: {both.call or 'not sure'} ({both.reason})",
+        *(f"  {name:8} {p:6.3f}" for name, p in both.probabilities.items()),
+    ]
+    data = {**asdict(both), "case_id": first.case_id, "questions": [as_plain(first), as_plain(second)]}
+    return Outcome(data=data, text="\n".join(lines))
 
 
 def prediction_text(found: "Prediction", objects: Sequence[Path] = ()) -> str:

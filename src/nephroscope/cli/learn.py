@@ -13,6 +13,7 @@ from nephroscope.cli.command import (
     Command,
     CountOption,
     Outcome,
+    PathOption,
     RunCommand,
     StudyCommand,
     Switch,
@@ -21,7 +22,7 @@ from nephroscope.cli.command import (
     table,
     warnings_text,
 )
-from nephroscope.records import Evaluation, Protocol, TrainConfig
+from nephroscope.records import Evaluation, Protocol, TrainConfig, counted_noun
 from nephroscope.records.settings import Settings
 
 if TYPE_CHECKING:
@@ -171,6 +172,10 @@ class Evaluate(RunCommand):
 
     jitter: Switch = False
     """Also answer every case with its ROI 2 mm larger, smaller and shifted; reads every CT again (jitter.json)."""
+    then: PathOption = None
+    """Study of a second question: which of the others it is, where the first is not its positive subtype."""
+    then_run: TextOption = None
+    """With --then: the run of that study, where it has several."""
 
     def run(self) -> Outcome:
         """Evaluate it."""
@@ -186,6 +191,22 @@ class Evaluate(RunCommand):
             data |= {"jitter": as_plain(found)}
             lines = [*map(jitter_words, found.groups), *(f"{f.case_id}: {f.message}" for f in found.findings)]
             text = "\n".join([text, *lines])
+        if self.then is not None:
+            from nephroscope.questions.evaluation.linked import evaluate_linked
+
+            second = Study(self.then)
+            config = Study(self.study).settings.evaluation
+            both = evaluate_linked(report, second.run(self.then_run).evaluate(), config)
+            data |= {"linked": as_plain(both)}
+            rows = [(name, *row) for name, row in zip(both.subtypes, both.confusion, strict=True)]
+            text = "\n".join(
+                [
+                    text,
+                    f"both questions, {counted_noun(both.n_cases, 'case')}, cross-validation:",
+                    estimates_text(both.figures),
+                    table(rows, ["truth \\ call", *both.subtypes, "another"]),
+                ]
+            )
         return Outcome(data=data, text=text)
 
 

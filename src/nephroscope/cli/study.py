@@ -10,6 +10,7 @@ from nephroscope.base.tables import names
 from nephroscope.base.text import first_few, shell_line
 from nephroscope.cli.command import (
     Command,
+    NamesOption,
     Outcome,
     StudyCommand,
     StudyPath,
@@ -41,10 +42,13 @@ class New(Command):
     """Two or more subtypes, in the order in which results list them."""
     positive: TextOption = None
     """Subtype that counts as positive; by default the first."""
+    merge: NamesOption = ()
+    """One of the subtypes, and then those that count as it: other PRCC ChRCC oncocytoma."""
 
     def run(self) -> Outcome:
         """Make it."""
-        study = Study.create(self.study, self.subtypes, self.positive)
+        merged = {self.merge[0]: self.merge[1:]} if self.merge else None
+        study = Study.create(self.study, self.subtypes, self.positive, merged)
         data = {
             "study": str(self.study),
             "subtypes": study.settings.subtypes,

@@ -2,13 +2,13 @@
 
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from nephroscope.base.documents import read_document, save_document
-from nephroscope.base.errors import CohortError, StudyError
+from nephroscope.base.errors import CohortError, ConfigError, StudyError
 from nephroscope.base.files import copy_file, digest_of
 from nephroscope.base.lock import writes
 from nephroscope.base.tables import names
@@ -51,10 +51,30 @@ class StudyImports:
         self.folder, self.settings = open_study(Path(root).resolve())
 
     @classmethod
-    def create(cls, root: Path | str, subtypes: Sequence[str], positive: str | None = None) -> Self:
-        """Make a new study folder; ``positive`` is by default the first subtype."""
+    def create(
+        cls,
+        root: Path | str,
+        subtypes: Sequence[str],
+        positive: str | None = None,
+        merged: Mapping[str, Sequence[str]] | None = None,
+    ) -> Self:
+        """Make a new study folder; ``positive`` is by default the first subtype.
+
+        ``merged`` are subtypes that count together under a name of the study: {"other": ["PRCC", "oncocytoma"]}.
+
+        Raises:
+            ConfigError: A name of ``merged`` is no subtype of the study, or one that it merges is.
+        """
         settings = Settings(subtypes=tuple(subtypes), positive=positive or next(iter(subtypes), ""))
-        write_pathology(create_study(Path(root), settings).root)
+        for name, parts in (merged or {}).items():
+            if name not in settings.subtypes or not parts or set(parts) & set(settings.subtypes):
+                raise ConfigError(
+                    where="--merge",
+                    expected="a subtype of the study, and the subtypes that count as it, which are none themselves",
+                    found=f"{name}: {', '.join(parts) or 'nothing'}",
+                    remedy="for example --subtypes ccRCC other --merge other PRCC ChRCC oncocytoma",
+                )
+        write_pathology(create_study(Path(root), settings).root, merged)
         return cls(root)
 
     @writes("settings")

@@ -68,7 +68,7 @@ def risk_coverage(
         high=high[:-1],
         n=wrong.size,
         n_patients=patients.n,
-        method=bootstrap_words(patients, config),
+        method=bootstrap_words(patients, config, "risk"),
     )
     interval = percentile_interval(drawn[:, -1], patients_words(patients), config.confidence)
     interval = interval.widened(float(value[-1]), patients.n_folds, (0.0, 1.0))

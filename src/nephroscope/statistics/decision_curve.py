@@ -98,6 +98,10 @@ def decision_curve(
     if not alone and np.isnan(low).any():
         words += f"; {NO_BAND}"
     methods = [words] * 3
+    if not alone:
+        methods[1] = words.replace(
+            bootstrap_words(patients, config), bootstrap_words(patients, config, "standardised net benefit")
+        )
     if not alone and patients.n == p.size:
         by_shares = f"{BY_SHARES}, {percent(config.confidence)}{fold_words(patients.n_folds)}"
         for i, limits in _by_shares(

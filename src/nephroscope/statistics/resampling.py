@@ -211,11 +211,20 @@ def roc_band(
     return np.clip(low, 0, 1), np.clip(high, 0, 1)
 
 
-def bootstrap_words(patients: Patients, config: EvaluationConfig) -> str:
-    """How a band was drawn, in words."""
+# What 95 % bands hold with 20 cases where no better interval is known, in docs/reference/intervals.md; they say so
+# beside the band below 40 patients.
+HELD_BY_FEW = {"risk": "0.91 to 0.93", "standardised net benefit": "0.92 to 0.93"}
+FEW_HELD = 40
+
+
+def bootstrap_words(patients: Patients, config: EvaluationConfig, figure: str = "") -> str:
+    """How a band was drawn, in words; of a ``figure`` of `HELD_BY_FEW` also how often it holds with few patients."""
     whose = patients_words(patients)
     words = f"patient bootstrap, {config.resamples} resamples of {whose}, {percent(config.confidence)}"
-    return words + fold_words(patients.n_folds)
+    words += fold_words(patients.n_folds)
+    if figure and patients.n < FEW_HELD:
+        words += f"; too narrow with so few (held {HELD_BY_FEW[figure]} in simulations of 20)"
+    return words
 
 
 def is_alone(patients: Patients, is_positive: Bools) -> bool:

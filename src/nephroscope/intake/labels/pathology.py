@@ -1,7 +1,7 @@
 """Map a pathologist's text to a subtype with a table that the user sees and edits (pathology.csv); never a guess."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nephroscope.base.errors import CohortError
 from nephroscope.base.files import save_text
-from nephroscope.base.tables import names, read_table
+from nephroscope.base.tables import names, read_table, save_table
 from nephroscope.base.text import without_accents
 from nephroscope.records import Finding, warning
 
@@ -206,10 +206,27 @@ def default_table() -> PathologyTable:
         return read_pathology(path)
 
 
-def write_pathology(folder: Path) -> None:
-    """Copy the default table into a study folder, where it can be edited."""
+def write_pathology(folder: Path, merged: Mapping[str, Sequence[str]] | None = None) -> None:
+    """Copy the default table into a study folder, where it can be edited.
+
+    ``merged`` are names of the study for several subtypes together: every text of theirs then means that name.
+    """
     source = resources.files("nephroscope.intake.labels") / PATHOLOGY_FILE
     save_text(folder / PATHOLOGY_FILE, source.read_text(encoding="utf-8"))
+    if not merged:
+        return
+    name_of = {}
+    for name, parts in merged.items():
+        for part in parts:
+            name_of[squeezed(words_of(default_table().meaning(part) or part))] = name
+    header, rows = read_table(folder / PATHOLOGY_FILE)
+    at = [title.lower() for title in header].index("subtype")
+    for _, row in rows:
+        row[at] = name_of.get(squeezed(words_of(row[at])), row[at])
+    own = [[part, name, "", *[""] * (len(header) - 3)] for name, parts in merged.items() for part in parts]
+    known = {squeezed(words_of(row[0])) for _, row in rows}
+    own = [row for row in own if squeezed(words_of(row[0])) not in known]
+    save_table(folder / PATHOLOGY_FILE, header, [*own, *(row for _, row in rows)])
 
 
 def load_pathology(folder: Path) -> PathologyTable:

@@ -133,7 +133,7 @@ def _figures(content: ReportContent, group: GroupAppraisal) -> list[Block]:
     if not group.coverage.risk.is_empty:
         caption = (
             "Proportion of wrong answers if only the cases that the model is surest of are answered. Shaded: "
-            f"{level} patient bootstrap."
+            f"{level} {group.coverage.risk.method}."
         )
         drawn.append(ShownFigure(f"coverage-{suffix}", caption, lambda: coverage(group, marks)))
     return drawn

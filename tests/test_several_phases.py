@@ -200,6 +200,10 @@ def test_rois_of_a_study_are_transferred_and_slices_follow(two_phases, capsys):
     assert [f.case_id for f in store.findings if f.code == "phase-left-out"] == ["c2"]
     there = store.phases["nephrographic"][rows_of["c1"]][:, 14:18, 14:18]
     assert there.mean() == pytest.approx(110, abs=6), "the tumor, not what lies 14 mm from it"
+    assert run(["check", str(two_phases), "--json"]) in (0, 3)
+    cases = {case["case_id"]: case["phases"] for case in json.loads(capsys.readouterr().out)["cases"]}
+    assert cases["c1"] == {"corticomedullary": "drawn", "nephrographic": "transferred"}
+    assert cases["c2"] == {"corticomedullary": "drawn", "nephrographic": "to be drawn"}
     again = study.transfer_rois()
     assert [row.accepted for row in again] == [True, False]
     assert study.snapshot.slices.digest == store.digest

@@ -1,5 +1,6 @@
 """The commands new, check, slices and split."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -80,6 +81,7 @@ class Check(StudyCommand):
                 {
                     "case_id": name,
                     **(asdict(case.used) if case.used else {}),
+                    "phases": dict(case.phases),
                     "findings": findings_as_json(case.findings),
                     "measures": asdict(case.measures) if case.measures else None,
                 }
@@ -90,6 +92,7 @@ class Check(StudyCommand):
             "page": str(found.page) if found.page is not None else None,
         }
         lines = [table((_measured(name, case) for name, case in found.items()), MEASURED), ""]
+        lines += _phases(found)
         lines += [
             f"{name}: {finding.severity} [{finding.code}]: {finding.message}"
             for name, case in found.items()
@@ -113,6 +116,15 @@ class Check(StudyCommand):
             lines.append(f"next: {shell_line('nephroscope', 'slices', self.study)}")
         bad = bool(refused) or contradiction
         return Outcome(data=data, text="\n".join(lines), exit_code=3 if bad else 0)
+
+
+def _phases(found: Mapping[str, CheckedCase]) -> list[str]:
+    """Which phases each patient has and which are drawn, where one has several."""
+    known = list(dict.fromkeys(phase for case in found.values() for phase in case.phases))
+    if all(len(case.phases) < 2 for case in found.values()):
+        return []
+    rows = ((name, *(case.phases.get(phase, "-") for phase in known)) for name, case in found.items())
+    return [table(rows, ("phases of", *known)), ""]
 
 
 def _patients(study: Study) -> tuple[tuple[Finding, ...], bool]:

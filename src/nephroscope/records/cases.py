@@ -302,6 +302,17 @@ class ChosenCase(Case):
         return replace(self, rule=replace(self.rule, roi=roi_rule))
 
     @property
+    def phases(self) -> dict[str, str]:
+        """Its phases, each ``drawn``, ``transferred``, ``to be drawn`` (a transfer was refused) or ``not drawn``."""
+        found: dict[str, str] = {}
+        for one in self.series:
+            here = [roi for roi in self.rois if roi.series == one.name]
+            drawn = any(not roi.is_transferred for roi in here)
+            refused = "to be drawn" if one.name in self.not_placed else "not drawn"
+            found.setdefault(one.phase, "drawn" if drawn else "transferred" if here else refused)
+        return found
+
+    @property
     def used(self) -> UsedInput:
         """What a step that reads the case uses of it."""
         authors = " and ".join(self.authors())

@@ -1,7 +1,7 @@
 """Check the CT and the ROI of each case: findings and measures."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -211,11 +211,13 @@ class CheckedCase:
         findings: From the import, the files, and the position, shape and size of the tumor.
         measures: None where the case was refused or its images have no ROI.
         used: The series and the ROI that were looked at.
+        phases: Of the patient, each with what is drawn there, as `ChosenCase.phases` has it.
     """
 
     findings: tuple[Finding, ...]
     measures: RoiMeasures | None = None
     used: UsedInput | None = None
+    phases: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_cases(
@@ -232,7 +234,8 @@ def check_cases(
     for case in track(cases, "checking", "case", len(cases)):
         earlier = tuple(finding for finding in known if finding.case_id == case.case_id)
         checked = _check_case(case, read)
-        found[case.case_id] = replace(checked, used=case.used, findings=(*earlier, *checked.findings))
+        findings = (*earlier, *checked.findings)
+        found[case.case_id] = replace(checked, used=case.used, findings=findings, phases=case.phases)
     return found
 
 

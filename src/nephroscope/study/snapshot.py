@@ -257,7 +257,7 @@ def take_snapshot(root: Path) -> Snapshot:
         )
     cohort = load_cohort(folder.root, settings.subtypes, settings.positive, ChoiceRule.of(settings))
     decisions = load_decisions(folder.root / DECISIONS_FILE, cohort.by_id)
-    refused = refused_series(folder.root) if settings.slices.phases else {}
+    refused = refused_series(folder.root)
     return Snapshot(folder=folder, settings=settings, cohort=cohort, decisions=decisions, refused=refused)
 
 

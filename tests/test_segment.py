@@ -21,6 +21,12 @@ from nephroscope.segmenters.presets import PRESETS
 from nephroscope.segmenters.refusal import SegmenterError
 from nephroscope.segmenters.tool import author_of, named_labels, tool_of
 from nephroscope.segmenters.watch import Watch
+from nephroscope.workstation.drawing.draw import Operation, operate
+from nephroscope.workstation.drawing.people import choose_reader
+from nephroscope.workstation.drawing.rois import Rois
+from nephroscope.workstation.drawing.sign import sign
+from nephroscope.workstation.images.volumes import on_series
+from nephroscope.workstation.place import Place
 from phantoms import box_affine, box_hu, box_tumor, box_volume, write_nifti
 
 PROGRAM = Path(__file__).with_name("drawing_program.py")
@@ -214,6 +220,24 @@ def test_proposals_of_a_study_are_used_when_a_person_accepts_them(root, tmp_path
     assert Study(root).cohort.by_id["c1"].used.roi == f"{author} (proposed)"
     table = (root / "rois.csv").read_text().splitlines()
     assert [line.rsplit(",", 1)[-1] for line in table] == ["state", "accepted", "proposed", "accepted"]
+
+
+def test_a_reader_begins_with_a_proposal_and_signs_it(root, tmp_path, capsys):
+    segment(capsys, root, 0, "--with", command(tmp_path, "named"), "--cases", "c0")
+    place = Place(root)
+    rois = Rois(place, "session")
+    with place.changing() as db:
+        choose_reader(db, "session", "reader-1", "")
+    case = place.case("c0")
+    mine = rois.begin(on_series(case, case.series[0].name), False)
+    assert {(one.author, one.state) for one in rois.listed("c0")} == {
+        ("model:Net-of-Tests@2.1", "proposed"), ("reader-1", "draft"),
+    }  # fmt: skip
+    operate(rois, mine.id, Operation(number=1, operation="proposal"))
+    assert sign(rois, mine.id, 1).n_voxels == box_tumor().sum()
+    signed = next(one for one in rois.listed("c0") if one.author == "reader-1")
+    assert (signed.state, signed.made_from) == ("signed", "the proposal of model:Net-of-Tests@2.1")
+    assert Study(root).cohort.by_id["c0"].authors() == ("reader-1",)
 
 
 def test_one_bad_case_does_not_stop_the_others(root, tmp_path, capsys):

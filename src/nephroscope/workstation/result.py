@@ -100,6 +100,7 @@ def predict(request: Request) -> Response:
         case_id=case.case_id,
         tumor_label=roi.label if roi else 1,
         tumor_name=roi.name if roi else "",
+        proposed_by=roi.author if roi and roi.state == "proposed" else "",
     )
     with _one_at_a_time:
         found = as_plain(predict_files(folder, files))

@@ -17,7 +17,7 @@ from nephroscope.statistics.margin import MarginTest, against_margin, interval_a
 
 NOT_SURE = "not sure"
 SEEN = "seen-in-training"
-NO_CASE = no_estimate("undefined: no case with both answers and a known subtype", 0)
+NO_CASE = no_estimate("undefined: no case with an answer and a known subtype", 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +71,11 @@ class AnswerEffect:
         n_without: Of them, those that the proposal does not answer: no proposal, or one that is refused.
         n_seen: Cases that the training saw: their answers are too good, with either ROI.
         margin: Loss of AUC that would not matter, stated beforehand.
-        auc_drawn, auc_proposed: Over the cases that both answer and whose subtype is known; None without any.
+        auc_drawn, auc_proposed: Over the cases whose subtype is known; where the proposal has no answer, all subtypes
+            count as equally probable. None without any.
         difference: Of the AUCs, proposed minus drawn.
-        shown: What the difference shows against the margin.
+        difference_answered: The same over the cases that both answer: what is left when the others are not looked at.
+        shown: What ``difference`` shows against the margin.
         flips: Share of the cases whose call changes; "not sure" and no answer are calls too.
         forced_flips: The same of calls without "not sure", over the cases that both answer.
         cases: Each, those that move most first.
@@ -87,6 +89,7 @@ class AnswerEffect:
     auc_drawn: float | None
     auc_proposed: float | None
     difference: Estimate
+    difference_answered: Estimate
     shown: MarginTest
     flips: Estimate
     forced_flips: Estimate
@@ -137,8 +140,9 @@ def effect_on_answers(
     asked = [one for one in answers if one.drawn is not None]
     both = [one for one in asked if one.proposed is not None]
     subtypes = bundle.scorer.subtypes
-    labelled = [one for one in both if one.subtype in subtypes]
-    test = _compared(labelled, subtypes, bundle.scorer.positive, config)
+    labelled = [one for one in asked if one.subtype in subtypes]
+    answered = [one for one in labelled if one.proposed is not None]
+    test, left = (_compared(rows, subtypes, bundle.scorer.positive, config) for rows in (labelled, answered))
     names = ("the proposed ROIs", "the drawn ROIs")
     shown = (
         against_margin(test, margin, names)
@@ -156,6 +160,7 @@ def effect_on_answers(
         auc_drawn=test.aucs[1] if test else None,
         auc_proposed=test.aucs[0] if test else None,
         difference=test.difference if test else NO_CASE,
+        difference_answered=left.difference if left else NO_CASE,
         shown=shown,
         flips=share_of_cases([one.flips for one in asked], patients, config.confidence),
         forced_flips=share_of_cases(forced, [one.patient_id for one in both], config.confidence),
@@ -171,8 +176,9 @@ def _compared(
         return None
     truth = np.array([subtypes.index(one.subtype or "") for one in rows], np.intp)
     patients = Patients.of([one.patient_id for one in rows], truth)
+    equal = (1 / len(subtypes),) * len(subtypes)  # where there is no answer
     p = [
-        np.array([one.probabilities for one in picked if one is not None])
+        np.array([equal if one is None else one.probabilities for one in picked])
         for picked in ([row.proposed for row in rows], [row.drawn for row in rows])
     ]
     if len(subtypes) == 2:

@@ -184,7 +184,9 @@ def _fill_answers(source: ProposalSource) -> Filled | None:
     ]
     note = (
         f"The call and the probability of it. “{NOT_SURE}” and no answer count as calls. AUC {_auc(found.auc_drawn)} "
-        f"drawn, {_auc(found.auc_proposed)} proposed, over the cases that both answer. Calls without “{NOT_SURE}” "
+        f"drawn, {_auc(found.auc_proposed)} proposed; where the proposal has no answer, every "
+        f"subtype counts as equally probable. Over the cases that both answer the difference is "
+        f"{with_interval(found.difference_answered, 3)}. Calls without “{NOT_SURE}” "
         f"change in {with_interval(found.forced_flips, 3)}."
     )
     table = build_table("Every case, the one that moves most first", columns, found.cases, [note])

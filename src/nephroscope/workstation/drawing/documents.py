@@ -45,7 +45,7 @@ class RoiDocument:
         ct: Series UID, or digest of the file, of the CT.
         started, signed: Dates and times; ``signed`` is empty in a draft.
         digest: Of the mask, when it was signed.
-        made_from: What a consensus was made from.
+        made_from: What a consensus was made from, or whose proposal a reader began with.
         file: Path of the signed file, relative to the workstation's folder.
         listed: True when rois.csv names it.
         can_undo, can_redo: Whether there is a step.
@@ -265,6 +265,11 @@ def add_step(
         _put(db, document.id, index, *after)
     sql = "UPDATE roi_documents SET revision = ?, position = ? WHERE id = ?"
     db.execute(sql, (number, step, *own))
+
+
+def note_origin(db: sqlite3.Connection, document: RoiDocument, made_from: str) -> None:
+    """Note what a draft began with; it stays with the ROI when that is signed."""
+    db.execute("UPDATE roi_documents SET made_from = ? WHERE id = ?", (made_from, document.id))
 
 
 def step_back(db: sqlite3.Connection, document: RoiDocument, number: int, which: str) -> dict[int, Bools]:

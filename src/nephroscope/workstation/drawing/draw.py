@@ -20,6 +20,7 @@ from nephroscope.workstation.drawing.documents import (
     drawn_slice,
     load_document,
     load_slices,
+    note_origin,
     step_back,
 )
 from nephroscope.workstation.drawing.rois import Rois, SliceRuns
@@ -100,6 +101,7 @@ class Changed:
     doubt: str = ""
 
 
+PROPOSAL = "proposal"
 Made = tuple[
     dict[int, Bools], bool | None, str
 ]  # new masks by slice, whether drawn by hand (None: as before), doubt
@@ -167,6 +169,9 @@ def operate(rois: Rois, id_: str, asked: Operation) -> Changed:
             return _changed(db, document, step_back(db, document, asked.number, asked.operation))
         masks, drawn, doubt = made
         add_step(db, document, asked.number, asked.operation, masks, drawn)
+        if asked.operation == PROPOSAL:
+            roi, _ = rois.proposed(case)
+            note_origin(db, document, f"the proposal of {roi.author}")
         return _changed(db, document, masks, doubt)
 
 
@@ -311,6 +316,12 @@ def _ellipsoid(work: _Work) -> Made:
     return work.combined({index: inside[index] for index in range(first, last + 1)}), True, ""
 
 
+def _proposal(work: _Work) -> Made:
+    """What a model proposed on this series, added to what is there; a reader corrects it and signs."""
+    _, masks = work.rois.proposed(work.case)
+    return work.combined(masks), True, ""
+
+
 def _polygon(work: _Work) -> Made:
     """The voxels in a polygon on one slice."""
     index = work.slice_asked()
@@ -340,6 +351,7 @@ OPERATIONS: dict[str, Callable[[_Work], Made]] = {
     "grow": _grow,
     "ellipsoid": _ellipsoid,
     "polygon": _polygon,
+    PROPOSAL: _proposal,
     "copy": _copy,
     "clear": _clear,
 }

@@ -47,7 +47,7 @@ class RoiView:
         id: In addresses.
         author, name: Pseudonym, and the name that the reader gave.
         series: Identifier of the series.
-        state: ``draft``, ``signed`` or ``imported``.
+        state: ``draft``, ``signed`` or ``imported``; of what a model drew ``proposed`` or ``accepted``.
         mine: True when it is of the reader of this session.
         hidden: True where the other annotator's is not to be seen yet; all that follows is then empty.
         version, revision: Of the document; 0 where imported.
@@ -239,6 +239,22 @@ class Rois:
         found = self._imported_slices(entry.case, entry.imported)
         return {index: SliceRuns(index=index, runs=runs_of(mask)) for index, mask in found.items()}
 
+    def proposed(self, case: ChosenCase) -> tuple[RoiRef, dict[int, Bools]]:
+        """What a model proposed on the series of a case, and its mask by slice.
+
+        Raises:
+            RoiError: No model did.
+        """
+        roi = next((roi for roi in case.rois if roi.state != "drawn"), None)
+        if roi is None:
+            raise RoiError(
+                where=f"case {case.case_id}",
+                expected="a proposal of a model on this series",
+                found="none",
+                remedy="run `nephroscope segment`, or draw",
+            )
+        return roi, self._imported_slices(case, roi)
+
     def _imported_slices(self, case: ChosenCase, roi: RoiRef) -> dict[int, Bools]:
         from nephroscope.imaging.read import read_case_roi
 
@@ -283,11 +299,17 @@ class Rois:
             author=entry.author,
             name=name_of(db, entry.author),
             series=series,
-            state=document.state if document else IMPORTED,
+            state=document.state if document else _imported_state(entry),
             mine=bool(me) and me == entry.author,
             hidden=not seen,
         )
         return _filled(db, self.place, view, document, case) if seen and document else view
+
+
+def _imported_state(entry: Seen) -> str:
+    """``imported``; of what a model drew, whether it is proposed or accepted."""
+    roi = entry.imported
+    return roi.state if roi is not None and roi.state != "drawn" else IMPORTED
 
 
 def _filled(

@@ -83,7 +83,7 @@ def sign_document(place: Place, case: ChosenCase, document: RoiDocument, made_fr
             updated = db.execute(
                 "UPDATE roi_documents SET signed = ?, digest = ?, file = ?, made_from = ?"
                 " WHERE id = ? AND revision = ? AND signed = ''",
-                (signed, digest, file.name, made_from, document.id, document.revision),
+                (signed, digest, file.name, made_from or document.made_from, document.id, document.revision),
             )
             if updated.rowcount != 1:
                 raise RoiError(

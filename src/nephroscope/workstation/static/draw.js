@@ -13,6 +13,7 @@ const TOOLS = [
 ];
 const ACTIONS = [
   ["interpolate", "Interpolate", "I"], ["fill-holes", "Fill holes", "F"], ["largest-part", "Largest part", "L"], ["copy", "Copy to next", "C"], ["clear", "Clear slice", ""],
+  ["proposal", "Take the model's proposal", ""],
 ];
 
 export class Drawing {

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ListedRoi:
-    """An ROI; ``state`` is ``imported``, ``draft`` or ``signed``."""
+    """An ROI; ``state`` is ``imported``, ``draft``, ``signed``, or of a model's ``proposed`` or ``accepted``."""
 
     author: str
     state: str
@@ -70,7 +70,8 @@ def list_cases(request: Request) -> Response:
 def _rois(place: Place, case: "Case", drawn: Sequence[tuple[str, str]]) -> tuple[ListedRoi, ...]:
     """Imported ROIs, and those that were drawn here."""
     here = place.state / "drawn"
-    imported = [(roi.author, "imported") for roi in case.rois if not roi.path.is_relative_to(here)]
+    others = [roi for roi in case.rois if not roi.path.is_relative_to(here)]
+    imported = [(roi.author, "imported" if roi.state == "drawn" else roi.state) for roi in others]
     return tuple(
         ListedRoi(author=author, state=state) for author, state in dict.fromkeys((*imported, *drawn))
     )

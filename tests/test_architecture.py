@@ -36,7 +36,8 @@ ROOMS = [
 CLINIC_MODULES = 45
 LONGEST_FILE = 400
 TORCH_OK = {
-    f"learning/networks/{name}.py" for name in ("networks", "layers", "onnx_file", "frozen", "saliency")
+    f"learning/networks/{name}.py"
+    for name in ("networks", "layers", "onnx_file", "frozen", "saliency", "phases")
 }
 HEAVY = {
     *("torch", "torchvision", "sklearn", "scipy", "matplotlib", "jinja2", "onnx", "safetensors", "SimpleITK"),

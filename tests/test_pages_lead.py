@@ -15,7 +15,8 @@ from PIL import Image
 from nephroscope.questions.compare.document import Comparison, KeptAnswer
 from nephroscope.records import CTVolume, Estimate, Exclusion, RoiMask
 from nephroscope.records.cohort import Reason
-from nephroscope.records.settings import ReportConfig, Settings
+from nephroscope.records.report_config import ReportConfig
+from nephroscope.records.settings import Settings
 from nephroscope.report.page.drawing import save_paper_figures
 from nephroscope.report.page.names import as_written, network_name, subtype_name
 from nephroscope.report.page.section import every_block, texts_in

@@ -8,7 +8,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from nephroscope.clinic.bundle import save_bundle_file
-from nephroscope.clinic.bundle_file import FILES, FORMAT, content_digest
+from nephroscope.clinic.bundle_file import FILES, FORMAT, ONE_PHASE, content_digest
 from nephroscope.clinic.score import MEAN, SCALE, SD, ApplicabilityDomain, Scorer
 from nephroscope.clinic.session import NetworkSession
 from nephroscope.records import OperatingPoint, SliceSpec
@@ -78,7 +78,7 @@ def write_content(folder: Path, content: dict, sign: bool = True) -> None:
         known = content.get("sha256")
         if isinstance(known, dict):
             content = content | {"sha256": known | {name: file_digest(folder / name) for name in FILES}}
-        if content.get("format") in (3, FORMAT):
+        if content.get("format") in (3, ONE_PHASE, FORMAT):
             content = content | {"digest": content_digest(content)}
     (folder / "bundle.json").write_text(json.dumps(content), encoding="utf-8")
 

@@ -249,6 +249,10 @@ def prediction_text(found: "Prediction", objects: Sequence[Path] = ()) -> str:
         for name, p in found.probabilities.items()
     ]
     lines += [f"  {found.possible.words}"] if found.possible else []
+    if found.outside is not None and found.outside.distance is not None:
+        lines.append(
+            f"  distance from the training cases {found.outside.distance:.2f}, limit {found.outside.limit:.2f}"
+        )
     if found.image_probabilities:
         image = found.image_probabilities[found.positive]
         lines.append(f"  image alone: {found.positive} {image:.3f}")

@@ -21,6 +21,7 @@ from nephroscope.base.arrays import ArrayError, arrays_of_archive
 from nephroscope.base.files import file_digest, save_json
 from nephroscope.clinic.bundle_file import (
     CARD,
+    EMBEDDING,
     FILES,
     FORMAT,
     MOST_BYTES,
@@ -48,12 +49,14 @@ class Bundle:
     Attributes:
         format: Of bundle.json.
         trained_on: Digests of the slices of its training and validation cases.
+        embedding: Of the distance from its training cases; None where foreign tumors are not recognised.
     """
 
     scorer: Scorer
     about: BundleFile
     format: int
     trained_on: frozenset[str]
+    embedding: NetworkSession | None = None
 
     @property
     def spec(self) -> SliceSpec:
@@ -84,9 +87,9 @@ def save_bundle_file(scorer: Scorer, about: Mapping[str, Any], folder: Path) -> 
         about: The other fields of `BundleFile`, as plain values.
         folder: Of the bundle.
     """
-    names = [*FILES, *([CARD] if (folder / CARD).is_file() else [])]
+    names = [*FILES, *(name for name in (CARD, EMBEDDING) if (folder / name).is_file())]
     content = {
-        "format": FORMAT if scorer.phases else ONE_PHASE,
+        "format": FORMAT if scorer.phases or about.get("facts") or EMBEDDING in names else ONE_PHASE,
         "research_use_only": "Not a medical device.",
         "subtypes": list(scorer.subtypes),
         "positive": scorer.positive,
@@ -132,8 +135,12 @@ def open_bundle(folder: Path, threads: int = 0) -> Bundle:
         model_digest=about.sha256["model.onnx"][:16],
         phases=about.phases,
     )
-    digests = frozenset(about.training.slices_digests)
-    return Bundle(scorer=scorer, about=about, format=number, trained_on=digests)
+    digests, embedding = frozenset(about.training.slices_digests), None
+    if EMBEDDING in about.sha256:
+        content = _read(folder, EMBEDDING)
+        check_network(EMBEDDING, content)
+        embedding = NetworkSession(folder / EMBEDDING, content, threads)
+    return Bundle(scorer=scorer, about=about, format=number, trained_on=digests, embedding=embedding)
 
 
 def _within_time(folder: Path, about: BundleFile, threads: int) -> NetworkSession:

@@ -12,20 +12,22 @@ from nephroscope.base.documents import from_plain, read_object
 from nephroscope.base.errors import BundleError, NephroscopeError
 from nephroscope.base.files import digest_of
 from nephroscope.clinic.facts import FACTS, FactsModel
+from nephroscope.clinic.outside import OutsideCheck
 from nephroscope.clinic.score import FEATURES, CaseInput
 from nephroscope.clinic.sets import FEWEST, ConformalSets
 from nephroscope.records import PHASES, ClinicalFacts, Estimate, OperatingPoint, SliceSpec
 
-FORMAT = 5  # 4: the networks of several folds in one; 5: a network for several phases
-ONE_PHASE = 4  # the format of a bundle whose network sees one series: older programs read it
+FORMAT = 5  # 4: the networks of several folds in one; 5: several phases, clinical facts, an embedding
+ONE_PHASE = 4  # the format of a bundle that answers from one series alone: older programs read it
 FILES = ("model.onnx", "reference.npz", "README.md")
-CARD = "MODEL_CARD.md"
+CARD, EMBEDDING = "MODEL_CARD.md", "embedding.onnx"
 MOST_BYTES = {
     "bundle.json": 16 << 20,
     "model.onnx": 1_000_000_000,  # ResNet101, the largest network, has 170 MB, times five folds
     "reference.npz": 64 << 20,
     "README.md": 4 << 20,
     CARD: 4 << 20,
+    EMBEDDING: 64 << 20,
 }
 MOST_SUBTYPES, LONGEST_NAME, LONGEST_TEXT = 20, 80, 200
 REMEDY = "copy or export the bundle again"
@@ -106,7 +108,8 @@ class BundleFile:
     ``applicability`` holds the lowest and highest value of each of `FEATURES`; ``reference`` says what the stored
     slices show: ``phantoms`` or ``training cases``. ``facts`` says how age, sex and size are used; None: not at all.
     ``phases`` are those that the network is shown, in order, any of them missing; none where it sees one series.
-    ``sets`` holds the limits of the sets of possible subtypes.
+    ``sets`` holds the limits of the sets of possible subtypes; ``outside`` says what is known of tumors that are none
+    of the subtypes.
     """
 
     subtypes: tuple[str, ...]
@@ -128,6 +131,7 @@ class BundleFile:
     reference: str = "training cases"
     facts: FactsModel | None = None
     sets: ConformalSets | None = None
+    outside: OutsideCheck | None = None
     digest: str = ""
 
 
@@ -198,7 +202,7 @@ def _check_fields(about: BundleFile) -> None:
     for name, (low, high) in about.applicability.items():
         if low > high:
             raise _wrong(f"applicability.{name}", "the lower limit first", [low, high])
-    if not set(FILES) <= set(about.sha256) <= {*FILES, CARD}:
+    if not set(FILES) <= set(about.sha256) <= {*FILES, CARD, EMBEDDING}:
         raise _wrong("sha256", f"digests of {', '.join(FILES)}", ", ".join(about.sha256) or "none")
     for name, digest in about.sha256.items():
         if not HEX_64.fullmatch(digest):
@@ -207,6 +211,23 @@ def _check_fields(about: BundleFile) -> None:
     _check_facts(about)
     _check_phases(about)
     _check_sets(about)
+    _check_outside(about)
+
+
+def _check_outside(about: BundleFile) -> None:
+    """An embedding with centers of one length, where foreign tumors are recognised; texts that reach a terminal."""
+    found = about.outside
+    if found is None:
+        return
+    if len(found.words) > 10 * LONGEST_TEXT or not found.words.isprintable():
+        raise _wrong("outside.words", f"at most {10 * LONGEST_TEXT} printable characters", found.words)
+    if found.recognises != (EMBEDDING in about.sha256):
+        raise _wrong("outside.recognises", f"true with {EMBEDDING}, false without", found.recognises)
+    sizes = {len(center) for center in found.centers.values()}
+    if found.recognises and (len(sizes) != 1 or 0 in sizes or not set(found.centers) <= set(about.subtypes)):
+        raise _wrong(
+            "outside.centers", "as many numbers for each subtype of the question", list(found.centers)
+        )
 
 
 def _check_sets(about: BundleFile) -> None:

@@ -15,6 +15,7 @@ from nephroscope.base.errors import BundleError, RoiError
 from nephroscope.clinic.bundle import Bundle, slices_digest
 from nephroscope.clinic.cut import center_mm, cut_at_same_places, cut_slices
 from nephroscope.clinic.facts import unused_facts
+from nephroscope.clinic.outside import answer_outside, called_other
 from nephroscope.clinic.score import CaseInput
 from nephroscope.records import Answer, ClinicalFacts, CTVolume, Finding, RoiMask, note, warning
 
@@ -125,7 +126,11 @@ def predict(  # noqa: PLR0913
     )
     bundle.needs.check(case)
     ready = time.perf_counter()
-    answer = bundle.scorer.answer(case)
+    outside = None
+    if bundle.about.outside is not None:
+        outside, far = answer_outside(bundle.about.outside, bundle.embedding, case.hu, case.case_id)
+        case = replace(case, findings=(*case.findings, *far))
+    answer = replace(bundle.scorer.answer(case), outside=outside)
     if not all(math.isfinite(p) for p in answer.probabilities.values()):
         raise BundleError(
             where=f"case {tumor.case_id}",
@@ -134,6 +139,8 @@ def predict(  # noqa: PLR0913
             remedy="do not use this bundle; export the run again",
         )
     notes = [note(code, message, case_id=tumor.case_id) for code, message in _about(bundle, case)]
+    if bundle.about.outside is not None:
+        notes += called_other(bundle.about.outside, answer.forced_call, tumor.case_id)
     notes += unused_facts(case.clinical, tumor.case_id) if bundle.scorer.facts is None else []
     seconds = {"cut": ready - started, "network": time.perf_counter() - ready}
     return replace(answer, findings=(*answer.findings, *notes)), seconds

@@ -320,6 +320,7 @@ def _document(
         image_probabilities=answer.image_probabilities,
         facts=answer.facts,
         possible=answer.possible,
+        outside=answer.outside,
     )
 
 

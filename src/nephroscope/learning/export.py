@@ -22,13 +22,14 @@ from nephroscope.base.lock import new_folder
 from nephroscope.base.text import plain_markdown
 from nephroscope.base.version import __version__
 from nephroscope.clinic.bundle import save_bundle_file, slices_digest
-from nephroscope.clinic.bundle_file import CARD, MOST_BYTES, Needs, TrainedNetwork
+from nephroscope.clinic.bundle_file import CARD, EMBEDDING, MOST_BYTES, Needs, TrainedNetwork
 from nephroscope.clinic.cut import cut_slices
 from nephroscope.clinic.network_file import strings_of
 from nephroscope.imaging.grid import AIR_HU
 from nephroscope.intake.phantom.make import make_phantom
 from nephroscope.learning.fuse_run import facts_model, facts_words
 from nephroscope.learning.networks.table import phases_of
+from nephroscope.learning.outside import check_outside, outside_words, save_embedding
 from nephroscope.learning.run_files import WEIGHTS, CompleteRun, fold_file, run_config
 from nephroscope.learning.score_run import FIXED, exported_folds, exported_scorer
 from nephroscope.records import (
@@ -90,10 +91,13 @@ def export_bundle(
     names = names_of(run.snapshot.folder, run.snapshot.cohort)
     with new_folder(out, "export") as part:
         logits = _save_network(run, folds, np.concatenate([reference, trained]), part / "model.onnx")
+        outside = check_outside(run.snapshot)
+        if outside.recognises:
+            save_embedding(run.snapshot, part / EMBEDDING)
         n = len(reference)
         np.savez_compressed(part / "reference.npz", hu=reference, logits=logits[:n])
         shown = OF_PATIENTS if patient_slices else OF_PHANTOMS
-        readme = _readme(run, report, folds) + (facts_words(model) if model else "")
+        readme = _readme(run, report, folds) + outside_words(outside) + (facts_words(model) if model else "")
         texts = {"README.md": readme, **({CARD: card} if card else {})}
         for name, text in texts.items():
             save_text(
@@ -106,6 +110,7 @@ def export_bundle(
         about["sets"] = _sets(report)
         about["facts"] = as_plain(model) if model else None
         about["training"]["slices_digests"] = sorted(_seen(run, _cases(run, folds)))
+        about["outside"] = as_plain(outside)
         scorer = exported_scorer(run)
         save_bundle_file(replace(scorer, point=FIXED) if facts else scorer, about, part)
         check_nothing_named(part, names)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from nephroscope.records.cohort import Finding
-from nephroscope.records.results import PredictionSet, UsedFact
+from nephroscope.records.results import OutsideAnswer, PredictionSet, UsedFact
 
 Side = Literal["left", "right", "unknown"]
 
@@ -96,6 +96,7 @@ class Prediction:
         facts: What each clinical fact moved, in log odds of ``positive``.
         possible: Subtypes that the image leaves possible; null where the bundle has no sets.
         jitter: Answers with the ROI drawn 2 mm otherwise, where that was asked.
+        outside: How far it lies from the training cases; null where the bundle does not say.
     """
 
     format: int
@@ -123,4 +124,5 @@ class Prediction:
     facts: tuple[UsedFact, ...] = ()
     possible: PredictionSet | None = None
     jitter: tuple[JitteredAnswer, ...] = ()
+    outside: OutsideAnswer | None = None
     research_use_only: bool = True

@@ -75,6 +75,21 @@ class PredictionSet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutsideAnswer:
+    """How far a case lies from the training cases; without numbers where foreign tumors are not recognised.
+
+    Attributes:
+        distance: From the nearest subtype's mean, in SDs of an embedding; beyond ``limit`` it is flagged.
+        words: What the bundle knows of foreign tumors.
+    """
+
+    recognises: bool
+    distance: float | None
+    limit: float | None
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer(ShownAsTable):
     """What a model says about one tumor, in evaluation and in the clinic.
 
@@ -87,6 +102,7 @@ class Answer(ShownAsTable):
         image_probabilities: Of the image alone, where clinical facts were used; else empty.
         facts: What each clinical fact moved.
         possible: The set of subtypes that the image leaves possible; None where the model has no sets.
+        outside: How far it lies from the training cases; None where a bundle does not say.
     """
 
     case_id: str
@@ -104,6 +120,7 @@ class Answer(ShownAsTable):
     image_probabilities: dict[str, float] = field(default_factory=dict)
     facts: tuple[UsedFact, ...] = ()
     possible: PredictionSet | None = None
+    outside: OutsideAnswer | None = None
 
     def records(self) -> list[Record]:
         """A row per slice: index, area in mm2, probability of each subtype."""

@@ -8,6 +8,7 @@ from typing import Literal
 
 from nephroscope.base.errors import ConfigError
 from nephroscope.base.files import digest_of
+from nephroscope.records.report_config import ReportConfig
 
 LABEL_COLUMNS = (
     *("case_id", "patient_id", "subtype", "subtype_reader2", "sex", "age_years"),
@@ -115,9 +116,11 @@ class CohortConfig:
 
     Attributes:
         phase_preference: Contrast phases in order of preference; the first on which a suitable ROI was drawn is used.
+        other: Subtypes of the study that its question is not about, such as oncocytoma: to be told as "none of mine".
     """
 
     phase_preference: tuple[str, ...] = PHASES
+    other: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for phase in self.phase_preference:  # a study may name further ones, but not one of ours wrongly
@@ -342,26 +345,6 @@ def check_within(where: str, value: float, low: float, high: float) -> None:
         raise ConfigError(where=where, expected=expected, found=repr(value), remedy="correct it")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportConfig:
-    """Who made the study.
-
-    Attributes:
-        title: Title of the pages; without one, the name of the study's folder.
-        authors: Names, in order.
-        site: Hospital or department.
-    """
-
-    title: str = ""
-    authors: tuple[str, ...] = ()
-    site: str = ""
-
-    @property
-    def byline(self) -> str:
-        """Authors and site in a line; empty without either."""
-        return " · ".join(filter(None, (", ".join(self.authors), self.site)))
-
-
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What study.toml says.
@@ -390,6 +373,14 @@ class Settings:
                 expected="at least two different subtypes",
                 found=", ".join(map(repr, self.subtypes)) or "none",
                 remedy="list them, for example --subtypes PRCC ChRCC",
+            )
+        inside = [name for name in self.subtypes if name not in self.cohort.other]
+        if not {*self.cohort.other} <= {*self.subtypes} - {self.positive} or len(inside) < 2:
+            raise ConfigError(
+                where="study.toml, cohort.other",
+                expected="some of the subtypes, not the positive one; two others or more are left",
+                found=", ".join(self.cohort.other),
+                remedy="correct the list",
             )
         if self.positive not in self.subtypes:
             raise ConfigError(

@@ -18,11 +18,11 @@ from nephroscope.base.errors import ConfigError, StudyError
 from nephroscope.base.files import Seen, finish_replacing, save_text
 from nephroscope.base.limits import MOST_TOML_BYTES, check_nesting
 from nephroscope.base.lock import writing
+from nephroscope.records.report_config import ReportConfig
 from nephroscope.records.settings import (
     CohortConfig,
     ComparisonConfig,
     EvaluationConfig,
-    ReportConfig,
     RoiConfig,
     Settings,
     SliceSpec,

@@ -186,6 +186,79 @@ def slice_features(hu: npt.NDArray[np.int16], spec: SliceSpec) -> npt.NDArray[np
     return _by_onnx(FrozenFeatures(imagenet_network(), spec), hu)
 
 
+def _symmetric(conv: _SameConv, size: tuple[int, int]) -> nn.Conv2d:
+    """The same convolution of inputs of one size (H, W), padded alike on both sides.
+
+    An odd zero behind becomes a row of zeros in front of the kernel: ONNX then needs no padding of its own.
+    """
+    zeros = [conv._zeros(n, axis) for axis, n in enumerate(size)]
+    more = [after - before for before, after in zeros]
+    plain = nn.Conv2d(
+        conv.in_channels,
+        conv.out_channels,
+        (conv.kernel_size[0] + more[0], conv.kernel_size[1] + more[1]),
+        (conv.stride[0], conv.stride[1]),
+        padding=(zeros[0][1], zeros[1][1]),
+        groups=conv.groups,
+        bias=False,
+    )
+    plain.weight = nn.Parameter(functional.pad(conv.weight, (more[1], 0, more[0], 0)), requires_grad=False)
+    return plain
+
+
+def _padded_alike(network: EfficientNetLite0, x: Tensor) -> EfficientNetLite0:
+    """The network for images of the size of ``x`` (1, 3, H, W) alone, without padding steps."""
+    sizes: dict[str, tuple[int, int]] = {}
+    found = {name: one for name, one in network.named_modules() if isinstance(one, _SameConv)}
+    hooks = [
+        one.register_forward_pre_hook(
+            lambda _, given, name=name: sizes.update({name: tuple(given[0].shape[2:])})
+        )
+        for name, one in found.items()
+    ]
+    network.features(x)
+    for hook in hooks:
+        hook.remove()
+    for name, conv in found.items():
+        parent, _, last = name.rpartition(".")
+        setattr(network.get_submodule(parent), last, _symmetric(conv, sizes[name]))
+    return network
+
+
+class _Placed(nn.Module):
+    """Frozen features and one linear layer: HU (N, 1, H, W) to (N, d)."""
+
+    def __init__(self, frozen: FrozenFeatures, weights: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.frozen, self.place = frozen, nn.Linear(*weights.shape)
+        self.place.weight.data, self.place.bias.data = weights.T.contiguous(), bias
+
+    def forward(self, hu: Tensor) -> Tensor:
+        gray = ((hu.float() - self.frozen.window_low_hu) / self.frozen.window_width_hu).clamp(0, 1) * 255
+        scaled = (gray - GRAY_MEAN) / GRAY_SD
+        placed: Tensor = self.place(self.frozen.network.features(torch.cat([scaled] * 3, dim=1)))
+        return placed
+
+
+def export_embedding(
+    spec: SliceSpec,
+    weights: npt.NDArray[np.float64],
+    bias: npt.NDArray[np.float64],
+    hu: npt.NDArray[np.int16],
+    path: Path,
+) -> None:
+    """Write the frozen network with a linear layer of its features (1280, d) as ONNX, checked on slices (N, H, W).
+
+    Raises:
+        ConfigError: There are no ImageNet weights.
+        BundleError: ONNX Runtime computes something else.
+    """
+    network = _padded_alike(imagenet_network(), torch.zeros(1, 3, *hu.shape[1:]))
+    frozen = FrozenFeatures(network, spec)
+    layer = (torch.from_numpy(weights).float(), torch.from_numpy(bias).float())
+    export_onnx(_Placed(frozen, *layer).eval(), weights.shape[1], hu, path)
+
+
 def torchvision_file() -> Path:
     """Where torch keeps MobileNetV2's ImageNet weights once they were fetched; its name holds their digest."""
     from torchvision.models import get_model_weights

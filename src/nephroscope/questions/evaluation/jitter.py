@@ -14,7 +14,8 @@ from nephroscope.base.progress import track
 from nephroscope.clinic.call import forced_call
 from nephroscope.clinic.cut import cut_slices
 from nephroscope.clinic.score import Scorer
-from nephroscope.learning.run_files import CompleteRun, load_run
+from nephroscope.learning.networks.table import phases_of
+from nephroscope.learning.run_files import CompleteRun, load_run, run_config
 from nephroscope.learning.score_run import exported_scorer, fold_scorer
 from nephroscope.records import (
     Estimate,
@@ -88,7 +89,8 @@ def jitter_run(run: CompleteRun, report: Evaluation) -> JitterDocument:
         StudyError: The network sees whole slices or several phases, or the split is by image.
     """
     spec = run.snapshot.slices.spec
-    if spec.roi_mode == "full" or spec.phases or report.leaky:
+    phases = phases_of(run_config(run.folder).model, spec.phases)
+    if spec.roi_mode == "full" or phases or report.leaky:
         why = "whole slices, which no ROI changes" if spec.roi_mode == "full" else "several phases"
         raise StudyError(
             where=f"run {report.run}, --jitter",

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from nephroscope.clinic.outside import OutsideCheck
 from nephroscope.questions.compare.results import Shortcuts
 from nephroscope.questions.evaluation.jitter import JitterDocument
 from nephroscope.questions.saliency.checks import weights_verdict
@@ -130,6 +131,7 @@ class ReportContent:
         shortcuts: What the probe of facts other than the tumor found; None where it was not run.
         saliency: None where no maps were made.
         full_slices: By case_id, for the first cards.
+        outside: Whether tumors of other subtypes are recognised; None where that was not asked.
         jitter: Calls with ROIs drawn otherwise; None where that was not asked.
     """
 
@@ -157,6 +159,7 @@ class ReportContent:
     saliency: Saliency | None = None
     full_slices: Mapping[str, FullSlice] = field(default_factory=dict)
     jitter: JitterDocument | None = None
+    outside: OutsideCheck | None = None
 
     @property
     def main(self) -> RunContent:

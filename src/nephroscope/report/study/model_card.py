@@ -24,7 +24,7 @@ def model_card(source: RunSource, methods: Sequence[tuple[str, str]], limits: Se
     title = " · ".join([f"{report.model}: {' or '.join(report.subtypes)} on CT", *content.marks])
     method = dict(methods)
     out_of_scope = (
-        "Care of patients. Tumors of other subtypes: they get one of these names, or “not sure”. Images of another "
+        f"Care of patients. Tumors of other subtypes: {_outside(content)}. Images of another "
         "modality, and CT outside the range of the training cases, where the answer is “not sure”."
     )
     subtypes = " and ".join(report.subtypes)
@@ -53,6 +53,12 @@ def model_card(source: RunSource, methods: Sequence[tuple[str, str]], limits: Se
     ]
     text = "\n\n".join(f"## {heading}\n\n{body}" for heading, body in parts if body)
     return plain_markdown(f"# {title}\n\n**{RESEARCH_USE}**\n\n{text}\n")
+
+
+def _outside(content: ReportContent) -> str:
+    """What happens to a tumor that is none of the subtypes."""
+    named = "they get one of these names, or “not sure”"
+    return named if content.outside is None else f"{named}; {content.outside.words}"
 
 
 def _headline(content: ReportContent, n_limits: int) -> str:

@@ -40,6 +40,7 @@ from nephroscope.report.study.sections.jitter import JITTER
 from nephroscope.report.study.sections.learning import LEARNING
 from nephroscope.report.study.sections.limitations import LIMITATIONS
 from nephroscope.report.study.sections.methods import METHODS
+from nephroscope.report.study.sections.outside import OUTSIDE
 from nephroscope.report.study.sections.probabilities import PROBABILITIES
 from nephroscope.report.study.sections.readers import READERS
 from nephroscope.report.study.sections.results import RESULTS
@@ -52,7 +53,7 @@ from nephroscope.statistics.resampling import Curve
 FORMAT = 1
 ENDINGS = {"figures": (".svg", ".png"), "tables": (".csv",)}
 SECTIONS: tuple[Section[RunSource], ...] = (
-    *(COHORT, SPLIT, LEARNING, RESULTS, PROBABILITIES, SETS, JITTER, SUBGROUPS),
+    *(COHORT, SPLIT, LEARNING, RESULTS, PROBABILITIES, SETS, OUTSIDE, JITTER, SUBGROUPS),
     *(COMPARISON, FACTS, CONTROL, SHORTCUTS, READERS),
     *(CASES, METHODS, LIMITATIONS, CHECKLISTS),
 )

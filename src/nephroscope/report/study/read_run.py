@@ -12,6 +12,7 @@ from nephroscope.base.version import __version__
 from nephroscope.intake.export.series_table import SEEN_FILE, seen_rows
 from nephroscope.learning.engine.divisions import present_division
 from nephroscope.learning.engine.predictions import Predictions
+from nephroscope.learning.outside import check_outside
 from nephroscope.learning.run_files import METRICS, CompleteRun, fold_file, started_run
 from nephroscope.learning.score_run import usable_folds
 from nephroscope.questions.compare.facts import Fact
@@ -89,6 +90,7 @@ def read_run(run: CompleteRun, evaluation: Evaluation, findings: Sequence[Findin
         facts=series_facts(folder.root, snapshot.cohort.chosen) if scans else {},
         roi_agreement=_mean_dice(agreement) if agreement.exists() else None,
         jitter=load_jitter(run),
+        outside=check_outside(snapshot),
     )
 
 

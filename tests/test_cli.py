@@ -135,7 +135,7 @@ def test_every_command_has_an_example(capsys):
             "replicate": ["zuo2021"],
             "statistics": ["auc"],
             "pacs": ["find", "get", "read"],
-            "rois": ["write"],
+            "rois": ["write", "transfer"],
         }
         kinds = grouped.get(name, [None])
         for kind in kinds:

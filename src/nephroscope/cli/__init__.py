@@ -27,7 +27,7 @@ COMMANDS = {
     "demo": ("demo", "Demo", "run every step on a synthetic cohort, from images to a bundle"),
     "new": ("study", "New", "make a study folder"),
     "status": ("study", "Status", "show what is up to date, who is out, and the next command"),
-    "import": ("imports", "IMPORTS", "import cases: images, dicom, nifti, kits, idc or phantom"),
+    "import": ("imports", "IMPORTS", "import cases: images, dicom, nifti, kits, idc, rmac or phantom"),
     "deidentify": (
         "deidentify",
         "Deidentify",
@@ -98,7 +98,11 @@ Start with:  nephroscope demo my-demo
 """
 _TRAINING = ("torch", "torchvision", "sklearn", "scipy", "matplotlib", "jinja2", "onnx", "safetensors")
 EXTRAS = dict.fromkeys(_TRAINING, "train") | dict.fromkeys(("starlette", "uvicorn"), "workstation")
-EXTRAS |= dict.fromkeys(("pynetdicom", "dicomweb_client"), "pacs") | {"cryptography": "federated"}
+EXTRAS |= (
+    dict.fromkeys(("pynetdicom", "dicomweb_client"), "pacs")
+    | {"h5py": "rmac"}
+    | {"cryptography": "federated"}
+)
 
 
 class InstallationError(NephroscopeError):

@@ -281,12 +281,40 @@ class ImportPhantom(StudyCommand):
         return imported(study, study.import_phantom(self.cases, self.seed, self.like, self.phases))
 
 
+@dataclass(frozen=True, kw_only=True)
+class ImportRmac(StudyCommand):
+    """Import UCSF RMaC (renal mass CT in up to four phases, HDF5) from the folder to which you downloaded it.
+
+    Example: nephroscope import rmac my-study rmac/ --dry-run
+    """
+
+    source: SourcePath
+    """Folder with phase_reg_key.csv and the HDF5 files."""
+    dry_run: Switch = False
+    """Only count patients, files and phases; needs no network and no h5py."""
+
+    def run(self) -> Outcome:
+        """Import it, or only count."""
+        from nephroscope.intake.public.rmac import CITATION, counts, plan_rmac
+
+        found = counts(plan_rmac(self.source))
+        lines = [", ".join(f"{n} {what}" for what, n in found.items()), CITATION]
+        if self.dry_run:
+            return Outcome(data=dict(found), text="\n".join(lines))
+        study = Study(self.study)
+        outcome = imported(study, study.import_rmac(self.source))
+        return replace(
+            outcome, data={**outcome.data, "plan": dict(found)}, text="\n".join([*lines, outcome.text])
+        )
+
+
 IMPORTS = {
     "images": ImportImages,
     "dicom": ImportDicom,
     "nifti": ImportNifti,
     "kits": ImportKits,
     "idc": ImportIdc,
+    "rmac": ImportRmac,
     "phantom": ImportPhantom,
 }
 

@@ -253,6 +253,19 @@ class StudyImports:
         found = import_kits(Path(source), settings.subtypes, settings.positive, vote, pathology)
         return self.add(found.cases, found.exclusions, found.findings, _source("kits", source)), found
 
+    @writes("import")
+    def import_rmac(self, source: Path | str) -> Cohort:
+        """Add the patients of a downloaded UCSF RMaC: registered phases and masks become NIfTI files in ``rmac``.
+
+        Args:
+            source: Folder with phase_reg_key.csv and the HDF5 files.
+        """
+        from nephroscope.intake.public.rmac import import_rmac
+
+        root, subtypes = self.folder.root, self.settings.subtypes
+        found = import_rmac(Path(source), root / "rmac", subtypes, load_pathology(root))
+        return self.add(found.cases, found.exclusions, found.findings, _source("rmac", source))
+
     def plan_idc(
         self, collections: Sequence[str], masks: Sequence[str], kits_json: Path | None = None
     ) -> "tuple[IdcPlan, IdcRequest]":

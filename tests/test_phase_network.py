@@ -1,6 +1,7 @@
 """The network for several phases: one phase, their order, what is missing, its training and its ONNX file."""
 
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,14 +18,18 @@ from nephroscope.clinic.session import NetworkSession
 from nephroscope.facade.phases import by_phase
 from nephroscope.imaging.grid import AIR_HU
 from nephroscope.learning.engine.divisions import present_division
+from nephroscope.learning.engine.runs import train_in
 from nephroscope.learning.networks.networks import build_network
 from nephroscope.learning.networks.onnx_file import export_onnx
 from nephroscope.learning.networks.phases import network_of
+from nephroscope.learning.run_files import CompleteRun
+from nephroscope.learning.score_run import fold_scorer
+from nephroscope.learning.training import checkpoint
 from nephroscope.learning.training.batches import drop_phases, labelled_slices
 from nephroscope.questions.compare.measures import first_test_set
 from nephroscope.questions.compare.phases import presence_fact, presence_findings
 from nephroscope.questions.compare.probe import probe
-from nephroscope.records import OperatingPoint, SliceSpec, UsedInput
+from nephroscope.records import OperatingPoint, SliceSpec, TrainConfig, UsedInput
 from nephroscope.study.slices import SliceStore
 from nephroscope.study.snapshot import Snapshot
 from small_study import SPEC, SUBTYPES, make_cohort, read_disc, split_of
@@ -261,3 +266,47 @@ def test_phases_that_are_missing_by_subtype_are_named_as_a_shortcut(tmp_path, by
     assert fact.values["c00"] == "corticomedullary"
     found = presence_findings(probe(snapshot, [fact], [], tests, division))
     assert [one.code for one in found] == (["phases-shortcut"] if by_subtype else [])
+
+
+# --- training
+
+
+def trained(folder, snapshot, model, epochs=2):
+    """Metrics of each epoch of the first fold, and the digest of its weights."""
+    config = TrainConfig(model=model, width=WIDTH, epochs=epochs, batch_size=8, seed=4, warmup=0.0)
+    record = train_in(folder, snapshot, config)
+    lines = (folder / "fold-0" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    kept = [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+    return kept, record.folds[0].files.weights
+
+
+def test_a_killed_training_goes_on_to_the_same_bits(tmp_path, monkeypatch):
+    cohort, store = phase_store(
+        tmp_path / "slices", missing={("c01", "nephrographic"), ("c02", "corticomedullary")}
+    )
+    snapshot = Snapshot.of(cohort, store, split_of(cohort, store, folds=2))
+    whole = trained(tmp_path / "whole", snapshot, "phases")
+    save = checkpoint.save_checkpoint
+
+    def killed(*words):
+        save(*words)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "save_checkpoint", killed)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "killed", snapshot, "phases")
+    monkeypatch.setattr(checkpoint, "save_checkpoint", save)
+    assert trained(tmp_path / "killed", snapshot, "phases") == whole
+    scored = fold_scorer(CompleteRun(folder=tmp_path / "killed", snapshot=snapshot), snapshot.split.folds[0])
+    assert scored.phases == store.spec.phases
+
+
+def test_one_phase_trains_as_the_network_alone(tmp_path):
+    cohort, store = phase_store(tmp_path / "slices", n_cases=8)
+    one = ("corticomedullary",)
+    store = replace(store, spec=spec_of(*one), phases={one[0]: store.phases[one[0]]})
+    snapshot = Snapshot.of(cohort, store, split_of(cohort, store, folds=2))
+    alone, _ = trained(tmp_path / "alone", snapshot, "mobilenet_v2", epochs=1)
+    several, _ = trained(tmp_path / "several", snapshot, "phases", epochs=1)
+    for name, value in alone[0].items():
+        assert several[0][name] == pytest.approx(value, abs=1e-6), name

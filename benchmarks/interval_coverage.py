@@ -359,7 +359,7 @@ def curves(studies):
                             curve.low[i] <= truth <= curve.high[i]
                         )
                 decided = decision_curve(p, y, alone(y), CONFIG, np.array([0.3])).standardised
-                held.of.setdefault("standardised net benefit at 0.3", []).append(
+                held.of.setdefault("standardized net benefit at 0.3", []).append(
                     decided.low[0] <= benefit <= decided.high[0]
                 )
                 risk = risk_coverage(np.abs(p - 0.5), (p >= 0.5) != y, alone(y), CONFIG).risk

@@ -164,7 +164,7 @@ def test_what_is_said_of_few_patients_is_what_was_measured():
     page = (Path(__file__).parents[1] / "docs" / "reference" / "intervals.md").read_text(encoding="utf-8")
     found = re.findall(r"slope [\d.]+, 20 cases \|.* ([\d.]+) \| ([\d.]+) \|\n", page)
     assert len(found) == 2
-    for figure, held in zip(("standardised net benefit", "risk"), zip(*found, strict=True), strict=True):
+    for figure, held in zip(("standardized net benefit", "risk"), zip(*found, strict=True), strict=True):
         assert f"{min(map(float, held)):.2f} to {max(map(float, held)):.2f}" == HELD_BY_FEW[figure]
     few, many = (own(np.arange(n) % 2 == 0) for n in (20, 40))
     assert "held 0.91" in bootstrap_words(few, CONFIG, "risk")

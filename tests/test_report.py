@@ -269,6 +269,16 @@ def test_three_subtypes():
         assert f"{subtype} against rest" in svg
         assert f"AUC ({subtype} against the rest)" in html
     assert "AUC, mean over subtypes" in html
+    assert "AUC, mean over pairs of subtypes (Hand and Till)" in html
+    assert "AUC (PRCC against ccRCC)" in html
+    low, high = (round(100 * end) for end in limits_of_first_cell(content))
+    assert f"<br>{low} to {high}" in html
+
+
+def limits_of_first_cell(content):
+    """Limits of the first cell of the confusion."""
+    cell = content.main.report.groups[0].confusion_shares[0][0]
+    return cell.low, cell.high
 
 
 def test_ids_stand_once_on_the_page_and_every_reference_is_there(html):

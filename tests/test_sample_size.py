@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.stats import f as f_law
 from scipy.stats import norm
 
 from nephroscope.base.errors import ConfigError
@@ -24,6 +25,7 @@ from nephroscope.statistics.sample_size import (
     patients_for_readers,
     patients_for_share,
     power_of_difference,
+    power_of_readers,
 )
 from test_study import make_study
 
@@ -153,6 +155,21 @@ def test_patients_for_calibration_are_rileys():
     a, b, c = (np.mean(p * (1 - p) * odds**k) for k in range(3))
     assert found.n_slope == pytest.approx(a / (a * c - b * b) / (0.1 / norm.ppf(0.975)) ** 2, rel=0.02)
     assert found.n == max(found.n_slope, found.n_observed_expected)
+
+
+def test_power_of_readers_is_the_mean_over_what_a_study_may_find():
+    plan = Comparison(aucs=(0.80, 0.88))
+    n = patients_for_readers(plan, 4)[0]
+    assert power_of_readers(plan, n, 4, 0.02, 0.05) >= 0.8 > power_of_readers(plan, n - 1, 4, 0.02, 0.05)
+    rng = np.random.default_rng(5)
+    one, two = (binormal_variance(auc, n, n) for auc in plan.aucs)
+    error = (one + two) / 2
+    own, shared = 0.02**2 + 0.45 * error, 4 * (0.05 * error + 0.3 * (error - (one * two) ** 0.5))
+    square = own * rng.chisquare(3, 100_000) / 3  # between readers, as studies find it
+    found, gain = square + shared, rng.normal(0.08, (2 * (own + shared) / 4) ** 0.5, 100_000)
+    df = found**2 / (square**2 / 3)
+    shown = 2 * gain**2 / found > f_law.ppf(0.95, 1, df)
+    assert shown.mean() == pytest.approx(power_of_readers(plan, n, 4, 0.02, 0.05), abs=0.006)
 
 
 def test_more_readers_need_fewer_patients_down_to_a_floor():

@@ -49,6 +49,7 @@ NAMES = {
     "PRCC": "Papillary renal cell carcinoma",
     "ChRCC": "Chromophobe renal cell carcinoma",
     "ccRCC": "Clear cell renal cell carcinoma",
+    "oncocytoma": "Oncocytoma of the kidney",
 }
 
 

@@ -100,7 +100,7 @@ def decision_curve(
     methods = [words] * 3
     if not alone:
         methods[1] = words.replace(
-            bootstrap_words(patients, config), bootstrap_words(patients, config, "standardised net benefit")
+            bootstrap_words(patients, config), bootstrap_words(patients, config, "standardized net benefit")
         )
     if not alone and patients.n == p.size:
         by_shares = f"{BY_SHARES}, {percent(config.confidence)}{fold_words(patients.n_folds)}"

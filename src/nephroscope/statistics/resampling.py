@@ -213,7 +213,7 @@ def roc_band(
 
 # What 95 % bands hold with 20 cases where no better interval is known, in docs/reference/intervals.md; they say so
 # beside the band below 40 patients.
-HELD_BY_FEW = {"risk": "0.91 to 0.93", "standardised net benefit": "0.92 to 0.93"}
+HELD_BY_FEW = {"risk": "0.91 to 0.93", "standardized net benefit": "0.92 to 0.93"}
 FEW_HELD = 40
 
 

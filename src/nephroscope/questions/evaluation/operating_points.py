@@ -31,6 +31,7 @@ class AchievedPoint:
 
     Attributes:
         group: The test set.
+        subtype: The one whose probability the thresholds are on.
         points: By fold; a single one, of fold -1, if all cases share it.
         achieved: ``sensitivity``, ``specificity``, ``precision`` and ``accuracy`` on the test set.
     """
@@ -39,6 +40,7 @@ class AchievedPoint:
     wanted_sensitivity: float
     points: dict[int, OperatingPoint]
     achieved: dict[str, Estimate]
+    subtype: str = ""
 
 
 def threshold_for_sensitivity(p: Floats, is_positive: Bools, sensitivity: float) -> float:
@@ -138,7 +140,13 @@ def operating_point_at(
             thresholds = np.full(p.size, points[-1].threshold)
         achieved = achieved_by(p, yes, patients, thresholds, config)
         found.append(
-            AchievedPoint(group=name, wanted_sensitivity=sensitivity, points=points, achieved=achieved)
+            AchievedPoint(
+                group=name,
+                wanted_sensitivity=sensitivity,
+                points=points,
+                achieved=achieved,
+                subtype=positive,
+            )
         )
     return tuple(found)
 

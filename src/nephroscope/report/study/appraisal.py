@@ -76,7 +76,8 @@ def appraise(content: ReportContent) -> Appraisal:
     known = [p for p in report.predictions if p.truth is not None]
     if not report.converged:
         return Appraisal()
-    other = _on_other_folds(content, known) if len(report.subtypes) == 2 else _OnOtherFolds()
+    two = len(report.subtypes) == 2
+    other = _on_other_folds(content, known) if two else _points_of_each(content, known)
     groups = {}
     for group in report.groups:
         members = [p for p in known if p.group == group.name]
@@ -110,6 +111,20 @@ def _on_other_folds(content: ReportContent, known: Sequence[Answer]) -> _OnOther
         rescalings=tuple(fit for _, of_how in fits.values() for fit in of_how),
         achieved=tuple(point for points in achieved for point in points),
     )
+
+
+def _points_of_each(content: ReportContent, known: Sequence[Answer]) -> _OnOtherFolds:
+    """Thresholds on the probability of each of several subtypes, against the rest."""
+    report = content.main.report
+    try:
+        achieved = [
+            operating_point_at(known, subtype, s, content.evaluation)
+            for subtype in report.subtypes
+            for s in SENSITIVITIES
+        ]
+    except ConfigError:
+        return _OnOtherFolds()  # too few cases of a subtype: its row could not be filled
+    return _OnOtherFolds(achieved=tuple(point for points in achieved for point in points))
 
 
 def _group(

@@ -337,6 +337,7 @@ def _probability_texts(content: ReportContent, appraisal: Appraisal) -> list[tup
             "; for the probabilities as they are, and after temperature scaling and Platt scaling, each fitted on "
             "the out-of-fold predictions of patients other than those it was applied to"
         )
+    if any(group.operating for group in appraisal.groups.values()):
         wanted = ", ".join(percent(s) for s in SENSITIVITIES)
         points = (
             f"Thresholds for a sensitivity of {wanted} were chosen on the out-of-fold predictions of folds other "

@@ -160,6 +160,8 @@ def operating_table(group: GroupAppraisal) -> Table:
         Column("Threshold", _threshold),
         *map(achieved, ACHIEVED),
     ]
+    if len({point.subtype for point in group.operating}) > 1:
+        columns.insert(0, Column("Subtype against the rest", lambda point: point.subtype))
     return build_table(f"Operating points, {group_name(group.name)}", columns, group.operating, [CHOSEN])
 
 

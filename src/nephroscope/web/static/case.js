@@ -43,7 +43,7 @@ export async function readCase(files, { folder = null, roi = null } = {}) {
   if (!deep) {
     try {
       const volume = await readSeries(shown, folder);
-      const first = (await seriesIn(shown)).find((one) => one.uid === volume.seriesUid);
+      const first = (await seriesIn(shown, volume.seriesUid)).find((one) => one.uid === volume.seriesUid);
       return named(volume, first, [first]);
     } catch (error) {
       if (!(error instanceof Refusal) || error.expected !== "one CT series") throw error;
@@ -63,8 +63,8 @@ function named(volume, chosen, found) {
   return { volume, name, phase: call.phase, evidence: call.evidence, nSeries: found.length };
 }
 
-/** The CT series among these files: {uid, files, patientId, text}. */
-async function seriesIn(files) {
+/** The CT series among these files: {uid, files, patientId, text}; up to the first file of one, where it is named. */
+async function seriesIn(files, last = null) {
   const found = new Map();
   for (const file of [...files].sort((a, b) => byCodePoint(a.path ?? a.name, b.path ?? b.name))) {
     let parsed;
@@ -79,6 +79,7 @@ async function seriesIn(files) {
     const uid = parsed.data.text("SeriesInstanceUID") || "without UID";
     if (!found.has(uid)) found.set(uid, { uid, files: [], patientId: parsed.data.decoded("PatientID"), text: seriesText(parsed.data) });
     found.get(uid).files.push(file);
+    if (uid === last) break;
   }
   return [...found.values()];
 }

@@ -1,6 +1,8 @@
 // The tumor is cut out of a CT as square slices in HU, bit for bit as the program cuts it.
 
+import { countOf } from "./fit.js";
 import { AIR_HU } from "./grid.js";
+import { crop } from "./measure.js";
 import { fixed, general, rint, roiRefusal } from "./words.js";
 
 /** @param roi - {voxels: Uint8Array, caseId}; @param spec - of the bundle. */
@@ -8,9 +10,7 @@ export function cutSlices(volume, roi, spec) {
   const { shape: [ns, nr, nc], spacing: [, rowMm, colMm] } = volume.geometry;
   const pixels = nr * nc;
   const areas = Array.from({ length: ns }, (_, s) => {
-    let n = 0;
-    for (let i = s * pixels; i < (s + 1) * pixels; i += 1) n += roi.voxels[i];
-    return n * rowMm * colMm;
+    return countOf(roi.voxels.subarray(s * pixels, (s + 1) * pixels)) * rowMm * colMm;
   });
   const kept = areas.map((_, s) => s).filter((s) => areas[s] >= spec.min_area_mm2 && areas[s] > 0);
   if (!kept.length) {
@@ -33,17 +33,8 @@ export function cutSlices(volume, roi, spec) {
 
 function field({ voxels }, spec, nr, nc, rowMm, colMm) {
   if (spec.roi_mode === "full") return squareBox([0, nr - 1], [0, nc - 1], rowMm, colMm, 0);
-  let [top, bottom, left, right] = [nr, -1, nc, -1];
-  for (let i = 0; i < voxels.length; i += 1) {
-    if (!voxels[i]) continue;
-    const at = i % (nr * nc);
-    const [r, c] = [Math.floor(at / nc), at % nc];
-    if (r < top) top = r;
-    if (r > bottom) bottom = r;
-    if (c < left) left = c;
-    if (c > right) right = c;
-  }
-  return squareBox([top, bottom], [left, right], rowMm, colMm, spec.margin_mm);
+  const { start: [, top, left], shape: [, height, width] } = crop(voxels, [voxels.length / (nr * nc), nr, nc]);
+  return squareBox([top, top + height - 1], [left, left + width - 1], rowMm, colMm, spec.margin_mm);
 }
 
 /** left, top, right, bottom: the smallest square in mm around the extent, and a margin. */

@@ -4,15 +4,23 @@ import { apply, determinant } from "./grid.js";
 
 const ROUNDS = 6;
 
-/** The smallest box with all voxels of a mask: {voxels, shape, start}. */
-export function crop(voxels, [ns, nr, nc]) {
+const crops = new WeakMap();
+
+/** The smallest box with all voxels of a mask of 0 and 1: {voxels, shape, start}. A mask does not change once it was asked for. */
+export function crop(voxels, shape) {
+  if (!crops.has(voxels)) crops.set(voxels, cropped(voxels, shape));
+  return crops.get(voxels);
+}
+
+function cropped(voxels, [ns, nr, nc]) {
   const [low, high] = [[ns, nr, nc], [-1, -1, -1]];
   for (let s = 0; s < ns; s += 1) for (let r = 0; r < nr; r += 1) {
     const base = (s * nr + r) * nc;
-    let first = -1;
-    let last = -1;
-    for (let c = 0; c < nc; c += 1) if (voxels[base + c]) { if (first < 0) first = c; last = c; }
+    if (r === 0 && voxels.subarray(base, base + nr * nc).indexOf(1) < 0) break; // an empty slice
+    const row = voxels.subarray(base, base + nc);
+    const first = row.indexOf(1);
     if (first < 0) continue;
+    const last = row.lastIndexOf(1);
     [s, r, first].forEach((value, axis) => { low[axis] = Math.min(low[axis], value); });
     [s, r, last].forEach((value, axis) => { high[axis] = Math.max(high[axis], value); });
   }

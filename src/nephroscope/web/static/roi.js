@@ -169,9 +169,13 @@ async function framesOf(parsed, number, query, most) {
   const found = [];
   const pixels = await storedFrames(parsed, ours, rows, columns, stored);
   pixels.forEach((values, at) => {
-    if (labels && values.some((value) => !described.has(value))) throw new Damage("pixels of a segment that is not described");
-    const frame = Uint8Array.from(values, (value) => ((labels ? value === number : value > half) ? 1 : 0));
-    if (frame.includes(1)) found.push({ pixels: frame, rows, columns, affine: frameAffine(groups[ours[at]], shared) });
+    const frame = new Uint8Array(values.length);
+    for (let i = 0; i < frame.length; i += 1) {
+      const value = values[i];
+      if (labels && value !== 0 && !described.has(value)) throw new Damage("pixels of a segment that is not described");
+      if (labels ? value === number : value > half) frame[i] = 1;
+    }
+    if (frame.indexOf(1) >= 0) found.push({ pixels: frame, rows, columns, affine: frameAffine(groups[ours[at]], shared) });
   });
   return found;
 }
@@ -250,8 +254,8 @@ function place(frame, voxels, ct) {
   }
   for (const j of [0, 1]) if (Math.abs(Math.max(...columnOf(toIndex, j).map(Math.abs)) - 1) > 0.01) return null;
   let outside = 0;
-  for (let r = 0; r < frame.rows; r += 1) for (let c = 0; c < frame.columns; c += 1) {
-    if (!frame.pixels[r * frame.columns + c]) continue;
+  for (let i = frame.pixels.indexOf(1); i >= 0; i = frame.pixels.indexOf(1, i + 1)) {
+    const [r, c] = [Math.floor(i / frame.columns), i % frame.columns];
     const index = apply(toIndex, [r, c, 0]).map(rint);
     if (index.every((value, axis) => value >= 0 && value < ct.shape[axis])) voxels[(index[0] * ct.shape[1] + index[1]) * ct.shape[2] + index[2]] = 1;
     else outside += 1;

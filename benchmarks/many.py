@@ -2,14 +2,16 @@
 
     python benchmarks/many.py [BUNDLE] [--cases N] [--large N] [--kills N] [--parts throughput memory kills]
 
-Throughput: SYNTHETIC phantoms with BUNDLE (by default a network of four operators, unlike a real one),
-one process and one per core in turns; cases a second from the ledger, without the start; and processor seconds a
-case, which hardly depend on what else the computer does. Memory: tables of 100 and --large rows that point to a few
+Throughput: SYNTHETIC phantoms with BUNDLE (by default a network of four operators, unlike a real one), one process
+bound to one core and one per core in turns: cases a second from the ledger, without the start, which needs a computer that
+does nothing else; and what a further case costs in processor seconds, from two tables, which hardly depends on that.
+Memory: tables of 100 and --large rows that point to a few
 small cases; highest resident memory of the program and of its worker processes. Kills: one table, killed (SIGKILL) at
 random moments and started again; how often each case was begun, and whether all answers are those of `predict`.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -76,39 +78,45 @@ def run_counted(line: list[str]) -> float:
 
 
 def throughput(place: Path, bundle: Path, n: int) -> dict[str, object]:
-    """One process against one per core, in turns."""
+    """One process on one core against one per core, in turns."""
     cores = os.cpu_count() or 1
     write_phantoms(place / "export", 4, 3)
     found = sorted(path for path in (place / "export").iterdir() if path.is_dir())
     table = write_table(place / "t.csv", [(one / "ct", one / "roi_reader1.dcm") for one in found], n)
+    few = write_table(place / "few.csv", [(one / "ct", one / "roi_reader1.dcm") for one in found], n // 4)
     paces: dict[int, list[float]] = {1: [], cores: []}
     seconds: dict[int, list[float]] = {1: [], cores: []}
     load = os.getloadavg()[0]
     for turn in range(TURNS):
         for jobs in (1, cores):
-            out = place / f"t-{jobs}-{turn}"
-            taken = run_counted(command(bundle, table, out, jobs))
+            bound = ["taskset", "-c", str(turn % cores)] if jobs == 1 else []
+            taken = []
+            for name, asked in (("few", few), ("all", table)):
+                out = place / f"{name}-{jobs}-{turn}"
+                taken.append(run_counted([*bound, *command(bundle, asked, out, jobs)]))
             paces[jobs].append(pace(out, jobs))
-            seconds[jobs].append(taken / n)
-    one, all_cores = statistics.median(paces[1]), statistics.median(paces[cores])
+            seconds[jobs].append((taken[1] - taken[0]) / (n - n // 4))
+    one, each = (statistics.median(seconds[jobs]) for jobs in (1, cores))
+    alone, all_cores = (statistics.median(paces[jobs]) for jobs in (1, cores))
     return {
         "cases": n,
         "cores": cores,
-        "load_before": load,
-        "cases_a_second_one_process": [round(x, 3) for x in paces[1]],
+        "load": [load, os.getloadavg()[0]],
+        "cases_a_second_one_core": [round(x, 3) for x in paces[1]],
         "cases_a_second_all_cores": [round(x, 3) for x in paces[cores]],
-        "share_of_cores_times_one": round(all_cores / (cores * one), 3),
-        "processor_seconds_a_case_one_process": round(statistics.median(seconds[1]), 3),
-        "processor_seconds_a_case_all_cores": round(statistics.median(seconds[cores]), 3),
+        "share_of_cores_times_one": round(all_cores / (cores * alone), 3),
+        "processor_seconds_of_a_further_case_one_core": [round(x, 3) for x in seconds[1]],
+        "processor_seconds_of_a_further_case_all_cores": [round(x, 3) for x in seconds[cores]],
+        "share_by_processor_seconds": round(one / each, 3),
     }
 
 
 def peaks(pid: int, known: dict[int, int]) -> None:
     """Note the highest resident memory of a process and its children in MiB."""
-    try:
-        children = (Path("/proc") / str(pid) / "task" / str(pid) / "children").read_text().split()
-    except OSError:
-        children = []
+    children: list[str] = []
+    for thread in (Path("/proc") / str(pid) / "task").glob("*"):  # each worker is started by a thread
+        with contextlib.suppress(OSError):
+            children += (thread / "children").read_text().split()
     for one in (pid, *map(int, children)):
         try:
             lines = (Path("/proc") / str(one) / "status").read_text().splitlines()

@@ -9,6 +9,7 @@ from pathlib import Path
 from nephroscope.base.errors import NephroscopeError
 
 SECONDS_FOR_LOCK = 30.0
+_NO_ROOM = {"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_READONLY"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,13 @@ class Database:
                 database.execute("PRAGMA synchronous = FULL")
                 yield database
         except sqlite3.Error as error:
+            if error.sqlite_errorname in _NO_ROOM:
+                raise self.refusal(
+                    where=self.where,
+                    expected="room on the disk",
+                    found="that it is full, or cannot be written",
+                    remedy="free space and run it again; nothing that was noted is lost",
+                ) from error
             raise self.refusal(
                 where=self.where,
                 expected=f"a file {self.path.name} that this program wrote",

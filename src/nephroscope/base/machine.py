@@ -50,6 +50,13 @@ def memory_kept() -> Iterator[None]:
         libc.malloc_trim(0)
 
 
+def usable_cores() -> int:
+    """Cores that this process may use, fewer than the computer has where it was bound to some."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def memory_of_machine() -> int:
     """Bytes of memory that this computer has, or that a container or cluster job may use; 0 where it is not known."""
     if sys.platform == "win32":

@@ -20,6 +20,7 @@ from threading import Lock, Thread, Timer
 from typing import IO, Any, Literal, TypeVar, cast
 
 from nephroscope.base.errors import StudyError
+from nephroscope.base.machine import usable_cores
 from nephroscope.base.progress import hide
 
 Item = TypeVar("Item")
@@ -50,7 +51,7 @@ class Workers:
         self, function: Callable[[Any], Any], first: object, seconds: float, processes: int = 1
     ) -> None:
         self._function, self._first, self._seconds = function, first, seconds
-        threads = str(max(1, (os.cpu_count() or 1) // processes))
+        threads = str(max(1, usable_cores() // processes))
         self._limits = dict.fromkeys(THREAD_LIMITS, threads)
         self._children: list[_Child | None] = [None] * processes
         self._stopped, self._guard = False, Lock()

@@ -1,6 +1,5 @@
 """Predict every case of a table: in several processes or on Ray, each case once, whatever ends this program."""
 
-import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from nephroscope.base.documents import as_plain
 from nephroscope.base.errors import BundleError, ConfigError, StudyError
 from nephroscope.base.files import make_folder, save_json
 from nephroscope.base.lock import LOCK, writing
-from nephroscope.base.machine import memory_of_machine
+from nephroscope.base.machine import memory_of_machine, usable_cores
 from nephroscope.base.parallel import Unfinished, Workers
 from nephroscope.base.progress import counting
 from nephroscope.clinic.bundle_file import BundleFile, read_bundle_file
@@ -248,7 +247,7 @@ def _take_again(ledger: Ledger, out: Path, asked: ManyCases) -> None:
 
 
 def _opening(bundle: Path, begun: BegunWith, asked: ManyCases) -> Opening:
-    threads = 1 if asked.ray else max(1, (os.cpu_count() or 1) // _processes(asked))
+    threads = 1 if asked.ray else max(1, usable_cores() // _processes(asked))
     return Opening(
         bundle=bundle.resolve(),
         bundle_digest=begun.bundle_digest,
@@ -261,7 +260,7 @@ def _opening(bundle: Path, begun: BegunWith, asked: ManyCases) -> Opening:
 
 
 def _processes(asked: ManyCases, n_cases: int | None = None) -> int:
-    cores, memory = os.cpu_count() or 1, memory_of_machine()
+    cores, memory = usable_cores(), memory_of_machine()
     fitting = max(1, memory // BYTES_OF_A_PROCESS) if memory else cores
     wanted = asked.jobs or min(cores, fitting)
     return wanted if n_cases is None else max(1, min(wanted, n_cases))

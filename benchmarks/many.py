@@ -2,12 +2,12 @@
 
     python benchmarks/many.py [BUNDLE] [--cases N] [--large N] [--kills N] [--parts throughput memory kills]
 
-Throughput: SYNTHETIC phantoms with BUNDLE (by default a network of four operators, unlike a real one), one process
-bound to one core and one per core in turns: cases a second from the ledger, without the start, which needs a computer that
-does nothing else; and what a further case costs in processor seconds, from two tables, which hardly depends on that.
-Memory: tables of 100 and --large rows that point to a few
-small cases; highest resident memory of the program and of its worker processes. Kills: one table, killed (SIGKILL) at
-random moments and started again; how often each case was begun, and whether all answers are those of `predict`.
+Throughput: SYNTHETIC phantoms with BUNDLE (by default a network of four operators, unlike a real one), one
+process bound to one core and one per core in turns: cases a second from the ledger, without the start, which
+needs a computer that does nothing else; and what a further case costs in processor seconds, from two tables,
+which hardly depends on it. Memory: tables of 100 and of --large rows that point to a few small cases; highest
+resident memory of the program and of its worker processes. Kills: one table, killed (SIGKILL) at random moments
+and started again; how often each case was begun, and whether all answers are those of `predict`.
 """
 
 import argparse

@@ -204,11 +204,11 @@ def _jittered(
     Raises:
         RoiError: There is no ROI, or none that matters to the network.
     """
-    if roi is None or bundle.spec.roi_mode == "full":
+    if roi is None or bundle.spec.roi_mode == "full" or bundle.scorer.phases:
         raise RoiError(
             where="--jitter",
-            expected="an ROI that the network looks at",
-            found="an answer about whole slices",
+            expected="one ROI that the network looks at",
+            found="a network of several phases" if bundle.scorer.phases else "an answer about whole slices",
             remedy="leave --jitter out",
         )
     found = []

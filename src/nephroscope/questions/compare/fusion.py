@@ -208,11 +208,10 @@ def _added(
     what, to = WORDS[term], " and ".join(WORDS[part] for part in subset)
     add = "add" if term == FACTS else "adds"
     claim = f"{what} {add}" if shown else f"{what} {add} anything"
-    size = (
-        "" if difference.value is None else f"; difference of AUC {difference:z.2f}, an estimate and no test"
-    )
     tested = f"likelihood ratio {found.statistic:.1f}, {p_is(found.p)}" if found.p is not None else found.how
-    words = f"The data {'show' if shown else 'do not show'} that {claim} to {to} ({tested}{size})."
+    words = f"The data {'show' if shown else 'do not show'} that {claim} to {to} ({tested})."
+    if difference.value is not None:
+        words += f" Difference of AUC {difference.interval('.2f')}: an estimate, not a test."
     return AddedValue(
         added=term,
         to=subset,

@@ -182,7 +182,7 @@ def jitter_words(group: JitterGroup) -> str:
     n = round(share.value * share.n)
     return (
         f"Drawn {BY_MM:g} mm otherwise, the ROI changes the call of {n} of {counted_noun(share.n, 'case')} for at "
-        f"least one of {len(NAMES)} ways ({share.interval('.2f')}); the probability moves by "
+        f"least one of {len(NAMES)} ways, a share of {share.interval('.2f')}; the probability moves by "
         f"{group.moved['median']:.2f} in the median and by {group.moved['largest']:.2f} at most."
     )
 

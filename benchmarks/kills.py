@@ -39,7 +39,7 @@ SMALL = ["--models", "shufflenet_v2_x1_0", "--epochs", "1"]
 LONGER: dict[str, tuple[Words, Look]] = {
     **{name: (words, look) for name, (words, look, _) in tried.LATER.items()},
     "capacity": (
-        lambda root: ["capacity", str(root), *SMALL, "--widths", "0.5", "0.75"],
+        lambda root: ["capacity", str(root), *SMALL, "--widths", "0.5", "1"],
         lambda root: tried.held(root / "capacity" / "capacity.json"),
     ),
     "replicate": (

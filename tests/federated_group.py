@@ -19,7 +19,13 @@ from nephroscope.records.settings import Settings
 from small_study import SPEC, make_study
 
 TRAINING = TrainConfig(
-    model="shufflenet_v2_x1_0", width=0.5, epochs=2, batch_size=16, precision="fp32", seed=3
+    model="shufflenet_v2_x1_0",
+    width=0.5,
+    epochs=2,
+    batch_size=16,
+    slices_per_case=2,
+    precision="fp32",
+    seed=3,
 )
 SITES = ("east", "north", "west")
 
@@ -65,7 +71,7 @@ def send_joining(own: SitePlace, code=None, key_folder=None, folder=None):
     key_folder = key_folder or own.folder
     key = make_key(key_folder)
     proof = hmac.new((code or own.invitation.code).encode(), key.encode(), "sha256").hexdigest()
-    joining = Joining(key=key, proof=proof, counts=(), ready=True, findings=())
+    joining = Joining(key=key, proof=proof, counts=(), synthetic=False, findings=())
     return send(own, 0, {"joining.json": as_json(joining)}, previous="", key=key_folder, folder=folder)
 
 
@@ -84,7 +90,6 @@ def round_members(own: SitePlace, add=0.0, patients=10):
                 cases=(5, 5),
                 train_loss=0.5,
                 validation_loss=0.6,
-                validated=2,
                 received_loss=0.7,
             )
         )
@@ -95,7 +100,7 @@ def round_members(own: SitePlace, add=0.0, patients=10):
 def many_sites(root, n_cases, sites):
     """A study on disk whose cases are of several hospitals; each has as many of both subtypes."""
     study = make_study(root, n_cases)
-    names = ("model", "width", "epochs", "batch_size", "precision", "seed")
+    names = ("model", "width", "epochs", "batch_size", "slices_per_case", "precision", "seed")
     study.change("training", **{name: getattr(TRAINING, name) for name in names})
     study.change("split", folds=2)
     path = root / "cohort.csv"

@@ -14,7 +14,9 @@ from nephroscope.federated.archive import MANIFEST, SIGNATURE, as_json, manifest
 from nephroscope.federated.figure_documents import SiteFigures
 from nephroscope.federated.figures import figures_of
 from nephroscope.federated.group import plan_of, site_snapshot
+from nephroscope.federated.group_page import write_group_page
 from nephroscope.federated.group_place import GroupPlace
+from nephroscope.federated.inspector import inspect
 from nephroscope.federated.keys import is_signed_by, make_key
 from nephroscope.federated.leaves import Leaves
 from nephroscope.federated.leaving import Approval, approve, keep_waiting
@@ -82,7 +84,7 @@ def far(arrays, began):
 
 def test_two_sites_go_all_the_way(two):
     _, out, result = two
-    plan = GroupPlace(out / "group").plan
+    plan = GroupPlace(out / "hospitals").plan
     assert [step.step for step in result.steps] == list(range(plan.figures + 1))
     assert result.sites == {"h0": 16, "h1": 16}
     assert {one.model for one in result.models} == {
@@ -121,7 +123,7 @@ def test_the_list_names_every_byte_that_leaves_and_the_approval_is_signed(two):
                 assert sum(own) == len(content[member.name]) - header
         approval = read_document(path.with_name(f"{path.stem}-approval.json"), Approval, 1)
         assert approval.sha256 == listed.sha256
-        assert (out / "group" / "accepted" / path.name).read_bytes() == path.read_bytes()
+        assert (out / "hospitals" / "accepted" / path.name).read_bytes() == path.read_bytes()
         bare = Approval(
             **{n: getattr(approval, n) for n in Approval.__dataclass_fields__ if n != "signature"}
         )
@@ -133,7 +135,7 @@ def test_no_name_of_a_case_or_patient_or_file_is_in_what_leaves(two):
     cases = take_snapshot(root).cohort.cases
     planted = {c.case_id for c in cases} | {c.patient_id for c in cases} | {root.name, str(root)}
     planted = {text for text in planted if len(text) > 2} | {"volumes", ".nii.gz"}
-    for path in (out / "group" / "exchange").glob("*.zip"):
+    for path in (out / "hospitals" / "exchange").glob("*.zip"):
         with zipfile.ZipFile(path) as file:
             for info in file.infolist():
                 content = file.read(info)
@@ -174,6 +176,14 @@ def test_few_patients_and_noise_are_told_less(two):
     assert (told.patients, told.positive, told.negative) == (16, 8, 8)
     assert np.sum(told.models[0].histogram) == 16
     assert told.models[0].scores is None
+    told, _ = figures_of(study, plan, {"together": (names, p)}, "figures", 0.0)
+    assert (told.models[0].histogram, told.models[0].scores) == (None, None)
+    right = int(np.sum(p.argmax(axis=1) == [study.labels[name] for name in names]))
+    assert min(right, 16 - right) >= 5
+    shares = {
+        n: e for n, e in told.models[0].estimates.items() if n in ("accuracy", "sensitivity", "specificity")
+    }
+    assert shares.keys() == {"accuracy"}  # eight of a subtype: four or fewer are right, or wrong
     noisy, error = figures_of(study, plan, {"together": (names, p)}, "histogram", 1.0)
     assert (noisy.patients, noisy.models[0].estimates, noisy.models[0].expected) == (None, {}, None)
     assert len(noisy.models[0].histogram[0]) == 20
@@ -184,3 +194,21 @@ def test_few_patients_and_noise_are_told_less(two):
         patients=None, positive=None, negative=None, folds=2, epsilon=0.0, models=(), reason=told.reason
     )
     assert told.reason
+
+
+def test_the_page_of_the_group_and_what_the_inspector_finds(two, tmp_path):
+    root, out, result = two
+    page, pooled = write_group_page(GroupPlace(out / "hospitals"))
+    assert pooled == result.pooled
+    assert page.read_text(encoding="utf-8").count("h1") > 3
+    place = SitePlace(tmp_path / "copy")
+    shutil.copytree(
+        out / "sites" / "h0", place.folder, ignore=shutil.ignore_patterns("run", "rounds", "alone")
+    )
+    for path in place.sent.glob("hospitals-003-h0*"):
+        shutil.move(path, place.waiting / path.name)
+    found = inspect(place, of_site(take_snapshot(root), "h0"))
+    assert (found.training, found.held_out) == (12, 16)
+    listed = read_document(place.waiting / "hospitals-003-h0-leaves.json", Leaves, 1)
+    assert listed.risk == {"membership_auc": found.auc.value}
+    assert approve(place, "me")[1].read_bytes() == (out / "sites/h0/sent/hospitals-003-h0.zip").read_bytes()

@@ -37,7 +37,7 @@ BCG_V = (
 
 
 def test_random_effects_as_metafor_gives_them():
-    """rma(yi, vi, method="REML", test="knha"); tau2 0.3132 and mean -0.7145 are printed in Viechtbauer 2010, too."""
+    """rma(yi, vi, method="REML", test="adhoc"); tau2 0.3132 and mean -0.7145 are printed in Viechtbauer 2010, too."""
     found = meta_analysis([y for row in BCG for y in row], [v for row in BCG_V for v in row], "log")
     printed = (0.313243325981, -0.714532348365, 0.180791745519, 152.233008082373, 0.92221386074966)
     assert (found.tau2, found.estimate, found.se, found.q, found.i2) == pytest.approx(printed, rel=1e-4)
@@ -61,6 +61,11 @@ def test_few_sites_with_the_prediction_interval():
 
 
 def test_alike_sites_have_no_variance_between_and_one_site_no_mean():
+    near = meta_analysis(
+        [0.5, 0.52, 0.55], [0.1, 0.2, 0.3], "log"
+    )  # alike by luck: not surer than their variances
+    assert (near.estimate, near.se) == pytest.approx((0.514545454545, 0.233549683248))
+    assert math.log(near.low) == pytest.approx(-0.490337727616)
     same = meta_analysis([0.5, 0.5, 0.5], [0.1, 0.2, 0.3], "log")
     assert (same.tau2, same.i2, same.estimate) == (0.0, 0.0, pytest.approx(0.5))
     alone = meta_analysis([0.5], [0.1], "log")

@@ -106,7 +106,7 @@ class Rehearse(Command):
         out = self.folder / "played"
         with writing(out, "federate rehearse"):
             result = simulate(study.resolve(), out.resolve(), Options(rounds=self.rounds))
-            page, _ = write_group_page(GroupPlace((out / "group").resolve()))
+            page, _ = write_group_page(GroupPlace((out / "hospitals").resolve()))
         lists = sorted((out / "sites").glob("*/sent/*-leaves.html"))
         text = f"SYNTHETIC\n{simulation_text(result, out)}\npage of the group: {page}\nwhat left a site: {lists[-1]}"
         return Outcome(

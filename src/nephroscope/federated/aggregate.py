@@ -93,13 +93,13 @@ def _choose(place: GroupPlace, arrived: Arrived) -> tuple[Archive, Step]:
 
 
 def group_losses(figures: Sequence[RoundFigures], plan: Plan) -> tuple[float | None, ...]:
-    """Validation loss of the model that sites received, by fold: the mean over all their validation cases."""
+    """Validation loss of the model that sites received, by fold: the mean over sites by their patients."""
     found: list[float | None] = []
     for fold in range(plan.split.folds):
         own = [one.folds[fold] for one in figures]
-        told = [(f.received_loss, f.validated) for f in own if f.received_loss is not None and f.validated]
-        n = sum(validated for _, validated in told)
-        found.append(sum(loss * validated for loss, validated in told) / n if n else None)
+        told = [(f.received_loss, f.patients) for f in own if f.received_loss is not None]
+        n = sum(patients for _, patients in told)
+        found.append(sum(loss * patients for loss, patients in told) / n if n else None)
     return tuple(found)
 
 

@@ -26,7 +26,7 @@ from nephroscope.learning.training.rounds import (
     finish_shared_fold,
 )
 from nephroscope.learning.training.run import close_run, fold_task, open_run_folder
-from nephroscope.records import OUT_OF_FOLD, EvaluationConfig
+from nephroscope.records import OUT_OF_FOLD, Estimate, EvaluationConfig
 from nephroscope.statistics.auc import auc_covariance
 from nephroscope.statistics.calibration import calibrate
 from nephroscope.statistics.cross_validation import variance_factor
@@ -144,7 +144,7 @@ def answers_of(place: SitePlace, study: Snapshot, archive: Archive) -> Answers:
             content = archive.read(f"{ALONE}{site}-fold-{fold.index}.safetensors")
             weights[ALONE + site] = arrays_from_bytes(content, archive.path.name)
         for model, own in weights.items():
-            p = case_probabilities(study, plan.training, fold.index, own, cases)
+            p = case_probabilities(study, plan.training, own, cases)
             parts.setdefault(model, []).append(p)
     found = {model: np.concatenate(p) for model, p in parts.items()}
     alone = {site: found[ALONE + site] for site in sites}
@@ -232,6 +232,8 @@ def _figures(
     estimates = estimate_all(rows, shares_of(rows, plan.subtypes, at), areas, config)
     if model == TOGETHER:
         estimates |= calibrate(p, is_positive, rows.patients, config)
+    if histogram is None and scores is None:
+        estimates = {name: one for name, one in estimates.items() if not _small_cell(name, one)}
     _, covariance, _ = auc_covariance(p[None, :], is_positive, rows.patients)
     variance = None if covariance is None else float(covariance[0, 0]) * variance_factor(plan.split.folds)
     return ModelFigures(
@@ -242,3 +244,11 @@ def _figures(
         histogram=None if histogram is None else _rows(histogram),
         scores=None if scores is None else tuple(tuple(one) for one in scores),
     )
+
+
+def _small_cell(name: str, share: Estimate) -> bool:
+    """True for a share with one to four hits or misses."""
+    if name not in ("accuracy", "sensitivity", "specificity") and not name.startswith("precision"):
+        return False
+    hits = round((share.value or 0.0) * share.n)
+    return 0 < hits < FEWEST or 0 < share.n - hits < FEWEST

@@ -159,12 +159,13 @@ class Joining:
     Attributes:
         proof: HMAC of the public key with the code of the invitation.
         counts: Patients by subtype, phase, spacing and finding.
+        synthetic: They are phantoms.
     """
 
     key: str
     proof: str
     counts: tuple[Count, ...]
-    ready: bool
+    synthetic: bool
     findings: tuple[str, ...]
 
 
@@ -176,7 +177,6 @@ class FoldFigures:
         patients: Of the training part: the weight in the mean.
         cases: Training cases by subtype; None where one of them has fewer than five patients.
         train_loss, validation_loss: After the round, in nats; None where not finite.
-        validated: Cases of the validation part.
         received_loss: Of the model that the round began with, on the validation part.
     """
 
@@ -185,7 +185,6 @@ class FoldFigures:
     cases: tuple[int, ...] | None
     train_loss: float | None
     validation_loss: float | None
-    validated: int
     received_loss: float | None
 
 

@@ -50,7 +50,7 @@ def write_group_page(place: GroupPlace) -> tuple[Path, Pooled]:
         title=f"The group {plan.name}",
         subtitle=f"{plan.training.model}, {plan.rounds} rounds of {plan.epochs} epochs, "
         f"{plan.split.folds} folds, quorum {plan.quorum}",
-        marks=(),
+        marks=("SYNTHETIC",) if any(one.synthetic for one in joinings(place).values()) else (),
         top=[Text(_key(pooled, plan, len(made)), "key")],
         sections=[
             (
@@ -146,12 +146,15 @@ def _left_out(model: PooledModel) -> Table:
     return Table(caption="The group's model without each site in turn", header=header, rows=rows)
 
 
+def joinings(place: GroupPlace) -> dict[str, Joining]:
+    """What each site said when it joined."""
+    sites = [one.name for one in place.group().sites]
+    return {site: _archive(place, 0, site).document("joining.json", Joining) for site in sites}
+
+
 def sites_blocks(place: GroupPlace) -> list[Block]:
     """Who is in the group, and what each could bring; counts of one to four patients are not known here."""
-    joined = {
-        one.name: _archive(place, 0, one.name).document("joining.json", Joining)
-        for one in place.group().sites
-    }
+    joined = joinings(place)
     kinds = sorted({(c.of, c.value) for joining in joined.values() for c in joining.counts})
     rows = []
     for of, value in kinds:

@@ -62,7 +62,7 @@ def inspect(place: SitePlace, snapshot: Snapshot) -> Inspected:
             weights = final_weights(weights, None)
         for part, member in ((fold.train, True), (fold.test, False)):
             cases = sorted(part)
-            p = case_probabilities(study, plan.training, fold.index, weights, cases)
+            p = case_probabilities(study, plan.training, weights, cases)
             own = p[np.arange(len(cases)), [study.labels[case] for case in cases]]
             losses += (-np.log(np.maximum(own, 1e-12))).tolist()
             inside += [member] * len(cases)

@@ -69,7 +69,7 @@ def settings_lines(plan: Plan) -> list[tuple[str, str]]:
     lines = []
     for name, value in plain_json(plan).items():
         if isinstance(value, dict):
-            lines += [(f"{name}.{key}", str(one)) for key, one in value.items()]
+            lines += [(f"{name}.{key}", str(one)) for key, one in value.items() if one != []]
         else:
-            lines.append((name, str(value)))
+            lines.append((name, ", ".join(map(str, value)) if isinstance(value, list) else str(value)))
     return lines

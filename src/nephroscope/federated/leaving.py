@@ -86,7 +86,7 @@ def keep_waiting(
         step_words=plan.words(step),
         sender=place.site,
         recipient=f"the coordinator of {plan.name}, key {fingerprint(plan.key)}",
-        through=place.invitation.relay or "a folder of this computer",
+        through=place.through,
         words=words_of(plan, step, listed, tensors),
         members=tuple(listed),
         tensors=tuple(tensors),
@@ -157,7 +157,7 @@ def words_of(plan: Plan, step: int, members: list[SentMember], tensors: list[Sen
             "A histogram of scores counts the cases of each subtype in each of its bins. With 15 cases most bins "
             "hold one case: whoever sees it knows the score of each case to the width of a bin, though not whose "
             "it is. Who knows that a certain patient is among few of a subtype learns what the model said of that "
-            "patient. It holds no name, no number of a patient, no date and no picture."
+            "patient."
         )
     words.append("It holds no name, no case number, no date of a patient, no path and no code.")
     return tuple(words)

@@ -15,7 +15,7 @@ from nephroscope.federated.group import COORDINATOR, FORMAT, Group, Invitation, 
 from nephroscope.federated.keys import write_private
 from nephroscope.federated.ways import FolderWay, Way, archive_name
 
-INVITATION = "invitation.json"
+INVITATION, HERE = "invitation.json", "here.json"
 AGAIN = "ask the coordinator for the invitation again, and join under a new name"
 
 
@@ -65,6 +65,13 @@ class SitePlace:
         """Folder of a fold in a round."""
         return self.folder / "rounds" / f"{step:03}" / f"fold-{fold}"
 
+    @property
+    def through(self) -> str:
+        """Address of the relay, or the folder."""
+        if self.invitation.relay:
+            return f"relay {self.invitation.relay}"
+        return f"folder {read_document(self.folder / HERE, Here, FORMAT, AGAIN, GroupError).exchange}"
+
     @cached_property
     def way(self) -> Way:
         """How archives come and go."""
@@ -77,7 +84,7 @@ class SitePlace:
                 if not (tls / f"{name}.pem").exists():
                     write_private(tls / f"{name}.pem", text.encode())
             return relay_way(self.invitation.relay, tls)
-        here = read_document(self.folder / "here.json", Here, FORMAT, AGAIN, GroupError)
+        here = read_document(self.folder / HERE, Here, FORMAT, AGAIN, GroupError)
         return FolderWay(Path(here.exchange))
 
     def name_of(self, step: int) -> str:
@@ -207,7 +214,7 @@ def make_place(folder: Path, invitation: Invitation, exchange: Path | None) -> S
             found="one that it joined with another invitation",
             remedy=f"remove the folder {folder.name} in federated/ of the study to leave it, and join again",
         )
-    save_document(folder / "here.json", Here(exchange=str(exchange.resolve()) if exchange else ""), FORMAT)
+    save_document(folder / HERE, Here(exchange=str(exchange.resolve()) if exchange else ""), FORMAT)
     if not (folder / INVITATION).exists():
         make_folder(folder)
         save_document(folder / INVITATION, invitation, FORMAT)

@@ -160,7 +160,7 @@ def simulate(root: Path, out: Path, options: Options, training: TrainConfig | No
             found=", ".join(options.drop),
             remedy="correct the names",
         )
-    place = _group(snapshot, out / "group", options, len(names))
+    place = _group(snapshot, out / "hospitals", options, len(names))
     jobs = {name: _job(root, out, place, site_id, name) for site_id, name in names.items()}
     plan = place.plan
     while len(place.made()) <= plan.figures:

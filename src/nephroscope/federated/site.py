@@ -56,7 +56,7 @@ def join(folder: Path, snapshot: Snapshot, invitation: Invitation, exchange: Pat
         key=public,
         proof=hmac.new(invitation.code.encode(), public.encode(), "sha256").hexdigest(),
         counts=counts_of(study),
-        ready=True,
+        synthetic=study.cohort.synthetic,
         findings=readiness_findings(study, invitation.plan),
     )
     return _keep(place, 0, "", {"joining.json": as_json(joining)}, {})
@@ -180,7 +180,6 @@ def figures_of(
         cases=told,
         train_loss=finite(losses[0]),
         validation_loss=finite(losses[1]),
-        validated=len(fold.validation),
         received_loss=finite(received),
     )
 

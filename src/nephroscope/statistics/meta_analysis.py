@@ -53,7 +53,8 @@ def meta_analysis(
     """Combine figures of sites that are given on a scale, with their variances there.
 
     tau2 by restricted maximum likelihood, the interval by Hartung, Knapp, Sidik and Jonkman with k - 1 degrees of
-    freedom, the prediction interval by t with k - 2 around the mean with tau2 and the same standard error.
+    freedom, never with less variance than the sites' own (few sites are alike by luck), the prediction interval by t
+    with k - 2 around the mean with tau2 and the same standard error.
 
     Args:
         values: Log odds of AUCs, or logarithms of observed to expected.
@@ -64,7 +65,8 @@ def meta_analysis(
     Source:
         Viechtbauer 2005, J Educ Behav Stat 30:261 (REML); IntHout 2014, BMC Med Res Methodol 14:25 (HKSJ); Higgins
         2009, J R Stat Soc A 172:137 (prediction); Debray 2017, BMJ 356:i6460, and Snell 2018, Stat Methods Med Res
-        27:3505 (scales).
+        27:3505 (scales);
+        Roever 2015, BMC Med Res Methodol 15:99 (the least variance; metafor's test="adhoc").
     """
     y, v, k = np.asarray(values, float), np.asarray(variances, float), len(values)
     if k < 2:
@@ -82,7 +84,8 @@ def meta_analysis(
     tau2 = _reml(y, v)
     w = 1 / (v + tau2)
     mean = float(w @ y / w.sum())
-    se = sqrt(float(w @ (y - mean) ** 2) / ((k - 1) * float(w.sum())))
+    spread = float(w @ (y - mean) ** 2) / (k - 1)
+    se = sqrt(max(spread, 1.0) / float(w.sum()))
     fixed = 1 / v
     q = float(fixed @ (y - fixed @ y / fixed.sum()) ** 2)
     typical = (k - 1) * fixed.sum() / (fixed.sum() ** 2 - (fixed**2).sum())

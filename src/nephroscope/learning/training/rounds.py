@@ -253,13 +253,19 @@ def finish_shared_fold(
     finish_fold(path, task, state, snapshot)
 
 
+@cache
+def _any_network(config: TrainConfig, n_subtypes: int, spec: SliceSpec) -> SubtypeNetwork:
+    """A network whose weights are replaced before each use; making one takes longer than asking it."""
+    return first_network(config, 0, n_subtypes, spec)
+
+
 @torch.inference_mode()
 def case_probabilities(
-    snapshot: Snapshot, config: TrainConfig, fold: int, weights: Arrays, names: Sequence[str]
+    snapshot: Snapshot, config: TrainConfig, weights: Arrays, names: Sequence[str]
 ) -> npt.NDArray[np.float64]:
     """Probabilities (n, n_subtypes) of cases: the mean over each one's slices."""
     store, n_subtypes = snapshot.slices, len(snapshot.cohort.subtypes)
-    network = first_network(config, fold, n_subtypes, store.spec)
+    network = _any_network(config, n_subtypes, store.spec)
     network.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
     network.eval()
     found = np.zeros((len(names), n_subtypes))

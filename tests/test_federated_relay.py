@@ -110,7 +110,7 @@ def _refusals(place, own, tmp_path, port, paths):
         relay_way(f"127.0.0.1:{port}", tmp_path, "coordinator", "coordinator.key").names()
     context = ssl.create_default_context(cafile=tmp_path / "authority.pem")
     bare = HTTPSConnection("127.0.0.1", port, context=context)
-    with pytest.raises(OSError, match="certificate|closed|reset|abort"):  # without any
+    with pytest.raises(OSError, match=r"certificate|closed|reset|abort"):  # without any
         bare_names(bare)
     bare.close()
 

@@ -1,5 +1,6 @@
 """Predict every case of a table: in several processes or on Ray, each case once, whatever ends this program."""
 
+import contextlib
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -226,7 +227,8 @@ def _remove_unfinished(out: Path) -> None:
     """Remove files that a kill left half-written; they have names of their own."""
     for folder in (out, out / ANSWERS, out / DRAWN, *(out / kind for kind in KINDS)):
         for path in folder.glob(".*.tmp"):
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # Windows: a process of that run ends just now
+                path.unlink()
 
 
 def _take_again(ledger: Ledger, out: Path, asked: ManyCases) -> None:

@@ -21,6 +21,7 @@ from nephroscope.web.browser import Tab
 from nephroscope.web.golden_draft import GoldenCase
 
 TOLERANCE = 1e-5  # of a probability
+DISTANCE_TOLERANCE = 1e-4  # of a distance from the training cases, which has two decimals in words
 SAME = (
     "case_id",
     "call",
@@ -32,6 +33,7 @@ SAME = (
     "side",
     "series",
     "findings",
+    "possible",
 )
 FOLDER = "series"
 
@@ -113,10 +115,17 @@ def difference(expected: dict[str, Any], found: dict[str, Any]) -> tuple[str, fl
     apart = max(abs(a - b) for a, b in pairs)
     if apart > TOLERANCE:
         return f"probabilities {apart:.2g} apart", apart
+    near = _distance(one), _distance(two)
+    if abs(near[0] - near[1]) > DISTANCE_TOLERANCE * (1 + near[0]):
+        return f"distances {near[0]} and {near[1]} from the training cases", apart
     for name in SAME:
         if one[name] != two[name]:
             return f"{name}: expected {_short(one[name])}, found {_short(two[name])}", apart
     return "", apart
+
+
+def _distance(answer: dict[str, Any]) -> float:
+    return float((answer.get("outside") or {}).get("distance") or 0.0)
 
 
 def _probabilities(one: dict[str, Any], two: dict[str, Any]) -> Iterable[tuple[float, float]]:

@@ -14,6 +14,7 @@ import numpy as np
 from nephroscope.base.errors import BundleError, ConfigError
 from nephroscope.base.version import __version__
 from nephroscope.clinic.bundle import open_bundle
+from nephroscope.clinic.bundle_file import EMBEDDING
 from nephroscope.web.libraries import LICENSE, pinned_libraries, read_library
 from nephroscope.web.rules import page_rules
 from nephroscope.web.scripts import OURS, SHARED, joined, modules
@@ -40,7 +41,7 @@ BINARIES = (
 KNOWN_FIELDS = {
     *("format", "research_use_only", "subtypes", "positive", "slices", "slices_digest", "operating_point"),
     *("not_sure_margin", "applicability", "training", "sha256", "needs", "evaluation", "nephroscope", "made"),
-    *("model", "recipe", "reference", "digest"),
+    *("model", "recipe", "reference", "digest", "outside", "sets"),
 }
 POLICY = (
     "default-src 'none'; script-src 'wasm-unsafe-eval' {scripts}; style-src {styles}; img-src data: blob:; "
@@ -121,6 +122,8 @@ def make_page(bundle: Path, tarballs: Mapping[str, Path]) -> Page:
     parts = {member.rpartition("/")[2]: read[name][member] for name, member in BINARIES}
     parts["reference.i16"] = hu.astype("<i2").tobytes()
     parts["model.onnx"] = (bundle / "model.onnx").read_bytes()
+    if EMBEDDING in opened.about.sha256:
+        parts[EMBEDDING] = (bundle / EMBEDDING).read_bytes()
     scripts = [_script(read[name][member].decode(), given) for name, member, given in SCRIPTS]
     scripts.append((MODULE, _harmless(_code())))
     rules = _json(page_rules())

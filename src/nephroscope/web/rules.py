@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from nephroscope.base.errors import ConfigError
-from nephroscope.clinic import call, score, session
+from nephroscope.clinic import call, outside, score, session, sets
 from nephroscope.imaging.dicom import hounsfield
 from nephroscope.imaging.masks import words
 from nephroscope.intake.phase import series as phase_series
@@ -111,6 +111,8 @@ def page_rules() -> dict[str, Any]:
             "urineMm3": enhancement.URINE_MM3,
         },
         "features": score.FEATURES,
+        "outside": {"kept": outside.KEPT},
+        "sets": {"rounding": sets.ROUNDING},
         "score": {
             "slack": score.SLACK,
             "leastSlack": score.LEAST_SLACK,

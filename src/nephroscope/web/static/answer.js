@@ -9,10 +9,13 @@ const { slack: SLACK, leastSlack: LEAST_SLACK, rounding: ROUNDING, batch: BATCH 
 /** The network of the page in ONNX Runtime: `await network.logits(slices)`, a Float32Array of n x k. */
 export class Network {
   static async open(bytes) {
-    ort.env.wasm.numThreads = 1;
-    ort.env.wasm.proxy = false;
-    ort.env.logLevel = "error";
-    ort.env.wasm.wasmBinary = (await PARTS.bytes("ort-wasm-simd-threaded.wasm")).buffer;
+    if (!Network.begun) {
+      Network.begun = true;
+      ort.env.wasm.numThreads = 1;
+      ort.env.wasm.proxy = false;
+      ort.env.logLevel = "error";
+      ort.env.wasm.wasmBinary = (await PARTS.bytes("ort-wasm-simd-threaded.wasm")).buffer;
+    }
     const made = new Network();
     made.session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"], logSeverityLevel: 3 });
     return made;
@@ -107,6 +110,39 @@ async function slicesDigest(slices) {
 
 const unique = (findings) => [...new Map(findings.map((one) => [JSON.stringify(one), one])).values()];
 
+/** {outside, findings}: how far a case lies from the training cases of every subtype, where the bundle knows that. */
+async function outsideOf({ about, embedding }, slices, caseId) {
+  const check = about.outside;
+  if (!check) return { outside: null, findings: [] };
+  if (embedding === null) {
+    return { outside: { recognises: false, distance: null, limit: null, words: check.words }, findings: [note("foreign-tumors-not-recognised", check.words, "", caseId)] };
+  }
+  const rows = await embedding.logits(slices, about.slices.size_px);
+  const place = rows[0].map((_, k) => rows.reduce((sum, row) => sum + row[k], 0) / rows.length);
+  const names = Object.keys(check.centers);
+  const distance = Math.min(...names.map((name) => Math.sqrt(check.centers[name].reduce((sum, value, k) => sum + (value - place[k]) ** 2, 0))));
+  const outside = { recognises: true, distance, limit: check.limit, words: check.words };
+  if (distance <= check.limit) return { outside, findings: [] };
+  const text = `unlike the training cases of ${names.join(" and ")}: distance ${fixed(distance, 2)}, and ${fixed(100 * RULES.outside.kept, 0)} % of theirs are within ${fixed(check.limit, 2)}; it may be another tumor`;
+  return { outside, findings: [warning("outside-question", text, "", caseId)] };
+}
+
+/** The subtypes that the image leaves possible; null where the bundle has no sets. */
+function possibleOf({ sets }, probabilities) {
+  if (!sets) return null;
+  const all = Object.keys(sets.least);
+  const left = all.filter((name) => probabilities[name] >= sets.least[name] - RULES.sets.rounding);
+  const rests = Object.entries(sets.n_patients).map(([name, n]) => `${n} ${name}`).join(", ");
+  let what = left.join(" or ");
+  if (!left.length) {
+    what = `${all.length === 2 ? "neither subtype" : "none of the subtypes"}: ${fixed(100 * (1 - sets.confidence), 0)} % of the cases of each look as unlike it, or more`;
+  } else if (left.length === 2 && all.length === 2) {
+    what = `both ${left.join(" and ")}`;
+  }
+  const words = `possible at ${general(100 * sets.confidence)} %: ${what} (from calibration patients: ${rests}; no promise for another hospital)`;
+  return { subtypes: left, confidence: sets.confidence, n_patients: sets.n_patients, words };
+}
+
 /** The answer for a CT and a tumor on its grid. `more` are the doubts about CT, ROI and phase. */
 export async function answerOf(page, volume, roi, more) {
   const { about, network } = page;
@@ -114,12 +150,13 @@ export async function answerOf(page, volume, roi, more) {
   const slices = cut.map((one) => one.hu);
   const digest = await slicesDigest(slices);
   let findings = unique([...volume.findings, ...roi.findings, ...more]);
+  const far = await outsideOf(page, slices, roi.caseId);
   const logits = await network.logits(slices, about.slices.size_px);
   const p = logits.map(softmax);
   if (!p.flat().every(Number.isFinite)) {
     throw new Refusal("bundle", { where: `case ${roi.caseId}`, expected: "a probability of each subtype", found: "numbers that are none", remedy: "do not use this bundle; export the run again" });
   }
-  findings = [...findings, ...doubts(about, slices, cut[0].mmPerPx, roi.caseId)];
+  findings = [...findings, ...far.findings, ...doubts(about, slices, cut[0].mmPerPx, roi.caseId)];
   const mean = about.subtypes.map((_, k) => p.reduce((sum, row) => sum + row[k], 0) / p.length);
   const decided = decide(mean, about, findings);
   const named = (row) => Object.fromEntries(about.subtypes.map((name, k) => [name, row[k]]));
@@ -133,9 +170,16 @@ export async function answerOf(page, volume, roi, more) {
     threshold: about.operating_point.threshold,
     not_sure_margin: about.not_sure_margin,
     slices: cut.map((one, row) => ({ slice_index: one.sliceIndex, area_mm2: Number(fixed(one.areaMm2, 1)), probabilities: named(p[row]) })),
-    findings: [...findings, ...notes(about, digest.slice(0, 16), roi.caseId)],
+    findings: [...findings, ...notes(about, digest.slice(0, 16), roi.caseId), ...calledOther(about, decided.forced, roi.caseId)],
+    outside: far.outside,
+    possible: possibleOf(about, named(mean)),
     slices_sha256: digest,
   };
+}
+
+function calledOther({ outside }, call, caseId) {
+  if (!(outside?.other ?? []).includes(call)) return [];
+  return [note("called-outside", `${call} is a subtype that the study counts as outside its question`, "", caseId)];
 }
 
 function notes(about, digest, caseId) {

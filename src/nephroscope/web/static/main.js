@@ -30,7 +30,8 @@ async function openPage() {
       remedy: "use another browser, or `nephroscope predict`",
     });
   }
-  return { about: PAGE.bundle, network, apart };
+  const embedding = "embedding.onnx" in PAGE.sha256 ? await Network.open(await PARTS.bytes("embedding.onnx")) : null;
+  return { about: PAGE.bundle, network, embedding, apart };
 }
 
 /** A case as the gate hands it over: files in base 64. */

@@ -18,6 +18,7 @@ from network_recorder import recorded, why_not
 from phantoms import box_hu, dicom_slices, window_gray, write_png, write_slices
 from small_study import make_study
 from test_kits import make_kits, row
+from test_rmac import KEY as RMAC_KEY
 from tiny_wheel import pin, tiny_wheel
 
 WHY_NOT = why_not()
@@ -48,6 +49,7 @@ import dicom d dicom --dry-run
 import phantom d --cases 2
 new k --subtypes PRCC ChRCC --positive PRCC
 import kits k kits
+import rmac k rmac --dry-run
 import idc new --collections tcga_kich --dry-run
 slices n
 split n --folds 2
@@ -87,6 +89,8 @@ def make_inputs() -> None:
     for name in ("case1_M_63_PRCC_slice1", "case2_F_60_ChRCC_slice1"):
         write_png(window_gray(box_hu()[2]), Path("pictures") / f"{name}.png")
     make_kits(Path("kits"), "KiTS23", [row(1), row(2, "chromophobe")], with_ct=(1, 2))
+    Path("rmac").mkdir()
+    Path("rmac", "phase_reg_key.csv").write_text(RMAC_KEY, encoding="utf-8")
     pins = pin(tiny_wheel(Path("wheels")))
     folder.pinned_text = lambda: pins  # a small package instead of those that the laptop needs
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from nephroscope.base.errors import RoiError
 from nephroscope.records import ChosenCase
+from nephroscope.regions.graph_cut import fit_outline
 from nephroscope.workstation.answers import RequestError
 from nephroscope.workstation.drawing import operations
 from nephroscope.workstation.drawing.documents import (
@@ -322,6 +323,16 @@ def _proposal(work: _Work) -> Made:
     return work.combined(masks), True, ""
 
 
+def _fit(work: _Work) -> Made:
+    """The outline of the named slice fitted to the CT around it."""
+    index = work.slice_asked()
+    rough = work.mask(index)
+    if not rough.any():
+        return {}, None, ""
+    fitted = fit_outline(volumes_of(work.rois.place).volume(work.case).hu[index], rough)
+    return ({} if np.array_equal(fitted, rough) else {index: fitted}), None, ""
+
+
 def _polygon(work: _Work) -> Made:
     """The voxels in a polygon on one slice."""
     index = work.slice_asked()
@@ -351,6 +362,7 @@ OPERATIONS: dict[str, Callable[[_Work], Made]] = {
     "grow": _grow,
     "ellipsoid": _ellipsoid,
     "polygon": _polygon,
+    "fit": _fit,
     PROPOSAL: _proposal,
     "copy": _copy,
     "clear": _clear,

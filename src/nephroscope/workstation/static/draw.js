@@ -13,7 +13,7 @@ const TOOLS = [
 ];
 const ACTIONS = [
   ["interpolate", "Interpolate", "I"], ["fill-holes", "Fill holes", "F"], ["largest-part", "Largest part", "L"], ["copy", "Copy to next", "C"], ["clear", "Clear slice", ""],
-  ["proposal", "Take the model's proposal", ""],
+  ["fit", "Fit outline", ""], ["proposal", "Take the model's proposal", ""],
 ];
 
 export class Drawing {
@@ -160,7 +160,7 @@ export class Drawing {
     const index = this.viewer.slice; // of the drawn series, whatever plane is shown
     const asked = { operation: name, ...more };
     if (name === "copy") Object.assign(asked, { slice: index, to: index + 1 });
-    if (name === "clear") asked.slice = index;
+    if (name === "clear" || name === "fit") asked.slice = index;
     this.busy += 1;
     try {
       const answer = await this.saver.operation(asked);

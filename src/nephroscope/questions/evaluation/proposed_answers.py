@@ -143,7 +143,7 @@ def effect_on_answers(
     labelled = [one for one in asked if one.subtype in subtypes]
     answered = [one for one in labelled if one.proposed is not None]
     test, left = (_compared(rows, subtypes, bundle.scorer.positive, config) for rows in (labelled, answered))
-    names = ("the proposed ROIs", "the drawn ROIs")
+    names = ("the proposed ROI", "the drawn ROI")
     shown = (
         against_margin(test, margin, names)
         if test is not None

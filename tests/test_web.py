@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from nephroscope.base.errors import BundleError, ConfigError
+from nephroscope.cli.clinic import Export
 from nephroscope.clinic.bundle import open_bundle
 from nephroscope.facade.prediction import FilesToPredict, predict_files
 from nephroscope.imaging.masks.write import write_nifti
@@ -202,6 +203,11 @@ def test_without_a_browser_command_and_page_say_so(bundle, tarballs, page, tmp_p
     assert made.sha256 == hashlib.sha256(text.encode()).hexdigest()
     marked = json.loads(re.search(r'id="page">(.*?)</script>', text)[1])["gate"]
     assert (marked["run"], marked["why"]) == (False, export.NO_BROWSER)
+    command = Export(study=tmp_path, web=tmp_path / "second.html")
+    warnings = []
+    data, lines = command._page(bundle, warnings)
+    assert json.loads(json.dumps(data))["web_gate"]["run"] is False
+    assert (len(lines), len(warnings)) == (1, 1)
     with pytest.raises(ConfigError):
         check_new_page(made.path)
     with pytest.raises(ConfigError):

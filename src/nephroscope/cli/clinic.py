@@ -97,6 +97,8 @@ class Export(RunCommand):
         """The HTML file of the bundle, where one is asked for: what --json says of it, and in words."""
         if self.web is None:
             return {}, []
+        from dataclasses import asdict
+
         from nephroscope.web.export import export_page
 
         page = export_page(bundle, self.web, self.web_libraries)
@@ -113,7 +115,7 @@ class Export(RunCommand):
             "web": str(page.path),
             "web_sha256": page.sha256,
             "web_bytes": page.n_bytes,
-            "web_gate": gate,
+            "web_gate": asdict(gate),
         }, [text + proof]
 
 

@@ -12,6 +12,7 @@ from nephroscope.learning.baselines.fusion import fit_fusion
 from nephroscope.learning.engine.divisions import Division
 from nephroscope.learning.engine.predictions import Predictions
 from nephroscope.learning.fuse_run import facts_model, facts_words
+from nephroscope.learning.learners import fusion as learner
 from nephroscope.questions.compare.fusion import fusion_tables
 from nephroscope.questions.compare.measures import TestSet
 from nephroscope.questions.compare.plan import ComparePlan
@@ -161,6 +162,36 @@ def test_without_facts_there_is_no_table(asked):
 def test_fusion_is_compared_where_it_is_named_only():
     assert "fusion" not in [one.name for one in ComparePlan().baselines]
     assert [one.name for one in ComparePlan(candidates=("fusion",)).baselines] == ["fusion"]
+
+
+class Told:
+    """A learner that says what it was told, for the members of `fusion`."""
+
+    def __init__(self, name, p):
+        self.name, self.p = name, p
+
+    def missing(self, data):
+        return ""
+
+    def fit(self, data, case_ids, labels, seed):
+        return SimpleNamespace(probabilities=lambda ids: np.array([self.p[name] for name in ids]))
+
+
+def test_the_learner_combines_its_members_and_the_facts(asked, monkeypatch):
+    snapshot, division, answers, _ = asked
+    monkeypatch.setattr(learner, "learners_named", lambda names: [Told(names[0], answers.p)])
+    data = SimpleNamespace(cohort=snapshot.cohort)
+    assert learner.LEARNER.missing(data) == ""
+    assert learner.LEARNER.remarks(data) == ("members: frozen, clinical facts",)
+    ids = [case.case_id for case in snapshot.cohort.cases]
+    labels = np.array([division.labels[name] for name in ids])
+    p = learner.LEARNER.fit(data, ids, labels, 0).probabilities(ids)
+    assert np.allclose(p.sum(axis=1), 1)
+    alone = np.array([answers.p[name] for name in ids])
+    assert (p.argmax(axis=1) == labels).mean() > (alone.argmax(axis=1) == labels).mean()
+    bare = tuple(replace(case, clinical=ClinicalFacts()) for case in snapshot.cohort.cases)
+    blind = SimpleNamespace(cohort=replace(snapshot.cohort, cases=bare))
+    assert learner.LEARNER.missing(blind) == learner.NO_FACTS
 
 
 def test_a_bundle_gets_facts_where_enough_are_known(asked):

@@ -1,4 +1,4 @@
-"""A frozen network, radiomics where there are any, and clinical facts in one regression.
+"""A frozen network and clinical facts in one regression.
 
 `nephroscope compare` gives the same for every trained run, a row for each subset; this one needs no training. It is
 compared where it is asked for by name, so that it does not count among the pairs of every comparison.
@@ -14,7 +14,7 @@ from nephroscope.learning.baselines.inner_folds import INNER_FOLDS, Floats, Ints
 from nephroscope.learning.learner import Fitted, Learner, StudyData
 from nephroscope.learning.learners import learners_named
 
-IMAGE, RADIOMICS = "frozen", "radiomics"
+IMAGE = "frozen"
 NO_FACTS = "no age, sex or size in cohort.csv"
 
 
@@ -34,13 +34,13 @@ class FittedFusion:
 
 @dataclass(frozen=True, kw_only=True)
 class FusionLearner:
-    """The regression of image, radiomics and facts."""
+    """The regression of image and facts."""
 
     name: str = "fusion"
     description: str = (
-        "logistic regression on the logits of a frozen network (and of radiomics where MIRP is installed), each from "
-        "5 inner folds of patients that had not seen the case, and on age, sex and log of size; held to the members' "
-        "mean by a weak prior; gaps are filled with means inside the training cases and marked"
+        "logistic regression on the logits of a frozen network, from 5 inner folds of patients that had not seen the "
+        "case, and on age, sex and log of size; held to the network's answer by a weak prior; gaps are filled with "
+        "means inside the training cases and marked"
     )
 
     def missing(self, data: StudyData) -> str:
@@ -51,11 +51,11 @@ class FusionLearner:
 
     def remarks(self, data: StudyData) -> tuple[str, ...]:
         """Its members."""
-        return (f"members: {', '.join(one.name for one in self._members(data))}, clinical facts",)
+        return (f"members: {', '.join(one.name for one in self._members())}, clinical facts",)
 
     def fit(self, data: StudyData, case_ids: Sequence[str], labels: Ints, seed: int) -> FittedFusion:
         """The regression from members fitted on inner folds; then each member fitted on all these cases."""
-        members, by_id = self._members(data), data.cohort.by_id
+        members, by_id = self._members(), data.cohort.by_id
         patient_ids = [by_id[case_id].patient_id for case_id in case_ids]
         folds = patient_folds(labels, patient_ids, INNER_FOLDS, seed)
         n_subtypes = len(data.cohort.subtypes)
@@ -72,9 +72,8 @@ class FusionLearner:
             fusion=fit_fusion(said, facts, labels, patient_ids),
         )
 
-    def _members(self, data: StudyData) -> list[Learner]:
-        image, radiomics = learners_named([IMAGE, RADIOMICS])
-        return [image, *([radiomics] if not radiomics.missing(data) else [])]
+    def _members(self) -> list[Learner]:
+        return learners_named([IMAGE])
 
 
 LEARNER = FusionLearner()

@@ -18,7 +18,7 @@ HOW = (
     "good there; the weights are "
     "then applied to baselines fitted on both parts"
 )
-NO_MEMBERS = ("stack", "attenuation+clinical")  # made of others that are members themselves
+NO_MEMBERS = ("stack", "attenuation+clinical", "fusion")  # made of others that are members themselves
 
 
 def stack_with_networks(

@@ -135,7 +135,17 @@ def test_every_command_has_an_example(capsys):
             "replicate": ["zuo2021"],
             "statistics": ["auc"],
             "pacs": ["find", "get", "read"],
-            "rois": ["write", "transfer"],
+            "rois": ["write", "transfer", "accept", "compare"],
+            "federate": [
+                "new",
+                "invite",
+                "join",
+                "train-round",
+                "approve",
+                "aggregate",
+                "evaluate",
+                "simulate",
+            ],
         }
         kinds = grouped.get(name, [None])
         for kind in kinds:

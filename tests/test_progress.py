@@ -99,7 +99,7 @@ def test_training_counts_the_epochs_of_all_folds(minute_by_minute, monkeypatch, 
         after_epoch(fold.index, 2 if fold.index else 0)
 
     monkeypatch.setattr(training, "_train_fold", two_epochs)
-    monkeypatch.setattr(training, "_task", lambda snapshot, config, fold, compute: fold)
+    monkeypatch.setattr(training, "fold_task", lambda snapshot, config, fold, compute: fold)
     monkeypatch.setattr(training, "open_run_folder", lambda *_: SimpleNamespace(threads=1))
     folds = [SimpleNamespace(index=0), SimpleNamespace(index=1)]
     snapshot = SimpleNamespace(split=SimpleNamespace(folds=folds))
@@ -121,7 +121,7 @@ def test_phantoms_are_counted_while_they_are_written(minute_by_minute, monkeypat
     from nephroscope.intake.phantom import write
 
     monkeypatch.setattr(
-        write, "_write_cases", lambda *_: (SimpleNamespace(case_id=f"S{i}") for i in range(4))
+        write, "_write_cases", lambda *_: ((SimpleNamespace(case_id=f"S{i}"), ()) for i in range(4))
     )
     monkeypatch.setattr(write, "_cells", lambda *_: ())
     monkeypatch.setattr(write, "save_table", lambda path, *_: path.write_text(""))

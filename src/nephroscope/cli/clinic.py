@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from nephroscope.records.prediction import Prediction
 
 
+# Of texts; a bare tuple, because tyro loads the slow typeguard for what is more than a plain class.
 PhaseOption = tyro.conf.UseAppendAction[
-    Annotated[tuple[str, ...], tyro.conf.arg(metavar="PHASE=PATH", help_behavior_hint="")]
+    Annotated[tuple, tyro.conf.arg(metavar="PHASE=PATH", help_behavior_hint="")]  # type: ignore[type-arg]
 ]
 
 

@@ -1,9 +1,10 @@
 """Prediction speed: slices per second against the bare ONNX Runtime session, cold start, peak memory.
 
-    python benchmarks/predict.py [--model mobilenet_v2] [--repeats 3]
+    python benchmarks/predict.py [--model mobilenet_v2] [--repeats 3] [--python clinic/bin/python]
 
 Prints JSON. A 100-slice series of 512 x 512 with a tumor on 40 slices is written as DICOM with a NIfTI ROI and with a
-DICOM SEG; the bundle holds untrained weights, which compute as fast as trained ones. Cold means a new process.
+DICOM SEG; the bundle holds untrained weights, which compute as fast as trained ones. Cold means a new process,
+of the Python of another environment where one is named (a clinic has fewer packages, and some of them look for others).
 """
 
 import argparse
@@ -99,9 +100,9 @@ def make_patient(folder: Path) -> None:
     seg.save_as(folder / "roi.dcm")
 
 
-def cold(bundle: Path, image: Path, roi: Path) -> tuple[float, float, dict]:
+def cold(python: str, bundle: Path, image: Path, roi: Path) -> tuple[float, float, dict]:
     """Seconds and peak MB of `nephroscope predict` in a new process, and what it answered."""
-    command = [sys.executable, "-m", "nephroscope", "predict", bundle, image, "--roi", roi, "--json"]
+    command = [python, "-m", "nephroscope", "predict", bundle, image, "--roi", roi, "--json"]
     started = time.perf_counter()
     with tempfile.TemporaryFile("w+") as out:
         process = subprocess.Popen(command, stdout=out)
@@ -144,6 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="mobilenet_v2")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.make:
@@ -159,7 +161,7 @@ def main() -> None:
         peaks_mb, answers = [], {}
         for _ in range(args.repeats):
             for kind, roi in (("nifti_roi", nifti), ("seg_roi", seg)):
-                seconds, peak_mb, answers[kind] = cold(bundle, image, roi)
+                seconds, peak_mb, answers[kind] = cold(args.python, bundle, image, roi)
                 peaks_mb.append(peak_mb)
                 starts[kind].append(round(seconds, 2))
         whole, bare = warm(bundle, image, nifti, args.repeats)

@@ -355,7 +355,7 @@ def _along_normal(frames: list[tuple[Mask, Affine]]) -> tuple[Affine, Affine]:
 def _are_thicker(frames: list[tuple[Mask, Affine]], seg: Any, ct: VolumeGeometry) -> bool:
     """True when frames are declared further apart than the CT's slices, and are."""
     normal, away = _along_normal(frames) if frames else (np.zeros(3), np.zeros((0, 3)))
-    gaps, step = np.diff(np.unique(np.round(away @ normal, 3))), next(iter(_declared_mm(seg)), 0.0)
+    gaps, step = np.diff(sorted(set(np.round(away @ normal, 3).tolist()))), next(iter(_declared_mm(seg)), 0.0)
     n_steps = step * float(np.abs(np.linalg.inv(ct.affine)[:3, :3] @ normal).max())
     return n_steps > THICKER and bool(gaps.size) and _are_multiples(gaps, step)
 
@@ -374,7 +374,7 @@ def _declared_mm(seg: Any) -> list[float]:
 
 def _step_mm(seg: Any, heights: npt.NDArray[np.float64]) -> float:
     """Distance between neighbouring planes: as declared if the positions agree, otherwise the smallest step."""
-    gaps = np.diff(np.unique(np.round(heights, 3)))
+    gaps = np.diff(sorted(set(np.round(heights, 3).tolist())))
     for step in _declared_mm(seg):
         if _are_multiples(gaps, step):
             return step

@@ -4,7 +4,7 @@
 
 Prints JSON. A 100-slice series of 512 x 512 with a tumor on 40 slices is written as DICOM with a NIfTI ROI and with a
 DICOM SEG; the bundle holds untrained weights, which compute as fast as trained ones. Cold means a new process,
-of the Python of another environment where one is named (a clinic has fewer packages, and some of them look for others).
+of the Python of another environment where one is named (a clinic has fewer packages).
 """
 
 import argparse

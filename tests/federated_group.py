@@ -76,12 +76,13 @@ def send_joining(own: SitePlace, code=None, key_folder=None, folder=None):
 
 
 def round_members(own: SitePlace, add=0.0, patients=10):
-    """The members of a round that changed every weight by the same number."""
+    """The members of a round that changed every weight by the same number, and no mean of batch norm."""
     archive, folds, members = own.receive()[-1], [], {}
     for fold in range(own.invitation.plan.split.folds):
         name = f"fold-{fold}.safetensors"
         arrays = arrays_from_bytes(archive.read(name), name)
-        moved = {k: v + np.asarray(add, v.dtype) if v.dtype.kind == "f" else v for k, v in arrays.items()}
+        still = {k for k, v in arrays.items() if v.dtype.kind != "f" or k.endswith(".running_mean")}
+        moved = {k: v if k in still else v + np.asarray(add, v.dtype) for k, v in arrays.items()}
         members[name] = arrays_as_bytes(moved)
         folds.append(
             FoldFigures(

@@ -95,6 +95,24 @@ def test_the_mean_is_exact_for_one_site_and_the_same_in_any_order():
         mean_of({"a": arrays["a"], "b": {"network.a": arrays["b"]["network.a"]}}, weights)
 
 
+def test_the_variance_of_batch_norm_is_that_of_all_sites_together():
+    rng = np.random.default_rng(2)
+    values = {"a": rng.normal(0, 1, 30), "b": rng.normal(5, 2, 10)}
+    arrays = {
+        site: {
+            "network.n.running_mean": np.array([v.mean()], np.float32),
+            "network.n.running_var": np.array([v.var()], np.float32),
+        }
+        for site, v in values.items()
+    }
+    together = mean_of(arrays, {site: len(v) for site, v in values.items()})
+    everything = np.concatenate(list(values.values()))
+    assert together["network.n.running_mean"][0] == pytest.approx(everything.mean(), rel=1e-6)
+    assert together["network.n.running_var"][0] == pytest.approx(everything.var(), rel=1e-6)
+    alone = mean_of({"b": arrays["b"]}, {"b": 29})
+    assert all(np.array_equal(alone[name], arrays["b"][name]) for name in alone)
+
+
 def test_a_round_is_the_mean_by_patients(group):
     place, sites = group
     for site, (add, patients) in {"east": (1.0, 10), "north": (2.0, 20), "west": (4.0, 10)}.items():

@@ -28,6 +28,7 @@ from nephroscope.learning.training.rounds import arrays_of, final_weights, first
 from nephroscope.learning.training.run import fold_task, open_run_folder
 from nephroscope.study.snapshot import take_snapshot
 
+MADE = "2026-01-01T00:00:00+00:00"
 PLAIN = {"proximal": 0.0, "local_norm": False}
 
 
@@ -49,7 +50,17 @@ def two(study):
 def test_one_site_is_one_training_to_the_bit(study, tmp_path):
     """Rounds of one site alone: weights, moments, learning rate, chance and batch norm are those of `train`."""
     snapshot = of_site(take_snapshot(study), "h0")
-    plan = plan_of(snapshot.settings, name="g", id="i", key="k", rounds=2, quorum=1, days=0.0, **PLAIN)
+    plan = plan_of(
+        snapshot.settings,
+        name="g",
+        id="i",
+        key="k",
+        made="2026-01-01T00:00:00+00:00",
+        rounds=2,
+        quorum=1,
+        days=0.0,
+        **PLAIN,
+    )
     site = site_snapshot(snapshot, plan)
     compute = open_run_folder(tmp_path / "run", site, plan.training)
     task, spec = fold_task(site, plan.training, site.split.folds[0], compute), site.slices.spec
@@ -160,7 +171,7 @@ def test_a_changed_list_or_archive_is_not_sent(two, tmp_path):
     digest = write_archive(
         path, manifest_of(copy.invitation.plan.id, 1, "h0", "", members), members, copy.folder
     )
-    keep_waiting(copy, 1, digest, members, {})
+    keep_waiting(copy, 1, digest, members, {}, False)
     other = {"figures.json": b"{ }"}
     write_archive(path, manifest_of(copy.invitation.plan.id, 1, "h0", "", other), other, copy.folder)
     with pytest.raises(GroupError):
@@ -170,7 +181,17 @@ def test_a_changed_list_or_archive_is_not_sent(two, tmp_path):
 
 def test_few_patients_and_noise_are_told_less(two):
     snapshot = of_site(take_snapshot(two[0]), "h0")
-    plan = plan_of(snapshot.settings, name="g", id="i", key="k", rounds=2, quorum=1, days=0.0, **PLAIN)
+    plan = plan_of(
+        snapshot.settings,
+        name="g",
+        id="i",
+        key="k",
+        made="2026-01-01T00:00:00+00:00",
+        rounds=2,
+        quorum=1,
+        days=0.0,
+        **PLAIN,
+    )
     study = site_snapshot(snapshot, plan)
     names = sorted(study.labels)
     p = np.random.default_rng(0).dirichlet([1, 1], len(names))

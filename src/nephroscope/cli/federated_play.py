@@ -72,8 +72,7 @@ class Simulate(StudyCommand):
             jobs=self.jobs or os.cpu_count() or 1,
             central=self.central,
         )
-        with writing(out, "federate simulate"):
-            result = simulate(self.study.resolve(), out.resolve(), options, self.training)
+        result = simulate(self.study.resolve(), out.resolve(), options, self.training)
         return Outcome(data=plain_json(result), text=simulation_text(result, out))
 
 

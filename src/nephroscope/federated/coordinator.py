@@ -76,7 +76,8 @@ def new_group(folder: Path, settings: Settings, **decided: object) -> Plan:
         )
     draft = folder.with_name(f".{folder.name}.new")
     key = make_key(draft)
-    plan = plan_of(settings, name=folder.name, id=secrets.token_hex(16), key=key, **decided)
+    made = datetime.now(UTC).isoformat(timespec="seconds")
+    plan = plan_of(settings, name=folder.name, id=secrets.token_hex(16), key=key, made=made, **decided)
     save_document(draft / PLAN, plan, FORMAT)
     make_folder(draft / "exchange")
     if folder.exists():
@@ -234,7 +235,7 @@ def _late(place: GroupPlace, made: Sequence[Archive], names: set[str]) -> list[R
 
 def _first_deadline(place: GroupPlace) -> str:
     """Deadline of joining: counted from when the group was made."""
-    made = datetime.fromtimestamp((place.folder / PLAN).stat().st_mtime, UTC)
+    made = datetime.fromisoformat(place.plan.made)
     return (made + timedelta(days=place.plan.days)).isoformat(timespec="seconds")
 
 

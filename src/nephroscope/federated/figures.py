@@ -79,7 +79,7 @@ def make_figures(
     manifest = manifest_of(plan.id, step, place.site, archive.digest, members)
     path = place.waiting / place.name_of(step)
     digest = write_archive(path, manifest, members, place.folder)
-    kept = keep_waiting(place, step, digest, members, {})
+    kept = keep_waiting(place, step, digest, members, {}, snapshot.cohort.synthetic)
     if error is None:
         return kept
     kept.leaves.risk["auc_error_of_noise"] = error
@@ -94,7 +94,7 @@ def group_weights(place: SitePlace, study: Snapshot, archive: Archive, fold: int
     if own:
         step = archive.document("step.json", Step).chosen[fold]
         task = fold_task(study, plan.training, study.split.folds[fold])
-        norms = own_norms(place, task, study, step, own)
+        norms = own_norms(place, task, study, step, own) or own_norms(place, task, study, plan.rounds, own)
         weights |= {k.removeprefix(NETWORK): v for k, v in norms.items() if k.startswith(NETWORK)}
     return weights
 

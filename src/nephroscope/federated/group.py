@@ -31,6 +31,7 @@ class Plan:
         proximal: FedProx; 0 is FedAvg.
         local_norm: Batch norm stays at each site.
         key: Public key of the coordinator.
+        made: Date and time when the group was made; the time for joining counts from it.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Plan:
     proximal: float
     local_norm: bool
     key: str
+    made: str
 
     def __post_init__(self) -> None:
         check_within("--rounds", self.rounds, 1, 1000)

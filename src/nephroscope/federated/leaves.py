@@ -43,6 +43,7 @@ class Leaves:
         words: The same in sentences.
         change: Length of the change of all weights, by member; None where there is nothing to compare with.
         settings: What the group agreed on.
+        synthetic: The patients are phantoms.
         risk: What an inspector could read back, where it was tried.
     """
 
@@ -61,6 +62,7 @@ class Leaves:
     tensors: tuple[SentTensor, ...]
     change: dict[str, float | None]
     settings: Plan
+    synthetic: bool
     risk: dict[str, float | None] = field(default_factory=dict)
 
 

@@ -21,7 +21,7 @@ def leaves_page(leaves: Leaves) -> str:
     page = Page(
         title=f"What leaves {leaves.sender}",
         subtitle=f"{leaves.archive}, {leaves.bytes:,} bytes",
-        marks=(),
+        marks=("SYNTHETIC",) if leaves.synthetic else (),
         top=[Bullets(list(leaves.words)), Text(approve, "key"), *_risk(leaves)],
         sections=[
             (

@@ -61,7 +61,12 @@ class Waiting:
 
 
 def keep_waiting(
-    place: SitePlace, step: int, digest: str, members: Mapping[str, bytes], changes: Mapping[str, Change]
+    place: SitePlace,
+    step: int,
+    digest: str,
+    members: Mapping[str, bytes],
+    changes: Mapping[str, Change],
+    synthetic: bool,
 ) -> Waiting:
     """Write the list and the page of an archive that was just made; the list makes it complete."""
     archive = place.waiting / place.name_of(step)
@@ -95,6 +100,7 @@ def keep_waiting(
             for name, change in sorted(changes.items())
         },
         settings=plan,
+        synthetic=synthetic,
     )
     return save_leaves(place, archive, leaves)
 

@@ -1,15 +1,22 @@
 """The mean of the sites' tensors: sums in float64, in the order of the sites' names, rounded once at the end."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nephroscope.base.errors import ArchiveError
 from nephroscope.learning.training.rounds import NETWORK, Arrays
 
+Array = npt.NDArray[Any]
+MEAN, VARIANCE = ".running_mean", ".running_var"  # of batch norm
+
 
 def mean_of(arrays: Mapping[str, Arrays], weights: Mapping[str, int]) -> Arrays:
     """FedAvg: each tensor's mean over sites, weighted by their patients.
+
+    The variance of batch norm is that of all sites together: the mean of theirs, and the spread of their means.
 
     For one site it is that site's tensors to the bit: a product of a float32 with a number of patients is exact in
     float64, and so is its division by the same number. The order in which sites came changes nothing.
@@ -28,15 +35,25 @@ def mean_of(arrays: Mapping[str, Arrays], weights: Mapping[str, int]) -> Arrays:
     first = arrays[sites[0]]
     for site in sites:
         check_alike(arrays[site], first, site)
-    total = sum(weights[site] for site in sites)
+    shares = [weights[site] for site in sites]
+    total = sum(shares)
     found: Arrays = {}
     for name, like in first.items():
         summed = np.zeros(like.shape, np.float64)
         for site in sites:
             summed += arrays[site][name].astype(np.float64) * weights[site]
+        if name.endswith(VARIANCE):
+            summed += spread_of_means([arrays[s][name.removesuffix(VARIANCE) + MEAN] for s in sites], shares)
         mean = summed / total
         found[name] = np.asarray(np.rint(mean) if like.dtype.kind in "iu" else mean, like.dtype)
     return found
+
+
+def spread_of_means(means: Sequence[Array], shares: Sequence[int]) -> Array:
+    """Sum of the squared distances of the sites' means from their mean, times patients; exactly 0 for one site."""
+    wide = [mean.astype(np.float64) for mean in means]
+    middle = sum(mean * n for mean, n in zip(wide, shares, strict=True)) / sum(shares)
+    return np.asarray(sum(np.square(mean - middle) * n for mean, n in zip(wide, shares, strict=True)))
 
 
 def check_alike(arrays: Arrays, like: Arrays, site: str) -> None:

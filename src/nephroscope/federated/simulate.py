@@ -13,6 +13,7 @@ import numpy as np
 
 from nephroscope.base.documents import read_document, save_document
 from nephroscope.base.errors import CohortError, ConfigError, GroupError
+from nephroscope.base.lock import writing
 from nephroscope.base.parallel import map_in_processes
 from nephroscope.federated.aggregate import aggregate
 from nephroscope.federated.coordinator import invite, new_group
@@ -147,7 +148,13 @@ def simulate(root: Path, out: Path, options: Options, training: TrainConfig | No
     Raises:
         CohortError: A site has too few patients.
         GroupError: The folder holds another simulation.
+        StudyError: Another process plays in this folder.
     """
+    with writing(out, "federate simulate"):
+        return _play(root, out, options, training)
+
+
+def _play(root: Path, out: Path, options: Options, training: TrainConfig | None) -> Simulation:
     snapshot = take_snapshot(root)
     if training is not None:
         snapshot = replace(snapshot, settings=replace(snapshot.settings, training=training))

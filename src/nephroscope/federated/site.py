@@ -59,7 +59,7 @@ def join(folder: Path, snapshot: Snapshot, invitation: Invitation, exchange: Pat
         synthetic=study.cohort.synthetic,
         findings=readiness_findings(study, invitation.plan),
     )
-    return _keep(place, 0, "", {"joining.json": as_json(joining)}, {})
+    return _keep(place, study, 0, "", {"joining.json": as_json(joining)}, {})
 
 
 def train_next(place: SitePlace, snapshot: Snapshot) -> Waiting:
@@ -97,7 +97,7 @@ def train_next(place: SitePlace, snapshot: Snapshot) -> Waiting:
         members[name], changes[name] = arrays_as_bytes(shared), Change(before=given, after=shared)
         folds.append(figures)
     members["figures.json"] = as_json(RoundFigures(folds=tuple(folds), versions=versions()))
-    kept = _keep(place, step, archive.digest, members, changes)
+    kept = _keep(place, study, step, archive.digest, members, changes)
     _forget(place, plan, step)
     return kept
 
@@ -135,7 +135,11 @@ def given_arrays(place: SitePlace, archive: Archive, task: FoldTask, study: Snap
     own = own_names(place.invitation.plan)
     if own:
         step = archive.manifest.step
-        given |= own_norms(place, task, study, step, own)
+        norms = own_norms(place, task, study, step, own)
+        if not norms:  # it trained no round yet: batch norm begins as that of the first archive
+            first = arrays_from_bytes(place.receive()[0].read(name), name)
+            norms = {key: value for key, value in first.items() if key in own}
+        given |= norms
     return given
 
 
@@ -222,7 +226,7 @@ def _close(place: SitePlace, archive: Archive, study: Snapshot, compute: Compute
         name: Change(before={}, after=arrays_from_bytes(content, name)) for name, content in members.items()
     }
     members["figures.json"] = as_json(RoundFigures(folds=tuple(folds), versions=versions()))
-    return _keep(place, plan.closing, archive.digest, members, changes)
+    return _keep(place, study, plan.closing, archive.digest, members, changes)
 
 
 def versions() -> dict[str, str]:
@@ -231,13 +235,18 @@ def versions() -> dict[str, str]:
 
 
 def _keep(
-    place: SitePlace, step: int, previous: str, members: dict[str, bytes], changes: dict[str, Change]
+    place: SitePlace,
+    study: Snapshot,
+    step: int,
+    previous: str,
+    members: dict[str, bytes],
+    changes: dict[str, Change],
 ) -> Waiting:
     """Sign an archive, and lay it down with the page of what would leave."""
     manifest = manifest_of(place.invitation.plan.id, step, place.site, previous, members)
     path = place.waiting / place.name_of(step)
     digest = write_archive(path, manifest, members, place.folder)
-    return keep_waiting(place, step, digest, members, changes)
+    return keep_waiting(place, step, digest, members, changes, study.cohort.synthetic)
 
 
 def _forget(place: SitePlace, plan: Plan, step: int) -> None:

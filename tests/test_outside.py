@@ -36,9 +36,9 @@ def study(apart, other=(), n=24, seed=0):
     )
 
 
-def test_subtypes_far_apart_are_recognised_and_a_share_is_flagged():
+def test_subtypes_far_apart_are_recognized_and_a_share_is_flagged():
     found = checked(study(8.0))
-    assert found.recognises
+    assert found.recognizes
     assert all(e.low > 0.5 for e in found.auroc.values())
     assert all(e.value > 0.5 for e in found.flagged.values())
     assert tuple(found.centers) == THREE
@@ -49,16 +49,16 @@ def test_subtypes_far_apart_are_recognised_and_a_share_is_flagged():
 
 def test_subtypes_that_look_alike_are_not_and_every_text_says_so():
     found = checked(study(0.0))
-    assert not found.recognises
+    assert not found.recognizes
     assert found.centers == {}
-    assert "not recognised" in sentence(found)
-    assert "not recognised" in outside_words(found)
-    assert not not_measured("no weights").recognises
+    assert "not recognized" in sentence(found)
+    assert "not recognized" in outside_words(found)
+    assert not not_measured("no weights").recognizes
 
 
 def test_what_the_study_calls_other_is_in_no_center():
     found = checked(study(8.0, other=("oncocytoma",)))
-    assert found.recognises
+    assert found.recognizes
     assert tuple(found.centers) == ("PRCC", "ChRCC")
     assert set(found.auroc) == set(THREE)
 
@@ -84,7 +84,7 @@ def bundle_with(folder, check):
     def made(path):
         return make_bundle(path, outside=as_plain(check))
 
-    if not check.recognises:
+    if not check.recognizes:
         return made(folder)
     plain = make_bundle(folder)
     save_network(plain / "embedding.onnx")
@@ -97,7 +97,7 @@ def bundle_with(folder, check):
 
 
 NEAR = OutsideCheck(
-    recognises=True,
+    recognizes=True,
     words="told",
     centers={"PRCC": (0.0, 0.0), "ChRCC": (100.0, 100.0)},
     limit=50.0,
@@ -107,7 +107,7 @@ NEAR = OutsideCheck(
 
 def test_a_case_beyond_the_limit_is_not_called(tmp_path):
     near = predict(open_bundle(bundle_with(tmp_path / "near", NEAR)), *case())[0]
-    assert near.outside.recognises
+    assert near.outside.recognizes
     assert near.outside.distance < 50
     assert "outside-question" not in {f.code for f in near.findings}
     far = predict(open_bundle(bundle_with(tmp_path / "far", replace(NEAR, limit=0.01))), *case())[0]
@@ -116,17 +116,17 @@ def test_a_case_beyond_the_limit_is_not_called(tmp_path):
     assert far.probabilities == near.probabilities
 
 
-def test_a_bundle_that_recognises_nothing_says_so_in_every_answer(tmp_path):
+def test_a_bundle_that_recognizes_nothing_says_so_in_every_answer(tmp_path):
     found = predict(
         open_bundle(bundle_with(tmp_path / "b", not_measured("few", ("ChRCC", "PRCC")))), *case()
     )[0]
     codes = {f.code: f.severity for f in found.findings}
-    assert codes["foreign-tumors-not-recognised"] == "note"
+    assert codes["foreign-tumors-not-recognized"] == "note"
     assert codes["called-outside"] == "note"
     assert found.outside.distance is None
 
 
-@pytest.mark.parametrize("change", [{"recognises": False}, {"centers": {"PRCC": [1.0], "ChRCC": [1.0, 2.0]}}])
+@pytest.mark.parametrize("change", [{"recognizes": False}, {"centers": {"PRCC": [1.0], "ChRCC": [1.0, 2.0]}}])
 def test_an_embedding_and_its_centers_belong_together(tmp_path, change):
     folder = bundle_with(tmp_path / "b", NEAR)
     content = content_of(folder)

@@ -24,7 +24,6 @@ REASONS = {
     r"^(workstation|listen)( |$)": "serves until it is stopped",
     r"^federate ": "needs several hospitals; test_federated_training.py goes the whole way",
     r"--facts|--size-mm": "needs ten patients of each subtype with facts; test_fusion.py, test_facts.py",
-    r"^segment .*my-program|^rois (accept|compare)": "needs a program that draws; test_segment.py, test_proposals.py",
     r"--primary": "needs a network that converged; test_compare.py",
     r"--ray": "needs a Ray cluster",
     r" (first|second|four)( |$)|second-bundle": "trains two studies, as on my-study; test_linked.py",

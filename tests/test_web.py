@@ -44,8 +44,8 @@ def bundle(tmp_path_factory):
             "n_patients": {"PRCC": 9, "ChRCC": 12},
         },
         "outside": {
-            "recognises": True,
-            "words": "recognised",
+            "recognizes": True,
+            "words": "recognized",
             "other": ["ChRCC"],
             "centers": {"PRCC": [0.5, -0.5], "ChRCC": [-0.5, 0.5]},
             "limit": 0.6,

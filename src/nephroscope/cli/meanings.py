@@ -168,7 +168,7 @@ MEANINGS = {
     "fact-outside-training-range": "age or size far from those of the training cases",
     "jitter-not-answered": "a case that cannot be answered with its ROI drawn otherwise",
     "outside-question": "unlike the training cases of every subtype",
-    "foreign-tumors-not-recognised": "tumors of other subtypes get one of the names too",
+    "foreign-tumors-not-recognized": "tumors of other subtypes get one of the names too",
     "called-outside": "the call is a subtype outside the question",
     "no-clinical-facts": "no clinical fact is known: the image alone",
     "facts-not-used": "clinical facts that this bundle has no use for",

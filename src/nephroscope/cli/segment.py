@@ -52,7 +52,7 @@ class Segment(Command):
     limit_s: float = Tool.limit_s
     """Seconds after which the program, and all that it started, is ended."""
     dry_run: Switch = False
-    """Only print the command, licence, where weights come from, and what the program cannot do."""
+    """Only print the command, license, where weights come from, and what the program cannot do."""
 
     def run(self) -> Outcome:
         """Draw."""

@@ -49,7 +49,7 @@ class Bundle:
     Attributes:
         format: Of bundle.json.
         trained_on: Digests of the slices of its training and validation cases.
-        embedding: Of the distance from its training cases; None where foreign tumors are not recognised.
+        embedding: Of the distance from its training cases; None where foreign tumors are not recognized.
     """
 
     scorer: Scorer

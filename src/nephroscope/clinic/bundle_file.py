@@ -215,16 +215,16 @@ def _check_fields(about: BundleFile) -> None:
 
 
 def _check_outside(about: BundleFile) -> None:
-    """An embedding with centers of one length, where foreign tumors are recognised; texts that reach a terminal."""
+    """An embedding with centers of one length, where foreign tumors are recognized; texts that reach a terminal."""
     found = about.outside
     if found is None:
         return
     if len(found.words) > 10 * LONGEST_TEXT or not found.words.isprintable():
         raise _wrong("outside.words", f"at most {10 * LONGEST_TEXT} printable characters", found.words)
-    if found.recognises != (EMBEDDING in about.sha256):
-        raise _wrong("outside.recognises", f"true with {EMBEDDING}, false without", found.recognises)
+    if found.recognizes != (EMBEDDING in about.sha256):
+        raise _wrong("outside.recognizes", f"true with {EMBEDDING}, false without", found.recognizes)
     sizes = {len(center) for center in found.centers.values()}
-    if found.recognises and (len(sizes) != 1 or 0 in sizes or not set(found.centers) <= set(about.subtypes)):
+    if found.recognizes and (len(sizes) != 1 or 0 in sizes or not set(found.centers) <= set(about.subtypes)):
         raise _wrong(
             "outside.centers", "as many numbers for each subtype of the question", list(found.centers)
         )

@@ -21,7 +21,7 @@ class OutsideCheck:
     """What a bundle knows of tumors that are none of its subtypes.
 
     Attributes:
-        recognises: Whether a subtype that was left out is told from the others; where not, there is no distance.
+        recognizes: Whether a subtype that was left out is told from the others; where not, there is no distance.
         words: The same as a sentence, for every answer.
         auroc, flagged: By the subtype that was left out: AUROC, and the share that lies beyond the limit.
         centers: By subtype of the question, the mean of embedding.onnx over its training cases.
@@ -29,7 +29,7 @@ class OutsideCheck:
         other: Subtypes that the study itself counts as outside its question.
     """
 
-    recognises: bool
+    recognizes: bool
     words: str
     auroc: dict[str, Estimate] = field(default_factory=dict)
     flagged: dict[str, Estimate] = field(default_factory=dict)
@@ -41,11 +41,11 @@ class OutsideCheck:
 def answer_outside(
     check: OutsideCheck, embedding: NetworkSession | None, hu: npt.NDArray[np.int16], case_id: str
 ) -> tuple[OutsideAnswer, list[Finding]]:
-    """How far a case lies, and what there is to say: a warning beyond the limit, a note where nothing is recognised.
+    """How far a case lies, and what there is to say: a warning beyond the limit, a note where nothing is recognized.
 
     Args:
         check: Of the bundle.
-        embedding: Its embedding.onnx; None where foreign tumors are not recognised.
+        embedding: Its embedding.onnx; None where foreign tumors are not recognized.
         hu: Slices (N, size, size).
         case_id: For the findings.
 
@@ -53,8 +53,8 @@ def answer_outside(
         BundleError: The embedding gives other numbers than the centers have.
     """
     if embedding is None:
-        found = note("foreign-tumors-not-recognised", check.words, case_id=case_id)
-        return OutsideAnswer(recognises=False, distance=None, limit=None, words=check.words), [found]
+        found = note("foreign-tumors-not-recognized", check.words, case_id=case_id)
+        return OutsideAnswer(recognizes=False, distance=None, limit=None, words=check.words), [found]
     place = embedding.logits(hu).astype(np.float64).mean(axis=0)
     centers = np.array(list(check.centers.values()))
     if centers.shape[1:] != place.shape:
@@ -65,7 +65,7 @@ def answer_outside(
             remedy="export the bundle again",
         )
     distance = float(np.sqrt(((centers - place) ** 2).sum(axis=1)).min())
-    answer = OutsideAnswer(recognises=True, distance=distance, limit=check.limit, words=check.words)
+    answer = OutsideAnswer(recognizes=True, distance=distance, limit=check.limit, words=check.words)
     if distance <= check.limit:
         return answer, []
     text = (

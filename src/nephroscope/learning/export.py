@@ -92,7 +92,7 @@ def export_bundle(
     with new_folder(out, "export") as part:
         logits = _save_network(run, folds, np.concatenate([reference, trained]), part / "model.onnx")
         outside = check_outside(run.snapshot)
-        if outside.recognises:
+        if outside.recognizes:
             save_embedding(run.snapshot, part / EMBEDDING)
         n = len(reference)
         np.savez_compressed(part / "reference.npz", hu=reference, logits=logits[:n])

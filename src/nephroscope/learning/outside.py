@@ -113,7 +113,7 @@ def outside_study(snapshot: Snapshot) -> OutsideStudy | str:
 
 
 def check_outside(snapshot: Snapshot) -> OutsideCheck:
-    """Whether foreign tumors are recognised: each subtype left out in turn, and those that the study calls other."""
+    """Whether foreign tumors are recognized: each subtype left out in turn, and those that the study calls other."""
     study = outside_study(snapshot)
     return not_measured(study, snapshot.settings.cohort.other) if isinstance(study, str) else checked(study)
 
@@ -121,10 +121,10 @@ def check_outside(snapshot: Snapshot) -> OutsideCheck:
 def not_measured(why: str, other: tuple[str, ...] = ()) -> OutsideCheck:
     """What is said where nothing was measured."""
     words = (
-        f"tumors of other subtypes are not recognised: whether they would be was not measured ({why}); they get one "
+        f"tumors of other subtypes are not recognized: whether they would be was not measured ({why}); they get one "
         "of the names too"
     )
-    return OutsideCheck(recognises=False, words=words, other=other)
+    return OutsideCheck(recognizes=False, words=words, other=other)
 
 
 def checked(study: OutsideStudy) -> OutsideCheck:
@@ -133,24 +133,24 @@ def checked(study: OutsideStudy) -> OutsideCheck:
     for name in study.subtypes:
         rest = [one for one in study.inside if one != name]
         aurocs[name], flagged[name] = _left_out(study, rest, name)
-    recognises = all(e.low is not None and e.low > 0.5 for e in aurocs.values())
+    recognizes = all(e.low is not None and e.low > 0.5 for e in aurocs.values())
     told = "; ".join(
         f"{name} left out: AUROC {e.interval('.2f')}, {_percent(flagged[name])} flagged"
         for name, e in aurocs.items()
     )
-    if not recognises:
-        words = f"tumors of other subtypes are not recognised ({told}); they get one of the names too"
-        return OutsideCheck(recognises=False, words=words, auroc=aurocs, flagged=flagged, other=study.other)
+    if not recognizes:
+        words = f"tumors of other subtypes are not recognized ({told}); they get one of the names too"
+        return OutsideCheck(recognizes=False, words=words, auroc=aurocs, flagged=flagged, other=study.other)
     inside = study.rows(study.inside)
     own, _ = _distances(study, inside, np.array([], dtype=np.intp))
     model = fit_whitening(study.values[inside], study.labels[inside])
     names = [study.subtypes[kind] for kind in np.unique(study.labels[inside])]
     words = (
         f"tumors unlike the training cases are flagged; {100 * KEPT:.0f} % of those like them are kept. "
-        f"Tried with {told}. Other foreign tumors may not be recognised"
+        f"Tried with {told}. Other foreign tumors may not be recognized"
     )
     return OutsideCheck(
-        recognises=True,
+        recognizes=True,
         words=words,
         auroc=aurocs,
         flagged=flagged,
@@ -167,7 +167,7 @@ def outside_words(check: OutsideCheck) -> str:
         "subtype's training cases in it. Neither holds the numbers of a single case."
     )
     text = f"{check.words[0].upper()}{check.words[1:]}."
-    return f"\n## Tumors outside the question\n\n{text}\n" + (f"\n{held}\n" if check.recognises else "")
+    return f"\n## Tumors outside the question\n\n{text}\n" + (f"\n{held}\n" if check.recognizes else "")
 
 
 def _percent(share: Estimate) -> str:

@@ -76,14 +76,14 @@ class PredictionSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutsideAnswer:
-    """How far a case lies from the training cases; without numbers where foreign tumors are not recognised.
+    """How far a case lies from the training cases; without numbers where foreign tumors are not recognized.
 
     Attributes:
         distance: From the nearest subtype's mean, in SDs of an embedding; beyond ``limit`` it is flagged.
         words: What the bundle knows of foreign tumors.
     """
 
-    recognises: bool
+    recognizes: bool
     distance: float | None
     limit: float | None
     words: str

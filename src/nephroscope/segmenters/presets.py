@@ -1,4 +1,4 @@
-"""Programs that can draw, one row each: command, licence, where its weights come from, and what it cannot do.
+"""Programs that can draw, one row each: command, license, where its weights come from, and what it cannot do.
 
 Nothing is fetched here. A row says where the user gets the program and its weights.
 """

@@ -131,7 +131,7 @@ class ReportContent:
         shortcuts: What the probe of facts other than the tumor found; None where it was not run.
         saliency: None where no maps were made.
         full_slices: By case_id, for the first cards.
-        outside: Whether tumors of other subtypes are recognised; None where that was not asked.
+        outside: Whether tumors of other subtypes are recognized; None where that was not asked.
         jitter: Calls with ROIs drawn otherwise; None where that was not asked.
     """
 

@@ -115,13 +115,13 @@ async function outsideOf({ about, embedding }, slices, caseId) {
   const check = about.outside;
   if (!check) return { outside: null, findings: [] };
   if (embedding === null) {
-    return { outside: { recognises: false, distance: null, limit: null, words: check.words }, findings: [note("foreign-tumors-not-recognised", check.words, "", caseId)] };
+    return { outside: { recognizes: false, distance: null, limit: null, words: check.words }, findings: [note("foreign-tumors-not-recognized", check.words, "", caseId)] };
   }
   const rows = await embedding.logits(slices, about.slices.size_px);
   const place = rows[0].map((_, k) => rows.reduce((sum, row) => sum + row[k], 0) / rows.length);
   const names = Object.keys(check.centers);
   const distance = Math.min(...names.map((name) => Math.sqrt(check.centers[name].reduce((sum, value, k) => sum + (value - place[k]) ** 2, 0))));
-  const outside = { recognises: true, distance, limit: check.limit, words: check.words };
+  const outside = { recognizes: true, distance, limit: check.limit, words: check.words };
   if (distance <= check.limit) return { outside, findings: [] };
   const text = `unlike the training cases of ${names.join(" and ")}: distance ${fixed(distance, 2)}, and ${fixed(100 * RULES.outside.kept, 0)} % of theirs are within ${fixed(check.limit, 2)}; it may be another tumor`;
   return { outside, findings: [warning("outside-question", text, "", caseId)] };

@@ -1,4 +1,4 @@
-"""Section Tumors outside the question: is a tumor that is none of the subtypes recognised?"""
+"""Section Tumors outside the question: is a tumor that is none of the subtypes recognized?"""
 
 from nephroscope.base.documents import plain_json
 from nephroscope.clinic.outside import KEPT, OutsideCheck
@@ -24,7 +24,7 @@ def _fill(source: RunSource) -> Filled | None:
         blocks.append(ShownTable("outside", outside_table(found), small=True))
     return Filled(
         blocks=blocks,
-        limitations=() if found.recognises else (words,),
+        limitations=() if found.recognizes else (words,),
         methods=(("Tumors outside the question", METHOD),) if found.auroc else (),
         evidence={"outside": Evidence("subtypes left out in turn", "#outside; tables/outside.csv")}
         if found.auroc
@@ -38,7 +38,7 @@ OUTSIDE = Section(
     title="Tumors outside the question",
     level=3,
     fill=_fill,
-    hint="Whether tumors of other subtypes are recognised was not examined: run `nephroscope report {study}` again.",
+    hint="Whether tumors of other subtypes are recognized was not examined: run `nephroscope report {study}` again.",
 )
 
 
@@ -54,4 +54,4 @@ def outside_table(found: OutsideCheck) -> Table:
         Column("AUROC of the distance", lambda name: found.auroc[name]),
         Column(f"Flagged where {100 * KEPT:.0f} % of the others are kept", lambda name: found.flagged[name]),
     ]
-    return build_table("Are tumors recognised that are none of the subtypes?", columns, list(found.auroc))
+    return build_table("Are tumors recognized that are none of the subtypes?", columns, list(found.auroc))

@@ -1,5 +1,6 @@
 """Two linked questions: is it clear cell, and if not, which of the others."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -118,3 +119,12 @@ def test_a_study_of_merged_subtypes(tmp_path, capsys):
         assert run(asked) == 2
         assert "--merge: expected a subtype of the study" in capsys.readouterr().err
         assert not (tmp_path / "bad").exists()
+
+
+def test_no_dicom_object_is_written_of_the_first_answer_alone(tmp_path, capsys):
+    argv = ["predict", str(tmp_path / "one"), str(tmp_path), "--then", str(tmp_path / "two"), "--json"]
+    assert run([*argv, "--sr", str(tmp_path / "sr.dcm")]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["where"] == "nephroscope predict --then"
+    table = ["--table", str(tmp_path / "cases.csv"), "--out", str(tmp_path / "out")]
+    assert run([*argv[:2], "--then", str(tmp_path / "two"), *table, "--json"]) == 2
+    assert "--then with --table" in json.loads(capsys.readouterr().out)["error"]["found"]

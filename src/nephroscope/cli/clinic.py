@@ -196,6 +196,13 @@ class Predict(ManyOptions):
                 found="IMAGE and --series" if series else "none of them",
                 remedy="name the folder of the CT, or a table of cases",
             )
+        if self.then is not None and (self.sr or self.seg or self.sc):
+            raise ConfigError(
+                where="nephroscope predict --then",
+                expected="no DICOM objects: they can hold the answer to one question only",
+                found="--sr, --seg or --sc",
+                remedy="write them with a command of its own for each bundle",
+            )
         from nephroscope.clinic.facts import given_facts
         from nephroscope.facade.answer_files import AnswerFiles
         from nephroscope.facade.prediction import FilesToPredict, predict_files

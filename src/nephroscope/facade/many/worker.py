@@ -125,9 +125,9 @@ def _answered(case: CaseToPredict, opening: Opening, bundle: Bundle) -> CaseResu
     except OSError as error:
         if error.errno in _NO_ROOM:
             raise
-        return _failed(case, "unreadable", "files that the system reads", error.strerror or _name(error))
+        return _failed("unreadable", case, "files that the system reads", error.strerror or _name(error))
     except Exception as error:
-        return _failed(case, "fault", "an answer or a refusal", f"a fault of this program, {_name(error)}")
+        return _failed("fault", case, "an answer or a refusal", f"a fault of this program, {_name(error)}")
     return _result(found, opening.objects, files.proposed_by)
 
 
@@ -189,7 +189,7 @@ def _result(found: Prediction, objects: tuple[ObjectKind, ...], drawn_by: str) -
     )
 
 
-def _failed(case: CaseToPredict, code: str, expected: str, found: str) -> CaseResult:
+def _failed(code: str, case: CaseToPredict, expected: str, found: str) -> CaseResult:
     remedy = "look at its files; if they are whole, report this with `nephroscope info`"
     refusal = Refusal(code=code, where=f"case {case.case_id}", expected=expected, found=found, remedy=remedy)
     return CaseResult(case_id=case.case_id, state="refused", probabilities={}, refusal=refusal)

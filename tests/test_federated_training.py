@@ -10,10 +10,12 @@ import pytest
 from federated_group import many_sites
 from nephroscope.base.documents import read_document
 from nephroscope.base.errors import GroupError
+from nephroscope.federated.aggregate import aggregate
 from nephroscope.federated.archive import MANIFEST, SIGNATURE, as_json, manifest_of, write_archive
+from nephroscope.federated.coordinator import invite, new_group
 from nephroscope.federated.figure_documents import SiteFigures
 from nephroscope.federated.figures import figures_of
-from nephroscope.federated.group import plan_of, site_snapshot
+from nephroscope.federated.group import Invitation, plan_of, site_snapshot
 from nephroscope.federated.group_page import write_group_page
 from nephroscope.federated.group_place import GroupPlace
 from nephroscope.federated.inspector import inspect
@@ -22,6 +24,7 @@ from nephroscope.federated.leaves import Leaves
 from nephroscope.federated.leaving import Approval, approve, keep_waiting
 from nephroscope.federated.place import SitePlace
 from nephroscope.federated.simulate import Options, of_site, simulate
+from nephroscope.federated.site import join, train_next
 from nephroscope.learning.training.checkpoint import first_state, fit_in_folder
 from nephroscope.learning.training.fit import prior_shift
 from nephroscope.learning.training.rounds import arrays_of, final_weights, first_arrays, round_task, run_round
@@ -212,6 +215,11 @@ def test_few_patients_and_noise_are_told_less(two):
     assert (noisy.patients, noisy.models[0].estimates, noisy.models[0].expected) == (None, {}, None)
     assert len(noisy.models[0].histogram[0]) == 20
     assert error > 0.02
+    several = dict.fromkeys(("alone-a", "alone-b", "together"), (names, p))
+    assert (
+        figures_of(study, plan, several, "histogram", 6.0)[1]
+        > figures_of(study, plan, {"together": (names, p)}, "histogram", 6.0)[1]
+    )  # three models share one epsilon
     few = names[:8]  # four of each subtype
     told, _ = figures_of(study, plan, {"together": (few, p[:8])}, "scores", 0.0)
     assert told == SiteFigures(
@@ -236,3 +244,23 @@ def test_the_page_of_the_group_and_what_the_inspector_finds(two, tmp_path):
     listed = read_document(place.waiting / "hospitals-003-h0-leaves.json", Leaves, 1)
     assert listed.risk == {"membership_auc": found.auc.value}
     assert approve(place, "me")[1].read_bytes() == (out / "sites/h0/sent/hospitals-003-h0.zip").read_bytes()
+
+
+def test_a_site_that_keeps_its_batch_norm_may_miss_the_first_round_and_inspect_what_waits(study, tmp_path):
+    study = take_snapshot(study)
+    new_group(tmp_path / "g", study.settings, rounds=2, quorum=1, days=0.0, proximal=0.0, local_norm=True)
+    place = GroupPlace(tmp_path / "g")
+    parts = {site: of_site(study, site) for site in ("h0", "h1")}
+    own = {site: SitePlace(tmp_path / site) for site in parts}
+    for site, part in parts.items():
+        invitation = read_document(invite(place, site), Invitation, 1)
+        join(own[site].folder, part, invitation, place.exchange)
+        approve(SitePlace(own[site].folder), "tester")
+    aggregate(place)
+    train_next(own["h0"], parts["h0"])
+    assert inspect(own["h0"], parts["h0"]).auc.value is not None
+    approve(own["h0"], "tester")
+    aggregate(place, ["h1"])
+    waiting = train_next(own["h1"], parts["h1"])
+    assert waiting.leaves.step == 2
+    assert not any(tensor.name.endswith(".running_mean") for tensor in waiting.leaves.tensors)

@@ -289,7 +289,7 @@ class EvaluateGroup(Command):
     share: Literal["histogram", "scores", "figures"] = "histogram"
     """What a site tells of its scores: counts in 100 bins, the scores themselves without names, or neither."""
     epsilon: float = 0.0
-    """Noise on the histograms, of differential privacy epsilon; 0 adds none. Smaller is noisier."""
+    """Noise on the histograms, of differential privacy epsilon for all models together; 0 adds none."""
 
     def run(self) -> Outcome:
         """Evaluate."""

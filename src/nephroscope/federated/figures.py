@@ -48,7 +48,7 @@ def make_figures(
         place: Of the group.
         snapshot: The site's study.
         share: Histograms of scores, the scores themselves, or neither.
-        epsilon: Of the noise on the histograms; 0 for none. With noise nothing but the noisy histograms is told.
+        epsilon: Of the noise on all histograms together; 0 for none. With noise nothing else is told.
 
     Raises:
         GroupError: The rounds are not over.
@@ -172,10 +172,11 @@ def figures_of(
         histogram = score_histogram(p[:, positive], is_positive, bins)
         if epsilon:
             rng = np.random.default_rng()  # of the system, never a seed: who knows the noise can take it away
+            each = epsilon / len(answers)  # every model answers the same patients: what each tells adds up
             most = int(np.bincount(patients.row).max())
             if model == TOGETHER:
-                error = noise_error(histogram, epsilon, most, rng)
-            models.append(_told(model, noisy(histogram, epsilon, most, rng)))
+                error = noise_error(histogram, each, most, rng)
+            models.append(_told(model, noisy(histogram, each, most, rng)))
         elif few:
             continue
         else:

@@ -9,12 +9,14 @@ import numpy as np
 
 from nephroscope.base.errors import GroupError
 from nephroscope.federated.archive import open_archive
-from nephroscope.federated.contents import fold_name
+from nephroscope.federated.contents import fold_name, own_names
 from nephroscope.federated.group import site_snapshot
 from nephroscope.federated.keys import make_key
 from nephroscope.federated.leaving import save_leaves, waiting_of
 from nephroscope.federated.place import SitePlace
+from nephroscope.federated.site import own_norms
 from nephroscope.learning.training.rounds import arrays_from_bytes, case_probabilities, final_weights
+from nephroscope.learning.training.run import fold_task
 from nephroscope.records import Estimate
 from nephroscope.statistics.estimates import Rows, estimate_all
 from nephroscope.statistics.intervals import Patients
@@ -59,12 +61,15 @@ def inspect(place: SitePlace, snapshot: Snapshot) -> Inspected:
         name = ("alone-" if alone else "") + fold_name(fold.index)
         weights = arrays_from_bytes(_member(place, waiting.leaves.step, name), name)
         if not alone:
+            if own := own_names(plan):
+                task = fold_task(study, plan.training, fold)
+                weights |= own_norms(place, task, study, waiting.leaves.step, own)
             weights = final_weights(weights, None)
         for part, member in ((fold.train, True), (fold.test, False)):
             cases = sorted(part)
             p = case_probabilities(study, plan.training, weights, cases)
-            own = p[np.arange(len(cases)), [study.labels[case] for case in cases]]
-            losses += (-np.log(np.maximum(own, 1e-12))).tolist()
+            of_truth = p[np.arange(len(cases)), [study.labels[case] for case in cases]]
+            losses += (-np.log(np.maximum(of_truth, 1e-12))).tolist()
             inside += [member] * len(cases)
             patients += [f"{fold.index} {study.cohort.by_id[case].patient_id}" for case in cases]
     y = np.array(inside)

@@ -16,9 +16,9 @@ from nephroscope.facade.bundle import Bundle
 from nephroscope.facade.prediction import FilesToPredict, predict_files
 from nephroscope.imaging.read import read_ct, read_roi
 from nephroscope.learning.engine.runs import train_in
-from nephroscope.learning.export import export_bundle
+from nephroscope.learning.export import ExportChoice, export_bundle
 from nephroscope.learning.run_files import KEPT, CompleteRun, KeptNetwork
-from nephroscope.learning.score_run import ALL_FOLDS, exported_folds, score_run
+from nephroscope.learning.score_run import ALL_FOLDS, exported_folds, fold_scorer, score_run
 from nephroscope.questions.evaluation.evaluate import RunFacts, build_report
 from nephroscope.records import CTVolume, EvaluationConfig, RoiMask, TrainConfig
 from nephroscope.study.snapshot import Snapshot
@@ -250,7 +250,7 @@ def test_a_bundle_gives_away_no_slice_of_a_patient_unless_asked(scored, made, tm
     assert shown(made) == [False] * 8
     assert "SYNTHETIC phantoms" in (made / "README.md").read_text()
     card = "# Card\n\nDr c03: cases c01, c02 of p02 <img src=x onerror=alert(1)> [x](javascript:1)"
-    own = export_bundle(scored, report_of(scored), tmp_path / "own", card, patient_slices=True)
+    own = export_bundle(scored, report_of(scored), tmp_path / "own", card, ExportChoice(patient_slices=True))
     assert all(shown(own))
     for name in ("README.md", "MODEL_CARD.md"):
         assert "CT slices of patients" in (own / name).read_text()
@@ -299,6 +299,20 @@ def test_machine_that_computes_something_else_is_refused(bundle):
     edit(bundle, sha256=about["sha256"] | {"reference.npz": file_digest(bundle / "reference.npz")})
     with pytest.raises(BundleError, match="the reference slices to give their stored logits"):
         open_bundle(bundle)
+
+
+def test_one_fold_alone_is_exported_when_asked_for(scored, made, tmp_path):
+    alone = export_bundle(scored, report_of(scored), tmp_path / "alone", choice=ExportChoice(fold=1))
+    about = json.loads((alone / "bundle.json").read_text())
+    assert [one["fold"] for one in about["training"]["networks"]] == [1]
+    assert (alone / "model.onnx").stat().st_size < 0.6 * (made / "model.onnx").stat().st_size
+    own, kept = fold_scorer(scored, scored.snapshot.split.folds[1]), open_bundle(alone).scorer
+    assert kept.point == own.point
+    hu = np.load(alone / "reference.npz")["hu"]
+    assert kept.network.probabilities(hu) == pytest.approx(own.network.probabilities(hu), abs=1e-5)
+    with pytest.raises(BundleError, match="--fold: expected a fold whose network can be used: 0, 1, found 7"):
+        export_bundle(scored, report_of(scored), tmp_path / "none", choice=ExportChoice(fold=7))
+    assert not (tmp_path / "none").exists()
 
 
 def test_existing_folder_is_not_overwritten(scored, bundle):

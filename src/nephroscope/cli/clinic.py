@@ -57,6 +57,8 @@ class Export(RunCommand):
     """Keep slices of training cases in the bundle as reference, instead of phantoms; README and model card say so."""
     facts: Switch = False
     """Use age, sex and size beside the image where `predict` is given them: one regression on out-of-fold answers."""
+    fold: CountOption = None
+    """Write the network of this fold alone: smaller and faster than the mean of all, and less sure."""
 
     def run(self) -> Outcome:
         """Export it."""
@@ -80,7 +82,9 @@ class Export(RunCommand):
             find_libraries(self.web_libraries)
         with tempfile.TemporaryDirectory() as folder:
             place = self.out or Path(folder) / "bundle"
-            made = Study(self.study).run(self.run_name).export(place, self.patient_slices, self.facts)
+            made = (
+                Study(self.study).run(self.run_name).export(place, self.patient_slices, self.facts, self.fold)
+            )
             warnings = (
                 ["the bundle holds CT slices of patients (--patient-slices)"] if self.patient_slices else []
             )

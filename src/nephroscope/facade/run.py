@@ -150,24 +150,28 @@ class Run(ShownAsTable):
         return write_report(run.snapshot.folder.report, content, paper)
 
     @writes("export")
-    def export(self, out: Path | str, patient_slices: bool = False, facts: bool = False) -> Bundle:
+    def export(
+        self, out: Path | str, patient_slices: bool = False, facts: bool = False, fold: int | None = None
+    ) -> Bundle:
         """Write the mean of the folds' networks as a bundle into the new folder ``out``; it names nothing.
 
         Args:
             out: New folder.
             patient_slices: Store slices of training cases as reference, instead of phantoms; the README then says so.
             facts: Answer with age, sex and size beside the image, where they are given.
+            fold: Write the network of this fold alone, which is smaller and faster.
 
         Raises:
             BundleError: ``out`` exists already, the exported network computes something else than the trained one,
                 or a file would name a case, reader, site or path.
         """
-        from nephroscope.learning.export import export_bundle
+        from nephroscope.learning.export import ExportChoice, export_bundle
         from nephroscope.report.study.page import card_of, page_of
 
         evaluation = self.evaluate()
         card = card_of(page_of(self._page(evaluation)))
-        return Bundle(export_bundle(self.inputs(), evaluation, Path(out), card, patient_slices, facts))
+        choice = ExportChoice(patient_slices=patient_slices, facts=facts, fold=fold)
+        return Bundle(export_bundle(self.inputs(), evaluation, Path(out), card, choice))
 
     def _page(self, evaluation: Evaluation) -> "ReportContent":
         from nephroscope.report.study.read_run import read_run

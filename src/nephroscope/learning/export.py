@@ -7,7 +7,7 @@ every text, and everything that is written is searched for them before the bundl
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from nephroscope.learning.fuse_run import facts_model, facts_words
 from nephroscope.learning.networks.table import phases_of
 from nephroscope.learning.outside import check_outside, outside_words, save_embedding
 from nephroscope.learning.run_files import WEIGHTS, CompleteRun, fold_file, run_config
-from nephroscope.learning.score_run import FIXED, exported_folds, exported_scorer
+from nephroscope.learning.score_run import FIXED, exported_folds, exported_scorer, fold_scorer
 from nephroscope.records import (
     OUT_OF_FOLD,
     CTVolume,
@@ -49,13 +49,26 @@ OF_PHANTOMS, OF_PATIENTS = "phantoms", "training cases"
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExportChoice:
+    """What a bundle holds.
+
+    Attributes:
+        patient_slices: Slices of training cases as reference, instead of phantoms.
+        facts: It answers with age, sex and size beside the image, where they are given.
+        fold: The network of this fold alone; None for the mean of all.
+    """
+
+    patient_slices: bool = False
+    facts: bool = False
+    fold: int | None = None
+
+
+MEAN_OF_ALL = ExportChoice()
+
+
 def export_bundle(
-    run: CompleteRun,
-    report: Evaluation,
-    out: Path,
-    card: str = "",
-    patient_slices: bool = False,
-    facts: bool = False,
+    run: CompleteRun, report: Evaluation, out: Path, card: str = "", choice: ExportChoice = MEAN_OF_ALL
 ) -> Path:
     """Write the networks of a run's folds, as one that answers with their mean, beside a temporary name; rename it.
 
@@ -64,13 +77,13 @@ def export_bundle(
         report: Its evaluation.
         out: Folder that does not exist yet.
         card: The model card of the report; written as MODEL_CARD.md.
-        patient_slices: Store slices of training cases as reference, instead of phantoms.
-        facts: Answer with age, sex and size beside the image, where they are given.
+        choice: What it holds.
 
     Raises:
         StudyError: Facts are asked for, and too few are known or were answered out of fold.
         BundleError: ``out`` exists, ONNX and torch differ by more than 1e-4 on the reference slices or on slices of
-            training cases, the networks are too large together, or a file would name a case, reader, site or path.
+            training cases, the networks are too large together, the fold has no usable network, or a file would
+            name a case, reader, site or path.
         StudyError: Another process is making ``out``.
     """
     if out.exists():
@@ -80,14 +93,14 @@ def export_bundle(
             found="an existing one",
             remedy="choose another --out, or remove it; nothing was changed",
         )
-    exported = exported_folds(run.folder)
+    exported = exported_folds(run.folder) if choice.fold is None else _one_fold(run, choice.fold)
     folds = [fold for fold in run.snapshot.split.folds if fold.index in exported]
     which = f"{'the mean of folds' if len(folds) > 1 else 'fold'} {', '.join(map(str, exported))}"
     logger.info("export, step 1 of 2: %s as ONNX, compared with torch", which)
-    model = facts_model(run, report) if facts else None
+    model = facts_model(run, report) if choice.facts else None
     trained = _training_slices(run, folds[0])
     phases = phases_of(run_config(run.folder).model, run.snapshot.slices.spec.phases)
-    reference = trained if patient_slices else phantom_slices(run.snapshot.slices.spec, len(phases))
+    reference = trained if choice.patient_slices else phantom_slices(run.snapshot.slices.spec, len(phases))
     names = names_of(run.snapshot.folder, run.snapshot.cohort)
     with new_folder(out, "export") as part:
         logits = _save_network(run, folds, np.concatenate([reference, trained]), part / "model.onnx")
@@ -96,7 +109,7 @@ def export_bundle(
             save_embedding(run.snapshot, part / EMBEDDING)
         n = len(reference)
         np.savez_compressed(part / "reference.npz", hu=reference, logits=logits[:n])
-        shown = OF_PATIENTS if patient_slices else OF_PHANTOMS
+        shown = OF_PATIENTS if choice.patient_slices else OF_PHANTOMS
         readme = _readme(run, report, folds) + outside_words(outside) + (facts_words(model) if model else "")
         texts = {"README.md": readme, **({CARD: card} if card else {})}
         for name, text in texts.items():
@@ -111,10 +124,23 @@ def export_bundle(
         about["facts"] = as_plain(model) if model else None
         about["training"]["slices_digests"] = sorted(_seen(run, _cases(run, folds)))
         about["outside"] = as_plain(outside)
-        scorer = exported_scorer(run)
-        save_bundle_file(replace(scorer, point=FIXED) if facts else scorer, about, part)
+        scorer = exported_scorer(run) if choice.fold is None else fold_scorer(run, folds[0])
+        save_bundle_file(replace(scorer, point=FIXED) if choice.facts else scorer, about, part)
         check_nothing_named(part, names)
     return out
+
+
+def _one_fold(run: CompleteRun, fold: int) -> tuple[int, ...]:
+    """The fold that was asked for, alone; refused where it has no usable network."""
+    usable = exported_folds(run.folder)
+    if fold not in usable:
+        raise BundleError(
+            where="--fold",
+            expected=f"a fold whose network can be used: {', '.join(map(str, usable))}",
+            found=str(fold),
+            remedy="choose one of them, or leave out --fold for the mean of all",
+        )
+    return (fold,)
 
 
 def _save_network(
@@ -310,7 +336,7 @@ def _readme(run: CompleteRun, report: Evaluation, folds: Sequence[Fold]) -> str:
         lines += [f"* {name}: {estimate}" for name, estimate in group.case.items()]
     if not report.converged:
         lines += ["", "The run **did not converge**: do not use this model."]
-    lines += ["", *_what_figures_are(report, folds), ""]
+    lines += ["", *_what_figures_are(report, folds, len(exported_folds(run.folder))), ""]
     lines += ['Tumors of other subtypes get one of these names too, unless the answer is "not sure".', ""]
     return "\n".join(lines)
 
@@ -320,10 +346,16 @@ def _whose(folds: Sequence[Fold]) -> str:
     return f"fold {numbers}" if len(folds) == 1 else f"the mean of the networks of folds {numbers}"
 
 
-def _what_figures_are(report: Evaluation, folds: Sequence[Fold]) -> list[str]:
+def _what_figures_are(report: Evaluation, folds: Sequence[Fold], n_usable: int) -> list[str]:
     """To what the figures above belong, and to what they do not."""
     if len(folds) == 1:
-        return ["The interval belongs to the training procedure, not to this very network."]
+        lines = ["The interval belongs to the training procedure, not to this very network."]
+        if n_usable > 1 and any(group.name != OUT_OF_FOLD for group in report.groups):
+            lines.append(
+                f"Only the {OUT_OF_FOLD} figures are those of single networks; the others are those of the mean of"
+            )
+            lines.append(f"{n_usable} networks, of which this bundle holds one alone (--fold).")
+        return lines
     lines = []
     if any(group.name == OUT_OF_FOLD for group in report.groups):
         lines = [

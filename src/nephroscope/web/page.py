@@ -168,8 +168,8 @@ def check_size(page: Page, network: int, n_networks: int) -> None:
         where="export --web",
         expected=f"a page of at most {MOST_BYTES / 1e6:.0f} MB",
         found=f"{size / 1e6:.1f} MB: the {of} of the bundle alone have {network / 1e6:.1f} MB",
-        remedy="train a smaller network (--model shufflenet_v2_x1_0, or --width 0.5), or fewer folds; "
-        "no page was written",
+        remedy=("export the network of one fold alone (--fold 0), or " if n_networks > 1 else "")
+        + "train a smaller network (--model shufflenet_v2_x1_0, or --width 0.5); no page was written",
     )
 
 

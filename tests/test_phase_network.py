@@ -15,7 +15,7 @@ from nephroscope.clinic.cut import cut_slices
 from nephroscope.clinic.predict import OtherPhase, Phases, predict
 from nephroscope.clinic.score import MEAN, SCALE, SD, ApplicabilityDomain, Scorer
 from nephroscope.clinic.session import NetworkSession
-from nephroscope.facade.phases import by_phase
+from nephroscope.facade.phases import by_phase, check_series
 from nephroscope.imaging.grid import AIR_HU
 from nephroscope.learning.engine.divisions import present_division
 from nephroscope.learning.engine.runs import train_in
@@ -235,6 +235,19 @@ def test_a_bundle_takes_the_phases_that_there_are(tmp_path):
     assert alone.probabilities != found.probabilities
     with pytest.raises(BundleError, match="a CT of one of the phases"):
         predict(bundle, volume, roi)
+
+
+def test_series_that_would_not_be_used_are_refused():
+    both = ("corticomedullary", "nephrographic")
+    check_series(["nephrographic"], ["nephrographic"], both)
+    check_series([], ["nephrographic"], both, others=["nephrographic"])
+    for series, rois, phases in (
+        (["nephrographic"], [], ()),
+        (["nephrographic", "excretory"], [], both),
+        (["nephrographic"], ["corticomedullary"], both),
+    ):
+        with pytest.raises(ConfigError):
+            check_series(series, rois, phases)
 
 
 def test_series_are_given_by_phase():

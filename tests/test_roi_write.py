@@ -6,6 +6,7 @@ import pydicom
 import pytest
 
 from nephroscope.base.errors import RoiError
+from nephroscope.exchange.segment import algorithm_in
 from nephroscope.imaging.masks.write import write_nifti, write_seg
 from nephroscope.imaging.nifti import read_nifti
 from nephroscope.imaging.read import read_ct, read_roi, roi_names
@@ -79,6 +80,13 @@ def test_a_seg_says_what_it_is(tmp_path):
     (segment,) = pydicom.dcmread(tmp_path / "a.dcm").SegmentSequence
     assert segment.SegmentAlgorithmType == "MANUAL"
     assert "AnatomicRegionModifierSequence" not in segment.AnatomicRegionSequence[0]
+
+
+@pytest.mark.parametrize("kind", ["MANUAL", "SEMIAUTOMATIC", "AUTOMATIC"])
+def test_how_an_roi_was_drawn_is_read_back(tmp_path, kind):
+    folder = write_slices(dicom_slices(), tmp_path / "ct")
+    write_seg(roi_on(read_dicom_series(folder)), folder, tmp_path / "a.dcm", kind)
+    assert algorithm_in(tmp_path / "a.dcm") == kind
 
 
 def test_highdicom_reads_the_seg_alike(tmp_path):

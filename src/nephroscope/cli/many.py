@@ -63,7 +63,9 @@ class ManyOptions(Command):
                 where="nephroscope predict",
                 expected="options of one case, or --table CSV with --out FOLDER",
                 found=f"{', '.join(others)} {'without' if self.table is None else 'with'} --table",
-                remedy="give --table too" if self.table is None else "give them in columns of the table",
+                remedy="give --table too"
+                if self.table is None
+                else "where the table has a column for them, fill that in; otherwise predict case by case",
             )
         if self.table is None:
             return None

@@ -94,13 +94,15 @@ def tumor_segment(path: Path, tumor_label: int = 1, tumor_name: str = "") -> Seg
 
 
 def algorithm_in(path: Path) -> Algorithm:
-    """MANUAL where a SEG says that all its segments were drawn by hand, otherwise SEMIAUTOMATIC."""
+    """MANUAL or AUTOMATIC where a SEG says that of all its segments, otherwise SEMIAUTOMATIC."""
     if file_kind(path) == "dicom":
         with quiet():
             segments = read_dicom_roi(path, "the ROI").get("SegmentSequence") or []
         said = {str(one.get("SegmentAlgorithmType", "")) for one in segments}
         if said == {"MANUAL"}:
             return "MANUAL"
+        if said == {"AUTOMATIC"}:
+            return "AUTOMATIC"
     return "SEMIAUTOMATIC"
 
 

@@ -3,7 +3,7 @@
 The ROI is drawn on one of them; on the others it is placed by the code of `nephroscope rois transfer`, or given too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -66,6 +66,34 @@ def by_phase(given: tuple[str, ...], option: str) -> dict[str, Path]:
             )
         found[phase] = Path(path)
     return found
+
+
+def check_series(
+    series: Collection[str], rois: Collection[str], phases: Sequence[str], others: Collection[str] = ()
+) -> None:
+    """Refuse series and ROIs by phase that a bundle for these phases would not use.
+
+    Raises:
+        ConfigError: A series is of no phase of the bundle, or an ROI is given for a phase without a series.
+    """
+    unused = [phase for phase in series if phase not in phases]
+    if unused:
+        raise ConfigError(
+            where="--series",
+            expected=f"phases of this bundle: {', '.join(phases)}"
+            if phases
+            else "IMAGE: this bundle is for one series",
+            found=", ".join(unused),
+            remedy="leave these series out" if phases else "give the series to answer about as IMAGE",
+        )
+    alone = [phase for phase in rois if phase not in series and phase not in others]
+    if alone:
+        raise ConfigError(
+            where="--series-roi",
+            expected="ROIs on phases of which there is a series",
+            found=", ".join(alone),
+            remedy="give the series too, or leave the ROI out",
+        )
 
 
 def read_series(series: Mapping[str, Path], roi: UnplacedRoi | None) -> tuple[PatientCt, dict[str, CTVolume]]:

@@ -18,7 +18,7 @@ from nephroscope.clinic.bundle import Bundle, open_bundle
 from nephroscope.clinic.predict import Phases, check_phase, check_roi_given, predict, whole_image
 from nephroscope.facade.answer_files import AnswerFiles, AskedRoi, UsedRoi, prepare, write_answer_files
 from nephroscope.facade.patient import PatientCt, read_patient
-from nephroscope.facade.phases import PlacedPhases, place_phases, read_series
+from nephroscope.facade.phases import PlacedPhases, check_series, place_phases, read_series
 from nephroscope.imaging.picture import SlicePicture, draw_slice
 from nephroscope.imaging.read import read_roi
 from nephroscope.imaging.slice_images import source_words
@@ -120,6 +120,9 @@ def predict_files(bundle: Path | Bundle, files: FilesToPredict) -> Prediction:
             roi = replace(roi, findings=(*roi.findings, _proposed(files.proposed_by, name)))
         read = time.perf_counter()
         opened, open_s = opening.result()
+    if files.series or files.series_rois:
+        phases, in_folder = opened.scorer.phases, [one.phase for one in ct.others]
+        check_series(files.series, files.series_rois, phases, in_folder)
     asked = AskedRoi(path=files.roi, label=files.tumor_label, name=files.tumor_name)
     source = prepare(files.objects, files.image, asked, ct.volume)
     case = _case(files, ct, name)

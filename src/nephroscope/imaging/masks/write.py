@@ -22,7 +22,7 @@ from nephroscope.records import ChosenCase, CTVolume, RoiMask, VolumeGeometry
 from nephroscope.records.volumes import GRID_TOLERANCE_MM
 
 Side = Literal["", "left", "right"]
-Algorithm = Literal["MANUAL", "SEMIAUTOMATIC"]
+Algorithm = Literal["MANUAL", "SEMIAUTOMATIC", "AUTOMATIC"]
 SIDES = {"left": ("7771000", "Left"), "right": ("24028007", "Right")}  # SNOMED CT
 TUMOR_LABEL = 1
 # Of type 2: an image that lacks them, as after de-identification, has them empty.
@@ -61,7 +61,8 @@ def write_roi(roi: RoiMask, path: Path, case: ChosenCase) -> Path:
         write_nifti(roi, path)
     elif path.suffix == ".dcm" and case.format == "dicom":
         listed = load_series_files(case.image).files if is_series_list(case.image) else case.image
-        write_seg(roi, listed, path)
+        drawn_by: dict[str, Algorithm] = {"proposed": "AUTOMATIC", "accepted": "SEMIAUTOMATIC"}
+        write_seg(roi, listed, path, drawn_by.get(case.roi.state if case.roi else "", "MANUAL"))
     else:
         raise RoiError(
             where=f"case {case.case_id}, {path.name}",

@@ -8,6 +8,7 @@ import pytest
 
 from nephroscope import Study
 from nephroscope.cli import run
+from nephroscope.cli.imports import imported
 from nephroscope.imaging.masks.write import write_nifti
 from nephroscope.questions.evaluation.proposed_answers import OneAnswer, TwoAnswers, effect_on_answers
 from nephroscope.records import CTVolume, EvaluationConfig, RoiMask, RoiRef
@@ -144,3 +145,13 @@ def test_the_same_answers_with_both_are_shown_to_be_as_good():
 def test_nobody_of_that_name(root):
     assert run(["rois", "compare", str(root), "--by", "model:other@1"]) == 2
     assert Study(root).cohort.cases[0].rois[-1].state == "proposed"
+
+
+def test_an_import_says_whose_tumor_only_a_model_drew(root):
+    study = Study(root)
+    first, *others = study.cohort.cases
+    alone = replace(first, rois=tuple(roi for roi in first.rois if roi.author == AUTHOR))
+    outcome = imported(study, replace(study.cohort, cases=(alone, *others)))
+    assert outcome.data["proposed"] == [first.case_id]
+    assert f"rois accept {root} CASE --by {AUTHOR}" in outcome.text
+    assert imported(study, study.cohort).data["proposed"] == []

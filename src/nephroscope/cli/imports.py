@@ -349,6 +349,16 @@ def imported(study: Study, cohort: Cohort) -> Outcome:
     for reason, n in reasons.most_common():
         who = names((_named(e) for e in cohort.exclusions if e.reason == reason), most=3)
         lines.append(f"excluded {n}: {reason} ({who})")
+    proposed = [case for case in cohort.chosen if case.only_proposed]
+    listed = [case.case_id for case in proposed]
+    data["proposed"] = listed
+    if proposed:
+        author = proposed[0].only_proposed[0].author
+        accept = shell_line("nephroscope", "rois", "accept", study.folder.root, "CASE", "--by", author)
+        lines.append(
+            f"proposed {len(proposed)}: only a model drew the tumor ({names(listed, most=3)}); left out until a "
+            f"person corrects that in the workstation or accepts it: {accept}"
+        )
     lines += [_finding_text(finding) for finding in sorted(findings, key=lambda f: f.severity == "note")]
     if not cohort.cases:
         lines.append("no case was imported: see the reasons above, correct them, and run the same line again")

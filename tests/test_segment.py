@@ -12,11 +12,13 @@ from nephroscope import Study
 from nephroscope.base.errors import CohortError, ConfigError
 from nephroscope.base.files import file_digest
 from nephroscope.cli import run
+from nephroscope.facade.segment import segment_image
 from nephroscope.imaging.read import read_ct, read_roi
 from nephroscope.records import CTVolume, RoiMask, VolumeGeometry
 from nephroscope.regions.check import check_position
 from nephroscope.segmenters import kits19_unet
 from nephroscope.segmenters.draw import draw_tumor, refuse_misplaced
+from nephroscope.segmenters.output import Says, _sorted
 from nephroscope.segmenters.presets import PRESETS
 from nephroscope.segmenters.refusal import SegmenterError
 from nephroscope.segmenters.tool import author_of, named_labels, tool_of
@@ -132,6 +134,28 @@ def test_names_of_values_in_any_of_the_usual_forms():
     assert named_labels({"0": "background", "1": "kidney", "2": "tumor"}) == {1: "kidney", 2: "tumor"}
     regions = {"background": 0, "kidney": [1, 2, 3], "masses": [2, 3], "tumor": 2}
     assert named_labels(regions) == {1: "kidney", 2: "tumor", 3: "masses"}
+    assert named_labels({"\N{SUPERSCRIPT TWO}": "tumor", "9" * 5000: "cyst"}) == {}, "no numbers"
+
+
+def test_another_tumor_label_is_another_program(tmp_path):
+    given = command(tmp_path, "well")
+    assert tool_of(given, tumor_label=2).given != tool_of(given).given
+    weights = tmp_path / "w.onnx"
+    weights.write_bytes(b"1")
+    assert len({tool_of("kits19-unet", str(weights), tumor_label=n).given for n in (0, 1, 2)}) == 3
+
+
+def test_the_value_that_a_user_calls_the_tumor_needs_no_name(tmp_path):
+    """Value 7 is the tumor in the JSON of the program, and 3 a kidney."""
+    labels = np.zeros((2, 2, 2), np.uint8)
+    labels[0], labels[1, 0] = 3, 7
+    tool = tool_of(command(tmp_path, "well"), tumor_label=7)
+    found = _sorted(labels, {3: "kidney"}, tool, Says(labels={}), "here")
+    assert np.array_equal(found.tumor, labels == 7)
+    labels[1, 1] = 9
+    with pytest.raises(SegmenterError) as refused:
+        _sorted(labels, {3: "kidney"}, tool, Says(labels={}), "here")
+    assert refused.value.code == "segmenter-labels"
 
 
 def test_a_command_needs_both_places_and_a_preset_its_weights(tmp_path):
@@ -167,7 +191,7 @@ def test_presets_say_what_a_user_must_know(capsys):
         assert run(["segment", "nowhere", "--with", name, "--dry-run", "--json"]) == 0
         said = json.loads(capsys.readouterr().out)
         assert said["words"] == list(preset.command)
-        assert all(said[key] for key in ("licence", "weights", "cannot"))
+        assert all(said[key] for key in ("license", "weights", "cannot"))
 
 
 @pytest.fixture
@@ -262,6 +286,11 @@ def test_one_image_is_drawn_to_a_file(root, tmp_path, capsys):
     assert np.array_equal(read_roi(out, read_ct(image)).voxels, box_tumor())
     assert image.read_bytes() == before
     assert json.loads(out.with_name("drawn.json").read_text())["sha256"] == file_digest(out)
+    kept = out.read_bytes()
+    for taken in (out, image):  # it may be corrected by now; and never the CT itself
+        with pytest.raises(ConfigError, match="existing"):
+            segment_image(image, tool_of(command(tmp_path, "well")), taken)
+    assert (out.read_bytes(), image.read_bytes()) == (kept, before)
 
 
 def test_the_preset_for_onnx_draws_with_any_network_of_its_shape(tmp_path):

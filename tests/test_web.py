@@ -18,8 +18,9 @@ from nephroscope.facade.prediction import FilesToPredict, predict_files
 from nephroscope.imaging.masks.write import write_nifti
 from nephroscope.imaging.read import read_ct, read_roi
 from nephroscope.records import RoiMask
+from nephroscope.web import browser as program_of_the_gate
 from nephroscope.web import export, libraries
-from nephroscope.web.browser import browser, find_chromium
+from nephroscope.web.browser import Tab, browser, find_chromium
 from nephroscope.web.export import check_new_page, export_page
 from nephroscope.web.gate import check_page, difference, expected_answer
 from nephroscope.web.golden import KINDS, golden_cases
@@ -212,6 +213,16 @@ def test_without_a_browser_command_and_page_say_so(bundle, tarballs, page, tmp_p
         check_new_page(made.path)
     with pytest.raises(ConfigError):
         check_new_page(tmp_path / "answer.pdf")
+
+
+def test_a_browser_that_does_not_show_the_page_is_refused(tmp_path, monkeypatch):
+    """Such as one from a snap, which sees another folder of temporary files."""
+    tab = Tab.__new__(Tab)
+    monkeypatch.setattr(program_of_the_gate, "SECONDS_TO_START", 0)
+    monkeypatch.setattr(Tab, "ask", lambda *_, **__: {})
+    monkeypatch.setattr(Tab, "evaluate", lambda *_: "chrome-error:")
+    with pytest.raises(ConfigError, match="does not show"):
+        tab.open(tmp_path / "page.html")
 
 
 def test_page_names_no_address_and_is_bounded(page):

@@ -101,7 +101,7 @@ class TransferRois(StudyCommand):
 class AcceptProposals(StudyCommand):
     """Accept what a model proposed for some cases as it is, after a person looked at each; rois.csv then says so.
 
-    Example: nephroscope rois accept my-study P017 P018 --by model:kits19-unet@zenodo-5597155
+    Example: nephroscope rois accept my-study P017 P018 --by model:my-program@2.1
     """
 
     case_ids: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CASE ...")]

@@ -48,7 +48,7 @@ class Segment(Command):
     """For nninteractive: first and last slice, row and column of a box around the tumor, from 0 at feet, front and
     right."""
     out: PathOption = None
-    """Of one CT: file to write; by default NAME-proposed.nii.gz here."""
+    """Of one CT: new file to write; by default NAME-proposed.nii.gz here."""
     limit_s: float = Tool.limit_s
     """Seconds after which the program, and all that it started, is ended."""
     dry_run: Switch = False
@@ -81,7 +81,7 @@ class Segment(Command):
         command = [self.model if word == "{model}" and self.model else word for word in preset.command]
         rows = {
             "command": shell_line(*command),
-            "licence": preset.licence,
+            "license": preset.licence,
             "weights": preset.weights,
             "cannot": preset.cannot,
             "model": f"--model {preset.model}",

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from nephroscope.base.documents import read_document, save_document
-from nephroscope.base.errors import CohortError, NephroscopeError, RoiError
+from nephroscope.base.errors import CohortError, ConfigError, NephroscopeError, RoiError
 from nephroscope.base.files import digest_of, file_digest
 from nephroscope.base.html import Record, ShownAsTable
 from nephroscope.base.progress import track
@@ -118,9 +118,10 @@ def segment_image(path: Path, tool: Tool, out: Path) -> SegmentedCases:
 
     Raises:
         SeriesError: The CT cannot be read.
-        ConfigError: The program is not installed.
+        ConfigError: The program is not installed, or ``out`` exists.
     """
     check_program(tool)
+    _check_new_file(out)
     name = re.sub(r"\.nii(\.gz)?$", "", path.name)
     volume = read_ct(path)
     try:
@@ -129,6 +130,18 @@ def segment_image(path: Path, tool: Tool, out: Path) -> SegmentedCases:
     except RoiError as error:
         return SegmentedCases([_refused(name, tool, error)])
     return SegmentedCases([_drawn(name, proposal, out)])
+
+
+def _check_new_file(out: Path) -> None:
+    """Refuse a place that is taken: it may be the CT, or a drawing that somebody corrected."""
+    taken = next((path for path in (out, _record_path(out)) if path.exists()), None)
+    if taken is not None:
+        raise ConfigError(
+            where="--out",
+            expected="the name of a new file or folder",
+            found=f"the existing {taken.name}",
+            remedy="choose another name, or remove it; nothing was changed",
+        )
 
 
 def segment_study(root: Path, tool: Tool, wanted: Sequence[str] = ()) -> SegmentedCases:

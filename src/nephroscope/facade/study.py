@@ -74,7 +74,7 @@ class Study(StudyImports, ShownAsTable):
         """Read every case and the ROI that its slices are cut from; findings and measures by case_id.
 
         A case that cannot be used has a finding of severity ``refusal``. Where the packages for pages are installed
-        (``nephroscope[train]``), check/index.html shows a picture of every case.
+        (the extra ``train``), check/index.html shows a picture of every case.
         """
         snapshot = self.snapshot
         if find_spec("jinja2") is None:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import ConfigError
+from nephroscope.base.version import install_line
 from nephroscope.records import CTVolume, VolumeGeometry
 
 Bools = npt.NDArray[np.bool_]
@@ -89,7 +90,7 @@ def simpleitk(what: str) -> types.ModuleType:
             where=what,
             expected="the extra 'readers', which registers one CT to another",
             found="no SimpleITK",
-            remedy="pip install 'nephroscope[readers]', or draw the tumor on this series",
+            remedy=f"{install_line('readers')}, or draw the tumor on this series",
         ) from error
     module: types.ModuleType = SimpleITK
     return module

@@ -41,14 +41,12 @@ class Says:
         tool, version: Its name and version.
         weights: Digest of its weights.
         labels: Names of values.
-        seconds: That it took, as it measured; None where it does not say.
     """
 
     tool: str = ""
     version: str = ""
     weights: str = ""
     labels: Mapping[int, str]
-    seconds: float | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -116,7 +114,7 @@ def _sorted(
         raise _refusal(
             NothingDrawnError, where, "a tumor", "nothing drawn: every voxel is 0", "draw it by hand"
         )
-    known = set(names) or ({tool.tumor_label} | set(values) if tool.tumor_label else {TUMOR})
+    known = {*names, tool.tumor_label} if names else set(values) if tool.tumor_label else {TUMOR}
     if others := [value for value in values if value not in known]:
         shown = listed([Segment(number=value, name=name) for value, name in sorted(names.items())])
         raise _refusal(
@@ -246,15 +244,11 @@ def _says(found: Mapping[str, object]) -> Says:
     held = next(
         (found[key] for key in ("labels", "label_names", "names") if isinstance(found.get(key), dict)), {}
     )
-    seconds = found.get("seconds")
     return Says(
         tool=text("tool", "name"),
         version=text("version"),
         weights=text("weights", "weights_digest", "weights_sha256", "digest", "sha256"),
         labels=named_labels(held if isinstance(held, dict) else {}),
-        seconds=float(seconds)
-        if isinstance(seconds, int | float) and not isinstance(seconds, bool)
-        else None,
     )
 
 

@@ -27,7 +27,7 @@ class Tool:
     """A program that draws.
 
     Attributes:
-        given: As the user named it; a case that it drew is not drawn again.
+        given: As the user named it, with its tumor label; a case that it drew is not drawn again.
         command: Program and arguments with their places, such as {image}.
         name, version: Of the author ``model:NAME@VERSION``, where the program itself says none.
         labels: Names of the values that it writes, where they are known before.
@@ -88,6 +88,7 @@ def tool_of(
     """
     check_within("--limit-s", limit_s, 1, 7 * 86400)
     check_within("--tumor-label", tumor_label, 0, 65535)
+    told = f"--tumor-label {tumor_label}" if tumor_label else ""  # another label, another tumor
     preset = PRESETS.get(given.strip())
     if preset is None and not re.search(r"[\s{]", given.strip()):
         raise _refusal(
@@ -96,14 +97,19 @@ def tool_of(
     if preset is None:
         command, name, version = _parsed(given)
         return Tool(
-            given=given, command=command, name=name, version=version, tumor_label=tumor_label, limit_s=limit_s
+            given=" ".join(filter(None, (given, told))),
+            command=command,
+            name=name,
+            version=version,
+            tumor_label=tumor_label,
+            limit_s=limit_s,
         )
     weights = _check_model(given.strip(), preset, model, sha256)
     if "{box}" in preset.command and box is None:
         raise _refusal("--box, which a person drew around the tumor", "none", "give it: six numbers")
     boxed = {"box": ",".join(map(str, box or ())), "model": model}
     return Tool(
-        given=" ".join(filter(None, (given.strip(), weights or model, boxed["box"]))),
+        given=" ".join(filter(None, (given.strip(), weights or model, boxed["box"], told))),
         command=tuple(_filled(word, boxed) for word in preset.command),
         name=given.strip(),
         version=weights[:SHOWN_DIGITS] or "unknown",
@@ -234,7 +240,7 @@ def named_labels(listed: Mapping[str, object]) -> dict[int, str]:
     for key, held in listed.items():
         plain = held if isinstance(held, list) else [held]
         pairs = [(key, value) for value in plain]
-        if key.strip().isdigit() and isinstance(held, str):
+        if re.fullmatch(r"\s*[0-9]{1,9}\s*", key) and isinstance(held, str):
             pairs = [(held, int(key))]
         for name, value in pairs:
             if isinstance(value, int) and not isinstance(value, bool) and value > 0:

@@ -70,7 +70,7 @@ class Tab:
         )
         self._buffer = b""
         while b"\r\n\r\n" not in self._buffer:
-            self._buffer += self._socket.recv(65536)
+            self._read()
         self._buffer = self._buffer.partition(b"\r\n\r\n")[2]
         self._number = 0
 
@@ -104,13 +104,20 @@ class Tab:
         return answer["result"].get("value")
 
     def open(self, path: Path) -> None:
-        """Open a file as by double click."""
+        """Open a file as by double click.
+
+        Raises:
+            ConfigError: The browser shows something else, such as one that may not read the folder.
+        """
+        end = time.monotonic() + SECONDS_TO_START
         self.ask("Page.enable")
         self.ask("Page.navigate", url=path.resolve().as_uri())
         while (
             self.evaluate("document.readyState") != "complete"
             or self.evaluate("location.protocol") != "file:"
         ):
+            if time.monotonic() > end:
+                raise _broken("that it does not show the file; one from a snap may not read other folders")
             time.sleep(0.02)
 
     def _send(self, data: bytes) -> None:
@@ -138,12 +145,18 @@ class Tab:
 
     def _take(self, n: int) -> bytes:
         while len(self._buffer) < n:
-            part = self._socket.recv(1 << 20)
-            if not part:
-                raise _broken("it ended")
-            self._buffer += part
+            self._read()
         taken, self._buffer = self._buffer[:n], self._buffer[n:]
         return taken
+
+    def _read(self) -> None:
+        try:
+            part = self._socket.recv(1 << 20)
+        except OSError as error:
+            raise _broken(f"no answer ({type(error).__name__})") from error
+        if not part:
+            raise _broken("it ended")
+        self._buffer += part
 
     def close(self) -> None:
         """Let go of it."""

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from nephroscope.base.errors import CohortError, ConfigError
 from nephroscope.base.files import replacing
 from nephroscope.base.progress import track
+from nephroscope.base.version import install_line
 from nephroscope.intake.labels.pathology import PathologyTable, name_of_subtype, unmapped_finding
 from nephroscope.intake.labels.values import parse_age, parse_sex
 from nephroscope.records import Case, ClinicalFacts, Exclusion, Finding, RoiRef, SeriesRef, note, warning
@@ -215,7 +216,7 @@ def _opened(path: Path) -> Any:
             where="import rmac",
             expected="the extra 'rmac', which reads HDF5",
             found="no h5py",
-            remedy="pip install 'nephroscope[rmac]'",
+            remedy=install_line("rmac"),
         ) from error
     try:
         return h5py.File(path, "r")

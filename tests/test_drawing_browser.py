@@ -20,7 +20,7 @@ SCRIPTED = """([x1, y1, x2, y2]) => {
 def open_case(page, server):
     client = server.client()
     case = client.get("/api/cases")[1]["cases"][0]["id"]
-    page.goto(server.url)
+    page.goto(server.url, wait_until="networkidle")  # a request cut off by the next page would be an error
     page.goto(f"{server.origin}/case/{case}")
     page.wait_for_selector('[data-testid="viewer-canvas"][data-ready="1"]')
     return case
@@ -181,7 +181,7 @@ def test_a_series_that_cannot_be_shown_says_why(tmp_path, workstation, page):
     (root / "ct" / "c0" / "nephrographic" / "IM003").unlink()
     server = workstation(root)
     case = server.client().get("/api/cases")[1]["cases"][0]["id"]
-    page.goto(server.url)
+    page.goto(server.url, wait_until="networkidle")  # a request cut off by the next page would be an error
     page.goto(f"{server.origin}/case/{case}")
     page.wait_for_selector('[data-testid="viewer-refused"]')
     assert "between IM 3" in page.text_content('[data-testid="viewer-refused"]')

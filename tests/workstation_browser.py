@@ -114,4 +114,4 @@ def page(chromium):
     made.on("pageerror", lambda error: wrong.append(str(error)))
     yield made
     context.close()
-    assert wrong == []
+    assert wrong == [], wrong

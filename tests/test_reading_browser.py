@@ -131,7 +131,7 @@ def test_two_readers_six_cases_two_kills(study, workstation, chromium, page, cap
         two.answer()
     assert (len(one.given), len(two.given), one.wrong, two.wrong) == (12, 12, [], [])
 
-    page.goto(server.url)
+    page.goto(server.url, wait_until="networkidle")
     page.goto(f"{server.origin}{address.replace('/read/', '/reading/')}/result")
     page.get_by_test_id("result-times").wait_for()
     assert page.get_by_test_id("result-reader").count() == 5

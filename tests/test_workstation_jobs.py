@@ -148,7 +148,7 @@ def test_the_page_of_steps_shows_what_goes_on_before_and_after_a_kill(tmp_path, 
     make_study(tmp_path / "s", 12).cut_slices()
     server = workstation(tmp_path / "s")
     wait(server.client(), slow(server.client()), "running")
-    page.goto(server.url)
+    page.goto(server.url, wait_until="networkidle")
     page.goto(f"{server.origin}/steps")
     job = '[data-testid="steps-compare-panel"] [data-testid="job"]'
     page.wait_for_selector(f'{job}[data-state="running"]')

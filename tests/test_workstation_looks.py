@@ -72,7 +72,7 @@ def test_contrast_and_size(study, workstation, chromium):
     for scheme, width in (("light", 1920), ("dark", 1280), ("light", 640)):  # 640 is 1280 at 200 %
         context = chromium.new_context(viewport={"width": width, "height": 720}, color_scheme=scheme)
         page = context.new_page()
-        page.goto(server.url)
+        page.goto(server.url, wait_until="networkidle")
         for path in pages:
             page.goto(server.origin + path)
             page.wait_for_timeout(300)
@@ -85,7 +85,7 @@ def test_contrast_and_size(study, workstation, chromium):
 def test_keyboard_reaches_everything(study, workstation, page):
     server = workstation(study)
     pages = answered(server, study)
-    page.goto(server.url)
+    page.goto(server.url, wait_until="networkidle")
     for path in pages:
         page.goto(server.origin + path)
         page.wait_for_timeout(400)

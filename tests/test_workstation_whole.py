@@ -139,7 +139,7 @@ def test_the_table_that_was_named_last_is_imported(tmp_path, workstation, page):
     (tmp_path / "export").mkdir()
     person = Person(page)
     page.route("**/api/jobs", lambda route: route.abort())
-    page.goto(server.url)
+    page.goto(server.url, wait_until="networkidle")
     page.goto(f"{server.origin}/import")
     person.fill("import-path", tmp_path / "export")
     second = server.client().post("/api/folders", {"path": str(tables[1])})[1]["file"]["id"]
@@ -186,7 +186,7 @@ def test_from_an_empty_folder_to_an_answer(tmp_path, workstation, page):
     address = page.url
     server.kill()  # the power goes
     server = workstation(tmp_path / "study", "--port", server.port)
-    page.goto(server.url)
+    page.goto(server.url, wait_until="networkidle")
     page.goto(address)
     canvas = person.draws()
     assert canvas.facts() == [str(index) for index in indices[:3]]

@@ -39,6 +39,7 @@ def bundle(tmp_path_factory):
     content = content_of(folder)
     more = {
         "sha256": content["sha256"] | {"embedding.onnx": content["sha256"]["model.onnx"]},
+        "training": content["training"] | {"synthetic": True},
         "sets": {
             "confidence": 0.9,
             "least": {"PRCC": 0.4, "ChRCC": 0.2},
@@ -126,6 +127,7 @@ def test_page_says_what_it_is(tab, page, bundle):
     assert tab.evaluate("document.getElementById('digest').textContent") == page.about["digest"]
     assert tab.evaluate("PAGE.sha256['model.onnx']") == content_of(bundle)["sha256"]["model.onnx"]
     assert tab.evaluate("document.getElementById('proof').className").split() == ["tag", "unproven"]
+    assert tab.evaluate("document.getElementById('marks').textContent") == "SYNTHETIC"
     shown = tab.evaluate("document.getElementById('about').textContent")
     assert all(pin.name in shown and pin.license in shown for pin in pinned_libraries())
     assert "Not a medical device" in tab.evaluate("document.body.innerText")

@@ -213,6 +213,8 @@ function listen() {
 
 async function start() {
   at("subtypes").textContent = PAGE.bundle.subtypes.join(" or ");
+  const training = PAGE.bundle.training;
+  at("marks").textContent = [training.synthetic && "SYNTHETIC", training.leaky && "LEAKY"].filter(Boolean).join(" ");
   at("proof").textContent = PAGE.gate.run ? `compared with predict: ${PAGE.gate.cases} of ${PAGE.gate.cases}` : "NOT compared with predict";
   at("proof").classList.toggle("unproven", !PAGE.gate.run);
   try {

@@ -50,20 +50,16 @@ def two(study):
     return root, root / "simulation", simulate(root, root / "simulation", Options(rounds=2, central=False))
 
 
+def plan_for(snapshot):
+    """Two rounds, one site is enough."""
+    known = {"name": "g", "id": "i", "key": "k", "made": "2026-01-01T00:00:00+00:00"}
+    return plan_of(snapshot.settings, **known, rounds=2, quorum=1, days=0.0, **PLAIN)
+
+
 def test_one_site_is_one_training_to_the_bit(study, tmp_path):
     """Rounds of one site alone: weights, moments, learning rate, chance and batch norm are those of `train`."""
     snapshot = of_site(take_snapshot(study), "h0")
-    plan = plan_of(
-        snapshot.settings,
-        name="g",
-        id="i",
-        key="k",
-        made="2026-01-01T00:00:00+00:00",
-        rounds=2,
-        quorum=1,
-        days=0.0,
-        **PLAIN,
-    )
+    plan = plan_for(snapshot)
     site = site_snapshot(snapshot, plan)
     compute = open_run_folder(tmp_path / "run", site, plan.training)
     task, spec = fold_task(site, plan.training, site.split.folds[0], compute), site.slices.spec
@@ -184,17 +180,7 @@ def test_a_changed_list_or_archive_is_not_sent(two, tmp_path):
 
 def test_few_patients_and_noise_are_told_less(two):
     snapshot = of_site(take_snapshot(two[0]), "h0")
-    plan = plan_of(
-        snapshot.settings,
-        name="g",
-        id="i",
-        key="k",
-        made="2026-01-01T00:00:00+00:00",
-        rounds=2,
-        quorum=1,
-        days=0.0,
-        **PLAIN,
-    )
+    plan = plan_for(snapshot)
     study = site_snapshot(snapshot, plan)
     names = sorted(study.labels)
     p = np.random.default_rng(0).dirichlet([1, 1], len(names))

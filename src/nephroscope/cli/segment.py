@@ -8,12 +8,12 @@ from typing import Annotated, Optional
 
 import tyro
 
-from nephroscope.base.text import shell_line
 from nephroscope.cli.command import Command, NamesOption, Outcome, PathOption, Switch, table
 from nephroscope.facade.segment import SegmentedCases, segment_image
 from nephroscope.facade.study import Study
+from nephroscope.segmenters.draw import IMAGE
 from nephroscope.segmenters.presets import PRESETS
-from nephroscope.segmenters.tool import Box, Tool, tool_of
+from nephroscope.segmenters.tool import Box, Tool, shown_line, tool_of, with_folds
 
 BoxOption = Annotated[Optional[Box], tyro.conf.arg(metavar="INT ...", help_behavior_hint="")]  # noqa: UP045
 
@@ -60,7 +60,7 @@ class Segment(Command):
             return self._described()
         tool = tool_of(self.program, self.model, self.tumor_label, self.limit_s, self.sha256, self.box)
         if self.dry_run:
-            line = shell_line(*tool.command)
+            line = shown_line(tool.command, tool.environment, self._shown_image(), "", "")
             return Outcome(
                 data={"command": list(tool.command), "author": f"model:{tool.name}@{tool.version}"}, text=line
             )
@@ -78,9 +78,11 @@ class Segment(Command):
 
     def _described(self) -> Outcome:
         preset = PRESETS[self.program.strip()]
-        command = [self.model if word == "{model}" and self.model else word for word in preset.command]
+        folder = Path(self.model) if self.model and Path(self.model).is_dir() else None
+        command = with_folds(preset.command, folder)
+        box = ",".join(map(str, self.box or ()))
         rows = {
-            "command": shell_line(*command),
+            "command": shown_line(command, preset.environment, self._shown_image(), self.model, box),
             "license": preset.licence,
             "weights": preset.weights,
             "cannot": preset.cannot,
@@ -90,6 +92,10 @@ class Segment(Command):
         return Outcome(
             data={"name": self.program.strip(), "title": preset.title, **rows, "words": command}, text=text
         )
+
+    def _shown_image(self) -> Path:
+        """In a command that is only shown: the image that was named, or one with the name that programs are given."""
+        return self.target if self.target.is_file() else Path("ct", IMAGE)
 
 
 def _counts(done: SegmentedCases) -> dict[str, int]:

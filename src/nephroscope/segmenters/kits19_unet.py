@@ -5,8 +5,9 @@ Run as ``python -m nephroscope.segmenters.kits19_unet IMAGE OUTPUT WEIGHTS``. An
 
 Source: mlcommons/inference, vision/medical_imaging/3d-unet-kits19: voxels of 1.6 x 1.2 x 1.2 mm by linear
 interpolation, slices from head to feet as in KiTS; HU from -79 to 304, minus 101, divided by 76.9; windows of 128
-that overlap by half, weighted by a Gaussian of an eighth of their width. Other than there nothing is cut off at the
-edges: what is missing to whole windows is added.
+that overlap by half, weighted by a Gaussian of an eighth of their width, and divided by the sum of the weights;
+a CT smaller than a window goes on with its outermost voxels. Other than there nothing is cut off at the edges: what
+is missing to whole windows is added.
 """
 
 import json
@@ -91,12 +92,19 @@ def resized(values: Floats, shape: tuple[int, ...]) -> Floats:
 
 
 def windows(scaled: Floats, network: Any) -> Floats:
-    """Scores (3, S, R, C) of overlapping windows, each weighted most in its middle."""
-    missing = [max(WINDOW - n, 0) or -(n - WINDOW) % STRIDE for n in scaled.shape]
+    """Mean scores (3, S, R, C) of overlapping windows, each weighted most in its middle."""
+    small = [max(WINDOW - n, 0) for n in scaled.shape]
+    missing = [few or -(n - WINDOW) % STRIDE for few, n in zip(small, scaled.shape, strict=True)]
     before = [n // 2 for n in missing]
     pads = [(first, n - first) for first, n in zip(before, missing, strict=True)]
-    padded = np.pad(scaled, pads, constant_values=OUTSIDE)
+    padded = np.pad(scaled, [pad if few else (0, 0) for pad, few in zip(pads, small, strict=True)], "edge")
+    padded = np.pad(
+        padded,
+        [(0, 0) if few else pad for pad, few in zip(pads, small, strict=True)],
+        constant_values=OUTSIDE,
+    )
     scores = np.zeros((len(LABELS) + 1, *padded.shape), np.float32)
+    weights = np.zeros(padded.shape, np.float32)
     line = np.exp(-(((np.arange(WINDOW) - (WINDOW - 1) / 2) / SIGMA) ** 2) / 2)
     weight = np.cbrt(line[:, None, None] * line[:, None] * line).astype(np.float32)
     name = network.get_inputs()[0].name
@@ -104,8 +112,10 @@ def windows(scaled: Floats, network: Any) -> Floats:
         at = tuple(slice(first, first + WINDOW) for first in place)
         found = network.run(None, {name: padded[at][None, None]})[0][0]
         scores[(slice(None), *at)] += found * weight
+        weights[at] += weight
     inner = tuple(slice(first, first + n) for first, n in zip(before, scaled.shape, strict=True))
-    return scores[(slice(None), *inner)]
+    # Before they are resampled: weights differ from voxel to voxel.
+    return np.divide(scores[(slice(None), *inner)], weights[inner], dtype=np.float32)
 
 
 if __name__ == "__main__":

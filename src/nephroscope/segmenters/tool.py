@@ -5,7 +5,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,10 +13,12 @@ from urllib.parse import urlsplit
 from nephroscope.base.errors import ConfigError
 from nephroscope.base.files import digest_of, file_digest
 from nephroscope.base.limits import parse_json
+from nephroscope.base.text import shell_line
 from nephroscope.records.settings import check_within
 from nephroscope.segmenters.presets import PRESETS, Preset
 
 PLACES = ("image", "output", "image_folder", "output_folder", "model", "box")
+FOLDS = "{folds}"  # of an nnU-Net folder: a word for each
 SHOWN_DIGITS = 8
 MOST_JSON_BYTES = 2**20
 Box = tuple[int, int, int, int, int, int]  # first and last slice, row and column, on the grid of the image
@@ -110,7 +112,7 @@ def tool_of(
     boxed = {"box": ",".join(map(str, box or ())), "model": model}
     return Tool(
         given=" ".join(filter(None, (given.strip(), weights or model, boxed["box"], told))),
-        command=tuple(_filled(word, boxed) for word in preset.command),
+        command=tuple(_filled(word, boxed) for word in with_folds(preset.command, Path(model))),
         name=given.strip(),
         version=weights[:SHOWN_DIGITS] or "unknown",
         labels=preset.labels or _labels_of(preset, Path(model)),
@@ -121,6 +123,41 @@ def tool_of(
         organs_only=preset.organs_only,
         limit_s=limit_s,
     )
+
+
+def with_folds(command: Sequence[str], folder: Path | None = None) -> list[str]:
+    """A command with the folds of an nnU-Net model folder, which by itself looks for five; without a folder those.
+
+    Raises:
+        ConfigError: The folder holds no fold, or its dataset.json says that it takes other images than one CT.
+    """
+    if FOLDS not in command:
+        return [*command]
+    folds = ["0", "1", "2", "3", "4"]
+    if folder is not None:
+        folds = sorted(path.name.removeprefix("fold_") for path in folder.glob("fold_*") if path.is_dir())
+        _check_dataset(folder)
+        if not folds:
+            raise _refusal(
+                "a trained nnU-Net folder with fold_0 or fold_all",
+                f"none in {folder.name}",
+                "give that folder",
+            )
+    at = command.index(FOLDS)
+    return [*command[:at], *folds, *command[at + 1 :]]
+
+
+def _check_dataset(folder: Path) -> None:
+    """Refuse an nnU-Net model that takes several images of a case, or files of another kind."""
+    found = _read_json(folder / "dataset.json")
+    channels = found.get("channel_names", found.get("modality", {"0": "CT"}))
+    ending = found.get("file_ending", ".nii.gz")
+    if len(channels if isinstance(channels, dict) else {"": channels}) != 1 or ending != ".nii.gz":
+        raise _refusal(
+            "an nnU-Net model that takes one CT as .nii.gz",
+            f"in its dataset.json the channels {channels} and the files {ending}",
+            "use another model, or a command of your own that makes what it takes",
+        )
 
 
 def check_program(tool: Tool) -> None:
@@ -137,6 +174,22 @@ def check_program(tool: Tool) -> None:
 
 def _refusal(expected: str, found: str, remedy: str = "see nephroscope segment --help") -> ConfigError:
     return ConfigError(where="--with", expected=expected, found=found, remedy=remedy)
+
+
+def shown_line(
+    command: Sequence[str], environment: Mapping[str, str], image: Path, model: str, box: str
+) -> str:
+    """A command as a person can run it on one image, with the variables that it needs in front."""
+    places = {
+        "image": str(image),
+        "image_folder": str(image.parent),
+        "output": "drawn/image.nii.gz",
+        "output_folder": "drawn",
+        "model": model or "MODEL",
+        "box": box or "0,9,0,99,0,99",
+    }
+    variables = [f"{name}={shell_line(_filled(value, places))}" for name, value in environment.items()]
+    return " ".join([*variables, shell_line(*(_filled(word, places) for word in command))])
 
 
 def _filled(word: str, places: Mapping[str, str]) -> str:
@@ -217,18 +270,25 @@ def _folder_digest(folder: Path) -> str:
 def _labels_of(preset: Preset, folder: Path) -> dict[int, str]:
     """Names of the values of an nnU-Net or MONAI model, from its dataset.json or metadata.json; empty without one."""
     for path in (folder / "dataset.json", folder / "configs" / "metadata.json"):
-        if preset.model == "folder" and path.is_file() and path.stat().st_size <= MOST_JSON_BYTES:
-            try:
-                found = parse_json(path.read_text(encoding="utf-8"))
-            except ValueError:
-                continue
-            if isinstance(found, dict) and isinstance(found.get("labels"), dict):
-                return named_labels(found["labels"])
-            for key in ("network_data_format", "outputs", "pred", "channel_def"):
-                found = found.get(key) if isinstance(found, dict) else None
-            if isinstance(found, dict):
-                return named_labels(found)
+        found: object = _read_json(path) if preset.model == "folder" else {}
+        if isinstance(found, dict) and isinstance(found.get("labels"), dict):
+            return named_labels(found["labels"])
+        for key in ("network_data_format", "outputs", "pred", "channel_def"):
+            found = found.get(key) if isinstance(found, dict) else None
+        if isinstance(found, dict):
+            return named_labels(found)
     return {}
+
+
+def _read_json(path: Path) -> dict[str, object]:
+    """A JSON object; empty where there is none."""
+    if not path.is_file() or path.stat().st_size > MOST_JSON_BYTES:
+        return {}
+    try:
+        found = parse_json(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def named_labels(listed: Mapping[str, object]) -> dict[int, str]:

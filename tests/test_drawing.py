@@ -171,6 +171,22 @@ def test_operations(place):
     assert voxels(rois, id_)[1].any()
 
 
+def test_an_operation_that_changes_nothing_is_no_step_to_undo(place):
+    rois = rois_of(place)
+    id_ = begin(rois).id
+    draw(rois, id_, 1, {3: square(10, 20)})
+    for asked in ("fill-holes", "largest-part"):
+        assert operate(rois, id_, Operation(number=2, operation=asked)).revision == 1, asked
+    assert operate(rois, id_, Operation(number=2, operation="clear", slice=5)).revision == 1
+    fitted = operate(rois, id_, Operation(number=2, operation="fit", slice=3))
+    again = operate(rois, id_, Operation(number=fitted.revision + 1, operation="fit", slice=0))
+    assert (again.revision, again.changed) == (fitted.revision, []), "nothing is drawn there"
+    undone = operate(rois, id_, Operation(number=fitted.revision + 1, operation="undo"))
+    assert [one.index for one in undone.changed] == [3]
+    with pytest.raises(RoiError):
+        operate(rois, id_, Operation(number=9, operation="fill-holes"))
+
+
 def test_a_region_grows_in_the_ct(place):
     rois = rois_of(place)
     id_ = begin(rois).id

@@ -169,6 +169,9 @@ def operate(rois: Rois, id_: str, asked: Operation) -> Changed:
         if made is None:
             return _changed(db, document, step_back(db, document, asked.number, asked.operation))
         masks, drawn, doubt = made
+        if not masks:  # nothing to undo
+            check_follows(document, asked.number)
+            return _changed(db, document, {}, doubt)
         add_step(db, document, asked.number, asked.operation, masks, drawn)
         if asked.operation == PROPOSAL:
             roi, _ = rois.proposed(case)
@@ -352,7 +355,8 @@ def _copy(work: _Work) -> Made:
 def _clear(work: _Work) -> Made:
     """The named slice, or all."""
     wanted = list(work.kept) if work.asked.slice is None else [work.slice_asked()]
-    return {index: np.zeros(work.document.shape[1:], np.bool_) for index in wanted}, True, ""
+    empty = np.zeros(work.document.shape[1:], np.bool_)
+    return {index: empty for index in wanted if work.mask(index).any()}, True, ""
 
 
 OPERATIONS: dict[str, Callable[[_Work], Made]] = {

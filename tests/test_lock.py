@@ -10,6 +10,7 @@ import threading
 import pytest
 
 from nephroscope import Study
+from nephroscope.base import files
 from nephroscope.base.errors import StudyError
 from nephroscope.base.lock import new_folder, writing
 from nephroscope.base.tables import read_table
@@ -174,3 +175,49 @@ def test_a_new_folder_is_made_by_one_command_at_a_time(tmp_path):
         pytest.fail("it was there")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
     assert [path.name for path in out.iterdir()] == ["a"]
+
+
+WRITE = """
+import sys
+from pathlib import Path
+from nephroscope.base.files import replacing, replacing_together
+with replacing(Path(sys.argv[1]) / "a.csv") as file, replacing_together(Path(sys.argv[1]), "tables") as folder:
+    file.write_text("half")
+    (folder / "b.csv").write_text("half")
+    print("begun", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(tmp_path, monkeypatch):
+    begun = [
+        subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(WRITE), str(tmp_path)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    for one in begun:
+        assert one.stdout.readline() == "begun\n"
+    begun[0].kill()
+    begun[0].communicate()
+    old, other = tmp_path / ".a.csv.7.tmp", tmp_path / ".a.csv.000000-7.tmp"
+    for path in (old, other, tmp_path / "mine.tmp"):
+        path.write_text("of an older version, of another computer, of somebody")
+    os.utime(old, (0, 0))
+    monkeypatch.setattr(files, "_tidied", set())
+    files.save_text(tmp_path / "c.csv", "whole")
+    left = {path.name for path in tmp_path.iterdir()}
+    pid = begun[1].pid
+    mine = {f".{name}.{files._HOST}-{pid}.tmp" for name in ("a.csv", "tables")}
+    assert {name for name in left if f"-{pid}." in name} == mine
+    assert len(left) == 5, "those two, the new file, and those of another computer and of somebody"
+    begun[1].communicate("")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        other.name,
+        "a.csv",
+        "b.csv",
+        "c.csv",
+        "mine.tmp",
+    ]
+    assert files.process_lives(os.getpid())

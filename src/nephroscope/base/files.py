@@ -9,8 +9,11 @@ import errno
 import hashlib
 import json
 import os
+import platform
+import re
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -18,6 +21,10 @@ from pathlib import Path
 
 from nephroscope.base.errors import StudyError
 
+_HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+_UNFINISHED = re.compile(r"\..+?\.(?:([0-9a-f]{6})-)?(\d+)\.tmp")
+_OTHER_HOST_S = 7 * 86400.0  # whether a process of another computer lives is not seen from here
+_tidied: set[Path] = set()  # folders in which this process looked for what killed ones left
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP}  # a file system that cannot sync folders
 SEAL_BYTES = 32
 MANY_FILES = 200
@@ -116,6 +123,63 @@ def publish_folder(draft: Path, folder: Path) -> None:
     sync_folder(folder.parent)
 
 
+def temporary_for(path: Path) -> Path:
+    """A name next to ``path`` for what this process has not finished; what killed processes left there goes.
+
+    A folder is looked through once by a process.
+    """
+    folder = path.parent
+    if folder not in _tidied:
+        _tidied.add(folder)
+        with contextlib.suppress(OSError):
+            _remove_unfinished(folder)
+    return path.with_name(f".{path.name}.{_HOST}-{os.getpid()}.tmp")
+
+
+def _remove_unfinished(folder: Path) -> None:
+    for left in folder.iterdir():
+        found = _UNFINISHED.fullmatch(left.name)
+        if found is None or not _is_left(left, found[1], int(found[2])):
+            continue
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def _is_left(path: Path, host: str | None, pid: int) -> bool:
+    """True where the process that was writing it is gone."""
+    if host == _HOST:
+        return pid != os.getpid() and not process_lives(pid)
+    try:
+        return time.time() - path.lstat().st_mtime > _OTHER_HOST_S
+    except OSError:
+        return False
+
+
+def process_lives(pid: int) -> bool:
+    """True while this computer runs a process of that number."""
+    if sys.platform == "win32":
+        import ctypes
+
+        still_active, may_ask = 259, 0x1000
+        system = ctypes.windll.kernel32
+        handle = system.OpenProcess(may_ask, False, pid)
+        if not handle:
+            return bool(system.GetLastError() == 5)  # there is one, of somebody else
+        code = ctypes.c_ulong()
+        asked = system.GetExitCodeProcess(handle, ctypes.byref(code))
+        system.CloseHandle(handle)
+        return not asked or code.value == still_active
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
 @contextlib.contextmanager
 def replacing(path: Path, seen: Seen | None = None) -> Iterator[Path]:
     """Give a temporary path next to ``path``; it is renamed to it when the block succeeds, otherwise removed.
@@ -128,7 +192,7 @@ def replacing(path: Path, seen: Seen | None = None) -> Iterator[Path]:
         StudyError: The file changed since it was seen; nothing is written then.
     """
     make_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_for(path)
     try:
         yield temporary
         sync_file(temporary)
@@ -156,7 +220,7 @@ def replacing_together(folder: Path, name: str, seen: Sequence[Seen] = ()) -> It
     """
     finish_replacing(folder, name)
     make_folder(folder)
-    temporary = folder / f".{name}.{os.getpid()}.tmp"
+    temporary = temporary_for(folder / name)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:

@@ -4,13 +4,12 @@ Cells are moved, not read: mistakes in them are named when the new tables are.
 """
 
 import logging
-import os
 import re
 import shutil
 from pathlib import Path
 
 from nephroscope.base.errors import StudyError
-from nephroscope.base.files import copy_file, save_text
+from nephroscope.base.files import copy_file, save_text, temporary_for
 from nephroscope.base.tables import read_table, save_table
 from nephroscope.records.cases import series_name
 from nephroscope.records.settings import READERS
@@ -68,7 +67,7 @@ def _keep(root: Path) -> Path:
             break
         if all(_content(kept / name) == _content(root / name) for name in ("cohort.csv", "study.toml")):
             return kept
-    temporary = root / f".{KEPT}.{os.getpid()}.tmp"
+    temporary = temporary_for(root / KEPT)
     shutil.rmtree(temporary, ignore_errors=True)
     for name in FILES:
         if (root / name).exists():

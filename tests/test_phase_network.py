@@ -10,10 +10,9 @@ import pytest
 import torch
 
 from nephroscope.base.errors import BundleError, ConfigError, StudyError
-from nephroscope.clinic.bundle import open_bundle, save_bundle_file
+from nephroscope.clinic.bundle import open_bundle
 from nephroscope.clinic.cut import cut_slices
 from nephroscope.clinic.predict import OtherPhase, Phases, predict
-from nephroscope.clinic.score import MEAN, SCALE, SD, ApplicabilityDomain, Scorer
 from nephroscope.clinic.session import NetworkSession
 from nephroscope.facade.phases import by_phase, check_series
 from nephroscope.imaging.grid import AIR_HU
@@ -29,31 +28,11 @@ from nephroscope.learning.training.batches import drop_phases, labelled_slices
 from nephroscope.questions.compare.measures import first_test_set
 from nephroscope.questions.compare.phases import presence_fact, presence_findings
 from nephroscope.questions.compare.probe import probe
-from nephroscope.records import OperatingPoint, SliceSpec, TrainConfig, UsedInput
+from nephroscope.records import SliceSpec, TrainConfig, UsedInput
 from nephroscope.study.slices import SliceStore
 from nephroscope.study.snapshot import Snapshot
-from small_study import SPEC, SUBTYPES, make_cohort, read_disc, split_of
-
-THREE = ("corticomedullary", "nephrographic", "excretory")
-WIDTH = 0.1
-
-
-def spec_of(*phases):
-    return replace(SPEC, phases=phases)
-
-
-def slices(n=4, n_phases=3, seed=0):
-    return torch.from_numpy(
-        np.random.default_rng(seed).integers(-100, 200, (n, n_phases, 32, 32)).astype(np.int16)
-    )
-
-
-def made(name, *phases, seed=1):
-    torch.manual_seed(seed)
-    network = network_of(name, 2, spec_of(*phases), width=WIDTH)
-    if network.vectors is not None:
-        torch.nn.init.normal_(network.vectors)
-    return network.eval()
+from phase_bundle import THREE, WIDTH, bundle_of, made, slices, spec_of
+from small_study import SUBTYPES, make_cohort, read_disc, split_of
 
 
 def test_with_one_phase_it_is_the_network_alone():
@@ -191,30 +170,6 @@ def test_a_case_without_any_of_the_phases_is_refused(tmp_path):
 
 
 # --- bundle
-
-
-def bundle_of(folder, *phases):
-    """A bundle of format 5 around a network with random weights."""
-    folder.mkdir()
-    network, spec = made("phases", *phases), spec_of(*phases)
-    hu = slices(3, len(phases)).numpy()
-    logits = export_onnx(network, 2, hu, folder / "model.onnx")
-    np.savez_compressed(folder / "reference.npz", hu=hu, logits=logits)
-    (folder / "README.md").write_text("A bundle.\n", encoding="utf-8")
-    scorer = Scorer(
-        network=NetworkSession(folder / "model.onnx"),
-        subtypes=SUBTYPES,
-        positive="PRCC",
-        point=OperatingPoint(threshold=0.5, criterion="fixed", chosen_on="nothing"),
-        not_sure_margin=0.0,
-        domain=ApplicabilityDomain(limits={MEAN: (0.0, 1.0), SD: (0.0, 1.0), SCALE: (-1.0, 9.0)}),
-        spec=spec,
-        model_digest="",
-        phases=spec.phases,
-    )
-    training = {"synthetic": True, "leaky": False, "slices_digests": [], "phases": {}}
-    save_bundle_file(scorer, {"training": training, "model": "phases"}, folder)
-    return folder
 
 
 def test_a_bundle_takes_the_phases_that_there_are(tmp_path):

@@ -216,6 +216,14 @@ def test_slices_of_several_phases_show_the_same_places(root):
     assert np.array_equal(open_store(store.folder).presence["excretory"], np.zeros(len(store.hu), bool))
 
 
+def test_a_case_with_none_of_the_phases_is_left_out_by_name(root):
+    study = Study(root)
+    study.change("slices", phases=["corticomedullary"])
+    store = study.cut_slices()
+    assert [(f.code, f.case_id) for f in store.refused] == [("no-phase", "P2")]
+    assert set(store.rows_by_case) == {"P1"}
+
+
 def test_an_interrupted_cut_of_several_phases_goes_on(root, monkeypatch):
     study = Study(root)
     study.change("slices", phases=["nephrographic"])
@@ -240,7 +248,7 @@ def test_an_interrupted_cut_of_several_phases_goes_on(root, monkeypatch):
 
 def test_a_phase_that_cannot_be_read_is_absent_with_a_finding(root):
     study = Study(root)
-    study.change("slices", phases=["nephrographic"])
+    study.change("slices", phases=list(PHASES))
     case = study.cohort.by_id["P1"]
     venous = next(one for one in case.series if one.phase == "nephrographic")
     shutil.rmtree(venous.image)
@@ -248,7 +256,7 @@ def test_a_phase_that_cannot_be_read_is_absent_with_a_finding(root):
     rows = store.rows_by_case["P1"]
     assert not store.presence["nephrographic"][rows].any()
     (finding,) = [f for f in store.findings if f.code == "phase-left-out"]
-    assert (finding.case_id, finding.where, finding.severity) == ("P1", "nephrographic", "warning")
+    assert (finding.case_id, finding.where, finding.severity) == ("P1", "nephrographic", "note")
 
 
 def test_without_further_phases_nothing_is_stored_otherwise():

@@ -1,5 +1,6 @@
 """The commands export, predict and info; predict and info need no torch."""
 
+import math
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -31,7 +32,7 @@ from nephroscope.records.prediction import Side
 
 if TYPE_CHECKING:
     from nephroscope.records import UsedFact
-    from nephroscope.records.prediction import Prediction
+    from nephroscope.records.prediction import PredictedPhase, Prediction
 
 
 # Of texts; a bare tuple, because tyro loads the slow typeguard for what is more than a plain class.
@@ -262,6 +263,7 @@ def prediction_text(found: "Prediction", objects: Sequence[Path] = ()) -> str:
         f"  {name:8} {p:6.3f}  mean of {counted_noun(len(found.slices), 'slice')}"
         for name, p in found.probabilities.items()
     ]
+    lines += [phase_line(one) for one in found.phases]
     lines += [f"  {found.possible.words}"] if found.possible else []
     if found.outside is not None and found.outside.distance is not None:
         lines.append(
@@ -280,6 +282,13 @@ def prediction_text(found: "Prediction", objects: Sequence[Path] = ()) -> str:
     lines += [f"wrote {path}" for path in ([found.picture] if found.picture else []) + [*objects]]
     lines.append(f"{found.seconds:.2f} s. Research use only; not a medical device.")
     return "\n".join(lines)
+
+
+def phase_line(phase: "PredictedPhase") -> str:
+    """Whether a phase was used, and how the tumor came there, in words."""
+    moved = phase.shift_mm and math.hypot(*phase.shift_mm)
+    shift = f", {moved:.1f} mm from where it was drawn" if moved else ""
+    return f"  {phase.phase}: {'used' if phase.used else 'not used'}; {phase.reason}{shift}"
 
 
 def fact_line(fact: "UsedFact", positive: str) -> str:

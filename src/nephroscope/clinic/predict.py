@@ -139,11 +139,21 @@ def predict(  # noqa: PLR0913
             remedy="do not use this bundle; export the run again",
         )
     notes = [note(code, message, case_id=tumor.case_id) for code, message in _about(bundle, case)]
+    notes += _phases_missing(bundle.scorer.phases, answer)
     if bundle.about.outside is not None:
         notes += called_other(bundle.about.outside, answer.forced_call, tumor.case_id)
     notes += unused_facts(case.clinical, tumor.case_id) if bundle.scorer.facts is None else []
     seconds = {"cut": ready - started, "network": time.perf_counter() - ready}
     return replace(answer, findings=(*answer.findings, *notes)), seconds
+
+
+def _phases_missing(phases: Sequence[str], answer: Answer) -> list[Finding]:
+    """A note where a network of several phases saw only some of them."""
+    missing = [phase for phase in phases if phase not in answer.phases]
+    if not missing:
+        return []
+    text = f"answered from {' and '.join(answer.phases)}; the network also takes {' and '.join(missing)}"
+    return [note("phases-missing", text, case_id=answer.case_id)]
 
 
 def _about(bundle: Bundle, case: CaseInput) -> list[tuple[str, str]]:

@@ -177,13 +177,14 @@ class Scorer:
             BundleError: The network is for several phases, and the case has none of them.
         """
         case = case.with_any(self.phases) if self.phases else case
+        seen = tuple(phase for phase in self.phases if case.presence.get(phase, np.zeros(1)).any())
         p = self.network.probabilities(case.shown(self.phases))  # (N, K)
         slices = tuple(
             SlicePrediction(slice_index=int(s), probabilities=tuple(row.tolist()), area_mm2=float(area))
             for s, row, area in zip(case.slice_index, p, case.area_mm2, strict=True)
         )
         doubts = self.domain.doubts(case.case_id, case_features(case.hu, case.mm_per_px, self.spec))
-        return self.conclude(case, slices, (*case.findings, *doubts))
+        return replace(self.conclude(case, slices, (*case.findings, *doubts)), phases=seen)
 
     def conclude(
         self, case: CaseInput, slices: tuple[SlicePrediction, ...], findings: tuple[Finding, ...]

@@ -1,5 +1,6 @@
 """A bundle as a notebook uses it: CT and ROI in, an answer out. No torch."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -9,8 +10,9 @@ from nephroscope.clinic.predict import UNKNOWN
 from nephroscope.facade.many.results import ManyAnswers
 from nephroscope.facade.many.run import ManyCases, predict_table
 from nephroscope.facade.patient import UNNAMED, PatientCt, read_patient
-from nephroscope.facade.prediction import answer_with_doubts
-from nephroscope.imaging.read import UnplacedRoi, read_roi
+from nephroscope.facade.phases import check_series, phase_named
+from nephroscope.facade.prediction import answer_with_doubts, phases_of_patient
+from nephroscope.imaging.read import UnplacedRoi, read_ct, read_roi
 from nephroscope.records import Answer, ClinicalFacts, CTVolume, RoiMask
 from nephroscope.records.prediction import Side
 
@@ -50,6 +52,7 @@ class Bundle(ShownAsTable):
         side: Side = "unknown",
         phase: str = UNKNOWN,
         facts: ClinicalFacts | None = None,
+        others: Mapping[str, CTVolume | Path | str] | None = None,
     ) -> Answer:
         """Predict the subtype of one tumor; what `nephroscope check` doubts leaves the answer at "not sure".
 
@@ -59,8 +62,11 @@ class Bundle(ShownAsTable):
             side: Side of the patient on which the tumor is said to be: left or right.
             phase: Contrast phase of a CT from `read_ct`, one of `PHASES`.
             facts: Age, sex and size, for a bundle that uses them (`nephroscope.clinic.facts.given_facts`).
+            others: For a bundle of several phases: further CTs by their phase, from `read_ct` or as paths of series.
+                The tumor is placed on them by registration. A patient's folder as ``ct`` gives them by itself.
 
         Raises:
+            ConfigError: A further phase is none that the bundle takes.
             SeriesError: The path holds no usable CT, or it is not clear which series is meant.
             RoiError: The ROI is missing, is no tumor, or does not lie on this CT, or no cross-section is large
                 enough.
@@ -76,7 +82,15 @@ class Bundle(ShownAsTable):
         if roi is not None and not roi.case_id:
             roi = replace(roi, case_id=patient.name)
         name = roi.case_id if roi is not None else patient.name
-        return answer_with_doubts(self._opened, replace(patient, name=name), roi, side, facts=facts)[0]
+        patient, placed = replace(patient, name=name), None
+        given = {phase_named(word, "others"): one for word, one in (others or {}).items()}
+        check_series([*given], (), self._opened.scorer.phases)
+        if self._opened.scorer.phases:
+            further = {
+                name: one if isinstance(one, CTVolume) else read_ct(Path(one)) for name, one in given.items()
+            }
+            placed = phases_of_patient(self._opened, patient, roi, further)
+        return answer_with_doubts(self._opened, patient, roi, side, facts=facts, placed=placed)[0]
 
     def predict_table(self, table: Path | str, out: Path | str, *, jobs: int | None = None) -> ManyAnswers:
         """Predict every case of a table, in several processes; the same folder again goes on where it ended.

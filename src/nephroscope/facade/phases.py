@@ -6,16 +6,20 @@ The ROI is drawn on one of them; on the others it is placed by the code of `neph
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
-from nephroscope.base.errors import ConfigError, NephroscopeError, RoiError
+from nephroscope.base.errors import ConfigError, NephroscopeError, RoiError, SeriesError
 from nephroscope.clinic.predict import OtherPhase, Phases
 from nephroscope.facade.patient import PatientCt, lies_on_grid, read_patient
 from nephroscope.imaging.read import UnplacedRoi, read_roi
-from nephroscope.records import CTVolume, Finding, RoiMask, note
+from nephroscope.records import Answer, CTVolume, Finding, RoiMask, RoiRef, note
 from nephroscope.records.prediction import PredictedPhase
 from nephroscope.records.settings import PHASES
 from nephroscope.regions.transfer import transfer_roi
 
+NO_SERIES = "no series of this phase"
+NOT_TAKEN = "drawn, but no phase that this network takes"
+NOT_SHOWN = "the series does not show the slices of the tumor"
 WORDS = {
     "arterial": "corticomedullary",
     "venous": "nephrographic",
@@ -24,13 +28,35 @@ WORDS = {
 }
 
 
+class FurtherSeries(Protocol):
+    """Where the CT of a further phase is read."""
+
+    def read(self) -> CTVolume:
+        """The CT."""
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PlacedPhases:
-    """The phases for `predict`, what is said of each, and findings about those that are left out."""
+    """The phases for `predict`, what came of placing the tumor on each, and findings about those left out."""
 
     phases: Phases
     told: tuple[PredictedPhase, ...]
     findings: tuple[Finding, ...]
+
+    def of_answer(self, answer: Answer, phases: Sequence[str]) -> tuple[PredictedPhase, ...]:
+        """What is said of each phase of the patient, and of those that a network of these phases did not get."""
+        found = []
+        for one in self.told:
+            used, reason = one.phase in answer.phases, one.reason
+            if one.used and not used:
+                reason = NOT_SHOWN if one.phase in phases else NOT_TAKEN
+            found.append(replace(one, used=used, reason=reason))
+        known = {one.phase for one in self.told}
+        missing = [phase for phase in phases if phase not in known]
+        return (
+            *found,
+            *(PredictedPhase(phase=p, used=False, reason=NO_SERIES, shift_mm=None) for p in missing),
+        )
 
 
 def phase_named(word: str, option: str = "--series") -> str:
@@ -105,16 +131,22 @@ def read_series(series: Mapping[str, Path], roi: UnplacedRoi | None) -> tuple[Pa
     """
     read = {phase: read_patient(path, None) for phase, path in series.items()}
     drawn = next(iter(read))
+    findings: tuple[Finding, ...] = ()
     if roi is not None:
-        drawn = next((phase for phase, ct in read.items() if _lies_on(roi, ct.volume)), "")
-        if not drawn:
+        fitting = [phase for phase, ct in read.items() if _lies_on(roi, ct.volume)]
+        if not fitting:
             raise RoiError(
                 where="--roi",
                 expected="an ROI that was drawn on one of the series given",
                 found=f"one that lies on the grid of none: {', '.join(read)}",
                 remedy="give the series on which it was drawn, or a --series-roi for each",
             )
-    ct = replace(read[drawn], phase=drawn, evidence="--series", n_series=len(read), others=())
+        drawn = fitting[0]
+        if len(fitting) > 1:
+            text = f"the ROI fits the grid of {', '.join(fitting)}: taken as drawn on {drawn}, which was given first"
+            findings = (note("roi-series-assumed", text, where=drawn),)
+    volume = replace(read[drawn].volume, findings=(*read[drawn].volume.findings, *findings))
+    ct = replace(read[drawn], volume=volume, phase=drawn, evidence="--series", n_series=len(read), others=())
     return ct, {phase: one.volume for phase, one in read.items() if phase != drawn}
 
 
@@ -126,31 +158,37 @@ def _lies_on(roi: UnplacedRoi, volume: CTVolume) -> bool:
 
 
 def place_phases(
-    ct: PatientCt, roi: RoiMask, others: Mapping[str, CTVolume], rois: Mapping[str, Path]
+    ct: PatientCt,
+    roi: RoiMask,
+    others: Mapping[str, CTVolume | FurtherSeries],
+    rois: Mapping[str, Path | RoiRef],
 ) -> PlacedPhases:
     """The tumor on each other phase: as given, or by registration; a phase on which it cannot be placed is left out.
 
     Args:
         ct: With the phase on which the tumor was drawn.
         roi: The tumor there.
-        others: The other CTs by phase.
+        others: The other CTs by phase, or where to read them; one that cannot be read is left out too.
         rois: ROIs that were drawn on them, by phase.
 
     Raises:
         RoiError: A given ROI does not lie on its CT.
     """
     placed, told, findings = [], [], []
-    for phase, volume in others.items():
-        if phase in rois:
-            there = read_roi(rois[phase], volume, roi.case_id)
-            placed.append(OtherPhase(phase=phase, volume=volume, roi=there))
-            told.append(PredictedPhase(phase=phase, used=True, reason="drawn", shift_mm=None))
-            continue
+    for phase, other in others.items():
+        voxels, reason, shift = None, "", None
         try:
-            found = transfer_roi(ct.volume, roi, volume)
-            voxels, reason, shift = found.voxels, found.reason, found.shift_mm
-        except ConfigError as error:
-            voxels, reason, shift = None, str(error), None
+            volume = other if isinstance(other, CTVolume) else other.read()
+            if phase not in rois:
+                found = transfer_roi(ct.volume, roi, volume)
+                voxels, reason, shift = found.voxels, found.reason, found.shift_mm
+        except (ConfigError, SeriesError, OSError) as error:
+            reason = error.strerror or type(error).__name__ if isinstance(error, OSError) else str(error)
+        if phase in rois and not reason:
+            there, said = _given_roi(rois[phase], volume, roi.case_id)
+            placed.append(OtherPhase(phase=phase, volume=volume, roi=there))
+            told.append(PredictedPhase(phase=phase, used=True, reason=said, shift_mm=None))
+            continue
         told.append(PredictedPhase(phase=phase, used=voxels is not None, reason=reason, shift_mm=shift))
         if voxels is None:
             text = f"the {phase} series is left out: {reason}"
@@ -161,3 +199,11 @@ def place_phases(
     drawn = PredictedPhase(phase=ct.phase, used=True, reason="drawn", shift_mm=(0.0, 0.0, 0.0))
     phases = Phases(drawn=ct.phase, others=tuple(placed))
     return PlacedPhases(phases=phases, told=(drawn, *told), findings=tuple(findings))
+
+
+def _given_roi(given: Path | RoiRef, volume: CTVolume, case_id: str) -> tuple[RoiMask, str]:
+    """The tumor on a CT, and in a word how it came there."""
+    if isinstance(given, Path):
+        return read_roi(given, volume, case_id), "drawn"
+    mask = read_roi(given.path, volume, case_id, given.label, given.name)
+    return mask, "transferred" if given.is_transferred else "drawn"

@@ -18,7 +18,7 @@ from nephroscope.clinic.bundle import Bundle, open_bundle
 from nephroscope.clinic.predict import Phases, check_phase, check_roi_given, predict, whole_image
 from nephroscope.facade.answer_files import AnswerFiles, AskedRoi, UsedRoi, prepare, write_answer_files
 from nephroscope.facade.patient import PatientCt, read_patient
-from nephroscope.facade.phases import PlacedPhases, check_series, place_phases, read_series
+from nephroscope.facade.phases import FurtherSeries, PlacedPhases, check_series, place_phases, read_series
 from nephroscope.imaging.picture import SlicePicture, draw_slice
 from nephroscope.imaging.read import read_roi
 from nephroscope.imaging.slice_images import source_words
@@ -67,6 +67,8 @@ class FilesToPredict:
         proposed_by: ``model:NAME@VERSION`` that drew the ROI, where nobody accepted it yet; it is doubted then.
         jitter: Answer with the ROI drawn 2 mm otherwise too.
         series, series_rois: CTs by phase instead of ``image``, and ROIs drawn on further ones.
+        phase: Contrast phase of ``image``, where it is known otherwise than from its files.
+        further: CTs of other phases next to ``image``.
     """
 
     image: Path
@@ -84,7 +86,9 @@ class FilesToPredict:
     proposed_by: str = ""
     jitter: bool = False
     series: Mapping[str, Path] = field(default_factory=dict)
-    series_rois: Mapping[str, Path] = field(default_factory=dict)
+    series_rois: Mapping[str, Path | RoiRef] = field(default_factory=dict)
+    phase: str = ""
+    further: Mapping[str, FurtherSeries] = field(default_factory=dict)
 
 
 def predict_files(bundle: Path | Bundle, files: FilesToPredict) -> Prediction:
@@ -107,30 +111,31 @@ def predict_files(bundle: Path | Bundle, files: FilesToPredict) -> Prediction:
         unplaced = (
             read_roi(files.roi, None, known, files.tumor_label, files.tumor_name) if files.roi else None
         )
-        others: dict[str, CTVolume] = {}
+        others: dict[str, CTVolume | FurtherSeries] = dict(files.further)
         if files.series:
-            ct, others = read_series(files.series, unplaced)
+            ct, further = read_series(files.series, unplaced)
+            others |= further
         else:
             ct = read_patient(
                 files.image, unplaced, files.window_level_hu, files.window_width_hu, files.spacing_mm
             )
+        if files.phase and files.phase != ct.phase:
+            ct = replace(ct, phase=files.phase, evidence="given")
         name = files.case_id or ct.name
         roi = replace(unplaced, case_id=name).on(ct.volume) if unplaced else None
         if roi is not None and files.proposed_by:
             roi = replace(roi, findings=(*roi.findings, _proposed(files.proposed_by, name)))
         read = time.perf_counter()
         opened, open_s = opening.result()
-    if files.series or files.series_rois:
+    if files.series or (files.series_rois and not files.further):
         phases, in_folder = opened.scorer.phases, [one.phase for one in ct.others]
         check_series(files.series, files.series_rois, phases, in_folder)
     asked = AskedRoi(path=files.roi, label=files.tumor_label, name=files.tumor_name)
     source = prepare(files.objects, files.image, asked, ct.volume)
     case = _case(files, ct, name)
     ct, placed = replace(ct, name=name), None
-    if opened.scorer.phases and roi is not None:
-        wanted = [one for one in ct.others if one.phase in opened.scorer.phases]
-        others |= {one.phase: one.read() for one in wanted}
-        placed = place_phases(ct, roi, others, files.series_rois)
+    if opened.scorer.phases:
+        placed = phases_of_patient(opened, ct, roi, others, files.series_rois)
     answer, drawn, parts = answer_with_doubts(opened, ct, roi, files.side, case, files.facts, placed)
     if files.picture is not None:
         save_picture(files.picture, ct.volume, roi)
@@ -138,13 +143,40 @@ def predict_files(bundle: Path | Bundle, files: FilesToPredict) -> Prediction:
     seconds["total"] = time.perf_counter() - started
     sides = PredictedSide(stated=files.side, drawn=drawn)
     made = _document(opened, answer, ct, sides, seconds, files.picture)
-    made = replace(made, phases=placed.told) if placed else made
+    if placed:
+        made = replace(made, phases=placed.of_answer(answer, opened.scorer.phases))
     if files.jitter:
         made = replace(made, jitter=_jittered(opened, ct.volume, roi, files.facts))
     if source is not None:
         shown = picture_of(ct.volume, roi) if files.objects.sc else None
         write_answer_files(files.objects, made, source, asked, UsedRoi(mask=roi, picture=shown))
     return made
+
+
+def phases_of_patient(
+    bundle: Bundle,
+    ct: PatientCt,
+    roi: RoiMask | None,
+    others: Mapping[str, CTVolume | FurtherSeries] | None = None,
+    rois: Mapping[str, Path | RoiRef] | None = None,
+) -> PlacedPhases:
+    """The phases of a patient that a bundle of several phases takes; without an ROI, the one that was given alone.
+
+    Args:
+        bundle: Of several phases.
+        ct: The CT on which the tumor was drawn, with the further series of the patient's folder.
+        roi: The tumor there.
+        others: Further CTs by phase.
+        rois: ROIs that were drawn on them, by phase.
+
+    Raises:
+        RoiError: A given ROI does not lie on its CT.
+    """
+    found = {one.phase: one for one in ct.others} | dict(others or {})
+    wanted = {phase: found[phase] for phase in bundle.scorer.phases if phase in found and phase != ct.phase}
+    if roi is None:
+        roi, wanted = whole_image(ct.volume, ct.name), {}
+    return place_phases(ct, roi, wanted, rois or {})
 
 
 def answer_with_doubts(  # noqa: PLR0913

@@ -14,11 +14,8 @@ from nephroscope.clinic.call import youden_threshold
 from nephroscope.clinic.score import CaseInput, Scorer, case_features, learn_domain
 from nephroscope.learning.networks.table import phases_of
 from nephroscope.learning.run_files import CompleteRun, KeptNetwork, load_run, run_config
-from nephroscope.records import (
-    Answer,
-    Fold,
-    OperatingPoint,
-)
+from nephroscope.records import Answer, Fold, OperatingPoint
+from nephroscope.study.phases import OF_FURTHER_PHASES
 
 ALL_FOLDS = -1  # in place of a fold's index, for cases that the mean of all networks answered
 FIXED = OperatingPoint(threshold=0.5, criterion="fixed", chosen_on="nothing: fixed before any data")
@@ -167,6 +164,7 @@ def _scorer(
 def _cut_cases(run: CompleteRun, names: frozenset[str]) -> Iterator[CaseInput]:
     """The named cases, or under the image protocol the named slices of each case."""
     store = run.snapshot.slices
+    several = phases_of(run_config(run.folder).model, store.spec.phases)
     wanted: dict[str, set[int]] = {}
     for name in sorted(names):
         if name in store.rows_by_case:
@@ -188,5 +186,7 @@ def _cut_cases(run: CompleteRun, names: frozenset[str]) -> Iterator[CaseInput]:
             slice_index=store.slice_index[rows].tolist(),
             area_mm2=store.area_mm2[rows].tolist(),
             mm_per_px=float(store.mm_per_px[rows[0]]),
-            findings=store.findings_of.get(case_id, ()),
+            findings=tuple(
+                f for f in store.findings_of.get(case_id, ()) if several or f.code not in OF_FURTHER_PHASES
+            ),
         )

@@ -41,8 +41,8 @@ class PredictedPhase:
     """One phase of the patient, for a bundle of several phases.
 
     Attributes:
-        used: False where the tumor could not be placed on it.
-        reason: ``drawn``, or what came of the transfer.
+        used: True where the network saw it.
+        reason: ``drawn``, what came of the transfer, or why it was not used.
         shift_mm: How far the tumor lies from where it was drawn, to the left, the back and the head.
     """
 

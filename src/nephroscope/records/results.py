@@ -103,6 +103,7 @@ class Answer(ShownAsTable):
         facts: What each clinical fact moved.
         possible: The set of subtypes that the image leaves possible; None where the model has no sets.
         outside: How far it lies from the training cases; None where a bundle does not say.
+        phases: Contrast phases that a model of several phases saw of the case; empty for others.
     """
 
     case_id: str
@@ -121,6 +122,7 @@ class Answer(ShownAsTable):
     facts: tuple[UsedFact, ...] = ()
     possible: PredictionSet | None = None
     outside: OutsideAnswer | None = None
+    phases: tuple[str, ...] = ()
 
     def records(self) -> list[Record]:
         """A row per slice: index, area in mm2, probability of each subtype."""

@@ -26,6 +26,8 @@ from nephroscope.records import (
 
 ChosenSlices = tuple[CTVolume, RoiMask, npt.NDArray[np.int16]]
 
+# What is found about further phases; it says nothing of an answer from the chosen series alone.
+OF_FURTHER_PHASES = frozenset({"phase-left-out", "phase-not-drawn", "phases-frame-differs"})
 HANDS_DIFFER_MM = 5.0  # between centers of what is drawn twice; less is no motion
 
 
@@ -41,6 +43,32 @@ class CutPhase:
     hu: npt.NDArray[np.int16]
     present: npt.NDArray[np.bool_]
     findings: tuple[Finding, ...] = ()
+
+
+class PhaseError(NephroscopeError):
+    """A case has none of the contrast phases that are cut."""
+
+    code = "no-phase"
+
+
+def cut_phases(
+    case: ChosenCase, chosen: ChosenSlices, cut: Sequence[TumorSlice], spec: SliceSpec
+) -> list[CutPhase]:
+    """The slices of each phase in ``spec.phases``, as `cut_phase` cuts them.
+
+    Raises:
+        PhaseError: The case has none of them.
+    """
+    found = [cut_phase(case, phase, chosen, cut, spec) for phase in spec.phases]
+    if found and not any(phase.present.any() for phase in found):
+        left_out = [finding.message for phase in found for finding in phase.findings]
+        raise PhaseError(
+            where=f"case {case.case_id}",
+            expected=f"a drawn series of one of the phases {', '.join(spec.phases)}",
+            found="; ".join([f"the phase {case.phase}", *left_out]),
+            remedy="name the phase in series.csv, or change [slices] phases in study.toml; until then it is left out",
+        )
+    return found
 
 
 def cut_phase(
@@ -68,7 +96,7 @@ def cut_phase(
         return absent
     if series.name in case.not_placed and roi_there(replace(case, ct=series)) is None:
         text = f"the {phase} series is left out: its tumor could not be placed by registration; draw it"
-        return replace(absent, findings=(warning("phase-left-out", text, case_id=case.case_id, where=phase),))
+        return replace(absent, findings=(note("phase-left-out", text, case_id=case.case_id, where=phase),))
     try:
         other_case = replace(case, ct=series)
         other = read_case_ct(other_case)
@@ -76,7 +104,7 @@ def cut_phase(
     except (NephroscopeError, OSError) as error:
         why = str(error) if isinstance(error, NephroscopeError) else error.strerror or type(error).__name__
         text = f"the {phase} series is left out: {why}"
-        return replace(absent, findings=(warning("phase-left-out", text, case_id=case.case_id, where=phase),))
+        return replace(absent, findings=(note("phase-left-out", text, case_id=case.case_id, where=phase),))
     found, present = cut_at_same_places(other, there, (volume, roi), cut, spec, shift_mm)
     findings: tuple[Finding, ...] = ()
     if shift_mm is None:
@@ -98,6 +126,36 @@ def roi_there(case: ChosenCase) -> RoiRef | None:
     usable = [roi for roi in case.rois if roi.is_transferred or case.rule.takes(roi)]
     here = [roi for roi in usable if roi.series == case.ct.name]
     return min(here, key=lambda roi: roi.is_transferred, default=None)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SeriesOfStudy:
+    """A further series of a case of a study."""
+
+    case: ChosenCase
+
+    def read(self) -> CTVolume:
+        """The CT.
+
+        Raises:
+            SeriesError: It cannot be read as one.
+        """
+        return read_case_ct(self.case)
+
+
+def further_series(case: ChosenCase) -> tuple[dict[str, SeriesOfStudy], dict[str, RoiRef]]:
+    """The first series of each further phase of a case of a study, and the ROIs drawn or transferred there."""
+    series: dict[str, SeriesOfStudy] = {}
+    rois: dict[str, RoiRef] = {}
+    for one in case.series:
+        if one.phase in ("unknown", case.phase) or one.phase in series or one.format == "images":
+            continue
+        on_it = replace(case, ct=one)
+        series[one.phase] = SeriesOfStudy(case=on_it)
+        there = roi_there(on_it)
+        if there is not None:
+            rois[one.phase] = there
+    return series, rois
 
 
 def _place(case: ChosenCase, other: CTVolume, roi: RoiMask) -> tuple[RoiMask, npt.NDArray[np.float64] | None]:

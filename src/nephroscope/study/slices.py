@@ -37,7 +37,7 @@ from nephroscope.study.journal import (
     data_files,
     digests_of_blocks,
 )
-from nephroscope.study.phases import cut_phase
+from nephroscope.study.phases import cut_phases
 
 FORMAT = 1
 GROUP = "slices"  # the files that are replaced together
@@ -368,13 +368,13 @@ def _cut_case(case: ChosenCase, read: Reader, spec: SliceSpec) -> Cut:
     try:
         volume, roi = read(case)
         cut = cut_slices(volume, roi, spec)
+        hu = np.stack([part.hu for part in cut])
+        phases = cut_phases(case, (volume, roi, hu), cut, spec)
     except NephroscopeError as error:
         return _refused(case, error.code, str(error), spec)
     except OSError as error:
         why = f"case {case.case_id}: cannot be read: {error.strerror or error}"
         return _refused(case, "unreadable", why, spec)
-    hu = np.stack([part.hu for part in cut])
-    phases = [cut_phase(case, phase, (volume, roi, hu), cut, spec) for phase in spec.phases]
     rows: list[tuple[object, ...]] = [
         (
             *(part.case_id, part.slice_index, round(part.area_mm2, 3), round(part.mm_per_px, 6)),

@@ -86,6 +86,7 @@ def add_bundle(request: Request) -> Response:
 def predict(request: Request) -> Response:
     """The document that `nephroscope predict --json` prints, for a case and a bundle."""
     from nephroscope.facade.prediction import FilesToPredict, predict_files
+    from nephroscope.study.phases import further_series
 
     place: Place = request.app.state.place
     asked = body(request, Question)
@@ -94,8 +95,12 @@ def predict(request: Request) -> Response:
     Rois(place, request.scope["nephroscope.session"]).check_used(case)
     case = with_one_roi(case)
     roi = case.roi
+    further, further_rois = further_series(case)
     files = FilesToPredict(
         image=case.image,
+        phase="" if case.phase == "unknown" else case.phase,
+        further=further,
+        series_rois=further_rois,
         roi=roi.path if roi else None,
         case_id=case.case_id,
         tumor_label=roi.label if roi else 1,

@@ -117,12 +117,15 @@ def _of_bundle(snapshot: Snapshot, name: str, cases: Sequence[ChosenCase]) -> tu
 def _by_bundle(snapshot: Snapshot, bundle: object, case: ChosenCase) -> Answer:
     from nephroscope.clinic.bundle import Bundle
     from nephroscope.facade.patient import PatientCt
-    from nephroscope.facade.prediction import answer_with_doubts
+    from nephroscope.facade.prediction import answer_with_doubts, phases_of_patient
+    from nephroscope.study.phases import further_series
 
     assert isinstance(bundle, Bundle)  # noqa: S101
     volume, roi = snapshot.read_case(case)
     ct = PatientCt(volume=volume, name=case.case_id, phase=case.phase)
-    return answer_with_doubts(bundle, ct, roi, case.clinical.side or "unknown", case)[0]
+    placed = phases_of_patient(bundle, ct, roi, *further_series(case)) if bundle.scorer.phases else None
+    side = case.clinical.side or "unknown"
+    return answer_with_doubts(bundle, ct, roi, side, case, placed=placed)[0]
 
 
 def save_pictures(folder: Path, snapshot: Snapshot, cases: Iterable[ChosenCase], aid: Aid) -> None:

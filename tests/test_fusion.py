@@ -7,20 +7,26 @@ import numpy as np
 import pytest
 
 from nephroscope.base.documents import as_plain, from_plain
-from nephroscope.base.errors import StudyError
+from nephroscope.base.errors import ConfigError, StudyError
+from nephroscope.clinic.score import Scorer
+from nephroscope.learning import score_run
 from nephroscope.learning.baselines.fusion import fit_fusion
 from nephroscope.learning.engine.divisions import Division
 from nephroscope.learning.engine.predictions import Predictions
-from nephroscope.learning.fuse_run import facts_model, facts_words
+from nephroscope.learning.fuse_run import check_fusable, facts_model, facts_words, fold_models, fused
 from nephroscope.learning.learners import fusion as learner
+from nephroscope.learning.networks.networks import network_row
+from nephroscope.learning.networks.table import encoder_of
 from nephroscope.questions.compare.fusion import fusion_tables
 from nephroscope.questions.compare.measures import TestSet
 from nephroscope.questions.compare.plan import ComparePlan
 from nephroscope.questions.compare.results import FusionTable
-from nephroscope.records import Answer, ClinicalFacts, EvaluationConfig, Fold, Split
+from nephroscope.questions.evaluation.sets import set_figures
+from nephroscope.records import Answer, ClinicalFacts, EvaluationConfig, Fold, SlicePrediction, Split
 from nephroscope.report.study.sections.facts import added_table, decision_lines, subset_table
 from nephroscope.statistics.added_value import added_value
 from small_study import make_cohort
+from test_sets import facts as run_facts
 
 N = 60
 CONFIG = EvaluationConfig(resamples=200)
@@ -194,23 +200,29 @@ def test_the_learner_combines_its_members_and_the_facts(asked, monkeypatch):
     assert learner.LEARNER.missing(blind) == learner.NO_FACTS
 
 
-def test_a_bundle_gets_facts_where_enough_are_known(asked):
-    snapshot, _, answers, _ = asked
+def answers_of(snapshot, p, fold):
+    """Answers of one slice each, as the networks of the folds alone give them."""
     by_id = snapshot.cohort.by_id
-    said = [
+    return [
         Answer(
             case_id=name,
             patient_id=by_id[name].patient_id,
-            probabilities=dict(zip(("PRCC", "ChRCC"), p, strict=True)),
-            slices=(),
+            probabilities=dict(zip(("PRCC", "ChRCC"), row, strict=True)),
+            slices=(SlicePrediction(slice_index=0, probabilities=tuple(row), area_mm2=100.0),),
             forced_call="PRCC",
             call=None,
             reason="",
             truth=by_id[name].subtype,
             group="out-of-fold",
+            fold=fold[name],
         )
-        for name, p in answers.p.items()
+        for name, row in p.items()
     ]
+
+
+def test_a_bundle_gets_facts_where_enough_are_known(asked):
+    snapshot, _, answers, _ = asked
+    said = answers_of(snapshot, answers.p, answers.fold)
     run = SimpleNamespace(snapshot=snapshot)
     report = SimpleNamespace(predictions=said, subtypes=("PRCC", "ChRCC"), leaky=False, run="net")
     model = facts_model(run, report)
@@ -219,3 +231,71 @@ def test_a_bundle_gets_facts_where_enough_are_known(asked):
     for fewer in ({"predictions": said[:18]}, {"leaky": True}):
         with pytest.raises(StudyError, match="--facts"):
             facts_model(run, SimpleNamespace(**{**vars(report), **fewer}))
+
+
+def test_a_fold_is_answered_by_what_other_folds_learned(asked):
+    snapshot, _, answers, _ = asked
+    said = answers_of(snapshot, answers.p, answers.fold)
+    by_id, subtypes = snapshot.cohort.by_id, ("PRCC", "ChRCC")
+    first = {one.case_id: one.probabilities for one in fused(said, subtypes, by_id) if one.fold == 0}
+    other = {"PRCC": "ChRCC", "ChRCC": "PRCC"}
+    wrong = [replace(one, truth=other[one.truth]) if one.fold == 0 else one for one in said]
+    again = {one.case_id: one.probabilities for one in fused(wrong, subtypes, by_id) if one.fold == 0}
+    assert first == again
+    assert len(first) == sum(
+        answers.fold[c] == 0 and by_id[c].clinical != ClinicalFacts() for c in answers.fold
+    )
+    models = fold_models(said, subtypes, by_id, [0, 1, 2, 3, -1])
+    assert models[-1].n_patients == N
+    assert models[0].n_patients == N - sum(fold == 0 for fold in answers.fold.values())
+
+
+def test_a_run_of_fusion_answers_with_facts(asked, monkeypatch):
+    snapshot, _, answers, _ = asked
+    said = answers_of(snapshot, answers.p, answers.fold)
+    scorer = Scorer(
+        network=None,
+        subtypes=("PRCC", "ChRCC"),
+        positive="PRCC",
+        point=score_run.FIXED,
+        not_sure_margin=0.0,
+        domain=None,
+        spec=None,
+        model_digest="",
+    )
+    folds = [SimpleNamespace(index=k) for k in range(4)]
+    study = SimpleNamespace(cohort=snapshot.cohort, split=SimpleNamespace(folds=folds))
+    run = SimpleNamespace(folder=None, snapshot=study)
+    monkeypatch.setattr(score_run, "_score_images", lambda run: (said, [], dict.fromkeys(range(4), scorer)))
+    monkeypatch.setattr(score_run, "run_config", lambda folder: SimpleNamespace(model="fusion"))
+    found, _ = score_run.score_run(run)
+    expected = {one.case_id: one.probabilities for one in fused(said, scorer.subtypes, snapshot.cohort.by_id)}
+    for one in found:
+        assert one.probabilities == pytest.approx(expected.get(one.case_id, one.of_image))
+        assert one.of_image == dict(zip(scorer.subtypes, answers.p[one.case_id], strict=True))
+        assert ("no-clinical-facts" in {f.code for f in one.findings}) == (one.case_id not in expected)
+        assert one.truth == snapshot.cohort.by_id[one.case_id].subtype
+    figures = set_figures(run_facts(), found, CONFIG)
+    assert figures.n_patients == {"PRCC": N / 2, "ChRCC": N / 2}
+    assert sum(figures.n_with_facts.values()) == len(expected)
+    assert figures.least_with_facts != figures.least
+    monkeypatch.setattr(score_run, "run_config", lambda folder: SimpleNamespace(model="mobilenet_v2"))
+    assert score_run.score_run(run)[0] == said
+
+
+def test_fusion_is_refused_before_training_where_nothing_can_be_fused(asked):
+    snapshot, division, _, _ = asked
+    study = SimpleNamespace(cohort=snapshot.cohort, split=division.split)
+    check_fusable(study)
+    bare = tuple(replace(case, clinical=ClinicalFacts()) for case in snapshot.cohort.cases)
+    one_fold = replace(division.split, folds=division.split.folds[:1])
+    for change in ({"cohort": replace(snapshot.cohort, cases=bare)}, {"split": one_fold}):
+        with pytest.raises(StudyError, match="--model fusion"):
+            check_fusable(SimpleNamespace(**{**vars(study), **change}))
+
+
+def test_fusion_is_built_on_a_network():
+    assert encoder_of("fusion") == "mobilenet_v2"
+    assert network_row("fusion").name == "mobilenet_v2"
+    with pytest.raises(ConfigError, match="fusion"):
+        network_row("efficientnet_b9")

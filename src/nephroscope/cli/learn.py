@@ -237,6 +237,8 @@ def sets_text(report: Evaluation) -> list[str]:
     names = [*(f"coverage {name}".strip() for name in ("", *report.subtypes)), "one", "several", "none"]
     rests = ", ".join(f"{n} {name}" for name, n in found.n_patients.items())
     head = f"sets of possible subtypes at {100 * found.confidence:g} %, from patients: {rests}"
+    own = ", ".join(f"{n} {name}" for name, n in found.n_with_facts.items())
+    head += f"; for answers with clinical facts: {own}" if own else ""
     return [head, table(rows, ["limits of other cases, on", *names])] if rows else [head]
 
 

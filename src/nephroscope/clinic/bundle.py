@@ -132,6 +132,7 @@ def open_bundle(folder: Path, threads: int = 0) -> Bundle:
         spec=about.slices,
         facts=about.facts,
         sets=about.sets,
+        sets_with_facts=about.sets_with_facts,
         model_digest=about.sha256["model.onnx"][:16],
         phases=about.phases,
     )

@@ -108,7 +108,8 @@ class BundleFile:
     ``applicability`` holds the lowest and highest value of each of `FEATURES`; ``reference`` says what the stored
     slices show: ``phantoms`` or ``training cases``. ``facts`` says how age, sex and size are used; None: not at all.
     ``phases`` are those that the network is shown, in order, any of them missing; none where it sees one series.
-    ``sets`` holds the limits of the sets of possible subtypes; ``outside`` says what is known of tumors that are none
+    ``sets`` holds the limits of the sets of possible subtypes for answers of the image alone, ``sets_with_facts`` for
+    those with clinical facts; ``outside`` says what is known of tumors that are none
     of the subtypes.
     """
 
@@ -131,6 +132,7 @@ class BundleFile:
     reference: str = "training cases"
     facts: FactsModel | None = None
     sets: ConformalSets | None = None
+    sets_with_facts: ConformalSets | None = None
     outside: OutsideCheck | None = None
     digest: str = ""
 
@@ -232,17 +234,20 @@ def _check_outside(about: BundleFile) -> None:
 
 def _check_sets(about: BundleFile) -> None:
     """A limit for each subtype, on patients enough for it."""
-    if about.sets is None:
-        return
-    for place, names in (("least", about.sets.least), ("n_patients", about.sets.n_patients)):
-        if set(names) != set(about.subtypes):
-            raise _wrong(
-                f"sets.{place}", f"a number for each of {', '.join(about.subtypes)}", ", ".join(names)
-            )
-    if not all(0 <= least <= 1 for least in about.sets.least.values()) or not 0 < about.sets.confidence < 1:
-        raise _wrong("sets", "probabilities from 0 to 1", about.sets.least)
-    if min(about.sets.n_patients.values()) < FEWEST:
-        raise _wrong("sets.n_patients", f"at least {FEWEST} of each subtype", about.sets.n_patients)
+    if about.sets_with_facts is not None and about.facts is None:
+        raise _wrong("sets_with_facts", "none without facts", list(about.sets_with_facts.least))
+    for name, sets in (("sets", about.sets), ("sets_with_facts", about.sets_with_facts)):
+        if sets is None:
+            continue
+        for place, names in (("least", sets.least), ("n_patients", sets.n_patients)):
+            if set(names) != set(about.subtypes):
+                raise _wrong(
+                    f"{name}.{place}", f"a number for each of {', '.join(about.subtypes)}", ", ".join(names)
+                )
+        if not all(0 <= least <= 1 for least in sets.least.values()) or not 0 < sets.confidence < 1:
+            raise _wrong(name, "probabilities from 0 to 1", sets.least)
+        if min(sets.n_patients.values()) < FEWEST:
+            raise _wrong(f"{name}.n_patients", f"at least {FEWEST} of each subtype", sets.n_patients)
 
 
 def _check_facts(about: BundleFile) -> None:

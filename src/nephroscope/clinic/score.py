@@ -155,7 +155,8 @@ class CaseInput:
 class Scorer:
     """A network with the rules that turn its probabilities into a call.
 
-    ``phases`` are those that the network is shown, in order; none where it sees the chosen series.
+    ``phases`` are those that the network is shown, in order; none where it sees the chosen series. ``sets`` belong to
+    answers of the image alone, ``sets_with_facts`` to those that clinical facts moved.
     """
 
     network: Network
@@ -168,6 +169,7 @@ class Scorer:
     model_digest: str
     facts: FactsModel | None = None
     sets: ConformalSets | None = None
+    sets_with_facts: ConformalSets | None = None
     phases: tuple[str, ...] = ()
 
     def answer(self, case: CaseInput) -> Answer:
@@ -190,25 +192,39 @@ class Scorer:
         self, case: CaseInput, slices: tuple[SlicePrediction, ...], findings: tuple[Finding, ...]
     ) -> Answer:
         """The call that these slices and findings support, with the clinical facts where the model has any."""
-        image: tuple[float, ...] = mean_over_slices(slices)
-        moved: tuple[UsedFact, ...] = ()
-        mean = image
-        if self.facts is not None:
-            mean = self.facts.probabilities(image, case.clinical)
-            moved = self.facts.moved(image, case.clinical, self.subtypes.index(self.positive))
-            findings = (*findings, *self.facts.doubts(case.clinical, case.case_id))
-        call, reason = decide(mean, self.subtypes, self.positive, self.point, self.not_sure_margin, findings)
-        return Answer(
+        plain = Answer(
             case_id=case.case_id,
             patient_id=case.patient_id,
-            probabilities=dict(zip(self.subtypes, mean, strict=True)),
+            probabilities={},
             slices=slices,
+            forced_call="",
+            call=None,
+            reason="",
+            findings=findings,
+            model_digest=self.model_digest,
+        )
+        return self.concluded(plain, case.clinical)
+
+    def concluded(self, answer: Answer, clinical: ClinicalFacts) -> Answer:
+        """An answer of which only slices and findings count, with what this model says about them and these facts."""
+        image: tuple[float, ...] = mean_over_slices(answer.slices)
+        moved: tuple[UsedFact, ...] = ()
+        mean, findings, sets = image, answer.findings, self.sets
+        if self.facts is not None:
+            mean = self.facts.probabilities(image, clinical)
+            moved = self.facts.moved(image, clinical, self.subtypes.index(self.positive))
+            findings = (*findings, *self.facts.doubts(clinical, answer.case_id))
+            sets = self.sets_with_facts if moved else self.sets
+        call, reason = decide(mean, self.subtypes, self.positive, self.point, self.not_sure_margin, findings)
+        probabilities = dict(zip(self.subtypes, mean, strict=True))
+        return replace(
+            answer,
+            probabilities=probabilities,
             forced_call=forced_call(mean, self.subtypes, self.positive, self.point),
             call=call,
             reason=reason,
             findings=findings,
-            model_digest=self.model_digest,
             image_probabilities=dict(zip(self.subtypes, image, strict=True)) if moved else {},
             facts=moved,
-            possible=self.sets.of(dict(zip(self.subtypes, image, strict=True))) if self.sets else None,
+            possible=sets.of(probabilities) if sets else None,
         )

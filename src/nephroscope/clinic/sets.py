@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nephroscope.records import PredictionSet
+from nephroscope.records import Answer, PredictionSet
 
 CONFIDENCE = 0.9
 FEWEST = 9  # patients of a subtype: with fewer, no case could be left out at 90 %
@@ -75,4 +75,14 @@ def calibrate_sets(
         least[name] = sorted(found.values())[place - 1]
     return ConformalSets(
         confidence=CONFIDENCE, least=least, n_patients={name: len(found) for name, found in own.items()}
+    )
+
+
+def limits_of(answers: Sequence[Answer], subtypes: Sequence[str]) -> ConformalSets | str:
+    """The limits that these answers with a known subtype give, or why there are none."""
+    return calibrate_sets(
+        [p.probabilities for p in answers],
+        [p.truth or "" for p in answers],
+        [p.patient_id for p in answers],
+        subtypes,
     )

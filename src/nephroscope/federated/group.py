@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from nephroscope.base.errors import ConfigError, GroupError
+from nephroscope.learning.networks.table import encoder_of, fuses
 from nephroscope.records import SliceSpec, SplitConfig, TrainConfig
 from nephroscope.records.settings import Settings, check_within
 from nephroscope.study.snapshot import Snapshot
@@ -54,6 +55,13 @@ class Plan:
         check_within("--quorum", self.quorum, 1, 1000)
         check_within("--days", self.days, 0, 366)
         check_within("--proximal", self.proximal, 0, 100)
+        if fuses(self.training.model):
+            raise ConfigError(
+                where="training.model",
+                expected="a network: a group of hospitals exchanges weights, and no clinical facts",
+                found=self.training.model,
+                remedy=f"use {encoder_of(self.training.model)}",
+            )
         if self.training.epochs % self.rounds:
             raise ConfigError(
                 where="--rounds",

@@ -25,10 +25,11 @@ from nephroscope.clinic.bundle import save_bundle_file, slices_digest
 from nephroscope.clinic.bundle_file import CARD, EMBEDDING, MOST_BYTES, Needs, TrainedNetwork
 from nephroscope.clinic.cut import cut_slices
 from nephroscope.clinic.network_file import strings_of
+from nephroscope.clinic.sets import limits_of
 from nephroscope.imaging.grid import AIR_HU
 from nephroscope.intake.phantom.make import make_phantom
-from nephroscope.learning.fuse_run import facts_model, facts_words
-from nephroscope.learning.networks.table import phases_of
+from nephroscope.learning.fuse_run import facts_model, facts_words, fused
+from nephroscope.learning.networks.table import fuses, phases_of
 from nephroscope.learning.outside import check_outside, outside_words, save_embedding
 from nephroscope.learning.run_files import WEIGHTS, CompleteRun, fold_file, run_config
 from nephroscope.learning.score_run import FIXED, exported_folds, exported_scorer, fold_scorer
@@ -97,7 +98,9 @@ def export_bundle(
     folds = [fold for fold in run.snapshot.split.folds if fold.index in exported]
     which = f"{'the mean of folds' if len(folds) > 1 else 'fold'} {', '.join(map(str, exported))}"
     logger.info("export, step 1 of 2: %s as ONNX, compared with torch", which)
-    model = facts_model(run, report) if choice.facts else None
+    is_fused = fuses(run_config(run.folder).model)
+    with_facts = choice.facts or is_fused
+    model = facts_model(run, report) if with_facts else None
     trained = _training_slices(run, folds[0])
     phases = phases_of(run_config(run.folder).model, run.snapshot.slices.spec.phases)
     reference = trained if choice.patient_slices else phantom_slices(run.snapshot.slices.spec, len(phases))
@@ -110,7 +113,11 @@ def export_bundle(
         n = len(reference)
         np.savez_compressed(part / "reference.npz", hu=reference, logits=logits[:n])
         shown = OF_PATIENTS if choice.patient_slices else OF_PHANTOMS
-        readme = _readme(run, report, folds) + outside_words(outside) + (facts_words(model) if model else "")
+        readme = (
+            _readme(run, report, folds)
+            + outside_words(outside)
+            + (facts_words(model, is_fused) if model else "")
+        )
         texts = {"README.md": readme, **({CARD: card} if card else {})}
         for name, text in texts.items():
             save_text(
@@ -120,12 +127,12 @@ def export_bundle(
             "export, step 2 of 2: what the model knows, from %d %ss", len(_known(folds)), _unit(report)
         )
         about = _without_names(_about(run, report, folds) | {"reference": shown}, names)
-        about["sets"] = _sets(report)
+        about |= _sets(report, run, with_facts)
         about["facts"] = as_plain(model) if model else None
         about["training"]["slices_digests"] = sorted(_seen(run, _cases(run, folds)))
         about["outside"] = as_plain(outside)
         scorer = exported_scorer(run) if choice.fold is None else fold_scorer(run, folds[0])
-        save_bundle_file(replace(scorer, point=FIXED) if choice.facts else scorer, about, part)
+        save_bundle_file(replace(scorer, point=FIXED) if with_facts else scorer, about, part)
         check_nothing_named(part, names)
     return out
 
@@ -277,12 +284,17 @@ def _about(run: CompleteRun, report: Evaluation, folds: Sequence[Fold]) -> dict[
     }
 
 
-def _sets(report: Evaluation) -> dict[str, Any] | None:
-    """Limits of the sets of possible subtypes; None where the run has none."""
+def _sets(report: Evaluation, run: CompleteRun, with_facts: bool) -> dict[str, Any]:
+    """Limits of the sets of possible subtypes, for answers of the image alone and for those with facts."""
     found = report.sets
-    if found is None or found.why_not:
-        return None
-    return {"confidence": found.confidence, "least": found.least, "n_patients": found.n_patients}
+    if found is None or report.leaky or not report.converged:
+        return {"sets": None}
+    answers = [p for p in report.predictions if p.group == OUT_OF_FOLD and p.truth is not None]
+    kinds = {"sets": [replace(p, probabilities=p.of_image) for p in answers]}
+    if with_facts:
+        kinds["sets_with_facts"] = fused(answers, report.subtypes, run.snapshot.cohort.by_id)
+    made = {name: limits_of(of, report.subtypes) for name, of in kinds.items()}
+    return {name: None if isinstance(one, str) else as_plain(one) for name, one in made.items()}
 
 
 def _unit(report: Evaluation) -> str:

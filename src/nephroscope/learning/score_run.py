@@ -1,7 +1,7 @@
 """Score the test cases of a run, each by a model that never saw its patient. ONNX Runtime; no torch."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,8 +11,10 @@ import numpy.typing as npt
 from nephroscope.base.errors import StudyError
 from nephroscope.base.progress import track
 from nephroscope.clinic.call import youden_threshold
+from nephroscope.clinic.facts import FactsModel
 from nephroscope.clinic.score import CaseInput, Scorer, case_features, learn_domain
-from nephroscope.learning.networks.table import phases_of
+from nephroscope.learning.fuse_run import fold_models
+from nephroscope.learning.networks.table import fuses, phases_of
 from nephroscope.learning.run_files import CompleteRun, KeptNetwork, load_run, run_config
 from nephroscope.records import Answer, Fold, OperatingPoint
 from nephroscope.study.phases import OF_FURTHER_PHASES
@@ -38,15 +40,45 @@ class MeanNetwork:
         return mean
 
 
-def score_run(run: CompleteRun) -> tuple[list[Answer], list[OperatingPoint]]:
+def score_run(
+    run: CompleteRun, models: Mapping[int, FactsModel] | None = None
+) -> tuple[list[Answer], list[OperatingPoint]]:
     """Predictions of all test cases with truth, group and fold; and one operating point per fold.
+
+    A run of `fusion` answers each fold with the regression on image and facts of the other folds' out-of-fold cases,
+    and held-out cases with that of all. ``models`` are these regressions, where they are known.
 
     With several folds, development cases are answered by the fold that tested them, and held-out cases by what would
     be exported: the mean of the folds' networks. Their fold is `ALL_FOLDS`, and their operating point the last.
     """
+    answers, points, scorers = _score_images(run)
+    if not fuses(run_config(run.folder).model):
+        return answers, points
+    models, by_id = fusions(run, answers) if models is None else models, run.snapshot.cohort.by_id
+    return [
+        replace(scorers[one.fold], facts=models[one.fold]).concluded(one, by_id[one.case_id].clinical)
+        for one in answers
+    ], points
+
+
+def fusions(run: CompleteRun, answers: Sequence[Answer] = ()) -> dict[int, FactsModel]:
+    """The regression of image and facts for each fold, and under `ALL_FOLDS` that for held-out cases.
+
+    Args:
+        run: Of `fusion`.
+        answers: Of the run; by default it is scored first.
+    """
+    answers = answers or _score_images(run)[0]
+    folds = [*(fold.index for fold in run.snapshot.split.folds), ALL_FOLDS]
+    return fold_models(answers, run.snapshot.cohort.subtypes, run.snapshot.cohort.by_id, folds)
+
+
+def _score_images(run: CompleteRun) -> tuple[list[Answer], list[OperatingPoint], dict[int, Scorer]]:
+    """What the networks alone say of the test cases; and by fold what answered."""
     snapshot = run.snapshot
     points: list[OperatingPoint] = []
     answers: dict[str, Answer] = {}
+    scorers: dict[int, Scorer] = {}
     folds = snapshot.split.folds
 
     def keep(answer: Answer, fold: int) -> None:
@@ -55,7 +87,7 @@ def score_run(run: CompleteRun) -> tuple[list[Answer], list[OperatingPoint]]:
         answers[case_id] = replace(answer, truth=truth, group=group, fold=fold)
 
     for fold in track(folds, "scoring", "fold", len(folds)):
-        scorer = fold_scorer(run, fold)
+        scorer = scorers[fold.index] = fold_scorer(run, fold)
         points.append(scorer.point)
         for case in _cut_cases(run, fold.test):
             answer = scorer.answer(case)
@@ -64,11 +96,11 @@ def score_run(run: CompleteRun) -> tuple[list[Answer], list[OperatingPoint]]:
                 answer = scorer.conclude(case, (*before.slices, *answer.slices), before.findings)
             keep(answer, before.fold if before else fold.index)
     if len(folds) > 1 and snapshot.split.holdout:
-        scorer = exported_scorer(run, points)
+        scorer = scorers[ALL_FOLDS] = exported_scorer(run, points)
         points.append(scorer.point)
         for case in _cut_cases(run, snapshot.split.holdout):
             keep(scorer.answer(case), ALL_FOLDS)
-    return list(answers.values()), points
+    return list(answers.values()), points, scorers
 
 
 def usable_folds(folder: Path) -> tuple[int, ...]:
@@ -138,7 +170,12 @@ def fold_scorer(run: CompleteRun, fold: Fold) -> Scorer:
 
 def _is_fixed(run: CompleteRun) -> bool:
     """True where no threshold is chosen on data."""
-    return run.snapshot.settings.evaluation.criterion == "fixed" or len(run.snapshot.cohort.subtypes) > 2
+    several = len(run.snapshot.cohort.subtypes) > 2
+    return (
+        several
+        or run.snapshot.settings.evaluation.criterion == "fixed"
+        or fuses(run_config(run.folder).model)
+    )
 
 
 def _scorer(

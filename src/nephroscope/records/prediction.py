@@ -94,7 +94,7 @@ class Prediction:
         picture: File that was written; empty without one.
         image_probabilities: Of the image alone, where clinical facts were used; else empty.
         facts: What each clinical fact moved, in log odds of ``positive``.
-        possible: Subtypes that the image leaves possible; null where the bundle has no sets.
+        possible: Subtypes that the probabilities leave possible; null where the bundle has no sets.
         jitter: Answers with the ROI drawn 2 mm otherwise, where that was asked.
         outside: How far it lies from the training cases; null where the bundle does not say.
     """

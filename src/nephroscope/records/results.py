@@ -101,7 +101,7 @@ class Answer(ShownAsTable):
         model_digest: Digest of the weights that gave the answer.
         image_probabilities: Of the image alone, where clinical facts were used; else empty.
         facts: What each clinical fact moved.
-        possible: The set of subtypes that the image leaves possible; None where the model has no sets.
+        possible: The set of subtypes that these probabilities leave possible; None where the model has no sets.
         outside: How far it lies from the training cases; None where a bundle does not say.
         phases: Contrast phases that a model of several phases saw of the case; empty for others.
     """
@@ -123,6 +123,11 @@ class Answer(ShownAsTable):
     possible: PredictionSet | None = None
     outside: OutsideAnswer | None = None
     phases: tuple[str, ...] = ()
+
+    @property
+    def of_image(self) -> dict[str, float]:
+        """Probabilities of the image alone."""
+        return self.image_probabilities or self.probabilities
 
     def records(self) -> list[Record]:
         """A row per slice: index, area in mm2, probability of each subtype."""
@@ -223,7 +228,8 @@ class SetFigures:
 
     Attributes:
         why_not: Why there are none; empty where there are.
-        least, n_patients: By subtype, as a bundle has them: from all out-of-fold cases.
+        least, n_patients: By subtype, as a bundle has them: from the image's answers about all out-of-fold cases.
+        least_with_facts, n_with_facts: The same for answers with clinical facts; empty where none were used.
         checked: Out-of-fold cases together, each fold (by limits of the other folds), held-out test sets.
     """
 
@@ -231,6 +237,8 @@ class SetFigures:
     why_not: str = ""
     least: dict[str, float] = field(default_factory=dict)
     n_patients: dict[str, int] = field(default_factory=dict)
+    least_with_facts: dict[str, float] = field(default_factory=dict)
+    n_with_facts: dict[str, int] = field(default_factory=dict)
     checked: tuple[SetCoverage, ...] = ()
 
 

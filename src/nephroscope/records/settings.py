@@ -186,7 +186,7 @@ class TrainConfig:
     """How a network is trained.
 
     Attributes:
-        model: Network; `nephroscope models` lists them.
+        model: Network; `nephroscope models` lists them; also phases (several phases), fusion (clinical facts).
         width: Channel multiplier: mobilenet_v2 0.1 to 2, shufflenet_v2_x1_0 0.5, 1, 1.5 or 2, the others only 1.
         recipe: default (plain head, warm-up, cosine) or zuo2021 (heads of Zuo et al. 2021, Adam at 0.005).
         pretrained: Start from ImageNet weights, which torchvision downloads once.

@@ -130,7 +130,8 @@ def _explain(place: Place, case: "ChosenCase", bundle: Path, document: dict[str,
         largest = np.abs(signed).max(axis=(1, 2), keepdims=True)
         maps.append(np.divide(signed, largest, out=np.zeros_like(signed), where=largest > 0))
         probabilities.append(p)
-    answered = np.array(list(document["probabilities"].values()))  # type: ignore[attr-defined]
+    of_image = document.get("image_probabilities") or document["probabilities"]
+    answered = np.array(list(of_image.values()))  # type: ignore[attr-defined]
     if np.abs(np.mean(probabilities, axis=0).mean(axis=0) - answered).max() > MOST_DIFFERENCE:
         raise _none(case.case_id, "the probability that was answered", "networks that give another one")
     mean = np.mean(maps, axis=0).astype(np.float32)

@@ -38,6 +38,7 @@ class Predictions:
         thresholds: On the positive subtype's probability, by index of fold.
         same_patients: Of a baseline, the test cases answered by fits on the training parts alone: the patients that a
             network learns from. Held-out cases have the mean over the folds. Empty where it was not asked for.
+        image: Of the image alone, where clinical facts are fused with it.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Predictions:
     validation: Mapping[int, Mapping[str, Probabilities]] = field(default_factory=dict)
     thresholds: Mapping[int, float] = field(default_factory=dict)
     same_patients: Mapping[str, Probabilities] = field(default_factory=dict)
+    image: Mapping[str, Probabilities] = field(default_factory=dict)
 
     def threshold_of(self, case_id: str) -> float:
         """The threshold for a case: its fold's; for a held-out case the mean of all; 0.5 where none was chosen."""

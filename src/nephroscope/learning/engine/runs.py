@@ -9,6 +9,8 @@ from threading import Event, Thread
 from nephroscope.base.errors import StudyError
 from nephroscope.base.progress import counting
 from nephroscope.learning.engine.workers import Workers
+from nephroscope.learning.fuse_run import check_fusable
+from nephroscope.learning.networks.table import fuses
 from nephroscope.learning.run_files import RunRecord, load_run, load_run_split, open_run, run_config
 from nephroscope.records import TrainConfig
 from nephroscope.records.settings import check_within
@@ -22,6 +24,8 @@ def train_new_run(
 ) -> RunRecord:
     """Train all folds under a new name, by default the network's; gives its record."""
     path = snapshot.folder.new_run(name or config.model, numbered=name is None)
+    if fuses(config.model):
+        check_fusable(snapshot)
     return _train(path, snapshot, config, workers)
 
 

@@ -4,7 +4,7 @@ Every answer comes from the fold that did not see the patient: test parts for th
 is chosen after training. Scoring runs on ONNX Runtime; only training needs torch.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,10 @@ import numpy as np
 from nephroscope.base.documents import read_object
 from nephroscope.base.errors import StudyError
 from nephroscope.base.files import digest_of
+from nephroscope.clinic.facts import FactsModel
 from nephroscope.learning.engine.divisions import Division, present_division, same_folds
 from nephroscope.learning.engine.predictions import HOLDOUT, Predictions, Probabilities, thresholds_of
+from nephroscope.learning.networks.table import encoder_of, fuses
 from nephroscope.learning.run_files import (
     CompleteRun,
     changed_since_run,
@@ -23,7 +25,7 @@ from nephroscope.learning.run_files import (
     open_run_network,
     run_config,
 )
-from nephroscope.learning.score_run import exported_folds, score_run
+from nephroscope.learning.score_run import exported_folds, fusions, score_run
 from nephroscope.records import Answer, Cohort, Fold, Split
 from nephroscope.study.artifact import Artifact
 from nephroscope.study.snapshot import Snapshot
@@ -118,11 +120,13 @@ class RunAnswers:
         p: Of the test cases.
         fold: Index of the fold that answered, by case; -1 for held-out cases, which the mean of all folds answers.
         validation: Of each fold's validation part.
+        image: Of the image alone, where clinical facts are fused with it.
     """
 
     p: dict[str, Probabilities]
     fold: dict[str, int]
     validation: dict[int, dict[str, Probabilities]]
+    image: dict[str, Probabilities] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +143,7 @@ class ScoredRun:
             read_object(self.folder / "run.json", FORMAT),
             asdict(snapshot.settings.evaluation),
             snapshot.files_digest,
+            *([snapshot.cohort.digest] if fuses(self.model) else []),
         ]
         artifact = Artifact(path=kept, kind=RunAnswers, number=ANSWERS, made_from=digest_of([ANSWERS, parts]))
         found = artifact.load()
@@ -157,32 +162,47 @@ class ScoredRun:
             fold=found.fold,
             validation=found.validation,
             thresholds=thresholds,
+            image=found.image,
         )
 
     def _score(self, division: Division, snapshot: Snapshot) -> RunAnswers:
         split, cohort = division.split, division.cohort
-        answers = self._predict(split, snapshot, cohort)
+        models = self._models(split, snapshot, cohort) if fuses(self.model) else None
+        answers = self._predict(split, snapshot, cohort, models)
         tested = {name for fold in split.folds for name in fold.test}
         validation = {}
         for fold in split.folds:  # each network is asked for its own validation part
             only = Fold(index=fold.index, train=fold.train, validation=frozenset(), test=fold.validation)
             part = replace(split, folds=(only,), holdout=frozenset())
-            validation[fold.index] = _rows(self._predict(part, snapshot, cohort), cohort)
+            validation[fold.index] = _rows(self._predict(part, snapshot, cohort, models), cohort)
         return RunAnswers(
             p=_rows(answers, cohort),
             fold={p.case_id: p.fold if p.case_id in tested else HOLDOUT for p in answers},
             validation=validation,
+            image={p.case_id: tuple(p.of_image[s] for s in cohort.subtypes) for p in answers}
+            if models
+            else {},
         )
 
-    def _predict(self, split: Split, snapshot: Snapshot, cohort: Cohort) -> list[Answer]:
+    def _predict(
+        self, split: Split, snapshot: Snapshot, cohort: Cohort, models: dict[int, FactsModel] | None
+    ) -> list[Answer]:
+        return score_run(self._run(split, snapshot, cohort), models)[0]
+
+    def _models(self, split: Split, snapshot: Snapshot, cohort: Cohort) -> dict[int, FactsModel]:
+        return fusions(self._run(split, snapshot, cohort))
+
+    def _run(self, split: Split, snapshot: Snapshot, cohort: Cohort) -> CompleteRun:
         config = replace(snapshot.settings.evaluation, criterion="fixed")
         study = snapshot.with_labels(cohort, split).with_evaluation(config)
-        return score_run(CompleteRun(folder=self.folder, snapshot=study))[0]
+        return CompleteRun(folder=self.folder, snapshot=study)
 
 
 def network_description(model: str) -> str:
     """A trained network in a sentence for the report's methods."""
-    return f"{model}, trained on slices; mean probability over a tumor's slices"
+    network = encoder_of(model) if fuses(model) else model
+    words = f"{network}, trained on slices; mean probability over a tumor's slices"
+    return words + ("; in one regression with age, sex and size" if fuses(model) else "")
 
 
 def _rows(answers: list[Answer], cohort: Cohort) -> dict[str, Probabilities]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from nephroscope.base.errors import ConfigError
-from nephroscope.learning.networks.table import NETWORKS, NetworkRow, check_width
+from nephroscope.learning.networks.table import FUSED_NETWORKS, NETWORKS, TRAINABLE, NetworkRow, check_width
 from nephroscope.records import SliceSpec
 
 Recipe = Literal["default", "zuo2021"]
@@ -68,7 +68,7 @@ def build_network(
     """A network with the recipe's head, on the current default device of torch.
 
     Args:
-        name: A row of `NETWORKS`.
+        name: A row of `NETWORKS`, or a model that is built on one.
         n_subtypes: Two or more.
         spec: Its window is the network's first step.
         recipe: ``default`` gives every network one plain linear head; ``zuo2021`` the head the paper built.
@@ -92,15 +92,16 @@ def build_network(
 
 
 def network_row(name: str) -> NetworkRow:
-    """The row of a network.
+    """The row of a network; that of its network for `fusion`.
 
     Raises:
         ConfigError: There is no such network.
     """
+    name = FUSED_NETWORKS.get(name, name)
     if name not in NETWORKS:
         raise ConfigError(
             where="training.model",
-            expected=f"one of {', '.join(NETWORKS)}",
+            expected=f"one of {', '.join(TRAINABLE)}",
             found=repr(name),
             remedy="correct the name",
         )

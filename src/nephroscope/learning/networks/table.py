@@ -105,6 +105,19 @@ PHASE_NETWORKS = {
     "phases-shufflenet": PhaseRow(encoder="shufflenet_v2_x1_0"),
 }
 
+FUSED_NETWORKS = {"fusion": "mobilenet_v2"}  # answers with age, sex and size beside this network
+TRAINABLE = (*NETWORKS, *PHASE_NETWORKS, *FUSED_NETWORKS)
+
+
+def fuses(model: str) -> bool:
+    """True for a model that answers with clinical facts beside its network."""
+    return model in FUSED_NETWORKS
+
+
+def encoder_of(model: str) -> str:
+    """The row of `NETWORKS` that a model is built on."""
+    return PHASE_NETWORKS[model].encoder if model in PHASE_NETWORKS else FUSED_NETWORKS.get(model, model)
+
 
 def phases_of(model: str, phases: tuple[str, ...]) -> tuple[str, ...]:
     """The phases that a network is shown, in order; none for one that sees the chosen series."""

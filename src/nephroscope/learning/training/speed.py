@@ -12,7 +12,7 @@ from torch.nn import functional
 from nephroscope.base.machine import memory_kept, memory_of_machine
 from nephroscope.learning.networks.networks import build_network, only_shapes
 from nephroscope.learning.networks.phases import network_of
-from nephroscope.learning.networks.table import PHASE_NETWORKS, phases_of
+from nephroscope.learning.networks.table import encoder_of, phases_of
 from nephroscope.learning.run_files import Compute, Precision
 from nephroscope.learning.training.device import compute_dtype, training_device
 from nephroscope.learning.training.fit import LAYOUTS
@@ -127,8 +127,7 @@ def memory_of_fit(config: TrainConfig, n_subtypes: int, spec: SliceSpec) -> int:
     What every layer gives for a batch, twice (a gradient each), four times the weights, and the libraries.
     """
     with only_shapes():
-        encoder = PHASE_NETWORKS[config.model].encoder if config.model in PHASE_NETWORKS else config.model
-        network = build_network(encoder, n_subtypes, spec, config.recipe, width=config.width)
+        network = build_network(encoder_of(config.model), n_subtypes, spec, config.recipe, width=config.width)
         given: list[int] = []
         for layer in network.modules():
             if not list(layer.children()) and not getattr(layer, "inplace", False):

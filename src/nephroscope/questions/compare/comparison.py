@@ -5,7 +5,7 @@ trained runs), networks/ (networks trained on other divisions) and grids.json.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from nephroscope.learning.engine.study_data import study_data
 from nephroscope.learning.engine.trained_runs import FoundRun, find_runs, run_of
 from nephroscope.learning.engine.workers import Workers
 from nephroscope.learning.learner import Learner, remarks_of
-from nephroscope.learning.networks.table import NETWORKS, PHASE_NETWORKS
+from nephroscope.learning.networks.table import FUSED_NETWORKS, TRAINABLE
 from nephroscope.learning.run_files import run_config
 from nephroscope.questions.compare.control import control
 from nephroscope.questions.compare.document import (
@@ -39,7 +39,7 @@ from nephroscope.questions.compare.measures import test_sets
 from nephroscope.questions.compare.network_stack import NAME as STACK
 from nephroscope.questions.compare.network_stack import stack_with_networks
 from nephroscope.questions.compare.phases import phases_tables, presence_fact, presence_findings
-from nephroscope.questions.compare.plan import ComparePlan, Schedule
+from nephroscope.questions.compare.plan import ON_REQUEST, ComparePlan, Schedule
 from nephroscope.questions.compare.probe import probe
 from nephroscope.questions.compare.repeated import repeat_all
 from nephroscope.questions.compare.results import ComparisonDocument, LeakyRun, NotCompared, RankTable
@@ -50,6 +50,7 @@ from nephroscope.questions.evaluation.operating_points import few_chosen_on, thr
 from nephroscope.records import Estimate, Finding, Split, note, warning
 from nephroscope.study.snapshot import Snapshot
 
+OWN_RUN = "the trained run of this name is compared"
 logger = logging.getLogger(__name__)
 
 
@@ -81,10 +82,10 @@ def compare_study(
 def _train(snapshot: Snapshot, networks: Sequence[str], workers: Workers | None) -> list[str]:
     """Names of the runs of these networks on the present folds, trained where there is none."""
     for network in networks:
-        if network not in {**NETWORKS, **PHASE_NETWORKS}:
+        if network not in TRAINABLE:
             raise ConfigError(
                 where="--train",
-                expected=f"networks: {', '.join([*NETWORKS, *PHASE_NETWORKS])}",
+                expected=f"networks: {', '.join(TRAINABLE)}",
                 found=repr(network),
                 remedy="correct the name",
             )
@@ -118,9 +119,12 @@ def compare(snapshot: Snapshot, plan: ComparePlan) -> Comparison:
         for name in plan.trained
         if name in ranked_runs
     }
+    _refuse_fused_again(networks)
     schedule = Schedule(snapshot=snapshot, plan=plan, networks=networks)
     choosing = bool(ranked_runs) or snapshot.settings.evaluation.criterion != "fixed"
-    usable, refused = _usable(snapshot, wanted)
+    same = [one for one in wanted if one.name in ON_REQUEST and one.name in ranked_runs]
+    usable, refused = _usable(snapshot, [one for one in wanted if one not in same])
+    refused += [NotCompared(name=one.name, kind="baseline", reason=OWN_RUN) for one in same]
     possible = [*(one.name for one in usable), *sorted(ranked_runs), *([STACK] if ranked_runs else [])]
     pair = _main_pair(snapshot, plan, possible)
     _log_work(schedule, engine, usable, choosing)
@@ -335,6 +339,23 @@ def _pair_left_out(plan: ComparePlan, pair: Sequence[str]) -> list[Finding]:
     pair_words = " against ".join(plan.primary)
     text = f"the main pair of study.toml, {pair_words}, is not compared here: not all was asked for"
     return [note("main-pair-left-out", text)]
+
+
+def _refuse_fused_again(networks: Mapping[str, NetworkLearner]) -> None:
+    """Refuse to train a network with clinical facts on other divisions: only the network would be trained.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    for name, learner in networks.items():
+        if learner.config.model in FUSED_NETWORKS:
+            raise ConfigError(
+                where="--train",
+                expected="networks that can be trained again on other folds, seeds or labels",
+                found=f"{name}, which is fused with clinical facts",
+                remedy=f"name {FUSED_NETWORKS[learner.config.model]} instead, or leave out --repeats, --seeds and "
+                "--control-networks",
+            )
 
 
 def _refuse_same_names(baselines: Sequence[str], runs: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ blind to them. Held-out cases are free of it.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -57,7 +57,7 @@ def fusion_tables(
 ) -> tuple[FusionTable, ...]:
     """A table for each network and test set; of the frozen network where no run is ranked. None without facts."""
     by_name = {one.name: one for one in ranked}
-    images = [one for one in ranked if one.kind == "network"]
+    images = [replace(one, p=one.image or one.p) for one in ranked if one.kind == "network"]
     images = images or [by_name[name] for name in ("frozen",) if name in by_name]
     facts = {case.case_id: case.clinical for case in snapshot.cohort.cases}
     found = []

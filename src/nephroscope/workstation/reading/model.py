@@ -125,7 +125,7 @@ def _by_bundle(snapshot: Snapshot, bundle: object, case: ChosenCase) -> Answer:
     ct = PatientCt(volume=volume, name=case.case_id, phase=case.phase)
     placed = phases_of_patient(bundle, ct, roi, *further_series(case)) if bundle.scorer.phases else None
     side = case.clinical.side or "unknown"
-    return answer_with_doubts(bundle, ct, roi, side, case, placed=placed)[0]
+    return answer_with_doubts(bundle, ct, roi, side, case, case.clinical, placed)[0]
 
 
 def save_pictures(folder: Path, snapshot: Snapshot, cases: Iterable[ChosenCase], aid: Aid) -> None:

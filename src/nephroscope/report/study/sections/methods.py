@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
+from nephroscope.learning.networks.table import encoder_of, fuses
 from nephroscope.learning.training.batches import BLUR_SHARE, BLUR_SIGMA_PX, ROTATION_DEG, SHIFT_HU
 from nephroscope.records import OUT_OF_FOLD, Answer, OperatingPoint, counted_noun
 from nephroscope.report.cohort.flow import reason_group
@@ -55,10 +56,18 @@ def network_text(content: ReportContent) -> str:
         if train.recipe == "default"
         else "the head of Zuo et al. 2021"
     )
+    more = (
+        " Its mean probability and age, sex and size go into one logistic regression, fitted for each fold on the "
+        "out-of-fold answers of the others and held to the network's answer by a weak prior; gaps are filled with "
+        "means and marked. A case without any fact has the network's answer."
+        if fuses(train.model)
+        else ""
+    )
+    size = content.spec.size_px
     return (
-        f"{train.model} as torchvision builds it, with {head}, from {start}. Input: slices of {content.spec.size_px} "
-        f"x {content.spec.size_px} pixels in the window, repeated to three channels. Output: probabilities of "
-        f"{', '.join(report.subtypes)} (softmax)."
+        f"{encoder_of(train.model)} as torchvision builds it, with {head}, from {start}. Input: slices of {size} x "
+        f"{size} pixels in the window, repeated to three channels. Output: probabilities of "
+        f"{', '.join(report.subtypes)} (softmax).{more}"
     )
 
 

@@ -52,10 +52,17 @@ def lead(found: SetFigures) -> str:
     """What the sets rest on, in a sentence."""
     rests = ", ".join(f"{n} patients with {name}" for name, n in found.n_patients.items())
     least = ", ".join(f"{name} from a probability of {p:.2f} on" for name, p in found.least.items())
-    return (
+    words = (
         f"An answer leaves possible: {least}; so one subtype, several or none. At {100 * found.confidence:g} %, from "
         f"{rests}; no promise for another hospital."
     )
+    if not found.n_with_facts:
+        return words
+    own = ", ".join(
+        f"{name} from {p:.2f} on ({found.n_with_facts[name]} patients)"
+        for name, p in found.least_with_facts.items()
+    )
+    return f"{words} Those are limits for the image alone; of answers with clinical facts they are {own}."
 
 
 def set_table(found: SetFigures, subtypes: tuple[str, ...]) -> Table:

@@ -232,9 +232,7 @@ def test_refusals_name_the_cell(tmp_path):
 
 
 def test_refusals_of_the_table(tmp_path):
-    assert "a column call or a column confidence, found case, reader" in message(
-        tmp_path, "case,reader\na,r\n"
-    )
+    assert "a column call or confidence, found case, reader" in message(tmp_path, "case,reader\na,r\n")
     assert "expected a column reader" in message(tmp_path, "case,call\na,PRCC\n")
     assert "expected a column 'Befund'" in message(
         tmp_path, "case,reader,call\na,r,PRCC\n", columns={"call": "Befund"}

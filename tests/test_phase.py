@@ -21,7 +21,6 @@ from nephroscope.intake.phase.series import (
     name_phases,
     prefer,
     series_text,
-    series_text_of_row,
 )
 from nephroscope.intake.phase.table import agreements, read_phase_table
 from nephroscope.intake.phase.text import find_hits, phase_of_text, spaced
@@ -335,7 +334,7 @@ def test_protocol_is_silent_where_its_series_differ():
     assert name_phases(same_study)[0].phase == "unknown"
 
 
-def test_header_and_row_give_the_same_text():
+def test_header_and_row_give_the_same_text(tmp_path):
     header = pydicom.Dataset()
     header.Modality, header.SeriesDescription, header.SeriesNumber = "CT", " Abd ven ", 4
     header.ImageType, header.AcquisitionTime = ["ORIGINAL", "PRIMARY", "AXIAL"], "100000.5"
@@ -353,7 +352,8 @@ def test_header_and_row_give_the_same_text():
         "series_number": "4",
         "AcquisitionTime": "100000.5",
     }
-    assert series_text_of_row(row) == replace(text, image_type="")
+    path = write(tmp_path, f"{','.join(row)}\n{','.join(row.values())}\n")
+    assert read_phase_table(path).texts == (replace(text, image_type=""),)
     assert len(PHASE_TAGS) == 15
     assert all(pydicom.datadict.tag_for_keyword(tag) for tag in PHASE_TAGS)
 
@@ -516,6 +516,14 @@ def test_command_takes_any_columns(tmp_path, capsys, separator):
     assert [row["phase"] for row in json.loads(capsys.readouterr().out)] == ["nephrographic", "unknown"]
     assert run(["phase", "--table", str(write(tmp_path, "SeriesInstanceUID\n1.1\n"))]) == 0
     assert "unknown" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "titles", ["Serien-UID;Serienbeschreibung", "Nº serie;Descripción de la serie", "序列号;序列描述"]
+)
+def test_titles_of_hospitals_are_found_below_the_title_of_the_list(tmp_path, titles):
+    found = read_phase_table(write(tmp_path, f"Liste 2024\n\n{titles}\n7;Abdomen portalvenös\n"))
+    assert [call.phase for call in found.calls] == ["nephrographic"]
 
 
 def test_command_refuses(tmp_path, capsys):

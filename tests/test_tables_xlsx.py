@@ -123,7 +123,7 @@ def test_hidden_rows_are_read_and_said(tmp_path):
 
     table = read_label_table(book(tmp_path, HEADER, ["a", "pRCC"], ["b", "pRCC"], change=hide))
     assert len(table.rows) == 2
-    assert table.findings[0].message == "1 hidden rows of labels.xlsx were used too: 3"
+    assert table.findings[0].message == "1 hidden row of labels.xlsx was used too: 3"
 
 
 def test_formulas_without_a_result_are_refused(tmp_path):
@@ -149,12 +149,12 @@ def two_sheets(made):
 def test_the_sheet_whose_header_fits_is_taken(tmp_path):
     table = read_label_table(book(tmp_path, ["a legend"], ["nothing"], change=two_sheets))
     assert table.rows[0].case_id == "z"
-    assert table.findings[0].message == "the labels are from sheet 'Liste' of labels.xlsx, one of 2 sheets"
+    assert table.findings[0].message == "the rows are from sheet 'Liste' of labels.xlsx, one of 2 sheets"
 
 
 def test_two_sheets_that_fit_are_refused(tmp_path):
     path = book(tmp_path, HEADER, ["a", "pRCC"], change=two_sheets)
-    assert "labels.xlsx: expected one sheet with labels, found 2: Befunde, Liste" in refused(path)
+    assert "labels.xlsx: expected one sheet with these columns, found 2: Befunde, Liste" in refused(path)
 
 
 def test_a_hidden_sheet_does_not_count(tmp_path):

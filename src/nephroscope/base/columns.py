@@ -1,22 +1,27 @@
 """Read a table by its columns: titles are matched to what we call them, and wrong cells are named all at once.
 
-A `Column` says what it is called, how a cell of it is parsed and what a cell must hold. A `CheckedTable` finds the
-columns in a header, refuses missing and doubled ones, and collects what is wrong by row and column.
+A `Column` says what it is called, how a cell of it is parsed and what a cell must hold; `Sought` are the columns of a
+kind of table. A `CheckedTable` is such a table, CSV or workbook, with its header found below any titles; it refuses
+missing and doubled columns, and collects what is wrong by row and column.
 """
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field, replace
+from difflib import SequenceMatcher
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from nephroscope.base.errors import CohortError
-from nephroscope.base.tables import Mistakes, read_table
+from nephroscope.base.sheet import RawTable, open_table
+from nephroscope.base.tables import Mistakes
 from nephroscope.base.text import first_few, without_accents
 
 T = TypeVar("T")
-REMEDY = "correct the header of the table"
+UNITS = ("mm", "cm", "m")
+LIKE = 0.6  # least likeness of a title that is proposed
+_BRACKETS = re.compile("[(\\[\uff08\u3010][^)\\]\uff09\u3011]*[)\\]\uff09\u3011]?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,54 +73,139 @@ def usual_places(header: Sequence[str], titles: Sequence[str], but: Collection[i
     ]
 
 
-def find_columns(
-    file: str,
-    header: Sequence[str],
-    columns: Sequence[Column[Any]],
-    named: Mapping[str, str] | None = None,
-    remedy: str = REMEDY,
-) -> dict[str, int]:
-    """Place of each column that a header has, by our name.
+@dataclass(frozen=True, kw_only=True)
+class Sought:
+    """The columns that a kind of table may have, and how its user can name them.
 
-    Args:
-        file: Name of the file, for refusals.
-        header: Titles of the table.
-        columns: What is looked for; where two accept one title, the first takes it.
+    Attributes:
+        columns: Where two accept one title, the first takes it.
+        one_of: Our names of columns; of each group a table needs one, and the first is proposed.
+        expected: What a header needs, in words; empty: the columns that are missing.
         named: Our name to title, where the user says it; these come before the usual titles.
-        remedy: What to do about a header without a required column.
+        setting: Where the user says it: ``study.toml``, an option such as ``--columns``, or nowhere.
+    """
+
+    columns: tuple[Column[Any], ...]
+    one_of: tuple[tuple[str, ...], ...] = ()
+    expected: str = ""
+    named: Mapping[str, str] = field(default_factory=dict)
+    setting: str = ""
+
+    def with_named(self, named: Mapping[str, str] | None) -> "Sought":
+        """The same, with the titles that the user gives."""
+        return replace(self, named=dict(named or {}))
+
+    @cached_property
+    def titles(self) -> dict[str, str]:
+        """Our name of a column, by each of its usual titles."""
+        pairs = [(title, one.name) for one in self.columns for title in (one.titles or one.name).split()]
+        return {plain_title(title): name for title, name in reversed(pairs)}
+
+    def word(self, title: str) -> str:
+        """A title as it is compared; without what is in brackets, where only then it is usual: Sex (m/f)."""
+        word = plain_title(title)
+        if word in self.titles or any(plain_title(part) in UNITS for part in _BRACKETS.findall(title)):
+            return word
+        bare = plain_title(_BRACKETS.sub("", title))
+        return bare if bare in self.titles else word
+
+    def name_of(self, title: str) -> str:
+        """Our name of a column: as the user names it, or by a usual title; empty for other titles."""
+        own = next((name for name, said in self.named.items() if plain_title(said) == plain_title(title)), "")
+        return own or self.titles.get(self.word(title), "") if title else ""
+
+    def fits(self, header: Sequence[str]) -> bool:
+        """True when a row has what a header needs."""
+        if not all(places_of(header, title) for title in self.named.values()):
+            return False
+        known = {*self.named, *map(self.name_of, header)}
+        return all(known & set(group) for group in self.groups)
+
+    @property
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """What is needed: groups of our names, of each at least one."""
+        return (*((column.name,) for column in self.columns if column.required), *self.one_of)
+
+
+def find_columns(table: RawTable, sought: Sought) -> dict[str, int]:
+    """Place of each column that a table has, by our name.
 
     Raises:
-        CohortError: A column that is required or named by the user is missing, or there twice; all are said at once.
+        CohortError: A column that is needed or named by the user is missing, or there twice; all are said at once,
+            and lines with which the user can name what is missing.
     """
-    named = named or {}
-    expected: list[str] = []
+    header = table.header
+    words = [sought.word(title) for title in header]
     found: dict[str, int] = {}
-    for column in columns:
-        if column.name in named:
-            places = places_of(header, named[column.name])
+    expected, remedies = [], []
+    for name, title in sought.named.items():
+        places = places_of(header, title)
+        if len(places) == 1:
+            found[name] = places[0]
         else:
-            places = usual_places(header, (column.titles or column.name).split(), found.values())
-        chosen = [i for i in places if i not in found.values()]
-        if chosen:
-            title = header[chosen[0]]
-            found[column.name] = chosen[0]
-            if sum(plain_title(header[i]) == plain_title(title) for i in places) > 1:
-                expected.append(f"one column {title!r}")
-        elif column.name in named:
-            expected.append(f"a column {named[column.name]!r}")
-        elif column.required:
-            expected.append(f"a column {column.name}")
+            expected.append(f"{'one' if places else 'a'} column {title!r}")
+            remedies = [f"correct {sought.setting}, or the header of the table"]
+    for column in sought.columns:
+        if column.name in sought.named:
+            continue
+        places = usual_places(words, (column.titles or column.name).split(), found.values())
+        if places:
+            found[column.name] = places[0]
+            if sum(words[i] == words[places[0]] for i in places) > 1:
+                expected.append(f"one column {header[places[0]]!r}")
+                remedies = [*remedies, "rename or remove all but one"]
+    lacking = [group for group in sought.groups if not {*found, *sought.named} & set(group)]
+    if lacking:
+        expected.append(sought.expected or ", ".join(f"a column {' or '.join(group)}" for group in lacking))
+        remedies.append(_lines_to_add([group[0] for group in lacking], header, found, sought))
     if expected:
+        known = any(map(sought.name_of, header))
         raise CohortError(
-            where=file, expected=", ".join(expected), found=listed_titles(header), remedy=remedy
+            where=f"{table.file}, row {table.header_row}" if known and table.header_row > 1 else table.file,
+            expected=", ".join(expected),
+            found=_header_words(header, found, known, bool(lacking)),
+            remedy="; ".join(dict.fromkeys(remedies)),
         )
     return found
+
+
+def _header_words(header: Sequence[str], found: Mapping[str, int], known: bool, lacking: bool) -> str:
+    """A header for a message. A line without any known title may hold a patient's data and is only counted."""
+    filled = [title for title in header if title]
+    if not known:
+        return f"{len(filled)} cells without a known title (no header line?)"
+    words = listed_titles(header)
+    recognized = ", ".join(f"{name} ({header[i]})" for name, i in found.items())
+    return f"{words}; recognized: {recognized}" if lacking and recognized else words
+
+
+def _lines_to_add(lacking: list[str], header: Sequence[str], found: Mapping[str, int], sought: Sought) -> str:
+    """What to do about columns that were not found: rename them, or name them where the user can."""
+    if not sought.setting:
+        return "rename the columns"
+    others = [title for i, title in enumerate(header) if title and i not in found.values()]
+    likely = {name: _most_like(name, others, sought) if found else "" for name in lacking}
+    pairs = [(name, likely[name] or "title of your column") for name in lacking]
+    if sought.setting.startswith("-"):
+        listed = " ".join(f"'{name}={title}'" for name, title in pairs)
+        return f"rename the columns, or add {sought.setting} {listed}, with your titles"
+    block = "\n".join(("[columns]", *(f'{name} = "{title}"' for name, title in pairs)))
+    return f"rename the columns, or write into {sought.setting}, with your titles:\n{block}"
+
+
+def _most_like(name: str, titles: Sequence[str], sought: Sought) -> str:
+    """The title that is most like a usual one, where any is."""
+    usual = [title for title, ours in sought.titles.items() if ours == name]
+    likeness = {t: max(SequenceMatcher(None, plain_title(t), word).ratio() for word in usual) for t in titles}
+    best = max(likeness, key=likeness.__getitem__, default="")
+    return best if best and likeness[best] >= LIKE else ""
 
 
 class CheckedTable:
     """A table with its columns found: rows that give parsed cells, and the mistakes in them.
 
     Attributes:
+        raw: As it was opened.
         file: Name of the file, for refusals.
         header: Titles as written.
         places: Place of each column by our name, from `find_columns`.
@@ -123,32 +213,20 @@ class CheckedTable:
         mistakes: What is wrong so far.
     """
 
-    def __init__(
-        self,
-        file: str,
-        header: Sequence[str],
-        rows: Iterable[tuple[int, Sequence[str]]],
-        places: Mapping[str, int],
-    ) -> None:
-        self.file, self.header, self.places = file, header, places
-        self.rows = [CheckedRow(table=self, number=number, cells=cells) for number, cells in rows]
-        self.mistakes = Mistakes(file)
+    def __init__(self, raw: RawTable, places: Mapping[str, int]) -> None:
+        self.raw, self.file, self.header, self.places = raw, raw.file, raw.header, places
+        self.rows = [CheckedRow(table=self, number=number, cells=cells) for number, cells in raw.rows]
+        self.mistakes = Mistakes(raw.file)
 
     @classmethod
-    def read(
-        cls,
-        path: Path,
-        columns: Sequence[Column[Any]],
-        named: Mapping[str, str] | None = None,
-        remedy: str = REMEDY,
-    ) -> "CheckedTable":
-        """Read a CSV and find its columns; see `find_columns`.
+    def read(cls, path: Path, sought: Sought) -> "CheckedTable":
+        """Read a CSV or workbook and find its header and columns; see `open_table` and `find_columns`.
 
         Raises:
             CohortError: The file is no table, or a column is missing or there twice.
         """
-        header, rows = read_table(path)
-        return cls(path.name, header, rows, find_columns(path.name, header, columns, named, remedy))
+        raw = open_table(path, sought.fits, sought.name_of)
+        return cls(raw, find_columns(raw, sought))
 
     def has(self, column: Column[Any]) -> bool:
         """True where the table has the column."""
@@ -187,6 +265,10 @@ class CheckedRow:
 
     def value(self, column: Column[T]) -> T | None:
         """The cell parsed; None after noting that it cannot be."""
+        if (self.number, self.table.places.get(column.name)) in self.table.raw.unsaved:
+            found = "a formula without a saved result; open the workbook, let it calculate, and save it"
+            self.wrong(column, column.expected, found)
+            return None
         try:
             return column.parse(self.text(column))
         except ValueError:

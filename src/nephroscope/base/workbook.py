@@ -230,7 +230,7 @@ def only_sheet(path: Path, sheets: list[Sheet], fitting: list[Sheet]) -> Sheet:
     if len(fitting) > 1:
         raise CohortError(
             where=path.name,
-            expected="one sheet with labels",
+            expected="one sheet with these columns",
             found=f"{len(fitting)}: {names((sheet.name for sheet in fitting), 10)}",
             remedy="save the sheet to use as a separate file, or rename the columns of the others",
         )

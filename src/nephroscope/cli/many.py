@@ -1,6 +1,5 @@
 """`predict --table`: many cases into a folder of results."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,7 @@ class ManyOptions(Command):
     """Options of `predict --table`."""
 
     table: PathOption = None
-    """Many cases instead of IMAGE: a CSV with case_id and image, and roi, tumor_label, tumor_name, side,
+    """Many cases instead of IMAGE: a table (CSV or Excel) with case_id and image, and roi, tumor_label, tumor_name, side,
     age_years, sex and size_mm where they are known. Paths are relative to its folder."""
     out: PathOption = None
     """With --table: folder of the results; with the same folder again it goes on."""
@@ -100,7 +99,7 @@ def many_outcome(made: "ManyAnswers") -> Outcome:
 
     seconds = f"{made.computed / made.seconds:.2f} a second" if made.seconds else ""
     now = f"{counted_noun(made.computed, 'case')} in this run" + (f", {seconds}" if made.computed else "")
-    lines = [made.summary(), f"{now}. Results: {made.folder / RESULTS}", *_unread(made.unread)]
+    lines = [made.summary(), f"{now}. Results: {made.folder / RESULTS}", *_of_the_table(made)]
     lines.append("Research use only; not a medical device.")
     rest = made.cases - made.answered
     warning = f"{rest} not answered: column refusal of {RESULTS} says why" if rest else ""
@@ -121,8 +120,9 @@ def dry_outcome(plan: "DryRun") -> Outcome:
     ):
         if names:
             lines.append(f"{counted_noun(len(names), 'case')} {what}: {first_few(names)}")
-    return Outcome(data=plan, text="\n".join([*lines, *_unread(plan.unread), "nothing was written"]))
+    return Outcome(data=plan, text="\n".join([*lines, *_of_the_table(plan), "nothing was written"]))
 
 
-def _unread(titles: Sequence[str]) -> list[str]:
-    return [f"columns not read: {first_few(titles)}"] if titles else []
+def _of_the_table(made: "ManyAnswers | DryRun") -> list[str]:
+    """How the table was opened, and the columns that nobody looked at."""
+    return [*made.doubts, *([f"columns not read: {first_few(made.unread)}"] if made.unread else [])]

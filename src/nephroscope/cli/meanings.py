@@ -162,7 +162,7 @@ MEANINGS = {
     "age-from-dates": "ages computed from dates",
     "label-columns": "columns of the label table that were not used",
     "label-hidden": "hidden rows of the sheet were used too",
-    "label-sheet": "the sheet with the labels",
+    "label-sheet": "the sheet that was read",
     "label-repeated": "the same label row twice",
     "label-reviewed": "who reviewed the labels",
     "data-citation": "license and citation of public data",

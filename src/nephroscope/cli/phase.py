@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nephroscope.base.errors import CohortError
 from nephroscope.cli.command import Command, Outcome, Switch, table
+from nephroscope.intake.labels.columns import opening_findings
 from nephroscope.intake.phase.series import PHASES
 from nephroscope.intake.phase.table import PhaseTable, agreements, disagreements, read_phase_table
 from nephroscope.intake.safe_text import clean_text
@@ -21,7 +22,7 @@ class Phase(Command):
     """
 
     table: Path
-    """CSV with a row per series and DICOM keywords (SeriesDescription ...) as titles, or a seen_series.csv."""
+    """Table (CSV or Excel) with a row per series and DICOM keywords as titles, or a seen_series.csv."""
     compare: Switch = False
     """Only compare with the experts' labels in the column `phase`, grouped by the column `source`."""
 
@@ -39,10 +40,11 @@ class Phase(Command):
             {"SeriesInstanceUID": text.series_uid, "phase": call.phase, "evidence": call.evidence}
             for text, call in zip(found.texts, found.calls, strict=True)
         ]
+        doubts = "\n".join(doubt.message for doubt in opening_findings(found.raw))
         if not self.compare:
-            return Outcome(data=data, text=_listed(found))
+            return Outcome(data=data, text=_listed(found), warning=doubts)
         text = _comparison(found)
-        return Outcome(data=data, text=text, warning=text if self.json else "")
+        return Outcome(data=data, text=text, warning=text if self.json else doubts)
 
 
 def _listed(found: PhaseTable) -> str:

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nephroscope.base.columns import CheckedRow, CheckedTable, Column
+from nephroscope.base.columns import CheckedRow, CheckedTable, Column, Sought
 from nephroscope.base.files import digest_of
 from nephroscope.base.identifiers import existing
 from nephroscope.base.tables import UNKNOWN
+from nephroscope.intake.labels.columns import opening_findings
 from nephroscope.intake.labels.titles import COLUMN_NAMES
 from nephroscope.intake.labels.values import (
     parse_age,
@@ -89,7 +90,8 @@ CASE_ID = Column(
 )
 IMAGE = Column(
     name="image",
-    titles="image series ct imagepath seriespath ctpath ctfolder folder",
+    titles="image series ct imagepath seriespath ctpath ctfolder folder bild bilder serie ctordner ordner bildpfad "
+    "images dossier dossierct chemin imagen imagenes carpeta rutact 影像 图像 影像路径 路径 文件夹",
     parse=_image,
     expected="a folder or file",
     required=True,
@@ -126,25 +128,26 @@ SIZE_MM = Column(
     parse=parse_size_mm,
     expected=f"a size in mm up to {10 * LARGEST_CM}, or nothing",
 )
-COLUMNS = (CASE_ID, IMAGE, ROI, LABEL, NAME, SIDE, AGE, SEX, SIZE_CM, SIZE_MM)
+CASES = Sought(columns=(CASE_ID, IMAGE, ROI, LABEL, NAME, SIDE, AGE, SEX, SIZE_CM, SIZE_MM))
 
 
 @dataclass(frozen=True, kw_only=True)
 class CaseTable:
-    """The cases of a table, and the titles of the columns that nobody looks at."""
+    """The cases of a table, the titles of the columns that nobody looks at, and doubts about how it was opened."""
 
     cases: tuple[CaseToPredict, ...]
     unread: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
 
 
 def read_cases(path: Path) -> CaseTable:
-    """The cases of a CSV, in its order. Paths are as typed, with forward slashes: relative to its folder.
+    """The cases of a CSV or workbook, in its order. Paths are as typed, with forward slashes: relative to its folder.
 
     Raises:
         CohortError: It is no table, a column is missing, a cell is wrong, or two cases have one name; all wrong cells
             are named at once.
     """
-    table = CheckedTable.read(path, COLUMNS)
+    table = CheckedTable.read(path, CASES)
     seen: dict[str, int] = {}
     cases = []
     for row in table.rows:
@@ -158,7 +161,11 @@ def read_cases(path: Path) -> CaseTable:
     if not cases and not table.mistakes.found:
         table.mistakes.add(2, table.title(CASE_ID), "at least one case", "none")
     table.refuse()
-    return CaseTable(cases=tuple(cases), unread=tuple(table.unread()))
+    return CaseTable(
+        cases=tuple(cases),
+        unread=tuple(table.unread()),
+        doubts=tuple(found.message for found in opening_findings(table.raw)),
+    )
 
 
 def _case(row: CheckedRow) -> CaseToPredict | None:

@@ -31,6 +31,7 @@ class ManyAnswers(ShownAsTable):
         computed: In this run.
         seconds: Of this run.
         unread: Titles of columns of the table that were not looked at.
+        doubts: What to know of how the table was opened.
     """
 
     folder: Path
@@ -44,6 +45,7 @@ class ManyAnswers(ShownAsTable):
     computed: int
     seconds: float
     unread: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     def records(self) -> list[Record]:
         """A row a case."""

@@ -87,6 +87,7 @@ class DryRun:
         without_roi: That the bundle needs.
         no_image, no_roi: Among those to predict, cases whose files are not there; they would be refused.
         unread: Titles of columns of the table that are not looked at.
+        doubts: What to know of how the table was opened.
     """
 
     to_predict: int
@@ -97,6 +98,7 @@ class DryRun:
     no_roi: tuple[str, ...]
     processes: int
     unread: tuple[str, ...]
+    doubts: tuple[str, ...]
 
 
 def predict_table(bundle: Path, asked: ManyCases) -> ManyAnswers:
@@ -120,7 +122,7 @@ def predict_table(bundle: Path, asked: ManyCases) -> ManyAnswers:
         ledger = Ledger(out)
         _same(ledger.begun_with(begun), begun)
         ledger.put(table.cases, begun.bundle_digest)
-        unread, needs_roi = table.unread, about.slices.roi_mode != "full"
+        unread, doubts, needs_roi = table.unread, table.doubts, about.slices.roi_mode != "full"
         del table  # a table of 100,000 rows is large
         _take_again(ledger, out, asked)
         written = ResultsTable(ledger, out, about.subtypes)
@@ -144,6 +146,7 @@ def predict_table(bundle: Path, asked: ManyCases) -> ManyAnswers:
             computed=n,
             seconds=round(time.monotonic() - started, 2),
             unread=unread,
+            doubts=doubts,
         )
 
 
@@ -176,6 +179,7 @@ def plan_table(bundle: Path, asked: ManyCases) -> DryRun:
         no_roi=tuple(case.case_id for case in to_predict if case.roi and not find(case.roi).exists()),
         processes=_processes(asked, len(to_predict)),
         unread=table.unread,
+        doubts=table.doubts,
     )
 
 

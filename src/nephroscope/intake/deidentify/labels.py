@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nephroscope.base.errors import CohortError
+from nephroscope.base.sheet import RawTable
 from nephroscope.base.tables import save_table
 from nephroscope.base.text import without_accents
 from nephroscope.intake.deidentify.pseudonyms import OLDEST_YEARS, Secrets
 from nephroscope.intake.deidentify.verify import joined_names, name_words
+from nephroscope.intake.labels.columns import open_labels, usual_name
 from nephroscope.intake.labels.pathology import default_table, squeezed, words_of
-from nephroscope.intake.labels.table import RawTable, open_table, usual_name
 from nephroscope.intake.labels.values import (
     parse_age,
     parse_sex,
@@ -56,7 +57,7 @@ def read_labels_to_translate(path: Path) -> RawTable:
     Raises:
         CohortError: It cannot be read, or has neither ``patient_id`` nor ``case_id``.
     """
-    table = open_table(path, {})
+    table = open_labels(path)
     if not {usual_name(column) for column in table.header} & set(IDS):
         raise CohortError(
             where="--labels",

@@ -1,46 +1,22 @@
 """Read a label table (CSV or .xlsx): one label per row, which is an image or a case."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from nephroscope.base.columns import CheckedRow, CheckedTable
 from nephroscope.base.errors import CohortError
 from nephroscope.base.identifiers import existing
-from nephroscope.base.tables import Mistakes
 from nephroscope.base.text import counted_noun
+from nephroscope.intake.labels.columns import COLUMN, DAY, LABELS, table_findings
 from nephroscope.intake.labels.pathology import PathologyTable, name_of_subtype, unmapped_finding
-from nephroscope.intake.labels.table import RawTable, find_columns, not_read, open_table
-from nephroscope.intake.labels.values import (
-    Order,
-    Side,
-    date_order,
-    parse_age,
-    parse_date,
-    parse_exclude,
-    parse_filled,
-    parse_mm,
-    parse_name,
-    parse_phase,
-    parse_reason,
-    parse_side,
-    parse_size_cm,
-    parse_size_mm,
-    parse_spacing,
-    parse_tumor_label,
-    parse_whole,
-    parse_yes,
-    sex_parser,
-    years_between,
-)
-from nephroscope.intake.phase.series import PHASES
+from nephroscope.intake.labels.values import Order, Side, date_order, parse_date, sex_parser, years_between
 from nephroscope.records import DEVELOPMENT, Finding, Sex, note, warning
-from nephroscope.records.cases import LARGEST_CM, OLDEST_YEARS, parse_cohort_word
 
-NAME = "a name (long numbers as text, because spreadsheets round them)"
 AGE_AT = {"scan_date": "at the scan", "surgery_date": "at surgery, as there is no scan date"}
 
 
@@ -118,10 +94,10 @@ def read_label_table(
         CohortError: The table or a required column is missing, two columns or sheets fit, or cells cannot be
             understood; each cell is named by row and column.
     """
-    table = open_table(path, columns or {})
-    parser = _RowParser(path, table, find_columns(path.name, table.header, columns or {}, table.header_row))
-    labels = [parser.label(n, row) for n, row in table.rows]
-    parser.mistakes.refuse()
+    table = CheckedTable.read(path, LABELS.with_named(columns))
+    parser = _RowParser(path, table)
+    labels = [parser.label(row) for row in table.rows]
+    table.refuse()
     if not labels:
         raise CohortError(
             where=path.name,
@@ -130,7 +106,7 @@ def read_label_table(
             remedy="add a row for each case",
         )
     rows = [label for label in labels if label]
-    findings = (*table.findings, *parser.findings(), *not_read(path.name, table.header, parser.where))
+    findings = (*parser.findings(), *table_findings(table))
     if pathology is None:
         return LabelTable(rows=rows, findings=findings)
     mapped = map_subtypes(rows, pathology, subtypes)
@@ -161,62 +137,59 @@ class _RowParser:
     """Parses rows into labels and collects mistakes."""
 
     path: Path
-    table: RawTable
-    where: dict[str, int]
-    mistakes: Mistakes = field(init=False)
+    table: CheckedTable
     n_from_dates: dict[str, int] = field(default_factory=dict)
     n_without_patient: int = 0
 
     def __post_init__(self) -> None:
-        self.mistakes = Mistakes(self.path.name)
-        self.parse_sex = sex_parser(
-            row[self.where["sex"]] for _, row in self.table.rows if "sex" in self.where
-        )
+        table, sex = self.table, COLUMN["sex"]
+        parse_sex = sex_parser(row.text(sex) for row in table.rows if table.has(sex))
+        self.column = COLUMN | {"sex": replace(sex, parse=parse_sex)}
         self.orders: dict[str, Order] = {
-            name: date_order(row[self.where[name]] for _, row in self.table.rows)
+            name: date_order(row.text(COLUMN[name]) for row in table.rows)
             for name in ("birth_date", "scan_date", "surgery_date")
-            if name in self.where
+            if table.has(COLUMN[name])
         }
 
-    def label(self, n: int, row: list[str]) -> LabelRow | None:
+    def label(self, row: CheckedRow) -> LabelRow | None:
         """The label of one row; None after noting what is wrong in it."""
-        n_before = len(self.mistakes.found)
+        found = self.table.mistakes.found
+        n_before = len(found)
 
-        def cell(name: str, parse: Callable[[str], Any], expected: str) -> Any:
-            return self._cell(n, row, name, parse, expected)
+        def cell(name: str) -> Any:
+            return row.value(self.column[name])
 
-        spacing = cell("spacing", parse_spacing, "one or two numbers in mm") or (None, None)
-        patient_id = cell("patient_id", parse_name, NAME)
-        case_id = cell("case_id", parse_name, NAME) or patient_id
-        if not case_id and len(self.mistakes.found) == n_before:
-            self._no_name(n, row)
-        self.n_without_patient += bool(case_id and not patient_id and "patient_id" in self.where)
+        spacing = cell("spacing") or (None, None)
+        patient_id = cell("patient_id")
+        case_id = cell("case_id") or patient_id
+        if not case_id and len(found) == n_before:
+            self._no_name(row)
+        self.n_without_patient += bool(case_id and not patient_id and self.table.has(COLUMN["patient_id"]))
         label = LabelRow(
-            row=n,
+            row=row.number,
             case_id=case_id,
-            subtype=cell("subtype", parse_filled, "a subtype"),
-            file=cell("file", str, "a file") or None,
+            subtype=cell("subtype"),
+            file=cell("file") or None,
             patient_id=patient_id or None,
-            subtype_reader2=cell("subtype_reader2", str, "a subtype") or None,
-            sex=cell("sex", self.parse_sex, "male, female, other or nothing"),
-            age_years=self._age(n, row),
-            size_cm=cell("size_cm", parse_size_cm, f"a size in cm up to {LARGEST_CM}")
-            or cell("size_mm", parse_size_mm, f"a size in mm up to {10 * LARGEST_CM}"),
-            side=cell("side", parse_side, "left or right"),
-            phase=cell("phase", parse_phase, f"{', '.join(PHASES)}, or words that name one") or "unknown",
-            site_id=cell("site_id", str, "a site") or "site-1",
-            cohort=cell("cohort", parse_cohort_word, "development, internal-test or external-test:NAME"),
-            slice_index=cell("slice_index", parse_whole, "a whole number"),
-            row_mm=cell("row_mm", parse_mm, "millimetres") or spacing[0],
-            col_mm=cell("col_mm", parse_mm, "millimetres") or spacing[1],
-            tumor_label=cell("tumor_label", parse_tumor_label, "a whole number from 1 to 65535"),
-            tumor_name=cell("tumor_name", str, "a segment's name") or "",
-            roi=cell("roi", self._path, "a path"),
-            organs=cell("organs", self._path, "a path"),
-            excluded=self._excluded(n, row),
-            synthetic=cell("synthetic", parse_yes, "yes or no"),
+            subtype_reader2=cell("subtype_reader2") or None,
+            sex=cell("sex"),
+            age_years=self._age(row),
+            size_cm=cell("size_cm") or cell("size_mm"),
+            side=cell("side"),
+            phase=cell("phase") or "unknown",
+            site_id=cell("site_id") or "site-1",
+            cohort=cell("cohort"),
+            slice_index=cell("slice_index"),
+            row_mm=cell("row_mm") or spacing[0],
+            col_mm=cell("col_mm") or spacing[1],
+            tumor_label=cell("tumor_label"),
+            tumor_name=cell("tumor_name") or "",
+            roi=self._path(cell("roi")),
+            organs=self._path(cell("organs")),
+            excluded=self._excluded(row),
+            synthetic=cell("synthetic"),
         )
-        return label if len(self.mistakes.found) == n_before else None
+        return label if len(found) == n_before else None
 
     def findings(self) -> tuple[Finding, ...]:
         """What rows lack, and ages computed from dates."""
@@ -225,7 +198,7 @@ class _RowParser:
             for when, n in self.n_from_dates.items()
         ]
         if self.n_without_patient:
-            title = self.table.header[self.where["patient_id"]]
+            title = self.table.title(COLUMN["patient_id"])
             text = (
                 f"{counted_noun(self.n_without_patient, 'row')} of {self.path.name} without a name in the column "
                 f"{title}: each of these cases counts as a patient of its own"
@@ -233,59 +206,43 @@ class _RowParser:
             found.append(warning("patient-unknown", text))
         return tuple(found)
 
-    def _no_name(self, n: int, row: list[str]) -> None:
+    def _no_name(self, row: CheckedRow) -> None:
         """Note a row that says of nobody that it is about: with what stands where the name should be."""
-        names = [name for name in ("case_id", "patient_id") if name in self.where]
-        typed = next((row[self.where[name]] for name in names if row[self.where[name]]), "")
-        self.mistakes.add(n, names[0], "a name", repr(typed) if typed else "nothing")
+        columns = [COLUMN[name] for name in ("case_id", "patient_id") if self.table.has(COLUMN[name])]
+        typed = next((text for column in columns if (text := row.text(column))), "")
+        row.table.mistakes.add(row.number, columns[0].name, "a name", repr(typed) if typed else "nothing")
 
-    def _cell(self, n: int, row: list[str], name: str, parse: Callable[[str], Any], expected: str) -> Any:
-        if name not in self.where:
-            return parse("")
-        at = self.where[name]
-        if (n, at) in self.table.unsaved:
-            found = "a formula without a saved result; open the workbook, let it calculate, and save it"
-            self.mistakes.add(n, self.table.header[at], expected, found)
-            return None
-        try:
-            return parse(row[at])
-        except ValueError:
-            self.mistakes.add(n, self.table.header[at], expected, repr(row[at]) if row[at] else "nothing")
-
-    def _age(self, n: int, row: list[str]) -> float | None:
+    def _age(self, row: CheckedRow) -> float | None:
         """The age in the table, otherwise completed years from birth to scan, or to surgery without a scan date."""
-        age = self._cell(n, row, "age_years", parse_age, f"years up to {OLDEST_YEARS}")
-        birth = None if age is not None else self._day(n, row, "birth_date")
-        if not isinstance(birth, date):
+        age = row.value(COLUMN["age_years"])
+        birth = None if age is not None else self._day(row, "birth_date")
+        if birth is None:
             return age if isinstance(age, float) else None
         for name, when in AGE_AT.items():
-            day = self._day(n, row, name)
+            day = self._day(row, name)
             if day is not None:
                 try:
                     age = years_between(birth, day)
                 except ValueError as error:
-                    self.mistakes.add(n, self.table.header[self.where[name]], "a day after birth", str(error))
+                    row.wrong(COLUMN[name], "a day after birth", str(error))
                     return None
                 self.n_from_dates[when] = self.n_from_dates.get(when, 0) + 1
                 return age
         return None
 
-    def _day(self, n: int, row: list[str], name: str) -> date | None:
+    def _day(self, row: CheckedRow, name: str) -> date | None:
         """A date; a mistake shows its form, never the date itself."""
-        if name not in self.where:
+        if not self.table.has(COLUMN[name]):
             return None
-        text = row[self.where[name]]
+        text = row.text(COLUMN[name])
         try:
             return parse_date(text, self.orders[name])
         except ValueError as error:
             form = re.sub(r"[^\W\d_]", "a", re.sub(r"\d", "9", text))[:24]
-            expected = (
-                "a date such as 2021-12-31 (12/03/2021 only where other dates of the column show the order)"
-            )
-            self.mistakes.add(n, self.table.header[self.where[name]], expected, f"{error}, written as {form}")
+            row.wrong(COLUMN[name], DAY, f"{error}, written as {form}")
             return None
 
-    def _path(self, text: str) -> Path | None:
+    def _path(self, text: str | None) -> Path | None:
         """Relative to the table's folder if there is such a file; otherwise as typed, for the import to find."""
         if not text:
             return None
@@ -293,13 +250,16 @@ class _RowParser:
         next_to_table = existing(self.path.parent / path)
         return next_to_table.resolve() if next_to_table is not None else path
 
-    def _excluded(self, n: int, row: list[str]) -> str:
-        said = self._cell(n, row, "exclude", parse_exclude, "yes, no or a reason")
-        reason = str(self._cell(n, row, "exclusion_reason", parse_reason, "a reason") or "")
+    def _excluded(self, row: CheckedRow) -> str:
+        said = row.value(COLUMN["exclude"])
+        reason = str(row.value(COLUMN["exclusion_reason"]) or "")
         if said is None:
             return reason
         out, word = said
         if not out and reason:
-            at = self.table.header[self.where["exclusion_reason"]]
-            self.mistakes.add(n, at, "no exclusion reason for a case that is not excluded", repr(reason))
+            row.wrong(
+                COLUMN["exclusion_reason"],
+                "no exclusion reason for a case that is not excluded",
+                repr(reason),
+            )
         return (reason or word or "excluded in the label table, without a reason") if out else ""

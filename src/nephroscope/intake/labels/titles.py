@@ -1,7 +1,5 @@
 """Titles that hospitals give to the columns of a label table, as `plain_title` makes them: folded, without spaces."""
 
-from functools import cache
-
 # Where a table has several titles for one column, the first one listed here is used.
 COLUMN_NAMES = {
     "file": "file filename image imagefile datei dateiname bild bilddatei fichier nomfichier nomdufichier archivo "
@@ -83,9 +81,3 @@ TUMOR_NUMBERS = """
     tumornr tumornummer tumorno tumornumber tumorn tumorindex tumour tumourno tumournumber tumor lesion lesionno
     lesionnr lesionnumber lasion lasionsnr lasionnr herd herdnr ntumeur numerotumeur numerotumor 肿瘤编号
 """
-
-
-@cache
-def known_titles() -> dict[str, str]:
-    """Our name of a column, by each of its usual titles."""
-    return {title: name for name, titles in COLUMN_NAMES.items() for title in titles.split()}

@@ -5,12 +5,11 @@ Corticomedullary is arterial, nephrographic is portal venous, excretory is delay
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nephroscope.base.columns import plain_title
 from nephroscope.intake.phase.text import TextPhase, phase_of_delay, phase_of_text, seconds_of_day
 from nephroscope.intake.phase.vocabulary import CONTRAST, MIXED, NO_PHASE, NOTHING, SEVERAL, WEAK
 from nephroscope.records import PHASES as PREFERRED
@@ -123,12 +122,6 @@ def series_text(header: Any) -> SeriesText:
         with suppress(*DICOM_DAMAGE):
             found[name] = _plain(header.get(tag))
     return SeriesText(**found)
-
-
-def series_text_of_row(row: Mapping[str, str]) -> SeriesText:
-    """From a table row whose columns are DICOM keywords, in any case, with spaces or underscores."""
-    known = {plain_title(name): value for name, value in row.items()}
-    return SeriesText(**{name: known.get(plain_title(tag), "").strip() for name, tag in TAGS.items()})
 
 
 def name_phase(text: SeriesText) -> PhaseCall:

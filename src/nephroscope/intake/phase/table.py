@@ -5,27 +5,48 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nephroscope.base.columns import plain_title
-from nephroscope.base.errors import CohortError
-from nephroscope.base.tables import read_table
-from nephroscope.intake.phase.series import (
-    PHASE_TAGS,
-    PHASES,
-    PhaseCall,
-    SeriesText,
-    name_phase,
-    name_phases,
-    series_text_of_row,
-)
+from nephroscope.base.columns import CheckedTable, Column, Sought
+from nephroscope.base.sheet import RawTable
+from nephroscope.intake.phase.series import PHASES, TAGS, PhaseCall, SeriesText, name_phase, name_phases
 
-LABEL, SOURCE = "phase", "source"
-OURS = {"series_uid", "phase", "evidence"}  # columns of the study's seen_series.csv
+# What hospitals call the attributes of a series next to DICOM's own names, as `plain_title` makes titles.
+OTHER_TITLES = {
+    "series_description": "serienbeschreibung descriptiondelaserie descriptionserie descripciondelaserie "
+    "descripciondeserie descripcionserie descrizioneserie 序列描述 序列名称",
+    "protocol_name": "protocol protokoll protokollname nomduprotocole protocole protocolo nombredelprotocolo "
+    "协议名称 扫描协议",
+    "study_description": "studienbeschreibung untersuchung descriptiondelexamen descripciondelestudio "
+    "检查描述 检查名称",
+    "series_number": "seriennummer numerodeserie nserie 序列号",
+    "series_uid": "seriesuid serienuid 序列uid",
+    "study_uid": "studyuid studienuid 检查uid",
+    "contrast_agent": "kontrastmittel produitdecontraste contraste 对比剂",
+    "acquisition_time": "aufnahmezeit heuredacquisition horadeadquisicion 采集时间",
+    "series_time": "serienzeit heuredelaserie horadelaserie 序列时间",
+    "modality": "modalitat modalite modalidad 设备类型",
+    "body_part": "bodypart korperregion regionanatomique regionanatomica 检查部位",
+}
+
+
+def _text_column(name: str, tag: str) -> Column[str]:
+    return Column(name=name, titles=f"{tag} {OTHER_TITLES.get(name, '')}".casefold(), parse=str)
+
+
+TEXTS = tuple(_text_column(name, tag) for name, tag in TAGS.items())
+LABEL, SOURCE = (Column(name=name, parse=str) for name in ("phase", "source"))
+EVIDENCE = Column(name="evidence", parse=str)  # of the study's seen_series.csv, whose phases stay
+SERIES = Sought(
+    columns=(*TEXTS, LABEL, SOURCE, EVIDENCE),
+    one_of=(tuple(TAGS),),
+    expected="columns with DICOM names, such as SeriesInstanceUID and SeriesDescription",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseTable:
     """Series of a table: one text and call per row; ``labels`` is empty without such a column."""
 
+    raw: RawTable
     texts: tuple[SeriesText, ...]
     calls: tuple[PhaseCall, ...]
     labels: tuple[str, ...]
@@ -56,45 +77,27 @@ class Agreement:
 
 
 def read_phase_table(path: Path) -> PhaseTable:
-    """Name the phase of each row of a CSV whose columns are DICOM keywords, in any case; any may be missing.
+    """Name the phase of each row of a CSV or workbook whose columns are DICOM keywords; any may be missing.
 
     The study's seen_series.csv has phases but no descriptions: its rows keep the phases of the import.
 
     Raises:
         CohortError: It is not a table, or no column is a DICOM attribute that we use.
     """
-    header, rows = read_table(path)
-    if set(header) >= OURS:
-        return _named_before([dict(zip(header, row, strict=True)) for _, row in rows])
-    if not {plain_title(name) for name in header} & {plain_title(tag) for tag in PHASE_TAGS}:
-        raise CohortError(
-            where=path.name,
-            expected="columns with DICOM names, such as SeriesInstanceUID and SeriesDescription",
-            found=", ".join(header[:8]),
-            remedy="rename the columns",
-        )
-    records = [dict(zip(header, row, strict=True)) for _, row in rows]
-    texts = tuple(series_text_of_row(record) for record in records)
-    return PhaseTable(
-        texts=texts,
-        calls=tuple(name_phases(texts)),
-        labels=tuple(r[LABEL] for r in records) if LABEL in header else (),
-        sources=tuple(r[SOURCE] for r in records) if SOURCE in header else ("",) * len(records),
+    table = CheckedTable.read(path, SERIES)
+    texts = tuple(
+        SeriesText(**{column.name: row.text(column).strip() for column in TEXTS}) for row in table.rows
     )
-
-
-def _named_before(records: list[dict[str, str]]) -> PhaseTable:
-    return PhaseTable(
-        texts=tuple(SeriesText(series_uid=record["series_uid"]) for record in records),
-        calls=tuple(
-            PhaseCall(
-                phase=record["phase"] if record["phase"] in PHASES else "unknown", evidence=record["evidence"]
-            )
-            for record in records
-        ),
-        labels=(),
-        sources=("",) * len(records),
-    )
+    labels = tuple(row.text(LABEL) for row in table.rows) if table.has(LABEL) else ()
+    calls = name_phases(texts)
+    if table.has(LABEL) and table.has(EVIDENCE):
+        calls = [
+            PhaseCall(phase=phase if phase in PHASES else "unknown", evidence=row.text(EVIDENCE))
+            for phase, row in zip(labels, table.rows, strict=True)
+        ]
+        labels = ()
+    sources = tuple(row.text(SOURCE) for row in table.rows)
+    return PhaseTable(raw=table.raw, texts=texts, calls=tuple(calls), labels=labels, sources=sources)
 
 
 def agreements(table: PhaseTable) -> list[Agreement]:

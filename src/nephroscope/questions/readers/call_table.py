@@ -1,4 +1,4 @@
-"""Read a CSV of radiologists' calls; wrong cells are named by row and column."""
+"""Read a table of radiologists' calls; wrong cells are named by row and column."""
 
 import math
 import re
@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from nephroscope.base.columns import CheckedRow, CheckedTable, Column, listed_titles
+from nephroscope.base.columns import CheckedRow, CheckedTable, Column, Sought
 from nephroscope.base.errors import CohortError, ConfigError
 from nephroscope.base.tables import UNKNOWN, names
 from nephroscope.base.text import first_few, is_not_sure, plain_words
+from nephroscope.intake.labels.columns import opening_findings
 from nephroscope.intake.labels.pathology import match_subtype, name_of_subtype
 from nephroscope.intake.labels.titles import COLUMN_NAMES
 from nephroscope.intake.labels.values import NO, YES
@@ -72,7 +73,8 @@ READER = Column(
 )
 CALL = Column(
     name="call",
-    titles="call readercall answer reading diagnosis befund diagnose diagnostic diagnostico diagnosi subtype label",
+    titles="call readercall answer reading diagnosis befund diagnose diagnostic diagnostico diagnosi subtype label "
+    "判读 诊断 判读结果",
     parse=str,
 )
 CONFIDENCE = Column(
@@ -85,13 +87,13 @@ CONFIDENCE = Column(
 SECONDS = Column(
     name="seconds",
     titles="seconds secs readingseconds readingtime readingtimes time times duration sekunden zeit dauer temps "
-    "tiempo tempo",
+    "tiempo tempo 秒 时间 阅片时间",
     parse=_seconds,
     expected="seconds above 0, or minutes:seconds",
 )
 AIDED = Column(
     name="aided",
-    titles="aided assisted withai aisupport aiassisted mitki unterstutzt",
+    titles="aided assisted withai aisupport aiassisted mitki unterstutzt avecia conia ai辅助",
     parse=lambda text: _is_yes(text, "aided", "with ai"),
     expected="yes or no",
 )
@@ -103,12 +105,14 @@ KIND = Column(
 )
 TRUTH = Column(
     name="truth",
-    titles="truth groundtruth reference referencestandard goldstandard pathology histology",
+    titles="truth groundtruth reference referencestandard goldstandard pathology histology referenz "
+    "referenzstandard pathologie histologie patologia histologia 金标准 病理 病理结果",
     parse=str,
 )
 SCALE = Column(name="scale", titles="scale confidencescale skala echelle escala scala", parse=str)
 PATIENT_ID = Column(name="patient_id", titles=COLUMN_NAMES["patient_id"].removesuffix(" id"), parse=str)
 COLUMNS = (CASE_ID, READER, CALL, CONFIDENCE, SECONDS, AIDED, KIND, TRUTH, PATIENT_ID, SCALE)
+CALLS = Sought(columns=COLUMNS, one_of=(("call", "confidence"),), setting="--columns")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,17 +138,7 @@ def open_calls(path: Path, options: CallOptions) -> CheckedTable:
     Raises:
         CohortError: A column is missing or there twice, or neither call nor confidence is there.
     """
-    table = CheckedTable.read(
-        path, COLUMNS, options.columns, "correct the header, or name the columns with --columns"
-    )
-    if not table.has(CALL) and not table.has(CONFIDENCE):
-        raise CohortError(
-            where=path.name,
-            expected="a column call or a column confidence",
-            found=listed_titles(table.header),
-            remedy="add what the readers answered",
-        )
-    return table
+    return CheckedTable.read(path, CALLS.with_named(options.columns))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,7 +219,7 @@ def read_calls(
     """Read a table of calls.
 
     Args:
-        path: CSV with the columns case_id, reader, and call or confidence; also seconds, aided, kind, truth.
+        path: Table with the columns case_id, reader, and call or confidence; also seconds, aided, kind, truth.
         labels: Truth of the cases that may occur.
         meaning_of: Our name of a subtype as typed; None where it is unknown.
         options: How it is read.
@@ -257,7 +251,7 @@ def read_calls(
         readers=tuple(without_contradicted_confidences(reader, labels, scale) for reader in readers),
         models=models,
         scale=scale.in_words(labels.positive) if scale else "",
-        findings=tuple(call_doubts(readers, labels, scale)),
+        findings=(*opening_findings(table.raw), *call_doubts(readers, labels, scale)),
         margin=options.margin or 0.0,
     )
 
@@ -357,7 +351,7 @@ def labels_from_table(
         raise CohortError(
             where=path.name,
             expected="a column truth",
-            found=listed_titles(table.header),
+            found=first_few(title for title in table.header if title),
             remedy="add it, or use `nephroscope readers STUDY FILE.csv`, which takes the truth from the study",
         )
     truth: dict[str, str] = {}

@@ -21,8 +21,8 @@ class ManyOptions(Command):
     """Options of `predict --table`."""
 
     table: PathOption = None
-    """Many cases instead of IMAGE: a table (CSV or Excel) with case_id and image, and roi, tumor_label, tumor_name, side,
-    age_years, sex and size_mm where they are known. Paths are relative to its folder."""
+    """Many cases instead of IMAGE: a table (CSV or Excel) with case_id and image, and roi, tumor_label, tumor_name,
+    side, age_years, sex and size_mm where they are known. Paths are relative to its folder."""
     out: PathOption = None
     """With --table: folder of the results; with the same folder again it goes on."""
     jobs: CountOption = None

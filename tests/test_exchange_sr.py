@@ -18,17 +18,21 @@ from ct_files import enhanced_ct
 from nephroscope.base.documents import as_plain
 from nephroscope.base.errors import BundleError, ConfigError, RoiError, SeriesError
 from nephroscope.cli import run
+from nephroscope.clinic.facts import given_facts
+from nephroscope.clinic.sets import ConformalSets
 from nephroscope.exchange import codes
 from nephroscope.exchange.read_sr import read_answer
 from nephroscope.exchange.report_sr import write_answer_sr
 from nephroscope.exchange.segment import tumor_segment
 from nephroscope.exchange.source import read_source_series
 from nephroscope.facade.answer_files import AnswerFiles
-from nephroscope.facade.prediction import FilesToPredict, predict_files
+from nephroscope.facade.prediction import FilesToPredict, predict_files, predict_linked
 from nephroscope.imaging.read import read_ct
 from nephroscope.intake.phantom import write_phantoms
 from phantoms import box_tumor, dicom_slices, write_nifti, write_slices
 from phantoms import write_seg as write_box_seg
+from test_facts import MODEL
+from test_outside import NEAR, bundle_with
 from tiny_bundle import SPEC, make_bundle
 
 NAMES = ("a.sr.dcm", "b.seg.dcm", "c.sc.dcm")
@@ -462,3 +466,56 @@ def test_what_is_no_report_is_refused(tmp_path, content):
 def test_a_seg_is_no_report(made):
     with pytest.raises(SeriesError, match="found 0 answers"):
         read_answer(made[0] / NAMES[1])
+
+
+def test_what_else_an_answer_says_is_there_too(patient, tmp_path):
+    """Clinical facts, possible subtypes, distance, the ROI drawn otherwise, and a second question."""
+    bundles = [tmp_path / "one", tmp_path / "two"]
+    sets = ConformalSets(
+        confidence=0.9, least={"PRCC": 0.2, "ChRCC": 0.2}, n_patients={"PRCC": 20, "ChRCC": 9}
+    )
+    own = replace(NEAR, limit=1e3)
+    bundle_with(bundles[0], own, facts=as_plain(MODEL), sets_with_facts=as_plain(sets))
+    make_bundle(bundles[1], subtypes=["ccRCC", "ChRCC"], positive="ccRCC")
+    roi, sr = patient / "roi_reader1.dcm", tmp_path / "sr.dcm"
+    files = FilesToPredict(
+        image=patient / "ct",
+        roi=roi,
+        facts=given_facts(61, "F", 42),
+        jitter=True,
+        objects=AnswerFiles(sr=sr),
+    )
+    answer, second = predict_linked(bundles[0], bundles[1], files)
+    report = pydicom.dcmread(sr)
+
+    def number(code):
+        (one,) = named(report, code)
+        value = one.MeasuredValueSequence[0]
+        return float(value.get("FloatingPointValue", value.NumericValue)), value.MeasurementUnitsCodeSequence[
+            0
+        ].CodeValue
+
+    assert number(codes.FACTS["age"]) == (61, "a")
+    assert number(codes.FACTS["size"]) == (42, "mm")
+    assert number(codes.moved_code("sex"))[0] == pytest.approx(answer.facts[1].log_odds)
+    assert named(report, codes.SEX)[0].ConceptCodeSequence[0].CodeValue == "F"
+    assert number(codes.image_code("PRCC"))[0] == pytest.approx(answer.image_probabilities["PRCC"])
+    possible = [one.ConceptCodeSequence[0].CodeValue for one in named(report, codes.POSSIBLE)]
+    assert possible == list(answer.possible.subtypes)
+    assert number(codes.DISTANCE)[0] == pytest.approx(answer.outside.distance)
+    assert number(codes.LOWEST)[0] <= number(codes.HIGHEST)[0]
+    for name, p in answer.linked.probabilities.items():
+        assert number(codes.linked_code(name))[0] == pytest.approx(p)
+    assert answer.linked.second.forced_call == second.forced_call
+    assert report.CompletionFlag == ("PARTIAL" if answer.linked.call is None else "COMPLETE")
+    assert as_plain(read_answer(sr)) == as_plain(answer)
+    if program("dciodvfy"):
+        done = subprocess.run([program("dciodvfy"), sr], capture_output=True, text=True, check=False)
+        assert [line for line in done.stderr.splitlines() if line.startswith("Error")] == []
+    (held,) = named(report, codes.FACTS["age"])
+    held.MeasuredValueSequence[0].NumericValue = "62"
+    if "FloatingPointValue" in held.MeasuredValueSequence[0]:
+        held.MeasuredValueSequence[0].FloatingPointValue = 62.0
+    report.save_as(sr)
+    with pytest.raises(SeriesError, match="age"):
+        read_answer(sr)

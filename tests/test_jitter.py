@@ -8,6 +8,8 @@ import pytest
 from nephroscope.base.errors import RoiError
 from nephroscope.cli.clinic import prediction_text
 from nephroscope.clinic.bundle import open_bundle
+from nephroscope.clinic.predict import OtherPhase, Phases, predict
+from nephroscope.facade.otherwise import answers_jittered
 from nephroscope.facade.prediction import FilesToPredict, predict_files
 from nephroscope.questions.evaluation.jitter import (
     JitterDocument,
@@ -15,7 +17,7 @@ from nephroscope.questions.evaluation.jitter import (
     _group,
     jitter_words,
 )
-from nephroscope.records import EvaluationConfig, RoiMask, SliceSpec
+from nephroscope.records import ClinicalFacts, CTVolume, EvaluationConfig, RoiMask, SliceSpec
 from nephroscope.regions.jitter import IN, NAMES, OUT, jittered
 from nephroscope.report.study.sections.jitter import jitter_table
 from phantoms import write_nifti
@@ -108,4 +110,22 @@ def test_predict_gives_the_spread(tmp_path):
     assert "ROI drawn otherwise: PRCC" in prediction_text(found)
     whole = make_bundle(tmp_path / "whole", spec=SliceSpec(size_px=32, roi_mode="full"))
     with pytest.raises(RoiError, match="--jitter"):
-        predict_files(whole, files)
+        predict_files(whole, replace(files, picture=tmp_path / "a.png"))
+    assert not (tmp_path / "a.png").exists()
+
+
+def test_every_phase_is_drawn_otherwise_in_the_same_way(tmp_path):
+    from phase_bundle import THREE, bundle_of
+
+    bundle = open_bundle(bundle_of(tmp_path / "several", *THREE))
+    drawn, grid = roi(), roi().geometry
+    hu = np.random.default_rng(0).integers(-100, 200, grid.shape).astype(np.int16)
+    first, other = (CTVolume(hu=h, geometry=grid, series_uid=uid) for h, uid in ((hu, "1"), (hu[::-1], "2")))
+    there = OtherPhase(phase=THREE[1], volume=other, roi=drawn)
+    phases = Phases(drawn=THREE[0], others=(there,))
+    found = answers_jittered(bundle, first, drawn, ClinicalFacts(), phases)
+    assert [one.roi for one in found] == list(NAMES)
+    left = dict(jittered(drawn))["2 mm left"]
+    moved = replace(phases, others=(replace(there, roi=left),))
+    expected = predict(bundle, first, left, phases=moved)[0].probabilities
+    assert {one.roi: one.probabilities for one in found}["2 mm left"] == pytest.approx(expected)

@@ -12,6 +12,7 @@ from nephroscope.intake.labels.pathology import load_pathology, match_subtype
 from nephroscope.intake.phantom import SUBTYPES
 from nephroscope.questions.evaluation.linked import evaluate_linked
 from nephroscope.records import Answer, EvaluationConfig
+from tiny_bundle import make_bundle
 
 CONFIG = EvaluationConfig()
 
@@ -121,10 +122,13 @@ def test_a_study_of_merged_subtypes(tmp_path, capsys):
         assert not (tmp_path / "bad").exists()
 
 
-def test_no_dicom_object_is_written_of_the_first_answer_alone(tmp_path, capsys):
-    argv = ["predict", str(tmp_path / "one"), str(tmp_path), "--then", str(tmp_path / "two"), "--json"]
-    assert run([*argv, "--sr", str(tmp_path / "sr.dcm")]) == 2
-    assert json.loads(capsys.readouterr().out)["error"]["where"] == "nephroscope predict --then"
+def test_nothing_is_written_where_questions_do_not_follow(tmp_path, capsys):
+    one, two = make_bundle(tmp_path / "one"), make_bundle(tmp_path / "two")
+    picture = tmp_path / "a.png"
+    argv = ["predict", str(one), str(tmp_path), "--then", str(two), "--picture", str(picture), "--json"]
+    assert run(argv) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["where"] == "--then"
+    assert not picture.exists()
     table = ["--table", str(tmp_path / "cases.csv"), "--out", str(tmp_path / "out")]
     assert run([*argv[:2], "--then", str(tmp_path / "two"), *table, "--json"]) == 2
     assert "--then with --table" in json.loads(capsys.readouterr().out)["error"]["found"]

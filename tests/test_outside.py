@@ -78,15 +78,11 @@ def test_the_setting_names_subtypes_and_leaves_two():
             Settings(subtypes=THREE, positive="PRCC", cohort=CohortConfig(other=other))
 
 
-def bundle_with(folder, check):
+def bundle_with(folder, check, **about):
     """A bundle whose embedding gives the logits of the tiny network."""
-
-    def made(path):
-        return make_bundle(path, outside=as_plain(check))
-
     if not check.recognizes:
-        return made(folder)
-    plain = make_bundle(folder)
+        return make_bundle(folder, outside=as_plain(check), **about)
+    plain = make_bundle(folder, **about)
     save_network(plain / "embedding.onnx")
     from nephroscope.base.files import file_digest
 

@@ -3,7 +3,7 @@
 import math
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -201,16 +201,9 @@ class Predict(ManyOptions):
                 found="IMAGE and --series" if series else "none of them",
                 remedy="name the folder of the CT, or a table of cases",
             )
-        if self.then is not None and (self.sr or self.seg or self.sc):
-            raise ConfigError(
-                where="nephroscope predict --then",
-                expected="no DICOM objects: they can hold the answer to one question only",
-                found="--sr, --seg or --sc",
-                remedy="write them with a command of its own for each bundle",
-            )
         from nephroscope.clinic.facts import given_facts
         from nephroscope.facade.answer_files import AnswerFiles
-        from nephroscope.facade.prediction import FilesToPredict, predict_files
+        from nephroscope.facade.prediction import FilesToPredict, predict_files, predict_linked
 
         files = FilesToPredict(
             image=image,
@@ -229,27 +222,24 @@ class Predict(ManyOptions):
             jitter=self.jitter,
             facts=given_facts(self.age, self.sex, self.size_mm),
         )
-        found = predict_files(self.bundle, files)
-        text = prediction_text(found, files.objects.wanted)
         if self.then is None:
-            return Outcome(data=found, text=text)
-        alone = replace(files, picture=None, objects=AnswerFiles())
-        return _linked(found, predict_files(self.then, alone), text)
+            found = predict_files(self.bundle, files)
+            return Outcome(data=found, text=prediction_text(found, files.objects.wanted))
+        return _linked(*predict_linked(self.bundle, self.then, files), files.objects.wanted)
 
 
-def _linked(first: "Prediction", second: "Prediction", text: str) -> Outcome:
+def _linked(first: "Prediction", second: "Prediction", objects: Sequence[Path]) -> Outcome:
     """The answer to two linked questions, and both answers."""
-    from nephroscope.clinic.linked import check_linked, link
-
-    check_linked([*first.probabilities], first.positive, [*second.probabilities])
-    both = link(first, second, first.positive)
+    both = first.linked
+    assert both is not None  # noqa: S101
     lines = [
-        text,
+        prediction_text(first, objects),
         prediction_text(second),
         f"both questions: {both.call or 'not sure'} ({both.reason})",
         *(f"  {name:8} {p:6.3f}" for name, p in both.probabilities.items()),
     ]
-    data = {**asdict(both), "case_id": first.case_id, "questions": [as_plain(first), as_plain(second)]}
+    data = {name: value for name, value in as_plain(both).items() if name != "second"}
+    data |= {"case_id": first.case_id, "questions": [as_plain(first), as_plain(second)]}
     return Outcome(data=data, text="\n".join(lines))
 
 

@@ -44,6 +44,28 @@ MODEL: Code = ("MODEL", SCHEME, "First 16 hex digits of the network's SHA-256")
 FINDING: Code = ("DOUBT", SCHEME, "Finding about CT, ROI or network")
 USE: Code = ("USE", SCHEME, "Intended use")
 RESEARCH: Code = ("RESEARCH", SCHEME, "Research use only; not a medical device")
+POSSIBLE: Code = ("POSSIBLE", SCHEME, "Subtype that the answer leaves possible")
+POSSIBLE_WORDS: Code = ("POSSIBLE-WORDS", SCHEME, "What the answer leaves possible, and what that rests on")
+NONE_OF_THEM: Code = ("NONE", SCHEME, "None of the subtypes")
+SEX: Code = ("FACT-SEX", SCHEME, "Clinical fact that was used: sex")
+FACTS: dict[str, Code] = {
+    "age": ("FACT-AGE", SCHEME, "Clinical fact that was used: age"),
+    "size": ("FACT-SIZE", SCHEME, "Clinical fact that was used: size"),
+}
+DISTANCE: Code = ("DISTANCE", SCHEME, "Distance from the training cases")
+DISTANCE_LIMIT: Code = ("DISTANCE-LIMIT", SCHEME, "Limit of the distance from the training cases")
+FOREIGN: Code = ("FOREIGN", SCHEME, "Tumors of other subtypes")
+LOWEST: Code = ("ROI-LOWEST", SCHEME, "Lowest probability, ROI drawn 2 mm otherwise")
+HIGHEST: Code = ("ROI-HIGHEST", SCHEME, "Highest probability, ROI drawn 2 mm otherwise")
+OTHER_CALL: Code = ("ROI-OTHER-CALL", SCHEME, "ROI drawn otherwise that changes the call")
+LINKED: Code = ("LINKED", SCHEME, "Subtype by both linked questions")
+LINKED_FORCED: Code = ("LINKED-FORCED", SCHEME, "Subtype by both, if 'not sure' were not allowed")
+LINKED_REASON: Code = ("LINKED-REASON", SCHEME, "Reason of the answer to both questions")
+LINKED_MODEL: Code = ("LINKED-MODEL", SCHEME, "Network of the second question, start of its SHA-256")
+MALE: Code = ("M", "DCM", "Male")
+FEMALE: Code = ("F", "DCM", "Female")
+YEAR: Code = ("a", "UCUM", "year")
+MILLIMETER: Code = ("mm", "UCUM", "millimeter")
 DOCUMENT: Code = ("DOCUMENT", SCHEME, "The whole answer as JSON")
 NAMES = {
     "PRCC": "Papillary renal cell carcinoma",
@@ -61,6 +83,21 @@ def subtype_code(subtype: str) -> Code:
 def probability_code(subtype: str) -> Code:
     """The code of the probability of a subtype."""
     return _short(f"P-{subtype}"), SCHEME, _meaning(f"Probability of {subtype}")
+
+
+def image_code(subtype: str) -> Code:
+    """The code of the probability of a subtype by the image alone, where clinical facts were used."""
+    return _short(f"I-{subtype}"), SCHEME, _meaning(f"Probability of {subtype} by the image alone")
+
+
+def linked_code(subtype: str) -> Code:
+    """The code of the probability of a subtype by two linked questions."""
+    return _short(f"L-{subtype}"), SCHEME, _meaning(f"Probability of {subtype} by both questions")
+
+
+def moved_code(fact: str) -> Code:
+    """The code of what a clinical fact moved."""
+    return _short(f"MOVED-{fact.upper()}"), SCHEME, _meaning(f"Log odds that {fact} moved")
 
 
 def concept(code: Code) -> "CodedConcept":
@@ -89,7 +126,7 @@ def check_codes(subtypes: Iterable[str]) -> None:
     Raises:
         BundleError: There are such subtypes.
     """
-    for code_of in (subtype_code, probability_code):
+    for code_of in (subtype_code, probability_code, image_code, linked_code):
         known: dict[str, str] = {}
         for name in subtypes:
             other = known.setdefault(code_of(name)[0], name)

@@ -7,7 +7,7 @@ from typing import Any
 from nephroscope.base.documents import from_plain
 from nephroscope.base.errors import SeriesError
 from nephroscope.base.limits import parse_json
-from nephroscope.exchange import codes
+from nephroscope.exchange import codes, report_more
 from nephroscope.exchange.codes import Code
 from nephroscope.imaging.dicom.files import DICOM_DAMAGE, quiet, read_object
 from nephroscope.imaging.files import damage_words
@@ -68,6 +68,10 @@ def _text(item: Any) -> str:
     return str(item.get("TextValue") or "")
 
 
+def _value(item: Any) -> str:
+    return str(item.ConceptCodeSequence[0].CodeValue)
+
+
 def _number(item: Any) -> float:
     value = item.MeasuredValueSequence[0]
     return float(value.get("FloatingPointValue", value.NumericValue))
@@ -81,6 +85,7 @@ def _compare(answer: Prediction, items: list[Any], where: str) -> None:
     """
     numbers = {codes.probability_code(name): p for name, p in answer.probabilities.items()}
     numbers |= {codes.THRESHOLD: answer.threshold, codes.MARGIN: answer.not_sure_margin}
+    numbers |= {name: value for name, value, _ in report_more.numbers(answer)}
     for code, value in numbers.items():
         coded = [_number(item) for item in items if _is(item, code)]
         if len(coded) != 1 or abs(coded[0] - value) > ROUNDING:
@@ -90,5 +95,14 @@ def _compare(answer: Prediction, items: list[Any], where: str) -> None:
         found = [item.ConceptCodeSequence[0].CodeValue for item in items if _is(item, code)]
         if found != [expected[0]]:
             raise _refused(f"{where}, {code[2]}", f"{expected[0]}, as in the whole answer", f"{found}")
+    for wanted, value_of in (
+        (list(report_more.coded(answer)), _value),
+        (list(report_more.texts(answer)), _text),
+    ):
+        for name in dict.fromkeys(one for one, _ in wanted):
+            said = [value if isinstance(value, str) else value[0] for one, value in wanted if one == name]
+            held = [value_of(item) for item in items if _is(item, name)]
+            if held != said:
+                raise _refused(f"{where}, {name[2]}", "as in the whole answer", "another")
     if [_text(item) for item in items if _is(item, codes.MODEL)] != [answer.model_digest]:
         raise _refused(f"{where}, {codes.MODEL[2]}", "that of the whole answer", "another")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from nephroscope.base.documents import as_plain
 from nephroscope.base.errors import SeriesError
 from nephroscope.base.files import digest_of, replacing
-from nephroscope.exchange import codes
+from nephroscope.exchange import codes, report_more
 from nephroscope.exchange.codes import Code, concept
 from nephroscope.exchange.segment import SegmentReference
 from nephroscope.exchange.source import SourceSeries, tidy
@@ -61,7 +61,7 @@ def write_answer_sr(
             found=f"an answer about series {answer.series.series_uid}",
             remedy="give the series of the answer",
         )
-    codes.check_codes(answer.probabilities)
+    codes.check_codes([*answer.probabilities, *(answer.linked.probabilities if answer.linked else ())])
     uid = answer_uid("sr", answer, segment.sop_uid if segment else "")
     try:
         with quiet():
@@ -100,6 +100,7 @@ def _report(answer: Prediction, source: SourceSeries, segment: SegmentReference 
     )
     document = json.dumps(as_plain(replace(answer, picture="")), sort_keys=True, allow_nan=False)
     content[0].ContentSequence.append(_text(codes.DOCUMENT, document))
+    is_complete = (answer.linked or answer).call is not None
     used = {source.slices[one.slice_index].sop_uid for one in answer.slices}
     evidence = [header for header in source.headers if str(header.SOPInstanceUID) in used]
     tidy(evidence[0])  # from which patient and study are copied
@@ -116,13 +117,13 @@ def _report(answer: Prediction, source: SourceSeries, segment: SegmentReference 
         manufacturer_model_name="nephroscope",
         software_versions=answer.nephroscope,
         device_serial_number="none",
-        is_complete=answer.call is not None,
+        is_complete=is_complete,
         series_description=DESCRIPTION,
         content_date=made.date(),
         content_time=made.time(),
     )
     source.copy_to(report)
-    if answer.call is None:
+    if not is_complete:
         report.CompletionFlagDescription = "not sure"
     report.InstanceCreationDate, report.InstanceCreationTime = report.ContentDate, report.ContentTime
     report.CodingSchemeIdentificationSequence = [codes.declared_scheme()]
@@ -150,6 +151,7 @@ def _group(answer: Prediction, source: SourceSeries, segment: SegmentReference |
             ),
             _evaluation(codes.FORCED, codes.subtype_code(answer.forced_call)),
             _evaluation(codes.USE, codes.RESEARCH),
+            *(_evaluation(name, value) for name, value in report_more.coded(answer)),
         ],
     }
     frames: dict[tuple[str, str], list[int]] = defaultdict(list)
@@ -172,6 +174,7 @@ def _group(answer: Prediction, source: SourceSeries, segment: SegmentReference |
         )
     texts = [(codes.REASON, answer.reason), (codes.MODEL, answer.model_digest)]
     texts += [(codes.FINDING, f"{one.severity}: {one.code}: {one.message}") for one in answer.findings]
+    texts += report_more.texts(answer)
     group[0].ContentSequence.extend(_text(name, text) for name, text in texts)
     return group
 
@@ -193,6 +196,10 @@ def _measurements(answer: Prediction) -> "list[hd.sr.Measurement]":
     ]
     limits = ((codes.THRESHOLD, answer.threshold), (codes.MARGIN, answer.not_sure_margin))
     made += [hd.sr.Measurement(name=concept(name), value=value, unit=unit) for name, value in limits]
+    made += [
+        hd.sr.Measurement(name=concept(name), value=value, unit=concept(of))
+        for name, value, of in report_more.numbers(answer)
+    ]
     return made
 
 

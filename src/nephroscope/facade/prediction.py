@@ -10,13 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nephroscope.base.errors import RoiError
 from nephroscope.base.files import replacing
 from nephroscope.base.version import __version__
 from nephroscope.clinic.bundle import Bundle, open_bundle
+from nephroscope.clinic.linked import check_linked
 from nephroscope.clinic.predict import Phases, check_phase, check_roi_given, predict, whole_image
 from nephroscope.facade.answer_files import AnswerFiles, AskedRoi, UsedRoi, prepare, write_answer_files
+from nephroscope.facade.otherwise import answers_jittered, check_jitter, linked_answer
 from nephroscope.facade.patient import PatientCt, read_patient
 from nephroscope.facade.phases import FurtherSeries, PlacedPhases, check_series, place_phases, read_series
 from nephroscope.imaging.picture import SlicePicture, draw_slice
@@ -36,7 +39,6 @@ from nephroscope.records import (
     warning,
 )
 from nephroscope.records.prediction import (
-    JitteredAnswer,
     PredictedSeries,
     PredictedSide,
     PredictedSlice,
@@ -45,7 +47,9 @@ from nephroscope.records.prediction import (
     UsedBundle,
 )
 from nephroscope.regions.check import check_case
-from nephroscope.regions.jitter import jittered
+
+if TYPE_CHECKING:
+    from nephroscope.exchange.source import SourceSeries
 
 FORMAT = 1
 PICTURE_PX = 768
@@ -90,13 +94,21 @@ class FilesToPredict:
     phase: str = ""
     further: Mapping[str, FurtherSeries] = field(default_factory=dict)
 
+    @property
+    def asked_roi(self) -> AskedRoi:
+        """The ROI file, and which tumor of it is meant."""
+        return AskedRoi(path=self.roi, label=self.tumor_label, name=self.tumor_name)
 
-def predict_files(bundle: Path | Bundle, files: FilesToPredict) -> Prediction:
-    """Predict from files.
+
+def predict_files(
+    bundle: Path | Bundle, files: FilesToPredict, second: Prediction | None = None
+) -> Prediction:
+    """Predict from files. Nothing is written before everything that is asked for is computed.
 
     Args:
         bundle: Its folder, or opened before.
         files: Of the case.
+        second: The answer of the bundle of a second question, which is linked to this one.
 
     Raises:
         BundleError: The bundle is damaged, not allowed, or has a newer format.
@@ -119,8 +131,7 @@ def predict_files(bundle: Path | Bundle, files: FilesToPredict) -> Prediction:
             ct = read_patient(
                 files.image, unplaced, files.window_level_hu, files.window_width_hu, files.spacing_mm
             )
-        if files.phase and files.phase != ct.phase:
-            ct = replace(ct, phase=files.phase, evidence="given")
+        ct = ct if files.phase in ("", ct.phase) else replace(ct, phase=files.phase, evidence="given")
         name = files.case_id or ct.name
         roi = replace(unplaced, case_id=name).on(ct.volume) if unplaced else None
         if roi is not None and files.proposed_by:
@@ -130,27 +141,61 @@ def predict_files(bundle: Path | Bundle, files: FilesToPredict) -> Prediction:
     if files.series or (files.series_rois and not files.further):
         phases, in_folder = opened.scorer.phases, [one.phase for one in ct.others]
         check_series(files.series, files.series_rois, phases, in_folder)
-    asked = AskedRoi(path=files.roi, label=files.tumor_label, name=files.tumor_name)
-    source = prepare(files.objects, files.image, asked, ct.volume)
+    if files.jitter:
+        check_jitter(opened, roi)
+    source = prepare(files.objects, files.image, files.asked_roi, ct.volume)
     case = _case(files, ct, name)
     ct, placed = replace(ct, name=name), None
     if opened.scorer.phases:
         placed = phases_of_patient(opened, ct, roi, others, files.series_rois)
     answer, drawn, parts = answer_with_doubts(opened, ct, roi, files.side, case, files.facts, placed)
-    if files.picture is not None:
-        save_picture(files.picture, ct.volume, roi)
     seconds = {"open_bundle": open_s, "read": read - started} | parts
     seconds["total"] = time.perf_counter() - started
     sides = PredictedSide(stated=files.side, drawn=drawn)
     made = _document(opened, answer, ct, sides, seconds, files.picture)
     if placed:
         made = replace(made, phases=placed.of_answer(answer, opened.scorer.phases))
-    if files.jitter:
-        made = replace(made, jitter=_jittered(opened, ct.volume, roi, files.facts))
-    if source is not None:
-        shown = picture_of(ct.volume, roi) if files.objects.sc else None
-        write_answer_files(files.objects, made, source, asked, UsedRoi(mask=roi, picture=shown))
+    if files.jitter and roi is not None:
+        there = placed.phases if placed else None
+        made = replace(made, jitter=answers_jittered(opened, ct.volume, roi, files.facts, there))
+    if second is not None:
+        made = replace(made, linked=linked_answer(made, second))
+    _write(files, made, source, ct.volume, roi)
     return made
+
+
+def _write(
+    files: FilesToPredict,
+    made: Prediction,
+    source: "SourceSeries | None",
+    volume: CTVolume,
+    roi: RoiMask | None,
+) -> None:
+    """The files that are wanted of an answer; the objects first, which may be refused."""
+    if source is not None:
+        shown = picture_of(volume, roi) if files.objects.sc else None
+        write_answer_files(files.objects, made, source, files.asked_roi, UsedRoi(mask=roi, picture=shown))
+    if files.picture is not None:
+        save_picture(files.picture, volume, roi)
+
+
+def predict_linked(
+    bundle: Path | Bundle, then: Path | Bundle, files: FilesToPredict
+) -> tuple[Prediction, Prediction]:
+    """Ask two linked questions; the first answer has both in ``linked``, and so have the objects that are written.
+
+    Args:
+        bundle: Of the first question.
+        then: Of the second: which of the others it is.
+        files: Of the case.
+
+    Raises:
+        NephroscopeError: As `predict_files`; ConfigError where the questions do not follow each other.
+    """
+    one, two = (open_bundle(each) if isinstance(each, Path) else each for each in (bundle, then))
+    check_linked(one.scorer.subtypes, one.scorer.positive, two.scorer.subtypes)
+    second = predict_files(two, replace(files, picture=None, objects=AnswerFiles()))
+    return predict_files(one, files, second), second
 
 
 def phases_of_patient(
@@ -229,30 +274,6 @@ def answer_with_doubts(  # noqa: PLR0913
     phases = placed.phases if placed else Phases(drawn=ct.phase)
     answer, parts = predict(bundle, ct.volume, roi, doubts, ct.name, facts, phases)
     return answer, drawn, {"check": checked_s} | parts
-
-
-def _jittered(
-    bundle: Bundle, volume: CTVolume, roi: RoiMask | None, facts: ClinicalFacts
-) -> tuple[JitteredAnswer, ...]:
-    """The answers with the ROI drawn 2 mm otherwise.
-
-    Raises:
-        RoiError: There is no ROI, or none that matters to the network.
-    """
-    if roi is None or bundle.spec.roi_mode == "full" or bundle.scorer.phases:
-        raise RoiError(
-            where="--jitter",
-            expected="one ROI that the network looks at",
-            found="a network of several phases" if bundle.scorer.phases else "an answer about whole slices",
-            remedy="leave --jitter out",
-        )
-    found = []
-    for name, mask in jittered(roi):
-        answer = predict(bundle, volume, mask, facts=facts)[0]
-        found.append(
-            JitteredAnswer(roi=name, probabilities=answer.probabilities, forced_call=answer.forced_call)
-        )
-    return tuple(found)
 
 
 def picture_of(volume: CTVolume, roi: RoiMask | None) -> SlicePicture:

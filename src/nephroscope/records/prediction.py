@@ -81,6 +81,34 @@ class JitteredAnswer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SecondAnswer:
+    """What the bundle of the second of two linked questions says."""
+
+    model: str
+    model_digest: str
+    probabilities: dict[str, float]
+    call: str | None
+    forced_call: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkedPrediction:
+    """The answer to two linked questions, of which the prediction itself is the first.
+
+    Attributes:
+        probabilities: Of the first question's positive subtype, and of each of the second's.
+        call: None: a question that decides it is not sure.
+    """
+
+    probabilities: dict[str, float]
+    call: str | None
+    forced_call: str
+    reason: str
+    second: SecondAnswer
+
+
+@dataclass(frozen=True, kw_only=True)
 class Prediction:
     """What `nephroscope predict --json` prints; docs/reference/prediction.schema.json describes it.
 
@@ -97,6 +125,7 @@ class Prediction:
         possible: Subtypes that the probabilities leave possible; null where the bundle has no sets.
         jitter: Answers with the ROI drawn 2 mm otherwise, where that was asked.
         outside: How far it lies from the training cases; null where the bundle does not say.
+        linked: With a second question (``--then``), the answer to both; the other fields are of the first.
     """
 
     format: int
@@ -125,4 +154,5 @@ class Prediction:
     possible: PredictionSet | None = None
     jitter: tuple[JitteredAnswer, ...] = ()
     outside: OutsideAnswer | None = None
+    linked: LinkedPrediction | None = None
     research_use_only: bool = True

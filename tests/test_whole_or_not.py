@@ -171,7 +171,7 @@ def test_stopped_at_any_call_the_study_is_as_before_or_whole(made, tmp_path, mon
     assert number > 10
 
 
-TIMES = ("seconds", "finished", "date", "made")
+TIMES = ("seconds", "finished", "date", "made", "hours", "ms_per_slice", "peak_memory")
 NETWORK = TrainConfig(
     model="shufflenet_v2_x1_0", width=0.5, epochs=1, batch_size=8, precision="fp32", learning_rate=0.01
 )

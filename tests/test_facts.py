@@ -1,7 +1,10 @@
 """Clinical facts beside a network: refused where impossible, what they moved, and a bundle with them."""
 
 import math
+import sys
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,9 +14,14 @@ from nephroscope.base.errors import BundleError, ConfigError
 from nephroscope.clinic.bundle import open_bundle
 from nephroscope.clinic.facts import FactsModel, FactTerm, given_facts
 from nephroscope.clinic.predict import predict
+from nephroscope.exchange.read_sr import read_answer
+from nephroscope.facade.listen import answering, facts_of_headers
 from nephroscope.records import ClinicalFacts, CTVolume, RoiMask
+from phantoms import box_tumor, dicom_slices, write_seg, write_slices
 from small_study import geometry
 from tiny_bundle import content_of, make_bundle, write_content
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 MODEL = FactsModel(
     image_weight=1.0,
@@ -116,3 +124,43 @@ def test_a_bundle_with_facts_that_cannot_be_used_is_refused(tmp_path, change):
     write_content(folder, content)
     with pytest.raises(BundleError, match="facts"):
         open_bundle(folder)
+
+
+def test_no_change_of_a_bundle_with_facts_crashes_or_is_silent():
+    import facts_damage
+
+    counts = facts_damage.run(60, 1)
+    assert counts["refused"] > 30
+    assert counts["crashed"] == counts["silent"] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("mean", 800.0), ("sd", 1e-300), ("weights", [1e300, 0.0]), ("unknown", [0.0, -1e9])]
+)
+def test_numbers_that_no_regression_has_are_refused(tmp_path, name, value):
+    folder = make_bundle(tmp_path / "bundle", facts=as_plain(MODEL))
+    content = content_of(folder)
+    content["facts"]["terms"][2][name] = value
+    write_content(folder, content)
+    with pytest.raises(BundleError, match="facts"):
+        open_bundle(folder)
+
+
+def test_the_listener_takes_age_and_sex_of_headers_and_says_so(tmp_path):
+    images = dicom_slices()
+    for image in images:
+        image.PatientAge, image.PatientSex = "061Y", "F"
+    ct = write_slices(images, tmp_path / "ct")
+    roi = write_seg(images, {"Tumor": box_tumor()}, tmp_path / "roi.dcm")
+    assert facts_of_headers(ct) == ClinicalFacts(age_years=61, sex="F")
+    bundle = make_bundle(tmp_path / "bundle", facts=as_plain(MODEL))
+    (tmp_path / "out").mkdir()
+    answering(bundle, picture=False)(SimpleNamespace(images=ct, roi=roi, series_uid="1"), tmp_path / "out")
+    used = {one.name: (one.value, one.source) for one in read_answer(tmp_path / "out" / "sr.dcm").facts}
+    assert used == {
+        "age": (61.0, "the header of the CT (PatientAge)"),
+        "sex": ("F", "the header of the CT (PatientSex)"),
+    }
+    images[0].PatientAge, images[0].PatientSex = "062Y", "F"
+    write_slices(images, tmp_path / "ct")
+    assert facts_of_headers(tmp_path / "ct") == ClinicalFacts(sex="F")

@@ -47,6 +47,23 @@ def test_subtypes_far_apart_are_recognized_and_a_share_is_flagged():
     assert len(outside_table(found).rows) == 3
 
 
+def test_the_share_that_is_flagged_counts_patients():
+    """Three equal tumors of a patient say no more than one."""
+    once = study(3.0)
+    thrice = replace(
+        once,
+        values=np.repeat(once.values, 3, axis=0),
+        labels=np.repeat(once.labels, 3),
+        patients=tuple(np.repeat(once.patients, 3)),
+    )
+    for name in THREE:
+        one, three = (
+            outside._left_out(data, [s for s in THREE if s != name], name)[1] for data in (once, thrice)
+        )
+        assert three.n == 3 * one.n
+        assert three.high - three.low > 0.9 * (one.high - one.low)
+
+
 def test_subtypes_that_look_alike_are_not_and_every_text_says_so():
     found = checked(study(0.0))
     assert not found.recognizes

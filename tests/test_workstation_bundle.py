@@ -9,6 +9,7 @@ import zipfile
 
 import pydicom
 
+from nephroscope.base.documents import as_plain
 from nephroscope.exchange.read_sr import read_answer
 from nephroscope.facade.patient import read_patient
 from nephroscope.imaging.dicom.series import SeriesFiles, save_series_files
@@ -16,6 +17,7 @@ from nephroscope.records import RoiRef
 from nephroscope.workstation.place import Place, mode_of, open_place
 from nephroscope.workstation.study.asked import asked_author, chosen, drawn
 from phantoms import box_tumor, dicom_slices, write_seg, write_slices
+from test_facts import MODEL
 from test_workstation_jobs import FINAL, begin, folder_id, wait
 from test_workstation_whole import predicted, same
 from tiny_bundle import make_bundle
@@ -31,7 +33,7 @@ def patient(tmp_path, name="P1", seg=True):
 
 
 def test_a_patient_is_opened_and_predicted(tmp_path, workstation):
-    bundle, ct = make_bundle(tmp_path / "bundle"), patient(tmp_path)
+    bundle, ct = make_bundle(tmp_path / "bundle", facts=as_plain(MODEL)), patient(tmp_path)
     client = workstation(bundle, "--data", tmp_path / "data").client()
     known = client.get("/api/session")[1]
     assert (known["mode"], known["name"]) == ("bundle", "bundle")
@@ -42,10 +44,20 @@ def test_a_patient_is_opened_and_predicted(tmp_path, workstation):
     assert (case["case_id"], case["rois"]) == ("P1", [{"author": "reader-1", "state": "imported"}])
     (known,) = client.get("/api/bundles")[1]["bundles"]
     assert (known["name"], known["model"], known["refused"]) == ("bundle", "tiny", "")
-    status, document = client.post(f"/api/cases/{case['id']}/predict", {"bundle": known["id"]})
+    no_facts = {"bundle": known["id"], "facts": {}}
+    status, document = client.post(f"/api/cases/{case['id']}/predict", no_facts)
     assert status == 200
     assert same(document) == predicted(bundle, ct, tmp_path / "patient" / "seg.dcm", "P1")
     assert client.get("/api/cases")[1]["cases"][0]["prediction"]["call"] == document["call"]
+    assert known["facts"] == ["age", "sex", "size"]
+    shown = client.get(f"/api/cases/{case['id']}/result")[1]["facts"]
+    asked = {"bundle": known["id"], "facts": shown | {"age": 70}}
+    moved = client.post(f"/api/cases/{case['id']}/predict", asked)[1]["facts"]
+    assert ("age", 70, "given with the question") in [(f["name"], f["value"], f["source"]) for f in moved]
+    assert ("sex", "F", "cohort.csv") in [(f["name"], f["value"], f["source"]) for f in moved]
+    refused = client.post(f"/api/cases/{case['id']}/predict", asked | {"facts": {"age": 300}})
+    assert (refused[0], refused[1]["error"]["where"]) == (422, "clinical facts, age")
+    document = client.post(f"/api/cases/{case['id']}/predict", {"bundle": known["id"]})[1]
     assert client.get(f"/api/cases/{case['id']}/result")[1]["no_maps"] != ""
     assert client.get(f"/api/cases/{case['id']}/looked")[0] == 404
     packed = zipfile.ZipFile(io.BytesIO(client.get(f"/api/cases/{case['id']}/dicom")[1]))

@@ -283,9 +283,12 @@ def phase_line(phase: "PredictedPhase") -> str:
 
 def fact_line(fact: "UsedFact", positive: str) -> str:
     """What a clinical fact moved, in words."""
+    from nephroscope.facade.prediction import GIVEN
+
     value = f"{fact.value:g} {fact.unit}" if isinstance(fact.value, float) else fact.value
+    source = "" if fact.source in ("", GIVEN) else f" from {fact.source}"
     return (
-        f"  {fact.name} {value}: {fact.log_odds:+.2f} in log odds of {positive} "
+        f"  {fact.name} {value}{source}: {fact.log_odds:+.2f} in log odds of {positive} "
         f"({fact.probability_without:.3f} without it)"
     )
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from nephroscope.base.documents import from_plain, read_object
 from nephroscope.base.errors import BundleError, NephroscopeError
 from nephroscope.base.files import digest_of
-from nephroscope.clinic.facts import FACTS, FactsModel
+from nephroscope.clinic.facts import AGE, FACTS, SEX, SIZE, FactsModel
 from nephroscope.clinic.outside import OutsideCheck
 from nephroscope.clinic.score import FEATURES, CaseInput
 from nephroscope.clinic.sets import FEWEST, ConformalSets
 from nephroscope.records import PHASES, ClinicalFacts, Estimate, OperatingPoint, SliceSpec
+from nephroscope.records.cases import LARGEST_CM, OLDEST_YEARS
 
 FORMAT = 5  # 4: the networks of several folds in one; 5: several phases, clinical facts, an embedding
 ONE_PHASE = 4  # the format of a bundle that answers from one series alone: older programs read it
@@ -29,6 +30,13 @@ MOST_BYTES = {
     CARD: 4 << 20,
     EMBEDDING: 64 << 20,
 }
+MOST_LOG_ODDS, LEAST_SD = 100.0, 1e-3  # of a regression on standardized facts
+MEANS = {  # of a fact as the regression sees it
+    AGE: (0.0, float(OLDEST_YEARS)),
+    SEX: (0.0, 1.0),
+    SIZE: (math.log(0.01), math.log(LARGEST_CM)),
+}
+FARTHEST = 1e6  # of a center from the middle, in SD of the training cases
 MOST_SUBTYPES, LONGEST_NAME, LONGEST_TEXT = 20, 80, 200
 REMEDY = "copy or export the bundle again"
 HEX_16, HEX_64 = re.compile(r"[0-9a-f]{16}"), re.compile(r"[0-9a-f]{64}")
@@ -225,6 +233,13 @@ def _check_outside(about: BundleFile) -> None:
         raise _wrong("outside.words", f"at most {10 * LONGEST_TEXT} printable characters", found.words)
     if found.recognizes != (EMBEDDING in about.sha256):
         raise _wrong("outside.recognizes", f"true with {EMBEDDING}, false without", found.recognizes)
+    if not set(found.other) <= set(about.subtypes):
+        raise _wrong("outside.other", "some of the subtypes", list(found.other))
+    places = [value for center in found.centers.values() for value in center]
+    if max(map(abs, places), default=0.0) > FARTHEST or (
+        found.recognizes and not 0 < found.limit <= FARTHEST
+    ):
+        raise _wrong("outside.limit", f"a limit above 0, and centers within {FARTHEST:g}", found.limit)
     sizes = {len(center) for center in found.centers.values()}
     if found.recognizes and (len(sizes) != 1 or 0 in sizes or not set(found.centers) <= set(about.subtypes)):
         raise _wrong(
@@ -251,7 +266,7 @@ def _check_sets(about: BundleFile) -> None:
 
 
 def _check_facts(about: BundleFile) -> None:
-    """One weight a subtype, and no spread of zero: what would be divided by."""
+    """One weight a subtype, no spread of zero (what would be divided by), and numbers that a regression can have."""
     if about.facts is None:
         return
     n, terms = len(about.subtypes), about.facts.terms
@@ -259,12 +274,21 @@ def _check_facts(about: BundleFile) -> None:
     if not terms or not set(names) <= {*FACTS} or len(set(names)) < len(names):
         raise _wrong("facts.terms", f"some of {', '.join(FACTS)}", ", ".join(names) or "none")
     for term in terms:
-        if not term.sd > 0 or {len(term.weights), len(term.unknown)} != {n}:
+        if not LEAST_SD <= term.sd <= MOST_LOG_ODDS or {len(term.weights), len(term.unknown)} != {n}:
             raise _wrong(f"facts.{term.name}", f"an SD above 0, and {n} weights", [term.sd, *term.weights])
+        low, high = MEANS[term.name]
+        if not low <= term.mean <= high:
+            raise _wrong(f"facts.{term.name}.mean", f"a number from {low:g} to {high:g}", term.mean)
     if len(about.facts.offsets) != n or about.facts.image_weight < 0:
         raise _wrong(
             "facts.offsets", f"{n} numbers, and no negative weight of the image", about.facts.offsets
         )
+    numbers = [about.facts.image_weight, *about.facts.offsets]
+    numbers += [value for term in terms for value in (*term.weights, *term.unknown)]
+    if max(map(abs, numbers)) > MOST_LOG_ODDS:
+        raise _wrong("facts", f"weights of at most {MOST_LOG_ODDS:g}", max(numbers, key=abs))
+    if about.facts.n_patients < 1:
+        raise _wrong("facts.n_patients", "a number of patients", about.facts.n_patients)
 
 
 def _check_texts(about: BundleFile) -> None:

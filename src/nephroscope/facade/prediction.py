@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 PICTURE_PX = 768
+GIVEN = "given with the question"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +69,7 @@ class FilesToPredict:
         objects: DICOM objects of the answer to write.
         window_level_hu, window_width_hu, spacing_mm: Of an 8-bit slice.
         facts: Age, sex and size, from `given_facts`.
+        facts_from: By name (age, sex, size), where each is from; others were given with the question.
         proposed_by: ``model:NAME@VERSION`` that drew the ROI, where nobody accepted it yet; it is doubted then.
         jitter: Answer with the ROI drawn 2 mm otherwise too.
         series, series_rois: CTs by phase instead of ``image``, and ROIs drawn on further ones.
@@ -87,6 +89,7 @@ class FilesToPredict:
     window_width_hu: float = 400.0
     spacing_mm: float | None = None
     facts: ClinicalFacts = field(default_factory=ClinicalFacts)
+    facts_from: Mapping[str, str] = field(default_factory=dict)
     proposed_by: str = ""
     jitter: bool = False
     series: Mapping[str, Path] = field(default_factory=dict)
@@ -153,6 +156,8 @@ def predict_files(
     seconds["total"] = time.perf_counter() - started
     sides = PredictedSide(stated=files.side, drawn=drawn)
     made = _document(opened, answer, ct, sides, seconds, files.picture)
+    used = [replace(one, source=files.facts_from.get(one.name, GIVEN)) for one in made.facts]
+    made = replace(made, facts=tuple(used))
     if placed:
         made = replace(made, phases=placed.of_answer(answer, opened.scorer.phases))
     if files.jitter and roi is not None:

@@ -16,7 +16,8 @@ from nephroscope.learning.baselines.frozen_features import frozen_table, why_no_
 from nephroscope.learning.baselines.inner_folds import Floats, patient_folds
 from nephroscope.learning.engine.study_data import study_data
 from nephroscope.records import DEVELOPMENT, Estimate
-from nephroscope.statistics.intervals import Interval, Patients, no_estimate, wilson
+from nephroscope.statistics.estimates import share_of_cases
+from nephroscope.statistics.intervals import Patients, no_estimate
 from nephroscope.statistics.metrics import Ints, auc
 from nephroscope.statistics.placements import area_interval
 from nephroscope.study.snapshot import Snapshot
@@ -189,10 +190,8 @@ def _left_out(study: OutsideStudy, rest: Sequence[str], name: str) -> tuple[Esti
     value = auc(scores, is_foreign)
     interval = area_interval([(scores, is_foreign)], patients, study.confidence)
     beyond = others > np.quantile(own, KEPT)
-    limits = Interval.of(
-        wilson(float(beyond.sum()), beyond.size, study.confidence), "Wilson", study.confidence
-    )
-    return interval.around(value or 0.0, scores.size), limits.around(float(beyond.mean()), beyond.size)
+    flagged = share_of_cases(beyond.tolist(), [study.patients[i] for i in foreign], study.confidence)
+    return interval.around(value or 0.0, scores.size), flagged
 
 
 def _distances(study: OutsideStudy, inside: Ints, foreign: Ints) -> tuple[Floats, Floats]:

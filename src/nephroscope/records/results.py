@@ -49,6 +49,7 @@ class UsedFact:
         unit: Of ``value``: years, mm; empty for sex.
         log_odds: Log odds of the positive subtype with all facts, minus those without this one.
         probability_without: Of the positive subtype, if this fact alone were not known.
+        source: Where it is from, such as ``cohort.csv``; empty where nobody said.
     """
 
     name: str
@@ -56,6 +57,7 @@ class UsedFact:
     unit: str
     log_odds: float
     probability_without: float
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

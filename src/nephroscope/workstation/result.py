@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from nephroscope.base.documents import as_plain, from_plain
 from nephroscope.base.errors import NephroscopeError
+from nephroscope.records import Case
 from nephroscope.workstation import looked
 from nephroscope.workstation.answers import NotFoundError, body, ok
 from nephroscope.workstation.drawing.rois import Rois
@@ -31,13 +32,13 @@ from nephroscope.workstation.study.files import path_of
 from nephroscope.workstation.study.pictures import case_of
 from nephroscope.workstation.study.steps import BUNDLES
 
-KIND = "bundle"
+KIND, COHORT = "bundle", "cohort.csv"
 _one_at_a_time = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
 class ListedBundle:
-    """A bundle that can be asked; ``refused`` says why it cannot."""
+    """A bundle that can be asked; ``facts`` it uses: age, sex, size; ``refused`` says why it cannot."""
 
     id: str
     name: str
@@ -47,6 +48,7 @@ class ListedBundle:
     positive: str = ""
     synthetic: bool = False
     needs_roi: bool = True
+    facts: tuple[str, ...] = ()
     refused: str = ""
 
 
@@ -58,11 +60,21 @@ class NewBundle:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShownFacts:
+    """Age in years, sex and largest diameter in mm; null where it is not known."""
+
+    age: float | None = None
+    sex: str | None = None
+    size_mm: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Question:
-    """Which bundle to ask; whose ROI, where the rule of the study shall not decide."""
+    """Which bundle to ask; whose ROI and which facts, where the study shall not decide."""
 
     bundle: str
     author: str = ""
+    facts: ShownFacts | None = None
 
 
 def list_bundles(request: Request) -> Response:
@@ -85,17 +97,22 @@ def add_bundle(request: Request) -> Response:
 
 def predict(request: Request) -> Response:
     """The document that `nephroscope predict --json` prints, for a case and a bundle."""
+    from nephroscope.clinic.bundle import open_bundle
+    from nephroscope.clinic.facts import given_facts
     from nephroscope.facade.prediction import FilesToPredict, predict_files
     from nephroscope.study.phases import further_series
 
     place: Place = request.app.state.place
     asked = body(request, Question)
     folder = _folder_of(place, asked.bundle)
+    bundle = open_bundle(folder)
     case = chosen(place, case_of(request), asked.author)
     Rois(place, request.scope["nephroscope.session"]).check_used(case)
     case = with_one_roi(case)
     roi = case.roi
     further, further_rois = further_series(case)
+    known = _facts_of(case)
+    told = asked.facts or (known if bundle.scorer.facts else ShownFacts())
     files = FilesToPredict(
         image=case.image,
         phase="" if case.phase == "unknown" else case.phase,
@@ -105,10 +122,20 @@ def predict(request: Request) -> Response:
         case_id=case.case_id,
         tumor_label=roi.label if roi else 1,
         tumor_name=roi.name if roi else "",
+        facts=given_facts(told.age, told.sex, told.size_mm),
+        facts_from={
+            name: COHORT
+            for name, one, other in (
+                ("age", told.age, known.age),
+                ("sex", told.sex, known.sex),
+                ("size", told.size_mm, known.size_mm),
+            )
+            if one == other
+        },
         proposed_by=roi.author if roi and roi.state == "proposed" else "",
     )
     with _one_at_a_time:
-        found = as_plain(predict_files(folder, files))
+        found = as_plain(predict_files(bundle, files))
     with place.changing() as db:
         db.execute(
             "INSERT OR REPLACE INTO answers (case_id, bundle, document, made, roi) VALUES (?, ?, ?, ?, ?)",
@@ -117,8 +144,17 @@ def predict(request: Request) -> Response:
     return ok(found)
 
 
+def _facts_of(case: Case) -> ShownFacts:
+    """What cohort.csv knows of a case."""
+    facts = case.clinical
+    size_mm = None if facts.size_cm is None else round(10 * facts.size_cm, 3)
+    return ShownFacts(
+        age=facts.age_years, sex=facts.sex if facts.sex in ("M", "F") else None, size_mm=size_mm
+    )
+
+
 def latest(request: Request) -> Response:
-    """The last answer about a case: ``{"case_id", "authors", "author", "bundle", "document", "current", "no_maps"}``.
+    """The last answer about a case, and what cohort.csv knows: ``{"case_id", "authors", "author", "facts", ...}``.
 
     ``author`` is whose ROI it is about, empty for the one that the study uses; ``current`` is false where the ROI was
     drawn again since; ``no_maps`` says why there are no maps of where the network looked.
@@ -137,6 +173,7 @@ def latest(request: Request) -> Response:
             "case_id": case.case_id,
             "authors": authors(case),
             "author": author if row else "",
+            "facts": _facts_of(case),
             "bundle": place.id_of(KIND, row["bundle"]) if row else None,
             "document": json.loads(row["document"]) if row else None,
             "current": row is not None and about is not None,
@@ -212,6 +249,7 @@ def _folder_of(place: Place, id_: str) -> Path:
 
 def _listed(place: Place, folder: Path) -> ListedBundle:
     from nephroscope.clinic.bundle_file import read_bundle_file
+    from nephroscope.clinic.facts import WORDS
 
     id_ = place.id_of(KIND, str(folder))
     try:
@@ -227,6 +265,7 @@ def _listed(place: Place, folder: Path) -> ListedBundle:
         positive=about.positive,
         synthetic=about.training.synthetic,
         needs_roi=about.slices.roi_mode != "full",
+        facts=tuple(WORDS[term.name] for term in about.facts.terms) if about.facts else (),
     )
 
 

@@ -114,6 +114,7 @@ def _answered(case: CaseToPredict, opening: Opening, bundle: Bundle) -> CaseResu
             **{kind: object_path(opening.out, kind, case.file_name) for kind in opening.objects}
         ),
         facts=case.facts,
+        facts_from=dict.fromkeys(("age", "sex", "size"), "the table"),
     )
     try:
         if files.roi is None and opening.segmenter is not None and bundle.spec.roi_mode != "full":

@@ -31,7 +31,7 @@ from nephroscope.intake.export.kinds import (
     roi_of,
     sop_class,
 )
-from nephroscope.intake.labels.values import parse_age, parse_sex
+from nephroscope.intake.labels.values import lenient, parse_age, parse_sex
 from nephroscope.intake.other_files import MOST_NAMED, ending_of
 from nephroscope.intake.phase.series import PHASE_TAGS, SeriesText, series_text
 from nephroscope.records import Sex, digest_of
@@ -281,16 +281,8 @@ def _series(header: Any, uid: str, kind: str) -> FoundSeries:
         modality=str(header.get("Modality") or ""),
         kind=kind,
         text=series_text(header),
-        sex=_lenient(parse_sex, header.get("PatientSex")),
-        age_years=_lenient(parse_age, header.get("PatientAge")),
+        sex=lenient(parse_sex, header.get("PatientSex")),
+        age_years=lenient(parse_age, header.get("PatientAge")),
         synthetic=header.get("SyntheticData") == "YES",
         manufacturer=str(header.get("Manufacturer") or ""),
     )
-
-
-def _lenient(parse: Any, text: object) -> Any:
-    """A header value that helps when it can be read, and does no harm when not."""
-    try:
-        return parse(str(text or ""))
-    except ValueError:
-        return None

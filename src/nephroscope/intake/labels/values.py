@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable
 from datetime import date, timedelta
-from typing import Literal
+from typing import Literal, TypeVar
 
 from nephroscope.base.identifiers import clean_name, is_no_name
 from nephroscope.base.tables import UNKNOWN, parse_number
@@ -13,6 +13,7 @@ from nephroscope.intake.phase.text import phase_of_text
 from nephroscope.records import Sex
 from nephroscope.records.cases import LARGEST_CM, OLDEST_YEARS
 
+Parsed = TypeVar("Parsed")
 Order = Literal["day-first", "month-first", "contradictory", "unsaid"]
 Side = Literal["left", "right"]
 AGE_CAP = 90  # a higher age may identify a person; clinical tables write >89 or 90+
@@ -282,3 +283,11 @@ def sex_parser(texts: Iterable[str]) -> Callable[[str], Sex | None]:
     if "h" not in words or "m" in words:
         return parse_sex
     return lambda text: "M" if text.casefold() == "h" else parse_sex(text)
+
+
+def lenient(parse: Callable[[str], Parsed | None], text: object) -> Parsed | None:
+    """A value that helps when it can be read, and does no harm when not."""
+    try:
+        return parse(str(text or ""))
+    except ValueError:
+        return None

@@ -63,6 +63,9 @@ function answer(found) {
       sure ? null : make("p", { class: "quiet", text: `If it had to choose: ${found.forced_call}`, "data-testid": "result-forced" }),
       make("table", { class: "narrow" }, make("tbody", {}, Object.entries(found.probabilities).map(([name, p]) => make("tr", {},
         make("th", { scope: "row", text: name }), make("td", { text: p.toFixed(3), title: String(p), "data-testid": "result-probability", "data-subtype": name, "data-value": p }))))),
+      found.facts.length ? make("p", { text: `Image alone: ${found.positive} ${found.image_probabilities[found.positive].toFixed(3)}. Clinical facts:` }) : null,
+      found.facts.length ? make("ul", {}, found.facts.map((one) => make("li", { "data-testid": "result-fact", "data-name": one.name, "data-value": one.log_odds, text: `${one.name} ${one.value} ${one.unit} (${one.source}): ${one.log_odds.toFixed(2)} in log odds of ${found.positive}` }))) : null,
+      found.possible ? make("p", { class: "quiet", text: found.possible.words, "data-testid": "result-possible" }) : null,
       make("p", { class: "quiet", text: `Mean of ${found.slices.length} slices; threshold ${found.threshold.toFixed(3)} on ${found.positive}; CT phase ${found.series.phase}; model ${found.bundle.model}, ${found.model_digest}` })),
     make("section", { class: "panel" },
       make("h2", { text: `Probability of ${found.positive} by slice` }), bars(),
@@ -77,6 +80,22 @@ function answer(found) {
   showSlice(middle.slice_index);
 }
 
+/** Fields of age, sex and size, shown where the bundle uses them. */
+function factFields(known) {
+  const age = make("input", { type: "number", min: 0, max: 120, step: "any", value: known.age ?? "", "data-testid": "result-age" });
+  const sex = make("select", { "data-testid": "result-sex" }, ["", "F", "M"].map((name) => make("option", { value: name, text: name || "not known" })));
+  sex.value = known.sex ?? "";
+  const size = make("input", { type: "number", min: 0, step: "any", value: known.size_mm ?? "", "data-testid": "result-size" });
+  const all = { age: ["Age in years", age], sex: ["Sex", sex], size: ["Largest diameter in mm", size] };
+  const fields = Object.entries(all).map(([name, [text, input]]) => [name, make("label", { class: "field hidden" }, text, input)]);
+  const number = (input) => (input.value === "" ? null : Number(input.value));
+  return {
+    elements: fields.map(([, element]) => element),
+    show: (names) => fields.forEach(([name, element]) => element.classList.toggle("hidden", !names.includes(name))),
+    value: (names) => (names.length ? { age: number(age), sex: sex.value || null, size_mm: number(size) } : null),
+  };
+}
+
 async function bundles(select) {
   const found = (await api("/api/bundles")).bundles;
   select.replaceChildren(...found.map((one) => make("option", { value: one.id, text: one.refused ? `${one.name}: cannot be used` : `${one.name} (${one.model}${one.synthetic ? ", SYNTHETIC" : ""})`, disabled: Boolean(one.refused) })));
@@ -87,7 +106,10 @@ async function start() {
   await frame({ title: "Answer", current: "" });
   const known = await api(`/api/cases/${id}/result`);
   document.getElementById("heading").textContent = `Answer of the model: ${known.case_id}`;
-  const select = make("select", { "data-testid": "result-bundle" });
+  const facts = factFields(known.facts);
+  let listed = [];
+  const used = () => listed.find((one) => one.id === select.value)?.facts ?? [];
+  const select = make("select", { "data-testid": "result-bundle", onchange: () => facts.show(used()) });
   const who = make("select", { "data-testid": "result-author" }, make("option", { value: "", text: "as the study says" }), known.authors.map((name) => make("option", { value: name, text: name })));
   const folder = pathField({ name: "result-bundle-path", label: "Folder of another bundle" });
   const ask = make("button", {
@@ -97,7 +119,7 @@ async function start() {
       say("asking the model");
       try {
         author = who.value;
-        answer(await api(`/api/cases/${id}/predict`, { body: { bundle: select.value, author } }));
+        answer(await api(`/api/cases/${id}/predict`, { body: { bundle: select.value, author, facts: facts.value(used()) } }));
         document.getElementById("old").classList.add("hidden");
       } catch (error) {
         complain(error);
@@ -111,8 +133,9 @@ async function start() {
     onclick: async () => {
       try {
         const made = await api("/api/bundles", { body: { folder: await folder.value() } });
-        await bundles(select);
+        listed = await bundles(select);
         select.value = made.id;
+        facts.show(used());
         ask.disabled = false;
         say(`added ${made.name}`, "done");
       } catch (error) {
@@ -123,12 +146,13 @@ async function start() {
   document.getElementById("main").append(...[
     make("p", {}, make("a", { href: `/case/${id}`, text: "Look at the CT", "data-testid": "result-case" })),
     make("div", { class: "panel" },
-      make("div", { class: "row" }, make("label", { class: "field" }, "Bundle", select), make("label", { class: "field" }, "ROI by", who), ask),
+      make("div", { class: "row" }, make("label", { class: "field" }, "Bundle", select), make("label", { class: "field" }, "ROI by", who), facts.elements, ask),
       make("details", {}, make("summary", { text: "A bundle from elsewhere", "data-testid": "result-bundle-more" }), folder.element, add)),
     known.authors.length ? null : make("p", { class: "warning", "data-testid": "result-undrawn" }, "No ROI is signed yet: ", make("a", { href: `/case/${id}`, text: "draw the tumor and sign it" }), "."),
     make("p", { id: "old", class: "warning hidden", text: "The ROI was drawn again since this answer: ask again.", "data-testid": "result-old" }),
     make("div", { id: "answer" })].filter(Boolean));
-  ask.disabled = (await bundles(select)).every((one) => one.refused);
+  listed = await bundles(select);
+  ask.disabled = listed.every((one) => one.refused);
   if (known.document !== null) {
     document.getElementById("old").classList.toggle("hidden", known.current);
     if ([...select.options].some((one) => one.value === known.bundle)) select.value = known.bundle;
@@ -136,6 +160,7 @@ async function start() {
     who.value = author;
     answer(known.document);
   }
+  facts.show(used());
   document.addEventListener("keydown", (event) => {
     if (document_ === null || !["ArrowLeft", "ArrowRight"].includes(event.key) || ["INPUT", "SELECT"].includes(event.target.tagName)) return;
     const order = document_.slices.map((one) => one.slice_index);

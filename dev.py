@@ -5,6 +5,7 @@ python dev.py test [options]         install everything, then the tests
 python dev.py lint | types | clinic  ruff, mypy, and an install without extras that predicts without torch
 python dev.py docs                   the book as a site, into site/
 python dev.py lowest | newest        a small study on the lowest or newest versions that pyproject.toml allows
+python dev.py flower                 archives carried by Flower on loopback, in an environment of its own
 python dev.py lock                   write requirements/*.txt anew from pyproject.toml
 """
 
@@ -186,6 +187,15 @@ def at_versions(resolution: str, args: list[str]) -> None:
         call(folder / "venv" / BIN.name / "python", ROOT / "tests" / "lowest_check.py", folder, *args)
 
 
+def flower(args: list[str]) -> None:
+    """Hospitals together through Flower on loopback, in an environment of its own: its pins fit few programs."""
+    with tempfile.TemporaryDirectory() as name:
+        venv = Path(name) / "venv"
+        uv("venv", "--quiet", "--python", sys.executable, venv)
+        uv("pip", "install", "--quiet", "--python", venv, f"{ROOT}[train,federated,flower]")
+        call(venv / BIN.name / "python", ROOT / "tests" / "flower_check.py", *args)
+
+
 def wheel(args: list[str]) -> None:
     """Build the wheel into dist/."""
     uv("build", "--quiet", "--wheel", "--out-dir", ROOT / "dist", *args, ROOT)
@@ -240,6 +250,7 @@ def main() -> None:
         "clinic": clinic,
         "lowest": lowest,
         "newest": newest,
+        "flower": flower,
         "wheel": wheel,
         "lock": lock,
     }

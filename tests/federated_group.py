@@ -11,6 +11,7 @@ from nephroscope.federated.coordinator import invite, new_group
 from nephroscope.federated.group import FoldFigures, Invitation, Joining, RoundFigures
 from nephroscope.federated.group_place import GroupPlace
 from nephroscope.federated.keys import make_key
+from nephroscope.federated.leaving import keep_waiting
 from nephroscope.federated.place import SitePlace, make_place
 from nephroscope.federated.ways import archive_name
 from nephroscope.learning.training.rounds import arrays_as_bytes, arrays_from_bytes
@@ -62,6 +63,14 @@ def send(own: SitePlace, step, members, previous=None, key=None, name=None, grou
     path = (folder or own.way.folder) / (name or archive_name(plan.name, step, own.site))
     write_archive(path, manifest, members, key or own.folder)
     return path
+
+
+def wait(own: SitePlace, step, members):
+    """Lay an archive down for approval, as `train-round` does."""
+    path = own.waiting / own.name_of(step)
+    manifest = manifest_of(own.invitation.plan.id, step, own.site, own.receive()[-1].digest, members)
+    digest = write_archive(path, manifest, members, own.folder)
+    return keep_waiting(own, step, digest, members, {}, synthetic=True)
 
 
 def send_joining(own: SitePlace, code=None, key_folder=None, folder=None):

@@ -2,14 +2,17 @@
 
 import contextlib
 import hashlib
+import json
 import socket
 import ssl
-import threading
+import subprocess
+import sys
 from http.client import HTTPSConnection
 
+import numpy as np
 import pytest
 
-from federated_group import new_place, round_members, send, send_joining
+from federated_group import new_place, round_members, send, send_joining, wait
 from nephroscope.base.documents import read_document
 from nephroscope.base.errors import GroupError
 from nephroscope.federated.aggregate import aggregate
@@ -19,24 +22,36 @@ from nephroscope.federated.group import Invitation
 from nephroscope.federated.group_place import GroupPlace
 from nephroscope.federated.keys import make_key
 from nephroscope.federated.place import SitePlace, make_place
-from nephroscope.federated.relay import relay_server, relayed
+from nephroscope.federated.relay import relayed
 from nephroscope.federated.relay_client import CHUNK, relay_way
 
-SITES = ("east", "west")
+SITES = ("east", "north", "west")
+
+
+STUDY = 'format = 2\nsubtypes = ["PRCC", "ChRCC"]\npositive = "PRCC"\n'
+DYING = """
+import os, sys
+from nephroscope.cli import run
+from nephroscope.federated.relay_client import RelayWay
+call, puts = RelayWay._call, []
+def dying(self, method, *more):
+    puts.extend([method] if method == "PUT" else [])
+    return call(self, method, *more) if len(puts) < 2 else os._exit(9)
+RelayWay._call = dying
+sys.exit(run(sys.argv[1:]))
+"""  # a site that is killed at its second piece
 
 
 @contextlib.contextmanager
 def serving(folder, port):
-    ready, taken = threading.Event(), []
-    server = relay_server(folder, "127.0.0.1", port, lambda found: (taken.append(found), ready.set()))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    assert ready.wait(30)
-    try:
-        yield taken[0]
-    finally:
-        server.should_exit = True
-        thread.join(20)
+    """The relay in a process of its own, which is killed at the end."""
+    words = [sys.executable, "-m", "nephroscope", "federate", "relay", str(folder), "--port", str(port)]
+    with subprocess.Popen([*words, "--json"], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert json.loads(process.stdout.readline())["port"] == port
+            yield
+        finally:
+            process.kill()
 
 
 def free_port():
@@ -49,7 +64,7 @@ def joined(root, place, site, relay):
     certify = certifier(place.folder, relay)
     relayed(place, relay)
     path = invite(place, site, relay, certify)
-    return make_place(root / site, read_document(path, Invitation, 1), None)
+    return make_place(root / site / "federated" / "renal", read_document(path, Invitation, 1), None)
 
 
 def deliver(own: SitePlace, outbox, step):
@@ -60,35 +75,89 @@ def deliver(own: SitePlace, outbox, step):
     return path
 
 
-def test_a_round_through_the_relay(tmp_path):
+def approved(root, site, *python):
+    """`federate approve` in a process of its own; gives its exit code."""
+    words = python or ("-m", "nephroscope")
+    done = subprocess.run(
+        [sys.executable, *words, "federate", "approve", str(root / site), "--by", "tester"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.fixture
+def over_tls(tmp_path):
+    """Three hospitals that joined, and where their relay is."""
     port = free_port()
-    relay = f"127.0.0.1:{port}"
     place = new_place(tmp_path / "renal", sites=())
-    own = {site: joined(tmp_path, place, site, relay) for site in SITES}
-    held = {path.name for path in (place.folder / "relay").iterdir()}
-    assert held == {"authority.pem", "relay.pem", "relay.key.pem", "relay.json"}
+    own = {site: joined(tmp_path, place, site, f"127.0.0.1:{port}") for site in SITES}
+    for site in SITES:
+        (tmp_path / site / "study.toml").write_text(STUDY)
+    return place, own, port
+
+
+def test_rounds_with_a_site_killed_one_late_one_changed_and_the_relay_killed(over_tls, tmp_path):
+    place, own, port = over_tls
+    relay = place.folder / "relay"
+    assert {path.name for path in relay.iterdir()} == {
+        "authority.pem",
+        "relay.pem",
+        "relay.key.pem",
+        "relay.json",
+    }
     assert not list((place.folder / "tls").glob("site-*"))
-    with serving(place.folder / "relay", port):
+    with serving(relay, port):
         for site in SITES:
             deliver(own[site], tmp_path / "out", 0)
         aggregate(place)
-    with serving(place.folder / "relay", port):  # a restart loses nothing
-        paths = {site: deliver(own[site], tmp_path / "out", 1) for site in SITES}
-        own["east"].way.put(paths["east"], paths["east"].name)  # again: nothing changes
-        assert look(place).missing == ()
-        aggregate(place)
+        waiting = {site: wait(own[site], 1, round_members(own[site])) for site in SITES}
+        assert approved(tmp_path, "east", "-c", DYING)[0] == 9
+        assert [part.stat().st_size for part in (relay / "parts").iterdir()] == [CHUNK]
+    assert approved(tmp_path, "east")[0] == 2  # the relay is away, killed
+    good = waiting["west"].archive.read_bytes()
+    waiting["west"].archive.write_bytes(good[:-1] + b"x")
+    with serving(relay, port):  # a restart loses nothing
+        assert approved(tmp_path, "east")[0] == 0
+        assert not list((relay / "parts").iterdir())
+        assert approved(tmp_path, "west")[0] == 2  # it is not what was listed
+        waiting["west"].archive.write_bytes(good)
+        assert approved(tmp_path, "west")[0] == 0
+        own["west"].way.put(own["west"].sent / waiting["west"].archive.name, waiting["west"].archive.name)
+        assert look(place).missing == ("north",)
+        aggregate(place, ["north"])
+        assert approved(tmp_path, "north")[0] == 0
+        assert [(r.site, r.code) for r in look(place).refused] == [("north", "archive-late")]
         assert len(own["west"].receive()) == 2
-        _refusals(place, own, tmp_path, port, paths)
+        _refusals(place, own, tmp_path, port)
+        _made_again(place, own["west"], tmp_path / "out")
         _goes_on(place, own["east"], tmp_path)
     with pytest.raises(GroupError):
         own["east"].way.names()
 
 
-def _refusals(place, own, tmp_path, port, paths):
+def _made_again(place, own, out):
+    """Refused for its contents: the relay gives the name free, and takes other bytes only."""
+    name = own.name_of(2)
+    bad = send(own, 2, round_members(own, add=np.nan), folder=out)
+    own.way.put(bad, name)
+    with pytest.raises(GroupError, match="403"):
+        own.way.give_up(name, hashlib.sha256(bad.read_bytes()).hexdigest(), "00" * 64)
+    for _ in range(2):  # it stays refused, though it is no longer at the relay
+        assert ("west", 2, "archive-damaged") in {(r.site, r.step, r.code) for r in look(place).refused}
+        assert name not in own.way.names()
+    with pytest.raises(GroupError, match="410"):
+        own.way.put(bad, name)
+    own.way.put(send(own, 2, round_members(own), folder=out), name)
+    assert "west" in look(place).archives
+
+
+def _refusals(place, own, tmp_path, port):
     """Replays, other bytes under a name, the wrong key, other certificates and none."""
     east, west = own["east"].way, own["west"].way
     with pytest.raises(GroupError, match="archive-replayed"):
-        east.put(paths["east"], "renal-002-east.zip")
+        east.put(own["east"].sent / "renal-001-east.zip", "renal-002-east.zip")
     thief, out = tmp_path / "thief", tmp_path / "out"
     make_key(thief)
     other = send(own["west"], 1, {"figures.json": b"{}"}, previous="", name="x.zip", folder=out)

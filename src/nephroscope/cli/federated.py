@@ -1,8 +1,6 @@
 """The command group federate: reads options, prints what was done and what comes next."""
 
 import getpass
-import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -24,6 +22,7 @@ from nephroscope.cli.command import (
     table,
 )
 from nephroscope.cli.federated_play import Rehearse, Simulate
+from nephroscope.cli.federated_ways import Flower, Relay, Renew
 
 if TYPE_CHECKING:
     from nephroscope.federated.figure_documents import Pooled
@@ -104,50 +103,28 @@ class Invite(GroupCommand):
     """Name of the site."""
     relay: TextOption = None
     """Address of the relay that the sites call, such as relay.example.org:8443; by default a folder is used."""
+    flower: TextOption = None
+    """Address of the coordinator's Flower instead, as the sites call it."""
 
     def run(self) -> Outcome:
         """Write it."""
         from nephroscope.federated.coordinator import invite
 
         place, certify = self.place(), None
-        relay = self.relay or place.relay
-        if relay:
+        relay, flower = self.relay or place.relay, self.flower or place.flower
+        if relay or flower:
             from nephroscope.federated.certificates import certifier
-            from nephroscope.federated.relay import relayed
+            from nephroscope.federated.relay import flowered, relayed
 
-            certify = certifier(place.folder, relay)
-            relayed(place, relay)
-        path = invite(place, self.site, relay, certify)
-        text = f"wrote {path}; the site runs: nephroscope federate join STUDY {path.name} --exchange FOLDER"
+            certify = certifier(place.folder, relay or flower)
+            if flower:
+                flowered(place, flower)
+            if relay:
+                relayed(place, relay)
+        path = invite(place, self.site, relay, certify, flower)
+        text = f"wrote {path}; the site runs: nephroscope federate join STUDY {path.name}"
+        text += "" if relay or flower else " --exchange FOLDER"
         return Outcome(data={"invitation": str(path), "site": self.site}, text=text)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Relay(Command):
-    """Serve the archives of a group over TLS, to callers with its certificates only, until interrupted.
-
-    Example: nephroscope federate relay relay --host 0.0.0.0 --port 8443
-    """
-
-    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
-    """The folder relay/ of the coordinator's group, or a copy of it on another computer."""
-    host: str = "127.0.0.1"
-    """Address of this computer to listen at; 0.0.0.0 is every one."""
-    port: int = 8443
-    """Port to listen at."""
-
-    def run(self) -> Outcome:
-        """Serve."""
-        from nephroscope.federated.relay import serve_relay
-
-        with writing(self.folder, "federate relay"):
-            serve_relay(self.folder, self.host, self.port, self._say)
-        return Outcome(data=None, text="stopped")
-
-    def _say(self, port: int) -> None:
-        line = json.dumps({"host": self.host, "port": port}) if self.json else f"relay at {self.host}:{port}"
-        sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +142,7 @@ class Join(StudyCommand):
     def run(self) -> Outcome:
         """Join."""
         from nephroscope.federated.group import FORMAT, Invitation
+        from nephroscope.federated.place import renewed
         from nephroscope.federated.site import join
         from nephroscope.study.snapshot import take_snapshot
 
@@ -173,6 +151,10 @@ class Join(StudyCommand):
         )
         folder = self.study.resolve() / "federated" / invitation.plan.name
         with writing(self.study, "federate join"):
+            if renewed(folder, invitation):
+                return Outcome(
+                    data={"renewed": True}, text="took over the certificates; nothing else changed"
+                )
             waiting = join(folder, take_snapshot(self.study), invitation, self.exchange)
         return waits(self.study, waiting)
 
@@ -198,13 +180,19 @@ class TrainRound(SiteCommand):
     Example: nephroscope federate train-round my-study
     """
 
+    again: Switch = False
+    """The coordinator refused what was sent for this step: put it aside and make it again."""
+
     def run(self) -> Outcome:
         """Train it."""
         from nephroscope.federated.site import train_next
         from nephroscope.study.snapshot import take_snapshot
 
         with writing(self.study, "federate train-round"):
-            waiting = train_next(self.place(), take_snapshot(self.study))
+            place = self.place()
+            if self.again:
+                place.set_aside()
+            waiting = train_next(place, take_snapshot(self.study))
         return waits(self.study, waiting)
 
 
@@ -238,13 +226,16 @@ class Approve(SiteCommand):
 
     by: TextOption = None
     """Who lets it go; by default the name of the account on this computer."""
+    again: Switch = False
+    """Send what was approved last once more, the same bytes, as it was lost or damaged on its way."""
 
     def run(self) -> Outcome:
         """Send it."""
-        from nephroscope.federated.leaving import approve
+        from nephroscope.federated.leaving import approve, send_again
 
         with writing(self.study, "federate approve"):
-            approval, sent = approve(self.place(), self.by or getpass.getuser())
+            place = self.place()
+            approval, sent = send_again(place) if self.again else approve(place, self.by or getpass.getuser())
         text = f"{approval.by} approved {approval.archive}; it was sent, and a copy is kept in {sent.parent}"
         return Outcome(data=plain_json(approval), text=text)
 
@@ -290,6 +281,8 @@ class EvaluateGroup(Command):
     """What a site tells of its scores: counts in 100 bins, the scores themselves without names, or neither."""
     epsilon: float = 0.0
     """Noise on the histograms, of differential privacy epsilon for all models together; 0 adds none."""
+    again: Switch = False
+    """Of a study: the coordinator refused the figures that were sent: put them aside and make them again."""
 
     def run(self) -> Outcome:
         """Evaluate."""
@@ -310,6 +303,8 @@ class EvaluateGroup(Command):
 
         with writing(self.folder, "federate evaluate"):
             place = open_place(self.folder.resolve(), self.group)
+            if self.again:
+                place.set_aside()
             waiting = make_figures(place, take_snapshot(self.folder), self.share, self.epsilon)
             run = into_study(place, self.folder.resolve())
         return waits(self.folder, waiting, f"the group's model is run {run.name} of this study\n")
@@ -354,6 +349,8 @@ FEDERATED: dict[str, type[Command]] = {
     "aggregate": Aggregate,
     "evaluate": EvaluateGroup,
     "relay": Relay,
+    "renew": Renew,
+    "flower": Flower,
     "simulate": Simulate,
     "rehearse": Rehearse,
 }

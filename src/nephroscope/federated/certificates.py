@@ -4,7 +4,10 @@ They say who may reach the relay. Who made an archive is said by its signature a
 """
 
 import ipaddress
+import logging
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,9 +23,13 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from nephroscope.base.errors import ConfigError, GroupError
+from nephroscope.base.files import publish_folder
+from nephroscope.federated.group_place import GroupPlace, write_invitation
 from nephroscope.federated.keys import write_private
 
-YEARS = 3
+YEARS, SOON = 3, 30  # days
+RELAYS = ("authority.pem", "relay.pem", "relay.key.pem")  # what the computer of the relay needs
+logger = logging.getLogger(__name__)
 AUTHORITY, SERVER, COORDINATOR = "authority", "relay", "coordinator"
 
 
@@ -40,10 +47,13 @@ def certifier(folder: Path, relay: str) -> Callable[[str], tuple[str, str, str]]
         ConfigError: The address is none.
         GroupError: The relay's certificate is for another host.
     """
-    host, tls = host_of(relay)[0], folder / "tls"
+    return _certifier(folder / "tls", folder.name, host_of(relay)[0])
+
+
+def _certifier(tls: Path, group: str, host: str) -> Callable[[str], tuple[str, str, str]]:
     if not (tls / f"{AUTHORITY}.pem").exists():
         key = ec.generate_private_key(ec.SECP256R1())
-        name = _name(f"nephroscope group {folder.name}")
+        name = _name(f"nephroscope group {group}")
         builder = _builder(name, name, key).add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
         _write(tls, AUTHORITY, key, builder.sign(key, hashes.SHA256()))
     for owner, usage in (
@@ -65,6 +75,65 @@ def certifier(folder: Path, relay: str) -> Callable[[str], tuple[str, str, str]]
         return texts[0], texts[1], texts[2]
 
     return certify
+
+
+def renew(place: GroupPlace) -> list[Path]:
+    """Make all certificates of a group anew, and write them into its invitations; gives these.
+
+    Keys that sign archives, plan and rounds stay as they are.
+
+    Raises:
+        GroupError: Its archives pass through a folder.
+    """
+    address, tls = place.relay or place.flower, place.folder / "tls"
+    if not address:
+        raise GroupError(
+            where=f"group {place.plan.name}",
+            expected="a group with a relay or Flower",
+            found="one whose archives pass through a folder",
+            remedy="there is nothing to renew",
+        )
+    draft = place.folder / ".tls.new"
+    shutil.rmtree(draft, ignore_errors=True)
+    certify = _certifier(draft, place.plan.name, host_of(address)[0])
+    texts = {one.site: certify(one.site) for one in place.invitations()}
+    shutil.rmtree(tls, ignore_errors=True)  # killed from here on: the same command makes all of it again
+    publish_folder(draft, tls)
+    paths = []
+    for one in place.invitations():
+        path = place.folder / "invitations" / f"{one.site}.json"
+        authority, certificate, private = texts[one.site]
+        write_invitation(path, replace(one, authority=authority, certificate=certificate, private=private))
+        paths.append(path)
+    if place.relay:
+        for name in RELAYS:
+            write_private(place.folder / "relay" / name, (tls / name).read_bytes())
+    return paths
+
+
+def check_dates(path: Path) -> None:
+    """Refuse a certificate that ended, and say so of one that soon will.
+
+    Raises:
+        GroupError: It ended, or is damaged.
+    """
+    remedy = "the coordinator runs `nephroscope federate renew GROUP`, and hands out the invitations again"
+    try:
+        ends = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+    except (OSError, ValueError) as error:
+        raise GroupError(
+            where=f"tls/{path.name}", expected="a certificate", found="none, or a damaged file", remedy=remedy
+        ) from error
+    left = ends - datetime.now(UTC)
+    if left < timedelta(0):
+        raise GroupError(
+            where=f"tls/{path.name}",
+            expected="a certificate that is valid today",
+            found=f"one that ended on {ends:%Y-%m-%d}",
+            remedy=remedy,
+        )
+    if left < timedelta(days=SOON):
+        logger.warning("the certificate %s ends on %s: %s", path.name, f"{ends:%Y-%m-%d}", remedy)
 
 
 def host_of(relay: str) -> tuple[str, int]:

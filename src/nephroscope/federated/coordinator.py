@@ -12,7 +12,7 @@ from pathlib import Path
 
 from nephroscope.base.documents import save_document
 from nephroscope.base.errors import ArchiveError, GroupError
-from nephroscope.base.files import make_folder, publish_folder
+from nephroscope.base.files import file_digest, make_folder, publish_folder
 from nephroscope.federated.archive import (
     Archive,
     as_json,
@@ -37,8 +37,9 @@ from nephroscope.federated.group import (
     check_name,
     plan_of,
 )
-from nephroscope.federated.group_place import PLAN, GroupPlace
-from nephroscope.federated.keys import make_key, write_private
+from nephroscope.federated.group_place import PLAN, GroupPlace, write_invitation
+from nephroscope.federated.keys import make_key, sign
+from nephroscope.federated.store import refusal_of
 from nephroscope.federated.ways import archive_name
 from nephroscope.records.settings import Settings
 
@@ -91,6 +92,7 @@ def invite(
     site: str,
     relay: str = "",
     certify: Callable[[str], tuple[str, str, str]] | None = None,
+    flower: str = "",
 ) -> Path:
     """Write the invitation of a site; the same one again changes nothing.
 
@@ -99,6 +101,7 @@ def invite(
         site: Its name.
         relay: Address of the relay, where there is one.
         certify: Gives the authority's certificate, and certificate and key for a site, as PEM texts.
+        flower: Address of Flower, where it carries the archives.
 
     Raises:
         ConfigError: The name cannot stand in a file's name.
@@ -121,15 +124,12 @@ def invite(
         site=site,
         code=secrets.token_hex(16),
         relay=relay,
+        flower=flower,
         authority=authority,
         certificate=certificate,
         private=private,
     )
-    draft = path.with_name(f".{path.name}.draft")
-    save_document(draft, invitation, FORMAT)
-    write_private(path, draft.read_bytes())
-    draft.unlink()
-    return path
+    return write_invitation(path, invitation)
 
 
 def look(place: GroupPlace) -> Arrived:
@@ -166,10 +166,12 @@ def _take(
     place: GroupPlace, site: str, step: int, made: Sequence[Archive], names: set[str]
 ) -> Archive | None:
     """The archive of a site for this step, fetched and proved once; None where there is none yet."""
-    kept = place.accepted(step, site)
+    kept, copy = place.accepted(step, site), place.refused(step, site)
     name = kept.name
     if not kept.exists():
         if name not in names:
+            if copy.exists():  # refused, removed from the relay, and not made again yet
+                check_contents(_prove(place, site, step, copy, made, name), place.plan)
             return None
         draft = kept.with_name(f".{name}.new")
         make_folder(draft.parent)
@@ -177,9 +179,10 @@ def _take(
         try:
             check_contents(_prove(place, site, step, draft, made, name), place.plan)
         except ArchiveError:
-            copy = place.refused(step, site)
             make_folder(copy.parent)
             draft.replace(copy)
+            digest = file_digest(copy)
+            place.way.give_up(name, digest, sign(place.folder, refusal_of(place.plan.id, name, digest)))
             raise
         draft.replace(kept)
     return _prove(place, site, step, kept, made, name)

@@ -140,14 +140,16 @@ class Invitation:
 
     Attributes:
         code: Proves once that a request to join comes from who was handed this file.
-        relay: Address of the relay; empty where archives pass through a folder.
-        authority, certificate, private: PEM texts with which the site and the relay prove who they are.
+        relay: Address of the relay; empty where archives pass another way.
+        flower: Address of the coordinator's Flower; empty where archives pass another way.
+        authority, certificate, private: PEM texts with which the site and that address prove who they are.
     """
 
     plan: Plan
     site: str
     code: str
     relay: str = ""
+    flower: str = ""
     authority: str = ""
     certificate: str = ""
     private: str = ""

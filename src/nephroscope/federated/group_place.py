@@ -4,20 +4,21 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from nephroscope.base.documents import read_document
+from nephroscope.base.documents import read_document, save_document
 from nephroscope.base.errors import GroupError
 from nephroscope.federated.archive import Archive, open_archive
 from nephroscope.federated.group import COORDINATOR, FORMAT, Group, Invitation, Plan, Step
+from nephroscope.federated.keys import write_private
 from nephroscope.federated.relay_client import relay_way
 from nephroscope.federated.ways import FolderWay, Way, archive_name
 
-PLAN, RELAYED = "plan.json", "relayed.json"
+PLAN, RELAYED, FLOWER = "plan.json", "relayed.json", "flower.json"
 AGAIN = "make the group again"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Relayed:
-    """Address of the relay, as ``host:port``."""
+    """Address of the relay or of Flower, as ``host:port``."""
 
     relay: str
 
@@ -45,7 +46,15 @@ class GroupPlace:
     @property
     def relay(self) -> str:
         """Address of the relay; empty where archives pass through a folder."""
-        path = self.folder / RELAYED
+        return self._address(RELAYED)
+
+    @property
+    def flower(self) -> str:
+        """Address at which Flower carries the archives of ``exchange``; empty where it does not."""
+        return self._address(FLOWER)
+
+    def _address(self, name: str) -> str:
+        path = self.folder / name
         return read_document(path, Relayed, FORMAT, AGAIN, GroupError).relay if path.exists() else ""
 
     @property
@@ -85,3 +94,12 @@ class GroupPlace:
     def refused(self, step: int, site: str) -> Path:
         """A copy of an archive that was refused, to be looked at."""
         return self.folder / "refused" / archive_name(self.plan.name, step, site)
+
+
+def write_invitation(path: Path, invitation: Invitation) -> Path:
+    """Write an invitation so that only its owner may read it; gives its path."""
+    draft = path.with_name(f".{path.name}.draft")
+    save_document(draft, invitation, FORMAT)
+    write_private(path, draft.read_bytes())
+    draft.unlink()
+    return path

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,10 +22,10 @@ from nephroscope.federated.archive import MANIFEST, SIGNATURE, as_json, claimed
 from nephroscope.federated.group import FORMAT, Plan
 from nephroscope.federated.keys import fingerprint, sign
 from nephroscope.federated.leaves import Leaves, SentMember, SentTensor
-from nephroscope.federated.leaves_page import leaves_page
-from nephroscope.federated.mean import difference, norm
 from nephroscope.federated.place import SitePlace
-from nephroscope.learning.training.rounds import NETWORK, Arrays, arrays_from_bytes
+
+if TYPE_CHECKING:
+    from nephroscope.learning.training.rounds import Arrays
 
 LIST, PAGE, APPROVAL = "leaves.json", "leaves.html", "approval.json"
 
@@ -33,8 +34,8 @@ LIST, PAGE, APPROVAL = "leaves.json", "leaves.html", "approval.json"
 class Change:
     """Tensors before and after a round; ``before`` is empty where there were none."""
 
-    before: Arrays
-    after: Arrays
+    before: "Arrays"
+    after: "Arrays"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,8 @@ def keep_waiting(
     synthetic: bool,
 ) -> Waiting:
     """Write the list and the page of an archive that was just made; the list makes it complete."""
+    from nephroscope.federated.mean import difference, norm  # torch, which `approve` needs not
+
     archive = place.waiting / place.name_of(step)
     plan = place.invitation.plan
     tensors = [one for name in sorted(members) for one in tensors_in(name, members[name], changes.get(name))]
@@ -107,6 +110,8 @@ def keep_waiting(
 
 def save_leaves(place: SitePlace, archive: Path, leaves: Leaves) -> Waiting:
     """Write the list and its page next to an archive."""
+    from nephroscope.federated.leaves_page import leaves_page
+
     paths = [archive.with_name(f"{archive.stem}-{name}") for name in (LIST, PAGE)]
     save_text(paths[1], leaves_page(leaves))
     save_document(paths[0], leaves, FORMAT)
@@ -117,6 +122,8 @@ def tensors_in(member: str, content: bytes, change: Change | None) -> list[SentT
     """Every tensor of a member; none of one that holds figures."""
     if member.endswith(".json"):
         return []
+    from nephroscope.learning.training.rounds import arrays_from_bytes
+
     found = []
     for name, value in sorted(arrays_from_bytes(content, member).items()):
         before = change.before.get(name) if change else None
@@ -137,6 +144,8 @@ def tensors_in(member: str, content: bytes, change: Change | None) -> list[SentT
 
 def is_weight(tensor: SentTensor) -> bool:
     """True for what belongs to a network, not to its optimizer."""
+    from nephroscope.learning.training.rounds import NETWORK
+
     return tensor.name.startswith(NETWORK) or tensor.member.startswith("alone")
 
 
@@ -212,6 +221,30 @@ def approve(place: SitePlace, by: str) -> tuple[Approval, Path]:
     return signed, sent
 
 
+def send_again(place: SitePlace) -> tuple[Approval, Path]:
+    """Send the newest archive that was approved once more, the same bytes: it was lost or damaged on its way.
+
+    Raises:
+        GroupError: None was sent, or it is not the one that was approved.
+    """
+    step = max(
+        (s for s in range(place.invitation.plan.figures + 1) if _sent(place, s).exists()), default=None
+    )
+    if step is None:
+        raise _nothing(place, "an archive that was approved", "none")
+    sent = _sent(place, step)
+    path = sent.with_name(f"{sent.stem}-{APPROVAL}")
+    approval = read_document(path, Approval, FORMAT, "run the step again", GroupError)
+    if file_digest(sent) != approval.sha256:
+        raise _nothing(place, f"{sent.name} as it was approved", "other bytes in sent/")
+    place.way.put(sent, sent.name)
+    return approval, sent
+
+
+def _sent(place: SitePlace, step: int) -> Path:
+    return place.sent / place.name_of(step)
+
+
 def check_list(waiting: Waiting) -> None:
     """Compare the list with the bytes of the archive: nothing is in one and not in the other.
 
@@ -240,10 +273,15 @@ def _only_waiting(place: SitePlace) -> Waiting:
     plan = place.invitation.plan
     found = [waiting for step in range(plan.figures + 1) if (waiting := waiting_of(place, step))]
     if len(found) != 1:
-        raise GroupError(
-            where=f"group {plan.name}",
-            expected="an archive that waits for approval",
-            found="none" if not found else f"{len(found)} of them",
-            remedy="run `nephroscope federate train-round STUDY` first",
-        )
+        number = f"{len(found)} of them" if found else "none"
+        raise _nothing(place, "an archive that waits for approval", number)
     return found[0]
+
+
+def _nothing(place: SitePlace, expected: str, found: str) -> GroupError:
+    return GroupError(
+        where=f"group {place.invitation.plan.name}",
+        expected=expected,
+        found=found,
+        remedy="run `nephroscope federate train-round STUDY` first",
+    )

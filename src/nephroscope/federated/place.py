@@ -3,15 +3,17 @@
 Where a site stands follows from the files that are there, so that every step can be killed and run again.
 """
 
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from nephroscope.base.documents import read_document, save_document
 from nephroscope.base.errors import GroupError
-from nephroscope.base.files import make_folder
+from nephroscope.base.files import file_digest, make_folder
 from nephroscope.federated.archive import Archive, open_archive, refused
 from nephroscope.federated.group import COORDINATOR, FORMAT, Group, Invitation, Step
+from nephroscope.federated.group_place import write_invitation
 from nephroscope.federated.keys import write_private
 from nephroscope.federated.ways import FolderWay, Way, archive_name
 
@@ -66,11 +68,17 @@ class SitePlace:
         return self.folder / "rounds" / f"{step:03}" / f"fold-{fold}"
 
     @property
+    def exchange(self) -> Path:
+        """The folder through which archives come and go where there is no relay."""
+        return Path(read_document(self.folder / HERE, Here, FORMAT, AGAIN, GroupError).exchange)
+
+    @property
     def through(self) -> str:
-        """Address of the relay, or the folder."""
-        if self.invitation.relay:
-            return f"relay {self.invitation.relay}"
-        return f"folder {read_document(self.folder / HERE, Here, FORMAT, AGAIN, GroupError).exchange}"
+        """Address of the relay or of Flower, or the folder."""
+        for name, address in (("relay", self.invitation.relay), ("Flower at", self.invitation.flower)):
+            if address:
+                return f"{name} {address}"
+        return f"folder {self.exchange}"
 
     @cached_property
     def way(self) -> Way:
@@ -78,14 +86,17 @@ class SitePlace:
         if self.invitation.relay:
             from nephroscope.federated.relay_client import relay_way
 
-            tls = self.folder / "tls"
-            texts = {"authority": self.invitation.authority, "certificate": self.invitation.certificate}
-            for name, text in (*texts.items(), ("private", self.invitation.private)):
-                if not (tls / f"{name}.pem").exists():
-                    write_private(tls / f"{name}.pem", text.encode())
-            return relay_way(self.invitation.relay, tls)
-        here = read_document(self.folder / HERE, Here, FORMAT, AGAIN, GroupError)
-        return FolderWay(Path(here.exchange))
+            return relay_way(self.invitation.relay, self.write_tls())
+        return FolderWay(self.exchange)
+
+    def write_tls(self) -> Path:
+        """Write the certificates and the key of the invitation as files; gives their folder."""
+        tls, invitation = self.folder / "tls", self.invitation
+        texts = {"authority": invitation.authority, "certificate": invitation.certificate}
+        for name, text in (*texts.items(), ("private", invitation.private)):
+            if not (tls / f"{name}.pem").exists():
+                write_private(tls / f"{name}.pem", text.encode())
+        return tls
 
     def name_of(self, step: int) -> str:
         """Name of this site's archive of a step."""
@@ -143,6 +154,23 @@ class SitePlace:
             found.append(self._proved(path, step, archive.manifest.previous))
         return found
 
+    def set_aside(self) -> None:
+        """Put away what was sent for the present step, so that it is made again: the coordinator refused it."""
+        step = len(self.received())
+        sent, plan = self.sent / self.name_of(step), self.invitation.plan
+        if not sent.exists():
+            return
+        made = [self.folder / "rounds" / f"{step:03}"] if step <= plan.rounds else []
+        for folder in [*made, *([self.folder / "alone"] if step == plan.closing else [])]:
+            shutil.rmtree(folder, ignore_errors=True)
+        aside = self.sent / "refused" / file_digest(sent)[:16]
+        make_folder(aside)
+        for path in (
+            *sorted(self.sent.glob(f"{sent.stem}-*")),
+            sent,
+        ):  # the archive last: it says that it was sent
+            path.replace(aside / path.name)
+
     def _check_group(self, archive: Archive) -> None:
         group = archive.document("group.json", Group)
         if group.plan != self.invitation.plan:
@@ -193,12 +221,27 @@ def open_place(study: Path, group: str | None = None) -> SitePlace:
     return SitePlace(named[0])
 
 
+def renewed(folder: Path, invitation: Invitation) -> bool:
+    """Take over the certificates of an invitation that is otherwise the one that was joined with; False where not."""
+    if not (folder / INVITATION).exists():
+        return False
+    known = SitePlace(folder).invitation
+    texts = {name: getattr(known, name) for name in ("authority", "certificate", "private")}
+    if known == invitation or replace(invitation, **texts) != known:
+        return False
+    shutil.rmtree(folder / "tls", ignore_errors=True)  # it is written again from the invitation
+    write_invitation(folder / INVITATION, invitation)
+    return True
+
+
 def make_place(folder: Path, invitation: Invitation, exchange: Path | None) -> SitePlace:
     """Make the folder of a group where there is none; the same invitation again changes nothing.
 
     Raises:
         GroupError: There is another invitation, or neither a relay nor a folder to exchange archives through.
     """
+    if invitation.flower and exchange is None:
+        exchange = folder / "exchange"  # Flower carries what is there
     if not invitation.relay and exchange is None:
         raise GroupError(
             where="--exchange",
@@ -217,6 +260,5 @@ def make_place(folder: Path, invitation: Invitation, exchange: Path | None) -> S
     save_document(folder / HERE, Here(exchange=str(exchange.resolve()) if exchange else ""), FORMAT)
     if not (folder / INVITATION).exists():
         make_folder(folder)
-        save_document(folder / INVITATION, invitation, FORMAT)
-        (folder / INVITATION).chmod(0o600)
+        write_invitation(folder / INVITATION, invitation)
     return SitePlace(folder)

@@ -1,19 +1,18 @@
 """The relay: sites and coordinator leave signed archives there and fetch those of the others. It calls nobody.
 
 Only callers with a certificate of the group get an answer. An archive is kept once its signature is proved with the
-public keys that the group published; its name cannot be taken again. No private key of a site or of the coordinator
-is here, and nothing is in memory that a restart would lose.
+public keys that the group published; its name can be taken again only after the coordinator refused it. No private
+key of a site or of the coordinator is here, and nothing is in memory that a restart would lose.
 """
 
 import asyncio
-import hashlib
 import logging
 import re
 import ssl
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -23,19 +22,16 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from nephroscope.base.documents import read_document, save_document
-from nephroscope.base.errors import GroupError, NephroscopeError
-from nephroscope.base.files import file_digest, make_folder, sync_file, sync_folder
-from nephroscope.federated.archive import MOST_BYTES, claimed, claimed_document, open_archive
-from nephroscope.federated.group import COORDINATOR, FORMAT, Group, Joining, Plan
-from nephroscope.federated.group_place import RELAYED, GroupPlace, Relayed
-from nephroscope.federated.keys import write_private
-from nephroscope.federated.ways import archive_name
+from nephroscope.base.errors import GroupError
+from nephroscope.base.files import file_digest, make_folder
+from nephroscope.federated.certificates import RELAYS, check_dates
+from nephroscope.federated.group import FORMAT, Plan
+from nephroscope.federated.group_place import FLOWER, RELAYED, GroupPlace, Relayed
+from nephroscope.federated.keys import is_signed_by, write_private
+from nephroscope.federated.store import RefusedError, Store, refusal_of
 
 RELAY = "relay.json"
 CHUNK = 2**20
-MOST_PARTS = 200
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}\.zip")
-SHA256 = re.compile(r"[0-9a-f]{64}")
 logger = logging.getLogger(__name__)
 
 
@@ -45,119 +41,6 @@ class RelayFile:
 
     address: str
     plan: Plan
-
-
-class RefusedError(Exception):
-    """An answer with an error status."""
-
-    def __init__(self, status: int, words: str) -> None:
-        super().__init__(words)
-        self.status = status
-
-
-@dataclass
-class Store:
-    """The relay's folder: ``archives/`` that are proved, ``parts/`` that are still coming."""
-
-    folder: Path
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def __post_init__(self) -> None:
-        """Read what the coordinator gave."""
-        self.plan = read_document(self.folder / RELAY, RelayFile, FORMAT, "copy it again", GroupError).plan
-        for name in ("archives", "parts"):
-            make_folder(self.folder / name)
-
-    def names(self) -> list[str]:
-        """Names of all archives."""
-        return sorted(path.name for path in (self.folder / "archives").glob("*.zip"))
-
-    def archive(self, name: str) -> Path:
-        """The file of an archive.
-
-        Raises:
-            RefusedError: There is none.
-        """
-        path = self.folder / "archives" / name
-        if not NAME.fullmatch(name) or not path.is_file():
-            raise RefusedError(404, "no such archive")
-        return path
-
-    def begun(self, name: str, digest: str) -> int:
-        """How many bytes of an archive are here already.
-
-        Raises:
-            RefusedError: The name is none, or other bytes have it.
-        """
-        if not NAME.fullmatch(name) or not SHA256.fullmatch(digest):
-            raise RefusedError(400, "not a name of an archive")
-        kept = self.folder / "archives" / name
-        if kept.exists():
-            if file_digest(kept) != digest:
-                raise RefusedError(409, "another archive of that name is here; none is replaced")
-            return kept.stat().st_size
-        part = self._part(name, digest)
-        return part.stat().st_size if part.exists() else 0
-
-    def take(self, name: str, digest: str, begin: int, size: int, piece: bytes) -> None:
-        """Append a piece; after the last the archive is proved and kept, or thrown away.
-
-        Raises:
-            RefusedError: The piece does not fit, or the archive is refused.
-        """
-        with self.lock:
-            there = self.begun(name, digest)
-            if (self.folder / "archives" / name).exists():
-                return
-            if begin != there or not 0 < begin + len(piece) <= size <= MOST_BYTES:
-                raise RefusedError(409, f"the piece does not fit: {there} bytes are here")
-            parts = list((self.folder / "parts").iterdir())
-            if there == 0 and len(parts) >= MOST_PARTS:
-                raise RefusedError(507, "too many archives are still coming")
-            part = self._part(name, digest)
-            with part.open("ab") as file:
-                file.write(piece)
-            if part.stat().st_size == size:
-                self._keep(part, name, digest)
-
-    def _keep(self, part: Path, name: str, digest: str) -> None:
-        try:
-            if file_digest(part) != digest:
-                raise RefusedError(400, "the bytes are not those that were announced")
-            self._prove(part, name)
-        except (RefusedError, NephroscopeError) as error:
-            part.unlink()
-            if isinstance(error, RefusedError):
-                raise
-            raise RefusedError(
-                403, f"{error.code}: expected {error.expected}, found {error.found}"
-            ) from error
-        sync_file(part)
-        part.rename(self.folder / "archives" / name)
-        sync_folder(self.folder / "archives")
-
-    def _prove(self, part: Path, name: str) -> None:
-        manifest = claimed(part)
-        if name != archive_name(self.plan.name, manifest.step, manifest.sender):
-            raise RefusedError(
-                403, f"archive-replayed: it says of itself step {manifest.step} of {manifest.sender}"
-            )
-        open_archive(part, self._key(part, manifest.sender, manifest.step), self.plan.id).check_all()
-
-    def _key(self, part: Path, sender: str, step: int) -> str:
-        """Public key of a sender: of a request to join the one in it, afterwards those that the group published."""
-        if sender == COORDINATOR:
-            return self.plan.key
-        first = self.folder / "archives" / archive_name(self.plan.name, 0, COORDINATOR)
-        if first.exists():
-            return open_archive(first, self.plan.key).document("group.json", Group).key_of(sender)
-        if step:
-            raise RefusedError(403, "archive-round: the group is not closed yet")
-        return claimed_document(part, "joining.json", Joining).key
-
-    def _part(self, name: str, digest: str) -> Path:
-        short = hashlib.sha256(f"{name} {digest}".encode()).hexdigest()[:32]
-        return self.folder / "parts" / f"{short}.part"
 
 
 async def _names(request: Request) -> Response:
@@ -173,6 +56,16 @@ async def _archive(request: Request) -> Response:
     if begin and int(begin[1]) >= path.stat().st_size:
         return Response(b"", 206, {"X-SHA256": digest})
     return FileResponse(path, headers={"X-SHA256": digest})
+
+
+async def _give_up(request: Request) -> Response:
+    store: Store = request.app.state.store
+    name, digest = request.path_params["name"], request.path_params["digest"]
+    signature = request.headers.get("x-signature", "")
+    if not is_signed_by(store.plan.key, signature, refusal_of(store.plan.id, name, digest)):
+        raise RefusedError(403, "only the coordinator has an archive removed")
+    await run_in_threadpool(store.give_up, name, digest)
+    return JSONResponse({})
 
 
 async def _begun(request: Request) -> Response:
@@ -214,6 +107,7 @@ def relay_application(store: Store) -> Starlette:
         Route("/archives/{name}", _archive),
         Route(upload, _begun, methods=["GET"]),
         Route(upload, _take, methods=["PUT"]),
+        Route(upload, _give_up, methods=["DELETE"]),
     ]
     app = Starlette(routes=routes, exception_handlers={RefusedError: _refuse})
     app.state.store = store
@@ -222,8 +116,18 @@ def relay_application(store: Store) -> Starlette:
 
 def relay_server(folder: Path, host: str, port: int, ready: Callable[[int], None]) -> uvicorn.Server:
     """A server that can be run and told to stop; ``ready`` is given its port."""
+    plan = read_document(folder / RELAY, RelayFile, FORMAT, "copy it again", GroupError).plan
+    return tls_server(relay_application(Store(plan, folder / "archives", folder)), folder, host, port, ready)
+
+
+def tls_server(
+    app: Callable[..., Any], folder: Path, host: str, port: int, ready: Callable[[int], object]
+) -> uvicorn.Server:
+    """A server over TLS 1.3 that asks for a certificate of the group; its own lie in the folder."""
+    for name in ("authority", "relay"):
+        check_dates(folder / f"{name}.pem")
     config = uvicorn.Config(
-        relay_application(Store(folder)),
+        app,
         host=host,
         port=port,
         http="h11",
@@ -250,7 +154,7 @@ def relay_server(folder: Path, host: str, port: int, ready: Callable[[int], None
 class _Server(uvicorn.Server):
     """Says at which port it listens."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[int], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[int], object]) -> None:
         super().__init__(config)
         self._ready = ready
 
@@ -276,21 +180,35 @@ def relayed(place: GroupPlace, address: str) -> Path:
     It holds public keys, and the relay's own certificate and key.
 
     Raises:
-        GroupError: The group uses another relay.
+        GroupError: The group uses another relay, or Flower.
     """
+    _check_way(place, "--relay", "", address)
     folder, tls = place.folder / "relay", place.folder / "tls"
     if not (folder / RELAY).exists():
         make_folder(folder)
-        for name in ("authority.pem", "relay.pem", "relay.key.pem"):
+        for name in RELAYS:
             write_private(folder / name, (tls / name).read_bytes())
         save_document(folder / RELAY, RelayFile(address=address, plan=place.plan), FORMAT)
-    known = read_document(folder / RELAY, RelayFile, FORMAT, "make the group again", GroupError).address
-    if known != address:
-        raise GroupError(
-            where="--relay",
-            expected=f"the relay of the group, {known}",
-            found=address,
-            remedy="use the same address",
-        )
     save_document(place.folder / RELAYED, Relayed(relay=address), FORMAT)
     return folder
+
+
+def flowered(place: GroupPlace, address: str) -> None:
+    """Let the archives of a group pass through Flower at this address.
+
+    Raises:
+        GroupError: They pass another way, or at another address.
+    """
+    _check_way(place, "--flower", address, "")
+    save_document(place.folder / FLOWER, Relayed(relay=address), FORMAT)
+
+
+def _check_way(place: GroupPlace, option: str, flower: str, relay: str) -> None:
+    known = place.flower, place.relay
+    if any(known) and known != (flower, relay):
+        raise GroupError(
+            where=option,
+            expected=f"the way of the group, {'Flower at' if known[0] else 'the relay'} {known[0] or known[1]}",
+            found=flower or relay,
+            remedy="use the same way and address for every site",
+        )

@@ -13,7 +13,6 @@ from pathlib import Path
 from nephroscope.base.errors import GroupError
 from nephroscope.base.files import file_digest, make_folder, replacing
 from nephroscope.federated.archive import MOST_BYTES
-from nephroscope.federated.certificates import host_of
 
 CHUNK = 2**20
 TIMEOUT_S = 60.0
@@ -57,14 +56,23 @@ class RelayWay:
         digest, size = file_digest(path), path.stat().st_size
         with self._call("GET", f"/uploads/{name}/{digest}") as answer:
             begun = int(json.loads(answer.read(CHUNK))["bytes"])
+        whole = False
         with path.open("rb") as file:
-            while begun < size:
+            while (
+                not whole
+            ):  # once more where all bytes are there: a relay that was killed then did not keep them yet
                 file.seek(begun)
                 piece = file.read(CHUNK)
                 headers = {"Content-Length": str(len(piece)), "X-Begin": str(begun), "X-Size": str(size)}
                 with self._call("PUT", f"/uploads/{name}/{digest}", headers, piece) as answer:
                     answer.read(CHUNK)
                 begun += len(piece)
+                whole = begun >= size
+
+    def give_up(self, name: str, digest: str, signature: str) -> None:
+        """Have the relay remove an archive that the coordinator refused, so that it can be sent again."""
+        with self._call("DELETE", f"/uploads/{name}/{digest}", {"X-Signature": signature}) as answer:
+            answer.read(CHUNK)
 
     @contextlib.contextmanager
     def _call(
@@ -105,9 +113,23 @@ def _said(answer: http.client.HTTPResponse) -> str:
 
 def relay_way(relay: str, tls: Path, own: str = "certificate", private: str = "private") -> RelayWay:
     """The way to a relay with the certificates in a folder."""
-    host, port = host_of(relay)
+    from nephroscope.federated.certificates import host_of
+
+    return RelayWay(*host_of(relay), tls_context(tls, own, private))
+
+
+def tls_context(tls: Path, own: str, private: str) -> ssl.SSLContext:
+    """TLS 1.3 with the certificates in a folder: both ends prove that they are of the group.
+
+    Raises:
+        GroupError: One of them ended.
+    """
+    from nephroscope.federated.certificates import check_dates
+
+    for name in ("authority", own):
+        check_dates(tls / f"{name}.pem")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.load_verify_locations(tls / "authority.pem")
     context.load_cert_chain(tls / f"{own}.pem", tls / f"{private}.pem")
-    return RelayWay(host, port, context)
+    return context

@@ -24,6 +24,10 @@ class Way(Protocol):
         """Lay an archive there; the same bytes a second time change nothing."""
         ...
 
+    def give_up(self, name: str, digest: str, signature: str) -> None:
+        """Make room for another archive of that name, as the coordinator refused the one with that digest."""
+        ...
+
 
 @dataclass(frozen=True)
 class FolderWay:
@@ -49,6 +53,9 @@ class FolderWay:
         target = self.folder / name
         if not target.exists() or file_digest(target) != file_digest(path):
             copy_file(path, target)
+
+    def give_up(self, name: str, digest: str, signature: str) -> None:
+        """Nothing: the site puts another one in its place."""
 
 
 def archive_name(group: str, step: int, sender: str) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 import flwr
 import httpx
 
+import licenses_of
 from federated_group import TRAINING, new_place, round_members, send, send_joining
 from nephroscope.base.documents import read_document
 from nephroscope.base.errors import GroupError
@@ -116,6 +117,7 @@ def join_all(root):
 
 
 def main():
+    licenses_of.check("flower")
     root = Path(tempfile.mkdtemp())
     try:
         place = join_all(root)

@@ -53,8 +53,8 @@ class Renew(Command):
 
     def run(self) -> Outcome:
         """Renew them."""
-        from nephroscope.federated.certificates import renew
         from nephroscope.federated.group_place import GroupPlace
+        from nephroscope.federated.renewal import renew
 
         place = GroupPlace(self.group.resolve())
         with writing(place.folder, "federate renew"):

@@ -5,9 +5,7 @@ They say who may reach the relay. Who made an archive is said by its signature a
 
 import ipaddress
 import logging
-import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,8 +21,6 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from nephroscope.base.errors import ConfigError, GroupError
-from nephroscope.base.files import publish_folder
-from nephroscope.federated.group_place import GroupPlace, write_invitation
 from nephroscope.federated.keys import write_private
 
 YEARS, SOON = 3, 30  # days
@@ -47,10 +43,11 @@ def certifier(folder: Path, relay: str) -> Callable[[str], tuple[str, str, str]]
         ConfigError: The address is none.
         GroupError: The relay's certificate is for another host.
     """
-    return _certifier(folder / "tls", folder.name, host_of(relay)[0])
+    return certifier_in(folder / "tls", folder.name, host_of(relay)[0])
 
 
-def _certifier(tls: Path, group: str, host: str) -> Callable[[str], tuple[str, str, str]]:
+def certifier_in(tls: Path, group: str, host: str) -> Callable[[str], tuple[str, str, str]]:
+    """The same, in a folder and for a host."""
     if not (tls / f"{AUTHORITY}.pem").exists():
         key = ec.generate_private_key(ec.SECP256R1())
         name = _name(f"nephroscope group {group}")
@@ -75,40 +72,6 @@ def _certifier(tls: Path, group: str, host: str) -> Callable[[str], tuple[str, s
         return texts[0], texts[1], texts[2]
 
     return certify
-
-
-def renew(place: GroupPlace) -> list[Path]:
-    """Make all certificates of a group anew, and write them into its invitations; gives these.
-
-    Keys that sign archives, plan and rounds stay as they are.
-
-    Raises:
-        GroupError: Its archives pass through a folder.
-    """
-    address, tls = place.relay or place.flower, place.folder / "tls"
-    if not address:
-        raise GroupError(
-            where=f"group {place.plan.name}",
-            expected="a group with a relay or Flower",
-            found="one whose archives pass through a folder",
-            remedy="there is nothing to renew",
-        )
-    draft = place.folder / ".tls.new"
-    shutil.rmtree(draft, ignore_errors=True)
-    certify = _certifier(draft, place.plan.name, host_of(address)[0])
-    texts = {one.site: certify(one.site) for one in place.invitations()}
-    shutil.rmtree(tls, ignore_errors=True)  # killed from here on: the same command makes all of it again
-    publish_folder(draft, tls)
-    paths = []
-    for one in place.invitations():
-        path = place.folder / "invitations" / f"{one.site}.json"
-        authority, certificate, private = texts[one.site]
-        write_invitation(path, replace(one, authority=authority, certificate=certificate, private=private))
-        paths.append(path)
-    if place.relay:
-        for name in RELAYS:
-            write_private(place.folder / "relay" / name, (tls / name).read_bytes())
-    return paths
 
 
 def check_dates(path: Path) -> None:

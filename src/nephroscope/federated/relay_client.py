@@ -13,6 +13,7 @@ from pathlib import Path
 from nephroscope.base.errors import GroupError
 from nephroscope.base.files import file_digest, make_folder, replacing
 from nephroscope.federated.archive import MOST_BYTES
+from nephroscope.federated.certificates import check_dates, host_of
 
 CHUNK = 2**20
 TIMEOUT_S = 60.0
@@ -113,8 +114,6 @@ def _said(answer: http.client.HTTPResponse) -> str:
 
 def relay_way(relay: str, tls: Path, own: str = "certificate", private: str = "private") -> RelayWay:
     """The way to a relay with the certificates in a folder."""
-    from nephroscope.federated.certificates import host_of
-
     return RelayWay(*host_of(relay), tls_context(tls, own, private))
 
 
@@ -124,8 +123,6 @@ def tls_context(tls: Path, own: str, private: str) -> ssl.SSLContext:
     Raises:
         GroupError: One of them ended.
     """
-    from nephroscope.federated.certificates import check_dates
-
     for name in ("authority", own):
         check_dates(tls / f"{name}.pem")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -658,3 +658,9 @@ def test_western_text_of_excel_is_a_note(tmp_path):
         "M",
         [("label-encoding", "note")],
     )
+
+
+def test_two_sizes_of_a_tumor_are_refused(tmp_path):
+    text = "case,size_cm,size_mm,histology\na,4.2,42,pRCC\nb,9,42,pRCC\n"
+    with pytest.raises(CohortError, match="column size_mm: expected the size of the other column, 90 mm"):
+        read_labels(table(tmp_path, text))

@@ -254,6 +254,11 @@ def test_a_case_without_roi_is_drawn_where_a_program_is_given(place, tmp_path):
     assert drawn["drawn_by"].startswith("model:")
     assert "roi-proposed" in drawn["doubts"].split()
     assert refused["code"] == "segmenter-no-output"
+    other = replace(drawing, segmenter=replace(tool, version="of another day"))
+    for again in (plan_table, predict_table):
+        with pytest.raises(ConfigError, match="--draw-with"):
+            again(place / "bundle", other)
+    assert predict_table(place / "bundle", drawing).computed == 0
     proposed = json.loads((asked.out / "answers" / "A.json").read_text(encoding="utf-8"))
     path = asked.out / drawn["drawn"]
     write_table(place, [f"A,ct.nii.gz,{path}"], "drawn.csv")  # a person looked at it
@@ -377,3 +382,12 @@ def test_a_dry_run_writes_nothing(place, tmp_path, capsys):
     assert (plan["to_predict"], plan["no_image"], plan["without_roi"]) == (5, ["gone"], ["no-roi"])
     assert not out.exists()
     assert os.listdir(tmp_path) == []  # noqa: PTH208
+
+
+def test_two_sizes_of_a_tumor_are_refused(tmp_path):
+    path = tmp_path / "cases.csv"
+    path.write_text("case_id,image,size_cm,size_mm\nA,a,4.2,42\nB,b,9,42\n", encoding="utf-8")
+    with pytest.raises(
+        CohortError, match="row 3, column size_mm: expected the size of the other column, 90 mm"
+    ):
+        read_cases(path)

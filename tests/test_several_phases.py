@@ -207,3 +207,26 @@ def test_rois_of_a_study_are_transferred_and_slices_follow(two_phases, capsys):
     again = study.transfer_rois()
     assert [row.accepted for row in again] == [True, False]
     assert study.snapshot.slices.digest == store.digest
+
+
+def test_a_bundle_of_several_phases_knows_a_case_by_each(monkeypatch):
+    from types import SimpleNamespace
+
+    from nephroscope.clinic.bundle import slices_digest
+    from nephroscope.learning import export
+
+    hu = np.arange(2 * 3 * 4 * 4, dtype=np.int16).reshape(3, 2, 4, 4)
+    everywhere, nowhere = np.ones(2, bool), np.zeros(2, bool)
+    store = SimpleNamespace(
+        hu=hu[0],
+        rows_by_case={"a": [0, 1]},
+        spec=SimpleNamespace(phases=("corticomedullary", "nephrographic", "excretory")),
+        by_phase=lambda case, rows: (
+            dict(zip("cne", hu, strict=True)),
+            {"c": everywhere, "n": everywhere, "e": nowhere},
+        ),
+    )
+    run = SimpleNamespace(folder=None, snapshot=SimpleNamespace(slices=store))
+    for model, expected in (("phases", hu[:2]), ("mobilenet_v2", hu[:1])):
+        monkeypatch.setattr(export, "run_config", lambda _, name=model: SimpleNamespace(model=name))
+        assert export._seen(run, {"a"}) == {slices_digest(one) for one in expected}

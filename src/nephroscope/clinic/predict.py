@@ -158,7 +158,7 @@ def _phases_missing(phases: Sequence[str], answer: Answer) -> list[Finding]:
 
 def _about(bundle: Bundle, case: CaseInput) -> list[tuple[str, str]]:
     notes = []
-    if slices_digest(case.hu) in bundle.trained_on:
+    if any(slices_digest(hu) in bundle.trained_on for hu in case.slices.values()):
         notes.append(
             ("seen-in-training", "this case was used to train the network: the answer is not independent")
         )

@@ -314,10 +314,16 @@ def _cases(run: CompleteRun, folds: Sequence[Fold]) -> set[str]:
 
 
 def _seen(run: CompleteRun, cases: set[str]) -> set[str]:
-    return {
-        slices_digest(np.asarray(run.snapshot.slices.hu[run.snapshot.slices.rows_by_case[case]]))
-        for case in cases
-    }
+    """Digests of the slices of these cases; with several phases those of each phase, whichever is drawn on later."""
+    store = run.snapshot.slices
+    several = phases_of(run_config(run.folder).model, store.spec.phases)
+    found = set()
+    for case in cases:
+        rows = store.rows_by_case[case]
+        found.add(slices_digest(np.asarray(store.hu[rows])))
+        slices, presence = store.by_phase(case, list(rows)) if several else ({}, {})
+        found |= {slices_digest(hu) for phase, hu in slices.items() if presence[phase].all()}
+    return found
 
 
 def _readme(run: CompleteRun, report: Evaluation, folds: Sequence[Fold]) -> str:

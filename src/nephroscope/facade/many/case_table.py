@@ -12,6 +12,7 @@ from nephroscope.base.tables import UNKNOWN
 from nephroscope.intake.labels.columns import opening_findings
 from nephroscope.intake.labels.titles import COLUMN_NAMES
 from nephroscope.intake.labels.values import (
+    one_size,
     parse_age,
     parse_name,
     parse_sex,
@@ -172,7 +173,7 @@ def _case(row: CheckedRow) -> CaseToPredict | None:
     """The case of a row; None after noting what is wrong in it."""
     n_before = len(row.table.mistakes.found)
     name, image = row.value(CASE_ID), row.value(IMAGE)
-    age, sex, size_cm = row.value(AGE), row.value(SEX), row.value(SIZE_CM) or row.value(SIZE_MM)
+    age, sex, size_cm = row.value(AGE), row.value(SEX), one_size(row, SIZE_CM, SIZE_MM)
     label, side = row.value(LABEL), row.value(SIDE)
     if name is None or image is None or len(row.table.mistakes.found) > n_before:
         return None

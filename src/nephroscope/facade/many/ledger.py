@@ -127,6 +127,21 @@ class Ledger:
             (text,) = database.execute("SELECT value FROM run WHERE name = 'begun_with'").fetchone()
         return from_plain(json.loads(text), BegunWith, LEDGER, REMEDY)
 
+    def drawn_with(self, asked: str, keep: bool) -> str:
+        """Which program drew ROIs of answers here: what is asked, where none was drawn yet; ``keep`` notes it."""
+        with self._database.transaction() as database:
+            drawn = database.execute(
+                "SELECT 1 FROM cases WHERE state = 'answered' AND json_extract(result, '$.drawn_by') != '' LIMIT 1"
+            ).fetchone()
+            held = database.execute("SELECT value FROM run WHERE name = 'drawn_with'").fetchone()
+            if held is not None and drawn is not None:
+                return str(held[0])
+            if keep:
+                database.execute(
+                    "INSERT OR REPLACE INTO run (name, value) VALUES ('drawn_with', ?)", (asked,)
+                )
+        return asked
+
     def put(self, cases: Sequence[CaseToPredict], bundle_digest: str) -> None:
         """Note the cases of a table: new ones, and those without an ROI or an answer whose row is another one, wait.
 

@@ -121,6 +121,7 @@ def predict_table(bundle: Path, asked: ManyCases) -> ManyAnswers:
         _remove_unfinished(out)
         ledger = Ledger(out)
         _same(ledger.begun_with(begun), begun)
+        _check_program(ledger, asked, keep=True)
         ledger.put(table.cases, begun.bundle_digest)
         unread, doubts, needs_roi = table.unread, table.doubts, about.slices.roi_mode != "full"
         del table  # a table of 100,000 rows is large
@@ -162,6 +163,7 @@ def plan_table(bundle: Path, asked: ManyCases) -> DryRun:
     if (asked.out / LEDGER).exists():
         ledger = Ledger(asked.out)
         _same(ledger.begun_with(begun), begun)
+        _check_program(ledger, asked, keep=False)
         states = ledger.states(table.cases)
     ended = {"answered", *(() if asked.retry else ("refused",))}
     rest = [case for case in table.cases if states.get(case.case_id) not in ended]
@@ -223,6 +225,24 @@ def _same(begun: BegunWith, asked: BegunWith) -> None:
             where="--objects",
             expected=f"what these results were begun with: {' '.join(begun.objects) or 'none'}",
             found=" ".join(asked.objects) or "none",
+            remedy="give the same, or use another folder for --out",
+        )
+
+
+def _check_program(ledger: Ledger, asked: ManyCases, keep: bool) -> None:
+    """Refuse ROIs of two programs, or of two versions of its weights, among the results."""
+    tool = asked.segmenter
+    if tool is None:
+        return
+    words = (
+        f"{tool.given} ({tool.name}@{tool.version}{f', weights {tool.weights[:16]}' if tool.weights else ''})"
+    )
+    begun = ledger.drawn_with(words, keep)
+    if begun != words:
+        raise ConfigError(
+            where="--draw-with",
+            expected=f"the program that drew ROIs of these results: {begun}",
+            found=words,
             remedy="give the same, or use another folder for --out",
         )
 

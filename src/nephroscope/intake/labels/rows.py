@@ -14,7 +14,15 @@ from nephroscope.base.identifiers import existing
 from nephroscope.base.text import counted_noun
 from nephroscope.intake.labels.columns import COLUMN, DAY, LABELS, table_findings
 from nephroscope.intake.labels.pathology import PathologyTable, name_of_subtype, unmapped_finding
-from nephroscope.intake.labels.values import Order, Side, date_order, parse_date, sex_parser, years_between
+from nephroscope.intake.labels.values import (
+    Order,
+    Side,
+    date_order,
+    one_size,
+    parse_date,
+    sex_parser,
+    years_between,
+)
 from nephroscope.records import DEVELOPMENT, Finding, Sex, note, warning
 
 AGE_AT = {"scan_date": "at the scan", "surgery_date": "at surgery, as there is no scan date"}
@@ -174,7 +182,7 @@ class _RowParser:
             subtype_reader2=cell("subtype_reader2") or None,
             sex=cell("sex"),
             age_years=self._age(row),
-            size_cm=cell("size_cm") or cell("size_mm"),
+            size_cm=one_size(row, self.column["size_cm"], self.column["size_mm"]),
             side=cell("side"),
             phase=cell("phase") or "unknown",
             site_id=cell("site_id") or "site-1",

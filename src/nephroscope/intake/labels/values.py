@@ -3,8 +3,9 @@
 import re
 from collections.abc import Callable, Iterable
 from datetime import date, timedelta
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
+from nephroscope.base.columns import CheckedRow, Column
 from nephroscope.base.identifiers import clean_name, is_no_name
 from nephroscope.base.tables import UNKNOWN, parse_number
 from nephroscope.base.text import plain_words
@@ -16,6 +17,7 @@ from nephroscope.records.cases import LARGEST_CM, OLDEST_YEARS
 Parsed = TypeVar("Parsed")
 Order = Literal["day-first", "month-first", "contradictory", "unsaid"]
 Side = Literal["left", "right"]
+SAME_SIZE_CM = 0.1  # as people round
 AGE_CAP = 90  # a higher age may identify a person; clinical tables write >89 or 90+
 EXCEL_DAY_0 = date(1899, 12, 30)
 EXCEL_ERRORS = ("#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NULL!", "#NUM!")
@@ -291,3 +293,12 @@ def lenient(parse: Callable[[str], Parsed | None], text: object) -> Parsed | Non
         return parse(str(text or ""))
     except ValueError:
         return None
+
+
+def one_size(row: CheckedRow, in_cm: Column[Any], in_mm: Column[Any]) -> float | None:
+    """The size in cm of a row with a column in cm, in mm, or both; two that differ are noted as a mistake."""
+    cm: float | None = row.value(in_cm)
+    of_mm: float | None = row.value(in_mm)
+    if cm and of_mm and abs(cm - of_mm) > SAME_SIZE_CM:
+        row.wrong(in_mm, f"the size of the other column, {10 * cm:g} mm")
+    return cm or of_mm

@@ -77,6 +77,7 @@ MEANINGS = {
     "roi-size-differs": "the size differs from the clinical table",
     "roi-side-differs": "drawn on the other side than stated",
     "roi-no-fat-around": "less than 5 % fat or air within 15 mm, as in liver or spleen",
+    "roi-no-kidney-near": "more than 10 mm from both kidneys that were found in the image",
     "roi-off-kidney": "more than 5 mm from every kidney",
     "roi-is-kidney": "nearly a whole kidney",
     "organs-unreadable": "the organ file cannot be used",

@@ -24,6 +24,7 @@ from nephroscope.records import (
 from nephroscope.records.cohort import WANTED
 from nephroscope.records.prediction import Side
 from nephroscope.regions.enhancement import check_phase, measure_enhancement
+from nephroscope.regions.found_kidneys import check_found_kidneys
 from nephroscope.regions.measure import RoiMeasures, crop, find_parts, measure
 from nephroscope.regions.organs import Organs, organs_of
 from nephroscope.regions.surroundings import (
@@ -247,7 +248,7 @@ def _check_case(case: ChosenCase, read: ReadCase) -> CheckedCase:
     except OSError as error:
         code, message = "unreadable", f"case {case.case_id}: cannot be read: {_reason(error)}"
     else:
-        checked = check_case(case, volume, roi)
+        checked = check_case(case, volume, roi, find=True)
         of_files = dict.fromkeys((*volume.findings, *roi.findings, *_second_reader(case, volume)))
         return replace(checked, findings=(*of_files, *checked.findings))
     severity: Severity = "note" if code in WANTED else "refusal"
@@ -269,9 +270,14 @@ def _second_reader(case: ChosenCase, volume: CTVolume) -> tuple[Finding, ...]:
     return roi.findings
 
 
-def check_case(case: ChosenCase, volume: CTVolume, roi: RoiMask) -> CheckedCase:
-    """Findings and measures of a case that was read; those of its files are in ``volume`` and ``roi``."""
-    return (_check_images if case.format == "images" else _check_roi)(case, volume, roi)
+def check_case(case: ChosenCase, volume: CTVolume, roi: RoiMask, find: bool = False) -> CheckedCase:
+    """Findings and measures of a case that was read; those of its files are in ``volume`` and ``roi``.
+
+    With ``find``, kidneys are looked for in the image where no mask of them is known.
+    """
+    if case.format == "images":
+        return _check_images(case, volume, roi)
+    return _check_roi(case, volume, roi, find)
 
 
 def check_side(stated: Side, drawn: Side, case_id: str) -> list[Finding]:
@@ -282,11 +288,13 @@ def check_side(stated: Side, drawn: Side, case_id: str) -> list[Finding]:
     return [warning("roi-side-differs", text, case_id=case_id)]
 
 
-def _check_roi(case: ChosenCase, volume: CTVolume, roi: RoiMask) -> CheckedCase:
+def _check_roi(case: ChosenCase, volume: CTVolume, roi: RoiMask, find: bool) -> CheckedCase:
     """All checks of a volume with its ROI."""
     organs, unread = _organs(case, volume)
     phase = _phase(case, volume, roi, organs) if "kidney" in organs else ()
     placed, measures = check_position(volume, roi, organs, phase)
+    if find and "kidney" not in organs:
+        placed += check_found_kidneys(volume, roi, case.phase)
     findings = [*unread, *placed, *check_side(case.clinical.side or "unknown", measures.side, case.case_id)]
     findings += [*check_table_size(measures, case), measures_finding(measures, case)]
     return CheckedCase(findings=tuple(findings), measures=measures)

@@ -128,7 +128,7 @@ def hu_share(hu: npt.NDArray[np.int16], low: float, high: float) -> float:
     return float(((hu >= low) & (hu <= high)).mean())
 
 
-def find_body(hu: npt.NDArray[np.int16], pixel_mm: float) -> Bools:
+def find_body(hu: npt.NDArray[np.int16] | npt.NDArray[np.float32], pixel_mm: float) -> Bools:
     """The filled body in a stack of slices (S, R, C), with bowel gas and lung, without table and blanket.
 
     Anything thinner than `TABLE_MM` is removed, then parts smaller than a tenth of the largest; what was near is

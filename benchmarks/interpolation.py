@@ -12,7 +12,8 @@ import numpy as np
 
 from nephroscope.imaging.grid import canonical
 from nephroscope.imaging.nifti import read_stored
-from nephroscope.workstation.drawing.operations import ellipsoid, interpolate, largest_part
+from nephroscope.regions.interpolation import interpolate
+from nephroscope.workstation.drawing.operations import ellipsoid, largest_part
 
 TUMOR = 2
 

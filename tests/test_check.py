@@ -125,7 +125,7 @@ def test_a_good_case_has_its_measures_and_no_doubt(write_case):
 
 @pytest.mark.parametrize("seed", [3, 4])
 def test_clean_phantoms_give_no_warning(seed):
-    from nephroscope.regions.check import _check_roi
+    from nephroscope.regions.check import check_case
 
     for index in range(6):
         phantom = make_phantom(seed, index, 6)
@@ -133,9 +133,8 @@ def test_clean_phantoms_give_no_warning(seed):
         size_cm, name = phantom.clinical.size_cm, phantom.clinical.case_id
         case = one_series(case_id=name, patient_id=name, image=Path(), format="dicom", size_cm=size_cm)
         for voxels in (phantom.reader1, phantom.reader2):
-            checked = _check_roi(
-                case, volume, RoiMask(voxels=voxels, geometry=phantom.geometry, case_id=name)
-            )
+            roi = RoiMask(voxels=voxels, geometry=phantom.geometry, case_id=name)
+            checked = check_case(case, volume, roi, find=index < 2)
             assert [f.message for f in checked.findings if f.severity != "note"] == []
             assert checked.measures.side != "unknown"
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from nephroscope.base.errors import RoiError
+from nephroscope.regions.interpolation import interpolate
 from nephroscope.workstation.drawing.operations import (
     ellipsoid,
     fill_holes,
     grow,
-    interpolate,
     largest_part,
     mask_of,
     polygon,

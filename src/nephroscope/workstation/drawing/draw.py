@@ -10,6 +10,7 @@ import numpy.typing as npt
 from nephroscope.base.errors import RoiError
 from nephroscope.records import ChosenCase
 from nephroscope.regions.graph_cut import fit_outline
+from nephroscope.regions.interpolation import interpolate
 from nephroscope.workstation.answers import RequestError
 from nephroscope.workstation.drawing import operations
 from nephroscope.workstation.drawing.documents import (
@@ -264,7 +265,7 @@ def _interpolate(work: _Work) -> Made:
     """Slices between those that were drawn by hand; earlier interpolation is made anew, or goes."""
     drawn = {index: mask for index, (mask, by_hand) in work.kept.items() if by_hand}
     earlier = {index: np.zeros_like(mask) for index, (mask, by_hand) in work.kept.items() if not by_hand}
-    made = earlier | operations.interpolate(drawn, work.spacing()[1:])
+    made = earlier | interpolate(drawn, work.spacing()[1:])
     return {k: m for k, m in made.items() if not np.array_equal(m, work.mask(k))}, False, ""
 
 

@@ -1,6 +1,7 @@
 """ROIs drawn 2 mm otherwise: what they look like, and who gets another call."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,9 +18,9 @@ from nephroscope.questions.evaluation.jitter import (
     _group,
     jitter_words,
 )
-from nephroscope.records import ClinicalFacts, CTVolume, EvaluationConfig, RoiMask, SliceSpec
+from nephroscope.records import ClinicalFacts, CTVolume, EvaluationConfig, RoiMask, SliceSpec, warning
 from nephroscope.regions.jitter import IN, NAMES, OUT, jittered
-from nephroscope.report.study.sections.jitter import jitter_table
+from nephroscope.report.study.sections.jitter import JITTER, jitter_table
 from phantoms import write_nifti
 from small_study import geometry
 from test_sets import answers, facts
@@ -87,11 +88,12 @@ def test_shares_of_flips_count_cases():
     assert f"call of {flipped} of 40 cases" in jitter_words(group)
     found = JitterDocument(by_mm=2.0, groups=(group,), cases=tuple(cases), findings=())
     assert len(jitter_table(found).rows) == 1 + len(NAMES)
+    lost = tuple(warning("jitter-not-answered", "no such file", case_id=name) for name in ("c7", "c8"))
+    page = JITTER.fill(SimpleNamespace(content=SimpleNamespace(jitter=replace(found, findings=lost))))
+    assert all("c7: no such file; c8" in text for text in (page.blocks[-1].text, *page.limitations))
 
 
 def replace_report(cases):
-    from types import SimpleNamespace
-
     return SimpleNamespace(predictions=cases, **vars(facts()))
 
 

@@ -14,9 +14,9 @@ from nephroscope.base.progress import track
 from nephroscope.clinic.call import forced_call
 from nephroscope.clinic.cut import cut_slices
 from nephroscope.clinic.score import Scorer
-from nephroscope.learning.networks.table import phases_of
+from nephroscope.learning.networks.table import fuses, phases_of
 from nephroscope.learning.run_files import CompleteRun, load_run, run_config
-from nephroscope.learning.score_run import exported_scorer, fold_scorer
+from nephroscope.learning.score_run import ALL_FOLDS, exported_scorer, fold_scorer, fusions
 from nephroscope.records import (
     Estimate,
     Evaluation,
@@ -105,8 +105,11 @@ def jitter_run(run: CompleteRun, report: Evaluation) -> JitterDocument:
         if answer.truth is not None:
             by_fold.setdefault(answer.fold, []).append(answer.case_id)
     known = {p.case_id: p for p in report.predictions}
+    fused = fuses(run_config(run.folder).model)
+    models = fusions(run, report.predictions) if fused else {}
     for index, names in track(list(by_fold.items()), "ROIs drawn otherwise", "fold", len(by_fold)):
         scorer = fold_scorer(run, folds[index]) if index in folds else exported_scorer(run)
+        scorer = replace(scorer, facts=models.get(index if index in folds else ALL_FOLDS))
         for name in names:
             try:
                 found = _case(run, scorer, name)
@@ -135,8 +138,9 @@ def _case(run: CompleteRun, scorer: Scorer, case_id: str) -> JitteredCase:
 
     def answered(mask: RoiMask) -> tuple[float, str]:
         hu = np.stack([part.hu for part in cut_slices(volume, mask, scorer.spec)])
-        p = scorer.network.probabilities(hu).mean(axis=0)
-        return float(p[at]), forced_call(p.tolist(), scorer.subtypes, scorer.positive, scorer.point)
+        p = tuple(scorer.network.probabilities(hu).mean(axis=0).tolist())
+        p = scorer.facts.probabilities(p, case.clinical) if scorer.facts else p
+        return p[at], forced_call(p, scorer.subtypes, scorer.positive, scorer.point)
 
     p, call = answered(roi)
     others = {}

@@ -2,7 +2,7 @@
 
 from nephroscope.base.documents import plain_json
 from nephroscope.questions.evaluation.jitter import JitterDocument, JitterGroup, jitter_words
-from nephroscope.records import Estimate
+from nephroscope.records import Estimate, counted_noun
 from nephroscope.regions.jitter import NAMES
 from nephroscope.report.page.names import group_title
 from nephroscope.report.page.section import Evidence, Filled, Section, ShownTable, Text
@@ -25,11 +25,20 @@ def _fill(source: RunSource) -> Filled | None:
         blocks=[
             *(Text(text, "lead") for text in words),
             ShownTable("jitter", jitter_table(found), small=True),
+            *([Text(unanswered_words(found), "notes")] if found.findings else []),
         ],
+        limitations=(unanswered_words(found),) if found.findings else (),
         methods=(("ROI drawn otherwise", METHOD),),
         evidence={"jitter": Evidence("calls with ROIs drawn 2 mm otherwise", "#jitter; tables/jitter.csv")},
         data=plain_json(found),
     )
+
+
+def unanswered_words(found: JitterDocument) -> str:
+    """The cases that could not be answered with another ROI, and why."""
+    told = "; ".join(f"{one.case_id}: {one.message}" for one in found.findings)
+    n = counted_noun(len({one.case_id for one in found.findings}), "case")
+    return f"{n} could not be answered with the ROI drawn otherwise, and none of these shares counts them: {told}."
 
 
 JITTER = Section(

@@ -11,9 +11,10 @@ from nephroscope.report.study.appraisal import RunSource
 METHOD = (
     "Sets of possible subtypes are label-conditional conformal (Vovk 2012; Sadinle 2019): for each subtype, the "
     "limit is the probability that 90 % of its calibration patients reach, by the out-of-fold answers. Coverage was "
-    "measured by fold, each with limits from the other folds. It holds for cases like these; it is no promise for "
-    "another hospital, where prevalence, scanners and protocols differ. A bundle answers with the mean of networks, "
-    "to which limits from single networks carry over only about."
+    "measured by fold, each with limits from the other folds; a fold has few patients, and its network a level of "
+    "its own, so single folds vary. It holds for cases like these; it is no promise for another hospital, where "
+    "prevalence, scanners and protocols differ. A bundle answers with the mean of networks, to which limits from "
+    "single networks carry over only about."
 )
 
 

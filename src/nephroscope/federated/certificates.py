@@ -67,8 +67,8 @@ def certifier_in(tls: Path, group: str, host: str) -> Callable[[str], tuple[str,
             _issue(tls, own, "", ExtendedKeyUsageOID.CLIENT_AUTH)
         paths = (tls / f"{AUTHORITY}.pem", tls / f"{own}.pem", tls / f"{own}.key.pem")
         texts = [path.read_text(encoding="ascii") for path in paths]
+        paths[1].unlink()  # killed here: both are made again, as there is no certificate
         paths[2].unlink()  # only the site keeps it
-        paths[1].unlink()
         return texts[0], texts[1], texts[2]
 
     return certify

@@ -107,20 +107,25 @@ def round_members(own: SitePlace, add=0.0, patients=10):
     return members
 
 
+PLANTED = "DOE-JANE-"  # begins the name of every case and patient of many_sites
+
+
 def many_sites(root, n_cases, sites):
     """A study on disk whose cases are of several hospitals; each has as many of both subtypes."""
     study = make_study(root, n_cases)
     names = ("model", "width", "epochs", "batch_size", "slices_per_case", "precision", "seed")
     study.change("training", **{name: getattr(TRAINING, name) for name in names})
     study.change("split", folds=2)
-    path = root / "cohort.csv"
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    for number, row in enumerate(rows):
-        row["site_id"] = f"h{(number // 2) % sites}"
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(rows)
+    for name in ("cohort.csv", "series.csv", "rois.csv"):
+        with (root / name).open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        for number, row in enumerate(rows):
+            row |= {key: PLANTED + row[key] for key in ("case_id", "patient_id") if row.get(key)}
+            if name == "cohort.csv":
+                row["site_id"] = f"h{(number // 2) % sites}"
+        with (root / name).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, rows[0].keys())
+            writer.writeheader()
+            writer.writerows(rows)
     study.cut_slices()
     return study

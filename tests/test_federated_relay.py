@@ -12,7 +12,7 @@ from http.client import HTTPSConnection
 import numpy as np
 import pytest
 
-from federated_group import new_place, round_members, send, send_joining, wait
+from federated_group import PLANTED, new_place, round_members, send, send_joining, wait
 from nephroscope.base.documents import read_document
 from nephroscope.base.errors import GroupError
 from nephroscope.federated.aggregate import aggregate
@@ -46,12 +46,15 @@ sys.exit(run(sys.argv[1:]))
 def serving(folder, port):
     """The relay in a process of its own, which is killed at the end."""
     words = [sys.executable, "-m", "nephroscope", "federate", "relay", str(folder), "--port", str(port)]
-    with subprocess.Popen([*words, "--json"], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [*words, "--json"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
         try:
             assert json.loads(process.stdout.readline())["port"] == port
             yield
         finally:
             process.kill()
+            assert process.stdout.read() == ""  # it logs nothing of who called, and for what
 
 
 def free_port():
@@ -64,7 +67,7 @@ def joined(root, place, site, relay):
     certify = certifier(place.folder, relay)
     relayed(place, relay)
     path = invite(place, site, relay, certify)
-    return make_place(root / site / "federated" / "renal", read_document(path, Invitation, 1), None)
+    return make_place(root / PLANTED / site / "federated" / "renal", read_document(path, Invitation, 1), None)
 
 
 def deliver(own: SitePlace, outbox, step):
@@ -79,7 +82,7 @@ def approved(root, site, *python):
     """`federate approve` in a process of its own; gives its exit code."""
     words = python or ("-m", "nephroscope")
     done = subprocess.run(
-        [sys.executable, *words, "federate", "approve", str(root / site), "--by", "tester"],
+        [sys.executable, *words, "federate", "approve", str(root / PLANTED / site), "--by", "tester"],
         capture_output=True,
         text=True,
         check=False,
@@ -94,7 +97,7 @@ def over_tls(tmp_path):
     place = new_place(tmp_path / "renal", sites=())
     own = {site: joined(tmp_path, place, site, f"127.0.0.1:{port}") for site in SITES}
     for site in SITES:
-        (tmp_path / site / "study.toml").write_text(STUDY)
+        (tmp_path / PLANTED / site / "study.toml").write_text(STUDY)
     return place, own, port
 
 
@@ -135,6 +138,8 @@ def test_rounds_with_a_site_killed_one_late_one_changed_and_the_relay_killed(ove
         _goes_on(place, own["east"], tmp_path)
     with pytest.raises(GroupError):
         own["east"].way.names()
+    for path in relay.rglob("*"):
+        assert path.is_dir() or PLANTED.encode() not in path.read_bytes()
 
 
 def _made_again(place, own, out):

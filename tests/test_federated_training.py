@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from federated_group import many_sites
+from federated_group import PLANTED, many_sites
 from nephroscope.base.documents import read_document
 from nephroscope.base.errors import GroupError
 from nephroscope.federated.aggregate import aggregate
@@ -23,6 +23,7 @@ from nephroscope.federated.keys import is_signed_by, make_key
 from nephroscope.federated.leaves import Leaves
 from nephroscope.federated.leaving import Approval, approve, keep_waiting
 from nephroscope.federated.place import SitePlace
+from nephroscope.federated.readiness import _told
 from nephroscope.federated.simulate import Options, of_site, simulate
 from nephroscope.federated.site import join, train_next
 from nephroscope.learning.training.checkpoint import first_state, fit_in_folder
@@ -143,20 +144,46 @@ def test_the_list_names_every_byte_that_leaves_and_the_approval_is_signed(two):
         assert is_signed_by(make_key(place.folder), approval.signature, as_json(bare))
 
 
-def test_no_name_of_a_case_or_patient_or_file_is_in_what_leaves(two):
+def test_no_name_of_a_case_or_patient_or_path_is_in_what_leaves(two):
+    """In every file that the coordinator has of the sites, and in every list, page and approval of a site."""
     root, out, _ = two
     cases = take_snapshot(root).cohort.cases
-    planted = {c.case_id for c in cases} | {c.patient_id for c in cases} | {root.name, str(root)}
-    planted = {text for text in planted if len(text) > 2} | {"volumes", ".nii.gz"}
-    for path in (out / "hospitals" / "exchange").glob("*.zip"):
-        with zipfile.ZipFile(path) as file:
-            for info in file.infolist():
-                content = file.read(info)
-                if info.filename.endswith(".safetensors"):
-                    content = content[: int.from_bytes(content[:8], "little") + 8]
-                found = [text for text in planted if json.dumps(text).encode() in content]
-                assert found == [], (path.name, info.filename)
-                assert str(root).encode() not in content
+    assert all(c.case_id.startswith(PLANTED) and c.patient_id.startswith(PLANTED) for c in cases)
+    write_group_page(GroupPlace(out / "hospitals"))
+    paths = [path for path in (out / "hospitals").rglob("*") if path.is_file()]
+    left = [path for site in ("h0", "h1") for path in (out / "sites" / site / "sent").iterdir()]
+    kinds = {path.name.partition("-h0-")[2] or path.suffix for path in (*paths, *left)}
+    assert {".zip", ".html", ".json", "leaves.json", "leaves.html", "approval.json"} <= kinds
+    figures = GroupPlace(out / "hospitals").accepted(4, "h0").read_bytes()
+    assert b'"scores"' in figures  # the figures of the evaluation are among them
+    for path in (*paths, *left):
+        content = path.read_bytes()  # archives are not compressed
+        assert PLANTED.encode() not in content, path
+        assert b".nii.gz" not in content, path
+        if "invitations" not in path.parts:
+            assert str(root).encode() not in content or path.name.endswith(("leaves.json", "leaves.html")), (
+                path
+            )
+
+
+def test_counts_that_give_away_a_count_below_five_are_left_out():
+    counts = {
+        ("subtype", "PRCC"): 16,
+        ("subtype", "ChRCC"): 3,
+        ("phase", "portal"): 19,
+        ("phase", "other"): 0,
+    }
+    counts |= {("finding", "a"): 17, ("finding", "b"): 10, ("finding", "c"): 2, ("finding", "d"): 19}
+    counts |= {
+        ("spacing, mm", "below 0.5"): 4,
+        ("spacing, mm", "0.5 to 0.7"): 3,
+        ("spacing, mm", "0.7 to 0.9"): 12,
+    }
+    told = _told(counts, 19)
+    assert {value for (of, value), n in told.items() if of == "subtype" and n is not None} == set()
+    assert told["phase", "portal"] == 19
+    assert [told["finding", name] for name in "abcd"] == [None, 10, None, 19]
+    assert [n for (of, _), n in told.items() if of == "spacing, mm"] == [None, None, 12]
 
 
 def test_a_changed_list_or_archive_is_not_sent(two, tmp_path):

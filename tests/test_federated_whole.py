@@ -37,7 +37,6 @@ STEPS = (  # command, words after it, and at how many of its calls it is stopped
     ("evaluate", ["{group}"], 2),
 )
 CHANCE = ("key.pem", ".lock", ".lock.json")
-TIMES = ("step.json", "-approval.json", "plan.json")
 
 
 def looked(root):

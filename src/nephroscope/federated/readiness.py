@@ -30,10 +30,25 @@ def counts_of(study: Snapshot) -> tuple[Count, ...]:
             found[of, value].add(case.patient_id)
         for finding in store.findings_of.get(case.case_id, ()):
             found["finding", finding.code].add(case.patient_id)
-    return tuple(
-        Count(of=of, value=value, patients=cell(len(patients)))
-        for (of, value), patients in sorted(found.items())
-    )
+    everybody = len(set().union(*found.values())) if found else 0
+    told = _told({key: len(patients) for key, patients in found.items()}, everybody)
+    return tuple(Count(of=of, value=value, patients=n) for (of, value), n in sorted(told.items()))
+
+
+def _told(counts: dict[tuple[str, str], int], everybody: int) -> dict[tuple[str, str], int | None]:
+    """Counts of patients without those of one to four, and without what would give these away.
+
+    The number of all patients can be known from other counts. So where one value of subtype, phase, spacing or
+    annotator is left out, the next smallest is, too; and so is a finding that all but one to four patients have.
+    """
+    told = {key: cell(n) for key, n in counts.items()}
+    for of in {of for of, _ in counts}:
+        keys = sorted((key for key in counts if key[0] == of), key=lambda key: counts[key])
+        if of == "finding":
+            told |= {key: None for key in keys if cell(everybody - counts[key]) is None}
+        elif sum(told[key] is None for key in keys) == 1 and len(keys) > 1:
+            told[next(key for key in keys if told[key] is not None)] = None
+    return told
 
 
 def cell(n: int) -> int | None:

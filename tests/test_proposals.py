@@ -10,8 +10,10 @@ from nephroscope import Study
 from nephroscope.cli import run
 from nephroscope.cli.imports import imported
 from nephroscope.imaging.masks.write import write_nifti
+from nephroscope.questions.evaluation.proposals import ComparedPatient, figures_of
 from nephroscope.questions.evaluation.proposed_answers import OneAnswer, TwoAnswers, effect_on_answers
 from nephroscope.records import CTVolume, EvaluationConfig, RoiMask, RoiRef
+from nephroscope.regions.agreement import compare
 from nephroscope.regions.detection import detect
 from nephroscope.study.cohort_table import save_cohort
 from small_study import geometry, make_study, read_disc
@@ -46,6 +48,53 @@ def test_parts_are_tumors_found_missed_and_false_alarms():
     )
     missed = detect(volume, drawn, np.zeros_like(drawn), {})
     assert (missed.dice, missed.surface_dice, missed.n_found, missed.mean_hu_error) == (0, 0, 0, None)
+
+
+def test_detection_over_all_patients_worked_by_hand():
+    """Four tumors, of which two are found; three parts are none, one of them on a cyst."""
+    rows = [
+        ComparedPatient(
+            dice=0.5, surface_dice=0.5, n_tumors=tumors, n_found=found, n_false=false, n_on_cysts=cysts, volume_ml=1,
+            proposed_ml=1, diameter_mm=20, mean_hu=80, diameter_error_mm=error, mean_hu_error=error,
+            patient_id=name, case_ids=(name,), series="ct", missed=error is None, state="proposed",
+        )
+        for name, tumors, found, false, cysts, error in (
+            ("a", 2, 1, 0, 1, 4.0), ("b", 1, 1, 2, 0, -2.0), ("c", 1, 0, 0, 0, None)
+        )
+    ]  # fmt: skip
+    found = figures_of(rows, EvaluationConfig(resamples=200))
+    value = {name: one.value for name, one in found.items()}
+    assert (value["sensitivity"], value["precision"]) == (2 / 4, 2 / 5)
+    assert value["f1"] == pytest.approx(2 * 2 / (2 * 2 + 3 + 2)), "2 TP / (2 TP + FP + FN)"
+    assert (value["false_alarms"], value["on_cysts"]) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
+    assert (value["mean_hu_error"], value["mean_hu_error_absolute"]) == (1.0, 3.0)
+    assert (found["mean_hu_error"].n, found["dice"].n) == (2, 3)
+
+
+def test_tiny_masks_and_masks_at_the_edge_are_compared():
+    sitk = pytest.importorskip("SimpleITK")
+    for shape, spacing in (((6, 9, 9), (5.0, 0.7, 0.8)), ((1, 9, 9), (1.0, 0.7, 0.8))):
+        grid = geometry(shape, spacing)
+        hu = np.full(shape, 50, np.int16)
+        one = np.zeros(shape, bool)
+        one[0, 0, 0] = True
+        edge = np.zeros(shape, bool)
+        edge[0, :3], edge[0, 0, 0] = True, False
+        for drawn, proposed in ((one, one), (one, edge), (edge, one), (edge, edge)):
+            found = detect(CTVolume(hu=hu, geometry=grid, series_uid="1.2"), drawn, proposed, {})
+            overlap = sitk.LabelOverlapMeasuresImageFilter()
+            images = [sitk.GetImageFromArray(mask.astype("u1")) for mask in (drawn, proposed)]
+            overlap.Execute(*images)
+            assert found.dice == pytest.approx(overlap.GetDiceCoefficient(), abs=1e-12)
+            assert (found.surface_dice == 1) >= (found.dice == 1)
+            assert (found.n_tumors, found.n_found) == (1, int(found.dice == 1))
+            if drawn is not proposed:
+                measured = sitk.HausdorffDistanceImageFilter()
+                for image in images:
+                    image.SetSpacing(spacing[::-1])
+                measured.Execute(*images)
+                roi = [RoiMask(voxels=mask, geometry=grid, case_id="c") for mask in (drawn, proposed)]
+                assert compare(*roi).hausdorff_mm == pytest.approx(measured.GetHausdorffDistance(), abs=1e-5)
 
 
 def test_figures_of_a_mask_are_those_of_simpleitk():

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 
 from nephroscope.regions.agreement import SurfaceDistances, border, surface_distances
+from nephroscope.regions.surface import elements, surface_dice
 
 ANISOTROPIC = np.diag([5.0, 0.7, 0.8, 1.0])
 
@@ -43,31 +45,66 @@ def test_a_box_moved_by_two_columns():
     assert np.isclose(found.one_to_two_mm, 0.8).sum() == 12
 
 
-def test_areas_are_those_of_the_faces_in_mm2():
-    one = box((6, 8, 9), (1, 4), (2, 6), (3, 8))  # 15 x 2.8 x 4 mm
-    _, shown = border(one, ANISOTROPIC)
-    assert shown.sum() == pytest.approx(2 * (15 * 2.8 + 15 * 4 + 2.8 * 4))
-    points, shown = border(box((3, 3, 3), (1, 2), (1, 2), (1, 2)), ANISOTROPIC)
-    assert points.tolist() == [[5.0, 0.7, 0.8]]
-    assert shown == pytest.approx([2 * (5 * 0.7 + 5 * 0.8 + 0.7 * 0.8)])
-
-
 def test_a_mask_that_fills_the_grid_has_a_surface():
     full = np.ones((3, 4, 5), bool)
-    assert len(border(full, np.eye(4))[0]) == 60 - 6
+    assert len(border(full, np.eye(4))) == 60 - 6
     assert surface_distances(full, full, np.eye(4)).largest_mm == 0
 
 
-def test_surface_dice_weighs_by_area_not_by_voxels():
-    """A slab of one slice more: its cap of 5 mm is off, and so are the sides of the added slice."""
-    one, two = box((8, 12, 12), (1, 3), (1, 11), (1, 11)), box((8, 12, 12), (1, 4), (1, 11), (1, 11))
-    affine = np.diag([5.0, 1.0, 1.0, 1.0])
-    found = surface_distances(one, two, affine)
-    # Of one: the rim of the upper slice is on two's side, and the rings inside it lie 1, 2, 3 and 4 mm from that rim.
-    # Of two: the third slice is 5 mm off, 10 x 10 faces of its cap and 40 sides of 5 mm2.
-    total = 2 * 200 + 40 * 10 + 40 * 15
-    for tolerance_mm, off_mm2 in ((0, 64 + 300), (2, 16 + 300), (4.99, 300), (5, 0)):
-        assert found.dice(tolerance_mm) == pytest.approx((total - off_mm2) / total)
+def voxel(shape, *at):
+    mask = np.zeros(shape, bool)
+    mask[at] = True
+    return mask
+
+
+def test_surface_dice_is_that_of_its_authors_own_tests():
+    """Two voxels 2 mm apart, and two blocks of which one is a slice of 2 mm thicker.
+
+    Source: google-deepmind/surface-distance, surface_distance_test.py, at 1 mm.
+    """
+    one, two = voxel((8, 8, 8), 4, 4, 2), voxel((8, 8, 8), 4, 4, 4)
+    assert surface_dice(one, two, np.diag([3.0, 2.0, 1.0, 1.0]), 1) == pytest.approx(0.5)
+    one, two = box((100, 100, 100), (0, 50)), box((100, 100, 100), (0, 51))
+    affine = np.diag([2.0, 1.0, 1.0, 1.0])
+    assert surface_dice(one, two, affine, 1) == pytest.approx(0.836, abs=5e-4)
+    (one_mm, one_mm2), (two_mm, two_mm2) = elements(one, affine), elements(two, affine)
+    assert one_mm2.sum() == pytest.approx(2 * 100 * 100 + 4 * 100 * 2 * 50, rel=0.02)
+    off = [cKDTree(b).query(a)[0] for a, b in ((one_mm, two_mm), (two_mm, one_mm))]
+    means = [np.average(mm, weights=mm2) for mm, mm2 in zip(off, (one_mm2, two_mm2), strict=True)]
+    assert means == pytest.approx((0.322, 0.339), abs=5e-4)
+    within = [mm2[mm <= 1].sum() / mm2.sum() for mm, mm2 in zip(off, (one_mm2, two_mm2), strict=True)]
+    assert within == pytest.approx((0.842, 0.830), abs=5e-4)
+    assert max(mm.max() for mm in off) == pytest.approx(2.0)
+    assert surface_distances(one, two, affine).largest_mm == pytest.approx(2.0)
+
+
+def test_of_a_single_slice_the_outline_counts():
+    """Same source; and two squares of 2 x 2 pixels of 2 x 1 mm, one with two more pixels below, worked by hand."""
+    flat = np.diag([5.0, 2.0, 1.0, 1.0])
+    one, two = voxel((1, 128, 128), 0, 50, 70), voxel((1, 128, 128), 0, 50, 72)
+    assert surface_dice(one, two, flat, 1, flat=True) == pytest.approx(0.5)
+    one, two = box((1, 6, 6), (0, 1), (1, 3), (1, 3)), box((1, 6, 6), (0, 1), (1, 4), (1, 3))
+    corner = np.hypot(2, 1) / 2
+    lengths = (4 * corner + 2 * 1 + 2 * 2, 4 * corner + 2 * 1 + 4 * 2)
+    assert [elements(mask, flat, True)[1].sum() for mask in (one, two)] == pytest.approx(lengths)
+    # Of the lower end, two corners and the side between them are 2 mm from the other outline; of the square, all of
+    # its own end is 1 mm (its side) or 0 mm off, as the longer one passes at its corners.
+    off = 2 * corner + 1
+    assert surface_dice(one, two, flat, 1, flat=True) == pytest.approx(1 - off / sum(lengths))
+    assert surface_dice(one, two, flat, 2, flat=True) == 1
+    assert surface_distances(one, two, flat, flat=True).largest_mm == pytest.approx(2.0)
+
+
+def test_masks_that_are_empty_tiny_or_at_the_edge():
+    one = voxel((3, 4, 5), 0, 0, 0)
+    empty = np.zeros_like(one)
+    assert (surface_dice(one, empty, ANISOTROPIC), surface_dice(empty, one, ANISOTROPIC)) == (0, 0)
+    assert surface_dice(one, one, ANISOTROPIC, 0) == 1
+    full = np.ones((3, 4, 5), bool)
+    assert surface_dice(full, full, ANISOTROPIC, 0) == 1, "what touches every edge has a surface there"
+    padded = np.pad(one, 3)
+    wide, narrow = (elements(mask, ANISOTROPIC)[1].sum() for mask in (padded, one))
+    assert wide == pytest.approx(narrow), "nothing depends on how far the edge is"
 
 
 def test_concentric_balls_are_the_difference_of_their_radii_apart():
@@ -75,8 +112,8 @@ def test_concentric_balls_are_the_difference_of_their_radii_apart():
     assert found.mean_mm == pytest.approx(5, abs=0.3)
     assert found.hd95_mm == pytest.approx(5, abs=0.6)
     assert found.largest_mm == pytest.approx(5, abs=1)
-    assert found.dice(3) == 0
-    assert found.dice(7) == 1
+    assert surface_dice(ball(20), ball(25), np.eye(4), 3) == 0
+    assert surface_dice(ball(20), ball(25), np.eye(4), 7) == 1
 
 
 def test_balls_moved_by_three_mm():
@@ -85,27 +122,39 @@ def test_balls_moved_by_three_mm():
     assert found.largest_mm == pytest.approx(3, abs=0.1)
     assert found.mean_mm == pytest.approx(1.5, abs=0.15)
     assert found.hd95_mm == pytest.approx(2.85, abs=0.16)
-    assert found.dice(1.5) == pytest.approx(0.5, abs=0.07)
+
+
+def ellipsoid(center_mm, radii_mm):
+    at = [
+        (np.arange(n) - n / 2) * mm - center
+        for n, mm, center in zip((20, 110, 110), np.diag(ANISOTROPIC), center_mm, strict=False)
+    ]
+    z, y, x = (axis / radius for axis, radius in zip(at, radii_mm, strict=True))
+    return z[:, None, None] ** 2 + y[:, None] ** 2 + x**2 <= 1
+
+
+def test_surface_dice_is_what_the_package_of_its_authors_computes():
+    """Computed with google-deepmind/surface-distance at commit 1f805ce, which triangulates some cells otherwise."""
+    one, two = ellipsoid((0, 0, 0), (18, 20, 16)), ellipsoid((0, 4, 0), (16, 20, 18))
+    for tolerance_mm, expected, flat in ((1, 0.52060, 0.15713), (2, 0.65854, 0.30017), (3, 0.84754, 0.57566)):
+        assert surface_dice(one, two, ANISOTROPIC, tolerance_mm) == pytest.approx(expected, abs=5e-4)
+        slices = (one[10:11], two[10:11])
+        assert surface_dice(*slices, ANISOTROPIC, tolerance_mm, flat=True) == pytest.approx(flat, abs=5e-6)
 
 
 def test_the_larger_direction_counts():
     far = SurfaceDistances(
         one_to_two_mm=np.zeros(100),
         two_to_one_mm=np.linspace(0, 10, 101),
-        one_mm2=np.ones(100),
-        two_mm2=np.ones(101),
     )
     near = SurfaceDistances(
         one_to_two_mm=far.two_to_one_mm,
         two_to_one_mm=far.one_to_two_mm,
-        one_mm2=far.two_mm2,
-        two_mm2=far.one_mm2,
     )
     for found in (far, near):
         assert found.hd95_mm == pytest.approx(9.5)
         assert found.largest_mm == 10
         assert found.mean_mm == pytest.approx(2.5)
-        assert found.dice(5) == pytest.approx((100 + 51) / 201)
 
 
 def test_a_turned_grid_gives_the_same():
@@ -115,7 +164,8 @@ def test_a_turned_grid_gives_the_same():
     turn[:3, 3] = 40, -70, 900
     plain, turned = (surface_distances(one, two, affine) for affine in (ANISOTROPIC, turn @ ANISOTROPIC))
     assert turned.hd95_mm == pytest.approx(plain.hd95_mm)
-    assert turned.dice(1) == pytest.approx(plain.dice(1))
+    dice = [surface_dice(one, two, affine, 1) for affine in (ANISOTROPIC, turn @ ANISOTROPIC)]
+    assert dice[0] == pytest.approx(dice[1])
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

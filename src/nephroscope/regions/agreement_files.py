@@ -21,8 +21,9 @@ from nephroscope.imaging.masks.segments import TumorQuery
 from nephroscope.imaging.read import read_dicom_roi, refusing_damage
 from nephroscope.records import RoiMask, VolumeGeometry
 from nephroscope.records.volumes import GRID_TOLERANCE_MM
-from nephroscope.regions.agreement import TOLERANCE_MM, RoiAgreement, compare
+from nephroscope.regions.agreement import RoiAgreement, compare
 from nephroscope.regions.measure import crop
+from nephroscope.regions.surface import TOLERANCE_MM
 
 Bools = npt.NDArray[np.bool_]
 Index = npt.NDArray[np.int_]

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.records import CTVolume, VolumeGeometry
-from nephroscope.regions.agreement import TOLERANCE_MM, surface_distances
 from nephroscope.regions.measure import axial_diameter_mm, crop, find_parts
+from nephroscope.regions.surface import TOLERANCE_MM, surface_dice
 
 Bools = npt.NDArray[np.bool_]
 FOUND_IOU = (
@@ -83,7 +83,7 @@ def detect(
     diameter_mm, mean_hu = _largest(one, geometry), float(hu[one].mean())
     return Detection(
         dice=2 * int(np.count_nonzero(one & two)) / (n_one + n_two),
-        surface_dice=surface_distances(one, two, geometry.affine).dice(tolerance_mm) if n_two else 0.0,
+        surface_dice=surface_dice(one, two, geometry.affine, tolerance_mm, geometry.shape[0] == 1),
         n_tumors=len(tumors),
         n_found=len(hits),
         n_false=len(false) - len(on_cysts),

@@ -28,8 +28,8 @@ FIGURES = {
     "f1": "F1 of detection",
     "false_alarms": "False alarms per patient, not on cysts",
     "on_cysts": "False alarms per patient on cysts",
-    "mean_hu_error": "Error of the mean HU",
-    "mean_hu_error_absolute": "Absolute error of the mean HU",
+    "mean_hu_error": "Error of the mean attenuation (HU)",
+    "mean_hu_error_absolute": "Absolute error of the mean attenuation (HU)",
     "diameter_error_mm": "Error of the largest axial diameter (mm)",
     "diameter_error_mm_absolute": "Absolute error of that diameter (mm)",
 }
@@ -72,7 +72,8 @@ class WorstProposals:
         """Keep this case when its answer moves as much as that of any other."""
         if both.flips or both.moved > 0:
             said = f"{_said(both.drawn)} with the drawn ROI, {_said(both.proposed)} with the proposed one"
-            words = f"{both.case_id}: {said}"
+            pathology = f", pathology {both.subtype}" if both.subtype else ""
+            words = f"{both.case_id}{pathology}: {said}"
             self._keep(self.answers, -both.moved - both.flips, words, volume, drawn, proposed)
 
     def _keep(
@@ -150,7 +151,8 @@ def answer_words(found: AnswerEffect) -> str:
         else ""
     )
     return (
-        f"Through {found.bundle}, margin {found.margin:g}: {found.shown.words}. "
+        f"Through {found.bundle}, AUC {_auc(found.auc_drawn)} drawn and {_auc(found.auc_proposed)} proposed, margin "
+        f"{found.margin:g}: {found.shown.words}. "
         f"Calls that change: {with_interval(found.flips, 3)}{lost}.{seen}"
     )
 
@@ -165,8 +167,9 @@ def _cell_of(figures: dict[str, Estimate]) -> Callable[[str], Cell]:
         e = figures.get(name)
         if e is None or e.value is None:
             return Cell("none", "" if e is None else e.method)
-        limits = "" if e.low is None or e.high is None else f"{e.low:.3g} to {e.high:.3g}"
-        return Cell(f"{e.value:.3g}", limits)
+        decimals = 1 if "error" in name else 3  # HU and mm; shares
+        limits = "" if e.low is None or e.high is None else f"{e.low:.{decimals}f} to {e.high:.{decimals}f}"
+        return Cell(f"{e.value:.{decimals}f}", limits)
 
     return cell
 
@@ -183,17 +186,14 @@ def _fill_answers(source: ProposalSource) -> Filled | None:
         Column("Moved by", lambda one: f"{one.moved:.3f}"),
     ]
     note = (
-        f"The call and the probability of it. “{NOT_SURE}” and no answer count as calls. AUC {_auc(found.auc_drawn)} "
-        f"drawn, {_auc(found.auc_proposed)} proposed; where the proposal has no answer, every "
-        f"subtype counts as equally probable. Over the cases that both answer the difference is "
-        f"{with_interval(found.difference_answered, 3)}. Calls without “{NOT_SURE}” "
+        f"The call and the probability of it. “{NOT_SURE}” and no answer count as calls. In the AUC, where the "
+        "proposal has no answer, every subtype counts as equally probable. Over the cases that both answer the "
+        f"difference is {with_interval(found.difference_answered, 3)}. Calls without “{NOT_SURE}” "
         f"change in {with_interval(found.forced_flips, 3)}."
     )
     table = build_table("Every case, the one that moves most first", columns, found.cases, [note])
-    blocks: list[Block] = [ShownTable("", table, small=True)]
-    if source.worst.answers:
-        blocks.append(_pictures(source.worst.answers))
-    return Filled(blocks=blocks)
+    pictures = [_pictures(source.worst.answers)] if source.worst.answers else []
+    return Filled(blocks=[*pictures, ShownTable("", table, small=True)])
 
 
 def _pictures(shown: Sequence[Shown]) -> Fragment:
@@ -243,7 +243,10 @@ SECTIONS: tuple[Section[ProposalSource], ...] = (
 
 
 def _said(answer: OneAnswer | None) -> str:
-    return "no answer" if answer is None else f"{answer.call} {max(answer.probabilities):.2f}"
+    if answer is None:
+        return "no answer"
+    p = f"{max(answer.probabilities):.2f}"
+    return f"{NOT_SURE} ({answer.forced} {p})" if answer.call == NOT_SURE else f"{answer.call} {p}"
 
 
 def _auc(value: float | None) -> str:

@@ -32,7 +32,7 @@ def write(path, header, labels, kind=2):
     Path(path).write_bytes(gzip.compress(bytes(made) + voxels.tobytes(order="F"), 1))
 
 
-def main(image, output, does, *more):  # noqa: C901 - one way to fail after another
+def main(image, output, does, *more):  # noqa: C901, PLR0915 - one way to fail after another
     header, hu = read(image)
     drawn = (hu > 70) & (hu < 120)
     if does == "sleep":
@@ -44,6 +44,27 @@ def main(image, output, does, *more):  # noqa: C901 - one way to fail after anot
         os._exit(7)
     if does == "nothing":
         return
+    if does == "name":
+        sys.stderr.write("patient DOE^JOHN 1954-03-02\nValueError: DOE^JOHN\n")
+        raise SystemExit(3)
+    if does == "chatty":
+        while True:
+            os.write(1, b"still drawing\n" * 100_000)
+    if does == "stdin" and sys.stdin.read() != "":
+        return
+    if does == "removes":
+        Path(image).unlink()
+    if does == "swapped":
+        Path(output).parent.rmdir()
+        Path(output).parent.symlink_to(Path(image).parent)
+        return
+    if does == "directory":
+        Path(output).mkdir()
+        return
+    if does == "slow":
+        Path(more[0]).touch()
+        subprocess.Popen([sys.executable, "-c", f"import os, time; os.setsid(); time.sleep({more[1]})"])
+        time.sleep(float(more[1]))
     if does == "elsewhere":
         Path(more[0]).write_text("case_id\n")
     if does == "input":
@@ -72,10 +93,17 @@ def main(image, output, does, *more):  # noqa: C901 - one way to fail after anot
         Path(output).with_name("image.json").write_text(json.dumps({**says, "seconds": 0.1}))
     if does == "nan":
         write(output, header, np.where(drawn, np.nan, 0.0), 16)
+    elif does == "fractions":
+        write(output, header, drawn * 0.5, 16)
+    elif does == "floats":
+        write(output, header, drawn * 1.0, 16)
+    elif does == "hard-link":
+        os.link(image, output)
     elif does == "link":
         Path(output).symlink_to(image)
     else:
-        write(output, header, labels)
+        for _ in range(2 if does == "twice" else 1):
+            write(output, header, labels)
 
 
 main(*sys.argv[1:])

@@ -209,7 +209,7 @@ def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(tmp_
     files.save_text(tmp_path / "c.csv", "whole")
     left = {path.name for path in tmp_path.iterdir()}
     pid = begun[1].pid
-    mine = {f".{name}.{files._HOST}-{pid}.tmp" for name in ("a.csv", "tables")}
+    mine = {f".{name}.{files.HOST}-{pid}.tmp" for name in ("a.csv", "tables")}
     assert {name for name in left if f"-{pid}." in name} == mine
     assert len(left) == 5, "those two, the new file, and those of another computer and of somebody"
     begun[1].communicate("")

@@ -3,21 +3,25 @@
 import json
 import os
 import shlex
+import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from nephroscope import Study
+from nephroscope import Bundle, Study
 from nephroscope.base.errors import CohortError, ConfigError
 from nephroscope.base.files import file_digest
 from nephroscope.cli import run
+from nephroscope.facade.prediction import FilesToPredict, predict_files
 from nephroscope.facade.segment import segment_image
 from nephroscope.imaging.read import read_ct, read_roi
 from nephroscope.records import CTVolume, RoiMask, VolumeGeometry
 from nephroscope.regions.check import check_position
-from nephroscope.segmenters import kits19_unet
+from nephroscope.segmenters import kits19_unet, process
 from nephroscope.segmenters.draw import draw_tumor, refuse_misplaced
 from nephroscope.segmenters.output import Says, _sorted
 from nephroscope.segmenters.presets import PRESETS
@@ -31,6 +35,7 @@ from nephroscope.workstation.drawing.sign import sign
 from nephroscope.workstation.images.volumes import on_series
 from nephroscope.workstation.place import Place
 from phantoms import box_affine, box_hu, box_tumor, box_volume, write_nifti
+from tiny_bundle import make_bundle
 
 PROGRAM = Path(__file__).with_name("drawing_program.py")
 UNIX = pytest.mark.skipif(os.name == "nt", reason="links and sessions as on Unix")
@@ -73,7 +78,12 @@ def test_what_a_program_draws_is_a_proposal_with_its_author(tmp_path):
         ("flipped", "segmenter-flipped"),
         ("labels", "segmenter-labels"),
         ("nan", "segmenter-damaged"),
+        ("fractions", "segmenter-damaged"),
         ("input", "segmenter-wrote-elsewhere"),
+        ("removes", "segmenter-wrote-elsewhere"),
+        ("directory", "segmenter-no-output"),
+        pytest.param("swapped", "segmenter-damaged", marks=UNIX),
+        pytest.param("hard-link", "segmenter-labels", marks=UNIX),
         pytest.param("link", "segmenter-damaged", marks=UNIX),
     ],
 )
@@ -82,6 +92,35 @@ def test_everything_else_is_refused_by_name(tmp_path, does, code):
         drawn(tmp_path, does)
     assert refused.value.code == code
     assert refused.value.where.startswith("case c, drawn by draw it")
+
+
+@pytest.mark.parametrize("does", ["stdin", "floats", "twice"])
+def test_ways_that_harm_nobody_are_taken(tmp_path, does):
+    assert np.array_equal(drawn(tmp_path, does).roi.voxels, box_tumor())
+
+
+def test_what_a_program_printed_is_not_repeated(tmp_path):
+    """It may name a patient; the kind of its error is said."""
+    with pytest.raises(SegmenterError) as refused:
+        drawn(tmp_path, "name")
+    assert "DOE" not in str(refused.value)
+    assert refused.value.found == "3; it ended with ValueError"
+
+
+def test_a_program_that_never_stops_printing_is_cut_short(tmp_path, monkeypatch):
+    monkeypatch.setattr(process, "MOST_LOG_BYTES", 2**20)
+    monkeypatch.setattr(process, "LOOK_S", 0.02)
+    cut = []
+    monkeypatch.setattr(
+        os, "truncate", lambda path, size, real=os.truncate: (cut.append(path), real(path, size))
+    )
+    with pytest.raises(SegmenterError) as refused:
+        drawn(tmp_path, "chatty", limit_s=1.0)
+    assert refused.value.code == "segmenter-time"
+    assert cut
+    monkeypatch.setattr(process, "LEAST_FREE", 2**62)
+    with pytest.raises(SegmenterError, match="room on the disk"):
+        drawn(tmp_path, "chatty")
 
 
 def test_a_mask_that_lies_outside_the_body_is_refused():
@@ -264,6 +303,10 @@ def root(tmp_path):
     return tmp_path / "study"
 
 
+def volume_of(root, number):
+    return root.parent / "volumes" / f"c{number}.nii.gz"
+
+
 def segment(capsys, root, code, *words):
     capsys.readouterr()
     assert run(["segment", str(root), *words, "--json"]) == code
@@ -287,16 +330,39 @@ def test_proposals_of_a_study_are_used_when_a_person_accepts_them(root, tmp_path
     assert refused == ["roi-proposed"] * 3
     with pytest.raises(CohortError, match="3 cases, all refused"):
         study.cut_slices()
-    assert run(["rois", "accept", str(root), "c0", "c2", "--by", author]) == 0
+    words = ["rois", "accept", str(root), "c0", "--by", author]
+    assert run([*words, "--reader", "Dr Who"]) == 2
+    assert run([*words, "--reader", "reader-2"]) == 0
+    assert run(["rois", "accept", str(root), "c2", "--by", author]) == 0
     store = Study(root).cut_slices()
     assert sorted(store.rows_by_case) == ["c0", "c2"]
-    assert Study(root).cohort.by_id["c0"].used.roi == f"{author} (accepted)"
+    assert Study(root).cohort.by_id["c0"].used.roi == f"{author} (accepted by reader-2)"
+    assert Study(root).cohort.by_id["c2"].used.roi == f"{author} (accepted)"
+    parts = {part.name: part.detail for part in Study(root).status().parts}
+    assert parts["rois"].startswith("1 proposed, 2 accepted")
+    written = Study(root).write_roi("c0", tmp_path / "c0.nii.gz")
+    found = predict_files(
+        make_bundle(tmp_path / "bundle"), FilesToPredict(image=volume_of(root, 0), roi=written)
+    )
+    assert (found.roi.author, found.roi.state, found.roi.by) == (author, "accepted", "reader-2")
+    assert "roi-proposed" not in {one.code for one in found.findings}
+    proposed = Path(first[0]["path"])  # what rois.csv says of it stands in no file
+    found = predict_files(tmp_path / "bundle", FilesToPredict(image=volume_of(root, 0), roi=proposed))
+    assert (found.roi.author, found.roi.state, found.call) == (author, "proposed", None)
+    assert [one.severity for one in found.findings if one.code == "roi-proposed"] == ["warning"]
+    answer = Bundle(tmp_path / "bundle").predict(volume_of(root, 0), proposed)
+    assert [one.severity for one in answer.findings if one.code == "roi-proposed"] == ["warning"]
+    in_memory = read_ct(volume_of(root, 0))
+    answer = Bundle(tmp_path / "bundle").predict(in_memory, read_roi(proposed, in_memory))
+    assert "roi-proposed" in {one.code for one in answer.findings}
     assert segment(capsys, root, 0, *with_named)["cases"][0]["state"] == "accepted"
     Study(root).change("roi", use_proposed=True)
     assert sorted(Study(root).cut_slices().rows_by_case) == ["c0", "c1", "c2"]
     assert Study(root).cohort.by_id["c1"].used.roi == f"{author} (proposed)"
     table = (root / "rois.csv").read_text().splitlines()
-    assert [line.rsplit(",", 1)[-1] for line in table] == ["state", "accepted", "proposed", "accepted"]
+    assert [line.split(",")[-2:] for line in table] == [
+        ["state", "accepted_by"], ["accepted", "reader-2"], ["proposed", ""], ["accepted", ""],
+    ]  # fmt: skip
 
 
 def test_a_reader_begins_with_a_proposal_and_signs_it(root, tmp_path, capsys):
@@ -313,8 +379,18 @@ def test_a_reader_begins_with_a_proposal_and_signs_it(root, tmp_path, capsys):
     operate(rois, mine.id, Operation(number=1, operation="proposal"))
     assert sign(rois, mine.id, 1).n_voxels == box_tumor().sum()
     signed = next(one for one in rois.listed("c0") if one.author == "reader-1")
-    assert (signed.state, signed.made_from) == ("signed", "the proposal of model:Net-of-Tests@2.1")
-    assert Study(root).cohort.by_id["c0"].authors() == ("reader-1",)
+    assert (signed.state, signed.made_from) == ("signed", "the proposal of model:Net-of-Tests@2.1, as it was")
+    used = Study(root).cohort.by_id["c0"]
+    assert (used.authors(), used.roi.state) == (("reader-1",), "accepted")
+    assert used.used.roi == "reader-1 (model:Net-of-Tests@2.1 as proposed)"
+    said = read_roi(used.roi.path, read_ct(volume_of(root, 0))).origin
+    assert replace(said, evidence="rois.csv") == used.roi.origin
+    again = rois.begin(on_series(case, case.series[0].name), True)
+    operate(rois, again.id, Operation(number=1, operation="clear", slice=int(np.argwhere(box_tumor())[0, 0])))
+    sign(rois, again.id, 1)
+    used = Study(root).cohort.by_id["c0"]
+    assert used.used.roi == "reader-1 (corrected model:Net-of-Tests@2.1)"
+    assert used.roi.origin.words == "drawn by model:Net-of-Tests@2.1, corrected by reader-1"
 
 
 def test_one_bad_case_does_not_stop_the_others(root, tmp_path, capsys):
@@ -327,7 +403,49 @@ def test_one_bad_case_does_not_stop_the_others(root, tmp_path, capsys):
     said = segment(capsys, root, 3, "--with", given)["cases"]
     assert [c["state"] for c in said] == ["proposed", "refused", "proposed"]
     assert said[1]["code"] == "segmenter-failed"
-    assert "7, and it said: no GPU was found" in said[1]["refused"]
+    assert "found 7; what it printed is about a GPU" in said[1]["refused"]
+
+
+KILLED = """
+import sys
+from nephroscope.cli import run
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+@UNIX
+@pytest.mark.parametrize("after", ["begun", "written"])
+def test_a_run_that_is_killed_leaves_nothing_and_goes_on(root, tmp_path, capsys, after):
+    """Killed while the program draws, and when its files are there but not yet in the table."""
+    seconds, mark = "47.5" if after == "begun" else "0", tmp_path / "mark"
+    given = command(tmp_path, "slow" if after == "begun" else "well", mark, seconds)
+    words = ["segment", str(root), "--with", given, "--json"]
+    script = KILLED
+    if after == "written":
+        script = script.replace("sys.exit", "import os; from nephroscope.facade import segment\n"
+            "segment._list = lambda *_: os.kill(os.getpid(), 9)\nsys.exit")  # fmt: skip
+    before = (root / "rois.csv").read_text()
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    killed = subprocess.Popen(
+        [sys.executable, "-c", script, *words],
+        env={**os.environ, "TMPDIR": str(scratch)},
+        stdout=subprocess.DEVNULL,
+    )
+    while after == "begun" and not mark.exists() and killed.poll() is None:
+        time.sleep(0.05)
+    if after == "begun":
+        killed.kill()
+    assert killed.wait() == -9
+    until = time.monotonic() + 20
+    while (alive(f"time.sleep({seconds})") or any(scratch.iterdir())) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert alive(f"time.sleep({seconds})") == []
+    assert not any(scratch.iterdir()), "the CT does not stay in a temporary folder"
+    assert (root / "rois.csv").read_text() == before
+    said = segment(capsys, root, 0, "--with", command(tmp_path, "well"))["cases"]
+    assert [c["state"] for c in said] == ["proposed"] * 3
+    assert not [path for path in root.rglob("*.tmp") if path.is_file()]
 
 
 def test_one_image_is_drawn_to_a_file(root, tmp_path, capsys):

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from nephroscope.base.errors import StudyError
 
-_HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
 _UNFINISHED = re.compile(r"\..+?\.(?:([0-9a-f]{6})-)?(\d+)\.tmp")
 _OTHER_HOST_S = 7 * 86400.0  # whether a process of another computer lives is not seen from here
 _tidied: set[Path] = set()  # folders in which this process looked for what killed ones left
@@ -133,7 +133,7 @@ def temporary_for(path: Path) -> Path:
         _tidied.add(folder)
         with contextlib.suppress(OSError):
             _remove_unfinished(folder)
-    return path.with_name(f".{path.name}.{_HOST}-{os.getpid()}.tmp")
+    return path.with_name(f".{path.name}.{HOST}-{os.getpid()}.tmp")
 
 
 def _remove_unfinished(folder: Path) -> None:
@@ -149,7 +149,7 @@ def _remove_unfinished(folder: Path) -> None:
 
 def _is_left(path: Path, host: str | None, pid: int) -> bool:
     """True where the process that was writing it is gone."""
-    if host == _HOST:
+    if host == HOST:
         return pid != os.getpid() and not process_lives(pid)
     try:
         return time.time() - path.lstat().st_mtime > _OTHER_HOST_S

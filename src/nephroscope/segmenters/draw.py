@@ -1,13 +1,14 @@
 """One CT and one program -> the tumor as it proposes it, or a refusal; nothing that it touches is changed."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import rmtree
-from tempfile import mkdtemp
+from tempfile import gettempdir, mkdtemp
 
-from nephroscope.base.files import file_digest
+from nephroscope.base.files import HOST, file_digest, process_lives
 from nephroscope.base.text import first_few
 from nephroscope.imaging.masks.write import write_volume
 from nephroscope.records import CTVolume, Finding, RoiMask, VolumeGeometry
@@ -20,6 +21,7 @@ from nephroscope.segmenters.refusal import MisplacedError, SegmenterError, Wrote
 from nephroscope.segmenters.tool import Tool, author_of
 from nephroscope.segmenters.watch import Watch
 
+SCRATCH = "nephroscope-segment"
 IMAGE, OUTPUT = "image_0000.nii.gz", "image.nii.gz"  # as nnU-Net names them
 # Where a proposal is surely no tumor; other doubts go along as findings.
 NO_TUMOR = {"roi-impossible", "roi-is-kidney", "roi-mirrored"}
@@ -122,7 +124,10 @@ def _environment(tool: Tool, places: Mapping[str, str]) -> dict[str, str]:
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
-    folder = Path(mkdtemp(prefix="nephroscope-segment-"))
+    for left in Path(gettempdir()).glob(f"{SCRATCH}-{HOST}-*-*"):  # of a process that was killed
+        if (pid := left.name.split("-")[-2]).isdigit() and not process_lives(int(pid)):
+            rmtree(left, ignore_errors=True)
+    folder = Path(mkdtemp(prefix=f"{SCRATCH}-{HOST}-{os.getpid()}-"))
     try:
         (folder / "in").mkdir()
         yield folder

@@ -166,6 +166,10 @@ def _the_file(folder: Path, wanted: Path, where: str) -> Path:
     Links and what is no plain file are not followed: a program may have put them there.
     """
     found = []
+    if folder.is_symlink() or not folder.is_dir():
+        raise _refusal(
+            DamagedOutputError, where, "its output folder", "something else in its place", "leave it"
+        )
     for path in sorted(folder.rglob("*")):
         mode = path.lstat().st_mode
         if stat.S_ISDIR(mode):

@@ -5,20 +5,30 @@ import os
 import re
 import secrets
 import shutil
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
+from nephroscope.segmenters import guard
+from nephroscope.segmenters.guard import MARK
 from nephroscope.segmenters.refusal import FailedError, TimeLimitError
 
-MARK = "NEPHROSCOPE_SEGMENTER"  # in the environment of the program and of all that it starts
 NOT_PASSED_ON = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONSAFEPATH", "NEPHROSCOPE_JOB")
-LOOK_S = 0.05
-LAST_BYTES, LAST_CHARACTERS = 4000, 160
-_CONTROL = re.compile(r"[^\x20-\x7e]+")
+LOOK_S = 1.0
+LAST_BYTES, MOST_LOG_BYTES, LEAST_FREE = 4000, 2**26, 2**28
+CAUSES = (
+    (re.compile(r"No module named '?([A-Za-z_][\w.]{0,40})"), "its Python has no module {}"),
+    (
+        re.compile(r"(?i)out of memory|MemoryError|bad_alloc|cannot allocate memory"),
+        "it had too little memory",
+    ),
+    (re.compile(r"No space left on device"), "its disk is full"),
+    (re.compile(r"\b(?:CUDA|GPU|cuDNN|NVIDIA)\b", re.IGNORECASE), "what it printed is about a GPU"),
+    (re.compile(r"^(?:[\w.]+\.)?([A-Z]\w{1,40}(?:Error|Exception))\b", re.MULTILINE), "it ended with {}"),
+)
 
 
 def run_program(
@@ -42,7 +52,10 @@ def run_program(
     environment = {name: value for name, value in os.environ.items() if name not in NOT_PASSED_ON}
     environment |= dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch)) | {MARK: mark, **(more or {})}
     begun = time.monotonic()
-    with (scratch / "out.txt").open("wb") as out, (scratch / "log.txt").open("wb") as log:
+    logs = [scratch / "out.txt", scratch / "log.txt"]
+    with ExitStack() as stack:
+        out, log = (stack.enter_context(path.open("ab")) for path in logs)  # so that they can be cut short
+        watcher = stack.enter_context(_guarded(mark, scratch))
         try:
             process = subprocess.Popen(  # noqa: S603 - the user's program, without a shell
                 [*command],
@@ -61,10 +74,22 @@ def run_program(
                 found=error.strerror or type(error).__name__,
                 remedy="install it, or give its whole path",
             ) from error
+        _tell(watcher, str(process.pid))
+        full = False
         try:
-            code = _wait(process, begun + limit_s)
+            code, full = _wait(process, begun + limit_s, logs)
         finally:
-            _end_all(process, mark)
+            guard.end_all(process.pid, mark)
+            if os.name == "nt":
+                process.kill()
+            process.wait()
+    if full:
+        raise FailedError(
+            where=where,
+            expected=f"room on the disk for what it writes, and {LEAST_FREE // 2**20} MiB more",
+            found="less; the program and what it had started were ended",
+            remedy="make room in the folder for temporary files, or set TMPDIR to another",
+        )
     if code is None:
         raise TimeLimitError(
             where=where,
@@ -73,58 +98,66 @@ def run_program(
             remedy="give more time with --limit-s, or a faster computer",
         )
     if code:
-        said = _last_line(scratch / "log.txt") or _last_line(scratch / "out.txt")
         raise FailedError(
             where=where,
             expected="exit code 0",
-            found=f"{code}{f', and it said: {said}' if said else ''}",
-            remedy="run the command that --dry-run prints by hand",
+            found=f"{code}{_why(scratch)}",
+            remedy="run the command that --dry-run prints by hand, and read what it says",
         )
     return time.monotonic() - begun
 
 
-def _wait(process: "subprocess.Popen[bytes]", until: float) -> int | None:
-    """Its exit code; None where it still runs at that time."""
+def _wait(process: "subprocess.Popen[bytes]", until: float, logs: Sequence[Path]) -> tuple[int | None, bool]:
+    """Its exit code, None where it still runs at that time; and whether it filled the disk.
+
+    What it prints is cut short, so that a program that never stops printing harms nobody.
+    """
     while (left := until - time.monotonic()) > 0:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            return process.wait(min(left, LOOK_S * 20))
-    return process.poll()
+            return process.wait(min(left, LOOK_S)), False
+        for path in logs:
+            if path.stat().st_size > MOST_LOG_BYTES:
+                os.truncate(path, 0)
+        if shutil.disk_usage(logs[0].parent).free < LEAST_FREE:
+            return None, True
+    return process.poll(), False
 
 
-def _end_all(process: "subprocess.Popen[bytes]", mark: str) -> None:
-    """End a program and everything that it started, as far as the system shows it."""
-    if os.name == "nt":
-        if process.poll() is None:
-            task_kill = shutil.which("taskkill") or "taskkill"
-            ending = [task_kill, "/PID", str(process.pid), "/T", "/F"]
-            subprocess.run(ending, check=False, capture_output=True)  # noqa: S603
-            process.kill()
-    else:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        for pid in _marked(mark):  # those that left its group
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-    process.wait()
+@contextlib.contextmanager
+def _guarded(mark: str, scratch: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that outlives this one where it is killed, and then ends what it had started."""
+    command = [sys.executable, "-I", "-S", str(Path(guard.__file__)), mark, str(scratch)]
+    with subprocess.Popen(  # noqa: S603 - of ours
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=os.name != "nt",
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+    ) as process:
+        try:
+            yield process
+        finally:
+            _tell(process, "done")
 
 
-def _marked(mark: str) -> list[int]:
-    """Processes that have the mark in their environment; only Linux shows that."""
-    if sys.platform != "linux":
-        return []
-    found, wanted = [], f"{MARK}={mark}".encode()
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            with contextlib.suppress(OSError):
-                if wanted in (folder / "environ").read_bytes().split(b"\0"):
-                    found.append(int(folder.name))
-    return found
+def _tell(process: "subprocess.Popen[bytes]", word: str) -> None:
+    assert process.stdin is not None  # noqa: S101
+    with contextlib.suppress(OSError):  # somebody killed the guard
+        process.stdin.write(f"{word}\n".encode())
+        process.stdin.flush()
 
 
-def _last_line(path: Path) -> str:
-    """The end of the last line that is not empty, in plain characters."""
+def _why(scratch: Path) -> str:
+    """What is known of a failure from what the program printed, in words of ours: it may name a patient."""
+    said = "".join(_end_of(scratch / name) for name in ("out.txt", "log.txt"))
+    for pattern, words in CAUSES:
+        if found := pattern.search(said):
+            return f"; {words.format(*found.groups())}"
+    return ""
+
+
+def _end_of(path: Path) -> str:
     with path.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - LAST_BYTES))
-        text = file.read().decode("utf-8", "replace")
-    lines = [plain for line in text.splitlines() if (plain := _CONTROL.sub(" ", line).strip())]
-    return lines[-1][-LAST_CHARACTERS:] if lines else ""
+        return file.read().decode("utf-8", "replace")

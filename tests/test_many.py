@@ -253,6 +253,7 @@ def test_a_case_without_roi_is_drawn_where_a_program_is_given(place, tmp_path):
     drawn, refused = made.records()
     assert drawn["drawn_by"].startswith("model:")
     assert "roi-proposed" in drawn["doubts"].split()
+    assert (drawn["roi_author"], drawn["roi_state"]) == (drawn["drawn_by"], "proposed")
     assert refused["code"] == "segmenter-no-output"
     other = replace(drawing, segmenter=replace(tool, version="of another day"))
     for again in (plan_table, predict_table):
@@ -262,7 +263,12 @@ def test_a_case_without_roi_is_drawn_where_a_program_is_given(place, tmp_path):
     proposed = json.loads((asked.out / "answers" / "A.json").read_text(encoding="utf-8"))
     path = asked.out / drawn["drawn"]
     write_table(place, [f"A,ct.nii.gz,{path}"], "drawn.csv")  # a person looked at it
-    assert predict_table(place / "bundle", asked).computed == 1
+    made = predict_table(place / "bundle", asked)
+    assert made.computed == 1
+    assert (made.records()[0]["roi_author"], made.records()[0]["roi_state"]) == (
+        drawn["drawn_by"],
+        "accepted",
+    )
     accepted = json.loads((asked.out / "answers" / "A.json").read_text(encoding="utf-8"))
     assert accepted["probabilities"] == proposed["probabilities"]
     assert "roi-proposed" not in {finding["code"] for finding in accepted["findings"]}

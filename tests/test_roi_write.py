@@ -1,17 +1,19 @@
 """Writing back: what was written is read as it was, whatever the storage direction, and carries its codes."""
 
+from dataclasses import replace
+
 import highdicom
 import numpy as np
 import pydicom
 import pytest
 
 from nephroscope.base.errors import RoiError
-from nephroscope.exchange.segment import algorithm_in
-from nephroscope.imaging.masks.write import write_nifti, write_seg
+from nephroscope.facade.prediction import in_memory
+from nephroscope.imaging.masks.write import write_nifti, write_roi, write_seg
 from nephroscope.imaging.nifti import read_nifti
 from nephroscope.imaging.read import read_ct, read_roi, roi_names
 from nephroscope.intake.export.cases import read_dicom_series
-from nephroscope.records import CTVolume, RoiMask
+from nephroscope.records import CTVolume, RoiMask, RoiOrigin
 from phantoms import box_hu, box_tumor, dicom_slices, write_slices
 from phantoms import write_nifti as write_ct_nifti
 
@@ -63,7 +65,7 @@ def test_a_seg_is_read_as_it_was_written(tmp_path, turn):
 
 def test_a_seg_says_what_it_is(tmp_path):
     folder = write_slices(dicom_slices(), tmp_path / "ct")
-    write_seg(roi_on(read_dicom_series(folder)), folder, tmp_path / "a.dcm", "SEMIAUTOMATIC", "left")
+    write_seg(roi_on(read_dicom_series(folder)), folder, tmp_path / "a.dcm", RoiOrigin(), "left")
     seg = pydicom.dcmread(tmp_path / "a.dcm")
     (segment,) = seg.SegmentSequence
     region = segment.AnatomicRegionSequence[0]
@@ -82,11 +84,36 @@ def test_a_seg_says_what_it_is(tmp_path):
     assert "AnatomicRegionModifierSequence" not in segment.AnatomicRegionSequence[0]
 
 
-@pytest.mark.parametrize("kind", ["MANUAL", "SEMIAUTOMATIC", "AUTOMATIC"])
-def test_how_an_roi_was_drawn_is_read_back(tmp_path, kind):
+MODEL = "model:Net-2@1.4"
+
+
+@pytest.mark.parametrize(
+    ("origin", "kind"),
+    [
+        (RoiOrigin(state="drawn"), "MANUAL"),
+        (RoiOrigin(), "SEMIAUTOMATIC"),
+        (RoiOrigin(author=MODEL, state="proposed"), "AUTOMATIC"),
+        (RoiOrigin(author=MODEL, state="accepted", by="reader-2"), "SEMIAUTOMATIC"),
+        (RoiOrigin(author=MODEL, state="corrected"), "SEMIAUTOMATIC"),
+    ],
+)
+def test_who_drew_an_roi_is_read_back(tmp_path, origin, kind):
     folder = write_slices(dicom_slices(), tmp_path / "ct")
-    write_seg(roi_on(read_dicom_series(folder)), folder, tmp_path / "a.dcm", kind)
-    assert algorithm_in(tmp_path / "a.dcm") == kind
+    ct = read_dicom_series(folder)
+    write_seg(roi_on(ct), folder, tmp_path / "a.dcm", origin)
+    assert pydicom.dcmread(tmp_path / "a.dcm").SegmentSequence[0].SegmentAlgorithmType == kind
+    assert replace(read_roi(tmp_path / "a.dcm", ct).origin, evidence="") == origin
+    case = in_memory(ct, "c", "unknown")
+    write_roi(roi_on(ct), tmp_path / "b.nii.gz", case, origin)
+    beside = tmp_path / "b.json"
+    assert beside.exists() == bool(origin.author), "a label map itself says nothing"
+    found = read_roi(tmp_path / "b.nii.gz", ct).origin
+    assert replace(found, evidence="") == (origin if origin.author else RoiOrigin())
+    if origin.author:
+        changed = read_roi(tmp_path / "b.nii.gz", ct).voxels.copy()
+        changed[:, 0, 0] = True
+        write_nifti(RoiMask(voxels=changed, geometry=ct.geometry, case_id="c"), tmp_path / "b.nii.gz")
+        assert read_roi(tmp_path / "b.nii.gz", ct).origin.state == "assisted", "somebody changed it since"
 
 
 def test_highdicom_reads_the_seg_alike(tmp_path):

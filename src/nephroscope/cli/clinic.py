@@ -254,6 +254,7 @@ def prediction_text(found: "Prediction", objects: Sequence[Path] = ()) -> str:
         for name, p in found.probabilities.items()
     ]
     lines += [phase_line(one) for one in found.phases]
+    lines += [f"  ROI: {found.roi.words}"] if found.roi else []
     lines += [f"  {found.possible.words}"] if found.possible else []
     if found.outside is not None and found.outside.distance is not None:
         lines.append(

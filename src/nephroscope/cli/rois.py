@@ -22,7 +22,8 @@ from nephroscope.cli.command import (
 )
 from nephroscope.facade.study import Study
 from nephroscope.records.settings import check_within
-from nephroscope.regions.agreement import TOLERANCE_MM, RoiAgreement
+from nephroscope.regions.agreement import RoiAgreement
+from nephroscope.regions.surface import TOLERANCE_MM
 
 if TYPE_CHECKING:
     from nephroscope.questions.evaluation.annotators import AnnotatorReport
@@ -101,18 +102,20 @@ class TransferRois(StudyCommand):
 class AcceptProposals(StudyCommand):
     """Accept what a model proposed for some cases as it is, after a person looked at each; rois.csv then says so.
 
-    Example: nephroscope rois accept my-study P017 P018 --by model:my-program@2.1
+    Example: nephroscope rois accept my-study P017 P018 --by model:my-program@2.1 --reader reader-1
     """
 
     case_ids: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CASE ...")]
     """The case_ids in cohort.csv."""
     by: str
     """Author of the proposals, as in rois.csv."""
+    reader: str = ""
+    """Who looked at them: reader-1, reader-2 and so on; results name this annotator."""
 
     def run(self) -> Outcome:
         """Note it."""
-        n_rois = Study(self.study).accept_proposals(self.by, self.case_ids)
-        data = {"accepted": n_rois, "cases": list(self.case_ids), "author": self.by}
+        n_rois = Study(self.study).accept_proposals(self.by, self.case_ids, self.reader)
+        data = {"accepted": n_rois, "cases": list(self.case_ids), "author": self.by, "reader": self.reader}
         return Outcome(data=data, text=f"accepted: {n_rois} proposals of {self.by}")
 
 

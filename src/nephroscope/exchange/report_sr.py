@@ -173,6 +173,7 @@ def _group(answer: Prediction, source: SourceSeries, segment: SegmentReference |
             referenced_segment=referenced, **shared
         )
     texts = [(codes.REASON, answer.reason), (codes.MODEL, answer.model_digest)]
+    texts += [(codes.DRAWN_BY, answer.roi.words)] if answer.roi is not None else []
     texts += [(codes.FINDING, f"{one.severity}: {one.code}: {one.message}") for one in answer.findings]
     texts += report_more.texts(answer)
     group[0].ContentSequence.extend(_text(name, text) for name, text in texts)

@@ -11,13 +11,12 @@ from nephroscope.base.errors import RoiError
 from nephroscope.base.files import replacing
 from nephroscope.exchange.source import SourceSeries
 from nephroscope.exchange.uids import derived_uid
-from nephroscope.imaging.dicom.files import quiet
 from nephroscope.imaging.files import file_kind
 from nephroscope.imaging.masks.seg import seg_segments
 from nephroscope.imaging.masks.segments import TumorQuery, choose_segment
-from nephroscope.imaging.masks.write import TUMOR_LABEL, Algorithm, SegIdentity, Side, make_seg
+from nephroscope.imaging.masks.write import ALGORITHMS, TUMOR_LABEL, SegIdentity, Side, make_seg
 from nephroscope.imaging.read import read_dicom_roi, refusing_damage
-from nephroscope.records import RoiMask
+from nephroscope.records import RoiMask, RoiOrigin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +37,7 @@ class SegmentReference:
 
 
 def write_answer_seg(
-    roi: RoiMask, source: SourceSeries, path: Path, side: Side = "", algorithm: Algorithm = "SEMIAUTOMATIC"
+    roi: RoiMask, source: SourceSeries, path: Path, side: Side = "", origin: RoiOrigin | None = None
 ) -> SegmentReference:
     """Write the ROI as it was used, as a binary SEG with a frame for each slice of the CT.
 
@@ -49,13 +48,16 @@ def write_answer_seg(
         source: Its images.
         path: File to write, whole or not at all.
         side: Side of the kidney; empty when not known.
-        algorithm: How it was drawn; SEMIAUTOMATIC where nobody says it.
+        origin: Who drew it; where nobody says it, the segment is SEMIAUTOMATIC.
 
     Raises:
         RoiError: The series has another grid than the ROI, or lacks what a SEG must copy.
     """
     packed = hashlib.sha256(np.packbits(roi.voxels).tobytes()).hexdigest()
-    parts = (source.series_uid, *sorted(one.sop_uid for one in source.slices), packed, side, algorithm)
+    origin = origin or RoiOrigin()
+    algorithm = ALGORITHMS.get(origin.state, "SEMIAUTOMATIC")
+    parts = [source.series_uid, *sorted(one.sop_uid for one in source.slices), packed, side, algorithm]
+    parts += [origin.author, origin.state, origin.by] if origin.author else []
     identity = SegIdentity(
         series_uid=derived_uid("seg-series", *parts),
         sop_uid=derived_uid("seg", *parts),
@@ -69,7 +71,7 @@ def write_answer_seg(
             found="none",
             remedy="give the series as the scanner sent it",
         )
-    seg = make_seg(roi, source.headers, where, algorithm, side, identity)
+    seg = make_seg(roi, source.headers, where, origin, side, identity)
     source.copy_to(seg)
     with replacing(path) as temporary:
         seg.save_as(temporary, enforce_file_format=True)
@@ -91,19 +93,6 @@ def tumor_segment(path: Path, tumor_label: int = 1, tumor_name: str = "") -> Seg
     with refusing_damage(where):
         query = TumorQuery.tumor("", where, tumor_label, tumor_name)
         return _reference(roi, choose_segment(seg_segments(roi), query).number)
-
-
-def algorithm_in(path: Path) -> Algorithm:
-    """MANUAL or AUTOMATIC where a SEG says that of all its segments, otherwise SEMIAUTOMATIC."""
-    if file_kind(path) == "dicom":
-        with quiet():
-            segments = read_dicom_roi(path, "the ROI").get("SegmentSequence") or []
-        said = {str(one.get("SegmentAlgorithmType", "")) for one in segments}
-        if said == {"MANUAL"}:
-            return "MANUAL"
-        if said == {"AUTOMATIC"}:
-            return "AUTOMATIC"
-    return "SEMIAUTOMATIC"
 
 
 def _reference(seg: Any, number: int) -> SegmentReference:

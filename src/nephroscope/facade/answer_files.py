@@ -12,7 +12,7 @@ from nephroscope.base.errors import ConfigError, RoiError
 from nephroscope.base.files import replacing
 from nephroscope.imaging.files import file_kind
 from nephroscope.imaging.picture import SlicePicture
-from nephroscope.records import CTVolume, RoiMask
+from nephroscope.records import CTVolume, RoiMask, RoiOrigin
 from nephroscope.records.prediction import Prediction
 
 if TYPE_CHECKING:
@@ -51,9 +51,10 @@ class AskedRoi:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class UsedRoi:
-    """The ROI on the grid of the CT, None for whole slices; and its picture, where that is wanted."""
+    """The ROI on the grid of the CT, None for whole slices; who drew it; and its picture, where that is wanted."""
 
     mask: RoiMask | None
+    origin: RoiOrigin | None = None
     picture: SlicePicture | None = None
 
 
@@ -120,7 +121,7 @@ def write_answer_files(
             stack.enter_context(replacing(path)) if path is not None else None
             for path in (files.sr, files.seg, files.sc)
         )
-        segment = _segment(seg, answer, source, asked, used.mask)
+        segment = _segment(seg, answer, source, asked, used)
         if sr is not None:
             write_answer_sr(answer, source, sr, segment)
         if sc is not None and used.picture is not None:
@@ -128,17 +129,17 @@ def write_answer_files(
 
 
 def _segment(
-    path: Path | None, answer: Prediction, source: "SourceSeries", asked: AskedRoi, drawn: RoiMask | None
+    path: Path | None, answer: Prediction, source: "SourceSeries", asked: AskedRoi, used: UsedRoi
 ) -> "SegmentReference | None":
     """The segment that the answer is about: written now, or that of the ROI file."""
-    from nephroscope.exchange.segment import algorithm_in, tumor_segment, write_answer_seg
+    from nephroscope.exchange.segment import tumor_segment, write_answer_seg
 
-    if asked.path is None or drawn is None:
+    if asked.path is None or used.mask is None:
         return None
     if path is None:
         return tumor_segment(asked.path, asked.label, asked.name)
     side = answer.side.drawn
-    return write_answer_seg(drawn, source, path, "" if side == "unknown" else side, algorithm_in(asked.path))
+    return write_answer_seg(used.mask, source, path, "" if side == "unknown" else side, used.origin)
 
 
 def is_seg(roi: AskedRoi) -> bool:

@@ -12,6 +12,7 @@ from nephroscope.facade.many.run import ManyCases, predict_table
 from nephroscope.facade.patient import UNNAMED, PatientCt, read_patient
 from nephroscope.facade.phases import check_series, phase_named
 from nephroscope.facade.prediction import answer_with_doubts, phases_of_patient
+from nephroscope.imaging.masks.origin import check_origin
 from nephroscope.imaging.read import UnplacedRoi, read_ct, read_roi
 from nephroscope.records import Answer, ClinicalFacts, CTVolume, RoiMask
 from nephroscope.records.prediction import Side
@@ -81,6 +82,8 @@ class Bundle(ShownAsTable):
             roi = replace(roi, case_id=roi.case_id or patient.name).on(patient.volume)
         if roi is not None and not roi.case_id:
             roi = replace(roi, case_id=patient.name)
+        if roi is not None and roi.origin is not None:
+            roi = replace(roi, findings=(*roi.findings, *check_origin(roi.origin, roi.case_id)))
         name = roi.case_id if roi is not None else patient.name
         patient, placed = replace(patient, name=name), None
         given = {phase_named(word, "others"): one for word, one in (others or {}).items()}

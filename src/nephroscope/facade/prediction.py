@@ -22,6 +22,7 @@ from nephroscope.facade.answer_files import AnswerFiles, AskedRoi, UsedRoi, prep
 from nephroscope.facade.otherwise import answers_jittered, check_jitter, linked_answer
 from nephroscope.facade.patient import PatientCt, read_patient
 from nephroscope.facade.phases import FurtherSeries, PlacedPhases, check_series, place_phases, read_series
+from nephroscope.imaging.masks.origin import check_origin
 from nephroscope.imaging.picture import SlicePicture, draw_slice
 from nephroscope.imaging.read import read_roi
 from nephroscope.imaging.slice_images import source_words
@@ -34,9 +35,9 @@ from nephroscope.records import (
     CTVolume,
     Finding,
     RoiMask,
+    RoiOrigin,
     RoiRef,
     SeriesRef,
-    warning,
 )
 from nephroscope.records.prediction import (
     PredictedSeries,
@@ -70,7 +71,7 @@ class FilesToPredict:
         window_level_hu, window_width_hu, spacing_mm: Of an 8-bit slice.
         facts: Age, sex and size, from `given_facts`.
         facts_from: By name (age, sex, size), where each is from; others were given with the question.
-        proposed_by: ``model:NAME@VERSION`` that drew the ROI, where nobody accepted it yet; it is doubted then.
+        origin: Who drew the ROI, where the caller knows it; None: as its file says. What nobody accepted is doubted.
         jitter: Answer with the ROI drawn 2 mm otherwise too.
         series, series_rois: CTs by phase instead of ``image``, and ROIs drawn on further ones.
         phase: Contrast phase of ``image``, where it is known otherwise than from its files.
@@ -90,7 +91,7 @@ class FilesToPredict:
     spacing_mm: float | None = None
     facts: ClinicalFacts = field(default_factory=ClinicalFacts)
     facts_from: Mapping[str, str] = field(default_factory=dict)
-    proposed_by: str = ""
+    origin: RoiOrigin | None = None
     jitter: bool = False
     series: Mapping[str, Path] = field(default_factory=dict)
     series_rois: Mapping[str, Path | RoiRef] = field(default_factory=dict)
@@ -137,8 +138,9 @@ def predict_files(
         ct = ct if files.phase in ("", ct.phase) else replace(ct, phase=files.phase, evidence="given")
         name = files.case_id or ct.name
         roi = replace(unplaced, case_id=name).on(ct.volume) if unplaced else None
-        if roi is not None and files.proposed_by:
-            roi = replace(roi, findings=(*roi.findings, _proposed(files.proposed_by, name)))
+        origin = files.origin or (roi.origin if roi is not None else None)
+        if roi is not None and origin is not None:
+            roi = replace(roi, findings=(*roi.findings, *check_origin(origin, name)))
         read = time.perf_counter()
         opened, open_s = opening.result()
     if files.series or (files.series_rois and not files.further):
@@ -157,7 +159,7 @@ def predict_files(
     sides = PredictedSide(stated=files.side, drawn=drawn)
     made = _document(opened, answer, ct, sides, seconds, files.picture)
     used = [replace(one, source=files.facts_from.get(one.name, GIVEN)) for one in made.facts]
-    made = replace(made, facts=tuple(used))
+    made = replace(made, facts=tuple(used), roi=origin)
     if placed:
         made = replace(made, phases=placed.of_answer(answer, opened.scorer.phases))
     if files.jitter and roi is not None:
@@ -179,7 +181,8 @@ def _write(
     """The files that are wanted of an answer; the objects first, which may be refused."""
     if source is not None:
         shown = picture_of(volume, roi) if files.objects.sc else None
-        write_answer_files(files.objects, made, source, files.asked_roi, UsedRoi(mask=roi, picture=shown))
+        used = UsedRoi(mask=roi, origin=made.roi, picture=shown)
+        write_answer_files(files.objects, made, source, files.asked_roi, used)
     if files.picture is not None:
         save_picture(files.picture, volume, roi)
 
@@ -305,11 +308,6 @@ def in_memory(volume: CTVolume, case_id: str, phase: str) -> ChosenCase:
         series_uid=volume.series_uid,
     )
     return Case(case_id=case_id, patient_id=case_id, series=(series,)).chosen(ChoiceRule())
-
-
-def _proposed(author: str, name: str) -> Finding:
-    text = f"the ROI was drawn by {author}, and nobody accepted it"
-    return warning("roi-proposed", text, case_id=name)
 
 
 def _case(files: FilesToPredict, ct: PatientCt, name: str) -> ChosenCase:

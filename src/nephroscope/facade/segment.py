@@ -21,7 +21,8 @@ from nephroscope.imaging.dicom.series import is_series_list, load_series_files
 from nephroscope.imaging.masks.write import write_labels, write_nifti
 from nephroscope.imaging.read import read_case_ct, read_ct
 from nephroscope.records import Case, ChosenCase, Cohort, Finding, RoiRef
-from nephroscope.records.cases import BY_MODEL
+from nephroscope.records.origin import BY_MODEL
+from nephroscope.records.settings import AUTHOR
 from nephroscope.segmenters.draw import Proposal, draw_tumor
 from nephroscope.segmenters.refusal import SegmenterError
 from nephroscope.segmenters.tool import Tool, author_of, check_program
@@ -167,24 +168,33 @@ def segment_study(root: Path, tool: Tool, wanted: Sequence[str] = ()) -> Segment
     return SegmentedCases(_segment_case(snapshot, case, tool, watch) for case in done)
 
 
-def accept(root: Path, author: str, wanted: Sequence[str]) -> list[RoiRef]:
+def accept(root: Path, author: str, wanted: Sequence[str], by: str = "") -> list[RoiRef]:
     """Note in rois.csv that a person looked at proposals and accepts them as they are; returns them.
 
     Args:
         root: The study.
         author: The model.
         wanted: Cases.
+        by: The annotator who looked at them, such as reader-1; empty: rois.csv does not say who.
 
     Raises:
+        ConfigError: ``by`` is no annotator.
         CohortError: There is no such case, or this author proposed nothing for it.
     """
+    if by and (not AUTHOR.fullmatch(by) or ":" in by):
+        raise ConfigError(
+            where="--reader",
+            expected="reader-1, reader-2 ... or consensus",
+            found=repr(by),
+            remedy="give that",
+        )
     snapshot, seen = take_snapshot(root), seen_tables(root)
     cohort = snapshot.cohort
     names = {case.case_id for case in _named(cohort, wanted)}
     taken, cases = [], []
     for case in cohort.cases:
         own = [roi for roi in case.rois if case.case_id in names and roi.author == author]
-        if case.case_id in names and (not own or own[0].state == "drawn"):
+        if case.case_id in names and (not own or not own[0].by_model):
             raise CohortError(
                 where=f"case {case.case_id}",
                 expected=f"a proposal of {author}",
@@ -192,9 +202,8 @@ def accept(root: Path, author: str, wanted: Sequence[str]) -> list[RoiRef]:
                 remedy="look up the authors in rois.csv",
             )
         taken += own
-        cases.append(
-            replace(case, rois=tuple(replace(roi, accepted=roi.accepted or roi in own) for roi in case.rois))
-        )
+        rois = [replace(roi, accepted=True, accepted_by=by) if roi in own else roi for roi in case.rois]
+        cases.append(replace(case, rois=tuple(rois)))
     save_cohort(replace(cohort, cases=tuple(cases)), snapshot.folder.root, seen)
     return taken
 
@@ -239,9 +248,7 @@ def _files_of(case: ChosenCase) -> list[Path]:
 
 def _drawn_before(case: ChosenCase, tool: Tool) -> SegmentedCase | None:
     """What this program drew of the case, where rois.csv or series.csv names it."""
-    drawn = [
-        (roi.path, roi.state) for roi in case.rois if roi.series == case.ct.name and roi.state != "drawn"
-    ]
+    drawn = [(roi.path, roi.state) for roi in case.rois if roi.series == case.ct.name and roi.by_model]
     organs = [(case.ct.organs, "organs")] if case.ct.organs is not None else []
     for path, state in (*drawn, *organs):
         record = _record_path(path)

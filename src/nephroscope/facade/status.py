@@ -1,5 +1,6 @@
 """Where a study stands: who is in it and who is out, what is out of date, and the next command."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -95,6 +96,8 @@ def study_status(root: Path) -> StudyStatus:
 def _parts(snapshot: Snapshot) -> Iterator[Part]:
     root, slices_folder = snapshot.folder.root, snapshot.folder.slices
     yield Part(name="cohort", state="up to date", detail=snapshot.cohort.summary())
+    if (drawn := _drawn(snapshot)) is not None:
+        yield drawn
     yield _part("findings.json", lambda: counted_noun(len(load_findings(root)), "finding"))
     if (slices_folder / "spec.json").exists():
         slices = _part("slices", lambda: snapshot.slices.summary())
@@ -111,6 +114,20 @@ def _parts(snapshot: Snapshot) -> Iterator[Part]:
         yield Part(name="split", state="none")
     yield from _runs(snapshot)
     yield from _results(snapshot)
+
+
+def _drawn(snapshot: Snapshot) -> Part | None:
+    """How many ROIs people drew, and what became of those that models proposed; None where no model did."""
+    states = Counter(roi.state for case in snapshot.cohort.cases for roi in case.rois)
+    if not set(states) - {"drawn"}:
+        return None
+    waiting = "; a person accepts or corrects them" if states["proposed"] else ""
+    words = [
+        f"{states[state]} {state}"
+        for state in ("drawn", "proposed", "accepted", "corrected")
+        if states[state]
+    ]
+    return Part(name="rois", state="up to date", detail=", ".join(words) + waiting)
 
 
 def _part(name: str, look: Callable[[], str]) -> Part:

@@ -21,9 +21,9 @@ from nephroscope.records import (
     with_recipe,
 )
 from nephroscope.records.settings import PHASES
-from nephroscope.regions.agreement import TOLERANCE_MM
 from nephroscope.regions.check import CheckedCase, ReadCase, check_cases
 from nephroscope.regions.consensus import check_rule
+from nephroscope.regions.surface import TOLERANCE_MM
 from nephroscope.study.doubles import check_names, check_patients, near_misses
 from nephroscope.study.roi_warnings import save_roi_warnings
 from nephroscope.study.slices import SliceStore
@@ -146,11 +146,11 @@ class Study(StudyImports, ShownAsTable):
         return segment_study(self.folder.root, tool, cases)
 
     @writes("accept")
-    def accept_proposals(self, author: str, cases: Sequence[str]) -> int:
-        """Note that a person looked at what a model proposed for these cases and accepts it; the number of ROIs."""
+    def accept_proposals(self, author: str, cases: Sequence[str], by: str = "") -> int:
+        """Note that a person (``by``, such as reader-1) accepts what a model proposed; returns the number of ROIs."""
         from nephroscope.facade.segment import accept
 
-        return len(accept(self.folder.root, author, cases))
+        return len(accept(self.folder.root, author, cases, by))
 
     @writes("rois compare")
     def compare_proposals(
@@ -200,7 +200,8 @@ class Study(StudyImports, ShownAsTable):
                 found="none with that name",
                 remedy="look up the case_id in cohort.csv",
             )
-        return write_roi(snapshot.read_case(case)[1], Path(path), case)
+        known = {"origin": case.roi.origin} if case.roi and not case.combined else {}
+        return write_roi(snapshot.read_case(case)[1], Path(path), case, **known)
 
     @writes("rois")
     def transfer_rois(self) -> "tuple[TransferRow, ...]":

@@ -86,7 +86,7 @@ def _spacing(mm: float) -> str:
 
 def _roi(study: Snapshot, case_id: str) -> str:
     used = study.slices.used.get(case_id)
-    author = used.roi if used else "unknown"
+    author = used.roi.partition(" (")[0] if used else "unknown"
     return (
         author
         if author in ("reader-1", "reader-2", "union", "intersection", "staple", "consensus")

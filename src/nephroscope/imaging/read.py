@@ -12,16 +12,22 @@ import numpy.typing as npt
 
 from nephroscope.base.errors import RoiError, SeriesError, StudyError
 from nephroscope.imaging.files import LABEL_MAPS, damage_words, file_kind, safe_name
-from nephroscope.imaging.grid import describe
-from nephroscope.imaging.masks.segments import MOST_LISTED, MOST_ROI_VOXELS, Segment, TumorQuery, segments_in
+from nephroscope.imaging.masks.origin import origin_beside, origin_of
+from nephroscope.imaging.masks.png import png_tumor
+from nephroscope.imaging.masks.segments import (
+    MOST_ROI_VOXELS,
+    Segment,
+    TumorQuery,
+    choose_segment,
+    segments_in,
+)
 from nephroscope.imaging.nifti import read_nifti
 from nephroscope.imaging.slice_images import (
-    label_missing,
     read_image_case,
     read_label_image,
     read_slice_image,
 )
-from nephroscope.records import ChosenCase, CTVolume, Finding, RoiMask, RoiRef
+from nephroscope.records import ChosenCase, CTVolume, Finding, RoiMask, RoiOrigin, RoiRef
 
 
 def read_ct(
@@ -86,15 +92,21 @@ class UnplacedRoi:
             _refuse_the_ct(self.path, ct, where)
         query = TumorQuery.tumor(self.case_id, where, self.tumor_label, self.tumor_name)
         findings: list[Finding] = []
+        origin = RoiOrigin()
         if kind == "dicom":
-            voxels, findings = read_opened(read_dicom_roi(self.path, where), ct, query)
+            opened = read_dicom_roi(self.path, where)
+            voxels, findings = read_opened(opened, ct, query)
+            with refusing_damage(where):
+                origin = origin_of(opened, choose_segment(segments_of(opened), query).number)
         elif kind == "png":
-            voxels = _png_tumor(self.path, ct, query)
+            voxels = png_tumor(self.path, ct, query)
         else:
             from nephroscope.imaging.masks.label_map import tumor_on_ct
 
             voxels, findings = tumor_on_ct(self.path, ct.geometry, query)
-        return RoiMask(voxels=voxels, geometry=ct.geometry, case_id=self.case_id, findings=tuple(findings))
+            origin = origin_beside(self.path)
+        known = RoiMask(voxels=voxels, geometry=ct.geometry, case_id=self.case_id, findings=tuple(findings))
+        return replace(known, origin=origin)
 
 
 @overload
@@ -368,33 +380,3 @@ def refusing_damage(where: str) -> Iterator[None]:
             found=f"one that cannot be read: {damage_words(error)}",
             remedy="copy it again; if that does not help, export the ROI as a label map (NIfTI or NRRD)",
         ) from error
-
-
-def _png_tumor(path: Path, ct: CTVolume, query: TumorQuery) -> npt.NDArray[np.bool_]:
-    labels = read_label_image(path, query.where)[None]
-    if query.name.strip():
-        raise query.refusal(
-            expected=f"a label called {query.name!r}",
-            found="an image, in which labels have no names",
-            remedy="give the number of the label as --tumor-label, without --tumor-name",
-        )
-    if labels.shape != ct.geometry.shape:
-        raise query.refusal(
-            expected=f"a mask as large as the image, {describe(ct.geometry)}",
-            found=f"{labels.shape[1]} x {labels.shape[2]} pixels",
-            remedy="export image and mask again without cropping or scaling",
-        )
-    values = set(np.unique(labels).tolist())
-    label = query.label
-    if not query.has_number and len(values - {0}) > 1:
-        raise query.refusal(
-            expected="one gray value that is the tumor",
-            found=f"the values {', '.join(map(str, sorted(values)[:MOST_LISTED]))}",
-            remedy="give the value of the tumor as --tumor-label",
-        )
-    if not query.has_number and values - {0} and 2 * np.count_nonzero(labels) < labels.size:
-        label = max(values)
-    voxels: npt.NDArray[np.bool_] = labels == label
-    if not voxels.any():
-        raise label_missing(query.where, label, values)
-    return voxels

@@ -31,6 +31,7 @@ from nephroscope.records.cohort import (
     note,
     warning,
 )
+from nephroscope.records.origin import RoiOrigin
 from nephroscope.records.results import (
     Answer,
     Estimate,
@@ -96,6 +97,7 @@ __all__ = [
     "RoiConfig",
     "RoiMask",
     "RoiMode",
+    "RoiOrigin",
     "RoiRef",
     "RunFacts",
     "SeriesRef",

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 from nephroscope.base.errors import CohortError
+from nephroscope.records.origin import BY_MODEL, RoiOrigin
 from nephroscope.records.settings import AUTHOR, COMBINED, PHASES, READERS, TRANSFERRED, Settings
 
 Sex = Literal["M", "F", "O"]
 ImageFormat = Literal["dicom", "nifti", "images"]
-RoiState = Literal["drawn", "proposed", "accepted"]
-BY_MODEL = "model:"  # how the author of what a program drew begins
+RoiState = Literal["drawn", "proposed", "accepted", "corrected"]
 DEVELOPMENT, INTERNAL_TEST, EXTERNAL_TEST = "development", "internal-test", "external-test:"
 OUT_OF_FOLD = "out-of-fold"  # test set of development cases, each answered by the fold that did not see it
 OLDEST_YEARS, LARGEST_CM = 120, 50
@@ -69,6 +69,8 @@ class RoiRef:
         label: Value of the tumor in a label map, or number of its segment.
         name: Label or code of the tumor's segment or contour; empty where the file itself says which it is.
         accepted: True where a person looked at what a model drew and accepted it as it is.
+        accepted_by: The annotator who did; empty where that was not said.
+        made_from: Of an annotator's ROI that began with what a model proposed, that model.
 
     Raises:
         CohortError: The author is none of these.
@@ -80,13 +82,37 @@ class RoiRef:
     label: int = 1
     name: str = ""
     accepted: bool = False
+    accepted_by: str = ""
+    made_from: str = ""
+
+    @property
+    def by_model(self) -> bool:
+        """True where it is as a model drew it, whether or not a person accepted it."""
+        return self.author.startswith(BY_MODEL)
 
     @property
     def state(self) -> RoiState:
-        """``drawn`` by a person, ``proposed`` by a model, or proposed by a model and ``accepted`` by a person."""
-        if not self.author.startswith(BY_MODEL):
+        """``drawn`` by a person; ``proposed`` by a model, and then ``accepted`` or ``corrected`` by a person."""
+        if not self.by_model and not self.made_from:
             return "drawn"
-        return "accepted" if self.accepted else "proposed"
+        return "accepted" if self.accepted else "proposed" if self.by_model else "corrected"
+
+    @property
+    def origin(self) -> RoiOrigin:
+        """Who drew it, as rois.csv says."""
+        drawn_by = self.made_from or self.author
+        by = self.accepted_by if self.by_model else self.author if self.made_from else ""
+        return RoiOrigin(author=drawn_by, state=self.state, by=by, evidence="rois.csv")
+
+    @property
+    def words(self) -> str:
+        """Author and state: ``model:NAME@VERSION (proposed)``, ``reader-1 (corrected model:NAME@VERSION)``."""
+        if self.state == "drawn":
+            return self.author
+        if self.by_model:
+            return f"{self.author} ({self.state}{f' by {self.accepted_by}' if self.accepted_by else ''})"
+        what = f"{self.made_from} as proposed" if self.accepted else f"corrected {self.made_from}"
+        return f"{self.author} ({what})"
 
     def __post_init__(self) -> None:
         if not AUTHOR.fullmatch(self.author):
@@ -317,8 +343,8 @@ class ChosenCase(Case):
         """What a step that reads the case uses of it."""
         authors = " and ".join(self.authors())
         roi = f"{self.rule.roi} of {authors}" if len(self.authors()) > 1 else authors
-        if self.roi is not None and self.roi.state != "drawn":
-            roi = f"{authors} ({self.roi.state})"
+        if self.roi is not None and len(self.authors()) == 1:
+            roi = self.roi.words
         return UsedInput(series=self.ct.name, phase=self.phase, roi=roi)
 
     @property

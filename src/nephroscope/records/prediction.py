@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from nephroscope.records.cohort import Finding
+from nephroscope.records.origin import RoiOrigin
 from nephroscope.records.results import OutsideAnswer, PredictionSet, UsedFact
 
 Side = Literal["left", "right", "unknown"]
@@ -126,6 +127,7 @@ class Prediction:
         jitter: Answers with the ROI drawn 2 mm otherwise, where that was asked.
         outside: How far it lies from the training cases; null where the bundle does not say.
         linked: With a second question (``--then``), the answer to both; the other fields are of the first.
+        roi: Who drew the ROI, and whether a person accepted it; null without one.
     """
 
     format: int
@@ -155,4 +157,5 @@ class Prediction:
     jitter: tuple[JitteredAnswer, ...] = ()
     outside: OutsideAnswer | None = None
     linked: LinkedPrediction | None = None
+    roi: RoiOrigin | None = None
     research_use_only: bool = True

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from nephroscope.base.errors import RoiError, SeriesError
 from nephroscope.records.cohort import Finding
+from nephroscope.records.origin import RoiOrigin
 
 GRID_TOLERANCE_MM = 0.05
 
@@ -76,12 +77,16 @@ class CTVolume:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class RoiMask:
-    """One tumor region on a CT grid: ``voxels`` is bool (S, R, C), True inside the tumor; never empty."""
+    """One tumor region on a CT grid: ``voxels`` is bool (S, R, C), True inside the tumor; never empty.
+
+    ``origin`` says who drew it, where its file was read.
+    """
 
     voxels: npt.NDArray[np.bool_]
     geometry: VolumeGeometry
     case_id: str
     findings: tuple[Finding, ...] = ()
+    origin: RoiOrigin | None = None
 
     def __post_init__(self) -> None:
         if self.voxels.shape != self.geometry.shape or self.voxels.dtype != np.bool_:

@@ -8,6 +8,7 @@ import numpy as np
 from nephroscope.base.errors import NephroscopeError, RoiError, StudyError
 from nephroscope.base.progress import track
 from nephroscope.base.text import first_few
+from nephroscope.imaging.masks.origin import check_origin
 from nephroscope.imaging.read import read_case, read_case_roi
 from nephroscope.imaging.slice_images import window_of
 from nephroscope.records import (
@@ -250,6 +251,8 @@ def _check_case(case: ChosenCase, read: ReadCase) -> CheckedCase:
     else:
         checked = check_case(case, volume, roi, find=True)
         of_files = dict.fromkeys((*volume.findings, *roi.findings, *_second_reader(case, volume)))
+        if roi.origin is not None and case.roi is not None and case.roi.state == "drawn":
+            of_files |= dict.fromkeys(check_origin(roi.origin, case.case_id, case.roi.author))
         return replace(checked, findings=(*of_files, *checked.findings))
     severity: Severity = "note" if code in WANTED else "refusal"
     return CheckedCase(

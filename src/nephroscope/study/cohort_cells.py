@@ -21,13 +21,14 @@ COHORT_FILE, SERIES_FILE, ROIS_FILE, EXCLUSIONS_FILE = (
     "rois.csv",
     "exclusions.csv",
 )
+OF_PROPOSALS = ("accepted_by", "made_from")  # which a table without them does not need
 COLUMNS = {
     COHORT_FILE: (
         *("case_id", "patient_id", "site_id", "subtype", "subtype_reader2", "sex", "age_years", "size_cm"),
         *("side", "cohort", "synthetic"),
     ),
     SERIES_FILE: ("case_id", "series", "phase", "format", "image", "source", "organs", "series_uid"),
-    ROIS_FILE: ("case_id", "author", "series", "roi", "tumor_label", "tumor_name", "state"),
+    ROIS_FILE: ("case_id", "author", "series", "roi", "tumor_label", "tumor_name", "state", *OF_PROPOSALS),
 }
 STATES = get_args(RoiState)
 
@@ -79,6 +80,9 @@ def cells_of(folder: Path, subtypes: tuple[str, ...], phases: tuple[str, ...]) -
             "roi": filled_path,
             "tumor_label": Cell(_label, "a whole number from 1 to 65535"),
             "tumor_name": Cell(str, "a segment's label or code, or nothing"),
+            # What people write there otherwise is theirs, and stays.
+            "accepted_by": Cell(lambda text: _author_or_empty(text, model=False), "an annotator"),
+            "made_from": Cell(lambda text: _author_or_empty(text, model=True), "a model"),
             "state": Cell(
                 lambda text: _one_of(*STATES, "")(text.strip().lower()), f"{', '.join(STATES)} or nothing"
             ),
@@ -124,6 +128,10 @@ def _author(text: str) -> str:
     if not AUTHOR.fullmatch(text):
         raise ValueError(text)
     return text
+
+
+def _author_or_empty(text: str, model: bool) -> str:
+    return text if AUTHOR.fullmatch(text) and (":" in text) == model else ""
 
 
 def _label(text: str) -> int:

@@ -28,6 +28,7 @@ from nephroscope.study.cohort_cells import (
     COHORT_FILE,
     COLUMNS,
     EXCLUSIONS_FILE,
+    OF_PROPOSALS,
     ROIS_FILE,
     SERIES_FILE,
     Cell,
@@ -104,8 +105,8 @@ def save_cohort(
 
 
 def _left_out(rows: Sequence[Row]) -> tuple[str, ...]:
-    """Columns that a new table does without: the state of ROIs, where no model drew any."""
-    return () if any(row.get("state") for row in rows) else ("state",)
+    """Columns that a new table does without: the state of ROIs and what goes with it, where no model drew any."""
+    return tuple(name for name in ("state", *OF_PROPOSALS) if not any(row.get(name) for row in rows))
 
 
 def _key_of(file: str, cohort: Cohort) -> Callable[[Row], Hashable]:
@@ -297,6 +298,8 @@ def _rois_of_cases(
                     label=made["tumor_label"],
                     name=made["tumor_name"],
                     accepted=made["state"] == "accepted",
+                    accepted_by=made["accepted_by"],
+                    made_from=made["made_from"],
                 )
             )
     return found

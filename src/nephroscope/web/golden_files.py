@@ -194,7 +194,8 @@ def seg_file(scene: Scene, masks: dict[str, Array], **options: Any) -> bytes:
     Args:
         scene: Gives the grid and the identifiers.
         masks: bool (S, R, C) each.
-        options: ``series`` names another series, ``frame`` another frame of reference, ``affine`` another place.
+        options: ``series`` names another series, ``frame`` another frame of reference, ``affine`` another place;
+            ``drawn_by`` is how and by which program it was drawn.
     """
     import pydicom
 
@@ -222,6 +223,8 @@ def seg_file(scene: Scene, masks: dict[str, Array], **options: Any) -> bytes:
     for number, (name, mask) in enumerate(masks.items(), start=1):
         segment = item()
         segment.SegmentNumber, segment.SegmentLabel = number, name
+        if "drawn_by" in options:
+            segment.SegmentAlgorithmType, segment.SegmentAlgorithmName = options["drawn_by"]
         seg.SegmentSequence.append(segment)
         for index in np.flatnonzero(mask.any(axis=(1, 2))):
             group = item()

@@ -111,6 +111,11 @@ def _other_frame(draft: Draft) -> None:
     draft.roi_kind, draft.seg = "seg", {"frame": f"{ROOT}.1.2.4"}
 
 
+def _by_machine(draft: Draft) -> None:
+    kind = str(draft.rng.choice(["AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"]))
+    draft.roi_kind, draft.seg = "seg", {"drawn_by": (kind, str(draft.rng.choice(["Net 2", ""])))}
+
+
 def _named_segments(draft: Draft) -> None:
     kidney = np.roll(draft.scene.tumor, 4, 1) | np.roll(draft.scene.tumor, 3, 2)
     first, second = (("Kidney", "Tumor"), ("Niere links", "Raumforderung"), ("Cyst", "renal mass"))[
@@ -164,6 +169,7 @@ KINDS: dict[str, Callable[[Draft], None]] = {
     "lost header": _lost_header,
     "SEG of another series": _other_series,
     "other frame": _other_frame,
+    "drawn by a program": _by_machine,
     "named segments": _named_segments,
     "nameless segments": _nameless_segments,
     "labels": _labels,

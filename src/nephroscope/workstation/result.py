@@ -132,7 +132,7 @@ def predict(request: Request) -> Response:
             )
             if one == other
         },
-        proposed_by=roi.author if roi and roi.state == "proposed" else "",
+        origin=roi.origin if roi else None,
     )
     with _one_at_a_time:
         found = as_plain(predict_files(bundle, files))
@@ -219,7 +219,9 @@ def save_dicom(request: Request) -> Response:
         files = AnswerFiles(sr=sr, seg=seg if roi is not None and not kept else None)
         source = prepare(files, about.image, asked, volume)
         if source is not None:
-            write_answer_files(files, answer, source, asked, UsedRoi(mask=mask if roi else None))
+            write_answer_files(
+                files, answer, source, asked, UsedRoi(mask=mask if roi else None, origin=answer.roi)
+            )
         written = {path.name: path for path in files.wanted} | ({seg.name: roi.path} if roi and kept else {})
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as packed:

@@ -60,6 +60,7 @@ class CaseResult:
         side: On which the tumor was drawn.
         objects: Kinds of DICOM objects that were written.
         drawn_by: Program that drew the ROI; empty where the table named one.
+        roi_author, roi_state, roi_by: Who drew the ROI, its state, and who accepted or corrected it: `RoiOrigin`.
     """
 
     case_id: str
@@ -77,6 +78,9 @@ class CaseResult:
     seconds: float | None = None
     objects: tuple[str, ...] = ()
     drawn_by: str = ""
+    roi_author: str = ""
+    roi_state: str = ""
+    roi_by: str = ""
     refusal: Refusal | None = None
 
 

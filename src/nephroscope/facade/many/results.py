@@ -76,7 +76,7 @@ def _record(row: LedgerRow, out: Path, subtypes: Sequence[str]) -> Record:
     made |= {"side_stated": case.side, "side_drawn": None}
     made |= dict.fromkeys(("slices", "series_uid", "seconds"))
     made |= {"tries": row.tries, "code": None, "refusal": None, "answer": None}
-    made |= dict.fromkeys(("drawn_by", "drawn", "sr", "seg", "sc"))
+    made |= dict.fromkeys(("drawn_by", "drawn", "sr", "seg", "sc", "roi_author", "roi_state", "roi_by"))
     if found is None:
         return made
     made["answer"] = answer_path(out, case.file_name).relative_to(out).as_posix()
@@ -102,6 +102,9 @@ def _record(row: LedgerRow, out: Path, subtypes: Sequence[str]) -> Record:
         "slices": found.n_slices,
         "series_uid": found.series_uid,
         "seconds": found.seconds,
+        "roi_author": found.roi_author,
+        "roi_state": found.roi_state,
+        "roi_by": found.roi_by,
     }
 
 

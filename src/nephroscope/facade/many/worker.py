@@ -14,6 +14,9 @@ from nephroscope.facade.answer_files import AnswerFiles
 from nephroscope.facade.many.case_table import CaseToPredict, found_in
 from nephroscope.facade.many.ledger import CaseResult, Refusal
 from nephroscope.facade.prediction import FilesToPredict, predict_files
+from nephroscope.imaging.masks.origin import origin_beside
+from nephroscope.records import RoiOrigin
+from nephroscope.records.origin import OriginState
 from nephroscope.records.prediction import Prediction
 
 if TYPE_CHECKING:
@@ -116,6 +119,7 @@ def _answered(case: CaseToPredict, opening: Opening, bundle: Bundle) -> CaseResu
         facts=case.facts,
         facts_from=dict.fromkeys(("age", "sex", "size"), "the table"),
     )
+    files = replace(files, origin=_named_by_a_person(files.roi, opening.out))
     try:
         if files.roi is None and opening.segmenter is not None and bundle.spec.roi_mode != "full":
             files = _with_drawn(files, drawn_path(opening.out, case.file_name), opening.segmenter)
@@ -129,7 +133,7 @@ def _answered(case: CaseToPredict, opening: Opening, bundle: Bundle) -> CaseResu
         return _failed("unreadable", case, "files that the system reads", error.strerror or _name(error))
     except Exception as error:
         return _failed("fault", case, "an answer or a refusal", f"a fault of this program, {_name(error)}")
-    return _result(found, opening.objects, files.proposed_by)
+    return _result(found, opening.objects, files.origin.author if files.origin else "")
 
 
 def _with_drawn(files: FilesToPredict, path: Path, tool: "Tool") -> FilesToPredict:
@@ -138,7 +142,7 @@ def _with_drawn(files: FilesToPredict, path: Path, tool: "Tool") -> FilesToPredi
     Raises:
         SegmenterError: The program failed, took too long, or drew no tumor.
     """
-    from nephroscope.imaging.masks.write import write_nifti
+    from nephroscope.imaging.masks.write import save_origin, write_nifti
     from nephroscope.imaging.read import read_ct
     from nephroscope.segmenters.draw import draw_tumor
     from nephroscope.segmenters.watch import Watch
@@ -152,7 +156,20 @@ def _with_drawn(files: FilesToPredict, path: Path, tool: "Tool") -> FilesToPredi
             remedy="choose another program for --draw-with",
         )
     write_nifti(made.roi, path)
-    return replace(files, roi=path, proposed_by=made.author)
+    origin = RoiOrigin(author=made.author, state="proposed")
+    save_origin(path, origin)
+    return replace(files, roi=path, origin=origin)
+
+
+def _named_by_a_person(path: Path | None, out: Path) -> RoiOrigin | None:
+    """Who drew an ROI that lies among those that a program drew here: that the table names it is its acceptance."""
+    if path is None or path.parent.resolve() != (out / DRAWN).resolve():
+        return None
+    found = origin_beside(path)
+    states: dict[str, OriginState] = {"proposed": "accepted", "assisted": "corrected"}
+    if found.state not in states:
+        return None
+    return replace(found, state=states[found.state], evidence="a person named it in the table")
 
 
 def drawn_path(out: Path, name: str) -> Path:
@@ -187,6 +204,9 @@ def _result(found: Prediction, objects: tuple[ObjectKind, ...], drawn_by: str) -
         seconds=found.seconds,
         objects=objects,
         drawn_by=drawn_by,
+        roi_author=found.roi.author if found.roi else "",
+        roi_state=found.roi.state if found.roi else "",
+        roi_by=found.roi.by if found.roi else "",
     )
 
 

@@ -11,18 +11,21 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import RoiError
-from nephroscope.base.files import replacing
+from nephroscope.base.files import file_digest, replacing, save_json
 from nephroscope.base.version import __version__
 from nephroscope.imaging.dicom.files import DICOM_DAMAGE
 from nephroscope.imaging.dicom.series import is_ct_image, is_series_list, load_series_files
 from nephroscope.imaging.files import damage_words
 from nephroscope.imaging.grid import RAS_TO_LPS, describe
+from nephroscope.imaging.masks.origin import NOT_RECORDED, OURS, beside_says
 from nephroscope.imaging.masks.seg import frame_affine, plane_affine
-from nephroscope.records import ChosenCase, CTVolume, RoiMask, VolumeGeometry
+from nephroscope.records import ChosenCase, CTVolume, RoiMask, RoiOrigin, VolumeGeometry
+from nephroscope.records.origin import BY_MODEL
 from nephroscope.records.volumes import GRID_TOLERANCE_MM
 
 Side = Literal["", "left", "right"]
-Algorithm = Literal["MANUAL", "SEMIAUTOMATIC", "AUTOMATIC"]
+ALGORITHMS = {"drawn": "MANUAL", "proposed": "AUTOMATIC"}  # by state; all others are SEMIAUTOMATIC
+DRAWN = RoiOrigin(state="drawn")
 SIDES = {"left": ("7771000", "Left"), "right": ("24028007", "Right")}  # SNOMED CT
 TUMOR_LABEL = 1
 # Of type 2: an image that lacks them, as after de-identification, has them empty.
@@ -46,23 +49,25 @@ class SegIdentity:
     every_slice: bool = True
 
 
-def write_roi(roi: RoiMask, path: Path, case: ChosenCase) -> Path:
+def write_roi(roi: RoiMask, path: Path, case: ChosenCase, origin: RoiOrigin = DRAWN) -> Path:
     """Write the ROI of a case in the format that the file name says; returns the path.
 
     Args:
         roi: On the grid of the CT of the case.
         path: Ends in .nii or .nii.gz for a label map, or in .dcm for a DICOM SEG of the CT series.
         case: Gives the CT series.
+        origin: Who drew it. Next to a label map of what a program drew a JSON says so, as a SEG itself does.
 
     Raises:
         RoiError: The file name ends differently, or a SEG is asked for and the CT is not DICOM.
     """
     if path.name.endswith((".nii", ".nii.gz")):
         write_nifti(roi, path)
+        if origin.author.startswith(BY_MODEL):
+            save_origin(path, origin)
     elif path.suffix == ".dcm" and case.format == "dicom":
         listed = load_series_files(case.image).files if is_series_list(case.image) else case.image
-        drawn_by: dict[str, Algorithm] = {"proposed": "AUTOMATIC", "accepted": "SEMIAUTOMATIC"}
-        write_seg(roi, listed, path, drawn_by.get(case.roi.state if case.roi else "", "MANUAL"))
+        write_seg(roi, listed, path, origin)
     else:
         raise RoiError(
             where=f"case {case.case_id}, {path.name}",
@@ -71,6 +76,15 @@ def write_roi(roi: RoiMask, path: Path, case: ChosenCase) -> Path:
             remedy="choose another name",
         )
     return path
+
+
+def save_origin(path: Path, origin: RoiOrigin) -> None:
+    """Write the JSON next to a label map that says who drew it; never over a file of another kind."""
+    beside = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+    if beside.exists() and beside_says(beside) is None:
+        beside = path.with_name(f"{path.name}.json")
+    said = {"author": origin.author, "state": origin.state, "by": origin.by}
+    save_json(beside, {**said, "sha256": file_digest(path)}, checksum=False)
 
 
 def write_nifti(roi: RoiMask, path: Path) -> None:
@@ -100,7 +114,7 @@ def _write_grid(values: npt.NDArray[Any], geometry: VolumeGeometry, path: Path, 
 
 
 def write_seg(
-    roi: RoiMask, source: Path | Sequence[Path], path: Path, algorithm: Algorithm = "MANUAL", side: Side = ""
+    roi: RoiMask, source: Path | Sequence[Path], path: Path, origin: RoiOrigin = DRAWN, side: Side = ""
 ) -> None:
     """Write the mask as a binary DICOM SEG of a neoplasm of the kidney, drawn on the CT in ``source``.
 
@@ -108,7 +122,7 @@ def write_seg(
         roi: Mask on the grid of that CT.
         source: Folder or files of the CT series, single-frame or enhanced, in any order and direction.
         path: File to write; an existing file is replaced.
-        algorithm: How the region was drawn.
+        origin: Who drew the region.
         side: Side of the kidney; empty when not known.
 
     Raises:
@@ -119,7 +133,7 @@ def write_seg(
     for image in images:
         if "PerFrameFunctionalGroupsSequence" not in image and not image.get("SliceThickness"):
             image.SliceThickness = round(roi.geometry.spacing_mm[0], 4)
-    seg = make_seg(roi, images, where, algorithm, side)
+    seg = make_seg(roi, images, where, origin, side)
     with replacing(path) as temporary:
         seg.save_as(temporary, enforce_file_format=True)
 
@@ -128,7 +142,7 @@ def make_seg(
     roi: RoiMask,
     images: Sequence[Any],
     where: str,
-    algorithm: Algorithm = "MANUAL",
+    origin: RoiOrigin = DRAWN,
     side: Side = "",
     identity: SegIdentity | None = None,
 ) -> Any:
@@ -138,7 +152,7 @@ def make_seg(
         roi: Mask on the grid of the CT.
         images: Its images; pixels are not needed.
         where: What a refusal calls it.
-        algorithm: How the region was drawn.
+        origin: Who drew the region.
         side: Side of the kidney; empty when not known.
         identity: Its UIDs; None draws new ones, and leaves out slices without tumor.
 
@@ -157,7 +171,7 @@ def make_seg(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _segmentation(images, frames, f"{roi.case_id} tumor", algorithm, side, identity)
+            return _segmentation(images, frames, f"{roi.case_id} tumor", origin, side, identity)
     except DICOM_DAMAGE as error:
         raise RoiError(
             where=where,
@@ -258,7 +272,7 @@ def _segmentation(
     images: Sequence[Any],
     frames: npt.NDArray[np.uint8],
     tracking_id: str,
-    algorithm: Algorithm,
+    origin: RoiOrigin,
     side: Side,
     identity: SegIdentity | None,
 ) -> Any:
@@ -269,8 +283,13 @@ def _segmentation(
     called = identity or SegIdentity(
         series_uid=generate_uid(), sop_uid=generate_uid(), tracking_uid=generate_uid(), every_slice=False
     )
+    by_model = origin.author.startswith(BY_MODEL)
+    name, _, version = (
+        origin.author.removeprefix(BY_MODEL).partition("@") if by_model else (NOT_RECORDED, "", "1")
+    )
+    algorithm = ALGORITHMS.get(origin.state, "SEMIAUTOMATIC")
     identified = hd.AlgorithmIdentificationSequence(
-        name="not recorded", family=codes.DCM.ManualProcessing, version="1"
+        name=name[:64], family=codes.DCM.ManualProcessing, version=version[:64] or "unknown"
     )
     segment = hd.seg.SegmentDescription(
         segment_number=TUMOR_LABEL,
@@ -285,6 +304,8 @@ def _segmentation(
         tracking_id=tracking_id,
         anatomic_regions=[hd.sr.CodedConcept("64033007", "SCT", "Kidney")],
     )
+    if by_model and origin.state in ("accepted", "corrected"):
+        segment.SegmentDescription = f"{origin.state} by {origin.by or 'a person'}"
     if side:
         value, meaning = SIDES[side]
         region = segment.AnatomicRegionSequence[0]
@@ -298,7 +319,7 @@ def _segmentation(
         series_number=int(images[0].get("SeriesNumber") or 0) + 1000,
         sop_instance_uid=called.sop_uid,
         instance_number=1,
-        manufacturer="nephroscope",
+        manufacturer=OURS,
         manufacturer_model_name="nephroscope",
         software_versions=__version__,
         device_serial_number="none",

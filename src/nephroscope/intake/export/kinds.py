@@ -1,6 +1,5 @@
 """What a DICOM file is, from its header: its kind by SOP class and Image Type; of an ROI also its author."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from nephroscope.base.identifiers import clean_name, is_no_name
 from nephroscope.imaging.dicom.hounsfield import DERIVED, PROJECTION
+from nephroscope.imaging.masks.origin import program_of_contours, program_of_seg
 from nephroscope.imaging.masks.words import Content, content_of
 
 CT, LOCALIZER, SEG, RTSTRUCT = "ct", "localizer", "segmentation", "rtstruct"
@@ -153,21 +153,8 @@ def roi_of(header: Any, path: Path, kind: str) -> FoundRoi:
         names=tuple(names),
         meanings=tuple(word for _, words, _ in said for word in words),
         content=content_of(said),
-        model=_model(header, segments),
+        model=program_of_seg(header) or program_of_contours(header),
     )
-
-
-def _model(header: Any, segments: Sequence[Any]) -> str:
-    """The program behind a SEG whose segments are all AUTOMATIC (PS3.3 C.8.20.4), as the author of an ROI."""
-    if not segments or any(one.get("SegmentAlgorithmType") != "AUTOMATIC" for one in segments):
-        return ""
-    stated: Any = next(iter(segments[0].get("SegmentationAlgorithmIdentificationSequence") or []), {})
-    versions = header.get("SoftwareVersions") or ""
-    software = versions if isinstance(versions, str) else next(iter(versions), "")
-    name = segments[0].get("SegmentAlgorithmName") or header.get("ManufacturerModelName") or ""
-    words = (name, stated.get("AlgorithmVersion") or software)
-    plain = [re.sub(r"[^\w.+-]+", "-", str(word), flags=re.ASCII).strip("-") or "unknown" for word in words]
-    return f"model:{plain[0]}@{plain[1]}"
 
 
 def _codes(segment: Any, types: Mapping[Any, str]) -> tuple[tuple[str, ...], frozenset[str]]:

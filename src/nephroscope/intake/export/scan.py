@@ -78,6 +78,7 @@ TAGS = tuple(
             *("ReferencedSeriesSequence", "ReferencedFrameOfReferenceSequence", "NumberOfFrames"),
             *("StructureSetLabel", "OperatorsName", "SegmentSequence", "StructureSetROISequence"),
             *("RTROIObservationsSequence", "ROIContourSequence", "ManufacturerModelName", "SoftwareVersions"),
+            "ApprovalStatus",
             *("DirectoryRecordSequence", "Manufacturer", "SliceThickness", "ConvolutionKernel"),
             "PatientName",
             *SLICE_TAGS,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nephroscope.base.identifiers import clean_name, near_names
+from nephroscope.imaging.masks.origin import program_behind
 from nephroscope.intake.labels.pathology import PATHOLOGY_FILE, default_table, name_of_subtype, shortened
 from nephroscope.intake.labels.rows import LabelRow
 from nephroscope.intake.labels.whose_roi import NamedRoi, RoiChoice, choose_rois, find_beside
@@ -312,8 +313,8 @@ def _authors(volume: Found, choice: RoiChoice, alone: bool) -> dict[str, Path]:
     for path in dict.fromkeys((choice.path, choice.reader2, *others)):
         if path is None:
             continue
-        if path in volume.models:
-            found.setdefault(volume.models[path], path)
+        if model := volume.models.get(path) or program_behind(path):
+            found.setdefault(model, path)
         else:
             n_readers += 1
             found[f"reader-{n_readers}"] = path

@@ -20,7 +20,8 @@ from nephroscope.questions.evaluation.proposed_answers import (
     effect_on_answers,
 )
 from nephroscope.records import ChosenCase, CTVolume, Estimate, EvaluationConfig, Finding, RoiMask
-from nephroscope.records.cases import BY_MODEL, Case, ChoiceRule
+from nephroscope.records.cases import Case, ChoiceRule
+from nephroscope.records.origin import BY_MODEL
 from nephroscope.records.settings import READERS
 from nephroscope.regions.consensus import EXCLUDE, read_consensus_case
 from nephroscope.regions.detection import Detection, detect
@@ -221,9 +222,7 @@ def _by_patient(
 
 def _author(snapshot: Snapshot, wanted: str) -> str:
     """The author of that name; without a version where only one fits."""
-    known = sorted(
-        {roi.author for case in snapshot.cohort.cases for roi in case.rois if roi.state != "drawn"}
-    )
+    known = sorted({roi.author for case in snapshot.cohort.cases for roi in case.rois if roi.by_model})
     fits = [name for name in known if wanted == name or name.partition("@")[0] == wanted]
     if len(fits) != 1:
         raise CohortError(

@@ -6,7 +6,7 @@ import { countOf, fitToCt, gaps } from "./fit.js";
 import { GRID_TOLERANCE_MM, MOST_VOXELS, apply, columnOf, cross, describe, dot, inverse, multiply, norm } from "./grid.js";
 import { mostVoxels, organMaps, readLabelMap } from "./labelmap.js";
 import { isNifti, shortDigest } from "./nifti.js";
-import { checkChoice, chooseSegment, findingOf, organOf, refusalOf, tumorQuery } from "./segments.js";
+import { checkChoice, chooseSegment, findingOf, organOf, originFindings, refusalOf, tumorQuery } from "./segments.js";
 import { bytesOf } from "./series.js";
 import { Damage, Refusal, damageWords, fixed, general, rint, roiRefusal, roundTo, safeName } from "./words.js";
 
@@ -94,7 +94,7 @@ async function readSeg(parsed, volume, query) {
     const chosen = chooseSegment(segments, query);
     findings.push(...checkChoice(segments, chosen, query));
     const placed = await segmentOnCt(parsed, chosen.number, volume.geometry, query);
-    return { voxels: placed.voxels, findings: [...findings, ...placed.findings] };
+    return { voxels: placed.voxels, findings: [...findings, ...placed.findings, ...originFindings(parsed.data, chosen.number, query.caseId)] };
   } catch (error) {
     if (error instanceof Refusal) throw error;
     throw damaged(query.where, error);

@@ -1,6 +1,6 @@
 // Which segment of an ROI file is the tumor: one rule for SEG and label maps. The words come from the program.
 
-import { firstFew, quoted, roiRefusal, warning } from "./words.js";
+import { firstFew, note, quoted, roiRefusal, warning } from "./words.js";
 
 const { tumorCodes, patterns } = RULES.segments;
 const search = Object.fromEntries(Object.entries(patterns).map(([name, source]) => [name, new RegExp(source, "u")]));
@@ -106,4 +106,21 @@ export function organOf({ name, meanings, codes }) {
   }
   const plain = ["aorta", "liver", "spleen"].filter((organ) => any(organ, `${organ}s`));
   return [...plain, ...byCode][0] ?? "";
+}
+
+/** The findings about who drew a segment of a SEG, as `check_origin` has them. */
+export function originFindings(seg, number, caseId) {
+  const segment = seg.items("SegmentSequence").find((item) => item.short("SegmentNumber") === number);
+  const kind = segment.text("SegmentAlgorithmType");
+  if (kind !== "AUTOMATIC" && kind !== "SEMIAUTOMATIC") return [];
+  const said = `(Segment Algorithm Type ${kind})`;
+  if (kind === "AUTOMATIC") {
+    const version = segment.item("SegmentationAlgorithmIdentificationSequence")?.decoded("AlgorithmVersion") || seg.decoded("SoftwareVersions").split("\\")[0];
+    const name = segment.decoded("SegmentAlgorithmName") || seg.decoded("ManufacturerModelName");
+    const [plainName, plainVersion] = [name, version].map((word) => word.replace(/[^\w.+-]+/g, "-").replace(/^-+|-+$/g, "") || "unknown");
+    return [warning("roi-proposed", `the ROI was drawn by model:${plainName}@${plainVersion}, and nobody accepted it ${said}`, "", caseId)];
+  }
+  const ours = seg.text("Manufacturer") === "nephroscope";
+  if (ours && (segment.text("SegmentAlgorithmName") === "not recorded" || /^(accepted|corrected) by (reader-[1-9]\d?|consensus|a person)$/.test(segment.text("SegmentDescription")))) return [];
+  return [note("roi-proposed", `a program helped to draw the ROI; whether a person looked at all of it is not said ${said}`, "", caseId)];
 }

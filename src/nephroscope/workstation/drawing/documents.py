@@ -170,6 +170,8 @@ def make_document(
             "INSERT INTO roi_slices SELECT ?, slice, drawn, bits FROM roi_slices WHERE document = ?",
             (made.id, before.id),
         )
+        if before.made_from.startswith(PROPOSAL_OF):
+            note_origin(db, made, before.made_from)
     return made
 
 
@@ -265,6 +267,9 @@ def add_step(
         _put(db, document.id, index, *after)
     sql = "UPDATE roi_documents SET revision = ?, position = ? WHERE id = ?"
     db.execute(sql, (number, step, *own))
+
+
+PROPOSAL_OF = "the proposal of "
 
 
 def note_origin(db: sqlite3.Connection, document: RoiDocument, made_from: str) -> None:

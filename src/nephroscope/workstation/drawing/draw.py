@@ -14,6 +14,7 @@ from nephroscope.regions.interpolation import interpolate
 from nephroscope.workstation.answers import RequestError
 from nephroscope.workstation.drawing import operations
 from nephroscope.workstation.drawing.documents import (
+    PROPOSAL_OF,
     REDO,
     UNDO,
     RoiDocument,
@@ -176,7 +177,7 @@ def operate(rois: Rois, id_: str, asked: Operation) -> Changed:
         add_step(db, document, asked.number, asked.operation, masks, drawn)
         if asked.operation == PROPOSAL:
             roi, _ = rois.proposed(case)
-            note_origin(db, document, f"the proposal of {roi.author}")
+            note_origin(db, document, f"{PROPOSAL_OF}{roi.author}")
         return _changed(db, document, masks, doubt)
 
 

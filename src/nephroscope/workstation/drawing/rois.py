@@ -12,12 +12,14 @@ from nephroscope.base.errors import RoiError
 from nephroscope.records import ChosenCase, RoiRef
 from nephroscope.workstation.answers import NotFoundError
 from nephroscope.workstation.drawing.documents import (
+    PROPOSAL_OF,
     RoiDocument,
     add_step,
     load_document,
     load_documents,
     load_slices,
     make_document,
+    note_origin,
 )
 from nephroscope.workstation.drawing.operations import Run, runs_of
 from nephroscope.workstation.drawing.people import check_may_see, check_reader, is_reader, may_see, name_of
@@ -220,6 +222,8 @@ class Rois:
                 document = make_document(db, case.case_id, case.ct.name, me, facts.geometry.shape, ct)
                 if copied:
                     add_step(db, document, 1, "import", copied)
+                if imported is not None and imported.made_from:
+                    note_origin(db, document, f"{PROPOSAL_OF}{imported.made_from}")
             elif document.signed and new_version:
                 document = make_document(db, case.case_id, case.ct.name, me, document.shape, document.ct)
         with self.place.database() as db:  # an identifier is written with a connection of its own
@@ -245,7 +249,7 @@ class Rois:
         Raises:
             RoiError: No model did.
         """
-        roi = next((roi for roi in case.rois if roi.state != "drawn"), None)
+        roi = next((roi for roi in case.rois if roi.by_model), None)
         if roi is None:
             raise RoiError(
                 where=f"case {case.case_id}",
@@ -309,7 +313,7 @@ class Rois:
 def _imported_state(entry: Seen) -> str:
     """``imported``; of what a model drew, whether it is proposed or accepted."""
     roi = entry.imported
-    return roi.state if roi is not None and roi.state != "drawn" else IMPORTED
+    return roi.state if roi is not None and roi.by_model else IMPORTED
 
 
 def _filled(

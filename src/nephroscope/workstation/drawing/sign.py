@@ -17,6 +17,7 @@ from nephroscope.base.errors import NephroscopeError, RoiError
 from nephroscope.base.files import digest_of, make_folder
 from nephroscope.records import Case, ChosenCase, CTVolume, RoiMask, RoiRef
 from nephroscope.workstation.drawing.documents import (
+    PROPOSAL_OF,
     RoiDocument,
     check_follows,
     digest_of_slices,
@@ -31,6 +32,7 @@ from nephroscope.workstation.place import Place
 
 Bools = npt.NDArray[np.bool_]
 DRAWN = "drawn"
+AS_IT_WAS = ", as it was"  # of a proposal that was signed without a change
 SEG, NIFTI = ".dcm", ".nii.gz"
 
 
@@ -77,13 +79,14 @@ def sign_document(place: Place, case: ChosenCase, document: RoiDocument, made_fr
         with place.database() as db:
             voxels, digest = load_voxels(db, document), digest_of_slices(db, document)
         roi = RoiMask(voxels=voxels, geometry=ct.geometry, case_id=case.case_id)
+        document = replace(document, made_from=_made_from(made_from or document.made_from, case, roi, ct))
         file, findings = _write_files(place, case, document, roi, ct)
         signed = now()
         with place.changing() as db:
             updated = db.execute(
                 "UPDATE roi_documents SET signed = ?, digest = ?, file = ?, made_from = ?"
                 " WHERE id = ? AND revision = ? AND signed = ''",
-                (signed, digest, file.name, made_from or document.made_from, document.id, document.revision),
+                (signed, digest, file.name, document.made_from, document.id, document.revision),
             )
             if updated.rowcount != 1:
                 raise RoiError(
@@ -101,6 +104,17 @@ def sign_document(place: Place, case: ChosenCase, document: RoiDocument, made_fr
         in_study=listed,
         findings=findings,
     )
+
+
+def _made_from(text: str, case: ChosenCase, roi: RoiMask, ct: CTVolume) -> str:
+    """What an ROI was made from; of what a model proposed also whether it is as it was."""
+    from nephroscope.imaging.read import read_case_roi
+
+    proposal = case.roi_by(text.removeprefix(PROPOSAL_OF).removesuffix(AS_IT_WAS)) if text else None
+    if proposal is None or not proposal.by_model:
+        return text
+    same = np.array_equal(read_case_roi(case, proposal, ct).voxels, roi.voxels)
+    return f"{PROPOSAL_OF}{proposal.author}{AS_IT_WAS if same else ''}"
 
 
 def _check_same_ct(document: RoiDocument, ct: CTVolume) -> None:
@@ -141,7 +155,7 @@ def _write_files(
     for ending in endings:
         path = folder / f"{file_stem(document)}{ending}"
         try:
-            write_roi(roi, path, case)
+            write_roi(roi, path, case, _ref(place, document).origin)
         except RoiError as error:
             if ending == NIFTI:
                 raise
@@ -176,7 +190,7 @@ def file_content(place: Place, case: ChosenCase, document: RoiDocument, ending: 
     roi = RoiMask(voxels=voxels, geometry=ct.geometry, case_id=case.case_id)
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"roi{ending}"
-        write_roi(roi, path, case)
+        write_roi(roi, path, case, _ref(place, document).origin)
         return path.read_bytes()
 
 
@@ -217,7 +231,11 @@ def _mark_listed(db: sqlite3.Connection, documents: list[RoiDocument]) -> None:
 
 def _ref(place: Place, document: RoiDocument) -> RoiRef:
     path = place.state / DRAWN / document.file
-    return RoiRef(author=document.author, path=path, series=document.series)
+    roi = RoiRef(author=document.author, path=path, series=document.series)
+    if not document.made_from.startswith(PROPOSAL_OF):
+        return roi
+    model = document.made_from.removeprefix(PROPOSAL_OF).removesuffix(AS_IT_WAS)
+    return replace(roi, made_from=model, accepted=document.made_from.endswith(AS_IT_WAS))
 
 
 def _with_rois(case: Case, refs: tuple[RoiRef, ...]) -> Case:

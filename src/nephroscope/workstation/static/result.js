@@ -51,6 +51,15 @@ function maps() {
   return make("div", {}, make("p", {}, make("label", {}, box, " show where the network looked"), none), words);
 }
 
+/** Who drew the ROI, and what a person did with what a program drew; as the program says it. */
+function drawnBy({ author, state, by }) {
+  const [who, person] = [author || "a program", by || "a person who is not named"];
+  return {
+    drawn: `drawn by ${author || "a person"}`, proposed: `drawn by ${who}, and nobody accepted it`, accepted: `drawn by ${who}, accepted as proposed by ${person}`,
+    corrected: `drawn by ${who}, corrected by ${person}`, assisted: `drawn by a person with ${who}`, unknown: "who drew it is not known",
+  }[state];
+}
+
 function answer(found) {
   document_ = found;
   mapped = false;
@@ -66,6 +75,7 @@ function answer(found) {
       found.facts.length ? make("p", { text: `Image alone: ${found.positive} ${found.image_probabilities[found.positive].toFixed(3)}. Clinical facts:` }) : null,
       found.facts.length ? make("ul", {}, found.facts.map((one) => make("li", { "data-testid": "result-fact", "data-name": one.name, "data-value": one.log_odds, text: `${one.name} ${one.value} ${one.unit} (${one.source}): ${one.log_odds.toFixed(2)} in log odds of ${found.positive}` }))) : null,
       found.possible ? make("p", { class: "quiet", text: found.possible.words, "data-testid": "result-possible" }) : null,
+      found.roi ? make("p", { class: found.roi.state === "proposed" ? "warning" : "quiet", text: `ROI: ${drawnBy(found.roi)}`, "data-testid": "result-roi", "data-state": found.roi.state }) : null,
       make("p", { class: "quiet", text: `Mean of ${found.slices.length} slices; threshold ${found.threshold.toFixed(3)} on ${found.positive}; CT phase ${found.series.phase}; model ${found.bundle.model}, ${found.model_digest}` })),
     make("section", { class: "panel" },
       make("h2", { text: `Probability of ${found.positive} by slice` }), bars(),

@@ -71,7 +71,7 @@ def _rois(place: Place, case: "Case", drawn: Sequence[tuple[str, str]]) -> tuple
     """Imported ROIs, and those that were drawn here."""
     here = place.state / "drawn"
     others = [roi for roi in case.rois if not roi.path.is_relative_to(here)]
-    imported = [(roi.author, "imported" if roi.state == "drawn" else roi.state) for roi in others]
+    imported = [(roi.author, roi.state if roi.by_model else "imported") for roi in others]
     return tuple(
         ListedRoi(author=author, state=state) for author, state in dict.fromkeys((*imported, *drawn))
     )

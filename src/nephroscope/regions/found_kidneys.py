@@ -7,7 +7,7 @@ from nephroscope.regions.enhancement import check_phase, measure_enhancement
 from nephroscope.regions.kidneys import find_kidneys
 from nephroscope.regions.surroundings import gap_mm
 
-# A found kidney may lack a pole or a lip; tumors of 40 phantoms are 0 mm from one (python benchmarks/kidneys.py).
+# A found kidney may lack a pole or a lip; of 40 tumors of phantoms none is further (python benchmarks/kidneys.py).
 MOST_GAP_MM = 10.0
 
 

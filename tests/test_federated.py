@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from federated_group import new_place, round_members, send, send_joining, site_place
+from federated_group import new_place, round_members, send, send_joining, site_place, wait
 from nephroscope.base.errors import ArchiveError, ConfigError, GroupError
 from nephroscope.federated.aggregate import aggregate
 from nephroscope.federated.archive import as_json, manifest_of, open_archive, write_archive
@@ -16,6 +16,7 @@ from nephroscope.federated.coordinator import look
 from nephroscope.federated.group import Step
 from nephroscope.federated.group_place import GroupPlace
 from nephroscope.federated.keys import is_signed_by, make_key, sign
+from nephroscope.federated.leaving import approve, send_again
 from nephroscope.federated.mean import mean_of
 from nephroscope.federated.place import SitePlace
 from nephroscope.learning.training.rounds import arrays_as_bytes, arrays_from_bytes
@@ -250,6 +251,31 @@ def test_an_archive_of_the_same_content_has_the_same_bytes(tmp_path):
     for name in ("one", "two"):
         write_archive(tmp_path / name, manifest, dict(reversed(members.items())), tmp_path / "k")
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_what_was_sent_is_sent_again_or_put_aside_and_made_again(group):
+    place, sites = group
+    own = sites["east"]
+    with pytest.raises(GroupError):
+        send_again(own)
+    other = {"fold-1.safetensors": arrays_as_bytes({"network.other": np.zeros(3, np.float32)})}
+    wait(own, 1, round_members(own) | other)
+    sent = approve(own, "me")[1]
+    arrived = place.exchange / sent.name
+    bad = arrived.read_bytes()
+    arrived.write_bytes(bad[:1000])  # by what carries the folder
+    assert send_again(own)[1] == sent
+    assert arrived.read_bytes() == bad
+    assert codes(place) == {("east", 1, "archive-damaged")}
+    (own.folder / "rounds" / "001").mkdir(parents=True)
+    own.set_aside()
+    own.set_aside()  # killed after it, and run again
+    assert not sent.exists()
+    assert not (own.folder / "rounds" / "001").exists()
+    assert {path.suffix for path in (own.sent / "refused").rglob("*.*")} == {".zip", ".json", ".html"}
+    wait(own, 1, round_members(own))
+    approve(own, "me")
+    assert "east" in look(place).archives
 
 
 def test_tensors_that_are_not_finite_or_of_another_network_are_refused(group):

@@ -130,6 +130,7 @@ def test_what_cannot_be_believed_is_to_be_drawn(drawn):
         "turned",
         "not-better",
         "shift-too-large",
+        "stretched",
     }
     noise = np.random.default_rng(0).normal(30, 70, stranger.hu.shape).astype(np.int16)
     assert refused(drawn, replace(stranger, hu=noise)) in {
@@ -137,6 +138,7 @@ def test_what_cannot_be_believed_is_to_be_drawn(drawn):
         "not-stable",
         "turned",
         "shift-too-large",
+        "stretched",
     }
     far, kidney_far, _ = body(3, "nephrographic", (0, 0, 0))
     affine = far.geometry.affine.copy()
@@ -149,10 +151,22 @@ def test_what_cannot_be_believed_is_to_be_drawn(drawn):
         "no-kidney-there",
         "kidney-differs",
         "turned",
+        "stretched",
     }
     low = VolumeGeometry(shape=(24, *far.hu.shape[1:]), affine=far.geometry.affine)
     part = replace(far, hu=far.hu[:24].copy(), geometry=low)
     refused(drawn, part)  # whatever the reason
+
+
+@pytest.mark.parametrize(("share", "known"), [(0.9, True), (1.1, True), (0.9, False)])
+def test_a_stretched_ct_is_to_be_drawn(drawn, known, share):
+    """All of it is a tenth longer or shorter from feet to head: no breathing does that."""
+    other, kidney_there, _ = body(3, "nephrographic", (2.3, -3.1, -6.0))
+    affine = other.geometry.affine.copy()
+    affine[2, 0] *= share
+    stretched = replace(other, geometry=VolumeGeometry(shape=other.geometry.shape, affine=affine))
+    organs = ({"kidney": drawn[1]}, {"kidney": kidney_there}) if known else ()
+    assert refused(drawn, stretched, *organs) == "stretched"
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ Bools = npt.NDArray[np.bool_]
 Organs = Mapping[str, Bools]
 Reason = Literal[
     "kidney-matches", "images-match", "shift-too-large", "outside", "turned", "no-kidney-there", "kidney-differs",
-    "not-better", "images-differ", "not-stable", "not-seen",
+    "not-better", "images-differ", "not-stable", "not-seen", "stretched",
 ]  # fmt: skip
 
 MOST_SHIFT_MM, MOST_DEGREES = 40.0, 15.0
@@ -148,6 +148,13 @@ def _too_far(motion: Motion, roi: RoiMask, most_degrees: float) -> tuple[Reason,
         return "shift-too-large", motion, roi, f"a shift of {mm:.0f} mm; breathing moves a kidney by less"
     if motion.degrees > most_degrees:
         return "turned", motion, roi, f"a turn by {motion.degrees:.0f} degrees"
+    if motion.stretched:
+        return (
+            "stretched",
+            motion,
+            roi,
+            "what lies around the tumor is longer or shorter there by 6 % or more",
+        )
     return None
 
 

@@ -9,6 +9,7 @@ import pytest
 from nephroscope.base.documents import as_plain, from_plain
 from nephroscope.base.errors import ConfigError, StudyError
 from nephroscope.clinic.score import Scorer
+from nephroscope.federated.group import plan_of
 from nephroscope.learning import score_run
 from nephroscope.learning.baselines.fusion import fit_fusion
 from nephroscope.learning.engine.divisions import Division
@@ -17,12 +18,22 @@ from nephroscope.learning.fuse_run import check_fusable, facts_model, facts_word
 from nephroscope.learning.learners import fusion as learner
 from nephroscope.learning.networks.networks import network_row
 from nephroscope.learning.networks.table import encoder_of
+from nephroscope.questions.compare import comparison
 from nephroscope.questions.compare.fusion import fusion_tables
 from nephroscope.questions.compare.measures import TestSet
 from nephroscope.questions.compare.plan import ComparePlan
 from nephroscope.questions.compare.results import FusionTable
 from nephroscope.questions.evaluation.sets import set_figures
-from nephroscope.records import Answer, ClinicalFacts, EvaluationConfig, Fold, SlicePrediction, Split
+from nephroscope.records import (
+    Answer,
+    ClinicalFacts,
+    EvaluationConfig,
+    Fold,
+    SlicePrediction,
+    Split,
+    TrainConfig,
+)
+from nephroscope.records.settings import Settings
 from nephroscope.report.study.sections.facts import added_table, decision_lines, subset_table
 from nephroscope.statistics.added_value import added_value
 from small_study import make_cohort
@@ -299,3 +310,13 @@ def test_fusion_is_built_on_a_network():
     assert network_row("fusion").name == "mobilenet_v2"
     with pytest.raises(ConfigError, match="fusion"):
         network_row("efficientnet_b9")
+
+
+def test_networks_with_facts_are_not_trained_where_only_the_network_would_be():
+    learner = SimpleNamespace(config=SimpleNamespace(model="fusion"))
+    with pytest.raises(ConfigError, match="mobilenet_v2"):
+        comparison._refuse_fused_again({"fusion": learner})
+    settings = Settings(subtypes=("PRCC", "ChRCC"), positive="PRCC", training=TrainConfig(model="fusion"))
+    more = {"proximal": 0.0, "local_norm": True}
+    with pytest.raises(ConfigError, match=r"training\.model: .*mobilenet_v2"):
+        plan_of(settings, name="g", id="0" * 32, key="k", made="", rounds=2, quorum=1, days=0.0, **more)

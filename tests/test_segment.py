@@ -94,6 +94,19 @@ def test_everything_else_is_refused_by_name(tmp_path, does, code):
     assert refused.value.where.startswith("case c, drawn by draw it")
 
 
+def test_a_drawing_on_the_other_side_than_the_table_says_is_doubted(tmp_path):
+    given = tool_of(command(tmp_path, "well"))
+    kidney = np.roll(box_tumor(), 2, 1)
+    far = np.zeros_like(kidney)
+    far[:, :2, :2] = True
+    organs = {"kidney": kidney | far, "kidney_left": kidney, "kidney_right": far}
+    found = {
+        side: {one.code for one in draw_tumor(box_volume(), given, "c", (), organs, side).roi.findings}
+        for side in ("left", "right", "unknown")
+    }
+    assert [side for side, codes in found.items() if "roi-side-differs" in codes] == ["right"]
+
+
 @pytest.mark.parametrize("does", ["stdin", "floats", "twice"])
 def test_ways_that_harm_nobody_are_taken(tmp_path, does):
     assert np.array_equal(drawn(tmp_path, does).roi.voxels, box_tumor())

@@ -232,7 +232,8 @@ def _segment_case(snapshot: Snapshot, case: ChosenCase, tool: Tool, watch: Watch
             )
         volume = read_case_ct(case)
         watch.changed()  # what we wrote since is no change
-        proposal = draw_tumor(volume, tool, case.case_id, [watch, Watch(_files_of(case))])
+        side = case.clinical.side or "unknown"
+        proposal = draw_tumor(volume, tool, case.case_id, [watch, Watch(_files_of(case))], side=side)
         _check_new(case, proposal)
         path = snapshot.folder.root / "rois" / FOLDER / _file_name(case, proposal)
         _save(proposal, path, tool, volume.series_uid)

@@ -12,7 +12,8 @@ from nephroscope.base.files import HOST, file_digest, process_lives
 from nephroscope.base.text import first_few
 from nephroscope.imaging.masks.write import write_volume
 from nephroscope.records import CTVolume, Finding, RoiMask, VolumeGeometry
-from nephroscope.regions.check import check_position
+from nephroscope.records.prediction import Side
+from nephroscope.regions.check import check_position, check_side
 from nephroscope.regions.organs import Organs
 from nephroscope.regions.surroundings import measure_ct_under
 from nephroscope.segmenters.output import Says, read_output
@@ -55,6 +56,7 @@ def draw_tumor(
     case_id: str = "",
     watches: Sequence[Watch] = (),
     organs: Organs | None = None,
+    side: Side = "unknown",
 ) -> Proposal:
     """Let a program draw the tumor on a CT.
 
@@ -67,6 +69,7 @@ def draw_tumor(
         case_id: Name of the case in messages and in the mask.
         watches: Files that the program must leave as they are, such as the study and the CT.
         organs: Organs of the case, where they are known; by default those that the program drew too.
+        side: Of the patient on which the tumor is said to be; a drawing on the other one is doubted.
 
     Raises:
         SegmenterError: The program failed, took too long, left no usable label map, or changed something else.
@@ -100,8 +103,9 @@ def draw_tumor(
     roi = None
     if output.tumor is not None:
         roi = RoiMask(voxels=output.tumor, geometry=volume.geometry, case_id=case_id)
-        found, _ = check_position(volume, roi, output.organs if organs is None else organs)
+        found, measures = check_position(volume, roi, output.organs if organs is None else organs)
         refuse_misplaced(found, volume, roi, where)
+        found += check_side(side, measures.side, case_id)
         roi = replace(roi, findings=tuple(found))
     return Proposal(
         author=author,

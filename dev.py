@@ -22,6 +22,7 @@ BIN = VENV / ("Scripts" if sys.platform == "win32" else "bin")
 INTO = ("--quiet", "--python", VENV)
 DEFAULT_DEMO = "nephroscope-demo"
 CLINIC_LIMIT_MB = 320
+BY_FILE = ("--dist", "loadfile", "--no-loadscope-reorder")  # long files first: tests/conftest.py
 NETWORK = (
     "Did uv not reach its index? Behind a proxy set HTTPS_PROXY; if the error is about a certificate, the network "
     "inspects TLS: set UV_SYSTEM_CERTS=true (before uv 0.11 UV_NATIVE_TLS=true). See docs/how-to/clinic.md."
@@ -112,7 +113,7 @@ def test(args: list[str]) -> None:
     """Set up, then the tests, on all cores: a process each, one thread each."""
     set_up()
     os.environ["OMP_NUM_THREADS"] = "1"
-    call(BIN / "python", "-m", "pytest", "-n", os.cpu_count() or 1, "--dist", "loadfile", *args)
+    call(BIN / "python", "-m", "pytest", "-n", os.cpu_count() or 1, *BY_FILE, *args)
 
 
 def docs(args: list[str]) -> None:

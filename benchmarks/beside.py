@@ -1,12 +1,13 @@
 """Seconds of each command that computes, alone and beside one busy process.
 
-    python benchmarks/beside.py [--cases 40] [--repeats 3] [--only train predict ...]
+    python benchmarks/beside.py [--cases 40] [--repeats 3] [--seconds 60] [--only train predict ...]
 
 Prints JSON: the processor and its load before, then a line per command: seconds of the clock alone and beside a
-process that never rests (medians of runs that take turns), their ratio (target on two cores: at most 2), and seconds
-of the processor, which tell a command that spins while it waits. Run it on a machine that does nothing else: other
-work lengthens both. Each command runs in a process of its own, on a study of SYNTHETIC phantoms; what it wrote is
-removed before the next turn.
+process that never rests (medians of runs that take turns), their ratio (median over turns; target on two cores: at
+most 2), and seconds of the processor, which tell a command that spins while it waits; not those of a Ray cluster,
+which it only asks. Run it on a machine that does nothing else: other work lengthens both. Each command runs in a
+process of its own, on a study of SYNTHETIC phantoms; what it wrote is removed before the next turn. A command takes
+turns until its ``--seconds`` are up, but one at least. The Ray cluster is one of this machine, with two cores.
 """
 
 import argparse
@@ -18,8 +19,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,15 +29,23 @@ import numpy as np
 from train import processor
 
 RUN = "shufflenet_v2_x1_0"
+RAY = "the address of the cluster"
+CLUSTER = """
+import ray, sys
+ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+print("address", ray.get_runtime_context().gcs_address, flush=True)
+sys.stdin.read()
+"""
 TRAIN = ("--model", RUN, "--epochs", "2", "--slices-per-case", "4", "--patience", "0")
 
 
 @dataclass(frozen=True)
 class Timed:
-    """A command by its words, and what it writes, which is removed before each turn."""
+    """A command by its words, and what it writes, which is removed before each turn; whether it asks a cluster."""
 
     words: Sequence[object]
     writes: Sequence[str] = ()
+    on_ray: bool = False
 
 
 def commands(root: Path, cases: int) -> dict[str, Timed]:
@@ -57,11 +67,26 @@ def commands(root: Path, cases: int) -> dict[str, Timed]:
             ("compare", study, "--permutations", "8"),
             ("study/comparison", "study/features", *answers),
         ),
+        "compare --jobs 2": Timed(
+            ("compare", study, "--permutations", "8", "--jobs", "2"),
+            ("study/comparison", "study/features", *answers),
+        ),
+        "train --ray": Timed(
+            ("train", study, *TRAIN, "--name", "again", "--ray", RAY), ("study/runs/again",), on_ray=True
+        ),
+        "compare --ray": Timed(
+            ("compare", study, "--permutations", "8", "--ray", RAY),
+            ("study/comparison", "study/features", *answers),
+            on_ray=True,
+        ),
         "report": Timed(("report", study, "--run", RUN), ("study/report", *answers)),
         "export": Timed(("export", study, "--run", RUN, "--out", root / "again"), ("again",)),
         "predict": Timed(("predict", root / "bundle", case / "ct", "--roi", case / "roi_reader1.dcm")),
         "statistics auc": Timed(
             ("statistics", "auc", root / "table.csv", "--positive", "yes", "--resamples", "20000")
+        ),
+        "statistics calibration": Timed(
+            ("statistics", "calibration", root / "table.csv", "--positive", "yes", "--score", "p")
         ),
     }
 
@@ -93,8 +118,30 @@ def prepare(root: Path, cases: int) -> None:
     patient = np.repeat(np.arange(500), 20)
     truth = patient % 2
     score = rng.normal(0.8 * truth + rng.normal(0, 1, 500)[patient], 1)
-    rows = [f"{p},{'yes' if t else 'no'},{s:.6f}" for p, t, s in zip(patient, truth, score, strict=True)]
-    (root / "table.csv").write_text("\n".join(["patient_id,truth,score", *rows]) + "\n")
+    rows = [
+        f"{one},{'yes' if true else 'no'},{value:.6f},{1 / (1 + np.exp(-value)):.6f}"
+        for one, true, value in zip(patient, truth, score, strict=True)
+    ]
+    (root / "table.csv").write_text("\n".join(["patient_id,truth,score,p", *rows]) + "\n")
+
+
+@contextmanager
+def cluster() -> Iterator[str]:
+    """A Ray cluster of this machine, which ends with its process; gives its address."""
+    command = [sys.executable, "-c", CLUSTER]
+    head = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        said = next((line for line in head.stdout if line.startswith("address ")), None)
+        if said is None:
+            raise SystemExit(
+                "no Ray cluster could be started; leave out the commands with --ray (see --only)"
+            )
+        yield said.split()[1]
+    finally:
+        head.stdin.close()
+        head.wait()
 
 
 def reset(root: Path, timed: Timed) -> None:
@@ -110,10 +157,14 @@ def reset(root: Path, timed: Timed) -> None:
         nephroscope("new", root / "new", "--subtypes", "PRCC", "ChRCC")
 
 
-def measure(root: Path, timed: Timed, repeats: int) -> dict[str, float]:
-    """Medians alone and beside a busy process, which take turns."""
+def measure(root: Path, timed: Timed, repeats: int, most_s: float) -> dict[str, float]:
+    """Medians alone and beside a busy process, which take turns until the time is up."""
     taken: dict[str, list[tuple[float, float]]] = {"alone": [], "beside": []}
-    for _ in range(repeats):
+    end, longest = time.monotonic() + most_s, 0.0
+    for n in range(repeats):
+        began = time.monotonic()
+        if n and began + longest > end:
+            break
         for way, found in taken.items():
             reset(root, timed)
             busy = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if way == "beside" else None
@@ -123,12 +174,15 @@ def measure(root: Path, timed: Timed, repeats: int) -> dict[str, float]:
                 if busy is not None:
                     busy.kill()
                     busy.wait()
+        longest = max(longest, time.monotonic() - began)
     wall, cpu = (
         {way: statistics.median(t[i] for t in found) for way, found in taken.items()} for i in (0, 1)
     )
+    pairs = zip(taken["beside"], taken["alone"], strict=True)
     return {
+        "turns": len(taken["alone"]),
         **{f"{way}_s": round(seconds, 2) for way, seconds in wall.items()},
-        "beside_to_alone": round(wall["beside"] / wall["alone"], 2),
+        "beside_to_alone": round(statistics.median(beside[0] / alone[0] for beside, alone in pairs), 2),
         **{f"{way}_processor_s": round(seconds, 2) for way, seconds in cpu.items()},
     }
 
@@ -138,15 +192,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--cases", type=int, default=40)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=60, help="of the turns of one command")
     parser.add_argument("--only", nargs="+", help="names of commands, such as train or 'import phantom'")
     args = parser.parse_args()
     print(json.dumps(processor()), flush=True)
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         prepare(root, args.cases)
-        for command, timed in commands(root, args.cases).items():
-            if args.only is None or command in args.only:
-                print(json.dumps({"command": command, **measure(root, timed, args.repeats)}), flush=True)
+        chosen = {
+            command: timed
+            for command, timed in commands(root, args.cases).items()
+            if args.only is None or command in args.only
+        }
+        for command, timed in chosen.items():
+            with cluster() if timed.on_ray else nullcontext("") as address:
+                words = [address if word == RAY else word for word in timed.words]
+                taken = measure(root, replace(timed, words=words), args.repeats, args.seconds)
+            print(json.dumps({"command": command, **taken}), flush=True)
 
 
 if __name__ == "__main__":

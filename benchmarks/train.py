@@ -1,22 +1,33 @@
 """Training speed of each network beside torchvision's own step, and an epoch with augmentation beside the bare step.
 
-    python benchmarks/train.py [--models mobilenet_v2 ...] [--turns 5] [--batch 8] [--compiled]
+    python benchmarks/train.py [--models mobilenet_v2 ...] [--turns 5] [--seconds 12] [--compile NAME ...]
 
-Prints JSON: the processor's features and load, then a line per network. Each way trains in a process of its own, as a
-user's would: ours as `nephroscope train` does (layout and precision by its self-test), torchvision's with its own
-network, AdamW and cross-entropy in fp32 and nothing else set, channels first and channels last. The processes take
-turns step by step, so that a ratio compares what ran under the same load. Slices are random HU of 256 x 256, eight a
-step, so that four processes of a large network fit into memory. ``--compiled`` adds torchvision's step under
-torch.compile, channels last, which needs a C++ compiler and takes minutes to start.
+Prints JSON: the processor's features and load, then a line per network. Ours trains as `nephroscope train` does
+(layout and precision by its self-test), with augmentation (``epoch``) and on tensors in memory (``step``);
+torchvision's with its own network, AdamW and cross-entropy in fp32 and nothing else set, channels first, channels
+last, and channels last under torch.compile, each in a process of its own, as a user's would. The processes take turns
+step by step, so that a ratio compares what ran under the same load. Slices are random HU of 256 x 256, eight a step,
+four for networks of more than 20 million weights, so that the processes of a large network fit into memory.
+
+A network takes turns for at most ``--seconds``, but two at least. torch.compile needs a C++ compiler and takes 40 to
+80 seconds of the processor before a network's first step, so by default only two networks are compiled. They are
+waited for during ``--compile-seconds``; where one is not ready by then, its place is null. With the defaults all six
+networks are meant to take less than six minutes on two idle cores; ``--compile all`` takes longer.
 """
 
 import argparse
+import contextlib
 import json
 import os
+import queue
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -29,13 +40,18 @@ NETWORKS = (
     "resnet50",
     "resnet101",
 )
-WAYS = ("epoch", "step", "torchvision", "torchvision_channels_last")
+OURS = "ours"
+TORCHVISION = ("torchvision", "torchvision_channels_last")
 COMPILED = "torchvision_compiled"
+HEAVY, BATCH, BATCH_OF_HEAVY = ("resnet34", "resnet50", "resnet101"), 8, 4
+LEAST_TURNS = 2
+TO_COMPILE = ("mobilenet_v2", "resnet34")
+Step = Callable[[], None]
 FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
 
 
-def our_step(model: str, way: str, batch: int):
-    """A function that makes one step of ours, with augmentation or without; and how it computes."""
+def our_steps(model: str, batch: int, size: int) -> tuple[dict[str, Step], dict[str, object]]:
+    """A step of ours with augmentation and without, by name; and how it computes."""
     from nephroscope.base.machine import memory_kept
     from nephroscope.learning.networks.networks import build_network
     from nephroscope.learning.training.augment import augment, draw_augmentation
@@ -46,9 +62,9 @@ def our_step(model: str, way: str, batch: int):
 
     keep = memory_kept()
     keep.__enter__()  # for the life of this process
-    config, spec = TrainConfig(model=model, batch_size=batch), SliceSpec()
+    config, spec = TrainConfig(model=model, batch_size=batch), SliceSpec(size_px=size)
     compute = choose_compute(config, 2, spec, 10**6)
-    task = make_task(Path(tempfile.mkdtemp()), batch, compute, training_device())
+    task = make_task(Path(tempfile.mkdtemp()), (batch, size), compute, training_device())
     state = new_state(build_network(model, 2, spec), task)
     state.network.train()
     rng = np.random.default_rng(0)
@@ -63,18 +79,19 @@ def our_step(model: str, way: str, batch: int):
         train_step(task, state, hu, labels, None)
 
     how = {"precision": compute.precision, "layout": compute.layout, "threads": compute.threads}
-    return (with_augmentation if way == "epoch" else bare), how
+    return {"epoch": with_augmentation, "step": bare}, how
 
 
-def make_task(folder: Path, batch: int, compute, device):
-    """A fold of random slices in a memory-mapped store."""
+def make_task(folder: Path, shape: tuple[int, int], compute, device):
+    """A fold of random slices in a memory-mapped store; ``shape`` is slices a step and pixels a side."""
     import torch
 
     from nephroscope.learning.training.batches import LabelledSlices
     from nephroscope.learning.training.fit import FoldTask
     from nephroscope.records import TrainConfig
 
-    hu = np.lib.format.open_memmap(folder / "slices.npy", "w+", np.int16, (4 * batch, 256, 256))
+    batch, size = shape
+    hu = np.lib.format.open_memmap(folder / "slices.npy", "w+", np.int16, (4 * batch, size, size))
     hu[:] = np.random.default_rng(0).integers(-200, 300, hu.shape)
     numbers = np.arange(len(hu))
     slices = LabelledSlices(hu=hu, rows=numbers, labels=numbers % 2, cases=numbers // 12)
@@ -90,14 +107,16 @@ def make_task(folder: Path, batch: int, compute, device):
     )
 
 
-def torchvision_step(model: str, way: str, batch: int):
-    """A function that makes one step as a plain script with torchvision does."""
+def torchvision_steps(
+    model: str, way: str, batch: int, size: int
+) -> tuple[dict[str, Step], dict[str, object]]:
+    """One step as a plain script with torchvision makes it, by name."""
     import torch
     from torchvision.models import get_model
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = get_model(model, weights=None, num_classes=2).to(device).train()
-    images = torch.rand(batch, 3, 256, 256, device=device)
+    images = torch.rand(batch, 3, size, size, device=device)
     if way != "torchvision":
         network = network.to(memory_format=torch.channels_last)
         images = images.to(memory_format=torch.channels_last)
@@ -112,60 +131,140 @@ def torchvision_step(model: str, way: str, batch: int):
         loss.backward()
         optimizer.step()
 
-    return step, {"threads": torch.get_num_threads()}
+    return {way: step}, {"threads": torch.get_num_threads()}
 
 
-def serve(model: str, way: str, batch: int) -> None:
-    """A child: one step for each line that it reads; prints seconds of the clock and of the processor."""
-    step, how = (torchvision_step if way.startswith("torchvision") else our_step)(model, way, batch)
+def serve(model: str, way: str, batch: int, size: int) -> None:
+    """A child: one step for each line, which names it; prints seconds of the clock and of the processor."""
+    started = time.perf_counter()
+    steps, how = our_steps(model, batch, size) if way == OURS else torchvision_steps(model, way, batch, size)
     import torch
 
-    def timed() -> tuple[float, float]:
+    def timed(name: str) -> tuple[float, float]:
         started, busy = time.perf_counter(), time.process_time()
-        step()
+        steps[name]()
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         return time.perf_counter() - started, time.process_time() - busy
 
-    timed()  # the first step also allocates
-    print(json.dumps(how), flush=True)
-    for _ in sys.stdin:
-        print(json.dumps(timed()), flush=True)
+    for name in steps:
+        timed(name)  # the first step also allocates, or compiles
+    print(json.dumps(how | {"start_s": round(time.perf_counter() - started, 1)}), flush=True)
+    for line in sys.stdin:
+        print(json.dumps(timed(line.strip())), flush=True)
 
 
-def measure(model: str, turns: int, batch: int, ways: tuple[str, ...]) -> dict[str, object]:
+@dataclass
+class Child:
+    """A process that makes steps when it is asked to."""
+
+    process: subprocess.Popen
+    lines: "queue.Queue[str]" = field(default_factory=queue.Queue)
+
+    def __post_init__(self) -> None:
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        for line in self.process.stdout:
+            self.lines.put(line)
+        self.lines.put("")
+
+    def said(self, seconds: float | None = None) -> object:
+        """Its next line, or None where there is none within these seconds."""
+        try:
+            line = self.lines.get(timeout=seconds)
+        except queue.Empty:
+            return None
+        if not line:
+            raise RuntimeError(f"{' '.join(self.process.args)}: ended")
+        return json.loads(line)
+
+    def step(self, name: str) -> tuple[float, float]:
+        """One step."""
+        self.process.stdin.write(f"{name}\n")
+        self.process.stdin.flush()
+        return tuple(self.said())
+
+    def end(self) -> None:
+        """Kill it, with the compilers that it started."""
+        if hasattr(os, "killpg"):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        else:
+            self.process.kill()
+        self.process.wait()
+
+
+def child(model: str, way: str, asked: argparse.Namespace) -> Child:
+    """A process for one way to train, in a group of its own."""
+    words = [sys.executable, __file__, "--serve", way, "--models", model]
+    words += ["--batch", str(batch_of(model, asked)), "--size", str(asked.size)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    return Child(subprocess.Popen(words, **pipes, start_new_session=True))
+
+
+def batch_of(model: str, asked: argparse.Namespace) -> int:
+    """Slices a step."""
+    return asked.batch or (BATCH_OF_HEAVY if model in HEAVY else BATCH)
+
+
+def measure(model: str, asked: argparse.Namespace) -> dict[str, object]:
     """Slices per second of each way, and how ours computes."""
-    children = {
-        way: subprocess.Popen(
-            [sys.executable, __file__, "--serve", way, "--models", model, "--batch", str(batch)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for way in ways
-    }
-    how = {way: json.loads(child.stdout.readline()) for way, child in children.items()}
-    taken = {way: [] for way in ways}
-    for _ in range(turns):
-        for way, child in children.items():
-            child.stdin.write("\n")
-            child.stdin.flush()
-            taken[way].append(json.loads(child.stdout.readline()))
-    for child in children.values():
-        child.stdin.close()
-        child.wait()
-    wall, busy = ({way: np.median(taken[way], axis=0)[i] for way in ways} for i in (0, 1))
-    best = min(seconds for way, seconds in wall.items() if way.startswith("torchvision"))
+    children: dict[str, Child] = {}
+    try:
+        how = {}
+        for way in (OURS, *TORCHVISION):  # one after the other: ours tests itself as it starts
+            children[way] = child(model, way, asked)
+            how[way] = children[way].said()
+        compiled = None
+        if model in asked.compile or "all" in asked.compile:
+            children[COMPILED] = child(model, COMPILED, asked)
+            with contextlib.suppress(RuntimeError):  # no compiler, or one that fails
+                compiled = children[COMPILED].said(asked.compile_seconds)
+            if compiled is None:
+                children.pop(COMPILED).end()
+        asks = {"epoch": OURS, "step": OURS} | {way: way for way in children if way != OURS}
+        taken = turns(children, asks, asked)
+    finally:
+        for one in children.values():
+            one.end()
+    wall, busy = ({way: np.median(times, axis=0)[i] for way, times in taken.items()} for i in (0, 1))
+    batch = batch_of(model, asked)
+    eager = min(wall[way] for way in TORCHVISION)
+    ready = wall.get(COMPILED)
     return {
         "model": model,
-        **how["step"],
+        "batch": batch,
+        "turns": len(taken["step"]),
+        **how[OURS],
         "slices_per_s": {way: round(batch / seconds, 2) for way, seconds in wall.items()},
         "processor_seconds_per_step": {way: round(seconds, 2) for way, seconds in busy.items()},
-        "epoch_to_bare_step": round(wall["step"] / wall["epoch"], 3),
+        "epoch_to_bare_step": ratio(taken, "step", "epoch"),
         "processor_seconds_of_torchvision_to_ours": round(busy["torchvision"] / busy["step"], 2),
-        "step_to_torchvision": round(wall["torchvision"] / wall["step"], 2),
-        "step_to_best_torchvision": round(best / wall["step"], 2),
+        "step_to_torchvision": ratio(taken, "torchvision", "step"),
+        "step_to_best_torchvision": round(eager / wall["step"], 2),
+        "step_to_compiled": None if ready is None else ratio(taken, COMPILED, "step"),
+        "compile_s": compiled["start_s"] if compiled else None,
     }
+
+
+def turns(children: dict[str, Child], asks: dict[str, str], asked: argparse.Namespace) -> dict[str, list]:
+    """Seconds of the clock and of the processor of each step, which take turns until the time is up."""
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in asks}
+    end, longest = time.monotonic() + asked.seconds, 0.0
+    for n in range(asked.turns):
+        began = time.monotonic()
+        if n >= LEAST_TURNS and began + longest > end:
+            break
+        for name, way in asks.items():
+            taken[name].append(children[way].step(name))
+        longest = max(longest, time.monotonic() - began)
+    return taken
+
+
+def ratio(taken: dict[str, list[tuple[float, float]]], above: str, below: str) -> float:
+    """How many times as long one way takes as the other: the median over turns, whose steps follow each other."""
+    pairs = zip(taken[above], taken[below], strict=True)
+    return round(float(np.median([long[0] / short[0] for long, short in pairs])), 3)
 
 
 def processor() -> dict[str, object]:
@@ -185,20 +284,28 @@ def processor() -> dict[str, object]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--models", nargs="+", default=NETWORKS)
-    parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--compiled", action="store_true")
-    parser.add_argument("--serve", choices=(*WAYS, COMPILED), help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.serve:
-        serve(args.models[0], args.serve, args.batch)
+    parser.add_argument("--turns", type=int, default=5, help="at most")
+    parser.add_argument("--batch", type=int, default=0, help="by default 8, or 4 for a large network")
+    parser.add_argument(
+        "--size", type=int, default=256, help="pixels of a side; smaller only to try the script"
+    )
+    parser.add_argument("--seconds", type=float, default=12, help="of the turns of one network")
+    parser.add_argument("--compile", nargs="*", default=TO_COMPILE, help="networks for torch.compile, or all")
+    parser.add_argument("--compile-seconds", type=float, default=90, help="to wait for the first step of one")
+    parser.add_argument("--serve", choices=(OURS, *TORCHVISION, COMPILED), help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.serve:
+        serve(asked.models[0], asked.serve, asked.batch, asked.size)
         return
+    started = time.monotonic()
     print(json.dumps(processor()))
-    ways = (*WAYS, COMPILED) if args.compiled else WAYS
-    for model in args.models:
-        print(json.dumps(measure(model, args.turns, args.batch, ways)), flush=True)
+    for model in asked.models:
+        print(json.dumps(measure(model, asked)), flush=True)
+    print(json.dumps({"seconds": round(time.monotonic() - started, 1)}))
 
 
 if __name__ == "__main__":

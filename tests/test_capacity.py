@@ -287,7 +287,15 @@ def test_without_test_cases_it_is_refused():
 def test_the_figure_shows_every_network_with_figures():
     networks = [trained(w, n, 1.0) for w, n in ((0.25, 10**5), (0.5, 10**6), (1.0, 10**7))]
     text = svg_of(capacity_figure(findings_of(networks), synthetic=True), "capacity")
-    for told in ("SYNTHETIC", "80 patients", "x0.25", "x0.5", "MobileNetV2", "Trainable weights"):
+    for told in (
+        "SYNTHETIC",
+        "80 patients",
+        "\u00d70.25",
+        "\u00d70.5",
+        "chance",
+        "MobileNetV2",
+        "Trainable weights",
+    ):
         assert told in text
     none = findings_of([trained(1.0, 10**6, 1.0, converged=(False,))])
     assert "no network converged" in svg_of(capacity_figure(none, synthetic=False), "capacity")

@@ -39,8 +39,9 @@ NOW = Limits(quiet_s=0.0)
 PATIENCE_S = 60
 
 
-@pytest.fixture(autouse=True)
-def _no_sockets_for_the_next_test():
+@pytest.fixture(scope="module", autouse=True)
+def _no_sockets_for_the_next_file():
+    """Once a file, whose own tests ignore them: each collection looks at all that the tests have imported."""
     yield
     gc.collect()
 

@@ -24,8 +24,9 @@ from test_exchange_listen import OPENSSL, certificate
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
-@pytest.fixture(autouse=True)
-def _no_sockets_for_the_next_test():
+@pytest.fixture(scope="module", autouse=True)
+def _no_sockets_for_the_next_file():
+    """Once a file, whose own tests ignore them: each collection looks at all that the tests have imported."""
     yield
     gc.collect()
 

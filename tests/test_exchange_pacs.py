@@ -33,8 +33,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 JPEG_2000 = "1.2.840.10008.1.2.4.90"
 
 
-@pytest.fixture(autouse=True)
-def _no_sockets_for_the_next_test():
+@pytest.fixture(scope="module", autouse=True)
+def _no_sockets_for_the_next_file():
+    """Once a file, whose own tests ignore them: each collection looks at all that the tests have imported."""
     yield
     gc.collect()
 

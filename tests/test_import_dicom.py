@@ -11,6 +11,7 @@ from pydicom.uid import generate_uid
 from ct_files import enhanced_ct
 from nephroscope import Study
 from nephroscope.base.errors import CohortError, SeriesError
+from nephroscope.base.identifiers import LOST_ZEROS
 from nephroscope.cli import run
 from nephroscope.imaging.dicom.series import (
     SeriesFiles,
@@ -391,6 +392,15 @@ def test_a_dry_run_fits_labels_and_rois(export, tmp_path, capsys):
     assert "label rows for 1 of 2 patients with a CT (not P2); 2 cases" in text
     assert "1 ROI file without a patient or case here: a file of " in text
     assert "Smith" not in text
+    for path in [path for path in export.rglob("*") if path.is_file() and pydicom.misc.is_dicom(path)]:
+        image = pydicom.dcmread(path)
+        image.PatientID = image.PatientID.replace("P", "00")
+        image.save_as(path)
+    labels.write_text("case_id,subtype\n1,papillary\n2,papillary\n")
+    text = dry_run(capsys, export / "none", export, "--labels", labels)
+    assert "001, which the table may call 1" in text
+    assert LOST_ZEROS in text
+    assert text.splitlines()[-1] == "next: correct the names in the label table, then this dry run again"
     labels.write_text("case_id,subtype,sex\nP1,papillary,blue\n")
     assert run(["import", "dicom", *map(str, more), "--dry-run"]) == 2
     assert "row 2, column sex" in capsys.readouterr().err

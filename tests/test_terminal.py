@@ -144,7 +144,7 @@ def test_status_says_what_is_there_who_is_out_and_what_comes_next(tmp_path, caps
     (root / "slices" / "spec.json").write_text("{")
     assert states(root)[0]["slices"] == "damaged"
     assert run(["status", str(root)]) == 3
-    assert "out, 1: no CT (x1)" in capsys.readouterr().out
+    assert "left out, 1: no CT (x1)" in capsys.readouterr().out
     (root / "cohort.csv").write_text("nothing")
     parts, found = states(root)
     assert (parts, found.next) == ({"cohort": "damaged"}, f"nephroscope check {root}")

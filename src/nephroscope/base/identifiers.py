@@ -128,6 +128,12 @@ def _several(groups: Iterable[Iterable[str]]) -> list[list[str]]:
     return sorted(group for group in map(list, groups) if len(group) > 1)
 
 
+LOST_ZEROS = (
+    "spreadsheets drop leading zeros: give the column the number format 0000000, with as many zeros as a name has "
+    "digits, or format it as text and type the numbers again"
+)
+
+
 def near_names(names: Iterable[str], others: Iterable[str]) -> dict[str, str]:
     """For each name that has one, the first of other names that may be meant by it."""
     wanted, given = sorted(set(names)), sorted(set(others))

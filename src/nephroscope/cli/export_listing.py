@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from nephroscope.base.html import Record
-from nephroscope.base.identifiers import near_names
+from nephroscope.base.identifiers import LOST_ZEROS, near_names
 from nephroscope.base.tables import names
 from nephroscope.base.text import counted_noun, shell_line
 from nephroscope.cli.command import Outcome, table
@@ -50,14 +50,16 @@ def list_export(
     }
     lines = [export_text(scan, rows)]
     patients = {row.patient_id for row in rows if row.kind == CT and row.patient_id}
+    nobody = False
     if rows_of_labels is not None:
         more, line = _fit(rows_of_labels, patients)
         data |= more
+        nobody = not more["patients_with_label"]
         lines.append(line)
     for finding in outside.findings(patients, rows_of_labels):
         data["rois_of_nobody"] = len(outside.of_nobody(patients, rows_of_labels))
         lines.append(finding.message)
-    lines.append(f"next: {_next(study, rows, labels)}")
+    lines.append(f"next: {_next(study, rows, labels, nobody)}")
     return Outcome(data=data, text="\n".join(lines))
 
 
@@ -75,9 +77,8 @@ def _fit(labels: Sequence[LabelRow], patients: set[str]) -> tuple[dict[str, int]
     lost = {row.case_id for row in labels if not patients & {row.case_id, row.patient_id or ""}}
     text = f"label rows for {len(patients) - len(bare)} of {counted_noun(len(patients), 'patient')} with a CT"
     near = near_names(bare, (name for name in named if name))
-    text += (
-        f" (not {_few(f'{n}: did you mean {near[n]}?' if n in near else n for n in bare)})" if bare else ""
-    )
+    if bare:
+        text += f" (not {_few(f'{n}, which the table may call {near[n]}' if n in near else n for n in bare)})"
     text += (
         f"; {counted_noun(len(lost), 'case')} of the label table without a CT here ({_few(lost)})"
         if lost
@@ -85,6 +86,8 @@ def _fit(labels: Sequence[LabelRow], patients: set[str]) -> tuple[dict[str, int]
     )
     if not named & patients:
         text += "; nothing would be imported: write the names in the table as they are in the images"
+    if any(name.lstrip("0") == twin.lstrip("0") for name, twin in near.items()):
+        text += f"\n{LOST_ZEROS}"
     return {"patients_with_label": len(patients) - len(bare), "labels_without_ct": len(lost)}, text
 
 
@@ -92,7 +95,7 @@ def _few(items: Iterable[str]) -> str:
     return names(items, most=3)
 
 
-def _next(study: Path, rows: Sequence[ExportSeries], labels: Path | None) -> str:
+def _next(study: Path, rows: Sequence[ExportSeries], labels: Path | None, nobody: bool) -> str:
     """The next step for the user."""
     cts = [row for row in rows if row.kind == CT]
     if not cts:
@@ -101,6 +104,8 @@ def _next(study: Path, rows: Sequence[ExportSeries], labels: Path | None) -> str
         return "no CT can be used: see the reasons above, and ask for the series again"
     if not any(row.chosen for row in cts):
         return "no ROI found: export SEG or RTSTRUCT too, or give a folder of ROI files with --rois"
+    if nobody:
+        return "correct the names in the label table, then this dry run again"
     new = "" if study.exists() else f"`{shell_line('nephroscope', 'new', study)}`, then "
     return f"{new}the same command without --dry-run{'' if labels else ', with --labels TABLE'}"
 

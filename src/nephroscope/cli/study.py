@@ -204,7 +204,7 @@ class Status(StudyCommand):
         reasons: dict[str, list[str]] = {}
         for one in found.out:
             reasons.setdefault(one.reason, []).append(one.case_id)
-        lines += [f"out, {len(who)}: {reason} ({names(who)})" for reason, who in reasons.items()]
+        lines += [f"left out, {len(who)}: {reason} ({names(who)})" for reason, who in reasons.items()]
         if found.writing:
             lines.append(f"at work now: {found.writing}")
         lines.append(f"next: {found.next}" if found.next else "next: nothing is left to do")

@@ -27,14 +27,14 @@ def capacity_figure(result: CapacityFindings, synthetic: bool) -> Figure:
                     axes.plot([p.trainable] * 2, [p.auc.low, p.auc.high], color=color, lw=1.4)
                 if p.width != 1:
                     axes.annotate(
-                        f"x{p.width:g}",
+                        f"\u00d7{p.width:g}",
                         (p.trainable, p.auc.value),
-                        xytext=(5, 3),
+                        xytext=(5, 5),
                         textcoords="offset points",
                         fontsize=7,
                         color=QUIET,
                     )
-        axes.axhline(0.5, color=QUIET, lw=0.8, ls=":")
+        axes.axhline(0.5, color=QUIET, lw=0.8, ls=":", label="chance, 0.50" if axes.lines else None)
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n / 1e6:g} M"))
@@ -43,7 +43,7 @@ def capacity_figure(result: CapacityFindings, synthetic: bool) -> Figure:
         axes.set(
             title=f"{mark}AUC against the number of weights, {result.n_patients} patients",
             xlabel="Trainable weights (logarithmic)",
-            ylabel=f"AUC by case, {result.group}",
+            ylabel=f"AUC by case, {result.group}\n(95 % interval over patients)",
             ylim=(min([0.45, *_lows(result)]), 1.02),
         )
         axes.grid(visible=True, lw=0.5)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import CohortError
-from nephroscope.base.identifiers import alike, clean_name
+from nephroscope.base.identifiers import LOST_ZEROS, alike, clean_name
 from nephroscope.base.text import counted_noun, first_few
 from nephroscope.records import Case, Cohort, Finding, warning
 from nephroscope.study.near_copies import copied_patients
@@ -68,7 +68,7 @@ def near_misses(cohort: Cohort) -> tuple[Finding, ...]:
         f"differs only in how it is written: {first_few(first.values(), NAMED)}; write them alike"
     )
     if zeros:
-        text += " (spreadsheets drop leading zeros: format the column as text, then type the numbers again)"
+        text += f" ({LOST_ZEROS})"
     return (warning("identifier-near", text),)
 
 

@@ -47,11 +47,13 @@ COLUMN_NAMES = {
     "surgery_date": "surgerydate dateofsurgery operationdate nephrectomydate dateofnephrectomy opdatum datumop "
     "operationsdatum datumderoperation datechirurgie datedechirurgie dateoperation datedintervention fechacirugia "
     "fechadecirugia fechadelacirugia dataintervento 手术日期 手术时间",
-    "size_cm": "sizecm size radiographicsizecm radiographicsize tumorsizecm tumorsize tumoursize diametercm "
+    "size_cm": "sizecm size maxøcm øcm maxdurchmessercm grossterdurchmessercm "
+    "radiographicsizecm radiographicsize tumorsizecm tumorsize tumoursize diametercm "
     "maxdiametercm largestdiametercm tumordurchmessercm durchmessercm grossecm tumorgrossecm taillecm "
     "tailletumoralecm taillecmtumeur diametrecm tamanocm tamanotumoralcm diametrocm dimensionecm 肿瘤大小cm "
     "肿瘤最大径cm 肿瘤直径cm 最大径cm 直径cm 大小cm",
-    "size_mm": "sizemm tumorsizemm tumoursizemm diametermm maxdiametermm largestdiametermm tumordurchmessermm "
+    "size_mm": "sizemm maxømm ømm maxdurchmessermm grossterdurchmessermm "
+    "tumorsizemm tumoursizemm diametermm maxdiametermm largestdiametermm tumordurchmessermm "
     "durchmessermm grossemm tumorgrossemm taillemm tailletumoralemm diametremm tamanomm tamanotumoralmm "
     "diametromm dimensionemm radiographicsizemm 肿瘤大小mm 肿瘤最大径mm 肿瘤直径mm 最大径mm 直径mm 大小mm",
     "side": "side laterality seite lateralitat seitenangabe cote lateralite lado lateralidad lato lateralita 侧别 "

@@ -77,5 +77,6 @@ def render(page: Page, figures: Mapping[str, str]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["written"] = as_written
+    environment.filters["unbroken"] = lambda text: text.replace(" %", "\u00a0%")
     template = environment.get_template("page/page.html.j2")
     return template.render(page=page, figures=figures, research_use=RESEARCH_USE)

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import FancyBboxPatch
 
 from nephroscope.learning.networks.layers import LayerRow
@@ -48,7 +49,7 @@ def comparison_figure(
     if shuffled is not None:
         rows.append((f"{NAMES[shuffled.model]},\nlabels shuffled", shuffled))
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(8.6, 1.4 + 0.55 * len(rows)), layout="constrained")
+        figure = Figure(figsize=(8.6, 1.4 + 0.55 * len(rows)), layout=ConstrainedLayoutEngine(wspace=0.06))
         left, right = figure.subplots(1, 2, sharey=True)
         for axes, name, label in ((left, "accuracy", "Accuracy by image"), (right, "auc", "AUC by image")):
             _two_points(axes, [network for _, network in rows], name)
@@ -65,7 +66,7 @@ def comparison_figure(
             ("paper's protocol, LEAKY", "o", PAPER),
             ("leak-free twin, new patients", "o", TWIN),
             ("printed in the paper, on its own data", "x", PRINTED),
-            ("chance, 0.50", "--", INK),
+            ("chance of an AUC, 0.50", "--", INK),
         ):
             left.plot([], [], marker, color=color, label=label, lw=1)
         figure.suptitle(
@@ -76,8 +77,9 @@ def comparison_figure(
 
 
 def _two_points(axes: Axes, networks: Sequence[BothArms], name: str) -> None:
-    """A figure of each network under both protocols, the first on top, and the line of chance."""
-    axes.axvline(0.5, color=INK, lw=1, ls="--", zorder=1)
+    """A figure of each network under both protocols, the first on top; of an AUC the line of chance."""
+    if name == "auc":
+        axes.axvline(0.5, color=INK, lw=1, ls="--", zorder=1)
     for y, network in enumerate(reversed(networks)):
         _interval(axes, network.paper.validation[name], y + 0.14, PAPER)
         _interval(axes, network.twin.by_image[name], y - 0.14, TWIN)

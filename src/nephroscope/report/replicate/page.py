@@ -143,17 +143,17 @@ def three_bullets(found: Replication) -> list[str]:
     shuffled = "Labels shuffled between patients were not tried."
     if control is not None:
         shuffled = (
-            f"Labels shuffled between patients, nothing to learn: the paper's protocol gives an AUC of "
-            f"{with_interval(control.paper.validation['auc'])}, the twin "
-            f"{with_interval(control.twin.by_case['auc'])}; chance is 0.50."
+            "With labels shuffled between patients, where there is nothing to learn, the AUC by image is "
+            f"{with_interval(control.paper.validation['auc'])} under the paper's protocol (LEAKY) and "
+            f"{with_interval(control.twin.by_image['auc'])} without the leak; chance is 0.50."
         )
     return [
-        f"Accuracy of {NAMES[best.model]} under the paper's protocol (LEAKY): {with_interval(paper['accuracy'])}. "
-        f"The same network without the leak, on {counted_noun(n, 'new patient')}: {with_interval(twin['accuracy'])}. "
-        f"Difference: {with_interval(gap)}.",
-        f"{counted_noun(len(found.cases), 'test case')}, used by neither for training: "
-        f"the proportion classified correctly is {with_interval(tests.paper['accuracy'])}, as the twin "
-        f"{with_interval(tests.twin['accuracy'])}.",
+        f"Accuracy of {NAMES[best.model]} by image: {with_interval(paper['accuracy'])} under the paper's protocol "
+        f"(LEAKY), {with_interval(twin['accuracy'])} without the leak, on {counted_noun(n, 'new patient')} (the "
+        f"twin). The difference is {with_interval(gap)}.",
+        f"On {counted_noun(len(found.cases), 'test case')} that neither was trained on, the proportion classified "
+        f"correctly is {with_interval(tests.paper['accuracy'])} under the paper's protocol and "
+        f"{with_interval(tests.twin['accuracy'])} without the leak.",
         shuffled,
     ]
 
@@ -292,7 +292,7 @@ SECTIONS: tuple[Section[ReplicateSource], ...] = (
     ),
     Section(id="flow", title="Figure 1. Flow of this study", navigation="Flow", fill=_flow),
     Section(id="copies", title="Figure 2. One slice and its 15 copies", navigation="Copies", fill=_copies),
-    Section(id="validation", title="Table 1. Six networks", navigation="Six networks", fill=_networks),
+    Section(id="validation", title="Table 1. The networks", navigation="Networks", fill=_networks),
     Section(
         id="shuffled",
         title="Shuffled labels",

@@ -7,6 +7,7 @@ import numpy as np
 
 from nephroscope.base.documents import read_document
 from nephroscope.federated.archive import as_json, manifest_of, write_archive
+from nephroscope.federated.contents import is_mean, norm_name
 from nephroscope.federated.coordinator import invite, new_group
 from nephroscope.federated.group import FoldFigures, Invitation, Joining, RoundFigures
 from nephroscope.federated.group_place import GroupPlace
@@ -14,7 +15,7 @@ from nephroscope.federated.keys import make_key
 from nephroscope.federated.leaving import keep_waiting
 from nephroscope.federated.place import SitePlace, make_place
 from nephroscope.federated.ways import archive_name
-from nephroscope.learning.training.rounds import arrays_as_bytes, arrays_from_bytes
+from nephroscope.learning.training.rounds import NETWORK, STATISTICS, arrays_as_bytes, arrays_from_bytes
 from nephroscope.records import SplitConfig, TrainConfig
 from nephroscope.records.settings import Settings
 from small_study import SPEC, make_study
@@ -93,6 +94,10 @@ def round_members(own: SitePlace, add=0.0, patients=10):
         still = {k for k, v in arrays.items() if v.dtype.kind != "f" or k.endswith(".running_mean")}
         moved = {k: v if k in still else v + np.asarray(add, v.dtype) for k, v in arrays.items()}
         members[name] = arrays_as_bytes(moved)
+        if is_mean(archive):
+            members[norm_name(fold)] = arrays_as_bytes(
+                {k.removeprefix(NETWORK): moved[k] for k in arrays if k.endswith(STATISTICS)}
+            )
         folds.append(
             FoldFigures(
                 index=fold,

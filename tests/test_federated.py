@@ -114,6 +114,36 @@ def test_the_variance_of_batch_norm_is_that_of_all_sites_together():
     assert all(np.array_equal(alone[name], arrays["b"][name]) for name in alone)
 
 
+def test_second_moments_are_averaged_and_stay_above_0():
+    rng = np.random.default_rng(3)
+    name = "optimizer.0.exp_avg_sq"
+    arrays = {site: {name: np.square(rng.normal(0, 1e-20, 99)).astype(np.float32)} for site in "ab"}
+    mean = mean_of(arrays, {"a": 3, "b": 7})[name]
+    assert mean.min() >= 0
+    exact = (3 * arrays["a"][name].astype(float) + 7 * arrays["b"][name].astype(float)) / 10
+    np.testing.assert_array_equal(mean, exact.astype(np.float32))
+
+
+def test_batch_norm_of_a_mean_is_measured_by_all_sites(group):
+    place, sites = group
+    for add, own in enumerate(sites.values()):
+        send(own, 1, round_members(own, add))
+    aggregate(place)
+    for add, own in enumerate(sites.values()):
+        members = round_members(own, add)
+        if own.site == "west":
+            del members["norm-fold-0.safetensors"]
+        send(own, 2, members)
+    assert codes(place) == {("west", 2, "archive-damaged")}
+    send(sites["west"], 2, round_members(sites["west"], 2))
+    archive, _ = aggregate(place)
+    measured = arrays_from_bytes(archive.read("norm-fold-0.safetensors"), "")
+    name = next(name for name in measured if name.endswith(".running_var"))
+    np.testing.assert_allclose(
+        measured[name], 1 + 1 + 1, rtol=1e-6
+    )  # first weights, their first mean, this mean
+
+
 def test_a_round_is_the_mean_by_patients(group):
     place, sites = group
     for site, (add, patients) in {"east": (1.0, 10), "north": (2.0, 20), "west": (4.0, 10)}.items():

@@ -124,11 +124,11 @@ def test_noise_hides_a_patient_and_costs_what_it_says():
     rng = np.random.default_rng(4)
     p, y = scores(rng, 60, 0.0)
     counts = score_histogram(p, y, 20)
-    drawn = np.stack([noisy(counts + 50, 1.0, 1, rng) - counts - 50 for _ in range(500)])
+    drawn = np.stack([noisy(counts + 50, 1.0, rng) - counts - 50 for _ in range(500)])
     ratio = math.exp(-1.0)
     assert drawn.var() == pytest.approx(2 * ratio / (1 - ratio) ** 2, rel=0.1)
     assert abs(drawn.mean()) < 0.05
-    strong, weak = noise_error(counts, 1.0, 1, rng), noise_error(counts, 20.0, 1, rng)
+    strong, weak = noise_error(counts, 1.0, rng), noise_error(counts, 20.0, rng)
     assert 0.03 < strong < 0.25
     assert weak < 0.005
 

@@ -101,9 +101,9 @@ class Rehearse(Command):
         from nephroscope.federated.rehearsal import make_hospitals
         from nephroscope.federated.simulate import Options, simulate
 
-        study = make_hospitals(self.folder, self.sites, self.cases, self.epochs)
         out = self.folder / "played"
-        with writing(out, "federate rehearse"):
+        with writing(self.folder, "federate rehearse"):
+            study = make_hospitals(self.folder, self.sites, self.cases, self.epochs)
             result = simulate(study.resolve(), out.resolve(), Options(rounds=self.rounds))
             page, _ = write_group_page(GroupPlace((out / "hospitals").resolve()))
         lists = sorted((out / "sites").glob("*/sent/*-leaves.html"))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nephroscope.federated.archive import Archive, as_json
-from nephroscope.federated.contents import figures_in, fold_name, tensors
+from nephroscope.federated.contents import figures_in, fold_name, is_mean, measures_norms, norm_name, tensors
 from nephroscope.federated.coordinator import (
     Arrived,
     check_complete,
@@ -19,7 +19,7 @@ from nephroscope.federated.coordinator import (
 from nephroscope.federated.group import Plan, RoundFigures, Step
 from nephroscope.federated.group_place import GroupPlace
 from nephroscope.federated.mean import drift, mean_of, sums_of
-from nephroscope.learning.training.rounds import arrays_as_bytes, final_weights, first_arrays
+from nephroscope.learning.training.rounds import Arrays, arrays_as_bytes, final_weights, first_arrays
 
 
 def aggregate(place: GroupPlace, without: Sequence[str] = ()) -> tuple[Archive, Step]:
@@ -62,6 +62,8 @@ def _mean(place: GroupPlace, arrived: Arrived) -> tuple[Archive, Step]:
         mean = mean_of(arrays, {site: found.folds[fold].patients for site, found in figures.items()})
         drifts.append(drift(arrays, mean, tensors(before, name)))
         members[name] = arrays_as_bytes(mean)
+        if norms := mean_norms(arrived, plan, before, fold):
+            members[norm_name(fold)] = arrays_as_bytes(norms)
     record = record_of(
         arrived, plan, losses=group_losses(list(figures.values()), plan), drift=_mean_drift(drifts)
     )
@@ -84,12 +86,39 @@ def _choose(place: GroupPlace, arrived: Arrived) -> tuple[Archive, Step]:
         counts = sums_of([one.folds[fold].cases for one in figures]) if plan.training.class_weights else None
         arrays = tensors(made[best + 1], fold_name(fold))
         weights = final_weights(arrays, None if counts is None else np.array(counts))
+        weights |= (
+            mean_norms(arrived, plan, made[-1], fold)
+            if best + 1 == plan.rounds
+            else norms_in(made[best + 2], fold)
+        )
         members[fold_name(fold)] = arrays_as_bytes(weights)
         for site, archive in sorted(arrived.archives.items()):
             content = archive.read(f"alone-fold-{fold}.safetensors")
             members[f"alone-{site}-fold-{fold}.safetensors"] = content
     record = record_of(arrived, plan, losses=losses[-1], chosen=tuple(chosen))
     return publish(place, arrived, members, record)
+
+
+def mean_norms(arrived: Arrived, plan: Plan, before: Archive, fold: int) -> Arrays:
+    """Statistics of batch norm of the mean that the sites received, as measured at each; empty without a mean.
+
+    Args:
+        arrived: What came.
+        plan: Of the group.
+        before: The archive that the sites answered.
+        fold: Of the division.
+    """
+    if not (is_mean(before) and measures_norms(plan)):
+        return {}
+    arrays = {site: tensors(archive, norm_name(fold)) for site, archive in arrived.archives.items()}
+    patients = {site: figures_in(a, plan).folds[fold].patients for site, a in arrived.archives.items()}
+    return mean_of(arrays, patients)
+
+
+def norms_in(archive: Archive, fold: int) -> Arrays:
+    """Statistics in the coordinator's archive of the round after the one whose mean they belong to."""
+    name = norm_name(fold)
+    return tensors(archive, name) if name in {member.name for member in archive.manifest.members} else {}
 
 
 def group_losses(figures: Sequence[RoundFigures], plan: Plan) -> tuple[float | None, ...]:

@@ -2,18 +2,25 @@
 
 from nephroscope.base.errors import ArchiveError, NephroscopeError
 from nephroscope.federated.archive import Archive, refused
-from nephroscope.federated.group import Plan, RoundFigures
+from nephroscope.federated.group import Plan, RoundFigures, Step
 from nephroscope.learning.training.rounds import (
     NETWORK,
+    VARIANCE,
     Arrays,
     arrays_from_bytes,
     network_shapes,
     norm_names,
+    norm_shapes,
 )
 
 
-def check_contents(archive: Archive, plan: Plan) -> None:
+def check_contents(archive: Archive, plan: Plan, is_mean: bool) -> None:
     """Refuse an archive of a round or of the closing exchange whose tensors or figures cannot be used.
+
+    Args:
+        archive: Of a site.
+        plan: Of the group.
+        is_mean: What it answers held the mean of several sites' weights, so that statistics of batch norm are due.
 
     Raises:
         ArchiveError: They cannot.
@@ -30,6 +37,8 @@ def check_contents(archive: Archive, plan: Plan) -> None:
             else:
                 found = tensors(archive, fold_name(fold))
             check_network(found, plan, fold)
+            if is_mean and measures_norms(plan):
+                check_norms(tensors(archive, norm_name(fold)), plan, fold)
     except NephroscopeError as error:
         if error.code.startswith("archive-"):
             raise
@@ -39,6 +48,22 @@ def check_contents(archive: Archive, plan: Plan) -> None:
 def fold_name(fold: int) -> str:
     """Name of the tensors of a fold."""
     return f"fold-{fold}.safetensors"
+
+
+def norm_name(fold: int) -> str:
+    """Name of the statistics of batch norm that belong to the mean of a fold."""
+    return f"norm-fold-{fold}.safetensors"
+
+
+def measures_norms(plan: Plan) -> bool:
+    """True where the statistics of batch norm of a mean are measured by all sites together."""
+    return not plan.local_norm and bool(norm_shapes(plan.training, len(plan.subtypes), plan.slices))
+
+
+def is_mean(archive: Archive) -> bool:
+    """True where an archive of the coordinator holds the mean of the weights of several sites."""
+    record = archive.document("step.json", Step)
+    return record.step > 0 and len(record.used) > 1
 
 
 def tensors(archive: Archive, name: str) -> Arrays:
@@ -82,6 +107,23 @@ def check_network(arrays: Arrays, plan: Plan, fold: int) -> None:
         raise ArchiveError(
             where=f"fold {fold}",
             expected=f"the tensors of {plan.training.model}",
+            found="others",
+            remedy="look which version of nephroscope the sites have",
+        )
+
+
+def check_norms(arrays: Arrays, plan: Plan, fold: int) -> None:
+    """Refuse statistics that are not those of the batch norm of the group's network.
+
+    Raises:
+        ArchiveError: They are not.
+    """
+    wanted = norm_shapes(plan.training, len(plan.subtypes), plan.slices)
+    found = {name: (value.shape, value.dtype.str) for name, value in arrays.items()}
+    if wanted != found or any(arrays[name].min() < 0 for name in wanted if name.endswith(VARIANCE)):
+        raise ArchiveError(
+            where=f"fold {fold}",
+            expected=f"mean and variance of each batch norm of {plan.training.model}, none below 0",
             found="others",
             remedy="look which version of nephroscope the sites have",
         )

@@ -22,7 +22,7 @@ from nephroscope.federated.archive import (
     refused,
     write_archive,
 )
-from nephroscope.federated.contents import check_contents
+from nephroscope.federated.contents import check_contents, is_mean
 from nephroscope.federated.group import (
     COORDINATOR,
     FORMAT,
@@ -171,13 +171,15 @@ def _take(
     if not kept.exists():
         if name not in names:
             if copy.exists():  # refused, removed from the relay, and not made again yet
-                check_contents(_prove(place, site, step, copy, made, name), place.plan)
+                archive = _prove(place, site, step, copy, made, name)
+                check_contents(archive, place.plan, bool(made) and is_mean(made[-1]))
             return None
         draft = kept.with_name(f".{name}.new")
         make_folder(draft.parent)
         place.way.fetch(name, draft)
         try:
-            check_contents(_prove(place, site, step, draft, made, name), place.plan)
+            archive = _prove(place, site, step, draft, made, name)
+            check_contents(archive, place.plan, bool(made) and is_mean(made[-1]))
         except ArchiveError:
             make_folder(copy.parent)
             draft.replace(copy)

@@ -12,18 +12,20 @@ from nephroscope.base.errors import ConfigError, GroupError
 from nephroscope.base.files import make_folder, publish_folder
 from nephroscope.clinic.call import label_of
 from nephroscope.federated.archive import Archive, as_json, manifest_of, write_archive
-from nephroscope.federated.contents import own_names
+from nephroscope.federated.contents import is_mean, own_names
 from nephroscope.federated.figure_documents import ALONE, MEAN, OTHERS, TOGETHER, ModelFigures, SiteFigures
 from nephroscope.federated.group import FEWEST, Plan, Step, site_snapshot
 from nephroscope.federated.leaving import Waiting, keep_waiting, save_leaves, waiting_of
 from nephroscope.federated.place import SitePlace
 from nephroscope.federated.site import earlier_epochs, next_step, own_norms
+from nephroscope.learning.run_files import Compute
 from nephroscope.learning.training.rounds import (
     NETWORK,
     Arrays,
     arrays_from_bytes,
     case_probabilities,
     finish_shared_fold,
+    measured_norms,
 )
 from nephroscope.learning.training.run import close_run, fold_task, open_run_folder
 from nephroscope.records import OUT_OF_FOLD, Estimate, EvaluationConfig
@@ -96,6 +98,9 @@ def group_weights(place: SitePlace, study: Snapshot, archive: Archive, fold: int
         task = fold_task(study, plan.training, study.split.folds[fold])
         norms = own_norms(place, task, study, step, own) or own_norms(place, task, study, plan.rounds, own)
         weights |= {k.removeprefix(NETWORK): v for k, v in norms.items() if k.startswith(NETWORK)}
+        if is_mean(place.receive()[step]):
+            whole = {NETWORK + name: value for name, value in weights.items()}
+            weights |= measured_norms(task, Compute(threads=1), study.slices.spec, whole)
     return weights
 
 
@@ -173,10 +178,11 @@ def figures_of(
         if epsilon:
             rng = np.random.default_rng()  # of the system, never a seed: who knows the noise can take it away
             each = epsilon / len(answers)  # every model answers the same patients: what each tells adds up
-            most = int(np.bincount(patients.row).max())
+            first = np.unique(patients.row, return_index=True)[1]  # a case of each patient, not more
+            histogram = score_histogram(p[first, positive], is_positive[first], bins)
             if model == TOGETHER:
-                error = noise_error(histogram, each, most, rng)
-            models.append(_told(model, noisy(histogram, each, most, rng)))
+                error = noise_error(histogram, each, rng)
+            models.append(_told(model, noisy(histogram, each, rng)))
         elif few:
             continue
         else:

@@ -161,6 +161,11 @@ def words_of(plan: Plan, step: int, members: list[SentMember], tensors: list[Sen
             "of all training patients. They hold no picture, but a network can give away whether a patient was "
             "among those it learned from; the inspector tries that."
         )
+    if any(m.name.startswith("norm-") for m in members):
+        words.append(
+            "It holds mean and variance of each channel of batch norm that the group's weights give on the training "
+            "slices of this site."
+        )
     files = [m.name for m in members if m.figures is not None]
     words.append(
         f"It holds {len(files)} file of figures, printed in full below. Counts of one to four patients are left out."

@@ -7,10 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import ArchiveError
-from nephroscope.learning.training.rounds import NETWORK, Arrays
+from nephroscope.learning.training.rounds import MEAN, NETWORK, VARIANCE, Arrays
 
 Array = npt.NDArray[Any]
-MEAN, VARIANCE = ".running_mean", ".running_var"  # of batch norm
 
 
 def mean_of(arrays: Mapping[str, Arrays], weights: Mapping[str, int]) -> Arrays:

@@ -157,6 +157,7 @@ def stratified(told: Told, confidence: float = CONFIDENCE) -> Estimate:
         return no_estimate("no site told its AUC", 0)
     aucs, variances = [one[0] for one in own], [one[1] for one in own]
     value, variance = stratified_auc(aucs, variances, [one[2] * one[3] for one in own])
+    value = min(value, 1.0)  # weights that sum to 1 only nearly
     n = sum(one[2] + one[3] for one in own)
     words = f"within {len(own)} sites, weighted by pairs"
     if not 0 < value < 1:

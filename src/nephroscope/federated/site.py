@@ -10,7 +10,7 @@ from pathlib import Path
 from nephroscope.base.errors import GroupError
 from nephroscope.base.version import __version__
 from nephroscope.federated.archive import Archive, as_json, manifest_of, write_archive
-from nephroscope.federated.contents import own_names
+from nephroscope.federated.contents import is_mean, measures_norms, norm_name, own_names
 from nephroscope.federated.group import (
     FEWEST,
     FoldFigures,
@@ -29,17 +29,19 @@ from nephroscope.learning.run_files import METRICS, Compute
 from nephroscope.learning.training.checkpoint import CHECKPOINT
 from nephroscope.learning.training.fit import Epoch, FoldTask, cases_by_subtype
 from nephroscope.learning.training.rounds import (
+    NETWORK,
     Arrays,
     arrays_as_bytes,
     arrays_from_bytes,
     checkpoint_arrays,
+    measured_norms,
     round_task,
     run_round,
     train_alone,
     validation_loss,
 )
 from nephroscope.learning.training.run import fold_task, open_run_folder
-from nephroscope.records import Fold
+from nephroscope.records import Fold, SliceSpec
 from nephroscope.study.snapshot import Snapshot
 
 
@@ -90,12 +92,19 @@ def train_next(place: SitePlace, snapshot: Snapshot) -> Waiting:
     for fold in study.split.folds:
         task = fold_task(study, plan.training, fold, compute)
         given = given_arrays(place, archive, task, study)
-        arrays, figures = _train(place, step, task, compute, given, study)
+        norms = _norms_of_mean(archive, task, compute, given, study)
+        if norms and measures_norms(plan):
+            members[norm_name(fold.index)] = arrays_as_bytes(norms)
+        received = (
+            validation_loss(task, compute, study.slices.spec, _with(given, norms)) if step > 1 else math.nan
+        )
+        arrays, last = _train(place, step, task, compute, given, study.slices.spec)
+        losses = (last.train_loss, last.validation_loss)
         own = own_names(plan)
         shared = {name: value for name, value in arrays.items() if name not in own}
         name = f"fold-{fold.index}.safetensors"
         members[name], changes[name] = arrays_as_bytes(shared), Change(before=given, after=shared)
-        folds.append(figures)
+        folds.append(figures_of(study, fold, task, received, losses))
     members["figures.json"] = as_json(RoundFigures(folds=tuple(folds), versions=versions()))
     kept = _keep(place, study, step, archive.digest, members, changes)
     _forget(place, plan, step)
@@ -153,19 +162,27 @@ def own_norms(place: SitePlace, task: FoldTask, study: Snapshot, step: int, own:
     return {}
 
 
+def _norms_of_mean(
+    archive: Archive, task: FoldTask, compute: Compute, given: Arrays, study: Snapshot
+) -> Arrays:
+    """Statistics of batch norm of a mean, from this site's patients; none where the weights are of one site."""
+    return measured_norms(task, compute, study.slices.spec, given) if is_mean(archive) else {}
+
+
+def _with(given: Arrays, norms: Arrays) -> Arrays:
+    return given | {NETWORK + name: value for name, value in norms.items()}
+
+
 def _train(
-    place: SitePlace, step: int, task: FoldTask, compute: Compute, given: Arrays, study: Snapshot
-) -> tuple[Arrays, FoldFigures]:
-    plan, spec = place.invitation.plan, study.slices.spec
+    place: SitePlace, step: int, task: FoldTask, compute: Compute, given: Arrays, spec: SliceSpec
+) -> tuple[Arrays, Epoch]:
+    """The tensors of a round, and its last epoch."""
+    plan = place.invitation.plan
     until = step * plan.epochs
     history = earlier_epochs(place, task.fold, step, until - plan.epochs)
-    received = validation_loss(task, compute, spec, given) if step > 1 else math.nan
-    this = round_task(task, until, plan.proximal)
+    this = round_task(task, until, plan.proximal, len(place.group().sites))
     arrays, epochs = run_round(place.round(step, task.fold), this, compute, spec, given, history)
-    last = epochs[-1]
-    return arrays, figures_of(
-        study, study.split.folds[task.fold], task, received, (last.train_loss, last.validation_loss)
-    )
+    return arrays, epochs[-1]
 
 
 def figures_of(
@@ -220,10 +237,16 @@ def _close(place: SitePlace, archive: Archive, study: Snapshot, compute: Compute
         task = fold_task(study, plan.training, fold, compute)
         folder = place.folder / "alone" / f"fold-{fold.index}"
         members[f"alone-fold-{fold.index}.safetensors"] = train_alone(folder, task, compute, spec)
-        received = validation_loss(task, compute, spec, given_arrays(place, archive, task, study))
+        given = given_arrays(place, archive, task, study)
+        norms = _norms_of_mean(archive, task, compute, given, study)
+        if norms and measures_norms(plan):
+            members[norm_name(fold.index)] = arrays_as_bytes(norms)
+        received = validation_loss(task, compute, spec, _with(given, norms))
         folds.append(figures_of(study, fold, task, received, (math.nan, math.nan)))
     changes = {
-        name: Change(before={}, after=arrays_from_bytes(content, name)) for name, content in members.items()
+        name: Change(before={}, after=arrays_from_bytes(content, name))
+        for name, content in members.items()
+        if name.startswith("alone")
     }
     members["figures.json"] = as_json(RoundFigures(folds=tuple(folds), versions=versions()))
     return _keep(place, study, plan.closing, archive.digest, members, changes)

@@ -38,26 +38,25 @@ def histogram_auc_estimate(counts: Counts, n_folds: int, confidence: float) -> E
     return area_interval([(scores, is_positive)], patients, confidence).around(value, n)
 
 
-def noisy(counts: Counts, epsilon: float, most_per_patient: int, rng: np.random.Generator) -> Counts:
+def noisy(counts: Counts, epsilon: float, rng: np.random.Generator) -> Counts:
     """Counts with noise that hides any one patient: two-sided geometric, of differential privacy ``epsilon``.
 
-    A patient with several tumors changes several counts, so the noise grows with ``most_per_patient``. What falls
-    below 0 becomes 0, which gives nothing away.
+    Each patient must be counted once, whatever the data: then with or without one patient a single count differs, by
+    1. The scores are taken as given: what training gives away of a patient is not hidden. What falls below 0 becomes
+    0, which gives nothing away.
 
     Source:
         Ghosh, Roughgarden, Sundararajan 2012, SIAM J Comput 41:1673 (geometric mechanism).
     """
-    p = 1 - np.exp(-epsilon / most_per_patient)
+    p = 1 - np.exp(-epsilon)
     drawn = rng.geometric(p, counts.shape) - rng.geometric(p, counts.shape)
     return np.maximum(counts + drawn, 0)
 
 
-def noise_error(
-    counts: Counts, epsilon: float, most_per_patient: int, rng: np.random.Generator, draws: int = 200
-) -> float | None:
+def noise_error(counts: Counts, epsilon: float, rng: np.random.Generator, draws: int = 200) -> float | None:
     """Mean distance of the AUC with noise from that without, by drawing it often; None where there is no AUC."""
     value = histogram_auc(counts)
     if value is None:
         return None
-    found = [histogram_auc(noisy(counts, epsilon, most_per_patient, rng)) for _ in range(draws)]
+    found = [histogram_auc(noisy(counts, epsilon, rng)) for _ in range(draws)]
     return float(np.mean([abs((0.5 if one is None else one) - value) for one in found]))

@@ -124,6 +124,11 @@ class FoldTask:
         """True when the last epoch is the best so far."""
         return state.best is state.history[-1]
 
+    @property
+    def gain(self) -> float:
+        """What the learning rate of the settings is multiplied by."""
+        return 1.0
+
     def pull(self, network: SubtypeNetwork) -> None:
         """Called in each step between the gradient and the optimizer, which may be pulled elsewhere."""
 
@@ -289,8 +294,8 @@ def set_learning_rate(task: FoldTask, state: FitState, steps_per_epoch: int) -> 
     elif config.schedule == "cosine":
         factor = 0.5 * (1 + math.cos(math.pi * (state.step - n_warm) / max(total - n_warm, 1)))
     for group in state.optimizer.param_groups:
-        group["lr"] = config.learning_rate * factor
-    return config.learning_rate * factor
+        group["lr"] = config.learning_rate * task.gain * factor
+    return config.learning_rate * task.gain * factor
 
 
 def settle_batch_norm(network: nn.Module, step: int) -> None:

@@ -5,6 +5,7 @@ The number of steps does not travel: it follows from the epochs so far and the s
 rate and the chance of each epoch. So rounds of one site alone give the bits of one training.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -32,14 +33,21 @@ from nephroscope.learning.training.checkpoint import (
     save_weights,
 )
 from nephroscope.learning.training.device import threads
-from nephroscope.learning.training.fit import Epoch, FitState, FoldTask, shift_of, validate
+from nephroscope.learning.training.fit import (
+    Epoch,
+    FitState,
+    FoldTask,
+    measure_batch_norm,
+    shift_of,
+    validate,
+)
 from nephroscope.learning.training.run import finish_fold
 from nephroscope.records import SliceSpec, TrainConfig
 from nephroscope.study.snapshot import Snapshot
 
 Arrays = dict[str, npt.NDArray[Any]]
 NETWORK, OPTIMIZER = "network.", "optimizer."
-STEPS = ".step"  # of the optimizer, for each parameter
+STATISTICS = MEAN, VARIANCE = (".running_mean", ".running_var")  # of batch norm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +56,18 @@ class RoundTask(FoldTask):
 
     Attributes:
         until: Epoch after which the round ends.
+        sites: Of the group. The mean of their weights has learned from the batches of so many sites, yet made the
+            steps of one; for Adam the learning rate grows with the root of the batch.
         proximal: FedProx: weights are pulled towards those the round began with, by their distance times this.
         anchor: Those weights, by name.
 
     Source:
-        Li et al. 2020, Federated optimization in heterogeneous networks (FedProx).
+        Li et al. 2020, Federated optimization in heterogeneous networks (FedProx). Malladi et al. 2022, On the SDEs
+        and scaling rules for adaptive gradient algorithms (the root).
     """
 
     until: int
+    sites: int = 1
     proximal: float = 0.0
     anchor: dict[str, Tensor] = field(default_factory=dict)
 
@@ -72,6 +84,11 @@ class RoundTask(FoldTask):
         if (folder / METRICS).exists():
             super().load_history(folder, state)
 
+    @property
+    def gain(self) -> float:
+        """The root of the number of sites; exactly 1 for one."""
+        return math.sqrt(self.sites)
+
     def pull(self, network: SubtypeNetwork) -> None:
         """Add the gradient of half the squared distance times ``proximal``."""
         if not self.proximal:
@@ -83,9 +100,9 @@ class RoundTask(FoldTask):
                 )
 
 
-def round_task(task: FoldTask, until: int, proximal: float = 0.0) -> RoundTask:
-    """The task of a fold as that of a round."""
-    return RoundTask(**vars_of(task), until=until, proximal=proximal)
+def round_task(task: FoldTask, until: int, proximal: float = 0.0, sites: int = 1) -> RoundTask:
+    """The task of a fold as that of a round of so many sites."""
+    return RoundTask(**vars_of(task), until=until, proximal=proximal, sites=sites)
 
 
 def vars_of(task: FoldTask) -> dict[str, Any]:
@@ -192,6 +209,36 @@ def validation_loss(task: FoldTask, compute: Compute, spec: SliceSpec, arrays: A
         state = first_state(task, spec)
         put(state, {name: value for name, value in arrays.items() if name.startswith(NETWORK)}, 0)
         return validate(task, state.network)[0]
+
+
+def measured_norms(task: FoldTask, compute: Compute, spec: SliceSpec, arrays: Arrays) -> Arrays:
+    """Running statistics of batch norm under these weights, from the training slices of a fold, by name.
+
+    A mean of weights is another network than those it is the mean of: their statistics are not its own.
+
+    Args:
+        task: Of the fold.
+        compute: Threads.
+        spec: Of the slices.
+        arrays: Tensors of a round; the statistics in them do not count.
+    """
+    with threads(compute.threads):
+        state = first_state(task, spec)
+        put(state, {name: value for name, value in arrays.items() if name.startswith(NETWORK)}, 0)
+        measure_batch_norm(task, state.network)
+        return {
+            name: value.cpu().numpy().copy()
+            for name, value in state.network.state_dict().items()
+            if name.endswith(STATISTICS)
+        }
+
+
+def norm_shapes(
+    config: TrainConfig, n_subtypes: int, spec: SliceSpec
+) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and type of the running statistics of batch norm, by name in the network; empty where it has none."""
+    known = network_shapes(config, n_subtypes, spec)
+    return {name.removeprefix(NETWORK): like for name, like in known.items() if name.endswith(STATISTICS)}
 
 
 @cache

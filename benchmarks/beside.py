@@ -4,10 +4,9 @@
 
 Prints JSON: the processor and its load before, then a line per command: seconds of the clock alone and beside a
 process that never rests (medians of runs that take turns), their ratio (median over turns; target on two cores: at
-most 2), and seconds of the processor, which tell a command that spins while it waits; not those of a Ray cluster,
-which it only asks. Run it on a machine that does nothing else: other work lengthens both. Each command runs in a
+most 2), and seconds of the processor, which tell a command that spins while it waits. Run it on a machine that does nothing else: other work lengthens both. Each command runs in a
 process of its own, on a study of SYNTHETIC phantoms; what it wrote is removed before the next turn. A command takes
-turns until its ``--seconds`` are up, but one at least. The Ray cluster is one of this machine, with two cores.
+turns until its ``--seconds`` are up, but one at least.
 """
 
 import argparse
@@ -19,9 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,23 +27,15 @@ import numpy as np
 from train import processor
 
 RUN = "shufflenet_v2_x1_0"
-RAY = "the address of the cluster"
-CLUSTER = """
-import ray, sys
-ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-print("address", ray.get_runtime_context().gcs_address, flush=True)
-sys.stdin.read()
-"""
 TRAIN = ("--model", RUN, "--epochs", "2", "--slices-per-case", "4", "--patience", "0")
 
 
 @dataclass(frozen=True)
 class Timed:
-    """A command by its words, and what it writes, which is removed before each turn; whether it asks a cluster."""
+    """A command by its words, and what it writes, which is removed before each turn."""
 
     words: Sequence[object]
     writes: Sequence[str] = ()
-    on_ray: bool = False
 
 
 def commands(root: Path, cases: int) -> dict[str, Timed]:
@@ -70,14 +60,6 @@ def commands(root: Path, cases: int) -> dict[str, Timed]:
         "compare --jobs 2": Timed(
             ("compare", study, "--permutations", "8", "--jobs", "2"),
             ("study/comparison", "study/features", *answers),
-        ),
-        "train --ray": Timed(
-            ("train", study, *TRAIN, "--name", "again", "--ray", RAY), ("study/runs/again",), on_ray=True
-        ),
-        "compare --ray": Timed(
-            ("compare", study, "--permutations", "8", "--ray", RAY),
-            ("study/comparison", "study/features", *answers),
-            on_ray=True,
         ),
         "report": Timed(("report", study, "--run", RUN), ("study/report", *answers)),
         "export": Timed(("export", study, "--run", RUN, "--out", root / "again"), ("again",)),
@@ -123,25 +105,6 @@ def prepare(root: Path, cases: int) -> None:
         for one, true, value in zip(patient, truth, score, strict=True)
     ]
     (root / "table.csv").write_text("\n".join(["patient_id,truth,score,p", *rows]) + "\n")
-
-
-@contextmanager
-def cluster() -> Iterator[str]:
-    """A Ray cluster of this machine, which ends with its process; gives its address."""
-    command = [sys.executable, "-c", CLUSTER]
-    head = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    try:
-        said = next((line for line in head.stdout if line.startswith("address ")), None)
-        if said is None:
-            raise SystemExit(
-                "no Ray cluster could be started; leave out the commands with --ray (see --only)"
-            )
-        yield said.split()[1]
-    finally:
-        head.stdin.close()
-        head.wait()
 
 
 def reset(root: Path, timed: Timed) -> None:
@@ -205,9 +168,7 @@ def main() -> None:
             if args.only is None or command in args.only
         }
         for command, timed in chosen.items():
-            with cluster() if timed.on_ray else nullcontext("") as address:
-                words = [address if word == RAY else word for word in timed.words]
-                taken = measure(root, replace(timed, words=words), args.repeats, args.seconds)
+            taken = measure(root, timed, args.repeats, args.seconds)
             print(json.dumps({"command": command, **taken}), flush=True)
 
 

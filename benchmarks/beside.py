@@ -4,7 +4,8 @@
 
 Prints JSON: the processor and its load before, then a line per command: seconds of the clock alone and beside a
 process that never rests (medians of runs that take turns), their ratio (median over turns; target on two cores: at
-most 2), and seconds of the processor, which tell a command that spins while it waits. Run it on a machine that does nothing else: other work lengthens both. Each command runs in a
+most 2), and seconds of the processor, which tell a command that spins while it waits. Run it on a machine that
+does nothing else: other work lengthens both. Each command runs in a
 process of its own, on a study of SYNTHETIC phantoms; what it wrote is removed before the next turn. A command takes
 turns until its ``--seconds`` are up, but one at least.
 """

@@ -94,6 +94,11 @@ def test_both_questions_on_held_out_cases():
     assert (found.n_cases, found.n_left_out) == (5, 1)
     assert found.figures["accuracy"].value == 2 / 5
     assert [found.figures[f"sensitivity_{s}"].value for s in found.subtypes] == [0.5, 0.5, 0.0]
+    assert found.figures["auc_ccRCC"].value == 4.5 / 6
+    # c: 0.8 * 0.9, e: 0.2 * 0.9, d: 0.9 * 0.3 of PRCC, and of ChRCC 0.8 * 0.1, 0.2 * 0.1, 0.9 * 0.7
+    assert found.figures["auc_PRCC"].value == 1 / 2
+    assert found.figures["auc_ChRCC"].value == 1.0
+    assert found.figures["auc_PRCC"].n == 3
     assert found.confusion == ((1, 0, 0, 1), (1, 1, 0, 0), (0, 1, 0, 0))
     assert "cross-validated in 3 folds" in found.figures["accuracy"].method
     with pytest.raises(ConfigError, match="--then: expected cases that both runs answered"):

@@ -1,5 +1,6 @@
 """How often two linked questions end at the truth: is it the one subtype, and if not, which of the others."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +19,9 @@ class LinkedEvaluation:
 
     Attributes:
         subtypes: The first question's, then those of the second.
-        figures: ``accuracy``, and ``sensitivity_SUBTYPE`` of each.
+        figures: ``accuracy``, ``sensitivity_SUBTYPE`` of each, and ``auc_SUBTYPE`` by the probability that both
+            answers give it: of the first question's subtype against all, of another among those of the second.
+            Others against the first question's subtype cannot be ranked: the second run never answers its cases.
         confusion: Rows of truth by columns of call; the last column are cases of the first question's subtype that it
             calls another: what the second would say of them is not known, as it was never asked.
         n_left_out: Cases that only one of the two runs answered, although both questions concern them.
@@ -61,6 +64,12 @@ def evaluate_linked(first: Evaluation, second: Evaluation, config: EvaluationCon
             return 0
         return subtypes.index(getattr(two[name], of)) if name in two else len(subtypes)
 
+    def probabilities(name: str) -> list[float]:
+        """Of each subtype, by the product of both answers; 0 where the second question has none."""
+        first_p = one[name].probabilities[positive]
+        second_p = two[name].probabilities if name in two else {}
+        return [first_p, *((1 - first_p) * second_p.get(s, 0.0) for s in second.subtypes)]
+
     truth, called = (np.array([place(name, of) for name in known]) for of in ("truth", "forced_call"))
     patients = Patients.of([one[name].patient_id for name in known], truth)
     n_folds = max(len({p.fold for p in run.values()}) for run in (one, two))
@@ -68,7 +77,7 @@ def evaluate_linked(first: Evaluation, second: Evaluation, config: EvaluationCon
         unit="case",
         truth=truth,
         called=called,
-        p=np.zeros((truth.size, len(subtypes))),
+        p=np.array([probabilities(name) for name in known]),
         patients=replace(patients, n_folds=n_folds),
     )
     shares = {"accuracy": accuracy(truth, called)}
@@ -78,7 +87,25 @@ def evaluate_linked(first: Evaluation, second: Evaluation, config: EvaluationCon
         n_cases=len(known),
         n_patients=patients.n,
         n_left_out=len(one.keys() | two.keys()) - len(known),
-        figures=estimate_all(rows, shares, {}, config),
+        figures=estimate_all(rows, shares, {}, config) | _areas(rows, subtypes, config),
         confusion=confusion(truth, called, len(subtypes) + 1)[:-1],
         synthetic=first.synthetic or second.synthetic,
     )
+
+
+def _areas(rows: Rows, subtypes: Sequence[str], config: EvaluationConfig) -> dict[str, Estimate]:
+    """The AUC of each subtype, on the cases that were asked about it."""
+    asked = rows.truth > 0
+    of_others = replace(
+        rows,
+        truth=rows.truth[asked],
+        called=rows.called[asked],
+        p=rows.p[asked],
+        patients=rows.patients.on(asked),
+    )
+    found: dict[str, Estimate] = {}
+    for number, name in enumerate(subtypes):
+        own = of_others if number else rows
+        areas = {f"auc_{name}": [(own.p[:, number], own.truth == number)]}
+        found |= estimate_all(own, {}, areas, config)
+    return found
